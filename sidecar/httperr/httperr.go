@@ -1,0 +1,116 @@
+// Package httperr is how a refusal reaches the client: problem details (RFC 9457), or HTML for a browser that asks for
+// it. The client sees the public text; the cause goes to the log.
+package httperr
+
+import (
+	"encoding/json"
+	"errors"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// Code is a stable name of a refusal, in lower case with hyphens; it becomes the problem's type, a metric's label and a
+// log's field, so it never holds input.
+type Code string
+
+// Error refuses a request. Detail is read by the client: it never holds a token, a claim or raw input.
+type Error struct {
+	// Status is the HTTP status code.
+	Status int
+	Code   Code
+	// Detail is a sentence for the client.
+	Detail string
+	// Header is added to the answer (WWW-Authenticate, Retry-After …).
+	Header http.Header
+	// Cause is for the log alone.
+	Cause error
+}
+
+// Error is the log's text: the code, and the cause if there is one.
+func (e *Error) Error() string {
+	if e.Cause == nil {
+		return string(e.Code) + ": " + e.Detail
+	}
+	return string(e.Code) + ": " + e.Cause.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// With returns e with one more header field for the answer.
+func (e *Error) With(name, value string) *Error {
+	if e.Header == nil {
+		e.Header = http.Header{}
+	}
+	e.Header.Add(name, value)
+	return e
+}
+
+// From returns err's *Error, or an internal one that hides err from the client.
+func From(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Error{Status: http.StatusInternalServerError, Code: "internal", Detail: "The request could not be processed.", Cause: err}
+}
+
+// problem is the body, RFC 9457 §3.
+type problem struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// TypePrefix comes before a Code in a problem's type; the page behind it lists every code.
+const TypePrefix = "https://postern.dev/problems/"
+
+var page = template.Must(template.New("problem").Parse(`<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>{{.Status}} {{.Title}}</title>
+<body><h1>{{.Title}}</h1><p>{{.Detail}}</p></body></html>
+`))
+
+// Write answers r with err. It must be called before anything else was written to w.
+func Write(w http.ResponseWriter, r *http.Request, err error) {
+	e := From(err)
+	p := problem{Type: TypePrefix + string(e.Code), Title: http.StatusText(e.Status), Status: e.Status, Detail: e.Detail}
+	for name, values := range e.Header {
+		w.Header()[name] = values
+	}
+	body, contentType := render(p, prefersHTML(r.Header.Get("Accept")))
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(e.Status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // the client has gone: nobody is left to tell
+	}
+}
+
+func render(p problem, html bool) (body []byte, contentType string) {
+	if html {
+		var b strings.Builder
+		if page.Execute(&b, p) == nil {
+			return []byte(b.String()), "text/html; charset=utf-8"
+		}
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		return []byte(`{}`), "application/problem+json"
+	}
+	return body, "application/problem+json"
+}
+
+// prefersHTML reports whether HTML is named before any JSON, as browsers do when they navigate. Quality values are not
+// weighed: an API client names JSON first or nothing.
+func prefersHTML(accept string) bool {
+	html := strings.Index(accept, "text/html")
+	if html < 0 {
+		return false
+	}
+	js := strings.Index(accept, "json")
+	return js < 0 || html < js
+}

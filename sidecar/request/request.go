@@ -1,0 +1,81 @@
+// Package request is what the stages know of one request: who sent it, what it asks for, and what was decided.
+package request
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/httperr"
+	"github.com/posterndev/postern/sidecar/identity"
+)
+
+// Info is one request's record. It belongs to the request's goroutine: stages write it on the way in, the access log,
+// metrics and audit read it after the answer.
+type Info struct {
+	// Start is when the request's header had been read.
+	Start time.Time
+	// Local is the pod's address and app port that the client connected to, before any redirect.
+	Local netip.AddrPort
+	// ClientAddr is the client's address after trusted proxies, unmapped (never ::ffff:a.b.c.d).
+	ClientAddr netip.Addr
+	// Path is the normalised, decoded path that every rule matches; the app receives the same bytes.
+	Path string
+	// Identity is nil for an anonymous request.
+	Identity *identity.Identity
+	// Shadow is the policy's mode: every refusal of a rule is recorded and let pass.
+	Shadow bool
+	// AuthnErr says why the request's credential gave no identity; nil where none was sent. Authentication only records it:
+	// authorization decides whether the route needs an identity, and then answers with it.
+	AuthnErr *httperr.Error
+	// LimitsTaken says that the request's rate limits have been counted.
+	LimitsTaken bool
+	// Decisions are the refusals, enforced or not, in order.
+	Decisions []Decision
+}
+
+// Decision is a refusal by one rule.
+type Decision struct {
+	// Stage is the deciding package's name: "authn", "authz", "ratelimit" …
+	Stage string
+	// Rule is the policy's own name of the rule, or empty where the stage has just one.
+	Rule string
+	// Shadow is true where the refusal was let pass.
+	Shadow bool
+	// Err is what the client was told, or would have been.
+	Err *httperr.Error
+}
+
+// Rule names who refuses, for Refuse.
+type Rule struct {
+	Stage, Name string
+	// Shadow is the rule's own mode; the policy's is in Info.
+	Shadow bool
+}
+
+// Refuse records that rule refuses the request with err. It returns err where the refusal is enforced, and nil where it
+// is shadowed, so that the caller goes on.
+func (i *Info) Refuse(rule Rule, err *httperr.Error) error {
+	shadow := rule.Shadow || i.Shadow
+	i.Decisions = append(i.Decisions, Decision{Stage: rule.Stage, Rule: rule.Name, Shadow: shadow, Err: err})
+	if shadow {
+		return nil
+	}
+	return err
+}
+
+type key struct{}
+
+// With returns r carrying info.
+func With(r *http.Request, info *Info) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), key{}, info))
+}
+
+// From returns the request's record. It is never nil: a request outside the chain gets an empty one of its own.
+func From(r *http.Request) *Info {
+	if info, ok := r.Context().Value(key{}).(*Info); ok {
+		return info
+	}
+	return &Info{}
+}
