@@ -1,0 +1,88 @@
+# shellcheck shell=bash
+# Words that the cluster scripts share: where things are, how to speak, and what the node is called and addressed by.
+# Sourced, never run.
+# shellcheck disable=SC2034 # the variables are for those who source it
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(cd "$HERE/../.." && pwd)
+CACHE=${POSTERN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/postern}
+BIN=$CACHE/cluster/bin # one link per built binary
+RUNS=$CACHE/run        # one folder per cluster
+
+say() { printf '%s\n' "$*" >&2; }
+die() {
+	say "error: $*"
+	exit 1
+}
+need_root() { [[ $(id -u) == 0 ]] || die "a node needs root: it makes network namespaces, mounts and cgroups"; }
+
+# module_version MODULE PATH: the version that hack/cluster/modules/MODULE pins for PATH.
+module_version() { awk -v p="$2" '$1 == p { print $2; exit } $1 == "require" && $2 == p { print $3; exit }' "$HERE/modules/$1/go.mod"; }
+
+# select_cluster NAME: sets the variables that describe one cluster.
+select_cluster() {
+	NAME=$1
+	[[ $NAME =~ ^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$ ]] || die "cluster name ${NAME@Q}: lower-case letters, digits and dashes, 32 at most"
+	STATE=$RUNS/$NAME
+	case $STATE/ in
+	/run/* | /var/run/* | /var/lib/* | /var/log/*) die "$STATE is a place that the node hides behind its own: set POSTERN_CACHE to another folder" ;;
+	esac
+	KUBECONFIG=$STATE/kubeconfig
+	CGROUP=/postern-$NAME
+	[[ ! -f $STATE/slot ]] || select_slot "$(<"$STATE/slot")"
+}
+
+# select_slot N: the addresses of the Nth cluster of this machine. Clusters of different slots run side by side.
+select_slot() {
+	SLOT=$1
+	LINK=postern$SLOT            # the host's end of the cable to the node
+	HOST_IP=10.245.$SLOT.1       # the host as the node and its pods see it
+	NODE_IP=10.245.$SLOT.2       # the node, and the API server on it
+	POD_CIDR=10.244.$SLOT.0/24   # routed from the host
+	SERVICE_CIDR=10.96.$SLOT.0/24 # routed from the host
+	API_SERVICE_IP=10.96.$SLOT.1
+	DNS_IP=10.96.$SLOT.10
+}
+
+# remember NAME PID: writes down a process so that a later one which got the same id is not taken for it.
+remember() { printf '%s %s\n' "$2" "$(start_time "$2")" >"$STATE/pids/$1"; }
+
+# start_time PID: in clock ticks since boot (proc_pid_stat(5), field 22); nothing where there is no such process.
+start_time() {
+	local stat
+	stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
+	stat=${stat##*) } # the command's name may hold blanks
+	awk '{ print $20 }' <<<"$stat"
+}
+
+# alive NAME: whether the process remembered under NAME still runs; PID is then its id.
+alive() {
+	local started boot_id
+	[[ -f $STATE/pids/$1 && -f $STATE/boot-id ]] || return 1
+	boot_id=$(</proc/sys/kernel/random/boot_id)
+	read -r PID started <"$STATE/pids/$1" || return 1
+	[[ -n $started && $(<"$STATE/boot-id") == "$boot_id" && $(start_time "$PID") == "$started" ]] || return 1
+	[[ $(awk '$1 == "State:" { print $2 }' "/proc/$PID/status" 2>/dev/null) != Z ]]
+}
+
+# in_node COMMAND...: runs a command in the node's namespaces, with a clean environment.
+in_node() {
+	alive node || die "cluster $NAME does not run"
+	nsenter --target "$PID" --mount --uts --ipc --net --pid -- \
+		env -i HOME=/root PATH="$BIN:/usr/sbin:/usr/bin:/sbin:/bin" "$@"
+}
+
+kubectl() { NO_PROXY="${NO_PROXY:+$NO_PROXY,}10.0.0.0/8" "$BIN/kubectl" --kubeconfig "$KUBECONFIG" "$@"; }
+
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds; an error that names WHAT otherwise.
+wait_for() {
+	local until=$((SECONDS + $1)) what=$2
+	shift 2
+	until "$@" >/dev/null 2>&1; do
+		((SECONDS < until)) || {
+			say "error: $what: not there in time"
+			return 1
+		}
+		sleep 0.1
+	done
+}
