@@ -1,0 +1,84 @@
+// Package route decides which requests a rule is about: it brings a request's path into the one form that every rule
+// matches and the app receives, and matches it against the patterns of a policy.
+//
+// A pattern is a path in which a segment may be * (any one segment) and the last segment may be ** (the rest, also none:
+// /public/** matches /public and /public/x/y). Patterns are written decoded and are case-sensitive. One trailing slash of
+// the request's path is ignored, for most frameworks answer /admin and /admin/ alike and a rule must not be dodged by it.
+package route
+
+import "fmt"
+
+// Match is one alternative of a rule: a request by any of Methods to any of Paths. An empty list matches everything.
+type Match struct {
+	Methods, Paths []string
+}
+
+// Matcher is a compiled list of matches. It is immutable, and matching does not allocate.
+type Matcher struct {
+	alternatives []alternative
+}
+
+type alternative struct {
+	methods []string
+	paths   []Pattern
+}
+
+// NewMatcher compiles matches. Its errors name the offending method or pattern and say what to write instead.
+func NewMatcher(matches []Match) (*Matcher, error) {
+	m := &Matcher{alternatives: make([]alternative, 0, len(matches))}
+	for i, match := range matches {
+		alt, err := compile(match)
+		if err != nil {
+			return nil, fmt.Errorf("compiling match %d: %w", i, err)
+		}
+		m.alternatives = append(m.alternatives, alt)
+	}
+	return m, nil
+}
+
+func compile(match Match) (alternative, error) {
+	alt := alternative{paths: make([]Pattern, 0, len(match.Paths))}
+	for _, method := range match.Methods {
+		if err := checkMethod(method); err != nil {
+			return alternative{}, err
+		}
+		alt.methods = append(alt.methods, method)
+	}
+	for _, path := range match.Paths {
+		p, err := ParsePattern(path)
+		if err != nil {
+			return alternative{}, err
+		}
+		alt.paths = append(alt.paths, p)
+	}
+	return alt, nil
+}
+
+// Match reports whether any alternative matches method and path. The path is one that Normalize returned; the "*" of
+// an OPTIONS request is no path and matches only where no paths are asked for.
+func (m *Matcher) Match(method, path string) bool {
+	if len(m.alternatives) == 0 {
+		return true
+	}
+	for i := range m.alternatives {
+		if m.alternatives[i].match(method, path) {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *alternative) match(method, path string) bool {
+	if len(a.methods) > 0 && !matchMethod(a.methods, method) {
+		return false
+	}
+	if len(a.paths) == 0 {
+		return true
+	}
+	for i := range a.paths {
+		if a.paths[i].Match(path) {
+			return true
+		}
+	}
+	return false
+}
