@@ -13,7 +13,7 @@ build() {
 	local module=$1 version=$2 ldflags=$3 package dir missing=() names=()
 	shift 3
 	[[ -n $version ]] || die "hack/cluster/modules/$module/go.mod names no version"
-	dir=$CACHE/cluster/$module-$version
+	dir=$CACHE/cluster/$module-$version-$(fingerprint "$module")
 	mkdir -p "$dir" "$BIN"
 	for package in "$@"; do
 		[[ -x $dir/$(binary "$module" "$package") ]] || missing+=("$package") names+=("$(binary "$module" "$package")")
@@ -25,6 +25,9 @@ build() {
 		ln -sfn "$dir/$(binary "$module" "$package")" "$BIN/$(binary "$module" "$package")"
 	done
 }
+
+# fingerprint MODULE: of the sources here, so that a change to them is a build of its own.
+fingerprint() { cat "$HERE/modules/$1"/{go.mod,go.sum,*.go} | sha256sum | cut -c1-8; }
 
 # binary MODULE PACKAGE: a module's own package makes a binary of the module's name.
 binary() { if [[ $2 == . ]]; then echo "$1"; else basename "$2"; fi; }

@@ -86,3 +86,49 @@ wait_for() {
 		sleep 0.1
 	done
 }
+
+# lock: one script at a time changes clusters; held until the script ends.
+lock() {
+	mkdir -p "$CACHE/cluster"
+	exec 9>"$CACHE/cluster/lock"
+	flock --nonblock 9 || { say "waiting for another hack/cluster script to end" && flock 9; }
+}
+
+# load_image FILE: into the node, unless just these bytes were loaded before.
+load_image() {
+	local mark sum
+	sum=$(sha256sum <"$1")
+	mark=$STATE/loaded/${sum%% *}
+	[[ ! -e $mark ]] || return 0
+	in_node ctr --address /run/containerd.sock --namespace k8s.io images import --snapshotter "$(snapshotter)" - <"$1" >/dev/null &&
+		touch "$mark"
+}
+
+# snapshotter: overlayfs cannot lie on overlayfs, as it would have to where the machine is a container itself.
+snapshotter() { if [[ $(stat -f -c %T "$STATE") == overlayfs ]]; then echo native; else echo overlayfs; fi; }
+
+# end_cluster: kills the node's first process, upon which the kernel ends all others in it and drops its network
+# and its mounts; what is left is the cable, should the node never have got its end, the cgroups and the files.
+end_cluster() {
+	local name
+	for name in node unshare; do
+		if alive "$name"; then kill -KILL "$PID"; fi
+	done
+	for name in node unshare; do
+		wait_for 30 "the end of the node's processes" dead "$name" || return 1
+	done
+	[[ -z ${LINK:-} ]] || ip link delete "$LINK" 2>/dev/null || true
+	wait_for 10 "the end of the node's cgroups" remove_cgroups
+	rm -rf "${STATE:?}"
+}
+
+dead() { ! alive "$1"; }
+
+# remove_cgroups: of every hierarchy there is, innermost first.
+remove_cgroups() {
+	local top failed=0
+	for top in /sys/fs/cgroup"$CGROUP" /sys/fs/cgroup/*"$CGROUP"; do
+		[[ ! -d $top ]] || find "$top" -depth -type d -exec rmdir {} + || failed=1
+	done
+	return "$failed"
+}

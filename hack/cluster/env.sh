@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Prints what a shell needs to work with a cluster and with envtest: eval "$(hack/cluster/env.sh [NAME])"
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+main() {
+	select_cluster "${1:-dev}"
+	printf 'export KUBEBUILDER_ASSETS=%q\n' "$CACHE/envtest"
+	# shellcheck disable=SC2016 # the reader's PATH is meant
+	printf 'export PATH=%q:$PATH\n' "$BIN"
+	[[ ! -e $KUBECONFIG ]] || printf 'export KUBECONFIG=%q NO_PROXY=%q\n' "$KUBECONFIG" "${NO_PROXY:+$NO_PROXY,}10.0.0.0/8"
+}
+
+main "$@"
