@@ -1,0 +1,65 @@
+package compiled
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// MaxSize bounds a document, in bytes: what a ConfigMap holds.
+const MaxSize = 1 << 20
+
+// ErrTooNew is returned for a document of a schema version that this build does not know.
+var ErrTooNew = errors.New("the document's schemaVersion is newer than this build reads")
+
+// Encode returns the document's bytes: the same for the same policy.
+func Encode(p *Policy) ([]byte, error) {
+	b, err := json.MarshalIndent(p, "", " ")
+	if err != nil {
+		return nil, fmt.Errorf("encoding document: %w", err)
+	}
+	if len(b) > MaxSize {
+		return nil, fmt.Errorf("encoding document: %d bytes is more than %d", len(b), MaxSize)
+	}
+	return b, nil
+}
+
+// Decode reads a document strictly: an unknown field, trailing data, a newer schema version (ErrTooNew) and whatever
+// Validate refuses are errors.
+func Decode(b []byte) (*Policy, error) {
+	if len(b) > MaxSize {
+		return nil, fmt.Errorf("decoding document: %d bytes is more than %d", len(b), MaxSize)
+	}
+	if err := checkVersion(b); err != nil {
+		return nil, fmt.Errorf("decoding document: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	p := &Policy{}
+	if err := d.Decode(p); err != nil {
+		return nil, fmt.Errorf("decoding document: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("decoding document: data after its end")
+	}
+	if err := p.Validate(); err != nil {
+		return nil, fmt.Errorf("decoding document: %w", err)
+	}
+	return p, nil
+}
+
+// checkVersion looks at the version alone, before fields that only a newer build knows are called unknown.
+func checkVersion(b []byte) error {
+	var v struct {
+		SchemaVersion int `json:"schemaVersion"`
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	if v.SchemaVersion > SchemaVersion {
+		return fmt.Errorf("%w: %d, this build reads up to %d", ErrTooNew, v.SchemaVersion, SchemaVersion)
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package compiled
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Signed is a document with the operator's signature: what a ConfigMap holds and the long poll delivers.
+type Signed struct {
+	// Document is the encoded policy, to the byte.
+	Document []byte `json:"document"`
+	// Signature is Ed25519 (RFC 8032) over signingContext and Document.
+	Signature []byte `json:"signature"`
+}
+
+// Keys of the ConfigMap that holds a signed document.
+const (
+	DocumentKey  = "document.json"
+	SignatureKey = "signature"
+)
+
+// signingContext keeps a signature from meaning anything for other data.
+const signingContext = "postern.dev document v1\n"
+
+// ErrSignature is returned for a document that the expected key did not sign.
+var ErrSignature = errors.New("the document's signature does not fit the operator's key")
+
+// Sign encodes p and signs it.
+func Sign(p *Policy, key ed25519.PrivateKey) (Signed, error) {
+	document, err := Encode(p)
+	if err != nil {
+		return Signed{}, err
+	}
+	return Signed{Document: document, Signature: ed25519.Sign(key, message(document))}, nil
+}
+
+// Open verifies the signature and decodes the document.
+func (s Signed) Open(key ed25519.PublicKey) (*Policy, error) {
+	if len(key) != ed25519.PublicKeySize || len(s.Document) > MaxSize {
+		return nil, ErrSignature
+	}
+	if !ed25519.Verify(key, message(s.Document), s.Signature) {
+		return nil, ErrSignature
+	}
+	return Decode(s.Document)
+}
+
+// Hash names the document: "sha256:" and its SHA-256 in hexadecimal.
+func (s Signed) Hash() string {
+	sum := sha256.Sum256(s.Document)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func message(document []byte) []byte { return append([]byte(signingContext), document...) }
+
+// Report is what a sidecar tells the operator with each poll: what it runs, and what it saw.
+type Report struct {
+	// Hash of the document that is enforced; empty before the first.
+	Hash string `json:"hash,omitempty"`
+	// SchemaVersion that the sidecar reads.
+	SchemaVersion int `json:"schemaVersion"`
+	// Version of the sidecar's build.
+	Version string `json:"version,omitempty"`
+	// Refused is the hash of a newer document that the sidecar could not run, and Error says why, without secrets.
+	Refused string `json:"refused,omitempty"`
+	Error   string `json:"error,omitempty"`
+	// Reachable lists the first listeners of the pod that clients reach around the sidecar, as address:port.
+	Reachable []string `json:"reachable,omitempty"`
+}
+
+// MaxReportSize bounds an encoded report, in bytes, and maxReportText each text in it.
+const (
+	MaxReportSize = 8 << 10
+	maxReportText = 512
+	maxReachable  = 20
+)
+
+// DecodeReport reads a report strictly: it comes from a pod, which may be hostile.
+func DecodeReport(b []byte) (Report, error) {
+	var r Report
+	if len(b) > MaxReportSize {
+		return r, fmt.Errorf("decoding report: more than %d bytes", MaxReportSize)
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return Report{}, fmt.Errorf("decoding report: %w", err)
+	}
+	if len(r.Reachable) > maxReachable {
+		return Report{}, fmt.Errorf("decoding report: more than %d listeners", maxReachable)
+	}
+	for _, text := range append([]string{r.Hash, r.Version, r.Refused, r.Error}, r.Reachable...) {
+		if len(text) > maxReportText {
+			return Report{}, fmt.Errorf("decoding report: a text of more than %d bytes", maxReportText)
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,157 @@
+package compiled
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// Validate reports what a sidecar could not run: an unknown word, a missing value, a number out of range. What only the
+// stages can judge (patterns, keys, origins) they refuse when the chain is built.
+func (p *Policy) Validate() error {
+	var errs []error
+	add := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	add(p.validateHead())
+	for i := range p.Ports {
+		add(wrap(p.Ports[i].validate(), "ports[%d]", i))
+	}
+	for i := range p.Providers {
+		add(wrap(p.Providers[i].validate(), "providers[%d]", i))
+	}
+	add(p.Authorization.validate())
+	for i := range p.RateLimits {
+		add(wrap(p.RateLimits[i].validate(), "rateLimits[%d]", i))
+	}
+	if p.Headers != nil {
+		add(oneOf("headers.preset", p.Headers.Preset, "Strict", "API", "None"))
+	}
+	add(p.Sidecar.validate())
+	if p.Redis != nil {
+		add(wrap(p.Redis.validate(), "redis"))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Policy) validateHead() error {
+	switch {
+	case p.SchemaVersion < 1 || p.SchemaVersion > SchemaVersion:
+		return fmt.Errorf("schemaVersion %d is not from 1 to %d", p.SchemaVersion, SchemaVersion)
+	case p.Namespace == "" || p.Name == "":
+		return errors.New("namespace and name are needed")
+	case p.Revision <= 0:
+		return errors.New("revision is not positive")
+	}
+	return errors.Join(oneOf("mode", p.Mode, Enforce, Shadow), oneOf("undeclaredPorts", p.UndeclaredPorts, Deny, Allow))
+}
+
+func (p Port) validate() error {
+	if (p.Number == 0) == (p.Name == "") {
+		return errors.New("exactly one of number and name is needed")
+	}
+	return oneOf("protocol", p.Protocol, HTTP, TCP)
+}
+
+func (p *Provider) validate() error {
+	sources := 0
+	for _, given := range []bool{p.Keys.URI != "", len(p.Keys.Inline) > 0, p.Keys.Secret != nil} {
+		if given {
+			sources++
+		}
+	}
+	switch {
+	case p.Name == "" || p.Issuer == "":
+		return errors.New("name and issuer are needed")
+	case len(p.Algorithms) == 0:
+		return errors.New("algorithms are needed")
+	case sources != 1:
+		return errors.New("keys has exactly one of uri, inline and secret")
+	case len(p.Audiences) == 0 && len(p.RequiredClaims) == 0:
+		return errors.New("audiences or requiredClaims are needed")
+	}
+	return validateSecret(p.Keys.Secret)
+}
+
+// validateSecret keeps a reference inside the folder that its Secret is mounted at.
+func validateSecret(ref *SecretRef) error {
+	if ref == nil {
+		return nil
+	}
+	for _, part := range []string{ref.Name, ref.Key} {
+		if part == "" || part == "." || part == ".." || slices.ContainsFunc([]byte(part), func(c byte) bool { return c == '/' || c == 0 }) {
+			return fmt.Errorf("secret %q, key %q: not a Secret's name and key", ref.Name, ref.Key)
+		}
+	}
+	return nil
+}
+
+func (a *Authorization) validate() error {
+	errs := []error{
+		oneOf("authorization.default", a.Default, RequireAuthenticated, RequireAnonymous, RequireDeny),
+		oneOf("authorization.mode", a.Mode, Enforce, Shadow),
+	}
+	for i, r := range a.Rules {
+		if r.Name == "" || len(r.Match) == 0 {
+			errs = append(errs, fmt.Errorf("authorization.rules[%d]: name and match are needed", i))
+		}
+		errs = append(errs, wrap(errors.Join(
+			oneOf("require", r.Require, RequireAuthenticated, RequireAnonymous, RequireDeny),
+			oneOf("mode", r.Mode, Enforce, Shadow)), "authorization.rules[%d]", i))
+	}
+	return errors.Join(errs...)
+}
+
+func (l *RateLimit) validate() error {
+	if l.Name == "" || l.Limit < 1 || l.Period <= 0 || l.Burst < 1 || len(l.KeyBy) == 0 {
+		return errors.New("name, limit, period, burst and keyBy are needed")
+	}
+	errs := []error{oneOf("mode", l.Mode, Enforce, Shadow), oneOf("onFailure", l.OnFailure, Deny, Allow)}
+	for i, k := range l.KeyBy {
+		errs = append(errs, wrap(oneOf("type", k.Type, KeyClientAddress, KeySubject, KeyClaim, KeyHeader, KeyRoute), "keyBy[%d]", i))
+		if named := k.Type == KeyClaim || k.Type == KeyHeader; named != (k.Name != "") {
+			errs = append(errs, fmt.Errorf("keyBy[%d]: name goes with Claim and Header", i))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *SidecarOptions) validate() error {
+	errs := []error{
+		oneOf("sidecar.accessLog", s.AccessLog, "All", "Errors", "None"),
+		oneOf("sidecar.logLevel", s.LogLevel, "debug", "info", "warn", "error"),
+	}
+	for i, cidr := range s.TrustedProxies {
+		_, err := netip.ParsePrefix(cidr)
+		errs = append(errs, wrap(err, "sidecar.trustedProxies[%d]", i))
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Redis) validate() error {
+	if len(r.Addresses) == 0 || r.Timeout <= 0 {
+		return errors.New("addresses and timeout are needed")
+	}
+	if (r.Mode == "Sentinel") != (r.MasterName != "") {
+		return errors.New("masterName goes with mode Sentinel")
+	}
+	return errors.Join(
+		oneOf("mode", r.Mode, "Standalone", "Sentinel", "Cluster"), validateSecret(r.Password), validateSecret(r.SentinelPassword))
+}
+
+func oneOf[T ~string](field string, got T, want ...T) error {
+	if slices.Contains(want, got) {
+		return nil
+	}
+	return fmt.Errorf("%s is %q, not one of %q", field, got, want)
+}
+
+func wrap(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), err)
+}

@@ -1,0 +1,120 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Conditions of a SecurityPolicy (GEP-713 for the first two).
+const (
+	// ConditionAccepted: the policy is valid and not in conflict.
+	ConditionAccepted = "Accepted"
+	// ConditionProgrammed: the document is written, and every sidecar can get it.
+	ConditionProgrammed = "Programmed"
+	// ConditionEnforced: every matched pod has the sidecar, which runs this document, and no port of the app can be
+	// reached around it.
+	ConditionEnforced = "Enforced"
+	// ConditionSharedState: limits hold across pods, in Redis.
+	ConditionSharedState = "SharedState"
+)
+
+// Reasons of Accepted.
+const (
+	// ReasonAccepted: nothing is wrong.
+	ReasonAccepted = "Accepted"
+	// ReasonInvalid: the policy cannot be compiled; the message names the field.
+	ReasonInvalid = "Invalid"
+	// ReasonConflicted: an older policy picks some of the same pods.
+	ReasonConflicted = "Conflicted"
+	// ReasonClassNotFound: the SidecarClass does not exist, or none is marked default.
+	ReasonClassNotFound = "SidecarClassNotFound"
+)
+
+// Reasons of Programmed.
+const (
+	// ReasonProgrammed: the document is written.
+	ReasonProgrammed = "Programmed"
+	// ReasonNotAccepted: an unaccepted policy is not programmed; running sidecars keep the last good document.
+	ReasonNotAccepted = "NotAccepted"
+	// ReasonInjectionDisabled: the namespace lacks the label that lets the webhook see its pods.
+	ReasonInjectionDisabled = "InjectionDisabled"
+	// ReasonPending: the document could not be written yet.
+	ReasonPending = "Pending"
+)
+
+// Reasons of Enforced.
+const (
+	// ReasonEnforced: proved for every matched pod.
+	ReasonEnforced = "Enforced"
+	// ReasonNotProgrammed: there is no document to enforce.
+	ReasonNotProgrammed = "NotProgrammed"
+	// ReasonNoPods: no pod matches the selector.
+	ReasonNoPods = "NoPods"
+	// ReasonPodsWithoutSidecar: pods were created before the policy, or before the namespace was labelled.
+	ReasonPodsWithoutSidecar = "PodsWithoutSidecar"
+	// ReasonPodsOutdated: sidecars do not run this document yet, or were injected with settings that need a restart.
+	ReasonPodsOutdated = "PodsOutdated"
+	// ReasonReachableAround: an app listens where clients reach it around the sidecar.
+	ReasonReachableAround = "ReachableAround"
+	// ReasonRefusedBySidecar: a sidecar refused the document and keeps the last good one.
+	ReasonRefusedBySidecar = "RefusedBySidecar"
+	// ReasonShadow: the policy's mode is Shadow: it is decided, and nothing is refused.
+	ReasonShadow = "Shadow"
+)
+
+// Reasons of SharedState.
+const (
+	// ReasonRedis: sidecars count in Redis.
+	ReasonRedis = "Redis"
+	// ReasonInProcess: no Redis is configured; every pod counts for itself.
+	ReasonInProcess = "InProcess"
+)
+
+// InjectionLabel on a namespace, with the value "enabled", lets the webhook see the namespace's pods.
+const (
+	InjectionLabel        = "postern.dev/injection"
+	InjectionLabelEnabled = "enabled"
+)
+
+// SecurityPolicyStatus is what the operator did and saw.
+type SecurityPolicyStatus struct {
+	// ObservedGeneration is the generation that the status is about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions: Accepted, Programmed, Enforced, SharedState.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Document is the SHA-256 of the compiled document, as sidecars report it.
+	// +optional
+	Document string `json:"document,omitempty"`
+	// Pods counts the matched pods.
+	// +optional
+	Pods *PodCounts `json:"pods,omitempty"`
+}
+
+// PodCounts counts pods that are not finished or going away.
+type PodCounts struct {
+	// Matched pods are picked by the selector.
+	Matched int32 `json:"matched"`
+	// Injected pods have the sidecar.
+	Injected int32 `json:"injected"`
+	// Current sidecars run the present document.
+	Current int32 `json:"current"`
+	// Summary is current/matched, for kubectl get.
+	Summary string `json:"summary"`
+	// Offenders are the first few pods that keep the policy from being enforced, and why.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=5
+	Offenders []PodOffence `json:"offenders,omitempty"`
+}
+
+// PodOffence is a pod that keeps a policy from being enforced.
+type PodOffence struct {
+	// Name of the pod.
+	Name string `json:"name"`
+	// Reason, one of Enforced's.
+	Reason string `json:"reason"`
+	// Message says what to change.
+	// +optional
+	Message string `json:"message,omitempty"`
+}

@@ -1,0 +1,126 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Mode says whether a refusal is carried out.
+// +kubebuilder:validation:Enum=Enforce;Shadow
+type Mode string
+
+const (
+	// ModeEnforce refuses.
+	ModeEnforce Mode = "Enforce"
+	// ModeShadow decides, counts and logs, and lets pass.
+	ModeShadow Mode = "Shadow"
+)
+
+// FailureMode says what happens where a rule cannot be decided, as when its store does not answer.
+// +kubebuilder:validation:Enum=Deny;Allow
+type FailureMode string
+
+const (
+	// FailDeny refuses the request.
+	FailDeny FailureMode = "Deny"
+	// FailAllow lets the request pass; a rate limit is then held by each pod on its own.
+	FailAllow FailureMode = "Allow"
+)
+
+// Duration is a length of time as Go writes it: "30s", "15m", "168h", "1h30m".
+// +kubebuilder:validation:Pattern=`^([0-9]{1,9}(ms|s|m|h))+$`
+// +kubebuilder:validation:MaxLength=32
+type Duration string
+
+// Std returns the duration; the empty one is 0. A malformed or negative one is an error.
+func (d Duration) Std() (time.Duration, error) {
+	if d == "" {
+		return 0, nil
+	}
+	v, err := time.ParseDuration(string(d))
+	if err != nil || v < 0 {
+		return 0, fmt.Errorf("%q is not a duration such as 30s, 15m or 168h", string(d))
+	}
+	return v, nil
+}
+
+// Rate is a number of requests in a period: "5/minute" (second, minute, hour, day) or "100/15m".
+// +kubebuilder:validation:Pattern=`^[1-9][0-9]{0,8}/(second|minute|hour|day|[1-9][0-9]{0,5}(ms|s|m|h))$`
+// +kubebuilder:validation:MaxLength=32
+type Rate string
+
+// MaxRatePeriod bounds a rate's period: a longer one would keep keys in the store for longer than anyone watches them.
+const MaxRatePeriod = 31 * 24 * time.Hour
+
+var ratePeriods = map[string]time.Duration{
+	"second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour,
+}
+
+// Parse returns the number of requests (1 to 999999999) and their period (1ms to MaxRatePeriod).
+func (r Rate) Parse() (count int, period time.Duration, err error) {
+	number, unit, ok := strings.Cut(string(r), "/")
+	if !ok {
+		return 0, 0, fmt.Errorf("rate %q: want requests/period, as in 5/minute or 100/15m", string(r))
+	}
+	if count, err = parseCount(number); err != nil {
+		return 0, 0, fmt.Errorf("rate %q: %w", string(r), err)
+	}
+	if period, err = parsePeriod(unit); err != nil {
+		return 0, 0, fmt.Errorf("rate %q: %w", string(r), err)
+	}
+	return count, period, nil
+}
+
+func parseCount(s string) (int, error) {
+	if len(s) == 0 || len(s) > 9 || s[0] < '1' || s[0] > '9' {
+		return 0, fmt.Errorf("%q is not a number from 1 to 999999999", s)
+	}
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a number from 1 to 999999999", s)
+	}
+	return int(n), nil
+}
+
+func parsePeriod(s string) (time.Duration, error) {
+	if d, ok := ratePeriods[s]; ok {
+		return d, nil
+	}
+	digits := strings.TrimRight(s, "msh")
+	if digits == s || strings.ContainsAny(digits, ".+-") {
+		return 0, fmt.Errorf("%q is not second, minute, hour, day or a duration such as 15m", s)
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || len(digits) > 6 || digits[0] == '0' {
+		return 0, fmt.Errorf("%q is not second, minute, hour, day or a duration such as 15m", s)
+	}
+	if d > MaxRatePeriod {
+		return 0, fmt.Errorf("the period %s is longer than %s", s, MaxRatePeriod)
+	}
+	return d, nil
+}
+
+// Size is a number of bytes: "512", "1KiB", "2MiB".
+// +kubebuilder:validation:Pattern=`^[0-9]{1,9}(B|KiB|MiB)?$`
+// +kubebuilder:validation:MaxLength=16
+type Size string
+
+// Bytes returns the number of bytes, at most 1 GiB; the empty size is 0.
+func (s Size) Bytes() (int, error) {
+	if s == "" {
+		return 0, nil
+	}
+	digits, scale := string(s), 1
+	for suffix, factor := range map[string]int{"KiB": 1 << 10, "MiB": 1 << 20, "B": 1} {
+		if rest := strings.TrimSuffix(string(s), suffix); rest != string(s) && strings.TrimRight(rest, "0123456789") == "" {
+			digits, scale = rest, factor
+		}
+	}
+	n, err := strconv.ParseUint(digits, 10, 31)
+	if err != nil || int(n) > 1<<30/scale {
+		return 0, fmt.Errorf("%q is not a size such as 512, 1KiB or 2MiB (at most 1024MiB)", string(s))
+	}
+	return int(n) * scale, nil
+}
