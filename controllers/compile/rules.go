@@ -1,0 +1,125 @@
+package compile
+
+import (
+	"fmt"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+func (c *compiler) authorization(spec *v1alpha1.SecurityPolicySpec) compiled.Authorization {
+	a := compiled.Authorization{Default: compiled.RequireAnonymous, Mode: compiled.Enforce}
+	if spec.JWT != nil {
+		a.Default = compiled.RequireAuthenticated
+	}
+	if spec.Authorization == nil {
+		return a
+	}
+	if spec.Authorization.Default != "" {
+		a.Default = compiled.Requirement(spec.Authorization.Default)
+	}
+	a.Mode = mode(spec.Authorization.Mode)
+	for i, r := range spec.Authorization.Rules {
+		a.Rules = append(a.Rules, compiled.AuthorizationRule{
+			Name: r.Name, Match: matches(r.Match), Require: compiled.Requirement(r.Require), Mode: mode(r.Mode),
+		})
+		c.needsProvider(spec, fmt.Sprintf("spec.authorization.rules[%d].require", i), r.Require)
+	}
+	c.needsProvider(spec, "spec.authorization.default", v1alpha1.Requirement(a.Default))
+	return a
+}
+
+func (c *compiler) needsProvider(spec *v1alpha1.SecurityPolicySpec, field string, r v1alpha1.Requirement) {
+	if spec.JWT == nil && r == v1alpha1.RequireAuthenticated {
+		c.errorf(field, "Authenticated needs a jwt section to authenticate with")
+	}
+}
+
+func matches(in []v1alpha1.RouteMatch) []compiled.Match {
+	var out []compiled.Match
+	for _, m := range in {
+		out = append(out, compiled.Match{Methods: m.Methods, Paths: m.Paths})
+	}
+	return out
+}
+
+func (c *compiler) rateLimit(field string, in *v1alpha1.RateLimit) compiled.RateLimit {
+	count, period, err := in.Limit.Parse()
+	if err != nil {
+		c.errorf(field+".limit", "%v", err)
+	}
+	l := compiled.RateLimit{
+		Name: in.Name, Match: matches(in.Match), Limit: count, Period: compiled.Duration(period), Burst: int(in.Burst),
+		Mode: mode(in.Mode), OnFailure: failure(in.OnFailure, compiled.Allow),
+	}
+	if l.Burst == 0 {
+		l.Burst = count
+	}
+	for _, k := range in.KeyBy {
+		l.KeyBy = append(l.KeyBy, compiled.RateLimitKey{Type: string(k.Type), Name: k.Name})
+	}
+	if len(l.KeyBy) == 0 {
+		l.KeyBy = []compiled.RateLimitKey{{Type: compiled.KeyClientAddress}}
+	}
+	return l
+}
+
+func headers(in *v1alpha1.Headers) *compiled.Headers {
+	if in == nil {
+		return nil
+	}
+	h := &compiled.Headers{Preset: orDefault(string(in.Preset), string(v1alpha1.PresetStrict)), Remove: in.Remove}
+	for _, f := range in.Set {
+		h.Set = append(h.Set, compiled.HeaderField(f))
+	}
+	return h
+}
+
+func (c *compiler) cors(in *v1alpha1.CORS) *compiled.CORS {
+	if in == nil {
+		return nil
+	}
+	return &compiled.CORS{
+		AllowOrigins: in.AllowOrigins, AllowMethods: in.AllowMethods, AllowHeaders: in.AllowHeaders, ExposeHeaders: in.ExposeHeaders,
+		AllowCredentials: in.AllowCredentials, MaxAge: c.duration("spec.cors.maxAge", in.MaxAge, 0),
+	}
+}
+
+func (c *compiler) compression(in *v1alpha1.Compression) *compiled.Compression {
+	if in == nil {
+		return nil
+	}
+	size := defaultMinSize
+	if in.MinSize != "" {
+		n, err := in.MinSize.Bytes()
+		if err != nil {
+			c.errorf("spec.compression.minSize", "%v", err)
+		}
+		size = n
+	}
+	return &compiled.Compression{MinSize: size, Types: in.Types}
+}
+
+func (c *compiler) sidecar(in *v1alpha1.SidecarClassSpec) compiled.SidecarOptions {
+	return compiled.SidecarOptions{
+		TrustedProxies: in.TrustedProxies,
+		AccessLog:      orDefault(in.AccessLog, "All"),
+		LogLevel:       orDefault(in.LogLevel, "info"),
+		DrainTimeout:   c.duration("sidecarClass.spec.drainTimeout", in.DrainTimeout, defaultDrainTimeout),
+	}
+}
+
+func (c *compiler) redis(in *v1alpha1.Redis) *compiled.Redis {
+	if in == nil {
+		return nil
+	}
+	r := &compiled.Redis{
+		Mode: orDefault(string(in.Mode), string(v1alpha1.RedisStandalone)), Addresses: in.Addresses, MasterName: in.MasterName,
+		Database: int(in.Database), Username: in.Username, Password: secretRef(in.PasswordRef), SentinelPassword: secretRef(in.SentinelPasswordRef),
+		Timeout: c.duration("sidecarClass.spec.redis.timeout", in.Timeout, defaultRedisTimeout),
+	}
+	if in.TLS != nil {
+		r.TLS = &compiled.RedisTLS{ServerName: in.TLS.ServerName, CABundle: in.TLS.CABundle}
+	}
+	return r
+}

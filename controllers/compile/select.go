@@ -1,0 +1,84 @@
+package compile
+
+import (
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+// ErrClassNotFound is returned where a policy's SidecarClass does not exist, or none is marked default.
+var ErrClassNotFound = errors.New("sidecar class not found")
+
+// Matches reports whether policy's selector picks a pod with these labels. A selector that cannot be parsed is an error.
+func Matches(policy *v1alpha1.SecurityPolicy, podLabels map[string]string) (bool, error) {
+	selector, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector)
+	if err != nil {
+		return false, fmt.Errorf("parsing selector of policy %q: %w", policy.Name, err)
+	}
+	return selector.Matches(labels.Set(podLabels)), nil
+}
+
+// Older reports whether a applies before b: the older object, then the lesser name.
+func Older(a, b *v1alpha1.SecurityPolicy) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.Name < b.Name
+}
+
+// Select returns the policy that applies to a pod with these labels: the oldest that picks it; nil if none does. The
+// policies are of the pod's namespace. A policy whose selector cannot be parsed picks every pod, so that none slips by it.
+func Select(policies []v1alpha1.SecurityPolicy, podLabels map[string]string) *v1alpha1.SecurityPolicy {
+	var selected *v1alpha1.SecurityPolicy
+	for i := range policies {
+		p := &policies[i]
+		if ok, err := Matches(p, podLabels); !ok && err == nil {
+			continue
+		}
+		if selected == nil || Older(p, selected) {
+			selected = p
+		}
+	}
+	return selected
+}
+
+// ResolveClass returns the class that policy names, or the one marked default. ErrClassNotFound says which is missing.
+func ResolveClass(policy *v1alpha1.SecurityPolicy, classes []v1alpha1.SidecarClass) (*v1alpha1.SidecarClass, error) {
+	if name := policy.Spec.SidecarClassName; name != nil {
+		for i := range classes {
+			if classes[i].Name == *name {
+				return &classes[i], nil
+			}
+		}
+		return nil, fmt.Errorf("%w: there is no SidecarClass %q; create it, or name another in spec.sidecarClassName", ErrClassNotFound, *name)
+	}
+	var found *v1alpha1.SidecarClass
+	for i := range classes {
+		c := &classes[i]
+		if c.Annotations[v1alpha1.DefaultClassAnnotation] != "true" {
+			continue
+		}
+		if found == nil || c.CreationTimestamp.Time.After(found.CreationTimestamp.Time) {
+			found = c // as with StorageClass: the newest default applies
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%w: spec.sidecarClassName is left out, and no SidecarClass has the annotation %s=true", ErrClassNotFound, v1alpha1.DefaultClassAnnotation)
+	}
+	return found, nil
+}
+
+// Interception returns how the policy's sidecars get in front of the app: as the policy says, or else the class.
+func Interception(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) v1alpha1.Interception {
+	switch {
+	case policy.Spec.Interception != "":
+		return policy.Spec.Interception
+	case class.Spec.Interception != "":
+		return class.Spec.Interception
+	}
+	return v1alpha1.InterceptRedirect
+}

@@ -1,0 +1,73 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// warn finds what can be run and is probably not meant.
+func (c *compiler) warn(p *compiled.Policy) {
+	for i := range p.Providers {
+		if len(p.Providers[i].Audiences) == 0 {
+			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].audiences", i),
+				"no audience is demanded: a token that the issuer made for another app passes where requiredClaims allow it")
+		}
+	}
+	for i := range p.Authorization.Rules {
+		if by := shadowedBy(p.Authorization.Rules, i); by >= 0 {
+			c.warnf(fmt.Sprintf("spec.authorization.rules[%d]", i),
+				"never applies: rule %q before it matches everything that this rule matches", p.Authorization.Rules[by].Name)
+		}
+	}
+}
+
+// shadowedBy returns the index of an earlier rule with the same matches, or one that matches everything; -1 if none.
+func shadowedBy(rules []compiled.AuthorizationRule, i int) int {
+	for j := range i {
+		if matchesAll(rules[j].Match) || covers(rules[j].Match, rules[i].Match) {
+			return j
+		}
+	}
+	return -1
+}
+
+func matchesAll(ms []compiled.Match) bool {
+	for _, m := range ms {
+		if len(m.Methods) == 0 && (len(m.Paths) == 0 || slices.Contains(m.Paths, "/**")) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers reports whether every match of b stands in a, to the letter.
+func covers(a, b []compiled.Match) bool {
+	for _, m := range b {
+		found := false
+		for _, n := range a {
+			found = found || (coversList(n.Methods, m.Methods) && coversList(n.Paths, m.Paths))
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// coversList reports whether every member of b is in a; an empty list stands for everything.
+func coversList(a, b []string) bool {
+	if len(a) == 0 {
+		return true
+	}
+	if len(b) == 0 {
+		return false
+	}
+	for _, s := range b {
+		if !slices.Contains(a, s) {
+			return false
+		}
+	}
+	return true
+}
