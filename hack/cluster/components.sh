@@ -57,7 +57,7 @@ start_kube-apiserver() {
 start_kube-controller-manager() {
 	local pki=$STATE/pki
 	start kube-controller-manager "$BIN/kube-controller-manager" --kubeconfig="$pki/kube-controller-manager.kubeconfig" \
-		--bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials=true \
+		--bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials=true --kube-api-qps=500 --kube-api-burst=500 \
 		--root-ca-file="$pki/ca.crt" --service-account-private-key-file="$pki/service-accounts.key" \
 		--cluster-signing-cert-file="$pki/ca.crt" --cluster-signing-key-file="$pki/ca.key" --profiling=false
 }

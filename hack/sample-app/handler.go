@@ -1,0 +1,120 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+)
+
+// newHandler returns the app's routes. Streams that would never end by themselves end when stopping is closed.
+func newHandler(stopping <-chan struct{}) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", echo)
+	mux.HandleFunc("/public/", echo)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("POST /login", login)
+	mux.HandleFunc("GET /orders", orders)
+	mux.HandleFunc("GET /headers-insecure", insecureHeaders)
+	mux.HandleFunc("GET /slow", slow)
+	mux.HandleFunc("GET /stream", stream)
+	mux.HandleFunc("GET /trailers", trailers)
+	mux.HandleFunc("GET /sse", serverSentEvents(stopping))
+	mux.HandleFunc("GET /ws", webSocket)
+
+	rpc := grpc.NewServer()
+	healthpb.RegisterHealthServer(rpc, health.NewServer())
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+			rpc.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// seen is what the app saw of a request.
+type seen struct {
+	Method    string      `json:"method"`
+	Path      string      `json:"path"`
+	Query     string      `json:"query,omitempty"`
+	Proto     string      `json:"proto"`
+	Host      string      `json:"host"`
+	Client    string      `json:"client"`
+	Headers   http.Header `json:"headers"`
+	BodyBytes int64       `json:"bodyBytes"`
+}
+
+func echo(w http.ResponseWriter, r *http.Request) {
+	size, err := io.Copy(io.Discard, r.Body)
+	if err != nil {
+		http.Error(w, "the body broke off", http.StatusBadRequest)
+		return
+	}
+	writeJSON(w, http.StatusOK, seen{
+		Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Proto: r.Proto, Host: r.Host,
+		Client: r.RemoteAddr, Headers: r.Header, BodyBytes: size,
+	})
+}
+
+// login takes {"user": …, "password": "demo"}. To name the user in Postern-Subject is all that an app does to have
+// its user logged in; without Postern the header means nothing.
+func login(w http.ResponseWriter, r *http.Request) {
+	var given struct{ User, Password string }
+	body := http.MaxBytesReader(w, r.Body, 64<<10)
+	if err := json.NewDecoder(body).Decode(&given); err != nil || given.User == "" || given.Password != "demo" {
+		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "wrong user or password"})
+		return
+	}
+	w.Header().Set("Postern-Subject", given.User)
+	writeJSON(w, http.StatusOK, map[string]string{"user": given.User})
+}
+
+// orders answers with enough JSON to be worth compressing, some 20 KiB.
+func orders(w http.ResponseWriter, _ *http.Request) {
+	type order struct {
+		ID       int    `json:"id"`
+		Customer string `json:"customer"`
+		State    string `json:"state"`
+		Cents    int    `json:"cents"`
+	}
+	list := make([]order, 300)
+	for i := range list {
+		list[i] = order{ID: 1000 + i, Customer: fmt.Sprintf("customer-%d", i%17), State: "shipped", Cents: 995 + 7*i}
+	}
+	writeJSON(w, http.StatusOK, list)
+}
+
+// insecureHeaders answers as careless frameworks do.
+func insecureHeaders(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Server", "sample-app/1.0")
+	w.Header().Set("X-Powered-By", "Go")
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	writeJSON(w, http.StatusOK, map[string]string{"note": "this answer gives away too much"})
+}
+
+// slow answers after ?ms= milliseconds, unless the client has gone.
+func slow(w http.ResponseWriter, r *http.Request) {
+	ms, ok := number(w, r, "ms", 1000)
+	if !ok {
+		return
+	}
+	select {
+	case <-time.After(time.Duration(ms) * time.Millisecond):
+		writeJSON(w, http.StatusOK, map[string]int64{"waitedMilliseconds": ms})
+	case <-r.Context().Done():
+	}
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// An error here means that the client has gone: nobody is left to tell.
+	_ = json.NewEncoder(w).Encode(v)
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// grace is how long requests that are under way may take when the app is told to end.
+const grace = 10 * time.Second
+
+// serve listens on all addresses, each with HTTP/1.1 and HTTP/2 cleartext, until ctx ends; then it lets requests finish.
+func serve(ctx context.Context, log *slog.Logger, addresses []string) error {
+	stopping := make(chan struct{})
+	server := &http.Server{
+		Handler:           newHandler(stopping),
+		ReadHeaderTimeout: 10 * time.Second,
+		Protocols:         new(http.Protocols),
+	}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
+
+	failed := make(chan error, len(addresses))
+	for _, address := range addresses {
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		if err != nil {
+			return errors.Join(fmt.Errorf("listening on %q: %w", address, err), server.Close())
+		}
+		log.Info("listening", "address", listener.Addr().String())
+		go func() { failed <- server.Serve(listener) }()
+	}
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+	}
+	log.Info("ending")
+	close(stopping)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	if err := server.Shutdown(end); err != nil {
+		return fmt.Errorf("finishing requests: %w", err)
+	}
+	return nil
+}
