@@ -1,0 +1,207 @@
+// Package redistest runs real Redis servers for tests: one server, Sentinel, Cluster, and the ways in which they fail.
+// Servers listen on free loopback ports and end with the test. A test on a machine without redis-server fails, it is not
+// skipped: what these tests claim is about Redis.
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// patience bounds every wait of the package; a machine that is busy with other tests is slow.
+const patience = 30 * time.Second
+
+// Options describe a server.
+type Options struct {
+	// Password is required of clients, if set.
+	Password string
+	// TLS makes the server speak TLS alone, with a certificate for "localhost" and 127.0.0.1.
+	TLS bool
+	// Args are added to the command line, as "--maxmemory", "1mb".
+	Args []string
+}
+
+// Server is a running redis-server.
+type Server struct {
+	// Addr is host:port.
+	Addr     string
+	Password string
+	// CAFile and CABundle hold the certificate authority of a TLS server, as PEM.
+	CAFile   string
+	CABundle []byte
+
+	tb   testing.TB
+	args []string
+	dir  string
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+// Start runs one server until the test ends.
+func Start(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	return start(tb, o, nil)
+}
+
+// start tries several ports: a free one may be taken by someone else before the server binds it.
+func start(tb testing.TB, o Options, extra func(port string) []string) *Server {
+	tb.Helper()
+	s := &Server{Password: o.Password, tb: tb, dir: tb.TempDir()}
+	var tls []string
+	if o.TLS {
+		tls = s.makeCertificates()
+	}
+	tb.Cleanup(func() { s.Stop() })
+	var err error
+	for range 5 {
+		port := freePort(tb)
+		s.Addr = net.JoinHostPort("127.0.0.1", port)
+		s.args = []string{"--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--logfile", "redis.log"}
+		s.args = append(s.args, portArgs(port, tls)...)
+		if o.Password != "" {
+			s.args = append(s.args, "--requirepass", o.Password)
+		}
+		s.args = append(s.args, o.Args...)
+		if extra != nil {
+			s.args = append(s.args, extra(port)...)
+		}
+		if err = s.run(); err == nil {
+			return s
+		}
+	}
+	tb.Fatalf("starting redis-server: %v", err)
+	return nil
+}
+
+func portArgs(port string, tls []string) []string {
+	if tls == nil {
+		return []string{"--port", port}
+	}
+	return append([]string{"--port", "0", "--tls-port", port}, tls...)
+}
+
+// run starts the process with s.args and waits until it answers.
+func (s *Server) run() error {
+	bin, err := exec.LookPath("redis-server")
+	if err != nil {
+		s.tb.Fatal("redis-server is not installed: apt-get install redis-server")
+	}
+	cmd := exec.Command(bin, s.args...)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	s.cmd, s.done = cmd, done
+	deadline := time.Now().Add(patience)
+	for time.Now().Before(deadline) {
+		select {
+		case <-done:
+			log, _ := os.ReadFile(filepath.Join(s.dir, "redis.log"))
+			return fmt.Errorf("redis-server ended: %s", log)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if s.answers() {
+			return nil
+		}
+	}
+	return fmt.Errorf("redis-server at %s does not answer", s.Addr)
+}
+
+// answers reports whether the process that was started, and not another on its port, answers.
+func (s *Server) answers() bool {
+	c := s.Client()
+	defer c.Close()
+	info, err := c.InfoMap(context.Background(), "server").Result()
+	return err == nil && info["Server"]["process_id"] == strconv.Itoa(s.cmd.Process.Pid)
+}
+
+// Client returns a plain client of the server, for looking inside and for administration. The caller closes it.
+func (s *Server) Client() *goredis.Client {
+	o := &goredis.Options{Addr: s.Addr, Password: s.Password, Protocol: 2, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true}
+	if s.CABundle != nil {
+		o.TLSConfig = s.clientTLS()
+	}
+	return goredis.NewClient(o)
+}
+
+// Do runs one command as an administrator and fails the test on an error.
+func (s *Server) Do(args ...any) any {
+	s.tb.Helper()
+	c := s.Client()
+	defer c.Close()
+	v, err := c.Do(context.Background(), args...).Result()
+	if err != nil {
+		s.tb.Fatalf("running %v on %s: %v", args[0], s.Addr, err)
+	}
+	return v
+}
+
+// Stop kills the server: connections are reset and its port refuses new ones.
+func (s *Server) Stop() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	<-s.done
+	s.cmd = nil
+}
+
+// Restart runs the server again on the same port after Stop, or stops it first. Data and script cache are lost.
+func (s *Server) Restart() {
+	s.tb.Helper()
+	s.Stop()
+	if err := s.run(); err != nil {
+		s.tb.Fatalf("restarting redis-server: %v", err)
+	}
+}
+
+// Pause stops the process without closing anything: connections stay open, new ones are taken by the kernel, and nothing
+// is answered until Resume.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume undoes Pause.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.tb.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.tb.Fatalf("sending %v to redis-server: %v", sig, err)
+	}
+}
+
+func freePort(tb testing.TB) string {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return port
+}
+
+// Eventually waits until ok is true, and fails the test with what if that takes unreasonably long.
+func Eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	deadline := time.Now().Add(patience)
+	for !ok() {
+		if time.Now().After(deadline) {
+			tb.Fatalf("still waiting: %s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
