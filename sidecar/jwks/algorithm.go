@@ -1,0 +1,140 @@
+package jwks
+
+import (
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Key types of RFC 7518 §6.1 and RFC 8037 §2.
+const (
+	typeRSA = "RSA"
+	typeEC  = "EC"
+	typeOKP = "OKP"
+	typeOct = "oct"
+)
+
+// algorithm is what a JWS "alg" value (RFC 7518 §3.1, RFC 8037 §3.1) asks of its key.
+type algorithm struct {
+	name string
+	// kty and crv are the JWK members that a key must have; crv is empty for RSA and oct.
+	kty, crv string
+	// minSecret is the least length of an HMAC secret, in bytes (RFC 7518 §3.2).
+	minSecret int
+	method    jwt.SigningMethod
+}
+
+// algorithmOf knows every algorithm that may sign a token; "none" is not among them.
+func algorithmOf(name string) (algorithm, bool) {
+	a := algorithm{name: name}
+	switch name {
+	case "RS256", "RS384", "RS512":
+		a.kty, a.method = typeRSA, jwt.GetSigningMethod(name)
+	case "PS256":
+		a.kty, a.method = typeRSA, pss(jwt.SigningMethodPS256)
+	case "PS384":
+		a.kty, a.method = typeRSA, pss(jwt.SigningMethodPS384)
+	case "PS512":
+		a.kty, a.method = typeRSA, pss(jwt.SigningMethodPS512)
+	case "ES256":
+		a.kty, a.crv, a.method = typeEC, "P-256", jwt.SigningMethodES256
+	case "ES384":
+		a.kty, a.crv, a.method = typeEC, "P-384", jwt.SigningMethodES384
+	case "ES512":
+		a.kty, a.crv, a.method = typeEC, "P-521", jwt.SigningMethodES512
+	case "EdDSA":
+		a.kty, a.crv, a.method = typeOKP, "Ed25519", jwt.SigningMethodEdDSA
+	case "HS256":
+		a.kty, a.minSecret, a.method = typeOct, 32, jwt.SigningMethodHS256
+	case "HS384":
+		a.kty, a.minSecret, a.method = typeOct, 48, jwt.SigningMethodHS384
+	case "HS512":
+		a.kty, a.minSecret, a.method = typeOct, 64, jwt.SigningMethodHS512
+	default:
+		return algorithm{}, false
+	}
+	return a, true
+}
+
+// pss returns m for signatures whose salt is as long as the hash (RFC 7518 §3.5); the library's own value takes any salt
+// length when it verifies.
+func pss(m *jwt.SigningMethodRSAPSS) *jwt.SigningMethodRSAPSS {
+	return &jwt.SigningMethodRSAPSS{
+		SigningMethodRSA: m.SigningMethodRSA,
+		Options:          &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: m.Hash},
+	}
+}
+
+// CheckAlgorithms refuses a provider's list of algorithms that is empty, names one twice or an unknown one (names are
+// case-sensitive, RFC 7518 §3.1), or mixes HMAC with public keys: whoever knows a public key could then sign with it
+// (RFC 8725 §2.1).
+func CheckAlgorithms(names []string) error {
+	if len(names) == 0 {
+		return errors.New("checking algorithms: none is named")
+	}
+	seen := map[string]bool{}
+	symmetric := 0
+	for _, name := range names {
+		a, ok := algorithmOf(name)
+		if !ok {
+			return fmt.Errorf("checking algorithms: %q is not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, HS256, HS384, HS512", name)
+		}
+		if seen[name] {
+			return fmt.Errorf("checking algorithms: %s is named twice", name)
+		}
+		seen[name] = true
+		if a.kty == typeOct {
+			symmetric++
+		}
+	}
+	if symmetric != 0 && symmetric != len(names) {
+		return errors.New("checking algorithms: HS* (a shared secret) cannot be used together with public-key algorithms in one provider")
+	}
+	return nil
+}
+
+// symmetric reports whether names, which CheckAlgorithms accepted, are HMAC algorithms.
+func symmetric(names []string) bool {
+	a, _ := algorithmOf(names[0])
+	return a.kty == typeOct
+}
+
+// choose gives the one algorithm of a key (RFC 8725 §3.1) among those that the provider allows: the key's own "alg";
+// without one, the only allowed algorithm that such a key can have; where several are left, RS256 for an RSA key, which
+// is what OpenID Connect issuers sign with unless they say otherwise (OpenID Connect Core §2, Discovery §3). Anything
+// else stays undecided, so the key cannot be used.
+func choose(allowed []string, kty, crv, alg string) (algorithm, error) {
+	if alg != "" {
+		a, ok := algorithmOf(alg)
+		switch {
+		case !ok:
+			return algorithm{}, errors.New("its alg is not supported")
+		case a.kty != kty || a.crv != crv:
+			return algorithm{}, errors.New("its alg does not fit its kty and crv")
+		case !slices.Contains(allowed, alg):
+			return algorithm{}, fmt.Errorf("its alg %s is not allowed by the provider", alg)
+		}
+		return a, nil
+	}
+	var fitting []algorithm
+	for _, name := range allowed {
+		if a, ok := algorithmOf(name); ok && a.kty == kty && a.crv == crv {
+			fitting = append(fitting, a)
+		}
+	}
+	switch {
+	case len(fitting) == 0:
+		return algorithm{}, errors.New("the provider allows no algorithm for its kty and crv")
+	case len(fitting) == 1:
+		return fitting[0], nil
+	}
+	for _, a := range fitting {
+		if a.name == "RS256" {
+			return a, nil
+		}
+	}
+	return algorithm{}, errors.New("it has no alg and the provider allows several that fit: allow one, or add alg to the key")
+}

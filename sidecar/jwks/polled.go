@@ -1,0 +1,292 @@
+package jwks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+)
+
+// pace is how often and how long a polled source works.
+type pace struct {
+	// timeout bounds one load.
+	timeout time.Duration
+	// minGap lies between two loads that requests ask for.
+	minGap time.Duration
+	// wait bounds how long a request waits for a load.
+	wait time.Duration
+	// maxWaiters bounds the requests that wait at one time; more get ErrUnavailable at once.
+	maxWaiters int64
+	// retry is the delay after the first failed load; it doubles up to maxRetry or the interval.
+	retry, maxRetry time.Duration
+	// absent is how long a kid that a fresh set did not have causes no load.
+	absent time.Duration
+}
+
+func defaultPace() pace {
+	return pace{
+		timeout: 5 * time.Second, minGap: 10 * time.Second, wait: 2 * time.Second, maxWaiters: 256,
+		retry: time.Second, maxRetry: time.Minute, absent: time.Minute,
+	}
+}
+
+// maxAbsent is how many absent kids are remembered.
+const maxAbsent = 1024
+
+// content is what one load gave.
+type content struct {
+	set *Set
+	// body is what the set was read from; nil for a secret.
+	body []byte
+	// at is when the origin last confirmed the set.
+	at time.Time
+}
+
+// loader reads an origin. It returns the same content with a new time where nothing changed.
+type loader interface {
+	load(ctx context.Context, last *content) (*content, error)
+}
+
+// polled is a Source whose origin is read at intervals, and once more, throttled, for an unknown kid. The last good set
+// stays in force for maxStale after the origin last confirmed it.
+type polled struct {
+	name               string
+	loader             loader
+	interval, maxStale time.Duration
+	pace               pace
+	now                func() time.Time
+	log                *slog.Logger
+	observe            func(result string)
+
+	// life ends when the source is released; loads belong to it and not to the request that asked for one.
+	life   context.Context
+	cancel context.CancelFunc
+
+	current atomic.Pointer[content]
+	waiters atomic.Int64
+	// absent holds when a fresh set was found not to have a kid.
+	absent *lru.Cache[string, time.Time]
+	// first is closed when the first load has ended, well or not.
+	first     chan struct{}
+	firstOnce sync.Once
+
+	mu      sync.Mutex
+	running *attempt
+	started time.Time // of the latest load
+	err     error     // of the latest load that ended
+}
+
+// attempt is one load; done is closed when it has ended.
+type attempt struct {
+	done chan struct{}
+	err  error
+}
+
+// Results of a load, as a metric's label.
+const (
+	resultOK          = "ok"
+	resultNotModified = "not_modified"
+	resultError       = "error"
+)
+
+// run loads the set now and then at the interval, until the source is released.
+func (p *polled) run() {
+	delay := p.pace.retry
+	for {
+		next := jitter(p.interval)
+		attempt := p.start()
+		<-attempt.done
+		if attempt.err != nil {
+			next = min(jitter(delay), p.interval)
+			delay = min(2*delay, p.pace.maxRetry)
+		} else {
+			delay = p.pace.retry
+		}
+		timer := time.NewTimer(next)
+		select {
+		case <-p.life.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// jitter spreads d by a tenth to either side, so that replicas do not ask at the same time.
+func jitter(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
+}
+
+// start begins a load, or joins the one under way.
+func (p *polled) start() *attempt {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.startLocked()
+}
+
+func (p *polled) startLocked() *attempt {
+	if p.running != nil {
+		return p.running
+	}
+	a := &attempt{done: make(chan struct{})}
+	p.running, p.started = a, p.now()
+	go p.load(a)
+	return a
+}
+
+// demand is start for a request: it returns nil, with the latest load's error, where the last one is too recent.
+func (p *polled) demand() (*attempt, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if since := p.now().Sub(p.started); p.running == nil && since >= 0 && since < p.pace.minGap {
+		return nil, p.err
+	}
+	return p.startLocked(), nil
+}
+
+func (p *polled) load(a *attempt) {
+	ctx, cancel := context.WithTimeout(p.life, p.pace.timeout)
+	defer cancel()
+	last := p.current.Load()
+	next, err := p.loader.load(ctx, last)
+	if err == nil {
+		p.current.Store(next)
+	}
+	p.report(last, next, err)
+
+	p.mu.Lock()
+	p.running, p.err = nil, err
+	p.mu.Unlock()
+	a.err = err
+	close(a.done)
+	p.firstOnce.Do(func() { close(p.first) })
+}
+
+// report counts a load and logs a change of state: the first failure of an outage, its end, a new set.
+func (p *polled) report(last, next *content, err error) {
+	p.mu.Lock()
+	before := p.err
+	p.mu.Unlock()
+	switch {
+	case errors.Is(err, context.Canceled): // released
+	case err != nil:
+		p.observe(resultError)
+		if before == nil {
+			p.log.Warn("loading key set failed", "provider", p.name, "lastGoodKept", last != nil, "error", err)
+		}
+	case last != nil && next.set == last.set:
+		p.observe(resultNotModified)
+	default:
+		p.observe(resultOK)
+		p.log.Info("loaded key set", "provider", p.name, "keys", next.set.Len(), "skipped", next.set.Skipped())
+	}
+	if err == nil && before != nil {
+		p.log.Info("key set can be loaded again", "provider", p.name)
+	}
+}
+
+// usable returns the set in force, or nil where there is none or it was last confirmed too long ago.
+func (p *polled) usable() *Set {
+	c := p.current.Load()
+	if c == nil || p.now().Sub(c.at) > p.maxStale {
+		return nil
+	}
+	return c.set
+}
+
+// Holds is false for every key while no set is in force.
+func (p *polled) Holds(key *Key) bool {
+	set := p.usable()
+	return set != nil && set.holds(key)
+}
+
+// Lookup gives ErrUnknownKey only where the latest load was good and its set does not have the key; while the origin
+// cannot be asked nothing is known about the token, and the answer is ErrUnavailable.
+func (p *polled) Lookup(ctx context.Context, kid, alg string) ([]*Key, error) {
+	set := p.usable()
+	if set == nil {
+		if err := p.await(ctx, p.first); err != nil {
+			return nil, err
+		}
+		if set = p.usable(); set == nil {
+			return nil, unavailable(p.lastErr())
+		}
+	}
+	keys, err := set.lookup(kid, alg)
+	if !errors.Is(err, ErrUnknownKey) || p.knownAbsent(kid) {
+		return keys, err
+	}
+	return p.refetch(ctx, kid, alg)
+}
+
+func (p *polled) refetch(ctx context.Context, kid, alg string) ([]*Key, error) {
+	attempt, err := p.demand()
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if attempt == nil {
+		return nil, ErrUnknownKey
+	}
+	if err := p.await(ctx, attempt.done); err != nil {
+		return nil, err
+	}
+	if attempt.err != nil {
+		return nil, unavailable(attempt.err)
+	}
+	set := p.usable()
+	if set == nil {
+		return nil, ErrUnavailable
+	}
+	keys, err := set.lookup(kid, alg)
+	if errors.Is(err, ErrUnknownKey) {
+		p.absent.Add(kid, p.now())
+	}
+	return keys, err
+}
+
+func (p *polled) knownAbsent(kid string) bool {
+	since, ok := p.absent.Get(kid)
+	return ok && p.now().Sub(since) < p.pace.absent
+}
+
+// await waits until done is closed, for a bounded time and with a bounded company.
+func (p *polled) await(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	default:
+	}
+	defer p.waiters.Add(-1)
+	if p.waiters.Add(1) > p.pace.maxWaiters {
+		return unavailable(errors.New("too many requests are waiting for the key set"))
+	}
+	timer := time.NewTimer(p.pace.wait)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-timer.C:
+		return unavailable(errors.New("the key set is still being loaded"))
+	case <-ctx.Done():
+		return unavailable(ctx.Err())
+	}
+}
+
+func unavailable(cause error) error {
+	if cause == nil {
+		return ErrUnavailable
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
+}
+
+func (p *polled) lastErr() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}

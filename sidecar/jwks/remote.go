@@ -1,0 +1,157 @@
+package jwks
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+)
+
+// maxRedirects bounds how often a fetch is sent elsewhere on the same server.
+const maxRedirects = 3
+
+// remote loads a set from its issuer.
+type remote struct {
+	uri        string
+	client     *http.Client
+	algorithms []string
+	now        func() time.Time
+	// etag and modified are the validators of the last good answer; load is never called twice at a time.
+	etag, modified string
+}
+
+// parseURI refuses what keys must not be fetched from: plain HTTP except from this host (whoever sits between could give
+// keys of their own), and addresses with credentials, which would end up in logs.
+func parseURI(uri string) (*url.URL, error) {
+	u, err := url.Parse(uri)
+	if err != nil { // the error would quote the address
+		return nil, errors.New("checking JWKS address: not a URL")
+	}
+	switch {
+	case u.User != nil:
+		return nil, errors.New("checking JWKS address: it must not hold a user name or password")
+	case u.Host == "" || u.Hostname() == "":
+		return nil, errors.New("checking JWKS address: it names no host")
+	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+		return u, nil
+	}
+	return nil, errors.New("checking JWKS address: it must start with https:// (http:// is for a loopback address only)")
+}
+
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
+
+// newClient makes the client of one source: no proxy, own time limits, and roots instead of the system's where given.
+func newClient(roots *x509.CertPool, timeout time.Duration) *http.Client {
+	dialer := &net.Dialer{Timeout: timeout}
+	return &http.Client{
+		Timeout: timeout,
+		Transport: &http.Transport{
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2:      true,
+			MaxIdleConns:           1,
+			IdleConnTimeout:        time.Minute,
+			MaxResponseHeaderBytes: 64 << 10,
+		},
+		CheckRedirect: checkRedirect,
+	}
+}
+
+// checkRedirect follows a redirect on the same scheme, host and port only: another server does not own the keys.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	switch {
+	case req.URL.Scheme != first.Scheme || req.URL.Host != first.Host:
+		return errors.New("redirected to another server")
+	case req.URL.User != nil:
+		return errors.New("redirected to an address with credentials")
+	case len(via) > maxRedirects:
+		return fmt.Errorf("redirected more than %d times", maxRedirects)
+	}
+	return nil
+}
+
+// caPool reads PEM certificates; nil means the system's roots.
+func caPool(bundle []byte) (*x509.CertPool, error) {
+	if len(bundle) == 0 {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(bundle) {
+		return nil, errors.New("reading CA bundle: it has no PEM certificate")
+	}
+	return pool, nil
+}
+
+// load fetches the set. Errors name what went wrong and never the address, which may hold a secret in its query.
+func (r *remote) load(ctx context.Context, last *content) (*content, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.uri, nil)
+	if err != nil {
+		return nil, errors.New("fetching key set: the address is not valid")
+	}
+	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	req.Header.Set("User-Agent", "postern-sidecar")
+	conditional := last != nil && r.setConditions(req)
+	res, err := r.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("fetching key set: %w", withoutURL(err))
+	}
+	defer res.Body.Close()
+	switch {
+	case res.StatusCode == http.StatusNotModified && conditional:
+		return &content{set: last.set, body: last.body, at: r.now()}, nil
+	case res.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("fetching key set: the server answered with status %d", res.StatusCode)
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxSetSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("fetching key set: %w", withoutURL(err))
+	}
+	return r.accept(body, res.Header, last)
+}
+
+// setConditions asks for the set only if it is not the last one (RFC 9110 §13.1), and reports whether it could.
+func (r *remote) setConditions(req *http.Request) bool {
+	if r.etag != "" {
+		req.Header.Set("If-None-Match", r.etag)
+	}
+	if r.modified != "" {
+		req.Header.Set("If-Modified-Since", r.modified)
+	}
+	return r.etag != "" || r.modified != ""
+}
+
+func (r *remote) accept(body []byte, header http.Header, last *content) (*content, error) {
+	next := &content{body: body, at: r.now()}
+	if last != nil && bytes.Equal(body, last.body) {
+		next.set, next.body = last.set, last.body
+	} else {
+		set, err := Parse(body, Options{Algorithms: r.algorithms})
+		if err != nil {
+			return nil, err
+		}
+		next.set = set
+	}
+	r.etag, r.modified = header.Get("ETag"), header.Get("Last-Modified")
+	return next, nil
+}
+
+// withoutURL takes the address off a client's error.
+func withoutURL(err error) error {
+	var e *url.Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}

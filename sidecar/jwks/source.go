@@ -1,0 +1,38 @@
+// Package jwks keeps the keys that verify tokens: it reads JWK sets strictly (RFC 7517, RFC 7518, RFC 8037, RFC 8725), and
+// keeps those of issuers fresh in the background, last good kept through an outage, across reloads of the policy.
+package jwks
+
+import (
+	"context"
+	"errors"
+)
+
+// Errors of Source.Lookup. None of them, nor what they wrap, holds a token's content.
+var (
+	// ErrUnknownKey: the issuer's current set has no key for the token.
+	ErrUnknownKey = errors.New("looking up key: the issuer's set does not have it")
+	// ErrAlgorithm: the key that the token names is for another algorithm (RFC 8725 §3.1).
+	ErrAlgorithm = errors.New("looking up key: it is for another algorithm")
+	// ErrAmbiguous: the token names no key, and too many could have signed it.
+	ErrAmbiguous = errors.New("looking up key: the token names none and too many fit")
+	// ErrUnavailable: the issuer's keys cannot be had at present, so nothing can be said about the token.
+	ErrUnavailable = errors.New("looking up key: the issuer's keys cannot be had at present")
+)
+
+// Source gives the keys of one issuer. It is safe for concurrent use.
+type Source interface {
+	// Lookup returns the keys, one or few, that may have signed a token with this header: kid may be empty. For an unknown
+	// kid it may wait, for a bounded time, until the set has been fetched once more.
+	Lookup(ctx context.Context, kid, alg string) ([]*Key, error)
+	// Holds reports whether a key that Lookup gave earlier is still in force.
+	Holds(key *Key) bool
+}
+
+// static is a Source that never changes: a set written in the policy.
+type static struct{ set *Set }
+
+func (s static) Lookup(_ context.Context, kid, alg string) ([]*Key, error) {
+	return s.set.lookup(kid, alg)
+}
+
+func (s static) Holds(key *Key) bool { return s.set.holds(key) }

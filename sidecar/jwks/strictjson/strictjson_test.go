@@ -1,0 +1,63 @@
+package strictjson
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestObject(t *testing.T) {
+	tests := map[string]struct {
+		in      string
+		want    map[string]any
+		wantErr error
+	}{
+		"empty":                  {in: `{}`, want: map[string]any{}},
+		"nested":                 {in: ` {"a":{"b":[1,"x",null,true]}} `, want: map[string]any{"a": map[string]any{"b": []any{json.Number("1"), "x", nil, true}}}},
+		"names keep their case":  {in: `{"exp":1,"Exp":2}`, want: map[string]any{"exp": json.Number("1"), "Exp": json.Number("2")}},
+		"huge number stays text": {in: `{"a":1e999999}`, want: map[string]any{"a": json.Number("1e999999")}},
+		"duplicate":              {in: `{"a":1,"a":2}`, wantErr: ErrDuplicate},
+		"duplicate by escape":    {in: `{"a":1,"\u0061":2}`, wantErr: ErrDuplicate},
+		"duplicate inside":       {in: `{"x":[{"a":1,"a":1}]}`, wantErr: ErrDuplicate},
+		"too deep":               {in: `{"a":[[[1]]]}`, wantErr: ErrDepth},
+		"bomb":                   {in: `{"a":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}`, wantErr: ErrDepth},
+		"array":                  {in: `[]`, wantErr: ErrSyntax},
+		"string":                 {in: `"a"`, wantErr: ErrSyntax},
+		"null":                   {in: `null`, wantErr: ErrSyntax},
+		"nothing":                {in: ``, wantErr: ErrSyntax},
+		"trailing data":          {in: `{}{}`, wantErr: ErrSyntax},
+		"trailing comma":         {in: `{"a":1,}`, wantErr: ErrSyntax},
+		"NaN":                    {in: `{"a":NaN}`, wantErr: ErrSyntax},
+		"byte order mark":        {in: "\ufeff{}", wantErr: ErrSyntax},
+		"invalid UTF-8":          {in: "{\"a\":\"\xff\"}", wantErr: ErrSyntax},
+		"unclosed":               {in: `{"a":[`, wantErr: ErrSyntax},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := Object([]byte(tt.in), 3)
+			if !errors.Is(err, tt.wantErr) || !reflect.DeepEqual(got, tt.want) {
+				t.Fatalf("Object = %v, %v; want %v, %v", got, err, tt.want, tt.wantErr)
+			}
+		})
+	}
+}
+
+// FuzzObject checks that whatever is accepted, encoding/json reads in the same way.
+func FuzzObject(f *testing.F) {
+	f.Add([]byte(`{"a":[1,{"b":null}],"c":"\ud800"}`))
+	f.Add([]byte(`{"a":1,"a":2}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := Object(data, 8)
+		if err != nil {
+			return
+		}
+		var want map[string]any
+		dec := json.NewDecoder(strings.NewReader(string(data)))
+		dec.UseNumber()
+		if err := dec.Decode(&want); err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("Object(%q) = %v; encoding/json: %v, %v", data, got, want, err)
+		}
+	})
+}
