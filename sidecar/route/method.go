@@ -16,12 +16,21 @@ func checkMethod(method string) error {
 	case len(method) > maxMethodLen:
 		return fmt.Errorf("parsing method %q: it is longer than %d characters", method[:maxMethodLen]+"…", maxMethodLen)
 	}
-	for i := range len(method) {
-		if c := method[i]; (c < 'A' || c > 'Z') && c != '-' {
-			return fmt.Errorf("parsing method %q: write it in capital letters, as GET or POST", method)
-		}
+	if !ValidMethod(method) {
+		return fmt.Errorf("parsing method %q: write it in capital letters, as GET or POST", method)
 	}
 	return nil
+}
+
+// ValidMethod reports whether method is one that a rule can name: 1 to 32 capital letters and hyphens. Other tokens are
+// methods too by RFC 9110, but an app that takes "get" for GET must not see what no rule can match.
+func ValidMethod(method string) bool {
+	for i := range len(method) {
+		if c := method[i]; (c < 'A' || c > 'Z') && c != '-' {
+			return false
+		}
+	}
+	return method != "" && len(method) <= maxMethodLen
 }
 
 // matchMethod counts HEAD as GET: HEAD is GET without the body (RFC 9110 §9.3.2), and a rule for GET that HEAD passes by
