@@ -1,0 +1,138 @@
+// Package document brings the policy's documents to the sidecar by two roads, the mounted ConfigMap and the long poll to
+// the operator; the newer revision wins.
+package document
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// Apply puts a document in force. An error says why the sidecar cannot run it: the one before stays in force.
+type Apply func(ctx context.Context, p *compiled.Policy, hash string) error
+
+// Config says whose documents are taken.
+type Config struct {
+	// Namespace and Policy name the policy; the document of any other is refused, however well signed.
+	Namespace, Policy string
+	// Key is the operator's.
+	Key ed25519.PublicKey
+	// Apply is called for one document at a time.
+	Apply Apply
+	// Version is this build's, for the operator's eyes.
+	Version string
+	Logger  *slog.Logger
+}
+
+// Keeper judges documents and remembers what is in force. It is safe for concurrent use.
+type Keeper struct {
+	cfg Config
+
+	mu       sync.Mutex
+	revision int64
+	report   compiled.Report
+	changed  chan struct{} // closed and replaced when the report changes
+}
+
+// NewKeeper returns a Keeper without a document.
+func NewKeeper(cfg Config) *Keeper {
+	return &Keeper{
+		cfg:     cfg,
+		report:  compiled.Report{SchemaVersion: compiled.SchemaVersion, Version: cfg.Version},
+		changed: make(chan struct{}),
+	}
+}
+
+var (
+	errForeign = errors.New("the document is another policy's")
+	errOld     = errors.New("the document is older than the one in force")
+)
+
+// Offer judges a signed document and puts it in force where it is newer than the present one. The document in force,
+// offered again, is no error. A refusal is reported to the operator, unless the document is not the operator's at all.
+func (k *Keeper) Offer(ctx context.Context, s compiled.Signed) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	hash := s.Hash()
+	if hash == k.report.Hash {
+		return nil
+	}
+	p, err := s.Open(k.cfg.Key)
+	if errors.Is(err, compiled.ErrSignature) {
+		return err
+	}
+	if err == nil {
+		err = k.judge(p)
+	}
+	if errors.Is(err, errForeign) || errors.Is(err, errOld) {
+		return err
+	}
+	if err == nil {
+		err = k.cfg.Apply(ctx, p, hash)
+	}
+	if err != nil {
+		k.refuse(hash, err)
+		return fmt.Errorf("applying document: %w", err)
+	}
+	k.revision = p.Revision
+	k.update(func(r *compiled.Report) { r.Hash, r.Refused, r.Error = hash, "", "" })
+	k.cfg.Logger.InfoContext(ctx, "document in force", "document", hash, "generation", p.Generation, "revision", p.Revision, "deleted", p.Deleted)
+	return nil
+}
+
+func (k *Keeper) judge(p *compiled.Policy) error {
+	if p.Namespace != k.cfg.Namespace || p.Name != k.cfg.Policy {
+		return fmt.Errorf("%w: it is for %s/%s", errForeign, p.Namespace, p.Name)
+	}
+	if p.Revision <= k.revision {
+		return errOld
+	}
+	return nil
+}
+
+func (k *Keeper) refuse(hash string, err error) {
+	if k.report.Refused == hash && k.report.Error == bounded(err.Error()) {
+		return
+	}
+	k.cfg.Logger.Error("document refused, the one before stays in force", "document", hash, "inForce", k.report.Hash, "error", err)
+	k.update(func(r *compiled.Report) { r.Refused, r.Error = hash, bounded(err.Error()) })
+}
+
+// maxErrorText keeps a report inside the bounds that the operator accepts, in bytes.
+const maxErrorText = 500
+
+func bounded(s string) string {
+	if len(s) > maxErrorText {
+		return s[:maxErrorText]
+	}
+	return s
+}
+
+// SetReachable reports the pod's listeners that clients reach around the sidecar.
+func (k *Keeper) SetReachable(listeners []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !slices.Equal(k.report.Reachable, listeners) {
+		k.update(func(r *compiled.Report) { r.Reachable = listeners })
+	}
+}
+
+// update changes the report and wakes whoever waits for that; the caller holds the lock.
+func (k *Keeper) update(change func(*compiled.Report)) {
+	change(&k.report)
+	close(k.changed)
+	k.changed = make(chan struct{})
+}
+
+// Report returns what the operator should know, and a channel that is closed when that changes.
+func (k *Keeper) Report() (compiled.Report, <-chan struct{}) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.report, k.changed
+}

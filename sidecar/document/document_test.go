@@ -1,0 +1,218 @@
+package document
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// operator signs documents as the real one does.
+type operator struct {
+	public  ed25519.PublicKey
+	private ed25519.PrivateKey
+}
+
+func newOperator(t *testing.T) operator {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return operator{public, private}
+}
+
+func (o operator) sign(t *testing.T, change func(*compiled.Policy)) compiled.Signed {
+	t.Helper()
+	p := &compiled.Policy{
+		SchemaVersion: 1, Namespace: "shop", Name: "orders", Revision: 10, Mode: compiled.Enforce, UndeclaredPorts: compiled.Deny,
+		Authorization: compiled.Authorization{Default: compiled.RequireAnonymous, Mode: compiled.Enforce},
+		Sidecar:       compiled.SidecarOptions{AccessLog: "All", LogLevel: "info"},
+	}
+	if change != nil {
+		change(p)
+	}
+	s, err := compiled.Sign(p, o.private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func revision(n int64) func(*compiled.Policy) {
+	return func(p *compiled.Policy) { p.Revision = n }
+}
+
+func (o operator) keeper(apply Apply) *Keeper {
+	if apply == nil {
+		apply = func(context.Context, *compiled.Policy, string) error { return nil }
+	}
+	return NewKeeper(Config{Namespace: "shop", Policy: "orders", Key: o.public, Apply: apply, Logger: slog.New(slog.DiscardHandler)})
+}
+
+func TestOfferRefuses(t *testing.T) {
+	o, other := newOperator(t), newOperator(t)
+	good := o.sign(t, nil)
+	tests := map[string]struct {
+		offer   compiled.Signed
+		wantErr error
+		// wantReported: the operator hears of documents that are its own.
+		wantReported bool
+	}{
+		"another operator's":    {offer: other.sign(t, revision(11)), wantErr: compiled.ErrSignature},
+		"edited":                {offer: compiled.Signed{Document: append([]byte(" "), good.Document...), Signature: good.Signature}, wantErr: compiled.ErrSignature},
+		"unsigned":              {offer: compiled.Signed{Document: o.sign(t, revision(11)).Document}, wantErr: compiled.ErrSignature},
+		"older":                 {offer: o.sign(t, revision(9)), wantErr: errOld},
+		"as old, other content": {offer: o.sign(t, func(p *compiled.Policy) { p.Mode = compiled.Shadow }), wantErr: errOld},
+		"another policy's":      {offer: o.sign(t, func(p *compiled.Policy) { p.Name, p.Revision = "carts", 11 }), wantErr: errForeign},
+		"another namespace's":   {offer: o.sign(t, func(p *compiled.Policy) { p.Namespace, p.Revision = "evil", 11 }), wantErr: errForeign},
+		"too new a schema":      {offer: o.sign(t, func(p *compiled.Policy) { p.SchemaVersion, p.Revision = 99, 11 }), wantErr: compiled.ErrTooNew, wantReported: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			k := o.keeper(nil)
+			if err := k.Offer(t.Context(), good); err != nil {
+				t.Fatal(err)
+			}
+			if err := k.Offer(t.Context(), tt.offer); !errors.Is(err, tt.wantErr) {
+				t.Errorf("error = %v; want %v", err, tt.wantErr)
+			}
+			r, _ := k.Report()
+			if r.Hash != good.Hash() {
+				t.Errorf("the good document is no longer in force: %+v", r)
+			}
+			if reported := r.Refused != ""; reported != tt.wantReported {
+				t.Errorf("report = %+v; want refused: %v", r, tt.wantReported)
+			}
+		})
+	}
+}
+
+func TestARefusedDocumentIsReportedAndForgottenAfterAGoodOne(t *testing.T) {
+	o := newOperator(t)
+	refuse := true
+	k := o.keeper(func(context.Context, *compiled.Policy, string) error {
+		if refuse {
+			return errors.New("no such file: " + strings.Repeat("x", 2000))
+		}
+		return nil
+	})
+	s := o.sign(t, nil)
+	_, changed := k.Report()
+	if err := k.Offer(t.Context(), s); err == nil {
+		t.Fatal("a document that cannot be applied was taken")
+	}
+	<-changed
+	r, _ := k.Report()
+	if r.Refused != s.Hash() || !strings.HasPrefix(r.Error, "no such file") || len(r.Error) > maxErrorText || r.Hash != "" {
+		t.Errorf("report = %+v", r)
+	}
+	refuse = false
+	if err := k.Offer(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := k.Report(); r.Hash != s.Hash() || r.Refused != "" || r.Error != "" {
+		t.Errorf("report = %+v", r)
+	}
+}
+
+func TestReachableWakesTheReportOnceForEachChange(t *testing.T) {
+	k := newOperator(t).keeper(nil)
+	_, changed := k.Report()
+	k.SetReachable([]string{"0.0.0.0:9000"})
+	<-changed
+	r, changed := k.Report()
+	if len(r.Reachable) != 1 {
+		t.Errorf("report = %+v", r)
+	}
+	k.SetReachable([]string{"0.0.0.0:9000"})
+	select {
+	case <-changed:
+		t.Error("nothing changed, and the report says so")
+	default:
+	}
+}
+
+// mount writes the files as a ConfigMap's volume has them.
+func mount(t *testing.T, dir string, s compiled.Signed) {
+	t.Helper()
+	for name, content := range map[string]string{
+		compiled.DocumentKey:  string(s.Document),
+		compiled.SignatureKey: base64.StdEncoding.EncodeToString(s.Signature) + "\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func waitFor(t *testing.T, k *Keeper, what string, done func(compiled.Report) bool) {
+	t.Helper()
+	timeout := time.After(20 * time.Second)
+	for {
+		r, changed := k.Report()
+		if done(r) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			t.Fatalf("%s: never; the report is %+v", what, r)
+		}
+	}
+}
+
+func TestMounted(t *testing.T) {
+	o := newOperator(t)
+	k := o.keeper(nil)
+	dir := t.TempDir()
+	go Mounted{Dir: dir, Interval: time.Millisecond, Keeper: k, Logger: slog.New(slog.DiscardHandler)}.Run(t.Context())
+
+	first, second := o.sign(t, nil), o.sign(t, revision(20))
+	mount(t, dir, first)
+	waitFor(t, k, "the first document", func(r compiled.Report) bool { return r.Hash == first.Hash() })
+	if err := os.WriteFile(filepath.Join(dir, compiled.SignatureKey), []byte("%%%"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mount(t, dir, second)
+	waitFor(t, k, "the second document", func(r compiled.Report) bool { return r.Hash == second.Hash() })
+	mount(t, dir, first) // an older document put back changes nothing
+	third := o.sign(t, revision(30))
+	mount(t, dir, third)
+	waitFor(t, k, "the third document", func(r compiled.Report) bool { return r.Hash == third.Hash() })
+}
+
+func TestMountedTriesARefusedDocumentAgain(t *testing.T) {
+	o := newOperator(t)
+	tries := 0
+	k := o.keeper(func(context.Context, *compiled.Policy, string) error {
+		if tries++; tries < 3 {
+			return errors.New("the Secret is not mounted yet")
+		}
+		return nil
+	})
+	dir, s := t.TempDir(), o.sign(t, nil)
+	mount(t, dir, s)
+	go Mounted{Dir: dir, Interval: time.Millisecond, Keeper: k, Logger: slog.New(slog.DiscardHandler)}.Run(t.Context())
+	waitFor(t, k, "the document", func(r compiled.Report) bool { return r.Hash == s.Hash() && r.Error == "" })
+}
+
+func TestReadDirBoundsWhatItReads(t *testing.T) {
+	dir := t.TempDir()
+	mount(t, dir, compiled.Signed{Document: make([]byte, 2*compiled.MaxSize)})
+	s, err := ReadDir(dir)
+	if err != nil || len(s.Document) != compiled.MaxSize+1 {
+		t.Fatalf("%d bytes, %v", len(s.Document), err)
+	}
+	if _, err := s.Open(newOperator(t).public); !errors.Is(err, compiled.ErrSignature) {
+		t.Errorf("error = %v", err)
+	}
+}

@@ -1,0 +1,96 @@
+package document
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// Mounted watches the folder at which the policy's ConfigMap is mounted.
+type Mounted struct {
+	Dir string
+	// Interval between looks; the kubelet itself refreshes the folder about once a minute.
+	Interval time.Duration
+	Keeper   *Keeper
+	Logger   *slog.Logger
+}
+
+// Run offers the folder's document at once and whenever it changes, until ctx ends.
+func (m Mounted) Run(ctx context.Context) {
+	ticker := time.NewTicker(m.Interval)
+	defer ticker.Stop()
+	for seen := ""; ; {
+		seen = m.look(ctx, seen)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// look offers the document unless it is the one seen last, and returns what it saw. A document that could not be applied
+// is tried again at the next look: what it lacked (a Secret not mounted yet) may come.
+func (m Mounted) look(ctx context.Context, seen string) string {
+	signed, err := ReadDir(m.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	if err == nil && signed.Hash() == seen {
+		return seen
+	}
+	if err == nil {
+		err = m.Keeper.Offer(ctx, signed)
+	}
+	if errors.Is(err, errOld) {
+		return signed.Hash()
+	}
+	if err != nil {
+		if text := err.Error(); text != seen {
+			m.Logger.WarnContext(ctx, "mounted document not taken", "error", err)
+			return text
+		}
+		return seen
+	}
+	return signed.Hash()
+}
+
+// ReadDir reads a signed document from a mounted ConfigMap. It returns fs.ErrNotExist where there is none.
+func ReadDir(dir string) (compiled.Signed, error) {
+	document, err := read(filepath.Join(dir, compiled.DocumentKey))
+	if err != nil {
+		return compiled.Signed{}, err
+	}
+	encoded, err := read(filepath.Join(dir, compiled.SignatureKey))
+	if err != nil {
+		return compiled.Signed{}, err
+	}
+	signature, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(encoded)))
+	if err != nil {
+		return compiled.Signed{}, fmt.Errorf("decoding signature: %w", err)
+	}
+	return compiled.Signed{Document: document, Signature: signature}, nil
+}
+
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading document: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, compiled.MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading document: %w", err)
+	}
+	return b, nil
+}

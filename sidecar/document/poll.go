@@ -1,0 +1,165 @@
+package document
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/secret"
+)
+
+// PollConfig says where the operator is and how it is known.
+type PollConfig struct {
+	// URL of the operator, without a path.
+	URL string
+	// CA is the PEM certificates that the operator's is checked against.
+	CA []byte
+	// Token gives the pod's service-account token for the operator; it is read for every poll, since the kubelet renews it.
+	Token  secret.Source
+	Keeper *Keeper
+	Logger *slog.Logger
+}
+
+// Poller holds a long poll to the operator: the request says what the sidecar runs, the answer is a newer document.
+type Poller struct {
+	cfg    PollConfig
+	client *http.Client
+}
+
+const (
+	// pollTimeout is longer than the operator holds a poll.
+	pollTimeout  = 60 * time.Second
+	firstBackoff = 250 * time.Millisecond
+	maxBackoff   = 15 * time.Second
+	// maxAnswer bounds an answer in bytes: a document in base64, and its signature.
+	maxAnswer = 2*compiled.MaxSize + 4096
+)
+
+// NewPoller returns a Poller. An unusable CA is an error.
+func NewPoller(cfg PollConfig) (*Poller, error) {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(cfg.CA) {
+		return nil, errors.New("reading the operator's CA: no PEM certificate in it")
+	}
+	transport := &http.Transport{
+		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13},
+		TLSHandshakeTimeout: 5 * time.Second,
+		IdleConnTimeout:     90 * time.Second,
+		ForceAttemptHTTP2:   true,
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
+	}
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &Poller{cfg: cfg, client: client}, nil
+}
+
+// Run polls until ctx ends. The operator's absence is logged once, and once its return.
+func (p *Poller) Run(ctx context.Context) {
+	defer p.client.CloseIdleConnections()
+	backoff, away := firstBackoff, false
+	for ctx.Err() == nil {
+		err := p.poll(ctx)
+		if err == nil {
+			if away {
+				p.cfg.Logger.InfoContext(ctx, "long poll works again")
+			}
+			backoff, away = firstBackoff, false
+			continue
+		}
+		if !away && ctx.Err() == nil {
+			p.cfg.Logger.WarnContext(ctx, "long poll failed, the document in force stays", "error", err)
+		}
+		away = true
+		sleep(ctx, backoff/2+rand.N(backoff))
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+// poll makes one exchange. It ends early, without an error, when the report changes: the next one carries the news.
+func (p *Poller) poll(ctx context.Context) error {
+	report, changed := p.cfg.Keeper.Report()
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	interrupted := make(chan struct{})
+	go func() {
+		select {
+		case <-changed:
+			close(interrupted)
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	signed, err := p.exchange(ctx, report)
+	select {
+	case <-interrupted:
+		return nil
+	default:
+	}
+	if err != nil || signed == nil {
+		return err
+	}
+	if err := p.cfg.Keeper.Offer(context.WithoutCancel(ctx), *signed); err != nil {
+		return fmt.Errorf("taking the operator's document: %w", err)
+	}
+	return nil
+}
+
+// exchange returns the operator's document, or nil where there is nothing new.
+func (p *Poller) exchange(ctx context.Context, report compiled.Report) (*compiled.Signed, error) {
+	token, err := p.cfg.Token.Read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the operator token: %w", err)
+	}
+	body, err := json.Marshal(report)
+	if err != nil {
+		return nil, fmt.Errorf("encoding report: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.cfg.URL+compiled.PollPath, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("making the poll: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+string(token.Reveal()))
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("polling the operator: %w", err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("reading the operator's answer: %w", err)
+	}
+	return parseAnswer(resp.StatusCode, answer)
+}
+
+func parseAnswer(status int, answer []byte) (*compiled.Signed, error) {
+	switch status {
+	case http.StatusNoContent:
+		return nil, nil
+	case http.StatusOK:
+		signed := &compiled.Signed{}
+		if err := json.Unmarshal(answer, signed); err != nil {
+			return nil, fmt.Errorf("decoding the operator's answer: %w", err)
+		}
+		return signed, nil
+	}
+	return nil, fmt.Errorf("the operator answered %d: %.200q", status, answer)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
