@@ -1,0 +1,29 @@
+package authn
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics is an Observer that counts in postern_tokens_verified_total. It lives as long as the process and serves the
+// authentication of one snapshot after the other.
+type Metrics struct{ tokens *prometheus.CounterVec }
+
+// NewMetrics registers the counter.
+func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
+	tokens := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "postern_tokens_verified_total",
+		Help: "Bearer tokens by provider (empty where the token named none), result (ok, or why not), and whether an earlier verification was used.",
+	}, []string{"provider", "result", "cached"})
+	if err := r.Register(tokens); err != nil {
+		return nil, fmt.Errorf("registering token metrics: %w", err)
+	}
+	return &Metrics{tokens: tokens}, nil
+}
+
+// TokenVerified implements Observer.
+func (m *Metrics) TokenVerified(provider, result string, cached bool) {
+	m.tokens.WithLabelValues(provider, result, strconv.FormatBool(cached)).Inc()
+}
