@@ -20,6 +20,9 @@ type Info struct {
 	Local netip.AddrPort
 	// ClientAddr is the client's address after trusted proxies, unmapped (never ::ffff:a.b.c.d).
 	ClientAddr netip.Addr
+	// Scheme is "https" or "http" as the client spoke it, where that is known: TLS ended here, or a trusted proxy said so. It
+	// is empty where a proxy that is not trusted may have ended TLS.
+	Scheme string
 	// Path is the normalised, decoded path that every rule matches; the app receives the same bytes.
 	Path string
 	// Identity is nil for an anonymous request.
@@ -31,6 +34,8 @@ type Info struct {
 	AuthnErr *httperr.Error
 	// LimitsTaken says that the request's rate limits have been counted.
 	LimitsTaken bool
+	// Sensitive says that the answer carries credentials, so that it is not compressed (BREACH).
+	Sensitive bool
 	// Decisions are the refusals, enforced or not, in order.
 	Decisions []Decision
 }
