@@ -1,0 +1,51 @@
+package manifest
+
+import (
+	"strconv"
+	"strings"
+
+	yamlv3 "go.yaml.in/yaml/v3"
+)
+
+// lineOf returns the line of a field's path ("spec.jwt.providers[0].jwks") in a document, or of the nearest enclosing
+// field that the document has.
+func lineOf(document *yamlv3.Node, path string) int {
+	node := document
+	if node.Kind == yamlv3.DocumentNode && len(node.Content) > 0 {
+		node = node.Content[0]
+	}
+	line := node.Line
+	for _, part := range splitPath(path) {
+		key, value := child(node, part)
+		if value == nil {
+			break
+		}
+		node, line = value, key.Line
+	}
+	return line
+}
+
+// splitPath turns "a.b[0][name]" into its parts.
+func splitPath(path string) []string {
+	return strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' })
+}
+
+// child returns a mapping's key and value, or a sequence's member twice.
+func child(node *yamlv3.Node, part string) (key, value *yamlv3.Node) {
+	if node.Kind == yamlv3.AliasNode {
+		node = node.Alias
+	}
+	switch node.Kind {
+	case yamlv3.MappingNode:
+		for i := 0; i+1 < len(node.Content); i += 2 {
+			if node.Content[i].Value == part {
+				return node.Content[i], node.Content[i+1]
+			}
+		}
+	case yamlv3.SequenceNode:
+		if i, err := strconv.Atoi(part); err == nil && i >= 0 && i < len(node.Content) {
+			return node.Content[i], node.Content[i]
+		}
+	}
+	return nil, nil
+}

@@ -1,0 +1,136 @@
+package manifest
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"sort"
+
+	yamlv3 "go.yaml.in/yaml/v3"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	structural "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"sigs.k8s.io/yaml"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/config/crd"
+)
+
+// unmarshal decodes JSON with integers as int64, as the API server does.
+func unmarshal(b []byte, v any) error { return utiljson.Unmarshal(b, v) }
+
+// objectSchema judges the objects of one kind.
+type objectSchema struct {
+	kind       string
+	structural *structural.Structural
+	schema     validation.SchemaValidator
+	cel        *cel.Validator
+}
+
+// loadSchemas reads the CRDs of this build, by kind.
+func loadSchemas() (map[string]*objectSchema, error) {
+	schemas := map[string]*objectSchema{}
+	files, err := fs.Glob(crd.Bases, "bases/*.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("finding CRDs: %w", err)
+	}
+	for _, file := range files {
+		b, err := crd.Bases.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("reading CRD: %w", err)
+		}
+		s, err := newObjectSchema(b)
+		if err != nil {
+			return nil, fmt.Errorf("reading CRD %s: %w", file, err)
+		}
+		schemas[s.kind] = s
+	}
+	return schemas, nil
+}
+
+func newObjectSchema(manifest []byte) (*objectSchema, error) {
+	var definition apiextensionsv1.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(manifest, &definition); err != nil {
+		return nil, err
+	}
+	for _, version := range definition.Spec.Versions {
+		if version.Name != v1alpha1.GroupVersion.Version {
+			continue
+		}
+		var internal apiextensions.JSONSchemaProps
+		if err := apiextensionsv1.Convert_v1_JSONSchemaProps_To_apiextensions_JSONSchemaProps(version.Schema.OpenAPIV3Schema, &internal, nil); err != nil {
+			return nil, err
+		}
+		s, err := structural.NewStructural(&internal)
+		if err != nil {
+			return nil, err
+		}
+		validator, _, err := validation.NewSchemaValidator(&internal)
+		if err != nil {
+			return nil, err
+		}
+		return &objectSchema{
+			kind: definition.Spec.Names.Kind, structural: s, schema: validator,
+			cel: cel.NewValidator(s, true, celconfig.PerCallLimit),
+		}, nil
+	}
+	return nil, fmt.Errorf("no version %s", v1alpha1.GroupVersion.Version)
+}
+
+// validate fills in defaults and returns what the API server would refuse. Unknown fields count: kubectl refuses them,
+// too, and they would have no effect.
+func (s *objectSchema) validate(ctx context.Context, content map[string]any, node *yamlv3.Node) []Finding {
+	object := s.kind + "/" + nameOf(content)
+	var findings []Finding
+	unknown := pruning.PruneWithOptions(content, s.structural, true, structural.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
+	sort.Strings(unknown)
+	for _, path := range unknown {
+		findings = append(findings, Finding{Line: lineOf(node, path), Object: object, Field: path, Message: "unknown field"})
+	}
+	delete(content, "status")
+	defaulting.Default(content, s.structural)
+	for _, err := range s.errors(ctx, content) {
+		findings = append(findings, Finding{Line: lineOf(node, err.Field), Object: object, Field: err.Field, Message: err.ErrorBody()})
+	}
+	return findings
+}
+
+// errors validates in the API server's order: CEL rules run on objects that the schema accepts.
+func (s *objectSchema) errors(ctx context.Context, content map[string]any) field.ErrorList {
+	errs := validateMeta(content)
+	errs = append(errs, validation.ValidateCustomResource(nil, content, s.schema)...)
+	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, s.structural, content)...)
+	if len(errs) > 0 || s.cel == nil {
+		return errs
+	}
+	violations, _ := s.cel.Validate(ctx, nil, s.structural, content, nil, celconfig.RuntimeCELCostBudget)
+	return violations
+}
+
+func validateMeta(content map[string]any) field.ErrorList {
+	path := field.NewPath("metadata", "name")
+	name := nameOf(content)
+	if name == "" {
+		return field.ErrorList{field.Required(path, "an object has a name")}
+	}
+	var errs field.ErrorList
+	for _, message := range apivalidation.NameIsDNSSubdomain(name, false) {
+		errs = append(errs, field.Invalid(path, name, message))
+	}
+	return errs
+}
+
+func nameOf(content map[string]any) string {
+	meta, _ := content["metadata"].(map[string]any)
+	name, _ := meta["name"].(string)
+	return name
+}
