@@ -73,7 +73,7 @@ kubelet_config() {
 		resolvConf: ""
 		cgroupDriver: cgroupfs
 		cgroupRoot: $CGROUP
-		cgroupsPerQOS: false
+		cgroupsPerQOS: true
 		enforceNodeAllocatable: []
 		failCgroupV1: false
 		failSwapOn: false

@@ -111,9 +111,7 @@ snapshotter() { if [[ $(stat -f -c %T "$STATE") == overlayfs ]]; then echo nativ
 # and its mounts; what is left is the cable, should the node never have got its end, the cgroups and the files.
 end_cluster() {
 	local name
-	for name in node unshare; do
-		if alive "$name"; then kill -KILL "$PID"; fi
-	done
+	if alive node || alive unshare; then kill -KILL "$PID"; fi
 	for name in node unshare; do
 		wait_for 30 "the end of the node's processes" dead "$name" || return 1
 	done

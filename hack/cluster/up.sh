@@ -41,12 +41,33 @@ make_node() {
 	"$TOOLS/pki" -out "$STATE/pki" -cluster "$NAME" -node-ip "$NODE_IP" -service-ip "$API_SERVICE_IP"
 	cp "$STATE/pki/admin.kubeconfig" "$KUBECONFIG"
 	write_config
+	make_cgroups
 	setsid unshare --fork --kill-child --pid --mount-proc --mount --uts --ipc --net --propagation private \
 		"$HERE/node-init.sh" "$STATE" "$NAME" "$TOOLS/pause" >>"$STATE/logs/node.log" 2>&1 </dev/null 9>&- &
 	remember unshare $!
 	wait_for 10 "the node's namespaces" test -e "$STATE/furnished"
 	remember node "$(first_child $!)"
 	connect_node
+}
+
+# make_cgroups: the group that all pods lie under, in the one hierarchy of version 2 or in each of version 1.
+make_cgroups() {
+	local top=/sys/fs/cgroup controller file
+	if [[ -e $top/cgroup.controllers ]]; then
+		# One by one, as a controller that cannot be handed down must not keep the others back.
+		for controller in $(<"$top/cgroup.controllers"); do
+			echo "+$controller" >"$top/cgroup.subtree_control" || true
+		done
+		mkdir -p "$top$CGROUP"
+		return
+	fi
+	for top in /sys/fs/cgroup/*; do
+		[[ -e $top/cgroup.procs && ! -L $top ]] || continue
+		mkdir -p "$top$CGROUP"
+		for file in cpuset.cpus cpuset.mems; do # a new one has none
+			[[ ! -e $top/$file ]] || cat "$top/$file" >"$top$CGROUP/$file"
+		done
+	done
 }
 
 # first_child PID: the process that unshare forked, which is the first in the node's process namespace.
@@ -62,6 +83,7 @@ connect_node() {
 	in_node ip route add default via "$HOST_IP"
 	ip route add "$POD_CIDR" via "$NODE_IP"
 	ip route add "$SERVICE_CIDR" via "$NODE_IP"
+	touch "$STATE/connected"
 }
 
 start_cluster() {
@@ -130,7 +152,7 @@ main() {
 	fi
 	prepare
 	since=$SECONDS OUTCOME=1
-	if [[ -e $STATE ]] && alive node; then
+	if [[ -e $STATE/connected ]] && alive node; then
 		say "cluster $NAME: repairing"
 		attempt start_cluster
 	fi
