@@ -1,0 +1,86 @@
+package redis
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// guard puts a breaker before one server, as a hook of its client. In a cluster each node has its own, so that one lost
+// node refuses its own keys quickly and no others.
+type guard struct {
+	conn    *Conn
+	node    *goredis.Client
+	breaker breaker
+	// blamed says that a store's command failed here, and not only the client's own look at the cluster's layout, which
+	// also asks replicas.
+	blamed atomic.Bool
+}
+
+type probeKey struct{}
+
+// DialHook implements goredis.Hook.
+func (g *guard) DialHook(next goredis.DialHook) goredis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+// ProcessHook implements goredis.Hook.
+func (g *guard) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
+	return func(ctx context.Context, cmd goredis.Cmder) error {
+		if g.refuses(ctx) {
+			return errOpen
+		}
+		return g.judge(next(ctx, cmd), cmd.Name() == "cluster" || cmd.Name() == "command")
+	}
+}
+
+// ProcessPipelineHook implements goredis.Hook.
+func (g *guard) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []goredis.Cmder) error {
+		if g.refuses(ctx) {
+			for _, cmd := range cmds {
+				cmd.SetErr(errOpen)
+			}
+			return errOpen
+		}
+		return g.judge(next(ctx, cmds), false)
+	}
+}
+
+func (g *guard) refuses(ctx context.Context) bool {
+	return g.breaker.open.Load() && ctx.Value(probeKey{}) == nil
+}
+
+// judge counts the outcome, and hides an outage's cause from the cluster client, which would try again.
+func (g *guard) judge(err error, layout bool) error {
+	switch classify(err) {
+	case answered, refused:
+		g.breaker.succeed()
+		return err
+	case gone:
+		return err
+	}
+	if !layout {
+		g.blamed.Store(true)
+	}
+	if g.breaker.fail() {
+		g.conn.opened(g, err)
+	}
+	return &outage{cause: err.Error()}
+}
+
+// probe asks the server whether it is back.
+func (g *guard) probe(ctx context.Context) {
+	err := g.node.Ping(context.WithValue(ctx, probeKey{}, true)).Err()
+	switch classify(err) {
+	case gone:
+		g.conn.forget(g)
+	case answered:
+		g.blamed.Store(false)
+		if g.breaker.reset() {
+			g.conn.closed(g)
+		}
+	}
+}
