@@ -1,0 +1,84 @@
+package cors
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestNewRefuses(t *testing.T) {
+	ok := []string{"https://a.example"}
+	tests := map[string]struct {
+		config  Config
+		wantErr string
+	}{
+		"no origins":             {wantErr: "at least one origin"},
+		"null":                   {config: Config{AllowOrigins: []string{"null"}}, wantErr: "sandboxed"},
+		"wildcard subdomain":     {config: Config{AllowOrigins: []string{"https://*.example.com"}}, wantErr: "not supported"},
+		"* with credentials":     {config: Config{AllowOrigins: []string{"*"}, AllowCredentials: true}, wantErr: "stands alone"},
+		"* with others":          {config: Config{AllowOrigins: []string{"*", "https://a"}}, wantErr: "stands alone"},
+		"host alone":             {config: Config{AllowOrigins: []string{"app.example.com"}}, wantErr: "scheme://host"},
+		"scheme alone":           {config: Config{AllowOrigins: []string{"https://"}}, wantErr: "scheme://host"},
+		"trailing slash":         {config: Config{AllowOrigins: []string{"https://a.example/"}}, wantErr: "no path"},
+		"path":                   {config: Config{AllowOrigins: []string{"https://a.example/x"}}, wantErr: "no path"},
+		"query":                  {config: Config{AllowOrigins: []string{"https://a.example?x"}}, wantErr: "no path"},
+		"user":                   {config: Config{AllowOrigins: []string{"https://u@a.example"}}, wantErr: "no path"},
+		"international name":     {config: Config{AllowOrigins: []string{"https://é.example"}}, wantErr: "xn--"},
+		"two in one":             {config: Config{AllowOrigins: []string{"https://a.example,https://b.example"}}, wantErr: "xn--"},
+		"bad port":               {config: Config{AllowOrigins: []string{"https://a.example:x"}}, wantErr: "scheme://host"},
+		"method in small":        {config: Config{AllowOrigins: ok, AllowMethods: []string{"patch"}}, wantErr: "capital letters"},
+		"forbidden method":       {config: Config{AllowOrigins: ok, AllowMethods: []string{"TRACE"}}, wantErr: "closed to scripts"},
+		"bad header":             {config: Config{AllowOrigins: ok, AllowHeaders: []string{"a b"}}, wantErr: "field name"},
+		"part of a header":       {config: Config{AllowOrigins: ok, AllowHeaders: []string{"X-*"}}, wantErr: "field name"},
+		"bad exposed header":     {config: Config{AllowOrigins: ok, ExposeHeaders: []string{""}}, wantErr: "field name"},
+		"* methods, credentials": {config: Config{AllowOrigins: ok, AllowMethods: []string{"*"}, AllowCredentials: true}, wantErr: "literally"},
+		"* headers, credentials": {config: Config{AllowOrigins: ok, AllowHeaders: []string{"*"}, AllowCredentials: true}, wantErr: "literally"},
+		"* exposed, credentials": {config: Config{AllowOrigins: ok, ExposeHeaders: []string{"*"}, AllowCredentials: true}, wantErr: "literally"},
+		"negative age":           {config: Config{AllowOrigins: ok, MaxAge: -time.Second}, wantErr: "negative"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, err := New(tt.config); err == nil || !strings.Contains(err.Error(), tt.wantErr) {
+				t.Errorf("New: %v; want %q", err, tt.wantErr)
+			}
+		})
+	}
+}
+
+func TestParseOrigin(t *testing.T) {
+	tests := map[string]struct{ origin, want string }{
+		"as sent":              {origin: "https://app.example.com", want: "https://app.example.com"},
+		"capitals":             {origin: "HTTPS://App.Example.COM", want: "https://app.example.com"},
+		"port":                 {origin: "http://localhost:3000", want: "http://localhost:3000"},
+		"https's own port":     {origin: "https://a.example:443", want: "https://a.example"},
+		"http's own port":      {origin: "http://a.example:80", want: "http://a.example"},
+		"the other's own port": {origin: "http://a.example:443", want: "http://a.example:443"},
+		"IPv6":                 {origin: "http://[::1]:8080", want: "http://[::1]:8080"},
+		"another scheme":       {origin: "capacitor://localhost", want: "capacitor://localhost"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got, err := parseOrigin(tt.origin); err != nil || got != tt.want {
+				t.Errorf("parseOrigin(%q) = %q, %v; want %q", tt.origin, got, err, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzParseOrigin(f *testing.F) {
+	for _, seed := range []string{"https://a.example", "http://[::1]:80", "null", "https://*.a", "https://a/b", "a:b@c", "https://a:443"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		origin, err := parseOrigin(s)
+		if err != nil {
+			return
+		}
+		if origin == "null" || strings.ContainsAny(origin, "*?#@, \t\r\n") || strings.Count(origin, "/") != 2 {
+			t.Fatalf("parseOrigin(%q) = %q", s, origin)
+		}
+		if again, err := parseOrigin(origin); err != nil || again != origin {
+			t.Fatalf("parseOrigin(%q) = %q, %v", origin, again, err)
+		}
+	})
+}
