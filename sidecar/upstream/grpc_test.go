@@ -4,8 +4,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -116,21 +116,26 @@ func TestGRPCBidirectionalStream(t *testing.T) {
 	}
 }
 
-func TestGRPCDeadlineReachesTheApp(t *testing.T) {
-	addr, _ := grpcApp(t)
-	c := healthpb.NewHealthClient(dialGRPC(t, open(t, addr, nil).addr))
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
-	defer cancel()
-	s, err := c.Watch(ctx, &healthpb.HealthCheckRequest{})
+// A cancelled call ends at the app, too.
+func TestGRPCCancelReachesTheApp(t *testing.T) {
+	arrived, left := make(chan struct{}), make(chan struct{})
+	d := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
+		close(arrived)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		close(left)
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	s, err := dialGRPC(t, d.addr).NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/test.Echo/Echo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Recv(); err != nil {
+	if err := s.SendMsg(wrapperspb.String("one")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Recv(); status.Code(err) != codes.DeadlineExceeded {
-		t.Errorf("the stream ended with %v", err)
-	}
+	wait(t, arrived, "the call")
+	cancel()
+	wait(t, left, "the app to be told")
 }
 
 func TestGRPCAppDown(t *testing.T) {
