@@ -58,6 +58,8 @@ var ratePeriods = map[string]time.Duration{
 	"second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour,
 }
 
+var rateUnits = map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour}
+
 // Parse returns the number of requests (1 to 999999999) and their period (1ms to MaxRatePeriod).
 func (r Rate) Parse() (count int, period time.Duration, err error) {
 	number, unit, ok := strings.Cut(string(r), "/")
@@ -88,18 +90,19 @@ func parsePeriod(s string) (time.Duration, error) {
 	if d, ok := ratePeriods[s]; ok {
 		return d, nil
 	}
-	digits := strings.TrimRight(s, "msh")
-	if digits == s || strings.ContainsAny(digits, ".+-") {
+	digits := s[:len(s)-len(strings.TrimLeft(s, "0123456789"))]
+	unit, ok := rateUnits[s[len(digits):]]
+	if !ok || len(digits) == 0 || len(digits) > 6 || digits[0] == '0' {
 		return 0, fmt.Errorf("%q is not second, minute, hour, day or a duration such as 15m", s)
 	}
-	d, err := time.ParseDuration(s)
-	if err != nil || len(digits) > 6 || digits[0] == '0' {
-		return 0, fmt.Errorf("%q is not second, minute, hour, day or a duration such as 15m", s)
+	n, err := strconv.ParseInt(digits, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration: %w", s, err)
 	}
-	if d > MaxRatePeriod {
-		return 0, fmt.Errorf("the period %s is longer than %s", s, MaxRatePeriod)
+	if d := time.Duration(n) * unit; d <= MaxRatePeriod {
+		return d, nil
 	}
-	return d, nil
+	return 0, fmt.Errorf("the period %s is longer than %s", s, MaxRatePeriod)
 }
 
 // Size is a number of bytes: "512", "1KiB", "2MiB".

@@ -1,0 +1,76 @@
+# Postern's commands for people. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+# CLUSTER=existing uses the present kubectl context in place of a cluster made here.
+CLUSTER ?=
+export CLUSTER
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+##@ The two commands of the README
+
+.PHONY: demo
+demo: ## Start a cluster, install Postern, and show request by request what it does
+	@hack/demo/demo.sh
+
+.PHONY: demo-down
+demo-down: ## Remove everything that the demo made
+	@hack/demo/down.sh
+
+.PHONY: test
+test: unit e2e ## Run every test, cluster tests included
+
+##@ Development
+
+.PHONY: build
+build: ## Build the commands into bin/
+	$(GO_BUILD) -o bin/ ./cmd/...
+
+.PHONY: generate
+generate: ## Generate deep copies, CRDs, RBAC and the policy reference
+	go tool controller-gen object paths=./api/v1alpha1
+	go tool controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
+	go tool controller-gen rbac:roleName=postern-operator paths=./controllers/... output:rbac:dir=config/rbac
+	go run ./hack/reference > docs/reference.md
+	hack/chart-crds.sh
+
+.PHONY: lint
+lint: ## Vet, staticcheck, format, shell scripts, chart
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	hack/lint.sh
+
+.PHONY: verify
+verify: ## Generate, refuse a difference, lint, test
+	$(MAKE) generate
+	@git diff --exit-code || { echo "generated files differ: commit what make generate wrote"; exit 1; }
+	$(MAKE) lint
+	$(MAKE) test
+
+.PHONY: tools
+tools: ## Install packages and build the cluster's binaries, where missing
+	@hack/cluster/packages.sh
+	@hack/cluster/build.sh
+
+.PHONY: unit
+unit: tools ## Run the tests that need no cluster: units, real Redis, a real API server; with the race detector
+	@eval "$$(hack/cluster/env.sh)"; go test -race -timeout 20m ./...
+
+.PHONY: e2e
+e2e: tools ## Run the tests on a real node
+	@test/e2e/run.sh
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME each (default 30s)
+	@hack/fuzz.sh
+
+.PHONY: images
+images: ## Build the images as tarballs into dist/, without a container engine
+	go run ./hack/images -out dist

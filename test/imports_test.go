@@ -1,0 +1,120 @@
+// Package test holds what is true of the whole tree.
+package test
+
+import (
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/posterndev/postern/"
+
+// A rule forbids packages whose path starts with from to depend, directly or not, on one that starts with to.
+type rule struct {
+	from, to string
+	// direct looks at a package's own imports alone.
+	direct bool
+	except []string
+	reason string
+}
+
+var rules = []rule{
+	{from: "cmd/sidecar", to: "k8s.io/", reason: "the sidecar links no Kubernetes code: it runs in every pod"},
+	{from: "cmd/sidecar", to: "sigs.k8s.io/", reason: "the sidecar links no Kubernetes code: it runs in every pod"},
+	{from: "cmd/redirect", to: "k8s.io/", reason: "the init container links no Kubernetes code"},
+	{from: "cmd/sidecar", to: module + "controllers/", reason: "the binaries share api/compiled alone"},
+	{from: "cmd/sidecar", to: module + "api/v1alpha1", reason: "the binaries share api/compiled alone"},
+	{from: "cmd/operator", to: module + "sidecar/", reason: "the binaries share api/compiled alone"},
+	{from: "controllers/", to: module + "sidecar/", reason: "the binaries share api/compiled alone"},
+	{from: "sidecar/", to: module + "controllers/", reason: "the binaries share api/compiled alone"},
+	{from: "api/compiled", to: module, reason: "the document depends on the standard library alone"},
+	{from: "api/compiled", to: "k8s.io/", reason: "the document depends on the standard library alone"},
+	{from: "controllers/compile", to: "sigs.k8s.io/controller-runtime", reason: "compiling is pure: no client"},
+	{from: "controllers/compile", to: "k8s.io/client-go", reason: "compiling is pure: no client"},
+	{from: "controllers/render", to: "sigs.k8s.io/controller-runtime", reason: "rendering is pure: no client"},
+	{from: "controllers/render", to: "k8s.io/client-go", reason: "rendering is pure: no client"},
+	{from: "controllers/status", to: "sigs.k8s.io/controller-runtime", reason: "judging is pure: no client"},
+	{from: "sidecar/", to: module + "sidecar/chain", direct: true, except: []string{"sidecar/server"}, reason: "chain knows the stages, and no stage knows chain"},
+	{from: "sidecar/", to: module + "sidecar/server", direct: true, reason: "server is the top"},
+	{from: "sidecar/", to: module + "api/compiled", direct: true,
+		except: []string{"sidecar/chain", "sidecar/server", "sidecar/document", "sidecar/probe"}, reason: "each stage takes its own small Config; the wire format changes in one place"},
+}
+
+// stages never import each other.
+var stages = []string{"authn", "authz", "ratelimit", "headers", "cors", "compression", "clientaddr", "guard", "strip", "upstream", "observe"}
+
+type listed struct {
+	ImportPath    string
+	Imports, Deps []string
+}
+
+func list(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("listing packages: %v", err)
+	}
+	var packages []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); d.More(); {
+		var p listed
+		if err := d.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+	return packages
+}
+
+func TestForbiddenImports(t *testing.T) {
+	packages := list(t)
+	for _, r := range withStages(rules) {
+		applied := false
+		for _, p := range packages {
+			path := strings.TrimPrefix(p.ImportPath, module)
+			if !under(path, r.from) || excepted(path, r.except) {
+				continue
+			}
+			applied = true
+			imports := p.Deps
+			if r.direct {
+				imports = p.Imports
+			}
+			for _, i := range imports {
+				if strings.HasPrefix(i, r.to) && i != p.ImportPath && !under(strings.TrimPrefix(i, module), r.from) {
+					t.Errorf("%s imports %s: %s", path, i, r.reason)
+				}
+			}
+		}
+		if !applied {
+			t.Errorf("the rule about %s applies to no package", r.from)
+		}
+	}
+}
+
+// under reports whether path is the package, or in the folder, that prefix names.
+func under(path, prefix string) bool {
+	return path == strings.TrimSuffix(prefix, "/") || strings.HasPrefix(path, strings.TrimSuffix(prefix, "/")+"/")
+}
+
+func withStages(rules []rule) []rule {
+	for _, from := range stages {
+		for _, to := range stages {
+			if from != to {
+				rules = append(rules, rule{from: "sidecar/" + from, to: module + "sidecar/" + to, direct: true, reason: "a stage is tested and changed without the others"})
+			}
+		}
+	}
+	return rules
+}
+
+func excepted(path string, except []string) bool {
+	for _, e := range except {
+		if under(path, e) {
+			return true
+		}
+	}
+	return false
+}
