@@ -21,8 +21,8 @@ type header struct{ name, value string }
 
 // headersOf writes the claims for the app:
 //   - strings, numbers and booleans as they are; arrays of them joined by commas; anything else as compact ASCII JSON;
-//   - a text that is not printable ASCII, that has spaces at an end, or that itself begins with UTF-8'', is percent-encoded
-//     behind UTF-8'' (RFC 8187), so that no claim can break out of the field or be taken for another. A comma inside an
+//   - a text that is not printable ASCII, that has spaces at an end, or that itself begins with UTF-8”, is percent-encoded
+//     behind UTF-8” (RFC 8187), so that no claim can break out of the field or be taken for another. A comma inside an
 //     array's element is encoded as well: split at commas first, then decode;
 //   - no header for a claim that is absent, null or empty.
 func headersOf(p *provider, id *identity.Identity) ([]header, error) {
