@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+)
+
+func TestRoutes(t *testing.T) {
+	for name, test := range map[string]struct {
+		method, target, body string
+		wantStatus           int
+		wantBody             string
+		wantHeader           string
+	}{
+		"echo":                 {method: "PUT", target: "/a?b=c", body: "12345", wantStatus: 200, wantBody: `"bodyBytes":5`},
+		"public":               {method: "GET", target: "/public/logo", wantStatus: 200, wantBody: `"path":"/public/logo"`},
+		"health":               {method: "GET", target: "/healthz", wantStatus: 200, wantBody: "ok"},
+		"login":                {method: "POST", target: "/login", body: `{"user":"ann","password":"demo"}`, wantStatus: 200, wantHeader: "Postern-Subject"},
+		"wrong password":       {method: "POST", target: "/login", body: `{"user":"ann","password":"x"}`, wantStatus: 401},
+		"login without a body": {method: "POST", target: "/login", wantStatus: 401},
+		"login too long":       {method: "POST", target: "/login", body: `{"user":"` + strings.Repeat("a", 1<<17), wantStatus: 401},
+		"orders":               {method: "GET", target: "/orders", wantStatus: 200, wantBody: `"id":1299`},
+		"insecure headers":     {method: "GET", target: "/headers-insecure", wantStatus: 200, wantHeader: "X-Powered-By"},
+		"slow":                 {method: "GET", target: "/slow?ms=1", wantStatus: 200, wantBody: "1"},
+		"slow without sense":   {method: "GET", target: "/slow?ms=-1", wantStatus: 400},
+		"stream":               {method: "GET", target: "/stream?bytes=70000", wantStatus: 200, wantBody: "0123456789abcdef"},
+		"stream without sense": {method: "GET", target: "/stream?bytes=x", wantStatus: 400},
+		"events":               {method: "GET", target: "/sse?events=2&ms=0", wantStatus: 200, wantBody: `data: {"event":1}`},
+		"events without sense": {method: "GET", target: "/sse?ms=x", wantStatus: 400},
+		"trailers":             {method: "GET", target: "/trailers", wantStatus: 200, wantBody: "a trailer follows"},
+		"no WebSocket":         {method: "GET", target: "/ws", wantStatus: 426},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer := httptest.NewRecorder()
+			newHandler(nil).ServeHTTP(answer, httptest.NewRequest(test.method, test.target, strings.NewReader(test.body)))
+			if answer.Code != test.wantStatus || !strings.Contains(answer.Body.String(), test.wantBody) {
+				t.Errorf("got %d %.200q, want %d %q", answer.Code, answer.Body, test.wantStatus, test.wantBody)
+			}
+			if test.wantHeader != "" && answer.Header().Get(test.wantHeader) == "" {
+				t.Errorf("no header %s", test.wantHeader)
+			}
+		})
+	}
+}
+
+func TestEventsEndWithTheApp(t *testing.T) {
+	stopping := make(chan struct{})
+	close(stopping)
+	answer := httptest.NewRecorder()
+	newHandler(stopping).ServeHTTP(answer, httptest.NewRequest("GET", "/sse?ms=3600000", nil))
+	if got := strings.Count(answer.Body.String(), "data:"); got != 1 {
+		t.Errorf("got %d events, want 1", got)
+	}
+}
+
+// startApp serves on an address of its own until the test ends.
+func startApp(t *testing.T) (address string) {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = free.Addr().String()
+	free.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- serve(ctx, slog.New(slog.DiscardHandler), []string{address}) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", address); err == nil {
+			conn.Close()
+			return address
+		}
+	}
+	t.Fatal("the app does not listen")
+	return ""
+}
+
+func TestServe(t *testing.T) {
+	address := startApp(t)
+	for name, args := range map[string][]string{"HTTP/1.1": nil, "HTTP/2.0": {"-http2"}} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := get(t.Context(), append(args, "-X", "POST", "-H", "X-Team: blue", "-d", "abc", "http://"+address+"/x"), &out); err != nil {
+				t.Fatal(err)
+			}
+			head, body, _ := strings.Cut(out.String(), "\n\n")
+			var got seen
+			if err := json.Unmarshal([]byte(body), &got); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(head, name+" 200") || got.Proto != name || got.Headers.Get("X-Team") != "blue" || got.BodyBytes != 3 {
+				t.Errorf("got %s", out.String())
+			}
+		})
+	}
+	t.Run("gRPC", func(t *testing.T) {
+		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		answer, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
+		if err != nil || answer.Status != healthpb.HealthCheckResponse_SERVING {
+			t.Errorf("got %v, %v", answer, err)
+		}
+	})
+	t.Run("WebSocket", func(t *testing.T) {
+		conn, _, err := websocket.Dial(t.Context(), "ws://"+address+"/ws", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.CloseNow()
+		if err := conn.Write(t.Context(), websocket.MessageText, []byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		if _, message, err := conn.Read(t.Context()); err != nil || string(message) != "hello" {
+			t.Errorf("got %q, %v", message, err)
+		}
+	})
+	t.Run("trailers", func(t *testing.T) {
+		var out bytes.Buffer
+		if err := get(t.Context(), []string{"http://" + address + "/trailers"}, &out); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(out.String(), "X-Body-Bytes: 18\n") {
+			t.Errorf("got %q", out.String())
+		}
+	})
+}
+
+func TestGetRefuses(t *testing.T) {
+	address := startApp(t)
+	for name, args := range map[string][]string{
+		"no URL":             {},
+		"two URLs":           {"http://a", "http://b"},
+		"a bad header":       {"-H", "nonsense", "http://" + address},
+		"a bad URL":          {":"},
+		"nobody listens":     {"http://127.0.0.1:1"},
+		"a failure, -fail":   {"-fail", "-X", "POST", "http://" + address + "/login"},
+		"an answer too slow": {"-timeout", "1ms", "http://" + address + "/slow"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := get(t.Context(), args, io.Discard); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+	if err := get(t.Context(), []string{"-X", http.MethodPost, "http://" + address + "/login"}, io.Discard); err != nil {
+		t.Errorf("a failure without -fail: %v", err)
+	}
+}
+
+func TestServeRefusesAddress(t *testing.T) {
+	if err := serve(t.Context(), slog.New(slog.DiscardHandler), []string{"127.0.0.1:0", "nowhere:x"}); err == nil {
+		t.Error("no error")
+	}
+}
