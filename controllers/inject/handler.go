@@ -1,0 +1,186 @@
+package inject
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/render"
+)
+
+// Path that the webhook is served at.
+const Path = "/mutate-pods"
+
+// Config is what a Handler needs.
+type Config struct {
+	// Reader reads the API server itself, no cache: one that lags would let pods pass that a policy applied a moment before
+	// selects.
+	Reader   client.Reader
+	Scheme   *runtime.Scheme
+	Settings render.Settings
+	Logger   *slog.Logger
+	// Registerer takes the handler's metrics.
+	Registerer prometheus.Registerer
+}
+
+// Handler answers the API server's question about each new pod. It has no side effects.
+type Handler struct {
+	config     Config
+	decoder    admission.Decoder
+	injections *prometheus.CounterVec
+}
+
+// Values of the metric's label "result".
+const (
+	resultInjected   = "injected"
+	resultUnselected = "unselected"
+	resultRefused    = "refused"
+	resultFailed     = "failed"
+)
+
+// NewHandler returns the handler and registers its metrics.
+func NewHandler(config Config) (*Handler, error) {
+	h := &Handler{
+		config:  config,
+		decoder: admission.NewDecoder(config.Scheme),
+		injections: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_injections_total",
+			Help: "New pods that the webhook was asked about, by what came of it: injected, unselected (no policy selects the pod), refused, failed.",
+		}, []string{"result"}),
+	}
+	if err := config.Registerer.Register(h.injections); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	for _, result := range []string{resultInjected, resultUnselected, resultRefused, resultFailed} {
+		h.injections.WithLabelValues(result)
+	}
+	return h, nil
+}
+
+// Handle injects the sidecar where a policy selects the pod. Whatever goes wrong is a refusal of the pod.
+func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.Response {
+	if req.Operation != admissionv1.Create || req.Resource.Resource != "pods" || req.SubResource != "" {
+		return admission.Allowed("")
+	}
+	result, response := h.admit(ctx, req)
+	h.injections.WithLabelValues(result).Inc()
+	return response
+}
+
+func (h *Handler) admit(ctx context.Context, req admission.Request) (string, admission.Response) {
+	logger := h.config.Logger.With("namespace", req.Namespace, "uid", string(req.UID))
+	pod := &corev1.Pod{}
+	if err := h.decoder.Decode(req, pod); err != nil {
+		logger.ErrorContext(ctx, "pod not read", "error", err)
+		return resultFailed, admission.Errored(http.StatusBadRequest, fmt.Errorf("decoding pod: %w", err))
+	}
+	logger = logger.With("pod", pod.Name, "generateName", pod.GenerateName)
+	injected, err := h.inject(ctx, req.Namespace, pod)
+	var refusal *Refusal
+	switch {
+	case errors.As(err, &refusal):
+		logger.InfoContext(ctx, "pod refused", "reason", err.Error())
+		return resultRefused, admission.Denied("postern: " + err.Error())
+	case err != nil:
+		logger.ErrorContext(ctx, "pod not injected", "error", err)
+		return resultFailed, admission.Errored(http.StatusInternalServerError, fmt.Errorf("postern: %w", err))
+	case injected == nil:
+		return resultUnselected, admission.Allowed("no SecurityPolicy selects the pod")
+	}
+	ops, err := patch(pod, injected)
+	if err != nil {
+		logger.ErrorContext(ctx, "pod not injected", "error", err)
+		return resultFailed, admission.Errored(http.StatusInternalServerError, fmt.Errorf("postern: %w", err))
+	}
+	logger.DebugContext(ctx, "pod injected", "policy", injected.Annotations[render.PolicyAnnotation])
+	return resultInjected, admission.Patched("", ops...)
+}
+
+// inject returns the pod with its sidecar; nil where no policy selects it.
+func (h *Handler) inject(ctx context.Context, namespace string, pod *corev1.Pod) (*corev1.Pod, error) {
+	policies := &v1alpha1.SecurityPolicyList{}
+	if err := h.config.Reader.List(ctx, policies, client.InNamespace(namespace)); err != nil {
+		return nil, fmt.Errorf("listing policies: %w", err)
+	}
+	// A policy that is being deleted has no document for new pods.
+	alive := slices.DeleteFunc(policies.Items, func(p v1alpha1.SecurityPolicy) bool { return p.DeletionTimestamp != nil })
+	policy := compile.Select(alive, pod.Labels)
+	if policy == nil {
+		return nil, nil
+	}
+	in, err := h.input(ctx, pod, policy)
+	if err == nil {
+		var injected *corev1.Pod
+		if injected, err = Inject(in); err == nil {
+			return injected, nil
+		}
+	}
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		return nil, refusef("policy %q selects this pod, but the pod cannot get its sidecar: %s", policy.Name, refusal.Message)
+	}
+	return nil, fmt.Errorf("injecting sidecar of policy %q: %w", policy.Name, err)
+}
+
+// input gathers what Inject decides by.
+func (h *Handler) input(ctx context.Context, pod *corev1.Pod, policy *v1alpha1.SecurityPolicy) (Input, error) {
+	classes := &v1alpha1.SidecarClassList{}
+	if err := h.config.Reader.List(ctx, classes); err != nil {
+		return Input{}, fmt.Errorf("listing classes: %w", err)
+	}
+	class, err := compile.ResolveClass(policy, classes.Items)
+	if err != nil {
+		return Input{}, refusef("%v", err)
+	}
+	document, findings := compile.Compile(policy, class)
+	if document == nil {
+		return Input{}, refusef("the policy is invalid, correct it: %s", describe(findings))
+	}
+	namespace := &corev1.Namespace{}
+	if err := h.config.Reader.Get(ctx, client.ObjectKey{Name: policy.Namespace}, namespace); err != nil {
+		return Input{}, fmt.Errorf("reading namespace: %w", err)
+	}
+	return Input{
+		Pod:             pod,
+		Sidecar:         h.sidecar(document, policy, class),
+		NamespaceLabels: namespace.Labels,
+		Random:          rand.Reader,
+	}, nil
+}
+
+func (h *Handler) sidecar(document *compiled.Policy, policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) render.Sidecar {
+	return render.Sidecar{
+		Policy:       document,
+		Class:        class,
+		Interception: compile.Interception(policy, class),
+		Settings:     h.config.Settings,
+	}
+}
+
+// maxFindings bounds how many findings a refusal quotes.
+const maxFindings = 3
+
+func describe(findings []compile.Finding) string {
+	var texts []string
+	for _, f := range findings {
+		if f.Severity == compile.Error && len(texts) < maxFindings {
+			texts = append(texts, f.String())
+		}
+	}
+	return strings.Join(texts, "; ")
+}

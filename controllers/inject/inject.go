@@ -1,0 +1,151 @@
+// Package inject puts the sidecar into pods as they are created. Inject is pure; Handler asks it for each admission, on
+// CREATE alone.
+//
+// Every pod that a policy selects gets a correct sidecar or is refused, with a message that says what to change. There is
+// no way out by a container's name or an annotation. Of the user's containers nothing changes but probes and HTTP hooks,
+// which the kubelet then asks the sidecar's admin port for.
+//
+// What is let in on purpose: containers that are privileged or have NET_ADMIN under Redirect. They can undo the rules of
+// their own pod, as they can exec anything else in it: whoever writes the pod is the one whom the policy serves, not the
+// one it guards against, and node agents and VPN sidecars need it. Two containers that declare the same port: only one of
+// them can listen on it.
+package inject
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/render"
+)
+
+// Input is what Inject decides by.
+type Input struct {
+	Pod *corev1.Pod
+	// Sidecar is of the policy that selects the pod.
+	Sidecar render.Sidecar
+	// NamespaceLabels are those of the pod's namespace, which say its Pod Security level.
+	NamespaceLabels map[string]string
+	// Random gives the tokens of hooks.
+	Random io.Reader
+}
+
+// Inject returns the pod with the sidecar in it, and leaves the given one alone. A pod that cannot get a correct sidecar
+// is a *Refusal. What Inject returned it returns unchanged, so that webhooks may be invoked again.
+func Inject(in Input) (*corev1.Pod, error) {
+	pod := in.Pod.DeepCopy()
+	left, err := strip(pod, in.Sidecar.Settings)
+	if err != nil {
+		return nil, err
+	}
+	if err := refuse(pod, in); err != nil {
+		return nil, err
+	}
+	declared := declaredPorts(pod)
+	guarded, err := guardedPorts(in.Sidecar, declared)
+	if err != nil {
+		return nil, err
+	}
+	if in.Sidecar.Interception == v1alpha1.InterceptTakeover {
+		if err := letBind(pod, guarded, left.found); err != nil {
+			return nil, err
+		}
+	}
+	probes, err := rewriteProbes(pod, left.tokens, in.Random)
+	if err != nil {
+		return nil, err
+	}
+	return pod, add(pod, in.Sidecar, render.Pod{Ports: declared, Probes: probes}, left)
+}
+
+// add puts the sidecar's parts into the pod, its containers first, so that everything else starts behind it.
+func add(pod *corev1.Pod, sidecar render.Sidecar, facts render.Pod, left leftover) error {
+	containers, err := sidecar.InitContainers(facts)
+	if err != nil {
+		return refusef("its probes do not fit into the sidecar's environment (%v): shorten their paths and headers", err)
+	}
+	for i := range containers {
+		containers[i].Resources = resources(pod, containers[i].Resources, left.resources[containers[i].Name])
+	}
+	hash, err := render.InjectionHash(sidecar)
+	if err != nil {
+		return fmt.Errorf("hashing injection: %w", err)
+	}
+	pod.Spec.InitContainers = append(containers, pod.Spec.InitContainers...)
+	pod.Spec.Volumes = append(pod.Spec.Volumes, sidecar.Volumes()...)
+	if pod.Annotations == nil {
+		pod.Annotations = map[string]string{}
+	}
+	pod.Annotations[render.PolicyAnnotation] = sidecar.Policy.Name
+	pod.Annotations[render.InjectionAnnotation] = hash
+	return nil
+}
+
+// resources are those that were rendered, and for what these leave open those that a LimitRange gave the container since
+// it was first injected. A pod with a budget of its own (spec.resources) has the sidecar live within it.
+func resources(pod *corev1.Pod, rendered, present corev1.ResourceRequirements) corev1.ResourceRequirements {
+	if pod.Spec.Resources != nil {
+		return corev1.ResourceRequirements{}
+	}
+	rendered.Limits = withDefaults(rendered.Limits, present.Limits)
+	rendered.Requests = withDefaults(rendered.Requests, present.Requests)
+	return rendered
+}
+
+func withDefaults(list, defaults corev1.ResourceList) corev1.ResourceList {
+	for name, quantity := range defaults {
+		if _, ok := list[name]; ok {
+			continue
+		}
+		if list == nil {
+			list = corev1.ResourceList{}
+		}
+		list[name] = quantity
+	}
+	return list
+}
+
+// isOurContainer and isOurVolume report whether a name is kept for the sidecar's parts.
+func isOurContainer(c corev1.Container) bool {
+	return c.Name == render.SidecarName || c.Name == render.RedirectName
+}
+
+func isOurVolume(v corev1.Volume) bool { return isVolumeName(v.Name) }
+
+func isVolumeName(name string) bool { return strings.HasPrefix(name, render.VolumePrefix) }
+
+// longRunning returns the pod's own containers that serve while it runs: the app's, and native sidecars.
+func longRunning(pod *corev1.Pod) []*corev1.Container {
+	var out []*corev1.Container
+	for i := range pod.Spec.InitContainers {
+		c := &pod.Spec.InitContainers[i]
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			out = append(out, c)
+		}
+	}
+	for i := range pod.Spec.Containers {
+		out = append(out, &pod.Spec.Containers[i])
+	}
+	return out
+}
+
+// declaredPorts lists the TCP ports that containers declare, in their order.
+func declaredPorts(pod *corev1.Pod) []compiled.ContainerPort {
+	var out []compiled.ContainerPort
+	for _, c := range longRunning(pod) {
+		for _, p := range c.Ports {
+			if isTCP(p.Protocol) && isPort(p.ContainerPort) {
+				out = append(out, compiled.ContainerPort{Name: p.Name, Number: uint16(p.ContainerPort)})
+			}
+		}
+	}
+	return out
+}
+
+func isTCP(p corev1.Protocol) bool { return p == "" || p == corev1.ProtocolTCP }
+
+func isPort(n int32) bool { return n >= 1 && n <= 65535 }

@@ -1,0 +1,111 @@
+package inject
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/render"
+)
+
+// Refusal is why a pod that a policy selects cannot get a correct sidecar, and what to do about it.
+type Refusal struct{ Message string }
+
+func (r *Refusal) Error() string { return r.Message }
+
+func refusef(format string, args ...any) error {
+	return &Refusal{Message: fmt.Sprintf(format, args...)}
+}
+
+// enforceLabel says a namespace's Pod Security level.
+const enforceLabel = "pod-security.kubernetes.io/enforce"
+
+// refuse returns the first reason against the pod, whose own parts alone are in it.
+func refuse(pod *corev1.Pod, in Input) error {
+	for _, check := range []func(*corev1.Pod, Input) error{
+		refuseHostNetwork, refuseWindows, refuseStatic, refuseNames, refusePorts, refuseLevel,
+	} {
+		if err := check(pod, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func refuseHostNetwork(pod *corev1.Pod, _ Input) error {
+	if pod.Spec.HostNetwork {
+		return refusef("it uses the node's network (hostNetwork: true), where no sidecar can stand in front of it: " +
+			"remove hostNetwork, or keep the policy's selector from matching the pod")
+	}
+	return nil
+}
+
+func refuseWindows(pod *corev1.Pod, _ Input) error {
+	named := pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows
+	if named || pod.Spec.NodeSelector[corev1.LabelOSStable] == "windows" {
+		return refusef("it is for Windows nodes, and the sidecar runs on Linux alone: " +
+			"keep the policy's selector from matching the pod")
+	}
+	return nil
+}
+
+// refuseStatic refuses the mirror of a static pod, which the kubelet runs whatever the mirror says.
+func refuseStatic(pod *corev1.Pod, _ Input) error {
+	if _, ok := pod.Annotations[corev1.MirrorPodAnnotationKey]; ok {
+		return refusef("it is a static pod, which the kubelet starts from a file of the node without asking: " +
+			"run it as a Deployment or DaemonSet, or keep the policy's selector from matching it")
+	}
+	return nil
+}
+
+func refuseNames(pod *corev1.Pod, _ Input) error {
+	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range list {
+			if isOurContainer(list[i]) {
+				return refusef("its container %q has a name that is kept for the sidecar: rename the container", list[i].Name)
+			}
+			for _, m := range list[i].VolumeMounts {
+				if isVolumeName(m.Name) {
+					return refusef("its container %q mounts the volume %q, whose name is kept for the sidecar: "+
+						"rename the volume", list[i].Name, m.Name)
+				}
+			}
+		}
+	}
+	for i := range pod.Spec.Volumes {
+		if name := pod.Spec.Volumes[i].Name; isVolumeName(name) {
+			return refusef("its volume %q has a name that is kept for the sidecar (%s…): rename the volume", name, render.VolumePrefix)
+		}
+	}
+	return nil
+}
+
+func refusePorts(pod *corev1.Pod, _ Input) error {
+	for _, c := range longRunning(pod) {
+		for _, p := range c.Ports {
+			if isTCP(p.Protocol) && isReserved(p.ContainerPort) {
+				return refusef("its container %q declares port %d, which is the sidecar's own (%d and %d are): "+
+					"have the app listen on another port", c.Name, p.ContainerPort, compiled.InboundPort, compiled.AdminPort)
+			}
+		}
+	}
+	return nil
+}
+
+func isReserved(port int32) bool {
+	return port == int32(compiled.InboundPort) || port == int32(compiled.AdminPort)
+}
+
+// refuseLevel refuses Redirect where Pod Security would refuse its init container, with a message that says less. A level
+// that Pod Security does not know it takes for restricted.
+func refuseLevel(_ *corev1.Pod, in Input) error {
+	level := in.NamespaceLabels[enforceLabel]
+	if in.Sidecar.Interception != v1alpha1.InterceptRedirect || level == "" || level == "privileged" {
+		return nil
+	}
+	return refusef("its namespace enforces Pod Security level %q, which does not allow the init container with NET_ADMIN "+
+		"that interception Redirect needs: set spec.interception: Takeover in the policy (or in its SidecarClass) and have "+
+		"the app listen on 127.0.0.1, or lower the namespace's label %s", level, enforceLabel)
+}

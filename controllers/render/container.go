@@ -1,0 +1,133 @@
+package render
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+// sidecarUser and sidecarGroup are distroless's "nonroot".
+const (
+	sidecarUser  int64 = 65532
+	sidecarGroup int64 = 65532
+)
+
+// Commands in the image.
+const (
+	sidecarCommand  = "/postern-sidecar"
+	redirectCommand = "/postern-redirect"
+)
+
+// Paths on the admin port that the kubelet asks for the sidecar itself.
+const (
+	startedPath = "/healthz/started"
+	readyPath   = "/readyz"
+	livePath    = "/healthz"
+)
+
+// InitContainers returns what goes before the pod's own init containers: under Redirect the one that programs the
+// network, then the sidecar. Probes that cannot be encoded are an error.
+func (s Sidecar) InitContainers(pod Pod) ([]corev1.Container, error) {
+	sidecar, err := s.container(pod)
+	if err != nil {
+		return nil, err
+	}
+	if s.Interception == v1alpha1.InterceptRedirect {
+		return []corev1.Container{s.redirect(), sidecar}, nil
+	}
+	return []corev1.Container{sidecar}, nil
+}
+
+// container is the sidecar: native, so that the app starts after it and Jobs finish. It declares no ports: named ones
+// on a native sidecar broke Services before Kubernetes 1.32.
+func (s Sidecar) container(pod Pod) (corev1.Container, error) {
+	resources := s.resources()
+	env, err := s.environment(pod, resources)
+	if err != nil {
+		return corev1.Container{}, err
+	}
+	return corev1.Container{
+		Name:            SidecarName,
+		Image:           s.image(),
+		ImagePullPolicy: s.imagePullPolicy(),
+		Command:         []string{sidecarCommand},
+		RestartPolicy:   ptr.To(corev1.ContainerRestartPolicyAlways),
+		Env:             env,
+		Resources:       resources,
+		VolumeMounts:    s.volumeMounts(),
+		// Started is once listeners are bound, with or without a document: a sidecar without one answers 503, and must not
+		// keep the pod from starting.
+		StartupProbe:             adminProbe(startedPath, 1, 60),
+		ReadinessProbe:           adminProbe(readyPath, 2, 3),
+		LivenessProbe:            adminProbe(livePath, 10, 6),
+		SecurityContext:          sidecarSecurity(),
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+	}, nil
+}
+
+// adminProbe asks the admin port for path, every period seconds, until it failed as often as failures says.
+func adminProbe(path string, period, failures int32) *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
+			Path: path, Port: intstr.FromInt32(int32(compiled.AdminPort)), Scheme: corev1.URISchemeHTTP}},
+		TimeoutSeconds:   2,
+		PeriodSeconds:    period,
+		SuccessThreshold: 1,
+		FailureThreshold: failures,
+	}
+}
+
+// sidecarSecurity passes Pod Security "restricted", whatever the pod says for its containers.
+func sidecarSecurity() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		RunAsNonRoot:             ptr.To(true),
+		RunAsUser:                ptr.To(sidecarUser),
+		RunAsGroup:               ptr.To(sidecarGroup),
+		AllowPrivilegeEscalation: ptr.To(false),
+		ReadOnlyRootFilesystem:   ptr.To(true),
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+}
+
+func (s Sidecar) redirect() corev1.Container {
+	security := sidecarSecurity()
+	security.RunAsNonRoot = ptr.To(false)
+	security.RunAsUser = ptr.To[int64](0)
+	security.RunAsGroup = ptr.To[int64](0)
+	security.Capabilities.Add = []corev1.Capability{"NET_ADMIN"}
+	return corev1.Container{
+		Name:                     RedirectName,
+		Image:                    s.image(),
+		ImagePullPolicy:          s.imagePullPolicy(),
+		Command:                  []string{redirectCommand},
+		Env:                      redirectEnvironment(),
+		Resources:                redirectResources(),
+		SecurityContext:          security,
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+	}
+}
+
+func (s Sidecar) resources() corev1.ResourceRequirements {
+	if s.Class.Spec.Resources != nil {
+		return *s.Class.Spec.Resources.DeepCopy()
+	}
+	return corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")},
+		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")},
+	}
+}
+
+// redirectResources are below the sidecar's defaults; what runs for milliseconds adds nothing to what the pod reserves.
+func redirectResources() corev1.ResourceRequirements {
+	return corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("16Mi")},
+		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")},
+	}
+}

@@ -1,0 +1,67 @@
+package render
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// DocumentKeyValue is how EnvDocumentKey says the operator's public key.
+func (s Settings) DocumentKeyValue() string {
+	return base64.StdEncoding.EncodeToString(s.DocumentKey)
+}
+
+// environment is what the sidecar is told. Nothing in it is secret to who may read the pod.
+func (s Sidecar) environment(pod Pod, resources corev1.ResourceRequirements) ([]corev1.EnvVar, error) {
+	env := []corev1.EnvVar{
+		{Name: compiled.EnvNamespace, Value: s.Policy.Namespace},
+		{Name: compiled.EnvPolicy, Value: s.Policy.Name},
+		{Name: compiled.EnvDocumentKey, Value: s.Settings.DocumentKeyValue()},
+		{Name: compiled.EnvDocumentDir, Value: compiled.DocumentDir},
+		{Name: compiled.EnvSecretsDir, Value: compiled.SecretsDir},
+		{Name: compiled.EnvOperatorURL, Value: s.Settings.OperatorURL},
+		{Name: compiled.EnvOperatorCA, Value: s.Settings.OperatorCA},
+		{Name: compiled.EnvOperatorTokenFile, Value: compiled.OperatorTokenFile},
+		{Name: compiled.EnvInterception, Value: string(s.Interception)},
+		{Name: compiled.EnvPodIPs, ValueFrom: &corev1.EnvVarSource{
+			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "status.podIPs"}}},
+		{Name: compiled.EnvInboundPort, Value: decimal(compiled.InboundPort)},
+		{Name: compiled.EnvAdminPort, Value: decimal(compiled.AdminPort)},
+	}
+	if len(pod.Ports) > 0 {
+		ports, err := json.Marshal(pod.Ports)
+		if err != nil {
+			return nil, fmt.Errorf("encoding %s: %w", compiled.EnvContainerPorts, err)
+		}
+		env = append(env, corev1.EnvVar{Name: compiled.EnvContainerPorts, Value: string(ports)})
+	}
+	if len(pod.Probes) > 0 {
+		probes, err := compiled.EncodeProbes(pod.Probes)
+		if err != nil {
+			return nil, err
+		}
+		env = append(env, corev1.EnvVar{Name: compiled.EnvProbes, Value: probes})
+	}
+	if limit := resources.Limits.Memory(); !limit.IsZero() {
+		// A tenth is left for what the garbage collector does not count.
+		env = append(env, corev1.EnvVar{Name: "GOMEMLIMIT", Value: strconv.FormatInt(limit.Value()/10*9, 10)})
+	}
+	return env, nil
+}
+
+// redirectEnvironment is what the init container is told.
+func redirectEnvironment() []corev1.EnvVar {
+	return []corev1.EnvVar{
+		{Name: compiled.EnvInboundPort, Value: decimal(compiled.InboundPort)},
+		{Name: compiled.EnvAdminPort, Value: decimal(compiled.AdminPort)},
+		// The kubelet asks the admin port itself.
+		{Name: compiled.EnvExcludedPorts, Value: decimal(compiled.AdminPort)},
+	}
+}
+
+func decimal(port uint16) string { return strconv.Itoa(int(port)) }

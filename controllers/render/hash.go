@@ -1,0 +1,75 @@
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+// injection is what a running pod cannot take: it changes with a restart alone.
+type injection struct {
+	// Template counts the changes to what this package renders that pods must be restarted for.
+	Template       int
+	Policy         string
+	Image          string
+	Resources      corev1.ResourceRequirements
+	Interception   v1alpha1.Interception
+	PrivilegedPort uint16
+	Secrets        []string
+	DocumentKey    string
+	OperatorURL    string
+	OperatorCA     string
+}
+
+const template = 1
+
+// InjectionHash names what the sidecar's containers and volumes are made of, and no running pod can take: a pod whose
+// InjectionAnnotation differs needs a restart. What a document delivers does not change it.
+func InjectionHash(s Sidecar) (string, error) {
+	in := injection{
+		Template:     template,
+		Policy:       s.Policy.Name,
+		Image:        s.image(),
+		Resources:    s.resources(),
+		Interception: s.Interception,
+		Secrets:      s.secrets(),
+		DocumentKey:  s.Settings.DocumentKeyValue(),
+		OperatorURL:  s.Settings.OperatorURL,
+		OperatorCA:   s.Settings.OperatorCA,
+	}
+	slices.Sort(in.Secrets)
+	if s.Interception == v1alpha1.InterceptTakeover {
+		in.PrivilegedPort = LowestPrivilegedPort(numbers(s.Policy.Ports))
+	}
+	b, err := json.Marshal(in)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:16]), nil
+}
+
+// LowestPrivilegedPort returns the lowest port below 1024, which only a sysctl lets the sidecar bind; 0 if there is none.
+func LowestPrivilegedPort(ports []uint16) uint16 {
+	var lowest uint16
+	for _, p := range ports {
+		if p > 0 && p < 1024 && (lowest == 0 || p < lowest) {
+			lowest = p
+		}
+	}
+	return lowest
+}
+
+func numbers(ports []compiled.Port) []uint16 {
+	var out []uint16
+	for _, p := range ports {
+		out = append(out, p.Number)
+	}
+	return out
+}
