@@ -7,16 +7,28 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 )
 
-// ProbePathPrefix comes before "<container>/<kind>" in the paths of the admin port that the kubelet is pointed at.
+// ProbePathPrefix comes before a probe's name in the paths of the admin port that the kubelet is pointed at.
 const ProbePathPrefix = "/probe/"
 
 // ProbeTokenHeader carries a hook's token.
 const ProbeTokenHeader = "Postern-Probe-Token"
 
-// MaxProbesSize bounds EnvProbes, in bytes: the kernel takes no single variable of 128 KiB (MAX_ARG_STRLEN).
-const MaxProbesSize = 64 << 10
+// Bounds of EnvProbes.
+const (
+	// MaxProbesSize in bytes: the kernel takes no single variable of 128 KiB (MAX_ARG_STRLEN).
+	MaxProbesSize = 64 << 10
+	// MaxProbes is far more than a pod's containers have.
+	MaxProbes = 256
+	// MaxProbeTimeout of one call to the app: a hook may take as long as a generous grace period.
+	MaxProbeTimeout = time.Hour
+
+	minProbeToken   = 22 // 128 bits in base64url
+	maxProbeText    = 4096
+	maxProbeHeaders = 100
+)
 
 // ProbeKind is what the kubelet wants to know, or to have done.
 type ProbeKind string
@@ -36,26 +48,22 @@ func (k ProbeKind) IsHook() bool { return k == HookPostStart || k == HookPreStop
 // Probe is one check or hook of the kubelet, which the webhook pointed at the sidecar's admin port, and which the sidecar
 // carries on to the app. Exactly one of HTTP, TCP and GRPC is set; a hook is HTTP.
 type Probe struct {
-	// Container that declared it, and Kind: together they are the path on the admin port.
-	Container string    `json:"container"`
-	Kind      ProbeKind `json:"kind"`
-	// Token that a request must carry in ProbeTokenHeader; hooks have one, checks have none.
-	Token string `json:"token,omitempty"`
-	// TimeoutSeconds of one try, at least 1; 0 for hooks, which end when the kubelet goes away.
-	TimeoutSeconds int32 `json:"timeoutSeconds,omitempty"`
-
+	// Name is "<container>/<kind>": see ProbeName.
+	Name string     `json:"name"`
 	HTTP *ProbeHTTP `json:"http,omitempty"`
 	TCP  *ProbeTCP  `json:"tcp,omitempty"`
 	GRPC *ProbeGRPC `json:"grpc,omitempty"`
+	// Timeout of one call to the app.
+	Timeout Duration `json:"timeout"`
+	// Token that a request must carry in ProbeTokenHeader. Hooks have one; checks have none.
+	Token string `json:"token,omitempty"`
 }
 
 // ProbeHTTP is a GET to the app, which is well from status 200 to 399.
 type ProbeHTTP struct {
-	Port uint16 `json:"port"`
 	// Scheme is HTTP or HTTPS; the certificate is not verified, as the kubelet does not.
 	Scheme string `json:"scheme"`
-	// HTTP2 is cleartext HTTP/2 with prior knowledge.
-	HTTP2 bool `json:"http2,omitempty"`
+	Port   uint16 `json:"port"`
 	// Path may carry a query; empty means "/".
 	Path string `json:"path,omitempty"`
 	// Headers in their order, Host among them.
@@ -67,14 +75,30 @@ type ProbeTCP struct {
 	Port uint16 `json:"port"`
 }
 
-// ProbeGRPC is a call of grpc.health.v1.Health/Check.
+// ProbeGRPC is a call of grpc.health.v1.Health/Check, without TLS.
 type ProbeGRPC struct {
-	Port    uint16 `json:"port"`
+	Port uint16 `json:"port"`
+	// Service may be empty: the server as a whole.
 	Service string `json:"service,omitempty"`
 }
 
+// ProbeName is the name of a container's probe.
+func ProbeName(container string, kind ProbeKind) string { return container + "/" + string(kind) }
+
 // Path is where on the admin port the kubelet asks for the probe.
-func (p *Probe) Path() string { return ProbePathPrefix + p.Container + "/" + string(p.Kind) }
+func (p *Probe) Path() string { return ProbePathPrefix + p.Name }
+
+// Container is the name's first part.
+func (p *Probe) Container() string {
+	container, _, _ := strings.Cut(p.Name, "/")
+	return container
+}
+
+// Kind is the name's second part.
+func (p *Probe) Kind() ProbeKind {
+	_, kind, _ := strings.Cut(p.Name, "/")
+	return ProbeKind(kind)
+}
 
 // EncodeProbes writes EnvProbes. No "$" is in it, which the kubelet would expand. Probes that Validate refuses, and more
 // than MaxProbesSize, are errors.
@@ -118,68 +142,95 @@ func DecodeProbes(s string) ([]Probe, error) {
 }
 
 func validateProbes(probes []Probe) error {
+	if len(probes) > MaxProbes {
+		return fmt.Errorf("%d probes are more than %d", len(probes), MaxProbes)
+	}
 	seen := map[string]bool{}
 	for i := range probes {
 		if err := probes[i].Validate(); err != nil {
 			return fmt.Errorf("[%d]: %w", i, err)
 		}
-		if path := probes[i].Path(); seen[path] {
-			return fmt.Errorf("[%d]: %s is named twice", i, path)
-		} else {
-			seen[path] = true
+		if seen[probes[i].Name] {
+			return fmt.Errorf("[%d]: %q is named twice", i, probes[i].Name)
 		}
+		seen[probes[i].Name] = true
 	}
 	return nil
 }
 
-// Validate reports what a sidecar could not carry on.
+// Validate reports what a sidecar could not carry on. It quotes no token.
 func (p *Probe) Validate() error {
-	if p.Container == "" || strings.ContainsFunc(p.Container, notInLabel) {
-		return fmt.Errorf("container %q is not a container's name", p.Container)
+	if !isLabel(p.Container()) {
+		return fmt.Errorf("name %.100q does not begin with a container's name", p.Name)
 	}
-	err := oneOf("kind", p.Kind, ProbeLiveness, ProbeReadiness, ProbeStartup, HookPostStart, HookPreStop)
+	kind := p.Kind()
+	err := oneOf("kind", kind, ProbeLiveness, ProbeReadiness, ProbeStartup, HookPostStart, HookPreStop)
 	if err != nil {
 		return err
 	}
 	switch {
-	case p.Kind.IsHook() != (p.Token != ""):
+	case p.Timeout <= 0 || p.Timeout.Std() > MaxProbeTimeout:
+		return fmt.Errorf("timeout %s is not above 0 and up to %s", p.Timeout.Std(), MaxProbeTimeout)
+	case kind.IsHook() != (p.Token != ""):
 		return errors.New("token goes with hooks, and is needed there")
-	case p.Kind.IsHook() && p.HTTP == nil:
+	case kind.IsHook() && (len(p.Token) < minProbeToken || len(p.Token) > maxProbeText):
+		return fmt.Errorf("token has %d characters, not from %d to %d", len(p.Token), minProbeToken, maxProbeText)
+	case kind.IsHook() && p.HTTP == nil:
 		return errors.New("a hook is HTTP")
-	case p.TimeoutSeconds < 0 || (p.TimeoutSeconds == 0) != p.Kind.IsHook():
-		return fmt.Errorf("timeoutSeconds is %d: checks have at least 1, hooks have none", p.TimeoutSeconds)
 	}
 	return p.validateTarget()
 }
 
-func notInLabel(c rune) bool { return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' }
-
 func (p *Probe) validateTarget() error {
 	var ports []uint16
+	var err error
 	if p.HTTP != nil {
-		ports = append(ports, p.HTTP.Port)
+		ports, err = append(ports, p.HTTP.Port), wrap(p.HTTP.validate(), "http")
 	}
 	if p.TCP != nil {
 		ports = append(ports, p.TCP.Port)
 	}
 	if p.GRPC != nil {
 		ports = append(ports, p.GRPC.Port)
+		if len(p.GRPC.Service) > maxProbeText {
+			err = fmt.Errorf("grpc.service is longer than %d bytes", maxProbeText)
+		}
 	}
 	switch {
 	case len(ports) != 1:
 		return errors.New("exactly one of http, tcp and grpc is needed")
 	case ports[0] == 0 || ports[0] == InboundPort || ports[0] == AdminPort:
 		return fmt.Errorf("port %d is not the app's", ports[0])
-	case p.HTTP == nil:
-		return nil
 	}
-	for i, h := range p.HTTP.Headers {
-		if h.Name == "" {
-			return fmt.Errorf("http.headers[%d]: name is needed", i)
+	return err
+}
+
+func (h *ProbeHTTP) validate() error {
+	switch {
+	case len(h.Path) > maxProbeText:
+		return fmt.Errorf("path is longer than %d bytes", maxProbeText)
+	case len(h.Headers) > maxProbeHeaders:
+		return fmt.Errorf("%d headers are more than %d", len(h.Headers), maxProbeHeaders)
+	}
+	for i, f := range h.Headers {
+		if !isFieldName(f.Name) || len(f.Value) > maxProbeText || strings.ContainsFunc(f.Value, isControl) {
+			return fmt.Errorf("headers[%d]: %.50q cannot be sent", i, f.Name)
 		}
 	}
-	if p.HTTP.HTTP2 && p.HTTP.Scheme != "HTTP" {
-		return errors.New("http.http2 goes with scheme HTTP")
-	}
-	return oneOf("http.scheme", p.HTTP.Scheme, "HTTP", "HTTPS")
+	return oneOf("scheme", h.Scheme, "HTTP", "HTTPS")
 }
+
+// isLabel reports whether s is a DNS label (RFC 1123), as names of containers are.
+func isLabel(s string) bool {
+	return s != "" && len(s) <= 63 && strings.Trim(s, "-") == s && strings.Trim(s, lowerAlphanumeric+"-") == ""
+}
+
+// isFieldName reports whether s is a field's name (RFC 9110 §5.6.2).
+func isFieldName(s string) bool {
+	return s != "" && len(s) <= 256 && strings.Trim(s, lowerAlphanumeric+"ABCDEFGHIJKLMNOPQRSTUVWXYZ!#$%&'*+-.^_`|~") == ""
+}
+
+const lowerAlphanumeric = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+// isControl reports whether c may not be in a field's value (RFC 9110 §5.5).
+func isControl(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }

@@ -2,17 +2,24 @@ package compiled
 
 import (
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+)
+
+const (
+	second = Duration(time.Second)
+	token  = "0123456789abcdef0123456789abcdef"
 )
 
 func TestProbesRoundTrip(t *testing.T) {
 	want := []Probe{
-		{Container: "app", Kind: ProbeLiveness, TimeoutSeconds: 1, HTTP: &ProbeHTTP{
+		{Name: "app/liveness", Timeout: second, HTTP: &ProbeHTTP{
 			Port: 8080, Scheme: "HTTP", Path: "/healthz?full=$(HOME)", Headers: []HeaderField{{Name: "Host", Value: "$$x"}}}},
-		{Container: "app", Kind: ProbeReadiness, TimeoutSeconds: 2, TCP: &ProbeTCP{Port: 8080}},
-		{Container: "app", Kind: ProbeStartup, TimeoutSeconds: 3, GRPC: &ProbeGRPC{Port: 9000, Service: "orders"}},
-		{Container: "app", Kind: HookPreStop, Token: "t", HTTP: &ProbeHTTP{Port: 8080, Scheme: "HTTPS"}},
+		{Name: "app/readiness", Timeout: second, TCP: &ProbeTCP{Port: 8080}},
+		{Name: "app/startup", Timeout: second, GRPC: &ProbeGRPC{Port: 9000, Service: "orders"}},
+		{Name: "app/preStop", Timeout: second, Token: token, HTTP: &ProbeHTTP{Port: 8080, Scheme: "HTTPS"}},
 	}
 	s, err := EncodeProbes(want)
 	if err != nil {
@@ -32,26 +39,38 @@ func TestProbesRoundTrip(t *testing.T) {
 
 func TestDecodeProbesRefuses(t *testing.T) {
 	for name, tc := range map[string]struct{ in, want string }{
-		"unknown field":   {`[{"container":"a","kind":"liveness","timeoutSeconds":1,"tcp":{"port":1},"x":1}]`, "unknown field"},
+		"unknown field":   {`[{"name":"a/liveness","timeout":"1s","tcp":{"port":1},"x":1}]`, "unknown field"},
 		"trailing data":   {`[] []`, "after its end"},
 		"not a list":      {`{}`, "cannot unmarshal"},
 		"too large":       {`["` + strings.Repeat("x", MaxProbesSize) + `"]`, "is more than"},
-		"no container":    {`[{"kind":"liveness","timeoutSeconds":1,"tcp":{"port":1}}]`, "not a container's name"},
-		"slash in name":   {`[{"container":"a/b","kind":"liveness","timeoutSeconds":1,"tcp":{"port":1}}]`, "not a container's name"},
-		"unknown kind":    {`[{"container":"a","kind":"health","timeoutSeconds":1,"tcp":{"port":1}}]`, "kind is"},
-		"no target":       {`[{"container":"a","kind":"liveness","timeoutSeconds":1}]`, "exactly one of"},
-		"two targets":     {`[{"container":"a","kind":"liveness","timeoutSeconds":1,"tcp":{"port":1},"grpc":{"port":1}}]`, "exactly one of"},
-		"port 0":          {`[{"container":"a","kind":"liveness","timeoutSeconds":1,"tcp":{"port":0}}]`, "not the app's"},
-		"admin port":      {`[{"container":"a","kind":"liveness","timeoutSeconds":1,"tcp":{"port":15991}}]`, "not the app's"},
-		"check untimed":   {`[{"container":"a","kind":"liveness","tcp":{"port":1}}]`, "timeoutSeconds"},
-		"check and token": {`[{"container":"a","kind":"liveness","token":"t","timeoutSeconds":1,"tcp":{"port":1}}]`, "token goes with hooks"},
-		"hook, no token":  {`[{"container":"a","kind":"preStop","http":{"port":1,"scheme":"HTTP"}}]`, "token goes with hooks"},
-		"hook over TCP":   {`[{"container":"a","kind":"preStop","token":"t","tcp":{"port":1}}]`, "a hook is HTTP"},
-		"scheme":          {`[{"container":"a","kind":"liveness","timeoutSeconds":1,"http":{"port":1,"scheme":"FTP"}}]`, "http.scheme"},
-		"HTTP/2 over TLS": {`[{"container":"a","kind":"liveness","timeoutSeconds":1,"http":{"port":1,"scheme":"HTTPS","http2":true}}]`, "scheme HTTP"},
-		"nameless header": {`[{"container":"a","kind":"liveness","timeoutSeconds":1,"http":{"port":1,"scheme":"HTTP","headers":[{"name":"","value":"x"}]}}]`, "name is needed"},
-		"twice": {`[{"container":"a","kind":"liveness","timeoutSeconds":1,"tcp":{"port":1}},
-			{"container":"a","kind":"liveness","timeoutSeconds":1,"tcp":{"port":2}}]`, "named twice"},
+		"no container":    {`[{"name":"/liveness","timeout":"1s","tcp":{"port":1}}]`, "container's name"},
+		"slash in name":   {`[{"name":"a/b/liveness","timeout":"1s","tcp":{"port":1}}]`, "kind is"},
+		"unknown kind":    {`[{"name":"a/health","timeout":"1s","tcp":{"port":1}}]`, "kind is"},
+		"no target":       {`[{"name":"a/liveness","timeout":"1s"}]`, "exactly one of"},
+		"two targets":     {`[{"name":"a/liveness","timeout":"1s","tcp":{"port":1},"grpc":{"port":1}}]`, "exactly one of"},
+		"port 0":          {`[{"name":"a/liveness","timeout":"1s","tcp":{"port":0}}]`, "not the app's"},
+		"admin port":      {`[{"name":"a/liveness","timeout":"1s","tcp":{"port":15991}}]`, "not the app's"},
+		"check untimed":   {`[{"name":"a/liveness","tcp":{"port":1}}]`, "timeout 0s"},
+		"check and token": {`[{"name":"a/liveness","token":"t","timeout":"1s","tcp":{"port":1}}]`, "token goes with hooks"},
+		"hook, no token":  {`[{"name":"a/preStop","timeout":"1s","http":{"port":1,"scheme":"HTTP"}}]`, "token goes with hooks"},
+		"hook over TCP":   {`[{"name":"a/preStop","timeout":"1s","token":"` + token + `","tcp":{"port":1}}]`, "a hook is HTTP"},
+		"scheme":          {`[{"name":"a/liveness","timeout":"1s","http":{"port":1,"scheme":"FTP"}}]`, "http: scheme"},
+		"timeout of days": {`[{"name":"a/liveness","timeout":"48h","tcp":{"port":1}}]`, "timeout 48h"},
+		"short token":     {`[{"name":"a/preStop","timeout":"1s","token":"t","http":{"port":1,"scheme":"HTTP"}}]`, "token has 1"},
+		"long name":       {`[{"name":"` + strings.Repeat("a", 64) + `/liveness","timeout":"1s","tcp":{"port":1}}]`, "container's name"},
+		"dashes":          {`[{"name":"-a/liveness","timeout":"1s","tcp":{"port":1}}]`, "container's name"},
+		"long path": {`[{"name":"a/liveness","timeout":"1s","http":{"port":1,"scheme":"HTTP","path":"/` +
+			strings.Repeat("x", maxProbeText) + `"}}]`, "path is longer"},
+		"long service": {`[{"name":"a/liveness","timeout":"1s","grpc":{"port":1,"service":"` +
+			strings.Repeat("x", maxProbeText+1) + `"}}]`, "grpc.service is longer"},
+		"many headers": {`[{"name":"a/liveness","timeout":"1s","http":{"port":1,"scheme":"HTTP","headers":[` +
+			strings.Repeat(`{"name":"x","value":""},`, maxProbeHeaders) + `{"name":"x","value":""}]}}]`, "headers are more"},
+		"line in header":  {`[{"name":"a/liveness","timeout":"1s","http":{"port":1,"scheme":"HTTP","headers":[{"name":"x","value":"a\nb"}]}}]`, "cannot be sent"},
+		"unlike letter":   {`[{"name":"a/liveness","timeout":"1s","http":{"port":1,"scheme":"HTTP","headers":[{"name":"K","value":""}]}}]`, "cannot be sent"},
+		"many probes":     {`[` + strings.Repeat(`{},`, MaxProbes) + `{}]`, "probes are more"},
+		"nameless header": {`[{"name":"a/liveness","timeout":"1s","http":{"port":1,"scheme":"HTTP","headers":[{"name":"","value":"x"}]}}]`, "cannot be sent"},
+		"twice": {`[{"name":"a/liveness","timeout":"1s","tcp":{"port":1}},
+			{"name":"a/liveness","timeout":"1s","tcp":{"port":2}}]`, "named twice"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := DecodeProbes(tc.in); err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -62,10 +81,13 @@ func TestDecodeProbesRefuses(t *testing.T) {
 }
 
 func TestEncodeProbesRefuses(t *testing.T) {
-	large := Probe{Container: "a", Kind: ProbeLiveness, TimeoutSeconds: 1,
-		HTTP: &ProbeHTTP{Port: 1, Scheme: "HTTP", Path: strings.Repeat("x", MaxProbesSize)}}
-	if _, err := EncodeProbes([]Probe{large}); err == nil || !strings.Contains(err.Error(), "is more than") {
-		t.Errorf("got error %v for a probe that is too large", err)
+	var large []Probe
+	for i := range MaxProbesSize / maxProbeText {
+		large = append(large, Probe{Name: "a" + strconv.Itoa(i) + "/liveness", Timeout: second,
+			HTTP: &ProbeHTTP{Port: 1, Scheme: "HTTP", Path: strings.Repeat("x", maxProbeText)}})
+	}
+	if _, err := EncodeProbes(large); err == nil || !strings.Contains(err.Error(), "is more than") {
+		t.Errorf("got error %v for probes that are too large", err)
 	}
 	if _, err := EncodeProbes([]Probe{{}}); err == nil {
 		t.Error("an empty probe was encoded")
@@ -73,8 +95,8 @@ func TestEncodeProbesRefuses(t *testing.T) {
 }
 
 func FuzzDecodeProbes(f *testing.F) {
-	f.Add(`[{"container":"app","kind":"liveness","timeoutSeconds":1,"http":{"port":80,"scheme":"HTTP","path":"/"}}]`)
-	f.Add(`[{"container":"app","kind":"preStop","token":"x","http":{"port":80,"scheme":"HTTP"}}]`)
+	f.Add(`[{"name":"app/liveness","timeout":"1s","http":{"port":80,"scheme":"HTTP","path":"/"}}]`)
+	f.Add(`[{"name":"app/preStop","timeout":"1s","token":"0123456789abcdef0123456789abcdef","http":{"port":80,"scheme":"HTTP"}}]`)
 	f.Fuzz(func(t *testing.T, s string) {
 		probes, err := DecodeProbes(s)
 		if err != nil || len(probes) == 0 {

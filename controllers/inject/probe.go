@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -72,7 +73,10 @@ func (r *rewriter) probe(c *corev1.Container, kind compiled.ProbeKind) error {
 	if probe == nil {
 		return nil
 	}
-	carried := compiled.Probe{Container: c.Name, Kind: kind, TimeoutSeconds: max(1, probe.TimeoutSeconds)}
+	carried := compiled.Probe{
+		Name:    compiled.ProbeName(c.Name, kind),
+		Timeout: compiled.Duration(time.Duration(max(1, probe.TimeoutSeconds)) * time.Second),
+	}
 	if err := setTarget(&carried, c, &probe.ProbeHandler); err != nil {
 		return err
 	}
@@ -112,7 +116,8 @@ func (r *rewriter) hook(c *corev1.Container, kind compiled.ProbeKind) error {
 	if hook == nil || hook.HTTPGet == nil || hook.Exec != nil || hook.Sleep != nil || hook.TCPSocket != nil {
 		return nil
 	}
-	carried := compiled.Probe{Container: c.Name, Kind: kind}
+	// The kubelet sets a hook no time of its own: it goes away when the grace period is over.
+	carried := compiled.Probe{Name: compiled.ProbeName(c.Name, kind), Timeout: compiled.Duration(compiled.MaxProbeTimeout)}
 	if err := setHTTP(&carried, c, hook.HTTPGet); err != nil || carried.HTTP == nil {
 		return err
 	}
@@ -139,7 +144,7 @@ func (r *rewriter) token(path string) (string, error) {
 
 func (r *rewriter) carry(p compiled.Probe) error {
 	if err := p.Validate(); err != nil {
-		return refusef("the %s probe or hook of its container %q cannot be carried on by the sidecar: %v", p.Kind, p.Container, err)
+		return refusef("the %s probe or hook of its container %q cannot be carried on by the sidecar: %v", p.Kind(), p.Container(), err)
 	}
 	r.carried = append(r.carried, p)
 	return nil
@@ -154,12 +159,15 @@ func setHTTP(carried *compiled.Probe, c *corev1.Container, action *corev1.HTTPGe
 	if err != nil {
 		return err
 	}
+	if action.Protocol != nil && *action.Protocol != corev1.HTTPProtocolHTTP1 {
+		return refusef("the %s probe of its container %q asks over HTTP/2, which the sidecar does not carry on: "+
+			"use a grpc or tcpSocket probe, or HTTP/1.1", carried.Kind(), c.Name)
+	}
 	scheme := action.Scheme
 	if scheme == "" {
 		scheme = corev1.URISchemeHTTP
 	}
 	carried.HTTP = &compiled.ProbeHTTP{Port: port, Scheme: string(scheme), Path: action.Path}
-	carried.HTTP.HTTP2 = action.Protocol != nil && *action.Protocol == corev1.HTTPProtocolHTTP2
 	for _, h := range action.HTTPHeaders {
 		carried.HTTP.Headers = append(carried.HTTP.Headers, compiled.HeaderField{Name: h.Name, Value: h.Value})
 	}
@@ -184,10 +192,10 @@ func appPort(p *compiled.Probe, c *corev1.Container, port intstr.IntOrString) (u
 	switch {
 	case !isPort(number):
 		return 0, refusef("the %s probe or hook of its container %q asks port %q, which is neither a number from 1 to 65535 "+
-			"nor the name of a port of that container: correct it", p.Kind, c.Name, port.String())
+			"nor the name of a port of that container: correct it", p.Kind(), c.Name, port.String())
 	case isReserved(number):
 		return 0, refusef("the %s probe or hook of its container %q asks port %d, which is the sidecar's own: "+
-			"name the app's port", p.Kind, c.Name, number)
+			"name the app's port", p.Kind(), c.Name, number)
 	}
 	return uint16(number), nil
 }

@@ -63,13 +63,13 @@ func environment(c *corev1.Container, name string) string {
 // restore gives a container back its probe or hook, unless somebody has changed it since.
 func restore(pod *corev1.Pod, p *compiled.Probe) {
 	for _, c := range longRunning(pod) {
-		if c.Name != p.Container {
+		if c.Name != p.Container() {
 			continue
 		}
-		if probe := probeOf(c, p.Kind); probe != nil && isCarried(probe.HTTPGet, p) {
+		if probe := probeOf(c, p.Kind()); probe != nil && isCarried(probe.HTTPGet, p) {
 			probe.ProbeHandler = corev1.ProbeHandler{HTTPGet: httpAction(p.HTTP), TCPSocket: tcpAction(p.TCP), GRPC: grpcAction(p.GRPC)}
 		}
-		if hook := hookOf(c, p.Kind); hook != nil && isCarried(hook.HTTPGet, p) {
+		if hook := hookOf(c, p.Kind()); hook != nil && isCarried(hook.HTTPGet, p) {
 			*hook = corev1.LifecycleHandler{HTTPGet: httpAction(p.HTTP)}
 		}
 	}
@@ -86,9 +86,6 @@ func httpAction(h *compiled.ProbeHTTP) *corev1.HTTPGetAction {
 	action := &corev1.HTTPGetAction{Path: h.Path, Port: intstr.FromInt32(int32(h.Port)), Scheme: corev1.URIScheme(h.Scheme)}
 	for _, field := range h.Headers {
 		action.HTTPHeaders = append(action.HTTPHeaders, corev1.HTTPHeader{Name: field.Name, Value: field.Value})
-	}
-	if h.HTTP2 {
-		action.Protocol = ptr.To(corev1.HTTPProtocolHTTP2)
 	}
 	return action
 }
