@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posterndev/postern/sidecar/chain"
+)
+
+func newLintCommand() *cobra.Command {
+	var files []string
+	cmd := &cobra.Command{
+		Use:   "lint -f policy.yaml …",
+		Short: "Say what is wrong with policies, with file, line and field",
+		Long: "Judges policies as the API server does, with the schema and the CEL rules of this version's CRDs, and then as the\n" +
+			"operator and the sidecar do. No cluster is needed. It exits with 1 where a policy would be refused.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			failed := error(nil)
+			for _, name := range files {
+				if err := lint(cmd, name); err != nil {
+					failed = err
+				}
+			}
+			return failed
+		},
+	}
+	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "file with manifests, - for standard input; may be repeated")
+	_ = cmd.MarkFlagRequired("filename")
+	return cmd
+}
+
+func lint(cmd *cobra.Command, name string) error {
+	f, err := readPolicies(cmd.Context(), name, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	for i := range f.objects.Policies {
+		p := &f.objects.Policies[i]
+		document := f.compile(p)
+		if document == nil {
+			continue
+		}
+		if err := chain.Check(document); err != nil {
+			f.findings = append(f.findings, p.Finding("spec", err.Error(), false))
+		}
+	}
+	if err := f.report(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d policies and %d classes are good\n", name, len(f.objects.Policies), len(f.objects.Classes))
+	return nil
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/manifest"
+)
+
+// policyFile is a file of manifests, "-" for standard input.
+type policyFile struct {
+	name     string
+	objects  manifest.Objects
+	findings []manifest.Finding
+}
+
+// readPolicies reads and judges the file's manifests. An error means that there is nothing to judge.
+func readPolicies(ctx context.Context, name string, stdin io.Reader) (*policyFile, error) {
+	content, err := readFile(name, stdin)
+	if err != nil {
+		return nil, err
+	}
+	f := &policyFile{name: name}
+	if f.objects, f.findings, err = manifest.Read(ctx, content); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return f, nil
+}
+
+func readFile(name string, stdin io.Reader) ([]byte, error) {
+	in := stdin
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		in = file
+	}
+	return io.ReadAll(io.LimitReader(in, manifest.MaxSize+1))
+}
+
+// standaloneClass is what a policy runs under where the file has no SidecarClass: no Redis, and no cluster to intercept in.
+func standaloneClass() *v1alpha1.SidecarClass { return &v1alpha1.SidecarClass{} }
+
+// compile returns the document of one policy of the file, and adds what is wrong to the file's findings.
+func (f *policyFile) compile(p *manifest.Policy) *compiled.Policy {
+	class, err := compile.ResolveClass(&p.SecurityPolicy, f.objects.Classes)
+	if err != nil {
+		class = standaloneClass() // the class is the platform's: it is often not at hand
+	}
+	document, findings := compile.Compile(&p.SecurityPolicy, class)
+	for _, found := range findings {
+		f.findings = append(f.findings, p.Finding(found.Field, found.Message, found.Severity == compile.Warning))
+	}
+	if document == nil {
+		return nil
+	}
+	document.Revision = 1
+	if document.Namespace == "" {
+		document.Namespace = "default"
+	}
+	return document
+}
+
+// only returns the file's one policy, or the one of that name.
+func (f *policyFile) only(name string) (*manifest.Policy, error) {
+	if len(f.objects.Policies) == 0 {
+		return nil, fmt.Errorf("%s: no valid SecurityPolicy in it", f.name)
+	}
+	if name == "" && len(f.objects.Policies) > 1 {
+		return nil, fmt.Errorf("%s: it has %d SecurityPolicies; choose one with --policy", f.name, len(f.objects.Policies))
+	}
+	for i := range f.objects.Policies {
+		if p := &f.objects.Policies[i]; name == "" || p.Name == name {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: no SecurityPolicy %q in it", f.name, name)
+}
+
+// errFindings says that the findings were printed, and that one is an error.
+var errFindings = errors.New("the policy is not valid")
+
+// report prints the findings, as compilers do, and returns errFindings if one is more than a warning.
+func (f *policyFile) report(w io.Writer) error {
+	var failed error
+	for _, found := range f.findings {
+		severity := "error"
+		if found.Warning {
+			severity = "warning"
+		} else {
+			failed = errFindings
+		}
+		fmt.Fprintf(w, "%s:%d: %s: %s: %s: %s\n", f.name, found.Line, severity, found.Object, found.Field, found.Message)
+	}
+	return failed
+}

@@ -1,0 +1,78 @@
+package chain
+
+import (
+	"net/http"
+	"sync"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// Snapshot is a policy in force: immutable, built whole before it takes the first request. It is safe for concurrent use.
+type Snapshot struct {
+	policy  *compiled.Policy
+	handler http.Handler
+	ports   map[uint16]compiled.Protocol
+	anyPort bool
+
+	closeOnce sync.Once
+	closers   []func()
+}
+
+// ServeHTTP enforces the policy and passes what may pass to the app.
+func (s *Snapshot) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Policy is the document; it must not be changed.
+func (s *Snapshot) Policy() *compiled.Policy { return s.policy }
+
+// Ports are the app's ports by number.
+func (s *Snapshot) Ports() map[uint16]compiled.Protocol { return s.ports }
+
+// Decide says what a connection to a port of the pod is: HTTP to enforce, TCP to pass through, or neither, which is to be
+// closed.
+func (s *Snapshot) Decide(port uint16) (protocol compiled.Protocol, open bool) {
+	if s.anyPort {
+		return compiled.HTTP, true
+	}
+	if protocol, ok := s.ports[port]; ok {
+		return protocol, true
+	}
+	pass := s.policy.UndeclaredPorts == compiled.Allow || s.policy.Mode == compiled.Shadow || s.policy.Deleted
+	return compiled.TCP, pass
+}
+
+// Close gives back what the snapshot shares with others. Requests that are still in it go on.
+func (s *Snapshot) Close() {
+	s.closeOnce.Do(func() {
+		for _, release := range s.closers {
+			release()
+		}
+	})
+}
+
+func (s *Snapshot) onClose(release func()) { s.closers = append(s.closers, release) }
+
+func (s *Snapshot) resolvePorts(p *compiled.Policy, c Config) error {
+	s.anyPort = c.AnyPort
+	if c.AnyPort {
+		return nil
+	}
+	resolved, err := p.ResolvePorts(c.ContainerPorts)
+	if err != nil {
+		return err
+	}
+	s.ports = map[uint16]compiled.Protocol{}
+	for _, port := range resolved {
+		s.ports[port.Number] = port.Protocol
+	}
+	return nil
+}
+
+func (s *Snapshot) httpPorts() []uint16 {
+	var ports []uint16
+	for port, protocol := range s.ports {
+		if protocol == compiled.HTTP {
+			ports = append(ports, port)
+		}
+	}
+	return ports
+}

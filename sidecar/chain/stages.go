@@ -1,0 +1,174 @@
+package chain
+
+import (
+	"net/netip"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/authn"
+	"github.com/posterndev/postern/sidecar/authz"
+	"github.com/posterndev/postern/sidecar/compression"
+	"github.com/posterndev/postern/sidecar/cors"
+	"github.com/posterndev/postern/sidecar/headers"
+	"github.com/posterndev/postern/sidecar/ratelimit"
+	"github.com/posterndev/postern/sidecar/route"
+	"github.com/posterndev/postern/sidecar/stage"
+)
+
+// builder makes the stages of one document and collects what is wrong.
+type builder struct {
+	policy *compiled.Policy
+	parts
+	errs []error
+}
+
+func (b *builder) fail(err error, format string, args ...any) {
+	if err = wrap(err, format, args...); err != nil {
+		b.errs = append(b.errs, err)
+	}
+}
+
+func (b *builder) headers() stage.Stage {
+	h := b.policy.Headers
+	if h == nil {
+		return nil
+	}
+	c := headers.Config{Preset: h.Preset, Remove: h.Remove}
+	for _, f := range h.Set {
+		c.Set = append(c.Set, headers.Field(f))
+	}
+	s, err := headers.New(c)
+	b.fail(err, "headers")
+	return s
+}
+
+// corsStages are the outer and the inner half of CORS.
+type corsStages struct{ decorate, preflight stage.Stage }
+
+func (b *builder) cors() corsStages {
+	c := b.policy.CORS
+	if c == nil {
+		return corsStages{}
+	}
+	p, err := cors.New(cors.Config{
+		AllowOrigins: c.AllowOrigins, AllowMethods: c.AllowMethods, AllowHeaders: c.AllowHeaders, ExposeHeaders: c.ExposeHeaders,
+		AllowCredentials: c.AllowCredentials, MaxAge: c.MaxAge.Std(),
+	})
+	if err != nil {
+		b.fail(err, "cors")
+		return corsStages{}
+	}
+	return corsStages{decorate: p.Decorate(), preflight: p.Preflight()}
+}
+
+func (b *builder) compression() stage.Stage {
+	c := b.policy.Compression
+	if c == nil {
+		return nil
+	}
+	s, err := compression.New(compression.Config{MinSize: c.MinSize, Types: c.Types})
+	b.fail(err, "compression")
+	return s
+}
+
+func (b *builder) trustedProxies() []netip.Prefix {
+	var trusted []netip.Prefix
+	for i, cidr := range b.policy.Sidecar.TrustedProxies {
+		prefix, err := netip.ParsePrefix(cidr)
+		b.fail(err, "sidecar.trustedProxies[%d]", i)
+		trusted = append(trusted, prefix)
+	}
+	return trusted
+}
+
+func (b *builder) match(ms []compiled.Match, format string, args ...any) *route.Matcher {
+	matches := make([]route.Match, 0, len(ms))
+	for _, m := range ms {
+		matches = append(matches, route.Match{Methods: m.Methods, Paths: m.Paths})
+	}
+	matcher, err := route.NewMatcher(matches)
+	b.fail(err, format, args...)
+	return matcher
+}
+
+func (b *builder) authn() stage.Stage {
+	if len(b.policy.Providers) == 0 {
+		return nil
+	}
+	c := authn.Config{Realm: b.policy.Name, Observer: b.tokens}
+	for i := range b.policy.Providers {
+		p := &b.policy.Providers[i]
+		keys, err := b.keys(p)
+		b.fail(err, "provider %q", p.Name)
+		c.Providers = append(c.Providers, provider(p, keys))
+	}
+	if len(b.errs) > 0 {
+		return nil
+	}
+	s, err := authn.New(c)
+	b.fail(err, "jwt")
+	return s
+}
+
+func provider(p *compiled.Provider, keys authn.Keys) authn.Provider {
+	out := authn.Provider{
+		Name: p.Name, Issuer: p.Issuer, Audiences: p.Audiences, Algorithms: p.Algorithms, Keys: keys, TokenTypes: p.TokenTypes,
+		Leeway: p.Leeway.Std(), MaxLifetime: p.MaxLifetime.Std(), ForwardToken: p.ForwardToken,
+	}
+	for _, l := range p.From {
+		out.From = append(out.From, authn.Location(l))
+	}
+	for _, r := range p.RequiredClaims {
+		out.RequiredClaims = append(out.RequiredClaims, authn.RequiredClaim(r))
+	}
+	for _, h := range p.ClaimsToHeaders {
+		out.ClaimsToHeaders = append(out.ClaimsToHeaders, authn.ClaimHeader(h))
+	}
+	return out
+}
+
+func (b *builder) authz() stage.Stage {
+	a := &b.policy.Authorization
+	c := authz.Config{Default: requirement(a.Default), Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name}
+	for i, r := range a.Rules {
+		c.Rules = append(c.Rules, authz.Rule{
+			Name: r.Name, Match: b.match(r.Match, "authorization.rules[%d]", i), Require: requirement(r.Require),
+			Shadow: r.Mode == compiled.Shadow || c.Shadow,
+		})
+	}
+	s, err := authz.New(c)
+	b.fail(err, "authorization")
+	return s
+}
+
+// limitStages stand around authentication.
+type limitStages struct{ before, after stage.Stage }
+
+func (b *builder) rateLimits() limitStages {
+	if len(b.policy.RateLimits) == 0 {
+		return limitStages{}
+	}
+	c := ratelimit.Config{Scope: b.policy.Namespace + "/" + b.policy.Name, Store: b.store, Local: b.local}
+	for i := range b.policy.RateLimits {
+		l := &b.policy.RateLimits[i]
+		rule := ratelimit.Rule{
+			Name: l.Name, Limit: l.Limit, Period: l.Period.Std(), Burst: l.Burst, Shadow: l.Mode == compiled.Shadow,
+			OnFailure: ratelimit.OnFailure(l.OnFailure),
+		}
+		if len(l.Match) > 0 {
+			rule.Match = b.match(l.Match, "rateLimits[%d]", i)
+		}
+		for _, k := range l.KeyBy {
+			rule.KeyBy = append(rule.KeyBy, ratelimit.KeyPart{Type: ratelimit.KeyType(k.Type), Name: k.Name})
+		}
+		c.Rules = append(c.Rules, rule)
+	}
+	if len(b.errs) > 0 {
+		return limitStages{}
+	}
+	limiter, err := ratelimit.New(c)
+	if err != nil {
+		b.fail(err, "rateLimits")
+		return limitStages{}
+	}
+	return limitStages{before: limiter.Before(), after: limiter.After()}
+}
