@@ -5,13 +5,10 @@
 package authn
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
-
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/posterndev/postern/sidecar/request"
 	"github.com/posterndev/postern/sidecar/stage"
@@ -26,7 +23,8 @@ type Config struct {
 	Providers []Provider
 	// Realm is the realm of WWW-Authenticate; empty for "postern".
 	Realm string
-	// CacheSize bounds the verified tokens that are remembered; zero is DefaultCacheSize.
+	// CacheSize bounds the verified tokens that are remembered; zero is DefaultCacheSize. They are bounded by
+	// maxCachedBytes as well.
 	CacheSize int
 	// Now is time.Now where nil.
 	Now func() time.Time
@@ -51,7 +49,7 @@ type authenticator struct {
 	realm     string
 	now       func() time.Time
 	observer  Observer
-	cache     *lru.Cache[[sha256.Size]byte, *verified]
+	cache     *cache
 }
 
 // New returns the stage. Before the next stage sees the request:
@@ -81,8 +79,8 @@ func New(c Config) (stage.Stage, error) {
 	if size == 0 {
 		size = DefaultCacheSize
 	}
-	if a.cache, err = lru.New[[sha256.Size]byte, *verified](size); err != nil {
-		return nil, fmt.Errorf("making token cache: %w", err)
+	if a.cache, err = newCache(size); err != nil {
+		return nil, err
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error { return a.serve(w, r, next) })

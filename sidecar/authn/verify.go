@@ -17,25 +17,26 @@ type verified struct {
 	times    times
 	identity *identity.Identity
 	headers  []header
+	size     int // of the token, in bytes
 }
 
 // verify returns what the token says, from memory where it was verified before and its key and dates still hold. Only
 // tokens that passed are remembered: what an attacker makes up takes no memory. The error is a Reason, with a cause.
 func (a *authenticator) verify(ctx context.Context, c credential) (*verified, error) {
 	sum := sha256.Sum256([]byte(c.token))
-	if v, ok := a.cache.Get(sum); ok {
+	if v, ok := a.cache.get(sum); ok {
 		if v.provider.accepts(c) && v.provider.Keys.Holds(v.key) && v.times.check(v.provider, a.now()) == nil {
 			a.observe(v.provider, nil, true)
 			return v, nil
 		}
-		a.cache.Remove(sum)
+		a.cache.remove(sum)
 	}
 	p, v, err := a.verifyAnew(ctx, c)
 	a.observe(p, err, false)
 	if err != nil {
 		return nil, err
 	}
-	a.cache.Add(sum, v)
+	a.cache.add(sum, v)
 	return v, nil
 }
 
@@ -73,7 +74,7 @@ func (a *authenticator) verifyAnew(ctx context.Context, c credential) (*provider
 	if err != nil {
 		return p, nil, err
 	}
-	return p, &verified{provider: p, key: key, times: dates, identity: id, headers: headers}, nil
+	return p, &verified{provider: p, key: key, times: dates, identity: id, headers: headers, size: len(c.token)}, nil
 }
 
 // precheck is what can be refused without the clock or a key.
