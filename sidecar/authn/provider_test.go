@@ -1,0 +1,67 @@
+package authn
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestNewRefuses(t *testing.T) {
+	tests := map[string]struct {
+		change  func(*Config)
+		wantErr string
+	}{
+		"no provider":          {func(c *Config) { c.Providers = nil }, "no provider"},
+		"no name":              {func(c *Config) { c.Providers[0].Name = "" }, "name or issuer"},
+		"no issuer":            {func(c *Config) { c.Providers[0].Issuer = "" }, "name or issuer"},
+		"no keys":              {func(c *Config) { c.Providers[0].Keys = nil }, "no keys"},
+		"name twice":           {func(c *Config) { c.Providers[1].Name = "corp" }, "used twice"},
+		"issuer twice":         {func(c *Config) { c.Providers[1].Issuer = corp }, "same issuer"},
+		"HMAC and RSA":         {func(c *Config) { c.Providers[0].Algorithms = []string{"RS256", "HS256"} }, "together"},
+		"alg none":             {func(c *Config) { c.Providers[0].Algorithms = []string{"none"} }, "is not one of"},
+		"negative leeway":      {func(c *Config) { c.Providers[0].Leeway = -1 }, "leeway"},
+		"leeway of a day":      {func(c *Config) { c.Providers[0].Leeway = 24 * time.Hour }, "leeway"},
+		"negative lifetime":    {func(c *Config) { c.Providers[0].MaxLifetime = -1 }, "negative"},
+		"empty audience":       {func(c *Config) { c.Providers[0].Audiences = []string{""} }, "audience is empty"},
+		"empty type":           {func(c *Config) { c.Providers[0].TokenTypes = []string{""} }, "type is empty"},
+		"empty required claim": {func(c *Config) { c.Providers[0].RequiredClaims = []RequiredClaim{{}} }, "no name"},
+		"claim without name":   {mapTo("", "X-A"), "no claim"},
+		"header not valid":     {mapTo("sub", "X A"), "not a valid field name"},
+		"header smuggled":      {mapTo("sub", "X-A\r\nX-B"), "not a valid field name"},
+		"header reserved":      {mapTo("sub", "cookie"), "meaning of its own"},
+		"header twice":         {func(c *Config) { c.Providers[0].ClaimsToHeaders = []ClaimHeader{{"a", "X-A"}, {"b", "x-a"}} }, "two claims"},
+		"location of nothing":  {from(Location{}), "either a header or a cookie"},
+		"location of two":      {from(Location{Header: "A", Cookie: "b"}), "either a header or a cookie"},
+		"prefix of a cookie":   {from(Location{Cookie: "a", Prefix: "b"}), "prefixes are for headers"},
+		"cookie not valid":     {from(Location{Cookie: "a;b"}), "not a valid name"},
+		"header not a token":   {from(Location{Header: "a b"}), "not a valid field name"},
+		"the cookie header":    {from(Location{Header: "cookie"}), "name the cookie"},
+		"realm not printable":  {func(c *Config) { c.Realm = "a\n" }, "realm"},
+		"negative cache":       {func(c *Config) { c.CacheSize = -1 }, "token cache"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			tt.change(&w.config)
+			if _, err := New(w.config); err == nil || !strings.Contains(err.Error(), tt.wantErr) {
+				t.Fatalf("New = %v, want %q", err, tt.wantErr)
+			}
+		})
+	}
+}
+
+func mapTo(claim, header string) func(*Config) {
+	return func(c *Config) { c.Providers[0].ClaimsToHeaders = []ClaimHeader{{claim, header}} }
+}
+
+func from(l Location) func(*Config) {
+	return func(c *Config) { c.Providers[0].From = []Location{l} }
+}
+
+func TestIdentityHeaders(t *testing.T) {
+	got := IdentityHeaders(newWorld(t).config.Providers)
+	if want := []string{"X-Auth-Email", "X-Auth-Roles", "X-Auth-Subject"}; !slices.Equal(got, want) {
+		t.Fatalf("IdentityHeaders = %q, want %q", got, want)
+	}
+}
