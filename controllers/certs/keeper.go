@@ -1,0 +1,177 @@
+package certs
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Mode says who issues the serving certificate.
+type Mode string
+
+const (
+	// Own: the operator issues it, and tells the API server its CA.
+	Own Mode = "Own"
+	// CertManager: cert-manager issues it and tells the API server its CA; the operator only reads it.
+	CertManager Mode = "CertManager"
+)
+
+// How often everything is looked at again though nothing changed, and after an error.
+const (
+	recheck = time.Hour
+	retry   = 5 * time.Second
+)
+
+// Config is what a Keeper works with.
+type Config struct {
+	// Client reads and writes without a cache: two objects, by name, and watches them.
+	Client client.WithWatch
+	Mode   Mode
+	// Secret holds the certificate; the chart creates it, or cert-manager does.
+	Secret types.NamespacedName
+	// DNSNames are those of the operator's Service.
+	DNSNames []string
+	// Webhook is the name of the MutatingWebhookConfiguration whose caBundle is kept.
+	Webhook string
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// Keeper keeps the serving certificate. It is a manager.Runnable that runs on every replica.
+type Keeper struct {
+	cfg     Config
+	current atomic.Pointer[served]
+}
+
+// served is what is served at present.
+type served struct {
+	certificate *tls.Certificate
+	ca          []byte
+}
+
+// errNotReady is returned before there is a certificate.
+var errNotReady = errors.New("there is no serving certificate yet")
+
+// NewKeeper returns a keeper that has nothing yet: call Ensure, or Start it.
+func NewKeeper(cfg Config) (*Keeper, error) {
+	if cfg.Mode != Own && cfg.Mode != CertManager {
+		return nil, fmt.Errorf("certificate mode %q is neither %s nor %s", cfg.Mode, Own, CertManager)
+	}
+	if len(cfg.DNSNames) == 0 && cfg.Mode == Own {
+		return nil, errors.New("the serving certificate needs a DNS name")
+	}
+	return &Keeper{cfg: cfg}, nil
+}
+
+// GetCertificate returns the present certificate, as tls.Config wants it.
+func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if c := k.current.Load(); c != nil {
+		return c.certificate, nil
+	}
+	return nil, errNotReady
+}
+
+// CA returns the certificates, in PEM, that clients of the operator believe; nil before there are any.
+func (k *Keeper) CA() []byte {
+	if c := k.current.Load(); c != nil {
+		return c.ca
+	}
+	return nil
+}
+
+// Ready is a readiness check.
+func (k *Keeper) Ready(*http.Request) error {
+	_, err := k.GetCertificate(nil)
+	return err
+}
+
+// Ensure puts the Secret and the webhook's caBundle right, and serves what the Secret holds.
+func (k *Keeper) Ensure(ctx context.Context) error {
+	secret, err := k.ensureSecret(ctx)
+	if err != nil {
+		return err
+	}
+	pair, err := tls.X509KeyPair(secret.Data[keyServing], secret.Data[keyServingKey])
+	if err != nil {
+		return fmt.Errorf("parsing serving certificate of Secret %q: %w", k.cfg.Secret, err)
+	}
+	if _, err := firstCert(secret.Data[keyCA]); err != nil {
+		return fmt.Errorf("reading CA of Secret %q: %w", k.cfg.Secret, err)
+	}
+	if old := k.current.Load(); old == nil || !bytes.Equal(old.certificate.Certificate[0], pair.Certificate[0]) {
+		k.cfg.Log.Info("serving with a new certificate", "notAfter", pair.Leaf.NotAfter, "dnsNames", pair.Leaf.DNSNames)
+	}
+	k.current.Store(&served{certificate: &pair, ca: secret.Data[keyCA]})
+	if k.cfg.Mode == CertManager {
+		return nil
+	}
+	return k.ensureWebhook(ctx, secret.Data[keyCA])
+}
+
+// ensureSecret returns the Secret, renewed where it was time.
+func (k *Keeper) ensureSecret(ctx context.Context) (*corev1.Secret, error) {
+	for range attempts {
+		secret := &corev1.Secret{}
+		if err := k.cfg.Client.Get(ctx, k.cfg.Secret, secret); err != nil {
+			return nil, fmt.Errorf("reading Secret %q (the chart creates it, or cert-manager does): %w", k.cfg.Secret, err)
+		}
+		if k.cfg.Mode == CertManager {
+			return secret, nil
+		}
+		data, changed, err := renew(secret.Data, k.cfg.DNSNames, k.cfg.Now())
+		if err != nil {
+			return nil, fmt.Errorf("renewing certificates: %w", err)
+		}
+		if !changed {
+			return secret, nil
+		}
+		secret.Data = data
+		switch err := k.cfg.Client.Update(ctx, secret); {
+		case err == nil:
+			k.cfg.Log.Info("renewed the certificates", "secret", k.cfg.Secret.String())
+			return secret, nil
+		case !apierrors.IsConflict(err):
+			return nil, fmt.Errorf("writing Secret %q: %w", k.cfg.Secret, err)
+		}
+	}
+	return nil, fmt.Errorf("writing Secret %q: it kept changing", k.cfg.Secret)
+}
+
+// ensureWebhook tells the API server the CA with which it calls the webhook.
+func (k *Keeper) ensureWebhook(ctx context.Context, ca []byte) error {
+	for range attempts {
+		config := &admissionv1.MutatingWebhookConfiguration{}
+		if err := k.cfg.Client.Get(ctx, types.NamespacedName{Name: k.cfg.Webhook}, config); err != nil {
+			return fmt.Errorf("reading MutatingWebhookConfiguration %q: %w", k.cfg.Webhook, err)
+		}
+		changed := false
+		for i := range config.Webhooks {
+			if c := &config.Webhooks[i].ClientConfig; !bytes.Equal(c.CABundle, ca) {
+				c.CABundle, changed = ca, true
+			}
+		}
+		if !changed {
+			return nil
+		}
+		switch err := k.cfg.Client.Update(ctx, config); {
+		case err == nil:
+			k.cfg.Log.Info("told the API server the webhook's CA", "webhookConfiguration", k.cfg.Webhook)
+			return nil
+		case !apierrors.IsConflict(err):
+			return fmt.Errorf("writing MutatingWebhookConfiguration %q: %w", k.cfg.Webhook, err)
+		}
+	}
+	return fmt.Errorf("writing MutatingWebhookConfiguration %q: it kept changing", k.cfg.Webhook)
+}

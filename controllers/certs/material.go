@@ -1,0 +1,202 @@
+package certs
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Keys of the certificate Secret. The first three are cert-manager's, too.
+const (
+	keyCA         = "ca.crt"  // the CAs that clients believe, the present one first
+	keyServing    = "tls.crt" // the serving certificate, and the bridge from an earlier CA
+	keyServingKey = "tls.key"
+	keyCAKey      = "ca.key"
+	keyBridge     = "bridge.crt" // the present CA, certified by the one before it
+)
+
+// Life of certificates. A CA is replaced a year before it ends. Pods that were injected before that believe the old one
+// alone, so the new one is certified by the old one as well (RFC 4210 §4.4, "new with old") until that ends.
+const (
+	caLife       = 10 * 365 * 24 * time.Hour
+	caMargin     = 365 * 24 * time.Hour
+	servingLife  = 90 * 24 * time.Hour
+	renewServing = 30 * 24 * time.Hour
+	backdate     = time.Hour // for clocks that differ
+)
+
+// authority is a CA and its key.
+type authority struct {
+	cert *x509.Certificate
+	key  crypto.Signer
+}
+
+// renew returns the Secret's data as it should be at now, for these DNS names, and whether that differs from data.
+func renew(data map[string][]byte, names []string, now time.Time) (map[string][]byte, bool, error) {
+	ca, err := parseAuthority(data[keyCA], data[keyCAKey])
+	usable := err == nil && now.Before(ca.cert.NotAfter)
+	if usable && now.Before(ca.cert.NotAfter.Add(-caMargin)) && servingFits(data, names, now) {
+		return data, false, nil
+	}
+	next := map[string][]byte{}
+	for k, v := range data {
+		next[k] = v
+	}
+	if !usable || !now.Before(ca.cert.NotAfter.Add(-caMargin)) {
+		fresh, err := newAuthority(now)
+		if err != nil {
+			return nil, false, err
+		}
+		if err := replaceAuthority(next, ca, fresh, usable); err != nil {
+			return nil, false, err
+		}
+		ca = fresh
+	}
+	if err := issueServing(next, ca, names, now); err != nil {
+		return nil, false, err
+	}
+	return next, true, nil
+}
+
+// replaceAuthority puts fresh into data. Where the old CA still counts, it stays in the bundle and certifies the new one.
+func replaceAuthority(data map[string][]byte, old, fresh authority, usable bool) error {
+	key, err := encodeKey(fresh.key)
+	if err != nil {
+		return err
+	}
+	bundle := encodeCert(fresh.cert.Raw)
+	delete(data, keyBridge)
+	if usable {
+		bridge := *fresh.cert
+		bridge.NotAfter = old.cert.NotAfter
+		der, err := x509.CreateCertificate(rand.Reader, &bridge, old.cert, fresh.key.Public(), old.key)
+		if err != nil {
+			return fmt.Errorf("certifying the new CA: %w", err)
+		}
+		data[keyBridge] = encodeCert(der)
+		bundle = append(bundle, encodeCert(old.cert.Raw)...)
+	}
+	data[keyCA], data[keyCAKey] = bundle, key
+	return nil
+}
+
+func newAuthority(now time.Time) (authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return authority{}, fmt.Errorf("generating CA key: %w", err)
+	}
+	serial, err := newSerial()
+	if err != nil {
+		return authority{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, NotBefore: now.Add(-backdate), NotAfter: now.Add(caLife),
+		// The name differs from CA to CA, so that none is taken for another.
+		Subject:  pkix.Name{CommonName: fmt.Sprintf("postern CA %x", serial.Bytes()[:4])},
+		KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true,
+		MaxPathLenZero: false, MaxPathLen: 1,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return authority{}, fmt.Errorf("creating CA certificate: %w", err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return authority{}, fmt.Errorf("parsing CA certificate: %w", err)
+	}
+	return authority{cert, key}, nil
+}
+
+// issueServing puts a new serving certificate into data, followed by the bridge where it still counts.
+func issueServing(data map[string][]byte, ca authority, names []string, now time.Time) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("generating serving key: %w", err)
+	}
+	serial, err := newSerial()
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, NotBefore: now.Add(-backdate), NotAfter: now.Add(servingLife),
+		Subject: pkix.Name{CommonName: "postern operator"}, DNSNames: names,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, key.Public(), ca.key)
+	if err != nil {
+		return fmt.Errorf("creating serving certificate: %w", err)
+	}
+	chain := encodeCert(der)
+	if bridge, err := firstCert(data[keyBridge]); err == nil && now.Before(bridge.NotAfter) {
+		chain = append(chain, data[keyBridge]...)
+	}
+	data[keyServing] = chain
+	data[keyServingKey], err = encodeKey(key)
+	return err
+}
+
+// servingFits reports whether the serving certificate is whole, for these names, of the present CA, and not near its end.
+func servingFits(data map[string][]byte, names []string, now time.Time) bool {
+	pair, err := tls.X509KeyPair(data[keyServing], data[keyServingKey])
+	if err != nil || !now.Before(pair.Leaf.NotAfter.Add(-renewServing)) {
+		return false
+	}
+	ca, err := firstCert(data[keyCA])
+	if err != nil {
+		return false
+	}
+	return pair.Leaf.CheckSignatureFrom(ca) == nil && slices.Equal(pair.Leaf.DNSNames, names)
+}
+
+func parseAuthority(certPEM, keyPEM []byte) (authority, error) {
+	cert, err := firstCert(certPEM)
+	if err != nil {
+		return authority{}, err
+	}
+	block, _ := pem.Decode(keyPEM)
+	if block == nil {
+		return authority{}, errors.New("parsing CA key: it is not PEM")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return authority{}, fmt.Errorf("parsing CA key: %w", err)
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok || !key.PublicKey.Equal(cert.PublicKey) {
+		return authority{}, errors.New("parsing CA key: it is not the certificate's")
+	}
+	return authority{cert, key}, nil
+}
+
+func firstCert(b []byte) (*x509.Certificate, error) {
+	block, _ := pem.Decode(b)
+	if block == nil {
+		return nil, errors.New("parsing certificate: it is not PEM")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("parsing certificate: %w", err)
+	}
+	return cert, nil
+}
+
+func encodeCert(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+func encodeKey(key crypto.Signer) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encoding key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}

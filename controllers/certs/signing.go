@@ -1,0 +1,77 @@
+package certs
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// keySigning is the signing key Secret's one key: Ed25519, PKCS #8, PEM.
+const keySigning = "signing.key"
+
+// attempts bounds how often a write is tried again that another replica was quicker with.
+const attempts = 5
+
+// SigningKey returns the key that documents are signed with. Where its Secret is empty, it generates one and writes it,
+// and takes another replica's where that was quicker. A key that is there is never replaced, and one that cannot be read is
+// an error: a new key would cut every running sidecar off.
+func SigningKey(ctx context.Context, c client.Client, secret types.NamespacedName) (ed25519.PrivateKey, error) {
+	for range attempts {
+		s := &corev1.Secret{}
+		if err := c.Get(ctx, secret, s); err != nil {
+			return nil, fmt.Errorf("reading Secret %q (the chart creates it, empty): %w", secret, err)
+		}
+		if b := s.Data[keySigning]; len(b) > 0 {
+			key, err := parseSigningKey(b)
+			if err != nil {
+				return nil, fmt.Errorf("reading Secret %q: %w", secret, err)
+			}
+			return key, nil
+		}
+		b, err := newSigningKey()
+		if err != nil {
+			return nil, err
+		}
+		if s.Data == nil {
+			s.Data = map[string][]byte{}
+		}
+		s.Data[keySigning] = b
+		if err := c.Update(ctx, s); err != nil && !apierrors.IsConflict(err) {
+			return nil, fmt.Errorf("writing Secret %q: %w", secret, err)
+		}
+	}
+	return nil, fmt.Errorf("writing Secret %q: it kept changing", secret)
+}
+
+func newSigningKey() ([]byte, error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("generating signing key: %w", err)
+	}
+	return encodeKey(key)
+}
+
+func parseSigningKey(b []byte) (ed25519.PrivateKey, error) {
+	block, _ := pem.Decode(b)
+	if block == nil {
+		return nil, errors.New("parsing signing key: it is not PEM")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("parsing signing key: %w", err)
+	}
+	key, ok := parsed.(ed25519.PrivateKey)
+	if !ok {
+		return nil, errors.New("parsing signing key: it is not Ed25519")
+	}
+	return key, nil
+}

@@ -1,0 +1,89 @@
+package certs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// NeedLeaderElection says that every replica keeps its certificate.
+func (k *Keeper) NeedLeaderElection() bool { return false }
+
+// Start keeps everything right until ctx ends: at once when the Secret or the webhook's configuration changes (as a
+// chart's upgrade may), and from time to time.
+func (k *Keeper) Start(ctx context.Context) error {
+	changed := make(chan struct{}, 1)
+	watched := map[string]func() (watch.Interface, error){
+		"Secret": func() (watch.Interface, error) {
+			return k.cfg.Client.Watch(ctx, &corev1.SecretList{}, client.InNamespace(k.cfg.Secret.Namespace), named(k.cfg.Secret.Name))
+		},
+	}
+	if k.cfg.Mode == Own {
+		watched["MutatingWebhookConfiguration"] = func() (watch.Interface, error) {
+			return k.cfg.Client.Watch(ctx, &admissionv1.MutatingWebhookConfigurationList{}, named(k.cfg.Webhook))
+		}
+	}
+	for kind, open := range watched {
+		go k.follow(ctx, kind, open, changed)
+	}
+	for {
+		wait := recheck
+		if err := k.Ensure(ctx); err != nil && ctx.Err() == nil {
+			k.cfg.Log.Error("the certificates are not in order", "error", err)
+			wait = retry
+		}
+		if !sleep(ctx, wait, changed) {
+			return nil
+		}
+	}
+}
+
+// follow signals every change that a watch reports, and opens the watch again when it ends.
+func (k *Keeper) follow(ctx context.Context, kind string, open func() (watch.Interface, error), changed chan<- struct{}) {
+	for {
+		if err := signalChanges(open, changed); err != nil && ctx.Err() == nil {
+			k.cfg.Log.Warn("a watch is opened again", "kind", kind, "error", err)
+		}
+		if !sleep(ctx, retry, nil) {
+			return
+		}
+	}
+}
+
+func signalChanges(open func() (watch.Interface, error), changed chan<- struct{}) error {
+	w, err := open()
+	if err != nil {
+		return fmt.Errorf("opening watch: %w", err)
+	}
+	defer w.Stop()
+	for range w.ResultChan() {
+		select {
+		case changed <- struct{}{}:
+		default: // a signal is waiting already
+		}
+	}
+	return nil
+}
+
+// sleep waits for d or a signal, and reports whether ctx still lasts.
+func sleep(ctx context.Context, d time.Duration, signal <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-signal:
+	case <-timer.C:
+	}
+	return true
+}
+
+func named(name string) client.MatchingFieldsSelector {
+	return client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("metadata.name", name)}
+}

@@ -1,0 +1,68 @@
+package deliver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// acknowledgeTimeout bounds the write of one report.
+const acknowledgeTimeout = 5 * time.Second
+
+// acknowledger keeps reports as pod conditions.
+type acknowledger struct {
+	pods  client.SubResourceWriter
+	slots chan struct{}
+	now   func() time.Time
+}
+
+// acknowledge writes report where it differs from what the pod says already. The patch touches this condition alone, and
+// names the pod's UID, so that it cannot reach a successor of the same name.
+func (a *acknowledger) acknowledge(ctx context.Context, pod *corev1.Pod, report compiled.Report) error {
+	old := sidecarCondition(pod)
+	condition, err := newCondition(report, old, a.now())
+	if err != nil {
+		return err
+	}
+	if old != nil && *old == condition {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": pod.UID},
+		"status":   map[string]any{"conditions": []any{condition}},
+	})
+	if err != nil {
+		return fmt.Errorf("encoding condition of pod %q: %w", pod.Name, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, acknowledgeTimeout)
+	defer cancel()
+	if err := acquire(ctx, a.slots); err != nil {
+		return fmt.Errorf("waiting to acknowledge pod %q: %w", pod.Name, err)
+	}
+	defer release(a.slots)
+	target := &corev1.Pod{}
+	target.Namespace, target.Name = pod.Namespace, pod.Name
+	if err := a.pods.Patch(ctx, target, client.RawPatch(types.StrategicMergePatchType, patch)); err != nil {
+		return fmt.Errorf("patching status of pod %q: %w", pod.Name, err)
+	}
+	return nil
+}
+
+// acquire takes one of the slots, or returns ctx's error.
+func acquire(ctx context.Context, slots chan struct{}) error {
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func release(slots chan struct{}) { <-slots }

@@ -1,0 +1,72 @@
+package deliver
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// ConditionSidecar is the pod condition that holds the sidecar's last report. Its message is the report in JSON.
+const ConditionSidecar corev1.PodConditionType = "postern.dev/Sidecar"
+
+// Reasons of ConditionSidecar.
+const (
+	// ReasonEnforcing: the sidecar runs a document.
+	ReasonEnforcing = "Enforcing"
+	// ReasonNoDocument: the sidecar has no document yet and answers 503.
+	ReasonNoDocument = "NoDocument"
+	// ReasonRefused: the sidecar refused a newer document and keeps the one it has.
+	ReasonRefused = "DocumentRefused"
+	// ReasonReachable: clients reach a listener of the pod around the sidecar.
+	ReasonReachable = "ReachableAround"
+)
+
+// ReportFrom returns the last report of the pod's sidecar; false where there is none that can be read.
+func ReportFrom(pod *corev1.Pod) (compiled.Report, bool) {
+	c := sidecarCondition(pod)
+	if c == nil {
+		return compiled.Report{}, false
+	}
+	report, err := compiled.DecodeReport([]byte(c.Message))
+	return report, err == nil
+}
+
+// newCondition returns the condition that holds report. The time of transition is old's where the status is.
+func newCondition(report compiled.Report, old *corev1.PodCondition, now time.Time) (corev1.PodCondition, error) {
+	message, err := json.Marshal(report)
+	if err != nil {
+		return corev1.PodCondition{}, fmt.Errorf("encoding report: %w", err)
+	}
+	c := corev1.PodCondition{
+		Type: ConditionSidecar, Status: corev1.ConditionFalse, Message: string(message),
+		LastTransitionTime: metav1.NewTime(now),
+	}
+	switch {
+	case len(report.Reachable) > 0:
+		c.Reason = ReasonReachable
+	case report.Refused != "":
+		c.Reason = ReasonRefused
+	case report.Hash == "":
+		c.Reason = ReasonNoDocument
+	default:
+		c.Status, c.Reason = corev1.ConditionTrue, ReasonEnforcing
+	}
+	if old != nil && old.Status == c.Status {
+		c.LastTransitionTime = old.LastTransitionTime
+	}
+	return c, nil
+}
+
+func sidecarCondition(pod *corev1.Pod) *corev1.PodCondition {
+	for i := range pod.Status.Conditions {
+		if c := &pod.Status.Conditions[i]; c.Type == ConditionSidecar {
+			return c
+		}
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/controllers/render"
+)
+
+// Defaults of Config.
+const (
+	defaultHold    = 25 * time.Second
+	defaultMaxHeld = 20000
+	// apiSlots bounds how many TokenReviews, and how many status patches, are under way at once: after a restart of the
+	// operator, every sidecar needs one.
+	apiSlots = 64
+	// writeTimeout bounds the writing of an answer, bodyTimeout the reading of a report.
+	writeTimeout = 10 * time.Second
+	bodyTimeout  = 10 * time.Second
+)
+
+// Config is what a Handler works with.
+type Config struct {
+	// Client creates TokenReviews and patches the status of pods. It should not be rate limited: the handler bounds its
+	// own use.
+	Client client.Client
+	// Pods reads from the informers' cache, LivePods from the API server.
+	Pods, LivePods client.Reader
+	Documents      *Documents
+	Log            *slog.Logger
+	Registerer     prometheus.Registerer
+	// Hold is the longest that a poll is held; left out, 25s. Each is ended up to a fifth earlier, so that they spread.
+	Hold time.Duration
+	// MaxHeld bounds the polls held at once; left out, 20000.
+	MaxHeld int
+	// Clock is the real one where it is left out.
+	Clock clock.PassiveClock
+}
+
+// Handler answers compiled.PollPath. It answers 200 with a compiled.Signed; 204 where nothing is new; 400 for a report that
+// cannot be read; 401 without a pod's token; 403 for a pod without a sidecar; 404 and 405 elsewhere; 429 for a pod that
+// asks too often; 503 where the API server does not answer or too many polls are held.
+type Handler struct {
+	cfg     Config
+	tokens  *authenticator
+	acks    *acknowledger
+	polls   *polls
+	metrics *metrics
+}
+
+// NewHandler returns the handler.
+func NewHandler(cfg Config) (*Handler, error) {
+	if cfg.Hold == 0 {
+		cfg.Hold = defaultHold
+	}
+	if cfg.MaxHeld == 0 {
+		cfg.MaxHeld = defaultMaxHeld
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.RealClock{}
+	}
+	h := &Handler{
+		cfg:    cfg,
+		tokens: newAuthenticator(cfg.Client, apiSlots, cfg.Clock),
+		acks:   &acknowledger{pods: cfg.Client.Status(), slots: make(chan struct{}, apiSlots), now: cfg.Clock.Now},
+		polls:  newPolls(cfg.MaxHeld, cfg.Clock.Now),
+	}
+	var err error
+	h.metrics, err = newMetrics(cfg.Registerer)
+	return h, err
+}
+
+// ServeHTTP answers one poll.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// The deadline of the connection's last answer has passed by now. (Not every ResponseWriter has deadlines.)
+	deadlines := http.NewResponseController(w)
+	_ = deadlines.SetWriteDeadline(time.Time{})
+	body, err := h.poll(w, r)
+	_ = deadlines.SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.Header().Set("Cache-Control", "no-store")
+	switch {
+	case err != nil:
+		h.metrics.answered(problem(w, err))
+		h.cfg.Log.Debug("poll refused", "remote", r.RemoteAddr, "error", err)
+	case body == nil:
+		h.metrics.answered(http.StatusNoContent)
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		h.metrics.answered(http.StatusOK)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(body) // a client that is gone polls again
+	}
+}
+
+// poll authenticates, acknowledges and waits. It returns the signed document; nil where nothing is new.
+func (h *Handler) poll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.URL.Path != compiled.PollPath {
+		return nil, &refusal{status: http.StatusNotFound, detail: "there is " + compiled.PollPath + " alone"}
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return nil, &refusal{status: http.StatusMethodNotAllowed, detail: "a poll is a POST"}
+	}
+	id, err := h.authenticate(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.enter(id.uid); err != nil {
+		return nil, err
+	}
+	defer h.polls.leave(id.uid)
+	report, err := readReport(w, r)
+	if err != nil {
+		return nil, err
+	}
+	pod, err := h.pod(r.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	policy, ok := BoundPolicy(pod)
+	if !ok {
+		return nil, &refusal{status: http.StatusForbidden, detail: "the pod has no sidecar of Postern's: there is no document for it"}
+	}
+	return h.answer(r.Context(), pod, policy, report), nil
+}
+
+// answer returns the policy's document at once where it is news to the pod; else it keeps the report and waits for one.
+// A report that comes with news to the sidecar is out of date in a moment, and is not kept.
+func (h *Handler) answer(ctx context.Context, pod *corev1.Pod, policy string, report compiled.Report) []byte {
+	name := types.NamespacedName{Namespace: pod.Namespace, Name: render.ConfigMapName(policy)}
+	now, cancel := context.WithCancel(ctx)
+	cancel()
+	if body, ok := h.cfg.Documents.Next(now, name, report.Hash, report.Refused); ok {
+		return body
+	}
+	if err := h.acks.acknowledge(ctx, pod, report); err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) {
+		// The next poll tries again; the document matters more.
+		h.cfg.Log.Warn("a sidecar's report is not kept", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
+	}
+	h.metrics.held.Inc()
+	defer h.metrics.held.Dec()
+	ctx, cancel = context.WithTimeout(ctx, h.cfg.Hold-rand.N(h.cfg.Hold/5+1))
+	defer cancel()
+	body, _ := h.cfg.Documents.Next(ctx, name, report.Hash, report.Refused)
+	return body
+}
+
+func (h *Handler) authenticate(r *http.Request) (podID, error) {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || len(r.Header.Values("Authorization")) != 1 {
+		return podID{}, &refusal{status: http.StatusUnauthorized, detail: "a poll carries one bearer token: its pod's, for the audience " + compiled.OperatorAudience}
+	}
+	id, err := h.tokens.authenticate(r.Context(), strings.TrimSpace(token))
+	switch {
+	case errors.Is(err, errToken):
+		return podID{}, &refusal{status: http.StatusUnauthorized, detail: errToken.Error(), cause: err}
+	case err != nil:
+		return podID{}, &refusal{status: http.StatusServiceUnavailable, detail: "the token cannot be reviewed now", cause: err}
+	}
+	return id, nil
+}
+
+func (h *Handler) enter(pod types.UID) error {
+	err := h.polls.enter(pod)
+	switch {
+	case errors.Is(err, errTooManyPolls):
+		return &refusal{status: http.StatusTooManyRequests, detail: err.Error(), cause: err}
+	case err != nil:
+		return &refusal{status: http.StatusServiceUnavailable, detail: err.Error(), cause: err}
+	}
+	return nil
+}
+
+// pod returns the pod of exactly that UID: from the cache, or live where the cache does not have it (yet).
+func (h *Handler) pod(ctx context.Context, id podID) (*corev1.Pod, error) {
+	for _, reader := range []client.Reader{h.cfg.Pods, h.cfg.LivePods} {
+		pod := &corev1.Pod{}
+		err := reader.Get(ctx, id.NamespacedName, pod)
+		if err == nil && pod.UID == id.uid {
+			return pod, nil
+		}
+		if err != nil && !apierrors.IsNotFound(err) {
+			return nil, &refusal{
+				status: http.StatusServiceUnavailable, detail: "the pod cannot be read now",
+				cause: fmt.Errorf("reading pod %q: %w", id.String(), err),
+			}
+		}
+	}
+	return nil, &refusal{status: http.StatusUnauthorized, detail: "the token's pod is gone"}
+}
+
+func readReport(w http.ResponseWriter, r *http.Request) (compiled.Report, error) {
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Now().Add(bodyTimeout))
+	defer func() { _ = c.SetReadDeadline(time.Time{}) }()
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, compiled.MaxReportSize))
+	if err != nil {
+		return compiled.Report{}, &refusal{
+			status: http.StatusBadRequest, detail: fmt.Sprintf("the report cannot be read, or is larger than %d bytes", compiled.MaxReportSize), cause: err,
+		}
+	}
+	report, err := compiled.DecodeReport(b)
+	if err != nil {
+		return compiled.Report{}, &refusal{status: http.StatusBadRequest, detail: "the report cannot be decoded", cause: err}
+	}
+	return report, nil
+}

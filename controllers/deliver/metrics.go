@@ -1,0 +1,33 @@
+package deliver
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics counts polls.
+type metrics struct {
+	held    prometheus.Gauge
+	answers *prometheus.CounterVec
+}
+
+func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		held: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "postern_operator_polls_held", Help: "Polls of sidecars that wait for a newer document.",
+		}),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_operator_polls_total", Help: "Polls of sidecars that were answered, by HTTP status.",
+		}, []string{"code"}),
+	}
+	for _, c := range []prometheus.Collector{m.held, m.answers} {
+		if err := registerer.Register(c); err != nil {
+			return nil, fmt.Errorf("registering metrics of polls: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) answered(code int) { m.answers.WithLabelValues(strconv.Itoa(code)).Inc() }

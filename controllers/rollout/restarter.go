@@ -1,0 +1,122 @@
+package rollout
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const (
+	// RestartedAtAnnotation, on the pod template, is what makes the workload replace its pods.
+	RestartedAtAnnotation = "postern.dev/restarted-at"
+	// RestartedForAnnotation, on the workload, is the injection hash that it was restarted for, so that it is restarted
+	// for it once.
+	RestartedForAnnotation = "postern.dev/restarted-for"
+)
+
+// Request is one policy's pods, by workload.
+type Request struct {
+	Namespace string
+	// Hash is the injection hash that the pods should have.
+	Hash string
+	// Workloads own the pods that the policy governs; true for those that have stale pods.
+	Workloads map[Workload]bool
+}
+
+// Outcome is what a step came to.
+type Outcome struct {
+	// Restarted is the workload that this step restarted; the zero Workload if none.
+	Restarted Workload
+	// Waiting says that another step is due in a while, though no pod changes.
+	Waiting bool
+	// Notes say, of workloads with stale pods, what the operator does about them.
+	Notes map[Workload]string
+}
+
+// Restarter restarts workloads. Reader reads the API server itself; Writer needs the right to patch, alone.
+type Restarter struct {
+	Reader client.Reader
+	Writer client.Writer
+	Now    func() time.Time
+}
+
+// Step takes a policy's rollout one step on: it waits for the workload that is being restarted, or restarts the next. A
+// rollout that never ends is waited for: nothing else is then restarted.
+func (r *Restarter) Step(ctx context.Context, request Request) (Outcome, error) {
+	out := Outcome{Notes: map[Workload]string{}}
+	var candidates []Workload
+	found := map[Workload]progress{}
+	for _, w := range ordered(request.Workloads) {
+		p, err := read(ctx, r.Reader, request.Namespace, w)
+		if apierrors.IsNotFound(err) {
+			continue // its pods are on their way out
+		}
+		if err != nil {
+			return Outcome{}, err
+		}
+		stale, mine := request.Workloads[w], p.object.GetAnnotations()[RestartedForAnnotation] == request.Hash
+		switch {
+		case mine && !p.done && p.held == "":
+			out.Waiting = true
+			out.Notes[w] = "the operator restarted " + w.String() + " and waits for its rollout"
+		case stale && mine:
+			out.Notes[w] = "the operator restarted " + w.String() + " once, which did not help: look at its pods' events"
+		case stale && p.held != "":
+			out.Notes[w] = "the operator does not restart " + w.String() + ": " + p.held
+		case stale && !p.done:
+			out.Waiting = true
+			out.Notes[w] = "the operator restarts " + w.String() + " when its present rollout is over"
+		case stale:
+			candidates, found[w] = append(candidates, w), p
+			out.Notes[w] = "the operator restarts " + w.String() + " in its turn"
+		}
+	}
+	if out.Waiting || len(candidates) == 0 {
+		return out, nil
+	}
+	next := candidates[0]
+	if err := r.restart(ctx, found[next].object, request.Hash); err != nil {
+		return Outcome{}, fmt.Errorf("restarting %s in namespace %q: %w", next, request.Namespace, err)
+	}
+	out.Restarted, out.Waiting = next, true
+	out.Notes[next] = "the operator restarted " + next.String() + " and waits for its rollout"
+	return out, nil
+}
+
+// restart changes the pod template, if nobody changed the workload since it was read.
+func (r *Restarter) restart(ctx context.Context, object client.Object, hash string) error {
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{
+			"resourceVersion": object.GetResourceVersion(),
+			"annotations":     map[string]string{RestartedForAnnotation: hash},
+		},
+		"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{
+			"annotations": map[string]string{RestartedAtAnnotation: r.Now().UTC().Format(time.RFC3339)},
+		}}},
+	})
+	if err != nil {
+		return fmt.Errorf("encoding patch: %w", err)
+	}
+	return r.Writer.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch))
+}
+
+// ordered returns the workloads that can be restarted, in one order always.
+func ordered(workloads map[Workload]bool) []Workload {
+	var out []Workload
+	for w := range workloads {
+		if w.Restartable() {
+			out = append(out, w)
+		}
+	}
+	slices.SortFunc(out, func(a, b Workload) int {
+		return strings.Compare(a.String(), b.String())
+	})
+	return out
+}

@@ -1,0 +1,58 @@
+// Package rollout restarts the workloads of pods that run without the sidecar, or with an outdated one, for policies that
+// say rollout: Automatic: one workload of a policy at a time, each once for the same reason. What it cannot restart it
+// leaves to a person, and says so.
+package rollout
+
+import (
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Workload is what a pod belongs to; the zero value stands for a pod of its own.
+type Workload struct {
+	Kind, Name string
+}
+
+// Kinds that can be restarted.
+const (
+	Deployment  = "Deployment"
+	StatefulSet = "StatefulSet"
+	DaemonSet   = "DaemonSet"
+)
+
+// Of returns the workload that owns the pod. A Deployment owns its pods through a ReplicaSet, whose name is the
+// Deployment's and the pod-template-hash.
+func Of(pod *corev1.Pod) Workload {
+	owner := metav1.GetControllerOf(pod)
+	if owner == nil {
+		return Workload{}
+	}
+	if hash := pod.Labels[appsv1.DefaultDeploymentUniqueLabelKey]; owner.Kind == "ReplicaSet" && hash != "" {
+		if name, ok := strings.CutSuffix(owner.Name, "-"+hash); ok {
+			return Workload{Kind: Deployment, Name: name}
+		}
+	}
+	if strings.HasPrefix(owner.APIVersion, "apps/") || owner.Kind == "Job" {
+		return Workload{Kind: owner.Kind, Name: owner.Name}
+	}
+	return Workload{Kind: owner.Kind + "." + group(owner.APIVersion), Name: owner.Name}
+}
+
+// Restartable reports whether kubectl rollout restart, and this package, can restart the workload.
+func (w Workload) Restartable() bool {
+	return w.Kind == Deployment || w.Kind == StatefulSet || w.Kind == DaemonSet
+}
+
+// String returns the workload as kubectl takes it, as deployment/orders.
+func (w Workload) String() string { return strings.ToLower(w.Kind) + "/" + w.Name }
+
+func group(apiVersion string) string {
+	g, _, ok := strings.Cut(apiVersion, "/")
+	if !ok {
+		return "core"
+	}
+	return g
+}

@@ -1,0 +1,168 @@
+package status
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/rollout"
+)
+
+// Pod is a pod that the policy's selector picks, and that is neither finished nor going away.
+type Pod struct {
+	Name     string
+	Workload rollout.Workload
+	// Governor is the policy that applies to the pod: the oldest that picks it.
+	Governor string
+	// Bound is the policy whose documents the pod's sidecar takes; empty without a sidecar.
+	Bound string
+	// Stale says that the pod was injected with settings that only a restart changes.
+	Stale bool
+	// Report is the sidecar's last; nil before the first.
+	Report *compiled.Report
+}
+
+// offence is what keeps one pod from being proved enforced.
+type offence struct {
+	pod    Pod
+	reason string
+	what   string
+	// restart says that a restart of the workload is the remedy; else remedy is.
+	restart bool
+	remedy  string
+}
+
+// NeedsRestart reports whether the pod lacks what only a restart gives it: the sidecar, this policy, or its settings.
+func (p *Pod) NeedsRestart(policy string) bool {
+	return p.Governor == policy && (p.Bound != policy || p.Stale)
+}
+
+// judge returns what is wrong with the pod, the worst alone; nil where nothing is.
+func (p Pod) judge(policy, document string) *offence {
+	o := &offence{pod: p}
+	switch r := p.Report; {
+	case p.Governor != policy:
+		o.reason, o.what = v1alpha1.ReasonConflicted, fmt.Sprintf("is governed by the older policy %q", p.Governor)
+		o.remedy = "change either policy's selector"
+	case p.Bound == "":
+		o.reason, o.what, o.restart = v1alpha1.ReasonPodsWithoutSidecar, "runs without a sidecar", true
+	case p.Bound != policy:
+		o.reason, o.what, o.restart = v1alpha1.ReasonPodsOutdated, fmt.Sprintf("has a sidecar that takes the documents of policy %q", p.Bound), true
+	case r != nil && len(r.Reachable) > 0:
+		o.reason, o.what = v1alpha1.ReasonReachableAround, "can be reached around the sidecar at "+listeners(r.Reachable)
+		o.remedy = "let the app listen on 127.0.0.1 there, or not at all"
+	case r != nil && r.Refused != "" && r.Refused == document:
+		o.reason, o.what = v1alpha1.ReasonRefusedBySidecar, "has a sidecar that refused the document: "+printable(r.Error)
+		o.remedy = "change the policy; the sidecar keeps the document before"
+	case p.Stale:
+		o.reason, o.what, o.restart = v1alpha1.ReasonPodsOutdated, "has a sidecar with settings that only a restart changes", true
+	case r == nil:
+		o.reason, o.what = v1alpha1.ReasonPodsOutdated, "has a sidecar that has not reported yet"
+		o.remedy = "where that lasts, look at the logs of its container postern"
+	case r.Hash != document:
+		o.reason, o.what = v1alpha1.ReasonPodsOutdated, "has a sidecar that does not run the present document yet"
+		o.remedy = "where that lasts, look at the logs of its container postern"
+	default:
+		return nil
+	}
+	return o
+}
+
+// advice says what to do about the offence.
+func (o *offence) advice(in *Input) string {
+	if !o.restart {
+		return o.remedy
+	}
+	return restartAdvice(o.pod.Workload, in)
+}
+
+func restartAdvice(w rollout.Workload, in *Input) string {
+	note, noted := in.Rollout[w]
+	switch {
+	case noted:
+		return note
+	case w.Restartable():
+		return fmt.Sprintf("restart the workload: kubectl rollout restart %s -n %s", w, in.Policy.Namespace)
+	case w.Name == "":
+		return "delete the pod and create it again"
+	}
+	return fmt.Sprintf("let %s create its pods anew", w)
+}
+
+// maxOffenders is the CRD's limit.
+const maxOffenders = 5
+
+// count returns the counts, and every offence: the worst reason first, then by name.
+func count(in *Input) (*v1alpha1.PodCounts, []*offence) {
+	c := &v1alpha1.PodCounts{Matched: int32(len(in.Pods))}
+	var offences []*offence
+	for _, p := range in.Pods {
+		if p.Bound != "" {
+			c.Injected++
+		}
+		if p.Bound == in.Policy.Name && p.Report != nil && in.Document != "" && p.Report.Hash == in.Document {
+			c.Current++
+		}
+		if o := p.judge(in.Policy.Name, in.Document); o != nil {
+			offences = append(offences, o)
+		}
+	}
+	slices.SortFunc(offences, func(a, b *offence) int {
+		return cmp.Or(cmp.Compare(rank(a.reason), rank(b.reason)), strings.Compare(a.pod.Name, b.pod.Name))
+	})
+	for _, o := range offences[:min(len(offences), maxOffenders)] {
+		c.Offenders = append(c.Offenders, v1alpha1.PodOffence{
+			Name: o.pod.Name, Reason: o.reason, Message: o.what + "; " + o.advice(in),
+		})
+	}
+	c.Summary = fmt.Sprintf("%d/%d", c.Current, c.Matched)
+	return c, offences
+}
+
+// rank orders reasons: the worse, the lower.
+func rank(reason string) int {
+	return slices.Index([]string{
+		v1alpha1.ReasonReachableAround, v1alpha1.ReasonPodsWithoutSidecar, v1alpha1.ReasonRefusedBySidecar,
+		v1alpha1.ReasonPodsOutdated, v1alpha1.ReasonConflicted,
+	}, reason)
+}
+
+// maxListed bounds how many names a message lists, and maxQuoted a text of a pod's, in bytes.
+const (
+	maxListed = 3
+	maxQuoted = 256
+)
+
+func listeners(reachable []string) string {
+	var safe []string
+	for _, r := range reachable {
+		safe = append(safe, printable(r))
+	}
+	return list(safe)
+}
+
+// list joins the first few names.
+func list(names []string) string {
+	if len(names) <= maxListed {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxListed], ", "), len(names)-maxListed)
+}
+
+// printable makes a pod's text fit for a terminal: the pod may be hostile.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+	if len(s) > maxQuoted {
+		s = strings.ToValidUTF8(s[:maxQuoted], "") + "…"
+	}
+	return s
+}

@@ -1,0 +1,202 @@
+// Package status turns what the operator decided and saw into a policy's status. It is pure: no client, and the time is
+// given.
+//
+// Enforced is proved, not assumed: True means that every matched pod has this policy's sidecar, with settings that need no
+// restart, that each sidecar reports this very document, and that none can be reached around. Without pods it is Unknown:
+// there is nothing to prove and nothing wrong, so that an alert on False means something. In Shadow mode it is False,
+// whatever the pods say, for nothing is refused.
+package status
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/rollout"
+)
+
+// Input is all that a status is made of.
+type Input struct {
+	// Policy with its status so far.
+	Policy *v1alpha1.SecurityPolicy
+	// Class is nil where ClassError says why.
+	Class      *v1alpha1.SidecarClass
+	ClassError error
+	Findings   []compile.Finding
+	Conflict   *Conflict
+	// NamespaceEnabled says that the webhook sees the namespace's pods.
+	NamespaceEnabled bool
+	// Document is the hash of the document that is written; empty where there is none. WriteError says why it is not the
+	// present policy's.
+	Document   string
+	WriteError error
+	Pods       []Pod
+	// Rollout says what the operator does about workloads with stale pods.
+	Rollout map[rollout.Workload]string
+	Now     time.Time
+}
+
+// Conflict is an older policy that picks one of the same pods.
+type Conflict struct {
+	Older, Pod string
+}
+
+// Of returns the policy's new status.
+func Of(in Input) v1alpha1.SecurityPolicyStatus {
+	pods, offences := count(&in)
+	next := v1alpha1.SecurityPolicyStatus{
+		ObservedGeneration: in.Policy.Generation,
+		Conditions:         slices.Clone(in.Policy.Status.Conditions),
+		Document:           in.Document,
+		Pods:               pods,
+	}
+	programmed := in.programmed()
+	for _, c := range []metav1.Condition{in.accepted(), programmed, in.enforced(programmed, offences), in.sharedState()} {
+		c.ObservedGeneration = in.Policy.Generation
+		c.LastTransitionTime = metav1.NewTime(in.Now)
+		meta.SetStatusCondition(&next.Conditions, c)
+	}
+	return next
+}
+
+func (in *Input) accepted() metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse}
+	errs, warnings := in.texts(compile.Error), in.texts(compile.Warning)
+	switch {
+	case in.ClassError != nil:
+		c.Reason, c.Message = v1alpha1.ReasonClassNotFound, in.ClassError.Error()
+	case len(errs) > 0:
+		c.Reason, c.Message = v1alpha1.ReasonInvalid, strings.Join(errs, "; ")
+	case in.Conflict != nil:
+		c.Reason = v1alpha1.ReasonConflicted
+		c.Message = fmt.Sprintf("the older policy %q picks some of the same pods, such as %q, and applies to them: change either selector",
+			in.Conflict.Older, in.Conflict.Pod)
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the policy is valid"
+		if len(warnings) > 0 {
+			c.Message += "; warnings: " + strings.Join(warnings, "; ")
+		}
+	}
+	return c
+}
+
+func (in *Input) programmed() metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionProgrammed, Status: metav1.ConditionFalse}
+	switch {
+	case in.ClassError != nil || len(in.texts(compile.Error)) > 0:
+		c.Reason, c.Message = v1alpha1.ReasonNotAccepted, "the policy is not valid, and no document was ever written for it"
+		if in.Document != "" {
+			c.Message = "the policy is not valid: sidecars keep the last good document"
+		}
+	case in.WriteError != nil:
+		c.Reason, c.Message = v1alpha1.ReasonPending, "the document could not be written yet: "+in.WriteError.Error()
+	case !in.NamespaceEnabled:
+		c.Reason = v1alpha1.ReasonInjectionDisabled
+		c.Message = fmt.Sprintf("new pods of the namespace get no sidecar; to change that: kubectl label namespace %s %s=%s",
+			in.Policy.Namespace, v1alpha1.InjectionLabel, v1alpha1.InjectionLabelEnabled)
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonProgrammed, "the document is written"
+	}
+	return c
+}
+
+func (in *Input) enforced(programmed metav1.Condition, offences []*offence) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionEnforced, Status: metav1.ConditionFalse}
+	switch {
+	case programmed.Status != metav1.ConditionTrue:
+		c.Reason, c.Message = v1alpha1.ReasonNotProgrammed, programmed.Message
+	case in.Policy.Spec.Mode == v1alpha1.ModeShadow:
+		c.Reason = v1alpha1.ReasonShadow
+		c.Message = "mode is Shadow: refusals are decided, counted and logged, and no request is refused"
+	case len(in.Pods) == 0:
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonNoPods
+		c.Message = "no running pod matches the selector: there is nothing to enforce"
+	case len(offences) > 0:
+		c.Reason, c.Message = offences[0].reason, in.summarize(offences)
+	default:
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonEnforced
+		c.Message = fmt.Sprintf("%s this document, and cannot be reached around the sidecar", plural(len(in.Pods), "pod enforces", "pods enforce"))
+	}
+	return c
+}
+
+func (in *Input) sharedState() metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionSharedState, Status: metav1.ConditionFalse}
+	switch {
+	case in.Class == nil:
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonClassNotFound, "there is no class to say"
+	case in.Class.Spec.Redis == nil:
+		c.Reason = v1alpha1.ReasonInProcess
+		c.Message = fmt.Sprintf("every pod counts for itself; to share limits, name a Redis in SidecarClass %q", in.Class.Name)
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonRedis, "sidecars count in Redis"
+	}
+	return c
+}
+
+// texts returns the findings of that severity, in order.
+func (in *Input) texts(severity compile.Severity) []string {
+	var out []string
+	for _, f := range in.Findings {
+		if f.Severity == severity {
+			out = append(out, f.String())
+		}
+	}
+	return out
+}
+
+// summarize says, for each reason, how many pods, which, and what to do.
+func (in *Input) summarize(offences []*offence) string {
+	var parts []string
+	for len(offences) > 0 {
+		n := slices.IndexFunc(offences, func(o *offence) bool { return o.reason != offences[0].reason })
+		if n < 0 {
+			n = len(offences)
+		}
+		parts = append(parts, in.summarizeOne(offences[:n]))
+		offences = offences[n:]
+	}
+	return strings.Join(parts, ". ")
+}
+
+func (in *Input) summarizeOne(same []*offence) string {
+	var names, advice []string
+	for _, o := range same {
+		names = append(names, o.pod.Name)
+		if a := o.advice(in); !slices.Contains(advice, a) {
+			advice = append(advice, a)
+		}
+	}
+	advice = advice[:min(len(advice), maxListed)]
+	return fmt.Sprintf("%s: %s; %s", phrase(same), list(names), strings.Join(advice, "; "))
+}
+
+// phrase says what is wrong with several pods that share a reason.
+func phrase(same []*offence) string {
+	n := len(same)
+	switch same[0].reason {
+	case v1alpha1.ReasonPodsWithoutSidecar:
+		return plural(n, "pod runs", "pods run") + " without a sidecar"
+	case v1alpha1.ReasonReachableAround:
+		return plural(n, "pod", "pods") + " can be reached around the sidecar, as at " + listeners(same[0].pod.Report.Reachable)
+	case v1alpha1.ReasonRefusedBySidecar:
+		return plural(n, "sidecar", "sidecars") + " refused the document (" + cmp.Or(printable(same[0].pod.Report.Error), "without a reason") + ")"
+	case v1alpha1.ReasonConflicted:
+		return plural(n, "pod is", "pods are") + fmt.Sprintf(" governed by the older policy %q", same[0].pod.Governor)
+	}
+	return plural(n, "pod does", "pods do") + " not run the present document and settings"
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
