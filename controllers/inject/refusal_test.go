@@ -1,0 +1,144 @@
+package inject
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+func TestInjectRefusesPod(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*corev1.Pod)
+		want   string
+	}{
+		"host network":    {func(p *corev1.Pod) { p.Spec.HostNetwork = true }, "hostNetwork: true"},
+		"windows":         {func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }, "Windows"},
+		"windows by node": {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "windows"} }, "Windows"},
+		"static":          {func(p *corev1.Pod) { p.Annotations = map[string]string{"kubernetes.io/config.mirror": "x"} }, "static pod"},
+		"container postern": {func(p *corev1.Pod) {
+			p.Spec.Containers[0].Name = "postern"
+		}, "rename the container"},
+		"init container postern": {func(p *corev1.Pod) {
+			p.Spec.InitContainers = []corev1.Container{{Name: "postern"}}
+		}, "rename the container"},
+		"sidecar of another operator": {func(p *corev1.Pod) {
+			p.Spec.InitContainers = []corev1.Container{{Name: "postern", Env: []corev1.EnvVar{{Name: compiled.EnvDocumentKey, Value: "x"}}}}
+		}, "rename the container"},
+		"init container postern-redirect": {func(p *corev1.Pod) {
+			p.Spec.InitContainers = []corev1.Container{{Name: "postern-redirect"}}
+		}, "rename the container"},
+		"volume": {func(p *corev1.Pod) {
+			p.Spec.Volumes = []corev1.Volume{{Name: "postern-x"}}
+		}, "rename the volume"},
+		"mount of the sidecar's volume": {func(p *corev1.Pod) {
+			p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "postern-token"}}
+		}, `mounts the volume "postern-token"`},
+		"inbound port": {func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].ContainerPort = 15990 }, "port 15990"},
+		"admin port of native sidecar": {func(p *corev1.Pod) {
+			p.Spec.InitContainers = []corev1.Container{{Name: "x", RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways),
+				Ports: []corev1.ContainerPort{{ContainerPort: 15991}}}}
+		}, "port 15991"},
+		"probe of unknown port": {func(p *corev1.Pod) {
+			p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: httpProbe("health")}
+		}, `asks port "health"`},
+		"probe of port out of range": {func(p *corev1.Pod) {
+			p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: tcpProbe(70000)}
+		}, `asks port "70000"`},
+		"probe of admin port": {func(p *corev1.Pod) {
+			p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: tcpProbe(15991)}
+		}, "asks port 15991"},
+		"probe over HTTP/2": {func(p *corev1.Pod) {
+			p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: httpProbe("web")}
+			p.Spec.Containers[0].ReadinessProbe.HTTPGet.Protocol = ptr.To(corev1.HTTPProtocolHTTP2)
+		}, "over HTTP/2"},
+		"probe header that cannot be sent": {func(p *corev1.Pod) {
+			p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: httpProbe("web")}
+			p.Spec.Containers[0].ReadinessProbe.HTTPGet.HTTPHeaders = []corev1.HTTPHeader{{Name: "a", Value: "b\nc"}}
+		}, "cannot be sent"},
+		"hook to admin port": {func(p *corev1.Pod) {
+			p.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: httpProbe("15991").HTTPGet}}
+		}, "asks port 15991"},
+		"probes twice": {func(p *corev1.Pod) {
+			p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: tcpProbe(8080)}
+			p.Spec.Containers = append(p.Spec.Containers, *p.Spec.Containers[0].DeepCopy())
+		}, "named twice"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := appPod()
+			tc.change(pod)
+			for _, interception := range []v1alpha1.Interception{v1alpha1.InterceptRedirect, v1alpha1.InterceptTakeover} {
+				_, err := Inject(input(pod, interception))
+				wantRefusal(t, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestInjectRefusesPolicy(t *testing.T) {
+	for name, tc := range map[string]struct {
+		port compiled.Port
+		want string
+	}{
+		"unknown name":  {compiled.Port{Name: "grpc"}, `no container of the pod declares a TCP port named "grpc"`},
+		"reserved port": {compiled.Port{Number: 15990}, "port 15990"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := input(appPod(), v1alpha1.InterceptRedirect)
+			in.Sidecar.Policy.Ports = []compiled.Port{tc.port}
+			_, err := Inject(in)
+			wantRefusal(t, err, tc.want)
+		})
+	}
+}
+
+func TestInjectRefusesLevel(t *testing.T) {
+	for name, tc := range map[string]struct {
+		level        string
+		interception v1alpha1.Interception
+		wantRefusal  bool
+	}{
+		"redirect, none":       {"", v1alpha1.InterceptRedirect, false},
+		"redirect, privileged": {"privileged", v1alpha1.InterceptRedirect, false},
+		"redirect, baseline":   {"baseline", v1alpha1.InterceptRedirect, true},
+		"redirect, restricted": {"restricted", v1alpha1.InterceptRedirect, true},
+		"redirect, unknown":    {"Baseline", v1alpha1.InterceptRedirect, true},
+		"takeover, restricted": {"restricted", v1alpha1.InterceptTakeover, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := input(appPod(), tc.interception)
+			in.NamespaceLabels = map[string]string{enforceLabel: tc.level}
+			_, err := Inject(in)
+			if tc.wantRefusal {
+				wantRefusal(t, err, "Takeover")
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestInjectAllowsWhatAppOwnersMayDo(t *testing.T) {
+	for name, change := range map[string]func(*corev1.Pod){
+		"privileged": func(p *corev1.Pod) {
+			p.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: ptr.To(true)}
+		},
+		"NET_ADMIN": func(p *corev1.Pod) {
+			p.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{
+				Capabilities: &corev1.Capabilities{Add: []corev1.Capability{"NET_ADMIN"}}}
+		},
+		"UDP on a reserved port": func(p *corev1.Pod) {
+			p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 15990, Protocol: corev1.ProtocolUDP}}
+		},
+		"no ports": func(p *corev1.Pod) { p.Spec.Containers[0].Ports = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := appPod()
+			change(pod)
+			mustInject(t, input(pod, v1alpha1.InterceptRedirect))
+		})
+	}
+}

@@ -1,0 +1,133 @@
+package render
+
+import (
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+func TestInitContainersByInterception(t *testing.T) {
+	for name, tc := range map[string]struct {
+		interception v1alpha1.Interception
+		want         []string
+	}{
+		"redirect": {v1alpha1.InterceptRedirect, []string{RedirectName, SidecarName}},
+		"takeover": {v1alpha1.InterceptTakeover, []string{SidecarName}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sidecar()
+			s.Interception = tc.interception
+			containers, err := s.InitContainers(Pod{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, c := range containers {
+				got = append(got, c.Name)
+				if len(c.Ports) > 0 {
+					t.Errorf("%s declares ports", c.Name)
+				}
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("containers are %q, want %q", got, tc.want)
+			}
+			last := containers[len(containers)-1]
+			if env := environmentOf(last); env[compiled.EnvInterception] != string(tc.interception) {
+				t.Errorf("the sidecar is told %q", env[compiled.EnvInterception])
+			}
+		})
+	}
+}
+
+func TestSidecarTakesImageOfClass(t *testing.T) {
+	s := sidecar()
+	s.Class.Spec.Image, s.Class.Spec.ImagePullPolicy = "registry.example/other:2", corev1.PullAlways
+	containers, err := s.InitContainers(Pod{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range containers {
+		if c.Image != "registry.example/other:2" || c.ImagePullPolicy != corev1.PullAlways {
+			t.Errorf("%s has image %s, %s", c.Name, c.Image, c.ImagePullPolicy)
+		}
+	}
+}
+
+func TestMemoryLimit(t *testing.T) {
+	for name, tc := range map[string]struct {
+		resources *corev1.ResourceRequirements
+		want      string
+	}{
+		"default":  {nil, "241591905"},
+		"of class": {&corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1000")}}, "900"},
+		"none":     {&corev1.ResourceRequirements{}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sidecar()
+			s.Class.Spec.Resources = tc.resources
+			c, err := s.container(Pod{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := environmentOf(c)["GOMEMLIMIT"]; got != tc.want {
+				t.Errorf("GOMEMLIMIT is %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestSidecarIsToldOfPod(t *testing.T) {
+	probes := []compiled.Probe{{Name: "app/liveness", Timeout: compiled.Duration(1e9), TCP: &compiled.ProbeTCP{Port: 8080}}}
+	c, err := sidecar().container(Pod{Ports: []compiled.ContainerPort{{Name: "web", Number: 8080}}, Probes: probes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := environmentOf(c)
+	if got := env[compiled.EnvContainerPorts]; got != `[{"name":"web","number":8080}]` {
+		t.Errorf("ports are %s", got)
+	}
+	if got := env[compiled.EnvProbes]; got != `[{"name":"app/liveness","tcp":{"port":8080},"timeout":"1s"}]` {
+		t.Errorf("probes are %s", got)
+	}
+	if _, err := sidecar().container(Pod{Probes: []compiled.Probe{{}}}); err == nil {
+		t.Error("an empty probe was rendered")
+	}
+}
+
+func TestSecretsAreMounted(t *testing.T) {
+	s := sidecar()
+	s.Policy = secretPolicy()
+	c, err := s.container(Pod{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mounted := map[string]string{}
+	for _, m := range c.VolumeMounts {
+		mounted[m.Name] = m.MountPath
+		if !m.ReadOnly {
+			t.Errorf("%s can be written to", m.Name)
+		}
+	}
+	want := map[string]string{"keys": "/var/run/postern/secrets/keys",
+		"dotted.name": "/var/run/postern/secrets/dotted.name", "redis": "/var/run/postern/secrets/redis"}
+	for _, v := range s.Volumes() {
+		if _, ok := mounted[v.Name]; !ok {
+			t.Errorf("volume %s is not mounted", v.Name)
+		}
+		if v.Secret == nil {
+			continue
+		}
+		if !*v.Secret.Optional || mounted[v.Name] != want[v.Secret.SecretName] {
+			t.Errorf("Secret %s is mounted at %s, want %s", v.Secret.SecretName, mounted[v.Name], want[v.Secret.SecretName])
+		}
+		delete(want, v.Secret.SecretName)
+	}
+	if len(want) > 0 || len(s.Volumes()) != 5 || len(c.VolumeMounts) != 5 {
+		t.Errorf("not mounted: %v, of %d volumes and %d mounts", want, len(s.Volumes()), len(c.VolumeMounts))
+	}
+}
