@@ -38,9 +38,11 @@ func (p *password) Read(context.Context) (secret.Value, error) {
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
+func newTestMetrics() (*Metrics, error) { return NewMetrics(prometheus.NewRegistry()) }
+
 func newMetrics(t *testing.T) *Metrics {
 	t.Helper()
-	m, err := NewMetrics(prometheus.NewRegistry())
+	m, err := newTestMetrics()
 	if err != nil {
 		t.Fatal(err)
 	}
