@@ -1,0 +1,162 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"syscall"
+)
+
+// Decision is who serves a connection. The zero Decision refuses it.
+type Decision uint8
+
+const (
+	// Refuse resets the connection.
+	Refuse Decision = iota
+	// HTTP gives it to the listener that Set.HTTP returns.
+	HTTP
+	// TCP gives it to Config.TCP.
+	TCP
+)
+
+// Refusal is why a connection was reset; a metric's label.
+type Refusal string
+
+const (
+	// Undeclared is a port for which Decide says Refuse.
+	Undeclared Refusal = "undeclared"
+	// Direct is a connection to the sidecar's inbound port itself, which would be proxied to itself for ever.
+	Direct Refusal = "direct"
+	// Untracked is a redirected connection whose original destination the kernel cannot name.
+	Untracked Refusal = "untracked"
+	// Stopped is a connection that was accepted as the Set shut down.
+	Stopped Refusal = "stopped"
+)
+
+// Config says how a Set works. Decide and TCP must be there.
+type Config struct {
+	// Decide names who serves the app's address local. It is asked for each connection, so the answer may change.
+	Decide func(local netip.AddrPort) Decision
+	// TCP serves a connection and closes it.
+	TCP func(conn *Conn)
+	// MaxConns is the most connections at once; 0 is 10000. Beyond it new ones wait, one a listener accepted and the rest in the
+	// kernel's backlog, and are taken in turn as others end: a client waits rather than fails.
+	MaxConns int
+	// KeepAlive is TCP's; the zero value finds clients that have gone within about two minutes.
+	KeepAlive net.KeepAliveConfig
+	// OnRefuse counts the connections that were reset; it may be nil.
+	OnRefuse func(local netip.AddrPort, why Refusal)
+	// OnBind is told when a Takeover address is bound (err is nil) or cannot be (a *BindError; it is tried again); it may be nil.
+	// It must not call the Set.
+	OnBind func(addr netip.AddrPort, err error)
+	// Logger is slog.Default() where nil.
+	Logger *slog.Logger
+}
+
+// Set is the listeners of one sidecar.
+type Set struct {
+	config Config
+	log    *slog.Logger
+	places chan struct{}
+	http   *httpListener
+	work   sync.WaitGroup // acceptors and binders
+
+	mu      sync.Mutex
+	stopped bool
+	bound   map[netip.AddrPort]*acceptor          // by the address that was bound
+	takes   map[netip.AddrPort]context.CancelFunc // by the wanted Takeover address; ends its retries
+}
+
+// New returns a Set without listeners.
+func New(config Config) (*Set, error) {
+	if config.Decide == nil || config.TCP == nil {
+		return nil, errors.New("a set of listeners needs Decide and TCP")
+	}
+	if config.MaxConns <= 0 {
+		config.MaxConns = 10000
+	}
+	if config.KeepAlive == (net.KeepAliveConfig{}) {
+		config.KeepAlive = defaultKeepAlive()
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
+	return &Set{
+		config: config, log: config.Logger, places: make(chan struct{}, config.MaxConns),
+		http: newHTTPListener(), bound: map[netip.AddrPort]*acceptor{}, takes: map[netip.AddrPort]context.CancelFunc{},
+	}, nil
+}
+
+// HTTP returns the listener of the connections decided as HTTP, for one http.Server.
+func (s *Set) HTTP() net.Listener { return s.http }
+
+// Redirect listens for redirected connections on port of all addresses.
+func (s *Set) Redirect(port uint16) error {
+	_, err := s.listenAll(port, redirected)
+	return err
+}
+
+// Plain listens on addr, "host:port" or ":port", whose connections are for the app at that very address. It returns what was
+// bound, which is of interest where the port is 0.
+func (s *Set) Plain(addr string) (netip.AddrPort, error) {
+	resolved, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("resolving listen address %q: %w", addr, err)
+	}
+	if resolved.IP == nil {
+		return s.listenAll(uint16(resolved.Port), direct)
+	}
+	return s.listen(unmap(resolved.AddrPort()), direct)
+}
+
+// listenAll listens on all addresses of both IP versions, or of IPv4 alone where the node has no IPv6. It returns IPv4's.
+func (s *Set) listenAll(port uint16, locate locator) (netip.AddrPort, error) {
+	bound, err := s.listen(netip.AddrPortFrom(netip.IPv4Unspecified(), port), locate)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	_, err = s.listen(netip.AddrPortFrom(netip.IPv6Unspecified(), bound.Port()), locate)
+	if err != nil && !errors.Is(err, syscall.EAFNOSUPPORT) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return netip.AddrPort{}, err
+	}
+	return bound, nil
+}
+
+// Addrs lists the addresses that are bound, sorted: the sidecar's own among the pod's listening sockets.
+func (s *Set) Addrs() []netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	addrs := make([]netip.AddrPort, 0, len(s.bound))
+	for addr := range s.bound {
+		addrs = append(addrs, addr)
+	}
+	slices.SortFunc(addrs, netip.AddrPort.Compare)
+	return addrs
+}
+
+// listen binds addr and begins to accept.
+func (s *Set) listen(addr netip.AddrPort, locate locator) (netip.AddrPort, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listenLocked(addr, locate)
+}
+
+func (s *Set) listenLocked(addr netip.AddrPort, locate locator) (netip.AddrPort, error) {
+	if s.stopped {
+		return netip.AddrPort{}, &BindError{Addr: addr, Err: net.ErrClosed}
+	}
+	tcp, err := listenTCP(addr, s.config.KeepAlive)
+	if err != nil {
+		return netip.AddrPort{}, &BindError{Addr: addr, Err: err}
+	}
+	bound := netip.AddrPortFrom(addr.Addr(), uint16(tcp.Addr().(*net.TCPAddr).Port))
+	a := &acceptor{set: s, tcp: tcp, locate: locate, inbound: bound.Port(), stop: make(chan struct{})}
+	s.bound[bound] = a
+	s.work.Go(a.run)
+	return bound, nil
+}
