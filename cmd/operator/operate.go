@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/certs"
+	"github.com/posterndev/postern/controllers/policy"
+	"github.com/posterndev/postern/controllers/render"
+)
+
+const (
+	// leaderElectionID is the Lease that the replicas contend for.
+	leaderElectionID = "postern-operator"
+	// startRetry is how long the operator waits for its certificate's Secret before it looks again.
+	startRetry = 2 * time.Second
+	// reconcilers is how many policies are reconciled at once.
+	reconcilers = 4
+)
+
+// operator is what the parts of this process share.
+type operator struct {
+	*options
+	log    *slog.Logger
+	keeper *certs.Keeper
+	key    ed25519.PrivateKey
+	// direct reads and writes without a cache.
+	direct client.WithWatch
+	ctrl.Manager
+}
+
+// operate runs the operator until ctx ends.
+func operate(ctx context.Context, rc *rest.Config, o *options, log *slog.Logger) error {
+	// The API server's priority and fairness bounds us; a client-side limit would delay documents behind reports.
+	rc.QPS = -1
+	scheme, err := newScheme()
+	if err != nil {
+		return err
+	}
+	op := &operator{options: o, log: log}
+	if op.direct, err = client.NewWithWatch(rc, client.Options{Scheme: scheme}); err != nil {
+		return fmt.Errorf("connecting to the API server: %w", err)
+	}
+	if op.key, err = certs.SigningKey(ctx, op.direct, types.NamespacedName{Namespace: o.namespace, Name: o.signingKeySecret}); err != nil {
+		return fmt.Errorf("getting the signing key: %w", err)
+	}
+	if err := op.startKeeping(ctx); err != nil {
+		return err
+	}
+	if err := op.newManager(rc, scheme); err != nil {
+		return err
+	}
+	for _, add := range []func(context.Context) error{op.addDelivery, op.addWebhook, op.addReconcilers, op.addChecks} {
+		if err := add(ctx); err != nil {
+			return err
+		}
+	}
+	if err := op.Start(ctx); err != nil {
+		return fmt.Errorf("running: %w", err)
+	}
+	return nil
+}
+
+func newScheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("registering types: %w", err)
+		}
+	}
+	return scheme, nil
+}
+
+// startKeeping waits for the first certificate: sidecars are injected with its CA.
+func (op *operator) startKeeping(ctx context.Context) error {
+	keeper, err := certs.NewKeeper(certs.Config{
+		Client: op.direct, Mode: certs.Mode(op.certMode), DNSNames: op.dnsNames(), Webhook: op.webhookConfiguration,
+		Secret: types.NamespacedName{Namespace: op.namespace, Name: op.certSecret}, Log: op.log, Now: time.Now,
+	})
+	if err != nil {
+		return fmt.Errorf("keeping certificates: %w", err)
+	}
+	for {
+		err := keeper.Ensure(ctx)
+		if keeper.CA() != nil {
+			op.keeper = keeper
+			return nil
+		}
+		op.log.Warn("waiting for the serving certificate", "error", err)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the serving certificate: %w", ctx.Err())
+		case <-time.After(startRetry):
+		}
+	}
+}
+
+func (op *operator) newManager(rc *rest.Config, scheme *runtime.Scheme) error {
+	caches, err := policy.CacheOptions()
+	if err != nil {
+		return fmt.Errorf("restricting caches: %w", err)
+	}
+	op.Manager, err = ctrl.NewManager(rc, ctrl.Options{
+		Scheme: scheme, Cache: caches,
+		Metrics:                metricsserver.Options{BindAddress: op.metricsAddr},
+		HealthProbeBindAddress: op.healthAddr,
+		LeaderElection:         op.leaderElect, LeaderElectionID: leaderElectionID, LeaderElectionNamespace: op.namespace,
+		LeaderElectionReleaseOnCancel: true,
+		Controller:                    config.Controller{MaxConcurrentReconciles: reconcilers},
+		WebhookServer: webhook.NewServer(webhook.Options{Port: op.webhookPort, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
+			c.GetCertificate, c.MinVersion, c.NextProtos = op.keeper.GetCertificate, tls.VersionTLS12, []string{"http/1.1"}
+		}}}),
+	})
+	if err != nil {
+		return fmt.Errorf("creating manager: %w", err)
+	}
+	if err := op.Add(op.keeper); err != nil {
+		return fmt.Errorf("keeping certificates: %w", err)
+	}
+	return nil
+}
+
+// settings are what sidecars are injected with at present: the CA may change.
+func (op *operator) settings() render.Settings {
+	return render.Settings{
+		OperatorURL: op.operatorURL, OperatorCA: string(op.keeper.CA()), DocumentKey: op.key.Public().(ed25519.PublicKey),
+		Image: op.image, ImagePullPolicy: corev1.PullPolicy(op.pullPolicy),
+	}
+}
+
+func (op *operator) addChecks(context.Context) error {
+	informers := &informersSynced{cache: op.GetCache()}
+	if err := op.Add(informers); err != nil {
+		return fmt.Errorf("watching informers: %w", err)
+	}
+	if err := op.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("adding health check: %w", err)
+	}
+	for name, check := range map[string]healthz.Checker{
+		"certificates": op.keeper.Ready, "informers": informers.Ready, "webhook": op.GetWebhookServer().StartedChecker(),
+	} {
+		if err := op.AddReadyzCheck(name, check); err != nil {
+			return fmt.Errorf("adding readiness check %q: %w", name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/posterndev/postern/controllers/certs"
+)
+
+// options are the operator's flags.
+type options struct {
+	namespace   string
+	webhookPort int
+	deliverPort int
+	metricsAddr string
+	healthAddr  string
+
+	image       string
+	pullPolicy  string
+	operatorURL string
+	services    string
+
+	webhookConfiguration string
+	certMode             string
+	certSecret           string
+	signingKeySecret     string
+
+	leaderElect bool
+	logLevel    slog.Level
+	logFormat   string
+}
+
+// parseOptions reads the flags; the environment gives the namespace's default.
+func parseOptions(args []string, getenv func(string) string) (*options, error) {
+	o := &options{}
+	f := flag.NewFlagSet("operator", flag.ContinueOnError)
+	f.StringVar(&o.namespace, "operator-namespace", getenv("POD_NAMESPACE"), "namespace that the operator runs in (default: POD_NAMESPACE of the environment)")
+	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port of the pod webhook")
+	f.IntVar(&o.deliverPort, "deliver-port", 9444, "port of the sidecars' long poll")
+	f.StringVar(&o.metricsAddr, "metrics-bind-address", ":8080", "address of the metrics; 0 for none")
+	f.StringVar(&o.healthAddr, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
+	f.StringVar(&o.image, "sidecar-image", "", "image of sidecars whose class names none")
+	f.StringVar(&o.pullPolicy, "sidecar-image-pull-policy", string(corev1.PullIfNotPresent), "Always, IfNotPresent or Never")
+	f.StringVar(&o.operatorURL, "operator-url", "", "where sidecars poll, as https://postern-operator.postern-system.svc:9444")
+	f.StringVar(&o.services, "operator-service", "", "Services of the operator, separated by commas, that its certificate names")
+	f.StringVar(&o.webhookConfiguration, "webhook-configuration", "postern", "MutatingWebhookConfiguration that is told the CA")
+	f.StringVar(&o.certMode, "cert-mode", string(certs.Own), "Own, or CertManager where cert-manager issues the certificate")
+	f.StringVar(&o.certSecret, "cert-secret", "postern-certs", "Secret with the certificate")
+	f.StringVar(&o.signingKeySecret, "signing-key-secret", "postern-signing-key", "Secret with the key that signs documents")
+	f.BoolVar(&o.leaderElect, "leader-elect", false, "let one of several replicas reconcile")
+	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("reading flags: %q is not a flag", f.Arg(0))
+	}
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("reading flags: %w", err)
+	}
+	return o, nil
+}
+
+func (o *options) validate() error {
+	u, err := url.Parse(o.operatorURL)
+	switch {
+	case o.namespace == "":
+		return errors.New("--operator-namespace is needed, or POD_NAMESPACE")
+	case o.image == "":
+		return errors.New("--sidecar-image is needed")
+	case err != nil || u.Scheme != "https" || u.Hostname() == "":
+		return fmt.Errorf("--operator-url %q is not an https URL", o.operatorURL)
+	case !slices.Contains([]corev1.PullPolicy{corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever}, corev1.PullPolicy(o.pullPolicy)):
+		return fmt.Errorf("--sidecar-image-pull-policy %q is not Always, IfNotPresent or Never", o.pullPolicy)
+	case o.certMode != string(certs.Own) && o.certMode != string(certs.CertManager):
+		return fmt.Errorf("--cert-mode %q is not Own or CertManager", o.certMode)
+	case o.logFormat != "json" && o.logFormat != "text":
+		return fmt.Errorf("--log-format %q is not json or text", o.logFormat)
+	}
+	return nil
+}
+
+// dnsNames returns the names of the serving certificate: those by which a cluster knows the Services, and the host of the
+// URL that sidecars are given.
+func (o *options) dnsNames() []string {
+	var names []string
+	add := func(name string) {
+		if name != "" && net.ParseIP(name) == nil && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for service := range strings.SplitSeq(o.services, ",") {
+		service = strings.TrimSpace(service)
+		if service == "" || strings.Contains(service, ".") {
+			add(service)
+			continue
+		}
+		add(service + "." + o.namespace + ".svc")
+		add(service + "." + o.namespace + ".svc.cluster.local")
+	}
+	if u, err := url.Parse(o.operatorURL); err == nil {
+		add(u.Hostname())
+	}
+	return names
+}
+
+func (o *options) logger(w io.Writer) *slog.Logger {
+	handler := &slog.HandlerOptions{Level: o.logLevel}
+	if o.logFormat == "text" {
+		return slog.New(slog.NewTextHandler(w, handler))
+	}
+	return slog.New(slog.NewJSONHandler(w, handler))
+}

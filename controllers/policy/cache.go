@@ -1,0 +1,63 @@
+package policy
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/controllers/deliver"
+	"github.com/posterndev/postern/controllers/render"
+)
+
+// CacheOptions keep the informers small: of pods, what this package and deliver read; of ConfigMaps, those with documents.
+func CacheOptions() (cache.Options, error) {
+	managed, err := labels.NewRequirement(render.PolicyLabel, selection.Exists, nil)
+	if err != nil {
+		return cache.Options{}, err
+	}
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.Pod{}:       {Transform: trimPod},
+			&corev1.ConfigMap{}: {Label: labels.NewSelector().Add(*managed)},
+		},
+	}, nil
+}
+
+// trimPod drops what is never read of a pod: most of it.
+func trimPod(object any) (any, error) {
+	pod, ok := object.(*corev1.Pod)
+	if !ok {
+		return object, nil
+	}
+	trimmed := &corev1.Pod{
+		TypeMeta: pod.TypeMeta,
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
+			Labels: pod.Labels, OwnerReferences: pod.OwnerReferences, DeletionTimestamp: pod.DeletionTimestamp,
+			CreationTimestamp: pod.CreationTimestamp,
+		},
+		Status: corev1.PodStatus{Phase: pod.Status.Phase},
+	}
+	if hash, ok := pod.Annotations[render.InjectionAnnotation]; ok {
+		trimmed.Annotations = map[string]string{render.InjectionAnnotation: hash}
+	}
+	for _, c := range pod.Spec.InitContainers {
+		if c.Name == render.SidecarName {
+			env := slices.DeleteFunc(slices.Clone(c.Env), func(e corev1.EnvVar) bool { return e.Name != compiled.EnvPolicy })
+			trimmed.Spec.InitContainers = []corev1.Container{{Name: c.Name, Env: slices.Clip(env)}}
+		}
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == deliver.ConditionSidecar {
+			trimmed.Status.Conditions = []corev1.PodCondition{c}
+		}
+	}
+	return trimmed, nil
+}

@@ -1,0 +1,111 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/render"
+)
+
+// observation is all that a policy is judged by.
+type observation struct {
+	name types.NamespacedName
+	// policy is nil where it is gone or going.
+	policy *v1alpha1.SecurityPolicy
+	// policies are those of the namespace that are not going.
+	policies []v1alpha1.SecurityPolicy
+	classes  []v1alpha1.SidecarClass
+	// enabled says that the webhook sees the namespace's pods.
+	enabled bool
+	// pods of the namespace.
+	pods []corev1.Pod
+	// configMap of the policy's document; nil where there is none.
+	configMap *corev1.ConfigMap
+	// stored is what the ConfigMap holds; nil where that is not a document of this policy that the operator signed.
+	stored *document
+}
+
+// document is a signed document and what it says.
+type document struct {
+	hash   string
+	policy *compiled.Policy
+}
+
+func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*observation, error) {
+	o := &observation{name: name}
+	policies := &v1alpha1.SecurityPolicyList{}
+	if err := r.cfg.Client.List(ctx, policies, client.InNamespace(name.Namespace)); err != nil {
+		return nil, fmt.Errorf("listing policies of namespace %q: %w", name.Namespace, err)
+	}
+	o.policies = slices.DeleteFunc(policies.Items, func(p v1alpha1.SecurityPolicy) bool { return p.DeletionTimestamp != nil })
+	for i := range o.policies {
+		if o.policies[i].Name == name.Name {
+			o.policy = o.policies[i].DeepCopy()
+		}
+	}
+	pods := &corev1.PodList{}
+	if err := r.cfg.Client.List(ctx, pods, client.InNamespace(name.Namespace)); err != nil {
+		return nil, fmt.Errorf("listing pods of namespace %q: %w", name.Namespace, err)
+	}
+	o.pods = pods.Items
+	classes := &v1alpha1.SidecarClassList{}
+	if err := r.cfg.Client.List(ctx, classes); err != nil {
+		return nil, fmt.Errorf("listing sidecar classes: %w", err)
+	}
+	o.classes = classes.Items
+	// The cache lists in no order; of two defaults of the same age, one must apply always.
+	slices.SortFunc(o.classes, func(a, b v1alpha1.SidecarClass) int { return strings.Compare(a.Name, b.Name) })
+	if err := r.gatherNamespace(ctx, o); err != nil {
+		return nil, err
+	}
+	return o, r.gatherDocument(ctx, o)
+}
+
+func (r *Reconciler) gatherNamespace(ctx context.Context, o *observation) error {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	err := r.cfg.Client.Get(ctx, types.NamespacedName{Name: o.name.Namespace}, namespace)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading namespace %q: %w", o.name.Namespace, err)
+	}
+	o.enabled = namespace.Labels[v1alpha1.InjectionLabel] == v1alpha1.InjectionLabelEnabled
+	return nil
+}
+
+func (r *Reconciler) gatherDocument(ctx context.Context, o *observation) error {
+	cm := &corev1.ConfigMap{}
+	name := types.NamespacedName{Namespace: o.name.Namespace, Name: render.ConfigMapName(o.name.Name)}
+	err := r.cfg.Client.Get(ctx, name, cm)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading ConfigMap %q: %w", name, err)
+	}
+	o.configMap, o.stored = cm, r.open(cm, o.name)
+	return nil
+}
+
+// open returns the ConfigMap's document; nil where the operator did not sign it for this policy, or wrote a newer one
+// since: whoever put it there is no reason to stop.
+func (r *Reconciler) open(cm *corev1.ConfigMap, name types.NamespacedName) *document {
+	signed, err := render.Signed(cm)
+	if err != nil {
+		return nil
+	}
+	policy, err := signed.Open(publicKey(r.cfg.Key))
+	if err != nil || policy.Namespace != name.Namespace || policy.Name != name.Name || policy.Revision < r.revisions.last(name) {
+		return nil
+	}
+	return &document{hash: signed.Hash(), policy: policy}
+}

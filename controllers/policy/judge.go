@@ -1,0 +1,94 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/deliver"
+	"github.com/posterndev/postern/controllers/render"
+	"github.com/posterndev/postern/controllers/rollout"
+	"github.com/posterndev/postern/controllers/status"
+)
+
+// verdict is what follows from an observation.
+type verdict struct {
+	class    *v1alpha1.SidecarClass
+	classErr error
+	findings []compile.Finding
+	// document is nil where the policy cannot be compiled.
+	document *compiled.Policy
+	// injection is the hash that pods should be injected with; empty without a document.
+	injection string
+	pods      []status.Pod
+	conflict  *status.Conflict
+}
+
+// judge is pure: the same observation and settings give the same verdict.
+func judge(o *observation, settings render.Settings) *verdict {
+	v := &verdict{}
+	v.class, v.classErr = compile.ResolveClass(o.policy, o.classes)
+	if v.classErr == nil {
+		v.compile(o, settings)
+	}
+	v.judgePods(o)
+	return v
+}
+
+func (v *verdict) compile(o *observation, settings render.Settings) {
+	v.document, v.findings = compile.Compile(o.policy, v.class)
+	if v.document == nil {
+		return
+	}
+	refuse := func(err error) {
+		v.document = nil
+		v.findings = append(v.findings, compile.Finding{Severity: compile.Error, Field: "spec", Message: err.Error()})
+	}
+	if _, err := compiled.Encode(v.document); err != nil {
+		refuse(err)
+		return
+	}
+	hash, err := render.InjectionHash(render.Sidecar{
+		Policy: v.document, Class: v.class, Interception: compile.Interception(o.policy, v.class), Settings: settings,
+	})
+	if err != nil {
+		refuse(fmt.Errorf("hashing injection: %w", err))
+		return
+	}
+	v.injection = hash
+}
+
+// judgePods looks at the pods that the policy's selector picks. A selector that cannot be parsed picks none here; Compile
+// says what is wrong with it.
+func (v *verdict) judgePods(o *observation) {
+	for i := range o.pods {
+		pod := &o.pods[i]
+		if gone(pod) {
+			continue
+		}
+		if ok, err := compile.Matches(o.policy, pod.Labels); !ok || err != nil {
+			continue
+		}
+		p := status.Pod{Name: pod.Name, Workload: rollout.Of(pod), Governor: compile.Select(o.policies, pod.Labels).Name}
+		p.Bound, _ = deliver.BoundPolicy(pod)
+		p.Stale = v.injection != "" && p.Bound != "" && pod.Annotations[render.InjectionAnnotation] != v.injection
+		if report, ok := deliver.ReportFrom(pod); ok {
+			p.Report = &report
+		}
+		if p.Governor != o.policy.Name && (v.conflict == nil || strings.Compare(p.Name, v.conflict.Pod) < 0) {
+			v.conflict = &status.Conflict{Older: p.Governor, Pod: p.Name}
+		}
+		v.pods = append(v.pods, p)
+	}
+}
+
+// gone reports whether the pod is finished or on its way out: it takes no traffic that a policy could govern.
+func gone(pod *corev1.Pod) bool { return pod.DeletionTimestamp != nil || finished(pod) }
+
+func finished(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}

@@ -1,0 +1,87 @@
+// Package policy reconciles SecurityPolicies: gather what there is, judge it, write the document, restart what may be
+// restarted, report.
+//
+// Decisions that the design leaves open:
+//
+// Each policy has one ConfigMap with its signed document. It has no owner and the policy no finalizer: deleting a policy
+// must never hang, and must not take the document from under running sidecars. When the policy is gone (or going: new
+// pods get no sidecar from then on), the document is replaced by a tombstone, with which sidecars pass traffic through;
+// when no pod is left that is bound to the policy, the ConfigMap is removed.
+//
+// Two policies conflict when an existing pod matches both. The older governs it; the younger says Accepted=False,
+// Conflicted, and its document is still written, for the pods that it alone matches.
+//
+// A policy that cannot be compiled leaves its last good document as it is. If somebody deletes that document meanwhile,
+// it cannot be restored until the policy is valid again; running sidecars keep it in memory.
+package policy
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"time"
+
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/posterndev/postern/controllers/render"
+	"github.com/posterndev/postern/controllers/rollout"
+)
+
+// Config is what a Reconciler works with.
+type Config struct {
+	// Client reads from the informers' cache and writes to the API server.
+	Client client.Client
+	// Live reads from the API server.
+	Live client.Reader
+	// Key signs documents.
+	Key ed25519.PrivateKey
+	// Settings are what sidecars are injected with at present.
+	Settings  func() render.Settings
+	Events    events.EventRecorder
+	Restarter *rollout.Restarter
+	Clock     clock.PassiveClock
+	Log       *slog.Logger
+}
+
+// Reconciler reconciles SecurityPolicies.
+type Reconciler struct {
+	cfg       Config
+	revisions *revisions
+	rollouts  *pace
+}
+
+var _ reconcile.Reconciler = (*Reconciler)(nil)
+
+// NewReconciler returns a reconciler.
+func NewReconciler(cfg Config) *Reconciler {
+	return &Reconciler{cfg: cfg, revisions: newRevisions(), rollouts: newPace()}
+}
+
+// rolloutPause is how long a rollout that waits is left alone.
+const rolloutPause = 3 * time.Second
+
+// Reconcile brings one policy's document, pods and status up to date. A fault of the policy is a condition; a fault of the
+// API server is an error, and tried again.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	o, err := r.gather(ctx, request.NamespacedName)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if o.policy == nil {
+		return r.retire(ctx, o)
+	}
+	v := judge(o, r.cfg.Settings())
+	hash, writeErr := r.program(ctx, o, v)
+	outcome, rolloutErr := r.restart(ctx, o, v)
+	statusErr := r.report(ctx, o, v, written{hash: hash, err: writeErr, outcome: outcome})
+	result := ctrl.Result{}
+	if outcome.Waiting {
+		result.RequeueAfter = rolloutPause
+	}
+	return settle(result, errors.Join(writeErr, rolloutErr, statusErr))
+}

@@ -1,0 +1,86 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/rollout"
+)
+
+// restart takes the rollout of a policy that wants it a step on. Pods are restarted only where they would come back with
+// a sidecar: the policy compiles, and the webhook sees the namespace.
+func (r *Reconciler) restart(ctx context.Context, o *observation, v *verdict) (rollout.Outcome, error) {
+	if o.policy.Spec.Rollout != v1alpha1.RolloutAutomatic || v.document == nil || !o.enabled {
+		return rollout.Outcome{}, nil
+	}
+	request := rollout.Request{Namespace: o.name.Namespace, Hash: v.injection, Workloads: map[rollout.Workload]bool{}}
+	needed := false
+	for i := range v.pods {
+		p := &v.pods[i]
+		if p.Governor == o.name.Name {
+			request.Workloads[p.Workload] = request.Workloads[p.Workload] || p.NeedsRestart(o.name.Name)
+			needed = needed || p.NeedsRestart(o.name.Name)
+		}
+	}
+	if !needed {
+		return rollout.Outcome{}, nil
+	}
+	now := r.cfg.Clock.Now()
+	if last, ok := r.rollouts.recent(o.name, now); ok {
+		return last, nil
+	}
+	outcome, err := r.cfg.Restarter.Step(ctx, request)
+	if err != nil {
+		return rollout.Outcome{}, fmt.Errorf("rolling out: %w", err)
+	}
+	r.rollouts.stepped(o.name, outcome, now)
+	if w := outcome.Restarted; w != (rollout.Workload{}) {
+		r.cfg.Events.Eventf(o.policy, nil, corev1.EventTypeNormal, "Restarted", "Rollout",
+			"restarted %s, whose pods ran without the sidecar or with an outdated one", w)
+		r.cfg.Log.Info("restarted a workload", "namespace", o.name.Namespace, "policy", o.name.Name, "workload", w.String())
+	}
+	return outcome, nil
+}
+
+// pace keeps a busy policy from asking the API server about its workloads with every change of a pod.
+type pace struct {
+	mu    sync.Mutex
+	steps map[types.NamespacedName]step
+}
+
+type step struct {
+	outcome rollout.Outcome
+	at      time.Time
+}
+
+func newPace() *pace { return &pace{steps: map[types.NamespacedName]step{}} }
+
+// recent returns the outcome of a step that was taken just now; it is to be waited for, and restarted nothing anew.
+func (p *pace) recent(name types.NamespacedName, now time.Time) (rollout.Outcome, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, ok := p.steps[name]
+	if !ok || now.Sub(s.at) >= rolloutPause {
+		return rollout.Outcome{}, false
+	}
+	s.outcome.Restarted, s.outcome.Waiting = rollout.Workload{}, true
+	return s.outcome, true
+}
+
+func (p *pace) stepped(name types.NamespacedName, outcome rollout.Outcome, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.steps[name] = step{outcome, now}
+}
+
+func (p *pace) forget(name types.NamespacedName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.steps, name)
+}

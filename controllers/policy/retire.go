@@ -1,0 +1,73 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/controllers/deliver"
+)
+
+// tombstoneLife is how long a tombstone is kept at least: a pod that was admitted a moment before the policy went mounts it.
+const tombstoneLife = time.Minute
+
+// retire tells the sidecars of a policy that is gone to pass traffic through, and removes the document when no pod is bound
+// to it any more.
+func (r *Reconciler) retire(ctx context.Context, o *observation) (ctrl.Result, error) {
+	r.rollouts.forget(o.name)
+	if o.configMap == nil {
+		r.revisions.forget(o.name)
+		return ctrl.Result{}, nil
+	}
+	if o.stored == nil || !o.stored.policy.Deleted {
+		_, err := r.write(ctx, o, tombstone(o))
+		return settle(ctrl.Result{RequeueAfter: tombstoneLife}, err)
+	}
+	if age := r.cfg.Clock.Now().Sub(time.UnixMilli(o.stored.policy.Revision)); age < tombstoneLife {
+		return ctrl.Result{RequeueAfter: tombstoneLife - max(age, 0)}, nil
+	}
+	if boundPods(o) > 0 {
+		return ctrl.Result{}, nil // the end of the last of them brings us back
+	}
+	err := r.cfg.Client.Delete(ctx, o.configMap, client.Preconditions{
+		UID: ptr.To(o.configMap.UID), ResourceVersion: ptr.To(o.configMap.ResourceVersion),
+	})
+	if client.IgnoreNotFound(err) != nil {
+		return settle(ctrl.Result{}, fmt.Errorf("removing ConfigMap %q: %w", o.configMap.Name, err))
+	}
+	r.revisions.forget(o.name)
+	r.cfg.Log.Info("removed the document of a policy that is gone", "namespace", o.name.Namespace, "policy", o.name.Name)
+	return ctrl.Result{}, nil
+}
+
+// tombstone returns the document that says that the policy was deleted: the last one, or, where somebody spoilt that, one
+// that demands nothing.
+func tombstone(o *observation) *compiled.Policy {
+	if o.stored != nil {
+		last := *o.stored.policy
+		last.Deleted = true
+		return &last
+	}
+	return &compiled.Policy{
+		SchemaVersion: compiled.SchemaVersion, Namespace: o.name.Namespace, Name: o.name.Name, Deleted: true,
+		Mode: compiled.Enforce, UndeclaredPorts: compiled.Allow,
+		Authorization: compiled.Authorization{Default: compiled.RequireAnonymous, Mode: compiled.Enforce},
+		Sidecar:       compiled.SidecarOptions{AccessLog: "All", LogLevel: "info"},
+	}
+}
+
+// boundPods counts the pods whose sidecars take the policy's documents and still run.
+func boundPods(o *observation) int {
+	n := 0
+	for i := range o.pods {
+		if bound, _ := deliver.BoundPolicy(&o.pods[i]); bound == o.name.Name && !finished(&o.pods[i]) {
+			n++
+		}
+	}
+	return n
+}
