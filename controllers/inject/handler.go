@@ -30,9 +30,10 @@ const Path = "/mutate-pods"
 type Config struct {
 	// Reader reads the API server itself, no cache: one that lags would let pods pass that a policy applied a moment before
 	// selects.
-	Reader   client.Reader
-	Scheme   *runtime.Scheme
-	Settings render.Settings
+	Reader client.Reader
+	Scheme *runtime.Scheme
+	// Settings are those of the moment: the operator's CA may change while it runs.
+	Settings func() render.Settings
 	Logger   *slog.Logger
 	// Registerer takes the handler's metrics.
 	Registerer prometheus.Registerer
@@ -168,7 +169,7 @@ func (h *Handler) sidecar(document *compiled.Policy, policy *v1alpha1.SecurityPo
 		Policy:       document,
 		Class:        class,
 		Interception: compile.Interception(policy, class),
-		Settings:     h.config.Settings,
+		Settings:     h.config.Settings(),
 	}
 }
 
