@@ -48,6 +48,9 @@ func answer(status int, fields ...string) stage.Func {
 			w.Header().Set(fields[i], fields[i+1])
 		}
 		w.WriteHeader(status)
+		if status == http.StatusNotModified {
+			return nil
+		}
 		_, err := io.WriteString(w, text)
 		return err
 	}
@@ -131,7 +134,7 @@ func TestLeavesAlone(t *testing.T) {
 		"events":                {handler: answer(200, "Content-Type", "text/event-stream")},
 		"digest":                {handler: answer(200, "Content-Digest", "sha-256=:x:")},
 		"cookie":                {handler: answer(200, "Set-Cookie", "s=1")},
-		"JWT":                   {handler: answer(200, "Content-Type", "application/token-introspection+JWT"), config: Config{Types: []string{"*/x", "application/*"}[1:]}},
+		"JWT":                   {handler: answer(200, "Content-Type", "application/token-introspection+JWT"), config: Config{Types: []string{"application/*"}}},
 		"JOSE":                  {handler: answer(200, "Content-Type", "application/jose+json"), config: Config{Types: []string{"application/*"}}},
 		"token endpoint":        {r: post, handler: answer(200, "Cache-Control", "no-store")},
 		"marked by a stage":     {info: request.Info{Sensitive: true}, handler: answer(200)},
@@ -144,7 +147,7 @@ func TestLeavesAlone(t *testing.T) {
 			}
 			res := run(t, tt.config, request.With(r, &tt.info), tt.handler)
 			body, err := io.ReadAll(res.Body)
-			if err != nil || string(body) != text {
+			if err != nil || (string(body) != text && res.StatusCode != http.StatusNotModified) {
 				t.Errorf("%d bytes came, %v; want the %d of the app", len(body), err, len(text))
 			}
 			if got := strings.Join(res.Header["Vary"], "|"); got != tt.wantVary || res.Header.Get("Etag") != tt.wantETag {
