@@ -62,7 +62,7 @@ type RateLimit struct {
 	// +kubebuilder:validation:MaxItems=16
 	Match []RouteMatch `json:"match,omitempty"`
 	// Limit is the rate that is kept up in the long run.
-	// +kubebuilder:validation:XValidation:rule="!self.matches('[0-9](ms|s|m|h)$') || duration(self.split('/')[1]) <= duration('744h')",message="a rate's period is at most 744h (31 days)"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[0-9](s|m|h)$') || duration(self.split('/')[1]) <= duration('744h')",message="a rate's period is at most 744h (31 days)"
 	Limit Rate `json:"limit"`
 	// Burst is how many requests may come at once. Left out: the limit's own number.
 	// +optional
@@ -99,7 +99,7 @@ const (
 	KeyClaim RateLimitKeyType = "Claim"
 	// KeyHeader is a request header's value.
 	KeyHeader RateLimitKeyType = "Header"
-	// KeyRoute is the pattern of the limit's match that the request met.
+	// KeyRoute is the limit's own set of routes: alone, it makes one limit for everybody together.
 	KeyRoute RateLimitKeyType = "Route"
 )
 

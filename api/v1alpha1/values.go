@@ -47,7 +47,7 @@ func (d Duration) Std() (time.Duration, error) {
 }
 
 // Rate is a number of requests in a period: "5/minute" (second, minute, hour, day) or "100/15m".
-// +kubebuilder:validation:Pattern=`^[1-9][0-9]{0,8}/(second|minute|hour|day|[1-9][0-9]{0,5}(ms|s|m|h))$`
+// +kubebuilder:validation:Pattern=`^[1-9][0-9]{0,8}/(second|minute|hour|day|[1-9][0-9]{0,5}(s|m|h))$`
 // +kubebuilder:validation:MaxLength=32
 type Rate string
 
@@ -58,9 +58,9 @@ var ratePeriods = map[string]time.Duration{
 	"second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour,
 }
 
-var rateUnits = map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour}
+var rateUnits = map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}
 
-// Parse returns the number of requests (1 to 999999999) and their period (1ms to MaxRatePeriod).
+// Parse returns the number of requests (1 to 999999999) and their period (1s to MaxRatePeriod).
 func (r Rate) Parse() (count int, period time.Duration, err error) {
 	number, unit, ok := strings.Cut(string(r), "/")
 	if !ok {
