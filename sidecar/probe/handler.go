@@ -17,7 +17,7 @@ const Prefix = "/probe/"
 
 // Config is the list and the way to the app.
 type Config struct {
-	// Probes is the whole list; see Decode.
+	// Probes is the whole list.
 	Probes []Probe
 	// Target gives the host:port at which the app listens on a port of its own. Required.
 	Target func(port uint16) (hostport string)

@@ -42,31 +42,31 @@ type Probe struct {
 // HTTP asks by GET; statuses 200–399 are healthy.
 type HTTP struct {
 	// Scheme is "HTTP" or "HTTPS", as in a pod; empty is HTTP. Certificates are not verified, as the kubelet does not either.
-	Scheme string `json:"scheme"`
-	Port   uint16 `json:"port"`
+	Scheme string
+	Port   uint16
 	// Path may have a query; empty is "/".
-	Path    string  `json:"path"`
-	Headers []Field `json:"headers"`
+	Path    string
+	Headers []Field
 	// Host replaces the Host header, if it is set; so does a header of that name.
-	Host string `json:"host"`
+	Host string
 }
 
 // Field is one header field.
 type Field struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name  string
+	Value string
 }
 
 // TCP is healthy when a connection opens.
 type TCP struct {
-	Port uint16 `json:"port"`
+	Port uint16
 }
 
 // GRPC calls grpc.health.v1.Health/Check without TLS, as the kubelet does.
 type GRPC struct {
-	Port uint16 `json:"port"`
+	Port uint16
 	// Service may be empty: the server as a whole.
-	Service string `json:"service"`
+	Service string
 }
 
 // Hook reports whether the entry acts (postStart, preStop) rather than asks.
@@ -200,4 +200,22 @@ func isFieldValue(s string) bool {
 		}
 	}
 	return true
+}
+
+// validate checks the whole list.
+func validate(probes []Probe) error {
+	if len(probes) > MaxProbes {
+		return fmt.Errorf("checking probes: %d are more than %d", len(probes), MaxProbes)
+	}
+	seen := make(map[string]bool, len(probes))
+	for _, p := range probes {
+		if err := p.Validate(); err != nil {
+			return err
+		}
+		if seen[p.Name] {
+			return fmt.Errorf("checking probes: %q is there twice", p.Name)
+		}
+		seen[p.Name] = true
+	}
+	return nil
 }
