@@ -56,7 +56,7 @@ make_cgroups() {
 	if [[ -e $top/cgroup.controllers ]]; then
 		# One by one, as a controller that cannot be handed down must not keep the others back.
 		for controller in $(<"$top/cgroup.controllers"); do
-			echo "+$controller" >"$top/cgroup.subtree_control" || true
+			{ echo "+$controller" >"$top/cgroup.subtree_control"; } 2>/dev/null || true
 		done
 		mkdir -p "$top$CGROUP"
 		return
