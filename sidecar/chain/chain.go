@@ -32,8 +32,9 @@ type Config struct {
 	App stage.Handler
 	// Local gives the address and port that the client connected to.
 	Local func(ctx context.Context) netip.AddrPort
-	// AnyPort: the one listener there is stands for the app, whatever ports the policy names (postern run).
-	AnyPort bool
+	// OnlyPort is the port of the one listener that stands for the app, whatever ports the policy names (postern run); 0 in
+	// a pod.
+	OnlyPort uint16
 	Logger  *slog.Logger
 }
 

@@ -12,7 +12,6 @@ type Snapshot struct {
 	policy  *compiled.Policy
 	handler http.Handler
 	ports   map[uint16]compiled.Protocol
-	anyPort bool
 
 	closeOnce sync.Once
 	closers   []func()
@@ -30,9 +29,6 @@ func (s *Snapshot) Ports() map[uint16]compiled.Protocol { return s.ports }
 // Decide says what a connection to a port of the pod is: HTTP to enforce, TCP to pass through, or neither, which is to be
 // closed.
 func (s *Snapshot) Decide(port uint16) (protocol compiled.Protocol, open bool) {
-	if s.anyPort {
-		return compiled.HTTP, true
-	}
 	if protocol, ok := s.ports[port]; ok {
 		return protocol, true
 	}
@@ -52,8 +48,8 @@ func (s *Snapshot) Close() {
 func (s *Snapshot) onClose(release func()) { s.closers = append(s.closers, release) }
 
 func (s *Snapshot) resolvePorts(p *compiled.Policy, c Config) error {
-	s.anyPort = c.AnyPort
-	if c.AnyPort {
+	if c.OnlyPort != 0 {
+		s.ports = map[uint16]compiled.Protocol{c.OnlyPort: compiled.HTTP}
 		return nil
 	}
 	resolved, err := p.ResolvePorts(c.ContainerPorts)

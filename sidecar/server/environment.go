@@ -1,0 +1,139 @@
+package server
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// Interception is how connections reach the sidecar.
+type Interception string
+
+// Redirect has every inbound port sent to the sidecar's own; Takeover has it listen on the app's ports, at the pod's
+// addresses.
+const (
+	Redirect Interception = "Redirect"
+	Takeover Interception = "Takeover"
+)
+
+// Environment is what the webhook told the sidecar; see api/compiled for each variable.
+type Environment struct {
+	Namespace, Policy string
+	DocumentKey       ed25519.PublicKey
+	DocumentDir       string
+	SecretsDir        string
+
+	OperatorURL, OperatorCA, OperatorTokenFile string
+
+	Interception   Interception
+	PodIPs         []netip.Addr
+	ContainerPorts []compiled.ContainerPort
+	Probes         []compiled.Probe
+
+	InboundPort, AdminPort uint16
+	ExcludedPorts          []uint16
+}
+
+// ReadEnvironment reads every variable through getenv and says all that is wrong with them at once.
+func ReadEnvironment(getenv func(string) string) (Environment, error) {
+	r := reader{getenv: getenv}
+	e := Environment{
+		Namespace: r.needed(compiled.EnvNamespace), Policy: r.needed(compiled.EnvPolicy),
+		DocumentDir: r.or(compiled.EnvDocumentDir, compiled.DocumentDir), SecretsDir: r.or(compiled.EnvSecretsDir, compiled.SecretsDir),
+		OperatorURL: r.needed(compiled.EnvOperatorURL), OperatorCA: r.needed(compiled.EnvOperatorCA),
+		OperatorTokenFile: r.or(compiled.EnvOperatorTokenFile, compiled.OperatorTokenFile),
+		Interception:      Interception(r.needed(compiled.EnvInterception)),
+		InboundPort:       r.port(compiled.EnvInboundPort, compiled.InboundPort),
+		AdminPort:         r.port(compiled.EnvAdminPort, compiled.AdminPort),
+		DocumentKey:       r.key(), PodIPs: r.podIPs(), ExcludedPorts: r.excludedPorts(),
+	}
+	if e.Interception != Redirect && e.Interception != Takeover {
+		r.failf("%s is %q, not Redirect or Takeover", compiled.EnvInterception, e.Interception)
+	}
+	var err error
+	if e.ContainerPorts, err = compiled.DecodeContainerPorts(getenv(compiled.EnvContainerPorts)); err != nil {
+		r.errs = append(r.errs, err)
+	}
+	if e.Probes, err = compiled.DecodeProbes(getenv(compiled.EnvProbes)); err != nil {
+		r.errs = append(r.errs, err)
+	}
+	return e, errors.Join(r.errs...)
+}
+
+// reader collects what is wrong with the environment.
+type reader struct {
+	getenv func(string) string
+	errs   []error
+}
+
+func (r *reader) failf(format string, args ...any) { r.errs = append(r.errs, fmt.Errorf(format, args...)) }
+
+func (r *reader) needed(name string) string {
+	v := r.getenv(name)
+	if v == "" {
+		r.failf("%s is not set", name)
+	}
+	return v
+}
+
+func (r *reader) or(name, otherwise string) string {
+	if v := r.getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+func (r *reader) port(name string, otherwise uint16) uint16 {
+	v := r.getenv(name)
+	if v == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(v, 10, 16)
+	if err != nil || n == 0 {
+		r.failf("%s is %q, not a port", name, v)
+	}
+	return uint16(n)
+}
+
+func (r *reader) key() ed25519.PublicKey {
+	key, err := base64.StdEncoding.DecodeString(r.needed(compiled.EnvDocumentKey))
+	if err != nil || len(key) != ed25519.PublicKeySize {
+		r.failf("%s is not an Ed25519 public key in base64", compiled.EnvDocumentKey)
+		return nil
+	}
+	return key
+}
+
+func (r *reader) podIPs() []netip.Addr {
+	var ips []netip.Addr
+	for s := range strings.SplitSeq(r.needed(compiled.EnvPodIPs), ",") {
+		ip, err := netip.ParseAddr(strings.TrimSpace(s))
+		if err != nil {
+			r.failf("%s: %w", compiled.EnvPodIPs, err)
+			continue
+		}
+		ips = append(ips, ip.Unmap())
+	}
+	return ips
+}
+
+func (r *reader) excludedPorts() []uint16 {
+	var ports []uint16
+	for s := range strings.SplitSeq(r.getenv(compiled.EnvExcludedPorts), ",") {
+		if s = strings.TrimSpace(s); s == "" {
+			continue
+		}
+		n, err := strconv.ParseUint(s, 10, 16)
+		if err != nil {
+			r.failf("%s: %q is not a port", compiled.EnvExcludedPorts, s)
+		}
+		ports = append(ports, uint16(n))
+	}
+	return ports
+}
