@@ -87,13 +87,13 @@ type parts struct {
 
 // assemble puts the stages in their order (docs: the request path). Stages that the policy does not ask for are nil.
 func assemble(p *compiled.Policy, c parts) (stage.Handler, error) {
-	if p.Deleted {
-		return passThrough(p, c.app), nil
-	}
 	b := builder{policy: p, parts: c}
+	trusted := b.trustedProxies()
+	if p.Deleted {
+		return passThrough(p, trusted, c.app), errors.Join(b.errs...)
+	}
 	headers, crossOrigin, compress := b.headers(), b.cors(), b.compression()
 	limits, authenticate, authorize := b.rateLimits(), b.authn(), b.authz()
-	trusted := b.trustedProxies()
 	if err := errors.Join(b.errs...); err != nil {
 		return nil, err
 	}
@@ -116,8 +116,8 @@ func assemble(p *compiled.Policy, c parts) (stage.Handler, error) {
 
 // passThrough is the chain of a deleted policy: a person took the rules away. Forged identity headers still do not pass:
 // the app was made to believe them.
-func passThrough(p *compiled.Policy, app stage.Handler) stage.Handler {
-	return stage.Chain(app, observe.Errors(), upstream.EndToEnd(), strip.New(identityHeaders(p)))
+func passThrough(p *compiled.Policy, trusted []netip.Prefix, app stage.Handler) stage.Handler {
+	return stage.Chain(app, observe.Errors(), guard.New(), upstream.EndToEnd(), strip.New(identityHeaders(p)), clientaddr.New(trusted))
 }
 
 func identityHeaders(p *compiled.Policy) []string {

@@ -72,7 +72,9 @@ type reader struct {
 	errs   []error
 }
 
-func (r *reader) failf(format string, args ...any) { r.errs = append(r.errs, fmt.Errorf(format, args...)) }
+func (r *reader) failf(format string, args ...any) {
+	r.errs = append(r.errs, fmt.Errorf(format, args...))
+}
 
 func (r *reader) needed(name string) string {
 	v := r.getenv(name)
