@@ -161,8 +161,13 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
-	if len(s) > maxQuoted {
-		s = strings.ToValidUTF8(s[:maxQuoted], "") + "…"
+	return truncate(s, maxQuoted)
+}
+
+// truncate cuts s at limit bytes, and shows that it did.
+func truncate(s string, limit int) string {
+	if len(s) <= limit {
+		return s
 	}
-	return s
+	return strings.ToValidUTF8(s[:limit], "") + "…"
 }

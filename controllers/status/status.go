@@ -48,6 +48,9 @@ type Conflict struct {
 	Older, Pod string
 }
 
+// maxMessage bounds a condition's message, in bytes; the API takes 32 KiB.
+const maxMessage = 8 << 10
+
 // Of returns the policy's new status.
 func Of(in Input) v1alpha1.SecurityPolicyStatus {
 	pods, offences := count(&in)
@@ -61,6 +64,7 @@ func Of(in Input) v1alpha1.SecurityPolicyStatus {
 	for _, c := range []metav1.Condition{in.accepted(), programmed, in.enforced(programmed, offences), in.sharedState()} {
 		c.ObservedGeneration = in.Policy.Generation
 		c.LastTransitionTime = metav1.NewTime(in.Now)
+		c.Message = truncate(c.Message, maxMessage)
 		meta.SetStatusCondition(&next.Conditions, c)
 	}
 	return next

@@ -1,0 +1,5 @@
+package rollout
+
+// What policies need that say rollout: Automatic.
+//
+// +kubebuilder:rbac:groups=apps,resources=deployments;statefulsets;daemonsets,verbs=get;patch
