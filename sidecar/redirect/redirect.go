@@ -3,7 +3,7 @@
 // for the original destination of each connection.
 //
 // What comes in over the loopback interface stays as it is: containers of one pod trust each other, and the sidecar
-// reaches the app that way.
+// reaches the app that way. What is not redirected, for whatever reason, does not reach the app: a second chain drops it.
 package redirect
 
 import (

@@ -197,6 +197,28 @@ func TestNoSidecar(t *testing.T) {
 	}
 }
 
+// What connection tracking does not follow is not redirected by the kernel; it must not reach the app as it is. Here a rule
+// of somebody else's stands in for a client that crafts invalid packets.
+func TestUntrackedPacketsDoNotReachTheApp(t *testing.T) {
+	n := newNetwork(t)
+	serve(t, n, appPort, "app")
+	serve(t, n, excluded, "excluded")
+	nft(t, n, "add table inet other", "add chain inet other raw { type filter hook prerouting priority raw; }",
+		"add rule inet other raw tcp dport "+strconv.Itoa(appPort)+" notrack")
+	if answer, err := answerTo(t, n.client, pod4, appPort); answer != "app" {
+		t.Fatalf("before: answer %q, %v", answer, err)
+	}
+	within(t, n.pod, func() error { return Program(config()) })
+	for _, host := range []string{pod4, pod6} {
+		if answer, err := answerTo(t, n.client, host, appPort); err == nil {
+			t.Errorf("answer of %s %q around the sidecar", host, answer)
+		}
+		if answer, err := answerTo(t, n.client, host, excluded); answer != "excluded" {
+			t.Errorf("answer of an excluded port %q, %v", answer, err)
+		}
+	}
+}
+
 // Other tables stay, and what a former run or version left of postern's does not.
 func TestOnlyItsOwnTableIsReplaced(t *testing.T) {
 	n := newNetwork(t)
@@ -231,8 +253,10 @@ func TestVerifyFindsWhatDiffers(t *testing.T) {
 		"a second table":   {"add table ip postern"},
 		"a second chain":   {"add chain inet postern extra"},
 		"a dormant table":  {"add table inet postern { flags dormant; }"},
-		"another priority": {"delete table inet postern", "add table inet postern", "add chain inet postern prerouting { type nat hook prerouting priority 5; }"},
-		"no hook":          {"delete table inet postern", "add table inet postern", "add chain inet postern prerouting"},
+		"another priority": {"delete chain inet postern prerouting", "add chain inet postern prerouting { type nat hook prerouting priority 5; }"},
+		"no hook":          {"delete chain inet postern prerouting", "add chain inet postern prerouting"},
+		"no guard":         {"delete chain inet postern input"},
+		"guard disarmed":   {"insert rule inet postern input accept"},
 	}
 	n := newNetwork(t)
 	for name, commands := range tests {

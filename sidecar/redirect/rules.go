@@ -11,65 +11,100 @@ import (
 
 const (
 	tableName = "postern"
-	chainName = "prerouting"
 	// register is nftables' first register, which every rule here uses.
 	register = 1
 	// destinationPort and portSize say where a TCP header has its destination port, RFC 9293 §3.1.
 	destinationPort, portSize = 2, 2
+	// replyDirection is IP_CT_DIR_REPLY (linux/netfilter/nf_conntrack_tuple_common.h).
+	replyDirection = 1
 )
+
+// chain is one of the table's chains with its rules in order.
+type chain struct {
+	name     string
+	kind     nftables.ChainType
+	hook     *nftables.ChainHook
+	priority *nftables.ChainPriority
+	rules    [][]expr.Any
+}
+
+// chains are, in nft's words:
+//
+//	chain prerouting {
+//		type nat hook prerouting priority dstnat; policy accept;
+//		iifname "lo" return
+//		meta l4proto != tcp return
+//		th dport 15991 return    # the admin port, and each excluded one
+//		redirect to :15990
+//	}
+//	chain input {
+//		type filter hook input priority filter; policy accept;
+//		…                        # the same but for the last
+//		th dport 15990 return
+//		ct direction reply return
+//		drop
+//	}
+//
+// The second is there because NAT is not a filter: a packet that connection tracking finds invalid passes the first as it
+// is, and a client that can craft packets might shake hands with the app by such alone.
+func (c Config) chains() []chain {
+	alone := append([][]expr.Any{
+		returnIf(meta(expr.MetaKeyIIFNAME), expr.CmpOpEq, interfaceName("lo")),
+		returnIf(meta(expr.MetaKeyL4PROTO), expr.CmpOpNeq, []byte{unix.IPPROTO_TCP}),
+	}, c.leftPorts()...)
+	redirect := []expr.Any{
+		&expr.Immediate{Register: register, Data: port(c.InboundPort)},
+		// The last two are what the kernel would add; said here, they read back the same from every kernel.
+		&expr.Redir{RegisterProtoMin: register, RegisterProtoMax: register, Flags: unix.NF_NAT_RANGE_PROTO_SPECIFIED},
+	}
+	guard := [][]expr.Any{
+		returnIf(tcpPort(), expr.CmpOpEq, port(c.InboundPort)),
+		returnIf(&expr.Ct{Key: expr.CtKeyDIRECTION, Register: register}, expr.CmpOpEq, []byte{replyDirection}),
+		{&expr.Verdict{Kind: expr.VerdictDrop}},
+	}
+	return []chain{
+		{"prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, slices.Concat(alone, [][]expr.Any{redirect})},
+		{"input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter, slices.Concat(alone, guard)},
+	}
+}
+
+// leftPorts are the rules for the ports that are left alone.
+func (c Config) leftPorts() [][]expr.Any {
+	ports := append([]uint16{c.AdminPort}, c.ExcludedPorts...)
+	slices.Sort(ports)
+	var rules [][]expr.Any
+	for _, p := range slices.Compact(ports) {
+		rules = append(rules, returnIf(tcpPort(), expr.CmpOpEq, port(p)))
+	}
+	return rules
+}
 
 // add queues the table of family on conn.
 func (c Config) add(conn *nftables.Conn, family nftables.TableFamily) {
 	table := conn.AddTable(&nftables.Table{Name: tableName, Family: family})
-	chain := conn.AddChain(newChain(table))
-	for _, exprs := range c.rules() {
-		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: exprs})
-	}
-}
-
-// newChain is `type nat hook prerouting priority dstnat; policy accept`.
-func newChain(table *nftables.Table) *nftables.Chain {
 	accept := nftables.ChainPolicyAccept
-	return &nftables.Chain{
-		Name: chainName, Table: table, Type: nftables.ChainTypeNAT,
-		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest, Policy: &accept,
+	for _, want := range c.chains() {
+		added := conn.AddChain(&nftables.Chain{
+			Name: want.name, Table: table, Type: want.kind, Hooknum: want.hook, Priority: want.priority, Policy: &accept,
+		})
+		for _, exprs := range want.rules {
+			conn.AddRule(&nftables.Rule{Table: table, Chain: added, Exprs: exprs})
+		}
 	}
 }
 
-// rules are the chain's rules in order:
-//
-//	iifname "lo" return
-//	meta l4proto != tcp return
-//	th dport 15991 return    # the admin port, and each excluded one
-//	redirect to :15990
-func (c Config) rules() [][]expr.Any {
-	rules := [][]expr.Any{
-		{
-			&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: register},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: interfaceName("lo")},
-			&expr.Verdict{Kind: expr.VerdictReturn},
-		},
-		{
-			&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register},
-			&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: []byte{unix.IPPROTO_TCP}},
-			&expr.Verdict{Kind: expr.VerdictReturn},
-		},
-	}
-	left := append([]uint16{c.AdminPort}, c.ExcludedPorts...)
-	slices.Sort(left)
-	for _, port := range slices.Compact(left) {
-		rules = append(rules, []expr.Any{
-			&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: destinationPort, Len: portSize},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: register, Data: binary.BigEndian.AppendUint16(nil, port)},
-			&expr.Verdict{Kind: expr.VerdictReturn},
-		})
-	}
-	return append(rules, []expr.Any{
-		&expr.Immediate{Register: register, Data: binary.BigEndian.AppendUint16(nil, c.InboundPort)},
-		// The last two are what the kernel would add; said here, they read back the same from every kernel.
-		&expr.Redir{RegisterProtoMin: register, RegisterProtoMax: register, Flags: unix.NF_NAT_RANGE_PROTO_SPECIFIED},
-	})
+// returnIf leaves the chain where what load puts into the register compares so with data.
+func returnIf(load expr.Any, op expr.CmpOp, data []byte) []expr.Any {
+	return []expr.Any{load, &expr.Cmp{Op: op, Register: register, Data: data}, &expr.Verdict{Kind: expr.VerdictReturn}}
 }
+
+func meta(key expr.MetaKey) expr.Any { return &expr.Meta{Key: key, Register: register} }
+
+func tcpPort() expr.Any {
+	return &expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: destinationPort, Len: portSize}
+}
+
+func port(number uint16) []byte { return binary.BigEndian.AppendUint16(nil, number) }
 
 // interfaceName is name as the kernel compares it: padded with zeros.
 func interfaceName(name string) []byte {

@@ -34,39 +34,54 @@ func (c Config) verify(conn *nftables.Conn, families []nftables.TableFamily) err
 }
 
 func (c Config) verifyTable(conn *nftables.Conn, table *nftables.Table) error {
-	chains, err := conn.ListChainsOfTableFamily(table.Family)
+	got, err := conn.ListChainsOfTableFamily(table.Family)
 	if err != nil {
 		return fmt.Errorf("reading chains back: %w", classify(err))
 	}
-	chains = slices.DeleteFunc(chains, func(c *nftables.Chain) bool { return c.Table.Name != tableName })
-	if len(chains) != 1 || !sameChain(chains[0], newChain(table)) {
-		return fmt.Errorf("%w: %d chains, or another than nat at prerouting", ErrMismatch, len(chains))
+	got = slices.DeleteFunc(got, func(c *nftables.Chain) bool { return c.Table.Name != tableName })
+	want := c.chains()
+	if len(got) != len(want) {
+		return fmt.Errorf("%w: %d chains, want %d", ErrMismatch, len(got), len(want))
 	}
-	rules, err := conn.GetRules(table, chains[0])
-	if err != nil {
-		return fmt.Errorf("reading rules back: %w", classify(err))
-	}
-	want := c.rules()
-	if len(rules) != len(want) {
-		return fmt.Errorf("%w: %d rules, want %d", ErrMismatch, len(rules), len(want))
-	}
-	for i := range want {
-		same, err := sameRule(byte(table.Family), rules[i].Exprs, want[i])
-		if err != nil {
-			return err
+	for _, w := range want {
+		i := slices.IndexFunc(got, func(c *nftables.Chain) bool { return w.is(c) })
+		if i < 0 {
+			return fmt.Errorf("%w: chain %s is missing or at another hook", ErrMismatch, w.name)
 		}
-		if !same {
-			return fmt.Errorf("%w: rule %d differs", ErrMismatch, i+1)
+		if err := w.verifyRules(conn, table, got[i]); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func sameChain(a, b *nftables.Chain) bool {
-	if a.Hooknum == nil || a.Priority == nil || a.Policy == nil {
+// is reports whether got is c, apart from the rules.
+func (c chain) is(got *nftables.Chain) bool {
+	if got.Hooknum == nil || got.Priority == nil || got.Policy == nil {
 		return false
 	}
-	return a.Name == b.Name && a.Type == b.Type && *a.Hooknum == *b.Hooknum && *a.Priority == *b.Priority && *a.Policy == *b.Policy
+	return got.Name == c.name && got.Type == c.kind && *got.Hooknum == *c.hook && *got.Priority == *c.priority &&
+		*got.Policy == nftables.ChainPolicyAccept
+}
+
+func (c chain) verifyRules(conn *nftables.Conn, table *nftables.Table, got *nftables.Chain) error {
+	rules, err := conn.GetRules(table, got)
+	if err != nil {
+		return fmt.Errorf("reading rules back: %w", classify(err))
+	}
+	if len(rules) != len(c.rules) {
+		return fmt.Errorf("%w: chain %s has %d rules, want %d", ErrMismatch, c.name, len(rules), len(c.rules))
+	}
+	for i, want := range c.rules {
+		same, err := sameRule(byte(table.Family), rules[i].Exprs, want)
+		if err != nil {
+			return err
+		}
+		if !same {
+			return fmt.Errorf("%w: rule %d of chain %s differs", ErrMismatch, i+1, c.name)
+		}
+	}
+	return nil
 }
 
 // sameRule compares expressions by their wire form.
