@@ -70,7 +70,6 @@ type SecurityPolicySpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:XValidation:rule="self.all(p, self.exists_one(q, q.port == p.port))",message="each port is named once"
 	Ports []Port `json:"ports,omitempty"`
 
 	// UndeclaredPorts says what happens to connections to other ports: Deny closes them, Allow passes them through
@@ -148,7 +147,9 @@ const (
 type Port struct {
 	// Port is a number (1 to 65535) or a container port's name.
 	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:XValidation:rule="type(self) == int ? (self >= 1 && self <= 65535) : self.matches('^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$')",message="port is a number from 1 to 65535 or the name of a container port"
+	// +kubebuilder:validation:MaxLength=15
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="type(self) != int || (self >= 1 && self <= 65535)",message="port is a number from 1 to 65535 or the name of a container port"
 	Port intstr.IntOrString `json:"port"`
 
 	// Protocol of the port: HTTP is enforced, TCP is passed through untouched.

@@ -5,6 +5,7 @@ package compile
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -119,6 +120,10 @@ func (c *compiler) ports(in []v1alpha1.Port) []compiled.Port {
 		}
 		if port.Number == compiled.InboundPort || port.Number == compiled.AdminPort {
 			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%d is the sidecar's own port; the app must use another", port.Number)
+		}
+		if slices.ContainsFunc(out, func(q compiled.Port) bool { return q.Number == port.Number && q.Name == port.Name }) {
+			// The CRD cannot say so: the cost of comparing values that are numbers or names is beyond CEL's budget.
+			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%s is named twice: name each port once", p.Port.String())
 		}
 		out = append(out, port)
 	}
