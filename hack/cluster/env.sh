@@ -8,7 +8,10 @@ main() {
 	printf 'export KUBEBUILDER_ASSETS=%q\n' "$CACHE/envtest"
 	# shellcheck disable=SC2016 # the reader's PATH is meant
 	printf 'export PATH=%q:$PATH\n' "$BIN"
-	[[ ! -e $KUBECONFIG ]] || printf 'export KUBECONFIG=%q NO_PROXY=%q\n' "$KUBECONFIG" "${NO_PROXY:+$NO_PROXY,}10.0.0.0/8"
+	[[ -e $KUBECONFIG ]] || return 0
+	printf 'export KUBECONFIG=%q NO_PROXY=%q\n' "$KUBECONFIG" "${NO_PROXY:+$NO_PROXY,}10.0.0.0/8"
+	# For a server on the host that pods are to call, and for NodePorts.
+	printf 'export POSTERN_HOST_IP=%q POSTERN_NODE_IP=%q\n' "$HOST_IP" "$NODE_IP"
 }
 
 main "$@"
