@@ -175,13 +175,6 @@ func (w wrapper) NetConn() net.Conn { return w.Conn }
 // Beyond the limit a client waits, and is served when another goes; refused connections give their place back.
 func TestMaxConns(t *testing.T) {
 	h := start(t, 2)
-	addr, second := h.plain(t), h.plain(t)
-	for range 5 { // more than there are places
-		if err := resetBy(addr); !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("client saw %v, want a reset", err)
-		}
-	}
-	h.decision.Store(uint32(TCP))
 	var running, most atomic.Int32
 	var mu sync.Mutex
 	h.tcp = func(c *Conn) {
@@ -191,6 +184,13 @@ func TestMaxConns(t *testing.T) {
 		io.Copy(c, c)
 		running.Add(-1)
 	}
+	addr, second := h.plain(t), h.plain(t)
+	for range 5 { // more than there are places
+		if err := resetBy(addr); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("client saw %v, want a reset", err)
+		}
+	}
+	h.decision.Store(uint32(TCP))
 	var clients sync.WaitGroup
 	for i := range 8 {
 		clients.Go(func() {

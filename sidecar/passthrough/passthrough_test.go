@@ -70,6 +70,18 @@ func listener(t *testing.T) net.Listener {
 	return l
 }
 
+// reset is what a client sees at the proxy; a reset may come before connect returns.
+func (r *rig) reset() error {
+	conn, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	_, err = conn.Read(make([]byte, 1))
+	return err
+}
+
 func accept(l net.Listener, serve func(net.Conn)) {
 	for {
 		conn, err := l.Accept()
@@ -212,7 +224,7 @@ func TestResetByTheClient(t *testing.T) {
 
 func TestUnreachableApp(t *testing.T) {
 	r := start(t, Config{}, nil)
-	if _, err := r.dial(t).Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+	if err := r.reset(); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the client saw %v, want a reset", err)
 	}
 	if s := r.end(t); s.End != Unreachable {
@@ -269,7 +281,7 @@ func TestStalledReceiver(t *testing.T) {
 func TestMaxConns(t *testing.T) {
 	r := start(t, Config{MaxConns: 1}, echo)
 	first := r.open(t)
-	if _, err := r.dial(t).Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+	if err := r.reset(); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the second client saw %v, want a reset", err)
 	}
 	if s := r.end(t); s.End != Crowded {
@@ -292,7 +304,9 @@ func TestContextEnds(t *testing.T) {
 	if s := r.end(t); s.End != Stopped {
 		t.Errorf("stats %+v", s)
 	}
-	r.dial(t)
+	if err := r.reset(); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a new client saw %v, want a reset", err)
+	}
 	if s := r.end(t); s.End != Stopped {
 		t.Errorf("stats after the context's end %+v", s)
 	}
@@ -304,9 +318,13 @@ func TestShutdown(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- r.proxy.Shutdown(context.Background()) }()
 	for refused := false; !refused; { // the shutdown may not have begun
-		late := r.dial(t)
+		late, err := net.Dial("tcp", r.addr)
+		if err != nil { // the reset came before connect returned
+			break
+		}
+		late.SetDeadline(time.Now().Add(patience))
 		io.WriteString(late, "x")
-		_, err := late.Read(make([]byte, 1))
+		_, err = late.Read(make([]byte, 1))
 		refused = err != nil
 		late.Close()
 	}
