@@ -23,7 +23,7 @@ type spec struct {
 // table lists every image. prebuilt is the folder of the binaries that are built outside of this module.
 func table(prebuilt string) []spec {
 	return []spec{
-		{name: "operator", packages: []string{"./cmd/operator"}, roots: true, entrypoint: "/operator"},
+		{name: "operator", packages: []string{"./cmd/operator", "./cmd/setup"}, roots: true, entrypoint: "/operator"},
 		{name: "sidecar", packages: []string{"./cmd/sidecar", "./cmd/redirect"}, roots: true, entrypoint: "/sidecar"},
 		{name: "sample-app", packages: []string{"./hack/sample-app"}, entrypoint: "/sample-app"},
 		{

@@ -28,34 +28,77 @@ func (h headerFlags) Set(text string) error {
 
 // get sends one request and prints the status line, the headers and the body of the answer, as `curl -i` does in
 // images that have curl. It fails where no answer comes, and with -fail where its status is 400 or more, which makes
-// it an exec probe.
+// it an exec probe. With -want it asks until the status is that one, for as long as -within says.
 func get(ctx context.Context, args []string, out io.Writer) error {
-	flags := flag.NewFlagSet("get", flag.ContinueOnError)
-	headers := headerFlags{http.Header{}}
-	method := flags.String("X", http.MethodGet, "method")
-	body := flags.String("d", "", "body to send")
-	fail := flags.Bool("fail", false, "a status of 400 or more is a failure")
-	http2 := flags.Bool("http2", false, "speak HTTP/2 cleartext")
-	timeout := flags.Duration("timeout", 10*time.Second, "longest time for the whole answer")
-	flags.Var(headers, "H", "header to send, 'Name: value'; may be given again")
-	flags.SetOutput(os.Stderr)
-	if err := flags.Parse(args); err != nil {
+	q, err := parseQuestion(args)
+	if err != nil {
 		return err
 	}
-	if flags.NArg() != 1 {
-		return fmt.Errorf("want one URL after the flags, have %d arguments", flags.NArg())
+	if q.within == 0 {
+		return q.ask(ctx, out)
 	}
-	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	ctx, cancel := context.WithTimeout(ctx, q.within)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, *method, flags.Arg(0), strings.NewReader(*body))
+	for {
+		err := q.ask(ctx, out)
+		if err == nil {
+			return nil
+		}
+		fmt.Fprintf(out, "asking again: %v\n", err)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not within %v: %w", q.within, err)
+		case <-time.After(q.pause):
+		}
+	}
+}
+
+// question is what get was told to ask.
+type question struct {
+	url, method, body string
+	headers           http.Header
+	fail, http2       bool
+	// want is the status that is no failure; 0 for any.
+	want int
+	// timeout bounds one answer, within all attempts together; pause lies between two.
+	timeout, within, pause time.Duration
+}
+
+func parseQuestion(args []string) (question, error) {
+	q := question{headers: http.Header{}, pause: time.Second}
+	flags := flag.NewFlagSet("get", flag.ContinueOnError)
+	flags.StringVar(&q.method, "X", http.MethodGet, "method")
+	flags.StringVar(&q.body, "d", "", "body to send")
+	flags.BoolVar(&q.fail, "fail", false, "a status of 400 or more is a failure")
+	flags.IntVar(&q.want, "want", 0, "any other status is a failure")
+	flags.BoolVar(&q.http2, "http2", false, "speak HTTP/2 cleartext")
+	flags.DurationVar(&q.timeout, "timeout", 10*time.Second, "longest time for the whole answer")
+	flags.DurationVar(&q.within, "within", 0, "ask again after a failure, for this long")
+	flags.Var(headerFlags{q.headers}, "H", "header to send, 'Name: value'; may be given again")
+	flags.SetOutput(os.Stderr)
+	if err := flags.Parse(args); err != nil {
+		return question{}, err
+	}
+	if flags.NArg() != 1 {
+		return question{}, fmt.Errorf("want one URL after the flags, have %d arguments", flags.NArg())
+	}
+	q.url = flags.Arg(0)
+	return q, nil
+}
+
+// ask sends the request once.
+func (q question) ask(ctx context.Context, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, q.timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, q.method, q.url, strings.NewReader(q.body))
 	if err != nil {
 		return fmt.Errorf("making request: %w", err)
 	}
-	request.Header = headers.Header
-	if host := headers.Get("Host"); host != "" {
+	request.Header = q.headers.Clone()
+	if host := q.headers.Get("Host"); host != "" {
 		request.Host = host
 	}
-	response, err := client(*http2).Do(request)
+	response, err := client(q.http2).Do(request)
 	if err != nil {
 		return err
 	}
@@ -63,7 +106,7 @@ func get(ctx context.Context, args []string, out io.Writer) error {
 	if err := printResponse(out, response); err != nil {
 		return err
 	}
-	if *fail && response.StatusCode >= http.StatusBadRequest {
+	if q.fail && response.StatusCode >= http.StatusBadRequest || q.want != 0 && response.StatusCode != q.want {
 		return fmt.Errorf("status %s", response.Status)
 	}
 	return nil

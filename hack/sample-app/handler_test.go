@@ -158,6 +158,8 @@ func TestGetRefuses(t *testing.T) {
 		"nobody listens":     {"http://127.0.0.1:1"},
 		"a failure, -fail":   {"-fail", "-X", "POST", "http://" + address + "/login"},
 		"an answer too slow": {"-timeout", "1ms", "http://" + address + "/slow"},
+		"another status":     {"-want", "401", "http://" + address + "/healthz"},
+		"never that status":  {"-want", "401", "-within", "50ms", "http://" + address + "/healthz"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := get(t.Context(), args, io.Discard); err == nil {
@@ -167,6 +169,21 @@ func TestGetRefuses(t *testing.T) {
 	}
 	if err := get(t.Context(), []string{"-X", http.MethodPost, "http://" + address + "/login"}, io.Discard); err != nil {
 		t.Errorf("a failure without -fail: %v", err)
+	}
+}
+
+func TestGetAsksUntilTheStatusIsWanted(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; asked == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer server.Close()
+	if err := get(t.Context(), []string{"-want", "401", "-within", "1m", server.URL}, io.Discard); err != nil || asked != 2 {
+		t.Errorf("got error %v after %d requests, want none after 2", err, asked)
 	}
 }
 

@@ -1,0 +1,73 @@
+{{/*
+The redis section of the SidecarClass, as YAML; empty where there is no Redis. Call it with the root.
+*/}}
+{{- define "postern.redis" -}}
+{{- $redis := .Values.redis -}}
+{{- $spec := dict -}}
+{{- if $redis.bundled.enabled -}}
+  {{- $spec = dict "mode" "Standalone"
+      "addresses" (list (printf "postern-redis.%s.svc:6379" .Release.Namespace))
+      "passwordRef" (dict "name" "postern-redis" "key" "password") -}}
+{{- else if $redis.url -}}
+  {{- $spec = include "postern.redisURL" . | fromYaml -}}
+{{- else if $redis.addresses -}}
+  {{- $spec = dict "mode" $redis.mode "addresses" $redis.addresses -}}
+  {{- if $redis.masterName }}{{ $_ := set $spec "masterName" $redis.masterName }}{{ end -}}
+  {{- if $redis.database }}{{ $_ := set $spec "database" (int $redis.database) }}{{ end -}}
+  {{- if $redis.username }}{{ $_ := set $spec "username" $redis.username }}{{ end -}}
+{{- end -}}
+{{- if $spec -}}
+  {{- if not $redis.bundled.enabled -}}
+    {{- include "postern.redisSecrets" (dict "redis" $redis "spec" $spec) -}}
+    {{- include "postern.redisTLS" (dict "redis" $redis "spec" $spec) -}}
+  {{- end -}}
+  {{- if $redis.timeout }}{{ $_ := set $spec "timeout" $redis.timeout }}{{ end -}}
+  {{- toYaml $spec -}}
+{{- end -}}
+{{- end }}
+
+{{/* redis://[username@]host[:port][/database], or rediss:// for TLS, into the fields of a SidecarClass. */}}
+{{- define "postern.redisURL" -}}
+{{- $redis := .Values.redis -}}
+{{- $url := urlParse $redis.url -}}
+{{- if not (has $url.scheme (list "redis" "rediss")) -}}
+  {{- fail "redis.url: want redis://host:port/database, or rediss:// for TLS" -}}
+{{- end -}}
+{{- if contains ":" $url.userinfo -}}
+  {{- fail "redis.url: a password does not belong into values, where everybody reads it: put it into a Secret and name that in redis.passwordSecret" -}}
+{{- end -}}
+{{- if or $url.query $url.fragment }}{{ fail "redis.url: it has neither a query nor a fragment; options are values of their own" }}{{ end -}}
+{{- if or $redis.username $redis.database $redis.masterName (ne $redis.mode "Standalone") -}}
+  {{- fail "redis.url names one server with its user and database: leave redis.mode, username, database and masterName alone, or use redis.addresses" -}}
+{{- end -}}
+{{- if not (regexMatch "^([A-Za-z0-9._-]+|\\[[0-9a-fA-F:.]+\\])(:[0-9]{1,5})?$" $url.host) }}{{ fail "redis.url: it names no host" }}{{ end -}}
+{{- $address := $url.host -}}
+{{- if not (regexMatch ":[0-9]+$" (regexReplaceAll "^\\[.*\\]" $url.host "")) }}{{ $address = printf "%s:6379" $url.host }}{{ end -}}
+{{- $spec := dict "mode" "Standalone" "addresses" (list $address) -}}
+{{- $database := trimPrefix "/" $url.path -}}
+{{- if $database -}}
+  {{- if not (regexMatch "^[0-9]{1,5}$" $database) }}{{ fail "redis.url: the path is the database's number, as in redis://host:6379/2" }}{{ end -}}
+  {{- if ne "0" $database }}{{ $_ := set $spec "database" (atoi $database) }}{{ end -}}
+{{- end -}}
+{{- if $url.userinfo }}{{ $_ := set $spec "username" $url.userinfo }}{{ end -}}
+{{- if eq $url.scheme "rediss" }}{{ $_ := set $spec "tls" dict }}{{ end -}}
+{{- toYaml $spec -}}
+{{- end }}
+
+{{- define "postern.redisSecrets" -}}
+{{- with .redis.passwordSecret }}{{ if .name }}{{ $_ := set $.spec "passwordRef" (dict "name" .name "key" .key) }}{{ end }}{{ end -}}
+{{- with .redis.sentinelPasswordSecret }}{{ if .name }}{{ $_ := set $.spec "sentinelPasswordRef" (dict "name" .name "key" .key) }}{{ end }}{{ end -}}
+{{- end }}
+
+{{- define "postern.redisTLS" -}}
+{{- $tls := .redis.tls -}}
+{{- if or $tls.serverName $tls.caBundle -}}
+  {{- if not (or $tls.enabled (hasKey .spec "tls")) }}{{ fail "redis.tls.serverName and caBundle are for TLS: set redis.tls.enabled, or write redis.url with rediss://" }}{{ end -}}
+{{- end -}}
+{{- if or $tls.enabled (hasKey .spec "tls") -}}
+  {{- $out := dict -}}
+  {{- if $tls.serverName }}{{ $_ := set $out "serverName" $tls.serverName }}{{ end -}}
+  {{- if $tls.caBundle }}{{ $_ := set $out "caBundle" $tls.caBundle }}{{ end -}}
+  {{- $_ := set .spec "tls" $out -}}
+{{- end -}}
+{{- end }}
