@@ -1,0 +1,160 @@
+package password
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// argon2Prefix begins the PHC strings that are read and written: argon2id, version 1.3.
+const argon2Prefix = "$argon2id$v=19$"
+
+// Bounds of what a hash may ask for; memory is bounded by Config.Memory as well. maxWork is passes times KiB: at about
+// 1 GiB a second and core, one verification stays within about a second.
+const (
+	maxTime    = 16
+	maxThreads = 16
+	maxWork    = 1 << 20
+)
+
+// Lengths in bytes: of new salts and sums, and of those that are read.
+const (
+	saltLength         = 16
+	sumLength          = 32
+	minSalt, maxSalt   = 8, 64
+	minSum, maxSum     = 16, 64
+	minMemoryPerThread = 8 // KiB, RFC 9106 §3.1
+	maxEncoded         = 256
+)
+
+// Argon2 is the cost of argon2id.
+type Argon2 struct {
+	// Time is the number of passes, t.
+	Time uint32
+	// Memory is m, in KiB.
+	Memory uint32
+	// Threads is p.
+	Threads uint8
+}
+
+// check refuses less than OWASP's Password Storage Cheat Sheet: (t=1, m=46 MiB), (t=2, m=19 MiB), (t=3, m=12 MiB).
+func (a Argon2) check() error {
+	least := uint32(12 << 10)
+	switch a.Time {
+	case 0:
+		return fmt.Errorf("argon2id time 0 is not between 1 and %d", maxTime)
+	case 1:
+		least = 46 << 10
+	case 2:
+		least = 19 << 10
+	}
+	if a.Memory < least {
+		return fmt.Errorf("argon2id memory of %d KiB is less than the %d KiB that t=%d asks for", a.Memory, least, a.Time)
+	}
+	if !a.bounded() {
+		return fmt.Errorf("argon2id t=%d, m=%d KiB, p=%d is beyond t=%d, p=%d or t·m=%d", a.Time, a.Memory, a.Threads, maxTime, maxThreads, maxWork)
+	}
+	return nil
+}
+
+func (a Argon2) bounded() bool {
+	return a.Time <= maxTime && a.Threads >= 1 && a.Threads <= maxThreads && uint64(a.Time)*uint64(a.Memory) <= maxWork
+}
+
+type argon2Hash struct {
+	cost      Argon2
+	salt, sum []byte
+}
+
+func newArgon2(password string, a Argon2) string {
+	salt := make([]byte, saltLength)
+	_, _ = rand.Read(salt) // never fails, crypto/rand.Read
+	h := argon2Hash{cost: a, salt: salt, sum: argon2.IDKey([]byte(password), salt, a.Time, a.Memory, a.Threads, sumLength)}
+	return h.encode()
+}
+
+func nobodyArgon2(a Argon2) hash {
+	random := make([]byte, saltLength+sumLength)
+	_, _ = rand.Read(random) // never fails, crypto/rand.Read
+	return argon2Hash{cost: a, salt: random[:saltLength], sum: random[saltLength:]}
+}
+
+func (h argon2Hash) encode() string {
+	b64 := base64.RawStdEncoding
+	return fmt.Sprintf("%sm=%d,t=%d,p=%d$%s$%s", argon2Prefix, h.cost.Memory, h.cost.Time, h.cost.Threads, b64.EncodeToString(h.salt), b64.EncodeToString(h.sum))
+}
+
+// parseArgon2 reads a PHC string, whose parameters stand in the order m, t, p. What it asks for is bounded by most, in KiB,
+// and by constants.
+func parseArgon2(encoded string, most uint32) (hash, error) {
+	if len(encoded) > maxEncoded {
+		return nil, ErrMalformed
+	}
+	parts := strings.Split(strings.TrimPrefix(encoded, argon2Prefix), "$")
+	if len(parts) != 3 {
+		return nil, ErrMalformed
+	}
+	var h argon2Hash
+	ok := h.readCost(parts[0])
+	if !ok {
+		return nil, ErrMalformed
+	}
+	if h.cost.Memory > most || !h.cost.bounded() {
+		return nil, ErrTooCostly
+	}
+	if h.cost.Time == 0 || h.cost.Memory < minMemoryPerThread*uint32(h.cost.Threads) {
+		return nil, ErrMalformed
+	}
+	if h.salt, ok = decode(parts[1], minSalt, maxSalt); !ok {
+		return nil, ErrMalformed
+	}
+	if h.sum, ok = decode(parts[2], minSum, maxSum); !ok {
+		return nil, ErrMalformed
+	}
+	return h, nil
+}
+
+func (h *argon2Hash) readCost(s string) bool {
+	fields := strings.Split(s, ",")
+	if len(fields) != 3 {
+		return false
+	}
+	m, okM := number(fields[0], "m=", 32)
+	t, okT := number(fields[1], "t=", 32)
+	p, okP := number(fields[2], "p=", 8)
+	h.cost = Argon2{Memory: uint32(m), Time: uint32(t), Threads: uint8(p)}
+	return okM && okT && okP && p > 0
+}
+
+// number reads a decimal without sign or leading zeros.
+func number(s, prefix string, bits int) (uint64, bool) {
+	digits, ok := strings.CutPrefix(s, prefix)
+	n, err := strconv.ParseUint(digits, 10, bits)
+	return n, ok && err == nil && strconv.FormatUint(n, 10) == digits
+}
+
+func decode(s string, least, most int) ([]byte, bool) {
+	b, err := base64.RawStdEncoding.Strict().DecodeString(s)
+	if err != nil || strings.ContainsAny(s, "\r\n") { // the decoder skips line breaks
+		return nil, false
+	}
+	return b, len(b) >= least && len(b) <= most
+}
+
+func (h argon2Hash) memory() uint32 { return h.cost.Memory }
+
+func (h argon2Hash) matches(password string) bool {
+	sum := argon2.IDKey([]byte(password), h.salt, h.cost.Time, h.cost.Memory, h.cost.Threads, uint32(len(h.sum)))
+	return subtle.ConstantTimeCompare(sum, h.sum) == 1
+}
+
+// weaker compares each parameter: more memory does not make up for fewer passes here, the policy's words count.
+func (h argon2Hash) weaker(c Config) bool {
+	return c.Algorithm != Argon2id || h.cost.Memory < c.Argon2.Memory || h.cost.Time < c.Argon2.Time ||
+		len(h.salt) < saltLength || len(h.sum) < sumLength
+}

@@ -1,0 +1,94 @@
+package password
+
+import (
+	"crypto/rand"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// Bounds of bcrypt: OWASP's least cost, the cost beyond which a verification takes seconds, and the bytes that it reads of
+// a password.
+const (
+	minCost   = 10
+	maxCost   = 15
+	maxBcrypt = 72
+)
+
+// bcryptLength is that of every hash: "$2b$12$" and 53 characters.
+const bcryptLength = 60
+
+type bcryptHash struct {
+	encoded string
+	cost    int
+}
+
+func newBcrypt(password string, cost int) (string, error) {
+	b, err := bcrypt.GenerateFromPassword([]byte(password), cost)
+	if err != nil {
+		return "", fmt.Errorf("hashing password: %w", err)
+	}
+	return string(b), nil
+}
+
+// parseBcrypt reads hashes of the variants 2a, 2b and 2y, which are one for passwords without NUL of up to 72 bytes. 2x
+// marks hashes of a defect that collide (CVE-2011-2483).
+func parseBcrypt(encoded string) (hash, error) {
+	if len(encoded) != bcryptLength {
+		return nil, ErrMalformed
+	}
+	switch encoded[:4] {
+	case "$2a$", "$2b$", "$2y$":
+	default:
+		return nil, ErrMalformed
+	}
+	cost, err := bcrypt.Cost([]byte(encoded))
+	if err != nil || encoded[6] != '$' || !isBcrypt64(encoded[7:]) {
+		return nil, ErrMalformed
+	}
+	if cost > maxCost {
+		return nil, ErrTooCostly
+	}
+	return bcryptHash{encoded: encoded, cost: cost}, nil
+}
+
+// isBcrypt64 reports whether s is written in bcrypt's own base64 alphabet.
+func isBcrypt64(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '/') {
+			return false
+		}
+	}
+	return true
+}
+
+// nobodyBcrypt is well-formed and no known password's hash: its salt and sum are random.
+func nobodyBcrypt(cost int) hash {
+	const alphabet = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	var random [53]byte
+	_, _ = rand.Read(random[:]) // never fails, crypto/rand.Read
+	var b strings.Builder
+	fmt.Fprintf(&b, "$2b$%02d$", cost)
+	for i, c := range random {
+		c %= 64
+		if i == 21 { // the salt's last character holds two bits
+			c &^= 15
+		}
+		b.WriteByte(alphabet[c])
+	}
+	return bcryptHash{encoded: b.String(), cost: cost}
+}
+
+func (bcryptHash) memory() uint32 { return 0 }
+
+func (h bcryptHash) matches(password string) bool {
+	fits := len(password) <= maxBcrypt && strings.IndexByte(password, 0) < 0
+	if !fits {
+		password = "" // the time of a hash is taken all the same
+	}
+	return bcrypt.CompareHashAndPassword([]byte(h.encoded), []byte(password)) == nil && fits
+}
+
+func (h bcryptHash) weaker(c Config) bool { return c.Algorithm != Bcrypt || h.cost < c.BcryptCost }
