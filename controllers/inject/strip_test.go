@@ -15,7 +15,7 @@ import (
 // fullPod has each kind of probe and hook, a native sidecar and a volume.
 func fullPod() *corev1.Pod {
 	pod := appPod()
-	pod.Spec.Volumes = []corev1.Volume{{Name: "data"}}
+	pod.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	pod.Spec.InitContainers = []corev1.Container{
 		{Name: "migrate"},
 		{Name: "proxy", RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways),
