@@ -18,8 +18,8 @@ const (
 
 // Commands in the image.
 const (
-	sidecarCommand  = "/postern-sidecar"
-	redirectCommand = "/postern-redirect"
+	sidecarCommand  = "/sidecar"
+	redirectCommand = "/redirect"
 )
 
 // Paths on the admin port that the kubelet asks for the sidecar itself.
