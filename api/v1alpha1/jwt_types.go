@@ -185,7 +185,8 @@ type ClaimToHeader struct {
 	// +kubebuilder:validation:MaxLength=256
 	Claim string `json:"claim"`
 	// Header is the header field's name. Fields that HTTP itself uses cannot be taken.
-	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9-]{0,63}$`
+	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9-]*$`
+	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['host','connection','content-length','content-type','content-encoding','transfer-encoding','te','trailer','upgrade','keep-alive','proxy-connection','proxy-authorization','proxy-authenticate','authorization','cookie','expect','origin','range','accept','accept-encoding','forwarded','via','date','x-forwarded-for','x-forwarded-host','x-forwarded-proto','x-forwarded-port','x-real-ip'])",message="this header field has a meaning of its own in HTTP: choose another, such as X-Auth-Subject"
 	Header string `json:"header"`

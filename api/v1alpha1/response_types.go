@@ -36,7 +36,8 @@ type Headers struct {
 // HeaderField is a header's name and value.
 type HeaderField struct {
 	// Name of the header field.
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`
+	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['content-length','transfer-encoding','connection','trailer','upgrade','te','keep-alive','content-encoding','www-authenticate','vary','date']) && !self.lowerAscii().startsWith('access-control-')",message="this header field is not free to set: HTTP, or a section of the policy, governs it"
 	Name string `json:"name"`

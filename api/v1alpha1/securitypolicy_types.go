@@ -148,6 +148,7 @@ type Port struct {
 	// Port is a number (1 to 65535) or a container port's name.
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:MaxLength=15
+	// +kubebuilder:validation:MaxLength=15
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$`
 	// +kubebuilder:validation:XValidation:rule="type(self) != int || (self >= 1 && self <= 65535)",message="port is a number from 1 to 65535 or the name of a container port"
 	Port intstr.IntOrString `json:"port"`
