@@ -70,6 +70,7 @@ func (a *authenticator) verifyAnew(ctx context.Context, c credential) (*provider
 	if err != nil {
 		return p, nil, err
 	}
+	id.KeyID = key.ID()
 	headers, err := headersOf(p, id)
 	if err != nil {
 		return p, nil, err

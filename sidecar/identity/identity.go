@@ -12,6 +12,8 @@ type Identity struct {
 	Provider string
 	// Issuer, Subject and TokenID are the registered claims iss, sub and jti (RFC 7519 §4.1); TokenID may be empty.
 	Issuer, Subject, TokenID string
+	// KeyID is the kid of the issuer's key that verified the token; it may be empty.
+	KeyID string
 	// IssuedAt and Expires are iat and exp; IssuedAt is zero where the token has none.
 	IssuedAt, Expires time.Time
 	// Claims holds every claim, decoded with numbers as json.Number.

@@ -1,0 +1,85 @@
+package memory
+
+import (
+	"time"
+
+	"github.com/posterndev/postern/sidecar/session"
+)
+
+// end is when the session ended, or zero while it goes on.
+func (e *entry) end(now time.Time) time.Time {
+	if !e.ended.IsZero() {
+		return e.ended
+	}
+	if !now.Before(e.IdleExpiry) {
+		return e.IdleExpiry
+	}
+	return time.Time{}
+}
+
+// slide records that the session is seen now.
+func (e *entry) slide(now time.Time) {
+	e.LastSeen, e.IdleExpiry = now, now.Add(e.IdleTimeout)
+	if e.IdleExpiry.After(e.AbsoluteExpiry) {
+		e.IdleExpiry = e.AbsoluteExpiry
+	}
+	e.forget = e.IdleExpiry.Add(e.linger())
+}
+
+// touch slides unless the session was seen a moment ago.
+func (e *entry) touch(now time.Time, coalesce time.Duration) {
+	if now.Sub(e.LastSeen) >= session.Coalesce(coalesce, e.IdleTimeout) {
+		e.slide(now)
+	}
+}
+
+// linger is for how long the session is remembered after its end.
+func (e *entry) linger() time.Duration {
+	if e.External {
+		return e.absoluteTimeout
+	}
+	return session.Linger
+}
+
+// find returns the entry of id, or nil.
+func (s *Store) find(id string, now time.Time) *entry {
+	e := s.sessions[id]
+	if e != nil && !now.Before(e.forget) {
+		s.remove(e)
+		return nil
+	}
+	return e
+}
+
+// finish ends a session. One of an outside issuer is remembered, or the next request would begin it anew.
+func (s *Store) finish(e *entry, now time.Time) {
+	s.remove(e)
+	if e.External {
+		s.sessions[e.ID] = e
+		e.ended, e.forget = now, now.Add(e.absoluteTimeout)
+		e.Claims, e.Device = nil, session.Device{}
+	}
+}
+
+func (s *Store) remove(e *entry) {
+	delete(s.sessions, e.ID)
+	if of := s.owners[e.Owner]; of != nil {
+		delete(of, e.ID)
+		if len(of) == 0 {
+			delete(s.owners, e.Owner)
+		}
+	}
+}
+
+// full reports whether there is no room, after looking for some.
+func (s *Store) full(now time.Time) bool {
+	if now.Sub(s.swept) >= sweepEvery {
+		s.swept = now
+		for _, e := range s.sessions {
+			if !now.Before(e.forget) {
+				s.remove(e)
+			}
+		}
+	}
+	return len(s.sessions) >= s.limit
+}
