@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 die() { echo "error: $*" >&2 && exit 1; }
 
-readonly HEAD='{{- /* Written by hack/chart-crds.sh: change api/v1alpha1, or the markers in controllers, and run `make generate`. */ -}}'
+readonly HEAD='{{- /* Written by hack/chart-crds.sh: change api/v1alpha1, or the markers in controllers, and run make generate. */ -}}'
 
 # crd FILE: the CRD as a template.
 crd() {
