@@ -31,6 +31,9 @@ type Source interface {
 // static is a Source that never changes: a set written in the policy.
 type static struct{ set *Set }
 
+// Fixed returns the keys of a set that never changes.
+func Fixed(set *Set) Source { return static{set: set} }
+
 func (s static) Lookup(_ context.Context, kid, alg string) ([]*Key, error) {
 	return s.set.lookup(kid, alg)
 }
