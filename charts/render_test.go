@@ -1,0 +1,139 @@
+package charts
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// foreign are groups whose CRDs are not Postern's.
+var foreign = regexp.MustCompile(`^(monitoring\.coreos\.com|cert-manager\.io)/`)
+
+func TestServerAcceptsWhatIsRendered(t *testing.T) {
+	installCRDs(t)
+	files, err := filepath.Glob(filepath.Join(chart, "ci", "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got %d files of values, %v", len(files), err)
+	}
+	sets := map[string][]string{"no values": nil}
+	for _, file := range files {
+		sets[filepath.Base(file)] = []string{"--values", file}
+	}
+	for name, args := range sets {
+		t.Run(name, func(t *testing.T) {
+			objects := decode(t, run(t, "helm", append([]string{"template", release, chart}, args...)...))
+			for _, o := range objects {
+				if !foreign.MatchString(o.GetAPIVersion()) {
+					dryRun(t, o)
+				}
+				if o.GetKind() == "ConfigMap" && o.GetName() == "postern-setup" {
+					manifest, _, _ := unstructured.NestedString(o.Object, "data", "class.yaml")
+					for _, class := range decode(t, manifest) {
+						dryRun(t, class)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestServerAcceptsKustomizations(t *testing.T) {
+	installCRDs(t)
+	for _, dir := range []string{"default", "samples"} {
+		for _, o := range decode(t, run(t, "kubectl", "kustomize", filepath.Join("..", "config", dir))) {
+			dryRun(t, o)
+		}
+	}
+}
+
+func installCRDs(t *testing.T) {
+	t.Helper()
+	if _, err := envtest.InstallCRDs(restConfig(t), envtest.CRDInstallOptions{Paths: []string{filepath.Join("..", "config", "crd", "bases")}}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// dryRun has the API server judge the object, unknown fields included.
+func dryRun(t *testing.T, o *unstructured.Unstructured) {
+	t.Helper()
+	err := shared.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(o.DeepCopy()), client.DryRunAll, client.ForceOwnership, client.FieldOwner("test"))
+	if err != nil {
+		t.Errorf("%s %s: %v", o.GetKind(), o.GetName(), err)
+	}
+}
+
+// TestKustomizationEqualsChart compares what both install of the operator.
+func TestKustomizationEqualsChart(t *testing.T) {
+	fromChart := decode(t, run(t, "helm", "template", release, chart))
+	fromConfig := decode(t, run(t, "kubectl", "kustomize", filepath.Join("..", "config", "default")))
+	for _, path := range [][]string{
+		{"CustomResourceDefinition", "securitypolicies.postern.dev", "spec"},
+		{"CustomResourceDefinition", "sidecarclasses.postern.dev", "spec"},
+		{"ClusterRole", "postern-operator", "rules"},
+		{"ClusterRole", "postern-policy-viewer", "rules"},
+		{"ClusterRole", "postern-policy-editor", "rules"},
+		{"Role", "postern-operator", "rules"},
+		{"ClusterRoleBinding", "postern-operator", "subjects"},
+		{"RoleBinding", "postern-operator", "subjects"},
+		{"ServiceAccount", "postern-operator", "automountServiceAccountToken"},
+		{"Secret", "postern-certs", "data"},
+		{"Secret", "postern-signing-key", "data"},
+		{"MutatingWebhookConfiguration", "postern", "webhooks"},
+		{"Service", "postern-operator", "spec", "ports"},
+		{"Service", "postern-operator-metrics", "spec", "ports"},
+		{"PodDisruptionBudget", "postern-operator", "spec", "minAvailable"},
+		{"NetworkPolicy", "postern-operator", "spec", "ingress"},
+		{"NetworkPolicy", "postern-operator", "spec", "egress"},
+		{"Deployment", "postern-operator", "spec", "strategy"},
+		{"Deployment", "postern-operator", "spec", "template", "spec", "containers"},
+		{"Deployment", "postern-operator", "spec", "template", "spec", "securityContext"},
+	} {
+		t.Run(path[0]+" "+path[1]+" "+path[len(path)-1], func(t *testing.T) {
+			chartHas, chartFound, _ := unstructured.NestedFieldNoCopy(find(t, fromChart, path[0], path[1]).Object, path[2:]...)
+			configHas, configFound, _ := unstructured.NestedFieldNoCopy(find(t, fromConfig, path[0], path[1]).Object, path[2:]...)
+			if chartFound != configFound || !reflect.DeepEqual(chartHas, configHas) {
+				t.Errorf("the chart has %v, config/default has %v", chartHas, configHas)
+			}
+		})
+	}
+}
+
+// TestMetricsExist keeps alerts and dashboard to metrics that the code has.
+func TestMetricsExist(t *testing.T) {
+	var code strings.Builder
+	for _, dir := range []string{"sidecar", "controllers"} {
+		err := filepath.WalkDir(filepath.Join("..", dir), func(path string, _ os.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			code.Write(b)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"alerts.yaml", "dashboard.json"} {
+		b, err := os.ReadFile(filepath.Join(chart, "files", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := regexp.MustCompile(`postern_[a-z_]+`).FindAllString(string(b), -1)
+		if len(names) == 0 {
+			t.Errorf("%s names no metric", file)
+		}
+		for _, name := range names {
+			if !strings.Contains(code.String(), `"`+strings.TrimSuffix(name, "_bucket")+`"`) {
+				t.Errorf("%s: no code has the metric %s", file, name)
+			}
+		}
+	}
+}
