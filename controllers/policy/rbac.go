@@ -9,3 +9,4 @@ package policy
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=postern-system,resources=leases,verbs=create
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=postern-system,resources=leases,resourceNames=postern-operator,verbs=get;update
+// +kubebuilder:rbac:groups="",namespace=postern-system,resources=events,verbs=create;patch

@@ -1,0 +1,437 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/deliver"
+	"github.com/posterndev/postern/controllers/render"
+	"github.com/posterndev/postern/controllers/rollout"
+)
+
+const (
+	yes     = metav1.ConditionTrue
+	no      = metav1.ConditionFalse
+	unknown = metav1.ConditionUnknown
+)
+
+// TestPolicyToPod follows one policy: to the document, into a pod, to the proof that it is enforced, through a change, to
+// its end.
+func TestPolicyToPod(t *testing.T) {
+	startOperator(t)
+	newNamespace(t, "whole", nil)
+	policy := newPolicy("whole", "orders", "orders")
+	create(t, policy)
+	c := wantCondition(t, policy, v1alpha1.ConditionProgrammed, no, v1alpha1.ReasonInjectionDisabled)
+	if want := "kubectl label namespace whole postern.dev/injection=enabled"; !strings.Contains(c.Message, want) {
+		t.Errorf("Programmed says %q, want %q in it", c.Message, want)
+	}
+	outside := newPod("whole", "early", "orders")
+	create(t, outside)
+	change(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "whole"}}, func(n *corev1.Namespace) {
+		n.Labels[v1alpha1.InjectionLabel] = v1alpha1.InjectionLabelEnabled
+	})
+	wantCondition(t, policy, v1alpha1.ConditionProgrammed, yes, v1alpha1.ReasonProgrammed)
+	wantCondition(t, policy, v1alpha1.ConditionEnforced, no, v1alpha1.ReasonPodsWithoutSidecar)
+	if err := shared.Delete(t.Context(), outside, client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	wantCondition(t, policy, v1alpha1.ConditionEnforced, unknown, v1alpha1.ReasonNoPods)
+
+	pod := newPod("whole", "orders-1", "orders")
+	create(t, pod)
+	s, token := sidecarOf(t, pod), tokenOf(t, "whole", pod, compiled.OperatorAudience)
+	wantCondition(t, policy, v1alpha1.ConditionEnforced, no, v1alpha1.ReasonPodsOutdated)
+	hash, document := s.take(t, token, compiled.Report{SchemaVersion: 1})
+	if document.Name != "orders" || document.Headers == nil || document.Headers.Preset != "Strict" {
+		t.Errorf("the document is %+v", document)
+	}
+
+	held := make(chan string, 1)
+	go func() {
+		next, _ := s.take(t, token, compiled.Report{SchemaVersion: 1, Hash: hash})
+		held <- next
+	}()
+	wantCondition(t, policy, v1alpha1.ConditionEnforced, yes, v1alpha1.ReasonEnforced)
+	change(t, policy, func(p *v1alpha1.SecurityPolicy) { p.Spec.Headers.Preset = v1alpha1.PresetAPI })
+	changed := time.Now()
+	next := <-held
+	t.Logf("a held poll had the changed document after %s", time.Since(changed))
+	wantCondition(t, policy, v1alpha1.ConditionEnforced, no, v1alpha1.ReasonPodsOutdated)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		_, _, _ = s.poll(ctx, token, "", compiled.Report{SchemaVersion: 1, Hash: next, Reachable: []string{"0.0.0.0:9"}})
+	}()
+	wantCondition(t, policy, v1alpha1.ConditionEnforced, no, v1alpha1.ReasonReachableAround)
+	cancel()
+
+	if err := shared.Delete(t.Context(), policy); err != nil {
+		t.Fatal(err)
+	}
+	if _, last := s.take(t, token, compiled.Report{SchemaVersion: 1, Hash: next}); !last.Deleted || last.Revision <= document.Revision {
+		t.Errorf("the last document is %+v", last)
+	}
+	wantEvents(t, "whole", v1alpha1.ReasonInjectionDisabled, v1alpha1.ReasonEnforced, v1alpha1.ReasonReachableAround)
+}
+
+func wantEvents(t *testing.T, namespace string, reasons ...string) {
+	t.Helper()
+	for _, reason := range reasons {
+		eventually(t, "there is an event "+reason, func() error {
+			list := &eventsv1.EventList{}
+			if err := shared.List(t.Context(), list, client.InNamespace(namespace)); err != nil {
+				return err
+			}
+			for _, e := range list.Items {
+				if e.Reason == reason {
+					return nil
+				}
+			}
+			return fmt.Errorf("there are %d others", len(list.Items))
+		})
+	}
+}
+
+// TestPollIsRefused asks for documents with everything but a right token.
+func TestPollIsRefused(t *testing.T) {
+	startOperator(t)
+	newNamespace(t, "refused", enabled())
+	mine, other := newPolicy("refused", "mine", "mine"), newPolicy("refused", "other", "other")
+	create(t, mine)
+	create(t, other)
+	pod := newPod("refused", "mine-1", "mine")
+	create(t, pod)
+	plain := newPod("refused", "plain", "plain")
+	create(t, plain)
+	gone := newPod("refused", "gone", "mine")
+	create(t, gone)
+	s := sidecarOf(t, pod)
+	right := tokenOf(t, "refused", pod, compiled.OperatorAudience)
+	goneToken := tokenOf(t, "refused", gone, compiled.OperatorAudience)
+	s.take(t, goneToken, compiled.Report{})
+	if err := shared.Delete(t.Context(), gone, client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the deleted pod's token is refused", func() error {
+		code, _, err := s.poll(t.Context(), goneToken, "", compiled.Report{})
+		if err == nil && code != http.StatusUnauthorized {
+			err = fmt.Errorf("status %d", code)
+		}
+		return err
+	})
+
+	tests := map[string]struct {
+		token    string
+		suffix   string
+		report   any
+		wantCode int
+	}{
+		"no token":             {wantCode: http.StatusUnauthorized},
+		"no JWT":               {token: "x", wantCode: http.StatusUnauthorized},
+		"tampered":             {token: right[:len(right)-8] + "AAAAAAAA", wantCode: http.StatusUnauthorized},
+		"signed by another":    {token: forged(t, pod), wantCode: http.StatusUnauthorized},
+		"expired":              {token: expired(t, right), wantCode: http.StatusUnauthorized},
+		"wrong audience":       {token: tokenOf(t, "refused", pod, "vault"), wantCode: http.StatusUnauthorized},
+		"of no pod":            {token: tokenOf(t, "refused", nil, compiled.OperatorAudience), wantCode: http.StatusUnauthorized},
+		"pod without sidecar":  {token: tokenOf(t, "refused", plain, compiled.OperatorAudience), wantCode: http.StatusForbidden},
+		"another path":         {token: right, suffix: "/other", wantCode: http.StatusNotFound},
+		"a report of no shape": {token: right, report: "x", wantCode: http.StatusBadRequest},
+		"a report too large":   {token: right, report: compiled.Report{Error: strings.Repeat("x", compiled.MaxReportSize)}, wantCode: http.StatusBadRequest},
+		"a text too long":      {token: right, report: compiled.Report{Error: strings.Repeat("x", 600)}, wantCode: http.StatusBadRequest},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			report := tt.report
+			if report == nil {
+				report = compiled.Report{}
+			}
+			code, body, err := s.poll(t.Context(), tt.token, tt.suffix, report)
+			if err != nil || code != tt.wantCode {
+				t.Errorf("the answer is %d %q (%v), want %d", code, body, err, tt.wantCode)
+			}
+		})
+	}
+	t.Run("another policy's document", func(t *testing.T) {
+		wrong := map[string]any{"policy": "other", "name": "other", "namespace": "refused", "schemaVersion": 1}
+		change(t, pod, func(p *corev1.Pod) { p.Annotations[render.PolicyAnnotation], p.Labels["app"] = "other", "other" })
+		eventually(t, "the document is the pod's own", func() error {
+			code, body, err := s.poll(t.Context(), right, "?policy=other&name=other", wrong)
+			if err != nil || code != http.StatusOK {
+				return fmt.Errorf("status %d: %w", code, err)
+			}
+			if got := nameIn(t, s, body); got != "mine" {
+				t.Errorf("the document is of policy %q", got)
+			}
+			return nil
+		})
+	})
+}
+
+// forged is the token of a pod, signed by somebody else.
+func forged(t *testing.T, pod *corev1.Pod) string {
+	t.Helper()
+	claims := jwt.MapClaims{
+		"iss": "https://kubernetes.default.svc", "aud": []string{compiled.OperatorAudience}, "sub": "system:serviceaccount:refused:app",
+		"exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(),
+		"kubernetes.io": map[string]any{"namespace": "refused", "pod": map[string]any{"name": pod.Name, "uid": pod.UID},
+			"serviceaccount": map[string]any{"name": "app"}},
+	}
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte("the public key, as an HMAC secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// expired is a genuine token, signed by the API server's own key, whose time is over.
+func expired(t *testing.T, genuine string) string {
+	t.Helper()
+	parsed, _, err := jwt.NewParser().ParseUnverified(genuine, jwt.MapClaims{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pem, err := os.ReadFile(filepath.Join(shared.env.ControlPlane.APIServer.CertDir, "sa-signer.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := jwt.ParseECPrivateKeyFromPEM(pem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := parsed.Claims.(jwt.MapClaims)
+	claims["exp"] = time.Now().Add(-time.Minute).Unix()
+	claims["iat"], claims["nbf"] = time.Now().Add(-time.Hour).Unix(), time.Now().Add(-time.Hour).Unix()
+	again := jwt.NewWithClaims(parsed.Method, claims)
+	again.Header["kid"] = parsed.Header["kid"]
+	token, err := again.SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func TestDocumentIsPutRight(t *testing.T) {
+	startOperator(t)
+	newNamespace(t, "edited", enabled())
+	policy := newPolicy("edited", "orders", "orders")
+	create(t, policy)
+	wantCondition(t, policy, v1alpha1.ConditionProgrammed, yes, v1alpha1.ReasonProgrammed)
+	cm, err := configMapOf(t, "edited", "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := cm.DeepCopy()
+	edits := map[string]func(*corev1.ConfigMap){
+		"another document": func(c *corev1.ConfigMap) {
+			c.Data[compiled.DocumentKey] = strings.Replace(c.Data[compiled.DocumentKey], `"Strict"`, `"None"`, 1)
+		},
+		"no signature":           func(c *corev1.ConfigMap) { delete(c.Data, compiled.SignatureKey) },
+		"no label":               func(c *corev1.ConfigMap) { c.Labels = nil },
+		"another label":          func(c *corev1.ConfigMap) { c.Labels[render.PolicyLabel] = "other" },
+		"more data":              func(c *corev1.ConfigMap) { c.Data["x"] = "y" },
+		"made immutable":         func(c *corev1.ConfigMap) { c.Immutable = ptr.To(true) },
+		"the document of before": func(c *corev1.ConfigMap) { c.Data = good.Data },
+	}
+	for name, edit := range edits {
+		t.Run(name, func(t *testing.T) {
+			change(t, cm, edit)
+			wantRight(t, cm)
+		})
+	}
+	t.Run("deleted", func(t *testing.T) {
+		if err := shared.Delete(t.Context(), cm); err != nil {
+			t.Fatal(err)
+		}
+		wantRight(t, cm)
+	})
+}
+
+// wantRight waits until the ConfigMap holds the policy's document, under a revision that is not lower than any before.
+func wantRight(t *testing.T, cm *corev1.ConfigMap) {
+	t.Helper()
+	secret := &corev1.Secret{}
+	if err := shared.Get(t.Context(), types.NamespacedName{Namespace: operatorNamespace, Name: "postern-signing-key"}, secret); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the ConfigMap is put right", func() error {
+		now := &corev1.ConfigMap{}
+		if err := shared.Get(t.Context(), client.ObjectKeyFromObject(cm), now); err != nil {
+			return err
+		}
+		signed, err := render.Signed(now)
+		if err != nil {
+			return err
+		}
+		p, err := signed.Open(publicOf(t, secret))
+		if err != nil {
+			return err
+		}
+		if p.Headers.Preset != "Strict" || len(now.Data) != 2 || now.Labels[render.PolicyLabel] != p.Name || ptr.Deref(now.Immutable, false) {
+			return errors.New("it is not as the operator writes it")
+		}
+		if p.Revision < highest[cm.Namespace] {
+			return fmt.Errorf("revision %d is lower than %d", p.Revision, highest[cm.Namespace])
+		}
+		highest[cm.Namespace] = p.Revision
+		return nil
+	})
+}
+
+func TestPolicyGoesWhileNoOperatorRuns(t *testing.T) {
+	stop := startOperator(t)
+	newNamespace(t, "away", enabled())
+	policy := newPolicy("away", "orders", "orders")
+	create(t, policy)
+	wantCondition(t, policy, v1alpha1.ConditionProgrammed, yes, v1alpha1.ReasonProgrammed)
+	stop()
+	if err := shared.Delete(t.Context(), policy); err != nil {
+		t.Fatal(err)
+	}
+	startOperator(t)
+	eventually(t, "there is a tombstone", func() error {
+		cm, err := configMapOf(t, "away", "orders")
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(cm.Data[compiled.DocumentKey], `"deleted": true`) {
+			return errors.New("the document is not a tombstone")
+		}
+		return nil
+	})
+}
+
+func TestPoliciesInTrouble(t *testing.T) {
+	startOperator(t)
+	newNamespace(t, "trouble", enabled())
+	older := newPolicy("trouble", "a-older", "orders")
+	create(t, older)
+	pod := newPod("trouble", "orders-1", "orders")
+	create(t, pod)
+	wantCondition(t, older, v1alpha1.ConditionEnforced, no, v1alpha1.ReasonPodsOutdated)
+
+	younger := newPolicy("trouble", "b-younger", "orders")
+	create(t, younger)
+	c := wantCondition(t, younger, v1alpha1.ConditionAccepted, no, v1alpha1.ReasonConflicted)
+	if !strings.Contains(c.Message, `"a-older"`) || !strings.Contains(c.Message, `"orders-1"`) {
+		t.Errorf("Accepted says %q", c.Message)
+	}
+	wantCondition(t, younger, v1alpha1.ConditionProgrammed, yes, v1alpha1.ReasonProgrammed)
+	wantCondition(t, younger, v1alpha1.ConditionEnforced, no, v1alpha1.ReasonConflicted)
+	change(t, older, func(p *v1alpha1.SecurityPolicy) { p.Spec.Selector.MatchLabels["app"] = "others" })
+	wantCondition(t, younger, v1alpha1.ConditionAccepted, yes, v1alpha1.ReasonAccepted)
+	c = wantCondition(t, younger, v1alpha1.ConditionEnforced, no, v1alpha1.ReasonPodsOutdated)
+	if !strings.Contains(c.Message, "delete the pod") {
+		t.Errorf("Enforced says %q", c.Message)
+	}
+
+	change(t, younger, func(p *v1alpha1.SecurityPolicy) { p.Spec.SidecarClassName = ptr.To("missing") })
+	wantCondition(t, younger, v1alpha1.ConditionAccepted, no, v1alpha1.ReasonClassNotFound)
+	wantCondition(t, younger, v1alpha1.ConditionProgrammed, no, v1alpha1.ReasonNotAccepted)
+	if cm, err := configMapOf(t, "trouble", "b-younger"); err != nil || cm.Data[compiled.DocumentKey] == "" {
+		t.Errorf("the last good document is gone: %v", err)
+	}
+	create(t, &v1alpha1.SidecarClass{ObjectMeta: metav1.ObjectMeta{Name: "missing"}})
+	wantCondition(t, younger, v1alpha1.ConditionAccepted, yes, v1alpha1.ReasonAccepted)
+}
+
+func TestAutomaticRollout(t *testing.T) {
+	startOperator(t)
+	newNamespace(t, "rolled", nil)
+	labels := map[string]string{"app": "orders"}
+	deployment := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "rolled", Name: "orders"},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: newPod("", "", "").Spec},
+		},
+	}
+	create(t, deployment)
+	deployment.Status = appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1, ReadyReplicas: 1}
+	if err := shared.Status().Update(t.Context(), deployment); err != nil {
+		t.Fatal(err)
+	}
+	pod := newPod("rolled", "orders-5d-x", "orders")
+	pod.Labels[appsv1.DefaultDeploymentUniqueLabelKey] = "5d"
+	pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "orders-5d", UID: "x", Controller: ptr.To(true)}}
+	create(t, pod)
+	change(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "rolled"}}, func(n *corev1.Namespace) {
+		n.Labels[v1alpha1.InjectionLabel] = v1alpha1.InjectionLabelEnabled
+	})
+	policy := newPolicy("rolled", "orders", "orders")
+	policy.Spec.Rollout = v1alpha1.RolloutAutomatic
+	create(t, policy)
+	eventually(t, "the deployment is restarted", func() error {
+		if err := shared.Get(t.Context(), client.ObjectKeyFromObject(deployment), deployment); err != nil {
+			return err
+		}
+		if deployment.Spec.Template.Annotations[rollout.RestartedAtAnnotation] == "" {
+			return errors.New("its template is unchanged")
+		}
+		return nil
+	})
+	wantEvents(t, "rolled", "Restarted")
+	c := wantCondition(t, policy, v1alpha1.ConditionEnforced, no, v1alpha1.ReasonPodsWithoutSidecar)
+	if !strings.Contains(c.Message, "deployment/orders") {
+		t.Errorf("Enforced says %q", c.Message)
+	}
+}
+
+func TestCertificatesArePutRight(t *testing.T) {
+	startOperator(t)
+	config := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "postern"}}
+	change(t, config, func(c *admissionv1.MutatingWebhookConfiguration) { c.Webhooks[0].ClientConfig.CABundle = nil })
+	eventually(t, "the webhook's CA is back", func() error {
+		if err := shared.Get(t.Context(), client.ObjectKeyFromObject(config), config); err != nil {
+			return err
+		}
+		if len(config.Webhooks[0].ClientConfig.CABundle) == 0 {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: "postern-certs"}}
+	change(t, secret, func(s *corev1.Secret) { delete(s.Data, "tls.crt") })
+	eventually(t, "there is a certificate again", func() error {
+		if err := shared.Get(t.Context(), client.ObjectKeyFromObject(secret), secret); err != nil {
+			return err
+		}
+		if len(secret.Data["tls.crt"]) == 0 {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+}
+
+// TestReportIsForThePodAlone: a report cannot reach a successor of the same name.
+func TestReportIsForThePodAlone(t *testing.T) {
+	newNamespace(t, "successor", nil)
+	pod := newPod("successor", "orders-1", "orders")
+	create(t, pod)
+	patch := []byte(`{"metadata":{"uid":"another"},"status":{"conditions":[{"type":"` + string(deliver.ConditionSidecar) + `","status":"True"}]}}`)
+	err := shared.Status().Patch(t.Context(), pod, client.RawPatch(types.StrategicMergePatchType, patch))
+	if !apierrors.IsConflict(err) && !apierrors.IsInvalid(err) {
+		t.Errorf("the patch is answered with %v", err)
+	}
+}

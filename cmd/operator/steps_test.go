@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	authnv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/render"
+)
+
+// eventually waits until check returns nil.
+func eventually(t *testing.T, what string, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within %s: %v", what, patience, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func ready(port int) error {
+	r, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", port))
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	if r.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %d", r.StatusCode)
+	}
+	return nil
+}
+
+// newNamespace creates a namespace whose pods the webhook sees, and its service account.
+func newNamespace(t *testing.T, name string, labels map[string]string) {
+	t.Helper()
+	create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
+	create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "app"}})
+}
+
+func enabled() map[string]string {
+	return map[string]string{v1alpha1.InjectionLabel: v1alpha1.InjectionLabelEnabled}
+}
+
+func newPolicy(namespace, name, app string) *v1alpha1.SecurityPolicy {
+	return &v1alpha1.SecurityPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.SecurityPolicySpec{
+			Selector: metav1.LabelSelector{MatchLabels: map[string]string{"app": app}},
+			Headers:  &v1alpha1.Headers{Preset: v1alpha1.PresetStrict},
+		},
+	}
+}
+
+func newPod(namespace, name, app string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{"app": app}},
+		Spec: corev1.PodSpec{
+			ServiceAccountName: "app",
+			Containers:         []corev1.Container{{Name: "app", Image: "example.com/app:1", Ports: []corev1.ContainerPort{{ContainerPort: 8080}}}},
+		},
+	}
+}
+
+func create(t *testing.T, object client.Object) {
+	t.Helper()
+	if err := shared.Create(t.Context(), object); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// change reads the object, changes it and writes it, again where somebody else was quicker.
+func change[T client.Object](t *testing.T, object T, edit func(T)) {
+	t.Helper()
+	eventually(t, "the change is written", func() error {
+		if err := shared.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+			return err
+		}
+		edit(object)
+		return shared.Update(t.Context(), object)
+	})
+}
+
+// wantCondition waits for a condition of the policy.
+func wantCondition(t *testing.T, p *v1alpha1.SecurityPolicy, kind string, status metav1.ConditionStatus, reason string) metav1.Condition {
+	t.Helper()
+	var found metav1.Condition
+	eventually(t, fmt.Sprintf("policy %s says %s=%s, %s", p.Name, kind, status, reason), func() error {
+		now := &v1alpha1.SecurityPolicy{}
+		if err := shared.Get(t.Context(), client.ObjectKeyFromObject(p), now); err != nil {
+			return err
+		}
+		c := meta.FindStatusCondition(now.Status.Conditions, kind)
+		if c == nil || c.Status != status || c.Reason != reason || c.ObservedGeneration != now.Generation {
+			return fmt.Errorf("the conditions are %+v", now.Status.Conditions)
+		}
+		found = *c
+		return nil
+	})
+	return found
+}
+
+// tokenOf asks for a token as the kubelet does for a projected volume.
+func tokenOf(t *testing.T, namespace string, pod *corev1.Pod, audience string) string {
+	t.Helper()
+	request := &authnv1.TokenRequest{Spec: authnv1.TokenRequestSpec{Audiences: []string{audience}}}
+	if pod != nil {
+		request.Spec.BoundObjectRef = &authnv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pod.Name, UID: pod.UID}
+	}
+	got, err := shared.http.CoreV1().ServiceAccounts(namespace).CreateToken(t.Context(), "app", request, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Status.Token
+}
+
+// sidecar is what a sidecar knows from its environment.
+type sidecar struct {
+	url  string
+	key  ed25519.PublicKey
+	http *http.Client
+}
+
+// sidecarOf reads the environment that the webhook gave the pod.
+func sidecarOf(t *testing.T, pod *corev1.Pod) sidecar {
+	t.Helper()
+	for _, c := range pod.Spec.InitContainers {
+		if c.Name != render.SidecarName {
+			continue
+		}
+		env := map[string]string{}
+		for _, e := range c.Env {
+			env[e.Name] = e.Value
+		}
+		key, err := base64.StdEncoding.DecodeString(env[compiled.EnvDocumentKey])
+		if err != nil {
+			t.Fatal(err)
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM([]byte(env[compiled.EnvOperatorCA])) {
+			t.Fatal("the sidecar has no CA")
+		}
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+		t.Cleanup(transport.CloseIdleConnections)
+		return sidecar{url: env[compiled.EnvOperatorURL] + compiled.PollPath, key: key, http: &http.Client{Transport: transport}}
+	}
+	t.Fatalf("pod %s has no sidecar", pod.Name)
+	return sidecar{}
+}
+
+// poll posts a report and returns the answer.
+func (s sidecar) poll(ctx context.Context, token, suffix string, report any) (int, []byte, error) {
+	b, err := json.Marshal(report)
+	if err != nil {
+		return 0, nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+suffix, bytes.NewReader(b))
+	if err != nil {
+		return 0, nil, err
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	answer, err := s.http.Do(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	return answer.StatusCode, body, err
+}
+
+// take polls until there is a document that is not the one of the report, and verifies it.
+func (s sidecar) take(t *testing.T, token string, report compiled.Report) (string, *compiled.Policy) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		code, body, err := s.poll(ctx, token, "", report)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code == http.StatusNoContent {
+			continue
+		}
+		if code != http.StatusOK {
+			t.Fatalf("the poll is answered with %d: %s", code, body)
+		}
+		var signed compiled.Signed
+		if err := json.Unmarshal(body, &signed); err != nil {
+			t.Fatal(err)
+		}
+		policy, err := signed.Open(s.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return signed.Hash(), policy
+	}
+}
+
+// configMapOf returns the policy's ConfigMap.
+func configMapOf(t *testing.T, namespace, policy string) (*corev1.ConfigMap, error) {
+	t.Helper()
+	cm := &corev1.ConfigMap{}
+	err := shared.Get(t.Context(), types.NamespacedName{Namespace: namespace, Name: render.ConfigMapName(policy)}, cm)
+	return cm, err
+}
+
+// highest is the highest revision that wantRight saw, by namespace.
+var highest = map[string]int64{}
+
+// publicOf returns the key that verifies documents, from the Secret that the operator filled.
+func publicOf(t *testing.T, secret *corev1.Secret) ed25519.PublicKey {
+	t.Helper()
+	block, _ := pem.Decode(secret.Data["signing.key"])
+	if block == nil {
+		t.Fatal("the signing key is not PEM")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.(ed25519.PrivateKey).Public().(ed25519.PublicKey)
+}
+
+// nameIn returns the name of the policy whose document the answer is.
+func nameIn(t *testing.T, s sidecar, body []byte) string {
+	t.Helper()
+	var signed compiled.Signed
+	if err := json.Unmarshal(body, &signed); err != nil {
+		t.Fatal(err)
+	}
+	policy, err := signed.Open(s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return policy.Name
+}

@@ -1,0 +1,110 @@
+package certs
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"maps"
+	"testing"
+	"time"
+)
+
+var (
+	names = []string{"postern-operator.postern-system.svc"}
+	start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+)
+
+func first(t *testing.T) map[string][]byte {
+	t.Helper()
+	data, changed, err := renew(nil, names, start)
+	if err != nil || !changed {
+		t.Fatalf("changed %t, error %v", changed, err)
+	}
+	return data
+}
+
+// believes reports whether a client that knows these CAs believes what data serves.
+func believes(t *testing.T, ca []byte, data map[string][]byte, now time.Time) bool {
+	t.Helper()
+	pair, err := tls.X509KeyPair(data[keyServing], data[keyServingKey])
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	for _, der := range pair.Certificate[1:] {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		between.AddCert(c)
+	}
+	_, err = pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, DNSName: names[0], CurrentTime: now})
+	return err == nil
+}
+
+func TestRenew(t *testing.T) {
+	tests := map[string]struct {
+		edit        func(map[string][]byte)
+		names       []string
+		now         time.Time
+		wantChanged bool
+		wantSameCA  bool // the first CA of the bundle
+		wantOldCA   bool // a client that knows the old CA alone still believes
+	}{
+		"nothing to do":        {now: start.Add(time.Hour), wantSameCA: true, wantOldCA: true},
+		"serving near its end": {now: start.Add(servingLife - renewServing), wantChanged: true, wantSameCA: true, wantOldCA: true},
+		"another name":         {names: []string{names[0], "other"}, now: start, wantChanged: true, wantSameCA: true, wantOldCA: true},
+		"serving is gone":      {edit: func(d map[string][]byte) { delete(d, keyServing) }, now: start, wantChanged: true, wantSameCA: true, wantOldCA: true},
+		"serving key is another's": {
+			edit: func(d map[string][]byte) { d[keyServingKey] = d[keyCAKey] }, now: start, wantChanged: true, wantSameCA: true, wantOldCA: true,
+		},
+		"CA near its end: bridged": {now: start.Add(caLife - caMargin), wantChanged: true, wantOldCA: true},
+		"CA at its end":            {now: start.Add(caLife), wantChanged: true},
+		"CA key is gone":           {edit: func(d map[string][]byte) { delete(d, keyCAKey) }, now: start, wantChanged: true},
+		"CA is rubbish":            {edit: func(d map[string][]byte) { d[keyCA] = []byte("x") }, now: start, wantChanged: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			old := first(t)
+			in := maps.Clone(old)
+			if tt.edit != nil {
+				tt.edit(in)
+			}
+			if tt.names == nil {
+				tt.names = names
+			}
+			got, changed, err := renew(in, tt.names, tt.now)
+			if err != nil || changed != tt.wantChanged {
+				t.Fatalf("changed %t, error %v", changed, err)
+			}
+			if same := bytes.HasPrefix(got[keyCA], old[keyCA]); same != tt.wantSameCA {
+				t.Errorf("the CA is the same: %t", same)
+			}
+			if !believes(t, got[keyCA], got, tt.now) {
+				t.Error("a client of the new CA does not believe")
+			}
+			if b := believes(t, old[keyCA], got, tt.now); b != tt.wantOldCA {
+				t.Errorf("a client of the old CA believes: %t", b)
+			}
+			if _, again, err := renew(got, tt.names, tt.now); again || err != nil {
+				t.Errorf("renewed twice: %t, %v", again, err)
+			}
+		})
+	}
+}
+
+// TestBridgeOutlastsServing: serving certificates that are issued after the CA was replaced carry the bridge, too.
+func TestBridgeOutlastsServing(t *testing.T) {
+	old := first(t)
+	now := start.Add(caLife - caMargin)
+	bridged, _, err := renew(old, names, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(servingLife)
+	later, changed, err := renew(bridged, names, now)
+	if err != nil || !changed || !believes(t, old[keyCA], later, now) {
+		t.Errorf("changed %t, error %v, or the old CA is not enough", changed, err)
+	}
+}
