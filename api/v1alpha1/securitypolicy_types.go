@@ -69,7 +69,8 @@ type SecurityPolicySpec struct {
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule="self.all(p, self.exists_one(q, q.port == p.port))",message="each port is named once"
 	Ports []Port `json:"ports,omitempty"`
 
 	// UndeclaredPorts says what happens to connections to other ports: Deny closes them, Allow passes them through
@@ -147,7 +148,6 @@ const (
 type Port struct {
 	// Port is a number (1 to 65535) or a container port's name.
 	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:MaxLength=15
 	// +kubebuilder:validation:MaxLength=15
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$`
 	// +kubebuilder:validation:XValidation:rule="type(self) != int || (self >= 1 && self <= 65535)",message="port is a number from 1 to 65535 or the name of a container port"

@@ -1,0 +1,216 @@
+package v1alpha1_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/yaml"
+
+	"github.com/posterndev/postern/controllers/manifest"
+)
+
+// A validation is a manifest's spec that the CRD must accept, or refuse with a message.
+type validation struct {
+	kind, spec string
+	// wantErr is a part of the message; empty where the object is good.
+	wantErr string
+}
+
+const jwt = `jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {inline: "{}"}}]}`
+
+func provider(rest string) string {
+	return `{selector: {}, jwt: {providers: [{name: a, issuer: i, ` + rest + `}]}}`
+}
+
+func limit(rest string) string {
+	return `{selector: {}, ` + jwt + `, rateLimits: [{name: a, ` + rest + `}]}`
+}
+
+func redis(rest string) string { return `{redis: {` + rest + `}}` }
+
+const good = `audiences: [x], algorithms: [RS256], jwks: {inline: "{}"}`
+
+// validations has each rule both ways.
+var validations = map[string]validation{
+	"the least policy":                 {spec: `{selector: {}}`},
+	"no selector":                      {spec: `{}`, wantErr: "Required value"},
+	"default Authenticated with jwt":   {spec: `{selector: {}, ` + jwt + `, authorization: {default: Authenticated}}`},
+	"default Authenticated without":    {spec: `{selector: {}, authorization: {default: Authenticated}}`, wantErr: "no jwt section to authenticate with"},
+	"default Deny without jwt":         {spec: `{selector: {}, authorization: {default: Deny}}`},
+	"rule Authenticated with jwt":      {spec: `{selector: {}, ` + jwt + `, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`},
+	"rule Authenticated without":       {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`, wantErr: "no jwt section to authenticate with"},
+	"keyed by Subject with jwt":        {spec: limit(`limit: 1/second, keyBy: [{type: Subject}]`)},
+	"keyed by Subject without":         {spec: `{selector: {}, rateLimits: [{name: a, limit: 1/second, keyBy: [{type: Subject}]}]}`, wantErr: "keyed by Subject or Claim"},
+	"a port by number":                 {spec: `{selector: {}, ports: [{port: 65535}]}`},
+	"a port by name":                   {spec: `{selector: {}, ports: [{port: http-1}]}`},
+	"port 0":                           {spec: `{selector: {}, ports: [{port: 0}]}`, wantErr: "number from 1 to 65535"},
+	"port 65536":                       {spec: `{selector: {}, ports: [{port: 65536}]}`, wantErr: "number from 1 to 65535"},
+	"a bad port name":                  {spec: `{selector: {}, ports: [{port: Http}]}`, wantErr: "should match"},
+	"a port twice":                     {spec: `{selector: {}, ports: [{port: 80}, {port: 80, protocol: TCP}]}`, wantErr: "each port is named once"},
+	"two ports":                        {spec: `{selector: {}, ports: [{port: 80}, {port: http}]}`},
+	"paths":                            {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{paths: [/, /a, /a/*/b, /a/**, "/**"]}], require: Deny}]}}`},
+	"a relative path":                  {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{paths: [a]}], require: Deny}]}}`, wantErr: "should match"},
+	"two stars in the middle":          {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{paths: [/a/**/b]}], require: Deny}]}}`, wantErr: "should match"},
+	"a star inside a segment":          {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{paths: ["/a*"]}], require: Deny}]}}`, wantErr: "should match"},
+	"a lower-case method":              {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{methods: [get]}], require: Deny}]}}`, wantErr: "should match"},
+	"two issuers":                      {spec: `{selector: {}, jwt: {providers: [{name: a, issuer: i, ` + good + `}, {name: b, issuer: j, ` + good + `}]}}`},
+	"an issuer twice":                  {spec: `{selector: {}, jwt: {providers: [{name: a, issuer: i, ` + good + `}, {name: b, issuer: i, ` + good + `}]}}`, wantErr: "each issuer has one provider"},
+	"a name twice":                     {spec: `{selector: {}, jwt: {providers: [{name: a, issuer: i, ` + good + `}, {name: a, issuer: j, ` + good + `}]}}`, wantErr: "Duplicate value"},
+	"HMAC with a Secret":               {spec: provider(`audiences: [x], algorithms: [HS256], jwks: {secretKeyRef: {name: s, key: k}}`)},
+	"HMAC by URI":                      {spec: provider(`audiences: [x], algorithms: [HS256], jwks: {uri: "https://x/"}`), wantErr: "HS* algorithms need jwks.secretKeyRef"},
+	"HMAC mixed with RSA":              {spec: provider(`audiences: [x], algorithms: [HS256, RS256], jwks: {secretKeyRef: {name: s, key: k}}`), wantErr: "mixes HMAC"},
+	"alg none":                         {spec: provider(`audiences: [x], algorithms: [none], jwks: {inline: "{}"}`), wantErr: "Unsupported value"},
+	"no audience":                      {spec: provider(`algorithms: [RS256], jwks: {inline: "{}"}`), wantErr: "name the audiences"},
+	"claims for audience":              {spec: provider(`algorithms: [RS256], jwks: {inline: "{}"}, requiredClaims: [{claim: client_id, values: [x]}]`)},
+	"keys from nowhere":                {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {}`), wantErr: "exactly one of uri, inline and secretKeyRef"},
+	"keys from two places":             {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {uri: "https://x/", inline: "{}"}`), wantErr: "exactly one of uri, inline and secretKeyRef"},
+	"a refresh of inline keys":         {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {inline: "{}", refreshInterval: 5m}`), wantErr: "go with uri"},
+	"keys by https":                    {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com:8443/keys?x=1", refreshInterval: 5m, maxStale: 1h}`)},
+	"keys by http of this host":        {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {uri: "http://127.0.0.1:8080/keys"}`)},
+	"keys by http":                     {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {uri: "http://id.example.com/keys"}`), wantErr: "https URL without user information"},
+	"http of a lookalike":              {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {uri: "http://localhost.example.com/keys"}`), wantErr: "https URL without user information"},
+	"keys by URL with a password":      {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {uri: "https://u:p@id.example.com/keys"}`), wantErr: "https URL without user information"},
+	"too quick a refresh":              {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {uri: "https://x/", refreshInterval: 1s}`), wantErr: "refreshInterval is from 10s to 24h"},
+	"a Secret's key out of its folder": {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {secretKeyRef: {name: s, key: ..}}`), wantErr: "a Secret has no such key"},
+	"leeway":                           {spec: provider(good + `, leeway: 5m`)},
+	"too long a leeway":                {spec: provider(good + `, leeway: 6m`), wantErr: "leeway is at most 5m"},
+	"a leeway that is no duration":     {spec: provider(good + `, leeway: 1d`), wantErr: "should match"},
+	"token from header and cookie":     {spec: provider(good + `, from: [{header: X-Token}, {cookie: token}]`)},
+	"token from nowhere":               {spec: provider(good + `, from: [{}]`), wantErr: "exactly one of header and cookie"},
+	"token from one place of two":      {spec: provider(good + `, from: [{header: X-Token, cookie: token}]`), wantErr: "exactly one of header and cookie"},
+	"a cookie's prefix":                {spec: provider(good + `, from: [{cookie: token, prefix: "Bearer "}]`), wantErr: "prefix goes with header"},
+	"a claim to a header":              {spec: provider(good + `, claimsToHeaders: [{claim: sub, header: X-Auth-Subject}]`)},
+	"a claim to Host":                  {spec: provider(good + `, claimsToHeaders: [{claim: sub, header: HOST}]`), wantErr: "meaning of its own in HTTP"},
+	"a rate":                           {spec: limit(`limit: 100/15m, burst: 10`)},
+	"a rate in a long period":          {spec: limit(`limit: 100/745h`), wantErr: "at most 744h"},
+	"a rate in the longest period":     {spec: limit(`limit: 100/744h`)},
+	"no rate":                          {spec: limit(`limit: often`), wantErr: "should match"},
+	"keyed by a header":                {spec: limit(`limit: 1/day, keyBy: [{type: Header, name: X-Tenant}]`)},
+	"keyed by a nameless header":       {spec: limit(`limit: 1/day, keyBy: [{type: Header}]`), wantErr: "name goes with the types Claim and Header"},
+	"keyed by a named address":         {spec: limit(`limit: 1/day, keyBy: [{type: ClientAddress, name: x}]`), wantErr: "name goes with the types Claim and Header"},
+	"a header set":                     {spec: `{selector: {}, headers: {preset: API, set: [{name: X-Team, value: orders}]}}`},
+	"a header that HTTP governs":       {spec: `{selector: {}, headers: {set: [{name: Transfer-Encoding, value: x}]}}`, wantErr: "governs it"},
+	"a header that CORS governs":       {spec: `{selector: {}, headers: {set: [{name: Access-Control-Allow-Origin, value: "*"}]}}`, wantErr: "governs it"},
+	"a header with a line break":       {spec: `{selector: {}, headers: {set: [{name: X-A, value: "a\r\nb"}]}}`, wantErr: "should match"},
+	"an origin":                        {spec: `{selector: {}, cors: {allowOrigins: ["https://app.example.com:8443"], allowCredentials: true, maxAge: 24h}}`},
+	"any origin":                       {spec: `{selector: {}, cors: {allowOrigins: ["*"]}}`},
+	"any origin with credentials":      {spec: `{selector: {}, cors: {allowOrigins: ["*"], allowCredentials: true}}`, wantErr: "any site could act as the user"},
+	"any origin and another":           {spec: `{selector: {}, cors: {allowOrigins: ["*", "https://a"]}}`, wantErr: "name it alone"},
+	"the null origin":                  {spec: `{selector: {}, cors: {allowOrigins: ["null"]}}`, wantErr: "should match"},
+	"an origin with a path":            {spec: `{selector: {}, cors: {allowOrigins: ["https://a/"]}}`, wantErr: "should match"},
+	"too long a maxAge":                {spec: `{selector: {}, cors: {allowOrigins: ["https://a"], maxAge: 25h}}`, wantErr: "maxAge is at most 24h"},
+	"compression":                      {spec: `{selector: {}, compression: {minSize: 1KiB, types: [application/json, text/*]}}`},
+	"compression of everything":        {spec: `{selector: {}, compression: {types: ["*/*"]}}`, wantErr: "should match"},
+
+	"the least class":                {kind: "SidecarClass", spec: `{}`},
+	"trusted proxies":                {kind: "SidecarClass", spec: `{trustedProxies: [10.0.0.0/8, "2001:db8::/32"]}`},
+	"a proxy that is no CIDR":        {kind: "SidecarClass", spec: `{trustedProxies: [10.0.0.1]}`, wantErr: "trustedProxies are CIDRs"},
+	"redis":                          {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], timeout: 100ms`)},
+	"redis with two addresses":       {kind: "SidecarClass", spec: redis(`addresses: ["r:6379", "s:6379"]`), wantErr: "mode Standalone has one address"},
+	"redis without a port":           {kind: "SidecarClass", spec: redis(`addresses: [r]`), wantErr: "should match"},
+	"sentinel":                       {kind: "SidecarClass", spec: redis(`mode: Sentinel, masterName: m, addresses: ["r:26379", "s:26379"], sentinelPasswordRef: {name: s, key: k}`)},
+	"sentinel without a master":      {kind: "SidecarClass", spec: redis(`mode: Sentinel, addresses: ["r:26379"]`), wantErr: "masterName goes with mode Sentinel"},
+	"a master without sentinel":      {kind: "SidecarClass", spec: redis(`masterName: m, addresses: ["r:6379"]`), wantErr: "masterName goes with mode Sentinel"},
+	"sentinel's password without it": {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], sentinelPasswordRef: {name: s, key: k}`), wantErr: "sentinelPasswordRef goes with mode Sentinel"},
+	"cluster":                        {kind: "SidecarClass", spec: redis(`mode: Cluster, addresses: ["r:6379", "s:6379"]`)},
+	"cluster with a database":        {kind: "SidecarClass", spec: redis(`mode: Cluster, database: 1, addresses: ["r:6379"]`), wantErr: "database 0 alone"},
+	"too long a timeout":             {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], timeout: 10s`), wantErr: "timeout is from 5ms to 5s"},
+}
+
+func (v validation) manifest(i int) string {
+	if v.kind == "SidecarClass" {
+		return fmt.Sprintf("{apiVersion: postern.dev/v1alpha1, kind: SidecarClass, metadata: {name: case-%d}, spec: %s}", i, v.spec)
+	}
+	return fmt.Sprintf("{apiVersion: postern.dev/v1alpha1, kind: SecurityPolicy, metadata: {name: case-%d, namespace: default}, spec: %s}", i, v.spec)
+}
+
+func (v validation) judge(t *testing.T, err error) {
+	t.Helper()
+	switch {
+	case v.wantErr == "" && err != nil:
+		t.Errorf("refused: %v", err)
+	case v.wantErr != "" && err == nil:
+		t.Errorf("accepted; want a refusal with %q", v.wantErr)
+	case v.wantErr != "" && !strings.Contains(err.Error(), v.wantErr):
+		t.Errorf("refused with %v; want %q", err, v.wantErr)
+	}
+}
+
+// TestValidationOffline judges with the CRDs' schemas and rules alone, as postern lint does.
+func TestValidationOffline(t *testing.T) {
+	for name, v := range validations {
+		t.Run(name, func(t *testing.T) {
+			_, findings, err := manifest.Read(t.Context(), []byte(v.manifest(0)))
+			for _, f := range findings {
+				err = errors.Join(err, errors.New(f.Message))
+			}
+			v.judge(t, err)
+		})
+	}
+}
+
+// TestValidation asks a real API server the same.
+func TestValidation(t *testing.T) {
+	c := apiServer(t)
+	for i, name := range slices.Sorted(maps.Keys(validations)) {
+		v := validations[name]
+		t.Run(name, func(t *testing.T) {
+			object := &unstructured.Unstructured{}
+			if err := yaml.Unmarshal([]byte(v.manifest(i)), &object.Object); err != nil {
+				t.Fatal(err)
+			}
+			err := c.Create(t.Context(), object)
+			if err != nil && !apierrors.IsInvalid(err) {
+				t.Fatal(err)
+			}
+			v.judge(t, err)
+		})
+	}
+}
+
+// TestUnknownFieldsAreRefused by an API server that is asked to, as kubectl does by default.
+func TestUnknownFieldsAreRefused(t *testing.T) {
+	c := client.WithFieldValidation(apiServer(t), "Strict")
+	object := &unstructured.Unstructured{}
+	text := validation{spec: `{selector: {}, rateLimit: []}`}.manifest(0)
+	if err := yaml.Unmarshal([]byte(text), &object.Object); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Create(t.Context(), object); err == nil || !strings.Contains(err.Error(), `unknown field "spec.rateLimit"`) {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func apiServer(t *testing.T) client.Client {
+	t.Helper()
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		t.Fatal("KUBEBUILDER_ASSETS is not set: run make test, or eval \"$(hack/cluster/env.sh)\"")
+	}
+	env := &envtest.Environment{CRDDirectoryPaths: []string{"../../config/crd/bases"}, ErrorIfCRDPathMissing: true}
+	log.SetLogger(logr.Discard())
+	config, err := env.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := env.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := client.New(config, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
