@@ -29,13 +29,13 @@ const (
 // Linger is for how long an ended session of our own is still known to have expired.
 const Linger = 10 * time.Minute
 
-// coalesceShare is the part of an idle timeout that may be lost by coalescing.
-const coalesceShare = 20
+// CoalesceShare: one in so many parts of an idle timeout may be lost by coalescing.
+const CoalesceShare = 20
 
 // Coalesce cuts an interval in which touches are coalesced to a twentieth of the idle timeout, so that a session in use
 // never ends by more than that too early.
 func Coalesce(interval, idleTimeout time.Duration) time.Duration {
-	return min(interval, idleTimeout/coalesceShare)
+	return min(interval, idleTimeout/CoalesceShare)
 }
 
 // WhenFull is what happens at the cap.
@@ -106,6 +106,8 @@ func (n New) Check() error {
 		return fmt.Errorf("%w: the issuer is longer than %d bytes or not UTF-8", ErrInvalid, maxIssuer)
 	case !n.Refresh.IsZero() && n.Refresh.ID != n.ID:
 		return fmt.Errorf("%w: the refresh token is of another session", ErrInvalid)
+	case len(n.Device.UserAgent) > maxUserAgent || len(n.Device.Browser) > maxName || len(n.Device.OS) > maxName:
+		return fmt.Errorf("%w: the device is not of NewDevice", ErrInvalid)
 	case len(n.Claims) > MaxClaims:
 		return fmt.Errorf("%w: the claims are longer than %d bytes", ErrInvalid, MaxClaims)
 	case len(n.Claims) > 0 && (!json.Valid(n.Claims) || bytes.TrimLeft(n.Claims, " \t\r\n")[0] != '{'):

@@ -97,7 +97,6 @@ func (s *Store) Admit(_ context.Context, n session.New, coalesce time.Duration) 
 			e.forget = now.Add(n.AbsoluteTimeout)
 			return session.Session{}, nil, session.ErrEnded
 		}
-		s.remove(e)
 	}
 	return s.create(n, now)
 }
@@ -113,6 +112,9 @@ func (s *Store) create(n session.New, now time.Time) (session.Session, []string,
 			s.finish(e, now)
 			evicted = append(evicted, e.ID)
 		}
+	}
+	if old := s.sessions[n.ID]; old != nil { // it has ended; forgotten only now, for a login that is rejected brings nothing back
+		s.remove(old)
 	}
 	if s.full(now) {
 		return session.Session{}, evicted, session.ErrNoRoom

@@ -1,0 +1,82 @@
+-- What every script of this package begins with. Times are whole microseconds, below 2^53: doubles are exact.
+-- KEYS[1] is the session's or the owner's key. ARGV[1] is what the keys of sessions begin with; all share one hash tag.
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+local prefix = ARGV[1]
+
+-- int writes a number with all its digits.
+local function int(n) return string.format('%.0f', n) end
+
+local function expire(key, micros) redis.call('PEXPIRE', key, int(math.ceil(micros / 1000))) end
+
+-- load returns a session's fields, or nil.
+local function load(id)
+  local flat = redis.call('HGETALL', prefix .. id)
+  if #flat == 0 then return nil end
+  local s = {}
+  for i = 1, #flat, 2 do s[flat[i]] = flat[i + 1] end
+  if tonumber(s.forget) <= now then return nil end
+  return s
+end
+
+-- keep lets a session be forgotten in micros.
+local function keep(id, micros)
+  redis.call('HSET', prefix .. id, 'forget', int(now + micros))
+  expire(prefix .. id, micros)
+end
+
+-- ended returns when a session ended, or nil while it goes on.
+local function ended(s)
+  local at = tonumber(s.ended or s.expires)
+  if at <= now then return at end
+  return nil
+end
+
+-- slide records that the session is seen now.
+local function slide(id, s)
+  s.seen = int(now)
+  s.expires = int(math.min(now + tonumber(s.idle), tonumber(s.absolute)))
+  redis.call('HSET', prefix .. id, 'seen', s.seen, 'expires', s.expires)
+  keep(id, tonumber(s.expires) - now + tonumber(s.linger))
+end
+
+-- touch slides unless the session was seen less than micros ago, cut to the session's own share.
+local function touch(id, s, micros, share)
+  if now - tonumber(s.seen) >= math.min(micros, math.floor(tonumber(s.idle) / share)) then slide(id, s) end
+end
+
+-- finish ends a session. One of an outside issuer is remembered, or the next request would begin it anew.
+local function finish(id, s)
+  redis.call('ZREM', s.owner, id)
+  if s.external ~= '1' then
+    redis.call('DEL', prefix .. id)
+    return
+  end
+  redis.call('HSET', prefix .. id, 'ended', int(now))
+  redis.call('HDEL', prefix .. id, 'claims', 'userAgent', 'agent', 'browser', 'os', 'address')
+  keep(id, tonumber(s.linger))
+end
+
+-- live returns the owner's sessions that have not ended, the oldest first, as {id, fields}; it forgets the others.
+local function live(owner)
+  local found = {}
+  for _, id in ipairs(redis.call('ZRANGE', owner, 0, -1)) do
+    local s = load(id)
+    if s and not ended(s) then
+      found[#found + 1] = {id, s}
+    else
+      redis.call('ZREM', owner, id)
+    end
+  end
+  return found
+end
+
+-- flat returns a session's fields for the caller.
+local function flat(id, s)
+  local reply = {'id', id}
+  for name, value in pairs(s) do
+    reply[#reply + 1] = name
+    reply[#reply + 1] = value
+  end
+  return reply
+end
