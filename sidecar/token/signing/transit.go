@@ -1,0 +1,109 @@
+package signing
+
+import (
+	"cmp"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// PublicVersion is one version of a Transit key.
+type PublicVersion struct {
+	// Number is Vault's, from 1.
+	Number int
+	Public crypto.PublicKey
+	// Created is Vault's creation_time.
+	Created time.Time
+}
+
+// Transit is Vault's secrets engine of that name. It is safe for concurrent use.
+type Transit interface {
+	// Sign returns the JWS signature of input by one version of the key (marshaling_algorithm=jws, decoded), with the hash
+	// SHA-256 and, for RSA, the signature algorithm that a names: pkcs1v15 for RS256, pss with a salt as long as the hash
+	// for PS256.
+	Sign(ctx context.Context, key string, version int, a Algorithm, input []byte) ([]byte, error)
+	// PublicKeys returns the versions that may still sign.
+	PublicKeys(ctx context.Context, key string) ([]PublicVersion, error)
+}
+
+// TransitKey is a Source whose private keys never leave Vault.
+type TransitKey struct {
+	Transit   Transit
+	Key       string
+	Algorithm Algorithm
+}
+
+// Versions implements Source. The newest versions are taken, up to a bound.
+func (k TransitKey) Versions(ctx context.Context) ([]Version, error) {
+	keys, err := k.Transit.PublicKeys(ctx, k.Key)
+	if err != nil {
+		return nil, fmt.Errorf("reading Transit key %q: %w", k.Key, err)
+	}
+	keys = slices.Clone(keys)
+	slices.SortFunc(keys, func(a, b PublicVersion) int { return cmp.Compare(a.Number, b.Number) })
+	keys = keys[max(0, len(keys)-maxVersions):]
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("reading Transit key %q: it has no version", k.Key)
+	}
+	versions := make([]Version, 0, len(keys))
+	for _, key := range keys {
+		if err := checkPublic(key.Public, k.Algorithm); err != nil {
+			return nil, fmt.Errorf("reading Transit key %q: version %d: %w", k.Key, key.Number, err)
+		}
+		id, err := thumbprint(key.Public)
+		if err != nil {
+			return nil, fmt.Errorf("reading Transit key %q: version %d: %w", k.Key, key.Number, err)
+		}
+		versions = append(versions, Version{
+			Signer: &transitSigner{key: k, version: key.Number, id: id}, Public: key.Public, Created: key.Created,
+		})
+	}
+	return versions, nil
+}
+
+// checkPublic refuses keys that are weak or of another type than the algorithm's.
+func checkPublic(key crypto.PublicKey, a Algorithm) error {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		if (a == RS256 || a == PS256) && k.N.BitLen() >= minModulus && k.N.BitLen() <= maxModulus {
+			return nil
+		}
+	case *ecdsa.PublicKey:
+		if a == ES256 && k.Curve == elliptic.P256() {
+			return nil
+		}
+	case ed25519.PublicKey:
+		if a == EdDSA {
+			return nil
+		}
+	}
+	if a == HS256 {
+		return errors.New("HS256 does not work with Transit: nobody could verify without asking Vault; choose ES256")
+	}
+	return fmt.Errorf("the key is not one for %s (%s)", a, wanted(a))
+}
+
+type transitSigner struct {
+	key     TransitKey
+	version int
+	id      string
+}
+
+func (s *transitSigner) Algorithm() Algorithm { return s.key.Algorithm }
+func (s *transitSigner) KeyID() string        { return s.id }
+
+// Sign implements Signer, with one round trip to Vault.
+func (s *transitSigner) Sign(ctx context.Context, input []byte) ([]byte, error) {
+	sig, err := s.key.Transit.Sign(ctx, s.key.Key, s.version, s.key.Algorithm, input)
+	if err != nil {
+		return nil, fmt.Errorf("signing with Transit key %q: %w", s.key.Key, err)
+	}
+	return sig, nil
+}
