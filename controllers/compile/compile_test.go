@@ -1,0 +1,221 @@
+package compile_test
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func read[T any](t *testing.T, path string) *T {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := new(T)
+	if err := yaml.UnmarshalStrict(b, v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// TestGolden compiles each testdata/NAME.yaml under the sample class into NAME.json.
+func TestGolden(t *testing.T) {
+	class := read[v1alpha1.SidecarClass](t, "../../config/samples/sidecarclass.yaml")
+	policies, err := filepath.Glob("testdata/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range append(policies, "../../config/samples/securitypolicy.yaml") {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			p, findings := compile.Compile(read[v1alpha1.SecurityPolicy](t, path), class)
+			if len(findings) > 0 {
+				t.Fatalf("findings: %v", findings)
+			}
+			p.Revision = 1
+			got, err := compiled.Encode(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata", strings.TrimSuffix(filepath.Base(path), ".yaml")+".json")
+			if *update {
+				if err := os.WriteFile(golden, append(got, '\n'), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(strings.TrimSpace(string(want)), string(got)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if _, err := compiled.Decode(got); err != nil {
+				t.Errorf("a sidecar would refuse the document: %v", err)
+			}
+		})
+	}
+}
+
+func TestFindings(t *testing.T) {
+	tests := map[string]struct {
+		spec string
+		// class is a SidecarClass's spec.
+		class        string
+		wantField    string
+		wantMessage  string
+		wantSeverity compile.Severity
+	}{
+		"inline keys that are no JSON": {
+			spec:      `jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {inline: "not JSON"}}]}`,
+			wantField: "spec.jwt.providers[0].jwks.inline", wantMessage: "not JSON", wantSeverity: compile.Error,
+		},
+		"a rate that is none": {
+			spec:      `rateLimits: [{name: a, limit: 1/fortnight}]`,
+			wantField: "spec.rateLimits[0].limit", wantMessage: "fortnight", wantSeverity: compile.Error,
+		},
+		"a duration that is none": {
+			spec:      `cors: {allowOrigins: ["https://a"], maxAge: 1d}`,
+			wantField: "spec.cors.maxAge", wantMessage: "1d", wantSeverity: compile.Error,
+		},
+		"a size that is none": {
+			spec:      `compression: {minSize: 1KB}`,
+			wantField: "spec.compression.minSize", wantMessage: "1KB", wantSeverity: compile.Error,
+		},
+		"the sidecar's own port": {
+			spec:      `ports: [{port: 15990}]`,
+			wantField: "spec.ports[0].port", wantMessage: "sidecar's own", wantSeverity: compile.Error,
+		},
+		"a port twice": {
+			spec:      `ports: [{port: 80}, {port: 80}]`,
+			wantField: "spec.ports[1].port", wantMessage: "named twice", wantSeverity: compile.Error,
+		},
+		"authentication by nobody": {
+			spec:      `authorization: {default: Authenticated}`,
+			wantField: "spec.authorization.default", wantMessage: "jwt section", wantSeverity: compile.Error,
+		},
+		"a class's timeout that is none": {
+			class:     `redis: {addresses: ["r:6379"], timeout: soon}`,
+			wantField: "sidecarClass.spec.redis.timeout", wantMessage: "soon", wantSeverity: compile.Error,
+		},
+		"no audience": {
+			spec:      `jwt: {providers: [{name: a, issuer: i, algorithms: [RS256], jwks: {inline: "{}"}, requiredClaims: [{claim: client_id}]}]}`,
+			wantField: "spec.jwt.providers[0].audiences", wantMessage: "made for another app", wantSeverity: compile.Warning,
+		},
+		"a rule behind one for everything": {
+			spec:      `authorization: {rules: [{name: all, match: [{paths: ["/**"]}], require: Anonymous}, {name: admin, match: [{paths: [/admin]}], require: Deny}]}`,
+			wantField: "spec.authorization.rules[1]", wantMessage: `rule "all" before it`, wantSeverity: compile.Warning,
+		},
+		"a rule behind its double": {
+			spec:      `authorization: {rules: [{name: a, match: [{paths: [/a, /b]}], require: Anonymous}, {name: b, match: [{paths: [/b]}], require: Deny}]}`,
+			wantField: "spec.authorization.rules[1]", wantMessage: `rule "a" before it`, wantSeverity: compile.Warning,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			policy, class := &v1alpha1.SecurityPolicy{}, &v1alpha1.SidecarClass{}
+			for text, into := range map[string]any{tt.spec: &policy.Spec, tt.class: &class.Spec} {
+				if err := yaml.UnmarshalStrict([]byte(text), into); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p, findings := compile.Compile(policy, class)
+			if len(findings) != 1 {
+				t.Fatalf("findings: %v", findings)
+			}
+			f := findings[0]
+			if f.Field != tt.wantField || f.Severity != tt.wantSeverity || !strings.Contains(f.Message, tt.wantMessage) {
+				t.Errorf("finding = %+v", f)
+			}
+			if (p == nil) != (tt.wantSeverity == compile.Error) {
+				t.Errorf("document = %v", p)
+			}
+		})
+	}
+}
+
+func policy(name string, age time.Duration, selector map[string]string) v1alpha1.SecurityPolicy {
+	return v1alpha1.SecurityPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.NewTime(time.Unix(1e9, 0).Add(-age))},
+		Spec:       v1alpha1.SecurityPolicySpec{Selector: metav1.LabelSelector{MatchLabels: selector}},
+	}
+}
+
+func TestSelect(t *testing.T) {
+	broken := policy("broken", 9*time.Hour, nil)
+	broken.Spec.Selector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}
+	orders := map[string]string{"app": "orders"}
+	tests := map[string]struct {
+		policies []v1alpha1.SecurityPolicy
+		want     string
+	}{
+		"none":                               {nil, ""},
+		"one that does not match":            {[]v1alpha1.SecurityPolicy{policy("carts", 0, map[string]string{"app": "carts"})}, ""},
+		"the empty selector":                 {[]v1alpha1.SecurityPolicy{policy("all", 0, nil)}, "all"},
+		"the older of two":                   {[]v1alpha1.SecurityPolicy{policy("young", 0, orders), policy("old", time.Hour, nil)}, "old"},
+		"the lesser name of two of an age":   {[]v1alpha1.SecurityPolicy{policy("b", 0, orders), policy("a", 0, orders)}, "a"},
+		"a broken selector lets no pod slip": {[]v1alpha1.SecurityPolicy{policy("young", 0, orders), broken}, "broken"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := ""
+			if p := compile.Select(tt.policies, orders); p != nil {
+				got = p.Name
+			}
+			if got != tt.want {
+				t.Errorf("selected %q; want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestResolveClass(t *testing.T) {
+	class := func(name string, age time.Duration, isDefault string) v1alpha1.SidecarClass {
+		return v1alpha1.SidecarClass{ObjectMeta: metav1.ObjectMeta{
+			Name: name, CreationTimestamp: metav1.NewTime(time.Unix(1e9, 0).Add(-age)),
+			Annotations: map[string]string{v1alpha1.DefaultClassAnnotation: isDefault},
+		}}
+	}
+	classes := []v1alpha1.SidecarClass{class("plain", 0, "false"), class("old", time.Hour, "true"), class("new", 0, "true")}
+	plain, absent := "plain", "absent"
+	tests := map[string]struct {
+		named   *string
+		classes []v1alpha1.SidecarClass
+		want    string
+	}{
+		"named":                {&plain, classes, "plain"},
+		"the newest default":   {nil, classes, "new"},
+		"named and absent":     {&absent, classes, ""},
+		"no default among all": {nil, classes[:1], ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := policy("p", 0, nil)
+			p.Spec.SidecarClassName = tt.named
+			got, err := compile.ResolveClass(&p, tt.classes)
+			if tt.want == "" {
+				if !errors.Is(err, compile.ErrClassNotFound) {
+					t.Errorf("error = %v", err)
+				}
+				return
+			}
+			if err != nil || got.Name != tt.want {
+				t.Errorf("got %v, %v; want %s", got, err, tt.want)
+			}
+		})
+	}
+}
