@@ -35,7 +35,7 @@ type Config struct {
 	// OnlyPort is the port of the one listener that stands for the app, whatever ports the policy names (postern run); 0 in
 	// a pod.
 	OnlyPort uint16
-	Logger  *slog.Logger
+	Logger   *slog.Logger
 }
 
 // Build returns the snapshot of a document. An error says what in the document cannot be run here; whatever the snapshot
