@@ -34,6 +34,9 @@ type Info struct {
 	AuthnErr *httperr.Error
 	// LimitsTaken says that the request's rate limits have been counted.
 	LimitsTaken bool
+	// AppFields are the fields reserved for the sidecar (Postern-*) of the app's final answer, by canonical name. The
+	// upstream stage takes them out of the answer, so that none ever reaches a client; nil for none.
+	AppFields http.Header
 	// Sensitive says that the answer carries credentials, so that it is not compressed (BREACH).
 	Sensitive bool
 	// Decisions are the refusals, enforced or not, in order.

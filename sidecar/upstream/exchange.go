@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+
+	"github.com/posterndev/postern/sidecar/request"
 )
 
 // reserved begins the names of response fields that are the sidecar's alone to send.
@@ -123,7 +125,7 @@ func keepError(_ http.ResponseWriter, r *http.Request, err error) {
 // also takes a 101 without any Upgrade to a request without any.
 func receive(res *http.Response) error {
 	x := exchangeOf(res.Request)
-	removeReserved(res.Header)
+	request.From(res.Request).AppFields = removeReserved(res.Header)
 	removeReserved(res.Trailer)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		if res.Request.Header.Get("Upgrade") == "" || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket") {
@@ -137,12 +139,21 @@ func receive(res *http.Response) error {
 	return nil
 }
 
-func removeReserved(h http.Header) {
-	for name := range h {
-		if len(name) >= len(reserved) && strings.EqualFold(name[:len(reserved)], reserved) {
-			delete(h, name)
+// removeReserved takes the sidecar's own fields out of h and returns them; nil for none.
+func removeReserved(h http.Header) http.Header {
+	var removed http.Header
+	for name, values := range h {
+		if len(name) < len(reserved) || !strings.EqualFold(name[:len(reserved)], reserved) {
+			continue
 		}
+		delete(h, name)
+		if removed == nil {
+			removed = http.Header{}
+		}
+		canonical := http.CanonicalHeaderKey(name)
+		removed[canonical] = append(removed[canonical], values...)
 	}
+	return removed
 }
 
 // gone reports whether the client's context ended because the client went.

@@ -149,6 +149,28 @@ func TestAnswerHeader(t *testing.T) {
 	}
 }
 
+// TestReservedFieldsAreHandedOver: what the app says to the sidecar is in the request's record, and not in the answer.
+func TestReservedFieldsAreHandedOver(t *testing.T) {
+	app := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Postern-Early", "no")
+		w.WriteHeader(http.StatusEarlyHints)
+		w.Header().Del("Postern-Early")
+		w.Header()["postern-subject"] = []string{"user-42"}
+		w.Header().Add("Postern-Subject", "user-43")
+	}))
+	info := &request.Info{}
+	d := open(t, app, nil, func(next stage.Handler) stage.Handler {
+		return stage.Func(func(w http.ResponseWriter, r *http.Request) error { return next.ServeHTTP(w, request.With(r, info)) })
+	})
+	res, _ := do(t, client(t, 1), request1(t, "GET", "http://"+d.addr+"/", nil))
+	if got := len(info.AppFields["Postern-Subject"]); got != 2 || len(info.AppFields) != 1 {
+		t.Errorf("the record has %v", info.AppFields)
+	}
+	if _, ok := res.Header["Postern-Subject"]; ok {
+		t.Error("the client got Postern-Subject")
+	}
+}
+
 func TestTargetIsChosenByLocalAddress(t *testing.T) {
 	app := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "found") }))
 	local := netip.MustParseAddrPort("10.0.0.5:8080")
