@@ -171,7 +171,9 @@ func testWake(t *testing.T, c client.Client) {
 	if s := sidecarOf(t, pod); s.RestartPolicy == nil || *s.RestartPolicy != corev1.ContainerRestartPolicyAlways {
 		t.Errorf("the sidecar is not native: %+v", s)
 	}
-	t.Logf("MOUNTS %+v", sidecarOf(t, pod).VolumeMounts)
+	if mounts := sidecarOf(t, pod).VolumeMounts; len(mounts) != 2 {
+		t.Errorf("the sidecar has more than its document and token: %+v", mounts)
+	}
 	if pod.Annotations[render.PolicyAnnotation] != "orders" {
 		t.Errorf("annotations are %v", pod.Annotations)
 	}
