@@ -35,6 +35,6 @@ type Cursor struct {
 type Sink interface {
 	// Apply adds entries; all changes up to the cursor have been handed over.
 	Apply(c Cursor, entries []Entry)
-	// Fresh says that at the time at the store held nothing that was not handed over.
-	Fresh(at time.Time)
+	// Fresh says that at the time at the store held nothing that was not handed over. An error ends the following with it.
+	Fresh(ctx context.Context, at time.Time) error
 }

@@ -1,0 +1,71 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// errRoom ends following so that everything is loaded again, now that there may be room for it.
+var errRoom = errors.New("there may be room for all revocations again")
+
+// run loads and follows until ctx ends.
+func (x *Index) run(ctx context.Context) {
+	pause, loaded := retryFirst, false
+	for ctx.Err() == nil {
+		began := x.config.Now()
+		err := x.step(ctx, loaded)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			loaded = true
+			continue
+		case errors.Is(err, ErrGap), errors.Is(err, errRoom):
+			x.config.Log.Info("loading all revocations again", "reason", err)
+			loaded = false
+		default:
+			x.config.Log.Warn("revocations cannot be followed and are tried again", "error", err)
+		}
+		if x.config.Now().Sub(began) > retryMost { // it worked for a while
+			pause = retryFirst
+		}
+		x.sleep(ctx, pause)
+		pause = min(2*pause, retryMost)
+	}
+}
+
+// step loads the content, or follows what comes after it; a load that worked gives no error.
+func (x *Index) step(ctx context.Context, loaded bool) error {
+	if loaded {
+		return x.config.Feed.Follow(ctx, *x.cursor.Load(), x.config.MaxStaleness, x)
+	}
+	began := x.config.Now()
+	x.table.begin()
+	cursor, err := x.config.Feed.Load(ctx, func(entries []Entry) { x.table.add(entries, x.config.Now()) })
+	x.config.Metrics.loaded(err)
+	if err != nil {
+		return err
+	}
+	x.table.complete()
+	x.counted = began
+	x.Apply(cursor, nil)
+	x.fresh.Store(max(0, int64(began.Sub(x.start))))
+	select {
+	case <-x.ready:
+	default:
+		close(x.ready)
+		x.config.Log.Info("revocations are loaded", "position", cursor.Position.String())
+	}
+	return nil
+}
+
+func (x *Index) sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d/2 + rand.N(d))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

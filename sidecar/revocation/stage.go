@@ -1,0 +1,123 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/httperr"
+	"github.com/posterndev/postern/sidecar/request"
+	"github.com/posterndev/postern/sidecar/stage"
+)
+
+// stageName is how decisions name this package, and retryAfter is for how long a client waits for the index, in seconds.
+const (
+	stageName  = "revocation"
+	retryAfter = "1"
+)
+
+// OnFailure is what happens to tokens while the index is too old, or the store that it needs does not answer.
+type OnFailure string
+
+// Deny answers 503 where an identity is needed. Allow takes what the index last knew.
+const (
+	Deny  OnFailure = "Deny"
+	Allow OnFailure = "Allow"
+)
+
+// Checker is an Index.
+type Checker interface {
+	Revoked(ctx context.Context, q *Query) (bool, error)
+	Age() time.Duration
+}
+
+// Config is what the stage needs.
+type Config struct {
+	Index Checker
+	// OnFailure holds where the index is older than MaxStaleness; DefaultMaxStaleness if 0. What the index knows to be revoked
+	// is refused at any age.
+	OnFailure    OnFailure
+	MaxStaleness time.Duration
+	// Shadow decides and records, and lets pass.
+	Shadow bool
+	// Realm is the realm of WWW-Authenticate; empty for "postern".
+	Realm string
+	// Withdraw takes identity headers and tokens out of a request whose token is revoked, so that no app trusts them.
+	Withdraw func(http.Header)
+}
+
+type checker struct {
+	Config
+	realm string
+}
+
+// New returns the stage; it stands behind authn and before authz. A revoked token gives no identity: AuthnErr is then 401
+// token-revoked, or 503 revocation-unavailable where it is not known and OnFailure is Deny, so that authorization refuses
+// the request on routes that need an identity, and on no others. Anyone may call next.
+func New(c Config) (stage.Stage, error) {
+	if c.Index == nil || c.Withdraw == nil {
+		return nil, errors.New("building revocation: an index and what withdraws a token are needed")
+	}
+	if c.OnFailure != Deny && c.OnFailure != Allow {
+		return nil, fmt.Errorf("building revocation: onFailure %q is not %s or %s", c.OnFailure, Deny, Allow)
+	}
+	if c.MaxStaleness < 0 {
+		return nil, fmt.Errorf("building revocation: maxStaleness %s is negative", c.MaxStaleness)
+	}
+	if c.MaxStaleness == 0 {
+		c.MaxStaleness = DefaultMaxStaleness
+	}
+	realm, err := httperr.QuoteRealm(c.Realm)
+	if err != nil {
+		return nil, fmt.Errorf("building revocation: %w", err)
+	}
+	checker := checker{Config: c, realm: realm}
+	return func(next stage.Handler) stage.Handler {
+		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
+			checker.check(r, request.From(r))
+			return next.ServeHTTP(w, r)
+		})
+	}, nil
+}
+
+// check takes the identity away from a request whose token is revoked.
+func (c checker) check(r *http.Request, info *request.Info) {
+	if info.Identity == nil {
+		return
+	}
+	refusal := c.judge(r.Context(), info)
+	if refusal == nil {
+		return
+	}
+	if c.Shadow || info.Shadow {
+		_ = info.Refuse(request.Rule{Stage: stageName, Shadow: c.Shadow}, refusal)
+		return
+	}
+	info.Identity, info.AuthnErr = nil, refusal // authorization decides whether it refuses the request, and records it
+	c.Withdraw(r.Header)
+}
+
+// judge returns why the identity does not count, or nil.
+func (c checker) judge(ctx context.Context, info *request.Info) *httperr.Error {
+	q := QueryOf(info.Identity)
+	revoked, err := c.Index.Revoked(ctx, &q)
+	if revoked {
+		return httperr.InvalidToken("token-revoked", c.realm, "The token was revoked")
+	}
+	if c.OnFailure == Allow {
+		return nil
+	}
+	if age := c.Index.Age(); err == nil && age > c.MaxStaleness {
+		err = fmt.Errorf("the revocation index is %s old", age)
+	}
+	if err == nil {
+		return nil
+	}
+	e := &httperr.Error{
+		Status: http.StatusServiceUnavailable, Code: "revocation-unavailable",
+		Detail: "It cannot be checked at the moment whether the token was revoked. Try again shortly.", Cause: err,
+	}
+	return e.With("Retry-After", retryAfter)
+}
