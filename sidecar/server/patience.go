@@ -17,25 +17,26 @@ const (
 )
 
 // patient ends exchanges that stall: a client that sends no byte of its body, or takes none of the answer, for
-// stallTimeout. The body of an HTTP/2 request is left alone, since a gRPC stream may be silent for long; there the
+// the stall time. The body of an HTTP/2 request is left alone, since a gRPC stream may be silent for long; there the
 // connection is pinged.
-func patient(next http.Handler) http.Handler {
+func patient(stall time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
 		if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
-			r.Body = &patientBody{ReadCloser: r.Body, control: control}
+			r.Body = &patientBody{ReadCloser: r.Body, control: control, stall: stall}
 		}
-		next.ServeHTTP(&patientWriter{ResponseWriter: w, control: control}, r)
+		next.ServeHTTP(&patientWriter{ResponseWriter: w, control: control, stall: stall}, r)
 	})
 }
 
 type patientBody struct {
 	io.ReadCloser
 	control *http.ResponseController
+	stall   time.Duration
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(stallTimeout)) // a hijacked connection has its own rules
+	_ = b.control.SetReadDeadline(time.Now().Add(b.stall)) // a hijacked connection has its own rules
 	// net/http goes on reading, to notice when the client hangs up: a deadline left behind would end a slow answer.
 	defer func() { _ = b.control.SetReadDeadline(time.Time{}) }()
 	return b.ReadCloser.Read(p)
@@ -44,10 +45,11 @@ func (b *patientBody) Read(p []byte) (int, error) {
 type patientWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	stall   time.Duration
 }
 
 func (w *patientWriter) Write(p []byte) (int, error) {
-	_ = w.control.SetWriteDeadline(time.Now().Add(stallTimeout))
+	_ = w.control.SetWriteDeadline(time.Now().Add(w.stall))
 	return w.ResponseWriter.Write(p)
 }
 
