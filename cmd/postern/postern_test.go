@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/posterndev/postern/sidecar/jwks"
+)
+
+const sample = "../../config/samples/securitypolicy.yaml"
+
+// run executes a command line and returns what it printed to standard output and error.
+func run(t *testing.T, stdin string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	cmd := newCommand()
+	var out, errOut bytes.Buffer
+	cmd.SetIn(strings.NewReader(stdin))
+	cmd.SetOut(&out)
+	cmd.SetErr(&errOut)
+	cmd.SetArgs(args)
+	err = cmd.ExecuteContext(t.Context())
+	return out.String(), errOut.String(), err
+}
+
+func changed(t *testing.T, replace, with string) string {
+	t.Helper()
+	b, err := os.ReadFile(sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := strings.Replace(string(b), replace, with, 1)
+	if out == string(b) {
+		t.Fatalf("%q is not in the sample", replace)
+	}
+	return out
+}
+
+func TestLint(t *testing.T) {
+	tests := map[string]struct {
+		replace, with string
+		wantErr       bool
+		wantLine      string
+	}{
+		"good":                {"forwardToken: true", "forwardToken: false", false, "-: 1 policies and 0 classes are good"},
+		"against the schema":  {"5/minute", "5/fortnight", true, "-:35: error: SecurityPolicy/orders: spec.rateLimits[0].limit:"},
+		"against a CEL rule":  {"[RS256, ES256]", "[RS256, HS256]", true, "-:17: error: SecurityPolicy/orders: spec.jwt.providers[0]:"},
+		"against the stages":  {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, `jwks: {inline: '{"keys":[]}'}`, true, `-:7: error: SecurityPolicy/orders: spec: provider "corp"`},
+		"against good advice": {"[/public/**, /healthz]", "[/**]", false, "-: 1 policies"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			out, _, err := run(t, changed(t, tt.replace, tt.with), "lint", "-f", "-")
+			if (err != nil) != tt.wantErr || !strings.Contains(out, tt.wantLine) {
+				t.Errorf("error %v, output:\n%s\nwant a line with %q", err, out, tt.wantLine)
+			}
+			if tt.wantErr && !errors.Is(err, errFindings) {
+				t.Errorf("error = %v", err)
+			}
+		})
+	}
+	if _, _, err := run(t, "", "lint", "-f", sample, "-f", "absent.yaml"); err == nil {
+		t.Error("an absent file is good")
+	}
+	if _, _, err := run(t, "", "lint"); err == nil {
+		t.Error("no file is good")
+	}
+}
+
+func TestLintWarns(t *testing.T) {
+	out, _, err := run(t, changed(t, "audiences: [orders]\n", "audiences: []\n"), "lint", "-f", "-")
+	if err != nil || !strings.Contains(out, "-:19: warning: SecurityPolicy/orders: spec.jwt.providers[0].audiences: no audience is demanded") {
+		t.Errorf("error %v, output:\n%s", err, out)
+	}
+}
+
+func TestCompile(t *testing.T) {
+	out, _, err := run(t, "", "compile", "-f", sample)
+	if err != nil || !strings.Contains(out, `"schemaVersion": 1`) || !strings.Contains(out, `"issuer": "https://id.example.com"`) {
+		t.Errorf("error %v, output:\n%s", err, out)
+	}
+	two := changed(t, "name: orders", "name: a") + "---\n" + changed(t, "name: orders", "name: b")
+	if _, _, err := run(t, two, "compile", "-f", "-"); err == nil || !strings.Contains(err.Error(), "choose one with --policy") {
+		t.Errorf("two policies: %v", err)
+	}
+	if out, _, err := run(t, two, "compile", "-f", "-", "--policy", "b"); err != nil || !strings.Contains(out, `"name": "b"`) {
+		t.Errorf("one of two: %v\n%s", err, out)
+	}
+	_, stderr, err := run(t, changed(t, "5/minute", "often"), "compile", "-f", "-")
+	if err == nil || !strings.Contains(stderr, "spec.rateLimits[0].limit") {
+		t.Errorf("a bad policy: %v, %s", err, stderr)
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	for name, args := range map[string][]string{
+		"no upstream":        {"run", "-f", sample},
+		"an https upstream":  {"run", "-f", sample, "--upstream", "https://127.0.0.1"},
+		"an absent file":     {"run", "-f", "absent.yaml", "--upstream", "http://127.0.0.1:1"},
+		"an address in vain": {"run", "-f", sample, "--upstream", "http://127.0.0.1:1", "--listen", "256.0.0.1:1"},
+	} {
+		if _, _, err := run(t, "", args...); err == nil {
+			t.Errorf("%s: it ran", name)
+		}
+	}
+}
+
+func TestTokens(t *testing.T) {
+	key, _, err := run(t, "", "token", "new-key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key.json")
+	if err := os.WriteFile(file, []byte(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	public, _, err := run(t, "", "token", "jwks", "--key", file)
+	if err != nil || strings.Contains(public, `"d"`) {
+		t.Fatalf("%v: %s", err, public)
+	}
+	set, err := jwks.Parse([]byte(public), jwks.Options{Algorithms: []string{"ES256"}})
+	if err != nil || set.Len() != 1 {
+		t.Fatalf("the sidecar cannot use the keys: %v", err)
+	}
+	token, _, err := run(t, "", "token", "sign", "--key", file, "--issuer", "i", "--audience", "x", "--subject", "ada",
+		"--claim", "tenant=acme", "--claim", `realm={"roles":["admin"]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := jwt.MapClaims{}
+	if _, _, err := jwt.NewParser().ParseUnverified(strings.TrimSpace(token), claims); err != nil {
+		t.Fatal(err)
+	}
+	if claims["sub"] != "ada" || claims["tenant"] != "acme" || claims["realm"].(map[string]any)["roles"] == nil {
+		t.Errorf("claims = %v", claims)
+	}
+	expired, _, err := run(t, "", "token", "sign", "--key", file, "--lifetime", "-1m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := jwt.NewParser().ParseUnverified(strings.TrimSpace(expired), claims); err != nil {
+		t.Fatal(err)
+	}
+	if exp, err := claims.GetExpirationTime(); err != nil || exp.After(time.Now()) {
+		t.Errorf("exp = %v, %v", exp, err)
+	}
+	for name, args := range map[string][]string{
+		"a public key":  {"--key", "-"},
+		"a bad claim":   {"--key", file, "--claim", "tenant"},
+		"an absent key": {"--key", "absent.json"},
+	} {
+		if _, _, err := run(t, public, append([]string{"token", "sign"}, args...)...); err == nil {
+			t.Errorf("%s: it signed", name)
+		}
+	}
+}
