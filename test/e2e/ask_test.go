@@ -1,0 +1,116 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// answer is what came of a request.
+type answer struct {
+	status  int
+	header  http.Header
+	trailer http.Header
+	body    string
+}
+
+// seen is what the sample app says that it saw of a request.
+type seen struct {
+	Method    string      `json:"method"`
+	Path      string      `json:"path"`
+	Headers   http.Header `json:"headers"`
+	BodyBytes int64       `json:"bodyBytes"`
+}
+
+// seen reads the sample app's answer.
+func (a answer) seen(t *testing.T) seen {
+	t.Helper()
+	var s seen
+	if err := json.Unmarshal([]byte(a.body), &s); err != nil {
+		t.Fatalf("reading what the app saw: %v: status %d, %.300q", err, a.status, a.body)
+	}
+	return s
+}
+
+// newHTTPClient shows answers as they come: no redirect is followed, nothing is decompressed.
+func newHTTPClient(keepAlive bool) *http.Client {
+	return &http.Client{
+		Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 64},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Timeout:       30 * time.Second,
+	}
+}
+
+// send asks once, on a connection of its own; fields are request headers as "Name: value".
+func send(t *testing.T, method, url, body string, fields ...string) (answer, error) {
+	t.Helper()
+	return sendBy(t, newHTTPClient(false), method, url, body, fields...)
+}
+
+func sendBy(t *testing.T, by *http.Client, method, url, body string, fields ...string) (answer, error) {
+	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	for _, field := range fields {
+		name, value, _ := strings.Cut(field, ": ")
+		if name == "Host" {
+			request.Host = value
+			continue
+		}
+		request.Header.Add(name, value)
+	}
+	response, err := by.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return answer{}, fmt.Errorf("reading answer: %w", err)
+	}
+	return answer{status: response.StatusCode, header: response.Header, trailer: response.Trailer, body: string(text)}, nil
+}
+
+// get is send without a body; no answer fails the test.
+func get(t *testing.T, url string, fields ...string) answer {
+	t.Helper()
+	return do(t, http.MethodGet, url, "", fields...)
+}
+
+func do(t *testing.T, method, url, body string, fields ...string) answer {
+	t.Helper()
+	a, err := send(t, method, url, body, fields...)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, url, err)
+	}
+	return a
+}
+
+// wantStatus fails the test where the answer has another status.
+func (a answer) wantStatus(t *testing.T, want int) answer {
+	t.Helper()
+	if a.status != want {
+		t.Errorf("status %d, want %d: %v %.300q", a.status, want, a.header, a.body)
+	}
+	return a
+}
+
+// eventuallyStatus asks until the status is that one.
+func eventuallyStatus(t *testing.T, want int, url string, fields ...string) answer {
+	t.Helper()
+	var got answer
+	eventually(t, fmt.Sprintf("asking %s until the status is %d", url, want), func() (err error) {
+		if got, err = send(t, http.MethodGet, url, "", fields...); err == nil && got.status != want {
+			err = fmt.Errorf("status %d: %.300q", got.status, got.body)
+		}
+		return err
+	})
+	return got
+}

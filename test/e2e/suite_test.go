@@ -1,0 +1,28 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"maps"
+	"slices"
+	"testing"
+)
+
+// TestWorkloads runs what needs nothing but namespaces of its own, side by side.
+func TestWorkloads(t *testing.T) {
+	tests := map[string]func(*testing.T){
+		"redirect":  testRedirect,
+		"hotReload": testHotReload,
+	}
+	for _, name := range slices.Sorted(maps.Keys(tests)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tests[name](t)
+		})
+	}
+}
+
+// TestOutages takes away what everybody shares, and gives it back: one after the other.
+func TestOutages(t *testing.T) {
+	t.Run("redis", testRedisOutage)
+}

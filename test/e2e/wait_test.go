@@ -1,0 +1,46 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+)
+
+// patience is how long anything may take on a machine that is busy with something else.
+const patience = 3 * time.Minute
+
+// eventually asks until check returns nil, and fails the test with its last error.
+func eventually(t *testing.T, what string, check func() error) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if err = check(); err == nil {
+			return
+		}
+		if t.Context().Err() != nil {
+			break
+		}
+	}
+	t.Fatalf("%s: %v", what, err)
+}
+
+// measured logs a figure and adds it to the file that E2E_MEASURED names, for people: nothing depends on it.
+func measured(t *testing.T, format string, args ...any) {
+	t.Helper()
+	line := fmt.Sprintf(format, args...)
+	t.Log(line)
+	path := os.Getenv("E2E_MEASURED")
+	if path == "" {
+		return
+	}
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Errorf("writing down a figure: %v", err)
+		return
+	}
+	defer file.Close()
+	fmt.Fprintln(file, line)
+}
