@@ -102,14 +102,13 @@ func (x *Index) Len() (n int, overflow bool) {
 // Revoked reports whether a token is revoked, as far as the index knows at its Age. The error says that the store, which
 // had to be asked for want of room, did not answer.
 func (x *Index) Revoked(ctx context.Context, q *Query) (bool, error) {
-	now := x.config.Now()
-	if x.table.revoked(q, now.UnixMicro()) {
+	if x.table.revoked(q, x.config.Now) {
 		return true, nil
 	}
 	if !x.table.overflow.Load() {
 		return false, nil
 	}
-	return x.ask(ctx, q, now)
+	return x.ask(ctx, q, x.config.Now())
 }
 
 func (x *Index) ask(ctx context.Context, q *Query, now time.Time) (bool, error) {

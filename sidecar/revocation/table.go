@@ -3,17 +3,21 @@ package revocation
 import (
 	"hash/maphash"
 	"math"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// key stands for kind, issuer and value: two hashes under seeds that nobody outside the process knows, so that strings of
-// any length take the same room and nobody can make two of them meet.
-type key [2]uint64
+// key stands for kind, issuer and value: a hash under a seed that nobody outside the process knows, so that strings of any
+// length take the same room and nobody can make two of them meet. A hit is checked by a second hash.
+type key uint64
 
 // record is until when a key is revoked, and for tokens issued before when; both in microseconds since 1970.
-type record struct{ expires, before int64 }
+type record struct {
+	check           key
+	expires, before int64
+}
 
 // always is the before of every kind but Subject.
 const always = math.MaxInt64
@@ -59,18 +63,14 @@ func kindSalt(k Kind) uint64 {
 	}
 }
 
-// issuerHash is the part of a key that is the same for all of an issuer's.
-func (t *table) issuerHash(issuer string) key {
-	a, b := maphash.String(t.seeds[1], issuer), maphash.String(t.seeds[0], issuer)
-	return key{a<<31 | a>>33, b<<17 | b>>47}
+// key hashes under the first seed, or for the check under the second.
+func (t *table) key(seed int, k Kind, issuer, value string) key {
+	return salted(maphash.String(t.seeds[seed], issuer), k, maphash.String(t.seeds[seed], value))
 }
 
-func (t *table) key(k Kind, issuer key, value string) key {
-	salt := kindSalt(k)
-	return key{
-		maphash.String(t.seeds[0], value) ^ issuer[0] ^ salt,
-		maphash.String(t.seeds[1], value) + issuer[1] + salt,
-	}
+// salted is a key of the hashes of issuer and value. The rotation keeps the two apart.
+func salted(issuer uint64, k Kind, value uint64) key {
+	return key(bits.RotateLeft64(issuer, 31) ^ value ^ kindSalt(k))
 }
 
 // add merges entries into the table.
@@ -81,18 +81,19 @@ func (t *table) add(entries []Entry, now time.Time) {
 		if !e.Expires.After(now) {
 			continue
 		}
-		r := record{expires: e.Expires.UnixMicro(), before: always}
+		r := record{check: t.key(1, e.Kind, e.Issuer, e.Value), expires: e.Expires.UnixMicro(), before: always}
 		if e.Kind == Subject {
 			r.before = e.Before.UnixMicro()
 		}
-		k := t.key(e.Kind, t.issuerHash(e.Issuer), e.Value)
+		k := t.key(0, e.Kind, e.Issuer, e.Value)
 		old, known := t.records[k]
-		if !known && len(t.records) >= t.limit && !t.makeRoom(now) {
+		if known && old.check != r.check || !known && len(t.records) >= t.limit && !t.makeRoom(now) {
 			t.missed = true
 			t.overflow.Store(true)
 			continue
 		}
-		t.records[k] = record{expires: max(r.expires, old.expires), before: max(r.before, old.before)}
+		r.expires, r.before = max(r.expires, old.expires), max(r.before, old.before)
+		t.records[k] = r
 	}
 	t.count.Store(int64(len(t.records)))
 }
@@ -151,22 +152,31 @@ func (t *table) complete() {
 	t.overflow.Store(t.missed)
 }
 
-// revoked looks a token up.
-func (t *table) revoked(q *Query, now int64) bool {
+// revoked looks a token up. The clock is read for a hit alone.
+func (t *table) revoked(q *Query, now func() time.Time) bool {
 	if t.count.Load() == 0 {
 		return false
 	}
-	issuer := t.issuerHash(q.Issuer)
+	look := lookup{table: t, issuer: q.Issuer, hash: maphash.String(t.seeds[0], q.Issuer), now: now}
 	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.hit(Token, issuer, q.TokenID, now, always-1) || t.hit(Session, issuer, q.Session, now, always-1) ||
-		t.hit(Key, issuer, q.KeyID, now, always-1) || t.hit(Subject, issuer, q.Subject, now, q.issued())
+	found := look.hit(Token, q.TokenID, always-1) || look.hit(Session, q.Session, always-1) ||
+		look.hit(Key, q.KeyID, always-1) || look.hit(Subject, q.Subject, q.issued())
+	t.mu.RUnlock()
+	return found
 }
 
-func (t *table) hit(k Kind, issuer key, value string, now, issued int64) bool {
+// lookup is one token's; mu is locked.
+type lookup struct {
+	*table
+	issuer string
+	hash   uint64
+	now    func() time.Time
+}
+
+func (l *lookup) hit(k Kind, value string, issued int64) bool {
 	if value == "" {
 		return false
 	}
-	r, ok := t.records[t.key(k, issuer, value)]
-	return ok && r.expires > now && issued < r.before
+	r, ok := l.records[salted(l.hash, k, maphash.String(l.seeds[0], value))]
+	return ok && r.check == l.key(1, k, l.issuer, value) && r.expires > l.now().UnixMicro() && issued < r.before
 }

@@ -179,5 +179,6 @@ func (s *Store) Find(_ context.Context, entries []revocation.Entry) (found []rev
 func (s *Store) Count(context.Context) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.sweep(s.now())
 	return len(s.entries), nil
 }

@@ -1,0 +1,116 @@
+package revocation_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/identity"
+	"github.com/posterndev/postern/sidecar/request"
+	"github.com/posterndev/postern/sidecar/revocation"
+	"github.com/posterndev/postern/sidecar/stage"
+)
+
+// index answers as it is told.
+type index struct {
+	revoked bool
+	err     error
+	age     time.Duration
+	asked   revocation.Query
+}
+
+func (i *index) Revoked(_ context.Context, q *revocation.Query) (bool, error) {
+	i.asked = *q
+	return i.revoked, i.err
+}
+
+func (i *index) Age() time.Duration { return i.age }
+
+func withdraw(h http.Header) { h.Del("X-User") }
+
+func TestStage(t *testing.T) {
+	away := errors.New("away")
+	tests := map[string]struct {
+		index          index
+		allow          bool
+		shadow, policy bool
+		wantCode       string
+		wantStatus     int
+		wantShadow     bool
+		anonymous      bool
+	}{
+		"not revoked":                      {},
+		"anonymous":                        {anonymous: true, index: index{revoked: true}},
+		"revoked":                          {index: index{revoked: true}, wantCode: "token-revoked", wantStatus: 401},
+		"revoked, and the index is old":    {index: index{revoked: true, age: time.Hour}, wantCode: "token-revoked", wantStatus: 401},
+		"revoked, old, allow":              {index: index{revoked: true, age: time.Hour}, allow: true, wantCode: "token-revoked", wantStatus: 401},
+		"just fresh enough":                {index: index{age: revocation.DefaultMaxStaleness}},
+		"too old":                          {index: index{age: revocation.DefaultMaxStaleness + 1}, wantCode: "revocation-unavailable", wantStatus: 503},
+		"too old, allow":                   {index: index{age: time.Hour}, allow: true},
+		"the store is needed and away":     {index: index{err: away}, wantCode: "revocation-unavailable", wantStatus: 503},
+		"needed and away, allow":           {index: index{err: away}, allow: true},
+		"revoked, the rule is in shadow":   {index: index{revoked: true}, shadow: true, wantCode: "token-revoked", wantStatus: 401, wantShadow: true},
+		"revoked, the policy is in shadow": {index: index{revoked: true}, policy: true, wantCode: "token-revoked", wantStatus: 401, wantShadow: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := revocation.Config{Index: &tt.index, OnFailure: revocation.Deny, Shadow: tt.shadow, Realm: "shop", Withdraw: withdraw}
+			if tt.allow {
+				c.OnFailure = revocation.Allow
+			}
+			id := &identity.Identity{Issuer: issuer, Subject: "ada", TokenID: "t", KeyID: "k", Claims: map[string]any{"sid": "s"}}
+			if tt.anonymous {
+				id = nil
+			}
+			info := &request.Info{Identity: id, Shadow: tt.policy}
+			r := request.With(httptest.NewRequest(http.MethodGet, "/", nil), info)
+			r.Header.Set("X-User", "ada")
+			called := false
+			s, err := revocation.New(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := s(stage.Func(func(http.ResponseWriter, *http.Request) error { called = true; return nil }))
+			if err := h.ServeHTTP(httptest.NewRecorder(), r); err != nil || !called {
+				t.Fatalf("ServeHTTP = %v, called next: %v; anonymous routes must work", err, called)
+			}
+			refused := tt.wantCode != "" && !tt.wantShadow
+			if (info.Identity != id) != refused || (info.AuthnErr != nil) != refused || (r.Header.Get("X-User") == "") != refused {
+				t.Errorf("identity %+v, error %v, header %v", info.Identity, info.AuthnErr, r.Header)
+			}
+			if refused && (string(info.AuthnErr.Code) != tt.wantCode || info.AuthnErr.Status != tt.wantStatus) {
+				t.Errorf("refused with %+v", info.AuthnErr)
+			}
+			if refused && tt.wantStatus == 401 && info.AuthnErr.Header.Get("WWW-Authenticate") != `Bearer realm="shop", error="invalid_token", error_description="The token was revoked"` {
+				t.Errorf("challenge %v", info.AuthnErr.Header)
+			}
+			if tt.wantShadow != (len(info.Decisions) == 1) || tt.wantShadow && (!info.Decisions[0].Shadow || string(info.Decisions[0].Err.Code) != tt.wantCode) {
+				t.Errorf("decisions %+v", info.Decisions)
+			}
+			if want := (revocation.Query{Issuer: issuer, Subject: "ada", TokenID: "t", KeyID: "k", Session: "s"}); !tt.anonymous && tt.index.asked != want {
+				t.Errorf("asked for %+v", tt.index.asked)
+			}
+		})
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	good := revocation.Config{Index: &index{}, OnFailure: revocation.Deny, Withdraw: withdraw}
+	tests := map[string]func(*revocation.Config){
+		"no index":           func(c *revocation.Config) { c.Index = nil },
+		"no withdraw":        func(c *revocation.Config) { c.Withdraw = nil },
+		"no onFailure":       func(c *revocation.Config) { c.OnFailure = "" },
+		"negative staleness": func(c *revocation.Config) { c.MaxStaleness = -1 },
+		"a realm of lines":   func(c *revocation.Config) { c.Realm = "a\nb" },
+	}
+	for name, change := range tests {
+		c := good
+		change(&c)
+		if _, err := revocation.New(c); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
