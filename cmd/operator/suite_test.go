@@ -73,14 +73,14 @@ func runSuite(m *testing.M) (code int, err error) {
 		CRDDirectoryPaths: []string{filepath.Join("..", "..", "config", "crd", "bases")}, ErrorIfCRDPathMissing: true,
 	}}
 	config, err := c.env.Start()
-	if err != nil {
-		return 1, fmt.Errorf("starting API server: %w", err)
-	}
-	defer func() {
+	defer func() { // a start that failed half-way leaves processes, too
 		if stopErr := c.env.Stop(); stopErr != nil && err == nil {
 			err = fmt.Errorf("stopping API server: %w", stopErr)
 		}
 	}()
+	if err != nil {
+		return 1, fmt.Errorf("starting API server: %w", err)
+	}
 	if err := c.install(context.Background(), config); err != nil {
 		return 1, fmt.Errorf("installing: %w", err)
 	}

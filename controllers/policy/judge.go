@@ -11,7 +11,6 @@ import (
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/deliver"
 	"github.com/posterndev/postern/controllers/render"
-	"github.com/posterndev/postern/controllers/rollout"
 	"github.com/posterndev/postern/controllers/status"
 )
 
@@ -73,7 +72,7 @@ func (v *verdict) judgePods(o *observation) {
 		if ok, err := compile.Matches(o.policy, pod.Labels); !ok || err != nil {
 			continue
 		}
-		p := status.Pod{Name: pod.Name, Workload: rollout.Of(pod), Governor: compile.Select(o.policies, pod.Labels).Name}
+		p := status.Pod{Name: pod.Name, Workload: status.WorkloadOf(pod), Governor: compile.Select(o.policies, pod.Labels).Name}
 		p.Bound, _ = deliver.BoundPolicy(pod)
 		p.Stale = v.injection != "" && p.Bound != "" && pod.Annotations[render.InjectionAnnotation] != v.injection
 		if report, ok := deliver.ReportFrom(pod); ok {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/rollout"
+	"github.com/posterndev/postern/controllers/status"
 )
 
 // restart takes the rollout of a policy that wants it a step on. Pods are restarted only where they would come back with
@@ -19,7 +20,7 @@ func (r *Reconciler) restart(ctx context.Context, o *observation, v *verdict) (r
 	if o.policy.Spec.Rollout != v1alpha1.RolloutAutomatic || v.document == nil || !o.enabled {
 		return rollout.Outcome{}, nil
 	}
-	request := rollout.Request{Namespace: o.name.Namespace, Hash: v.injection, Workloads: map[rollout.Workload]bool{}}
+	request := rollout.Request{Namespace: o.name.Namespace, Hash: v.injection, Workloads: map[status.Workload]bool{}}
 	needed := false
 	for i := range v.pods {
 		p := &v.pods[i]
@@ -40,7 +41,7 @@ func (r *Reconciler) restart(ctx context.Context, o *observation, v *verdict) (r
 		return rollout.Outcome{}, fmt.Errorf("rolling out: %w", err)
 	}
 	r.rollouts.stepped(o.name, outcome, now)
-	if w := outcome.Restarted; w != (rollout.Workload{}) {
+	if w := outcome.Restarted; w != (status.Workload{}) {
 		r.cfg.Events.Eventf(o.policy, nil, corev1.EventTypeNormal, "Restarted", "Rollout",
 			"restarted %s, whose pods ran without the sidecar or with an outdated one", w)
 		r.cfg.Log.Info("restarted a workload", "namespace", o.name.Namespace, "policy", o.name.Name, "workload", w.String())
@@ -69,7 +70,7 @@ func (p *pace) recent(name types.NamespacedName, now time.Time) (rollout.Outcome
 	if !ok || now.Sub(s.at) >= rolloutPause {
 		return rollout.Outcome{}, false
 	}
-	s.outcome.Restarted, s.outcome.Waiting = rollout.Workload{}, true
+	s.outcome.Restarted, s.outcome.Waiting = status.Workload{}, true
 	return s.outcome, true
 }
 

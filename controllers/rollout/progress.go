@@ -7,6 +7,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/controllers/status"
 )
 
 // progress is how far a workload's present rollout is.
@@ -18,20 +20,20 @@ type progress struct {
 }
 
 // read returns the progress of the workload.
-func read(ctx context.Context, r client.Reader, namespace string, w Workload) (progress, error) {
+func read(ctx context.Context, r client.Reader, namespace string, w status.Workload) (progress, error) {
 	key := types.NamespacedName{Namespace: namespace, Name: w.Name}
 	var p progress
 	var err error
 	switch w.Kind {
-	case Deployment:
+	case status.Deployment:
 		d := &appsv1.Deployment{}
 		err = r.Get(ctx, key, d)
 		p = ofDeployment(d)
-	case StatefulSet:
+	case status.StatefulSet:
 		s := &appsv1.StatefulSet{}
 		err = r.Get(ctx, key, s)
 		p = ofStatefulSet(s)
-	case DaemonSet:
+	case status.DaemonSet:
 		d := &appsv1.DaemonSet{}
 		err = r.Get(ctx, key, d)
 		p = ofDaemonSet(d)

@@ -1,3 +1,6 @@
+// Package rollout restarts the workloads of pods that run without the sidecar, or with an outdated one, for policies that
+// say rollout: Automatic: one workload of a policy at a time, each once for the same reason. What it cannot restart it
+// leaves to a person, and says so.
 package rollout
 
 import (
@@ -11,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/controllers/status"
 )
 
 const (
@@ -27,17 +32,17 @@ type Request struct {
 	// Hash is the injection hash that the pods should have.
 	Hash string
 	// Workloads own the pods that the policy governs; true for those that have stale pods.
-	Workloads map[Workload]bool
+	Workloads map[status.Workload]bool
 }
 
 // Outcome is what a step came to.
 type Outcome struct {
 	// Restarted is the workload that this step restarted; the zero Workload if none.
-	Restarted Workload
+	Restarted status.Workload
 	// Waiting says that another step is due in a while, though no pod changes.
 	Waiting bool
 	// Notes say, of workloads with stale pods, what the operator does about them.
-	Notes map[Workload]string
+	Notes map[status.Workload]string
 }
 
 // Restarter restarts workloads. Reader reads the API server itself; Writer needs the right to patch, alone.
@@ -50,9 +55,9 @@ type Restarter struct {
 // Step takes a policy's rollout one step on: it waits for the workload that is being restarted, or restarts the next. A
 // rollout that never ends is waited for: nothing else is then restarted.
 func (r *Restarter) Step(ctx context.Context, request Request) (Outcome, error) {
-	out := Outcome{Notes: map[Workload]string{}}
-	var candidates []Workload
-	found := map[Workload]progress{}
+	out := Outcome{Notes: map[status.Workload]string{}}
+	var candidates []status.Workload
+	found := map[status.Workload]progress{}
 	for _, w := range ordered(request.Workloads) {
 		p, err := read(ctx, r.Reader, request.Namespace, w)
 		if apierrors.IsNotFound(err) {
@@ -108,14 +113,14 @@ func (r *Restarter) restart(ctx context.Context, object client.Object, hash stri
 }
 
 // ordered returns the workloads that can be restarted, in one order always.
-func ordered(workloads map[Workload]bool) []Workload {
-	var out []Workload
+func ordered(workloads map[status.Workload]bool) []status.Workload {
+	var out []status.Workload
 	for w := range workloads {
 		if w.Restartable() {
 			out = append(out, w)
 		}
 	}
-	slices.SortFunc(out, func(a, b Workload) int {
+	slices.SortFunc(out, func(a, b status.Workload) int {
 		return strings.Compare(a.String(), b.String())
 	})
 	return out

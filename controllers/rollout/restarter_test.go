@@ -8,12 +8,13 @@ import (
 
 	"context"
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/posterndev/postern/controllers/status"
 )
 
 func deployment(name string, edit func(*appsv1.Deployment)) client.Object {
@@ -27,7 +28,9 @@ func deployment(name string, edit func(*appsv1.Deployment)) client.Object {
 	return d
 }
 
-func workload(name string) Workload { return Workload{Kind: Deployment, Name: name} }
+func workload(name string) status.Workload {
+	return status.Workload{Kind: status.Deployment, Name: name}
+}
 
 func restartedFor(hash string) func(*appsv1.Deployment) {
 	return func(d *appsv1.Deployment) { d.Annotations = map[string]string{RestartedForAnnotation: hash} }
@@ -37,57 +40,57 @@ func TestStep(t *testing.T) {
 	a, b := workload("a"), workload("b")
 	tests := map[string]struct {
 		objects       []client.Object
-		workloads     map[Workload]bool
-		wantRestarted Workload
+		workloads     map[status.Workload]bool
+		wantRestarted status.Workload
 		wantWaiting   bool
 		wantNote      string // of a
 	}{
 		"the first of two": {
-			objects: []client.Object{deployment("a", nil), deployment("b", nil)}, workloads: map[Workload]bool{a: true, b: true},
+			objects: []client.Object{deployment("a", nil), deployment("b", nil)}, workloads: map[status.Workload]bool{a: true, b: true},
 			wantRestarted: a, wantWaiting: true, wantNote: "waits for its rollout",
 		},
 		"the second when the first is done": {
 			objects:   []client.Object{deployment("a", restartedFor("h")), deployment("b", nil)},
-			workloads: map[Workload]bool{a: false, b: true}, wantRestarted: b, wantWaiting: true,
+			workloads: map[status.Workload]bool{a: false, b: true}, wantRestarted: b, wantWaiting: true,
 		},
 		"not while the first rolls out": {
 			objects: []client.Object{deployment("a", func(d *appsv1.Deployment) {
 				restartedFor("h")(d)
 				d.Status.AvailableReplicas = 0
 			}), deployment("b", nil)},
-			workloads: map[Workload]bool{a: false, b: true}, wantWaiting: true, wantNote: "waits for its rollout",
+			workloads: map[status.Workload]bool{a: false, b: true}, wantWaiting: true, wantNote: "waits for its rollout",
 		},
 		"not seen by its controller yet": {
 			objects: []client.Object{deployment("a", func(d *appsv1.Deployment) {
 				restartedFor("h")(d)
 				d.Status.ObservedGeneration = 1
 			}), deployment("b", nil)},
-			workloads: map[Workload]bool{a: true, b: true}, wantWaiting: true, wantNote: "waits for its rollout",
+			workloads: map[status.Workload]bool{a: true, b: true}, wantWaiting: true, wantNote: "waits for its rollout",
 		},
 		"never twice for the same hash": {
-			objects: []client.Object{deployment("a", restartedFor("h"))}, workloads: map[Workload]bool{a: true}, wantNote: "did not help",
+			objects: []client.Object{deployment("a", restartedFor("h"))}, workloads: map[status.Workload]bool{a: true}, wantNote: "did not help",
 		},
 		"again for another hash": {
-			objects: []client.Object{deployment("a", restartedFor("before"))}, workloads: map[Workload]bool{a: true},
+			objects: []client.Object{deployment("a", restartedFor("before"))}, workloads: map[status.Workload]bool{a: true},
 			wantRestarted: a, wantWaiting: true, wantNote: "waits for its rollout",
 		},
 		"somebody's rollout first": {
 			objects:   []client.Object{deployment("a", func(d *appsv1.Deployment) { d.Status.UpdatedReplicas = 0 })},
-			workloads: map[Workload]bool{a: true}, wantWaiting: true, wantNote: "when its present rollout is over",
+			workloads: map[status.Workload]bool{a: true}, wantWaiting: true, wantNote: "when its present rollout is over",
 		},
 		"paused": {
 			objects:   []client.Object{deployment("a", func(d *appsv1.Deployment) { d.Spec.Paused = true })},
-			workloads: map[Workload]bool{a: true}, wantNote: "it is paused",
+			workloads: map[status.Workload]bool{a: true}, wantNote: "it is paused",
 		},
-		"gone":            {workloads: map[Workload]bool{a: true}},
-		"nothing stale":   {objects: []client.Object{deployment("a", nil)}, workloads: map[Workload]bool{a: false}},
-		"bare pods, Jobs": {workloads: map[Workload]bool{{}: true, {Kind: "Job", Name: "x"}: true}},
+		"gone":            {workloads: map[status.Workload]bool{a: true}},
+		"nothing stale":   {objects: []client.Object{deployment("a", nil)}, workloads: map[status.Workload]bool{a: false}},
+		"bare pods, Jobs": {workloads: map[status.Workload]bool{{}: true, {Kind: "Job", Name: "x"}: true}},
 		"a StatefulSet": {
 			objects: []client.Object{&appsv1.StatefulSet{
 				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "s"},
 				Status:     appsv1.StatefulSetStatus{Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1},
 			}},
-			workloads: map[Workload]bool{{StatefulSet, "s"}: true}, wantRestarted: Workload{StatefulSet, "s"}, wantWaiting: true,
+			workloads: map[status.Workload]bool{{Kind: status.StatefulSet, Name: "s"}: true}, wantRestarted: status.Workload{Kind: status.StatefulSet, Name: "s"}, wantWaiting: true,
 		},
 		"a StatefulSet with a partition": {
 			objects: []client.Object{&appsv1.StatefulSet{
@@ -96,18 +99,18 @@ func TestStep(t *testing.T) {
 					RollingUpdate: &appsv1.RollingUpdateStatefulSetStrategy{Partition: ptr.To(int32(1))},
 				}},
 			}},
-			workloads: map[Workload]bool{{StatefulSet, "s"}: true},
+			workloads: map[status.Workload]bool{{Kind: status.StatefulSet, Name: "s"}: true},
 		},
 		"a DaemonSet": {
 			objects:   []client.Object{&appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "d"}}},
-			workloads: map[Workload]bool{{DaemonSet, "d"}: true}, wantRestarted: Workload{DaemonSet, "d"}, wantWaiting: true,
+			workloads: map[status.Workload]bool{{Kind: status.DaemonSet, Name: "d"}: true}, wantRestarted: status.Workload{Kind: status.DaemonSet, Name: "d"}, wantWaiting: true,
 		},
 		"a DaemonSet that is updated by hand": {
 			objects: []client.Object{&appsv1.DaemonSet{
 				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "d"},
 				Spec:       appsv1.DaemonSetSpec{UpdateStrategy: appsv1.DaemonSetUpdateStrategy{Type: appsv1.OnDeleteDaemonSetStrategyType}},
 			}},
-			workloads: map[Workload]bool{{DaemonSet, "d"}: true},
+			workloads: map[status.Workload]bool{{Kind: status.DaemonSet, Name: "d"}: true},
 		},
 	}
 	for name, tt := range tests {
@@ -124,7 +127,7 @@ func TestStep(t *testing.T) {
 			if !strings.Contains(got.Notes[a], tt.wantNote) {
 				t.Errorf("the note is %q, want %q in it", got.Notes[a], tt.wantNote)
 			}
-			if tt.wantRestarted.Kind != Deployment {
+			if tt.wantRestarted.Kind != status.Deployment {
 				return
 			}
 			d := &appsv1.Deployment{}
@@ -152,39 +155,9 @@ func TestStepFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := fake.NewClientBuilder().WithObjects(deployment("a", nil)).WithInterceptorFuncs(funcs).Build()
 			r := &Restarter{Reader: c, Writer: c, Now: time.Now}
-			_, err := r.Step(t.Context(), Request{Namespace: "shop", Hash: "h", Workloads: map[Workload]bool{workload("a"): true}})
+			_, err := r.Step(t.Context(), Request{Namespace: "shop", Hash: "h", Workloads: map[status.Workload]bool{workload("a"): true}})
 			if !errors.Is(err, broken) {
 				t.Errorf("the error is %v", err)
-			}
-		})
-	}
-}
-
-func TestOf(t *testing.T) {
-	owned := func(apiVersion, kind, name, hash string) *corev1.Pod {
-		p := &corev1.Pod{}
-		p.OwnerReferences = []metav1.OwnerReference{{APIVersion: apiVersion, Kind: kind, Name: name, Controller: ptr.To(true)}}
-		if hash != "" {
-			p.Labels = map[string]string{appsv1.DefaultDeploymentUniqueLabelKey: hash}
-		}
-		return p
-	}
-	tests := map[string]struct {
-		pod             *corev1.Pod
-		want            string
-		wantRestartable bool
-	}{
-		"Deployment":            {owned("apps/v1", "ReplicaSet", "orders-5d", "5d"), "deployment/orders", true},
-		"ReplicaSet of its own": {owned("apps/v1", "ReplicaSet", "orders", ""), "replicaset/orders", false},
-		"StatefulSet":           {owned("apps/v1", "StatefulSet", "db", ""), "statefulset/db", true},
-		"Job":                   {owned("batch/v1", "Job", "once", ""), "job/once", false},
-		"StatefulSet of others": {owned("apps.kruise.io/v1", "StatefulSet", "db", ""), "statefulset.apps.kruise.io/db", false},
-		"nobody":                {&corev1.Pod{}, "/", false},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			if w := Of(tt.pod); w.String() != tt.want || w.Restartable() != tt.wantRestartable {
-				t.Errorf("the workload is %s, restartable %t", w, w.Restartable())
 			}
 		})
 	}

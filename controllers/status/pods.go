@@ -9,13 +9,12 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
-	"github.com/posterndev/postern/controllers/rollout"
 )
 
 // Pod is a pod that the policy's selector picks, and that is neither finished nor going away.
 type Pod struct {
 	Name     string
-	Workload rollout.Workload
+	Workload Workload
 	// Governor is the policy that applies to the pod: the oldest that picks it.
 	Governor string
 	// Bound is the policy whose documents the pod's sidecar takes; empty without a sidecar.
@@ -80,7 +79,7 @@ func (o *offence) advice(in *Input) string {
 	return restartAdvice(o.pod.Workload, in)
 }
 
-func restartAdvice(w rollout.Workload, in *Input) string {
+func restartAdvice(w Workload, in *Input) string {
 	note, noted := in.Rollout[w]
 	switch {
 	case noted:

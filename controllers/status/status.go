@@ -19,7 +19,6 @@ import (
 
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
-	"github.com/posterndev/postern/controllers/rollout"
 )
 
 // Input is all that a status is made of.
@@ -39,7 +38,7 @@ type Input struct {
 	WriteError error
 	Pods       []Pod
 	// Rollout says what the operator does about workloads with stale pods.
-	Rollout map[rollout.Workload]string
+	Rollout map[Workload]string
 	Now     time.Time
 }
 

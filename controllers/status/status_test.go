@@ -15,12 +15,11 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
-	"github.com/posterndev/postern/controllers/rollout"
 )
 
 const hash = "sha256:aa"
 
-var deployment = rollout.Workload{Kind: rollout.Deployment, Name: "orders"}
+var deployment = Workload{Kind: Deployment, Name: "orders"}
 
 func good(name string) Pod {
 	return Pod{Name: name, Workload: deployment, Governor: "orders", Bound: "orders", Report: &compiled.Report{Hash: hash}}
@@ -71,7 +70,7 @@ func TestOf(t *testing.T) {
 			wantMatched: 2,
 		},
 		"pod of its own without sidecar": {
-			in:           input(changed("a", func(p *Pod) { p.Bound, p.Report, p.Workload = "", nil, rollout.Workload{} })),
+			in:           input(changed("a", func(p *Pod) { p.Bound, p.Report, p.Workload = "", nil, Workload{} })),
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/PodsWithoutSidecar",
 			wantMessage: "delete the pod and create it again", wantMatched: 1,
 		},
@@ -169,7 +168,7 @@ func TestOf(t *testing.T) {
 		},
 		"automatic rollout says what it does": {
 			in:           input(changed("a", func(p *Pod) { p.Bound, p.Report = "", nil })),
-			mutate:       func(in *Input) { in.Rollout = map[rollout.Workload]string{deployment: "the operator restarts it"} },
+			mutate:       func(in *Input) { in.Rollout = map[Workload]string{deployment: "the operator restarts it"} },
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/PodsWithoutSidecar",
 			wantMessage: "a; the operator restarts it", wantMatched: 1,
 		},

@@ -1,7 +1,4 @@
-// Package rollout restarts the workloads of pods that run without the sidecar, or with an outdated one, for policies that
-// say rollout: Automatic: one workload of a policy at a time, each once for the same reason. What it cannot restart it
-// leaves to a person, and says so.
-package rollout
+package status
 
 import (
 	"strings"
@@ -23,9 +20,9 @@ const (
 	DaemonSet   = "DaemonSet"
 )
 
-// Of returns the workload that owns the pod. A Deployment owns its pods through a ReplicaSet, whose name is the
+// WorkloadOf returns the workload that owns the pod. A Deployment owns its pods through a ReplicaSet, whose name is the
 // Deployment's and the pod-template-hash.
-func Of(pod *corev1.Pod) Workload {
+func WorkloadOf(pod *corev1.Pod) Workload {
 	owner := metav1.GetControllerOf(pod)
 	if owner == nil {
 		return Workload{}
@@ -41,7 +38,7 @@ func Of(pod *corev1.Pod) Workload {
 	return Workload{Kind: owner.Kind + "." + group(owner.APIVersion), Name: owner.Name}
 }
 
-// Restartable reports whether kubectl rollout restart, and this package, can restart the workload.
+// Restartable reports whether kubectl rollout restart, and package rollout, can restart the workload.
 func (w Workload) Restartable() bool {
 	return w.Kind == Deployment || w.Kind == StatefulSet || w.Kind == DaemonSet
 }
