@@ -1,0 +1,198 @@
+package token
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/revocation"
+	"github.com/posterndev/postern/sidecar/secret"
+	"github.com/posterndev/postern/sidecar/session"
+)
+
+// Beginner begins sessions and goes on with them.
+type Beginner interface {
+	Create(ctx context.Context, n session.New) (session.Session, []string, error)
+	Rotate(ctx context.Context, r session.Rotation) (session.Rotated, error)
+}
+
+// Reader finds sessions.
+type Reader interface {
+	Get(ctx context.Context, id string) (session.Session, error)
+	List(ctx context.Context, owner session.Owner) ([]session.Session, error)
+}
+
+// Ender ends sessions.
+type Ender interface {
+	End(ctx context.Context, id string) (bool, error)
+	EndAll(ctx context.Context, owner session.Owner, except string) ([]string, error)
+}
+
+// Sessions is what the desk needs of a session.Store.
+type Sessions interface {
+	Beginner
+	Reader
+	Ender
+}
+
+// Revocations takes revocations; revocation.Store is one.
+type Revocations interface {
+	Add(ctx context.Context, entries ...revocation.Entry) (revocation.Position, error)
+}
+
+// DeskConfig is what a Desk is made of.
+type DeskConfig struct {
+	Issuer      *Issuer
+	Sessions    Sessions
+	Revocations Revocations
+	// Limits are the policy's for new sessions.
+	Limits session.Limits
+	// Grace is for how long a refresh token that was rotated may come again, because the answer was lost.
+	Grace time.Duration
+	// Bind is what of the device must stay the same.
+	Bind   session.Bind
+	Logger *slog.Logger
+	// Observer is told of every event; nil for nobody.
+	Observer Observer
+}
+
+// Observer counts. It is safe for concurrent use.
+type Observer interface {
+	// TokenEvent is called once for each: event is "exchange", "refresh", "logout" …, result "ok" or a stable name of what
+	// became of it.
+	TokenEvent(event, result string)
+}
+
+// Desk begins, goes on with and ends logins, each with all its tokens. It is safe for concurrent use.
+//
+// A session that ends takes its access tokens along: its sid is revoked for as long as the last of them could live. The
+// revocation comes first, so that what fails half-way can be asked for again.
+type Desk struct{ cfg DeskConfig }
+
+// retention is for how long past their end access tokens are remembered as revoked: the most that verifiers grant to exp.
+const retention = time.Hour
+
+// Errors of a Desk, beside session.ErrFull and those of the stores and signers.
+var (
+	// ErrInvalid: the subject or the claims of a login cannot be used.
+	ErrInvalid = errors.New("beginning session: the subject or the claims cannot be used")
+	// ErrGrant: the refresh token is not good, whatever the reason.
+	ErrGrant = errors.New("refreshing session: the refresh token is not good")
+)
+
+// NewDesk returns a Desk, or an error that says which setting to change.
+func NewDesk(c DeskConfig) (*Desk, error) {
+	if c.Issuer == nil || c.Sessions == nil || c.Revocations == nil || c.Logger == nil {
+		return nil, errors.New("building tokens: Issuer, Sessions, Revocations and Logger are required")
+	}
+	if err := c.Limits.Check(); err != nil {
+		return nil, fmt.Errorf("building tokens: %w", err)
+	}
+	if c.Bind == "" {
+		c.Bind = session.BindNone
+	}
+	if err := (session.Rotation{Grace: c.Grace, Bind: c.Bind}).Check(); err != nil {
+		return nil, fmt.Errorf("building tokens: %w", err)
+	}
+	return &Desk{cfg: c}, nil
+}
+
+// Login is a person whom the app has recognised.
+type Login struct {
+	Subject string
+	// Claims is a JSON object, or nil.
+	Claims json.RawMessage
+	Device session.Device
+}
+
+// Tokens are a session's.
+type Tokens struct {
+	Access
+	Refresh secret.Value
+	Session session.Session
+}
+
+// Begin begins a session with an id of its own. Sessions that it displaces at the cap are ended with their tokens. Errors:
+// ErrInvalid, ErrTooLarge, session.ErrFull, and those of the stores and the signer; then there is no new session.
+func (d *Desk) Begin(ctx context.Context, l Login) (Tokens, error) {
+	selected, err := d.cfg.Issuer.Select(l.Claims)
+	if err != nil {
+		return Tokens{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	claims, err := encodeClaims(selected)
+	if err != nil {
+		return Tokens{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	id := session.NewID()
+	refresh := session.NewRefresh(id)
+	n := session.New{ID: id, Owner: session.Owner{Subject: l.Subject}, Device: l.Device, Claims: claims, Limits: d.cfg.Limits, Refresh: refresh}
+	if err := n.Check(); err != nil {
+		return Tokens{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	// The token is signed first: a signer that is away then leaves no session behind and displaces none.
+	end := d.cfg.Issuer.cfg.Now().Add(d.cfg.Limits.AbsoluteTimeout)
+	access, err := d.cfg.Issuer.Issue(ctx, Grant{Subject: l.Subject, Session: id, Claims: claims, NotAfter: end})
+	if err != nil {
+		return Tokens{}, err
+	}
+	s, evicted, err := d.cfg.Sessions.Create(ctx, n)
+	if err != nil {
+		return Tokens{}, fmt.Errorf("beginning session: %w", err)
+	}
+	if err := d.revoke(ctx, evicted...); err != nil {
+		d.abandon(ctx, id)
+		return Tokens{}, fmt.Errorf("revoking displaced sessions: %w", err)
+	}
+	return Tokens{Access: access, Refresh: refresh.Token(), Session: s}, nil
+}
+
+// abandon ends a session that nobody has been told of; where that fails it idles out.
+func (d *Desk) abandon(ctx context.Context, id string) {
+	if _, err := d.cfg.Sessions.End(ctx, id); err != nil {
+		d.cfg.Logger.WarnContext(ctx, "a session that was not handed out stays until it idles out", "error", err)
+	}
+}
+
+// Refresh answers a refresh token with new tokens. Errors: ErrGrant, and those of the stores and the signer, after which the
+// token can be tried again. Reuse of an old token has ended the session when Refresh returns.
+func (d *Desk) Refresh(ctx context.Context, refreshToken string, device session.Device) (Tokens, session.Outcome, error) {
+	presented, err := session.ParseRefresh(refreshToken)
+	if err != nil {
+		return Tokens{}, session.OutcomeUnknown, fmt.Errorf("%w: %w", ErrGrant, err)
+	}
+	// The access token is signed before the rotation. Were it the other way round, a signer that is away for longer than the
+	// grace would leave the client with a token that counts as stolen. Nothing is handed out before the rotation.
+	s, err := d.cfg.Sessions.Get(ctx, presented.ID)
+	if err != nil && !errors.Is(err, session.ErrEnded) {
+		return Tokens{}, "", fmt.Errorf("refreshing session: %w", err)
+	}
+	var access Access
+	if err == nil {
+		grant := Grant{Subject: s.Subject, Session: s.ID, Claims: s.Claims, NotAfter: s.AbsoluteExpiry}
+		if access, err = d.cfg.Issuer.Issue(ctx, grant); err != nil {
+			return Tokens{}, "", err
+		}
+	}
+	rotated, err := d.cfg.Sessions.Rotate(ctx, session.Rotation{
+		Presented: presented, Salt: session.NewSalt(), Grace: d.cfg.Grace, Bind: d.cfg.Bind, Device: device,
+	})
+	if err != nil {
+		return Tokens{}, "", fmt.Errorf("refreshing session: %w", err)
+	}
+	switch rotated.Outcome {
+	case session.OutcomeRotated, session.OutcomeRetried:
+		if access.Token == "" {
+			return Tokens{}, "", errors.New("refreshing session: it appeared while it was looked for")
+		}
+		return Tokens{Access: access, Refresh: rotated.Current.Token(), Session: rotated.Session}, rotated.Outcome, nil
+	case session.OutcomeReused:
+		d.cfg.Logger.WarnContext(ctx, "an old refresh token was used again; its session is ended", "session", rotated.Session.ID)
+		if err := d.revoke(ctx, rotated.Session.ID); err != nil {
+			return Tokens{}, rotated.Outcome, fmt.Errorf("revoking reused session: %w", err)
+		}
+	}
+	return Tokens{}, rotated.Outcome, fmt.Errorf("%w: %s", ErrGrant, rotated.Outcome)
+}

@@ -1,0 +1,225 @@
+package token
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/posterndev/postern/sidecar/httperr"
+	"github.com/posterndev/postern/sidecar/request"
+	"github.com/posterndev/postern/sidecar/session"
+	"github.com/posterndev/postern/sidecar/stage"
+)
+
+// DefaultPrefix is where the endpoints are unless the policy says otherwise.
+const DefaultPrefix = "/auth"
+
+// EndpointsConfig is what the endpoints are made of.
+type EndpointsConfig struct {
+	// Prefix is a path without trailing slash; DefaultPrefix where empty.
+	Prefix   string
+	Desk     *Desk
+	Courier  *Courier
+	Metadata *Metadata
+	// Realm is the realm of WWW-Authenticate; empty for "postern".
+	Realm string
+}
+
+type endpoints struct {
+	EndpointsConfig
+	routes map[string]methods
+	// one is the path below which a session's id stands.
+	one string
+}
+
+// methods are a path's handlers.
+type methods map[string]func(http.ResponseWriter, *http.Request) error
+
+// Endpoints returns the stage that answers, under the prefix,
+//
+//	POST   /refresh        new tokens for a refresh token (RFC 6749 §6)
+//	POST   /logout         end this session
+//	POST   /logout-all     end every session of the person
+//	GET    /sessions       list them
+//	DELETE /sessions/{id}  end one of them
+//
+// and GET of the documents of Metadata. Every other path goes on, also under the prefix, for the app may have its own
+// there. It must come after authentication and the revocation check, and before authorization: refresh takes no access
+// token, and what needs one is refused here with 401. With delivery Cookie the Guard must come before.
+//
+// The store or the key away: 503, and nothing has changed that a second attempt would not repeat.
+func Endpoints(c EndpointsConfig) (stage.Stage, error) {
+	if c.Prefix == "" {
+		c.Prefix = DefaultPrefix
+	}
+	if c.Desk == nil || c.Courier == nil || c.Metadata == nil {
+		return nil, errors.New("building token endpoints: Desk, Courier and Metadata are required")
+	}
+	if err := checkPrefix(c.Prefix); err != nil {
+		return nil, err
+	}
+	if c.Realm == "" {
+		c.Realm = "postern"
+	}
+	if strings.ContainsFunc(c.Realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
+		return nil, errors.New("building token endpoints: the realm is not printable ASCII without quotes")
+	}
+	e := &endpoints{EndpointsConfig: c, one: c.Prefix + "/sessions/"}
+	e.routes = map[string]methods{
+		c.Prefix + "/refresh":    {http.MethodPost: e.refresh},
+		c.Prefix + "/logout":     {http.MethodPost: e.logout},
+		c.Prefix + "/logout-all": {http.MethodPost: e.logoutAll},
+		c.Prefix + "/sessions":   {http.MethodGet: e.list, http.MethodHead: e.list},
+	}
+	for path, document := range c.Metadata.documents() {
+		if _, taken := e.routes[path]; taken {
+			return nil, fmt.Errorf("building token endpoints: %s is taken twice", path)
+		}
+		serve := func(w http.ResponseWriter, r *http.Request) error { return document.serve(w, r) }
+		e.routes[path] = methods{http.MethodGet: serve, http.MethodHead: serve}
+	}
+	return func(next stage.Handler) stage.Handler {
+		return stage.Func(func(w http.ResponseWriter, r *http.Request) error { return e.serve(w, r, next) })
+	}, nil
+}
+
+func checkPrefix(prefix string) error {
+	if !strings.HasPrefix(prefix, "/") || strings.HasSuffix(prefix, "/") || strings.Contains(prefix, "//") || strings.ContainsAny(prefix, "?#%*{} ") {
+		return fmt.Errorf("building token endpoints: prefix %q is not a plain path that begins and does not end with a slash", prefix)
+	}
+	return nil
+}
+
+func (e *endpoints) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
+	path := request.From(r).Path
+	handlers, ok := e.routes[path]
+	if !ok {
+		id, under := strings.CutPrefix(path, e.one)
+		if !under || strings.Contains(id, "/") || id == "" {
+			return next.ServeHTTP(w, r)
+		}
+		handlers = methods{http.MethodDelete: func(w http.ResponseWriter, r *http.Request) error { return e.end(w, r, id) }}
+	}
+	handle, ok := handlers[r.Method]
+	if !ok {
+		if r.Method == http.MethodOptions {
+			return next.ServeHTTP(w, r) // not a preflight: those are answered further out
+		}
+		return notAllowed(handlers)
+	}
+	return handle(w, r)
+}
+
+func notAllowed(handlers methods) error {
+	e := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "This endpoint does not know the method."}
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
+		if _, ok := handlers[method]; ok {
+			e = e.With("Allow", method)
+		}
+	}
+	return e
+}
+
+// caller is the person who asks: the owner of the sessions, and the id of the present one where it is ours.
+func (e *endpoints) caller(r *http.Request) (owner session.Owner, current string, err error) {
+	info := request.From(r)
+	if id := info.Identity; id != nil && id.Subject != "" {
+		if id.Issuer == e.Desk.cfg.Issuer.cfg.Issuer {
+			return session.Owner{Subject: id.Subject}, sidOf(id), nil
+		}
+		return session.Owner{Issuer: id.Issuer, Subject: id.Subject}, "", nil
+	}
+	if info.AuthnErr != nil {
+		return session.Owner{}, "", info.AuthnErr
+	}
+	refusal := &httperr.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Detail: "A token is required."}
+	return session.Owner{}, "", refusal.With("WWW-Authenticate", `Bearer realm="`+e.Realm+`"`)
+}
+
+// logout ends the session of the refresh token or of the access token, and is content where that has ended before.
+func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
+	refresh, err := e.refreshToken(w, r)
+	var bad *bodyError
+	if errors.As(err, &bad) {
+		return &httperr.Error{Status: bad.status, Code: "invalid-request", Detail: bad.Description, Cause: err}
+	}
+	if err != nil && !errors.Is(err, errNoToken) {
+		return &httperr.Error{Status: http.StatusBadRequest, Code: "invalid-request", Detail: "The body could not be read.", Cause: err}
+	}
+	sid := ownSession(r, e.Desk.cfg.Issuer.cfg.Issuer)
+	if refresh == "" && sid == "" {
+		_, _, err := e.caller(r)
+		if err == nil { // of an outside issuer, who alone can log out
+			err = &httperr.Error{Status: http.StatusForbidden, Code: "not-our-session", Detail: "This session is kept by another issuer; log out there."}
+		}
+		return err
+	}
+	if refresh != "" {
+		if _, err := e.Desk.EndPresented(r.Context(), refresh); err != nil {
+			return unavailable(err)
+		}
+	}
+	if sid != "" {
+		if _, err := e.Desk.End(r.Context(), sid); err != nil {
+			return unavailable(err)
+		}
+	}
+	return e.done(w, "logout")
+}
+
+// logoutAll ends every session of the person, the present one too.
+func (e *endpoints) logoutAll(w http.ResponseWriter, r *http.Request) error {
+	owner, _, err := e.caller(r)
+	if err != nil {
+		return err
+	}
+	if _, err := e.Desk.EndAll(r.Context(), owner, ""); err != nil {
+		return unavailable(err)
+	}
+	return e.done(w, "logout_all")
+}
+
+// done answers that a session has ended, and takes its cookies back.
+func (e *endpoints) done(w http.ResponseWriter, event string) error {
+	e.Desk.observe(event, "ok")
+	noStore(w.Header())
+	e.Courier.clearCookies(w.Header())
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// list answers with the person's sessions.
+func (e *endpoints) list(w http.ResponseWriter, r *http.Request) error {
+	owner, current, err := e.caller(r)
+	if err != nil {
+		return err
+	}
+	sessions, err := e.Desk.List(r.Context(), owner)
+	if err != nil {
+		return unavailable(err)
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{"sessions": Views(sessions, current)})
+}
+
+// end ends one of the person's sessions; one that is not theirs is as unknown as one that is not there.
+func (e *endpoints) end(w http.ResponseWriter, r *http.Request, id string) error {
+	owner, current, err := e.caller(r)
+	if err != nil {
+		return err
+	}
+	ended, err := e.Desk.EndOwned(r.Context(), owner, id)
+	if err != nil {
+		return unavailable(err)
+	}
+	if !ended {
+		return &httperr.Error{Status: http.StatusNotFound, Code: "no-session", Detail: "You have no such session."}
+	}
+	if id == current {
+		return e.done(w, "session_end")
+	}
+	e.Desk.observe("session_end", "ok")
+	noStore(w.Header())
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
