@@ -83,7 +83,9 @@ func (s *space) serviceURL(name string) string {
 }
 
 // podURL is the pod's own address at a port, without a path.
-func podURL(pod *corev1.Pod, port int) string { return fmt.Sprintf("http://%s:%d", pod.Status.PodIP, port) }
+func podURL(pod *corev1.Pod, port int) string {
+	return fmt.Sprintf("http://%s:%d", pod.Status.PodIP, port)
+}
 
 // pod makes a bare pod with the label app=name.
 func pod(namespace, name string, changes ...change) *corev1.Pod {

@@ -89,6 +89,9 @@ func newBareSpace(t *testing.T, labels ...string) *space {
 	return s
 }
 
+// in is the same namespace in a subtest.
+func (s *space) in(t *testing.T) *space { return &space{t: t, c: s.c, name: s.name} }
+
 // tellState logs what the namespace looks like after a failure.
 func (s *space) tellState() {
 	out, _ := kubectl("get", "pods,securitypolicies", "-n", s.name, "-o", "wide")

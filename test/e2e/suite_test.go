@@ -6,13 +6,26 @@ import (
 	"maps"
 	"slices"
 	"testing"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
 )
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	m.Run()
+}
 
 // TestWorkloads runs what needs nothing but namespaces of its own, side by side.
 func TestWorkloads(t *testing.T) {
 	tests := map[string]func(*testing.T){
-		"redirect":  testRedirect,
+		"bypass":    testBypass,
+		"hooks":     testHooks,
 		"hotReload": testHotReload,
+		"job":       testJob,
+		"probes":    testProbes,
+		"redirect":  testRedirect,
+		"takeover":  testTakeover,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) {

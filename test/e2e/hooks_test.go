@@ -1,0 +1,99 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// hookTime is how long the app takes to answer a hook. The kubelet looks at nothing of a hook but when it ends, so that the
+// wait alone shows that it reached the app.
+const hookTime = 3 * time.Second
+
+func hook(path string, port intstr.IntOrString) *corev1.LifecycleHandler {
+	return &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: port}}
+}
+
+// testHooks: lifecycle hooks reach the app under a policy that refuses everybody, and nobody but the kubelet sends them.
+func testHooks(t *testing.T) {
+	s := newSpace(t)
+	s.apply(closed)
+	slow := hook(fmt.Sprintf("/slow?ms=%d", hookTime.Milliseconds()), intstr.FromString("http"))
+	s.create(pod(s.name, "hooked", func(spec *corev1.PodSpec) {
+		spec.Containers[0].Lifecycle = &corev1.Lifecycle{PostStart: slow.DeepCopy(), PreStop: slow.DeepCopy()}
+	}))
+	s.create(pod(s.name, "fails", func(spec *corev1.PodSpec) {
+		spec.Containers[0].Lifecycle = &corev1.Lifecycle{PostStart: hook("/", intstr.FromInt32(7777))}
+	}))
+	p := s.ready("hooked")
+	if waited := readyAfter(p); waited < hookTime-time.Second { // the API keeps whole seconds
+		t.Errorf("the app was ready %v after its start: the postStart hook did not wait for its answer", waited)
+	}
+	for _, name := range []string{"postStart", "preStop"} {
+		url := podURL(p, 15991) + "/probe/app/" + name
+		get(t, url).wantStatus(t, 404)
+		get(t, url, "Postern-Probe-Token: "+strings.Repeat("0", 32)).wantStatus(t, 404)
+	}
+	s.checkPreStop(p)
+	eventually(t, "waiting for the hook to nowhere to fail", func() error { return s.hasEvent("fails", "FailedPostStartHook") })
+}
+
+// readyAfter is the time from the app's start to its readiness.
+func readyAfter(p *corev1.Pod) time.Duration {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.ContainersReady {
+			return c.LastTransitionTime.Sub(p.Status.ContainerStatuses[0].State.Running.StartedAt.Time)
+		}
+	}
+	return 0
+}
+
+// checkPreStop deletes the pod: its app is told to end once the hook is over.
+func (s *space) checkPreStop(p *corev1.Pod) {
+	s.t.Helper()
+	var logs strings.Builder
+	follow := exec.CommandContext(s.t.Context(), "kubectl", "logs", "-f", "-n", s.name, p.Name, "-c", "app")
+	follow.Stdout = &logs
+	if err := follow.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	start := time.Now()
+	s.delete(p)
+	if err := follow.Wait(); err != nil {
+		s.t.Errorf("following the app's log: %v", err)
+	}
+	for line := range strings.Lines(logs.String()) {
+		var entry struct {
+			Time time.Time
+			Msg  string
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err == nil && entry.Msg == "ending" {
+			if waited := entry.Time.Sub(start); waited < hookTime {
+				s.t.Errorf("the app was told to end after %v: the preStop hook did not wait for its answer", waited)
+			}
+			if s.hasEvent(p.Name, "FailedPreStopHook") == nil {
+				s.t.Error("the preStop hook failed")
+			}
+			return
+		}
+	}
+	s.t.Errorf("the app was never told to end; it says:\n%s", logs.String())
+}
+
+// hasEvent is an error where the pod has no event of the reason.
+func (s *space) hasEvent(pod, reason string) error {
+	out, err := kubectl("get", "events", "-n", s.name, "--field-selector", "involvedObject.name="+pod,
+		"-o", `jsonpath={range .items[*]}{.reason}: {.message}{"\n"}{end}`)
+	if err == nil && !strings.Contains(out, reason+":") {
+		err = fmt.Errorf("no event %s:\n%s", reason, out)
+	}
+	return err
+}
