@@ -1,0 +1,119 @@
+# shellcheck shell=bash
+# Words that the demo's scripts share: where things are, how a request is sent and shown, and how a claim is checked.
+# Sourced, never run.
+# shellcheck disable=SC2034 # the variables are for those who source it
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(cd "$HERE/../.." && pwd)
+WORK=$ROOT/dist/demo # the key, the images and the caches of kubectl and helm; down.sh removes it
+NAME=demo            # of the cluster that the demo makes
+SYSTEM=postern-system
+SHOP=shop
+OWNED=postern.dev/demo # the label of what the demo made, so that down.sh removes nothing else
+
+say() { printf '%s\n' "$*" >&2; }
+die() {
+	say "error: $*"
+	exit 1
+}
+# existing: whether the present kubectl context is used in place of a cluster made here.
+existing() { [[ ${CLUSTER:-} == existing ]]; }
+
+# use_cluster: puts the cluster's kubeconfig and kubectl and helm into the environment.
+use_cluster() {
+	local tool
+	export KUBECACHEDIR=$WORK/kubectl HELM_CACHE_HOME=$WORK/helm/cache HELM_CONFIG_HOME=$WORK/helm/config HELM_DATA_HOME=$WORK/helm/data
+	[[ -z ${CLUSTER:-} ]] || existing || die "CLUSTER=${CLUSTER}: the one value is existing, for the present kubectl context"
+	if ! existing; then
+		eval "$("$ROOT/hack/cluster/env.sh" "$NAME")"
+		return
+	fi
+	for tool in kubectl helm; do
+		command -v "$tool" >/dev/null || die "CLUSTER=existing needs $tool on the PATH"
+	done
+}
+
+if [[ -t 1 ]]; then
+	readonly BOLD=$'\e[1m' DIM=$'\e[2m' GREEN=$'\e[32m' RED=$'\e[31m' CYAN=$'\e[36m' PLAIN=$'\e[0m'
+else
+	readonly BOLD='' DIM='' GREEN='' RED='' CYAN='' PLAIN=''
+fi
+
+SCENE=0
+CHECKS=0
+FAILED=0
+
+# scene TITLE: a numbered heading.
+scene() { printf '\n%s%d. %s%s\n' "$BOLD" $((++SCENE)) "$1" "$PLAIN"; }
+note() { printf '   %s%s%s\n' "$DIM" "$*" "$PLAIN"; }
+
+# command_line WORD...: shows a command; long tokens are cut.
+command_line() {
+	local word line=
+	for word in "$@"; do
+		[[ $word =~ ^[A-Za-z0-9_./:=@%,+-]+$ ]] || word="'$word'"
+		line+=" $word"
+	done
+	line=$(sed -E 's/(eyJ[A-Za-z0-9_-]{5})[A-Za-z0-9_.-]+/\1…/g' <<<"$line")
+	printf '   %s$%s%s\n' "$CYAN" "$line" "$PLAIN"
+}
+
+# shown COMMAND...: shows a command, runs it, and shows what it prints.
+shown() {
+	command_line "$@"
+	"$@" 2>&1 | sed 's/^/     /'
+}
+
+# ask ARGUMENT...: sends a request from the pod "client", as `sample-app get` takes it. The answer is then in $ANSWER,
+# its status in STATUS (000 where no answer came). Nothing is shown.
+ask() {
+	ANSWER=$WORK/answer
+	kubectl exec -n "$SHOP" client -- /sample-app get "$@" >"$ANSWER" 2>&1 || true
+	STATUS=$(LC_ALL=C awk 'NR == 1 && $1 ~ /^HTTP\// { print $2 }' "$ANSWER")
+	STATUS=${STATUS:-000}
+}
+
+# send ARGUMENT...: asks, and shows the request, the status and those header fields that SHOW (a regular expression
+# of their names) picks.
+send() {
+	ask "$@"
+	command_line get "$@"
+	if [[ $STATUS == 000 ]]; then
+		printf '     no answer: %s\n' "$(sed -n 's/^sample-app: //p' "$ANSWER" | head -n 1)"
+		return
+	fi
+	printf '     %s%s%s\n' "$BOLD" "$(head -n 1 "$ANSWER" | cut -d ' ' -f 2-)" "$PLAIN"
+	head_of_answer | { LC_ALL=C grep -iE "^(${SHOW:-none}):" || true; } | sed 's/^/     /'
+}
+
+# head_of_answer: the status line and the header fields.
+head_of_answer() { LC_ALL=C sed -n '1,/^$/p' "$ANSWER"; }
+
+# check CLAIM COMMAND...: shows the claim with a mark that says whether the command agrees.
+check() {
+	local claim=$1
+	shift
+	CHECKS=$((CHECKS + 1))
+	if "$@"; then
+		printf '   %s✓%s %s\n' "$GREEN" "$PLAIN" "$claim"
+		return
+	fi
+	FAILED=$((FAILED + 1))
+	printf '   %s✗ not so: %s%s\n' "$RED" "$claim" "$PLAIN"
+}
+
+status_is() { [[ $STATUS == "$1" ]]; }
+problem_is() { grep -q "\"type\":\"https://postern.dev/problems/$1\"" "$ANSWER"; }
+# header_has NAME REGEX: whether the answer has such a field with such a value.
+header_has() { head_of_answer | LC_ALL=C grep -qiE "^$1: .*($2)"; }
+header_absent() { ! header_has "$1" ''; }
+# app_saw NAME VALUE: whether the app saw the request header with that one value.
+app_saw() { grep -qF "\"$1\":[\"$2\"]" "$ANSWER"; }
+app_saw_no() { ! grep -qF "\"$1\":" "$ANSWER"; }
+all() {
+	local claim
+	for claim in "$@"; do eval "$claim" || return 1; done
+}
+
+# seconds_since START: with one decimal; START is an EPOCHREALTIME.
+seconds_since() { awk -v a="${1/,/.}" -v b="${EPOCHREALTIME/,/.}" 'BEGIN { printf "%.1f", b - a }'; }

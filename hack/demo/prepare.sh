@@ -1,0 +1,110 @@
+# shellcheck shell=bash disable=SC2153 # lib.sh sets the names
+# What must be there before the curtain rises: a cluster, images, Postern, the app. Sourced, never run.
+
+# prepare: everything; each step finds out by itself what is done already.
+prepare() {
+	command -v go >/dev/null || die "go is not on the PATH: see https://go.dev/dl"
+	mkdir -p "$WORK"
+	existing || prepare_cluster
+	use_cluster
+	if existing; then
+		# What a build of the working tree is called can be overridden for registries of one's own.
+		REPOSITORY=${POSTERN_REPOSITORY:-docker.io/postern} TAG=${POSTERN_TAG:-dev} IMAGES=$REPOSITORY:$TAG
+		say "cluster: the present context, $(kubectl config current-context)"
+	else
+		REPOSITORY=docker.io/postern TAG=dev
+		prepare_images
+	fi
+	say "building the command postern"
+	(cd "$ROOT" && CGO_ENABLED=0 go build -trimpath -o "$WORK/postern" ./cmd/postern)
+	prepare_namespaces
+	install_chart
+	make_tokens
+	deploy_app
+}
+
+prepare_cluster() {
+	"$ROOT/hack/cluster/up.sh" "$NAME" >/dev/null
+	say "cluster $NAME: runs"
+}
+
+# prepare_images: builds them into the node. IMAGES changes with their content, so that pods of older ones are replaced.
+prepare_images() {
+	say "building images"
+	(cd "$ROOT" && go run ./hack/images -tag "$TAG" -out "$WORK/images" operator sidecar sample-app redis >/dev/null)
+	"$ROOT/hack/cluster/load-image.sh" -c "$NAME" "$WORK"/images/{operator,sidecar,sample-app,redis}.tar
+	IMAGES=$(cat "$WORK"/images/*.tar | sha256sum | cut -c1-16)
+}
+
+# prepare_namespaces: the chart puts Redis's password into the app's, so it must be there before.
+prepare_namespaces() {
+	local namespace
+	if kubectl get namespace "$SHOP" >/dev/null 2>&1 && ! owned "$SHOP"; then
+		die "the cluster has a namespace $SHOP that is not the demo's: it is left alone"
+	fi
+	INSTALLS=yes
+	if existing && ! owned "$SYSTEM" && helm status postern -n "$SYSTEM" >/dev/null 2>&1; then
+		INSTALLS=no
+	fi
+	for namespace in "$SHOP" "$SYSTEM"; do
+		[[ $namespace == "$SHOP" || $INSTALLS == yes ]] || continue
+		kubectl get namespace "$namespace" >/dev/null 2>&1 || {
+			kubectl create namespace "$namespace" >/dev/null
+			kubectl label namespace "$namespace" "$OWNED=true" >/dev/null
+		}
+	done
+	kubectl label namespace "$SHOP" postern.dev/injection=enabled --overwrite >/dev/null
+}
+
+owned() { [[ $(kubectl get namespace "$1" -o "jsonpath={.metadata.labels.postern\.dev/demo}" 2>/dev/null) == true ]]; }
+
+# install_chart: by helm, unless somebody else has installed Postern here before.
+install_chart() {
+	if [[ $INSTALLS == no ]]; then
+		say "Postern is installed in $SYSTEM already: using that one"
+		return
+	fi
+	say "installing the chart (helm upgrade --install postern charts/postern)"
+	helm upgrade --install postern "$ROOT/charts/postern" --namespace "$SYSTEM" --wait --timeout 5m \
+		--set "image.repository=$REPOSITORY/operator,image.tag=$TAG" \
+		--set "sidecar.image.repository=$REPOSITORY/sidecar,sidecar.image.tag=$TAG" \
+		--set "redis.bundled.enabled=true,redis.bundled.workloadNamespaces={$SHOP}" \
+		--set "redis.bundled.image.repository=$REPOSITORY/redis,redis.bundled.image.tag=$TAG" \
+		--set-string "operator.podAnnotations.postern\.dev/demo-images=$IMAGES" >"$WORK/helm.log" 2>&1 ||
+		{ cat "$WORK/helm.log" >&2 && explain_pods "$SYSTEM" && die "installing the chart"; }
+}
+
+# make_tokens: an issuer's key, whose public half goes into the policy, and tokens good and bad.
+make_tokens() {
+	local postern=$WORK/postern orders=(--issuer https://id.example.com --audience orders --subject alice)
+	[[ -s $WORK/key.json ]] || (umask 077 && "$postern" token new-key >"$WORK/key.json")
+	(umask 077 && "$postern" token new-key >"$WORK/other-key.json")
+	JWKS=$("$postern" token jwks --key "$WORK/key.json")
+	GOOD=$("$postern" token sign --key "$WORK/key.json" "${orders[@]}")
+	EXPIRED=$("$postern" token sign --key "$WORK/key.json" "${orders[@]}" --lifetime=-5m)
+	ELSEWHERE=$("$postern" token sign --key "$WORK/key.json" --issuer https://id.example.com --audience billing --subject alice)
+	# The forger claims the very key id that the issuer's key has.
+	sed "s/\"kid\":\"[^\"]*\"/$(grep -o '"kid":"[^"]*"' "$WORK/key.json")/" "$WORK/other-key.json" >"$WORK/forger.json"
+	FORGED=$("$postern" token sign --key "$WORK/forger.json" "${orders[@]}")
+}
+
+# policy: the manifest, with the issuer's key.
+policy() { sed "s|@JWKS@|$JWKS|" "$HERE/policy.yaml"; }
+
+deploy_app() {
+	say "deploying the app and its policy"
+	kubectl delete pod client -n "$SHOP" --ignore-not-found >/dev/null
+	policy | kubectl apply -f - >/dev/null
+	sed -e "s|@REPOSITORY@|$REPOSITORY|" -e "s|@TAG@|$TAG|" -e "s|@IMAGES@|$IMAGES|" "$HERE/app.yaml" | kubectl apply -f - >/dev/null
+	kubectl rollout status deployment/orders -n "$SHOP" --timeout=120s >/dev/null || { explain_pods "$SHOP" && die "the app did not start"; }
+	kubectl wait pod/client -n "$SHOP" --for=condition=Ready --timeout=60s >/dev/null || { explain_pods "$SHOP" && die "the client did not start"; }
+	kubectl wait securitypolicy/orders -n "$SHOP" --for=condition=Enforced --timeout=60s >/dev/null ||
+		{ kubectl describe securitypolicy orders -n "$SHOP" >&2 && die "the policy is not enforced"; }
+}
+
+# explain_pods NAMESPACE: what there is to see of pods that do not start.
+explain_pods() {
+	kubectl get pods -n "$1" -o wide >&2
+	kubectl get events -n "$1" --field-selector type=Warning --sort-by=.lastTimestamp 2>/dev/null | tail -n 8 >&2
+	if existing; then say "where images cannot be pulled, load them first: see \"On a cluster of yours\" in README.md"; fi
+}
