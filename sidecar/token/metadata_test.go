@@ -1,0 +1,107 @@
+package token
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func TestDiscovery(t *testing.T) {
+	for _, delivery := range []Delivery{Body, Cookie} {
+		t.Run(string(delivery), func(t *testing.T) {
+			w := newWorld(t, options{delivery: delivery})
+			h := w.chain(t, unreached(t))
+			for _, path := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
+				a := send(t, h, req("GET", path), nil)
+				if a.Code != 200 || a.text("issuer") != issuer || a.text("jwks_uri") != issuer+"/.well-known/jwks.json" {
+					t.Fatalf("%s: status %d, %s", path, a.Code, a.Body)
+				}
+				if (a.text("token_endpoint") == issuer+"/auth/refresh") != (delivery == Body) {
+					t.Errorf("token_endpoint %q", a.text("token_endpoint"))
+				}
+				for _, untrue := range []string{"authorization_endpoint", "userinfo_endpoint", "registration_endpoint", "introspection_endpoint"} {
+					if _, ok := a.body[untrue]; ok {
+						t.Errorf("%s is named", untrue)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestDiscoveryPaths(t *testing.T) {
+	w := newWorld(t, options{})
+	m, err := NewMetadata(MetadataConfig{Issuer: "https://example.com/shop", Delivery: Body, Keys: w.ring, MaxAge: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents := m.documents()
+	for _, path := range []string{"/shop/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/shop", "/.well-known/jwks.json"} {
+		if _, ok := documents[path]; !ok {
+			t.Errorf("nothing at %s", path)
+		}
+	}
+	for name, c := range map[string]MetadataConfig{
+		"issuer":  {Issuer: "shop", Keys: w.ring, MaxAge: time.Minute},
+		"no keys": {Issuer: issuer, MaxAge: time.Minute},
+		"no age":  {Issuer: issuer, Keys: w.ring},
+	} {
+		if _, err := NewMetadata(c); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+func TestKeysAreCached(t *testing.T) {
+	w := newWorld(t, options{})
+	h := w.chain(t, unreached(t))
+	a := send(t, h, req("GET", keysPath), nil)
+	tag := a.Header().Get("ETag")
+	var set struct{ Keys []map[string]string }
+	if err := json.Unmarshal(a.Body.Bytes(), &set); err != nil || len(set.Keys) != 1 || set.Keys[0]["d"] != "" {
+		t.Fatalf("%s, %v", a.Body, err)
+	}
+	if a.Header().Get("Cache-Control") != "public, max-age=300" || a.Header().Get("Content-Type") != "application/jwk-set+json" || tag == "" {
+		t.Errorf("header %v", a.Header())
+	}
+	tests := map[string]struct {
+		method, ifNoneMatch string
+		want                int
+		wantBody            bool
+	}{
+		"same":      {"GET", tag, http.StatusNotModified, false},
+		"weak":      {"GET", `"x", W/` + tag, http.StatusNotModified, false},
+		"any":       {"GET", "*", http.StatusNotModified, false},
+		"another":   {"GET", `"x"`, http.StatusOK, true},
+		"HEAD":      {"HEAD", "", http.StatusOK, false},
+		"malformed": {"GET", strings.Repeat(",", 5000), http.StatusOK, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			a := send(t, h, with(req(tt.method, keysPath), "If-None-Match", tt.ifNoneMatch), nil)
+			if a.Code != tt.want || (a.Body.Len() > 0) != tt.wantBody || a.Header().Get("ETag") != tag {
+				t.Errorf("status %d, %d bytes", a.Code, a.Body.Len())
+			}
+		})
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m, err := NewMetrics(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewMetrics(registry); err == nil {
+		t.Error("registered twice")
+	}
+	m.TokenEvent("refresh", "rotated")
+	families, err := registry.Gather()
+	if err != nil || len(families) != 1 || families[0].GetMetric()[0].GetCounter().GetValue() != 1 {
+		t.Errorf("gathered %v, %v", families, err)
+	}
+}
