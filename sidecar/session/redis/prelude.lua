@@ -57,12 +57,13 @@ local function finish(id, s)
   keep(id, tonumber(s.linger))
 end
 
--- live returns the owner's sessions that have not ended, the oldest first, as {id, fields}; it forgets the others.
+-- live returns the owner's sessions that have not ended, the oldest first, as {id, fields}; it forgets the others. An id of
+-- an outside issuer may have become another owner's.
 local function live(owner)
   local found = {}
   for _, id in ipairs(redis.call('ZRANGE', owner, 0, -1)) do
     local s = load(id)
-    if s and not ended(s) then
+    if s and s.owner == owner and not ended(s) then
       found[#found + 1] = {id, s}
     else
       redis.call('ZREM', owner, id)
