@@ -53,6 +53,9 @@ const (
 	ReasonPodsOutdated = "PodsOutdated"
 	// ReasonReachableAround: an app listens where clients reach it around the sidecar.
 	ReasonReachableAround = "ReachableAround"
+	// ReasonAppFailing: a container of the app fails again and again under Takeover, most likely because it listens on the
+	// wildcard address, where the sidecar has the port already.
+	ReasonAppFailing = "AppFailing"
 	// ReasonRefusedBySidecar: a sidecar refused the document and keeps the last good one.
 	ReasonRefusedBySidecar = "RefusedBySidecar"
 	// ReasonShadow: the policy's mode is Shadow: it is decided, and nothing is refused.

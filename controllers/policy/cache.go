@@ -30,6 +30,9 @@ func CacheOptions() (cache.Options, error) {
 	}, nil
 }
 
+// keptEnv is what is read of a sidecar's environment.
+var keptEnv = []string{compiled.EnvPolicy, compiled.EnvInterception}
+
 // trimPod drops what is never read of a pod: most of it.
 func trimPod(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
@@ -43,14 +46,14 @@ func trimPod(object any) (any, error) {
 			Labels: pod.Labels, OwnerReferences: pod.OwnerReferences, DeletionTimestamp: pod.DeletionTimestamp,
 			CreationTimestamp: pod.CreationTimestamp,
 		},
-		Status: corev1.PodStatus{Phase: pod.Status.Phase},
+		Status: corev1.PodStatus{Phase: pod.Status.Phase, ContainerStatuses: crashing(pod)},
 	}
 	if hash, ok := pod.Annotations[render.InjectionAnnotation]; ok {
 		trimmed.Annotations = map[string]string{render.InjectionAnnotation: hash}
 	}
 	for _, c := range pod.Spec.InitContainers {
 		if c.Name == render.SidecarName {
-			env := slices.DeleteFunc(slices.Clone(c.Env), func(e corev1.EnvVar) bool { return e.Name != compiled.EnvPolicy })
+			env := slices.DeleteFunc(slices.Clone(c.Env), func(e corev1.EnvVar) bool { return !slices.Contains(keptEnv, e.Name) })
 			trimmed.Spec.InitContainers = []corev1.Container{{Name: c.Name, Env: slices.Clip(env)}}
 		}
 	}

@@ -75,6 +75,7 @@ func (v *verdict) judgePods(o *observation) {
 		p := status.Pod{Name: pod.Name, Workload: status.WorkloadOf(pod), Governor: compile.Select(o.policies, pod.Labels).Name}
 		p.Bound, _ = deliver.BoundPolicy(pod)
 		p.Stale = v.injection != "" && p.Bound != "" && pod.Annotations[render.InjectionAnnotation] != v.injection
+		p.Failing = failing(pod)
 		if report, ok := deliver.ReportFrom(pod); ok {
 			p.Report = &report
 		}

@@ -145,5 +145,5 @@ func podChanged(e event.UpdateEvent) bool {
 	}
 	return gone(before) != gone(after) || finished(before) != finished(after) ||
 		!maps.Equal(before.Labels, after.Labels) || !maps.Equal(before.Annotations, after.Annotations) ||
-		!reflect.DeepEqual(before.Status.Conditions, after.Status.Conditions)
+		!reflect.DeepEqual(before.Status.Conditions, after.Status.Conditions) || failing(before) != failing(after)
 }

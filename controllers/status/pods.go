@@ -21,6 +21,8 @@ type Pod struct {
 	Bound string
 	// Stale says that the pod was injected with settings that only a restart changes.
 	Stale bool
+	// Failing names a container of the app that fails again and again under Takeover; empty where none does.
+	Failing string
 	// Report is the sidecar's last; nil before the first.
 	Report *compiled.Report
 }
@@ -65,11 +67,18 @@ func (p Pod) judge(policy, document string) *offence {
 	case r.Hash != document:
 		o.reason, o.what = v1alpha1.ReasonPodsOutdated, "has a sidecar that does not run the present document yet"
 		o.remedy = "where that lasts, look at the logs of its container postern"
+	case p.Failing != "":
+		o.reason, o.what = v1alpha1.ReasonAppFailing, fmt.Sprintf("keeps failing in its container %q", p.Failing)
+		o.remedy = takeoverRemedy
 	default:
 		return nil
 	}
 	return o
 }
+
+// takeoverRemedy is what most often ails an app under Takeover: the kernel tells it EADDRINUSE.
+const takeoverRemedy = "see its logs; under Takeover the sidecar has the app's port at the pod's address, so an app that listens on " +
+	"0.0.0.0 or [::] fails with EADDRINUSE: let it listen on 127.0.0.1, or say interception: Redirect"
 
 // advice says what to do about the offence.
 func (o *offence) advice(in *Input) string {
@@ -126,7 +135,7 @@ func count(in *Input) (*v1alpha1.PodCounts, []*offence) {
 func rank(reason string) int {
 	return slices.Index([]string{
 		v1alpha1.ReasonReachableAround, v1alpha1.ReasonPodsWithoutSidecar, v1alpha1.ReasonRefusedBySidecar,
-		v1alpha1.ReasonPodsOutdated, v1alpha1.ReasonConflicted,
+		v1alpha1.ReasonPodsOutdated, v1alpha1.ReasonAppFailing, v1alpha1.ReasonConflicted,
 	}, reason)
 }
 

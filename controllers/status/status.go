@@ -191,6 +191,8 @@ func phrase(same []*offence) string {
 		return plural(n, "pod", "pods") + " can be reached around the sidecar, as at " + listeners(same[0].pod.Report.Reachable)
 	case v1alpha1.ReasonRefusedBySidecar:
 		return plural(n, "sidecar", "sidecars") + " refused the document (" + cmp.Or(printable(same[0].pod.Report.Error), "without a reason") + ")"
+	case v1alpha1.ReasonAppFailing:
+		return plural(n, "pod keeps", "pods keep") + " failing"
 	case v1alpha1.ReasonConflicted:
 		return plural(n, "pod is", "pods are") + fmt.Sprintf(" governed by the older policy %q", same[0].pod.Governor)
 	}

@@ -74,6 +74,12 @@ func TestOf(t *testing.T) {
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/PodsWithoutSidecar",
 			wantMessage: "delete the pod and create it again", wantMatched: 1,
 		},
+		"an app that cannot have its port": {
+			in:           input(changed("a", func(p *Pod) { p.Failing = "app" }), good("b")),
+			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/AppFailing",
+			wantMessage: "1 pod keeps failing: a; see its logs; under Takeover the sidecar has the app's port",
+			wantMatched: 2, wantInjected: 2, wantCurrent: 2,
+		},
 		"stale settings": {
 			in:           input(changed("a", func(p *Pod) { p.Stale = true })),
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/PodsOutdated",
