@@ -11,7 +11,7 @@ import (
 const idBytes = 16
 
 // idLength is the number of characters of an id.
-var idLength = base64.RawURLEncoding.EncodedLen(idBytes)
+const idLength = (idBytes*8 + 5) / 6
 
 // NewID returns a random id. A login always gets a new one, whatever the client sent (session fixation).
 func NewID() string {
@@ -25,8 +25,8 @@ func ValidID(id string) bool {
 	if len(id) != idLength {
 		return false
 	}
-	_, err := base64.RawURLEncoding.Strict().DecodeString(id)
-	return err == nil
+	b, err := base64.RawURLEncoding.Strict().DecodeString(id)
+	return err == nil && len(b) == idBytes // fewer where the decoder left out new lines
 }
 
 // ExternalID is the id under which the session of an outside issuer is kept. Value is its claim sid, or sub where the

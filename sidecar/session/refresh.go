@@ -56,7 +56,7 @@ func ParseRefresh(token string) (Refresh, error) {
 		return Refresh{}, ErrMalformed
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(rest)
-	if err != nil {
+	if err != nil || len(b) != proofBytes+secretBytes { // fewer where the decoder left out new lines
 		return Refresh{}, ErrMalformed
 	}
 	r := Refresh{ID: id}

@@ -56,6 +56,20 @@ func TestParseRefreshRefuses(t *testing.T) {
 	}
 }
 
+func TestValidID(t *testing.T) {
+	good := NewID()
+	for name, id := range map[string]string{
+		"empty": "", "short": good[1:], "long": good + "A", "a new line": good[:10] + "\n" + good[11:20] + "A\r", "padding": good[:20] + "==", "braces": "}{" + good[2:],
+	} {
+		if ValidID(id) {
+			t.Errorf("%s: %q is valid", name, id)
+		}
+	}
+	if !ValidID(good) || NewID() == good {
+		t.Errorf("%q is not valid or not random", good)
+	}
+}
+
 func TestRefreshIsNotPrinted(t *testing.T) {
 	r := NewRefresh(NewID())
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
