@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/posterndev/postern/sidecar/revocation"
 	"github.com/posterndev/postern/sidecar/session"
@@ -93,6 +94,29 @@ func (d *Desk) List(ctx context.Context, owner session.Owner) ([]session.Session
 		return nil, fmt.Errorf("listing sessions: %w", err)
 	}
 	return sessions, nil
+}
+
+// Active reports whether a session goes on.
+func (d *Desk) Active(ctx context.Context, id string) (bool, error) {
+	if !session.ValidID(id) {
+		return false, nil
+	}
+	switch _, err := d.cfg.Sessions.Get(ctx, id); {
+	case errors.Is(err, session.ErrEnded):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("finding session: %w", err)
+	}
+	return true, nil
+}
+
+// RevokeToken makes one access token of ours worthless everywhere, and leaves its session alone.
+func (d *Desk) RevokeToken(ctx context.Context, id string, expires time.Time) error {
+	entry := revocation.Entry{Kind: revocation.Token, Issuer: d.cfg.Issuer.cfg.Issuer, Value: id, Expires: expires.Add(retention)}
+	if _, err := d.cfg.Revocations.Add(ctx, entry); err != nil {
+		return fmt.Errorf("revoking token: %w", err)
+	}
+	return nil
 }
 
 // revoke makes sids' access tokens worthless everywhere. Sessions of outside issuers have none of ours; for them it does no

@@ -28,6 +28,8 @@ type EndpointsConfig struct {
 
 type endpoints struct {
 	EndpointsConfig
+	// realm is quoted.
+	realm  string
 	routes map[string]methods
 	// one is the path below which a session's id stands.
 	one string
@@ -59,13 +61,11 @@ func Endpoints(c EndpointsConfig) (stage.Stage, error) {
 	if err := checkPrefix(c.Prefix); err != nil {
 		return nil, err
 	}
-	if c.Realm == "" {
-		c.Realm = "postern"
+	realm, err := httperr.QuoteRealm(c.Realm)
+	if err != nil {
+		return nil, fmt.Errorf("building token endpoints: %w", err)
 	}
-	if strings.ContainsFunc(c.Realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
-		return nil, errors.New("building token endpoints: the realm is not printable ASCII without quotes")
-	}
-	e := &endpoints{EndpointsConfig: c, one: c.Prefix + "/sessions/"}
+	e := &endpoints{EndpointsConfig: c, realm: realm, one: c.Prefix + "/sessions/"}
 	e.routes = map[string]methods{
 		c.Prefix + "/refresh":    {http.MethodPost: e.refresh},
 		c.Prefix + "/logout":     {http.MethodPost: e.logout},
@@ -134,7 +134,7 @@ func (e *endpoints) caller(r *http.Request) (owner session.Owner, current string
 		return session.Owner{}, "", info.AuthnErr
 	}
 	refusal := &httperr.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Detail: "A token is required."}
-	return session.Owner{}, "", refusal.With("WWW-Authenticate", `Bearer realm="`+e.Realm+`"`)
+	return session.Owner{}, "", refusal.With("WWW-Authenticate", `Bearer realm=`+e.realm)
 }
 
 // logout ends the session of the refresh token or of the access token, and is content where that has ended before.

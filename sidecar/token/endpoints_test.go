@@ -32,7 +32,7 @@ func TestEndpointsRefuseSettings(t *testing.T) {
 		"relative":       func(c *EndpointsConfig) { c.Prefix = "auth" },
 		"trailing slash": func(c *EndpointsConfig) { c.Prefix = "/auth/" },
 		"pattern":        func(c *EndpointsConfig) { c.Prefix = "/auth/*" },
-		"realm":          func(c *EndpointsConfig) { c.Realm = `a"b` },
+		"realm":          func(c *EndpointsConfig) { c.Realm = "ä" },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,145 @@
+// Package loopback is the API for the app in the pod: issue, introspect and revoke tokens, list and end a subject's
+// sessions, hash and verify passwords. openapi.json describes it, and is served at /openapi.json.
+//
+// Whoever reaches it may log in as anybody, so it is to be bound to 127.0.0.1 alone. What could still bring a stranger's
+// request there is refused: a browser in the pod's network (Origin, Sec-Fetch-*), a name that was rebound to 127.0.0.1
+// (Host), and a proxy that forwards to it (Forwarded, X-Forwarded-*). Bodies are JSON, or forms where RFC 7662 and RFC 7009
+// say so, up to 32 KiB.
+package loopback
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/httperr"
+	"github.com/posterndev/postern/sidecar/password"
+	"github.com/posterndev/postern/sidecar/revocation"
+	"github.com/posterndev/postern/sidecar/stage"
+	"github.com/posterndev/postern/sidecar/token"
+	"github.com/posterndev/postern/sidecar/token/jws"
+)
+
+//go:embed openapi.json
+var openAPI []byte
+
+// Checker knows what is revoked; *revocation.Index does.
+type Checker interface {
+	Revoked(ctx context.Context, q *revocation.Query) (bool, error)
+}
+
+// Passwords hashes; *password.Hasher does.
+type Passwords interface {
+	Hash(ctx context.Context, password string) (encoded string, err error)
+	Verify(ctx context.Context, password, encoded string) (password.Result, error)
+}
+
+// Config is what the API is made of; all of it but Now is required.
+type Config struct {
+	Desk *token.Desk
+	// Own is our own issuer: with it access tokens are verified.
+	Own       jws.Issuer
+	Revoked   Checker
+	Passwords Passwords
+	Logger    *slog.Logger
+	// Now is time.Now where nil.
+	Now func() time.Time
+}
+
+type api struct {
+	Config
+	mux *http.ServeMux
+}
+
+// endpoint is one operation; openapi.json has the same ones.
+type endpoint struct {
+	method, path string
+	handle       stage.Func
+}
+
+func (a *api) endpoints() []endpoint {
+	return []endpoint{
+		{http.MethodPost, "/v1/tokens", a.issue},
+		{http.MethodPost, "/v1/introspect", a.introspect},
+		{http.MethodPost, "/v1/revoke", a.revoke},
+		{http.MethodGet, "/v1/subjects/{subject}/sessions", a.list},
+		{http.MethodDelete, "/v1/subjects/{subject}/sessions", a.endAll},
+		{http.MethodDelete, "/v1/sessions/{id}", a.end},
+		{http.MethodPost, "/v1/passwords/hash", a.hash},
+		{http.MethodPost, "/v1/passwords/verify", a.verify},
+		{http.MethodGet, "/openapi.json", a.describe},
+	}
+}
+
+// New returns the API. Its errors are problem details (RFC 9457).
+func New(c Config) (http.Handler, error) {
+	if c.Desk == nil || c.Own.Keys == nil || c.Revoked == nil || c.Passwords == nil || c.Logger == nil {
+		return nil, errors.New("building loopback API: Desk, Own, Revoked, Passwords and Logger are required")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	a := &api{Config: c, mux: http.NewServeMux()}
+	for _, e := range a.endpoints() {
+		a.mux.Handle(e.method+" "+e.path, a.answering(e.handle))
+	}
+	return a, nil
+}
+
+// ServeHTTP refuses strangers and serves the app.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := checkCaller(r); err != nil {
+		httperr.Write(w, r, err)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// answering writes what an operation refuses, and logs what is no mistake of the app.
+func (a *api) answering(h stage.Func) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := h(w, r)
+		if err == nil {
+			return
+		}
+		if e := httperr.From(err); e.Status >= http.StatusInternalServerError {
+			a.Logger.WarnContext(r.Context(), "loopback request failed", "path", r.Pattern, "error", err)
+		}
+		httperr.Write(w, r, err)
+	})
+}
+
+// checkCaller refuses requests that were made for someone who is not in the pod.
+func checkCaller(r *http.Request) error {
+	if !isLoopback(r.Host) {
+		return &httperr.Error{Status: http.StatusMisdirectedRequest, Code: "not-loopback", Detail: "Call this API as 127.0.0.1 or localhost."}
+	}
+	for name := range r.Header {
+		browser := name == "Origin" || strings.HasPrefix(name, "Sec-Fetch-")
+		proxied := name == "Forwarded" || strings.HasPrefix(name, "X-Forwarded-")
+		if browser || proxied {
+			return &httperr.Error{Status: http.StatusForbidden, Code: "not-the-app", Detail: "This API is for the app itself, not for browsers or through proxies."}
+		}
+	}
+	return nil
+}
+
+// isLoopback compares names, for a name that someone else controls may lead here (DNS rebinding).
+func isLoopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
+	}
+	return host == "127.0.0.1" || host == "::1" || strings.EqualFold(host, "localhost")
+}
+
+func (a *api) describe(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(openAPI) // the client has gone: nobody is left to tell
+	return nil
+}

@@ -1,0 +1,440 @@
+package loopback
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/password"
+	"github.com/posterndev/postern/sidecar/revocation"
+	"github.com/posterndev/postern/sidecar/secret"
+	"github.com/posterndev/postern/sidecar/session"
+	"github.com/posterndev/postern/sidecar/session/memory"
+	"github.com/posterndev/postern/sidecar/token"
+	"github.com/posterndev/postern/sidecar/token/jws"
+	"github.com/posterndev/postern/sidecar/token/signing"
+)
+
+const issuer = "https://shop.example.com"
+
+var errAway = errors.New("the store does not answer")
+
+// revocations is store and index in one.
+type revocations struct {
+	entries []revocation.Entry
+	err     error
+}
+
+func (r *revocations) Add(_ context.Context, entries ...revocation.Entry) (revocation.Position, error) {
+	r.entries = append(r.entries, entries...)
+	return revocation.Position{}, r.err
+}
+
+func (r *revocations) Revoked(_ context.Context, q *revocation.Query) (bool, error) {
+	return slices.ContainsFunc(r.entries, func(e revocation.Entry) bool {
+		return e.Kind == revocation.Token && e.Value == q.TokenID || e.Kind == revocation.Session && e.Value == q.Session || e.Kind == revocation.Key && e.Value == q.KeyID
+	}), r.err
+}
+
+// passwords fails as it is told.
+type passwords struct{ err error }
+
+func (p passwords) Hash(_ context.Context, password string) (string, error) {
+	return "hash of " + password, p.err
+}
+
+func (p passwords) Verify(_ context.Context, given, encoded string) (password.Result, error) {
+	match := encoded == "hash of "+given
+	return password.Result{Match: match, Rehash: match}, p.err
+}
+
+type fixed []byte
+
+func (f fixed) Read(context.Context) (secret.Value, error) { return secret.New(f), nil }
+
+// store is a session store that can be away.
+type store struct {
+	*memory.Store
+	err error
+}
+
+func (s *store) Create(ctx context.Context, n session.New) (session.Session, []string, error) {
+	if s.err != nil {
+		return session.Session{}, nil, s.err
+	}
+	return s.Store.Create(ctx, n)
+}
+
+func (s *store) Get(ctx context.Context, id string) (session.Session, error) {
+	if s.err != nil {
+		return session.Session{}, s.err
+	}
+	return s.Store.Get(ctx, id)
+}
+
+func (s *store) List(ctx context.Context, o session.Owner) ([]session.Session, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.Store.List(ctx, o)
+}
+
+func (s *store) End(ctx context.Context, id string) (bool, error) {
+	if s.err != nil {
+		return false, s.err
+	}
+	return s.Store.End(ctx, id)
+}
+
+func (s *store) Rotate(ctx context.Context, r session.Rotation) (session.Rotated, error) {
+	if s.err != nil {
+		return session.Rotated{}, s.err
+	}
+	return s.Store.Rotate(ctx, r)
+}
+
+type world struct {
+	http.Handler
+	ring        *signing.Ring
+	desk        *token.Desk
+	revocations *revocations
+	sessions    *store
+	offset      time.Duration
+}
+
+func newWorld(t testing.TB, p Passwords) *world {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{revocations: &revocations{}}
+	now := func() time.Time { return time.Now().Add(w.offset) }
+	w.sessions = &store{Store: memory.New(memory.Config{})}
+	log := slog.New(slog.DiscardHandler)
+	content := fixed(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	if w.ring, err = signing.NewRing(signing.Config{
+		Source: signing.Held{Secrets: signing.Latest{Source: content}, Algorithm: signing.EdDSA}, Algorithm: signing.EdDSA,
+		Overlap: time.Hour, Lifetime: 15 * time.Minute, Logger: log,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.ring.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	i, err := token.NewIssuer(token.IssuerConfig{Issuer: issuer, Audiences: []string{"orders"}, ClientID: "c", Lifetime: 15 * time.Minute, Claims: []string{"roles"}, Keys: w.ring})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.desk, err = token.NewDesk(token.DeskConfig{
+		Issuer: i, Sessions: w.sessions, Revocations: w.revocations, Logger: log,
+		Limits: session.Limits{IdleTimeout: time.Hour, AbsoluteTimeout: 24 * time.Hour, MaxPerSubject: 2, WhenFull: session.Reject},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Handler, err = New(Config{
+		Desk: w.desk, Revoked: w.revocations, Passwords: p, Logger: log, Now: now,
+		Own: jws.Issuer{Issuer: issuer, Audiences: []string{"orders"}, Algorithms: []string{"EdDSA"}, Types: []string{"at+jwt"}, Keys: w.ring},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// call sends JSON, or nothing where body is nil.
+func (w *world) call(t testing.TB, method, path string, body any, change ...func(*http.Request)) (int, map[string]any) {
+	t.Helper()
+	text := ""
+	if s, ok := body.(string); ok {
+		text = s
+	} else if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = string(b)
+	}
+	r := httptest.NewRequest(method, "http://127.0.0.1:9901"+path, strings.NewReader(text))
+	r.Header.Set("Content-Type", "application/json")
+	for _, c := range change {
+		c(r)
+	}
+	recorder := httptest.NewRecorder()
+	w.ServeHTTP(recorder, r)
+	answer := map[string]any{}
+	_ = json.Unmarshal(recorder.Body.Bytes(), &answer)
+	return recorder.Code, answer
+}
+
+type object = map[string]any
+
+func TestNewNeedsItsParts(t *testing.T) {
+	if _, err := New(Config{}); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestStrangers(t *testing.T) {
+	w := newWorld(t, passwords{})
+	set := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
+	host := func(h string) func(*http.Request) { return func(r *http.Request) { r.Host = h } }
+	tests := map[string]struct {
+		change func(*http.Request)
+		want   int
+	}{
+		"the app":          {host("127.0.0.1:9901"), 200},
+		"by name":          {host("LocalHost:9901"), 200},
+		"without port":     {host("localhost"), 200},
+		"IPv6":             {host("[::1]:9901"), 200},
+		"rebound name":     {host("evil.example.com:9901"), 421},
+		"localhost suffix": {host("localhost.evil.example.com"), 421},
+		"no host":          {host(""), 421},
+		"pod address":      {host("10.0.0.5:9901"), 421},
+		"browser":          {set("Origin", "http://127.0.0.1:9901"), 403},
+		"null origin":      {set("Origin", "null"), 403},
+		"navigation":       {set("Sec-Fetch-Mode", "navigate"), 403},
+		"proxied":          {set("X-Forwarded-For", "192.0.2.1"), 403},
+		"proxied, RFC":     {set("Forwarded", "for=192.0.2.1"), 403},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if status, _ := w.call(t, "GET", "/openapi.json", nil, tt.change); status != tt.want {
+				t.Errorf("status %d; want %d", status, tt.want)
+			}
+		})
+	}
+}
+
+func TestIssue(t *testing.T) {
+	tests := map[string]struct {
+		body   any
+		away   error
+		logins int
+		want   int
+	}{
+		"all":           {body: object{"subject": "a", "claims": object{"roles": []string{"x"}}, "device": object{"user_agent": "curl/8", "address": "192.0.2.1"}}, want: 200},
+		"subject alone": {body: object{"subject": "a"}, want: 200},
+		"no subject":    {body: object{}, want: 422},
+		"claims":        {body: object{"subject": "a", "claims": 1}, want: 422},
+		"address":       {body: object{"subject": "a", "device": object{"address": "x"}}, want: 422},
+		"unknown":       {body: object{"subject": "a", "admin": true}, want: 400},
+		"no JSON":       {body: "x", want: 400},
+		"repeated":      {body: `{"subject":"a","subject":"b"}`, want: 400},
+		"too large":     {body: object{"subject": strings.Repeat("x", maxBody)}, want: 413},
+		"full":          {body: object{"subject": "a"}, logins: 2, want: 409},
+		"store away":    {body: object{"subject": "a"}, away: errAway, want: 503},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, passwords{})
+			for range tt.logins {
+				w.login(t, "a")
+			}
+			w.sessions.err = tt.away
+			status, answer := w.call(t, "POST", "/v1/tokens", tt.body)
+			if status != tt.want {
+				t.Fatalf("status %d, %v; want %d", status, answer, tt.want)
+			}
+			if status == 200 && (answer["access_token"] == "" || answer["refresh_token"] == "" || answer["expires_in"] != 900.0 || answer["session_id"] == "") {
+				t.Errorf("answer %v", answer)
+			}
+		})
+	}
+	w := newWorld(t, passwords{})
+	plain := func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }
+	if status, _ := w.call(t, "POST", "/v1/tokens", object{"subject": "a"}, plain); status != 415 {
+		t.Errorf("as text: status %d", status)
+	}
+}
+
+func (w *world) login(t testing.TB, subject string) object {
+	t.Helper()
+	status, answer := w.call(t, "POST", "/v1/tokens", object{"subject": subject})
+	if status != 200 {
+		t.Fatalf("login: status %d", status)
+	}
+	return answer
+}
+
+func TestIntrospect(t *testing.T) {
+	tests := map[string]struct {
+		// spoil makes the login's token worthless, or returns another one.
+		spoil  func(*testing.T, *world, object) any
+		active bool
+		want   int
+	}{
+		"good":          {func(_ *testing.T, _ *world, s object) any { return s["access_token"] }, true, 200},
+		"refresh token": {func(_ *testing.T, _ *world, s object) any { return s["refresh_token"] }, false, 200},
+		"rubbish":       {func(*testing.T, *world, object) any { return "x.y.z" }, false, 200},
+		"tampered":      {func(_ *testing.T, _ *world, s object) any { return s["access_token"].(string)[1:] }, false, 200},
+		"expired":       {func(_ *testing.T, w *world, s object) any { w.offset = time.Hour; return s["access_token"] }, false, 200},
+		"revoked": {func(t *testing.T, w *world, s object) any {
+			if status, _ := w.call(t, "POST", "/v1/revoke", object{"token": s["access_token"], "token_type_hint": "access_token"}); status != 200 {
+				t.Errorf("revoke: %d", status)
+			}
+			return s["access_token"]
+		}, false, 200},
+		"session over": {func(t *testing.T, w *world, s object) any {
+			if _, err := w.sessions.End(t.Context(), s["session_id"].(string)); err != nil {
+				t.Error(err)
+			}
+			return s["access_token"]
+		}, false, 200},
+		"index away": {func(_ *testing.T, w *world, s object) any { w.revocations.err = errAway; return s["access_token"] }, false, 503},
+		"store away": {func(_ *testing.T, w *world, s object) any { w.sessions.err = errAway; return s["access_token"] }, false, 503},
+		"no token":   {func(*testing.T, *world, object) any { return "" }, false, 400},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, passwords{})
+			presented := tt.spoil(t, w, w.login(t, "a"))
+			status, answer := w.call(t, "POST", "/v1/introspect", object{"token": presented})
+			if status != tt.want {
+				t.Fatalf("status %d, %v", status, answer)
+			}
+			if status != 200 {
+				return
+			}
+			if answer["active"] != tt.active || !tt.active && len(answer) != 1 || tt.active && (answer["sub"] != "a" || answer["iss"] != issuer) {
+				t.Errorf("answer %v", answer)
+			}
+		})
+	}
+}
+
+func TestFormParameters(t *testing.T) {
+	w := newWorld(t, passwords{})
+	s := w.login(t, "a")
+	form := func(r *http.Request) { r.Header.Set("Content-Type", "application/x-www-form-urlencoded") }
+	good := url.Values{"token": {s["access_token"].(string)}, "token_type_hint": {"access_token"}}.Encode()
+	if status, answer := w.call(t, "POST", "/v1/introspect", good, form); status != 200 || answer["active"] != true {
+		t.Errorf("status %d, %v", status, answer)
+	}
+	for name, body := range map[string]string{"twice": "token=a&token=b", "malformed": "token=%zz", "none": "x=1"} {
+		if status, _ := w.call(t, "POST", "/v1/revoke", body, form); status != 400 {
+			t.Errorf("%s: status %d", name, status)
+		}
+	}
+	text := func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }
+	if status, _ := w.call(t, "POST", "/v1/revoke", "token=a", text); status != 415 {
+		t.Errorf("as text: status %d", status)
+	}
+	if status, _ := w.call(t, "POST", "/v1/revoke", strings.Repeat("x", maxBody+1), form); status != 413 {
+		t.Errorf("too large: status %d", status)
+	}
+}
+
+func TestRevoke(t *testing.T) {
+	w := newWorld(t, passwords{})
+	s := w.login(t, "a")
+	for name, unknown := range map[string]string{"rubbish": "x", "unknown refresh": string(session.NewRefresh(session.NewID()).Token().Reveal())} {
+		if status, _ := w.call(t, "POST", "/v1/revoke", object{"token": unknown}); status != 200 || len(w.revocations.entries) != 0 {
+			t.Errorf("%s: status %d, %v", name, status, w.revocations.entries)
+		}
+	}
+	w.revocations.err = errAway
+	if status, _ := w.call(t, "POST", "/v1/revoke", object{"token": s["access_token"]}); status != 503 {
+		t.Errorf("store away: status %d", status)
+	}
+	w.revocations.err = nil
+	if status, _ := w.call(t, "POST", "/v1/revoke", object{"token": s["refresh_token"]}); status != 200 {
+		t.Errorf("refresh token: status %d", status)
+	}
+	if _, err := w.sessions.Get(t.Context(), s["session_id"].(string)); !errors.Is(err, session.ErrEnded) {
+		t.Errorf("the session goes on: %v", err)
+	}
+	w.sessions.err = errAway
+	if status, _ := w.call(t, "POST", "/v1/revoke", object{"token": s["refresh_token"]}); status != 503 {
+		t.Errorf("sessions away: status %d", status)
+	}
+}
+
+func TestSessions(t *testing.T) {
+	w := newWorld(t, passwords{})
+	const subject = "a/b ü"
+	path := "/v1/subjects/" + url.PathEscape(subject) + "/sessions"
+	first, second := w.login(t, subject), w.login(t, subject)
+	w.login(t, "b")
+	status, answer := w.call(t, "GET", path, nil)
+	if list, _ := answer["sessions"].([]any); status != 200 || len(list) != 2 {
+		t.Fatalf("status %d, %v", status, answer)
+	}
+	one := "/v1/sessions/" + first["session_id"].(string)
+	for i, want := range []int{204, 404} {
+		if status, _ := w.call(t, "DELETE", one, nil); status != want {
+			t.Errorf("ending it, time %d: status %d; want %d", i+1, status, want)
+		}
+	}
+	if status, answer := w.call(t, "DELETE", path, nil); status != 200 || answer["ended"] != 1.0 {
+		t.Errorf("ending all: status %d, %v", status, answer)
+	}
+	if last := w.revocations.entries[len(w.revocations.entries)-1]; last.Value != second["session_id"] {
+		t.Errorf("revoked %v", last)
+	}
+	if status, answer := w.call(t, "GET", "/v1/subjects/nobody/sessions", nil); status != 200 || len(answer["sessions"].([]any)) != 0 {
+		t.Errorf("nobody: status %d, %v", status, answer)
+	}
+	w.sessions.err = errAway
+	for method, path := range map[string]string{"GET": path, "DELETE": path} {
+		if status, _ := w.call(t, method, path, nil); status != 503 {
+			t.Errorf("%s with the store away: status %d", method, status)
+		}
+	}
+	if status, _ := w.call(t, "DELETE", one, nil); status != 503 {
+		t.Errorf("ending one with the store away: status %d", status)
+	}
+}
+
+func TestPasswords(t *testing.T) {
+	tests := map[string]struct {
+		path string
+		body any
+		err  error
+		want int
+	}{
+		"hash":             {"hash", object{"password": "p"}, nil, 200},
+		"empty":            {"hash", object{"password": ""}, nil, 422},
+		"no JSON":          {"hash", "x", nil, 400},
+		"too long":         {"hash", object{"password": "p"}, password.ErrTooLong, 422},
+		"NUL":              {"hash", object{"password": "p"}, password.ErrNUL, 422},
+		"busy":             {"hash", object{"password": "p"}, password.ErrBusy, 503},
+		"other":            {"hash", object{"password": "p"}, errAway, 500},
+		"match":            {"verify", object{"password": "p", "hash": "hash of p"}, nil, 200},
+		"verify, unknown":  {"verify", object{"password": "p", "hsah": ""}, nil, 400},
+		"malformed hash":   {"verify", object{"password": "p", "hash": "x"}, password.ErrMalformed, 422},
+		"costly hash":      {"verify", object{"password": "p", "hash": "x"}, password.ErrTooCostly, 422},
+		"busy with others": {"verify", object{"password": "p", "hash": "x"}, password.ErrBusy, 503},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, passwords{err: tt.err})
+			status, answer := w.call(t, "POST", "/v1/passwords/"+tt.path, tt.body)
+			if status != tt.want {
+				t.Fatalf("status %d, %v; want %d", status, answer, tt.want)
+			}
+			if status == 200 && answer["hash"] != "hash of p" && (answer["match"] != true || answer["rehash"] != true) {
+				t.Errorf("answer %v", answer)
+			}
+		})
+	}
+}

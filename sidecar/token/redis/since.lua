@@ -1,0 +1,17 @@
+-- Returns from when on each key version was seen by any replica, in microseconds since 1970, as text.
+-- KEYS: one for each version. ARGV: seconds to keep a date, then the caller's belief for each version, 0 for none.
+local time = redis.call('TIME')
+local now = time[1] .. string.format('%06d', tonumber(time[2]))
+local dates = {}
+for i, key in ipairs(KEYS) do
+  local date = redis.call('GET', key)
+  if not date then
+    date = ARGV[i + 1]
+    if date == '0' then
+      date = now
+    end
+  end
+  redis.call('SET', key, date, 'EX', ARGV[1])
+  dates[i] = date
+end
+return dates
