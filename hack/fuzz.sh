@@ -21,7 +21,7 @@ main() {
 	(($#)) || set -- ./...
 	while read -r package name; do
 		echo "== $package $name"
-		go test -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-30s}" "$package" || failed+=("$package $name")
+		go test -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-30s}" "$package" </dev/null || failed+=("$package $name")
 	done < <(targets "$@")
 	((${#failed[@]} == 0)) || { printf 'failed: %s\n' "${failed[@]}" >&2 && exit 1; }
 }
