@@ -92,3 +92,14 @@ func (s *Store) first(ctx context.Context, key string, ttl time.Duration) (bool,
 	}
 	return first, nil
 }
+
+// Forget implements backchannel.Replay.
+func (s *Store) Forget(ctx context.Context, issuer, id string) error {
+	err := s.conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) error {
+		return client.Del(ctx, s.keys.Key("logout", issuer, id)).Err()
+	})
+	if err != nil {
+		return fmt.Errorf("forgetting a logout token: %w", err)
+	}
+	return nil
+}

@@ -58,7 +58,17 @@ func TestStore(t *testing.T) {
 		t.Errorf("another policy's claim = %v, %v", got, err)
 	}
 
+	if err := b.Forget(t.Context(), "https://id.example.com", "j"); err != nil {
+		t.Error(err)
+	}
+	if got, err := a.First(t.Context(), "https://id.example.com", "j", time.Minute); err != nil || !got {
+		t.Errorf("after it was forgotten: %v, %v", got, err)
+	}
+
 	server.Stop()
+	if err := a.Forget(t.Context(), "https://id.example.com", "j"); !errors.Is(err, stateredis.ErrUnavailable) {
+		t.Errorf("without Redis: %v", err)
+	}
 	if _, err := a.Since(t.Context(), map[string]time.Time{"k1": {}}); !errors.Is(err, stateredis.ErrUnavailable) {
 		t.Errorf("without Redis: %v", err)
 	}
