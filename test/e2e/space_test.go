@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"os"
@@ -25,6 +26,9 @@ import (
 
 // systemNamespace is where run.sh installs the chart.
 const systemNamespace = "postern-system"
+
+// clusterName is the name that hack/cluster knows the node by.
+func clusterName() string { return cmp.Or(os.Getenv("E2E_CLUSTER"), "e2e") }
 
 // connect returns a client for the cluster that KUBECONFIG names.
 func connect(t *testing.T) client.WithWatch {

@@ -19,13 +19,19 @@ func TestMain(m *testing.M) {
 // TestWorkloads runs what needs nothing but namespaces of its own, side by side.
 func TestWorkloads(t *testing.T) {
 	tests := map[string]func(*testing.T){
-		"bypass":    testBypass,
-		"hooks":     testHooks,
-		"hotReload": testHotReload,
-		"job":       testJob,
-		"probes":    testProbes,
-		"redirect":  testRedirect,
-		"takeover":  testTakeover,
+		"issuer":         testIssuer,
+		"protocols":      testProtocols,
+		"bypass":         testBypass,
+		"delivery":       testDelivery,
+		"rollingRestart": testRollingRestart,
+		"shadow":         testShadow,
+		"status":         testStatus,
+		"hooks":          testHooks,
+		"hotReload":      testHotReload,
+		"job":            testJob,
+		"probes":         testProbes,
+		"redirect":       testRedirect,
+		"takeover":       testTakeover,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) {
@@ -38,4 +44,8 @@ func TestWorkloads(t *testing.T) {
 // TestOutages takes away what everybody shares, and gives it back: one after the other.
 func TestOutages(t *testing.T) {
 	t.Run("redis", testRedisOutage)
+	t.Run("operator", testOperatorOutage)
 }
+
+// TestRelease comes last: it takes the chart away, and installs it again.
+func TestRelease(t *testing.T) { testRelease(t) }
