@@ -2,6 +2,7 @@ package token
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -36,27 +37,45 @@ const (
 	Strict SameSite = "Strict"
 )
 
-// Courier hands tokens to clients, and takes them back.
-type Courier struct {
-	delivery Delivery
-	sameSite http.SameSite
-	now      func() time.Time
+// CourierConfig says how clients get their tokens.
+type CourierConfig struct {
+	Delivery Delivery
+	// SameSite is Lax where empty.
+	SameSite SameSite
+	// TrustedOrigins are further origins ("https://app.example.com") whose pages may send unsafe requests with our cookies
+	// and log people in, as those that CORS allows with credentials.
+	TrustedOrigins []string
+	// Now is time.Now where nil.
+	Now func() time.Time
 }
 
-// NewCourier returns a Courier. SameSite is Lax where empty.
-func NewCourier(d Delivery, s SameSite, now func() time.Time) (*Courier, error) {
-	if d != Body && d != Cookie {
+// Courier hands tokens to clients, and takes them back. It is safe for concurrent use.
+type Courier struct {
+	delivery   Delivery
+	sameSite   http.SameSite
+	protection *http.CrossOriginProtection
+	now        func() time.Time
+}
+
+// NewCourier returns a Courier, or an error that says which setting to change.
+func NewCourier(cfg CourierConfig) (*Courier, error) {
+	if cfg.Delivery != Body && cfg.Delivery != Cookie {
 		return nil, errors.New("building token delivery: it is neither Body nor Cookie")
 	}
-	c := &Courier{delivery: d, sameSite: http.SameSiteLaxMode, now: now}
-	switch s {
+	c := &Courier{delivery: cfg.Delivery, sameSite: http.SameSiteLaxMode, protection: http.NewCrossOriginProtection(), now: cfg.Now}
+	switch cfg.SameSite {
 	case Lax, "":
 	case Strict:
 		c.sameSite = http.SameSiteStrictMode
 	default:
 		return nil, errors.New("building token delivery: sameSite is neither Lax nor Strict")
 	}
-	if now == nil {
+	for _, origin := range cfg.TrustedOrigins {
+		if err := c.protection.AddTrustedOrigin(origin); err != nil {
+			return nil, fmt.Errorf("building token delivery: %w", err)
+		}
+	}
+	if c.now == nil {
 		c.now = time.Now
 	}
 	return c, nil
@@ -95,49 +114,50 @@ func (c *Courier) clearCookies(h http.Header) {
 //     added one of our cookies by itself (CSRF, cross-site WebSocket hijacking). Sec-Fetch-Site decides, or Origin against
 //     Host where it is missing; a request with neither is no browser's (net/http.CrossOriginProtection says why).
 //
-// Trusted are further origins that may send such requests ("https://app.example.com"), as those that CORS allows with
-// credentials.
-func (c *Courier) Guard(trusted []string) (stage.Stage, error) {
+// Both are subject to Shadow. The exchange refuses in the same way logins from another origin, cookies or not.
+func (c *Courier) Guard() stage.Stage {
 	if c.delivery != Cookie {
-		return nil, nil
-	}
-	protection := http.NewCrossOriginProtection()
-	for _, origin := range trusted {
-		if err := protection.AddTrustedOrigin(origin); err != nil {
-			return nil, err
-		}
+		return nil
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			refresh, hasRefresh, twice := takeCookie(r.Header, RefreshCookie)
-			_, hasAccess := findCookie(r.Header, AccessCookie)
-			if hasRefresh || hasAccess {
-				if err := check(protection, r, twice); err != nil {
+			if twice {
+				refresh = ""
+				refusal := &httperr.Error{Status: http.StatusBadRequest, Code: "invalid-request", Detail: "The request has more than one refresh token."}
+				if err := request.From(r).Refuse(csrfRule(), refusal); err != nil {
 					return err
 				}
 			}
-			if refresh != "" && !twice {
+			if _, hasAccess := findCookie(r.Header, AccessCookie); hasRefresh || hasAccess {
+				if err := c.checkOrigin(r); err != nil {
+					return err
+				}
+			}
+			if refresh != "" {
 				r = withPresented(r, refresh)
 			}
 			return next.ServeHTTP(w, r)
 		})
-	}, nil
+	}
 }
 
-func check(protection *http.CrossOriginProtection, r *http.Request, twice bool) error {
-	var refusal *httperr.Error
-	if twice {
-		refusal = &httperr.Error{Status: http.StatusBadRequest, Code: "invalid-request", Detail: "The request has more than one refresh token."}
-	} else if err := protection.Check(asUnsafe(r)); err != nil {
-		refusal = &httperr.Error{
-			Status: http.StatusForbidden, Code: "cross-origin", Cause: err,
-			Detail: "Requests that change something are not accepted from other origins with this site's cookies.",
-		}
-	}
-	if refusal == nil {
+func csrfRule() request.Rule { return request.Rule{Stage: "token", Name: "csrf"} }
+
+// checkOrigin refuses what a page of another origin made a browser send; with delivery Body browsers send nothing by
+// themselves.
+func (c *Courier) checkOrigin(r *http.Request) error {
+	if c.delivery != Cookie {
 		return nil
 	}
-	return request.From(r).Refuse(request.Rule{Stage: "token", Name: "csrf"}, refusal)
+	err := c.protection.Check(asUnsafe(r))
+	if err == nil {
+		return nil
+	}
+	return request.From(r).Refuse(csrfRule(), &httperr.Error{
+		Status: http.StatusForbidden, Code: "cross-origin", Cause: err,
+		Detail: "Requests that change something are not accepted from other origins with this site's cookies.",
+	})
 }
 
 // asUnsafe returns r, or for a WebSocket handshake, which is a GET, a request that is judged as a POST.

@@ -21,7 +21,7 @@ func TestNewCourier(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c, err := NewCourier(tt.delivery, tt.sameSite, nil)
+			c, err := NewCourier(CourierConfig{Delivery: tt.delivery, SameSite: tt.sameSite})
 			if (err != nil) != tt.wantErr {
 				t.Fatalf("error = %v", err)
 			}
@@ -30,12 +30,30 @@ func TestNewCourier(t *testing.T) {
 			}
 		})
 	}
-	c, err := NewCourier(Cookie, Lax, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Guard([]string{"app.example.com"}); err == nil {
+	if _, err := NewCourier(CourierConfig{Delivery: Cookie, TrustedOrigins: []string{"app.example.com"}}); err == nil {
 		t.Error("an origin without scheme is accepted")
+	}
+}
+
+// TestLoginFromAnotherOrigin: there is no cookie yet, and the app does not even see it.
+func TestLoginFromAnotherOrigin(t *testing.T) {
+	tests := map[string]struct {
+		delivery Delivery
+		site     string
+		want     int
+	}{
+		"cookies, another": {Cookie, "cross-site", 403}, "cookies, same": {Cookie, "same-origin", 200}, "body, another": {Body, "cross-site", 200},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, options{delivery: tt.delivery})
+			reached := false
+			h := w.chain(t, func(rw http.ResponseWriter, r *http.Request) { reached = true; says("a")(rw, r) })
+			a := send(t, h, with(post("/login", ""), "Sec-Fetch-Site", tt.site), nil)
+			if a.Code != tt.want || reached != (tt.want == 200) {
+				t.Errorf("status %d, reached %v; want %d", a.Code, reached, tt.want)
+			}
+		})
 	}
 }
 

@@ -76,8 +76,7 @@ func Endpoints(c EndpointsConfig) (stage.Stage, error) {
 		if _, taken := e.routes[path]; taken {
 			return nil, fmt.Errorf("building token endpoints: %s is taken twice", path)
 		}
-		serve := func(w http.ResponseWriter, r *http.Request) error { return document.serve(w, r) }
-		e.routes[path] = methods{http.MethodGet: serve, http.MethodHead: serve}
+		e.routes[path] = methods{http.MethodGet: document.serve, http.MethodHead: document.serve}
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error { return e.serve(w, r, next) })

@@ -36,7 +36,8 @@ type exchange struct{ ExchangeConfig }
 //   - with delivery Body the answer is 200 with the JSON of RFC 6749 §5.1. Where the app's own body is a JSON object of up to
 //     64 KiB its members stand beside the tokens, which win where names are equal (§5.1 lets clients expect more members);
 //     any other body of the app is dropped. The app's other header fields stay, but for those that describe its body;
-//   - with delivery Cookie the app's answer goes through with the cookies added.
+//   - with delivery Cookie the app's answer goes through with the cookies added. A login from a page of another origin is
+//     refused with 403 cross-origin before the app sees it.
 //
 // Refusals, in place of the app's answer: 409 session-limit where the subject has as many sessions as it may have, which is
 // no failed login; 502 exchange-invalid where what the app says cannot be used; 503 tokens-unavailable where the store or the
@@ -55,6 +56,9 @@ func Exchange(c ExchangeConfig) (stage.Stage, error) {
 func (e *exchange) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
 	if !e.Match.Match(r.Method, request.From(r).Path) {
 		return next.ServeHTTP(w, r)
+	}
+	if err := e.Courier.checkOrigin(r); err != nil {
+		return err // login CSRF: the person would act in an account of the attacker's
 	}
 	if e.Courier.delivery == Body {
 		delete(r.Header, "Accept-Encoding") // what the app compressed could not be read

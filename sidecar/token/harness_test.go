@@ -199,7 +199,7 @@ func newWorld(t testing.TB, o options) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.courier, err = NewCourier(o.delivery, Lax, w.now); err != nil {
+	if w.courier, err = NewCourier(CourierConfig{Delivery: o.delivery, TrustedOrigins: []string{"https://app.example.com"}, Now: w.now}); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -250,6 +250,14 @@ func refreshOf(t Tokens) string { return string(t.Refresh.Reveal()) }
 // chain is the sidecar's, as far as this package needs it, in front of app.
 func (w *world) chain(t testing.TB, app http.HandlerFunc) stage.Handler {
 	t.Helper()
+	return w.chainTo(t, stage.Func(func(rw http.ResponseWriter, r *http.Request) error {
+		app(&appWriter{ResponseWriter: rw, info: request.From(r)}, r)
+		return nil
+	}))
+}
+
+func (w *world) chainTo(t testing.TB, upstream stage.Handler) stage.Handler {
+	t.Helper()
 	must := func(s stage.Stage, err error) stage.Stage {
 		t.Helper()
 		if err != nil {
@@ -269,12 +277,8 @@ func (w *world) chain(t testing.TB, app http.HandlerFunc) stage.Handler {
 	if w.courier.delivery == Cookie {
 		from = []authn.Location{{Cookie: AccessCookie}}
 	}
-	upstream := stage.Func(func(rw http.ResponseWriter, r *http.Request) error {
-		app(&appWriter{ResponseWriter: rw, info: request.From(r)}, r)
-		return nil
-	})
 	return stage.Chain(upstream,
-		must(w.courier.Guard([]string{"https://app.example.com"})),
+		w.courier.Guard(),
 		must(authn.New(authn.Config{Now: w.now, Providers: []authn.Provider{
 			{Name: "postern", Issuer: issuer, Audiences: []string{"orders"}, Algorithms: []string{"ES256"}, TokenTypes: []string{"at+jwt"}, Keys: w.ring, From: from},
 		}})),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -344,4 +345,34 @@ func TestRunReadsAgain(t *testing.T) {
 	}
 	cancel()
 	<-done
+}
+
+// TestConcurrent is for the race detector: requests look keys up while versions come.
+func TestConcurrent(t *testing.T) {
+	c, h := newClock(), &history{}
+	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
+	h.set(nil, content(set(t, j1)))
+	r := newRing(t, c, Held{h, ES256}, func(cfg *Config) { cfg.Registry = newRegistry(c) })
+	refresh(t, r)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50 {
+				keys, err := r.Lookup(t.Context(), "k1", "ES256")
+				if err != nil || !r.Holds(keys[0]) || len(r.Status().Published) == 0 {
+					t.Errorf("Lookup: %v", err)
+				}
+				if _, err := r.Document(); err != nil {
+					t.Error(err)
+				}
+				_, _ = r.Lookup(t.Context(), "k3", "ES256")
+			}
+		})
+	}
+	h.set(nil, content(set(t, j1, j2)))
+	for range 10 {
+		c.advance(time.Second)
+		refresh(t, r)
+	}
+	wg.Wait()
 }
