@@ -143,7 +143,6 @@ type world struct {
 	courier     *Courier
 	events      []string
 	offset      time.Duration
-	clients     int
 }
 
 // signers is the ring, unless a test takes it away.
