@@ -69,7 +69,9 @@ func (s *space) checkConflict() {
 	s.apply(denied, "NAME", "younger", "LABEL", "app: orders", "ROLLOUT", "Manual", "default: Deny", "default: Anonymous")
 	s.hasCondition("younger", v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonConflicted, `"orders"`)
 	s.enforced("orders", 2)
-	get(s.t, s.serviceURL("orders")+"/").wantStatus(s.t, 403)
+	for _, p := range s.pods("orders") {
+		get(s.t, podURL(&p, appPort)+"/").wantStatus(s.t, 403)
+	}
 	s.delete(&v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: "younger"}})
 	s.enforced("orders", 2)
 }

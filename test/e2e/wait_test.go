@@ -27,9 +27,13 @@ func eventually(t *testing.T, what string, check func() error) {
 	t.Fatalf("%s: %v", what, err)
 }
 
-// measured logs a figure and adds it to the file that E2E_MEASURED names, for people: nothing depends on it.
+// measured logs a figure and adds it to the file that E2E_MEASURED names, for people: nothing depends on it. A test that
+// failed has none.
 func measured(t *testing.T, format string, args ...any) {
 	t.Helper()
+	if t.Failed() {
+		return
+	}
 	line := fmt.Sprintf(format, args...)
 	t.Log(line)
 	path := os.Getenv("E2E_MEASURED")
