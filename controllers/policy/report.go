@@ -37,7 +37,9 @@ func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict, w w
 	}
 	before := o.policy.DeepCopy()
 	o.policy.Status = next
-	if err := r.cfg.Client.Status().Patch(ctx, o.policy, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+	// What the patch leaves out must be what the API server has: against a cache that lags, half of a status would be kept.
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := r.cfg.Client.Status().Patch(ctx, o.policy, patch); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("patching status of policy %q: %w", o.name, err)
 	}
 	tell(r.cfg.Events, o.policy, before.Status.Conditions, next.Conditions)

@@ -35,7 +35,8 @@ const podDelay = 100 * time.Millisecond
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("policy").
-		For(&v1alpha1.SecurityPolicy{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		// Our own status comes back, too: one that was computed from a cache that lagged behind it is then put right.
+		For(&v1alpha1.SecurityPolicy{}).
 		Watches(&v1alpha1.SecurityPolicy{}, handler.EnqueueRequestsFromMapFunc(r.siblings),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.SidecarClass{}, handler.EnqueueRequestsFromMapFunc(r.everyPolicy), builder.WithPredicates(
