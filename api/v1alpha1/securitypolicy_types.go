@@ -41,6 +41,7 @@ type SecurityPolicyList struct {
 type SecurityPolicySpec struct {
 	// Selector picks the pods of this namespace by their labels. The empty selector picks every pod. Where two policies
 	// pick the same pod, the older one applies and the younger one says Accepted=False, reason Conflicted.
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn'] ? has(e.values) && e.values.size() > 0 : e.operator in ['Exists', 'DoesNotExist'] && (!has(e.values) || e.values.size() == 0))",message="the operators of matchExpressions are In and NotIn, with values, and Exists and DoesNotExist, without"
 	Selector metav1.LabelSelector `json:"selector"`
 
 	// SidecarClassName names the SidecarClass that says how the sidecars are run. Left out, the class that is marked

@@ -45,6 +45,10 @@ const good = `audiences: [x], algorithms: [RS256], jwks: {inline: "{}"}`
 var validations = map[string]validation{
 	"the least policy":                 {spec: `{selector: {}}`},
 	"no selector":                      {spec: `{}`, wantErr: "Required value"},
+	"selector by expressions":          {spec: `{selector: {matchLabels: {a: b}, matchExpressions: [{key: c, operator: NotIn, values: [d]}, {key: e, operator: Exists}]}}`},
+	"selector by no operator":          {spec: `{selector: {matchExpressions: [{key: a, operator: Near, values: [b]}]}}`, wantErr: "the operators of matchExpressions"},
+	"selector In nothing":              {spec: `{selector: {matchExpressions: [{key: a, operator: In}]}}`, wantErr: "the operators of matchExpressions"},
+	"selector Exists with values":      {spec: `{selector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}}`, wantErr: "the operators of matchExpressions"},
 	"default Authenticated with jwt":   {spec: `{selector: {}, ` + jwt + `, authorization: {default: Authenticated}}`},
 	"default Authenticated without":    {spec: `{selector: {}, authorization: {default: Authenticated}}`, wantErr: "no jwt section to authenticate with"},
 	"default Deny without jwt":         {spec: `{selector: {}, authorization: {default: Deny}}`},

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -58,6 +59,9 @@ const (
 // nil where a finding is an Error. The same input gives the same document.
 func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*compiled.Policy, []Finding) {
 	c := &compiler{}
+	if _, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector); err != nil {
+		c.errorf("spec.selector", "%v: as long as it cannot be read, no pod of the namespace is let in without an older policy", err)
+	}
 	p := c.policy(policy)
 	p.Sidecar = c.sidecar(&class.Spec)
 	p.Redis = c.redis(class.Spec.Redis)

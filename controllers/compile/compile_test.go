@@ -100,6 +100,18 @@ func TestFindings(t *testing.T) {
 			spec:      `ports: [{port: 15990}]`,
 			wantField: "spec.ports[0].port", wantMessage: "sidecar's own", wantSeverity: compile.Error,
 		},
+		"a selector with an operator that is none": {
+			spec:      `selector: {matchExpressions: [{key: app, operator: Near, values: [orders]}]}`,
+			wantField: "spec.selector", wantMessage: `"Near"`, wantSeverity: compile.Error,
+		},
+		"a selector with a value that no label has": {
+			spec:      `selector: {matchLabels: {app: "two words"}}`,
+			wantField: "spec.selector", wantMessage: "two words", wantSeverity: compile.Error,
+		},
+		"everything let through beside no ports": {
+			spec:      `undeclaredPorts: Allow`,
+			wantField: "spec.ports", wantMessage: "not guarded at all", wantSeverity: compile.Warning,
+		},
 		"a port twice": {
 			spec:      `ports: [{port: 80}, {port: 80}]`,
 			wantField: "spec.ports[1].port", wantMessage: "named twice", wantSeverity: compile.Error,

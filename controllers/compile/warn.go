@@ -9,6 +9,10 @@ import (
 
 // warn finds what can be run and is probably not meant.
 func (c *compiler) warn(p *compiled.Policy) {
+	if len(p.Ports) == 0 && p.UndeclaredPorts == compiled.Allow {
+		c.warnf("spec.ports", "left out with undeclaredPorts: Allow, so a pod that declares no TCP container port is not guarded at all: "+
+			"name the app's ports, or say Deny")
+	}
 	for i := range p.Providers {
 		if len(p.Providers[i].Audiences) == 0 {
 			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].audiences", i),
