@@ -1,0 +1,74 @@
+package vault
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics collects the state of a client when it is asked for.
+type metrics struct {
+	client                     *Client
+	requests, logins, renewals *prometheus.CounterVec
+	state, expiry, ready, age  *prometheus.Desc
+}
+
+func newMetrics(c *Client) *metrics {
+	result := []string{"result"}
+	of := []string{"path", "version"}
+	return &metrics{
+		client: c,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_vault_requests_total", Help: "Reads and signatures asked of Vault, by result: ok or the state that the failure tells of.",
+		}, result),
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_vault_logins_total", Help: "Logins to Vault, by result: ok or the state that the failure tells of.",
+		}, result),
+		renewals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_vault_renewals_total", Help: "Renewals of the Vault token, by result: ok or the state that the failure tells of.",
+		}, result),
+		state:  prometheus.NewDesc("postern_vault_state", "1 for the present state of the use of Vault, 0 for all others.", []string{"state"}, nil),
+		expiry: prometheus.NewDesc("postern_vault_token_expiry_seconds", "Time to the end of the Vault token; absent where there is none or it does not end.", nil, nil),
+		ready:  prometheus.NewDesc("postern_vault_secret_ready", "1 where a secret has a value in force; 0 where it has none or it expired. version 0 follows the latest.", of, nil),
+		age:    prometheus.NewDesc("postern_vault_secret_age_seconds", "Time since Vault last confirmed a secret's value.", of, nil),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	m.requests.Describe(ch)
+	m.logins.Describe(ch)
+	m.renewals.Describe(ch)
+	for _, d := range []*prometheus.Desc{m.state, m.expiry, m.ready, m.age} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	m.requests.Collect(ch)
+	m.logins.Collect(ch)
+	m.renewals.Collect(ch)
+	status := m.client.Status()
+	for _, s := range states() {
+		ch <- prometheus.MustNewConstMetric(m.state, prometheus.GaugeValue, truth(s == status.State), string(s))
+	}
+	if !status.TokenExpires.IsZero() {
+		left := status.TokenExpires.Sub(m.client.cfg.Now())
+		ch <- prometheus.MustNewConstMetric(m.expiry, prometheus.GaugeValue, left.Seconds())
+	}
+	for _, s := range status.Secrets {
+		version := strconv.Itoa(s.Version)
+		ch <- prometheus.MustNewConstMetric(m.ready, prometheus.GaugeValue, truth(s.Ready), s.Path, version)
+		if s.Current != 0 {
+			ch <- prometheus.MustNewConstMetric(m.age, prometheus.GaugeValue, s.Age.Seconds(), s.Path, version)
+		}
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

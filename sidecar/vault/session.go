@@ -1,0 +1,173 @@
+package vault
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// session keeps one login alive: it renews the token, and logs in again where that is no longer possible.
+type session struct {
+	cfg       Config
+	pace      pace
+	transport *transport
+	health    *health
+	metrics   *metrics
+
+	// replace asks run for a new login.
+	replace chan struct{}
+	// doubting is held while a token is verified.
+	doubting chan struct{}
+	verified time.Time // when Vault last confirmed the token; held with doubting
+
+	mu    sync.Mutex
+	lease *lease
+	// err is why there is no lease; nil before the first login and while one is due.
+	err error
+	// settled is closed when a login has succeeded or failed.
+	settled chan struct{}
+}
+
+func newSession(cfg Config, p pace, t *transport, h *health, m *metrics) *session {
+	return &session{cfg: cfg, pace: p, transport: t, health: h, metrics: m,
+		replace: make(chan struct{}, 1), doubting: make(chan struct{}, 1), settled: make(chan struct{})}
+}
+
+// run logs in and keeps the login until ctx ends.
+func (s *session) run(ctx context.Context) {
+	wait := backoff{pace: s.pace}
+	for ctx.Err() == nil {
+		l, err := s.login(ctx)
+		if ctx.Err() != nil && err != nil {
+			return
+		}
+		s.settle(l, err)
+		if err == nil && s.keep(ctx, l) {
+			wait.reset()
+			continue
+		}
+		sleep(ctx, wait.wait())
+	}
+}
+
+// login makes one attempt.
+func (s *session) login(ctx context.Context) (*lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.Timeout)
+	defer cancel()
+	at := s.cfg.Now()
+	g, err := s.cfg.Auth.login(ctx, s.transport)
+	if err != nil {
+		return nil, newError(loginTarget, stateOf(err), err)
+	}
+	c, err := s.transport.client(g.token)
+	if err != nil {
+		return nil, newError(loginTarget, NoCredentials, err, g.token)
+	}
+	l := &lease{grant: g, client: c, since: at, at: at, full: g.ttl}
+	if g.own {
+		_, err := c.Logical().ReadWithDataWithContext(ctx, selfPath, nil)
+		l.blind = stateOf(err) == PermissionDenied
+	}
+	return l, nil
+}
+
+// settle makes the outcome of a login known. A failure leaves a token in use that has not ended.
+func (s *session) settle(l *lease, err error) {
+	s.mu.Lock()
+	if err == nil {
+		s.lease, s.err = l, nil
+		select { // what was asked before is done
+		case <-s.replace:
+		default:
+		}
+	} else {
+		s.err = err
+		if s.lease != nil && s.lease.left(s.cfg.Now()) <= 0 {
+			s.lease = nil
+		}
+	}
+	close(s.settled)
+	s.settled = make(chan struct{})
+	s.mu.Unlock()
+	if err != nil {
+		s.metrics.logins.WithLabelValues(string(stateOf(err))).Inc()
+		s.health.failed(loginTarget, newError(loginTarget, stateOf(err), err))
+		return
+	}
+	s.metrics.logins.WithLabelValues(string(OK)).Inc()
+	s.health.worked(loginTarget)
+}
+
+// keep renews l until another login is due, and reports whether that was foreseen; if not, the token is gone.
+func (s *session) keep(ctx context.Context, l *lease) bool {
+	file, watch := s.cfg.Auth.(TokenFile)
+	for {
+		wait := l.due(s.cfg.Now(), s.pace.first)
+		look := watch && wait > s.pace.watch
+		if look {
+			wait = s.pace.watch
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return true
+		case <-s.replace:
+			timer.Stop()
+			return s.holds(l)
+		case <-timer.C:
+		}
+		switch {
+		case watch && file.replaced(ctx, l.token), !look && !l.renewable && !l.endless():
+			return !s.ended(l)
+		case look, l.endless():
+			continue
+		}
+		next, again := s.renew(ctx, l)
+		if again {
+			return !s.ended(next)
+		}
+		l = next
+	}
+}
+
+// renew asks for more time, and reports whether a new login is due instead.
+func (s *session) renew(ctx context.Context, l *lease) (next *lease, again bool) {
+	at := s.cfg.Now()
+	secret, err := l.client.Logical().WriteWithContext(ctx, "auth/token/renew-self", map[string]any{})
+	if err == nil && (secret == nil || secret.Auth == nil || secret.Auth.LeaseDuration < 0 || secret.Auth.LeaseDuration > maxTTL) {
+		err = &Error{State: Unreachable, Target: renewTarget, Detail: "the answer is not Vault's"}
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return l, true
+		}
+		failure := newError(renewTarget, stateOf(err), err, l.token)
+		s.metrics.renewals.WithLabelValues(string(failure.State)).Inc()
+		refused := failure.State == PermissionDenied || failure.State == Refused
+		if !refused {
+			s.health.failed(renewTarget, failure)
+		}
+		return l, refused || s.ended(l)
+	}
+	s.metrics.renewals.WithLabelValues(string(OK)).Inc()
+	s.health.worked(renewTarget)
+	renewed := *l
+	renewed.at, renewed.ttl = at, time.Duration(secret.Auth.LeaseDuration)*time.Second
+	renewed.renewable = secret.Auth.Renewable
+	s.mu.Lock()
+	if s.lease != nil && s.lease.client == l.client {
+		s.lease = &renewed
+	}
+	s.mu.Unlock()
+	return &renewed, renewed.spent()
+}
+
+func (s *session) ended(l *lease) bool { return l.left(s.cfg.Now()) <= 0 }
+
+// holds reports whether l's token is still the one in use.
+func (s *session) holds(l *lease) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lease != nil && s.lease.client == l.client
+}
