@@ -1,6 +1,7 @@
 package charts
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,6 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/controllers/render"
 )
 
 // foreign are groups whose CRDs are not Postern's.
@@ -102,6 +106,25 @@ func TestKustomizationEqualsChart(t *testing.T) {
 				t.Errorf("the chart has %v, config/default has %v", chartHas, configHas)
 			}
 		})
+	}
+}
+
+// TestPodMonitorFindsSidecars keeps the PodMonitor to the name and the port that sidecars have.
+func TestPodMonitorFindsSidecars(t *testing.T) {
+	monitor := find(t, decode(t, run(t, "helm", "template", release, chart, "--set", "metrics.podMonitor.enabled=true")), "PodMonitor", "postern-sidecars")
+	endpoints, _, err := unstructured.NestedSlice(monitor.Object, "spec", "podMetricsEndpoints")
+	if err != nil || len(endpoints) != 1 {
+		t.Fatalf("the endpoints are %v, %v", endpoints, err)
+	}
+	relabelings, _, _ := unstructured.NestedSlice(endpoints[0].(map[string]any), "relabelings")
+	kept, ported := false, false
+	for _, r := range relabelings {
+		rule := r.(map[string]any)
+		kept = kept || rule["action"] == "keep" && rule["regex"] == render.SidecarName
+		ported = ported || rule["replacement"] == fmt.Sprintf("$1:%d", compiled.AdminPort)
+	}
+	if !kept || !ported {
+		t.Errorf("it does not scrape port %d of the containers %q: %v", compiled.AdminPort, render.SidecarName, relabelings)
 	}
 }
 

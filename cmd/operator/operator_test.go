@@ -356,6 +356,29 @@ func TestPoliciesInTrouble(t *testing.T) {
 	wantCondition(t, younger, v1alpha1.ConditionAccepted, yes, v1alpha1.ReasonAccepted)
 }
 
+// TestNameIsTaken: a person's ConfigMap stays, and the document is written when it goes.
+func TestNameIsTaken(t *testing.T) {
+	startOperator(t)
+	newNamespace(t, "taken", enabled())
+	theirs := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "taken", Name: render.ConfigMapName("orders")}, Data: map[string]string{"theirs": "1"},
+	}
+	create(t, theirs)
+	policy := newPolicy("taken", "orders", "orders")
+	create(t, policy)
+	c := wantCondition(t, policy, v1alpha1.ConditionProgrammed, no, v1alpha1.ReasonPending)
+	if cm, err := configMapOf(t, "taken", "orders"); err != nil || cm.Data["theirs"] != "1" || len(cm.Labels) > 0 {
+		t.Errorf("the ConfigMap is %v, %v", cm, err)
+	}
+	if !strings.Contains(c.Message, "not Postern's") {
+		t.Errorf("Programmed says %q", c.Message)
+	}
+	if err := shared.Delete(t.Context(), theirs); err != nil {
+		t.Fatal(err)
+	}
+	wantCondition(t, policy, v1alpha1.ConditionProgrammed, yes, v1alpha1.ReasonProgrammed)
+}
+
 func TestAutomaticRollout(t *testing.T) {
 	startOperator(t)
 	newNamespace(t, "rolled", nil)

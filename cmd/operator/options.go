@@ -30,6 +30,7 @@ type options struct {
 	services    string
 
 	webhookConfiguration string
+	excluded             string
 	certMode             string
 	certSecret           string
 	signingKeySecret     string
@@ -53,6 +54,7 @@ func parseOptions(args []string, getenv func(string) string) (*options, error) {
 	f.StringVar(&o.operatorURL, "operator-url", "", "where sidecars poll, as https://postern-operator.postern-system.svc:9444")
 	f.StringVar(&o.services, "operator-service", "", "Services of the operator, separated by commas, that its certificate names")
 	f.StringVar(&o.webhookConfiguration, "webhook-configuration", "postern", "MutatingWebhookConfiguration that is told the CA")
+	f.StringVar(&o.excluded, "excluded-namespaces", "", "namespaces, separated by commas, that the webhook's configuration excludes, whatever their labels; the operator's own is among them always")
 	f.StringVar(&o.certMode, "cert-mode", string(certs.Own), "Own, or CertManager where cert-manager issues the certificate")
 	f.StringVar(&o.certSecret, "cert-secret", "postern-certs", "Secret with the certificate")
 	f.StringVar(&o.signingKeySecret, "signing-key-secret", "postern-signing-key", "Secret with the key that signs documents")
@@ -112,6 +114,17 @@ func (o *options) dnsNames() []string {
 		add(u.Hostname())
 	}
 	return names
+}
+
+// excludedNamespaces returns the namespaces that the webhook never looks at.
+func (o *options) excludedNamespaces() []string {
+	out := []string{o.namespace}
+	for namespace := range strings.SplitSeq(o.excluded, ",") {
+		if namespace = strings.TrimSpace(namespace); namespace != "" {
+			out = append(out, namespace)
+		}
+	}
+	return out
 }
 
 func (o *options) logger(w io.Writer) *slog.Logger {

@@ -65,6 +65,7 @@ func (op *operator) addReconcilers(context.Context) error {
 	policies := policy.NewReconciler(policy.Config{
 		Client: op.GetClient(), Live: op.direct, Key: op.key, Settings: op.settings, Events: op.GetEventRecorder("postern.dev/operator"),
 		Restarter: &rollout.Restarter{Reader: op.direct, Writer: op.direct, Now: time.Now},
+		Excluded:  op.excludedNamespaces(),
 		Clock:     clock.RealClock{}, Log: op.log,
 	})
 	if err := policies.SetupWithManager(op); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -63,7 +64,7 @@ func (r *Reconciler) write(ctx context.Context, o *observation, policy *compiled
 		return "", fmt.Errorf("signing document: %w", err)
 	}
 	cm := render.ConfigMap(o.name.Namespace, o.name.Name, signed)
-	if err := r.store(ctx, cm, o.configMap); err != nil {
+	if err := r.store(ctx, o.name, cm, o.configMap); err != nil {
 		return "", fmt.Errorf("writing ConfigMap %q: %w", cm.Name, err)
 	}
 	r.revisions.wrote(o.name, next.Revision)
@@ -75,19 +76,25 @@ func (r *Reconciler) write(ctx context.Context, o *observation, policy *compiled
 // errCacheLags is why a ConfigMap is looked at again that the cache does not hold yet.
 var errCacheLags = errors.New("the cache does not hold it yet")
 
-// store creates the ConfigMap, or replaces the one there is.
-func (r *Reconciler) store(ctx context.Context, cm, old *corev1.ConfigMap) error {
-	if old != nil {
+// store creates the policy's ConfigMap, or replaces the one there is, if that is ours.
+func (r *Reconciler) store(ctx context.Context, policy types.NamespacedName, cm, old *corev1.ConfigMap) error {
+	if old != nil && r.owned(old, policy) {
 		return r.replace(ctx, cm, old)
+	}
+	if old != nil {
+		return errNameTaken
 	}
 	err := r.cfg.Client.Create(ctx, cm)
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	// The cache does not know it (yet): either it lags, or somebody took the label away.
+	// The cache does not know it (yet): it lags, or somebody took the label away, or it never was ours.
 	live := &corev1.ConfigMap{}
 	if err := r.cfg.Live.Get(ctx, client.ObjectKeyFromObject(cm), live); err != nil {
 		return err
+	}
+	if !r.owned(live, policy) {
+		return errNameTaken
 	}
 	if _, cached := live.Labels[render.PolicyLabel]; cached {
 		return apierrors.NewConflict(corev1.Resource("configmaps"), cm.Name, errCacheLags)
@@ -108,8 +115,12 @@ func (r *Reconciler) replace(ctx context.Context, cm, old *corev1.ConfigMap) err
 	return r.cfg.Client.Create(ctx, cm)
 }
 
-// settle makes a conflict a quiet second try: the cache lags behind a write.
+// settle makes a conflict a quiet second try, as the cache lags behind a write, and ends what a namespace that is going
+// does not take any more.
 func settle(result ctrl.Result, err error) (ctrl.Result, error) {
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return ctrl.Result{}, nil
+	}
 	if err != nil && onlyConflicts(err) {
 		return ctrl.Result{RequeueAfter: 100 * time.Millisecond}, nil
 	}

@@ -25,8 +25,8 @@ type observation struct {
 	// policies are those of the namespace that are not going.
 	policies []v1alpha1.SecurityPolicy
 	classes  []v1alpha1.SidecarClass
-	// enabled says that the webhook sees the namespace's pods.
-	enabled bool
+	// enabled says that the webhook sees the namespace's pods, and excluded that it never does, whatever the label says.
+	enabled, excluded bool
 	// pods of the namespace.
 	pods []corev1.Pod
 	// configMap of the policy's document; nil where there is none.
@@ -78,7 +78,8 @@ func (r *Reconciler) gatherNamespace(ctx context.Context, o *observation) error 
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reading namespace %q: %w", o.name.Namespace, err)
 	}
-	o.enabled = namespace.Labels[v1alpha1.InjectionLabel] == v1alpha1.InjectionLabelEnabled
+	o.excluded = slices.Contains(r.cfg.Excluded, o.name.Namespace)
+	o.enabled = !o.excluded && namespace.Labels[v1alpha1.InjectionLabel] == v1alpha1.InjectionLabelEnabled
 	return nil
 }
 
@@ -99,12 +100,21 @@ func (r *Reconciler) gatherDocument(ctx context.Context, o *observation) error {
 // open returns the ConfigMap's document; nil where the operator did not sign it for this policy, or wrote a newer one
 // since: whoever put it there is no reason to stop.
 func (r *Reconciler) open(cm *corev1.ConfigMap, name types.NamespacedName) *document {
+	d := r.verify(cm, name)
+	if d == nil || d.policy.Revision < r.revisions.last(name) {
+		return nil
+	}
+	return d
+}
+
+// verify returns the ConfigMap's document, of whatever revision; nil where the operator did not sign it for this policy.
+func (r *Reconciler) verify(cm *corev1.ConfigMap, name types.NamespacedName) *document {
 	signed, err := render.Signed(cm)
 	if err != nil {
 		return nil
 	}
 	policy, err := signed.Open(publicKey(r.cfg.Key))
-	if err != nil || policy.Namespace != name.Namespace || policy.Name != name.Name || policy.Revision < r.revisions.last(name) {
+	if err != nil || policy.Namespace != name.Namespace || policy.Name != name.Name {
 		return nil
 	}
 	return &document{hash: signed.Hash(), policy: policy}

@@ -6,7 +6,10 @@
 // Each policy has one ConfigMap with its signed document. It has no owner and the policy no finalizer: deleting a policy
 // must never hang, and must not take the document from under running sidecars. When the policy is gone (or going: new
 // pods get no sidecar from then on), the document is replaced by a tombstone, with which sidecars pass traffic through;
-// when no pod is left that is bound to the policy, the ConfigMap is removed.
+// when no pod is left that is bound to the policy, the ConfigMap is removed. While another policy picks one of those pods,
+// as where a policy is renamed, there is no tombstone: the last document stays in force until they have restarted with the
+// other's sidecar, as nobody has decided to open them. A ConfigMap that has the name of a document and is not the
+// operator's is left alone.
 //
 // Two policies conflict when an existing pod matches both. The older governs it; the younger says Accepted=False,
 // Conflicted, and its document is still written, for the pods that it alone matches.
@@ -22,6 +25,8 @@ import (
 	"log/slog"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -41,7 +46,9 @@ type Config struct {
 	// Key signs documents.
 	Key ed25519.PrivateKey
 	// Settings are what sidecars are injected with at present.
-	Settings  func() render.Settings
+	Settings func() render.Settings
+	// Excluded are the namespaces that the webhook never looks at, whatever their labels say.
+	Excluded  []string
 	Events    events.EventRecorder
 	Restarter *rollout.Restarter
 	Clock     clock.PassiveClock
@@ -77,11 +84,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	v := judge(o, r.cfg.Settings())
 	hash, writeErr := r.program(ctx, o, v)
+	if onlyConflicts(writeErr) || apierrors.HasStatusCause(writeErr, corev1.NamespaceTerminatingCause) {
+		// The cache lags behind a write, and a status made of it would say so for a moment; or the namespace is going.
+		return settle(ctrl.Result{}, writeErr)
+	}
 	outcome, rolloutErr := r.restart(ctx, o, v)
 	statusErr := r.report(ctx, o, v, written{hash: hash, err: writeErr, outcome: outcome})
 	result := ctrl.Result{}
 	if outcome.Waiting {
 		result.RequeueAfter = rolloutPause
+	}
+	if errors.Is(writeErr, errNameTaken) {
+		result.RequeueAfter, writeErr = takenRetry, nil
 	}
 	return settle(result, errors.Join(writeErr, rolloutErr, statusErr))
 }

@@ -29,7 +29,7 @@ type written struct {
 func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict, w written) error {
 	next := status.Of(status.Input{
 		Policy: o.policy, Class: v.class, ClassError: v.classErr, Findings: v.findings, Conflict: v.conflict,
-		NamespaceEnabled: o.enabled, Document: w.hash, WriteError: w.err, Pods: v.pods, Rollout: w.outcome.Notes,
+		NamespaceEnabled: o.enabled, NamespaceExcluded: o.excluded, Document: w.hash, WriteError: w.err, Pods: v.pods, Rollout: w.outcome.Notes,
 		Now: r.cfg.Clock.Now(),
 	})
 	if equality.Semantic.DeepEqual(o.policy.Status, next) {

@@ -10,6 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/deliver"
 )
 
@@ -20,11 +22,16 @@ const tombstoneLife = time.Minute
 // to it any more.
 func (r *Reconciler) retire(ctx context.Context, o *observation) (ctrl.Result, error) {
 	r.rollouts.forget(o.name)
-	if o.configMap == nil {
+	if o.configMap == nil || !r.owned(o.configMap, o.name) {
 		r.revisions.forget(o.name)
 		return ctrl.Result{}, nil
 	}
 	if o.stored == nil || !o.stored.policy.Deleted {
+		if heir := heir(o); heir != nil {
+			r.cfg.Log.Debug("the document of a policy that is gone stays in force: another picks its pods",
+				"namespace", o.name.Namespace, "policy", o.name.Name, "other", heir.Name)
+			return ctrl.Result{RequeueAfter: tombstoneLife}, nil
+		}
 		_, err := r.write(ctx, o, tombstone(o))
 		return settle(ctrl.Result{RequeueAfter: tombstoneLife}, err)
 	}
@@ -59,6 +66,20 @@ func tombstone(o *observation) *compiled.Policy {
 		Authorization: compiled.Authorization{Default: compiled.RequireAnonymous, Mode: compiled.Enforce},
 		Sidecar:       compiled.SidecarOptions{AccessLog: "All", LogLevel: "info"},
 	}
+}
+
+// heir returns a policy that picks a pod whose sidecar takes the documents of the one that is gone; nil where none does.
+func heir(o *observation) *v1alpha1.SecurityPolicy {
+	for i := range o.pods {
+		pod := &o.pods[i]
+		if bound, _ := deliver.BoundPolicy(pod); bound != o.name.Name || gone(pod) {
+			continue
+		}
+		if other := compile.Select(o.policies, pod.Labels); other != nil {
+			return other
+		}
+	}
+	return nil
 }
 
 // boundPods counts the pods whose sidecars take the policy's documents and still run.

@@ -30,8 +30,8 @@ type Input struct {
 	ClassError error
 	Findings   []compile.Finding
 	Conflict   *Conflict
-	// NamespaceEnabled says that the webhook sees the namespace's pods.
-	NamespaceEnabled bool
+	// NamespaceEnabled says that the webhook sees the namespace's pods, and NamespaceExcluded that no label will make it.
+	NamespaceEnabled, NamespaceExcluded bool
 	// Document is the hash of the document that is written; empty where there is none. WriteError says why it is not the
 	// present policy's.
 	Document   string
@@ -100,6 +100,10 @@ func (in *Input) programmed() metav1.Condition {
 		}
 	case in.WriteError != nil:
 		c.Reason, c.Message = v1alpha1.ReasonPending, "the document could not be written yet: "+in.WriteError.Error()
+	case in.NamespaceExcluded:
+		c.Reason = v1alpha1.ReasonInjectionDisabled
+		c.Message = fmt.Sprintf("pods of namespace %s never get a sidecar: the installation excludes it (webhook.excludedNamespaces of the "+
+			"chart); run the workload in another", in.Policy.Namespace)
 	case !in.NamespaceEnabled:
 		c.Reason = v1alpha1.ReasonInjectionDisabled
 		c.Message = fmt.Sprintf("new pods of the namespace get no sidecar; to change that: kubectl label namespace %s %s=%s",
