@@ -114,7 +114,7 @@ func (s *session) keep(ctx context.Context, l *lease) bool {
 			return true
 		case <-s.replace:
 			timer.Stop()
-			return s.holds(l)
+			return s.holds(l) && !s.ended(l)
 		case <-timer.C:
 		}
 		switch {
@@ -144,7 +144,8 @@ func (s *session) renew(ctx context.Context, l *lease) (next *lease, again bool)
 		}
 		failure := newError(renewTarget, stateOf(err), err, l.token)
 		s.metrics.renewals.WithLabelValues(string(failure.State)).Inc()
-		refused := failure.State == PermissionDenied || failure.State == Refused
+		// Past the maximum lifetime Vault answers 500, too.
+		refused := failure.Status != 0 && failure.State != Sealed && failure.State != Throttled
 		if !refused {
 			s.health.failed(renewTarget, failure)
 		}

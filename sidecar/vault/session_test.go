@@ -39,8 +39,8 @@ func TestTokenIsReplacedBeforeItsLastEnd(t *testing.T) {
 			h.await(t, OK)
 			first := h.currentToken()
 			vaulttest.Eventually(t, "another token", func() bool {
-				if st := h.Status().State; st != OK {
-					t.Fatalf("state = %s", st)
+				if st := h.Status(); st.State != OK {
+					t.Fatalf("status = %+v", st)
 				}
 				return h.currentToken() != first
 			})

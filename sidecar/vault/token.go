@@ -17,10 +17,11 @@ func (s *session) current(ctx context.Context) (*lease, error) {
 	for {
 		s.mu.Lock()
 		l, err, settled := s.lease, s.err, s.settled
+		s.mu.Unlock()
 		if l != nil && s.ended(l) {
+			s.ask() // a machine that slept may not have noticed yet
 			l = nil
 		}
-		s.mu.Unlock()
 		if l != nil {
 			return l, nil
 		}
