@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2153 # lib.sh sets the names
+# shellcheck shell=bash disable=SC2153,SC2034 # lib.sh sets the names that are read here; requests.sh reads those set here
 # What must be there before the curtain rises: a cluster, images, Postern, the app. Sourced, never run.
 
 # prepare: everything; each step finds out by itself what is done already.

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2153 # lib.sh and prepare.sh set the names
+# shellcheck shell=bash disable=SC2153,SC2034 # lib.sh and prepare.sh set the names that are read here; SHOW is for send
 # The first act: what the sidecar does to requests. Sourced, never run.
 
 readonly APP=http://orders.shop
@@ -64,13 +64,13 @@ show_identity() {
 }
 
 show_limit() {
-	local i statuses=() shared=' (counted together, in Redis)' url=$APP
+	local statuses=() shared=' (counted together, in Redis)' url=$APP
 	SHOW='ratelimit|ratelimit-policy|retry-after'
 	scene "Five logins a minute"
 	if [[ $(kubectl get securitypolicy orders -n "$SHOP" -o 'jsonpath={.status.conditions[?(@.type=="SharedState")].status}') != True ]]; then
 		shared=' (one of two pods: without Redis each counts for itself)' url=http://$(app_pods "$POD_IP" | head -n 1):8080
 	fi
-	for i in {1..5}; do
+	for _ in {1..5}; do
 		ask -X POST -d '{"user":"alice","password":"demo"}' "$url/login"
 		statuses+=("$STATUS")
 	done
