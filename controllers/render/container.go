@@ -106,7 +106,7 @@ func (s Sidecar) redirect() corev1.Container {
 		ImagePullPolicy:          s.imagePullPolicy(),
 		Command:                  []string{redirectCommand},
 		Env:                      redirectEnvironment(),
-		Resources:                redirectResources(),
+		Resources:                s.redirectResources(),
 		SecurityContext:          security,
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
@@ -123,8 +123,13 @@ func (s Sidecar) resources() corev1.ResourceRequirements {
 	}
 }
 
-// redirectResources are below the sidecar's defaults; what runs for milliseconds adds nothing to what the pod reserves.
-func redirectResources() corev1.ResourceRequirements {
+// redirectResources are the class's, so that a quota or a LimitRange that the sidecar satisfies is satisfied by both; or
+// else are below the sidecar's defaults. What runs for milliseconds adds nothing to what the pod reserves.
+func (s Sidecar) redirectResources() corev1.ResourceRequirements {
+	if s.Class.Spec.Resources != nil {
+		of := s.resources()
+		return corev1.ResourceRequirements{Requests: of.Requests, Limits: of.Limits}
+	}
 	return corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{
 			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("16Mi")},

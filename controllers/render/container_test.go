@@ -1,6 +1,7 @@
 package render
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 
@@ -55,6 +56,25 @@ func TestSidecarTakesImageOfClass(t *testing.T) {
 		if c.Image != "registry.example/other:2" || c.ImagePullPolicy != corev1.PullAlways {
 			t.Errorf("%s has image %s, %s", c.Name, c.Image, c.ImagePullPolicy)
 		}
+	}
+}
+
+// TestRedirectTakesResourcesOfClass: under a quota on limits.cpu, say, every container of the pod must have one.
+func TestRedirectTakesResourcesOfClass(t *testing.T) {
+	s := sidecar()
+	s.Interception = v1alpha1.InterceptRedirect
+	s.Class.Spec.Resources = &corev1.ResourceRequirements{
+		Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("128Mi")},
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("5m")},
+		Claims:   []corev1.ResourceClaim{{Name: "sidecar"}},
+	}
+	containers, err := s.InitContainers(Pod{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	redirect, class := containers[0].Resources, s.Class.Spec.Resources
+	if !reflect.DeepEqual(redirect.Limits, class.Limits) || !reflect.DeepEqual(redirect.Requests, class.Requests) || redirect.Claims != nil {
+		t.Errorf("resources are %+v, want the class's", redirect)
 	}
 }
 
