@@ -25,6 +25,8 @@ type observation struct {
 	// policies are those of the namespace that are not going.
 	policies []v1alpha1.SecurityPolicy
 	classes  []v1alpha1.SidecarClass
+	// labels are the namespace's.
+	labels map[string]string
 	// enabled says that the webhook sees the namespace's pods, and excluded that it never does, whatever the label says.
 	enabled, excluded bool
 	// pods of the namespace.
@@ -78,6 +80,7 @@ func (r *Reconciler) gatherNamespace(ctx context.Context, o *observation) error 
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reading namespace %q: %w", o.name.Namespace, err)
 	}
+	o.labels = namespace.Labels
 	o.excluded = slices.Contains(r.cfg.Excluded, o.name.Namespace)
 	o.enabled = !o.excluded && namespace.Labels[v1alpha1.InjectionLabel] == v1alpha1.InjectionLabelEnabled
 	return nil

@@ -21,7 +21,8 @@ type verdict struct {
 	findings []compile.Finding
 	// document is nil where the policy cannot be compiled.
 	document *compiled.Policy
-	// injection is the hash that pods should be injected with; empty without a document.
+	// sidecar is what pods should be injected with, and injection its hash; empty without a document.
+	sidecar   render.Sidecar
 	injection string
 	pods      []status.Pod
 	conflict  *status.Conflict
@@ -51,9 +52,10 @@ func (v *verdict) compile(o *observation, settings render.Settings) {
 		refuse(err)
 		return
 	}
-	hash, err := render.InjectionHash(render.Sidecar{
+	v.sidecar = render.Sidecar{
 		Policy: v.document, Class: v.class, Interception: compile.Interception(o.policy, v.class), Settings: settings,
-	})
+	}
+	hash, err := render.InjectionHash(v.sidecar)
 	if err != nil {
 		refuse(fmt.Errorf("hashing injection: %w", err))
 		return

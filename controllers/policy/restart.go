@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"sync"
 	"time"
@@ -10,17 +11,18 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/inject"
 	"github.com/posterndev/postern/controllers/rollout"
 	"github.com/posterndev/postern/controllers/status"
 )
 
 // restart takes the rollout of a policy that wants it a step on. Pods are restarted only where they would come back with
-// a sidecar: the policy compiles, and the webhook sees the namespace.
+// a sidecar: the policy compiles, and the webhook sees the namespace and would not refuse them.
 func (r *Reconciler) restart(ctx context.Context, o *observation, v *verdict) (rollout.Outcome, error) {
 	if o.policy.Spec.Rollout != v1alpha1.RolloutAutomatic || v.document == nil || !o.enabled {
 		return rollout.Outcome{}, nil
 	}
-	request := rollout.Request{Namespace: o.name.Namespace, Hash: v.injection, Workloads: map[status.Workload]bool{}}
+	request := rollout.Request{Namespace: o.name.Namespace, Hash: v.injection, Workloads: map[status.Workload]bool{}, Refused: refusal(o, v)}
 	needed := false
 	for i := range v.pods {
 		p := &v.pods[i]
@@ -47,6 +49,17 @@ func (r *Reconciler) restart(ctx context.Context, o *observation, v *verdict) (r
 		r.cfg.Log.Info("restarted a workload", "namespace", o.name.Namespace, "policy", o.name.Name, "workload", w.String())
 	}
 	return outcome, nil
+}
+
+// refusal asks the injector what it would say to pods of a template.
+func refusal(o *observation, v *verdict) func(*corev1.PodTemplateSpec) error {
+	return func(template *corev1.PodTemplateSpec) error {
+		_, err := inject.Inject(inject.Input{
+			Pod:     &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec},
+			Sidecar: v.sidecar, NamespaceLabels: o.labels, Random: rand.Reader,
+		})
+		return err
+	}
 }
 
 // pace keeps a busy policy from asking the API server about its workloads with every change of a pod.

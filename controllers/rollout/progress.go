@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -14,6 +15,8 @@ import (
 // progress is how far a workload's present rollout is.
 type progress struct {
 	object client.Object
+	// template is what new pods are made of.
+	template *corev1.PodTemplateSpec
 	// held says that a changed template does not by itself replace every pod, and why.
 	held string
 	done bool
@@ -51,7 +54,7 @@ func ofDeployment(d *appsv1.Deployment) progress {
 	if d.Spec.Replicas != nil {
 		want = *d.Spec.Replicas
 	}
-	p := progress{object: d}
+	p := progress{object: d, template: &d.Spec.Template}
 	if d.Spec.Paused {
 		p.held = "it is paused"
 	}
@@ -65,7 +68,7 @@ func ofStatefulSet(d *appsv1.StatefulSet) progress {
 	if d.Spec.Replicas != nil {
 		want = *d.Spec.Replicas
 	}
-	p := progress{object: d}
+	p := progress{object: d, template: &d.Spec.Template}
 	u := d.Spec.UpdateStrategy
 	switch {
 	case u.Type == appsv1.OnDeleteStatefulSetStrategyType:
@@ -79,7 +82,7 @@ func ofStatefulSet(d *appsv1.StatefulSet) progress {
 }
 
 func ofDaemonSet(d *appsv1.DaemonSet) progress {
-	p := progress{object: d}
+	p := progress{object: d, template: &d.Spec.Template}
 	if d.Spec.UpdateStrategy.Type == appsv1.OnDeleteDaemonSetStrategyType {
 		p.held = "its updateStrategy is OnDelete"
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,6 +34,9 @@ type Request struct {
 	Hash string
 	// Workloads own the pods that the policy governs; true for those that have stale pods.
 	Workloads map[status.Workload]bool
+	// Refused says why pods of the template would not be admitted; nil where they would. A workload whose pods would be
+	// refused is not restarted: it would lose those that it has.
+	Refused func(template *corev1.PodTemplateSpec) error
 }
 
 // Outcome is what a step came to.
@@ -65,6 +69,9 @@ func (r *Restarter) Step(ctx context.Context, request Request) (Outcome, error) 
 		}
 		if err != nil {
 			return Outcome{}, err
+		}
+		if err := request.Refused(p.template); err != nil && p.held == "" {
+			p.held = "its new pods would be refused: " + err.Error()
 		}
 		stale, mine := request.Workloads[w], p.object.GetAnnotations()[RestartedForAnnotation] == request.Hash
 		switch {

@@ -8,6 +8,7 @@ import (
 
 	"context"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,6 +37,15 @@ func restartedFor(hash string) func(*appsv1.Deployment) {
 	return func(d *appsv1.Deployment) { d.Annotations = map[string]string{RestartedForAnnotation: hash} }
 }
 
+func onHost(d *appsv1.Deployment) { d.Spec.Template.Spec.HostNetwork = true }
+
+func refused(template *corev1.PodTemplateSpec) error {
+	if template.Spec.HostNetwork {
+		return errors.New("it is on the host")
+	}
+	return nil
+}
+
 func TestStep(t *testing.T) {
 	a, b := workload("a"), workload("b")
 	tests := map[string]struct {
@@ -51,6 +61,18 @@ func TestStep(t *testing.T) {
 		},
 		"the second when the first is done": {
 			objects:   []client.Object{deployment("a", restartedFor("h")), deployment("b", nil)},
+			workloads: map[status.Workload]bool{a: false, b: true}, wantRestarted: b, wantWaiting: true,
+		},
+		"the second, as the first would lose its pods": {
+			objects:   []client.Object{deployment("a", onHost), deployment("b", nil)},
+			workloads: map[status.Workload]bool{a: true, b: true}, wantRestarted: b, wantWaiting: true, wantNote: "would be refused: it is on the host",
+		},
+		"the second, as the first waits for pods that are refused": {
+			objects: []client.Object{deployment("a", func(d *appsv1.Deployment) {
+				restartedFor("h")(d)
+				onHost(d)
+				d.Status.AvailableReplicas = 0
+			}), deployment("b", nil)},
 			workloads: map[status.Workload]bool{a: false, b: true}, wantRestarted: b, wantWaiting: true,
 		},
 		"not while the first rolls out": {
@@ -117,7 +139,7 @@ func TestStep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := fake.NewClientBuilder().WithObjects(tt.objects...).Build()
 			r := &Restarter{Reader: c, Writer: c, Now: func() time.Time { return time.Unix(1e9, 0) }}
-			got, err := r.Step(t.Context(), Request{Namespace: "shop", Hash: "h", Workloads: tt.workloads})
+			got, err := r.Step(t.Context(), Request{Namespace: "shop", Hash: "h", Workloads: tt.workloads, Refused: refused})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -155,7 +177,7 @@ func TestStepFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := fake.NewClientBuilder().WithObjects(deployment("a", nil)).WithInterceptorFuncs(funcs).Build()
 			r := &Restarter{Reader: c, Writer: c, Now: time.Now}
-			_, err := r.Step(t.Context(), Request{Namespace: "shop", Hash: "h", Workloads: map[status.Workload]bool{workload("a"): true}})
+			_, err := r.Step(t.Context(), Request{Namespace: "shop", Hash: "h", Workloads: map[status.Workload]bool{workload("a"): true}, Refused: refused})
 			if !errors.Is(err, broken) {
 				t.Errorf("the error is %v", err)
 			}
