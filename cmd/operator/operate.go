@@ -134,6 +134,10 @@ func (op *operator) newManager(rc *rest.Config, scheme *runtime.Scheme) error {
 	if err := op.Add(op.keeper); err != nil {
 		return fmt.Errorf("keeping certificates: %w", err)
 	}
+	secret := types.NamespacedName{Namespace: op.namespace, Name: op.signingKeySecret}
+	if err := op.Add(&certs.SigningKeeper{Client: op.direct, Secret: secret, Key: op.key, Log: op.log}); err != nil {
+		return fmt.Errorf("keeping the signing key: %w", err)
+	}
 	return nil
 }
 

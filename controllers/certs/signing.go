@@ -25,6 +25,11 @@ const attempts = 5
 // and takes another replica's where that was quicker. A key that is there is never replaced, and one that cannot be read is
 // an error: a new key would cut every running sidecar off.
 func SigningKey(ctx context.Context, c client.Client, secret types.NamespacedName) (ed25519.PrivateKey, error) {
+	return keepSigningKey(ctx, c, secret, newSigningKey)
+}
+
+// keepSigningKey returns the Secret's key; where it has none, what first returns, written to it.
+func keepSigningKey(ctx context.Context, c client.Client, secret types.NamespacedName, first func() (ed25519.PrivateKey, error)) (ed25519.PrivateKey, error) {
 	for range attempts {
 		s := &corev1.Secret{}
 		if err := c.Get(ctx, secret, s); err != nil {
@@ -37,14 +42,16 @@ func SigningKey(ctx context.Context, c client.Client, secret types.NamespacedNam
 			}
 			return key, nil
 		}
-		b, err := newSigningKey()
+		key, err := first()
 		if err != nil {
 			return nil, err
 		}
 		if s.Data == nil {
 			s.Data = map[string][]byte{}
 		}
-		s.Data[keySigning] = b
+		if s.Data[keySigning], err = encodeKey(key); err != nil {
+			return nil, err
+		}
 		if err := c.Update(ctx, s); err != nil && !apierrors.IsConflict(err) {
 			return nil, fmt.Errorf("writing Secret %q: %w", secret, err)
 		}
@@ -52,12 +59,12 @@ func SigningKey(ctx context.Context, c client.Client, secret types.NamespacedNam
 	return nil, fmt.Errorf("writing Secret %q: it kept changing", secret)
 }
 
-func newSigningKey() ([]byte, error) {
+func newSigningKey() (ed25519.PrivateKey, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("generating signing key: %w", err)
 	}
-	return encodeKey(key)
+	return key, nil
 }
 
 func parseSigningKey(b []byte) (ed25519.PrivateKey, error) {

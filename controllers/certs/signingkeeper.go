@@ -1,0 +1,58 @@
+package certs
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// recheckKey is how often the signing key's Secret is compared with the key in use.
+const recheckKey = 30 * time.Second
+
+// ErrOtherKey is returned where the Secret holds another key than the one in use.
+var ErrOtherKey = errors.New("the Secret holds another signing key than the one in use: the operator must start anew with it")
+
+// SigningKeeper watches over the Secret of the signing key in use. It is a manager.Runnable that runs on every replica. A
+// Secret that lost the key, as one that was deleted and made anew by the chart, gets it back: running sidecars believe no
+// other. A Secret with another key, by which a person rotates it, ends the operator with ErrOtherKey: replicas that sign
+// with different keys would refuse each other's documents.
+type SigningKeeper struct {
+	Client client.Client
+	Secret types.NamespacedName
+	Key    ed25519.PrivateKey
+	Log    *slog.Logger
+}
+
+// NeedLeaderElection says that every replica looks for itself.
+func (k *SigningKeeper) NeedLeaderElection() bool { return false }
+
+// Start compares until ctx ends, or the Secret holds another key. A Secret that cannot be read is no reason to stop.
+func (k *SigningKeeper) Start(ctx context.Context) error {
+	for sleep(ctx, recheckKey, nil) {
+		err := k.compare(ctx)
+		if errors.Is(err, ErrOtherKey) {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
+			k.Log.Error("the signing key's Secret is not in order", "error", err)
+		}
+	}
+	return nil
+}
+
+func (k *SigningKeeper) compare(ctx context.Context) error {
+	kept, err := keepSigningKey(ctx, k.Client, k.Secret, func() (ed25519.PrivateKey, error) { return k.Key, nil })
+	if err != nil {
+		return err
+	}
+	if !kept.Equal(k.Key) {
+		return fmt.Errorf("comparing Secret %q: %w", k.Secret, ErrOtherKey)
+	}
+	return nil
+}
