@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -259,5 +260,25 @@ func TestAnswers(t *testing.T) {
 				t.Error("the document is another")
 			}
 		})
+	}
+}
+
+// TestRefusedTokensDriveOutNone: whoever makes tokens up makes the API server review no good one again.
+func TestRefusedTokensDriveOutNone(t *testing.T) {
+	f := newFixture(t, sidecarPod("orders"))
+	ask := func(token string, want error) {
+		t.Helper()
+		if _, err := f.tokens.authenticate(t.Context(), token); !errors.Is(err, want) {
+			t.Fatalf("%q is answered with %v", token, err)
+		}
+	}
+	ask("right", nil)
+	for i := range maxTokens {
+		ask(strconv.Itoa(i), errToken)
+	}
+	before := f.reviews.Load()
+	ask("right", nil)
+	if f.reviews.Load() != before {
+		t.Error("a token that is known was reviewed again")
 	}
 }

@@ -25,6 +25,7 @@ const (
 	trustFor      = time.Minute
 	distrustFor   = 10 * time.Second
 	maxTokens     = 32 << 10
+	maxRefused    = 4 << 10
 	reviewTimeout = 10 * time.Second
 	maxTokenSize  = 16 << 10
 )
@@ -48,13 +49,16 @@ type podID struct {
 type authenticator struct {
 	reviews client.Writer
 	slots   chan struct{}
+	// known tokens, and those that were refused, which by their number must not drive out the others.
 	known   *cache.LRUExpireCache
+	refused *cache.LRUExpireCache
 	flights singleflight.Group
 }
 
 func newAuthenticator(reviews client.Writer, slots int, c clock.PassiveClock) *authenticator {
 	return &authenticator{
-		reviews: reviews, slots: make(chan struct{}, slots), known: cache.NewLRUExpireCacheWithClock(maxTokens, c),
+		reviews: reviews, slots: make(chan struct{}, slots),
+		known: cache.NewLRUExpireCacheWithClock(maxTokens, c), refused: cache.NewLRUExpireCacheWithClock(maxRefused, c),
 	}
 }
 
@@ -65,8 +69,10 @@ func (a *authenticator) authenticate(ctx context.Context, token string) (podID, 
 		return podID{}, errToken
 	}
 	sum := sha256.Sum256([]byte(token))
-	if v, ok := a.known.Get(sum); ok {
-		return verdict(v)
+	for _, answers := range []*cache.LRUExpireCache{a.known, a.refused} {
+		if v, ok := answers.Get(sum); ok {
+			return verdict(v)
+		}
 	}
 	// One review answers all who ask with the same token, so it must outlive the first of them.
 	result := a.flights.DoChan(string(sum[:]), func() (any, error) {
@@ -97,7 +103,7 @@ func (a *authenticator) review(ctx context.Context, token string, sum [sha256.Si
 	}
 	id, err := podOf(&r.Status)
 	if err != nil {
-		a.known.Add(sum, err, distrustFor)
+		a.refused.Add(sum, err, distrustFor)
 		return err, nil
 	}
 	a.known.Add(sum, id, trustFor)

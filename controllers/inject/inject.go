@@ -8,7 +8,9 @@
 // What is let in on purpose: containers that are privileged or have NET_ADMIN under Redirect. They can undo the rules of
 // their own pod, as they can exec anything else in it: whoever writes the pod is the one whom the policy serves, not the
 // one it guards against, and node agents and VPN sidecars need it. Two containers that declare the same port: only one of
-// them can listen on it.
+// them can listen on it. Pods with shareProcessNamespace or hostPID: there a container of the sidecar's user (65532, which
+// is distroless's nonroot as well) or root can end the sidecar, read the token with which it asks for its document, and
+// so report in its name. That is the pod's own document and the pod's own status; no other pod's.
 package inject
 
 import (
