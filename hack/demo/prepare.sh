@@ -65,7 +65,7 @@ install_chart() {
 		return
 	fi
 	say "installing the chart (helm upgrade --install postern charts/postern)"
-	helm upgrade --install postern "$ROOT/charts/postern" --namespace "$SYSTEM" --wait --timeout 5m \
+	helm upgrade --install postern "$ROOT/charts/postern" --namespace "$SYSTEM" --wait --timeout 3m \
 		--set "image.repository=$REPOSITORY/operator,image.tag=$TAG" \
 		--set "sidecar.image.repository=$REPOSITORY/sidecar,sidecar.image.tag=$TAG" \
 		--set "redis.bundled.enabled=true,redis.bundled.workloadNamespaces={$SHOP}" \
@@ -105,6 +105,7 @@ deploy_app() {
 # explain_pods NAMESPACE: what there is to see of pods that do not start.
 explain_pods() {
 	kubectl get pods -n "$1" -o wide >&2
+	kubectl logs -n "$1" -l app.kubernetes.io/name=postern --all-containers --tail 3 --prefix >&2 2>/dev/null || true
 	kubectl get events -n "$1" --field-selector type=Warning --sort-by=.lastTimestamp 2>/dev/null | tail -n 8 >&2
 	if existing; then say "where images cannot be pulled, load them first: see \"On a cluster of yours\" in README.md"; fi
 }
