@@ -6,9 +6,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/posterndev/postern/sidecar/vault/vaulttest"
 )
 
 // fake is a server that answers as no Vault at hand does.
@@ -94,83 +91,6 @@ func endless(w http.ResponseWriter, _ *http.Request) {
 	for range maxAnswer / len(chunk) * 4 {
 		if _, err := w.Write(chunk); err != nil {
 			return
-		}
-	}
-}
-
-func TestKeyValueVersion1IsRefused(t *testing.T) {
-	t.Parallel()
-	server.Write(t, "sys/mounts/first", map[string]any{"type": "kv", "options": map[string]any{"version": "1"}})
-	server.Policy(t, "first", `path "first/*" { capabilities = ["read"] }`)
-	h := open(t, tokenFile(t, "first"), nil)
-	_, err := hold(t, h, Ref{Path: "first/x", Key: "y"}).Read(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "not KV version 2") {
-		t.Errorf("error = %v", err)
-	}
-}
-
-func TestSecretMovesToAnotherMount(t *testing.T) {
-	t.Parallel()
-	mount := func() {
-		server.Write(t, "sys/mounts/team/kv", map[string]any{"type": "kv", "options": map[string]any{"version": "2"}})
-	}
-	mount()
-	server.Policy(t, "team", `path "team/kv/*" { capabilities = ["read"] }`)
-	write := func(value string) {
-		vaulttest.Eventually(t, "the engine to take writes", func() bool {
-			_, err := server.Root().Logical().Write("team/kv/data/x", map[string]any{"data": map[string]any{"key": value}})
-			return err == nil
-		})
-	}
-	write("one")
-	h := open(t, tokenFile(t, "team"), nil)
-	s := hold(t, h, Ref{Path: "team/kv/x", Key: "key"})
-	if read(t, s) != "one" {
-		t.Error("a mount of two parts does not work")
-	}
-	if err := server.Root().Sys().Unmount("team/kv"); err != nil {
-		t.Fatal(err)
-	}
-	mount()
-	write("two")
-	vaulttest.Eventually(t, "the value of the new engine", func() bool {
-		v, err := s.Read(t.Context())
-		return err == nil && string(v.Reveal()) == "two"
-	})
-}
-
-func TestConfigRefused(t *testing.T) {
-	t.Parallel()
-	good := Config{Address: "https://vault", Auth: TokenFile("/token")}
-	tests := map[string]struct {
-		change  func(*Config)
-		wantErr string
-	}{
-		"good":                {func(*Config) {}, ""},
-		"loopback":            {func(c *Config) { c.Address = "http://[::1]:8200" }, ""},
-		"plain HTTP":          {func(c *Config) { c.Address = "http://vault:8200" }, "https://"},
-		"password in address": {func(c *Config) { c.Address = "https://u:s3cret@vault" }, "user name"},
-		"no URL":              {func(c *Config) { c.Address = "https://s3cret\x00" }, "not a URL"},
-		"no host":             {func(c *Config) { c.Address = "https://" }, "no host"},
-		"socket":              {func(c *Config) { c.Address = "unix://x/vault.sock" }, "https://"},
-		"CA without PEM":      {func(c *Config) { c.CABundle = []byte("x") }, "PEM"},
-		"no login":            {func(c *Config) { c.Auth = nil }, "log in"},
-		"no role":             {func(c *Config) { c.Auth = Kubernetes{TokenFile: "/t"} }, "role"},
-		"mount with dots":     {func(c *Config) { c.Auth = Kubernetes{Mount: "../sys", Role: "r", TokenFile: "/t"} }, "dot segment"},
-		"no role ID":          {func(c *Config) { c.Auth = AppRole{} }, "role ID"},
-		"no path":             {func(c *Config) { c.Auth = TokenFile("") }, "path"},
-		"polled too often":    {func(c *Config) { c.PollInterval = time.Millisecond }, "poll interval"},
-		"negative time":       {func(c *Config) { c.MaxStale = -1 }, "negative"},
-	}
-	for name, tt := range tests {
-		cfg := good
-		tt.change(&cfg)
-		c, err := New(cfg)
-		if err == nil {
-			c.Close()
-		}
-		if (err == nil) != (tt.wantErr == "") || err != nil && (!strings.Contains(err.Error(), tt.wantErr) || strings.Contains(err.Error(), "s3cret")) {
-			t.Errorf("%s: error = %v; want one with %q", name, err, tt.wantErr)
 		}
 	}
 }

@@ -2,12 +2,23 @@ package vault
 
 import (
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 )
 
-// maxDenied bounds how many refused targets are remembered.
-const maxDenied = 64
+// Refused targets are remembered up to a number, and for a time that is longer than between two polls of a signing key:
+// what nobody asks for any more must not be held against Vault.
+const (
+	maxDenied = 64
+	deniedFor = 2 * time.Minute
+)
+
+// denial is a target's latest refusal.
+type denial struct {
+	cause *Error
+	at    time.Time
+}
 
 // health makes one State of what requests meet: first whether Vault answers at all, then whether it lets the client in,
 // then whether it gives what was asked for.
@@ -19,14 +30,14 @@ type health struct {
 	started bool
 	server  *Error // why Vault does not answer
 	login   *Error // why it does not let in
-	denied  map[string]*Error
+	denied  map[string]denial
 
 	state State
 	since time.Time
 }
 
 func newHealth(now func() time.Time, log *slog.Logger) *health {
-	return &health{now: now, log: log, denied: map[string]*Error{}, state: Starting, since: now()}
+	return &health{now: now, log: log, denied: map[string]denial{}, state: Starting, since: now()}
 }
 
 // failed takes note of a request's failure.
@@ -42,8 +53,8 @@ func (h *health) failed(target string, e *Error) {
 		h.server = nil
 		if target == loginTarget {
 			h.login = e
-		} else if len(h.denied) < maxDenied || h.denied[target] != nil {
-			h.denied[target] = e
+		} else if _, known := h.denied[target]; known || len(h.denied) < maxDenied {
+			h.denied[target] = denial{cause: e, at: h.now()}
 		}
 	}
 	h.settle()
@@ -69,7 +80,7 @@ func (h *health) forget(target string) {
 	h.settle()
 }
 
-// settle logs a change of the state. The lock is held.
+// settle takes over and logs a change of the state. The lock is held.
 func (h *health) settle() {
 	state, cause := h.judge()
 	if state == h.state {
@@ -94,10 +105,12 @@ func (h *health) judge() (State, *Error) {
 	case !h.started:
 		return Starting, nil
 	}
+	now := h.now()
+	maps.DeleteFunc(h.denied, func(_ string, d denial) bool { return now.Sub(d.at) > deniedFor })
 	var worst *Error
-	for _, e := range h.denied {
-		if worst == nil || precedes(e, worst) {
-			worst = e
+	for _, d := range h.denied {
+		if worst == nil || precedes(d.cause, worst) {
+			worst = d.cause
 		}
 	}
 	if worst == nil {
@@ -118,6 +131,7 @@ func precedes(a, b *Error) bool {
 func (h *health) report() (State, time.Time, *Error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.settle() // a denial may have aged
 	_, cause := h.judge()
 	return h.state, h.since, cause
 }

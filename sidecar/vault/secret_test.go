@@ -55,14 +55,7 @@ func TestSecretFollowsTheLatestVersion(t *testing.T) {
 	if got := read(t, pinned); got != "s3cret-1" {
 		t.Errorf("pinned value after the rotation = %q", got)
 	}
-	history, err := latest.History(t.Context())
-	if err != nil || len(history) != 2 || string(history[0].Value.Reveal()) != "s3cret-1" ||
-		string(history[1].Value.Reveal()) != "s3cret-2" || history[0].Created.After(history[1].Created) {
-		t.Errorf("history = %v, %v", history, err)
-	}
-	if history, err = pinned.History(t.Context()); err != nil || len(history) != 1 {
-		t.Errorf("history of the pinned version = %v, %v", history, err)
-	}
+	checkHistory(t, latest, pinned)
 	if !strings.Contains(h.log.String(), `"secret rotated"`) {
 		t.Error("the rotation is not in the log")
 	}
@@ -71,6 +64,18 @@ func TestSecretFollowsTheLatestVersion(t *testing.T) {
 	}
 	if got := h.gauge(t, "postern_vault_secret_ready", "secret/shop/redis"); got != 1 {
 		t.Errorf("postern_vault_secret_ready = %v", got)
+	}
+}
+
+func checkHistory(t *testing.T, latest, pinned *Secret) {
+	t.Helper()
+	history, err := latest.History(t.Context())
+	if err != nil || len(history) != 2 || string(history[0].Value.Reveal()) != "s3cret-1" ||
+		string(history[1].Value.Reveal()) != "s3cret-2" || history[0].Created.After(history[1].Created) {
+		t.Errorf("history = %v, %v", history, err)
+	}
+	if history, err = pinned.History(t.Context()); err != nil || len(history) != 1 {
+		t.Errorf("history of the pinned version = %v, %v", history, err)
 	}
 }
 

@@ -90,21 +90,9 @@ func TestDeniedRequestKeepsTheToken(t *testing.T) {
 			}
 			h := &harness{Client: c}
 			defer c.Close()
-			transit, err := c.Transit("")
-			if err != nil {
-				t.Fatal(err)
-			}
 			first := h.currentToken()
 			vaulttest.Eventually(t, "the first login", func() bool { first = h.currentToken(); return first != "" })
-			for range 3 {
-				var denied *Error
-				if _, err := transit.PublicKeys(t.Context(), "forbidden"); !errors.As(err, &denied) || denied.State != PermissionDenied {
-					t.Fatalf("error = %v", err)
-				}
-			}
-			if st := c.Status(); st.State != PermissionDenied || !strings.Contains(st.Message, "transit/keys/forbidden") {
-				t.Errorf("status = %+v", st)
-			}
+			checkDenied(t, c)
 			if tt.wantToken {
 				if h.currentToken() != first {
 					t.Error("the token was replaced")
@@ -113,6 +101,24 @@ func TestDeniedRequestKeepsTheToken(t *testing.T) {
 			}
 			vaulttest.Eventually(t, "another token", func() bool { return h.currentToken() != first })
 		})
+	}
+}
+
+// checkDenied asks for a key that the token may not read.
+func checkDenied(t *testing.T, c *Client) {
+	t.Helper()
+	transit, err := c.Transit("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		var denied *Error
+		if _, err := transit.PublicKeys(t.Context(), "forbidden"); !errors.As(err, &denied) || denied.State != PermissionDenied {
+			t.Fatalf("error = %v", err)
+		}
+	}
+	if st := c.Status(); st.State != PermissionDenied || !strings.Contains(st.Message, "transit/keys/forbidden") {
+		t.Errorf("status = %+v", st)
 	}
 }
 
