@@ -3,6 +3,7 @@ package compile
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -30,20 +31,52 @@ func Older(a, b *v1alpha1.SecurityPolicy) bool {
 	return a.Name < b.Name
 }
 
-// Select returns the policy that applies to a pod with these labels: the oldest that picks it; nil if none does. The
-// policies are of the pod's namespace. A policy whose selector cannot be parsed picks every pod, so that none slips by it.
-func Select(policies []v1alpha1.SecurityPolicy, podLabels map[string]string) *v1alpha1.SecurityPolicy {
-	var selected *v1alpha1.SecurityPolicy
+// Selection picks the policies of one namespace for its pods. Each selector is parsed once.
+type Selection struct{ byAge []candidate }
+
+type candidate struct {
+	policy *v1alpha1.SecurityPolicy
+	// selector is nil where it cannot be parsed.
+	selector labels.Selector
+}
+
+// NewSelection returns the selection from policies, which are not copied.
+func NewSelection(policies []v1alpha1.SecurityPolicy) *Selection {
+	s := &Selection{}
 	for i := range policies {
-		p := &policies[i]
-		if ok, err := Matches(p, podLabels); !ok && err == nil {
-			continue
+		// The error is Compile's to report.
+		selector, err := metav1.LabelSelectorAsSelector(&policies[i].Spec.Selector)
+		if err != nil {
+			selector = nil
 		}
-		if selected == nil || Older(p, selected) {
-			selected = p
+		s.byAge = append(s.byAge, candidate{&policies[i], selector})
+	}
+	slices.SortStableFunc(s.byAge, func(a, b candidate) int {
+		switch {
+		case Older(a.policy, b.policy):
+			return -1
+		case Older(b.policy, a.policy):
+			return 1
+		}
+		return 0
+	})
+	return s
+}
+
+// Select returns the policy that applies to a pod with these labels: the oldest that picks it; nil if none does. A policy
+// whose selector cannot be parsed picks every pod, so that none slips by it.
+func (s *Selection) Select(podLabels map[string]string) *v1alpha1.SecurityPolicy {
+	for _, c := range s.byAge {
+		if c.selector == nil || c.selector.Matches(labels.Set(podLabels)) {
+			return c.policy
 		}
 	}
-	return selected
+	return nil
+}
+
+// Select returns the policy of the pod's namespace that applies to a pod with these labels; see Selection.
+func Select(policies []v1alpha1.SecurityPolicy, podLabels map[string]string) *v1alpha1.SecurityPolicy {
+	return NewSelection(policies).Select(podLabels)
 }
 
 // ResolveClass returns the class that policy names, or the one marked default. ErrClassNotFound says which is missing.

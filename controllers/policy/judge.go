@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
@@ -66,15 +68,20 @@ func (v *verdict) compile(o *observation, settings render.Settings) {
 // judgePods looks at the pods that the policy's selector picks. A selector that cannot be parsed picks none here; Compile
 // says what is wrong with it.
 func (v *verdict) judgePods(o *observation) {
+	selector, err := metav1.LabelSelectorAsSelector(&o.policy.Spec.Selector)
+	if err != nil {
+		return
+	}
+	selection := compile.NewSelection(o.policies)
 	for i := range o.pods {
 		pod := &o.pods[i]
 		if gone(pod) {
 			continue
 		}
-		if ok, err := compile.Matches(o.policy, pod.Labels); !ok || err != nil {
+		if !selector.Matches(labels.Set(pod.Labels)) {
 			continue
 		}
-		p := status.Pod{Name: pod.Name, Workload: status.WorkloadOf(pod), Governor: compile.Select(o.policies, pod.Labels).Name}
+		p := status.Pod{Name: pod.Name, Workload: status.WorkloadOf(pod), Governor: selection.Select(pod.Labels).Name}
 		p.Bound, _ = deliver.BoundPolicy(pod)
 		p.Stale = v.injection != "" && p.Bound != "" && pod.Annotations[render.InjectionAnnotation] != v.injection
 		p.Failing = failing(pod)

@@ -70,12 +70,13 @@ func tombstone(o *observation) *compiled.Policy {
 
 // heir returns a policy that picks a pod whose sidecar takes the documents of the one that is gone; nil where none does.
 func heir(o *observation) *v1alpha1.SecurityPolicy {
+	selection := compile.NewSelection(o.policies)
 	for i := range o.pods {
 		pod := &o.pods[i]
 		if bound, _ := deliver.BoundPolicy(pod); bound != o.name.Name || gone(pod) {
 			continue
 		}
-		if other := compile.Select(o.policies, pod.Labels); other != nil {
+		if other := selection.Select(pod.Labels); other != nil {
 			return other
 		}
 	}
