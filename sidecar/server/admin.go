@@ -77,7 +77,8 @@ func (h *health) unready(status snapshotStatus, keys []keysState) string {
 	return ""
 }
 
-// adminHandler serves the kubelet and Prometheus. Nothing on it changes anything, but the hooks that probes guards.
+// adminHandler serves the kubelet and Prometheus. Nothing on it changes anything for a stranger: hooks are guarded by their
+// tokens, and only the pod itself can have its sidecar leave.
 func adminHandler(h *health, gatherer prometheus.Gatherer, probes http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, true, "ok") })
@@ -89,6 +90,7 @@ func adminHandler(h *health, gatherer prometheus.Gatherer, probes http.Handler) 
 		answer(w, r.Ready, r)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
+	mux.HandleFunc("POST "+leavePath, h.leave)
 	if probes != nil {
 		mux.Handle("/probe/", probes)
 	}

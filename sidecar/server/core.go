@@ -23,6 +23,8 @@ type core struct {
 	applied func(*chain.Snapshot) error
 
 	current atomic.Pointer[force]
+	// leaving says that the pod is about to end: clients are told to come back on another connection, to another pod.
+	leaving atomic.Bool
 }
 
 // force is a snapshot in force.
@@ -85,6 +87,9 @@ var errNoPolicy = errors.New("no document in force")
 
 // ServeHTTP enforces the policy in force; without one every request is refused: a sidecar never starts open.
 func (c *core) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if c.leaving.Load() && r.Header.Get("Upgrade") == "" {
+		w.Header().Set("Connection", "close") // in HTTP/2, net/http makes it a GOAWAY
+	}
 	if f := c.current.Load(); f != nil {
 		f.ServeHTTP(w, r)
 		return

@@ -3,6 +3,7 @@ package server
 import (
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -17,40 +18,125 @@ const (
 )
 
 // patient ends exchanges that stall: a client that sends no byte of its body, or takes none of the answer, for
-// the stall time. The body of an HTTP/2 request is left alone, since a gRPC stream may be silent for long; there the
-// connection is pinged.
+// the stall time. A handler may be silent for as long as it likes. The body of an HTTP/2 request is left alone, since a
+// gRPC stream may be silent for long; there the connection is pinged.
 func patient(stall time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		control := http.NewResponseController(w)
+		p := &patience{control: http.NewResponseController(w), stall: stall}
 		if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
-			r.Body = &patientBody{ReadCloser: r.Body, control: control, stall: stall}
+			p.body = true
+			// A copy: net/http looks at its own request's body to decide whether it must be read to the end, and does not know
+			// this one. It would wait for a body that the client, told to go on or not, is not to send.
+			r = r.WithContext(r.Context())
+			r.Body = &patientBody{ReadCloser: r.Body, patience: p}
 		}
-		next.ServeHTTP(&patientWriter{ResponseWriter: w, control: control, stall: stall}, r)
+		next.ServeHTTP(&patientWriter{ResponseWriter: w, patience: p}, r)
+		p.finish()
 	})
+}
+
+// patience sets one exchange's deadlines. No deadline stays behind an operation: net/http goes on reading to notice when
+// the client hangs up, and the timer of an HTTP/2 stream ends it whether or not anyone is writing.
+type patience struct {
+	control *http.ResponseController
+	stall   time.Duration
+	// body says that the connection carries a body that is read under a deadline.
+	body bool
+
+	mu sync.Mutex
+	// reading counts the operations that may read the body; they overlap, since the app may answer before it has all of it.
+	reading int
+	// finished says that the handler has returned, and the deadlines are the next request's.
+	finished bool
+}
+
+// beginRead and endRead surround what may read the body. Errors are not looked at: a connection without deadlines has none.
+func (p *patience) beginRead() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reading++; p.body && !p.finished {
+		_ = p.control.SetReadDeadline(time.Now().Add(p.stall))
+	}
+}
+
+func (p *patience) endRead() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reading--; p.body && !p.finished && p.reading == 0 {
+		_ = p.control.SetReadDeadline(time.Time{})
+	}
+}
+
+// beginWrite and endWrite surround what may write to the client. net/http reads the rest of the body before it sends the
+// header, so that is bounded as well.
+func (p *patience) beginWrite() {
+	p.beginRead()
+	_ = p.control.SetWriteDeadline(time.Now().Add(p.stall))
+}
+
+func (p *patience) endWrite() {
+	_ = p.control.SetWriteDeadline(time.Time{})
+	p.endRead()
+}
+
+// finish bounds what net/http does after the handler: it reads what is left of the body and sends what it holds of the
+// answer. It sets the deadlines anew before the next request.
+func (p *patience) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.finished = true
+	deadline := time.Now().Add(p.stall)
+	_ = p.control.SetWriteDeadline(deadline)
+	if p.body {
+		_ = p.control.SetReadDeadline(deadline)
+	}
 }
 
 type patientBody struct {
 	io.ReadCloser
-	control *http.ResponseController
-	stall   time.Duration
+	patience *patience
 }
 
+// Read reads from the client's body.
 func (b *patientBody) Read(p []byte) (int, error) {
-	_ = b.control.SetReadDeadline(time.Now().Add(b.stall)) // a hijacked connection has its own rules
-	// net/http goes on reading, to notice when the client hangs up: a deadline left behind would end a slow answer.
-	defer func() { _ = b.control.SetReadDeadline(time.Time{}) }()
+	b.patience.beginRead()
+	defer b.patience.endRead()
 	return b.ReadCloser.Read(p)
+}
+
+// Close reads a part of what is left of the body, as net/http does.
+func (b *patientBody) Close() error {
+	b.patience.beginRead()
+	defer b.patience.endRead()
+	return b.ReadCloser.Close()
 }
 
 type patientWriter struct {
 	http.ResponseWriter
-	control *http.ResponseController
-	stall   time.Duration
+	patience *patience
 }
 
+// WriteHeader sends informational headers at once; the final one waits for the body.
+func (w *patientWriter) WriteHeader(status int) {
+	if status < 200 {
+		w.patience.beginWrite()
+		defer w.patience.endWrite()
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write writes to the client.
 func (w *patientWriter) Write(p []byte) (int, error) {
-	_ = w.control.SetWriteDeadline(time.Now().Add(w.stall))
+	w.patience.beginWrite()
+	defer w.patience.endWrite()
 	return w.ResponseWriter.Write(p)
+}
+
+// FlushError sends what is buffered.
+func (w *patientWriter) FlushError() error {
+	w.patience.beginWrite()
+	defer w.patience.endWrite()
+	return w.patience.control.Flush()
 }
 
 // Unwrap lets http.ResponseController reach the connection.

@@ -194,45 +194,6 @@ func TestReadEnvironment(t *testing.T) {
 	}
 }
 
-func TestAStalledBodyEnds(t *testing.T) {
-	ended := make(chan error, 1)
-	server := httptest.NewServer(patient(50*time.Millisecond, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, err := io.ReadAll(r.Body)
-		ended <- err
-	})))
-	defer server.Close()
-	conn, err := net.Dial("tcp", server.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
-	if err := <-ended; err == nil {
-		t.Error("the body ended well")
-	}
-}
-
-func TestASlowAnswerIsNoStall(t *testing.T) {
-	server := httptest.NewServer(patient(50*time.Millisecond, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		select {
-		case <-time.After(300 * time.Millisecond): // longer than any stall
-		case <-r.Context().Done():
-			return
-		}
-		_, _ = io.WriteString(w, "done")
-	})))
-	defer server.Close()
-	resp, err := http.Post(server.URL, "text/plain", strings.NewReader("abc"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if body, _ := io.ReadAll(resp.Body); string(body) != "done" {
-		t.Errorf("body = %q", body)
-	}
-}
-
 // standalone runs a document in front of app until the returned function is called, which gives Run's error.
 func standalone(t *testing.T, p *compiled.Policy, app http.Handler) (address string, stop func() error) {
 	t.Helper()

@@ -1,0 +1,123 @@
+package server
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// client keeps its connections, in HTTP/1.1 or in cleartext HTTP/2.
+func client(http2 bool) *http.Client {
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(!http2)
+	protocols.SetUnencryptedHTTP2(http2)
+	return &http.Client{Transport: &http.Transport{Protocols: protocols}}
+}
+
+func TestLeaveSendsClientsElsewhere(t *testing.T) {
+	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCore(t, hello)
+			if err := c.apply(t.Context(), makeDocument(nil), "h"); err != nil {
+				t.Fatal(err)
+			}
+			accepted := &atomic.Int32{}
+			app := httptest.NewUnstartedServer(nil)
+			app.Config = newAppServer(c, c.logger)
+			app.Listener = countListener{app.Listener, accepted}
+			app.Start()
+			defer app.Close()
+			h := &health{server: c, now: time.Now}
+			h.started.Store(true)
+			admin := httptest.NewServer(adminHandler(h, prometheus.NewRegistry(), nil))
+			defer admin.Close()
+			get := get(t, client(http2), app.URL)
+			for range 3 {
+				get()
+			}
+			if n := accepted.Load(); n != 1 {
+				t.Fatalf("%d connections before", n)
+			}
+			port := admin.URL[strings.LastIndex(admin.URL, ":")+1:]
+			if err := Leave(t.Context(), func(string) string { return port }); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				get()
+			}
+			if n := accepted.Load(); n < 3 {
+				t.Errorf("%d connections: the client was not sent elsewhere", n)
+			}
+			if r := h.readiness(); r.Ready {
+				t.Error("a sidecar that leaves is ready")
+			}
+		})
+	}
+}
+
+// countListener counts connections; http.Server accepts in one goroutine.
+type countListener struct {
+	net.Listener
+	accepted *atomic.Int32
+}
+
+func (l countListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted.Add(1)
+	}
+	return conn, err
+}
+
+// get returns a function that asks url and wants 200.
+func get(t *testing.T, c *http.Client, url string) func() {
+	t.Cleanup(c.CloseIdleConnections)
+	return func() {
+		t.Helper()
+		resp, err := c.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatalf("status %d", resp.StatusCode)
+		}
+	}
+}
+
+func TestOnlyThePodItselfLeaves(t *testing.T) {
+	c := newCore(t, hello)
+	h := &health{server: c, now: time.Now}
+	for address, want := range map[string]int{
+		"127.0.0.1:1": http.StatusNoContent, "[::1]:1": http.StatusNoContent, "[::ffff:127.0.0.1]:1": http.StatusNoContent,
+		"10.244.0.9:1": http.StatusForbidden, "garbage": http.StatusForbidden,
+	} {
+		c.leaving.Store(false)
+		r := httptest.NewRequest(http.MethodPost, leavePath, nil)
+		r.RemoteAddr = address
+		w := httptest.NewRecorder()
+		h.leave(w, r)
+		if w.Code != want || c.leaving.Load() != (want == http.StatusNoContent) {
+			t.Errorf("%s: %d, leaving %v; want %d", address, w.Code, c.leaving.Load(), want)
+		}
+	}
+}
+
+func TestLeaveSaysWhatIsWrong(t *testing.T) {
+	nobody := httptest.NewServer(http.NotFoundHandler())
+	defer nobody.Close()
+	for name, port := range map[string]string{"no port": "x", "nobody there": strconv.Itoa(1), "another server": nobody.URL[strings.LastIndex(nobody.URL, ":")+1:]} {
+		if err := Leave(t.Context(), func(n string) string { return map[string]string{compiled.EnvAdminPort: port}[n] }); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
