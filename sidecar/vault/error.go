@@ -14,7 +14,7 @@ import (
 // ErrExpired: a secret's last good value was too old or past its own expiry, and no newer one could be read.
 var ErrExpired = errors.New("the value has expired")
 
-// Error is a failed use of Vault. Its text is safe to log: it has no address, and nothing that looks like a token.
+// Error is a failed use of Vault. Its text is safe to log: it has no URL, no credential, and nothing that looks like a token.
 type Error struct {
 	State State
 	// Target is what was asked for: "login", a secret's path, a Transit key.

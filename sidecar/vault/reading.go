@@ -16,7 +16,7 @@ import (
 const ExpiryMetadata = "postern-expires"
 
 // errNotFound: Vault has no such secret or version, or it was deleted.
-var errNotFound = errors.New("Vault has no such secret, or the version was deleted")
+var errNotFound = errors.New("no such secret in Vault, or the version was deleted")
 
 // content is one version of a secret.
 type content struct {

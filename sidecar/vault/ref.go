@@ -41,7 +41,7 @@ func locate(path, mount string) (location, error) {
 	mount = strings.TrimSuffix(mount, "/")
 	name, found := strings.CutPrefix(path, mount+"/")
 	if mount == "" || !found {
-		return location{}, fmt.Errorf("Vault's mount %.64q does not hold it", mount)
+		return location{}, fmt.Errorf("the mount %.64q that Vault names does not hold it", mount)
 	}
 	name = strings.TrimPrefix(name, "data/")
 	if name == "" {

@@ -5,7 +5,7 @@
 // is replaced, and a secret's last good value is used through an outage, until it expires (Reading.Expires). What is wrong
 // is told apart by State, which Status and the metric postern_vault_state give.
 //
-// Secrets are in memory alone, in secret.Value. Errors and logs carry no token, no credential and no address.
+// Secrets are in memory alone, in secret.Value. Errors and logs carry no token, no credential and no URL.
 package vault
 
 import (
