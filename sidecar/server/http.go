@@ -30,6 +30,8 @@ func newAppServer(handler http.Handler, logger *slog.Logger) *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		ConnContext:       framing.ConnContext,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		// Else net/http answers OPTIONS * by itself, unseen by every rule and the access log.
+		DisableGeneralOptionsHandler: true,
 	}
 }
 

@@ -292,6 +292,24 @@ func TestAmbiguousFramingIsRefused(t *testing.T) {
 	}
 }
 
+func TestRulesHoldForTheServerAsAWhole(t *testing.T) {
+	address, _ := standalone(t, makeDocument(func(p *compiled.Policy) { p.Authorization.Default = compiled.RequireDeny }), hello)
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("status %d, want 403", resp.StatusCode)
+	}
+}
+
 func TestStandaloneRefusesUpstreams(t *testing.T) {
 	for _, upstream := range []string{"https://127.0.0.1", "http://", "http://a/path", "http://u:p@a", "unix:///x"} {
 		u, err := url.Parse(upstream)
