@@ -23,7 +23,7 @@ var forwarding = [...]string{
 	"Forwarded", "X-Forwarded", "X-Forwarded-*", "Forwarded-*", "X-Original-Forwarded-For", "X-Original-Host", "X-Host",
 	"X-Real-IP", "True-Client-IP", "Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "X-ProxyUser-IP", "X-Remote-*",
 	"CF-*", "Fastly-Client-IP", "Fly-Client-IP", "X-Azure-*", "X-Appengine-*", "X-Envoy-*", "X-NF-Client-Connection-IP",
-	"X-Scheme", "X-URL-Scheme", "Front-End-Https", "SSL-Client-*", "X-SSL-*", "X-Client-Cert*",
+	"X-Scheme", "X-URL-Scheme", "X-Script-Name", "Front-End-Https", "SSL-Client-*", "X-SSL-*", "X-Client-Cert*",
 }
 
 // locator is the compiled stage.

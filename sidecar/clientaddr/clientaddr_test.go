@@ -83,7 +83,7 @@ func TestForwardingHeaders(t *testing.T) {
 	sent := func() http.Header {
 		return http.Header{
 			"X-Forwarded-Host": {"evil"}, "X-Forwarded-Proto": {"https"}, "X-Forwarded-Port": {"1"}, "Forwarded": {"for=1.1.1.1"},
-			"X-Real-Ip": {"1.1.1.1"}, "True-Client-Ip": {"1.1.1.1"}, "Cf-Connecting-Ip": {"1.1.1.1"}, "X_forwarded_for": {"1.1.1.1"},
+			"X-Real-Ip": {"1.1.1.1"}, "X-Script-Name": {"/public"}, "True-Client-Ip": {"1.1.1.1"}, "Cf-Connecting-Ip": {"1.1.1.1"}, "X_forwarded_for": {"1.1.1.1"},
 			"X-Forwarded-Client-Cert": {"x"}, "Accept": {"a"},
 		}
 	}

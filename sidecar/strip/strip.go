@@ -1,6 +1,7 @@
 // Package strip takes from a request the headers that only the sidecar may set, so that an app may believe them: identity
-// headers named by the policy, every X-Postern-* and Postern-*, and the headers by which some frameworks let a client
-// replace the very path that the rules matched (CVE-2018-14773). It runs for anonymous routes too.
+// headers named by the policy, every X-Postern-* and Postern-*, and the headers by which some servers and frameworks let a
+// client replace the very path that the rules matched (CVE-2018-14773; gunicorn takes SCRIPT_NAME off the path,
+// benoitc/gunicorn#2650). It runs for anonymous routes too.
 //
 // Names are compared as the least careful app does (package field). Fields that the sidecar or the app relies on cannot
 // be named in Connection either, for a proxy removes what is named there, also when the sidecar has set it since
@@ -17,7 +18,7 @@ import (
 )
 
 // always are removed whatever the policy names.
-var always = [...]string{"X-Postern-*", "Postern-*", "X-Original-URL", "X-Rewrite-URL"}
+var always = [...]string{"X-Postern-*", "Postern-*", "X-Original-URL", "X-Rewrite-URL", "Script-Name", "Path-Info"}
 
 // endToEnd may come from the client, but not as connection options nor as trailers: RFC 9110 §7.6.1 forbids naming what
 // is meant for the recipient, and §6.5.1 sending it as a trailer.

@@ -39,6 +39,8 @@ func TestStripHeaders(t *testing.T) {
 		"Postern's, no X":   {name: "Postern_Session"},
 		"the path replaced": {name: "X-Original-Url"},
 		"another path":      {name: "X-Rewrite_URL"},
+		"the path cut off":  {name: "Script_name"},
+		"the path given":    {name: "PATH_INFO"},
 		"an ordinary one":   {name: "X-Request-Id", wantKept: true},
 		"a longer name":     {name: "X-Auth-Username", wantKept: true},
 		"the credential":    {name: "Authorization", wantKept: true},
