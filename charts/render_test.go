@@ -3,6 +3,7 @@ package charts
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -104,6 +105,34 @@ func TestKustomizationEqualsChart(t *testing.T) {
 			configHas, configFound, _ := unstructured.NestedFieldNoCopy(find(t, fromConfig, path[0], path[1]).Object, path[2:]...)
 			if chartFound != configFound || !reflect.DeepEqual(chartHas, configHas) {
 				t.Errorf("the chart has %v, config/default has %v", chartHas, configHas)
+			}
+		})
+	}
+}
+
+// TestValuesAreRefused: what would break later is an error at once.
+func TestValuesAreRefused(t *testing.T) {
+	for name, tt := range map[string]struct{ set, want string }{
+		"tests in the release's namespace":   {"test.namespace=" + namespace, "not for tests"},
+		"tests in an excluded namespace":     {"test.namespace=kube-system", "not for tests"},
+		"tests in a namespace with contents": {"test.namespace=shop", "would delete it"},
+		"no namespace is excluded":           {"webhook.excludedNamespaces=null", ""},
+		"a class with a YAML word for name":  {"defaultClass.name=yes", ""},
+		"tests where tests were":             {"test.namespace=postern-test", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// Only with a server does lookup find anything.
+			cmd := exec.CommandContext(t.Context(), "helm", "template", release, chart, "--dry-run=server", "--set", "crds.install=false", "--set-string", tt.set)
+			if strings.HasSuffix(tt.set, "=null") {
+				cmd.Args[len(cmd.Args)-2] = "--set"
+			}
+			cmd.Env = append(os.Environ(), "KUBECONFIG="+shared.kubeconfig, "HELM_NAMESPACE="+namespace)
+			out, err := cmd.CombinedOutput()
+			if (err != nil) != (tt.want != "") || !strings.Contains(string(out), tt.want) {
+				t.Fatalf("got %v, want %q: %.300s", err, tt.want, out)
+			}
+			if err == nil && strings.Contains(string(out), "name: yes\n") {
+				t.Error("a name is a boolean")
 			}
 		})
 	}

@@ -69,8 +69,9 @@ func runSuite(m *testing.M) (code int, err error) {
 	if err := os.WriteFile(shared.kubeconfig, env.KubeConfig, 0o600); err != nil {
 		return 1, err
 	}
-	for _, name := range []string{namespace, "shop", "postern-test"} {
-		if err := shared.Create(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}); err != nil {
+	of := map[string]string{"app.kubernetes.io/name": "postern", "app.kubernetes.io/component": "test"}
+	for name, labels := range map[string]map[string]string{namespace: nil, "shop": nil, "postern-test": of} {
+		if err := shared.Create(context.Background(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}); err != nil {
 			return 1, err
 		}
 	}

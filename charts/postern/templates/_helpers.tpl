@@ -61,6 +61,23 @@ imagePullSecrets: {{- toYaml . | nindent 0 }}
 {{- if and $redis.addresses (eq $redis.mode "Standalone") (gt (len $redis.addresses) 1) }}{{ fail "redis.mode Standalone has one address: for several, say Sentinel or Cluster" }}{{ end -}}
 {{- end }}
 
+{{/* Namespaces that the webhook never looks at, as a YAML list: the release's own among them always. */}}
+{{- define "postern.excludedNamespaces" -}}
+{{- append (default list .Values.webhook.excludedNamespaces) .Release.Namespace | uniq | toYaml -}}
+{{- end }}
+
+{{/* Refuses a namespace for `helm test` that is somebody's already: it is deleted with what is in it, before and after. */}}
+{{- define "postern.validateTest" -}}
+{{- $name := .Values.test.namespace -}}
+{{- if has $name (append (include "postern.excludedNamespaces" . | fromYamlArray) "default") -}}
+  {{- fail (printf "test.namespace: %s is not for tests, which delete their namespace: name one that does not exist" $name) -}}
+{{- end -}}
+{{- $there := lookup "v1" "Namespace" "" $name -}}
+{{- if and $there (or (ne "postern" (dig "metadata" "labels" "app.kubernetes.io/name" "" $there)) (ne "test" (dig "metadata" "labels" "app.kubernetes.io/component" "" $there))) -}}
+  {{- fail (printf "test.namespace: %s exists, and helm test would delete it with all that is in it: name one that does not exist" $name) -}}
+{{- end -}}
+{{- end }}
+
 {{/* Annotations of what exists only while the class is applied; the argument is the order. */}}
 {{- define "postern.setupHook" -}}
 helm.sh/hook: post-install,post-upgrade,post-rollback
