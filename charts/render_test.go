@@ -116,7 +116,7 @@ func TestValuesAreRefused(t *testing.T) {
 		"tests in the release's namespace":   {"test.namespace=" + namespace, "not for tests"},
 		"tests in an excluded namespace":     {"test.namespace=kube-system", "not for tests"},
 		"tests in a namespace with contents": {"test.namespace=shop", "would delete it"},
-		"no namespace is excluded":           {"webhook.excludedNamespaces=null", ""},
+		"null for the excluded namespaces":   {"webhook.excludedNamespaces=null", ""},
 		"a class with a YAML word for name":  {"defaultClass.name=yes", ""},
 		"tests where tests were":             {"test.namespace=postern-test", ""},
 	} {
@@ -133,6 +133,9 @@ func TestValuesAreRefused(t *testing.T) {
 			}
 			if err == nil && strings.Contains(string(out), "name: yes\n") {
 				t.Error("a name is a boolean")
+			}
+			if err == nil && !strings.Contains(string(out), "--excluded-namespaces=kube-system,kube-node-lease,kube-public,"+namespace) {
+				t.Error("kube-system is not excluded")
 			}
 		})
 	}

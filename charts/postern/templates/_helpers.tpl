@@ -63,7 +63,7 @@ imagePullSecrets: {{- toYaml . | nindent 0 }}
 
 {{/* Namespaces that the webhook never looks at, as a YAML list: the release's own among them always. */}}
 {{- define "postern.excludedNamespaces" -}}
-{{- append (default list .Values.webhook.excludedNamespaces) .Release.Namespace | uniq | toYaml -}}
+{{- append (default (list "kube-system" "kube-node-lease" "kube-public") .Values.webhook.excludedNamespaces) .Release.Namespace | uniq | toYaml -}}
 {{- end }}
 
 {{/* Refuses a namespace for `helm test` that is somebody's already: it is deleted with what is in it, before and after. */}}
