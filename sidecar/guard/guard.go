@@ -64,6 +64,10 @@ func checkTarget(r *http.Request, info *request.Info) *httperr.Error {
 	if u.User != nil || u.Opaque != "" || (u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https") {
 		return refuse("bad-target", "The request target is not a path.", nil)
 	}
+	if strings.Contains(u.RawQuery, " ") {
+		// HTTP/2 alone can carry it; in a request line it ends the target (RFC 9112 §3).
+		return refuse("bad-target", "The query holds a space.", nil)
+	}
 	if u.Path == "*" && r.Method == http.MethodOptions {
 		info.Path = "*" // the server as a whole (RFC 9112 §3.2.4); no path pattern matches it
 		return nil

@@ -123,6 +123,14 @@ func TestGuardRefuses(t *testing.T) {
 	}
 }
 
+func TestGuardRefusesSpaceInHTTP2Query(t *testing.T) {
+	r := httptest.NewRequest("GET", "http://x/a", nil)
+	r.ProtoMajor, r.URL.RawQuery = 2, "b HTTP/1.1"
+	if seen, _, err := serve(t, r); seen != nil || httperr.From(err).Code != "bad-target" {
+		t.Errorf("refused with %v; want bad-target", err)
+	}
+}
+
 func TestGuardHTTP2Passes(t *testing.T) {
 	r := httptest.NewRequest("POST", "http://X.example/a", nil)
 	r.ProtoMajor = 2
