@@ -1,4 +1,5 @@
 // Command sidecar enforces a policy in front of an app. Its settings are the environment that the webhook gave it.
+// "sidecar leave" tells the one that runs in the same pod that the pod is about to end.
 package main
 
 import (
@@ -16,6 +17,10 @@ import (
 var version = "dev"
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "leave" {
+		leave()
+		return
+	}
 	level := &slog.LevelVar{}
 	logger := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: level}))
 	environment, err := server.ReadEnvironment(os.Getenv)
@@ -27,6 +32,14 @@ func main() {
 	defer stop()
 	if err := server.Run(ctx, server.Config{Environment: environment, Version: version, Level: level, Logger: logger}); err != nil {
 		logger.Error("the sidecar ended", "error", err)
+		os.Exit(1)
+	}
+}
+
+// leave is the container's preStop hook.
+func leave() {
+	if err := server.Leave(context.Background(), os.Getenv); err != nil {
+		fmt.Fprintln(os.Stderr, "sidecar:", err)
 		os.Exit(1)
 	}
 }

@@ -61,9 +61,14 @@ func (s Sidecar) container(pod Pod) (corev1.Container, error) {
 		VolumeMounts:    s.volumeMounts(),
 		// Started is once listeners are bound, with or without a document: a sidecar without one answers 503, and must not
 		// keep the pod from starting.
-		StartupProbe:             adminProbe(startedPath, 1, 60),
-		ReadinessProbe:           adminProbe(readyPath, 2, 3),
-		LivenessProbe:            adminProbe(livePath, 10, 6),
+		StartupProbe:   adminProbe(startedPath, 1, 60),
+		ReadinessProbe: adminProbe(readyPath, 2, 3),
+		LivenessProbe:  adminProbe(livePath, 10, 6),
+		// The kubelet runs every container's preStop hook when it begins to end a pod, and stops native sidecars last: clients
+		// are sent elsewhere while the app still answers.
+		Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{
+			Exec: &corev1.ExecAction{Command: []string{sidecarCommand, "leave"}},
+		}},
 		SecurityContext:          sidecarSecurity(),
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}, nil

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/stage"
 )
 
 // client keeps its connections, in HTTP/1.1 or in cleartext HTTP/2.
@@ -27,20 +29,23 @@ func TestLeaveSendsClientsElsewhere(t *testing.T) {
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			c := newCore(t, hello)
+			c.chain.App = stage.Func(func(w http.ResponseWriter, r *http.Request) error { hello(w, r); return nil })
 			if err := c.apply(t.Context(), makeDocument(nil), "h"); err != nil {
 				t.Fatal(err)
 			}
 			accepted := &atomic.Int32{}
-			app := httptest.NewUnstartedServer(nil)
-			app.Config = newAppServer(c, c.logger)
-			app.Listener = countListener{app.Listener, accepted}
-			app.Start()
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			app := newAppServer(c, c.logger)
 			defer app.Close()
+			go func() { _ = app.Serve(countListener{listener, accepted}) }()
 			h := &health{server: c, now: time.Now}
 			h.started.Store(true)
 			admin := httptest.NewServer(adminHandler(h, prometheus.NewRegistry(), nil))
 			defer admin.Close()
-			get := get(t, client(http2), app.URL)
+			get := get(t, client(http2), "http://"+listener.Addr().String())
 			for range 3 {
 				get()
 			}
@@ -87,7 +92,10 @@ func get(t *testing.T, c *http.Client, url string) func() {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp.Body.Close()
+		defer resp.Body.Close()
+		if _, err := io.ReadAll(resp.Body); err != nil { // a connection is kept once it was read
+			t.Fatal(err)
+		}
 		if resp.StatusCode != http.StatusOK {
 			t.Fatalf("status %d", resp.StatusCode)
 		}
