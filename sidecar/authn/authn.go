@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/field"
 	"github.com/posterndev/postern/sidecar/request"
 	"github.com/posterndev/postern/sidecar/stage"
 )
@@ -46,6 +48,7 @@ type authenticator struct {
 	places    []place
 	providers map[string]*provider // by issuer
 	headers   []string             // identity headers of all providers
+	carriers  field.Names          // fields that hold tokens, in any variant of their names
 	realm     string
 	now       func() time.Time
 	observer  Observer
@@ -54,6 +57,8 @@ type authenticator struct {
 
 // New returns the stage. Before the next stage sees the request:
 //   - every identity header of any provider is removed, and set anew from a verified token's claims;
+//   - a field whose name is a variant of one that holds tokens (X_Token, where X-Token does) is removed: to a CGI or WSGI
+//     app it is the same field, and nobody has verified it;
 //   - a token that was not verified is removed, so that an app which trusts the sidecar never sees one, and so is a verified
 //     one unless its provider has ForwardToken. In Shadow mode of the policy tokens stay where they are: the app may still
 //     check them itself;
@@ -75,6 +80,7 @@ func New(c Config) (stage.Stage, error) {
 	if err := a.addProviders(c.Providers); err != nil {
 		return nil, err
 	}
+	a.carriers = field.NewNames(headersOfPlaces(a.places)...)
 	size := c.CacheSize
 	if size == 0 {
 		size = DefaultCacheSize
@@ -115,6 +121,7 @@ func (a *authenticator) serve(w http.ResponseWriter, r *http.Request, next stage
 	for _, name := range a.headers {
 		delete(r.Header, name)
 	}
+	a.removeVariants(r.Header)
 	found, many := find(r.Header, a.places)
 	if many {
 		refusal := twoTokens(a.realm)
@@ -140,4 +147,12 @@ func (a *authenticator) serve(w http.ResponseWriter, r *http.Request, next stage
 		found.remove(r.Header)
 	}
 	return next.ServeHTTP(w, r)
+}
+
+func (a *authenticator) removeVariants(h http.Header) {
+	for name := range h {
+		if a.carriers.Has(name) && !slices.ContainsFunc(a.places, func(p place) bool { return p.header == name }) {
+			delete(h, name)
+		}
+	}
 }

@@ -90,6 +90,7 @@ func TestWhereTokensAre(t *testing.T) {
 			header: http.Header{"Cookie": {"x=1; access_token=" + own}}, wantReason: "wrong_place", wantHeader: http.Header{"Cookie": {"x=1"}},
 		},
 		"bad token is removed":              {header: bearer("x"), wantReason: "malformed", wantHeader: http.Header{}},
+		"bad token behind a tab is removed": {header: http.Header{"Authorization": {"Bearer\tx"}}, wantReason: "malformed", wantHeader: http.Header{}},
 		"bad token stays in shadow":         {header: bearer("x"), shadow: true, wantReason: "malformed", wantHeader: bearer("x")},
 		"unforwarded token stays in shadow": {header: bearer(other), shadow: true, wantIssuer: partner, wantHeader: bearer(other)},
 		"header and cookie":                 {header: http.Header{"Authorization": {"Bearer " + own}, "Cookie": {"access_token=" + other}}, wantStatus: 400},
@@ -212,5 +213,17 @@ func TestMetrics(t *testing.T) {
 	}
 	if _, err := NewMetrics(registry); err == nil {
 		t.Error("registered twice")
+	}
+}
+
+func TestVariantsOfTokenHeadersAreRemoved(t *testing.T) {
+	w := newWorld(t)
+	w.config.Providers[0].From = []Location{{Header: "x-token"}}
+	o := send(w.stage(t), http.Header{"X-Token": {w.token(t, good())}, "X_token": {"forged"}, "X.token": {"forged"}, "X-Tokens": {"other"}}, false)
+	if o.info.Identity == nil {
+		t.Fatalf("AuthnErr %v", o.info.AuthnErr)
+	}
+	if o.header["X_token"] != nil || o.header["X.token"] != nil || o.header["X-Tokens"] == nil || o.header["X-Token"] == nil {
+		t.Errorf("the app sees %v", o.header)
 	}
 }

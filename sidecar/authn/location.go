@@ -13,8 +13,8 @@ import (
 // Location is where a token may be: exactly one of Header and Cookie.
 type Location struct {
 	Header string
-	// Prefix comes before the token, in any case; if it ends with a space, more spaces may follow (RFC 9110 §11.4). A field
-	// with another prefix holds no token.
+	// Prefix comes before the token, in any case; if it ends with a space, a tab or more of both will do (RFC 9110 §11.4).
+	// A field with another prefix holds no token.
 	Prefix string
 	// Cookie is a cookie's name, case-sensitive.
 	Cookie string
@@ -66,6 +66,17 @@ type credential struct {
 	header, prefix, cookie string
 }
 
+// headersOfPlaces are the fields that hold tokens, in canonical form.
+func headersOfPlaces(places []place) []string {
+	var names []string
+	for _, p := range places {
+		if p.header != "" {
+			names = append(names, p.header)
+		}
+	}
+	return names
+}
+
 // find returns the request's token, or nil; many says that there is more than one, or that a field or cookie that holds
 // one is repeated, so that it is unclear which of them counts.
 func find(h http.Header, places []place) (found *credential, many bool) {
@@ -104,16 +115,22 @@ func (p place) find(h http.Header) (found *credential, twice bool) {
 	return nil, false
 }
 
-// cutPrefix takes prefix, in lower case, off value, in any case.
+// cutPrefix takes prefix, in lower case, off value, in any case. Where it ends with a space, a tab will do as well: apps
+// that split at whitespace read a token there.
 func cutPrefix(value, prefix string) (token string, ok bool) {
-	if len(value) < len(prefix) || !strings.EqualFold(value[:len(prefix)], prefix) {
+	const space = " \t"
+	scheme, spaced := strings.CutSuffix(prefix, " ")
+	if len(value) < len(prefix) || !strings.EqualFold(value[:len(scheme)], scheme) {
 		return "", false
 	}
-	token = value[len(prefix):]
-	if strings.HasSuffix(prefix, " ") {
-		token = strings.TrimLeft(token, " ")
+	token = value[len(scheme):]
+	if !spaced {
+		return token, true
 	}
-	return token, true
+	if strings.IndexByte(space, token[0]) < 0 {
+		return "", false
+	}
+	return strings.TrimLeft(token, space), true
 }
 
 // cookie returns the value of the cookie and how many there are of that name. It splits at semicolons and no more, as the
