@@ -33,7 +33,7 @@ const (
 	forbiddenTrailer
 )
 
-// refusal is what the client is told of v, and the code under which it is counted.
+// refusal is what the client is told of v, and the code that the log has.
 func (v violation) refusal() *httperr.Error {
 	status, code, detail := http.StatusBadRequest, httperr.Code("malformed-request"), "The request is malformed."
 	switch v {
