@@ -8,7 +8,9 @@ import (
 )
 
 // registry tells the core which plugins are built in. Without one that knows them, mounting panics.
-type registry struct{ factories map[consts.PluginType]map[string]logical.Factory }
+type registry struct {
+	factories map[consts.PluginType]map[string]logical.Factory
+}
 
 func newRegistry(secrets, auth map[string]logical.Factory) registry {
 	return registry{factories: map[consts.PluginType]map[string]logical.Factory{
