@@ -74,6 +74,7 @@ func TestAppAtFault(t *testing.T) {
 		"breaks off in its header":   {target: rawApp(t, "HTTP/1.1 200 OK\r\nA: b"), wantStatus: 502, wantCode: "app-bad-response"},
 		"header without end":         {target: rawApp(t, "HTTP/1.1 200 OK\r\n"+strings.Repeat("A: "+strings.Repeat("b", 1000)+"\r\n", 200)), wantStatus: 502, wantCode: "app-bad-response"},
 		"two lengths":                {target: rawApp(t, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), wantStatus: 502, wantCode: "app-bad-response"},
+		"status out of range":        {target: rawApp(t, "HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n"), wantStatus: 502, wantCode: "app-bad-response"},
 		"upgrade nobody asked for":   {target: rawApp(t, "HTTP/1.1 101 Switching Protocols\r\n\r\ntunnel"), wantStatus: 502, wantCode: "app-bad-response"},
 		"websocket nobody asked for": {target: rawApp(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"), wantStatus: 502, wantCode: "app-bad-response"},
 	}

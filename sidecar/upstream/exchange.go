@@ -134,6 +134,9 @@ func receive(res *http.Response) error {
 		x.final = true
 		return nil
 	}
+	if res.StatusCode < 100 {
+		return fmt.Errorf("reading the app's answer: %d is no status (RFC 9110 §15)", res.StatusCode) // net/http would panic
+	}
 	x.final = true
 	res.Body = &responseBody{ReadCloser: res.Body, res: res, exchange: x}
 	return nil

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// maxResponseHeader bounds an answer's header, informational ones included, in bytes.
+	// maxResponseHeader bounds an answer's header, and each informational one before it, in bytes.
 	maxResponseHeader = 128 << 10
 	// maxIdleConns is how many unused HTTP/1.1 connections are kept for each app port.
 	maxIdleConns = 256
