@@ -35,11 +35,30 @@ func newAppServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	}
 }
 
+// refusals count what is refused before a request's record is made.
+type refusals struct {
+	framing    *prometheus.CounterVec
+	overloaded prometheus.Counter
+}
+
+func newRefusals(r prometheus.Registerer) (refusals, error) {
+	c := refusals{
+		framing: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_framing_refusals_total", Help: "Requests refused for framing that can be read in two ways, by code.",
+		}, []string{"code"}),
+		overloaded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "postern_overload_refusals_total", Help: "Requests refused because the sidecar's memory holds no more at once.",
+		}),
+	}
+	return c, errors.Join(r.Register(c.framing), r.Register(c.overloaded))
+}
+
 // watched refuses ambiguous framing before net/http repairs it.
-func watched(listener net.Listener, logger *slog.Logger) net.Listener {
+func watched(listener net.Listener, logger *slog.Logger, refused refusals) net.Listener {
 	return framing.Listener(listener, framing.Config{
 		HTTP2: true,
 		OnRefuse: func(conn net.Conn, refusal *httperr.Error) {
+			refused.framing.WithLabelValues(string(refusal.Code)).Inc()
 			logger.Warn("request refused", "peer", conn.RemoteAddr().String(), "code", string(refusal.Code), "error", refusal)
 		},
 	})

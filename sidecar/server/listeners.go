@@ -49,6 +49,7 @@ func (s *sidecar) newSet() error {
 	var err error
 	s.set, err = listen.New(listen.Config{
 		Decide:   s.decide,
+		MaxConns: s.capacity.connections,
 		TCP:      func(conn *listen.Conn) { s.tcp.Serve(context.Background(), conn, conn.Local()) },
 		OnRefuse: func(_ netip.AddrPort, why listen.Refusal) { refused.WithLabelValues(string(why)).Inc() },
 		OnBind: func(addr netip.AddrPort, err error) {
@@ -90,7 +91,7 @@ func (s *sidecar) listen(failed chan<- error) error {
 		return netip.AddrPort{}
 	}
 	go func() {
-		if err := s.app.Serve(watched(s.set.HTTP(), s.cfg.Logger)); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if err := s.app.Serve(watched(s.set.HTTP(), s.cfg.Logger, s.refused)); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			failed <- err
 		}
 	}()

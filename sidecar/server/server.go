@@ -50,6 +50,8 @@ type sidecar struct {
 	tcp      *passthrough.Proxy
 	app      *http.Server
 	registry *prometheus.Registry
+	refused  refusals
+	capacity capacity
 }
 
 // Run serves until ctx ends, and then lets open requests finish. An error says why it could not start or go on.
@@ -105,7 +107,11 @@ func (s *sidecar) build() error {
 	s.keeper = document.NewKeeper(document.Config{
 		Namespace: s.env.Namespace, Policy: s.env.Policy, Key: s.env.DocumentKey, Apply: s.core.apply, Version: s.cfg.Version, Logger: log,
 	})
-	s.app = newAppServer(s.core, log)
+	if s.refused, err = newRefusals(s.registry); err != nil {
+		return err
+	}
+	s.capacity = capacityFor(memoryLimit())
+	s.app = newAppServer(bounded(s.capacity.requests, s.refused.overloaded.Inc, s.core), log)
 	return errors.Join(s.newTCP(), s.newSet())
 }
 

@@ -91,9 +91,13 @@ func (s Standalone) serve(ctx context.Context, c *core, proxy *upstream.Proxy, r
 		return err
 	}
 	defer admin()
-	app := newAppServer(c, s.Logger)
+	refused, err := newRefusals(registry)
+	if err != nil {
+		return err
+	}
+	app := newAppServer(bounded(capacityFor(memoryLimit()).requests, refused.overloaded.Inc, c), s.Logger)
 	failed := make(chan error, 1)
-	go func() { failed <- app.Serve(watched(listener, s.Logger)) }()
+	go func() { failed <- app.Serve(watched(listener, s.Logger, refused)) }()
 	s.Logger.InfoContext(ctx, "enforcing", "policy", s.Document.Name, "listen", listener.Addr().String(), "upstream", s.Upstream.Host)
 	select {
 	case err := <-failed:

@@ -1,0 +1,73 @@
+package server
+
+import (
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+func TestCapacityFollowsMemory(t *testing.T) {
+	tests := map[string]struct {
+		limit int64
+		want  capacity
+	}{
+		"no limit":            {math.MaxInt64, capacity{maxCapacity, maxCapacity}},
+		"the default's 230Mi": {230 << 20, capacity{3680, 1226}},
+		"hardly any":          {1 << 20, capacity{minCapacity, minCapacity}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := capacityFor(tt.limit); got != tt.want {
+				t.Errorf("got %+v; want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestBounded(t *testing.T) {
+	arrived, proceed := make(chan struct{}), make(chan struct{})
+	refused := 0
+	server := httptest.NewServer(bounded(2, func() { refused++ }, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		arrived <- struct{}{}
+		<-proceed
+	})))
+	defer server.Close()
+	ask := func() (*http.Response, error) {
+		resp, err := http.Get(server.URL)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return resp, err
+	}
+	done := make(chan int, 2)
+	for range 2 {
+		go func() {
+			resp, err := ask()
+			if err != nil {
+				done <- 0
+				return
+			}
+			done <- resp.StatusCode
+		}()
+	}
+	<-arrived
+	<-arrived
+	resp, err := ask()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || refused != 1 {
+		t.Errorf("the third: %d %v, refused %d", resp.StatusCode, resp.Header, refused)
+	}
+	close(proceed)
+	for range 2 {
+		if got := <-done; got != http.StatusOK {
+			t.Errorf("one of the two: %d", got)
+		}
+	}
+	go func() { <-arrived }()
+	if resp, err := ask(); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("afterwards: %v, %v", resp, err)
+	}
+}
