@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -58,8 +56,7 @@ func (s Standalone) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(encoded)
-	if err := c.apply(ctx, s.Document, "sha256:"+hex.EncodeToString(sum[:])); err != nil {
+	if err := c.apply(ctx, s.Document, compiled.Signed{Document: encoded}.Hash()); err != nil {
 		return err
 	}
 	return s.serve(ctx, c, proxy, registry, listener)

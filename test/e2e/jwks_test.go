@@ -34,7 +34,7 @@ func newKeyServer(t *testing.T) *keyServer {
 	t.Helper()
 	ip := os.Getenv("POSTERN_HOST_IP")
 	if ip == "" {
-		t.Skip("POSTERN_HOST_IP does not say where pods find this machine (hack/cluster/env.sh does)")
+		t.Fatal("POSTERN_HOST_IP does not say where pods find this machine: run test/e2e/run.sh, or eval \"$(hack/cluster/env.sh)\"")
 	}
 	k := &keyServer{}
 	certificate := k.certificate(t, net.ParseIP(ip))
