@@ -15,6 +15,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
+	"github.com/posterndev/postern/sidecar/listen"
 	"github.com/posterndev/postern/sidecar/upstream"
 )
 
@@ -40,18 +41,26 @@ func (s Standalone) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", s.Listen)
+	limits := capacityFor(memoryLimit())
+	set, err := listen.New(listen.Config{
+		Decide: func(netip.AddrPort) listen.Decision { return listen.HTTP }, TCP: func(conn *listen.Conn) { conn.Close() },
+		MaxConns: limits.connections, Logger: s.Logger,
+	})
 	if err != nil {
-		return fmt.Errorf("listening: %w", err)
+		return err
 	}
-	defer listener.Close()
+	defer set.Shutdown()
+	address, err := set.Plain(s.Listen)
+	if err != nil {
+		return err
+	}
 	registry := newRegistry(s.Version)
 	shared, err := chain.NewShared(chain.SharedConfig{Registerer: registry, Logger: s.Logger, SecretsDir: s.SecretsDir})
 	if err != nil {
 		return err
 	}
 	c := &core{shared: shared, level: s.Level, logger: s.Logger}
-	c.chain = chain.Config{Shared: shared, App: proxy, OnlyPort: portOf(listener.Addr()), Logger: s.Logger}
+	c.chain = chain.Config{Shared: shared, App: proxy, OnlyPort: address.Port(), Logger: s.Logger}
 	encoded, err := compiled.Encode(s.Document)
 	if err != nil {
 		return err
@@ -59,14 +68,17 @@ func (s Standalone) Run(ctx context.Context) error {
 	if err := c.apply(ctx, s.Document, compiled.Signed{Document: encoded}.Hash()); err != nil {
 		return err
 	}
-	return s.serve(ctx, c, proxy, registry, listener)
+	s.Logger.InfoContext(ctx, "enforcing", "policy", s.Document.Name, "listen", address.String(), "upstream", s.Upstream.Host)
+	return s.serve(ctx, parts{core: c, proxy: proxy, registry: registry, set: set, limits: limits})
 }
 
-func portOf(addr net.Addr) uint16 {
-	if tcp, ok := addr.(*net.TCPAddr); ok {
-		return tcp.AddrPort().Port()
-	}
-	return 0
+// parts are what Run made, and serve runs.
+type parts struct {
+	core     *core
+	proxy    *upstream.Proxy
+	registry *prometheus.Registry
+	set      *listen.Set
+	limits   capacity
 }
 
 func (s Standalone) target() (string, error) {
@@ -80,30 +92,30 @@ func (s Standalone) target() (string, error) {
 	return u.Host, nil
 }
 
-func (s Standalone) serve(ctx context.Context, c *core, proxy *upstream.Proxy, registry *prometheus.Registry, listener net.Listener) error {
-	h := &health{server: c, now: time.Now}
+func (s Standalone) serve(ctx context.Context, p parts) error {
+	h := &health{server: p.core, now: time.Now}
 	h.started.Store(true)
-	admin, err := s.admin(h, registry)
+	admin, err := s.admin(h, p.registry)
 	if err != nil {
 		return err
 	}
 	defer admin()
-	refused, err := newRefusals(registry)
+	refused, err := newRefusals(p.registry)
 	if err != nil {
 		return err
 	}
-	app := newAppServer(bounded(capacityFor(memoryLimit()).requests, refused.overloaded.Inc, c), s.Logger)
+	app := newAppServer(bounded(p.limits.requests, refused.overloaded.Inc, p.core), s.Logger)
 	failed := make(chan error, 1)
-	go func() { failed <- app.Serve(watched(listener, s.Logger, refused)) }()
-	s.Logger.InfoContext(ctx, "enforcing", "policy", s.Document.Name, "listen", listener.Addr().String(), "upstream", s.Upstream.Host)
+	go func() { failed <- app.Serve(watched(p.set.HTTP(), s.Logger, refused)) }()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
 		h.draining.Store(true)
+		p.set.Shutdown()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Document.Sidecar.DrainTimeout.Std())
 		defer cancel()
-		return drain(ctx, app, proxy)
+		return drain(ctx, app, p.proxy)
 	}
 }
 
