@@ -54,7 +54,7 @@ func TestRoundTrip(t *testing.T) {
 	if again := encode(t, p); !bytes.Equal(b, again) {
 		t.Errorf("decoding and encoding changes the document:\n%s\n%s", b, again)
 	}
-	if refs := p.SecretRefs(); !slices.Equal(refs, []SecretRef{{"hmac", "key"}, {"redis", "password"}}) {
+	if refs := p.SecretRefs(); !slices.Equal(refs, []SecretRef{{Name: "hmac", Key: "key"}, {Name: "redis", Key: "password"}}) {
 		t.Errorf("secrets = %v", refs)
 	}
 }

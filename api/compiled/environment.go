@@ -32,6 +32,10 @@ const (
 	// EnvInboundPort and EnvAdminPort are the sidecar's own ports.
 	EnvInboundPort = "POSTERN_INBOUND_PORT"
 	EnvAdminPort   = "POSTERN_ADMIN_PORT"
+	// EnvLoopbackPort is the port of the app's API, at 127.0.0.1.
+	EnvLoopbackPort = "POSTERN_LOOPBACK_PORT"
+	// EnvVaultTokenFile is the service-account token with which the sidecar logs in to Vault.
+	EnvVaultTokenFile = "POSTERN_VAULT_TOKEN_FILE"
 	// EnvExcludedPorts are TCP ports that Redirect leaves alone, separated by commas.
 	EnvExcludedPorts = "POSTERN_EXCLUDED_PORTS"
 )
@@ -40,13 +44,19 @@ const (
 const (
 	InboundPort uint16 = 15990
 	AdminPort   uint16 = 15991
+	// LoopbackPort, at 127.0.0.1, is the app's API for tokens and passwords.
+	LoopbackPort uint16 = 15992
 )
+
+// OwnPorts are all of them.
+func OwnPorts() []uint16 { return []uint16{InboundPort, AdminPort, LoopbackPort} }
 
 // Where the webhook mounts things in the sidecar.
 const (
 	DocumentDir       = "/var/run/postern/document"
 	SecretsDir        = "/var/run/postern/secrets"
 	OperatorTokenFile = "/var/run/postern/token/operator"
+	VaultTokenFile    = "/var/run/postern/token/vault"
 )
 
 // OperatorAudience is the audience of the service-account token with which a sidecar polls the operator.

@@ -30,16 +30,24 @@ type Policy struct {
 
 	Mode Mode `json:"mode"`
 	// Ports is empty where every declared container port is HTTP.
-	Ports           []Port         `json:"ports,omitempty"`
-	UndeclaredPorts FailureMode    `json:"undeclaredPorts"`
-	Providers       []Provider     `json:"providers,omitempty"`
-	Authorization   Authorization  `json:"authorization"`
-	RateLimits      []RateLimit    `json:"rateLimits,omitempty"`
-	Headers         *Headers       `json:"headers,omitempty"`
-	CORS            *CORS          `json:"cors,omitempty"`
-	Compression     *Compression   `json:"compression,omitempty"`
-	Sidecar         SidecarOptions `json:"sidecar"`
-	Redis           *Redis         `json:"redis,omitempty"`
+	Ports           []Port        `json:"ports,omitempty"`
+	UndeclaredPorts FailureMode   `json:"undeclaredPorts"`
+	Providers       []Provider    `json:"providers,omitempty"`
+	Authorization   Authorization `json:"authorization"`
+	// Tokens is nil where the sidecar issues none.
+	Tokens   *Tokens   `json:"tokens,omitempty"`
+	Sessions *Sessions `json:"sessions,omitempty"`
+	// Revocation follows what is revoked in the shared state; nil where only RevokedTokens count.
+	Revocation    *Revocation     `json:"revocation,omitempty"`
+	RevokedTokens []RevokedTokens `json:"revokedTokens,omitempty"`
+	Passwords     *Passwords      `json:"passwords,omitempty"`
+	RateLimits    []RateLimit     `json:"rateLimits,omitempty"`
+	Headers       *Headers        `json:"headers,omitempty"`
+	CORS          *CORS           `json:"cors,omitempty"`
+	Compression   *Compression    `json:"compression,omitempty"`
+	Sidecar       SidecarOptions  `json:"sidecar"`
+	Redis         *Redis          `json:"redis,omitempty"`
+	Vault         *Vault          `json:"vault,omitempty"`
 }
 
 // Mode says whether a refusal is carried out.
@@ -94,6 +102,8 @@ type Provider struct {
 	RequiredClaims  []RequiredClaim `json:"requiredClaims,omitempty"`
 	ClaimsToHeaders []ClaimToHeader `json:"claimsToHeaders,omitempty"`
 	ForwardToken    bool            `json:"forwardToken,omitempty"`
+	// BackChannelLogout is nil where the provider may not log people out.
+	BackChannelLogout *BackChannelLogout `json:"backChannelLogout,omitempty"`
 }
 
 // Keys is where a provider's keys come from: one of URI, Inline and Secret.
@@ -104,12 +114,6 @@ type Keys struct {
 	CABundle        string          `json:"caBundle,omitempty"`
 	Inline          json.RawMessage `json:"inline,omitempty"`
 	Secret          *SecretRef      `json:"secret,omitempty"`
-}
-
-// SecretRef names a key of a Kubernetes Secret that is mounted into the sidecar.
-type SecretRef struct {
-	Name string `json:"name"`
-	Key  string `json:"key"`
 }
 
 // TokenLocation is a header (with what comes before the token in it) or a cookie.
@@ -220,25 +224,6 @@ type SidecarOptions struct {
 	DrainTimeout   Duration `json:"drainTimeout"`
 }
 
-// Redis is the connection to the shared state.
-type Redis struct {
-	Mode             string     `json:"mode"`
-	Addresses        []string   `json:"addresses"`
-	MasterName       string     `json:"masterName,omitempty"`
-	Database         int        `json:"database,omitempty"`
-	Username         string     `json:"username,omitempty"`
-	Password         *SecretRef `json:"password,omitempty"`
-	SentinelPassword *SecretRef `json:"sentinelPassword,omitempty"`
-	TLS              *RedisTLS  `json:"tls,omitempty"`
-	Timeout          Duration   `json:"timeout"`
-}
-
-// RedisTLS is how Redis is known to be the right one.
-type RedisTLS struct {
-	ServerName string `json:"serverName,omitempty"`
-	CABundle   string `json:"caBundle,omitempty"`
-}
-
 // Duration is a time.Duration, written as Go writes it ("30s").
 type Duration time.Duration
 
@@ -256,24 +241,4 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	}
 	*d = Duration(v)
 	return nil
-}
-
-// SecretRefs lists every secret that the document refers to, in the document's order, each once.
-func (p *Policy) SecretRefs() []SecretRef {
-	var refs []SecretRef
-	seen := map[SecretRef]bool{}
-	add := func(ref *SecretRef) {
-		if ref != nil && !seen[*ref] {
-			seen[*ref] = true
-			refs = append(refs, *ref)
-		}
-	}
-	for i := range p.Providers {
-		add(p.Providers[i].Keys.Secret)
-	}
-	if p.Redis != nil {
-		add(p.Redis.Password)
-		add(p.Redis.SentinelPassword)
-	}
-	return refs
 }

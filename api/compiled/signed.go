@@ -70,13 +70,32 @@ type Report struct {
 	Error   string `json:"error,omitempty"`
 	// Reachable lists the first listeners of the pod that clients reach around the sidecar, as address:port.
 	Reachable []string `json:"reachable,omitempty"`
+	// Problems are what the sidecar depends on and does not have at present.
+	Problems []Problem `json:"problems,omitempty"`
 }
+
+// Problem is something that a sidecar depends on and does not have.
+type Problem struct {
+	// Kind is ProblemVault, ProblemRedis or ProblemSigningKey.
+	Kind string `json:"kind"`
+	// Reason is a word in CamelCase, and Message says what to mend, without secrets.
+	Reason  string `json:"reason"`
+	Message string `json:"message,omitempty"`
+}
+
+// Kinds of Problem.
+const (
+	ProblemVault      = "Vault"
+	ProblemRedis      = "Redis"
+	ProblemSigningKey = "SigningKey"
+)
 
 // MaxReportSize bounds an encoded report, in bytes, and maxReportText each text in it.
 const (
 	MaxReportSize = 8 << 10
 	maxReportText = 512
 	maxReachable  = 20
+	maxProblems   = 8
 )
 
 // DecodeReport reads a report strictly: it comes from a pod, which may be hostile.
@@ -90,6 +109,14 @@ func DecodeReport(b []byte) (Report, error) {
 	}
 	if len(r.Reachable) > maxReachable {
 		return Report{}, fmt.Errorf("decoding report: more than %d listeners", maxReachable)
+	}
+	if len(r.Problems) > maxProblems {
+		return Report{}, fmt.Errorf("decoding report: more than %d problems", maxProblems)
+	}
+	for _, p := range r.Problems {
+		if len(p.Kind)+len(p.Reason)+len(p.Message) > maxReportText {
+			return Report{}, fmt.Errorf("decoding report: a problem of more than %d bytes", maxReportText)
+		}
 	}
 	for _, text := range append([]string{r.Hash, r.Version, r.Refused, r.Error}, r.Reachable...) {
 		if len(text) > maxReportText {

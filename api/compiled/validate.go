@@ -34,6 +34,11 @@ func (p *Policy) Validate() error {
 	if p.Redis != nil {
 		add(wrap(p.Redis.validate(), "redis"))
 	}
+	if p.Vault != nil {
+		add(wrap(p.Vault.validate(), "vault"))
+	}
+	add(p.validateTokens())
+	add(p.validateSecrets())
 	return errors.Join(errs...)
 }
 
@@ -72,19 +77,6 @@ func (p *Provider) validate() error {
 		return errors.New("keys has exactly one of uri, inline and secret")
 	case len(p.Audiences) == 0 && len(p.RequiredClaims) == 0:
 		return errors.New("audiences or requiredClaims are needed")
-	}
-	return validateSecret(p.Keys.Secret)
-}
-
-// validateSecret keeps a reference inside the folder that its Secret is mounted at.
-func validateSecret(ref *SecretRef) error {
-	if ref == nil {
-		return nil
-	}
-	for _, part := range []string{ref.Name, ref.Key} {
-		if part == "" || part == "." || part == ".." || slices.ContainsFunc([]byte(part), func(c byte) bool { return c == '/' || c == 0 }) {
-			return fmt.Errorf("secret %q, key %q: not a Secret's name and key", ref.Name, ref.Key)
-		}
 	}
 	return nil
 }
@@ -129,17 +121,6 @@ func (s *SidecarOptions) validate() error {
 		errs = append(errs, wrap(err, "sidecar.trustedProxies[%d]", i))
 	}
 	return errors.Join(errs...)
-}
-
-func (r *Redis) validate() error {
-	if len(r.Addresses) == 0 || r.Timeout <= 0 {
-		return errors.New("addresses and timeout are needed")
-	}
-	if (r.Mode == "Sentinel") != (r.MasterName != "") {
-		return errors.New("masterName goes with mode Sentinel")
-	}
-	return errors.Join(
-		oneOf("mode", r.Mode, "Standalone", "Sentinel", "Cluster"), validateSecret(r.Password), validateSecret(r.SentinelPassword))
 }
 
 func oneOf[T ~string](field string, got T, want ...T) error {

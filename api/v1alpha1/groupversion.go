@@ -1,5 +1,5 @@
 // Package v1alpha1 holds Postern's Kubernetes objects: SecurityPolicy says what is enforced in front of which pods,
-// SidecarClass how the sidecars that enforce it are run.
+// SidecarClass how the sidecars that enforce it are run, and TokenRevocation which tokens are refused before they expire.
 //
 // +kubebuilder:object:generate=true
 // +groupName=postern.dev
@@ -16,7 +16,8 @@ var GroupVersion = schema.GroupVersion{Group: "postern.dev", Version: "v1alpha1"
 
 // AddToScheme registers the package's types with a scheme.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &SecurityPolicy{}, &SecurityPolicyList{}, &SidecarClass{}, &SidecarClassList{})
+	s.AddKnownTypes(GroupVersion, &SecurityPolicy{}, &SecurityPolicyList{}, &SidecarClass{}, &SidecarClassList{},
+		&TokenRevocation{}, &TokenRevocationList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

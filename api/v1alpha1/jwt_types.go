@@ -20,10 +20,13 @@ type Algorithm string
 // JWTProvider is a trusted issuer.
 //
 // +kubebuilder:validation:XValidation:rule="self.algorithms.all(a, a.startsWith('HS')) || self.algorithms.all(a, !a.startsWith('HS'))",message="algorithms mixes HMAC (HS*) with public-key algorithms; a provider uses one kind, or its public key could be taken for an HMAC secret"
-// +kubebuilder:validation:XValidation:rule="!self.algorithms.exists(a, a.startsWith('HS')) || has(self.jwks.secretKeyRef)",message="HS* algorithms need jwks.secretKeyRef: an HMAC secret is never fetched or written into a policy"
+// +kubebuilder:validation:XValidation:rule="!self.algorithms.exists(a, a.startsWith('HS')) || has(self.jwks.secretKeyRef) || has(self.jwks.vault)",message="HS* algorithms need jwks.secretKeyRef or jwks.vault: an HMAC secret is never fetched or written into a policy"
+// +kubebuilder:validation:XValidation:rule="!has(self.backChannelLogout) || has(self.backChannelLogout.clientIDs) || (has(self.audiences) && size(self.audiences) > 0)",message="backChannelLogout needs clientIDs where there are no audiences"
 // +kubebuilder:validation:XValidation:rule="(has(self.audiences) && size(self.audiences) > 0) || (has(self.requiredClaims) && size(self.requiredClaims) > 0)",message="name the audiences that tokens must be meant for; where the issuer sends no aud claim, name requiredClaims (such as client_id) instead"
 type JWTProvider struct {
-	// Name is the provider's name in logs and metrics.
+	// Name is the provider's name in logs and metrics; postern is that of the policy's own tokens.
+	// +kubebuilder:validation:XValidation:rule="self != 'postern'",message="the name postern is kept for the policy's own tokens: choose another"
+	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
 	Name string `json:"name"`
 
@@ -92,11 +95,15 @@ type JWTProvider struct {
 	// ForwardToken leaves the token in the request for the app.
 	// +optional
 	ForwardToken bool `json:"forwardToken,omitempty"`
+
+	// BackChannelLogout lets the provider log people out, server to server.
+	// +optional
+	BackChannelLogout *BackChannelLogout `json:"backChannelLogout,omitempty"`
 }
 
 // JWKS is a source of keys: exactly one of its members.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.uri), has(self.inline), has(self.secretKeyRef)].filter(x, x).size() == 1",message="say exactly one of uri, inline and secretKeyRef"
+// +kubebuilder:validation:XValidation:rule="[has(self.uri), has(self.inline), has(self.secretKeyRef), has(self.vault)].filter(x, x).size() == 1",message="say exactly one of uri, inline, secretKeyRef and vault"
 // +kubebuilder:validation:XValidation:rule="has(self.uri) || (!has(self.refreshInterval) && !has(self.caBundle) && !has(self.maxStale))",message="refreshInterval, maxStale and caBundle go with uri"
 type JWKS struct {
 	// URI is fetched over https; http is accepted for localhost alone.
@@ -129,19 +136,10 @@ type JWKS struct {
 	// algorithms are HS*.
 	// +optional
 	SecretKeyRef *SecretKeyRef `json:"secretKeyRef,omitempty"`
-}
 
-// SecretKeyRef names a key of a Secret.
-type SecretKeyRef struct {
-	// Name of the Secret.
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
-	// +kubebuilder:validation:MaxLength=253
-	Name string `json:"name"`
-	// Key in the Secret's data.
-	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
-	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('..') && self != '.'",message="a Secret has no such key"
-	Key string `json:"key"`
+	// Vault names the same in a KV version 2 engine of the class's Vault.
+	// +optional
+	Vault *VaultRef `json:"vault,omitempty"`
 }
 
 // TokenLocation is a place where a request carries its token: a header or a cookie.

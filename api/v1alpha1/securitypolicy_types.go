@@ -35,9 +35,13 @@ type SecurityPolicyList struct {
 
 // SecurityPolicySpec is what is enforced. Every section is optional: what is left out is not enforced.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.jwt) || !has(self.authorization) || !has(self.authorization.default) || self.authorization.default != 'Authenticated'",message="authorization.default is Authenticated, but there is no jwt section to authenticate with: add jwt.providers, or say Anonymous or Deny"
-// +kubebuilder:validation:XValidation:rule="has(self.jwt) || !has(self.authorization) || !has(self.authorization.rules) || self.authorization.rules.all(r, r.require != 'Authenticated')",message="a rule of authorization requires Authenticated, but there is no jwt section to authenticate with: add jwt.providers"
-// +kubebuilder:validation:XValidation:rule="has(self.jwt) || !has(self.rateLimits) || self.rateLimits.all(l, !has(l.keyBy) || l.keyBy.all(k, k.type != 'Subject' && k.type != 'Claim'))",message="a rate limit is keyed by Subject or Claim, but there is no jwt section that gives either: add jwt.providers, or key by ClientAddress"
+// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || !has(self.authorization) || !has(self.authorization.default) || self.authorization.default != 'Authenticated'",message="authorization.default is Authenticated, but there is neither a jwt nor a tokens section to authenticate with: add jwt.providers, or say Anonymous or Deny"
+// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || !has(self.authorization) || !has(self.authorization.rules) || self.authorization.rules.all(r, r.require != 'Authenticated')",message="a rule of authorization requires Authenticated, but there is neither a jwt nor a tokens section to authenticate with: add jwt.providers"
+// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || !has(self.rateLimits) || self.rateLimits.all(l, !has(l.keyBy) || l.keyBy.all(k, k.type != 'Subject' && k.type != 'Claim'))",message="a rate limit is keyed by Subject or Claim, but there is neither a jwt nor a tokens section that gives either: add jwt.providers, or key by ClientAddress"
+// +kubebuilder:validation:XValidation:rule="!has(self.jwt) || !has(self.tokens) || self.jwt.providers.all(p, p.issuer != self.tokens.issuer)",message="a provider of jwt has the issuer of tokens: the policy's own tokens are accepted without a provider; remove it"
+// +kubebuilder:validation:XValidation:rule="!has(self.sessions) || has(self.tokens) || (has(self.jwt) && has(self.sessions.subjectFrom))",message="there is nothing to keep sessions of: add tokens, or jwt with sessions.subjectFrom"
+// +kubebuilder:validation:XValidation:rule="!has(self.sessions) || !has(self.sessions.subjectFrom) || has(self.jwt)",message="sessions.subjectFrom is for the tokens of jwt.providers, and there are none"
+// +kubebuilder:validation:XValidation:rule="!has(self.revocation) || has(self.jwt) || has(self.tokens)",message="there are no tokens to revoke: add jwt or tokens"
 type SecurityPolicySpec struct {
 	// Selector picks the pods of this namespace by their labels. The empty selector picks every pod. Where two policies
 	// pick the same pod, the older one applies and the younger one says Accepted=False, reason Conflicted.
@@ -84,8 +88,20 @@ type SecurityPolicySpec struct {
 	// +optional
 	JWT *JWT `json:"jwt,omitempty"`
 
-	// Authorization says what each route demands of the caller. Left out, every route demands a valid token where jwt is
-	// given, and nothing where it is not.
+	// Tokens makes the sidecar issue tokens and keep sessions for an app that checks passwords itself.
+	// +optional
+	Tokens *Tokens `json:"tokens,omitempty"`
+
+	// Revocation refuses tokens before they expire.
+	// +optional
+	Revocation *Revocation `json:"revocation,omitempty"`
+
+	// Sessions bounds how long people stay logged in, and on how many devices.
+	// +optional
+	Sessions *Sessions `json:"sessions,omitempty"`
+
+	// Authorization says what each route demands of the caller. Left out, every route demands a valid token where jwt or
+	// tokens is given, and nothing where neither is.
 	// +optional
 	Authorization *Authorization `json:"authorization,omitempty"`
 
@@ -108,6 +124,17 @@ type SecurityPolicySpec struct {
 	// Compression compresses answers for clients that accept it.
 	// +optional
 	Compression *Compression `json:"compression,omitempty"`
+
+	// PasswordPolicy says how the loopback API hashes passwords for the app.
+	// +optional
+	PasswordPolicy *PasswordPolicy `json:"passwordPolicy,omitempty"`
+
+	// VaultRole to log in with by Vault's Kubernetes auth, in place of the class's, so that each app reads its own secrets
+	// alone. Vault decides which service accounts may use it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	VaultRole string `json:"vaultRole,omitempty"`
 }
 
 // Interception is how the sidecar gets in front of the app.

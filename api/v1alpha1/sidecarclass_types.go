@@ -74,6 +74,9 @@ type SidecarClassSpec struct {
 	// Redis is the state that sidecars share. Left out, every pod counts for itself, and policies say SharedState=False.
 	// +optional
 	Redis *Redis `json:"redis,omitempty"`
+	// Vault is where secrets and signing keys are, for references that name it.
+	// +optional
+	Vault *Vault `json:"vault,omitempty"`
 }
 
 // RedisMode is how Redis is run.
@@ -121,13 +124,12 @@ type Redis struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Username string `json:"username,omitempty"`
-	// PasswordRef names a Secret with the password. It is mounted into the sidecar, so it must exist in the namespace of
-	// every workload; the operator never reads it.
+	// PasswordRef names the password. A Secret must exist in the namespace of every workload.
 	// +optional
-	PasswordRef *SecretKeyRef `json:"passwordRef,omitempty"`
+	PasswordRef *SecretRef `json:"passwordRef,omitempty"`
 	// SentinelPasswordRef is the Sentinels' own password.
 	// +optional
-	SentinelPasswordRef *SecretKeyRef `json:"sentinelPasswordRef,omitempty"`
+	SentinelPasswordRef *SecretRef `json:"sentinelPasswordRef,omitempty"`
 	// TLS to Redis. Left out: cleartext.
 	// +optional
 	TLS *RedisTLS `json:"tls,omitempty"`
@@ -137,7 +139,9 @@ type Redis struct {
 	Timeout Duration `json:"timeout,omitempty"`
 }
 
-// RedisTLS is how Redis is known to be the right one.
+// RedisTLS is how Redis is known to be the right one, and how the sidecar proves who it is.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.certificateRef) == has(self.keyRef)",message="certificateRef and keyRef go together"
 type RedisTLS struct {
 	// ServerName is the name in Redis's certificate. Left out: the address's host.
 	// +optional
@@ -147,6 +151,12 @@ type RedisTLS struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
 	CABundle string `json:"caBundle,omitempty"`
+	// CertificateRef and KeyRef name a client certificate and its private key, in PEM, where Redis asks for one.
+	// +optional
+	CertificateRef *SecretRef `json:"certificateRef,omitempty"`
+	// KeyRef is the private key of certificateRef.
+	// +optional
+	KeyRef *SecretRef `json:"keyRef,omitempty"`
 }
 
 // SidecarClassStatus is what the operator found.

@@ -11,8 +11,13 @@ const (
 	// ConditionEnforced: every matched pod has the sidecar, which runs this document, and no port of the app can be
 	// reached around it.
 	ConditionEnforced = "Enforced"
-	// ConditionSharedState: limits hold across pods, in Redis.
+	// ConditionSharedState: limits, sessions and revocations hold across pods, in Redis.
 	ConditionSharedState = "SharedState"
+	// ConditionVaultReady: every sidecar that needs Vault is served by it. It is there where the policy names anything in
+	// Vault.
+	ConditionVaultReady = "VaultReady"
+	// ConditionSigningKeyReady: every sidecar holds the key that signs tokens. It is there where the policy has tokens.
+	ConditionSigningKeyReady = "SigningKeyReady"
 )
 
 // Reasons of Accepted.
@@ -68,6 +73,48 @@ const (
 	ReasonRedis = "Redis"
 	// ReasonInProcess: no Redis is configured; every pod counts for itself.
 	ReasonInProcess = "InProcess"
+	// ReasonRedisUnavailable: some sidecars get no answer from Redis; rules do what their onFailure says.
+	ReasonRedisUnavailable = "RedisUnavailable"
+)
+
+// Reasons of VaultReady and SigningKeyReady. Those of VaultReady are the states that sidecars report.
+const (
+	// ReasonReady: every sidecar that reports has what it needs.
+	ReasonReady = "Ready"
+	// ReasonNoReport: no sidecar has reported yet.
+	ReasonNoReport = "NoReport"
+	// ReasonVaultSealed: Vault is sealed or not initialised.
+	ReasonVaultSealed = "Sealed"
+	// ReasonVaultUnreachable: Vault does not answer, or not as a working Vault does.
+	ReasonVaultUnreachable = "Unreachable"
+	// ReasonVaultUntrusted: Vault's certificate is not one of the CA bundle.
+	ReasonVaultUntrusted = "Untrusted"
+	// ReasonVaultThrottled: a quota of Vault is exceeded.
+	ReasonVaultThrottled = "Throttled"
+	// ReasonVaultPermissionDenied: the role's policies forbid what the policy names.
+	ReasonVaultPermissionDenied = "PermissionDenied"
+	// ReasonVaultWrongRole: the role does not exist, or is not for the pod's service account.
+	ReasonVaultWrongRole = "WrongRole"
+	// ReasonVaultLoginRefused: the login fails for another reason, as a mount that is not there.
+	ReasonVaultLoginRefused = "LoginRefused"
+	// ReasonVaultNoCredentials: what is to log in with cannot be read in the pod.
+	ReasonVaultNoCredentials = "NoCredentials"
+	// ReasonVaultRefused: Vault takes the login and finds a request wrong, as a key that Transit does not have.
+	ReasonVaultRefused = "Refused"
+	// ReasonSigningKeyUnavailable: a sidecar has no key that may sign, so nobody can log in or refresh there.
+	ReasonSigningKeyUnavailable = "Unavailable"
+	// ReasonRotationDue: the key is older than rotation.interval, and its owner has not replaced it.
+	ReasonRotationDue = "RotationDue"
+)
+
+// Reasons of a TokenRevocation's conditions, beside Accepted, Enforced, NoPods and PodsOutdated.
+const (
+	// ReasonNoPolicy: no policy of the namespace accepts tokens of the issuer, or the named policy does not exist.
+	ReasonNoPolicy = "NoPolicy"
+	// ReasonTooMany: the policies' documents carry as many revocations as they can; older ones must expire or go.
+	ReasonTooMany = "TooMany"
+	// ReasonExpired: the last of the tokens has expired; the object can be deleted.
+	ReasonExpired = "Expired"
 )
 
 // InjectionLabel on a namespace, with the value "enabled", lets the webhook see the namespace's pods.
@@ -81,7 +128,7 @@ type SecurityPolicyStatus struct {
 	// ObservedGeneration is the generation that the status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Accepted, Programmed, Enforced, SharedState.
+	// Conditions: Accepted, Programmed, Enforced, SharedState, VaultReady, SigningKeyReady.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -1,6 +1,7 @@
 package v1alpha1_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -37,6 +38,14 @@ func limit(rest string) string {
 	return `{selector: {}, ` + jwt + `, rateLimits: [{name: a, ` + rest + `}]}`
 }
 
+func tokens(rest string) string {
+	return `{selector: {}, tokens: {issuer: "https://shop.example.com", audiences: [shop], signingKey: {secretKeyRef: {name: k, key: k}}` + rest + `}}`
+}
+
+func vault(address, auth string) string {
+	return `{vault: {address: "` + address + `", auth: {` + auth + `}}}`
+}
+
 func redis(rest string) string { return `{redis: {` + rest + `}}` }
 
 const good = `audiences: [x], algorithms: [RS256], jwks: {inline: "{}"}`
@@ -50,10 +59,10 @@ var validations = map[string]validation{
 	"selector In nothing":              {spec: `{selector: {matchExpressions: [{key: a, operator: In}]}}`, wantErr: "the operators of matchExpressions"},
 	"selector Exists with values":      {spec: `{selector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}}`, wantErr: "the operators of matchExpressions"},
 	"default Authenticated with jwt":   {spec: `{selector: {}, ` + jwt + `, authorization: {default: Authenticated}}`},
-	"default Authenticated without":    {spec: `{selector: {}, authorization: {default: Authenticated}}`, wantErr: "no jwt section to authenticate with"},
+	"default Authenticated without":    {spec: `{selector: {}, authorization: {default: Authenticated}}`, wantErr: "neither a jwt nor a tokens section to authenticate with"},
 	"default Deny without jwt":         {spec: `{selector: {}, authorization: {default: Deny}}`},
 	"rule Authenticated with jwt":      {spec: `{selector: {}, ` + jwt + `, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`},
-	"rule Authenticated without":       {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`, wantErr: "no jwt section to authenticate with"},
+	"rule Authenticated without":       {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`, wantErr: "neither a jwt nor a tokens section to authenticate with"},
 	"keyed by Subject with jwt":        {spec: limit(`limit: 1/second, keyBy: [{type: Subject}]`)},
 	"keyed by Subject without":         {spec: `{selector: {}, rateLimits: [{name: a, limit: 1/second, keyBy: [{type: Subject}]}]}`, wantErr: "keyed by Subject or Claim"},
 	"a port by number":                 {spec: `{selector: {}, ports: [{port: 65535}]}`},
@@ -77,8 +86,8 @@ var validations = map[string]validation{
 	"alg none":                         {spec: provider(`audiences: [x], algorithms: [none], jwks: {inline: "{}"}`), wantErr: "Unsupported value"},
 	"no audience":                      {spec: provider(`algorithms: [RS256], jwks: {inline: "{}"}`), wantErr: "name the audiences"},
 	"claims for audience":              {spec: provider(`algorithms: [RS256], jwks: {inline: "{}"}, requiredClaims: [{claim: client_id, values: [x]}]`)},
-	"keys from nowhere":                {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {}`), wantErr: "exactly one of uri, inline and secretKeyRef"},
-	"keys from two places":             {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {uri: "https://x/", inline: "{}"}`), wantErr: "exactly one of uri, inline and secretKeyRef"},
+	"keys from nowhere":                {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {}`), wantErr: "exactly one of uri, inline, secretKeyRef and vault"},
+	"keys from two places":             {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {uri: "https://x/", inline: "{}"}`), wantErr: "exactly one of uri, inline, secretKeyRef and vault"},
 	"a refresh of inline keys":         {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {inline: "{}", refreshInterval: 5m}`), wantErr: "go with uri"},
 	"keys by https":                    {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com:8443/keys?x=1", refreshInterval: 5m, maxStale: 1h}`)},
 	"keys by http of this host":        {spec: provider(`audiences: [x], algorithms: [RS256], jwks: {uri: "http://127.0.0.1:8080/keys"}`)},
@@ -117,26 +126,81 @@ var validations = map[string]validation{
 	"compression":                      {spec: `{selector: {}, compression: {minSize: 1KiB, types: [application/json, text/*]}}`},
 	"compression of everything":        {spec: `{selector: {}, compression: {types: ["*/*"]}}`, wantErr: "should match"},
 
+	"tokens":                                {spec: tokens(``)},
+	"tokens by cookie":                      {spec: tokens(`, delivery: Cookie, cookie: {sameSite: Strict, trustedOrigins: ["https://app.example.com"]}`)},
+	"cookie without the delivery":           {spec: tokens(`, cookie: {sameSite: Strict}`), wantErr: "cookie goes with delivery Cookie"},
+	"an issuer that is no URL":              {spec: strings.Replace(tokens(``), "https://shop.example.com", "shop", 1), wantErr: "issuer is an https URL"},
+	"an issuer with a query":                {spec: strings.Replace(tokens(``), "https://shop.example.com", "https://shop.example.com?a", 1), wantErr: "issuer is an https URL"},
+	"a long access lifetime":                {spec: tokens(`, accessLifetime: 25h`), wantErr: "accessLifetime is from 1s to 24h"},
+	"refresh before access":                 {spec: tokens(`, accessLifetime: 1h, refreshLifetime: 30m`), wantErr: "refreshLifetime is shorter"},
+	"a long grace":                          {spec: tokens(`, refreshGrace: 2m`), wantErr: "refreshGrace is at most 1m"},
+	"a claim with a meaning":                {spec: tokens(`, claims: [roles, sub]`), wantErr: "a meaning of its own in tokens"},
+	"exchange":                              {spec: tokens(`, exchange: [{methods: [POST], paths: [/login]}]`)},
+	"exchange everywhere":                   {spec: tokens(`, exchange: [{methods: [POST]}]`), wantErr: "name the paths"},
+	"a prefix that is none":                 {spec: tokens(`, endpoints: {prefix: auth}`), wantErr: "should match"},
+	"no signing key":                        {spec: `{selector: {}, tokens: {issuer: "https://a", audiences: [x]}}`, wantErr: "Required value"},
+	"a signing key in two places":           {spec: strings.Replace(tokens(``), "secretKeyRef:", "transit: {key: a}, secretKeyRef:", 1), wantErr: "exactly one of transit, vault and secretKeyRef"},
+	"a signing key in Vault":                {spec: strings.Replace(tokens(``), "secretKeyRef: {name: k, key: k}", "vault: {path: secret/shop/key, key: pem}", 1)},
+	"a path in Vault without a mount":       {spec: strings.Replace(tokens(``), "secretKeyRef: {name: k, key: k}", "vault: {path: key, key: pem}", 1), wantErr: "should match"},
+	"HS256 by Transit":                      {spec: strings.Replace(tokens(`, algorithm: HS256`), "secretKeyRef: {name: k, key: k}", "transit: {key: a}", 1), wantErr: "HS256 does not work with Transit"},
+	"rotation":                              {spec: tokens(`, rotation: {interval: 2h, overlap: 1h}`)},
+	"rotation within the overlap":           {spec: tokens(`, rotation: {interval: 90m, overlap: 1h}`), wantErr: "less than twice the overlap"},
+	"a short overlap":                       {spec: tokens(`, rotation: {overlap: 30s}`), wantErr: "overlap is from 1m"},
+	"tokens beside a provider":              {spec: strings.Replace(tokens(``), "{selector", "{"+jwt+", selector", 1)},
+	"tokens of a provider's issuer":         {spec: strings.Replace(strings.Replace(tokens(``), "{selector", "{"+jwt+", selector", 1), "issuer: i,", "issuer: https://shop.example.com,", 1), wantErr: "accepted without a provider"},
+	"a provider with our name":              {spec: strings.Replace(provider(good), "name: a,", "name: postern,", 1), wantErr: "the name postern is kept"},
+	"Authenticated by tokens alone":         {spec: strings.Replace(tokens(``), "{selector", "{authorization: {default: Authenticated}, selector", 1)},
+	"sessions of tokens":                    {spec: strings.Replace(tokens(``), "{selector", "{sessions: {idleTimeout: 1h, absoluteTimeout: 12h, maxPerSubject: 3, whenFull: Reject, device: {bind: Address}}, selector", 1)},
+	"sessions of nothing":                   {spec: `{selector: {}, sessions: {idleTimeout: 1h}}`, wantErr: "nothing to keep sessions of"},
+	"sessions of providers that nobody ask": {spec: `{selector: {}, ` + jwt + `, sessions: {idleTimeout: 1h}}`, wantErr: "nothing to keep sessions of"},
+	"sessions of providers":                 {spec: `{selector: {}, ` + jwt + `, sessions: {idleTimeout: 1h, subjectFrom: sid}}`},
+	"sessions of no providers":              {spec: strings.Replace(tokens(``), "{selector", "{sessions: {subjectFrom: sub}, selector", 1), wantErr: "sessions.subjectFrom is for the tokens of jwt.providers"},
+	"idle beyond absolute":                  {spec: strings.Replace(tokens(``), "{selector", "{sessions: {idleTimeout: 2h, absoluteTimeout: 1h}, selector", 1), wantErr: "idleTimeout is longer than absoluteTimeout"},
+	"revocation of providers' tokens":       {spec: `{selector: {}, ` + jwt + `, revocation: {maxStaleness: 10s, onFailure: Allow}}`},
+	"revocation of nothing":                 {spec: `{selector: {}, revocation: {}}`, wantErr: "there are no tokens to revoke"},
+	"revocation in no time":                 {spec: `{selector: {}, ` + jwt + `, revocation: {maxStaleness: 10ms}}`, wantErr: "maxStaleness is from 1s"},
+	"back-channel logout":                   {spec: provider(good + `, backChannelLogout: {}`)},
+	"back-channel logout for nobody":        {spec: provider(`requiredClaims: [{claim: c}], algorithms: [RS256], jwks: {inline: "{}"}, backChannelLogout: {}`), wantErr: "backChannelLogout needs clientIDs"},
+	"keys in Vault":                         {spec: provider(`audiences: [x], algorithms: [HS256], jwks: {vault: {path: secret/hmac, key: k}}`)},
+	"passwords by argon2id":                 {spec: `{selector: {}, passwordPolicy: {hash: {argon2id: {memory: 64MiB, passes: 3}}}}`},
+	"passwords by bcrypt":                   {spec: `{selector: {}, passwordPolicy: {hash: {algorithm: Bcrypt, bcrypt: {cost: 13}}}}`},
+	"passwords by a cheap bcrypt":           {spec: `{selector: {}, passwordPolicy: {hash: {algorithm: Bcrypt, bcrypt: {cost: 9}}}}`, wantErr: "greater than or equal to 10"},
+	"the cost of the other":                 {spec: `{selector: {}, passwordPolicy: {hash: {algorithm: Bcrypt, argon2id: {passes: 2}}}}`, wantErr: "argon2id goes with algorithm Argon2id"},
+
+	"a subject revoked":              {kind: "TokenRevocation", spec: `{subject: user-42, issuedBefore: "2026-01-01T00:00:00Z"}`},
+	"a token revoked":                {kind: "TokenRevocation", spec: `{tokenID: j, issuer: i, policyName: p, expires: "2026-01-01T00:00:00Z", reason: lost}`},
+	"nothing revoked":                {kind: "TokenRevocation", spec: `{issuer: i}`, wantErr: "exactly one of tokenID, sessionID, subject and keyID"},
+	"two things revoked":             {kind: "TokenRevocation", spec: `{keyID: k, sessionID: s}`, wantErr: "exactly one of tokenID, sessionID, subject and keyID"},
+	"a session revoked before":       {kind: "TokenRevocation", spec: `{sessionID: s, issuedBefore: "2026-01-01T00:00:00Z"}`, wantErr: "issuedBefore goes with subject"},
+	"a class with Vault":             {kind: "SidecarClass", spec: vault(`https://vault.example.com:8200`, `kubernetes: {role: r}`)},
+	"a class with a Vault Agent":     {kind: "SidecarClass", spec: vault(`http://127.0.0.1:8200`, `tokenFile: /run/token`)},
+	"a Vault in the clear":           {kind: "SidecarClass", spec: vault(`http://vault.example.com:8200`, `kubernetes: {role: r}`), wantErr: "address is an https URL"},
+	"a Vault with no way in":         {kind: "SidecarClass", spec: vault(`https://v`, ``), wantErr: "exactly one of kubernetes, appRole and tokenFile"},
+	"a Vault with two ways in":       {kind: "SidecarClass", spec: vault(`https://v`, `kubernetes: {role: r}, appRole: {roleID: r}`), wantErr: "exactly one of kubernetes, appRole and tokenFile"},
+	"a password in Vault":            {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], passwordRef: {vault: {path: secret/redis, key: password}}`)},
+	"a password in two places":       {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], passwordRef: {vault: {path: secret/redis, key: p}, secretKeyRef: {name: s, key: k}}`), wantErr: "exactly one of vault and secretKeyRef"},
+	"a certificate without its key":  {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], tls: {certificateRef: {secretKeyRef: {name: s, key: k}}}`), wantErr: "certificateRef and keyRef go together"},
 	"the least class":                {kind: "SidecarClass", spec: `{}`},
 	"trusted proxies":                {kind: "SidecarClass", spec: `{trustedProxies: [10.0.0.0/8, "2001:db8::/32"]}`},
 	"a proxy that is no CIDR":        {kind: "SidecarClass", spec: `{trustedProxies: [10.0.0.1]}`, wantErr: "trustedProxies are CIDRs"},
 	"redis":                          {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], timeout: 100ms`)},
 	"redis with two addresses":       {kind: "SidecarClass", spec: redis(`addresses: ["r:6379", "s:6379"]`), wantErr: "mode Standalone has one address"},
 	"redis without a port":           {kind: "SidecarClass", spec: redis(`addresses: [r]`), wantErr: "should match"},
-	"sentinel":                       {kind: "SidecarClass", spec: redis(`mode: Sentinel, masterName: m, addresses: ["r:26379", "s:26379"], sentinelPasswordRef: {name: s, key: k}`)},
+	"sentinel":                       {kind: "SidecarClass", spec: redis(`mode: Sentinel, masterName: m, addresses: ["r:26379", "s:26379"], sentinelPasswordRef: {secretKeyRef: {name: s, key: k}}`)},
 	"sentinel without a master":      {kind: "SidecarClass", spec: redis(`mode: Sentinel, addresses: ["r:26379"]`), wantErr: "masterName goes with mode Sentinel"},
 	"a master without sentinel":      {kind: "SidecarClass", spec: redis(`masterName: m, addresses: ["r:6379"]`), wantErr: "masterName goes with mode Sentinel"},
-	"sentinel's password without it": {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], sentinelPasswordRef: {name: s, key: k}`), wantErr: "sentinelPasswordRef goes with mode Sentinel"},
+	"sentinel's password without it": {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], sentinelPasswordRef: {secretKeyRef: {name: s, key: k}}`), wantErr: "sentinelPasswordRef goes with mode Sentinel"},
 	"cluster":                        {kind: "SidecarClass", spec: redis(`mode: Cluster, addresses: ["r:6379", "s:6379"]`)},
 	"cluster with a database":        {kind: "SidecarClass", spec: redis(`mode: Cluster, database: 1, addresses: ["r:6379"]`), wantErr: "database 0 alone"},
 	"too long a timeout":             {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], timeout: 10s`), wantErr: "timeout is from 5ms to 5s"},
 }
 
 func (v validation) manifest(i int) string {
-	if v.kind == "SidecarClass" {
-		return fmt.Sprintf("{apiVersion: postern.dev/v1alpha1, kind: SidecarClass, metadata: {name: case-%d}, spec: %s}", i, v.spec)
+	kind, namespace := cmp.Or(v.kind, "SecurityPolicy"), ", namespace: default"
+	if kind == "SidecarClass" {
+		namespace = ""
 	}
-	return fmt.Sprintf("{apiVersion: postern.dev/v1alpha1, kind: SecurityPolicy, metadata: {name: case-%d, namespace: default}, spec: %s}", i, v.spec)
+	return fmt.Sprintf("{apiVersion: postern.dev/v1alpha1, kind: %s, metadata: {name: case-%d%s}, spec: %s}", kind, i, namespace, v.spec)
 }
 
 func (v validation) judge(t *testing.T, err error) {

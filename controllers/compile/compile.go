@@ -65,6 +65,8 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 	p := c.policy(policy)
 	p.Sidecar = c.sidecar(&class.Spec)
 	p.Redis = c.redis(class.Spec.Redis)
+	p.Vault = c.vault(class.Spec.Vault, policy.Spec.VaultRole)
+	c.checkVault(p)
 	c.warn(p)
 	if HasErrors(c.findings) {
 		return nil, c.findings
@@ -94,6 +96,10 @@ func (c *compiler) policy(in *v1alpha1.SecurityPolicy) *compiled.Policy {
 		Mode:            mode(spec.Mode),
 		UndeclaredPorts: failure(spec.UndeclaredPorts, compiled.Deny),
 		Ports:           c.ports(spec.Ports),
+		Tokens:          c.tokens(in),
+		Sessions:        c.sessions(spec),
+		Revocation:      c.revocation(spec),
+		Passwords:       c.passwords(spec.PasswordPolicy),
 		Authorization:   c.authorization(spec),
 		Headers:         headers(spec.Headers),
 		CORS:            c.cors(spec.CORS),
@@ -122,7 +128,7 @@ func (c *compiler) ports(in []v1alpha1.Port) []compiled.Port {
 		default:
 			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%d is not a port number", p.Port.IntVal)
 		}
-		if port.Number == compiled.InboundPort || port.Number == compiled.AdminPort {
+		if slices.Contains(compiled.OwnPorts(), port.Number) {
 			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%d is the sidecar's own port; the app must use another", port.Number)
 		}
 		if slices.ContainsFunc(out, func(q compiled.Port) bool { return q.Number == port.Number && q.Name == port.Name }) {
@@ -151,6 +157,8 @@ func (c *compiler) provider(field string, in *v1alpha1.JWTProvider) compiled.Pro
 		Keys:        c.keys(field+".jwks", &in.JWKS),
 		Leeway:      c.duration(field+".leeway", in.Leeway, defaultLeeway),
 		MaxLifetime: c.duration(field+".maxLifetime", in.MaxLifetime, 0),
+
+		BackChannelLogout: backChannelLogout(in.BackChannelLogout, in.Audiences),
 	}
 	for _, a := range in.Algorithms {
 		p.Algorithms = append(p.Algorithms, string(a))
@@ -180,18 +188,13 @@ func (c *compiler) keys(field string, in *v1alpha1.JWKS) compiled.Keys {
 		}
 		k.Inline = json.RawMessage(in.Inline)
 	case in.SecretKeyRef != nil:
-		k.Secret = secretRef(in.SecretKeyRef)
+		k.Secret = keyRef(in.SecretKeyRef)
+	case in.Vault != nil:
+		k.Secret = vaultRef(in.Vault)
 	default:
-		c.errorf(field, "say exactly one of uri, inline and secretKeyRef")
+		c.errorf(field, "say exactly one of uri, inline, secretKeyRef and vault")
 	}
 	return k
-}
-
-func secretRef(in *v1alpha1.SecretKeyRef) *compiled.SecretRef {
-	if in == nil {
-		return nil
-	}
-	return &compiled.SecretRef{Name: in.Name, Key: in.Key}
 }
 
 func mode(m v1alpha1.Mode) compiled.Mode {

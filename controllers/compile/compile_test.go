@@ -40,7 +40,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range append(policies, "../../config/samples/securitypolicy.yaml") {
+	for _, path := range append(policies, "../../config/samples/securitypolicy.yaml", "../../config/samples/tokens.yaml") {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			p, findings := compile.Compile(read[v1alpha1.SecurityPolicy](t, path), class)
 			if len(findings) > 0 {
@@ -118,7 +118,7 @@ func TestFindings(t *testing.T) {
 		},
 		"authentication by nobody": {
 			spec:      `authorization: {default: Authenticated}`,
-			wantField: "spec.authorization.default", wantMessage: "jwt section", wantSeverity: compile.Error,
+			wantField: "spec.authorization.default", wantMessage: "jwt or a tokens section", wantSeverity: compile.Error,
 		},
 		"a class's timeout that is none": {
 			class:     `redis: {addresses: ["r:6379"], timeout: soon}`,

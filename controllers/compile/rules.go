@@ -9,7 +9,7 @@ import (
 
 func (c *compiler) authorization(spec *v1alpha1.SecurityPolicySpec) compiled.Authorization {
 	a := compiled.Authorization{Default: compiled.RequireAnonymous, Mode: compiled.Enforce}
-	if spec.JWT != nil {
+	if spec.JWT != nil || spec.Tokens != nil {
 		a.Default = compiled.RequireAuthenticated
 	}
 	if spec.Authorization == nil {
@@ -30,8 +30,8 @@ func (c *compiler) authorization(spec *v1alpha1.SecurityPolicySpec) compiled.Aut
 }
 
 func (c *compiler) needsProvider(spec *v1alpha1.SecurityPolicySpec, field string, r v1alpha1.Requirement) {
-	if spec.JWT == nil && r == v1alpha1.RequireAuthenticated {
-		c.errorf(field, "Authenticated needs a jwt section to authenticate with")
+	if spec.JWT == nil && spec.Tokens == nil && r == v1alpha1.RequireAuthenticated {
+		c.errorf(field, "Authenticated needs a jwt or a tokens section to authenticate with")
 	}
 }
 
@@ -119,7 +119,9 @@ func (c *compiler) redis(in *v1alpha1.Redis) *compiled.Redis {
 		Timeout: c.duration("sidecarClass.spec.redis.timeout", in.Timeout, defaultRedisTimeout),
 	}
 	if in.TLS != nil {
-		r.TLS = &compiled.RedisTLS{ServerName: in.TLS.ServerName, CABundle: in.TLS.CABundle}
+		r.TLS = &compiled.RedisTLS{
+			ServerName: in.TLS.ServerName, CABundle: in.TLS.CABundle, Certificate: secretRef(in.TLS.CertificateRef), Key: secretRef(in.TLS.KeyRef),
+		}
 	}
 	return r
 }

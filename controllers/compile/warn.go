@@ -19,6 +19,10 @@ func (c *compiler) warn(p *compiled.Policy) {
 				"no audience is demanded: a token that the issuer made for another app passes where requiredClaims allow it")
 		}
 	}
+	if p.Redis == nil && p.Sessions != nil {
+		c.warnf("spec.sessions", "the SidecarClass names no Redis, so a person who logged in at one pod is unknown to the others, and a restart logs "+
+			"everybody out: name a Redis, or run one replica")
+	}
 	for i := range p.Authorization.Rules {
 		if by := shadowedBy(p.Authorization.Rules, i); by >= 0 {
 			c.warnf(fmt.Sprintf("spec.authorization.rules[%d]", i),

@@ -2,6 +2,7 @@ package inject
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -86,8 +87,8 @@ func refusePorts(pod *corev1.Pod, _ Input) error {
 	for _, c := range longRunning(pod) {
 		for _, p := range c.Ports {
 			if isTCP(p.Protocol) && isReserved(p.ContainerPort) {
-				return refusef("its container %q declares port %d, which is the sidecar's own (%d and %d are): "+
-					"have the app listen on another port", c.Name, p.ContainerPort, compiled.InboundPort, compiled.AdminPort)
+				return refusef("its container %q declares port %d, which is the sidecar's own (%d, %d and %d are): "+
+					"have the app listen on another port", c.Name, p.ContainerPort, compiled.InboundPort, compiled.AdminPort, compiled.LoopbackPort)
 			}
 		}
 	}
@@ -95,7 +96,7 @@ func refusePorts(pod *corev1.Pod, _ Input) error {
 }
 
 func isReserved(port int32) bool {
-	return port == int32(compiled.InboundPort) || port == int32(compiled.AdminPort)
+	return isPort(port) && slices.Contains(compiled.OwnPorts(), uint16(port))
 }
 
 // refuseLevel refuses Redirect where Pod Security would refuse its init container, with a message that says less. A level

@@ -36,6 +36,8 @@ type Finding struct {
 type Objects struct {
 	Policies []Policy
 	Classes  []v1alpha1.SidecarClass
+	// Revocations are TokenRevocations. One that was never created has no creationTimestamp.
+	Revocations []v1alpha1.TokenRevocation
 	// Others counts the documents of other kinds.
 	Others int
 }
@@ -111,19 +113,23 @@ func (o *Objects) keep(kind string, content map[string]any, node *yamlv3.Node) e
 	if err != nil {
 		return fmt.Errorf("reading manifest, line %d: %w", node.Line, err)
 	}
-	if kind == "SidecarClass" {
+	switch kind {
+	case "SidecarClass":
 		var c v1alpha1.SidecarClass
-		if err := json.Unmarshal(b, &c); err != nil {
-			return fmt.Errorf("reading manifest, line %d: %w", node.Line, err)
-		}
+		err = json.Unmarshal(b, &c)
 		o.Classes = append(o.Classes, c)
-		return nil
+	case "TokenRevocation":
+		var r v1alpha1.TokenRevocation
+		err = json.Unmarshal(b, &r)
+		o.Revocations = append(o.Revocations, r)
+	default:
+		p := Policy{node: node}
+		err = json.Unmarshal(b, &p.SecurityPolicy)
+		o.Policies = append(o.Policies, p)
 	}
-	p := Policy{node: node}
-	if err := json.Unmarshal(b, &p.SecurityPolicy); err != nil {
+	if err != nil {
 		return fmt.Errorf("reading manifest, line %d: %w", node.Line, err)
 	}
-	o.Policies = append(o.Policies, p)
 	return nil
 }
 

@@ -40,7 +40,7 @@ func TestReadFinds(t *testing.T) {
 		"an unknown nested field":  {"leeway: 30s", "leway: 30s", "spec.jwt.providers[0].leway", "leway:", "unknown field"},
 		"a word that is no choice": {"undeclaredPorts: Deny", "undeclaredPorts: Maybe", "spec.undeclaredPorts", "undeclaredPorts:", `supported values: "Deny", "Allow"`},
 		"a rate that is none":      {"limit: 5/minute", "limit: 5/fortnight", "spec.rateLimits[0].limit", "limit:", "should match"},
-		"no source of keys":        {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, "jwks: {}", "spec.jwt.providers[0].jwks", "jwks:", "exactly one of uri, inline and secretKeyRef"},
+		"no source of keys":        {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, "jwks: {}", "spec.jwt.providers[0].jwks", "jwks:", "exactly one of uri, inline, secretKeyRef and vault"},
 		"mixed algorithms":         {"[RS256, ES256]", "[RS256, HS256]", "spec.jwt.providers[0]", "- name: corp", "mixes HMAC"},
 		"any origin with cookies":  {`["https://app.example.com"]`, `["*"]`, "spec.cors", "cors:", "any site could act as the user"},
 		"a twice named rule":       {"  rateLimits:\n", "  rateLimits:\n  - {name: login, limit: 1/second}\n", "spec.rateLimits[1]", "- name: login", "Duplicate"},

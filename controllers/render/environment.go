@@ -32,6 +32,10 @@ func (s Sidecar) environment(pod Pod, resources corev1.ResourceRequirements) ([]
 			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "status.podIPs"}}},
 		{Name: compiled.EnvInboundPort, Value: decimal(compiled.InboundPort)},
 		{Name: compiled.EnvAdminPort, Value: decimal(compiled.AdminPort)},
+		{Name: compiled.EnvLoopbackPort, Value: decimal(compiled.LoopbackPort)},
+	}
+	if s.vaultAudience() != "" {
+		env = append(env, corev1.EnvVar{Name: compiled.EnvVaultTokenFile, Value: compiled.VaultTokenFile})
 	}
 	if len(pod.Ports) > 0 {
 		ports, err := json.Marshal(pod.Ports)

@@ -22,12 +22,13 @@ type injection struct {
 	Interception   v1alpha1.Interception
 	PrivilegedPort uint16
 	Secrets        []string
+	VaultAudience  string
 	DocumentKey    string
 	OperatorURL    string
 	OperatorCA     string
 }
 
-const template = 1
+const template = 2
 
 // InjectionHash names what the sidecar's containers and volumes are made of, and no running pod can take: a pod whose
 // InjectionAnnotation differs needs a restart. What a document delivers does not change it.
@@ -39,9 +40,11 @@ func InjectionHash(s Sidecar) (string, error) {
 		Resources:    s.resources(),
 		Interception: s.Interception,
 		Secrets:      s.secrets(),
-		DocumentKey:  s.Settings.DocumentKeyValue(),
-		OperatorURL:  s.Settings.OperatorURL,
-		OperatorCA:   s.Settings.OperatorCA,
+
+		VaultAudience: s.vaultAudience(),
+		DocumentKey:   s.Settings.DocumentKeyValue(),
+		OperatorURL:   s.Settings.OperatorURL,
+		OperatorCA:    s.Settings.OperatorCA,
 	}
 	slices.Sort(in.Secrets)
 	if s.Interception == v1alpha1.InterceptTakeover {

@@ -20,8 +20,8 @@ const tokenLifetime int64 = 3600
 // fileMode lets the sidecar's user read what the kubelet writes as root.
 const fileMode int32 = 0o444
 
-// Volumes returns what the sidecar mounts: the document and Secrets, which a pod can start without, and the token it
-// polls the operator with.
+// Volumes returns what the sidecar mounts: the document and Secrets, which a pod can start without, and the tokens with
+// which it polls the operator and logs in to Vault.
 func (s Sidecar) Volumes() []corev1.Volume {
 	volumes := []corev1.Volume{
 		{Name: documentVolume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
@@ -31,11 +31,7 @@ func (s Sidecar) Volumes() []corev1.Volume {
 		}}},
 		{Name: tokenVolume, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
 			DefaultMode: ptr.To(fileMode),
-			Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
-				Audience:          compiled.OperatorAudience,
-				ExpirationSeconds: ptr.To(tokenLifetime),
-				Path:              path.Base(compiled.OperatorTokenFile),
-			}}},
+			Sources:     s.tokens(),
 		}}},
 	}
 	for _, secret := range s.secrets() {
@@ -44,6 +40,29 @@ func (s Sidecar) Volumes() []corev1.Volume {
 				SecretName: secret, DefaultMode: ptr.To(fileMode), Optional: ptr.To(true)}}})
 	}
 	return volumes
+}
+
+// tokens are the service-account tokens of the sidecar: for the operator, and for Vault where the class logs in by one.
+func (s Sidecar) tokens() []corev1.VolumeProjection {
+	tokens := []corev1.VolumeProjection{projectedToken(compiled.OperatorAudience, compiled.OperatorTokenFile)}
+	if audience := s.vaultAudience(); audience != "" {
+		tokens = append(tokens, projectedToken(audience, compiled.VaultTokenFile))
+	}
+	return tokens
+}
+
+func projectedToken(audience, file string) corev1.VolumeProjection {
+	return corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+		Audience: audience, ExpirationSeconds: ptr.To(tokenLifetime), Path: path.Base(file),
+	}}
+}
+
+// vaultAudience is empty where nobody logs in to Vault with a service-account token.
+func (s Sidecar) vaultAudience() string {
+	if v := s.Policy.Vault; v != nil && v.Kubernetes != nil {
+		return v.Kubernetes.Audience
+	}
+	return ""
 }
 
 func (s Sidecar) volumeMounts() []corev1.VolumeMount {
@@ -58,12 +77,12 @@ func (s Sidecar) volumeMounts() []corev1.VolumeMount {
 	return mounts
 }
 
-// secrets names the Secrets that the document refers to, in its order, each once.
+// secrets names the Kubernetes Secrets that the document refers to, in its order, each once.
 func (s Sidecar) secrets() []string {
 	var names []string
 	seen := map[string]bool{}
 	for _, ref := range s.Policy.SecretRefs() {
-		if !seen[ref.Name] {
+		if ref.Name != "" && !seen[ref.Name] {
 			seen[ref.Name] = true
 			names = append(names, ref.Name)
 		}

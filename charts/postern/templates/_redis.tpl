@@ -7,7 +7,7 @@ The redis section of the SidecarClass, as YAML; empty where there is no Redis. C
 {{- if $redis.bundled.enabled -}}
   {{- $spec = dict "mode" "Standalone"
       "addresses" (list (printf "postern-redis.%s.svc:6379" .Release.Namespace))
-      "passwordRef" (dict "name" "postern-redis" "key" "password") -}}
+      "passwordRef" (dict "secretKeyRef" (dict "name" "postern-redis" "key" "password")) -}}
 {{- else if $redis.url -}}
   {{- $spec = include "postern.redisURL" . | fromYaml -}}
 {{- else if $redis.addresses -}}
@@ -55,8 +55,8 @@ The redis section of the SidecarClass, as YAML; empty where there is no Redis. C
 {{- end }}
 
 {{- define "postern.redisSecrets" -}}
-{{- with .redis.passwordSecret }}{{ if .name }}{{ $_ := set $.spec "passwordRef" (dict "name" .name "key" .key) }}{{ end }}{{ end -}}
-{{- with .redis.sentinelPasswordSecret }}{{ if .name }}{{ $_ := set $.spec "sentinelPasswordRef" (dict "name" .name "key" .key) }}{{ end }}{{ end -}}
+{{- with .redis.passwordSecret }}{{ if .name }}{{ $_ := set $.spec "passwordRef" (dict "secretKeyRef" (dict "name" .name "key" .key)) }}{{ end }}{{ end -}}
+{{- with .redis.sentinelPasswordSecret }}{{ if .name }}{{ $_ := set $.spec "sentinelPasswordRef" (dict "secretKeyRef" (dict "name" .name "key" .key)) }}{{ end }}{{ end -}}
 {{- end }}
 
 {{- define "postern.redisTLS" -}}

@@ -1,0 +1,84 @@
+package compiled
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// SecretRef names a secret: a key of a Kubernetes Secret that is mounted into the sidecar (Name), or of a secret in Vault's
+// KV version 2 (VaultPath).
+type SecretRef struct {
+	Name      string `json:"name,omitempty"`
+	VaultPath string `json:"vaultPath,omitempty"`
+	// VaultVersion pins a version; 0 follows the latest.
+	VaultVersion int    `json:"vaultVersion,omitempty"`
+	Key          string `json:"key"`
+}
+
+// SecretRefs lists every secret that the document refers to, in the document's order, each once.
+func (p *Policy) SecretRefs() []SecretRef {
+	var refs []SecretRef
+	seen := map[SecretRef]bool{}
+	add := func(list ...*SecretRef) {
+		for _, ref := range list {
+			if ref != nil && !seen[*ref] {
+				seen[*ref] = true
+				refs = append(refs, *ref)
+			}
+		}
+	}
+	for i := range p.Providers {
+		add(p.Providers[i].Keys.Secret)
+	}
+	if p.Tokens != nil {
+		add(p.Tokens.SigningKey.Secret)
+	}
+	if p.Redis != nil {
+		add(p.Redis.Password, p.Redis.SentinelPassword)
+		if p.Redis.TLS != nil {
+			add(p.Redis.TLS.Certificate, p.Redis.TLS.Key)
+		}
+	}
+	if p.Vault != nil && p.Vault.AppRole != nil {
+		add(p.Vault.AppRole.SecretID)
+	}
+	return refs
+}
+
+// UsesVault reports whether anything in the document lies in Vault.
+func (p *Policy) UsesVault() bool {
+	transit := p.Tokens != nil && p.Tokens.SigningKey.Transit != nil
+	return transit || slices.ContainsFunc(p.SecretRefs(), func(ref SecretRef) bool { return ref.VaultPath != "" })
+}
+
+func (p *Policy) validateSecrets() error {
+	var errs []error
+	for _, ref := range p.SecretRefs() {
+		errs = append(errs, ref.validate())
+	}
+	if p.UsesVault() && p.Vault == nil {
+		errs = append(errs, errors.New("a secret is in Vault, and there is no vault"))
+	}
+	return errors.Join(errs...)
+}
+
+// validate keeps a reference inside the folder that its Secret is mounted at. What a path in Vault may be, its client
+// judges.
+func (r SecretRef) validate() error {
+	if (r.Name == "") == (r.VaultPath == "") {
+		return fmt.Errorf("secret with key %q: exactly one of name and vaultPath is needed", r.Key)
+	}
+	if r.VaultPath != "" {
+		if r.Key == "" || r.VaultVersion < 0 {
+			return fmt.Errorf("secret %q in Vault: a key is needed, and a version is not negative", r.VaultPath)
+		}
+		return nil
+	}
+	for _, part := range []string{r.Name, r.Key} {
+		if part == "" || part == "." || part == ".." || slices.ContainsFunc([]byte(part), func(c byte) bool { return c == '/' || c == 0 }) {
+			return fmt.Errorf("secret %q, key %q: not a Secret's name and key", r.Name, r.Key)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package compile
+
+import (
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+// Defaults of a class's Vault.
+const (
+	defaultVaultTimeout  = 5 * time.Second
+	defaultVaultPoll     = 30 * time.Second
+	defaultVaultMaxStale = 24 * time.Hour
+)
+
+func keyRef(in *v1alpha1.SecretKeyRef) *compiled.SecretRef {
+	if in == nil {
+		return nil
+	}
+	return &compiled.SecretRef{Name: in.Name, Key: in.Key}
+}
+
+func vaultRef(in *v1alpha1.VaultRef) *compiled.SecretRef {
+	return &compiled.SecretRef{VaultPath: in.Path, Key: in.Key, VaultVersion: int(in.Version)}
+}
+
+func secretRef(in *v1alpha1.SecretRef) *compiled.SecretRef {
+	switch {
+	case in == nil:
+		return nil
+	case in.Vault != nil:
+		return vaultRef(in.Vault)
+	}
+	return keyRef(in.SecretKeyRef)
+}
+
+// vault is the class's, with the role of the policy where that names one.
+func (c *compiler) vault(in *v1alpha1.Vault, role string) *compiled.Vault {
+	if in == nil {
+		if role != "" {
+			c.errorf("spec.vaultRole", "the SidecarClass names no Vault: add spec.vault to it, or leave the role out")
+		}
+		return nil
+	}
+	v := &compiled.Vault{
+		Address: in.Address, Namespace: in.Namespace, CABundle: in.CABundle, TokenFile: in.Auth.TokenFile,
+		Timeout:      c.duration("sidecarClass.spec.vault.timeout", in.Timeout, defaultVaultTimeout),
+		PollInterval: c.duration("sidecarClass.spec.vault.pollInterval", in.PollInterval, defaultVaultPoll),
+		MaxStale:     c.duration("sidecarClass.spec.vault.maxStale", in.MaxStale, defaultVaultMaxStale),
+	}
+	if k := in.Auth.Kubernetes; k != nil {
+		v.Kubernetes = &compiled.VaultKubernetes{
+			Mount: orDefault(k.Mount, "kubernetes"), Role: orDefault(role, k.Role), Audience: orDefault(k.Audience, "vault"),
+		}
+	} else if role != "" {
+		c.errorf("spec.vaultRole", "the SidecarClass does not log in to Vault by kubernetes: a role means nothing to the other ways; leave it out")
+	}
+	if a := in.Auth.AppRole; a != nil {
+		v.AppRole = &compiled.VaultAppRole{Mount: orDefault(a.Mount, "approle"), RoleID: a.RoleID, SecretID: keyRef(a.SecretIDRef)}
+	}
+	return v
+}
+
+// checkVault finds references to a Vault that nobody has named.
+func (c *compiler) checkVault(p *compiled.Policy) {
+	if p.Vault == nil && p.UsesVault() {
+		c.errorf("spec", "a secret or a signing key is in Vault, and the SidecarClass names no Vault: add spec.vault to it")
+	}
+}
