@@ -17,8 +17,12 @@ import (
 	"github.com/posterndev/postern/sidecar/guard"
 	"github.com/posterndev/postern/sidecar/observe"
 	"github.com/posterndev/postern/sidecar/ratelimit"
+	"github.com/posterndev/postern/sidecar/revocation"
+	"github.com/posterndev/postern/sidecar/session"
 	"github.com/posterndev/postern/sidecar/stage"
 	"github.com/posterndev/postern/sidecar/strip"
+	"github.com/posterndev/postern/sidecar/token"
+	"github.com/posterndev/postern/sidecar/token/backchannel"
 	"github.com/posterndev/postern/sidecar/upstream"
 )
 
@@ -54,50 +58,92 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	if err := s.resolvePorts(p, c); err != nil {
 		return err
 	}
-	keys := func(provider *compiled.Provider) (authn.Keys, error) {
-		source, release, err := c.Shared.acquireKeys(provider)
-		if err == nil {
-			s.onClose(release)
-		}
-		return source, err
-	}
-	store, release, err := c.Shared.acquireCounters(p.Redis)
+	t, err := c.Shared.newTaker(p)
 	if err != nil {
 		return err
 	}
-	s.onClose(release)
-	handler, err := assemble(p, parts{keys: keys, tokens: c.Shared.tokens, store: store, local: c.Shared.local, app: c.App})
+	s.onClose(t.close)
+	given, err := t.parts()
 	if err != nil {
 		return err
 	}
+	given.app = c.App
+	built, err := assemble(p, given)
+	if err != nil {
+		return err
+	}
+	s.loopback = built.loopback
+	s.onClose(c.Shared.endRevoked(p, built.revoker))
 	s.handler, err = observe.New(observe.Config{
-		Metrics: c.Shared.metrics, Logger: c.Logger, AccessLog: observe.AccessLog(p.Sidecar.AccessLog),
+		Metrics: c.Shared.metrics.requests, Logger: c.Logger, AccessLog: observe.AccessLog(p.Sidecar.AccessLog),
 		Policy: p.Namespace + "/" + p.Name, Shadow: p.Mode == compiled.Shadow, Ports: s.httpPorts(), Local: c.Local,
-	}, handler)
+	}, built.handler)
 	return err
 }
 
 // parts is what the stages need from outside of the document.
 type parts struct {
 	keys         func(*compiled.Provider) (authn.Keys, error)
-	tokens       authn.Observer
+	observer     authn.Observer
 	store, local ratelimit.Store
-	app          stage.Handler
+	// own is nil where the policy issues no tokens, and index where it follows no revocations.
+	own         ownKeys
+	index       *revocation.Index
+	sessions    session.Store
+	revocations revocation.Store
+	replay      backchannel.Replay
+	issued      token.Observer
+	logger      *slog.Logger
+	app         stage.Handler
+}
+
+// parts takes them.
+func (t *taker) parts() (given parts, err error) {
+	given = parts{
+		keys: t.providerKeys, observer: t.metrics.tokens, store: t.counters(), local: t.limits, sessions: t.sessionStore(),
+		revocations: t.revocations(), replay: t.replays(), issued: t.metrics.issued, logger: t.cfg.Logger,
+	}
+	if t.policy.Deleted {
+		return given, nil
+	}
+	if t.policy.Tokens != nil {
+		if given.own, err = t.ring(); err != nil {
+			return given, fmt.Errorf("tokens.signingKey: %w", err)
+		}
+	}
+	if t.policy.Revocation != nil {
+		if given.index, err = t.index(); err != nil {
+			return given, fmt.Errorf("revocation: %w", err)
+		}
+	}
+	return given, nil
+}
+
+// assembled is a document's request path, and what stands beside it.
+type assembled struct {
+	handler stage.Handler
+	// loopback is the app's API; nil where the policy has nothing for it.
+	loopback http.Handler
+	// revoker is nil where the policy accepts no tokens.
+	revoker *token.Revoker
 }
 
 // assemble puts the stages in their order (docs: the request path). Stages that the policy does not ask for are nil.
-func assemble(p *compiled.Policy, c parts) (stage.Handler, error) {
-	b := builder{policy: p, parts: c}
+func assemble(p *compiled.Policy, c parts) (assembled, error) {
+	b := builder{policy: p, parts: c, known: revocation.Known{Listed: revocation.NewListed(listed(p), nil), Index: c.index}}
 	trusted := b.trustedProxies()
 	if p.Deleted {
-		return passThrough(p, trusted, c.app), errors.Join(b.errs...)
+		return assembled{handler: passThrough(p, trusted, c.app)}, errors.Join(b.errs...)
 	}
 	headers, crossOrigin, compress := b.headers(), b.cors(), b.compression()
-	limits, authenticate, authorize := b.rateLimits(), b.authn(), b.authz()
+	tokens := b.tokens()
+	limits, authenticate, authorize := b.rateLimits(), b.authn(), b.authz(tokens.paths)
+	revoked, kept := b.revocation(), b.session()
+	loopback := b.loopback(tokens)
 	if err := errors.Join(b.errs...); err != nil {
-		return nil, err
+		return assembled{}, err
 	}
-	return stage.Chain(c.app,
+	return assembled{loopback: loopback, revoker: tokens.revoker, handler: stage.Chain(c.app,
 		headers,
 		crossOrigin.decorate,
 		observe.Errors(),
@@ -107,11 +153,17 @@ func assemble(p *compiled.Policy, c parts) (stage.Handler, error) {
 		clientaddr.New(trusted),
 		crossOrigin.preflight,
 		limits.before,
+		tokens.courier,
 		authenticate,
+		revoked,
+		kept,
 		authorize,
 		limits.after,
 		compress,
-	), nil
+		tokens.backChannel,
+		tokens.endpoints,
+		tokens.exchange,
+	)}, nil
 }
 
 // passThrough is the chain of a deleted policy: a person took the rules away. Forged identity headers still do not pass:
@@ -127,30 +179,12 @@ func identityHeaders(p *compiled.Policy) []string {
 			names = append(names, h.Header)
 		}
 	}
-	return names
-}
-
-// Check reports what in a document no sidecar could run: patterns, keys, origins. It makes no connection; keys that lie
-// elsewhere are not looked at.
-func Check(p *compiled.Policy) error {
-	_, err := assemble(p, parts{
-		keys:  checkKeys,
-		store: noStore{}, local: noStore{},
-		app: stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }),
-	})
-	if err == nil && p.Redis != nil {
-		err = checkRedis(p.Redis)
+	if p.Tokens != nil {
+		for _, h := range p.Tokens.ClaimsToHeaders {
+			names = append(names, h.Header)
+		}
 	}
-	return err
-}
-
-// noStore stands where a chain is built and not run.
-type noStore struct{}
-
-var errNotRun = errors.New("the chain is only checked")
-
-func (noStore) Take(context.Context, []ratelimit.Request) ([]ratelimit.Result, error) {
-	return nil, errNotRun
+	return names
 }
 
 // requirement is the same word in document and stage.

@@ -4,12 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/authn"
 	"github.com/posterndev/postern/sidecar/jwks"
+	"github.com/posterndev/postern/sidecar/ratelimit"
+	revocationmemory "github.com/posterndev/postern/sidecar/revocation/memory"
+	sessionmemory "github.com/posterndev/postern/sidecar/session/memory"
+	"github.com/posterndev/postern/sidecar/stage"
+	"github.com/posterndev/postern/sidecar/token/backchannel"
+	"github.com/posterndev/postern/sidecar/token/signing"
 )
 
 // absentKeys stand for keys that lie where Check does not look.
@@ -36,6 +44,48 @@ func checkKeys(p *compiled.Provider) (authn.Keys, error) {
 		}
 	}
 	return absentKeys{}, nil
+}
+
+// Check reports what in a document no sidecar could run: patterns, keys, origins, lifetimes. It makes no connection; keys and
+// secrets that lie elsewhere are not looked at.
+func Check(p *compiled.Policy) error {
+	given := parts{
+		keys: checkKeys, store: noStore{}, local: noStore{}, sessions: sessionmemory.New(sessionmemory.Config{}),
+		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), logger: slog.New(slog.DiscardHandler),
+		app: stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }),
+	}
+	var err error
+	if p.Tokens != nil {
+		given.own, err = checkRing(p.Tokens)
+	}
+	if err == nil {
+		_, err = assemble(p, given)
+	}
+	if err == nil && p.Redis != nil {
+		err = checkRedis(p.Redis)
+	}
+	return err
+}
+
+// noStore stands where a chain is built and not run.
+type noStore struct{}
+
+var errNotRun = errors.New("the chain is only checked")
+
+func (noStore) Take(context.Context, []ratelimit.Request) ([]ratelimit.Result, error) {
+	return nil, errNotRun
+}
+
+// absentKey stands for a signing key that lies where Check does not look.
+type absentKey struct{}
+
+func (absentKey) Versions(context.Context) ([]signing.Version, error) { return nil, errNotRun }
+
+func checkRing(t *compiled.Tokens) (ownKeys, error) {
+	return signing.NewRing(signing.Config{
+		Source: absentKey{}, Algorithm: signing.Algorithm(t.Algorithm), Overlap: t.RotationOverlap.Std(), Interval: t.RotationInterval.Std(),
+		Lifetime: t.AccessLifetime.Std() + t.Leeway.Std(), Logger: slog.New(slog.DiscardHandler),
+	})
 }
 
 func checkRedis(r *compiled.Redis) error {

@@ -12,6 +12,8 @@ type Snapshot struct {
 	policy  *compiled.Policy
 	handler http.Handler
 	ports   map[uint16]compiled.Protocol
+	// loopback is nil where the policy has nothing for the app to ask.
+	loopback http.Handler
 
 	closeOnce sync.Once
 	closers   []func()
@@ -19,6 +21,9 @@ type Snapshot struct {
 
 // ServeHTTP enforces the policy and passes what may pass to the app.
 func (s *Snapshot) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Loopback is the app's API, for a listener that only the pod reaches; nil where the policy has nothing for it.
+func (s *Snapshot) Loopback() http.Handler { return s.loopback }
 
 // Policy is the document; it must not be changed.
 func (s *Snapshot) Policy() *compiled.Policy { return s.policy }

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"net/http"
 	"net/netip"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -10,6 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/cors"
 	"github.com/posterndev/postern/sidecar/headers"
 	"github.com/posterndev/postern/sidecar/ratelimit"
+	"github.com/posterndev/postern/sidecar/revocation"
 	"github.com/posterndev/postern/sidecar/route"
 	"github.com/posterndev/postern/sidecar/stage"
 )
@@ -18,7 +20,11 @@ import (
 type builder struct {
 	policy *compiled.Policy
 	parts
-	errs []error
+	// known is what is revoked: by the document, and by whoever writes to the shared state.
+	known revocation.Known
+	// withdraw takes identity headers and tokens out of a request whose token does not count; nil without authentication.
+	withdraw func(http.Header)
+	errs     []error
 }
 
 func (b *builder) fail(err error, format string, args ...any) {
@@ -90,21 +96,30 @@ func (b *builder) match(ms []compiled.Match, format string, args ...any) *route.
 	return matcher
 }
 
-func (b *builder) authn() stage.Stage {
-	if len(b.policy.Providers) == 0 {
-		return nil
-	}
-	c := authn.Config{Realm: b.policy.Name, Observer: b.tokens}
+// providers are the policy's, and its own tokens last.
+func (b *builder) providers() []authn.Provider {
+	var out []authn.Provider
 	for i := range b.policy.Providers {
 		p := &b.policy.Providers[i]
 		keys, err := b.keys(p)
 		b.fail(err, "provider %q", p.Name)
-		c.Providers = append(c.Providers, provider(p, keys))
+		out = append(out, provider(p, keys))
 	}
-	if len(b.errs) > 0 {
+	if b.policy.Tokens != nil {
+		out = append(out, b.ownProvider())
+	}
+	return out
+}
+
+func (b *builder) authn() stage.Stage {
+	providers := b.providers()
+	if len(providers) == 0 || len(b.errs) > 0 {
 		return nil
 	}
-	s, err := authn.New(c)
+	var err error
+	b.withdraw, err = authn.Withdraw(providers)
+	b.fail(err, "jwt")
+	s, err := authn.New(authn.Config{Realm: b.policy.Name, Observer: b.observer, Providers: providers})
 	b.fail(err, "jwt")
 	return s
 }
@@ -120,15 +135,29 @@ func provider(p *compiled.Provider, keys authn.Keys) authn.Provider {
 	for _, r := range p.RequiredClaims {
 		out.RequiredClaims = append(out.RequiredClaims, authn.RequiredClaim(r))
 	}
-	for _, h := range p.ClaimsToHeaders {
-		out.ClaimsToHeaders = append(out.ClaimsToHeaders, authn.ClaimHeader(h))
+	out.ClaimsToHeaders = claimHeaders(p.ClaimsToHeaders)
+	return out
+}
+
+func claimHeaders(in []compiled.ClaimToHeader) []authn.ClaimHeader {
+	var out []authn.ClaimHeader
+	for _, h := range in {
+		out = append(out, authn.ClaimHeader(h))
 	}
 	return out
 }
 
-func (b *builder) authz() stage.Stage {
+// ownRule is the name of the rule that lets the sidecar's own endpoints through, which authenticate for themselves.
+const ownRule = "postern"
+
+// authz comes with a first rule for open, the paths of the sidecar's own endpoints.
+func (b *builder) authz(open []string) stage.Stage {
 	a := &b.policy.Authorization
 	c := authz.Config{Default: requirement(a.Default), Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name}
+	if len(open) > 0 {
+		match := b.match([]compiled.Match{{Paths: open}}, "tokens.endpoints.prefix")
+		c.Rules = append(c.Rules, authz.Rule{Name: ownRule, Match: match, Require: authz.Anonymous})
+	}
 	for i, r := range a.Rules {
 		c.Rules = append(c.Rules, authz.Rule{
 			Name: r.Name, Match: b.match(r.Match, "authorization.rules[%d]", i), Require: requirement(r.Require),

@@ -43,11 +43,19 @@ type Revocations interface {
 	Add(ctx context.Context, entries ...revocation.Entry) (revocation.Position, error)
 }
 
+// Revoked knows what is revoked; revocation.Known does.
+type Revoked interface {
+	Revoked(ctx context.Context, q *revocation.Query) (bool, error)
+}
+
 // DeskConfig is what a Desk is made of.
 type DeskConfig struct {
 	Issuer      *Issuer
 	Sessions    Sessions
 	Revocations Revocations
+	// Revoked is asked at each refresh: a session that is revoked brings forth no token, even if its end has failed. Nil for
+	// nobody.
+	Revoked Revoked
 	// Limits are the policy's for new sessions.
 	Limits session.Limits
 	// Grace is for how long a refresh token that was rotated may come again, because the answer was lost.
@@ -171,6 +179,9 @@ func (d *Desk) Refresh(ctx context.Context, refreshToken string, device session.
 	}
 	var access Access
 	if err == nil {
+		if err := d.refuseRevoked(ctx, s); err != nil {
+			return Tokens{}, outcomeRevoked, err
+		}
 		grant := Grant{Subject: s.Subject, Session: s.ID, Claims: s.Claims, NotAfter: s.AbsoluteExpiry}
 		if access, err = d.cfg.Issuer.Issue(ctx, grant); err != nil {
 			return Tokens{}, "", err
@@ -195,4 +206,26 @@ func (d *Desk) Refresh(ctx context.Context, refreshToken string, device session.
 		}
 	}
 	return Tokens{}, rotated.Outcome, fmt.Errorf("%w: %s", ErrGrant, rotated.Outcome)
+}
+
+// outcomeRevoked is the outcome of a refresh token whose session is revoked, for metrics.
+const outcomeRevoked session.Outcome = "revoked"
+
+// refuseRevoked returns ErrGrant for a session that is revoked, by itself or as one of its subject's.
+func (d *Desk) refuseRevoked(ctx context.Context, s session.Session) error {
+	if d.cfg.Revoked == nil {
+		return nil
+	}
+	q := revocation.Query{Issuer: d.cfg.Issuer.cfg.Issuer, Session: s.ID, Subject: s.Subject, IssuedAt: s.Created}
+	revoked, err := d.cfg.Revoked.Revoked(ctx, &q)
+	if err != nil {
+		return fmt.Errorf("refreshing session: %w", err)
+	}
+	if !revoked {
+		return nil
+	}
+	if _, err := d.cfg.Sessions.End(ctx, s.ID); err != nil {
+		d.cfg.Logger.WarnContext(ctx, "a revoked session cannot be ended; it is not refreshed", "error", err)
+	}
+	return fmt.Errorf("%w: %s", ErrGrant, outcomeRevoked)
 }

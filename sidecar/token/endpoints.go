@@ -3,7 +3,9 @@ package token
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/posterndev/postern/sidecar/httperr"
@@ -47,8 +49,8 @@ type methods map[string]func(http.ResponseWriter, *http.Request) error
 //	DELETE /sessions/{id}  end one of them
 //
 // and GET of the documents of Metadata. Every other path goes on, also under the prefix, for the app may have its own
-// there. It must come after authentication and the revocation check, and before authorization: refresh takes no access
-// token, and what needs one is refused here with 401. With delivery Cookie the Guard must come before.
+// there. It must come after authentication and the revocation check. Authorization before it must let Paths through: refresh
+// takes no access token, and what needs one is refused here with 401. With delivery Cookie the Guard must come before.
 //
 // The store or the key away: 503, and nothing has changed that a second attempt would not repeat.
 func Endpoints(c EndpointsConfig) (stage.Stage, error) {
@@ -81,6 +83,12 @@ func Endpoints(c EndpointsConfig) (stage.Stage, error) {
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error { return e.serve(w, r, next) })
 	}, nil
+}
+
+// Paths are the endpoints' and the documents', as patterns of package route: authorization must let them through.
+func Paths(prefix string, m *Metadata) []string {
+	paths := []string{prefix + "/refresh", prefix + "/logout", prefix + "/logout-all", prefix + "/sessions", prefix + "/sessions/*"}
+	return slices.AppendSeq(paths, maps.Keys(m.documents()))
 }
 
 func checkPrefix(prefix string) error {

@@ -1,5 +1,6 @@
 // Package loopback is the API for the app in the pod: issue, introspect and revoke tokens, list and end a subject's
-// sessions, hash and verify passwords. openapi.json describes it, and is served at /openapi.json.
+// sessions, hash and verify passwords. openapi.json describes it, and is served at /openapi.json. What the policy has no
+// section for answers 404 not-enabled.
 //
 // Whoever reaches it may log in as anybody, so it is to be bound to 127.0.0.1 alone. What could still bring a stranger's
 // request there is refused: a browser in the pod's network (Origin, Sec-Fetch-*), a name that was rebound to 127.0.0.1
@@ -39,16 +40,30 @@ type Passwords interface {
 	Verify(ctx context.Context, password, encoded string) (password.Result, error)
 }
 
-// Config is what the API is made of; all of it but Now is required.
+// Revoker revokes tokens of every issuer that the policy accepts; *token.Revoker does.
+type Revoker interface {
+	Revoke(ctx context.Context, e revocation.Entry) (int, error)
+}
+
+// Config is what the API is made of; Logger is required.
 type Config struct {
-	Desk *token.Desk
-	// Own is our own issuer: with it access tokens are verified.
-	Own       jws.Issuer
-	Revoked   Checker
+	// Tokens is nil where the policy issues none.
+	Tokens *Tokens
+	// Revoker is nil where the policy accepts no tokens, or has nowhere to keep what is revoked.
+	Revoker Revoker
+	// Passwords is nil where the policy has no passwordPolicy.
 	Passwords Passwords
 	Logger    *slog.Logger
 	// Now is time.Now where nil.
 	Now func() time.Time
+}
+
+// Tokens is what the operations on our own tokens need; all of it is required.
+type Tokens struct {
+	Desk *token.Desk
+	// Own is our own issuer: with it access tokens are verified.
+	Own     jws.Issuer
+	Revoked Checker
 }
 
 type api struct {
@@ -60,35 +75,49 @@ type api struct {
 type endpoint struct {
 	method, path string
 	handle       stage.Func
+	// section of the policy that the operation belongs to, and whether that is there.
+	section string
+	enabled bool
 }
 
 func (a *api) endpoints() []endpoint {
+	tokens, revocation, passwords := a.Tokens != nil, a.Revoker != nil, a.Passwords != nil
 	return []endpoint{
-		{http.MethodPost, "/v1/tokens", a.issue},
-		{http.MethodPost, "/v1/introspect", a.introspect},
-		{http.MethodPost, "/v1/revoke", a.revoke},
-		{http.MethodGet, "/v1/subjects/{subject}/sessions", a.list},
-		{http.MethodDelete, "/v1/subjects/{subject}/sessions", a.endAll},
-		{http.MethodDelete, "/v1/sessions/{id}", a.end},
-		{http.MethodPost, "/v1/passwords/hash", a.hash},
-		{http.MethodPost, "/v1/passwords/verify", a.verify},
-		{http.MethodGet, "/openapi.json", a.describe},
+		{http.MethodPost, "/v1/tokens", a.issue, "tokens", tokens},
+		{http.MethodPost, "/v1/introspect", a.introspect, "tokens", tokens},
+		{http.MethodPost, "/v1/revoke", a.revoke, "tokens", tokens},
+		{http.MethodPost, "/v1/revocations", a.revokeAny, "revocation", revocation},
+		{http.MethodGet, "/v1/subjects/{subject}/sessions", a.list, "tokens", tokens},
+		{http.MethodDelete, "/v1/subjects/{subject}/sessions", a.endAll, "tokens", tokens},
+		{http.MethodDelete, "/v1/sessions/{id}", a.end, "tokens", tokens},
+		{http.MethodPost, "/v1/passwords/hash", a.hash, "passwordPolicy", passwords},
+		{http.MethodPost, "/v1/passwords/verify", a.verify, "passwordPolicy", passwords},
+		{http.MethodGet, "/openapi.json", a.describe, "", true},
 	}
 }
 
 // New returns the API. Its errors are problem details (RFC 9457).
 func New(c Config) (http.Handler, error) {
-	if c.Desk == nil || c.Own.Keys == nil || c.Revoked == nil || c.Passwords == nil || c.Logger == nil {
-		return nil, errors.New("building loopback API: Desk, Own, Revoked, Passwords and Logger are required")
+	if c.Logger == nil || c.Tokens != nil && (c.Tokens.Desk == nil || c.Tokens.Own.Keys == nil || c.Tokens.Revoked == nil) {
+		return nil, errors.New("building loopback API: Logger is required, and with Tokens Desk, Own and Revoked")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	a := &api{Config: c, mux: http.NewServeMux()}
 	for _, e := range a.endpoints() {
+		if !e.enabled {
+			e.handle = notEnabled(e.section)
+		}
 		a.mux.Handle(e.method+" "+e.path, a.answering(e.handle))
 	}
 	return a, nil
+}
+
+func notEnabled(section string) stage.Func {
+	return func(http.ResponseWriter, *http.Request) error {
+		return &httperr.Error{Status: http.StatusNotFound, Code: "not-enabled", Detail: "The policy has no section " + section + "."}
+	}
 }
 
 // ServeHTTP refuses strangers and serves the app.

@@ -38,6 +38,11 @@ type revocations struct {
 }
 
 func (r *revocations) Add(_ context.Context, entries ...revocation.Entry) (revocation.Position, error) {
+	for _, e := range entries {
+		if err := e.Check(time.Now()); err != nil {
+			return revocation.Position{}, err
+		}
+	}
 	r.entries = append(r.entries, entries...)
 	return revocation.Position{}, r.err
 }
@@ -149,9 +154,21 @@ func newWorld(t testing.TB, p Passwords) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	revoker, err := token.NewRevoker(token.RevokerConfig{
+		Sessions: w.sessions, Revocations: w.revocations, Now: now, Trusted: []token.Trusted{
+			{Issuer: issuer, Own: true, Lifetime: 15 * time.Minute, SessionLifetime: 24 * time.Hour},
+			{Issuer: "https://id.example.com", Lifetime: time.Hour, SessionLifetime: time.Hour},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.Handler, err = New(Config{
-		Desk: w.desk, Revoked: w.revocations, Passwords: p, Logger: log, Now: now,
-		Own: jws.Issuer{Issuer: issuer, Audiences: []string{"orders"}, Algorithms: []string{"EdDSA"}, Types: []string{"at+jwt"}, Keys: w.ring},
+		Tokens: &Tokens{
+			Desk: w.desk, Revoked: w.revocations,
+			Own: jws.Issuer{Issuer: issuer, Audiences: []string{"orders"}, Algorithms: []string{"EdDSA"}, Types: []string{"at+jwt"}, Keys: w.ring},
+		},
+		Revoker: revoker, Passwords: p, Logger: log, Now: now,
 	})
 	if err != nil {
 		t.Fatal(err)

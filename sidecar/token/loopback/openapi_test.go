@@ -65,6 +65,7 @@ func TestOpenAPIHasEveryMember(t *testing.T) {
 	for name, v := range map[string]any{
 		"IssueRequest": issueRequest{}, "Device": deviceRequest{}, "Tokens": issueAnswer{}, "TokenRequest": tokenRequest{},
 		"Sessions": listAnswer{}, "Session": token.View{}, "Ended": endedAnswer{}, "HashRequest": hashRequest{}, "Hash": hashAnswer{},
+		"RevocationRequest": revocationRequest{}, "RevocationAnswer": revocationAnswer{},
 		"VerifyRequest": verifyRequest{}, "Verification": verifyAnswer{}, "Empty": struct{}{},
 	} {
 		s, ok := d.Components.Schemas[name]

@@ -15,7 +15,7 @@ type listAnswer struct {
 
 // list answers for subjects of our own tokens.
 func (a *api) list(w http.ResponseWriter, r *http.Request) error {
-	sessions, err := a.Desk.List(r.Context(), session.Owner{Subject: r.PathValue("subject")})
+	sessions, err := a.Tokens.Desk.List(r.Context(), session.Owner{Subject: r.PathValue("subject")})
 	if err != nil {
 		return unavailable(err)
 	}
@@ -29,7 +29,7 @@ type endedAnswer struct {
 
 // endAll ends every session of a subject with its tokens.
 func (a *api) endAll(w http.ResponseWriter, r *http.Request) error {
-	ended, err := a.Desk.EndAll(r.Context(), session.Owner{Subject: r.PathValue("subject")}, "")
+	ended, err := a.Tokens.Desk.EndAll(r.Context(), session.Owner{Subject: r.PathValue("subject")}, "")
 	if err != nil {
 		return unavailable(err)
 	}
@@ -38,7 +38,7 @@ func (a *api) endAll(w http.ResponseWriter, r *http.Request) error {
 
 // end ends one session with its tokens; 404 where there is none.
 func (a *api) end(w http.ResponseWriter, r *http.Request) error {
-	ended, err := a.Desk.End(r.Context(), r.PathValue("id"))
+	ended, err := a.Tokens.Desk.End(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return unavailable(err)
 	}

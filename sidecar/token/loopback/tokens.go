@@ -48,7 +48,7 @@ func (a *api) issue(w http.ResponseWriter, r *http.Request) error {
 			return badRequest(http.StatusUnprocessableEntity, "The device's address is no IP address.")
 		}
 	}
-	tokens, err := a.Desk.Begin(r.Context(), token.Login{
+	tokens, err := a.Tokens.Desk.Begin(r.Context(), token.Login{
 		Subject: request.Subject, Claims: request.Claims, Device: session.NewDevice(request.Device.UserAgent, address),
 	})
 	switch {
@@ -97,20 +97,20 @@ func (a *api) introspect(w http.ResponseWriter, r *http.Request) error {
 
 // active returns the token, if it is good, its session goes on and it is not revoked; nil where it is not.
 func (a *api) active(r *http.Request, raw string) (*jws.Token, error) {
-	t, err := a.Own.Verify(r.Context(), raw, a.Now())
+	t, err := a.Tokens.Own.Verify(r.Context(), raw, a.Now())
 	if errors.Is(err, jws.ErrInvalid) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	revoked, err := a.Revoked.Revoked(r.Context(), &revocation.Query{
+	revoked, err := a.Tokens.Revoked.Revoked(r.Context(), &revocation.Query{
 		Issuer: t.Issuer, TokenID: t.ID, Session: t.Session, Subject: t.Subject, KeyID: t.KeyID, IssuedAt: t.Issued,
 	})
 	if err != nil || revoked {
 		return nil, err
 	}
-	goesOn, err := a.Desk.Active(r.Context(), t.Session)
+	goesOn, err := a.Tokens.Desk.Active(r.Context(), t.Session)
 	if err != nil || !goesOn {
 		return nil, err
 	}
@@ -125,14 +125,14 @@ func (a *api) revoke(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if _, err := session.ParseRefresh(raw); err == nil {
-		if _, err := a.Desk.EndPresented(r.Context(), raw); err != nil {
+		if _, err := a.Tokens.Desk.EndPresented(r.Context(), raw); err != nil {
 			return unavailable(err)
 		}
 		return write(w, struct{}{})
 	}
-	t, err := a.Own.Verify(r.Context(), raw, a.Now())
+	t, err := a.Tokens.Own.Verify(r.Context(), raw, a.Now())
 	if err == nil {
-		err = a.Desk.RevokeToken(r.Context(), t.ID, t.Expires)
+		err = a.Tokens.Desk.RevokeToken(r.Context(), t.ID, t.Expires)
 	}
 	if err != nil && !errors.Is(err, jws.ErrInvalid) {
 		return unavailable(err)

@@ -1,0 +1,144 @@
+package chain
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/revocation"
+	"github.com/posterndev/postern/sidecar/session"
+	"github.com/posterndev/postern/sidecar/stage"
+	"github.com/posterndev/postern/sidecar/token"
+	"github.com/posterndev/postern/sidecar/token/backchannel"
+)
+
+// assumedLifetime is that of a provider's tokens where the policy does not bound it.
+const assumedLifetime = backchannel.DefaultTokenLifetime
+
+// listed are the revocations that the document carries.
+func listed(p *compiled.Policy) []revocation.Entry {
+	entries := make([]revocation.Entry, 0, len(p.RevokedTokens))
+	for _, r := range p.RevokedTokens {
+		entries = append(entries, revocation.Entry{
+			Kind: revocation.Kind(r.Kind), Issuer: r.Issuer, Value: r.Value, Before: r.BeforeTime(), Expires: r.ExpiresAt(),
+		})
+	}
+	return entries
+}
+
+// revocation refuses what is revoked, before the session is looked for.
+func (b *builder) revocation() stage.Stage {
+	r := b.policy.Revocation
+	if b.withdraw == nil || r == nil && len(b.policy.RevokedTokens) == 0 {
+		return nil
+	}
+	if r == nil { // the document alone counts, and that is always at hand
+		r = &compiled.Revocation{OnFailure: compiled.Deny, Mode: compiled.Enforce}
+	}
+	s, err := revocation.New(revocation.Config{
+		Index: b.known, OnFailure: revocation.OnFailure(r.OnFailure), MaxStaleness: r.MaxStaleness.Std(),
+		Shadow: r.Mode == compiled.Shadow, Realm: b.policy.Name, Withdraw: b.withdraw,
+	})
+	b.fail(err, "revocation")
+	return s
+}
+
+// revoker is nil where the policy accepts no tokens.
+func (b *builder) revoker() *token.Revoker {
+	var trusted []token.Trusted
+	if t := b.policy.Tokens; t != nil {
+		lifetime := t.AccessLifetime.Std()
+		trusted = append(trusted, token.Trusted{
+			Issuer: t.Issuer, Own: true, Lifetime: lifetime, SessionLifetime: lifetime + b.policy.Sessions.AbsoluteTimeout.Std(),
+		})
+	}
+	for i := range b.policy.Providers {
+		trusted = append(trusted, b.trusted(&b.policy.Providers[i]))
+	}
+	if len(trusted) == 0 {
+		return nil
+	}
+	r, err := token.NewRevoker(token.RevokerConfig{Trusted: trusted, Sessions: b.parts.sessions, Revocations: b.revocations})
+	b.fail(err, "revocation")
+	return r
+}
+
+func (b *builder) trusted(p *compiled.Provider) token.Trusted {
+	t := token.Trusted{Issuer: p.Issuer, Lifetime: p.MaxLifetime.Std()}
+	if t.Lifetime == 0 {
+		t.Lifetime = assumedLifetime
+	}
+	t.SessionLifetime = t.Lifetime
+	if s := b.policy.Sessions; s != nil && s.SubjectFrom != "" {
+		t.SessionLifetime += s.AbsoluteTimeout.Std()
+		t.BySession = s.SubjectFrom == string(session.FromSID)
+	}
+	return t
+}
+
+// endedSessions remembers which of the document's revocations have ended their sessions, so that a new document does not
+// begin anew.
+type endedSessions struct {
+	mu   sync.Mutex
+	done map[revocation.Entry]bool
+}
+
+func newEndedSessions() *endedSessions { return &endedSessions{done: map[revocation.Entry]bool{}} }
+
+// missing forgets what is not in entries, and returns those that are not done.
+func (e *endedSessions) missing(entries []revocation.Entry) []revocation.Entry {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	kept, missing := map[revocation.Entry]bool{}, []revocation.Entry(nil)
+	for _, entry := range entries {
+		if e.done[entry] {
+			kept[entry] = true
+			continue
+		}
+		missing = append(missing, entry)
+	}
+	e.done = kept
+	return missing
+}
+
+func (e *endedSessions) add(entry revocation.Entry) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.done[entry] = true
+}
+
+// endRetry is the pause before a store that did not answer is asked again.
+const endRetry = 2 * time.Second
+
+// endRevoked ends the sessions that the document's revocations name, in the background and until it has worked; nobody can
+// use or refresh them meanwhile. The caller calls stop.
+func (s *Shared) endRevoked(p *compiled.Policy, revoker *token.Revoker) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	if revoker == nil || p.Sessions == nil {
+		return cancel
+	}
+	missing := s.ended.missing(listed(p))
+	go func() {
+		for _, entry := range missing {
+			for revoker.EndSessions(ctx, entry) != nil && ctx.Err() == nil {
+				pause(ctx, endRetry/2+rand.N(endRetry))
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			s.ended.add(entry)
+		}
+	}()
+	return cancel
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,84 @@
+package chain
+
+import (
+	"fmt"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/jwks"
+	"github.com/posterndev/postern/sidecar/state/redis"
+	"github.com/posterndev/postern/sidecar/vault"
+)
+
+// Keys is the state of each provider's keys.
+func (s *Shared) Keys() []jwks.Status { return s.keys.Status() }
+
+// Redis is the state of the connection in use; ok is false where no policy names a Redis.
+func (s *Shared) Redis() (status redis.Status, ok bool) {
+	for _, c := range s.conns.inUse() {
+		return c.Status(), true
+	}
+	return redis.Status{}, false
+}
+
+// Unready says what of the policy in force could not be had yet, so that the first requests would be refused: the key that
+// signs, or what is revoked. It is empty where nothing is missing.
+func (s *Shared) Unready() string {
+	for _, ring := range s.rings.inUse() {
+		if st := ring.Status(); st.Current == "" {
+			return fmt.Sprintf("the signing key cannot be had: %v", st.Err)
+		}
+	}
+	for _, index := range s.indexes.inUse() {
+		select {
+		case <-index.Ready():
+		default:
+			return "the revocations are not loaded yet"
+		}
+	}
+	return ""
+}
+
+// Problems are what the policy in force depends on and does not have at present.
+func (s *Shared) Problems() []compiled.Problem {
+	var problems []compiled.Problem
+	add := func(kind, reason, message string) {
+		problems = append(problems, compiled.Problem{Kind: kind, Reason: reason, Message: message})
+	}
+	for _, client := range s.vaults.inUse() {
+		if reason, message := vaultProblem(client.Status()); reason != "" {
+			add(compiled.ProblemVault, reason, message)
+		}
+	}
+	if st, ok := s.Redis(); ok && !st.Up {
+		add(compiled.ProblemRedis, "Unavailable", st.Err.Error())
+	}
+	for _, ring := range s.rings.inUse() {
+		switch st := ring.Status(); {
+		case st.Current == "":
+			add(compiled.ProblemSigningKey, "Unavailable", fmt.Sprintf("no key may sign: %v", st.Err))
+		case st.Due:
+			add(compiled.ProblemSigningKey, "RotationDue", "the signing key is older than rotation.interval, and its owner has not replaced it")
+		}
+	}
+	return problems
+}
+
+// reasons are the states of Vault as a condition's reasons.
+var reasons = map[vault.State]string{
+	vault.Sealed: "Sealed", vault.Unreachable: "Unreachable", vault.Untrusted: "Untrusted", vault.Throttled: "Throttled",
+	vault.PermissionDenied: "PermissionDenied", vault.WrongRole: "WrongRole", vault.LoginRefused: "LoginRefused",
+	vault.NoCredentials: "NoCredentials", vault.Refused: "Refused",
+}
+
+// vaultProblem returns no reason where nothing is wrong, or not known to be.
+func vaultProblem(st vault.Status) (reason, message string) {
+	if reason := reasons[st.State]; reason != "" {
+		return reason, st.Message
+	}
+	for _, secret := range st.Secrets {
+		if !secret.Ready && secret.Err != "" {
+			return reasons[vault.Refused], secret.Err
+		}
+	}
+	return "", ""
+}

@@ -1,0 +1,196 @@
+package chain
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/authn"
+	"github.com/posterndev/postern/sidecar/password"
+	"github.com/posterndev/postern/sidecar/revocation"
+	"github.com/posterndev/postern/sidecar/session"
+	"github.com/posterndev/postern/sidecar/stage"
+	"github.com/posterndev/postern/sidecar/token"
+	"github.com/posterndev/postern/sidecar/token/backchannel"
+	"github.com/posterndev/postern/sidecar/token/jws"
+	"github.com/posterndev/postern/sidecar/token/loopback"
+)
+
+// accessTokenType is the typ of our own tokens, RFC 9068 §2.1.
+const accessTokenType = "at+jwt"
+
+// longestKeyAge bounds for how long verifiers may keep our keys.
+const longestKeyAge = 15 * time.Minute
+
+// tokenStages are what issues, renews and ends tokens.
+type tokenStages struct {
+	courier, backChannel, endpoints, exchange stage.Stage
+	// paths are those that the stages answer, whoever asks.
+	paths []string
+	// desk is nil where the policy issues no tokens, and revoker where it accepts none.
+	desk    *token.Desk
+	revoker *token.Revoker
+}
+
+// ownProvider makes the policy's own tokens those of a provider like any other.
+func (b *builder) ownProvider() authn.Provider {
+	t := b.policy.Tokens
+	p := authn.Provider{
+		Name: compiled.OwnProvider, Issuer: t.Issuer, Audiences: t.Audiences, Algorithms: []string{t.Algorithm}, Keys: b.own,
+		TokenTypes: []string{accessTokenType}, From: []authn.Location{{Header: "Authorization", Prefix: "Bearer "}},
+		Leeway: t.Leeway.Std(), ClaimsToHeaders: claimHeaders(t.ClaimsToHeaders), ForwardToken: t.ForwardToken,
+	}
+	if token.Delivery(t.Delivery) == token.Cookie {
+		p.From = append(p.From, authn.Location{Cookie: token.AccessCookie})
+	}
+	return p
+}
+
+func (b *builder) tokens() tokenStages {
+	var s tokenStages
+	s.revoker = b.revoker()
+	b.addBackChannel(&s)
+	t := b.policy.Tokens
+	if t == nil {
+		return s
+	}
+	courier, err := token.NewCourier(token.CourierConfig{
+		Delivery: token.Delivery(t.Delivery), SameSite: token.SameSite(t.SameSite), TrustedOrigins: b.trustedOrigins(),
+	})
+	b.fail(err, "tokens")
+	metadata, err := token.NewMetadata(token.MetadataConfig{
+		Issuer: t.Issuer, Prefix: t.Prefix, Delivery: token.Delivery(t.Delivery), Keys: b.own, MaxAge: min(longestKeyAge, t.RotationOverlap.Std()/2),
+	})
+	b.fail(err, "tokens")
+	s.desk = b.desk()
+	if len(b.errs) > 0 {
+		return s
+	}
+	s.courier = courier.Guard()
+	s.paths = append(s.paths, token.Paths(t.Prefix, metadata)...)
+	s.endpoints, err = token.Endpoints(token.EndpointsConfig{Prefix: t.Prefix, Desk: s.desk, Courier: courier, Metadata: metadata, Realm: b.policy.Name})
+	b.fail(err, "tokens")
+	if len(t.Exchange) > 0 {
+		s.exchange, err = token.Exchange(token.ExchangeConfig{Match: b.match(t.Exchange, "tokens.exchange"), Desk: s.desk, Courier: courier})
+		b.fail(err, "tokens")
+	}
+	return s
+}
+
+// trustedOrigins are those that may send unsafe requests with our cookies: the policy's, and those that CORS lets read the
+// answers of such requests.
+func (b *builder) trustedOrigins() []string {
+	origins := append([]string(nil), b.policy.Tokens.TrustedOrigins...)
+	if c := b.policy.CORS; c != nil && c.AllowCredentials {
+		origins = append(origins, c.AllowOrigins...)
+	}
+	return origins
+}
+
+func (b *builder) desk() *token.Desk {
+	t := b.policy.Tokens
+	issuer, err := token.NewIssuer(token.IssuerConfig{
+		Issuer: t.Issuer, Audiences: t.Audiences, ClientID: t.ClientID, Lifetime: t.AccessLifetime.Std(), Claims: t.Claims, Keys: b.own,
+	})
+	b.fail(err, "tokens")
+	if err != nil {
+		return nil
+	}
+	desk, err := token.NewDesk(token.DeskConfig{
+		Issuer: issuer, Sessions: b.parts.sessions, Revocations: b.revocations, Revoked: b.known, Limits: b.limits(),
+		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Observer: b.issued,
+	})
+	b.fail(err, "tokens")
+	return desk
+}
+
+func (b *builder) limits() session.Limits {
+	s := b.policy.Sessions
+	return session.Limits{
+		IdleTimeout: s.IdleTimeout.Std(), AbsoluteTimeout: s.AbsoluteTimeout.Std(), MaxPerSubject: s.MaxPerSubject,
+		WhenFull: session.WhenFull(s.WhenFull),
+	}
+}
+
+// session holds requests to their sessions.
+func (b *builder) session() stage.Stage {
+	s := b.policy.Sessions
+	if s == nil || b.withdraw == nil {
+		return nil
+	}
+	c := session.Config{
+		Store: b.parts.sessions, SubjectFrom: session.SubjectFrom(s.SubjectFrom), Limits: b.limits(), Bind: session.Bind(s.Bind),
+		OnFailure: session.OnFailure(s.OnFailure), Shadow: s.Mode == compiled.Shadow, Realm: b.policy.Name, Withdraw: b.withdraw,
+	}
+	if b.policy.Tokens != nil {
+		c.Issuer = b.policy.Tokens.Issuer
+	}
+	stage, err := session.NewStage(c)
+	b.fail(err, "sessions")
+	return stage
+}
+
+// addBackChannel lets providers log people out.
+func (b *builder) addBackChannel(s *tokenStages) {
+	prefix := token.DefaultPrefix
+	if b.policy.Tokens != nil {
+		prefix = b.policy.Tokens.Prefix
+	}
+	c := backchannel.Config{
+		Path: prefix + "/backchannel-logout", Sessions: b.parts.sessions, Revocations: b.revocations, Replay: b.replay, Logger: b.logger,
+	}
+	for i := range b.policy.Providers {
+		p := &b.policy.Providers[i]
+		if p.BackChannelLogout == nil {
+			continue
+		}
+		keys, err := b.keys(p)
+		b.fail(err, "provider %q", p.Name)
+		c.Providers = append(c.Providers, backchannel.Provider{
+			Issuer: p.Issuer, ClientIDs: p.BackChannelLogout.ClientIDs, Algorithms: p.Algorithms, Keys: keys, Leeway: p.Leeway.Std(),
+			AnyType: p.BackChannelLogout.AnyType, TokenLifetime: p.MaxLifetime.Std(),
+			BySubject: b.policy.Sessions != nil && b.policy.Sessions.SubjectFrom == string(session.FromSub),
+		})
+	}
+	if len(c.Providers) == 0 || len(b.errs) > 0 {
+		return
+	}
+	var err error
+	s.backChannel, err = backchannel.New(c)
+	b.fail(err, "backChannelLogout")
+	s.paths = append(s.paths, c.Path)
+}
+
+// loopback is the app's API.
+func (b *builder) loopback(s tokenStages) http.Handler {
+	c := loopback.Config{Logger: b.logger}
+	if len(b.errs) > 0 || s.desk == nil && s.revoker == nil && b.policy.Passwords == nil {
+		return nil
+	}
+	if t := b.policy.Tokens; t != nil {
+		c.Tokens = &loopback.Tokens{Desk: s.desk, Revoked: b.known, Own: jws.Issuer{
+			Issuer: t.Issuer, Audiences: t.Audiences, Algorithms: []string{t.Algorithm}, Types: []string{accessTokenType}, Keys: b.own, Leeway: t.Leeway.Std(),
+		}}
+	}
+	if s.revoker != nil && b.policy.Revocation != nil {
+		c.Revoker = s.revoker
+	}
+	if p := b.policy.Passwords; p != nil {
+		hasher, err := password.New(passwordConfig(p))
+		b.fail(err, "passwordPolicy")
+		c.Passwords = hasher
+	}
+	api, err := loopback.New(c)
+	b.fail(err, "loopback")
+	return api
+}
+
+func passwordConfig(p *compiled.Passwords) password.Config {
+	if p.Algorithm == "Bcrypt" {
+		return password.Config{Algorithm: password.Bcrypt, BcryptCost: p.Cost}
+	}
+	return password.Config{
+		Algorithm: password.Argon2id,
+		Argon2:    password.Argon2{Time: uint32(p.Passes), Memory: uint32(p.Memory), Threads: uint8(p.Parallelism)},
+	}
+}
