@@ -37,6 +37,7 @@ func newRunCommand() *cobra.Command {
 	cmd.Flags().StringVar(&upstream, "upstream", "", "the app, as http://host:port")
 	cmd.Flags().StringVar(&c.Listen, "listen", "127.0.0.1:8080", "address to serve at")
 	cmd.Flags().StringVar(&c.Admin, "admin", "127.0.0.1:9090", "address of health and metrics; empty for none")
+	cmd.Flags().StringVar(&c.Loopback, "loopback", "127.0.0.1:15992", "address of the app's API for tokens and passwords; empty for none")
 	cmd.Flags().StringVar(&c.SecretsDir, "secrets-dir", "secrets", "folder with Secrets, as <name>/<key>")
 	_ = cmd.MarkFlagRequired("upstream")
 	return cmd

@@ -7,7 +7,6 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/authn"
 	"github.com/posterndev/postern/sidecar/password"
-	"github.com/posterndev/postern/sidecar/revocation"
 	"github.com/posterndev/postern/sidecar/session"
 	"github.com/posterndev/postern/sidecar/stage"
 	"github.com/posterndev/postern/sidecar/token"

@@ -123,6 +123,15 @@ func (k *Keeper) SetReachable(listeners []string) {
 	}
 }
 
+// SetProblems reports what the sidecar depends on and does not have.
+func (k *Keeper) SetProblems(problems []compiled.Problem) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !slices.Equal(k.report.Problems, problems) {
+		k.update(func(r *compiled.Report) { r.Problems = problems })
+	}
+}
+
 // update changes the report and wakes whoever waits for that; the caller holds the lock.
 func (k *Keeper) update(change func(*compiled.Report)) {
 	change(&k.report)

@@ -9,9 +9,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/posterndev/postern/api/compiled"
 )
 
-// keysGrace is how long a sidecar that just got its policy waits, unready, for the issuers' keys. After that it serves
+// keysGrace is how long a sidecar that just got its policy waits, unready, for the issuers' keys, its own signing key and what is
+// revoked. After that it serves
 // what needs none and answers 503 to the rest: an issuer's outage must not keep the whole app away.
 const keysGrace = 30 * time.Second
 
@@ -31,6 +34,8 @@ type readiness struct {
 	// Keys are the providers' key sets, Redis the shared state; both are told, and do not make a serving sidecar unready.
 	Keys  []keysState `json:"keys,omitempty"`
 	Redis string      `json:"redis,omitempty"`
+	// Problems are what the policy depends on and does not have; told, likewise.
+	Problems []compiled.Problem `json:"problems,omitempty"`
 }
 
 type keysState struct {
@@ -52,6 +57,7 @@ func (h *health) readiness() readiness {
 			r.Redis = fmt.Sprintf("down: %v", redis.Err)
 		}
 	}
+	r.Problems = h.server.shared.Problems()
 	r.Reason = h.unready(status, r.Keys)
 	r.Ready = r.Reason == ""
 	return r
@@ -74,7 +80,7 @@ func (h *health) unready(status snapshotStatus, keys []keysState) string {
 			return fmt.Sprintf("the keys of provider %q cannot be had: %s", k.Provider, k.Error)
 		}
 	}
-	return ""
+	return h.server.shared.Unready()
 }
 
 // adminHandler serves the kubelet and Prometheus. Nothing on it changes anything for a stranger: hooks are guarded by their

@@ -28,6 +28,8 @@ type Environment struct {
 	DocumentKey       ed25519.PublicKey
 	DocumentDir       string
 	SecretsDir        string
+	// VaultTokenFile is empty where the pod was injected without a token for Vault.
+	VaultTokenFile string
 
 	OperatorURL, OperatorCA, OperatorTokenFile string
 
@@ -36,8 +38,9 @@ type Environment struct {
 	ContainerPorts []compiled.ContainerPort
 	Probes         []compiled.Probe
 
-	InboundPort, AdminPort uint16
-	ExcludedPorts          []uint16
+	InboundPort, AdminPort, LoopbackPort uint16
+
+	ExcludedPorts []uint16
 }
 
 // ReadEnvironment reads every variable through getenv and says all that is wrong with them at once.
@@ -51,6 +54,8 @@ func ReadEnvironment(getenv func(string) string) (Environment, error) {
 		Interception:      Interception(r.needed(compiled.EnvInterception)),
 		InboundPort:       r.port(compiled.EnvInboundPort, compiled.InboundPort),
 		AdminPort:         r.port(compiled.EnvAdminPort, compiled.AdminPort),
+		LoopbackPort:      r.port(compiled.EnvLoopbackPort, compiled.LoopbackPort),
+		VaultTokenFile:    getenv(compiled.EnvVaultTokenFile),
 		DocumentKey:       r.key(), PodIPs: r.podIPs(), ExcludedPorts: r.excludedPorts(),
 	}
 	if e.Interception != Redirect && e.Interception != Takeover {

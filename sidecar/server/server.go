@@ -80,6 +80,8 @@ func Run(ctx context.Context, cfg Config) error {
 	go document.Mounted{Dir: s.env.DocumentDir, Interval: mountedInterval, Keeper: s.keeper, Logger: cfg.Logger}.Run(watch)
 	go poller.Run(watch)
 	go s.watchSockets(watch)
+	go s.watchProblems(watch)
+	go loopback{core: s.core, logger: cfg.Logger, address: net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.env.LoopbackPort)))}.run(watch)
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving: %w", err)
@@ -91,7 +93,9 @@ func Run(ctx context.Context, cfg Config) error {
 // build makes every part, and opens nothing.
 func (s *sidecar) build() error {
 	log := s.cfg.Logger
-	shared, err := chain.NewShared(chain.SharedConfig{Registerer: s.registry, Logger: log, SecretsDir: s.env.SecretsDir})
+	shared, err := chain.NewShared(chain.SharedConfig{
+		Registerer: s.registry, Logger: log, SecretsDir: s.env.SecretsDir, VaultTokenFile: s.env.VaultTokenFile,
+	})
 	if err != nil {
 		return err
 	}
@@ -159,5 +163,6 @@ func (s *sidecar) drain() error {
 	defer cancel()
 	untouched := make(chan error, 1)
 	go func() { untouched <- s.tcp.Shutdown(ctx) }()
+	defer s.core.shared.Close()
 	return errors.Join(drain(ctx, s.app, s.proxy), <-untouched)
 }

@@ -21,14 +21,18 @@ import (
 
 // Standalone is the sidecar's request path without a cluster: one listener, one app, one document.
 type Standalone struct {
-	Document   *compiled.Policy
-	Upstream   *url.URL
-	Listen     string
-	Admin      string
+	Document *compiled.Policy
+	Upstream *url.URL
+	Listen   string
+	Admin    string
+	// Loopback is the address of the app's API; empty for none.
+	Loopback   string
 	SecretsDir string
-	Version    string
-	Level      *slog.LevelVar
-	Logger     *slog.Logger
+	// VaultTokenFile holds a service-account token, where the class logs in to Vault by kubernetes.
+	VaultTokenFile string
+	Version        string
+	Level          *slog.LevelVar
+	Logger         *slog.Logger
 }
 
 // Run serves until ctx ends, and then lets open requests finish.
@@ -55,7 +59,9 @@ func (s Standalone) Run(ctx context.Context) error {
 		return err
 	}
 	registry := newRegistry(s.Version)
-	shared, err := chain.NewShared(chain.SharedConfig{Registerer: registry, Logger: s.Logger, SecretsDir: s.SecretsDir})
+	shared, err := chain.NewShared(chain.SharedConfig{
+		Registerer: registry, Logger: s.Logger, SecretsDir: s.SecretsDir, VaultTokenFile: s.VaultTokenFile,
+	})
 	if err != nil {
 		return err
 	}
@@ -100,6 +106,10 @@ func (s Standalone) serve(ctx context.Context, p parts) error {
 		return err
 	}
 	defer admin()
+	if err := s.serveLoopback(ctx, p.core); err != nil {
+		return err
+	}
+	defer p.core.shared.Close()
 	refused, err := newRefusals(p.registry)
 	if err != nil {
 		return err
@@ -117,6 +127,19 @@ func (s Standalone) serve(ctx context.Context, p parts) error {
 		defer cancel()
 		return drain(ctx, app, p.proxy)
 	}
+}
+
+// serveLoopback serves the app's API. Whoever reaches it may log in as anybody, so it is at a loopback address or nowhere.
+func (s Standalone) serveLoopback(ctx context.Context, c *core) error {
+	if s.Loopback == "" {
+		return nil
+	}
+	address, err := netip.ParseAddrPort(s.Loopback)
+	if err != nil || !address.Addr().IsLoopback() {
+		return fmt.Errorf("the address of the app's API, %q, is not a loopback address with a port", s.Loopback)
+	}
+	go loopback{core: c, logger: s.Logger, address: address.String()}.run(ctx)
+	return nil
 }
 
 // admin serves health and metrics, and returns how to stop that.

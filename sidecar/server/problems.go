@@ -1,0 +1,71 @@
+package server
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+const (
+	// problemsInterval lies between two looks at what the sidecar depends on.
+	problemsInterval = time.Second
+	// lookBack is how many looks a problem must last, or be gone, before the operator is told: what mends itself at once is no
+	// news, and each report is a write to the API server.
+	lookBack = 3
+	// maxProblemText keeps a report inside the bounds that the operator accepts, in bytes.
+	maxProblemText = 400
+)
+
+// watchProblems reports what the sidecar depends on and does not have.
+func (s *sidecar) watchProblems(ctx context.Context) {
+	ticker := time.NewTicker(problemsInterval)
+	defer ticker.Stop()
+	var d damper
+	for {
+		s.keeper.SetProblems(d.settle(s.core.shared.Problems()))
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// damper tells of a problem once it has lasted, and of its end likewise.
+type damper struct {
+	told  []compiled.Problem
+	since int
+}
+
+// settle takes what is seen now and returns what is to be told.
+func (d *damper) settle(seen []compiled.Problem) []compiled.Problem {
+	if sameProblems(seen, d.told) {
+		d.since = 0
+		return d.told
+	}
+	if d.since++; d.since < lookBack {
+		return d.told
+	}
+	d.since = 0
+	d.told = make([]compiled.Problem, 0, len(seen))
+	for _, p := range seen {
+		p.Message = shortened(p.Message)
+		d.told = append(d.told, p)
+	}
+	return d.told
+}
+
+// sameProblems compares kinds and reasons: a message alone, which may count attempts or name a connection, is no news.
+func sameProblems(a, b []compiled.Problem) bool {
+	return slices.EqualFunc(a, b, func(a, b compiled.Problem) bool { return a.Kind == b.Kind && a.Reason == b.Reason })
+}
+
+func shortened(s string) string {
+	if len(s) > maxProblemText {
+		s = strings.ToValidUTF8(s[:maxProblemText], "")
+	}
+	return s
+}
