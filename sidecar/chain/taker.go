@@ -187,10 +187,10 @@ func (t *taker) redisConfig(r *compiled.Redis) (c redis.Config, err error) {
 		return c, err
 	}
 	c.TLS = &redis.TLSConfig{ServerName: r.TLS.ServerName, CABundle: []byte(r.TLS.CABundle)}
-	/*TLS if c.TLS.Certificate, err = t.secret(r.TLS.Certificate); err != nil {
+	if c.TLS.Certificate, err = t.secret(r.TLS.Certificate); err != nil {
 		return c, err
 	}
-	c.TLS.Key, err = t.secret(r.TLS.Key)*/
+	c.TLS.Key, err = t.secret(r.TLS.Key)
 	return c, err
 }
 
