@@ -7,12 +7,16 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$HERE/prepare.sh"
 source "$HERE/requests.sh"
+source "$HERE/logins.sh"
 
 main() {
 	local since=$SECONDS
 	prepare
 	say "ready after $((SECONDS - since)) s"
+	act "First act: requests"
 	act_requests
+	act "Second act: logins"
+	act_logins
 	if ((FAILED)); then
 		printf '\n%s%d of %d claims are not so.%s\n' "$RED" "$FAILED" "$CHECKS" "$PLAIN"
 		exit 1

@@ -43,6 +43,8 @@ SCENE=0
 CHECKS=0
 FAILED=0
 
+# act TITLE: a part of the demo.
+act() { printf '\n%s%s%s\n' "$BOLD$CYAN" "$1" "$PLAIN"; }
 # scene TITLE: a numbered heading.
 scene() { printf '\n%s%d. %s%s\n' "$BOLD" $((++SCENE)) "$1" "$PLAIN"; }
 note() { printf '   %s%s%s\n' "$DIM" "$*" "$PLAIN"; }

@@ -18,6 +18,7 @@ prepare() {
 	say "building the command postern"
 	(cd "$ROOT" && CGO_ENABLED=0 go build -trimpath -o "$WORK/postern" ./cmd/postern)
 	prepare_namespaces
+	prepare_vault
 	install_chart
 	make_tokens
 	deploy_app
@@ -56,6 +57,22 @@ prepare_namespaces() {
 	kubectl label namespace "$SHOP" postern.dev/injection=enabled --overwrite >/dev/null
 }
 
+# prepare_vault: the server that signs the second act's tokens, where the cluster is ours. Elsewhere a Secret's key does.
+prepare_vault() {
+	VAULT=()
+	if existing; then
+		[[ -s $WORK/signing.pem ]] || (umask 077 && openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$WORK/signing.pem" 2>/dev/null) ||
+			die "openssl is not on the PATH"
+		kubectl create secret generic accounts-signing-key -n "$SHOP" --from-file=pem="$WORK/signing.pem" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+		SIGNING_KEY='{secretKeyRef: {name: accounts-signing-key, key: pem}}'
+		return
+	fi
+	say "starting Vault"
+	VAULT=(--set "vault.address=https://vault.vault.svc:8200,vault.auth.kubernetes.role=postern"
+		--set-file "vault.caBundle=$("$ROOT/hack/vault/up.sh" -c "$NAME" -o "$WORK/vault")")
+	SIGNING_KEY='{transit: {key: shop}}'
+}
+
 owned() { [[ $(kubectl get namespace "$1" -o "jsonpath={.metadata.labels.postern\.dev/demo}" 2>/dev/null) == true ]]; }
 
 # install_chart: by helm, unless somebody else has installed Postern here before.
@@ -70,6 +87,7 @@ install_chart() {
 		--set "sidecar.image.repository=$REPOSITORY/sidecar,sidecar.image.tag=$TAG" \
 		--set "redis.bundled.enabled=true,redis.bundled.workloadNamespaces={$SHOP}" \
 		--set "redis.bundled.image.repository=$REPOSITORY/redis,redis.bundled.image.tag=$TAG" \
+		"${VAULT[@]}" \
 		--set-string "operator.podAnnotations.postern\.dev/demo-images=$IMAGES" >"$WORK/helm.log" 2>&1 ||
 		{ cat "$WORK/helm.log" >&2 && explain_pods "$SYSTEM" && die "installing the chart"; }
 }
@@ -92,14 +110,20 @@ make_tokens() {
 policy() { sed "s|@JWKS@|$JWKS|" "$HERE/policy.yaml"; }
 
 deploy_app() {
-	say "deploying the app and its policy"
+	local app
+	say "deploying the apps and their policies"
 	kubectl delete pod client -n "$SHOP" --ignore-not-found >/dev/null
 	policy | kubectl apply -f - >/dev/null
-	sed -e "s|@REPOSITORY@|$REPOSITORY|" -e "s|@TAG@|$TAG|" -e "s|@IMAGES@|$IMAGES|" "$HERE/app.yaml" | kubectl apply -f - >/dev/null
-	kubectl rollout status deployment/orders -n "$SHOP" --timeout=120s >/dev/null || { explain_pods "$SHOP" && die "the app did not start"; }
+	cat "$HERE/app.yaml" <(echo ---) "$HERE/accounts.yaml" |
+		sed -e "s|@REPOSITORY@|$REPOSITORY|" -e "s|@TAG@|$TAG|" -e "s|@IMAGES@|$IMAGES|" -e "s|@SIGNING_KEY@|$SIGNING_KEY|" | kubectl apply -f - >/dev/null
+	for app in orders accounts; do
+		kubectl rollout status "deployment/$app" -n "$SHOP" --timeout=120s >/dev/null || { explain_pods "$SHOP" && die "the app $app did not start"; }
+	done
 	kubectl wait pod/client -n "$SHOP" --for=condition=Ready --timeout=60s >/dev/null || { explain_pods "$SHOP" && die "the client did not start"; }
-	kubectl wait securitypolicy/orders -n "$SHOP" --for=condition=Enforced --timeout=60s >/dev/null ||
-		{ kubectl describe securitypolicy orders -n "$SHOP" >&2 && die "the policy is not enforced"; }
+	for app in orders accounts; do
+		kubectl wait "securitypolicy/$app" -n "$SHOP" --for=condition=Enforced --timeout=60s >/dev/null ||
+			{ kubectl describe securitypolicy "$app" -n "$SHOP" >&2 && die "the policy $app is not enforced"; }
+	done
 }
 
 # explain_pods NAMESPACE: what there is to see of pods that do not start.

@@ -19,11 +19,12 @@ act_requests() {
 	show_change
 }
 
-# app_pods TEMPLATE: a line for each of the app's pods that is not on its way out; a Go template of a pod's fields.
-app_pods() {
-	kubectl get pods -n "$SHOP" -l app=orders --field-selector status.phase=Running \
-		-o "go-template={{range .items}}{{if not .metadata.deletionTimestamp}}$1{{\"\\n\"}}{{end}}{{end}}"
+# pods_of APP TEMPLATE: a line for each of an app's pods that is not on its way out; a Go template of a pod's fields.
+pods_of() {
+	kubectl get pods -n "$SHOP" -l "app=$1" --field-selector status.phase=Running \
+		-o "go-template={{range .items}}{{if not .metadata.deletionTimestamp}}$2{{\"\\n\"}}{{end}}{{end}}"
 }
+app_pods() { pods_of orders "$1"; }
 readonly POD_IP='{{.status.podIP}}' POD_NAME='{{.metadata.name}}'
 readonly RESTARTS='{{range .status.initContainerStatuses}} {{.name}}={{.restartCount}}{{end}}{{range .status.containerStatuses}} {{.name}}={{.restartCount}}{{end}}'
 

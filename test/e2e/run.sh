@@ -35,8 +35,14 @@ main() {
 	trap 'finish $?' EXIT
 	start
 	load
+	start_vault
 	install
 	run_tests "$@"
+}
+
+start_vault() {
+	say "starting Vault"
+	hack/vault/up.sh -c "$NAME" -o "$OUT/vault" >/dev/null
 }
 
 install() {

@@ -32,6 +32,7 @@ func TestWorkloads(t *testing.T) {
 		"probes":         testProbes,
 		"redirect":       testRedirect,
 		"takeover":       testTakeover,
+		"tokens":         testTokens,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) {
@@ -45,6 +46,7 @@ func TestWorkloads(t *testing.T) {
 func TestOutages(t *testing.T) {
 	t.Run("redis", testRedisOutage)
 	t.Run("operator", testOperatorOutage)
+	t.Run("tokens", testTokensOutage)
 }
 
 // TestRelease comes last: it takes the chart away, and installs it again.

@@ -1,0 +1,113 @@
+# shellcheck shell=bash disable=SC2153,SC2034,SC2016 # lib.sh and prepare.sh set the names that are read here; SHOW is for send
+# The second act: an app that only checks passwords gets logins, sessions, devices and their end. Sourced, never run.
+
+readonly ACCOUNTS=http://accounts.shop
+readonly FIREFOX='Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
+readonly CHROME='Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36'
+readonly IPHONE='Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1'
+
+act_logins() {
+	local pods
+	mapfile -t pods < <(pods_of accounts "$POD_IP")
+	scene "A login: the app names its user in one header, and the sidecar does the rest"
+	show_login "${pods[0]}" "${pods[1]}"
+	show_devices "${pods[0]}" "${pods[1]}"
+	show_logout_all
+	show_revocation
+}
+
+# member NAME: a member of the answer's JSON, as far as that is a string.
+member() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$ANSWER" | head -n 1; }
+
+# log_in URL AGENT: as the person "maria"; the token is then in TOKEN.
+log_in() {
+	ask -X POST -H "Content-Type: application/json" -H "User-Agent: $2" -d '{"user":"maria","password":"demo"}' "$1/login"
+	TOKEN=$(member access_token)
+}
+
+as() { send -H "Authorization: Bearer $1" "$2"; }
+
+show_login() {
+	local pod said
+	SHOW='content-type|cache-control|postern-subject'
+	pod=$(pods_of accounts "$POD_NAME" | head -n 1)
+	said=$(kubectl exec -n "$SHOP" "$pod" -c app -- /sample-app get -X POST -d '{"user":"maria","password":"demo"}' http://127.0.0.1:8080/login | tr -d '\r' | grep -i '^postern-subject:' || true)
+	note "inside the pod, past the sidecar, the app answers a right password with: $said"
+	log_in "http://$1:8080" "$FIREFOX"
+	command_line get -X POST -d '{"user":"maria","password":"demo"}' "http://$1:8080/login"
+	tail -n 1 "$ANSWER" | sed -E 's/("(access|refresh)_token":"[^"]{8})[^"]*/\1…/g; s/^/     /'
+	check "the client gets tokens (RFC 6749), and the header stays inside" all "status_is 200" 'test -n "$TOKEN"' "header_absent postern-subject" "header_has cache-control no-store"
+	FIRST=$TOKEN
+	as "$FIRST" "http://$2:8080/whoami"
+	check "the other pod knows the caller by it: maria" all "status_is 200" "app_saw X-Auth-Subject maria"
+	ask -X POST -d '{"user":"maria","password":"guess"}' "$ACCOUNTS/login"
+	check "a wrong password gets the app's own 401, and no token" all "status_is 401" 'test -z "$(member access_token)"'
+	ask "$ACCOUNTS/.well-known/jwks.json"
+	check "other services verify these tokens by the keys at /.well-known/jwks.json" all "status_is 200" "grep -q '\"alg\":\"ES256\"' '$ANSWER'"
+	note "the key: $(signing_key)"
+}
+
+signing_key() {
+	if existing; then
+		echo "of a Secret"
+	else
+		kubectl get securitypolicy accounts -n "$SHOP" -o 'jsonpath={.status.conditions[?(@.type=="VaultReady")].message}; it is in Vault, which signs and never gives it away'
+	fi
+}
+
+show_devices() {
+	SHOW=www-authenticate
+	scene "Three devices, and no fourth"
+	log_in "http://$2:8080" "$CHROME"
+	log_in "http://$1:8080" "$IPHONE"
+	as "$FIRST" "$ACCOUNTS/whoami"
+	check "three devices of maria's are logged in" status_is 200
+	log_in "http://$2:8080" "Television/1.0"
+	FOURTH=$TOKEN
+	check "a fourth may come in" status_is 200
+	as "$FIRST" "http://$1:8080/whoami"
+	check "and the first is out, in the pod that let it in" all "status_is 401" "problem_is token-revoked"
+	as "$FOURTH" "$ACCOUNTS/auth/sessions"
+	tail -n 1 "$ANSWER" | tr '{' '\n' | sed -nE 's/.*"current":([a-z]+)(,"browser":"([^"]*)")?(,"os":"([^"]*)")?.*"last_seen":"([^".]*).*/     current=\1  \3  \5  last seen \6/p'
+	check "maria sees her three devices" test "$(grep -o '"id":' "$ANSWER" | wc -l)" = 3
+}
+
+show_logout_all() {
+	scene "Log out everywhere"
+	SHOW=none
+	send -X POST -H "Authorization: Bearer $FOURTH" "$ACCOUNTS/auth/logout-all"
+	check "204" status_is 204
+	SHOW=www-authenticate
+	as "$FOURTH" "$ACCOUNTS/whoami"
+	check "every token of maria's is refused, long before it expires" all "status_is 401" "problem_is token-revoked"
+}
+
+show_revocation() {
+	local started took
+	scene "Revoked by manifest"
+	log_in "$ACCOUNTS" "$FIREFOX"
+	STOLEN=$TOKEN
+	as "$STOLEN" "$ACCOUNTS/whoami"
+	check "maria is logged in again" status_is 200
+	kubectl delete tokenrevocation maria-laptop -n "$SHOP" --ignore-not-found >/dev/null
+	sed 's/^/     /' "$HERE/revocation.yaml"
+	command_line kubectl apply -f revocation.yaml
+	started=$EPOCHREALTIME
+	kubectl apply -f "$HERE/revocation.yaml" >/dev/null
+	until revoked_everywhere || ((${EPOCHREALTIME%[.,]*} > ${started%[.,]*} + 30)); do sleep 0.1; done
+	took=$(seconds_since "$started")
+	as "$STOLEN" "$ACCOUNTS/whoami"
+	check "401 from both pods $took s after kubectl apply was started" all "status_is 401" "problem_is token-revoked" revoked_everywhere
+	kubectl wait tokenrevocation/maria-laptop -n "$SHOP" --for=condition=Enforced --timeout=30s >/dev/null || true
+	shown kubectl get tokenrevocation -n "$SHOP"
+	check "and the status says that every sidecar has it" test "$(kubectl get tokenrevocation maria-laptop -n "$SHOP" -o 'jsonpath={.status.conditions[?(@.type=="Enforced")].status} {.status.sidecars.summary}')" = "True 2/2"
+}
+
+# revoked_everywhere: whether each of the app's pods refuses the stolen token.
+revoked_everywhere() {
+	local ip
+	for ip in $(pods_of accounts "$POD_IP"); do
+		ask -H "Authorization: Bearer $STOLEN" "http://$ip:8080/whoami"
+		[[ $STATUS == 401 ]] || return 1
+	done
+}
