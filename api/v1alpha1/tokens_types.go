@@ -73,7 +73,7 @@ type Tokens struct {
 	Rotation *KeyRotation `json:"rotation,omitempty"`
 
 	// Exchange names the routes on which a 2xx answer of the app with Postern-Subject logs the client in, such as POST
-	// /login. On every other route the header means nothing.
+	// /login. On every other route the header means nothing. They need no token, unless a rule of authorization says so.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16

@@ -147,10 +147,15 @@ func claimHeaders(in []compiled.ClaimToHeader) []authn.ClaimHeader {
 	return out
 }
 
-// ownRule is the name of the rule that lets the sidecar's own endpoints through, which authenticate for themselves.
-const ownRule = "postern"
+// Names of the rules that come with tokens: one that lets the sidecar's own endpoints through, which authenticate for
+// themselves, and one for the routes on which the app logs people in, who have no token yet.
+const (
+	ownRule   = "postern"
+	loginRule = "postern-login"
+)
 
-// authz comes with a first rule for open, the paths of the sidecar's own endpoints.
+// authz comes with a first rule for open, the paths of the sidecar's own endpoints. The routes of tokens.exchange are open
+// unless a rule of the policy says otherwise.
 func (b *builder) authz(open []string) stage.Stage {
 	a := &b.policy.Authorization
 	c := authz.Config{Default: requirement(a.Default), Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name}
@@ -163,6 +168,9 @@ func (b *builder) authz(open []string) stage.Stage {
 			Name: r.Name, Match: b.match(r.Match, "authorization.rules[%d]", i), Require: requirement(r.Require),
 			Shadow: r.Mode == compiled.Shadow || c.Shadow,
 		})
+	}
+	if t := b.policy.Tokens; t != nil && len(t.Exchange) > 0 {
+		c.Rules = append(c.Rules, authz.Rule{Name: loginRule, Match: b.match(t.Exchange, "tokens.exchange"), Require: authz.Anonymous, Shadow: c.Shadow})
 	}
 	s, err := authz.New(c)
 	b.fail(err, "authorization")

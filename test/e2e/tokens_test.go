@@ -43,7 +43,7 @@ spec:
   sessions: {idleTimeout: 1h, maxPerSubject: 3}
   authorization:
     rules:
-    - {name: login, match: [{methods: [POST], paths: [/login]}, {paths: [/public/**]}], require: Anonymous}
+    - {name: public, match: [{paths: [/public/**]}], require: Anonymous}
 `
 
 // tokens is a login's.
