@@ -153,7 +153,7 @@ func get(t *testing.T, namespace, name string, into client.Object) {
 // removeCRDs makes room for helm's own, where another test installed them.
 func removeCRDs(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"securitypolicies.postern.dev", "sidecarclasses.postern.dev"} {
+	for _, name := range []string{"securitypolicies.postern.dev", "sidecarclasses.postern.dev", "tokenrevocations.postern.dev"} {
 		crd := &unstructured.Unstructured{}
 		crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
 		crd.SetName(name)

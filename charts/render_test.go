@@ -7,14 +7,19 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/render"
 )
 
@@ -81,6 +86,7 @@ func TestKustomizationEqualsChart(t *testing.T) {
 	for _, path := range [][]string{
 		{"CustomResourceDefinition", "securitypolicies.postern.dev", "spec"},
 		{"CustomResourceDefinition", "sidecarclasses.postern.dev", "spec"},
+		{"CustomResourceDefinition", "tokenrevocations.postern.dev", "spec"},
 		{"ClusterRole", "postern-operator", "rules"},
 		{"ClusterRole", "postern-policy-viewer", "rules"},
 		{"ClusterRole", "postern-policy-editor", "rules"},
@@ -108,6 +114,67 @@ func TestKustomizationEqualsChart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestClassNamesSecrets: what values say of Vault and of Redis's secrets is in the class, and compiles.
+func TestClassNamesSecrets(t *testing.T) {
+	inVault := func(path, key string) *compiled.SecretRef { return &compiled.SecretRef{VaultPath: path, Key: key} }
+	in := func(name, key string) *compiled.SecretRef { return &compiled.SecretRef{Name: name, Key: key} }
+	for name, tt := range map[string]struct {
+		args []string
+		// wantSecrets are Redis's, and then Vault's.
+		wantSecrets []compiled.SecretRef
+		wantVault   *compiled.VaultKubernetes
+	}{
+		"nothing":        {},
+		"the short form": {args: []string{"redis.url=redis://redis", "redis.passwordSecret.name=redis"}, wantSecrets: []compiled.SecretRef{*in("redis", "password")}},
+		"the long form": {args: []string{"redis.url=redis://redis", "redis.passwordRef.secretKeyRef.name=redis", "redis.passwordRef.secretKeyRef.key=k"},
+			wantSecrets: []compiled.SecretRef{*in("redis", "k")}},
+		"Vault": {args: []string{"redis.url=redis://redis", "redis.passwordRef.vault.path=secret/redis", "redis.passwordRef.vault.key=k",
+			"vault.address=https://vault", "vault.auth.kubernetes.role=yes"},
+			wantSecrets: []compiled.SecretRef{*inVault("secret/redis", "k")},
+			wantVault:   &compiled.VaultKubernetes{Mount: "kubernetes", Role: "yes", Audience: "vault"}},
+		"AppRole": {args: []string{"vault.address=https://vault", "vault.auth.appRole.roleID=r", "vault.auth.appRole.secretIDSecret.name=vault"},
+			wantSecrets: []compiled.SecretRef{*in("vault", "secret-id")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := []string{"template", release, chart}
+			for _, arg := range tt.args {
+				args = append(args, "--set-string", arg)
+			}
+			p := compileUnder(t, classOf(t, run(t, "helm", args...)))
+			if got := p.SecretRefs(); !slices.Equal(got, tt.wantSecrets) {
+				t.Errorf("it names the secrets %v, want %v", got, tt.wantSecrets)
+			}
+			var got *compiled.VaultKubernetes
+			if p.Vault != nil {
+				got = p.Vault.Kubernetes
+			}
+			if !reflect.DeepEqual(got, tt.wantVault) {
+				t.Errorf("it logs in to Vault by %v, want %v", got, tt.wantVault)
+			}
+		})
+	}
+}
+
+// classOf is the SidecarClass that the chart applies.
+func classOf(t *testing.T, rendered string) *v1alpha1.SidecarClass {
+	t.Helper()
+	manifest, _, _ := unstructured.NestedString(find(t, decode(t, rendered), "ConfigMap", "postern-setup").Object, "data", "class.yaml")
+	class := &v1alpha1.SidecarClass{}
+	if err := yaml.UnmarshalStrict([]byte(manifest), class); err != nil {
+		t.Fatal(err)
+	}
+	return class
+}
+
+func compileUnder(t *testing.T, class *v1alpha1.SidecarClass) *compiled.Policy {
+	t.Helper()
+	p, findings := compile.Compile(&v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders"}}, class)
+	if compile.HasErrors(findings) {
+		t.Fatalf("it does not compile: %v", findings)
+	}
+	return p
 }
 
 // TestValuesAreRefused: what would break later is an error at once.

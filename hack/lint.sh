@@ -59,6 +59,18 @@ chart() {
 	refused "redis.masterName goes with" "redis.addresses={redis:1},redis.mode=Sentinel"
 	refused "has one address" "redis.addresses={a:1,b:1}"
 	refused "there is no Secret" "redis.bundled.enabled=true,redis.bundled.existingSecret=x,redis.bundled.workloadNamespaces={shop}"
+	refused "name one secret in two ways" redis.url=redis://redis,redis.passwordSecret.name=a,redis.passwordRef.secretKeyRef.name=b,redis.passwordRef.secretKeyRef.key=k
+	refused "redis.passwordRef is in Vault: set vault.address" redis.url=redis://redis,redis.passwordRef.vault.path=secret/redis,redis.passwordRef.vault.key=k
+	refused "maxProperties" redis.passwordRef.vault.path=secret/redis,redis.passwordRef.vault.key=k,redis.passwordRef.secretKeyRef.name=b,redis.passwordRef.secretKeyRef.key=k
+	refused "missing property 'key'" redis.passwordRef.vault.path=secret/redis
+	refused "go with redis.mode Sentinel" redis.url=redis://redis,redis.sentinelPasswordSecret.name=a
+	refused "go together" redis.url=rediss://redis,redis.tls.keyRef.secretKeyRef.name=a,redis.tls.keyRef.secretKeyRef.key=k
+	refused "redis.bundled has a password of its own" redis.bundled.enabled=true,redis.passwordSecret.name=a
+	refused "set vault.address" vault.auth.kubernetes.role=postern
+	refused "exactly one of kubernetes.role and appRole.roleID" vault.address=https://vault
+	refused "exactly one of kubernetes.role and appRole.roleID" vault.address=https://vault,vault.auth.kubernetes.role=a,vault.auth.appRole.roleID=b
+	refused "goes with appRole.roleID" vault.address=https://vault,vault.auth.kubernetes.role=a,vault.auth.appRole.secretIDSecret.name=b
+	refused "does not match pattern" vault.address=http://vault.platform.svc:8200,vault.auth.kubernetes.role=a
 	refused "must be 'kube-system'" "webhook.excludedNamespaces={shop}"
 
 	scratch=$(mktemp -d)

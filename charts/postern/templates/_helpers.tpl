@@ -57,6 +57,9 @@ imagePullSecrets: {{- toYaml . | nindent 0 }}
 {{- if $redis.addresses }}{{ $ways = append $ways "redis.addresses" }}{{ end -}}
 {{- if $redis.bundled.enabled }}{{ $ways = append $ways "redis.bundled.enabled" }}{{ end -}}
 {{- if gt (len $ways) 1 }}{{ fail (printf "%s are different ways to say where Redis is: choose one" (join " and " $ways)) }}{{ end -}}
+{{- if and $redis.bundled.enabled (or $redis.passwordSecret.name $redis.passwordRef $redis.sentinelPasswordSecret.name $redis.sentinelPasswordRef $redis.tls.enabled $redis.tls.certificateRef $redis.tls.keyRef) -}}
+  {{- fail "redis.bundled has a password of its own and no TLS: leave redis.passwordSecret, passwordRef, their Sentinel's, and redis.tls alone" -}}
+{{- end -}}
 {{- if and $redis.addresses (ne (eq $redis.mode "Sentinel") (ne $redis.masterName "")) }}{{ fail "redis.masterName goes with redis.mode Sentinel, and is needed there" }}{{ end -}}
 {{- if and $redis.addresses (eq $redis.mode "Standalone") (gt (len $redis.addresses) 1) }}{{ fail "redis.mode Standalone has one address: for several, say Sentinel or Cluster" }}{{ end -}}
 {{- end }}

@@ -18,8 +18,8 @@ The redis section of the SidecarClass, as YAML; empty where there is no Redis. C
 {{- end -}}
 {{- if $spec -}}
   {{- if not $redis.bundled.enabled -}}
-    {{- include "postern.redisSecrets" (dict "redis" $redis "spec" $spec) -}}
-    {{- include "postern.redisTLS" (dict "redis" $redis "spec" $spec) -}}
+    {{- include "postern.redisSecrets" (dict "root" . "redis" $redis "spec" $spec) -}}
+    {{- include "postern.redisTLS" (dict "root" . "redis" $redis "spec" $spec) -}}
   {{- end -}}
   {{- if $redis.timeout }}{{ $_ := set $spec "timeout" $redis.timeout }}{{ end -}}
   {{- toYaml $spec -}}
@@ -55,19 +55,28 @@ The redis section of the SidecarClass, as YAML; empty where there is no Redis. C
 {{- end }}
 
 {{- define "postern.redisSecrets" -}}
-{{- with .redis.passwordSecret }}{{ if .name }}{{ $_ := set $.spec "passwordRef" (dict "secretKeyRef" (dict "name" .name "key" .key)) }}{{ end }}{{ end -}}
-{{- with .redis.sentinelPasswordSecret }}{{ if .name }}{{ $_ := set $.spec "sentinelPasswordRef" (dict "secretKeyRef" (dict "name" .name "key" .key)) }}{{ end }}{{ end -}}
+{{- $redis := .redis -}}
+{{- $password := include "postern.secretRef" (dict "root" .root "name" "redis.passwordRef" "ref" $redis.passwordRef "short" $redis.passwordSecret) -}}
+{{- with $password }}{{ $_ := set $.spec "passwordRef" (fromYaml .) }}{{ end -}}
+{{- $sentinel := include "postern.secretRef" (dict "root" .root "name" "redis.sentinelPasswordRef" "ref" $redis.sentinelPasswordRef "short" $redis.sentinelPasswordSecret) -}}
+{{- if and $sentinel (ne .spec.mode "Sentinel") }}{{ fail "redis.sentinelPasswordRef and sentinelPasswordSecret go with redis.mode Sentinel" }}{{ end -}}
+{{- with $sentinel }}{{ $_ := set $.spec "sentinelPasswordRef" (fromYaml .) }}{{ end -}}
 {{- end }}
 
 {{- define "postern.redisTLS" -}}
 {{- $tls := .redis.tls -}}
-{{- if or $tls.serverName $tls.caBundle -}}
-  {{- if not (or $tls.enabled (hasKey .spec "tls")) }}{{ fail "redis.tls.serverName and caBundle are for TLS: set redis.tls.enabled, or write redis.url with rediss://" }}{{ end -}}
+{{- $wanted := or $tls.enabled (hasKey .spec "tls") -}}
+{{- if and (or $tls.serverName $tls.caBundle $tls.certificateRef $tls.keyRef) (not $wanted) -}}
+  {{- fail "redis.tls.serverName, caBundle, certificateRef and keyRef are for TLS: set redis.tls.enabled, or write redis.url with rediss://" -}}
 {{- end -}}
-{{- if or $tls.enabled (hasKey .spec "tls") -}}
+{{- if ne (empty $tls.certificateRef) (empty $tls.keyRef) }}{{ fail "redis.tls.certificateRef and keyRef go together" }}{{ end -}}
+{{- if $wanted -}}
   {{- $out := dict -}}
   {{- if $tls.serverName }}{{ $_ := set $out "serverName" $tls.serverName }}{{ end -}}
   {{- if $tls.caBundle }}{{ $_ := set $out "caBundle" $tls.caBundle }}{{ end -}}
+  {{- range $name := list "certificateRef" "keyRef" -}}
+    {{- with include "postern.secretRef" (dict "root" $.root "name" (printf "redis.tls.%s" $name) "ref" (get $tls $name)) }}{{ $_ := set $out $name (fromYaml .) }}{{ end -}}
+  {{- end -}}
   {{- $_ := set .spec "tls" $out -}}
 {{- end -}}
 {{- end }}
