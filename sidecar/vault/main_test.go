@@ -73,8 +73,12 @@ type harness struct {
 func open(t *testing.T, auth Auth, change func(*Config)) *harness {
 	t.Helper()
 	h := &harness{registry: prometheus.NewRegistry(), log: &buffer{}}
+	metrics, err := NewMetrics(h.registry)
+	if err != nil {
+		t.Fatal(err)
+	}
 	cfg := Config{Address: server.Address, CABundle: server.CABundle, Auth: auth, Timeout: 10 * time.Second, PollInterval: MinPollInterval,
-		Registerer: h.registry, Logger: slog.New(slog.NewJSONHandler(h.log, nil))}
+		Metrics: metrics, Logger: slog.New(slog.NewJSONHandler(h.log, nil))}
 	if change != nil {
 		change(&cfg)
 	}

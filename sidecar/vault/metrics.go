@@ -1,23 +1,38 @@
 package vault
 
 import (
+	"fmt"
+	"slices"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics collects the state of a client when it is asked for.
-type metrics struct {
-	client                     *Client
+// Metrics counts for all clients of the process, and shows the state of the newest that has not been closed: there are two
+// for a moment when new settings replace the old.
+type Metrics struct {
 	requests, logins, renewals *prometheus.CounterVec
 	state, expiry, ready, age  *prometheus.Desc
+
+	mu      sync.Mutex
+	clients []*Client // the newest last
 }
 
-func newMetrics(c *Client) *metrics {
+// NewMetrics registers the metrics with reg, once in a process.
+func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
+	m := newMetrics()
+	if err := reg.Register(m); err != nil {
+		return nil, fmt.Errorf("registering Vault metrics: %w", err)
+	}
+	return m, nil
+}
+
+func newMetrics() *Metrics {
 	result := []string{"result"}
 	of := []string{"path", "version"}
-	return &metrics{
-		client: c,
+	return &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_vault_requests_total", Help: "Reads and signatures asked of Vault, by result: ok or the state that the failure tells of.",
 		}, result),
@@ -34,8 +49,30 @@ func newMetrics(c *Client) *metrics {
 	}
 }
 
+func (m *Metrics) add(c *Client) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clients = append(m.clients, c)
+}
+
+func (m *Metrics) remove(c *Client) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clients = slices.DeleteFunc(m.clients, func(other *Client) bool { return other == c })
+}
+
+// newest is nil where there is no client.
+func (m *Metrics) newest() *Client {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.clients) == 0 {
+		return nil
+	}
+	return m.clients[len(m.clients)-1]
+}
+
 // Describe implements prometheus.Collector.
-func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	m.requests.Describe(ch)
 	m.logins.Describe(ch)
 	m.renewals.Describe(ch)
@@ -45,16 +82,21 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect implements prometheus.Collector.
-func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.requests.Collect(ch)
 	m.logins.Collect(ch)
 	m.renewals.Collect(ch)
-	status := m.client.Status()
+	if c := m.newest(); c != nil {
+		m.collect(ch, c.Status(), c.cfg.Now())
+	}
+}
+
+func (m *Metrics) collect(ch chan<- prometheus.Metric, status Status, now time.Time) {
 	for _, s := range states() {
 		ch <- prometheus.MustNewConstMetric(m.state, prometheus.GaugeValue, truth(s == status.State), string(s))
 	}
 	if !status.TokenExpires.IsZero() {
-		left := status.TokenExpires.Sub(m.client.cfg.Now())
+		left := status.TokenExpires.Sub(now)
 		ch <- prometheus.MustNewConstMetric(m.expiry, prometheus.GaugeValue, left.Seconds())
 	}
 	for _, s := range status.Secrets {

@@ -12,7 +12,6 @@ type session struct {
 	pace      pace
 	transport *transport
 	health    *health
-	metrics   *metrics
 
 	// replace asks run for a new login.
 	replace chan struct{}
@@ -28,8 +27,8 @@ type session struct {
 	settled chan struct{}
 }
 
-func newSession(cfg Config, p pace, t *transport, h *health, m *metrics) *session {
-	return &session{cfg: cfg, pace: p, transport: t, health: h, metrics: m,
+func newSession(cfg Config, p pace, t *transport, h *health) *session {
+	return &session{cfg: cfg, pace: p, transport: t, health: h,
 		replace: make(chan struct{}, 1), doubting: make(chan struct{}, 1), settled: make(chan struct{})}
 }
 
@@ -90,11 +89,11 @@ func (s *session) settle(l *lease, err error) {
 	s.settled = make(chan struct{})
 	s.mu.Unlock()
 	if err != nil {
-		s.metrics.logins.WithLabelValues(string(stateOf(err))).Inc()
+		s.cfg.Metrics.logins.WithLabelValues(string(stateOf(err))).Inc()
 		s.health.failed(loginTarget, newError(loginTarget, stateOf(err), err))
 		return
 	}
-	s.metrics.logins.WithLabelValues(string(OK)).Inc()
+	s.cfg.Metrics.logins.WithLabelValues(string(OK)).Inc()
 	s.health.worked(loginTarget)
 }
 
@@ -143,7 +142,7 @@ func (s *session) renew(ctx context.Context, l *lease) (next *lease, again bool)
 			return l, true
 		}
 		failure := newError(renewTarget, stateOf(err), err, l.token)
-		s.metrics.renewals.WithLabelValues(string(failure.State)).Inc()
+		s.cfg.Metrics.renewals.WithLabelValues(string(failure.State)).Inc()
 		// Past the maximum lifetime Vault answers 500, too.
 		refused := failure.Status != 0 && failure.State != Sealed && failure.State != Throttled
 		if !refused {
@@ -151,7 +150,7 @@ func (s *session) renew(ctx context.Context, l *lease) (next *lease, again bool)
 		}
 		return l, refused || s.ended(l)
 	}
-	s.metrics.renewals.WithLabelValues(string(OK)).Inc()
+	s.cfg.Metrics.renewals.WithLabelValues(string(OK)).Inc()
 	s.health.worked(renewTarget)
 	renewed := *l
 	renewed.at, renewed.ttl = at, time.Duration(secret.Auth.LeaseDuration)*time.Second

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Defaults and bounds of a Config.
@@ -46,10 +45,10 @@ type Config struct {
 	// MaxStale is how long a secret's value outlives Vault's last confirmation of it; zero is DefaultMaxStale.
 	MaxStale time.Duration
 
-	// Now is time.Now where nil, Logger discards where nil, Registerer may be nil.
-	Now        func() time.Time
-	Logger     *slog.Logger
-	Registerer prometheus.Registerer
+	// Now is time.Now where nil, Logger discards where nil, and nil Metrics show nothing.
+	Now     func() time.Time
+	Logger  *slog.Logger
+	Metrics *Metrics
 }
 
 // Client is a logged-in user of one Vault server. It is safe for concurrent use.
@@ -59,7 +58,6 @@ type Client struct {
 	transport *transport
 	health    *health
 	session   *session
-	metrics   *metrics
 	stop      context.CancelFunc
 	ctx       context.Context // ends with Close
 	work      sync.WaitGroup
@@ -83,13 +81,8 @@ func newClient(cfg Config, p pace) (*Client, error) {
 	}
 	c := &Client{cfg: cfg, pace: p, transport: t, documents: map[documentKey]*document{}}
 	c.health = newHealth(cfg.Now, cfg.Logger)
-	c.metrics = newMetrics(c)
-	c.session = newSession(cfg, p, t, c.health, c.metrics)
-	if cfg.Registerer != nil {
-		if err := cfg.Registerer.Register(c.metrics); err != nil {
-			return nil, fmt.Errorf("registering Vault metrics: %w", err)
-		}
-	}
+	c.session = newSession(cfg, p, t, c.health)
+	cfg.Metrics.add(c)
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.work.Go(func() { c.session.run(c.ctx) })
 	return c, nil
@@ -102,9 +95,7 @@ func (c *Client) Close() {
 	c.work.Wait()
 	c.session.revoke()
 	c.transport.http.CloseIdleConnections()
-	if c.cfg.Registerer != nil {
-		c.cfg.Registerer.Unregister(c.metrics)
-	}
+	c.cfg.Metrics.remove(c)
 }
 
 func (c Config) checked() (Config, error) {
@@ -131,6 +122,9 @@ func (c Config) checked() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = newMetrics()
 	}
 	return c, nil
 }
@@ -160,11 +154,11 @@ func (c *Client) do(ctx context.Context, target string, f call) (*api.Secret, er
 	}
 	if err != nil {
 		failure := newError(target, stateOf(err), err, l.client.Token())
-		c.metrics.requests.WithLabelValues(string(failure.State)).Inc()
+		c.cfg.Metrics.requests.WithLabelValues(string(failure.State)).Inc()
 		c.health.failed(target, failure)
 		return nil, failure
 	}
-	c.metrics.requests.WithLabelValues(string(OK)).Inc()
+	c.cfg.Metrics.requests.WithLabelValues(string(OK)).Inc()
 	c.health.worked(target)
 	return s, nil
 }
