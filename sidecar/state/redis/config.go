@@ -4,8 +4,6 @@
 package redis
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -56,6 +54,9 @@ type TLSConfig struct {
 	ServerName string
 	// CABundle holds the accepted authorities as PEM; empty for those of the system.
 	CABundle []byte
+	// Certificate and Key, as PEM, are what the client shows to a server that asks for it: both, or neither. They are read
+	// at each such handshake, so a rotated pair is taken by itself.
+	Certificate, Key secret.Source
 }
 
 // withDefaults returns a valid c, or an error that says what to change.
@@ -76,6 +77,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Username != "" && c.Password == nil {
 		return c, fmt.Errorf("user %q has no password", c.Username)
+	}
+	if c.TLS != nil && (c.TLS.Certificate == nil) != (c.TLS.Key == nil) {
+		return c, errors.New("a client certificate and its key are given together, or neither")
 	}
 	return c, nil
 }
@@ -98,20 +102,4 @@ func (c Config) checkMode() error {
 		return fmt.Errorf("a cluster has no database but 0, not %d", c.Database)
 	}
 	return nil
-}
-
-// client returns the settings for crypto/tls, or nil for plain TCP.
-func (t *TLSConfig) client() (*tls.Config, error) {
-	if t == nil {
-		return nil, nil
-	}
-	c := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
-	if len(t.CABundle) == 0 {
-		return c, nil
-	}
-	c.RootCAs = x509.NewCertPool()
-	if !c.RootCAs.AppendCertsFromPEM(t.CABundle) {
-		return nil, errors.New("the CA bundle holds no PEM certificate")
-	}
-	return c, nil
 }

@@ -29,6 +29,8 @@ func TestConfigIsChecked(t *testing.T) {
 		"timeout too short":             {config: Config{Mode: Standalone, Addresses: one, Timeout: time.Microsecond}, wantErr: "timeout"},
 		"timeout too long":              {config: Config{Mode: Standalone, Addresses: one, Timeout: time.Minute}, wantErr: "timeout"},
 		"CA bundle without certificate": {config: Config{Mode: Standalone, Addresses: one, TLS: &TLSConfig{CABundle: []byte("x")}}, wantErr: "no PEM certificate"},
+		"client certificate, no key":    {config: Config{Mode: Standalone, Addresses: one, TLS: &TLSConfig{Certificate: secret.File("x")}}, wantErr: "given together"},
+		"client key, no certificate":    {config: Config{Mode: Standalone, Addresses: one, TLS: &TLSConfig{Key: secret.File("x")}}, wantErr: "given together"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -119,6 +119,12 @@ func TestModes(t *testing.T) {
 			c.TLS, c.Password = &TLSConfig{CABundle: s.CABundle}, newPassword("s3cret")
 			return c
 		},
+		"client certificate": func(t *testing.T) Config {
+			s := redistest.Start(t, redistest.Options{TLS: true, ClientTLS: true})
+			c := standalone(s)
+			c.TLS = newClientTLS(s)
+			return c
+		},
 		"sentinel": func(t *testing.T) Config {
 			s := redistest.StartSentinel(t, "s3cret", "s3ntinel")
 			return Config{Mode: Sentinel, Addresses: s.Addrs, MasterName: redistest.MasterName, Timeout: generous,

@@ -46,7 +46,11 @@ func (d *dialer) connect(ctx context.Context, network, addr string) (net.Conn, e
 	if d.tls == nil {
 		return plain.DialContext(ctx, network, addr)
 	}
-	return (&tls.Dialer{NetDialer: plain, Config: d.tls}).DialContext(ctx, network, addr)
+	conn, err := (&tls.Dialer{NetDialer: plain, Config: d.tls}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return telling{conn}, nil
 }
 
 // login sends AUTH. The reply is one line; nothing else can come, for nothing else was asked.

@@ -4,10 +4,11 @@ import "testing"
 
 func TestServer(t *testing.T) {
 	tests := map[string]Options{
-		"plain":     {},
-		"password":  {Password: "s3cret"},
-		"TLS":       {TLS: true, Password: "s3cret"},
-		"arguments": {Args: []string{"--maxmemory", "2mb"}},
+		"plain":      {},
+		"password":   {Password: "s3cret"},
+		"TLS":        {TLS: true, Password: "s3cret"},
+		"mutual TLS": {TLS: true, ClientTLS: true},
+		"arguments":  {Args: []string{"--maxmemory", "2mb"}},
 	}
 	for name, o := range tests {
 		t.Run(name, func(t *testing.T) {

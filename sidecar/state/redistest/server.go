@@ -27,6 +27,8 @@ type Options struct {
 	Password string
 	// TLS makes the server speak TLS alone, with a certificate for "localhost" and 127.0.0.1.
 	TLS bool
+	// ClientTLS makes it accept those clients alone that show a certificate of its authority; it goes with TLS.
+	ClientTLS bool
 	// Args are added to the command line, as "--maxmemory", "1mb".
 	Args []string
 }
@@ -40,11 +42,12 @@ type Server struct {
 	CAFile   string
 	CABundle []byte
 
-	tb   testing.TB
-	args []string
-	dir  string
-	cmd  *exec.Cmd
-	done chan struct{}
+	authority *authority
+	tb        testing.TB
+	args      []string
+	dir       string
+	cmd       *exec.Cmd
+	done      chan struct{}
 }
 
 // Start runs one server until the test ends.
@@ -59,7 +62,7 @@ func start(tb testing.TB, o Options, extra func(port string) []string) *Server {
 	s := &Server{Password: o.Password, tb: tb, dir: tb.TempDir()}
 	var tls []string
 	if o.TLS {
-		tls = s.makeCertificates()
+		tls = s.makeCertificates(o.ClientTLS)
 	}
 	tb.Cleanup(func() { s.Stop() })
 	var err error
