@@ -9,10 +9,11 @@ import (
 
 func TestKeyValueVersion1IsRefused(t *testing.T) {
 	t.Parallel()
-	server.Write(t, "sys/mounts/first", map[string]any{"type": "kv", "options": map[string]any{"version": "1"}})
-	server.Policy(t, "first", `path "first/*" { capabilities = ["read"] }`)
-	h := open(t, tokenFile(t, "first"), nil)
-	_, err := hold(t, h, Ref{Path: "first/x", Key: "y"}).Read(t.Context())
+	mount := unique("first")
+	server.Write(t, "sys/mounts/"+mount, map[string]any{"type": "kv", "options": map[string]any{"version": "1"}})
+	server.Policy(t, mount, `path "`+mount+`/*" { capabilities = ["read"] }`)
+	h := open(t, tokenFile(t, mount), nil)
+	_, err := hold(t, h, Ref{Path: mount + "/x", Key: "y"}).Read(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "not KV version 2") {
 		t.Errorf("error = %v", err)
 	}
@@ -20,24 +21,26 @@ func TestKeyValueVersion1IsRefused(t *testing.T) {
 
 func TestSecretMovesToAnotherMount(t *testing.T) {
 	t.Parallel()
+	team := unique("team")
+	engine := team + "/kv"
 	mount := func() {
-		server.Write(t, "sys/mounts/team/kv", map[string]any{"type": "kv", "options": map[string]any{"version": "2"}})
+		server.Write(t, "sys/mounts/"+engine, map[string]any{"type": "kv", "options": map[string]any{"version": "2"}})
 	}
 	mount()
-	server.Policy(t, "team", `path "team/kv/*" { capabilities = ["read"] }`)
+	server.Policy(t, team, `path "`+engine+`/*" { capabilities = ["read"] }`)
 	write := func(value string) {
 		vaulttest.Eventually(t, "the engine to take writes", func() bool {
-			_, err := server.Root().Logical().Write("team/kv/data/x", map[string]any{"data": map[string]any{"key": value}})
+			_, err := server.Root().Logical().Write(engine+"/data/x", map[string]any{"data": map[string]any{"key": value}})
 			return err == nil
 		})
 	}
 	write("one")
-	h := open(t, tokenFile(t, "team"), nil)
-	s := hold(t, h, Ref{Path: "team/kv/x", Key: "key"})
+	h := open(t, tokenFile(t, team), nil)
+	s := hold(t, h, Ref{Path: engine + "/x", Key: "key"})
 	if read(t, s) != "one" {
 		t.Error("a mount of two parts does not work")
 	}
-	if err := server.Root().Sys().Unmount("team/kv"); err != nil {
+	if err := server.Root().Sys().Unmount(engine); err != nil {
 		t.Fatal(err)
 	}
 	mount()

@@ -64,9 +64,10 @@ func (s *apiServer) token(t *testing.T, account string, audiences ...string) str
 	return answer.Status.Token
 }
 
-// mount makes Vault trust the API server, as Vault's documentation says.
-func (s *apiServer) mount(t *testing.T) {
+// mount makes Vault trust the API server, as Vault's documentation says, and returns where the method is.
+func (s *apiServer) mount(t *testing.T) string {
 	t.Helper()
+	path := unique("team") + "/kubernetes"
 	s.account(t, "vault")
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "vault"},
@@ -76,22 +77,23 @@ func (s *apiServer) mount(t *testing.T) {
 	if _, err := s.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	server.Write(t, "sys/auth/team/kubernetes", map[string]any{"type": "kubernetes"})
-	server.Write(t, "auth/team/kubernetes/config", map[string]any{
+	server.Write(t, "sys/auth/"+path, map[string]any{"type": "kubernetes"})
+	server.Write(t, "auth/"+path+"/config", map[string]any{
 		"kubernetes_host": s.config.Host, "kubernetes_ca_cert": string(s.config.CAData), "token_reviewer_jwt": s.token(t, "vault"),
 	})
-	server.Write(t, "auth/team/kubernetes/role/shop", map[string]any{
+	server.Write(t, "auth/"+path+"/role/shop", map[string]any{
 		"bound_service_account_names": "shop", "bound_service_account_namespaces": "default", "audience": "vault", "token_policies": "reader",
 	})
+	return path
 }
 
 func TestKubernetesLogin(t *testing.T) {
 	t.Parallel()
 	cluster := startAPIServer(t)
-	cluster.mount(t)
+	mount := cluster.mount(t)
 	cluster.account(t, "shop")
 	cluster.account(t, "other")
-	server.Put(t, "pod", map[string]any{"key": "s3cret"})
+	path := put(t, map[string]any{"key": "s3cret"})
 	tests := map[string]struct {
 		role, token string
 		want        State
@@ -104,9 +106,9 @@ func TestKubernetesLogin(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			h := open(t, Kubernetes{Mount: "team/kubernetes", Role: tt.role, TokenFile: file(t, tt.token)}, nil)
+			h := open(t, Kubernetes{Mount: mount, Role: tt.role, TokenFile: file(t, tt.token)}, nil)
 			h.await(t, tt.want)
-			v, err := hold(t, h, Ref{Path: "secret/pod", Key: "key"}).Read(t.Context())
+			v, err := hold(t, h, Ref{Path: path, Key: "key"}).Read(t.Context())
 			var failure *Error
 			if tt.want == OK && (err != nil || string(v.Reveal()) != "s3cret") || tt.want != OK && (!errors.As(err, &failure) || failure.State != tt.want) {
 				t.Errorf("reading: %v, want %s", err, tt.want)

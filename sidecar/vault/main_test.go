@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -148,9 +149,27 @@ func file(t *testing.T, content string) string {
 	return path
 }
 
-// appRole makes a role and a secret ID; settings are the role's.
-func appRole(t *testing.T, name string, settings map[string]any) AppRole {
+// unique is a name that no other test has, nor this one when it runs again: they share one server.
+func unique(name string) string { return name + "-" + strings.ToLower(rand.Text()[:8]) }
+
+// put writes the first version of a new secret, whose path it returns.
+func put(t *testing.T, values map[string]any) (path string) {
 	t.Helper()
+	name := unique("test")
+	server.Put(t, name, values)
+	return "secret/" + name
+}
+
+// putNext writes another version of the secret at path.
+func putNext(t *testing.T, path string, values map[string]any) {
+	t.Helper()
+	server.Put(t, strings.TrimPrefix(path, "secret/"), values)
+}
+
+// appRole makes a role and a secret ID; settings are the role's.
+func appRole(t *testing.T, settings map[string]any) AppRole {
+	t.Helper()
+	name := unique("role")
 	server.Write(t, "auth/approle/role/"+name, settings)
 	id, err := server.Root().Logical().Read("auth/approle/role/" + name + "/role-id")
 	if err != nil {

@@ -56,11 +56,11 @@ func TestCertificates(t *testing.T) {
 
 func TestSlowLink(t *testing.T) {
 	t.Parallel()
-	server.Put(t, "slow", map[string]any{"key": "s3cret"})
+	path := put(t, map[string]any{"key": "s3cret"})
 	link := vaulttest.NewLink(t, server)
 	link.Slow(200 * time.Millisecond)
 	h := open(t, tokenFile(t, "reader"), func(c *Config) { c.Address = link.Address })
-	s := hold(t, h, Ref{Path: "secret/slow", Key: "key"})
+	s := hold(t, h, Ref{Path: path, Key: "key"})
 	if read(t, s) != "s3cret" {
 		t.Error("the value is another")
 	}

@@ -31,10 +31,10 @@ func (c *clock) advance(d time.Duration) {
 
 func TestSecretFollowsTheLatestVersion(t *testing.T) {
 	t.Parallel()
-	server.Put(t, "shop/redis", map[string]any{"password": "s3cret-1", "other": "x", "number": 5, "empty": ""})
+	path := put(t, map[string]any{"password": "s3cret-1", "other": "x", "number": 5, "empty": ""})
 	h := open(t, tokenFile(t, "reader"), nil)
-	latest := hold(t, h, Ref{Path: "secret/shop/redis", Key: "password"})
-	pinned := hold(t, h, Ref{Path: "secret/data/shop/redis", Key: "password", Version: 1})
+	latest := hold(t, h, Ref{Path: path, Key: "password"})
+	pinned := hold(t, h, Ref{Path: strings.Replace(path, "secret/", "secret/data/", 1), Key: "password", Version: 1})
 	if got := read(t, latest); got != "s3cret-1" {
 		t.Fatalf("value = %q", got)
 	}
@@ -43,7 +43,7 @@ func TestSecretFollowsTheLatestVersion(t *testing.T) {
 		t.Errorf("reading = %+v, %v", r, err)
 	}
 	changed := latest.Changed()
-	server.Put(t, "shop/redis", map[string]any{"password": "s3cret-2"})
+	putNext(t, path, map[string]any{"password": "s3cret-2"})
 	select {
 	case <-changed:
 	case <-time.After(time.Minute):
@@ -62,7 +62,7 @@ func TestSecretFollowsTheLatestVersion(t *testing.T) {
 	if st := h.Status(); len(st.Secrets) != 2 || !st.Secrets[1].Ready || st.Secrets[1].Current != 2 {
 		t.Errorf("status = %+v", st.Secrets)
 	}
-	if got := h.gauge(t, "postern_vault_secret_ready", "secret/shop/redis"); got != 1 {
+	if got := h.gauge(t, "postern_vault_secret_ready", path); got != 1 {
 		t.Errorf("postern_vault_secret_ready = %v", got)
 	}
 }
@@ -81,21 +81,21 @@ func checkHistory(t *testing.T, latest, pinned *Secret) {
 
 func TestSecretRefused(t *testing.T) {
 	t.Parallel()
-	server.Put(t, "refused/one", map[string]any{"number": 5, "empty": ""})
-	server.Put(t, "refused/expiry", map[string]any{"key": "s3cret"})
-	server.Write(t, "secret/metadata/refused/expiry", map[string]any{"custom_metadata": map[string]any{ExpiryMetadata: "tomorrow"}})
+	one := put(t, map[string]any{"number": 5, "empty": ""})
+	expiry := put(t, map[string]any{"key": "s3cret"})
+	server.Write(t, "secret/metadata/"+strings.TrimPrefix(expiry, "secret/"), map[string]any{"custom_metadata": map[string]any{ExpiryMetadata: "tomorrow"}})
 	h := open(t, tokenFile(t, "reader"), nil)
 	tests := map[string]struct {
 		ref     Ref
 		wantErr string
 	}{
-		"no such key":       {Ref{Path: "secret/refused/one", Key: "password"}, "no string under the key"},
-		"a number":          {Ref{Path: "secret/refused/one", Key: "number"}, "no string under the key"},
-		"an empty string":   {Ref{Path: "secret/refused/one", Key: "empty"}, "is empty"},
-		"no such secret":    {Ref{Path: "secret/refused/two", Key: "key"}, "no such secret"},
-		"no such version":   {Ref{Path: "secret/refused/one", Key: "key", Version: 9}, "no such secret"},
-		"no such mount":     {Ref{Path: "nowhere/refused/one", Key: "key"}, "permission_denied"},
-		"expiry unreadable": {Ref{Path: "secret/refused/expiry", Key: "key"}, "custom metadata postern-expires"},
+		"no such key":       {Ref{Path: one, Key: "password"}, "no string under the key"},
+		"a number":          {Ref{Path: one, Key: "number"}, "no string under the key"},
+		"an empty string":   {Ref{Path: one, Key: "empty"}, "is empty"},
+		"no such secret":    {Ref{Path: "secret/refused", Key: "key"}, "no such secret"},
+		"no such version":   {Ref{Path: one, Key: "key", Version: 9}, "no such secret"},
+		"no such mount":     {Ref{Path: "nowhere/refused", Key: "key"}, "permission_denied"},
+		"expiry unreadable": {Ref{Path: expiry, Key: "key"}, "custom metadata postern-expires"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -109,12 +109,12 @@ func TestSecretRefused(t *testing.T) {
 
 func TestSecretDeletedIsWithdrawn(t *testing.T) {
 	t.Parallel()
-	server.Put(t, "deleted", map[string]any{"key": "s3cret"})
+	path := put(t, map[string]any{"key": "s3cret"})
 	h := open(t, tokenFile(t, "reader"), nil)
-	s := hold(t, h, Ref{Path: "secret/deleted", Key: "key"})
+	s := hold(t, h, Ref{Path: path, Key: "key"})
 	read(t, s)
 	changed := s.Changed()
-	if _, err := server.Root().Logical().Delete("secret/data/deleted"); err != nil {
+	if _, err := server.Root().Logical().Delete(strings.Replace(path, "secret/", "secret/data/", 1)); err != nil {
 		t.Fatal(err)
 	}
 	<-changed
@@ -122,7 +122,7 @@ func TestSecretDeletedIsWithdrawn(t *testing.T) {
 		t.Errorf("error = %v", err)
 	}
 	changed = s.Changed()
-	server.Put(t, "deleted", map[string]any{"key": "s3cret-2"})
+	putNext(t, path, map[string]any{"key": "s3cret-2"})
 	<-changed
 	if got := read(t, s); got != "s3cret-2" {
 		t.Errorf("value = %q", got)
@@ -134,14 +134,13 @@ func TestSecretDeletedIsWithdrawn(t *testing.T) {
 
 func TestSecretOutlivesAnOutageUntilItExpires(t *testing.T) {
 	t.Parallel()
-	server.Put(t, "outage", map[string]any{"key": "s3cret"})
-	server.Put(t, "short", map[string]any{"key": "s3cret"})
-	server.Write(t, "secret/metadata/short", map[string]any{"custom_metadata": map[string]any{
+	longPath, shortPath := put(t, map[string]any{"key": "s3cret"}), put(t, map[string]any{"key": "s3cret"})
+	server.Write(t, "secret/metadata/"+strings.TrimPrefix(shortPath, "secret/"), map[string]any{"custom_metadata": map[string]any{
 		ExpiryMetadata: time.Now().Add(time.Hour).Format(time.RFC3339)}})
 	link := vaulttest.NewLink(t, server)
 	var c clock
 	h := open(t, tokenFile(t, "reader"), func(cfg *Config) { cfg.Address, cfg.Now, cfg.MaxStale = link.Address, c.now, 10*time.Hour })
-	long, short := hold(t, h, Ref{Path: "secret/outage", Key: "key"}), hold(t, h, Ref{Path: "secret/short", Key: "key"})
+	long, short := hold(t, h, Ref{Path: longPath, Key: "key"}), hold(t, h, Ref{Path: shortPath, Key: "key"})
 	read(t, long)
 	read(t, short)
 	link.Cut()
@@ -173,10 +172,10 @@ func TestSecretOutlivesAnOutageUntilItExpires(t *testing.T) {
 
 func TestSecretSharedAndReleased(t *testing.T) {
 	t.Parallel()
-	server.Put(t, "shared", map[string]any{"a": "1", "b": "2"})
+	path := put(t, map[string]any{"a": "1", "b": "2"})
 	h := open(t, tokenFile(t, "reader"), nil)
-	a, releaseA, errA := h.Secret(Ref{Path: "secret/shared", Key: "a"})
-	b, releaseB, errB := h.Secret(Ref{Path: "secret/shared", Key: "b"})
+	a, releaseA, errA := h.Secret(Ref{Path: path, Key: "a"})
+	b, releaseB, errB := h.Secret(Ref{Path: path, Key: "b"})
 	if errA != nil || errB != nil {
 		t.Fatal(errA, errB)
 	}
@@ -193,7 +192,7 @@ func TestSecretSharedAndReleased(t *testing.T) {
 		t.Error("the secret is read on after its release")
 	}
 	h.Close()
-	if _, _, err := h.Secret(Ref{Path: "secret/shared", Key: "a"}); err == nil {
+	if _, _, err := h.Secret(Ref{Path: path, Key: "a"}); err == nil {
 		t.Error("a closed client gives secrets")
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 func TestTokenIsRenewed(t *testing.T) {
 	t.Parallel()
-	h := open(t, appRole(t, "renewed", map[string]any{"token_ttl": "3s", "token_policies": "reader"}), nil)
+	h := open(t, appRole(t, map[string]any{"token_ttl": "3s", "token_policies": "reader"}), nil)
 	h.await(t, OK)
 	first, expires := h.currentToken(), h.Status().TokenExpires
 	vaulttest.Eventually(t, "renewal", func() bool { return h.Status().TokenExpires.After(expires.Add(2 * time.Second)) })
@@ -34,8 +34,7 @@ func TestTokenIsReplacedBeforeItsLastEnd(t *testing.T) {
 	for name, settings := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server.Put(t, "replaced", map[string]any{"key": "s3cret"})
-			h := open(t, appRole(t, strings.ReplaceAll(name, " ", "-"), settings), nil)
+			h := open(t, appRole(t, settings), nil)
 			h.await(t, OK)
 			first := h.currentToken()
 			vaulttest.Eventually(t, "another token", func() bool {
@@ -50,14 +49,14 @@ func TestTokenIsReplacedBeforeItsLastEnd(t *testing.T) {
 
 func TestRevokedTokenIsReplaced(t *testing.T) {
 	t.Parallel()
-	server.Put(t, "revoked", map[string]any{"key": "s3cret"})
-	h := open(t, appRole(t, "revoked", map[string]any{"token_policies": "reader"}), nil)
-	s := hold(t, h, Ref{Path: "secret/revoked", Key: "key"})
+	path := put(t, map[string]any{"key": "s3cret"})
+	h := open(t, appRole(t, map[string]any{"token_policies": "reader"}), nil)
+	s := hold(t, h, Ref{Path: path, Key: "key"})
 	read(t, s)
 	first := h.currentToken()
 	self := server.Write(t, "auth/token/lookup", map[string]any{"token": first})
 	server.Write(t, "auth/token/revoke-accessor", map[string]any{"accessor": self.Data["accessor"]})
-	server.Put(t, "revoked", map[string]any{"key": "s3cret-2"})
+	putNext(t, path, map[string]any{"key": "s3cret-2"})
 	vaulttest.Eventually(t, "reading with another token", func() bool { return read(t, s) == "s3cret-2" })
 	if h.currentToken() == first {
 		t.Error("the token is the revoked one")
@@ -84,7 +83,7 @@ func TestDeniedRequestKeepsTheToken(t *testing.T) {
 			p := quick()
 			p.refresh = tt.refresh
 			c, err := newClient(Config{Address: server.Address, CABundle: server.CABundle, PollInterval: MinPollInterval,
-				Auth: appRole(t, strings.ReplaceAll(name, " ", "-"), tt.settings)}, p)
+				Auth: appRole(t, tt.settings)}, p)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +123,7 @@ func checkDenied(t *testing.T, c *Client) {
 
 func TestCloseRevokesTheToken(t *testing.T) {
 	t.Parallel()
-	h := open(t, appRole(t, "closed", map[string]any{"token_policies": "reader"}), nil)
+	h := open(t, appRole(t, map[string]any{"token_policies": "reader"}), nil)
 	h.await(t, OK)
 	held := h.currentToken()
 	h.Close()
@@ -138,7 +137,7 @@ func TestCloseRevokesTheToken(t *testing.T) {
 
 func TestTokenFile(t *testing.T) {
 	t.Parallel()
-	server.Put(t, "filed", map[string]any{"key": "s3cret"})
+	secretPath := put(t, map[string]any{"key": "s3cret"})
 	first := token(t, nil, "reader")
 	path := file(t, first+"\n")
 	h := open(t, TokenFile(path), nil)
@@ -151,7 +150,7 @@ func TestTokenFile(t *testing.T) {
 	if err := server.Root().Auth().Token().RevokeTree(second); err != nil {
 		t.Fatal(err)
 	}
-	s := hold(t, h, Ref{Path: "secret/filed", Key: "key"})
+	s := hold(t, h, Ref{Path: secretPath, Key: "key"})
 	if _, err := s.Read(t.Context()); err == nil {
 		t.Error("a revoked token reads")
 	}
@@ -168,7 +167,7 @@ func TestTokenFile(t *testing.T) {
 
 func TestLoginFails(t *testing.T) {
 	t.Parallel()
-	good := appRole(t, "login", map[string]any{"token_policies": "reader"})
+	good := appRole(t, map[string]any{"token_policies": "reader"})
 	wrongRole, wrongSecret, wrongMount := good, good, good
 	wrongRole.RoleID = "3f2b8a1c-0000-0000-0000-000000000000"
 	wrongSecret.SecretID = secret.File(file(t, "3f2b8a1c-1111-1111-1111-111111111111"))

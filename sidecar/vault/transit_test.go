@@ -31,7 +31,7 @@ func TestTransitSigns(t *testing.T) {
 	}
 	for a, kind := range tests {
 		t.Run(string(a), func(t *testing.T) {
-			name := "key-" + string(a)
+			name := unique("key")
 			server.Write(t, "transit/keys/"+name, map[string]any{"type": kind})
 			if err := transit.Rotator(name).Rotate(t.Context()); err != nil {
 				t.Fatal(err)
@@ -78,16 +78,17 @@ func verifies(a signing.Algorithm, public crypto.PublicKey, input, signature []b
 func TestTransitRespectsTheLeastVersion(t *testing.T) {
 	t.Parallel()
 	transit := newTransit(t)
-	server.Write(t, "transit/keys/least", map[string]any{"type": "ecdsa-p256"})
+	key := unique("key")
+	server.Write(t, "transit/keys/"+key, map[string]any{"type": "ecdsa-p256"})
 	for range 2 {
-		server.Write(t, "transit/keys/least/rotate", map[string]any{})
+		server.Write(t, "transit/keys/"+key+"/rotate", map[string]any{})
 	}
-	server.Write(t, "transit/keys/least/config", map[string]any{"min_encryption_version": 2})
-	versions, err := transit.PublicKeys(t.Context(), "least")
+	server.Write(t, "transit/keys/"+key+"/config", map[string]any{"min_encryption_version": 2})
+	versions, err := transit.PublicKeys(t.Context(), key)
 	if err != nil || len(versions) != 2 || versions[0].Number != 2 {
 		t.Errorf("versions = %+v, %v", versions, err)
 	}
-	if _, err := transit.Sign(t.Context(), "least", 1, signing.ES256, []byte("x")); err == nil {
+	if _, err := transit.Sign(t.Context(), key, 1, signing.ES256, []byte("x")); err == nil {
 		t.Error("a version below the least one signs")
 	}
 }
@@ -95,7 +96,8 @@ func TestTransitRespectsTheLeastVersion(t *testing.T) {
 func TestTransitRefused(t *testing.T) {
 	t.Parallel()
 	transit := newTransit(t)
-	server.Write(t, "transit/keys/symmetric", map[string]any{"type": "aes256-gcm96"})
+	symmetric := unique("symmetric")
+	server.Write(t, "transit/keys/"+symmetric, map[string]any{"type": "aes256-gcm96"})
 	publicKeys := func(key string) error { _, err := transit.PublicKeys(t.Context(), key); return err }
 	sign := func(key string, a signing.Algorithm) error {
 		_, err := transit.Sign(t.Context(), key, 1, a, []byte("x"))
@@ -106,11 +108,11 @@ func TestTransitRefused(t *testing.T) {
 		wantErr string
 	}{
 		"no such key":             {publicKeys("absent"), "none of that name"},
-		"symmetric key":           {publicKeys("symmetric"), "no public key"},
+		"symmetric key":           {publicKeys(symmetric), "no public key"},
 		"name with a path":        {publicKeys("../../sys/seal"), "not a name"},
 		"signing with no key":     {sign("absent", signing.ES256), "refused"},
 		"signing without a name":  {sign("", signing.ES256), "not a name"},
-		"signing with HS256":      {sign("symmetric", signing.HS256), "does not sign"},
+		"signing with HS256":      {sign(symmetric, signing.HS256), "does not sign"},
 		"rotating without a name": {transit.Rotator("a/b").Rotate(t.Context()), "not a name"},
 		"rotating no key":         {transit.Rotator("absent").Rotate(t.Context()), "refused"},
 	}
