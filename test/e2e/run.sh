@@ -36,6 +36,7 @@ main() {
 	start
 	load
 	install
+	hack/vault/up.sh -c "$NAME" -o "$OUT/vault" >/dev/null
 	run_tests "$@"
 }
 

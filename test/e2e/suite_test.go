@@ -32,6 +32,7 @@ func TestWorkloads(t *testing.T) {
 		"probes":         testProbes,
 		"redirect":       testRedirect,
 		"takeover":       testTakeover,
+		"vaultLogin":     testVaultLogin,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) {
