@@ -36,6 +36,7 @@ options() {
 
 # use_cluster: puts the cluster's kubeconfig, and kubectl, into the environment.
 use_cluster() {
+	[[ -z ${CLUSTER:-} ]] || existing || die "CLUSTER=${CLUSTER}: the one value is existing, for the present kubectl context"
 	if ! existing; then
 		unset KUBECONFIG # env.sh sets none for a cluster that is not there
 		eval "$("$ROOT/hack/cluster/env.sh" "$NAME")"
