@@ -33,6 +33,7 @@ func TestWorkloads(t *testing.T) {
 		"redirect":       testRedirect,
 		"takeover":       testTakeover,
 		"tokens":         testTokens,
+		"vaultLogin":     testVaultLogin,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"net/http"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ func testTokensOutage(t *testing.T) {
 	s := newShop(t)
 	t.Run("redis", func(t *testing.T) { s.redisOutage(t) })
 	t.Run("vault", func(t *testing.T) { s.vaultOutage(t) })
+	t.Run("vaultRefuses", func(t *testing.T) { s.vaultRefuses(t) })
 	for _, pod := range s.pods("accounts") {
 		for _, c := range pod.Status.InitContainerStatuses {
 			if c.RestartCount > 0 {
@@ -75,7 +77,6 @@ func (s *shop) vaultOutage(t *testing.T) {
 	if err := s.vault.Sys().Seal(); err != nil {
 		t.Fatal(err)
 	}
-	// What is in memory can be unsealed by nobody who has not its key: the pod is made anew, and set up again.
 	s.hasCondition("accounts", v1alpha1.ConditionVaultReady, metav1.ConditionFalse, v1alpha1.ReasonVaultSealed)
 	for _, url := range s.urls {
 		get(t, url+"/whoami", bearer(tk.Access)).wantStatus(t, http.StatusOK)
@@ -86,16 +87,9 @@ func (s *shop) vaultOutage(t *testing.T) {
 			t.Errorf("a refresh while Vault is sealed: %d %s", got.status, got.body)
 		}
 	}
-	if out, err := kubectl("rollout", "restart", "deployment/vault", "-n", vaultNamespace); err != nil {
-		t.Fatal(out, err)
+	if out, err := exec.Command("go", "run", "../../hack/vault", "unseal").CombinedOutput(); err != nil {
+		t.Fatalf("unsealing: %v: %s", err, out)
 	}
-	if out, err := kubectl("rollout", "status", "deployment/vault", "-n", vaultNamespace, "--timeout=180s"); err != nil {
-		t.Fatal(out, err)
-	}
-	s.vault = openVault(t)
-	s.hasCondition("accounts", v1alpha1.ConditionVaultReady, metav1.ConditionFalse, v1alpha1.ReasonVaultRefused) // the key is gone
-	s.vault.makeKey(t, s.name)
-	s.vault.put(t, "e2e/"+s.name, map[string]any{"redis-password": s.redisPassword()})
 	s.hasCondition("accounts", v1alpha1.ConditionVaultReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	get(t, s.urls[1]+"/whoami", bearer(tk.Access)).wantStatus(t, http.StatusOK)
 	eventually(t, "logging in with Vault back", func() error {
@@ -105,4 +99,32 @@ func (s *shop) vaultOutage(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// vaultRefuses: each mistake with Vault has a condition of its own, and is mended without a restart.
+func (s *shop) vaultRefuses(t *testing.T) {
+	signing := func(signing, rest string) {
+		manifest := strings.Replace(accounts, "{transit: {key: KEY}}", signing, 1) + rest
+		s.apply(manifest, "CLASS", s.name, "KEY", s.name)
+	}
+	for name, mistake := range map[string]struct{ signing, rest, wantReason string }{
+		"a role that is not there":        {"{transit: {key: KEY}}", "  vaultRole: nobody\n", v1alpha1.ReasonVaultWrongRole},
+		"a path that is forbidden":        {"{vault: {path: secret/private/key, key: pem}}", "", v1alpha1.ReasonVaultPermissionDenied},
+		"a Transit key that is not there": {"{transit: {key: nothing-of-the-kind}}", "", v1alpha1.ReasonVaultRefused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &shop{space: s.in(t), vault: s.vault, urls: s.urls}
+			signing(mistake.signing, mistake.rest)
+			s.hasCondition("accounts", v1alpha1.ConditionVaultReady, metav1.ConditionFalse, mistake.wantReason)
+			s.hasCondition("accounts", v1alpha1.ConditionSigningKeyReady, metav1.ConditionFalse, v1alpha1.ReasonSigningKeyUnavailable)
+			if _, got := s.login(t, s.urls[0], "ada", firefox); got.status != http.StatusServiceUnavailable {
+				t.Errorf("a login without a key: %d %s", got.status, got.body)
+			}
+			get(t, s.urls[0]+"/public/x").wantStatus(t, http.StatusOK)
+		})
+	}
+	signing("{transit: {key: KEY}}", "")
+	s.hasCondition("accounts", v1alpha1.ConditionVaultReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	s.hasCondition("accounts", v1alpha1.ConditionSigningKeyReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	s.mustLogin(t, s.urls[0], "ada", firefox)
 }

@@ -14,120 +14,10 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/posterndev/postern/api/v1alpha1"
-)
-
-// shopIssuer is the iss of tokens that sidecars issue.
-const shopIssuer = "https://shop.example.com"
-
-// accounts is a policy whose sidecars log people in; every secret of it is in Vault. CLASS, KEY and SECTIONS are filled in.
-const accounts = `
-apiVersion: postern.dev/v1alpha1
-kind: SecurityPolicy
-metadata: {name: accounts}
-spec:
-  selector: {matchLabels: {app: accounts}}
-  sidecarClassName: CLASS
-  tokens:
-    issuer: ` + shopIssuer + `
-    audiences: [shop]
-    claims: [roles]
-    signingKey: {transit: {key: KEY}}
-    rotation: {overlap: 1m}
-    exchange: [{methods: [POST], paths: [/login]}]
-    claimsToHeaders: [{claim: sub, header: X-Auth-Subject}]
-  sessions: {idleTimeout: 1h, maxPerSubject: 3}
-  authorization:
-    rules:
-    - {name: public, match: [{paths: [/public/**]}], require: Anonymous}
-`
-
-// tokens is a login's.
-type tokens struct {
-	Access  string `json:"access_token"`
-	Refresh string `json:"refresh_token"`
-	Type    string `json:"token_type"`
-	Expires int    `json:"expires_in"`
-	User    string `json:"user"`
-}
-
-// shop is two pods that log people in.
-type shop struct {
-	*space
-	vault *vaultServer
-	urls  []string
-}
-
-// newShop deploys the app with its policy, its class and its keys in Vault, under names of its own.
-func newShop(t *testing.T) *shop {
-	t.Helper()
-	s := &shop{space: newSpace(t), vault: openVault(t)}
-	s.vault.makeKey(t, s.name)
-	s.vault.put(t, "e2e/"+s.name, map[string]any{"redis-password": s.redisPassword()})
-	s.class(s.name, s.vault.class("e2e/"+s.name))
-	s.apply(accounts, "CLASS", s.name, "KEY", s.name)
-	s.deploy("accounts", 2)
-	s.rolledOut("accounts")
-	s.enforced("accounts", 2)
-	pods := s.pods("accounts")
-	for i := range pods {
-		s.urls = append(s.urls, podURL(&pods[i], appPort))
-	}
-	return s
-}
-
-// login is what the app's login page does; the app answers with Postern-Subject and no more.
-func (s *shop) login(t *testing.T, url, user, agent string) (tokens, answer) {
-	t.Helper()
-	body := fmt.Sprintf(`{"user":%q,"password":"demo"}`, user)
-	got := do(t, http.MethodPost, url+"/login", body, "Content-Type: application/json", "User-Agent: "+agent)
-	var tk tokens
-	if got.status == http.StatusOK {
-		if err := json.Unmarshal([]byte(got.body), &tk); err != nil {
-			t.Fatalf("reading tokens: %v: %.200q", err, got.body)
-		}
-	}
-	return tk, got
-}
-
-// mustLogin is a login that works.
-func (s *shop) mustLogin(t *testing.T, url, user, agent string) tokens {
-	t.Helper()
-	tk, got := s.login(t, url, user, agent)
-	if tk.Access == "" || tk.Refresh == "" || tk.Type != "Bearer" || tk.Expires <= 0 || tk.User != user {
-		t.Fatalf("login: %d %v %.300q", got.status, got.header, got.body)
-	}
-	return tk
-}
-
-// refresh is RFC 6749 §6.
-func (s *shop) refresh(t *testing.T, url, token string) (tokens, answer) {
-	t.Helper()
-	got := do(t, http.MethodPost, url+"/auth/refresh", "grant_type=refresh_token&refresh_token="+token, "Content-Type: application/x-www-form-urlencoded")
-	var tk tokens
-	_ = json.Unmarshal([]byte(got.body), &tk)
-	return tk, got
-}
-
-// refusedBy waits until every pod refuses the token, with that code.
-func (s *shop) refusedBy(t *testing.T, token, code string) {
-	t.Helper()
-	for _, url := range s.urls {
-		got := eventuallyStatus(t, http.StatusUnauthorized, url+"/whoami", bearer(token))
-		if !strings.Contains(got.body, code) || !strings.Contains(got.header.Get("WWW-Authenticate"), "invalid_token") {
-			t.Errorf("%s: the refusal is %v %s; want %s", url, got.header, got.body, code)
-		}
-	}
-}
-
-const (
-	firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
-	chrome  = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
-	safari  = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1"
 )
 
 // testTokens: an app that checks a password logs its user in with one header, for both of its pods at once.
@@ -422,14 +312,4 @@ func kidOf(t *testing.T, token string) string {
 		t.Fatal(err)
 	}
 	return header.Kid
-}
-
-// redisPassword is the bundled Redis's.
-func (s *space) redisPassword() string {
-	s.t.Helper()
-	secret := &corev1.Secret{}
-	if err := s.c.Get(s.t.Context(), s.key("postern-redis"), secret); err != nil {
-		s.t.Fatal(err)
-	}
-	return string(secret.Data["password"])
 }

@@ -3,45 +3,42 @@
 package e2e
 
 import (
-	"encoding/base64"
-	"encoding/json"
-	"errors"
-	"fmt"
+	"path"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/vault/api"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// vaultNamespace is where run.sh starts Vault.
+// vaultNamespace is where run.sh puts Vault, by hack/vault/up.sh.
 const vaultNamespace = "vault"
 
-// vaultServer is the cluster's Vault, as its administrator sees it.
+// vaultServer is Vault as its administrator sees it from outside of the cluster.
 type vaultServer struct {
 	*api.Client
-	ca string
+	ca []byte
 }
 
-func openVault(t *testing.T) *vaultServer {
+func newVault(t *testing.T) *vaultServer {
 	t.Helper()
 	c := connect(t)
-	get := func(name string, object client.Object) {
+	root, tls, service := &corev1.Secret{}, &corev1.Secret{}, &corev1.Service{}
+	for name, object := range map[string]client.Object{"vault-root": root, "vault-tls": tls, "vault": service} {
 		if err := c.Get(t.Context(), client.ObjectKey{Namespace: vaultNamespace, Name: name}, object); err != nil {
-			t.Fatalf("reading %s of Vault: %v", name, err)
+			t.Fatalf("reading what belongs to Vault: %v", err)
 		}
 	}
-	service, tls, root := &corev1.Service{}, &corev1.Secret{}, &corev1.Secret{}
-	get("vault", service)
-	get("vault-tls", tls)
-	get("vault-root", root)
-	v := &vaultServer{ca: string(tls.Data["tls.crt"])}
 	config := api.DefaultConfig()
-	config.Address = fmt.Sprintf("https://%s:8200", service.Spec.ClusterIP)
-	if err := config.ConfigureTLS(&api.TLSConfig{CACertBytes: tls.Data["tls.crt"], TLSServerName: "vault." + vaultNamespace + ".svc"}); err != nil {
+	v := &vaultServer{ca: tls.Data["tls.crt"]}
+	if err := config.ConfigureTLS(&api.TLSConfig{CACertBytes: v.ca, TLSServerName: "vault." + vaultNamespace + ".svc"}); err != nil {
 		t.Fatal(err)
 	}
+	config.Address = "https://" + service.Spec.ClusterIP + ":8200"
 	var err error
 	if v.Client, err = api.NewClient(config); err != nil {
 		t.Fatal(err)
@@ -50,68 +47,81 @@ func openVault(t *testing.T) *vaultServer {
 	return v
 }
 
-func (v *vaultServer) write(t *testing.T, path string, data map[string]any) {
+// put writes a version of a KV secret, whose path begins with secret/.
+func (v *vaultServer) put(t *testing.T, path string, data map[string]any) {
 	t.Helper()
-	if _, err := v.Logical().WriteWithContext(t.Context(), path, data); err != nil {
-		t.Fatalf("writing %s to Vault: %v", path, err)
+	if _, err := v.KVv2("secret").Put(t.Context(), strings.TrimPrefix(path, "secret/"), data); err != nil {
+		t.Fatalf("putting %s: %v", path, err)
 	}
 }
 
-// put writes a version of a KV secret below secret/.
-func (v *vaultServer) put(t *testing.T, name string, values map[string]any) {
+// login logs in by the role "postern", and returns a client that holds the token that was granted.
+func (v *vaultServer) login(t *testing.T, token string) (*api.Client, error) {
 	t.Helper()
-	v.write(t, "secret/data/"+name, map[string]any{"data": values})
-}
-
-// makeKey makes a Transit key, and rotate its next version.
-func (v *vaultServer) makeKey(t *testing.T, name string) {
-	t.Helper()
-	v.write(t, "transit/keys/"+name, map[string]any{"type": "ecdsa-p256"})
-}
-
-func (v *vaultServer) rotate(t *testing.T, name string) {
-	t.Helper()
-	v.write(t, "transit/keys/"+name+"/rotate", nil)
-}
-
-// class is the spec of a SidecarClass whose Redis's password lies in Vault, too.
-func (v *vaultServer) class(secret string) map[string]any {
-	return map[string]any{
-		"redis": map[string]any{
-			"addresses":   []any{"postern-redis." + systemNamespace + ".svc:6379"},
-			"passwordRef": map[string]any{"vault": map[string]any{"path": "secret/" + secret, "key": "redis-password"}},
-		},
-		"vault": map[string]any{
-			"address": "https://vault." + vaultNamespace + ".svc:8200", "caBundle": v.ca, "pollInterval": "2s",
-			"auth": map[string]any{"kubernetes": map[string]any{"role": "postern"}},
-		},
-	}
-}
-
-// class makes a SidecarClass that goes with the test.
-func (s *space) class(name string, spec map[string]any) {
-	s.t.Helper()
-	b, err := json.Marshal(map[string]any{
-		"apiVersion": "postern.dev/v1alpha1", "kind": "SidecarClass", "metadata": map[string]any{"name": name}, "spec": spec,
-	})
+	user, err := v.CloneWithHeaders()
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	s.apply(string(b))
-	s.t.Cleanup(func() { _, _ = kubectl("delete", "sidecarclass", name, "--wait=false") })
-}
-
-// decodePart reads a part of a token, which is not verified.
-func decodePart(token string, part int, into any) error {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return errors.New("this is no signed token")
-	}
-	b, err := base64.RawURLEncoding.DecodeString(parts[part])
+	user.ClearToken()
+	granted, err := user.Logical().WriteWithContext(t.Context(), "auth/kubernetes/login", map[string]any{"role": "postern", "jwt": token})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return json.Unmarshal(b, into)
+	user.SetToken(granted.Auth.ClientToken)
+	return user, nil
 }
 
-func errStatus(a answer) error { return fmt.Errorf("status %d: %.200q", a.status, a.body) }
+// projected mounts a token of the pod's service account for an audience, which names the volume.
+func projected(audience string) change {
+	return func(spec *corev1.PodSpec) {
+		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: audience, VolumeSource: corev1.VolumeSource{
+			Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{
+				ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Audience: audience, Path: "token", ExpirationSeconds: ptr.To(int64(600))},
+			}}},
+		}})
+		app := &spec.Containers[0]
+		app.VolumeMounts = append(app.VolumeMounts, corev1.VolumeMount{Name: audience, MountPath: "/tokens/" + audience, ReadOnly: true})
+	}
+}
+
+// tokenOf reads what the kubelet has put into a pod.
+func tokenOf(t *testing.T, pod *corev1.Pod, audience string) string {
+	t.Helper()
+	token, err := onNode("cat", path.Join("/var/lib/kubelet/pods", string(pod.UID), "volumes/kubernetes.io~projected", audience, "token"))
+	if err != nil {
+		t.Fatalf("reading the token of pod %s: %v: %s", pod.Name, err, token)
+	}
+	return token
+}
+
+// testVaultLogin: Vault asks the API server whose a pod's token is, and lets in those that it is bound to.
+func testVaultLogin(t *testing.T) {
+	v := newVault(t)
+	inside := newBareSpace(t, v1alpha1.InjectionLabel+"="+v1alpha1.InjectionLabelEnabled)
+	outside := newBareSpace(t)
+	secretPath := "secret/" + inside.name + "/login"
+	v.put(t, secretPath, map[string]any{"key": "s3cret"})
+	inside.create(pod(inside.name, "app", projected("vault"), projected("postern")))
+	outside.create(pod(outside.name, "app", projected("vault")))
+	app, stranger := inside.ready("app"), outside.ready("app")
+
+	user, err := v.login(t, tokenOf(t, app, "vault"))
+	if err != nil {
+		t.Fatalf("logging in with a pod's token: %v", err)
+	}
+	got, err := user.KVv2("secret").Get(t.Context(), strings.TrimPrefix(secretPath, "secret/"))
+	if err != nil || got.Data["key"] != "s3cret" {
+		t.Errorf("reading a secret: %+v, %v", got, err)
+	}
+	if _, err := user.KVv2("secret").Get(t.Context(), "private/x"); err == nil || !strings.Contains(err.Error(), "permission denied") {
+		t.Errorf("reading what the policy forbids: %v", err)
+	}
+	for name, tt := range map[string]struct{ token, wantErr string }{
+		"another audience":  {tokenOf(t, app, "postern"), "invalid audience"},
+		"another namespace": {tokenOf(t, stranger, "vault"), "namespace not authorized"},
+	} {
+		if _, err := v.login(t, tt.token); err == nil || !strings.Contains(err.Error(), tt.wantErr) {
+			t.Errorf("%s: logging in: %v; want %q", name, err, tt.wantErr)
+		}
+	}
+}

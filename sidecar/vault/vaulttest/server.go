@@ -41,7 +41,7 @@ type Server struct {
 
 // Start runs a server. A test package shares one: it is started in TestMain, and ended with Stop.
 func Start() (*Server, error) {
-	bin, err := binary()
+	bin, err := Binary()
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +57,8 @@ func Start() (*Server, error) {
 	return s, nil
 }
 
-// binary is where hack/cluster/build.sh puts it.
-func binary() (string, error) {
+// Binary is the path of the server's binary, where hack/cluster/build.sh puts it.
+func Binary() (string, error) {
 	cache := os.Getenv("POSTERN_CACHE")
 	if cache == "" {
 		base, err := os.UserCacheDir()

@@ -2,10 +2,13 @@
 // comes up, and what it held is gone when it ends. KV (versions 1 and 2), Transit, and the Kubernetes, AppRole and
 // token methods are there to be mounted and used as in any Vault.
 //
-//	vault -listen 127.0.0.1:8200 -root-token root [-tls-cert FILE -tls-key FILE]
+//	vault -listen 127.0.0.1:8200 -root-token root [-tls-cert FILE -tls-key FILE] [-init FILE]
 //
-// When it serves, it prints one line of JSON: its address, the root token, and the key that unseals it after a test
-// sealed it.
+// What -init lists is written before it serves, so that a server that was started again is as the first one was:
+//
+//	[{"path": "sys/mounts/secret", "data": {"type": "kv", "options": {"version": "2"}}}, …]
+//
+// When it serves, it prints one line of JSON: its address, and the key that unseals it after a test sealed it.
 package main
 
 import (
@@ -27,7 +30,7 @@ import (
 	"github.com/hashicorp/vault/vault"
 )
 
-type options struct{ listen, rootToken, certFile, keyFile string }
+type options struct{ listen, rootToken, certFile, keyFile, initFile string }
 
 func main() {
 	var o options
@@ -35,6 +38,7 @@ func main() {
 	flag.StringVar(&o.rootToken, "root-token", "root", "the root token's value")
 	flag.StringVar(&o.certFile, "tls-cert", "", "certificate to serve with; plain HTTP without")
 	flag.StringVar(&o.keyFile, "tls-key", "", "the certificate's key")
+	flag.StringVar(&o.initFile, "init", "", "JSON list of what to write at the start, as root")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -49,6 +53,11 @@ func run(ctx context.Context, o options) error {
 	core, unsealKey, err := newCore(ctx, o.rootToken)
 	if err != nil {
 		return err
+	}
+	if o.initFile != "" {
+		if err := initialise(ctx, core, o.rootToken, o.initFile); err != nil {
+			return fmt.Errorf("carrying out %s: %w", o.initFile, err)
+		}
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", o.listen)
 	if err != nil {
@@ -71,7 +80,6 @@ func run(ctx context.Context, o options) error {
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(map[string]string{
 		"address":   fmt.Sprintf("%s://%s", scheme, listener.Addr()),
-		"rootToken": o.rootToken,
 		"unsealKey": base64.StdEncoding.EncodeToString(unsealKey),
 	}); err != nil {
 		return fmt.Errorf("printing address: %w", err)

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Removes what up.sh put into a cluster. Nothing there is no error.
+#
+#   down.sh [-c CLUSTER] [-n NAMESPACE]     as up.sh; CLUSTER=existing takes the present kubectl context
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+main() {
+	options "$@"
+	use_cluster
+	if owned; then
+		kubectl delete namespace "$NAMESPACE" --timeout=120s >/dev/null
+	else
+		kubectl delete deployment/vault service/vault serviceaccount/vault configmap/vault-init secret/vault-tls secret/vault-root \
+			-n "$NAMESPACE" --ignore-not-found >/dev/null
+	fi
+	kubectl delete "clusterrolebinding/vault-tokens-$NAMESPACE" "clusterrolebinding/vault-namespaces-$NAMESPACE" \
+		"clusterrole/vault-namespaces-$NAMESPACE" --ignore-not-found >/dev/null
+	rm -f "$OUT/ca.crt" "$OUT/images/vault.tar"
+	rmdir "$OUT/images" "$OUT" 2>/dev/null || true
+	say "gone from namespace $NAMESPACE"
+}
+
+main "$@"

@@ -1,0 +1,195 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// shopIssuer is the iss of tokens that sidecars issue.
+const shopIssuer = "https://shop.example.com"
+
+// accounts is a policy whose sidecars log people in; every secret of it is in Vault. CLASS, KEY and SECTIONS are filled in.
+const accounts = `
+apiVersion: postern.dev/v1alpha1
+kind: SecurityPolicy
+metadata: {name: accounts}
+spec:
+  selector: {matchLabels: {app: accounts}}
+  sidecarClassName: CLASS
+  tokens:
+    issuer: ` + shopIssuer + `
+    audiences: [shop]
+    claims: [roles]
+    signingKey: {transit: {key: KEY}}
+    rotation: {overlap: 1m}
+    exchange: [{methods: [POST], paths: [/login]}]
+    claimsToHeaders: [{claim: sub, header: X-Auth-Subject}]
+  sessions: {idleTimeout: 1h, maxPerSubject: 3}
+  authorization:
+    rules:
+    - {name: public, match: [{paths: [/public/**]}], require: Anonymous}
+`
+
+// tokens is a login's.
+type tokens struct {
+	Access  string `json:"access_token"`
+	Refresh string `json:"refresh_token"`
+	Type    string `json:"token_type"`
+	Expires int    `json:"expires_in"`
+	User    string `json:"user"`
+}
+
+// shop is two pods that log people in.
+type shop struct {
+	*space
+	vault *vaultServer
+	urls  []string
+}
+
+// newShop deploys the app with its policy, its class and its keys in Vault, under names of its own.
+func newShop(t *testing.T) *shop {
+	t.Helper()
+	s := &shop{space: newSpace(t), vault: newVault(t)}
+	s.vault.makeKey(t, s.name)
+	s.vault.put(t, "secret/e2e/"+s.name, map[string]any{"redis-password": s.redisPassword()})
+	s.class(s.name, s.vault.class("e2e/"+s.name))
+	s.apply(accounts, "CLASS", s.name, "KEY", s.name)
+	s.deploy("accounts", 2)
+	s.rolledOut("accounts")
+	s.enforced("accounts", 2)
+	pods := s.pods("accounts")
+	for i := range pods {
+		s.urls = append(s.urls, podURL(&pods[i], appPort))
+	}
+	return s
+}
+
+// login is what the app's login page does; the app answers with Postern-Subject and no more.
+func (s *shop) login(t *testing.T, url, user, agent string) (tokens, answer) {
+	t.Helper()
+	body := fmt.Sprintf(`{"user":%q,"password":"demo"}`, user)
+	got := do(t, http.MethodPost, url+"/login", body, "Content-Type: application/json", "User-Agent: "+agent)
+	var tk tokens
+	if got.status == http.StatusOK {
+		if err := json.Unmarshal([]byte(got.body), &tk); err != nil {
+			t.Fatalf("reading tokens: %v: %.200q", err, got.body)
+		}
+	}
+	return tk, got
+}
+
+// mustLogin is a login that works.
+func (s *shop) mustLogin(t *testing.T, url, user, agent string) tokens {
+	t.Helper()
+	tk, got := s.login(t, url, user, agent)
+	if tk.Access == "" || tk.Refresh == "" || tk.Type != "Bearer" || tk.Expires <= 0 || tk.User != user {
+		t.Fatalf("login: %d %v %.300q", got.status, got.header, got.body)
+	}
+	return tk
+}
+
+// refresh is RFC 6749 §6.
+func (s *shop) refresh(t *testing.T, url, token string) (tokens, answer) {
+	t.Helper()
+	got := do(t, http.MethodPost, url+"/auth/refresh", "grant_type=refresh_token&refresh_token="+token, "Content-Type: application/x-www-form-urlencoded")
+	var tk tokens
+	_ = json.Unmarshal([]byte(got.body), &tk)
+	return tk, got
+}
+
+// refusedBy waits until every pod refuses the token, with that code.
+func (s *shop) refusedBy(t *testing.T, token, code string) {
+	t.Helper()
+	for _, url := range s.urls {
+		got := eventuallyStatus(t, http.StatusUnauthorized, url+"/whoami", bearer(token))
+		if !strings.Contains(got.body, code) || !strings.Contains(got.header.Get("WWW-Authenticate"), "invalid_token") {
+			t.Errorf("%s: the refusal is %v %s; want %s", url, got.header, got.body, code)
+		}
+	}
+}
+
+const (
+	firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+	chrome  = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+	safari  = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1"
+)
+
+// redisPassword is the bundled Redis's.
+func (s *space) redisPassword() string {
+	s.t.Helper()
+	secret := &corev1.Secret{}
+	if err := s.c.Get(s.t.Context(), s.key("postern-redis"), secret); err != nil {
+		s.t.Fatal(err)
+	}
+	return string(secret.Data["password"])
+}
+
+// write writes as the administrator.
+func (v *vaultServer) write(t *testing.T, path string, data map[string]any) {
+	t.Helper()
+	if _, err := v.Logical().WriteWithContext(t.Context(), path, data); err != nil {
+		t.Fatalf("writing %s to Vault: %v", path, err)
+	}
+}
+
+// makeKey makes a Transit key, and rotate its next version.
+func (v *vaultServer) makeKey(t *testing.T, name string) {
+	t.Helper()
+	v.write(t, "transit/keys/"+name, map[string]any{"type": "ecdsa-p256"})
+}
+
+func (v *vaultServer) rotate(t *testing.T, name string) {
+	t.Helper()
+	v.write(t, "transit/keys/"+name+"/rotate", nil)
+}
+
+// class is the spec of a SidecarClass whose Redis's password lies in Vault, too.
+func (v *vaultServer) class(secret string) map[string]any {
+	return map[string]any{
+		"redis": map[string]any{
+			"addresses":   []any{"postern-redis." + systemNamespace + ".svc:6379"},
+			"passwordRef": map[string]any{"vault": map[string]any{"path": "secret/" + secret, "key": "redis-password"}},
+		},
+		"vault": map[string]any{
+			"address": "https://vault." + vaultNamespace + ".svc:8200", "caBundle": string(v.ca), "pollInterval": "2s",
+			"auth": map[string]any{"kubernetes": map[string]any{"role": "postern"}},
+		},
+	}
+}
+
+// class makes a SidecarClass that goes with the test.
+func (s *space) class(name string, spec map[string]any) {
+	s.t.Helper()
+	b, err := json.Marshal(map[string]any{
+		"apiVersion": "postern.dev/v1alpha1", "kind": "SidecarClass", "metadata": map[string]any{"name": name}, "spec": spec,
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.apply(string(b))
+	s.t.Cleanup(func() { _, _ = kubectl("delete", "sidecarclass", name, "--wait=false") })
+}
+
+// decodePart reads a part of a token, which is not verified.
+func decodePart(token string, part int, into any) error {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return errors.New("this is no signed token")
+	}
+	b, err := base64.RawURLEncoding.DecodeString(parts[part])
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, into)
+}
+
+func errStatus(a answer) error { return fmt.Errorf("status %d: %.200q", a.status, a.body) }
