@@ -81,9 +81,11 @@ func TestKustomizationEqualsChart(t *testing.T) {
 	for _, path := range [][]string{
 		{"CustomResourceDefinition", "securitypolicies.postern.dev", "spec"},
 		{"CustomResourceDefinition", "sidecarclasses.postern.dev", "spec"},
+		{"CustomResourceDefinition", "tokenrevocations.postern.dev", "spec"},
 		{"ClusterRole", "postern-operator", "rules"},
 		{"ClusterRole", "postern-policy-viewer", "rules"},
 		{"ClusterRole", "postern-policy-editor", "rules"},
+		{"ClusterRole", "postern-token-revoker", "rules"},
 		{"Role", "postern-operator", "rules"},
 		{"ClusterRoleBinding", "postern-operator", "subjects"},
 		{"RoleBinding", "postern-operator", "subjects"},
