@@ -90,6 +90,7 @@ func TestKustomizationEqualsChart(t *testing.T) {
 		{"ClusterRole", "postern-operator", "rules"},
 		{"ClusterRole", "postern-policy-viewer", "rules"},
 		{"ClusterRole", "postern-policy-editor", "rules"},
+		{"ClusterRole", "postern-token-revoker", "rules"},
 		{"Role", "postern-operator", "rules"},
 		{"ClusterRoleBinding", "postern-operator", "subjects"},
 		{"RoleBinding", "postern-operator", "subjects"},

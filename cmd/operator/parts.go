@@ -18,6 +18,7 @@ import (
 	"github.com/posterndev/postern/controllers/deliver"
 	"github.com/posterndev/postern/controllers/inject"
 	"github.com/posterndev/postern/controllers/policy"
+	"github.com/posterndev/postern/controllers/revocation"
 	"github.com/posterndev/postern/controllers/rollout"
 )
 
@@ -60,10 +61,11 @@ func (op *operator) addWebhook(context.Context) error {
 	return nil
 }
 
-// addReconcilers reconciles policies and classes, on the leader.
+// addReconcilers reconciles policies, classes and revocations, on the leader.
 func (op *operator) addReconcilers(context.Context) error {
+	recorder := op.GetEventRecorder("postern.dev/operator")
 	policies := policy.NewReconciler(policy.Config{
-		Client: op.GetClient(), Live: op.direct, Key: op.key, Settings: op.settings, Events: op.GetEventRecorder("postern.dev/operator"),
+		Client: op.GetClient(), Live: op.direct, Key: op.key, Settings: op.settings, Events: recorder,
 		Restarter: &rollout.Restarter{Reader: op.direct, Writer: op.direct, Now: time.Now},
 		Excluded:  op.excludedNamespaces(),
 		Clock:     clock.RealClock{}, Log: op.log,
@@ -73,6 +75,12 @@ func (op *operator) addReconcilers(context.Context) error {
 	}
 	if err := (&policy.ClassReconciler{Client: op.GetClient()}).SetupWithManager(op); err != nil {
 		return fmt.Errorf("adding the reconciler of classes: %w", err)
+	}
+	revocations := revocation.NewReconciler(revocation.Config{
+		Client: op.GetClient(), Key: op.key.Public().(ed25519.PublicKey), Events: recorder, Clock: clock.RealClock{}, Log: op.log,
+	})
+	if err := revocations.SetupWithManager(op); err != nil {
+		return fmt.Errorf("adding the reconciler of token revocations: %w", err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,10 @@ const (
 	clockSkew       = time.Hour
 )
 
+// epoch is the earliest time in a document, in seconds since 1970: 0 means that there is none, and sidecars refuse the whole
+// document where a time is needed.
+const epoch = 1
+
 // Revoked is what became of a TokenRevocation in one policy's document.
 type Revoked struct {
 	// Name of the object.
@@ -27,45 +32,83 @@ type Revoked struct {
 }
 
 // Revoke adds to p what revocations name of its tokens and has not expired at now, the older first, and says what became of
-// each. The documents of one policy and the same revocations are the same, but for those that expire.
+// each. The documents of one policy and the same revocations are the same, but for those that expire. Whoever may revoke must
+// not be able to spoil a policy: what the document has no room for is left out, and never makes it too large.
 func Revoke(p *compiled.Policy, revocations []v1alpha1.TokenRevocation, now time.Time) []Revoked {
+	if len(revocations) == 0 {
+		return nil
+	}
 	ordered := slices.Clone(revocations)
 	slices.SortFunc(ordered, func(a, b v1alpha1.TokenRevocation) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
 	})
+	r := revoker{policy: p, trusted: trusted(p), room: room(p), now: now}
 	outcomes := make([]Revoked, 0, len(ordered))
 	for i := range ordered {
-		outcomes = append(outcomes, revoke(p, &ordered[i], now))
+		outcomes = append(outcomes, r.revoke(&ordered[i]))
 	}
 	return outcomes
 }
 
-func revoke(p *compiled.Policy, r *v1alpha1.TokenRevocation, now time.Time) Revoked {
+// revoker adds revocations to one document.
+type revoker struct {
+	policy  *compiled.Policy
+	trusted []trust
+	// room is how many bytes the document can still take.
+	room int
+	now  time.Time
+}
+
+func (v *revoker) revoke(r *v1alpha1.TokenRevocation) Revoked {
 	out := Revoked{Name: r.Name, Reason: v1alpha1.ReasonNoPolicy}
-	if r.Spec.PolicyName != "" && r.Spec.PolicyName != p.Name {
+	if r.Spec.PolicyName != "" && r.Spec.PolicyName != v.policy.Name {
 		return out
 	}
 	var entries []compiled.RevokedTokens
-	for _, t := range trusted(p) {
+	size := 0
+	for _, t := range v.trusted {
 		if r.Spec.Issuer != "" && r.Spec.Issuer != t.issuer {
 			continue
 		}
 		entry := entryOf(r, t)
 		out.Expires, out.Reason = later(out.Expires, entry.ExpiresAt()), v1alpha1.ReasonExpired
-		if entry.Expires == 0 || entry.ExpiresAt().After(now) {
+		if entry.Kind == compiled.RevokedKey || entry.ExpiresAt().After(v.now) {
 			entries = append(entries, entry)
+			size += encodedSize(entry)
 		}
 	}
 	if len(entries) == 0 {
 		return out
 	}
 	out.Reason = v1alpha1.ReasonAccepted
-	if len(p.RevokedTokens)+len(entries) > compiled.MaxRevokedTokens {
+	if len(v.policy.RevokedTokens)+len(entries) > compiled.MaxRevokedTokens || size > v.room {
 		out.Reason = v1alpha1.ReasonTooMany
 		return out
 	}
-	p.RevokedTokens = append(p.RevokedTokens, entries...)
+	v.policy.RevokedTokens = append(v.policy.RevokedTokens, entries...)
+	v.room -= size
 	return out
+}
+
+// reserve is what the document's revision, and its signature beside it in the ConfigMap, take of compiled.MaxSize at most.
+const reserve = 1 << 10
+
+// room returns how many bytes of revocations p can take: what compiled.Encode and a ConfigMap leave it.
+func room(p *compiled.Policy) int {
+	b, err := compiled.Encode(p)
+	if err != nil {
+		return 0 // it is too large as it is
+	}
+	return compiled.MaxSize - reserve - len(b)
+}
+
+// encodedSize is what an entry adds to the document, as compiled.Encode indents it.
+func encodedSize(entry compiled.RevokedTokens) int {
+	b, err := json.MarshalIndent(entry, "  ", " ")
+	if err != nil {
+		return compiled.MaxSize // texts and numbers can always be encoded
+	}
+	return len(b) + len(",\n  ")
 }
 
 func later(a, b time.Time) time.Time {
@@ -82,10 +125,19 @@ type trust struct {
 	token, session time.Duration
 }
 
+// trusted returns the issuers of p, each once: of providers that share one, the longest lifetimes count.
 func trusted(p *compiled.Policy) []trust {
 	var out []trust
+	add := func(t trust) {
+		i := slices.IndexFunc(out, func(o trust) bool { return o.issuer == t.issuer })
+		if i < 0 {
+			out = append(out, t)
+			return
+		}
+		out[i].token, out[i].session = max(out[i].token, t.token), max(out[i].session, t.session)
+	}
 	if t := p.Tokens; t != nil {
-		out = append(out, trust{t.Issuer, t.AccessLifetime.Std(), p.Sessions.AbsoluteTimeout.Std() + t.AccessLifetime.Std()})
+		add(trust{t.Issuer, t.AccessLifetime.Std(), p.Sessions.AbsoluteTimeout.Std() + t.AccessLifetime.Std()})
 	}
 	for i := range p.Providers {
 		lifetime := p.Providers[i].MaxLifetime.Std()
@@ -96,7 +148,7 @@ func trusted(p *compiled.Policy) []trust {
 		if p.Sessions != nil && p.Sessions.SubjectFrom != "" {
 			session += p.Sessions.AbsoluteTimeout.Std()
 		}
-		out = append(out, trust{p.Providers[i].Issuer, lifetime, session})
+		add(trust{p.Providers[i].Issuer, lifetime, session})
 	}
 	return out
 }
@@ -121,10 +173,12 @@ func entryOf(r *v1alpha1.TokenRevocation, t trust) compiled.RevokedTokens {
 		if r.Spec.IssuedBefore != nil {
 			entry.Before = from.Unix()
 		}
+		entry.Before = max(entry.Before, epoch)
 	}
 	entry.Expires = from.Add(lifetime + clockSkew).Unix()
 	if r.Spec.Expires != nil {
 		entry.Expires = r.Spec.Expires.Unix()
 	}
+	entry.Expires = max(entry.Expires, epoch)
 	return entry
 }

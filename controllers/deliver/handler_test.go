@@ -201,6 +201,7 @@ func TestReportIsKept(t *testing.T) {
 		"no document": {compiled.Report{SchemaVersion: 1}, corev1.ConditionFalse, ReasonNoDocument},
 		"refused":     {compiled.Report{Hash: "sha256:a", Refused: "sha256:b", Error: "x"}, corev1.ConditionFalse, ReasonRefused},
 		"reachable":   {compiled.Report{Hash: "sha256:a", Reachable: []string{"0.0.0.0:1"}}, corev1.ConditionFalse, ReasonReachable},
+		"a problem":   {compiled.Report{Hash: "sha256:a", Problems: []compiled.Problem{{Kind: "Vault", Reason: "Sealed"}}}, corev1.ConditionTrue, ReasonEnforcing},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -227,6 +228,33 @@ func TestReportIsKept(t *testing.T) {
 				t.Errorf("the report is %+v", got)
 			}
 		})
+	}
+}
+
+// TestProblemsComeAndGo: each change of what ails a sidecar is kept, and none of them is a transition of the condition.
+func TestProblemsComeAndGo(t *testing.T) {
+	pod := sidecarPod("orders")
+	f := newFixture(t, pod)
+	sealed := []compiled.Problem{{Kind: compiled.ProblemVault, Reason: "Sealed", Message: "unseal it"}}
+	var since metav1.Time
+	for i, problems := range [][]compiled.Problem{nil, sealed, sealed, append(sealed, compiled.Problem{Kind: compiled.ProblemRedis, Reason: "Timeout"}), nil} {
+		f.ask(t, "right", compiled.Report{Hash: "sha256:a", Problems: problems})
+		f.clock.SetTime(f.clock.Now().Add(time.Minute))
+		now := &corev1.Pod{}
+		if err := f.client.Get(t.Context(), client.ObjectKeyFromObject(pod), now); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := ReportFrom(now); !ok || len(got.Problems) != len(problems) {
+			t.Errorf("after %d reports the problems are %v", i+1, got.Problems)
+		}
+		c := sidecarCondition(now)
+		if i > 0 && !c.LastTransitionTime.Equal(&since) {
+			t.Errorf("after %d reports the condition changed at %s", i+1, c.LastTransitionTime)
+		}
+		since = c.LastTransitionTime
+	}
+	if n := f.patches.Load(); n != 4 {
+		t.Errorf("the status was patched %d times, want 4", n)
 	}
 }
 

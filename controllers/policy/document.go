@@ -20,17 +20,17 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// program writes the document of an accepted policy where the stored one says anything else, and returns the hash of the
-// document that is in force; empty where there is none.
+// program writes the document that should be where the stored one says anything else, and returns the hash of the document
+// that is in force; empty where there is none.
 func (r *Reconciler) program(ctx context.Context, o *observation, v *verdict) (string, error) {
 	inForce := ""
 	if o.stored != nil && !o.stored.policy.Deleted {
 		inForce = o.stored.hash
 	}
-	if v.document == nil || r.fits(o, v.document) {
+	if v.Document == nil || r.fits(o, v.Document) {
 		return inForce, nil
 	}
-	hash, err := r.write(ctx, o, v.document)
+	hash, err := r.write(ctx, o, v.Document)
 	if err != nil {
 		return inForce, err
 	}

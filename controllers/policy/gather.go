@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,6 +30,8 @@ type observation struct {
 	labels map[string]string
 	// enabled says that the webhook sees the namespace's pods, and excluded that it never does, whatever the label says.
 	enabled, excluded bool
+	// revocations of the namespace that are not going.
+	revocations []v1alpha1.TokenRevocation
 	// pods of the namespace.
 	pods []corev1.Pod
 	// configMap of the policy's document; nil where there is none.
@@ -45,9 +48,14 @@ type document struct {
 
 func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*observation, error) {
 	o := &observation{name: name}
-	policies := &v1alpha1.SecurityPolicyList{}
-	if err := r.cfg.Client.List(ctx, policies, client.InNamespace(name.Namespace)); err != nil {
-		return nil, fmt.Errorf("listing policies of namespace %q: %w", name.Namespace, err)
+	here := client.InNamespace(name.Namespace)
+	policies, revocations := &v1alpha1.SecurityPolicyList{}, &v1alpha1.TokenRevocationList{}
+	pods, classes := &corev1.PodList{}, &v1alpha1.SidecarClassList{}
+	if err := errors.Join(
+		r.list(ctx, policies, "policies", here), r.list(ctx, revocations, "token revocations", here),
+		r.list(ctx, pods, "pods", here), r.list(ctx, classes, "sidecar classes"),
+	); err != nil {
+		return nil, err
 	}
 	o.policies = slices.DeleteFunc(policies.Items, func(p v1alpha1.SecurityPolicy) bool { return p.DeletionTimestamp != nil })
 	for i := range o.policies {
@@ -55,22 +63,21 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*ob
 			o.policy = o.policies[i].DeepCopy()
 		}
 	}
-	pods := &corev1.PodList{}
-	if err := r.cfg.Client.List(ctx, pods, client.InNamespace(name.Namespace)); err != nil {
-		return nil, fmt.Errorf("listing pods of namespace %q: %w", name.Namespace, err)
-	}
-	o.pods = pods.Items
-	classes := &v1alpha1.SidecarClassList{}
-	if err := r.cfg.Client.List(ctx, classes); err != nil {
-		return nil, fmt.Errorf("listing sidecar classes: %w", err)
-	}
-	o.classes = classes.Items
+	o.revocations = slices.DeleteFunc(revocations.Items, func(r v1alpha1.TokenRevocation) bool { return r.DeletionTimestamp != nil })
+	o.pods, o.classes = pods.Items, classes.Items
 	// The cache lists in no order; of two defaults of the same age, one must apply always.
 	slices.SortFunc(o.classes, func(a, b v1alpha1.SidecarClass) int { return strings.Compare(a.Name, b.Name) })
 	if err := r.gatherNamespace(ctx, o); err != nil {
 		return nil, err
 	}
 	return o, r.gatherDocument(ctx, o)
+}
+
+func (r *Reconciler) list(ctx context.Context, into client.ObjectList, what string, options ...client.ListOption) error {
+	if err := r.cfg.Client.List(ctx, into, options...); err != nil {
+		return fmt.Errorf("listing %s: %w", what, err)
+	}
+	return nil
 }
 
 func (r *Reconciler) gatherNamespace(ctx context.Context, o *observation) error {
@@ -112,13 +119,9 @@ func (r *Reconciler) open(cm *corev1.ConfigMap, name types.NamespacedName) *docu
 
 // verify returns the ConfigMap's document, of whatever revision; nil where the operator did not sign it for this policy.
 func (r *Reconciler) verify(cm *corev1.ConfigMap, name types.NamespacedName) *document {
-	signed, err := render.Signed(cm)
-	if err != nil {
+	policy, hash, err := render.Open(cm, publicKey(r.cfg.Key), name.Name)
+	if err != nil || policy.Namespace != name.Namespace {
 		return nil
 	}
-	policy, err := signed.Open(publicKey(r.cfg.Key))
-	if err != nil || policy.Namespace != name.Namespace || policy.Name != name.Name {
-		return nil
-	}
-	return &document{hash: signed.Hash(), policy: policy}
+	return &document{hash: hash, policy: policy}
 }

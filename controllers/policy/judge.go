@@ -3,13 +3,11 @@ package policy
 import (
 	"fmt"
 	"strings"
+	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/deliver"
 	"github.com/posterndev/postern/controllers/render"
@@ -18,48 +16,37 @@ import (
 
 // verdict is what follows from an observation.
 type verdict struct {
-	class    *v1alpha1.SidecarClass
-	classErr error
-	findings []compile.Finding
-	// document is nil where the policy cannot be compiled.
-	document *compiled.Policy
-	// sidecar is what pods should be injected with, and injection its hash; empty without a document.
+	// Intent has the document that should be stored, and whether that is the policy's as it stands.
+	compile.Intent
+	// sidecar is what pods should be injected with, and injection its hash; empty where the policy cannot be compiled.
 	sidecar   render.Sidecar
 	injection string
 	pods      []status.Pod
 	conflict  *status.Conflict
 }
 
-// judge is pure: the same observation and settings give the same verdict.
-func judge(o *observation, settings render.Settings) *verdict {
-	v := &verdict{}
-	v.class, v.classErr = compile.ResolveClass(o.policy, o.classes)
-	if v.classErr == nil {
-		v.compile(o, settings)
+// judge is pure: the same observation, settings and time give the same verdict.
+func judge(o *observation, settings render.Settings, now time.Time) *verdict {
+	in := compile.Input{Policy: o.policy, Classes: o.classes, Revocations: o.revocations, Now: now}
+	if o.stored != nil {
+		in.Last = o.stored.policy
+	}
+	v := &verdict{Intent: compile.Intend(in)}
+	if v.Valid {
+		v.render(o, settings)
 	}
 	v.judgePods(o)
 	return v
 }
 
-func (v *verdict) compile(o *observation, settings render.Settings) {
-	v.document, v.findings = compile.Compile(o.policy, v.class)
-	if v.document == nil {
-		return
-	}
-	refuse := func(err error) {
-		v.document = nil
-		v.findings = append(v.findings, compile.Finding{Severity: compile.Error, Field: "spec", Message: err.Error()})
-	}
-	if _, err := compiled.Encode(v.document); err != nil {
-		refuse(err)
-		return
-	}
+func (v *verdict) render(o *observation, settings render.Settings) {
 	v.sidecar = render.Sidecar{
-		Policy: v.document, Class: v.class, Interception: compile.Interception(o.policy, v.class), Settings: settings,
+		Policy: v.Document, Class: v.Class, Interception: compile.Interception(o.policy, v.Class), Settings: settings,
 	}
 	hash, err := render.InjectionHash(v.sidecar)
 	if err != nil {
-		refuse(fmt.Errorf("hashing injection: %w", err))
+		v.Valid, v.Document = false, nil
+		v.Findings = append(v.Findings, compile.Finding{Severity: compile.Error, Field: "spec", Message: fmt.Sprintf("hashing injection: %v", err)})
 		return
 	}
 	v.injection = hash
@@ -75,7 +62,7 @@ func (v *verdict) judgePods(o *observation) {
 	selection := compile.NewSelection(o.policies)
 	for i := range o.pods {
 		pod := &o.pods[i]
-		if gone(pod) {
+		if status.Gone(pod) {
 			continue
 		}
 		if !selector.Matches(labels.Set(pod.Labels)) {
@@ -93,11 +80,4 @@ func (v *verdict) judgePods(o *observation) {
 		}
 		v.pods = append(v.pods, p)
 	}
-}
-
-// gone reports whether the pod is finished or on its way out: it takes no traffic that a policy could govern.
-func gone(pod *corev1.Pod) bool { return pod.DeletionTimestamp != nil || finished(pod) }
-
-func finished(pod *corev1.Pod) bool {
-	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }

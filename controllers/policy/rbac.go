@@ -2,7 +2,7 @@ package policy
 
 // What the reconcilers may do. Documents are created in every namespace, and create cannot be restricted by name.
 //
-// +kubebuilder:rbac:groups=postern.dev,resources=securitypolicies;sidecarclasses,verbs=get;list;watch
+// +kubebuilder:rbac:groups=postern.dev,resources=securitypolicies;sidecarclasses;tokenrevocations,verbs=get;list;watch
 // +kubebuilder:rbac:groups=postern.dev,resources=securitypolicies/status;sidecarclasses/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=namespaces;pods,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update;delete

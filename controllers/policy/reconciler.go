@@ -14,8 +14,12 @@
 // Two policies conflict when an existing pod matches both. The older governs it; the younger says Accepted=False,
 // Conflicted, and its document is still written, for the pods that it alone matches.
 //
-// A policy that cannot be compiled leaves its last good document as it is. If somebody deletes that document meanwhile,
-// it cannot be restored until the policy is valid again; running sidecars keep it in memory.
+// A policy that cannot be compiled leaves its last good document as it is, but for what is revoked: that reaches sidecars
+// all the same. If somebody deletes that document meanwhile, it cannot be restored until the policy is valid again; running
+// sidecars keep it in memory.
+//
+// What TokenRevocations name is a part of the document. When one expires, the document is written without it; their status
+// is package revocation's.
 package policy
 
 import (
@@ -33,6 +37,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/render"
 	"github.com/posterndev/postern/controllers/rollout"
 )
@@ -82,7 +87,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if o.policy == nil {
 		return r.retire(ctx, o)
 	}
-	v := judge(o, r.cfg.Settings())
+	now := r.cfg.Clock.Now()
+	v := judge(o, r.cfg.Settings(), now)
 	hash, writeErr := r.program(ctx, o, v)
 	if onlyConflicts(writeErr) || apierrors.HasStatusCause(writeErr, corev1.NamespaceTerminatingCause) {
 		// The cache lags behind a write, and a status made of it would say so for a moment; or the namespace is going.
@@ -90,12 +96,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	outcome, rolloutErr := r.restart(ctx, o, v)
 	statusErr := r.report(ctx, o, v, written{hash: hash, err: writeErr, outcome: outcome})
-	result := ctrl.Result{}
+	again := time.Duration(0)
+	if v.Document != nil {
+		again = compile.NextExpiry(v.Document, now)
+	}
 	if outcome.Waiting {
-		result.RequeueAfter = rolloutPause
+		again = sooner(again, rolloutPause)
 	}
 	if errors.Is(writeErr, errNameTaken) {
-		result.RequeueAfter, writeErr = takenRetry, nil
+		again, writeErr = sooner(again, takenRetry), nil
 	}
-	return settle(result, errors.Join(writeErr, rolloutErr, statusErr))
+	return settle(ctrl.Result{RequeueAfter: again}, errors.Join(writeErr, rolloutErr, statusErr))
+}
+
+// sooner returns the lesser of two delays, of which 0 means never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }

@@ -19,7 +19,7 @@ import (
 // restart takes the rollout of a policy that wants it a step on. Pods are restarted only where they would come back with
 // a sidecar: the policy compiles, and the webhook sees the namespace and would not refuse them.
 func (r *Reconciler) restart(ctx context.Context, o *observation, v *verdict) (rollout.Outcome, error) {
-	if o.policy.Spec.Rollout != v1alpha1.RolloutAutomatic || v.document == nil || !o.enabled {
+	if o.policy.Spec.Rollout != v1alpha1.RolloutAutomatic || !v.Valid || !o.enabled {
 		return rollout.Outcome{}, nil
 	}
 	request := rollout.Request{Namespace: o.name.Namespace, Hash: v.injection, Workloads: map[status.Workload]bool{}, Refused: refusal(o, v)}

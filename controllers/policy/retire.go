@@ -13,6 +13,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/deliver"
+	"github.com/posterndev/postern/controllers/status"
 )
 
 // tombstoneLife is how long a tombstone is kept at least: a pod that was admitted a moment before the policy went mounts it.
@@ -30,7 +31,7 @@ func (r *Reconciler) retire(ctx context.Context, o *observation) (ctrl.Result, e
 		if heir := heir(o); heir != nil {
 			r.cfg.Log.Debug("the document of a policy that is gone stays in force: another picks its pods",
 				"namespace", o.name.Namespace, "policy", o.name.Name, "other", heir.Name)
-			return ctrl.Result{RequeueAfter: tombstoneLife}, nil
+			return r.bequeath(ctx, o)
 		}
 		_, err := r.write(ctx, o, tombstone(o))
 		return settle(ctrl.Result{RequeueAfter: tombstoneLife}, err)
@@ -50,6 +51,20 @@ func (r *Reconciler) retire(ctx context.Context, o *observation) (ctrl.Result, e
 	r.revisions.forget(o.name)
 	r.cfg.Log.Info("removed the document of a policy that is gone", "namespace", o.name.Namespace, "policy", o.name.Name)
 	return ctrl.Result{}, nil
+}
+
+// bequeath keeps the last document in force, with what is revoked now.
+func (r *Reconciler) bequeath(ctx context.Context, o *observation) (ctrl.Result, error) {
+	again := ctrl.Result{RequeueAfter: tombstoneLife}
+	if o.stored == nil {
+		return again, nil
+	}
+	renewed, _ := compile.Renew(o.stored.policy, o.revocations, r.cfg.Clock.Now())
+	if r.fits(o, renewed) {
+		return again, nil
+	}
+	_, err := r.write(ctx, o, renewed)
+	return settle(again, err)
 }
 
 // tombstone returns the document that says that the policy was deleted: the last one, or, where somebody spoilt that, one
@@ -73,7 +88,7 @@ func heir(o *observation) *v1alpha1.SecurityPolicy {
 	selection := compile.NewSelection(o.policies)
 	for i := range o.pods {
 		pod := &o.pods[i]
-		if bound, _ := deliver.BoundPolicy(pod); bound != o.name.Name || gone(pod) {
+		if bound, _ := deliver.BoundPolicy(pod); bound != o.name.Name || status.Gone(pod) {
 			continue
 		}
 		if other := selection.Select(pod.Labels); other != nil {
@@ -87,7 +102,7 @@ func heir(o *observation) *v1alpha1.SecurityPolicy {
 func boundPods(o *observation) int {
 	n := 0
 	for i := range o.pods {
-		if bound, _ := deliver.BoundPolicy(&o.pods[i]); bound == o.name.Name && !finished(&o.pods[i]) {
+		if bound, _ := deliver.BoundPolicy(&o.pods[i]); bound == o.name.Name && !status.Finished(&o.pods[i]) {
 			n++
 		}
 	}

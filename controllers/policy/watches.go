@@ -25,10 +25,15 @@ import (
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/deliver"
 	"github.com/posterndev/postern/controllers/render"
+	"github.com/posterndev/postern/controllers/status"
 )
 
-// podDelay gathers the changes of many pods into one reconcile.
-const podDelay = 100 * time.Millisecond
+// podDelay gathers the changes of many pods into one reconcile, and revocationDelay those of TokenRevocations into one
+// document, which every sidecar then fetches.
+const (
+	podDelay        = 100 * time.Millisecond
+	revocationDelay = 50 * time.Millisecond
+)
 
 // SetupWithManager registers the reconciler and what it watches. The ConfigMaps that exist at start bring back the policies
 // that went while no operator ran.
@@ -44,13 +49,33 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace),
 			builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(ofConfigMap)).
-		Watches(&corev1.Pod{}, r.podHandler(), builder.WithPredicates(predicate.Funcs{UpdateFunc: podChanged})).
+		Watches(&v1alpha1.TokenRevocation{}, gathering(revocationDelay, r.ofRevocation),
+			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.Pod{}, gathering(podDelay, r.ofPod), builder.WithPredicates(predicate.Funcs{UpdateFunc: podChanged})).
 		Complete(r)
 }
 
 // siblings returns the policies of the namespace: another's selector decides about conflicts.
 func (r *Reconciler) siblings(ctx context.Context, object client.Object) []reconcile.Request {
 	return r.requests(ctx, nil, client.InNamespace(object.GetNamespace()))
+}
+
+// ofRevocation returns the policies of the namespace, and those that are gone and whose documents are there still.
+func (r *Reconciler) ofRevocation(ctx context.Context, object client.Object) []reconcile.Request {
+	requests := r.siblings(ctx, object)
+	documents := &corev1.ConfigMapList{}
+	// They are large, and nothing of them is kept.
+	if err := r.cfg.Client.List(ctx, documents, client.InNamespace(object.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+		r.cfg.Log.Error("documents cannot be listed: those of policies that are gone wait for the next look", "error", err)
+	}
+	for i := range documents.Items {
+		for _, request := range ofConfigMap(ctx, &documents.Items[i]) {
+			if !slices.Contains(requests, request) {
+				requests = append(requests, request)
+			}
+		}
+	}
+	return requests
 }
 
 func (r *Reconciler) ofNamespace(ctx context.Context, object client.Object) []reconcile.Request {
@@ -79,13 +104,14 @@ func ofConfigMap(_ context.Context, object client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: cm.Namespace, Name: policy}}}
 }
 
-// podHandler enqueues the policies that match the pod, and the one that it is bound to, which may be gone.
-func (r *Reconciler) podHandler() handler.EventHandler {
+// gathering enqueues what of returns for the objects of an event, after a delay that makes one reconcile of many events. An
+// object whose labels changed concerns what they picked before, too.
+func gathering(delay time.Duration, of handler.MapFunc) handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	enqueue := func(ctx context.Context, q queue, objects ...client.Object) {
 		for _, object := range objects {
-			for _, request := range r.ofPod(ctx, object) {
-				q.AddAfter(request, podDelay)
+			for _, request := range of(ctx, object) {
+				q.AddAfter(request, delay)
 			}
 		}
 	}
@@ -102,6 +128,7 @@ func (r *Reconciler) podHandler() handler.EventHandler {
 	}
 }
 
+// ofPod returns the policies that match the pod, and the one that it is bound to, which may be gone.
 func (r *Reconciler) ofPod(ctx context.Context, object client.Object) []reconcile.Request {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
@@ -144,7 +171,7 @@ func podChanged(e event.UpdateEvent) bool {
 	if !ok || !ok2 {
 		return false
 	}
-	return gone(before) != gone(after) || finished(before) != finished(after) ||
+	return status.Gone(before) != status.Gone(after) || status.Finished(before) != status.Finished(after) ||
 		!maps.Equal(before.Labels, after.Labels) || !maps.Equal(before.Annotations, after.Annotations) ||
 		!reflect.DeepEqual(before.Status.Conditions, after.Status.Conditions) || failing(before) != failing(after)
 }

@@ -1,7 +1,9 @@
 package render
 
 import (
+	"crypto/ed25519"
 	"encoding/base64"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -38,4 +40,23 @@ func Signed(cm *corev1.ConfigMap) (compiled.Signed, error) {
 		return compiled.Signed{}, fmt.Errorf("reading ConfigMap %q: decoding %s: %w", cm.Name, compiled.SignatureKey, err)
 	}
 	return compiled.Signed{Document: []byte(document), Signature: signature}, nil
+}
+
+// errOtherPolicy is for a document that was copied from one policy's ConfigMap into another's.
+var errOtherPolicy = errors.New("the document is of another policy")
+
+// Open returns the ConfigMap's document and its hash, where key's owner signed it for that policy.
+func Open(cm *corev1.ConfigMap, key ed25519.PublicKey, policy string) (*compiled.Policy, string, error) {
+	signed, err := Signed(cm)
+	if err != nil {
+		return nil, "", err
+	}
+	document, err := signed.Open(key)
+	if err != nil {
+		return nil, "", fmt.Errorf("opening document: %w", err)
+	}
+	if document.Namespace != cm.Namespace || document.Name != policy {
+		return nil, "", errOtherPolicy
+	}
+	return document, signed.Hash(), nil
 }

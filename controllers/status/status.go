@@ -5,6 +5,9 @@
 // restart, that each sidecar reports this very document, and that none can be reached around. Without pods it is Unknown:
 // there is nothing to prove and nothing wrong, so that an alert on False means something. In Shadow mode it is False,
 // whatever the pods say, for nothing is refused.
+//
+// What sidecars depend on and do not have - Vault, a signing key, Redis - has conditions of its own, and none of it makes
+// Enforced False: the document runs, and refuses what it cannot decide.
 package status
 
 import (
@@ -17,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
 )
@@ -36,7 +40,9 @@ type Input struct {
 	// present policy's.
 	Document   string
 	WriteError error
-	Pods       []Pod
+	// Compiled is the document that sidecars should run; nil where there is none.
+	Compiled *compiled.Policy
+	Pods     []Pod
 	// Rollout says what the operator does about workloads with stale pods.
 	Rollout map[Workload]string
 	Now     time.Time
@@ -52,6 +58,8 @@ const maxMessage = 8 << 10
 
 // Of returns the policy's new status.
 func Of(in Input) v1alpha1.SecurityPolicyStatus {
+	in.Pods = slices.Clone(in.Pods) // they come in no order, and messages name the first of them
+	slices.SortFunc(in.Pods, func(a, b Pod) int { return strings.Compare(a.Name, b.Name) })
 	pods, offences := count(&in)
 	next := v1alpha1.SecurityPolicyStatus{
 		ObservedGeneration: in.Policy.Generation,
@@ -60,13 +68,21 @@ func Of(in Input) v1alpha1.SecurityPolicyStatus {
 		Pods:               pods,
 	}
 	programmed := in.programmed()
-	for _, c := range []metav1.Condition{in.accepted(), programmed, in.enforced(programmed, offences), in.sharedState()} {
-		c.ObservedGeneration = in.Policy.Generation
-		c.LastTransitionTime = metav1.NewTime(in.Now)
-		c.Message = truncate(c.Message, maxMessage)
-		meta.SetStatusCondition(&next.Conditions, c)
+	conditions := append([]metav1.Condition{in.accepted(), programmed, in.enforced(programmed, offences), in.sharedState()}, in.dependencies()...)
+	for _, c := range conditions {
+		set(&next.Conditions, c, in.Policy.Generation, in.Now)
 	}
+	next.Conditions = slices.DeleteFunc(next.Conditions, func(c metav1.Condition) bool {
+		return meta.FindStatusCondition(conditions, c.Type) == nil // it no longer applies
+	})
 	return next
+}
+
+func set(conditions *[]metav1.Condition, c metav1.Condition, generation int64, now time.Time) {
+	c.ObservedGeneration = generation
+	c.LastTransitionTime = metav1.NewTime(now)
+	c.Message = truncate(c.Message, maxMessage)
+	meta.SetStatusCondition(conditions, c)
 }
 
 func (in *Input) accepted() metav1.Condition {
@@ -130,20 +146,6 @@ func (in *Input) enforced(programmed metav1.Condition, offences []*offence) meta
 	default:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonEnforced
 		c.Message = fmt.Sprintf("%s this document, and cannot be reached around the sidecar", plural(len(in.Pods), "pod enforces", "pods enforce"))
-	}
-	return c
-}
-
-func (in *Input) sharedState() metav1.Condition {
-	c := metav1.Condition{Type: v1alpha1.ConditionSharedState, Status: metav1.ConditionFalse}
-	switch {
-	case in.Class == nil:
-		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonClassNotFound, "there is no class to say"
-	case in.Class.Spec.Redis == nil:
-		c.Reason = v1alpha1.ReasonInProcess
-		c.Message = fmt.Sprintf("every pod counts for itself; to share limits, name a Redis in SidecarClass %q", in.Class.Name)
-	default:
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonRedis, "sidecars count in Redis"
 	}
 	return c
 }

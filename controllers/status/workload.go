@@ -53,3 +53,11 @@ func group(apiVersion string) string {
 	}
 	return g
 }
+
+// Gone reports whether the pod is finished or on its way out: it takes no traffic that a policy could govern.
+func Gone(pod *corev1.Pod) bool { return pod.DeletionTimestamp != nil || Finished(pod) }
+
+// Finished reports whether all of the pod's containers have ended for good.
+func Finished(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}

@@ -1,0 +1,89 @@
+package compile
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+// Input is all that a policy's document is made of.
+type Input struct {
+	Policy *v1alpha1.SecurityPolicy
+	// Classes are in an order that does not change.
+	Classes []v1alpha1.SidecarClass
+	// Last is the document that was written last; nil where there is none.
+	Last *compiled.Policy
+	// Revocations are those of the policy's namespace that are not going.
+	Revocations []v1alpha1.TokenRevocation
+	Now         time.Time
+}
+
+// Intent is the document that sidecars should run, and what is wrong with the policy.
+type Intent struct {
+	// Class is nil where ClassErr says why.
+	Class    *v1alpha1.SidecarClass
+	ClassErr error
+	Findings []Finding
+	// Document has no revision, unless it is the last one. It is nil where there is none.
+	Document *compiled.Policy
+	// Valid says that Document is the policy's as it stands. Where that cannot be compiled, it is the last good one, with what
+	// is revoked now: a mistake in a policy must not keep a stolen token good.
+	Valid bool
+	// Revoked says what became of each revocation in Document.
+	Revoked []Revoked
+}
+
+// Intend returns what should be. The same input gives the same intent.
+func Intend(in Input) Intent {
+	var out Intent
+	out.Class, out.ClassErr = ResolveClass(in.Policy, in.Classes)
+	if out.ClassErr == nil {
+		out.Document, out.Findings = Compile(in.Policy, out.Class)
+	}
+	if out.Document != nil {
+		out.Valid, out.Revoked = true, Revoke(out.Document, in.Revocations, in.Now)
+		if err := fits(out.Document); err != nil {
+			out.Findings = append(out.Findings, Finding{Severity: Error, Field: "spec", Message: err.Error()})
+			out.Valid, out.Document, out.Revoked = false, nil, nil
+		}
+	}
+	if out.Document == nil && in.Last != nil && !in.Last.Deleted {
+		out.Document, out.Revoked = Renew(in.Last, in.Revocations, in.Now)
+	}
+	return out
+}
+
+// Renew returns the document with what is revoked now in place of what was.
+func Renew(last *compiled.Policy, revocations []v1alpha1.TokenRevocation, now time.Time) (*compiled.Policy, []Revoked) {
+	renewed := *last
+	renewed.RevokedTokens = nil
+	return &renewed, Revoke(&renewed, revocations, now)
+}
+
+// fits returns why a document cannot be stored, or would be refused by every sidecar.
+func fits(p *compiled.Policy) error {
+	if _, err := compiled.Encode(p); err != nil {
+		return err
+	}
+	numbered := *p
+	numbered.Revision = 1
+	if err := numbered.Validate(); err != nil {
+		return fmt.Errorf("compiling document: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return nil
+}
+
+// NextExpiry returns how long the document stays as it is: until the first of what it revokes expires; 0 where nothing does.
+func NextExpiry(p *compiled.Policy, now time.Time) time.Duration {
+	next := time.Duration(0)
+	for i := range p.RevokedTokens {
+		at := p.RevokedTokens[i].ExpiresAt()
+		if left := at.Sub(now); !at.IsZero() && left > 0 && (next == 0 || left < next) {
+			next = left
+		}
+	}
+	return next
+}

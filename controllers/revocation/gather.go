@@ -1,0 +1,88 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/render"
+)
+
+// observation is all that the revocations of a namespace are judged by. Nothing in it is going.
+type observation struct {
+	namespace   string
+	revocations []v1alpha1.TokenRevocation
+	// policies are by name.
+	policies []v1alpha1.SecurityPolicy
+	classes  []v1alpha1.SidecarClass
+	pods     []corev1.Pod
+	// documents are those that the operator signed, by policy.
+	documents map[string]document
+}
+
+// document is what a policy's ConfigMap holds.
+type document struct {
+	hash   string
+	policy *compiled.Policy
+}
+
+// gather reads nothing more where there are no revocations.
+func (r *Reconciler) gather(ctx context.Context, namespace string) (*observation, error) {
+	o := &observation{namespace: namespace, documents: map[string]document{}}
+	here := client.InNamespace(namespace)
+	revocations := &v1alpha1.TokenRevocationList{}
+	if err := r.list(ctx, revocations, "token revocations", here); err != nil {
+		return nil, err
+	}
+	o.revocations = slices.DeleteFunc(revocations.Items, func(r v1alpha1.TokenRevocation) bool { return r.DeletionTimestamp != nil })
+	if len(o.revocations) == 0 {
+		return o, nil
+	}
+	policies, classes, pods := &v1alpha1.SecurityPolicyList{}, &v1alpha1.SidecarClassList{}, &corev1.PodList{}
+	if err := errors.Join(r.list(ctx, policies, "policies", here), r.list(ctx, classes, "sidecar classes"),
+		r.list(ctx, pods, "pods", here)); err != nil {
+		return nil, err
+	}
+	o.policies = slices.DeleteFunc(policies.Items, func(p v1alpha1.SecurityPolicy) bool { return p.DeletionTimestamp != nil })
+	slices.SortFunc(o.policies, func(a, b v1alpha1.SecurityPolicy) int { return strings.Compare(a.Name, b.Name) })
+	o.classes, o.pods = classes.Items, pods.Items
+	// The cache lists in no order; of two defaults of the same age, one must apply always.
+	slices.SortFunc(o.classes, func(a, b v1alpha1.SidecarClass) int { return strings.Compare(a.Name, b.Name) })
+	return o, r.gatherDocuments(ctx, o)
+}
+
+func (r *Reconciler) list(ctx context.Context, into client.ObjectList, what string, options ...client.ListOption) error {
+	if err := r.cfg.Client.List(ctx, into, options...); err != nil {
+		return fmt.Errorf("listing %s: %w", what, err)
+	}
+	return nil
+}
+
+// gatherDocuments leaves out what the operator did not sign for the policy: package policy puts it right.
+func (r *Reconciler) gatherDocuments(ctx context.Context, o *observation) error {
+	for i := range o.policies {
+		policy := o.policies[i].Name
+		cm := &corev1.ConfigMap{}
+		name := types.NamespacedName{Namespace: o.namespace, Name: render.ConfigMapName(policy)}
+		err := r.cfg.Client.Get(ctx, name, cm)
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("reading ConfigMap %q: %w", name, err)
+		}
+		if p, hash, err := render.Open(cm, r.cfg.Key, policy); err == nil {
+			o.documents[policy] = document{hash: hash, policy: p}
+		}
+	}
+	return nil
+}

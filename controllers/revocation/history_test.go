@@ -1,0 +1,84 @@
+package revocation
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+var (
+	x = compiled.RevokedTokens{Name: "x", Kind: compiled.RevokedToken, Issuer: "i", Value: "1", Expires: 9}
+	y = compiled.RevokedTokens{Name: "y", Kind: compiled.RevokedToken, Issuer: "i", Value: "2", Expires: 9}
+)
+
+// seen is a document with that revision, whose hash is named for it.
+func seen(revision int64, entries ...compiled.RevokedTokens) document {
+	return document{fmt.Sprint("h", revision), &compiled.Policy{Revision: revision, Mode: compiled.Enforce, RevokedTokens: entries}}
+}
+
+func but(d document, change func(*compiled.Policy)) document {
+	change(d.policy)
+	return d
+}
+
+func TestHistory(t *testing.T) {
+	other := x
+	other.Value = "3"
+	gone := func(p *compiled.Policy) { p.Deleted = true }
+	shadow := func(p *compiled.Policy) { p.Revocation = &compiled.Revocation{Mode: compiled.Shadow} }
+	var many []document
+	for i := range int64(maxSeen + 1) {
+		many = append(many, seen(i+1, x))
+	}
+	tests := map[string]struct {
+		documents []document
+		wantSince int64            // of x; 0 where it is not carried
+		wantRuns  map[string]int64 // revisions by hash
+	}{
+		"none":                             {wantRuns: map[string]int64{"": 0, "h1": 0}},
+		"one with it":                      {documents: []document{seen(1, y, x)}, wantSince: 1, wantRuns: map[string]int64{"h1": 1, "h2": 0}},
+		"one without it":                   {documents: []document{seen(1, y)}},
+		"it is there as long as the other": {documents: []document{seen(1, x), seen(2, x, y)}, wantSince: 1, wantRuns: map[string]int64{"h1": 1, "h2": 2}},
+		"it came later":                    {documents: []document{seen(1, y), seen(2, y, x)}, wantSince: 2, wantRuns: map[string]int64{"h1": 1, "h2": 2}},
+		"it changed":                       {documents: []document{seen(1, other), seen(2, x)}, wantSince: 2},
+		"it went and came back":            {documents: []document{seen(1, x), seen(2), seen(3, x)}, wantSince: 3},
+		"it went":                          {documents: []document{seen(1, x), seen(2)}},
+		"somebody put the one before back": {documents: []document{seen(1, x), seen(2), seen(1, x)}},
+		"the policy was gone meanwhile":    {documents: []document{seen(1, x), but(seen(2, x), gone), seen(3, x)}, wantSince: 3, wantRuns: map[string]int64{"h2": 0}},
+		"the policy is gone":               {documents: []document{seen(1, x), but(seen(2, x), gone)}},
+		"it was in shadow":                 {documents: []document{but(seen(1, x), shadow), seen(2, x)}, wantSince: 2, wantRuns: map[string]int64{"h1": 1}},
+		"the oldest is forgotten":          {documents: many, wantSince: 1, wantRuns: map[string]int64{"h1": 0, "h2": 2}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := newHistory()
+			var p *past
+			for _, d := range tt.documents {
+				p = h.see("shop", map[string]document{"accounts": d})["accounts"]
+			}
+			if got := p.carries([]compiled.RevokedTokens{x}); got != tt.wantSince {
+				t.Errorf("carried since %d, want %d", got, tt.wantSince)
+			}
+			for hash, want := range tt.wantRuns {
+				if got := p.running(hash); got != want {
+					t.Errorf("%s is revision %d, want %d", hash, got, want)
+				}
+			}
+		})
+	}
+}
+
+// TestHistoryForgets: what is not there any more takes no memory.
+func TestHistoryForgets(t *testing.T) {
+	h := newHistory()
+	h.see("shop", map[string]document{"a": seen(1, x), "b": seen(1, x)})
+	h.see("shop", map[string]document{"b": seen(1, x)})
+	if n := len(h.namespaces["shop"]); n != 1 {
+		t.Errorf("%d policies are remembered, want 1", n)
+	}
+	h.forget("shop")
+	if n := len(h.namespaces); n != 0 {
+		t.Errorf("%d namespaces are remembered, want none", n)
+	}
+}

@@ -1,0 +1,145 @@
+// Package revocation says of each TokenRevocation how far it has come. It writes statuses alone: what is revoked reaches
+// sidecars with the documents that package policy writes.
+//
+// Decisions that the design leaves open:
+//
+// A namespace is judged as a whole, since its revocations have the same policies, documents and pods: each is read once,
+// however many revocations there are. Of the statuses that changed, those of revocations that were never enforced are written
+// first, and a bounded number at once, so that a rollout beside a thousand revocations neither floods the API server nor
+// delays a new one.
+//
+// A document changes with every revocation. A pod that still runs the one before has all the others, so it counts for them:
+// the reconciler remembers which documents it has seen, and since which of them each revocation is carried just as it stands.
+// What it has not seen, as before it started, it does not take for granted.
+//
+// A pod counts for the policy that its sidecar takes documents of, and one without a sidecar for the policy that should
+// govern it.
+package revocation
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/notice"
+)
+
+// Config is what a Reconciler works with.
+type Config struct {
+	// Client reads from the informers' cache and writes to the API server.
+	Client client.Client
+	// Key verifies documents.
+	Key    ed25519.PublicKey
+	Events events.EventRecorder
+	Clock  clock.PassiveClock
+	Log    *slog.Logger
+}
+
+// Reconciler writes the statuses of TokenRevocations.
+type Reconciler struct {
+	cfg     Config
+	history *history
+}
+
+var _ reconcile.Reconciler = (*Reconciler)(nil)
+
+// NewReconciler returns a reconciler.
+func NewReconciler(cfg Config) *Reconciler {
+	return &Reconciler{cfg: cfg, history: newHistory()}
+}
+
+const (
+	// maxWrites bounds the statuses that are written at once, and writeDelay is when the rest follows.
+	maxWrites  = 50
+	writeDelay = time.Second
+	// conflictDelay is how long a cache that lags behind a write is left to catch up.
+	conflictDelay = 100 * time.Millisecond
+)
+
+// Reconcile judges the namespace that the request names.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	o, err := r.gather(ctx, request.Name)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if len(o.revocations) == 0 {
+		r.history.forget(request.Name)
+		return ctrl.Result{}, nil
+	}
+	now := r.cfg.Clock.Now()
+	v := judge(o, r.history.see(o.namespace, o.documents), now)
+	left, err := r.report(ctx, o, v)
+	if apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: conflictDelay}, nil
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if left {
+		return ctrl.Result{RequeueAfter: writeDelay}, nil
+	}
+	return ctrl.Result{RequeueAfter: v.next}, nil
+}
+
+// report writes the statuses that changed, and returns whether some are left for later.
+func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict) (left bool, err error) {
+	changed := v.changed
+	slices.SortFunc(changed, func(a, b change) int {
+		if fresh := a.fresh(); fresh != b.fresh() {
+			if fresh {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.revocation.Name, b.revocation.Name)
+	})
+	for _, c := range changed[:min(len(changed), maxWrites)] {
+		if err := r.write(ctx, c); err != nil {
+			return false, fmt.Errorf("patching status of token revocation %q in namespace %q: %w", c.revocation.Name, o.namespace, err)
+		}
+	}
+	return len(changed) > maxWrites, nil
+}
+
+func (r *Reconciler) write(ctx context.Context, c change) error {
+	next := c.revocation.DeepCopy()
+	next.Status = c.status
+	// What the patch leaves out must be what the API server has: against a cache that lags, half of a status would be kept.
+	patch := client.MergeFromWithOptions(c.revocation, client.MergeFromWithOptimisticLock{})
+	if err := r.cfg.Client.Status().Patch(ctx, next, patch); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	notice.Tell(r.cfg.Events, next, c.revocation.Status.Conditions, c.status.Conditions)
+	if c.enforcedNow() {
+		r.cfg.Log.Info("a revocation is enforced", "namespace", next.Namespace, "revocation", next.Name, "sidecars", c.status.Sidecars.Summary)
+	}
+	return nil
+}
+
+// change is a status that is not as it should be.
+type change struct {
+	// revocation is as it is.
+	revocation *v1alpha1.TokenRevocation
+	status     v1alpha1.TokenRevocationStatus
+}
+
+// fresh says that the revocation, as it stands, was never enforced: somebody waits for it.
+func (c change) fresh() bool {
+	s := &c.revocation.Status
+	return s.EnforcedTime == nil || s.ObservedGeneration != c.revocation.Generation
+}
+
+// enforcedNow says that the revocation, as it stands, is enforced for the first time.
+func (c change) enforcedNow() bool { return c.fresh() && c.status.EnforcedTime != nil }

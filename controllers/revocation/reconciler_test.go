@@ -1,0 +1,349 @@
+package revocation
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/deliver"
+	"github.com/posterndev/postern/controllers/policy"
+	"github.com/posterndev/postern/controllers/render"
+)
+
+var (
+	key   = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	start = time.Unix(1e9, 0)
+)
+
+// world is a namespace with the policy accounts, which trusts https://corp, and both reconcilers over a fake API server.
+type world struct {
+	client.Client
+	t        *testing.T
+	clock    *clocktesting.FakePassiveClock
+	events   *events.FakeRecorder
+	policies *policy.Reconciler
+	*Reconciler
+}
+
+func newWorld(t *testing.T, objects ...client.Object) *world {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	objects = append(objects,
+		&v1alpha1.SidecarClass{ObjectMeta: metav1.ObjectMeta{Name: "default", Annotations: map[string]string{v1alpha1.DefaultClassAnnotation: "true"}}},
+		trusting("accounts"))
+	w := &world{t: t, clock: clocktesting.NewFakePassiveClock(start), events: events.NewFakeRecorder(1000)}
+	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithStatusSubresource(&v1alpha1.SecurityPolicy{}, &v1alpha1.TokenRevocation{}, &corev1.Pod{}).Build()
+	log := slog.New(slog.DiscardHandler)
+	w.policies = policy.NewReconciler(policy.Config{
+		Client: w, Live: w, Key: key, Clock: w.clock, Log: log, Events: events.NewFakeRecorder(1000),
+		Settings: func() render.Settings { return render.Settings{} },
+	})
+	w.Reconciler = NewReconciler(Config{Client: w, Key: key.Public().(ed25519.PublicKey), Events: w.events, Clock: w.clock, Log: log})
+	return w
+}
+
+func trusting(name string) *v1alpha1.SecurityPolicy {
+	p := &v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Generation: 1}}
+	p.Spec.Selector.MatchLabels = map[string]string{"app": name}
+	p.Spec.JWT = &v1alpha1.JWT{Providers: []v1alpha1.JWTProvider{{
+		Name: "corp", Issuer: "https://corp", Audiences: []string{"shop"}, Algorithms: []v1alpha1.Algorithm{"RS256"},
+		MaxLifetime: "1h", JWKS: v1alpha1.JWKS{Inline: `{"keys":[]}`},
+	}}}
+	return p
+}
+
+func revoking(name string) *v1alpha1.TokenRevocation {
+	return &v1alpha1.TokenRevocation{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Generation: 1, CreationTimestamp: metav1.NewTime(start)},
+		Spec:       v1alpha1.TokenRevocationSpec{TokenID: "j-" + name},
+	}
+}
+
+// pod is one of the policy accounts; bound to the policy, where that is not empty.
+func pod(name, bound string) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: map[string]string{"app": "accounts"}}}
+	if bound != "" {
+		p.Spec.InitContainers = []corev1.Container{{Name: render.SidecarName, Env: []corev1.EnvVar{{Name: compiled.EnvPolicy, Value: bound}}}}
+	}
+	return p
+}
+
+func (w *world) create(objects ...client.Object) {
+	w.t.Helper()
+	for _, o := range objects {
+		if err := w.Create(w.t.Context(), o); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// program has the policies' documents written, each under a revision of its own.
+func (w *world) program(policies ...string) {
+	w.t.Helper()
+	w.clock.SetTime(w.clock.Now().Add(time.Second))
+	for _, p := range policies {
+		if _, err := w.policies.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Namespace: "shop", Name: p}}); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func (w *world) reconcile() ctrl.Result {
+	w.t.Helper()
+	result, err := w.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Name: "shop"}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return result
+}
+
+// report has the pods' sidecars report the policy's present document.
+func (w *world) report(policy string, pods ...string) {
+	w.t.Helper()
+	cm := &corev1.ConfigMap{}
+	if err := w.Get(w.t.Context(), types.NamespacedName{Namespace: "shop", Name: render.ConfigMapName(policy)}, cm); err != nil {
+		w.t.Fatal(err)
+	}
+	signed, err := render.Signed(cm)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	message, err := json.Marshal(compiled.Report{Hash: signed.Hash()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, name := range pods {
+		p := &corev1.Pod{}
+		if err := w.Get(w.t.Context(), types.NamespacedName{Namespace: "shop", Name: name}, p); err != nil {
+			w.t.Fatal(err)
+		}
+		p.Status.Conditions = []corev1.PodCondition{{Type: deliver.ConditionSidecar, Message: string(message)}}
+		if err := w.Status().Update(w.t.Context(), p); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// want checks the conditions of a revocation, as Accepted and Enforced with their reasons, and its counts.
+func (w *world) want(name, accepted, enforced, sidecars string) *v1alpha1.TokenRevocation {
+	w.t.Helper()
+	r := &v1alpha1.TokenRevocation{}
+	if err := w.Get(w.t.Context(), types.NamespacedName{Namespace: "shop", Name: name}, r); err != nil {
+		w.t.Fatal(err)
+	}
+	for kind, want := range map[string]string{v1alpha1.ConditionAccepted: accepted, v1alpha1.ConditionEnforced: enforced} {
+		c := meta.FindStatusCondition(r.Status.Conditions, kind)
+		if c == nil || string(c.Status)+"/"+c.Reason != want {
+			w.t.Errorf("%s says of %s: %+v, want %s", kind, name, c, want)
+		}
+	}
+	if s := r.Status.Sidecars; (s == nil) != (sidecars == "") || s != nil && s.Summary != sidecars {
+		w.t.Errorf("%s has sidecars %+v, want %s", name, s, sidecars)
+	}
+	return r
+}
+
+// TestProof follows one revocation: through documents and reports, a change, a restart of the operator, to its expiry.
+func TestProof(t *testing.T) {
+	w := newWorld(t, pod("a", "accounts"), pod("b", "accounts"))
+	w.create(revoking("r"))
+	w.reconcile()
+	w.want("r", "True/Accepted", "False/NotProgrammed", "0/2")
+	w.program("accounts")
+	w.reconcile()
+	w.want("r", "True/Accepted", "False/PodsOutdated", "0/2")
+	w.report("accounts", "a")
+	w.reconcile()
+	w.want("r", "True/Accepted", "False/PodsOutdated", "1/2")
+	w.report("accounts", "b")
+	w.reconcile()
+	r := w.want("r", "True/Accepted", "True/Enforced", "2/2")
+	if r.Status.EnforcedTime == nil || !slices.Equal(r.Status.Policies, []string{"accounts"}) || !r.Status.Expires.Time.Equal(start.Add(2*time.Hour)) {
+		t.Errorf("the status is %+v", r.Status)
+	}
+
+	r.Spec.TokenID, r.Generation = "another", 2
+	if err := w.Update(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	w.reconcile()
+	if r := w.want("r", "True/Accepted", "False/NotProgrammed", "0/2"); r.Status.EnforcedTime != nil {
+		t.Error("the time is that of the revocation before")
+	}
+	w.program("accounts")
+	w.report("accounts", "a", "b")
+	w.Reconciler = NewReconciler(w.Reconciler.cfg)
+	w.reconcile()
+	w.want("r", "True/Accepted", "True/Enforced", "2/2")
+
+	w.clock.SetTime(start.Add(time.Hour))
+	if again := w.reconcile().RequeueAfter; again != time.Hour {
+		t.Errorf("due again after %s, want 1h", again)
+	}
+	w.clock.SetTime(start.Add(2 * time.Hour))
+	w.reconcile()
+	w.want("r", "False/Expired", "False/Expired", "")
+	close(w.events.Events)
+	var told []string
+	for e := range w.events.Events {
+		told = append(told, strings.Join(strings.Fields(e)[:2], " "))
+	}
+	want := []string{"Normal Accepted", "Normal NotProgrammed", "Normal PodsOutdated", "Normal Enforced", "Warning NotProgrammed", "Normal Enforced", "Normal Expired", "Normal Expired"}
+	if !slices.Equal(told, want) {
+		t.Errorf("events are %q, want %q", told, want)
+	}
+}
+
+// TestOthersStayProved: a revocation beside others changes the document, and what the one before had holds all the same.
+func TestOthersStayProved(t *testing.T) {
+	w := newWorld(t, pod("a", "accounts"), revoking("first"))
+	w.program("accounts")
+	w.report("accounts", "a")
+	w.reconcile()
+	w.want("first", "True/Accepted", "True/Enforced", "1/1")
+	w.create(revoking("second"))
+	w.program("accounts")
+	w.reconcile()
+	w.want("first", "True/Accepted", "True/Enforced", "1/1")
+	w.want("second", "True/Accepted", "False/PodsOutdated", "0/1")
+	w.report("accounts", "a")
+	w.reconcile()
+	w.want("second", "True/Accepted", "True/Enforced", "1/1")
+}
+
+// TestWhichPodsCount looks at a policy accounts, to which every pod belongs by its labels, and one named other.
+func TestWhichPodsCount(t *testing.T) {
+	deleted := pod("z", "accounts")
+	deleted.Finalizers, deleted.DeletionTimestamp = []string{"example.com/x"}, &metav1.Time{Time: start}
+	ended := pod("z", "accounts")
+	ended.Status.Phase = corev1.PodSucceeded
+	stranger := pod("z", "")
+	stranger.Labels = nil
+	tests := map[string]struct {
+		pod          *corev1.Pod
+		reports      string // the policy whose document it reports
+		wantEnforced string
+		wantSidecars string
+	}{
+		"it runs":                              {pod("z", "accounts"), "accounts", "True/Enforced", "2/2"},
+		"it has not reported":                  {pod("z", "accounts"), "", "False/PodsOutdated", "1/2"},
+		"it reports another policy's document": {pod("z", "accounts"), "other", "False/PodsOutdated", "1/2"},
+		"it has no sidecar":                    {pod("z", ""), "", "False/PodsOutdated", "1/2"},
+		"it has no sidecar, and says so":       {pod("z", ""), "accounts", "False/PodsOutdated", "1/2"},
+		"its sidecar is another policy's":      {pod("z", "other"), "other", "True/Enforced", "2/2"},
+		"its sidecar's policy is gone":         {pod("z", "gone"), "accounts", "False/PodsOutdated", "1/2"},
+		"it is going":                          {deleted, "", "True/Enforced", "1/1"},
+		"it has ended":                         {ended, "", "True/Enforced", "1/1"},
+		"no policy picks it":                   {stranger, "", "True/Enforced", "1/1"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, pod("a", "accounts"), tt.pod, trusting("other"), revoking("r"))
+			w.program("accounts", "other")
+			w.report("accounts", "a")
+			if tt.reports != "" {
+				w.report(tt.reports, "z")
+			}
+			w.reconcile()
+			w.want("r", "True/Accepted", tt.wantEnforced, tt.wantSidecars)
+		})
+	}
+}
+
+// TestForgedDocuments: what the operator did not sign proves nothing, nor does an older document that somebody put back.
+func TestForgedDocuments(t *testing.T) {
+	w := newWorld(t, pod("a", "accounts"), revoking("r"))
+	w.program("accounts")
+	w.report("accounts", "a")
+	w.reconcile()
+	w.want("r", "True/Accepted", "True/Enforced", "1/1")
+	cm := &corev1.ConfigMap{}
+	get := func() {
+		t.Helper()
+		if err := w.Get(t.Context(), types.NamespacedName{Namespace: "shop", Name: render.ConfigMapName("accounts")}, cm); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get()
+	old := cm.DeepCopy()
+	w.create(revoking("second"))
+	w.program("accounts")
+	w.reconcile()
+	for title, data := range map[string]map[string]string{
+		"an older one": old.Data,
+		"a forged one": {compiled.DocumentKey: cm.Data[compiled.DocumentKey], compiled.SignatureKey: "AAAA"},
+	} {
+		get()
+		cm.Data = data
+		if err := w.Update(t.Context(), cm); err != nil {
+			t.Fatal(err)
+		}
+		t.Log(title)
+		w.reconcile()
+		w.want("r", "True/Accepted", "False/NotProgrammed", "0/1")
+		w.program("accounts")
+		w.report("accounts", "a")
+		w.reconcile()
+		w.want("r", "True/Accepted", "True/Enforced", "1/1")
+	}
+}
+
+// TestManyRevocations: a bounded number of statuses is written at once, and those that somebody waits for come first.
+func TestManyRevocations(t *testing.T) {
+	w := newWorld(t, pod("a", "accounts"))
+	for i := range maxWrites + 20 {
+		w.create(revoking(fmt.Sprintf("r%03d", i)))
+	}
+	w.program("accounts")
+	w.report("accounts", "a")
+	if again := w.reconcile().RequeueAfter; again != writeDelay {
+		t.Errorf("the rest follows after %s, want %s", again, writeDelay)
+	}
+	if again := w.reconcile().RequeueAfter; again <= writeDelay {
+		t.Errorf("due again after %s", again)
+	}
+	w.want("r069", "True/Accepted", "True/Enforced", "1/1")
+
+	w.create(pod("b", ""), revoking("z"))
+	w.program("accounts")
+	w.reconcile()
+	w.want("z", "True/Accepted", "False/PodsOutdated", "0/2")
+	w.want("r069", "True/Accepted", "True/Enforced", "1/1")
+	w.reconcile()
+	w.want("r069", "True/Accepted", "False/PodsOutdated", "1/2")
+}
+
+// TestNoRevocations: nothing is read or remembered where nothing is revoked.
+func TestNoRevocations(t *testing.T) {
+	r := revoking("r")
+	r.Finalizers, r.DeletionTimestamp = []string{"example.com/x"}, &metav1.Time{Time: start}
+	w := newWorld(t, r)
+	if result := w.reconcile(); result != (ctrl.Result{}) || len(w.history.namespaces) > 0 {
+		t.Errorf("got %+v, and %d namespaces are remembered", result, len(w.history.namespaces))
+	}
+}

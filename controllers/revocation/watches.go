@@ -1,0 +1,59 @@
+package revocation
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/status"
+)
+
+// gatherDelay gathers many changes of a namespace into one reconcile.
+const gatherDelay = 100 * time.Millisecond
+
+// SetupWithManager registers the reconciler and what it watches. Classes are not among it: what they change shows in a
+// document. The reconciler's own statuses are: one that was computed from a cache that lagged behind it is then put right.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("revocation").
+		Watches(&v1alpha1.TokenRevocation{}, ofNamespace()).
+		Watches(&v1alpha1.SecurityPolicy{}, ofNamespace(), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.ConfigMap{}, ofNamespace()).
+		Watches(&corev1.Pod{}, ofNamespace(), builder.WithPredicates(predicate.Funcs{UpdateFunc: podChanged})).
+		Complete(r)
+}
+
+// ofNamespace enqueues the namespace of the event's object.
+func ofNamespace() handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	enqueue := func(q queue, object client.Object) {
+		q.AddAfter(reconcile.Request{NamespacedName: types.NamespacedName{Name: object.GetNamespace()}}, gatherDelay)
+	}
+	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) { enqueue(q, e.Object) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) { enqueue(q, e.ObjectNew) },
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) { enqueue(q, e.Object) },
+	}
+}
+
+// podChanged reports whether anything changed of a pod that a revocation's status depends on. Of its conditions, the cache
+// holds the sidecar's report alone.
+func podChanged(e event.UpdateEvent) bool {
+	before, ok := e.ObjectOld.(*corev1.Pod)
+	after, ok2 := e.ObjectNew.(*corev1.Pod)
+	return ok && ok2 && (status.Gone(before) != status.Gone(after) || !maps.Equal(before.Labels, after.Labels) ||
+		!reflect.DeepEqual(before.Status.Conditions, after.Status.Conditions))
+}

@@ -1,0 +1,147 @@
+package status
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+// need is something that sidecars depend on.
+type need struct {
+	// kind of the problems that sidecars report of it.
+	kind string
+	// reasons are what they report, the worst first.
+	reasons []string
+	// otherwise stands for any other word, which only a newer sidecar or a hostile pod says.
+	otherwise string
+}
+
+var (
+	needsVault = need{compiled.ProblemVault, []string{
+		v1alpha1.ReasonVaultUnreachable, v1alpha1.ReasonVaultUntrusted, v1alpha1.ReasonVaultSealed, v1alpha1.ReasonVaultNoCredentials,
+		v1alpha1.ReasonVaultWrongRole, v1alpha1.ReasonVaultLoginRefused, v1alpha1.ReasonVaultPermissionDenied,
+		v1alpha1.ReasonVaultRefused, v1alpha1.ReasonVaultThrottled,
+	}, v1alpha1.ReasonVaultUnreachable}
+	needsKey = need{compiled.ProblemSigningKey, []string{
+		v1alpha1.ReasonSigningKeyUnavailable, v1alpha1.ReasonRotationDue,
+	}, v1alpha1.ReasonSigningKeyUnavailable}
+	needsRedis = need{compiled.ProblemRedis, []string{v1alpha1.ReasonRedisUnavailable}, v1alpha1.ReasonRedisUnavailable}
+)
+
+// dependencies returns the conditions about what this policy's sidecars need beside the document.
+func (in *Input) dependencies() []metav1.Condition {
+	var out []metav1.Condition
+	if in.Compiled != nil && in.Compiled.UsesVault() {
+		out = append(out, in.dependency(v1alpha1.ConditionVaultReady, needsVault, "served by Vault"))
+	}
+	if in.Policy.Spec.Tokens != nil {
+		out = append(out, in.dependency(v1alpha1.ConditionSigningKeyReady, needsKey, "able to sign tokens"))
+	}
+	return out
+}
+
+func (in *Input) dependency(condition string, n need, ready string) metav1.Condition {
+	c := metav1.Condition{Type: condition, Status: metav1.ConditionFalse}
+	complaints, reports := in.complaints(n)
+	switch {
+	case len(complaints) > 0:
+		c.Reason, c.Message = complaints[0].reason, describe(complaints)
+	case reports == 0:
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonNoReport, "no sidecar of the policy has reported yet"
+	default:
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonReady
+		c.Message = plural(reports, "sidecar is ", "sidecars are ") + ready
+	}
+	return c
+}
+
+func (in *Input) sharedState() metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionSharedState, Status: metav1.ConditionFalse}
+	switch complaints, _ := in.complaints(needsRedis); {
+	case in.Class == nil:
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonClassNotFound, "there is no class to say"
+	case in.Class.Spec.Redis == nil:
+		c.Reason, c.Message = v1alpha1.ReasonInProcess, in.inProcess()
+	case len(complaints) > 0:
+		c.Reason = complaints[0].reason
+		c.Message = describe(complaints) + ". There, rules do what their onFailure says"
+	default:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonRedis, "sidecars count in Redis"
+	}
+	return c
+}
+
+// inProcess says what it means that there is no Redis. TokenRevocations come with the document, and need none.
+func (in *Input) inProcess() string {
+	alone, shared := "every pod counts for itself", "limits"
+	if in.Policy.Spec.Tokens != nil || in.Policy.Spec.Sessions != nil {
+		alone += ", sessions and what the app revokes hold in one pod alone, and a restart forgets them"
+		shared = "limits, sessions and revocations"
+	}
+	return fmt.Sprintf("%s; to share %s, name a Redis in SidecarClass %q", alone, shared, in.Class.Name)
+}
+
+// complaint is what several sidecars report with one reason.
+type complaint struct {
+	reason string
+	pods   []string
+	// says is the text of the first of the pods.
+	says string
+}
+
+// complaints returns what the policy's sidecars report of the need, each pod once for each reason, and how many sidecars
+// report at all.
+func (in *Input) complaints(n need) (out []complaint, reports int) {
+	byReason := make([]complaint, len(n.reasons))
+	for i := range in.Pods {
+		p := &in.Pods[i]
+		if p.Bound != in.Policy.Name || p.Report == nil {
+			continue
+		}
+		reports++
+		for _, problem := range p.Report.Problems {
+			if problem.Kind != n.kind {
+				continue
+			}
+			rank, says := slices.Index(n.reasons, problem.Reason), problem.Message
+			if rank < 0 {
+				rank, says = slices.Index(n.reasons, n.otherwise), problem.Reason+": "+problem.Message
+			}
+			byReason[rank].add(p.Name, says)
+		}
+	}
+	for rank, c := range byReason {
+		if len(c.pods) > 0 {
+			c.reason = n.reasons[rank]
+			out = append(out, c)
+		}
+	}
+	return out, reports
+}
+
+func (c *complaint) add(pod, says string) {
+	if len(c.pods) == 0 {
+		c.says = printable(says)
+	}
+	if !slices.Contains(c.pods[max(0, len(c.pods)-1):], pod) {
+		c.pods = append(c.pods, pod)
+	}
+}
+
+// describe says, for each reason, how many sidecars, which, and what the first of them says.
+func describe(complaints []complaint) string {
+	var parts []string
+	for _, c := range complaints {
+		part := fmt.Sprintf("%s %s: %s", plural(len(c.pods), "sidecar reports", "sidecars report"), c.reason, list(c.pods))
+		if c.says != "" {
+			part += " (" + c.says + ")"
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ". ")
+}

@@ -1,0 +1,229 @@
+package status
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
+)
+
+// RevocationInput is all that a TokenRevocation's status is made of.
+type RevocationInput struct {
+	// Revocation with its status so far.
+	Revocation *v1alpha1.TokenRevocation
+	// Carriers are the policies of its namespace that it concerns, by name.
+	Carriers []Carrier
+	// PolicyExists says that the policy that it names is there.
+	PolicyExists bool
+	Now          time.Time
+}
+
+// Carrier is a policy as one revocation sees it.
+type Carrier struct {
+	Policy string
+	// Outcome is what becomes of the revocation in the document that the policy should have.
+	Outcome compile.Revoked
+	// Since is the revision from which on the stored documents carry the revocation as it stands; 0 where the present one does
+	// not.
+	Since int64
+	// Shadow says that the policy decides about revocations and refuses nothing.
+	Shadow bool
+	// Pods are those that run the policy's documents, or should, by name.
+	Pods []Runner
+}
+
+// Runner is a pod and the revision of the document that its sidecar reports; 0 where that is none that is known.
+type Runner struct {
+	Name    string
+	Running int64
+}
+
+// maxPolicies is the CRD's limit of status.policies.
+const maxPolicies = 64
+
+// OfRevocation returns the revocation's new status. Enforced is proved: True means that every policy that accepts the tokens
+// has a stored document with this very revocation, and that each pod's sidecar reports that document, or an earlier or later
+// one that has it just so.
+func OfRevocation(in RevocationInput) v1alpha1.TokenRevocationStatus {
+	r := in.Revocation
+	next := v1alpha1.TokenRevocationStatus{
+		ObservedGeneration: r.Generation, Conditions: slices.Clone(r.Status.Conditions), Expires: in.expires(),
+	}
+	t := in.tally()
+	if len(t.concerned) > 0 {
+		next.Policies = t.carried[:min(len(t.carried), maxPolicies)]
+		next.Sidecars = &v1alpha1.SidecarCounts{
+			Matched: t.matched, Current: t.matched - t.outdated, Summary: fmt.Sprintf("%d/%d", t.matched-t.outdated, t.matched),
+		}
+	}
+	accepted := in.accepted()
+	enforced := in.enforced(accepted, t)
+	set(&next.Conditions, accepted, r.Generation, in.Now)
+	set(&next.Conditions, enforced, r.Generation, in.Now)
+	switch {
+	case r.Status.ObservedGeneration == r.Generation && r.Status.EnforcedTime != nil:
+		next.EnforcedTime = r.Status.EnforcedTime
+	case enforced.Status == metav1.ConditionTrue:
+		next.EnforcedTime = &metav1.Time{Time: in.Now.Truncate(time.Second)} // as it comes back from the API server
+	}
+	return next
+}
+
+// policies returns the names of the carriers with that outcome.
+func (in *RevocationInput) policies(reason string) []string {
+	var out []string
+	for i := range in.Carriers {
+		if c := &in.Carriers[i]; c.Outcome.Reason == reason {
+			out = append(out, c.Policy)
+		}
+	}
+	return out
+}
+
+func (in *RevocationInput) accepted() metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionFalse}
+	full := in.policies(v1alpha1.ReasonTooMany)
+	switch {
+	case len(full) > 0:
+		c.Reason = v1alpha1.ReasonTooMany
+		c.Message = fmt.Sprintf("there is no room for it in the document of %s: delete TokenRevocations that have expired or are not needed, or "+
+			"revoke a subject or a key in place of many tokens", policyNames(full))
+	case len(in.policies(v1alpha1.ReasonAccepted)) > 0:
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the revocation is valid"
+	case len(in.policies(v1alpha1.ReasonExpired)) > 0:
+		c.Reason, c.Message = v1alpha1.ReasonExpired, "the last of the tokens has expired by itself: this object can be deleted"
+	default:
+		c.Reason, c.Message = v1alpha1.ReasonNoPolicy, in.noPolicy()
+	}
+	return c
+}
+
+func (in *RevocationInput) noPolicy() string {
+	spec := &in.Revocation.Spec
+	tokens := "tokens"
+	if spec.Issuer != "" {
+		tokens = fmt.Sprintf("tokens of issuer %q", spec.Issuer)
+	}
+	switch {
+	case spec.PolicyName != "" && !in.PolicyExists:
+		return fmt.Sprintf("there is no policy %q in the namespace: correct spec.policyName, or leave it out", spec.PolicyName)
+	case spec.PolicyName != "":
+		return fmt.Sprintf("policy %q, as far as it is valid, accepts no %s: correct spec.policyName or spec.issuer", spec.PolicyName, tokens)
+	}
+	return fmt.Sprintf("no policy of the namespace that is valid accepts %s: correct spec.issuer, or create this object in the policy's namespace", tokens)
+}
+
+func (in *RevocationInput) enforced(accepted metav1.Condition, t tally) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionEnforced, Status: metav1.ConditionFalse}
+	switch {
+	case accepted.Status != metav1.ConditionTrue:
+		c.Reason, c.Message = accepted.Reason, accepted.Message
+	case len(t.missing) > 0:
+		c.Reason = v1alpha1.ReasonNotProgrammed
+		c.Message = fmt.Sprintf("the document of %s does not have it yet; where that lasts, see the policy's condition Programmed", policyNames(t.missing))
+	case t.matched == 0:
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonNoPods
+		c.Message = fmt.Sprintf("no pod of %s runs; those that start have it", policyNames(t.carried))
+	case t.outdated > 0:
+		c.Reason = v1alpha1.ReasonPodsOutdated
+		c.Message = fmt.Sprintf("%s not have it yet: %s; where that lasts, see condition Enforced of %s",
+			plural(int(t.outdated), "pod does", "pods do"), t.names(), policyNames(t.behind))
+	case len(t.shadow) > 0:
+		c.Reason = v1alpha1.ReasonShadow
+		c.Message = fmt.Sprintf("%s: the mode is Shadow, so what is revoked is counted and logged, and not refused", policyNames(t.shadow))
+	default:
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonEnforced
+		c.Message = plural(int(t.matched), "sidecar refuses", "sidecars refuse") + " what it names"
+	}
+	return c
+}
+
+// expires returns when the revocation is forgotten everywhere; nil where it never is, or nobody takes it.
+func (in *RevocationInput) expires() *metav1.Time {
+	var last time.Time
+	for i := range in.Carriers {
+		o := &in.Carriers[i].Outcome
+		if o.Reason == v1alpha1.ReasonNoPolicy {
+			continue
+		}
+		if o.Expires.IsZero() {
+			return nil
+		}
+		if o.Expires.After(last) {
+			last = o.Expires
+		}
+	}
+	if last.IsZero() {
+		return nil
+	}
+	return &metav1.Time{Time: last}
+}
+
+// tally counts what is the case of those who should have the revocation. Names are of policies, but for pods.
+type tally struct {
+	concerned, carried, missing, behind, shadow []string
+	matched, outdated                           int32
+	// pods are the first of those that are outdated.
+	pods []string
+}
+
+func (in *RevocationInput) tally() tally {
+	var t tally
+	for i := range in.Carriers {
+		c := &in.Carriers[i]
+		if c.Outcome.Reason != v1alpha1.ReasonAccepted {
+			continue
+		}
+		t.concerned = append(t.concerned, c.Policy)
+		if c.Since > 0 {
+			t.carried = append(t.carried, c.Policy)
+		} else {
+			t.missing = append(t.missing, c.Policy)
+		}
+		if c.Shadow {
+			t.shadow = append(t.shadow, c.Policy)
+		}
+		t.count(c)
+	}
+	return t
+}
+
+func (t *tally) count(c *Carrier) {
+	outdated := int32(0)
+	for _, p := range c.Pods {
+		if c.Since > 0 && p.Running >= c.Since {
+			continue
+		}
+		if outdated++; outdated <= maxListed {
+			t.pods = append(t.pods, p.Name)
+		}
+	}
+	if outdated > 0 {
+		t.behind = append(t.behind, c.Policy)
+	}
+	t.matched += int32(len(c.Pods))
+	t.outdated += outdated
+}
+
+// names lists the first of the outdated pods.
+func (t *tally) names() string {
+	slices.Sort(t.pods)
+	listed := t.pods[:min(len(t.pods), maxListed)]
+	text := strings.Join(listed, ", ")
+	if more := int(t.outdated) - len(listed); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+func policyNames(names []string) string {
+	if len(names) == 1 {
+		return "policy " + names[0]
+	}
+	return "policies " + list(names)
+}
