@@ -64,7 +64,8 @@ type SessionDevice struct {
 }
 
 // Revocation refuses tokens before they expire, for the policy's own tokens and those of jwt.providers. It holds for every
-// policy of the namespace that shares the Redis. With tokens it is on, whether or not the section is there.
+// policy of the namespace that shares the Redis. With tokens, or a provider's backChannelLogout, it is on whether or not the
+// section is there.
 type Revocation struct {
 	// MaxStaleness is how old a sidecar's knowledge may be before onFailure applies.
 	// +optional

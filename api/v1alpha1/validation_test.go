@@ -177,6 +177,7 @@ var validations = map[string]validation{
 	"a Vault in the clear":           {kind: "SidecarClass", spec: vault(`http://vault.example.com:8200`, `kubernetes: {role: r}`), wantErr: "address is an https URL"},
 	"a Vault with no way in":         {kind: "SidecarClass", spec: vault(`https://v`, ``), wantErr: "exactly one of kubernetes, appRole and tokenFile"},
 	"a Vault with two ways in":       {kind: "SidecarClass", spec: vault(`https://v`, `kubernetes: {role: r}, appRole: {roleID: r}`), wantErr: "exactly one of kubernetes, appRole and tokenFile"},
+	"a user without a password":      {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], username: u`), wantErr: "username needs passwordRef"},
 	"a password in Vault":            {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], passwordRef: {vault: {path: secret/redis, key: password}}`)},
 	"a password in two places":       {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], passwordRef: {vault: {path: secret/redis, key: p}, secretKeyRef: {name: s, key: k}}`), wantErr: "exactly one of vault and secretKeyRef"},
 	"a certificate without its key":  {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], tls: {certificateRef: {secretKeyRef: {name: s, key: k}}}`), wantErr: "certificateRef and keyRef go together"},

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"slices"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -99,7 +100,7 @@ func (c *compiler) sessions(spec *v1alpha1.SecurityPolicySpec) *compiled.Session
 
 func (c *compiler) revocation(spec *v1alpha1.SecurityPolicySpec) *compiled.Revocation {
 	in := spec.Revocation
-	if in == nil && spec.Tokens == nil {
+	if in == nil && spec.Tokens == nil && !hasBackChannelLogout(spec.JWT) {
 		return nil
 	}
 	if in == nil {
@@ -109,6 +110,11 @@ func (c *compiler) revocation(spec *v1alpha1.SecurityPolicySpec) *compiled.Revoc
 		MaxStaleness: c.duration("spec.revocation.maxStaleness", in.MaxStaleness, defaultMaxStaleness),
 		OnFailure:    failure(in.OnFailure, compiled.Deny), Mode: mode(in.Mode),
 	}
+}
+
+// hasBackChannelLogout: what a provider ends must be refused by every sidecar.
+func hasBackChannelLogout(jwt *v1alpha1.JWT) bool {
+	return jwt != nil && slices.ContainsFunc(jwt.Providers, func(p v1alpha1.JWTProvider) bool { return p.BackChannelLogout != nil })
 }
 
 func (c *compiler) passwords(in *v1alpha1.PasswordPolicy) *compiled.Passwords {

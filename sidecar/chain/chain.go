@@ -23,6 +23,7 @@ import (
 	"github.com/posterndev/postern/sidecar/strip"
 	"github.com/posterndev/postern/sidecar/token"
 	"github.com/posterndev/postern/sidecar/token/backchannel"
+	"github.com/posterndev/postern/sidecar/token/signing"
 	"github.com/posterndev/postern/sidecar/upstream"
 )
 
@@ -86,8 +87,8 @@ type parts struct {
 	keys         func(*compiled.Provider) (authn.Keys, error)
 	observer     authn.Observer
 	store, local ratelimit.Store
-	// own is nil where the policy issues no tokens, and index where it follows no revocations.
-	own         ownKeys
+	// ring is nil where the policy issues no tokens, and index where it follows no revocations.
+	ring        *signing.Ring
 	index       *revocation.Index
 	sessions    session.Store
 	revocations revocation.Store
@@ -107,7 +108,7 @@ func (t *taker) parts() (given parts, err error) {
 		return given, nil
 	}
 	if t.policy.Tokens != nil {
-		if given.own, err = t.ring(); err != nil {
+		if given.ring, err = t.ring(); err != nil {
 			return given, fmt.Errorf("tokens.signingKey: %w", err)
 		}
 	}

@@ -56,7 +56,7 @@ func Check(p *compiled.Policy) error {
 	}
 	var err error
 	if p.Tokens != nil {
-		given.own, err = checkRing(p.Tokens)
+		given.ring, err = checkRing(p.Tokens)
 	}
 	if err == nil {
 		_, err = assemble(p, given)
@@ -81,7 +81,7 @@ type absentKey struct{}
 
 func (absentKey) Versions(context.Context) ([]signing.Version, error) { return nil, errNotRun }
 
-func checkRing(t *compiled.Tokens) (ownKeys, error) {
+func checkRing(t *compiled.Tokens) (*signing.Ring, error) {
 	return signing.NewRing(signing.Config{
 		Source: absentKey{}, Algorithm: signing.Algorithm(t.Algorithm), Overlap: t.RotationOverlap.Std(), Interval: t.RotationInterval.Std(),
 		Lifetime: t.AccessLifetime.Std() + t.Leeway.Std(), Logger: slog.New(slog.DiscardHandler),

@@ -4,21 +4,13 @@ import (
 	"context"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/authn"
-	"github.com/posterndev/postern/sidecar/token"
+	"github.com/posterndev/postern/sidecar/revocation"
 	tokenredis "github.com/posterndev/postern/sidecar/token/redis"
 	"github.com/posterndev/postern/sidecar/token/signing"
 )
 
-// ownKeys is the key that signs the policy's own tokens, and those that verify them; *signing.Ring is.
-type ownKeys interface {
-	authn.Keys
-	token.Signers
-	token.Keys
-}
-
 // ring is that of the policy's signing key.
-func (t *taker) ring() (ownKeys, error) {
+func (t *taker) ring() (*signing.Ring, error) {
 	p := t.policy.Tokens
 	name, err := named(p.SigningKey, p.Algorithm, p.RotationInterval, p.RotationOverlap, p.AccessLifetime, p.Leeway, t.policy.Vault, t.policy.Redis)
 	if err != nil {
@@ -61,6 +53,15 @@ func (t *taker) newRing(p *compiled.Tokens) (*signing.Ring, error) {
 		return nil, err
 	}
 	return signing.NewRing(c)
+}
+
+// own is the ring without the keys that are revoked.
+func (b *builder) own() signing.Trusted {
+	return signing.Trusted{Ring: b.ring, Revoked: func(kid string) bool {
+		// Where nothing is known the key stays in use: what it signs is refused by the revocation all the same.
+		revoked, err := b.known.Revoked(context.Background(), &revocation.Query{Issuer: b.policy.Tokens.Issuer, KeyID: kid})
+		return err == nil && revoked
+	}}
 }
 
 // keySource says where the key lies, and who makes new versions of it.

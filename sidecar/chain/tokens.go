@@ -2,6 +2,7 @@ package chain
 
 import (
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -35,7 +36,7 @@ type tokenStages struct {
 func (b *builder) ownProvider() authn.Provider {
 	t := b.policy.Tokens
 	p := authn.Provider{
-		Name: compiled.OwnProvider, Issuer: t.Issuer, Audiences: t.Audiences, Algorithms: []string{t.Algorithm}, Keys: b.own,
+		Name: compiled.OwnProvider, Issuer: t.Issuer, Audiences: t.Audiences, Algorithms: []string{t.Algorithm}, Keys: b.own(),
 		TokenTypes: []string{accessTokenType}, From: []authn.Location{{Header: "Authorization", Prefix: "Bearer "}},
 		Leeway: t.Leeway.Std(), ClaimsToHeaders: claimHeaders(t.ClaimsToHeaders), ForwardToken: t.ForwardToken,
 	}
@@ -58,7 +59,7 @@ func (b *builder) tokens() tokenStages {
 	})
 	b.fail(err, "tokens")
 	metadata, err := token.NewMetadata(token.MetadataConfig{
-		Issuer: t.Issuer, Prefix: t.Prefix, Delivery: token.Delivery(t.Delivery), Keys: b.own, MaxAge: min(longestKeyAge, t.RotationOverlap.Std()/2),
+		Issuer: t.Issuer, Prefix: t.Prefix, Delivery: token.Delivery(t.Delivery), Keys: b.own(), MaxAge: min(longestKeyAge, t.RotationOverlap.Std()/2),
 	})
 	b.fail(err, "tokens")
 	s.desk = b.desk()
@@ -89,7 +90,7 @@ func (b *builder) trustedOrigins() []string {
 func (b *builder) desk() *token.Desk {
 	t := b.policy.Tokens
 	issuer, err := token.NewIssuer(token.IssuerConfig{
-		Issuer: t.Issuer, Audiences: t.Audiences, ClientID: t.ClientID, Lifetime: t.AccessLifetime.Std(), Claims: t.Claims, Keys: b.own,
+		Issuer: t.Issuer, Audiences: t.Audiences, ClientID: t.ClientID, Lifetime: t.AccessLifetime.Std(), Claims: t.Claims, Keys: b.own(),
 	})
 	b.fail(err, "tokens")
 	if err != nil {
@@ -168,7 +169,7 @@ func (b *builder) loopback(s tokenStages) http.Handler {
 	}
 	if t := b.policy.Tokens; t != nil {
 		c.Tokens = &loopback.Tokens{Desk: s.desk, Revoked: b.known, Own: jws.Issuer{
-			Issuer: t.Issuer, Audiences: t.Audiences, Algorithms: []string{t.Algorithm}, Types: []string{accessTokenType}, Keys: b.own, Leeway: t.Leeway.Std(),
+			Issuer: t.Issuer, Audiences: t.Audiences, Algorithms: []string{t.Algorithm}, Types: []string{accessTokenType}, Keys: b.own(), Leeway: t.Leeway.Std(),
 		}}
 	}
 	if s.revoker != nil && b.policy.Revocation != nil {
@@ -184,12 +185,17 @@ func (b *builder) loopback(s tokenStages) http.Handler {
 	return api
 }
 
+// hashingShare is the part of the process's memory that hashing may take, whatever the number of requests.
+const hashingShare = 4
+
+// passwordConfig bounds the memory of all hashes by the process's limit (GOMEMLIMIT); one hash must fit in any case.
 func passwordConfig(p *compiled.Passwords) password.Config {
+	memory := min(password.DefaultMemory, debug.SetMemoryLimit(-1)>>10/hashingShare)
 	if p.Algorithm == "Bcrypt" {
 		return password.Config{Algorithm: password.Bcrypt, BcryptCost: p.Cost}
 	}
 	return password.Config{
-		Algorithm: password.Argon2id,
-		Argon2:    password.Argon2{Time: uint32(p.Passes), Memory: uint32(p.Memory), Threads: uint8(p.Parallelism)},
+		Algorithm: password.Argon2id, Memory: uint32(max(memory, int64(p.Memory))),
+		Argon2: password.Argon2{Time: uint32(p.Passes), Memory: uint32(p.Memory), Threads: uint8(p.Parallelism)},
 	}
 }

@@ -91,8 +91,12 @@ func (p *policy) apply(r *http.Request, status int, h http.Header) {
 	if status == http.StatusSwitchingProtocols {
 		return
 	}
-	plainHTTP := request.From(r).Scheme == "http"
+	info := request.From(r)
+	plainHTTP := info.Scheme == "http"
 	for _, f := range p.preset {
+		if info.Public && f.name == cacheControl {
+			continue
+		}
 		if f.name == hsts && plainHTTP {
 			delete(h, hsts)
 			continue

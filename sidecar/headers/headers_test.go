@@ -32,6 +32,18 @@ func answer(t *testing.T, c Config, info *request.Info, app http.Header) http.He
 	return w.Header()
 }
 
+// TestPublicDocumentsStayCached: verifiers would fetch our keys with every token otherwise.
+func TestPublicDocumentsStayCached(t *testing.T) {
+	app := http.Header{cacheControl: {"public, max-age=900"}}
+	h := answer(t, Config{Preset: "Strict"}, &request.Info{Public: true}, app)
+	if got := h.Get(cacheControl); got != "public, max-age=900" {
+		t.Errorf("Cache-Control is %q", got)
+	}
+	if got := h.Get("X-Content-Type-Options"); got != "nosniff" {
+		t.Errorf("the rest of the preset is gone: %v", h)
+	}
+}
+
 func TestPresets(t *testing.T) {
 	const hstsValue = "max-age=31536000; includeSubDomains"
 	tests := map[string]struct {

@@ -39,6 +39,9 @@ type Info struct {
 	AppFields http.Header
 	// Sensitive says that the answer carries credentials, so that it is not compressed (BREACH).
 	Sensitive bool
+	// Public says that the answer is a document of the sidecar's own that caches are meant to keep, so that its Cache-Control
+	// stays.
+	Public bool
 	// Decisions are the refusals, enforced or not, in order.
 	Decisions []Decision
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/field"
 	"github.com/posterndev/postern/sidecar/httperr"
+	"github.com/posterndev/postern/sidecar/request"
 	"github.com/posterndev/postern/sidecar/token/signing"
 )
 
@@ -108,11 +109,16 @@ type document struct {
 
 func (d document) serve(w http.ResponseWriter, r *http.Request) error {
 	body, err := d.body()
+	if errors.Is(err, signing.ErrNoKey) { // an empty set would be kept, and every token refused by it
+		w.Header().Set("Cache-Control", "no-store")
+		return unavailable(err)
+	}
 	if err != nil {
 		return &httperr.Error{Status: http.StatusInternalServerError, Code: "internal", Detail: "The document cannot be made.", Cause: err}
 	}
 	sum := sha256.Sum256(body)
 	tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+	request.From(r).Public = true
 	h := w.Header()
 	h.Set("ETag", tag)
 	h.Set("Cache-Control", "public, max-age="+strconv.FormatInt(seconds(d.maxAge), 10))

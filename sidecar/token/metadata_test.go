@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posterndev/postern/sidecar/stage"
+	"github.com/posterndev/postern/sidecar/token/signing"
 )
 
 func TestDiscovery(t *testing.T) {
@@ -53,6 +56,24 @@ func TestDiscoveryPaths(t *testing.T) {
 		if _, err := NewMetadata(c); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// noKeys has read none yet.
+type noKeys struct{}
+
+func (noKeys) Document() ([]byte, error)    { return nil, signing.ErrNoKey }
+func (noKeys) Algorithm() signing.Algorithm { return signing.ES256 }
+
+// TestNoKeysAreNotCached: an empty set that verifiers keep would refuse every token for as long.
+func TestNoKeysAreNotCached(t *testing.T) {
+	m, err := NewMetadata(MetadataConfig{Issuer: issuer, Delivery: Body, Keys: noKeys{}, MaxAge: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := send(t, stage.Func(m.documents()[keysPath].serve), req("GET", keysPath), nil)
+	if a.Code != 503 || a.Header().Get("Cache-Control") != "no-store" || a.Header().Get("Retry-After") == "" {
+		t.Errorf("%d %v", a.Code, a.Header())
 	}
 }
 

@@ -86,9 +86,14 @@ func (r *Ring) readForMiss(ctx context.Context) {
 }
 
 // Document is the JWK set (RFC 7517 §5) of the published public keys, the current one first. Secrets of HS256 are never in
-// it, so it is then empty.
-func (r *Ring) Document() ([]byte, error) {
-	now, members := r.cfg.Now(), r.state.Load().members
+// it, so it is then empty. The error is ErrNoKey where none has been read yet.
+func (r *Ring) Document() ([]byte, error) { return r.document(r.state.Load().members) }
+
+func (r *Ring) document(members []member) ([]byte, error) {
+	if r.state.Load().keys == nil {
+		return nil, ErrNoKey
+	}
+	now := r.cfg.Now()
 	current := r.timing().current(members, now)
 	var list []map[string]string
 	for i, m := range members {
