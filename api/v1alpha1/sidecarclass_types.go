@@ -97,7 +97,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="(self.mode == 'Sentinel') == has(self.masterName)",message="masterName goes with mode Sentinel, and is needed there"
 // +kubebuilder:validation:XValidation:rule="self.mode != 'Standalone' || self.addresses.size() == 1",message="mode Standalone has one address"
 // +kubebuilder:validation:XValidation:rule="self.mode != 'Cluster' || !has(self.database) || self.database == 0",message="a Redis Cluster has database 0 alone"
-// +kubebuilder:validation:XValidation:rule="!has(self.username) || self.username == ” || has(self.passwordRef)",message="username needs passwordRef: Redis asks for both"
+// +kubebuilder:validation:XValidation:rule="!has(self.username) || self.username.size() == 0 || has(self.passwordRef)",message="username needs passwordRef: Redis asks for both"
 // +kubebuilder:validation:XValidation:rule="self.mode == 'Sentinel' || !has(self.sentinelPasswordRef)",message="sentinelPasswordRef goes with mode Sentinel"
 type Redis struct {
 	// Mode of the deployment.

@@ -67,13 +67,14 @@ func (t *Transit) PublicKeys(ctx context.Context, key string) ([]signing.PublicV
 		return nil, err
 	}
 	s, err := t.client.do(ctx, t.path("keys", key), func(ctx context.Context, c *api.Client) (*api.Secret, error) {
-		return c.Logical().ReadWithDataWithContext(ctx, t.path("keys", key), nil)
+		s, err := c.Logical().ReadWithDataWithContext(ctx, t.path("keys", key), nil)
+		if err == nil && s == nil { // 404 without a word: somebody must create it, and the status should say so
+			err = &Error{State: Refused, Target: t.path("keys", key), Detail: "Transit has no key of that name"}
+		}
+		return s, err
 	})
 	if err != nil {
 		return nil, err
-	}
-	if s == nil {
-		return nil, errors.New("reading Transit key: Vault has none of that name")
 	}
 	return parsePublicVersions(s.Data)
 }

@@ -107,7 +107,7 @@ func TestTransitRefused(t *testing.T) {
 		err     error
 		wantErr string
 	}{
-		"no such key":             {publicKeys("absent"), "none of that name"},
+		"no such key":             {publicKeys("absent"), "no key of that name"},
 		"symmetric key":           {publicKeys(symmetric), "no public key"},
 		"name with a path":        {publicKeys("../../sys/seal"), "not a name"},
 		"signing with no key":     {sign("absent", signing.ES256), "refused"},
