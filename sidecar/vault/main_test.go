@@ -169,7 +169,11 @@ func putNext(t *testing.T, path string, values map[string]any) {
 // appRole makes a role and a secret ID; settings are the role's.
 func appRole(t *testing.T, settings map[string]any) AppRole {
 	t.Helper()
-	name := unique("role")
+	return appRoleOf(t, server, unique("role"), settings)
+}
+
+func appRoleOf(t *testing.T, server *vaulttest.Server, name string, settings map[string]any) AppRole {
+	t.Helper()
 	server.Write(t, "auth/approle/role/"+name, settings)
 	id, err := server.Root().Logical().Read("auth/approle/role/" + name + "/role-id")
 	if err != nil {

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -40,15 +41,78 @@ func TestSealedAndStopped(t *testing.T) {
 	before.await(t, Unreachable)
 }
 
+// TestSealedForLongerThanTheTokenLives uses a server of its own, too.
+func TestSealedForLongerThanTheTokenLives(t *testing.T) {
+	t.Parallel()
+	own, err := vaulttest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Stop()
+	own.Write(t, "sys/auth/approle", map[string]any{"type": "approle"})
+	own.Policy(t, "reader", `path "secret/data/*" { capabilities = ["read"] }`)
+	own.Put(t, "kept", map[string]any{"key": "s3cret"})
+	auth := appRoleOf(t, own, "short", map[string]any{"token_ttl": "3s", "token_policies": "reader"})
+	h := open(t, auth, func(c *Config) { c.Address, c.CABundle = own.Address, own.CABundle })
+	s := hold(t, h, Ref{Path: "secret/kept", Key: "key"})
+	read(t, s)
+	first := h.currentToken()
+	own.Seal(t)
+	vaulttest.Eventually(t, "the token to end", func() bool { return h.currentToken() == "" })
+	h.await(t, Sealed)
+	if read(t, s) != "s3cret" {
+		t.Error("the last good value is gone")
+	}
+	own.Unseal(t)
+	own.Put(t, "kept", map[string]any{"key": "s3cret-2"})
+	vaulttest.Eventually(t, "reading with another token", func() bool { return read(t, s) == "s3cret-2" })
+	if h.currentToken() == first {
+		t.Error("the token is the one that ended")
+	}
+	h.await(t, OK)
+}
+
+func TestQuota(t *testing.T) {
+	t.Parallel()
+	engine := unique("quota")
+	server.Write(t, "sys/mounts/"+engine, map[string]any{"type": "kv", "options": map[string]any{"version": "2"}})
+	server.Policy(t, engine, `path "`+engine+`/*" { capabilities = ["read"] }`)
+	vaulttest.Eventually(t, "the engine to take writes", func() bool {
+		_, err := server.Root().Logical().Write(engine+"/data/x", map[string]any{"data": map[string]any{"key": "s3cret"}})
+		return err == nil
+	})
+	h := open(t, tokenFile(t, engine), nil)
+	s := hold(t, h, Ref{Path: engine + "/x", Key: "key"})
+	read(t, s)
+	quota := "sys/quotas/rate-limit/" + engine
+	server.Write(t, quota, map[string]any{"path": engine, "rate": 1, "interval": "1h"})
+	h.await(t, Throttled)
+	if read(t, s) != "s3cret" {
+		t.Error("the last good value is gone")
+	}
+	if _, err := server.Root().Logical().Delete(quota); err != nil {
+		t.Fatal(err)
+	}
+	h.await(t, OK)
+}
+
 func TestCertificates(t *testing.T) {
 	t.Parallel()
 	foreign, _, err := vaulttest.SelfSigned()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, ca := range map[string][]byte{"another authority": foreign, "the system's": nil} {
+	local := strings.Replace(server.Address, "127.0.0.1", "localhost", 1)
+	for name, tt := range map[string]struct {
+		address string
+		ca      []byte
+	}{
+		"another authority": {server.Address, foreign},
+		"the system's":      {server.Address, nil},
+		"another host":      {local, server.CABundle},
+	} {
 		t.Run(name, func(t *testing.T) {
-			h := open(t, tokenFile(t, "reader"), func(c *Config) { c.CABundle = ca })
+			h := open(t, tokenFile(t, "reader"), func(c *Config) { c.Address, c.CABundle = tt.address, tt.ca })
 			h.await(t, Untrusted)
 		})
 	}

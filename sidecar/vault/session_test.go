@@ -66,6 +66,25 @@ func TestRevokedTokenIsReplaced(t *testing.T) {
 	}
 }
 
+func TestRevokedTokenWhoseRoleIsGone(t *testing.T) {
+	t.Parallel()
+	role := unique("role")
+	auth := appRoleOf(t, server, role, map[string]any{"token_policies": "reader"})
+	path := put(t, map[string]any{"key": "s3cret"})
+	h := open(t, auth, nil)
+	s := hold(t, h, Ref{Path: path, Key: "key"})
+	read(t, s)
+	if _, err := server.Root().Logical().Delete("auth/approle/role/" + role); err != nil {
+		t.Fatal(err)
+	}
+	self := server.Write(t, "auth/token/lookup", map[string]any{"token": h.currentToken()})
+	server.Write(t, "auth/token/revoke-accessor", map[string]any{"accessor": self.Data["accessor"]})
+	h.await(t, WrongRole)
+	if read(t, s) != "s3cret" {
+		t.Error("the last good value is gone")
+	}
+}
+
 func TestDeniedRequestKeepsTheToken(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

@@ -28,7 +28,7 @@ const (
 	Throttled State = "throttled"
 	// PermissionDenied: the token is good and its policies forbid what was asked.
 	PermissionDenied State = "permission_denied"
-	// WrongRole: the role to log in with does not exist, or is not for this service account or secret ID.
+	// WrongRole: the role to log in with does not exist, or is not for this service account, audience or secret ID.
 	WrongRole State = "wrong_role"
 	// LoginRefused: the login fails for another reason, as a mount that is not there or a token that expired.
 	LoginRefused State = "login_refused"
@@ -83,7 +83,7 @@ func stateOfLogin(err error) State {
 	}
 	var answer *api.ResponseError
 	if errors.As(err, &answer) {
-		for _, text := range []string{"invalid role", "role not found", "not authorized", "could not load role"} {
+		for _, text := range []string{"invalid role", "role not found", "not authorized", "could not load role", "invalid audience"} {
 			if says(answer, text) {
 				return WrongRole
 			}
