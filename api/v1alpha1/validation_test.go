@@ -172,6 +172,8 @@ var validations = map[string]validation{
 	"nothing revoked":                {kind: "TokenRevocation", spec: `{issuer: i}`, wantErr: "exactly one of tokenID, sessionID, subject and keyID"},
 	"two things revoked":             {kind: "TokenRevocation", spec: `{keyID: k, sessionID: s}`, wantErr: "exactly one of tokenID, sessionID, subject and keyID"},
 	"a session revoked before":       {kind: "TokenRevocation", spec: `{sessionID: s, issuedBefore: "2026-01-01T00:00:00Z"}`, wantErr: "issuedBefore goes with subject"},
+	"a text of many bytes revoked":   {kind: "TokenRevocation", spec: `{subject: ` + strings.Repeat("é", 257) + `}`, wantErr: "at most 512 bytes"},
+	"a text of 512 bytes revoked":    {kind: "TokenRevocation", spec: `{subject: ` + strings.Repeat("é", 256) + `}`},
 	"a class with Vault":             {kind: "SidecarClass", spec: vault(`https://vault.example.com:8200`, `kubernetes: {role: r}`)},
 	"a class with a Vault Agent":     {kind: "SidecarClass", spec: vault(`http://127.0.0.1:8200`, `tokenFile: /run/token`)},
 	"a Vault in the clear":           {kind: "SidecarClass", spec: vault(`http://vault.example.com:8200`, `kubernetes: {role: r}`), wantErr: "address is an https URL"},

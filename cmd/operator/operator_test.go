@@ -39,16 +39,16 @@ const (
 // its end.
 func TestPolicyToPod(t *testing.T) {
 	startOperator(t)
-	newNamespace(t, "whole", nil)
-	policy := newPolicy("whole", "orders", "orders")
+	ns := newNamespace(t, "whole", nil)
+	policy := newPolicy(ns, "orders", "orders")
 	create(t, policy)
 	c := wantCondition(t, policy, v1alpha1.ConditionProgrammed, no, v1alpha1.ReasonInjectionDisabled)
-	if want := "kubectl label namespace whole postern.dev/injection=enabled"; !strings.Contains(c.Message, want) {
+	if want := "kubectl label namespace " + ns + " postern.dev/injection=enabled"; !strings.Contains(c.Message, want) {
 		t.Errorf("Programmed says %q, want %q in it", c.Message, want)
 	}
-	outside := newPod("whole", "early", "orders")
+	outside := newPod(ns, "early", "orders")
 	create(t, outside)
-	change(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "whole"}}, func(n *corev1.Namespace) {
+	change(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}, func(n *corev1.Namespace) {
 		n.Labels[v1alpha1.InjectionLabel] = v1alpha1.InjectionLabelEnabled
 	})
 	wantCondition(t, policy, v1alpha1.ConditionProgrammed, yes, v1alpha1.ReasonProgrammed)
@@ -58,9 +58,9 @@ func TestPolicyToPod(t *testing.T) {
 	}
 	wantCondition(t, policy, v1alpha1.ConditionEnforced, unknown, v1alpha1.ReasonNoPods)
 
-	pod := newPod("whole", "orders-1", "orders")
+	pod := newPod(ns, "orders-1", "orders")
 	create(t, pod)
-	s, token := sidecarOf(t, pod), tokenOf(t, "whole", pod, compiled.OperatorAudience)
+	s, token := sidecarOf(t, pod), tokenOf(t, ns, pod, compiled.OperatorAudience)
 	wantCondition(t, policy, v1alpha1.ConditionEnforced, no, v1alpha1.ReasonPodsOutdated)
 	hash, document := s.take(t, token, compiled.Report{SchemaVersion: 1})
 	if document.Name != "orders" || document.Headers == nil || document.Headers.Preset != "Strict" {
@@ -93,7 +93,7 @@ func TestPolicyToPod(t *testing.T) {
 	if _, last := s.take(t, token, compiled.Report{SchemaVersion: 1, Hash: next}); !last.Deleted || last.Revision <= document.Revision {
 		t.Errorf("the last document is %+v", last)
 	}
-	wantEvents(t, "whole", v1alpha1.ReasonInjectionDisabled, v1alpha1.ReasonEnforced, v1alpha1.ReasonReachableAround)
+	wantEvents(t, ns, v1alpha1.ReasonInjectionDisabled, v1alpha1.ReasonEnforced, v1alpha1.ReasonReachableAround)
 }
 
 func wantEvents(t *testing.T, namespace string, reasons ...string) {
@@ -117,19 +117,19 @@ func wantEvents(t *testing.T, namespace string, reasons ...string) {
 // TestPollIsRefused asks for documents with everything but a right token.
 func TestPollIsRefused(t *testing.T) {
 	startOperator(t)
-	newNamespace(t, "refused", enabled())
-	mine, other := newPolicy("refused", "mine", "mine"), newPolicy("refused", "other", "other")
+	ns := newNamespace(t, "refused", enabled())
+	mine, other := newPolicy(ns, "mine", "mine"), newPolicy(ns, "other", "other")
 	create(t, mine)
 	create(t, other)
-	pod := newPod("refused", "mine-1", "mine")
+	pod := newPod(ns, "mine-1", "mine")
 	create(t, pod)
-	plain := newPod("refused", "plain", "plain")
+	plain := newPod(ns, "plain", "plain")
 	create(t, plain)
-	gone := newPod("refused", "gone", "mine")
+	gone := newPod(ns, "gone", "mine")
 	create(t, gone)
 	s := sidecarOf(t, pod)
-	right := tokenOf(t, "refused", pod, compiled.OperatorAudience)
-	goneToken := tokenOf(t, "refused", gone, compiled.OperatorAudience)
+	right := tokenOf(t, ns, pod, compiled.OperatorAudience)
+	goneToken := tokenOf(t, ns, gone, compiled.OperatorAudience)
 	s.take(t, goneToken, compiled.Report{})
 	if err := shared.Delete(t.Context(), gone, client.GracePeriodSeconds(0)); err != nil {
 		t.Fatal(err)
@@ -153,9 +153,9 @@ func TestPollIsRefused(t *testing.T) {
 		"tampered":             {token: right[:len(right)-8] + "AAAAAAAA", wantCode: http.StatusUnauthorized},
 		"signed by another":    {token: forged(t, pod), wantCode: http.StatusUnauthorized},
 		"expired":              {token: expired(t, right), wantCode: http.StatusUnauthorized},
-		"wrong audience":       {token: tokenOf(t, "refused", pod, "vault"), wantCode: http.StatusUnauthorized},
-		"of no pod":            {token: tokenOf(t, "refused", nil, compiled.OperatorAudience), wantCode: http.StatusUnauthorized},
-		"pod without sidecar":  {token: tokenOf(t, "refused", plain, compiled.OperatorAudience), wantCode: http.StatusForbidden},
+		"wrong audience":       {token: tokenOf(t, ns, pod, "vault"), wantCode: http.StatusUnauthorized},
+		"of no pod":            {token: tokenOf(t, ns, nil, compiled.OperatorAudience), wantCode: http.StatusUnauthorized},
+		"pod without sidecar":  {token: tokenOf(t, ns, plain, compiled.OperatorAudience), wantCode: http.StatusForbidden},
 		"another path":         {token: right, suffix: "/other", wantCode: http.StatusNotFound},
 		"a report of no shape": {token: right, report: "x", wantCode: http.StatusBadRequest},
 		"a report too large":   {token: right, report: compiled.Report{Error: strings.Repeat("x", compiled.MaxReportSize)}, wantCode: http.StatusBadRequest},
@@ -174,7 +174,7 @@ func TestPollIsRefused(t *testing.T) {
 		})
 	}
 	t.Run("another policy's document", func(t *testing.T) {
-		wrong := map[string]any{"policy": "other", "name": "other", "namespace": "refused", "schemaVersion": 1}
+		wrong := map[string]any{"policy": "other", "name": "other", "namespace": ns, "schemaVersion": 1}
 		change(t, pod, func(p *corev1.Pod) { p.Annotations[render.PolicyAnnotation], p.Labels["app"] = "other", "other" })
 		eventually(t, "the document is the pod's own", func() error {
 			code, body, err := s.poll(t.Context(), right, "?policy=other&name=other", wrong)
@@ -193,9 +193,9 @@ func TestPollIsRefused(t *testing.T) {
 func forged(t *testing.T, pod *corev1.Pod) string {
 	t.Helper()
 	claims := jwt.MapClaims{
-		"iss": "https://kubernetes.default.svc", "aud": []string{compiled.OperatorAudience}, "sub": "system:serviceaccount:refused:app",
+		"iss": "https://kubernetes.default.svc", "aud": []string{compiled.OperatorAudience}, "sub": "system:serviceaccount:" + pod.Namespace + ":app",
 		"exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix(),
-		"kubernetes.io": map[string]any{"namespace": "refused", "pod": map[string]any{"name": pod.Name, "uid": pod.UID},
+		"kubernetes.io": map[string]any{"namespace": pod.Namespace, "pod": map[string]any{"name": pod.Name, "uid": pod.UID},
 			"serviceaccount": map[string]any{"name": "app"}},
 	}
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte("the public key, as an HMAC secret"))
@@ -234,11 +234,11 @@ func expired(t *testing.T, genuine string) string {
 
 func TestDocumentIsPutRight(t *testing.T) {
 	startOperator(t)
-	newNamespace(t, "edited", enabled())
-	policy := newPolicy("edited", "orders", "orders")
+	ns := newNamespace(t, "edited", enabled())
+	policy := newPolicy(ns, "orders", "orders")
 	create(t, policy)
 	wantCondition(t, policy, v1alpha1.ConditionProgrammed, yes, v1alpha1.ReasonProgrammed)
-	cm, err := configMapOf(t, "edited", "orders")
+	cm, err := configMapOf(t, ns, "orders")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,8 +301,8 @@ func wantRight(t *testing.T, cm *corev1.ConfigMap) {
 
 func TestPolicyGoesWhileNoOperatorRuns(t *testing.T) {
 	stop := startOperator(t)
-	newNamespace(t, "away", enabled())
-	policy := newPolicy("away", "orders", "orders")
+	ns := newNamespace(t, "away", enabled())
+	policy := newPolicy(ns, "orders", "orders")
 	create(t, policy)
 	wantCondition(t, policy, v1alpha1.ConditionProgrammed, yes, v1alpha1.ReasonProgrammed)
 	stop()
@@ -311,7 +311,7 @@ func TestPolicyGoesWhileNoOperatorRuns(t *testing.T) {
 	}
 	startOperator(t)
 	eventually(t, "there is a tombstone", func() error {
-		cm, err := configMapOf(t, "away", "orders")
+		cm, err := configMapOf(t, ns, "orders")
 		if err != nil {
 			return err
 		}
@@ -324,14 +324,14 @@ func TestPolicyGoesWhileNoOperatorRuns(t *testing.T) {
 
 func TestPoliciesInTrouble(t *testing.T) {
 	startOperator(t)
-	newNamespace(t, "trouble", enabled())
-	older := newPolicy("trouble", "a-older", "orders")
+	ns := newNamespace(t, "trouble", enabled())
+	older := newPolicy(ns, "a-older", "orders")
 	create(t, older)
-	pod := newPod("trouble", "orders-1", "orders")
+	pod := newPod(ns, "orders-1", "orders")
 	create(t, pod)
 	wantCondition(t, older, v1alpha1.ConditionEnforced, no, v1alpha1.ReasonPodsOutdated)
 
-	younger := newPolicy("trouble", "b-younger", "orders")
+	younger := newPolicy(ns, "b-younger", "orders")
 	create(t, younger)
 	c := wantCondition(t, younger, v1alpha1.ConditionAccepted, no, v1alpha1.ReasonConflicted)
 	if !strings.Contains(c.Message, `"a-older"`) || !strings.Contains(c.Message, `"orders-1"`) {
@@ -346,28 +346,28 @@ func TestPoliciesInTrouble(t *testing.T) {
 		t.Errorf("Enforced says %q", c.Message)
 	}
 
-	change(t, younger, func(p *v1alpha1.SecurityPolicy) { p.Spec.SidecarClassName = ptr.To("missing") })
+	change(t, younger, func(p *v1alpha1.SecurityPolicy) { p.Spec.SidecarClassName = &ns })
 	wantCondition(t, younger, v1alpha1.ConditionAccepted, no, v1alpha1.ReasonClassNotFound)
 	wantCondition(t, younger, v1alpha1.ConditionProgrammed, no, v1alpha1.ReasonNotAccepted)
-	if cm, err := configMapOf(t, "trouble", "b-younger"); err != nil || cm.Data[compiled.DocumentKey] == "" {
+	if cm, err := configMapOf(t, ns, "b-younger"); err != nil || cm.Data[compiled.DocumentKey] == "" {
 		t.Errorf("the last good document is gone: %v", err)
 	}
-	create(t, &v1alpha1.SidecarClass{ObjectMeta: metav1.ObjectMeta{Name: "missing"}})
+	create(t, &v1alpha1.SidecarClass{ObjectMeta: metav1.ObjectMeta{Name: ns}})
 	wantCondition(t, younger, v1alpha1.ConditionAccepted, yes, v1alpha1.ReasonAccepted)
 }
 
 // TestNameIsTaken: a person's ConfigMap stays, and the document is written when it goes.
 func TestNameIsTaken(t *testing.T) {
 	startOperator(t)
-	newNamespace(t, "taken", enabled())
+	ns := newNamespace(t, "taken", enabled())
 	theirs := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "taken", Name: render.ConfigMapName("orders")}, Data: map[string]string{"theirs": "1"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: render.ConfigMapName("orders")}, Data: map[string]string{"theirs": "1"},
 	}
 	create(t, theirs)
-	policy := newPolicy("taken", "orders", "orders")
+	policy := newPolicy(ns, "orders", "orders")
 	create(t, policy)
 	c := wantCondition(t, policy, v1alpha1.ConditionProgrammed, no, v1alpha1.ReasonPending)
-	if cm, err := configMapOf(t, "taken", "orders"); err != nil || cm.Data["theirs"] != "1" || len(cm.Labels) > 0 {
+	if cm, err := configMapOf(t, ns, "orders"); err != nil || cm.Data["theirs"] != "1" || len(cm.Labels) > 0 {
 		t.Errorf("the ConfigMap is %v, %v", cm, err)
 	}
 	if !strings.Contains(c.Message, "not Postern's") {
@@ -381,10 +381,10 @@ func TestNameIsTaken(t *testing.T) {
 
 func TestAutomaticRollout(t *testing.T) {
 	startOperator(t)
-	newNamespace(t, "rolled", nil)
+	ns := newNamespace(t, "rolled", nil)
 	labels := map[string]string{"app": "orders"}
 	deployment := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "rolled", Name: "orders"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "orders"},
 		Spec: appsv1.DeploymentSpec{
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: newPod("", "", "").Spec},
@@ -395,14 +395,14 @@ func TestAutomaticRollout(t *testing.T) {
 	if err := shared.Status().Update(t.Context(), deployment); err != nil {
 		t.Fatal(err)
 	}
-	pod := newPod("rolled", "orders-5d-x", "orders")
+	pod := newPod(ns, "orders-5d-x", "orders")
 	pod.Labels[appsv1.DefaultDeploymentUniqueLabelKey] = "5d"
 	pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "orders-5d", UID: "x", Controller: ptr.To(true)}}
 	create(t, pod)
-	change(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "rolled"}}, func(n *corev1.Namespace) {
+	change(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}, func(n *corev1.Namespace) {
 		n.Labels[v1alpha1.InjectionLabel] = v1alpha1.InjectionLabelEnabled
 	})
-	policy := newPolicy("rolled", "orders", "orders")
+	policy := newPolicy(ns, "orders", "orders")
 	policy.Spec.Rollout = v1alpha1.RolloutAutomatic
 	create(t, policy)
 	eventually(t, "the deployment is restarted", func() error {
@@ -414,7 +414,7 @@ func TestAutomaticRollout(t *testing.T) {
 		}
 		return nil
 	})
-	wantEvents(t, "rolled", "Restarted")
+	wantEvents(t, ns, "Restarted")
 	c := wantCondition(t, policy, v1alpha1.ConditionEnforced, no, v1alpha1.ReasonPodsWithoutSidecar)
 	if !strings.Contains(c.Message, "deployment/orders") {
 		t.Errorf("Enforced says %q", c.Message)
@@ -449,8 +449,8 @@ func TestCertificatesArePutRight(t *testing.T) {
 
 // TestReportIsForThePodAlone: a report cannot reach a successor of the same name.
 func TestReportIsForThePodAlone(t *testing.T) {
-	newNamespace(t, "successor", nil)
-	pod := newPod("successor", "orders-1", "orders")
+	ns := newNamespace(t, "successor", nil)
+	pod := newPod(ns, "orders-1", "orders")
 	create(t, pod)
 	patch := []byte(`{"metadata":{"uid":"another"},"status":{"conditions":[{"type":"` + string(deliver.ConditionSidecar) + `","status":"True"}]}}`)
 	err := shared.Status().Patch(t.Context(), pod, client.RawPatch(types.StrategicMergePatchType, patch))

@@ -55,11 +55,14 @@ func ready(port int) error {
 	return nil
 }
 
-// newNamespace creates a namespace whose pods the webhook sees, and its service account.
-func newNamespace(t *testing.T, name string, labels map[string]string) {
+// newNamespace creates a namespace with a service account, and returns its name, which begins as told and is no other's: the
+// server serves every test, however often it runs.
+func newNamespace(t *testing.T, name string, labels map[string]string) string {
 	t.Helper()
-	create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}})
-	create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "app"}})
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: name + "-", Labels: labels}}
+	create(t, namespace)
+	create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, Name: "app"}})
+	return namespace.Name
 }
 
 func enabled() map[string]string {
@@ -194,25 +197,31 @@ func (s sidecar) poll(ctx context.Context, token, suffix string, report any) (in
 	return answer.StatusCode, body, err
 }
 
+// next polls once and returns the document, unverified; nil where there is no newer one.
+func (s sidecar) next(ctx context.Context, token string, report compiled.Report) (*compiled.Signed, error) {
+	code, body, err := s.poll(ctx, token, "", report)
+	if err != nil || code == http.StatusNoContent {
+		return nil, err
+	}
+	if code != http.StatusOK {
+		return nil, fmt.Errorf("the poll is answered with %d: %s", code, body)
+	}
+	signed := &compiled.Signed{}
+	return signed, json.Unmarshal(body, signed)
+}
+
 // take polls until there is a document that is not the one of the report, and verifies it.
 func (s sidecar) take(t *testing.T, token string, report compiled.Report) (string, *compiled.Policy) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
-		code, body, err := s.poll(ctx, token, "", report)
+		signed, err := s.next(ctx, token, report)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if code == http.StatusNoContent {
+		if signed == nil {
 			continue
-		}
-		if code != http.StatusOK {
-			t.Fatalf("the poll is answered with %d: %s", code, body)
-		}
-		var signed compiled.Signed
-		if err := json.Unmarshal(body, &signed); err != nil {
-			t.Fatal(err)
 		}
 		policy, err := signed.Open(s.key)
 		if err != nil {

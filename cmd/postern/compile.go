@@ -13,6 +13,7 @@ func newCompileCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compile -f policy.yaml",
 		Short: "Print the document that a sidecar would run",
+		Long:  "Prints the document that a sidecar would run, with what TokenRevocations of the file revoke, as if they were created now.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			document, err := compileFile(cmd, file, policy)
@@ -49,6 +50,7 @@ func compileFile(cmd *cobra.Command, file, policy string) (*compiled.Policy, err
 		return nil, err
 	}
 	document := f.compile(p)
+	f.judgeRevocations()
 	if err := f.report(cmd.ErrOrStderr()); err != nil {
 		return nil, err
 	}

@@ -46,9 +46,14 @@ func lint(cmd *cobra.Command, name string) error {
 			f.findings = append(f.findings, p.Finding("spec", err.Error(), false))
 		}
 	}
+	f.judgeRevocations()
 	if err := f.report(cmd.OutOrStdout()); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d policies and %d classes are good\n", name, len(f.objects.Policies), len(f.objects.Classes))
+	read := fmt.Sprintf("%d policies and %d classes", len(f.objects.Policies), len(f.objects.Classes))
+	if n := len(f.objects.Revocations); n > 0 {
+		read = fmt.Sprintf("%d policies, %d classes and %d revocations", len(f.objects.Policies), len(f.objects.Classes), n)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s are good\n", name, read)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
@@ -18,6 +19,11 @@ type policyFile struct {
 	name     string
 	objects  manifest.Objects
 	findings []manifest.Finding
+	// now stands for the creation of the file's revocations: they were never created.
+	now time.Time
+	// compiled are the names of the policies that were compiled, and revoked the best outcome of each revocation in them.
+	compiled map[string]bool
+	revoked  map[string]string
 }
 
 // readPolicies reads and judges the file's manifests. An error means that there is nothing to judge.
@@ -26,7 +32,7 @@ func readPolicies(ctx context.Context, name string, stdin io.Reader) (*policyFil
 	if err != nil {
 		return nil, err
 	}
-	f := &policyFile{name: name}
+	f := &policyFile{name: name, now: time.Now(), compiled: map[string]bool{}, revoked: map[string]string{}}
 	if f.objects, f.findings, err = manifest.Read(ctx, content); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -63,9 +69,8 @@ func (f *policyFile) compile(p *manifest.Policy) *compiled.Policy {
 		return nil
 	}
 	document.Revision = 1
-	if document.Namespace == "" {
-		document.Namespace = "default"
-	}
+	document.Namespace = namespaceOf(p)
+	f.revoke(document)
 	return document
 }
 

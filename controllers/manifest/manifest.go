@@ -36,8 +36,8 @@ type Finding struct {
 type Objects struct {
 	Policies []Policy
 	Classes  []v1alpha1.SidecarClass
-	// Revocations are TokenRevocations. One that was never created has no creationTimestamp.
-	Revocations []v1alpha1.TokenRevocation
+	// Revocations were never created, and have no creationTimestamp.
+	Revocations []Revocation
 	// Others counts the documents of other kinds.
 	Others int
 }
@@ -51,6 +51,17 @@ type Policy struct {
 // Finding returns a finding about a field of p, with its line.
 func (p *Policy) Finding(field, message string, warning bool) Finding {
 	return Finding{Line: lineOf(p.node, field), Object: "SecurityPolicy/" + p.Name, Field: field, Message: message, Warning: warning}
+}
+
+// Revocation is a TokenRevocation with its place in the file.
+type Revocation struct {
+	v1alpha1.TokenRevocation
+	node *yamlv3.Node
+}
+
+// Warning returns a finding about a field of r, with its line.
+func (r *Revocation) Warning(field, message string) Finding {
+	return Finding{Line: lineOf(r.node, field), Object: "TokenRevocation/" + r.Name, Field: field, Message: message, Warning: true}
 }
 
 // Read parses a file. Objects with findings that are not warnings are left out of the result. An error means that the
@@ -119,8 +130,8 @@ func (o *Objects) keep(kind string, content map[string]any, node *yamlv3.Node) e
 		err = json.Unmarshal(b, &c)
 		o.Classes = append(o.Classes, c)
 	case "TokenRevocation":
-		var r v1alpha1.TokenRevocation
-		err = json.Unmarshal(b, &r)
+		r := Revocation{node: node}
+		err = json.Unmarshal(b, &r.TokenRevocation)
 		o.Revocations = append(o.Revocations, r)
 	default:
 		p := Policy{node: node}

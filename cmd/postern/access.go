@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+// access is how the cluster is reached, as kubectl does it.
+type access struct{ kubeconfig, context, namespace string }
+
+func (a *access) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&a.kubeconfig, "kubeconfig", "", "file with the clusters (default: KUBECONFIG of the environment, or ~/.kube/config)")
+	f.StringVar(&a.context, "context", "", "context of the kubeconfig; left out: the current one")
+	f.StringVarP(&a.namespace, "namespace", "n", "", "namespace; left out: the context's")
+}
+
+func (a *access) config() clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = a.kubeconfig
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: a.context})
+}
+
+func (a *access) namespaceName() (string, error) {
+	if a.namespace != "" {
+		return a.namespace, nil
+	}
+	namespace, _, err := a.config().Namespace()
+	if err != nil {
+		return "", fmt.Errorf("reading kubeconfig: %w", err)
+	}
+	return namespace, nil
+}
+
+// client knows TokenRevocations without discovery, which not everybody may ask. Warnings of the API server go to a writer.
+func (a *access) client(warnings io.Writer) (client.Client, error) {
+	config, err := a.config().ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("reading kubeconfig: %w", err)
+	}
+	config.WarningHandler = rest.NewWarningWriter(warnings, rest.WarningWriterOptions{Deduplicate: true})
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return nil, fmt.Errorf("registering types: %w", err)
+	}
+	mapper := meta.NewDefaultRESTMapper([]schema.GroupVersion{v1alpha1.GroupVersion})
+	mapper.Add(v1alpha1.GroupVersion.WithKind("TokenRevocation"), meta.RESTScopeNamespace)
+	c, err := client.New(config, client.Options{Scheme: scheme, Mapper: mapper})
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the API server: %w", err)
+	}
+	return c, nil
+}
