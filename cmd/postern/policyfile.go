@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
@@ -55,7 +57,11 @@ func (f *policyFile) compile(p *manifest.Policy) *compiled.Policy {
 	if err != nil {
 		class = standaloneClass() // the class is the platform's: it is often not at hand
 	}
-	document, findings := compile.Compile(&p.SecurityPolicy, class)
+	policy := p.DeepCopy()
+	if policy.Namespace == "" { // kubectl's; names in the document are made of it
+		policy.Namespace = metav1.NamespaceDefault
+	}
+	document, findings := compile.Compile(policy, class)
 	for _, found := range findings {
 		f.findings = append(f.findings, p.Finding(found.Field, found.Message, found.Severity == compile.Warning))
 	}
@@ -63,9 +69,6 @@ func (f *policyFile) compile(p *manifest.Policy) *compiled.Policy {
 		return nil
 	}
 	document.Revision = 1
-	if document.Namespace == "" {
-		document.Namespace = "default"
-	}
 	return document
 }
 

@@ -98,6 +98,20 @@ func TestCompile(t *testing.T) {
 	}
 }
 
+func TestCompileWithoutNamespace(t *testing.T) {
+	const samples = "../../config/samples/"
+	class, err1 := os.ReadFile(samples + "sidecarclass.yaml")
+	policy, err2 := os.ReadFile(samples + "tokens.yaml")
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	in := string(class) + "\n---\n" + strings.Replace(string(policy), "  namespace: shop\n", "", 1)
+	out, stderr, err := run(t, in, "compile", "-f", "-")
+	if err != nil || !strings.Contains(out, `"namespace": "default"`) || !strings.Contains(out, `"clientID": "default/accounts"`) {
+		t.Errorf("error %v %s, output:\n%s", err, stderr, out)
+	}
+}
+
 func TestRunRefuses(t *testing.T) {
 	for name, args := range map[string][]string{
 		"no upstream":        {"run", "-f", sample},
