@@ -36,6 +36,7 @@ func lint(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
+	f.absent = unknownClass()
 	for i := range f.objects.Policies {
 		p := &f.objects.Policies[i]
 		document := f.compile(p)

@@ -16,6 +16,8 @@ import (
 
 // policyFile is a file of manifests, "-" for standard input.
 type policyFile struct {
+	// absent stands for a SidecarClass that is not in the file.
+	absent   *v1alpha1.SidecarClass
 	name     string
 	objects  manifest.Objects
 	findings []manifest.Finding
@@ -32,7 +34,7 @@ func readPolicies(ctx context.Context, name string, stdin io.Reader) (*policyFil
 	if err != nil {
 		return nil, err
 	}
-	f := &policyFile{name: name, now: time.Now(), compiled: map[string]bool{}, revoked: map[string]string{}}
+	f := &policyFile{name: name, absent: standaloneClass(), now: time.Now(), compiled: map[string]bool{}, revoked: map[string]string{}}
 	if f.objects, f.findings, err = manifest.Read(ctx, content); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -52,6 +54,16 @@ func readFile(name string, stdin io.Reader) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(in, manifest.MaxSize+1))
 }
 
+// unknownClass stands for the platform's, which judging a policy must not depend on: it may well name a Redis and a Vault.
+func unknownClass() *v1alpha1.SidecarClass {
+	return &v1alpha1.SidecarClass{Spec: v1alpha1.SidecarClassSpec{
+		Redis: &v1alpha1.Redis{Addresses: []string{"redis.example.com:6379"}},
+		Vault: &v1alpha1.Vault{
+			Address: "https://vault.example.com", Auth: v1alpha1.VaultAuth{Kubernetes: &v1alpha1.VaultKubernetes{Role: "postern"}},
+		},
+	}}
+}
+
 // standaloneClass is what a policy runs under where the file has no SidecarClass: no Redis, and no cluster to intercept in.
 func standaloneClass() *v1alpha1.SidecarClass { return &v1alpha1.SidecarClass{} }
 
@@ -59,9 +71,11 @@ func standaloneClass() *v1alpha1.SidecarClass { return &v1alpha1.SidecarClass{} 
 func (f *policyFile) compile(p *manifest.Policy) *compiled.Policy {
 	class, err := compile.ResolveClass(&p.SecurityPolicy, f.objects.Classes)
 	if err != nil {
-		class = standaloneClass() // the class is the platform's: it is often not at hand
+		class = f.absent // the class is the platform's: it is often not at hand
 	}
-	document, findings := compile.Compile(&p.SecurityPolicy, class)
+	policy := p.DeepCopy()
+	policy.Namespace = namespaceOf(p) // names in the document are made of it
+	document, findings := compile.Compile(policy, class)
 	for _, found := range findings {
 		f.findings = append(f.findings, p.Finding(found.Field, found.Message, found.Severity == compile.Warning))
 	}
@@ -69,7 +83,6 @@ func (f *policyFile) compile(p *manifest.Policy) *compiled.Policy {
 		return nil
 	}
 	document.Revision = 1
-	document.Namespace = namespaceOf(p)
 	f.revoke(document)
 	return document
 }

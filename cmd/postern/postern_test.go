@@ -65,6 +65,10 @@ func TestLint(t *testing.T) {
 			}
 		})
 	}
+	// The class is not in the file: whether it names a Vault is not the policy's to answer for.
+	if out, _, err := run(t, "", "lint", "-f", "../../config/samples/tokens.yaml"); err != nil || !strings.Contains(out, "are good") || strings.Contains(out, "warning") {
+		t.Errorf("a policy with secrets in Vault: %v, %s", err, out)
+	}
 	if _, _, err := run(t, "", "lint", "-f", sample, "-f", "absent.yaml"); err == nil {
 		t.Error("an absent file is good")
 	}
@@ -95,6 +99,20 @@ func TestCompile(t *testing.T) {
 	_, stderr, err := run(t, changed(t, "5/minute", "often"), "compile", "-f", "-")
 	if err == nil || !strings.Contains(stderr, "spec.rateLimits[0].limit") {
 		t.Errorf("a bad policy: %v, %s", err, stderr)
+	}
+}
+
+func TestCompileWithoutNamespace(t *testing.T) {
+	const samples = "../../config/samples/"
+	class, err1 := os.ReadFile(samples + "sidecarclass.yaml")
+	policy, err2 := os.ReadFile(samples + "tokens.yaml")
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	in := string(class) + "\n---\n" + strings.Replace(string(policy), "  namespace: shop\n", "", 1)
+	out, stderr, err := run(t, in, "compile", "-f", "-")
+	if err != nil || !strings.Contains(out, `"namespace": "default"`) || !strings.Contains(out, `"clientID": "default/accounts"`) {
+		t.Errorf("error %v %s, output:\n%s", err, stderr, out)
 	}
 }
 

@@ -116,6 +116,7 @@ func (t *taker) parts() (given parts, err error) {
 		if given.index, err = t.index(); err != nil {
 			return given, fmt.Errorf("revocation: %w", err)
 		}
+		given.revocations = revocation.Own{Store: given.revocations, Index: given.index}
 	}
 	return given, nil
 }
