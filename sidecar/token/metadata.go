@@ -108,6 +108,10 @@ type document struct {
 
 func (d document) serve(w http.ResponseWriter, r *http.Request) error {
 	body, err := d.body()
+	if errors.Is(err, signing.ErrNoKey) {
+		w.Header().Set("Cache-Control", "no-store")
+		return unavailable(err)
+	}
 	if err != nil {
 		return &httperr.Error{Status: http.StatusInternalServerError, Code: "internal", Detail: "The document cannot be made.", Cause: err}
 	}

@@ -2,12 +2,15 @@ package token
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posterndev/postern/sidecar/token/signing"
 )
 
 func TestDiscovery(t *testing.T) {
@@ -87,6 +90,23 @@ func TestKeysAreCached(t *testing.T) {
 				t.Errorf("status %d, %d bytes", a.Code, a.Body.Len())
 			}
 		})
+	}
+}
+
+// TestNoKeysYet: verifiers must not keep an empty set until it is out of date.
+func TestNoKeysYet(t *testing.T) {
+	w := newWorld(t, options{})
+	ring, err := signing.NewRing(signing.Config{
+		Source: signing.Held{Secrets: signing.Latest{Source: fixed("")}, Algorithm: signing.ES256}, Algorithm: signing.ES256,
+		Overlap: time.Hour, Lifetime: time.Minute, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ring = ring
+	a := send(t, w.chain(t, unreached(t)), req("GET", keysPath), nil)
+	if a.Code != http.StatusServiceUnavailable || a.Header().Get("Retry-After") == "" || a.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("status %d, %v", a.Code, a.Header())
 	}
 }
 

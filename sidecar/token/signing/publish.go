@@ -86,8 +86,11 @@ func (r *Ring) readForMiss(ctx context.Context) {
 }
 
 // Document is the JWK set (RFC 7517 §5) of the published public keys, the current one first. Secrets of HS256 are never in
-// it, so it is then empty.
+// it, so it is then empty. Before any key could be read it is ErrNoKey: verifiers would keep an empty set as if it were true.
 func (r *Ring) Document() ([]byte, error) {
+	if r.state.Load().keys == nil {
+		return nil, ErrNoKey
+	}
 	now, members := r.cfg.Now(), r.state.Load().members
 	current := r.timing().current(members, now)
 	var list []map[string]string
