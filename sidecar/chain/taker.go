@@ -271,7 +271,7 @@ type revocations interface {
 const indexPatience = 2 * time.Second
 
 func (t *taker) index() (*revocation.Index, error) {
-	staleness := t.policy.Revocation.MaxStaleness.Std()
+	staleness := followed(t.policy).MaxStaleness.Std()
 	// Not the staleness: an index that is made anew knows nothing while Redis is away.
 	name, err := named(t.policy.Redis, t.policy.Vault, t.policy.Namespace)
 	if err != nil {
