@@ -112,7 +112,7 @@ func (t *taker) parts() (given parts, err error) {
 			return given, fmt.Errorf("tokens.signingKey: %w", err)
 		}
 	}
-	if t.policy.Revocation != nil {
+	if followed(t.policy) != nil {
 		if given.index, err = t.index(); err != nil {
 			return given, fmt.Errorf("revocation: %w", err)
 		}

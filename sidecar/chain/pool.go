@@ -11,21 +11,35 @@ const closeDelay = time.Minute
 // pool shares values among snapshots: each is opened once for its name, and closed a while after its last user has left,
 // unless another has come meanwhile. It is safe for concurrent use.
 type pool[T any] struct {
+	delay time.Duration
+
 	mu      sync.Mutex
 	entries map[string]*pooled[T]
 }
 
-// pooled is a value with the number of snapshots that use it.
+// user says who uses a value: a snapshot, or another shared value, which may outlive the snapshots that wanted it.
+type user int
+
+const (
+	bySnapshot user = iota
+	byShared
+)
+
+// pooled is a value with the number of its users.
 type pooled[T any] struct {
 	value T
 	close func()
-	users int
+	users [2]int
+	// left counts how often nobody was left, so that only the last of several delays closes.
+	left int
 }
 
-func newPool[T any]() *pool[T] { return &pool[T]{entries: map[string]*pooled[T]{}} }
+func (e *pooled[T]) unused() bool { return e.users == [2]int{} }
+
+func newPool[T any]() *pool[T] { return &pool[T]{delay: closeDelay, entries: map[string]*pooled[T]{}} }
 
 // acquire returns the value of that name, which open makes where there is none. The caller calls release once.
-func (p *pool[T]) acquire(name string, open func() (T, func(), error)) (value T, release func(), err error) {
+func (p *pool[T]) acquire(name string, u user, open func() (T, func(), error)) (value T, release func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.entries[name]
@@ -36,35 +50,37 @@ func (p *pool[T]) acquire(name string, open func() (T, func(), error)) (value T,
 		}
 		p.entries[name] = e
 	}
-	e.users++
-	return e.value, sync.OnceFunc(func() { p.release(name, e) }), nil
+	e.users[u]++
+	return e.value, sync.OnceFunc(func() { p.release(name, u, e) }), nil
 }
 
-func (p *pool[T]) release(name string, e *pooled[T]) {
+func (p *pool[T]) release(name string, u user, e *pooled[T]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.users--; e.users == 0 {
-		time.AfterFunc(closeDelay, func() { p.closeIdle(name, e) })
+	if e.users[u]--; e.unused() {
+		e.left++
+		left := e.left
+		time.AfterFunc(p.delay, func() { p.closeIdle(name, e, left) })
 	}
 }
 
-func (p *pool[T]) closeIdle(name string, e *pooled[T]) {
+func (p *pool[T]) closeIdle(name string, e *pooled[T], left int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.users > 0 || p.entries[name] != e {
+	if !e.unused() || e.left != left || p.entries[name] != e {
 		return
 	}
 	delete(p.entries, name)
 	go e.close() // it may wait for what is under way
 }
 
-// inUse are the values that a snapshot uses.
+// inUse are the values that a snapshot uses itself.
 func (p *pool[T]) inUse() []T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var values []T
 	for _, e := range p.entries {
-		if e.users > 0 {
+		if e.users[bySnapshot] > 0 {
 			values = append(values, e.value)
 		}
 	}

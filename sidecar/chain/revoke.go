@@ -28,9 +28,23 @@ func listed(p *compiled.Policy) []revocation.Entry {
 	return entries
 }
 
+// followed are the rules for following what is revoked; nil where nothing is followed. Where a provider may log people out it
+// is followed in any case, as with tokens of our own: an answer of 200 must not mean nothing.
+func followed(p *compiled.Policy) *compiled.Revocation {
+	if p.Revocation != nil {
+		return p.Revocation
+	}
+	for i := range p.Providers {
+		if p.Providers[i].BackChannelLogout != nil {
+			return &compiled.Revocation{MaxStaleness: compiled.Duration(revocation.DefaultMaxStaleness), OnFailure: compiled.Deny, Mode: compiled.Enforce}
+		}
+	}
+	return nil
+}
+
 // revocation refuses what is revoked, before the session is looked for.
 func (b *builder) revocation() stage.Stage {
-	r := b.policy.Revocation
+	r := followed(b.policy)
 	if b.withdraw == nil || r == nil && len(b.policy.RevokedTokens) == 0 {
 		return nil
 	}
@@ -43,6 +57,15 @@ func (b *builder) revocation() stage.Stage {
 	})
 	b.fail(err, "revocation")
 	return s
+}
+
+// judge is for whoever gives out or vouches for tokens of our own.
+func (b *builder) judge() revocation.Judge {
+	r := followed(b.policy)
+	if r == nil {
+		return revocation.Judge{Index: b.known, OnFailure: revocation.Deny}
+	}
+	return revocation.Judge{Index: b.known, OnFailure: revocation.OnFailure(r.OnFailure), MaxStaleness: r.MaxStaleness.Std()}
 }
 
 // revoker is nil where the policy accepts no tokens.

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"time"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/revocation"
@@ -9,36 +10,68 @@ import (
 	"github.com/posterndev/postern/sidecar/token/signing"
 )
 
-// ring is that of the policy's signing key.
+// ring is a signing.Ring with the name of its key, whatever else it is made of.
+type ring struct {
+	*signing.Ring
+	key string
+}
+
+// ringPatience is for how long a document waits for the signing key, so that a sidecar that starts beside it has it before the
+// first request.
+const ringPatience = 2 * time.Second
+
+// ring is that of the policy's signing key. Where the document changes how the key is used, or the way to it, the new ring
+// knows what the one before knew.
 func (t *taker) ring() (*signing.Ring, error) {
 	p := t.policy.Tokens
-	name, err := named(p.SigningKey, p.Algorithm, p.RotationInterval, p.RotationOverlap, p.AccessLifetime, p.Leeway, t.policy.Vault, t.policy.Redis)
+	key, err := named(p.SigningKey, p.Algorithm)
 	if err != nil {
 		return nil, err
 	}
-	ring, release, err := t.rings.acquire(name, t.openRing)
+	name, err := named(key, p.RotationInterval, p.RotationOverlap, p.AccessLifetime, p.Leeway, t.policy.Vault, t.policy.Redis)
+	if err != nil {
+		return nil, err
+	}
+	before := t.ringOf(key)
+	r, release, err := t.rings.acquire(name, t.user, func() (ring, func(), error) { return t.openRing(key, before) })
 	if err != nil {
 		return nil, err
 	}
 	t.onClose(release)
-	return ring, nil
+	select {
+	case <-r.Tried():
+	case <-time.After(ringPatience):
+		t.cfg.Logger.Warn("the signing key cannot be had yet; there are no logins until it is")
+	}
+	return r.Ring, nil
 }
 
-func (t *taker) openRing() (*signing.Ring, func(), error) {
+// ringOf is the ring in use that has the key, or nil.
+func (t *taker) ringOf(key string) *signing.Ring {
+	for _, r := range t.rings.inUse() {
+		if r.key == key {
+			return r.Ring
+		}
+	}
+	return nil
+}
+
+func (t *taker) openRing(key string, before *signing.Ring) (ring, func(), error) {
 	own := t.nested()
-	ring, err := own.newRing(t.policy.Tokens)
+	r, err := own.newRing(t.policy.Tokens, before)
 	if err != nil {
 		own.close()
-		return nil, nil, err
+		return ring{}, nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); ring.Run(ctx) }()
-	return ring, func() { stop(); <-done; own.close() }, nil
+	go func() { defer close(done); r.Run(ctx) }()
+	return ring{r, key}, func() { stop(); <-done; own.close() }, nil
 }
 
-func (t *taker) newRing(p *compiled.Tokens) (*signing.Ring, error) {
+func (t *taker) newRing(p *compiled.Tokens, before *signing.Ring) (*signing.Ring, error) {
 	c := signing.Config{
+		Before:    before,
 		Algorithm: signing.Algorithm(p.Algorithm), Overlap: p.RotationOverlap.Std(), Interval: p.RotationInterval.Std(),
 		Lifetime: p.AccessLifetime.Std() + p.Leeway.Std(), Logger: t.cfg.Logger,
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/posterndev/postern/sidecar/state/redis"
 	"github.com/posterndev/postern/sidecar/token"
 	"github.com/posterndev/postern/sidecar/token/backchannel"
-	"github.com/posterndev/postern/sidecar/token/signing"
 	"github.com/posterndev/postern/sidecar/vault"
 )
 
@@ -47,7 +46,7 @@ type Shared struct {
 	vaults  *pool[*vault.Client]
 	conns   *pool[*redis.Conn]
 	indexes *pool[*revocation.Index]
-	rings   *pool[*signing.Ring]
+	rings   *pool[ring]
 	ended   *endedSessions
 }
 
@@ -86,7 +85,7 @@ func NewShared(c SharedConfig) (*Shared, error) {
 	s := &Shared{
 		cfg: c, limits: limitmemory.New(limitmemory.Config{Log: c.Logger}), sessions: sessionmemory.New(sessionmemory.Config{}),
 		revoked: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(time.Now),
-		vaults: newPool[*vault.Client](), conns: newPool[*redis.Conn](), indexes: newPool[*revocation.Index](), rings: newPool[*signing.Ring](),
+		vaults: newPool[*vault.Client](), conns: newPool[*redis.Conn](), indexes: newPool[*revocation.Index](), rings: newPool[ring](),
 		ended: newEndedSessions(),
 	}
 	var err error

@@ -6,6 +6,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/jwks"
 	"github.com/posterndev/postern/sidecar/state/redis"
+	"github.com/posterndev/postern/sidecar/token/signing"
 	"github.com/posterndev/postern/sidecar/vault"
 )
 
@@ -25,7 +26,7 @@ func (s *Shared) Redis() (status redis.Status, ok bool) {
 func (s *Shared) Unready() string {
 	for _, ring := range s.rings.inUse() {
 		if st := ring.Status(); st.Current == "" {
-			return fmt.Sprintf("the signing key cannot be had: %v", st.Err)
+			return noKey(st)
 		}
 	}
 	for _, index := range s.indexes.inUse() {
@@ -55,12 +56,20 @@ func (s *Shared) Problems() []compiled.Problem {
 	for _, ring := range s.rings.inUse() {
 		switch st := ring.Status(); {
 		case st.Current == "":
-			add(compiled.ProblemSigningKey, "Unavailable", fmt.Sprintf("no key may sign: %v", st.Err))
+			add(compiled.ProblemSigningKey, "Unavailable", noKey(st))
 		case st.Due:
 			add(compiled.ProblemSigningKey, "RotationDue", "the signing key is older than rotation.interval, and its owner has not replaced it")
 		}
 	}
 	return problems
+}
+
+// noKey says why nothing can be signed.
+func noKey(st signing.Status) string {
+	if st.Err == nil {
+		return "the signing key was not read yet, or has no version that may sign"
+	}
+	return fmt.Sprintf("the signing key cannot be had: %v", st.Err)
 }
 
 // reasons are the states of Vault as a condition's reasons.

@@ -28,21 +28,30 @@ import (
 type taker struct {
 	*Shared
 	policy *compiled.Policy
+	// user is whom the taker works for.
+	user user
 	// closers give back; they are run by whoever the taker works for.
 	closers []func()
 	// conn is nil where the policy names no Redis.
 	conn *redis.Conn
 }
 
-// newTaker takes the connection to Redis, which the stores share.
-func (s *Shared) newTaker(p *compiled.Policy) (*taker, error) {
-	t := &taker{Shared: s, policy: p}
-	if p.Redis == nil {
-		return t, nil
+// newTaker takes the connection to Redis, which the stores share, and the client of Vault, so that they count as what the
+// policy in force depends on. A deleted policy needs nothing.
+func (s *Shared) newTaker(p *compiled.Policy) (t *taker, err error) {
+	t = &taker{Shared: s, policy: p}
+	if p.Redis != nil && !p.Deleted {
+		if t.conn, err = t.takeConn(); err != nil {
+			return nil, err
+		}
 	}
-	var err error
-	t.conn, err = t.takeConn()
-	return t, err
+	if p.UsesVault() && !p.Deleted {
+		if _, err = t.vault(); err != nil {
+			t.close()
+			return nil, err
+		}
+	}
+	return t, nil
 }
 
 // close gives back all that was taken, the last first.
@@ -77,7 +86,7 @@ func (t *taker) vault() (*vault.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, release, err := t.vaults.acquire(name, func() (*vault.Client, func(), error) { return t.openVault(v) })
+	client, release, err := t.vaults.acquire(name, t.user, func() (*vault.Client, func(), error) { return t.openVault(v) })
 	if err != nil {
 		return nil, err
 	}
@@ -140,14 +149,16 @@ func (t *taker) vaultSecret(ref *compiled.SecretRef) (*vault.Secret, error) {
 }
 
 // nested is a taker for something shared that takes on its own behalf: what it takes lives as long as that.
-func (t *taker) nested() *taker { return &taker{Shared: t.Shared, policy: t.policy, conn: t.conn} }
+func (t *taker) nested() *taker {
+	return &taker{Shared: t.Shared, policy: t.policy, conn: t.conn, user: byShared}
+}
 
 func (t *taker) takeConn() (*redis.Conn, error) {
 	name, err := named(t.policy.Redis, t.policy.Vault)
 	if err != nil {
 		return nil, err
 	}
-	conn, release, err := t.conns.acquire(name, t.openConn)
+	conn, release, err := t.conns.acquire(name, t.user, t.openConn)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
@@ -260,12 +271,13 @@ type revocations interface {
 const indexPatience = 2 * time.Second
 
 func (t *taker) index() (*revocation.Index, error) {
-	staleness := t.policy.Revocation.MaxStaleness.Std()
-	name, err := named(t.policy.Redis, t.policy.Vault, t.policy.Namespace, staleness)
+	staleness := followed(t.policy).MaxStaleness.Std()
+	// Not the staleness: an index that is made anew knows nothing while Redis is away.
+	name, err := named(t.policy.Redis, t.policy.Vault, t.policy.Namespace)
 	if err != nil {
 		return nil, err
 	}
-	index, release, err := t.indexes.acquire(name, func() (*revocation.Index, func(), error) {
+	index, release, err := t.indexes.acquire(name, t.user, func() (*revocation.Index, func(), error) {
 		own := t.nested()
 		if t.policy.Redis != nil { // a connection of its own account, which lives as long as the index
 			if own.conn, err = own.takeConn(); err != nil {
@@ -285,6 +297,7 @@ func (t *taker) index() (*revocation.Index, error) {
 		return nil, err
 	}
 	t.onClose(release)
+	index.Hasten(staleness)
 	await(index, t.cfg.Logger)
 	return index, nil
 }

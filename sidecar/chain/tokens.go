@@ -97,7 +97,7 @@ func (b *builder) desk() *token.Desk {
 		return nil
 	}
 	desk, err := token.NewDesk(token.DeskConfig{
-		Issuer: issuer, Sessions: b.parts.sessions, Revocations: b.revocations, Revoked: b.known, Limits: b.limits(),
+		Issuer: issuer, Sessions: b.parts.sessions, Revocations: b.revocations, Revoked: b.judge(), Limits: b.limits(),
 		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Observer: b.issued,
 	})
 	b.fail(err, "tokens")
@@ -168,11 +168,11 @@ func (b *builder) loopback(s tokenStages) http.Handler {
 		return nil
 	}
 	if t := b.policy.Tokens; t != nil {
-		c.Tokens = &loopback.Tokens{Desk: s.desk, Revoked: b.known, Own: jws.Issuer{
+		c.Tokens = &loopback.Tokens{Desk: s.desk, Revoked: b.judge(), Own: jws.Issuer{
 			Issuer: t.Issuer, Audiences: t.Audiences, Algorithms: []string{t.Algorithm}, Types: []string{accessTokenType}, Keys: b.own(), Leeway: t.Leeway.Std(),
 		}}
 	}
-	if s.revoker != nil && b.policy.Revocation != nil {
+	if s.revoker != nil && followed(b.policy) != nil {
 		c.Revoker = s.revoker
 	}
 	if p := b.policy.Passwords; p != nil {

@@ -48,7 +48,8 @@ type Entry struct {
 	// Value is the jti, sid, sub or kid.
 	Value string
 	// Before is for Subject alone: tokens with an earlier iat are revoked, and those without iat. A token has whole seconds:
-	// one issued in the same second as Before, but after it, counts as issued before.
+	// one issued in the same second as Before, but after it, counts as issued before. It is after 1970 and at most MaxRetention
+	// ahead: stores write it with a fixed number of digits.
 	Before time.Time
 	// Expires is when the last of the tokens will have expired; the entry is gone from then on.
 	Expires time.Time
@@ -65,6 +66,8 @@ func (e Entry) Check(now time.Time) error {
 		return fmt.Errorf("%w: the value is not 1 to %d bytes of UTF-8", ErrInvalid, maxValue)
 	case (e.Kind == Subject) == e.Before.IsZero():
 		return fmt.Errorf("%w: a time before which tokens were issued is needed for kind %s, and for no other", ErrInvalid, Subject)
+	case e.Kind == Subject && (e.Before.Unix() < 1 || e.Before.Sub(now) > MaxRetention):
+		return fmt.Errorf("%w: the time before which tokens were issued is before 1970, or more than %s ahead", ErrInvalid, MaxRetention)
 	case e.Expires.IsZero() || e.Expires.Sub(now) > MaxRetention:
 		return fmt.Errorf("%w: it does not expire within %s", ErrInvalid, MaxRetention)
 	}

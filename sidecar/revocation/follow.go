@@ -10,6 +10,9 @@ import (
 // errRoom ends following so that everything is loaded again, now that there may be room for it.
 var errRoom = errors.New("there may be room for all revocations again")
 
+// errPatience ends following so that it goes on with another patience.
+var errPatience = errors.New("revocations are to be fresher")
+
 // run loads and follows until ctx ends.
 func (x *Index) run(ctx context.Context) {
 	pause, loaded := retryFirst, false
@@ -21,6 +24,8 @@ func (x *Index) run(ctx context.Context) {
 			return
 		case err == nil:
 			loaded = true
+			continue
+		case errors.Is(err, errPatience):
 			continue
 		case errors.Is(err, ErrGap), errors.Is(err, errRoom):
 			x.config.Log.Info("loading all revocations again", "reason", err)
@@ -39,7 +44,7 @@ func (x *Index) run(ctx context.Context) {
 // step loads the content, or follows what comes after it; a load that worked gives no error.
 func (x *Index) step(ctx context.Context, loaded bool) error {
 	if loaded {
-		return x.config.Feed.Follow(ctx, *x.cursor.Load(), x.config.MaxStaleness, x)
+		return x.follow(ctx)
 	}
 	began := x.config.Now()
 	x.table.begin()
@@ -59,6 +64,21 @@ func (x *Index) step(ctx context.Context, loaded bool) error {
 		x.config.Log.Info("revocations are loaded", "position", cursor.Position.String())
 	}
 	return nil
+}
+
+// follow ends with errPatience where Hasten asks for it.
+func (x *Index) follow(ctx context.Context) error {
+	following, cancel := context.WithCancel(ctx)
+	defer cancel()
+	x.mu.Lock()
+	patience := x.patience
+	x.interrupt = cancel
+	x.mu.Unlock()
+	err := x.config.Feed.Follow(following, *x.cursor.Load(), patience, x)
+	if following.Err() != nil && ctx.Err() == nil {
+		return errPatience
+	}
+	return err
 }
 
 func (x *Index) sleep(ctx context.Context, d time.Duration) {

@@ -51,6 +51,11 @@ type Index struct {
 	wg     sync.WaitGroup
 	// counted is when the store was last asked for its size; the feed's goroutine alone uses it.
 	counted time.Time
+
+	mu sync.Mutex
+	// patience is the feed's, and interrupt ends the following that is under way; nil where there is none.
+	patience  time.Duration
+	interrupt context.CancelFunc
 }
 
 // NewIndex starts to load the index.
@@ -71,7 +76,7 @@ func NewIndex(c IndexConfig) (*Index, error) {
 		c.Now = time.Now
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	x := &Index{config: c, table: newTable(c.MaxEntries), start: c.Now(), ready: make(chan struct{}), stop: stop}
+	x := &Index{config: c, table: newTable(c.MaxEntries), start: c.Now(), ready: make(chan struct{}), stop: stop, patience: c.MaxStaleness}
 	x.fresh.Store(-1)
 	x.cursor.Store(&Cursor{})
 	c.Metrics.add(x)
@@ -81,6 +86,20 @@ func NewIndex(c IndexConfig) (*Index, error) {
 
 // Ready is closed once the index is complete for the first time.
 func (x *Index) Ready() <-chan struct{} { return x.ready }
+
+// Hasten has the index keep to a shorter MaxStaleness than it was made for; a longer one changes nothing. What it knows
+// stays known.
+func (x *Index) Hasten(maxStaleness time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if maxStaleness <= 0 || maxStaleness >= x.patience {
+		return
+	}
+	x.patience = maxStaleness
+	if x.interrupt != nil {
+		x.interrupt()
+	}
+}
 
 // Age is for how long something may have been missed; the longest duration before the index is complete for the first time.
 func (x *Index) Age() time.Duration {

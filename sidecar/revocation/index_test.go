@@ -100,6 +100,24 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
+// TestHasten: an index that waits for long is fresh at once when less is allowed, and forgets nothing.
+func TestHasten(t *testing.T) {
+	store := memory.New(memory.Config{})
+	x := newIndex(t, revocation.IndexConfig{Feed: store, MaxStaleness: time.Hour})
+	<-x.Ready()
+	add(t, store, x, entry(revocation.Token, "t1"))
+	x.Hasten(2 * time.Hour)
+	x.Hasten(200 * time.Millisecond)
+	time.Sleep(2 * time.Second)
+	if age := x.Age(); age > time.Second {
+		t.Errorf("%s old", age)
+	}
+	if got, err := x.Revoked(t.Context(), &revocation.Query{Issuer: issuer, TokenID: "t1"}); !got || err != nil {
+		t.Errorf("Revoked = %v, %v", got, err)
+	}
+	add(t, store, x, entry(revocation.Token, "t2"))
+}
+
 // TestBeyondTheBound: with too little memory every answer is still exact.
 func TestBeyondTheBound(t *testing.T) {
 	store := memory.New(memory.Config{})

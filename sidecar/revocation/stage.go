@@ -51,6 +51,7 @@ type Config struct {
 type checker struct {
 	Config
 	realm string
+	rules Judge
 }
 
 // New returns the stage; it stands behind authn and before authz. A revoked token gives no identity: AuthnErr is then 401
@@ -66,14 +67,11 @@ func New(c Config) (stage.Stage, error) {
 	if c.MaxStaleness < 0 {
 		return nil, fmt.Errorf("building revocation: maxStaleness %s is negative", c.MaxStaleness)
 	}
-	if c.MaxStaleness == 0 {
-		c.MaxStaleness = DefaultMaxStaleness
-	}
 	realm, err := httperr.QuoteRealm(c.Realm)
 	if err != nil {
 		return nil, fmt.Errorf("building revocation: %w", err)
 	}
-	checker := checker{Config: c, realm: realm}
+	checker := checker{Config: c, realm: realm, rules: Judge{Index: c.Index, OnFailure: c.OnFailure, MaxStaleness: c.MaxStaleness}}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			checker.check(r, request.From(r))
@@ -102,15 +100,9 @@ func (c checker) check(r *http.Request, info *request.Info) {
 // judge returns why the identity does not count, or nil.
 func (c checker) judge(ctx context.Context, info *request.Info) *httperr.Error {
 	q := QueryOf(info.Identity)
-	revoked, err := c.Index.Revoked(ctx, &q)
+	revoked, err := c.rules.Revoked(ctx, &q)
 	if revoked {
 		return httperr.InvalidToken("token-revoked", c.realm, "The token was revoked")
-	}
-	if c.OnFailure == Allow {
-		return nil
-	}
-	if age := c.Index.Age(); err == nil && age > c.MaxStaleness {
-		err = fmt.Errorf("the revocation index is %s old", age)
 	}
 	if err == nil {
 		return nil

@@ -97,6 +97,38 @@ func TestStage(t *testing.T) {
 	}
 }
 
+// TestJudge: who refreshes a token must know as well as who lets it pass.
+func TestJudge(t *testing.T) {
+	away := errors.New("away")
+	tests := map[string]struct {
+		index       index
+		allow       bool
+		wantRevoked bool
+		wantErr     error
+	}{
+		"not revoked":         {},
+		"revoked, and old":    {index: index{revoked: true, age: time.Hour}, wantRevoked: true},
+		"too old":             {index: index{age: revocation.DefaultMaxStaleness + 1}, wantErr: revocation.ErrStale},
+		"too old, allow":      {index: index{age: time.Hour}, allow: true},
+		"the store is away":   {index: index{err: away}, wantErr: away},
+		"away, allow":         {index: index{err: away}, allow: true},
+		"revoked, old, allow": {index: index{revoked: true, age: time.Hour}, allow: true, wantRevoked: true},
+		"just fresh enough":   {index: index{age: revocation.DefaultMaxStaleness}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			j := revocation.Judge{Index: &tt.index, OnFailure: revocation.Deny}
+			if tt.allow {
+				j.OnFailure = revocation.Allow
+			}
+			revoked, err := j.Revoked(t.Context(), &revocation.Query{})
+			if revoked != tt.wantRevoked || !errors.Is(err, tt.wantErr) || (err == nil) != (tt.wantErr == nil) {
+				t.Errorf("%v, %v", revoked, err)
+			}
+		})
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	good := revocation.Config{Index: &index{}, OnFailure: revocation.Deny, Withdraw: withdraw}
 	tests := map[string]func(*revocation.Config){

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/posterndev/postern/sidecar/jwks/strictjson"
 	"github.com/posterndev/postern/sidecar/session"
@@ -64,11 +65,12 @@ func encodeClaims(selected map[string]any) (json.RawMessage, error) {
 	return b, nil
 }
 
-// checkIssuer refuses what cannot be discovered: RFC 8414 §2 wants https, and no query or fragment.
+// checkIssuer refuses what cannot be discovered: RFC 8414 §2 wants https, and no query or fragment. A * in its path would make
+// the documents' paths patterns, which open more than the documents (Paths).
 func checkIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return fmt.Errorf("building issuer: %q is not an https URL without user, query and fragment", issuer)
+	if err != nil || strings.Contains(u.Path, "*") || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return fmt.Errorf("building issuer: %q is not an https URL without user, query, fragment and asterisk", issuer)
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ type Revocations interface {
 	Add(ctx context.Context, entries ...revocation.Entry) (revocation.Position, error)
 }
 
-// Revoked knows what is revoked; revocation.Known does.
+// Revoked knows what is revoked; revocation.Judge does.
 type Revoked interface {
 	Revoked(ctx context.Context, q *revocation.Query) (bool, error)
 }

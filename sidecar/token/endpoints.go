@@ -50,7 +50,9 @@ type methods map[string]func(http.ResponseWriter, *http.Request) error
 //
 // and GET of the documents of Metadata. Every other path goes on, also under the prefix, for the app may have its own
 // there. It must come after authentication and the revocation check. Authorization before it must let Paths through: refresh
-// takes no access token, and what needs one is refused here with 401. With delivery Cookie the Guard must come before.
+// takes no access token, and what needs one is refused here with 401. So whatever Paths matches is answered here, by any
+// method and with a slash behind it: had it gone on, it would have reached the app without authorization. With delivery
+// Cookie the Guard must come before.
 //
 // The store or the key away: 503, and nothing has changed that a second attempt would not repeat.
 func Endpoints(c EndpointsConfig) (stage.Stage, error) {
@@ -99,7 +101,7 @@ func checkPrefix(prefix string) error {
 }
 
 func (e *endpoints) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
-	path := request.From(r).Path
+	path := strings.TrimSuffix(request.From(r).Path, "/") // as package route matches Paths
 	handlers, ok := e.routes[path]
 	if !ok {
 		id, under := strings.CutPrefix(path, e.one)
@@ -110,21 +112,26 @@ func (e *endpoints) serve(w http.ResponseWriter, r *http.Request, next stage.Han
 	}
 	handle, ok := handlers[r.Method]
 	if !ok {
-		if r.Method == http.MethodOptions {
-			return next.ServeHTTP(w, r) // not a preflight: those are answered further out
-		}
-		return notAllowed(handlers)
+		return otherMethod(w, r, handlers)
 	}
 	return handle(w, r)
 }
 
-func notAllowed(handlers methods) error {
-	e := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "This endpoint does not know the method."}
+// otherMethod answers OPTIONS (not a preflight: those are answered further out), and refuses the rest.
+func otherMethod(w http.ResponseWriter, r *http.Request, handlers methods) error {
+	var allow []string
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
 		if _, ok := handlers[method]; ok {
-			e = e.With("Allow", method)
+			allow = append(allow, method)
 		}
 	}
+	if r.Method == http.MethodOptions {
+		w.Header()["Allow"] = allow
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	e := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "This endpoint does not know the method."}
+	e.Header = http.Header{"Allow": allow}
 	return e
 }
 

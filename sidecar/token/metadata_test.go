@@ -2,6 +2,7 @@ package token
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -108,6 +109,23 @@ func TestKeysAreCached(t *testing.T) {
 				t.Errorf("status %d, %d bytes", a.Code, a.Body.Len())
 			}
 		})
+	}
+}
+
+// TestNoKeysYet: verifiers must not keep an empty set until it is out of date.
+func TestNoKeysYet(t *testing.T) {
+	w := newWorld(t, options{})
+	ring, err := signing.NewRing(signing.Config{
+		Source: signing.Held{Secrets: signing.Latest{Source: fixed("")}, Algorithm: signing.ES256}, Algorithm: signing.ES256,
+		Overlap: time.Hour, Lifetime: time.Minute, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ring = ring
+	a := send(t, w.chain(t, unreached(t)), req("GET", keysPath), nil)
+	if a.Code != http.StatusServiceUnavailable || a.Header().Get("Retry-After") == "" || a.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("status %d, %v", a.Code, a.Header())
 	}
 }
 

@@ -21,6 +21,7 @@ func TestNewIssuerRefuses(t *testing.T) {
 		"http":             {func(c *IssuerConfig) { c.Issuer = "http://shop.example.com" }, "https"},
 		"query":            {func(c *IssuerConfig) { c.Issuer = "https://shop.example.com?x" }, "https"},
 		"fragment":         {func(c *IssuerConfig) { c.Issuer = "https://shop.example.com#x" }, "https"},
+		"a pattern":        {func(c *IssuerConfig) { c.Issuer = "https://shop.example.com/*" }, "https"},
 		"user":             {func(c *IssuerConfig) { c.Issuer = "https://me@shop.example.com" }, "https"},
 		"no host":          {func(c *IssuerConfig) { c.Issuer = "https:///x" }, "https"},
 		"no keys":          {func(c *IssuerConfig) { c.Keys = nil }, "keys"},

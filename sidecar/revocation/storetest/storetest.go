@@ -142,8 +142,14 @@ func invalid(t *testing.T, s Store) {
 		"no UTF-8":              func(e *revocation.Entry) { e.Value = "\xff" },
 		"a token with a time":   func(e *revocation.Entry) { e.Before = time.Now() },
 		"a subject without one": func(e *revocation.Entry) { e.Kind = revocation.Subject },
-		"for ever":              func(e *revocation.Entry) { e.Expires = time.Time{} },
-		"for ages":              func(e *revocation.Entry) { e.Expires = time.Now().AddDate(100, 0, 0) },
+		"a subject before time": func(e *revocation.Entry) {
+			e.Kind, e.Before = revocation.Subject, time.Date(2, 1, 1, 0, 0, 0, 0, time.UTC)
+		},
+		"a subject for ages": func(e *revocation.Entry) {
+			e.Kind, e.Before = revocation.Subject, time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)
+		},
+		"for ever": func(e *revocation.Entry) { e.Expires = time.Time{} },
+		"for ages": func(e *revocation.Entry) { e.Expires = time.Now().AddDate(100, 0, 0) },
 	}
 	for name, change := range tests {
 		e := token("1")
@@ -153,6 +159,9 @@ func invalid(t *testing.T, s Store) {
 		}
 	}
 	wantFound(t, s, []revocation.Entry{token("0")})
+	if _, entries := load(t, s); len(entries) != 0 { // nor can any of them keep the others from being read
+		t.Errorf("loaded %+v", entries)
+	}
 }
 
 func load(t *testing.T, s Store) (cursor revocation.Cursor, entries []revocation.Entry) {

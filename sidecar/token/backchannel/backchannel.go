@@ -99,8 +99,8 @@ type provider struct {
 	verifier jws.Issuer
 }
 
-// New returns the stage, which answers POST of Path and passes everything else on. It comes before authorization: the token
-// in the body is all the authentication there is. It answers 200, 400 for a token that is not good (§2.8), and 503 where the
+// New returns the stage, which answers POST of Path and passes every other path on. Authorization must let Path through: the
+// token in the body is all the authentication there is. It answers 200, 400 for a token that is not good (§2.8), and 503 where the
 // stores or the provider's keys are away, after which the provider may send the same token again.
 func New(c Config) (stage.Stage, error) {
 	if !strings.HasPrefix(c.Path, "/") || len(c.Providers) == 0 || c.Sessions == nil || c.Revocations == nil || c.Replay == nil || c.Logger == nil {
@@ -130,7 +130,7 @@ func New(c Config) (stage.Stage, error) {
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
-			if request.From(r).Path != c.Path {
+			if strings.TrimSuffix(request.From(r).Path, "/") != c.Path { // as package route matches it
 				return next.ServeHTTP(w, r)
 			}
 			return e.serve(w, r)

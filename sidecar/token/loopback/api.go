@@ -29,7 +29,7 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// Checker knows what is revoked; *revocation.Index does.
+// Checker knows what is revoked; revocation.Judge does.
 type Checker interface {
 	Revoked(ctx context.Context, q *revocation.Query) (bool, error)
 }

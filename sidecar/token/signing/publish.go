@@ -76,8 +76,8 @@ func (r *Ring) verifies(kid string) bool {
 
 func (r *Ring) readForMiss(ctx context.Context) {
 	now := r.cfg.Now().UnixNano()
-	tried := r.tried.Load()
-	if tried != 0 && now-tried < int64(missInterval) || !r.tried.CompareAndSwap(tried, now) {
+	missed := r.missed.Load()
+	if missed != 0 && now-missed < int64(missInterval) || !r.missed.CompareAndSwap(missed, now) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), missTimeout)

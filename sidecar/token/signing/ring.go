@@ -37,6 +37,9 @@ type Config struct {
 	Interval time.Duration
 	// Lifetime is that of the longest token, with the leeway that verifiers grant.
 	Lifetime time.Duration
+	// Before is a ring of the same key that this one takes the place of, if there is one: what it knows stays known, also
+	// while the source is away.
+	Before *Ring
 	// Now is time.Now where nil.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -49,10 +52,13 @@ const MinOverlap = 2 * refreshInterval
 type Ring struct {
 	cfg   Config
 	state atomic.Pointer[state]
-	// reading is held by who reads the source; tried is when that last began for a missed key.
-	reading sync.Mutex
-	tried   atomic.Int64
+	// reading is taken by who reads the source; missed is when that last began for a missed key.
+	reading chan struct{}
+	missed  atomic.Int64
 	status  atomic.Pointer[Status]
+	// tried is closed by end, once.
+	tried chan struct{}
+	end   func()
 }
 
 // state is immutable.
@@ -97,11 +103,21 @@ func NewRing(c Config) (*Ring, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	r := &Ring{cfg: c}
+	r := &Ring{cfg: c, reading: make(chan struct{}, 1), tried: make(chan struct{})}
+	r.end = sync.OnceFunc(func() { close(r.tried) })
 	r.state.Store(&state{})
 	r.status.Store(&Status{})
+	if c.Before != nil && c.Before.cfg.Algorithm == c.Algorithm && c.Before.state.Load().keys != nil {
+		r.state.Store(c.Before.state.Load())
+		r.status.Store(c.Before.status.Load())
+		r.end()
+	}
+	r.cfg.Before = nil // or all that ever were would stay in memory
 	return r, nil
 }
+
+// Tried is closed once the source was read, or could not be read, for the first time.
+func (r *Ring) Tried() <-chan struct{} { return r.tried }
 
 // Run reads the source every 30 s, and sooner after a failure, until ctx ends.
 func (r *Ring) Run(ctx context.Context) {
@@ -118,10 +134,16 @@ func (r *Ring) Run(ctx context.Context) {
 	}
 }
 
-// Refresh reads the source now. Where that fails the versions that are known stay in force.
+// Refresh reads the source now. Where that fails the versions that are known stay in force. It waits for another Refresh to
+// end, but not longer than ctx.
 func (r *Ring) Refresh(ctx context.Context) error {
-	r.reading.Lock()
-	defer r.reading.Unlock()
+	select {
+	case r.reading <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-r.reading }()
+	defer r.end()
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	err := r.read(ctx)

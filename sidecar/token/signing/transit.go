@@ -90,6 +90,9 @@ func checkPublic(key crypto.PublicKey, a Algorithm) error {
 	return fmt.Errorf("the key is not one for %s (%s)", a, wanted(a))
 }
 
+// signTimeout bounds one signature: so long a login or a refresh waits, and takes up room, while Vault does not answer.
+const signTimeout = 3 * time.Second
+
 type transitSigner struct {
 	key     TransitKey
 	version int
@@ -99,8 +102,10 @@ type transitSigner struct {
 func (s *transitSigner) Algorithm() Algorithm { return s.key.Algorithm }
 func (s *transitSigner) KeyID() string        { return s.id }
 
-// Sign implements Signer, with one round trip to Vault.
+// Sign implements Signer, with one round trip to Vault, for which it waits no longer than signTimeout.
 func (s *transitSigner) Sign(ctx context.Context, input []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, signTimeout)
+	defer cancel()
 	sig, err := s.key.Transit.Sign(ctx, s.key.Key, s.version, s.key.Algorithm, input)
 	if err != nil {
 		return nil, fmt.Errorf("signing with Transit key %q: %w", s.key.Key, err)

@@ -1,0 +1,118 @@
+package chain
+
+import (
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/state/redistest"
+)
+
+// claims signs a token of the provider with these.
+func (i issuer) claims(t testing.TB, typ string, claims jwt.MapClaims) string {
+	t.Helper()
+	all := jwt.MapClaims{"iss": "https://id.example.com", "aud": "orders", "exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix()}
+	for name, v := range claims {
+		all[name] = v
+	}
+	token := jwt.NewWithClaims(jwt.SigningMethodES256, all)
+	token.Header["kid"], token.Header["typ"] = "k", typ
+	signed, err := token.SignedString(i.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+// logoutToken is one of OpenID Connect Back-Channel Logout.
+func (i issuer) logoutToken(t testing.TB, claims jwt.MapClaims) string {
+	t.Helper()
+	claims["events"] = map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}
+	return i.claims(t, "logout+jwt", claims)
+}
+
+// providerPolicy accepts the tokens of i alone.
+func providerPolicy(i issuer, change func(*compiled.Policy)) *compiled.Policy {
+	return loginPolicy(func(p *compiled.Policy) {
+		p.Providers = policy(i).Providers
+		p.Providers[0].BackChannelLogout = &compiled.BackChannelLogout{ClientIDs: []string{"orders"}}
+		p.Tokens, p.Sessions, p.Revocation = nil, nil, nil
+		if change != nil {
+			change(p)
+		}
+	})
+}
+
+// TestBackChannelLogout: what each way of keeping sessions makes of it, on the sidecar that got it and on another one.
+func TestBackChannelLogout(t *testing.T) {
+	server := redistest.Start(t, redistest.Options{})
+	w, i := newWorld(t), newIssuer(t)
+	sessions := func(from string) *compiled.Sessions {
+		s := loginPolicy(nil).Sessions
+		s.SubjectFrom = from
+		return s
+	}
+	revoking := loginPolicy(nil).Revocation
+	tests := map[string]struct {
+		change func(*compiled.Policy)
+		logout jwt.MapClaims
+		// wantOther: another session of the person is ended too.
+		wantOther bool
+	}{
+		"nothing is kept":         {logout: jwt.MapClaims{"sid": "s1"}},
+		"nothing, by subject":     {logout: jwt.MapClaims{"sub": "ada"}, wantOther: true},
+		"revocation alone":        {change: func(p *compiled.Policy) { p.Revocation = revoking }, logout: jwt.MapClaims{"sid": "s1"}},
+		"sessions of sid":         {change: func(p *compiled.Policy) { p.Sessions, p.Revocation = sessions("sid"), revoking }, logout: jwt.MapClaims{"sid": "s1", "sub": "ada"}},
+		"sessions of sid, by sub": {change: func(p *compiled.Policy) { p.Sessions = sessions("sid") }, logout: jwt.MapClaims{"sub": "ada"}, wantOther: true},
+		"sessions of sub":         {change: func(p *compiled.Policy) { p.Sessions = sessions("sub") }, logout: jwt.MapClaims{"sub": "ada"}, wantOther: true},
+		"beside tokens of our own": {change: func(p *compiled.Policy) {
+			own := loginPolicy(nil)
+			p.Tokens, p.Sessions, p.Revocation = own.Tokens, own.Sessions, own.Revocation
+		}, logout: jwt.MapClaims{"sid": "s1"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			document := func() *compiled.Policy {
+				return providerPolicy(i, func(p *compiled.Policy) {
+					onRedis(p, server.Addr)
+					if tt.change != nil {
+						tt.change(p)
+					}
+				})
+			}
+			server.Do("FLUSHALL")
+			here, there := w.sidecar(document()).ready(), w.sidecar(document()).ready()
+			of := func(sub, sid string) tokens {
+				return tokens{access: i.claims(t, "JWT", jwt.MapClaims{"sub": sub, "sid": sid, "jti": sid, "iat": time.Now().Unix() - 10})}
+			}
+			ada, other, bob := of("ada", "s1"), of("ada", "s2"), of("bob", "s3")
+			for _, s := range []*sidecar{here, there} {
+				for who, token := range map[string]tokens{"ada": ada, "another of ada's": other, "bob": bob} {
+					if g := s.use(token); g.status != 200 {
+						t.Fatalf("%s before: %d %s", who, g.status, g.text)
+					}
+				}
+			}
+			tt.logout["jti"] = name
+			header, body := form("logout_token", i.logoutToken(t, tt.logout))
+			post := sent{method: "POST", path: "/auth/backchannel-logout", header: header, body: body}
+			if g := here.send(post); g.status != 200 || g.header.Get("Cache-Control") != "no-store" {
+				t.Fatalf("logging out: %d %s", g.status, g.text)
+			}
+			if g := there.send(post); g.status != 400 {
+				t.Errorf("the same token again, elsewhere: %d", g.status)
+			}
+			for _, s := range []*sidecar{here, there} {
+				redistest.Eventually(t, "the end of the session", func() bool { return s.use(ada).status == 401 })
+				if got := s.use(other).status; (got == 401) != tt.wantOther {
+					t.Errorf("another session: %d", got)
+				}
+				if g := s.use(bob); g.status != 200 {
+					t.Errorf("bob: %d %s", g.status, g.text)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,217 @@
+package chain
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/state/redistest"
+)
+
+func TestPoolClosesAfterTheLastDelay(t *testing.T) {
+	closed := make(chan struct{})
+	p := newPool[int]()
+	p.delay = 300 * time.Millisecond
+	acquire := func(u user) func() {
+		_, release, err := p.acquire("a", u, func() (int, func(), error) { return 1, func() { close(closed) }, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return release
+	}
+	acquire(bySnapshot)()
+	time.Sleep(200 * time.Millisecond)
+	release, nested := acquire(bySnapshot), acquire(byShared)
+	release()
+	release()
+	if len(p.inUse()) != 0 {
+		t.Error("what only another shared value uses counts as in use")
+	}
+	nested()
+	left := time.Now()
+	<-closed
+	if d := time.Since(left); d < 250*time.Millisecond {
+		t.Errorf("closed %s after its last user left, by the delay of an earlier one", d)
+	}
+}
+
+// hasten has the pools of a process close what nobody uses at once.
+func (s *Shared) hasten(d time.Duration) {
+	s.vaults.delay, s.conns.delay, s.indexes.delay, s.rings.delay = d, d, d, d
+}
+
+// TestReloadsLeaveNothingBehind counts goroutines and connections over documents that each differ in what is shared.
+func TestReloadsLeaveNothingBehind(t *testing.T) {
+	server := redistest.Start(t, redistest.Options{Password: "s3cret"})
+	w := newWorld(t)
+	w.writeSecret("redis", "password", []byte("s3cret"))
+	i := newIssuer(t)
+	document := func(n int) *compiled.Policy {
+		return loginPolicy(func(p *compiled.Policy) {
+			onRedis(p, server.Addr)
+			p.Redis.Password = &compiled.SecretRef{Name: "redis", Key: "password"}
+			p.Redis.Timeout = compiled.Duration(250*time.Millisecond + time.Duration(n%7)*time.Millisecond)
+			p.Tokens.AccessLifetime = compiled.Duration(time.Minute + time.Duration(n%5)*time.Second)
+			p.Revocation.MaxStaleness = compiled.Duration(5*time.Second - time.Duration(n%3)*time.Second)
+			p.Providers = policy(i).Providers
+			p.Providers[0].BackChannelLogout = &compiled.BackChannelLogout{ClientIDs: []string{"orders"}}
+			p.Passwords = &compiled.Passwords{Algorithm: "Argon2id", Memory: 19 << 10, Passes: 2, Parallelism: 1}
+			if n%4 == 0 {
+				p.RevokedTokens = []compiled.RevokedTokens{{Name: "x", Kind: compiled.RevokedSubject, Issuer: ownIssuer, Value: "bob", Before: 1, Expires: time.Now().Add(time.Hour).Unix()}}
+			}
+			p.Deleted = n%10 == 9
+		})
+	}
+	connections := func() int { return strings.Count(server.Do("CLIENT", "LIST").(string), "\n") }
+	baseline := runtime.NumGoroutine()
+	shared := w.shared()
+	shared.hasten(10 * time.Millisecond)
+	s := w.sidecarOf(shared, document(0)).ready()
+	for n := range 200 {
+		s.apply(document(n))
+		if n%20 == 1 {
+			s.use(s.login("ada"))
+		}
+	}
+	s.apply(document(1))
+	s.ready()
+	// The one connection in force has a pool, from which the indexes of earlier snapshots took.
+	const most, mostConnections = 40, 40
+	redistest.Eventually(t, "goroutines and connections of replaced snapshots to end", func() bool {
+		return runtime.NumGoroutine() <= baseline+most && connections() <= mostConnections
+	})
+	s.use(s.login("ada"))
+	s.snapshot.Load().Close()
+	redistest.Eventually(t, "what the last snapshot shared to be closed", func() bool {
+		shared.conns.mu.Lock()
+		defer shared.conns.mu.Unlock()
+		return len(shared.conns.entries) == 0 && connections() <= 1
+	})
+}
+
+// TestAFailedBuildGivesBack: what a document had taken by the time that it was found to be wrong.
+func TestAFailedBuildGivesBack(t *testing.T) {
+	w := newWorld(t)
+	shared := w.shared()
+	for name, change := range map[string]func(*compiled.Policy){
+		"late":  func(p *compiled.Policy) { p.Sidecar.AccessLog = "Sometimes" },
+		"early": func(p *compiled.Policy) { p.Tokens.RotationOverlap = 1 },
+		"mid":   func(p *compiled.Policy) { p.Tokens.Exchange[0].Paths[0] = "login" },
+	} {
+		p := loginPolicy(func(p *compiled.Policy) { onRedis(p, "127.0.0.1:1") })
+		change(p)
+		if _, err := Build(p, Config{Shared: shared, OnlyPort: 80, Logger: shared.cfg.Logger}); err == nil {
+			t.Fatalf("%s: built", name)
+		}
+		if n := len(shared.conns.inUse()) + len(shared.indexes.inUse()) + len(shared.rings.inUse()); n != 0 {
+			t.Errorf("%s: %d shared values are still in use", name, n)
+		}
+	}
+}
+
+// TestAReloadKeepsTheKey: a change of what is about tokens, while the key cannot be read, logs nobody out.
+func TestAReloadKeepsTheKey(t *testing.T) {
+	w := newWorld(t)
+	s := w.sidecar(loginPolicy(nil)).ready()
+	ada := s.login("ada")
+	if err := os.Remove(filepath.Join(w.secrets, "signing", "key.pem")); err != nil {
+		t.Fatal(err)
+	}
+	s.apply(loginPolicy(func(p *compiled.Policy) { p.Tokens.AccessLifetime = compiled.Duration(time.Minute) }))
+	if g := s.use(ada); g.status != 200 {
+		t.Errorf("a token of before: %d %s", g.status, g.text)
+	}
+	s.use(s.login("bob"))
+	if s.shared.Unready() != "" {
+		t.Errorf("unready: %s", s.shared.Unready())
+	}
+}
+
+// TestAReloadKeepsWhatIsRevoked: an operator who allows more staleness, because Redis is away, does not make the sidecar
+// forget what it knew.
+func TestAReloadKeepsWhatIsRevoked(t *testing.T) {
+	server := redistest.Start(t, redistest.Options{})
+	w, i := newWorld(t), newIssuer(t)
+	document := func(staleness time.Duration) *compiled.Policy {
+		return loginPolicy(func(p *compiled.Policy) {
+			onRedis(p, server.Addr)
+			p.Providers = policy(i).Providers
+			p.Revocation.MaxStaleness, p.Revocation.OnFailure = compiled.Duration(staleness), compiled.Allow
+		})
+	}
+	s := w.sidecar(document(5 * time.Second)).ready()
+	good, bad := tokens{access: i.token(t, "ada")}, tokens{access: i.token(t, "mallory")}
+	if g := s.loopback("POST", "/v1/revocations", `{"subject":"mallory"}`); g.status != 200 {
+		t.Fatalf("revoking: %d %s", g.status, g.text)
+	}
+	redistest.Eventually(t, "the revocation", func() bool { return s.use(bad).status == 401 })
+	server.Stop()
+	s.apply(document(time.Hour))
+	s.apply(document(2 * time.Second))
+	if g := s.use(bad); g.status != 401 || g.code() != "token-revoked" {
+		t.Errorf("the revoked token: %d %s", g.status, g.text)
+	}
+	if g := s.use(good); g.status != 200 {
+		t.Errorf("another one: %d %s", g.status, g.text)
+	}
+}
+
+// TestAReloadKeepsSessions: without Redis the process has them.
+func TestAReloadKeepsSessions(t *testing.T) {
+	w := newWorld(t)
+	s := w.sidecar(loginPolicy(nil)).ready()
+	ada, bob := s.login("ada"), s.login("bob")
+	if g := s.send(sent{method: "POST", path: "/auth/logout", bearer: bob.access}); g.status != 204 {
+		t.Fatalf("logging out: %d", g.status)
+	}
+	s.apply(loginPolicy(func(p *compiled.Policy) { p.Headers = &compiled.Headers{Preset: "Strict"} }))
+	if g := s.use(ada); g.status != 200 {
+		t.Errorf("a session of before: %d %s", g.status, g.text)
+	}
+	if g := s.refresh(ada); g.status != 200 {
+		t.Errorf("refreshing it: %d %s", g.status, g.text)
+	}
+	if g := s.use(bob); g.status != 401 {
+		t.Errorf("one that has ended: %d", g.status)
+	}
+}
+
+// TestLoginsDuringReloads: a login whose snapshot is replaced while the app thinks is good.
+func TestLoginsDuringReloads(t *testing.T) {
+	server := redistest.Start(t, redistest.Options{})
+	w := newWorld(t)
+	document := func(n int) *compiled.Policy {
+		return loginPolicy(func(p *compiled.Policy) {
+			onRedis(p, server.Addr)
+			p.Redis.Timeout = compiled.Duration(time.Second + time.Duration(n)*time.Millisecond)
+			p.Sessions.MaxPerSubject = 200
+		})
+	}
+	s := w.sidecar(document(0)).ready()
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if g := s.use(s.login("ada")); g.status != 200 {
+					t.Errorf("using a token: %d %s", g.status, g.text)
+				}
+			}
+		})
+	}
+	for n := range 30 {
+		s.apply(document(n % 2))
+	}
+	close(done)
+	wg.Wait()
+}

@@ -1,0 +1,353 @@
+package chain
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/state/redistest"
+	"github.com/posterndev/postern/sidecar/upstream"
+)
+
+// ownIssuer is that of the policy's own tokens, and the name under which browsers know the app.
+const (
+	ownIssuer = "https://shop.example.com"
+	ownHost   = "shop.example.com"
+)
+
+// loginPolicy is a document that issues tokens, in memory and from a key that is mounted.
+func loginPolicy(change func(*compiled.Policy)) *compiled.Policy {
+	p := &compiled.Policy{
+		SchemaVersion: 1, Namespace: "shop", Name: "orders", Revision: 1, Mode: compiled.Enforce, UndeclaredPorts: compiled.Deny,
+		Authorization: compiled.Authorization{Default: compiled.RequireAuthenticated, Mode: compiled.Enforce, Rules: []compiled.AuthorizationRule{
+			{Name: "public", Match: []compiled.Match{{Paths: []string{"/public/**", "/login"}}}, Require: compiled.RequireAnonymous, Mode: compiled.Enforce},
+		}},
+		Tokens: &compiled.Tokens{
+			Issuer: ownIssuer, Audiences: []string{"orders"}, ClientID: "shop/orders", Algorithm: "ES256",
+			AccessLifetime: compiled.Duration(15 * time.Minute), RefreshGrace: compiled.Duration(10 * time.Second), Claims: []string{"roles"},
+			Delivery: "Body", SameSite: "Lax", SigningKey: compiled.SigningKey{Secret: &compiled.SecretRef{Name: "signing", Key: "key.pem"}},
+			RotationOverlap: compiled.Duration(time.Hour), Exchange: []compiled.Match{{Methods: []string{"POST"}, Paths: []string{"/login"}}},
+			Prefix: "/auth", Leeway: compiled.Duration(time.Second),
+			ClaimsToHeaders: []compiled.ClaimToHeader{{Claim: "sub", Header: "X-Auth-Subject"}, {Claim: "roles", Header: "X-Auth-Roles"}},
+		},
+		Sessions: &compiled.Sessions{
+			IdleTimeout: compiled.Duration(time.Hour), AbsoluteTimeout: compiled.Duration(24 * time.Hour), WhenFull: "EvictOldest", Bind: "None",
+			OnFailure: compiled.Deny, Mode: compiled.Enforce,
+		},
+		Revocation: &compiled.Revocation{MaxStaleness: compiled.Duration(5 * time.Second), OnFailure: compiled.Deny, Mode: compiled.Enforce},
+		Sidecar:    compiled.SidecarOptions{AccessLog: "None", LogLevel: "info"},
+	}
+	if change != nil {
+		change(p)
+	}
+	if err := p.Validate(); err != nil {
+		panic(err)
+	}
+	return p
+}
+
+// onRedis has a policy keep its state in the server at addr.
+func onRedis(p *compiled.Policy, addr string) {
+	p.Redis = &compiled.Redis{Mode: "Standalone", Addresses: []string{addr}, Timeout: compiled.Duration(250 * time.Millisecond)}
+}
+
+// world is one app with sidecars in front of it, which have their Secrets in common.
+type world struct {
+	t       testing.TB
+	secrets string
+	app     *httptest.Server
+	// reached counts the requests that the app got.
+	reached atomic.Int64
+}
+
+// newWorld has a signing key and the app of loginApp.
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{t: t, secrets: t.TempDir()}
+	w.writeKey("signing", "key.pem")
+	w.app = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.reached.Add(1)
+		loginApp(rw, r)
+	}))
+	t.Cleanup(w.app.Close)
+	return w
+}
+
+// writeKey mounts a new key.
+func (w *world) writeKey(name, key string) {
+	w.t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.writeSecret(name, key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+func (w *world) writeSecret(name, key string, content []byte) {
+	w.t.Helper()
+	if err := os.MkdirAll(filepath.Join(w.secrets, name), 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.secrets, name, key), content, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// loginApp says who has logged in as the query's "as" tells, with the query's status and claims, on every route, and what
+// reached it.
+func loginApp(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	for name, field := range map[string]string{"as": "Postern-Subject", "claims": "Postern-Claims", "trailing": "Trailer"} {
+		if v := q.Get(name); v != "" {
+			w.Header().Set(field, v)
+		}
+	}
+	if q.Has("early") {
+		early := w.Header().Clone()
+		w.Header().Set("Postern-Subject", q.Get("early"))
+		w.WriteHeader(http.StatusEarlyHints)
+		clear(w.Header())
+		for name, values := range early {
+			w.Header()[name] = values
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if q.Get("status") == "401" {
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"app": r.URL.Path, "header": r.Header, "padding": strings.Repeat("x", 200)})
+	if v := q.Get("trailing"); v != "" {
+		w.Header().Set(v, "mallory")
+	}
+}
+
+// shared is a sidecar's process.
+func (w *world) shared() *Shared {
+	w.t.Helper()
+	s, err := NewShared(SharedConfig{Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), SecretsDir: w.secrets})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(s.Close)
+	return s
+}
+
+// sidecar is a process that enforces a policy; apply replaces it.
+type sidecar struct {
+	world    *world
+	shared   *Shared
+	cfg      Config
+	url      string
+	snapshot atomic.Pointer[Snapshot]
+}
+
+// sidecar starts one with p in force.
+func (w *world) sidecar(p *compiled.Policy) *sidecar {
+	w.t.Helper()
+	return w.sidecarOf(w.shared(), p)
+}
+
+func (w *world) sidecarOf(shared *Shared, p *compiled.Policy) *sidecar {
+	w.t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	proxy, err := upstream.New(upstream.Config{Target: func(netip.AddrPort) string { return strings.TrimPrefix(w.app.URL, "http://") }, Logger: log})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s := &sidecar{world: w, shared: shared, cfg: Config{Shared: shared, App: proxy, OnlyPort: 8080, Logger: log}}
+	s.apply(p)
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { s.snapshot.Load().ServeHTTP(rw, r) }))
+	s.url = server.URL
+	w.t.Cleanup(func() {
+		server.Close()
+		s.snapshot.Load().Close()
+		proxy.Close()
+	})
+	return s
+}
+
+// apply puts p in force as the server does.
+func (s *sidecar) apply(p *compiled.Policy) {
+	s.world.t.Helper()
+	next, err := Build(p, s.cfg)
+	if err != nil {
+		s.world.t.Fatal(err)
+	}
+	if before := s.snapshot.Swap(next); before != nil {
+		before.Close()
+	}
+}
+
+// ready waits for what the policy needs.
+func (s *sidecar) ready() *sidecar {
+	s.world.t.Helper()
+	redistest.Eventually(s.world.t, "the sidecar being ready", func() bool { return s.shared.Unready() == "" })
+	return s
+}
+
+// sent is a request.
+type sent struct {
+	method, path string
+	header       http.Header
+	body         string
+	// bearer and cookies are of earlier answers.
+	bearer  string
+	cookies []*http.Cookie
+	// host is that of the URL where empty.
+	host string
+}
+
+// got is its answer.
+type got struct {
+	status  int
+	header  http.Header
+	trailer http.Header
+	text    string
+	// json is the body, where it is an object.
+	json    map[string]any
+	cookies map[string]*http.Cookie
+}
+
+func (g got) field(name string) string {
+	s, _ := g.json[name].(string)
+	return s
+}
+
+// code is that of a problem.
+func (g got) code() string {
+	_, code, _ := strings.Cut(g.field("type"), "/problems/")
+	return code
+}
+
+func (s *sidecar) send(r sent) got {
+	s.world.t.Helper()
+	g, err := s.try(r)
+	if err != nil {
+		s.world.t.Fatalf("%s %s: %v", r.method, r.path, err)
+	}
+	return g
+}
+
+func (s *sidecar) try(r sent) (got, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, r.method, s.url+r.path, strings.NewReader(r.body))
+	if err != nil {
+		return got{}, err
+	}
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+	if r.bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+r.bearer)
+	}
+	for _, c := range r.cookies {
+		req.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
+	}
+	req.Host = r.host
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return got{}, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return got{}, err
+	}
+	g := got{status: resp.StatusCode, header: resp.Header, trailer: resp.Trailer, text: string(body), cookies: map[string]*http.Cookie{}}
+	_ = json.Unmarshal(body, &g.json)
+	for _, c := range resp.Cookies() {
+		g.cookies[c.Name] = c
+	}
+	return g, nil
+}
+
+var transport = &http.Transport{DisableCompression: true, DisableKeepAlives: true}
+
+// tokens are a client's.
+type tokens struct{ access, refresh string }
+
+// login logs a person in by the exchange.
+func (s *sidecar) login(subject string) tokens {
+	s.world.t.Helper()
+	g := s.send(sent{method: "POST", path: "/login?as=" + url.QueryEscape(subject)})
+	if g.status != 200 || g.field("access_token") == "" || g.field("refresh_token") == "" {
+		s.world.t.Fatalf("logging in: %d %s", g.status, g.text)
+	}
+	return tokens{g.field("access_token"), g.field("refresh_token")}
+}
+
+// use asks for a route that needs a token.
+func (s *sidecar) use(t tokens) got {
+	s.world.t.Helper()
+	return s.send(sent{method: "GET", path: "/orders", bearer: t.access})
+}
+
+// refresh posts the token as a form.
+func (s *sidecar) refresh(t tokens) got {
+	s.world.t.Helper()
+	return s.send(sent{
+		method: "POST", path: "/auth/refresh", body: url.Values{"refresh_token": {t.refresh}}.Encode(),
+		header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
+	})
+}
+
+// loopback asks the app's API.
+func (s *sidecar) loopback(method, path, body string) got {
+	s.world.t.Helper()
+	r := httptest.NewRequest(method, "http://127.0.0.1"+path, bytes.NewReader([]byte(body)))
+	r.Header.Set("Content-Type", "application/json")
+	rec := httptest.NewRecorder()
+	s.snapshot.Load().Loopback().ServeHTTP(rec, r)
+	g := got{status: rec.Code, header: rec.Header(), text: rec.Body.String()}
+	_ = json.Unmarshal(rec.Body.Bytes(), &g.json)
+	return g
+}
+
+// sid is the session of an access token.
+func sid(t testing.TB, access string) string {
+	t.Helper()
+	return claim(t, access, "sid")
+}
+
+func claim(t testing.TB, token, name string) string {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("no token: %q", token)
+	}
+	payload, err := b64.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims map[string]any
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := claims[name].(string)
+	return s
+}
