@@ -36,7 +36,9 @@ type pooled[T any] struct {
 
 func (e *pooled[T]) unused() bool { return e.users == [2]int{} }
 
-func newPool[T any]() *pool[T] { return &pool[T]{delay: closeDelay, entries: map[string]*pooled[T]{}} }
+func newPool[T any](delay time.Duration) *pool[T] {
+	return &pool[T]{delay: delay, entries: map[string]*pooled[T]{}}
+}
 
 // acquire returns the value of that name, which open makes where there is none. The caller calls release once.
 func (p *pool[T]) acquire(name string, u user, open func() (T, func(), error)) (value T, release func(), err error) {

@@ -110,6 +110,7 @@ func (t *taker) keySource(p *compiled.Tokens, c *signing.Config) error {
 		}
 		c.Source = signing.TransitKey{Transit: transit, Key: k.Key, Algorithm: c.Algorithm}
 		c.Rotator = transit.Rotator(k.Key)
+		t.onClose(func() { transit.Forget(k.Key) })
 		return nil
 	}
 	held := signing.Held{Algorithm: c.Algorithm}

@@ -85,7 +85,9 @@ func NewShared(c SharedConfig) (*Shared, error) {
 	s := &Shared{
 		cfg: c, limits: limitmemory.New(limitmemory.Config{Log: c.Logger}), sessions: sessionmemory.New(sessionmemory.Config{}),
 		revoked: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(time.Now),
-		vaults: newPool[*vault.Client](), conns: newPool[*redis.Conn](), indexes: newPool[*revocation.Index](), rings: newPool[ring](),
+		vaults: newPool[*vault.Client](closeDelay), conns: newPool[*redis.Conn](closeDelay), indexes: newPool[*revocation.Index](closeDelay),
+		// A ring signs and verifies on after its end. It only stops to ask for its key, which may be the mistake that was mended.
+		rings: newPool[ring](0),
 		ended: newEndedSessions(),
 	}
 	var err error

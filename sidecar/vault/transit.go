@@ -79,6 +79,14 @@ func (t *Transit) PublicKeys(ctx context.Context, key string) ([]signing.PublicV
 	return parsePublicVersions(s.Data)
 }
 
+// Forget drops what is known of a key that nobody asks for any more, so that it is not held against Vault.
+func (t *Transit) Forget(key string) {
+	for _, what := range []string{"keys", "sign"} {
+		t.client.health.forget(t.path(what, key))
+	}
+	t.client.health.forget(t.path("keys", key) + "/rotate")
+}
+
 // Rotator makes new versions of a key; the policy needs update on its rotate path.
 func (t *Transit) Rotator(key string) signing.Rotator { return rotator{transit: t, key: key} }
 
