@@ -34,7 +34,7 @@ remove_from_cluster() {
 		say "$others policies are not the demo's: they and the CRDs are left alone"
 		return
 	fi
-	kubectl delete crd securitypolicies.postern.dev sidecarclasses.postern.dev --ignore-not-found --timeout=60s
+	kubectl delete crd securitypolicies.postern.dev sidecarclasses.postern.dev tokenrevocations.postern.dev --ignore-not-found --timeout=60s
 }
 
 main "$@"
