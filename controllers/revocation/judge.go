@@ -24,30 +24,42 @@ type verdict struct {
 
 // judge is pure: the same observation, history and time give the same verdict.
 func judge(o *observation, known map[string]*past, now time.Time) *verdict {
-	v := &verdict{}
-	pods := runners(o, known)
-	carriers := map[string][]status.Carrier{} // by revocation
-	exists := map[string]bool{}
+	j := &judging{
+		observation: o, known: known, pods: runners(o, known), now: now,
+		carriers: map[string][]status.Carrier{}, exists: map[string]bool{},
+	}
 	for i := range o.policies {
-		policy := &o.policies[i]
-		exists[policy.Name] = true
-		v.carry(carriers, o, policy, known[policy.Name], pods[policy.Name], now)
+		j.policy(&o.policies[i])
 	}
 	for i := range o.revocations {
 		r := &o.revocations[i]
 		next := status.OfRevocation(status.RevocationInput{
-			Revocation: r, Carriers: carriers[r.Name], PolicyExists: exists[r.Spec.PolicyName], Now: now,
+			Revocation: r, Carriers: j.carriers[r.Name], PolicyExists: j.exists[r.Spec.PolicyName], Now: now,
 		})
 		if !equality.Semantic.DeepEqual(r.Status, next) {
-			v.changed = append(v.changed, change{r, next})
+			j.changed = append(j.changed, change{r, next})
 		}
 	}
-	return v
+	return &j.verdict
 }
 
-// carry adds what becomes of each revocation in one policy.
-func (v *verdict) carry(carriers map[string][]status.Carrier, o *observation, policy *v1alpha1.SecurityPolicy, known *past, pods []status.Runner, now time.Time) {
-	in := compile.Input{Policy: policy, Classes: o.classes, Revocations: o.revocations, Now: now}
+// judging is a verdict in the making.
+type judging struct {
+	*observation
+	known map[string]*past
+	pods  map[string][]status.Runner
+	now   time.Time
+	// carriers are the policies that each revocation concerns, and exists names all policies.
+	carriers map[string][]status.Carrier
+	exists   map[string]bool
+	verdict
+}
+
+// policy adds what becomes of each revocation in one policy.
+func (j *judging) policy(p *v1alpha1.SecurityPolicy) {
+	j.exists[p.Name] = true
+	known := j.known[p.Name]
+	in := compile.Input{Policy: p, Classes: j.classes, Revocations: j.revocations, Now: j.now}
 	if known != nil {
 		in.Last = known.present
 	}
@@ -55,29 +67,30 @@ func (v *verdict) carry(carriers map[string][]status.Carrier, o *observation, po
 	if intent.Document == nil {
 		return
 	}
-	v.expires(intent, now)
+	j.expires(intent)
 	entries := byRevocation(intent.Document)
 	for _, outcome := range intent.Revoked {
 		if outcome.Reason == v1alpha1.ReasonNoPolicy {
 			continue
 		}
-		c := status.Carrier{Policy: policy.Name, Outcome: outcome, Pods: pods, Since: known.carries(entries[outcome.Name])}
-		c.Shadow = known != nil && known.shadow
-		carriers[outcome.Name] = append(carriers[outcome.Name], c)
+		j.carriers[outcome.Name] = append(j.carriers[outcome.Name], status.Carrier{
+			Policy: p.Name, Outcome: outcome, Pods: j.pods[p.Name],
+			Since: known.carries(entries[outcome.Name]), Shadow: known != nil && known.shadow,
+		})
 	}
 }
 
 // expires notes when the first entry of the document, or a revocation that it has no room for, expires.
-func (v *verdict) expires(intent compile.Intent, now time.Time) {
+func (j *judging) expires(intent compile.Intent) {
 	note := func(left time.Duration) {
-		if left > 0 && (v.next == 0 || left < v.next) {
-			v.next = left
+		if left > 0 && (j.next == 0 || left < j.next) {
+			j.next = left
 		}
 	}
-	note(compile.NextExpiry(intent.Document, now))
+	note(compile.NextExpiry(intent.Document, j.now))
 	for _, outcome := range intent.Revoked {
 		if !outcome.Expires.IsZero() {
-			note(outcome.Expires.Sub(now))
+			note(outcome.Expires.Sub(j.now))
 		}
 	}
 }

@@ -51,13 +51,15 @@ type Config struct {
 type Reconciler struct {
 	cfg     Config
 	history *history
+	// writes is maxWrites, but for tests.
+	writes int
 }
 
 var _ reconcile.Reconciler = (*Reconciler)(nil)
 
 // NewReconciler returns a reconciler.
 func NewReconciler(cfg Config) *Reconciler {
-	return &Reconciler{cfg: cfg, history: newHistory()}
+	return &Reconciler{cfg: cfg, history: newHistory(), writes: maxWrites}
 }
 
 const (
@@ -105,12 +107,12 @@ func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict) (le
 		}
 		return strings.Compare(a.revocation.Name, b.revocation.Name)
 	})
-	for _, c := range changed[:min(len(changed), maxWrites)] {
+	for _, c := range changed[:min(len(changed), r.writes)] {
 		if err := r.write(ctx, c); err != nil {
 			return false, fmt.Errorf("patching status of token revocation %q in namespace %q: %w", c.revocation.Name, o.namespace, err)
 		}
 	}
-	return len(changed) > maxWrites, nil
+	return len(changed) > r.writes, nil
 }
 
 func (r *Reconciler) write(ctx context.Context, c change) error {
