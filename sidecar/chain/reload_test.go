@@ -15,8 +15,7 @@ import (
 
 func TestPoolClosesAfterTheLastDelay(t *testing.T) {
 	closed := make(chan struct{})
-	p := newPool[int](closeDelay)
-	p.delay = 300 * time.Millisecond
+	p := newPool[int](300 * time.Millisecond)
 	acquire := func(u user) func() {
 		_, release, err := p.acquire("a", u, func() (int, func(), error) { return 1, func() { close(closed) }, nil })
 		if err != nil {
