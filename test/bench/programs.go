@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -92,16 +93,20 @@ func (p *program) stop() {
 	<-p.done
 }
 
-// freePorts are n addresses of 127.0.0.1 that were free at the same time.
+// freePorts are n addresses of 127.0.0.1 that nobody has. They are not those that the kernel gives to clients, and to servers
+// that ask for any: one of these could be gone before a program that was told of it listens there.
 func freePorts(n int) ([]string, error) {
-	addresses := make([]string, n)
-	for i := range addresses {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	const lowest, highest, attempts = 20000, 29999, 1000
+	var addresses []string
+	for range attempts {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(highest-lowest+1)))
 		if err != nil {
-			return nil, err
+			continue
 		}
 		defer l.Close()
-		addresses[i] = l.Addr().String()
+		if addresses = append(addresses, l.Addr().String()); len(addresses) == n {
+			return addresses, nil
+		}
 	}
-	return addresses, nil
+	return nil, fmt.Errorf("no %d ports are free between %d and %d", n, lowest, highest)
 }
