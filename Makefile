@@ -68,6 +68,10 @@ unit: tools ## Run the tests that need no cluster: units, real Redis, Vault and 
 e2e: tools ## Run the tests on a real node
 	@test/e2e/run.sh
 
+.PHONY: bench
+bench: ## Measure revocation and the cost of a request beside hand-written peers; needs Go and redis-server
+	@go run ./test/bench
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME each (default 30s)
 	@hack/fuzz.sh

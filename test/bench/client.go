@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// newClient keeps up to connections open to each host, and makes no more.
+func newClient(connections int) *http.Client {
+	return &http.Client{
+		Timeout:   patience,
+		Transport: &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, DisableCompression: true},
+	}
+}
+
+// credentials are what a login gives.
+type credentials struct {
+	Access  string `json:"access_token"`
+	Refresh string `json:"refresh_token"`
+}
+
+// names are what a token can be revoked by.
+type names struct {
+	TokenID string `json:"jti"`
+	Session string `json:"sid"`
+	Subject string `json:"sub"`
+}
+
+// names reads the token, which is ours and needs no verifying.
+func (c credentials) names() (n names, err error) {
+	parts := strings.Split(c.Access, ".")
+	if len(parts) != 3 {
+		return n, fmt.Errorf("the access token has %d parts", len(parts))
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return n, err
+	}
+	return n, json.Unmarshal(payload, &n)
+}
+
+// ask sends a GET with a token to the app behind base, and returns the status. The app's answer is short, so that what is
+// measured is not the copying of it.
+func ask(ctx context.Context, client *http.Client, base, token string) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/healthz", nil)
+	if err != nil {
+		return 0, err
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	answer, err := client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode, err
+}
+
+// post sends body as JSON and decodes the answer into v, unless that is nil. Another status than want is an error.
+func post(ctx context.Context, client *http.Client, url, token string, body any, want int, v any) error {
+	var encoded []byte
+	if body != nil {
+		var err error
+		if encoded, err = json.Marshal(body); err != nil {
+			return err
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(encoded))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	content, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != want {
+		return fmt.Errorf("POST %s: %s: %s", url, answer.Status, content)
+	}
+	if v == nil {
+		return nil
+	}
+	return json.Unmarshal(content, v)
+}
+
+func login(ctx context.Context, client *http.Client, base, user string) (c credentials, err error) {
+	err = post(ctx, client, base+"/login", "", map[string]string{"user": user, "password": "demo"}, http.StatusOK, &c)
+	return c, err
+}
+
+func refresh(ctx context.Context, client *http.Client, base, token string) (c credentials, err error) {
+	err = post(ctx, client, base+"/auth/refresh", "", map[string]string{"refresh_token": token}, http.StatusOK, &c)
+	return c, err
+}

@@ -1,0 +1,72 @@
+// Command peer is what teams write by hand in place of a sidecar, and what `make bench` compares with: a reverse proxy
+// (net/http/httputil) that issues and verifies JWTs with golang-jwt, and learns from Redis what is revoked. It is written
+// to be fast: connections to the app are kept, and buffers are used again. It has none of Postern's limits and defences,
+// so it is for the bench alone.
+//
+// -revoked says how it learns of revocations: ask does so for each request, in two round trips (is the token revoked, is
+// there a session), and poll reads the list once a second. With off it only proxies, and looks at no token.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"syscall"
+
+	goredis "github.com/redis/go-redis/v9"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var o options
+	flag.StringVar(&o.listen, "listen", "", "address to serve at")
+	flag.StringVar(&o.upstream, "upstream", "", "the app, as http://host:port")
+	flag.StringVar(&o.redis, "redis", "", "address of Redis")
+	flag.StringVar(&o.key, "key", "", "file with the P-256 key that signs tokens, as PEM")
+	flag.StringVar(&o.revoked, "revoked", "ask", "ask, poll or off")
+	flag.Parse()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "peer:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct{ listen, upstream, redis, key, revoked string }
+
+func run(ctx context.Context, o options) error {
+	app, err := url.Parse(o.upstream)
+	if err != nil {
+		return err
+	}
+	tokens, err := readTokens(o.key)
+	if err != nil {
+		return err
+	}
+	client := goredis.NewClient(&goredis.Options{Addr: o.redis})
+	defer client.Close()
+	p := &proxy{tokens: tokens, sessions: sessions{client}, app: newReverseProxy(app)}
+	server := &http.Server{Addr: o.listen, Handler: p.routes()}
+	switch o.revoked {
+	case "ask":
+		p.revoked = asked{client}
+	case "poll":
+		list := newPolled(client)
+		go list.run(ctx)
+		p.revoked = list
+	case "off":
+		server.Handler = p.app
+	default:
+		return fmt.Errorf("-revoked %q is not ask, poll or off", o.revoked)
+	}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

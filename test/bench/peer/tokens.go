@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	goredis "github.com/redis/go-redis/v9"
+)
+
+// What tokens are made of, as the bench's policy has it.
+const (
+	issuer   = "https://bench.example.com"
+	audience = "bench"
+	lifetime = 15 * time.Minute
+	// kept is for how long a session lies unused.
+	kept = 7 * 24 * time.Hour
+)
+
+type claims struct {
+	jwt.RegisteredClaims
+	Session string `json:"sid"`
+}
+
+// tokens signs and verifies.
+type tokens struct {
+	key    *ecdsa.PrivateKey
+	parser *jwt.Parser
+}
+
+func readTokens(file string) (*tokens, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	key, err := jwt.ParseECPrivateKeyFromPEM(content)
+	if err != nil {
+		return nil, fmt.Errorf("reading key: %w", err)
+	}
+	return &tokens{key: key, parser: jwt.NewParser(
+		jwt.WithValidMethods([]string{"ES256"}), jwt.WithIssuer(issuer), jwt.WithAudience(audience), jwt.WithExpirationRequired(),
+	)}, nil
+}
+
+func (t *tokens) sign(subject, session string) (string, error) {
+	now := time.Now()
+	return jwt.NewWithClaims(jwt.SigningMethodES256, claims{Session: session, RegisteredClaims: jwt.RegisteredClaims{
+		Issuer: issuer, Audience: jwt.ClaimStrings{audience}, Subject: subject, ID: rand.Text(),
+		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
+	}}).SignedString(t.key)
+}
+
+func (t *tokens) verify(token string) (*claims, error) {
+	c := &claims{}
+	_, err := t.parser.ParseWithClaims(token, c, func(*jwt.Token) (any, error) { return &t.key.PublicKey, nil })
+	return c, err
+}
+
+// sessions are kept in Redis: session:ID holds the subject, and refresh:HASH the session of a refresh token.
+type sessions struct{ redis *goredis.Client }
+
+// begin returns a refresh token, in one round trip.
+func (s sessions) begin(ctx context.Context, id, subject string) (refresh string, err error) {
+	refresh = rand.Text()
+	_, err = s.redis.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		p.Set(ctx, "session:"+id, subject, kept)
+		p.Set(ctx, "refresh:"+hash(refresh), id, kept)
+		return nil
+	})
+	return refresh, err
+}
+
+// use takes a refresh token, which is good once.
+func (s sessions) use(ctx context.Context, refresh string) (id, subject string, err error) {
+	if id, err = s.redis.GetDel(ctx, "refresh:"+hash(refresh)).Result(); err != nil {
+		return "", "", err
+	}
+	subject, err = s.redis.Get(ctx, "session:"+id).Result()
+	return id, subject, err
+}
+
+func (s sessions) end(ctx context.Context, id string) error {
+	return s.redis.Del(ctx, "session:"+id).Err()
+}
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,45 @@
+package main
+
+import "fmt"
+
+// passing is a policy without rules: what remains is the proxy with its guards.
+const passing = `
+apiVersion: postern.dev/v1alpha1
+kind: SidecarClass
+metadata: {name: default, annotations: {postern.dev/is-default-class: "true"}}
+spec: {accessLog: Errors}
+---
+apiVersion: postern.dev/v1alpha1
+kind: SecurityPolicy
+metadata: {name: bench}
+spec: {selector: {}}
+`
+
+// guarded is a policy with tokens, sessions and revocation, as config/samples/tokens.yaml has them.
+func guarded(redis, accessLog string) string {
+	return fmt.Sprintf(`
+apiVersion: postern.dev/v1alpha1
+kind: SidecarClass
+metadata: {name: default, annotations: {postern.dev/is-default-class: "true"}}
+spec:
+  accessLog: %s
+  redis: {mode: Standalone, addresses: ["%s"]}
+---
+apiVersion: postern.dev/v1alpha1
+kind: SecurityPolicy
+metadata: {name: bench}
+spec:
+  selector: {}
+  tokens:
+    issuer: https://bench.example.com
+    audiences: [bench]
+    signingKey: {secretKeyRef: {name: key, key: key.pem}}
+    exchange: [{methods: [POST], paths: [/login]}]
+    claimsToHeaders: [{claim: sub, header: X-Auth-Subject}]
+  sessions: {}
+  revocation: {}
+  authorization:
+    rules:
+    - {name: login, match: [{methods: [POST], paths: [/login]}], require: Anonymous}
+`, accessLog, redis)
+}

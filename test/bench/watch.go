@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// warm is how many answers each asker must have before anything is revoked.
+	warm = 5
+	// linger is how long the askers go on after the last first refusal, to see whether a refusal stays one.
+	linger = 15 * time.Millisecond
+)
+
+// sample is one answer.
+type sample struct {
+	sent, got time.Time
+	status    int
+}
+
+// asker asks one member with one token again and again, over a connection that is kept.
+type asker struct {
+	url, token    string
+	client        *http.Client
+	pause         time.Duration
+	samples       []sample
+	warm, refused chan struct{}
+}
+
+// run asks until ctx ends, and closes warm and refused when it comes to that. A status that is neither is an error.
+func (a *asker) run(ctx context.Context) error {
+	for refused := false; ctx.Err() == nil; {
+		s := sample{sent: time.Now()}
+		var err error
+		// A request that has begun is let finish: its end is no failure of the member.
+		s.status, err = ask(context.WithoutCancel(ctx), a.client, a.url, a.token)
+		s.got = time.Now()
+		switch {
+		case err != nil:
+			return err
+		case s.status == http.StatusUnauthorized && !refused:
+			refused = true
+			close(a.refused)
+		case s.status != http.StatusOK && s.status != http.StatusUnauthorized:
+			return fmt.Errorf("GET %s: status %d", a.url, s.status)
+		}
+		a.samples = append(a.samples, s)
+		if len(a.samples) == warm {
+			close(a.warm)
+		}
+		time.Sleep(a.pause)
+	}
+	return nil
+}
+
+// watch is askers at work, one for each member.
+type watch struct {
+	askers []*asker
+	stop   context.CancelFunc
+	wg     sync.WaitGroup
+	failed chan error
+}
+
+func (b *bench) watch(ctx context.Context, client *http.Client, members []*member, token string) *watch {
+	ctx, stop := context.WithCancel(ctx)
+	w := &watch{stop: stop, failed: make(chan error, len(members))}
+	for _, m := range members {
+		a := &asker{
+			url: m.url, token: token, client: client, pause: b.pause, warm: make(chan struct{}), refused: make(chan struct{}),
+		}
+		w.askers = append(w.askers, a)
+		w.wg.Go(func() {
+			if err := a.run(ctx); err != nil {
+				w.failed <- err
+			}
+		})
+	}
+	return w
+}
+
+// await waits for one thing of every asker.
+func (w *watch) await(ctx context.Context, what string, of func(*asker) <-chan struct{}) error {
+	timeout := time.After(patience)
+	for _, a := range w.askers {
+		select {
+		case <-of(a):
+		case err := <-w.failed:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timeout:
+			return fmt.Errorf("%s is not yet %s after %s", a.url, what, patience)
+		}
+	}
+	return nil
+}
+
+// end stops the askers; their samples are then complete.
+func (w *watch) end() error {
+	w.stop()
+	w.wg.Wait()
+	select {
+	case err := <-w.failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+// seen is what one asker saw of one revocation.
+type seen struct {
+	// fromCall and fromAnswer are the times from the revoke call, and from its answer, to the first refusal's arrival; the
+	// second may be negative.
+	fromCall, fromAnswer time.Duration
+	// late are the requests that were answered 200 after the revoke call's answer, and lateSent those of them that were sent
+	// after it. again are those answered 200 after the first refusal.
+	late, lateSent, again int
+	refused               bool
+}
+
+func judge(samples []sample, called, answered time.Time) (s seen) {
+	for _, x := range samples {
+		switch {
+		case x.status == http.StatusUnauthorized && !s.refused:
+			s.refused = true
+			s.fromCall, s.fromAnswer = x.got.Sub(called), x.got.Sub(answered)
+		case x.status == http.StatusOK && s.refused:
+			s.again++
+		}
+		if x.status == http.StatusOK && x.got.After(answered) {
+			s.late++
+			if x.sent.After(answered) {
+				s.lateSent++
+			}
+		}
+	}
+	return s
+}
