@@ -10,6 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/authn"
 	"github.com/posterndev/postern/sidecar/jwks"
 	"github.com/posterndev/postern/sidecar/observe"
+	"github.com/posterndev/postern/sidecar/password"
 	limitmemory "github.com/posterndev/postern/sidecar/ratelimit/memory"
 	"github.com/posterndev/postern/sidecar/revocation"
 	revocationmemory "github.com/posterndev/postern/sidecar/revocation/memory"
@@ -28,6 +29,8 @@ type SharedConfig struct {
 	SecretsDir string
 	// VaultTokenFile is the service-account token with which the sidecar logs in to Vault by Kubernetes auth.
 	VaultTokenFile string
+	// HashMemory bounds the memory of all password hashes under way, in KiB; password.DefaultMemory where zero.
+	HashMemory uint32
 }
 
 // Shared is what outlives snapshots, so that a reload neither fetches keys again, nor forgets a count or a session, nor opens
@@ -47,6 +50,8 @@ type Shared struct {
 	conns   *pool[*redis.Conn]
 	indexes *pool[*revocation.Index]
 	rings   *pool[ring]
+	// hashers bound what hashing takes; a reload does not begin to count anew.
+	hashers *pool[*password.Hasher]
 	ended   *endedSessions
 }
 
@@ -86,7 +91,7 @@ func NewShared(c SharedConfig) (*Shared, error) {
 		cfg: c, limits: limitmemory.New(limitmemory.Config{Log: c.Logger}), sessions: sessionmemory.New(sessionmemory.Config{}),
 		revoked: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(time.Now),
 		vaults: newPool[*vault.Client](), conns: newPool[*redis.Conn](), indexes: newPool[*revocation.Index](), rings: newPool[ring](),
-		ended: newEndedSessions(),
+		hashers: newPool[*password.Hasher](), ended: newEndedSessions(),
 	}
 	var err error
 	if s.metrics, err = newMetrics(c.Registerer); err != nil {

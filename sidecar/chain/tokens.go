@@ -6,7 +6,6 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/authn"
-	"github.com/posterndev/postern/sidecar/password"
 	"github.com/posterndev/postern/sidecar/session"
 	"github.com/posterndev/postern/sidecar/stage"
 	"github.com/posterndev/postern/sidecar/token"
@@ -175,21 +174,11 @@ func (b *builder) loopback(s tokenStages) http.Handler {
 		c.Revoker = s.revoker
 	}
 	if p := b.policy.Passwords; p != nil {
-		hasher, err := password.New(passwordConfig(p))
+		hasher, err := b.hasher(p)
 		b.fail(err, "passwordPolicy")
 		c.Passwords = hasher
 	}
 	api, err := loopback.New(c)
 	b.fail(err, "loopback")
 	return api
-}
-
-func passwordConfig(p *compiled.Passwords) password.Config {
-	if p.Algorithm == "Bcrypt" {
-		return password.Config{Algorithm: password.Bcrypt, BcryptCost: p.Cost}
-	}
-	return password.Config{
-		Algorithm: password.Argon2id,
-		Argon2:    password.Argon2{Time: uint32(p.Passes), Memory: uint32(p.Memory), Threads: uint8(p.Parallelism)},
-	}
 }
