@@ -97,6 +97,7 @@ func (b *builder) desk() *token.Desk {
 	desk, err := token.NewDesk(token.DeskConfig{
 		Issuer: issuer, Sessions: b.parts.sessions, Revocations: b.revocations, Revoked: b.judge(), Limits: b.limits(),
 		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Observer: b.issued,
+		Shadow: b.policy.Mode == compiled.Shadow || b.policy.Sessions.Mode == compiled.Shadow,
 	})
 	b.fail(err, "tokens")
 	return desk
