@@ -80,6 +80,9 @@ func (f *policyFile) compile(p *manifest.Policy) *compiled.Policy {
 		f.findings = append(f.findings, p.Finding(found.Field, found.Message, found.Severity == compile.Warning))
 	}
 	if document == nil {
+		if err != nil {
+			f.findings = append(f.findings, p.Finding("spec.sidecarClassName", "no SidecarClass of this policy is in the file, so it is judged under an empty one", true))
+		}
 		return nil
 	}
 	document.Revision = 1

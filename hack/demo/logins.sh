@@ -35,7 +35,7 @@ show_login() {
 	note "inside the pod, past the sidecar, the app answers a right password with: $said"
 	log_in "http://$1:8080" "$FIREFOX"
 	command_line get -X POST -d '{"user":"maria","password":"demo"}' "http://$1:8080/login"
-	tail -n 1 "$ANSWER" | sed -E 's/("(access|refresh)_token":"[^"]{8})[^"]*/\1…/g; s/^/     /'
+	sed -nE '$ { s/("(access|refresh)_token":"[^"]{8})[^"]*/\1…/g; s/^/     /; p; }' "$ANSWER" && echo
 	check "the client gets tokens (RFC 6749), and the header stays inside" all "status_is 200" 'test -n "$TOKEN"' "header_absent postern-subject" "header_has cache-control no-store"
 	FIRST=$TOKEN
 	as "$FIRST" "http://$2:8080/whoami"
@@ -68,7 +68,7 @@ show_devices() {
 	as "$FIRST" "http://$1:8080/whoami"
 	check "and the first is out, in the pod that let it in" all "status_is 401" "problem_is token-revoked"
 	as "$FOURTH" "$ACCOUNTS/auth/sessions"
-	tail -n 1 "$ANSWER" | tr '{' '\n' | sed -nE 's/.*"current":([a-z]+)(,"browser":"([^"]*)")?(,"os":"([^"]*)")?.*"last_seen":"([^".]*).*/     current=\1  \3  \5  last seen \6/p'
+	tail -n 1 "$ANSWER" | tr '{' '\n' | sed 's/$/\n/' | sed -nE 's/.*"current":([a-z]+)(,"browser":"([^"]*)")?(,"os":"([^"]*)")?.*"last_seen":"([^".]*).*/     current=\1  \3  \5  last seen \6/p'
 	check "maria sees her three devices" test "$(grep -o '"id":' "$ANSWER" | wc -l)" = 3
 }
 
@@ -100,7 +100,8 @@ show_revocation() {
 	check "401 from both pods $took s after kubectl apply was started" all "status_is 401" "problem_is token-revoked" revoked_everywhere
 	kubectl wait tokenrevocation/maria-laptop -n "$SHOP" --for=condition=Enforced --timeout=30s >/dev/null || true
 	shown kubectl get tokenrevocation -n "$SHOP"
-	check "and the status says that every sidecar has it" test "$(kubectl get tokenrevocation maria-laptop -n "$SHOP" -o 'jsonpath={.status.conditions[?(@.type=="Enforced")].status} {.status.sidecars.summary}')" = "True 2/2"
+	note "both policies of the namespace carry it, in four pods"
+	check "and the status says that every sidecar has it" test "$(kubectl get tokenrevocation maria-laptop -n "$SHOP" -o 'jsonpath={.status.conditions[?(@.type=="Enforced")].status} {.status.sidecars.summary}')" = "True 4/4"
 }
 
 # revoked_everywhere: whether each of the app's pods refuses the stolen token.

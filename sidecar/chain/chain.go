@@ -16,6 +16,7 @@ import (
 	"github.com/posterndev/postern/sidecar/clientaddr"
 	"github.com/posterndev/postern/sidecar/guard"
 	"github.com/posterndev/postern/sidecar/observe"
+	"github.com/posterndev/postern/sidecar/password"
 	"github.com/posterndev/postern/sidecar/ratelimit"
 	"github.com/posterndev/postern/sidecar/revocation"
 	"github.com/posterndev/postern/sidecar/session"
@@ -85,6 +86,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 // parts is what the stages need from outside of the document.
 type parts struct {
 	keys         func(*compiled.Provider) (authn.Keys, error)
+	hasher       func(*compiled.Passwords) (*password.Hasher, error)
 	observer     authn.Observer
 	store, local ratelimit.Store
 	// ring is nil where the policy issues no tokens, and index where it follows no revocations.
@@ -101,7 +103,7 @@ type parts struct {
 // parts takes them.
 func (t *taker) parts() (given parts, err error) {
 	given = parts{
-		keys: t.providerKeys, observer: t.metrics.tokens, store: t.counters(), local: t.limits, sessions: t.sessionStore(),
+		keys: t.providerKeys, hasher: t.hasher, observer: t.metrics.tokens, store: t.counters(), local: t.limits, sessions: t.sessionStore(),
 		revocations: t.revocations(), replay: t.replays(), issued: t.metrics.issued, logger: t.cfg.Logger,
 	}
 	if t.policy.Deleted {

@@ -50,7 +50,7 @@ func checkKeys(p *compiled.Provider) (authn.Keys, error) {
 // secrets that lie elsewhere are not looked at.
 func Check(p *compiled.Policy) error {
 	given := parts{
-		keys: checkKeys, store: noStore{}, local: noStore{}, sessions: sessionmemory.New(sessionmemory.Config{}),
+		keys: checkKeys, hasher: checkHasher, store: noStore{}, local: noStore{}, sessions: sessionmemory.New(sessionmemory.Config{}),
 		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), logger: slog.New(slog.DiscardHandler),
 		app: stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }),
 	}

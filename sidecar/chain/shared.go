@@ -10,6 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/authn"
 	"github.com/posterndev/postern/sidecar/jwks"
 	"github.com/posterndev/postern/sidecar/observe"
+	"github.com/posterndev/postern/sidecar/password"
 	limitmemory "github.com/posterndev/postern/sidecar/ratelimit/memory"
 	"github.com/posterndev/postern/sidecar/revocation"
 	revocationmemory "github.com/posterndev/postern/sidecar/revocation/memory"
@@ -28,6 +29,8 @@ type SharedConfig struct {
 	SecretsDir string
 	// VaultTokenFile is the service-account token with which the sidecar logs in to Vault by Kubernetes auth.
 	VaultTokenFile string
+	// HashMemory bounds the memory of all password hashes under way, in KiB; password.DefaultMemory where zero.
+	HashMemory uint32
 }
 
 // Shared is what outlives snapshots, so that a reload neither fetches keys again, nor forgets a count or a session, nor opens
@@ -47,6 +50,8 @@ type Shared struct {
 	conns   *pool[*redis.Conn]
 	indexes *pool[*revocation.Index]
 	rings   *pool[ring]
+	// hashers bound what hashing takes; a reload does not begin to count anew.
+	hashers *pool[*password.Hasher]
 	ended   *endedSessions
 }
 
@@ -87,8 +92,7 @@ func NewShared(c SharedConfig) (*Shared, error) {
 		revoked: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(time.Now),
 		vaults: newPool[*vault.Client](closeDelay), conns: newPool[*redis.Conn](closeDelay), indexes: newPool[*revocation.Index](closeDelay),
 		// A ring signs and verifies on after its end. It only stops to ask for its key, which may be the mistake that was mended.
-		rings: newPool[ring](0),
-		ended: newEndedSessions(),
+		rings: newPool[ring](0), hashers: newPool[*password.Hasher](closeDelay), ended: newEndedSessions(),
 	}
 	var err error
 	if s.metrics, err = newMetrics(c.Registerer); err != nil {

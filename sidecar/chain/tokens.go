@@ -2,12 +2,10 @@ package chain
 
 import (
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/authn"
-	"github.com/posterndev/postern/sidecar/password"
 	"github.com/posterndev/postern/sidecar/session"
 	"github.com/posterndev/postern/sidecar/stage"
 	"github.com/posterndev/postern/sidecar/token"
@@ -99,6 +97,7 @@ func (b *builder) desk() *token.Desk {
 	desk, err := token.NewDesk(token.DeskConfig{
 		Issuer: issuer, Sessions: b.parts.sessions, Revocations: b.revocations, Revoked: b.judge(), Limits: b.limits(),
 		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Observer: b.issued,
+		Shadow: b.policy.Mode == compiled.Shadow || b.policy.Sessions.Mode == compiled.Shadow,
 	})
 	b.fail(err, "tokens")
 	return desk
@@ -176,26 +175,11 @@ func (b *builder) loopback(s tokenStages) http.Handler {
 		c.Revoker = s.revoker
 	}
 	if p := b.policy.Passwords; p != nil {
-		hasher, err := password.New(passwordConfig(p))
+		hasher, err := b.hasher(p)
 		b.fail(err, "passwordPolicy")
 		c.Passwords = hasher
 	}
 	api, err := loopback.New(c)
 	b.fail(err, "loopback")
 	return api
-}
-
-// hashingShare is the part of the process's memory that hashing may take, whatever the number of requests.
-const hashingShare = 4
-
-// passwordConfig bounds the memory of all hashes by the process's limit (GOMEMLIMIT); one hash must fit in any case.
-func passwordConfig(p *compiled.Passwords) password.Config {
-	memory := min(password.DefaultMemory, debug.SetMemoryLimit(-1)>>10/hashingShare)
-	if p.Algorithm == "Bcrypt" {
-		return password.Config{Algorithm: password.Bcrypt, BcryptCost: p.Cost}
-	}
-	return password.Config{
-		Algorithm: password.Argon2id, Memory: uint32(max(memory, int64(p.Memory))),
-		Argon2: password.Argon2{Time: uint32(p.Passes), Memory: uint32(p.Memory), Threads: uint8(p.Parallelism)},
-	}
 }

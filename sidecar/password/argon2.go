@@ -42,6 +42,9 @@ type Argon2 struct {
 	Threads uint8
 }
 
+// DefaultArgon2 is the least that OWASP asks for, with little memory: t=2, m=19 MiB, p=1.
+func DefaultArgon2() Argon2 { return Argon2{Time: 2, Memory: 19 << 10, Threads: 1} }
+
 // check refuses less than OWASP's Password Storage Cheat Sheet: (t=1, m=46 MiB), (t=2, m=19 MiB), (t=3, m=12 MiB).
 func (a Argon2) check() error {
 	least := uint32(12 << 10)

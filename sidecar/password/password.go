@@ -54,7 +54,7 @@ const (
 type Config struct {
 	// Algorithm is Argon2id where empty.
 	Algorithm Algorithm
-	// Argon2 is the cost of argon2id; the zero value is t=2, m=19 MiB, p=1.
+	// Argon2 is the cost of argon2id; the zero value is DefaultArgon2.
 	Argon2 Argon2
 	// BcryptCost is 12 where zero, and between 10 and 15.
 	BcryptCost int
@@ -99,7 +99,7 @@ func New(c Config) (*Hasher, error) {
 		c.Algorithm = Argon2id
 	}
 	if c.Argon2 == (Argon2{}) {
-		c.Argon2 = Argon2{Time: 2, Memory: 19 << 10, Threads: 1}
+		c.Argon2 = DefaultArgon2()
 	}
 	if c.BcryptCost == 0 {
 		c.BcryptCost = 12
@@ -115,11 +115,11 @@ func New(c Config) (*Hasher, error) {
 	}
 	h := &Hasher{
 		cfg: c, gate: semaphore.NewWeighted(int64(c.Memory)), least: int64(c.Memory) / int64(c.Parallel),
-		longest: int64(c.Parallel) * waiting,
+		longest: int64(c.Parallel) * waiting, nobody: nobodyBcrypt(c.BcryptCost),
 	}
-	h.nobody = nobodyBcrypt(c.BcryptCost)
 	if c.Algorithm == Argon2id {
 		h.nobody = nobodyArgon2(c.Argon2)
+		h.longest = int64(min(uint32(c.Parallel), c.Memory/c.Argon2.Memory)) * waiting // memory may have room for fewer
 	}
 	return h, nil
 }

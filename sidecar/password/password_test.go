@@ -144,6 +144,15 @@ func TestRehash(t *testing.T) {
 	}
 }
 
+// TestTheQueueIsAsLongAsIsServed: many cores do not make a queue that little memory serves one by one.
+func TestTheQueueIsAsLongAsIsServed(t *testing.T) {
+	few := newHasher(t, with(func(c *Config) { c.Parallel, c.Memory = 64, 2*c.Argon2.Memory+1 }))
+	many := newHasher(t, with(func(c *Config) { c.Parallel, c.Memory = 4, 100*c.Argon2.Memory }))
+	if few.longest != 2*waiting || many.longest != 4*waiting {
+		t.Errorf("queues of %d and %d", few.longest, many.longest)
+	}
+}
+
 // TestBounds fills the gate and sees who waits, who is turned away, and that a canceled caller leaves.
 func TestBounds(t *testing.T) {
 	h := newHasher(t, with(func(c *Config) { c.Parallel = 1 }))

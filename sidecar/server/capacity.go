@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/posterndev/postern/sidecar/httperr"
+	"github.com/posterndev/postern/sidecar/password"
 )
 
 // What one connection and one request may take of memory, in bytes, as measured with half-sent heads and with streams that
@@ -30,6 +31,10 @@ func capacityFor(limit int64) capacity {
 	of := func(each int64) int { return int(min(max(limit/each, minCapacity), maxCapacity)) }
 	return capacity{connections: of(connectionMemory), requests: of(requestMemory)}
 }
+
+// hashMemory is what password hashes may take at once of limit bytes of memory, in KiB: half of it, and no more than is usual.
+// Each is a block that cannot be given back before it is done, and a flood of logins is a flood of them.
+func hashMemory(limit int64) uint32 { return uint32(min(limit/2>>10, password.DefaultMemory)) }
 
 // memoryLimit is the process's GOMEMLIMIT, which the webhook sets by the container's limit.
 func memoryLimit() int64 { return debug.SetMemoryLimit(-1) }

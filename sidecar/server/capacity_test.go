@@ -25,6 +25,25 @@ func TestCapacityFollowsMemory(t *testing.T) {
 	}
 }
 
+// TestHashesFitIntoMemory: a flood of logins ends in 503 and not in the pod's.
+func TestHashesFitIntoMemory(t *testing.T) {
+	tests := map[string]struct {
+		limit int64
+		want  uint32
+	}{
+		"no limit":            {math.MaxInt64, 128 << 10},
+		"the default's 230Mi": {230 << 20, 115 << 10},
+		"64Mi":                {57 << 20, 57 << 9},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := hashMemory(tt.limit); got != tt.want {
+				t.Errorf("got %d KiB; want %d", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestBounded(t *testing.T) {
 	arrived, proceed := make(chan struct{}), make(chan struct{})
 	refused := 0

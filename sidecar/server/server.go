@@ -95,6 +95,7 @@ func (s *sidecar) build() error {
 	log := s.cfg.Logger
 	shared, err := chain.NewShared(chain.SharedConfig{
 		Registerer: s.registry, Logger: log, SecretsDir: s.env.SecretsDir, VaultTokenFile: s.env.VaultTokenFile,
+		HashMemory: hashMemory(memoryLimit()),
 	})
 	if err != nil {
 		return err

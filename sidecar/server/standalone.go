@@ -61,6 +61,7 @@ func (s Standalone) Run(ctx context.Context) error {
 	registry := newRegistry(s.Version)
 	shared, err := chain.NewShared(chain.SharedConfig{
 		Registerer: registry, Logger: s.Logger, SecretsDir: s.SecretsDir, VaultTokenFile: s.VaultTokenFile,
+		HashMemory: hashMemory(memoryLimit()),
 	})
 	if err != nil {
 		return err

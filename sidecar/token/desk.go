@@ -61,7 +61,10 @@ type DeskConfig struct {
 	// Grace is for how long a refresh token that was rotated may come again, because the answer was lost.
 	Grace time.Duration
 	// Bind is what of the device must stay the same.
-	Bind   session.Bind
+	Bind session.Bind
+	// Shadow lets logins beyond the cap and refreshes from another device pass, and counts them: a rule that is only tried out
+	// must not log anybody out. At session.MaxPerSubject the oldest session ends all the same.
+	Shadow bool
 	Logger *slog.Logger
 	// Observer is told of every event; nil for nobody.
 	Observer Observer
@@ -121,6 +124,8 @@ type Tokens struct {
 	Access
 	Refresh secret.Value
 	Session session.Session
+	// Beyond says that the login was beyond the cap, which Shadow let pass.
+	Beyond bool
 }
 
 // Begin begins a session with an id of its own. Sessions that it displaces at the cap are ended with their tokens. Errors:
@@ -136,7 +141,7 @@ func (d *Desk) Begin(ctx context.Context, l Login) (Tokens, error) {
 	}
 	id := session.NewID()
 	refresh := session.NewRefresh(id)
-	n := session.New{ID: id, Owner: session.Owner{Subject: l.Subject}, Device: l.Device, Claims: claims, Limits: d.cfg.Limits, Refresh: refresh}
+	n := session.New{ID: id, Owner: session.Owner{Subject: l.Subject}, Device: l.Device, Claims: claims, Limits: d.limits(), Refresh: refresh}
 	if err := n.Check(); err != nil {
 		return Tokens{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -154,7 +159,29 @@ func (d *Desk) Begin(ctx context.Context, l Login) (Tokens, error) {
 		d.abandon(ctx, id)
 		return Tokens{}, fmt.Errorf("revoking displaced sessions: %w", err)
 	}
-	return Tokens{Access: access, Refresh: refresh.Token(), Session: s}, nil
+	return Tokens{Access: access, Refresh: refresh.Token(), Session: s, Beyond: d.beyond(ctx, s.Owner)}, nil
+}
+
+// limits are those that hold.
+func (d *Desk) limits() session.Limits {
+	limits := d.cfg.Limits
+	if d.cfg.Shadow {
+		limits.MaxPerSubject, limits.WhenFull = session.MaxPerSubject, session.EvictOldest
+	}
+	return limits
+}
+
+// beyond reports, in Shadow, whether an owner has more sessions than the policy's cap.
+func (d *Desk) beyond(ctx context.Context, owner session.Owner) bool {
+	if !d.cfg.Shadow {
+		return false
+	}
+	sessions, err := d.cfg.Sessions.List(ctx, owner)
+	if err != nil || len(sessions) <= d.cfg.Limits.Cap() {
+		return false
+	}
+	d.observe("session_limit", "shadow")
+	return true
 }
 
 // abandon ends a session that nobody has been told of; where that fails it idles out.
@@ -187,11 +214,18 @@ func (d *Desk) Refresh(ctx context.Context, refreshToken string, device session.
 			return Tokens{}, "", err
 		}
 	}
+	bind := d.cfg.Bind
+	if d.cfg.Shadow {
+		bind = session.BindNone
+	}
 	rotated, err := d.cfg.Sessions.Rotate(ctx, session.Rotation{
-		Presented: presented, Salt: session.NewSalt(), Grace: d.cfg.Grace, Bind: d.cfg.Bind, Device: device,
+		Presented: presented, Salt: session.NewSalt(), Grace: d.cfg.Grace, Bind: bind, Device: device,
 	})
 	if err != nil {
 		return Tokens{}, "", fmt.Errorf("refreshing session: %w", err)
+	}
+	if bind != d.cfg.Bind && rotated.Outcome != session.OutcomeUnknown && d.cfg.Bind.Tie(rotated.Session.Device) != d.cfg.Bind.Tie(device) {
+		d.observe("session_device", "shadow")
 	}
 	switch rotated.Outcome {
 	case session.OutcomeRotated, session.OutcomeRetried:

@@ -42,7 +42,7 @@ type exchange struct{ ExchangeConfig }
 // Refusals, in place of the app's answer: 409 session-limit where the subject has as many sessions as it may have, which is
 // no failed login; 502 exchange-invalid where what the app says cannot be used; 503 tokens-unavailable where the store or the
 // key does not answer. A login always needs both, so there is no onFailure to choose. Each is subject to Shadow, which
-// passes the app's answer on without tokens.
+// passes the app's answer on without tokens; the cap does not refuse in Shadow at all (DeskConfig.Shadow).
 func Exchange(c ExchangeConfig) (stage.Stage, error) {
 	if c.Match == nil || c.Desk == nil || c.Courier == nil {
 		return nil, errors.New("building exchange: Match, Desk and Courier are required")
@@ -80,6 +80,9 @@ func (e *exchange) login(r *http.Request) (Tokens, bool, error) {
 	}
 	tokens, err := e.begin(r, subjects, info.AppFields[claimsField])
 	if err == nil {
+		if tokens.Beyond {
+			_ = info.Refuse(request.Rule{Stage: "session", Shadow: true}, refuseLogin(session.ErrFull))
+		}
 		info.Sensitive = true
 		e.Desk.observe("exchange", "ok")
 		return tokens, true, nil

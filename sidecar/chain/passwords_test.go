@@ -1,0 +1,72 @@
+package chain
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+func passwordPolicy(change func(*compiled.Passwords)) *compiled.Policy {
+	return loginPolicy(func(p *compiled.Policy) {
+		p.Passwords = &compiled.Passwords{Algorithm: "Argon2id", Memory: 19 << 10, Passes: 2, Parallelism: 1}
+		if change != nil {
+			change(p.Passwords)
+		}
+	})
+}
+
+// TestHashingIsBoundedByTheProcess: by its memory, however small, and over reloads.
+func TestHashingIsBoundedByTheProcess(t *testing.T) {
+	w := newWorld(t)
+	const long = `{"password":"correct horse battery staple"}`
+	for name, change := range map[string]func(*compiled.Passwords){
+		"argon2id":           nil,
+		"bcrypt":             func(p *compiled.Passwords) { *p = compiled.Passwords{Algorithm: "Bcrypt", Cost: 10} },
+		"more than there is": func(p *compiled.Passwords) { p.Memory, p.Passes = 46<<10, 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			shared := w.shared()
+			shared.cfg.HashMemory = 1 << 10
+			s := w.sidecarOf(shared, passwordPolicy(change))
+			if g := s.loopback("POST", "/v1/passwords/hash", long); g.status != 200 {
+				t.Fatalf("hashing: %d %s", g.status, g.text)
+			}
+			// A hash of 64 MiB, as PHP makes them, is beyond what this process has.
+			foreign := `{"password":"x","hash":"$argon2id$v=19$m=65536,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`
+			if g := s.loopback("POST", "/v1/passwords/verify", foreign); g.status != 422 {
+				t.Errorf("a hash that is too costly: %d %s", g.status, g.text)
+			}
+			s.apply(passwordPolicy(change))
+			if n := len(shared.hashers.entries); n != 1 {
+				t.Errorf("%d hashers after a reload", n)
+			}
+		})
+	}
+}
+
+// TestAFloodOfHashes: whoever would wait for too long is told so.
+func TestAFloodOfHashes(t *testing.T) {
+	w := newWorld(t)
+	shared := w.shared()
+	shared.cfg.HashMemory = 19 << 10
+	s := w.sidecarOf(shared, passwordPolicy(nil))
+	var mu sync.Mutex
+	statuses := map[int]int{}
+	var wg sync.WaitGroup
+	for range 200 {
+		wg.Go(func() {
+			g := s.loopback("POST", "/v1/passwords/hash", `{"password":"correct horse battery staple"}`)
+			if g.status == 503 && (g.header.Get("Retry-After") == "" || g.code() != "busy") {
+				t.Errorf("refused with %s, %v", g.text, g.header)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[g.status]++
+		})
+	}
+	wg.Wait()
+	if statuses[200] == 0 || statuses[503] == 0 || statuses[200]+statuses[503] != 200 {
+		t.Errorf("statuses %v", statuses)
+	}
+}
