@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/posterndev/postern/api/v1alpha1"
 )
 
 // shopIssuer is the iss of tokens that sidecars issue.
@@ -55,15 +57,18 @@ type shop struct {
 	urls  []string
 }
 
-// newShop deploys the app with its policy, its class and its keys in Vault, under names of its own.
-func newShop(t *testing.T) *shop {
+// newShop deploys the app with its policy, its class and its keys in Vault, under names of its own. Labels are the
+// namespace's.
+func newShop(t *testing.T, interception v1alpha1.Interception, labels []string, changes ...change) *shop {
 	t.Helper()
-	s := &shop{space: newSpace(t), vault: newVault(t)}
+	s := &shop{space: newSpace(t, labels...), vault: newVault(t)}
 	s.vault.makeKey(t, s.name)
 	s.vault.put(t, "secret/e2e/"+s.name, map[string]any{"redis-password": s.redisPassword()})
-	s.class(s.name, s.vault.class("e2e/"+s.name))
+	class := s.vault.class("e2e/" + s.name)
+	class["interception"] = interception
+	s.class(s.name, class)
 	s.apply(accounts, "CLASS", s.name, "KEY", s.name)
-	s.deploy("accounts", 2)
+	s.deploy("accounts", 2, changes...)
 	s.rolledOut("accounts")
 	s.enforced("accounts", 2)
 	pods := s.pods("accounts")

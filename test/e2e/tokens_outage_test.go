@@ -17,7 +17,8 @@ import (
 // testTokensOutage: Redis goes in the middle of things, and comes back empty; then Vault is sealed. Nothing opens, nothing
 // crashes, and what Vault alone was needed for comes back by itself.
 func testTokensOutage(t *testing.T) {
-	s := newShop(t)
+	// Without any privilege, too.
+	s := newShop(t, v1alpha1.InterceptTakeover, []string{"pod-security.kubernetes.io/enforce=restricted"}, restricted, env("LISTEN", "127.0.0.1:8080"))
 	t.Run("redis", func(t *testing.T) { s.redisOutage(t) })
 	t.Run("vault", func(t *testing.T) { s.vaultOutage(t) })
 	t.Run("vaultRefuses", func(t *testing.T) { s.vaultRefuses(t) })

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -22,12 +23,13 @@ import (
 
 // testTokens: an app that checks a password logs its user in with one header, for both of its pods at once.
 func testTokens(t *testing.T) {
-	s := newShop(t)
+	s := newShop(t, v1alpha1.InterceptRedirect, nil)
 	t.Run("oneForBoth", func(t *testing.T) { testLogin(t, s) })
 	t.Run("devices", func(t *testing.T) { testDevices(t, s) })
 	t.Run("refresh", func(t *testing.T) { testRefresh(t, s) })
 	t.Run("discovery", func(t *testing.T) { testDiscovery(t, s) })
 	t.Run("revocationByManifest", func(t *testing.T) { testTokenRevocation(t, s) })
+	t.Run("revocationByCommand", func(t *testing.T) { testRevokeCommand(t, s) })
 	t.Run("loopback", func(t *testing.T) { testLoopback(t, s) })
 	t.Run("keyRotation", func(t *testing.T) { testKeyRotation(t, s) })
 	s.hasCondition("accounts", v1alpha1.ConditionVaultReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
@@ -204,6 +206,18 @@ func testTokenRevocation(t *testing.T, s *shop) {
 		t.Errorf("%d sessions are left of the revoked and the new one", len(list))
 	}
 	s.enforced("accounts", 2)
+}
+
+// testRevokeCommand: `postern revoke` ends only when every sidecar refuses what it names.
+func testRevokeCommand(t *testing.T, s *shop) {
+	tk := s.mustLogin(t, s.urls[1], "trudy", firefox)
+	out, err := exec.Command("go", "run", "../../cmd/postern", "revoke", "--subject", "trudy", "--namespace", s.name, "--wait", "60s").CombinedOutput()
+	if err != nil {
+		t.Fatalf("postern revoke: %v: %s", err, out)
+	}
+	for _, url := range s.urls {
+		get(t, url+"/whoami", bearer(tk.Access)).wantStatus(t, http.StatusUnauthorized)
+	}
 }
 
 // revoked waits until a TokenRevocation is proved to be in every sidecar.
