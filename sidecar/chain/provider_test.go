@@ -74,6 +74,7 @@ func TestBackChannelLogout(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
 			document := func() *compiled.Policy {
 				return providerPolicy(i, func(p *compiled.Policy) {
 					onRedis(p, server.Addr)
