@@ -27,6 +27,7 @@ func TestNothingUnderTheEndpointsReachesTheApp(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
 			s := w.sidecar(loginPolicy(change)).ready()
 			for _, path := range []string{
 				"/auth/refresh", "/auth/logout", "/auth/logout-all", "/auth/sessions", "/auth/sessions/x", "/auth/sessions/" + strings.Repeat("a", 22),

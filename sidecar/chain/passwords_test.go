@@ -26,6 +26,7 @@ func TestHashingIsBoundedByTheProcess(t *testing.T) {
 		"more than there is": func(p *compiled.Passwords) { p.Memory, p.Passes = 46<<10, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
 			shared := w.shared()
 			shared.cfg.HashMemory = 1 << 10
 			s := w.sidecarOf(shared, passwordPolicy(change))

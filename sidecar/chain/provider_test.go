@@ -74,6 +74,7 @@ func TestBackChannelLogout(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
 			document := func() *compiled.Policy {
 				return providerPolicy(i, func(p *compiled.Policy) {
 					onRedis(p, server.Addr)
@@ -114,5 +115,47 @@ func TestBackChannelLogout(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAProvidersSessionEndsAtOnce: a person who ends the session of an outside provider's token sees it end on every sidecar,
+// also where it was seen a moment ago, and can begin another one.
+func TestAProvidersSessionEndsAtOnce(t *testing.T) {
+	server := redistest.Start(t, redistest.Options{})
+	w, i := newWorld(t), newIssuer(t)
+	document := func() *compiled.Policy {
+		return loginPolicy(func(p *compiled.Policy) {
+			onRedis(p, server.Addr)
+			p.Providers, p.Sessions.SubjectFrom = policy(i).Providers, "sub"
+		})
+	}
+	here, there := w.sidecar(document()).ready(), w.sidecar(document()).ready()
+	at := func(age time.Duration) tokens {
+		return tokens{access: i.claims(t, "JWT", jwt.MapClaims{"sub": "ada", "auth_time": time.Now().Add(-age).Unix()})}
+	}
+	ada := at(time.Hour)
+	for _, s := range []*sidecar{here, there} {
+		if g := s.use(ada); g.status != 200 {
+			t.Fatalf("before: %d %s", g.status, g.text)
+		}
+	}
+	if g := here.send(sent{method: "POST", path: "/auth/logout-all", bearer: ada.access}); g.status != 204 {
+		t.Fatalf("logging out: %d %s", g.status, g.text)
+	}
+	began := time.Now()
+	for _, s := range []*sidecar{here, there} {
+		redistest.Eventually(t, "the session's end", func() bool { return s.use(ada).status == 401 })
+		if g := s.use(ada); g.code() != "session-ended" {
+			t.Errorf("afterwards: %d %s", g.status, g.text)
+		}
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	time.Sleep(1100 * time.Millisecond) // logins have whole seconds
+	for _, s := range []*sidecar{here, there} {
+		if g := s.use(at(0)); g.status != 200 {
+			t.Errorf("after another login: %d %s", g.status, g.text)
+		}
 	}
 }

@@ -23,6 +23,7 @@ func TestShadowLogsNobodyOut(t *testing.T) {
 	for name, shadow := range modes {
 		for _, full := range []string{"EvictOldest", "Reject"} {
 			t.Run(name+" "+full, func(t *testing.T) {
+				w := w.in(t)
 				server.Do("FLUSHALL")
 				s := w.sidecar(loginPolicy(func(p *compiled.Policy) {
 					onRedis(p, server.Addr)
@@ -68,6 +69,7 @@ func TestShadowIssuesNothingWrongly(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			w := w.in(t)
 			if tt.noKey {
 				hidden := filepath.Join(w.secrets, "signing")
 				if err := os.Rename(hidden, hidden+".away"); err != nil {

@@ -1,11 +1,13 @@
 package chain
 
 import (
+	"context"
 	"net/http"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/authn"
+	"github.com/posterndev/postern/sidecar/revocation"
 	"github.com/posterndev/postern/sidecar/session"
 	"github.com/posterndev/postern/sidecar/stage"
 	"github.com/posterndev/postern/sidecar/token"
@@ -123,6 +125,10 @@ func (b *builder) session() stage.Stage {
 	}
 	if b.policy.Tokens != nil {
 		c.Issuer = b.policy.Tokens.Issuer
+		c.Ended = func(ctx context.Context, id string) bool { // as Desk.End says it, of whomever the session is
+			ended, err := b.known.Revoked(ctx, &revocation.Query{Issuer: c.Issuer, Session: id})
+			return ended || err != nil
+		}
 	}
 	stage, err := session.NewStage(c)
 	b.fail(err, "sessions")

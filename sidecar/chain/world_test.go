@@ -77,13 +77,20 @@ type world struct {
 	secrets string
 	app     *httptest.Server
 	// reached counts the requests that the app got.
-	reached atomic.Int64
+	reached *atomic.Int64
+}
+
+// in is w for a subtest.
+func (w *world) in(t testing.TB) *world {
+	c := *w
+	c.t = t
+	return &c
 }
 
 // newWorld has a signing key and the app of loginApp.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, secrets: t.TempDir()}
+	w := &world{t: t, secrets: t.TempDir(), reached: &atomic.Int64{}}
 	w.writeKey("signing", "key.pem")
 	w.app = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.reached.Add(1)
@@ -162,7 +169,14 @@ type sidecar struct {
 	shared   *Shared
 	cfg      Config
 	url      string
-	snapshot atomic.Pointer[Snapshot]
+	snapshot *atomic.Pointer[Snapshot]
+}
+
+// in is s for a subtest.
+func (s *sidecar) in(t testing.TB) *sidecar {
+	c := *s
+	c.world = s.world.in(t)
+	return &c
 }
 
 // sidecar starts one with p in force.
@@ -178,7 +192,7 @@ func (w *world) sidecarOf(shared *Shared, p *compiled.Policy) *sidecar {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s := &sidecar{world: w, shared: shared, cfg: Config{Shared: shared, App: proxy, OnlyPort: 8080, Logger: log}}
+	s := &sidecar{world: w, snapshot: &atomic.Pointer[Snapshot]{}, shared: shared, cfg: Config{Shared: shared, App: proxy, OnlyPort: 8080, Logger: log}}
 	s.apply(p)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { s.snapshot.Load().ServeHTTP(rw, r) }))
 	s.url = server.URL

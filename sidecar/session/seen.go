@@ -27,6 +27,8 @@ type verdict struct {
 	until time.Time
 	// authenticated is the time of the login that was refused: a later one is no longer the same question.
 	authenticated time.Time
+	// ended says that Config.Ended held already when the store was asked.
+	ended bool
 }
 
 func newSeen(c Config) (*seen, error) {
@@ -40,12 +42,16 @@ func newSeen(c Config) (*seen, error) {
 // look returns what is known of the claim's session, and asks the store where that is nothing. Device is called for a
 // session that may be new.
 func (s *seen) look(ctx context.Context, c claim, device func() Device) verdict {
-	if v, ok := s.sessions.Get(c.id); ok && s.config.Now().Before(v.until) && v.answers(c) {
+	ended := c.external && s.config.Ended != nil && s.config.Ended(ctx, c.id)
+	if v, ok := s.sessions.Get(c.id); ok && s.config.Now().Before(v.until) && v.answers(c) && (v.ended || !ended) {
 		return v
 	}
 	// Requests of two logins are two questions.
 	key := c.id + c.authenticated.UTC().String() + c.owner.Issuer + "\x00" + c.owner.Subject
-	answer, _, _ := s.flights.Do(key, func() (any, error) { return s.ask(context.WithoutCancel(ctx), c, device), nil })
+	if ended {
+		key += "\x00ended" // who asked before it was known waits for another answer
+	}
+	answer, _, _ := s.flights.Do(key, func() (any, error) { return s.ask(context.WithoutCancel(ctx), c, ended, device), nil })
 	v, ok := answer.(verdict)
 	if !ok {
 		return verdict{err: errors.New("asking for a session gave no verdict")}
@@ -58,7 +64,7 @@ func (v verdict) answers(c claim) bool {
 	return v.err == nil || !c.authenticated.After(v.authenticated)
 }
 
-func (s *seen) ask(ctx context.Context, c claim, device func() Device) verdict {
+func (s *seen) ask(ctx context.Context, c claim, ended bool, device func() Device) verdict {
 	now := s.config.Now()
 	var found Session
 	var evicted []string
@@ -72,7 +78,7 @@ func (s *seen) ask(ctx context.Context, c claim, device func() Device) verdict {
 	for _, id := range evicted {
 		s.sessions.Remove(id)
 	}
-	v := verdict{owner: found.Owner, device: found.Device, err: err, until: now.Add(s.config.CacheFor), authenticated: c.authenticated}
+	v := verdict{owner: found.Owner, device: found.Device, err: err, until: now.Add(s.config.CacheFor), authenticated: c.authenticated, ended: ended}
 	switch {
 	case err == nil:
 		v.until = now.Add(Coalesce(s.config.CacheFor, found.IdleTimeout))

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -56,9 +57,13 @@ type Config struct {
 	OnFailure OnFailure
 	// TouchEvery, CacheFor and CacheSize are their defaults if 0. The first two are cut to a twentieth of a session's idle
 	// timeout: by so much each the idle timeout may strike early, and by CacheFor a session that idled out, aged out or was
-	// evicted may go on at a sidecar that has seen it; what was ended on purpose is refused at once by package revocation.
+	// evicted may go on at a sidecar that has seen it; what was ended on purpose is refused at once by package revocation, or by
+	// Ended.
 	TouchEvery, CacheFor time.Duration
 	CacheSize            int
+	// Ended, if any, reports whether the session of an outside issuer was ended on purpose, as far as this process knows: what a
+	// sidecar remembers from before does not count then. Whether the session has begun anew since, the store knows.
+	Ended func(ctx context.Context, id string) bool
 	// Shadow decides and records, and lets pass.
 	Shadow bool
 	// Realm is the realm of WWW-Authenticate; empty for "postern".

@@ -71,7 +71,11 @@ func NewCourier(cfg CourierConfig) (*Courier, error) {
 		return nil, errors.New("building token delivery: sameSite is neither Lax nor Strict")
 	}
 	for _, origin := range cfg.TrustedOrigins {
-		if err := c.protection.AddTrustedOrigin(origin); err != nil {
+		origin, err := serialized(origin)
+		if err == nil {
+			err = c.protection.AddTrustedOrigin(origin)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("building token delivery: %w", err)
 		}
 	}

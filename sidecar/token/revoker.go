@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/revocation"
@@ -64,9 +65,17 @@ func NewRevoker(c RevokerConfig) (*Revoker, error) {
 }
 
 // Revoke carries out e for its issuer, or for every one where that is empty. A Subject without Before is revoked up to now,
-// and an entry without Expires is kept for as long as its tokens can live. It returns how many issuers it concerns. Errors
-// match revocation.ErrInvalid or ErrUntrusted, or are the stores'; then it can be asked for again.
+// and an entry without Expires is kept for as long as its tokens can live; one that has expired is invalid, for it would be
+// dropped and revoke nothing. It returns how many issuers it concerns. Errors match revocation.ErrInvalid or ErrUntrusted, or are the
+// stores'; then it can be asked for again.
+//
+// Up to now means every session that there is: the clocks of sidecars and stores, by which tokens and sessions are dated, may
+// differ by more than has passed.
 func (r *Revoker) Revoke(ctx context.Context, e revocation.Entry) (int, error) {
+	if !e.Expires.IsZero() && !e.Expires.After(r.cfg.Now()) {
+		return 0, fmt.Errorf("revoking: %w: it has expired", revocation.ErrInvalid)
+	}
+	all := e.Kind == revocation.Subject && e.Before.IsZero()
 	var entries []revocation.Entry
 	for _, t := range r.cfg.Trusted {
 		if e.Issuer == "" || e.Issuer == t.Issuer {
@@ -80,11 +89,50 @@ func (r *Revoker) Revoke(ctx context.Context, e revocation.Entry) (int, error) {
 		return 0, fmt.Errorf("revoking: %w", err)
 	}
 	for _, entry := range entries {
-		if err := r.EndSessions(ctx, entry); err != nil {
+		end := r.EndSessions
+		if all {
+			end = r.endEvery
+		}
+		if err := end(ctx, entry); err != nil {
 			return 0, err
 		}
 	}
 	return len(entries), nil
+}
+
+// endEvery ends every session of a subject; of ours with its tokens, whatever dates they have.
+func (r *Revoker) endEvery(ctx context.Context, e revocation.Entry) error {
+	for _, t := range r.cfg.Trusted {
+		if t.Issuer != e.Issuer {
+			continue
+		}
+		sessions, err := r.cfg.Sessions.List(ctx, t.owner(e.Value))
+		if err != nil {
+			return fmt.Errorf("listing revoked sessions: %w", err)
+		}
+		var entries []revocation.Entry
+		for _, s := range sessions {
+			if t.Own {
+				entries = append(entries, revocation.Entry{Kind: revocation.Session, Issuer: t.Issuer, Value: s.ID, Expires: r.cfg.Now().Add(t.Lifetime + retention)})
+			}
+		}
+		if len(entries) > 0 {
+			if _, err := r.cfg.Revocations.Add(ctx, entries...); err != nil {
+				return fmt.Errorf("revoking sessions: %w", err)
+			}
+		}
+		return r.end(ctx, sessions)
+	}
+	return nil
+}
+
+func (r *Revoker) end(ctx context.Context, sessions []session.Session) error {
+	for _, s := range sessions {
+		if _, err := r.cfg.Sessions.End(ctx, s.ID); err != nil {
+			return fmt.Errorf("ending revoked session: %w", err)
+		}
+	}
+	return nil
 }
 
 func (r *Revoker) complete(e revocation.Entry, t Trusted) revocation.Entry {
@@ -142,13 +190,5 @@ func (r *Revoker) endSubject(ctx context.Context, owner session.Owner, before ti
 	if err != nil {
 		return fmt.Errorf("listing revoked sessions: %w", err)
 	}
-	for _, s := range sessions {
-		if !s.Created.Before(before) {
-			continue
-		}
-		if _, err := r.cfg.Sessions.End(ctx, s.ID); err != nil {
-			return fmt.Errorf("ending revoked session: %w", err)
-		}
-	}
-	return nil
+	return r.end(ctx, slices.DeleteFunc(sessions, func(s session.Session) bool { return !s.Created.Before(before) }))
 }

@@ -1,0 +1,194 @@
+package chain
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/state/redistest"
+	"github.com/posterndev/postern/sidecar/token"
+)
+
+// cookiePolicy delivers tokens as cookies, to an app that one other origin may call with them.
+func cookiePolicy(change func(*compiled.Policy)) *compiled.Policy {
+	return loginPolicy(func(p *compiled.Policy) {
+		p.Tokens.Delivery = "Cookie"
+		p.Tokens.TrustedOrigins = []string{"https://admin.example.com"}
+		p.CORS = &compiled.CORS{AllowOrigins: []string{"https://APP.example.com:443"}, AllowMethods: []string{"GET", "POST", "DELETE"}, AllowCredentials: true}
+		p.Headers = &compiled.Headers{Preset: "Strict"}
+		if change != nil {
+			change(p)
+		}
+	})
+}
+
+// browser logs in by cookies.
+func (s *sidecar) browser(subject string) []*http.Cookie {
+	s.world.t.Helper()
+	g := s.send(sent{method: "POST", path: "/login?as=" + subject, host: ownHost, header: http.Header{"Sec-Fetch-Site": {"same-origin"}}})
+	if g.status != 200 || len(g.cookies) != 2 || g.json["access_token"] != nil {
+		s.world.t.Fatalf("logging in: %d %s %v", g.status, g.text, g.header)
+	}
+	return jar(g)
+}
+
+func jar(g got) []*http.Cookie {
+	return []*http.Cookie{g.cookies[token.AccessCookie], g.cookies[token.RefreshCookie]}
+}
+
+func TestCookies(t *testing.T) {
+	w := newWorld(t)
+	s := w.sidecar(cookiePolicy(nil)).ready()
+	cookies := s.browser("ada")
+	for _, c := range cookies {
+		if !strings.HasPrefix(c.Name, "__Host-") || !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode || c.MaxAge <= 0 {
+			t.Errorf("cookie %s", c)
+		}
+	}
+	g := s.send(sent{method: "GET", path: "/orders", cookies: append(cookies, &http.Cookie{Name: "theme", Value: "dark"})})
+	if g.status != 200 || !strings.Contains(g.text, `"X-Auth-Subject":["ada"]`) || !strings.Contains(g.text, `"Cookie":["theme=dark"]`) {
+		t.Errorf("using it: %d %s", g.status, g.text)
+	}
+	g = s.send(sent{method: "POST", path: "/auth/refresh", cookies: cookies})
+	if g.status != 204 || len(g.cookies) != 2 || g.cookies[token.RefreshCookie].Value == cookies[1].Value || g.header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("refreshing: %d %s %v", g.status, g.text, g.header)
+	}
+	cookies = jar(g)
+	g = s.send(sent{method: "POST", path: "/auth/logout", cookies: cookies})
+	if g.status != 204 || g.cookies[token.AccessCookie] == nil || g.cookies[token.AccessCookie].MaxAge >= 0 || g.cookies[token.RefreshCookie].MaxAge >= 0 {
+		t.Errorf("logging out: %d %v", g.status, g.header)
+	}
+	redistest.Eventually(t, "the session's end", func() bool { return s.send(sent{method: "GET", path: "/orders", cookies: cookies}).status == 401 })
+	if g := s.send(sent{method: "POST", path: "/auth/refresh", cookies: cookies}); g.status != 400 || g.cookies[token.RefreshCookie].MaxAge >= 0 {
+		t.Errorf("refreshing afterwards: %d %v", g.status, g.header)
+	}
+	if g := s.send(sent{method: "GET", path: "/public/x", cookies: cookies}); g.status != 200 || strings.Contains(g.text, "postern") {
+		t.Errorf("the app sees tokens: %d %s", g.status, g.text)
+	}
+}
+
+// TestCrossOrigin: what pages of other origins can make a browser do with its cookies, or without.
+func TestCrossOrigin(t *testing.T) {
+	w := newWorld(t)
+	started := w.sidecar(cookiePolicy(nil)).ready()
+	from := func(origin, site string) http.Header {
+		h := http.Header{}
+		for name, value := range map[string]string{"Origin": origin, "Sec-Fetch-Site": site} {
+			if value != "" {
+				h.Set(name, value)
+			}
+		}
+		return h
+	}
+	upgrade := func(h http.Header) http.Header {
+		h = h.Clone()
+		h.Set("Connection", "Upgrade")
+		h.Set("Upgrade", "websocket")
+		h.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+		h.Set("Sec-WebSocket-Version", "13")
+		return h
+	}
+	evil, old := from("https://evil.example.com", "cross-site"), from("https://evil.example.com", "")
+	tests := map[string]struct {
+		method, path string
+		header       http.Header
+		anonymous    bool
+		want         int
+	}{
+		"our own page":                    {"POST", "/orders", from("https://shop.example.com", "same-origin"), false, 200},
+		"our own page, an old browser":    {"POST", "/orders", from("https://shop.example.com", ""), false, 200},
+		"no browser":                      {"POST", "/orders", nil, false, 200},
+		"the address bar":                 {"GET", "/orders", from("", "none"), false, 200},
+		"a link":                          {"GET", "/orders", evil, false, 200},
+		"a form":                          {"POST", "/orders", evil, false, 403},
+		"a form, an old browser":          {"POST", "/orders", old, false, 403},
+		"DELETE":                          {"DELETE", "/orders", evil, false, 403},
+		"a method of one's own":           {"QUERY", "/orders", evil, false, 403},
+		"a sandboxed frame":               {"POST", "/orders", from("null", "cross-site"), false, 403},
+		"a sandboxed frame, an old one":   {"POST", "/orders", from("null", ""), false, 403},
+		"another host of the site":        {"POST", "/orders", from("https://blog.example.com", "same-site"), false, 403},
+		"another port":                    {"POST", "/orders", from("https://shop.example.com:8443", "same-site"), false, 403},
+		"the same name without TLS":       {"POST", "/orders", from("http://shop.example.com", "cross-site"), false, 403},
+		"a trusted origin":                {"POST", "/orders", from("https://admin.example.com", "same-site"), false, 200},
+		"a trusted origin without TLS":    {"POST", "/orders", from("http://admin.example.com", "same-site"), false, 403},
+		"one that CORS allows":            {"POST", "/orders", from("https://app.example.com", "same-site"), false, 200},
+		"one that CORS allows, old":       {"POST", "/orders", from("https://app.example.com", ""), false, 200},
+		"a WebSocket":                     {"GET", "/orders", upgrade(evil), false, 403},
+		"a WebSocket, old":                {"GET", "/orders", upgrade(old), false, 403},
+		"our own WebSocket":               {"GET", "/orders", upgrade(from("https://shop.example.com", "same-origin")), false, 200},
+		"without cookies, a public route": {"POST", "/public/x", evil, true, 200},
+		"a login":                         {"POST", "/login?as=mallory", evil, true, 403},
+		"a login by a frame":              {"POST", "/login?as=mallory", from("null", "cross-site"), true, 403},
+		"a login of our own":              {"POST", "/login?as=ada", from("https://shop.example.com", "same-origin"), true, 200},
+		"a login by no browser":           {"POST", "/login?as=ada", nil, true, 200},
+		"refresh":                         {"POST", "/auth/refresh", evil, false, 403},
+		"logout":                          {"POST", "/auth/logout", evil, false, 403},
+		"logout everywhere":               {"POST", "/auth/logout-all", evil, false, 403},
+		"logout by a link":                {"GET", "/auth/logout", evil, false, 405},
+		"refresh by a link":               {"GET", "/auth/refresh", evil, false, 405},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := started.in(t)
+			r := sent{method: tt.method, path: tt.path, header: tt.header, host: ownHost}
+			if !tt.anonymous {
+				r.cookies = s.browser("ada")
+			}
+			before := s.world.reached.Load()
+			g := s.send(r)
+			if g.status != tt.want || g.status == 403 && g.code() != "cross-origin" {
+				t.Fatalf("%d %s; want %d", g.status, g.text, tt.want)
+			}
+			if g.status == 403 && s.world.reached.Load() != before {
+				t.Error("the app saw it")
+			}
+			if g.status >= 400 && g.header.Get("X-Content-Type-Options") != "nosniff" {
+				t.Errorf("no security headers on the refusal: %v", g.header)
+			}
+			allowed := g.header.Get("Access-Control-Allow-Origin")
+			if want := tt.header.Get("Origin") == "https://app.example.com"; (allowed != "") != want {
+				t.Errorf("CORS: %q", allowed)
+			}
+			if !tt.anonymous {
+				if g := s.send(sent{method: "GET", path: "/orders", cookies: r.cookies}); g.status != 200 && tt.want == 403 {
+					t.Errorf("what was refused has had an effect: %d", g.status)
+				}
+			}
+		})
+	}
+}
+
+// TestTwoTokens: it is never unclear which one counts.
+func TestTwoTokens(t *testing.T) {
+	w := newWorld(t)
+	started := w.sidecar(cookiePolicy(nil)).ready()
+	ada, bob := started.browser("ada"), started.browser("bob")
+	access := func(c []*http.Cookie) *http.Cookie { return c[0] }
+	refresh := func(c []*http.Cookie) *http.Cookie { return c[1] }
+	tests := map[string]struct {
+		send sent
+		want int
+		code string
+	}{
+		"cookie and bearer":           {sent{method: "GET", path: "/orders", cookies: ada, bearer: access(bob).Value}, 400, "invalid-request"},
+		"cookie and bearer, public":   {sent{method: "GET", path: "/public/x", cookies: ada, bearer: access(bob).Value}, 400, "invalid-request"},
+		"the very same twice":         {sent{method: "GET", path: "/orders", cookies: ada, bearer: access(ada).Value}, 400, "invalid-request"},
+		"two access cookies":          {sent{method: "GET", path: "/orders", cookies: []*http.Cookie{access(ada), access(bob)}}, 400, "invalid-request"},
+		"two refresh cookies":         {sent{method: "POST", path: "/auth/refresh", cookies: []*http.Cookie{refresh(ada), refresh(bob)}}, 400, "invalid-request"},
+		"two refresh cookies, public": {sent{method: "GET", path: "/public/x", cookies: []*http.Cookie{refresh(ada), refresh(bob)}}, 400, "invalid-request"},
+		"an empty second one":         {sent{method: "GET", path: "/orders", cookies: []*http.Cookie{access(ada), {Name: token.AccessCookie}}}, 400, "invalid-request"},
+		"bearer alone":                {sent{method: "GET", path: "/orders", bearer: access(ada).Value}, 200, ""},
+		"refresh as access":           {sent{method: "GET", path: "/orders", bearer: refresh(ada).Value}, 401, "invalid-token"},
+		"access as refresh":           {sent{method: "POST", path: "/auth/refresh", cookies: []*http.Cookie{{Name: token.RefreshCookie, Value: access(ada).Value}}}, 400, ""},
+		"refresh in a body":           {sent{method: "POST", path: "/auth/refresh", body: "refresh_token=" + refresh(ada).Value, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}, 400, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			g := started.in(t).send(tt.send)
+			if g.status != tt.want || g.code() != tt.code {
+				t.Errorf("%d %s; want %d %s", g.status, g.text, tt.want, tt.code)
+			}
+		})
+	}
+}
