@@ -232,6 +232,7 @@ func TestRevokeFlags(t *testing.T) {
 		"no time":               {[]string{"--subject", "a", "--issued-before", "yesterday"}, `--issued-before "yesterday" is not a time`},
 		"no expiry":             {[]string{"--subject", "a", "--expires", "soon"}, `--expires "soon" is not a time`},
 		"a cluster's flag":      {[]string{"--subject", "a", "--server", "http://127.0.0.1:1", "-n", "shop"}, "--namespace means nothing with --server"},
+		"a key for a time":      {[]string{"--key-id", "k", "--expires", "2026-01-31T12:00:00Z"}, "--expires does not go with --key-id"},
 		"a server that is none": {[]string{"--subject", "a", "--server", "127.0.0.1:1"}, "is not a URL"},
 	} {
 		t.Run(name, func(t *testing.T) {
