@@ -53,7 +53,7 @@ func newRevokeCommand() *cobra.Command {
 }
 
 // clusterFlags mean nothing to a sidecar's loopback API.
-var clusterFlags = []string{"policy", "reason", "name", "wait", "dry-run", "output", "kubeconfig", "context", "namespace"}
+var clusterFlags = []string{"policy", "reason", "name", "wait", "dry-run", "output", "kubeconfig", "context", "namespace", "request-timeout"}
 
 func (o *revokeOptions) run(cmd *cobra.Command) error {
 	now := time.Now()
