@@ -34,6 +34,7 @@ type TokenRevocationList struct {
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.tokenID), has(self.sessionID), has(self.subject), has(self.keyID)].filter(x, x).size() == 1",message="say exactly one of tokenID, sessionID, subject and keyID"
 // +kubebuilder:validation:XValidation:rule="!has(self.issuedBefore) || has(self.subject)",message="issuedBefore goes with subject"
+// +kubebuilder:validation:XValidation:rule="!has(self.expires) || !has(self.keyID)",message="expires does not go with keyID: a key stays refused until the object is deleted"
 // +kubebuilder:validation:XValidation:rule="(!has(self.tokenID) || bytes(self.tokenID).size() <= 512) && (!has(self.sessionID) || bytes(self.sessionID).size() <= 512) && (!has(self.subject) || bytes(self.subject).size() <= 512) && (!has(self.keyID) || bytes(self.keyID).size() <= 512)",message="tokenID, sessionID, subject and keyID are of at most 512 bytes, which is fewer characters where they are not ASCII"
 type TokenRevocationSpec struct {
 	// PolicyName restricts the revocation to one SecurityPolicy. Left out: every policy of the namespace.
@@ -70,7 +71,7 @@ type TokenRevocationSpec struct {
 	// +optional
 	IssuedBefore *metav1.Time `json:"issuedBefore,omitempty"`
 	// Expires is when the last of the tokens has expired by itself, and the revocation may be forgotten. Left out, it follows
-	// from the lifetimes that the policies grant; for providers without maxLifetime 24h are assumed.
+	// from the lifetimes that the policies grant; for providers without maxLifetime 24h are assumed. Not for a keyID.
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
 	// Reason is for people.

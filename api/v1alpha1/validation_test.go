@@ -46,6 +46,10 @@ func vault(address, auth string) string {
 	return `{vault: {address: "` + address + `", auth: {` + auth + `}}}`
 }
 
+func vaultTimes(times string) string {
+	return `{vault: {address: "https://v", auth: {kubernetes: {role: r}}, ` + times + `}}`
+}
+
 func redis(rest string) string { return `{redis: {` + rest + `}}` }
 
 const good = `audiences: [x], algorithms: [RS256], jwks: {inline: "{}"}`
@@ -156,6 +160,9 @@ var validations = map[string]validation{
 	"sessions of providers":                 {spec: `{selector: {}, ` + jwt + `, sessions: {idleTimeout: 1h, subjectFrom: sid}}`},
 	"sessions of no providers":              {spec: strings.Replace(tokens(``), "{selector", "{sessions: {subjectFrom: sub}, selector", 1), wantErr: "sessions.subjectFrom is for the tokens of jwt.providers"},
 	"idle beyond absolute":                  {spec: strings.Replace(tokens(``), "{selector", "{sessions: {idleTimeout: 2h, absoluteTimeout: 1h}, selector", 1), wantErr: "idleTimeout is longer than absoluteTimeout"},
+	"idle for no time":                      {spec: strings.Replace(tokens(``), "{selector", "{sessions: {idleTimeout: 0s}, selector", 1), wantErr: "idleTimeout is from 1s to 8760h"},
+	"a session for ever":                    {spec: strings.Replace(tokens(``), "{selector", "{sessions: {absoluteTimeout: 9000h}, selector", 1), wantErr: "absoluteTimeout is from 1s to 8760h"},
+	"a refresh token for ever":              {spec: tokens(`, refreshLifetime: 9000h`), wantErr: "refreshLifetime is from 1s to 8760h"},
 	"revocation of providers' tokens":       {spec: `{selector: {}, ` + jwt + `, revocation: {maxStaleness: 10s, onFailure: Allow}}`},
 	"revocation of nothing":                 {spec: `{selector: {}, revocation: {}}`, wantErr: "there are no tokens to revoke"},
 	"revocation in no time":                 {spec: `{selector: {}, ` + jwt + `, revocation: {maxStaleness: 10ms}}`, wantErr: "maxStaleness is from 1s"},
@@ -165,6 +172,7 @@ var validations = map[string]validation{
 	"passwords by argon2id":                 {spec: `{selector: {}, passwordPolicy: {hash: {argon2id: {memory: 64MiB, passes: 3}}}}`},
 	"passwords by bcrypt":                   {spec: `{selector: {}, passwordPolicy: {hash: {algorithm: Bcrypt, bcrypt: {cost: 13}}}}`},
 	"passwords by a cheap bcrypt":           {spec: `{selector: {}, passwordPolicy: {hash: {algorithm: Bcrypt, bcrypt: {cost: 9}}}}`, wantErr: "greater than or equal to 10"},
+	"the cost of the one":                   {spec: `{selector: {}, passwordPolicy: {hash: {bcrypt: {cost: 12}}}}`, wantErr: "bcrypt goes with algorithm Bcrypt"},
 	"the cost of the other":                 {spec: `{selector: {}, passwordPolicy: {hash: {algorithm: Bcrypt, argon2id: {passes: 2}}}}`, wantErr: "argon2id goes with algorithm Argon2id"},
 
 	"a subject revoked":              {kind: "TokenRevocation", spec: `{subject: user-42, issuedBefore: "2026-01-01T00:00:00Z"}`},
@@ -172,11 +180,20 @@ var validations = map[string]validation{
 	"nothing revoked":                {kind: "TokenRevocation", spec: `{issuer: i}`, wantErr: "exactly one of tokenID, sessionID, subject and keyID"},
 	"two things revoked":             {kind: "TokenRevocation", spec: `{keyID: k, sessionID: s}`, wantErr: "exactly one of tokenID, sessionID, subject and keyID"},
 	"a session revoked before":       {kind: "TokenRevocation", spec: `{sessionID: s, issuedBefore: "2026-01-01T00:00:00Z"}`, wantErr: "issuedBefore goes with subject"},
+	"a key revoked for a time":       {kind: "TokenRevocation", spec: `{keyID: k, expires: "2026-01-01T00:00:00Z"}`, wantErr: "a key stays refused until the object is deleted"},
+	"a key revoked":                  {kind: "TokenRevocation", spec: `{keyID: k, issuer: i}`},
 	"a text of many bytes revoked":   {kind: "TokenRevocation", spec: `{subject: ` + strings.Repeat("é", 257) + `}`, wantErr: "at most 512 bytes"},
 	"a text of 512 bytes revoked":    {kind: "TokenRevocation", spec: `{subject: ` + strings.Repeat("é", 256) + `}`},
 	"a class with Vault":             {kind: "SidecarClass", spec: vault(`https://vault.example.com:8200`, `kubernetes: {role: r}`)},
 	"a class with a Vault Agent":     {kind: "SidecarClass", spec: vault(`http://127.0.0.1:8200`, `tokenFile: /run/token`)},
 	"a Vault in the clear":           {kind: "SidecarClass", spec: vault(`http://vault.example.com:8200`, `kubernetes: {role: r}`), wantErr: "address is an https URL"},
+	"a Vault at a loopback address":  {kind: "SidecarClass", spec: vault(`http://[::1]:8200`, `tokenFile: /run/token`)},
+	"a Vault at a path":              {kind: "SidecarClass", spec: vault(`https://v/vault`, `kubernetes: {role: r}`), wantErr: "address is an https URL"},
+	"a Vault's times":                {kind: "SidecarClass", spec: vaultTimes(`timeout: 1s, pollInterval: 10s, maxStale: 1m`)},
+	"a Vault that may take forever":  {kind: "SidecarClass", spec: vaultTimes(`timeout: 61s`), wantErr: "timeout is from 100ms to 60s"},
+	"a Vault that is asked always":   {kind: "SidecarClass", spec: vaultTimes(`pollInterval: 10ms`), wantErr: "pollInterval is from 1s to 1h"},
+	"a Vault's value for no time":    {kind: "SidecarClass", spec: vaultTimes(`maxStale: 30s`), wantErr: "maxStale is less than twice the pollInterval"},
+	"a Vault's value forever":        {kind: "SidecarClass", spec: vaultTimes(`maxStale: 9000h`), wantErr: "maxStale is at most 8760h"},
 	"a Vault with no way in":         {kind: "SidecarClass", spec: vault(`https://v`, ``), wantErr: "exactly one of kubernetes, appRole and tokenFile"},
 	"a Vault with two ways in":       {kind: "SidecarClass", spec: vault(`https://v`, `kubernetes: {role: r}, appRole: {roleID: r}`), wantErr: "exactly one of kubernetes, appRole and tokenFile"},
 	"a user without a password":      {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], username: u`), wantErr: "username needs passwordRef"},

@@ -1,6 +1,8 @@
 package v1alpha1
 
 // Vault is the HashiCorp Vault that sidecars read secrets from and sign tokens with. Each sidecar logs in by itself.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.maxStale) || duration(self.maxStale) >= duration(has(self.pollInterval) ? self.pollInterval : '30s') + duration(has(self.pollInterval) ? self.pollInterval : '30s')",message="maxStale is less than twice the pollInterval (30s where it is left out): values would be too old before they are read again"
 type Vault struct {
 	// Address is https://host[:port]; http is accepted for a loopback address alone, as that of a Vault Agent.
 	// +kubebuilder:validation:MaxLength=512
@@ -26,6 +28,7 @@ type Vault struct {
 	PollInterval Duration `json:"pollInterval,omitempty"`
 	// MaxStale is how long the last good value is used while Vault cannot be reached. Left out: 24h.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('8760h')",message="maxStale is at most 8760h"
 	MaxStale Duration `json:"maxStale,omitempty"`
 }
 

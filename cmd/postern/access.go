@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,12 +17,16 @@ import (
 )
 
 // access is how the cluster is reached, as kubectl does it.
-type access struct{ kubeconfig, context, namespace string }
+type access struct {
+	kubeconfig, context, namespace string
+	timeout                        time.Duration
+}
 
 func (a *access) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&a.kubeconfig, "kubeconfig", "", "file with the clusters (default: KUBECONFIG of the environment, or ~/.kube/config)")
 	f.StringVar(&a.context, "context", "", "context of the kubeconfig; left out: the current one")
+	f.DurationVar(&a.timeout, "request-timeout", 30*time.Second, "of one request to the API server; 0 for none")
 	f.StringVarP(&a.namespace, "namespace", "n", "", "namespace; left out: the context's")
 }
 
@@ -48,6 +53,7 @@ func (a *access) client(warnings io.Writer) (client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading kubeconfig: %w", err)
 	}
+	config.Timeout = a.timeout
 	config.WarningHandler = rest.NewWarningWriter(warnings, rest.WarningWriterOptions{Deduplicate: true})
 	scheme := runtime.NewScheme()
 	if err := v1alpha1.AddToScheme(scheme); err != nil {

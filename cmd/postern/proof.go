@@ -34,13 +34,14 @@ func createAndWait(ctx context.Context, c client.Client, r *v1alpha1.TokenRevoca
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	if err := look(ctx, c, r); err != nil {
-		return fmt.Errorf("not enforced after %s: %w", time.Since(began).Round(time.Millisecond), err)
+		return fmt.Errorf("not known to be enforced after %s: %w", time.Since(began).Round(time.Millisecond), err)
 	}
 	fmt.Fprintf(tell, "enforced after %s%s\n", time.Since(began).Round(time.Millisecond), counts(&r.Status))
 	return nil
 }
 
-// look reads the object until it is enforced, or can never be, or ctx ends. A read that fails is tried again.
+// look reads the object until it is enforced, or can never be, or ctx ends. A read that fails is tried again, but for one that
+// is not allowed.
 func look(ctx context.Context, c client.Client, r *v1alpha1.TokenRevocation) error {
 	var failed error
 	for {
@@ -55,6 +56,8 @@ func look(ctx context.Context, c client.Client, r *v1alpha1.TokenRevocation) err
 			}
 		case apierrors.IsNotFound(err):
 			return errors.New("somebody deleted it")
+		case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):
+			return fmt.Errorf("whether it is cannot be seen, though it was created: %w", err)
 		case ctx.Err() == nil:
 			failed = err
 		}

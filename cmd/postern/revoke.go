@@ -53,7 +53,7 @@ func newRevokeCommand() *cobra.Command {
 }
 
 // clusterFlags mean nothing to a sidecar's loopback API.
-var clusterFlags = []string{"policy", "reason", "name", "wait", "dry-run", "output", "kubeconfig", "context", "namespace"}
+var clusterFlags = []string{"policy", "reason", "name", "wait", "dry-run", "output", "kubeconfig", "context", "namespace", "request-timeout"}
 
 func (o *revokeOptions) run(cmd *cobra.Command) error {
 	now := time.Now()
@@ -80,6 +80,9 @@ func (o *revokeOptions) run(cmd *cobra.Command) error {
 }
 
 func (o *revokeOptions) runInCluster(cmd *cobra.Command, now time.Time) error {
+	if o.target.keyID != "" && !o.target.expires.IsZero() {
+		return errors.New("--expires does not go with --key-id: a key stays refused until the TokenRevocation is deleted")
+	}
 	namespace, err := o.access.namespaceName()
 	if err != nil {
 		return err

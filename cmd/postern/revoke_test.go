@@ -29,6 +29,8 @@ type apiServer struct {
 	object   *v1alpha1.TokenRevocation
 	statuses []v1alpha1.TokenRevocationStatus
 	refuse   int // the status that a creation is answered with; 0 for 201
+	hide     int // the status that a look is answered with; 0 for 200
+	hang     time.Duration
 }
 
 func newAPIServer(t *testing.T, statuses ...v1alpha1.TokenRevocationStatus) *apiServer {
@@ -49,10 +51,12 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request) error {
 	defer s.mu.Unlock()
 	const path = "/apis/postern.dev/v1alpha1/namespaces/shop/tokenrevocations"
 	w.Header().Set("Content-Type", "application/json")
+	time.Sleep(s.hang)
 	switch {
 	case r.Method == http.MethodPost && r.URL.Path == path && s.refuse > 0:
-		w.WriteHeader(s.refuse)
-		return json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Message: "not you", Code: int32(s.refuse)})
+		return failure(w, s.refuse)
+	case r.Method == http.MethodGet && s.hide > 0:
+		return failure(w, s.hide)
 	case r.Method == http.MethodPost && r.URL.Path == path:
 		s.object = &v1alpha1.TokenRevocation{}
 		if err := json.NewDecoder(r.Body).Decode(s.object); err != nil {
@@ -68,6 +72,17 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request) error {
 		return json.NewEncoder(w).Encode(s.object)
 	}
 	return fmt.Errorf("%s %s is not expected", r.Method, r.URL.Path)
+}
+
+func failure(w http.ResponseWriter, code int) error {
+	reason := metav1.StatusReason("")
+	if code == http.StatusForbidden {
+		reason = metav1.StatusReasonForbidden
+	}
+	w.WriteHeader(code)
+	return json.NewEncoder(w).Encode(metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Message: "not you", Reason: reason, Code: int32(code),
+	})
 }
 
 // kubeconfig is one for the server, in namespace shop.
@@ -95,6 +110,8 @@ func TestRevoke(t *testing.T) {
 	tests := map[string]struct {
 		statuses []v1alpha1.TokenRevocationStatus
 		refuse   int
+		hide     int
+		hang     time.Duration
 		args     []string
 		want     string // a pattern of what is printed
 		wantErr  string // a pattern of the error
@@ -105,7 +122,7 @@ func TestRevoke(t *testing.T) {
 		},
 		"not proved in time": {
 			statuses: []v1alpha1.TokenRevocationStatus{outdated}, args: []string{"--wait", "300ms"},
-			want: `created in namespace shop\n$`, wantErr: `^not enforced after \S+s: PodsOutdated: 1 pod does not have it yet: a$`,
+			want: `created in namespace shop\n$`, wantErr: `^not known to be enforced after \S+s: PodsOutdated: 1 pod does not have it yet: a$`,
 		},
 		"nobody looks at it": {args: []string{"--wait", "300ms"}, want: `created`, wantErr: `no operator has looked at it yet$`},
 		"of no policy": {
@@ -113,6 +130,8 @@ func TestRevoke(t *testing.T) {
 		},
 		"not waited for":      {args: []string{"--wait", "0"}, want: `created in namespace shop\n$`},
 		"forbidden":           {refuse: http.StatusForbidden, want: `^$`, wantErr: `^creating token revocation: not you$`},
+		"out of sight":        {hide: http.StatusForbidden, want: `created`, wantErr: `^not known to be enforced after \S+s: whether it is cannot be seen, though it was created: not you$`},
+		"no answer":           {hang: time.Second, args: []string{"--request-timeout", "100ms"}, want: `^$`, wantErr: `^creating token revocation: .*Client.Timeout`},
 		"with a name":         {statuses: []v1alpha1.TokenRevocationStatus{enforced}, args: []string{"--name", "x"}, want: `^tokenrevocation/x created`},
 		"as YAML":             {statuses: []v1alpha1.TokenRevocationStatus{enforced}, args: []string{"-o", "yaml", "--name", "x"}, want: `(?s)^apiVersion: postern.dev/v1alpha1\nkind: TokenRevocation\n.*summary: 5/5\n$`},
 		"as something else":   {args: []string{"-o", "json"}, want: `^$`, wantErr: `not yaml`},
@@ -122,7 +141,7 @@ func TestRevoke(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := newAPIServer(t, tt.statuses...)
-			s.refuse = tt.refuse
+			s.refuse, s.hide, s.hang = tt.refuse, tt.hide, tt.hang
 			args := append([]string{"revoke", "--subject", "user-42", "--wait", "20s", "--kubeconfig", s.kubeconfig(t)}, tt.args...)
 			out, _, err := run(t, "", args...)
 			if !regexp.MustCompile(tt.want).MatchString(out) {
@@ -232,6 +251,7 @@ func TestRevokeFlags(t *testing.T) {
 		"no time":               {[]string{"--subject", "a", "--issued-before", "yesterday"}, `--issued-before "yesterday" is not a time`},
 		"no expiry":             {[]string{"--subject", "a", "--expires", "soon"}, `--expires "soon" is not a time`},
 		"a cluster's flag":      {[]string{"--subject", "a", "--server", "http://127.0.0.1:1", "-n", "shop"}, "--namespace means nothing with --server"},
+		"a key for a time":      {[]string{"--key-id", "k", "--expires", "2026-01-31T12:00:00Z"}, "--expires does not go with --key-id"},
 		"a server that is none": {[]string{"--subject", "a", "--server", "127.0.0.1:1"}, "is not a URL"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -165,13 +165,11 @@ func entryOf(r *v1alpha1.TokenRevocation, t trust) compiled.RevokedTokens {
 		entry.Kind, entry.Value = compiled.RevokedKey, r.Spec.KeyID
 		return entry
 	default:
-		if r.Spec.IssuedBefore != nil {
-			from = r.Spec.IssuedBefore.Time
-		}
 		// A token has whole seconds: what was issued in the very second of the creation counts as issued before.
 		entry.Kind, entry.Value, entry.Before, lifetime = compiled.RevokedSubject, r.Spec.Subject, from.Unix()+1, t.session
 		if r.Spec.IssuedBefore != nil {
-			entry.Before = from.Unix()
+			from = r.Spec.IssuedBefore.Time
+			entry.Before = from.Add(time.Second - time.Nanosecond).Unix() // nor has a document fractions: they count in full
 		}
 		entry.Before = max(entry.Before, epoch)
 	}

@@ -75,6 +75,12 @@ func TestRevoke(t *testing.T) {
 			},
 			want: []compiled.RevokedTokens{{Name: "r", Kind: "Subject", Issuer: "https://own", Value: "u", Before: at(-time.Hour), Expires: at(11 * time.Hour)}},
 		},
+		"a subject, until a time between two seconds": {
+			spec: func(s *v1alpha1.TokenRevocationSpec) {
+				s.Subject, s.Issuer, s.IssuedBefore = "u", "https://own", ago(time.Hour-time.Millisecond)
+			},
+			want: []compiled.RevokedTokens{{Name: "r", Kind: "Subject", Issuer: "https://own", Value: "u", Before: at(-time.Hour + time.Second), Expires: at(11 * time.Hour)}},
+		},
 		"a key, which stays": {
 			spec:  func(s *v1alpha1.TokenRevocationSpec) { s.KeyID, s.Issuer = "k", "https://corp" },
 			after: 1000 * time.Hour,

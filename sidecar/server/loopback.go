@@ -42,6 +42,15 @@ func (l loopback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// start serves in the background until stop is called: also past ctx, for requests that are let finish may be in the middle of
+// a login.
+func (l loopback) start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() { defer close(done); l.run(ctx) }()
+	return func() { cancel(); <-done }
+}
+
 // run serves until ctx ends. A port that something else in the pod has is tried again: the app alone misses the API, and
 // must not be able to end the sidecar by it.
 func (l loopback) run(ctx context.Context) {

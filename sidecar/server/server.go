@@ -81,7 +81,8 @@ func Run(ctx context.Context, cfg Config) error {
 	go poller.Run(watch)
 	go s.watchSockets(watch)
 	go s.watchProblems(watch)
-	go loopback{core: s.core, logger: cfg.Logger, address: net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.env.LoopbackPort)))}.run(watch)
+	api := loopback{core: s.core, logger: cfg.Logger, address: net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.env.LoopbackPort)))}
+	defer api.start(ctx)()
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving: %w", err)

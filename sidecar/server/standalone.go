@@ -107,10 +107,12 @@ func (s Standalone) serve(ctx context.Context, p parts) error {
 		return err
 	}
 	defer admin()
-	if err := s.serveLoopback(ctx, p.core); err != nil {
+	defer p.core.shared.Close()
+	stopAPI, err := s.serveLoopback(ctx, p.core)
+	if err != nil {
 		return err
 	}
-	defer p.core.shared.Close()
+	defer stopAPI()
 	refused, err := newRefusals(p.registry)
 	if err != nil {
 		return err
@@ -131,16 +133,15 @@ func (s Standalone) serve(ctx context.Context, p parts) error {
 }
 
 // serveLoopback serves the app's API. Whoever reaches it may log in as anybody, so it is at a loopback address or nowhere.
-func (s Standalone) serveLoopback(ctx context.Context, c *core) error {
+func (s Standalone) serveLoopback(ctx context.Context, c *core) (stop func(), err error) {
 	if s.Loopback == "" {
-		return nil
+		return func() {}, nil
 	}
 	address, err := netip.ParseAddrPort(s.Loopback)
 	if err != nil || !address.Addr().IsLoopback() {
-		return fmt.Errorf("the address of the app's API, %q, is not a loopback address with a port", s.Loopback)
+		return nil, fmt.Errorf("the address of the app's API, %q, is not a loopback address with a port", s.Loopback)
 	}
-	go loopback{core: c, logger: s.Logger, address: address.String()}.run(ctx)
-	return nil
+	return loopback{core: c, logger: s.Logger, address: address.String()}.start(ctx), nil
 }
 
 // admin serves health and metrics, and returns how to stop that.

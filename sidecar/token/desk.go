@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/revocation"
@@ -131,6 +132,9 @@ type Tokens struct {
 // Begin begins a session with an id of its own. Sessions that it displaces at the cap are ended with their tokens. Errors:
 // ErrInvalid, ErrTooLarge, session.ErrFull, and those of the stores and the signer; then there is no new session.
 func (d *Desk) Begin(ctx context.Context, l Login) (Tokens, error) {
+	if !printable(l.Subject) {
+		return Tokens{}, ErrInvalid
+	}
 	selected, err := d.cfg.Issuer.Select(l.Claims)
 	if err != nil {
 		return Tokens{}, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -160,6 +164,13 @@ func (d *Desk) Begin(ctx context.Context, l Login) (Tokens, error) {
 		return Tokens{}, fmt.Errorf("revoking displaced sessions: %w", err)
 	}
 	return Tokens{Access: access, Refresh: refresh.Token(), Session: s, Beyond: d.beyond(ctx, s.Owner)}, nil
+}
+
+// printable refuses subjects with control characters or space around them, which look like others in a log.
+func printable(subject string) bool {
+	return subject != "" && strings.TrimSpace(subject) == subject && !strings.ContainsFunc(subject, func(r rune) bool {
+		return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0
+	})
 }
 
 // limits are those that hold.

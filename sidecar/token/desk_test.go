@@ -43,6 +43,8 @@ func TestBeginFails(t *testing.T) {
 		want    error
 	}{
 		"no subject":      {login: Login{}, want: ErrInvalid},
+		"a subject lines": {login: Login{Subject: "a\nb"}, want: ErrInvalid},
+		"a subject apart": {login: Login{Subject: "a "}, want: ErrInvalid},
 		"claims":          {login: Login{Subject: "a", Claims: json.RawMessage(`[]`)}, want: ErrInvalid},
 		"store away":      {login: Login{Subject: "a"}, prepare: func(w *world) { w.sessions.take("Create") }, want: errAway},
 		"signer away":     {login: Login{Subject: "a"}, prepare: func(w *world) { w.signers.err = signing.ErrNoKey }, want: signing.ErrNoKey},

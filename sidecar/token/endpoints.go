@@ -158,9 +158,6 @@ func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 	if errors.As(err, &bad) {
 		return &httperr.Error{Status: bad.status, Code: "invalid-request", Detail: bad.Description, Cause: err}
 	}
-	if err != nil && !errors.Is(err, errNoToken) {
-		return &httperr.Error{Status: http.StatusBadRequest, Code: "invalid-request", Detail: "The body could not be read.", Cause: err}
-	}
 	sid := ownSession(r, e.Desk.cfg.Issuer.cfg.Issuer)
 	if refresh == "" && sid == "" {
 		_, _, err := e.caller(r)

@@ -93,7 +93,7 @@ func (e *exchange) login(r *http.Request) (Tokens, bool, error) {
 }
 
 func (e *exchange) begin(r *http.Request, subjects, claims []string) (Tokens, error) {
-	if len(subjects) != 1 || len(claims) > 1 || !printable(subjects[0]) {
+	if len(subjects) != 1 || len(claims) > 1 {
 		return Tokens{}, ErrInvalid
 	}
 	l := Login{Subject: subjects[0], Device: device(r)}
@@ -128,13 +128,6 @@ func (e *exchange) endPresented(r *http.Request) error {
 // device is what the request says of its device.
 func device(r *http.Request) session.Device {
 	return session.NewDevice(r.UserAgent(), request.From(r).ClientAddr)
-}
-
-// printable refuses subjects with control characters or space around them, which look like others in a log.
-func printable(subject string) bool {
-	return subject != "" && strings.TrimSpace(subject) == subject && !strings.ContainsFunc(subject, func(r rune) bool {
-		return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0
-	})
 }
 
 // retryAfter is how long a client waits for the store or the key, in seconds.

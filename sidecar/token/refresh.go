@@ -93,8 +93,8 @@ func (e *endpoints) refreshToken(w http.ResponseWriter, r *http.Request) (string
 	if errors.As(err, &tooLarge) {
 		return "", &bodyError{http.StatusRequestEntityTooLarge, oauthError{Error: "invalid_request", Description: "The body is too large."}}
 	}
-	if err != nil {
-		return "", fmt.Errorf("reading body: %w", err)
+	if err != nil { // the client's doing: it went away, was too slow, or framed it wrongly
+		return "", fmt.Errorf("%w: %w", badBody("The body could not be read."), err)
 	}
 	if len(body) == 0 {
 		return "", errNoToken

@@ -83,7 +83,7 @@ func TestRefreshRefuses(t *testing.T) {
 		"text":             {kind(post("/auth/refresh", "x"), "text/plain"), 400, "invalid_request"},
 		"no content type":  {kind(post("/auth/refresh", "x"), ""), 400, "invalid_request"},
 		"too large":        {post("/auth/refresh", strings.Repeat("x", maxRefreshBody+1)), 413, "invalid_request"},
-		"body breaks off":  {broken, 503, "temporarily_unavailable"},
+		"body breaks off":  {broken, 400, "invalid_request"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

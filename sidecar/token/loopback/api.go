@@ -4,7 +4,7 @@
 //
 // Whoever reaches it may log in as anybody, so it is to be bound to 127.0.0.1 alone. What could still bring a stranger's
 // request there is refused: a browser in the pod's network (Origin, Sec-Fetch-*), a name that was rebound to 127.0.0.1
-// (Host), and a proxy that forwards to it (Forwarded, X-Forwarded-*). Bodies are JSON, or forms where RFC 7662 and RFC 7009
+// (Host), and a proxy that forwards to it (Forwarded, X-Forwarded-*, X-Real-IP, Via). Bodies are JSON, or forms where RFC 7662 and RFC 7009
 // say so, up to 32 KiB.
 package loopback
 
@@ -126,7 +126,27 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		httperr.Write(w, r, err)
 		return
 	}
+	if _, pattern := a.mux.Handler(r); pattern == "" { // or net/http would answer in its own words
+		httperr.Write(w, r, a.unknown(r))
+		return
+	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// unknown is 405 where the path knows other methods, and 404 else.
+func (a *api) unknown(r *http.Request) error {
+	e := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "This operation does not know the method."}
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := a.mux.Handler(other); pattern != "" {
+			e = e.With("Allow", method)
+		}
+	}
+	if e.Header == nil {
+		return &httperr.Error{Status: http.StatusNotFound, Code: "no-operation", Detail: "There is no such operation; /openapi.json lists them."}
+	}
+	return e
 }
 
 // answering writes what an operation refuses, and logs what is no mistake of the app.
@@ -150,7 +170,7 @@ func checkCaller(r *http.Request) error {
 	}
 	for name := range r.Header {
 		browser := name == "Origin" || strings.HasPrefix(name, "Sec-Fetch-")
-		proxied := name == "Forwarded" || strings.HasPrefix(name, "X-Forwarded-")
+		proxied := name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-")
 		if browser || proxied {
 			return &httperr.Error{Status: http.StatusForbidden, Code: "not-the-app", Detail: "This API is for the app itself, not for browsers or through proxies."}
 		}

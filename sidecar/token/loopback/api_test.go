@@ -232,6 +232,8 @@ func TestStrangers(t *testing.T) {
 		"navigation":       {set("Sec-Fetch-Mode", "navigate"), 403},
 		"proxied":          {set("X-Forwarded-For", "192.0.2.1"), 403},
 		"proxied, RFC":     {set("Forwarded", "for=192.0.2.1"), 403},
+		"proxied, Via":     {set("Via", "1.1 proxy"), 403},
+		"proxied, nginx":   {set("X-Real-IP", "192.0.2.1"), 403},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -239,6 +241,26 @@ func TestStrangers(t *testing.T) {
 				t.Errorf("status %d; want %d", status, tt.want)
 			}
 		})
+	}
+}
+
+// TestUnknown: refusals are problems, whoever refuses.
+func TestUnknown(t *testing.T) {
+	w := newWorld(t, passwords{})
+	for name, tt := range map[string]struct {
+		method, path string
+		want         int
+		code         string
+	}{
+		"path":         {"GET", "/v1/nothing", 404, "no-operation"},
+		"method":       {"GET", "/v1/tokens", 405, "method-not-allowed"},
+		"a slash more": {"POST", "/v1/tokens/", 404, "no-operation"},
+		"the root":     {"GET", "/", 404, "no-operation"},
+	} {
+		status, answer := w.call(t, tt.method, tt.path, nil)
+		if kind, _ := answer["type"].(string); status != tt.want || !strings.HasSuffix(kind, "/"+tt.code) {
+			t.Errorf("%s: %d %v", name, status, answer)
+		}
 	}
 }
 

@@ -1,0 +1,55 @@
+package server
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+func TestDamper(t *testing.T) {
+	redis := compiled.Problem{Kind: compiled.ProblemRedis, Reason: "Unavailable", Message: "a"}
+	vault := compiled.Problem{Kind: compiled.ProblemVault, Reason: "Sealed", Message: "b"}
+	other := redis
+	other.Message = "dial tcp 10.0.0.1:6379, attempt 2"
+	tests := map[string]struct {
+		seen [][]compiled.Problem
+		want []compiled.Problem
+	}{
+		"nothing":              {[][]compiled.Problem{nil, nil, nil, nil}, nil},
+		"a moment":             {[][]compiled.Problem{{redis}, {redis}, nil, nil}, nil},
+		"it lasts":             {[][]compiled.Problem{{redis}, {redis}, {redis}}, []compiled.Problem{redis}},
+		"its message changes":  {[][]compiled.Problem{{redis}, {other}, {redis}, {other}}, []compiled.Problem{redis}},
+		"it comes and goes":    {[][]compiled.Problem{{redis}, nil, {redis}, nil, {redis}, nil}, nil},
+		"it ends":              {[][]compiled.Problem{{redis}, {redis}, {redis}, nil, nil, nil}, nil},
+		"it ends for a moment": {[][]compiled.Problem{{redis}, {redis}, {redis}, nil, nil, {redis}}, []compiled.Problem{redis}},
+		"another comes":        {[][]compiled.Problem{{redis}, {redis}, {redis}, {vault, redis}, {vault, redis}, {vault, redis}}, []compiled.Problem{vault, redis}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var d damper
+			var got []compiled.Problem
+			for _, seen := range tt.seen {
+				got = d.settle(seen)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("told %v; want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestReportsAreShort: the operator refuses a report that is longer, and with it what the sidecar runs.
+func TestReportsAreShort(t *testing.T) {
+	long := compiled.Problem{Kind: compiled.ProblemVault, Reason: "Refused", Message: strings.Repeat("ä", maxProblemText)}
+	var d damper
+	for range lookBack {
+		d.settle([]compiled.Problem{long})
+	}
+	got := d.told[0].Message
+	if len(got) > maxProblemText || !utf8.ValidString(got) {
+		t.Errorf("%d bytes", len(got))
+	}
+}
