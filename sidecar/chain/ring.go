@@ -14,7 +14,12 @@ import (
 type ring struct {
 	*signing.Ring
 	key string
+	// remote says that the key signs where it lies: to know of it is not enough.
+	remote bool
 }
+
+// signs reports whether a token can be signed, as far as the latest reading of the key tells.
+func (r ring) signs(st signing.Status) bool { return st.Current != "" && (st.Err == nil || !r.remote) }
 
 // ringPatience is for how long a document waits for the signing key, so that a sidecar that starts beside it has it before the
 // first request.
@@ -66,7 +71,7 @@ func (t *taker) openRing(key string, before *signing.Ring) (ring, func(), error)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); r.Run(ctx) }()
-	return ring{r, key}, func() { stop(); <-done; own.close() }, nil
+	return ring{r, key, t.policy.Tokens.SigningKey.Transit != nil}, func() { stop(); <-done; own.close() }, nil
 }
 
 func (t *taker) newRing(p *compiled.Tokens, before *signing.Ring) (*signing.Ring, error) {

@@ -55,7 +55,7 @@ func (s *Shared) Problems() []compiled.Problem {
 	}
 	for _, ring := range s.rings.inUse() {
 		switch st := ring.Status(); {
-		case st.Current == "":
+		case !ring.signs(st):
 			add(compiled.ProblemSigningKey, "Unavailable", noKey(st))
 		case st.Due:
 			add(compiled.ProblemSigningKey, "RotationDue", "the signing key is older than rotation.interval, and its owner has not replaced it")

@@ -79,6 +79,7 @@ func (s *shop) vaultOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.hasCondition("accounts", v1alpha1.ConditionVaultReady, metav1.ConditionFalse, v1alpha1.ReasonVaultSealed)
+	s.hasCondition("accounts", v1alpha1.ConditionSigningKeyReady, metav1.ConditionFalse, v1alpha1.ReasonSigningKeyUnavailable) // Transit signs in Vault
 	for _, url := range s.urls {
 		get(t, url+"/whoami", bearer(tk.Access)).wantStatus(t, http.StatusOK)
 		if _, got := s.login(t, url, "grace", firefox); got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") == "" {
