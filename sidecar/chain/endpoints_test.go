@@ -48,6 +48,52 @@ func TestNothingUnderTheEndpointsReachesTheApp(t *testing.T) {
 	}
 }
 
+// TestRefusalsOfTheEndpoints: in the form that clients and pages can read.
+func TestRefusalsOfTheEndpoints(t *testing.T) {
+	w, stranger := newWorld(t), newIssuer(t)
+	started := w.sidecar(cookiePolicy(func(p *compiled.Policy) { p.Tokens.Delivery = "Body" })).ready()
+	page := http.Header{"Origin": {"https://app.example.com"}}
+	form, body := form("refresh_token", "x")
+	form.Set("Origin", "https://app.example.com")
+	tests := map[string]struct {
+		send       sent
+		wantStatus int
+		wantCode   string
+		// wantChallenge begins WWW-Authenticate (RFC 6750 §3).
+		wantChallenge string
+	}{
+		"no token":                  {send: sent{method: "GET", path: "/auth/sessions"}, wantStatus: 401, wantCode: "unauthenticated", wantChallenge: `Bearer realm="orders"`},
+		"no token to log out":       {send: sent{method: "POST", path: "/auth/logout"}, wantStatus: 401, wantCode: "unauthenticated", wantChallenge: `Bearer realm="orders"`},
+		"a stranger's token":        {send: sent{method: "GET", path: "/auth/sessions", bearer: stranger.token(t, "eve")}, wantStatus: 401, wantCode: "invalid-token", wantChallenge: `Bearer realm="orders", error="invalid_token"`},
+		"a method":                  {send: sent{method: "GET", path: "/auth/refresh"}, wantStatus: 405, wantCode: "method-not-allowed"},
+		"a refresh token of nobody": {send: sent{method: "POST", path: "/auth/refresh", header: form, body: body}, wantStatus: 400},
+		"no refresh token":          {send: sent{method: "POST", path: "/auth/refresh"}, wantStatus: 400},
+		"the key set":               {send: sent{method: "POST", path: "/.well-known/jwks.json"}, wantStatus: 405, wantCode: "method-not-allowed"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if tt.send.header == nil {
+				tt.send.header = page
+			}
+			g := started.in(t).send(tt.send)
+			challenge := g.header.Get("WWW-Authenticate")
+			if g.status != tt.wantStatus || g.code() != tt.wantCode || !strings.HasPrefix(challenge, tt.wantChallenge) || (challenge == "") != (tt.wantChallenge == "") {
+				t.Errorf("%d %s, challenge %q", g.status, g.text, challenge)
+			}
+			for name, want := range map[string]string{
+				"Access-Control-Allow-Origin": "https://app.example.com", "Access-Control-Allow-Credentials": "true", "X-Content-Type-Options": "nosniff",
+			} {
+				if got := g.header.Get(name); got != want {
+					t.Errorf("%s: %q", name, got)
+				}
+			}
+			if allow := g.header.Get("Allow"); (g.status == 405) != (allow != "") {
+				t.Errorf("Allow: %q", allow)
+			}
+		})
+	}
+}
+
 func form(values ...string) (http.Header, string) {
 	v := url.Values{}
 	for i := 0; i < len(values); i += 2 {

@@ -348,3 +348,36 @@ func TestEndingRevokedSessionsWaitsForRedis(t *testing.T) {
 		return g.status == 200 && ok && len(list) == 0
 	})
 }
+
+// TestOneBadSessionKeepsNoOther: what cannot be read in Redis does not stop the other revocations of the document.
+func TestOneBadSessionKeepsNoOther(t *testing.T) {
+	server := redistest.Start(t, redistest.Options{})
+	w := newWorld(t)
+	document := func(subjects ...string) *compiled.Policy {
+		return loginPolicy(func(p *compiled.Policy) {
+			onRedis(p, server.Addr)
+			for _, subject := range subjects {
+				p.RevokedTokens = append(p.RevokedTokens, compiled.RevokedTokens{
+					Name: subject, Kind: compiled.RevokedSubject, Issuer: ownIssuer, Value: subject,
+					Before: time.Now().Unix() + 1, Expires: time.Now().Add(time.Hour).Unix(),
+				})
+			}
+		})
+	}
+	s := w.sidecar(document()).ready()
+	bad := s.login("ada")
+	s.login("bob")
+	keys, _ := server.Do("KEYS", "*"+sid(t, bad.access)).([]any)
+	if len(keys) != 1 {
+		t.Fatalf("keys %v", keys)
+	}
+	server.Do("HSET", keys[0], "created", "rubbish")
+	s.apply(document("ada", "bob"))
+	redistest.Eventually(t, "the end of bob's session", func() bool {
+		list, ok := s.loopback("GET", "/v1/subjects/bob/sessions", "").json["sessions"].([]any)
+		return ok && len(list) == 0
+	})
+	if g := s.use(bad); g.status != 401 {
+		t.Errorf("the session that cannot be ended: %d", g.status)
+	}
+}

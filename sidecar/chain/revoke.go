@@ -144,17 +144,33 @@ func (s *Shared) endRevoked(p *compiled.Policy, revoker *token.Revoker) (stop fu
 	}
 	missing := s.ended.missing(listed(p))
 	go func() {
-		for _, entry := range missing {
-			for revoker.EndSessions(ctx, entry) != nil && ctx.Err() == nil {
-				pause(ctx, endRetry/2+rand.N(endRetry))
-			}
-			if ctx.Err() != nil {
+		for told := false; len(missing) > 0; pause(ctx, endRetry/2+rand.N(endRetry)) {
+			var err error
+			if missing, err = s.endEach(ctx, revoker, missing); ctx.Err() != nil {
 				return
 			}
-			s.ended.add(entry)
+			if err != nil && !told {
+				s.cfg.Logger.Warn("not every revoked session could be ended yet, trying again", "left", len(missing), "error", err)
+				told = true
+			}
 		}
 	}()
 	return cancel
+}
+
+// endEach returns those that failed, and why the last of them did: one session that cannot be read keeps none of the others.
+func (s *Shared) endEach(ctx context.Context, revoker *token.Revoker, entries []revocation.Entry) (failed []revocation.Entry, last error) {
+	for _, entry := range entries {
+		if err := revoker.EndSessions(ctx, entry); err != nil {
+			failed, last = append(failed, entry), err
+		} else {
+			s.ended.add(entry)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return failed, last
 }
 
 func pause(ctx context.Context, d time.Duration) {

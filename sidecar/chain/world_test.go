@@ -78,6 +78,9 @@ type world struct {
 	app     *httptest.Server
 	// reached counts the requests that the app got.
 	reached *atomic.Int64
+	// log and registry are the next processes'; nil for none.
+	log      *slog.Logger
+	registry *prometheus.Registry
 }
 
 // in is w for a subtest.
@@ -155,7 +158,14 @@ func loginApp(w http.ResponseWriter, r *http.Request) {
 // shared is a sidecar's process.
 func (w *world) shared() *Shared {
 	w.t.Helper()
-	s, err := NewShared(SharedConfig{Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), SecretsDir: w.secrets})
+	log, registry := w.log, w.registry
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if registry == nil {
+		registry = prometheus.NewRegistry()
+	}
+	s, err := NewShared(SharedConfig{Registerer: registry, Logger: log, SecretsDir: w.secrets})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -187,7 +197,7 @@ func (w *world) sidecar(p *compiled.Policy) *sidecar {
 
 func (w *world) sidecarOf(shared *Shared, p *compiled.Policy) *sidecar {
 	w.t.Helper()
-	log := slog.New(slog.DiscardHandler)
+	log := shared.cfg.Logger
 	proxy, err := upstream.New(upstream.Config{Target: func(netip.AddrPort) string { return strings.TrimPrefix(w.app.URL, "http://") }, Logger: log})
 	if err != nil {
 		w.t.Fatal(err)

@@ -1,0 +1,364 @@
+package chain
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/state/redistest"
+)
+
+// patience is the longest that a client waits for any answer while something is away: three round trips to Redis and to spare
+// for a machine that is busy with other tests.
+const patience = 5 * time.Second
+
+// The kinds of routes, as docs/outages.md names them.
+const (
+	public      = "public"
+	noToken     = "no token"
+	seen        = "token, seen"
+	unseen      = "token, not seen"
+	provided    = "provider's token"
+	revoked     = "revoked by the API"
+	revokedHere = "revoked by document"
+	login       = "login"
+	refresh     = "refresh"
+	logout      = "logout"
+	logoutAll   = "logout-all"
+	sessions    = "sessions"
+	keySet      = "jwks.json"
+	discovery   = "discovery"
+	backChannel = "back-channel"
+	limitAllow  = "limit, Allow"
+	limitDeny   = "limit, Deny"
+	apiIssue    = "API: issue"
+	apiCheck    = "API: introspect"
+	apiRevoke   = "API: revoke"
+	apiHash     = "API: hash"
+)
+
+func kinds() []string {
+	return []string{
+		public, noToken, seen, unseen, provided, revoked, revokedHere, limitAllow, limitDeny, keySet, discovery, apiHash, apiCheck, sessions, // these change nothing
+		login, refresh, backChannel, apiIssue, apiRevoke, logout, logoutAll,
+	}
+}
+
+// outage is one thing that is away, and what each kind of route answers then: a status, with the problem's code or the OAuth error.
+type outage struct {
+	// before changes the policy, start comes before the sidecar and happens after logins.
+	before  func(*compiled.Policy)
+	start   func(*stand)
+	happens func(*stand)
+	want    map[string]string
+	// wantAllow is what onFailure Allow, of revocation and sessions, changes; nil for nothing.
+	wantAllow map[string]string
+	// wantUnready: the sidecar, which has just started, is not ready.
+	wantUnready bool
+}
+
+// stand is what an outage can take away.
+type stand struct {
+	t      *testing.T
+	world  *world
+	redis  *redistest.Server
+	addr   string
+	issuer issuer
+	s      *sidecar
+	// of people who logged in before.
+	seen, unseen, used tokens
+}
+
+// healthy is what each kind answers when all is well.
+func healthy() map[string]string {
+	return map[string]string{
+		public: "200", noToken: "401 no-credentials", seen: "200", unseen: "200", provided: "200", login: "200", refresh: "200", logout: "204",
+		revoked: "401 token-revoked", revokedHere: "401 token-revoked",
+		logoutAll: "204", sessions: "200", keySet: "200", discovery: "200", backChannel: "200", limitAllow: "200", limitDeny: "200",
+		apiIssue: "200", apiCheck: "200", apiRevoke: "200", apiHash: "200",
+	}
+}
+
+// but is a with what differs.
+func but(a map[string]string, differs ...map[string]string) map[string]string {
+	out := map[string]string{}
+	for _, m := range append([]map[string]string{a}, differs...) {
+		for kind, answer := range m {
+			out[kind] = answer
+		}
+	}
+	return out
+}
+
+// withoutStore is what cannot be done without Redis, whatever onFailure says.
+func withoutStore() map[string]string {
+	return map[string]string{
+		login: "503 tokens-unavailable", refresh: "503 temporarily_unavailable", logout: "503 tokens-unavailable", logoutAll: "503 tokens-unavailable",
+		sessions: "503 tokens-unavailable", backChannel: "503 temporarily_unavailable", limitDeny: "503 rate-limit-unavailable",
+		apiIssue: "503 unavailable", apiCheck: "503 unavailable", apiRevoke: "503 unavailable",
+	}
+}
+
+func outages() map[string]outage {
+	const stale = "503 revocation-unavailable"
+	tooOld := map[string]string{seen: stale, unseen: stale, provided: stale, logout: stale, logoutAll: stale, sessions: stale}
+	unknown := map[string]string{unseen: "503 session-unavailable", logoutAll: "503 session-unavailable"} // logout-all is with the unseen token
+	// What a sidecar has known once it refuses for ever, and what it has never known it cannot.
+	neverKnown, allowed := map[string]string{revoked: stale}, map[string]string{seen: "200", unseen: "200", provided: "200"}
+	noKey := map[string]string{
+		seen: "503 keys-unavailable", unseen: "503 keys-unavailable", sessions: "503 keys-unavailable", logout: "503 keys-unavailable", logoutAll: "503 keys-unavailable",
+		login: "503 tokens-unavailable", refresh: "503 temporarily_unavailable", keySet: "503 tokens-unavailable", apiIssue: "503 unavailable", apiCheck: "503 unavailable",
+	}
+	return map[string]outage{
+		"nothing": {want: healthy()},
+		"Redis refuses, within maxStaleness": {
+			before: longStaleness, happens: func(d *stand) { d.redis.Stop() },
+			want: but(healthy(), withoutStore(), unknown), wantAllow: map[string]string{unseen: "200", logoutAll: "503 tokens-unavailable"},
+		},
+		"Redis refuses, for longer": {
+			happens:   func(d *stand) { d.redis.Stop(); d.untilStale() },
+			want:      but(healthy(), withoutStore(), tooOld),
+			wantAllow: but(allowed, withoutStore()),
+		},
+		"Redis hangs, within maxStaleness": {
+			before: longStaleness, happens: func(d *stand) { d.redis.Pause() },
+			want: but(healthy(), withoutStore(), unknown), wantAllow: map[string]string{unseen: "200", logoutAll: "503 tokens-unavailable"},
+		},
+		"Redis hangs, for longer": {
+			happens:   func(d *stand) { d.redis.Pause(); d.untilStale() },
+			want:      but(healthy(), withoutStore(), tooOld),
+			wantAllow: but(allowed, withoutStore()),
+		},
+		"Redis is back": {
+			happens: func(d *stand) {
+				d.redis.Pause()
+				d.untilStale()
+				d.redis.Resume()
+				redistest.Eventually(d.t, "recovery", func() bool { return d.s.use(d.seen).status == 200 })
+			},
+			want: healthy(),
+		},
+		"Redis was flushed": {
+			happens: func(d *stand) { d.redis.Do("FLUSHALL"); d.untilCacheIsOld() },
+			want: but(healthy(), map[string]string{
+				seen: "401 session-ended", unseen: "401 session-ended", sessions: "401 session-ended", refresh: "400 invalid_grant",
+				logout: "401 session-ended", logoutAll: "401 session-ended",
+			}),
+		},
+		"Redis was restarted": {
+			happens: func(d *stand) {
+				d.redis.Restart()
+				redistest.Eventually(d.t, "recovery", func() bool { return d.s.login("eve") != tokens{} })
+				d.untilCacheIsOld()
+			},
+			want: but(healthy(), map[string]string{
+				seen: "401 session-ended", unseen: "401 session-ended", sessions: "401 session-ended", refresh: "400 invalid_grant",
+				logout: "401 session-ended", logoutAll: "401 session-ended",
+			}),
+		},
+		"200 ms to Redis, timeout 1s": {
+			before: func(p *compiled.Policy) {
+				p.Redis.Timeout, p.Revocation.MaxStaleness = compiled.Duration(time.Second), compiled.Duration(5*time.Second)
+			},
+			start: func(d *stand) { d.addr = redistest.SlowLink(d.t, d.redis.Addr, 200*time.Millisecond) },
+			want:  healthy(),
+		},
+		"200 ms to Redis, timeout 100ms": {
+			before:      func(p *compiled.Policy) { p.Redis.Timeout = compiled.Duration(100 * time.Millisecond) },
+			start:       func(d *stand) { d.addr = redistest.SlowLink(d.t, d.redis.Addr, 200*time.Millisecond) },
+			want:        but(healthy(), withoutStore(), tooOld, neverKnown),
+			wantAllow:   but(allowed, withoutStore(), map[string]string{revoked: "200"}),
+			wantUnready: true,
+		},
+		"Redis is away at the start": {
+			start:       func(d *stand) { d.addr = "127.0.0.1:1" },
+			want:        but(healthy(), withoutStore(), tooOld, neverKnown),
+			wantAllow:   but(allowed, withoutStore(), map[string]string{revoked: "200"}),
+			wantUnready: true,
+		},
+		"the key is away at the start": {
+			start:       func(d *stand) { d.hideKey() },
+			want:        but(healthy(), noKey),
+			wantUnready: true,
+		},
+		"the key is away later": {happens: func(d *stand) { d.hideKey() }, want: healthy()},
+		"Vault, with the key, is away at the start": {
+			before: func(p *compiled.Policy) {
+				p.Tokens.SigningKey = compiled.SigningKey{Transit: &compiled.TransitKey{Mount: "transit", Key: "k"}}
+				p.Vault = awayVault()
+			},
+			want:        but(healthy(), noKey),
+			wantUnready: true,
+		},
+		"Vault, with Redis's password, is away at the start": {
+			before: func(p *compiled.Policy) {
+				p.Redis.Password = &compiled.SecretRef{VaultPath: "secret/redis", Key: "password"}
+				p.Vault = awayVault()
+			},
+			want:        but(healthy(), withoutStore(), tooOld, neverKnown),
+			wantAllow:   but(allowed, withoutStore(), map[string]string{revoked: "200"}),
+			wantUnready: true,
+		},
+	}
+}
+
+func awayVault() *compiled.Vault {
+	return &compiled.Vault{
+		Address: "http://127.0.0.1:1", TokenFile: "/nowhere", Timeout: compiled.Duration(time.Second),
+		PollInterval: compiled.Duration(time.Second), MaxStale: compiled.Duration(time.Hour),
+	}
+}
+
+func longStaleness(p *compiled.Policy) { p.Revocation.MaxStaleness = compiled.Duration(time.Hour) }
+
+// untilStale waits until nobody knows what is revoked.
+func (d *stand) untilStale() {
+	d.t.Helper()
+	redistest.Eventually(d.t, "the index to be too old", func() bool {
+		for _, index := range d.s.shared.indexes.inUse() {
+			if index.Age() <= d.s.snapshot.Load().policy.Revocation.MaxStaleness.Std() {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// untilCacheIsOld waits until the sidecar asks again for the session that it has seen.
+func (d *stand) untilCacheIsOld() {
+	d.t.Helper()
+	redistest.Eventually(d.t, "the sidecar to ask again", func() bool { return d.s.use(d.seen).status != 200 })
+}
+
+func (d *stand) hideKey() {
+	d.t.Helper()
+	if err := os.Remove(filepath.Join(d.world.secrets, "signing", "key.pem")); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// of is the provider's token of a subject.
+func (d *stand) of(subject string) tokens {
+	return tokens{access: d.issuer.claims(d.t, "JWT", jwt.MapClaims{"sub": subject, "jti": subject})}
+}
+
+// answers asks by one kind, and tells the answer in a word.
+func (d *stand) answers(kind string) string {
+	d.t.Helper()
+	get := func(path string, t tokens) sent { return sent{method: "GET", path: path, bearer: t.access} }
+	post := func(path, name, value string) sent {
+		header, body := form(name, value)
+		return sent{method: "POST", path: path, header: header, body: body}
+	}
+	requests := map[string]sent{
+		public: get("/public/x", tokens{}), noToken: get("/orders", tokens{}), seen: get("/orders", d.seen), unseen: get("/orders", d.unseen),
+		provided: get("/orders", d.of("paul")), revoked: get("/orders", d.of("rob")), revokedHere: get("/orders", d.of("dora")),
+		login: {method: "POST", path: "/login?as=new"}, refresh: post("/auth/refresh", "refresh_token", d.used.refresh),
+		logout: {method: "POST", path: "/auth/logout", bearer: d.seen.access}, logoutAll: {method: "POST", path: "/auth/logout-all", bearer: d.unseen.access},
+		sessions: get("/auth/sessions", d.seen), keySet: get("/.well-known/jwks.json", tokens{}), discovery: get("/.well-known/openid-configuration", tokens{}),
+		backChannel: post("/auth/backchannel-logout", "logout_token", d.issuer.logoutToken(d.t, jwt.MapClaims{"sub": "nobody", "jti": fmt.Sprint(time.Now().UnixNano())})),
+		limitAllow:  get("/public/allow", tokens{}), limitDeny: get("/public/deny", tokens{}),
+	}
+	calls := map[string][2]string{
+		apiIssue: {"/v1/tokens", `{"subject":"new"}`}, apiCheck: {"/v1/introspect", `{"token":"` + d.seen.access + `"}`},
+		apiRevoke: {"/v1/revocations", `{"subject":"nobody"}`}, apiHash: {"/v1/passwords/hash", `{"password":"correct horse"}`},
+	}
+	began := time.Now()
+	var g got
+	if call, ok := calls[kind]; ok {
+		g = d.s.loopback("POST", call[0], call[1])
+	} else {
+		g = d.s.send(requests[kind])
+	}
+	if took := time.Since(began); took > patience {
+		d.t.Errorf("%s took %s", kind, took)
+	}
+	if g.status == 503 && g.header.Get("Retry-After") == "" {
+		d.t.Errorf("%s: 503 without Retry-After: %s", kind, g.text)
+	}
+	if g.status == http.StatusInternalServerError {
+		d.t.Errorf("%s: %s", kind, g.text)
+	}
+	return strings.TrimSpace(fmt.Sprint(g.status, " ", g.code(), g.field("error")))
+}
+
+// TestOutages is the table of docs/outages.md.
+func TestOutages(t *testing.T) {
+	for name, tt := range outages() {
+		modes := []compiled.FailureMode{compiled.Deny}
+		if tt.wantAllow != nil {
+			modes = append(modes, compiled.Allow)
+		}
+		for _, onFailure := range modes {
+			t.Run(name+", onFailure "+string(onFailure), func(t *testing.T) {
+				t.Parallel()
+				want := tt.want
+				if onFailure == compiled.Allow {
+					want = but(want, tt.wantAllow)
+				}
+				d := newStand(t, tt, onFailure)
+				if tt.happens != nil {
+					tt.happens(d)
+				}
+				for _, kind := range kinds() {
+					if got := d.answers(kind); got != want[kind] {
+						t.Errorf("%-16s %s; want %s", kind, got, want[kind])
+					}
+				}
+			})
+		}
+	}
+}
+
+// newStand starts a sidecar before which people have logged in at another one.
+func newStand(t *testing.T, o outage, onFailure compiled.FailureMode) *stand {
+	t.Helper()
+	d := &stand{t: t, world: newWorld(t), redis: redistest.Start(t, redistest.Options{}), issuer: newIssuer(t)}
+	d.addr = d.redis.Addr
+	document := func(addr string, change func(*compiled.Policy)) *compiled.Policy {
+		return loginPolicy(func(p *compiled.Policy) {
+			onRedis(p, addr)
+			p.Revocation.MaxStaleness, p.Revocation.OnFailure, p.Sessions.OnFailure = compiled.Duration(time.Second), onFailure, onFailure
+			p.Providers = policy(d.issuer).Providers
+			p.Providers[0].BackChannelLogout = &compiled.BackChannelLogout{ClientIDs: []string{"orders"}}
+			p.RevokedTokens = []compiled.RevokedTokens{{
+				Name: "dora", Kind: compiled.RevokedToken, Issuer: p.Providers[0].Issuer, Value: "dora", Expires: time.Now().Add(time.Hour).Unix(),
+			}}
+			p.Passwords = &compiled.Passwords{Algorithm: "Bcrypt", Cost: 10}
+			for _, mode := range []compiled.FailureMode{compiled.Allow, compiled.Deny} {
+				p.RateLimits = append(p.RateLimits, compiled.RateLimit{
+					Name: strings.ToLower(string(mode)), Match: []compiled.Match{{Paths: []string{"/public/" + strings.ToLower(string(mode))}}}, Limit: 100, Burst: 100,
+					Period: compiled.Duration(time.Minute), KeyBy: []compiled.RateLimitKey{{Type: compiled.KeyClientAddress}}, Mode: compiled.Enforce, OnFailure: mode,
+				})
+			}
+			if change != nil {
+				change(p)
+			}
+		})
+	}
+	other := d.world.sidecar(document(d.redis.Addr, nil)).ready()
+	if g := other.loopback("POST", "/v1/revocations", `{"token_id":"rob"}`); g.status != 200 {
+		t.Fatalf("revoking: %d %s", g.status, g.text)
+	}
+	d.seen, d.unseen, d.used = other.login("ada"), other.login("bob"), other.login("carol")
+	if o.start != nil {
+		o.start(d)
+	}
+	d.s = d.world.sidecar(document(d.addr, o.before))
+	if o.wantUnready {
+		if d.s.shared.Unready() == "" {
+			t.Error("the sidecar is ready")
+		}
+		return d
+	}
+	d.s.ready()
+	redistest.Eventually(t, "the session to be seen", func() bool { return d.s.use(d.seen).status == 200 })
+	return d
+}

@@ -1,0 +1,229 @@
+package chain
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/state/redistest"
+)
+
+// sidecars are n processes over one Redis.
+func (w *world) sidecars(n int, addr string, change func(*compiled.Policy)) []*sidecar {
+	w.t.Helper()
+	all := make([]*sidecar, n)
+	for i := range all {
+		all[i] = w.sidecar(loginPolicy(func(p *compiled.Policy) {
+			onRedis(p, addr)
+			p.Redis.Timeout = compiled.Duration(5 * time.Second) // a busy machine keeps to it
+			if change != nil {
+				change(p)
+			}
+		})).ready()
+	}
+	return all
+}
+
+// TestTwoSidecars: each way to end a login on one of them ends it on the other.
+func TestTwoSidecars(t *testing.T) {
+	server := redistest.Start(t, redistest.Options{})
+	w := newWorld(t)
+	both := w.sidecars(2, server.Addr, nil)
+	header := func(refresh string) sent {
+		h, body := form("refresh_token", refresh)
+		return sent{method: "POST", path: "/auth/logout", header: h, body: body}
+	}
+	tests := map[string]struct {
+		end func(s *sidecar, t tokens) got
+		// wantRefresh says that the session goes on.
+		wantRefresh bool
+	}{
+		"logout": {end: func(s *sidecar, t tokens) got {
+			return s.send(sent{method: "POST", path: "/auth/logout", bearer: t.access})
+		}},
+		"logout, by refresh": {end: func(s *sidecar, t tokens) got { return s.send(header(t.refresh)) }},
+		"logout-all": {end: func(s *sidecar, t tokens) got {
+			return s.send(sent{method: "POST", path: "/auth/logout-all", bearer: t.access})
+		}},
+		"one session": {end: func(s *sidecar, tok tokens) got {
+			return s.send(sent{method: "DELETE", path: "/auth/sessions/" + sid(s.world.t, tok.access), bearer: tok.access})
+		}},
+		"the app ends it": {end: func(s *sidecar, tok tokens) got {
+			return s.loopback("DELETE", "/v1/sessions/"+sid(s.world.t, tok.access), "")
+		}},
+		"the app ends all": {end: func(s *sidecar, tok tokens) got {
+			return s.loopback("DELETE", "/v1/subjects/"+claim(s.world.t, tok.access, "sub")+"/sessions", "")
+		}},
+		"the app revokes the token": {
+			end: func(s *sidecar, tok tokens) got {
+				return s.loopback("POST", "/v1/revoke", `{"token":"`+tok.access+`"}`)
+			},
+			wantRefresh: true,
+		},
+		"the app revokes the refresh token": {end: func(s *sidecar, tok tokens) got {
+			return s.loopback("POST", "/v1/revoke", `{"token":"`+tok.refresh+`"}`)
+		}},
+		"the app revokes the session": {end: func(s *sidecar, tok tokens) got {
+			return s.loopback("POST", "/v1/revocations", `{"session_id":"`+sid(s.world.t, tok.access)+`"}`)
+		}},
+		"the app revokes the subject": {end: func(s *sidecar, tok tokens) got {
+			return s.loopback("POST", "/v1/revocations", `{"subject":"`+claim(s.world.t, tok.access, "sub")+`"}`)
+		}},
+		"the app revokes its jti": {end: func(s *sidecar, tok tokens) got {
+			return s.loopback("POST", "/v1/revocations", `{"token_id":"`+claim(s.world.t, tok.access, "jti")+`"}`)
+		}, wantRefresh: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			here, there := both[0].in(t), both[1].in(t)
+			ada := here.login(strings.ReplaceAll("ada of "+name, " ", "_"))
+			for _, s := range []*sidecar{here, there} {
+				if g := s.use(ada); g.status != 200 {
+					t.Fatalf("before: %d %s", g.status, g.text)
+				}
+			}
+			if g := there.loopback("POST", "/v1/introspect", `{"token":"`+ada.access+`"}`); g.json["active"] != true {
+				t.Errorf("introspection before: %s", g.text)
+			}
+			if g := tt.end(here, ada); g.status > 299 {
+				t.Fatalf("ending it: %d %s", g.status, g.text)
+			}
+			began := time.Now()
+			for _, s := range []*sidecar{there, here} {
+				redistest.Eventually(t, "the end", func() bool { return s.use(ada).status == 401 })
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("it took %s", took)
+			}
+			if g := there.loopback("POST", "/v1/introspect", `{"token":"`+ada.access+`"}`); g.json["active"] != false || len(g.json) != 1 {
+				t.Errorf("introspection: %s", g.text)
+			}
+			if got := there.refresh(ada).status == 200; got != tt.wantRefresh {
+				t.Errorf("it can be refreshed: %v", got)
+			}
+		})
+	}
+}
+
+// TestAHundredLogins over three sidecars at once: the cap holds exactly, and what it displaced is refused everywhere.
+func TestAHundredLogins(t *testing.T) {
+	const logins, maximum = 100, 3
+	w := newWorld(t)
+	for _, full := range []string{"EvictOldest", "Reject"} {
+		t.Run(full, func(t *testing.T) {
+			w := w.in(t)
+			server := redistest.Start(t, redistest.Options{})
+			three := w.sidecars(3, server.Addr, func(p *compiled.Policy) { p.Sessions.MaxPerSubject, p.Sessions.WhenFull = maximum, full })
+			var mu sync.Mutex
+			var begun []tokens
+			statuses := map[int]int{}
+			var wg sync.WaitGroup
+			for i := range logins {
+				wg.Go(func() {
+					g, err := three[i%3].try(sent{method: "POST", path: "/login?as=ada"})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					statuses[g.status]++
+					if g.status == 200 {
+						begun = append(begun, tokens{g.field("access_token"), g.field("refresh_token")})
+					}
+				})
+			}
+			wg.Wait()
+			if full == "Reject" && (statuses[200] != maximum || statuses[409] != logins-maximum) || full == "EvictOldest" && statuses[200] != logins {
+				t.Errorf("statuses %v", statuses)
+			}
+			for i, s := range three {
+				redistest.Eventually(t, "exactly as many sessions as may be", func() bool {
+					alive := 0
+					for _, tokens := range begun {
+						if s.use(tokens).status == 200 {
+							alive++
+						}
+					}
+					if alive < maximum {
+						t.Fatalf("sidecar %d lets %d sessions pass", i, alive)
+					}
+					return alive == maximum
+				})
+			}
+		})
+	}
+}
+
+// TestRefreshRaces: one token, at two sidecars at once and often, makes one successor and no theft.
+func TestRefreshRaces(t *testing.T) {
+	server := redistest.Start(t, redistest.Options{})
+	w := newWorld(t)
+	two := w.sidecars(2, server.Addr, nil)
+	current := two[0].login("ada")
+	for range 5 {
+		var mu sync.Mutex
+		successors := map[string]bool{}
+		var wg sync.WaitGroup
+		for i := range 20 {
+			wg.Go(func() {
+				h, body := form("refresh_token", current.refresh)
+				g, err := two[i%2].try(sent{method: "POST", path: "/auth/refresh", header: h, body: body})
+				if err != nil || g.status != 200 {
+					t.Errorf("%d %s, %v", g.status, g.text, err)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				successors[g.field("refresh_token")] = true
+			})
+		}
+		wg.Wait()
+		if len(successors) != 1 {
+			t.Fatalf("%d successors", len(successors))
+		}
+		for refresh := range successors {
+			current.refresh = refresh
+		}
+	}
+}
+
+// TestNamespacesAreApart: what one revokes or logs in is nothing to another, though they share Redis and trust one issuer; two
+// policies of one namespace share what is revoked, and no sessions.
+func TestNamespacesAreApart(t *testing.T) {
+	server := redistest.Start(t, redistest.Options{})
+	w, i := newWorld(t), newIssuer(t)
+	start := func(namespace, name string) *sidecar {
+		return w.sidecars(1, server.Addr, func(p *compiled.Policy) {
+			p.Namespace, p.Name, p.Providers = namespace, name, policy(i).Providers
+		})[0]
+	}
+	orders, invoices, stranger := start("shop", "orders"), start("shop", "invoices"), start("mallory", "orders")
+	ada, paul := orders.login("ada"), tokens{access: i.token(t, "paul")}
+	for name, body := range map[string]string{"their tokens": `{"subject":"ada"}`, "a provider's": `{"subject":"paul"}`, "by issuer": `{"subject":"ada","issuer":"` + ownIssuer + `"}`} {
+		if g := stranger.loopback("POST", "/v1/revocations", body); g.status != 200 {
+			t.Errorf("%s: %d %s", name, g.status, g.text)
+		}
+	}
+	if g := stranger.loopback("DELETE", "/v1/sessions/"+sid(t, ada.access), ""); g.status != 404 {
+		t.Errorf("ending a session of another namespace: %d", g.status)
+	}
+	redistest.Eventually(t, "the stranger's own revocation", func() bool { return stranger.use(paul).status == 401 })
+	for who, tokens := range map[string]tokens{"ada": ada, "paul": paul} {
+		if g := orders.use(tokens); g.status != 200 {
+			t.Errorf("%s: %d %s", who, g.status, g.text)
+		}
+	}
+	if list, _ := stranger.loopback("GET", "/v1/subjects/ada/sessions", "").json["sessions"].([]any); len(list) != 0 {
+		t.Errorf("another namespace sees %d sessions", len(list))
+	}
+	if g := stranger.use(ada); g.status != 401 {
+		t.Errorf("a token of another namespace's session: %d %s", g.status, g.text)
+	}
+	if g := invoices.loopback("POST", "/v1/revocations", `{"subject":"paul"}`); g.status != 200 {
+		t.Fatalf("revoking: %d %s", g.status, g.text)
+	}
+	redistest.Eventually(t, "the revocation in the other policy", func() bool { return orders.use(paul).status == 401 })
+}
