@@ -79,9 +79,9 @@ const (
 
 // Reasons of VaultReady and SigningKeyReady. Those of VaultReady are the states that sidecars report.
 const (
-	// ReasonReady: every sidecar that reports has what it needs.
+	// ReasonReady: every sidecar that runs the document has what it needs.
 	ReasonReady = "Ready"
-	// ReasonNoReport: no sidecar has reported yet.
+	// ReasonNoReport: no sidecar has reported yet that it runs the document.
 	ReasonNoReport = "NoReport"
 	// ReasonVaultSealed: Vault is sealed or not initialised.
 	ReasonVaultSealed = "Sealed"

@@ -66,7 +66,7 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 	p.Sidecar = c.sidecar(&class.Spec)
 	p.Redis = c.redis(class.Spec.Redis)
 	p.Vault = c.vault(class.Spec.Vault, policy.Spec.VaultRole)
-	c.checkVault(p)
+	c.settleVault(p, policy.Spec.VaultRole)
 	c.warn(p)
 	if HasErrors(c.findings) {
 		return nil, c.findings

@@ -120,6 +120,10 @@ func TestFindings(t *testing.T) {
 			spec:      `authorization: {default: Authenticated}`,
 			wantField: "spec.authorization.default", wantMessage: "jwt or a tokens section", wantSeverity: compile.Error,
 		},
+		"a role for a Vault that nobody asks": {
+			spec: `vaultRole: shop`, class: `vault: {address: "https://v", auth: {kubernetes: {role: r}}}`,
+			wantField: "spec.vaultRole", wantMessage: "nobody logs in with it", wantSeverity: compile.Warning,
+		},
 		"a class's timeout that is none": {
 			class:     `redis: {addresses: ["r:6379"], timeout: soon}`,
 			wantField: "sidecarClass.spec.redis.timeout", wantMessage: "soon", wantSeverity: compile.Error,
@@ -229,5 +233,26 @@ func TestResolveClass(t *testing.T) {
 				t.Errorf("got %v, %v; want %s", got, err, tt.want)
 			}
 		})
+	}
+}
+
+// TestVaultOfThoseWhoNeedIt: the document of a policy that refers to nothing in Vault is the same under a class with one, so
+// that no pod needs a restart for it, or gets a token or a secret ID that it has no use for.
+func TestVaultOfThoseWhoNeedIt(t *testing.T) {
+	class := func(redis string) *v1alpha1.SidecarClass {
+		c := &v1alpha1.SidecarClass{}
+		text := `{vault: {address: "https://v", auth: {appRole: {roleID: r, secretIDRef: {name: s, key: k}}}}, redis: {addresses: ["r:6379"]` + redis + `}}`
+		if err := yaml.UnmarshalStrict([]byte(text), &c.Spec); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	policy := &v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders"}}
+	if p, findings := compile.Compile(policy, class("")); len(findings) > 0 || p.Vault != nil || len(p.SecretRefs()) > 0 {
+		t.Errorf("without a need: %+v, %v, %v", p.Vault, p.SecretRefs(), findings)
+	}
+	p, findings := compile.Compile(policy, class(`, passwordRef: {vault: {path: a/b, key: k}}`))
+	if len(findings) > 0 || p.Vault == nil || len(p.SecretRefs()) != 2 {
+		t.Errorf("with the password of Redis in it: %+v, %v", p, findings)
 	}
 }

@@ -62,9 +62,17 @@ func (c *compiler) vault(in *v1alpha1.Vault, role string) *compiled.Vault {
 	return v
 }
 
-// checkVault finds references to a Vault that nobody has named.
-func (c *compiler) checkVault(p *compiled.Policy) {
-	if p.Vault == nil && p.UsesVault() {
-		c.errorf("spec", "a secret or a signing key is in Vault, and the SidecarClass names no Vault: add spec.vault to it")
+// settleVault finds references to a Vault that nobody has named. A document that refers to none names none: its pods get no
+// token for Vault, and need no restart when the class changes what it says of it.
+func (c *compiler) settleVault(p *compiled.Policy, role string) {
+	if p.UsesVault() {
+		if p.Vault == nil {
+			c.errorf("spec", "a secret or a signing key is in Vault, and the SidecarClass names no Vault: add spec.vault to it")
+		}
+		return
 	}
+	if p.Vault != nil && role != "" {
+		c.warnf("spec.vaultRole", "neither the policy nor its SidecarClass names anything in Vault, so nobody logs in with it: leave it out")
+	}
+	p.Vault = nil
 }

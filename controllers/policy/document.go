@@ -34,25 +34,28 @@ func (r *Reconciler) program(ctx context.Context, o *observation, v *verdict) (s
 	if err != nil {
 		return inForce, err
 	}
+	r.patience.replaced(o.name, o.stored, v.Document, r.cfg.Clock.Now())
 	return hash, nil
 }
 
 // fits reports whether the ConfigMap holds exactly this document, whatever its revision, and is as the operator writes it.
 func (r *Reconciler) fits(o *observation, want *compiled.Policy) bool {
-	if o.stored == nil {
-		return false
-	}
-	same := *want
-	same.Revision = o.stored.policy.Revision
-	a, errA := compiled.Encode(&same)
-	b, errB := compiled.Encode(o.stored.policy)
-	if errA != nil || errB != nil || !bytes.Equal(a, b) {
+	if o.stored == nil || !sameDocument(want, o.stored.policy) {
 		return false
 	}
 	cm := o.configMap
 	intended := render.ConfigMap(o.name.Namespace, o.name.Name, compiled.Signed{})
 	return maps.Equal(cm.Labels, intended.Labels) && len(cm.Data) == len(intended.Data) && len(cm.BinaryData) == 0 &&
 		(cm.Immutable == nil || !*cm.Immutable)
+}
+
+// sameDocument compares documents, whatever their revisions.
+func sameDocument(a, b *compiled.Policy) bool {
+	same := *a
+	same.Revision = b.Revision
+	x, errX := compiled.Encode(&same)
+	y, errY := compiled.Encode(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
 // write signs a document under the next revision, stores it and returns its hash.

@@ -65,13 +65,14 @@ type Reconciler struct {
 	cfg       Config
 	revisions *revisions
 	rollouts  *pace
+	patience  *patience
 }
 
 var _ reconcile.Reconciler = (*Reconciler)(nil)
 
 // NewReconciler returns a reconciler.
 func NewReconciler(cfg Config) *Reconciler {
-	return &Reconciler{cfg: cfg, revisions: newRevisions(), rollouts: newPace()}
+	return &Reconciler{cfg: cfg, revisions: newRevisions(), rollouts: newPace(), patience: newPatience()}
 }
 
 // rolloutPause is how long a rollout that waits is left alone.
@@ -95,10 +96,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return settle(ctrl.Result{}, writeErr)
 	}
 	outcome, rolloutErr := r.restart(ctx, o, v)
-	statusErr := r.report(ctx, o, v, written{hash: hash, err: writeErr, outcome: outcome})
-	again := time.Duration(0)
+	again := r.patience.left(o.name, v.pods, now)
+	var statusErr error
+	if again == 0 || writeErr != nil || o.policy.Status.ObservedGeneration != o.policy.Generation {
+		statusErr = r.report(ctx, o, v, written{hash: hash, err: writeErr, outcome: outcome})
+	}
 	if v.Document != nil {
-		again = compile.NextExpiry(v.Document, now)
+		again = sooner(again, compile.NextExpiry(v.Document, now))
 	}
 	if outcome.Waiting {
 		again = sooner(again, rolloutPause)

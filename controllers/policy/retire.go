@@ -23,6 +23,7 @@ const tombstoneLife = time.Minute
 // to it any more.
 func (r *Reconciler) retire(ctx context.Context, o *observation) (ctrl.Result, error) {
 	r.rollouts.forget(o.name)
+	r.patience.forget(o.name)
 	if o.configMap == nil || !r.owned(o.configMap, o.name) {
 		r.revisions.forget(o.name)
 		return ctrl.Result{}, nil

@@ -151,3 +151,43 @@ func TestSecretsAreMounted(t *testing.T) {
 		t.Errorf("not mounted: %v, of %d volumes and %d mounts", want, len(s.Volumes()), len(c.VolumeMounts))
 	}
 }
+
+// TestTokenForVault: a sidecar has one where its document logs in to Vault by it, and is told where it lies.
+func TestTokenForVault(t *testing.T) {
+	audiences := func(s Sidecar) (out []string) {
+		for _, v := range s.Volumes() {
+			if v.Projected == nil {
+				continue
+			}
+			for _, source := range v.Projected.Sources {
+				token := source.ServiceAccountToken
+				out = append(out, token.Audience+" "+token.Path)
+			}
+		}
+		return out
+	}
+	for name, tc := range map[string]struct {
+		vault    *compiled.Vault
+		want     []string
+		wantFile string
+	}{
+		"no Vault":     {want: []string{"postern.dev/operator operator"}},
+		"another way":  {vault: &compiled.Vault{AppRole: &compiled.VaultAppRole{RoleID: "r"}}, want: []string{"postern.dev/operator operator"}},
+		"by the token": {vault: &compiled.Vault{Kubernetes: &compiled.VaultKubernetes{Audience: "safe"}}, want: []string{"postern.dev/operator operator", "safe vault"}, wantFile: compiled.VaultTokenFile},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sidecar()
+			s.Policy.Vault = tc.vault
+			if got := audiences(s); !slices.Equal(got, tc.want) {
+				t.Errorf("tokens = %q, want %q", got, tc.want)
+			}
+			c, err := s.container(Pod{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := environmentOf(c)[compiled.EnvVaultTokenFile]; got != tc.wantFile {
+				t.Errorf("%s = %q, want %q", compiled.EnvVaultTokenFile, got, tc.wantFile)
+			}
+		})
+	}
+}

@@ -26,12 +26,16 @@ func TestInjectionHash(t *testing.T) {
 			s.Class.Spec.Resources = &corev1.ResourceRequirements{
 				Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("1Gi")}}
 		}, true},
-		"interception":   {func(s *Sidecar) { s.Interception = v1alpha1.InterceptTakeover }, true},
-		"secrets":        {func(s *Sidecar) { s.Policy = secretPolicy() }, true},
-		"document key":   {func(s *Sidecar) { s.Settings.DocumentKey = ed25519.PublicKey(make([]byte, 31)) }, true},
-		"operator's URL": {func(s *Sidecar) { s.Settings.OperatorURL = "https://other" }, true},
-		"operator's CA":  {func(s *Sidecar) { s.Settings.OperatorCA = "other" }, true},
-		"policy":         {func(s *Sidecar) { s.Policy = &compiled.Policy{Namespace: "shop", Name: "other"} }, true},
+		"interception": {func(s *Sidecar) { s.Interception = v1alpha1.InterceptTakeover }, true},
+		"secrets":      {func(s *Sidecar) { s.Policy = secretPolicy() }, true},
+		"a token for Vault": {func(s *Sidecar) {
+			s.Policy.Vault = &compiled.Vault{Kubernetes: &compiled.VaultKubernetes{Role: "r", Audience: "vault"}}
+		}, true},
+		"a Vault that takes no token": {func(s *Sidecar) { s.Policy.Vault = &compiled.Vault{TokenFile: "/run/token"} }, false},
+		"document key":                {func(s *Sidecar) { s.Settings.DocumentKey = ed25519.PublicKey(make([]byte, 31)) }, true},
+		"operator's URL":              {func(s *Sidecar) { s.Settings.OperatorURL = "https://other" }, true},
+		"operator's CA":               {func(s *Sidecar) { s.Settings.OperatorCA = "other" }, true},
+		"policy":                      {func(s *Sidecar) { s.Policy = &compiled.Policy{Namespace: "shop", Name: "other"} }, true},
 		"document alone": {func(s *Sidecar) {
 			s.Policy.Mode, s.Policy.Generation, s.Policy.Sidecar.LogLevel = compiled.Shadow, 7, "debug"
 			s.Policy.Ports = []compiled.Port{{Number: 80}}

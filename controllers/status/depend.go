@@ -52,7 +52,7 @@ func (in *Input) dependency(condition string, n need, ready string) metav1.Condi
 	case len(complaints) > 0:
 		c.Reason, c.Message = complaints[0].reason, describe(complaints)
 	case reports == 0:
-		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonNoReport, "no sidecar of the policy has reported yet"
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonNoReport, "no sidecar has reported yet that it runs the document"
 	default:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonReady
 		c.Message = plural(reports, "sidecar is ", "sidecars are ") + ready
@@ -94,8 +94,8 @@ type complaint struct {
 	says string
 }
 
-// complaints returns what the policy's sidecars report of the need, each pod once for each reason, and how many sidecars
-// report at all.
+// complaints returns what the policy's sidecars report of the need, each pod once for each reason, and how many of them run the
+// document: one that does not, as it refused it, may not know of the need.
 func (in *Input) complaints(n need) (out []complaint, reports int) {
 	byReason := make([]complaint, len(n.reasons))
 	for i := range in.Pods {
@@ -103,7 +103,9 @@ func (in *Input) complaints(n need) (out []complaint, reports int) {
 		if p.Bound != in.Policy.Name || p.Report == nil {
 			continue
 		}
-		reports++
+		if in.Document != "" && p.Report.Hash == in.Document {
+			reports++
+		}
 		for _, problem := range p.Report.Problems {
 			if problem.Kind != n.kind {
 				continue

@@ -41,6 +41,14 @@ func TestDependencies(t *testing.T) {
 			in: issuing(good("a"), changed("b", without)), wantVault: "True/Ready", wantKey: "True/Ready", wantRedis: "True/Redis",
 			wantMessage: "1 sidecar is served by Vault",
 		},
+		"a sidecar that runs another document": {
+			in:        issuing(changed("a", func(p *Pod) { p.Report.Hash = "sha256:before" })),
+			wantVault: "Unknown/NoReport", wantKey: "Unknown/NoReport", wantRedis: "True/Redis",
+		},
+		"a sidecar that runs another document, and complains": {
+			in:        issuing(changed("a", func(p *Pod) { p.Report.Hash = "sha256:before" }), troubled("b", "Vault/Sealed/unseal it")),
+			wantVault: "False/Sealed", wantKey: "True/Ready", wantRedis: "True/Redis",
+		},
 		"no pods":         {in: issuing(), wantVault: "Unknown/NoReport", wantKey: "Unknown/NoReport", wantRedis: "True/Redis"},
 		"no report yet":   {in: issuing(changed("a", without)), wantVault: "Unknown/NoReport", wantKey: "Unknown/NoReport", wantRedis: "True/Redis"},
 		"Vault is sealed": {in: issuing(good("a"), troubled("b", "Vault/Sealed/unseal it")), wantVault: "False/Sealed", wantKey: "True/Ready", wantRedis: "True/Redis", wantMessage: "1 sidecar reports Sealed: b (unseal it)"},

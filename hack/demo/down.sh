@@ -27,11 +27,14 @@ remove_from_cluster() {
 		say "Postern in $SYSTEM is not the demo's: it is left alone"
 		return
 	fi
-	others=$(kubectl get securitypolicies --all-namespaces --no-headers --ignore-not-found 2>/dev/null | wc -l)
+	others=$({
+		kubectl get securitypolicies --all-namespaces -o name
+		kubectl get tokenrevocations --all-namespaces -o name
+	} 2>/dev/null | wc -l)
 	helm uninstall postern --namespace "$SYSTEM" --ignore-not-found --wait --timeout 3m
 	kubectl delete namespace "$SYSTEM" --timeout=180s
 	if ((others)); then
-		say "$others policies are not the demo's: they and the CRDs are left alone"
+		say "$others policies and revocations are not the demo's: they and the CRDs are left alone"
 		return
 	fi
 	kubectl delete crd securitypolicies.postern.dev sidecarclasses.postern.dev tokenrevocations.postern.dev --ignore-not-found --timeout=60s

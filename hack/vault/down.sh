@@ -11,11 +11,9 @@ main() {
 	if owned; then
 		kubectl delete namespace "$NAMESPACE" --timeout=120s >/dev/null
 	else
-		kubectl delete deployment/vault service/vault serviceaccount/vault configmap/vault-init secret/vault-tls secret/vault-root \
-			-n "$NAMESPACE" --ignore-not-found >/dev/null
+		kubectl delete deployments,services,serviceaccounts,configmaps,secrets -n "$NAMESPACE" -l "$OBJECTS=$NAMESPACE" >/dev/null
 	fi
-	kubectl delete "clusterrolebinding/vault-tokens-$NAMESPACE" "clusterrolebinding/vault-namespaces-$NAMESPACE" \
-		"clusterrole/vault-namespaces-$NAMESPACE" --ignore-not-found >/dev/null
+	kubectl delete clusterrolebindings,clusterroles -l "$OBJECTS=$NAMESPACE" >/dev/null
 	rm -f "$OUT/ca.crt" "$OUT/images/vault.tar"
 	rmdir "$OUT/images" "$OUT" 2>/dev/null || true
 	say "gone from namespace $NAMESPACE"

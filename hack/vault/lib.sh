@@ -8,7 +8,8 @@ NAME=dev        # of the cluster
 NAMESPACE=vault # of the server
 WORKLOADS=()    # namespaces that may log in
 OUT=
-OWNED=postern.dev/vault # the label of a namespace that up.sh made
+OWNED=postern.dev/vault      # the label of a namespace that up.sh made
+OBJECTS=postern.dev/vault-of # and of all else that it made, with the namespace
 
 say() { printf 'vault: %s\n' "$*" >&2; }
 die() {

@@ -36,11 +36,17 @@ prepare_image() {
 	fi
 }
 
+# prepare_namespace: nothing in one that others made is written over.
 prepare_namespace() {
+	local theirs
 	kubectl get namespace "$NAMESPACE" >/dev/null 2>&1 || {
 		kubectl create namespace "$NAMESPACE" >/dev/null
 		kubectl label namespace "$NAMESPACE" "$OWNED=true" >/dev/null
 	}
+	owned && return
+	theirs=$(kubectl get deployments,statefulsets,services,serviceaccounts,configmaps,secrets -n "$NAMESPACE" -l "!$OBJECTS" -o name |
+		grep -xE '.*/(vault|vault-init|vault-tls|vault-root)' | paste -sd ' ' || true)
+	[[ -z $theirs ]] || die "namespace $NAMESPACE has $theirs, which is not ours: choose another with -n"
 }
 
 # prepare_secrets: the certificate and the root token, which stay as they are once they are there.
@@ -48,14 +54,17 @@ prepare_secrets() {
 	if ! there secret/vault-tls; then
 		make_certificate
 		kubectl create secret tls vault-tls -n "$NAMESPACE" --cert="$WORK/tls.crt" --key="$WORK/tls.key" >/dev/null
+		ours secret/vault-tls
 	fi
 	if ! there secret/vault-root; then
 		openssl rand -hex 24 | tr -d '\n' >"$WORK/token"
 		kubectl create secret generic vault-root -n "$NAMESPACE" --from-file=token="$WORK/token" >/dev/null
+		ours secret/vault-root
 	fi
 	kubectl get secret vault-tls -n "$NAMESPACE" -o 'jsonpath={.data.tls\.crt}' | base64 -d >"$OUT/ca.crt"
 }
 
+ours() { kubectl label "$1" -n "$NAMESPACE" "$OBJECTS=$NAMESPACE" --overwrite >/dev/null; }
 there() { kubectl get "$1" -n "$NAMESPACE" >/dev/null 2>&1; }
 
 # make_certificate: one that is its own authority.
@@ -75,11 +84,12 @@ prepare_init() {
 	sed -e "s|@NAMESPACES@|$namespaces|" -e "s|@SELECTOR@|$selector|" "$HERE/init.json" >"$WORK/init.json"
 	kubectl create configmap vault-init -n "$NAMESPACE" --from-file="$WORK/init.json" --dry-run=client -o yaml |
 		kubectl apply -f - >/dev/null
+	ours configmap/vault-init
 	CONTENT=$({ echo "$CONTENT" && cat "$WORK/init.json"; } | sha256sum | cut -c1-16)
 }
 
 start() {
-	sed -e "s|@NAMESPACE@|$NAMESPACE|" -e "s|@IMAGE@|$IMAGE|" -e "s|@CONTENT@|$CONTENT|" "$HERE/vault.yaml" | kubectl apply -f - >/dev/null
+	sed -e "s|@NAMESPACE@|$NAMESPACE|g" -e "s|@IMAGE@|$IMAGE|" -e "s|@CONTENT@|$CONTENT|" "$HERE/vault.yaml" | kubectl apply -f - >/dev/null
 	kubectl rollout status deployment/vault -n "$NAMESPACE" --timeout=120s >/dev/null || {
 		kubectl get pods -n "$NAMESPACE" -o wide >&2
 		kubectl logs -n "$NAMESPACE" deployment/vault --tail 5 >&2 || true

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// fakeKubectl stands for a cluster with a namespace "vault" that somebody else made, with a Vault in it. It writes down what it
+// is asked.
+const fakeKubectl = `#!/bin/sh
+echo "$*" >>"$ASKED"
+case "$*" in *"-o name") echo service/vault; echo secret/other ;; esac
+`
+
+// TestOthersVault: with CLUSTER=existing, neither script touches a Vault that up.sh did not start.
+func TestOthersVault(t *testing.T) {
+	for script, tt := range map[string]struct {
+		wantErr string
+		// mayWrite is in every command that changes anything.
+		mayWrite string
+	}{
+		"up.sh":   {wantErr: "namespace vault has service/vault, which is not ours", mayWrite: "nothing"},
+		"down.sh": {mayWrite: "-l postern.dev/vault-of=vault"},
+	} {
+		t.Run(script, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, "kubectl"), []byte(fakeKubectl), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			asked := filepath.Join(dir, "asked")
+			c := exec.CommandContext(t.Context(), "bash", script, "-o", filepath.Join(dir, "out"))
+			c.Env = append(os.Environ(), "CLUSTER=existing", "ASKED="+asked, "PATH="+dir+":"+os.Getenv("PATH"))
+			out, err := c.CombinedOutput()
+			if (err != nil) != (tt.wantErr != "") || !strings.Contains(string(out), tt.wantErr) {
+				t.Errorf("%v: %s", err, out)
+			}
+			commands, err := os.ReadFile(asked)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for command := range strings.Lines(string(commands)) {
+				if !strings.HasPrefix(command, "get ") && !strings.Contains(command, tt.mayWrite) {
+					t.Errorf("it runs kubectl %s", command)
+				}
+			}
+		})
+	}
+}
