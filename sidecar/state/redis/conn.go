@@ -46,7 +46,7 @@ type lastOutcome struct{ err error }
 type Status struct {
 	// Up says that the last operation was answered and that no server in use is given up for now.
 	Up bool
-	// Err is why it is not up.
+	// Err is why it is not up: the answer, or what kept it away.
 	Err error
 }
 
@@ -107,10 +107,7 @@ func (c *Conn) Status() Status {
 	defer c.mu.Unlock()
 	for g := range c.guards {
 		if g.breaker.open.Load() && g.blamed.Load() {
-			if last == nil {
-				last = errOpen
-			}
-			return Status{Err: last}
+			return Status{Err: g.cause.Load()}
 		}
 	}
 	return Status{Up: last == nil, Err: last}

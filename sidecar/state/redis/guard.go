@@ -17,6 +17,8 @@ type guard struct {
 	// blamed says that a store's command failed here, and not only the client's own look at the cluster's layout, which
 	// also asks replicas.
 	blamed atomic.Bool
+	// cause is the server's latest failure: what is refused without asking says nothing of why.
+	cause atomic.Pointer[outage]
 }
 
 type probeKey struct{}
@@ -65,10 +67,12 @@ func (g *guard) judge(err error, layout bool) error {
 	if !layout {
 		g.blamed.Store(true)
 	}
+	failed := &outage{cause: err.Error()}
+	g.cause.Store(failed)
 	if g.breaker.fail() {
 		g.conn.opened(g, err)
 	}
-	return &outage{cause: err.Error()}
+	return failed
 }
 
 // probe asks the server whether it is back.

@@ -23,8 +23,8 @@ func waitOpen(t *testing.T, c *Conn, key string) {
 		}
 		return errors.Is(err, errOpen)
 	})
-	if c.Status().Up || c.Status().Err == nil {
-		t.Errorf("Status = %+v while the breaker is open", c.Status())
+	if got := c.Status(); got.Up || !errors.Is(got.Err, ErrUnavailable) || errors.Is(got.Err, errOpen) {
+		t.Errorf("Status = %+v while the breaker is open; want why the server does not answer", got)
 	}
 	if c.metrics.up() != 0 || c.metrics.open() != 1 || testutil.ToFloat64(c.metrics.requests.WithLabelValues("open")) == 0 {
 		t.Errorf("up %v, open %v", c.metrics.up(), c.metrics.open())
