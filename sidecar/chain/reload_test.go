@@ -152,6 +152,9 @@ func TestAReloadKeepsWhatIsRevoked(t *testing.T) {
 	server.Stop()
 	s.apply(document(time.Hour))
 	s.apply(document(2 * time.Second))
+	other := document(2 * time.Second)
+	other.Redis.Addresses = []string{"127.0.0.1:1"} // and looks for another Redis
+	s.apply(other)
 	if g := s.use(bad); g.status != 401 || g.code() != "token-revoked" {
 		t.Errorf("the revoked token: %d %s", g.status, g.text)
 	}

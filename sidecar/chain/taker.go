@@ -154,7 +154,7 @@ func (t *taker) nested() *taker {
 }
 
 func (t *taker) takeConn() (*redis.Conn, error) {
-	name, err := named(t.policy.Redis, t.policy.Vault)
+	name, err := named(t.policy.Redis, t.vaultOfRedis())
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +164,25 @@ func (t *taker) takeConn() (*redis.Conn, error) {
 	}
 	t.onClose(release)
 	return conn, nil
+}
+
+// vaultOfRedis is the policy's Vault where one of Redis's secrets lies there. Where none does, another Vault is no reason for
+// another connection.
+func (t *taker) vaultOfRedis() *compiled.Vault {
+	r := t.policy.Redis
+	if r == nil {
+		return nil
+	}
+	refs := []*compiled.SecretRef{r.Password, r.SentinelPassword}
+	if r.TLS != nil {
+		refs = append(refs, r.TLS.Certificate, r.TLS.Key)
+	}
+	for _, ref := range refs {
+		if ref != nil && ref.VaultPath != "" {
+			return t.policy.Vault
+		}
+	}
+	return nil
 }
 
 func (t *taker) openConn() (*redis.Conn, func(), error) {
@@ -273,9 +292,13 @@ const indexPatience = 2 * time.Second
 func (t *taker) index() (*revocation.Index, error) {
 	staleness := followed(t.policy).MaxStaleness.Std()
 	// Not the staleness: an index that is made anew knows nothing while Redis is away.
-	name, err := named(t.policy.Redis, t.policy.Vault, t.policy.Namespace)
+	name, err := named(t.policy.Redis, t.vaultOfRedis(), t.policy.Namespace)
 	if err != nil {
 		return nil, err
+	}
+	var before *revocation.Index // of the snapshot before
+	if all := t.indexes.inUse(); len(all) > 0 {
+		before = all[0]
 	}
 	index, release, err := t.indexes.acquire(name, t.user, func() (*revocation.Index, func(), error) {
 		own := t.nested()
@@ -285,7 +308,7 @@ func (t *taker) index() (*revocation.Index, error) {
 			}
 		}
 		index, err := revocation.NewIndex(revocation.IndexConfig{
-			Feed: own.revocations(), MaxStaleness: staleness, Metrics: t.metrics.revocation, Log: t.cfg.Logger,
+			Feed: own.revocations(), MaxStaleness: staleness, Before: before, Metrics: t.metrics.revocation, Log: t.cfg.Logger,
 		})
 		if err != nil {
 			own.close()

@@ -30,6 +30,9 @@ type IndexConfig struct {
 	MaxEntries int
 	// MaxStaleness is the one that the stages are given; the feed is asked to be much fresher. DefaultMaxStaleness if 0.
 	MaxStaleness time.Duration
+	// Before is an index that this one takes the place of, if there is one: what that knows to be revoked stays so, also until
+	// this one is complete.
+	Before *Index
 	// Metrics, if any, show the index.
 	Metrics *Metrics
 	Log     *slog.Logger
@@ -79,6 +82,10 @@ func NewIndex(c IndexConfig) (*Index, error) {
 	x := &Index{config: c, table: newTable(c.MaxEntries), start: c.Now(), ready: make(chan struct{}), stop: stop, patience: c.MaxStaleness}
 	x.fresh.Store(-1)
 	x.cursor.Store(&Cursor{})
+	if c.Before != nil {
+		x.table.inherit(c.Before.table)
+		x.config.Before = nil // or all that ever were would stay in memory
+	}
 	c.Metrics.add(x)
 	x.wg.Go(func() { x.run(ctx) })
 	return x, nil

@@ -118,6 +118,39 @@ func TestHasten(t *testing.T) {
 	add(t, store, x, entry(revocation.Token, "t2"))
 }
 
+// never is a feed that does not answer.
+type never struct{ revocation.Feed }
+
+func (never) Load(ctx context.Context, _ func([]revocation.Entry)) (revocation.Cursor, error) {
+	<-ctx.Done()
+	return revocation.Cursor{}, ctx.Err()
+}
+
+// TestBefore: an index that takes the place of another one knows what that knew, and that it may be out of date.
+func TestBefore(t *testing.T) {
+	store := memory.New(memory.Config{})
+	first := newIndex(t, revocation.IndexConfig{Feed: store})
+	<-first.Ready()
+	add(t, store, first, entry(revocation.Token, "t1"), entry(revocation.Subject, "ada"))
+	next := newIndex(t, revocation.IndexConfig{Feed: never{}, Before: first})
+	for name, q := range map[string]revocation.Query{"a token": {TokenID: "t1"}, "a subject": {Subject: "ada"}} {
+		q.Issuer = issuer
+		if got, err := next.Revoked(t.Context(), &q); !got || err != nil {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	if got, err := next.Revoked(t.Context(), &revocation.Query{Issuer: issuer, TokenID: "t2"}); got || err != nil {
+		t.Errorf("another token: %v, %v", got, err)
+	}
+	if next.Age() < time.Hour {
+		t.Errorf("it is %s old, and has loaded nothing", next.Age())
+	}
+	add(t, store, first, entry(revocation.Token, "t3"))
+	if n, _ := next.Len(); n != 2 {
+		t.Errorf("%d entries: it is not apart from the one before", n)
+	}
+}
+
 // TestBeyondTheBound: with too little memory every answer is still exact.
 func TestBeyondTheBound(t *testing.T) {
 	store := memory.New(memory.Config{})

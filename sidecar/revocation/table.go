@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"hash/maphash"
+	"maps"
 	"math"
 	"math/bits"
 	"sync"
@@ -47,6 +48,16 @@ func newTable(limit int) *table {
 	return &table{
 		seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, limit: limit, records: map[key]record{},
 	}
+}
+
+// inherit begins with what another table holds; the table is new, and nobody uses it yet. For what that had no room for the
+// store is asked, until this one is whole.
+func (t *table) inherit(from *table) {
+	from.mu.RLock()
+	defer from.mu.RUnlock()
+	t.seeds, t.records = from.seeds, maps.Clone(from.records)
+	t.count.Store(int64(len(t.records)))
+	t.overflow.Store(from.overflow.Load())
 }
 
 // kindSalt makes the same value of two kinds two keys.
