@@ -227,6 +227,8 @@ func TestResolveClass(t *testing.T) {
 	}{
 		"named":                {&plain, classes, "plain"},
 		"the newest default":   {nil, classes, "new"},
+		"of two of one age":    {nil, []v1alpha1.SidecarClass{class("b", 0, "true"), class("a", 0, "true")}, "a"},
+		"in another order":     {nil, []v1alpha1.SidecarClass{class("a", 0, "true"), class("b", 0, "true")}, "a"},
 		"named and absent":     {&absent, classes, ""},
 		"no default among all": {nil, classes[:1], ""},
 	}
