@@ -135,8 +135,10 @@ func TestClassNamesSecrets(t *testing.T) {
 			"vault.address=https://vault", "vault.auth.kubernetes.role=yes"},
 			wantSecrets: []compiled.SecretRef{*inVault("secret/redis", "k")},
 			wantVault:   &compiled.VaultKubernetes{Mount: "kubernetes", Role: "yes", Audience: "vault"}},
-		"AppRole": {args: []string{"vault.address=https://vault", "vault.auth.appRole.roleID=r", "vault.auth.appRole.secretIDSecret.name=vault"},
-			wantSecrets: []compiled.SecretRef{*in("vault", "secret-id")}},
+		"AppRole": {args: []string{"redis.url=redis://redis", "redis.passwordRef.vault.path=secret/redis", "redis.passwordRef.vault.key=k",
+			"vault.address=https://vault", "vault.auth.appRole.roleID=r", "vault.auth.appRole.secretIDSecret.name=vault"},
+			wantSecrets: []compiled.SecretRef{*inVault("secret/redis", "k"), *in("vault", "secret-id")}},
+		"a Vault that nobody needs": {args: []string{"vault.address=https://vault", "vault.auth.kubernetes.role=r"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := []string{"template", release, chart}
@@ -256,6 +258,29 @@ func TestMetricsExist(t *testing.T) {
 		for _, name := range names {
 			if !strings.Contains(code.String(), `"`+strings.TrimSuffix(name, "_bucket")+`"`) {
 				t.Errorf("%s: no code has the metric %s", file, name)
+			}
+		}
+	}
+}
+
+// TestFirstReuseIsTold: a counter with labels is not there before its first event, and increase() does not see that one.
+func TestFirstReuseIsTold(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(chart, "files", "alerts.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Rules []struct{ Alert, Expr string }
+		}
+	}
+	if err := yaml.Unmarshal(b, &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range file.Groups {
+		for _, rule := range group.Rules {
+			if rule.Alert == "PosternRefreshTokenReused" && !regexp.MustCompile(`(?s)reused"} unless postern_token_events_total{[^}]*reused"} offset 15m`).MatchString(rule.Expr) {
+				t.Errorf("%s misses the first event of a sidecar: %s", rule.Alert, rule.Expr)
 			}
 		}
 	}

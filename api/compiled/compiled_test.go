@@ -190,6 +190,7 @@ func TestDecodeReport(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(encode(f, full()))
+	f.Add(encode(f, issuing()))
 	f.Add([]byte(`{"schemaVersion":1}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := Decode(b)

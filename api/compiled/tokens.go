@@ -142,6 +142,16 @@ func (r *Revocation) validate() error {
 	return errors.Join(oneOf("onFailure", r.OnFailure, Deny, Allow), oneOf("mode", r.Mode, Enforce, Shadow))
 }
 
+func (p *Passwords) validate() error {
+	switch {
+	case p.Algorithm == "Argon2id" && (p.Memory <= 0 || p.Passes <= 0 || p.Parallelism <= 0):
+		return errors.New("memory, passes and parallelism are needed")
+	case p.Algorithm == "Bcrypt" && p.Cost <= 0:
+		return errors.New("cost is needed")
+	}
+	return oneOf("algorithm", p.Algorithm, "Argon2id", "Bcrypt")
+}
+
 func (r RevokedTokens) validate() error {
 	switch {
 	case r.Name == "" || r.Issuer == "" || r.Value == "":
@@ -192,7 +202,7 @@ func (p *Policy) validateTokens() error {
 		errs = append(errs, wrap(r.validate(), "revokedTokens[%d]", i))
 	}
 	if p.Passwords != nil {
-		errs = append(errs, wrap(oneOf("algorithm", p.Passwords.Algorithm, "Argon2id", "Bcrypt"), "passwords"))
+		errs = append(errs, wrap(p.Passwords.validate(), "passwords"))
 	}
 	for i := range p.Providers {
 		if b := p.Providers[i].BackChannelLogout; b != nil && len(b.ClientIDs) == 0 {

@@ -120,6 +120,18 @@ func TestFindings(t *testing.T) {
 			spec:      `authorization: {default: Authenticated}`,
 			wantField: "spec.authorization.default", wantMessage: "jwt or a tokens section", wantSeverity: compile.Error,
 		},
+		"hashes that are too cheap": {
+			spec:      `passwordPolicy: {hash: {argon2id: {passes: 1}}}`,
+			wantField: "spec.passwordPolicy.hash.argon2id.memory", wantMessage: "less than the 47104 KiB", wantSeverity: compile.Error,
+		},
+		"hashes that are cheap by passes": {
+			spec:      `passwordPolicy: {hash: {argon2id: {memory: 11MiB, passes: 9}}}`,
+			wantField: "spec.passwordPolicy.hash.argon2id.memory", wantMessage: "less than the 12288 KiB", wantSeverity: compile.Error,
+		},
+		"hashes that take for ever": {
+			spec:      `passwordPolicy: {hash: {argon2id: {memory: 512MiB, passes: 3}}}`,
+			wantField: "spec.passwordPolicy.hash.argon2id.memory", wantMessage: "at most 1024 MiB", wantSeverity: compile.Error,
+		},
 		"a role for a Vault that nobody asks": {
 			spec: `vaultRole: shop`, class: `vault: {address: "https://v", auth: {kubernetes: {role: r}}}`,
 			wantField: "spec.vaultRole", wantMessage: "nobody logs in with it", wantSeverity: compile.Warning,
@@ -215,6 +227,8 @@ func TestResolveClass(t *testing.T) {
 	}{
 		"named":                {&plain, classes, "plain"},
 		"the newest default":   {nil, classes, "new"},
+		"of two of one age":    {nil, []v1alpha1.SidecarClass{class("b", 0, "true"), class("a", 0, "true")}, "a"},
+		"in another order":     {nil, []v1alpha1.SidecarClass{class("a", 0, "true"), class("b", 0, "true")}, "a"},
 		"named and absent":     {&absent, classes, ""},
 		"no default among all": {nil, classes[:1], ""},
 	}
@@ -254,5 +268,25 @@ func TestVaultOfThoseWhoNeedIt(t *testing.T) {
 	p, findings := compile.Compile(policy, class(`, passwordRef: {vault: {path: a/b, key: k}}`))
 	if len(findings) > 0 || p.Vault == nil || len(p.SecretRefs()) != 2 {
 		t.Errorf("with the password of Redis in it: %+v, %v", p, findings)
+	}
+}
+
+// TestPasswordCosts: what compiles is what a sidecar takes.
+func TestPasswordCosts(t *testing.T) {
+	for text, want := range map[string]compiled.Passwords{
+		`{}`: {Algorithm: "Argon2id", Memory: 19 << 10, Passes: 2, Parallelism: 1},
+		`{hash: {argon2id: {memory: 46MiB, passes: 1}}}`:       {Algorithm: "Argon2id", Memory: 46 << 10, Passes: 1, Parallelism: 1},
+		`{hash: {argon2id: {memory: 512MiB, parallelism: 4}}}`: {Algorithm: "Argon2id", Memory: 512 << 10, Passes: 2, Parallelism: 4},
+		`{hash: {algorithm: Bcrypt}}`:                          {Algorithm: "Bcrypt", Cost: 12},
+		`{hash: {algorithm: Bcrypt, bcrypt: {cost: 14}}}`:      {Algorithm: "Bcrypt", Cost: 14},
+	} {
+		policy := &v1alpha1.SecurityPolicy{}
+		if err := yaml.UnmarshalStrict([]byte(`{passwordPolicy: `+text+`}`), &policy.Spec); err != nil {
+			t.Fatal(err)
+		}
+		p, findings := compile.Compile(policy, &v1alpha1.SidecarClass{})
+		if len(findings) > 0 || *p.Passwords != want {
+			t.Errorf("%s: %+v, %v; want %+v", text, p, findings, want)
+		}
 	}
 }

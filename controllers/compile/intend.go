@@ -11,8 +11,7 @@ import (
 
 // Input is all that a policy's document is made of.
 type Input struct {
-	Policy *v1alpha1.SecurityPolicy
-	// Classes are in an order that does not change.
+	Policy  *v1alpha1.SecurityPolicy
 	Classes []v1alpha1.SidecarClass
 	// Last is the document that was written last; nil where there is none.
 	Last *compiled.Policy

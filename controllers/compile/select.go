@@ -95,7 +95,7 @@ func ResolveClass(policy *v1alpha1.SecurityPolicy, classes []v1alpha1.SidecarCla
 		if c.Annotations[v1alpha1.DefaultClassAnnotation] != "true" {
 			continue
 		}
-		if found == nil || c.CreationTimestamp.Time.After(found.CreationTimestamp.Time) {
+		if found == nil || newer(c, found) {
 			found = c // as with StorageClass: the newest default applies
 		}
 	}
@@ -103,6 +103,14 @@ func ResolveClass(policy *v1alpha1.SecurityPolicy, classes []v1alpha1.SidecarCla
 		return nil, fmt.Errorf("%w: spec.sidecarClassName is left out, and no SidecarClass has the annotation %s=true", ErrClassNotFound, v1alpha1.DefaultClassAnnotation)
 	}
 	return found, nil
+}
+
+// newer decides by name between classes of one age: a cache lists in no order, and everybody must find the same.
+func newer(a, b *v1alpha1.SidecarClass) bool {
+	if c := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); c != 0 {
+		return c > 0
+	}
+	return a.Name < b.Name
 }
 
 // Interception returns how the policy's sidecars get in front of the app: as the policy says, or else the class.

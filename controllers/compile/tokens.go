@@ -140,20 +140,41 @@ func (c *compiler) passwords(in *v1alpha1.PasswordPolicy) *compiled.Passwords {
 }
 
 func (c *compiler) argon2(p *compiled.Passwords, cost *v1alpha1.Argon2idCost) {
+	const field = "spec.passwordPolicy.hash.argon2id.memory"
 	if cost.Passes > 0 {
 		p.Passes = int(cost.Passes)
 	}
 	if cost.Parallelism > 0 {
 		p.Parallelism = int(cost.Parallelism)
 	}
-	if cost.Memory == "" {
-		return
+	if cost.Memory != "" {
+		n, err := cost.Memory.Bytes()
+		if err != nil {
+			c.errorf(field, "%v", err)
+			return
+		}
+		p.Memory = n >> 10
 	}
-	n, err := cost.Memory.Bytes()
-	if err != nil {
-		c.errorf("spec.passwordPolicy.hash.argon2id.memory", "%v", err)
+	if least := leastArgon2Memory(p.Passes); p.Memory < least {
+		c.errorf(field, "%d KiB is less than the %d KiB that OWASP asks for with %d passes: raise memory or passes", p.Memory, least, p.Passes)
 	}
-	p.Memory = n >> 10
+	if p.Memory*p.Passes > maxArgon2Work {
+		c.errorf(field, "%d KiB, passed over %d times, takes more than about a second: memory times passes is at most %d MiB", p.Memory, p.Passes, maxArgon2Work>>10)
+	}
+}
+
+// maxArgon2Work is KiB times passes; a sidecar refuses more, and less than leastArgon2Memory.
+const maxArgon2Work = 1 << 20
+
+// leastArgon2Memory is OWASP's, in KiB (Password Storage Cheat Sheet).
+func leastArgon2Memory(passes int) int {
+	switch passes {
+	case 1:
+		return 46 << 10
+	case 2:
+		return 19 << 10
+	}
+	return 12 << 10
 }
 
 func backChannelLogout(in *v1alpha1.BackChannelLogout, audiences []string) *compiled.BackChannelLogout {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -65,8 +64,6 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*ob
 	}
 	o.revocations = slices.DeleteFunc(revocations.Items, func(r v1alpha1.TokenRevocation) bool { return r.DeletionTimestamp != nil })
 	o.pods, o.classes = pods.Items, classes.Items
-	// The cache lists in no order; of two defaults of the same age, one must apply always.
-	slices.SortFunc(o.classes, func(a, b v1alpha1.SidecarClass) int { return strings.Compare(a.Name, b.Name) })
 	if err := r.gatherNamespace(ctx, o); err != nil {
 		return nil, err
 	}

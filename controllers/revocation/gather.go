@@ -55,8 +55,6 @@ func (r *Reconciler) gather(ctx context.Context, namespace string) (*observation
 	o.policies = slices.DeleteFunc(policies.Items, func(p v1alpha1.SecurityPolicy) bool { return p.DeletionTimestamp != nil })
 	slices.SortFunc(o.policies, func(a, b v1alpha1.SecurityPolicy) int { return strings.Compare(a.Name, b.Name) })
 	o.classes, o.pods = classes.Items, pods.Items
-	// The cache lists in no order; of two defaults of the same age, one must apply always.
-	slices.SortFunc(o.classes, func(a, b v1alpha1.SidecarClass) int { return strings.Compare(a.Name, b.Name) })
 	return o, r.gatherDocuments(ctx, o)
 }
 
