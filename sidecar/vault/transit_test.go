@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -10,8 +11,10 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posterndev/postern/sidecar/token/signing"
+	"github.com/posterndev/postern/sidecar/vault/vaulttest"
 )
 
 func newTransit(t *testing.T) *Transit {
@@ -21,6 +24,42 @@ func newTransit(t *testing.T) *Transit {
 		t.Fatal(err)
 	}
 	return transit
+}
+
+// TestDeadlineOfTheCaller: who waited long enough says that Vault does not answer, and others say nothing of it.
+func TestDeadlineOfTheCaller(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		patience time.Duration
+		want     State
+	}{
+		"long enough": {patience: leastPatience + 100*time.Millisecond, want: Unreachable},
+		"too short":   {patience: leastPatience / 10, want: OK},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			key := unique("key")
+			server.Write(t, "transit/keys/"+key, map[string]any{"type": "ecdsa-p256"})
+			link := vaulttest.NewLink(t, server)
+			h := open(t, tokenFile(t, "signer"), func(c *Config) { c.Address = link.Address })
+			transit, err := h.Transit("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.await(t, OK)
+			link.Slow(5 * time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), tt.patience)
+			defer cancel()
+			if _, err := transit.Sign(ctx, key, 1, signing.ES256, []byte("x")); err == nil {
+				t.Error("signed in time")
+			}
+			if got := h.Status().State; got != tt.want {
+				t.Errorf("state = %s; want %s", got, tt.want)
+			}
+			link.Slow(0)
+		})
+	}
 }
 
 func TestTransitSigns(t *testing.T) {

@@ -129,6 +129,10 @@ func (c Config) checked() (Config, error) {
 	return c, nil
 }
 
+// leastPatience is how long a caller must have waited at least for its deadline to say that Vault does not answer: a login
+// waits for a signature less long than Config.Timeout, and the state must not wait for the next poll.
+const leastPatience = time.Second
+
 // call is one request, made with the token that the client holds.
 type call func(ctx context.Context, c *api.Client) (*api.Secret, error)
 
@@ -142,6 +146,7 @@ func (c *Client) do(ctx context.Context, target string, f call) (*api.Secret, er
 	if err != nil {
 		return nil, err
 	}
+	asked := time.Now()
 	s, err := f(ctx, l.client)
 	if stateOf(err) == PermissionDenied && c.session.doubt(ctx, l) {
 		if l, err = c.session.current(ctx); err != nil {
@@ -149,8 +154,8 @@ func (c *Client) do(ctx context.Context, target string, f call) (*api.Secret, er
 		}
 		s, err = f(ctx, l.client)
 	}
-	if caller.Err() != nil {
-		return nil, caller.Err() // says nothing of Vault
+	if gaveUp := caller.Err(); gaveUp != nil && (gaveUp != context.DeadlineExceeded || time.Since(asked) < leastPatience) {
+		return nil, gaveUp // says nothing of Vault
 	}
 	if err != nil {
 		failure := newError(target, stateOf(err), err, l.client.Token())
