@@ -245,6 +245,7 @@ func TestOwnSessions(t *testing.T) {
 
 // TestTheDocumentRevokes: what a TokenRevocation names is refused and its sessions are ended, over reloads.
 func TestTheDocumentRevokes(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w := newWorld(t)
 	revoke := func(kind, value string) compiled.RevokedTokens {
@@ -321,6 +322,7 @@ func TestTheDocumentRevokes(t *testing.T) {
 
 // TestEndingRevokedSessionsWaitsForRedis: it is tried until it has worked, also by the documents that follow.
 func TestEndingRevokedSessionsWaitsForRedis(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w := newWorld(t)
 	document := func(revoked ...compiled.RevokedTokens) *compiled.Policy {
@@ -351,6 +353,7 @@ func TestEndingRevokedSessionsWaitsForRedis(t *testing.T) {
 
 // TestOneBadSessionKeepsNoOther: what cannot be read in Redis does not stop the other revocations of the document.
 func TestOneBadSessionKeepsNoOther(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w := newWorld(t)
 	document := func(subjects ...string) *compiled.Policy {

@@ -48,6 +48,7 @@ func TestHashingIsBoundedByTheProcess(t *testing.T) {
 
 // TestAFloodOfHashes: whoever would wait for too long is told so.
 func TestAFloodOfHashes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	shared := w.shared()
 	shared.cfg.HashMemory = 19 << 10

@@ -47,6 +47,7 @@ func providerPolicy(i issuer, change func(*compiled.Policy)) *compiled.Policy {
 
 // TestBackChannelLogout: what each way of keeping sessions makes of it, on the sidecar that got it and on another one.
 func TestBackChannelLogout(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w, i := newWorld(t), newIssuer(t)
 	sessions := func(from string) *compiled.Sessions {
@@ -121,6 +122,7 @@ func TestBackChannelLogout(t *testing.T) {
 // TestAProvidersSessionEndsAtOnce: a person who ends the session of an outside provider's token sees it end on every sidecar,
 // also where it was seen a moment ago, and can begin another one.
 func TestAProvidersSessionEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w, i := newWorld(t), newIssuer(t)
 	document := func() *compiled.Policy {

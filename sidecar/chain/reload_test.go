@@ -95,6 +95,7 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 
 // TestAFailedBuildGivesBack: what a document had taken by the time that it was found to be wrong.
 func TestAFailedBuildGivesBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	shared := w.shared()
 	for name, change := range map[string]func(*compiled.Policy){
@@ -134,6 +135,7 @@ func TestAReloadKeepsTheKey(t *testing.T) {
 // TestAReloadKeepsWhatIsRevoked: an operator who allows more staleness, because Redis is away, does not make the sidecar
 // forget what it knew.
 func TestAReloadKeepsWhatIsRevoked(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w, i := newWorld(t), newIssuer(t)
 	document := func(staleness time.Duration) *compiled.Policy {
@@ -185,6 +187,7 @@ func TestAReloadKeepsSessions(t *testing.T) {
 
 // TestLoginsDuringReloads: a login whose snapshot is replaced while the app thinks is good.
 func TestLoginsDuringReloads(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w := newWorld(t)
 	document := func(n int) *compiled.Policy {

@@ -38,6 +38,7 @@ func (d *diary) String() string {
 
 // TestNoSecretIsTold: not in a log at its most talkative, not in a metric, a problem or a refusal, whatever goes wrong.
 func TestNoSecretIsTold(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{Password: "s3cret-of-redis"})
 	d := &diary{}
 	w := newWorld(t)

@@ -14,6 +14,7 @@ import (
 
 // TestShadowLogsNobodyOut: neither the policy's Shadow nor that of its sessions ends or refuses what it would have.
 func TestShadowLogsNobodyOut(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w := newWorld(t)
 	modes := map[string]func(*compiled.Policy){

@@ -28,6 +28,7 @@ func (w *world) sidecars(n int, addr string, change func(*compiled.Policy)) []*s
 
 // TestTwoSidecars: each way to end a login on one of them ends it on the other.
 func TestTwoSidecars(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w := newWorld(t)
 	both := w.sidecars(2, server.Addr, nil)
@@ -109,6 +110,7 @@ func TestTwoSidecars(t *testing.T) {
 
 // TestAHundredLogins over three sidecars at once: the cap holds exactly, and what it displaced is refused everywhere.
 func TestAHundredLogins(t *testing.T) {
+	t.Parallel()
 	const logins, maximum = 100, 3
 	w := newWorld(t)
 	for _, full := range []string{"EvictOldest", "Reject"} {
@@ -159,6 +161,7 @@ func TestAHundredLogins(t *testing.T) {
 
 // TestRefreshRaces: one token, at two sidecars at once and often, makes one successor and no theft.
 func TestRefreshRaces(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w := newWorld(t)
 	two := w.sidecars(2, server.Addr, nil)
@@ -193,6 +196,7 @@ func TestRefreshRaces(t *testing.T) {
 // TestNamespacesAreApart: what one revokes or logs in is nothing to another, though they share Redis and trust one issuer; two
 // policies of one namespace share what is revoked, and no sessions.
 func TestNamespacesAreApart(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w, i := newWorld(t), newIssuer(t)
 	start := func(namespace, name string) *sidecar {
