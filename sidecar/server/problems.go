@@ -25,7 +25,7 @@ func (s *sidecar) watchProblems(ctx context.Context) {
 	defer ticker.Stop()
 	var d damper
 	for {
-		s.keeper.SetProblems(d.settle(s.core.shared.Problems()))
+		s.keeper.SetProblems(d.settle(s.core.status().hash, s.core.shared.Problems()))
 		select {
 		case <-ctx.Done():
 			return
@@ -34,19 +34,27 @@ func (s *sidecar) watchProblems(ctx context.Context) {
 	}
 }
 
-// damper tells of a problem once it has lasted, and of its end likewise.
+// damper tells of a problem once it has lasted, and of its end likewise; sooner of what is so since a new document, of
+// which only the first moment is uncertain.
 type damper struct {
+	document string
+	// looks is how often the document was looked at before.
+	looks int
 	told  []compiled.Problem
 	since int
 }
 
-// settle takes what is seen now and returns what is to be told.
-func (d *damper) settle(seen []compiled.Problem) []compiled.Problem {
+// settle takes what is seen now, of the document in force, and returns what is to be told.
+func (d *damper) settle(document string, seen []compiled.Problem) []compiled.Problem {
+	d.looks++
+	if document != d.document {
+		d.document, d.looks = document, 0
+	}
 	if sameProblems(seen, d.told) {
 		d.since = 0
 		return d.told
 	}
-	if d.since++; d.since < lookBack {
+	if d.since++; d.since < lookBack && d.looks != 1 {
 		return d.told
 	}
 	d.since = 0

@@ -29,10 +29,10 @@ func TestDamper(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			var d damper
+			d := damper{document: "a", looks: 5}
 			var got []compiled.Problem
 			for _, seen := range tt.seen {
-				got = d.settle(seen)
+				got = d.settle("a", seen)
 			}
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("told %v; want %v", got, tt.want)
@@ -41,12 +41,27 @@ func TestDamper(t *testing.T) {
 	}
 }
 
+// TestDamperOfANewDocument: what a person has just written wrong is told with the second look.
+func TestDamperOfANewDocument(t *testing.T) {
+	d := damper{document: "a", looks: 5}
+	key := []compiled.Problem{{Kind: compiled.ProblemSigningKey, Reason: "Unavailable"}}
+	if got := d.settle("b", key); len(got) > 0 {
+		t.Errorf("told at the first look: %v", got)
+	}
+	if got := d.settle("b", key); !slices.Equal(got, key) {
+		t.Errorf("told %v at the second; want %v", got, key)
+	}
+	if got := d.settle("b", nil); !slices.Equal(got, key) {
+		t.Errorf("told %v at the third; it may be back in a moment", got)
+	}
+}
+
 // TestReportsAreShort: the operator refuses a report that is longer, and with it what the sidecar runs.
 func TestReportsAreShort(t *testing.T) {
 	long := compiled.Problem{Kind: compiled.ProblemVault, Reason: "Refused", Message: strings.Repeat("ä", maxProblemText)}
 	var d damper
 	for range lookBack {
-		d.settle([]compiled.Problem{long})
+		d.settle("", []compiled.Problem{long})
 	}
 	got := d.told[0].Message
 	if len(got) > maxProblemText || !utf8.ValidString(got) {

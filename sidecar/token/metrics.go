@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posterndev/postern/sidecar/session"
 )
 
 // Metrics is an Observer that counts in postern_token_events_total. It lives as long as the process and serves one snapshot
@@ -19,6 +21,7 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	if err := r.Register(events); err != nil {
 		return nil, fmt.Errorf("registering token metrics: %w", err)
 	}
+	events.WithLabelValues("refresh", string(session.OutcomeReused)) // there from the start: increase() sees no first value
 	return &Metrics{events: events}, nil
 }
 
