@@ -2,8 +2,8 @@ package token
 
 import (
 	"encoding/json"
-	"maps"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
