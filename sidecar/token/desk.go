@@ -118,6 +118,9 @@ type Login struct {
 	// Claims is a JSON object, or nil.
 	Claims json.RawMessage
 	Device session.Device
+	// Replace, if any, ends what the client was logged in as before. It is called once the login can be signed, so that one
+	// which fails for that ends nothing.
+	Replace func(context.Context) error
 }
 
 // Tokens are a session's.
@@ -154,6 +157,11 @@ func (d *Desk) Begin(ctx context.Context, l Login) (Tokens, error) {
 	access, err := d.cfg.Issuer.Issue(ctx, Grant{Subject: l.Subject, Session: id, Claims: claims, NotAfter: end})
 	if err != nil {
 		return Tokens{}, err
+	}
+	if l.Replace != nil {
+		if err := l.Replace(ctx); err != nil {
+			return Tokens{}, err
+		}
 	}
 	s, evicted, err := d.cfg.Sessions.Create(ctx, n)
 	if err != nil {

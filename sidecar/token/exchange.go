@@ -1,6 +1,7 @@
 package token
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -96,29 +97,26 @@ func (e *exchange) begin(r *http.Request, subjects, claims []string) (Tokens, er
 	if len(subjects) != 1 || len(claims) > 1 {
 		return Tokens{}, ErrInvalid
 	}
-	l := Login{Subject: subjects[0], Device: device(r)}
+	l := Login{Subject: subjects[0], Device: device(r), Replace: func(ctx context.Context) error { return e.endPresented(ctx, r) }}
 	if len(claims) == 1 {
 		if strings.TrimSpace(claims[0]) == "" {
 			return Tokens{}, ErrInvalid
 		}
 		l.Claims = []byte(claims[0])
 	}
-	if err := e.endPresented(r); err != nil {
-		return Tokens{}, err
-	}
 	return e.Desk.Begin(r.Context(), l)
 }
 
 // endPresented ends what the client was logged in as before.
-func (e *exchange) endPresented(r *http.Request) error {
+func (e *exchange) endPresented(ctx context.Context, r *http.Request) error {
 	if sid := ownSession(r, e.Desk.cfg.Issuer.cfg.Issuer); sid != "" {
-		if _, err := e.Desk.End(r.Context(), sid); err != nil {
+		if _, err := e.Desk.End(ctx, sid); err != nil {
 			return fmt.Errorf("ending the session before: %w", err)
 		}
 		return nil
 	}
 	if refresh := presented(r); refresh != "" {
-		if _, err := e.Desk.EndPresented(r.Context(), refresh); err != nil {
+		if _, err := e.Desk.EndPresented(ctx, refresh); err != nil {
 			return fmt.Errorf("ending the session before: %w", err)
 		}
 	}

@@ -301,6 +301,30 @@ func TestFixation(t *testing.T) {
 }
 
 // TestExchangePassesErrorsOn: a stage further in that refuses is answered as ever.
+// TestALoginThatCannotBeSignedEndsNothing: the person stays logged in as before.
+func TestALoginThatCannotBeSignedEndsNothing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		prepare func(*world)
+		app     http.HandlerFunc
+		want    int
+	}{
+		"signer away":     {func(w *world) { w.signers.err = signing.ErrNoKey }, says("a"), 503},
+		"no such subject": {func(*world) {}, says("\u0085"), 502},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, options{})
+			before := w.login(t, "a")
+			tt.prepare(w)
+			if a := send(t, w.chain(t, tt.app), as(before, post("/login", "")), nil); a.Code != tt.want {
+				t.Errorf("status %d, %s", a.Code, a.Body)
+			}
+			if w.revocations.revoked(before.Session.ID) {
+				t.Error("the session before has ended")
+			}
+		})
+	}
+}
+
 func TestExchangePassesErrorsOn(t *testing.T) {
 	w := newWorld(t, options{})
 	everything, err := route.NewMatcher(nil)

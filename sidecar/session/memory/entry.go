@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"slices"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/session"
@@ -51,18 +52,49 @@ func (s *Store) find(id string, now time.Time) *entry {
 	return e
 }
 
+// maxEnded is how many ended sessions of one owner are remembered, the latest: else one person, who logs in at the outside
+// issuer again and again, would leave no room for anybody.
+const maxEnded = session.MaxPerSubject
+
 // finish ends a session. One of an outside issuer is remembered, or the next request would begin it anew.
 func (s *Store) finish(e *entry, now time.Time) {
+	e.forget = now.Add(e.absoluteTimeout)
+	s.retire(e, now)
+}
+
+// retire takes a session that ended at end from its owner.
+func (s *Store) retire(e *entry, end time.Time) {
 	s.remove(e)
-	if e.External {
-		s.sessions[e.ID] = e
-		e.ended, e.forget = now, now.Add(e.absoluteTimeout)
-		e.Claims, e.Device = nil, session.Device{}
+	if !e.External {
+		return
+	}
+	s.sessions[e.ID] = e
+	e.ended = end
+	e.Claims, e.Device = nil, session.Device{}
+	s.ended[e.Owner] = append(s.ended[e.Owner], e)
+	if of := s.ended[e.Owner]; len(of) > maxEnded {
+		s.remove(of[0])
+	}
+}
+
+// retireIdle does so for those of an owner's outside sessions that have idled or aged out.
+func (s *Store) retireIdle(owner session.Owner, now time.Time) {
+	for _, e := range s.owners[owner] {
+		if end := e.end(now); e.External && !end.IsZero() {
+			s.retire(e, end)
+		}
 	}
 }
 
 func (s *Store) remove(e *entry) {
 	delete(s.sessions, e.ID)
+	if of := s.ended[e.Owner]; of != nil {
+		if of = slices.DeleteFunc(of, func(other *entry) bool { return other == e }); len(of) > 0 {
+			s.ended[e.Owner] = of
+		} else {
+			delete(s.ended, e.Owner)
+		}
+	}
 	if of := s.owners[e.Owner]; of != nil {
 		delete(of, e.ID)
 		if len(of) == 0 {

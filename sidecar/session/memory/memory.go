@@ -34,7 +34,9 @@ type Store struct {
 	mu       sync.Mutex
 	sessions map[string]*entry
 	owners   map[session.Owner]map[string]*entry
-	swept    time.Time
+	// ended are the remembered sessions of outside issuers that were ended, the oldest end first.
+	ended map[session.Owner][]*entry
+	swept time.Time
 }
 
 // entry is a session and what goes with it. Its owner's map holds it until it is finished.
@@ -58,7 +60,7 @@ func New(c Config) *Store {
 	}
 	return &Store{
 		limit: c.MaxSessions, clock: c.Now,
-		sessions: map[string]*entry{}, owners: map[session.Owner]map[string]*entry{},
+		sessions: map[string]*entry{}, owners: map[session.Owner]map[string]*entry{}, ended: map[session.Owner][]*entry{},
 	}
 }
 
@@ -102,6 +104,7 @@ func (s *Store) Admit(_ context.Context, n session.New, coalesce time.Duration) 
 }
 
 func (s *Store) create(n session.New, now time.Time) (session.Session, []string, error) {
+	s.retireIdle(n.Owner, now)
 	live := s.live(n.Owner, now)
 	var evicted []string
 	if excess := len(live) + 1 - n.Cap(); excess > 0 {

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -61,5 +62,41 @@ func TestStoreIsBounded(t *testing.T) {
 	}
 	if len(c.sessions) != 1 || len(c.owners) != 1 {
 		t.Errorf("%d sessions of %d owners are kept", len(c.sessions), len(c.owners))
+	}
+}
+
+// TestOneSubjectLeavesRoom: whoever logs in at an outside issuer without end does not fill the store for everybody.
+func TestOneSubjectLeavesRoom(t *testing.T) {
+	c := newClocked(3 * session.MaxPerSubject)
+	admit := func(subject string, n int, maximum int) error {
+		_, _, err := c.Admit(t.Context(), session.New{
+			ID: session.ExternalID("https://id.example", fmt.Sprint(subject, n)), Owner: session.Owner{Issuer: "https://id.example", Subject: subject},
+			Limits: session.Limits{IdleTimeout: time.Minute, AbsoluteTimeout: 1000 * time.Hour, MaxPerSubject: maximum, WhenFull: session.EvictOldest},
+		}, time.Second)
+		return err
+	}
+	for n := range 2000 {
+		if err := admit("displaced", n, 1); err != nil {
+			t.Fatalf("login %d: %v", n, err)
+		}
+	}
+	for n := range 2000 {
+		c.Advance(time.Minute)
+		if err := admit("idle", n, session.MaxPerSubject); err != nil {
+			t.Fatalf("login %d: %v", n, err)
+		}
+	}
+	if err := admit("displaced", 1998, 1); !errors.Is(err, session.ErrEnded) {
+		t.Errorf("a session that was displaced a moment ago: %v", err)
+	}
+	if err := admit("idle", 1998, 1); !errors.Is(err, session.ErrEnded) {
+		t.Errorf("a session that idled out a moment ago: %v", err)
+	}
+	if len(c.ended) != 2 || len(c.sessions) > 3*session.MaxPerSubject {
+		t.Errorf("%d owners of ended sessions, %d sessions", len(c.ended), len(c.sessions))
+	}
+	c.Advance(2000 * time.Hour)
+	if err := admit("another", 0, 1); err != nil {
+		t.Error(err)
 	}
 }
