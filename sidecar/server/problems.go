@@ -3,10 +3,10 @@ package server
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/document"
 )
 
 const (
@@ -52,7 +52,7 @@ func (d *damper) settle(seen []compiled.Problem) []compiled.Problem {
 	d.since = 0
 	d.told = make([]compiled.Problem, 0, len(seen))
 	for _, p := range seen {
-		p.Message = shortened(p.Message)
+		p.Message = document.Short(p.Message, maxProblemText)
 		d.told = append(d.told, p)
 	}
 	return d.told
@@ -61,11 +61,4 @@ func (d *damper) settle(seen []compiled.Problem) []compiled.Problem {
 // sameProblems compares kinds and reasons: a message alone, which may count attempts or name a connection, is no news.
 func sameProblems(a, b []compiled.Problem) bool {
 	return slices.EqualFunc(a, b, func(a, b compiled.Problem) bool { return a.Kind == b.Kind && a.Reason == b.Reason })
-}
-
-func shortened(s string) string {
-	if len(s) > maxProblemText {
-		s = strings.ToValidUTF8(s[:maxProblemText], "")
-	}
-	return s
 }
