@@ -52,7 +52,7 @@ func (d *damper) settle(seen []compiled.Problem) []compiled.Problem {
 	d.since = 0
 	d.told = make([]compiled.Problem, 0, len(seen))
 	for _, p := range seen {
-		p.Message = document.Short(p.Message, maxProblemText)
+		p.Message = shortened(p.Message)
 		d.told = append(d.told, p)
 	}
 	return d.told
@@ -62,3 +62,5 @@ func (d *damper) settle(seen []compiled.Problem) []compiled.Problem {
 func sameProblems(a, b []compiled.Problem) bool {
 	return slices.EqualFunc(a, b, func(a, b compiled.Problem) bool { return a.Kind == b.Kind && a.Reason == b.Reason })
 }
+
+func shortened(s string) string { return document.Short(s, maxProblemText) }
