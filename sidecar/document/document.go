@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/posterndev/postern/api/compiled"
 )
@@ -107,9 +109,19 @@ func (k *Keeper) refuse(hash string, err error) {
 // maxErrorText keeps a report inside the bounds that the operator accepts, in bytes.
 const maxErrorText = 500
 
-func bounded(s string) string {
-	if len(s) > maxErrorText {
-		return s[:maxErrorText]
+func bounded(s string) string { return Short(s, maxErrorText) }
+
+// Short cuts a text for a report to limit bytes, and takes out what JSON would write with six: a report that is too long is
+// refused, and with it the poll that brings documents.
+func Short(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "")
 	}
 	return s
 }

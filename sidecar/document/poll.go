@@ -119,11 +119,11 @@ func (p *Poller) exchange(ctx context.Context, report compiled.Report) (*compile
 	if err != nil {
 		return nil, fmt.Errorf("reading the operator token: %w", err)
 	}
-	body, err := json.Marshal(report)
+	body, err := encode(report)
 	if err != nil {
-		return nil, fmt.Errorf("encoding report: %w", err)
+		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.cfg.URL+compiled.PollPath, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.cfg.URL+compiled.PollPath, body)
 	if err != nil {
 		return nil, fmt.Errorf("making the poll: %w", err)
 	}
@@ -139,6 +139,17 @@ func (p *Poller) exchange(ctx context.Context, report compiled.Report) (*compile
 		return nil, fmt.Errorf("reading the operator's answer: %w", err)
 	}
 	return parseAnswer(resp.StatusCode, answer)
+}
+
+// encode leaves <, > and & as they are: nothing of a report is HTML, and it has a bound.
+func encode(report compiled.Report) (*bytes.Buffer, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(report); err != nil {
+		return nil, fmt.Errorf("encoding report: %w", err)
+	}
+	return &b, nil
 }
 
 func parseAnswer(status int, answer []byte) (*compiled.Signed, error) {

@@ -49,8 +49,9 @@ func TestLeaveSendsClientsElsewhere(t *testing.T) {
 			for range 3 {
 				get()
 			}
-			if n := accepted.Load(); n != 1 {
-				t.Fatalf("%d connections before", n)
+			before := accepted.Load()
+			if before > 2 { // on a busy machine the client may dial once more before it has put the first one back
+				t.Fatalf("%d connections before", before)
 			}
 			port := admin.URL[strings.LastIndex(admin.URL, ":")+1:]
 			if err := Leave(t.Context(), func(string) string { return port }); err != nil {
@@ -59,8 +60,8 @@ func TestLeaveSendsClientsElsewhere(t *testing.T) {
 			for range 3 {
 				get()
 			}
-			if n := accepted.Load(); n < 3 {
-				t.Errorf("%d connections: the client was not sent elsewhere", n)
+			if n := accepted.Load() - before; n < 2 {
+				t.Errorf("%d more connections: the client was not sent elsewhere", n)
 			}
 			if r := h.readiness(); r.Ready {
 				t.Error("a sidecar that leaves is ready")

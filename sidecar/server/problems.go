@@ -3,10 +3,10 @@ package server
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/document"
 )
 
 const (
@@ -71,9 +71,4 @@ func sameProblems(a, b []compiled.Problem) bool {
 	return slices.EqualFunc(a, b, func(a, b compiled.Problem) bool { return a.Kind == b.Kind && a.Reason == b.Reason })
 }
 
-func shortened(s string) string {
-	if len(s) > maxProblemText {
-		s = strings.ToValidUTF8(s[:maxProblemText], "")
-	}
-	return s
-}
+func shortened(s string) string { return document.Short(s, maxProblemText) }
