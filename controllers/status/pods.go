@@ -56,11 +56,11 @@ func (p Pod) judge(policy, document string) *offence {
 	case r != nil && len(r.Reachable) > 0:
 		o.reason, o.what = v1alpha1.ReasonReachableAround, "can be reached around the sidecar at "+listeners(r.Reachable)
 		o.remedy = "let the app listen on 127.0.0.1 there, or not at all"
+	case p.Stale: // what such a sidecar refuses, the next one may well take
+		o.reason, o.what, o.restart = v1alpha1.ReasonPodsOutdated, "has a sidecar with settings that only a restart changes", true
 	case r != nil && r.Refused != "" && r.Refused == document:
 		o.reason, o.what = v1alpha1.ReasonRefusedBySidecar, "has a sidecar that refused the document: "+printable(r.Error)
 		o.remedy = "change the policy; the sidecar keeps the document before"
-	case p.Stale:
-		o.reason, o.what, o.restart = v1alpha1.ReasonPodsOutdated, "has a sidecar with settings that only a restart changes", true
 	case r == nil:
 		o.reason, o.what = v1alpha1.ReasonPodsOutdated, "has a sidecar that has not reported yet"
 		o.remedy = "where that lasts, look at the logs of its container postern"

@@ -112,6 +112,13 @@ func TestOf(t *testing.T) {
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/RefusedBySidecar",
 			wantMessage: "bad?pattern", wantMatched: 1, wantInjected: 1,
 		},
+		"refused for want of a restart": {
+			in: input(changed("a", func(p *Pod) {
+				p.Stale, p.Report = true, &compiled.Report{Hash: "sha256:bb", Refused: hash, Error: "no token file"}
+			})),
+			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/PodsOutdated",
+			wantMessage: "restart the workload", wantMatched: 1, wantInjected: 1,
+		},
 		"refused an earlier one": {
 			in:           input(changed("a", func(p *Pod) { p.Report = &compiled.Report{Hash: "sha256:bb", Refused: "sha256:cc"} })),
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/PodsOutdated",

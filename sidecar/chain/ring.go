@@ -127,6 +127,7 @@ func (t *taker) keySource(p *compiled.Tokens, c *signing.Config) error {
 			return err
 		}
 		held.Secrets = value
+		c.MaxStale = t.policy.Vault.MaxStale.Std()
 	}
 	c.Source = held
 	return nil

@@ -15,26 +15,27 @@ var errPatience = errors.New("revocations are to be fresher")
 
 // run loads and follows until ctx ends.
 func (x *Index) run(ctx context.Context) {
-	pause, loaded := retryFirst, false
+	pause, loaded, away := retryFirst, false, false
 	for ctx.Err() == nil {
 		began := x.config.Now()
 		err := x.step(ctx, loaded)
+		if x.config.Now().Sub(began) > retryMost { // it worked for a while
+			pause, away = retryFirst, false
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			loaded = true
+			loaded, away = true, false
 			continue
 		case errors.Is(err, errPatience):
 			continue
 		case errors.Is(err, ErrGap), errors.Is(err, errRoom):
 			x.config.Log.Info("loading all revocations again", "reason", err)
 			loaded = false
-		default:
-			x.config.Log.Warn("revocations cannot be followed and are tried again", "error", err)
-		}
-		if x.config.Now().Sub(began) > retryMost { // it worked for a while
-			pause = retryFirst
+		case !away: // once an outage; the metric of the age tells how long it lasts
+			x.config.Log.Warn("revocations cannot be followed until the store answers", "error", err)
+			away = true
 		}
 		x.sleep(ctx, pause)
 		pause = min(2*pause, retryMost)

@@ -40,9 +40,22 @@ local function slide(id, s)
   keep(id, tonumber(s.expires) - now + tonumber(s.linger))
 end
 
--- touch slides unless the session was seen less than micros ago, cut to the session's own share.
+-- full tells the error of a server that reads and takes no writes: it is out of memory, or of disk. A replica that was a
+-- master is none of that.
+local function full(err)
+  local text = type(err) == 'table' and err.err or tostring(err)
+  return string.find(text, 'OOM', 1, true) or string.find(text, 'MISCONF', 1, true)
+end
+
+-- touch slides unless the session was seen less than micros ago, cut to the session's own share. One that cannot be written
+-- goes on as it was: a full Redis must not log everybody out.
 local function touch(id, s, micros, share)
-  if now - tonumber(s.seen) >= math.min(micros, math.floor(tonumber(s.idle) / share)) then slide(id, s) end
+  if now - tonumber(s.seen) < math.min(micros, math.floor(tonumber(s.idle) / share)) then return end
+  local seen, expires = s.seen, s.expires
+  local ok, err = pcall(slide, id, s)
+  if ok then return end
+  if not full(err) then error(err, 0) end
+  s.seen, s.expires = seen, expires
 end
 
 -- finish ends a session. One of an outside issuer is remembered, or the next request would begin it anew.

@@ -169,7 +169,7 @@ func checkCaller(r *http.Request) error {
 		return &httperr.Error{Status: http.StatusMisdirectedRequest, Code: "not-loopback", Detail: "Call this API as 127.0.0.1 or localhost."}
 	}
 	for name := range r.Header {
-		browser := name == "Origin" || strings.HasPrefix(name, "Sec-Fetch-")
+		browser := name == "Origin" || strings.HasPrefix(name, "Sec-Fetch-") && name != "Sec-Fetch-Mode" // which Node's fetch sends, too
 		proxied := name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-")
 		if browser || proxied {
 			return &httperr.Error{Status: http.StatusForbidden, Code: "not-the-app", Detail: "This API is for the app itself, not for browsers or through proxies."}

@@ -4,18 +4,26 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/posterndev/postern/sidecar/jwks"
 )
 
 // Current returns the version that signs now, or ErrNoKey.
-func (r *Ring) Current() (Signer, error) {
-	members := r.state.Load().members
-	i := r.timing().current(members, r.cfg.Now())
-	if i < 0 {
+func (r *Ring) Current() (Signer, error) { return r.current(r.state.Load().members) }
+
+func (r *Ring) current(members []member) (Signer, error) {
+	now := r.cfg.Now()
+	i := r.timing().current(members, now)
+	if i < 0 || r.stale(now) {
 		return nil, ErrNoKey
 	}
 	return members[i].Signer, nil
+}
+
+// stale reports whether the key was read too long ago to sign. What it has signed is verified all the same.
+func (r *Ring) stale(now time.Time) bool {
+	return r.cfg.MaxStale > 0 && now.Sub(r.status.Load().Read) > r.cfg.MaxStale
 }
 
 // Algorithm is that of every version.
@@ -25,8 +33,9 @@ func (r *Ring) Algorithm() Algorithm { return r.cfg.Algorithm }
 func (r *Ring) Status() Status {
 	s := *r.status.Load()
 	now, members := r.cfg.Now(), r.state.Load().members
-	if i := r.timing().current(members, now); i >= 0 {
-		s.Current = members[i].Signer.KeyID()
+	s.Current = ""
+	if signer, err := r.current(members); err == nil {
+		s.Current = signer.KeyID()
 	}
 	s.Published = nil
 	for i, m := range members {

@@ -37,6 +37,8 @@ type Config struct {
 	Interval time.Duration
 	// Lifetime is that of the longest token, with the leeway that verifiers grant.
 	Lifetime time.Duration
+	// MaxStale is for how long a key signs after it was last read, while its source is away; 0 for ever.
+	MaxStale time.Duration
 	// Before is a ring of the same key that this one takes the place of, if there is one: what it knows stays known, also
 	// while the source is away.
 	Before *Ring

@@ -53,6 +53,33 @@ func TestNoKeyYet(t *testing.T) {
 	}
 }
 
+// TestAStaleKeySignsNoMore: what was last read too long ago may have been withdrawn. What it signed is still verified.
+func TestAStaleKeySignsNoMore(t *testing.T) {
+	h, c := &history{}, newClock()
+	k1 := content(set(t, jwk(t, ecKey(t), map[string]any{"kid": "k1"})))
+	h.set(nil, k1)
+	r := newRing(t, c, Held{Secrets: h, Algorithm: ES256}, func(cfg *Config) { cfg.MaxStale = time.Hour })
+	refresh(t, r)
+	h.set(errAway)
+	c.advance(time.Hour)
+	_ = r.Refresh(t.Context())
+	if _, err := r.Current(); err != nil || r.Status().Current != "k1" {
+		t.Errorf("after an hour: %v, status %q", err, r.Status().Current)
+	}
+	c.advance(time.Second)
+	if _, err := r.Current(); !errors.Is(err, ErrNoKey) || r.Status().Current != "" {
+		t.Errorf("after more than an hour: %v, status %q", err, r.Status().Current)
+	}
+	if _, err := r.Lookup(t.Context(), "k1", "ES256"); err != nil {
+		t.Errorf("a token of the key is not verified: %v", err)
+	}
+	h.set(nil, k1)
+	refresh(t, r)
+	if _, err := r.Current(); err != nil {
+		t.Errorf("read again: %v", err)
+	}
+}
+
 // TestRotation follows two replicas through the rotation of a key whose versions carry no dates of their own.
 func TestRotation(t *testing.T) {
 	k1, k2 := ecKey(t), ecKey(t)

@@ -26,14 +26,7 @@ func (t Trusted) members() []member {
 }
 
 // Current is the Ring's; where that key is revoked, the newest one that is not takes its place at once.
-func (t Trusted) Current() (Signer, error) {
-	members := t.members()
-	i := t.Ring.timing().current(members, t.Ring.cfg.Now())
-	if i < 0 {
-		return nil, ErrNoKey
-	}
-	return members[i].Signer, nil
-}
+func (t Trusted) Current() (Signer, error) { return t.Ring.current(t.members()) }
 
 // Document is the Ring's, without revoked keys.
 func (t Trusted) Document() ([]byte, error) { return t.Ring.document(t.members()) }
