@@ -205,8 +205,8 @@ func (p *Policy) validateTokens() error {
 		errs = append(errs, wrap(p.Passwords.validate(), "passwords"))
 	}
 	for i := range p.Providers {
-		if b := p.Providers[i].BackChannelLogout; b != nil && len(b.ClientIDs) == 0 {
-			errs = append(errs, fmt.Errorf("providers[%d].backChannelLogout: clientIDs are needed", i))
+		if b := p.Providers[i].BackChannelLogout; b != nil && (len(b.ClientIDs) == 0 || p.Revocation == nil) {
+			errs = append(errs, fmt.Errorf("providers[%d].backChannelLogout: clientIDs are needed, and revocation", i))
 		}
 	}
 	return errors.Join(errs...)

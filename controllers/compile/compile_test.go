@@ -290,3 +290,19 @@ func TestPasswordCosts(t *testing.T) {
 		}
 	}
 }
+
+// TestBackChannelLogoutIsFollowed: what a provider ends must be refused by every sidecar, whether or not the policy has the
+// section.
+func TestBackChannelLogoutIsFollowed(t *testing.T) {
+	for logout, want := range map[string]bool{"": false, ", backChannelLogout: {}": true} {
+		policy := &v1alpha1.SecurityPolicy{}
+		spec := `jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {inline: "{}"}, maxLifetime: 1h` + logout + `}]}`
+		if err := yaml.UnmarshalStrict([]byte(spec), &policy.Spec); err != nil {
+			t.Fatal(err)
+		}
+		p, findings := compile.Compile(policy, &v1alpha1.SidecarClass{})
+		if len(findings) > 0 || (p.Revocation != nil) != want {
+			t.Errorf("%q: revocation %+v, findings %v; want one: %t", logout, p.Revocation, findings, want)
+		}
+	}
+}

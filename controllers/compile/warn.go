@@ -19,6 +19,12 @@ func (c *compiler) warn(p *compiled.Policy) {
 				"no audience is demanded: a token that the issuer made for another app passes where requiredClaims allow it")
 		}
 	}
+	for i := range p.Providers {
+		if p.Revocation != nil && p.Providers[i].MaxLifetime == 0 {
+			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].maxLifetime", i),
+				"left out, so a revocation of this provider's tokens is forgotten after 24h, and a token that lives longer is good again: say how long they live at most")
+		}
+	}
 	if p.Redis == nil && p.Sessions != nil {
 		c.warnf("spec.sessions", "the SidecarClass names no Redis, so a person who logged in at one pod is unknown to the others, and a restart logs "+
 			"everybody out: name a Redis, or run one replica")

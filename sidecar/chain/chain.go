@@ -114,7 +114,7 @@ func (t *taker) parts() (given parts, err error) {
 			return given, fmt.Errorf("tokens.signingKey: %w", err)
 		}
 	}
-	if followed(t.policy) != nil {
+	if t.policy.Revocation != nil {
 		if given.index, err = t.index(); err != nil {
 			return given, fmt.Errorf("revocation: %w", err)
 		}

@@ -64,8 +64,7 @@ func TestBackChannelLogout(t *testing.T) {
 	}{
 		"nothing is kept":         {logout: jwt.MapClaims{"sid": "s1"}},
 		"nothing, by subject":     {logout: jwt.MapClaims{"sub": "ada"}, wantOther: true},
-		"revocation alone":        {change: func(p *compiled.Policy) { p.Revocation = revoking }, logout: jwt.MapClaims{"sid": "s1"}},
-		"sessions of sid":         {change: func(p *compiled.Policy) { p.Sessions, p.Revocation = sessions("sid"), revoking }, logout: jwt.MapClaims{"sid": "s1", "sub": "ada"}},
+		"sessions of sid":         {change: func(p *compiled.Policy) { p.Sessions = sessions("sid") }, logout: jwt.MapClaims{"sid": "s1", "sub": "ada"}},
 		"sessions of sid, by sub": {change: func(p *compiled.Policy) { p.Sessions = sessions("sid") }, logout: jwt.MapClaims{"sub": "ada"}, wantOther: true},
 		"sessions of sub":         {change: func(p *compiled.Policy) { p.Sessions = sessions("sub") }, logout: jwt.MapClaims{"sub": "ada"}, wantOther: true},
 		"beside tokens of our own": {change: func(p *compiled.Policy) {
@@ -79,6 +78,7 @@ func TestBackChannelLogout(t *testing.T) {
 			document := func() *compiled.Policy {
 				return providerPolicy(i, func(p *compiled.Policy) {
 					onRedis(p, server.Addr)
+					p.Revocation = revoking
 					if tt.change != nil {
 						tt.change(p)
 					}

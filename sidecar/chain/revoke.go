@@ -28,23 +28,9 @@ func listed(p *compiled.Policy) []revocation.Entry {
 	return entries
 }
 
-// followed are the rules for following what is revoked; nil where nothing is followed. Where a provider may log people out it
-// is followed in any case, as with tokens of our own: an answer of 200 must not mean nothing.
-func followed(p *compiled.Policy) *compiled.Revocation {
-	if p.Revocation != nil {
-		return p.Revocation
-	}
-	for i := range p.Providers {
-		if p.Providers[i].BackChannelLogout != nil {
-			return &compiled.Revocation{MaxStaleness: compiled.Duration(revocation.DefaultMaxStaleness), OnFailure: compiled.Deny, Mode: compiled.Enforce}
-		}
-	}
-	return nil
-}
-
 // revocation refuses what is revoked, before the session is looked for.
 func (b *builder) revocation() stage.Stage {
-	r := followed(b.policy)
+	r := b.policy.Revocation
 	if b.withdraw == nil || r == nil && len(b.policy.RevokedTokens) == 0 {
 		return nil
 	}
@@ -61,7 +47,7 @@ func (b *builder) revocation() stage.Stage {
 
 // judge is for whoever gives out or vouches for tokens of our own.
 func (b *builder) judge() revocation.Judge {
-	r := followed(b.policy)
+	r := b.policy.Revocation
 	if r == nil {
 		return revocation.Judge{Index: b.known, OnFailure: revocation.Deny}
 	}

@@ -177,7 +177,7 @@ func (b *builder) loopback(s tokenStages) http.Handler {
 			Issuer: t.Issuer, Audiences: t.Audiences, Algorithms: []string{t.Algorithm}, Types: []string{accessTokenType}, Keys: b.own(), Leeway: t.Leeway.Std(),
 		}}
 	}
-	if s.revoker != nil && followed(b.policy) != nil {
+	if s.revoker != nil && b.policy.Revocation != nil {
 		c.Revoker = s.revoker
 	}
 	if p := b.policy.Passwords; p != nil {

@@ -1,0 +1,101 @@
+package chain
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/ratelimit"
+	limitredis "github.com/posterndev/postern/sidecar/ratelimit/redis"
+	"github.com/posterndev/postern/sidecar/revocation"
+	revocationredis "github.com/posterndev/postern/sidecar/revocation/redis"
+	"github.com/posterndev/postern/sidecar/session"
+	sessionredis "github.com/posterndev/postern/sidecar/session/redis"
+	"github.com/posterndev/postern/sidecar/token/backchannel"
+	tokenredis "github.com/posterndev/postern/sidecar/token/redis"
+)
+
+func (t *taker) counters() ratelimit.Store {
+	if t.conn == nil {
+		return t.limits
+	}
+	return limitredis.New(t.conn)
+}
+
+func (t *taker) sessionStore() session.Store {
+	if t.conn == nil {
+		return t.sessions
+	}
+	return sessionredis.New(t.conn, t.scope())
+}
+
+func (t *taker) replays() backchannel.Replay {
+	if t.conn == nil {
+		return t.replay
+	}
+	return tokenredis.New(t.conn, t.scope())
+}
+
+// revocations is a store with its feed. A namespace is what shares them: whoever may write policies there may revoke what they
+// accept, and nothing of any other namespace.
+func (t *taker) revocations() revocations {
+	if t.conn == nil {
+		return t.revoked
+	}
+	return revocationredis.New(t.conn, t.policy.Namespace)
+}
+
+type revocations interface {
+	revocation.Store
+	revocation.Feed
+}
+
+// indexPatience is for how long a document waits for what is revoked, so that a sidecar that starts beside a working Redis
+// knows it before the first request.
+const indexPatience = 2 * time.Second
+
+func (t *taker) index() (*revocation.Index, error) {
+	staleness := t.policy.Revocation.MaxStaleness.Std()
+	// Not the staleness: an index that is made anew knows nothing while Redis is away.
+	name, err := named(t.policy.Redis, t.vaultOfRedis(), t.policy.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	var before *revocation.Index // of the snapshot before
+	if all := t.indexes.inUse(); len(all) > 0 {
+		before = all[0]
+	}
+	index, release, err := t.indexes.acquire(name, t.user, func() (*revocation.Index, func(), error) {
+		own := t.nested()
+		if t.policy.Redis != nil { // a connection of its own account, which lives as long as the index
+			if own.conn, err = own.takeConn(); err != nil {
+				return nil, nil, err
+			}
+		}
+		index, err := revocation.NewIndex(revocation.IndexConfig{
+			Feed: own.revocations(), MaxStaleness: staleness, Before: before, Metrics: t.metrics.revocation, Log: t.cfg.Logger,
+		})
+		if err != nil {
+			own.close()
+			return nil, nil, err
+		}
+		return index, func() { index.Close(); own.close() }, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.onClose(release)
+	index.Hasten(staleness)
+	await(index, t.cfg.Logger)
+	return index, nil
+}
+
+func await(index *revocation.Index, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), indexPatience)
+	defer cancel()
+	select {
+	case <-index.Ready():
+	case <-ctx.Done():
+		log.Warn("the revocations cannot be loaded yet; revocation.onFailure decides until they are")
+	}
+}
