@@ -114,3 +114,8 @@ func eventuallyStatus(t *testing.T, want int, url string, fields ...string) answ
 	})
 	return got
 }
+
+// problemIs reports whether an answer is the problem of that code.
+func problemIs(a answer, code string) bool {
+	return strings.Contains(a.body, `"type":"https://postern.dev/problems/`+code+`"`)
+}

@@ -57,10 +57,14 @@ func (i *issuer) token(subject string, changes ...jwt.MapClaims) string {
 	return i.sign(jwt.SigningMethodES256, i.key, claims(subject, changes...))
 }
 
-func (i *issuer) sign(method jwt.SigningMethod, key any, content jwt.MapClaims) string {
+// sign makes a token of any kind; typ is its type where that is not JWT.
+func (i *issuer) sign(method jwt.SigningMethod, key any, content jwt.MapClaims, typ ...string) string {
 	i.t.Helper()
 	token := jwt.NewWithClaims(method, content)
 	token.Header["kid"] = i.kid
+	for _, t := range typ {
+		token.Header["typ"] = t
+	}
 	signed, err := token.SignedString(key)
 	if err != nil {
 		i.t.Fatal(err)

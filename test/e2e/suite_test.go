@@ -19,21 +19,22 @@ func TestMain(m *testing.M) {
 // TestWorkloads runs what needs nothing but namespaces of its own, side by side.
 func TestWorkloads(t *testing.T) {
 	tests := map[string]func(*testing.T){
-		"issuer":         testIssuer,
-		"protocols":      testProtocols,
-		"bypass":         testBypass,
-		"delivery":       testDelivery,
-		"rollingRestart": testRollingRestart,
-		"shadow":         testShadow,
-		"status":         testStatus,
-		"hooks":          testHooks,
-		"hotReload":      testHotReload,
-		"job":            testJob,
-		"probes":         testProbes,
-		"redirect":       testRedirect,
-		"takeover":       testTakeover,
-		"tokens":         testTokens,
-		"vaultLogin":     testVaultLogin,
+		"issuer":          testIssuer,
+		"protocols":       testProtocols,
+		"bypass":          testBypass,
+		"delivery":        testDelivery,
+		"rollingRestart":  testRollingRestart,
+		"shadow":          testShadow,
+		"status":          testStatus,
+		"hooks":           testHooks,
+		"hotReload":       testHotReload,
+		"job":             testJob,
+		"probes":          testProbes,
+		"redirect":        testRedirect,
+		"takeover":        testTakeover,
+		"tokens":          testTokens,
+		"providerSession": testProviderSessions,
+		"vaultLogin":      testVaultLogin,
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) {
