@@ -4,6 +4,8 @@
 #   FUZZTIME=30s hack/fuzz.sh [PACKAGE...]      every package unless given
 set -euo pipefail
 cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
 # targets: a line for each, package and name.
 targets() {
@@ -16,12 +18,21 @@ targets() {
 		done
 }
 
+# fuzz PACKAGE NAME: one target. Before Go 1.27 the coordinator of fuzzing could report the end of its own time as a
+# failure of the target (Go's issue 75804); such a run wrote no failing input, and counts as passed.
+fuzz() {
+	local log=$work/log
+	go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-30s}" "$1" </dev/null 2>&1 | tee "$log" && return
+	grep -qx ' *context deadline exceeded' "$log" && ! grep -q 'Failing input written' "$log" &&
+		echo "only the time was up: no failing input was found"
+}
+
 main() {
 	local package name failed=()
 	(($#)) || set -- ./...
 	while read -r package name; do
 		echo "== $package $name"
-		go test -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-30s}" "$package" </dev/null || failed+=("$package $name")
+		fuzz "$package" "$name" || failed+=("$package $name")
 	done < <(targets "$@")
 	((${#failed[@]} == 0)) || { printf 'failed: %s\n' "${failed[@]}" >&2 && exit 1; }
 }
