@@ -4,6 +4,7 @@
 package compiled
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -104,6 +105,14 @@ type Provider struct {
 	ForwardToken    bool            `json:"forwardToken,omitempty"`
 	// BackChannelLogout is nil where the provider may not log people out.
 	BackChannelLogout *BackChannelLogout `json:"backChannelLogout,omitempty"`
+}
+
+// AssumedTokenLifetime is that of tokens of which nobody says how long they live.
+const AssumedTokenLifetime = 24 * time.Hour
+
+// TokenLifetime is for how long what is revoked of the provider's tokens must be remembered.
+func (p *Provider) TokenLifetime() time.Duration {
+	return cmp.Or(p.MaxLifetime.Std(), AssumedTokenLifetime)
 }
 
 // Keys is where a provider's keys come from: one of URI, Inline and Secret.

@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/posterndev/postern/api/compiled"
 )
 
 // revocationsPath is the path of a sidecar's loopback API at which tokens are revoked.
@@ -27,7 +29,7 @@ type loopbackRequest struct {
 }
 
 // longest is the longest that a session, and a token of it, may last under any policy, and the clocks' skew.
-const longest = 8760*time.Hour + assumed + time.Hour
+const longest = 8760*time.Hour + compiled.AssumedTokenLifetime + time.Hour
 
 // request says the times that the operator would fill in: the sidecar's store keeps nothing without an end.
 func (t *target) request(now time.Time) loopbackRequest {
@@ -39,7 +41,7 @@ func (t *target) request(now time.Time) loopbackRequest {
 	if expires.IsZero() {
 		expires = now.Add(longest)
 		if t.tokenID != "" {
-			expires = now.Add(assumed + time.Hour)
+			expires = now.Add(compiled.AssumedTokenLifetime + time.Hour)
 		}
 	}
 	if t.subject != "" {

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
@@ -98,9 +99,6 @@ func (t *target) readToken(stdin io.Reader) (string, error) {
 	return strings.TrimPrefix(strings.TrimSpace(string(b)), "Bearer "), nil
 }
 
-// assumed is how long revocations of tokens are kept where neither a policy nor the token says more.
-const assumed = 24 * time.Hour
-
 // take reads jti and iss out of a token. Whether it is genuine does not matter: nothing but what it names is revoked. No error
 // holds a part of it.
 func (t *target) take(text string, now time.Time) error {
@@ -116,7 +114,7 @@ func (t *target) take(text string, now time.Time) error {
 	}
 	t.tokenID, t.issuer = claims.ID, claims.Issuer
 	// A token that lives longer than is assumed of a provider that says nothing must stay revoked for as long.
-	if exp := claims.ExpiresAt; t.expires.IsZero() && exp != nil && exp.Time.After(now.Add(assumed)) {
+	if exp := claims.ExpiresAt; t.expires.IsZero() && exp != nil && exp.Time.After(now.Add(compiled.AssumedTokenLifetime)) {
 		t.expires = exp.Add(time.Hour)
 	}
 	return nil

@@ -11,11 +11,8 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// assumedLifetime is that of a provider's tokens where it has no maxLifetime, and clockSkew what verifiers may grant to exp.
-const (
-	assumedLifetime = 24 * time.Hour
-	clockSkew       = time.Hour
-)
+// clockSkew is what verifiers may grant to exp.
+const clockSkew = time.Hour
 
 // epoch is the earliest time in a document, in seconds since 1970: 0 means that there is none, and sidecars refuse the whole
 // document where a time is needed.
@@ -140,10 +137,7 @@ func trusted(p *compiled.Policy) []trust {
 		add(trust{t.Issuer, t.AccessLifetime.Std(), p.Sessions.AbsoluteTimeout.Std() + t.AccessLifetime.Std()})
 	}
 	for i := range p.Providers {
-		lifetime := p.Providers[i].MaxLifetime.Std()
-		if lifetime == 0 {
-			lifetime = assumedLifetime
-		}
+		lifetime := p.Providers[i].TokenLifetime()
 		session := lifetime
 		if p.Sessions != nil && p.Sessions.SubjectFrom != "" {
 			session += p.Sessions.AbsoluteTimeout.Std()

@@ -11,11 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/session"
 	"github.com/posterndev/postern/sidecar/stage"
 	"github.com/posterndev/postern/sidecar/token"
-	"github.com/posterndev/postern/sidecar/token/backchannel"
 )
-
-// assumedLifetime is that of a provider's tokens where the policy does not bound it.
-const assumedLifetime = backchannel.DefaultTokenLifetime
 
 // listed are the revocations that the document carries.
 func listed(p *compiled.Policy) []revocation.Entry {
@@ -75,11 +71,7 @@ func (b *builder) revoker() *token.Revoker {
 }
 
 func (b *builder) trusted(p *compiled.Provider) token.Trusted {
-	t := token.Trusted{Issuer: p.Issuer, Lifetime: p.MaxLifetime.Std()}
-	if t.Lifetime == 0 {
-		t.Lifetime = assumedLifetime
-	}
-	t.SessionLifetime = t.Lifetime
+	t := token.Trusted{Issuer: p.Issuer, Lifetime: p.TokenLifetime(), SessionLifetime: p.TokenLifetime()}
 	if s := b.policy.Sessions; s != nil && s.SubjectFrom != "" {
 		t.SessionLifetime += s.AbsoluteTimeout.Std()
 		t.BySession = s.SubjectFrom == string(session.FromSID)

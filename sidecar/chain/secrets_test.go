@@ -1,46 +1,27 @@
 package chain
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/observe/logtest"
 	"github.com/posterndev/postern/sidecar/state/redistest"
 )
-
-// diary is a log that a test reads.
-type diary struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (d *diary) Write(p []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.b.Write(p)
-}
-
-func (d *diary) String() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.b.String()
-}
 
 // TestNoSecretIsTold: not in a log at its most talkative, not in a metric, a problem or a refusal, whatever goes wrong.
 func TestNoSecretIsTold(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{Password: "s3cret-of-redis"})
-	d := &diary{}
+	d := &logtest.Buffer{}
 	w := newWorld(t)
 	w.log, w.registry = slog.New(slog.NewJSONHandler(d, &slog.HandlerOptions{Level: slog.LevelDebug})), prometheus.NewRegistry()
 	w.writeSecret("redis", "password", []byte("s3cret-of-redis"))

@@ -153,7 +153,7 @@ func (b *builder) addBackChannel(s *tokenStages) {
 		b.fail(err, "provider %q", p.Name)
 		c.Providers = append(c.Providers, backchannel.Provider{
 			Issuer: p.Issuer, ClientIDs: p.BackChannelLogout.ClientIDs, Algorithms: p.Algorithms, Keys: keys, Leeway: p.Leeway.Std(),
-			AnyType: p.BackChannelLogout.AnyType, TokenLifetime: p.MaxLifetime.Std(),
+			AnyType: p.BackChannelLogout.AnyType, TokenLifetime: p.TokenLifetime(),
 			BySubject: b.policy.Sessions != nil && b.policy.Sessions.SubjectFrom == string(session.FromSub),
 		})
 	}

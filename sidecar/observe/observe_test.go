@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,29 +19,19 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httperr"
 	"github.com/posterndev/postern/sidecar/identity"
+	"github.com/posterndev/postern/sidecar/observe/logtest"
 	"github.com/posterndev/postern/sidecar/request"
 	"github.com/posterndev/postern/sidecar/stage"
 )
 
-// logs is a concurrent sink of JSON lines.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
+// logs are JSON lines.
+type logs struct{ logtest.Buffer }
 
 // lines returns the decoded lines with msg.
 func (l *logs) lines(t *testing.T, msg string) []map[string]any {
 	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	var out []map[string]any
-	for line := range strings.Lines(l.b.String()) {
+	for line := range strings.Lines(l.String()) {
 		var m map[string]any
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
 			t.Fatalf("line %q: %v", line, err)
@@ -128,7 +116,7 @@ func TestRecordIsMade(t *testing.T) {
 	if string(got) != `[{"code":"rate-limited","rule":"login","shadow":true,"stage":"ratelimit"}]` {
 		t.Errorf("decisions %s", got)
 	}
-	if strings.Contains(f.logs.b.String(), "secret") {
+	if strings.Contains(f.logs.String(), "secret") {
 		t.Error("the query is logged")
 	}
 	f.want(t, "postern_http_requests_total", requestsHeader+`postern_http_requests_total{code="201",method="POST",port="8080"} 1`)

@@ -179,28 +179,11 @@ func TestRequestsThatAreLetFinishHaveTheAPI(t *testing.T) {
 		}.Run(ctx)
 	}()
 	reachable(t, address)
-	answered := make(chan string, 1)
-	go func() {
-		resp, err := http.Get("http://" + address)
-		if err != nil {
-			answered <- err.Error()
-			return
-		}
-		defer resp.Body.Close()
-		body, _ := io.ReadAll(resp.Body)
-		answered <- string(body)
-	}()
+	answered := asked(address)
 	<-arrived
 	reachable(t, api)
 	cancel()
-	for { // the listener closes first
-		conn, err := net.Dial("tcp", address)
-		if err != nil {
-			break
-		}
-		conn.Close()
-		time.Sleep(5 * time.Millisecond)
-	}
+	awaitClosed(address)
 	time.Sleep(100 * time.Millisecond)
 	close(proceed)
 	if got := <-answered; got != "200 <nil>" {

@@ -232,13 +232,8 @@ func standalone(t *testing.T, p *compiled.Policy, app http.Handler) (address str
 	return address, func() error { cancel(); return <-done }
 }
 
-func TestDrainLetsOpenRequestsFinish(t *testing.T) {
-	arrived, proceed := make(chan struct{}), make(chan struct{})
-	address, stop := standalone(t, makeDocument(nil), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		close(arrived)
-		<-proceed
-		_, _ = io.WriteString(w, "finished")
-	}))
+// asked sends a request in the background: of what comes back it tells the body, or the error.
+func asked(address string) <-chan string {
 	answered := make(chan string, 1)
 	go func() {
 		resp, err := http.Get("http://" + address)
@@ -250,17 +245,33 @@ func TestDrainLetsOpenRequestsFinish(t *testing.T) {
 		body, _ := io.ReadAll(resp.Body)
 		answered <- string(body)
 	}()
-	<-arrived
-	stopped := make(chan error, 1)
-	go func() { stopped <- stop() }()
-	for { // the listener closes first
+	return answered
+}
+
+// awaitClosed waits for the end of a listener, which closes before the requests that it took are finished.
+func awaitClosed(address string) {
+	for {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
-			break
+			return
 		}
 		conn.Close()
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+func TestDrainLetsOpenRequestsFinish(t *testing.T) {
+	arrived, proceed := make(chan struct{}), make(chan struct{})
+	address, stop := standalone(t, makeDocument(nil), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-proceed
+		_, _ = io.WriteString(w, "finished")
+	}))
+	answered := asked(address)
+	<-arrived
+	stopped := make(chan error, 1)
+	go func() { stopped <- stop() }()
+	awaitClosed(address)
 	close(proceed)
 	if got := <-answered; got != "finished" {
 		t.Errorf("the open request got %q", got)

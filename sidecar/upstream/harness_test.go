@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -11,39 +10,21 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httperr"
+	"github.com/posterndev/postern/sidecar/observe/logtest"
 	"github.com/posterndev/postern/sidecar/stage"
 )
 
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second
 
-// log is a concurrent buffer for slog.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // door is a sidecar with nothing but the proxy in it.
 type door struct {
 	addr string
-	logs *logBuffer
+	logs *logtest.Buffer
 	// errs gets what the stage returned, aborts a value for each request that ended in http.ErrAbortHandler.
 	errs   chan error
 	aborts chan struct{}
@@ -73,7 +54,7 @@ func serve(t *testing.T, h http.Handler) string {
 // open puts a proxy in front of target, behind stages.
 func open(t *testing.T, target string, change func(*Config), stages ...stage.Stage) *door {
 	t.Helper()
-	d := &door{logs: &logBuffer{}, errs: make(chan error, 100), aborts: make(chan struct{}, 100)}
+	d := &door{logs: &logtest.Buffer{}, errs: make(chan error, 100), aborts: make(chan struct{}, 100)}
 	cfg := Config{
 		Target: func(netip.AddrPort) string { return target },
 		Logger: slog.New(slog.NewJSONHandler(d.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"flag"
@@ -10,13 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/sidecar/observe/logtest"
 	"github.com/posterndev/postern/sidecar/secret"
 	"github.com/posterndev/postern/sidecar/vault/vaulttest"
 )
@@ -66,14 +65,14 @@ func quick() pace {
 type harness struct {
 	*Client
 	registry *prometheus.Registry
-	log      *buffer
+	log      *logtest.Buffer
 }
 
 // open makes a client of the shared server, whose Config change may alter. It is closed with the test, after which its log
 // must hold no token.
 func open(t *testing.T, auth Auth, change func(*Config)) *harness {
 	t.Helper()
-	h := &harness{registry: prometheus.NewRegistry(), log: &buffer{}}
+	h := &harness{registry: prometheus.NewRegistry(), log: &logtest.Buffer{}}
 	metrics, err := NewMetrics(h.registry)
 	if err != nil {
 		t.Fatal(err)
@@ -213,22 +212,4 @@ func (h *harness) currentToken() string {
 		return ""
 	}
 	return l.token
-}
-
-// buffer is a bytes.Buffer for several writers.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

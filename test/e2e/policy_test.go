@@ -13,9 +13,9 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// guarded begins a policy for the pods with the label app=orders; sections of spec may follow it. JWKS stands for the
-// issuer's keys.
-const guarded = `
+// ofCorp begins a policy for the pods with the label app=orders, with the provider corp; what else it says of that may follow.
+// JWKS stands for the issuer's keys.
+const ofCorp = `
 apiVersion: postern.dev/v1alpha1
 kind: SecurityPolicy
 metadata: {name: orders}
@@ -29,7 +29,10 @@ spec:
       algorithms: [ES256]
       jwks: {inline: 'JWKS'}
       maxLifetime: 1h
-      claimsToHeaders: [{claim: sub, header: X-Auth-Subject}, {claim: realm.roles, header: X-Auth-Roles}]
+`
+
+// guarded is such a policy, of which the app is told who calls; sections of spec may follow it.
+const guarded = ofCorp + `      claimsToHeaders: [{claim: sub, header: X-Auth-Subject}, {claim: realm.roles, header: X-Auth-Roles}]
       forwardToken: true
 `
 

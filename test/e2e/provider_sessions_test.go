@@ -12,21 +12,7 @@ import (
 )
 
 // outside is a policy that keeps sessions of an identity provider's tokens.
-const outside = `
-apiVersion: postern.dev/v1alpha1
-kind: SecurityPolicy
-metadata: {name: orders}
-spec:
-  selector: {matchLabels: {app: orders}}
-  jwt:
-    providers:
-    - name: corp
-      issuer: ` + issuerName + `
-      audiences: [orders]
-      algorithms: [ES256]
-      jwks: {inline: 'JWKS'}
-      maxLifetime: 1h
-      backChannelLogout: {clientIDs: [orders-client]}
+const outside = ofCorp + `      backChannelLogout: {clientIDs: [orders-client]}
   sessions: {subjectFrom: sid, idleTimeout: 20s, absoluteTimeout: 1h, maxPerSubject: 2, whenFull: Reject}
 `
 

@@ -1,12 +1,10 @@
 package redis
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/posterndev/postern/sidecar/observe/logtest"
 	"github.com/posterndev/postern/sidecar/secret"
 	"github.com/posterndev/postern/sidecar/state/redistest"
 )
@@ -170,7 +169,7 @@ func TestWhatCannotConnectSaysWhyWithoutTheSecret(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log lockedBuffer
+			var log logtest.Buffer
 			tt.config.Timeout = generous
 			conn, err := Open(tt.config, newMetrics(t), slog.New(slog.NewTextHandler(&log, nil)))
 			if err != nil {
@@ -193,24 +192,6 @@ func TestWhatCannotConnectSaysWhyWithoutTheSecret(t *testing.T) {
 			}
 		})
 	}
-}
-
-// lockedBuffer is a log that may be read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func TestARefusalIsNoOutage(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/posterndev/postern/sidecar/observe/logtest"
 	"github.com/posterndev/postern/sidecar/state/redistest"
 )
 
@@ -59,7 +60,7 @@ func TestClientCertificateRefused(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log lockedBuffer
+			var log logtest.Buffer
 			c := standalone(s)
 			c.TLS = newClientTLS(s)
 			tt.change(c.TLS)

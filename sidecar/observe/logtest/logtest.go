@@ -1,0 +1,26 @@
+// Package logtest lets tests read what is logged.
+package logtest
+
+import (
+	"bytes"
+	"sync"
+)
+
+// Buffer is a log that may be read while it is written. The zero value is empty, and it is safe for concurrent use.
+type Buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write never fails.
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
