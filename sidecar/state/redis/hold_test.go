@@ -11,10 +11,9 @@ import (
 	"github.com/posterndev/postern/sidecar/state/redistest"
 )
 
-// waitFor blocks on a list for longer than Config.Timeout.
-func waitFor(c *Conn, key string) error {
+// waitFor blocks on a list.
+func waitFor(c *Conn, key string, wait time.Duration) error {
 	return c.Hold(context.Background(), key, func(ctx context.Context, conn *goredis.Conn) error {
-		const wait = 500 * time.Millisecond
 		ctx, cancel := context.WithTimeout(ctx, c.HoldTimeout(wait))
 		defer cancel()
 		return conn.BLPop(ctx, wait, key).Err()
@@ -31,10 +30,11 @@ func TestHoldWaitsForLongerThanATimeout(t *testing.T) {
 	}
 	for name, config := range tests {
 		t.Run(name, func(t *testing.T) {
-			config.Timeout = 200 * time.Millisecond
+			t.Parallel()
+			config.Timeout = time.Second // a busy machine is no outage
 			conn := openUp(t, config)
 			for _, key := range []string{"a", "b", "c"} { // on several nodes
-				if err := waitFor(conn, key); !errors.Is(err, goredis.Nil) {
+				if err := waitFor(conn, key, 3*config.Timeout/2); !errors.Is(err, goredis.Nil) {
 					t.Errorf("waiting = %v; want that nothing came", err)
 				}
 			}
@@ -52,7 +52,7 @@ func TestHoldEndsInAnOutage(t *testing.T) {
 	config.Timeout = DefaultTimeout
 	conn := openUp(t, config)
 	server.Pause()
-	if err := waitFor(conn, "k"); !errors.Is(err, ErrUnavailable) {
+	if err := waitFor(conn, "k", 500*time.Millisecond); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("waiting for a server that hangs = %v", err)
 	}
 }
