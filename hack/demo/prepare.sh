@@ -123,7 +123,18 @@ deploy_app() {
 	for app in orders accounts; do
 		kubectl wait "securitypolicy/$app" -n "$SHOP" --for=condition=Enforced --timeout=60s >/dev/null ||
 			{ kubectl describe securitypolicy "$app" -n "$SHOP" >&2 && die "the policy $app is not enforced"; }
+		await_service "$app"
 	done
+}
+
+# await_service APP: pods are ready a moment before every node sends the Service's connections to them.
+await_service() {
+	local tries
+	for ((tries = 0; tries < 60; tries++)); do
+		kubectl exec -n "$SHOP" client -- /sample-app get "http://$1.$SHOP/healthz" >/dev/null 2>&1 && return
+		sleep 0.5
+	done
+	die "the Service $1 does not answer"
 }
 
 # explain_pods NAMESPACE: what there is to see of pods that do not start.
