@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // hookTime is how long the app takes to answer a hook. The kubelet looks at nothing of a hook but when it ends, so that the
@@ -56,7 +57,8 @@ func readyAfter(p *corev1.Pod) time.Duration {
 	return 0
 }
 
-// checkPreStop deletes the pod: its app is told to end once the hook is over.
+// checkPreStop deletes the pod: its app is told to end once the hook is over. Hooks may have failed before: the kubelet sends
+// postStart whether or not the app listens by then, and where it does not, ends the app and starts it over.
 func (s *space) checkPreStop(p *corev1.Pod) {
 	s.t.Helper()
 	var logs strings.Builder
@@ -65,6 +67,7 @@ func (s *space) checkPreStop(p *corev1.Pod) {
 	if err := follow.Start(); err != nil {
 		s.t.Fatal(err)
 	}
+	before := s.countEvents(p.Name, "FailedPreStopHook")
 	start := time.Now()
 	s.delete(p)
 	if err := follow.Wait(); err != nil {
@@ -79,8 +82,8 @@ func (s *space) checkPreStop(p *corev1.Pod) {
 			if waited := entry.Time.Sub(start); waited < hookTime {
 				s.t.Errorf("the app was told to end after %v: the preStop hook did not wait for its answer", waited)
 			}
-			if s.hasEvent(p.Name, "FailedPreStopHook") == nil {
-				s.t.Error("the preStop hook failed")
+			if failed := s.countEvents(p.Name, "FailedPreStopHook") - before; failed != 0 {
+				s.t.Errorf("the preStop hook failed %d times", failed)
 			}
 			return
 		}
@@ -90,10 +93,25 @@ func (s *space) checkPreStop(p *corev1.Pod) {
 
 // hasEvent is an error where the pod has no event of the reason.
 func (s *space) hasEvent(pod, reason string) error {
-	out, err := kubectl("get", "events", "-n", s.name, "--field-selector", "involvedObject.name="+pod,
-		"-o", `jsonpath={range .items[*]}{.reason}: {.message}{"\n"}{end}`)
-	if err == nil && !strings.Contains(out, reason+":") {
-		err = fmt.Errorf("no event %s:\n%s", reason, out)
+	s.t.Helper()
+	if s.countEvents(pod, reason) == 0 {
+		return fmt.Errorf("pod %s has no event %s", pod, reason)
 	}
-	return err
+	return nil
+}
+
+// countEvents is how often the pod had the event.
+func (s *space) countEvents(pod, reason string) int {
+	s.t.Helper()
+	events := &corev1.EventList{}
+	if err := s.c.List(s.t.Context(), events, client.InNamespace(s.name)); err != nil {
+		s.t.Fatalf("reading events: %v", err)
+	}
+	count := 0
+	for _, event := range events.Items {
+		if event.InvolvedObject.Name == pod && event.Reason == reason {
+			count += int(event.Count)
+		}
+	}
+	return count
 }
