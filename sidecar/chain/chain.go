@@ -75,6 +75,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		return err
 	}
 	s.loopback = built.loopback
+	c.Shared.current.Set(built.known)
 	s.onClose(c.Shared.endRevoked(p, built.revoker))
 	s.handler, err = observe.New(observe.Config{
 		Metrics: c.Shared.metrics.requests, Logger: c.Logger, AccessLog: observe.AccessLog(p.Sidecar.AccessLog),
@@ -94,6 +95,7 @@ type parts struct {
 	index       *revocation.Index
 	sessions    session.Store
 	revocations revocation.Store
+	current     revocation.Checker
 	replay      backchannel.Replay
 	issued      token.Observer
 	logger      *slog.Logger
@@ -104,7 +106,7 @@ type parts struct {
 func (t *taker) parts() (given parts, err error) {
 	given = parts{
 		keys: t.providerKeys, hasher: t.hasher, observer: t.metrics.tokens, store: t.counters(), local: t.limits, sessions: t.sessionStore(),
-		revocations: t.revocations(), replay: t.replays(), issued: t.metrics.issued, logger: t.cfg.Logger,
+		revocations: t.revocations(), current: t.current, replay: t.replays(), issued: t.metrics.issued, logger: t.cfg.Logger,
 	}
 	if t.policy.Deleted {
 		return given, nil
@@ -130,6 +132,8 @@ type assembled struct {
 	loopback http.Handler
 	// revoker is nil where the policy accepts no tokens.
 	revoker *token.Revoker
+	// known is what is revoked; nothing where the policy is only tried.
+	known revocation.Known
 }
 
 // assemble puts the stages in their order (docs: the request path). Stages that the policy does not ask for are nil.
@@ -147,7 +151,7 @@ func assemble(p *compiled.Policy, c parts) (assembled, error) {
 	if err := errors.Join(b.errs...); err != nil {
 		return assembled{}, err
 	}
-	return assembled{loopback: loopback, revoker: tokens.revoker, handler: stage.Chain(c.app,
+	return assembled{loopback: loopback, revoker: tokens.revoker, known: b.enforced(), handler: stage.Chain(c.app,
 		headers,
 		crossOrigin.decorate,
 		observe.Errors(),

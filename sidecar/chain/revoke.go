@@ -27,7 +27,7 @@ func listed(p *compiled.Policy) []revocation.Entry {
 // revocation refuses what is revoked, before the session is looked for.
 func (b *builder) revocation() stage.Stage {
 	r := b.policy.Revocation
-	if b.withdraw == nil || r == nil && len(b.policy.RevokedTokens) == 0 {
+	if b.withdraw == nil {
 		return nil
 	}
 	if r == nil { // the document alone counts, and that is always at hand
@@ -35,10 +35,18 @@ func (b *builder) revocation() stage.Stage {
 	}
 	s, err := revocation.New(revocation.Config{
 		Index: b.known, OnFailure: revocation.OnFailure(r.OnFailure), MaxStaleness: r.MaxStaleness.Std(),
-		Shadow: r.Mode == compiled.Shadow, Realm: b.policy.Name, Withdraw: b.withdraw,
+		Shadow: r.Mode == compiled.Shadow, Realm: b.policy.Name, Withdraw: b.withdraw, Current: b.current,
 	})
 	b.fail(err, "revocation")
 	return s
+}
+
+// enforced is what is revoked for answers that are under way: nothing where revocation is only tried.
+func (b *builder) enforced() revocation.Known {
+	if r := b.policy.Revocation; b.policy.Mode == compiled.Shadow || r != nil && r.Mode == compiled.Shadow {
+		return revocation.Known{}
+	}
+	return b.known
 }
 
 // judge is for whoever gives out or vouches for tokens of our own.

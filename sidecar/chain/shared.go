@@ -53,6 +53,8 @@ type Shared struct {
 	// hashers bound what hashing takes; a reload does not begin to count anew.
 	hashers *pool[*password.Hasher]
 	ended   *endedSessions
+	// current is what the newest snapshot knows to be revoked; answers that are under way in older ones are judged by it.
+	current *revocation.Current
 }
 
 // metrics are those of the process, registered once.
@@ -93,6 +95,7 @@ func NewShared(c SharedConfig) (*Shared, error) {
 		vaults: newPool[*vault.Client](closeDelay), conns: newPool[*redis.Conn](closeDelay), indexes: newPool[*revocation.Index](closeDelay),
 		// A ring signs and verifies on after its end. It only stops to ask for its key, which may be the mistake that was mended.
 		rings: newPool[ring](0), hashers: newPool[*password.Hasher](closeDelay), ended: newEndedSessions(),
+		current: &revocation.Current{},
 	}
 	var err error
 	if s.metrics, err = newMetrics(c.Registerer); err != nil {

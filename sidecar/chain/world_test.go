@@ -153,6 +153,10 @@ func loginApp(w http.ResponseWriter, r *http.Request) {
 	if v := q.Get("trailing"); v != "" {
 		w.Header().Set(v, "mallory")
 	}
+	if q.Has("stream") { // until somebody ends it
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}
 }
 
 // shared is a sidecar's process.

@@ -32,6 +32,8 @@ type Info struct {
 	// AuthnErr says why the request's credential gave no identity; nil where none was sent. Authentication only records it:
 	// authorization decides whether the route needs an identity, and then answers with it.
 	AuthnErr *httperr.Error
+	// Watch, if any, is asked now and then while the app's answer is under way.
+	Watch *Watch
 	// LimitsTaken says that the request's rate limits have been counted.
 	LimitsTaken bool
 	// AppFields are the fields reserved for the sidecar (Postern-*) of the app's final answer, by canonical name. The
@@ -74,6 +76,15 @@ func (i *Info) Refuse(rule Rule, err *httperr.Error) error {
 		return nil
 	}
 	return err
+}
+
+// Watch judges an answer that is under way: a stream or a WebSocket may last for longer than the reason why its request was
+// let in.
+type Watch struct {
+	// Rule is who refuses.
+	Rule Rule
+	// Judge returns why the answer must end, or nil. It is called by other goroutines than the request's.
+	Judge func(ctx context.Context) *httperr.Error
 }
 
 type key struct{}

@@ -46,6 +46,10 @@ type Config struct {
 	Realm string
 	// Withdraw takes identity headers and tokens out of a request whose token is revoked, so that no app trusts them.
 	Withdraw func(http.Header)
+	// Current is asked about answers that are under way: it knows what is revoked now, also when another policy has taken the
+	// place of this one. Index if nil. Such an answer ends where its token is known to be revoked; what is not known, for want
+	// of a store, ends none.
+	Current Checker
 }
 
 type checker struct {
@@ -71,6 +75,9 @@ func New(c Config) (stage.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building revocation: %w", err)
 	}
+	if c.Current == nil {
+		c.Current = c.Index
+	}
 	checker := checker{Config: c, realm: realm, rules: Judge{Index: c.Index, OnFailure: c.OnFailure, MaxStaleness: c.MaxStaleness}}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
@@ -85,11 +92,21 @@ func (c checker) check(r *http.Request, info *request.Info) {
 	if info.Identity == nil {
 		return
 	}
-	refusal := c.judge(r.Context(), info)
-	if refusal == nil {
+	q := QueryOf(info.Identity)
+	refusal := c.judge(r.Context(), &q)
+	shadow := c.Shadow || info.Shadow
+	switch {
+	case refusal == nil && !shadow:
+		info.Watch = &request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(ctx context.Context) *httperr.Error {
+			if revoked, err := c.Current.Revoked(ctx, &q); err != nil || !revoked {
+				return nil
+			}
+			return c.revoked()
+		}}
 		return
-	}
-	if c.Shadow || info.Shadow {
+	case refusal == nil:
+		return
+	case shadow:
 		_ = info.Refuse(request.Rule{Stage: stageName, Shadow: c.Shadow}, refusal)
 		return
 	}
@@ -98,11 +115,10 @@ func (c checker) check(r *http.Request, info *request.Info) {
 }
 
 // judge returns why the identity does not count, or nil.
-func (c checker) judge(ctx context.Context, info *request.Info) *httperr.Error {
-	q := QueryOf(info.Identity)
-	revoked, err := c.rules.Revoked(ctx, &q)
+func (c checker) judge(ctx context.Context, q *Query) *httperr.Error {
+	revoked, err := c.rules.Revoked(ctx, q)
 	if revoked {
-		return httperr.InvalidToken("token-revoked", c.realm, "The token was revoked")
+		return c.revoked()
 	}
 	if err == nil {
 		return nil
@@ -112,4 +128,8 @@ func (c checker) judge(ctx context.Context, info *request.Info) *httperr.Error {
 		Detail: "It cannot be checked at the moment whether the token was revoked. Try again shortly.", Cause: err,
 	}
 	return e.With("Retry-After", retryAfter)
+}
+
+func (c checker) revoked() *httperr.Error {
+	return httperr.InvalidToken("token-revoked", c.realm, "The token was revoked")
 }

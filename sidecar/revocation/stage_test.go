@@ -97,6 +97,51 @@ func TestStage(t *testing.T) {
 	}
 }
 
+// TestWatch: an answer under way ends where its token is known to be revoked, by the policy that is in force then.
+func TestWatch(t *testing.T) {
+	tests := map[string]struct {
+		atStart, later index
+		shadow, policy bool
+		wantWatch      bool
+		wantEnd        bool
+	}{
+		"never revoked":      {wantWatch: true},
+		"revoked later":      {later: index{revoked: true}, wantWatch: true, wantEnd: true},
+		"not known later":    {later: index{err: errors.New("away"), age: time.Hour}, wantWatch: true},
+		"refused at once":    {atStart: index{revoked: true}},
+		"the rule tries":     {later: index{revoked: true}, shadow: true},
+		"the policy tries":   {later: index{revoked: true}, policy: true},
+		"tries, and revoked": {atStart: index{revoked: true}, shadow: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s, err := revocation.New(revocation.Config{
+				Index: &tt.atStart, Current: &tt.later, OnFailure: revocation.Deny, Shadow: tt.shadow, Withdraw: withdraw,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			info := &request.Info{Identity: &identity.Identity{Issuer: issuer, Subject: "ada"}, Shadow: tt.policy}
+			r := request.With(httptest.NewRequest(http.MethodGet, "/", nil), info)
+			if err := s(stage.Func(func(http.ResponseWriter, *http.Request) error { return nil })).ServeHTTP(httptest.NewRecorder(), r); err != nil {
+				t.Fatal(err)
+			}
+			if (info.Watch != nil) != tt.wantWatch {
+				t.Fatalf("watch %+v", info.Watch)
+			}
+			if !tt.wantWatch {
+				return
+			}
+			if refusal := info.Watch.Judge(t.Context()); (refusal != nil) != tt.wantEnd || tt.wantEnd && refusal.Code != "token-revoked" {
+				t.Errorf("later: %+v", refusal)
+			}
+			if tt.later.asked.Subject != "ada" {
+				t.Errorf("asked for %+v", tt.later.asked)
+			}
+		})
+	}
+}
+
 // TestJudge: who refreshes a token must know as well as who lets it pass.
 func TestJudge(t *testing.T) {
 	away := errors.New("away")

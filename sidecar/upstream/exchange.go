@@ -42,8 +42,16 @@ type exchange struct {
 	started, hijacked, broken bool
 	// err is why there is no answer; readErr and writeErr why it broke off.
 	err, readErr, writeErr error
+	// watch may end the answer.
+	watch watch
 	// bodyErr is why reading the client's body failed; the transport's goroutine sets it.
 	bodyErr atomic.Pointer[error]
+}
+
+// begin is called when the app's final answer has come.
+func (x *exchange) begin() {
+	x.final = true
+	x.watch.start()
 }
 
 // failure is the first reason that is known, or nil.
@@ -131,13 +139,13 @@ func receive(res *http.Response) error {
 		if res.Request.Header.Get("Upgrade") == "" || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket") {
 			return errors.New("switching protocols: the app answered 101 to a request that asked for no such upgrade")
 		}
-		x.final = true
+		x.begin()
 		return nil
 	}
 	if res.StatusCode < 100 {
 		return fmt.Errorf("reading the app's answer: %d is no status (RFC 9110 §15)", res.StatusCode) // net/http would panic
 	}
-	x.final = true
+	x.begin()
 	res.Body = &responseBody{ReadCloser: res.Body, res: res, exchange: x}
 	return nil
 }

@@ -121,7 +121,8 @@ func (p *Proxy) Close() {
 //   - 501 connect-unsupported for CONNECT, which asks for a tunnel past every rule.
 //
 // An answer that breaks off later is logged and ends in panic(http.ErrAbortHandler), so that the client sees a broken
-// connection or a reset stream and never a short success. Nothing is retried here; net/http itself repeats only requests
+// connection or a reset stream and never a short success. So does one that the request's Watch ends, which is recorded as a
+// refusal. Nothing is retried here; net/http itself repeats only requests
 // that are idempotent or of which no byte was sent, and only when a kept connection turned out to be closed.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodConnect {
@@ -129,12 +130,11 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	}
 	client := r.Context()
 	x := &exchange{ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1)}
-	ctx := context.WithValue(client, exchangeKey{}, x)
+	ctx, end := context.WithCancelCause(context.WithValue(client, exchangeKey{}, x))
+	defer end(nil)
+	x.watch = watch{Watch: request.From(r).Watch, ctx: ctx, end: end}
 	if cleanHeader(r) {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(p.closed, cancel)()
+		defer context.AfterFunc(p.closed, func() { end(nil) })()
 	}
 	r = r.WithContext(ctx)
 	p.run(x, r)
@@ -158,6 +158,10 @@ func (p *Proxy) run(x *exchange, r *http.Request) {
 // conclude turns what became of the exchange into the stage's result. client is the context that ends when the client goes.
 func (p *Proxy) conclude(client context.Context, x *exchange, r *http.Request) error {
 	cause := x.failure()
+	info, refusal := request.From(r), x.watch.stop()
+	if refusal != nil {
+		_ = info.Refuse(x.watch.Rule, refusal)
+	}
 	switch {
 	case cause == nil && !x.broken:
 		return nil
@@ -168,10 +172,10 @@ func (p *Proxy) conclude(client context.Context, x *exchange, r *http.Request) e
 		return classify(client, x, cause)
 	}
 	level := slog.LevelWarn
-	if client.Err() != nil || x.writeErr != nil {
-		level = slog.LevelDebug // the client went away, which is its right
+	if client.Err() != nil || x.writeErr != nil || refusal != nil {
+		level = slog.LevelDebug // the client went away, which is its right, or was refused, which the access log says
 	}
-	p.cfg.Logger.Log(client, level, "answer broke off", "method", r.Method, "port", request.From(r).Local.Port(), "error", cause)
+	p.cfg.Logger.Log(client, level, "answer broke off", "method", r.Method, "port", info.Local.Port(), "error", cause)
 	panic(http.ErrAbortHandler)
 }
 

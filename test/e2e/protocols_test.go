@@ -75,21 +75,37 @@ func checkWebSocket(t *testing.T, address, metrics string) {
 
 // checkEvents: the first event is here although the second comes in an hour.
 func checkEvents(t *testing.T, address string) {
+	if stream := events(t, "http://"+address+"/sse?events=2&ms=3600000"); stream.Header.Get("X-Round") == "" {
+		t.Errorf("got %v", stream.Header)
+	}
+}
+
+// events opens a stream of server-sent events, and returns it behind the first line. Reading it fails when the test's patience
+// is at an end.
+func events(t *testing.T, url string, header ...string) *http.Response {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/sse?events=2&ms=3600000", nil)
+	t.Cleanup(cancel)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, line := range header {
+		name, value, _ := strings.Cut(line, ": ")
+		request.Header.Add(name, value)
 	}
 	response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	line, err := bufio.NewReader(response.Body).ReadString('\n')
-	if err != nil || line != "id: 0\n" || response.Header.Get("X-Round") == "" {
-		t.Errorf("got %q, %v, %v", line, response.Header, err)
+	t.Cleanup(func() { _ = response.Body.Close() })
+	body := bufio.NewReader(response.Body)
+	line, err := body.ReadString('\n')
+	if err != nil || line != "id: 0\n" {
+		t.Errorf("%s: %d %q, %v, %v", url, response.StatusCode, line, response.Header, err)
 	}
+	response.Body = io.NopCloser(body)
+	return response
 }
 
 func checkGRPC(t *testing.T, address string) {

@@ -5,7 +5,9 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os/exec"
@@ -189,12 +191,17 @@ spec: {subject: SUBJECT, policyName: accounts, reason: laptop stolen}
 func testTokenRevocation(t *testing.T, s *shop) {
 	s = &shop{space: s.in(t), vault: s.vault, urls: s.urls}
 	tk, other := s.mustLogin(t, s.urls[0], "mallory", firefox), s.mustLogin(t, s.urls[0], "alice", firefox)
+	stream := events(t, s.urls[1]+"/sse?events=2&ms=3600000", bearer(tk.Access))
 	start := time.Now()
 	s.apply(revokedSubject, "NAME", "mallory", "SUBJECT", "mallory")
 	s.refusedBy(t, tk.Access, "token-revoked")
 	took := since(start)
 	s.revoked("mallory", "2/2")
 	measured(t, "kubectl apply of a TokenRevocation to the refusal by the last of 2 pods: %s", took)
+	if rest, err := io.ReadAll(stream.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the stream of the revoked was not broken off: %q, %v", rest, err)
+	}
+	measured(t, "kubectl apply of a TokenRevocation to the end of an open stream: %s", since(start))
 	if _, got := s.refresh(t, s.urls[1], tk.Refresh); got.status != http.StatusBadRequest {
 		t.Errorf("a refresh of the revoked: %d %s", got.status, got.body)
 	}

@@ -1,0 +1,114 @@
+package chain
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/state/redistest"
+)
+
+// stream opens one that lasts, and returns a channel that is closed when it has ended.
+func (s *sidecar) stream(t tokens) <-chan struct{} {
+	s.world.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	s.world.t.Cleanup(cancel)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/orders?stream", nil)
+	if err != nil {
+		s.world.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+t.access)
+	res, err := transport.RoundTrip(r)
+	if err != nil || res.StatusCode != http.StatusOK {
+		s.world.t.Fatalf("opening a stream: %v, %+v", err, res)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer res.Body.Close()
+		_, _ = io.Copy(io.Discard, res.Body)
+	}()
+	return ended
+}
+
+// wantEnd: the stream ends, though nobody who is at it does anything.
+func wantEnd(t *testing.T, what string, ended <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		t.Errorf("the stream goes on after %s", what)
+	}
+}
+
+// TestRevocationEndsStreams: what is revoked ends also what was let in before, whichever document it was let in by.
+func TestRevocationEndsStreams(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	document := func(revoked ...compiled.RevokedTokens) *compiled.Policy {
+		return loginPolicy(func(p *compiled.Policy) {
+			onRedis(p, server.Addr)
+			p.RevokedTokens = revoked
+		})
+	}
+	s, elsewhere := newWorld(t).sidecar(document()).ready(), newWorld(t)
+	other := elsewhere.sidecar(document()).ready() // has another key: it is there to end sessions
+	bob := s.stream(s.login("bob"))
+	revocations := map[string]func(*testing.T, tokens){
+		"the end of the session, elsewhere": func(t *testing.T, ada tokens) {
+			if g := other.in(t).loopback("DELETE", "/v1/sessions/"+sid(t, ada.access), ""); g.status != http.StatusNoContent {
+				t.Errorf("ending the session: %d %s", g.status, g.text)
+			}
+		},
+		"logout": func(t *testing.T, ada tokens) {
+			if g := s.in(t).send(sent{method: "POST", path: "/auth/logout", bearer: ada.access}); g.status != http.StatusNoContent {
+				t.Errorf("logging out: %d %s", g.status, g.text)
+			}
+		},
+		"a token that a later document names": func(t *testing.T, ada tokens) {
+			s.in(t).apply(document(compiled.RevokedTokens{
+				Name: "r", Kind: compiled.RevokedToken, Issuer: ownIssuer, Value: claim(t, ada.access, "jti"), Expires: time.Now().Add(time.Hour).Unix(),
+			}))
+		},
+	}
+	for name, revoke := range revocations {
+		t.Run(name, func(t *testing.T) {
+			ada := s.in(t).login("ada")
+			stream := s.in(t).stream(ada)
+			s.in(t).apply(document()) // the stream is an old document's by now
+			revoke(t, ada)
+			wantEnd(t, name, stream)
+		})
+	}
+	select {
+	case <-bob:
+		t.Error("another person's stream has ended")
+	default:
+	}
+}
+
+// TestShadowEndsNoStreams: what is only tried breaks nothing off.
+func TestShadowEndsNoStreams(t *testing.T) {
+	t.Parallel()
+	document := func(mode compiled.Mode) *compiled.Policy {
+		return loginPolicy(func(p *compiled.Policy) { p.Revocation.Mode = mode })
+	}
+	s := newWorld(t).sidecar(document(compiled.Enforce)).ready()
+	ada := s.login("ada")
+	stream := s.stream(ada)
+	s.apply(document(compiled.Shadow))
+	if g := s.loopback("POST", "/v1/revocations", fmt.Sprintf(`{"token_id":%q}`, claim(t, ada.access, "jti"))); g.status/100 != 2 {
+		t.Fatalf("revoking: %d %s", g.status, g.text)
+	}
+	select {
+	case <-stream:
+		t.Error("the stream has ended")
+	case <-time.After(2500 * time.Millisecond): // two looks
+	}
+	s.apply(document(compiled.Enforce))
+	wantEnd(t, "the policy enforces it", stream)
+}
