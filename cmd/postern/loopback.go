@@ -75,6 +75,7 @@ func revokeAt(ctx context.Context, server string, request loopbackRequest) (int,
 		return 0, fmt.Errorf("asking the sidecar: %w", err)
 	}
 	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Postern-Request", "true")
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return 0, fmt.Errorf("asking the sidecar: %w", err)

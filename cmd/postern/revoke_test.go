@@ -315,7 +315,7 @@ func TestRevokeAtServer(t *testing.T) {
 			got := map[string]string{}
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				err := json.NewDecoder(r.Body).Decode(&got)
-				if r.Method != http.MethodPost || r.URL.Path != "/v1/revocations" || r.Header.Get("Content-Type") != "application/json" {
+				if r.Method != http.MethodPost || r.URL.Path != "/v1/revocations" || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Postern-Request") != "true" {
 					err = errors.Join(err, fmt.Errorf("%s %s is not expected", r.Method, r.URL))
 				}
 				if err != nil {

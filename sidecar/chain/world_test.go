@@ -349,6 +349,7 @@ func (s *sidecar) loopback(method, path, body string) got {
 	s.world.t.Helper()
 	r := httptest.NewRequest(method, "http://127.0.0.1"+path, bytes.NewReader([]byte(body)))
 	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Postern-Request", "true")
 	rec := httptest.NewRecorder()
 	s.snapshot.Load().Loopback().ServeHTTP(rec, r)
 	g := got{status: rec.Code, header: rec.Header(), text: rec.Body.String()}

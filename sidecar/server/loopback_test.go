@@ -50,7 +50,13 @@ func reachable(t *testing.T, address string) {
 
 // hash asks the app's API for a password's hash.
 func hash(address string) (int, error) {
-	resp, err := http.Post("http://"+address+"/v1/passwords/hash", "application/json", strings.NewReader(`{"password":"correct horse"}`))
+	r, err := http.NewRequest(http.MethodPost, "http://"+address+"/v1/passwords/hash", strings.NewReader(`{"password":"correct horse"}`))
+	if err != nil {
+		return 0, err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Postern-Request", "true")
+	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return 0, err
 	}

@@ -76,6 +76,7 @@ func post(ctx context.Context, client *http.Client, url, token string, body any,
 		return err
 	}
 	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Postern-Request", "true") // for the loopback API
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}

@@ -4,8 +4,8 @@
 //
 // Whoever reaches it may log in as anybody, so it is to be bound to 127.0.0.1 alone. What could still bring a stranger's
 // request there is refused: a browser in the pod's network (Origin, Sec-Fetch-*), a name that was rebound to 127.0.0.1
-// (Host), and a proxy that forwards to it (Forwarded, X-Forwarded-*, X-Real-IP, Via). Bodies are JSON, or forms where RFC 7662 and RFC 7009
-// say so, up to 32 KiB.
+// (Host), a proxy that forwards to it (Forwarded, X-Forwarded-*, X-Real-IP, Via), and an app that is made to fetch a URL of a
+// stranger's choice (no RequestHeader). Bodies are JSON, or forms where RFC 7662 and RFC 7009 say so, up to 32 KiB.
 package loopback
 
 import (
@@ -25,6 +25,11 @@ import (
 	"github.com/posterndev/postern/sidecar/token"
 	"github.com/posterndev/postern/sidecar/token/jws"
 )
+
+// RequestHeader must be "true" on every operation but those that RFC 7662 and RFC 7009 describe, which take nothing but a token
+// that the caller has, and for which there are clients that send no headers of ours. Whoever makes the app fetch a URL cannot
+// choose headers, as a rule; and the sidecar takes it out of the requests that reach the app, so that none is passed on.
+const RequestHeader = "Postern-Request"
 
 //go:embed openapi.json
 var openAPI []byte
@@ -78,21 +83,24 @@ type endpoint struct {
 	// section of the policy that the operation belongs to, and whether that is there.
 	section string
 	enabled bool
+	// plain operations do without RequestHeader.
+	plain bool
 }
 
 func (a *api) endpoints() []endpoint {
+	const plain, guarded = true, false
 	tokens, revocation, passwords := a.Tokens != nil, a.Revoker != nil, a.Passwords != nil
 	return []endpoint{
-		{http.MethodPost, "/v1/tokens", a.issue, "tokens", tokens},
-		{http.MethodPost, "/v1/introspect", a.introspect, "tokens", tokens},
-		{http.MethodPost, "/v1/revoke", a.revoke, "tokens", tokens},
-		{http.MethodPost, "/v1/revocations", a.revokeAny, "revocation", revocation},
-		{http.MethodGet, "/v1/subjects/{subject}/sessions", a.list, "tokens", tokens},
-		{http.MethodDelete, "/v1/subjects/{subject}/sessions", a.endAll, "tokens", tokens},
-		{http.MethodDelete, "/v1/sessions/{id}", a.end, "tokens", tokens},
-		{http.MethodPost, "/v1/passwords/hash", a.hash, "passwordPolicy", passwords},
-		{http.MethodPost, "/v1/passwords/verify", a.verify, "passwordPolicy", passwords},
-		{http.MethodGet, "/openapi.json", a.describe, "", true},
+		{http.MethodPost, "/v1/tokens", a.issue, "tokens", tokens, guarded},
+		{http.MethodPost, "/v1/introspect", a.introspect, "tokens", tokens, plain},
+		{http.MethodPost, "/v1/revoke", a.revoke, "tokens", tokens, plain},
+		{http.MethodPost, "/v1/revocations", a.revokeAny, "revocation", revocation, guarded},
+		{http.MethodGet, "/v1/subjects/{subject}/sessions", a.list, "tokens", tokens, guarded},
+		{http.MethodDelete, "/v1/subjects/{subject}/sessions", a.endAll, "tokens", tokens, guarded},
+		{http.MethodDelete, "/v1/sessions/{id}", a.end, "tokens", tokens, guarded},
+		{http.MethodPost, "/v1/passwords/hash", a.hash, "passwordPolicy", passwords, guarded},
+		{http.MethodPost, "/v1/passwords/verify", a.verify, "passwordPolicy", passwords, guarded},
+		{http.MethodGet, "/openapi.json", a.describe, "", true, plain},
 	}
 }
 
@@ -108,6 +116,9 @@ func New(c Config) (http.Handler, error) {
 	for _, e := range a.endpoints() {
 		if !e.enabled {
 			e.handle = notEnabled(e.section)
+		}
+		if !e.plain {
+			e.handle = guard(e.handle)
 		}
 		a.mux.Handle(e.method+" "+e.path, a.answering(e.handle))
 	}
@@ -176,6 +187,16 @@ func checkCaller(r *http.Request) error {
 		}
 	}
 	return nil
+}
+
+// guard refuses requests that the app was made to send.
+func guard(next stage.Func) stage.Func {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if r.Header.Get(RequestHeader) != "true" {
+			return &httperr.Error{Status: http.StatusForbidden, Code: "not-the-app", Detail: "Send the header " + RequestHeader + ": true, which says that the app itself asks."}
+		}
+		return next(w, r)
+	}
 }
 
 // isLoopback compares names, for a name that someone else controls may lead here (DNS rebinding).

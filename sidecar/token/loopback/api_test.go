@@ -191,6 +191,7 @@ func (w *world) call(t testing.TB, method, path string, body any, change ...func
 	}
 	r := httptest.NewRequest(method, "http://127.0.0.1:9901"+path, strings.NewReader(text))
 	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set(RequestHeader, "true")
 	for _, c := range change {
 		c(r)
 	}
@@ -243,6 +244,28 @@ func TestStrangers(t *testing.T) {
 				t.Errorf("status %d; want %d", status, tt.want)
 			}
 		})
+	}
+}
+
+// TestRequestHeader: whoever only makes the app fetch a URL gets nothing, but what RFC 7662 and RFC 7009 give for a token; and the
+// document says which operations these are.
+func TestRequestHeader(t *testing.T) {
+	w, d := newWorld(t, passwords{}), readDocument(t)
+	plain := []string{"/v1/introspect", "/v1/revoke", "/openapi.json"}
+	for _, e := range (&api{}).endpoints() {
+		for _, value := range []string{"", "1"} {
+			path := strings.NewReplacer("{subject}", "ada", "{id}", "x").Replace(e.path)
+			status, answer := w.call(t, e.method, path, nil, func(r *http.Request) { r.Header.Set(RequestHeader, value) })
+			if refused := status == 403 && answer["type"] == "https://postern.dev/problems/not-the-app"; refused == slices.Contains(plain, e.path) {
+				t.Errorf("%s %s with %q: %d %v", e.method, e.path, value, status, answer)
+			}
+		}
+		described := slices.ContainsFunc(d.Paths[e.path][strings.ToLower(e.method)].Parameters, func(p reference) bool {
+			return p.Ref == "#/components/parameters/PosternRequest"
+		})
+		if described == slices.Contains(plain, e.path) {
+			t.Errorf("%s %s asks for the header, as openapi.json says: %v", e.method, e.path, described)
+		}
 	}
 }
 

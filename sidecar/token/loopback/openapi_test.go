@@ -15,11 +15,16 @@ type document struct {
 	OpenAPI string
 	Paths   map[string]map[string]struct {
 		OperationID string
+		Parameters  []reference
 		Responses   map[string]any
 	}
 	Components struct {
 		Schemas map[string]schema
 	}
+}
+
+type reference struct {
+	Ref string `json:"$ref"`
 }
 
 type schema struct {

@@ -109,7 +109,9 @@ func TestWhatIsNotEnabled(t *testing.T) {
 	}
 	for path, section := range map[string]string{"/v1/tokens": "tokens", "/v1/revocations": "revocation", "/v1/passwords/hash": "passwordPolicy"} {
 		recorder := httptest.NewRecorder()
-		h.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "http://127.0.0.1"+path, strings.NewReader("{}")))
+		r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1"+path, strings.NewReader("{}"))
+		r.Header.Set(RequestHeader, "true")
+		h.ServeHTTP(recorder, r)
 		if recorder.Code != http.StatusNotFound || !strings.Contains(recorder.Body.String(), section) || !strings.Contains(recorder.Body.String(), "not-enabled") {
 			t.Errorf("%s: %d %s", path, recorder.Code, recorder.Body)
 		}
