@@ -75,7 +75,7 @@ func (r *Revoker) Revoke(ctx context.Context, e revocation.Entry) (int, error) {
 	if !e.Expires.IsZero() && !e.Expires.After(r.cfg.Now()) {
 		return 0, fmt.Errorf("revoking: %w: it has expired", revocation.ErrInvalid)
 	}
-	all := e.Kind == revocation.Subject && e.Before.IsZero()
+	every := e.Kind == revocation.Subject && e.Before.IsZero()
 	var entries []revocation.Entry
 	for _, t := range r.cfg.Trusted {
 		if e.Issuer == "" || e.Issuer == t.Issuer {
@@ -89,50 +89,14 @@ func (r *Revoker) Revoke(ctx context.Context, e revocation.Entry) (int, error) {
 		return 0, fmt.Errorf("revoking: %w", err)
 	}
 	for _, entry := range entries {
-		end := r.EndSessions
-		if all {
-			end = r.endEvery
+		if every {
+			entry.Before = time.Time{}
 		}
-		if err := end(ctx, entry); err != nil {
+		if err := r.EndSessions(ctx, entry); err != nil {
 			return 0, err
 		}
 	}
 	return len(entries), nil
-}
-
-// endEvery ends every session of a subject; of ours with its tokens, whatever dates they have.
-func (r *Revoker) endEvery(ctx context.Context, e revocation.Entry) error {
-	for _, t := range r.cfg.Trusted {
-		if t.Issuer != e.Issuer {
-			continue
-		}
-		sessions, err := r.cfg.Sessions.List(ctx, t.owner(e.Value))
-		if err != nil {
-			return fmt.Errorf("listing revoked sessions: %w", err)
-		}
-		var entries []revocation.Entry
-		for _, s := range sessions {
-			if t.Own {
-				entries = append(entries, revocation.Entry{Kind: revocation.Session, Issuer: t.Issuer, Value: s.ID, Expires: r.cfg.Now().Add(t.Lifetime + retention)})
-			}
-		}
-		if len(entries) > 0 {
-			if _, err := r.cfg.Revocations.Add(ctx, entries...); err != nil {
-				return fmt.Errorf("revoking sessions: %w", err)
-			}
-		}
-		return r.end(ctx, sessions)
-	}
-	return nil
-}
-
-func (r *Revoker) end(ctx context.Context, sessions []session.Session) error {
-	for _, s := range sessions {
-		if _, err := r.cfg.Sessions.End(ctx, s.ID); err != nil {
-			return fmt.Errorf("ending revoked session: %w", err)
-		}
-	}
-	return nil
 }
 
 func (r *Revoker) complete(e revocation.Entry, t Trusted) revocation.Entry {
@@ -155,7 +119,8 @@ func (r *Revoker) complete(e revocation.Entry, t Trusted) revocation.Entry {
 	return e
 }
 
-// EndSessions ends the kept sessions that e, an entry of one issuer, names; for other kinds it does nothing.
+// EndSessions ends the kept sessions that e, an entry of one issuer, names; for other kinds it does nothing. A subject's are
+// those that began before e.Before, every one where that is zero.
 func (r *Revoker) EndSessions(ctx context.Context, e revocation.Entry) error {
 	for _, t := range r.cfg.Trusted {
 		if t.Issuer != e.Issuer {
@@ -165,7 +130,7 @@ func (r *Revoker) EndSessions(ctx context.Context, e revocation.Entry) error {
 		case revocation.Session:
 			return r.endSession(ctx, t, e.Value)
 		case revocation.Subject:
-			return r.endSubject(ctx, t.owner(e.Value), e.Before)
+			return r.endSubject(ctx, t, e)
 		}
 	}
 	return nil
@@ -185,10 +150,33 @@ func (r *Revoker) endSession(ctx context.Context, t Trusted, sid string) error {
 	return nil
 }
 
-func (r *Revoker) endSubject(ctx context.Context, owner session.Owner, before time.Time) error {
-	sessions, err := r.cfg.Sessions.List(ctx, owner)
+// endSubject also revokes the sessions of ours by their ids: tokens that they brought forth by a refresh may be of a later date
+// than e.Before.
+func (r *Revoker) endSubject(ctx context.Context, t Trusted, e revocation.Entry) error {
+	sessions, err := r.cfg.Sessions.List(ctx, t.owner(e.Value))
 	if err != nil {
 		return fmt.Errorf("listing revoked sessions: %w", err)
 	}
-	return r.end(ctx, slices.DeleteFunc(sessions, func(s session.Session) bool { return !s.Created.Before(before) }))
+	if !e.Before.IsZero() {
+		sessions = slices.DeleteFunc(sessions, func(s session.Session) bool { return !s.Created.Before(e.Before) })
+	}
+	if t.Own && len(sessions) > 0 {
+		entries := make([]revocation.Entry, len(sessions))
+		for i, s := range sessions {
+			entries[i] = revocation.Entry{Kind: revocation.Session, Issuer: t.Issuer, Value: s.ID, Expires: r.cfg.Now().Add(t.Lifetime + retention)}
+		}
+		if _, err := r.cfg.Revocations.Add(ctx, entries...); err != nil {
+			return fmt.Errorf("revoking sessions: %w", err)
+		}
+	}
+	return r.end(ctx, sessions)
+}
+
+func (r *Revoker) end(ctx context.Context, sessions []session.Session) error {
+	for _, s := range sessions {
+		if _, err := r.cfg.Sessions.End(ctx, s.ID); err != nil {
+			return fmt.Errorf("ending revoked session: %w", err)
+		}
+	}
+	return nil
 }
