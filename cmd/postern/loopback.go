@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"github.com/posterndev/postern/api/compiled"
 )
 
 // revocationsPath is the path of a sidecar's loopback API at which tokens are revoked.
@@ -28,28 +26,21 @@ type loopbackRequest struct {
 	Expires      string `json:"expires,omitempty"`
 }
 
-// longest is the longest that a session, and a token of it, may last under any policy, and the clocks' skew.
-const longest = 8760*time.Hour + compiled.AssumedTokenLifetime + time.Hour
+// request says no time that nobody said: the sidecar knows how long tokens last, and its clock, not this machine's, is the one
+// that dates them.
+func (t *target) request() loopbackRequest {
+	return loopbackRequest{
+		Issuer: t.issuer, TokenID: t.tokenID, SessionID: t.sessionID, Subject: t.subject, KeyID: t.keyID,
+		IssuedBefore: formatTime(t.issuedBefore), Expires: formatTime(t.expires),
+	}
+}
 
-// request says the times that the operator would fill in: the sidecar's store keeps nothing without an end.
-func (t *target) request(now time.Time) loopbackRequest {
-	r := loopbackRequest{Issuer: t.issuer, TokenID: t.tokenID, SessionID: t.sessionID, Subject: t.subject, KeyID: t.keyID}
-	before, expires := t.issuedBefore, t.expires
-	if before.IsZero() {
-		before = now
+// formatTime is empty for no time.
+func formatTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
 	}
-	if expires.IsZero() {
-		expires = now.Add(longest)
-		if t.tokenID != "" {
-			expires = now.Add(compiled.AssumedTokenLifetime + time.Hour)
-		}
-	}
-	if t.subject != "" {
-		// With its fraction: a token that was issued in this very second, but before, is among them.
-		r.IssuedBefore = before.UTC().Format(time.RFC3339Nano)
-	}
-	r.Expires = expires.UTC().Format(time.RFC3339)
-	return r
+	return t.UTC().Format(time.RFC3339Nano)
 }
 
 // loopbackTimeout bounds one request, and maxAnswer an answer, in bytes.

@@ -71,7 +71,7 @@ func (o *revokeOptions) run(cmd *cobra.Command) error {
 			return fmt.Errorf("--%s means nothing with --server: a sidecar knows of no TokenRevocations", name)
 		}
 	}
-	n, err := revokeAt(cmd.Context(), o.server, o.target.request(now))
+	n, err := revokeAt(cmd.Context(), o.server, o.target.request())
 	if err != nil {
 		return err
 	}

@@ -281,33 +281,38 @@ func TestRevokeAtServer(t *testing.T) {
 		args    []string
 		status  int
 		answer  string
-		want    map[string]string // of the request; a time is a duration from now
+		want    map[string]string // of the request
 		wantOut string
 		wantErr string
 	}{
 		"a subject": {
 			args: []string{"--subject", "ada"}, status: 200, answer: `{"revoked":3}`, wantOut: "revoked: 3\n",
-			want: map[string]string{"subject": "ada", "issued_before": "0s", "expires": "8785h0m0s"},
+			want: map[string]string{"subject": "ada"},
 		},
 		"a token": {
 			args: []string{"--token-id", "j", "--issuer", "https://i"}, status: 200, answer: `{"revoked":1}`, wantOut: "revoked: 1\n",
-			want: map[string]string{"token_id": "j", "issuer": "https://i", "expires": "25h0m0s"},
+			want: map[string]string{"token_id": "j", "issuer": "https://i"},
+		},
+		"a subject, up to a time": {
+			args: []string{"--subject", "ada", "--issued-before", "2026-01-31T12:00:00.5Z", "--expires", "2026-02-01T00:00:00Z"}, status: 200,
+			answer: `{"revoked":3}`, wantOut: "revoked: 3\n",
+			want: map[string]string{"subject": "ada", "issued_before": "2026-01-31T12:00:00.5Z", "expires": "2026-02-01T00:00:00Z"},
 		},
 		"a session": {
 			args: []string{"--session-id", "s"}, status: 200, answer: `{"revoked":0}`, wantOut: "revoked: 0\n",
-			want: map[string]string{"session_id": "s", "expires": "8785h0m0s"},
+			want: map[string]string{"session_id": "s"},
 		},
 		"a key": {
 			args: []string{"--key-id", "k"}, status: 200, answer: `{"revoked":1}`, wantOut: "revoked: 1\n",
-			want: map[string]string{"key_id": "k", "expires": "8785h0m0s"},
+			want: map[string]string{"key_id": "k"},
 		},
 		"refused": {
 			args: []string{"--key-id", "k"}, status: 400, answer: `{"detail":"The issuer is not one of the policy's."}`,
-			want: map[string]string{"key_id": "k", "expires": "8785h0m0s"}, wantErr: "the sidecar answers 400 Bad Request: The issuer is not one of the policy's",
+			want: map[string]string{"key_id": "k"}, wantErr: "the sidecar answers 400 Bad Request: The issuer is not one of the policy's",
 		},
 		"something else": {
 			args: []string{"--key-id", "k"}, status: 200, answer: `<html>`,
-			want: map[string]string{"key_id": "k", "expires": "8785h0m0s"}, wantErr: "is not a sidecar's loopback API",
+			want: map[string]string{"key_id": "k"}, wantErr: "is not a sidecar's loopback API",
 		},
 	}
 	for name, tt := range tests {
@@ -328,11 +333,6 @@ func TestRevokeAtServer(t *testing.T) {
 			out, _, err := run(t, "", append([]string{"revoke", "--server", server.URL + "/"}, tt.args...)...)
 			if out != tt.wantOut || (err != nil) != (tt.wantErr != "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
 				t.Errorf("it prints %q, error %v, want %q and %q", out, err, tt.wantOut, tt.wantErr)
-			}
-			for _, field := range []string{"issued_before", "expires"} {
-				if at, err := time.Parse(time.RFC3339, got[field]); err == nil {
-					got[field] = time.Until(at).Round(time.Minute).String()
-				}
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("the request (-want +got):\n%s", diff)

@@ -142,7 +142,8 @@ func (b *builder) addBackChannel(s *tokenStages) {
 		prefix = b.policy.Tokens.Prefix
 	}
 	c := backchannel.Config{
-		Path: prefix + "/backchannel-logout", Sessions: b.parts.sessions, Revocations: b.revocations, Replay: b.replay, Logger: b.logger,
+		Path: prefix + "/backchannel-logout", Sessions: b.parts.sessions, Revocations: b.revocations, Revoked: b.judge(),
+		Replay: b.replay, Logger: b.logger,
 	}
 	for i := range b.policy.Providers {
 		p := &b.policy.Providers[i]

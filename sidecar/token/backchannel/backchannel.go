@@ -67,6 +67,11 @@ type Revocations interface {
 	Add(ctx context.Context, entries ...revocation.Entry) (revocation.Position, error)
 }
 
+// Revoked knows what is revoked; revocation.Judge does.
+type Revoked interface {
+	Revoked(ctx context.Context, q *revocation.Query) (bool, error)
+}
+
 // Replay remembers logout tokens. It is shared by all replicas.
 type Replay interface {
 	// First reports whether nobody has named the token in the last ttl.
@@ -82,8 +87,10 @@ type Config struct {
 	Providers   []Provider
 	Sessions    Ender
 	Revocations Revocations
-	Replay      Replay
-	Logger      *slog.Logger
+	// Revoked is asked about the logout token itself: one that a revoked key has signed logs nobody out.
+	Revoked Revoked
+	Replay  Replay
+	Logger  *slog.Logger
 	// Now is time.Now where nil.
 	Now func() time.Time
 }
@@ -103,8 +110,9 @@ type provider struct {
 // token in the body is all the authentication there is. It answers 200, 400 for a token that is not good (§2.8), and 503 where the
 // stores or the provider's keys are away, after which the provider may send the same token again.
 func New(c Config) (stage.Stage, error) {
-	if !strings.HasPrefix(c.Path, "/") || len(c.Providers) == 0 || c.Sessions == nil || c.Revocations == nil || c.Replay == nil || c.Logger == nil {
-		return nil, errors.New("building back-channel logout: a path, providers, Sessions, Revocations, Replay and Logger are required")
+	if !strings.HasPrefix(c.Path, "/") || len(c.Providers) == 0 || c.Sessions == nil || c.Revocations == nil || c.Revoked == nil || c.Replay == nil ||
+		c.Logger == nil {
+		return nil, errors.New("building back-channel logout: a path, providers, Sessions, Revocations, Revoked, Replay and Logger are required")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -198,6 +206,13 @@ func (e *endpoint) logout(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := check(t); err != nil {
 		return fmt.Errorf("%w: %w", jws.ErrInvalid, err)
+	}
+	revoked, err := e.Revoked.Revoked(r.Context(), &revocation.Query{Issuer: p.Issuer, TokenID: t.ID, KeyID: t.KeyID})
+	if err != nil {
+		return fmt.Errorf("looking up logout token: %w", err)
+	}
+	if revoked {
+		return fmt.Errorf("%w: it, or the key that has signed it, is revoked", jws.ErrInvalid)
 	}
 	first, err := e.Replay.First(r.Context(), p.Issuer, t.ID, t.Expires.Sub(now)+p.Leeway+time.Minute)
 	if err != nil {

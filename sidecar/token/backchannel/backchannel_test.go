@@ -52,6 +52,15 @@ type stores struct {
 	owners  []session.Owner
 	*Memory
 	revokeErr, endErr, replayErr error
+	// isRevoked and lookErr are what is known of the logout token, of which asked is what was asked.
+	isRevoked bool
+	lookErr   error
+	asked     revocation.Query
+}
+
+func (s *stores) Revoked(_ context.Context, q *revocation.Query) (bool, error) {
+	s.asked = *q
+	return s.isRevoked, s.lookErr
 }
 
 func (s *stores) Add(_ context.Context, entries ...revocation.Entry) (revocation.Position, error) {
@@ -103,7 +112,7 @@ func newWorld(t testing.TB) *world {
 	}
 	w := &world{stores: &stores{Memory: NewMemory(func() time.Time { return now })}, key: private, keys: &keys{Source: jwks.Fixed(set)}}
 	w.config = Config{
-		Path: "/auth/backchannel-logout", Sessions: w.stores, Revocations: w.stores, Replay: w.stores, Logger: slog.New(slog.DiscardHandler),
+		Path: "/auth/backchannel-logout", Sessions: w.stores, Revocations: w.stores, Revoked: w.stores, Replay: w.stores, Logger: slog.New(slog.DiscardHandler),
 		Now:       func() time.Time { return now },
 		Providers: []Provider{{Issuer: corp, ClientIDs: []string{"orders"}, Algorithms: []string{"EdDSA"}, Keys: w.keys}},
 	}
@@ -172,6 +181,7 @@ func TestNewRefuses(t *testing.T) {
 	tests := map[string]func(*Config){
 		"no path":      func(c *Config) { c.Path = "" },
 		"no providers": func(c *Config) { c.Providers = nil },
+		"no revoked":   func(c *Config) { c.Revoked = nil },
 		"no replay":    func(c *Config) { c.Replay = nil },
 		"no client":    func(c *Config) { c.Providers[0].ClientIDs = nil },
 		"no keys":      func(c *Config) { c.Providers[0].Keys = nil },
@@ -316,5 +326,31 @@ func TestAway(t *testing.T) {
 		if a, _ := w.send(t, form(token)); a.Code != want {
 			t.Errorf("time %d: status %d; want %d", i+1, a.Code, want)
 		}
+	}
+}
+
+// TestRevokedLogoutTokens: whoever has a key that is revoked logs nobody out with it, also where the token does not name it.
+func TestRevokedLogoutTokens(t *testing.T) {
+	tests := map[string]struct {
+		isRevoked  bool
+		lookErr    error
+		wantStatus int
+	}{
+		"revoked":   {isRevoked: true, wantStatus: 400},
+		"not known": {lookErr: errAway, wantStatus: 503},
+		"good":      {wantStatus: 200},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.isRevoked, w.lookErr = tt.isRevoked, tt.lookErr
+			recorder, _ := w.send(t, form(w.sign(t, changed(header(), object{"kid": nil}), claims())))
+			if recorder.Code != tt.wantStatus || (len(w.revoked) > 0) != (tt.wantStatus == 200) {
+				t.Errorf("%d, revoked %v", recorder.Code, w.revoked)
+			}
+			if want := (revocation.Query{Issuer: corp, TokenID: "j1", KeyID: "k"}); w.asked != want {
+				t.Errorf("asked for %+v, want %+v", w.asked, want)
+			}
+		})
 	}
 }

@@ -53,7 +53,9 @@ type Issuer struct {
 
 // Token is a verified token.
 type Token struct {
-	Issuer, Subject, ID, Session, KeyID string
+	Issuer, Subject, ID, Session string
+	// KeyID is that of the issuer's key which has signed, whatever the token says; it may be empty.
+	KeyID string
 	// Issued and Expires are zero where the token has no iat or exp.
 	Issued, Expires time.Time
 	Claims          map[string]any
@@ -95,10 +97,11 @@ func (i Issuer) Verify(ctx context.Context, raw string, now time.Time) (*Token, 
 	if err != nil {
 		return nil, err
 	}
-	if err := i.checkSignature(ctx, u, kid, alg); err != nil {
+	key, err := i.checkSignature(ctx, u, kid, alg)
+	if err != nil {
 		return nil, err
 	}
-	t.KeyID = kid
+	t.KeyID = key.ID()
 	return t, nil
 }
 
@@ -221,15 +224,16 @@ func date(v any) (time.Time, bool) {
 	return time.Unix(int64(seconds), 0), true
 }
 
-func (i Issuer) checkSignature(ctx context.Context, u *unverified, kid, alg string) error {
+// checkSignature returns the key that has signed; a token need not name it.
+func (i Issuer) checkSignature(ctx context.Context, u *unverified, kid, alg string) (*jwks.Key, error) {
 	keys, err := i.Keys.Lookup(ctx, kid, alg)
 	if errors.Is(err, jwks.ErrUnavailable) {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	for _, key := range keys {
 		if key.Algorithm() == alg && key.Verify(u.signed, u.signature) == nil {
-			return nil
+			return key, nil
 		}
 	}
-	return invalid("its key is unknown or its signature wrong")
+	return nil, invalid("its key is unknown or its signature wrong")
 }
