@@ -112,8 +112,8 @@ func (t *Tokens) validate() error {
 	if t.Issuer == "" || len(t.Audiences) == 0 || t.ClientID == "" || t.Prefix == "" {
 		return errors.New("issuer, audiences, clientID and prefix are needed")
 	}
-	if t.AccessLifetime <= 0 || t.RotationOverlap <= 0 {
-		return errors.New("accessLifetime and rotationOverlap are needed")
+	if t.AccessLifetime <= 0 || t.AccessLifetime.Std()%time.Second != 0 || t.RotationOverlap <= 0 {
+		return errors.New("accessLifetime, in whole seconds, and rotationOverlap are needed")
 	}
 	if (t.SigningKey.Transit == nil) == (t.SigningKey.Secret == nil) {
 		return errors.New("signingKey has exactly one of transit and secret")

@@ -10,7 +10,7 @@ type Tokens struct {
 	// Issuer is the claim iss, an https URL at which clients and other services reach this app: discovery and keys are
 	// found below it.
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@ ]+(/[^?# ]*)?$')",message="issuer is an https URL without user information, query or fragment"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@ *]+(/[^?# *]*)?$')",message="issuer is an https URL without user information, query, fragment or asterisk"
 	Issuer string `json:"issuer"`
 
 	// Audiences are the claim aud; a token that comes back must hold one of them.
@@ -27,10 +27,10 @@ type Tokens struct {
 	// +kubebuilder:validation:Enum=ES256;RS256;PS256;EdDSA;HS256
 	Algorithm Algorithm `json:"algorithm,omitempty"`
 
-	// AccessLifetime of access tokens; at most 24h.
+	// AccessLifetime of access tokens, in whole seconds; at most 24h.
 	// +optional
 	// +kubebuilder:default="15m"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="accessLifetime is from 1s to 24h: renewed tokens are what long sessions are made of"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h') && duration(self).getMilliseconds() % 1000 == 0",message="accessLifetime is from 1s to 24h, in whole seconds: renewed tokens are what long sessions are made of"
 	AccessLifetime Duration `json:"accessLifetime,omitempty"`
 
 	// RefreshLifetime is how long a refresh token may lie unused; each use renews it, up to sessions.absoluteTimeout.
@@ -73,7 +73,9 @@ type Tokens struct {
 	Rotation *KeyRotation `json:"rotation,omitempty"`
 
 	// Exchange names the routes on which a 2xx answer of the app with Postern-Subject logs the client in, such as POST
-	// /login. On every other route the header means nothing. They need no token, unless a rule of authorization says so.
+	// /login. On every other route the header means nothing. They need no token, unless a rule of authorization says so. A match
+	// without methods means POST. Name GET where a link logs people in, and protect it from pages of other origins (a state, a
+	// one-time secret): the sidecar cannot tell such a page's link from yours.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
@@ -177,5 +179,6 @@ type TokenEndpoints struct {
 	// +kubebuilder:default=/auth
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:Pattern=`^(/[A-Za-z0-9._~-]+)+$`
+	// +kubebuilder:validation:XValidation:rule="!self.matches('/[.]{1,2}(/|$)')",message="prefix has no segment . or ..: no request would ever have it"
 	Prefix string `json:"prefix,omitempty"`
 }

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"net/http"
 	"slices"
 	"time"
 
@@ -38,7 +39,7 @@ func (c *compiler) tokens(policy *v1alpha1.SecurityPolicy) *compiled.Tokens {
 		Delivery:       orDefault(string(in.Delivery), string(v1alpha1.DeliverBody)), SameSite: "Lax",
 		SigningKey:      signingKey(&in.SigningKey),
 		RotationOverlap: compiled.Duration(defaultOverlap),
-		Exchange:        matches(in.Exchange), Prefix: defaultPrefix, Leeway: compiled.Duration(defaultLeeway),
+		Exchange:        exchange(in.Exchange), Prefix: defaultPrefix, Leeway: compiled.Duration(defaultLeeway),
 		ForwardToken: in.ForwardToken,
 	}
 	if in.Cookie != nil {
@@ -55,6 +56,17 @@ func (c *compiler) tokens(policy *v1alpha1.SecurityPolicy) *compiled.Tokens {
 		t.ClaimsToHeaders = append(t.ClaimsToHeaders, compiled.ClaimToHeader(h))
 	}
 	return t
+}
+
+// exchange has logins come by POST where nothing else is said: a page of another origin can make a browser send a GET.
+func exchange(in []v1alpha1.RouteMatch) []compiled.Match {
+	out := matches(in)
+	for i := range out {
+		if len(out[i].Methods) == 0 {
+			out[i].Methods = []string{http.MethodPost}
+		}
+	}
+	return out
 }
 
 func signingKey(in *v1alpha1.SigningKey) compiled.SigningKey {

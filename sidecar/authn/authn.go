@@ -138,7 +138,7 @@ func (a *authenticator) serve(w http.ResponseWriter, r *http.Request, next stage
 	if err != nil {
 		info.AuthnErr = refuse(err, a.realm)
 	} else {
-		info.Identity = v.identity
+		info.Identity, info.ByCookie = v.identity, found.cookie != ""
 		for _, h := range v.headers {
 			r.Header[h.name] = []string{h.value}
 		}

@@ -8,12 +8,14 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/posterndev/postern/sidecar/field"
 )
 
 // Location is where a token may be: exactly one of Header and Cookie.
 type Location struct {
 	Header string
-	// Prefix comes before the token, in any case; if it ends with a space, a tab or more of both will do (RFC 9110 §11.4).
+	// Prefix comes before the token, in any case; if it ends with a space, other space and more of it will do (RFC 9110 §11.4).
 	// A field with another prefix holds no token.
 	Prefix string
 	// Cookie is a cookie's name, case-sensitive.
@@ -115,22 +117,20 @@ func (p place) find(h http.Header) (found *credential, twice bool) {
 	return nil, false
 }
 
-// cutPrefix takes prefix, in lower case, off value, in any case. Where it ends with a space, a tab will do as well: apps
-// that split at whitespace read a token there.
+// cutPrefix takes prefix, in lower case, off value, in any case. Where it ends with a space, whatever any app takes for space
+// will do as well: apps that split there read a token.
 func cutPrefix(value, prefix string) (token string, ok bool) {
-	const space = " \t"
+	value = field.TrimLeftSpace(value)
 	scheme, spaced := strings.CutSuffix(prefix, " ")
 	if len(value) < len(prefix) || !strings.EqualFold(value[:len(scheme)], scheme) {
 		return "", false
 	}
-	token = value[len(scheme):]
+	rest := value[len(scheme):]
 	if !spaced {
-		return token, true
+		return rest, true
 	}
-	if strings.IndexByte(space, token[0]) < 0 {
-		return "", false
-	}
-	return strings.TrimLeft(token, space), true
+	token = field.TrimLeftSpace(rest)
+	return token, len(token) < len(rest)
 }
 
 // cookie returns the value of the cookie and how many there are of that name. It splits at semicolons and no more, as the
@@ -138,7 +138,7 @@ func cutPrefix(value, prefix string) (token string, ok bool) {
 func cookie(h http.Header, name string) (value string, n int) {
 	for _, line := range h["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			if cookieName(pair) == name {
+			if field.CookieName(pair) == name {
 				_, value, _ = strings.Cut(pair, "=")
 				value = strings.Trim(value, " \t")
 				n++
@@ -146,11 +146,6 @@ func cookie(h http.Header, name string) (value string, n int) {
 		}
 	}
 	return value, n
-}
-
-func cookieName(pair string) string {
-	name, _, _ := strings.Cut(pair, "=")
-	return strings.Trim(name, " \t")
 }
 
 // accepts reports whether the provider takes tokens from c's place.
@@ -172,7 +167,7 @@ func (c credential) remove(h http.Header) {
 	var kept []string
 	for _, line := range h["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			if pair = strings.Trim(pair, " \t"); pair != "" && cookieName(pair) != c.cookie {
+			if pair = strings.Trim(pair, " \t"); pair != "" && field.CookieName(pair) != c.cookie {
 				kept = append(kept, pair)
 			}
 		}

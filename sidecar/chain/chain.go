@@ -75,7 +75,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		return err
 	}
 	s.loopback = built.loopback
-	c.Shared.current.Set(built.known)
+	s.inForce = func() { c.Shared.current.Set(built.enforced) }
 	s.onClose(c.Shared.endRevoked(p, built.revoker))
 	s.handler, err = observe.New(observe.Config{
 		Metrics: c.Shared.metrics.requests, Logger: c.Logger, AccessLog: observe.AccessLog(p.Sidecar.AccessLog),
@@ -132,8 +132,8 @@ type assembled struct {
 	loopback http.Handler
 	// revoker is nil where the policy accepts no tokens.
 	revoker *token.Revoker
-	// known is what is revoked; nothing where the policy is only tried.
-	known revocation.Known
+	// enforced is what is revoked; nothing where that is only tried.
+	enforced revocation.Known
 }
 
 // assemble puts the stages in their order (docs: the request path). Stages that the policy does not ask for are nil.
@@ -151,7 +151,7 @@ func assemble(p *compiled.Policy, c parts) (assembled, error) {
 	if err := errors.Join(b.errs...); err != nil {
 		return assembled{}, err
 	}
-	return assembled{loopback: loopback, revoker: tokens.revoker, known: b.enforced(), handler: stage.Chain(c.app,
+	return assembled{loopback: loopback, revoker: tokens.revoker, enforced: b.enforced(), handler: stage.Chain(c.app,
 		headers,
 		crossOrigin.decorate,
 		observe.Errors(),

@@ -43,10 +43,15 @@ func (b *builder) revocation() stage.Stage {
 
 // enforced is what is revoked for answers that are under way: nothing where revocation is only tried.
 func (b *builder) enforced() revocation.Known {
-	if r := b.policy.Revocation; b.policy.Mode == compiled.Shadow || r != nil && r.Mode == compiled.Shadow {
+	if onlyTried(b.policy) {
 		return revocation.Known{}
 	}
 	return b.known
+}
+
+// onlyTried reports whether what is revoked is let pass all the same.
+func onlyTried(p *compiled.Policy) bool {
+	return p.Mode == compiled.Shadow || p.Revocation != nil && p.Revocation.Mode == compiled.Shadow
 }
 
 // judge is for whoever gives out or vouches for tokens of our own.
@@ -122,10 +127,10 @@ func (e *endedSessions) add(entry revocation.Entry) {
 const endRetry = 2 * time.Second
 
 // endRevoked ends the sessions that the document's revocations name, in the background and until it has worked; nobody can
-// use or refresh them meanwhile. The caller calls stop.
+// use or refresh them meanwhile. In Shadow none is ended. The caller calls stop.
 func (s *Shared) endRevoked(p *compiled.Policy, revoker *token.Revoker) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	if revoker == nil || p.Sessions == nil {
+	if revoker == nil || p.Sessions == nil || onlyTried(p) {
 		return cancel
 	}
 	missing := s.ended.missing(listed(p))

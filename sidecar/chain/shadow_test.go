@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/state/redistest"
@@ -44,6 +45,34 @@ func TestShadowLogsNobodyOut(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestShadowRevokesNothing: what a document revokes is counted, and neither refused, nor kept from being refreshed, nor ended.
+func TestShadowRevokesNothing(t *testing.T) {
+	t.Parallel()
+	modes := map[string]func(*compiled.Policy){
+		"the policy":     func(p *compiled.Policy) { p.Mode = compiled.Shadow },
+		"its revocation": func(p *compiled.Policy) { p.Revocation.Mode = compiled.Shadow },
+	}
+	for name, shadow := range modes {
+		t.Run(name, func(t *testing.T) {
+			s := newWorld(t).sidecar(loginPolicy(shadow)).ready()
+			ada := s.login("ada")
+			s.apply(loginPolicy(func(p *compiled.Policy) {
+				shadow(p)
+				p.RevokedTokens = []compiled.RevokedTokens{{
+					Name: "r", Kind: compiled.RevokedSubject, Issuer: ownIssuer, Value: "ada", Before: time.Now().Unix() + 1, Expires: time.Now().Add(time.Hour).Unix(),
+				}}
+			}))
+			time.Sleep(500 * time.Millisecond) // for what would be done in the background
+			if g := s.use(ada); g.status != 200 {
+				t.Errorf("using it: %d %s", g.status, g.text)
+			}
+			if g := s.refresh(ada); g.status != 200 {
+				t.Errorf("refreshing it: %d %s", g.status, g.text)
+			}
+		})
 	}
 }
 

@@ -15,12 +15,18 @@ type Snapshot struct {
 	// loopback is nil where the policy has nothing for the app to ask.
 	loopback http.Handler
 
+	// inForce tells what outlives the snapshot that it is in force.
+	inForce func()
+
 	closeOnce sync.Once
 	closers   []func()
 }
 
 // ServeHTTP enforces the policy and passes what may pass to the app.
 func (s *Snapshot) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Enforced tells that the snapshot is in force from now on: answers that are under way in older ones are judged by what it knows.
+func (s *Snapshot) Enforced() { s.inForce() }
 
 // Loopback is the app's API, for a listener that only the pod reaches; nil where the policy has nothing for it.
 func (s *Snapshot) Loopback() http.Handler { return s.loopback }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/state/redistest"
 )
@@ -88,6 +90,55 @@ func TestRevocationEndsStreams(t *testing.T) {
 	case <-bob:
 		t.Error("another person's stream has ended")
 	default:
+	}
+}
+
+// TestEndingAProvidersSessionEndsStreams: also of a token that is not ours.
+func TestEndingAProvidersSessionEndsStreams(t *testing.T) {
+	t.Parallel()
+	w, i := newWorld(t), newIssuer(t)
+	document := func() *compiled.Policy {
+		return loginPolicy(func(p *compiled.Policy) {
+			p.Providers, p.Sessions.SubjectFrom = policy(i).Providers, "sid"
+		})
+	}
+	s := w.sidecar(document()).ready()
+	of := func(sid string) tokens {
+		return tokens{access: i.claims(t, "JWT", jwt.MapClaims{"sub": sid, "sid": sid})}
+	}
+	ada, bob := of("ada"), of("bob")
+	ended, goesOn := s.stream(ada), s.stream(bob)
+	s.apply(document())
+	if g := s.send(sent{method: "POST", path: "/auth/logout-all", bearer: ada.access}); g.status != 204 {
+		t.Fatalf("logging out: %d %s", g.status, g.text)
+	}
+	wantEnd(t, "the end of the session", ended)
+	select {
+	case <-goesOn:
+		t.Error("another person's stream has ended")
+	default:
+	}
+}
+
+// TestARefusedDocumentEndsNoStream: a document that was built, and not put in force, judges nothing.
+func TestARefusedDocumentEndsNoStream(t *testing.T) {
+	t.Parallel()
+	s := newWorld(t).sidecar(loginPolicy(nil)).ready()
+	ada := s.login("ada")
+	stream := s.stream(ada)
+	refused, err := Build(loginPolicy(func(p *compiled.Policy) {
+		p.RevokedTokens = []compiled.RevokedTokens{{
+			Name: "r", Kind: compiled.RevokedToken, Issuer: ownIssuer, Value: claim(t, ada.access, "jti"), Expires: time.Now().Add(time.Hour).Unix(),
+		}}
+	}), s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer refused.Close()
+	select {
+	case <-stream:
+		t.Error("the stream has ended")
+	case <-time.After(2500 * time.Millisecond): // two looks
 	}
 }
 

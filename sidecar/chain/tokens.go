@@ -96,8 +96,12 @@ func (b *builder) desk() *token.Desk {
 	if err != nil {
 		return nil
 	}
+	var revoked token.Revoked // nobody where that is only tried
+	if !onlyTried(b.policy) {
+		revoked = b.judge()
+	}
 	desk, err := token.NewDesk(token.DeskConfig{
-		Issuer: issuer, Sessions: b.parts.sessions, Revocations: b.revocations, Revoked: b.judge(), Limits: b.limits(),
+		Issuer: issuer, Sessions: b.parts.sessions, Revocations: b.revocations, Revoked: revoked, Limits: b.limits(),
 		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Observer: b.issued,
 		Shadow: b.policy.Mode == compiled.Shadow || b.policy.Sessions.Mode == compiled.Shadow,
 	})
@@ -125,9 +129,8 @@ func (b *builder) session() stage.Stage {
 	}
 	if b.policy.Tokens != nil {
 		c.Issuer = b.policy.Tokens.Issuer
-		c.Ended = func(ctx context.Context, id string) bool { // as Desk.End says it, of whomever the session is
-			ended, err := b.known.Revoked(ctx, &revocation.Query{Issuer: c.Issuer, Session: id})
-			return ended || err != nil
+		c.Ended = func(ctx context.Context, id string) (bool, error) { // as Desk.End says it, of whomever the session is
+			return b.current.Revoked(ctx, &revocation.Query{Issuer: c.Issuer, Session: id})
 		}
 	}
 	stage, err := session.NewStage(c)

@@ -153,6 +153,10 @@ func loginApp(w http.ResponseWriter, r *http.Request) {
 	if v := q.Get("trailing"); v != "" {
 		w.Header().Set(v, "mallory")
 	}
+	if q.Has("broken") { // in the middle of the body
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
 	if q.Has("stream") { // until somebody ends it
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
@@ -225,7 +229,9 @@ func (s *sidecar) apply(p *compiled.Policy) {
 	if err != nil {
 		s.world.t.Fatal(err)
 	}
-	if before := s.snapshot.Swap(next); before != nil {
+	before := s.snapshot.Swap(next)
+	next.Enforced()
+	if before != nil {
 		before.Close()
 	}
 }

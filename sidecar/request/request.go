@@ -27,13 +27,17 @@ type Info struct {
 	Path string
 	// Identity is nil for an anonymous request.
 	Identity *identity.Identity
+	// Session is the id of the kept session that the identity's token belongs to; empty for none.
+	Session string
+	// ByCookie says that the identity's token came in a cookie, which browsers add by themselves to what other pages send.
+	ByCookie bool
 	// Shadow is the policy's mode: every refusal of a rule is recorded and let pass.
 	Shadow bool
 	// AuthnErr says why the request's credential gave no identity; nil where none was sent. Authentication only records it:
 	// authorization decides whether the route needs an identity, and then answers with it.
 	AuthnErr *httperr.Error
-	// Watch, if any, is asked now and then while the app's answer is under way.
-	Watch *Watch
+	// Watches are asked now and then while the app's answer is under way.
+	Watches []Watch
 	// LimitsTaken says that the request's rate limits have been counted.
 	LimitsTaken bool
 	// AppFields are the fields reserved for the sidecar (Postern-*) of the app's final answer, by canonical name. The

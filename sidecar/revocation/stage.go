@@ -97,12 +97,12 @@ func (c checker) check(r *http.Request, info *request.Info) {
 	shadow := c.Shadow || info.Shadow
 	switch {
 	case refusal == nil && !shadow:
-		info.Watch = &request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(ctx context.Context) *httperr.Error {
+		info.Watches = append(info.Watches, request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(ctx context.Context) *httperr.Error {
 			if revoked, err := c.Current.Revoked(ctx, &q); err != nil || !revoked {
 				return nil
 			}
 			return c.revoked()
-		}}
+		}})
 		return
 	case refusal == nil:
 		return

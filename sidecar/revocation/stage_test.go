@@ -126,13 +126,13 @@ func TestWatch(t *testing.T) {
 			if err := s(stage.Func(func(http.ResponseWriter, *http.Request) error { return nil })).ServeHTTP(httptest.NewRecorder(), r); err != nil {
 				t.Fatal(err)
 			}
-			if (info.Watch != nil) != tt.wantWatch {
-				t.Fatalf("watch %+v", info.Watch)
+			if (len(info.Watches) == 1) != tt.wantWatch {
+				t.Fatalf("watches %+v", info.Watches)
 			}
 			if !tt.wantWatch {
 				return
 			}
-			if refusal := info.Watch.Judge(t.Context()); (refusal != nil) != tt.wantEnd || tt.wantEnd && refusal.Code != "token-revoked" {
+			if refusal := info.Watches[0].Judge(t.Context()); (refusal != nil) != tt.wantEnd || tt.wantEnd && refusal.Code != "token-revoked" {
 				t.Errorf("later: %+v", refusal)
 			}
 			if tt.later.asked.Subject != "ada" {

@@ -39,10 +39,9 @@ func newSeen(c Config) (*seen, error) {
 	return &seen{config: c, sessions: sessions}, nil
 }
 
-// look returns what is known of the claim's session, and asks the store where that is nothing. Device is called for a
-// session that may be new.
-func (s *seen) look(ctx context.Context, c claim, device func() Device) verdict {
-	ended := c.external && s.config.Ended != nil && s.config.Ended(ctx, c.id)
+// look returns what is known of the claim's session, and asks the store where that is nothing, or where the session may have
+// been ended since. Device is called for a session that may be new.
+func (s *seen) look(ctx context.Context, c claim, ended bool, device func() Device) verdict {
 	if v, ok := s.sessions.Get(c.id); ok && s.config.Now().Before(v.until) && v.answers(c) && (v.ended || !ended) {
 		return v
 	}

@@ -30,6 +30,7 @@
 package session
 
 import (
+	"crypto/subtle"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -56,10 +57,18 @@ type Session struct {
 	IdleExpiry, AbsoluteExpiry time.Time
 	// IdleTimeout is by how much IdleExpiry slides.
 	IdleTimeout time.Duration
+	// Proof is what the family's refresh tokens have in common; zero for External.
+	Proof Hash
 	// Claims is a JSON object for the tokens of the session; nil for none. Store.List leaves it out.
 	Claims json.RawMessage
 	// External says that another issuer keeps the session's tokens: it has no refresh token.
 	External bool
+}
+
+// Owns reports whether a refresh token is of the session's family, an old one or the present one.
+func (s Session) Owns(r Refresh) bool {
+	proof := r.Proof()
+	return !s.External && s.ID == r.ID && subtle.ConstantTimeCompare(s.Proof[:], proof[:]) == 1
 }
 
 // SortBySeen sorts sessions, the last seen first.

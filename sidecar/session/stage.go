@@ -62,8 +62,9 @@ type Config struct {
 	TouchEvery, CacheFor time.Duration
 	CacheSize            int
 	// Ended, if any, reports whether the session of an outside issuer was ended on purpose, as far as this process knows: what a
-	// sidecar remembers from before does not count then. Whether the session has begun anew since, the store knows.
-	Ended func(ctx context.Context, id string) bool
+	// sidecar remembers from before does not count then, and an answer that is under way ends. Whether the session has begun anew
+	// since, the store knows.
+	Ended func(ctx context.Context, id string) (bool, error)
 	// Shadow decides and records, and lets pass.
 	Shadow bool
 	// Realm is the realm of WWW-Authenticate; empty for "postern".
@@ -146,8 +147,17 @@ func (c *checker) check(r *http.Request, info *request.Info) {
 	if info.Identity == nil {
 		return
 	}
-	refusal := c.judge(r, info)
+	claim, applies := c.claimOf(info.Identity)
+	if !applies {
+		return
+	}
+	ended := claim.external && c.ended(r.Context(), claim.id)
+	refusal := c.judge(r, info, claim, ended)
 	if refusal == nil {
+		info.Session = claim.id
+		if claim.external && !ended && c.Ended != nil && !c.Shadow && !info.Shadow {
+			c.watch(info, claim.id)
+		}
 		return
 	}
 	if c.Shadow || info.Shadow {
@@ -158,19 +168,39 @@ func (c *checker) check(r *http.Request, info *request.Info) {
 	c.Withdraw(r.Header)
 }
 
-// judge returns why the identity does not count, or nil.
-func (c *checker) judge(r *http.Request, info *request.Info) *httperr.Error {
-	claim, applies := c.claimOf(info.Identity)
-	if !applies {
-		return nil
+// ended reports whether the session of an outside issuer may have been ended on purpose.
+func (c *checker) ended(ctx context.Context, id string) bool {
+	if c.Ended == nil || id == "" {
+		return false
 	}
+	ended, err := c.Ended(ctx, id)
+	return ended || err != nil
+}
+
+// watch ends the answer when the session is ended on purpose. Sessions of our own are revoked then, which ends it, too.
+func (c *checker) watch(info *request.Info, id string) {
+	info.Watches = append(info.Watches, request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(ctx context.Context) *httperr.Error {
+		if ended, err := c.Ended(ctx, id); err != nil || !ended {
+			return nil
+		}
+		return c.over()
+	}})
+}
+
+// over is the refusal of a session that has ended.
+func (c *checker) over() *httperr.Error {
+	return httperr.InvalidToken("session-ended", c.realm, "The session has ended")
+}
+
+// judge returns why the identity does not count, or nil.
+func (c *checker) judge(r *http.Request, info *request.Info, claim claim, ended bool) *httperr.Error {
 	if claim.id == "" {
 		return httperr.InvalidToken("session-missing", c.realm, "The token names no session")
 	}
-	v := c.seen.look(r.Context(), claim, func() Device { return NewDevice(r.UserAgent(), info.ClientAddr) })
+	v := c.seen.look(r.Context(), claim, ended, func() Device { return NewDevice(r.UserAgent(), info.ClientAddr) })
 	switch {
 	case errors.Is(v.err, ErrEnded), v.err == nil && v.owner != claim.owner:
-		return httperr.InvalidToken("session-ended", c.realm, "The session has ended")
+		return c.over()
 	case errors.Is(v.err, ErrFull):
 		return &httperr.Error{
 			Status: http.StatusForbidden, Code: "session-limit",

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/field"
 	"github.com/posterndev/postern/sidecar/httperr"
 	"github.com/posterndev/postern/sidecar/request"
 	"github.com/posterndev/postern/sidecar/stage"
@@ -148,12 +149,16 @@ func (c *Courier) Guard() stage.Stage {
 
 func csrfRule() request.Rule { return request.Rule{Stage: "token", Name: "csrf"} }
 
-// checkOrigin refuses what a page of another origin made a browser send; with delivery Body browsers send nothing by
+// checkOrigin refuses what a page of another origin made a browser send; with delivery Body browsers send nothing of ours by
 // themselves.
 func (c *Courier) checkOrigin(r *http.Request) error {
 	if c.delivery != Cookie {
 		return nil
 	}
+	return c.refuseCrossOrigin(r)
+}
+
+func (c *Courier) refuseCrossOrigin(r *http.Request) error {
 	err := c.protection.Check(asUnsafe(r))
 	if err == nil {
 		return nil
@@ -186,7 +191,7 @@ func takeCookie(h http.Header, name string) (value string, found, twice bool) {
 		for pair := range strings.SplitSeq(line, ";") {
 			pair = strings.Trim(pair, " \t")
 			switch {
-			case cookieName(pair) == name:
+			case field.CookieName(pair) == name:
 				n++
 			case pair != "":
 				kept = append(kept, pair)
@@ -204,16 +209,11 @@ func takeCookie(h http.Header, name string) (value string, found, twice bool) {
 func findCookie(h http.Header, name string) (value string, found bool) {
 	for _, line := range h["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			if cookieName(pair) == name {
+			if field.CookieName(pair) == name {
 				_, value, _ = strings.Cut(pair, "=")
 				return strings.Trim(value, " \t"), true
 			}
 		}
 	}
 	return "", false
-}
-
-func cookieName(pair string) string {
-	name, _, _ := strings.Cut(pair, "=")
-	return strings.Trim(name, " \t")
 }

@@ -80,9 +80,14 @@ type Observer interface {
 
 // Desk begins, goes on with and ends logins, each with all its tokens. It is safe for concurrent use.
 //
-// A session that ends takes its access tokens along: its sid is revoked for as long as the last of them could live. The
-// revocation comes first, so that what fails half-way can be asked for again.
-type Desk struct{ cfg DeskConfig }
+// A session that ends takes its access tokens along: its sid is revoked for as long as the last of them could live. Where
+// somebody asks for the end the revocation comes first, so that what fails half-way can be asked for again; where the store has
+// decided it, nobody would ask again, and the Desk goes on trying by itself.
+type Desk struct {
+	cfg DeskConfig
+	// later bounds what is tried in the background.
+	later chan struct{}
+}
 
 // retention is for how long past their end access tokens are remembered as revoked: the most that verifiers grant to exp.
 const retention = time.Hour
@@ -109,7 +114,7 @@ func NewDesk(c DeskConfig) (*Desk, error) {
 	if err := (session.Rotation{Grace: c.Grace, Bind: c.Bind}).Check(); err != nil {
 		return nil, fmt.Errorf("building tokens: %w", err)
 	}
-	return &Desk{cfg: c}, nil
+	return &Desk{cfg: c, later: make(chan struct{}, maxLater)}, nil
 }
 
 // Login is a person whom the app has recognised.
@@ -167,7 +172,7 @@ func (d *Desk) Begin(ctx context.Context, l Login) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, fmt.Errorf("beginning session: %w", err)
 	}
-	if err := d.revoke(ctx, evicted...); err != nil {
+	if err := d.revokeEnded(ctx, evicted...); err != nil {
 		d.abandon(ctx, id)
 		return Tokens{}, fmt.Errorf("revoking displaced sessions: %w", err)
 	}
@@ -223,6 +228,9 @@ func (d *Desk) Refresh(ctx context.Context, refreshToken string, device session.
 	if err != nil && !errors.Is(err, session.ErrEnded) {
 		return Tokens{}, "", fmt.Errorf("refreshing session: %w", err)
 	}
+	if err == nil && !s.Owns(presented) { // nothing is signed for who knows the session's id alone
+		return Tokens{}, session.OutcomeUnknown, fmt.Errorf("%w: %s", ErrGrant, session.OutcomeUnknown)
+	}
 	var access Access
 	if err == nil {
 		if err := d.refuseRevoked(ctx, s); err != nil {
@@ -254,7 +262,7 @@ func (d *Desk) Refresh(ctx context.Context, refreshToken string, device session.
 		return Tokens{Access: access, Refresh: rotated.Current.Token(), Session: rotated.Session}, rotated.Outcome, nil
 	case session.OutcomeReused:
 		d.cfg.Logger.WarnContext(ctx, "an old refresh token was used again; its session is ended", "session", rotated.Session.ID)
-		if err := d.revoke(ctx, rotated.Session.ID); err != nil {
+		if err := d.revokeEnded(ctx, rotated.Session.ID); err != nil {
 			return Tokens{}, rotated.Outcome, fmt.Errorf("revoking reused session: %w", err)
 		}
 	}

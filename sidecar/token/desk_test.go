@@ -82,6 +82,53 @@ func TestDisplacedSessionsLoseTheirTokens(t *testing.T) {
 	}
 }
 
+// TestEndedSessionsAreRevokedInTheEnd: what the store has ended by itself loses its tokens also where that fails at first.
+func TestEndedSessionsAreRevokedInTheEnd(t *testing.T) {
+	tests := map[string]func(w *world, first Tokens) error{
+		"displaced": func(w *world, _ Tokens) error {
+			_, err := w.desk.Begin(t.Context(), Login{Subject: "a"})
+			return err
+		},
+		"reused": func(w *world, first Tokens) error {
+			stranger := session.NewRefresh(first.Session.ID)
+			family, _ := session.ParseRefresh(refreshOf(first))
+			_, _, err := w.desk.Refresh(t.Context(), string(family.Next(session.NewSalt()).Token().Reveal()), chrome())
+			if _, outcome, _ := w.desk.Refresh(t.Context(), string(stranger.Token().Reveal()), chrome()); outcome != session.OutcomeUnknown {
+				t.Errorf("a stranger's: %s", outcome)
+			}
+			return err
+		},
+	}
+	for name, end := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, options{})
+			first := w.login(t, "a")
+			w.login(t, "a")
+			w.revocations.away(errAway)
+			if err := end(w, first); !errors.Is(err, errAway) {
+				t.Fatalf("error %v", err)
+			}
+			w.revocations.away(nil)
+			for deadline := time.Now().Add(30 * time.Second); !w.revocations.revoked(first.Session.ID); time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("its tokens are still good")
+				}
+			}
+		})
+	}
+}
+
+// TestNothingIsSignedForStrangers: who knows a session's id alone, which is in every access token, makes no work for the signer.
+func TestNothingIsSignedForStrangers(t *testing.T) {
+	w := newWorld(t, options{})
+	first := w.login(t, "a")
+	w.signers.err = signing.ErrNoKey
+	_, outcome, err := w.desk.Refresh(t.Context(), string(session.NewRefresh(first.Session.ID).Token().Reveal()), chrome())
+	if outcome != session.OutcomeUnknown || !errors.Is(err, ErrGrant) {
+		t.Errorf("%s, %v", outcome, err)
+	}
+}
+
 func TestRefresh(t *testing.T) {
 	phone := session.NewDevice("curl/8", netip.MustParseAddr("198.51.100.1"))
 	tests := map[string]struct {

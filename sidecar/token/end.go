@@ -136,6 +136,46 @@ func (d *Desk) revoke(ctx context.Context, sids ...string) error {
 	return nil
 }
 
+// What the Desk tries in the background: at most so many at once, for so long, with pauses between these.
+const (
+	maxLater               = 64
+	laterFor               = 5 * time.Minute
+	laterFirst, laterPause = 100 * time.Millisecond, 5 * time.Second
+)
+
+// revokeEnded revokes sessions that the store has ended by its own decision. Where it fails it is tried on in the background:
+// nobody could ask for it again.
+func (d *Desk) revokeEnded(ctx context.Context, sids ...string) error {
+	err := d.revoke(ctx, sids...)
+	if err == nil {
+		return nil
+	}
+	select {
+	case d.later <- struct{}{}:
+		go d.revokeLater(context.WithoutCancel(ctx), sids)
+	default:
+		d.cfg.Logger.WarnContext(ctx, "access tokens of ended sessions stay good until they expire", "sessions", len(sids), "error", err)
+	}
+	return err
+}
+
+func (d *Desk) revokeLater(ctx context.Context, sids []string) {
+	defer func() { <-d.later }()
+	ctx, cancel := context.WithTimeout(ctx, laterFor)
+	defer cancel()
+	for wait := laterFirst; ; wait = min(2*wait, laterPause) {
+		select {
+		case <-ctx.Done():
+			d.cfg.Logger.WarnContext(ctx, "access tokens of ended sessions stay good until they expire", "sessions", len(sids))
+			return
+		case <-time.After(wait):
+		}
+		if d.revoke(ctx, sids...) == nil {
+			return
+		}
+	}
+}
+
 func (d *Desk) observe(event, result string) {
 	if d.cfg.Observer != nil {
 		d.cfg.Observer.TokenEvent(event, result)

@@ -114,6 +114,11 @@ func (e *endpoints) serve(w http.ResponseWriter, r *http.Request, next stage.Han
 	if !ok {
 		return otherMethod(w, r, handlers)
 	}
+	if request.From(r).ByCookie { // a provider's, too, which the Guard does not know
+		if err := e.Courier.refuseCrossOrigin(r); err != nil {
+			return err
+		}
+	}
 	return handle(w, r)
 }
 
@@ -135,14 +140,14 @@ func otherMethod(w http.ResponseWriter, r *http.Request, handlers methods) error
 	return e
 }
 
-// caller is the person who asks: the owner of the sessions, and the id of the present one where it is ours.
+// caller is the person who asks: the owner of the sessions, and the id of the present one where one is kept.
 func (e *endpoints) caller(r *http.Request) (owner session.Owner, current string, err error) {
 	info := request.From(r)
 	if id := info.Identity; id != nil && id.Subject != "" {
 		if id.Issuer == e.Desk.cfg.Issuer.cfg.Issuer {
 			return session.Owner{Subject: id.Subject}, sidOf(id), nil
 		}
-		return session.Owner{Issuer: id.Issuer, Subject: id.Subject}, "", nil
+		return session.Owner{Issuer: id.Issuer, Subject: id.Subject}, info.Session, nil
 	}
 	if info.AuthnErr != nil {
 		return session.Owner{}, "", info.AuthnErr
@@ -151,20 +156,20 @@ func (e *endpoints) caller(r *http.Request) (owner session.Owner, current string
 	return session.Owner{}, "", refusal.With("WWW-Authenticate", `Bearer realm=`+e.realm)
 }
 
-// logout ends the session of the refresh token or of the access token, and is content where that has ended before.
+// logout ends the session of the refresh token or of the access token, also one that is kept of an outside issuer's, and is
+// content where that has ended before.
 func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 	refresh, err := e.refreshToken(w, r)
 	var bad *bodyError
 	if errors.As(err, &bad) {
 		return &httperr.Error{Status: bad.status, Code: "invalid-request", Detail: bad.Description, Cause: err}
 	}
-	sid := ownSession(r, e.Desk.cfg.Issuer.cfg.Issuer)
-	if refresh == "" && sid == "" {
-		_, _, err := e.caller(r)
-		if err == nil { // of an outside issuer, who alone can log out
-			err = &httperr.Error{Status: http.StatusForbidden, Code: "not-our-session", Detail: "This session is kept by another issuer; log out there."}
-		}
+	_, sid, err := e.caller(r)
+	switch {
+	case refresh == "" && err != nil:
 		return err
+	case refresh == "" && sid == "": // of an outside issuer, who alone can log out
+		return notOurs()
 	}
 	if refresh != "" {
 		if _, err := e.Desk.EndPresented(r.Context(), refresh); err != nil {
@@ -179,14 +184,22 @@ func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 	return e.done(w, "logout")
 }
 
-// logoutAll ends every session of the person, the present one too.
+func notOurs() error {
+	return &httperr.Error{Status: http.StatusForbidden, Code: "not-our-session", Detail: "This session is kept by another issuer; log out there."}
+}
+
+// logoutAll ends every session of the person, the present one too. Where none is kept of an outside issuer's, nothing would end.
 func (e *endpoints) logoutAll(w http.ResponseWriter, r *http.Request) error {
 	owner, _, err := e.caller(r)
 	if err != nil {
 		return err
 	}
-	if _, err := e.Desk.EndAll(r.Context(), owner, ""); err != nil {
+	ended, err := e.Desk.EndAll(r.Context(), owner, "")
+	if err != nil {
 		return unavailable(err)
+	}
+	if ended == 0 && owner.Issuer != "" {
+		return notOurs()
 	}
 	return e.done(w, "logout_all")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/posterndev/postern/sidecar/httperr"
 	"github.com/posterndev/postern/sidecar/request"
@@ -55,7 +56,7 @@ func Exchange(c ExchangeConfig) (stage.Stage, error) {
 }
 
 func (e *exchange) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
-	if !e.Match.Match(r.Method, request.From(r).Path) {
+	if r.Method == http.MethodHead || !e.Match.Match(r.Method, request.From(r).Path) { // to Match, HEAD is a GET
 		return next.ServeHTTP(w, r)
 	}
 	if err := e.Courier.checkOrigin(r); err != nil {
@@ -65,10 +66,28 @@ func (e *exchange) serve(w http.ResponseWriter, r *http.Request, next stage.Hand
 		delete(r.Header, "Accept-Encoding") // what the app compressed could not be read
 	}
 	x := newExchangeWriter(w, func() (Tokens, bool, error) { return e.login(r) }, e.Courier)
-	if err := next.ServeHTTP(x, r); err != nil {
-		return err
+	delivered := false
+	defer func() {
+		if !delivered && x.mode == replace { // also where the answer broke off, which is a panic
+			e.abandon(r, x.tokens.Session.ID)
+		}
+	}()
+	err := next.ServeHTTP(x, r)
+	if err == nil {
+		err = x.finish()
 	}
-	return x.finish()
+	delivered = err == nil
+	return err
+}
+
+// abandonFor bounds the wait for the store after the client has gone.
+const abandonFor = 2 * time.Second
+
+// abandon ends the session of a login whose tokens nobody has got: it would take up a place of the cap.
+func (e *exchange) abandon(r *http.Request, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), abandonFor)
+	defer cancel()
+	e.Desk.abandon(ctx, id)
 }
 
 // login is called for the app's 2xx answer. It reports false where that is to pass as it is; an error is what the client gets

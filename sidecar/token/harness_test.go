@@ -120,6 +120,13 @@ func (r *revocations) Add(_ context.Context, entries ...revocation.Entry) (revoc
 	return revocation.Position{}, nil
 }
 
+// away has every Add fail with err; nil for none.
+func (r *revocations) away(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = err
+}
+
 func (r *revocations) revoked(sid string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -121,7 +121,7 @@ func (p *Proxy) Close() {
 //   - 501 connect-unsupported for CONNECT, which asks for a tunnel past every rule.
 //
 // An answer that breaks off later is logged and ends in panic(http.ErrAbortHandler), so that the client sees a broken
-// connection or a reset stream and never a short success. So does one that the request's Watch ends, which is recorded as a
+// connection or a reset stream and never a short success. So does one that a Watch of the request ends, which is recorded as a
 // refusal. Nothing is retried here; net/http itself repeats only requests
 // that are idempotent or of which no byte was sent, and only when a kept connection turned out to be closed.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
@@ -132,7 +132,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	x := &exchange{ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1)}
 	ctx, end := context.WithCancelCause(context.WithValue(client, exchangeKey{}, x))
 	defer end(nil)
-	x.watch = watch{Watch: request.From(r).Watch, ctx: ctx, end: end}
+	x.watch = watch{watches: request.From(r).Watches, ctx: ctx, end: end}
 	if cleanHeader(r) {
 		defer context.AfterFunc(p.closed, func() { end(nil) })()
 	}
@@ -158,9 +158,9 @@ func (p *Proxy) run(x *exchange, r *http.Request) {
 // conclude turns what became of the exchange into the stage's result. client is the context that ends when the client goes.
 func (p *Proxy) conclude(client context.Context, x *exchange, r *http.Request) error {
 	cause := x.failure()
-	info, refusal := request.From(r), x.watch.stop()
-	if refusal != nil {
-		_ = info.Refuse(x.watch.Rule, refusal)
+	info, why := request.From(r), x.watch.stop()
+	if why != nil {
+		_ = info.Refuse(why.rule, why.err)
 	}
 	switch {
 	case cause == nil && !x.broken:
@@ -172,7 +172,7 @@ func (p *Proxy) conclude(client context.Context, x *exchange, r *http.Request) e
 		return classify(client, x, cause)
 	}
 	level := slog.LevelWarn
-	if client.Err() != nil || x.writeErr != nil || refusal != nil {
+	if client.Err() != nil || x.writeErr != nil || why != nil {
 		level = slog.LevelDebug // the client went away, which is its right, or was refused, which the access log says
 	}
 	p.cfg.Logger.Log(client, level, "answer broke off", "method", r.Method, "port", info.Local.Port(), "error", cause)

@@ -24,12 +24,14 @@ type watched struct {
 
 func (w *watched) stage(next stage.Handler) stage.Handler {
 	return stage.Func(func(rw http.ResponseWriter, r *http.Request) error {
-		info := &request.Info{Watch: &request.Watch{Rule: request.Rule{Stage: "revocation"}, Judge: func(context.Context) *httperr.Error {
+		never := request.Watch{Rule: request.Rule{Stage: "other"}, Judge: func(context.Context) *httperr.Error { return nil }}
+		revoked := request.Watch{Rule: request.Rule{Stage: "revocation"}, Judge: func(context.Context) *httperr.Error {
 			if w.over.Load() {
 				return &httperr.Error{Status: http.StatusUnauthorized, Code: "token-revoked"}
 			}
 			return nil
-		}}}
+		}}
+		info := &request.Info{Watches: []request.Watch{never, revoked}}
 		defer func() { w.infos <- info }()
 		return next.ServeHTTP(rw, request.With(r, info))
 	})

@@ -10,7 +10,7 @@ import (
 
 // family is what is known of a session's refresh tokens.
 type family struct {
-	proof, current session.Hash
+	current session.Hash
 	// turns are the latest rotations, the oldest first.
 	turns []turn
 }
@@ -33,7 +33,7 @@ func (s *Store) Rotate(_ context.Context, r session.Rotation) (session.Rotated, 
 	defer s.mu.Unlock()
 	now := s.now()
 	e := s.find(r.Presented.ID, now)
-	if e == nil || e.External || !same(e.proof, r.Presented.Proof()) {
+	if e == nil || !e.Owns(r.Presented) {
 		return session.Rotated{Outcome: session.OutcomeUnknown}, nil
 	}
 	if !e.end(now).IsZero() {

@@ -127,7 +127,8 @@ func (s *Store) create(n session.New, now time.Time) (session.Session, []string,
 		Created: now, AbsoluteExpiry: now.Add(n.AbsoluteTimeout), External: n.Refresh.IsZero(),
 	}}
 	if !e.External {
-		e.family = family{proof: n.Refresh.Proof(), current: n.Refresh.Hash()}
+		e.Proof = n.Refresh.Proof()
+		e.family = family{current: n.Refresh.Hash()}
 	}
 	e.slide(now)
 	s.sessions[e.ID] = e

@@ -130,6 +130,12 @@ func decode(v any) (s session.Session, err error) {
 		Created: moment("created"), LastSeen: moment("seen"), IdleExpiry: moment("expires"), AbsoluteExpiry: moment("absolute"),
 		IdleTimeout: time.Duration(numbers["idle"]) * time.Microsecond, External: fields["external"] == "1",
 	}
+	if p := fields["proof"]; p != "" {
+		b, err := base64.RawURLEncoding.DecodeString(p)
+		if err != nil || copy(s.Proof[:], b) != len(s.Proof) {
+			return s, fmt.Errorf("%w: proof", errReply)
+		}
+	}
 	if c := fields["claims"]; c != "" {
 		s.Claims = []byte(c)
 	}

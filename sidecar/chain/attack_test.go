@@ -1,0 +1,150 @@
+package chain
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/token"
+)
+
+// raw sends a request of these lines, byte for byte, and returns its answer.
+func (s *sidecar) raw(lines ...string) got {
+	s.world.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		s.world.t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	fmt.Fprintf(conn, "%s\r\nHost: %s\r\nConnection: close\r\n\r\n", strings.Join(lines, "\r\n"), ownHost)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		s.world.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.world.t.Fatal(err)
+	}
+	return got{status: resp.StatusCode, header: resp.Header, text: string(body)}
+}
+
+// TestNoTokenPassesUnverified: an app that gets the token sees none but the verified one, whatever it takes for space.
+func TestNoTokenPassesUnverified(t *testing.T) {
+	w := newWorld(t)
+	s := w.sidecar(cookiePolicy(func(p *compiled.Policy) { p.Tokens.ForwardToken = true })).ready()
+	good := s.browser("mallory")[0]
+	const public, guarded = "GET /public/x HTTP/1.1", "GET /orders HTTP/1.1"
+	tests := map[string]struct {
+		route, field string
+		want         int
+	}{
+		"no-break space of Latin-1":        {public, "Authorization: Bearer\xa0forged.jwt.x", 200},
+		"next line of Latin-1":             {public, "Authorization: Bearer\x85forged.jwt.x", 200},
+		"a Unicode space":                  {public, "Authorization: Bearer\u2000forged.jwt.x", 200},
+		"space before the scheme":          {public, "Authorization: \u00a0Bearer forged.jwt.x", 200},
+		"a cookie after Latin-1 space":     {public, "Cookie: \xa0" + token.AccessCookie + "=forged.jwt.x", 200},
+		"a cookie after Unicode space":     {public, "Cookie: \u2000" + token.AccessCookie + "=forged.jwt.x", 200},
+		"a cookie before space":            {public, "Cookie: " + token.AccessCookie + "\u3000=forged.jwt.x", 200},
+		"a second cookie after space":      {guarded, "Cookie: " + good.Name + "=" + good.Value + "; \u2000" + token.AccessCookie + "=forged.jwt.x", 400},
+		"a second cookie before the other": {guarded, "Cookie: \xa0" + token.AccessCookie + "=forged.jwt.x; " + good.Name + "=" + good.Value, 400},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if g := s.in(t).raw(tt.route, tt.field); g.status != tt.want || strings.Contains(g.text, "forged") {
+				t.Errorf("%d %s", g.status, g.text)
+			}
+		})
+	}
+}
+
+// TestAProvidersCookie: what ends sessions is not done for a page of another origin, whosever cookie the browser adds.
+func TestAProvidersCookie(t *testing.T) {
+	w, i := newWorld(t), newIssuer(t)
+	policies := map[string]func(func(*compiled.Policy)) *compiled.Policy{"Cookie": cookiePolicy, "Body": loginPolicy}
+	for delivery, policyOf := range policies {
+		t.Run(delivery, func(t *testing.T) {
+			s := w.in(t).sidecar(policyOf(func(p *compiled.Policy) {
+				p.Providers = policy(i).Providers
+				p.Providers[0].From = []compiled.TokenLocation{{Cookie: "idp"}}
+				p.Sessions.SubjectFrom = "sid"
+			})).ready()
+			send := func(method, path string, header http.Header) got {
+				c := &http.Cookie{Name: "idp", Value: i.claims(t, "JWT", jwt.MapClaims{"sub": "ada", "sid": "s"})}
+				return s.send(sent{method: method, path: path, cookies: []*http.Cookie{c}, header: header, host: ownHost})
+			}
+			cross := http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}
+			list, _ := send("GET", "/auth/sessions", nil).json["sessions"].([]any)
+			if len(list) != 1 {
+				t.Fatalf("%d sessions are kept", len(list))
+			}
+			session, _ := list[0].(map[string]any)
+			if session["current"] != true {
+				t.Errorf("the present session is not said to be: %v", session)
+			}
+			for _, request := range [][2]string{
+				{"POST", "/auth/logout-all"}, {"POST", "/auth/logout"}, {"DELETE", fmt.Sprintf("/auth/sessions/%s", session["id"])},
+			} {
+				if g := send(request[0], request[1], cross); g.status != 403 || g.code() != "cross-origin" {
+					t.Errorf("%s: %d %s", request[1], g.status, g.text)
+				}
+			}
+			if g := send("GET", "/orders", nil); g.status != 200 {
+				t.Errorf("the session has ended: %d %s", g.status, g.text)
+			}
+			if g := send("POST", "/auth/logout", nil); g.status != 204 {
+				t.Errorf("logging out from the app's own page: %d %s", g.status, g.text)
+			}
+			if g := send("GET", "/orders", nil); g.status != 401 {
+				t.Errorf("after logging out: %d %s", g.status, g.text)
+			}
+		})
+	}
+}
+
+// TestNothingKeptNothingEnded: who cannot be logged out is not told that they were.
+func TestNothingKeptNothingEnded(t *testing.T) {
+	w, i := newWorld(t), newIssuer(t)
+	s := w.sidecar(loginPolicy(func(p *compiled.Policy) { p.Providers = policy(i).Providers })).ready()
+	access := i.claims(t, "JWT", jwt.MapClaims{"sub": "ada", "sid": "s"})
+	for _, path := range []string{"/auth/logout", "/auth/logout-all"} {
+		if g := s.send(sent{method: "POST", path: path, bearer: access}); g.status != 403 || g.code() != "not-our-session" {
+			t.Errorf("%s: %d %s", path, g.status, g.text)
+		}
+	}
+}
+
+// TestNoLoginByHEAD: a login is no HEAD, which links and pages of other origins send like a GET.
+func TestNoLoginByHEAD(t *testing.T) {
+	s := newWorld(t).sidecar(cookiePolicy(func(p *compiled.Policy) {
+		p.Tokens.Exchange = []compiled.Match{{Methods: []string{"GET"}, Paths: []string{"/login"}}}
+	})).ready()
+	if g := s.send(sent{method: "HEAD", path: "/login?as=ada", host: ownHost}); len(g.cookies) != 0 || g.header.Get("Postern-Subject") != "" {
+		t.Errorf("HEAD: %d %v", g.status, g.header)
+	}
+	if g := s.send(sent{method: "GET", path: "/login?as=ada", host: ownHost}); len(g.cookies) != 2 {
+		t.Errorf("GET, which the policy names: %d %v", g.status, g.header)
+	}
+}
+
+// TestABrokenLoginTakesNoPlace: tokens that never reached anybody keep nobody out.
+func TestABrokenLoginTakesNoPlace(t *testing.T) {
+	s := newWorld(t).sidecar(loginPolicy(func(p *compiled.Policy) {
+		p.Sessions.MaxPerSubject, p.Sessions.WhenFull = 1, "Reject"
+	})).ready()
+	for range 3 {
+		if g, err := s.try(sent{method: "POST", path: "/login?as=ada&broken"}); err == nil && g.status == 200 {
+			t.Fatalf("the answer is whole: %s", g.text)
+		}
+	}
+	s.login("ada")
+}
