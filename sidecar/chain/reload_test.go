@@ -185,6 +185,34 @@ func TestAReloadKeepsSessions(t *testing.T) {
 	}
 }
 
+// TestAReloadShortensSessions: a timeout that is shortened holds for the sessions that there are.
+func TestAReloadShortensSessions(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	for store, addr := range map[string]string{"redis": server.Addr, "memory": ""} {
+		t.Run(store, func(t *testing.T) {
+			document := func(idle time.Duration) *compiled.Policy {
+				return loginPolicy(func(p *compiled.Policy) {
+					if addr != "" {
+						onRedis(p, addr)
+					}
+					p.Sessions.IdleTimeout = compiled.Duration(idle)
+				})
+			}
+			s := newWorld(t).sidecar(document(time.Hour)).ready()
+			ada := s.login("ada")
+			s.apply(document(time.Second))
+			time.Sleep(1100 * time.Millisecond)
+			if g := s.use(ada); g.status != 401 || g.code() != "session-ended" {
+				t.Errorf("after the shorter timeout: %d %s", g.status, g.text)
+			}
+			if g := s.refresh(ada); g.status != 400 {
+				t.Errorf("a refresh: %d %s", g.status, g.text)
+			}
+		})
+	}
+}
+
 // TestLoginsDuringReloads: a login whose snapshot is replaced while the app thinks is good.
 func TestLoginsDuringReloads(t *testing.T) {
 	t.Parallel()

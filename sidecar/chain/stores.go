@@ -23,10 +23,15 @@ func (t *taker) counters() ratelimit.Store {
 }
 
 func (t *taker) sessionStore() session.Store {
+	var most session.Timeouts
+	if s := t.policy.Sessions; s != nil {
+		most = session.Timeouts{Idle: s.IdleTimeout.Std(), Absolute: s.AbsoluteTimeout.Std()}
+	}
 	if t.conn == nil {
+		t.sessions.Hold(most)
 		return t.sessions
 	}
-	return sessionredis.New(t.conn, t.scope())
+	return sessionredis.New(t.conn, t.scope(), most)
 }
 
 func (t *taker) replays() backchannel.Replay {

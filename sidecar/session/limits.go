@@ -56,6 +56,14 @@ type Limits struct {
 	WhenFull      WhenFull
 }
 
+// Timeouts are the longest that sessions may last, also those that began while longer ones held; zero for no bound. A session
+// that began with shorter ones keeps to these.
+type Timeouts struct{ Idle, Absolute time.Duration }
+
+// MaxEnded is how many ended sessions of one owner at an outside issuer are remembered, the latest: else one person, who logs in
+// there again and again, would leave no room for anybody.
+const MaxEnded = MaxPerSubject
+
 // Check returns an ErrInvalid that says what to change.
 func (l Limits) Check() error {
 	for _, d := range []time.Duration{l.IdleTimeout, l.AbsoluteTimeout} {

@@ -27,6 +27,21 @@ func (e *entry) slide(now time.Time) {
 	e.forget = e.IdleExpiry.Add(e.linger())
 }
 
+// shorten has the session keep to shorter timeouts.
+func (e *entry) shorten(most session.Timeouts) {
+	if most.Idle > 0 {
+		e.IdleTimeout = min(e.IdleTimeout, most.Idle)
+	}
+	if end := e.Created.Add(most.Absolute); most.Absolute > 0 && end.Before(e.AbsoluteExpiry) {
+		e.AbsoluteExpiry = end
+	}
+	for _, end := range []time.Time{e.LastSeen.Add(e.IdleTimeout), e.AbsoluteExpiry} {
+		if end.Before(e.IdleExpiry) {
+			e.IdleExpiry = end
+		}
+	}
+}
+
 // touch slides unless the session was seen a moment ago.
 func (e *entry) touch(now time.Time, coalesce time.Duration) {
 	if now.Sub(e.LastSeen) >= session.Coalesce(coalesce, e.IdleTimeout) {
@@ -52,10 +67,6 @@ func (s *Store) find(id string, now time.Time) *entry {
 	return e
 }
 
-// maxEnded is how many ended sessions of one owner are remembered, the latest: else one person, who logs in at the outside
-// issuer again and again, would leave no room for anybody.
-const maxEnded = session.MaxPerSubject
-
 // finish ends a session. One of an outside issuer is remembered, or the next request would begin it anew.
 func (s *Store) finish(e *entry, now time.Time) {
 	e.forget = now.Add(e.absoluteTimeout)
@@ -72,7 +83,7 @@ func (s *Store) retire(e *entry, end time.Time) {
 	e.ended = end
 	e.Claims, e.Device = nil, session.Device{}
 	s.ended[e.Owner] = append(s.ended[e.Owner], e)
-	if of := s.ended[e.Owner]; len(of) > maxEnded {
+	if of := s.ended[e.Owner]; len(of) > session.MaxEnded {
 		s.remove(of[0])
 	}
 }

@@ -67,6 +67,15 @@ func New(c Config) *Store {
 // now is the time in microseconds, as Redis has it.
 func (s *Store) now() time.Time { return s.clock().UTC().Truncate(time.Microsecond) }
 
+// Hold has the sessions that there are last for most at the longest; those that begin later have limits of their own.
+func (s *Store) Hold(most session.Timeouts) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.sessions {
+		e.shorten(most)
+	}
+}
+
 // Create implements session.Store.
 func (s *Store) Create(_ context.Context, n session.New) (session.Session, []string, error) {
 	if err := n.Check(); err != nil {

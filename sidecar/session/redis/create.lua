@@ -29,9 +29,10 @@ end
 
 -- What ended under this id is forgotten only now: a login that is rejected brings nothing back.
 if old then redis.call('ZREM', old.owner, id) end
+if old then redis.call('ZREM', old.owner .. ':ended', id) end
 if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('DEL', KEYS[1]) end
 local s = {created = int(now), absolute = int(now + absolute), owner = KEYS[2]}
-for i = 10, #ARGV, 2 do s[ARGV[i]] = ARGV[i + 1] end
+for i = 10, #ARGV - 2, 2 do s[ARGV[i]] = ARGV[i + 1] end
 local fields = {}
 for name, value in pairs(s) do
   fields[#fields + 1] = name

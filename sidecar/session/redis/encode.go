@@ -59,7 +59,7 @@ type reply struct {
 func (s *Store) run(ctx context.Context, script *goredis.Script, keys []string, args ...any) (r reply, err error) {
 	var parts []any
 	err = s.conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) (err error) {
-		parts, err = script.Run(ctx, client, keys, args...).Slice()
+		parts, err = script.Run(ctx, client, keys, s.args(args...)...).Slice()
 		return err
 	})
 	if err != nil {

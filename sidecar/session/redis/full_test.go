@@ -13,7 +13,7 @@ import (
 func TestAFullRedisLogsNobodyOut(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
-	store := New(connect(t, standalone(server)), scope)
+	store := New(connect(t, standalone(server)), scope, session.Timeouts{})
 	n := login(3, session.EvictOldest)
 	begun, _, err := store.Create(t.Context(), n)
 	if err != nil {

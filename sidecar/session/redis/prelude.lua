@@ -3,11 +3,22 @@
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local prefix = ARGV[1]
+-- The last two of ARGV are the longest idle and absolute timeout of the present policy; 0 for none.
+local most_idle, most_absolute = tonumber(ARGV[#ARGV - 1]), tonumber(ARGV[#ARGV])
+-- So many ended sessions of an owner are remembered, the latest.
+local most_ended = 256
 
 -- int writes a number with all its digits.
 local function int(n) return string.format('%.0f', n) end
 
 local function expire(key, micros) redis.call('PEXPIRE', key, int(math.ceil(micros / 1000))) end
+
+-- shorten has a session keep to the present timeouts, where they are shorter than those of its login.
+local function shorten(s)
+  if most_idle > 0 then s.idle = int(math.min(tonumber(s.idle), most_idle)) end
+  if most_absolute > 0 then s.absolute = int(math.min(tonumber(s.absolute), tonumber(s.created) + most_absolute)) end
+  s.expires = int(math.min(tonumber(s.expires), tonumber(s.seen) + tonumber(s.idle), tonumber(s.absolute)))
+end
 
 -- load returns a session's fields, or nil.
 local function load(id)
@@ -16,6 +27,7 @@ local function load(id)
   local s = {}
   for i = 1, #flat, 2 do s[flat[i]] = flat[i + 1] end
   if tonumber(s.forget) <= now then return nil end
+  shorten(s)
   return s
 end
 
@@ -58,6 +70,18 @@ local function touch(id, s, micros, share)
   s.seen, s.expires = seen, expires
 end
 
+-- remember counts an ended session of an outside issuer, and forgets the oldest beyond the bound.
+local function remember(id, s)
+  local key = s.owner .. ':ended'
+  redis.call('ZADD', key, int(now), id)
+  if redis.call('PTTL', key) < tonumber(s.linger) / 1000 then expire(key, tonumber(s.linger)) end
+  for _, old in ipairs(redis.call('ZRANGE', key, 0, -most_ended - 1)) do
+    local forgotten = load(old)
+    if forgotten and forgotten.owner == s.owner and ended(forgotten) then redis.call('DEL', prefix .. old) end
+    redis.call('ZREM', key, old)
+  end
+end
+
 -- finish ends a session. One of an outside issuer is remembered, or the next request would begin it anew.
 local function finish(id, s)
   redis.call('ZREM', s.owner, id)
@@ -68,6 +92,7 @@ local function finish(id, s)
   redis.call('HSET', prefix .. id, 'ended', int(now))
   redis.call('HDEL', prefix .. id, 'claims', 'userAgent', 'agent', 'browser', 'os', 'address')
   keep(id, tonumber(s.linger))
+  remember(id, s)
 end
 
 -- live returns the owner's sessions that have not ended, the oldest first, as {id, fields}; it forgets the others. An id of
@@ -80,6 +105,10 @@ local function live(owner)
       found[#found + 1] = {id, s}
     else
       redis.call('ZREM', owner, id)
+      if s and s.owner == owner and s.external == '1' then
+        local ok, err = pcall(remember, id, s)
+        if not ok and not full(err) then error(err, 0) end
+      end
     end
   end
   return found

@@ -46,11 +46,16 @@ type Store struct {
 	conn                                     Conn
 	space                                    state.Keyspace
 	prefix                                   string
+	most                                     session.Timeouts
 	create, rotate, touch, end, endAll, list *goredis.Script
 }
 
-// New returns the store of scope, the policy's "namespace/name", on conn.
-func New(conn Conn, scope string) *Store { return build(conn, scope, prelude) }
+// New returns the store of scope, the policy's "namespace/name", on conn. Sessions last for most at the longest.
+func New(conn Conn, scope string, most session.Timeouts) *Store {
+	s := build(conn, scope, prelude)
+	s.most = most
+	return s
+}
 
 // build returns a store whose scripts begin with prelude.
 func build(conn Conn, scope, prelude string) *Store {
@@ -63,6 +68,11 @@ func build(conn Conn, scope, prelude string) *Store {
 	id := session.NewID()
 	s.prefix = strings.TrimSuffix(s.space.Key("id", id), id) // ids are of one length
 	return s
+}
+
+// args are a script's: what its own are, and what the prelude reads.
+func (s *Store) args(own ...any) []any {
+	return append(own, s.most.Idle.Microseconds(), s.most.Absolute.Microseconds())
 }
 
 func (s *Store) owner(o session.Owner) string { return s.space.Key("owner", o.Issuer, o.Subject) }
@@ -155,7 +165,7 @@ func (s *Store) look(ctx context.Context, id string, coalesce int64) (session.Se
 func (s *Store) List(ctx context.Context, owner session.Owner) (list []session.Session, err error) {
 	var reply []any
 	err = s.conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) (err error) {
-		reply, err = s.list.Run(ctx, client, []string{s.owner(owner)}, s.prefix).Slice()
+		reply, err = s.list.Run(ctx, client, []string{s.owner(owner)}, s.args(s.prefix)...).Slice()
 		return err
 	})
 	if err != nil {
@@ -178,7 +188,7 @@ func (s *Store) End(ctx context.Context, id string) (ended bool, err error) {
 		return false, nil
 	}
 	err = s.conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) (err error) {
-		ended, err = s.end.Run(ctx, client, []string{s.prefix + id}, s.prefix, id).Bool()
+		ended, err = s.end.Run(ctx, client, []string{s.prefix + id}, s.args(s.prefix, id)...).Bool()
 		return err
 	})
 	if err != nil {
@@ -190,7 +200,7 @@ func (s *Store) End(ctx context.Context, id string) (ended bool, err error) {
 // EndAll implements session.Store.
 func (s *Store) EndAll(ctx context.Context, owner session.Owner, except string) (ids []string, err error) {
 	err = s.conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) (err error) {
-		ids, err = s.endAll.Run(ctx, client, []string{s.owner(owner)}, s.prefix, except).StringSlice()
+		ids, err = s.endAll.Run(ctx, client, []string{s.owner(owner)}, s.args(s.prefix, except)...).StringSlice()
 		return err
 	})
 	if err != nil {

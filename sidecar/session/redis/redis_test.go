@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/sidecar/session"
 	"github.com/posterndev/postern/sidecar/session/storetest"
 	stateredis "github.com/posterndev/postern/sidecar/state/redis"
 	"github.com/posterndev/postern/sidecar/state/redistest"
@@ -50,6 +51,8 @@ func (c *clocked) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 	c.server.Do("MSET", c.prefix+"seconds", c.now.Unix(), c.prefix+"micros", c.now.Nanosecond()/1000)
 }
+
+func (c *clocked) Hold(most session.Timeouts) { c.most = most }
 
 func newClocked(t *testing.T, conn Conn, server *redistest.Server, scope string) *clocked {
 	t.Helper()

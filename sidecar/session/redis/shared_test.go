@@ -36,7 +36,7 @@ func login(maximum int, full session.WhenFull) session.New {
 func three(t *testing.T, server *redistest.Server) (stores []*Store) {
 	t.Helper()
 	for range 3 {
-		stores = append(stores, New(connect(t, standalone(server)), scope))
+		stores = append(stores, New(connect(t, standalone(server)), scope, session.Timeouts{}))
 	}
 	return stores
 }
@@ -108,7 +108,7 @@ func TestTabsOnSeveralSidecars(t *testing.T) {
 func TestNothingIsKeptForEver(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
-	store := New(connect(t, standalone(server)), scope)
+	store := New(connect(t, standalone(server)), scope, session.Timeouts{})
 	if _, _, err := store.Create(t.Context(), login(0, session.Reject)); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestNothingIsKeptForEver(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys, ok := server.Do("KEYS", "*").([]any)
-	if !ok || len(keys) != 3 { // the owner's key of the external session went with it
+	if !ok || len(keys) != 4 { // two sessions, an owner, and another owner's ended ones
 		t.Fatalf("keys %v", keys)
 	}
 	for _, key := range keys {
@@ -134,7 +134,7 @@ func TestNothingIsKeptForEver(t *testing.T) {
 func TestNoTokenIsStored(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
-	store := New(connect(t, standalone(server)), scope)
+	store := New(connect(t, standalone(server)), scope, session.Timeouts{})
 	n := login(0, session.Reject)
 	if _, _, err := store.Create(t.Context(), n); err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func TestNoTokenIsStored(t *testing.T) {
 func TestOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
-	store := New(connect(t, standalone(server)), scope)
+	store := New(connect(t, standalone(server)), scope, session.Timeouts{})
 	n := login(0, session.Reject)
 	if _, _, err := store.Create(t.Context(), n); err != nil {
 		t.Fatal(err)
@@ -195,7 +195,7 @@ func TestWhatTheServerLoses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t, redistest.Options{})
-			store := New(connect(t, standalone(server)), scope)
+			store := New(connect(t, standalone(server)), scope, session.Timeouts{})
 			n := login(0, session.Reject)
 			if _, _, err := store.Create(t.Context(), n); err != nil {
 				t.Fatal(err)
@@ -233,7 +233,7 @@ func TestFailures(t *testing.T) {
 			server := redistest.Start(t, redistest.Options{})
 			config := standalone(server)
 			config.Timeout = 200 * time.Millisecond
-			store := New(connect(t, config), scope)
+			store := New(connect(t, config), scope, session.Timeouts{})
 			tt.fail(server)
 			n := login(0, session.Reject)
 			_, _, errCreate := store.Create(t.Context(), n)
@@ -254,7 +254,7 @@ func TestFailures(t *testing.T) {
 func TestForeignValues(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
-	store := New(connect(t, standalone(server)), scope)
+	store := New(connect(t, standalone(server)), scope, session.Timeouts{})
 	list, nonsense := session.NewID(), session.NewID()
 	server.Do("RPUSH", store.prefix+list, "x")
 	server.Do("HSET", store.prefix+nonsense, "created", "x")
@@ -270,7 +270,7 @@ func TestSlowLink(t *testing.T) {
 	server := redistest.Start(t, redistest.Options{})
 	config := standalone(server)
 	config.Addresses = []string{redistest.SlowLink(t, server.Addr, 200*time.Millisecond)}
-	store := New(connect(t, config), scope)
+	store := New(connect(t, config), scope, session.Timeouts{})
 	n := login(0, session.Reject)
 	if _, _, err := store.Create(t.Context(), n); err != nil {
 		t.Fatal(err)
@@ -288,14 +288,14 @@ func TestClusterAndFailover(t *testing.T) {
 		cluster := redistest.StartCluster(t, "s3cret")
 		conn := connect(t, stateredis.Config{Mode: stateredis.Cluster, Addresses: cluster.Addrs, Password: password("s3cret"), Timeout: 5 * time.Second})
 		for i := range 5 { // scopes on several nodes
-			wholeLife(t, New(conn, fmt.Sprint("shop/", i)))
+			wholeLife(t, New(conn, fmt.Sprint("shop/", i), session.Timeouts{}))
 		}
 	})
 	t.Run("failover", func(t *testing.T) {
 		t.Parallel()
 		s := redistest.StartSentinel(t, "s3cret", "s3ntinel")
 		store := New(connect(t, stateredis.Config{Mode: stateredis.Sentinel, Addresses: s.Addrs, MasterName: redistest.MasterName,
-			Password: password("s3cret"), SentinelPassword: password("s3ntinel"), Timeout: time.Second}), scope)
+			Password: password("s3cret"), SentinelPassword: password("s3ntinel"), Timeout: time.Second}), scope, session.Timeouts{})
 		n := login(0, session.Reject)
 		if _, _, err := store.Create(t.Context(), n); err != nil {
 			t.Fatal(err)

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -106,4 +107,22 @@ func noRefresh(_ *testing.T, u *user) {
 	u.wantAdmit(n, nil)
 	u.wantOutcome(session.NewRefresh(n.ID), session.OutcomeUnknown)
 	u.wantLive(n.ID, true)
+}
+
+// endedBounded: whoever logs in at the outside issuer without end does not fill the store. What ended long ago, and before many
+// others of the person, is forgotten; the latest is not.
+func endedBounded(_ *testing.T, u *user) {
+	one := limits(1, session.EvictOldest)
+	for n := range session.MaxEnded + 2 { // the last one goes on
+		u.wantAdmit(foreign(fmt.Sprint("evicted", n), one), nil)
+	}
+	u.wantAdmit(foreign(fmt.Sprint("evicted", session.MaxEnded), one), session.ErrEnded)
+	u.wantAdmit(foreign("evicted1", one), session.ErrEnded)
+	u.wantAdmit(foreign("evicted0", one), nil)
+	for n := range session.MaxEnded + 2 {
+		u.Advance(time.Hour)
+		u.wantAdmit(foreign(fmt.Sprint("idle", n), limits(0, session.EvictOldest)), nil)
+	}
+	u.wantAdmit(foreign(fmt.Sprint("idle", session.MaxEnded), one), session.ErrEnded)
+	u.wantAdmit(foreign("evicted1", one), nil)
 }

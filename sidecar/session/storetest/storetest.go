@@ -16,6 +16,8 @@ import (
 type Clock interface {
 	session.Store
 	Advance(d time.Duration)
+	// Hold puts other timeouts in force.
+	Hold(most session.Timeouts)
 }
 
 // Run tests a store; open returns a new and empty one.
@@ -30,6 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) Clock) {
 		"those that ended do not count":           endedDoNotCount,
 		"owners are apart":                        apart,
 		"idle expiry slides, absolute does not":   slides,
+		"shorter timeouts hold at once":           shortened,
 		"touches are coalesced":                   coalesced,
 		"list, the last seen first":               list,
 		"end":                                     end,
@@ -43,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) Clock) {
 		"an external session stays ended":         staysEnded,
 		"an external session after a new login":   newLogin,
 		"an external session that others use":     externalCap,
+		"ended external sessions are bounded":     endedBounded,
 		"an external session has no refresh":      noRefresh,
 		"rotating slides":                         rotatingSlides,
 		"a device that is another one":            otherDevice,
@@ -248,6 +252,34 @@ func slides(t *testing.T, u *user) {
 	u.wantLive(idle.ID, true)
 	u.Advance(time.Microsecond)
 	u.wantLive(idle.ID, false)
+}
+
+// shortened: who shortens a timeout means the sessions that there are; who lengthens one means those to come.
+func shortened(t *testing.T, u *user) {
+	s, _ := u.begin(login(limits(0, session.Reject)))
+	u.Hold(session.Timeouts{Idle: 2 * time.Hour, Absolute: 48 * time.Hour})
+	got, err := u.Get(t.Context(), s.ID)
+	if err != nil || !got.IdleExpiry.Equal(s.IdleExpiry) || !got.AbsoluteExpiry.Equal(s.AbsoluteExpiry) || got.IdleTimeout != s.IdleTimeout {
+		t.Errorf("with longer timeouts: %+v, %v; want %+v", got, err, s)
+	}
+	u.Hold(session.Timeouts{Idle: 10 * time.Minute, Absolute: time.Hour})
+	for range 11 {
+		u.Advance(5 * time.Minute)
+		if got, err = u.Touch(t.Context(), s.ID, 0); err != nil || got.IdleTimeout != 10*time.Minute || !got.AbsoluteExpiry.Equal(s.Created.Add(time.Hour)) {
+			t.Fatalf("with shorter timeouts: %+v, %v", got, err)
+		}
+	}
+	u.Advance(5 * time.Minute)
+	u.wantLive(s.ID, false)
+	idle, _ := u.begin(login(limits(0, session.Reject)))
+	u.Hold(session.Timeouts{Idle: 10 * time.Minute})
+	u.Advance(10*time.Minute - time.Microsecond)
+	u.wantLive(idle.ID, true)
+	u.Advance(time.Microsecond)
+	u.wantLive(idle.ID, false)
+	if ids := u.ids(owner); len(ids) != 0 {
+		t.Errorf("listed %v", ids)
+	}
 }
 
 func coalesced(t *testing.T, u *user) {
