@@ -66,6 +66,8 @@ func addPlaces(places []place, locations []Location) []place {
 type credential struct {
 	token                  string
 	header, prefix, cookie string
+	// alone says that it was in no request.
+	alone bool
 }
 
 // headersOfPlaces are the fields that hold tokens, in canonical form.
@@ -150,6 +152,9 @@ func cookie(h http.Header, name string) (value string, n int) {
 
 // accepts reports whether the provider takes tokens from c's place.
 func (p *provider) accepts(c credential) bool {
+	if c.alone {
+		return true
+	}
 	for _, l := range p.From {
 		if l.Cookie == c.cookie && http.CanonicalHeaderKey(l.Header) == c.header && strings.EqualFold(l.Prefix, c.prefix) {
 			return true

@@ -79,7 +79,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	s.onClose(c.Shared.endRevoked(p, built.revoker))
 	s.handler, err = observe.New(observe.Config{
 		Metrics: c.Shared.metrics.requests, Logger: c.Logger, AccessLog: observe.AccessLog(p.Sidecar.AccessLog),
-		Policy: p.Namespace + "/" + p.Name, Shadow: p.Mode == compiled.Shadow, Ports: s.httpPorts(), Local: c.Local,
+		Policy: scopeOf(p), Shadow: p.Mode == compiled.Shadow, Ports: s.httpPorts(), Local: c.Local,
 	}, built.handler)
 	return err
 }

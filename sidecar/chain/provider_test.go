@@ -161,3 +161,47 @@ func TestAProvidersSessionEndsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestTheAppRevokesAProvidersToken: with a policy that issues none itself, on both sidecars.
+func TestTheAppRevokesAProvidersToken(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	w, i := newWorld(t), newIssuer(t)
+	document := func() *compiled.Policy {
+		return providerPolicy(i, func(p *compiled.Policy) {
+			onRedis(p, server.Addr)
+			p.Revocation = loginPolicy(nil).Revocation
+			p.Providers[0].RequiredClaims = []compiled.RequiredClaim{{Claim: "tenant"}}
+		})
+	}
+	here, there := w.sidecar(document()).ready(), w.sidecar(document()).ready()
+	of := func(jti string, more jwt.MapClaims) tokens {
+		claims := jwt.MapClaims{"sub": "ada", "jti": jti, "tenant": "acme"}
+		for name, value := range more {
+			claims[name] = value
+		}
+		return tokens{access: i.claims(t, "JWT", claims)}
+	}
+	first, second, stranger := of("1", nil), of("2", nil), of("3", jwt.MapClaims{"tenant": nil})
+	ask := func(s *sidecar, path string, t tokens) got { return s.loopback("POST", path, `{"token":"`+t.access+`"}`) }
+	for name, tt := range map[string]struct {
+		token tokens
+		want  bool
+	}{"good": {first, true}, "of another tenant, which requests would not get through with": {stranger, false}} {
+		if g := ask(here, "/v1/introspect", tt.token); g.status != 200 || g.json["active"] != tt.want {
+			t.Errorf("%s: %d %s", name, g.status, g.text)
+		}
+	}
+	if g := ask(here, "/v1/revoke", first); g.status != 200 {
+		t.Fatalf("revoking: %d %s", g.status, g.text)
+	}
+	for _, s := range []*sidecar{here, there} {
+		redistest.Eventually(t, "the end of the token", func() bool { return s.use(first).code() == "token-revoked" })
+		if g := s.use(second); g.status != 200 {
+			t.Errorf("another token: %d %s", g.status, g.text)
+		}
+		if g := ask(s, "/v1/introspect", first); g.json["active"] != false {
+			t.Errorf("introspection: %s", g.text)
+		}
+	}
+}

@@ -24,6 +24,8 @@ type builder struct {
 	known revocation.Known
 	// withdraw takes identity headers and tokens out of a request whose token does not count; nil without authentication.
 	withdraw func(http.Header)
+	// accepted are the issuers whose tokens are, with ourselves.
+	accepted []authn.Provider
 	errs     []error
 }
 
@@ -116,6 +118,7 @@ func (b *builder) authn() stage.Stage {
 	if len(providers) == 0 || len(b.errs) > 0 {
 		return nil
 	}
+	b.accepted = providers
 	var err error
 	b.withdraw, err = authn.Withdraw(providers)
 	b.fail(err, "jwt")

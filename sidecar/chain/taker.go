@@ -58,7 +58,9 @@ func named(parts ...any) (string, error) {
 }
 
 // scope is what sessions, signing keys and limits belong to.
-func (t *taker) scope() string { return t.policy.Namespace + "/" + t.policy.Name }
+func (t *taker) scope() string { return scopeOf(t.policy) }
+
+func scopeOf(p *compiled.Policy) string { return p.Namespace + "/" + p.Name }
 
 // nested is a taker for something shared that takes on its own behalf: what it takes lives as long as that.
 func (t *taker) nested() *taker {

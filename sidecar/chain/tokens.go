@@ -12,7 +12,6 @@ import (
 	"github.com/posterndev/postern/sidecar/stage"
 	"github.com/posterndev/postern/sidecar/token"
 	"github.com/posterndev/postern/sidecar/token/backchannel"
-	"github.com/posterndev/postern/sidecar/token/jws"
 	"github.com/posterndev/postern/sidecar/token/loopback"
 )
 
@@ -27,8 +26,9 @@ type tokenStages struct {
 	courier, backChannel, endpoints, exchange stage.Stage
 	// paths are those that the stages answer, whoever asks.
 	paths []string
-	// desk is nil where the policy issues no tokens, and revoker where it accepts none.
+	// desk is nil where the policy issues no tokens, ledger where no sessions are kept, and revoker where it accepts no tokens.
 	desk    *token.Desk
+	ledger  *token.Ledger
 	revoker *token.Revoker
 }
 
@@ -52,6 +52,7 @@ func (b *builder) tokens() tokenStages {
 	b.addBackChannel(&s)
 	t := b.policy.Tokens
 	if t == nil {
+		s.ledger = b.ledger()
 		return s
 	}
 	courier, err := token.NewCourier(token.CourierConfig{
@@ -66,6 +67,7 @@ func (b *builder) tokens() tokenStages {
 	if len(b.errs) > 0 {
 		return s
 	}
+	s.ledger = s.desk.Ledger
 	s.courier = courier.Guard()
 	s.paths = append(s.paths, token.Paths(t.Prefix, metadata)...)
 	s.endpoints, err = token.Endpoints(token.EndpointsConfig{Prefix: t.Prefix, Desk: s.desk, Courier: courier, Metadata: metadata, Realm: b.policy.Name})
@@ -101,12 +103,22 @@ func (b *builder) desk() *token.Desk {
 		revoked = b.judge()
 	}
 	desk, err := token.NewDesk(token.DeskConfig{
-		Issuer: issuer, Sessions: b.parts.sessions, Revocations: b.revocations, Revoked: revoked, Limits: b.limits(),
+		Issuer: issuer, Scope: scopeOf(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Revoked: revoked, Limits: b.limits(),
 		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Observer: b.issued,
 		Shadow: b.policy.Mode == compiled.Shadow || b.policy.Sessions.Mode == compiled.Shadow,
 	})
 	b.fail(err, "tokens")
 	return desk
+}
+
+// ledger is for the sessions of outside providers alone.
+func (b *builder) ledger() *token.Ledger {
+	if b.policy.Sessions == nil {
+		return nil
+	}
+	ledger, err := token.NewLedger(token.LedgerConfig{Scope: scopeOf(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger})
+	b.fail(err, "sessions")
+	return ledger
 }
 
 func (b *builder) limits() session.Limits {
@@ -129,8 +141,11 @@ func (b *builder) session() stage.Stage {
 	}
 	if b.policy.Tokens != nil {
 		c.Issuer = b.policy.Tokens.Issuer
-		c.Ended = func(ctx context.Context, id string) (bool, error) { // as Desk.End says it, of whomever the session is
-			return b.current.Revoked(ctx, &revocation.Query{Issuer: c.Issuer, Session: id})
+	}
+	if b.policy.Revocation != nil {
+		kept := token.KeptIssuer(scopeOf(b.policy))
+		c.Ended = func(ctx context.Context, id string) (bool, error) { // as token.Ledger says it
+			return b.current.Revoked(ctx, &revocation.Query{Issuer: kept, Session: id})
 		}
 	}
 	stage, err := session.NewStage(c)
@@ -172,14 +187,14 @@ func (b *builder) addBackChannel(s *tokenStages) {
 
 // loopback is the app's API.
 func (b *builder) loopback(s tokenStages) http.Handler {
-	c := loopback.Config{Logger: b.logger}
-	if len(b.errs) > 0 || s.desk == nil && s.revoker == nil && b.policy.Passwords == nil {
+	c := loopback.Config{Desk: s.desk, Ledger: s.ledger, Logger: b.logger}
+	if len(b.errs) > 0 || s.revoker == nil && b.policy.Passwords == nil {
 		return nil
 	}
-	if t := b.policy.Tokens; t != nil {
-		c.Tokens = &loopback.Tokens{Desk: s.desk, Revoked: b.judge(), Own: jws.Issuer{
-			Issuer: t.Issuer, Audiences: t.Audiences, Algorithms: []string{t.Algorithm}, Types: []string{accessTokenType}, Keys: b.own(), Leeway: t.Leeway.Std(),
-		}}
+	if len(b.accepted) > 0 {
+		verifier, err := authn.NewVerifier(b.accepted, nil)
+		b.fail(err, "loopback")
+		c.Verifier, c.Revoked = verifier, b.judge()
 	}
 	if s.revoker != nil && b.policy.Revocation != nil {
 		c.Revoker = s.revoker

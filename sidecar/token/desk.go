@@ -20,28 +20,10 @@ type Beginner interface {
 	Rotate(ctx context.Context, r session.Rotation) (session.Rotated, error)
 }
 
-// Reader finds sessions.
-type Reader interface {
-	Get(ctx context.Context, id string) (session.Session, error)
-	List(ctx context.Context, owner session.Owner) ([]session.Session, error)
-}
-
-// Ender ends sessions.
-type Ender interface {
-	End(ctx context.Context, id string) (bool, error)
-	EndAll(ctx context.Context, owner session.Owner, except string) ([]string, error)
-}
-
 // Sessions is what the desk needs of a session.Store.
 type Sessions interface {
 	Beginner
-	Reader
-	Ender
-}
-
-// Revocations takes revocations; revocation.Store is one.
-type Revocations interface {
-	Add(ctx context.Context, entries ...revocation.Entry) (revocation.Position, error)
+	Kept
 }
 
 // Revoked knows what is revoked; revocation.Judge does.
@@ -51,7 +33,9 @@ type Revoked interface {
 
 // DeskConfig is what a Desk is made of.
 type DeskConfig struct {
-	Issuer      *Issuer
+	Issuer *Issuer
+	// Scope is the policy's "namespace/name".
+	Scope       string
 	Sessions    Sessions
 	Revocations Revocations
 	// Revoked is asked at each refresh: a session that is revoked brings forth no token, even if its end has failed. Nil for
@@ -78,15 +62,10 @@ type Observer interface {
 	TokenEvent(event, result string)
 }
 
-// Desk begins, goes on with and ends logins, each with all its tokens. It is safe for concurrent use.
-//
-// A session that ends takes its access tokens along: its sid is revoked for as long as the last of them could live. Where
-// somebody asks for the end the revocation comes first, so that what fails half-way can be asked for again; where the store has
-// decided it, nobody would ask again, and the Desk goes on trying by itself.
+// Desk begins, goes on with and ends logins, each with all its tokens. It is safe for concurrent use. It is also a Ledger of the sessions.
 type Desk struct {
+	*Ledger
 	cfg DeskConfig
-	// later bounds what is tried in the background.
-	later chan struct{}
 }
 
 // retention is for how long past their end access tokens are remembered as revoked: the most that verifiers grant to exp.
@@ -102,8 +81,15 @@ var (
 
 // NewDesk returns a Desk, or an error that says which setting to change.
 func NewDesk(c DeskConfig) (*Desk, error) {
-	if c.Issuer == nil || c.Sessions == nil || c.Revocations == nil || c.Logger == nil {
-		return nil, errors.New("building tokens: Issuer, Sessions, Revocations and Logger are required")
+	if c.Issuer == nil || c.Sessions == nil {
+		return nil, errors.New("building tokens: Issuer and Sessions are required")
+	}
+	ledger, err := NewLedger(LedgerConfig{
+		Issuer: c.Issuer.cfg.Issuer, Lifetime: c.Issuer.cfg.Lifetime, Scope: c.Scope, Sessions: c.Sessions, Revocations: c.Revocations,
+		Logger: c.Logger, Now: c.Issuer.cfg.Now,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("building tokens: %w", err)
 	}
 	if err := c.Limits.Check(); err != nil {
 		return nil, fmt.Errorf("building tokens: %w", err)
@@ -114,7 +100,7 @@ func NewDesk(c DeskConfig) (*Desk, error) {
 	if err := (session.Rotation{Grace: c.Grace, Bind: c.Bind}).Check(); err != nil {
 		return nil, fmt.Errorf("building tokens: %w", err)
 	}
-	return &Desk{cfg: c, later: make(chan struct{}, maxLater)}, nil
+	return &Desk{Ledger: ledger, cfg: c}, nil
 }
 
 // Login is a person whom the app has recognised.
@@ -172,7 +158,7 @@ func (d *Desk) Begin(ctx context.Context, l Login) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, fmt.Errorf("beginning session: %w", err)
 	}
-	if err := d.revokeEnded(ctx, evicted...); err != nil {
+	if err := d.revokeEnded(ctx, s.Owner, evicted...); err != nil {
 		d.abandon(ctx, id)
 		return Tokens{}, fmt.Errorf("revoking displaced sessions: %w", err)
 	}
@@ -262,7 +248,7 @@ func (d *Desk) Refresh(ctx context.Context, refreshToken string, device session.
 		return Tokens{Access: access, Refresh: rotated.Current.Token(), Session: rotated.Session}, rotated.Outcome, nil
 	case session.OutcomeReused:
 		d.cfg.Logger.WarnContext(ctx, "an old refresh token was used again; its session is ended", "session", rotated.Session.ID)
-		if err := d.revokeEnded(ctx, rotated.Session.ID); err != nil {
+		if err := d.revokeEnded(ctx, rotated.Session.Owner, rotated.Session.ID); err != nil {
 			return Tokens{}, rotated.Outcome, fmt.Errorf("revoking reused session: %w", err)
 		}
 	}

@@ -144,10 +144,11 @@ func otherMethod(w http.ResponseWriter, r *http.Request, handlers methods) error
 func (e *endpoints) caller(r *http.Request) (owner session.Owner, current string, err error) {
 	info := request.From(r)
 	if id := info.Identity; id != nil && id.Subject != "" {
-		if id.Issuer == e.Desk.cfg.Issuer.cfg.Issuer {
-			return session.Owner{Subject: id.Subject}, sidOf(id), nil
+		current = info.Session
+		if owner = e.Desk.Owner(id.Issuer, id.Subject); owner.Issuer == "" {
+			current = sidOf(id)
 		}
-		return session.Owner{Issuer: id.Issuer, Subject: id.Subject}, info.Session, nil
+		return owner, current, nil
 	}
 	if info.AuthnErr != nil {
 		return session.Owner{}, "", info.AuthnErr

@@ -199,7 +199,7 @@ func newWorld(t testing.TB, o options) *world {
 		t.Fatal(err)
 	}
 	w.desk, err = NewDesk(DeskConfig{
-		Issuer: w.issuer, Sessions: w.sessions, Revocations: w.revocations, Limits: o.limits, Grace: o.grace, Bind: o.bind,
+		Issuer: w.issuer, Scope: "shop/orders", Sessions: w.sessions, Revocations: w.revocations, Limits: o.limits, Grace: o.grace, Bind: o.bind,
 		Logger: slog.New(slog.DiscardHandler), Observer: w,
 	})
 	if err != nil {

@@ -99,6 +99,17 @@ func (r *Revoker) Revoke(ctx context.Context, e revocation.Entry) (int, error) {
 	return len(entries), nil
 }
 
+// RevokeToken makes one token worthless everywhere until it expires by itself, or for as long as anything is remembered, and
+// leaves its session alone.
+func (r *Revoker) RevokeToken(ctx context.Context, issuer, id string, expires time.Time) error {
+	expires = expires.Add(retention)
+	if most := r.cfg.Now().Add(revocation.MaxRetention - time.Hour); expires.After(most) {
+		expires = most
+	}
+	_, err := r.Revoke(ctx, revocation.Entry{Kind: revocation.Token, Issuer: issuer, Value: id, Expires: expires})
+	return err
+}
+
 func (r *Revoker) complete(e revocation.Entry, t Trusted) revocation.Entry {
 	now := r.cfg.Now()
 	e.Issuer = t.Issuer
@@ -113,6 +124,9 @@ func (r *Revoker) complete(e revocation.Entry, t Trusted) revocation.Entry {
 		e.Expires = now.Add(revocation.MaxRetention - time.Hour)
 	case revocation.Token:
 		e.Expires = now.Add(t.Lifetime + retention)
+		if t.Own { // it may be of a time when they lived longer
+			e.Expires = now.Add(maxLifetime + retention)
+		}
 	default:
 		e.Expires = now.Add(t.SessionLifetime + retention)
 	}

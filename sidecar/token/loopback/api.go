@@ -19,11 +19,11 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httperr"
+	"github.com/posterndev/postern/sidecar/identity"
 	"github.com/posterndev/postern/sidecar/password"
 	"github.com/posterndev/postern/sidecar/revocation"
 	"github.com/posterndev/postern/sidecar/stage"
 	"github.com/posterndev/postern/sidecar/token"
-	"github.com/posterndev/postern/sidecar/token/jws"
 )
 
 // RequestHeader must be "true" on every operation but those that RFC 7662 and RFC 7009 describe, which take nothing but a token
@@ -48,12 +48,27 @@ type Passwords interface {
 // Revoker revokes tokens of every issuer that the policy accepts; *token.Revoker does.
 type Revoker interface {
 	Revoke(ctx context.Context, e revocation.Entry) (int, error)
+	// RevokeToken revokes one token, which expires by itself.
+	RevokeToken(ctx context.Context, issuer, id string, expires time.Time) error
+}
+
+// Verifier verifies tokens of every issuer that the policy accepts; *authn.Verifier does.
+type Verifier interface {
+	// Verify returns nil where the token is not good, and an error where that is not known.
+	Verify(ctx context.Context, token string) (*identity.Identity, error)
+	// Accepts reports whether the issuer is one of them.
+	Accepts(issuer string) bool
 }
 
 // Config is what the API is made of; Logger is required.
 type Config struct {
-	// Tokens is nil where the policy issues none.
-	Tokens *Tokens
+	// Desk is nil where the policy issues no tokens.
+	Desk *token.Desk
+	// Ledger is nil where no sessions are kept.
+	Ledger *token.Ledger
+	// Verifier is nil where the policy accepts no tokens; Revoked goes with it.
+	Verifier Verifier
+	Revoked  Checker
 	// Revoker is nil where the policy accepts no tokens, or has nowhere to keep what is revoked.
 	Revoker Revoker
 	// Passwords is nil where the policy has no passwordPolicy.
@@ -61,14 +76,6 @@ type Config struct {
 	Logger    *slog.Logger
 	// Now is time.Now where nil.
 	Now func() time.Time
-}
-
-// Tokens is what the operations on our own tokens need; all of it is required.
-type Tokens struct {
-	Desk *token.Desk
-	// Own is our own issuer: with it access tokens are verified.
-	Own     jws.Issuer
-	Revoked Checker
 }
 
 type api struct {
@@ -89,15 +96,16 @@ type endpoint struct {
 
 func (a *api) endpoints() []endpoint {
 	const plain, guarded = true, false
-	tokens, revocation, passwords := a.Tokens != nil, a.Revoker != nil, a.Passwords != nil
+	tokens, sessions, accepted := a.Desk != nil, a.Ledger != nil, a.Verifier != nil
+	revocation, passwords := a.Revoker != nil, a.Passwords != nil
 	return []endpoint{
 		{http.MethodPost, "/v1/tokens", a.issue, "tokens", tokens, guarded},
-		{http.MethodPost, "/v1/introspect", a.introspect, "tokens", tokens, plain},
-		{http.MethodPost, "/v1/revoke", a.revoke, "tokens", tokens, plain},
+		{http.MethodPost, "/v1/introspect", a.introspect, "tokens or jwt", accepted, plain},
+		{http.MethodPost, "/v1/revoke", a.revoke, "revocation", revocation && accepted, plain},
 		{http.MethodPost, "/v1/revocations", a.revokeAny, "revocation", revocation, guarded},
-		{http.MethodGet, "/v1/subjects/{subject}/sessions", a.list, "tokens", tokens, guarded},
-		{http.MethodDelete, "/v1/subjects/{subject}/sessions", a.endAll, "tokens", tokens, guarded},
-		{http.MethodDelete, "/v1/sessions/{id}", a.end, "tokens", tokens, guarded},
+		{http.MethodGet, "/v1/subjects/{subject}/sessions", a.list, "sessions", sessions, guarded},
+		{http.MethodDelete, "/v1/subjects/{subject}/sessions", a.endAll, "sessions", sessions, guarded},
+		{http.MethodDelete, "/v1/sessions/{id}", a.end, "sessions", sessions, guarded},
 		{http.MethodPost, "/v1/passwords/hash", a.hash, "passwordPolicy", passwords, guarded},
 		{http.MethodPost, "/v1/passwords/verify", a.verify, "passwordPolicy", passwords, guarded},
 		{http.MethodGet, "/openapi.json", a.describe, "", true, plain},
@@ -106,8 +114,8 @@ func (a *api) endpoints() []endpoint {
 
 // New returns the API. Its errors are problem details (RFC 9457).
 func New(c Config) (http.Handler, error) {
-	if c.Logger == nil || c.Tokens != nil && (c.Tokens.Desk == nil || c.Tokens.Own.Keys == nil || c.Tokens.Revoked == nil) {
-		return nil, errors.New("building loopback API: Logger is required, and with Tokens Desk, Own and Revoked")
+	if c.Logger == nil || (c.Verifier == nil) != (c.Revoked == nil) || c.Desk != nil && (c.Ledger == nil || c.Verifier == nil) {
+		return nil, errors.New("building loopback API: Logger is required, Revoked goes with Verifier, and both and Ledger with Desk")
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/identity"
 	"github.com/posterndev/postern/sidecar/password"
 	"github.com/posterndev/postern/sidecar/revocation"
 	"github.com/posterndev/postern/sidecar/secret"
@@ -110,10 +111,39 @@ func (s *store) Rotate(ctx context.Context, r session.Rotation) (session.Rotated
 	return s.Store.Rotate(ctx, r)
 }
 
+// corp is an issuer whose tokens are accepted, too.
+const corp = "https://id.example.com"
+
+// verifier knows our own tokens, and those of corp by heart.
+type verifier struct {
+	own  jws.Issuer
+	corp map[string]*identity.Identity
+	now  func() time.Time
+	err  error
+}
+
+func (v *verifier) Accepts(i string) bool { return i == issuer || i == corp }
+
+func (v *verifier) Verify(ctx context.Context, raw string) (*identity.Identity, error) {
+	if v.err != nil || v.corp[raw] != nil {
+		return v.corp[raw], v.err
+	}
+	t, err := v.own.Verify(ctx, raw, v.now())
+	if errors.Is(err, jws.ErrInvalid) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &identity.Identity{Issuer: t.Issuer, Subject: t.Subject, TokenID: t.ID, KeyID: t.KeyID, IssuedAt: t.Issued, Expires: t.Expires, Claims: t.Claims}, nil
+}
+
 type world struct {
 	http.Handler
 	ring        *signing.Ring
 	desk        *token.Desk
+	verifier    *verifier
+	config      Config
 	revocations *revocations
 	sessions    *store
 	offset      time.Duration
@@ -148,7 +178,7 @@ func newWorld(t testing.TB, p Passwords) *world {
 		t.Fatal(err)
 	}
 	w.desk, err = token.NewDesk(token.DeskConfig{
-		Issuer: i, Sessions: w.sessions, Revocations: w.revocations, Logger: log,
+		Issuer: i, Scope: "shop/orders", Sessions: w.sessions, Revocations: w.revocations, Logger: log,
 		Limits: session.Limits{IdleTimeout: time.Hour, AbsoluteTimeout: 24 * time.Hour, MaxPerSubject: 2, WhenFull: session.Reject},
 	})
 	if err != nil {
@@ -157,19 +187,19 @@ func newWorld(t testing.TB, p Passwords) *world {
 	revoker, err := token.NewRevoker(token.RevokerConfig{
 		Sessions: w.sessions, Revocations: w.revocations, Now: now, Trusted: []token.Trusted{
 			{Issuer: issuer, Own: true, Lifetime: 15 * time.Minute, SessionLifetime: 24 * time.Hour},
-			{Issuer: "https://id.example.com", Lifetime: time.Hour, SessionLifetime: time.Hour},
+			{Issuer: corp, Lifetime: time.Hour, SessionLifetime: time.Hour},
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.Handler, err = New(Config{
-		Tokens: &Tokens{
-			Desk: w.desk, Revoked: w.revocations,
-			Own: jws.Issuer{Issuer: issuer, Audiences: []string{"orders"}, Algorithms: []string{"EdDSA"}, Types: []string{"at+jwt"}, Keys: w.ring},
-		},
-		Revoker: revoker, Passwords: p, Logger: log, Now: now,
-	})
+	w.verifier = &verifier{now: now, own: jws.Issuer{
+		Issuer: issuer, Audiences: []string{"orders"}, Algorithms: []string{"EdDSA"}, Types: []string{"at+jwt"}, Keys: w.ring,
+	}}
+	w.config = Config{
+		Desk: w.desk, Ledger: w.desk.Ledger, Verifier: w.verifier, Revoked: w.revocations, Revoker: revoker, Passwords: p, Logger: log, Now: now,
+	}
+	w.Handler, err = New(w.config)
 	if err != nil {
 		t.Fatal(err)
 	}

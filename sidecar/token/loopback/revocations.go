@@ -45,11 +45,15 @@ func (a *api) revokeAny(w http.ResponseWriter, r *http.Request) error {
 	case err == nil:
 		return write(w, revocationAnswer{Revoked: n})
 	case errors.Is(err, token.ErrUntrusted):
-		return &httperr.Error{Status: http.StatusUnprocessableEntity, Code: "unknown-issuer", Detail: "The policy accepts no tokens of this issuer.", Cause: err}
+		return unknownIssuer(err)
 	case errors.Is(err, revocation.ErrInvalid):
 		return &httperr.Error{Status: http.StatusUnprocessableEntity, Code: "invalid-request", Detail: "This cannot be revoked: a text is too long, or a time too far away.", Cause: err}
 	}
 	return unavailable(err)
+}
+
+func unknownIssuer(cause error) error {
+	return &httperr.Error{Status: http.StatusUnprocessableEntity, Code: "unknown-issuer", Detail: "The policy accepts no tokens of this issuer.", Cause: cause}
 }
 
 func (q revocationRequest) entry() (revocation.Entry, error) {

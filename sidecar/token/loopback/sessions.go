@@ -13,9 +13,25 @@ type listAnswer struct {
 	Sessions []token.View `json:"sessions"`
 }
 
-// list answers for subjects of our own tokens.
+// owner is the subject of the path: of our own tokens, or of the issuer that the query names.
+func (a *api) owner(r *http.Request) (session.Owner, error) {
+	issuer := r.URL.Query().Get("issuer")
+	if issuer == "" && a.Desk == nil {
+		return session.Owner{}, badRequest(http.StatusUnprocessableEntity, "The policy issues no tokens; say by ?issuer= whose subject it is.")
+	}
+	if issuer != "" && (a.Verifier == nil || !a.Verifier.Accepts(issuer)) {
+		return session.Owner{}, unknownIssuer(nil)
+	}
+	return a.Ledger.Owner(issuer, r.PathValue("subject")), nil
+}
+
+// list answers with what is kept of a subject.
 func (a *api) list(w http.ResponseWriter, r *http.Request) error {
-	sessions, err := a.Tokens.Desk.List(r.Context(), session.Owner{Subject: r.PathValue("subject")})
+	owner, err := a.owner(r)
+	if err != nil {
+		return err
+	}
+	sessions, err := a.Ledger.List(r.Context(), owner)
 	if err != nil {
 		return unavailable(err)
 	}
@@ -29,7 +45,11 @@ type endedAnswer struct {
 
 // endAll ends every session of a subject with its tokens.
 func (a *api) endAll(w http.ResponseWriter, r *http.Request) error {
-	ended, err := a.Tokens.Desk.EndAll(r.Context(), session.Owner{Subject: r.PathValue("subject")}, "")
+	owner, err := a.owner(r)
+	if err != nil {
+		return err
+	}
+	ended, err := a.Ledger.EndAll(r.Context(), owner, "")
 	if err != nil {
 		return unavailable(err)
 	}
@@ -38,7 +58,7 @@ func (a *api) endAll(w http.ResponseWriter, r *http.Request) error {
 
 // end ends one session with its tokens; 404 where there is none.
 func (a *api) end(w http.ResponseWriter, r *http.Request) error {
-	ended, err := a.Tokens.Desk.End(r.Context(), r.PathValue("id"))
+	ended, err := a.Ledger.End(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return unavailable(err)
 	}

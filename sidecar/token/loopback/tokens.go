@@ -1,16 +1,18 @@
 package loopback
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/netip"
 
 	"github.com/posterndev/postern/sidecar/httperr"
+	"github.com/posterndev/postern/sidecar/identity"
 	"github.com/posterndev/postern/sidecar/revocation"
 	"github.com/posterndev/postern/sidecar/session"
 	"github.com/posterndev/postern/sidecar/token"
-	"github.com/posterndev/postern/sidecar/token/jws"
 )
 
 // issueRequest asks for a login.
@@ -48,7 +50,7 @@ func (a *api) issue(w http.ResponseWriter, r *http.Request) error {
 			return badRequest(http.StatusUnprocessableEntity, "The device's address is no IP address.")
 		}
 	}
-	tokens, err := a.Tokens.Desk.Begin(r.Context(), token.Login{
+	tokens, err := a.Desk.Begin(r.Context(), token.Login{
 		Subject: request.Subject, Claims: request.Claims, Device: session.NewDevice(request.Device.UserAgent, address),
 	})
 	switch {
@@ -73,68 +75,70 @@ type tokenRequest struct {
 	TokenTypeHint string `json:"token_type_hint,omitempty"`
 }
 
-// introspect answers RFC 7662 §2.2 for access tokens of ours: their claims and active, or active=false and nothing more. A
-// refresh token is not active: it is no token for a resource.
+// introspect answers RFC 7662 §2.2 for access tokens of every issuer that the policy accepts: their claims and active, or
+// active=false and nothing more. A refresh token is not active: it is no token for a resource.
 func (a *api) introspect(w http.ResponseWriter, r *http.Request) error {
 	raw, err := readToken(w, r)
 	if err != nil {
 		return err
 	}
-	t, err := a.active(r, raw)
+	id, err := a.active(r.Context(), raw)
 	if err != nil {
 		return unavailable(err)
 	}
-	if t == nil {
+	if id == nil {
 		return write(w, map[string]any{"active": false})
 	}
-	answer := map[string]any{}
-	for name, value := range t.Claims {
-		answer[name] = value
-	}
+	answer := maps.Clone(id.Claims)
 	answer["active"], answer["token_type"] = true, "Bearer"
 	return write(w, answer)
 }
 
-// active returns the token, if it is good, its session goes on and it is not revoked; nil where it is not.
-func (a *api) active(r *http.Request, raw string) (*jws.Token, error) {
-	t, err := a.Tokens.Own.Verify(r.Context(), raw, a.Now())
-	if errors.Is(err, jws.ErrInvalid) {
-		return nil, nil
-	}
-	if err != nil {
+// active returns what the token says, if it is good, its session goes on and it is not revoked; nil where it is not.
+func (a *api) active(ctx context.Context, raw string) (*identity.Identity, error) {
+	id, err := a.Verifier.Verify(ctx, raw)
+	if err != nil || id == nil {
 		return nil, err
 	}
-	revoked, err := a.Tokens.Revoked.Revoked(r.Context(), &revocation.Query{
-		Issuer: t.Issuer, TokenID: t.ID, Session: t.Session, Subject: t.Subject, KeyID: t.KeyID, IssuedAt: t.Issued,
-	})
+	q := revocation.QueryOf(id)
+	revoked, err := a.Revoked.Revoked(ctx, &q)
 	if err != nil || revoked {
 		return nil, err
 	}
-	goesOn, err := a.Tokens.Desk.Active(r.Context(), t.Session)
+	if a.Ledger == nil {
+		return id, nil
+	}
+	goesOn, err := a.Ledger.GoesOn(ctx, id)
 	if err != nil || !goesOn {
 		return nil, err
 	}
-	return t, nil
+	return id, nil
 }
 
-// revoke answers RFC 7009 §2.2: 200 whatever the token was. An access token is revoked alone; a refresh token ends its
-// session.
+// revoke answers RFC 7009 §2.2: 200 whatever the token was, unless it is good and cannot be told from others. An access token
+// is revoked alone; a refresh token ends its session.
 func (a *api) revoke(w http.ResponseWriter, r *http.Request) error {
 	raw, err := readToken(w, r)
 	if err != nil {
 		return err
 	}
-	if _, err := session.ParseRefresh(raw); err == nil {
-		if _, err := a.Tokens.Desk.EndPresented(r.Context(), raw); err != nil {
+	if _, err := session.ParseRefresh(raw); err == nil && a.Desk != nil {
+		if _, err := a.Desk.EndPresented(r.Context(), raw); err != nil {
 			return unavailable(err)
 		}
 		return write(w, struct{}{})
 	}
-	t, err := a.Tokens.Own.Verify(r.Context(), raw, a.Now())
-	if err == nil {
-		err = a.Tokens.Desk.RevokeToken(r.Context(), t.ID, t.Expires)
+	id, err := a.Verifier.Verify(r.Context(), raw)
+	if err != nil {
+		return unavailable(err)
 	}
-	if err != nil && !errors.Is(err, jws.ErrInvalid) {
+	if id == nil {
+		return write(w, struct{}{})
+	}
+	if id.TokenID == "" {
+		return badRequest(http.StatusUnprocessableEntity, "The token has no jti, by which alone it could be told from others; revoke its session or its subject.")
+	}
+	if err := a.Revoker.RevokeToken(r.Context(), id.Issuer, id.TokenID, id.Expires); err != nil {
 		return unavailable(err)
 	}
 	return write(w, struct{}{})
