@@ -122,6 +122,9 @@ type trust struct {
 	token, session time.Duration
 }
 
+// maxOwnLifetime is the longest accessLifetime: a token may be of a time when it was longer than it is now.
+const maxOwnLifetime = 24 * time.Hour
+
 // trusted returns the issuers of p, each once: of providers that share one, the longest lifetimes count.
 func trusted(p *compiled.Policy) []trust {
 	var out []trust
@@ -134,7 +137,7 @@ func trusted(p *compiled.Policy) []trust {
 		out[i].token, out[i].session = max(out[i].token, t.token), max(out[i].session, t.session)
 	}
 	if t := p.Tokens; t != nil {
-		add(trust{t.Issuer, t.AccessLifetime.Std(), p.Sessions.AbsoluteTimeout.Std() + t.AccessLifetime.Std()})
+		add(trust{t.Issuer, maxOwnLifetime, p.Sessions.AbsoluteTimeout.Std() + t.AccessLifetime.Std()})
 	}
 	for i := range p.Providers {
 		lifetime := p.Providers[i].TokenLifetime()

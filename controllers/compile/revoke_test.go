@@ -45,21 +45,21 @@ func TestRevoke(t *testing.T) {
 		want       []compiled.RevokedTokens
 		wantReason string
 	}{
-		"a token of any issuer": {
+		"a token of any issuer": { // ours may be of a time when accessLifetime was longer
 			spec: func(s *v1alpha1.TokenRevocationSpec) { s.TokenID = "j" },
 			want: []compiled.RevokedTokens{
-				{Name: "r", Kind: "Token", Issuer: "https://own", Value: "j", Expires: at(2 * time.Hour)},
+				{Name: "r", Kind: "Token", Issuer: "https://own", Value: "j", Expires: at(25 * time.Hour)},
 				{Name: "r", Kind: "Token", Issuer: "https://corp", Value: "j", Expires: at(3 * time.Hour)},
 			},
 		},
 		"a token of any issuer, when that of one has expired": {
 			spec:  func(s *v1alpha1.TokenRevocationSpec) { s.TokenID = "j" },
-			after: 2 * time.Hour,
-			want:  []compiled.RevokedTokens{{Name: "r", Kind: "Token", Issuer: "https://corp", Value: "j", Expires: at(3 * time.Hour)}},
+			after: 3 * time.Hour,
+			want:  []compiled.RevokedTokens{{Name: "r", Kind: "Token", Issuer: "https://own", Value: "j", Expires: at(25 * time.Hour)}},
 		},
 		"a token, when it has expired": {
 			spec:  func(s *v1alpha1.TokenRevocationSpec) { s.TokenID = "j" },
-			after: 3 * time.Hour, wantReason: v1alpha1.ReasonExpired,
+			after: 25 * time.Hour, wantReason: v1alpha1.ReasonExpired,
 		},
 		"a session of one issuer": {
 			spec: func(s *v1alpha1.TokenRevocationSpec) { s.SessionID, s.Issuer = "s", "https://own" },

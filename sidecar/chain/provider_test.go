@@ -183,7 +183,9 @@ func TestTheAppRevokesAProvidersToken(t *testing.T) {
 		return tokens{access: i.claims(t, "JWT", claims)}
 	}
 	first, second, stranger := of("1", nil), of("2", nil), of("3", jwt.MapClaims{"tenant": nil})
-	ask := func(s *sidecar, path string, t tokens) got { return s.loopback("POST", path, `{"token":"`+t.access+`"}`) }
+	ask := func(s *sidecar, path string, t tokens) got {
+		return s.loopback("POST", path, `{"token":"`+t.access+`"}`)
+	}
 	for name, tt := range map[string]struct {
 		token tokens
 		want  bool

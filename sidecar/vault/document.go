@@ -52,7 +52,7 @@ func (d *document) run(ctx context.Context) {
 		if first {
 			close(d.tried)
 		}
-		wait := around(interval)
+		wait := within(interval)
 		if err != nil {
 			wait = min(failed.wait(), wait)
 		} else {

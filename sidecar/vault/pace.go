@@ -41,8 +41,8 @@ func (b *backoff) wait() time.Duration {
 
 func (b *backoff) reset() { b.next = 0 }
 
-// around is d, give or take a tenth.
-func around(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
+// within is d, or up to a fifth less: sidecars that began together do not go on asking together.
+func within(d time.Duration) time.Duration { return d - rand.N(d/5+1) }
 
 // sleep waits for d or the end of ctx.
 func sleep(ctx context.Context, d time.Duration) {

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"testing"
+	"time"
 )
 
 func TestBackoffIsBounded(t *testing.T) {
@@ -18,5 +19,16 @@ func TestBackoffIsBounded(t *testing.T) {
 	b.reset()
 	if d := b.wait(); d > b.pace.first {
 		t.Errorf("wait after a success = %s", d)
+	}
+}
+
+// TestWithin: a value that changed is noticed within the interval that the class states.
+func TestWithin(t *testing.T) {
+	for _, d := range []time.Duration{time.Nanosecond, time.Second, time.Hour} {
+		for range 1000 {
+			if got := within(d); got > d || got < d-d/5 {
+				t.Fatalf("within %s: %s", d, got)
+			}
+		}
 	}
 }

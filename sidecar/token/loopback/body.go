@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/posterndev/postern/sidecar/httperr"
 	"github.com/posterndev/postern/sidecar/jwks/strictjson"
@@ -44,7 +45,7 @@ func mediaType(r *http.Request) string {
 	return t
 }
 
-// readJSON reads the body into v, strictly: no unknown and no repeated members.
+// readJSON reads the body into v, strictly: no unknown and no repeated members, and names as they are written.
 func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	if mediaType(r) != "application/json" {
 		return badRequest(http.StatusUnsupportedMediaType, "The Content-Type is not application/json.")
@@ -57,8 +58,14 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 }
 
 func decodeJSON(body []byte, v any) error {
-	if _, err := strictjson.Object(body, maxDepth); err != nil {
+	object, err := strictjson.Object(body, maxDepth)
+	if err != nil {
 		return badRequest(http.StatusBadRequest, "The body is not one JSON object without repeated members.")
+	}
+	for name := range object { // encoding/json takes "Subject" for "subject", and so both at once
+		if name != strings.ToLower(name) {
+			return badRequest(http.StatusBadRequest, "The JSON has a member that is not known.")
+		}
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
