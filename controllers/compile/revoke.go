@@ -35,14 +35,17 @@ func Revoke(p *compiled.Policy, revocations []v1alpha1.TokenRevocation, now time
 	if len(revocations) == 0 {
 		return nil
 	}
-	ordered := slices.Clone(revocations)
-	slices.SortFunc(ordered, func(a, b v1alpha1.TokenRevocation) int {
+	ordered := make([]*v1alpha1.TokenRevocation, len(revocations))
+	for i := range revocations {
+		ordered[i] = &revocations[i]
+	}
+	slices.SortFunc(ordered, func(a, b *v1alpha1.TokenRevocation) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
 	})
 	r := revoker{policy: p, trusted: trusted(p), room: room(p), now: now}
 	outcomes := make([]Revoked, 0, len(ordered))
-	for i := range ordered {
-		outcomes = append(outcomes, r.revoke(&ordered[i]))
+	for _, revocation := range ordered {
+		outcomes = append(outcomes, r.revoke(revocation))
 	}
 	return outcomes
 }
