@@ -26,7 +26,7 @@ type health struct {
 	now      func() time.Time
 }
 
-// readiness is the body of /readyz.
+// readiness is the body of /readyz; whoever is not in the pod gets Ready alone.
 type readiness struct {
 	Ready    bool   `json:"ready"`
 	Reason   string `json:"reason,omitempty"`
@@ -91,9 +91,12 @@ func adminHandler(h *health, gatherer prometheus.Gatherer, probes http.Handler) 
 	mux.HandleFunc("GET /healthz/started", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, h.started.Load(), map[bool]string{true: "started", false: "the listeners are not open yet"}[h.started.Load()])
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		r := h.readiness()
-		answer(w, r.Ready, r)
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		told := h.readiness()
+		if !fromPod(r) { // addresses and paths of secrets are nothing for the pod's neighbours
+			told = readiness{Ready: told.Ready}
+		}
+		answer(w, told.Ready, told)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
 	mux.HandleFunc("POST "+leavePath, h.leave)

@@ -18,8 +18,7 @@ const leavePath = "/leave"
 // leave has the sidecar send its clients elsewhere while it goes on serving: the app is asked to stop before the sidecar
 // is, and a client that kept its connection would find the app gone. It answers 403 to other pods.
 func (h *health) leave(w http.ResponseWriter, r *http.Request) {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !peer.Addr().Unmap().IsLoopback() {
+	if !fromPod(r) {
 		http.Error(w, "only the pod itself may say this", http.StatusForbidden)
 		return
 	}
@@ -27,6 +26,12 @@ func (h *health) leave(w http.ResponseWriter, r *http.Request) {
 	h.server.leaving.Store(true)
 	h.server.logger.InfoContext(r.Context(), "the pod is about to end: clients are sent elsewhere")
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// fromPod reports whether the request comes from the pod itself, or by a port-forward.
+func fromPod(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && peer.Addr().Unmap().IsLoopback()
 }
 
 // Leave tells the sidecar of this pod that the pod is about to end. It is the preStop hook's, in a process of its own.

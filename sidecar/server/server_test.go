@@ -68,6 +68,20 @@ func status(t *testing.T, handler http.Handler, path string) int {
 	return resp.StatusCode
 }
 
+// TestReadinessTellsStrangersLittle: why a sidecar is not ready is for whoever may get into the pod.
+func TestReadinessTellsStrangersLittle(t *testing.T) {
+	h := &health{server: newCore(t, hello), now: time.Now}
+	for from, told := range map[string]bool{"127.0.0.1:4711": true, "[::1]:4711": true, "10.244.0.7:4711": false, "": false} {
+		r := httptest.NewRequest(http.MethodGet, "/readyz", nil)
+		r.RemoteAddr = from
+		recorder := httptest.NewRecorder()
+		adminHandler(h, prometheus.NewRegistry(), nil).ServeHTTP(recorder, r)
+		if recorder.Code != http.StatusServiceUnavailable || strings.Contains(recorder.Body.String(), "listeners") != told {
+			t.Errorf("from %q: %d %s", from, recorder.Code, recorder.Body)
+		}
+	}
+}
+
 func TestNeverStartsOpen(t *testing.T) {
 	c := newCore(t, hello)
 	if got := status(t, c, "/"); got != http.StatusServiceUnavailable {

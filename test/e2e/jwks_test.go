@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // keyServer serves an issuer's keys over TLS, from the machine that runs the tests to pods.
@@ -105,10 +107,10 @@ func testIssuer(t *testing.T) {
 	s.apply(strings.Replace(guarded, "{inline: 'JWKS'}", "{uri: 'URI', refreshInterval: 10s, caBundle: CA}", 1),
 		"URI", keys.url, "CA", strconv.Quote(keys.ca))
 	s.create(pod(s.name, "orders"))
-	address := ""
+	address, asked := "", corev1.Pod{}
 	eventually(t, "waiting for the pod's address", func() error {
 		for _, p := range s.pods("orders") {
-			address = p.Status.PodIP
+			address, asked = p.Status.PodIP, p
 		}
 		if address == "" {
 			return fmt.Errorf("it has none")
@@ -118,12 +120,15 @@ func testIssuer(t *testing.T) {
 	url := "http://" + net.JoinHostPort(address, "8080") + "/"
 
 	unready := eventuallyStatus(t, http.StatusServiceUnavailable, "http://"+net.JoinHostPort(address, "15991")+"/readyz")
+	if unready.body != "{\"ready\":false}\n" {
+		t.Errorf("strangers are told %s", unready.body)
+	}
 	eventually(t, "waiting for readiness to say why", func() error {
-		if !strings.Contains(unready.body, `keys of provider \"corp\"`) {
-			unready = get(t, "http://"+net.JoinHostPort(address, "15991")+"/readyz")
-			return fmt.Errorf("it says %s", unready.body)
+		out, err := s.ask(&asked, "http://127.0.0.1:15991/readyz")
+		if err == nil && !strings.Contains(out, `keys of provider \"corp\"`) {
+			err = fmt.Errorf("it says %s", out)
 		}
-		return nil
+		return err
 	})
 	got := eventuallyStatus(t, http.StatusServiceUnavailable, url, bearer(first.token("ann")))
 	if !strings.Contains(got.body, "keys-unavailable") {

@@ -37,9 +37,6 @@ const (
 	maxID       = 256
 )
 
-// DefaultTokenLifetime is Provider.TokenLifetime's default.
-const DefaultTokenLifetime = 24 * time.Hour
-
 // Provider is an outside issuer that may log people out.
 type Provider struct {
 	Issuer string
@@ -119,14 +116,11 @@ func New(c Config) (stage.Stage, error) {
 	}
 	e := &endpoint{Config: c, providers: map[string]provider{}}
 	for _, p := range c.Providers {
-		if p.Issuer == "" || p.Keys == nil || len(p.Algorithms) == 0 || len(p.ClientIDs) == 0 {
-			return nil, fmt.Errorf("building back-channel logout for %q: issuer, keys, algorithms and client ids are required", p.Issuer)
+		if p.Issuer == "" || p.Keys == nil || len(p.Algorithms) == 0 || len(p.ClientIDs) == 0 || p.TokenLifetime <= 0 {
+			return nil, fmt.Errorf("building back-channel logout for %q: issuer, keys, algorithms, client ids and token lifetime are required", p.Issuer)
 		}
 		if _, taken := e.providers[p.Issuer]; taken {
 			return nil, fmt.Errorf("building back-channel logout for %q: the issuer is there twice", p.Issuer)
-		}
-		if p.TokenLifetime == 0 {
-			p.TokenLifetime = DefaultTokenLifetime
 		}
 		types := []string{"logout+jwt"}
 		if p.AnyType {

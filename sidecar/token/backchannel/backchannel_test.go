@@ -114,7 +114,7 @@ func newWorld(t testing.TB) *world {
 	w.config = Config{
 		Path: "/auth/backchannel-logout", Sessions: w.stores, Revocations: w.stores, Revoked: w.stores, Replay: w.stores, Logger: slog.New(slog.DiscardHandler),
 		Now:       func() time.Time { return now },
-		Providers: []Provider{{Issuer: corp, ClientIDs: []string{"orders"}, Algorithms: []string{"EdDSA"}, Keys: w.keys}},
+		Providers: []Provider{{Issuer: corp, ClientIDs: []string{"orders"}, Algorithms: []string{"EdDSA"}, Keys: w.keys, TokenLifetime: 24 * time.Hour}},
 	}
 	return w
 }
@@ -184,6 +184,7 @@ func TestNewRefuses(t *testing.T) {
 		"no revoked":   func(c *Config) { c.Revoked = nil },
 		"no replay":    func(c *Config) { c.Replay = nil },
 		"no client":    func(c *Config) { c.Providers[0].ClientIDs = nil },
+		"no lifetime":  func(c *Config) { c.Providers[0].TokenLifetime = 0 },
 		"no keys":      func(c *Config) { c.Providers[0].Keys = nil },
 		"twice":        func(c *Config) { c.Providers = append(c.Providers, c.Providers[0]) },
 	}
@@ -221,7 +222,7 @@ func TestLogout(t *testing.T) {
 			if a.Code != 200 || a.Header().Get("Cache-Control") != "no-store" || len(info.Decisions) != 0 {
 				t.Fatalf("status %d, %s, %+v", a.Code, a.Body, info.Decisions)
 			}
-			tt.want.Issuer, tt.want.Expires = corp, now.Add(DefaultTokenLifetime)
+			tt.want.Issuer, tt.want.Expires = corp, now.Add(24 * time.Hour)
 			if len(w.revoked) != 1 || w.revoked[0] != tt.want {
 				t.Errorf("revoked %+v; want %+v", w.revoked, tt.want)
 			}
