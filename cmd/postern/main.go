@@ -1,5 +1,5 @@
 // Command postern is the command line for people: it checks policies, shows what they compile to, and runs them without
-// a cluster. It revokes tokens, too.
+// a cluster. It revokes tokens, and shows and ends sessions, too.
 package main
 
 import (
@@ -30,11 +30,11 @@ func main() {
 func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "postern",
-		Short:         "Check, compile and run SecurityPolicies, and revoke tokens",
+		Short:         "Check, compile and run SecurityPolicies, revoke tokens, and see sessions",
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newLintCommand(), newCompileCommand(), newRunCommand(), newTokenCommand(), newRevokeCommand())
+	root.AddCommand(newLintCommand(), newCompileCommand(), newRunCommand(), newTokenCommand(), newRevokeCommand(), newSessionsCommand())
 	return root
 }

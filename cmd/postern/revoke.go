@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -71,11 +72,27 @@ func (o *revokeOptions) run(cmd *cobra.Command) error {
 			return fmt.Errorf("--%s means nothing with --server: a sidecar knows of no TokenRevocations", name)
 		}
 	}
-	n, err := revokeAt(cmd.Context(), o.server, o.target.request())
+	return o.runAtServer(cmd)
+}
+
+// revocationsPath is the path of a sidecar's loopback API at which tokens are revoked.
+const revocationsPath = "/v1/revocations"
+
+func (o *revokeOptions) runAtServer(cmd *cobra.Command) error {
+	api, err := newLoopbackAPI(o.server)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "revoked: %d\n", n)
+	var done struct {
+		Revoked *int `json:"revoked"`
+	}
+	if err := api.ask(cmd.Context(), http.MethodPost, revocationsPath, o.target.request(), &done); err != nil {
+		return err
+	}
+	if done.Revoked == nil {
+		return fmt.Errorf("what answers at %s is not a sidecar's loopback API", o.server)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "revoked: %d\n", *done.Revoked)
 	return nil
 }
 

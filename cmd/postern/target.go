@@ -160,3 +160,31 @@ func (t *target) objectName() string {
 	}
 	return strings.Join(parts, "-")
 }
+
+// loopbackRequest is what the loopback API takes.
+type loopbackRequest struct {
+	Issuer       string `json:"issuer,omitempty"`
+	TokenID      string `json:"token_id,omitempty"`
+	SessionID    string `json:"session_id,omitempty"`
+	Subject      string `json:"subject,omitempty"`
+	IssuedBefore string `json:"issued_before,omitempty"`
+	KeyID        string `json:"key_id,omitempty"`
+	Expires      string `json:"expires,omitempty"`
+}
+
+// request says no time that nobody said: the sidecar knows how long tokens last, and its clock, not this machine's, is the one
+// that dates them.
+func (t *target) request() loopbackRequest {
+	return loopbackRequest{
+		Issuer: t.issuer, TokenID: t.tokenID, SessionID: t.sessionID, Subject: t.subject, KeyID: t.keyID,
+		IssuedBefore: formatTime(t.issuedBefore), Expires: formatTime(t.expires),
+	}
+}
+
+// formatTime is empty for no time.
+func formatTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}

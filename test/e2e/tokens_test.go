@@ -32,6 +32,7 @@ func testTokens(t *testing.T) {
 	t.Run("discovery", func(t *testing.T) { testDiscovery(t, s) })
 	t.Run("revocationByManifest", func(t *testing.T) { testTokenRevocation(t, s) })
 	t.Run("revocationByCommand", func(t *testing.T) { testRevokeCommand(t, s) })
+	t.Run("sessionsByCommand", func(t *testing.T) { testSessionsCommand(t, s) })
 	t.Run("loopback", func(t *testing.T) { testLoopback(t, s) })
 	t.Run("keyRotation", func(t *testing.T) { testKeyRotation(t, s) })
 	s.hasCondition("accounts", v1alpha1.ConditionVaultReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
@@ -224,6 +225,29 @@ func testRevokeCommand(t *testing.T, s *shop) {
 	}
 	for _, url := range s.urls {
 		get(t, url+"/whoami", bearer(tk.Access)).wantStatus(t, http.StatusUnauthorized)
+	}
+}
+
+// testSessionsCommand: `postern sessions` shows and ends what a person is logged in on, by a port-forward.
+func testSessionsCommand(t *testing.T, s *shop) {
+	postern := func(args ...string) string {
+		out, err := exec.Command("go", append([]string{"run", "../../cmd/postern", "sessions"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("postern sessions %v: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	tk := s.mustLogin(t, s.urls[0], "eve", firefox)
+	where := []string{"--subject", "eve", "--namespace", s.name, "--policy", "accounts"}
+	if out := postern(append([]string{"list"}, where...)...); !strings.Contains(out, "Firefox") || strings.Count(out, "\n") != 2 {
+		t.Errorf("it lists\n%s", out)
+	}
+	if out := postern(append([]string{"end"}, where...)...); out != "ended: 1\n" {
+		t.Errorf("it ends %s", out)
+	}
+	s.refusedBy(t, tk.Access, "token-revoked")
+	if out := postern(append([]string{"list"}, where...)...); out != "no sessions\n" {
+		t.Errorf("then it lists\n%s", out)
 	}
 }
 

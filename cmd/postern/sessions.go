@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// sessionsOptions are the flags of postern sessions.
+type sessionsOptions struct {
+	subject, issuer, sessionID string
+	policy, server             string
+	access                     access
+	output                     string
+}
+
+func newSessionsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "sessions",
+		Short: "Show who is logged in, and end their sessions",
+		Long: "Asks the loopback API of a pod that runs the policy, by a port-forward: who may do that may use this. With --server it\n" +
+			"asks the one at a URL, as that of postern run.",
+	}
+	cmd.AddCommand(newListSessionsCommand(), newEndSessionsCommand())
+	return cmd
+}
+
+func newListSessionsCommand() *cobra.Command {
+	o := &sessionsOptions{}
+	cmd := &cobra.Command{
+		Use: "list --subject user-42 -n shop --policy accounts", Short: "Show a subject's sessions, the last seen first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.list(cmd) },
+	}
+	o.addFlags(cmd)
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json: print what the sidecar answers")
+	return cmd
+}
+
+func newEndSessionsCommand() *cobra.Command {
+	o := &sessionsOptions{}
+	cmd := &cobra.Command{
+		Use: "end --subject user-42 -n shop --policy accounts", Short: "End a subject's sessions, or one session, with its tokens", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.end(cmd) },
+	}
+	o.addFlags(cmd)
+	cmd.Flags().StringVar(&o.sessionID, "session-id", "", "end this session alone")
+	return cmd
+}
+
+func (o *sessionsOptions) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.subject, "subject", "", "sub: whose sessions")
+	f.StringVar(&o.issuer, "issuer", "", "iss of a provider whose sessions are kept; left out: those of the policy's own tokens")
+	f.StringVar(&o.policy, "policy", "", "the SecurityPolicy; left out: the one that pods of the namespace run, if it is one alone")
+	f.StringVar(&o.server, "server", "", "URL of a sidecar's loopback API, as http://127.0.0.1:15992; no cluster is asked")
+	o.access.addFlags(cmd)
+}
+
+// at calls f with the loopback API.
+func (o *sessionsOptions) at(cmd *cobra.Command, f func(context.Context, *loopbackAPI) error) error {
+	server := o.server
+	if server != "" {
+		for _, name := range []string{"policy", "kubeconfig", "context", "namespace", "request-timeout"} {
+			if cmd.Flags().Changed(name) {
+				return fmt.Errorf("--%s means nothing with --server: no cluster is asked", name)
+			}
+		}
+	} else {
+		forwarded, stop, err := o.access.forward(cmd.Context(), o.policy)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		server = forwarded
+	}
+	api, err := newLoopbackAPI(server)
+	if err != nil {
+		return err
+	}
+	return f(cmd.Context(), api)
+}
+
+func (o *sessionsOptions) path() string {
+	path := "/v1/subjects/" + url.PathEscape(o.subject) + "/sessions"
+	if o.issuer != "" {
+		path += "?" + url.Values{"issuer": {o.issuer}}.Encode()
+	}
+	return path
+}
+
+// sessionList is what the loopback API answers.
+type sessionList struct {
+	Sessions []struct {
+		ID        string    `json:"id"`
+		Browser   string    `json:"browser"`
+		OS        string    `json:"os"`
+		Address   string    `json:"address"`
+		FirstSeen time.Time `json:"first_seen"`
+		LastSeen  time.Time `json:"last_seen"`
+		Expires   time.Time `json:"expires"`
+	} `json:"sessions"`
+}
+
+func (o *sessionsOptions) list(cmd *cobra.Command) error {
+	if o.subject == "" {
+		return errors.New("say --subject: whose sessions?")
+	}
+	if o.output != "" && o.output != "json" {
+		return fmt.Errorf("--output %q is not json", o.output)
+	}
+	var answer json.RawMessage
+	err := o.at(cmd, func(ctx context.Context, api *loopbackAPI) error {
+		return api.ask(ctx, http.MethodGet, o.path(), nil, &answer)
+	})
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), string(answer))
+		return err
+	}
+	var list sessionList
+	if err := json.Unmarshal(answer, &list); err != nil {
+		return fmt.Errorf("reading the sidecar's answer: %w", err)
+	}
+	return list.print(cmd.OutOrStdout())
+}
+
+func (l sessionList) print(w io.Writer) error {
+	if len(l.Sessions) == 0 {
+		_, err := fmt.Fprintln(w, "no sessions")
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(table, "SESSION\tDEVICE\tADDRESS\tFIRST SEEN\tLAST SEEN\tEXPIRES")
+	for _, s := range l.Sessions {
+		device := printable(strings.Trim(s.Browser+", "+s.OS, ", "))
+		at := func(t time.Time) string { return t.Local().Format(time.DateTime) }
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(s.ID), device, printable(s.Address), at(s.FirstSeen), at(s.LastSeen), at(s.Expires))
+	}
+	return table.Flush()
+}
+
+// printable keeps what a client says of itself from moving the terminal's cursor; a dash stands for nothing.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			return -1
+		}
+		return r
+	}, s)
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func (o *sessionsOptions) end(cmd *cobra.Command) error {
+	if (o.subject == "") == (o.sessionID == "") {
+		return errors.New("say exactly one of --subject and --session-id")
+	}
+	var answer struct {
+		Ended *int `json:"ended"`
+	}
+	err := o.at(cmd, func(ctx context.Context, api *loopbackAPI) error {
+		if o.sessionID != "" {
+			return api.ask(ctx, http.MethodDelete, "/v1/sessions/"+url.PathEscape(o.sessionID), nil, nil)
+		}
+		return api.ask(ctx, http.MethodDelete, o.path(), nil, &answer)
+	})
+	if err != nil {
+		return err
+	}
+	ended := 1
+	if o.subject != "" {
+		if answer.Ended == nil {
+			return errors.New("what answers is not a sidecar's loopback API")
+		}
+		ended = *answer.Ended
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "ended: %d\n", ended)
+	return err
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/controllers/render"
+)
+
+const oneSession = `{"sessions":[{"id":"7CBn8fh45_zgZ4y6ErSZ0w","browser":"Fire\u001b[31mfox","os":"Linux","address":"192.0.2.7",` +
+	`"first_seen":"2026-11-25T20:03:22Z","last_seen":"2026-11-25T21:03:22Z","expires":"2026-11-26T20:03:22Z"}]}`
+
+func TestSessions(t *testing.T) {
+	tests := map[string]struct {
+		args   []string
+		status int
+		answer string
+		// want is the request, and wantOut, of which there may be parts, what is printed.
+		want    string
+		wantOut []string
+		wantErr string
+	}{
+		"list": {
+			args: []string{"list", "--subject", "a/b ü"}, status: 200, answer: oneSession, want: "GET /v1/subjects/a%2Fb%20%C3%BC/sessions",
+			wantOut: []string{"SESSION", "7CBn8fh45_zgZ4y6ErSZ0w   Fire[31mfox, Linux   192.0.2.7   2026-11-2"},
+		},
+		"list, as JSON": {
+			args: []string{"list", "--subject", "ada", "-o", "json"}, status: 200, answer: oneSession, want: "GET /v1/subjects/ada/sessions", wantOut: []string{oneSession},
+		},
+		"list, of a provider": {
+			args: []string{"list", "--subject", "ada", "--issuer", "https://id?a"}, status: 200, answer: `{"sessions":[]}`,
+			want: "GET /v1/subjects/ada/sessions?issuer=https%3A%2F%2Fid%3Fa", wantOut: []string{"no sessions\n"},
+		},
+		"list, of an issuer that is not accepted": {
+			args: []string{"list", "--subject", "ada", "--issuer", "x"}, status: 422, answer: `{"detail":"The policy accepts no tokens of this issuer."}`,
+			want: "GET /v1/subjects/ada/sessions?issuer=x", wantErr: "422 Unprocessable Entity: The policy accepts no tokens of this issuer",
+		},
+		"end all": {
+			args: []string{"end", "--subject", "ada"}, status: 200, answer: `{"ended":2}`, want: "DELETE /v1/subjects/ada/sessions", wantOut: []string{"ended: 2\n"},
+		},
+		"end one": {args: []string{"end", "--session-id", "s"}, status: 204, want: "DELETE /v1/sessions/s", wantOut: []string{"ended: 1\n"}},
+		"end one that is not there": {
+			args: []string{"end", "--session-id", "s"}, status: 404, answer: `{"detail":"There is no such session."}`,
+			want: "DELETE /v1/sessions/s", wantErr: "404 Not Found: There is no such session",
+		},
+		"something else": {
+			args: []string{"end", "--subject", "ada"}, status: 200, answer: "<html>", want: "DELETE /v1/subjects/ada/sessions", wantErr: "not a sidecar's loopback API",
+		},
+		"something else, at one": {
+			args: []string{"end", "--session-id", "s"}, status: 200, answer: "<html>", want: "DELETE /v1/sessions/s", wantErr: "not a sidecar's loopback API",
+		},
+		"another API": {args: []string{"end", "--subject", "ada"}, status: 200, answer: "{}", want: "DELETE /v1/subjects/ada/sessions", wantErr: "not a sidecar's loopback API"},
+		"nobody":      {args: []string{"list"}, wantErr: "whose sessions"},
+		"both":        {args: []string{"end", "--subject", "a", "--session-id", "s"}, wantErr: "exactly one"},
+		"neither":     {args: []string{"end"}, wantErr: "exactly one"},
+		"a format":    {args: []string{"list", "--subject", "a", "-o", "xml"}, wantErr: "is not json"},
+		"a policy":    {args: []string{"list", "--subject", "a", "--policy", "p"}, wantErr: "--policy means nothing with --server"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := ""
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				got = r.Method + " " + r.RequestURI
+				if r.Header.Get("Postern-Request") != "true" {
+					t.Error("the header of the loopback API is missing")
+				}
+				w.WriteHeader(tt.status)
+				fmt.Fprint(w, tt.answer)
+			}))
+			defer server.Close()
+			out, _, err := run(t, "", append(append([]string{"sessions"}, tt.args...), "--server", server.URL)...)
+			if (err != nil) != (tt.wantErr != "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
+				t.Errorf("error %v; want %q", err, tt.wantErr)
+			}
+			if got != tt.want {
+				t.Errorf("it asks %q; want %q", got, tt.want)
+			}
+			for _, part := range tt.wantOut {
+				if !strings.Contains(out, part) {
+					t.Errorf("it prints %q; want %q", out, part)
+				}
+			}
+		})
+	}
+}
+
+func TestChoose(t *testing.T) {
+	pod := func(name, policy string, ready corev1.ConditionStatus) corev1.Pod {
+		p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}
+		if policy != "" {
+			p.Spec.InitContainers = []corev1.Container{{Name: render.SidecarName, Env: []corev1.EnvVar{{Name: compiled.EnvPolicy, Value: policy}}}}
+		}
+		return p
+	}
+	going := pod("going", "accounts", corev1.ConditionTrue)
+	going.DeletionTimestamp = &metav1.Time{}
+	pods := []corev1.Pod{
+		pod("bare", "", corev1.ConditionTrue), pod("unready", "accounts", corev1.ConditionFalse), going,
+		pod("accounts", "accounts", corev1.ConditionTrue), pod("orders", "orders", corev1.ConditionTrue),
+	}
+	tests := map[string]struct {
+		pods          []corev1.Pod
+		policy        string
+		want, wantErr string
+	}{
+		"named":          {pods, "accounts", "accounts", ""},
+		"not there":      {pods, "billing", "", `no ready pod runs the policy "billing"`},
+		"one alone":      {pods[:4], "", "accounts", ""},
+		"several":        {pods, "", "", "say by --policy whose sessions: there are accounts, orders"},
+		"none is ready":  {pods[:3], "", "", "no ready pod has a sidecar"},
+		"nobody at home": {nil, "", "", "no ready pod has a sidecar"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := choose(tt.pods, tt.policy)
+			if err != nil && err.Error() != tt.wantErr || err == nil && (tt.wantErr != "" || got.Name != tt.want) {
+				t.Errorf("%v, %v", got, err)
+			}
+		})
+	}
+}
