@@ -222,7 +222,7 @@ func TestLogout(t *testing.T) {
 			if a.Code != 200 || a.Header().Get("Cache-Control") != "no-store" || len(info.Decisions) != 0 {
 				t.Fatalf("status %d, %s, %+v", a.Code, a.Body, info.Decisions)
 			}
-			tt.want.Issuer, tt.want.Expires = corp, now.Add(24 * time.Hour)
+			tt.want.Issuer, tt.want.Expires = corp, now.Add(24*time.Hour)
 			if len(w.revoked) != 1 || w.revoked[0] != tt.want {
 				t.Errorf("revoked %+v; want %+v", w.revoked, tt.want)
 			}
