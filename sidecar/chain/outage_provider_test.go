@@ -77,7 +77,11 @@ func (d *stand) heldWord(kind string) string {
 	if !ok {
 		r = sent{method: "GET", path: "/orders", bearer: d.held(kind).access}
 	}
-	return d.s.send(r).word()
+	g := d.s.send(r)
+	if g.status == 503 && g.header.Get("Retry-After") == "" {
+		d.t.Errorf("%s: 503 without Retry-After: %s", kind, g.text)
+	}
+	return g.word()
 }
 
 // TestOutagesOfProvidersSessions is the rows of docs/outages.md about sessions.subjectFrom.
