@@ -1,0 +1,159 @@
+package chain
+
+import (
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/state/redistest"
+)
+
+// The sessions of a provider's tokens, in docs/outages.md "the same, with sessions.subjectFrom": seen a moment ago, known to
+// Redis alone, and not there yet; and what was revoked by the session's id.
+const (
+	heldSeen    = "held, seen"
+	heldUnseen  = "held, not seen"
+	heldNew     = "held, new"
+	heldRevoked = "held, revoked"
+	heldList    = "held, sessions"
+	heldEnd     = "held, logout-all"
+	heldLogout  = "held, logout"
+)
+
+func heldKinds() []string {
+	return []string{heldSeen, heldUnseen, heldRevoked, heldList, heldLogout, heldNew, heldEnd}
+}
+
+func heldHealthy() map[string]string {
+	return map[string]string{
+		heldSeen: "200", heldUnseen: "200", heldNew: "200", heldRevoked: "401 token-revoked", heldList: "200", heldEnd: "204",
+		heldLogout: "403 not-our-session", // the provider alone can do that
+	}
+}
+
+// held is a token of one of the provider's sessions.
+func (d *stand) held(kind string) tokens {
+	return tokens{access: d.issuer.claims(d.t, "JWT", jwt.MapClaims{"sub": "paul", "sid": kind, "jti": kind})}
+}
+
+// hold has both sidecars keep the provider's sessions, and the other one see what was there before.
+func hold(o outage) outage {
+	change := o.all
+	o.all = func(p *compiled.Policy) {
+		p.Sessions.SubjectFrom = "sid"
+		if change != nil {
+			change(p)
+		}
+	}
+	start := o.start
+	o.start = func(d *stand) {
+		for _, kind := range []string{heldSeen, heldUnseen, heldRevoked} {
+			if g := d.other.use(d.held(kind)); g.status != 200 {
+				d.t.Fatalf("%s before: %d %s", kind, g.status, g.text)
+			}
+		}
+		body := `{"issuer":"https://id.example.com","session_id":"` + heldRevoked + `"}`
+		if g := d.other.loopback("POST", "/v1/revocations", body); g.status != 200 {
+			d.t.Fatalf("revoking: %d %s", g.status, g.text)
+		}
+		if start != nil {
+			start(d)
+		}
+	}
+	return o
+}
+
+// heldWord asks by one kind.
+func (d *stand) heldWord(kind string) string {
+	d.t.Helper()
+	requests := map[string]sent{
+		heldList:   {method: "GET", path: "/auth/sessions", bearer: d.held(heldSeen).access},
+		heldLogout: {method: "POST", path: "/auth/logout", bearer: d.held(heldSeen).access},
+		heldEnd:    {method: "POST", path: "/auth/logout-all", bearer: d.held(heldSeen).access},
+	}
+	r, ok := requests[kind]
+	if !ok {
+		r = sent{method: "GET", path: "/orders", bearer: d.held(kind).access}
+	}
+	g := d.s.send(r)
+	if g.status == 503 && g.header.Get("Retry-After") == "" {
+		d.t.Errorf("%s: 503 without Retry-After: %s", kind, g.text)
+	}
+	return g.word()
+}
+
+// TestOutagesOfProvidersSessions is the rows of docs/outages.md about sessions.subjectFrom.
+func TestOutagesOfProvidersSessions(t *testing.T) {
+	t.Parallel()
+	const unasked, stale, away = "503 session-unavailable", "503 revocation-unavailable", "503 tokens-unavailable"
+	within := map[string]string{heldUnseen: unasked, heldNew: unasked, heldList: away, heldEnd: away}
+	longer := map[string]string{heldSeen: stale, heldUnseen: stale, heldNew: stale, heldList: stale, heldEnd: stale, heldLogout: stale}
+	allowed := map[string]string{heldList: away, heldEnd: away}
+	refused, refusedAllowed := map[string]string{heldNew: unasked, heldEnd: away}, map[string]string{heldEnd: away}
+	tests := map[string]struct{ differs, differsAllow map[string]string }{
+		"nothing":                            {},
+		"Redis refuses, within maxStaleness": {differs: within, differsAllow: allowed},
+		"Redis hangs, within maxStaleness":   {differs: within, differsAllow: allowed},
+		"Redis hangs, for longer":            {differs: longer, differsAllow: allowed},
+		"Redis is back":                      {},
+		"Redis is full":                      {differs: refused, differsAllow: refusedAllowed},
+		"Redis cannot save":                  {differs: refused, differsAllow: refusedAllowed},
+		"200 ms to Redis, timeout 1s":        {},
+	}
+	for name, tt := range tests {
+		for onFailure, differs := range map[compiled.FailureMode]map[string]string{compiled.Deny: tt.differs, compiled.Allow: tt.differsAllow} {
+			t.Run(name+", onFailure "+string(onFailure), func(t *testing.T) {
+				t.Parallel()
+				o := hold(outages()[name])
+				d := newStand(t, o, onFailure)
+				redistest.Eventually(t, "the session to be seen", func() bool { return d.heldWord(heldSeen) == "200" })
+				if o.happens != nil {
+					o.happens(d)
+				}
+				want := but(heldHealthy(), differs)
+				for _, kind := range heldKinds() {
+					if got := d.heldWord(kind); got != want[kind] {
+						t.Errorf("%-16s %s; want %s", kind, got, want[kind])
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestAFlushBeginsProvidersSessionsAnew: also one that had ended, but for tokens that are known to be revoked.
+func TestAFlushBeginsProvidersSessionsAnew(t *testing.T) {
+	t.Parallel()
+	d := newStand(t, hold(outage{}), compiled.Deny)
+	ended := tokens{access: d.issuer.claims(t, "JWT", jwt.MapClaims{"sub": "quentin", "sid": "ended"})}
+	d.s.use(ended)
+	if g := d.s.send(sent{method: "POST", path: "/auth/logout-all", bearer: ended.access}); g.status != 204 {
+		t.Fatalf("ending a session: %d %s", g.status, g.text)
+	}
+	redistest.Eventually(t, "its end", func() bool { return d.s.use(ended).word() == "401 session-ended" })
+	d.redis.Do("FLUSHALL")
+	redistest.Eventually(t, "the session that had ended to begin anew", func() bool { return d.s.use(ended).status == 200 })
+	for _, kind := range heldKinds() {
+		if got, want := d.heldWord(kind), heldHealthy()[kind]; got != want {
+			t.Errorf("%-16s %s; want %s", kind, got, want)
+		}
+	}
+}
+
+// TestAProvidersTokenAsksNobody: where the policy has neither revocation nor tokens, Redis may be away for as long as it likes.
+func TestAProvidersTokenAsksNobody(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	w, i := newWorld(t), newIssuer(t)
+	s := w.sidecar(providerPolicy(i, func(p *compiled.Policy) {
+		onRedis(p, server.Addr)
+		p.Providers[0].BackChannelLogout = nil // which would need revocation
+	}))
+	server.Stop()
+	time.Sleep(time.Second) // what staleness there could be has passed
+	if g := s.use(tokens{access: i.token(t, "paul")}); g.status != 200 {
+		t.Errorf("%d %s", g.status, g.text)
+	}
+}

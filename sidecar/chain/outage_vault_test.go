@@ -1,0 +1,167 @@
+package chain
+
+import (
+	"testing"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/state/redistest"
+	"github.com/posterndev/postern/sidecar/vault/vaulttest"
+)
+
+// vaultStand is a Vault that one role may use.
+type vaultStand struct {
+	server *vaulttest.Server
+	link   *vaulttest.Link
+	role   string
+}
+
+const vaultRules = `path "secret/data/*" { capabilities = ["read"] }
+path "transit/sign/orders/*" { capabilities = ["update"] }
+path "transit/sign/orders" { capabilities = ["update"] }
+path "transit/keys/orders" { capabilities = ["read"] }`
+
+func newVaultStand(t *testing.T) *vaultStand {
+	t.Helper()
+	server, err := vaulttest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	v := &vaultStand{server: server, link: vaulttest.NewLink(t, server)}
+	server.Write(t, "transit/keys/orders", map[string]any{"type": "ecdsa-p256"})
+	server.Put(t, "signing", map[string]any{"key": string(ecPEM(t))})
+	server.Policy(t, "sidecar", vaultRules)
+	if err := server.Root().Sys().EnableAuthWithOptions("approle", &api.EnableAuthOptions{Type: "approle"}); err != nil {
+		t.Fatal(err)
+	}
+	server.Write(t, "auth/approle/role/orders", map[string]any{
+		"token_policies": "sidecar", "token_ttl": "1h", "bind_secret_id": false, "token_bound_cidrs": "127.0.0.0/8",
+	})
+	role, err := server.Root().Logical().Read("auth/approle/role/orders/role-id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.role, _ = role.Data["role_id"].(string)
+	return v
+}
+
+// policy is in this Vault, with the signing key and the provider's keys, for maxStale.
+func (v *vaultStand) policy(t *testing.T, p *compiled.Policy, key compiled.SigningKey, maxStale time.Duration) {
+	t.Helper()
+	if key != (compiled.SigningKey{}) {
+		p.Tokens.SigningKey = key
+	}
+	if inline := p.Providers[0].Keys.Inline; inline != nil {
+		v.server.Put(t, "provider", map[string]any{"key": string(inline)})
+		p.Providers[0].Keys = compiled.Keys{Secret: &compiled.SecretRef{VaultPath: "secret/provider", Key: "key"}}
+	}
+	p.Vault = &compiled.Vault{
+		Address: v.link.Address, CABundle: string(v.server.CABundle), AppRole: &compiled.VaultAppRole{Mount: "approle", RoleID: v.role},
+		Timeout: compiled.Duration(time.Second), PollInterval: compiled.Duration(time.Second), MaxStale: compiled.Duration(maxStale),
+	}
+}
+
+// TestVaultOutages is the table of docs/outages.md about Vault: by where the signing key lies and by what Vault does, with a
+// provider's keys in Vault as well.
+func TestVaultOutages(t *testing.T) {
+	t.Parallel()
+	transit := compiled.SigningKey{Transit: &compiled.TransitKey{Mount: "transit", Key: "orders"}}
+	kv := compiled.SigningKey{Secret: &compiled.SecretRef{VaultPath: "secret/signing", Key: "key"}}
+	mounted := compiled.SigningKey{}
+	noKey := map[string]string{login: "503 tokens-unavailable", refresh: "503 temporarily_unavailable", apiIssue: "503 unavailable"}
+	away := vaultOutage{func(v *vaultStand, _ *testing.T) { v.link.Cut() }, func(v *vaultStand, _ *testing.T) { v.link.Mend() }}
+	sealed := vaultOutage{func(v *vaultStand, t *testing.T) { v.server.Seal(t) }, func(v *vaultStand, t *testing.T) { v.server.Unseal(t) }}
+	denies := vaultOutage{
+		func(v *vaultStand, t *testing.T) {
+			v.server.Policy(t, "sidecar", `path "nothing" { capabilities = ["read"] }`)
+		},
+		func(v *vaultStand, t *testing.T) { v.server.Policy(t, "sidecar", vaultRules) },
+	}
+	tests := map[string]struct {
+		key    compiled.SigningKey
+		outage vaultOutage
+		// tooOld says that the requests come after maxStale.
+		tooOld bool
+		// differs from a Vault that is there.
+		differs map[string]string
+	}{
+		"Transit is away":               {key: transit, outage: away, differs: noKey},
+		"Transit is sealed":             {key: transit, outage: sealed, differs: noKey},
+		"Transit denies":                {key: transit, outage: denies, differs: noKey},
+		"KV is away, within maxStale":   {key: kv, outage: away},
+		"KV denies, within maxStale":    {key: kv, outage: denies},
+		"KV is away, for longer":        {key: kv, outage: away, tooOld: true, differs: noKey},
+		"KV is sealed, for longer":      {key: kv, outage: sealed, tooOld: true, differs: noKey},
+		"KV denies, for longer":         {key: kv, outage: denies, tooOld: true, differs: noKey},
+		"away, and the key in a Secret": {key: mounted, outage: away},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := newVaultStand(t)
+			maxStale := time.Hour
+			if tt.tooOld { // a Vault that is there confirms a key twice a minute
+				maxStale = 33 * time.Second
+			}
+			d := newStand(t, outage{
+				all:    func(p *compiled.Policy) { v.policy(t, p, tt.key, time.Hour) },
+				before: func(p *compiled.Policy) { v.policy(t, p, tt.key, maxStale) },
+			}, compiled.Deny)
+			vaulttest.Eventually(t, "the provider's keys", func() bool { return d.s.use(d.of("paul")).status == 200 })
+			want := but(healthy(), tt.differs)
+			tt.outage.begin(v, t)
+			vaulttest.Eventually(t, "the outage to be noticed", func() bool { return len(d.s.shared.Problems()) > 0 })
+			if got := d.answers(login); tt.tooOld && got != "200" {
+				t.Errorf("a login with a key that is not too old yet: %s", got)
+			}
+			vaulttest.Eventually(t, "what logins answer then", func() bool { return d.answers(login) == want[login] })
+			for _, kind := range kinds() {
+				if got := d.answers(kind); got != want[kind] {
+					t.Errorf("%-16s %s; want %s", kind, got, want[kind])
+				}
+			}
+			tt.outage.end(v, t)
+			// The same refresh token works later.
+			vaulttest.Eventually(t, "refreshing when Vault is back", func() bool { return d.answers(refresh) == "200" })
+			vaulttest.Eventually(t, "logging in when Vault is back", func() bool { return d.answers(login) == "200" })
+		})
+	}
+}
+
+// vaultOutage is what Vault does, and what ends it.
+type vaultOutage struct{ begin, end func(*vaultStand, *testing.T) }
+
+// TestRedissPasswordInVault: it is needed for new connections alone, and may be too old for them.
+func TestRedissPasswordInVault(t *testing.T) {
+	t.Parallel()
+	const maxStale = 4 * time.Second
+	v, redis := newVaultStand(t), redistest.Start(t, redistest.Options{Password: "s3cret"})
+	v.server.Put(t, "redis", map[string]any{"password": "s3cret"})
+	w, i := newWorld(t), newIssuer(t)
+	s := w.sidecar(loginPolicy(func(p *compiled.Policy) {
+		onRedis(p, redis.Addr)
+		p.Providers = policy(i).Providers
+		v.policy(t, p, compiled.SigningKey{}, maxStale)
+		p.Redis.Password = &compiled.SecretRef{VaultPath: "secret/redis", Key: "password"}
+	})).ready()
+	logins := func() string { return s.send(sent{method: "POST", path: "/login?as=ada"}).word() }
+	disconnect := func() { redis.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") }
+	disconnect()
+	redistest.Eventually(t, "new connections while Vault is there", func() bool { return logins() == "200" })
+	v.link.Cut()
+	time.Sleep(maxStale + time.Second) // by then the password is too old
+	if got := logins(); got != "200" {
+		t.Errorf("by a connection that there is: %s", got)
+	}
+	disconnect()
+	redistest.Eventually(t, "the end of logins", func() bool { return logins() == "503 tokens-unavailable" })
+	time.Sleep(time.Second)
+	if got := logins(); got != "503 tokens-unavailable" {
+		t.Errorf("with a password that is too old: %s", got)
+	}
+	v.link.Mend()
+	redistest.Eventually(t, "new connections when Vault is back", func() bool { return logins() == "200" })
+}

@@ -1,0 +1,203 @@
+package chain
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/state/redistest"
+)
+
+// rounds is how often each race is run: enough for both to win now and then.
+const rounds = 24
+
+// race is what happens while the current refresh token is used at two sidecars at once.
+type race struct {
+	change func(*compiled.Policy)
+	// against has the tokens of the login, which were replaced, and the current ones.
+	against func(all []*sidecar, replaced, current tokens) got
+	// wantRefused: against is answered invalid_grant, for it comes with a token that counts as stolen.
+	wantRefused bool
+	// wantOn says that the session goes on; else none of its tokens works any more. wantLeft is how many sessions of the person
+	// there are.
+	wantOn   bool
+	wantLeft int
+}
+
+func races() map[string]race {
+	noGrace := func(p *compiled.Policy) { p.Tokens.RefreshGrace = 0 }
+	last := func(all []*sidecar) *sidecar { return all[len(all)-1] }
+	out := map[string]race{
+		"an old token": {change: noGrace, wantRefused: true, against: func(all []*sidecar, replaced, _ tokens) got { return last(all).refresh(replaced) }},
+		"an old token, within grace": {wantOn: true, wantLeft: 1, against: func(all []*sidecar, replaced, _ tokens) got {
+			return last(all).refresh(replaced)
+		}},
+		"a login at the cap": {
+			change: func(p *compiled.Policy) { p.Sessions.MaxPerSubject = 1 }, wantLeft: 1,
+			against: func(all []*sidecar, _, current tokens) got {
+				return last(all).send(sent{method: "POST", path: "/login?as=" + claim(all[0].world.t, current.access, "sub")})
+			},
+		},
+		"a login in its place": {wantLeft: 1, against: func(all []*sidecar, _, current tokens) got {
+			return last(all).send(sent{method: "POST", path: "/login?as=" + claim(all[0].world.t, current.access, "sub"), bearer: current.access})
+		}},
+		"a document that revokes it": {against: func(all []*sidecar, _, current tokens) got {
+			for _, s := range all {
+				p := *s.snapshot.Load().policy
+				p.RevokedTokens = []compiled.RevokedTokens{{
+					Name: "r", Kind: compiled.RevokedSession, Issuer: ownIssuer, Value: sid(s.world.t, current.access), Expires: time.Now().Add(time.Hour).Unix(),
+				}}
+				s.apply(&p)
+			}
+			return got{status: 204}
+		}},
+	}
+	for name := range endings(nil) {
+		out[name] = race{against: func(all []*sidecar, _, current tokens) got { return endings(last(all))[name](current) }}
+	}
+	return out
+}
+
+// TestRacesOfARefresh: whoever wins, in the end a session that was ended has no token that works, and one that goes on has one
+// line of refresh tokens.
+func TestRacesOfARefresh(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	for store, addr := range map[string]string{"redis": server.Addr, "memory": ""} {
+		for name, race := range races() {
+			t.Run(name+" in "+store, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				change := func(p *compiled.Policy) {
+					p.Name = strings.ReplaceAll(name, " ", "-") // for sessions of its own
+					if race.change != nil {
+						race.change(p)
+					}
+				}
+				all := []*sidecar{}
+				if addr == "" { // one process has them all
+					all = append(all, w.sidecar(loginPolicy(change)).ready())
+				} else {
+					all = w.sidecars(2, addr, change)
+				}
+				for n := range rounds {
+					// Whom one race revokes is revoked for the whole namespace.
+					if race.run(t, all, fmt.Sprint("ada-of-", strings.ReplaceAll(name, " ", "-"), n), lead(n)); t.Failed() {
+						t.Fatalf("in round %d", n)
+					}
+				}
+			})
+		}
+	}
+}
+
+// lead is what a refresh has in the nth round, up to the time that one takes, or the other side has where it is negative: what is
+// the faster on some machine would win every time.
+func lead(n int) time.Duration { return time.Duration(n%12-4) * 300 * time.Microsecond }
+
+// run runs one race.
+func (r race) run(t *testing.T, all []*sidecar, subject string, lead time.Duration) {
+	t.Helper()
+	replaced := all[0].login(subject)
+	g := all[0].refresh(replaced)
+	current := tokens{g.field("access_token"), g.field("refresh_token")}
+	if g.status != 200 {
+		t.Fatalf("refreshing before: %d %s", g.status, g.text)
+	}
+	f := &family{tokens: []tokens{replaced, current}}
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	var against got
+	wg.Go(func() {
+		<-start
+		time.Sleep(lead)
+		against = r.against(all, replaced, current)
+	})
+	for _, s := range []*sidecar{all[0], all[len(all)-1]} {
+		wg.Go(func() {
+			<-start
+			time.Sleep(-lead)
+			f.add(t, s.refresh(current))
+		})
+	}
+	close(start)
+	wg.Wait()
+	// Of a session whose revocation the refresh heard of, and which it has ended before, DELETE says that there is none.
+	ended := against.status <= 299 || against.word() == "404 no-session"
+	if r.wantRefused && against.word() != "400 invalid_grant" || !r.wantRefused && !ended {
+		t.Errorf("what it raced with: %d %s", against.status, against.text)
+	}
+	if r.wantOn {
+		f.add(t, against)
+		f.isOneLine(t, all)
+	} else {
+		f.hasEnded(t, all)
+	}
+	if r.wantLeft == 1 && !r.wantOn {
+		if g := all[0].use(tokens{access: against.field("access_token")}); g.status != 200 {
+			t.Errorf("the other session: %d %s", g.status, g.text)
+		}
+	}
+	redistest.Eventually(t, "the sessions that are left", func() bool {
+		g := all[0].loopback("GET", "/v1/subjects/"+subject+"/sessions", "")
+		list, ok := g.json["sessions"].([]any)
+		return ok && len(list) == r.wantLeft
+	})
+}
+
+// family is all that was handed out for a session.
+type family struct {
+	mu     sync.Mutex
+	tokens []tokens
+}
+
+// add takes what a refresh gave, which is tokens or nothing.
+func (f *family) add(t *testing.T, g got) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if g.status == 200 {
+		f.tokens = append(f.tokens, tokens{g.field("access_token"), g.field("refresh_token")})
+	} else if g.word() != "400 invalid_grant" {
+		t.Errorf("refreshing: %d %s", g.status, g.text)
+	}
+}
+
+// hasEnded: none of its tokens works anywhere, and none does after all have been tried.
+func (f *family) hasEnded(t *testing.T, all []*sidecar) {
+	t.Helper()
+	for i, tok := range f.tokens {
+		for _, s := range all {
+			if g := s.refresh(tok); g.word() != "400 invalid_grant" {
+				t.Errorf("refresh token %d of %d: %d %s", i+1, len(f.tokens), g.status, g.text)
+			}
+			redistest.Eventually(t, "the access tokens' end", func() bool { return s.use(tok).status == 401 })
+		}
+	}
+	for i, tok := range f.tokens {
+		if g := all[0].use(tok); g.status != 401 {
+			t.Errorf("access token %d afterwards: %d", i+1, g.status)
+		}
+	}
+}
+
+// isOneLine: within grace every token leads to the same one.
+func (f *family) isOneLine(t *testing.T, all []*sidecar) {
+	t.Helper()
+	ends := map[string]bool{}
+	for range 2 { // the current one may be among them, and be replaced in the first turn
+		clear(ends)
+		for i, tok := range f.tokens {
+			g := all[i%len(all)].refresh(tok)
+			if g.status != 200 {
+				t.Fatalf("refresh token %d of %d: %d %s", i+1, len(f.tokens), g.status, g.text)
+			}
+			ends[g.field("refresh_token")] = true
+		}
+	}
+	if len(ends) != 1 {
+		t.Errorf("the session has %d current refresh tokens", len(ends))
+	}
+}
