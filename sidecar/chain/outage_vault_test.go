@@ -165,3 +165,39 @@ func TestRedissPasswordInVault(t *testing.T) {
 	v.link.Mend()
 	redistest.Eventually(t, "new connections when Vault is back", func() bool { return logins() == "200" })
 }
+
+// TestAProvidersKeysEndWithMaxStale: keys in Vault are good for no longer than any other value there, but for the time until
+// they are looked at again.
+func TestAProvidersKeysEndWithMaxStale(t *testing.T) {
+	t.Parallel()
+	v := newVaultStand(t)
+	d := newStand(t, outage{
+		all:    func(p *compiled.Policy) { v.policy(t, p, compiled.SigningKey{}, time.Hour) },
+		before: func(p *compiled.Policy) { v.policy(t, p, compiled.SigningKey{}, 4*time.Second) },
+	}, compiled.Deny)
+	redistest.Eventually(t, "the provider's keys", func() bool { return d.s.use(d.of("paul")).status == 200 })
+	v.link.Cut()
+	for deadline := time.Now().Add(2 * time.Minute); d.s.use(d.of("paul")).word() != "503 keys-unavailable"; time.Sleep(time.Second) {
+		if time.Now().After(deadline) {
+			t.Fatalf("two minutes after Vault has gone, with maxStale of 4 s: %s", d.s.use(d.of("paul")).word())
+		}
+	}
+}
+
+// TestAShortMaxStale: a key that is good for less than half a minute after it was read is read again in time.
+func TestAShortMaxStale(t *testing.T) {
+	t.Parallel()
+	v := newVaultStand(t)
+	kv := compiled.SigningKey{Secret: &compiled.SecretRef{VaultPath: "secret/signing", Key: "key"}}
+	d := newStand(t, outage{
+		all:    func(p *compiled.Policy) { v.policy(t, p, kv, time.Hour) },
+		before: func(p *compiled.Policy) { v.policy(t, p, kv, 6*time.Second) },
+	}, compiled.Deny)
+	redistest.Eventually(t, "the first login", func() bool { return d.answers(login) == "200" })
+	for range 20 {
+		time.Sleep(500 * time.Millisecond)
+		if got := d.answers(login); got != "200" {
+			t.Fatalf("a login with a healthy Vault: %s", got)
+		}
+	}
+}

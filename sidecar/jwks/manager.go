@@ -23,6 +23,8 @@ const (
 	MinRefreshInterval     = 10 * time.Second
 	DefaultMaxStale        = 24 * time.Hour
 	secretInterval         = 10 * time.Second
+	// MinSecretStale is the shortest MaxStale of a set in a Secret.
+	MinSecretStale = 2 * secretInterval
 )
 
 // Spec says where one provider's keys come from: exactly one of URI, Inline and Secret.
@@ -234,8 +236,8 @@ func (s Spec) checked() (Spec, error) {
 	if s.URI != "" && s.MaxStale < s.RefreshInterval {
 		return s, errors.New("the set would be too old before it is refreshed: raise maxStale above the refresh interval")
 	}
-	if s.URI == "" && s.MaxStale < 2*secretInterval {
-		return s, fmt.Errorf("maxStale is shorter than %s", 2*secretInterval)
+	if s.URI == "" && s.MaxStale < MinSecretStale {
+		return s, fmt.Errorf("maxStale is shorter than %s", MinSecretStale)
 	}
 	return s, nil
 }

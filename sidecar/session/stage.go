@@ -151,11 +151,11 @@ func (c *checker) check(r *http.Request, info *request.Info) {
 	if !applies {
 		return
 	}
-	ended := claim.external && c.ended(r.Context(), claim.id)
-	refusal := c.judge(r, info, claim, ended)
+	surely, perhaps := c.ended(r.Context(), claim)
+	refusal := c.judge(r, info, claim, surely, perhaps)
 	if refusal == nil {
 		info.Session = claim.id
-		if claim.external && !ended && c.Ended != nil && !c.Shadow && !info.Shadow {
+		if claim.external && !perhaps && c.Ended != nil && !c.Shadow && !info.Shadow {
 			c.watch(info, claim.id)
 		}
 		return
@@ -168,13 +168,13 @@ func (c *checker) check(r *http.Request, info *request.Info) {
 	c.Withdraw(r.Header)
 }
 
-// ended reports whether the session of an outside issuer may have been ended on purpose.
-func (c *checker) ended(ctx context.Context, id string) bool {
-	if c.Ended == nil || id == "" {
-		return false
+// ended reports whether the session of an outside issuer was ended on purpose, or may have been for all that is known.
+func (c *checker) ended(ctx context.Context, claim claim) (surely, perhaps bool) {
+	if c.Ended == nil || !claim.external || claim.id == "" {
+		return false, false
 	}
-	ended, err := c.Ended(ctx, id)
-	return ended || err != nil
+	ended, err := c.Ended(ctx, claim.id)
+	return ended && err == nil, ended || err != nil
 }
 
 // watch ends the answer when the session is ended on purpose. Sessions of our own are revoked then, which ends it, too.
@@ -192,12 +192,12 @@ func (c *checker) over() *httperr.Error {
 	return httperr.InvalidToken("session-ended", c.realm, "The session has ended")
 }
 
-// judge returns why the identity does not count, or nil.
-func (c *checker) judge(r *http.Request, info *request.Info, claim claim, ended bool) *httperr.Error {
+// judge returns why the identity does not count, or nil. Surely and perhaps are what ended says.
+func (c *checker) judge(r *http.Request, info *request.Info, claim claim, surely, perhaps bool) *httperr.Error {
 	if claim.id == "" {
 		return httperr.InvalidToken("session-missing", c.realm, "The token names no session")
 	}
-	v := c.seen.look(r.Context(), claim, ended, func() Device { return NewDevice(r.UserAgent(), info.ClientAddr) })
+	v := c.seen.look(r.Context(), claim, perhaps, func() Device { return NewDevice(r.UserAgent(), info.ClientAddr) })
 	switch {
 	case errors.Is(v.err, ErrEnded), v.err == nil && v.owner != claim.owner:
 		return c.over()
@@ -208,6 +208,8 @@ func (c *checker) judge(r *http.Request, info *request.Info, claim claim, ended 
 		}
 	case errors.Is(v.err, ErrInvalid):
 		return httperr.InvalidToken("session-missing", c.realm, "The token names no session that can be kept")
+	case v.err != nil && surely: // whether it has begun anew, nobody can say
+		return c.over()
 	case v.err != nil:
 		return c.unavailable(v.err)
 	case !c.sameDevice(v.device, r, info):

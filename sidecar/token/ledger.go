@@ -83,23 +83,23 @@ func (l *Ledger) End(ctx context.Context, id string) (bool, error) {
 	}
 	s, err := l.cfg.Sessions.Get(ctx, id)
 	if errors.Is(err, session.ErrEnded) { // perhaps half-way, the last time
-		s, err = session.Session{ID: id}, nil
+		return false, l.end(ctx, session.Session{ID: id})
 	}
 	if err != nil {
 		return false, fmt.Errorf("finding session: %w", err)
 	}
-	return l.end(ctx, s)
+	return true, l.end(ctx, s)
 }
 
-func (l *Ledger) end(ctx context.Context, s session.Session) (bool, error) {
+// end may find that somebody else was faster, such as a refresh that met the revocation: that is an end as well.
+func (l *Ledger) end(ctx context.Context, s session.Session) error {
 	if err := l.revoke(ctx, s); err != nil {
-		return false, err
+		return err
 	}
-	ended, err := l.cfg.Sessions.End(ctx, s.ID)
-	if err != nil {
-		return false, fmt.Errorf("ending session: %w", err)
+	if _, err := l.cfg.Sessions.End(ctx, s.ID); err != nil {
+		return fmt.Errorf("ending session: %w", err)
 	}
-	return ended, nil
+	return nil
 }
 
 // EndAll ends an owner's sessions, each with its access tokens, but the one with the id except (empty for none), and
@@ -138,7 +138,7 @@ func (l *Ledger) EndOwned(ctx context.Context, owner session.Owner, id string) (
 	if err != nil {
 		return false, fmt.Errorf("finding session: %w", err)
 	}
-	return l.end(ctx, s)
+	return true, l.end(ctx, s)
 }
 
 // List returns an owner's sessions, the last seen first.

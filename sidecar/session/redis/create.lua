@@ -11,7 +11,7 @@ if old then
     return {'ok', flat(id, old), {}}
   end
   if tonumber(ARGV[7]) <= at then
-    keep(id, absolute)
+    attempt(keep, id, absolute) -- it has ended in a full Redis, too
     return {'ended'}
   end
 end

@@ -52,11 +52,18 @@ local function slide(id, s)
   keep(id, tonumber(s.expires) - now + tonumber(s.linger))
 end
 
--- full tells the error of a server that reads and takes no writes: it is out of memory, or of disk. A replica that was a
--- master is none of that.
+-- full tells the error of a server that reads and takes no writes: it is out of memory, of disk, or of replicas. A replica that
+-- was a master is none of that.
 local function full(err)
   local text = type(err) == 'table' and err.err or tostring(err)
-  return string.find(text, 'OOM', 1, true) or string.find(text, 'MISCONF', 1, true)
+  return string.find(text, 'OOM', 1, true) or string.find(text, 'MISCONF', 1, true) or string.find(text, 'NOREPLICAS', 1, true)
+end
+
+-- attempt writes what may stay undone where nothing can be written, and reports whether it was done.
+local function attempt(write, ...)
+  local ok, err = pcall(write, ...)
+  if not ok and not full(err) then error(err, 0) end
+  return ok
 end
 
 -- touch slides unless the session was seen less than micros ago, cut to the session's own share. One that cannot be written
@@ -64,10 +71,7 @@ end
 local function touch(id, s, micros, share)
   if now - tonumber(s.seen) < math.min(micros, math.floor(tonumber(s.idle) / share)) then return end
   local seen, expires = s.seen, s.expires
-  local ok, err = pcall(slide, id, s)
-  if ok then return end
-  if not full(err) then error(err, 0) end
-  s.seen, s.expires = seen, expires
+  if not attempt(slide, id, s) then s.seen, s.expires = seen, expires end
 end
 
 -- remember counts an ended session of an outside issuer, and forgets the oldest beyond the bound.
@@ -95,6 +99,12 @@ local function finish(id, s)
   remember(id, s)
 end
 
+-- retire takes what has ended, or has become another owner's, from an owner; s is nil for what is forgotten.
+local function retire(owner, id, s)
+  redis.call('ZREM', owner, id)
+  if s and s.owner == owner and s.external == '1' then remember(id, s) end
+end
+
 -- live returns the owner's sessions that have not ended, the oldest first, as {id, fields}; it forgets the others. An id of
 -- an outside issuer may have become another owner's.
 local function live(owner)
@@ -104,11 +114,7 @@ local function live(owner)
     if s and s.owner == owner and not ended(s) then
       found[#found + 1] = {id, s}
     else
-      redis.call('ZREM', owner, id)
-      if s and s.owner == owner and s.external == '1' then
-        local ok, err = pcall(remember, id, s)
-        if not ok and not full(err) then error(err, 0) end
-      end
+      attempt(retire, owner, id, s)
     end
   end
   return found

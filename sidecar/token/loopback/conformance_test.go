@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/posterndev/postern/sidecar/identity"
 	"github.com/posterndev/postern/sidecar/password"
 )
 
@@ -20,6 +21,8 @@ type try struct {
 	body any
 	// text says that the body is not sent as JSON, bare that the header is left out, and without that the policy has no section.
 	text, bare, without bool
+	// browser sends an Origin, and rebound a Host that is not ours.
+	browser, rebound bool
 	// of makes the path or the body from a login of "full", who has as many sessions as may be.
 	of func(object) (path string, body any)
 	// away is the store's error, and busy the hasher's.
@@ -37,6 +40,11 @@ func bodies(good object) map[string]try {
 		"no header":      {body: good, bare: true, want: 403},
 		"all that it is": {body: good, want: 200},
 	}
+}
+
+// strangers are refused by every operation.
+func strangers() map[string]try {
+	return map[string]try{"a browser": {browser: true, want: 403}, "a name that was rebound": {rebound: true, want: 421}}
 }
 
 // and is tries with more, less those that are named.
@@ -72,6 +80,7 @@ func conformance() map[string]map[string]try {
 		"POST /v1/revoke": and(bodies(object{"token": "x"}), map[string]try{
 			"an access token": {of: access, want: 200},
 			"a refresh token": {of: refresh, want: 200},
+			"without a jti":   {body: object{"token": "nameless"}, want: 422},
 			"the store away":  {of: refresh, away: errAway, want: 503},
 		}, "no header"),
 		"POST /v1/revocations": and(bodies(object{"subject": "a"}), map[string]try{
@@ -82,11 +91,13 @@ func conformance() map[string]map[string]try {
 		}),
 		"GET /v1/subjects/{subject}/sessions": {
 			"of somebody": {path: all, want: 200}, "of nobody": {path: "/v1/subjects/x/sessions", want: 200},
+			"of a provider": {path: all + "?issuer=" + corp, want: 200}, "of a stranger": {path: all + "?issuer=https://else.example.com", want: 422},
 			"no header": {path: all, bare: true, want: 403}, "not in policy": {path: all, without: true, want: 404},
 			"the store away": {path: all, away: errAway, want: 503},
 		},
 		"DELETE /v1/subjects/{subject}/sessions": {
 			"of somebody": {path: all, want: 200}, "of nobody": {path: "/v1/subjects/x/sessions", want: 200},
+			"of a provider": {path: all + "?issuer=" + corp, want: 200}, "of a stranger": {path: all + "?issuer=https://else.example.com", want: 422},
 			"no header": {path: all, bare: true, want: 403}, "not in policy": {path: all, without: true, want: 404},
 			"the store away": {path: all, away: errAway, want: 503},
 		},
@@ -117,7 +128,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 			name := strings.ToUpper(method) + " " + path
 			t.Run(name, func(t *testing.T) {
 				var came []string
-				for what, try := range tries[name] {
+				for what, try := range and(tries[name], strangers()) {
 					answer := try.ask(t, strings.ToUpper(method), path)
 					if answer.Code != try.want {
 						t.Errorf("%s: %d %s; want %d", what, answer.Code, answer.Body, try.want)
@@ -141,6 +152,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 func (tt try) ask(t *testing.T, method, path string) *httptest.ResponseRecorder {
 	t.Helper()
 	w := newWorld(t, passwords{err: tt.busy})
+	w.verifier.corp = map[string]*identity.Identity{"nameless": alice("")}
 	w.call(t, "POST", "/v1/tokens", object{"subject": "full", "device": object{"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "address": "192.0.2.1"}})
 	login, body := w.login(t, "full"), tt.body
 	if tt.path != "" {
@@ -167,6 +179,12 @@ func (tt try) ask(t *testing.T, method, path string) *httptest.ResponseRecorder 
 	}
 	if !tt.bare {
 		r.Header.Set(RequestHeader, "true")
+	}
+	if tt.browser {
+		r.Header.Set("Origin", "https://evil.example.com")
+	}
+	if tt.rebound {
+		r.Host = "evil.example.com"
 	}
 	var h http.Handler = w
 	if tt.without {

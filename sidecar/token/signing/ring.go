@@ -47,6 +47,14 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// interval is how often the source is read: at least twice in the time for which a reading is good.
+func (r *Ring) interval() time.Duration {
+	if r.cfg.MaxStale > 0 {
+		return min(refreshInterval, r.cfg.MaxStale/2)
+	}
+	return refreshInterval
+}
+
 // MinOverlap is twice the time in which every replica reads a new version.
 const MinOverlap = 2 * refreshInterval
 
@@ -121,10 +129,10 @@ func NewRing(c Config) (*Ring, error) {
 // Tried is closed once the source was read, or could not be read, for the first time.
 func (r *Ring) Tried() <-chan struct{} { return r.tried }
 
-// Run reads the source every 30 s, and sooner after a failure, until ctx ends.
+// Run reads the source every 30 s, oftener where a reading is not good for that long, and sooner after a failure, until ctx ends.
 func (r *Ring) Run(ctx context.Context) {
 	for {
-		wait := refreshInterval
+		wait := r.interval()
 		if err := r.Refresh(ctx); err != nil {
 			wait = retryInterval
 		}
