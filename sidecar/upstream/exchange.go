@@ -48,12 +48,6 @@ type exchange struct {
 	bodyErr atomic.Pointer[error]
 }
 
-// begin is called when the app's final answer has come.
-func (x *exchange) begin() {
-	x.final = true
-	x.watch.start()
-}
-
 // failure is the first reason that is known, or nil.
 func (x *exchange) failure() error {
 	for _, err := range []error{x.err, x.readErr, x.writeErr} {
@@ -89,6 +83,7 @@ func (x *exchange) WriteHeader(status int) {
 		h["Content-Type"] = nil // the app sent none: net/http must not guess one
 	}
 	x.ResponseWriter.WriteHeader(status)
+	x.watch.start()
 }
 
 // inform sends a 1xx answer with its own fields only (100, 103).
@@ -118,7 +113,9 @@ func (x *exchange) Write(b []byte) (int, error) {
 // Hijack gives the connection to an accepted upgrade.
 func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(x.ResponseWriter).Hijack()
-	x.hijacked = err == nil
+	if x.hijacked = err == nil; x.hijacked {
+		x.watch.start()
+	}
 	return conn, rw, err
 }
 
@@ -139,13 +136,13 @@ func receive(res *http.Response) error {
 		if res.Request.Header.Get("Upgrade") == "" || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket") {
 			return errors.New("switching protocols: the app answered 101 to a request that asked for no such upgrade")
 		}
-		x.begin()
+		x.final = true
 		return nil
 	}
 	if res.StatusCode < 100 {
 		return fmt.Errorf("reading the app's answer: %d is no status (RFC 9110 §15)", res.StatusCode) // net/http would panic
 	}
-	x.begin()
+	x.final = true
 	res.Body = &responseBody{ReadCloser: res.Body, res: res, exchange: x}
 	return nil
 }

@@ -130,11 +130,16 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	}
 	client := r.Context()
 	x := &exchange{ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1)}
-	ctx, end := context.WithCancelCause(context.WithValue(client, exchangeKey{}, x))
-	defer end(nil)
-	x.watch = watch{watches: request.From(r).Watches, ctx: ctx, end: end}
-	if cleanHeader(r) {
-		defer context.AfterFunc(p.closed, func() { end(nil) })()
+	ctx := context.WithValue(client, exchangeKey{}, x)
+	watches, upgrade := request.From(r).Watches, cleanHeader(r)
+	if len(watches) > 0 || upgrade {
+		var end context.CancelCauseFunc
+		ctx, end = context.WithCancelCause(ctx)
+		defer end(nil)
+		x.watch = watch{watches: watches, ctx: ctx, end: end}
+		if upgrade {
+			defer context.AfterFunc(p.closed, func() { end(nil) })()
+		}
 	}
 	r = r.WithContext(ctx)
 	p.run(x, r)

@@ -9,11 +9,13 @@ import (
 	"github.com/posterndev/postern/sidecar/request"
 )
 
-// lookEvery is the pause between two questions whether an answer that is under way may go on.
-const lookEvery = time.Second
+// lookEvery is the pause between two questions whether an answer that is under way may go on, and ownGrace is for how long it
+// goes on where it may not any more when it begins.
+const lookEvery, ownGrace = time.Second, 30 * time.Second
 
-// watch ends an answer that lasts for longer than the reason why its request was let in. It asks from the app's header on: a
-// request that the app is still thinking about may be the very one that logs its user out, and is answered.
+// watch ends an answer that lasts for longer than the reason why its request was let in. It asks once the client has the
+// answer's header. What refuses it by then may be of the request's own making, a logout or another login, whose answer is to
+// arrive; so that is given time.
 type watch struct {
 	watches []request.Watch
 	ctx     context.Context
@@ -28,33 +30,45 @@ type refusal struct {
 	err  *httperr.Error
 }
 
-// start has the first look follow after lookEvery, if there is anybody to ask.
+// start is called for the answer's header, if there is anybody to ask.
 func (w *watch) start() {
-	if len(w.watches) == 0 {
+	if len(w.watches) == 0 || w.timer != nil {
 		return
 	}
+	first := lookEvery
+	if w.ask() != nil {
+		first = ownGrace
+	}
 	w.timer = time.AfterFunc(time.Hour, w.look) // look uses the timer, which is therefore set before it can run
-	w.timer.Reset(lookEvery)
+	w.timer.Reset(first)
+}
+
+func (w *watch) ask() *refusal {
+	for _, one := range w.watches {
+		if err := one.Judge(w.ctx); err != nil {
+			return &refusal{error: err, rule: one.Rule, err: err}
+		}
+	}
+	return nil
 }
 
 func (w *watch) look() {
 	if w.ctx.Err() != nil {
 		return
 	}
-	for _, one := range w.watches {
-		if err := one.Judge(w.ctx); err != nil {
-			w.end(&refusal{error: err, rule: one.Rule, err: err})
-			return
-		}
+	if why := w.ask(); why != nil {
+		w.end(why)
+		return
 	}
 	w.timer.Reset(lookEvery)
 }
 
 // stop returns why the answer was ended, or nil. A look that is under way finds the context done, and is the last.
 func (w *watch) stop() *refusal {
-	if w.timer != nil {
-		w.timer.Stop()
+	if w.timer == nil {
+		return nil
 	}
+	w.timer.Stop()
 	var why *refusal
 	_ = errors.As(context.Cause(w.ctx), &why)
 	w.end(nil)

@@ -100,13 +100,16 @@ func TestWatchEndsWebSockets(t *testing.T) {
 	w.wantRefusal(t)
 }
 
-// A request that the app has not answered yet may be the very one that logs its user out.
-func TestWatchWaitsForTheAnswer(t *testing.T) {
+// A request may be the very one that logs its user out, or in as somebody else: its answer is to arrive.
+func TestWatchGivesTimeToWhatIsRefusedFromTheStart(t *testing.T) {
 	w := &watched{infos: make(chan *request.Info, 1)}
 	d := doorTo(t, func(rw http.ResponseWriter, _ *http.Request) {
 		w.over.Store(true)
-		time.Sleep(2 * lookEvery)
-		fmt.Fprint(rw, "logged out")
+		time.Sleep(3 * lookEvery / 2)
+		fmt.Fprint(rw, "logged ")
+		_ = http.NewResponseController(rw).Flush()
+		time.Sleep(3 * lookEvery / 2)
+		fmt.Fprint(rw, "out")
 	}, w.stage)
 	res, body := do(t, client(t, 1), request1(t, "POST", "http://"+d.addr+"/", nil))
 	if res.StatusCode != http.StatusOK || body != "logged out" {
