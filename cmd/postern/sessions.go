@@ -27,8 +27,8 @@ func newSessionsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sessions",
 		Short: "Show who is logged in, and end their sessions",
-		Long: "Asks the loopback API of a pod that runs the policy, by a port-forward: who may do that may use this. With --server it\n" +
-			"asks the one at a URL, as that of postern run.",
+		Long: "Asks the loopback API of a pod that runs the policy, by a port-forward: who may list pods and forward ports to them may\n" +
+			"use this. With --server it asks the one at a URL, as that of postern run.",
 	}
 	cmd.AddCommand(newListSessionsCommand(), newEndSessionsCommand())
 	return cmd
@@ -167,6 +167,9 @@ func printable(s string) string {
 func (o *sessionsOptions) end(cmd *cobra.Command) error {
 	if (o.subject == "") == (o.sessionID == "") {
 		return errors.New("say exactly one of --subject and --session-id")
+	}
+	if o.sessionID != "" && o.issuer != "" {
+		return errors.New("--issuer goes with --subject: a session's id says whose it is")
 	}
 	var answer struct {
 		Ended *int `json:"ended"`

@@ -56,12 +56,13 @@ func TestSessions(t *testing.T) {
 		"something else, at one": {
 			args: []string{"end", "--session-id", "s"}, status: 200, answer: "<html>", want: "DELETE /v1/sessions/s", wantErr: "not a sidecar's loopback API",
 		},
-		"another API": {args: []string{"end", "--subject", "ada"}, status: 200, answer: "{}", want: "DELETE /v1/subjects/ada/sessions", wantErr: "not a sidecar's loopback API"},
-		"nobody":      {args: []string{"list"}, wantErr: "whose sessions"},
-		"both":        {args: []string{"end", "--subject", "a", "--session-id", "s"}, wantErr: "exactly one"},
-		"neither":     {args: []string{"end"}, wantErr: "exactly one"},
-		"a format":    {args: []string{"list", "--subject", "a", "-o", "xml"}, wantErr: "is not json"},
-		"a policy":    {args: []string{"list", "--subject", "a", "--policy", "p"}, wantErr: "--policy means nothing with --server"},
+		"another API":      {args: []string{"end", "--subject", "ada"}, status: 200, answer: "{}", want: "DELETE /v1/subjects/ada/sessions", wantErr: "not a sidecar's loopback API"},
+		"nobody":           {args: []string{"list"}, wantErr: "whose sessions"},
+		"both":             {args: []string{"end", "--subject", "a", "--session-id", "s"}, wantErr: "exactly one"},
+		"an issuer of one": {args: []string{"end", "--session-id", "s", "--issuer", "i"}, wantErr: "--issuer goes with --subject"},
+		"neither":          {args: []string{"end"}, wantErr: "exactly one"},
+		"a format":         {args: []string{"list", "--subject", "a", "-o", "xml"}, wantErr: "is not json"},
+		"a policy":         {args: []string{"list", "--subject", "a", "--policy", "p"}, wantErr: "--policy means nothing with --server"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -75,8 +75,11 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		return err
 	}
 	s.loopback = built.loopback
-	s.inForce = func() { c.Shared.current.Set(built.enforced) }
-	s.onClose(c.Shared.endRevoked(p, built.revoker))
+	s.enforce = func() {
+		c.Shared.now.set(p, built.known)
+		c.Shared.sessions.Hold(timeouts(p))
+		s.onClose(c.Shared.endRevoked(p, built.revoker))
+	}
 	s.handler, err = observe.New(observe.Config{
 		Metrics: c.Shared.metrics.requests, Logger: c.Logger, AccessLog: observe.AccessLog(p.Sidecar.AccessLog),
 		Policy: scopeOf(p), Shadow: p.Mode == compiled.Shadow, Ports: s.httpPorts(), Local: c.Local,
@@ -95,7 +98,7 @@ type parts struct {
 	index       *revocation.Index
 	sessions    session.Store
 	revocations revocation.Store
-	current     revocation.Checker
+	now         *inForce
 	replay      backchannel.Replay
 	issued      token.Observer
 	logger      *slog.Logger
@@ -106,7 +109,7 @@ type parts struct {
 func (t *taker) parts() (given parts, err error) {
 	given = parts{
 		keys: t.providerKeys, hasher: t.hasher, observer: t.metrics.tokens, store: t.counters(), local: t.limits, sessions: t.sessionStore(),
-		revocations: t.revocations(), current: t.current, replay: t.replays(), issued: t.metrics.issued, logger: t.cfg.Logger,
+		revocations: t.revocations(), now: t.now, replay: t.replays(), issued: t.metrics.issued, logger: t.cfg.Logger,
 	}
 	if t.policy.Deleted {
 		return given, nil
@@ -132,8 +135,8 @@ type assembled struct {
 	loopback http.Handler
 	// revoker is nil where the policy accepts no tokens.
 	revoker *token.Revoker
-	// enforced is what is revoked; nothing where that is only tried.
-	enforced revocation.Known
+	// known is what is revoked.
+	known revocation.Known
 }
 
 // assemble puts the stages in their order (docs: the request path). Stages that the policy does not ask for are nil.
@@ -151,7 +154,7 @@ func assemble(p *compiled.Policy, c parts) (assembled, error) {
 	if err := errors.Join(b.errs...); err != nil {
 		return assembled{}, err
 	}
-	return assembled{loopback: loopback, revoker: tokens.revoker, enforced: b.enforced(), handler: stage.Chain(c.app,
+	return assembled{loopback: loopback, revoker: tokens.revoker, known: b.known, handler: stage.Chain(c.app,
 		headers,
 		crossOrigin.decorate,
 		observe.Errors(),

@@ -29,7 +29,7 @@ func heldKinds() []string {
 func heldHealthy() map[string]string {
 	return map[string]string{
 		heldSeen: "200", heldUnseen: "200", heldNew: "200", heldRevoked: "401 token-revoked", heldList: "200", heldEnd: "204",
-		heldLogout: "403 not-our-session", // the provider alone can do that
+		heldLogout: "204",
 	}
 }
 
@@ -49,7 +49,7 @@ func hold(o outage) outage {
 	}
 	start := o.start
 	o.start = func(d *stand) {
-		for _, kind := range []string{heldSeen, heldUnseen, heldRevoked} {
+		for _, kind := range []string{heldSeen, heldUnseen, heldRevoked, heldLogout} {
 			if g := d.other.use(d.held(kind)); g.status != 200 {
 				d.t.Fatalf("%s before: %d %s", kind, g.status, g.text)
 			}
@@ -70,7 +70,7 @@ func (d *stand) heldWord(kind string) string {
 	d.t.Helper()
 	requests := map[string]sent{
 		heldList:   {method: "GET", path: "/auth/sessions", bearer: d.held(heldSeen).access},
-		heldLogout: {method: "POST", path: "/auth/logout", bearer: d.held(heldSeen).access},
+		heldLogout: {method: "POST", path: "/auth/logout", bearer: d.held(heldLogout).access},
 		heldEnd:    {method: "POST", path: "/auth/logout-all", bearer: d.held(heldSeen).access},
 	}
 	r, ok := requests[kind]
@@ -88,10 +88,10 @@ func (d *stand) heldWord(kind string) string {
 func TestOutagesOfProvidersSessions(t *testing.T) {
 	t.Parallel()
 	const unasked, stale, away = "503 session-unavailable", "503 revocation-unavailable", "503 tokens-unavailable"
-	within := map[string]string{heldUnseen: unasked, heldNew: unasked, heldList: away, heldEnd: away}
+	within := map[string]string{heldUnseen: unasked, heldNew: unasked, heldList: away, heldEnd: away, heldLogout: away}
 	longer := map[string]string{heldSeen: stale, heldUnseen: stale, heldNew: stale, heldList: stale, heldEnd: stale, heldLogout: stale}
-	allowed := map[string]string{heldList: away, heldEnd: away}
-	refused, refusedAllowed := map[string]string{heldNew: unasked, heldEnd: away}, map[string]string{heldEnd: away}
+	allowed := map[string]string{heldList: away, heldEnd: away, heldLogout: away}
+	refused, refusedAllowed := map[string]string{heldNew: unasked, heldEnd: away, heldLogout: away}, map[string]string{heldEnd: away, heldLogout: away}
 	tests := map[string]struct{ differs, differsAllow map[string]string }{
 		"nothing":                            {},
 		"Redis refuses, within maxStaleness": {differs: within, differsAllow: allowed},
@@ -108,7 +108,9 @@ func TestOutagesOfProvidersSessions(t *testing.T) {
 				t.Parallel()
 				o := hold(outages()[name])
 				d := newStand(t, o, onFailure)
-				redistest.Eventually(t, "the session to be seen", func() bool { return d.heldWord(heldSeen) == "200" })
+				for _, kind := range []string{heldSeen, heldLogout} {
+					redistest.Eventually(t, "the session to be seen", func() bool { return d.s.use(d.held(kind)).status == 200 })
+				}
 				if o.happens != nil {
 					o.happens(d)
 				}

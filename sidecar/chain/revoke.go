@@ -35,18 +35,10 @@ func (b *builder) revocation() stage.Stage {
 	}
 	s, err := revocation.New(revocation.Config{
 		Index: b.known, OnFailure: revocation.OnFailure(r.OnFailure), MaxStaleness: r.MaxStaleness.Std(),
-		Shadow: r.Mode == compiled.Shadow, Realm: b.policy.Name, Withdraw: b.withdraw, Current: b.current,
+		Shadow: r.Mode == compiled.Shadow, Realm: b.policy.Name, Withdraw: b.withdraw, Current: &b.now.tokens,
 	})
 	b.fail(err, "revocation")
 	return s
-}
-
-// enforced is what is revoked for answers that are under way: nothing where revocation is only tried.
-func (b *builder) enforced() revocation.Known {
-	if onlyTried(b.policy) {
-		return revocation.Known{}
-	}
-	return b.known
 }
 
 // onlyTried reports whether what is revoked is let pass all the same.
@@ -54,9 +46,12 @@ func onlyTried(p *compiled.Policy) bool {
 	return p.Mode == compiled.Shadow || p.Revocation != nil && p.Revocation.Mode == compiled.Shadow
 }
 
-// judge is for whoever gives out or vouches for tokens of our own.
-func (b *builder) judge() revocation.Judge {
+// verdicts are for whoever gives out tokens, or vouches for them: nothing is revoked where that is only tried.
+func (b *builder) verdicts() token.Revoked {
 	r := b.policy.Revocation
+	if onlyTried(b.policy) {
+		return revocation.Judge{Index: revocation.Known{}, OnFailure: revocation.Allow}
+	}
 	if r == nil {
 		return revocation.Judge{Index: b.known, OnFailure: revocation.Deny}
 	}
@@ -64,7 +59,7 @@ func (b *builder) judge() revocation.Judge {
 }
 
 // revoker is nil where the policy accepts no tokens.
-func (b *builder) revoker() *token.Revoker {
+func (b *builder) revoker(ledger *token.Ledger) *token.Revoker {
 	var trusted []token.Trusted
 	if t := b.policy.Tokens; t != nil {
 		lifetime := t.AccessLifetime.Std()
@@ -78,7 +73,7 @@ func (b *builder) revoker() *token.Revoker {
 	if len(trusted) == 0 {
 		return nil
 	}
-	r, err := token.NewRevoker(token.RevokerConfig{Trusted: trusted, Sessions: b.parts.sessions, Revocations: b.revocations})
+	r, err := token.NewRevoker(token.RevokerConfig{Trusted: trusted, Sessions: ledger, Revocations: b.revocations})
 	b.fail(err, "revocation")
 	return r
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/authn"
 	"github.com/posterndev/postern/sidecar/jwks"
 	"github.com/posterndev/postern/sidecar/observe"
@@ -53,8 +54,29 @@ type Shared struct {
 	// hashers bound what hashing takes; a reload does not begin to count anew.
 	hashers *pool[*password.Hasher]
 	ended   *endedSessions
-	// current is what the newest snapshot knows to be revoked; answers that are under way in older ones are judged by it.
-	current *revocation.Current
+	// now is what the snapshot in force knows; answers that are under way in older ones are judged by it.
+	now *inForce
+}
+
+// inForce is what is revoked, by the snapshot that is in force.
+type inForce struct {
+	// tokens are nothing where revocation is only tried, and sessions, of outside providers, where sessions are; kept are the
+	// same sessions in any case.
+	tokens, sessions, kept revocation.Current
+}
+
+func (f *inForce) set(p *compiled.Policy, known revocation.Known) {
+	var nothing revocation.Known
+	tokens, sessions := known, known
+	if onlyTried(p) {
+		tokens = nothing
+	}
+	if p.Mode == compiled.Shadow || p.Sessions != nil && p.Sessions.Mode == compiled.Shadow {
+		sessions = nothing
+	}
+	f.tokens.Set(tokens)
+	f.sessions.Set(sessions)
+	f.kept.Set(known)
 }
 
 // metrics are those of the process, registered once.
@@ -95,7 +117,7 @@ func NewShared(c SharedConfig) (*Shared, error) {
 		vaults: newPool[*vault.Client](closeDelay), conns: newPool[*redis.Conn](closeDelay), indexes: newPool[*revocation.Index](closeDelay),
 		// A ring signs and verifies on after its end. It only stops to ask for its key, which may be the mistake that was mended.
 		rings: newPool[ring](0), hashers: newPool[*password.Hasher](closeDelay), ended: newEndedSessions(),
-		current: &revocation.Current{},
+		now: &inForce{},
 	}
 	var err error
 	if s.metrics, err = newMetrics(c.Registerer); err != nil {

@@ -15,8 +15,8 @@ type Snapshot struct {
 	// loopback is nil where the policy has nothing for the app to ask.
 	loopback http.Handler
 
-	// inForce tells what outlives the snapshot that it is in force.
-	inForce func()
+	// enforce tells what outlives the snapshot that it is in force.
+	enforce func()
 
 	closeOnce sync.Once
 	closers   []func()
@@ -25,8 +25,10 @@ type Snapshot struct {
 // ServeHTTP enforces the policy and passes what may pass to the app.
 func (s *Snapshot) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Enforced tells that the snapshot is in force from now on: answers that are under way in older ones are judged by what it knows.
-func (s *Snapshot) Enforced() { s.inForce() }
+// Enforce is called once, when the snapshot has been put in force, and before Close: answers that are under way in older ones are
+// judged by what it knows, sessions keep to its timeouts, and those that its document revokes are ended. A snapshot that was built
+// and is not put in force changes nothing.
+func (s *Snapshot) Enforce() { s.enforce() }
 
 // Loopback is the app's API, for a listener that only the pod reaches; nil where the policy has nothing for it.
 func (s *Snapshot) Loopback() http.Handler { return s.loopback }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/ratelimit"
 	limitredis "github.com/posterndev/postern/sidecar/ratelimit/redis"
 	"github.com/posterndev/postern/sidecar/revocation"
@@ -23,15 +24,18 @@ func (t *taker) counters() ratelimit.Store {
 }
 
 func (t *taker) sessionStore() session.Store {
-	var most session.Timeouts
-	if s := t.policy.Sessions; s != nil {
-		most = session.Timeouts{Idle: s.IdleTimeout.Std(), Absolute: s.AbsoluteTimeout.Std()}
-	}
 	if t.conn == nil {
-		t.sessions.Hold(most)
 		return t.sessions
 	}
-	return sessionredis.New(t.conn, t.scope(), most)
+	return sessionredis.New(t.conn, t.scope(), timeouts(t.policy))
+}
+
+// timeouts are the policy's longest.
+func timeouts(p *compiled.Policy) session.Timeouts {
+	if p.Sessions == nil {
+		return session.Timeouts{}
+	}
+	return session.Timeouts{Idle: p.Sessions.IdleTimeout.Std(), Absolute: p.Sessions.AbsoluteTimeout.Std()}
 }
 
 func (t *taker) replays() backchannel.Replay {

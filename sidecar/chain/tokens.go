@@ -26,7 +26,7 @@ type tokenStages struct {
 	courier, backChannel, endpoints, exchange stage.Stage
 	// paths are those that the stages answer, whoever asks.
 	paths []string
-	// desk is nil where the policy issues no tokens, ledger where no sessions are kept, and revoker where it accepts no tokens.
+	// desk is nil where the policy issues no tokens, and revoker where it accepts none.
 	desk    *token.Desk
 	ledger  *token.Ledger
 	revoker *token.Revoker
@@ -48,11 +48,11 @@ func (b *builder) ownProvider() authn.Provider {
 
 func (b *builder) tokens() tokenStages {
 	var s tokenStages
-	s.revoker = b.revoker()
+	s.ledger = b.ledger()
+	s.revoker = b.revoker(s.ledger)
 	b.addBackChannel(&s)
 	t := b.policy.Tokens
 	if t == nil {
-		s.ledger = b.ledger()
 		return s
 	}
 	courier, err := token.NewCourier(token.CourierConfig{
@@ -63,11 +63,10 @@ func (b *builder) tokens() tokenStages {
 		Issuer: t.Issuer, Prefix: t.Prefix, Delivery: token.Delivery(t.Delivery), Keys: b.own(), MaxAge: min(longestKeyAge, t.RotationOverlap.Std()/2),
 	})
 	b.fail(err, "tokens")
-	s.desk = b.desk()
+	s.desk = b.desk(s.ledger)
 	if len(b.errs) > 0 {
 		return s
 	}
-	s.ledger = s.desk.Ledger
 	s.courier = courier.Guard()
 	s.paths = append(s.paths, token.Paths(t.Prefix, metadata)...)
 	s.endpoints, err = token.Endpoints(token.EndpointsConfig{Prefix: t.Prefix, Desk: s.desk, Courier: courier, Metadata: metadata, Realm: b.policy.Name})
@@ -89,7 +88,7 @@ func (b *builder) trustedOrigins() []string {
 	return origins
 }
 
-func (b *builder) desk() *token.Desk {
+func (b *builder) desk(ledger *token.Ledger) *token.Desk {
 	t := b.policy.Tokens
 	issuer, err := token.NewIssuer(token.IssuerConfig{
 		Issuer: t.Issuer, Audiences: t.Audiences, ClientID: t.ClientID, Lifetime: t.AccessLifetime.Std(), Claims: t.Claims, Keys: b.own(),
@@ -98,12 +97,8 @@ func (b *builder) desk() *token.Desk {
 	if err != nil {
 		return nil
 	}
-	var revoked token.Revoked // nobody where that is only tried
-	if !onlyTried(b.policy) {
-		revoked = b.judge()
-	}
 	desk, err := token.NewDesk(token.DeskConfig{
-		Issuer: issuer, Scope: scopeOf(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Revoked: revoked, Limits: b.limits(),
+		Issuer: issuer, Ledger: ledger, Sessions: b.parts.sessions, Revoked: b.verdicts(), Limits: b.limits(),
 		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Observer: b.issued,
 		Shadow: b.policy.Mode == compiled.Shadow || b.policy.Sessions.Mode == compiled.Shadow,
 	})
@@ -111,14 +106,26 @@ func (b *builder) desk() *token.Desk {
 	return desk
 }
 
-// ledger is for the sessions of outside providers alone.
+// ledger is of what sessions there are, or would be: the API has it where there are any.
 func (b *builder) ledger() *token.Ledger {
-	if b.policy.Sessions == nil {
-		return nil
+	c := token.LedgerConfig{Scope: scopeOf(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger}
+	if t := b.policy.Tokens; t != nil {
+		c.Issuer, c.Lifetime = t.Issuer, t.AccessLifetime.Std()
 	}
-	ledger, err := token.NewLedger(token.LedgerConfig{Scope: scopeOf(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger})
+	if s := b.policy.Sessions; s != nil && b.policy.Revocation != nil {
+		c.SubjectFrom, c.Ended = session.SubjectFrom(s.SubjectFrom), b.ended(&b.now.kept)
+	}
+	ledger, err := token.NewLedger(c)
 	b.fail(err, "sessions")
 	return ledger
+}
+
+// ended knows what token.Ledger has ended, as far as it is told.
+func (b *builder) ended(told *revocation.Current) session.Ended {
+	kept := token.KeptIssuer(scopeOf(b.policy))
+	return func(ctx context.Context, id string, began time.Time) (bool, error) {
+		return told.Revoked(ctx, &revocation.Query{Issuer: kept, Subject: id, IssuedAt: began})
+	}
 }
 
 func (b *builder) limits() session.Limits {
@@ -143,10 +150,7 @@ func (b *builder) session() stage.Stage {
 		c.Issuer = b.policy.Tokens.Issuer
 	}
 	if b.policy.Revocation != nil {
-		kept := token.KeptIssuer(scopeOf(b.policy))
-		c.Ended = func(ctx context.Context, id string) (bool, error) { // as token.Ledger says it
-			return b.current.Revoked(ctx, &revocation.Query{Issuer: kept, Session: id})
-		}
+		c.Ended, c.Watched = b.ended(&b.now.kept), b.ended(&b.now.sessions)
 	}
 	stage, err := session.NewStage(c)
 	b.fail(err, "sessions")
@@ -160,7 +164,7 @@ func (b *builder) addBackChannel(s *tokenStages) {
 		prefix = b.policy.Tokens.Prefix
 	}
 	c := backchannel.Config{
-		Path: prefix + "/backchannel-logout", Sessions: b.parts.sessions, Revocations: b.revocations, Revoked: b.judge(),
+		Path: prefix + "/backchannel-logout", Sessions: s.ledger, Revocations: b.revocations, Revoked: b.verdicts(),
 		Replay: b.replay, Logger: b.logger,
 	}
 	for i := range b.policy.Providers {
@@ -187,14 +191,17 @@ func (b *builder) addBackChannel(s *tokenStages) {
 
 // loopback is the app's API.
 func (b *builder) loopback(s tokenStages) http.Handler {
-	c := loopback.Config{Desk: s.desk, Ledger: s.ledger, Logger: b.logger}
+	c := loopback.Config{Desk: s.desk, Logger: b.logger}
+	if b.policy.Sessions != nil {
+		c.Ledger = s.ledger
+	}
 	if len(b.errs) > 0 || s.revoker == nil && b.policy.Passwords == nil {
 		return nil
 	}
 	if len(b.accepted) > 0 {
 		verifier, err := authn.NewVerifier(b.accepted, nil)
 		b.fail(err, "loopback")
-		c.Verifier, c.Revoked = verifier, b.judge()
+		c.Verifier, c.Revoked = verifier, b.verdicts()
 	}
 	if s.revoker != nil && b.policy.Revocation != nil {
 		c.Revoker = s.revoker

@@ -153,6 +153,11 @@ func loginApp(w http.ResponseWriter, r *http.Request) {
 	if v := q.Get("trailing"); v != "" {
 		w.Header().Set(v, "mallory")
 	}
+	if q.Has("slow") { // within its body
+		_ = http.NewResponseController(w).Flush()
+		time.Sleep(2500 * time.Millisecond)
+		_, _ = w.Write([]byte(" "))
+	}
 	if q.Has("broken") { // in the middle of the body
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
@@ -230,7 +235,7 @@ func (s *sidecar) apply(p *compiled.Policy) {
 		s.world.t.Fatal(err)
 	}
 	before := s.snapshot.Swap(next)
-	next.Enforced()
+	next.Enforce()
 	if before != nil {
 		before.Close()
 	}

@@ -66,7 +66,7 @@ func (c *core) apply(ctx context.Context, p *compiled.Policy, hash string) error
 		next.firstAt = before.firstAt
 	}
 	c.current.Store(next)
-	snapshot.Enforced()
+	snapshot.Enforce()
 	if before != nil {
 		before.Close()
 	}

@@ -33,17 +33,23 @@ func (c *checker) claimOf(id *identity.Identity) (claim, bool) {
 		return claim{}, false
 	}
 	out := claim{external: true, owner: Owner{Issuer: id.Issuer, Subject: id.Subject}, authenticated: dateOf(id.Claims["auth_time"])}
-	value := sid
-	if c.SubjectFrom == FromSub {
-		value = id.Subject
-		if out.authenticated.IsZero() { // a session of a subject has no other sign of a new login
-			out.authenticated = id.IssuedAt
-		}
+	if c.SubjectFrom == FromSub && out.authenticated.IsZero() { // a session of a subject has no other sign of a new login
+		out.authenticated = id.IssuedAt
 	}
-	if value != "" {
-		out.id = ExternalID(id.Issuer, value)
-	}
+	out.id = KeptID(id, c.SubjectFrom)
 	return out, true
+}
+
+// KeptID is the id under which a session is kept for a verified token of an outside issuer; empty for none.
+func KeptID(id *identity.Identity, from SubjectFrom) string {
+	value, _ := id.Claims["sid"].(string)
+	if from == FromSub {
+		value = id.Subject
+	}
+	if from == FromNone || value == "" {
+		return ""
+	}
+	return ExternalID(id.Issuer, value)
 }
 
 // maxDate is the last second of the year 9999.

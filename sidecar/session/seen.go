@@ -27,8 +27,8 @@ type verdict struct {
 	until time.Time
 	// authenticated is the time of the login that was refused: a later one is no longer the same question.
 	authenticated time.Time
-	// ended says that Config.Ended held already when the store was asked.
-	ended bool
+	// created is when the session began; zero with an err.
+	created time.Time
 }
 
 func newSeen(c Config) (*seen, error) {
@@ -39,18 +39,23 @@ func newSeen(c Config) (*seen, error) {
 	return &seen{config: c, sessions: sessions}, nil
 }
 
-// look returns what is known of the claim's session, and asks the store where that is nothing, or where the session may have
-// been ended since. Device is called for a session that may be new.
-func (s *seen) look(ctx context.Context, c claim, ended bool, device func() Device) verdict {
-	if v, ok := s.sessions.Get(c.id); ok && s.config.Now().Before(v.until) && v.answers(c) && (v.ended || !ended) {
+// look returns what is known of the claim's session, and asks the store where that is nothing, or where the session was ended
+// since. Device is called for a session that may be new.
+func (s *seen) look(ctx context.Context, c claim, device func() Device) verdict {
+	if v, ok := s.sessions.Get(c.id); ok && s.config.Now().Before(v.until) && v.answers(c) && !s.endedSince(ctx, c, v) {
 		return v
 	}
-	// Requests of two logins are two questions.
-	key := c.id + c.authenticated.UTC().String() + c.owner.Issuer + "\x00" + c.owner.Subject
-	if ended {
-		key += "\x00ended" // who asked before it was known waits for another answer
+	v := s.fly(ctx, c, device)
+	if v.err == nil && s.endedSince(ctx, c, v) { // who asked before it was ended waits for another answer
+		v = s.fly(ctx, c, device)
 	}
-	answer, _, _ := s.flights.Do(key, func() (any, error) { return s.ask(context.WithoutCancel(ctx), c, ended, device), nil })
+	return v
+}
+
+// fly asks the store once for all who ask at the same time. Requests of two logins are two questions.
+func (s *seen) fly(ctx context.Context, c claim, device func() Device) verdict {
+	key := c.id + c.authenticated.UTC().String() + c.owner.Issuer + "\x00" + c.owner.Subject
+	answer, _, _ := s.flights.Do(key, func() (any, error) { return s.ask(context.WithoutCancel(ctx), c, device), nil })
 	v, ok := answer.(verdict)
 	if !ok {
 		return verdict{err: errors.New("asking for a session gave no verdict")}
@@ -58,12 +63,31 @@ func (s *seen) look(ctx context.Context, c claim, ended bool, device func() Devi
 	return v
 }
 
+// endedSince reports whether a session that went on may have been ended on purpose meanwhile. A refusal stays one.
+func (s *seen) endedSince(ctx context.Context, c claim, v verdict) bool {
+	if s.config.Ended == nil || !c.external || v.err != nil {
+		return false
+	}
+	ended, err := s.config.Ended(ctx, c.id, v.created)
+	return ended || err != nil
+}
+
+// wasEnded reports whether the session that was last known by the id was ended on purpose, or any where none is known.
+func (s *seen) wasEnded(ctx context.Context, c claim) bool {
+	if s.config.Ended == nil || !c.external {
+		return false
+	}
+	last, _ := s.sessions.Peek(c.id)
+	ended, err := s.config.Ended(ctx, c.id, last.created)
+	return ended && err == nil
+}
+
 // answers reports whether a verdict is about the claim: a refusal is not about a later login.
 func (v verdict) answers(c claim) bool {
 	return v.err == nil || !c.authenticated.After(v.authenticated)
 }
 
-func (s *seen) ask(ctx context.Context, c claim, ended bool, device func() Device) verdict {
+func (s *seen) ask(ctx context.Context, c claim, device func() Device) verdict {
 	now := s.config.Now()
 	var found Session
 	var evicted []string
@@ -77,7 +101,7 @@ func (s *seen) ask(ctx context.Context, c claim, ended bool, device func() Devic
 	for _, id := range evicted {
 		s.sessions.Remove(id)
 	}
-	v := verdict{owner: found.Owner, device: found.Device, err: err, until: now.Add(s.config.CacheFor), authenticated: c.authenticated, ended: ended}
+	v := verdict{owner: found.Owner, device: found.Device, err: err, until: now.Add(s.config.CacheFor), authenticated: c.authenticated, created: found.Created}
 	switch {
 	case err == nil:
 		v.until = now.Add(Coalesce(s.config.CacheFor, found.IdleTimeout))

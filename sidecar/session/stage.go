@@ -61,10 +61,11 @@ type Config struct {
 	// Ended.
 	TouchEvery, CacheFor time.Duration
 	CacheSize            int
-	// Ended, if any, reports whether the session of an outside issuer was ended on purpose, as far as this process knows: what a
-	// sidecar remembers from before does not count then, and an answer that is under way ends. Whether the session has begun anew
-	// since, the store knows.
-	Ended func(ctx context.Context, id string) (bool, error)
+	// Ended, if any, reports whether the session of an outside issuer that began then was ended on purpose, as far as this process
+	// knows; a zero time stands for any that has the id. What a sidecar remembers from before does not count then.
+	Ended Ended
+	// Watched is what Ended is, for the policy that is in force by then: where it holds, an answer that is under way ends.
+	Watched Ended
 	// Shadow decides and records, and lets pass.
 	Shadow bool
 	// Realm is the realm of WWW-Authenticate; empty for "postern".
@@ -74,6 +75,9 @@ type Config struct {
 	// Now is time.Now if nil.
 	Now func() time.Time
 }
+
+// Ended reports whether a session was ended on purpose.
+type Ended func(ctx context.Context, id string, began time.Time) (bool, error)
 
 // withDefaults returns a valid c, or an error that says what to change.
 func (c Config) withDefaults() (Config, error) {
@@ -151,13 +155,12 @@ func (c *checker) check(r *http.Request, info *request.Info) {
 	if !applies {
 		return
 	}
-	surely, perhaps := c.ended(r.Context(), claim)
-	refusal := c.judge(r, info, claim, surely, perhaps)
-	if refusal == nil {
+	v, refusal := c.judge(r, info, claim)
+	if refusal == nil || c.Shadow || info.Shadow {
 		info.Session = claim.id
-		if claim.external && !perhaps && c.Ended != nil && !c.Shadow && !info.Shadow {
-			c.watch(info, claim.id)
-		}
+		c.watch(info, claim, v.created)
+	}
+	if refusal == nil {
 		return
 	}
 	if c.Shadow || info.Shadow {
@@ -168,19 +171,13 @@ func (c *checker) check(r *http.Request, info *request.Info) {
 	c.Withdraw(r.Header)
 }
 
-// ended reports whether the session of an outside issuer was ended on purpose, or may have been for all that is known.
-func (c *checker) ended(ctx context.Context, claim claim) (surely, perhaps bool) {
-	if c.Ended == nil || !claim.external || claim.id == "" {
-		return false, false
-	}
-	ended, err := c.Ended(ctx, claim.id)
-	return ended && err == nil, ended || err != nil
-}
-
 // watch ends the answer when the session is ended on purpose. Sessions of our own are revoked then, which ends it, too.
-func (c *checker) watch(info *request.Info, id string) {
+func (c *checker) watch(info *request.Info, claim claim, began time.Time) {
+	if c.Watched == nil || !claim.external || claim.id == "" || began.IsZero() {
+		return
+	}
 	info.Watches = append(info.Watches, request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(ctx context.Context) *httperr.Error {
-		if ended, err := c.Ended(ctx, id); err != nil || !ended {
+		if ended, err := c.Watched(ctx, claim.id, began); err != nil || !ended {
 			return nil
 		}
 		return c.over()
@@ -192,12 +189,16 @@ func (c *checker) over() *httperr.Error {
 	return httperr.InvalidToken("session-ended", c.realm, "The session has ended")
 }
 
-// judge returns why the identity does not count, or nil. Surely and perhaps are what ended says.
-func (c *checker) judge(r *http.Request, info *request.Info, claim claim, surely, perhaps bool) *httperr.Error {
+// judge returns what is known of the session, and why the identity does not count, or nil.
+func (c *checker) judge(r *http.Request, info *request.Info, claim claim) (verdict, *httperr.Error) {
 	if claim.id == "" {
-		return httperr.InvalidToken("session-missing", c.realm, "The token names no session")
+		return verdict{}, httperr.InvalidToken("session-missing", c.realm, "The token names no session")
 	}
-	v := c.seen.look(r.Context(), claim, perhaps, func() Device { return NewDevice(r.UserAgent(), info.ClientAddr) })
+	v := c.seen.look(r.Context(), claim, func() Device { return NewDevice(r.UserAgent(), info.ClientAddr) })
+	return v, c.refusal(r, info, claim, v)
+}
+
+func (c *checker) refusal(r *http.Request, info *request.Info, claim claim, v verdict) *httperr.Error {
 	switch {
 	case errors.Is(v.err, ErrEnded), v.err == nil && v.owner != claim.owner:
 		return c.over()
@@ -208,7 +209,7 @@ func (c *checker) judge(r *http.Request, info *request.Info, claim claim, surely
 		}
 	case errors.Is(v.err, ErrInvalid):
 		return httperr.InvalidToken("session-missing", c.realm, "The token names no session that can be kept")
-	case v.err != nil && surely: // whether it has begun anew, nobody can say
+	case v.err != nil && c.seen.wasEnded(r.Context(), claim): // whether it has begun anew, nobody can say
 		return c.over()
 	case v.err != nil:
 		return c.unavailable(v.err)

@@ -34,10 +34,9 @@ type Revoked interface {
 // DeskConfig is what a Desk is made of.
 type DeskConfig struct {
 	Issuer *Issuer
-	// Scope is the policy's "namespace/name".
-	Scope       string
-	Sessions    Sessions
-	Revocations Revocations
+	// Ledger is of the same issuer and store.
+	Ledger   *Ledger
+	Sessions Sessions
 	// Revoked is asked at each refresh: a session that is revoked brings forth no token, even if its end has failed. Nil for
 	// nobody.
 	Revoked Revoked
@@ -81,15 +80,11 @@ var (
 
 // NewDesk returns a Desk, or an error that says which setting to change.
 func NewDesk(c DeskConfig) (*Desk, error) {
-	if c.Issuer == nil || c.Sessions == nil {
-		return nil, errors.New("building tokens: Issuer and Sessions are required")
+	if c.Issuer == nil || c.Ledger == nil || c.Sessions == nil || c.Logger == nil {
+		return nil, errors.New("building tokens: Issuer, Ledger, Sessions and Logger are required")
 	}
-	ledger, err := NewLedger(LedgerConfig{
-		Issuer: c.Issuer.cfg.Issuer, Lifetime: c.Issuer.cfg.Lifetime, Scope: c.Scope, Sessions: c.Sessions, Revocations: c.Revocations,
-		Logger: c.Logger, Now: c.Issuer.cfg.Now,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("building tokens: %w", err)
+	if c.Ledger.cfg.Issuer != c.Issuer.cfg.Issuer {
+		return nil, errors.New("building tokens: the Ledger is of another issuer")
 	}
 	if err := c.Limits.Check(); err != nil {
 		return nil, fmt.Errorf("building tokens: %w", err)
@@ -100,7 +95,7 @@ func NewDesk(c DeskConfig) (*Desk, error) {
 	if err := (session.Rotation{Grace: c.Grace, Bind: c.Bind}).Check(); err != nil {
 		return nil, fmt.Errorf("building tokens: %w", err)
 	}
-	return &Desk{Ledger: ledger, cfg: c}, nil
+	return &Desk{Ledger: c.Ledger, cfg: c}, nil
 }
 
 // Login is a person whom the app has recognised.

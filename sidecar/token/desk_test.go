@@ -17,9 +17,15 @@ func TestNewDeskRefuses(t *testing.T) {
 	w := newWorld(t, options{})
 	tests := map[string]func(*DeskConfig){
 		"no issuer": func(c *DeskConfig) { c.Issuer = nil },
-		"limits":    func(c *DeskConfig) { c.Limits = session.Limits{} },
-		"grace":     func(c *DeskConfig) { c.Grace = time.Hour },
-		"bind":      func(c *DeskConfig) { c.Bind = "Colour" },
+		"no ledger": func(c *DeskConfig) { c.Ledger = nil },
+		"a ledger of another issuer": func(c *DeskConfig) {
+			other := *c.Ledger
+			other.cfg.Issuer = "https://other.example.com"
+			c.Ledger = &other
+		},
+		"limits": func(c *DeskConfig) { c.Limits = session.Limits{} },
+		"grace":  func(c *DeskConfig) { c.Grace = time.Hour },
+		"bind":   func(c *DeskConfig) { c.Bind = "Colour" },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -191,7 +191,7 @@ func notOurs() error {
 
 // logoutAll ends every session of the person, the present one too. Where none is kept of an outside issuer's, nothing would end.
 func (e *endpoints) logoutAll(w http.ResponseWriter, r *http.Request) error {
-	owner, _, err := e.caller(r)
+	owner, current, err := e.caller(r)
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (e *endpoints) logoutAll(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	if ended == 0 && owner.Issuer != "" {
+	if ended == 0 && current == "" && owner.Issuer != "" {
 		return notOurs()
 	}
 	return e.done(w, "logout_all")

@@ -141,6 +141,7 @@ func (f fixed) Read(context.Context) (secret.Value, error) { return secret.New(f
 
 // world is everything behind a login.
 type world struct {
+	ledger      *Ledger
 	sessions    *sessions
 	revocations *revocations
 	signers     *signers
@@ -198,8 +199,15 @@ func newWorld(t testing.TB, o options) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.ledger, err = NewLedger(LedgerConfig{
+		Issuer: issuer, Lifetime: w.issuer.cfg.Lifetime, Scope: "shop/orders", Sessions: w.sessions, Revocations: w.revocations,
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.desk, err = NewDesk(DeskConfig{
-		Issuer: w.issuer, Scope: "shop/orders", Sessions: w.sessions, Revocations: w.revocations, Limits: o.limits, Grace: o.grace, Bind: o.bind,
+		Issuer: w.issuer, Ledger: w.ledger, Sessions: w.sessions, Limits: o.limits, Grace: o.grace, Bind: o.bind,
 		Logger: slog.New(slog.DiscardHandler), Observer: w,
 	})
 	if err != nil {

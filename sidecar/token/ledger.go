@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/identity"
@@ -41,7 +42,10 @@ type LedgerConfig struct {
 	Issuer   string
 	Lifetime time.Duration
 	// Scope is the policy's "namespace/name".
-	Scope       string
+	Scope string
+	// SubjectFrom is by what sessions of outside issuers are kept, and Ended knows which of them were ended.
+	SubjectFrom session.SubjectFrom
+	Ended       session.Ended
 	Sessions    Kept
 	Revocations Revocations
 	Logger      *slog.Logger
@@ -54,7 +58,8 @@ type LedgerConfig struct {
 // A session of ours that ends takes its access tokens along: its sid is revoked for as long as the last of them could live.
 // Where somebody asks for the end the revocation comes first, so that what fails half-way can be asked for again; where the
 // store has decided it, nobody would ask again, and the Ledger goes on trying by itself. The end of an outside issuer's is told
-// to every sidecar in the same way, under the issuer KeptIssuer: its tokens are not ours to revoke, and it may begin anew.
+// to every sidecar in the same way, as a Subject of KeptIssuer: its tokens are not ours to revoke, and it may begin anew under the
+// same id, so that it is known by when it began.
 type Ledger struct {
 	cfg LedgerConfig
 	// later bounds what is tried in the background.
@@ -62,7 +67,7 @@ type Ledger struct {
 }
 
 // KeptIssuer stands, in revocations, for whoever keeps the sessions of outside issuers for the policy "namespace/name"; the
-// session's id stands for the sid.
+// session's id stands for the subject, and its beginning for the time at which that got its token.
 func KeptIssuer(scope string) string { return "postern:" + scope }
 
 // NewLedger returns a Ledger, or an error that says what is missing.
@@ -122,8 +127,12 @@ func (l *Ledger) EndAll(ctx context.Context, owner session.Owner, except string)
 	if err != nil {
 		return 0, fmt.Errorf("ending sessions: %w", err)
 	}
-	// Those that began in between are ended too; most often this revokes again what is revoked.
-	return len(ids), l.revokeEnded(ctx, owner, ids...)
+	// Those that began in between are ended too.
+	n := len(ids)
+	between := slices.DeleteFunc(ids, func(id string) bool {
+		return slices.ContainsFunc(sessions, func(s session.Session) bool { return s.ID == id })
+	})
+	return n, l.revokeEnded(ctx, owner, between...)
 }
 
 // EndOwned ends one of an owner's sessions, and reports false where it is not theirs or there is none.
@@ -164,12 +173,20 @@ func (l *Ledger) Active(ctx context.Context, id string) (bool, error) {
 	return true, nil
 }
 
-// GoesOn reports whether the session of a verified token goes on, as far as it is known: it is for those of ours alone.
+// GoesOn reports whether the session of a verified token goes on. One of an outside issuer that has not begun yet does, and so,
+// for all that can be told, does one that idled out; one that was ended does not.
 func (l *Ledger) GoesOn(ctx context.Context, id *identity.Identity) (bool, error) {
-	if l.cfg.Issuer == "" || id.Issuer != l.cfg.Issuer {
+	if l.cfg.Issuer != "" && id.Issuer == l.cfg.Issuer {
+		return l.Active(ctx, sidOf(id))
+	}
+	kept := session.KeptID(id, l.cfg.SubjectFrom)
+	if kept == "" || l.cfg.Ended == nil {
 		return true, nil
 	}
-	return l.Active(ctx, sidOf(id))
+	if ended, err := l.cfg.Ended(ctx, kept, time.Time{}); err != nil || !ended {
+		return err == nil, err
+	}
+	return l.Active(ctx, kept) // it may have begun anew
 }
 
 // Owner is whose sessions those of a subject are; an empty issuer stands for ours.
@@ -185,8 +202,8 @@ func (l *Ledger) revoke(ctx context.Context, sessions ...session.Session) error 
 	var entries []revocation.Entry
 	for _, s := range sessions {
 		e := revocation.Entry{Kind: revocation.Session, Issuer: l.cfg.Issuer, Value: s.ID, Expires: l.cfg.Now().Add(l.cfg.Lifetime + retention)}
-		if s.External {
-			e.Issuer = KeptIssuer(l.cfg.Scope)
+		if s.External { // by the store's clock, as Created is
+			e.Kind, e.Issuer, e.Before = revocation.Subject, KeptIssuer(l.cfg.Scope), s.Created.Add(time.Microsecond)
 		}
 		if e.Issuer != "" {
 			entries = append(entries, e)
@@ -213,7 +230,7 @@ const (
 func (l *Ledger) revokeEnded(ctx context.Context, owner session.Owner, ids ...string) error {
 	sessions := make([]session.Session, len(ids))
 	for i, id := range ids {
-		sessions[i] = session.Session{ID: id, Owner: owner, External: owner.Issuer != ""}
+		sessions[i] = session.Session{ID: id, Owner: owner, External: owner.Issuer != "", Created: l.cfg.Now()}
 	}
 	err := l.revoke(ctx, sessions...)
 	if err == nil {

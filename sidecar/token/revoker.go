@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/revocation"
@@ -31,7 +30,8 @@ func (t Trusted) owner(subject string) session.Owner {
 	return session.Owner{Issuer: t.Issuer, Subject: subject}
 }
 
-// Keeper finds and ends sessions; session.Store does.
+// Keeper finds sessions, and ends them with whatever they have brought forth, which may be of a later date than what revokes
+// them; *Ledger does.
 type Keeper interface {
 	List(ctx context.Context, owner session.Owner) ([]session.Session, error)
 	End(ctx context.Context, id string) (bool, error)
@@ -164,30 +164,15 @@ func (r *Revoker) endSession(ctx context.Context, t Trusted, sid string) error {
 	return nil
 }
 
-// endSubject also revokes the sessions of ours by their ids: tokens that they brought forth by a refresh may be of a later date
-// than e.Before.
 func (r *Revoker) endSubject(ctx context.Context, t Trusted, e revocation.Entry) error {
 	sessions, err := r.cfg.Sessions.List(ctx, t.owner(e.Value))
 	if err != nil {
 		return fmt.Errorf("listing revoked sessions: %w", err)
 	}
-	if !e.Before.IsZero() {
-		sessions = slices.DeleteFunc(sessions, func(s session.Session) bool { return !s.Created.Before(e.Before) })
-	}
-	if t.Own && len(sessions) > 0 {
-		entries := make([]revocation.Entry, len(sessions))
-		for i, s := range sessions {
-			entries[i] = revocation.Entry{Kind: revocation.Session, Issuer: t.Issuer, Value: s.ID, Expires: r.cfg.Now().Add(t.Lifetime + retention)}
-		}
-		if _, err := r.cfg.Revocations.Add(ctx, entries...); err != nil {
-			return fmt.Errorf("revoking sessions: %w", err)
-		}
-	}
-	return r.end(ctx, sessions)
-}
-
-func (r *Revoker) end(ctx context.Context, sessions []session.Session) error {
 	for _, s := range sessions {
+		if !e.Before.IsZero() && !s.Created.Before(e.Before) {
+			continue
+		}
 		if _, err := r.cfg.Sessions.End(ctx, s.ID); err != nil {
 			return fmt.Errorf("ending revoked session: %w", err)
 		}

@@ -99,10 +99,14 @@ local function finish(id, s)
   remember(id, s)
 end
 
--- retire takes what has ended, or has become another owner's, from an owner; s is nil for what is forgotten.
+-- retire takes what has ended, or has become another owner's, from an owner; s is nil for what is forgotten. What ended by a
+-- timeout that was shortened does not come back when that is longer again: no owner would have it.
 local function retire(owner, id, s)
+  if s and s.owner == owner then
+    redis.call('HSET', prefix .. id, 'expires', s.expires)
+    if s.external == '1' then remember(id, s) end
+  end
   redis.call('ZREM', owner, id)
-  if s and s.owner == owner and s.external == '1' then remember(id, s) end
 end
 
 -- live returns the owner's sessions that have not ended, the oldest first, as {id, fields}; it forgets the others. An id of

@@ -53,10 +53,10 @@ type Provider struct {
 	BySubject bool
 }
 
-// Ender ends kept sessions; session.Store does.
+// Ender ends kept sessions, and tells the other sidecars; *token.Ledger does.
 type Ender interface {
 	End(ctx context.Context, id string) (bool, error)
-	EndAll(ctx context.Context, owner session.Owner, except string) ([]string, error)
+	EndAll(ctx context.Context, owner session.Owner, except string) (int, error)
 }
 
 // Revocations takes revocations; revocation.Store does.

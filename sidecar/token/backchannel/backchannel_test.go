@@ -81,9 +81,9 @@ func (s *stores) End(_ context.Context, id string) (bool, error) {
 	return true, s.endErr
 }
 
-func (s *stores) EndAll(_ context.Context, owner session.Owner, _ string) ([]string, error) {
+func (s *stores) EndAll(_ context.Context, owner session.Owner, _ string) (int, error) {
 	s.owners = append(s.owners, owner)
-	return nil, s.endErr
+	return 0, s.endErr
 }
 
 func (s *stores) First(ctx context.Context, issuer, id string, ttl time.Duration) (bool, error) {

@@ -177,15 +177,21 @@ func newWorld(t testing.TB, p Passwords) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ledger, err := token.NewLedger(token.LedgerConfig{
+		Issuer: issuer, Lifetime: 15 * time.Minute, Scope: "shop/orders", Sessions: w.sessions, Revocations: w.revocations, Logger: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.desk, err = token.NewDesk(token.DeskConfig{
-		Issuer: i, Scope: "shop/orders", Sessions: w.sessions, Revocations: w.revocations, Logger: log,
+		Issuer: i, Ledger: ledger, Sessions: w.sessions, Logger: log,
 		Limits: session.Limits{IdleTimeout: time.Hour, AbsoluteTimeout: 24 * time.Hour, MaxPerSubject: 2, WhenFull: session.Reject},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	revoker, err := token.NewRevoker(token.RevokerConfig{
-		Sessions: w.sessions, Revocations: w.revocations, Now: now, Trusted: []token.Trusted{
+		Sessions: ledger, Revocations: w.revocations, Now: now, Trusted: []token.Trusted{
 			{Issuer: issuer, Own: true, Lifetime: 15 * time.Minute, SessionLifetime: 24 * time.Hour},
 			{Issuer: corp, Lifetime: time.Hour, SessionLifetime: time.Hour},
 		},
@@ -197,7 +203,7 @@ func newWorld(t testing.TB, p Passwords) *world {
 		Issuer: issuer, Audiences: []string{"orders"}, Algorithms: []string{"EdDSA"}, Types: []string{"at+jwt"}, Keys: w.ring,
 	}}
 	w.config = Config{
-		Desk: w.desk, Ledger: w.desk.Ledger, Verifier: w.verifier, Revoked: w.revocations, Revoker: revoker, Passwords: p, Logger: log, Now: now,
+		Desk: w.desk, Ledger: ledger, Verifier: w.verifier, Revoked: w.revocations, Revoker: revoker, Passwords: p, Logger: log, Now: now,
 	}
 	w.Handler, err = New(w.config)
 	if err != nil {

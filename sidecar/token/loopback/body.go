@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 
 	"github.com/posterndev/postern/sidecar/httperr"
@@ -62,10 +63,8 @@ func decodeJSON(body []byte, v any) error {
 	if err != nil {
 		return badRequest(http.StatusBadRequest, "The body is not one JSON object without repeated members.")
 	}
-	for name := range object { // encoding/json takes "Subject" for "subject", and so both at once
-		if name != strings.ToLower(name) {
-			return badRequest(http.StatusBadRequest, "The JSON has a member that is not known.")
-		}
+	if !exact(object, reflect.TypeOf(v).Elem()) { // encoding/json takes "Subject" for "subject", and so both at once
+		return badRequest(http.StatusBadRequest, "The JSON has a member that is not known.")
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
@@ -73,6 +72,22 @@ func decodeJSON(body []byte, v any) error {
 		return badRequest(http.StatusBadRequest, "The JSON has a member that is not known or of another type.")
 	}
 	return nil
+}
+
+// exact reports whether an object has the members of a struct, by their very names, and no others.
+func exact(object map[string]any, of reflect.Type) bool {
+	known := map[string]reflect.Type{}
+	for i := range of.NumField() {
+		name, _, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+		known[name] = of.Field(i).Type
+	}
+	for name, value := range object {
+		t, ok := known[name]
+		if inner, isObject := value.(map[string]any); !ok || isObject && t.Kind() == reflect.Struct && !exact(inner, t) {
+			return false
+		}
+	}
+	return true
 }
 
 // readToken reads the parameter token of RFC 7662 §2.1 and RFC 7009 §2.1, from a form or from JSON.

@@ -86,7 +86,7 @@ func TestProvidersSessions(t *testing.T) {
 				t.Errorf("ending all: %d %v", status, answer)
 			}
 			for i, id := range []string{first, second} {
-				if e := w.revocations.entries[i]; e.Issuer != token.KeptIssuer("shop/orders") || e.Value != id || e.Kind != revocation.Session {
+				if e := w.revocations.entries[i]; e.Issuer != token.KeptIssuer("shop/orders") || e.Value != id || e.Kind != revocation.Subject || e.Before.IsZero() {
 					t.Errorf("the other sidecars are told %+v", e)
 				}
 			}
