@@ -289,7 +289,7 @@ func (d *Desk) EndPresented(ctx context.Context, refreshToken string) (bool, err
 	if rotated.Outcome == session.OutcomeUnknown {
 		return false, nil
 	}
-	if _, err := d.End(ctx, presented.ID); err != nil {
+	if _, err := d.EndOwn(ctx, presented.ID); err != nil {
 		return false, err
 	}
 	return rotated.Outcome != session.OutcomeExpired, nil

@@ -165,7 +165,7 @@ func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 	if errors.As(err, &bad) {
 		return &httperr.Error{Status: bad.status, Code: "invalid-request", Detail: bad.Description, Cause: err}
 	}
-	_, sid, err := e.caller(r)
+	owner, sid, err := e.caller(r)
 	switch {
 	case refresh == "" && err != nil:
 		return err
@@ -178,7 +178,11 @@ func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	if sid != "" {
-		if _, err := e.Desk.End(r.Context(), sid); err != nil {
+		end := e.Desk.End
+		if owner.Issuer == "" {
+			end = e.Desk.EndOwn
+		}
+		if _, err := end(r.Context(), sid); err != nil {
 			return unavailable(err)
 		}
 	}

@@ -129,7 +129,7 @@ func (e *exchange) begin(r *http.Request, subjects, claims []string) (Tokens, er
 // endPresented ends what the client was logged in as before.
 func (e *exchange) endPresented(ctx context.Context, r *http.Request) error {
 	if sid := ownSession(r, e.Desk.cfg.Issuer.cfg.Issuer); sid != "" {
-		if _, err := e.Desk.End(ctx, sid); err != nil {
+		if _, err := e.Desk.EndOwn(ctx, sid); err != nil {
 			return fmt.Errorf("ending the session before: %w", err)
 		}
 		return nil

@@ -81,30 +81,40 @@ func NewLedger(c LedgerConfig) (*Ledger, error) {
 	return &Ledger{cfg: c, later: make(chan struct{}, maxLater)}, nil
 }
 
-// End ends a session with its access tokens, and reports whether there was one.
+// EndOwn ends a session of ours with its access tokens, and reports whether there was one. It asks for nothing before.
+func (l *Ledger) EndOwn(ctx context.Context, id string) (bool, error) {
+	if !session.ValidID(id) {
+		return false, nil
+	}
+	return l.end(ctx, session.Session{ID: id})
+}
+
+// End ends a session, ours or one that is kept of an outside issuer, with its access tokens, and reports whether there was one.
 func (l *Ledger) End(ctx context.Context, id string) (bool, error) {
 	if !session.ValidID(id) {
 		return false, nil
 	}
 	s, err := l.cfg.Sessions.Get(ctx, id)
 	if errors.Is(err, session.ErrEnded) { // perhaps half-way, the last time
-		return false, l.end(ctx, session.Session{ID: id})
+		return l.EndOwn(ctx, id)
 	}
 	if err != nil {
 		return false, fmt.Errorf("finding session: %w", err)
 	}
-	return true, l.end(ctx, s)
+	// Somebody else may be faster, such as a refresh that meets the revocation: that is an end as well.
+	_, err = l.end(ctx, s)
+	return err == nil, err
 }
 
-// end may find that somebody else was faster, such as a refresh that met the revocation: that is an end as well.
-func (l *Ledger) end(ctx context.Context, s session.Session) error {
+func (l *Ledger) end(ctx context.Context, s session.Session) (bool, error) {
 	if err := l.revoke(ctx, s); err != nil {
-		return err
+		return false, err
 	}
-	if _, err := l.cfg.Sessions.End(ctx, s.ID); err != nil {
-		return fmt.Errorf("ending session: %w", err)
+	ended, err := l.cfg.Sessions.End(ctx, s.ID)
+	if err != nil {
+		return false, fmt.Errorf("ending session: %w", err)
 	}
-	return nil
+	return ended, nil
 }
 
 // EndAll ends an owner's sessions, each with its access tokens, but the one with the id except (empty for none), and
@@ -147,7 +157,8 @@ func (l *Ledger) EndOwned(ctx context.Context, owner session.Owner, id string) (
 	if err != nil {
 		return false, fmt.Errorf("finding session: %w", err)
 	}
-	return true, l.end(ctx, s)
+	_, err = l.end(ctx, s)
+	return err == nil, err
 }
 
 // List returns an owner's sessions, the last seen first.
