@@ -47,7 +47,7 @@ type Config struct {
 	// Withdraw takes identity headers and tokens out of a request whose token is revoked, so that no app trusts them.
 	Withdraw func(http.Header)
 	// Current is asked about answers that are under way: it knows what is revoked now, also when another policy has taken the
-	// place of this one. Index if nil. Such an answer ends where its token is known to be revoked; what is not known, for want
+	// place of this one, and nothing while that is only tried. Index if nil. Such an answer ends where its token is known to be revoked; what is not known, for want
 	// of a store, ends none.
 	Current Checker
 }
@@ -95,15 +95,10 @@ func (c checker) check(r *http.Request, info *request.Info) {
 	q := QueryOf(info.Identity)
 	refusal := c.judge(r.Context(), &q)
 	shadow := c.Shadow || info.Shadow
+	if refusal == nil || shadow {
+		c.watch(info, &q)
+	}
 	switch {
-	case refusal == nil && !shadow:
-		info.Watches = append(info.Watches, request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(ctx context.Context) *httperr.Error {
-			if revoked, err := c.Current.Revoked(ctx, &q); err != nil || !revoked {
-				return nil
-			}
-			return c.revoked()
-		}})
-		return
 	case refusal == nil:
 		return
 	case shadow:
@@ -112,6 +107,16 @@ func (c checker) check(r *http.Request, info *request.Info) {
 	}
 	info.Identity, info.AuthnErr = nil, refusal // authorization decides whether it refuses the request, and records it
 	c.Withdraw(r.Header)
+}
+
+// watch ends the answer when the token is revoked, unless that is only tried by then.
+func (c checker) watch(info *request.Info, q *Query) {
+	info.Watches = append(info.Watches, request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(ctx context.Context) *httperr.Error {
+		if revoked, err := c.Current.Revoked(ctx, q); err != nil || !revoked {
+			return nil
+		}
+		return c.revoked()
+	}})
 }
 
 // judge returns why the identity does not count, or nil.

@@ -109,9 +109,9 @@ func TestWatch(t *testing.T) {
 		"revoked later":      {later: index{revoked: true}, wantWatch: true, wantEnd: true},
 		"not known later":    {later: index{err: errors.New("away"), age: time.Hour}, wantWatch: true},
 		"refused at once":    {atStart: index{revoked: true}},
-		"the rule tries":     {later: index{revoked: true}, shadow: true},
-		"the policy tries":   {later: index{revoked: true}, policy: true},
-		"tries, and revoked": {atStart: index{revoked: true}, shadow: true},
+		"the rule tried":     {later: index{revoked: true}, shadow: true, wantWatch: true, wantEnd: true},
+		"the policy tried":   {later: index{revoked: true}, policy: true, wantWatch: true, wantEnd: true},
+		"tried, and revoked": {atStart: index{revoked: true}, shadow: true, wantWatch: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
