@@ -237,8 +237,8 @@ func testSessionsCommand(t *testing.T, s *shop) {
 		}
 		return string(out)
 	}
-	tk := s.mustLogin(t, s.urls[0], "eve", firefox)
-	where := []string{"--subject", "eve", "--namespace", s.name, "--policy", "accounts"}
+	tk := s.mustLogin(t, s.urls[0], "hopper", firefox)
+	where := []string{"--subject", "hopper", "--namespace", s.name, "--policy", "accounts"}
 	if out := postern(append([]string{"list"}, where...)...); !strings.Contains(out, "Firefox") || strings.Count(out, "\n") != 2 {
 		t.Errorf("it lists\n%s", out)
 	}
