@@ -99,7 +99,7 @@ func (t *taker) providerKeys(p *compiled.Provider) (authn.Keys, error) {
 			if spec.SecretName, err = named(ref, t.policy.Vault); err != nil {
 				return nil, err
 			}
-			spec.MaxStale = jwks.MinSecretStale // the value itself is good for no longer than vault.maxStale
+			spec.ReadStale = jwks.MinSecretStale // what was read is given for vault.maxStale
 		}
 	}
 	source, release, err := t.keys.Acquire(spec)

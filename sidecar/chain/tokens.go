@@ -112,6 +112,9 @@ func (b *builder) ledger() *token.Ledger {
 	if t := b.policy.Tokens; t != nil {
 		c.Issuer, c.Lifetime = t.Issuer, t.AccessLifetime.Std()
 	}
+	for i := range b.policy.Providers {
+		c.KeptLifetime = max(c.KeptLifetime, b.policy.Providers[i].TokenLifetime())
+	}
 	if s := b.policy.Sessions; s != nil && b.policy.Revocation != nil {
 		c.SubjectFrom, c.Ended = session.SubjectFrom(s.SubjectFrom), b.ended(&b.now.kept)
 	}

@@ -40,6 +40,9 @@ type Spec struct {
 	RefreshInterval time.Duration
 	// MaxStale is how long a set outlives its last confirmation by the URI or the Secret; zero is DefaultMaxStale.
 	MaxStale time.Duration
+	// ReadStale is how long a set outlives the last reading of the Secret, whatever that gave: for one that keeps what it has read
+	// as long as it may. Zero is MaxStale.
+	ReadStale time.Duration
 	// CABundle holds PEM certificates that the URI's server must be signed by; empty for the system's.
 	CABundle []byte
 
@@ -149,7 +152,9 @@ func (m *Manager) open(spec Spec) (*shared, error) {
 		return s, nil
 	}
 	interval := spec.RefreshInterval
-	var l loader = &mounted{source: spec.Secret, algorithms: spec.Algorithms, now: m.now}
+	held := &mounted{source: spec.Secret, algorithms: spec.Algorithms, now: m.now}
+	held.readAt.Store(m.now().UnixNano())
+	var l loader = held
 	if spec.URI != "" {
 		roots, err := caPool(spec.CABundle)
 		if err != nil {
@@ -162,6 +167,9 @@ func (m *Manager) open(spec Spec) (*shared, error) {
 	p, err := m.newPolled(spec, l, interval)
 	if err != nil {
 		return nil, err
+	}
+	if spec.Secret != nil && spec.ReadStale > 0 {
+		p.unread = func() bool { return held.readFor(m.now()) > spec.ReadStale }
 	}
 	p.current.Store(m.inherited(spec))
 	s.source, s.polled = p, p
@@ -250,6 +258,7 @@ func (s Spec) key() specKey {
 	part(s.URI)
 	part(s.RefreshInterval.String())
 	part(s.MaxStale.String())
+	part(s.ReadStale.String())
 	part(string(s.CABundle))
 	part(string(s.Inline))
 	part(s.SecretName)

@@ -59,10 +59,12 @@ type polled struct {
 	name               string
 	loader             loader
 	interval, maxStale time.Duration
-	pace               pace
-	now                func() time.Time
-	log                *slog.Logger
-	observe            func(result string)
+	// unread, if any, says that the origin could not be read for too long.
+	unread  func() bool
+	pace    pace
+	now     func() time.Time
+	log     *slog.Logger
+	observe func(result string)
 
 	// life ends when the source is released; loads belong to it and not to the request that asked for one.
 	life   context.Context
@@ -194,7 +196,7 @@ func (p *polled) report(last, next *content, err error) {
 // usable returns the set in force, or nil where there is none or it was last confirmed too long ago.
 func (p *polled) usable() *Set {
 	c := p.current.Load()
-	if c == nil || p.now().Sub(c.at) > p.maxStale {
+	if c == nil || p.now().Sub(c.at) > p.maxStale || p.unread != nil && p.unread() {
 		return nil
 	}
 	return c.set

@@ -27,7 +27,7 @@ type verdict struct {
 	until time.Time
 	// authenticated is the time of the login that was refused: a later one is no longer the same question.
 	authenticated time.Time
-	// created is when the session began; zero with an err.
+	// created is when the session began, as far as that is known.
 	created time.Time
 }
 
@@ -47,7 +47,13 @@ func (s *seen) look(ctx context.Context, c claim, device func() Device) verdict 
 	}
 	v := s.fly(ctx, c, device)
 	if v.err == nil && s.endedSince(ctx, c, v) { // who asked before it was ended waits for another answer
-		v = s.fly(ctx, c, device)
+		if v = s.fly(ctx, c, device); v.err == nil && s.surely(ctx, c, v.created) {
+			v.err = ErrEnded // it is about to end, or that has failed half-way
+		}
+	}
+	if v.created.IsZero() { // the store did not say
+		last, _ := s.sessions.Peek(c.id)
+		v.created = last.created
 	}
 	return v
 }
@@ -72,13 +78,12 @@ func (s *seen) endedSince(ctx context.Context, c claim, v verdict) bool {
 	return ended || err != nil
 }
 
-// wasEnded reports whether the session that was last known by the id was ended on purpose, or any where none is known.
-func (s *seen) wasEnded(ctx context.Context, c claim) bool {
+// surely reports whether the session that began then was ended on purpose, or any where that is not known.
+func (s *seen) surely(ctx context.Context, c claim, began time.Time) bool {
 	if s.config.Ended == nil || !c.external {
 		return false
 	}
-	last, _ := s.sessions.Peek(c.id)
-	ended, err := s.config.Ended(ctx, c.id, last.created)
+	ended, err := s.config.Ended(ctx, c.id, began)
 	return ended && err == nil
 }
 

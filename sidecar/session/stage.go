@@ -157,8 +157,10 @@ func (c *checker) check(r *http.Request, info *request.Info) {
 	}
 	v, refusal := c.judge(r, info, claim)
 	if refusal == nil || c.Shadow || info.Shadow {
-		info.Session = claim.id
 		c.watch(info, claim, v.created)
+	}
+	if v.err == nil && v.owner == claim.owner {
+		info.Session = claim.id
 	}
 	if refusal == nil {
 		return
@@ -173,7 +175,7 @@ func (c *checker) check(r *http.Request, info *request.Info) {
 
 // watch ends the answer when the session is ended on purpose. Sessions of our own are revoked then, which ends it, too.
 func (c *checker) watch(info *request.Info, claim claim, began time.Time) {
-	if c.Watched == nil || !claim.external || claim.id == "" || began.IsZero() {
+	if c.Watched == nil || !claim.external || claim.id == "" {
 		return
 	}
 	info.Watches = append(info.Watches, request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(ctx context.Context) *httperr.Error {
@@ -209,7 +211,7 @@ func (c *checker) refusal(r *http.Request, info *request.Info, claim claim, v ve
 		}
 	case errors.Is(v.err, ErrInvalid):
 		return httperr.InvalidToken("session-missing", c.realm, "The token names no session that can be kept")
-	case v.err != nil && c.seen.wasEnded(r.Context(), claim): // whether it has begun anew, nobody can say
+	case v.err != nil && c.seen.surely(r.Context(), claim, v.created): // whether it has begun anew, nobody can say
 		return c.over()
 	case v.err != nil:
 		return c.unavailable(v.err)

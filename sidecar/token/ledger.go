@@ -41,6 +41,8 @@ type LedgerConfig struct {
 	// Issuer is the claim iss of our own tokens, and Lifetime that of the longest; empty where there are none.
 	Issuer   string
 	Lifetime time.Duration
+	// KeptLifetime is that of the longest token of outside issuers.
+	KeptLifetime time.Duration
 	// Scope is the policy's "namespace/name".
 	Scope string
 	// SubjectFrom is by what sessions of outside issuers are kept, and Ended knows which of them were ended.
@@ -95,8 +97,8 @@ func (l *Ledger) End(ctx context.Context, id string) (bool, error) {
 		return false, nil
 	}
 	s, err := l.cfg.Sessions.Get(ctx, id)
-	if errors.Is(err, session.ErrEnded) { // perhaps half-way, the last time
-		return l.EndOwn(ctx, id)
+	if errors.Is(err, session.ErrEnded) { // what was revoked before that, or goes on being tried
+		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("finding session: %w", err)
@@ -215,6 +217,7 @@ func (l *Ledger) revoke(ctx context.Context, sessions ...session.Session) error 
 		e := revocation.Entry{Kind: revocation.Session, Issuer: l.cfg.Issuer, Value: s.ID, Expires: l.cfg.Now().Add(l.cfg.Lifetime + retention)}
 		if s.External { // by the store's clock, as Created is
 			e.Kind, e.Issuer, e.Before = revocation.Subject, KeptIssuer(l.cfg.Scope), s.Created.Add(time.Microsecond)
+			e.Expires = l.cfg.Now().Add(l.cfg.KeptLifetime + retention)
 		}
 		if e.Issuer != "" {
 			entries = append(entries, e)

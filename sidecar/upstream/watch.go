@@ -9,9 +9,13 @@ import (
 	"github.com/posterndev/postern/sidecar/request"
 )
 
-// lookEvery is the pause between two questions whether an answer that is under way may go on, and ownGrace is for how long it
-// goes on where it may not any more when it begins.
-const lookEvery, ownGrace = time.Second, 30 * time.Second
+// The pause between two questions whether an answer that is under way may go on; that before the first, by when most answers are
+// over; and for how long one goes on that may not any more by then.
+const (
+	lookEvery = time.Second
+	firstLook = 50 * time.Millisecond
+	ownGrace  = 30 * time.Second
+)
 
 // watch ends an answer that lasts for longer than the reason why its request was let in. It asks once the client has the
 // answer's header. What refuses it by then may be of the request's own making, a logout or another login, whose answer is to
@@ -21,6 +25,8 @@ type watch struct {
 	ctx     context.Context
 	end     context.CancelCauseFunc
 	timer   *time.Timer
+	// looked says that the first look is over; look alone uses it, and never runs twice at a time.
+	looked bool
 }
 
 // refusal is why a watch has ended an answer.
@@ -35,12 +41,8 @@ func (w *watch) start() {
 	if len(w.watches) == 0 || w.timer != nil {
 		return
 	}
-	first := lookEvery
-	if w.ask() != nil {
-		first = ownGrace
-	}
 	w.timer = time.AfterFunc(time.Hour, w.look) // look uses the timer, which is therefore set before it can run
-	w.timer.Reset(first)
+	w.timer.Reset(firstLook)
 }
 
 func (w *watch) ask() *refusal {
@@ -56,11 +58,16 @@ func (w *watch) look() {
 	if w.ctx.Err() != nil {
 		return
 	}
-	if why := w.ask(); why != nil {
+	why, again := w.ask(), w.looked
+	w.looked = true
+	switch {
+	case why == nil:
+		w.timer.Reset(lookEvery)
+	case again:
 		w.end(why)
-		return
+	default:
+		w.timer.Reset(ownGrace)
 	}
-	w.timer.Reset(lookEvery)
 }
 
 // stop returns why the answer was ended, or nil. A look that is under way finds the context done, and is the last.

@@ -19,13 +19,26 @@ import (
 // watched is a stage that lets requests in until over is set, and what it recorded of them.
 type watched struct {
 	over  atomic.Bool
+	asked atomic.Int64
 	infos chan *request.Info
+}
+
+// end ends what has been let in, once it was found to be good.
+func (w *watched) end(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); w.asked.Load() == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody asks whether the answer may go on")
+		}
+	}
+	w.over.Store(true)
 }
 
 func (w *watched) stage(next stage.Handler) stage.Handler {
 	return stage.Func(func(rw http.ResponseWriter, r *http.Request) error {
 		never := request.Watch{Rule: request.Rule{Stage: "other"}, Judge: func(context.Context) *httperr.Error { return nil }}
 		revoked := request.Watch{Rule: request.Rule{Stage: "revocation"}, Judge: func(context.Context) *httperr.Error {
+			w.asked.Add(1)
 			if w.over.Load() {
 				return &httperr.Error{Status: http.StatusUnauthorized, Code: "token-revoked"}
 			}
@@ -71,7 +84,7 @@ func TestWatchEndsStreams(t *testing.T) {
 					t.Fatalf("the stream ended early: %v", err)
 				}
 			}
-			w.over.Store(true)
+			w.end(t)
 			for err = nil; err == nil; {
 				_, err = lines.ReadString('\n')
 			}
@@ -92,7 +105,7 @@ func TestWatchEndsWebSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.CloseNow()
-	w.over.Store(true)
+	w.end(t)
 	if _, _, err := c.Read(ctx); err == nil || ctx.Err() != nil {
 		t.Errorf("the connection is still open: %v", err)
 	}
@@ -108,7 +121,7 @@ func TestWatchGivesTimeToWhatIsRefusedFromTheStart(t *testing.T) {
 		time.Sleep(3 * lookEvery / 2)
 		fmt.Fprint(rw, "logged ")
 		_ = http.NewResponseController(rw).Flush()
-		time.Sleep(3 * lookEvery / 2)
+		time.Sleep(5 * lookEvery / 2)
 		fmt.Fprint(rw, "out")
 	}, w.stage)
 	res, body := do(t, client(t, 1), request1(t, "POST", "http://"+d.addr+"/", nil))
