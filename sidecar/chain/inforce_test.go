@@ -60,20 +60,12 @@ func TestWhatIdledOutStaysSo(t *testing.T) {
 	server := redistest.Start(t, redistest.Options{})
 	for store, addr := range map[string]string{"redis": server.Addr, "memory": ""} {
 		t.Run(store, func(t *testing.T) {
-			document := func(idle time.Duration) *compiled.Policy {
-				return loginPolicy(func(p *compiled.Policy) {
-					if addr != "" {
-						onRedis(p, addr)
-					}
-					p.Sessions.IdleTimeout = compiled.Duration(idle)
-				})
-			}
-			s := newWorld(t).sidecar(document(time.Hour)).ready()
+			s := newWorld(t).sidecar(idlingAfter(time.Hour, addr)).ready()
 			ada := s.login("ada")
-			s.apply(document(time.Second))
+			s.apply(idlingAfter(time.Second, addr))
 			time.Sleep(1100 * time.Millisecond)
 			s.loopback("GET", "/v1/subjects/ada/sessions", "")
-			s.apply(document(time.Hour))
+			s.apply(idlingAfter(time.Hour, addr))
 			if g := s.loopback("DELETE", "/v1/subjects/ada/sessions", ""); g.status != 200 {
 				t.Fatalf("ending all: %d %s", g.status, g.text)
 			}

@@ -185,23 +185,25 @@ func TestAReloadKeepsSessions(t *testing.T) {
 	}
 }
 
+// idlingAfter is a document whose sessions do so, in the server at addr or, without one, in memory.
+func idlingAfter(idle time.Duration, addr string) *compiled.Policy {
+	return loginPolicy(func(p *compiled.Policy) {
+		if addr != "" {
+			onRedis(p, addr)
+		}
+		p.Sessions.IdleTimeout = compiled.Duration(idle)
+	})
+}
+
 // TestAReloadShortensSessions: a timeout that is shortened holds for the sessions that there are.
 func TestAReloadShortensSessions(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	for store, addr := range map[string]string{"redis": server.Addr, "memory": ""} {
 		t.Run(store, func(t *testing.T) {
-			document := func(idle time.Duration) *compiled.Policy {
-				return loginPolicy(func(p *compiled.Policy) {
-					if addr != "" {
-						onRedis(p, addr)
-					}
-					p.Sessions.IdleTimeout = compiled.Duration(idle)
-				})
-			}
-			s := newWorld(t).sidecar(document(time.Hour)).ready()
+			s := newWorld(t).sidecar(idlingAfter(time.Hour, addr)).ready()
 			ada := s.login("ada")
-			s.apply(document(time.Second))
+			s.apply(idlingAfter(time.Second, addr))
 			time.Sleep(1100 * time.Millisecond)
 			if g := s.use(ada); g.status != 401 || g.code() != "session-ended" {
 				t.Errorf("after the shorter timeout: %d %s", g.status, g.text)
