@@ -82,6 +82,17 @@ func TestRemoteRemembersAbsentKid(t *testing.T) {
 	}
 }
 
+// idle reports whether no load is under way, which a look-up would join.
+func idle(s Source) bool {
+	p, ok := s.(*polled)
+	if !ok {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.running == nil
+}
+
 func TestRemoteOutage(t *testing.T) {
 	c := &clock{}
 	o := newOrigin(t, status(http.StatusInternalServerError))
@@ -94,7 +105,7 @@ func TestRemoteOutage(t *testing.T) {
 		t.Fatalf("status %+v", st)
 	}
 	o.answer(serve(keyset(t, rsaJWK(t, "a"))))
-	eventually(t, "the set is loaded", func() bool { return m.Status()[0].Ready })
+	eventually(t, "the set is loaded", func() bool { return m.Status()[0].Ready && idle(s) })
 	keys, err := lookup(t, s, "a")
 	if err != nil {
 		t.Fatal(err)
