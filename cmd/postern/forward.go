@@ -107,7 +107,10 @@ func forwardTo(ctx context.Context, config *rest.Config, clients kubernetes.Inte
 		return 0, nil, ctx.Err()
 	}
 	ports, err := f.GetPorts()
-	if err != nil || len(ports) != 1 {
+	if err == nil && len(ports) != 1 {
+		err = fmt.Errorf("%d ports are open, not one", len(ports))
+	}
+	if err != nil {
 		stop()
 		return 0, nil, fmt.Errorf("opening a port of this machine: %w", err)
 	}

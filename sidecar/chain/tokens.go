@@ -28,8 +28,9 @@ type tokenStages struct {
 	paths []string
 	// desk is nil where the policy issues no tokens, and revoker where it accepts none.
 	desk    *token.Desk
-	ledger  *token.Ledger
 	revoker *token.Revoker
+	// ledger is there in any case.
+	ledger *token.Ledger
 }
 
 // ownProvider makes the policy's own tokens those of a provider like any other.

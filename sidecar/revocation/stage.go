@@ -47,8 +47,8 @@ type Config struct {
 	// Withdraw takes identity headers and tokens out of a request whose token is revoked, so that no app trusts them.
 	Withdraw func(http.Header)
 	// Current is asked about answers that are under way: it knows what is revoked now, also when another policy has taken the
-	// place of this one, and nothing while that is only tried. Index if nil. Such an answer ends where its token is known to be revoked; what is not known, for want
-	// of a store, ends none.
+	// place of this one, and nothing while that is only tried. Index if nil. Such an answer ends where its token is known to be
+	// revoked; what is not known, for want of a store, ends none.
 	Current Checker
 }
 
