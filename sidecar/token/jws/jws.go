@@ -1,5 +1,5 @@
-// Package jws reads and verifies single tokens where there is no request to authenticate: a token that the app asks about,
-// and a logout token of another issuer. It is as strict as sidecar/authn, whose checks of a request's token it follows.
+// Package jws reads and verifies tokens that are not to authenticate a request: logout tokens of another issuer. It is as strict
+// as sidecar/authn, whose checks of an access token it follows.
 package jws
 
 import (
