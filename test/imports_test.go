@@ -40,19 +40,19 @@ var rules = []rule{
 	{from: "sidecar/", to: module + "sidecar/chain", direct: true, except: []string{"sidecar/server"}, reason: "chain knows the stages, and no stage knows chain"},
 	{from: "sidecar/", to: module + "sidecar/server", direct: true, reason: "server is the top"},
 	{from: "sidecar/", to: module + "api/compiled", direct: true,
-		except: []string{"sidecar/chain", "sidecar/server", "sidecar/document", "sidecar/probe"}, reason: "each stage takes its own small Config; the wire format changes in one place"},
+		except: []string{"sidecar/chain", "sidecar/server", "sidecar/document", "sidecar/conn/probe"}, reason: "each stage takes its own small Config; the wire format changes in one place"},
 
-	{from: "sidecar/session", to: module + "sidecar/token", reason: "sessions are kept of any provider's tokens: who issues them is token's"},
-	{from: "sidecar/revocation", to: module + "sidecar/token", reason: "what is revoked holds for any provider's tokens: who issues them is token's"},
-	{from: "sidecar/token/signing", to: module + "sidecar/token", reason: "a key is kept and used without knowing what is signed"},
-	{from: "sidecar/token/signing", to: module + "sidecar/vault", reason: "where a key lies is behind an interface: signing runs without Vault"},
-	{from: "sidecar/token/jws", to: module + "sidecar/token", reason: "verifying a signature knows of no desk and no session"},
-	{from: "sidecar/token", to: module + "sidecar/vault", reason: "where a key lies is behind an interface: tokens are issued without Vault"},
-	{from: "sidecar/password", to: module, reason: "hashing takes a password and a cost, and knows nothing else"},
-	{from: "sidecar/vault", to: module + "sidecar/state", reason: "what is read from Vault is in memory alone"},
-	{from: "sidecar/", to: "github.com/hashicorp/vault/", direct: true, except: []string{"sidecar/vault"}, reason: "one package speaks to Vault, and scrubs what it says"},
+	{from: "sidecar/login/session", to: module + "sidecar/login/token", reason: "sessions are kept of any provider's tokens: who issues them is token's"},
+	{from: "sidecar/login/revocation", to: module + "sidecar/login/token", reason: "what is revoked holds for any provider's tokens: who issues them is token's"},
+	{from: "sidecar/keys/signing", to: module + "sidecar/login/token", reason: "a key is kept and used without knowing what is signed"},
+	{from: "sidecar/keys/signing", to: module + "sidecar/keys/vault", reason: "where a key lies is behind an interface: signing runs without Vault"},
+	{from: "sidecar/keys/jwt", to: module + "sidecar/login/token", reason: "verifying a signature knows of no desk and no session"},
+	{from: "sidecar/login/token", to: module + "sidecar/keys/vault", reason: "where a key lies is behind an interface: tokens are issued without Vault"},
+	{from: "sidecar/keys/password", to: module, reason: "hashing takes a password and a cost, and knows nothing else"},
+	{from: "sidecar/keys/vault", to: module + "sidecar/store/keyspace", reason: "what is read from Vault is in memory alone"},
+	{from: "sidecar/", to: "github.com/hashicorp/vault/", direct: true, except: []string{"sidecar/keys/vault"}, reason: "one package speaks to Vault, and scrubs what it says"},
 	{from: "sidecar/", to: "github.com/redis/", direct: true,
-		except: []string{"sidecar/state", "sidecar/ratelimit/redis", "sidecar/revocation/redis", "sidecar/session/redis", "sidecar/token/redis"},
+		except: []string{"sidecar/store/keyspace", "sidecar/stages/ratelimit/ratelimitredis", "sidecar/login/revocation/revocationredis", "sidecar/login/session/sessionredis", "sidecar/login/token/tokenredis"},
 		reason: "a stage has a store, and a store in memory: Redis is one of two"},
 	{from: "cmd/operator", to: "github.com/hashicorp/vault/", reason: "the operator never reads a secret"},
 	{from: "cmd/", to: "github.com/hashicorp/vault/", but: []string{"github.com/hashicorp/vault/api"}, reason: "a Vault server is for tests and the demo: its licence is not ours"},
@@ -129,7 +129,7 @@ func withStages(rules []rule) []rule {
 		}
 	}
 	for _, to := range stages {
-		rules = append(rules, rule{from: "sidecar/vault", to: module + "sidecar/" + to, but: []string{module + "sidecar/token/signing"},
+		rules = append(rules, rule{from: "sidecar/keys/vault", to: module + "sidecar/" + to, but: []string{module + "sidecar/keys/signing"},
 			reason: "Vault holds secrets, and signs what signing asks for; what for is the stages'"})
 	}
 	return rules

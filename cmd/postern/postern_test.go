@@ -11,7 +11,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/posterndev/postern/sidecar/jwks"
+	"github.com/posterndev/postern/sidecar/keys/jwks"
 )
 
 const sample = "../../config/samples/securitypolicy.yaml"

@@ -11,7 +11,7 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/posterndev/postern/sidecar/redirect"
+	"github.com/posterndev/postern/sidecar/conn/redirect"
 )
 
 func main() {

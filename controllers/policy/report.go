@@ -7,9 +7,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/posterndev/postern/controllers/notice"
 	"github.com/posterndev/postern/controllers/rollout"
 	"github.com/posterndev/postern/controllers/status"
+	"github.com/posterndev/postern/controllers/transition"
 )
 
 // written is what came of the writing.
@@ -36,6 +36,6 @@ func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict, w w
 	if err := r.cfg.Client.Status().Patch(ctx, o.policy, patch); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("patching status of policy %q: %w", o.name, err)
 	}
-	notice.Tell(r.cfg.Events, o.policy, before.Status.Conditions, next.Conditions)
+	transition.Record(r.cfg.Events, o.policy, before.Status.Conditions, next.Conditions)
 	return nil
 }

@@ -33,7 +33,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/posterndev/postern/api/v1alpha1"
-	"github.com/posterndev/postern/controllers/notice"
+	"github.com/posterndev/postern/controllers/transition"
 )
 
 // Config is what a Reconciler works with.
@@ -123,7 +123,7 @@ func (r *Reconciler) write(ctx context.Context, c change) error {
 	if err := r.cfg.Client.Status().Patch(ctx, next, patch); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	notice.Tell(r.cfg.Events, next, c.revocation.Status.Conditions, c.status.Conditions)
+	transition.Record(r.cfg.Events, next, c.revocation.Status.Conditions, c.status.Conditions)
 	if c.enforcedNow() {
 		r.cfg.Log.Info("a revocation is enforced", "namespace", next.Namespace, "revocation", next.Name, "sidecars", c.status.Sidecars.Summary)
 	}

@@ -68,7 +68,7 @@ func codesOf(t *testing.T) []string {
 			t.Fatalf("loading %s: %v", p.PkgPath, e)
 		}
 		for _, value := range p.TypesInfo.Types {
-			if value.Value == nil || value.Value.Kind() != constant.String || !strings.HasSuffix(value.Type.String(), "/sidecar/httperr.Code") {
+			if value.Value == nil || value.Value.Kind() != constant.String || !strings.HasSuffix(value.Type.String(), "/sidecar/httpkit/httperr.Code") {
 				continue
 			}
 			if code := constant.StringVal(value.Value); code != "" {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
-	"github.com/posterndev/postern/sidecar/vault/vaulttest"
+	"github.com/posterndev/postern/sidecar/keys/vault/vaulttest"
 )
 
 // initFile is init.json as up.sh fills it in, for one namespace; a CA is added, since there is none of a pod.

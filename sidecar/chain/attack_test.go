@@ -13,7 +13,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/token"
+	"github.com/posterndev/postern/sidecar/login/token"
 )
 
 // raw sends a request of these lines, byte for byte, and returns its answer.

@@ -11,21 +11,21 @@ import (
 	"net/netip"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/authn"
-	"github.com/posterndev/postern/sidecar/authz"
-	"github.com/posterndev/postern/sidecar/clientaddr"
-	"github.com/posterndev/postern/sidecar/guard"
-	"github.com/posterndev/postern/sidecar/observe"
-	"github.com/posterndev/postern/sidecar/password"
-	"github.com/posterndev/postern/sidecar/ratelimit"
-	"github.com/posterndev/postern/sidecar/revocation"
-	"github.com/posterndev/postern/sidecar/session"
-	"github.com/posterndev/postern/sidecar/stage"
-	"github.com/posterndev/postern/sidecar/strip"
-	"github.com/posterndev/postern/sidecar/token"
-	"github.com/posterndev/postern/sidecar/token/backchannel"
-	"github.com/posterndev/postern/sidecar/token/signing"
-	"github.com/posterndev/postern/sidecar/upstream"
+	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/keys/password"
+	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/login/backchannel"
+	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/login/session"
+	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/stages/accesslog"
+	"github.com/posterndev/postern/sidecar/stages/authn"
+	"github.com/posterndev/postern/sidecar/stages/authz"
+	"github.com/posterndev/postern/sidecar/stages/clientaddr"
+	"github.com/posterndev/postern/sidecar/stages/guard"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit"
+	"github.com/posterndev/postern/sidecar/stages/strip"
+	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
 // Config is what a chain is built with, beside the document.
@@ -80,8 +80,8 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		c.Shared.sessions.Hold(timeouts(p))
 		s.onClose(c.Shared.endRevoked(p, built.revoker))
 	}
-	s.handler, err = observe.New(observe.Config{
-		Metrics: c.Shared.metrics.requests, Logger: c.Logger, AccessLog: observe.AccessLog(p.Sidecar.AccessLog),
+	s.handler, err = accesslog.New(accesslog.Config{
+		Metrics: c.Shared.metrics.requests, Logger: c.Logger, AccessLog: accesslog.AccessLog(p.Sidecar.AccessLog),
 		Policy: scopeOf(p), Shadow: p.Mode == compiled.Shadow, Ports: s.httpPorts(), Local: c.Local,
 	}, built.handler)
 	return err
@@ -157,7 +157,7 @@ func assemble(p *compiled.Policy, c parts) (assembled, error) {
 	return assembled{loopback: loopback, revoker: tokens.revoker, known: b.known, handler: stage.Chain(c.app,
 		headers,
 		crossOrigin.decorate,
-		observe.Errors(),
+		accesslog.Errors(),
 		guard.New(),
 		upstream.EndToEnd(),
 		strip.New(identityHeaders(p)),
@@ -180,7 +180,7 @@ func assemble(p *compiled.Policy, c parts) (assembled, error) {
 // passThrough is the chain of a deleted policy: a person took the rules away. Forged identity headers still do not pass:
 // the app was made to believe them.
 func passThrough(p *compiled.Policy, trusted []netip.Prefix, app stage.Handler) stage.Handler {
-	return stage.Chain(app, observe.Errors(), guard.New(), upstream.EndToEnd(), strip.New(identityHeaders(p)), clientaddr.New(trusted))
+	return stage.Chain(app, accesslog.Errors(), guard.New(), upstream.EndToEnd(), strip.New(identityHeaders(p)), clientaddr.New(trusted))
 }
 
 func identityHeaders(p *compiled.Policy) []string {

@@ -10,14 +10,14 @@ import (
 	"strings"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/authn"
-	"github.com/posterndev/postern/sidecar/jwks"
-	"github.com/posterndev/postern/sidecar/ratelimit"
-	revocationmemory "github.com/posterndev/postern/sidecar/revocation/memory"
-	sessionmemory "github.com/posterndev/postern/sidecar/session/memory"
-	"github.com/posterndev/postern/sidecar/stage"
-	"github.com/posterndev/postern/sidecar/token/backchannel"
-	"github.com/posterndev/postern/sidecar/token/signing"
+	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/keys/jwks"
+	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/login/backchannel"
+	"github.com/posterndev/postern/sidecar/login/revocation/revocationmemory"
+	"github.com/posterndev/postern/sidecar/login/session/sessionmemory"
+	"github.com/posterndev/postern/sidecar/stages/authn"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
 // absentKeys stand for keys that lie where Check does not look.

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/state"
-	"github.com/posterndev/postern/sidecar/state/redistest"
+	"github.com/posterndev/postern/sidecar/store/keyspace"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // TestACluster loses a node: policies whose sessions and whose namespace's revocations lie elsewhere do not notice.
@@ -19,7 +19,9 @@ func TestACluster(t *testing.T) {
 	namespace := func(sessions, revocations bool) string {
 		for n := range 1000 {
 			name := fmt.Sprint("shop-", n)
-			of := func(room, scope string) bool { return cluster.Owner(state.NewKeyspace(room, scope).Key("x")) == lost }
+			of := func(room, scope string) bool {
+				return cluster.Owner(keyspace.New(room, scope).Key("x")) == lost
+			}
 			if of("session", name+"/orders") == sessions && of("revocation", name) == revocations {
 				return name
 			}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/state/redis"
+	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
 func (t *taker) takeConn() (*redis.Conn, error) {

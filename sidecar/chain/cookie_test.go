@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/state/redistest"
-	"github.com/posterndev/postern/sidecar/token"
+	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // cookiePolicy delivers tokens as cookies, to an app that one other origin may call with them.

@@ -7,8 +7,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/session"
-	"github.com/posterndev/postern/sidecar/state/redistest"
+	"github.com/posterndev/postern/sidecar/login/session"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // endHeld has a person at the provider begin a session, and end it, so that every sidecar knows.

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/state/redistest"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // TestADocumentThatIsRefusedChangesNothing: one that was built and not put in force, as where a port that it takes over is in

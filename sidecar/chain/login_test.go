@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/state/redistest"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // TestLogin: who is logged in by which answer of the app.

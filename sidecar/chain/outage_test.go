@@ -12,7 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/state/redistest"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // patience is the longest that a client waits for any answer while something is away: three round trips to Redis and to spare

@@ -7,8 +7,8 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/state/redistest"
-	"github.com/posterndev/postern/sidecar/vault/vaulttest"
+	"github.com/posterndev/postern/sidecar/keys/vault/vaulttest"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // vaultStand is a Vault that one role may use.

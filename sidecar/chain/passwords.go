@@ -2,7 +2,7 @@ package chain
 
 import (
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/password"
+	"github.com/posterndev/postern/sidecar/keys/password"
 )
 
 // hasher is that of the policy's passwords.

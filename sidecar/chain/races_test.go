@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/state/redistest"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // rounds is how often each race is run: enough for both to win now and then.

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/session"
-	"github.com/posterndev/postern/sidecar/state/redistest"
+	"github.com/posterndev/postern/sidecar/login/session"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // idle is so short that a test can wait until a session is to be written down again, and long enough for a busy machine not to

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/state/redistest"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 func TestPoolClosesAfterTheLastDelay(t *testing.T) {

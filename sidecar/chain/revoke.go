@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/revocation"
-	"github.com/posterndev/postern/sidecar/session"
-	"github.com/posterndev/postern/sidecar/stage"
-	"github.com/posterndev/postern/sidecar/token"
+	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/login/session"
+	"github.com/posterndev/postern/sidecar/login/token"
 )
 
 // listed are the revocations that the document carries.

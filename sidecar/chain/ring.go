@@ -5,9 +5,9 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/revocation"
-	tokenredis "github.com/posterndev/postern/sidecar/token/redis"
-	"github.com/posterndev/postern/sidecar/token/signing"
+	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/login/token/tokenredis"
 )
 
 // ring is a signing.Ring with the name of its key, whatever else it is made of.

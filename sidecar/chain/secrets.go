@@ -5,10 +5,10 @@ import (
 	"path/filepath"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/authn"
-	"github.com/posterndev/postern/sidecar/jwks"
-	"github.com/posterndev/postern/sidecar/secret"
-	"github.com/posterndev/postern/sidecar/vault"
+	"github.com/posterndev/postern/sidecar/keys/jwks"
+	"github.com/posterndev/postern/sidecar/keys/secret"
+	"github.com/posterndev/postern/sidecar/keys/vault"
+	"github.com/posterndev/postern/sidecar/stages/authn"
 )
 
 // vault is the client of the policy's Vault.

@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/observe/logtest"
-	"github.com/posterndev/postern/sidecar/state/redistest"
+	"github.com/posterndev/postern/sidecar/httpkit/logtest"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // TestNoSecretIsTold: not in a log at its most talkative, not in a metric, a problem or a refusal, whatever goes wrong.

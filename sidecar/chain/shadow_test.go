@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/state/redistest"
-	"github.com/posterndev/postern/sidecar/token"
+	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // TestShadowLogsNobodyOut: neither the policy's Shadow nor that of its sessions ends or refuses what it would have.

@@ -8,18 +8,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/authn"
-	"github.com/posterndev/postern/sidecar/jwks"
-	"github.com/posterndev/postern/sidecar/observe"
-	"github.com/posterndev/postern/sidecar/password"
-	limitmemory "github.com/posterndev/postern/sidecar/ratelimit/memory"
-	"github.com/posterndev/postern/sidecar/revocation"
-	revocationmemory "github.com/posterndev/postern/sidecar/revocation/memory"
-	sessionmemory "github.com/posterndev/postern/sidecar/session/memory"
-	"github.com/posterndev/postern/sidecar/state/redis"
-	"github.com/posterndev/postern/sidecar/token"
-	"github.com/posterndev/postern/sidecar/token/backchannel"
-	"github.com/posterndev/postern/sidecar/vault"
+	"github.com/posterndev/postern/sidecar/keys/jwks"
+	"github.com/posterndev/postern/sidecar/keys/password"
+	"github.com/posterndev/postern/sidecar/keys/vault"
+	"github.com/posterndev/postern/sidecar/login/backchannel"
+	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/login/revocation/revocationmemory"
+	"github.com/posterndev/postern/sidecar/login/session/sessionmemory"
+	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/stages/accesslog"
+	"github.com/posterndev/postern/sidecar/stages/authn"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitmemory"
+	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
 // SharedConfig is what Shared is made of.
@@ -42,7 +42,7 @@ type Shared struct {
 	keys    *jwks.Manager
 
 	// What stands in for Redis where none is named.
-	limits   *limitmemory.Store
+	limits   *ratelimitmemory.Store
 	sessions *sessionmemory.Store
 	revoked  *revocationmemory.Store
 	replay   *backchannel.Memory
@@ -81,7 +81,7 @@ func (f *inForce) set(p *compiled.Policy, known revocation.Known) {
 
 // metrics are those of the process, registered once.
 type metrics struct {
-	requests   *observe.Metrics
+	requests   *accesslog.Metrics
 	tokens     *authn.Metrics
 	redis      *redis.Metrics
 	vault      *vault.Metrics
@@ -90,7 +90,7 @@ type metrics struct {
 }
 
 func newMetrics(r prometheus.Registerer) (m metrics, err error) {
-	if m.requests, err = observe.NewMetrics(r); err != nil {
+	if m.requests, err = accesslog.NewMetrics(r); err != nil {
 		return m, fmt.Errorf("registering request metrics: %w", err)
 	}
 	if m.tokens, err = authn.NewMetrics(r); err != nil {
@@ -112,7 +112,7 @@ func newMetrics(r prometheus.Registerer) (m metrics, err error) {
 // NewShared registers the metrics; it fails where their names are taken.
 func NewShared(c SharedConfig) (*Shared, error) {
 	s := &Shared{
-		cfg: c, limits: limitmemory.New(limitmemory.Config{Log: c.Logger}), sessions: sessionmemory.New(sessionmemory.Config{}),
+		cfg: c, limits: ratelimitmemory.New(ratelimitmemory.Config{Log: c.Logger}), sessions: sessionmemory.New(sessionmemory.Config{}),
 		revoked: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(time.Now),
 		vaults: newPool[*vault.Client](closeDelay), conns: newPool[*redis.Conn](closeDelay), indexes: newPool[*revocation.Index](closeDelay),
 		// A ring signs and verifies on after its end. It only stops to ask for its key, which may be the mistake that was mended.

@@ -5,15 +5,15 @@ import (
 	"net/netip"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/authn"
-	"github.com/posterndev/postern/sidecar/authz"
-	"github.com/posterndev/postern/sidecar/compression"
-	"github.com/posterndev/postern/sidecar/cors"
-	"github.com/posterndev/postern/sidecar/headers"
-	"github.com/posterndev/postern/sidecar/ratelimit"
-	"github.com/posterndev/postern/sidecar/revocation"
-	"github.com/posterndev/postern/sidecar/route"
-	"github.com/posterndev/postern/sidecar/stage"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
+	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/stages/authn"
+	"github.com/posterndev/postern/sidecar/stages/authz"
+	"github.com/posterndev/postern/sidecar/stages/compression"
+	"github.com/posterndev/postern/sidecar/stages/cors"
+	"github.com/posterndev/postern/sidecar/stages/headers"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
 // builder makes the stages of one document and collects what is wrong.

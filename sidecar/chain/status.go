@@ -4,10 +4,10 @@ import (
 	"fmt"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/jwks"
-	"github.com/posterndev/postern/sidecar/state/redis"
-	"github.com/posterndev/postern/sidecar/token/signing"
-	"github.com/posterndev/postern/sidecar/vault"
+	"github.com/posterndev/postern/sidecar/keys/jwks"
+	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/keys/vault"
+	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
 // Keys is the state of each provider's keys.

@@ -6,21 +6,21 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/ratelimit"
-	limitredis "github.com/posterndev/postern/sidecar/ratelimit/redis"
-	"github.com/posterndev/postern/sidecar/revocation"
-	revocationredis "github.com/posterndev/postern/sidecar/revocation/redis"
-	"github.com/posterndev/postern/sidecar/session"
-	sessionredis "github.com/posterndev/postern/sidecar/session/redis"
-	"github.com/posterndev/postern/sidecar/token/backchannel"
-	tokenredis "github.com/posterndev/postern/sidecar/token/redis"
+	"github.com/posterndev/postern/sidecar/login/backchannel"
+	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/login/revocation/revocationredis"
+	"github.com/posterndev/postern/sidecar/login/session"
+	"github.com/posterndev/postern/sidecar/login/session/sessionredis"
+	"github.com/posterndev/postern/sidecar/login/token/tokenredis"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitredis"
 )
 
 func (t *taker) counters() ratelimit.Store {
 	if t.conn == nil {
 		return t.limits
 	}
-	return limitredis.New(t.conn)
+	return ratelimitredis.New(t.conn)
 }
 
 func (t *taker) sessionStore() session.Store {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/state/redis"
+	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
 // taker takes what one document needs from Shared, and remembers how to give it back.

@@ -6,13 +6,13 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/authn"
-	"github.com/posterndev/postern/sidecar/revocation"
-	"github.com/posterndev/postern/sidecar/session"
-	"github.com/posterndev/postern/sidecar/stage"
-	"github.com/posterndev/postern/sidecar/token"
-	"github.com/posterndev/postern/sidecar/token/backchannel"
-	"github.com/posterndev/postern/sidecar/token/loopback"
+	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/login/appapi"
+	"github.com/posterndev/postern/sidecar/login/backchannel"
+	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/login/session"
+	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/stages/authn"
 )
 
 // accessTokenType is the typ of our own tokens, RFC 9068 §2.1.
@@ -195,7 +195,7 @@ func (b *builder) addBackChannel(s *tokenStages) {
 
 // loopback is the app's API.
 func (b *builder) loopback(s tokenStages) http.Handler {
-	c := loopback.Config{Desk: s.desk, Logger: b.logger}
+	c := appapi.Config{Desk: s.desk, Logger: b.logger}
 	if b.policy.Sessions != nil {
 		c.Ledger = s.ledger
 	}
@@ -215,7 +215,7 @@ func (b *builder) loopback(s tokenStages) http.Handler {
 		b.fail(err, "passwordPolicy")
 		c.Passwords = hasher
 	}
-	api, err := loopback.New(c)
+	api, err := appapi.New(c)
 	b.fail(err, "loopback")
 	return api
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/state/redistest"
-	"github.com/posterndev/postern/sidecar/vault/vaulttest"
+	"github.com/posterndev/postern/sidecar/keys/vault/vaulttest"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 const hmacSecret = "0123456789abcdefghijklmnopqrstuvwxyz"

@@ -25,8 +25,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/state/redistest"
-	"github.com/posterndev/postern/sidecar/upstream"
+	"github.com/posterndev/postern/sidecar/stages/upstream"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // ownIssuer is that of the policy's own tokens, and the name under which browsers know the app.

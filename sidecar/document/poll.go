@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/secret"
+	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
 // PollConfig says where the operator is and how it is known.

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/secret"
+	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
 type token string

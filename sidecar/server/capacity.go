@@ -5,8 +5,8 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 
-	"github.com/posterndev/postern/sidecar/httperr"
-	"github.com/posterndev/postern/sidecar/password"
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/keys/password"
 )
 
 // What one connection and one request may take of memory, in bytes, as measured with half-sent heads and with streams that

@@ -10,7 +10,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
-	"github.com/posterndev/postern/sidecar/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
 // core holds the snapshot in force and swaps it. Its handler serves every HTTP connection.

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/stage"
+	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
 // client keeps its connections, in HTTP/1.1 or in cleartext HTTP/2.

@@ -12,10 +12,10 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
-	"github.com/posterndev/postern/sidecar/framing"
-	"github.com/posterndev/postern/sidecar/listen"
-	"github.com/posterndev/postern/sidecar/passthrough"
-	"github.com/posterndev/postern/sidecar/sockets"
+	"github.com/posterndev/postern/sidecar/conn/framing"
+	"github.com/posterndev/postern/sidecar/conn/listen"
+	"github.com/posterndev/postern/sidecar/conn/passthrough"
+	"github.com/posterndev/postern/sidecar/conn/sockets"
 )
 
 // socketsInterval lies between two looks at the pod's listening sockets.

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/posterndev/postern/sidecar/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
 // Bounds of the app's API. A password's hash may have to wait for its turn.

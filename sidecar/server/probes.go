@@ -5,8 +5,8 @@ import (
 	"net/http"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/probe"
-	"github.com/posterndev/postern/sidecar/secret"
+	"github.com/posterndev/postern/sidecar/conn/probe"
+	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
 // newProbes carries the kubelet's probes and hooks on to the app; nil where the pod has none.

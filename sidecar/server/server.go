@@ -16,11 +16,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/sidecar/chain"
+	"github.com/posterndev/postern/sidecar/conn/listen"
+	"github.com/posterndev/postern/sidecar/conn/passthrough"
 	"github.com/posterndev/postern/sidecar/document"
-	"github.com/posterndev/postern/sidecar/listen"
-	"github.com/posterndev/postern/sidecar/passthrough"
-	"github.com/posterndev/postern/sidecar/secret"
-	"github.com/posterndev/postern/sidecar/upstream"
+	"github.com/posterndev/postern/sidecar/keys/secret"
+	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
 // Config is what Run needs beside the environment.

@@ -22,7 +22,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
-	"github.com/posterndev/postern/sidecar/upstream"
+	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
 func makeDocument(change func(*compiled.Policy)) *compiled.Policy {

@@ -15,8 +15,8 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
-	"github.com/posterndev/postern/sidecar/listen"
-	"github.com/posterndev/postern/sidecar/upstream"
+	"github.com/posterndev/postern/sidecar/conn/listen"
+	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
 // Standalone is the sidecar's request path without a cluster: one listener, one app, one document.

@@ -1,0 +1,52 @@
+package transition
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+func TestTell(t *testing.T) {
+	enforced := func(status metav1.ConditionStatus, reason string) []metav1.Condition {
+		return []metav1.Condition{{Type: v1alpha1.ConditionEnforced, Status: status, Reason: reason, Message: "m"}}
+	}
+	typed := func(kind, reason string) []metav1.Condition {
+		return []metav1.Condition{{Type: kind, Status: metav1.ConditionFalse, Reason: reason, Message: "m"}}
+	}
+	tests := map[string]struct {
+		before, after []metav1.Condition
+		want          string
+	}{
+		"nothing changed":         {enforced("True", "Enforced"), enforced("True", "Enforced"), ""},
+		"new, on the way":         {nil, enforced("False", "PodsOutdated"), "Normal PodsOutdated m"},
+		"become good":             {enforced("False", "PodsOutdated"), enforced("True", "Enforced"), "Normal Enforced m"},
+		"lost":                    {enforced("True", "Enforced"), enforced("False", "PodsOutdated"), "Warning PodsOutdated m"},
+		"another reason":          {enforced("False", "NotProgrammed"), enforced("False", "PodsOutdated"), "Normal PodsOutdated m"},
+		"not accepted":            {nil, typed("Accepted", "Invalid"), "Warning Invalid m"},
+		"no Vault from the start": {nil, typed("VaultReady", "Sealed"), "Warning Sealed m"},
+		"expired as it should":    {enforced("True", "Enforced"), enforced("False", "Expired"), "Normal Expired m"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			recorder := events.NewFakeRecorder(4)
+			Record(recorder, &v1alpha1.SecurityPolicy{}, tt.before, tt.after)
+			close(recorder.Events)
+			if diff := cmp.Diff(tt.want, strings.TrimSpace(<-recorder.Events)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTruncate(t *testing.T) {
+	for s, want := range map[string]string{"abc": "abc", "abcde": "abcd", "abcé": "abc"} {
+		if got := truncate(s, 4); got != want {
+			t.Errorf("%q becomes %q, want %q", s, got, want)
+		}
+	}
+}

@@ -1,0 +1,330 @@
+package framing
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+)
+
+const patience = 20 * time.Second
+
+// serve runs handler on a watched loopback listener, and returns its address and the refusals it counted.
+func serve(t *testing.T, config Config, handler http.Handler) (addr string, refusals *atomic.Int32) {
+	t.Helper()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusals = &atomic.Int32{}
+	config.OnRefuse = func(net.Conn, *httperr.Error) { refusals.Add(1) }
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(config.HTTP2)
+	server := &http.Server{Handler: handler, ConnContext: ConnContext, Protocols: protocols, ReadHeaderTimeout: patience}
+	go server.Serve(Listener(inner, config))
+	t.Cleanup(func() { server.Close() })
+	return inner.Addr().String(), refusals
+}
+
+// exchange sends input as one write and returns all that comes back.
+func exchange(t *testing.T, addr, input string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(conn, input); err != nil {
+		t.Fatal(err)
+	}
+	out, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatalf("reading answer: %v (after %q)", err, out)
+	}
+	return string(out)
+}
+
+// echo answers a request with its body.
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		httperr.Write(w, r, err)
+		return
+	}
+	w.Write(body)
+}
+
+func TestServerRefusesByItself(t *testing.T) {
+	const closing = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+	chunked := post + "Transfer-Encoding: chunked\r\n\r\n"
+	tests := map[string]struct {
+		input        string
+		wantServed   int32
+		wantStatuses []int
+		wantCode     string
+	}{
+		"well-formed":                        {closing, 1, []int{200}, ""},
+		"CL.TE":                              {post + "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX", 0, []int{400}, "length-and-coding"},
+		"smuggled behind a good request":     {get + post + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello" + get, 1, []int{200, 400}, "duplicate-content-length"},
+		"garbage behind a good request":      {get + "\x00\x01\x02" + get, 1, []int{200, 400}, "malformed-request-line"},
+		"bare LF":                            {"GET / HTTP/1.1\nHost: a\n\n", 0, []int{400}, "bare-line-end"},
+		"bad chunk":                          {chunked + "5\r\nhello\r\n1_0\r\n", 0, []int{400}, "malformed-chunk-size"},
+		"bad chunk behind a good request":    {get + chunked + "5\r\nhelloX", 1, []int{200, 400}, "malformed-chunk-end"},
+		"head too large":                     {"GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 70<<10), 0, []int{431}, "head-too-large"},
+		"preface where HTTP/2 is not served": {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0, []int{505}, "http-version"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var served atomic.Int32
+			addr, refusals := serve(t, Config{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				served.Add(1)
+				echo(w, r)
+			}))
+			answers := bufio.NewReader(strings.NewReader(exchange(t, addr, tt.input)))
+			for _, want := range tt.wantStatuses {
+				response, err := http.ReadResponse(answers, nil)
+				if err != nil || response.StatusCode != want {
+					t.Fatalf("answer %+v, %v, want status %d", response, err, want)
+				}
+				body, _ := io.ReadAll(response.Body)
+				if want < 400 {
+					continue
+				}
+				var problem struct{ Type string }
+				if err := json.Unmarshal(body, &problem); err != nil || problem.Type != httperr.TypePrefix+tt.wantCode {
+					t.Errorf("body %q (%v), want type %s", body, err, tt.wantCode)
+				}
+				if !response.Close || response.Header.Get("Content-Type") != "application/problem+json" {
+					t.Errorf("headers %v", response.Header)
+				}
+			}
+			if rest, _ := io.ReadAll(answers); len(rest) > 0 {
+				t.Errorf("more came: %q", rest)
+			}
+			if got := served.Load(); got != tt.wantServed {
+				t.Errorf("%d requests served, want %d", got, tt.wantServed)
+			}
+			if got := refusals.Load(); (got == 1) != (tt.wantCode != "") {
+				t.Errorf("%d refusals counted", got)
+			}
+		})
+	}
+}
+
+// A broken body reaches the handler as the refusal, and the client gets one answer, whatever the handler makes of it.
+func TestBrokenBody(t *testing.T) {
+	tests := map[string]struct {
+		expect      string
+		finish      func(w http.ResponseWriter)
+		wantAnswers []string
+	}{
+		"handler answers something else": {"", func(w http.ResponseWriter) { http.Error(w, "bad gateway", http.StatusBadGateway) }, []string{"400"}},
+		"handler aborts":                 {"", func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, []string{"400"}},
+		"handler hides it":               {"", func(http.ResponseWriter) {}, []string{"400"}},
+		"after 100-continue":             {"Expect: 100-continue\r\n", func(http.ResponseWriter) {}, []string{"100", "400"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			started, got := make(chan struct{}), make(chan error, 1)
+			addr, refusals := serve(t, Config{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				close(started)
+				_, err := io.ReadAll(r.Body)
+				got <- err
+				tt.finish(w)
+			}))
+			answer := exchangeAfter(t, addr, post+tt.expect+"Transfer-Encoding: chunked\r\n\r\n", started, "5\r\nhello\n")
+			if statuses := statusesOf(answer); !slices.Equal(statuses, tt.wantAnswers) || refusals.Load() != 1 {
+				t.Errorf("answers %q, want %v; %d refusals", answer, tt.wantAnswers, refusals.Load())
+			}
+			select {
+			case err := <-got:
+				var refusal *httperr.Error
+				if !errors.As(err, &refusal) || refusal.Code != "malformed-chunk-end" {
+					t.Errorf("handler saw %v", err)
+				}
+			case <-time.After(patience):
+				t.Error("handler saw no error")
+			}
+		})
+	}
+}
+
+// An answer that has begun is not followed by a second.
+func TestBrokenBodyAfterAnswerBegan(t *testing.T) {
+	started := make(chan struct{})
+	addr, refusals := serve(t, Config{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		control.EnableFullDuplex()
+		io.WriteString(w, "begun")
+		control.Flush()
+		close(started)
+		io.Copy(io.Discard, r.Body)
+	}))
+	answer := exchangeAfter(t, addr, post+"Transfer-Encoding: chunked\r\n\r\n", started, "zz\r\n")
+	if statuses := statusesOf(answer); !slices.Equal(statuses, []string{"200"}) || refusals.Load() != 1 {
+		t.Errorf("answer %q, %d refusals", answer, refusals.Load())
+	}
+}
+
+// exchangeAfter sends head, waits until the handler has started, sends rest, and returns all that comes back.
+func exchangeAfter(t *testing.T, addr, head string, started <-chan struct{}, rest string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	io.WriteString(conn, head)
+	<-started
+	io.WriteString(conn, rest)
+	out, err := io.ReadAll(conn)
+	if err != nil {
+		t.Errorf("reading answer: %v", err)
+	}
+	return string(out)
+}
+
+// statusesOf lists the status codes of the answers in out.
+func statusesOf(out string) []string {
+	var statuses []string
+	for _, part := range strings.Split(out, "HTTP/1.1 ")[1:] {
+		statuses = append(statuses, part[:3])
+	}
+	return statuses
+}
+
+// Garbage sent ahead does not cancel the good request before it.
+func TestGarbageAheadLeavesTheHandlerAlone(t *testing.T) {
+	started, sent := make(chan struct{}), make(chan struct{})
+	addr, _ := serve(t, Config{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(started)
+		<-sent
+		select {
+		case <-r.Context().Done():
+		case <-time.After(100 * time.Millisecond):
+			io.WriteString(w, "whole")
+		}
+	}))
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	io.WriteString(conn, get)
+	<-started
+	io.WriteString(conn, "\r\n")
+	close(sent)
+	out, _ := io.ReadAll(conn)
+	if !strings.Contains(string(out), "whole") || !strings.Contains(string(out), "HTTP/1.1 400 ") {
+		t.Errorf("answers %q", out)
+	}
+}
+
+func TestPriorKnowledgeHTTP2(t *testing.T) {
+	addr, refusals := serve(t, Config{HTTP2: true}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, r.Proto)
+	}))
+	for _, version := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		protocols := &http.Protocols{}
+		protocols.SetHTTP1(version == "HTTP/1.1")
+		protocols.SetUnencryptedHTTP2(version == "HTTP/2.0")
+		client := &http.Client{Transport: &http.Transport{Protocols: protocols}, Timeout: patience}
+		response, err := client.Get("http://" + addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(response.Body)
+		client.CloseIdleConnections()
+		if string(body) != version {
+			t.Errorf("served by %q, want %q", body, version)
+		}
+	}
+	if refusals.Load() != 0 {
+		t.Errorf("%d refusals", refusals.Load())
+	}
+	// Cut short, the preface must not reach a handler as a request of the method PRI.
+	answer := exchange(t, addr, "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n")
+	if !strings.HasPrefix(answer, "HTTP/1.1 505 ") {
+		t.Errorf("answer %q", answer)
+	}
+}
+
+func TestUpgrades(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			io.WriteString(w, "plain")
+			return
+		}
+		conn, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+r.Header.Get("Upgrade")+"\r\n\r\n")
+		io.CopyN(conn, buffered, 4)
+	}))
+	t.Cleanup(app.Close)
+	target, _ := url.Parse(app.URL)
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	addr, refusals := serve(t, Config{}, Upgrades(proxy))
+
+	tests := map[string]struct{ upgrade, want string }{
+		"websocket":           {"Upgrade: WebSocket", "\r\n\r\n\x81\x00\n\x00"},
+		"h2c is ignored":      {"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA", "plain"},
+		"TLS is ignored":      {"Upgrade: TLS/1.0", "plain"},
+		"several are ignored": {"Upgrade: websocket\r\nUpgrade: h2c", "plain"},
+		"a list is ignored":   {"Upgrade: websocket, h2c", "plain"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(patience))
+			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n"+tt.upgrade+"\r\n\r\n")
+			response := bufio.NewReader(conn)
+			var got strings.Builder
+			frame := "\x81\x00\n\x00" // would break HTTP/1.x
+			for !strings.HasSuffix(got.String(), tt.want) {
+				if strings.HasSuffix(got.String(), "\r\n\r\n") && strings.Contains(got.String(), " 101 ") && frame != "" {
+					io.WriteString(conn, frame)
+					frame = ""
+				}
+				b, err := response.ReadByte()
+				if err != nil {
+					t.Fatalf("%v after %q", err, got.String())
+				}
+				got.WriteByte(b)
+			}
+		})
+	}
+	if refusals.Load() != 0 {
+		t.Errorf("%d refusals", refusals.Load())
+	}
+}
+
+func TestFromOutsideAWatchedConnection(t *testing.T) {
+	if From(ConnContext(context.Background(), &script{})) != nil {
+		t.Error("a connection was found")
+	}
+}

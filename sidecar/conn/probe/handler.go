@@ -1,0 +1,106 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/posterndev/postern/sidecar/keys/secret"
+)
+
+// Prefix begins every entry's path: Prefix + Probe.Name.
+const Prefix = "/probe/"
+
+// Config is the list and the way to the app.
+type Config struct {
+	// Probes is the whole list.
+	Probes []Probe
+	// Target gives the host:port at which the app listens on a port of its own. Required.
+	Target func(port uint16) (hostport string)
+	// Logger gets the reason of each failure, at debug level. Required.
+	Logger *slog.Logger
+}
+
+// handler serves the list. It is safe for concurrent use.
+type handler struct {
+	cfg    Config
+	probes map[string]Probe
+	caller *caller
+	flight singleflight.Group
+}
+
+// New returns a handler of GET Prefix+name for the entries, or an error that names the wrong one. It answers
+//   - 200 "ok" or 503 "failed", whatever the app says: the app's own words do not leave the pod;
+//   - 404 for every other path, and where the entry's token is missing or wrong; 405 for other methods.
+//
+// An entry that only asks is asked once at a time: whoever comes while it runs gets the same answer, so a flood costs the
+// app one request at a time. A hook runs once for each request. The kubelet looks at a hook's connection and not at its
+// status, so a hook that got no answer from the app breaks the connection, as the app's would have: the handler panics
+// with http.ErrAbortHandler.
+func New(cfg Config) (http.Handler, error) {
+	if cfg.Target == nil || cfg.Logger == nil {
+		return nil, errors.New("checking probe settings: Target and Logger are required")
+	}
+	if err := validate(cfg.Probes); err != nil {
+		return nil, err
+	}
+	h := &handler{cfg: cfg, probes: make(map[string]Probe, len(cfg.Probes)), caller: newCaller(cfg.Target)}
+	for _, p := range cfg.Probes {
+		h.probes[Prefix+p.Name] = p
+	}
+	return h, nil
+}
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p, ok := h.probes[r.URL.Path]
+	if !ok || !authorized(p, r) {
+		answer(w, http.StatusNotFound, "not found")
+		return
+	}
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		answer(w, http.StatusMethodNotAllowed, "method not allowed")
+		return
+	}
+	if err := h.ask(r.Context(), p); err != nil {
+		h.cfg.Logger.DebugContext(r.Context(), "probe failed", "probe", p.Name, "error", err)
+		if p.Hook() {
+			panic(http.ErrAbortHandler)
+		}
+		answer(w, http.StatusServiceUnavailable, "failed")
+		return
+	}
+	answer(w, http.StatusOK, "ok")
+}
+
+// authorized compares the token in constant time.
+func authorized(p Probe, r *http.Request) bool {
+	return p.Token.IsZero() || p.Token.Equal(secret.New([]byte(r.Header.Get(TokenHeader))))
+}
+
+// ask calls the app, or waits for the call that is under way. A shared call does not end with the client that began it; a
+// hook's does, as the kubelet's own connection would.
+func (h *handler) ask(ctx context.Context, p Probe) error {
+	if p.Hook() {
+		return h.caller.hook(ctx, p)
+	}
+	done := h.flight.DoChan(p.Name, func() (any, error) { return nil, h.caller.check(context.WithoutCancel(ctx), p) })
+	select {
+	case result := <-done:
+		return result.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func answer(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n") // the kubelet has gone: nobody is left to tell
+}

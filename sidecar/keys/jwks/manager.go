@@ -1,0 +1,287 @@
+package jwks
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posterndev/postern/sidecar/keys/secret"
+)
+
+// Defaults and bounds of a Spec, and how often a secret is read again.
+const (
+	DefaultRefreshInterval = 5 * time.Minute
+	MinRefreshInterval     = 10 * time.Second
+	DefaultMaxStale        = 24 * time.Hour
+	secretInterval         = 10 * time.Second
+	// MinSecretStale is the shortest MaxStale of a set in a Secret.
+	MinSecretStale = 2 * secretInterval
+)
+
+// Spec says where one provider's keys come from: exactly one of URI, Inline and Secret.
+type Spec struct {
+	// Provider is the policy's name of the provider: the metrics' label.
+	Provider string
+	// Algorithms are the provider's, checked by CheckAlgorithms.
+	Algorithms []string
+
+	// URI is fetched in the background: https, or http on a loopback address. Proxies of the environment are not used.
+	URI string
+	// RefreshInterval lies between two fetches, give or take a tenth; zero is DefaultRefreshInterval.
+	RefreshInterval time.Duration
+	// MaxStale is how long a set outlives its last confirmation by the URI or the Secret; zero is DefaultMaxStale.
+	MaxStale time.Duration
+	// ReadStale is how long a set outlives the last reading of the Secret, whatever that gave: for one that keeps what it has read
+	// as long as it may. Zero is MaxStale.
+	ReadStale time.Duration
+	// CABundle holds PEM certificates that the URI's server must be signed by; empty for the system's.
+	CABundle []byte
+
+	// Inline is a JWK set of public keys.
+	Inline []byte
+
+	// Secret is read again every ten seconds; SecretName tells it from others. See ParseSecret for its content.
+	Secret     secret.Source
+	SecretName string
+}
+
+// ManagerConfig is what a Manager works with. Registerer may be nil; Now is time.Now where nil.
+type ManagerConfig struct {
+	Registerer prometheus.Registerer
+	Logger     *slog.Logger
+	Now        func() time.Time
+}
+
+// Manager shares sources between the snapshots of a policy, so that a reload neither fetches again nor loses the last
+// good set. It lives as long as the process.
+type Manager struct {
+	log     *slog.Logger
+	now     func() time.Time
+	metrics *metrics
+	pace    pace
+
+	mu      sync.Mutex
+	sources map[specKey]*shared
+	made    int // sources so far
+}
+
+// specKey tells Specs apart.
+type specKey [sha256.Size]byte
+
+// shared is a source and how many hold it.
+type shared struct {
+	spec   Spec
+	source Source
+	polled *polled // nil for an inline set
+	holds  int
+	since  int // the order in which sources were made
+}
+
+// NewManager returns a Manager without sources, and registers its metrics.
+func NewManager(c ManagerConfig) (*Manager, error) {
+	m := &Manager{log: c.Logger, now: c.Now, pace: defaultPace(), sources: map[specKey]*shared{}}
+	if m.log == nil {
+		m.log = slog.New(slog.DiscardHandler)
+	}
+	if m.now == nil {
+		m.now = time.Now
+	}
+	m.metrics = newMetrics(m)
+	if c.Registerer != nil {
+		if err := c.Registerer.Register(m.metrics); err != nil {
+			return nil, fmt.Errorf("registering JWKS metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// Acquire returns the source for spec, the same one to all who ask with an equal spec, until each has called its release.
+// It returns at once: a set that must be loaded is loaded in the background. A spec that can never work, an inline set
+// that cannot be used among them, is an error.
+func (m *Manager) Acquire(spec Spec) (source Source, release func(), err error) {
+	spec, err = spec.checked()
+	if err != nil {
+		return nil, nil, fmt.Errorf("keys of provider %q: %w", spec.Provider, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := spec.key()
+	s := m.sources[key]
+	if s == nil {
+		if s, err = m.open(spec); err != nil {
+			return nil, nil, fmt.Errorf("keys of provider %q: %w", spec.Provider, err)
+		}
+		m.sources[key] = s
+	}
+	s.holds++
+	var once sync.Once
+	return s.source, func() { once.Do(func() { m.release(key, s) }) }, nil
+}
+
+func (m *Manager) release(key specKey, s *shared) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.holds--; s.holds > 0 {
+		return
+	}
+	delete(m.sources, key)
+	if s.polled != nil {
+		s.polled.cancel()
+	}
+}
+
+// open makes the source of a new spec and starts it.
+func (m *Manager) open(spec Spec) (*shared, error) {
+	m.made++
+	s := &shared{spec: spec, since: m.made}
+	if spec.Inline != nil {
+		set, err := Parse(spec.Inline, Options{Algorithms: spec.Algorithms})
+		if err != nil {
+			return nil, err
+		}
+		s.source = static{set: set}
+		return s, nil
+	}
+	interval := spec.RefreshInterval
+	held := &mounted{source: spec.Secret, algorithms: spec.Algorithms, now: m.now}
+	held.readAt.Store(m.now().UnixNano())
+	var l loader = held
+	if spec.URI != "" {
+		roots, err := caPool(spec.CABundle)
+		if err != nil {
+			return nil, err
+		}
+		l = &remote{uri: spec.URI, client: newClient(roots, m.pace.timeout), algorithms: spec.Algorithms, now: m.now}
+	} else {
+		interval = secretInterval
+	}
+	p, err := m.newPolled(spec, l, interval)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Secret != nil && spec.ReadStale > 0 {
+		p.unread = func() bool { return held.readFor(m.now()) > spec.ReadStale }
+	}
+	p.current.Store(m.inherited(spec))
+	s.source, s.polled = p, p
+	go p.run()
+	return s, nil
+}
+
+func (m *Manager) newPolled(spec Spec, l loader, interval time.Duration) (*polled, error) {
+	absent, err := lru.New[string, time.Time](maxAbsent)
+	if err != nil {
+		return nil, fmt.Errorf("making cache of absent keys: %w", err)
+	}
+	life, cancel := context.WithCancel(context.Background())
+	return &polled{
+		name: spec.Provider, loader: l, interval: interval, maxStale: spec.MaxStale, pace: m.pace, now: m.now, log: m.log,
+		observe: func(result string) { m.metrics.fetches.WithLabelValues(spec.Provider, result).Inc() },
+		life:    life, cancel: cancel, absent: absent, first: make(chan struct{}),
+	}, nil
+}
+
+// inherited is the last good set of a source that differs in other things than its origin, read with the new algorithms:
+// a change of the policy during an outage of the issuer costs nothing. It is nil where there is none.
+func (m *Manager) inherited(spec Spec) *content {
+	if spec.URI == "" {
+		return nil
+	}
+	for _, s := range m.sources {
+		if s.polled == nil || s.spec.URI != spec.URI || string(s.spec.CABundle) != string(spec.CABundle) {
+			continue
+		}
+		c := s.polled.current.Load()
+		if c == nil {
+			continue
+		}
+		if set, err := Parse(c.body, Options{Algorithms: spec.Algorithms}); err == nil {
+			return &content{set: set, body: c.body, at: c.at}
+		}
+	}
+	return nil
+}
+
+// checked returns the spec with its defaults, or says what is wrong with it.
+func (s Spec) checked() (Spec, error) {
+	if err := CheckAlgorithms(s.Algorithms); err != nil {
+		return s, err
+	}
+	origins := 0
+	for _, present := range []bool{s.URI != "", s.Inline != nil, s.Secret != nil} {
+		if present {
+			origins++
+		}
+	}
+	if origins != 1 {
+		return s, errors.New("exactly one of URI, inline set and secret is needed")
+	}
+	if s.Secret == nil && symmetric(s.Algorithms) {
+		return s, errors.New("HS* algorithms need a Secret: a secret that is published or written in the policy is none")
+	}
+	if s.Secret != nil && s.SecretName == "" {
+		return s, errors.New("the secret has no name")
+	}
+	if s.URI != "" {
+		if _, err := parseURI(s.URI); err != nil {
+			return s, err
+		}
+	}
+	s.RefreshInterval = cmp.Or(s.RefreshInterval, DefaultRefreshInterval)
+	s.MaxStale = cmp.Or(s.MaxStale, DefaultMaxStale)
+	if s.RefreshInterval < MinRefreshInterval {
+		return s, fmt.Errorf("the refresh interval is shorter than %s", MinRefreshInterval)
+	}
+	if s.URI != "" && s.MaxStale < s.RefreshInterval {
+		return s, errors.New("the set would be too old before it is refreshed: raise maxStale above the refresh interval")
+	}
+	if s.URI == "" && s.MaxStale < MinSecretStale {
+		return s, fmt.Errorf("maxStale is shorter than %s", MinSecretStale)
+	}
+	return s, nil
+}
+
+// key tells the spec, whose defaults are filled in, from all others; its parts are length-prefixed.
+func (s Spec) key() specKey {
+	var b []byte
+	part := func(text string) { b = fmt.Appendf(b, "%d:%s", len(text), text) }
+	part(s.Provider)
+	part(s.URI)
+	part(s.RefreshInterval.String())
+	part(s.MaxStale.String())
+	part(s.ReadStale.String())
+	part(string(s.CABundle))
+	part(string(s.Inline))
+	part(s.SecretName)
+	for _, name := range s.Algorithms {
+		part(name)
+	}
+	return sha256.Sum256(b)
+}
+
+// newest returns the sources in force, one for each provider (the latest, while a reload holds two), by name.
+func (m *Manager) newest() []*shared {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	latest := map[string]*shared{}
+	for _, s := range m.sources {
+		if other := latest[s.spec.Provider]; other == nil || other.since < s.since {
+			latest[s.spec.Provider] = s
+		}
+	}
+	list := make([]*shared, 0, len(latest))
+	for _, s := range latest {
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b *shared) int { return cmp.Compare(a.spec.Provider, b.spec.Provider) })
+	return list
+}

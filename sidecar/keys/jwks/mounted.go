@@ -1,0 +1,41 @@
+package jwks
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/keys/secret"
+)
+
+// mounted loads a set from a secret source: a mounted Secret, or a store.
+type mounted struct {
+	source     secret.Source
+	algorithms []string
+	now        func() time.Time
+	// value is what the last good set was read from; load is never called twice at a time.
+	value secret.Value
+	// readAt is when the source could last be read, whatever it had, in nanoseconds since 1970.
+	readAt atomic.Int64
+}
+
+// readFor is for how long the source could not be read.
+func (m *mounted) readFor(now time.Time) time.Duration { return now.Sub(time.Unix(0, m.readAt.Load())) }
+
+func (m *mounted) load(ctx context.Context, last *content) (*content, error) {
+	value, err := m.source.Read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading key set: %w", err)
+	}
+	m.readAt.Store(m.now().UnixNano())
+	if last != nil && value.Equal(m.value) {
+		return &content{set: last.set, at: m.now()}, nil
+	}
+	set, err := ParseSecret(value.Reveal(), m.algorithms)
+	if err != nil {
+		return nil, err
+	}
+	m.value = value
+	return &content{set: set, at: m.now()}, nil
+}

@@ -1,0 +1,405 @@
+package signing
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/keys/jwks"
+)
+
+func TestNewRingRefuses(t *testing.T) {
+	tests := map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"no source":      {func(c *Config) { c.Source = nil }, "required"},
+		"no logger":      {func(c *Config) { c.Logger = nil }, "required"},
+		"algorithm":      {func(c *Config) { c.Algorithm = "none" }, "is not one of"},
+		"lifetime":       {func(c *Config) { c.Lifetime = 0 }, "lifetime"},
+		"short overlap":  {func(c *Config) { c.Overlap = MinOverlap - 1 }, "overlap"},
+		"short interval": {func(c *Config) { c.Interval = 2*overlap - 1 }, "rotation"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := Config{Source: Held{}, Algorithm: ES256, Overlap: overlap, Lifetime: lifetime, Logger: slog.New(slog.DiscardHandler)}
+			tt.change(&c)
+			if _, err := NewRing(c); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error = %v; want one with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestNoKeyYet(t *testing.T) {
+	h := &history{}
+	h.set(errAway)
+	r := newRing(t, newClock(), Held{Secrets: h, Algorithm: ES256}, nil)
+	if err := r.Refresh(t.Context()); !errors.Is(err, errAway) || !errors.Is(r.Status().Err, errAway) {
+		t.Errorf("Refresh = %v, status %v", err, r.Status().Err)
+	}
+	if _, err := r.Current(); !errors.Is(err, ErrNoKey) {
+		t.Errorf("Current = %v; want ErrNoKey", err)
+	}
+	if _, err := r.Lookup(t.Context(), "a", "ES256"); !errors.Is(err, jwks.ErrUnavailable) {
+		t.Errorf("Lookup = %v; want ErrUnavailable", err)
+	}
+	if document, err := r.Document(); !errors.Is(err, ErrNoKey) {
+		t.Errorf("Document = %s, %v: verifiers would keep an empty set", document, err)
+	}
+}
+
+// TestAStaleKeySignsNoMore: what was last read too long ago may have been withdrawn. What it signed is still verified.
+func TestAStaleKeySignsNoMore(t *testing.T) {
+	h, c := &history{}, newClock()
+	k1 := content(set(t, jwk(t, ecKey(t), map[string]any{"kid": "k1"})))
+	h.set(nil, k1)
+	r := newRing(t, c, Held{Secrets: h, Algorithm: ES256}, func(cfg *Config) { cfg.MaxStale = time.Hour })
+	refresh(t, r)
+	h.set(errAway)
+	c.advance(time.Hour)
+	_ = r.Refresh(t.Context())
+	if _, err := r.Current(); err != nil || r.Status().Current != "k1" {
+		t.Errorf("after an hour: %v, status %q", err, r.Status().Current)
+	}
+	c.advance(time.Second)
+	if _, err := r.Current(); !errors.Is(err, ErrNoKey) || r.Status().Current != "" {
+		t.Errorf("after more than an hour: %v, status %q", err, r.Status().Current)
+	}
+	if _, err := r.Lookup(t.Context(), "k1", "ES256"); err != nil {
+		t.Errorf("a token of the key is not verified: %v", err)
+	}
+	h.set(nil, k1)
+	refresh(t, r)
+	if _, err := r.Current(); err != nil {
+		t.Errorf("read again: %v", err)
+	}
+}
+
+// TestRotation follows two replicas through the rotation of a key whose versions carry no dates of their own.
+func TestRotation(t *testing.T) {
+	k1, k2 := ecKey(t), ecKey(t)
+	first, second := jwk(t, k1, map[string]any{"kid": "k1"}), jwk(t, k2, map[string]any{"kid": "k2", "iat": 1})
+	c, shared := newClock(), newRegistry(newClock())
+	shared.now = c.now
+	h1, h2 := &history{}, &history{}
+	h1.set(nil, content(set(t, first)))
+	h2.set(nil, content(set(t, first)))
+	with := func(c *Config) { c.Registry = shared }
+	a, b := newRing(t, c, Held{h1, ES256}, with), newRing(t, c, Held{h2, ES256}, with)
+	refresh(t, a, b)
+	if current(t, a) != "k1" || current(t, b) != "k1" {
+		t.Fatal("the only key does not sign at once")
+	}
+	old, err := a.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	c.advance(time.Hour)
+	both := content(set(t, first, second))
+	h1.set(nil, both)
+	refresh(t, a)
+	c.advance(20 * time.Second)
+	h2.set(nil, both)
+	refresh(t, b)
+	c.advance(overlap - 20*time.Second - time.Second)
+	for name, r := range map[string]*Ring{"a": a, "b": b} {
+		if s := r.Status(); s.Current != "k1" || len(s.Published) != 2 {
+			t.Errorf("before the overlap has passed, %s is at %+v", name, s)
+		}
+	}
+	c.advance(time.Second) // both switch now, though b saw the key later
+	for name, r := range map[string]*Ring{"a": a, "b": b} {
+		if s := r.Status(); s.Current != "k2" || len(s.Published) != 2 {
+			t.Errorf("when the overlap has passed, %s is at %+v", name, s)
+		}
+		if err := verify(t, old, r); err != nil {
+			t.Errorf("a token of the old key at %s: %v", name, err)
+		}
+	}
+	keys, err := a.Lookup(t.Context(), "k1", "ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.advance(lifetime + MinOverlap)
+	if s := a.Status(); len(s.Published) != 1 {
+		t.Errorf("when its last token has died, %v are published", s.Published)
+	}
+	if a.Holds(keys[0]) {
+		t.Error("the old key is still held")
+	}
+	if err := verify(t, old, b); !errors.Is(err, jwks.ErrUnknownKey) {
+		t.Errorf("the old key verifies: %v", err)
+	}
+}
+
+// TestDates: where dates come from, and that a key's own date neither makes it sign early nor retires its predecessor.
+func TestDates(t *testing.T) {
+	k1, k2 := ecKey(t), ecKey(t)
+	j1, j2 := jwk(t, k1, map[string]any{"kid": "k1", "iat": 100}), jwk(t, k2, map[string]any{"kid": "k2", "iat": 200})
+	long := start.Add(-24 * time.Hour)
+	tests := map[string]struct {
+		contents []Content
+		registry bool
+		want     string
+	}{
+		"KV v2, both old":                {[]Content{{content(set(t, j1)).Value, long}, {content(set(t, j2)).Value, long.Add(time.Hour)}}, true, "k2"},
+		"KV v2, the second young":        {[]Content{{content(set(t, j1)).Value, long}, {content(set(t, j2)).Value, start.Add(-overlap + 1)}}, true, "k1"},
+		"KV v2, moved in one version":    {[]Content{{content(set(t, j1)).Value, long}, {content(set(t, j1, j2)).Value, start}}, true, "k1"},
+		"fresh registry":                 {[]Content{content(set(t, j2, j1))}, true, "k1"},
+		"no registry: the newest":        {[]Content{content(set(t, j2, j1))}, false, "k2"},
+		"an older version is not usable": {[]Content{{content([]byte("rubbish")).Value, long}, {content(set(t, j2)).Value, start}}, false, "k2"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c, h := newClock(), &history{}
+			h.set(nil, tt.contents...)
+			r := newRing(t, c, Held{h, ES256}, func(cfg *Config) {
+				if tt.registry {
+					cfg.Registry = newRegistry(c)
+				}
+			})
+			refresh(t, r)
+			if got := current(t, r); got != tt.want {
+				t.Errorf("%s signs; want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestReplacedSecret: the only key of a Secret gives way to another, as with kubectl apply.
+func TestReplacedSecret(t *testing.T) {
+	c, h := newClock(), &history{}
+	h.set(nil, content(pkcs8(t, ecKey(t))))
+	r := newRing(t, c, Held{h, ES256}, func(cfg *Config) { cfg.Registry = newRegistry(c) })
+	refresh(t, r)
+	old := current(t, r)
+	c.advance(time.Hour)
+	h.set(nil, content(pkcs8(t, ecKey(t))))
+	refresh(t, r)
+	if got := current(t, r); got != old || len(r.Status().Published) != 2 {
+		t.Errorf("%s signs at once; want %s while the new one becomes known", got, old)
+	}
+	c.advance(overlap)
+	refresh(t, r)
+	if got := current(t, r); got == old || len(r.Status().Published) != 2 {
+		t.Error("the new key does not sign, or the old one is gone")
+	}
+	c.advance(lifetime + MinOverlap)
+	refresh(t, r)
+	if s := r.Status(); len(s.Published) != 1 || len(r.state.Load().members) != 1 {
+		t.Errorf("the old key is remembered: %v", s.Published)
+	}
+}
+
+// TestWithdrawn: a key that is taken out without a newer one does not sign from the next reading on.
+func TestWithdrawn(t *testing.T) {
+	c, h := newClock(), &history{}
+	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
+	h.set(nil, content(set(t, j1)))
+	shared := newRegistry(c)
+	r := newRing(t, c, Held{h, ES256}, func(cfg *Config) { cfg.Registry = shared })
+	refresh(t, r)
+	h.set(nil, content(set(t, j1, j2)))
+	c.advance(time.Minute)
+	refresh(t, r)
+	c.advance(overlap)
+	if got := current(t, r); got != "k2" {
+		t.Fatalf("%s signs", got)
+	}
+	h.set(nil, content(set(t, j1)))
+	refresh(t, r)
+	if s := r.Status(); s.Current != "k1" || len(s.Published) != 2 {
+		t.Errorf("after k2 was withdrawn: %+v", s)
+	}
+	c.advance(lifetime + MinOverlap)
+	refresh(t, r)
+	if s := r.Status(); s.Current != "k1" || len(s.Published) != 1 {
+		t.Errorf("after its tokens have died: %+v", s)
+	}
+}
+
+func TestSourceFails(t *testing.T) {
+	c, h := newClock(), &history{}
+	h.set(nil, content(pkcs8(t, ecKey(t))))
+	r := newRing(t, c, Held{h, ES256}, nil)
+	refresh(t, r)
+	id := current(t, r)
+	for name, fail := range map[string]func(){
+		"away":    func() { h.set(errAway) },
+		"rubbish": func() { h.set(nil, content([]byte("rubbish"))) },
+		"nothing": func() { h.set(nil) },
+	} {
+		fail()
+		err := r.Refresh(t.Context())
+		if name == "nothing" {
+			if err == nil {
+				t.Error("a source without keys is no error")
+			}
+		} else if err == nil || r.Status().Err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if got := current(t, r); got != id {
+			t.Errorf("%s: the last good key does not sign", name)
+		}
+	}
+	h.set(nil, content(pkcs8(t, ecKey(t))))
+	refresh(t, r)
+	if s := r.Status(); s.Err != nil || !s.Read.Equal(c.now()) {
+		t.Errorf("afterwards: %+v", s)
+	}
+}
+
+func TestRegistryFails(t *testing.T) {
+	c, h := newClock(), &history{}
+	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
+	h.set(nil, content(set(t, j1)))
+	shared := newRegistry(c)
+	r := newRing(t, c, Held{h, ES256}, func(cfg *Config) { cfg.Registry = shared })
+	shared.err = errAway
+	refresh(t, r)
+	if current(t, r) != "k1" {
+		t.Error("the only key does not sign")
+	}
+	h.set(nil, content(set(t, j1, j2)))
+	refresh(t, r)
+	c.advance(2 * overlap)
+	if s := r.Status(); s.Current != "k1" || len(s.Published) != 2 {
+		t.Errorf("a key whose date nobody shares signs: %+v", s)
+	}
+	shared.err = nil
+	refresh(t, r)
+	c.advance(overlap)
+	if current(t, r) != "k2" {
+		t.Error("the new key never signs")
+	}
+	before := shared.dates["k1"]
+	shared.flush()
+	c.advance(time.Hour)
+	refresh(t, r)
+	if !shared.dates["k1"].Equal(before) || current(t, r) != "k2" {
+		t.Error("a flush of the registry changed the dates")
+	}
+}
+
+// TestMiss: a token with a key that another replica has read already is not refused, and misses are few reads.
+func TestMiss(t *testing.T) {
+	c, h := newClock(), &history{}
+	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
+	h.set(nil, content(set(t, j1)))
+	r := newRing(t, c, Held{h, ES256}, func(cfg *Config) { cfg.Registry = newRegistry(c) })
+	refresh(t, r)
+	h.set(nil, content(set(t, j1, j2)))
+	if _, err := r.Lookup(t.Context(), "k2", "ES256"); err != nil {
+		t.Errorf("a key that is there by now: %v", err)
+	}
+	reads := h.reads
+	for range 100 {
+		if _, err := r.Lookup(t.Context(), "k3", "ES256"); !errors.Is(err, jwks.ErrUnknownKey) {
+			t.Fatalf("error = %v", err)
+		}
+	}
+	if h.reads != reads {
+		t.Errorf("a hundred misses at once made %d reads", h.reads-reads)
+	}
+	c.advance(missInterval)
+	if _, err := r.Lookup(t.Context(), "k3", "ES256"); err == nil || h.reads != reads+1 {
+		t.Errorf("a miss later: %v, %d reads", err, h.reads-reads)
+	}
+	if _, err := r.Lookup(t.Context(), "", "ES256"); !errors.Is(err, jwks.ErrUnknownKey) {
+		t.Errorf("no kid: %v", err)
+	}
+	if _, err := r.Lookup(t.Context(), "k1", "HS256"); !errors.Is(err, jwks.ErrAlgorithm) {
+		t.Errorf("another algorithm: %v", err)
+	}
+}
+
+func TestDocument(t *testing.T) {
+	tests := map[string]struct {
+		algorithm Algorithm
+		content   []byte
+		wantKeys  int
+	}{
+		"ES256":               {ES256, pkcs8(t, ecKey(t)), 1},
+		"RS256":               {RS256, pkcs8(t, testRSA(t)), 1},
+		"secrets stay inside": {HS256, secretBytes(t, 40), 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := &history{}
+			h.set(nil, content(tt.content))
+			r := newRing(t, newClock(), Held{h, tt.algorithm}, func(c *Config) { c.Algorithm = tt.algorithm })
+			refresh(t, r)
+			document, err := r.Document()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got struct{ Keys []map[string]string }
+			if err := json.Unmarshal(document, &got); err != nil || len(got.Keys) != tt.wantKeys {
+				t.Fatalf("%s: %v; want %d keys", document, err, tt.wantKeys)
+			}
+			for _, k := range got.Keys {
+				for _, private := range []string{"d", "p", "q", "dp", "dq", "qi", "k"} {
+					if _, ok := k[private]; ok {
+						t.Errorf("the document has %s", private)
+					}
+				}
+				if k["kid"] != current(t, r) || k["use"] != "sig" || k["alg"] != string(tt.algorithm) {
+					t.Errorf("key = %v", k)
+				}
+			}
+		})
+	}
+}
+
+func TestRunReadsAgain(t *testing.T) {
+	h := &history{}
+	h.set(nil, content(pkcs8(t, ecKey(t))))
+	r := newRing(t, newClock(), Held{h, ES256}, nil)
+	done := make(chan struct{})
+	ctx, cancel := contextOf(t)
+	go func() { defer close(done); r.Run(ctx) }()
+	for {
+		if _, err := r.Current(); err == nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	<-done
+}
+
+// TestConcurrent is for the race detector: requests look keys up while versions come.
+func TestConcurrent(t *testing.T) {
+	c, h := newClock(), &history{}
+	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
+	h.set(nil, content(set(t, j1)))
+	r := newRing(t, c, Held{h, ES256}, func(cfg *Config) { cfg.Registry = newRegistry(c) })
+	refresh(t, r)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50 {
+				keys, err := r.Lookup(t.Context(), "k1", "ES256")
+				if err != nil || !r.Holds(keys[0]) || len(r.Status().Published) == 0 {
+					t.Errorf("Lookup: %v", err)
+				}
+				if _, err := r.Document(); err != nil {
+					t.Error(err)
+				}
+				_, _ = r.Lookup(t.Context(), "k3", "ES256")
+			}
+		})
+	}
+	h.set(nil, content(set(t, j1, j2)))
+	for range 10 {
+		c.advance(time.Second)
+		refresh(t, r)
+	}
+	wg.Wait()
+}

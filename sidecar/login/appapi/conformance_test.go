@@ -1,0 +1,229 @@
+package appapi
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/posterndev/postern/sidecar/httpkit/identity"
+	"github.com/posterndev/postern/sidecar/keys/password"
+)
+
+// try is a request to an operation.
+type try struct {
+	// path is the operation's where empty, and body an object of JSON, or text.
+	path string
+	body any
+	// text says that the body is not sent as JSON, bare that the header is left out, and without that the policy has no section.
+	text, bare, without bool
+	// browser sends an Origin, and rebound a Host that is not ours.
+	browser, rebound bool
+	// of makes the path or the body from a login of "full", who has as many sessions as may be.
+	of func(object) (path string, body any)
+	// away is the store's error, and busy the hasher's.
+	away, busy error
+	want       int
+}
+
+// bodies are what every operation with a body refuses alike.
+func bodies(good object) map[string]try {
+	return map[string]try{
+		"no JSON":        {body: "x", want: 400},
+		"too large":      {body: object{"x": strings.Repeat("x", maxBody)}, want: 413},
+		"another type":   {body: good, text: true, want: 415},
+		"not in policy":  {body: good, without: true, want: 404},
+		"no header":      {body: good, bare: true, want: 403},
+		"all that it is": {body: good, want: 200},
+	}
+}
+
+// strangers are refused by every operation.
+func strangers() map[string]try {
+	return map[string]try{"a browser": {browser: true, want: 403}, "a name that was rebound": {rebound: true, want: 421}}
+}
+
+// and is tries with more, less those that are named.
+func and(tries, more map[string]try, less ...string) map[string]try {
+	for name, t := range more {
+		tries[name] = t
+	}
+	for _, name := range less {
+		delete(tries, name)
+	}
+	return tries
+}
+
+// conformance is what is sent to each operation of openapi.json.
+func conformance() map[string]map[string]try {
+	access := func(s object) (string, any) { return "", object{"token": s["access_token"]} }
+	refresh := func(s object) (string, any) { return "", object{"token": s["refresh_token"]} }
+	one := func(s object) (string, any) { return "/v1/sessions/" + s["session_id"].(string), nil }
+	const all = "/v1/subjects/full/sessions"
+	login := object{"subject": "a", "claims": object{"roles": []string{"x"}}, "device": object{"user_agent": "curl/8", "address": "192.0.2.1"}}
+	return map[string]map[string]try{
+		"POST /v1/tokens": and(bodies(login), map[string]try{
+			"at the cap":     {body: object{"subject": "full"}, want: 409},
+			"no subject":     {body: object{}, want: 422},
+			"no address":     {body: object{"subject": "a", "device": object{"address": "x"}}, want: 422},
+			"the store away": {body: login, away: errAway, want: 503},
+		}),
+		"POST /v1/introspect": and(bodies(object{"token": "x"}), map[string]try{
+			"a good one":     {of: access, want: 200},
+			"no token":       {body: object{}, want: 400},
+			"the store away": {of: access, away: errAway, want: 503},
+		}, "no header"),
+		"POST /v1/revoke": and(bodies(object{"token": "x"}), map[string]try{
+			"an access token": {of: access, want: 200},
+			"a refresh token": {of: refresh, want: 200},
+			"without a jti":   {body: object{"token": "nameless"}, want: 422},
+			"the store away":  {of: refresh, away: errAway, want: 503},
+		}, "no header"),
+		"POST /v1/revocations": and(bodies(object{"subject": "a"}), map[string]try{
+			"nothing":        {body: object{}, want: 422},
+			"a stranger's":   {body: object{"token_id": "x", "issuer": "https://else.example.com"}, want: 422},
+			"no time":        {body: object{"subject": "a", "issued_before": "yesterday"}, want: 400},
+			"the store away": {body: object{"subject": "full"}, away: errAway, want: 503},
+		}),
+		"GET /v1/subjects/{subject}/sessions": {
+			"of somebody": {path: all, want: 200}, "of nobody": {path: "/v1/subjects/x/sessions", want: 200},
+			"of a provider": {path: all + "?issuer=" + corp, want: 200}, "of a stranger": {path: all + "?issuer=https://else.example.com", want: 422},
+			"no header": {path: all, bare: true, want: 403}, "not in policy": {path: all, without: true, want: 404},
+			"the store away": {path: all, away: errAway, want: 503},
+		},
+		"DELETE /v1/subjects/{subject}/sessions": {
+			"of somebody": {path: all, want: 200}, "of nobody": {path: "/v1/subjects/x/sessions", want: 200},
+			"of a provider": {path: all + "?issuer=" + corp, want: 200}, "of a stranger": {path: all + "?issuer=https://else.example.com", want: 422},
+			"no header": {path: all, bare: true, want: 403}, "not in policy": {path: all, without: true, want: 404},
+			"the store away": {path: all, away: errAway, want: 503},
+		},
+		"DELETE /v1/sessions/{id}": {
+			"one": {of: one, want: 204}, "none": {path: "/v1/sessions/x", want: 404},
+			"no header": {of: one, bare: true, want: 403}, "not in policy": {of: one, without: true, want: 404},
+			"the store away": {of: one, away: errAway, want: 503},
+		},
+		"POST /v1/passwords/hash": and(bodies(object{"password": "p"}), map[string]try{
+			"empty":    {body: object{"password": ""}, want: 422},
+			"too long": {body: object{"password": "p"}, busy: password.ErrTooLong, want: 422},
+			"busy":     {body: object{"password": "p"}, busy: password.ErrBusy, want: 503},
+		}),
+		"POST /v1/passwords/verify": and(bodies(object{"password": "p", "hash": "hash of p"}), map[string]try{
+			"no hash": {body: object{"password": "p", "hash": "x"}, busy: password.ErrMalformed, want: 422},
+			"busy":    {body: object{"password": "p", "hash": "x"}, busy: password.ErrBusy, want: 503},
+		}),
+		"GET /openapi.json": {"the document": {path: "/openapi.json", want: 200}},
+	}
+}
+
+// TestAnswersAreAsDocumented: every status that comes is documented for its operation and every documented one comes, with a
+// body that has the documented members and types, and no others.
+func TestAnswersAreAsDocumented(t *testing.T) {
+	c, tries := readContract(t), conformance()
+	for path, operations := range c.Paths {
+		for method, operation := range operations {
+			name := strings.ToUpper(method) + " " + path
+			t.Run(name, func(t *testing.T) {
+				var came []string
+				for what, try := range and(tries[name], strangers()) {
+					answer := try.ask(t, strings.ToUpper(method), path)
+					if answer.Code != try.want {
+						t.Errorf("%s: %d %s; want %d", what, answer.Code, answer.Body, try.want)
+					}
+					came = append(came, strconv.Itoa(answer.Code))
+					c.check(t, what, operation, answer)
+				}
+				for status := range operation.Responses {
+					if !slices.Contains(came, status) {
+						t.Errorf("no request was answered %s, which is documented", status)
+					}
+				}
+			})
+		}
+	}
+	if unmet := c.unmet(); len(unmet) > 0 {
+		t.Errorf("no answer had %v", unmet)
+	}
+}
+
+func (tt try) ask(t *testing.T, method, path string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := newWorld(t, passwords{err: tt.busy})
+	w.verifier.corp = map[string]*identity.Identity{"nameless": alice("")}
+	w.call(t, "POST", "/v1/tokens", object{"subject": "full", "device": object{"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "address": "192.0.2.1"}})
+	login, body := w.login(t, "full"), tt.body
+	if tt.path != "" {
+		path = tt.path
+	}
+	if tt.of != nil {
+		var of string
+		if of, body = tt.of(login); of != "" {
+			path = of
+		}
+	}
+	w.sessions.err, w.revocations.err = tt.away, tt.away
+	text, ok := body.(string)
+	if !ok && body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = string(b)
+	}
+	r := httptest.NewRequest(method, "http://127.0.0.1"+path, strings.NewReader(text))
+	if !tt.text {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if !tt.bare {
+		r.Header.Set(RequestHeader, "true")
+	}
+	if tt.browser {
+		r.Header.Set("Origin", "https://evil.example.com")
+	}
+	if tt.rebound {
+		r.Host = "evil.example.com"
+	}
+	var h http.Handler = w
+	if tt.without {
+		var err error
+		if h, err = New(Config{Logger: slog.New(slog.DiscardHandler)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	recorder := httptest.NewRecorder()
+	h.ServeHTTP(recorder, r)
+	return recorder
+}
+
+// check holds an answer against what is documented for its operation.
+func (c *contract) check(t *testing.T, what string, o operation, answer *httptest.ResponseRecorder) {
+	t.Helper()
+	documented, ok := o.Responses[strconv.Itoa(answer.Code)]
+	if !ok {
+		t.Errorf("%s: %d is not documented", what, answer.Code)
+		return
+	}
+	if len(documented.Content) == 0 {
+		if answer.Body.Len() > 0 {
+			t.Errorf("%s: a body that is not documented: %s", what, answer.Body)
+		}
+		return
+	}
+	content, ok := documented.Content[answer.Header().Get("Content-Type")]
+	if !ok {
+		t.Errorf("%s: the Content-Type %q is not documented", what, answer.Header().Get("Content-Type"))
+	}
+	var body any
+	if err := json.Unmarshal(answer.Body.Bytes(), &body); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+	for _, wrong := range c.holds(content.Schema, body, "the answer") {
+		t.Errorf("%s: %s", what, wrong)
+	}
+	if problem, ok := body.(object); ok && answer.Code >= 400 && problem["status"] != float64(answer.Code) {
+		t.Errorf("%s: %d says that it is %v", what, answer.Code, problem["status"])
+	}
+}

@@ -1,0 +1,72 @@
+package appapi
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/keys/password"
+)
+
+type hashRequest struct {
+	Password string `json:"password"`
+}
+
+type hashAnswer struct {
+	Hash string `json:"hash"`
+}
+
+type verifyRequest struct {
+	Password string `json:"password"`
+	// Hash is empty where there is no such account: the answer then takes as long as ever.
+	Hash string `json:"hash"`
+}
+
+type verifyAnswer struct {
+	Match bool `json:"match"`
+	// Rehash says that a new hash should be stored in place of this one.
+	Rehash bool `json:"rehash"`
+}
+
+func (a *api) hash(w http.ResponseWriter, r *http.Request) error {
+	var request hashRequest
+	if err := readJSON(w, r, &request); err != nil {
+		return err
+	}
+	if request.Password == "" {
+		return badRequest(http.StatusUnprocessableEntity, "The password is empty.")
+	}
+	encoded, err := a.Passwords.Hash(r.Context(), request.Password)
+	if err != nil {
+		return refusePassword(err)
+	}
+	return write(w, hashAnswer{Hash: encoded})
+}
+
+func (a *api) verify(w http.ResponseWriter, r *http.Request) error {
+	var request verifyRequest
+	if err := readJSON(w, r, &request); err != nil {
+		return err
+	}
+	result, err := a.Passwords.Verify(r.Context(), request.Password, request.Hash)
+	if err != nil {
+		return refusePassword(err)
+	}
+	return write(w, verifyAnswer{Match: result.Match, Rehash: result.Rehash})
+}
+
+func refusePassword(err error) error {
+	e := &httperr.Error{Status: http.StatusUnprocessableEntity, Cause: err}
+	switch {
+	case errors.Is(err, password.ErrBusy):
+		e.Status, e.Code, e.Detail = http.StatusServiceUnavailable, "busy", "Too many passwords are being checked; try again."
+		return e.With("Retry-After", "1")
+	case errors.Is(err, password.ErrTooLong), errors.Is(err, password.ErrNUL):
+		e.Code, e.Detail = "password-unusable", "The password is too long for the algorithm, or has a NUL."
+	case errors.Is(err, password.ErrTooCostly), errors.Is(err, password.ErrMalformed):
+		e.Code, e.Detail = "hash-unusable", "The hash is not a bcrypt or argon2id hash, or asks for more time or memory than is granted."
+	default:
+		return err
+	}
+	return e
+}

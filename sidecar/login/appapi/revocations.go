@@ -1,0 +1,83 @@
+package appapi
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/login/token"
+)
+
+// revocationRequest names tokens by exactly one of TokenID, SessionID, Subject and KeyID.
+type revocationRequest struct {
+	// Issuer is empty for every issuer whose tokens the policy accepts.
+	Issuer    string `json:"issuer,omitempty"`
+	TokenID   string `json:"token_id,omitempty"`
+	SessionID string `json:"session_id,omitempty"`
+	Subject   string `json:"subject,omitempty"`
+	KeyID     string `json:"key_id,omitempty"`
+	// IssuedBefore is for Subject; the present where it is left out.
+	IssuedBefore *time.Time `json:"issued_before,omitempty"`
+	// Expires is when the tokens have expired by themselves; left out, it follows from the policy.
+	Expires *time.Time `json:"expires,omitempty"`
+}
+
+// revocationAnswer says for how many issuers something was revoked.
+type revocationAnswer struct {
+	Revoked int `json:"revoked"`
+}
+
+// revokeAny revokes tokens of any issuer that the policy accepts, and ends the sessions among them: 422 where the request
+// names nothing that can be revoked, 503 where the store is away.
+func (a *api) revokeAny(w http.ResponseWriter, r *http.Request) error {
+	var request revocationRequest
+	if err := readJSON(w, r, &request); err != nil {
+		return err
+	}
+	entry, err := request.entry()
+	if err != nil {
+		return err
+	}
+	n, err := a.Revoker.Revoke(r.Context(), entry)
+	switch {
+	case err == nil:
+		return write(w, revocationAnswer{Revoked: n})
+	case errors.Is(err, token.ErrUntrusted):
+		return unknownIssuer(err)
+	case errors.Is(err, revocation.ErrInvalid):
+		return &httperr.Error{Status: http.StatusUnprocessableEntity, Code: "invalid-request", Detail: "This cannot be revoked: a text is too long, or a time too far away.", Cause: err}
+	}
+	return unavailable(err)
+}
+
+func unknownIssuer(cause error) error {
+	return &httperr.Error{Status: http.StatusUnprocessableEntity, Code: "unknown-issuer", Detail: "The policy accepts no tokens of this issuer.", Cause: cause}
+}
+
+func (q revocationRequest) entry() (revocation.Entry, error) {
+	e := revocation.Entry{Issuer: q.Issuer}
+	named := 0
+	for kind, value := range map[revocation.Kind]string{
+		revocation.Token: q.TokenID, revocation.Session: q.SessionID, revocation.Subject: q.Subject, revocation.Key: q.KeyID,
+	} {
+		if value != "" {
+			named++
+			e.Kind, e.Value = kind, value
+		}
+	}
+	if named != 1 {
+		return e, badRequest(http.StatusUnprocessableEntity, "Name exactly one of token_id, session_id, subject and key_id.")
+	}
+	if q.IssuedBefore != nil {
+		if e.Kind != revocation.Subject {
+			return e, badRequest(http.StatusUnprocessableEntity, "issued_before goes with subject.")
+		}
+		e.Before = *q.IssuedBefore
+	}
+	if q.Expires != nil {
+		e.Expires = *q.Expires
+	}
+	return e, nil
+}

@@ -1,0 +1,180 @@
+package revocationredis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/posterndev/postern/sidecar/login/revocation"
+)
+
+// maxWait is the longest wait for a change, and so how long closing an index takes.
+const maxWait = time.Second
+
+// Load implements revocation.Feed. All pages come over one connection, for a scan goes on at the server where it began.
+func (s *Store) Load(ctx context.Context, apply func([]revocation.Entry)) (cursor revocation.Cursor, err error) {
+	if cursor, err = s.cursor(ctx); err != nil {
+		return cursor, fmt.Errorf("loading revocations: %w", err)
+	}
+	err = s.conn.Hold(ctx, s.entries, func(ctx context.Context, conn *goredis.Conn) error {
+		for at := uint64(0); ; {
+			pairs, next, err := s.scan(ctx, conn, at)
+			if err != nil {
+				return err
+			}
+			entries, err := decodePairs(pairs)
+			if err != nil {
+				return err
+			}
+			apply(entries)
+			if at = next; at == 0 {
+				return nil
+			}
+		}
+	})
+	if err != nil {
+		return cursor, fmt.Errorf("loading revocations: %w", err)
+	}
+	return cursor, nil
+}
+
+func (s *Store) scan(ctx context.Context, conn *goredis.Conn, at uint64) (pairs []string, next uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.conn.HoldTimeout(0))
+	defer cancel()
+	return conn.HScan(ctx, s.entries, at, "", page).Result()
+}
+
+func decodePairs(pairs []string) ([]revocation.Entry, error) {
+	entries := make([]revocation.Entry, 0, len(pairs)/2)
+	for i := 1; i < len(pairs); i += 2 {
+		e, err := decode(pairs[i])
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// cursor asks for the position by the shared connection, which leads to the server that is written to.
+func (s *Store) cursor(ctx context.Context) (c revocation.Cursor, err error) {
+	var values []any
+	err = s.conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) (err error) {
+		values, err = client.HMGet(ctx, s.meta, "generation", "sequence", "tip", "offset").Result()
+		return err
+	})
+	if err != nil {
+		return c, err
+	}
+	texts := make([]string, 4)
+	for i, v := range values {
+		texts[i], _ = v.(string)
+	}
+	if texts[0] == "" { // nothing was ever revoked
+		return revocation.Cursor{Offset: "0-0"}, nil
+	}
+	c = revocation.Cursor{Tip: texts[2], Offset: texts[3]}
+	c.Position, err = position(texts[0], texts[1])
+	return c, err
+}
+
+// Follow implements revocation.Feed.
+func (s *Store) Follow(ctx context.Context, from revocation.Cursor, patience time.Duration, sink revocation.Sink) error {
+	err := s.conn.Hold(ctx, s.stream, func(ctx context.Context, conn *goredis.Conn) error {
+		f := follower{store: s, conn: conn, cursor: from, wait: min(patience/4, maxWait), sink: sink}
+		for {
+			if err := f.step(ctx); err != nil {
+				return err
+			}
+		}
+	})
+	if errors.Is(err, revocation.ErrGap) {
+		return revocation.ErrGap
+	}
+	return fmt.Errorf("following revocations: %w", err)
+}
+
+type follower struct {
+	store  *Store
+	conn   *goredis.Conn
+	cursor revocation.Cursor
+	wait   time.Duration
+	sink   revocation.Sink
+	// behind says that the server had a change that the stream had not shown.
+	behind bool
+}
+
+// step waits for changes, hands them over, and asks whether there are others.
+func (f *follower) step(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	wait := f.wait
+	if f.behind {
+		wait = -1 // what there is, without waiting
+	}
+	messages, err := f.read(ctx, wait)
+	if err != nil {
+		return err
+	}
+	if err := f.hand(messages); err != nil {
+		return err
+	}
+	at := time.Now()
+	cursor, err := f.store.cursor(ctx)
+	switch {
+	case err != nil:
+		return err
+	case cursor.Tip == f.cursor.Tip:
+		f.behind = false
+		return f.sink.Fresh(ctx, at)
+	case f.behind && len(messages) == 0:
+		return revocation.ErrGap
+	}
+	f.behind = true
+	return nil
+}
+
+func (f *follower) read(ctx context.Context, wait time.Duration) ([]goredis.XMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, f.store.conn.HoldTimeout(max(wait, 0)))
+	defer cancel()
+	streams, err := f.conn.XRead(ctx, &goredis.XReadArgs{
+		Streams: []string{f.store.stream, f.cursor.Offset}, Count: page, Block: wait,
+	}).Result()
+	if errors.Is(err, goredis.Nil) {
+		return nil, nil
+	}
+	if err != nil || len(streams) == 0 {
+		return nil, err
+	}
+	return streams[0].Messages, nil
+}
+
+// hand gives messages to the sink. Each must follow the one before it.
+func (f *follower) hand(messages []goredis.XMessage) error {
+	if len(messages) == 0 {
+		return nil
+	}
+	entries := make([]revocation.Entry, 0, len(messages))
+	for _, m := range messages {
+		text := func(name string) string { s, _ := m.Values[name].(string); return s }
+		if text("last") != f.cursor.Tip {
+			return revocation.ErrGap
+		}
+		at, err := position(text("generation"), text("sequence"))
+		if err != nil {
+			return err
+		}
+		e, err := decode(text("entry"))
+		if err != nil {
+			return err
+		}
+		f.cursor = revocation.Cursor{Position: at, Tip: text("tip"), Offset: m.ID}
+		entries = append(entries, e)
+	}
+	f.sink.Apply(f.cursor, entries)
+	return nil
+}

@@ -1,0 +1,128 @@
+package sessionmemory
+
+import (
+	"slices"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/login/session"
+)
+
+// end is when the session ended, or zero while it goes on.
+func (e *entry) end(now time.Time) time.Time {
+	if !e.ended.IsZero() {
+		return e.ended
+	}
+	if !now.Before(e.IdleExpiry) {
+		return e.IdleExpiry
+	}
+	return time.Time{}
+}
+
+// slide records that the session is seen now.
+func (e *entry) slide(now time.Time) {
+	e.LastSeen, e.IdleExpiry = now, now.Add(e.IdleTimeout)
+	if e.IdleExpiry.After(e.AbsoluteExpiry) {
+		e.IdleExpiry = e.AbsoluteExpiry
+	}
+	e.forget = e.IdleExpiry.Add(e.linger())
+}
+
+// shorten has the session keep to shorter timeouts.
+func (e *entry) shorten(most session.Timeouts) {
+	if most.Idle > 0 {
+		e.IdleTimeout = min(e.IdleTimeout, most.Idle)
+	}
+	if end := e.Created.Add(most.Absolute); most.Absolute > 0 && end.Before(e.AbsoluteExpiry) {
+		e.AbsoluteExpiry = end
+	}
+	for _, end := range []time.Time{e.LastSeen.Add(e.IdleTimeout), e.AbsoluteExpiry} {
+		if end.Before(e.IdleExpiry) {
+			e.IdleExpiry = end
+		}
+	}
+}
+
+// touch slides unless the session was seen a moment ago.
+func (e *entry) touch(now time.Time, coalesce time.Duration) {
+	if now.Sub(e.LastSeen) >= session.Coalesce(coalesce, e.IdleTimeout) {
+		e.slide(now)
+	}
+}
+
+// linger is for how long the session is remembered after its end.
+func (e *entry) linger() time.Duration {
+	if e.External {
+		return e.absoluteTimeout
+	}
+	return session.Linger
+}
+
+// find returns the entry of id, or nil.
+func (s *Store) find(id string, now time.Time) *entry {
+	e := s.sessions[id]
+	if e != nil && !now.Before(e.forget) {
+		s.remove(e)
+		return nil
+	}
+	return e
+}
+
+// finish ends a session. One of an outside issuer is remembered, or the next request would begin it anew.
+func (s *Store) finish(e *entry, now time.Time) {
+	e.forget = now.Add(e.absoluteTimeout)
+	s.retire(e, now)
+}
+
+// retire takes a session that ended at end from its owner.
+func (s *Store) retire(e *entry, end time.Time) {
+	s.remove(e)
+	if !e.External {
+		return
+	}
+	s.sessions[e.ID] = e
+	e.ended = end
+	e.Claims, e.Device = nil, session.Device{}
+	s.ended[e.Owner] = append(s.ended[e.Owner], e)
+	if of := s.ended[e.Owner]; len(of) > session.MaxEnded {
+		s.remove(of[0])
+	}
+}
+
+// retireIdle does so for those of an owner's outside sessions that have idled or aged out.
+func (s *Store) retireIdle(owner session.Owner, now time.Time) {
+	for _, e := range s.owners[owner] {
+		if end := e.end(now); e.External && !end.IsZero() {
+			s.retire(e, end)
+		}
+	}
+}
+
+func (s *Store) remove(e *entry) {
+	delete(s.sessions, e.ID)
+	if of := s.ended[e.Owner]; of != nil {
+		if of = slices.DeleteFunc(of, func(other *entry) bool { return other == e }); len(of) > 0 {
+			s.ended[e.Owner] = of
+		} else {
+			delete(s.ended, e.Owner)
+		}
+	}
+	if of := s.owners[e.Owner]; of != nil {
+		delete(of, e.ID)
+		if len(of) == 0 {
+			delete(s.owners, e.Owner)
+		}
+	}
+}
+
+// full reports whether there is no room, after looking for some.
+func (s *Store) full(now time.Time) bool {
+	if now.Sub(s.swept) >= sweepEvery {
+		s.swept = now
+		for _, e := range s.sessions {
+			if !now.Before(e.forget) {
+				s.remove(e)
+			}
+		}
+	}
+	return len(s.sessions) >= s.limit
+}

@@ -1,0 +1,87 @@
+package token
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/login/session"
+)
+
+// known is what is revoked.
+type known struct {
+	session, subject string
+	err              error
+}
+
+func (k *known) Revoked(_ context.Context, q *revocation.Query) (bool, error) {
+	return q.Issuer == issuer && (q.Session == k.session || q.Subject == k.subject && !q.IssuedAt.IsZero()), k.err
+}
+
+// TestRefreshOfARevokedSession: it brings forth no token, also where it could not be ended; and where nobody knows whether it is
+// revoked, the same token works later.
+func TestRefreshOfARevokedSession(t *testing.T) {
+	tests := map[string]struct {
+		// revoked is what is known of the session to be refreshed.
+		revoked func(session.Session) known
+		// away are the store's methods that fail.
+		away       []string
+		wantStatus int
+		wantError  string
+		wantEvent  string
+		// wantLive says that the session goes on, for those who ask the store alone.
+		wantLive bool
+	}{
+		"its session": {
+			revoked:    func(s session.Session) known { return known{session: s.ID} },
+			wantStatus: http.StatusBadRequest, wantError: "invalid_grant", wantEvent: "refresh revoked",
+		},
+		"its subject": {
+			revoked:    func(s session.Session) known { return known{subject: s.Subject} },
+			wantStatus: http.StatusBadRequest, wantError: "invalid_grant", wantEvent: "refresh revoked",
+		},
+		"and it cannot be ended": {
+			revoked: func(s session.Session) known { return known{session: s.ID} }, away: []string{"End"},
+			wantStatus: http.StatusBadRequest, wantError: "invalid_grant", wantEvent: "refresh revoked", wantLive: true,
+		},
+		"another one": {
+			revoked:    func(session.Session) known { return known{session: session.NewID(), subject: "eve"} },
+			wantStatus: http.StatusOK, wantEvent: "refresh rotated", wantLive: true,
+		},
+		"nobody knows": {
+			revoked:    func(session.Session) known { return known{err: errAway} },
+			wantStatus: http.StatusServiceUnavailable, wantError: "temporarily_unavailable", wantEvent: "refresh unavailable", wantLive: true,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, options{})
+			s := w.login(t, "a")
+			revoked := tt.revoked(s.Session)
+			w.desk.cfg.Revoked = &revoked
+			w.sessions.take(tt.away...)
+			h := w.chain(t, unreached(t))
+			a := send(t, h, post("/auth/refresh", "refresh_token="+refreshOf(s)), nil)
+			if a.Code != tt.wantStatus || a.text("error") != tt.wantError || (a.text("access_token") != "") != (a.Code == http.StatusOK) {
+				t.Errorf("status %d, %s", a.Code, a.Body)
+			}
+			if !slices.Equal(w.events, []string{tt.wantEvent}) {
+				t.Errorf("events %v; want %s", w.events, tt.wantEvent)
+			}
+			w.sessions.take()
+			if _, err := w.sessions.Get(t.Context(), s.Session.ID); (err == nil) != tt.wantLive || err != nil && !errors.Is(err, session.ErrEnded) {
+				t.Errorf("the session: %v; want it to go on: %v", err, tt.wantLive)
+			}
+			if tt.wantStatus != http.StatusServiceUnavailable {
+				return
+			}
+			revoked.err = nil
+			if a := send(t, h, post("/auth/refresh", "refresh_token="+refreshOf(s)), nil); a.Code != http.StatusOK {
+				t.Errorf("later: status %d, %s", a.Code, a.Body)
+			}
+		})
+	}
+}

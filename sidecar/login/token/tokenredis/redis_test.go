@@ -1,0 +1,78 @@
+package tokenredis
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posterndev/postern/sidecar/store/redis"
+	"github.com/posterndev/postern/sidecar/store/redistest"
+)
+
+func connect(t *testing.T, server *redistest.Server) *redis.Conn {
+	t.Helper()
+	m, err := redis.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := redis.Open(redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}, Timeout: time.Second}, m, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func TestStore(t *testing.T) {
+	server := redistest.Start(t, redistest.Options{})
+	a, b := New(connect(t, server), "shop/orders"), New(connect(t, server), "shop/orders")
+	other := New(connect(t, server), "shop/carts")
+
+	first, err := a.Since(t.Context(), map[string]time.Time{"k1": {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if age := time.Since(first["k1"]); age < -time.Minute || age > time.Minute {
+		t.Errorf("k1 was seen %s ago", age)
+	}
+	belief := time.UnixMicro(1_700_000_000_000_001)
+	second, err := b.Since(t.Context(), map[string]time.Time{"k1": belief, "k2": belief})
+	if err != nil || !second["k1"].Equal(first["k1"]) || !second["k2"].Equal(belief) {
+		t.Errorf("b sees %v, %v", second, err)
+	}
+	if foreign, err := other.Since(t.Context(), map[string]time.Time{"k1": belief}); err != nil || !foreign["k1"].Equal(belief) {
+		t.Errorf("another policy sees %v, %v", foreign, err)
+	}
+	for i, want := range []bool{true, false, false} {
+		if got, err := []*Store{a, a, b}[i].Claim(t.Context(), "rotate", time.Minute); err != nil || got != want {
+			t.Errorf("claim %d = %v, %v; want %v", i, got, err, want)
+		}
+		if got, err := []*Store{a, a, b}[i].First(t.Context(), "https://id.example.com", "j", time.Minute); err != nil || got != want {
+			t.Errorf("logout token %d = %v, %v; want %v", i, got, err, want)
+		}
+	}
+	if got, err := other.Claim(t.Context(), "rotate", time.Minute); err != nil || !got {
+		t.Errorf("another policy's claim = %v, %v", got, err)
+	}
+
+	if err := b.Forget(t.Context(), "https://id.example.com", "j"); err != nil {
+		t.Error(err)
+	}
+	if got, err := a.First(t.Context(), "https://id.example.com", "j", time.Minute); err != nil || !got {
+		t.Errorf("after it was forgotten: %v, %v", got, err)
+	}
+
+	server.Stop()
+	if err := a.Forget(t.Context(), "https://id.example.com", "j"); !errors.Is(err, redis.ErrUnavailable) {
+		t.Errorf("without Redis: %v", err)
+	}
+	if _, err := a.Since(t.Context(), map[string]time.Time{"k1": {}}); !errors.Is(err, redis.ErrUnavailable) {
+		t.Errorf("without Redis: %v", err)
+	}
+	if _, err := a.Claim(t.Context(), "rotate", time.Minute); !errors.Is(err, redis.ErrUnavailable) {
+		t.Errorf("without Redis: %v", err)
+	}
+}

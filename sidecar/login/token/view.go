@@ -1,0 +1,41 @@
+package token
+
+import (
+	"time"
+
+	"github.com/posterndev/postern/sidecar/login/session"
+)
+
+// View is a session as people see it.
+type View struct {
+	ID string `json:"id"`
+	// Current says that the request belongs to this session.
+	Current bool `json:"current"`
+	// Browser and OS are empty where the client does not tell; Address is the client's.
+	Browser   string `json:"browser,omitempty"`
+	OS        string `json:"os,omitempty"`
+	UserAgent string `json:"user_agent,omitempty"`
+	Address   string `json:"address,omitempty"`
+	// FirstSeen is the login. LastSeen may be behind by the interval in which touches are coalesced.
+	FirstSeen time.Time `json:"first_seen"`
+	LastSeen  time.Time `json:"last_seen"`
+	// Expires is when the session ends unless it is used, and at the latest AbsoluteExpiry.
+	Expires        time.Time `json:"expires"`
+	AbsoluteExpiry time.Time `json:"absolute_expiry"`
+}
+
+// Views are sessions as people see them; current is the id of the one that asks, or empty.
+func Views(sessions []session.Session, current string) []View {
+	views := make([]View, 0, len(sessions))
+	for _, s := range sessions {
+		v := View{
+			ID: s.ID, Current: s.ID == current, Browser: s.Device.Browser, OS: s.Device.OS, UserAgent: s.Device.UserAgent,
+			FirstSeen: s.Created.UTC(), LastSeen: s.LastSeen.UTC(), Expires: s.IdleExpiry.UTC(), AbsoluteExpiry: s.AbsoluteExpiry.UTC(),
+		}
+		if s.Device.Address.IsValid() {
+			v.Address = s.Device.Address.String()
+		}
+		views = append(views, v)
+	}
+	return views
+}

@@ -1,0 +1,68 @@
+package accesslog
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+func TestSafe(t *testing.T) {
+	tests := map[string]struct {
+		in    string
+		limit int
+		want  string
+	}{
+		"plain":              {in: "/a b", limit: 9, want: "/a b"},
+		"letters of others":  {in: "/é/日本", limit: 99, want: "/é/日本"},
+		"line break":         {in: "a\nb\rc\x00", limit: 9, want: "a\ufffdb\ufffdc\ufffd"},
+		"terminal escape":    {in: "\x1b[31m", limit: 9, want: "\ufffd[31m"},
+		"C1 escape":          {in: "\u009b31m", limit: 9, want: "\ufffd31m"},
+		"right to left":      {in: "a\u202eb", limit: 9, want: "a\ufffdb"},
+		"line separator":     {in: "a\u2028b", limit: 9, want: "a\ufffdb"},
+		"broken UTF-8":       {in: "a\xffb", limit: 9, want: "a\ufffdb"},
+		"too long":           {in: "abcdef", limit: 3, want: "abc…"},
+		"cut in a character": {in: "aé", limit: 2, want: "a\ufffd…"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := safe(tt.in, tt.limit); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzSafe(f *testing.F) {
+	f.Add("/a\x1b[2J", 5)
+	f.Fuzz(func(t *testing.T, s string, limit int) {
+		limit = max(0, min(limit, maxPath))
+		got := safe(s, limit)
+		if !utf8.ValidString(got) || strings.ContainsFunc(got, func(c rune) bool { return !unicode.IsPrint(c) && c != utf8.RuneError }) {
+			t.Errorf("safe(%q) = %q", s, got)
+		}
+		if len(got) > 3*limit+len("…") {
+			t.Errorf("safe(%q, %d) has %d bytes", s, limit, len(got))
+		}
+	})
+}
+
+func TestClientAddr(t *testing.T) {
+	tests := map[string]struct {
+		known  netip.Addr
+		remote string
+		want   string
+	}{
+		"found out by a stage": {known: netip.MustParseAddr("2001:db8::1"), remote: "192.0.2.1:5", want: "2001:db8::1"},
+		"only the connection":  {remote: "[::ffff:192.0.2.1]:5", want: "192.0.2.1"},
+		"nothing":              {remote: "@", want: ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := clientAddr(tt.known, tt.remote); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,147 @@
+package authn
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"unicode/utf16"
+
+	"github.com/posterndev/postern/sidecar/httpkit/identity"
+)
+
+// maxHeaders bounds the values of all identity headers of one token, in bytes.
+const maxHeaders = 8 << 10
+
+// extended begins a value that is percent-encoded UTF-8 (RFC 8187 §3.2, without a language).
+const extended = "UTF-8''"
+
+// header is a field that a verified token sets.
+type header struct{ name, value string }
+
+// headersOf writes the claims for the app:
+//   - strings, numbers and booleans as they are; arrays of them joined by commas; anything else as compact ASCII JSON;
+//   - a text that is not printable ASCII, that has spaces at an end, or that itself begins with UTF-8”, is percent-encoded
+//     behind UTF-8” (RFC 8187), so that no claim can break out of the field or be taken for another. A comma inside an
+//     array's element is encoded as well: split at commas first, then decode;
+//   - no header for a claim that is absent, null or empty.
+func headersOf(p *provider, id *identity.Identity) ([]header, error) {
+	var headers []header
+	size := 0
+	for _, c := range p.ClaimsToHeaders {
+		v, _ := id.Claim(c.Claim)
+		value, err := text(v)
+		if err != nil {
+			return nil, because(reasonMalformed, err)
+		}
+		if value == "" {
+			continue
+		}
+		if size += len(value); size > maxHeaders {
+			return nil, reasonClaimSize
+		}
+		headers = append(headers, header{name: http.CanonicalHeaderKey(c.Header), value: value})
+	}
+	return headers, nil
+}
+
+func text(v any) (string, error) {
+	if v == nil {
+		return "", nil
+	}
+	if s, ok := scalar(v); ok {
+		if plain(s) {
+			return s, nil
+		}
+		return extend([]string{s}), nil
+	}
+	if list, ok := v.([]any); ok {
+		if elements, ok := scalars(list); ok {
+			return fieldValue(elements), nil
+		}
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "", fmt.Errorf("encoding claim: %w", err)
+	}
+	return ascii(string(b)), nil
+}
+
+func scalars(list []any) ([]string, bool) {
+	elements := make([]string, len(list))
+	for i, v := range list {
+		var ok bool
+		if elements[i], ok = scalar(v); !ok {
+			return nil, false
+		}
+	}
+	return elements, true
+}
+
+// fieldValue joins elements by commas, encoded if one of them needs it.
+func fieldValue(elements []string) string {
+	for _, e := range elements {
+		if !plain(e) || strings.Contains(e, ",") {
+			return extend(elements)
+		}
+	}
+	return strings.Join(elements, ",")
+}
+
+func extend(elements []string) string {
+	var b strings.Builder
+	b.WriteString(extended)
+	for i, e := range elements {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		percentEncode(&b, e)
+	}
+	return b.String()
+}
+
+// plain reports a text that can be a field's value as it is, and cannot be taken for an encoded one.
+func plain(s string) bool {
+	if s != strings.Trim(s, " ") || len(s) >= len(extended) && strings.EqualFold(s[:len(extended)], extended) {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// percentEncode keeps letters, digits and the attr-chars -._~ of RFC 8187 §3.2.1.
+func percentEncode(b *strings.Builder, s string) {
+	const hex = "0123456789ABCDEF"
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~", c) >= 0:
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		}
+	}
+}
+
+// ascii writes the characters of a JSON text beyond ASCII, and DEL, as \u escapes.
+func ascii(jsonText string) string {
+	var b strings.Builder
+	for _, r := range jsonText {
+		switch {
+		case r < 0x7f:
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,169 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/posterndev/postern/sidecar/keys/jwks"
+)
+
+// maxLeeway bounds how wrong clocks may be.
+const maxLeeway = time.Hour
+
+// Keys finds the keys of one issuer; jwks.Source is one.
+type Keys interface {
+	// Lookup returns the keys that may have signed a token with this header.
+	Lookup(ctx context.Context, kid, alg string) ([]*jwks.Key, error)
+	// Holds reports whether key is still in force.
+	Holds(key *jwks.Key) bool
+}
+
+// Provider is an issuer whose tokens are accepted, and what they must say.
+type Provider struct {
+	Name string
+	// Issuer is compared with "iss" byte by byte.
+	Issuer string
+	// Audiences: "aud" must hold one of them. Empty accepts a token for anybody, which is safe only where the issuer serves
+	// this app alone (RFC 8725 §3.9).
+	Audiences []string
+	// Algorithms are those that jwks.CheckAlgorithms accepts.
+	Algorithms []string
+	Keys       Keys
+	// From is where the token is looked for; empty for Location{Header: "Authorization", Prefix: "Bearer "}.
+	From []Location
+	// Leeway is granted to exp, nbf and iat, up to an hour.
+	Leeway time.Duration
+	// MaxLifetime bounds exp−iat and makes iat mandatory; zero for no bound.
+	MaxLifetime time.Duration
+	// TokenTypes are the accepted media types in "typ", without "application/" and in any case; a token without typ counts as
+	// JWT. Empty for JWT and at+jwt; only at+jwt accepts access tokens by RFC 9068 alone.
+	TokenTypes     []string
+	RequiredClaims []RequiredClaim
+	// ClaimsToHeaders have different headers.
+	ClaimsToHeaders []ClaimHeader
+	// ForwardToken leaves a verified token in the request.
+	ForwardToken bool
+}
+
+// RequiredClaim is a claim that a token must have, by name or dotted path.
+type RequiredClaim struct {
+	Claim string
+	// Values: the claim, or one element where it is an array, must be one of them; numbers and booleans as JSON writes them.
+	// Empty for any value but null.
+	Values []string
+}
+
+// ClaimHeader hands a claim to the app.
+type ClaimHeader struct {
+	Claim, Header string
+}
+
+// provider is a Provider with its defaults, checked.
+type provider struct {
+	Provider
+	types []string
+}
+
+func newProvider(p Provider) (*provider, error) {
+	if p.Name == "" || p.Issuer == "" {
+		return nil, errors.New("name or issuer is empty")
+	}
+	if p.Keys == nil {
+		return nil, errors.New("it has no keys")
+	}
+	if err := jwks.CheckAlgorithms(p.Algorithms); err != nil {
+		return nil, err
+	}
+	if p.Leeway < 0 || p.Leeway > maxLeeway {
+		return nil, fmt.Errorf("the leeway is not between 0 and %s", maxLeeway)
+	}
+	if p.MaxLifetime < 0 {
+		return nil, errors.New("the maximum lifetime is negative")
+	}
+	if slices.Contains(p.Audiences, "") {
+		return nil, errors.New("an audience is empty")
+	}
+	if len(p.From) == 0 {
+		p.From = []Location{{Header: "Authorization", Prefix: "Bearer "}}
+	}
+	for _, l := range p.From {
+		if err := l.check(); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkClaims(p); err != nil {
+		return nil, err
+	}
+	types := p.TokenTypes
+	if len(types) == 0 {
+		types = []string{"JWT", "at+jwt"}
+	}
+	compiled := &provider{Provider: p}
+	for _, t := range types {
+		if t == "" {
+			return nil, errors.New("a token type is empty")
+		}
+		compiled.types = append(compiled.types, mediaType(t))
+	}
+	return compiled, nil
+}
+
+func checkClaims(p Provider) error {
+	for _, c := range p.RequiredClaims {
+		if c.Claim == "" {
+			return errors.New("a required claim has no name")
+		}
+	}
+	seen := map[string]bool{}
+	for _, c := range p.ClaimsToHeaders {
+		name := http.CanonicalHeaderKey(c.Header)
+		switch {
+		case c.Claim == "":
+			return fmt.Errorf("header %q has no claim", c.Header)
+		case !httpguts.ValidHeaderFieldName(c.Header):
+			return fmt.Errorf("header %q is not a valid field name", c.Header)
+		case reserved(name):
+			return fmt.Errorf("header %s cannot carry a claim: it has a meaning of its own", name)
+		case seen[name]:
+			return fmt.Errorf("header %s carries two claims", name)
+		}
+		seen[name] = true
+	}
+	return nil
+}
+
+// reserved names fields that HTTP itself, or a proxy, gives a meaning to.
+func reserved(name string) bool {
+	switch name {
+	case "Authorization", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect", "Host",
+		"Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Via",
+		"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip":
+		return true
+	}
+	return false
+}
+
+// IdentityHeaders returns the canonical names of the headers that only a verified token may set, sorted: the chain removes
+// them from every request, whether or not authentication runs for it.
+func IdentityHeaders(providers []Provider) []string {
+	var names []string
+	for _, p := range providers {
+		for _, c := range p.ClaimsToHeaders {
+			names = append(names, http.CanonicalHeaderKey(c.Header))
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// mediaType is the form in which types are compared: in lower case, "application/" left out (RFC 7515 §4.1.9).
+func mediaType(typ string) string {
+	return strings.TrimPrefix(strings.ToLower(typ), "application/")
+}

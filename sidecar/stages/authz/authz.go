@@ -1,0 +1,131 @@
+// Package authz decides whether a request may go on: by its route, and by whether authentication gave it an identity. It
+// must come after authn in the chain, and before anything that trusts the identity to be there.
+package authz
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
+	"github.com/posterndev/postern/sidecar/httpkit/stage"
+)
+
+// Requirement is what a route asks of a request.
+type Requirement string
+
+// The requirements. Anonymous lets every request pass, whatever became of its token; Deny none.
+const (
+	Authenticated Requirement = "Authenticated"
+	Anonymous     Requirement = "Anonymous"
+	Deny          Requirement = "Deny"
+)
+
+// Rule is a requirement for some routes.
+type Rule struct {
+	// Name is the policy's.
+	Name    string
+	Match   *route.Matcher
+	Require Requirement
+	// Shadow: the rule's refusals are recorded and let pass.
+	Shadow bool
+}
+
+// Config is what authorization needs.
+type Config struct {
+	// Rules: the first that matches decides.
+	Rules []Rule
+	// Default is for requests that no rule matches, and Shadow its mode.
+	Default Requirement
+	Shadow  bool
+	// Realm is the realm of WWW-Authenticate; empty for "postern".
+	Realm string
+}
+
+// New returns the stage. It refuses with what authentication recorded (401, or 503 while keys cannot be had), with 401
+// where no credentials were sent, and with 403 where the route is closed. A refusal that is shadowed lets the request
+// pass without an identity.
+func New(c Config) (stage.Stage, error) {
+	for _, r := range c.Rules {
+		switch {
+		case r.Match == nil:
+			return nil, fmt.Errorf("building authorization rule %q: it has no match", r.Name)
+		case !r.Require.known():
+			return nil, fmt.Errorf("building authorization rule %q: unknown requirement %q", r.Name, r.Require)
+		}
+	}
+	if !c.Default.known() {
+		return nil, fmt.Errorf("building authorization: unknown default requirement %q", c.Default)
+	}
+	challenge, err := challengeFor(c.Realm)
+	if err != nil {
+		return nil, err
+	}
+	a := authorizer{rules: c.Rules, fallback: Rule{Require: c.Default, Shadow: c.Shadow}, challenge: challenge}
+	return func(next stage.Handler) stage.Handler {
+		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
+			if err := a.decide(r); err != nil {
+				return err
+			}
+			return next.ServeHTTP(w, r)
+		})
+	}, nil
+}
+
+func (r Requirement) known() bool { return r == Authenticated || r == Anonymous || r == Deny }
+
+type authorizer struct {
+	rules     []Rule
+	fallback  Rule
+	challenge string
+}
+
+func (a authorizer) decide(r *http.Request) error {
+	info := request.From(r)
+	rule := a.find(r.Method, info.Path)
+	refusal := a.judge(rule.Require, info)
+	if refusal == nil {
+		return nil
+	}
+	return info.Refuse(request.Rule{Stage: "authz", Name: rule.Name, Shadow: rule.Shadow}, refusal)
+}
+
+func (a authorizer) find(method, path string) Rule {
+	for _, rule := range a.rules {
+		if rule.Match.Match(method, path) {
+			return rule
+		}
+	}
+	return a.fallback
+}
+
+// judge returns why the request may not pass, or nil.
+func (a authorizer) judge(require Requirement, info *request.Info) *httperr.Error {
+	switch {
+	case require == Anonymous, require == Authenticated && info.Identity != nil:
+		return nil
+	case require == Authenticated && info.AuthnErr != nil:
+		return info.AuthnErr
+	case require == Authenticated:
+		e := &httperr.Error{Status: http.StatusUnauthorized, Code: "no-credentials", Detail: "This resource needs a token."}
+		return e.With("WWW-Authenticate", a.challenge) // without an error code: RFC 6750 §3.1
+	default:
+		return &httperr.Error{Status: http.StatusForbidden, Code: "access-denied", Detail: "This resource is closed."}
+	}
+}
+
+// challengeFor writes the challenge with realm as a quoted-string (RFC 9110 §5.6.4).
+func challengeFor(realm string) (string, error) {
+	if realm == "" {
+		realm = "postern"
+	}
+	for i := range len(realm) {
+		if realm[i] < ' ' || realm[i] > '~' {
+			return "", errors.New("building authorization: the realm is not printable ASCII")
+		}
+	}
+	return `Bearer realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm) + `"`, nil
+}

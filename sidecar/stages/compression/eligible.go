@@ -1,0 +1,46 @@
+package compression
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/posterndev/postern/sidecar/httpkit/field"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
+)
+
+// eligible reports whether an answer could be encoded, were the client to accept it and were it long enough.
+func (p *policy) eligible(r *http.Request, info *request.Info, status int, h http.Header) bool {
+	if status < 200 || status == http.StatusNoContent || status == http.StatusPartialContent || status == http.StatusNotModified {
+		return false
+	}
+	if len(h["Content-Encoding"]) > 0 || len(h["Content-Range"]) > 0 || len(h["Content-Type"]) != 1 {
+		return false
+	}
+	if field.HasElement(h["Cache-Control"], "no-transform") || hasDigest(h) {
+		return false
+	}
+	t := mediaType(h["Content-Type"][0])
+	return p.types.has(t) && !strings.HasPrefix(t, "application/grpc") && !sensitive(r, info, t, h)
+}
+
+// hasDigest reports whether the app vouches for the very bytes of the body.
+func hasDigest(h http.Header) bool {
+	for _, name := range [...]string{"Content-Digest", "Repr-Digest", "Digest", "Content-Md5"} {
+		if len(h[name]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// sensitive reports whether the answer may carry credentials.
+func sensitive(r *http.Request, info *request.Info, mediaType string, h http.Header) bool {
+	if info.Sensitive || len(h["Set-Cookie"]) > 0 {
+		return true
+	}
+	_, subtype, _ := strings.Cut(mediaType, "/")
+	if subtype == "jwt" || strings.HasSuffix(subtype, "+jwt") || strings.HasPrefix(subtype, "jose") {
+		return true
+	}
+	return r.Method == http.MethodPost && field.HasElement(h["Cache-Control"], "no-store")
+}

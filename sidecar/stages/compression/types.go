@@ -1,0 +1,65 @@
+package compression
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/posterndev/postern/sidecar/httpkit/field"
+)
+
+// defaultTypes are types that shrink, and that browsers and APIs use.
+var defaultTypes = [...]string{
+	"text/*", "application/json", "application/problem+json", "application/ld+json", "application/geo+json", "application/x-ndjson",
+	"application/javascript", "application/manifest+json", "application/xml", "application/xhtml+xml", "application/rss+xml",
+	"application/atom+xml", "application/yaml", "application/graphql-response+json", "application/wasm", "image/svg+xml",
+}
+
+// types is a compiled list of media types, in small letters.
+type types struct {
+	whole map[string]struct{}
+	// ranges are types followed by a slash, of type/*.
+	ranges []string
+}
+
+func parseTypes(list []string) (types, error) {
+	if len(list) == 0 {
+		list = defaultTypes[:]
+	}
+	t := types{whole: make(map[string]struct{}, len(list))}
+	for _, s := range list {
+		major, minor, ok := strings.Cut(s, "/")
+		if !ok || !isTypeName(major) || (minor != "*" && !isTypeName(minor)) {
+			return types{}, fmt.Errorf("reading media type %q: write type/subtype or type/*, without parameters", s)
+		}
+		if minor == "*" {
+			t.ranges = append(t.ranges, strings.ToLower(major)+"/")
+			continue
+		}
+		t.whole[strings.ToLower(s)] = struct{}{}
+	}
+	return t, nil
+}
+
+func isTypeName(s string) bool { return field.IsToken(s) && !strings.Contains(s, "*") }
+
+// has reports whether the media type, in small letters and without parameters, is to be encoded.
+func (t types) has(mediaType string) bool {
+	if _, ok := t.whole[mediaType]; ok {
+		return true
+	}
+	if mediaType == "text/event-stream" {
+		return false
+	}
+	for _, r := range t.ranges {
+		if strings.HasPrefix(mediaType, r) {
+			return true
+		}
+	}
+	return false
+}
+
+// mediaType returns a Content-Type's type, in small letters and without parameters.
+func mediaType(contentType string) string {
+	t, _, _ := strings.Cut(contentType, ";")
+	return strings.ToLower(strings.Trim(t, " \t"))
+}

@@ -1,0 +1,139 @@
+// Package guard is the first stage: it refuses requests that two readers could take for two different ones, and brings
+// the others into one form. It is protocol hygiene and no rule of the policy, so Shadow mode does not soften it.
+//
+// It refuses with 400 what is wrong with the target, the method or the fields, and with 405 the methods CONNECT and
+// TRACE. Behind it, Info.Path is the decoded path that rules match and r.URL encodes to the same path; r.URL is in origin
+// form; and the only protocol a client can upgrade to is WebSocket.
+//
+// What net/http has refused or settled before: several Host fields in HTTP/1.1, a Host beside an absolute-form target
+// (which wins, RFC 9112 §3.2.2), control characters in fields, invalid framing.
+package guard
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
+	"github.com/posterndev/postern/sidecar/httpkit/stage"
+)
+
+// allow is the Allow field of a 405, which RFC 9110 §15.5.6 asks for.
+const allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+// New returns the stage.
+func New() stage.Stage {
+	return func(next stage.Handler) stage.Handler {
+		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
+			info := request.From(r)
+			if err := check(r, info); err != nil {
+				info.Decisions = append(info.Decisions, request.Decision{Stage: "guard", Rule: string(err.Code), Err: err})
+				return err
+			}
+			return next.ServeHTTP(w, r)
+		})
+	}
+}
+
+func check(r *http.Request, info *request.Info) *httperr.Error {
+	if err := checkMethod(r.Method); err != nil {
+		return err
+	}
+	if err := checkFields(r); err != nil {
+		return err
+	}
+	return checkTarget(r, info)
+}
+
+func checkMethod(method string) *httperr.Error {
+	switch {
+	case method == http.MethodConnect || method == http.MethodTrace:
+		// CONNECT would open a tunnel past every rule; TRACE echoes credentials.
+		err := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "This method is not allowed."}
+		return err.With("Allow", allow)
+	case !route.ValidMethod(method):
+		return refuse("bad-method", "The method is not a known form of one.", nil)
+	}
+	return nil
+}
+
+// checkTarget normalises the request target.
+func checkTarget(r *http.Request, info *request.Info) *httperr.Error {
+	u := r.URL
+	if u.User != nil || u.Opaque != "" || (u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https") {
+		return refuse("bad-target", "The request target is not a path.", nil)
+	}
+	if strings.Contains(u.RawQuery, " ") {
+		// HTTP/2 alone can carry it; in a request line it ends the target (RFC 9112 §3).
+		return refuse("bad-target", "The query holds a space.", nil)
+	}
+	if u.Path == "*" && r.Method == http.MethodOptions {
+		info.Path = "*" // the server as a whole (RFC 9112 §3.2.4); no path pattern matches it
+		return nil
+	}
+	sent := u.RawPath // the very bytes, where net/url would encode Path otherwise
+	if sent == "" {
+		sent = u.EscapedPath()
+	}
+	if sent == "" && u.Host != "" {
+		sent = "/" // http://example.com, RFC 9110 §4.2.3
+	}
+	decoded, forward, err := route.Normalize(sent)
+	if err != nil {
+		return refuse("bad-path", "The path could be read in more than one way: "+err.Error()+".", err)
+	}
+	info.Path = decoded
+	u.Scheme, u.Host, u.Path, u.RawPath = "", "", decoded, forward
+	return nil
+}
+
+// refuse is 400; detail never holds input.
+func refuse(code httperr.Code, detail string, cause error) *httperr.Error {
+	return &httperr.Error{Status: http.StatusBadRequest, Code: code, Detail: detail, Cause: cause}
+}
+
+// checkFields refuses fields that contradict the protocol, and takes away upgrades that would carry HTTP past the rules.
+func checkFields(r *http.Request) *httperr.Error {
+	if hosts, ok := r.Header["Host"]; ok {
+		// HTTP/1.1 moves Host out of the header; HTTP/2 leaves it beside :authority (RFC 9113 §8.3.1).
+		if len(hosts) != 1 || !strings.EqualFold(hosts[0], r.Host) {
+			return refuse("bad-host", "The request names more than one host.", nil)
+		}
+		delete(r.Header, "Host")
+	}
+	if r.ProtoMajor >= 2 {
+		return checkHTTP2(r.Header)
+	}
+	dropUpgrade(r.Header)
+	return nil
+}
+
+// connectionFields are meaningless in HTTP/2 and make a request malformed (RFC 9113 §8.2.2); passed on to HTTP/1.1 they
+// split requests.
+var connectionFields = [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"}
+
+func checkHTTP2(h http.Header) *httperr.Error {
+	for _, name := range connectionFields {
+		if _, ok := h[name]; ok {
+			return refuse("connection-header", "HTTP/2 has no connection-specific headers.", nil)
+		}
+	}
+	for _, te := range h["Te"] {
+		if !strings.EqualFold(strings.TrimSpace(te), "trailers") {
+			return refuse("connection-header", "HTTP/2 allows TE with the value trailers alone.", nil)
+		}
+	}
+	return nil
+}
+
+// dropUpgrade ignores every upgrade but WebSocket, as RFC 9110 §7.8 lets a server do: behind an upgrade to h2c or TLS the
+// client speaks HTTP to the app through a tunnel that no stage sees ("h2c smuggling").
+func dropUpgrade(h http.Header) {
+	upgrade := h["Upgrade"]
+	if len(upgrade) == 1 && strings.EqualFold(upgrade[0], "websocket") {
+		return
+	}
+	delete(h, "Upgrade")
+	delete(h, "Http2-Settings")
+}

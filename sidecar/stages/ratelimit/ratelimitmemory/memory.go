@@ -1,0 +1,119 @@
+// Package memory counts rate limits in this process alone: for a sidecar without Redis, and as the stand-in while Redis
+// does not answer.
+package ratelimitmemory
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"math/bits"
+	"sync/atomic"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/stages/ratelimit"
+)
+
+// DefaultMaxKeys is the bound where Config names none; a key takes about 50 bytes.
+const DefaultMaxKeys = 1 << 16
+
+// sayEvery is the least pause between two log lines about a full store.
+const sayEvery = int64(time.Minute / time.Microsecond)
+
+// Config describes a Store.
+type Config struct {
+	// MaxKeys is the number of keys counted each by itself. At the bound no live key is dropped, for that would give an
+	// attacker who fills the store a fresh quota: further keys share counters, so they may be refused early, never late.
+	MaxKeys int
+	// Now is the clock; time.Now if nil. Its monotonic reading is used, so a clock that is set changes nothing.
+	Now func() time.Time
+	// Log is told when the store is full.
+	Log *slog.Logger
+}
+
+// Store is a ratelimit.Store. It is safe for concurrent use and runs no goroutine.
+type Store struct {
+	shards [shardCount]shard
+	seeds  [2]maphash.Seed
+	now    func() time.Time
+	start  time.Time
+	log    *slog.Logger
+	said   atomic.Int64
+}
+
+// New returns an empty store.
+func New(c Config) *Store {
+	if c.MaxKeys <= 0 {
+		c.MaxKeys = DefaultMaxKeys
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	s := &Store{now: c.Now, start: c.Now(), log: c.Log, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+	s.said.Store(-sayEvery)
+	for i := range s.shards {
+		s.shards[i].init((c.MaxKeys + shardCount - 1) / shardCount)
+	}
+	return s
+}
+
+// Take implements ratelimit.Store. It never fails.
+func (s *Store) Take(_ context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
+	results := make([]ratelimit.Result, len(requests))
+	ids := make([]id, len(requests))
+	var involved uint32
+	for i := range requests {
+		ids[i] = id{maphash.String(s.seeds[0], requests[i].Key), maphash.String(s.seeds[1], requests[i].Key)}
+		involved |= 1 << ids[i].shard()
+	}
+	s.lock(involved)
+	defer s.unlock(involved)
+	now := s.now().Sub(s.start).Microseconds()
+	refused := false
+	for i, r := range requests {
+		used := r.Rate.Used(s.shard(ids[i]).arrival(ids[i], r.Rate, now), now)
+		_, ok := r.Rate.Take(used)
+		results[i] = ratelimit.NewResult(r.Rate, used, ok)
+		refused = refused || !ok && !r.Shadow
+	}
+	if refused {
+		return results, nil
+	}
+	for i, r := range requests {
+		if results[i].Allowed {
+			results[i] = s.count(ids[i], r, now)
+		}
+	}
+	return results, nil
+}
+
+// count uses up one request's worth. Its shard is locked and has quota left.
+func (s *Store) count(key id, r ratelimit.Request, now int64) ratelimit.Result {
+	shard := s.shard(key)
+	used, ok := r.Rate.Take(r.Rate.Used(shard.arrival(key, r.Rate, now), now))
+	if !shard.set(key, r.Rate, now+used.Microseconds(), now) {
+		s.sayFull(now)
+	}
+	return ratelimit.NewResult(r.Rate, used, ok)
+}
+
+func (s *Store) sayFull(now int64) {
+	said := s.said.Load()
+	if s.log != nil && now-said >= sayEvery && s.said.CompareAndSwap(said, now) {
+		s.log.Warn("rate limits in memory are full and further clients share counters", "maxKeys", s.shards[0].limit*shardCount)
+	}
+}
+
+func (s *Store) shard(key id) *shard { return &s.shards[key.shard()] }
+
+// lock takes the shards of the mask in ascending order, so two requests never wait for each other.
+func (s *Store) lock(mask uint32) {
+	for ; mask != 0; mask &= mask - 1 {
+		s.shards[bits.TrailingZeros32(mask)].mu.Lock()
+	}
+}
+
+func (s *Store) unlock(mask uint32) {
+	for ; mask != 0; mask &= mask - 1 {
+		s.shards[bits.TrailingZeros32(mask)].mu.Unlock()
+	}
+}

@@ -1,0 +1,58 @@
+// Package redis counts rate limits in Redis, exactly across every sidecar that shares it: one script, one round trip, and
+// Redis's own clock.
+package ratelimitredis
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/posterndev/postern/sidecar/stages/ratelimit"
+)
+
+//go:embed take.lua
+var takeScript string
+
+// Conn runs operations on Redis; it is declared here so that the connection's lifetime stays its owner's.
+type Conn interface {
+	Do(ctx context.Context, f func(context.Context, goredis.UniversalClient) error) error
+}
+
+// Store is a ratelimit.Store.
+type Store struct {
+	conn   Conn
+	script *goredis.Script
+}
+
+// New returns a store on conn. In a cluster all keys of one Take must share a hash tag, as those of one state.Keyspace do.
+func New(conn Conn) *Store { return &Store{conn: conn, script: goredis.NewScript(takeScript)} }
+
+// Take implements ratelimit.Store. While Redis does not answer it fails, in microseconds once the connection knows.
+func (s *Store) Take(ctx context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
+	keys := make([]string, len(requests))
+	args := make([]any, 0, 3*len(requests))
+	for i, r := range requests {
+		keys[i] = r.Key
+		args = append(args, r.Rate.Emission.Microseconds(), r.Rate.Burst, r.Shadow)
+	}
+	var reply []int64
+	err := s.conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) (err error) {
+		reply, err = s.script.Run(ctx, client, keys, args...).Int64Slice()
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("taking rate limits: %w", err)
+	}
+	if len(reply) != 2*len(requests) {
+		return nil, fmt.Errorf("taking rate limits: %d numbers answer %d requests", len(reply), len(requests))
+	}
+	results := make([]ratelimit.Result, len(requests))
+	for i, r := range requests {
+		used := time.Duration(reply[2*i+1]) * time.Microsecond
+		results[i] = ratelimit.NewResult(r.Rate, used, reply[2*i] == 1)
+	}
+	return results, nil
+}

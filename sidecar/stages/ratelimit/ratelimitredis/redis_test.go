@@ -1,0 +1,277 @@
+package ratelimitredis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/posterndev/postern/sidecar/keys/secret"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit/gcra"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitmemory"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimittest"
+	"github.com/posterndev/postern/sidecar/store/keyspace"
+	"github.com/posterndev/postern/sidecar/store/redis"
+	"github.com/posterndev/postern/sidecar/store/redistest"
+)
+
+type password string
+
+func (p password) Read(context.Context) (secret.Value, error) { return secret.New([]byte(p)), nil }
+
+func connect(tb testing.TB, c redis.Config) *redis.Conn {
+	tb.Helper()
+	metrics, err := redis.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	conn, err := redis.Open(c, metrics, slog.New(slog.DiscardHandler))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = conn.Close() })
+	redistest.Eventually(tb, "the connection to be up", func() bool { return conn.Status().Up })
+	return conn
+}
+
+// standalone allows each round trip a time that a busy machine keeps to.
+func standalone(s *redistest.Server) redis.Config {
+	return redis.Config{Mode: redis.Standalone, Addresses: []string{s.Addr}, Timeout: 5 * time.Second}
+}
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	t.Run("standalone", func(t *testing.T) {
+		t.Parallel()
+		conn := connect(t, standalone(redistest.Start(t, redistest.Options{})))
+		ratelimittest.Run(t, func(*testing.T) ratelimit.Store { return New(conn) })
+	})
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		cluster := redistest.StartCluster(t, "s3cret")
+		conn := connect(t, redis.Config{Mode: redis.Cluster, Addresses: cluster.Addrs, Password: password("s3cret"), Timeout: 5 * time.Second})
+		ratelimittest.Run(t, func(*testing.T) ratelimit.Store { return New(conn) })
+	})
+	t.Run("sentinel", func(t *testing.T) {
+		t.Parallel()
+		s := redistest.StartSentinel(t, "s3cret", "s3ntinel")
+		conn := connect(t, redis.Config{Mode: redis.Sentinel, Addresses: s.Addrs, MasterName: redistest.MasterName,
+			Password: password("s3cret"), SentinelPassword: password("s3ntinel"), Timeout: 5 * time.Second})
+		ratelimittest.Run(t, func(*testing.T) ratelimit.Store { return New(conn) })
+	})
+}
+
+func take(tb testing.TB, s *Store, key string, burst int) ratelimit.Result {
+	tb.Helper()
+	results, err := s.Take(tb.Context(), []ratelimit.Request{{Key: key, Rate: gcra.Rate{Emission: time.Hour, Burst: burst}}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return results[0]
+}
+
+func TestReplicasShareOneLimitExactly(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	const quota, replicas, callers = 100, 3, 60
+	var allowed atomic.Int64
+	var wg sync.WaitGroup
+	for range replicas {
+		store := New(connect(t, standalone(server)))
+		for range callers {
+			wg.Go(func() {
+				for range 2 {
+					if take(t, store, "k", quota).Allowed {
+						allowed.Add(1)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	if allowed.Load() != quota {
+		t.Errorf("%d passed; want %d", allowed.Load(), quota)
+	}
+}
+
+func TestOneRoundTripAndKeysThatExpire(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	store := New(connect(t, standalone(server)))
+	take(t, store, "warm", 1)
+	server.Do("CONFIG", "RESETSTAT")
+	requests := []ratelimit.Request{
+		{Key: "a", Rate: gcra.Rate{Emission: time.Minute, Burst: 5}}, {Key: "b", Rate: gcra.Rate{Emission: time.Hour, Burst: 5}},
+	}
+	if _, err := store.Take(t.Context(), requests); err != nil {
+		t.Fatal(err)
+	}
+	stats := fmt.Sprint(server.Do("INFO", "commandstats"))
+	if !strings.Contains(stats, "cmdstat_evalsha:calls=1,") || strings.Contains(stats, "cmdstat_eval:") {
+		t.Errorf("not one EVALSHA alone: %s", stats)
+	}
+	for key, atMost := range map[string]int64{"a": 60_000, "b": 3_600_000} {
+		if ttl, ok := server.Do("PTTL", key).(int64); !ok || ttl <= 0 || ttl > atMost {
+			t.Errorf("%s expires in %d ms; want at most %d", key, ttl, atMost)
+		}
+	}
+}
+
+func TestWhatTheServerForgets(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	store := New(connect(t, standalone(server)))
+	tests := []struct {
+		name          string
+		forget        func()
+		wantRemaining int
+	}{
+		{"nothing at first", func() {}, 9},
+		{"its scripts", func() { server.Do("SCRIPT", "FLUSH") }, 8},
+		{"all keys, and the quota is whole again", func() { server.Do("FLUSHALL") }, 9},
+		{"everything, restarted", server.Restart, 9},
+	}
+	for _, tt := range tests {
+		tt.forget()
+		var result ratelimit.Result
+		redistest.Eventually(t, tt.name, func() bool {
+			results, err := store.Take(t.Context(), []ratelimit.Request{{Key: "k", Rate: gcra.Rate{Emission: time.Hour, Burst: 10}}})
+			if err == nil {
+				result = results[0]
+			}
+			return err == nil
+		})
+		if !result.Allowed || result.Remaining != tt.wantRemaining {
+			t.Errorf("forgetting %s: %+v; want %d remaining", tt.name, result, tt.wantRemaining)
+		}
+	}
+}
+
+func TestForeignValuesDoNotStopCounting(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	store := New(connect(t, standalone(server)))
+	server.Do("RPUSH", "list", "x")
+	server.Do("SET", "text", "x")
+	server.Do("SET", "far future", "9e300")
+	for _, key := range []string{"list", "text"} {
+		if got := take(t, store, key, 2); !got.Allowed || got.Remaining != 1 {
+			t.Errorf("%s: %+v", key, got)
+		}
+	}
+	if got := take(t, store, "far future", 2); got.Allowed || got.Next > time.Hour {
+		t.Errorf("a time in the far future: %+v; want a used quota", got)
+	}
+}
+
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		fail            func(*redistest.Server)
+		wantUnavailable bool
+	}{
+		"stopped":       {fail: (*redistest.Server).Stop, wantUnavailable: true},
+		"hanging":       {fail: (*redistest.Server).Pause, wantUnavailable: true},
+		"out of memory": {fail: func(s *redistest.Server) { s.Do("CONFIG", "SET", "maxmemory", "1") }},
+		"read-only":     {fail: func(s *redistest.Server) { s.Do("REPLICAOF", "127.0.0.1", "1") }},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t, redistest.Options{})
+			config := standalone(server)
+			config.Timeout = redis.DefaultTimeout
+			store := New(connect(t, config))
+			tt.fail(server)
+			_, err := store.Take(t.Context(), []ratelimit.Request{{Key: "k", Rate: gcra.Rate{Emission: time.Hour, Burst: 1}}})
+			if err == nil || errors.Is(err, redis.ErrUnavailable) != tt.wantUnavailable {
+				t.Errorf("Take = %v; want an error, unavailable: %v", err, tt.wantUnavailable)
+			}
+		})
+	}
+}
+
+// fakeConn answers nothing at all, as no Redis would.
+type fakeConn struct{}
+
+func (fakeConn) Do(context.Context, func(context.Context, goredis.UniversalClient) error) error {
+	return nil
+}
+
+func TestAnAnswerThatIsTooShortIsAnError(t *testing.T) {
+	if _, err := New(fakeConn{}).Take(t.Context(), []ratelimit.Request{{Key: "k", Rate: gcra.Rate{Emission: time.Hour, Burst: 1}}}); err == nil {
+		t.Error("no error")
+	}
+}
+
+// TestEqualsMemory runs random sequences through both stores under one clock, which the script reads from a key.
+func TestEqualsMemory(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	shared := New(connect(t, standalone(server)))
+	timed := strings.Replace(takeScript, "redis.call('TIME')", "redis.call('MGET', 'seconds', 'micros')", 1)
+	if timed == takeScript {
+		t.Fatal("the script reads its clock in another way")
+	}
+	shared.script = goredis.NewScript(timed)
+	client := server.Client()
+	defer client.Close()
+
+	now := time.Now()
+	local := ratelimitmemory.New(ratelimitmemory.Config{Now: func() time.Time { return now }})
+	random := rand.New(rand.NewPCG(1, 2))
+	rates := make([]gcra.Rate, 6)
+	for i := range rates {
+		// Far longer than the test takes, for Redis lets keys expire by its own clock.
+		rates[i] = gcra.Rate{Emission: 2*time.Minute + time.Duration(random.IntN(1e9))*time.Microsecond, Burst: 1 + random.IntN(6)}
+	}
+	for step := range 3000 {
+		now = now.Add(time.Duration(random.IntN(100e6)) * time.Microsecond)
+		if err := client.MSet(t.Context(), "seconds", now.Unix(), "micros", now.Nanosecond()/1000).Err(); err != nil {
+			t.Fatal(err)
+		}
+		var requests []ratelimit.Request
+		for _, k := range random.Perm(len(rates))[:1+random.IntN(4)] {
+			requests = append(requests, ratelimit.Request{Key: fmt.Sprint("k", k), Rate: rates[(k+random.IntN(20)/19)%len(rates)], Shadow: random.IntN(4) == 0})
+		}
+		a, err := shared.Take(t.Context(), requests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := local.Take(t.Context(), requests)
+		for i := range a {
+			if a[i] != b[i] {
+				t.Fatalf("step %d, %+v: Redis says %+v, memory %+v", step, requests[i], a[i], b[i])
+			}
+		}
+	}
+}
+
+func BenchmarkTake(b *testing.B) {
+	store := New(connect(b, standalone(redistest.Start(b, redistest.Options{}))))
+	for _, limits := range []int{1, 3} {
+		space := keyspace.New("bench", "shop/orders")
+		var requests []ratelimit.Request
+		for i := range limits {
+			requests = append(requests, ratelimit.Request{Key: space.Key(fmt.Sprint(i)), Rate: gcra.Rate{Emission: time.Microsecond, Burst: 1e6}})
+		}
+		b.Run(fmt.Sprint(limits, " limits"), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := store.Take(b.Context(), requests); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,107 @@
+// Package strip takes from a request the headers that only the sidecar may set, so that an app may believe them: identity
+// headers named by the policy, every X-Postern-* and Postern-*, and the headers by which some servers and frameworks let a
+// client replace the very path that the rules matched (CVE-2018-14773; gunicorn takes SCRIPT_NAME off the path,
+// benoitc/gunicorn#2650). It runs for anonymous routes too.
+//
+// Names are compared as the least careful app does (package field). Fields that the sidecar or the app relies on cannot
+// be named in Connection either, for a proxy removes what is named there, also when the sidecar has set it since
+// (golang/go#50580). Trailers of these names are removed, announced or not.
+package strip
+
+import (
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/posterndev/postern/sidecar/httpkit/field"
+	"github.com/posterndev/postern/sidecar/httpkit/stage"
+)
+
+// always are removed whatever the policy names.
+var always = [...]string{"X-Postern-*", "Postern-*", "X-Original-URL", "X-Rewrite-URL", "Script-Name", "Path-Info"}
+
+// endToEnd may come from the client, but not as connection options nor as trailers: RFC 9110 §7.6.1 forbids naming what
+// is meant for the recipient, and §6.5.1 sending it as a trailer.
+var endToEnd = [...]string{
+	"Authorization", "Cookie", "Host", "Origin", "Referer", "Cache-Control", "Content-*", "Accept", "Accept-*", "If-*", "Range",
+	"Forwarded", "X-Forwarded-*", "X-Real-IP", "X-Request-ID", "Traceparent", "Tracestate", "Baggage",
+	"Access-Control-*", "Sec-*",
+}
+
+// stripper holds the compiled names.
+type stripper struct {
+	// removed are taken from the header; guarded are these and endToEnd.
+	removed, guarded field.Names
+}
+
+// New returns the stage, which removes names, and what is removed always. A name that ends in * is a prefix.
+func New(names []string) stage.Stage {
+	removed := append(append([]string(nil), names...), always[:]...)
+	s := &stripper{
+		removed: field.NewNames(removed...),
+		guarded: field.NewNames(append(removed, endToEnd[:]...)...),
+	}
+	return func(next stage.Handler) stage.Handler {
+		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
+			s.strip(r)
+			return next.ServeHTTP(w, r)
+		})
+	}
+}
+
+func (s *stripper) strip(r *http.Request) {
+	for name := range r.Header {
+		if s.removed.Has(name) {
+			delete(r.Header, name)
+		}
+	}
+	s.cleanConnection(r.Header)
+	s.cleanTrailer(r)
+	if r.ContentLength < 0 && r.Body != nil {
+		// Trailers that were not announced appear when the body has been read.
+		r.Body = &body{ReadCloser: r.Body, atEOF: func() { s.cleanTrailer(r) }}
+	}
+}
+
+// cleanConnection leaves the options alone that name nothing guarded.
+func (s *stripper) cleanConnection(h http.Header) {
+	lines, ok := h["Connection"]
+	if !ok {
+		return
+	}
+	var kept []string
+	for option := range field.Elements(lines) {
+		if !s.guarded.Has(option) {
+			kept = append(kept, option)
+		}
+	}
+	if len(kept) == 0 {
+		delete(h, "Connection")
+		return
+	}
+	h["Connection"] = []string{strings.Join(kept, ", ")}
+}
+
+// cleanTrailer changes the map in place: net/http fills the very same one when the body ends.
+func (s *stripper) cleanTrailer(r *http.Request) {
+	for name := range r.Trailer {
+		if s.guarded.Has(name) {
+			delete(r.Trailer, name)
+		}
+	}
+}
+
+// body calls atEOF before it reports the end.
+type body struct {
+	io.ReadCloser
+	atEOF func()
+}
+
+// Read reads from the client's body.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.atEOF()
+	}
+	return n, err
+}

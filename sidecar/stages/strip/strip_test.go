@@ -1,0 +1,123 @@
+package strip
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/posterndev/postern/sidecar/httpkit/stage"
+)
+
+// seen is what is left of the header behind the stage.
+func seen(t *testing.T, r *http.Request) http.Header {
+	t.Helper()
+	var header http.Header
+	h := New([]string{"X-Auth-User", "X-Team-*"})(stage.Func(func(_ http.ResponseWriter, r *http.Request) error {
+		header = r.Header
+		return nil
+	}))
+	if err := h.ServeHTTP(httptest.NewRecorder(), r); err != nil {
+		t.Fatal(err)
+	}
+	return header
+}
+
+func TestStripHeaders(t *testing.T) {
+	tests := map[string]struct {
+		name     string
+		wantKept bool
+	}{
+		"named":             {name: "X-Auth-User"},
+		"other case":        {name: "x-AUTH-user"},
+		"underscores":       {name: "X_Auth_User"},
+		"by prefix":         {name: "X-Team-Lead"},
+		"Postern's":         {name: "X-Postern-Subject"},
+		"Postern's, no X":   {name: "Postern_Session"},
+		"the path replaced": {name: "X-Original-Url"},
+		"another path":      {name: "X-Rewrite_URL"},
+		"the path cut off":  {name: "Script_name"},
+		"the path given":    {name: "PATH_INFO"},
+		"an ordinary one":   {name: "X-Request-Id", wantKept: true},
+		"a longer name":     {name: "X-Auth-Username", wantKept: true},
+		"the credential":    {name: "Authorization", wantKept: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Header[tt.name] = []string{"forged", "twice"}
+			if _, kept := seen(t, r)[tt.name]; kept != tt.wantKept {
+				t.Errorf("%s kept: %v; want %v", tt.name, kept, tt.wantKept)
+			}
+		})
+	}
+}
+
+func TestStripConnection(t *testing.T) {
+	tests := map[string]struct {
+		lines []string
+		want  string
+	}{
+		"close":           {lines: []string{"close"}, want: "close"},
+		"upgrade":         {lines: []string{"keep-alive, Upgrade"}, want: "keep-alive, Upgrade"},
+		"identity header": {lines: []string{"close, x-auth-user"}, want: "close"},
+		"variant":         {lines: []string{"X_AUTH_USER"}},
+		"several lines":   {lines: []string{"X-Postern-A", "x-hop , X-Team-A"}, want: "x-hop"},
+		"forwarding":      {lines: []string{"X-Forwarded-For, Forwarded,close"}, want: "close"},
+		"the credential":  {lines: []string{"Authorization, Cookie"}},
+		"content":         {lines: []string{"Content-Type"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Header["Connection"] = tt.lines
+			if got := strings.Join(seen(t, r)["Connection"], "|"); got != tt.want {
+				t.Errorf("Connection: %q; want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestStripTrailers sends trailers over a real connection, for only net/http's server knows when they appear.
+func TestStripTrailers(t *testing.T) {
+	trailers := make(chan http.Header, 1)
+	h := New([]string{"X-Auth-User"})(stage.Func(func(_ http.ResponseWriter, r *http.Request) error {
+		_, err := io.Copy(io.Discard, r.Body)
+		trailers <- r.Trailer
+		return err
+	}))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := h.ServeHTTP(w, r); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer srv.Close()
+	tests := map[string]struct{ announced string }{
+		"announced":     {announced: "Trailer: X-Auth-User, X-Checksum\r\n"},
+		"not announced": {},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"+tt.announced+
+				"\r\n2\r\nhi\r\n0\r\nX-Auth-User: root\r\nX_Auth_User: root\r\nAuthorization: x\r\nX-Checksum: 1\r\n\r\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil {
+				t.Fatal(err)
+			}
+			got := <-trailers
+			if len(got) != 1 || got.Get("X-Checksum") != "1" {
+				t.Errorf("trailers %v came through; want X-Checksum alone", got)
+			}
+		})
+	}
+}

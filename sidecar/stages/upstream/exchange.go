@@ -1,0 +1,168 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/posterndev/postern/sidecar/httpkit/request"
+)
+
+// reserved begins the names of response fields that are the sidecar's alone to send.
+const reserved = "Postern-"
+
+type exchangeKey struct{}
+
+// exchangeOf returns the request's exchange, which ServeHTTP put there.
+func exchangeOf(r *http.Request) *exchange {
+	x, ok := r.Context().Value(exchangeKey{}).(*exchange)
+	if !ok {
+		return &exchange{}
+	}
+	return x
+}
+
+// exchange is one request's state, and the ResponseWriter that ReverseProxy writes to.
+type exchange struct {
+	http.ResponseWriter
+	// http10 clients get no informational answers, RFC 9110 §15.2.
+	http10 bool
+	// informational is the header of the next 1xx answer. It is apart from the final answer's because ReverseProxy clears
+	// it after each one, and with it would go what earlier stages have set.
+	informational http.Header
+	// final is true once the app's final answer has come.
+	final bool
+	// started and hijacked say that the client has seen the final answer's header; broken that the answer was cut short.
+	started, hijacked, broken bool
+	// err is why there is no answer; readErr and writeErr why it broke off.
+	err, readErr, writeErr error
+	// watch may end the answer.
+	watch watch
+	// bodyErr is why reading the client's body failed; the transport's goroutine sets it.
+	bodyErr atomic.Pointer[error]
+}
+
+// failure is the first reason that is known, or nil.
+func (x *exchange) failure() error {
+	for _, err := range []error{x.err, x.readErr, x.writeErr} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unwrap lets http.ResponseController flush and set deadlines.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// Header is the final answer's once that has come, and before that an informational one's.
+func (x *exchange) Header() http.Header {
+	if x.final {
+		return x.ResponseWriter.Header()
+	}
+	if x.informational == nil {
+		x.informational = http.Header{}
+	}
+	return x.informational
+}
+
+// WriteHeader sends the final header, or an informational one and goes on.
+func (x *exchange) WriteHeader(status int) {
+	if !x.final {
+		x.inform(status)
+		return
+	}
+	x.started = true
+	if h := x.ResponseWriter.Header(); len(h["Content-Type"]) == 0 {
+		h["Content-Type"] = nil // the app sent none: net/http must not guess one
+	}
+	x.ResponseWriter.WriteHeader(status)
+	x.watch.start()
+}
+
+// inform sends a 1xx answer with its own fields only (100, 103).
+func (x *exchange) inform(status int) {
+	if x.http10 {
+		return
+	}
+	h := x.ResponseWriter.Header()
+	kept := maps.Clone(h)
+	clear(h)
+	removeReserved(x.informational)
+	maps.Copy(h, x.informational)
+	x.ResponseWriter.WriteHeader(status)
+	clear(h)
+	maps.Copy(h, kept)
+}
+
+// Write passes the answer's body on.
+func (x *exchange) Write(b []byte) (int, error) {
+	n, err := x.ResponseWriter.Write(b)
+	if err != nil && x.writeErr == nil {
+		x.writeErr = fmt.Errorf("writing to client: %w", err)
+	}
+	return n, err
+}
+
+// Hijack gives the connection to an accepted upgrade.
+func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(x.ResponseWriter).Hijack()
+	if x.hijacked = err == nil; x.hijacked {
+		x.watch.start()
+	}
+	return conn, rw, err
+}
+
+// keepError is the ReverseProxy's ErrorHandler: the error is judged after the exchange.
+func keepError(_ http.ResponseWriter, r *http.Request, err error) {
+	if x := exchangeOf(r); x.err == nil {
+		x.err = err
+	}
+}
+
+// receive is the ReverseProxy's ModifyResponse. An upgrade is accepted only where one was asked for, because ReverseProxy
+// also takes a 101 without any Upgrade to a request without any.
+func receive(res *http.Response) error {
+	x := exchangeOf(res.Request)
+	request.From(res.Request).AppFields = removeReserved(res.Header)
+	removeReserved(res.Trailer)
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		if res.Request.Header.Get("Upgrade") == "" || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket") {
+			return errors.New("switching protocols: the app answered 101 to a request that asked for no such upgrade")
+		}
+		x.final = true
+		return nil
+	}
+	if res.StatusCode < 100 {
+		return fmt.Errorf("reading the app's answer: %d is no status (RFC 9110 §15)", res.StatusCode) // net/http would panic
+	}
+	x.final = true
+	res.Body = &responseBody{ReadCloser: res.Body, res: res, exchange: x}
+	return nil
+}
+
+// removeReserved takes the sidecar's own fields out of h and returns them; nil for none.
+func removeReserved(h http.Header) http.Header {
+	var removed http.Header
+	for name, values := range h {
+		if len(name) < len(reserved) || !strings.EqualFold(name[:len(reserved)], reserved) {
+			continue
+		}
+		delete(h, name)
+		if removed == nil {
+			removed = http.Header{}
+		}
+		canonical := http.CanonicalHeaderKey(name)
+		removed[canonical] = append(removed[canonical], values...)
+	}
+	return removed
+}
+
+// gone reports whether the client's context ended because the client went.
+func gone(client context.Context) bool { return errors.Is(client.Err(), context.Canceled) }

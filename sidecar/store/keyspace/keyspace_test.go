@@ -1,0 +1,94 @@
+package keyspace
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestKey(t *testing.T) {
+	long := strings.Repeat("x", maxPlain+1)
+	tests := map[string]struct {
+		scope string
+		parts []string
+		want  string
+	}{
+		"plain":            {scope: "shop/orders", parts: []string{"login", "a"}, want: "postern:room:{11:shop/orders}:5:login:1:a"},
+		"no parts":         {scope: "shop/orders", want: "postern:room:{11:shop/orders}"},
+		"an empty scope":   {parts: []string{"a"}, want: "postern:room:{0:}:1:a"},
+		"an empty part":    {scope: "s", parts: []string{"", "a"}, want: "postern:room:{1:s}:0::1:a"},
+		"a hostile part":   {scope: "s", parts: []string{"}:{1:x}:1:a"}, want: "postern:room:{1:s}:11:}:{1:x}:1:a"},
+		"the longest part": {scope: "s", parts: []string{long[1:]}, want: "postern:room:{1:s}:64:" + long[1:]},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := New("room", tt.scope).Key(tt.parts...)
+			if got != tt.want {
+				t.Errorf("Key = %q; want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestALongPartIsHashed(t *testing.T) {
+	long := strings.Repeat("x", 1<<16)
+	k := New("room", "s")
+	if got := k.Key(long); len(got) > 64 {
+		t.Errorf("a part of 64 KiB gives a key of %d bytes", len(got))
+	}
+	if k.Key(long) == k.Key(long+"x") {
+		t.Error("two long parts share a key")
+	}
+	if hash := shown(long); k.Key(long) == k.Key(hash) {
+		t.Error("a part that looks like a hash has the key of what was hashed")
+	}
+}
+
+// FuzzKeyIsInjective reads the parts back out of the key: a key from which they can be read cannot be the key of others.
+func FuzzKeyIsInjective(f *testing.F) {
+	f.Add("shop/orders", "login", "192.0.2.1", "")
+	f.Add("a}b", ":1:a", "#", "12:")
+	f.Add("", "", strings.Repeat("k", 65), strings.Repeat("}", 64))
+	f.Fuzz(func(t *testing.T, scope, a, b, c string) {
+		prefix := New("room", scope).Key()
+		key := New("room", scope).Key(a, b, c)
+		rest, ok := strings.CutPrefix(key, prefix)
+		if !ok {
+			t.Fatalf("%q does not begin with its keyspace", key)
+		}
+		if len(rest) > 3*(maxPlain+4) {
+			t.Errorf("the parts take %d bytes", len(rest))
+		}
+		want := []string{shown(a), shown(b), shown(c)}
+		if got := decode(t, rest); !slices.Equal(got, want) {
+			t.Errorf("%q reads as %q; want %q", rest, got, want)
+		}
+	})
+}
+
+// shown is what can be read of a part in a key: the part, or its hash.
+func shown(part string) string {
+	if len(part) <= maxPlain {
+		return part
+	}
+	return string(appendPart(nil, part))
+}
+
+func decode(t *testing.T, s string) (parts []string) {
+	t.Helper()
+	for s != "" {
+		s = strings.TrimPrefix(s, ":")
+		if strings.HasPrefix(s, "#") {
+			parts, s = append(parts, s[:44]), s[44:]
+			continue
+		}
+		digits, rest, ok := strings.Cut(s, ":")
+		n, err := strconv.Atoi(digits)
+		if !ok || err != nil || n > len(rest) {
+			t.Fatalf("unreadable at %q", s)
+		}
+		parts, s = append(parts, rest[:n]), rest[n:]
+	}
+	return parts
+}

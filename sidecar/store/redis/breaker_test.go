@@ -1,0 +1,101 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/posterndev/postern/sidecar/store/redistest"
+)
+
+func TestBreaker(t *testing.T) {
+	var b breaker
+	for range threshold - 1 {
+		b.fail()
+	}
+	b.succeed()
+	for i := range threshold {
+		if opened := b.fail(); opened != (i == threshold-1) {
+			t.Errorf("failure %d after a success opened it: %v", i+1, opened)
+		}
+	}
+	if b.fail() {
+		t.Error("opened twice")
+	}
+	if b.succeed(); !b.open.Load() {
+		t.Error("a late answer closed it; a probe must")
+	}
+	if !b.reset() || b.open.Load() || b.reset() {
+		t.Error("a probe closes it, once")
+	}
+	if b.fail() {
+		t.Error("one failure after a probe opened it")
+	}
+}
+
+// answer is an error that Redis sends.
+type answer string
+
+func (a answer) Error() string { return string(a) }
+func (answer) RedisError()     {}
+
+func TestClassify(t *testing.T) {
+	tests := map[string]struct {
+		err  error
+		want outcome
+	}{
+		"no error":             {want: answered},
+		"no value":             {err: goredis.Nil, want: answered},
+		"no value on the way":  {err: fmt.Errorf("asking sentinel: %w", goredis.Nil), want: unavailable},
+		"wrong type":           {err: answer("WRONGTYPE Operation against a key"), want: refused},
+		"read-only":            {err: answer("READONLY You can't write"), want: refused},
+		"moved":                {err: answer("MOVED 1 127.0.0.1:1"), want: refused},
+		"loading":              {err: answer("LOADING Redis is loading"), want: unavailable},
+		"not logged in":        {err: answer("NOAUTH Authentication required."), want: unavailable},
+		"wrong password":       {err: fmt.Errorf("dialling: %w", answer("WRONGPASS")), want: unavailable},
+		"too many connections": {err: answer("ERR max number of clients reached"), want: unavailable},
+		"no connection":        {err: &net.OpError{Op: "dial", Err: errors.New("refused")}, want: unavailable},
+		"too late":             {err: context.DeadlineExceeded, want: unavailable},
+		"given up":             {err: context.Canceled, want: gone},
+		"closed":               {err: goredis.ErrClosed, want: gone},
+		"open":                 {err: errOpen, want: unavailable},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := classify(tt.err); got != tt.want {
+				t.Errorf("classify(%v) = %d; want %d", tt.err, got, tt.want)
+			}
+		})
+	}
+}
+
+// BenchmarkOpenBreaker is what an operation costs while Redis is away.
+func BenchmarkOpenBreaker(b *testing.B) {
+	for _, mode := range []Mode{Standalone, Cluster} {
+		b.Run(string(mode), func(b *testing.B) {
+			m, err := newTestMetrics()
+			if err != nil {
+				b.Fatal(err)
+			}
+			conn, err := Open(Config{Mode: mode, Addresses: []string{"127.0.0.1:1"}}, m, discard())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer conn.Close()
+			redistest.Eventually(b, "the breaker to open", func() bool {
+				_, err := incr(b.Context(), conn, "k")
+				return conn.openGuards() > 0 && errors.Is(err, ErrUnavailable)
+			})
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := incr(b.Context(), conn, "k"); err == nil {
+					b.Fatal("answered")
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,79 @@
+package redis
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/keys/secret"
+)
+
+// dialer opens connections. It logs in to sentinels by itself, because the client library takes their password once, when
+// it is made, and would never see a rotated one.
+type dialer struct {
+	timeout   time.Duration
+	tls       *tls.Config
+	sentinels []string
+	password  secret.Source
+}
+
+// dial connects to addr within the dialer's timeout.
+func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	conn, err := d.connect(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if d.password == nil || !slices.Contains(d.sentinels, addr) {
+		return conn, nil
+	}
+	if err := d.login(ctx, conn); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("logging in to sentinel %s: %w", addr, err)
+	}
+	return conn, nil
+}
+
+func (d *dialer) connect(ctx context.Context, network, addr string) (net.Conn, error) {
+	plain := &net.Dialer{KeepAlive: 15 * time.Second}
+	if d.tls == nil {
+		return plain.DialContext(ctx, network, addr)
+	}
+	conn, err := (&tls.Dialer{NetDialer: plain, Config: d.tls}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return telling{conn}, nil
+}
+
+// login sends AUTH. The reply is one line; nothing else can come, for nothing else was asked.
+func (d *dialer) login(ctx context.Context, conn net.Conn) error {
+	password, err := d.password.Read(ctx)
+	if err != nil {
+		return err
+	}
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	b := append([]byte("*2\r\n$4\r\nAUTH\r\n$"), strconv.Itoa(len(password.Reveal()))...)
+	b = append(append(append(b, "\r\n"...), password.Reveal()...), "\r\n"...)
+	if _, err := conn.Write(b); err != nil {
+		return err
+	}
+	line, err := bufio.NewReaderSize(conn, 512).ReadSlice('\n')
+	if err != nil {
+		return err
+	}
+	if string(line) != "+OK\r\n" {
+		return errors.New("the password was refused")
+	}
+	return conn.SetDeadline(time.Time{})
+}
