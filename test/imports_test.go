@@ -46,7 +46,7 @@ var rules = []rule{
 	{from: "sidecar/login/revocation", to: module + "sidecar/login/token", reason: "what is revoked holds for any provider's tokens: who issues them is token's"},
 	{from: "sidecar/keys/signing", to: module + "sidecar/login/token", reason: "a key is kept and used without knowing what is signed"},
 	{from: "sidecar/keys/signing", to: module + "sidecar/keys/vault", reason: "where a key lies is behind an interface: signing runs without Vault"},
-	{from: "sidecar/keys/jwt", to: module + "sidecar/login/token", reason: "verifying a signature knows of no desk and no session"},
+	{from: "sidecar/keys/jwt", to: module + "sidecar/login/token", reason: "verifying a signature knows of no login service and no session"},
 	{from: "sidecar/login/token", to: module + "sidecar/keys/vault", reason: "where a key lies is behind an interface: tokens are issued without Vault"},
 	{from: "sidecar/keys/password", to: module, reason: "hashing takes a password and a cost, and knows nothing else"},
 	{from: "sidecar/keys/vault", to: module + "sidecar/store/keyspace", reason: "what is read from Vault is in memory alone"},

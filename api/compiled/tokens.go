@@ -27,8 +27,8 @@ type Tokens struct {
 	// RotationInterval is 0 where only the key's owner rotates it.
 	RotationInterval Duration `json:"rotationInterval,omitempty"`
 	RotationOverlap  Duration `json:"rotationOverlap"`
-	// Exchange are the routes on which the app logs people in.
-	Exchange        []Match         `json:"exchange,omitempty"`
+	// Login are the routes on which the app logs people in. Its wire name is the one that older sidecars read.
+	Login           []Match         `json:"exchange,omitempty"`
 	Prefix          string          `json:"prefix"`
 	Leeway          Duration        `json:"leeway"`
 	ClaimsToHeaders []ClaimToHeader `json:"claimsToHeaders,omitempty"`
@@ -61,7 +61,7 @@ type Sessions struct {
 	MaxPerSubject int    `json:"maxPerSubject,omitempty"`
 	WhenFull      string `json:"whenFull"`
 	Bind          string `json:"bind"`
-	// SubjectFrom is empty where no sessions of outside providers are kept.
+	// SubjectFrom is empty where no sessions of external providers are kept.
 	SubjectFrom string      `json:"subjectFrom,omitempty"`
 	OnFailure   FailureMode `json:"onFailure"`
 	Mode        Mode        `json:"mode"`

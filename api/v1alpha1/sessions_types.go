@@ -1,7 +1,7 @@
 package v1alpha1
 
 // Sessions bounds how long people stay logged in, and on how many devices. Sessions of the policy's own tokens are always
-// kept; those of outside providers where subjectFrom says so.
+// kept; those of external providers where subjectFrom says so.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.idleTimeout) || duration(self.idleTimeout) <= duration(self.absoluteTimeout)",message="idleTimeout is longer than absoluteTimeout, and would never apply"
 type Sessions struct {

@@ -72,7 +72,7 @@ type Tokens struct {
 	// +optional
 	Rotation *KeyRotation `json:"rotation,omitempty"`
 
-	// Exchange names the routes on which a 2xx answer of the app with Postern-Subject logs the client in, such as POST
+	// Login names the routes on which a 2xx answer of the app with Postern-Subject logs the client in, such as POST
 	// /login. On every other route the header means nothing. They need no token, unless a rule of authorization says so. A match
 	// without methods means POST. Name GET where a link logs people in, and protect it from pages of other origins (a state, a
 	// one-time secret): the sidecar cannot tell such a page's link from yours.
@@ -80,7 +80,7 @@ type Tokens struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:XValidation:rule="self.all(m, has(m.paths) && m.paths.size() > 0)",message="name the paths on which the app logs people in"
-	Exchange []RouteMatch `json:"exchange,omitempty"`
+	Login []RouteMatch `json:"login,omitempty"`
 
 	// Endpoints are the public ones: refresh, logout, logout-all, sessions.
 	// +optional

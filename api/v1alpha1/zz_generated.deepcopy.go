@@ -1183,8 +1183,8 @@ func (in *Tokens) DeepCopyInto(out *Tokens) {
 		*out = new(KeyRotation)
 		**out = **in
 	}
-	if in.Exchange != nil {
-		in, out := &in.Exchange, &out.Exchange
+	if in.Login != nil {
+		in, out := &in.Login, &out.Login
 		*out = make([]RouteMatch, len(*in))
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])

@@ -30,14 +30,14 @@ import (
 // eventually waits until check returns nil.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	for {
 		err := check()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %s: %v", what, patience, err)
+			t.Fatalf("%s: not within %s: %v", what, waitLimit, err)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -213,7 +213,7 @@ func (s sidecar) next(ctx context.Context, token string, report compiled.Report)
 // take polls until there is a document that is not the one of the report, and verifies it.
 func (s sidecar) take(t *testing.T, token string, report compiled.Report) (string, *compiled.Policy) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	for {
 		signed, err := s.next(ctx, token, report)

@@ -31,7 +31,7 @@ import (
 
 const (
 	operatorNamespace = "postern-system"
-	patience          = 60 * time.Second
+	waitLimit         = 60 * time.Second
 )
 
 // cluster is a real API server with the operator's CRDs, roles and Secrets, as the chart installs them.
@@ -223,9 +223,9 @@ func startOperator(t *testing.T) (stop func()) {
 			if err != nil {
 				t.Errorf("the operator ended with %v", err)
 			}
-		case <-time.After(patience):
+		case <-time.After(waitLimit):
 			_ = cmd.Process.Kill()
-			t.Errorf("the operator did not end within %s", patience)
+			t.Errorf("the operator did not end within %s", waitLimit)
 		}
 	})
 	t.Cleanup(stop)

@@ -39,7 +39,7 @@ func (c *compiler) tokens(policy *v1alpha1.SecurityPolicy) *compiled.Tokens {
 		Delivery:       orDefault(string(in.Delivery), string(v1alpha1.DeliverBody)), SameSite: "Lax",
 		SigningKey:      signingKey(&in.SigningKey),
 		RotationOverlap: compiled.Duration(defaultOverlap),
-		Exchange:        exchange(in.Exchange), Prefix: defaultPrefix, Leeway: compiled.Duration(defaultLeeway),
+		Login:           loginRoutes(in.Login), Prefix: defaultPrefix, Leeway: compiled.Duration(defaultLeeway),
 		ForwardToken: in.ForwardToken,
 	}
 	if in.Cookie != nil {
@@ -59,7 +59,7 @@ func (c *compiler) tokens(policy *v1alpha1.SecurityPolicy) *compiled.Tokens {
 }
 
 // exchange has logins come by POST where nothing else is said: a page of another origin can make a browser send a GET.
-func exchange(in []v1alpha1.RouteMatch) []compiled.Match {
+func loginRoutes(in []v1alpha1.RouteMatch) []compiled.Match {
 	out := matches(in)
 	for i := range out {
 		if len(out[i].Methods) == 0 {

@@ -126,7 +126,7 @@ func TestNothingKeptNothingEnded(t *testing.T) {
 // TestNoLoginByHEAD: a login is no HEAD, which links and pages of other origins send like a GET.
 func TestNoLoginByHEAD(t *testing.T) {
 	s := newWorld(t).sidecar(cookiePolicy(func(p *compiled.Policy) {
-		p.Tokens.Exchange = []compiled.Match{{Methods: []string{"GET"}, Paths: []string{"/login"}}}
+		p.Tokens.Login = []compiled.Match{{Methods: []string{"GET"}, Paths: []string{"/login"}}}
 	})).ready()
 	if g := s.send(sent{method: "HEAD", path: "/login?as=ada", host: ownHost}); len(g.cookies) != 0 || g.header.Get("Postern-Subject") != "" {
 		t.Errorf("HEAD: %d %v", g.status, g.header)

@@ -60,7 +60,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	if err := s.resolvePorts(p, c); err != nil {
 		return err
 	}
-	t, err := c.Shared.newTaker(p)
+	t, err := c.Shared.newAcquirer(p)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		return err
 	}
 	s.loopback = built.loopback
-	s.enforce = func() {
+	s.activate = func() {
 		c.Shared.now.set(p, built.known)
 		c.Shared.sessions.Hold(timeouts(p))
 		s.onClose(c.Shared.endRevoked(p, built.revoker))
@@ -98,7 +98,7 @@ type parts struct {
 	index       *revocation.Index
 	sessions    session.Store
 	revocations revocation.Store
-	now         *inForce
+	now         *activeRevocations
 	replay      backchannel.Replay
 	issued      token.Observer
 	logger      *slog.Logger
@@ -106,7 +106,7 @@ type parts struct {
 }
 
 // parts takes them.
-func (t *taker) parts() (given parts, err error) {
+func (t *acquirer) parts() (given parts, err error) {
 	given = parts{
 		keys: t.providerKeys, hasher: t.hasher, observer: t.metrics.tokens, store: t.counters(), local: t.limits, sessions: t.sessionStore(),
 		revocations: t.revocations(), now: t.now, replay: t.replays(), issued: t.metrics.issued, logger: t.cfg.Logger,
@@ -164,7 +164,7 @@ func assemble(p *compiled.Policy, c parts) (assembled, error) {
 		clientaddr.New(trusted),
 		crossOrigin.preflight,
 		limits.before,
-		tokens.courier,
+		tokens.tokenTransport,
 		authenticate,
 		revoked,
 		kept,
@@ -173,7 +173,7 @@ func assemble(p *compiled.Policy, c parts) (assembled, error) {
 		compress,
 		tokens.backChannel,
 		tokens.endpoints,
-		tokens.exchange,
+		tokens.login,
 	)}, nil
 }
 

@@ -51,7 +51,7 @@ func checkKeys(p *compiled.Provider) (authn.Keys, error) {
 func Check(p *compiled.Policy) error {
 	given := parts{
 		keys: checkKeys, hasher: checkHasher, store: noStore{}, local: noStore{}, sessions: sessionmemory.New(sessionmemory.Config{}),
-		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), now: &inForce{}, logger: slog.New(slog.DiscardHandler),
+		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), now: &activeRevocations{}, logger: slog.New(slog.DiscardHandler),
 		app: stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }),
 	}
 	var err error

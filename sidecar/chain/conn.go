@@ -7,7 +7,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
-func (t *taker) takeConn() (*redis.Conn, error) {
+func (t *acquirer) acquireConn() (*redis.Conn, error) {
 	name, err := named(t.policy.Redis, t.vaultOfRedis())
 	if err != nil {
 		return nil, err
@@ -22,7 +22,7 @@ func (t *taker) takeConn() (*redis.Conn, error) {
 
 // vaultOfRedis is the policy's Vault where one of Redis's secrets lies there. Where none does, another Vault is no reason for
 // another connection.
-func (t *taker) vaultOfRedis() *compiled.Vault {
+func (t *acquirer) vaultOfRedis() *compiled.Vault {
 	r := t.policy.Redis
 	if r == nil {
 		return nil
@@ -39,7 +39,7 @@ func (t *taker) vaultOfRedis() *compiled.Vault {
 	return nil
 }
 
-func (t *taker) openConn() (*redis.Conn, func(), error) {
+func (t *acquirer) openConn() (*redis.Conn, func(), error) {
 	own := t.nested()
 	c, err := own.redisConfig(t.policy.Redis)
 	if err != nil {
@@ -59,7 +59,7 @@ func (t *taker) openConn() (*redis.Conn, func(), error) {
 	}, nil
 }
 
-func (t *taker) redisConfig(r *compiled.Redis) (c redis.Config, err error) {
+func (t *acquirer) redisConfig(r *compiled.Redis) (c redis.Config, err error) {
 	c = redis.Config{
 		Mode: redis.Mode(r.Mode), Addresses: r.Addresses, MasterName: r.MasterName, Database: r.Database, Username: r.Username,
 		Timeout: r.Timeout.Std(),

@@ -8,7 +8,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// TestADocumentThatIsRefusedChangesNothing: one that was built and not put in force, as where a port that it takes over is in
+// TestADocumentThatIsRefusedChangesNothing: one that was built and not activated, as where a port that it takes over is in
 // use, ends no session and no stream, and shortens nothing.
 func TestADocumentThatIsRefusedChangesNothing(t *testing.T) {
 	t.Parallel()

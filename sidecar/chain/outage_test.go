@@ -15,9 +15,9 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// patience is the longest that a client waits for any answer while something is away: three round trips to Redis and to spare
+// waitLimit is the longest that a client waits for any answer while something is away: three round trips to Redis and to spare
 // for a machine that is busy with other tests.
-const patience = 5 * time.Second
+const waitLimit = 5 * time.Second
 
 // The kinds of routes, as docs/outages.md names them.
 const (
@@ -304,7 +304,7 @@ func (d *stand) answers(kind string) string {
 	} else {
 		g = d.s.send(requests[kind])
 	}
-	if took := time.Since(began); took > patience && kind != apiHash { // which computes, on a machine that may be busy
+	if took := time.Since(began); took > waitLimit && kind != apiHash { // which computes, on a machine that may be busy
 		d.t.Errorf("%s took %s", kind, took)
 	}
 	if g.status == 503 && g.header.Get("Retry-After") == "" {

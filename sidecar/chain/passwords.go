@@ -6,7 +6,7 @@ import (
 )
 
 // hasher is that of the policy's passwords.
-func (t *taker) hasher(p *compiled.Passwords) (*password.Hasher, error) {
+func (t *acquirer) hasher(p *compiled.Passwords) (*password.Hasher, error) {
 	name, err := named(p)
 	if err != nil {
 		return nil, err

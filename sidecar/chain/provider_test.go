@@ -119,7 +119,7 @@ func TestBackChannelLogout(t *testing.T) {
 	}
 }
 
-// TestAProvidersSessionEndsAtOnce: a person who ends the session of an outside provider's token sees it end on every sidecar,
+// TestAProvidersSessionEndsAtOnce: a person who ends the session of an external provider's token sees it end on every sidecar,
 // also where it was seen a moment ago, and can begin another one.
 func TestAProvidersSessionEndsAtOnce(t *testing.T) {
 	t.Parallel()

@@ -101,7 +101,7 @@ func TestAFailedBuildGivesBack(t *testing.T) {
 	for name, change := range map[string]func(*compiled.Policy){
 		"late":  func(p *compiled.Policy) { p.Sidecar.AccessLog = "Sometimes" },
 		"early": func(p *compiled.Policy) { p.Tokens.RotationOverlap = 1 },
-		"mid":   func(p *compiled.Policy) { p.Tokens.Exchange[0].Paths[0] = "login" },
+		"mid":   func(p *compiled.Policy) { p.Tokens.Login[0].Paths[0] = "login" },
 	} {
 		p := loginPolicy(func(p *compiled.Policy) { onRedis(p, "127.0.0.1:1") })
 		change(p)

@@ -27,7 +27,7 @@ func listed(p *compiled.Policy) []revocation.Entry {
 // revocation refuses what is revoked, before the session is looked for.
 func (b *builder) revocation() stage.Stage {
 	r := b.policy.Revocation
-	if b.withdraw == nil {
+	if b.stripCredentials == nil {
 		return nil
 	}
 	if r == nil { // the document alone counts, and that is always at hand
@@ -35,21 +35,21 @@ func (b *builder) revocation() stage.Stage {
 	}
 	s, err := revocation.New(revocation.Config{
 		Index: b.known, OnFailure: revocation.OnFailure(r.OnFailure), MaxStaleness: r.MaxStaleness.Std(),
-		Shadow: r.Mode == compiled.Shadow, Realm: b.policy.Name, Withdraw: b.withdraw, Current: &b.now.tokens,
+		Shadow: r.Mode == compiled.Shadow, Realm: b.policy.Name, StripCredentials: b.stripCredentials, Current: &b.now.tokens,
 	})
 	b.fail(err, "revocation")
 	return s
 }
 
-// onlyTried reports whether what is revoked is let pass all the same.
-func onlyTried(p *compiled.Policy) bool {
+// inShadow reports whether what is revoked is let pass all the same.
+func inShadow(p *compiled.Policy) bool {
 	return p.Mode == compiled.Shadow || p.Revocation != nil && p.Revocation.Mode == compiled.Shadow
 }
 
 // verdicts are for whoever gives out tokens, or vouches for them: nothing is revoked where that is only tried.
 func (b *builder) verdicts() token.Revoked {
 	r := b.policy.Revocation
-	if onlyTried(b.policy) {
+	if inShadow(b.policy) {
 		return revocation.Judge{Index: revocation.Known{}, OnFailure: revocation.Allow}
 	}
 	if r == nil {
@@ -59,7 +59,7 @@ func (b *builder) verdicts() token.Revoked {
 }
 
 // revoker is nil where the policy accepts no tokens.
-func (b *builder) revoker(ledger *token.Ledger) *token.Revoker {
+func (b *builder) revoker(sessionManager *token.SessionManager) *token.Revoker {
 	var trusted []token.Trusted
 	if t := b.policy.Tokens; t != nil {
 		lifetime := t.AccessLifetime.Std()
@@ -73,7 +73,7 @@ func (b *builder) revoker(ledger *token.Ledger) *token.Revoker {
 	if len(trusted) == 0 {
 		return nil
 	}
-	r, err := token.NewRevoker(token.RevokerConfig{Trusted: trusted, Sessions: ledger, Revocations: b.revocations})
+	r, err := token.NewRevoker(token.RevokerConfig{Trusted: trusted, Sessions: sessionManager, Revocations: b.revocations})
 	b.fail(err, "revocation")
 	return r
 }
@@ -125,7 +125,7 @@ const endRetry = 2 * time.Second
 // use or refresh them meanwhile. In Shadow none is ended. The caller calls stop.
 func (s *Shared) endRevoked(p *compiled.Policy, revoker *token.Revoker) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	if revoker == nil || p.Sessions == nil || onlyTried(p) {
+	if revoker == nil || p.Sessions == nil || inShadow(p) {
 		return cancel
 	}
 	missing := s.ended.missing(listed(p))

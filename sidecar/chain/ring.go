@@ -21,13 +21,13 @@ type ring struct {
 // signs reports whether a token can be signed, as far as the latest reading of the key tells.
 func (r ring) signs(st signing.Status) bool { return st.Current != "" && (st.Err == nil || !r.remote) }
 
-// ringPatience is for how long a document waits for the signing key, so that a sidecar that starts beside it has it before the
+// signingKeyWait is for how long a document waits for the signing key, so that a sidecar that starts beside it has it before the
 // first request.
-const ringPatience = 2 * time.Second
+const signingKeyWait = 2 * time.Second
 
 // ring is that of the policy's signing key. Where the document changes how the key is used, or the way to it, the new ring
 // knows what the one before knew.
-func (t *taker) ring() (*signing.Ring, error) {
+func (t *acquirer) ring() (*signing.Ring, error) {
 	p := t.policy.Tokens
 	key, err := named(p.SigningKey, p.Algorithm)
 	if err != nil {
@@ -45,14 +45,14 @@ func (t *taker) ring() (*signing.Ring, error) {
 	t.onClose(release)
 	select {
 	case <-r.Tried():
-	case <-time.After(ringPatience):
-		t.cfg.Logger.Warn("the signing key cannot be had yet; there are no logins until it is")
+	case <-time.After(signingKeyWait):
+		t.cfg.Logger.Warn("the signing key is unavailable yet; there are no logins until it is")
 	}
 	return r.Ring, nil
 }
 
 // ringOf is the ring in use that has the key, or nil.
-func (t *taker) ringOf(key string) *signing.Ring {
+func (t *acquirer) ringOf(key string) *signing.Ring {
 	for _, r := range t.rings.inUse() {
 		if r.key == key {
 			return r.Ring
@@ -61,7 +61,7 @@ func (t *taker) ringOf(key string) *signing.Ring {
 	return nil
 }
 
-func (t *taker) openRing(key string, before *signing.Ring) (ring, func(), error) {
+func (t *acquirer) openRing(key string, before *signing.Ring) (ring, func(), error) {
 	own := t.nested()
 	r, err := own.newRing(t.policy.Tokens, before)
 	if err != nil {
@@ -74,14 +74,14 @@ func (t *taker) openRing(key string, before *signing.Ring) (ring, func(), error)
 	return ring{r, key, t.policy.Tokens.SigningKey.Transit != nil}, func() { stop(); <-done; own.close() }, nil
 }
 
-func (t *taker) newRing(p *compiled.Tokens, before *signing.Ring) (*signing.Ring, error) {
+func (t *acquirer) newRing(p *compiled.Tokens, before *signing.Ring) (*signing.Ring, error) {
 	c := signing.Config{
 		Before:    before,
 		Algorithm: signing.Algorithm(p.Algorithm), Overlap: p.RotationOverlap.Std(), Interval: p.RotationInterval.Std(),
 		Lifetime: p.AccessLifetime.Std() + p.Leeway.Std(), Logger: t.cfg.Logger,
 	}
 	if t.policy.Redis != nil {
-		conn, err := t.takeConn()
+		conn, err := t.acquireConn()
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +103,7 @@ func (b *builder) own() signing.Trusted {
 }
 
 // keySource says where the key lies, and who makes new versions of it.
-func (t *taker) keySource(p *compiled.Tokens, c *signing.Config) error {
+func (t *acquirer) keySource(p *compiled.Tokens, c *signing.Config) error {
 	if k := p.SigningKey.Transit; k != nil {
 		client, err := t.vault()
 		if err != nil {

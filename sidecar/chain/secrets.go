@@ -12,7 +12,7 @@ import (
 )
 
 // vault is the client of the policy's Vault.
-func (t *taker) vault() (*vault.Client, error) {
+func (t *acquirer) vault() (*vault.Client, error) {
 	v := t.policy.Vault
 	if v == nil {
 		return nil, fmt.Errorf("a secret is in Vault, and the document names none")
@@ -60,7 +60,7 @@ func (s *Shared) mounted(ref *compiled.SecretRef) secret.File {
 }
 
 // secret is where ref's value comes from; nil for nil.
-func (t *taker) secret(ref *compiled.SecretRef) (secret.Source, error) {
+func (t *acquirer) secret(ref *compiled.SecretRef) (secret.Source, error) {
 	switch {
 	case ref == nil:
 		return nil, nil
@@ -70,7 +70,7 @@ func (t *taker) secret(ref *compiled.SecretRef) (secret.Source, error) {
 	return t.vaultSecret(ref)
 }
 
-func (t *taker) vaultSecret(ref *compiled.SecretRef) (*vault.Secret, error) {
+func (t *acquirer) vaultSecret(ref *compiled.SecretRef) (*vault.Secret, error) {
 	client, err := t.vault()
 	if err != nil {
 		return nil, err
@@ -83,8 +83,8 @@ func (t *taker) vaultSecret(ref *compiled.SecretRef) (*vault.Secret, error) {
 	return value, nil
 }
 
-// providerKeys are the keys of an outside provider.
-func (t *taker) providerKeys(p *compiled.Provider) (authn.Keys, error) {
+// providerKeys are the keys of an external provider.
+func (t *acquirer) providerKeys(p *compiled.Provider) (authn.Keys, error) {
 	spec := jwks.Spec{
 		Provider: p.Name, Algorithms: p.Algorithms, URI: p.Keys.URI, RefreshInterval: p.Keys.RefreshInterval.Std(),
 		MaxStale: p.Keys.MaxStale.Std(), CABundle: []byte(p.Keys.CABundle), Inline: p.Keys.Inline,

@@ -55,20 +55,20 @@ type Shared struct {
 	hashers *pool[*password.Hasher]
 	ended   *endedSessions
 	// now is what the snapshot in force knows; answers that are under way in older ones are judged by it.
-	now *inForce
+	now *activeRevocations
 }
 
-// inForce is what is revoked, by the snapshot that is in force.
-type inForce struct {
-	// tokens are nothing where revocation is only tried, and sessions, of outside providers, where sessions are; kept are the
+// activeRevocations is what is revoked, by the snapshot that is in force.
+type activeRevocations struct {
+	// tokens are nothing where revocation is only tried, and sessions, of external providers, where sessions are; kept are the
 	// same sessions in any case.
 	tokens, sessions, kept revocation.Current
 }
 
-func (f *inForce) set(p *compiled.Policy, known revocation.Known) {
+func (f *activeRevocations) set(p *compiled.Policy, known revocation.Known) {
 	var nothing revocation.Known
 	tokens, sessions := known, known
-	if onlyTried(p) {
+	if inShadow(p) {
 		tokens = nothing
 	}
 	if p.Mode == compiled.Shadow || p.Sessions != nil && p.Sessions.Mode == compiled.Shadow {
@@ -117,7 +117,7 @@ func NewShared(c SharedConfig) (*Shared, error) {
 		vaults: newPool[*vault.Client](closeDelay), conns: newPool[*redis.Conn](closeDelay), indexes: newPool[*revocation.Index](closeDelay),
 		// A ring signs and verifies on after its end. It only stops to ask for its key, which may be the mistake that was mended.
 		rings: newPool[ring](0), hashers: newPool[*password.Hasher](closeDelay), ended: newEndedSessions(),
-		now: &inForce{},
+		now: &activeRevocations{},
 	}
 	var err error
 	if s.metrics, err = newMetrics(c.Registerer); err != nil {

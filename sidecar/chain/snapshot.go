@@ -16,7 +16,7 @@ type Snapshot struct {
 	loopback http.Handler
 
 	// enforce tells what outlives the snapshot that it is in force.
-	enforce func()
+	activate func()
 
 	closeOnce sync.Once
 	closers   []func()
@@ -25,10 +25,10 @@ type Snapshot struct {
 // ServeHTTP enforces the policy and passes what may pass to the app.
 func (s *Snapshot) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Enforce is called once, when the snapshot has been put in force, and before Close: answers that are under way in older ones are
+// Activate is called once, when the snapshot has been activated, and before Close: answers that are under way in older ones are
 // judged by what it knows, sessions keep to its timeouts, and those that its document revokes are ended. A snapshot that was built
-// and is not put in force changes nothing.
-func (s *Snapshot) Enforce() { s.enforce() }
+// and is not activated changes nothing.
+func (s *Snapshot) Activate() { s.activate() }
 
 // Loopback is the app's API, for a listener that only the pod reaches; nil where the policy has nothing for it.
 func (s *Snapshot) Loopback() http.Handler { return s.loopback }

@@ -23,7 +23,7 @@ type builder struct {
 	// known is what is revoked: by the document, and by whoever writes to the shared state.
 	known revocation.Known
 	// withdraw takes identity headers and tokens out of a request whose token does not count; nil without authentication.
-	withdraw func(http.Header)
+	stripCredentials func(http.Header)
 	// accepted are the issuers whose tokens are, with ourselves.
 	accepted []authn.Provider
 	errs     []error
@@ -120,7 +120,7 @@ func (b *builder) authn() stage.Stage {
 	}
 	b.accepted = providers
 	var err error
-	b.withdraw, err = authn.Withdraw(providers)
+	b.stripCredentials, err = authn.StripCredentials(providers)
 	b.fail(err, "jwt")
 	s, err := authn.New(authn.Config{Realm: b.policy.Name, Observer: b.observer, Providers: providers})
 	b.fail(err, "jwt")
@@ -157,7 +157,7 @@ const (
 	loginRule = "postern-login"
 )
 
-// authz comes with a first rule for open, the paths of the sidecar's own endpoints. The routes of tokens.exchange are open
+// authz comes with a first rule for open, the paths of the sidecar's own endpoints. The routes of tokens.login are open
 // unless a rule of the policy says otherwise.
 func (b *builder) authz(open []string) stage.Stage {
 	a := &b.policy.Authorization
@@ -172,8 +172,8 @@ func (b *builder) authz(open []string) stage.Stage {
 			Shadow: r.Mode == compiled.Shadow || c.Shadow,
 		})
 	}
-	if t := b.policy.Tokens; t != nil && len(t.Exchange) > 0 {
-		c.Rules = append(c.Rules, authz.Rule{Name: loginRule, Match: b.match(t.Exchange, "tokens.exchange"), Require: authz.Anonymous, Shadow: c.Shadow})
+	if t := b.policy.Tokens; t != nil && len(t.Login) > 0 {
+		c.Rules = append(c.Rules, authz.Rule{Name: loginRule, Match: b.match(t.Login, "tokens.login"), Require: authz.Anonymous, Shadow: c.Shadow})
 	}
 	s, err := authz.New(c)
 	b.fail(err, "authorization")

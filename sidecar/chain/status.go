@@ -69,7 +69,7 @@ func noKey(st signing.Status) string {
 	if st.Err == nil {
 		return "the signing key was not read yet, or has no version that may sign"
 	}
-	return fmt.Sprintf("the signing key cannot be had: %v", st.Err)
+	return fmt.Sprintf("the signing key is unavailable: %v", st.Err)
 }
 
 // reasons are the states of Vault as a condition's reasons.

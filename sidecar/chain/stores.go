@@ -16,14 +16,14 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitredis"
 )
 
-func (t *taker) counters() ratelimit.Store {
+func (t *acquirer) counters() ratelimit.Store {
 	if t.conn == nil {
 		return t.limits
 	}
 	return ratelimitredis.New(t.conn)
 }
 
-func (t *taker) sessionStore() session.Store {
+func (t *acquirer) sessionStore() session.Store {
 	if t.conn == nil {
 		return t.sessions
 	}
@@ -38,7 +38,7 @@ func timeouts(p *compiled.Policy) session.Timeouts {
 	return session.Timeouts{Idle: p.Sessions.IdleTimeout.Std(), Absolute: p.Sessions.AbsoluteTimeout.Std()}
 }
 
-func (t *taker) replays() backchannel.Replay {
+func (t *acquirer) replays() backchannel.Replay {
 	if t.conn == nil {
 		return t.replay
 	}
@@ -47,7 +47,7 @@ func (t *taker) replays() backchannel.Replay {
 
 // revocations is a store with its feed. A namespace is what shares them: whoever may write policies there may revoke what they
 // accept, and nothing of any other namespace.
-func (t *taker) revocations() revocations {
+func (t *acquirer) revocations() revocations {
 	if t.conn == nil {
 		return t.revoked
 	}
@@ -59,11 +59,11 @@ type revocations interface {
 	revocation.Feed
 }
 
-// indexPatience is for how long a document waits for what is revoked, so that a sidecar that starts beside a working Redis
+// revocationsWait is for how long a document waits for what is revoked, so that a sidecar that starts beside a working Redis
 // knows it before the first request.
-const indexPatience = 2 * time.Second
+const revocationsWait = 2 * time.Second
 
-func (t *taker) index() (*revocation.Index, error) {
+func (t *acquirer) index() (*revocation.Index, error) {
 	staleness := t.policy.Revocation.MaxStaleness.Std()
 	// Not the staleness: an index that is made anew knows nothing while Redis is away.
 	name, err := named(t.policy.Redis, t.vaultOfRedis(), t.policy.Namespace)
@@ -77,7 +77,7 @@ func (t *taker) index() (*revocation.Index, error) {
 	index, release, err := t.indexes.acquire(name, t.user, func() (*revocation.Index, func(), error) {
 		own := t.nested()
 		if t.policy.Redis != nil { // a connection of its own account, which lives as long as the index
-			if own.conn, err = own.takeConn(); err != nil {
+			if own.conn, err = own.acquireConn(); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -100,7 +100,7 @@ func (t *taker) index() (*revocation.Index, error) {
 }
 
 func await(index *revocation.Index, log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), indexPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), revocationsWait)
 	defer cancel()
 	select {
 	case <-index.Ready():

@@ -23,14 +23,14 @@ const longestKeyAge = 15 * time.Minute
 
 // tokenStages are what issues, renews and ends tokens.
 type tokenStages struct {
-	courier, backChannel, endpoints, exchange stage.Stage
+	tokenTransport, backChannel, endpoints, login stage.Stage
 	// paths are those that the stages answer, whoever asks.
 	paths []string
-	// desk is nil where the policy issues no tokens, and revoker where it accepts none.
-	desk    *token.Desk
-	revoker *token.Revoker
-	// ledger is there in any case.
-	ledger *token.Ledger
+	// login service is nil where the policy issues no tokens, and revoker where it accepts none.
+	loginService *token.LoginService
+	revoker      *token.Revoker
+	// session manager is there in any case.
+	sessionManager *token.SessionManager
 }
 
 // ownProvider makes the policy's own tokens those of a provider like any other.
@@ -49,14 +49,14 @@ func (b *builder) ownProvider() authn.Provider {
 
 func (b *builder) tokens() tokenStages {
 	var s tokenStages
-	s.ledger = b.ledger()
-	s.revoker = b.revoker(s.ledger)
+	s.sessionManager = b.sessionManager()
+	s.revoker = b.revoker(s.sessionManager)
 	b.addBackChannel(&s)
 	t := b.policy.Tokens
 	if t == nil {
 		return s
 	}
-	courier, err := token.NewCourier(token.CourierConfig{
+	tokenTransport, err := token.NewTokenTransport(token.TokenTransportConfig{
 		Delivery: token.Delivery(t.Delivery), SameSite: token.SameSite(t.SameSite), TrustedOrigins: b.trustedOrigins(),
 	})
 	b.fail(err, "tokens")
@@ -64,16 +64,16 @@ func (b *builder) tokens() tokenStages {
 		Issuer: t.Issuer, Prefix: t.Prefix, Delivery: token.Delivery(t.Delivery), Keys: b.own(), MaxAge: min(longestKeyAge, t.RotationOverlap.Std()/2),
 	})
 	b.fail(err, "tokens")
-	s.desk = b.desk(s.ledger)
+	s.loginService = b.loginService(s.sessionManager)
 	if len(b.errs) > 0 {
 		return s
 	}
-	s.courier = courier.Guard()
+	s.tokenTransport = tokenTransport.Guard()
 	s.paths = append(s.paths, token.Paths(t.Prefix, metadata)...)
-	s.endpoints, err = token.Endpoints(token.EndpointsConfig{Prefix: t.Prefix, Desk: s.desk, Courier: courier, Metadata: metadata, Realm: b.policy.Name})
+	s.endpoints, err = token.Endpoints(token.EndpointsConfig{Prefix: t.Prefix, LoginService: s.loginService, TokenTransport: tokenTransport, Metadata: metadata, Realm: b.policy.Name})
 	b.fail(err, "tokens")
-	if len(t.Exchange) > 0 {
-		s.exchange, err = token.Exchange(token.ExchangeConfig{Match: b.match(t.Exchange, "tokens.exchange"), Desk: s.desk, Courier: courier})
+	if len(t.Login) > 0 {
+		s.login, err = token.LoginStage(token.LoginStageConfig{Match: b.match(t.Login, "tokens.login"), LoginService: s.loginService, TokenTransport: tokenTransport})
 		b.fail(err, "tokens")
 	}
 	return s
@@ -89,7 +89,7 @@ func (b *builder) trustedOrigins() []string {
 	return origins
 }
 
-func (b *builder) desk(ledger *token.Ledger) *token.Desk {
+func (b *builder) loginService(sessionManager *token.SessionManager) *token.LoginService {
 	t := b.policy.Tokens
 	issuer, err := token.NewIssuer(token.IssuerConfig{
 		Issuer: t.Issuer, Audiences: t.Audiences, ClientID: t.ClientID, Lifetime: t.AccessLifetime.Std(), Claims: t.Claims, Keys: b.own(),
@@ -98,35 +98,35 @@ func (b *builder) desk(ledger *token.Ledger) *token.Desk {
 	if err != nil {
 		return nil
 	}
-	desk, err := token.NewDesk(token.DeskConfig{
-		Issuer: issuer, Ledger: ledger, Sessions: b.parts.sessions, Revoked: b.verdicts(), Limits: b.limits(),
+	loginService, err := token.NewLoginService(token.LoginServiceConfig{
+		Issuer: issuer, SessionManager: sessionManager, Sessions: b.parts.sessions, Revoked: b.verdicts(), Limits: b.limits(),
 		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Observer: b.issued,
 		Shadow: b.policy.Mode == compiled.Shadow || b.policy.Sessions.Mode == compiled.Shadow,
 	})
 	b.fail(err, "tokens")
-	return desk
+	return loginService
 }
 
-// ledger is of what sessions there are, or would be: the API has it where there are any.
-func (b *builder) ledger() *token.Ledger {
-	c := token.LedgerConfig{Scope: scopeOf(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger}
+// session manager is of what sessions there are, or would be: the API has it where there are any.
+func (b *builder) sessionManager() *token.SessionManager {
+	c := token.SessionManagerConfig{Scope: scopeOf(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger}
 	if t := b.policy.Tokens; t != nil {
 		c.Issuer, c.Lifetime = t.Issuer, t.AccessLifetime.Std()
 	}
 	for i := range b.policy.Providers {
-		c.KeptLifetime = max(c.KeptLifetime, b.policy.Providers[i].TokenLifetime())
+		c.ExternalTokenLifetime = max(c.ExternalTokenLifetime, b.policy.Providers[i].TokenLifetime())
 	}
 	if s := b.policy.Sessions; s != nil && b.policy.Revocation != nil {
 		c.SubjectFrom, c.Ended = session.SubjectFrom(s.SubjectFrom), b.ended(&b.now.kept)
 	}
-	ledger, err := token.NewLedger(c)
+	sessionManager, err := token.NewSessionManager(c)
 	b.fail(err, "sessions")
-	return ledger
+	return sessionManager
 }
 
-// ended knows what token.Ledger has ended, as far as it is told.
+// ended knows what token.SessionManager has ended, as far as it is told.
 func (b *builder) ended(told *revocation.Current) session.Ended {
-	kept := token.KeptIssuer(scopeOf(b.policy))
+	kept := token.ExternalSessionIssuer(scopeOf(b.policy))
 	return func(ctx context.Context, id string, began time.Time) (bool, error) {
 		return told.Revoked(ctx, &revocation.Query{Issuer: kept, Subject: id, IssuedAt: began})
 	}
@@ -143,12 +143,12 @@ func (b *builder) limits() session.Limits {
 // session holds requests to their sessions.
 func (b *builder) session() stage.Stage {
 	s := b.policy.Sessions
-	if s == nil || b.withdraw == nil {
+	if s == nil || b.stripCredentials == nil {
 		return nil
 	}
 	c := session.Config{
 		Store: b.parts.sessions, SubjectFrom: session.SubjectFrom(s.SubjectFrom), Limits: b.limits(), Bind: session.Bind(s.Bind),
-		OnFailure: session.OnFailure(s.OnFailure), Shadow: s.Mode == compiled.Shadow, Realm: b.policy.Name, Withdraw: b.withdraw,
+		OnFailure: session.OnFailure(s.OnFailure), Shadow: s.Mode == compiled.Shadow, Realm: b.policy.Name, StripCredentials: b.stripCredentials,
 	}
 	if b.policy.Tokens != nil {
 		c.Issuer = b.policy.Tokens.Issuer
@@ -168,7 +168,7 @@ func (b *builder) addBackChannel(s *tokenStages) {
 		prefix = b.policy.Tokens.Prefix
 	}
 	c := backchannel.Config{
-		Path: prefix + "/backchannel-logout", Sessions: s.ledger, Revocations: b.revocations, Revoked: b.verdicts(),
+		Path: prefix + "/backchannel-logout", Sessions: s.sessionManager, Revocations: b.revocations, Revoked: b.verdicts(),
 		Replay: b.replay, Logger: b.logger,
 	}
 	for i := range b.policy.Providers {
@@ -195,9 +195,9 @@ func (b *builder) addBackChannel(s *tokenStages) {
 
 // loopback is the app's API.
 func (b *builder) loopback(s tokenStages) http.Handler {
-	c := appapi.Config{Desk: s.desk, Logger: b.logger}
+	c := appapi.Config{LoginService: s.loginService, Logger: b.logger}
 	if b.policy.Sessions != nil {
-		c.Ledger = s.ledger
+		c.SessionManager = s.sessionManager
 	}
 	if len(b.errs) > 0 || s.revoker == nil && b.policy.Passwords == nil {
 		return nil

@@ -46,7 +46,7 @@ func loginPolicy(change func(*compiled.Policy)) *compiled.Policy {
 			Issuer: ownIssuer, Audiences: []string{"orders"}, ClientID: "shop/orders", Algorithm: "ES256",
 			AccessLifetime: compiled.Duration(15 * time.Minute), RefreshGrace: compiled.Duration(10 * time.Second), Claims: []string{"roles"},
 			Delivery: "Body", SameSite: "Lax", SigningKey: compiled.SigningKey{Secret: &compiled.SecretRef{Name: "signing", Key: "key.pem"}},
-			RotationOverlap: compiled.Duration(time.Hour), Exchange: []compiled.Match{{Methods: []string{"POST"}, Paths: []string{"/login"}}},
+			RotationOverlap: compiled.Duration(time.Hour), Login: []compiled.Match{{Methods: []string{"POST"}, Paths: []string{"/login"}}},
 			Prefix: "/auth", Leeway: compiled.Duration(time.Second),
 			ClaimsToHeaders: []compiled.ClaimToHeader{{Claim: "sub", Header: "X-Auth-Subject"}, {Claim: "roles", Header: "X-Auth-Roles"}},
 		},
@@ -235,7 +235,7 @@ func (s *sidecar) apply(p *compiled.Policy) {
 		s.world.t.Fatal(err)
 	}
 	before := s.snapshot.Swap(next)
-	next.Enforce()
+	next.Activate()
 	if before != nil {
 		before.Close()
 	}

@@ -56,7 +56,7 @@ var (
 	errOld     = errors.New("the document is older than the one in force")
 )
 
-// Offer judges a signed document and puts it in force where it is newer than the present one. The document in force,
+// Offer judges a signed document and activates it where it is newer than the present one. The document in force,
 // offered again, is no error. A refusal is reported to the operator, unless the document is not the operator's at all.
 func (k *Keeper) Offer(ctx context.Context, s compiled.Signed) error {
 	k.mu.Lock()

@@ -77,7 +77,7 @@ func (h *health) unready(status snapshotStatus, keys []keysState) string {
 	}
 	for _, k := range keys {
 		if !k.Ready {
-			return fmt.Sprintf("the keys of provider %q cannot be had: %s", k.Provider, k.Error)
+			return fmt.Sprintf("the keys of provider %q is unavailable: %s", k.Provider, k.Error)
 		}
 	}
 	return h.server.shared.Unready()
@@ -118,7 +118,7 @@ func answer(w http.ResponseWriter, ok bool, body any) {
 // newAdminServer bounds what strangers can make the admin port do.
 func newAdminServer(handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler: patient(stallTimeout, handler), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		Handler: withStallTimeouts(stallTimeout, handler), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10,
 	}
 }

@@ -22,13 +22,13 @@ type core struct {
 	// applied is called with each new snapshot, before it takes requests; an error refuses it.
 	applied func(*chain.Snapshot) error
 
-	current atomic.Pointer[force]
+	current atomic.Pointer[activeSnapshot]
 	// leaving says that the pod is about to end: clients are told to come back on another connection, to another pod.
 	leaving atomic.Bool
 }
 
 // force is a snapshot in force.
-type force struct {
+type activeSnapshot struct {
 	*chain.Snapshot
 	hash string
 	// firstAt is when the process got its first snapshot.
@@ -47,7 +47,7 @@ func (c *core) status() snapshotStatus {
 	return snapshotStatus{}
 }
 
-// apply builds the document's snapshot whole, puts it in force, and lets the one before end. It is called for one document
+// apply builds the document's snapshot whole, activates it, and lets the one before end. It is called for one document
 // at a time.
 func (c *core) apply(ctx context.Context, p *compiled.Policy, hash string) error {
 	snapshot, err := chain.Build(p, c.chain)
@@ -60,13 +60,13 @@ func (c *core) apply(ctx context.Context, p *compiled.Policy, hash string) error
 			return err
 		}
 	}
-	next := &force{Snapshot: snapshot, hash: hash, firstAt: time.Now()}
+	next := &activeSnapshot{Snapshot: snapshot, hash: hash, firstAt: time.Now()}
 	before := c.current.Load()
 	if before != nil {
 		next.firstAt = before.firstAt
 	}
 	c.current.Store(next)
-	snapshot.Enforce()
+	snapshot.Activate()
 	if before != nil {
 		before.Close()
 	}

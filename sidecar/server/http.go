@@ -22,7 +22,7 @@ func newAppServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           patient(stallTimeout, framing.Upgrades(handler)),
+		Handler:           withStallTimeouts(stallTimeout, framing.Upgrades(handler)),
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: stallTimeout},
 		ReadHeaderTimeout: readHeaderTimeout,

@@ -14,7 +14,7 @@ import (
 // newClient keeps up to connections open to each host, and makes no more.
 func newClient(connections int) *http.Client {
 	return &http.Client{
-		Timeout:   patience,
+		Timeout:   waitLimit,
 		Transport: &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, DisableCompression: true},
 	}
 }

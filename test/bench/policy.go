@@ -34,7 +34,7 @@ spec:
     issuer: https://bench.example.com
     audiences: [bench]
     signingKey: {secretKeyRef: {name: key, key: key.pem}}
-    exchange: [{methods: [POST], paths: [/login]}]
+    login: [{methods: [POST], paths: [/login]}]
     claimsToHeaders: [{claim: sub, header: X-Auth-Subject}]
   sessions: {}
   revocation: {}

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// patience bounds the wait for a program to answer.
-const patience = 30 * time.Second
+// waitLimit bounds the wait for a program to answer.
+const waitLimit = 30 * time.Second
 
 // need says what is missing.
 func need() error {
@@ -70,7 +70,7 @@ func (p *program) pid() int { return p.cmd.Process.Pid }
 
 // listens waits until the program takes connections.
 func (p *program) listens(ctx context.Context, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitLimit)
 	defer cancel()
 	for {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)

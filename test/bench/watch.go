@@ -83,7 +83,7 @@ func (b *bench) watch(ctx context.Context, client *http.Client, members []*membe
 
 // await waits for one thing of every asker.
 func (w *watch) await(ctx context.Context, what string, of func(*asker) <-chan struct{}) error {
-	timeout := time.After(patience)
+	timeout := time.After(waitLimit)
 	for _, a := range w.askers {
 		select {
 		case <-of(a):
@@ -92,7 +92,7 @@ func (w *watch) await(ctx context.Context, what string, of func(*asker) <-chan s
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timeout:
-			return fmt.Errorf("%s is not yet %s after %s", a.url, what, patience)
+			return fmt.Errorf("%s is not yet %s after %s", a.url, what, waitLimit)
 		}
 	}
 	return nil

@@ -46,7 +46,7 @@ func testProtocols(t *testing.T) {
 }
 
 func checkWebSocket(t *testing.T, address, metrics string) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, "ws://"+address+"/ws", nil)
 	if err != nil {
@@ -80,11 +80,11 @@ func checkEvents(t *testing.T, address string) {
 	}
 }
 
-// events opens a stream of server-sent events, and returns it behind the first line. Reading it fails when the test's patience
+// events opens a stream of server-sent events, and returns it behind the first line. Reading it fails when the test's waitLimit
 // is at an end.
 func events(t *testing.T, url string, header ...string) *http.Response {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	t.Cleanup(cancel)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -114,7 +114,7 @@ func checkGRPC(t *testing.T, address string) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 	answer, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
 	if err != nil || answer.Status != healthpb.HealthCheckResponse_SERVING {
@@ -133,7 +133,7 @@ func checkGRPC(t *testing.T, address string) {
 func checkHTTP2(t *testing.T, address string) {
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
-	client := &http.Client{Transport: &http.Transport{Protocols: protocols}, Timeout: patience}
+	client := &http.Client{Transport: &http.Transport{Protocols: protocols}, Timeout: waitLimit}
 	defer client.CloseIdleConnections()
 	response, err := client.Post("http://"+address+"/x", "text/plain", strings.NewReader("12345"))
 	if err != nil {
@@ -149,12 +149,12 @@ func checkHTTP2(t *testing.T, address string) {
 // raw is a connection of bytes, which ends with the test.
 func raw(t *testing.T, address string) (net.Conn, *bufio.Reader) {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", address, patience)
+	conn, err := net.DialTimeout("tcp", address, waitLimit)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(waitLimit)); err != nil {
 		t.Fatal(err)
 	}
 	return conn, bufio.NewReader(conn)

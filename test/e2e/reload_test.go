@@ -75,7 +75,7 @@ func (s *space) waitRound(pod *corev1.Pod, round string) {
 	client := newHTTPClient(true)
 	defer client.CloseIdleConnections()
 	url := podURL(pod, appPort) + "/"
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if got, err := sendBy(s.t, client, http.MethodGet, url, ""); err == nil && got.header.Get("X-Round") == round {
 			return
 		}

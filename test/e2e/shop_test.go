@@ -33,7 +33,7 @@ spec:
     claims: [roles]
     signingKey: {transit: {key: KEY}}
     rotation: {overlap: 1m}
-    exchange: [{methods: [POST], paths: [/login]}]
+    login: [{methods: [POST], paths: [/login]}]
     claimsToHeaders: [{claim: sub, header: X-Auth-Subject}]
   sessions: {idleTimeout: 1h, maxPerSubject: 3}
   authorization:

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// patience is how long anything may take on a machine that is busy with something else.
-const patience = 3 * time.Minute
+// waitLimit is how long anything may take on a machine that is busy with something else.
+const waitLimit = 3 * time.Minute
 
 // eventually asks until check returns nil, and fails the test with its last error.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
 	var err error
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if err = check(); err == nil {
 			return
 		}

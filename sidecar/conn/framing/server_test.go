@@ -20,7 +20,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
-const patience = 20 * time.Second
+const waitLimit = 20 * time.Second
 
 // serve runs handler on a watched loopback listener, and returns its address and the refusals it counted.
 func serve(t *testing.T, config Config, handler http.Handler) (addr string, refusals *atomic.Int32) {
@@ -34,7 +34,7 @@ func serve(t *testing.T, config Config, handler http.Handler) (addr string, refu
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(config.HTTP2)
-	server := &http.Server{Handler: handler, ConnContext: ConnContext, Protocols: protocols, ReadHeaderTimeout: patience}
+	server := &http.Server{Handler: handler, ConnContext: ConnContext, Protocols: protocols, ReadHeaderTimeout: waitLimit}
 	go server.Serve(Listener(inner, config))
 	t.Cleanup(func() { server.Close() })
 	return inner.Addr().String(), refusals
@@ -48,7 +48,7 @@ func exchange(t *testing.T, addr, input string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(waitLimit))
 	if _, err := io.WriteString(conn, input); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestBrokenBody(t *testing.T) {
 				if !errors.As(err, &refusal) || refusal.Code != "malformed-chunk-end" {
 					t.Errorf("handler saw %v", err)
 				}
-			case <-time.After(patience):
+			case <-time.After(waitLimit):
 				t.Error("handler saw no error")
 			}
 		})
@@ -189,7 +189,7 @@ func exchangeAfter(t *testing.T, addr, head string, started <-chan struct{}, res
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(waitLimit))
 	io.WriteString(conn, head)
 	<-started
 	io.WriteString(conn, rest)
@@ -226,7 +226,7 @@ func TestGarbageAheadLeavesTheHandlerAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(waitLimit))
 	io.WriteString(conn, get)
 	<-started
 	io.WriteString(conn, "\r\n")
@@ -245,7 +245,7 @@ func TestPriorKnowledgeHTTP2(t *testing.T) {
 		protocols := &http.Protocols{}
 		protocols.SetHTTP1(version == "HTTP/1.1")
 		protocols.SetUnencryptedHTTP2(version == "HTTP/2.0")
-		client := &http.Client{Transport: &http.Transport{Protocols: protocols}, Timeout: patience}
+		client := &http.Client{Transport: &http.Transport{Protocols: protocols}, Timeout: waitLimit}
 		response, err := client.Get("http://" + addr)
 		if err != nil {
 			t.Fatal(err)
@@ -300,7 +300,7 @@ func TestUpgrades(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(patience))
+			conn.SetDeadline(time.Now().Add(waitLimit))
 			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n"+tt.upgrade+"\r\n\r\n")
 			response := bufio.NewReader(conn)
 			var got strings.Builder

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-const patience = 20 * time.Second
+const waitLimit = 20 * time.Second
 
 // harness is a Set with recorders.
 type harness struct {
@@ -57,7 +57,7 @@ func dial(t *testing.T, addr string) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(waitLimit))
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }
@@ -79,7 +79,7 @@ func resetBy(addr string) error {
 		return err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(waitLimit))
 	_, err = conn.Read(make([]byte, 1))
 	return err
 }
@@ -89,7 +89,7 @@ func receive[T any](t *testing.T, from <-chan T) T {
 	select {
 	case v := <-from:
 		return v
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Fatal("nothing came")
 		panic("unreachable")
 	}
@@ -200,7 +200,7 @@ func TestMaxConns(t *testing.T) {
 				return
 			}
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(patience))
+			conn.SetDeadline(time.Now().Add(waitLimit))
 			if !echoes(conn) {
 				t.Error("not served")
 			}

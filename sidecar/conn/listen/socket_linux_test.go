@@ -64,7 +64,7 @@ func TestOutOfFileDescriptors(t *testing.T) {
 	}
 	restore()
 	unix.Write(client, []byte("ping"))
-	unix.SetsockoptTimeval(client, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience / time.Second)})
+	unix.SetsockoptTimeval(client, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(waitLimit / time.Second)})
 	var buf [4]byte
 	if n, err := unix.Read(client, buf[:]); n != 4 || err != nil {
 		t.Errorf("read %d, %v after descriptors came back", n, err)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-const patience = 20 * time.Second
+const waitLimit = 20 * time.Second
 
 var local = netip.MustParseAddrPort("192.0.2.1:5432")
 
@@ -77,7 +77,7 @@ func (r *rig) reset() error {
 		return err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(waitLimit))
 	_, err = conn.Read(make([]byte, 1))
 	return err
 }
@@ -98,7 +98,7 @@ func (r *rig) dial(t *testing.T) *net.TCPConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(waitLimit))
 	t.Cleanup(func() { conn.Close() })
 	return conn.(*net.TCPConn)
 }
@@ -108,7 +108,7 @@ func (r *rig) end(t *testing.T) Stats {
 	select {
 	case s := <-r.ends:
 		return s
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Fatal("the connection did not end")
 		panic("unreachable")
 	}
@@ -322,7 +322,7 @@ func TestShutdown(t *testing.T) {
 		if err != nil { // the reset came before connect returned
 			break
 		}
-		late.SetDeadline(time.Now().Add(patience))
+		late.SetDeadline(time.Now().Add(waitLimit))
 		io.WriteString(late, "x")
 		_, err = late.Read(make([]byte, 1))
 		refused = err != nil
@@ -356,7 +356,7 @@ func TestWithoutSockets(t *testing.T) {
 	r := start(t, Config{}, echo)
 	client, server := net.Pipe()
 	go r.proxy.Serve(r.ctx, server, local)
-	client.SetDeadline(time.Now().Add(patience))
+	client.SetDeadline(time.Now().Add(waitLimit))
 	io.WriteString(client, "ping")
 	if _, err := io.ReadFull(client, make([]byte, 4)); err != nil {
 		t.Error(err)

@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	patience = 20 * time.Second
-	token    = "0123456789abcdefghijkl"
+	waitLimit = 20 * time.Second
+	token     = "0123456789abcdefghijkl"
 )
 
 func portOf(t *testing.T, addr string) uint16 {
@@ -77,7 +77,7 @@ func get(t *testing.T, url, tok string) (status int, body string, err error) {
 	if tok != "" {
 		r.Header.Set(TokenHeader, tok)
 	}
-	res, err := (&http.Client{Timeout: patience}).Do(r)
+	res, err := (&http.Client{Timeout: waitLimit}).Do(r)
 	if err != nil {
 		return 0, "", err
 	}
@@ -265,7 +265,7 @@ func TestProbesAreShared(t *testing.T) {
 		<-release
 	})
 	h, err := New(Config{
-		Probes: []Probe{{Name: "app/liveness", HTTP: &HTTP{Port: port}, Timeout: patience}}, Target: loopback, Logger: slog.New(slog.DiscardHandler),
+		Probes: []Probe{{Name: "app/liveness", HTTP: &HTTP{Port: port}, Timeout: waitLimit}}, Target: loopback, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -280,7 +280,7 @@ func TestProbesAreShared(t *testing.T) {
 			t.Errorf("the one who left got %d", w.Code)
 		}
 	})
-	for end := time.Now().Add(patience); calls.Load() == 0 && time.Now().Before(end); {
+	for end := time.Now().Add(waitLimit); calls.Load() == 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()
@@ -313,8 +313,8 @@ func TestHook(t *testing.T) {
 		w.WriteHeader(500)
 	})
 	url := admin(t,
-		Probe{Name: "app/postStart", HTTP: &HTTP{Port: port}, Timeout: patience, Token: secret.New([]byte(token))},
-		Probe{Name: "db/preStop", HTTP: &HTTP{Port: closedPort(t)}, Timeout: patience, Token: secret.New([]byte(token))})
+		Probe{Name: "app/postStart", HTTP: &HTTP{Port: port}, Timeout: waitLimit, Token: secret.New([]byte(token))},
+		Probe{Name: "db/preStop", HTTP: &HTTP{Port: closedPort(t)}, Timeout: waitLimit, Token: secret.New([]byte(token))})
 	var wg sync.WaitGroup
 	for range 5 {
 		wg.Go(func() {

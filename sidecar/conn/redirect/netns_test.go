@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	patience = 20 * time.Second
-	pod4     = "10.199.7.2"
-	pod6     = "fd00:199:7::2"
+	waitLimit = 20 * time.Second
+	pod4      = "10.199.7.2"
+	pod6      = "fd00:199:7::2"
 )
 
 // network is a pod's network namespace and a client's, joined by a veth pair.
@@ -91,7 +91,7 @@ func dial(t *testing.T, name, addr string) (conn net.Conn, err error) {
 		return nil
 	})
 	if err == nil {
-		conn.SetDeadline(time.Now().Add(patience))
+		conn.SetDeadline(time.Now().Add(waitLimit))
 		t.Cleanup(func() { conn.Close() })
 	}
 	return conn, err

@@ -136,7 +136,7 @@ func TestRedirect(t *testing.T) {
 					if why != listen.Direct && why != listen.Untracked {
 						t.Errorf("refused as %q", why)
 					}
-				case <-time.After(patience):
+				case <-time.After(waitLimit):
 					t.Fatal("a connection to the inbound port was not counted")
 				}
 			}
@@ -180,7 +180,7 @@ func TestUDPIsLeftAlone(t *testing.T) {
 	if _, err := client.WriteTo([]byte("hello"), server.LocalAddr()); err != nil {
 		t.Fatal(err)
 	}
-	server.SetReadDeadline(time.Now().Add(patience))
+	server.SetReadDeadline(time.Now().Add(waitLimit))
 	buf := make([]byte, 16)
 	if n, _, err := server.ReadFrom(buf); string(buf[:n]) != "hello" || err != nil {
 		t.Errorf("read %q, %v", buf[:n], err)

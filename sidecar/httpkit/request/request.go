@@ -27,7 +27,7 @@ type Info struct {
 	Path string
 	// Identity is nil for an anonymous request.
 	Identity *identity.Identity
-	// Session is the id of the kept session that the identity's token belongs to; empty for none.
+	// Session is the id of the external session that the identity's token belongs to; empty for none.
 	Session string
 	// ByCookie says that the identity's token came in a cookie, which browsers add by themselves to what other pages send.
 	ByCookie bool

@@ -15,8 +15,8 @@ var (
 	ErrAlgorithm = errors.New("looking up key: it is for another algorithm")
 	// ErrAmbiguous: the token names no key, and too many could have signed it.
 	ErrAmbiguous = errors.New("looking up key: the token names none and too many fit")
-	// ErrUnavailable: the issuer's keys cannot be had at present, so nothing can be said about the token.
-	ErrUnavailable = errors.New("looking up key: the issuer's keys cannot be had at present")
+	// ErrUnavailable: the issuer's keys is unavailable at present, so nothing can be said about the token.
+	ErrUnavailable = errors.New("looking up key: the issuer's keys is unavailable at present")
 )
 
 // Source gives the keys of one issuer. It is safe for concurrent use.

@@ -28,8 +28,8 @@ const (
 var (
 	// ErrInvalid: the token is not good; it says why without quoting the token.
 	ErrInvalid = errors.New("verifying token")
-	// ErrUnavailable: the issuer's keys cannot be had at present, so nothing is known.
-	ErrUnavailable = errors.New("verifying token: the keys cannot be had at present")
+	// ErrUnavailable: the issuer's keys is unavailable at present, so nothing is known.
+	ErrUnavailable = errors.New("verifying token: the keys is unavailable at present")
 )
 
 // Keys finds keys; jwks.Source and signing.Ring do.

@@ -147,7 +147,7 @@ func encodeSet(list []map[string]string) ([]byte, error) {
 	return document, nil
 }
 
-// verifying makes the keys that check our own tokens, by the very path that an outside issuer's keys take.
+// verifying makes the keys that check our own tokens, by the very path that an external issuer's keys take.
 func verifying(members []member, a Algorithm) (jwks.Source, error) {
 	list := make([]map[string]string, 0, len(members))
 	for _, m := range members {

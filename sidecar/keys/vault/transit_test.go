@@ -30,11 +30,11 @@ func newTransit(t *testing.T) *Transit {
 func TestDeadlineOfTheCaller(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		patience time.Duration
-		want     State
+		callerWait time.Duration
+		want       State
 	}{
-		"long enough": {patience: leastPatience + 100*time.Millisecond, want: Unreachable},
-		"too short":   {patience: leastPatience / 10, want: OK},
+		"long enough": {callerWait: minCallerWait + 100*time.Millisecond, want: Unreachable},
+		"too short":   {callerWait: minCallerWait / 10, want: OK},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestDeadlineOfTheCaller(t *testing.T) {
 			}
 			h.await(t, OK)
 			link.Slow(5 * time.Second)
-			ctx, cancel := context.WithTimeout(t.Context(), tt.patience)
+			ctx, cancel := context.WithTimeout(t.Context(), tt.callerWait)
 			defer cancel()
 			if _, err := transit.Sign(ctx, key, 1, signing.ES256, []byte("x")); err == nil {
 				t.Error("signed in time")

@@ -129,9 +129,9 @@ func (c Config) checked() (Config, error) {
 	return c, nil
 }
 
-// leastPatience is how long a caller must have waited at least for its deadline to say that Vault does not answer: a login
+// minCallerWait is how long a caller must have waited at least for its deadline to say that Vault does not answer: a login
 // waits for a signature less long than Config.Timeout, and the state must not wait for the next poll.
-const leastPatience = time.Second
+const minCallerWait = time.Second
 
 // call is one request, made with the token that the client holds.
 type call func(ctx context.Context, c *api.Client) (*api.Secret, error)
@@ -154,7 +154,7 @@ func (c *Client) do(ctx context.Context, target string, f call) (*api.Secret, er
 		}
 		s, err = f(ctx, l.client)
 	}
-	if gaveUp := caller.Err(); gaveUp != nil && (gaveUp != context.DeadlineExceeded || time.Since(asked) < leastPatience) {
+	if gaveUp := caller.Err(); gaveUp != nil && (gaveUp != context.DeadlineExceeded || time.Since(asked) < minCallerWait) {
 		return nil, gaveUp // says nothing of Vault
 	}
 	if err != nil {

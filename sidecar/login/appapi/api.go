@@ -62,10 +62,10 @@ type Verifier interface {
 
 // Config is what the API is made of; Logger is required.
 type Config struct {
-	// Desk is nil where the policy issues no tokens.
-	Desk *token.Desk
-	// Ledger is nil where no sessions are kept.
-	Ledger *token.Ledger
+	// LoginService is nil where the policy issues no tokens.
+	LoginService *token.LoginService
+	// SessionManager is nil where no sessions are kept.
+	SessionManager *token.SessionManager
 	// Verifier is nil where the policy accepts no tokens; Revoked goes with it.
 	Verifier Verifier
 	Revoked  Checker
@@ -96,7 +96,7 @@ type endpoint struct {
 
 func (a *api) endpoints() []endpoint {
 	const plain, guarded = true, false
-	tokens, sessions, accepted := a.Desk != nil, a.Ledger != nil, a.Verifier != nil
+	tokens, sessions, accepted := a.LoginService != nil, a.SessionManager != nil, a.Verifier != nil
 	revocation, passwords := a.Revoker != nil, a.Passwords != nil
 	return []endpoint{
 		{http.MethodPost, "/v1/tokens", a.issue, "tokens", tokens, guarded},
@@ -114,7 +114,7 @@ func (a *api) endpoints() []endpoint {
 
 // New returns the API. Its errors are problem details (RFC 9457).
 func New(c Config) (http.Handler, error) {
-	if c.Logger == nil || (c.Verifier == nil) != (c.Revoked == nil) || c.Desk != nil && (c.Ledger == nil || c.Verifier == nil) {
+	if c.Logger == nil || (c.Verifier == nil) != (c.Revoked == nil) || c.LoginService != nil && (c.SessionManager == nil || c.Verifier == nil) {
 		return nil, errors.New("building loopback API: Logger is required, Revoked goes with Verifier, and both and Ledger with Desk")
 	}
 	if c.Now == nil {

@@ -140,13 +140,13 @@ func (v *verifier) Verify(ctx context.Context, raw string) (*identity.Identity, 
 
 type world struct {
 	http.Handler
-	ring        *signing.Ring
-	desk        *token.Desk
-	verifier    *verifier
-	config      Config
-	revocations *revocations
-	sessions    *store
-	offset      time.Duration
+	ring         *signing.Ring
+	loginService *token.LoginService
+	verifier     *verifier
+	config       Config
+	revocations  *revocations
+	sessions     *store
+	offset       time.Duration
 }
 
 func newWorld(t testing.TB, p Passwords) *world {
@@ -177,21 +177,21 @@ func newWorld(t testing.TB, p Passwords) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ledger, err := token.NewLedger(token.LedgerConfig{
+	sessionManager, err := token.NewSessionManager(token.SessionManagerConfig{
 		Issuer: issuer, Lifetime: 15 * time.Minute, Scope: "shop/orders", Sessions: w.sessions, Revocations: w.revocations, Logger: log,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.desk, err = token.NewDesk(token.DeskConfig{
-		Issuer: i, Ledger: ledger, Sessions: w.sessions, Logger: log,
+	w.loginService, err = token.NewLoginService(token.LoginServiceConfig{
+		Issuer: i, SessionManager: sessionManager, Sessions: w.sessions, Logger: log,
 		Limits: session.Limits{IdleTimeout: time.Hour, AbsoluteTimeout: 24 * time.Hour, MaxPerSubject: 2, WhenFull: session.Reject},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	revoker, err := token.NewRevoker(token.RevokerConfig{
-		Sessions: ledger, Revocations: w.revocations, Now: now, Trusted: []token.Trusted{
+		Sessions: sessionManager, Revocations: w.revocations, Now: now, Trusted: []token.Trusted{
 			{Issuer: issuer, Own: true, Lifetime: 15 * time.Minute, SessionLifetime: 24 * time.Hour},
 			{Issuer: corp, Lifetime: time.Hour, SessionLifetime: time.Hour},
 		},
@@ -203,7 +203,7 @@ func newWorld(t testing.TB, p Passwords) *world {
 		Issuer: issuer, Audiences: []string{"orders"}, Algorithms: []string{"EdDSA"}, Types: []string{"at+jwt"}, Keys: w.ring,
 	}}
 	w.config = Config{
-		Desk: w.desk, Ledger: ledger, Verifier: w.verifier, Revoked: w.revocations, Revoker: revoker, Passwords: p, Logger: log, Now: now,
+		LoginService: w.loginService, SessionManager: sessionManager, Verifier: w.verifier, Revoked: w.revocations, Revoker: revoker, Passwords: p, Logger: log, Now: now,
 	}
 	w.Handler, err = New(w.config)
 	if err != nil {

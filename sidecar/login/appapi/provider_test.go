@@ -57,19 +57,19 @@ func TestProvidersTokens(t *testing.T) {
 	}
 }
 
-// TestProvidersSessions: what is kept of an outside issuer is listed and ended, also by a policy that issues no tokens.
+// TestProvidersSessions: what is kept of an external issuer is listed and ended, also by a policy that issues no tokens.
 func TestProvidersSessions(t *testing.T) {
 	for name, own := range map[string]bool{"beside ours": true, "alone": false} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, passwords{})
 			if !own {
-				ledger, err := token.NewLedger(token.LedgerConfig{
+				sessionManager, err := token.NewSessionManager(token.SessionManagerConfig{
 					Scope: "shop/orders", Sessions: w.sessions, Revocations: w.revocations, Logger: slog.New(slog.DiscardHandler),
 				})
 				if err != nil {
 					t.Fatal(err)
 				}
-				w.config.Desk, w.config.Ledger = nil, ledger
+				w.config.LoginService, w.config.SessionManager = nil, sessionManager
 				if w.Handler, err = New(w.config); err != nil {
 					t.Fatal(err)
 				}
@@ -86,7 +86,7 @@ func TestProvidersSessions(t *testing.T) {
 				t.Errorf("ending all: %d %v", status, answer)
 			}
 			for i, id := range []string{first, second} {
-				if e := w.revocations.entries[i]; e.Issuer != token.KeptIssuer("shop/orders") || e.Value != id || e.Kind != revocation.Subject || e.Before.IsZero() {
+				if e := w.revocations.entries[i]; e.Issuer != token.ExternalSessionIssuer("shop/orders") || e.Value != id || e.Kind != revocation.Subject || e.Before.IsZero() {
 					t.Errorf("the other sidecars are told %+v", e)
 				}
 			}

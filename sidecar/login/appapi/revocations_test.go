@@ -63,7 +63,7 @@ func TestRevokeAny(t *testing.T) {
 func TestRevokingASubjectEndsItsSessions(t *testing.T) {
 	w := newWorld(t, passwords{})
 	login := func() token.Tokens {
-		tokens, err := w.desk.Begin(t.Context(), token.Login{Subject: "ada"})
+		tokens, err := w.loginService.Begin(t.Context(), token.Login{Subject: "ada"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func TestRevokingASubjectEndsItsSessions(t *testing.T) {
 		t.Fatalf("%d %v", status, answer)
 	}
 	listed := func() int {
-		sessions, err := w.desk.List(t.Context(), session.Owner{Subject: "ada"})
+		sessions, err := w.loginService.List(t.Context(), session.Owner{Subject: "ada"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,13 +16,13 @@ type listAnswer struct {
 // owner is the subject of the path: of our own tokens, or of the issuer that the query names.
 func (a *api) owner(r *http.Request) (session.Owner, error) {
 	issuer := r.URL.Query().Get("issuer")
-	if issuer == "" && a.Desk == nil {
+	if issuer == "" && a.LoginService == nil {
 		return session.Owner{}, badRequest(http.StatusUnprocessableEntity, "The policy issues no tokens; say by ?issuer= whose subject it is.")
 	}
 	if issuer != "" && (a.Verifier == nil || !a.Verifier.Accepts(issuer)) {
 		return session.Owner{}, unknownIssuer(nil)
 	}
-	return a.Ledger.Owner(issuer, r.PathValue("subject")), nil
+	return a.SessionManager.Owner(issuer, r.PathValue("subject")), nil
 }
 
 // list answers with what is kept of a subject.
@@ -31,7 +31,7 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sessions, err := a.Ledger.List(r.Context(), owner)
+	sessions, err := a.SessionManager.List(r.Context(), owner)
 	if err != nil {
 		return unavailable(err)
 	}
@@ -49,7 +49,7 @@ func (a *api) endAll(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ended, err := a.Ledger.EndAll(r.Context(), owner, "")
+	ended, err := a.SessionManager.EndAll(r.Context(), owner, "")
 	if err != nil {
 		return unavailable(err)
 	}
@@ -58,7 +58,7 @@ func (a *api) endAll(w http.ResponseWriter, r *http.Request) error {
 
 // end ends one session with its tokens; 404 where there is none.
 func (a *api) end(w http.ResponseWriter, r *http.Request) error {
-	ended, err := a.Ledger.End(r.Context(), r.PathValue("id"))
+	ended, err := a.SessionManager.End(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return unavailable(err)
 	}

@@ -50,7 +50,7 @@ func (a *api) issue(w http.ResponseWriter, r *http.Request) error {
 			return badRequest(http.StatusUnprocessableEntity, "The device's address is no IP address.")
 		}
 	}
-	tokens, err := a.Desk.Begin(r.Context(), token.Login{
+	tokens, err := a.LoginService.Begin(r.Context(), token.Login{
 		Subject: request.Subject, Claims: request.Claims, Device: session.NewDevice(request.Device.UserAgent, address),
 	})
 	switch {
@@ -105,10 +105,10 @@ func (a *api) active(ctx context.Context, raw string) (*identity.Identity, error
 	if err != nil || revoked {
 		return nil, err
 	}
-	if a.Ledger == nil {
+	if a.SessionManager == nil {
 		return id, nil
 	}
-	goesOn, err := a.Ledger.GoesOn(ctx, id)
+	goesOn, err := a.SessionManager.GoesOn(ctx, id)
 	if err != nil || !goesOn {
 		return nil, err
 	}
@@ -122,8 +122,8 @@ func (a *api) revoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := session.ParseRefresh(raw); err == nil && a.Desk != nil {
-		if _, err := a.Desk.EndPresented(r.Context(), raw); err != nil {
+	if _, err := session.ParseRefresh(raw); err == nil && a.LoginService != nil {
+		if _, err := a.LoginService.EndPresented(r.Context(), raw); err != nil {
 			return unavailable(err)
 		}
 		return write(w, struct{}{})

@@ -1,4 +1,4 @@
-// Package backchannel is OpenID Connect Back-Channel Logout 1.0: outside providers tell, server to server, that a person
+// Package backchannel is OpenID Connect Back-Channel Logout 1.0: external providers tell, server to server, that a person
 // has logged out, and the provider's tokens and the sessions that are kept of them end at once.
 //
 // A logout token must be signed by the provider with one of its algorithms, be of type logout+jwt, name us in aud, have
@@ -37,7 +37,7 @@ const (
 	maxID       = 256
 )
 
-// Provider is an outside issuer that may log people out.
+// Provider is an external issuer that may log people out.
 type Provider struct {
 	Issuer string
 	// ClientIDs are what the provider calls us: aud must hold one. At least one.
@@ -49,11 +49,11 @@ type Provider struct {
 	AnyType bool
 	// TokenLifetime is that of the provider's longest access token; so long a revocation is kept.
 	TokenLifetime time.Duration
-	// BySubject says that the kept session is the subject's and not the sid's (sessions.subjectFrom: sub).
+	// BySubject says that the external session is the subject's and not the sid's (sessions.subjectFrom: sub).
 	BySubject bool
 }
 
-// Ender ends kept sessions, and tells the other sidecars; *token.Ledger does.
+// Ender ends external sessions, and tells the other sidecars; *token.SessionManager does.
 type Ender interface {
 	End(ctx context.Context, id string) (bool, error)
 	EndAll(ctx context.Context, owner session.Owner, except string) (int, error)
@@ -274,10 +274,10 @@ func (e *endpoint) end(ctx context.Context, p provider, t *jwt.Token, now time.T
 		}
 		return fmt.Errorf("revoking by logout token: %w", err)
 	}
-	return e.endKept(ctx, p, t)
+	return e.endExternal(ctx, p, t)
 }
 
-func (e *endpoint) endKept(ctx context.Context, p provider, t *jwt.Token) error {
+func (e *endpoint) endExternal(ctx context.Context, p provider, t *jwt.Token) error {
 	if t.Session == "" {
 		if _, err := e.Sessions.EndAll(ctx, session.Owner{Issuer: p.Issuer, Subject: t.Subject}, ""); err != nil {
 			return fmt.Errorf("ending sessions by logout token: %w", err)

@@ -14,8 +14,8 @@ type Feed interface {
 	// Load hands the whole content to apply, in parts. What is added meanwhile is in the content or follows the cursor.
 	Load(ctx context.Context, apply func([]Entry)) (Cursor, error)
 	// Follow hands every change after from to sink until ctx ends or it fails; the error is ErrGap where it cannot follow.
-	// At least every half of patience it tells the sink that nothing was missed.
-	Follow(ctx context.Context, from Cursor, patience time.Duration, sink Sink) error
+	// At least every half of maxSilence it tells the sink that nothing was missed.
+	Follow(ctx context.Context, from Cursor, maxSilence time.Duration, sink Sink) error
 	// Find returns those of the entries that the store holds, by ID; only Kind, Issuer and Value of the argument count.
 	Find(ctx context.Context, entries []Entry) ([]Entry, error)
 	// Count returns the number of entries.

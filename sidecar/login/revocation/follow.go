@@ -10,8 +10,8 @@ import (
 // errRoom ends following so that everything is loaded again, now that there may be room for it.
 var errRoom = errors.New("there may be room for all revocations again")
 
-// errPatience ends following so that it goes on with another patience.
-var errPatience = errors.New("revocations are to be fresher")
+// errMaxSilence ends following so that it goes on with another maxSilence.
+var errMaxSilence = errors.New("revocations are to be fresher")
 
 // run loads and follows until ctx ends.
 func (x *Index) run(ctx context.Context) {
@@ -28,7 +28,7 @@ func (x *Index) run(ctx context.Context) {
 		case err == nil:
 			loaded, away = true, false
 			continue
-		case errors.Is(err, errPatience):
+		case errors.Is(err, errMaxSilence):
 			continue
 		case errors.Is(err, ErrGap), errors.Is(err, errRoom):
 			x.config.Log.Info("loading all revocations again", "reason", err)
@@ -67,17 +67,17 @@ func (x *Index) step(ctx context.Context, loaded bool) error {
 	return nil
 }
 
-// follow ends with errPatience where Hasten asks for it.
+// follow ends with errMaxSilence where Hasten asks for it.
 func (x *Index) follow(ctx context.Context) error {
 	following, cancel := context.WithCancel(ctx)
 	defer cancel()
 	x.mu.Lock()
-	patience := x.patience
+	maxSilence := x.maxSilence
 	x.interrupt = cancel
 	x.mu.Unlock()
-	err := x.config.Feed.Follow(following, *x.cursor.Load(), patience, x)
+	err := x.config.Feed.Follow(following, *x.cursor.Load(), maxSilence, x)
 	if following.Err() != nil && ctx.Err() == nil {
-		return errPatience
+		return errMaxSilence
 	}
 	return err
 }

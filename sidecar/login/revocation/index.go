@@ -56,9 +56,9 @@ type Index struct {
 	counted time.Time
 
 	mu sync.Mutex
-	// patience is the feed's, and interrupt ends the following that is under way; nil where there is none.
-	patience  time.Duration
-	interrupt context.CancelFunc
+	// maxSilence is the feed's, and interrupt ends the following that is under way; nil where there is none.
+	maxSilence time.Duration
+	interrupt  context.CancelFunc
 }
 
 // NewIndex starts to load the index.
@@ -79,7 +79,7 @@ func NewIndex(c IndexConfig) (*Index, error) {
 		c.Now = time.Now
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	x := &Index{config: c, table: newTable(c.MaxEntries), start: c.Now(), ready: make(chan struct{}), stop: stop, patience: c.MaxStaleness}
+	x := &Index{config: c, table: newTable(c.MaxEntries), start: c.Now(), ready: make(chan struct{}), stop: stop, maxSilence: c.MaxStaleness}
 	x.fresh.Store(-1)
 	x.cursor.Store(&Cursor{})
 	if c.Before != nil {
@@ -99,10 +99,10 @@ func (x *Index) Ready() <-chan struct{} { return x.ready }
 func (x *Index) Hasten(maxStaleness time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if maxStaleness <= 0 || maxStaleness >= x.patience {
+	if maxStaleness <= 0 || maxStaleness >= x.maxSilence {
 		return
 	}
-	x.patience = maxStaleness
+	x.maxSilence = maxStaleness
 	if x.interrupt != nil {
 		x.interrupt()
 	}

@@ -218,8 +218,8 @@ func (s sink) Fresh(ctx context.Context, at time.Time) error {
 	return s.Sink.Fresh(ctx, at)
 }
 
-func (f *feed) Follow(ctx context.Context, from revocation.Cursor, patience time.Duration, to revocation.Sink) error {
-	return f.Store.Follow(ctx, from, patience, sink{to, f})
+func (f *feed) Follow(ctx context.Context, from revocation.Cursor, maxSilence time.Duration, to revocation.Sink) error {
+	return f.Store.Follow(ctx, from, maxSilence, sink{to, f})
 }
 
 func (f *feed) Find(ctx context.Context, entries []revocation.Entry) ([]revocation.Entry, error) {

@@ -44,8 +44,8 @@ type Config struct {
 	Shadow bool
 	// Realm is the realm of WWW-Authenticate; empty for "postern".
 	Realm string
-	// Withdraw takes identity headers and tokens out of a request whose token is revoked, so that no app trusts them.
-	Withdraw func(http.Header)
+	// StripCredentials takes identity headers and tokens out of a request whose token is revoked, so that no app trusts them.
+	StripCredentials func(http.Header)
 	// Current is asked about answers that are under way: it knows what is revoked now, also when another policy has taken the
 	// place of this one, and nothing while that is only tried. Index if nil. Such an answer ends where its token is known to be
 	// revoked; what is not known, for want of a store, ends none.
@@ -62,7 +62,7 @@ type checker struct {
 // token-revoked, or 503 revocation-unavailable where it is not known and OnFailure is Deny, so that authorization refuses
 // the request on routes that need an identity, and on no others. Anyone may call next.
 func New(c Config) (stage.Stage, error) {
-	if c.Index == nil || c.Withdraw == nil {
+	if c.Index == nil || c.StripCredentials == nil {
 		return nil, errors.New("building revocation: an index and what withdraws a token are needed")
 	}
 	if c.OnFailure != Deny && c.OnFailure != Allow {
@@ -106,7 +106,7 @@ func (c checker) check(r *http.Request, info *request.Info) {
 		return
 	}
 	info.Identity, info.AuthnErr = nil, refusal // authorization decides whether it refuses the request, and records it
-	c.Withdraw(r.Header)
+	c.StripCredentials(r.Header)
 }
 
 // watch ends the answer when the token is revoked, unless that is only tried by then.

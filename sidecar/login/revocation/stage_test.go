@@ -29,7 +29,7 @@ func (i *index) Revoked(_ context.Context, q *revocation.Query) (bool, error) {
 
 func (i *index) Age() time.Duration { return i.age }
 
-func withdraw(h http.Header) { h.Del("X-User") }
+func stripCredentials(h http.Header) { h.Del("X-User") }
 
 func TestStage(t *testing.T) {
 	away := errors.New("away")
@@ -57,7 +57,7 @@ func TestStage(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := revocation.Config{Index: &tt.index, OnFailure: revocation.Deny, Shadow: tt.shadow, Realm: "shop", Withdraw: withdraw}
+			c := revocation.Config{Index: &tt.index, OnFailure: revocation.Deny, Shadow: tt.shadow, Realm: "shop", StripCredentials: stripCredentials}
 			if tt.allow {
 				c.OnFailure = revocation.Allow
 			}
@@ -116,7 +116,7 @@ func TestWatch(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s, err := revocation.New(revocation.Config{
-				Index: &tt.atStart, Current: &tt.later, OnFailure: revocation.Deny, Shadow: tt.shadow, Withdraw: withdraw,
+				Index: &tt.atStart, Current: &tt.later, OnFailure: revocation.Deny, Shadow: tt.shadow, StripCredentials: stripCredentials,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -175,10 +175,10 @@ func TestJudge(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	good := revocation.Config{Index: &index{}, OnFailure: revocation.Deny, Withdraw: withdraw}
+	good := revocation.Config{Index: &index{}, OnFailure: revocation.Deny, StripCredentials: stripCredentials}
 	tests := map[string]func(*revocation.Config){
 		"no index":           func(c *revocation.Config) { c.Index = nil },
-		"no withdraw":        func(c *revocation.Config) { c.Withdraw = nil },
+		"no withdraw":        func(c *revocation.Config) { c.StripCredentials = nil },
 		"no onFailure":       func(c *revocation.Config) { c.OnFailure = "" },
 		"negative staleness": func(c *revocation.Config) { c.MaxStaleness = -1 },
 		"a realm of lines":   func(c *revocation.Config) { c.Realm = "a\nb" },

@@ -13,7 +13,7 @@ type claim struct {
 	id       string
 	owner    Owner
 	external bool
-	// authenticated is when the person logged in, as far as an outside issuer says.
+	// authenticated is when the person logged in, as far as an external issuer says.
 	authenticated time.Time
 }
 
@@ -36,12 +36,12 @@ func (c *checker) claimOf(id *identity.Identity) (claim, bool) {
 	if c.SubjectFrom == FromSub && out.authenticated.IsZero() { // a session of a subject has no other sign of a new login
 		out.authenticated = id.IssuedAt
 	}
-	out.id = KeptID(id, c.SubjectFrom)
+	out.id = ExternalIDOf(id, c.SubjectFrom)
 	return out, true
 }
 
-// KeptID is the id under which a session is kept for a verified token of an outside issuer; empty for none.
-func KeptID(id *identity.Identity, from SubjectFrom) string {
+// ExternalIDOf is the id under which a session is kept for a verified token of an external issuer; empty for none.
+func ExternalIDOf(id *identity.Identity, from SubjectFrom) string {
 	value, _ := id.Claims["sid"].(string)
 	if from == FromSub {
 		value = id.Subject

@@ -58,8 +58,8 @@ func TestKnownEnds(t *testing.T) {
 	}
 }
 
-// TestEveryOutsideSessionIsWatched: also one of which nothing is known for want of the store.
-func TestEveryOutsideSessionIsWatched(t *testing.T) {
+// TestEveryExternalSessionIsWatched: also one of which nothing is known for want of the store.
+func TestEveryExternalSessionIsWatched(t *testing.T) {
 	for name, fail := range map[string]error{"known": nil, "not known": errors.New("away")} {
 		k := &told{}
 		w := newWorld(t, func(c *session.Config) { c.Ended, c.Watched, c.OnFailure = k.ended, k.ended, session.Allow })

@@ -29,7 +29,7 @@ func ValidID(id string) bool {
 	return err == nil && len(b) == idBytes // fewer where the decoder left out new lines
 }
 
-// ExternalID is the id under which the session of an outside issuer is kept. Value is its claim sid, or sub where the
+// ExternalID is the id under which the session of an external issuer is kept. Value is its claim sid, or sub where the
 // policy keeps one session for each subject.
 func ExternalID(issuer, value string) string {
 	b := binary.AppendUvarint([]byte("postern session\x00"), uint64(len(issuer)))

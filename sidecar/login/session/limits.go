@@ -60,7 +60,7 @@ type Limits struct {
 // that began with shorter ones keeps to these.
 type Timeouts struct{ Idle, Absolute time.Duration }
 
-// MaxEnded is how many ended sessions of one owner at an outside issuer are remembered, the latest: else one person, who logs in
+// MaxEnded is how many ended sessions of one owner at an external issuer are remembered, the latest: else one person, who logs in
 // there again and again, would leave no room for anybody.
 const MaxEnded = MaxPerSubject
 
@@ -97,9 +97,9 @@ type New struct {
 	// Claims is a JSON object of up to MaxClaims bytes, or nil.
 	Claims json.RawMessage
 	Limits
-	// Refresh is the first token of the family, of the same ID; zero for a session of an outside issuer.
+	// Refresh is the first token of the family, of the same ID; zero for a session of an external issuer.
 	Refresh Refresh
-	// Authenticated is when the person logged in at the outside issuer, as far as its token says; zero where it does not.
+	// Authenticated is when the person logged in at the external issuer, as far as its token says; zero where it does not.
 	Authenticated time.Time
 }
 

@@ -33,10 +33,10 @@ const (
 	Allow OnFailure = "Allow"
 )
 
-// SubjectFrom says by which claim the session of an outside provider is known.
+// SubjectFrom says by which claim the session of an external provider is known.
 type SubjectFrom string
 
-// FromNone keeps no sessions of outside providers; FromSID keeps one for each claim sid; FromSub one for each subject.
+// FromNone keeps no sessions of external providers; FromSID keeps one for each claim sid; FromSub one for each subject.
 const (
 	FromNone SubjectFrom = ""
 	FromSID  SubjectFrom = "sid"
@@ -61,7 +61,7 @@ type Config struct {
 	// Ended.
 	TouchEvery, CacheFor time.Duration
 	CacheSize            int
-	// Ended, if any, reports whether the session of an outside issuer that began then was ended on purpose, as far as this process
+	// Ended, if any, reports whether the session of an external issuer that began then was ended on purpose, as far as this process
 	// knows; a zero time stands for any that has the id. What a sidecar remembers from before does not count then.
 	Ended Ended
 	// Watched is what Ended is, for the policy that is in force by then: where it holds, an answer that is under way ends.
@@ -70,8 +70,8 @@ type Config struct {
 	Shadow bool
 	// Realm is the realm of WWW-Authenticate; empty for "postern".
 	Realm string
-	// Withdraw takes identity headers and tokens out of a request whose session has ended, so that no app trusts them.
-	Withdraw func(http.Header)
+	// StripCredentials takes identity headers and tokens out of a request whose session has ended, so that no app trusts them.
+	StripCredentials func(http.Header)
 	// Now is time.Now if nil.
 	Now func() time.Time
 }
@@ -81,7 +81,7 @@ type Ended func(ctx context.Context, id string, began time.Time) (bool, error)
 
 // withDefaults returns a valid c, or an error that says what to change.
 func (c Config) withDefaults() (Config, error) {
-	if c.Store == nil || c.Withdraw == nil {
+	if c.Store == nil || c.StripCredentials == nil {
 		return c, errors.New("a store and what withdraws a token are needed")
 	}
 	if c.SubjectFrom != FromNone && c.SubjectFrom != FromSID && c.SubjectFrom != FromSub {
@@ -122,7 +122,7 @@ type checker struct {
 // NewStage returns the stage; it stands behind authn and revocation and before authz. A token whose session has ended gives no
 // identity, so that authorization refuses the request on routes that need one, and on no others: AuthnErr is then 401
 // session-ended, session-device (another device) or session-missing (the token of a provider names none), 403 session-limit
-// (the cap of an outside provider's subject), or 503 session-unavailable. A token of our own without sid has no session and
+// (the cap of an external provider's subject), or 503 session-unavailable. A token of our own without sid has no session and
 // passes. Anyone may call next.
 func NewStage(c Config) (stage.Stage, error) {
 	c, err := c.withDefaults()
@@ -170,7 +170,7 @@ func (c *checker) check(r *http.Request, info *request.Info) {
 		return
 	}
 	info.Identity, info.AuthnErr = nil, refusal // authorization decides whether it refuses the request, and records it
-	c.Withdraw(r.Header)
+	c.StripCredentials(r.Header)
 }
 
 // watch ends the answer when the session is ended on purpose. Sessions of our own are revoked then, which ends it, too.

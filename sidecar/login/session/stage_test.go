@@ -45,8 +45,8 @@ func newWorld(t *testing.T, change func(*session.Config)) *world {
 	w.Store = sessionmemory.New(sessionmemory.Config{Now: w.time})
 	c := session.Config{
 		Store: w, Issuer: own, Bind: session.BindNone, OnFailure: session.Deny, Now: w.time, SubjectFrom: session.FromSID,
-		Limits:   session.Limits{IdleTimeout: time.Hour, AbsoluteTimeout: 24 * time.Hour, MaxPerSubject: 2, WhenFull: session.Reject},
-		Withdraw: func(h http.Header) { h.Del("X-User") },
+		Limits:           session.Limits{IdleTimeout: time.Hour, AbsoluteTimeout: 24 * time.Hour, MaxPerSubject: 2, WhenFull: session.Reject},
+		StripCredentials: func(h http.Header) { h.Del("X-User") },
 	}
 	change(&c)
 	var err error
@@ -315,7 +315,7 @@ func TestRequestsAtOnceAskOnce(t *testing.T) {
 func TestNewStageRefuses(t *testing.T) {
 	tests := map[string]func(*session.Config){
 		"no store":            func(c *session.Config) { c.Store = nil },
-		"no withdraw":         func(c *session.Config) { c.Withdraw = nil },
+		"no withdraw":         func(c *session.Config) { c.StripCredentials = nil },
 		"a claim":             func(c *session.Config) { c.SubjectFrom = "email" },
 		"no limits":           func(c *session.Config) { c.Limits = session.Limits{} },
 		"no onFailure":        func(c *session.Config) { c.OnFailure = "" },
@@ -327,8 +327,8 @@ func TestNewStageRefuses(t *testing.T) {
 	for name, change := range tests {
 		c := session.Config{
 			Store: sessionmemory.New(sessionmemory.Config{}), Bind: session.BindNone, OnFailure: session.Deny, SubjectFrom: session.FromSID,
-			Limits:   session.Limits{IdleTimeout: time.Hour, AbsoluteTimeout: time.Hour, WhenFull: session.Reject},
-			Withdraw: func(http.Header) {},
+			Limits:           session.Limits{IdleTimeout: time.Hour, AbsoluteTimeout: time.Hour, WhenFull: session.Reject},
+			StripCredentials: func(http.Header) {},
 		}
 		if _, err := session.NewStage(c); err != nil {
 			t.Fatal(err)

@@ -25,7 +25,7 @@ type Store interface {
 	// Create begins a session at a login. Evicted are the ids of those which ended to make room for it, oldest first.
 	// Errors: ErrFull, ErrExists, ErrInvalid, ErrNoRoom.
 	Create(ctx context.Context, n New) (s Session, evicted []string, err error)
-	// Admit returns the session of an outside issuer, and creates it at first sight as Create does. One that has ended stays
+	// Admit returns the session of an external issuer, and creates it at first sight as Create does. One that has ended stays
 	// ended for its AbsoluteTimeout since the last attempt, unless n.Authenticated is after its end. A session that goes on
 	// is touched as Touch does. Errors: ErrEnded, and those of Create but ErrExists.
 	Admit(ctx context.Context, n New, coalesce time.Duration) (s Session, evicted []string, err error)

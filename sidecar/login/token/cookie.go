@@ -38,8 +38,8 @@ const (
 	Strict SameSite = "Strict"
 )
 
-// CourierConfig says how clients get their tokens.
-type CourierConfig struct {
+// TokenTransportConfig says how clients get their tokens.
+type TokenTransportConfig struct {
 	Delivery Delivery
 	// SameSite is Lax where empty.
 	SameSite SameSite
@@ -50,20 +50,20 @@ type CourierConfig struct {
 	Now func() time.Time
 }
 
-// Courier hands tokens to clients, and takes them back. It is safe for concurrent use.
-type Courier struct {
+// TokenTransport hands tokens to clients, and takes them back. It is safe for concurrent use.
+type TokenTransport struct {
 	delivery   Delivery
 	sameSite   http.SameSite
 	protection *http.CrossOriginProtection
 	now        func() time.Time
 }
 
-// NewCourier returns a Courier, or an error that says which setting to change.
-func NewCourier(cfg CourierConfig) (*Courier, error) {
+// NewTokenTransport returns a TokenTransport, or an error that says which setting to change.
+func NewTokenTransport(cfg TokenTransportConfig) (*TokenTransport, error) {
 	if cfg.Delivery != Body && cfg.Delivery != Cookie {
 		return nil, errors.New("building token delivery: it is neither Body nor Cookie")
 	}
-	c := &Courier{delivery: cfg.Delivery, sameSite: http.SameSiteLaxMode, protection: http.NewCrossOriginProtection(), now: cfg.Now}
+	c := &TokenTransport{delivery: cfg.Delivery, sameSite: http.SameSiteLaxMode, protection: http.NewCrossOriginProtection(), now: cfg.Now}
 	switch cfg.SameSite {
 	case Lax, "":
 	case Strict:
@@ -87,13 +87,13 @@ func NewCourier(cfg CourierConfig) (*Courier, error) {
 }
 
 // setCookies hands t over. The cookies live as long as what they hold.
-func (c *Courier) setCookies(h http.Header, t Tokens) {
+func (c *TokenTransport) setCookies(h http.Header, t Tokens) {
 	noStore(h)
 	c.set(h, AccessCookie, t.Token, t.Expires)
 	c.set(h, RefreshCookie, string(t.Refresh.Reveal()), t.Session.AbsoluteExpiry)
 }
 
-func (c *Courier) set(h http.Header, name, value string, expires time.Time) {
+func (c *TokenTransport) set(h http.Header, name, value string, expires time.Time) {
 	maxAge := seconds(expires.Sub(c.now()))
 	if maxAge <= 0 {
 		maxAge = -1
@@ -103,7 +103,7 @@ func (c *Courier) set(h http.Header, name, value string, expires time.Time) {
 }
 
 // clearCookies makes the browser forget; with delivery Body there is nothing to forget.
-func (c *Courier) clearCookies(h http.Header) {
+func (c *TokenTransport) clearCookies(h http.Header) {
 	if c.delivery != Cookie {
 		return
 	}
@@ -120,7 +120,7 @@ func (c *Courier) clearCookies(h http.Header) {
 //     Host where it is missing; a request with neither is no browser's (net/http.CrossOriginProtection says why).
 //
 // Both are subject to Shadow. The exchange refuses in the same way logins from another origin, cookies or not.
-func (c *Courier) Guard() stage.Stage {
+func (c *TokenTransport) Guard() stage.Stage {
 	if c.delivery != Cookie {
 		return nil
 	}
@@ -151,14 +151,14 @@ func csrfRule() request.Rule { return request.Rule{Stage: "token", Name: "csrf"}
 
 // checkOrigin refuses what a page of another origin made a browser send; with delivery Body browsers send nothing of ours by
 // themselves.
-func (c *Courier) checkOrigin(r *http.Request) error {
+func (c *TokenTransport) checkOrigin(r *http.Request) error {
 	if c.delivery != Cookie {
 		return nil
 	}
 	return c.refuseCrossOrigin(r)
 }
 
-func (c *Courier) refuseCrossOrigin(r *http.Request) error {
+func (c *TokenTransport) refuseCrossOrigin(r *http.Request) error {
 	err := c.protection.Check(asUnsafe(r))
 	if err == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-func TestNewCourier(t *testing.T) {
+func TestNewTokenTransport(t *testing.T) {
 	tests := map[string]struct {
 		delivery Delivery
 		sameSite SameSite
@@ -21,7 +21,7 @@ func TestNewCourier(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c, err := NewCourier(CourierConfig{Delivery: tt.delivery, SameSite: tt.sameSite})
+			c, err := NewTokenTransport(TokenTransportConfig{Delivery: tt.delivery, SameSite: tt.sameSite})
 			if (err != nil) != tt.wantErr {
 				t.Fatalf("error = %v", err)
 			}
@@ -30,7 +30,7 @@ func TestNewCourier(t *testing.T) {
 			}
 		})
 	}
-	if _, err := NewCourier(CourierConfig{Delivery: Cookie, TrustedOrigins: []string{"app.example.com"}}); err == nil {
+	if _, err := NewTokenTransport(TokenTransportConfig{Delivery: Cookie, TrustedOrigins: []string{"app.example.com"}}); err == nil {
 		t.Error("an origin without scheme is accepted")
 	}
 }

@@ -20,10 +20,10 @@ const DefaultPrefix = "/auth"
 // EndpointsConfig is what the endpoints are made of.
 type EndpointsConfig struct {
 	// Prefix is a path without trailing slash; DefaultPrefix where empty.
-	Prefix   string
-	Desk     *Desk
-	Courier  *Courier
-	Metadata *Metadata
+	Prefix         string
+	LoginService   *LoginService
+	TokenTransport *TokenTransport
+	Metadata       *Metadata
 	// Realm is the realm of WWW-Authenticate; empty for "postern".
 	Realm string
 }
@@ -59,7 +59,7 @@ func Endpoints(c EndpointsConfig) (stage.Stage, error) {
 	if c.Prefix == "" {
 		c.Prefix = DefaultPrefix
 	}
-	if c.Desk == nil || c.Courier == nil || c.Metadata == nil {
+	if c.LoginService == nil || c.TokenTransport == nil || c.Metadata == nil {
 		return nil, errors.New("building token endpoints: Desk, Courier and Metadata are required")
 	}
 	if err := checkPrefix(c.Prefix); err != nil {
@@ -115,7 +115,7 @@ func (e *endpoints) serve(w http.ResponseWriter, r *http.Request, next stage.Han
 		return otherMethod(w, r, handlers)
 	}
 	if request.From(r).ByCookie { // a provider's, too, which the Guard does not know
-		if err := e.Courier.refuseCrossOrigin(r); err != nil {
+		if err := e.TokenTransport.refuseCrossOrigin(r); err != nil {
 			return err
 		}
 	}
@@ -145,7 +145,7 @@ func (e *endpoints) caller(r *http.Request) (owner session.Owner, current string
 	info := request.From(r)
 	if id := info.Identity; id != nil && id.Subject != "" {
 		current = info.Session
-		if owner = e.Desk.Owner(id.Issuer, id.Subject); owner.Issuer == "" {
+		if owner = e.LoginService.Owner(id.Issuer, id.Subject); owner.Issuer == "" {
 			current = sidOf(id)
 		}
 		return owner, current, nil
@@ -157,7 +157,7 @@ func (e *endpoints) caller(r *http.Request) (owner session.Owner, current string
 	return session.Owner{}, "", refusal.With("WWW-Authenticate", `Bearer realm=`+e.realm)
 }
 
-// logout ends the session of the refresh token or of the access token, also one that is kept of an outside issuer's, and is
+// logout ends the session of the refresh token or of the access token, also one that is kept of an external issuer's, and is
 // content where that has ended before.
 func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 	refresh, err := e.refreshToken(w, r)
@@ -169,18 +169,18 @@ func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case refresh == "" && err != nil:
 		return err
-	case refresh == "" && sid == "": // of an outside issuer, who alone can log out
+	case refresh == "" && sid == "": // of an external issuer, who alone can log out
 		return notOurs()
 	}
 	if refresh != "" {
-		if _, err := e.Desk.EndPresented(r.Context(), refresh); err != nil {
+		if _, err := e.LoginService.EndPresented(r.Context(), refresh); err != nil {
 			return unavailable(err)
 		}
 	}
 	if sid != "" {
-		end := e.Desk.End
+		end := e.LoginService.End
 		if owner.Issuer == "" {
-			end = e.Desk.EndOwn
+			end = e.LoginService.EndOwn
 		}
 		if _, err := end(r.Context(), sid); err != nil {
 			return unavailable(err)
@@ -193,13 +193,13 @@ func notOurs() error {
 	return &httperr.Error{Status: http.StatusForbidden, Code: "not-our-session", Detail: "This session is kept by another issuer; log out there."}
 }
 
-// logoutAll ends every session of the person, the present one too. Where none is kept of an outside issuer's, nothing would end.
+// logoutAll ends every session of the person, the present one too. Where none is kept of an external issuer's, nothing would end.
 func (e *endpoints) logoutAll(w http.ResponseWriter, r *http.Request) error {
 	owner, current, err := e.caller(r)
 	if err != nil {
 		return err
 	}
-	ended, err := e.Desk.EndAll(r.Context(), owner, "")
+	ended, err := e.LoginService.EndAll(r.Context(), owner, "")
 	if err != nil {
 		return unavailable(err)
 	}
@@ -211,9 +211,9 @@ func (e *endpoints) logoutAll(w http.ResponseWriter, r *http.Request) error {
 
 // done answers that a session has ended, and takes its cookies back.
 func (e *endpoints) done(w http.ResponseWriter, event string) error {
-	e.Desk.observe(event, "ok")
+	e.LoginService.observe(event, "ok")
 	noStore(w.Header())
-	e.Courier.clearCookies(w.Header())
+	e.TokenTransport.clearCookies(w.Header())
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -224,7 +224,7 @@ func (e *endpoints) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	sessions, err := e.Desk.List(r.Context(), owner)
+	sessions, err := e.LoginService.List(r.Context(), owner)
 	if err != nil {
 		return unavailable(err)
 	}
@@ -237,7 +237,7 @@ func (e *endpoints) end(w http.ResponseWriter, r *http.Request, id string) error
 	if err != nil {
 		return err
 	}
-	ended, err := e.Desk.EndOwned(r.Context(), owner, id)
+	ended, err := e.LoginService.EndOwned(r.Context(), owner, id)
 	if err != nil {
 		return unavailable(err)
 	}
@@ -247,7 +247,7 @@ func (e *endpoints) end(w http.ResponseWriter, r *http.Request, id string) error
 	if id == current {
 		return e.done(w, "session_end")
 	}
-	e.Desk.observe("session_end", "ok")
+	e.LoginService.observe("session_end", "ok")
 	noStore(w.Header())
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -28,15 +28,15 @@ func TestEndpointsRefuseSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := map[string]func(*EndpointsConfig){
-		"no desk":        func(c *EndpointsConfig) { c.Desk = nil },
-		"relative":       func(c *EndpointsConfig) { c.Prefix = "auth" },
-		"trailing slash": func(c *EndpointsConfig) { c.Prefix = "/auth/" },
-		"pattern":        func(c *EndpointsConfig) { c.Prefix = "/auth/*" },
-		"realm":          func(c *EndpointsConfig) { c.Realm = "ä" },
+		"no login service": func(c *EndpointsConfig) { c.LoginService = nil },
+		"relative":         func(c *EndpointsConfig) { c.Prefix = "auth" },
+		"trailing slash":   func(c *EndpointsConfig) { c.Prefix = "/auth/" },
+		"pattern":          func(c *EndpointsConfig) { c.Prefix = "/auth/*" },
+		"realm":            func(c *EndpointsConfig) { c.Realm = "ä" },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := EndpointsConfig{Desk: w.desk, Courier: w.courier, Metadata: metadata}
+			c := EndpointsConfig{LoginService: w.loginService, TokenTransport: w.tokenTransport, Metadata: metadata}
 			change(&c)
 			if _, err := Endpoints(c); err == nil {
 				t.Error("no error")
@@ -125,12 +125,12 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// TestOutsideIssuers: the person sees and ends the sessions that are kept of another issuer's tokens.
-func TestOutsideIssuers(t *testing.T) {
+// TestExternalIssuers: the person sees and ends the sessions that are kept of another issuer's tokens.
+func TestExternalIssuers(t *testing.T) {
 	w := newWorld(t, options{})
 	const corp = "https://id.example.com"
 	id := session.ExternalID(corp, "s1")
-	n := session.New{ID: id, Owner: session.Owner{Issuer: corp, Subject: "a"}, Device: chrome(), Limits: w.desk.cfg.Limits}
+	n := session.New{ID: id, Owner: session.Owner{Issuer: corp, Subject: "a"}, Device: chrome(), Limits: w.loginService.cfg.Limits}
 	if _, _, err := w.sessions.Admit(t.Context(), n, 0); err != nil {
 		t.Fatal(err)
 	}

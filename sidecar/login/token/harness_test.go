@@ -141,16 +141,16 @@ func (f fixed) Read(context.Context) (secret.Value, error) { return secret.New(f
 
 // world is everything behind a login.
 type world struct {
-	ledger      *Ledger
-	sessions    *sessions
-	revocations *revocations
-	signers     *signers
-	ring        *signing.Ring
-	issuer      *Issuer
-	desk        *Desk
-	courier     *Courier
-	events      []string
-	offset      time.Duration
+	sessionManager *SessionManager
+	sessions       *sessions
+	revocations    *revocations
+	signers        *signers
+	ring           *signing.Ring
+	issuer         *Issuer
+	loginService   *LoginService
+	tokenTransport *TokenTransport
+	events         []string
+	offset         time.Duration
 }
 
 // signers is the ring, unless a test takes it away.
@@ -199,21 +199,21 @@ func newWorld(t testing.TB, o options) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.ledger, err = NewLedger(LedgerConfig{
+	w.sessionManager, err = NewSessionManager(SessionManagerConfig{
 		Issuer: issuer, Lifetime: w.issuer.cfg.Lifetime, Scope: "shop/orders", Sessions: w.sessions, Revocations: w.revocations,
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.desk, err = NewDesk(DeskConfig{
-		Issuer: w.issuer, Ledger: w.ledger, Sessions: w.sessions, Limits: o.limits, Grace: o.grace, Bind: o.bind,
+	w.loginService, err = NewLoginService(LoginServiceConfig{
+		Issuer: w.issuer, SessionManager: w.sessionManager, Sessions: w.sessions, Limits: o.limits, Grace: o.grace, Bind: o.bind,
 		Logger: slog.New(slog.DiscardHandler), Observer: w,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.courier, err = NewCourier(CourierConfig{Delivery: o.delivery, TrustedOrigins: []string{"https://app.example.com"}, Now: w.now}); err != nil {
+	if w.tokenTransport, err = NewTokenTransport(TokenTransportConfig{Delivery: o.delivery, TrustedOrigins: []string{"https://app.example.com"}, Now: w.now}); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -246,7 +246,7 @@ func newRing(t testing.TB, now func() time.Time) *signing.Ring {
 // login begins a session as the app would.
 func (w *world) login(t testing.TB, subject string) Tokens {
 	t.Helper()
-	tokens, err := w.desk.Begin(t.Context(), Login{Subject: subject, Device: chrome()})
+	tokens, err := w.loginService.Begin(t.Context(), Login{Subject: subject, Device: chrome()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func (w *world) chainTo(t testing.TB, upstream stage.Handler) stage.Handler {
 		}
 		return s
 	}
-	metadata, err := NewMetadata(MetadataConfig{Issuer: issuer, Delivery: w.courier.delivery, Keys: w.ring, MaxAge: 5 * time.Minute})
+	metadata, err := NewMetadata(MetadataConfig{Issuer: issuer, Delivery: w.tokenTransport.delivery, Keys: w.ring, MaxAge: 5 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,16 +288,16 @@ func (w *world) chainTo(t testing.TB, upstream stage.Handler) stage.Handler {
 		t.Fatal(err)
 	}
 	from := []authn.Location{{Header: "Authorization", Prefix: "Bearer "}}
-	if w.courier.delivery == Cookie {
+	if w.tokenTransport.delivery == Cookie {
 		from = []authn.Location{{Cookie: AccessCookie}}
 	}
 	return stage.Chain(upstream,
-		w.courier.Guard(),
+		w.tokenTransport.Guard(),
 		must(authn.New(authn.Config{Now: w.now, Providers: []authn.Provider{
 			{Name: "postern", Issuer: issuer, Audiences: []string{"orders"}, Algorithms: []string{"ES256"}, TokenTypes: []string{"at+jwt"}, Keys: w.ring, From: from},
 		}})),
-		must(Endpoints(EndpointsConfig{Desk: w.desk, Courier: w.courier, Metadata: metadata})),
-		must(Exchange(ExchangeConfig{Match: login, Desk: w.desk, Courier: w.courier})),
+		must(Endpoints(EndpointsConfig{LoginService: w.loginService, TokenTransport: w.tokenTransport, Metadata: metadata})),
+		must(LoginStage(LoginStageConfig{Match: login, LoginService: w.loginService, TokenTransport: w.tokenTransport})),
 	)
 }
 

@@ -23,7 +23,7 @@ func FuzzPathsAreAnswered(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	endpoints, err := Endpoints(EndpointsConfig{Prefix: "/auth", Desk: w.desk, Courier: w.courier, Metadata: metadata})
+	endpoints, err := Endpoints(EndpointsConfig{Prefix: "/auth", LoginService: w.loginService, TokenTransport: w.tokenTransport, Metadata: metadata})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -41,16 +41,16 @@ func (e *endpoints) refresh(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return e.refuse(w, r, "invalid_request", err)
 	}
-	tokens, outcome, err := e.Desk.Refresh(r.Context(), refreshToken, device(r))
+	tokens, outcome, err := e.LoginService.Refresh(r.Context(), refreshToken, device(r))
 	if err != nil {
 		return e.refuse(w, r, string(outcome), err)
 	}
 	info.Sensitive = true
-	e.Desk.observe("refresh", string(outcome))
-	if e.Courier.delivery == Body {
+	e.LoginService.observe("refresh", string(outcome))
+	if e.TokenTransport.delivery == Body {
 		return writeJSON(w, http.StatusOK, answer(tokens))
 	}
-	e.Courier.setCookies(w.Header(), tokens)
+	e.TokenTransport.setCookies(w.Header(), tokens)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -67,12 +67,12 @@ func (e *endpoints) refuse(w http.ResponseWriter, r *http.Request, result string
 		status, body = http.StatusBadRequest, oauthError{Error: "invalid_request", Description: "There is no refresh token."}
 	case errors.Is(err, ErrGrant):
 		status, body = http.StatusBadRequest, oauthError{Error: "invalid_grant", Description: "The refresh token is not valid; log in again."}
-		e.Courier.clearCookies(w.Header())
+		e.TokenTransport.clearCookies(w.Header())
 	default:
 		result = "unavailable"
 		w.Header().Set("Retry-After", retryAfter)
 	}
-	e.Desk.observe("refresh", result)
+	e.LoginService.observe("refresh", result)
 	info := request.From(r)
 	info.Decisions = append(info.Decisions, request.Decision{Stage: "token", Rule: "refresh", Err: &httperr.Error{
 		Status: status, Code: "refresh-refused", Detail: body.Description, Cause: err,
@@ -82,7 +82,7 @@ func (e *endpoints) refuse(w http.ResponseWriter, r *http.Request, result string
 
 // refreshToken is the client's. errNoToken and *bodyError are the client's mistakes.
 func (e *endpoints) refreshToken(w http.ResponseWriter, r *http.Request) (string, error) {
-	if e.Courier.delivery == Cookie {
+	if e.TokenTransport.delivery == Cookie {
 		if token := presented(r); token != "" {
 			return token, nil
 		}

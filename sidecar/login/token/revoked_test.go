@@ -61,7 +61,7 @@ func TestRefreshOfARevokedSession(t *testing.T) {
 			w := newWorld(t, options{})
 			s := w.login(t, "a")
 			revoked := tt.revoked(s.Session)
-			w.desk.cfg.Revoked = &revoked
+			w.loginService.cfg.Revoked = &revoked
 			w.sessions.take(tt.away...)
 			h := w.chain(t, unreached(t))
 			a := send(t, h, post("/auth/refresh", "refresh_token="+refreshOf(s)), nil)

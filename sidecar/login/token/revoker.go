@@ -31,7 +31,7 @@ func (t Trusted) owner(subject string) session.Owner {
 }
 
 // Keeper finds sessions, and ends them with whatever they have brought forth, which may be of a later date than what revokes
-// them; *Ledger does.
+// them; *SessionManager does.
 type Keeper interface {
 	List(ctx context.Context, owner session.Owner) ([]session.Session, error)
 	End(ctx context.Context, id string) (bool, error)
@@ -133,7 +133,7 @@ func (r *Revoker) complete(e revocation.Entry, t Trusted) revocation.Entry {
 	return e
 }
 
-// EndSessions ends the kept sessions that e, an entry of one issuer, names; for other kinds it does nothing. A subject's are
+// EndSessions ends the external sessions that e, an entry of one issuer, names; for other kinds it does nothing. A subject's are
 // those that began before e.Before, every one where that is zero.
 func (r *Revoker) EndSessions(ctx context.Context, e revocation.Entry) error {
 	for _, t := range r.cfg.Trusted {

@@ -15,7 +15,7 @@ func TestRevokingUpToNow(t *testing.T) {
 	ada, bob := w.login(t, "ada"), w.login(t, "bob")
 	r, err := NewRevoker(RevokerConfig{
 		Trusted:  []Trusted{{Issuer: issuer, Own: true, Lifetime: time.Minute, SessionLifetime: time.Hour}},
-		Sessions: w.ledger, Revocations: w.revocations, Now: func() time.Time { return time.Now().Add(-time.Minute) },
+		Sessions: w.sessionManager, Revocations: w.revocations, Now: func() time.Time { return time.Now().Add(-time.Minute) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,7 @@
 // Package token logs people in and out: it issues access tokens (RFC 9068) and keeps their sessions, turns an app's answer
-// into a login (Exchange), and serves refresh, logout and the lists of sessions to clients (Endpoints).
+// into a login (LoginStage), and serves refresh, logout and the lists of sessions to clients (Endpoints).
 //
-// An app that has checked a password answers 2xx on a route of the policy's tokens.exchange with
+// An app that has checked a password answers 2xx on a route of the policy's tokens.login with
 //
 //	Postern-Subject: user-42
 //	Postern-Claims: {"roles":["admin"]}     (optional; a JSON object of up to 4 KiB)

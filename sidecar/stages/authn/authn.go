@@ -65,7 +65,7 @@ type authenticator struct {
 //   - a request with more than one token, or with two fields or cookies of a token's name, equal or not, is refused with 400
 //     (RFC 6750 §2), subject to Shadow.
 //
-// A token whose issuer's keys cannot be had gives an AuthnErr with status 503, any other bad one 401; no token gives none.
+// A token whose issuer's keys is unavailable gives an AuthnErr with status 503, any other bad one 401; no token gives none.
 func New(c Config) (stage.Stage, error) {
 	a := &authenticator{
 		providers: map[string]*provider{}, headers: IdentityHeaders(c.Providers), now: c.Now, observer: c.Observer,

@@ -89,7 +89,7 @@ func reasonOf(err error) Reason {
 // retryAfter is how long a client waits for an issuer's keys, in seconds.
 const retryAfter = "5"
 
-// refuse is what the client is told: 503 while the issuer's keys cannot be had, else 401 by RFC 6750 §3.1.
+// refuse is what the client is told: 503 while the issuer's keys is unavailable, else 401 by RFC 6750 §3.1.
 func refuse(err error, realm string) *httperr.Error {
 	reason := reasonOf(err)
 	if reason == reasonUnavailable {

@@ -29,7 +29,7 @@ func NewVerifier(providers []Provider, now func() time.Time) (*Verifier, error) 
 func (v *Verifier) Accepts(issuer string) bool { return v.a.providers[issuer] != nil }
 
 // Verify returns what a token says, or nil where it is not good. The error says that this cannot be known at present, because
-// the issuer's keys cannot be had.
+// the issuer's keys is unavailable.
 func (v *Verifier) Verify(ctx context.Context, token string) (*identity.Identity, error) {
 	_, found, err := v.a.verifyAnew(ctx, credential{token: token, alone: true})
 	switch {

@@ -45,7 +45,7 @@ type Config struct {
 	Realm string
 }
 
-// New returns the stage. It refuses with what authentication recorded (401, or 503 while keys cannot be had), with 401
+// New returns the stage. It refuses with what authentication recorded (401, or 503 while keys is unavailable), with 401
 // where no credentials were sent, and with 403 where the route is closed. A refusal that is shadowed lets the request
 // pass without an identity.
 func New(c Config) (stage.Stage, error) {

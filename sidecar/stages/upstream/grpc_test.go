@@ -65,7 +65,7 @@ func TestGRPCUnary(t *testing.T) {
 	addr, h := grpcApp(t)
 	h.SetServingStatus("shop", healthpb.HealthCheckResponse_NOT_SERVING)
 	c := healthpb.NewHealthClient(dialGRPC(t, open(t, addr, nil).addr))
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	tests := map[string]struct {
 		service    string
@@ -90,7 +90,7 @@ func TestGRPCUnary(t *testing.T) {
 func TestGRPCBidirectionalStream(t *testing.T) {
 	addr, _ := grpcApp(t)
 	c := dialGRPC(t, open(t, addr, nil).addr)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	s, err := c.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/test.Echo/Echo")
 	if err != nil {
@@ -140,7 +140,7 @@ func TestGRPCCancelReachesTheApp(t *testing.T) {
 
 func TestGRPCAppDown(t *testing.T) {
 	c := healthpb.NewHealthClient(dialGRPC(t, open(t, closedPort(t), nil).addr))
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	if _, err := c.Check(ctx, &healthpb.HealthCheckRequest{}); status.Code(err) != codes.Unavailable {
 		t.Errorf("error %v, want Unavailable", err)

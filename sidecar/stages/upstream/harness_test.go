@@ -18,8 +18,8 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+// waitLimit is how long a test waits for what must happen.
+const waitLimit = 20 * time.Second
 
 // door is a sidecar with nothing but the proxy in it.
 type door struct {
@@ -97,7 +97,7 @@ func client(t *testing.T, version int) *http.Client {
 	p := new(http.Protocols)
 	p.SetHTTP1(version == 1)
 	p.SetUnencryptedHTTP2(version == 2)
-	tr := &http.Transport{Protocols: p, DisableCompression: true, ExpectContinueTimeout: patience}
+	tr := &http.Transport{Protocols: p, DisableCompression: true, ExpectContinueTimeout: waitLimit}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
@@ -110,7 +110,7 @@ func raw(t *testing.T, addr, text string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(waitLimit))
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func raw(t *testing.T, addr, text string) string {
 
 func request1(t *testing.T, method, url string, body io.Reader) *http.Request {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	t.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
@@ -152,7 +152,7 @@ func wait[T any](t *testing.T, c <-chan T, what string) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Fatalf("waited in vain for %s", what)
 	}
 	panic("unreachable")
@@ -161,7 +161,7 @@ func wait[T any](t *testing.T, c <-chan T, what string) T {
 // waitLog waits for a line that holds text.
 func (d *door) waitLog(t *testing.T, text string) {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(waitLimit); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if strings.Contains(d.logs.String(), text) {
 			return
 		}

@@ -278,7 +278,7 @@ func TestSlowClientHoldsTheAppBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		last := int64(-1)
-		for end := time.Now().Add(patience); written.Load() != last && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		for end := time.Now().Add(waitLimit); written.Load() != last && time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 			last = written.Load()
 		}
 		if last > 64<<20 {

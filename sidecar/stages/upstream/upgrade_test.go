@@ -44,7 +44,7 @@ func TestWebSocket(t *testing.T) {
 		})
 	}
 	d := doorTo(t, echo(t), mark)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	c, res, err := websocket.Dial(ctx, "ws://"+d.addr+"/", nil)
 	if err != nil {
@@ -73,7 +73,7 @@ func TestWebSocket(t *testing.T) {
 
 func TestCloseEndsWebSockets(t *testing.T) {
 	d := doorTo(t, echo(t))
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	c, _, err := websocket.Dial(ctx, "ws://"+d.addr+"/", nil)
 	if err != nil {
@@ -143,7 +143,7 @@ func TestWebSocketRefusedByTheApp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(waitLimit))
 	br := bufio.NewReader(conn)
 	for range 2 {
 		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\n"+

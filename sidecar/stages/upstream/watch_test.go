@@ -26,7 +26,7 @@ type watched struct {
 // end ends what has been let in, once it was found to be good.
 func (w *watched) end(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); w.asked.Load() == 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitLimit); w.asked.Load() == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nobody asks whether the answer may go on")
 		}
@@ -98,7 +98,7 @@ func TestWatchEndsStreams(t *testing.T) {
 func TestWatchEndsWebSockets(t *testing.T) {
 	w := &watched{infos: make(chan *request.Info, 1)}
 	d := doorTo(t, echo(t), w.stage)
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	c, _, err := websocket.Dial(ctx, "ws://"+d.addr+"/", nil)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// patience bounds every wait of the package; a machine that is busy with other tests is slow.
-const patience = 30 * time.Second
+// waitLimit bounds every wait of the package; a machine that is busy with other tests is slow.
+const waitLimit = 30 * time.Second
 
 // Options describe a server.
 type Options struct {
@@ -106,7 +106,7 @@ func (s *Server) run() error {
 	done := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(done) }()
 	s.cmd, s.done = cmd, done
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	for time.Now().Before(deadline) {
 		select {
 		case <-done:
@@ -200,7 +200,7 @@ func freePort(tb testing.TB) string {
 // Eventually waits until ok is true, and fails the test with what if that takes unreasonably long.
 func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	for !ok() {
 		if time.Now().After(deadline) {
 			tb.Fatalf("still waiting: %s", what)

@@ -18,8 +18,8 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// patience bounds every wait of the package; a machine that is busy with other tests is slow.
-const patience = 60 * time.Second
+// waitLimit bounds every wait of the package; a machine that is busy with other tests is slow.
+const callerWait = 60 * time.Second
 
 // rootToken is that of every server.
 const rootToken = "vaulttest-root"
@@ -108,7 +108,7 @@ func (s *Server) run(bin string) error {
 // prepare makes the administrator's client and mounts the engines.
 func (s *Server) prepare() error {
 	cfg := api.DefaultConfig()
-	cfg.Address, cfg.Timeout = s.Address, patience
+	cfg.Address, cfg.Timeout = s.Address, callerWait
 	if err := cfg.ConfigureTLS(&api.TLSConfig{CACertBytes: s.CABundle}); err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func (s *Server) Policy(tb testing.TB, name, rules string) {
 // Eventually waits until ok is true, and fails the test with what if that takes unreasonably long.
 func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(callerWait)
 	for !ok() {
 		if time.Now().After(deadline) {
 			tb.Fatalf("still waiting: %s", what)

@@ -125,8 +125,8 @@ func (s *Store) Load(_ context.Context, apply func([]revocation.Entry)) (revocat
 }
 
 // Follow implements revocation.Feed.
-func (s *Store) Follow(ctx context.Context, from revocation.Cursor, patience time.Duration, sink revocation.Sink) error {
-	ticker := time.NewTicker(patience / 4)
+func (s *Store) Follow(ctx context.Context, from revocation.Cursor, maxSilence time.Duration, sink revocation.Sink) error {
+	ticker := time.NewTicker(maxSilence / 4)
 	defer ticker.Stop()
 	for {
 		at := s.now()

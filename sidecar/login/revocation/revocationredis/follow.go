@@ -82,9 +82,9 @@ func (s *Store) cursor(ctx context.Context) (c revocation.Cursor, err error) {
 }
 
 // Follow implements revocation.Feed.
-func (s *Store) Follow(ctx context.Context, from revocation.Cursor, patience time.Duration, sink revocation.Sink) error {
+func (s *Store) Follow(ctx context.Context, from revocation.Cursor, maxSilence time.Duration, sink revocation.Sink) error {
 	err := s.conn.Hold(ctx, s.stream, func(ctx context.Context, conn *goredis.Conn) error {
-		f := follower{store: s, conn: conn, cursor: from, wait: min(patience/4, maxWait), sink: sink}
+		f := follower{store: s, conn: conn, cursor: from, wait: min(maxSilence/4, maxWait), sink: sink}
 		for {
 			if err := f.step(ctx); err != nil {
 				return err

@@ -67,7 +67,7 @@ func (s *Store) find(id string, now time.Time) *entry {
 	return e
 }
 
-// finish ends a session. One of an outside issuer is remembered, or the next request would begin it anew.
+// finish ends a session. One of an external issuer is remembered, or the next request would begin it anew.
 func (s *Store) finish(e *entry, now time.Time) {
 	e.forget = now.Add(e.absoluteTimeout)
 	s.retire(e, now)
@@ -88,7 +88,7 @@ func (s *Store) retire(e *entry, end time.Time) {
 	}
 }
 
-// retireIdle does so for those of an owner's outside sessions that have idled or aged out.
+// retireIdle does so for those of an owner's external sessions that have idled or aged out.
 func (s *Store) retireIdle(owner session.Owner, now time.Time) {
 	for _, e := range s.owners[owner] {
 		if end := e.end(now); e.External && !end.IsZero() {

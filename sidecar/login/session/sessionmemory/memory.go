@@ -34,7 +34,7 @@ type Store struct {
 	mu       sync.Mutex
 	sessions map[string]*entry
 	owners   map[session.Owner]map[string]*entry
-	// ended are the remembered sessions of outside issuers that were ended, the oldest end first.
+	// ended are the remembered sessions of external issuers that were ended, the oldest end first.
 	ended map[session.Owner][]*entry
 	swept time.Time
 }
@@ -44,7 +44,7 @@ type entry struct {
 	session.Session
 	family
 	absoluteTimeout time.Duration
-	// ended is set for a session of an outside issuer that was ended, and is remembered.
+	// ended is set for a session of an external issuer that was ended, and is remembered.
 	ended time.Time
 	// forget is when nobody needs the entry any more.
 	forget time.Time

@@ -65,7 +65,7 @@ func TestStoreIsBounded(t *testing.T) {
 	}
 }
 
-// TestOneSubjectLeavesRoom: whoever logs in at an outside issuer without end does not fill the store for everybody.
+// TestOneSubjectLeavesRoom: whoever logs in at an external issuer without end does not fill the store for everybody.
 func TestOneSubjectLeavesRoom(t *testing.T) {
 	c := newClocked(3 * session.MaxPerSubject)
 	admit := func(subject string, n int, maximum int) error {

@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// foreign is a session of an outside issuer by the claim sid.
+// foreign is a session of an external issuer by the claim sid.
 func foreign(sid string, l session.Limits) session.New {
 	return session.New{
 		ID: session.ExternalID(Issuer, sid), Owner: session.Owner{Issuer: Issuer, Subject: "ada"}, Device: phone, Limits: l,
@@ -109,7 +109,7 @@ func noRefresh(_ *testing.T, u *user) {
 	u.wantLive(n.ID, true)
 }
 
-// endedBounded: whoever logs in at the outside issuer without end does not fill the store. What ended long ago, and before many
+// endedBounded: whoever logs in at the external issuer without end does not fill the store. What ended long ago, and before many
 // others of the person, is forgotten; the latest is not.
 func endedBounded(_ *testing.T, u *user) {
 	one := limits(1, session.EvictOldest)

@@ -25,8 +25,8 @@ type Ender interface {
 	EndAll(ctx context.Context, owner session.Owner, except string) ([]string, error)
 }
 
-// Kept is what a Ledger needs of a session.Store.
-type Kept interface {
+// SessionStore is what a SessionManager needs of a session.Store.
+type SessionStore interface {
 	Reader
 	Ender
 }
@@ -36,63 +36,63 @@ type Revocations interface {
 	Add(ctx context.Context, entries ...revocation.Entry) (revocation.Position, error)
 }
 
-// LedgerConfig is what a Ledger is made of.
-type LedgerConfig struct {
+// SessionManagerConfig is what a SessionManager is made of.
+type SessionManagerConfig struct {
 	// Issuer is the claim iss of our own tokens, and Lifetime that of the longest; empty where there are none.
 	Issuer   string
 	Lifetime time.Duration
-	// KeptLifetime is that of the longest token of outside issuers.
-	KeptLifetime time.Duration
+	// ExternalTokenLifetime is that of the longest token of external issuers.
+	ExternalTokenLifetime time.Duration
 	// Scope is the policy's "namespace/name".
 	Scope string
-	// SubjectFrom is by what sessions of outside issuers are kept, and Ended knows which of them were ended.
+	// SubjectFrom is by what sessions of external issuers are kept, and Ended knows which of them were ended.
 	SubjectFrom session.SubjectFrom
 	Ended       session.Ended
-	Sessions    Kept
+	Sessions    SessionStore
 	Revocations Revocations
 	Logger      *slog.Logger
 	// Now is time.Now where nil.
 	Now func() time.Time
 }
 
-// Ledger lists and ends sessions, our own and those that are kept of outside issuers. It is safe for concurrent use.
+// SessionManager lists and ends sessions, our own and those that are kept of external issuers. It is safe for concurrent use.
 //
 // A session of ours that ends takes its access tokens along: its sid is revoked for as long as the last of them could live.
 // Where somebody asks for the end the revocation comes first, so that what fails half-way can be asked for again; where the
-// store has decided it, nobody would ask again, and the Ledger goes on trying by itself. The end of an outside issuer's is told
-// to every sidecar in the same way, as a Subject of KeptIssuer: its tokens are not ours to revoke, and it may begin anew under the
+// store has decided it, nobody would ask again, and the SessionManager goes on trying by itself. The end of an external issuer's is told
+// to every sidecar in the same way, as a Subject of ExternalSessionIssuer: its tokens are not ours to revoke, and it may begin anew under the
 // same id, so that it is known by when it began.
-type Ledger struct {
-	cfg LedgerConfig
+type SessionManager struct {
+	cfg SessionManagerConfig
 	// later bounds what is tried in the background.
 	later chan struct{}
 }
 
-// KeptIssuer stands, in revocations, for whoever keeps the sessions of outside issuers for the policy "namespace/name"; the
+// ExternalSessionIssuer stands, in revocations, for whoever keeps the sessions of external issuers for the policy "namespace/name"; the
 // session's id stands for the subject, and its beginning for the time at which that got its token.
-func KeptIssuer(scope string) string { return "postern:" + scope }
+func ExternalSessionIssuer(scope string) string { return "postern:" + scope }
 
-// NewLedger returns a Ledger, or an error that says what is missing.
-func NewLedger(c LedgerConfig) (*Ledger, error) {
+// NewSessionManager returns a SessionManager, or an error that says what is missing.
+func NewSessionManager(c SessionManagerConfig) (*SessionManager, error) {
 	if c.Scope == "" || c.Sessions == nil || c.Revocations == nil || c.Logger == nil {
-		return nil, errors.New("building ledger: Scope, Sessions, Revocations and Logger are required")
+		return nil, errors.New("building session manager: Scope, Sessions, Revocations and Logger are required")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Ledger{cfg: c, later: make(chan struct{}, maxLater)}, nil
+	return &SessionManager{cfg: c, later: make(chan struct{}, maxLater)}, nil
 }
 
 // EndOwn ends a session of ours with its access tokens, and reports whether there was one. It asks for nothing before.
-func (l *Ledger) EndOwn(ctx context.Context, id string) (bool, error) {
+func (l *SessionManager) EndOwn(ctx context.Context, id string) (bool, error) {
 	if !session.ValidID(id) {
 		return false, nil
 	}
 	return l.end(ctx, session.Session{ID: id})
 }
 
-// End ends a session, ours or one that is kept of an outside issuer, with its access tokens, and reports whether there was one.
-func (l *Ledger) End(ctx context.Context, id string) (bool, error) {
+// End ends a session, ours or one that is kept of an external issuer, with its access tokens, and reports whether there was one.
+func (l *SessionManager) End(ctx context.Context, id string) (bool, error) {
 	if !session.ValidID(id) {
 		return false, nil
 	}
@@ -108,7 +108,7 @@ func (l *Ledger) End(ctx context.Context, id string) (bool, error) {
 	return err == nil, err
 }
 
-func (l *Ledger) end(ctx context.Context, s session.Session) (bool, error) {
+func (l *SessionManager) end(ctx context.Context, s session.Session) (bool, error) {
 	if err := l.revoke(ctx, s); err != nil {
 		return false, err
 	}
@@ -121,7 +121,7 @@ func (l *Ledger) end(ctx context.Context, s session.Session) (bool, error) {
 
 // EndAll ends an owner's sessions, each with its access tokens, but the one with the id except (empty for none), and
 // returns how many there were.
-func (l *Ledger) EndAll(ctx context.Context, owner session.Owner, except string) (int, error) {
+func (l *SessionManager) EndAll(ctx context.Context, owner session.Owner, except string) (int, error) {
 	listed, err := l.List(ctx, owner)
 	if err != nil {
 		return 0, err
@@ -148,7 +148,7 @@ func (l *Ledger) EndAll(ctx context.Context, owner session.Owner, except string)
 }
 
 // EndOwned ends one of an owner's sessions, and reports false where it is not theirs or there is none.
-func (l *Ledger) EndOwned(ctx context.Context, owner session.Owner, id string) (bool, error) {
+func (l *SessionManager) EndOwned(ctx context.Context, owner session.Owner, id string) (bool, error) {
 	if !session.ValidID(id) {
 		return false, nil
 	}
@@ -164,7 +164,7 @@ func (l *Ledger) EndOwned(ctx context.Context, owner session.Owner, id string) (
 }
 
 // List returns an owner's sessions, the last seen first.
-func (l *Ledger) List(ctx context.Context, owner session.Owner) ([]session.Session, error) {
+func (l *SessionManager) List(ctx context.Context, owner session.Owner) ([]session.Session, error) {
 	sessions, err := l.cfg.Sessions.List(ctx, owner)
 	if err != nil {
 		return nil, fmt.Errorf("listing sessions: %w", err)
@@ -173,7 +173,7 @@ func (l *Ledger) List(ctx context.Context, owner session.Owner) ([]session.Sessi
 }
 
 // Active reports whether a session goes on.
-func (l *Ledger) Active(ctx context.Context, id string) (bool, error) {
+func (l *SessionManager) Active(ctx context.Context, id string) (bool, error) {
 	if !session.ValidID(id) {
 		return false, nil
 	}
@@ -186,13 +186,13 @@ func (l *Ledger) Active(ctx context.Context, id string) (bool, error) {
 	return true, nil
 }
 
-// GoesOn reports whether the session of a verified token goes on. One of an outside issuer that has not begun yet does, and so,
+// GoesOn reports whether the session of a verified token goes on. One of an external issuer that has not begun yet does, and so,
 // for all that can be told, does one that idled out; one that was ended does not.
-func (l *Ledger) GoesOn(ctx context.Context, id *identity.Identity) (bool, error) {
+func (l *SessionManager) GoesOn(ctx context.Context, id *identity.Identity) (bool, error) {
 	if l.cfg.Issuer != "" && id.Issuer == l.cfg.Issuer {
 		return l.Active(ctx, sidOf(id))
 	}
-	kept := session.KeptID(id, l.cfg.SubjectFrom)
+	kept := session.ExternalIDOf(id, l.cfg.SubjectFrom)
 	if kept == "" || l.cfg.Ended == nil {
 		return true, nil
 	}
@@ -203,21 +203,21 @@ func (l *Ledger) GoesOn(ctx context.Context, id *identity.Identity) (bool, error
 }
 
 // Owner is whose sessions those of a subject are; an empty issuer stands for ours.
-func (l *Ledger) Owner(issuer, subject string) session.Owner {
+func (l *SessionManager) Owner(issuer, subject string) session.Owner {
 	if issuer == l.cfg.Issuer {
 		issuer = ""
 	}
 	return session.Owner{Issuer: issuer, Subject: subject}
 }
 
-// revoke makes the sessions' access tokens worthless everywhere, and tells everybody that outside issuers' have ended.
-func (l *Ledger) revoke(ctx context.Context, sessions ...session.Session) error {
+// revoke makes the sessions' access tokens worthless everywhere, and tells everybody that external issuers' have ended.
+func (l *SessionManager) revoke(ctx context.Context, sessions ...session.Session) error {
 	var entries []revocation.Entry
 	for _, s := range sessions {
 		e := revocation.Entry{Kind: revocation.Session, Issuer: l.cfg.Issuer, Value: s.ID, Expires: l.cfg.Now().Add(l.cfg.Lifetime + retention)}
 		if s.External { // by the store's clock, as Created is
-			e.Kind, e.Issuer, e.Before = revocation.Subject, KeptIssuer(l.cfg.Scope), s.Created.Add(time.Microsecond)
-			e.Expires = l.cfg.Now().Add(l.cfg.KeptLifetime + retention)
+			e.Kind, e.Issuer, e.Before = revocation.Subject, ExternalSessionIssuer(l.cfg.Scope), s.Created.Add(time.Microsecond)
+			e.Expires = l.cfg.Now().Add(l.cfg.ExternalTokenLifetime + retention)
 		}
 		if e.Issuer != "" {
 			entries = append(entries, e)
@@ -232,7 +232,7 @@ func (l *Ledger) revoke(ctx context.Context, sessions ...session.Session) error 
 	return nil
 }
 
-// What a Ledger tries in the background: at most so many at once, for so long, with pauses between these.
+// What a SessionManager tries in the background: at most so many at once, for so long, with pauses between these.
 const (
 	maxLater               = 64
 	laterFor               = 5 * time.Minute
@@ -241,7 +241,7 @@ const (
 
 // revokeEnded revokes sessions that the store has ended by its own decision. Where it fails it is tried on in the background:
 // nobody could ask for it again.
-func (l *Ledger) revokeEnded(ctx context.Context, owner session.Owner, ids ...string) error {
+func (l *SessionManager) revokeEnded(ctx context.Context, owner session.Owner, ids ...string) error {
 	sessions := make([]session.Session, len(ids))
 	for i, id := range ids {
 		sessions[i] = session.Session{ID: id, Owner: owner, External: owner.Issuer != "", Created: l.cfg.Now()}
@@ -259,7 +259,7 @@ func (l *Ledger) revokeEnded(ctx context.Context, owner session.Owner, ids ...st
 	return err
 }
 
-func (l *Ledger) revokeLater(ctx context.Context, sessions []session.Session) {
+func (l *SessionManager) revokeLater(ctx context.Context, sessions []session.Session) {
 	defer func() { <-l.later }()
 	ctx, cancel := context.WithTimeout(ctx, laterFor)
 	defer cancel()

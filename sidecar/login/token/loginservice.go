@@ -20,10 +20,10 @@ type Beginner interface {
 	Rotate(ctx context.Context, r session.Rotation) (session.Rotated, error)
 }
 
-// Sessions is what the desk needs of a session.Store.
+// Sessions is what the login service needs of a session.Store.
 type Sessions interface {
 	Beginner
-	Kept
+	SessionStore
 }
 
 // Revoked knows what is revoked; revocation.Judge does.
@@ -31,12 +31,12 @@ type Revoked interface {
 	Revoked(ctx context.Context, q *revocation.Query) (bool, error)
 }
 
-// DeskConfig is what a Desk is made of.
-type DeskConfig struct {
+// LoginServiceConfig is what a LoginService is made of.
+type LoginServiceConfig struct {
 	Issuer *Issuer
-	// Ledger is of the same issuer and store.
-	Ledger   *Ledger
-	Sessions Sessions
+	// SessionManager is of the same issuer and store.
+	SessionManager *SessionManager
+	Sessions       Sessions
 	// Revoked is asked at each refresh: a session that is revoked brings forth no token, even if its end has failed. Nil for
 	// nobody.
 	Revoked Revoked
@@ -56,21 +56,21 @@ type DeskConfig struct {
 
 // Observer counts. It is safe for concurrent use.
 type Observer interface {
-	// TokenEvent is called once for each: event is "exchange", "refresh", "logout" …, result "ok" or a stable name of what
+	// TokenEvent is called once for each: event is "login", "refresh", "logout" …, result "ok" or a stable name of what
 	// became of it.
 	TokenEvent(event, result string)
 }
 
-// Desk begins, goes on with and ends logins, each with all its tokens. It is safe for concurrent use. It is also a Ledger of the sessions.
-type Desk struct {
-	*Ledger
-	cfg DeskConfig
+// LoginService begins, goes on with and ends logins, each with all its tokens. It is safe for concurrent use. It is also a SessionManager of the sessions.
+type LoginService struct {
+	*SessionManager
+	cfg LoginServiceConfig
 }
 
 // retention is for how long past their end access tokens are remembered as revoked: the most that verifiers grant to exp.
 const retention = time.Hour
 
-// Errors of a Desk, beside session.ErrFull and those of the stores and signers.
+// Errors of a LoginService, beside session.ErrFull and those of the stores and signers.
 var (
 	// ErrInvalid: the subject or the claims of a login cannot be used.
 	ErrInvalid = errors.New("beginning session: the subject or the claims cannot be used")
@@ -78,12 +78,12 @@ var (
 	ErrGrant = errors.New("refreshing session: the refresh token is not good")
 )
 
-// NewDesk returns a Desk, or an error that says which setting to change.
-func NewDesk(c DeskConfig) (*Desk, error) {
-	if c.Issuer == nil || c.Ledger == nil || c.Sessions == nil || c.Logger == nil {
+// NewLoginService returns a LoginService, or an error that says which setting to change.
+func NewLoginService(c LoginServiceConfig) (*LoginService, error) {
+	if c.Issuer == nil || c.SessionManager == nil || c.Sessions == nil || c.Logger == nil {
 		return nil, errors.New("building tokens: Issuer, Ledger, Sessions and Logger are required")
 	}
-	if c.Ledger.cfg.Issuer != c.Issuer.cfg.Issuer {
+	if c.SessionManager.cfg.Issuer != c.Issuer.cfg.Issuer {
 		return nil, errors.New("building tokens: the Ledger is of another issuer")
 	}
 	if err := c.Limits.Check(); err != nil {
@@ -95,7 +95,7 @@ func NewDesk(c DeskConfig) (*Desk, error) {
 	if err := (session.Rotation{Grace: c.Grace, Bind: c.Bind}).Check(); err != nil {
 		return nil, fmt.Errorf("building tokens: %w", err)
 	}
-	return &Desk{Ledger: c.Ledger, cfg: c}, nil
+	return &LoginService{SessionManager: c.SessionManager, cfg: c}, nil
 }
 
 // Login is a person whom the app has recognised.
@@ -120,7 +120,7 @@ type Tokens struct {
 
 // Begin begins a session with an id of its own. Sessions that it displaces at the cap are ended with their tokens. Errors:
 // ErrInvalid, ErrTooLarge, session.ErrFull, and those of the stores and the signer; then there is no new session.
-func (d *Desk) Begin(ctx context.Context, l Login) (Tokens, error) {
+func (d *LoginService) Begin(ctx context.Context, l Login) (Tokens, error) {
 	if !printable(l.Subject) {
 		return Tokens{}, ErrInvalid
 	}
@@ -168,7 +168,7 @@ func printable(subject string) bool {
 }
 
 // limits are those that hold.
-func (d *Desk) limits() session.Limits {
+func (d *LoginService) limits() session.Limits {
 	limits := d.cfg.Limits
 	if d.cfg.Shadow {
 		limits.MaxPerSubject, limits.WhenFull = session.MaxPerSubject, session.EvictOldest
@@ -177,7 +177,7 @@ func (d *Desk) limits() session.Limits {
 }
 
 // beyond reports, in Shadow, whether an owner has more sessions than the policy's cap.
-func (d *Desk) beyond(ctx context.Context, owner session.Owner) bool {
+func (d *LoginService) beyond(ctx context.Context, owner session.Owner) bool {
 	if !d.cfg.Shadow {
 		return false
 	}
@@ -190,7 +190,7 @@ func (d *Desk) beyond(ctx context.Context, owner session.Owner) bool {
 }
 
 // abandon ends a session that nobody has been told of; where that fails it idles out.
-func (d *Desk) abandon(ctx context.Context, id string) {
+func (d *LoginService) abandon(ctx context.Context, id string) {
 	if _, err := d.cfg.Sessions.End(ctx, id); err != nil {
 		d.cfg.Logger.WarnContext(ctx, "a session that was not handed out stays until it idles out", "error", err)
 	}
@@ -198,7 +198,7 @@ func (d *Desk) abandon(ctx context.Context, id string) {
 
 // Refresh answers a refresh token with new tokens. Errors: ErrGrant, and those of the stores and the signer, after which the
 // token can be tried again. Reuse of an old token has ended the session when Refresh returns.
-func (d *Desk) Refresh(ctx context.Context, refreshToken string, device session.Device) (Tokens, session.Outcome, error) {
+func (d *LoginService) Refresh(ctx context.Context, refreshToken string, device session.Device) (Tokens, session.Outcome, error) {
 	presented, err := session.ParseRefresh(refreshToken)
 	if err != nil {
 		return Tokens{}, session.OutcomeUnknown, fmt.Errorf("%w: %w", ErrGrant, err)
@@ -254,7 +254,7 @@ func (d *Desk) Refresh(ctx context.Context, refreshToken string, device session.
 const outcomeRevoked session.Outcome = "revoked"
 
 // refuseRevoked returns ErrGrant for a session that is revoked, by itself or as one of its subject's.
-func (d *Desk) refuseRevoked(ctx context.Context, s session.Session) error {
+func (d *LoginService) refuseRevoked(ctx context.Context, s session.Session) error {
 	if d.cfg.Revoked == nil {
 		return nil
 	}
@@ -274,7 +274,7 @@ func (d *Desk) refuseRevoked(ctx context.Context, s session.Session) error {
 
 // EndPresented ends the session that a refresh token belongs to, and reports whether there was one. A token that only looks
 // like one of the session's ends nothing.
-func (d *Desk) EndPresented(ctx context.Context, refreshToken string) (bool, error) {
+func (d *LoginService) EndPresented(ctx context.Context, refreshToken string) (bool, error) {
 	presented, err := session.ParseRefresh(refreshToken)
 	if err != nil {
 		return false, nil
@@ -295,7 +295,7 @@ func (d *Desk) EndPresented(ctx context.Context, refreshToken string) (bool, err
 	return rotated.Outcome != session.OutcomeExpired, nil
 }
 
-func (d *Desk) observe(event, result string) {
+func (d *LoginService) observe(event, result string) {
 	if d.cfg.Observer != nil {
 		d.cfg.Observer.TokenEvent(event, result)
 	}

@@ -2,9 +2,9 @@ package authn
 
 import "net/http"
 
-// Withdraw returns what takes back what the stage handed to the app: every identity header of providers, and the token
+// StripCredentials returns what takes back what the stage handed to the app: every identity header of providers, and the token
 // that was verified, wherever it is. A later stage that finds the token revoked calls it.
-func Withdraw(providers []Provider) (func(http.Header), error) {
+func StripCredentials(providers []Provider) (func(http.Header), error) {
 	a := &authenticator{providers: map[string]*provider{}}
 	if err := a.addProviders(providers); err != nil {
 		return nil, err

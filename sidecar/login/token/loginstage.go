@@ -21,17 +21,17 @@ const (
 	claimsField  = "Postern-Claims"
 )
 
-// ExchangeConfig is what the exchange is made of.
-type ExchangeConfig struct {
+// LoginStageConfig is what the login stage is made of.
+type LoginStageConfig struct {
 	// Match names the routes; required, for a route that is not named must not log anybody in.
-	Match   *route.Matcher
-	Desk    *Desk
-	Courier *Courier
+	Match          *route.Matcher
+	LoginService   *LoginService
+	TokenTransport *TokenTransport
 }
 
-type exchange struct{ ExchangeConfig }
+type loginStage struct{ LoginStageConfig }
 
-// Exchange returns the stage that turns the app's answer into a login. It must come after the stages that compress or
+// LoginStage returns the stage that turns the app's answer into a login. It must come after the stages that compress or
 // cache, next to the app. On the routes of Match, and for a 2xx answer with Postern-Subject:
 //
 //   - a new session begins; one that the client presented is ended (session fixation);
@@ -42,30 +42,30 @@ type exchange struct{ ExchangeConfig }
 //     refused with 403 cross-origin before the app sees it.
 //
 // Refusals, in place of the app's answer: 409 session-limit where the subject has as many sessions as it may have, which is
-// no failed login; 502 exchange-invalid where what the app says cannot be used; 503 tokens-unavailable where the store or the
+// no failed login; 502 login-response-invalid where what the app says cannot be used; 503 tokens-unavailable where the store or the
 // key does not answer. A login always needs both, so there is no onFailure to choose. Each is subject to Shadow, which
-// passes the app's answer on without tokens; the cap does not refuse in Shadow at all (DeskConfig.Shadow).
-func Exchange(c ExchangeConfig) (stage.Stage, error) {
-	if c.Match == nil || c.Desk == nil || c.Courier == nil {
+// passes the app's answer on without tokens; the cap does not refuse in Shadow at all (LoginServiceConfig.Shadow).
+func LoginStage(c LoginStageConfig) (stage.Stage, error) {
+	if c.Match == nil || c.LoginService == nil || c.TokenTransport == nil {
 		return nil, errors.New("building exchange: Match, Desk and Courier are required")
 	}
-	e := &exchange{c}
+	e := &loginStage{c}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error { return e.serve(w, r, next) })
 	}, nil
 }
 
-func (e *exchange) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
+func (e *loginStage) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
 	if r.Method == http.MethodHead || !e.Match.Match(r.Method, request.From(r).Path) { // to Match, HEAD is a GET
 		return next.ServeHTTP(w, r)
 	}
-	if err := e.Courier.checkOrigin(r); err != nil {
+	if err := e.TokenTransport.checkOrigin(r); err != nil {
 		return err // login CSRF: the person would act in an account of the attacker's
 	}
-	if e.Courier.delivery == Body {
+	if e.TokenTransport.delivery == Body {
 		delete(r.Header, "Accept-Encoding") // what the app compressed could not be read
 	}
-	x := newExchangeWriter(w, func() (Tokens, bool, error) { return e.login(r) }, e.Courier)
+	x := newLoginWriter(w, func() (Tokens, bool, error) { return e.login(r) }, e.TokenTransport)
 	delivered := false
 	defer func() {
 		if !delivered && x.mode == replace { // also where the answer broke off, which is a panic
@@ -84,15 +84,15 @@ func (e *exchange) serve(w http.ResponseWriter, r *http.Request, next stage.Hand
 const abandonFor = 2 * time.Second
 
 // abandon ends the session of a login whose tokens nobody has got: it would take up a place of the cap.
-func (e *exchange) abandon(r *http.Request, id string) {
+func (e *loginStage) abandon(r *http.Request, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), abandonFor)
 	defer cancel()
-	e.Desk.abandon(ctx, id)
+	e.LoginService.abandon(ctx, id)
 }
 
 // login is called for the app's 2xx answer. It reports false where that is to pass as it is; an error is what the client gets
 // in its place.
-func (e *exchange) login(r *http.Request) (Tokens, bool, error) {
+func (e *loginStage) login(r *http.Request) (Tokens, bool, error) {
 	info := request.From(r)
 	subjects, said := info.AppFields[subjectField]
 	if !said {
@@ -104,15 +104,15 @@ func (e *exchange) login(r *http.Request) (Tokens, bool, error) {
 			_ = info.Refuse(request.Rule{Stage: "session", Shadow: true}, refuseLogin(session.ErrFull))
 		}
 		info.Sensitive = true
-		e.Desk.observe("exchange", "ok")
+		e.LoginService.observe("login", "ok")
 		return tokens, true, nil
 	}
 	refusal := refuseLogin(err)
-	e.Desk.observe("exchange", string(refusal.Code))
-	return Tokens{}, false, info.Refuse(request.Rule{Stage: "token", Name: "exchange"}, refusal)
+	e.LoginService.observe("login", string(refusal.Code))
+	return Tokens{}, false, info.Refuse(request.Rule{Stage: "token", Name: "login"}, refusal)
 }
 
-func (e *exchange) begin(r *http.Request, subjects, claims []string) (Tokens, error) {
+func (e *loginStage) begin(r *http.Request, subjects, claims []string) (Tokens, error) {
 	if len(subjects) != 1 || len(claims) > 1 {
 		return Tokens{}, ErrInvalid
 	}
@@ -123,19 +123,19 @@ func (e *exchange) begin(r *http.Request, subjects, claims []string) (Tokens, er
 		}
 		l.Claims = []byte(claims[0])
 	}
-	return e.Desk.Begin(r.Context(), l)
+	return e.LoginService.Begin(r.Context(), l)
 }
 
 // endPresented ends what the client was logged in as before.
-func (e *exchange) endPresented(ctx context.Context, r *http.Request) error {
-	if sid := ownSession(r, e.Desk.cfg.Issuer.cfg.Issuer); sid != "" {
-		if _, err := e.Desk.EndOwn(ctx, sid); err != nil {
+func (e *loginStage) endPresented(ctx context.Context, r *http.Request) error {
+	if sid := ownSession(r, e.LoginService.cfg.Issuer.cfg.Issuer); sid != "" {
+		if _, err := e.LoginService.EndOwn(ctx, sid); err != nil {
 			return fmt.Errorf("ending the session before: %w", err)
 		}
 		return nil
 	}
 	if refresh := presented(r); refresh != "" {
-		if _, err := e.Desk.EndPresented(ctx, refresh); err != nil {
+		if _, err := e.LoginService.EndPresented(ctx, refresh); err != nil {
 			return fmt.Errorf("ending the session before: %w", err)
 		}
 	}
@@ -158,7 +158,7 @@ func refuseLogin(err error) *httperr.Error {
 			Detail: "The login is right, but this account is logged in on as many devices as it may be. Log out on one of them and try again.",
 		}
 	case errors.Is(err, ErrInvalid), errors.Is(err, ErrTooLarge):
-		return &httperr.Error{Status: http.StatusBadGateway, Code: "exchange-invalid", Cause: err, Detail: "The application named no usable subject."}
+		return &httperr.Error{Status: http.StatusBadGateway, Code: "login-response-invalid", Cause: err, Detail: "The application named no usable subject."}
 	default:
 		return unavailable(err)
 	}

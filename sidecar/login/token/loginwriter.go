@@ -28,11 +28,11 @@ const (
 	refuse
 )
 
-// exchangeWriter decides at the app's final header.
-type exchangeWriter struct {
+// loginWriter decides at the app's final header.
+type loginWriter struct {
 	http.ResponseWriter
-	login   func() (Tokens, bool, error)
-	courier *Courier
+	login          func() (Tokens, bool, error)
+	tokenTransport *TokenTransport
 	// before is the header as earlier stages left it; the app's fields come on top.
 	before http.Header
 
@@ -46,12 +46,12 @@ type exchangeWriter struct {
 	merge bool
 }
 
-func newExchangeWriter(w http.ResponseWriter, login func() (Tokens, bool, error), c *Courier) *exchangeWriter {
-	return &exchangeWriter{ResponseWriter: w, login: login, courier: c, before: w.Header().Clone(), hidden: http.Header{}}
+func newLoginWriter(w http.ResponseWriter, login func() (Tokens, bool, error), c *TokenTransport) *loginWriter {
+	return &loginWriter{ResponseWriter: w, login: login, tokenTransport: c, before: w.Header().Clone(), hidden: http.Header{}}
 }
 
 // Header is the answer's until it is known not to be the app's.
-func (x *exchangeWriter) Header() http.Header {
+func (x *loginWriter) Header() http.Header {
 	if x.mode == replace || x.mode == refuse {
 		return x.hidden
 	}
@@ -59,7 +59,7 @@ func (x *exchangeWriter) Header() http.Header {
 }
 
 // WriteHeader decides at the final status, with a round trip to the session store where it is a login.
-func (x *exchangeWriter) WriteHeader(status int) {
+func (x *loginWriter) WriteHeader(status int) {
 	if x.mode == undecided && response.IsFinal(status) {
 		x.decide(status)
 	}
@@ -68,7 +68,7 @@ func (x *exchangeWriter) WriteHeader(status int) {
 	}
 }
 
-func (x *exchangeWriter) decide(status int) {
+func (x *loginWriter) decide(status int) {
 	x.mode = pass
 	if status < 200 || status > 299 {
 		return
@@ -80,17 +80,17 @@ func (x *exchangeWriter) decide(status int) {
 		x.mode, x.err = refuse, err
 		clear(h)
 		maps.Copy(h, x.before)
-	case ok && x.courier.delivery == Body:
+	case ok && x.tokenTransport.delivery == Body:
 		x.mode, x.tokens = replace, tokens
 		x.merge = isJSON(h)
 		dropBodyFields(h)
 	case ok:
-		x.courier.setCookies(h, tokens)
+		x.tokenTransport.setCookies(h, tokens)
 	}
 }
 
 // Write passes the body on, keeps it, or drops it.
-func (x *exchangeWriter) Write(p []byte) (int, error) {
+func (x *loginWriter) Write(p []byte) (int, error) {
 	if x.mode == undecided {
 		x.WriteHeader(http.StatusOK)
 	}
@@ -106,7 +106,7 @@ func (x *exchangeWriter) Write(p []byte) (int, error) {
 }
 
 // FlushError sends what may be sent.
-func (x *exchangeWriter) FlushError() error {
+func (x *loginWriter) FlushError() error {
 	if x.mode == undecided {
 		x.WriteHeader(http.StatusOK)
 	}
@@ -117,13 +117,13 @@ func (x *exchangeWriter) FlushError() error {
 }
 
 // Flush is FlushError for callers that know http.Flusher alone; the error shows at the next Write.
-func (x *exchangeWriter) Flush() { _ = x.FlushError() }
+func (x *loginWriter) Flush() { _ = x.FlushError() }
 
 // Unwrap is for http.ResponseController: deadlines, full duplex, hijacking.
-func (x *exchangeWriter) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+func (x *loginWriter) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 // finish answers in place of the app, once that has said all. An app that said nothing at all has answered 200.
-func (x *exchangeWriter) finish() error {
+func (x *loginWriter) finish() error {
 	if x.mode == undecided {
 		x.decide(http.StatusOK)
 	}
@@ -137,7 +137,7 @@ func (x *exchangeWriter) finish() error {
 }
 
 // merged is the tokens with the app's own members.
-func (x *exchangeWriter) merged() map[string]any {
+func (x *loginWriter) merged() map[string]any {
 	all := map[string]any{}
 	var members map[string]json.RawMessage
 	if x.merge && json.Unmarshal(x.body.Bytes(), &members) == nil {

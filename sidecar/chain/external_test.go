@@ -28,9 +28,9 @@ func (s *sidecar) logout(t tokens) {
 	}
 }
 
-// TestKeptSessionsAreIntrospected: a token whose session was ended is good for nothing, and the app is told so, until its session
+// TestExternalSessionsAreIntrospected: a token whose session was ended is good for nothing, and the app is told so, until its session
 // has begun anew.
-func TestKeptSessionsAreIntrospected(t *testing.T) {
+func TestExternalSessionsAreIntrospected(t *testing.T) {
 	w, i := newWorld(t), newIssuer(t)
 	s := w.sidecar(keeping(i, "sub", nil)).ready()
 	at := func(login time.Time) tokens {
@@ -74,8 +74,8 @@ func TestEverySecondLogoutCounts(t *testing.T) {
 	}
 }
 
-// TestARevokedSubjectEndsKeptSessions: also where a token is of a later date than what was revoked, and at once.
-func TestARevokedSubjectEndsKeptSessions(t *testing.T) {
+// TestARevokedSubjectEndsExternalSessions: also where a token is of a later date than what was revoked, and at once.
+func TestARevokedSubjectEndsExternalSessions(t *testing.T) {
 	t.Parallel()
 	w, i := newWorld(t), newIssuer(t)
 	s := w.sidecar(keeping(i, "sid", nil)).ready()

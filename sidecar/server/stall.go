@@ -17,27 +17,27 @@ const (
 	maxHeader    = 64 << 10
 )
 
-// patient ends exchanges that stall: a client that sends no byte of its body, or takes none of the answer, for
+// withStallTimeouts ends exchanges that stall: a client that sends no byte of its body, or takes none of the answer, for
 // the stall time. A handler may be silent for as long as it likes. The body of an HTTP/2 request is left alone, since a
 // gRPC stream may be silent for long; there the connection is pinged.
-func patient(stall time.Duration, next http.Handler) http.Handler {
+func withStallTimeouts(stall time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := &patience{control: http.NewResponseController(w), stall: stall}
+		p := &stallTimeouts{control: http.NewResponseController(w), stall: stall}
 		if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
 			p.body = true
 			// A copy: net/http looks at its own request's body to decide whether it must be read to the end, and does not know
 			// this one. It would wait for a body that the client, told to go on or not, is not to send.
 			r = r.WithContext(r.Context())
-			r.Body = &patientBody{ReadCloser: r.Body, patience: p}
+			r.Body = &stallBody{ReadCloser: r.Body, stallTimeouts: p}
 		}
-		next.ServeHTTP(&patientWriter{ResponseWriter: w, patience: p}, r)
+		next.ServeHTTP(&stallWriter{ResponseWriter: w, stallTimeouts: p}, r)
 		p.finish()
 	})
 }
 
-// patience sets one exchange's deadlines. No deadline stays behind an operation: net/http goes on reading to notice when
+// stallTimeouts sets one exchange's deadlines. No deadline stays behind an operation: net/http goes on reading to notice when
 // the client hangs up, and the timer of an HTTP/2 stream ends it whether or not anyone is writing.
-type patience struct {
+type stallTimeouts struct {
 	control *http.ResponseController
 	stall   time.Duration
 	// body says that the connection carries a body that is read under a deadline.
@@ -51,7 +51,7 @@ type patience struct {
 }
 
 // beginRead and endRead surround what may read the body. Errors are not looked at: a connection without deadlines has none.
-func (p *patience) beginRead() {
+func (p *stallTimeouts) beginRead() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.reading++; p.body && !p.finished {
@@ -59,7 +59,7 @@ func (p *patience) beginRead() {
 	}
 }
 
-func (p *patience) endRead() {
+func (p *stallTimeouts) endRead() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.reading--; p.body && !p.finished && p.reading == 0 {
@@ -69,19 +69,19 @@ func (p *patience) endRead() {
 
 // beginWrite and endWrite surround what may write to the client. net/http reads the rest of the body before it sends the
 // header, so that is bounded as well.
-func (p *patience) beginWrite() {
+func (p *stallTimeouts) beginWrite() {
 	p.beginRead()
 	_ = p.control.SetWriteDeadline(time.Now().Add(p.stall))
 }
 
-func (p *patience) endWrite() {
+func (p *stallTimeouts) endWrite() {
 	_ = p.control.SetWriteDeadline(time.Time{})
 	p.endRead()
 }
 
 // finish bounds what net/http does after the handler: it reads what is left of the body and sends what it holds of the
 // answer. It sets the deadlines anew before the next request.
-func (p *patience) finish() {
+func (p *stallTimeouts) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.finished = true
@@ -92,52 +92,52 @@ func (p *patience) finish() {
 	}
 }
 
-type patientBody struct {
+type stallBody struct {
 	io.ReadCloser
-	patience *patience
+	stallTimeouts *stallTimeouts
 }
 
 // Read reads from the client's body.
-func (b *patientBody) Read(p []byte) (int, error) {
-	b.patience.beginRead()
-	defer b.patience.endRead()
+func (b *stallBody) Read(p []byte) (int, error) {
+	b.stallTimeouts.beginRead()
+	defer b.stallTimeouts.endRead()
 	return b.ReadCloser.Read(p)
 }
 
 // Close reads a part of what is left of the body, as net/http does.
-func (b *patientBody) Close() error {
-	b.patience.beginRead()
-	defer b.patience.endRead()
+func (b *stallBody) Close() error {
+	b.stallTimeouts.beginRead()
+	defer b.stallTimeouts.endRead()
 	return b.ReadCloser.Close()
 }
 
-type patientWriter struct {
+type stallWriter struct {
 	http.ResponseWriter
-	patience *patience
+	stallTimeouts *stallTimeouts
 }
 
 // WriteHeader sends informational headers at once; the final one waits for the body.
-func (w *patientWriter) WriteHeader(status int) {
+func (w *stallWriter) WriteHeader(status int) {
 	if status < 200 {
-		w.patience.beginWrite()
-		defer w.patience.endWrite()
+		w.stallTimeouts.beginWrite()
+		defer w.stallTimeouts.endWrite()
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write writes to the client.
-func (w *patientWriter) Write(p []byte) (int, error) {
-	w.patience.beginWrite()
-	defer w.patience.endWrite()
+func (w *stallWriter) Write(p []byte) (int, error) {
+	w.stallTimeouts.beginWrite()
+	defer w.stallTimeouts.endWrite()
 	return w.ResponseWriter.Write(p)
 }
 
 // FlushError sends what is buffered.
-func (w *patientWriter) FlushError() error {
-	w.patience.beginWrite()
-	defer w.patience.endWrite()
-	return w.patience.control.Flush()
+func (w *stallWriter) FlushError() error {
+	w.stallTimeouts.beginWrite()
+	defer w.stallTimeouts.endWrite()
+	return w.stallTimeouts.control.Flush()
 }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *stallWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -7,24 +7,24 @@ import (
 	"testing"
 )
 
-func TestWithdraw(t *testing.T) {
+func TestStripCredentials(t *testing.T) {
 	w := newWorld(t)
 	providers := slices.Clone(w.config.Providers)
 	providers[0].From = []Location{{Header: "Authorization", Prefix: "Bearer "}, {Cookie: "session"}}
 	providers[0].ClaimsToHeaders = []ClaimHeader{{Claim: "sub", Header: "X-User"}}
-	withdraw, err := Withdraw(providers)
+	stripCredentials, err := StripCredentials(providers)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := http.Header{
 		"Authorization": {"Bearer abc"}, "Cookie": {"theme=dark; session=abc"}, "X-User": {"ada"}, "X-Other": {"1"},
 	}
-	withdraw(h)
+	stripCredentials(h)
 	want := http.Header{"Cookie": {"theme=dark"}, "X-Other": {"1"}}
 	if !maps.EqualFunc(h, want, slices.Equal[[]string]) {
 		t.Errorf("left are %v; want %v", h, want)
 	}
-	if _, err := Withdraw(nil); err == nil {
+	if _, err := StripCredentials(nil); err == nil {
 		t.Error("no provider was accepted")
 	}
 }

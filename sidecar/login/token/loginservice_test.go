@@ -13,26 +13,26 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-func TestNewDeskRefuses(t *testing.T) {
+func TestNewLoginServiceRefuses(t *testing.T) {
 	w := newWorld(t, options{})
-	tests := map[string]func(*DeskConfig){
-		"no issuer": func(c *DeskConfig) { c.Issuer = nil },
-		"no ledger": func(c *DeskConfig) { c.Ledger = nil },
-		"a ledger of another issuer": func(c *DeskConfig) {
-			other := *c.Ledger
+	tests := map[string]func(*LoginServiceConfig){
+		"no issuer":          func(c *LoginServiceConfig) { c.Issuer = nil },
+		"no session manager": func(c *LoginServiceConfig) { c.SessionManager = nil },
+		"a session manager of another issuer": func(c *LoginServiceConfig) {
+			other := *c.SessionManager
 			other.cfg.Issuer = "https://other.example.com"
-			c.Ledger = &other
+			c.SessionManager = &other
 		},
-		"limits": func(c *DeskConfig) { c.Limits = session.Limits{} },
-		"grace":  func(c *DeskConfig) { c.Grace = time.Hour },
-		"bind":   func(c *DeskConfig) { c.Bind = "Colour" },
+		"limits": func(c *LoginServiceConfig) { c.Limits = session.Limits{} },
+		"grace":  func(c *LoginServiceConfig) { c.Grace = time.Hour },
+		"bind":   func(c *LoginServiceConfig) { c.Bind = "Colour" },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := w.desk.cfg
+			c := w.loginService.cfg
 			c.Logger = slog.New(slog.DiscardHandler)
 			change(&c)
-			if _, err := NewDesk(c); err == nil {
+			if _, err := NewLoginService(c); err == nil {
 				t.Error("no error")
 			}
 		})
@@ -60,19 +60,19 @@ func TestBeginFails(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, tt.options)
-			for range w.desk.cfg.Limits.Cap() {
+			for range w.loginService.cfg.Limits.Cap() {
 				w.login(t, "full")
 			}
 			if tt.prepare != nil {
 				tt.prepare(w)
 			}
-			if _, err := w.desk.Begin(t.Context(), tt.login); !errors.Is(err, tt.want) {
+			if _, err := w.loginService.Begin(t.Context(), tt.login); !errors.Is(err, tt.want) {
 				t.Errorf("error = %v; want %v", err, tt.want)
 			}
 			w.sessions.take()
 			for _, subject := range []string{"a", "full"} {
-				list, err := w.desk.List(t.Context(), session.Owner{Subject: subject})
-				if err != nil || len(list) > w.desk.cfg.Limits.Cap() || subject == "a" && len(list) != 0 {
+				list, err := w.loginService.List(t.Context(), session.Owner{Subject: subject})
+				if err != nil || len(list) > w.loginService.cfg.Limits.Cap() || subject == "a" && len(list) != 0 {
 					t.Errorf("%s has %d sessions, %v", subject, len(list), err)
 				}
 			}
@@ -92,14 +92,14 @@ func TestDisplacedSessionsLoseTheirTokens(t *testing.T) {
 func TestEndedSessionsAreRevokedInTheEnd(t *testing.T) {
 	tests := map[string]func(w *world, first Tokens) error{
 		"displaced": func(w *world, _ Tokens) error {
-			_, err := w.desk.Begin(t.Context(), Login{Subject: "a"})
+			_, err := w.loginService.Begin(t.Context(), Login{Subject: "a"})
 			return err
 		},
 		"reused": func(w *world, first Tokens) error {
 			stranger := session.NewRefresh(first.Session.ID)
 			family, _ := session.ParseRefresh(refreshOf(first))
-			_, _, err := w.desk.Refresh(t.Context(), string(family.Next(session.NewSalt()).Token().Reveal()), chrome())
-			if _, outcome, _ := w.desk.Refresh(t.Context(), string(stranger.Token().Reveal()), chrome()); outcome != session.OutcomeUnknown {
+			_, _, err := w.loginService.Refresh(t.Context(), string(family.Next(session.NewSalt()).Token().Reveal()), chrome())
+			if _, outcome, _ := w.loginService.Refresh(t.Context(), string(stranger.Token().Reveal()), chrome()); outcome != session.OutcomeUnknown {
 				t.Errorf("a stranger's: %s", outcome)
 			}
 			return err
@@ -129,7 +129,7 @@ func TestNothingIsSignedForStrangers(t *testing.T) {
 	w := newWorld(t, options{})
 	first := w.login(t, "a")
 	w.signers.err = signing.ErrNoKey
-	_, outcome, err := w.desk.Refresh(t.Context(), string(session.NewRefresh(first.Session.ID).Token().Reveal()), chrome())
+	_, outcome, err := w.loginService.Refresh(t.Context(), string(session.NewRefresh(first.Session.ID).Token().Reveal()), chrome())
 	if outcome != session.OutcomeUnknown || !errors.Is(err, ErrGrant) {
 		t.Errorf("%s, %v", outcome, err)
 	}
@@ -179,7 +179,7 @@ func TestRefresh(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, tt.options)
-			s, err := w.desk.Begin(t.Context(), Login{Subject: "a", Device: chrome(), Claims: json.RawMessage(`{"roles":["admin"]}`)})
+			s, err := w.loginService.Begin(t.Context(), Login{Subject: "a", Device: chrome(), Claims: json.RawMessage(`{"roles":["admin"]}`)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -187,7 +187,7 @@ func TestRefresh(t *testing.T) {
 			if !device.Address.IsValid() {
 				device = chrome()
 			}
-			next, outcome, err := w.desk.Refresh(t.Context(), tt.use(w, s), device)
+			next, outcome, err := w.loginService.Refresh(t.Context(), tt.use(w, s), device)
 			if !errors.Is(err, tt.want) || outcome != tt.wantOutcome {
 				t.Fatalf("Refresh = %s, %v; want %s, %v", outcome, err, tt.wantOutcome, tt.want)
 			}
@@ -209,7 +209,7 @@ func TestRefresh(t *testing.T) {
 }
 
 func mustRefresh(w *world, token string) {
-	if _, _, err := w.desk.Refresh(context.Background(), token, chrome()); err != nil {
+	if _, _, err := w.loginService.Refresh(context.Background(), token, chrome()); err != nil {
 		panic(err)
 	}
 }
@@ -219,11 +219,11 @@ func TestSignerAwayAtRefresh(t *testing.T) {
 	w := newWorld(t, options{})
 	s := w.login(t, "a")
 	w.signers.err = errAway
-	if _, _, err := w.desk.Refresh(t.Context(), refreshOf(s), chrome()); !errors.Is(err, errAway) || errors.Is(err, ErrGrant) {
+	if _, _, err := w.loginService.Refresh(t.Context(), refreshOf(s), chrome()); !errors.Is(err, errAway) || errors.Is(err, ErrGrant) {
 		t.Fatalf("error = %v", err)
 	}
 	w.signers.err, w.offset = nil, 30*time.Minute
-	if _, outcome, err := w.desk.Refresh(t.Context(), refreshOf(s), chrome()); err != nil || outcome != session.OutcomeRotated {
+	if _, outcome, err := w.loginService.Refresh(t.Context(), refreshOf(s), chrome()); err != nil || outcome != session.OutcomeRotated {
 		t.Errorf("afterwards: %s, %v", outcome, err)
 	}
 }
@@ -238,18 +238,18 @@ func TestEnd(t *testing.T) {
 	}{
 		"another's": {other.Session.ID, false}, "unknown": {session.NewID(), false}, "no id": {"x", false}, "theirs": {a.Session.ID, true},
 	} {
-		if got, err := w.desk.EndOwned(t.Context(), owner, tt.id); err != nil || got != tt.want {
+		if got, err := w.loginService.EndOwned(t.Context(), owner, tt.id); err != nil || got != tt.want {
 			t.Errorf("EndOwned %s = %v, %v; want %v", name, got, err, tt.want)
 		}
 	}
 	if !w.revocations.revoked(a.Session.ID) || w.revocations.revoked(other.Session.ID) {
 		t.Errorf("revoked: %v", w.revocations.entries)
 	}
-	if ended, err := w.desk.EndPresented(t.Context(), refreshOf(other)); err != nil || !ended || !w.revocations.revoked(other.Session.ID) {
+	if ended, err := w.loginService.EndPresented(t.Context(), refreshOf(other)); err != nil || !ended || !w.revocations.revoked(other.Session.ID) {
 		t.Errorf("EndPresented = %v, %v", ended, err)
 	}
 	for name, token := range map[string]string{"again": refreshOf(other), "malformed": "x"} {
-		if ended, err := w.desk.EndPresented(t.Context(), token); err != nil || ended {
+		if ended, err := w.loginService.EndPresented(t.Context(), token); err != nil || ended {
 			t.Errorf("EndPresented %s = %v, %v", name, ended, err)
 		}
 	}
@@ -260,7 +260,7 @@ func TestForgedTokenEndsNothing(t *testing.T) {
 	w := newWorld(t, options{})
 	s := w.login(t, "a")
 	forged := string(session.NewRefresh(s.Session.ID).Token().Reveal())
-	if ended, err := w.desk.EndPresented(t.Context(), forged); err != nil || ended || w.revocations.revoked(s.Session.ID) {
+	if ended, err := w.loginService.EndPresented(t.Context(), forged); err != nil || ended || w.revocations.revoked(s.Session.ID) {
 		t.Errorf("EndPresented = %v, %v", ended, err)
 	}
 }
@@ -271,10 +271,10 @@ func TestEndFailsHalfWay(t *testing.T) {
 	s := w.login(t, "a")
 	owner := session.Owner{Subject: "a"}
 	calls := map[string]func() error{
-		"End":          func() error { _, err := w.desk.End(t.Context(), s.Session.ID); return err },
-		"EndOwned":     func() error { _, err := w.desk.EndOwned(t.Context(), owner, s.Session.ID); return err },
-		"EndAll":       func() error { _, err := w.desk.EndAll(t.Context(), owner, ""); return err },
-		"EndPresented": func() error { _, err := w.desk.EndPresented(t.Context(), refreshOf(s)); return err },
+		"End":          func() error { _, err := w.loginService.End(t.Context(), s.Session.ID); return err },
+		"EndOwned":     func() error { _, err := w.loginService.EndOwned(t.Context(), owner, s.Session.ID); return err },
+		"EndAll":       func() error { _, err := w.loginService.EndAll(t.Context(), owner, ""); return err },
+		"EndPresented": func() error { _, err := w.loginService.EndPresented(t.Context(), refreshOf(s)); return err },
 	}
 	for name, method := range map[string]string{"End": "End", "EndOwned": "Get", "EndAll": "EndAll", "EndPresented": "Rotate"} {
 		w.sessions.take(method)
@@ -297,7 +297,7 @@ func TestEndFailsHalfWay(t *testing.T) {
 		}
 	}
 	w.revocations.err = nil
-	if n, err := w.desk.EndAll(t.Context(), owner, ""); err != nil || n != 1 || !w.revocations.revoked(s.Session.ID) {
+	if n, err := w.loginService.EndAll(t.Context(), owner, ""); err != nil || n != 1 || !w.revocations.revoked(s.Session.ID) {
 		t.Errorf("afterwards: %d, %v", n, err)
 	}
 }
@@ -305,7 +305,7 @@ func TestEndFailsHalfWay(t *testing.T) {
 func TestEndAllKeepsOne(t *testing.T) {
 	w := newWorld(t, options{})
 	a, b := w.login(t, "a"), w.login(t, "a")
-	if n, err := w.desk.EndAll(t.Context(), session.Owner{Subject: "a"}, b.Session.ID); err != nil || n != 1 {
+	if n, err := w.loginService.EndAll(t.Context(), session.Owner{Subject: "a"}, b.Session.ID); err != nil || n != 1 {
 		t.Errorf("EndAll = %d, %v", n, err)
 	}
 	if !w.revocations.revoked(a.Session.ID) || w.revocations.revoked(b.Session.ID) {

@@ -17,8 +17,8 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-func TestExchangeNeedsItsParts(t *testing.T) {
-	if _, err := Exchange(ExchangeConfig{}); err == nil {
+func TestLoginNeedsItsParts(t *testing.T) {
+	if _, err := LoginStage(LoginStageConfig{}); err == nil {
 		t.Error("no error")
 	}
 }
@@ -62,10 +62,10 @@ func TestExchangeInBody(t *testing.T) {
 	if claims["sub"] != "user-42" || claims["roles"] == nil || claims["secret"] != nil {
 		t.Errorf("claims %v", claims)
 	}
-	if _, _, err := w.desk.Refresh(t.Context(), a.text("refresh_token"), chrome()); err != nil {
+	if _, _, err := w.loginService.Refresh(t.Context(), a.text("refresh_token"), chrome()); err != nil {
 		t.Errorf("the refresh token: %v", err)
 	}
-	list, err := w.desk.List(t.Context(), session.Owner{Subject: "user-42"})
+	list, err := w.loginService.List(t.Context(), session.Owner{Subject: "user-42"})
 	if err != nil || len(list) != 1 || list[0].Device.Browser != "Chrome" || list[0].Device.Address.String() != "192.0.2.7" {
 		t.Errorf("sessions %+v, %v", list, err)
 	}
@@ -128,7 +128,7 @@ func (w *implicitWriter) Write(p []byte) (int, error) {
 	return w.appWriter.Write(p)
 }
 
-func TestExchangeInCookies(t *testing.T) {
+func TestLoginInCookies(t *testing.T) {
 	w := newWorld(t, options{delivery: Cookie})
 	h := w.chain(t, func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Postern-Subject", "a")
@@ -156,8 +156,8 @@ func TestExchangeInCookies(t *testing.T) {
 	}
 }
 
-// TestNoExchange: where Postern-Subject means nothing.
-func TestNoExchange(t *testing.T) {
+// TestNoLogin: where Postern-Subject means nothing.
+func TestNoLogin(t *testing.T) {
 	tests := map[string]struct {
 		request *http.Request
 		app     http.HandlerFunc
@@ -192,7 +192,7 @@ func TestNoExchange(t *testing.T) {
 	}
 }
 
-func TestExchangeRefuses(t *testing.T) {
+func TestLoginRefuses(t *testing.T) {
 	reject := session.Limits{IdleTimeout: time.Hour, AbsoluteTimeout: time.Hour, MaxPerSubject: 1, WhenFull: session.Reject}
 	tests := map[string]struct {
 		app     http.HandlerFunc
@@ -204,16 +204,16 @@ func TestExchangeRefuses(t *testing.T) {
 		"full":               {app: says("full"), limits: reject, want: 409, code: "session-limit"},
 		"store away":         {app: says("a"), prepare: func(w *world) { w.sessions.take("Create") }, want: 503, code: "tokens-unavailable"},
 		"signer away":        {app: says("a"), prepare: func(w *world) { w.signers.err = signing.ErrNoKey }, want: 503, code: "tokens-unavailable"},
-		"claims no JSON":     {app: says("a", "Postern-Claims", "x"), want: 502, code: "exchange-invalid"},
-		"claims empty":       {app: says("a", "Postern-Claims", ""), want: 502, code: "exchange-invalid"},
-		"claims twice":       {app: says("a", "Postern-Claims", "{}", "Postern-Claims", "{}"), want: 502, code: "exchange-invalid"},
-		"claims too large":   {app: says("a", "Postern-Claims", `{"name":"`+strings.Repeat("x", 3900)+`"}`), want: 502, code: "exchange-invalid"},
-		"empty subject":      {app: says(""), want: 502, code: "exchange-invalid"},
-		"two subjects":       {app: says("a", "Postern-Subject", "b"), want: 502, code: "exchange-invalid"},
-		"space around":       {app: says(" a"), want: 502, code: "exchange-invalid"},
-		"control character":  {app: says("a\tb"), want: 502, code: "exchange-invalid"},
-		"not UTF-8":          {app: says("a\xff"), want: 502, code: "exchange-invalid"},
-		"too long":           {app: says(strings.Repeat("a", 257)), want: 502, code: "exchange-invalid"},
+		"claims no JSON":     {app: says("a", "Postern-Claims", "x"), want: 502, code: "login-response-invalid"},
+		"claims empty":       {app: says("a", "Postern-Claims", ""), want: 502, code: "login-response-invalid"},
+		"claims twice":       {app: says("a", "Postern-Claims", "{}", "Postern-Claims", "{}"), want: 502, code: "login-response-invalid"},
+		"claims too large":   {app: says("a", "Postern-Claims", `{"name":"`+strings.Repeat("x", 3900)+`"}`), want: 502, code: "login-response-invalid"},
+		"empty subject":      {app: says(""), want: 502, code: "login-response-invalid"},
+		"two subjects":       {app: says("a", "Postern-Subject", "b"), want: 502, code: "login-response-invalid"},
+		"space around":       {app: says(" a"), want: 502, code: "login-response-invalid"},
+		"control character":  {app: says("a\tb"), want: 502, code: "login-response-invalid"},
+		"not UTF-8":          {app: says("a\xff"), want: 502, code: "login-response-invalid"},
+		"too long":           {app: says(strings.Repeat("a", 257)), want: 502, code: "login-response-invalid"},
 		"revocation is away": {app: says("full"), prepare: func(w *world) { w.login(t, "full"); w.revocations.err = errAway }, want: 503, code: "tokens-unavailable"},
 	}
 	for name, tt := range tests {
@@ -300,7 +300,7 @@ func TestFixation(t *testing.T) {
 	})
 }
 
-// TestExchangePassesErrorsOn: a stage further in that refuses is answered as ever.
+// TestLoginPassesErrorsOn: a stage further in that refuses is answered as ever.
 // TestALoginThatCannotBeSignedEndsNothing: the person stays logged in as before.
 func TestALoginThatCannotBeSignedEndsNothing(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -325,13 +325,13 @@ func TestALoginThatCannotBeSignedEndsNothing(t *testing.T) {
 	}
 }
 
-func TestExchangePassesErrorsOn(t *testing.T) {
+func TestLoginPassesErrorsOn(t *testing.T) {
 	w := newWorld(t, options{})
 	everything, err := route.NewMatcher(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Exchange(ExchangeConfig{Match: everything, Desk: w.desk, Courier: w.courier})
+	s, err := LoginStage(LoginStageConfig{Match: everything, LoginService: w.loginService, TokenTransport: w.tokenTransport})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,12 +349,12 @@ func TestStreaming(t *testing.T) {
 		wantFlushed bool
 	}{"stream": {"", true}, "login": {"a", false}} {
 		recorder := httptest.NewRecorder()
-		x := newExchangeWriter(recorder, func() (Tokens, bool, error) {
+		x := newLoginWriter(recorder, func() (Tokens, bool, error) {
 			if tt.subject == "" {
 				return Tokens{}, false, nil
 			}
 			return w.login(t, tt.subject), true, nil
-		}, w.courier)
+		}, w.tokenTransport)
 		if _, err := io.WriteString(x, "part"); err != nil {
 			t.Fatal(err)
 		}
@@ -368,7 +368,7 @@ func TestStreaming(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	x := newExchangeWriter(httptest.NewRecorder(), func() (Tokens, bool, error) { return Tokens{}, false, nil }, w.courier)
+	x := newLoginWriter(httptest.NewRecorder(), func() (Tokens, bool, error) { return Tokens{}, false, nil }, w.tokenTransport)
 	x.Flush()
 	if x.mode != pass || x.Unwrap() == nil {
 		t.Error("a flush does not begin the answer")
