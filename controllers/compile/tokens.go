@@ -58,7 +58,7 @@ func (c *compiler) tokens(policy *v1alpha1.SecurityPolicy) *compiled.Tokens {
 	return t
 }
 
-// exchange has logins come by POST where nothing else is said: a page of another origin can make a browser send a GET.
+// loginRoutes has logins come by POST where nothing else is said: a page of another origin can make a browser send a GET.
 func loginRoutes(in []v1alpha1.RouteMatch) []compiled.Match {
 	out := matches(in)
 	for i := range out {

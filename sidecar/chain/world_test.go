@@ -330,7 +330,7 @@ var transport = &http.Transport{DisableCompression: true, DisableKeepAlives: tru
 // tokens are a client's.
 type tokens struct{ access, refresh string }
 
-// login logs a person in by the exchange.
+// login logs a person in through the app.
 func (s *sidecar) login(subject string) tokens {
 	s.world.t.Helper()
 	g := s.send(sent{method: "POST", path: "/login?as=" + url.QueryEscape(subject)})

@@ -90,5 +90,5 @@ func (b *bench) printLogins(legs []*leg) error {
 			microseconds(median(s.cpu)), microseconds(median(p.cpu)), ratio(median(s.cpu), median(p.cpu)),
 		})
 	}
-	return table(b.out, fmt.Sprintf("Logins by exchange and refreshes, over %d connections, and the peer that asks", b.connections), rows)
+	return table(b.out, fmt.Sprintf("Logins and refreshes, over %d connections, and the peer that asks", b.connections), rows)
 }

@@ -115,7 +115,7 @@ func (a *api) endpoints() []endpoint {
 // New returns the API. Its errors are problem details (RFC 9457).
 func New(c Config) (http.Handler, error) {
 	if c.Logger == nil || (c.Verifier == nil) != (c.Revoked == nil) || c.LoginService != nil && (c.SessionManager == nil || c.Verifier == nil) {
-		return nil, errors.New("building loopback API: Logger is required, Revoked goes with Verifier, and both and Ledger with Desk")
+		return nil, errors.New("building loopback API: Logger is required, Revoked goes with Verifier, and both and SessionManager with LoginService")
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -60,7 +60,7 @@ func Endpoints(c EndpointsConfig) (stage.Stage, error) {
 		c.Prefix = DefaultPrefix
 	}
 	if c.LoginService == nil || c.TokenTransport == nil || c.Metadata == nil {
-		return nil, errors.New("building token endpoints: Desk, Courier and Metadata are required")
+		return nil, errors.New("building token endpoints: LoginService, TokenTransport and Metadata are required")
 	}
 	if err := checkPrefix(c.Prefix); err != nil {
 		return nil, err

@@ -81,10 +81,10 @@ var (
 // NewLoginService returns a LoginService, or an error that says which setting to change.
 func NewLoginService(c LoginServiceConfig) (*LoginService, error) {
 	if c.Issuer == nil || c.SessionManager == nil || c.Sessions == nil || c.Logger == nil {
-		return nil, errors.New("building tokens: Issuer, Ledger, Sessions and Logger are required")
+		return nil, errors.New("building tokens: Issuer, SessionManager, Sessions and Logger are required")
 	}
 	if c.SessionManager.cfg.Issuer != c.Issuer.cfg.Issuer {
-		return nil, errors.New("building tokens: the Ledger is of another issuer")
+		return nil, errors.New("building tokens: the SessionManager is of another issuer")
 	}
 	if err := c.Limits.Check(); err != nil {
 		return nil, fmt.Errorf("building tokens: %w", err)

@@ -47,7 +47,7 @@ type loginStage struct{ LoginStageConfig }
 // passes the app's answer on without tokens; the cap does not refuse in Shadow at all (LoginServiceConfig.Shadow).
 func LoginStage(c LoginStageConfig) (stage.Stage, error) {
 	if c.Match == nil || c.LoginService == nil || c.TokenTransport == nil {
-		return nil, errors.New("building exchange: Match, Desk and Courier are required")
+		return nil, errors.New("building the login stage: Match, LoginService and TokenTransport are required")
 	}
 	e := &loginStage{c}
 	return func(next stage.Handler) stage.Handler {

@@ -236,7 +236,7 @@ func TestLoginRefuses(t *testing.T) {
 				if strings.Contains(a.Body.String(), "welcome") || len(a.Header()["Set-Cookie"]) != 0 {
 					t.Errorf("the app's success shows: %v %s", a.Header(), a.Body)
 				}
-				if len(a.info.Decisions) != 1 || w.events[len(w.events)-1] != "exchange "+tt.code {
+				if len(a.info.Decisions) != 1 || w.events[len(w.events)-1] != "login "+tt.code {
 					t.Errorf("decisions %v, events %v", a.info.Decisions, w.events)
 				}
 			})
