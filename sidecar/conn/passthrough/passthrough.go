@@ -1,5 +1,5 @@
-// Package passthrough carries TCP connections that the sidecar does not look into: bytes go both ways untouched, through the
-// kernel alone where it can splice.
+// Package passthrough forwards TCP connections that the sidecar does not inspect: bytes go both ways unchanged, inside the
+// kernel if it can splice.
 package passthrough
 
 import (
@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// Config says where connections go. Target must be there.
+// Config says where connections go. Target is required.
 type Config struct {
 	// Target is the app's address, "host:port", for the address that the client connected to.
 	Target func(local netip.AddrPort) string
 	// DialTimeout bounds the connect to the app; 0 is 5 s.
 	DialTimeout time.Duration
-	// IdleTimeout ends a connection on which no byte has moved either way for so long, or where one side has taken nothing of what
-	// the other sent; up to a quarter longer. 0 is 1 h.
+	// IdleTimeout ends a connection on which no byte has moved in either direction for that time, or one side of which has read
+	// nothing of what the other sent. It may take up to a quarter longer. 0 is 1 h.
 	IdleTimeout time.Duration
 	// MaxConns is the most connections at once; more are reset. 0 is 10000.
 	MaxConns int
-	// OnEnd is told of each connection as it ends; it may be nil.
+	// OnEnd is called when a connection ends; it may be nil.
 	OnEnd func(Stats)
 	// Logger is slog.Default() where nil.
 	Logger *slog.Logger
@@ -42,13 +42,13 @@ const (
 	Idle End = "idle"
 	// Unreachable is an app that could not be connected to.
 	Unreachable End = "unreachable"
-	// Crowded is MaxConns.
+	// Crowded means that MaxConns was reached.
 	Crowded End = "crowded"
 	// Stopped is the proxy's shutdown, or the end of Serve's context.
 	Stopped End = "stopped"
 )
 
-// Stats is one connection's account.
+// Stats are one connection's figures.
 type Stats struct {
 	Local netip.AddrPort
 	// FromClient and ToClient are in bytes.
@@ -57,7 +57,7 @@ type Stats struct {
 	End                  End
 }
 
-// Proxy carries connections.
+// Proxy forwards connections.
 type Proxy struct {
 	config Config
 	dialer net.Dialer
@@ -97,7 +97,7 @@ func New(config Config) (*Proxy, error) {
 	}, nil
 }
 
-// Serve carries client, whose address of the app is local, until it ends, and closes it. The end of ctx cuts it off.
+// Serve forwards client, which connected to local, until it ends, and closes it. The end of ctx aborts it.
 func (p *Proxy) Serve(ctx context.Context, client net.Conn, local netip.AddrPort) {
 	start := time.Now()
 	stats := Stats{Local: local, End: Stopped}
@@ -106,7 +106,7 @@ func (p *Proxy) Serve(ctx context.Context, client net.Conn, local netip.AddrPort
 		p.running.Done()
 	}
 	if stats.End != Finished {
-		abort(client) // a FIN would have a truncated stream pass for a whole one
+		abort(client) // a FIN would make a truncated stream look complete
 	}
 	_ = client.Close() // it may be closed already
 	stats.Duration = time.Since(start)
@@ -161,7 +161,7 @@ func (p *Proxy) dial(ctx context.Context, local netip.AddrPort) (net.Conn, error
 	return app, nil
 }
 
-// Shutdown takes no more connections and waits until the running ones have ended. The end of ctx cuts those off, and is returned.
+// Shutdown accepts no more connections and waits until the running ones have ended. The end of ctx aborts those and is returned.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopped = true

@@ -16,7 +16,7 @@ const waitLimit = 20 * time.Second
 
 var local = netip.MustParseAddrPort("192.0.2.1:5432")
 
-// rig is a proxy before an app.
+// rig is a proxy in front of an app.
 type rig struct {
 	proxy  *Proxy
 	ends   chan Stats
@@ -55,7 +55,7 @@ func start(t *testing.T, config Config, app func(net.Conn)) *rig {
 	return r
 }
 
-// wrapped is a connection as sidecar/conn/listen hands it over.
+// wrapped is a connection as sidecar/conn/listen passes it on.
 type wrapped struct{ *net.TCPConn }
 
 func (w wrapped) TCP() *net.TCPConn { return w.TCPConn }
@@ -136,7 +136,7 @@ func TestNewNeedsATarget(t *testing.T) {
 	}
 }
 
-// The client ends its half first; all of the answer still comes. The app reads slowly enough for the pipe to fill.
+// The client closes its half first; the whole response still arrives. The app reads slowly enough for the pipe to fill.
 func TestHalfClose(t *testing.T) {
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB, a chunk exactly
 	r := start(t, Config{}, func(conn net.Conn) {
@@ -185,7 +185,7 @@ func TestAppEndsFirst(t *testing.T) {
 	}
 }
 
-// A reset is passed on as one: a truncated stream must not pass for a whole one.
+// A reset is forwarded as a reset: a truncated stream must not look complete.
 func TestResetByTheApp(t *testing.T) {
 	r := start(t, Config{}, func(conn net.Conn) {
 		io.ReadFull(conn, make([]byte, 4))
@@ -243,7 +243,7 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// One direction that rests does not end a connection whose other one flows.
+// An idle direction does not end a connection whose other direction is active.
 func TestOneWayTrafficIsNotIdle(t *testing.T) {
 	const idle, ticks = 400 * time.Millisecond, 20
 	r := start(t, Config{IdleTimeout: idle}, func(conn net.Conn) {
@@ -262,7 +262,7 @@ func TestOneWayTrafficIsNotIdle(t *testing.T) {
 	}
 }
 
-// A receiver that takes nothing does not hold its connection for ever.
+// A receiver that reads nothing does not keep its connection forever.
 func TestStalledReceiver(t *testing.T) {
 	r := start(t, Config{IdleTimeout: 100 * time.Millisecond}, func(conn net.Conn) {
 		defer conn.Close()
@@ -351,7 +351,7 @@ func TestShutdownCutsOff(t *testing.T) {
 	}
 }
 
-// Connections that are no sockets are carried too.
+// Connections that are not sockets are forwarded too.
 func TestWithoutSockets(t *testing.T) {
 	r := start(t, Config{}, echo)
 	client, server := net.Pipe()

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// chunk is how many bytes are copied between two looks at the clock.
+// chunk is how many bytes are copied between two reads of the clock.
 const chunk = 4 << 20
 
 // pipe copies both ways between two connections. Idleness is found by read deadlines of a quarter of the timeout, which
-// cost nothing while bytes flow and cut nothing off: a splice that a deadline ends has written all it has read.
+// cost nothing while bytes flow and lose nothing: a splice that a deadline ends has written all that it has read.
 type pipe struct {
 	client, app          net.Conn
 	idle, tick           time.Duration
@@ -37,10 +37,10 @@ func (p *pipe) run(ctx context.Context) {
 	back.Go(func() { p.copy(p.client, p.app, &p.toClient) })
 	p.copy(p.app, p.client, &p.fromClient)
 	back.Wait()
-	p.once.Do(func() {}) // a cut from here on is too late to be told
+	p.once.Do(func() {}) // a cut from here on is not reported
 }
 
-// cut ends both directions at once, and says why where it is the first to.
+// cut ends both directions at once. The first cut sets the reason.
 func (p *pipe) cut(end End) {
 	p.once.Do(func() {
 		p.end = end

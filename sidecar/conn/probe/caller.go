@@ -13,7 +13,7 @@ import (
 const (
 	probeAgent = "kube-probe/postern"
 	hookAgent  = "kube-lifecycle/postern"
-	// maxBody is how much of an answer is read, in bytes; the kubelet's own limit.
+	// maxBody is how much of a response is read, in bytes; the kubelet's own limit.
 	maxBody = 10 << 10
 	// maxRedirects is the kubelet's.
 	maxRedirects = 10
@@ -48,7 +48,7 @@ func newCaller(target func(port uint16) string) *caller {
 	return c
 }
 
-// sameHost follows redirects on the app's own port and leaves all others as the answer, which counts as healthy. The kubelet
+// sameHost follows redirects on the app's own port and returns all others as the response, which counts as healthy. The kubelet
 // compares the host without its port; here that would lead from the app's port to whatever else listens on loopback.
 func sameHost(r *http.Request, via []*http.Request) error {
 	switch {
@@ -60,7 +60,7 @@ func sameHost(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// check asks once; nil is healthy.
+// check probes once; nil is healthy.
 func (c *caller) check(ctx context.Context, p Probe) error {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
@@ -76,13 +76,13 @@ func (c *caller) check(ctx context.Context, p Probe) error {
 		if err != nil {
 			return fmt.Errorf("asking app by TCP: %w", err)
 		}
-		_ = conn.Close() // it did open, which is all that was asked
+		_ = conn.Close() // it opened, which is what the probe checks
 		return nil
 	}
 	return c.health(ctx, p.GRPC)
 }
 
-// hook calls once; any answer is a success, as it is for the kubelet (runHTTPHandler in pkg/kubelet/lifecycle).
+// hook calls once; any response is a success, as it is for the kubelet (runHTTPHandler in pkg/kubelet/lifecycle).
 func (c *caller) hook(ctx context.Context, p Probe) error {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()

@@ -46,7 +46,7 @@ func (c *caller) health(ctx context.Context, g *GRPC) error {
 	if len(body) > maxBody {
 		return fmt.Errorf("reading the app's answer: it is longer than %d bytes", maxBody)
 	}
-	// The trailer has the status; an answer without messages may have it in the header (Trailers-Only).
+	// The trailer has the status; a response without messages may have it in the header (Trailers-Only).
 	status := res.Trailer.Get("Grpc-Status")
 	if status == "" && len(body) == 0 {
 		status = res.Header.Get("Grpc-Status")

@@ -15,9 +15,9 @@ import (
 // Prefix begins every entry's path: Prefix + Probe.Name.
 const Prefix = "/probe/"
 
-// Config is the list and the way to the app.
+// Config is the list of probes and how to reach the app.
 type Config struct {
-	// Probes is the whole list.
+	// Probes are all entries.
 	Probes []Probe
 	// Target gives the host:port at which the app listens on a port of its own. Required.
 	Target func(port uint16) (hostport string)
@@ -33,14 +33,13 @@ type handler struct {
 	flight singleflight.Group
 }
 
-// New returns a handler of GET Prefix+name for the entries, or an error that names the wrong one. It answers
-//   - 200 "ok" or 503 "failed", whatever the app says: the app's own words do not leave the pod;
+// New returns a handler of GET Prefix+name for the entries, or an error that names the invalid one. It responds with
+//   - 200 "ok" or 503 "failed", whatever the app responds: the app's own text does not leave the pod;
 //   - 404 for every other path, and where the entry's token is missing or wrong; 405 for other methods.
 //
-// An entry that only asks is asked once at a time: whoever comes while it runs gets the same answer, so a flood costs the
-// app one request at a time. A hook runs once for each request. The kubelet looks at a hook's connection and not at its
-// status, so a hook that got no answer from the app breaks the connection, as the app's would have: the handler panics
-// with http.ErrAbortHandler.
+// A probe runs once at a time: requests that arrive while it runs share its result, so a flood costs the app one request at a
+// time. A hook runs once for each request. The kubelet looks at a hook's connection and not at its status. So a hook that got
+// no response from the app aborts the connection, as the app would have: the handler panics with http.ErrAbortHandler.
 func New(cfg Config) (http.Handler, error) {
 	if cfg.Target == nil || cfg.Logger == nil {
 		return nil, errors.New("checking probe settings: Target and Logger are required")
@@ -82,8 +81,8 @@ func authorized(p Probe, r *http.Request) bool {
 	return p.Token.IsZero() || p.Token.Equal(secret.New([]byte(r.Header.Get(TokenHeader))))
 }
 
-// ask calls the app, or waits for the call that is under way. A shared call does not end with the client that began it; a
-// hook's does, as the kubelet's own connection would.
+// ask calls the app, or waits for the call in progress. A shared call does not end with the client that started it; a hook's
+// call does, as the kubelet's own connection would.
 func (h *handler) ask(ctx context.Context, p Probe) error {
 	if p.Hook() {
 		return h.caller.hook(ctx, p)
@@ -102,5 +101,5 @@ func answer(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text+"\n") // the kubelet has gone: nobody is left to tell
+	_, _ = io.WriteString(w, text+"\n") // on an error the kubelet has disconnected
 }

@@ -67,7 +67,7 @@ func closedPort(t *testing.T) uint16 {
 	return portOf(t, l.Addr().String())
 }
 
-// get asks as the kubelet does, with tok unless it is empty.
+// get sends a request as the kubelet does, with tok unless it is empty.
 func get(t *testing.T, url, tok string) (status int, body string, err error) {
 	t.Helper()
 	r, err := http.NewRequest("GET", url, nil)
@@ -208,7 +208,7 @@ func TestGRPCProbe(t *testing.T) {
 	}
 }
 
-// Only the listed names are served, and a hook only to whoever has its token.
+// Only the listed names are served, and a hook only to callers that have its token.
 func TestAllowList(t *testing.T) {
 	var calls atomic.Int32
 	port := app(t, func(http.ResponseWriter, *http.Request) { calls.Add(1) })
@@ -256,7 +256,7 @@ func TestAllowList(t *testing.T) {
 	})
 }
 
-// However many ask, the app has one probe at a time.
+// However many requests arrive, the app gets one probe at a time.
 func TestProbesAreShared(t *testing.T) {
 	var calls atomic.Int32
 	release := make(chan struct{})
@@ -270,7 +270,7 @@ func TestProbesAreShared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The first asker leaves; the call it began goes on for the others.
+	// The first client disconnects; the call it started continues for the others.
 	ctx, cancel := context.WithCancel(context.Background())
 	var first, others sync.WaitGroup
 	first.Go(func() {
@@ -294,7 +294,7 @@ func TestProbesAreShared(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(50 * time.Millisecond) // lets the others come while the call runs; that they come late costs no correctness
+	time.Sleep(50 * time.Millisecond) // lets the others arrive while the call runs; late arrival is also correct
 	if got := calls.Load(); got != 1 {
 		t.Errorf("%d calls at a time", got)
 	}
@@ -302,7 +302,7 @@ func TestProbesAreShared(t *testing.T) {
 	others.Wait()
 }
 
-// A hook runs once for each request, takes any status for success, and breaks the connection where there was no answer.
+// A hook runs once for each request, treats any status as success, and aborts the connection if there was no response.
 func TestHook(t *testing.T) {
 	var calls atomic.Int32
 	port := app(t, func(w http.ResponseWriter, r *http.Request) {

@@ -1,5 +1,5 @@
-// Package probe answers the kubelet's probes and HTTP lifecycle hooks on the sidecar's admin port. The list of what may be
-// asked is fixed when the pod is made; a request picks one entry by its exact path and adds nothing to it.
+// Package probe serves the kubelet's probes and HTTP lifecycle hooks on the sidecar's admin port. The list of entries is fixed
+// when the pod is created. A request selects one entry by its exact path and cannot change it.
 package probe
 
 import (
@@ -19,7 +19,7 @@ const (
 	MaxTimeout = time.Hour
 	// MaxProbes bounds the list: far more containers than a pod has.
 	MaxProbes = 256
-	// minToken is the least length of a token: 128 bits in base64url.
+	// minToken is the minimum length of a token: 128 bits in base64url.
 	minToken = 22
 	// maxText bounds a path, header value or service name, in bytes.
 	maxText = 4096
@@ -34,12 +34,12 @@ type Probe struct {
 	GRPC *GRPC
 	// Timeout bounds one call to the app.
 	Timeout time.Duration
-	// Token must come with each request if it is set. Hooks must have one: they act, and every pod in the network can
+	// Token is required in each request if it is set. Hooks must have one: they have effects, and every pod in the network can
 	// reach the admin port.
 	Token secret.Value
 }
 
-// HTTP asks by GET; statuses 200–399 are healthy.
+// HTTP probes with GET; statuses 200–399 are healthy.
 type HTTP struct {
 	// Scheme is "HTTP" or "HTTPS", as in a pod; empty is HTTP. Certificates are not verified, as the kubelet does not either.
 	Scheme string
@@ -69,7 +69,7 @@ type GRPC struct {
 	Service string
 }
 
-// Hook reports whether the entry acts (postStart, preStop) rather than asks.
+// Hook reports whether the entry is a lifecycle hook (postStart, preStop) and not a probe.
 func (p Probe) Hook() bool {
 	_, kind, _ := strings.Cut(p.Name, "/")
 	return kind == "postStart" || kind == "preStop"
@@ -150,7 +150,7 @@ func (h *HTTP) check() error {
 	return nil
 }
 
-// url is the request's address at hostport, read as the kubelet reads it: a path that is no URL is taken literally.
+// url is the request's URL at hostport, parsed as the kubelet parses it: a path that is no valid URL is taken literally.
 func (h *HTTP) url(hostport string) *url.URL {
 	u, err := url.Parse(h.Path)
 	if err != nil || u.Opaque != "" {

@@ -10,7 +10,7 @@ import (
 const (
 	EnvInboundPort   = "POSTERN_INBOUND_PORT"
 	EnvAdminPort     = "POSTERN_ADMIN_PORT"
-	EnvExcludedPorts = "POSTERN_EXCLUDED_PORTS" // decimal, parted by commas; may be empty
+	EnvExcludedPorts = "POSTERN_EXCLUDED_PORTS" // decimal, separated by commas; may be empty
 )
 
 const (

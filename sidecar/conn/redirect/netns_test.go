@@ -22,7 +22,7 @@ const (
 // network is a pod's network namespace and a client's, joined by a veth pair.
 type network struct{ pod, client string }
 
-// newNetwork makes the namespaces. Whoever runs these tests must be root.
+// newNetwork creates the namespaces. These tests need root.
 func newNetwork(t *testing.T) network {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -56,12 +56,12 @@ func ip(t *testing.T, args ...string) {
 	}
 }
 
-// within runs f on a thread in the named namespace; sockets that f opens stay there. The thread is thrown away.
+// within runs f on a thread in the named namespace; sockets that f opens stay there. The thread ends afterwards.
 func within(t *testing.T, name string, f func() error) {
 	t.Helper()
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the runtime ends the thread with the goroutine
+		runtime.LockOSThread() // never unlocked: the runtime ends the thread with the goroutine
 		ns, err := os.Open("/run/netns/" + name)
 		if err != nil {
 			done <- err
@@ -108,7 +108,7 @@ func connect(target *net.TCPAddr) (net.Conn, error) {
 	}
 	file := os.NewFile(uintptr(fd), "socket")
 	defer file.Close()
-	timeout := unix.Timeval{Sec: 3} // connecting within one machine takes no time, or for ever
+	timeout := unix.Timeval{Sec: 3} // connecting within one machine succeeds at once or never
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout); err != nil {
 		return nil, err
 	}

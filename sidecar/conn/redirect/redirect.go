@@ -1,9 +1,9 @@
-// Package redirect turns a pod's inbound TCP towards the sidecar, with nftables over netlink: it runs once, in an init
-// container with NET_ADMIN, in the pod's network namespace. The sidecar itself needs no privilege: it asks the kernel
-// for the original destination of each connection.
+// Package redirect sends a pod's inbound TCP to the sidecar, with nftables over netlink. It runs once, in an init container with
+// NET_ADMIN, in the pod's network namespace. The sidecar itself needs no privilege: it asks the kernel for the original
+// destination of each connection.
 //
-// What comes in over the loopback interface stays as it is: containers of one pod trust each other, and the sidecar
-// reaches the app that way. What is not redirected, for whatever reason, does not reach the app: a second chain drops it.
+// Traffic on the loopback interface is not changed: containers of one pod trust each other, and the sidecar reaches the app over
+// loopback. A packet that is not redirected, whatever the reason, does not reach the app: a second chain drops it.
 package redirect
 
 import (
@@ -16,17 +16,17 @@ import (
 	"github.com/google/nftables"
 )
 
-// Config says what is turned where.
+// Config says which ports are redirected.
 type Config struct {
-	// InboundPort is where the sidecar takes redirected connections.
+	// InboundPort is where the sidecar accepts redirected connections.
 	InboundPort uint16
-	// AdminPort is the sidecar's own port for probes and metrics, left alone.
+	// AdminPort is the sidecar's own port for probes and metrics. It is not redirected.
 	AdminPort uint16
-	// ExcludedPorts are left alone too: whatever listens there can be reached around the sidecar.
+	// ExcludedPorts are not redirected either: their listeners can be reached without the sidecar.
 	ExcludedPorts []uint16
 }
 
-// maxExcluded bounds ExcludedPorts: each is a rule that every new connection walks past.
+// maxExcluded bounds ExcludedPorts: each is a rule that every new connection is compared with.
 const maxExcluded = 64
 
 func (c Config) validate() error {
@@ -48,9 +48,9 @@ func (c Config) validate() error {
 	return nil
 }
 
-// Why programming did not work, told apart because a person does something else about each.
+// Why programming failed. Each has a different remedy.
 var (
-	// ErrConfig is a Config that cannot be.
+	// ErrConfig is an invalid Config.
 	ErrConfig = errors.New("invalid configuration")
 	// ErrPermission is that the process lacks NET_ADMIN.
 	ErrPermission = errors.New("no permission to program nftables: the container needs the capability NET_ADMIN and user 0; " +
@@ -58,12 +58,12 @@ var (
 	// ErrUnsupported is a kernel without nftables' NAT.
 	ErrUnsupported = errors.New("the node's kernel cannot redirect with nftables (modules nf_tables, nft_chain_nat, nft_redir); " +
 		"load them, or use the interception mode Takeover")
-	// ErrMismatch is that the kernel's rules, read back, are not those that were asked for.
+	// ErrMismatch means that the kernel's rules, read back, differ from the requested ones.
 	ErrMismatch = errors.New("the rules read back are not those programmed")
 )
 
-// Program puts c into force in the current network namespace, in place of what a former run has put there, atomically,
-// and reads it back. No table but postern's own is touched.
+// Program applies c in the current network namespace atomically, replaces the rules of an earlier run, and reads the rules back.
+// It changes only postern's own tables.
 func Program(c Config) error {
 	if err := c.validate(); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
@@ -99,7 +99,7 @@ func (c Config) program(conn *nftables.Conn, families ...nftables.TableFamily) e
 	return c.verify(conn, families)
 }
 
-// classify says what err means for a person.
+// classify adds the remedy's error to err.
 func classify(err error) error {
 	switch {
 	case errors.Is(err, os.ErrPermission):

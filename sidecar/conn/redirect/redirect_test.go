@@ -42,7 +42,7 @@ func programs() map[string]func() error {
 	}
 }
 
-// sidecar listens in the pod, and answers each connection with its original destination.
+// sidecar listens in the pod and sends each connection its original destination.
 func sidecar(t *testing.T, n network) (refusals chan listen.Refusal) {
 	t.Helper()
 	refusals = make(chan listen.Refusal, 100)
@@ -59,7 +59,7 @@ func sidecar(t *testing.T, n network) (refusals chan listen.Refusal) {
 	return refusals
 }
 
-// serve has someone in the pod answer connections to port with who.
+// serve listens on port in the pod and sends who on each connection.
 func serve(t *testing.T, n network, port int, who string) {
 	t.Helper()
 	within(t, n.pod, func() error {
@@ -78,8 +78,8 @@ func serve(t *testing.T, n network, port int, who string) {
 	})
 }
 
-// answerTo is what a client in the namespace name reads at host:port.
-func answerTo(t *testing.T, name, host string, port int) (string, error) {
+// responseAt is what a client in the namespace name reads at host:port.
+func responseAt(t *testing.T, name, host string, port int) (string, error) {
 	t.Helper()
 	conn, err := dial(t, name, net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
@@ -122,7 +122,7 @@ func TestRedirect(t *testing.T) {
 				"the inbound port by loopback": {n.pod, "127.0.0.1", inbound, ""},
 			}
 			for name, tt := range tests {
-				answer, err := answerTo(t, tt.from, tt.host, tt.port)
+				answer, err := responseAt(t, tt.from, tt.host, tt.port)
 				if tt.want != "" && (answer != tt.want || err != nil) {
 					t.Errorf("%s: answer %q, %v, want %q", name, answer, err, tt.want)
 				}
@@ -144,7 +144,7 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-// The pod's own calls, and their answers, are not redirected.
+// The pod's own calls, and their responses, are not redirected.
 func TestOutboundIsLeftAlone(t *testing.T) {
 	n := newNetwork(t)
 	within(t, n.pod, func() error { return Program(config()) })
@@ -163,7 +163,7 @@ func TestOutboundIsLeftAlone(t *testing.T) {
 		return nil
 	})
 	for _, host := range []string{"10.199.7.1", "fd00:199:7::1"} {
-		if answer, err := answerTo(t, n.pod, host, 9000); answer != "outside" || err != nil {
+		if answer, err := responseAt(t, n.pod, host, 9000); answer != "outside" || err != nil {
 			t.Errorf("answer of %s %q, %v", host, answer, err)
 		}
 	}
@@ -187,39 +187,39 @@ func TestUDPIsLeftAlone(t *testing.T) {
 	}
 }
 
-// Without a sidecar that listens, the app is not reached either: the pod fails closed.
+// Without a listening sidecar the app cannot be reached: the pod fails closed.
 func TestNoSidecar(t *testing.T) {
 	n := newNetwork(t)
 	serve(t, n, appPort, "app")
 	within(t, n.pod, func() error { return Program(config()) })
-	if answer, err := answerTo(t, n.client, pod4, appPort); err == nil {
+	if answer, err := responseAt(t, n.client, pod4, appPort); err == nil {
 		t.Errorf("answer %q around the sidecar", answer)
 	}
 }
 
-// What connection tracking does not follow is not redirected by the kernel; it must not reach the app as it is. Here a rule
-// of somebody else's stands in for a client that crafts invalid packets.
+// The kernel does not redirect packets that connection tracking does not follow; they must not reach the app. Here a foreign
+// rule stands in for a client that crafts invalid packets.
 func TestUntrackedPacketsDoNotReachTheApp(t *testing.T) {
 	n := newNetwork(t)
 	serve(t, n, appPort, "app")
 	serve(t, n, excluded, "excluded")
 	nft(t, n, "add table inet other", "add chain inet other raw { type filter hook prerouting priority raw; }",
 		"add rule inet other raw tcp dport "+strconv.Itoa(appPort)+" notrack")
-	if answer, err := answerTo(t, n.client, pod4, appPort); answer != "app" {
+	if answer, err := responseAt(t, n.client, pod4, appPort); answer != "app" {
 		t.Fatalf("before: answer %q, %v", answer, err)
 	}
 	within(t, n.pod, func() error { return Program(config()) })
 	for _, host := range []string{pod4, pod6} {
-		if answer, err := answerTo(t, n.client, host, appPort); err == nil {
+		if answer, err := responseAt(t, n.client, host, appPort); err == nil {
 			t.Errorf("answer of %s %q around the sidecar", host, answer)
 		}
-		if answer, err := answerTo(t, n.client, host, excluded); answer != "excluded" {
+		if answer, err := responseAt(t, n.client, host, excluded); answer != "excluded" {
 			t.Errorf("answer of an excluded port %q, %v", answer, err)
 		}
 	}
 }
 
-// Other tables stay, and what a former run or version left of postern's does not.
+// Other tables stay; postern's tables of an earlier run or version are removed.
 func TestOnlyItsOwnTableIsReplaced(t *testing.T) {
 	n := newNetwork(t)
 	nft(t, n, "add table inet other", "add table ip postern", "add chain ip postern stale", "add table inet postern",
@@ -232,7 +232,7 @@ func TestOnlyItsOwnTableIsReplaced(t *testing.T) {
 	}
 }
 
-// nft edits the pod's rules as another program would.
+// nft edits the pod's rules as another program does.
 func nft(t *testing.T, n network, commands ...string) string {
 	t.Helper()
 	cmd := exec.Command("ip", "netns", "exec", n.pod, "nft", "-f", "-")

@@ -45,8 +45,8 @@ type chain struct {
 //		drop
 //	}
 //
-// The second is there because NAT is not a filter: a packet that connection tracking finds invalid passes the first as it
-// is, and a client that can craft packets might shake hands with the app by such alone.
+// The second chain exists because NAT is not a filter: a packet that connection tracking finds invalid passes the first chain
+// unchanged, and a client that can craft packets might complete a handshake with the app by such packets alone.
 func (c Config) chains() []chain {
 	alone := append([][]expr.Any{
 		returnIf(meta(expr.MetaKeyIIFNAME), expr.CmpOpEq, interfaceName("lo")),
@@ -68,7 +68,7 @@ func (c Config) chains() []chain {
 	}
 }
 
-// leftPorts are the rules for the ports that are left alone.
+// leftPorts are the rules for the ports that are not redirected.
 func (c Config) leftPorts() [][]expr.Any {
 	ports := append([]uint16{c.AdminPort}, c.ExcludedPorts...)
 	slices.Sort(ports)

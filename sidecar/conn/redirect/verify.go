@@ -9,7 +9,7 @@ import (
 	"github.com/google/nftables/expr"
 )
 
-// verify reads postern's tables back, and returns ErrMismatch where they are not exactly those that c asks for.
+// verify reads postern's tables back, and returns ErrMismatch unless they are exactly those that c asks for.
 func (c Config) verify(conn *nftables.Conn, families []nftables.TableFamily) error {
 	tables, err := conn.ListTables()
 	if err != nil {

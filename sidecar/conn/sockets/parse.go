@@ -1,5 +1,5 @@
-// Package sockets finds the pod's listening TCP sockets that can be reached around the sidecar. It reads /proc, which
-// shows the sockets of the whole network namespace, whatever container they are of.
+// Package sockets finds the pod's listening TCP sockets that can be reached without the sidecar. It reads /proc, which shows the
+// sockets of the whole network namespace, of every container.
 package sockets
 
 import (
@@ -26,7 +26,7 @@ const (
 	maxListeners = 1 << 16
 )
 
-// Listening returns the addresses of the listening TCP sockets in procNet, which is "/proc/net" but in tests. A node without
+// Listening returns the addresses of the listening TCP sockets in procNet, which is "/proc/net" except in tests. A node without
 // IPv6 has no tcp6.
 func Listening(procNet string) ([]netip.AddrPort, error) {
 	listeners, err := readFile(filepath.Join(procNet, "tcp"))
@@ -54,7 +54,7 @@ func readFile(name string) ([]netip.AddrPort, error) {
 }
 
 // Parse reads the format of /proc/net/tcp and tcp6 (proc_pid_net(5)) and returns the listening sockets' addresses. A line that it
-// does not understand is an error: a listener that goes unseen would pass for none.
+// does not understand is an error: an unseen listener would look like none.
 func Parse(r io.Reader) ([]netip.AddrPort, error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, maxLine), maxLine)

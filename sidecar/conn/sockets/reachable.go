@@ -9,28 +9,28 @@ import (
 type Mode uint8
 
 const (
-	// Takeover guards each address that the sidecar has bound, and nothing else.
+	// Takeover guards only the addresses that the sidecar has bound.
 	Takeover Mode = iota
-	// Redirect guards every port but those excluded from it.
+	// Redirect guards every port except the excluded ones.
 	Redirect
 )
 
-// Pod is what is known of a pod apart from its sockets.
+// Pod describes a pod apart from its sockets.
 type Pod struct {
 	Mode Mode
 	// Own are the addresses that the sidecar has bound, its admin port's among them. A socket is the sidecar's own by its address:
 	// no two sockets listen on one without SO_REUSEPORT, which the sidecar never sets.
 	Own []netip.AddrPort
-	// Excluded are the ports that the redirect leaves alone. They have no meaning under Takeover.
+	// Excluded are the ports that are not redirected. They have no meaning under Takeover.
 	Excluded []uint16
-	// Accepted are ports that a person has said may be reached; they are not reported.
+	// Accepted are ports that the policy allows to be reached; they are not reported.
 	Accepted []uint16
 }
 
 // MaxReported bounds what Reachable returns; a status names no more.
 const MaxReported = 20
 
-// Reachable returns those of listeners that another pod can connect to around the sidecar, sorted, the first MaxReported of them.
+// Reachable returns those of listeners that another pod can connect to without the sidecar, sorted, the first MaxReported of them.
 // The port alone may be closed by a NetworkPolicy; that is not seen from here.
 func Reachable(pod Pod, listeners []netip.AddrPort) []netip.AddrPort {
 	var found []netip.AddrPort
