@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/keys/secret"
 	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/keys/signing/transit"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/token/tokenredis"
 )
@@ -109,18 +111,18 @@ func (t *acquirer) keySource(p *compiled.Tokens, c *signing.Config) error {
 		if err != nil {
 			return err
 		}
-		transit, err := client.Transit(k.Mount)
+		engine, err := transit.New(client, k.Mount)
 		if err != nil {
 			return err
 		}
-		c.Source = signing.TransitKey{Transit: transit, Key: k.Key, Algorithm: c.Algorithm}
-		c.Rotator = transit.Rotator(k.Key)
-		t.onClose(func() { transit.Forget(k.Key) })
+		c.Source = signing.TransitKey{Transit: engine, Key: k.Key, Algorithm: c.Algorithm}
+		c.Rotator = engine.Rotator(k.Key)
+		t.onClose(func() { engine.Forget(k.Key) })
 		return nil
 	}
 	held := signing.Held{Algorithm: c.Algorithm}
 	if ref := p.SigningKey.Secret; ref.Name != "" {
-		held.Secrets = signing.Latest{Source: t.mounted(ref)}
+		held.Secrets = secret.Latest{Source: t.mounted(ref)}
 	} else {
 		value, err := t.vaultSecret(ref)
 		if err != nil {

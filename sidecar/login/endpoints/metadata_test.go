@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/keys/secret"
 	"github.com/posterndev/postern/sidecar/keys/signing"
 	"github.com/posterndev/postern/sidecar/login/logintest"
 	"github.com/posterndev/postern/sidecar/login/transport"
@@ -116,7 +117,7 @@ func TestKeysAreCached(t *testing.T) {
 func TestNoKeysYet(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	ring, err := signing.NewRing(signing.Config{
-		Source: signing.Held{Secrets: signing.Latest{Source: logintest.Secret("")}, Algorithm: signing.ES256}, Algorithm: signing.ES256,
+		Source: signing.Held{Secrets: secret.Latest{Source: logintest.Secret("")}, Algorithm: signing.ES256}, Algorithm: signing.ES256,
 		Overlap: time.Hour, Lifetime: time.Minute, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
