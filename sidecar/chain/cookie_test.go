@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/login/transport"
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
@@ -34,7 +34,7 @@ func (s *sidecar) browser(subject string) []*http.Cookie {
 }
 
 func jar(g got) []*http.Cookie {
-	return []*http.Cookie{g.cookies[token.AccessCookie], g.cookies[token.RefreshCookie]}
+	return []*http.Cookie{g.cookies[transport.AccessCookie], g.cookies[transport.RefreshCookie]}
 }
 
 func TestCookies(t *testing.T) {
@@ -51,16 +51,16 @@ func TestCookies(t *testing.T) {
 		t.Errorf("using it: %d %s", g.status, g.text)
 	}
 	g = s.send(sent{method: "POST", path: "/auth/refresh", cookies: cookies})
-	if g.status != 204 || len(g.cookies) != 2 || g.cookies[token.RefreshCookie].Value == cookies[1].Value || g.header.Get("Cache-Control") != "no-store" {
+	if g.status != 204 || len(g.cookies) != 2 || g.cookies[transport.RefreshCookie].Value == cookies[1].Value || g.header.Get("Cache-Control") != "no-store" {
 		t.Fatalf("refreshing: %d %s %v", g.status, g.text, g.header)
 	}
 	cookies = jar(g)
 	g = s.send(sent{method: "POST", path: "/auth/logout", cookies: cookies})
-	if g.status != 204 || g.cookies[token.AccessCookie] == nil || g.cookies[token.AccessCookie].MaxAge >= 0 || g.cookies[token.RefreshCookie].MaxAge >= 0 {
+	if g.status != 204 || g.cookies[transport.AccessCookie] == nil || g.cookies[transport.AccessCookie].MaxAge >= 0 || g.cookies[transport.RefreshCookie].MaxAge >= 0 {
 		t.Errorf("logging out: %d %v", g.status, g.header)
 	}
 	redistest.Eventually(t, "the session's end", func() bool { return s.send(sent{method: "GET", path: "/orders", cookies: cookies}).status == 401 })
-	if g := s.send(sent{method: "POST", path: "/auth/refresh", cookies: cookies}); g.status != 400 || g.cookies[token.RefreshCookie].MaxAge >= 0 {
+	if g := s.send(sent{method: "POST", path: "/auth/refresh", cookies: cookies}); g.status != 400 || g.cookies[transport.RefreshCookie].MaxAge >= 0 {
 		t.Errorf("refreshing afterwards: %d %v", g.status, g.header)
 	}
 	if g := s.send(sent{method: "GET", path: "/public/x", cookies: cookies}); g.status != 200 || strings.Contains(g.text, "postern") {
@@ -177,10 +177,10 @@ func TestTwoTokens(t *testing.T) {
 		"two access cookies":          {sent{method: "GET", path: "/orders", cookies: []*http.Cookie{access(ada), access(bob)}}, 400, "invalid-request"},
 		"two refresh cookies":         {sent{method: "POST", path: "/auth/refresh", cookies: []*http.Cookie{refresh(ada), refresh(bob)}}, 400, "invalid-request"},
 		"two refresh cookies, public": {sent{method: "GET", path: "/public/x", cookies: []*http.Cookie{refresh(ada), refresh(bob)}}, 400, "invalid-request"},
-		"an empty second one":         {sent{method: "GET", path: "/orders", cookies: []*http.Cookie{access(ada), {Name: token.AccessCookie}}}, 400, "invalid-request"},
+		"an empty second one":         {sent{method: "GET", path: "/orders", cookies: []*http.Cookie{access(ada), {Name: transport.AccessCookie}}}, 400, "invalid-request"},
 		"bearer alone":                {sent{method: "GET", path: "/orders", bearer: access(ada).Value}, 200, ""},
 		"refresh as access":           {sent{method: "GET", path: "/orders", bearer: refresh(ada).Value}, 401, "invalid-token"},
-		"access as refresh":           {sent{method: "POST", path: "/auth/refresh", cookies: []*http.Cookie{{Name: token.RefreshCookie, Value: access(ada).Value}}}, 400, ""},
+		"access as refresh":           {sent{method: "POST", path: "/auth/refresh", cookies: []*http.Cookie{{Name: transport.RefreshCookie, Value: access(ada).Value}}}, 400, ""},
 		"refresh in a body":           {sent{method: "POST", path: "/auth/refresh", body: "refresh_token=" + refresh(ada).Value, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}, 400, ""},
 	}
 	for name, tt := range tests {

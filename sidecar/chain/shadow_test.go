@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/login/transport"
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
@@ -114,7 +114,7 @@ func TestShadowIssuesNothingWrongly(t *testing.T) {
 				}
 			}))
 			g := s.send(tt.send)
-			_, cookie := g.cookies[token.AccessCookie]
+			_, cookie := g.cookies[transport.AccessCookie]
 			issued := g.field("access_token") != "" || cookie
 			if g.status >= 500 || issued != tt.wantTokens || g.json["app"] == nil {
 				t.Errorf("%d %s, %v", g.status, g.text, g.header)

@@ -24,7 +24,7 @@ func (s *sidecar) stream(t tokens) <-chan struct{} {
 		s.world.t.Fatal(err)
 	}
 	r.Header.Set("Authorization", "Bearer "+t.access)
-	res, err := transport.RoundTrip(r)
+	res, err := roundTripper.RoundTrip(r)
 	if err != nil || res.StatusCode != http.StatusOK {
 		s.world.t.Fatalf("opening a stream: %v, %+v", err, res)
 	}

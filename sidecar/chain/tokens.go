@@ -9,9 +9,12 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/login/appapi"
 	"github.com/posterndev/postern/sidecar/login/backchannel"
+	"github.com/posterndev/postern/sidecar/login/endpoints"
+	"github.com/posterndev/postern/sidecar/login/loginstage"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/session"
 	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/login/transport"
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 )
@@ -42,8 +45,8 @@ func (b *builder) ownProvider() authn.Provider {
 		TokenTypes: []string{accessTokenType}, From: []authn.Location{{Header: "Authorization", Prefix: "Bearer "}},
 		Leeway: t.Leeway.Std(), ClaimsToHeaders: claimHeaders(t.ClaimsToHeaders), ForwardToken: t.ForwardToken,
 	}
-	if token.Delivery(t.Delivery) == token.Cookie {
-		p.From = append(p.From, authn.Location{Cookie: token.AccessCookie})
+	if transport.Delivery(t.Delivery) == transport.Cookie {
+		p.From = append(p.From, authn.Location{Cookie: transport.AccessCookie})
 	}
 	return p
 }
@@ -57,12 +60,12 @@ func (b *builder) newTokens() tokenStages {
 	if t == nil {
 		return s
 	}
-	tokenTransport, err := token.NewTokenTransport(token.TokenTransportConfig{
-		Delivery: token.Delivery(t.Delivery), SameSite: token.SameSite(t.SameSite), TrustedOrigins: b.trustedOrigins(),
+	tokenTransport, err := transport.NewTokenTransport(transport.TokenTransportConfig{
+		Delivery: transport.Delivery(t.Delivery), SameSite: transport.SameSite(t.SameSite), TrustedOrigins: b.trustedOrigins(),
 	})
 	b.fail(err, "tokens")
-	metadata, err := token.NewMetadata(token.MetadataConfig{
-		Issuer: t.Issuer, Prefix: t.Prefix, Delivery: token.Delivery(t.Delivery), Keys: b.own(), MaxAge: min(longestKeyAge, t.RotationOverlap.Std()/2),
+	metadata, err := endpoints.NewMetadata(endpoints.MetadataConfig{
+		Issuer: t.Issuer, Prefix: t.Prefix, Delivery: transport.Delivery(t.Delivery), Keys: b.own(), MaxAge: min(longestKeyAge, t.RotationOverlap.Std()/2),
 	})
 	b.fail(err, "tokens")
 	s.loginService = b.loginService(s.sessionManager)
@@ -70,11 +73,11 @@ func (b *builder) newTokens() tokenStages {
 		return s
 	}
 	s.tokenTransport = tokenTransport.Guard()
-	s.paths = append(s.paths, token.Paths(t.Prefix, metadata)...)
-	s.endpoints, err = token.Endpoints(token.EndpointsConfig{Prefix: t.Prefix, LoginService: s.loginService, TokenTransport: tokenTransport, Metadata: metadata, Realm: b.policy.Name})
+	s.paths = append(s.paths, endpoints.Paths(t.Prefix, metadata)...)
+	s.endpoints, err = endpoints.New(endpoints.Config{Prefix: t.Prefix, LoginService: s.loginService, TokenTransport: tokenTransport, Metadata: metadata, Realm: b.policy.Name})
 	b.fail(err, "tokens")
 	if len(t.Login) > 0 {
-		s.login, err = token.LoginStage(token.LoginStageConfig{Match: b.match(t.Login, "tokens.login"), LoginService: s.loginService, TokenTransport: tokenTransport})
+		s.login, err = loginstage.New(loginstage.Config{Match: b.match(t.Login, "tokens.login"), LoginService: s.loginService, TokenTransport: tokenTransport})
 		b.fail(err, "tokens")
 	}
 	return s
@@ -164,7 +167,7 @@ func (b *builder) session() stage.Stage {
 
 // addBackChannel lets providers log people out.
 func (b *builder) addBackChannel(s *tokenStages) {
-	prefix := token.DefaultPrefix
+	prefix := endpoints.DefaultPrefix
 	if b.policy.Tokens != nil {
 		prefix = b.policy.Tokens.Prefix
 	}

@@ -316,7 +316,7 @@ func (s *sidecar) try(r sent) (got, error) {
 		req.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
 	}
 	req.Host = r.host
-	resp, err := transport.RoundTrip(req)
+	resp, err := roundTripper.RoundTrip(req)
 	if err != nil {
 		return got{}, err
 	}
@@ -333,7 +333,7 @@ func (s *sidecar) try(r sent) (got, error) {
 	return g, nil
 }
 
-var transport = &http.Transport{DisableCompression: true, DisableKeepAlives: true}
+var roundTripper = &http.Transport{DisableCompression: true, DisableKeepAlives: true}
 
 // tokens are a client's.
 type tokens struct{ access, refresh string }

@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/keys/secret"
 	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/keys/signing/transit"
 	"github.com/posterndev/postern/sidecar/login/token/tokenredis"
 )
 
@@ -99,18 +101,18 @@ func (a *Acquirer) keySource(p *compiled.Tokens, c *signing.Config) error {
 		if err != nil {
 			return err
 		}
-		transit, err := client.Transit(k.Mount)
+		engine, err := transit.New(client, k.Mount)
 		if err != nil {
 			return err
 		}
-		c.Source = signing.TransitKey{Transit: transit, Key: k.Key, Algorithm: c.Algorithm}
-		c.Rotator = transit.Rotator(k.Key)
-		a.onClose(func() { transit.Forget(k.Key) })
+		c.Source = signing.TransitKey{Transit: engine, Key: k.Key, Algorithm: c.Algorithm}
+		c.Rotator = engine.Rotator(k.Key)
+		a.onClose(func() { engine.Forget(k.Key) })
 		return nil
 	}
 	held := signing.Held{Algorithm: c.Algorithm}
 	if ref := p.SigningKey.Secret; ref.Name != "" {
-		held.Secrets = signing.Latest{Source: a.shared.mounted(ref)}
+		held.Secrets = secret.Latest{Source: a.shared.mounted(ref)}
 	} else {
 		value, err := a.vaultSecret(ref)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"log/slog"
+	"time"
 )
 
 const redacted = "[redacted]"
@@ -38,4 +39,28 @@ func (v Value) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // concurrent use.
 type Source interface {
 	Read(ctx context.Context) (Value, error)
+}
+
+// History gives the versions of a secret that can still be read, the oldest first. It is safe for concurrent use.
+type History interface {
+	History(ctx context.Context) ([]Version, error)
+}
+
+// Version is one version of a secret.
+type Version struct {
+	Value Value
+	// Created is zero where it is unknown.
+	Created time.Time
+}
+
+// Latest is the History of a source that has no earlier versions, such as a Kubernetes Secret.
+type Latest struct{ Source }
+
+// History implements History.
+func (l Latest) History(ctx context.Context) ([]Version, error) {
+	v, err := l.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []Version{{Value: v}}, nil
 }

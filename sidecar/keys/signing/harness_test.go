@@ -46,25 +46,25 @@ func (c *clock) advance(d time.Duration) {
 // history is a secret whose versions the test sets.
 type history struct {
 	mu       sync.Mutex
-	contents []Content
+	contents []secret.Version
 	err      error
 	reads    int
 }
 
-func (h *history) History(context.Context) ([]Content, error) {
+func (h *history) History(context.Context) ([]secret.Version, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.reads++
 	return h.contents, h.err
 }
 
-func (h *history) set(err error, contents ...Content) {
+func (h *history) set(err error, contents ...secret.Version) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.contents, h.err = contents, err
 }
 
-func content(b []byte) Content { return Content{Value: secret.New(b)} }
+func content(b []byte) secret.Version { return secret.Version{Value: secret.New(b)} }
 
 // registry is shared memory.
 type registry struct {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/keys/jwks"
+	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
 func TestNewRingRefuses(t *testing.T) {
@@ -144,16 +145,16 @@ func TestDates(t *testing.T) {
 	j1, j2 := jwk(t, k1, map[string]any{"kid": "k1", "iat": 100}), jwk(t, k2, map[string]any{"kid": "k2", "iat": 200})
 	long := start.Add(-24 * time.Hour)
 	tests := map[string]struct {
-		contents []Content
+		contents []secret.Version
 		registry bool
 		want     string
 	}{
-		"KV v2, both old":                {[]Content{{content(set(t, j1)).Value, long}, {content(set(t, j2)).Value, long.Add(time.Hour)}}, true, "k2"},
-		"KV v2, the second young":        {[]Content{{content(set(t, j1)).Value, long}, {content(set(t, j2)).Value, start.Add(-overlap + 1)}}, true, "k1"},
-		"KV v2, moved in one version":    {[]Content{{content(set(t, j1)).Value, long}, {content(set(t, j1, j2)).Value, start}}, true, "k1"},
-		"fresh registry":                 {[]Content{content(set(t, j2, j1))}, true, "k1"},
-		"no registry: the newest":        {[]Content{content(set(t, j2, j1))}, false, "k2"},
-		"an older version is not usable": {[]Content{{content([]byte("rubbish")).Value, long}, {content(set(t, j2)).Value, start}}, false, "k2"},
+		"KV v2, both old":                {[]secret.Version{{content(set(t, j1)).Value, long}, {content(set(t, j2)).Value, long.Add(time.Hour)}}, true, "k2"},
+		"KV v2, the second young":        {[]secret.Version{{content(set(t, j1)).Value, long}, {content(set(t, j2)).Value, start.Add(-overlap + 1)}}, true, "k1"},
+		"KV v2, moved in one version":    {[]secret.Version{{content(set(t, j1)).Value, long}, {content(set(t, j1, j2)).Value, start}}, true, "k1"},
+		"fresh registry":                 {[]secret.Version{content(set(t, j2, j1))}, true, "k1"},
+		"no registry: the newest":        {[]secret.Version{content(set(t, j2, j1))}, false, "k2"},
+		"an older version is not usable": {[]secret.Version{{content([]byte("rubbish")).Value, long}, {content(set(t, j2)).Value, start}}, false, "k2"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

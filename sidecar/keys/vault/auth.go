@@ -53,7 +53,7 @@ func (k Kubernetes) login(ctx context.Context, t *transport) (grant, error) {
 	if err != nil {
 		return grant{}, err
 	}
-	return trade(ctx, t, mounted(k.Mount, "kubernetes"), map[string]any{"role": k.Role, "jwt": token}, token)
+	return trade(ctx, t, MountPath(k.Mount, "kubernetes"), map[string]any{"role": k.Role, "jwt": token}, token)
 }
 
 // AppRole logs in with a role ID and, where the role asks for one, a secret ID.
@@ -81,7 +81,7 @@ func (a AppRole) login(ctx context.Context, t *transport) (grant, error) {
 		}
 		body["secret_id"] = id
 	}
-	return trade(ctx, t, mounted(a.Mount, "approle"), body, id, a.RoleID)
+	return trade(ctx, t, MountPath(a.Mount, "approle"), body, id, a.RoleID)
 }
 
 // TokenFile is the path of a file with a token that something else keeps fresh, as a Vault Agent's sink. The token must be
@@ -164,15 +164,16 @@ func trade(ctx context.Context, t *transport, mount string, body map[string]any,
 // maxPath bounds the path of a mount or of a secret, in bytes.
 const maxPath = 512
 
+// checkMount takes a path, or nothing.
 func checkMount(mount string) error {
 	if mount == "" {
 		return nil
 	}
-	return checkPath(mount)
+	return CheckPath(mount)
 }
 
-// checkPath refuses what would name something else once it is part of a URL.
-func checkPath(path string) error {
+// CheckPath refuses what would name something else once it is part of a URL.
+func CheckPath(path string) error {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/_-.@:=+ ", r)
 	}
@@ -187,7 +188,8 @@ func checkPath(path string) error {
 	return nil
 }
 
-func mounted(mount, usual string) string {
+// MountPath is mount, or usual where that is empty.
+func MountPath(mount, usual string) string {
 	if mount == "" {
 		return usual
 	}

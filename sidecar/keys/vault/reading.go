@@ -41,10 +41,10 @@ func parseContent(s *api.Secret, now time.Time) (*content, error) {
 	}
 	c := &content{confirmed: now, values: map[string]secret.Value{}}
 	var err error
-	if c.version, err = number(meta["version"]); err != nil || c.version < 1 {
+	if c.version, err = ParseInt(meta["version"]); err != nil || c.version < 1 {
 		return nil, errors.New("the answer names no version")
 	}
-	if c.created, err = timestamp(meta["created_time"]); err != nil {
+	if c.created, err = ParseTime(meta["created_time"]); err != nil {
 		return nil, fmt.Errorf("reading the version's time: %w", err)
 	}
 	if c.ends, err = expiry(meta); err != nil {
@@ -64,12 +64,12 @@ func parseContent(s *api.Secret, now time.Time) (*content, error) {
 
 // expiry is the earlier of a version's deletion_time and of ExpiryMetadata.
 func expiry(meta map[string]any) (time.Time, error) {
-	ends, err := timestamp(meta["deletion_time"])
+	ends, err := ParseTime(meta["deletion_time"])
 	if err != nil {
 		return time.Time{}, fmt.Errorf("reading the version's time of deletion: %w", err)
 	}
 	custom, _ := meta["custom_metadata"].(map[string]any)
-	stated, err := timestamp(custom[ExpiryMetadata])
+	stated, err := ParseTime(custom[ExpiryMetadata])
 	if err != nil {
 		return time.Time{}, fmt.Errorf("reading custom metadata %s: %w", ExpiryMetadata, err)
 	}
@@ -79,7 +79,8 @@ func expiry(meta map[string]any) (time.Time, error) {
 	return ends, nil
 }
 
-func number(v any) (int, error) {
+// ParseInt reads a number of Vault's JSON.
+func ParseInt(v any) (int, error) {
 	n, ok := v.(json.Number)
 	if !ok {
 		return 0, errors.New("not a number")
@@ -87,8 +88,8 @@ func number(v any) (int, error) {
 	return strconv.Atoi(n.String())
 }
 
-// timestamp reads a time of RFC 3339; absent and "" are the zero time.
-func timestamp(v any) (time.Time, error) {
+// ParseTime reads a time of RFC 3339; absent and "" are the zero time.
+func ParseTime(v any) (time.Time, error) {
 	if v == nil || v == "" {
 		return time.Time{}, nil
 	}

@@ -18,7 +18,7 @@ type Ref struct {
 }
 
 func (r Ref) check() error {
-	if err := checkPath(r.Path); err != nil {
+	if err := CheckPath(r.Path); err != nil {
 		return err
 	}
 	switch {

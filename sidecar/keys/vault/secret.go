@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/keys/secret"
-	"github.com/posterndev/postern/sidecar/keys/signing"
 	"github.com/posterndev/postern/sidecar/resources/pool"
 )
 
@@ -17,7 +16,7 @@ const (
 	maxAsked   = 16
 )
 
-// Secret is one value of a KV secret, kept up to date. It is a secret.Source and a signing.History, safe for concurrent use.
+// Secret is one value of a KV secret, kept up to date. It is a secret.Source and a secret.History, safe for concurrent use.
 type Secret struct {
 	document *document
 	key      string
@@ -86,9 +85,9 @@ func (s *Secret) Current(ctx context.Context) (Reading, error) {
 // goes. Ask for it before Read, so that no change falls between.
 func (s *Secret) Changed() <-chan struct{} { return s.document.changes() }
 
-// History implements signing.History with requests to Vault: the versions that have not been deleted, up to eight, the older
+// History implements secret.History with requests to Vault: the versions that have not been deleted, up to eight, the older
 // first. Of a pinned version it is that one alone.
-func (s *Secret) History(ctx context.Context) ([]signing.Content, error) {
+func (s *Secret) History(ctx context.Context) ([]secret.Version, error) {
 	d := s.document
 	latest, err := d.read(ctx, d.key.version)
 	if err != nil {
@@ -101,7 +100,7 @@ func (s *Secret) History(ctx context.Context) ([]signing.Content, error) {
 	if !latest.ends.IsZero() && !d.client.cfg.Now().Before(latest.ends) {
 		return nil, fmt.Errorf("reading secret %s: %w", d.key.path, ErrExpired)
 	}
-	contents := []signing.Content{{Value: v, Created: latest.created}}
+	contents := []secret.Version{{Value: v, Created: latest.created}}
 	if d.key.version != 0 {
 		return contents, nil
 	}
@@ -114,7 +113,7 @@ func (s *Secret) History(ctx context.Context) ([]signing.Content, error) {
 			return nil, fmt.Errorf("reading version %d of secret %s: %w", n, d.key.path, err)
 		}
 		if v, err := c.value(s.key); err == nil {
-			contents = append([]signing.Content{{Value: v, Created: c.created}}, contents...)
+			contents = append([]secret.Version{{Value: v, Created: c.created}}, contents...)
 		}
 	}
 	return contents, nil

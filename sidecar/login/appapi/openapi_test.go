@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/login/session"
 )
 
 // document is openapi.json as far as it is checked.
@@ -69,7 +69,7 @@ func TestOpenAPIHasEveryMember(t *testing.T) {
 	d := readDocument(t)
 	for name, v := range map[string]any{
 		"IssueRequest": issueRequest{}, "Device": deviceRequest{}, "Tokens": issueAnswer{}, "TokenRequest": tokenRequest{},
-		"Sessions": listAnswer{}, "Session": token.View{}, "Ended": endedAnswer{}, "HashRequest": hashRequest{}, "Hash": hashAnswer{},
+		"Sessions": listAnswer{}, "Session": session.Resource{}, "Ended": endedAnswer{}, "HashRequest": hashRequest{}, "Hash": hashAnswer{},
 		"RevocationRequest": revocationRequest{}, "RevocationAnswer": revocationAnswer{},
 		"VerifyRequest": verifyRequest{}, "Verification": verifyAnswer{}, "Empty": struct{}{},
 	} {

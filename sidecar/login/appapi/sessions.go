@@ -5,12 +5,11 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/login/session"
-	"github.com/posterndev/postern/sidecar/login/token"
 )
 
 // listAnswer is a subject's sessions, the last seen first.
 type listAnswer struct {
-	Sessions []token.View `json:"sessions"`
+	Sessions []session.Resource `json:"sessions"`
 }
 
 // owner is the subject of the path: of our own tokens, or of the issuer that the query names.
@@ -35,7 +34,7 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	return write(w, listAnswer{Sessions: token.Views(sessions, "")})
+	return write(w, listAnswer{Sessions: session.Resources(sessions, "")})
 }
 
 // endedAnswer says how many sessions there were.

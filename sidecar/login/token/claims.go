@@ -65,9 +65,9 @@ func encodeClaims(selected map[string]any) (json.RawMessage, error) {
 	return b, nil
 }
 
-// checkIssuer refuses what cannot be discovered: RFC 8414 §2 wants https, and no query or fragment. A * in its path would make
+// CheckIssuer refuses what cannot be discovered: RFC 8414 §2 wants https, and no query or fragment. A * in its path would make
 // the documents' paths patterns, which open more than the documents (Paths).
-func checkIssuer(issuer string) error {
+func CheckIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
 	if err != nil || strings.Contains(u.Path, "*") || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		return fmt.Errorf("building issuer: %q is not an https URL without user, query, fragment and asterisk", issuer)

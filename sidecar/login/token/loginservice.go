@@ -154,7 +154,7 @@ func (d *LoginService) Begin(ctx context.Context, l Login) (Tokens, error) {
 		return Tokens{}, fmt.Errorf("beginning session: %w", err)
 	}
 	if err := d.revokeEnded(ctx, s.Owner, evicted...); err != nil {
-		d.abandon(ctx, id)
+		d.Abandon(ctx, id)
 		return Tokens{}, fmt.Errorf("revoking displaced sessions: %w", err)
 	}
 	return Tokens{Access: access, Refresh: refresh.Token(), Session: s, Beyond: d.beyond(ctx, s.Owner)}, nil
@@ -185,12 +185,12 @@ func (d *LoginService) beyond(ctx context.Context, owner session.Owner) bool {
 	if err != nil || len(sessions) <= d.cfg.Limits.Cap() {
 		return false
 	}
-	d.observe("session_limit", "shadow")
+	d.Observe("session_limit", "shadow")
 	return true
 }
 
-// abandon ends a session that nobody has been told of; where that fails it idles out.
-func (d *LoginService) abandon(ctx context.Context, id string) {
+// Abandon ends a session that nobody has been told of; where that fails it idles out.
+func (d *LoginService) Abandon(ctx context.Context, id string) {
 	if _, err := d.cfg.Sessions.End(ctx, id); err != nil {
 		d.cfg.Logger.WarnContext(ctx, "a session that was not handed out stays until it idles out", "error", err)
 	}
@@ -233,7 +233,7 @@ func (d *LoginService) Refresh(ctx context.Context, refreshToken string, device 
 		return Tokens{}, "", fmt.Errorf("refreshing session: %w", err)
 	}
 	if bind != d.cfg.Bind && rotated.Outcome != session.OutcomeUnknown && d.cfg.Bind.Tie(rotated.Session.Device) != d.cfg.Bind.Tie(device) {
-		d.observe("session_device", "shadow")
+		d.Observe("session_device", "shadow")
 	}
 	switch rotated.Outcome {
 	case session.OutcomeRotated, session.OutcomeRetried:
@@ -295,7 +295,8 @@ func (d *LoginService) EndPresented(ctx context.Context, refreshToken string) (b
 	return rotated.Outcome != session.OutcomeExpired, nil
 }
 
-func (d *LoginService) observe(event, result string) {
+// Observe tells the Observer of an event.
+func (d *LoginService) Observe(event, result string) {
 	if d.cfg.Observer != nil {
 		d.cfg.Observer.TokenEvent(event, result)
 	}

@@ -1,4 +1,4 @@
-package token
+package token_test
 
 import (
 	"context"
@@ -10,29 +10,40 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/login/logintest"
 	"github.com/posterndev/postern/sidecar/login/session"
+	"github.com/posterndev/postern/sidecar/login/token"
 )
 
 func TestNewLoginServiceRefuses(t *testing.T) {
-	w := newWorld(t, options{})
-	tests := map[string]func(*LoginServiceConfig){
-		"no issuer":          func(c *LoginServiceConfig) { c.Issuer = nil },
-		"no session manager": func(c *LoginServiceConfig) { c.SessionManager = nil },
-		"a session manager of another issuer": func(c *LoginServiceConfig) {
-			other := *c.SessionManager
-			other.cfg.Issuer = "https://other.example.com"
-			c.SessionManager = &other
+	w := logintest.New(t, logintest.Options{})
+	tests := map[string]func(*token.LoginServiceConfig){
+		"no issuer":          func(c *token.LoginServiceConfig) { c.Issuer = nil },
+		"no session manager": func(c *token.LoginServiceConfig) { c.SessionManager = nil },
+		"a session manager of another issuer": func(c *token.LoginServiceConfig) {
+			other, err := token.NewSessionManager(token.SessionManagerConfig{
+				Issuer: "https://other.example.com", Scope: "shop/orders", Sessions: w.Sessions, Revocations: w.Revocations, Logger: c.Logger,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.SessionManager = other
 		},
-		"limits": func(c *LoginServiceConfig) { c.Limits = session.Limits{} },
-		"grace":  func(c *LoginServiceConfig) { c.Grace = time.Hour },
-		"bind":   func(c *LoginServiceConfig) { c.Bind = "Colour" },
+		"limits": func(c *token.LoginServiceConfig) { c.Limits = session.Limits{} },
+		"grace":  func(c *token.LoginServiceConfig) { c.Grace = time.Hour },
+		"bind":   func(c *token.LoginServiceConfig) { c.Bind = "Colour" },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := w.loginService.cfg
-			c.Logger = slog.New(slog.DiscardHandler)
+			c := token.LoginServiceConfig{
+				Issuer: w.TokenIssuer, SessionManager: w.SessionManager, Sessions: w.Sessions, Limits: w.Limits,
+				Logger: slog.New(slog.DiscardHandler),
+			}
+			if _, err := token.NewLoginService(c); err != nil {
+				t.Fatal(err)
+			}
 			change(&c)
-			if _, err := NewLoginService(c); err == nil {
+			if _, err := token.NewLoginService(c); err == nil {
 				t.Error("no error")
 			}
 		})
@@ -43,36 +54,36 @@ func TestNewLoginServiceRefuses(t *testing.T) {
 func TestBeginFails(t *testing.T) {
 	reject := session.Limits{IdleTimeout: time.Hour, AbsoluteTimeout: time.Hour, MaxPerSubject: 1, WhenFull: session.Reject}
 	tests := map[string]struct {
-		options options
-		login   Login
-		prepare func(*world)
+		options logintest.Options
+		login   token.Login
+		prepare func(*logintest.World)
 		want    error
 	}{
-		"no subject":      {login: Login{}, want: ErrInvalid},
-		"a subject lines": {login: Login{Subject: "a\nb"}, want: ErrInvalid},
-		"a subject apart": {login: Login{Subject: "a "}, want: ErrInvalid},
-		"claims":          {login: Login{Subject: "a", Claims: json.RawMessage(`[]`)}, want: ErrInvalid},
-		"store away":      {login: Login{Subject: "a"}, prepare: func(w *world) { w.sessions.take("Create") }, want: errAway},
-		"signer away":     {login: Login{Subject: "a"}, prepare: func(w *world) { w.signers.err = signing.ErrNoKey }, want: signing.ErrNoKey},
-		"full":            {options: options{limits: reject}, login: Login{Subject: "full"}, want: session.ErrFull},
-		"cannot displace": {login: Login{Subject: "full"}, prepare: func(w *world) { w.revocations.err = errAway }, want: errAway},
+		"no subject":      {login: token.Login{}, want: token.ErrInvalid},
+		"a subject lines": {login: token.Login{Subject: "a\nb"}, want: token.ErrInvalid},
+		"a subject apart": {login: token.Login{Subject: "a "}, want: token.ErrInvalid},
+		"claims":          {login: token.Login{Subject: "a", Claims: json.RawMessage(`[]`)}, want: token.ErrInvalid},
+		"store away":      {login: token.Login{Subject: "a"}, prepare: func(w *logintest.World) { w.Sessions.Fail("Create") }, want: logintest.ErrUnavailable},
+		"signer away":     {login: token.Login{Subject: "a"}, prepare: func(w *logintest.World) { w.Signers.Err = signing.ErrNoKey }, want: signing.ErrNoKey},
+		"full":            {options: logintest.Options{Limits: reject}, login: token.Login{Subject: "full"}, want: session.ErrFull},
+		"cannot displace": {login: token.Login{Subject: "full"}, prepare: func(w *logintest.World) { w.Revocations.Fail(logintest.ErrUnavailable) }, want: logintest.ErrUnavailable},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, tt.options)
-			for range w.loginService.cfg.Limits.Cap() {
-				w.login(t, "full")
+			w := logintest.New(t, tt.options)
+			for range w.Limits.Cap() {
+				w.Login(t, "full")
 			}
 			if tt.prepare != nil {
 				tt.prepare(w)
 			}
-			if _, err := w.loginService.Begin(t.Context(), tt.login); !errors.Is(err, tt.want) {
+			if _, err := w.LoginService.Begin(t.Context(), tt.login); !errors.Is(err, tt.want) {
 				t.Errorf("error = %v; want %v", err, tt.want)
 			}
-			w.sessions.take()
+			w.Sessions.Fail()
 			for _, subject := range []string{"a", "full"} {
-				list, err := w.loginService.List(t.Context(), session.Owner{Subject: subject})
-				if err != nil || len(list) > w.loginService.cfg.Limits.Cap() || subject == "a" && len(list) != 0 {
+				list, err := w.LoginService.List(t.Context(), session.Owner{Subject: subject})
+				if err != nil || len(list) > w.Limits.Cap() || subject == "a" && len(list) != 0 {
 					t.Errorf("%s has %d sessions, %v", subject, len(list), err)
 				}
 			}
@@ -81,25 +92,25 @@ func TestBeginFails(t *testing.T) {
 }
 
 func TestDisplacedSessionsLoseTheirTokens(t *testing.T) {
-	w := newWorld(t, options{})
-	first, second, third := w.login(t, "a"), w.login(t, "a"), w.login(t, "a")
-	if !w.revocations.revoked(first.Session.ID) || w.revocations.revoked(second.Session.ID) || w.revocations.revoked(third.Session.ID) {
-		t.Errorf("revoked: %v", w.revocations.entries)
+	w := logintest.New(t, logintest.Options{})
+	first, second, third := w.Login(t, "a"), w.Login(t, "a"), w.Login(t, "a")
+	if !w.Revocations.Revoked(first.Session.ID) || w.Revocations.Revoked(second.Session.ID) || w.Revocations.Revoked(third.Session.ID) {
+		t.Errorf("revoked: %v", w.Revocations.Entries())
 	}
 }
 
 // TestEndedSessionsAreRevokedInTheEnd: what the store has ended by itself loses its tokens also where that fails at first.
 func TestEndedSessionsAreRevokedInTheEnd(t *testing.T) {
-	tests := map[string]func(w *world, first Tokens) error{
-		"displaced": func(w *world, _ Tokens) error {
-			_, err := w.loginService.Begin(t.Context(), Login{Subject: "a"})
+	tests := map[string]func(w *logintest.World, first token.Tokens) error{
+		"displaced": func(w *logintest.World, _ token.Tokens) error {
+			_, err := w.LoginService.Begin(t.Context(), token.Login{Subject: "a"})
 			return err
 		},
-		"reused": func(w *world, first Tokens) error {
+		"reused": func(w *logintest.World, first token.Tokens) error {
 			stranger := session.NewRefresh(first.Session.ID)
-			family, _ := session.ParseRefresh(refreshOf(first))
-			_, _, err := w.loginService.Refresh(t.Context(), string(family.Next(session.NewSalt()).Token().Reveal()), chrome())
-			if _, outcome, _ := w.loginService.Refresh(t.Context(), string(stranger.Token().Reveal()), chrome()); outcome != session.OutcomeUnknown {
+			family, _ := session.ParseRefresh(logintest.RefreshToken(first))
+			_, _, err := w.LoginService.Refresh(t.Context(), string(family.Next(session.NewSalt()).Token().Reveal()), logintest.Chrome())
+			if _, outcome, _ := w.LoginService.Refresh(t.Context(), string(stranger.Token().Reveal()), logintest.Chrome()); outcome != session.OutcomeUnknown {
 				t.Errorf("a stranger's: %s", outcome)
 			}
 			return err
@@ -107,15 +118,15 @@ func TestEndedSessionsAreRevokedInTheEnd(t *testing.T) {
 	}
 	for name, end := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, options{})
-			first := w.login(t, "a")
-			w.login(t, "a")
-			w.revocations.away(errAway)
-			if err := end(w, first); !errors.Is(err, errAway) {
+			w := logintest.New(t, logintest.Options{})
+			first := w.Login(t, "a")
+			w.Login(t, "a")
+			w.Revocations.Fail(logintest.ErrUnavailable)
+			if err := end(w, first); !errors.Is(err, logintest.ErrUnavailable) {
 				t.Fatalf("error %v", err)
 			}
-			w.revocations.away(nil)
-			for deadline := time.Now().Add(30 * time.Second); !w.revocations.revoked(first.Session.ID); time.Sleep(10 * time.Millisecond) {
+			w.Revocations.Fail(nil)
+			for deadline := time.Now().Add(30 * time.Second); !w.Revocations.Revoked(first.Session.ID); time.Sleep(10 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatal("its tokens are still good")
 				}
@@ -126,11 +137,11 @@ func TestEndedSessionsAreRevokedInTheEnd(t *testing.T) {
 
 // TestNothingIsSignedForStrangers: who knows a session's id alone, which is in every access token, makes no work for the signer.
 func TestNothingIsSignedForStrangers(t *testing.T) {
-	w := newWorld(t, options{})
-	first := w.login(t, "a")
-	w.signers.err = signing.ErrNoKey
-	_, outcome, err := w.loginService.Refresh(t.Context(), string(session.NewRefresh(first.Session.ID).Token().Reveal()), chrome())
-	if outcome != session.OutcomeUnknown || !errors.Is(err, ErrGrant) {
+	w := logintest.New(t, logintest.Options{})
+	first := w.Login(t, "a")
+	w.Signers.Err = signing.ErrNoKey
+	_, outcome, err := w.LoginService.Refresh(t.Context(), string(session.NewRefresh(first.Session.ID).Token().Reveal()), logintest.Chrome())
+	if outcome != session.OutcomeUnknown || !errors.Is(err, token.ErrGrant) {
 		t.Errorf("%s, %v", outcome, err)
 	}
 }
@@ -138,60 +149,77 @@ func TestNothingIsSignedForStrangers(t *testing.T) {
 func TestRefresh(t *testing.T) {
 	phone := session.NewDevice("curl/8", netip.MustParseAddr("198.51.100.1"))
 	tests := map[string]struct {
-		options options
+		options logintest.Options
 		// use is called with a fresh session, and returns the refresh token to present.
-		use         func(*world, Tokens) string
+		use         func(*logintest.World, token.Tokens) string
 		device      session.Device
 		want        error
 		wantOutcome session.Outcome
 		wantEnded   bool
 	}{
-		"current": {use: func(_ *world, s Tokens) string { return refreshOf(s) }, wantOutcome: session.OutcomeRotated},
+		"current": {use: func(_ *logintest.World, s token.Tokens) string { return logintest.RefreshToken(s) }, wantOutcome: session.OutcomeRotated},
 		"retried within grace": {
-			options: options{grace: 10 * time.Second}, wantOutcome: session.OutcomeRetried,
-			use: func(w *world, s Tokens) string { mustRefresh(w, refreshOf(s)); return refreshOf(s) },
+			options: logintest.Options{Grace: 10 * time.Second}, wantOutcome: session.OutcomeRetried,
+			use: func(w *logintest.World, s token.Tokens) string {
+				mustRefresh(w, logintest.RefreshToken(s))
+				return logintest.RefreshToken(s)
+			},
 		},
 		"reused": {
-			want: ErrGrant, wantOutcome: session.OutcomeReused, wantEnded: true,
-			use: func(w *world, s Tokens) string { mustRefresh(w, refreshOf(s)); return refreshOf(s) },
+			want: token.ErrGrant, wantOutcome: session.OutcomeReused, wantEnded: true,
+			use: func(w *logintest.World, s token.Tokens) string {
+				mustRefresh(w, logintest.RefreshToken(s))
+				return logintest.RefreshToken(s)
+			},
 		},
 		"another device": {
-			options: options{bind: session.BindAddress}, device: phone, want: ErrGrant, wantOutcome: session.OutcomeBound,
-			use: func(_ *world, s Tokens) string { return refreshOf(s) },
+			options: logintest.Options{Bind: session.BindAddress}, device: phone, want: token.ErrGrant, wantOutcome: session.OutcomeBound,
+			use: func(_ *logintest.World, s token.Tokens) string { return logintest.RefreshToken(s) },
 		},
-		"invented": {want: ErrGrant, wantOutcome: session.OutcomeUnknown, use: func(*world, Tokens) string {
-			return refreshOf(Tokens{Refresh: session.NewRefresh(session.NewID()).Token()})
+		"invented": {want: token.ErrGrant, wantOutcome: session.OutcomeUnknown, use: func(*logintest.World, token.Tokens) string {
+			return logintest.RefreshToken(token.Tokens{Refresh: session.NewRefresh(session.NewID()).Token()})
 		}},
-		"forged":                     {want: ErrGrant, wantOutcome: session.OutcomeUnknown, use: func(_ *world, s Tokens) string { return string(session.NewRefresh(s.Session.ID).Token().Reveal()) }},
-		"malformed":                  {want: ErrGrant, wantOutcome: session.OutcomeUnknown, use: func(*world, Tokens) string { return "x" }},
-		"idled out":                  {want: ErrGrant, wantOutcome: session.OutcomeExpired, use: func(w *world, s Tokens) string { w.offset += time.Hour; return refreshOf(s) }},
-		"store away at the look-up":  {want: errAway, use: func(w *world, s Tokens) string { w.sessions.take("Get"); return refreshOf(s) }},
-		"store away at the rotation": {want: errAway, use: func(w *world, s Tokens) string { w.sessions.take("Rotate"); return refreshOf(s) }},
+		"forged": {want: token.ErrGrant, wantOutcome: session.OutcomeUnknown, use: func(_ *logintest.World, s token.Tokens) string {
+			return string(session.NewRefresh(s.Session.ID).Token().Reveal())
+		}},
+		"malformed": {want: token.ErrGrant, wantOutcome: session.OutcomeUnknown, use: func(*logintest.World, token.Tokens) string { return "x" }},
+		"idled out": {want: token.ErrGrant, wantOutcome: session.OutcomeExpired, use: func(w *logintest.World, s token.Tokens) string {
+			w.Offset += time.Hour
+			return logintest.RefreshToken(s)
+		}},
+		"store away at the look-up": {want: logintest.ErrUnavailable, use: func(w *logintest.World, s token.Tokens) string {
+			w.Sessions.Fail("Get")
+			return logintest.RefreshToken(s)
+		}},
+		"store away at the rotation": {want: logintest.ErrUnavailable, use: func(w *logintest.World, s token.Tokens) string {
+			w.Sessions.Fail("Rotate")
+			return logintest.RefreshToken(s)
+		}},
 		"revocations away at reuse": {
-			want: errAway, wantOutcome: session.OutcomeReused,
-			use: func(w *world, s Tokens) string {
-				mustRefresh(w, refreshOf(s))
-				w.revocations.err = errAway
-				return refreshOf(s)
+			want: logintest.ErrUnavailable, wantOutcome: session.OutcomeReused,
+			use: func(w *logintest.World, s token.Tokens) string {
+				mustRefresh(w, logintest.RefreshToken(s))
+				w.Revocations.Fail(logintest.ErrUnavailable)
+				return logintest.RefreshToken(s)
 			},
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, tt.options)
-			s, err := w.loginService.Begin(t.Context(), Login{Subject: "a", Device: chrome(), Claims: json.RawMessage(`{"roles":["admin"]}`)})
+			w := logintest.New(t, tt.options)
+			s, err := w.LoginService.Begin(t.Context(), token.Login{Subject: "a", Device: logintest.Chrome(), Claims: json.RawMessage(`{"roles":["admin"]}`)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			device := tt.device
 			if !device.Address.IsValid() {
-				device = chrome()
+				device = logintest.Chrome()
 			}
-			next, outcome, err := w.loginService.Refresh(t.Context(), tt.use(w, s), device)
+			next, outcome, err := w.LoginService.Refresh(t.Context(), tt.use(w, s), device)
 			if !errors.Is(err, tt.want) || outcome != tt.wantOutcome {
 				t.Fatalf("Refresh = %s, %v; want %s, %v", outcome, err, tt.wantOutcome, tt.want)
 			}
-			if ended := w.revocations.revoked(s.Session.ID); ended != tt.wantEnded {
+			if ended := w.Revocations.Revoked(s.Session.ID); ended != tt.wantEnded {
 				t.Errorf("revoked: %v; want %v", ended, tt.wantEnded)
 			}
 			if err != nil {
@@ -200,37 +228,37 @@ func TestRefresh(t *testing.T) {
 				}
 				return
 			}
-			_, claims := decode(t, next.Token)
-			if claims["sid"] != s.Session.ID || claims["sub"] != "a" || claims["roles"] == nil || refreshOf(next) == refreshOf(s) {
+			_, claims := logintest.Decode(t, next.Token)
+			if claims["sid"] != s.Session.ID || claims["sub"] != "a" || claims["roles"] == nil || logintest.RefreshToken(next) == logintest.RefreshToken(s) {
 				t.Errorf("claims = %v", claims)
 			}
 		})
 	}
 }
 
-func mustRefresh(w *world, token string) {
-	if _, _, err := w.loginService.Refresh(context.Background(), token, chrome()); err != nil {
+func mustRefresh(w *logintest.World, token string) {
+	if _, _, err := w.LoginService.Refresh(context.Background(), token, logintest.Chrome()); err != nil {
 		panic(err)
 	}
 }
 
 // TestSignerAwayAtRefresh: an outage of the signer, however long, does not use a refresh token up.
 func TestSignerAwayAtRefresh(t *testing.T) {
-	w := newWorld(t, options{})
-	s := w.login(t, "a")
-	w.signers.err = errAway
-	if _, _, err := w.loginService.Refresh(t.Context(), refreshOf(s), chrome()); !errors.Is(err, errAway) || errors.Is(err, ErrGrant) {
+	w := logintest.New(t, logintest.Options{})
+	s := w.Login(t, "a")
+	w.Signers.Err = logintest.ErrUnavailable
+	if _, _, err := w.LoginService.Refresh(t.Context(), logintest.RefreshToken(s), logintest.Chrome()); !errors.Is(err, logintest.ErrUnavailable) || errors.Is(err, token.ErrGrant) {
 		t.Fatalf("error = %v", err)
 	}
-	w.signers.err, w.offset = nil, 30*time.Minute
-	if _, outcome, err := w.loginService.Refresh(t.Context(), refreshOf(s), chrome()); err != nil || outcome != session.OutcomeRotated {
+	w.Signers.Err, w.Offset = nil, 30*time.Minute
+	if _, outcome, err := w.LoginService.Refresh(t.Context(), logintest.RefreshToken(s), logintest.Chrome()); err != nil || outcome != session.OutcomeRotated {
 		t.Errorf("afterwards: %s, %v", outcome, err)
 	}
 }
 
 func TestEnd(t *testing.T) {
-	w := newWorld(t, options{})
-	a, other := w.login(t, "a"), w.login(t, "b")
+	w := logintest.New(t, logintest.Options{})
+	a, other := w.Login(t, "a"), w.Login(t, "b")
 	owner := session.Owner{Subject: "a"}
 	for name, tt := range map[string]struct {
 		id   string
@@ -238,18 +266,18 @@ func TestEnd(t *testing.T) {
 	}{
 		"another's": {other.Session.ID, false}, "unknown": {session.NewID(), false}, "no id": {"x", false}, "theirs": {a.Session.ID, true},
 	} {
-		if got, err := w.loginService.EndOwned(t.Context(), owner, tt.id); err != nil || got != tt.want {
+		if got, err := w.LoginService.EndOwned(t.Context(), owner, tt.id); err != nil || got != tt.want {
 			t.Errorf("EndOwned %s = %v, %v; want %v", name, got, err, tt.want)
 		}
 	}
-	if !w.revocations.revoked(a.Session.ID) || w.revocations.revoked(other.Session.ID) {
-		t.Errorf("revoked: %v", w.revocations.entries)
+	if !w.Revocations.Revoked(a.Session.ID) || w.Revocations.Revoked(other.Session.ID) {
+		t.Errorf("revoked: %v", w.Revocations.Entries())
 	}
-	if ended, err := w.loginService.EndPresented(t.Context(), refreshOf(other)); err != nil || !ended || !w.revocations.revoked(other.Session.ID) {
+	if ended, err := w.LoginService.EndPresented(t.Context(), logintest.RefreshToken(other)); err != nil || !ended || !w.Revocations.Revoked(other.Session.ID) {
 		t.Errorf("EndPresented = %v, %v", ended, err)
 	}
-	for name, token := range map[string]string{"again": refreshOf(other), "malformed": "x"} {
-		if ended, err := w.loginService.EndPresented(t.Context(), token); err != nil || ended {
+	for name, token := range map[string]string{"again": logintest.RefreshToken(other), "malformed": "x"} {
+		if ended, err := w.LoginService.EndPresented(t.Context(), token); err != nil || ended {
 			t.Errorf("EndPresented %s = %v, %v", name, ended, err)
 		}
 	}
@@ -257,58 +285,61 @@ func TestEnd(t *testing.T) {
 
 // TestForgedTokenEndsNothing: to know a sid is not enough to log its owner out.
 func TestForgedTokenEndsNothing(t *testing.T) {
-	w := newWorld(t, options{})
-	s := w.login(t, "a")
+	w := logintest.New(t, logintest.Options{})
+	s := w.Login(t, "a")
 	forged := string(session.NewRefresh(s.Session.ID).Token().Reveal())
-	if ended, err := w.loginService.EndPresented(t.Context(), forged); err != nil || ended || w.revocations.revoked(s.Session.ID) {
+	if ended, err := w.LoginService.EndPresented(t.Context(), forged); err != nil || ended || w.Revocations.Revoked(s.Session.ID) {
 		t.Errorf("EndPresented = %v, %v", ended, err)
 	}
 }
 
 // TestEndFailsHalfWay: the revocation comes first, and the session is there to be ended again.
 func TestEndFailsHalfWay(t *testing.T) {
-	w := newWorld(t, options{})
-	s := w.login(t, "a")
+	w := logintest.New(t, logintest.Options{})
+	s := w.Login(t, "a")
 	owner := session.Owner{Subject: "a"}
 	calls := map[string]func() error{
-		"End":          func() error { _, err := w.loginService.End(t.Context(), s.Session.ID); return err },
-		"EndOwned":     func() error { _, err := w.loginService.EndOwned(t.Context(), owner, s.Session.ID); return err },
-		"EndAll":       func() error { _, err := w.loginService.EndAll(t.Context(), owner, ""); return err },
-		"EndPresented": func() error { _, err := w.loginService.EndPresented(t.Context(), refreshOf(s)); return err },
+		"End":      func() error { _, err := w.LoginService.End(t.Context(), s.Session.ID); return err },
+		"EndOwned": func() error { _, err := w.LoginService.EndOwned(t.Context(), owner, s.Session.ID); return err },
+		"EndAll":   func() error { _, err := w.LoginService.EndAll(t.Context(), owner, ""); return err },
+		"EndPresented": func() error {
+			_, err := w.LoginService.EndPresented(t.Context(), logintest.RefreshToken(s))
+			return err
+		},
 	}
 	for name, method := range map[string]string{"End": "End", "EndOwned": "Get", "EndAll": "EndAll", "EndPresented": "Rotate"} {
-		w.sessions.take(method)
-		if err := calls[name](); !errors.Is(err, errAway) {
+		w.Sessions.Fail(method)
+		if err := calls[name](); !errors.Is(err, logintest.ErrUnavailable) {
 			t.Errorf("%s with %s away: %v", name, method, err)
 		}
 	}
-	w.sessions.take("List")
-	if err := calls["EndAll"](); !errors.Is(err, errAway) {
+	w.Sessions.Fail("List")
+	if err := calls["EndAll"](); !errors.Is(err, logintest.ErrUnavailable) {
 		t.Errorf("EndAll with List away: %v", err)
 	}
-	w.sessions.take()
-	w.revocations.err = errAway
+	w.Sessions.Fail()
+	w.Revocations.Fail(logintest.ErrUnavailable)
 	for name, call := range calls {
 		if name == "EndPresented" {
 			continue // it has rotated the token by then; the session is still there
 		}
-		if err := call(); !errors.Is(err, errAway) {
+		if err := call(); !errors.Is(err, logintest.ErrUnavailable) {
 			t.Errorf("%s without revocations: %v", name, err)
 		}
 	}
-	w.revocations.err = nil
-	if n, err := w.loginService.EndAll(t.Context(), owner, ""); err != nil || n != 1 || !w.revocations.revoked(s.Session.ID) {
+	w.Revocations.Fail(nil)
+	if n, err := w.LoginService.EndAll(t.Context(), owner, ""); err != nil || n != 1 || !w.Revocations.Revoked(s.Session.ID) {
 		t.Errorf("afterwards: %d, %v", n, err)
 	}
 }
 
 func TestEndAllKeepsOne(t *testing.T) {
-	w := newWorld(t, options{})
-	a, b := w.login(t, "a"), w.login(t, "a")
-	if n, err := w.loginService.EndAll(t.Context(), session.Owner{Subject: "a"}, b.Session.ID); err != nil || n != 1 {
+	w := logintest.New(t, logintest.Options{})
+	a, b := w.Login(t, "a"), w.Login(t, "a")
+	if n, err := w.LoginService.EndAll(t.Context(), session.Owner{Subject: "a"}, b.Session.ID); err != nil || n != 1 {
 		t.Errorf("EndAll = %d, %v", n, err)
 	}
-	if !w.revocations.revoked(a.Session.ID) || w.revocations.revoked(b.Session.ID) {
-		t.Errorf("revoked: %v", w.revocations.entries)
+	if !w.Revocations.Revoked(a.Session.ID) || w.Revocations.Revoked(b.Session.ID) {
+		t.Errorf("revoked: %v", w.Revocations.Entries())
 	}
 }

@@ -190,7 +190,7 @@ func (l *SessionManager) Active(ctx context.Context, id string) (bool, error) {
 // for all that can be told, does one that idled out; one that was ended does not.
 func (l *SessionManager) GoesOn(ctx context.Context, id *identity.Identity) (bool, error) {
 	if l.cfg.Issuer != "" && id.Issuer == l.cfg.Issuer {
-		return l.Active(ctx, sidOf(id))
+		return l.Active(ctx, l.OwnSessionID(id))
 	}
 	kept := session.ExternalIDOf(id, l.cfg.SubjectFrom)
 	if kept == "" || l.cfg.Ended == nil {
@@ -200,6 +200,15 @@ func (l *SessionManager) GoesOn(ctx context.Context, id *identity.Identity) (boo
 		return err == nil, err
 	}
 	return l.Active(ctx, kept) // it may have begun anew
+}
+
+// OwnSessionID returns the sid of an access token of ours; empty for tokens of other issuers and for nil.
+func (l *SessionManager) OwnSessionID(id *identity.Identity) string {
+	if id == nil || id.Issuer != l.cfg.Issuer {
+		return ""
+	}
+	sid, _ := id.Claims["sid"].(string)
+	return sid
 }
 
 // Owner is whose sessions those of a subject are; an empty issuer stands for ours.

@@ -1,7 +1,6 @@
-package token
+package token_test
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -9,75 +8,58 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/login/logintest"
 	"github.com/posterndev/postern/sidecar/login/session"
+	"github.com/posterndev/postern/sidecar/login/token"
 )
 
 func TestNewIssuerRefuses(t *testing.T) {
-	ring := newRing(t, time.Now)
+	ring := logintest.NewRing(t, time.Now)
 	tests := map[string]struct {
-		change func(*IssuerConfig)
+		change func(*token.IssuerConfig)
 		want   string
 	}{
-		"http":             {func(c *IssuerConfig) { c.Issuer = "http://shop.example.com" }, "https"},
-		"query":            {func(c *IssuerConfig) { c.Issuer = "https://shop.example.com?x" }, "https"},
-		"fragment":         {func(c *IssuerConfig) { c.Issuer = "https://shop.example.com#x" }, "https"},
-		"a pattern":        {func(c *IssuerConfig) { c.Issuer = "https://shop.example.com/*" }, "https"},
-		"user":             {func(c *IssuerConfig) { c.Issuer = "https://me@shop.example.com" }, "https"},
-		"no host":          {func(c *IssuerConfig) { c.Issuer = "https:///x" }, "https"},
-		"no keys":          {func(c *IssuerConfig) { c.Keys = nil }, "keys"},
-		"no audience":      {func(c *IssuerConfig) { c.Audiences = nil }, "audiences"},
-		"no client":        {func(c *IssuerConfig) { c.ClientID = "" }, "client"},
-		"no lifetime":      {func(c *IssuerConfig) { c.Lifetime = 0 }, "lifetime"},
-		"long lifetime":    {func(c *IssuerConfig) { c.Lifetime = 25 * time.Hour }, "lifetime"},
-		"half a second":    {func(c *IssuerConfig) { c.Lifetime = 1500 * time.Millisecond }, "lifetime"},
-		"reserved claim":   {func(c *IssuerConfig) { c.Claims = []string{"sub"} }, "sub"},
-		"claim of no name": {func(c *IssuerConfig) { c.Claims = []string{""} }, "empty"},
+		"http":             {func(c *token.IssuerConfig) { c.Issuer = "http://shop.example.com" }, "https"},
+		"query":            {func(c *token.IssuerConfig) { c.Issuer = "https://shop.example.com?x" }, "https"},
+		"fragment":         {func(c *token.IssuerConfig) { c.Issuer = "https://shop.example.com#x" }, "https"},
+		"a pattern":        {func(c *token.IssuerConfig) { c.Issuer = "https://shop.example.com/*" }, "https"},
+		"user":             {func(c *token.IssuerConfig) { c.Issuer = "https://me@shop.example.com" }, "https"},
+		"no host":          {func(c *token.IssuerConfig) { c.Issuer = "https:///x" }, "https"},
+		"no keys":          {func(c *token.IssuerConfig) { c.Keys = nil }, "keys"},
+		"no audience":      {func(c *token.IssuerConfig) { c.Audiences = nil }, "audiences"},
+		"no client":        {func(c *token.IssuerConfig) { c.ClientID = "" }, "client"},
+		"no lifetime":      {func(c *token.IssuerConfig) { c.Lifetime = 0 }, "lifetime"},
+		"long lifetime":    {func(c *token.IssuerConfig) { c.Lifetime = 25 * time.Hour }, "lifetime"},
+		"half a second":    {func(c *token.IssuerConfig) { c.Lifetime = 1500 * time.Millisecond }, "lifetime"},
+		"reserved claim":   {func(c *token.IssuerConfig) { c.Claims = []string{"sub"} }, "sub"},
+		"claim of no name": {func(c *token.IssuerConfig) { c.Claims = []string{""} }, "empty"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := IssuerConfig{Issuer: issuer, Audiences: []string{"a"}, ClientID: "c", Lifetime: time.Minute, Keys: ring}
+			c := token.IssuerConfig{Issuer: logintest.Issuer, Audiences: []string{"a"}, ClientID: "c", Lifetime: time.Minute, Keys: ring}
 			tt.change(&c)
-			if _, err := NewIssuer(c); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := token.NewIssuer(c); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error = %v; want one with %q", err, tt.want)
 			}
 		})
 	}
 }
 
-// decode reads a token's header and claims.
-func decode(t testing.TB, token string) (header, claims map[string]any) {
-	t.Helper()
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		t.Fatalf("%d parts", len(parts))
-	}
-	for i, into := range []*map[string]any{&header, &claims} {
-		b, err := base64.RawURLEncoding.DecodeString(parts[i])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(b, into); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return header, claims
-}
-
 func TestIssue(t *testing.T) {
-	w := newWorld(t, options{})
-	end := w.now().Add(time.Hour)
-	a, err := w.issuer.Issue(t.Context(), Grant{
+	w := logintest.New(t, logintest.Options{})
+	end := w.Now().Add(time.Hour)
+	a, err := w.TokenIssuer.Issue(t.Context(), token.Grant{
 		Subject: "user-42", Session: "s", NotAfter: end,
 		Claims: json.RawMessage(`{"roles":["admin"],"sub":"eve","iss":"x","exp":1,"other":1}`),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	header, claims := decode(t, a.Token)
-	if header["typ"] != "at+jwt" || header["alg"] != "ES256" || header["kid"] != w.ring.Status().Current || len(header) != 3 {
+	header, claims := logintest.Decode(t, a.Token)
+	if header["typ"] != "at+jwt" || header["alg"] != "ES256" || header["kid"] != w.Ring.Status().Current || len(header) != 3 {
 		t.Errorf("header = %v", header)
 	}
-	want := map[string]any{"iss": issuer, "sub": "user-42", "aud": "orders", "client_id": "shop/orders", "sid": "s", "jti": a.ID}
+	want := map[string]any{"iss": logintest.Issuer, "sub": "user-42", "aud": "orders", "client_id": "shop/orders", "sid": "s", "jti": a.ID}
 	for name, v := range want {
 		if claims[name] != v {
 			t.Errorf("%s = %v; want %v", name, claims[name], v)
@@ -89,32 +71,32 @@ func TestIssue(t *testing.T) {
 	if claims["exp"].(float64)-claims["iat"].(float64) != 900 {
 		t.Errorf("exp %v, iat %v; want 15 minutes", claims["exp"], claims["iat"])
 	}
-	second, err := w.issuer.Issue(t.Context(), Grant{Subject: "user-42", Session: "s", NotAfter: w.now().Add(30 * time.Second)})
+	second, err := w.TokenIssuer.Issue(t.Context(), token.Grant{Subject: "user-42", Session: "s", NotAfter: w.Now().Add(30 * time.Second)})
 	if err != nil || second.ID == a.ID || second.Expires.Sub(second.Issued) > 30*time.Second {
 		t.Errorf("near the session's end: %v, %v", second.Expires.Sub(second.Issued), err)
 	}
 }
 
 func TestIssueFails(t *testing.T) {
-	w := newWorld(t, options{})
-	later := w.now().Add(time.Hour)
+	w := logintest.New(t, logintest.Options{})
+	later := w.Now().Add(time.Hour)
 	tests := map[string]struct {
-		grant Grant
+		grant token.Grant
 		away  error
 		want  error
 	}{
-		"no key":          {Grant{Subject: "a", NotAfter: later}, signing.ErrNoKey, signing.ErrNoKey},
-		"large claims":    {Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":"` + strings.Repeat("x", 3900) + `"}`)}, nil, ErrTooLarge},
-		"too many claims": {Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":"` + strings.Repeat("x", session.MaxClaims) + `"}`)}, nil, errClaims},
-		"no object":       {Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`[]`)}, nil, errClaims},
-		"repeated member": {Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":1,"name":2}`)}, nil, errClaims},
-		"deep":            {Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":` + strings.Repeat("[", 9) + strings.Repeat("]", 9) + `}`)}, nil, errClaims},
-		"session over":    {Grant{Subject: "a", NotAfter: w.now()}, nil, nil},
+		"no key":          {token.Grant{Subject: "a", NotAfter: later}, signing.ErrNoKey, signing.ErrNoKey},
+		"large claims":    {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":"` + strings.Repeat("x", 3900) + `"}`)}, nil, token.ErrTooLarge},
+		"too many claims": {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":"` + strings.Repeat("x", session.MaxClaims) + `"}`)}, nil, token.ErrClaims},
+		"no object":       {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`[]`)}, nil, token.ErrClaims},
+		"repeated member": {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":1,"name":2}`)}, nil, token.ErrClaims},
+		"deep":            {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":` + strings.Repeat("[", 9) + strings.Repeat("]", 9) + `}`)}, nil, token.ErrClaims},
+		"session over":    {token.Grant{Subject: "a", NotAfter: w.Now()}, nil, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w.signers.err = tt.away
-			_, err := w.issuer.Issue(t.Context(), tt.grant)
+			w.Signers.Err = tt.away
+			_, err := w.TokenIssuer.Issue(t.Context(), tt.grant)
 			if err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 				t.Errorf("error = %v; want %v", err, tt.want)
 			}
@@ -124,12 +106,12 @@ func TestIssueFails(t *testing.T) {
 
 // FuzzClaims checks that whatever an app sends as claims, no claim of ours is changed and nothing unnamed is copied.
 func FuzzClaims(f *testing.F) {
-	w := newWorld(f, options{})
+	w := logintest.New(f, logintest.Options{})
 	f.Add([]byte(`{"roles":["admin"],"name":"ä"}`))
 	f.Add([]byte(`{"sub":"eve"}`))
 	f.Add([]byte(`{"name":"<&\u2028"}`))
 	f.Fuzz(func(t *testing.T, object []byte) {
-		selected, err := w.issuer.Select(object)
+		selected, err := w.TokenIssuer.Select(object)
 		if err != nil {
 			return
 		}
@@ -138,7 +120,7 @@ func FuzzClaims(f *testing.F) {
 				t.Errorf("%q was copied", name)
 			}
 		}
-		if kept, err := encodeClaims(selected); err == nil && kept != nil && !json.Valid(kept) {
+		if kept, err := token.EncodeClaims(selected); err == nil && kept != nil && !json.Valid(kept) {
 			t.Errorf("kept %q", kept)
 		}
 	})

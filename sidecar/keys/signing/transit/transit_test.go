@@ -1,7 +1,6 @@
-package vault
+package transit
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -11,60 +10,15 @@ import (
 	"math/big"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/keys/vault"
 	"github.com/posterndev/postern/sidecar/keys/vault/vaulttest"
 )
 
-func newTransit(t *testing.T) *Transit {
-	t.Helper()
-	transit, err := open(t, tokenFile(t, "signer"), nil).Transit("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return transit
-}
-
-// TestDeadlineOfTheCaller: who waited long enough says that Vault does not answer, and others say nothing of it.
-func TestDeadlineOfTheCaller(t *testing.T) {
-	t.Parallel()
-	tests := map[string]struct {
-		callerWait time.Duration
-		want       State
-	}{
-		"long enough": {callerWait: minCallerWait + 100*time.Millisecond, want: Unreachable},
-		"too short":   {callerWait: minCallerWait / 10, want: OK},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			key := unique("key")
-			server.Write(t, "transit/keys/"+key, map[string]any{"type": "ecdsa-p256"})
-			link := vaulttest.NewLink(t, server)
-			h := open(t, tokenFile(t, "signer"), func(c *Config) { c.Address = link.Address })
-			transit, err := h.Transit("")
-			if err != nil {
-				t.Fatal(err)
-			}
-			h.await(t, OK)
-			link.Slow(5 * time.Second)
-			ctx, cancel := context.WithTimeout(t.Context(), tt.callerWait)
-			defer cancel()
-			if _, err := transit.Sign(ctx, key, 1, signing.ES256, []byte("x")); err == nil {
-				t.Error("signed in time")
-			}
-			if got := h.Status().State; got != tt.want {
-				t.Errorf("state = %s; want %s", got, tt.want)
-			}
-			link.Slow(0)
-		})
-	}
-}
-
 func TestTransitSigns(t *testing.T) {
 	t.Parallel()
-	transit := newTransit(t)
+	transit := open(t, "signer")
 	tests := map[signing.Algorithm]string{
 		signing.ES256: "ecdsa-p256", signing.RS256: "rsa-2048", signing.PS256: "rsa-2048", signing.EdDSA: "ed25519",
 	}
@@ -116,7 +70,7 @@ func verifies(a signing.Algorithm, public crypto.PublicKey, input, signature []b
 
 func TestTransitRespectsTheLeastVersion(t *testing.T) {
 	t.Parallel()
-	transit := newTransit(t)
+	transit := open(t, "signer")
 	key := unique("key")
 	server.Write(t, "transit/keys/"+key, map[string]any{"type": "ecdsa-p256"})
 	for range 2 {
@@ -134,7 +88,7 @@ func TestTransitRespectsTheLeastVersion(t *testing.T) {
 
 func TestTransitRefused(t *testing.T) {
 	t.Parallel()
-	transit := newTransit(t)
+	transit := open(t, "signer")
 	symmetric := unique("symmetric")
 	server.Write(t, "transit/keys/"+symmetric, map[string]any{"type": "aes256-gcm96"})
 	publicKeys := func(key string) error { _, err := transit.PublicKeys(t.Context(), key); return err }
@@ -160,24 +114,20 @@ func TestTransitRefused(t *testing.T) {
 			t.Errorf("%s: error = %v; want one with %q", name, tt.err, tt.wantErr)
 		}
 	}
-	if _, err := transit.client.Transit("../sys"); err == nil {
+	if _, err := New(transit.client, "../sys"); err == nil {
 		t.Error("a mount with dot segments is taken")
 	}
 }
 
 func TestTransitDenied(t *testing.T) {
 	t.Parallel()
-	h := open(t, tokenFile(t, "reader"), nil)
-	transit, err := h.Transit("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = transit.Sign(t.Context(), "k", 1, signing.ES256, []byte("x"))
-	var denied *Error
-	if !errors.As(err, &denied) || denied.State != PermissionDenied {
+	transit := open(t, "reader")
+	_, err := transit.Sign(t.Context(), "k", 1, signing.ES256, []byte("x"))
+	var denied *vault.Error
+	if !errors.As(err, &denied) || denied.State != vault.PermissionDenied {
 		t.Errorf("error = %v", err)
 	}
-	h.await(t, PermissionDenied)
+	vaulttest.Eventually(t, "the state to be permission_denied", func() bool { return transit.client.Status().State == vault.PermissionDenied })
 }
 
 func TestParseSignature(t *testing.T) {

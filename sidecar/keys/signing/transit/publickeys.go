@@ -1,4 +1,4 @@
-package vault
+package transit
 
 import (
 	"cmp"
@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/keys/vault"
 )
 
 // maxPublic bounds how many versions of a key are returned: the newest ones.
@@ -20,7 +21,7 @@ const maxPublic = 32
 
 // parsePublicVersions reads Transit's answer about a key.
 func parsePublicVersions(data map[string]any) ([]signing.PublicVersion, error) {
-	least, err := number(data["min_encryption_version"])
+	least, err := vault.ParseInt(data["min_encryption_version"])
 	if err != nil {
 		return nil, fmt.Errorf("reading Transit key: min_encryption_version: %w", err)
 	}
@@ -56,7 +57,7 @@ func parsePublicVersion(n int, v any) (signing.PublicVersion, error) {
 	if !ok { // symmetric keys are numbers here: their creation times
 		return signing.PublicVersion{}, errors.New("it has no public key: the type must be ecdsa-p256, rsa-2048 or more, or ed25519")
 	}
-	created, err := timestamp(fields["creation_time"])
+	created, err := vault.ParseTime(fields["creation_time"])
 	if err != nil || created.IsZero() {
 		return signing.PublicVersion{}, errors.New("it has no creation time")
 	}

@@ -1,4 +1,5 @@
-package vault
+// Package transit signs with Vault's Transit engine: the private keys never leave Vault.
+package transit
 
 import (
 	"context"
@@ -8,29 +9,29 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/hashicorp/vault/api"
-
 	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/keys/vault"
 )
 
-// Transit signs with keys that never leave Vault. It is safe for concurrent use.
-type Transit struct {
-	client *Client
+// Engine is a Transit engine of Vault. It is safe for concurrent use.
+type Engine struct {
+	client *vault.Client
 	mount  string
 }
 
-var _ signing.Transit = (*Transit)(nil)
+var _ signing.Transit = (*Engine)(nil)
 
-// Transit returns the engine of that name at mount; empty for "transit".
-func (c *Client) Transit(mount string) (*Transit, error) {
-	if err := checkMount(mount); err != nil {
+// New returns the engine at mount; empty for "transit".
+func New(client *vault.Client, mount string) (*Engine, error) {
+	mount = vault.MountPath(mount, "transit")
+	if err := vault.CheckPath(mount); err != nil {
 		return nil, fmt.Errorf("setting up Transit: %w", err)
 	}
-	return &Transit{client: c, mount: mounted(mount, "transit")}, nil
+	return &Engine{client: client, mount: mount}, nil
 }
 
 // Sign implements signing.Transit, with one request. The version must be one that may still sign.
-func (t *Transit) Sign(ctx context.Context, key string, version int, a signing.Algorithm, input []byte) ([]byte, error) {
+func (e *Engine) Sign(ctx context.Context, key string, version int, a signing.Algorithm, input []byte) ([]byte, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
@@ -48,51 +49,40 @@ func (t *Transit) Sign(ctx context.Context, key string, version int, a signing.A
 	default:
 		return nil, fmt.Errorf("signing with %s: Transit does not sign with %.20q", key, string(a))
 	}
-	s, err := t.client.do(ctx, t.path("sign", key), func(ctx context.Context, c *api.Client) (*api.Secret, error) {
-		return c.Logical().WriteWithContext(ctx, t.path("sign", key)+"/sha2-256", body)
-	})
+	data, err := e.client.Write(ctx, e.path("sign", key)+"/sha2-256", body)
 	if err != nil {
 		return nil, err
 	}
-	if s == nil {
+	text, ok := data["signature"].(string)
+	if !ok {
 		return nil, errors.New("reading Transit's signature: there is none")
 	}
-	text, _ := s.Data["signature"].(string)
 	return parseSignature(text, version)
 }
 
 // PublicKeys implements signing.Transit: the versions from min_encryption_version on, the older first.
-func (t *Transit) PublicKeys(ctx context.Context, key string) ([]signing.PublicVersion, error) {
+func (e *Engine) PublicKeys(ctx context.Context, key string) ([]signing.PublicVersion, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
-	s, err := t.client.do(ctx, t.path("keys", key), func(ctx context.Context, c *api.Client) (*api.Secret, error) {
-		s, err := c.Logical().ReadWithDataWithContext(ctx, t.path("keys", key), nil)
-		if err == nil && s == nil { // 404 without a word: somebody must create it, and the status should say so
-			err = &Error{State: Refused, Target: t.path("keys", key), Detail: "Transit has no key of that name"}
-		}
-		return s, err
-	})
+	data, err := e.client.Read(ctx, e.path("keys", key), "Transit has no key of that name")
 	if err != nil {
 		return nil, err
 	}
-	return parsePublicVersions(s.Data)
+	return parsePublicVersions(data)
 }
 
-// Forget drops what is known of a key that nobody asks for any more, so that it is not held against Vault.
-func (t *Transit) Forget(key string) {
-	for _, what := range []string{"keys", "sign"} {
-		t.client.health.forget(t.path(what, key))
-	}
-	t.client.health.forget(t.path("keys", key) + "/rotate")
+// Forget removes the failures of a key that is no longer used from the client's state.
+func (e *Engine) Forget(key string) {
+	e.client.Forget(e.path("keys", key), e.path("sign", key)+"/sha2-256", e.path("keys", key)+"/rotate")
 }
 
 // Rotator makes new versions of a key; the policy needs update on its rotate path.
-func (t *Transit) Rotator(key string) signing.Rotator { return rotator{transit: t, key: key} }
+func (e *Engine) Rotator(key string) signing.Rotator { return rotator{engine: e, key: key} }
 
 type rotator struct {
-	transit *Transit
-	key     string
+	engine *Engine
+	key    string
 }
 
 // Rotate implements signing.Rotator.
@@ -100,18 +90,15 @@ func (r rotator) Rotate(ctx context.Context) error {
 	if err := checkKey(r.key); err != nil {
 		return err
 	}
-	path := r.transit.path("keys", r.key) + "/rotate"
-	_, err := r.transit.client.do(ctx, path, func(ctx context.Context, c *api.Client) (*api.Secret, error) {
-		return c.Logical().WriteWithContext(ctx, path, map[string]any{})
-	})
+	_, err := r.engine.client.Write(ctx, r.engine.path("keys", r.key)+"/rotate", map[string]any{})
 	return err
 }
 
-func (t *Transit) path(what, key string) string { return t.mount + "/" + what + "/" + key }
+func (e *Engine) path(what, key string) string { return e.mount + "/" + what + "/" + key }
 
 // checkKey takes one segment of a path.
 func checkKey(key string) error {
-	if strings.ContainsAny(key, "/ ") || checkPath(key) != nil {
+	if strings.ContainsAny(key, "/ ") || vault.CheckPath(key) != nil {
 		return fmt.Errorf("naming Transit key: %.64q is not a name", key)
 	}
 	return nil

@@ -1,4 +1,5 @@
-package token
+// Package loginstage turns the response of an app that has checked a password into a login.
+package loginstage
 
 import (
 	"context"
@@ -13,6 +14,8 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/login/session"
+	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
 // The fields by which an app says who has logged in.
@@ -21,17 +24,17 @@ const (
 	claimsField  = "Postern-Claims"
 )
 
-// LoginStageConfig is what the login stage is made of.
-type LoginStageConfig struct {
+// Config is what the login stage is made of.
+type Config struct {
 	// Match names the routes; required, for a route that is not named must not log anybody in.
 	Match          *route.Matcher
-	LoginService   *LoginService
-	TokenTransport *TokenTransport
+	LoginService   *token.LoginService
+	TokenTransport *transport.TokenTransport
 }
 
-type loginStage struct{ LoginStageConfig }
+type loginStage struct{ Config }
 
-// LoginStage returns the stage that turns the app's answer into a login. It must come after the stages that compress or
+// New returns the stage that turns the app's answer into a login. It must come after the stages that compress or
 // cache, next to the app. On the routes of Match, and for a 2xx answer with Postern-Subject:
 //
 //   - a new session begins; one that the client presented is ended (session fixation);
@@ -44,8 +47,8 @@ type loginStage struct{ LoginStageConfig }
 // Refusals, in place of the app's answer: 409 session-limit where the subject has as many sessions as it may have, which is
 // no failed login; 502 login-response-invalid where what the app says cannot be used; 503 tokens-unavailable where the store or the
 // key does not answer. A login always needs both, so there is no onFailure to choose. Each is subject to Shadow, which
-// passes the app's answer on without tokens; the cap does not refuse in Shadow at all (LoginServiceConfig.Shadow).
-func LoginStage(c LoginStageConfig) (stage.Stage, error) {
+// passes the app's answer on without tokens; the cap does not refuse in Shadow at all (token.LoginServiceConfig.Shadow).
+func New(c Config) (stage.Stage, error) {
 	if c.Match == nil || c.LoginService == nil || c.TokenTransport == nil {
 		return nil, errors.New("building the login stage: Match, LoginService and TokenTransport are required")
 	}
@@ -59,13 +62,13 @@ func (e *loginStage) serve(w http.ResponseWriter, r *http.Request, next stage.Ha
 	if r.Method == http.MethodHead || !e.Match.Match(r.Method, request.From(r).Path) { // to Match, HEAD is a GET
 		return next.ServeHTTP(w, r)
 	}
-	if err := e.TokenTransport.checkOrigin(r); err != nil {
+	if err := e.TokenTransport.CheckOrigin(r); err != nil {
 		return err // login CSRF: the person would act in an account of the attacker's
 	}
-	if e.TokenTransport.delivery == Body {
+	if e.TokenTransport.Delivery() == transport.Body {
 		delete(r.Header, "Accept-Encoding") // what the app compressed could not be read
 	}
-	x := newLoginWriter(w, func() (Tokens, bool, error) { return e.login(r) }, e.TokenTransport)
+	x := newLoginWriter(w, func() (token.Tokens, bool, error) { return e.login(r) }, e.TokenTransport)
 	delivered := false
 	defer func() {
 		if !delivered && x.mode == replace { // also where the answer broke off, which is a panic
@@ -87,16 +90,16 @@ const abandonFor = 2 * time.Second
 func (e *loginStage) abandon(r *http.Request, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), abandonFor)
 	defer cancel()
-	e.LoginService.abandon(ctx, id)
+	e.LoginService.Abandon(ctx, id)
 }
 
 // login is called for the app's 2xx answer. It reports false where that is to pass as it is; an error is what the client gets
 // in its place.
-func (e *loginStage) login(r *http.Request) (Tokens, bool, error) {
+func (e *loginStage) login(r *http.Request) (token.Tokens, bool, error) {
 	info := request.From(r)
 	subjects, said := info.AppFields[subjectField]
 	if !said {
-		return Tokens{}, false, nil
+		return token.Tokens{}, false, nil
 	}
 	tokens, err := e.begin(r, subjects, info.AppFields[claimsField])
 	if err == nil {
@@ -104,22 +107,22 @@ func (e *loginStage) login(r *http.Request) (Tokens, bool, error) {
 			_ = info.Refuse(request.Rule{Stage: "session", Shadow: true}, refuseLogin(session.ErrFull))
 		}
 		info.Sensitive = true
-		e.LoginService.observe("login", "ok")
+		e.LoginService.Observe("login", "ok")
 		return tokens, true, nil
 	}
 	refusal := refuseLogin(err)
-	e.LoginService.observe("login", string(refusal.Code))
-	return Tokens{}, false, info.Refuse(request.Rule{Stage: "token", Name: "login"}, refusal)
+	e.LoginService.Observe("login", string(refusal.Code))
+	return token.Tokens{}, false, info.Refuse(request.Rule{Stage: "token", Name: "login"}, refusal)
 }
 
-func (e *loginStage) begin(r *http.Request, subjects, claims []string) (Tokens, error) {
+func (e *loginStage) begin(r *http.Request, subjects, claims []string) (token.Tokens, error) {
 	if len(subjects) != 1 || len(claims) > 1 {
-		return Tokens{}, ErrInvalid
+		return token.Tokens{}, token.ErrInvalid
 	}
-	l := Login{Subject: subjects[0], Device: device(r), Replace: func(ctx context.Context) error { return e.endPresented(ctx, r) }}
+	l := token.Login{Subject: subjects[0], Device: transport.Device(r), Replace: func(ctx context.Context) error { return e.endPresented(ctx, r) }}
 	if len(claims) == 1 {
 		if strings.TrimSpace(claims[0]) == "" {
-			return Tokens{}, ErrInvalid
+			return token.Tokens{}, token.ErrInvalid
 		}
 		l.Claims = []byte(claims[0])
 	}
@@ -128,27 +131,19 @@ func (e *loginStage) begin(r *http.Request, subjects, claims []string) (Tokens, 
 
 // endPresented ends what the client was logged in as before.
 func (e *loginStage) endPresented(ctx context.Context, r *http.Request) error {
-	if sid := ownSession(r, e.LoginService.cfg.Issuer.cfg.Issuer); sid != "" {
+	if sid := e.LoginService.OwnSessionID(request.From(r).Identity); sid != "" {
 		if _, err := e.LoginService.EndOwn(ctx, sid); err != nil {
 			return fmt.Errorf("ending the session before: %w", err)
 		}
 		return nil
 	}
-	if refresh := presented(r); refresh != "" {
+	if refresh := transport.RefreshToken(r); refresh != "" {
 		if _, err := e.LoginService.EndPresented(ctx, refresh); err != nil {
 			return fmt.Errorf("ending the session before: %w", err)
 		}
 	}
 	return nil
 }
-
-// device is what the request says of its device.
-func device(r *http.Request) session.Device {
-	return session.NewDevice(r.UserAgent(), request.From(r).ClientAddr)
-}
-
-// retryAfter is how long a client waits for the store or the key, in seconds.
-const retryAfter = "5"
 
 func refuseLogin(err error) *httperr.Error {
 	switch {
@@ -157,14 +152,9 @@ func refuseLogin(err error) *httperr.Error {
 			Status: http.StatusConflict, Code: "session-limit", Cause: err,
 			Detail: "The login is right, but this account is logged in on as many devices as it may be. Log out on one of them and try again.",
 		}
-	case errors.Is(err, ErrInvalid), errors.Is(err, ErrTooLarge):
+	case errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrTooLarge):
 		return &httperr.Error{Status: http.StatusBadGateway, Code: "login-response-invalid", Cause: err, Detail: "The application named no usable subject."}
 	default:
-		return unavailable(err)
+		return transport.Unavailable(err)
 	}
-}
-
-func unavailable(err error) *httperr.Error {
-	e := &httperr.Error{Status: http.StatusServiceUnavailable, Code: "tokens-unavailable", Cause: err, Detail: "Logins cannot be handled at present."}
-	return e.With("Retry-After", retryAfter)
 }

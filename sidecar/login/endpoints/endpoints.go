@@ -1,4 +1,6 @@
-package token
+// Package endpoints serves clients: refresh, logout and their sessions under the policy's prefix, and the documents by which
+// other services verify our tokens (JWKS, discovery).
+package endpoints
 
 import (
 	"errors"
@@ -12,24 +14,26 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/login/session"
+	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
 // DefaultPrefix is where the endpoints are unless the policy says otherwise.
 const DefaultPrefix = "/auth"
 
-// EndpointsConfig is what the endpoints are made of.
-type EndpointsConfig struct {
+// Config is what the endpoints are made of.
+type Config struct {
 	// Prefix is a path without trailing slash; DefaultPrefix where empty.
 	Prefix         string
-	LoginService   *LoginService
-	TokenTransport *TokenTransport
+	LoginService   *token.LoginService
+	TokenTransport *transport.TokenTransport
 	Metadata       *Metadata
 	// Realm is the realm of WWW-Authenticate; empty for "postern".
 	Realm string
 }
 
 type endpoints struct {
-	EndpointsConfig
+	Config
 	// realm is quoted.
 	realm  string
 	routes map[string]methods
@@ -40,7 +44,7 @@ type endpoints struct {
 // methods are a path's handlers.
 type methods map[string]func(http.ResponseWriter, *http.Request) error
 
-// Endpoints returns the stage that answers, under the prefix,
+// New returns the stage that answers, under the prefix,
 //
 //	POST   /refresh        new tokens for a refresh token (RFC 6749 §6)
 //	POST   /logout         end this session
@@ -55,7 +59,7 @@ type methods map[string]func(http.ResponseWriter, *http.Request) error
 // Cookie the Guard must come before.
 //
 // The store or the key away: 503, and nothing has changed that a second attempt would not repeat.
-func Endpoints(c EndpointsConfig) (stage.Stage, error) {
+func New(c Config) (stage.Stage, error) {
 	if c.Prefix == "" {
 		c.Prefix = DefaultPrefix
 	}
@@ -69,7 +73,7 @@ func Endpoints(c EndpointsConfig) (stage.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building token endpoints: %w", err)
 	}
-	e := &endpoints{EndpointsConfig: c, realm: realm, one: c.Prefix + "/sessions/"}
+	e := &endpoints{Config: c, realm: realm, one: c.Prefix + "/sessions/"}
 	e.routes = map[string]methods{
 		c.Prefix + "/refresh":    {http.MethodPost: e.refresh},
 		c.Prefix + "/logout":     {http.MethodPost: e.logout},
@@ -115,7 +119,7 @@ func (e *endpoints) serve(w http.ResponseWriter, r *http.Request, next stage.Han
 		return otherMethod(w, r, handlers)
 	}
 	if request.From(r).ByCookie { // a provider's, too, which the Guard does not know
-		if err := e.TokenTransport.refuseCrossOrigin(r); err != nil {
+		if err := e.TokenTransport.RefuseCrossOrigin(r); err != nil {
 			return err
 		}
 	}
@@ -146,7 +150,7 @@ func (e *endpoints) caller(r *http.Request) (owner session.Owner, current string
 	if id := info.Identity; id != nil && id.Subject != "" {
 		current = info.Session
 		if owner = e.LoginService.Owner(id.Issuer, id.Subject); owner.Issuer == "" {
-			current = sidOf(id)
+			current = e.LoginService.OwnSessionID(id)
 		}
 		return owner, current, nil
 	}
@@ -174,7 +178,7 @@ func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 	}
 	if refresh != "" {
 		if _, err := e.LoginService.EndPresented(r.Context(), refresh); err != nil {
-			return unavailable(err)
+			return transport.Unavailable(err)
 		}
 	}
 	if sid != "" {
@@ -183,7 +187,7 @@ func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 			end = e.LoginService.EndOwn
 		}
 		if _, err := end(r.Context(), sid); err != nil {
-			return unavailable(err)
+			return transport.Unavailable(err)
 		}
 	}
 	return e.done(w, "logout")
@@ -201,7 +205,7 @@ func (e *endpoints) logoutAll(w http.ResponseWriter, r *http.Request) error {
 	}
 	ended, err := e.LoginService.EndAll(r.Context(), owner, "")
 	if err != nil {
-		return unavailable(err)
+		return transport.Unavailable(err)
 	}
 	if ended == 0 && current == "" && owner.Issuer != "" {
 		return notOurs()
@@ -211,9 +215,9 @@ func (e *endpoints) logoutAll(w http.ResponseWriter, r *http.Request) error {
 
 // done answers that a session has ended, and takes its cookies back.
 func (e *endpoints) done(w http.ResponseWriter, event string) error {
-	e.LoginService.observe(event, "ok")
-	noStore(w.Header())
-	e.TokenTransport.clearCookies(w.Header())
+	e.LoginService.Observe(event, "ok")
+	transport.NoStore(w.Header())
+	e.TokenTransport.ClearCookies(w.Header())
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -226,9 +230,9 @@ func (e *endpoints) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	sessions, err := e.LoginService.List(r.Context(), owner)
 	if err != nil {
-		return unavailable(err)
+		return transport.Unavailable(err)
 	}
-	return writeJSON(w, http.StatusOK, map[string]any{"sessions": Views(sessions, current)})
+	return transport.WriteJSON(w, http.StatusOK, map[string]any{"sessions": session.Resources(sessions, current)})
 }
 
 // end ends one of the person's sessions; one that is not theirs is as unknown as one that is not there.
@@ -239,7 +243,7 @@ func (e *endpoints) end(w http.ResponseWriter, r *http.Request, id string) error
 	}
 	ended, err := e.LoginService.EndOwned(r.Context(), owner, id)
 	if err != nil {
-		return unavailable(err)
+		return transport.Unavailable(err)
 	}
 	if !ended {
 		return &httperr.Error{Status: http.StatusNotFound, Code: "no-session", Detail: "You have no such session."}
@@ -247,8 +251,8 @@ func (e *endpoints) end(w http.ResponseWriter, r *http.Request, id string) error
 	if id == current {
 		return e.done(w, "session_end")
 	}
-	e.LoginService.observe("session_end", "ok")
-	noStore(w.Header())
+	e.LoginService.Observe("session_end", "ok")
+	transport.NoStore(w.Header())
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

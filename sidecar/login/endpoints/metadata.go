@@ -1,4 +1,4 @@
-package token
+package endpoints
 
 import (
 	"crypto/sha256"
@@ -16,6 +16,8 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
 // keysPath is where the JWK set is, on the issuer's host.
@@ -33,7 +35,7 @@ type MetadataConfig struct {
 	Issuer string
 	// Prefix is that of the Endpoints.
 	Prefix   string
-	Delivery Delivery
+	Delivery transport.Delivery
 	Keys     Keys
 	// MaxAge is for how long verifiers may keep the keys: less than the overlap of a rotation.
 	MaxAge time.Duration
@@ -57,7 +59,7 @@ type Metadata struct {
 
 // NewMetadata returns the documents, or an error that says which setting to change.
 func NewMetadata(c MetadataConfig) (*Metadata, error) {
-	if err := checkIssuer(c.Issuer); err != nil {
+	if err := token.CheckIssuer(c.Issuer); err != nil {
 		return nil, err
 	}
 	if c.Prefix == "" {
@@ -78,7 +80,7 @@ func NewMetadata(c MetadataConfig) (*Metadata, error) {
 		"response_types_supported": []string{}, "grant_types_supported": []string{},
 		"subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{algorithm},
 	}
-	if c.Delivery == Body {
+	if c.Delivery == transport.Body {
 		document["token_endpoint"] = origin + c.Prefix + "/refresh"
 		document["grant_types_supported"] = []string{"refresh_token"}
 		document["token_endpoint_auth_methods_supported"] = []string{"none"}
@@ -111,7 +113,7 @@ func (d document) serve(w http.ResponseWriter, r *http.Request) error {
 	body, err := d.body()
 	if errors.Is(err, signing.ErrNoKey) { // an empty set would be kept, and every token refused by it
 		w.Header().Set("Cache-Control", "no-store")
-		return unavailable(err)
+		return transport.Unavailable(err)
 	}
 	if err != nil {
 		return &httperr.Error{Status: http.StatusInternalServerError, Code: "internal", Detail: "The document cannot be made.", Cause: err}
@@ -121,7 +123,7 @@ func (d document) serve(w http.ResponseWriter, r *http.Request) error {
 	request.From(r).Public = true
 	h := w.Header()
 	h.Set("ETag", tag)
-	h.Set("Cache-Control", "public, max-age="+strconv.FormatInt(seconds(d.maxAge), 10))
+	h.Set("Cache-Control", "public, max-age="+strconv.FormatInt(transport.Seconds(d.maxAge), 10))
 	h.Set("X-Content-Type-Options", "nosniff")
 	if matches(r.Header["If-None-Match"], tag) {
 		w.WriteHeader(http.StatusNotModified)

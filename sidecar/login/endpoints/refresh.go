@@ -1,4 +1,4 @@
-package token
+package endpoints
 
 import (
 	"errors"
@@ -11,6 +11,8 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
+	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
 // maxRefreshBody bounds the body of /refresh and /logout, in bytes; a refresh token has less than a hundred.
@@ -18,6 +20,12 @@ const maxRefreshBody = 4 << 10
 
 // errNoToken: the request holds no refresh token.
 var errNoToken = errors.New("reading refresh token: there is none")
+
+// oauthError is the body of RFC 6749 §5.2.
+type oauthError struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description,omitempty"`
+}
 
 // bodyError is a refusal of RFC 6749 §5.2 for what the client sent.
 type bodyError struct {
@@ -41,16 +49,16 @@ func (e *endpoints) refresh(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return e.refuse(w, r, "invalid_request", err)
 	}
-	tokens, outcome, err := e.LoginService.Refresh(r.Context(), refreshToken, device(r))
+	tokens, outcome, err := e.LoginService.Refresh(r.Context(), refreshToken, transport.Device(r))
 	if err != nil {
 		return e.refuse(w, r, string(outcome), err)
 	}
 	info.Sensitive = true
-	e.LoginService.observe("refresh", string(outcome))
-	if e.TokenTransport.delivery == Body {
-		return writeJSON(w, http.StatusOK, answer(tokens))
+	e.LoginService.Observe("refresh", string(outcome))
+	if e.TokenTransport.Delivery() == transport.Body {
+		return transport.WriteJSON(w, http.StatusOK, transport.TokenResponse(tokens))
 	}
-	e.TokenTransport.setCookies(w.Header(), tokens)
+	e.TokenTransport.SetCookies(w.Header(), tokens)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -65,26 +73,26 @@ func (e *endpoints) refuse(w http.ResponseWriter, r *http.Request, result string
 		status, body = bad.status, bad.oauthError
 	case errors.Is(err, errNoToken):
 		status, body = http.StatusBadRequest, oauthError{Error: "invalid_request", Description: "There is no refresh token."}
-	case errors.Is(err, ErrGrant):
+	case errors.Is(err, token.ErrGrant):
 		status, body = http.StatusBadRequest, oauthError{Error: "invalid_grant", Description: "The refresh token is not valid; log in again."}
-		e.TokenTransport.clearCookies(w.Header())
+		e.TokenTransport.ClearCookies(w.Header())
 	default:
 		result = "unavailable"
-		w.Header().Set("Retry-After", retryAfter)
+		w.Header().Set("Retry-After", transport.RetryAfter)
 	}
-	e.LoginService.observe("refresh", result)
+	e.LoginService.Observe("refresh", result)
 	info := request.From(r)
 	info.Decisions = append(info.Decisions, request.Decision{Stage: "token", Rule: "refresh", Err: &httperr.Error{
 		Status: status, Code: "refresh-refused", Detail: body.Description, Cause: err,
 	}})
-	return writeJSON(w, status, body)
+	return transport.WriteJSON(w, status, body)
 }
 
 // refreshToken is the client's. errNoToken and *bodyError are the client's mistakes.
 func (e *endpoints) refreshToken(w http.ResponseWriter, r *http.Request) (string, error) {
-	if e.TokenTransport.delivery == Cookie {
-		if token := presented(r); token != "" {
-			return token, nil
+	if e.TokenTransport.Delivery() == transport.Cookie {
+		if refresh := transport.RefreshToken(r); refresh != "" {
+			return refresh, nil
 		}
 		return "", errNoToken
 	}

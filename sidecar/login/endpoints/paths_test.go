@@ -1,4 +1,4 @@
-package token
+package endpoints
 
 import (
 	"net/http"
@@ -9,6 +9,8 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/login/logintest"
+	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
 // FuzzPathsAreAnswered: whatever authorization opens for the endpoints, they answer themselves.
@@ -18,12 +20,12 @@ func FuzzPathsAreAnswered(f *testing.F) {
 			f.Add(method, path)
 		}
 	}
-	w := newWorld(f, options{})
-	metadata, err := NewMetadata(MetadataConfig{Issuer: issuer + "/shop", Delivery: Body, Keys: w.ring, MaxAge: time.Minute})
+	w := logintest.New(f, logintest.Options{})
+	metadata, err := NewMetadata(MetadataConfig{Issuer: logintest.Issuer + "/shop", Delivery: transport.Body, Keys: w.Ring, MaxAge: time.Minute})
 	if err != nil {
 		f.Fatal(err)
 	}
-	endpoints, err := Endpoints(EndpointsConfig{Prefix: "/auth", LoginService: w.loginService, TokenTransport: w.tokenTransport, Metadata: metadata})
+	endpoints, err := New(Config{Prefix: "/auth", LoginService: w.LoginService, TokenTransport: w.TokenTransport, Metadata: metadata})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -38,7 +40,7 @@ func FuzzPathsAreAnswered(f *testing.F) {
 		}
 		passed := false
 		h := endpoints(stage.Func(func(http.ResponseWriter, *http.Request) error { passed = true; return nil }))
-		r := httptest.NewRequest("GET", issuer, nil)
+		r := httptest.NewRequest("GET", logintest.Issuer, nil)
 		r.Method = method
 		r = request.With(r, &request.Info{Path: path})
 		_ = h.ServeHTTP(httptest.NewRecorder(), r)

@@ -1,4 +1,4 @@
-package token
+package loginstage
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/posterndev/postern/sidecar/httpkit/response"
+	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
 // maxAppBody bounds the app's JSON that is kept beside the tokens, in bytes.
@@ -31,13 +33,13 @@ const (
 // loginWriter decides at the app's final header.
 type loginWriter struct {
 	http.ResponseWriter
-	login          func() (Tokens, bool, error)
-	tokenTransport *TokenTransport
+	login          func() (token.Tokens, bool, error)
+	tokenTransport *transport.TokenTransport
 	// before is the header as earlier stages left it; the app's fields come on top.
 	before http.Header
 
 	mode   mode
-	tokens Tokens
+	tokens token.Tokens
 	err    error
 	// hidden takes what the app's side does to the header after the decision: trailers.
 	hidden http.Header
@@ -46,7 +48,7 @@ type loginWriter struct {
 	merge bool
 }
 
-func newLoginWriter(w http.ResponseWriter, login func() (Tokens, bool, error), c *TokenTransport) *loginWriter {
+func newLoginWriter(w http.ResponseWriter, login func() (token.Tokens, bool, error), c *transport.TokenTransport) *loginWriter {
 	return &loginWriter{ResponseWriter: w, login: login, tokenTransport: c, before: w.Header().Clone(), hidden: http.Header{}}
 }
 
@@ -80,12 +82,12 @@ func (x *loginWriter) decide(status int) {
 		x.mode, x.err = refuse, err
 		clear(h)
 		maps.Copy(h, x.before)
-	case ok && x.tokenTransport.delivery == Body:
+	case ok && x.tokenTransport.Delivery() == transport.Body:
 		x.mode, x.tokens = replace, tokens
 		x.merge = isJSON(h)
 		dropBodyFields(h)
 	case ok:
-		x.tokenTransport.setCookies(h, tokens)
+		x.tokenTransport.SetCookies(h, tokens)
 	}
 }
 
@@ -131,7 +133,7 @@ func (x *loginWriter) finish() error {
 	case refuse:
 		return x.err
 	case replace:
-		return writeJSON(x.ResponseWriter, http.StatusOK, x.merged())
+		return transport.WriteJSON(x.ResponseWriter, http.StatusOK, x.merged())
 	}
 	return nil
 }
@@ -145,7 +147,7 @@ func (x *loginWriter) merged() map[string]any {
 			all[name] = value
 		}
 	}
-	maps.Copy(all, answer(x.tokens))
+	maps.Copy(all, transport.TokenResponse(x.tokens))
 	return all
 }
 

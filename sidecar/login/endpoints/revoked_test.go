@@ -1,4 +1,4 @@
-package token
+package endpoints
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/posterndev/postern/sidecar/login/logintest"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/session"
 )
@@ -18,7 +19,7 @@ type known struct {
 }
 
 func (k *known) Revoked(_ context.Context, q *revocation.Query) (bool, error) {
-	return q.Issuer == issuer && (q.Session == k.session || q.Subject == k.subject && !q.IssuedAt.IsZero()), k.err
+	return q.Issuer == logintest.Issuer && (q.Session == k.session || q.Subject == k.subject && !q.IssuedAt.IsZero()), k.err
 }
 
 // TestRefreshOfARevokedSession: it brings forth no token, also where it could not be ended; and where nobody knows whether it is
@@ -52,34 +53,34 @@ func TestRefreshOfARevokedSession(t *testing.T) {
 			wantStatus: http.StatusOK, wantEvent: "refresh rotated", wantLive: true,
 		},
 		"nobody knows": {
-			revoked:    func(session.Session) known { return known{err: errAway} },
+			revoked:    func(session.Session) known { return known{err: logintest.ErrUnavailable} },
 			wantStatus: http.StatusServiceUnavailable, wantError: "temporarily_unavailable", wantEvent: "refresh unavailable", wantLive: true,
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, options{})
-			s := w.login(t, "a")
-			revoked := tt.revoked(s.Session)
-			w.loginService.cfg.Revoked = &revoked
-			w.sessions.take(tt.away...)
-			h := w.chain(t, unreached(t))
-			a := send(t, h, post("/auth/refresh", "refresh_token="+refreshOf(s)), nil)
-			if a.Code != tt.wantStatus || a.text("error") != tt.wantError || (a.text("access_token") != "") != (a.Code == http.StatusOK) {
+			revoked := &known{}
+			w := logintest.New(t, logintest.Options{Revoked: revoked})
+			s := w.Login(t, "a")
+			*revoked = tt.revoked(s.Session)
+			w.Sessions.Fail(tt.away...)
+			h := chain(t, w, unreached(t))
+			a := logintest.Send(t, h, logintest.Post("/auth/refresh", "refresh_token="+logintest.RefreshToken(s)), nil)
+			if a.Code != tt.wantStatus || a.Text("error") != tt.wantError || (a.Text("access_token") != "") != (a.Code == http.StatusOK) {
 				t.Errorf("status %d, %s", a.Code, a.Body)
 			}
-			if !slices.Equal(w.events, []string{tt.wantEvent}) {
-				t.Errorf("events %v; want %s", w.events, tt.wantEvent)
+			if !slices.Equal(w.Events, []string{tt.wantEvent}) {
+				t.Errorf("events %v; want %s", w.Events, tt.wantEvent)
 			}
-			w.sessions.take()
-			if _, err := w.sessions.Get(t.Context(), s.Session.ID); (err == nil) != tt.wantLive || err != nil && !errors.Is(err, session.ErrEnded) {
+			w.Sessions.Fail()
+			if _, err := w.Sessions.Get(t.Context(), s.Session.ID); (err == nil) != tt.wantLive || err != nil && !errors.Is(err, session.ErrEnded) {
 				t.Errorf("the session: %v; want it to go on: %v", err, tt.wantLive)
 			}
 			if tt.wantStatus != http.StatusServiceUnavailable {
 				return
 			}
 			revoked.err = nil
-			if a := send(t, h, post("/auth/refresh", "refresh_token="+refreshOf(s)), nil); a.Code != http.StatusOK {
+			if a := logintest.Send(t, h, logintest.Post("/auth/refresh", "refresh_token="+logintest.RefreshToken(s)), nil); a.Code != http.StatusOK {
 				t.Errorf("later: status %d, %s", a.Code, a.Body)
 			}
 		})

@@ -1,13 +1,9 @@
-package token
+package session
 
-import (
-	"time"
+import "time"
 
-	"github.com/posterndev/postern/sidecar/login/session"
-)
-
-// View is a session as people see it.
-type View struct {
+// Resource is a session as the HTTP APIs return it.
+type Resource struct {
 	ID string `json:"id"`
 	// Current says that the request belongs to this session.
 	Current bool `json:"current"`
@@ -24,18 +20,18 @@ type View struct {
 	AbsoluteExpiry time.Time `json:"absolute_expiry"`
 }
 
-// Views are sessions as people see them; current is the id of the one that asks, or empty.
-func Views(sessions []session.Session, current string) []View {
-	views := make([]View, 0, len(sessions))
+// Resources returns sessions as the HTTP APIs return them; current is the id of the session that asks, or empty.
+func Resources(sessions []Session, current string) []Resource {
+	resources := make([]Resource, 0, len(sessions))
 	for _, s := range sessions {
-		v := View{
+		v := Resource{
 			ID: s.ID, Current: s.ID == current, Browser: s.Device.Browser, OS: s.Device.OS, UserAgent: s.Device.UserAgent,
 			FirstSeen: s.Created.UTC(), LastSeen: s.LastSeen.UTC(), Expires: s.IdleExpiry.UTC(), AbsoluteExpiry: s.AbsoluteExpiry.UTC(),
 		}
 		if s.Device.Address.IsValid() {
 			v.Address = s.Device.Address.String()
 		}
-		views = append(views, v)
+		resources = append(resources, v)
 	}
-	return views
+	return resources
 }

@@ -1,4 +1,4 @@
-package token
+package loginstage
 
 import (
 	"bytes"
@@ -14,11 +14,12 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/login/logintest"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
 // behind serves the chain in front of a real app, through the real proxy, over a real connection.
-func (w *world) behind(t *testing.T, app http.HandlerFunc) *httptest.Server {
+func behind(t *testing.T, w *logintest.World, app http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	origin := httptest.NewServer(app)
 	t.Cleanup(origin.Close)
@@ -29,7 +30,7 @@ func (w *world) behind(t *testing.T, app http.HandlerFunc) *httptest.Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(proxy.Close)
-	s := w.chainTo(t, proxy)
+	s := w.Chain(t, proxy, loginAt(t, w))
 	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		r = request.With(r, &request.Info{Path: r.URL.Path, ClientAddr: netip.MustParseAddr("192.0.2.7")})
 		if err := s.ServeHTTP(rw, r); err != nil {
@@ -75,8 +76,8 @@ func TestThroughTheProxy(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, options{})
-			front := w.behind(t, func(rw http.ResponseWriter, r *http.Request) {
+			w := logintest.New(t, logintest.Options{})
+			front := behind(t, w, func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set("Postern-Subject", "user-42")
 				tt.app(rw, r)
 			})
@@ -98,9 +99,9 @@ func TestThroughTheProxy(t *testing.T) {
 
 // TestThroughTheProxyRefused: the app's success never shows where the login fails.
 func TestThroughTheProxyRefused(t *testing.T) {
-	w := newWorld(t, options{})
-	w.sessions.take("Create")
-	front := w.behind(t, func(rw http.ResponseWriter, _ *http.Request) {
+	w := logintest.New(t, logintest.Options{})
+	w.Sessions.Fail("Create")
+	front := behind(t, w, func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Postern-Subject", "user-42")
 		rw.Header().Set("Set-Cookie", "logged-in=1")
 		_, _ = io.WriteString(rw, strings.Repeat("welcome ", 100_000))

@@ -1,6 +1,9 @@
-package token
+// Package transport hands tokens to clients and takes them back: in JSON bodies (RFC 6749) or in cookies, which it protects
+// from other origins.
+package transport
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +14,8 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/login/session"
+	"github.com/posterndev/postern/sidecar/login/token"
 )
 
 // The cookies. __Host- makes browsers refuse them from other hosts of the site, without Secure, or with another path
@@ -86,15 +91,18 @@ func NewTokenTransport(cfg TokenTransportConfig) (*TokenTransport, error) {
 	return c, nil
 }
 
-// setCookies hands t over. The cookies live as long as what they hold.
-func (c *TokenTransport) setCookies(h http.Header, t Tokens) {
-	noStore(h)
+// Delivery is how clients get their tokens.
+func (c *TokenTransport) Delivery() Delivery { return c.delivery }
+
+// SetCookies hands t over. The cookies live as long as what they hold.
+func (c *TokenTransport) SetCookies(h http.Header, t token.Tokens) {
+	NoStore(h)
 	c.set(h, AccessCookie, t.Token, t.Expires)
 	c.set(h, RefreshCookie, string(t.Refresh.Reveal()), t.Session.AbsoluteExpiry)
 }
 
 func (c *TokenTransport) set(h http.Header, name, value string, expires time.Time) {
-	maxAge := seconds(expires.Sub(c.now()))
+	maxAge := Seconds(expires.Sub(c.now()))
 	if maxAge <= 0 {
 		maxAge = -1
 	}
@@ -102,8 +110,8 @@ func (c *TokenTransport) set(h http.Header, name, value string, expires time.Tim
 	h.Add("Set-Cookie", cookie.String())
 }
 
-// clearCookies makes the browser forget; with delivery Body there is nothing to forget.
-func (c *TokenTransport) clearCookies(h http.Header) {
+// ClearCookies makes the browser forget; with delivery Body there is nothing to forget.
+func (c *TokenTransport) ClearCookies(h http.Header) {
 	if c.delivery != Cookie {
 		return
 	}
@@ -135,48 +143,29 @@ func (c *TokenTransport) Guard() stage.Stage {
 				}
 			}
 			if _, hasAccess := findCookie(r.Header, AccessCookie); hasRefresh || hasAccess {
-				if err := c.checkOrigin(r); err != nil {
+				if err := c.CheckOrigin(r); err != nil {
 					return err
 				}
 			}
 			if refresh != "" {
-				r = withPresented(r, refresh)
+				r = r.WithContext(context.WithValue(r.Context(), refreshTokenKey{}, refresh))
 			}
 			return next.ServeHTTP(w, r)
 		})
 	}
 }
 
-func csrfRule() request.Rule { return request.Rule{Stage: "token", Name: "csrf"} }
+type refreshTokenKey struct{}
 
-// checkOrigin refuses what a page of another origin made a browser send; with delivery Body browsers send nothing of ours by
-// themselves.
-func (c *TokenTransport) checkOrigin(r *http.Request) error {
-	if c.delivery != Cookie {
-		return nil
-	}
-	return c.refuseCrossOrigin(r)
+// RefreshToken returns the refresh token of the request's cookie, which Guard has removed; empty where there was none.
+func RefreshToken(r *http.Request) string {
+	refresh, _ := r.Context().Value(refreshTokenKey{}).(string)
+	return refresh
 }
 
-func (c *TokenTransport) refuseCrossOrigin(r *http.Request) error {
-	err := c.protection.Check(asUnsafe(r))
-	if err == nil {
-		return nil
-	}
-	return request.From(r).Refuse(csrfRule(), &httperr.Error{
-		Status: http.StatusForbidden, Code: "cross-origin", Cause: err,
-		Detail: "Requests that change something are not accepted from other origins with this site's cookies.",
-	})
-}
-
-// asUnsafe returns r, or for a WebSocket handshake, which is a GET, a request that is judged as a POST.
-func asUnsafe(r *http.Request) *http.Request {
-	if len(r.Header["Upgrade"]) == 0 {
-		return r
-	}
-	unsafe := *r
-	unsafe.Method = http.MethodPost
-	return &unsafe
+// Device is what the request says of its Device.
+func Device(r *http.Request) session.Device {
+	return session.NewDevice(r.UserAgent(), request.From(r).ClientAddr)
 }
 
 // takeCookie removes every cookie of the name and returns the value of the first.

@@ -1,0 +1,34 @@
+package token_test
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posterndev/postern/sidecar/login/token"
+)
+
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m, err := token.NewMetrics(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := token.NewMetrics(registry); err == nil {
+		t.Error("registered twice")
+	}
+	m.TokenEvent("refresh", "rotated")
+	families, err := registry.Gather()
+	if err != nil || len(families) != 1 {
+		t.Fatalf("gathered %v, %v", families, err)
+	}
+	got := map[string]float64{}
+	for _, metric := range families[0].GetMetric() {
+		got[metric.GetLabel()[1].GetValue()] = metric.GetCounter().GetValue()
+	}
+	// That no token was reused is a value, too: an alert on the first one needs something that it increases from.
+	if want := map[string]float64{"rotated": 1, "reused": 0}; !maps.Equal(got, want) {
+		t.Errorf("counted %v; want %v", got, want)
+	}
+}

@@ -1,0 +1,58 @@
+package transport
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
+)
+
+func csrfRule() request.Rule { return request.Rule{Stage: "token", Name: "csrf"} }
+
+// CheckOrigin refuses what a page of another origin made a browser send; with delivery Body browsers send nothing of ours by
+// themselves.
+func (c *TokenTransport) CheckOrigin(r *http.Request) error {
+	if c.delivery != Cookie {
+		return nil
+	}
+	return c.RefuseCrossOrigin(r)
+}
+
+// RefuseCrossOrigin refuses an unsafe request of another origin, whatever the delivery.
+func (c *TokenTransport) RefuseCrossOrigin(r *http.Request) error {
+	err := c.protection.Check(asUnsafe(r))
+	if err == nil {
+		return nil
+	}
+	return request.From(r).Refuse(csrfRule(), &httperr.Error{
+		Status: http.StatusForbidden, Code: "cross-origin", Cause: err,
+		Detail: "Requests that change something are not accepted from other origins with this site's cookies.",
+	})
+}
+
+// asUnsafe returns r, or for a WebSocket handshake, which is a GET, a request that is judged as a POST.
+func asUnsafe(r *http.Request) *http.Request {
+	if len(r.Header["Upgrade"]) == 0 {
+		return r
+	}
+	unsafe := *r
+	unsafe.Method = http.MethodPost
+	return &unsafe
+}
+
+// serialized is an origin as browsers send it (RFC 6454 §6.2): in small letters, and without the scheme's own port. What is
+// no origin is returned as it is, for AddTrustedOrigin to refuse.
+func serialized(origin string) (string, error) {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return "", fmt.Errorf("reading trusted origin %q: %w", origin, err)
+	}
+	u.Host = strings.ToLower(u.Host)
+	if port := u.Port(); u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		u.Host = strings.TrimSuffix(u.Host, ":"+port)
+	}
+	return u.String(), nil
+}
