@@ -23,9 +23,9 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/authz"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
 	"github.com/posterndev/postern/sidecar/stages/guard"
+	"github.com/posterndev/postern/sidecar/stages/hopbyhop"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 	"github.com/posterndev/postern/sidecar/stages/strip"
-	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
 // Config is what a chain is built with, beside the document.
@@ -159,7 +159,7 @@ func assemble(p *compiled.Policy, c parts) (assembled, error) {
 		crossOrigin.decorate,
 		accesslog.Errors(),
 		guard.New(),
-		upstream.EndToEnd(),
+		hopbyhop.New(reliedOn(p)),
 		strip.New(identityHeaders(p)),
 		clientaddr.New(trusted),
 		crossOrigin.preflight,
@@ -180,7 +180,7 @@ func assemble(p *compiled.Policy, c parts) (assembled, error) {
 // passThrough is the chain of a deleted policy: a person took the rules away. Forged identity headers still do not pass:
 // the app was made to believe them.
 func passThrough(p *compiled.Policy, trusted []netip.Prefix, app stage.Handler) stage.Handler {
-	return stage.Chain(app, accesslog.Errors(), guard.New(), upstream.EndToEnd(), strip.New(identityHeaders(p)), clientaddr.New(trusted))
+	return stage.Chain(app, accesslog.Errors(), guard.New(), hopbyhop.New(reliedOn(p)), strip.New(identityHeaders(p)), clientaddr.New(trusted))
 }
 
 func identityHeaders(p *compiled.Policy) []string {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"strings"
 )
 
 type key struct{}
@@ -24,16 +23,12 @@ func From(ctx context.Context) *Conn {
 	return c
 }
 
-// Upgrades lets next hijack connections for WebSocket: the watch ends when it does. An offer of any other protocol is
-// ignored, as a server may (RFC 9110 §7.8): once the app had accepted h2c or TLS, requests inside the tunnel would pass
-// unseen, with identity headers and all.
+// Upgrades ends the inspection of a connection that next hijacks. Which upgrades next may accept is its own affair: the
+// stage hopbyhop passes WebSocket alone.
 func Upgrades(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if offers := r.Header["Upgrade"]; len(offers) > 0 {
-			if conn := From(r.Context()); len(offers) > 1 || !strings.EqualFold(offers[0], "websocket") {
-				r.Header.Del("Upgrade")
-				r.Header.Del("HTTP2-Settings")
-			} else if conn != nil {
+		if len(r.Header["Upgrade"]) > 0 {
+			if conn := From(r.Context()); conn != nil {
 				w = &hijackWriter{ResponseWriter: w, conn: conn}
 			}
 		}

@@ -1,5 +1,6 @@
 // Package upstream is the last stage of the request path: the proxy to the app. It changes nothing that the stages before
-// it decided, and nothing of the app's that is end to end.
+// it decided, and nothing of the app's that is end to end. The stage hopbyhop must come before it: an Upgrade that is still
+// there is a WebSocket handshake, and TE is "trailers".
 package upstream
 
 import (
@@ -131,7 +132,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	client := r.Context()
 	x := &exchange{ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1)}
 	ctx := context.WithValue(client, exchangeKey{}, x)
-	watches, upgrade := request.From(r).Watches, cleanHeader(r)
+	watches, upgrade := request.From(r).Watches, len(r.Header["Upgrade"]) > 0
 	if len(watches) > 0 || upgrade {
 		var end context.CancelCauseFunc
 		ctx, end = context.WithCancelCause(ctx)
