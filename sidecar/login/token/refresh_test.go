@@ -1,9 +1,11 @@
 package token
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -126,7 +128,9 @@ func FuzzParseRefresh(f *testing.F) {
 	f.Add("application/x-www-form-urlencoded", []byte("grant_type=refresh_token&refresh_token=x"))
 	f.Add("text/plain; a=b", []byte("x"))
 	f.Fuzz(func(t *testing.T, contentType string, body []byte) {
-		token, err := parseRefresh(contentType, body)
+		r := httptest.NewRequest("POST", "/auth/refresh", bytes.NewReader(body))
+		r.Header["Content-Type"] = []string{contentType}
+		token, err := (&endpoints{EndpointsConfig: EndpointsConfig{TokenTransport: &TokenTransport{delivery: Body}}}).refreshToken(r)
 		var bad *bodyError
 		switch {
 		case err == nil && token == "":
