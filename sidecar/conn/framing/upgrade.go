@@ -5,6 +5,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
 
 type key struct{}
@@ -29,7 +31,7 @@ func Upgrades(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.Header["Upgrade"]) > 0 {
 			if conn := From(r.Context()); conn != nil {
-				w = &hijackWriter{ResponseWriter: w, conn: conn}
+				w = &hijackWriter{Writer: response.Writer{ResponseWriter: w}, conn: conn}
 			}
 		}
 		next.ServeHTTP(w, r)
@@ -38,16 +40,13 @@ func Upgrades(next http.Handler) http.Handler {
 
 // hijackWriter ends the watch when its connection is hijacked.
 type hijackWriter struct {
-	http.ResponseWriter
+	response.Writer
 	conn *Conn
 }
 
-// Unwrap is for http.ResponseController.
-func (w *hijackWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
 // Hijack hands the connection over. Nobody reads from it between the inner Hijack's return and this one's.
 func (w *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	conn, buffered, err := w.Writer.Hijack()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
 
 // Config says where the app is and how long to wait for it.
@@ -130,7 +131,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		return &httperr.Error{Status: http.StatusNotImplemented, Code: "connect-unsupported", Detail: "CONNECT is not supported."}
 	}
 	client := r.Context()
-	x := &exchange{ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1)}
+	x := &exchange{Writer: response.Writer{ResponseWriter: w}, http10: !r.ProtoAtLeast(1, 1)}
 	ctx := context.WithValue(client, exchangeKey{}, x)
 	watches, upgrade := request.From(r).Watches, len(r.Header["Upgrade"]) > 0
 	if len(watches) > 0 || upgrade {
