@@ -103,7 +103,15 @@ var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 // config is a chain's, in front of echo.
 func config(t *testing.T, shared *resources.Resources) Config {
 	t.Helper()
-	app := httptest.NewServer(echo)
+	return Config{Resources: shared, App: proxyTo(t, echo), OnlyPort: 8080, Logger: slog.New(slog.DiscardHandler)}
+}
+
+// proxyTo is the last stage, in front of handler.
+func proxyTo(t *testing.T, handler http.Handler) *upstream.Proxy {
+	t.Helper()
+	app := httptest.NewUnstartedServer(handler)
+	app.Config.Protocols = bothVersions()
+	app.Start()
 	t.Cleanup(app.Close)
 	proxy, err := upstream.New(upstream.Config{
 		Target: func(netip.AddrPort) string { return strings.TrimPrefix(app.URL, "http://") }, Logger: slog.New(slog.DiscardHandler),
@@ -112,7 +120,7 @@ func config(t *testing.T, shared *resources.Resources) Config {
 		t.Fatal(err)
 	}
 	t.Cleanup(proxy.Close)
-	return Config{Resources: shared, App: proxy, OnlyPort: 8080, Logger: slog.New(slog.DiscardHandler)}
+	return proxy
 }
 
 // serve builds p and returns its address.

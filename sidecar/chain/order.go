@@ -8,8 +8,8 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/accesslog"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
 	"github.com/posterndev/postern/sidecar/stages/guard"
+	"github.com/posterndev/postern/sidecar/stages/hopbyhop"
 	"github.com/posterndev/postern/sidecar/stages/strip"
-	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
 // A step is one stage of the request path. Its constructor returns nil where the policy does not ask for the stage, and
@@ -28,7 +28,7 @@ func order() []step {
 		{"cors", func(b *builder) stage.Stage { return b.cors().decorate }},
 		{"errors", func(*builder) stage.Stage { return accesslog.Errors() }},
 		{"guard", func(*builder) stage.Stage { return guard.New() }},
-		{"end-to-end", func(*builder) stage.Stage { return upstream.EndToEnd() }},
+		{"hop-by-hop", func(b *builder) stage.Stage { return hopbyhop.New(reliedOn(b.policy)) }},
 		{"strip", func(b *builder) stage.Stage { return strip.New(identityHeaders(b.policy)) }},
 		{"client-address", func(b *builder) stage.Stage { return clientaddr.New(b.trustedProxies()) }},
 		{"cors-preflight", func(b *builder) stage.Stage { return b.cors().preflight }},
@@ -61,7 +61,7 @@ func proxyProfile() profile {
 // deletedProfile is that of a deleted policy: a person took the rules away. Forged identity headers are still removed,
 // because the app was configured to trust them.
 func deletedProfile() profile {
-	return profile{"errors", "guard", "end-to-end", "strip", "client-address"}
+	return profile{"errors", "guard", "hop-by-hop", "strip", "client-address"}
 }
 
 // pick returns the steps of the profile in the order of the table. A name that the table does not have, or that the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -89,7 +90,7 @@ var errNoPolicy = errors.New("no document in force")
 
 // ServeHTTP enforces the policy in force; without one every request is refused: a sidecar never starts open.
 func (c *core) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if c.leaving.Load() && r.Header.Get("Upgrade") == "" {
+	if c.leaving.Load() && !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		w.Header().Set("Connection", "close") // in HTTP/2, net/http makes it a GOAWAY
 	}
 	if f := c.current.Load(); f != nil {

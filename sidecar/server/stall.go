@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
 
 // Limits against clients that hold connections without using them.
@@ -30,7 +32,7 @@ func withStallTimeouts(stall time.Duration, next http.Handler) http.Handler {
 			r = r.WithContext(r.Context())
 			r.Body = &stallBody{ReadCloser: r.Body, stallTimeouts: p}
 		}
-		next.ServeHTTP(&stallWriter{ResponseWriter: w, stallTimeouts: p}, r)
+		next.ServeHTTP(&stallWriter{Writer: response.Writer{ResponseWriter: w}, stallTimeouts: p}, r)
 		p.finish()
 	})
 }
@@ -112,7 +114,7 @@ func (b *stallBody) Close() error {
 }
 
 type stallWriter struct {
-	http.ResponseWriter
+	response.Writer
 	stallTimeouts *stallTimeouts
 }
 
@@ -138,6 +140,3 @@ func (w *stallWriter) FlushError() error {
 	defer w.stallTimeouts.endWrite()
 	return w.stallTimeouts.control.Flush()
 }
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *stallWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -19,8 +19,14 @@ const browser = "GET /orders/1234?view=full HTTP/1.1\r\nHost: orders.shop.svc.cl
 	"Accept-Language: en-GB,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nConnection: keep-alive\r\n" +
 	"Cookie: __Host-session=0123456789abcdef0123456789abcdef\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n\r\n"
 
+// watch is what Listener makes of conn.
+func watch(conn net.Conn, config Config) *Conn {
+	config = config.withDefaults()
+	return wrap(conn, &config)
+}
+
 func BenchmarkRequestHead(b *testing.B) {
-	c := Wrap(&repeat{bytes: []byte(browser)}, Config{})
+	c := watch(&repeat{bytes: []byte(browser)}, Config{})
 	buf := make([]byte, 4096)
 	b.SetBytes(int64(len(browser)))
 	b.ReportAllocs()
@@ -32,7 +38,7 @@ func BenchmarkRequestHead(b *testing.B) {
 }
 
 func TestReadAllocatesNothing(t *testing.T) {
-	c := Wrap(&repeat{bytes: []byte(browser)}, Config{})
+	c := watch(&repeat{bytes: []byte(browser)}, Config{})
 	buf := make([]byte, 4096)
 	allocations := testing.AllocsPerRun(100, func() {
 		if _, err := c.Read(buf); err != nil {

@@ -69,12 +69,6 @@ type breach struct {
 // maxKeptAhead bounds the buffer that an idle connection keeps, in bytes: net/http reads by as much.
 const maxKeptAhead = 4 << 10
 
-// Wrap watches conn.
-func Wrap(conn net.Conn, config Config) *Conn {
-	config = config.withDefaults()
-	return wrap(conn, &config)
-}
-
 func wrap(conn net.Conn, config *Config) *Conn {
 	return &Conn{Conn: conn, config: config, detected: !config.HTTP2, scan: scanner{limits: config.Limits}}
 }

@@ -70,7 +70,7 @@ func FuzzAgreesWithNetHTTP(f *testing.F) {
 		if size == 0 {
 			return
 		}
-		c := Wrap(&script{input: bytes.Clone(input), size: int(size)}, Config{})
+		c := watch(&script{input: bytes.Clone(input), size: int(size)}, Config{})
 		whole, cut, refused := messages(c)
 		passed := 0
 		for _, message := range whole {

@@ -5,7 +5,8 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"strings"
+
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
 
 type key struct{}
@@ -24,17 +25,13 @@ func From(ctx context.Context) *Conn {
 	return c
 }
 
-// Upgrades lets next hijack connections for WebSocket: the watch ends when it does. An offer of any other protocol is
-// ignored, as a server may (RFC 9110 §7.8): once the app had accepted h2c or TLS, requests inside the tunnel would pass
-// unseen, with identity headers and all.
+// Upgrades ends the inspection of a connection that next hijacks. Which upgrades next may accept is its own affair: the
+// stage hopbyhop passes WebSocket alone.
 func Upgrades(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if offers := r.Header["Upgrade"]; len(offers) > 0 {
-			if conn := From(r.Context()); len(offers) > 1 || !strings.EqualFold(offers[0], "websocket") {
-				r.Header.Del("Upgrade")
-				r.Header.Del("HTTP2-Settings")
-			} else if conn != nil {
-				w = &hijackWriter{ResponseWriter: w, conn: conn}
+		if len(r.Header["Upgrade"]) > 0 {
+			if conn := From(r.Context()); conn != nil {
+				w = &hijackWriter{Writer: response.Writer{ResponseWriter: w}, conn: conn}
 			}
 		}
 		next.ServeHTTP(w, r)
@@ -43,16 +40,13 @@ func Upgrades(next http.Handler) http.Handler {
 
 // hijackWriter ends the watch when its connection is hijacked.
 type hijackWriter struct {
-	http.ResponseWriter
+	response.Writer
 	conn *Conn
 }
 
-// Unwrap is for http.ResponseController.
-func (w *hijackWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
 // Hijack hands the connection over. Nobody reads from it between the inner Hijack's return and this one's.
 func (w *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	conn, buffered, err := w.Writer.Hijack()
 	if err != nil {
 		return nil, nil, err
 	}

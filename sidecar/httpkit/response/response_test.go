@@ -56,7 +56,7 @@ func TestDecorate(t *testing.T) {
 			return nil
 		}},
 		"Flush": {wantStatus: 200, wantBody: "a", handler: func(w http.ResponseWriter, _ *http.Request) error {
-			w.(http.Flusher).Flush()
+			w.(interface{ FlushError() error }).FlushError()
 			_, err := io.WriteString(w, "a")
 			return err
 		}},
@@ -167,8 +167,8 @@ func TestHijack(t *testing.T) {
 }
 
 func TestHijackNotSupported(t *testing.T) {
-	w := &writer{ResponseWriter: httptest.NewRecorder()}
-	if _, _, err := w.Hijack(); !errors.Is(err, http.ErrNotSupported) || w.done {
+	w := &Writer{ResponseWriter: httptest.NewRecorder()}
+	if _, _, err := w.Hijack(); !errors.Is(err, http.ErrNotSupported) || w.begun {
 		t.Errorf("hijacking what cannot be: %v", err)
 	}
 }

@@ -149,12 +149,12 @@ func TestDates(t *testing.T) {
 		registry bool
 		want     string
 	}{
-		"KV v2, both old":                {[]secret.Version{{content(set(t, j1)).Value, long}, {content(set(t, j2)).Value, long.Add(time.Hour)}}, true, "k2"},
-		"KV v2, the second young":        {[]secret.Version{{content(set(t, j1)).Value, long}, {content(set(t, j2)).Value, start.Add(-overlap + 1)}}, true, "k1"},
-		"KV v2, moved in one version":    {[]secret.Version{{content(set(t, j1)).Value, long}, {content(set(t, j1, j2)).Value, start}}, true, "k1"},
+		"KV v2, both old":                {[]secret.Version{{Value: content(set(t, j1)).Value, Created: long}, {Value: content(set(t, j2)).Value, Created: long.Add(time.Hour)}}, true, "k2"},
+		"KV v2, the second young":        {[]secret.Version{{Value: content(set(t, j1)).Value, Created: long}, {Value: content(set(t, j2)).Value, Created: start.Add(-overlap + 1)}}, true, "k1"},
+		"KV v2, moved in one version":    {[]secret.Version{{Value: content(set(t, j1)).Value, Created: long}, {Value: content(set(t, j1, j2)).Value, Created: start}}, true, "k1"},
 		"fresh registry":                 {[]secret.Version{content(set(t, j2, j1))}, true, "k1"},
 		"no registry: the newest":        {[]secret.Version{content(set(t, j2, j1))}, false, "k2"},
-		"an older version is not usable": {[]secret.Version{{content([]byte("rubbish")).Value, long}, {content(set(t, j2)).Value, start}}, false, "k2"},
+		"an older version is not usable": {[]secret.Version{{Value: content([]byte("rubbish")).Value, Created: long}, {Value: content(set(t, j2)).Value, Created: start}}, false, "k2"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

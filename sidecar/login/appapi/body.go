@@ -3,17 +3,13 @@ package appapi
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
-	"net/url"
 	"reflect"
 	"strings"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
-	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
+	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 )
 
 // Bounds of a request's body: its bytes, and the nesting of its JSON.
@@ -26,47 +22,42 @@ func badRequest(status int, detail string) error {
 	return &httperr.Error{Status: status, Code: "invalid-request", Detail: detail}
 }
 
-func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, badRequest(http.StatusRequestEntityTooLarge, "The body is larger than 32 KiB.")
-	}
+func read(r *http.Request) (*reqbody.Body, error) {
+	body, err := reqbody.Read(r, reqbody.Limits{Bytes: maxBody, Depth: maxDepth})
 	if err != nil {
-		return nil, badRequest(http.StatusBadRequest, "The body could not be read.")
+		return nil, refusedBody(err)
 	}
 	return body, nil
 }
 
-func mediaType(r *http.Request) string {
-	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil {
-		return ""
+// refusedBody is a refusal of reqbody with the API's own code: 413, 415, or else 400.
+func refusedBody(err error) error {
+	refusal := httperr.From(err)
+	status := http.StatusBadRequest
+	if refusal.Status == http.StatusRequestEntityTooLarge || refusal.Status == http.StatusUnsupportedMediaType {
+		status = refusal.Status
 	}
-	return t
+	return badRequest(status, refusal.Detail)
 }
 
 // readJSON reads the body into v, strictly: no unknown and no repeated members, and names as they are written.
-func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
-	if mediaType(r) != "application/json" {
-		return badRequest(http.StatusUnsupportedMediaType, "The Content-Type is not application/json.")
-	}
-	body, err := read(w, r)
+func readJSON(r *http.Request, v any) error {
+	body, err := read(r)
 	if err != nil {
 		return err
 	}
 	return decodeJSON(body, v)
 }
 
-func decodeJSON(body []byte, v any) error {
-	object, err := strictjson.Object(body, maxDepth)
+func decodeJSON(body *reqbody.Body, v any) error {
+	object, err := body.Object()
 	if err != nil {
-		return badRequest(http.StatusBadRequest, "The body is not one JSON object without repeated members.")
+		return refusedBody(err)
 	}
 	if !exact(object, reflect.TypeOf(v).Elem()) { // encoding/json takes "Subject" for "subject", and so both at once
 		return badRequest(http.StatusBadRequest, "The JSON has a member that is not known.")
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
+	d := json.NewDecoder(bytes.NewReader(body.Bytes()))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return badRequest(http.StatusBadRequest, "The JSON has a member that is not known or of another type.")
@@ -91,33 +82,29 @@ func exact(object map[string]any, of reflect.Type) bool {
 }
 
 // readToken reads the parameter token of RFC 7662 §2.1 and RFC 7009 §2.1, from a form or from JSON.
-func readToken(w http.ResponseWriter, r *http.Request) (string, error) {
-	kind := mediaType(r)
-	if kind != "application/x-www-form-urlencoded" && kind != "application/json" {
-		return "", badRequest(http.StatusUnsupportedMediaType, "The Content-Type is neither application/x-www-form-urlencoded nor application/json.")
-	}
-	body, err := read(w, r)
+func readToken(r *http.Request) (string, error) {
+	body, err := read(r)
 	if err != nil {
 		return "", err
 	}
-	t, err := parseToken(kind, body)
+	t, err := parseToken(body)
 	if err == nil && t == "" {
 		err = badRequest(http.StatusBadRequest, "There is no token.")
 	}
 	return t, err
 }
 
-func parseToken(kind string, body []byte) (string, error) {
-	if kind == "application/json" {
+func parseToken(body *reqbody.Body) (string, error) {
+	if !body.IsForm() {
 		var request tokenRequest
 		err := decodeJSON(body, &request)
 		return request.Token, err
 	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil || len(form["token"]) > 1 {
-		return "", badRequest(http.StatusBadRequest, "The form is malformed or has more than one token.")
+	t, _, err := body.Field(reqbody.Selector{Form: "token"})
+	if err != nil {
+		return "", refusedBody(err)
 	}
-	return form.Get("token"), nil
+	return t, nil
 }
 
 // write answers with v; answers hold credentials or what is known of people.

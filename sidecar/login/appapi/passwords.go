@@ -30,7 +30,7 @@ type verifyAnswer struct {
 
 func (a *api) hash(w http.ResponseWriter, r *http.Request) error {
 	var request hashRequest
-	if err := readJSON(w, r, &request); err != nil {
+	if err := readJSON(r, &request); err != nil {
 		return err
 	}
 	if request.Password == "" {
@@ -45,7 +45,7 @@ func (a *api) hash(w http.ResponseWriter, r *http.Request) error {
 
 func (a *api) verify(w http.ResponseWriter, r *http.Request) error {
 	var request verifyRequest
-	if err := readJSON(w, r, &request); err != nil {
+	if err := readJSON(r, &request); err != nil {
 		return err
 	}
 	result, err := a.Passwords.Verify(r.Context(), request.Password, request.Hash)

@@ -33,7 +33,7 @@ type revocationAnswer struct {
 // names nothing that can be revoked, 503 where the store is away.
 func (a *api) revokeAny(w http.ResponseWriter, r *http.Request) error {
 	var request revocationRequest
-	if err := readJSON(w, r, &request); err != nil {
+	if err := readJSON(r, &request); err != nil {
 		return err
 	}
 	entry, err := request.entry()

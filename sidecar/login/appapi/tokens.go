@@ -40,7 +40,7 @@ type issueAnswer struct {
 // issue begins a session: 409 at the cap, 422 where subject or claims cannot be used, 503 where the store or key is away.
 func (a *api) issue(w http.ResponseWriter, r *http.Request) error {
 	var request issueRequest
-	if err := readJSON(w, r, &request); err != nil {
+	if err := readJSON(r, &request); err != nil {
 		return err
 	}
 	var address netip.Addr
@@ -78,7 +78,7 @@ type tokenRequest struct {
 // introspect answers RFC 7662 §2.2 for access tokens of every issuer that the policy accepts: their claims and active, or
 // active=false and nothing more. A refresh token is not active: it is no token for a resource.
 func (a *api) introspect(w http.ResponseWriter, r *http.Request) error {
-	raw, err := readToken(w, r)
+	raw, err := readToken(r)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (a *api) active(ctx context.Context, raw string) (*identity.Identity, error
 // revoke answers RFC 7009 §2.2: 200 whatever the token was, unless it is good and cannot be told from others. An access token
 // is revoked alone; a refresh token ends its session.
 func (a *api) revoke(w http.ResponseWriter, r *http.Request) error {
-	raw, err := readToken(w, r)
+	raw, err := readToken(r)
 	if err != nil {
 		return err
 	}

@@ -11,15 +11,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
@@ -146,7 +144,7 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) error {
 		refusal := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "Logout tokens are posted."}
 		return refusal.With("Allow", http.MethodPost)
 	}
-	err := e.logout(w, r)
+	err := e.logout(r)
 	if err == nil {
 		w.WriteHeader(http.StatusOK)
 		return nil
@@ -180,8 +178,8 @@ func answer(w http.ResponseWriter, status int) error {
 }
 
 // logout reads, checks and carries out the token. Errors match jws.ErrInvalid where the token is at fault.
-func (e *endpoint) logout(w http.ResponseWriter, r *http.Request) error {
-	raw, err := readToken(w, r)
+func (e *endpoint) logout(r *http.Request) error {
+	raw, err := readToken(r)
 	if err != nil {
 		return err
 	}
@@ -226,19 +224,19 @@ func (e *endpoint) logout(w http.ResponseWriter, r *http.Request) error {
 }
 
 // readToken reads the form's logout_token (§2.5).
-func readToken(w http.ResponseWriter, r *http.Request) (string, error) {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
-		return "", fmt.Errorf("%w: the body is no form", jwt.ErrInvalid)
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+func readToken(r *http.Request) (string, error) {
+	body, err := reqbody.Read(r, reqbody.Limits{Bytes: maxBody})
 	if err != nil {
 		return "", fmt.Errorf("%w: reading body: %w", jwt.ErrInvalid, err)
 	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil || len(form["logout_token"]) != 1 {
-		return "", fmt.Errorf("%w: the form has not one logout_token", jwt.ErrInvalid)
+	raw, found, err := body.Field(reqbody.Selector{Form: "logout_token"})
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%w: reading logout_token: %w", jwt.ErrInvalid, err)
+	case !found:
+		return "", fmt.Errorf("%w: the form has no logout_token", jwt.ErrInvalid)
 	}
-	return form.Get("logout_token"), nil
+	return raw, nil
 }
 
 // check is what makes a verified token a logout token (§2.6).

@@ -164,7 +164,7 @@ func (e *endpoints) caller(r *http.Request) (owner session.Owner, current string
 // logout ends the session of the refresh token or of the access token, also one that is kept of an external issuer's, and is
 // content where that has ended before.
 func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
-	refresh, err := e.refreshToken(w, r)
+	refresh, err := e.refreshToken(r)
 	var bad *bodyError
 	if errors.As(err, &bad) {
 		return &httperr.Error{Status: bad.status, Code: "invalid-request", Detail: bad.Description, Cause: err}

@@ -3,14 +3,11 @@ package endpoints
 import (
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
-	"net/url"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
-	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
 	"github.com/posterndev/postern/sidecar/login/token"
 	"github.com/posterndev/postern/sidecar/login/transport"
 )
@@ -45,7 +42,7 @@ func badBody(description string) error {
 // What the client is told of a token that is not good is the same in every case: invalid_grant.
 func (e *endpoints) refresh(w http.ResponseWriter, r *http.Request) error {
 	info := request.From(r)
-	refreshToken, err := e.refreshToken(w, r)
+	refreshToken, err := e.refreshToken(r)
 	if err != nil {
 		return e.refuse(w, r, "invalid_request", err)
 	}
@@ -89,45 +86,48 @@ func (e *endpoints) refuse(w http.ResponseWriter, r *http.Request, result string
 }
 
 // refreshToken is the client's. errNoToken and *bodyError are the client's mistakes.
-func (e *endpoints) refreshToken(w http.ResponseWriter, r *http.Request) (string, error) {
+func (e *endpoints) refreshToken(r *http.Request) (string, error) {
 	if e.TokenTransport.Delivery() == transport.Cookie {
 		if refresh := transport.RefreshToken(r); refresh != "" {
 			return refresh, nil
 		}
 		return "", errNoToken
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRefreshBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return "", &bodyError{http.StatusRequestEntityTooLarge, oauthError{Error: "invalid_request", Description: "The body is too large."}}
+	body, err := reqbody.Read(r, reqbody.Limits{Bytes: maxRefreshBody, Depth: 2})
+	if err != nil {
+		return "", refusedBody(err)
 	}
-	if err != nil { // the client's doing: it went away, was too slow, or framed it wrongly
-		return "", fmt.Errorf("%w: %w", badBody("The body could not be read."), err)
-	}
-	if len(body) == 0 {
+	if len(body.Bytes()) == 0 {
 		return "", errNoToken
 	}
-	return parseRefresh(r.Header.Get("Content-Type"), body)
+	return parseRefresh(body)
+}
+
+// refusedBody is 413 for a body that is too large, 408 for one that came too slowly, and 400 for every other.
+func refusedBody(err error) error {
+	refusal := httperr.From(err)
+	status := http.StatusBadRequest
+	if refusal.Status == http.StatusRequestEntityTooLarge || refusal.Status == http.StatusRequestTimeout {
+		status = refusal.Status
+	}
+	return fmt.Errorf("%w: %w", &bodyError{status, oauthError{Error: "invalid_request", Description: refusal.Detail}}, err)
 }
 
 // parseRefresh reads refresh_token, and checks grant_type where it is there.
-func parseRefresh(contentType string, body []byte) (string, error) {
-	mediaType, _, err := mime.ParseMediaType(contentType)
+func parseRefresh(body *reqbody.Body) (string, error) {
+	if body.IsForm() {
+		if err := refuseRepeated(body); err != nil {
+			return "", err
+		}
+	}
+	refreshToken, _, err := body.Field(reqbody.Selector{JSON: []string{"refresh_token"}, Form: "refresh_token"})
 	if err != nil {
-		return "", badBody("The body is neither a form nor JSON.")
+		return "", refusedBody(err)
 	}
-	var grantType, refreshToken string
-	switch mediaType {
-	case "application/x-www-form-urlencoded":
-		grantType, refreshToken, err = formFields(body)
-	case "application/json":
-		grantType, refreshToken, err = jsonFields(body)
-	default:
-		return "", badBody("The body is neither a form nor JSON.")
-	}
+	grantType, _, err := body.Field(reqbody.Selector{JSON: []string{"grant_type"}, Form: "grant_type"})
 	switch {
 	case err != nil:
-		return "", err
+		return "", refusedBody(err)
 	case grantType != "" && grantType != "refresh_token":
 		return "", &bodyError{http.StatusBadRequest, oauthError{Error: "unsupported_grant_type", Description: "The grant type is not refresh_token."}}
 	case refreshToken == "":
@@ -136,38 +136,16 @@ func parseRefresh(contentType string, body []byte) (string, error) {
 	return refreshToken, nil
 }
 
-func formFields(body []byte) (grantType, refreshToken string, err error) {
-	form, err := url.ParseQuery(string(body))
+// refuseRepeated refuses a form in which any parameter is repeated (RFC 6749 §3.2).
+func refuseRepeated(body *reqbody.Body) error {
+	form, err := body.Form()
 	if err != nil {
-		return "", "", badBody("The form is malformed.")
+		return refusedBody(err)
 	}
-	for name, values := range form {
-		if len(values) > 1 { // RFC 6749 §3.2
-			return "", "", badBody("A parameter is repeated.")
-		}
-		switch name {
-		case "grant_type":
-			grantType = values[0]
-		case "refresh_token":
-			refreshToken = values[0]
+	for _, values := range form {
+		if len(values) > 1 {
+			return badBody("A parameter is repeated.")
 		}
 	}
-	return grantType, refreshToken, nil
-}
-
-func jsonFields(body []byte) (grantType, refreshToken string, err error) {
-	object, err := strictjson.Object(body, 2)
-	if err != nil {
-		return "", "", badBody("The JSON is malformed.")
-	}
-	for name, field := range map[string]*string{"grant_type": &grantType, "refresh_token": &refreshToken} {
-		v, ok := object[name]
-		if !ok {
-			continue
-		}
-		if *field, ok = v.(string); !ok {
-			return "", "", badBody("A parameter is not a string.")
-		}
-	}
-	return grantType, refreshToken, nil
+	return nil
 }

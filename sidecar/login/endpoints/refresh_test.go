@@ -1,9 +1,11 @@
 package endpoints
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -130,8 +132,15 @@ func FuzzParseRefresh(f *testing.F) {
 	f.Add("application/json", []byte(`{"grant_type":"refresh_token","refresh_token":"x"}`))
 	f.Add("application/x-www-form-urlencoded", []byte("grant_type=refresh_token&refresh_token=x"))
 	f.Add("text/plain; a=b", []byte("x"))
+	carrier, err := transport.NewTokenTransport(transport.TokenTransportConfig{Delivery: transport.Body})
+	if err != nil {
+		f.Fatal(err)
+	}
+	e := &endpoints{Config: Config{TokenTransport: carrier}}
 	f.Fuzz(func(t *testing.T, contentType string, body []byte) {
-		token, err := parseRefresh(contentType, body)
+		r := httptest.NewRequest("POST", "/auth/refresh", bytes.NewReader(body))
+		r.Header["Content-Type"] = []string{contentType}
+		token, err := e.refreshToken(r)
 		var bad *bodyError
 		switch {
 		case err == nil && token == "":

@@ -11,6 +11,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/login/session"
@@ -68,17 +69,14 @@ func (e *loginStage) serve(w http.ResponseWriter, r *http.Request, next stage.Ha
 	if e.TokenTransport.Delivery() == transport.Body {
 		delete(r.Header, "Accept-Encoding") // what the app compressed could not be read
 	}
-	x := newLoginWriter(w, func() (token.Tokens, bool, error) { return e.login(r) }, e.TokenTransport)
+	x := &loginResponse{login: func() (token.Tokens, bool, error) { return e.login(r) }, tokenTransport: e.TokenTransport}
 	delivered := false
 	defer func() {
-		if !delivered && x.mode == replace { // also where the answer broke off, which is a panic
+		if !delivered && x.replaced { // also where the response broke off, which is a panic
 			e.abandon(r, x.tokens.Session.ID)
 		}
 	}()
-	err := next.ServeHTTP(x, r)
-	if err == nil {
-		err = x.finish()
-	}
+	err := response.Intercept(w, r, next, x.decide)
 	delivered = err == nil
 	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/signing"
@@ -378,29 +379,25 @@ func TestStreaming(t *testing.T) {
 		wantFlushed bool
 	}{"stream": {"", true}, "login": {"a", false}} {
 		recorder := httptest.NewRecorder()
-		x := newLoginWriter(recorder, func() (token.Tokens, bool, error) {
+		x := &loginResponse{tokenTransport: w.TokenTransport, login: func() (token.Tokens, bool, error) {
 			if tt.subject == "" {
 				return token.Tokens{}, false, nil
 			}
 			return w.Login(t, tt.subject), true, nil
-		}, w.TokenTransport)
-		if _, err := io.WriteString(x, "part"); err != nil {
-			t.Fatal(err)
-		}
-		if err := http.NewResponseController(x).Flush(); err != nil {
-			t.Fatal(err)
-		}
-		if recorder.Flushed != tt.wantFlushed {
-			t.Errorf("%s: flushed %v", name, recorder.Flushed)
-		}
-		if err := x.finish(); err != nil {
+		}}
+		app := stage.Func(func(rw http.ResponseWriter, _ *http.Request) error {
+			_, err := io.WriteString(rw, "part")
+			if err := errors.Join(err, http.NewResponseController(rw).Flush()); err != nil {
+				return err
+			}
+			if recorder.Flushed != tt.wantFlushed {
+				t.Errorf("%s: flushed %v", name, recorder.Flushed)
+			}
+			return nil
+		})
+		if err := response.Intercept(recorder, logintest.Post("/login", ""), app, x.decide); err != nil {
 			t.Error(err)
 		}
-	}
-	x := newLoginWriter(httptest.NewRecorder(), func() (token.Tokens, bool, error) { return token.Tokens{}, false, nil }, w.TokenTransport)
-	x.Flush()
-	if x.mode != pass || x.Unwrap() == nil {
-		t.Error("a flush does not begin the answer")
 	}
 }
 

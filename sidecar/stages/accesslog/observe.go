@@ -18,6 +18,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
@@ -120,7 +121,8 @@ type recordKey struct{}
 
 // ServeHTTP runs the chain, and logs and counts when that has ended, by whatever way.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rec := &record{metrics: h.cfg.Metrics, logger: h.cfg.Logger, w: writer{ResponseWriter: w}}
+	rec := &record{metrics: h.cfg.Metrics, logger: h.cfg.Logger}
+	rec.w.Writer = response.Writer{ResponseWriter: w, OnHeader: &rec.w}
 	rec.info = request.Info{Start: time.Now(), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow}
 	h.cfg.Metrics.inFlight.Inc()
 	r = request.With(r.WithContext(context.WithValue(r.Context(), recordKey{}, rec)), &rec.info)

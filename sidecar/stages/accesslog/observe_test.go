@@ -285,7 +285,7 @@ func TestHijackFlushAndInformational(t *testing.T) {
 	f := observed(t, LogAll, stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 		if r.URL.Path == "/hints" {
 			w.WriteHeader(http.StatusEarlyHints)
-			w.(http.Flusher).Flush()
+			_ = http.NewResponseController(w).Flush()
 			w.Header().Set(http.TrailerPrefix+"X-Sum", "42")
 			return nil
 		}

@@ -23,6 +23,7 @@ import (
 	"net/http"
 
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
@@ -57,7 +58,7 @@ func New(c Config) (stage.Stage, error) {
 	p := &policy{minSize: c.MinSize, types: t, pools: newPools()}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
-			cw := &writer{ResponseWriter: w, policy: p, r: r, info: request.From(r), coding: negotiate(r.Header["Accept-Encoding"])}
+			cw := &writer{Writer: response.Writer{ResponseWriter: w}, policy: p, r: r, info: request.From(r), coding: negotiate(r.Header["Accept-Encoding"])}
 			// No defer: where the app's connection breaks, the proxy panics, and the encoding must stay broken too.
 			err := next.ServeHTTP(cw, r)
 			if err == nil || cw.started {

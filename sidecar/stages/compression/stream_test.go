@@ -15,6 +15,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
@@ -78,7 +79,7 @@ func TestStreamFlushes(t *testing.T) {
 				w.Header().Set("Content-Type", tt.contentType)
 				for i := range 3 {
 					fmt.Fprintf(w, "line %d\n", i)
-					w.(http.Flusher).Flush()
+					_ = http.NewResponseController(w).Flush()
 					select {
 					case <-read:
 					case <-r.Context().Done():
@@ -117,7 +118,7 @@ func TestBrokenStaysBroken(t *testing.T) {
 	srv := proxy(t, Config{}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = io.WriteString(w, text)
-		w.(http.Flusher).Flush()
+		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	})
 	res := open(t, srv.URL)
@@ -179,7 +180,7 @@ func TestUpgradePasses(t *testing.T) {
 
 func TestInformationalPasses(t *testing.T) {
 	w := httptest.NewRecorder()
-	cw := &writer{ResponseWriter: w, policy: &policy{}, r: get("gzip")}
+	cw := &writer{Writer: response.Writer{ResponseWriter: w}, policy: &policy{}, r: get("gzip")}
 	cw.WriteHeader(http.StatusEarlyHints)
 	if cw.started {
 		t.Error("early hints count as the answer")

@@ -1,8 +1,6 @@
 package compression
 
 import (
-	"bufio"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,7 +12,7 @@ import (
 
 // writer encodes one answer, or passes it through.
 type writer struct {
-	http.ResponseWriter
+	response.Writer
 	policy *policy
 	r      *http.Request
 	info   *request.Info
@@ -147,9 +145,6 @@ func (w *writer) FlushError() error {
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// Flush is FlushError for callers that know http.Flusher alone; the error shows at the next Write.
-func (w *writer) Flush() { _ = w.FlushError() }
-
 // close ends the body. Errors are not passed on: the header has gone out, so nobody could answer with them, and what is cut
 // short is short of the coding's own end, which every client checks.
 func (w *writer) close() {
@@ -165,11 +160,3 @@ func (w *writer) close() {
 		w.policy.pools[w.coding].put(e)
 	}
 }
-
-// Hijack hands the connection over; nothing has been encoded on it.
-func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return http.NewResponseController(w.ResponseWriter).Hijack()
-}
-
-// Unwrap is for http.ResponseController: deadlines and full duplex.
-func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

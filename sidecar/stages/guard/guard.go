@@ -3,7 +3,7 @@
 //
 // It refuses with 400 what is wrong with the target, the method or the fields, and with 405 the methods CONNECT and
 // TRACE. Behind it, Info.Path is the decoded path that rules match and r.URL encodes to the same path; r.URL is in origin
-// form; and the only protocol a client can upgrade to is WebSocket.
+// form.
 //
 // What net/http has refused or settled before: several Host fields in HTTP/1.1, a Host beside an absolute-form target
 // (which wins, RFC 9112 §3.2.2), control characters in fields, invalid framing.
@@ -93,7 +93,7 @@ func refuse(code httperr.Code, detail string, cause error) *httperr.Error {
 	return &httperr.Error{Status: http.StatusBadRequest, Code: code, Detail: detail, Cause: cause}
 }
 
-// checkFields refuses fields that contradict the protocol, and takes away upgrades that would carry HTTP past the rules.
+// checkFields refuses fields that contradict the protocol.
 func checkFields(r *http.Request) *httperr.Error {
 	if hosts, ok := r.Header["Host"]; ok {
 		// HTTP/1.1 moves Host out of the header; HTTP/2 leaves it beside :authority (RFC 9113 §8.3.1).
@@ -105,7 +105,6 @@ func checkFields(r *http.Request) *httperr.Error {
 	if r.ProtoMajor >= 2 {
 		return checkHTTP2(r.Header)
 	}
-	dropUpgrade(r.Header)
 	return nil
 }
 
@@ -125,15 +124,4 @@ func checkHTTP2(h http.Header) *httperr.Error {
 		}
 	}
 	return nil
-}
-
-// dropUpgrade ignores every upgrade but WebSocket, as RFC 9110 §7.8 lets a server do: behind an upgrade to h2c or TLS the
-// client speaks HTTP to the app through a tunnel that no stage sees ("h2c smuggling").
-func dropUpgrade(h http.Header) {
-	upgrade := h["Upgrade"]
-	if len(upgrade) == 1 && strings.EqualFold(upgrade[0], "websocket") {
-		return
-	}
-	delete(h, "Upgrade")
-	delete(h, "Http2-Settings")
 }

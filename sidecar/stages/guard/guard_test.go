@@ -139,27 +139,3 @@ func TestGuardHTTP2Passes(t *testing.T) {
 		t.Errorf("gRPC's TE and a Host that is the authority: %v, %v", err, seen)
 	}
 }
-
-func TestGuardUpgrade(t *testing.T) {
-	tests := map[string]struct {
-		upgrade string
-		want    string
-	}{
-		"WebSocket": {upgrade: "Upgrade: WebSocket", want: "WebSocket"},
-		"h2c":       {upgrade: "Upgrade: h2c\r\nHTTP2-Settings: AAAA"},
-		"TLS":       {upgrade: "Upgrade: TLS/1.0"},
-		"a choice":  {upgrade: "Upgrade: websocket, h2c"},
-		"two lines": {upgrade: "Upgrade: websocket\r\nUpgrade: h2c"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			seen, _, err := serve(t, read(t, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"+tt.upgrade))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := strings.Join(seen.Header["Upgrade"], "|"); got != tt.want || seen.Header["Http2-Settings"] != nil {
-				t.Errorf("the app is asked to upgrade to %q; want %q", got, tt.want)
-			}
-		})
-	}
-}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
@@ -64,7 +65,8 @@ func (l *Limiter) After() stage.Stage {
 				return err
 			}
 			if shown.limit != "" {
-				w = &writer{ResponseWriter: w, answer: shown}
+				shows := &writer{Writer: response.Writer{ResponseWriter: w}, answer: shown}
+				shows.OnHeader, w = shows, shows
 			}
 			return next.ServeHTTP(w, r)
 		})

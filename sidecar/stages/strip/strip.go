@@ -3,15 +3,13 @@
 // client replace the very path that the rules matched (CVE-2018-14773; gunicorn takes SCRIPT_NAME off the path,
 // benoitc/gunicorn#2650). It runs for anonymous routes too.
 //
-// Names are compared as the least careful app does (package field). Fields that the sidecar or the app relies on cannot
-// be named in Connection either, for a proxy removes what is named there, also when the sidecar has set it since
-// (golang/go#50580). Trailers of these names are removed, announced or not.
+// Names are compared as the least careful app does (package field). Trailers of these names, and of fields that the sidecar
+// or the app relies on, are removed, announced or not.
 package strip
 
 import (
 	"io"
 	"net/http"
-	"strings"
 
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
@@ -20,26 +18,18 @@ import (
 // always are removed whatever the policy names.
 var always = [...]string{"X-Postern-*", "Postern-*", "X-Original-URL", "X-Rewrite-URL", "Script-Name", "Path-Info"}
 
-// endToEnd may come from the client, but not as connection options nor as trailers: RFC 9110 §7.6.1 forbids naming what
-// is meant for the recipient, and §6.5.1 sending it as a trailer.
-var endToEnd = [...]string{
-	"Authorization", "Cookie", "Host", "Origin", "Referer", "Cache-Control", "Content-*", "Accept", "Accept-*", "If-*", "Range",
-	"Forwarded", "X-Forwarded-*", "X-Real-IP", "X-Request-ID", "Traceparent", "Tracestate", "Baggage",
-	"Access-Control-*", "Sec-*",
-}
-
 // stripper holds the compiled names.
 type stripper struct {
-	// removed are taken from the header; guarded are these and endToEnd.
-	removed, guarded field.Names
+	// removed are removed from the header, noTrailers from the trailer: the same, and field.EndToEnd.
+	removed, noTrailers field.Names
 }
 
 // New returns the stage, which removes names, and what is removed always. A name that ends in * is a prefix.
 func New(names []string) stage.Stage {
 	removed := append(append([]string(nil), names...), always[:]...)
 	s := &stripper{
-		removed: field.NewNames(removed...),
-		guarded: field.NewNames(append(removed, endToEnd[:]...)...),
+		removed:    field.NewNames(removed...),
+		noTrailers: field.NewNames(append(removed, field.EndToEnd()...)...),
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
@@ -55,7 +45,6 @@ func (s *stripper) strip(r *http.Request) {
 			delete(r.Header, name)
 		}
 	}
-	s.cleanConnection(r.Header)
 	s.cleanTrailer(r)
 	if r.ContentLength < 0 && r.Body != nil {
 		// Trailers that were not announced appear when the body has been read.
@@ -63,29 +52,10 @@ func (s *stripper) strip(r *http.Request) {
 	}
 }
 
-// cleanConnection leaves the options alone that name nothing guarded.
-func (s *stripper) cleanConnection(h http.Header) {
-	lines, ok := h["Connection"]
-	if !ok {
-		return
-	}
-	var kept []string
-	for option := range field.Elements(lines) {
-		if !s.guarded.Has(option) {
-			kept = append(kept, option)
-		}
-	}
-	if len(kept) == 0 {
-		delete(h, "Connection")
-		return
-	}
-	h["Connection"] = []string{strings.Join(kept, ", ")}
-}
-
 // cleanTrailer changes the map in place: net/http fills the very same one when the body ends.
 func (s *stripper) cleanTrailer(r *http.Request) {
 	for name := range r.Trailer {
-		if s.guarded.Has(name) {
+		if s.noTrailers.Has(name) {
 			delete(r.Trailer, name)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
 
 // reserved begins the names of response fields that are the sidecar's alone to send.
@@ -30,7 +31,7 @@ func exchangeOf(r *http.Request) *exchange {
 
 // exchange is one request's state, and the ResponseWriter that ReverseProxy writes to.
 type exchange struct {
-	http.ResponseWriter
+	response.Writer
 	// http10 clients get no informational answers, RFC 9110 §15.2.
 	http10 bool
 	// informational is the header of the next 1xx answer. It is apart from the final answer's because ReverseProxy clears
@@ -57,9 +58,6 @@ func (x *exchange) failure() error {
 	}
 	return nil
 }
-
-// Unwrap lets http.ResponseController flush and set deadlines.
-func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 // Header is the final answer's once that has come, and before that an informational one's.
 func (x *exchange) Header() http.Header {
@@ -112,7 +110,7 @@ func (x *exchange) Write(b []byte) (int, error) {
 
 // Hijack gives the connection to an accepted upgrade.
 func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(x.ResponseWriter).Hijack()
+	conn, rw, err := x.Writer.Hijack()
 	if x.hijacked = err == nil; x.hijacked {
 		x.watch.start()
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/logtest"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/stages/hopbyhop"
 )
 
 // waitLimit is how long a test waits for what must happen.
@@ -51,7 +52,7 @@ func serve(t *testing.T, h http.Handler) string {
 	return s.Listener.Addr().String()
 }
 
-// open puts a proxy in front of target, behind stages.
+// open puts a proxy in front of target, behind hopbyhop, which it relies on, and stages.
 func open(t *testing.T, target string, change func(*Config), stages ...stage.Stage) *door {
 	t.Helper()
 	d := &door{logs: &logtest.Buffer{}, errs: make(chan error, 100), aborts: make(chan struct{}, 100)}
@@ -68,7 +69,7 @@ func open(t *testing.T, target string, change func(*Config), stages ...stage.Sta
 	}
 	t.Cleanup(p.Close)
 	d.proxy = p
-	chain := stage.Chain(p, stages...)
+	chain := stage.Chain(p, append([]stage.Stage{hopbyhop.New(nil)}, stages...)...)
 	d.addr = serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if v := recover(); v != nil {

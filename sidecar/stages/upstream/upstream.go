@@ -1,5 +1,6 @@
 // Package upstream is the last stage of the request path: the proxy to the app. It changes nothing that the stages before
-// it decided, and nothing of the app's that is end to end.
+// it decided, and nothing of the app's that is end to end. The stage hopbyhop must come before it: an Upgrade that is still
+// there is a WebSocket handshake, and TE is "trailers".
 package upstream
 
 import (
@@ -16,6 +17,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
 
 // Config says where the app is and how long to wait for it.
@@ -129,9 +131,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		return &httperr.Error{Status: http.StatusNotImplemented, Code: "connect-unsupported", Detail: "CONNECT is not supported."}
 	}
 	client := r.Context()
-	x := &exchange{ResponseWriter: w, http10: !r.ProtoAtLeast(1, 1)}
+	x := &exchange{Writer: response.Writer{ResponseWriter: w}, http10: !r.ProtoAtLeast(1, 1)}
 	ctx := context.WithValue(client, exchangeKey{}, x)
-	watches, upgrade := request.From(r).Watches, cleanHeader(r)
+	watches, upgrade := request.From(r).Watches, len(r.Header["Upgrade"]) > 0
 	if len(watches) > 0 || upgrade {
 		var end context.CancelCauseFunc
 		ctx, end = context.WithCancelCause(ctx)

@@ -113,7 +113,7 @@ func TestStagesFieldsSurvive(t *testing.T) {
 		for _, name := range []string{"X-Auth-Subject", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Secret", "Connection", "Keep-Alive"} {
 			fmt.Fprintf(w, "%s=%s\n", name, r.Header.Get(name))
 		}
-	}, EndToEnd(), set)
+	}, set)
 	got := raw(t, d.addr, "GET / HTTP/1.1\r\nHost: x\r\nX-Secret: 1\r\nX-Auth-Subject: eve\r\nKeep-Alive: 5\r\n"+
 		"Connection: close, X-Auth-Subject, X-Forwarded-For, Forwarded, x-secret, X-Forwarded-Proto, X-Forwarded-Host\r\n\r\n")
 	for _, want := range []string{

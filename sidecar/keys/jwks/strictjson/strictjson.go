@@ -14,18 +14,32 @@ var (
 	ErrSyntax    = errors.New("decoding JSON: not one valid JSON object")
 	ErrDuplicate = errors.New("decoding JSON: a member occurs twice in one object")
 	ErrDepth     = errors.New("decoding JSON: nested too deeply")
+	ErrValues    = errors.New("decoding JSON: too many members and elements")
 )
+
+// Limits bounds an object.
+type Limits struct {
+	// Depth is the most levels of nesting; a flat object is one level.
+	Depth int
+	// Values is the most members and elements on all levels together; 0 is no limit.
+	Values int
+}
 
 // Object decodes data, which must be one JSON object nested at most maxDepth levels deep (a flat object is one level).
 // Numbers are json.Number. Duplicate members (RFC 8259 §4 leaves their meaning open; RFC 7515 §4 and RFC 7519 §4 let a
 // receiver refuse them) give ErrDuplicate. Member names are case-sensitive.
 func Object(data []byte, maxDepth int) (map[string]any, error) {
+	return ObjectWithin(data, Limits{Depth: maxDepth})
+}
+
+// ObjectWithin is Object with more limits.
+func ObjectWithin(data []byte, limits Limits) (map[string]any, error) {
 	if !utf8.Valid(data) || !json.Valid(data) {
 		return nil, ErrSyntax
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	v, err := value(dec, maxDepth)
+	d := decoder{Decoder: json.NewDecoder(bytes.NewReader(data)), left: limits.Values, bounded: limits.Values > 0}
+	d.UseNumber()
+	v, err := d.value(limits.Depth)
 	if err != nil {
 		return nil, err
 	}
@@ -36,9 +50,24 @@ func Object(data []byte, maxDepth int) (map[string]any, error) {
 	return object, nil
 }
 
+// decoder counts the values that it may still decode.
+type decoder struct {
+	*json.Decoder
+	left    int
+	bounded bool
+}
+
+// next counts a member or an element.
+func (d *decoder) next() error {
+	if d.left--; d.bounded && d.left < 0 {
+		return ErrValues
+	}
+	return nil
+}
+
 // value decodes the next value, which may open depth more levels.
-func value(dec *json.Decoder, depth int) (any, error) {
-	token, err := dec.Token()
+func (d *decoder) value(depth int) (any, error) {
+	token, err := d.Token()
 	if err != nil {
 		return nil, ErrSyntax
 	}
@@ -50,15 +79,18 @@ func value(dec *json.Decoder, depth int) (any, error) {
 		return nil, ErrDepth
 	}
 	if delim == '{' {
-		return object(dec, depth-1)
+		return d.object(depth - 1)
 	}
-	return array(dec, depth-1)
+	return d.array(depth - 1)
 }
 
-func object(dec *json.Decoder, depth int) (map[string]any, error) {
+func (d *decoder) object(depth int) (map[string]any, error) {
 	members := map[string]any{}
-	for dec.More() {
-		token, err := dec.Token()
+	for d.More() {
+		if err := d.next(); err != nil {
+			return nil, err
+		}
+		token, err := d.Token()
 		name, ok := token.(string)
 		if err != nil || !ok {
 			return nil, ErrSyntax
@@ -66,28 +98,31 @@ func object(dec *json.Decoder, depth int) (map[string]any, error) {
 		if _, ok := members[name]; ok {
 			return nil, ErrDuplicate
 		}
-		if members[name], err = value(dec, depth); err != nil {
+		if members[name], err = d.value(depth); err != nil {
 			return nil, err
 		}
 	}
-	return members, closing(dec)
+	return members, d.closing()
 }
 
-func array(dec *json.Decoder, depth int) ([]any, error) {
+func (d *decoder) array(depth int) ([]any, error) {
 	elements := []any{}
-	for dec.More() {
-		v, err := value(dec, depth)
+	for d.More() {
+		if err := d.next(); err != nil {
+			return nil, err
+		}
+		v, err := d.value(depth)
 		if err != nil {
 			return nil, err
 		}
 		elements = append(elements, v)
 	}
-	return elements, closing(dec)
+	return elements, d.closing()
 }
 
 // closing reads the bracket that ends an object or an array.
-func closing(dec *json.Decoder) error {
-	if _, err := dec.Token(); err != nil {
+func (d *decoder) closing() error {
+	if _, err := d.Token(); err != nil {
 		return ErrSyntax
 	}
 	return nil

@@ -44,6 +44,26 @@ func TestObject(t *testing.T) {
 	}
 }
 
+func TestObjectWithin(t *testing.T) {
+	tests := map[string]struct {
+		in      string
+		wantErr error
+	}{
+		"as many as allowed": {in: `{"a":1,"b":[1],"c":{}}`},
+		"one more":           {in: `{"a":1,"b":[1],"c":{"d":1}}`, wantErr: ErrValues},
+		"elements":           {in: `{"a":[1,2,3,4]}`, wantErr: ErrValues},
+		"in a string":        {in: `{"a":",,,,,,,,,,[[[{{{"}`},
+		"too deep":           {in: `{"a":[[[1]]]}`, wantErr: ErrDepth},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, err := ObjectWithin([]byte(tt.in), Limits{Depth: 3, Values: 4}); !errors.Is(err, tt.wantErr) {
+				t.Errorf("%v; want %v", err, tt.wantErr)
+			}
+		})
+	}
+}
+
 // FuzzObject checks that whatever is accepted, encoding/json reads in the same way.
 func FuzzObject(f *testing.F) {
 	f.Add([]byte(`{"a":[1,{"b":null}],"c":"\ud800"}`))

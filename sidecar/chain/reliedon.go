@@ -1,0 +1,24 @@
+package chain
+
+import "github.com/posterndev/postern/api/compiled"
+
+// reliedOn names the header fields that the policy's own rules read or set, beside those that every policy relies on. A
+// client's Connection field cannot remove them.
+func reliedOn(p *compiled.Policy) []string {
+	names := identityHeaders(p)
+	for i := range p.Providers {
+		for _, from := range p.Providers[i].From {
+			if from.Header != "" {
+				names = append(names, from.Header)
+			}
+		}
+	}
+	for i := range p.RateLimits {
+		for _, key := range p.RateLimits[i].KeyBy {
+			if key.Type == compiled.KeyHeader {
+				names = append(names, key.Name)
+			}
+		}
+	}
+	return names
+}

@@ -1,0 +1,134 @@
+package reqbody
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Selector says where a field is. A body of the kind that has no place here is refused by Field: a client must not get past
+// a rule by sending the field in another way.
+type Selector struct {
+	// JSON is the names of members from the top of the object down, as ParsePath returns them; none where forms alone have
+	// the field.
+	JSON []string
+	// Form is the parameter's name; empty where JSON alone has the field.
+	Form string
+}
+
+// maxPath bounds the names of a path.
+const maxPath = 8
+
+// ParsePath reads a path of JSON members, "user.email". Every name is a plain one: letters, digits, hyphen and underscore.
+func ParsePath(path string) ([]string, error) {
+	names := strings.Split(path, ".")
+	if len(names) > maxPath {
+		return nil, fmt.Errorf("parsing JSON path %.100q: it has more than %d names", path, maxPath)
+	}
+	for _, name := range names {
+		if name == "" || strings.ContainsFunc(name, notPlain) {
+			return nil, fmt.Errorf("parsing JSON path %.100q: write names of letters, digits, - and _ with dots between them, as in user.email", path)
+		}
+	}
+	return names, nil
+}
+
+func notPlain(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
+}
+
+// Field returns the text of a field, and whether the body has it. An empty body has no field, nor has one with null in its
+// place.
+//
+// It refuses what two readers could take for different values: a field that occurs twice; JSON members whose names differ
+// in case alone, because many decoders ignore case; and parameters that PHP, Rails or Express take for the wanted one
+// (password[], PASSWORD, a name with a NUL or a leading space). A field that is no string is refused as well.
+func (b *Body) Field(s Selector) (value string, found bool, err error) {
+	switch {
+	case b.isEmpty():
+		return "", false, nil
+	case b.kindErr != nil:
+		return "", false, b.kindErr
+	case b.kind == form && s.Form != "":
+		return b.parameter(s.Form)
+	case b.kind == jsonObject && len(s.JSON) > 0:
+		return b.member(s.JSON)
+	}
+	return "", false, unsupported("The body's Content-Type is not one in which this field is accepted.")
+}
+
+func (b *Body) parameter(wanted string) (string, bool, error) {
+	values, err := b.Form()
+	if err != nil {
+		return "", false, err
+	}
+	folded, index := flat(wanted), plain(wanted)+"["
+	for name := range values {
+		if name != wanted && (flat(name) == folded || strings.HasPrefix(plain(name), index)) {
+			return "", false, malformed("The form has a field under a name that can be read in two ways.", nil)
+		}
+	}
+	switch found := values[wanted]; {
+	case len(found) == 0:
+		return "", false, nil
+	case len(found) > 1:
+		return "", false, malformed("The form has a field more than once.", nil)
+	case !utf8.ValidString(found[0]):
+		return "", false, malformed("The form is not UTF-8.", nil)
+	default:
+		return found[0], true, nil
+	}
+}
+
+// plain is a parameter's name as lenient apps read it: without space before it, up to a NUL, which ends a C string, and in
+// one case.
+func plain(name string) string {
+	name, _, _ = strings.Cut(name, "\x00")
+	return strings.ToLower(strings.TrimLeft(name, " \t"))
+}
+
+// flat is the same for the several ways to write a name of a name: user[email], user.email, and PHP's user_email.
+func flat(name string) string { return flattened.Replace(plain(name)) }
+
+var flattened = strings.NewReplacer("[", "_", "]", "", ".", "_", " ", "_")
+
+func (b *Body) member(path []string) (string, bool, error) {
+	object, err := b.Object()
+	if err != nil {
+		return "", false, err
+	}
+	for i, name := range path {
+		value, ok, err := lookUp(object, name)
+		switch {
+		case err != nil:
+			return "", false, malformed("The JSON has a member under a name that can be read in two ways.", err)
+		case !ok || value == nil:
+			return "", false, nil
+		}
+		if i == len(path)-1 {
+			text, ok := value.(string)
+			if !ok {
+				return "", false, malformed("A member of the JSON is not a string.", nil)
+			}
+			return text, true, nil
+		}
+		if object, ok = value.(map[string]any); !ok {
+			return "", false, malformed("A member of the JSON is not an object.", nil)
+		}
+	}
+	return "", false, nil
+}
+
+var errCase = errors.New("looking up JSON member: another member's name differs in case alone")
+
+// lookUp returns the member, and an error where another has the same name in another case.
+func lookUp(object map[string]any, wanted string) (value any, ok bool, err error) {
+	for name := range object {
+		if name != wanted && strings.EqualFold(name, wanted) {
+			return nil, false, errCase
+		}
+	}
+	value, ok = object[wanted]
+	return value, ok, nil
+}

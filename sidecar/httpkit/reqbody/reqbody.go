@@ -1,0 +1,161 @@
+// Package reqbody reads request bodies within bounds, and gives the request the same bytes and the same length again, so
+// that the app receives what the client sent. It reads forms (application/x-www-form-urlencoded) and JSON objects
+// (application/json and +json), in UTF-8.
+//
+// A rule reads a body only where it needs one, and only then can a body be refused. What is refused, always with an
+// *httperr.Error:
+//
+//	413 body-too-large      more bytes than Limits.Bytes; where Content-Length says so, nothing is read
+//	408 body-timeout        the client sent nothing for too long
+//	400 bad-body            the body breaks off, or its framing is wrong; a stage further out that guards the body has its own code
+//	415 unsupported-body    multipart and every other media type, no or several Content-Types, a charset other than UTF-8, any
+//	                        Content-Encoding: a compressed body is never unpacked
+//	400 malformed-body      not well-formed; too deep; too many fields; a JSON member or a wanted field occurs twice; a field under
+//	                        a name that some app takes for the wanted one (Field)
+//
+// Chunked bodies are read like others and are chunked for the app, with their trailers. Reading a body that the client
+// announced with Expect: 100-continue tells the client to go on; Expect is then removed, since it has been met and the app
+// would be waited for in vain.
+//
+// A body in memory is bounded by Limits.Bytes for each request. Read may be called by several stages: the second one gets
+// the first one's Body.
+package reqbody
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+)
+
+// Limits bounds a body. The zero value of a field other than Bytes is replaced by the default named beside it.
+type Limits struct {
+	// Bytes is the most bytes. Zero allows none.
+	Bytes int
+	// Depth is the most levels of JSON, 16. A flat object is one level.
+	Depth int
+	// Fields is the most members and elements of JSON on all levels together, or parameters of a form, 1000.
+	Fields int
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Depth == 0 {
+		l.Depth = 16
+	}
+	if l.Fields == 0 {
+		l.Fields = 1000
+	}
+	return l
+}
+
+// Body is a request's body that has been read to its end. It is not safe for concurrent use, as the request is not.
+type Body struct {
+	raw    []byte
+	limits Limits
+	kind   kind
+	// kindErr is why the body is neither form nor JSON.
+	kindErr *httperr.Error
+	// parsed says that form or object, or parseErr, holds the result of parsing.
+	parsed   bool
+	form     url.Values
+	object   map[string]any
+	parseErr *httperr.Error
+}
+
+// Read reads r's body to its end, and gives r one that holds the same bytes and ends in the same way. Also where it returns
+// an error, r can be passed on as if it had not been read.
+func Read(r *http.Request, limits Limits) (*Body, error) {
+	limits = limits.withDefaults()
+	if again, ok := r.Body.(*replay); ok && again.body != nil && !again.started && len(again.body.raw) <= limits.Bytes {
+		return again.body.within(limits), nil
+	}
+	b := &Body{limits: limits}
+	b.kind, b.kindErr = kindOf(r.Header)
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return b, nil
+	}
+	if r.ContentLength > int64(limits.Bytes) {
+		return nil, tooLarge(nil)
+	}
+	raw, err := io.ReadAll(io.LimitReader(r.Body, int64(limits.Bytes)+1))
+	delete(r.Header, "Expect")
+	again := &replay{head: raw, rest: r.Body, err: err}
+	r.Body = again
+	switch {
+	case err != nil:
+		return nil, Refusal(err)
+	case len(raw) > limits.Bytes:
+		return nil, tooLarge(nil)
+	}
+	again.err = io.EOF // for every reader of a whole body; the client's connection is not read again
+	b.raw, again.body = raw, b
+	return b, nil
+}
+
+// within is b, parsed within other limits than before where these differ.
+func (b *Body) within(limits Limits) *Body {
+	if limits.Depth == b.limits.Depth && limits.Fields == b.limits.Fields {
+		return b
+	}
+	return &Body{raw: b.raw, limits: limits, kind: b.kind, kindErr: b.kindErr}
+}
+
+// Bytes returns the body. It must not be changed.
+func (b *Body) Bytes() []byte { return b.raw }
+
+// replay is what was read of a body, and then what was not.
+type replay struct {
+	head []byte
+	rest io.ReadCloser
+	// err is the end of head: that of the client's body. Nil where rest has more.
+	err error
+	// body is the whole body, nil where it is not.
+	body    *Body
+	started bool
+}
+
+// Read returns the bytes that the client sent.
+func (p *replay) Read(b []byte) (int, error) {
+	p.started = true
+	if len(p.head) > 0 {
+		n := copy(b, p.head)
+		if p.head = p.head[n:]; len(p.head) == 0 && p.err == io.EOF {
+			return n, io.EOF
+		}
+		return n, nil
+	}
+	if p.err != nil {
+		return 0, p.err
+	}
+	return p.rest.Read(b)
+}
+
+// Close closes the client's body.
+func (p *replay) Close() error { return p.rest.Close() }
+
+// Refusal says what the client is told of an error from reading its body. A stage that guards the body while it is read
+// has its own refusal, which stands.
+func Refusal(err error) *httperr.Error {
+	var own *httperr.Error
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &large):
+		return tooLarge(err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &httperr.Error{Status: http.StatusRequestTimeout, Code: "body-timeout", Detail: "The request body did not arrive in time.", Cause: err}
+	}
+	return &httperr.Error{Status: http.StatusBadRequest, Code: "bad-body", Detail: "The request body could not be read.", Cause: err}
+}
+
+func tooLarge(cause error) *httperr.Error {
+	return &httperr.Error{Status: http.StatusRequestEntityTooLarge, Code: "body-too-large", Detail: "The request body is too large.", Cause: cause}
+}
+
+// isEmpty reports whether there is nothing to parse.
+func (b *Body) isEmpty() bool { return len(bytes.TrimSpace(b.raw)) == 0 }

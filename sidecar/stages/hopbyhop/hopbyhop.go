@@ -1,0 +1,108 @@
+// Package hopbyhop ends the client's connection at the sidecar: the fields that concern one connection alone are read and
+// removed, in one place, before any other stage reads or sets a field. It is the only stage that knows of Connection,
+// Upgrade and TE.
+//
+// Behind it a request has no hop-by-hop field (RFC 9110 §7.6.1) but
+//   - Connection: Upgrade and Upgrade: websocket, where the client sent a complete WebSocket handshake (RFC 6455 §4.1);
+//   - TE: trailers, where the client sent it, because gRPC servers require it.
+//
+// Fields that Connection names are removed as §7.6.1 asks, except those that the sidecar or an app relies on (field.EndToEnd and
+// the names given to New). Otherwise a client could delete what a proxy in front of the sidecar has set, or an
+// identity header (golang/go#50580). Since Connection itself is gone afterwards, no later proxy acts on it.
+//
+// Every Upgrade other than WebSocket is ignored, as RFC 9110 §7.8 allows, and the request is served as if it had not been
+// asked for: an app that accepted h2c or TLS would turn the connection into a tunnel whose requests meet no rule ("h2c
+// smuggling").
+//
+// HTTP/2 requests have no Connection and no Upgrade; the guard stage refuses those that do. The stage refuses nothing.
+package hopbyhop
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strings"
+
+	"github.com/posterndev/postern/sidecar/httpkit/field"
+	"github.com/posterndev/postern/sidecar/httpkit/stage"
+)
+
+// cleaner holds the compiled names.
+type cleaner struct{ hopByHop, protected field.Names }
+
+// New returns the stage. Connection cannot remove the fields named by protected, nor those of field.EndToEnd. A name that
+// ends in * is a prefix.
+func New(protected []string) stage.Stage {
+	c := &cleaner{
+		hopByHop:  field.NewNames(field.HopByHop()...),
+		protected: field.NewNames(append(field.EndToEnd(), protected...)...),
+	}
+	return func(next stage.Handler) stage.Handler {
+		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
+			c.clean(r)
+			return next.ServeHTTP(w, r)
+		})
+	}
+}
+
+func (c *cleaner) clean(r *http.Request) {
+	webSocket, trailers := isWebSocket(r), hasToken(r.Header["Te"], "trailers")
+	c.removeNamed(r.Header)
+	for name := range r.Header {
+		if mayBeHopByHop(name) && c.hopByHop.Has(name) {
+			delete(r.Header, name)
+		}
+	}
+	if webSocket {
+		r.Header["Connection"], r.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	}
+	if trailers {
+		r.Header["Te"] = []string{"trailers"}
+	}
+}
+
+// mayBeHopByHop spares most fields the look-up: it looks at the first letter of the names of field.HopByHop.
+func mayBeHopByHop(name string) bool {
+	if name == "" {
+		return false
+	}
+	switch name[0] | 0x20 {
+	case 'c', 'p', 'k', 't', 'u', 'h':
+		return true
+	}
+	return false
+}
+
+// removeNamed removes the fields that Connection names, also under another case, but not their variants with an
+// underscore, which are other fields.
+func (c *cleaner) removeNamed(h http.Header) {
+	for option := range field.Elements(h["Connection"]) {
+		if !c.protected.Has(option) && !c.hopByHop.Has(option) { // the latter are removed in any case
+			delete(h, http.CanonicalHeaderKey(option))
+		}
+	}
+}
+
+// isWebSocket reports whether r is an opening handshake of RFC 6455 §4.1. A body is not part of one: the app would take it
+// for frames.
+func isWebSocket(r *http.Request) bool {
+	upgrade, key, version := r.Header["Upgrade"], r.Header["Sec-Websocket-Key"], r.Header["Sec-Websocket-Version"]
+	if len(upgrade) != 1 || len(key) != 1 || len(version) != 1 || version[0] != "13" {
+		return false
+	}
+	if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.ContentLength != 0 {
+		return false
+	}
+	nonce, err := base64.StdEncoding.DecodeString(key[0])
+	return err == nil && len(nonce) == 16 && strings.EqualFold(upgrade[0], "websocket") && hasToken(r.Header["Connection"], "upgrade")
+}
+
+// hasToken looks a token up in a list, ignoring case and parameters (TE: trailers;q=0.5).
+func hasToken(lines []string, token string) bool {
+	for element := range field.Elements(lines) {
+		element, _, _ = strings.Cut(element, ";")
+		if strings.EqualFold(strings.TrimRight(element, " \t"), token) {
+			return true
+		}
+	}
+	return false
+}
