@@ -80,6 +80,14 @@ func (noStore) Take(context.Context, []ratelimit.Request) ([]ratelimit.Result, e
 	return nil, errNotRun
 }
 
+func (noStore) Peek(context.Context, []ratelimit.Request) ([]ratelimit.Result, error) {
+	return nil, errNotRun
+}
+
+func (noStore) Charge(context.Context, []ratelimit.Request) ([]ratelimit.Result, error) {
+	return nil, errNotRun
+}
+
 // absentKey stands for a signing key that lies where Check does not look.
 type absentKey struct{}
 

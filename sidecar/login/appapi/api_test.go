@@ -128,14 +128,15 @@ func (v *verifier) Verify(ctx context.Context, raw string) (*identity.Identity, 
 	if v.err != nil || v.corp[raw] != nil {
 		return v.corp[raw], v.err
 	}
-	t, err := v.own.Verify(ctx, raw, v.now())
-	if errors.Is(err, jwt.ErrInvalid) {
+	parsed, err := jwt.Parse(raw)
+	if err != nil {
 		return nil, nil
 	}
+	t, err := v.own.Verify(ctx, parsed, v.now())
 	if err != nil {
-		return nil, err
+		return nil, nil
 	}
-	return &identity.Identity{Issuer: t.Issuer, Subject: t.Subject, TokenID: t.ID, KeyID: t.KeyID, IssuedAt: t.Issued, Expires: t.Expires, Claims: t.Claims}, nil
+	return &identity.Identity{Issuer: t.Issuer, Subject: t.Subject, TokenID: t.ID, KeyID: t.Key.ID(), IssuedAt: t.Issued, Expires: t.Expires, Claims: t.Claims}, nil
 }
 
 type world struct {

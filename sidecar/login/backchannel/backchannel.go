@@ -1,9 +1,9 @@
-// Package backchannel is OpenID Connect Back-Channel Logout 1.0: external providers tell, server to server, that a person
-// has logged out, and the provider's tokens and the sessions that are kept of them end at once.
+// Package backchannel is OpenID Connect Back-Channel Logout 1.0: an external provider says, server to server, that a person has
+// logged out, and that person's tokens and external sessions end at once.
 //
-// A logout token must be signed by the provider with one of its algorithms, be of type logout+jwt, name us in aud, have
-// iat, exp and jti, a sub or a sid, the logout event, and no nonce (§2.4, §2.6). Each is taken once. A token with a sid
-// ends that session; one with a sub alone ends all that the subject began before iat.
+// Logout tokens are read and verified by package jwt, as access tokens are. Beyond that they must be of type logout+jwt, name us
+// in aud, have iat, exp and jti, a sub or a sid, the logout event, and no nonce (§2.4, §2.6). Each is accepted once. A token with
+// a sid ends that session; one with a sub alone ends all that the subject began before iat.
 package backchannel
 
 import (
@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
-	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
@@ -25,15 +24,8 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// event is the member of "events" that makes a token a logout token.
-const event = "http://schemas.openid.net/event/backchannel-logout"
-
-// Bounds: of the body in bytes, of a logout token's life (§2.4 recommends two minutes), and of its jti in bytes.
-const (
-	maxBody     = 20 << 10
-	maxLifetime = time.Hour
-	maxID       = 256
-)
+// maxLifetime bounds the life of a logout token; §2.4 recommends two minutes.
+const maxLifetime = time.Hour
 
 // Provider is an external issuer that may log people out.
 type Provider struct {
@@ -43,7 +35,7 @@ type Provider struct {
 	Algorithms []string
 	Keys       jwt.Keys
 	Leeway     time.Duration
-	// AnyType also takes tokens of typ JWT or none: the type became usual only after the first providers had built this.
+	// AnyType also accepts tokens of typ JWT, and without typ: the type became usual only after the first providers had built this.
 	AnyType bool
 	// TokenLifetime is that of the provider's longest access token; so long a revocation is kept.
 	TokenLifetime time.Duration
@@ -95,10 +87,10 @@ type endpoint struct {
 	providers map[string]provider
 }
 
-// provider is a Provider with its checks.
+// provider is a Provider, and what its logout tokens must say to be verified.
 type provider struct {
 	Provider
-	verifier jwt.Issuer
+	rules jwt.Issuer
 }
 
 // New returns the stage, which answers POST of Path and passes every other path on. Authorization must let Path through: the
@@ -122,10 +114,11 @@ func New(c Config) (stage.Stage, error) {
 		}
 		types := []string{"logout+jwt"}
 		if p.AnyType {
-			types = append(types, "jwt", "")
+			types = append(types, "jwt")
 		}
 		e.providers[p.Issuer] = provider{p, jwt.Issuer{
 			Issuer: p.Issuer, Audiences: p.ClientIDs, Algorithms: p.Algorithms, Types: types, Keys: p.Keys, Leeway: p.Leeway,
+			MaxLifetime: maxLifetime,
 		}}
 	}
 	return func(next stage.Handler) stage.Handler {
@@ -151,7 +144,7 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	info := request.From(r)
 	status := http.StatusServiceUnavailable
-	if errors.Is(err, jwt.ErrInvalid) {
+	if _, invalid := reasonOf(err); invalid {
 		status = http.StatusBadRequest
 	}
 	info.Decisions = append(info.Decisions, request.Decision{Stage: "token", Rule: "backchannel-logout", Err: &httperr.Error{
@@ -174,122 +167,5 @@ func answer(w http.ResponseWriter, status int) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(b) // the provider has gone: nobody is left to tell
-	return nil
-}
-
-// logout reads, checks and carries out the token. Errors match jws.ErrInvalid where the token is at fault.
-func (e *endpoint) logout(r *http.Request) error {
-	raw, err := readToken(r)
-	if err != nil {
-		return err
-	}
-	issuer, err := jwt.IssuerOf(raw)
-	if err != nil {
-		return err
-	}
-	p, ok := e.providers[issuer]
-	if !ok {
-		return fmt.Errorf("%w: it is of an unknown issuer", jwt.ErrInvalid)
-	}
-	now := e.Now()
-	t, err := p.verifier.Verify(r.Context(), raw, now)
-	if err != nil {
-		return err
-	}
-	if err := check(t); err != nil {
-		return fmt.Errorf("%w: %w", jwt.ErrInvalid, err)
-	}
-	revoked, err := e.Revoked.Revoked(r.Context(), &revocation.Query{Issuer: p.Issuer, TokenID: t.ID, KeyID: t.KeyID})
-	if err != nil {
-		return fmt.Errorf("looking up logout token: %w", err)
-	}
-	if revoked {
-		return fmt.Errorf("%w: it, or the key that has signed it, is revoked", jwt.ErrInvalid)
-	}
-	first, err := e.Replay.First(r.Context(), p.Issuer, t.ID, t.Expires.Sub(now)+p.Leeway+time.Minute)
-	if err != nil {
-		return fmt.Errorf("remembering logout token: %w", err)
-	}
-	if !first {
-		return fmt.Errorf("%w: it was sent before", jwt.ErrInvalid)
-	}
-	if err := e.end(r.Context(), p, t, now); err != nil {
-		if forget := e.Replay.Forget(r.Context(), p.Issuer, t.ID); forget != nil {
-			e.Logger.WarnContext(r.Context(), "a logout token that failed cannot be sent again", "issuer", p.Issuer, "error", forget)
-		}
-		return err
-	}
-	e.Logger.InfoContext(r.Context(), "logged out by the provider", "issuer", p.Issuer, "bySession", t.Session != "")
-	return nil
-}
-
-// readToken reads the form's logout_token (§2.5).
-func readToken(r *http.Request) (string, error) {
-	body, err := reqbody.Read(r, reqbody.Limits{Bytes: maxBody})
-	if err != nil {
-		return "", fmt.Errorf("%w: reading body: %w", jwt.ErrInvalid, err)
-	}
-	raw, found, err := body.Field(reqbody.Selector{Form: "logout_token"})
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("%w: reading logout_token: %w", jwt.ErrInvalid, err)
-	case !found:
-		return "", fmt.Errorf("%w: the form has no logout_token", jwt.ErrInvalid)
-	}
-	return raw, nil
-}
-
-// check is what makes a verified token a logout token (§2.6).
-func check(t *jwt.Token) error {
-	events, _ := t.Claims["events"].(map[string]any)
-	_, isLogout := events[event].(map[string]any)
-	_, hasNonce := t.Claims["nonce"]
-	switch {
-	case !isLogout:
-		return errors.New("it has no logout event")
-	case hasNonce:
-		return errors.New("it has a nonce, as ID tokens do")
-	case t.Subject == "" && t.Session == "":
-		return errors.New("it has neither sub nor sid")
-	case t.ID == "" || len(t.ID) > maxID:
-		return errors.New("it has no jti, or a long one")
-	case t.Issued.IsZero() || t.Expires.IsZero() || t.Expires.Sub(t.Issued) > maxLifetime:
-		return fmt.Errorf("it has no iat or exp, or lives longer than %s", maxLifetime)
-	}
-	return nil
-}
-
-// end revokes the provider's tokens and ends the sessions that are kept of them. Both can be done again.
-func (e *endpoint) end(ctx context.Context, p provider, t *jwt.Token, now time.Time) error {
-	entry := revocation.Entry{Kind: revocation.Session, Issuer: p.Issuer, Value: t.Session, Expires: now.Add(p.TokenLifetime + p.Leeway)}
-	if t.Session == "" {
-		// Tokens have whole seconds: those of the second of the logout are ended too.
-		entry.Kind, entry.Value, entry.Before = revocation.Subject, t.Subject, t.Issued.Add(time.Second)
-	}
-	if _, err := e.Revocations.Add(ctx, entry); err != nil {
-		if errors.Is(err, revocation.ErrInvalid) {
-			return fmt.Errorf("%w: %w", jwt.ErrInvalid, err)
-		}
-		return fmt.Errorf("revoking by logout token: %w", err)
-	}
-	return e.endExternal(ctx, p, t)
-}
-
-func (e *endpoint) endExternal(ctx context.Context, p provider, t *jwt.Token) error {
-	if t.Session == "" {
-		if _, err := e.Sessions.EndAll(ctx, session.Owner{Issuer: p.Issuer, Subject: t.Subject}, ""); err != nil {
-			return fmt.Errorf("ending sessions by logout token: %w", err)
-		}
-		return nil
-	}
-	kept := t.Session
-	if p.BySubject {
-		if kept = t.Subject; kept == "" {
-			return nil // the revocation of the sid stands for the session
-		}
-	}
-	if _, err := e.Sessions.End(ctx, session.ExternalID(p.Issuer, kept)); err != nil {
-		return fmt.Errorf("ending session by logout token: %w", err)
-	}
 	return nil
 }

@@ -141,7 +141,7 @@ func header() object { return object{"alg": "EdDSA", "kid": "k", "typ": "logout+
 func claims() object {
 	return object{
 		"iss": corp, "aud": "orders", "iat": now.Unix() - 5, "exp": now.Unix() + 115, "jti": "j1", "sub": "alice", "sid": "s1",
-		"events": object{event: object{}},
+		"events": object{logoutEvent: object{}},
 	}
 }
 
@@ -252,7 +252,7 @@ func TestLogoutRefuses(t *testing.T) {
 		"nonce":                   {claims: object{"nonce": "n"}},
 		"no events":               {claims: object{"events": nil}},
 		"another event":           {claims: object{"events": object{"x": object{}}}},
-		"event no object":         {claims: object{"events": object{event: true}}},
+		"event no object":         {claims: object{"events": object{logoutEvent: true}}},
 		"neither sub nor sid":     {claims: object{"sub": nil, "sid": nil}},
 		"sub a number":            {claims: object{"sub": 1}},
 		"long sid":                {claims: object{"sid": strings.Repeat("s", 600)}},

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/field"
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
@@ -74,8 +75,8 @@ func New(c Config) (stage.Stage, error) {
 		a.now = time.Now
 	}
 	var err error
-	if a.realm, err = quote(c.Realm); err != nil {
-		return nil, err
+	if a.realm, err = httperr.QuoteRealm(c.Realm); err != nil {
+		return nil, fmt.Errorf("building authentication: %w", err)
 	}
 	if err := a.addProviders(c.Providers); err != nil {
 		return nil, err
@@ -155,4 +156,24 @@ func (a *authenticator) removeVariants(h http.Header) {
 			delete(h, name)
 		}
 	}
+}
+
+// StripCredentials returns a function that removes what the stage handed to the app: every identity header of providers, and the
+// verified token, wherever it is. A later stage that finds the token revoked calls it.
+func StripCredentials(providers []Provider) (func(http.Header), error) {
+	a := &authenticator{providers: map[string]*provider{}}
+	if err := a.addProviders(providers); err != nil {
+		return nil, err
+	}
+	names := IdentityHeaders(providers)
+	return func(h http.Header) {
+		for _, name := range names {
+			delete(h, name)
+		}
+		for _, p := range a.places {
+			if found, _ := p.find(h); found != nil {
+				found.remove(h)
+			}
+		}
+	}, nil
 }

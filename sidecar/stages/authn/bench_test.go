@@ -48,7 +48,7 @@ func BenchmarkUncached(b *testing.B) {
 			c := credential{token: tokens[name], header: "Authorization", prefix: "bearer "}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, _, err := a.verifyAnew(b.Context(), c); err != nil {
+				if _, _, err := a.verifyToken(b.Context(), c); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"sync"
 	"testing"
+
+	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
 
 func sumOf(i int) (sum tokenSum) {
@@ -17,7 +19,7 @@ func TestCacheIsBounded(t *testing.T) {
 		wantKept             int
 	}{
 		"by number": {size: 10, tokens: 50, length: 1, wantKept: 10},
-		"by bytes":  {size: 4096, tokens: 2000, length: maxToken, wantKept: maxCachedBytes / maxToken},
+		"by bytes":  {size: 4096, tokens: 2000, length: jwt.MaxSize, wantKept: maxCachedBytes / jwt.MaxSize},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

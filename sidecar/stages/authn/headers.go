@@ -8,6 +8,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
+	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
 
 // maxHeaders bounds the values of all identity headers of one token, in bytes.
@@ -32,7 +33,7 @@ func headersOf(p *provider, id *identity.Identity) ([]header, error) {
 		v, _ := id.Claim(c.Claim)
 		value, err := text(v)
 		if err != nil {
-			return nil, because(reasonMalformed, err)
+			return nil, jwt.Because(jwt.Malformed, err)
 		}
 		if value == "" {
 			continue

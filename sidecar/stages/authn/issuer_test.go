@@ -205,14 +205,6 @@ func send(s stage.Stage, header http.Header, shadow bool) outcome {
 
 func bearer(token string) http.Header { return http.Header{"Authorization": {"Bearer " + token}} }
 
-// reason is why there is no identity, or "" where there is one.
-func (o outcome) reason() string {
-	if o.info.AuthnErr == nil {
-		return ""
-	}
-	return string(reasonOf(o.info.AuthnErr))
-}
-
 // fixed is a secret source.
 type fixed []byte
 

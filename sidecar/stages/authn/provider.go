@@ -1,17 +1,16 @@
 package authn
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/posterndev/postern/sidecar/keys/jwks"
+	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
 
 // maxLeeway bounds how wrong clocks may be.
@@ -19,8 +18,7 @@ const maxLeeway = time.Hour
 
 // Keys finds the keys of one issuer; jwks.Source is one.
 type Keys interface {
-	// Lookup returns the keys that may have signed a token with this header.
-	Lookup(ctx context.Context, kid, alg string) ([]*jwks.Key, error)
+	jwt.Keys
 	// Holds reports whether key is still in force.
 	Holds(key *jwks.Key) bool
 }
@@ -65,10 +63,10 @@ type ClaimHeader struct {
 	Claim, Header string
 }
 
-// provider is a Provider with its defaults, checked.
+// provider is a Provider with its defaults, checked. The rules are what its tokens must say to be verified.
 type provider struct {
 	Provider
-	types []string
+	rules jwt.Issuer
 }
 
 func newProvider(p Provider) (*provider, error) {
@@ -105,12 +103,14 @@ func newProvider(p Provider) (*provider, error) {
 	if len(types) == 0 {
 		types = []string{"JWT", "at+jwt"}
 	}
-	compiled := &provider{Provider: p}
+	compiled := &provider{Provider: p, rules: jwt.Issuer{
+		Issuer: p.Issuer, Audiences: p.Audiences, Algorithms: p.Algorithms, Keys: p.Keys, Leeway: p.Leeway, MaxLifetime: p.MaxLifetime,
+	}}
 	for _, t := range types {
 		if t == "" {
 			return nil, errors.New("a token type is empty")
 		}
-		compiled.types = append(compiled.types, mediaType(t))
+		compiled.rules.Types = append(compiled.rules.Types, jwt.MediaType(t))
 	}
 	return compiled, nil
 }
@@ -161,9 +161,4 @@ func IdentityHeaders(providers []Provider) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// mediaType is the form in which types are compared: in lower case, "application/" left out (RFC 7515 §4.1.9).
-func mediaType(typ string) string {
-	return strings.TrimPrefix(strings.ToLower(typ), "application/")
 }

@@ -3,10 +3,8 @@
 package authz
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -45,7 +43,7 @@ type Config struct {
 	Realm string
 }
 
-// New returns the stage. It refuses with what authentication recorded (401, or 503 while keys is unavailable), with 401
+// New returns the stage. It refuses with what authentication recorded (401, or 503 while keys are unavailable), with 401
 // where no credentials were sent, and with 403 where the route is closed. A refusal that is shadowed lets the request
 // pass without an identity.
 func New(c Config) (stage.Stage, error) {
@@ -60,11 +58,11 @@ func New(c Config) (stage.Stage, error) {
 	if !c.Default.known() {
 		return nil, fmt.Errorf("building authorization: unknown default requirement %q", c.Default)
 	}
-	challenge, err := challengeFor(c.Realm)
+	realm, err := httperr.QuoteRealm(c.Realm)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("building authorization: %w", err)
 	}
-	a := authorizer{rules: c.Rules, fallback: Rule{Require: c.Default, Shadow: c.Shadow}, challenge: challenge}
+	a := authorizer{rules: c.Rules, fallback: Rule{Require: c.Default, Shadow: c.Shadow}, challenge: "Bearer realm=" + realm}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			if err := a.decide(r); err != nil {
@@ -115,17 +113,4 @@ func (a authorizer) judge(require Requirement, info *request.Info) *httperr.Erro
 	default:
 		return &httperr.Error{Status: http.StatusForbidden, Code: "access-denied", Detail: "This resource is closed."}
 	}
-}
-
-// challengeFor writes the challenge with realm as a quoted-string (RFC 9110 §5.6.4).
-func challengeFor(realm string) (string, error) {
-	if realm == "" {
-		realm = "postern"
-	}
-	for i := range len(realm) {
-		if realm[i] < ' ' || realm[i] > '~' {
-			return "", errors.New("building authorization: the realm is not printable ASCII")
-		}
-	}
-	return `Bearer realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm) + `"`, nil
 }

@@ -89,6 +89,9 @@ func (l *Limiter) recall(w http.ResponseWriter, r *http.Request, info *request.I
 		return nil
 	}
 	shown, err := l.known(info, l.hits(r, info, l.open))
+	if err != nil {
+		info.LimitsTaken = true
+	}
 	shown.set(w.Header())
 	return err
 }
@@ -114,13 +117,49 @@ func (l *Limiter) known(info *request.Info, hits []hit) (shown answer, err error
 	if by == nil {
 		return answer{}, nil
 	}
-	info.LimitsTaken = true
 	return shown, info.Refuse(by.named(), tooMany(wait))
 }
 
 // take counts a request under rules, and returns the fields to show and the refusal.
 func (l *Limiter) take(r *http.Request, info *request.Info, rules []rule) (answer, error) {
 	info.LimitsTaken = true
+	return l.decide(r, info, rules, Store.Take)
+}
+
+// Peek decides under every rule whether a request may go on, and counts nothing. The error refuses it, as After would; the
+// refusal is recorded in the request's Info.
+func (l *Limiter) Peek(r *http.Request) error {
+	_, err := l.decide(r, request.From(r), l.rules, Store.Peek)
+	return err
+}
+
+// Charge counts a request, as it was at Peek, under every rule, whether or not there is quota left, and also where the client has
+// gone. While the store does not answer the local one counts.
+func (l *Limiter) Charge(r *http.Request) {
+	info := request.From(r)
+	hits := l.hits(r, info, l.rules)
+	if len(hits) == 0 {
+		return
+	}
+	ctx, requests := context.WithoutCancel(r.Context()), requestsOf(info, hits)
+	results, err := l.store.Charge(ctx, requests)
+	if err != nil {
+		if results, err = l.local.Charge(ctx, requests); err != nil {
+			return // neither store counts; Peek refuses or lets pass by onFailure
+		}
+	}
+	for i, result := range results {
+		if result.Remaining == 0 && !requests[i].Shadow {
+			l.refused.remember(hits[i].key, result.Next)
+		}
+	}
+}
+
+// operation is Store.Take or Store.Peek.
+type operation func(s Store, ctx context.Context, requests []Request) ([]Result, error)
+
+// decide asks the store about a request, and returns the fields to show and the refusal.
+func (l *Limiter) decide(r *http.Request, info *request.Info, rules []rule, ask operation) (answer, error) {
 	hits := l.hits(r, info, rules)
 	if len(hits) == 0 {
 		return answer{}, nil
@@ -128,34 +167,37 @@ func (l *Limiter) take(r *http.Request, info *request.Info, rules []rule) (answe
 	if shown, err := l.known(info, hits); err != nil {
 		return shown, err
 	}
-	requests := make([]Request, len(hits))
-	for i, h := range hits {
-		requests[i] = Request{Key: h.key, Rate: h.rule.rate, Shadow: h.rule.shadow || info.Shadow}
-	}
-	results, err := l.store.Take(r.Context(), requests)
+	requests := requestsOf(info, hits)
+	results, err := ask(l.store, r.Context(), requests)
 	if err != nil {
-		if results, err = l.standIn(r.Context(), info, hits, requests, err); err != nil {
+		if err := refuseByDeny(info, hits, err); err != nil {
 			return answer{}, err
+		}
+		if results, err = ask(l.local, r.Context(), requests); err != nil {
+			return answer{}, info.Refuse(request.Rule{Stage: stageName}, storeAway(err))
 		}
 	}
 	return l.judge(info, hits, results)
 }
 
-// standIn decides without the store, which failed by cause: by the local store, unless an enforced rule says Deny. No
-// results and no error mean that the refusal was let pass.
-func (l *Limiter) standIn(ctx context.Context, info *request.Info, hits []hit, requests []Request, cause error) ([]Result, error) {
+func requestsOf(info *request.Info, hits []hit) []Request {
+	requests := make([]Request, len(hits))
+	for i, h := range hits {
+		requests[i] = Request{Key: h.key, Rate: h.rule.rate, Shadow: h.rule.shadow || info.Shadow}
+	}
+	return requests
+}
+
+// refuseByDeny refuses where the store failed by cause and an enforced rule says Deny. Otherwise the local store stands in.
+func refuseByDeny(info *request.Info, hits []hit, cause error) error {
 	for _, h := range hits {
 		if h.rule.onFailure == Deny {
 			if err := info.Refuse(h.rule.named(), storeAway(cause)); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	results, err := l.local.Take(ctx, requests)
-	if err != nil {
-		return nil, info.Refuse(request.Rule{Stage: stageName}, storeAway(err))
-	}
-	return results, nil
+	return nil
 }
 
 // judge records every refusal and returns that of the rule which is exceeded for longest.

@@ -29,15 +29,32 @@ type countedStore struct {
 	err   error
 }
 
-func (c *countedStore) Take(ctx context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
+func (c *countedStore) called() error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.calls++
-	err := c.err
-	c.mu.Unlock()
-	if err != nil {
+	return c.err
+}
+
+func (c *countedStore) Take(ctx context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
+	if err := c.called(); err != nil {
 		return nil, err
 	}
 	return c.Store.Take(ctx, requests)
+}
+
+func (c *countedStore) Peek(ctx context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
+	if err := c.called(); err != nil {
+		return nil, err
+	}
+	return c.Store.Peek(ctx, requests)
+}
+
+func (c *countedStore) Charge(ctx context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
+	if err := c.called(); err != nil {
+		return nil, err
+	}
+	return c.Store.Charge(ctx, requests)
 }
 
 // fixture is a chain of both stages with an authentication between them that a test decides.

@@ -4,6 +4,9 @@
 //
 // The stages refuse with 429 and, where the store is away and a rule's OnFailure is Deny, with 503. After may call
 // anything; Before must come earlier in the chain than whatever sets the identity.
+//
+// What counts only by its outcome, as a failed login does, is decided on with Peek before the outcome and counted with Charge
+// after it. A limiter's rules are either taken by its stages, or peeked at and charged.
 package ratelimit
 
 import (
@@ -35,6 +38,8 @@ type Rule struct {
 	Limit  int
 	Period time.Duration
 	Burst  int
+	// Debt is how many requests Charge counts beyond the quota (gcra.Rate).
+	Debt int
 	// KeyBy says whose requests are counted together; at least one part.
 	KeyBy []KeyPart
 	// Shadow decides and records, and lets pass.
@@ -107,6 +112,9 @@ func compile(r Rule, space keyspace.Keyspace) (rule, error) {
 	}
 	rate, err := gcra.NewRate(r.Limit, r.Period, r.Burst)
 	if err != nil {
+		return rule{}, err
+	}
+	if rate, err = rate.WithDebt(r.Debt); err != nil {
 		return rule{}, err
 	}
 	if r.OnFailure != Deny && r.OnFailure != Allow {

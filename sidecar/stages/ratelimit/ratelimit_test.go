@@ -9,7 +9,9 @@ import (
 
 type noStore struct{}
 
-func (noStore) Take(context.Context, []Request) ([]Result, error) { return nil, nil }
+func (noStore) Take(context.Context, []Request) ([]Result, error)   { return nil, nil }
+func (noStore) Peek(context.Context, []Request) ([]Result, error)   { return nil, nil }
+func (noStore) Charge(context.Context, []Request) ([]Result, error) { return nil, nil }
 
 func TestNewRefuses(t *testing.T) {
 	good := Rule{Name: "login", Limit: 5, Period: time.Minute, OnFailure: Allow, KeyBy: []KeyPart{{Type: ClientAddress}}}
@@ -21,6 +23,8 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		"no limit":              {rules: with(func(r *Rule) { r.Limit = 0 }), wantErr: "limit 0"},
 		"a negative burst":      {rules: with(func(r *Rule) { r.Burst = -1 }), wantErr: "burst -1"},
+		"a negative debt":       {rules: with(func(r *Rule) { r.Debt = -1 }), wantErr: "debt of -1"},
+		"a debt of years":       {rules: with(func(r *Rule) { r.Debt = 1 << 40 }), wantErr: "to come back"},
 		"no period":             {rules: with(func(r *Rule) { r.Period = 0 }), wantErr: "period"},
 		"no polarity":           {rules: with(func(r *Rule) { r.OnFailure = "" }), wantErr: "onFailure"},
 		"no name":               {rules: with(func(r *Rule) { r.Name = "" }), wantErr: "0 bytes"},

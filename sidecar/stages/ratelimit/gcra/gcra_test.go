@@ -69,6 +69,52 @@ func TestFiveAMinute(t *testing.T) {
 	}
 }
 
+// TestChargesBeyondTheQuota: what is charged late waits until its debt is worked off, and not for longer than that.
+func TestChargesBeyondTheQuota(t *testing.T) {
+	tests := map[string]struct {
+		debt, charges int
+		wantLeft      int
+		wantAfter     time.Duration
+	}{
+		"within the quota":     {debt: 2, charges: 3, wantLeft: 2, wantAfter: 12 * time.Second},
+		"the whole quota":      {debt: 2, charges: 5, wantAfter: 12 * time.Second},
+		"one beyond":           {debt: 2, charges: 6, wantAfter: 24 * time.Second},
+		"the whole debt":       {debt: 2, charges: 7, wantAfter: 36 * time.Second},
+		"more than the debt":   {debt: 2, charges: 1000, wantAfter: 36 * time.Second},
+		"beyond, without debt": {charges: 1000, wantAfter: 12 * time.Second},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			rate, err := Rate{Emission: 12 * time.Second, Burst: 5}.WithDebt(tt.debt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var arrival int64
+			for range tt.charges {
+				arrival = rate.Charge(rate.Used(arrival, 0)).Microseconds()
+			}
+			left, after := rate.Left(rate.Used(arrival, 0))
+			if left != tt.wantLeft || after != tt.wantAfter {
+				t.Errorf("%d left, one more after %s; want %d, %s", left, after, tt.wantLeft, tt.wantAfter)
+			}
+			if _, ok := rate.Take(rate.Used(arrival, after.Microseconds()-1)); ok != (tt.wantLeft > 0) {
+				t.Errorf("just before that one passes: %v", ok)
+			}
+			if _, ok := rate.Take(rate.Used(arrival, after.Microseconds())); !ok {
+				t.Error("after that none passes")
+			}
+		})
+	}
+}
+
+func TestWithDebtIsBounded(t *testing.T) {
+	for debt, want := range map[int]bool{0: true, 364: true, 365: false, -1: false, math.MaxInt: false} {
+		if _, err := (Rate{Emission: 24 * time.Hour, Burst: 2}).WithDebt(debt); (err == nil) != want {
+			t.Errorf("a debt of %d days with a burst of 2: %v; want accepted %v", debt, err, want)
+		}
+	}
+}
+
 func TestUsedIsBounded(t *testing.T) {
 	rate := Rate{Emission: time.Second, Burst: 3}
 	if got := rate.Used(1e15, 0); got != 3*time.Second {

@@ -1,4 +1,4 @@
-// Package memory counts rate limits in this process alone: for a sidecar without Redis, and as the stand-in while Redis
+// Package ratelimitmemory counts rate limits in this process alone: for a sidecar without Redis, and as the stand-in while Redis
 // does not answer.
 package ratelimitmemory
 
@@ -58,38 +58,74 @@ func New(c Config) *Store {
 
 // Take implements ratelimit.Store. It never fails.
 func (s *Store) Take(_ context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
+	ids, unlock := s.locked(requests)
+	defer unlock()
+	now := s.elapsed()
+	results, refused := s.decide(ids, requests, now)
+	if refused {
+		return results, nil
+	}
+	for i, r := range requests {
+		if results[i].Allowed {
+			results[i] = s.charge(ids[i], r, now)
+		}
+	}
+	return results, nil
+}
+
+// Peek implements ratelimit.Store. It never fails.
+func (s *Store) Peek(_ context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
+	ids, unlock := s.locked(requests)
+	defer unlock()
+	results, _ := s.decide(ids, requests, s.elapsed())
+	return results, nil
+}
+
+// Charge implements ratelimit.Store. It never fails.
+func (s *Store) Charge(_ context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
+	ids, unlock := s.locked(requests)
+	defer unlock()
+	now := s.elapsed()
 	results := make([]ratelimit.Result, len(requests))
-	ids := make([]id, len(requests))
+	for i, r := range requests {
+		results[i] = s.charge(ids[i], r, now)
+	}
+	return results, nil
+}
+
+// locked returns the requests' keys, whose shards are locked until unlock is called.
+func (s *Store) locked(requests []ratelimit.Request) (ids []id, unlock func()) {
+	ids = make([]id, len(requests))
 	var involved uint32
 	for i := range requests {
 		ids[i] = id{maphash.String(s.seeds[0], requests[i].Key), maphash.String(s.seeds[1], requests[i].Key)}
 		involved |= 1 << ids[i].shard()
 	}
 	s.lock(involved)
-	defer s.unlock(involved)
-	now := s.now().Sub(s.start).Microseconds()
-	refused := false
+	return ids, func() { s.unlock(involved) }
+}
+
+// elapsed is the time since the store was made, in microseconds.
+func (s *Store) elapsed() int64 { return s.now().Sub(s.start).Microseconds() }
+
+// decide returns what the limits have left, and whether one that is enforced has nothing.
+func (s *Store) decide(ids []id, requests []ratelimit.Request, now int64) (results []ratelimit.Result, refused bool) {
+	results = make([]ratelimit.Result, len(requests))
 	for i, r := range requests {
 		used := r.Rate.Used(s.shard(ids[i]).arrival(ids[i], r.Rate, now), now)
 		_, ok := r.Rate.Take(used)
 		results[i] = ratelimit.NewResult(r.Rate, used, ok)
 		refused = refused || !ok && !r.Shadow
 	}
-	if refused {
-		return results, nil
-	}
-	for i, r := range requests {
-		if results[i].Allowed {
-			results[i] = s.count(ids[i], r, now)
-		}
-	}
-	return results, nil
+	return results, refused
 }
 
-// count uses up one request's worth. Its shard is locked and has quota left.
-func (s *Store) count(key id, r ratelimit.Request, now int64) ratelimit.Result {
+// charge counts one request. Its shard is locked.
+func (s *Store) charge(key id, r ratelimit.Request, now int64) ratelimit.Result {
 	shard := s.shard(key)
-	used, ok := r.Rate.Take(r.Rate.Used(shard.arrival(key, r.Rate, now), now))
+	used := r.Rate.Used(shard.arrival(key, r.Rate, now), now)
+	_, ok := r.Rate.Take(used)
+	used = r.Rate.Charge(used)
 	if !shard.set(key, r.Rate, now+used.Microseconds(), now) {
 		s.sayFull(now)
 	}

@@ -1,4 +1,4 @@
-// Package redis counts rate limits in Redis, exactly across every sidecar that shares it: one script, one round trip, and
+// Package ratelimitredis counts rate limits in Redis, exactly across every sidecar that shares it: one script, one round trip, and
 // Redis's own clock.
 package ratelimitredis
 
@@ -13,8 +13,8 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
-//go:embed take.lua
-var takeScript string
+//go:embed limits.lua
+var limitsScript string
 
 // Conn runs operations on Redis; it is declared here so that the connection's lifetime stays its owner's.
 type Conn interface {
@@ -27,16 +27,32 @@ type Store struct {
 	script *goredis.Script
 }
 
-// New returns a store on conn. In a cluster all keys of one Take must share a hash tag, as those of one state.Keyspace do.
-func New(conn Conn) *Store { return &Store{conn: conn, script: goredis.NewScript(takeScript)} }
+// New returns a store on conn. In a cluster all keys of one call must share a hash tag, as those of one keyspace.Keyspace do.
+func New(conn Conn) *Store { return &Store{conn: conn, script: goredis.NewScript(limitsScript)} }
 
 // Take implements ratelimit.Store. While Redis does not answer it fails, in microseconds once the connection knows.
 func (s *Store) Take(ctx context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
+	return s.run(ctx, "take", requests)
+}
+
+// Peek implements ratelimit.Store; it fails as Take does.
+func (s *Store) Peek(ctx context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
+	return s.run(ctx, "peek", requests)
+}
+
+// Charge implements ratelimit.Store; it fails as Take does.
+func (s *Store) Charge(ctx context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
+	return s.run(ctx, "charge", requests)
+}
+
+// run runs the script for one operation.
+func (s *Store) run(ctx context.Context, operation string, requests []ratelimit.Request) ([]ratelimit.Result, error) {
 	keys := make([]string, len(requests))
-	args := make([]any, 0, 3*len(requests))
+	args := make([]any, 0, 1+4*len(requests))
+	args = append(args, operation)
 	for i, r := range requests {
 		keys[i] = r.Key
-		args = append(args, r.Rate.Emission.Microseconds(), r.Rate.Burst, r.Shadow)
+		args = append(args, r.Rate.Emission.Microseconds(), r.Rate.Burst, r.Rate.Debt, r.Shadow)
 	}
 	var reply []int64
 	err := s.conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) (err error) {
@@ -44,10 +60,10 @@ func (s *Store) Take(ctx context.Context, requests []ratelimit.Request) ([]ratel
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("taking rate limits: %w", err)
+		return nil, fmt.Errorf("running %s of rate limits: %w", operation, err)
 	}
 	if len(reply) != 2*len(requests) {
-		return nil, fmt.Errorf("taking rate limits: %d numbers answer %d requests", len(reply), len(requests))
+		return nil, fmt.Errorf("running %s of rate limits: %d numbers answer %d requests", operation, len(reply), len(requests))
 	}
 	results := make([]ratelimit.Result, len(requests))
 	for i, r := range requests {

@@ -104,6 +104,32 @@ func TestReplicasShareOneLimitExactly(t *testing.T) {
 	}
 }
 
+// TestReplicasChargeExactly: every failed login counts, whichever replica has seen it.
+func TestReplicasChargeExactly(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	const quota, replicas, callers = 10, 3, 20
+	requests := []ratelimit.Request{{Key: "k", Rate: gcra.Rate{Emission: time.Hour, Burst: quota, Debt: 1000}}}
+	var wg sync.WaitGroup
+	var last *Store
+	for range replicas {
+		store := New(connect(t, standalone(server)))
+		last = store
+		for range callers {
+			wg.Go(func() {
+				if _, err := store.Charge(t.Context(), requests); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	got, err := last.Peek(t.Context(), requests)
+	if want := (replicas*callers - quota + 1) * time.Hour; err != nil || got[0].Allowed || got[0].Next > want || got[0].Next < want-time.Minute {
+		t.Errorf("after %d charges: %+v, %v; want one more after %s", replicas*callers, got, err, want)
+	}
+}
+
 func TestOneRoundTripAndKeysThatExpire(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -193,9 +219,11 @@ func TestFailures(t *testing.T) {
 			config.Timeout = redis.DefaultTimeout
 			store := New(connect(t, config))
 			tt.fail(server)
-			_, err := store.Take(t.Context(), []ratelimit.Request{{Key: "k", Rate: gcra.Rate{Emission: time.Hour, Burst: 1}}})
-			if err == nil || errors.Is(err, redis.ErrUnavailable) != tt.wantUnavailable {
-				t.Errorf("Take = %v; want an error, unavailable: %v", err, tt.wantUnavailable)
+			requests := []ratelimit.Request{{Key: "k", Rate: gcra.Rate{Emission: time.Hour, Burst: 1}}}
+			for name, ask := range map[string]func(context.Context, []ratelimit.Request) ([]ratelimit.Result, error){"Take": store.Take, "Charge": store.Charge} {
+				if _, err := ask(t.Context(), requests); err == nil || errors.Is(err, redis.ErrUnavailable) != tt.wantUnavailable {
+					t.Errorf("%s = %v; want an error, unavailable: %v", name, err, tt.wantUnavailable)
+				}
 			}
 		})
 	}
@@ -219,8 +247,8 @@ func TestEqualsMemory(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	shared := New(connect(t, standalone(server)))
-	timed := strings.Replace(takeScript, "redis.call('TIME')", "redis.call('MGET', 'seconds', 'micros')", 1)
-	if timed == takeScript {
+	timed := strings.Replace(limitsScript, "redis.call('TIME')", "redis.call('MGET', 'seconds', 'micros')", 1)
+	if timed == limitsScript {
 		t.Fatal("the script reads its clock in another way")
 	}
 	shared.script = goredis.NewScript(timed)
@@ -233,7 +261,7 @@ func TestEqualsMemory(t *testing.T) {
 	rates := make([]gcra.Rate, 6)
 	for i := range rates {
 		// Far longer than the test takes, for Redis lets keys expire by its own clock.
-		rates[i] = gcra.Rate{Emission: 2*time.Minute + time.Duration(random.IntN(1e9))*time.Microsecond, Burst: 1 + random.IntN(6)}
+		rates[i] = gcra.Rate{Emission: 2*time.Minute + time.Duration(random.IntN(1e9))*time.Microsecond, Burst: 1 + random.IntN(6), Debt: max(0, random.IntN(8)-3)}
 	}
 	for step := range 3000 {
 		now = now.Add(time.Duration(random.IntN(100e6)) * time.Microsecond)
@@ -244,11 +272,14 @@ func TestEqualsMemory(t *testing.T) {
 		for _, k := range random.Perm(len(rates))[:1+random.IntN(4)] {
 			requests = append(requests, ratelimit.Request{Key: fmt.Sprint("k", k), Rate: rates[(k+random.IntN(20)/19)%len(rates)], Shadow: random.IntN(4) == 0})
 		}
-		a, err := shared.Take(t.Context(), requests)
+		ask := []func(ratelimit.Store, context.Context, []ratelimit.Request) ([]ratelimit.Result, error){
+			ratelimit.Store.Take, ratelimit.Store.Take, ratelimit.Store.Peek, ratelimit.Store.Charge,
+		}[random.IntN(4)]
+		a, err := ask(shared, t.Context(), requests)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, _ := local.Take(t.Context(), requests)
+		b, _ := ask(local, t.Context(), requests)
 		for i := range a {
 			if a[i] != b[i] {
 				t.Fatalf("step %d, %+v: Redis says %+v, memory %+v", step, requests[i], a[i], b[i])

@@ -1,4 +1,4 @@
-// Package storetest is what every ratelimit.Store must do, as tests.
+// Package ratelimittest is what every ratelimit.Store must do, as tests.
 package ratelimittest
 
 import (
@@ -30,6 +30,12 @@ func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
 		"a faster rate is not held up by a slower":   changedRate,
 		"exact under many takes at once":             exact,
 		"overlapping keys in any order":              overlapping,
+		"a peek counts nothing":                      peek,
+		"a charge counts beyond the quota":           charge,
+		"a debt is bounded":                          debt,
+		"a charge counts every limit":                chargeAll,
+		"charges are exact at once":                  exactCharges,
+		"quota comes back after a charge":            chargeComesBack,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -76,6 +82,28 @@ func (u *user) wantTake(want []ratelimit.Result, requests ...ratelimit.Request) 
 		if !got.Allowed && (got.Next <= 0 || got.Next > requests[i].Rate.Emission) {
 			u.t.Errorf("limit %d: refused, to be tried again after %s", i, got.Next)
 		}
+	}
+}
+
+// ask runs Peek or Charge.
+func (u *user) ask(op func(context.Context, []ratelimit.Request) ([]ratelimit.Result, error), requests ...ratelimit.Request) []ratelimit.Result {
+	u.t.Helper()
+	results, err := op(context.Background(), requests)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	if len(results) != len(requests) {
+		u.t.Fatalf("%d results for %d requests", len(results), len(requests))
+	}
+	return results
+}
+
+// want compares what is allowed and remains, and in how many hours one more passes, of a slow rate.
+func (u *user) want(got ratelimit.Result, allowed bool, remaining, hours int) {
+	u.t.Helper()
+	next := time.Duration(hours) * time.Hour
+	if got.Allowed != allowed || got.Remaining != remaining || got.Next > next || got.Next < next-time.Minute {
+		u.t.Errorf("%+v; want allowed %v, %d remaining, one more after %s", got, allowed, remaining, next)
 	}
 }
 
@@ -187,5 +215,90 @@ func overlapping(t *testing.T, u *user) {
 	wg.Wait()
 	for k := range keys {
 		u.wantTake([]ratelimit.Result{yes(0)}, u.request(fmt.Sprint(k), slow(callers+1)))
+	}
+}
+
+// inDebt is a slow rate that may be charged beyond its quota.
+func inDebt(burst, debt int) gcra.Rate {
+	return gcra.Rate{Emission: time.Hour, Burst: burst, Debt: debt}
+}
+
+func peek(_ *testing.T, u *user) {
+	for range 5 {
+		got := u.ask(u.store.Peek, u.request("a", slow(2)), u.request("spent", slow(1)))
+		u.want(got[0], true, 2, 0)
+		u.want(got[1], true, 1, 0)
+	}
+	u.take(u.request("spent", slow(1)))
+	got := u.ask(u.store.Peek, u.request("a", slow(2)), u.request("spent", slow(1)))
+	u.want(got[0], true, 2, 0)
+	u.want(got[1], false, 0, 1)
+	u.wantTake([]ratelimit.Result{yes(1)}, u.request("a", slow(2)))
+	u.want(u.ask(u.store.Peek, u.request("a", slow(2)))[0], true, 1, 1)
+}
+
+// charge: a peek lets five attempts in at the same time; every one is counted, and the sixth waits for all of them.
+func charge(_ *testing.T, u *user) {
+	request := u.request("a", inDebt(2, 10))
+	for i, want := range []struct {
+		allowed          bool
+		remaining, hours int
+	}{{true, 1, 1}, {true, 0, 1}, {false, 0, 2}, {false, 0, 3}, {false, 0, 4}} {
+		u.t.Log("charge", i+1)
+		u.want(u.ask(u.store.Charge, request)[0], want.allowed, want.remaining, want.hours)
+	}
+	u.want(u.ask(u.store.Peek, request)[0], false, 0, 4)
+	u.want(u.take(request)[0], false, 0, 4)
+}
+
+func debt(_ *testing.T, u *user) {
+	for range 20 {
+		u.ask(u.store.Charge, u.request("three", inDebt(2, 3)), u.request("none", slow(2)))
+	}
+	got := u.ask(u.store.Peek, u.request("three", inDebt(2, 3)), u.request("none", slow(2)))
+	u.want(got[0], false, 0, 4)
+	u.want(got[1], false, 0, 1)
+}
+
+// chargeAll: no limit stops another from being counted, whether or not it is enforced.
+func chargeAll(_ *testing.T, u *user) {
+	u.take(u.request("spent", slow(1)))
+	got := u.ask(u.store.Charge, u.request("a", slow(3)), u.request("spent", slow(1)), u.shadow("b", slow(3)))
+	u.want(got[0], true, 2, 1)
+	u.want(got[1], false, 0, 1)
+	u.want(got[2], true, 2, 1)
+	u.wantTake([]ratelimit.Result{yes(1), yes(1)}, u.request("a", slow(3)), u.request("b", slow(3)))
+}
+
+func exactCharges(t *testing.T, u *user) {
+	const callers, each = 20, 5
+	rate := inDebt(10, 1000)
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for range each {
+				if _, err := u.store.Charge(t.Context(), []ratelimit.Request{u.request("a", rate), u.request("b", rate)}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, key := range []string{"a", "b"} {
+		u.want(u.ask(u.store.Peek, u.request(key, rate))[0], false, 0, callers*each-10+1)
+	}
+}
+
+func chargeComesBack(t *testing.T, u *user) {
+	fast := gcra.Rate{Emission: 20 * time.Millisecond, Burst: 1, Debt: 3}
+	for range 4 {
+		u.ask(u.store.Charge, u.request("a", fast))
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for !u.ask(u.store.Peek, u.request("a", fast))[0].Allowed {
+		if time.Now().After(deadline) {
+			t.Fatal("the quota did not come back")
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }

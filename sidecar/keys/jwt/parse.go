@@ -1,0 +1,159 @@
+package jwt
+
+import (
+	"bytes"
+	"encoding/base64"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+
+	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
+)
+
+// MaxSize is the longest token that is read, in bytes.
+const MaxSize = 16 << 10
+
+// Bounds of a token's parts: the nesting of its header's and its claims' JSON, and the bytes of its kid.
+const (
+	maxHeaderDepth = 8 // x5c, jwk and crit are nested
+	maxClaimsDepth = 16
+	maxKeyID       = 256
+)
+
+// Unverified is a compact JWS (RFC 7515 §7.1), read strictly. Nothing that it says is known to be true.
+type Unverified struct {
+	// Algorithm, KeyID and Type are alg, kid and typ of the header; the last two may be empty.
+	Algorithm, KeyID, Type string
+	// Claims holds numbers as json.Number.
+	Claims map[string]any
+	// signed is the token up to its second dot.
+	signed    string
+	signature []byte
+}
+
+// Issuer is the claim iss, to choose whose keys and rules apply; empty where it is absent or not a string.
+func (u *Unverified) Issuer() string {
+	issuer, _ := u.Claims["iss"].(string)
+	return issuer
+}
+
+// Parse reads a token so that no other parser can read it differently: canonical base64url, no member twice, no lone
+// surrogates, no data behind. A key or the address of one in the header (jwk, jku, x5c, x5u) is never looked at, and is no
+// reason to refuse: some issuers send them for the use of others. Errors are a Reason, perhaps with a cause.
+func Parse(raw string) (*Unverified, error) {
+	if len(raw) > MaxSize {
+		return nil, TooLarge
+	}
+	parts := strings.Split(raw, ".")
+	if len(parts) == 5 {
+		return nil, Encrypted
+	}
+	if len(parts) != 3 {
+		return nil, Malformed
+	}
+	var decoded [3][]byte
+	for i, part := range parts {
+		var err error
+		if decoded[i], err = decodePart(part); err != nil {
+			return nil, err
+		}
+	}
+	u := &Unverified{signed: raw[:len(parts[0])+1+len(parts[1])], signature: decoded[2]}
+	if err := u.readHeader(decoded[0]); err != nil {
+		return nil, err
+	}
+	var err error
+	if u.Claims, err = object(decoded[1], maxClaimsDepth); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// decodePart decodes base64url without padding; bits beyond the last byte must be zero.
+func decodePart(part string) ([]byte, error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	if err != nil || strings.ContainsAny(part, "\r\n") { // the decoder skips line breaks
+		return nil, Malformed
+	}
+	return b, nil
+}
+
+func (u *Unverified) readHeader(data []byte) error {
+	header, err := object(data, maxHeaderDepth)
+	if err != nil {
+		return err
+	}
+	// Nothing that crit may name is supported (RFC 7515 §4.1.11); b64 (RFC 7797) would change what was signed.
+	for _, name := range []string{"crit", "b64"} {
+		if _, ok := header[name]; ok {
+			return Critical
+		}
+	}
+	if err := readTexts(header, map[string]*string{"alg": &u.Algorithm, "kid": &u.KeyID, "typ": &u.Type}); err != nil {
+		return err
+	}
+	if u.Algorithm == "" || len(u.KeyID) > maxKeyID {
+		return Malformed
+	}
+	return nil
+}
+
+// readTexts reads members that must be strings where they are present.
+func readTexts(object map[string]any, fields map[string]*string) error {
+	for name, field := range fields {
+		v, ok := object[name]
+		if !ok {
+			continue
+		}
+		if *field, ok = v.(string); !ok {
+			return Malformed
+		}
+	}
+	return nil
+}
+
+func object(data []byte, depth int) (map[string]any, error) {
+	members, err := strictjson.Object(data, depth)
+	if err != nil {
+		return nil, Because(Malformed, err)
+	}
+	if loneSurrogate(data) {
+		return nil, Malformed
+	}
+	return members, nil
+}
+
+// loneSurrogate reports whether valid JSON has an escaped UTF-16 surrogate without its other half (RFC 7493 §2.1). Decoders
+// replace all of them by the same character, so that different texts would become equal.
+func loneSurrogate(data []byte) bool {
+	for {
+		i := bytes.IndexByte(data, '\\')
+		if i < 0 {
+			return false
+		}
+		data = data[i:]
+		first, ok := escaped(data)
+		if !ok { // another escape of two bytes
+			data = data[2:]
+			continue
+		}
+		data = data[6:]
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		second, ok := escaped(data)
+		if !ok || utf16.DecodeRune(first, second) == '\uFFFD' {
+			return true
+		}
+		data = data[6:]
+	}
+}
+
+// escaped reads \uXXXX at the start of data.
+func escaped(data []byte) (rune, bool) {
+	if len(data) < 6 || data[0] != '\\' || data[1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(data[2:6]), 16, 16)
+	return rune(n), err == nil
+}

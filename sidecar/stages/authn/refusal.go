@@ -1,0 +1,77 @@
+package authn
+
+import (
+	"net/http"
+
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/keys/jwt"
+)
+
+// The reasons that authentication adds to those of package jwt.
+const (
+	reasonPlace     jwt.Reason = "wrong_place"
+	reasonClaim     jwt.Reason = "missing_claim"
+	reasonClaimSize jwt.Reason = "claims_too_large"
+)
+
+// describe is the client's text: one of these and nothing of the token.
+func describe(r jwt.Reason) string {
+	switch r {
+	case jwt.TooLarge:
+		return "The token is too large"
+	case jwt.Encrypted:
+		return "Encrypted tokens are not accepted"
+	case jwt.Critical:
+		return "The token needs an extension that is not supported"
+	case jwt.UnknownIssuer:
+		return "The token is from an unknown issuer"
+	case reasonPlace:
+		return "The token of this issuer is not accepted in this header or cookie"
+	case jwt.WrongType:
+		return "The token is of a type that is not accepted"
+	case jwt.WrongAlgorithm:
+		return "The token is signed with an algorithm that is not accepted"
+	case jwt.Expired:
+		return "The token has expired"
+	case jwt.NotYetValid:
+		return "The token is not valid yet"
+	case jwt.LifetimeTooLong:
+		return "The token is valid for longer than is accepted"
+	case jwt.WrongAudience:
+		return "The token is for another audience"
+	case jwt.UnknownKey:
+		return "The token is signed with an unknown key"
+	case jwt.BadSignature:
+		return "The signature of the token is wrong"
+	case reasonClaim:
+		return "The token does not have a claim that is required"
+	case reasonClaimSize:
+		return "The claims of the token are too large"
+	default:
+		return "The token is malformed"
+	}
+}
+
+// retryAfter is how long a client waits for an issuer's keys, in seconds.
+const retryAfter = "5"
+
+// refuse is what the client is told: 503 while the issuer's keys are unavailable, else 401 by RFC 6750 §3.1.
+func refuse(err error, realm string) *httperr.Error {
+	reason := jwt.ReasonOf(err)
+	if reason == jwt.Unavailable {
+		e := &httperr.Error{
+			Status: http.StatusServiceUnavailable, Code: "keys-unavailable",
+			Detail: "Tokens of this issuer cannot be verified at present.", Cause: err,
+		}
+		return e.With("Retry-After", retryAfter)
+	}
+	text := describe(reason)
+	e := &httperr.Error{Status: http.StatusUnauthorized, Code: "invalid-token", Detail: text + ".", Cause: err}
+	return e.With("WWW-Authenticate", `Bearer realm=`+realm+`, error="invalid_token", error_description="`+text+`"`)
+}
+
+func twoTokens(realm string) *httperr.Error {
+	const text = "The request has more than one token"
+	e := &httperr.Error{Status: http.StatusBadRequest, Code: "invalid-request", Detail: text + "."}
+	return e.With("WWW-Authenticate", `Bearer realm=`+realm+`, error="invalid_request", error_description="`+text+`"`)
+}
