@@ -1,5 +1,5 @@
-// Package chain builds what a sidecar runs from the policy's document: an immutable Snapshot. It is the one place that
-// knows the order of the stages.
+// Package chain builds what a sidecar runs from the policy's document: an immutable Snapshot. Its table (order.go) is the one
+// place that knows the order of the stages.
 package chain
 
 import (
@@ -18,20 +18,17 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/session"
 	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/accesslog"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/authz"
-	"github.com/posterndev/postern/sidecar/stages/clientaddr"
-	"github.com/posterndev/postern/sidecar/stages/guard"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
-	"github.com/posterndev/postern/sidecar/stages/strip"
-	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
 // Config is what a chain is built with, beside the document.
 type Config struct {
-	// Shared outlives the snapshots.
-	Shared *Shared
+	// Resources outlive the snapshots.
+	Resources *resources.Resources
 	// ContainerPorts are what the pod's containers declare.
 	ContainerPorts []compiled.ContainerPort
 	// App is the last stage: the proxy to the app.
@@ -44,8 +41,8 @@ type Config struct {
 	Logger   *slog.Logger
 }
 
-// Build returns the snapshot of a document. An error says what in the document cannot be run here; whatever the snapshot
-// had taken by then is given back.
+// Build returns the snapshot of a document. An error says what in the document cannot be run here; what the snapshot had
+// acquired by then is released.
 func Build(p *compiled.Policy, c Config) (*Snapshot, error) {
 	s := &Snapshot{policy: p}
 	err := s.build(p, c)
@@ -60,67 +57,62 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	if err := s.resolvePorts(p, c); err != nil {
 		return err
 	}
-	t, err := c.Shared.newAcquirer(p)
+	acquirer, err := c.Resources.Acquire(p)
 	if err != nil {
 		return err
 	}
-	s.onClose(t.close)
-	given, err := t.parts()
+	s.onClose(acquirer.Close)
+	given, err := acquire(acquirer, p)
 	if err != nil {
 		return err
 	}
-	given.app = c.App
+	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, c.App
 	built, err := assemble(p, given)
 	if err != nil {
 		return err
 	}
-	s.loopback = built.loopback
-	s.activate = func() {
-		c.Shared.now.set(p, built.known)
-		c.Shared.sessions.Hold(timeouts(p))
-		s.onClose(c.Shared.endRevoked(p, built.revoker))
-	}
+	s.appAPI = built.appAPI
+	s.activate = func() { s.onClose(c.Resources.Activate(activation(p, built))) }
 	s.handler, err = accesslog.New(accesslog.Config{
-		Metrics: c.Shared.metrics.requests, Logger: c.Logger, AccessLog: accesslog.AccessLog(p.Sidecar.AccessLog),
-		Policy: scopeOf(p), Shadow: p.Mode == compiled.Shadow, Ports: s.httpPorts(), Local: c.Local,
+		Metrics: given.metrics.Requests, Logger: c.Logger, AccessLog: accesslog.AccessLog(p.Sidecar.AccessLog),
+		Policy: resources.Scope(p), Shadow: p.Mode == compiled.Shadow, Ports: s.httpPorts(), Local: c.Local,
 	}, built.handler)
 	return err
 }
 
-// parts is what the stages need from outside of the document.
+// parts is what the stages need beside the document.
 type parts struct {
 	keys         func(*compiled.Provider) (authn.Keys, error)
 	hasher       func(*compiled.Passwords) (*password.Hasher, error)
-	observer     authn.Observer
 	store, local ratelimit.Store
 	// ring is nil where the policy issues no tokens, and index where it follows no revocations.
 	ring        *signing.Ring
 	index       *revocation.Index
 	sessions    session.Store
 	revocations revocation.Store
-	now         *activeRevocations
+	active      *resources.Revocations
 	replay      backchannel.Replay
-	issued      token.Observer
+	metrics     resources.Metrics
 	logger      *slog.Logger
 	app         stage.Handler
 }
 
-// parts takes them.
-func (t *acquirer) parts() (given parts, err error) {
+// acquire takes from the process's resources what the document needs.
+func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error) {
 	given = parts{
-		keys: t.providerKeys, hasher: t.hasher, observer: t.metrics.tokens, store: t.counters(), local: t.limits, sessions: t.sessionStore(),
-		revocations: t.revocations(), now: t.now, replay: t.replays(), issued: t.metrics.issued, logger: t.cfg.Logger,
+		keys: a.ProviderKeys, hasher: a.Hasher, store: a.Counters(), local: a.LocalCounters(), sessions: a.Sessions(),
+		revocations: a.Revocations(), active: a.Active(), replay: a.Replays(),
 	}
-	if t.policy.Deleted {
+	if p.Deleted {
 		return given, nil
 	}
-	if t.policy.Tokens != nil {
-		if given.ring, err = t.ring(); err != nil {
+	if p.Tokens != nil {
+		if given.ring, err = a.Ring(); err != nil {
 			return given, fmt.Errorf("tokens.signingKey: %w", err)
 		}
 	}
-	if t.policy.Revocation != nil {
-		if given.index, err = t.index(); err != nil {
+	if p.Revocation != nil {
+		if given.index, err = a.Index(); err != nil {
 			return given, fmt.Errorf("revocation: %w", err)
 		}
 		given.revocations = revocation.Own{Store: given.revocations, Index: given.index}
@@ -128,59 +120,37 @@ func (t *acquirer) parts() (given parts, err error) {
 	return given, nil
 }
 
-// assembled is a document's request path, and what stands beside it.
+// assembled is a document's request path, with what belongs to it beside the path.
 type assembled struct {
 	handler stage.Handler
-	// loopback is the app's API; nil where the policy has nothing for it.
-	loopback http.Handler
+	// appAPI is nil where the policy has nothing for it.
+	appAPI http.Handler
 	// revoker is nil where the policy accepts no tokens.
 	revoker *token.Revoker
 	// known is what is revoked.
 	known revocation.Known
 }
 
-// assemble puts the stages in their order (docs: the request path). Stages that the policy does not ask for are nil.
-func assemble(p *compiled.Policy, c parts) (assembled, error) {
-	b := builder{policy: p, parts: c, known: revocation.Known{Listed: revocation.NewListed(listed(p), nil), Index: c.index}}
-	trusted := b.trustedProxies()
+// assemble builds the steps of the policy's profile and puts the app behind them.
+func assemble(p *compiled.Policy, given parts) (assembled, error) {
+	names := proxyProfile()
 	if p.Deleted {
-		return assembled{handler: passThrough(p, trusted, c.app)}, errors.Join(b.errs...)
+		names = deletedProfile()
 	}
-	headers, crossOrigin, compress := b.headers(), b.cors(), b.compression()
-	tokens := b.tokens()
-	limits, authenticate, authorize := b.rateLimits(), b.authn(), b.authz(tokens.paths)
-	revoked, kept := b.revocation(), b.session()
-	loopback := b.loopback(tokens)
-	if err := errors.Join(b.errs...); err != nil {
+	steps, err := pick(order(), names)
+	if err != nil {
 		return assembled{}, err
 	}
-	return assembled{loopback: loopback, revoker: tokens.revoker, known: b.known, handler: stage.Chain(c.app,
-		headers,
-		crossOrigin.decorate,
-		accesslog.Errors(),
-		guard.New(),
-		upstream.EndToEnd(),
-		strip.New(identityHeaders(p)),
-		clientaddr.New(trusted),
-		crossOrigin.preflight,
-		limits.before,
-		tokens.tokenTransport,
-		authenticate,
-		revoked,
-		kept,
-		authorize,
-		limits.after,
-		compress,
-		tokens.backChannel,
-		tokens.endpoints,
-		tokens.login,
-	)}, nil
-}
-
-// passThrough is the chain of a deleted policy: a person took the rules away. Forged identity headers still do not pass:
-// the app was made to believe them.
-func passThrough(p *compiled.Policy, trusted []netip.Prefix, app stage.Handler) stage.Handler {
-	return stage.Chain(app, accesslog.Errors(), guard.New(), upstream.EndToEnd(), strip.New(identityHeaders(p)), clientaddr.New(trusted))
+	b := newBuilder(p, given)
+	stages := make([]stage.Stage, len(steps))
+	for i, s := range steps {
+		stages[i] = s.build(b)
+	}
+	built := assembled{known: b.known, handler: stage.Chain(given.app, stages...)}
+	if !p.Deleted {
+		built.appAPI, built.revoker = b.appAPI(b.tokens()), b.tokens().revoker
+	}
+	return built, errors.Join(b.errs...)
 }
 
 func identityHeaders(p *compiled.Policy) []string {

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
@@ -82,9 +83,9 @@ func policy(i issuer) *compiled.Policy {
 	}
 }
 
-func newShared(t *testing.T) *Shared {
+func newShared(t *testing.T) *resources.Resources {
 	t.Helper()
-	s, err := NewShared(SharedConfig{Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), SecretsDir: t.TempDir()})
+	s, err := resources.New(resources.Config{Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), SecretsDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +101,7 @@ var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 })
 
 // config is a chain's, in front of echo.
-func config(t *testing.T, shared *Shared) Config {
+func config(t *testing.T, shared *resources.Resources) Config {
 	t.Helper()
 	app := httptest.NewServer(echo)
 	t.Cleanup(app.Close)
@@ -111,7 +112,7 @@ func config(t *testing.T, shared *Shared) Config {
 		t.Fatal(err)
 	}
 	t.Cleanup(proxy.Close)
-	return Config{Shared: shared, App: proxy, OnlyPort: 8080, Logger: slog.New(slog.DiscardHandler)}
+	return Config{Resources: shared, App: proxy, OnlyPort: 8080, Logger: slog.New(slog.DiscardHandler)}
 }
 
 // serve builds p and returns its address.

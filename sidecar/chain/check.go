@@ -12,10 +12,12 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
+	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/signing"
 	"github.com/posterndev/postern/sidecar/login/backchannel"
 	"github.com/posterndev/postern/sidecar/login/revocation/revocationmemory"
 	"github.com/posterndev/postern/sidecar/login/session/sessionmemory"
+	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
@@ -51,7 +53,7 @@ func checkKeys(p *compiled.Provider) (authn.Keys, error) {
 func Check(p *compiled.Policy) error {
 	given := parts{
 		keys: checkKeys, hasher: checkHasher, store: noStore{}, local: noStore{}, sessions: sessionmemory.New(sessionmemory.Config{}),
-		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), now: &activeRevocations{}, logger: slog.New(slog.DiscardHandler),
+		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), active: &resources.Revocations{}, logger: slog.New(slog.DiscardHandler),
 		app: stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }),
 	}
 	var err error
@@ -66,6 +68,8 @@ func Check(p *compiled.Policy) error {
 	}
 	return err
 }
+
+func checkHasher(p *compiled.Passwords) (*password.Hasher, error) { return resources.NewHasher(p, 0) }
 
 // noStore stands where a chain is built and not run.
 type noStore struct{}

@@ -10,39 +10,9 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
-
-func TestPoolClosesAfterTheLastDelay(t *testing.T) {
-	closed := make(chan struct{})
-	p := newPool[int](300 * time.Millisecond)
-	acquire := func(u user) func() {
-		_, release, err := p.acquire("a", u, func() (int, func(), error) { return 1, func() { close(closed) }, nil })
-		if err != nil {
-			t.Fatal(err)
-		}
-		return release
-	}
-	acquire(bySnapshot)()
-	time.Sleep(200 * time.Millisecond)
-	release, nested := acquire(bySnapshot), acquire(byShared)
-	release()
-	release()
-	if len(p.inUse()) != 0 {
-		t.Error("what only another shared value uses counts as in use")
-	}
-	nested()
-	left := time.Now()
-	<-closed
-	if d := time.Since(left); d < 250*time.Millisecond {
-		t.Errorf("closed %s after its last user left, by the delay of an earlier one", d)
-	}
-}
-
-// hasten has the pools of a process close what nobody uses at once.
-func (s *Shared) hasten(d time.Duration) {
-	s.vaults.delay, s.conns.delay, s.indexes.delay, s.rings.delay = d, d, d, d
-}
 
 // TestReloadsLeaveNothingBehind counts goroutines and connections over documents that each differ in what is shared.
 func TestReloadsLeaveNothingBehind(t *testing.T) {
@@ -68,9 +38,7 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 	}
 	connections := func() int { return strings.Count(server.Do("CLIENT", "LIST").(string), "\n") }
 	baseline := runtime.NumGoroutine()
-	shared := w.shared()
-	shared.hasten(10 * time.Millisecond)
-	s := w.sidecarOf(shared, document(0)).ready()
+	s := w.sidecarOf(w.sharedBy(resources.Config{CloseDelay: 10 * time.Millisecond}), document(0)).ready()
 	for n := range 200 {
 		s.apply(document(n))
 		if n%20 == 1 {
@@ -86,11 +54,7 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 	})
 	s.use(s.login("ada"))
 	s.snapshot.Load().Close()
-	redistest.Eventually(t, "what the last snapshot shared to be closed", func() bool {
-		shared.conns.mu.Lock()
-		defer shared.conns.mu.Unlock()
-		return len(shared.conns.entries) == 0 && connections() <= 1
-	})
+	redistest.Eventually(t, "what the last snapshot shared to be closed", func() bool { return s.shared.InUse() == 0 && connections() <= 1 })
 }
 
 // TestAFailedBuildGivesBack: what a document had taken by the time that it was found to be wrong.
@@ -105,10 +69,10 @@ func TestAFailedBuildGivesBack(t *testing.T) {
 	} {
 		p := loginPolicy(func(p *compiled.Policy) { onRedis(p, "127.0.0.1:1") })
 		change(p)
-		if _, err := Build(p, Config{Shared: shared, OnlyPort: 80, Logger: shared.cfg.Logger}); err == nil {
+		if _, err := Build(p, Config{Resources: shared, OnlyPort: 80, Logger: w.logger()}); err == nil {
 			t.Fatalf("%s: built", name)
 		}
-		if n := len(shared.conns.inUse()) + len(shared.indexes.inUse()) + len(shared.rings.inUse()); n != 0 {
+		if n := shared.InUse(); n != 0 {
 			t.Errorf("%s: %d shared values are still in use", name, n)
 		}
 	}

@@ -2,15 +2,14 @@ package chain
 
 import (
 	"context"
-	"math/rand/v2"
-	"sync"
-	"time"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/keys/signing"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/session"
 	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/resources"
 )
 
 // listed are the revocations that the document carries.
@@ -35,18 +34,18 @@ func (b *builder) revocation() stage.Stage {
 	}
 	s, err := revocation.New(revocation.Config{
 		Index: b.known, OnFailure: revocation.OnFailure(r.OnFailure), MaxStaleness: r.MaxStaleness.Std(),
-		Shadow: r.Mode == compiled.Shadow, Realm: b.policy.Name, StripCredentials: b.stripCredentials, Current: &b.now.tokens,
+		Shadow: r.Mode == compiled.Shadow, Realm: b.policy.Name, StripCredentials: b.stripCredentials, Current: &b.active.Tokens,
 	})
 	b.fail(err, "revocation")
 	return s
 }
 
-// inShadow reports whether what is revoked is let pass all the same.
+// inShadow reports whether revoked tokens pass.
 func inShadow(p *compiled.Policy) bool {
 	return p.Mode == compiled.Shadow || p.Revocation != nil && p.Revocation.Mode == compiled.Shadow
 }
 
-// verdicts are for whoever gives out tokens, or vouches for them: nothing is revoked where that is only tried.
+// verdicts are for the parts that issue tokens or introspect them. In shadow mode nothing is revoked.
 func (b *builder) verdicts() token.Revoked {
 	r := b.policy.Revocation
 	if inShadow(b.policy) {
@@ -87,83 +86,26 @@ func (b *builder) trusted(p *compiled.Provider) token.Trusted {
 	return t
 }
 
-// endedSessions remembers which of the document's revocations have ended their sessions, so that a new document does not
-// begin anew.
-type endedSessions struct {
-	mu   sync.Mutex
-	done map[revocation.Entry]bool
+// own is the ring without the keys that are revoked.
+func (b *builder) own() signing.Trusted {
+	return signing.Trusted{Ring: b.ring, Revoked: func(kid string) bool {
+		// Where that is unknown the key stays in use: the revocation stage refuses what it has signed.
+		revoked, err := b.known.Revoked(context.Background(), &revocation.Query{Issuer: b.policy.Tokens.Issuer, KeyID: kid})
+		return err == nil && revoked
+	}}
 }
 
-func newEndedSessions() *endedSessions { return &endedSessions{done: map[revocation.Entry]bool{}} }
-
-// missing forgets what is not in entries, and returns those that are not done.
-func (e *endedSessions) missing(entries []revocation.Entry) []revocation.Entry {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	kept, missing := map[revocation.Entry]bool{}, []revocation.Entry(nil)
-	for _, entry := range entries {
-		if e.done[entry] {
-			kept[entry] = true
-			continue
-		}
-		missing = append(missing, entry)
-	}
-	e.done = kept
-	return missing
-}
-
-func (e *endedSessions) add(entry revocation.Entry) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.done[entry] = true
-}
-
-// endRetry is the pause before a store that did not answer is asked again.
-const endRetry = 2 * time.Second
-
-// endRevoked ends the sessions that the document's revocations name, in the background and until it has worked; nobody can
-// use or refresh them meanwhile. In Shadow none is ended. The caller calls stop.
-func (s *Shared) endRevoked(p *compiled.Policy, revoker *token.Revoker) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	if revoker == nil || p.Sessions == nil || inShadow(p) {
-		return cancel
-	}
-	missing := s.ended.missing(listed(p))
-	go func() {
-		for told := false; len(missing) > 0; pause(ctx, endRetry/2+rand.N(endRetry)) {
-			var err error
-			if missing, err = s.endEach(ctx, revoker, missing); ctx.Err() != nil {
-				return
-			}
-			if err != nil && !told {
-				s.cfg.Logger.Warn("not every revoked session could be ended yet, trying again", "left", len(missing), "error", err)
-				told = true
-			}
-		}
-	}()
-	return cancel
-}
-
-// endEach returns those that failed, and why the last of them did: one session that cannot be read keeps none of the others.
-func (s *Shared) endEach(ctx context.Context, revoker *token.Revoker, entries []revocation.Entry) (failed []revocation.Entry, last error) {
-	for _, entry := range entries {
-		if err := revoker.EndSessions(ctx, entry); err != nil {
-			failed, last = append(failed, entry), err
-		} else {
-			s.ended.add(entry)
-		}
-		if ctx.Err() != nil {
-			break
+// activation is what the snapshot changes outside of itself. In shadow mode nothing is revoked and no session is ended.
+func activation(p *compiled.Policy, built assembled) resources.Activation {
+	a := resources.Activation{Recorded: built.known, Timeouts: resources.Timeouts(p), Listed: listed(p)}
+	if !inShadow(p) {
+		a.Tokens = built.known
+		if p.Sessions != nil {
+			a.Revoker = built.revoker
 		}
 	}
-	return failed, last
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
+	if p.Mode != compiled.Shadow && (p.Sessions == nil || p.Sessions.Mode != compiled.Shadow) {
+		a.Sessions = built.known
 	}
+	return a
 }

@@ -139,7 +139,7 @@ func TestADeletedPolicyIssuesNothing(t *testing.T) {
 	if g.status != 200 || g.field("access_token") != "" || strings.Contains(g.text, "mallory") || g.header.Get("Postern-Subject") != "" {
 		t.Errorf("%d %s, %v", g.status, g.text, g.header)
 	}
-	if s.snapshot.Load().Loopback() != nil || len(s.shared.Problems()) != 0 || s.shared.Unready() != "" {
+	if s.snapshot.Load().AppAPI() != nil || len(s.shared.Problems()) != 0 || s.shared.Unready() != "" {
 		t.Error("it has an API, or needs something")
 	}
 }

@@ -12,10 +12,10 @@ type Snapshot struct {
 	policy  *compiled.Policy
 	handler http.Handler
 	ports   map[uint16]compiled.Protocol
-	// loopback is nil where the policy has nothing for the app to ask.
-	loopback http.Handler
+	// appAPI is nil where the policy has nothing for it.
+	appAPI http.Handler
 
-	// enforce tells what outlives the snapshot that it is in force.
+	// activate tells the resources, which outlive the snapshot, that it is in force.
 	activate func()
 
 	closeOnce sync.Once
@@ -25,13 +25,14 @@ type Snapshot struct {
 // ServeHTTP enforces the policy and passes what may pass to the app.
 func (s *Snapshot) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Activate is called once, when the snapshot has been activated, and before Close: answers that are under way in older ones are
-// judged by what it knows, sessions keep to its timeouts, and those that its document revokes are ended. A snapshot that was built
-// and is not activated changes nothing.
+// Activate is called once, when the snapshot comes into force, and before Close: responses that are still streaming in older
+// snapshots are judged by its revocations, its timeouts hold for all sessions, and the sessions that its document revokes are
+// ended. A snapshot that is not activated changes nothing.
 func (s *Snapshot) Activate() { s.activate() }
 
-// Loopback is the app's API, for a listener that only the pod reaches; nil where the policy has nothing for it.
-func (s *Snapshot) Loopback() http.Handler { return s.loopback }
+// AppAPI is the API that the app itself calls, for a listener that only the pod reaches; nil where the policy has nothing for
+// it.
+func (s *Snapshot) AppAPI() http.Handler { return s.appAPI }
 
 // Policy is the document; it must not be changed.
 func (s *Snapshot) Policy() *compiled.Policy { return s.policy }
@@ -49,7 +50,7 @@ func (s *Snapshot) Decide(port uint16) (protocol compiled.Protocol, open bool) {
 	return compiled.TCP, pass
 }
 
-// Close gives back what the snapshot shares with others. Requests that are still in it go on.
+// Close releases what the snapshot has acquired. Requests that are still in it continue.
 func (s *Snapshot) Close() {
 	s.closeOnce.Do(func() {
 		for _, release := range s.closers {

@@ -3,11 +3,13 @@ package chain
 import (
 	"net/http"
 	"net/netip"
+	"sync"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/authz"
 	"github.com/posterndev/postern/sidecar/stages/compression"
@@ -20,13 +22,24 @@ import (
 type builder struct {
 	policy *compiled.Policy
 	parts
-	// known is what is revoked: by the document, and by whoever writes to the shared state.
+	// known is what is revoked, by the document and in the shared state.
 	known revocation.Known
-	// withdraw takes identity headers and tokens out of a request whose token does not count; nil without authentication.
+	// cors, rateLimits and tokens make the stages that more than one step takes its own from, once.
+	cors       func() corsStages
+	rateLimits func() limitStages
+	tokens     func() tokenStages
+	// stripCredentials removes identity headers and tokens from a request whose token does not count; nil without
+	// authentication.
 	stripCredentials func(http.Header)
-	// accepted are the issuers whose tokens are, with ourselves.
+	// accepted are the issuers whose tokens are accepted, the policy's own among them.
 	accepted []authn.Provider
 	errs     []error
+}
+
+func newBuilder(p *compiled.Policy, given parts) *builder {
+	b := &builder{policy: p, parts: given, known: revocation.Known{Listed: revocation.NewListed(listed(p), nil), Index: given.index}}
+	b.cors, b.rateLimits, b.tokens = sync.OnceValue(b.newCORS), sync.OnceValue(b.newRateLimits), sync.OnceValue(b.newTokens)
+	return b
 }
 
 func (b *builder) fail(err error, format string, args ...any) {
@@ -52,7 +65,7 @@ func (b *builder) headers() stage.Stage {
 // corsStages are the outer and the inner half of CORS.
 type corsStages struct{ decorate, preflight stage.Stage }
 
-func (b *builder) cors() corsStages {
+func (b *builder) newCORS() corsStages {
 	c := b.policy.CORS
 	if c == nil {
 		return corsStages{}
@@ -122,7 +135,7 @@ func (b *builder) authn() stage.Stage {
 	var err error
 	b.stripCredentials, err = authn.StripCredentials(providers)
 	b.fail(err, "jwt")
-	s, err := authn.New(authn.Config{Realm: b.policy.Name, Observer: b.observer, Providers: providers})
+	s, err := authn.New(authn.Config{Realm: b.policy.Name, Observer: b.metrics.Verified, Providers: providers})
 	b.fail(err, "jwt")
 	return s
 }
@@ -157,12 +170,12 @@ const (
 	loginRule = "postern-login"
 )
 
-// authz comes with a first rule for open, the paths of the sidecar's own endpoints. The routes of tokens.login are open
-// unless a rule of the policy says otherwise.
-func (b *builder) authz(open []string) stage.Stage {
+// authz has a first rule that opens the paths of the sidecar's own endpoints. The routes of tokens.login are open unless a
+// rule of the policy says otherwise.
+func (b *builder) authz() stage.Stage {
 	a := &b.policy.Authorization
 	c := authz.Config{Default: requirement(a.Default), Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name}
-	if len(open) > 0 {
+	if open := b.tokens().paths; len(open) > 0 {
 		match := b.match([]compiled.Match{{Paths: open}}, "tokens.endpoints.prefix")
 		c.Rules = append(c.Rules, authz.Rule{Name: ownRule, Match: match, Require: authz.Anonymous})
 	}
@@ -183,11 +196,11 @@ func (b *builder) authz(open []string) stage.Stage {
 // limitStages stand around authentication.
 type limitStages struct{ before, after stage.Stage }
 
-func (b *builder) rateLimits() limitStages {
+func (b *builder) newRateLimits() limitStages {
 	if len(b.policy.RateLimits) == 0 {
 		return limitStages{}
 	}
-	c := ratelimit.Config{Scope: b.policy.Namespace + "/" + b.policy.Name, Store: b.store, Local: b.local}
+	c := ratelimit.Config{Scope: resources.Scope(b.policy), Store: b.store, Local: b.local}
 	for i := range b.policy.RateLimits {
 		l := &b.policy.RateLimits[i]
 		rule := ratelimit.Rule{

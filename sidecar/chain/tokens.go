@@ -12,6 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/session"
 	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 )
 
@@ -24,12 +25,12 @@ const longestKeyAge = 15 * time.Minute
 // tokenStages are what issues, renews and ends tokens.
 type tokenStages struct {
 	tokenTransport, backChannel, endpoints, login stage.Stage
-	// paths are those that the stages answer, whoever asks.
+	// paths are the endpoints' own, which need no authorization.
 	paths []string
-	// login service is nil where the policy issues no tokens, and revoker where it accepts none.
+	// loginService is nil where the policy issues no tokens, and revoker where it accepts none.
 	loginService *token.LoginService
 	revoker      *token.Revoker
-	// session manager is there in any case.
+	// sessionManager is never nil.
 	sessionManager *token.SessionManager
 }
 
@@ -47,7 +48,7 @@ func (b *builder) ownProvider() authn.Provider {
 	return p
 }
 
-func (b *builder) tokens() tokenStages {
+func (b *builder) newTokens() tokenStages {
 	var s tokenStages
 	s.sessionManager = b.sessionManager()
 	s.revoker = b.revoker(s.sessionManager)
@@ -100,16 +101,16 @@ func (b *builder) loginService(sessionManager *token.SessionManager) *token.Logi
 	}
 	loginService, err := token.NewLoginService(token.LoginServiceConfig{
 		Issuer: issuer, SessionManager: sessionManager, Sessions: b.parts.sessions, Revoked: b.verdicts(), Limits: b.limits(),
-		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Observer: b.issued,
+		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Observer: b.metrics.Issued,
 		Shadow: b.policy.Mode == compiled.Shadow || b.policy.Sessions.Mode == compiled.Shadow,
 	})
 	b.fail(err, "tokens")
 	return loginService
 }
 
-// session manager is of what sessions there are, or would be: the API has it where there are any.
+// sessionManager manages the policy's sessions; where it has none, only the app's API is without it.
 func (b *builder) sessionManager() *token.SessionManager {
-	c := token.SessionManagerConfig{Scope: scopeOf(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger}
+	c := token.SessionManagerConfig{Scope: resources.Scope(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger}
 	if t := b.policy.Tokens; t != nil {
 		c.Issuer, c.Lifetime = t.Issuer, t.AccessLifetime.Std()
 	}
@@ -117,18 +118,18 @@ func (b *builder) sessionManager() *token.SessionManager {
 		c.ExternalTokenLifetime = max(c.ExternalTokenLifetime, b.policy.Providers[i].TokenLifetime())
 	}
 	if s := b.policy.Sessions; s != nil && b.policy.Revocation != nil {
-		c.SubjectFrom, c.Ended = session.SubjectFrom(s.SubjectFrom), b.ended(&b.now.kept)
+		c.SubjectFrom, c.Ended = session.SubjectFrom(s.SubjectFrom), b.ended(&b.active.Recorded)
 	}
 	sessionManager, err := token.NewSessionManager(c)
 	b.fail(err, "sessions")
 	return sessionManager
 }
 
-// ended knows what token.SessionManager has ended, as far as it is told.
-func (b *builder) ended(told *revocation.Current) session.Ended {
-	kept := token.ExternalSessionIssuer(scopeOf(b.policy))
+// ended reports whether token.SessionManager has ended a session, by what is in recorded.
+func (b *builder) ended(recorded *revocation.Current) session.Ended {
+	issuer := token.ExternalSessionIssuer(resources.Scope(b.policy))
 	return func(ctx context.Context, id string, began time.Time) (bool, error) {
-		return told.Revoked(ctx, &revocation.Query{Issuer: kept, Subject: id, IssuedAt: began})
+		return recorded.Revoked(ctx, &revocation.Query{Issuer: issuer, Subject: id, IssuedAt: began})
 	}
 }
 
@@ -154,7 +155,7 @@ func (b *builder) session() stage.Stage {
 		c.Issuer = b.policy.Tokens.Issuer
 	}
 	if b.policy.Revocation != nil {
-		c.Ended, c.Watched = b.ended(&b.now.kept), b.ended(&b.now.sessions)
+		c.Ended, c.Watched = b.ended(&b.active.Recorded), b.ended(&b.active.Sessions)
 	}
 	stage, err := session.NewStage(c)
 	b.fail(err, "sessions")
@@ -193,8 +194,8 @@ func (b *builder) addBackChannel(s *tokenStages) {
 	s.paths = append(s.paths, c.Path)
 }
 
-// loopback is the app's API.
-func (b *builder) loopback(s tokenStages) http.Handler {
+// appAPI is the API that the app itself calls; nil where the policy has nothing for it.
+func (b *builder) appAPI(s tokenStages) http.Handler {
 	c := appapi.Config{LoginService: s.loginService, Logger: b.logger}
 	if b.policy.Sessions != nil {
 		c.SessionManager = s.sessionManager
@@ -204,7 +205,7 @@ func (b *builder) loopback(s tokenStages) http.Handler {
 	}
 	if len(b.accepted) > 0 {
 		verifier, err := authn.NewVerifier(b.accepted, nil)
-		b.fail(err, "loopback")
+		b.fail(err, "the app's API")
 		c.Verifier, c.Revoked = verifier, b.verdicts()
 	}
 	if s.revoker != nil && b.policy.Revocation != nil {
@@ -216,6 +217,6 @@ func (b *builder) loopback(s tokenStages) http.Handler {
 		c.Passwords = hasher
 	}
 	api, err := appapi.New(c)
-	b.fail(err, "loopback")
+	b.fail(err, "the app's API")
 	return api
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/keys/vault/vaulttest"
+	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
@@ -63,9 +64,7 @@ path "transit/keys/orders" { capabilities = ["read"] }`)
 		})
 	}
 	w := newWorld(t)
-	shared := w.shared()
-	shared.hasten(10 * time.Millisecond)
-	s := w.sidecarOf(shared, document(nil)).ready()
+	s := w.sidecarOf(w.sharedBy(resources.Config{CloseDelay: 10 * time.Millisecond}), document(nil)).ready()
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"iss": "https://id.example.com", "aud": "orders", "sub": "paul", "exp": time.Now().Add(time.Hour).Unix()}).SignedString([]byte(hmacSecret))
 	if err != nil {
 		t.Fatal(err)

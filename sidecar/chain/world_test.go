@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
@@ -168,17 +169,17 @@ func loginApp(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// shared is a sidecar's process.
-func (w *world) shared() *Shared {
+// shared are the resources of a sidecar's process.
+func (w *world) shared() *resources.Resources { return w.sharedBy(resources.Config{}) }
+
+// sharedBy is shared with what c sets.
+func (w *world) sharedBy(c resources.Config) *resources.Resources {
 	w.t.Helper()
-	log, registry := w.log, w.registry
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+	c.SecretsDir, c.Logger, c.Registerer = w.secrets, w.logger(), prometheus.NewRegistry()
+	if w.registry != nil {
+		c.Registerer = w.registry
 	}
-	if registry == nil {
-		registry = prometheus.NewRegistry()
-	}
-	s, err := NewShared(SharedConfig{Registerer: registry, Logger: log, SecretsDir: w.secrets})
+	s, err := resources.New(c)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -186,10 +187,17 @@ func (w *world) shared() *Shared {
 	return s
 }
 
+func (w *world) logger() *slog.Logger {
+	if w.log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return w.log
+}
+
 // sidecar is a process that enforces a policy; apply replaces it.
 type sidecar struct {
 	world    *world
-	shared   *Shared
+	shared   *resources.Resources
 	cfg      Config
 	url      string
 	snapshot *atomic.Pointer[Snapshot]
@@ -208,14 +216,14 @@ func (w *world) sidecar(p *compiled.Policy) *sidecar {
 	return w.sidecarOf(w.shared(), p)
 }
 
-func (w *world) sidecarOf(shared *Shared, p *compiled.Policy) *sidecar {
+func (w *world) sidecarOf(shared *resources.Resources, p *compiled.Policy) *sidecar {
 	w.t.Helper()
-	log := shared.cfg.Logger
+	log := w.logger()
 	proxy, err := upstream.New(upstream.Config{Target: func(netip.AddrPort) string { return strings.TrimPrefix(w.app.URL, "http://") }, Logger: log})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s := &sidecar{world: w, snapshot: &atomic.Pointer[Snapshot]{}, shared: shared, cfg: Config{Shared: shared, App: proxy, OnlyPort: 8080, Logger: log}}
+	s := &sidecar{world: w, snapshot: &atomic.Pointer[Snapshot]{}, shared: shared, cfg: Config{Resources: shared, App: proxy, OnlyPort: 8080, Logger: log}}
 	s.apply(p)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { s.snapshot.Load().ServeHTTP(rw, r) }))
 	s.url = server.URL
@@ -362,7 +370,7 @@ func (s *sidecar) loopback(method, path, body string) got {
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Postern-Request", "true")
 	rec := httptest.NewRecorder()
-	s.snapshot.Load().Loopback().ServeHTTP(rec, r)
+	s.snapshot.Load().AppAPI().ServeHTTP(rec, r)
 	g := got{status: rec.Code, header: rec.Header(), text: rec.Body.String()}
 	_ = json.Unmarshal(rec.Body.Bytes(), &g.json)
 	return g

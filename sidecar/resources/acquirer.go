@@ -1,52 +1,59 @@
-package chain
+package resources
 
 import (
 	"encoding/json"
 	"fmt"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/resources/pool"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
-// acquirer takes what one document needs from Shared, and remembers how to give it back.
-type acquirer struct {
-	*Shared
+// Acquirer takes what one document needs from Resources: each of its methods gives the document's store, key or client, and
+// Close releases all that it took. It is for one goroutine; what it gives is safe for concurrent use.
+type Acquirer struct {
+	shared *Resources
 	policy *compiled.Policy
-	// user is whom the acquirer works for.
-	user user
-	// closers give back; they are run by whoever the acquirer works for.
+	// user is Direct for a snapshot, and Nested for a shared value that takes others.
+	user pool.User
+	// closers release what was taken; Close runs them.
 	closers []func()
 	// conn is nil where the policy names no Redis.
 	conn *redis.Conn
 }
 
-// newAcquirer takes the connection to Redis, which the stores share, and the client of Vault, so that they count as what the
-// policy in force depends on. A deleted policy needs nothing.
-func (s *Shared) newAcquirer(p *compiled.Policy) (t *acquirer, err error) {
-	t = &acquirer{Shared: s, policy: p}
+// Acquire takes the connection to Redis, which the stores share, and the client of Vault, so that both are reported as what
+// the policy in force depends on. A deleted policy needs neither. The caller calls Close.
+func (r *Resources) Acquire(p *compiled.Policy) (a *Acquirer, err error) {
+	a = &Acquirer{shared: r, policy: p}
 	if p.Redis != nil && !p.Deleted {
-		if t.conn, err = t.acquireConn(); err != nil {
+		if a.conn, err = a.acquireConn(); err != nil {
 			return nil, err
 		}
 	}
 	if p.UsesVault() && !p.Deleted {
-		if _, err = t.vault(); err != nil {
-			t.close()
+		if _, err = a.vault(); err != nil {
+			a.Close()
 			return nil, err
 		}
 	}
-	return t, nil
+	return a, nil
 }
 
-// close gives back all that was taken, the last first.
-func (t *acquirer) close() {
-	for i := len(t.closers) - 1; i >= 0; i-- {
-		t.closers[i]()
+// Close releases all that was taken, the last first.
+func (a *Acquirer) Close() {
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		a.closers[i]()
 	}
-	t.closers = nil
+	a.closers = nil
 }
 
-func (t *acquirer) onClose(release func()) { t.closers = append(t.closers, release) }
+func (a *Acquirer) onClose(release func()) { a.closers = append(a.closers, release) }
+
+// nested is an acquirer for a shared value that takes others: what it takes lives as long as that value.
+func (a *Acquirer) nested() *Acquirer {
+	return &Acquirer{shared: a.shared, policy: a.policy, conn: a.conn, user: pool.Nested}
+}
 
 // named tells shared values apart by what they are made of.
 func named(parts ...any) (string, error) {
@@ -58,11 +65,7 @@ func named(parts ...any) (string, error) {
 }
 
 // scope is what sessions, signing keys and limits belong to.
-func (t *acquirer) scope() string { return scopeOf(t.policy) }
+func (a *Acquirer) scope() string { return Scope(a.policy) }
 
-func scopeOf(p *compiled.Policy) string { return p.Namespace + "/" + p.Name }
-
-// nested is an acquirer for something shared that takes on its own behalf: what it takes lives as long as that.
-func (t *acquirer) nested() *acquirer {
-	return &acquirer{Shared: t.Shared, policy: t.policy, conn: t.conn, user: byShared}
-}
+// Scope is the name under which a policy keeps its state.
+func Scope(p *compiled.Policy) string { return p.Namespace + "/" + p.Name }

@@ -1,29 +1,30 @@
-package chain
+package resources
 
 import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/keys/password"
 )
 
-// hasher is that of the policy's passwords.
-func (t *acquirer) hasher(p *compiled.Passwords) (*password.Hasher, error) {
+// Hasher hashes and verifies the passwords of the policy.
+func (a *Acquirer) Hasher(p *compiled.Passwords) (*password.Hasher, error) {
 	name, err := named(p)
 	if err != nil {
 		return nil, err
 	}
-	h, release, err := t.hashers.acquire(name, t.user, func() (*password.Hasher, func(), error) {
-		h, err := newHasher(p, t.cfg.HashMemory)
+	h, release, err := a.shared.hashers.Acquire(name, a.user, func() (*password.Hasher, func(), error) {
+		h, err := NewHasher(p, a.shared.cfg.HashMemory)
 		return h, func() {}, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	t.onClose(release)
+	a.onClose(release)
 	return h, nil
 }
 
-// newHasher takes up to memory KiB for all hashes at once, or what one of them takes if that is more.
-func newHasher(p *compiled.Passwords, memory uint32) (*password.Hasher, error) {
+// NewHasher uses up to memory KiB for all hashes in progress, or what one of them needs if that is more;
+// password.DefaultMemory where memory is zero.
+func NewHasher(p *compiled.Passwords, memory uint32) (*password.Hasher, error) {
 	c := password.Config{Algorithm: password.Bcrypt, BcryptCost: p.Cost, Argon2: password.DefaultArgon2()}
 	if p.Algorithm != "Bcrypt" {
 		c = password.Config{
@@ -36,6 +37,3 @@ func newHasher(p *compiled.Passwords, memory uint32) (*password.Hasher, error) {
 	}
 	return password.New(c)
 }
-
-// checkHasher is for Check.
-func checkHasher(p *compiled.Passwords) (*password.Hasher, error) { return newHasher(p, 0) }

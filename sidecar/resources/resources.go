@@ -1,13 +1,18 @@
-package chain
+// Package resources holds what outlives a snapshot of the policy: connections, clients, key sets, signing keys, stores in
+// memory and metrics. A reload therefore neither fetches keys again, nor forgets a count or a session, nor reconnects.
+//
+// Resources is the process's. An Acquirer takes from it what one document needs. Below, everything that can be shared is
+// kept in a pool.Pool under a name that is made of its whole configuration: another configuration is another value.
+package resources
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/vault"
@@ -15,125 +20,81 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/revocation/revocationmemory"
 	"github.com/posterndev/postern/sidecar/login/session/sessionmemory"
-	"github.com/posterndev/postern/sidecar/login/token"
-	"github.com/posterndev/postern/sidecar/stages/accesslog"
-	"github.com/posterndev/postern/sidecar/stages/authn"
+	"github.com/posterndev/postern/sidecar/resources/pool"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitmemory"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
-// SharedConfig is what Shared is made of.
-type SharedConfig struct {
+// defaultCloseDelay is how long a shared value outlives its last user, whose requests may still be in progress.
+const defaultCloseDelay = time.Minute
+
+// Config is what Resources is made of.
+type Config struct {
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 	// SecretsDir is where Secrets are mounted, one folder each.
 	SecretsDir string
 	// VaultTokenFile is the service-account token with which the sidecar logs in to Vault by Kubernetes auth.
 	VaultTokenFile string
-	// HashMemory bounds the memory of all password hashes under way, in KiB; password.DefaultMemory where zero.
+	// HashMemory bounds the memory of all password hashes in progress, in KiB; password.DefaultMemory where zero.
 	HashMemory uint32
+	// CloseDelay is how long a connection, a client or an index stays open after its last user; a minute where zero.
+	CloseDelay time.Duration
 }
 
-// Shared is what outlives snapshots, so that a reload neither fetches keys again, nor forgets a count or a session, nor opens
-// a connection anew. It is safe for concurrent use.
-type Shared struct {
-	cfg     SharedConfig
-	metrics metrics
+// Resources is what the snapshots of one process share. It is safe for concurrent use.
+type Resources struct {
+	cfg     Config
+	metrics Metrics
 	keys    *jwks.Manager
 
-	// What stands in for Redis where none is named.
+	// The stores in memory stand in for Redis where the policy names none.
 	limits   *ratelimitmemory.Store
 	sessions *sessionmemory.Store
 	revoked  *revocationmemory.Store
 	replay   *backchannel.Memory
 
-	vaults  *pool[*vault.Client]
-	conns   *pool[*redis.Conn]
-	indexes *pool[*revocation.Index]
-	rings   *pool[ring]
-	// hashers bound what hashing takes; a reload does not begin to count anew.
-	hashers *pool[*password.Hasher]
-	ended   *endedSessions
-	// now is what the snapshot in force knows; answers that are under way in older ones are judged by it.
-	now *activeRevocations
+	vaults  *pool.Pool[string, *vault.Client]
+	conns   *pool.Pool[string, *redis.Conn]
+	indexes *pool.Pool[string, *revocation.Index]
+	rings   *pool.Pool[string, ring]
+	// hashers bound the memory that hashing takes; they are shared so that a reload does not start a second count.
+	hashers *pool.Pool[string, *password.Hasher]
+
+	ended  *endedSessions
+	active *Revocations
 }
 
-// activeRevocations is what is revoked, by the snapshot that is in force.
-type activeRevocations struct {
-	// tokens are nothing where revocation is only tried, and sessions, of external providers, where sessions are; kept are the
-	// same sessions in any case.
-	tokens, sessions, kept revocation.Current
-}
-
-func (f *activeRevocations) set(p *compiled.Policy, known revocation.Known) {
-	var nothing revocation.Known
-	tokens, sessions := known, known
-	if inShadow(p) {
-		tokens = nothing
-	}
-	if p.Mode == compiled.Shadow || p.Sessions != nil && p.Sessions.Mode == compiled.Shadow {
-		sessions = nothing
-	}
-	f.tokens.Set(tokens)
-	f.sessions.Set(sessions)
-	f.kept.Set(known)
-}
-
-// metrics are those of the process, registered once.
-type metrics struct {
-	requests   *accesslog.Metrics
-	tokens     *authn.Metrics
-	redis      *redis.Metrics
-	vault      *vault.Metrics
-	revocation *revocation.Metrics
-	issued     *token.Metrics
-}
-
-func newMetrics(r prometheus.Registerer) (m metrics, err error) {
-	if m.requests, err = accesslog.NewMetrics(r); err != nil {
-		return m, fmt.Errorf("registering request metrics: %w", err)
-	}
-	if m.tokens, err = authn.NewMetrics(r); err != nil {
-		return m, fmt.Errorf("registering token metrics: %w", err)
-	}
-	if m.redis, err = redis.NewMetrics(r); err != nil {
-		return m, fmt.Errorf("registering state metrics: %w", err)
-	}
-	if m.vault, err = vault.NewMetrics(r); err != nil {
-		return m, fmt.Errorf("registering Vault metrics: %w", err)
-	}
-	if m.revocation, err = revocation.NewMetrics(r); err != nil {
-		return m, err
-	}
-	m.issued, err = token.NewMetrics(r)
-	return m, err
-}
-
-// NewShared registers the metrics; it fails where their names are taken.
-func NewShared(c SharedConfig) (*Shared, error) {
-	s := &Shared{
+// New registers the metrics; it fails where their names are taken. The caller calls Close.
+func New(c Config) (*Resources, error) {
+	delay := cmp.Or(c.CloseDelay, defaultCloseDelay)
+	r := &Resources{
 		cfg: c, limits: ratelimitmemory.New(ratelimitmemory.Config{Log: c.Logger}), sessions: sessionmemory.New(sessionmemory.Config{}),
 		revoked: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(time.Now),
-		vaults: newPool[*vault.Client](closeDelay), conns: newPool[*redis.Conn](closeDelay), indexes: newPool[*revocation.Index](closeDelay),
-		// A ring signs and verifies on after its end. It only stops to ask for its key, which may be the mistake that was mended.
-		rings: newPool[ring](0), hashers: newPool[*password.Hasher](closeDelay), ended: newEndedSessions(),
-		now: &activeRevocations{},
+		vaults: pool.New[string, *vault.Client](delay), conns: pool.New[string, *redis.Conn](delay), indexes: pool.New[string, *revocation.Index](delay),
+		// A closed ring still signs and verifies for the requests in progress. It only stops reading its key, and the name of that
+		// key may be the mistake that the new document corrects.
+		rings: pool.New[string, ring](0), hashers: pool.New[string, *password.Hasher](delay), ended: newEndedSessions(),
+		active: &Revocations{},
 	}
 	var err error
-	if s.metrics, err = newMetrics(c.Registerer); err != nil {
+	if r.metrics, err = newMetrics(c.Registerer); err != nil {
 		return nil, err
 	}
-	if s.keys, err = jwks.NewManager(jwks.ManagerConfig{Registerer: c.Registerer, Logger: c.Logger}); err != nil {
+	if r.keys, err = jwks.NewManager(jwks.ManagerConfig{Registerer: c.Registerer, Logger: c.Logger}); err != nil {
 		return nil, fmt.Errorf("registering key metrics: %w", err)
 	}
-	return s, nil
+	return r, nil
 }
 
-// Close gives back what the process holds elsewhere: a Vault token that its login made is revoked. No snapshot may be in
-// use any more.
-func (s *Shared) Close() {
-	s.rings.closeAll()
-	s.indexes.closeAll()
-	s.conns.closeAll()
-	s.vaults.closeAll()
+// Close releases what the process holds elsewhere: a Vault token that its login made is revoked. No snapshot may be in use
+// any more.
+func (r *Resources) Close() {
+	r.rings.CloseAll()
+	r.indexes.CloseAll()
+	r.conns.CloseAll()
+	r.vaults.CloseAll()
 }
+
+// Metrics are the process's, for the stages that count.
+func (r *Resources) Metrics() Metrics { return r.metrics }

@@ -1,4 +1,4 @@
-package chain
+package resources
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/keys/signing"
-	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/token/tokenredis"
 )
 
@@ -25,35 +24,35 @@ func (r ring) signs(st signing.Status) bool { return st.Current != "" && (st.Err
 // first request.
 const signingKeyWait = 2 * time.Second
 
-// ring is that of the policy's signing key. Where the document changes how the key is used, or the way to it, the new ring
+// Ring holds the policy's signing key. Where the document changes how the key is used, or the way to it, the new ring
 // knows what the one before knew.
-func (t *acquirer) ring() (*signing.Ring, error) {
-	p := t.policy.Tokens
+func (a *Acquirer) Ring() (*signing.Ring, error) {
+	p := a.policy.Tokens
 	key, err := named(p.SigningKey, p.Algorithm)
 	if err != nil {
 		return nil, err
 	}
-	name, err := named(key, p.RotationInterval, p.RotationOverlap, p.AccessLifetime, p.Leeway, t.policy.Vault, t.policy.Redis)
+	name, err := named(key, p.RotationInterval, p.RotationOverlap, p.AccessLifetime, p.Leeway, a.policy.Vault, a.policy.Redis)
 	if err != nil {
 		return nil, err
 	}
-	before := t.ringOf(key)
-	r, release, err := t.rings.acquire(name, t.user, func() (ring, func(), error) { return t.openRing(key, before) })
+	before := a.ringOf(key)
+	r, release, err := a.shared.rings.Acquire(name, a.user, func() (ring, func(), error) { return a.openRing(key, before) })
 	if err != nil {
 		return nil, err
 	}
-	t.onClose(release)
+	a.onClose(release)
 	select {
 	case <-r.Tried():
 	case <-time.After(signingKeyWait):
-		t.cfg.Logger.Warn("the signing key is unavailable yet; there are no logins until it is")
+		a.shared.cfg.Logger.Warn("the signing key is unavailable yet; there are no logins until it is")
 	}
 	return r.Ring, nil
 }
 
 // ringOf is the ring in use that has the key, or nil.
-func (t *acquirer) ringOf(key string) *signing.Ring {
-	for _, r := range t.rings.inUse() {
+func (a *Acquirer) ringOf(key string) *signing.Ring {
+	for _, r := range a.shared.rings.InUse() {
 		if r.key == key {
 			return r.Ring
 		}
@@ -61,51 +60,42 @@ func (t *acquirer) ringOf(key string) *signing.Ring {
 	return nil
 }
 
-func (t *acquirer) openRing(key string, before *signing.Ring) (ring, func(), error) {
-	own := t.nested()
-	r, err := own.newRing(t.policy.Tokens, before)
+func (a *Acquirer) openRing(key string, before *signing.Ring) (ring, func(), error) {
+	own := a.nested()
+	r, err := own.newRing(a.policy.Tokens, before)
 	if err != nil {
-		own.close()
+		own.Close()
 		return ring{}, nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); r.Run(ctx) }()
-	return ring{r, key, t.policy.Tokens.SigningKey.Transit != nil}, func() { stop(); <-done; own.close() }, nil
+	return ring{r, key, a.policy.Tokens.SigningKey.Transit != nil}, func() { stop(); <-done; own.Close() }, nil
 }
 
-func (t *acquirer) newRing(p *compiled.Tokens, before *signing.Ring) (*signing.Ring, error) {
+func (a *Acquirer) newRing(p *compiled.Tokens, before *signing.Ring) (*signing.Ring, error) {
 	c := signing.Config{
 		Before:    before,
 		Algorithm: signing.Algorithm(p.Algorithm), Overlap: p.RotationOverlap.Std(), Interval: p.RotationInterval.Std(),
-		Lifetime: p.AccessLifetime.Std() + p.Leeway.Std(), Logger: t.cfg.Logger,
+		Lifetime: p.AccessLifetime.Std() + p.Leeway.Std(), Logger: a.shared.cfg.Logger,
 	}
-	if t.policy.Redis != nil {
-		conn, err := t.acquireConn()
+	if a.policy.Redis != nil {
+		conn, err := a.acquireConn()
 		if err != nil {
 			return nil, err
 		}
-		c.Registry = tokenredis.New(conn, t.scope())
+		c.Registry = tokenredis.New(conn, a.scope())
 	}
-	if err := t.keySource(p, &c); err != nil {
+	if err := a.keySource(p, &c); err != nil {
 		return nil, err
 	}
 	return signing.NewRing(c)
 }
 
-// own is the ring without the keys that are revoked.
-func (b *builder) own() signing.Trusted {
-	return signing.Trusted{Ring: b.ring, Revoked: func(kid string) bool {
-		// Where nothing is known the key stays in use: what it signs is refused by the revocation all the same.
-		revoked, err := b.known.Revoked(context.Background(), &revocation.Query{Issuer: b.policy.Tokens.Issuer, KeyID: kid})
-		return err == nil && revoked
-	}}
-}
-
 // keySource says where the key lies, and who makes new versions of it.
-func (t *acquirer) keySource(p *compiled.Tokens, c *signing.Config) error {
+func (a *Acquirer) keySource(p *compiled.Tokens, c *signing.Config) error {
 	if k := p.SigningKey.Transit; k != nil {
-		client, err := t.vault()
+		client, err := a.vault()
 		if err != nil {
 			return err
 		}
@@ -115,19 +105,19 @@ func (t *acquirer) keySource(p *compiled.Tokens, c *signing.Config) error {
 		}
 		c.Source = signing.TransitKey{Transit: transit, Key: k.Key, Algorithm: c.Algorithm}
 		c.Rotator = transit.Rotator(k.Key)
-		t.onClose(func() { transit.Forget(k.Key) })
+		a.onClose(func() { transit.Forget(k.Key) })
 		return nil
 	}
 	held := signing.Held{Algorithm: c.Algorithm}
 	if ref := p.SigningKey.Secret; ref.Name != "" {
-		held.Secrets = signing.Latest{Source: t.mounted(ref)}
+		held.Secrets = signing.Latest{Source: a.shared.mounted(ref)}
 	} else {
-		value, err := t.vaultSecret(ref)
+		value, err := a.vaultSecret(ref)
 		if err != nil {
 			return err
 		}
 		held.Secrets = value
-		c.MaxStale = t.policy.Vault.MaxStale.Std()
+		c.MaxStale = a.policy.Vault.MaxStale.Std()
 	}
 	c.Source = held
 	return nil

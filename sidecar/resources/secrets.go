@@ -1,4 +1,4 @@
-package chain
+package resources
 
 import (
 	"fmt"
@@ -12,8 +12,8 @@ import (
 )
 
 // vault is the client of the policy's Vault.
-func (t *acquirer) vault() (*vault.Client, error) {
-	v := t.policy.Vault
+func (a *Acquirer) vault() (*vault.Client, error) {
+	v := a.policy.Vault
 	if v == nil {
 		return nil, fmt.Errorf("a secret is in Vault, and the document names none")
 	}
@@ -21,18 +21,18 @@ func (t *acquirer) vault() (*vault.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, release, err := t.vaults.acquire(name, t.user, func() (*vault.Client, func(), error) { return t.openVault(v) })
+	client, release, err := a.shared.vaults.Acquire(name, a.user, func() (*vault.Client, func(), error) { return a.shared.openVault(v) })
 	if err != nil {
 		return nil, err
 	}
-	t.onClose(release)
+	a.onClose(release)
 	return client, nil
 }
 
-func (s *Shared) openVault(v *compiled.Vault) (*vault.Client, func(), error) {
+func (r *Resources) openVault(v *compiled.Vault) (*vault.Client, func(), error) {
 	client, err := vault.New(vault.Config{
-		Address: v.Address, Namespace: v.Namespace, CABundle: []byte(v.CABundle), Auth: s.vaultAuth(v), Timeout: v.Timeout.Std(),
-		PollInterval: v.PollInterval.Std(), MaxStale: v.MaxStale.Std(), Logger: s.cfg.Logger, Metrics: s.metrics.vault,
+		Address: v.Address, Namespace: v.Namespace, CABundle: []byte(v.CABundle), Auth: r.vaultAuth(v), Timeout: v.Timeout.Std(),
+		PollInterval: v.PollInterval.Std(), MaxStale: v.MaxStale.Std(), Logger: r.cfg.Logger, Metrics: r.metrics.vault,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -40,14 +40,14 @@ func (s *Shared) openVault(v *compiled.Vault) (*vault.Client, func(), error) {
 	return client, client.Close, nil
 }
 
-func (s *Shared) vaultAuth(v *compiled.Vault) vault.Auth {
+func (r *Resources) vaultAuth(v *compiled.Vault) vault.Auth {
 	switch {
 	case v.Kubernetes != nil:
-		return vault.Kubernetes{Mount: v.Kubernetes.Mount, Role: v.Kubernetes.Role, TokenFile: s.cfg.VaultTokenFile}
+		return vault.Kubernetes{Mount: v.Kubernetes.Mount, Role: v.Kubernetes.Role, TokenFile: r.cfg.VaultTokenFile}
 	case v.AppRole != nil:
 		a := vault.AppRole{Mount: v.AppRole.Mount, RoleID: v.AppRole.RoleID}
 		if id := v.AppRole.SecretID; id != nil {
-			a.SecretID = s.mounted(id)
+			a.SecretID = r.mounted(id)
 		}
 		return a
 	}
@@ -55,23 +55,23 @@ func (s *Shared) vaultAuth(v *compiled.Vault) vault.Auth {
 }
 
 // mounted is a key of a Kubernetes Secret.
-func (s *Shared) mounted(ref *compiled.SecretRef) secret.File {
-	return secret.File(filepath.Join(s.cfg.SecretsDir, ref.Name, ref.Key))
+func (r *Resources) mounted(ref *compiled.SecretRef) secret.File {
+	return secret.File(filepath.Join(r.cfg.SecretsDir, ref.Name, ref.Key))
 }
 
 // secret is where ref's value comes from; nil for nil.
-func (t *acquirer) secret(ref *compiled.SecretRef) (secret.Source, error) {
+func (a *Acquirer) secret(ref *compiled.SecretRef) (secret.Source, error) {
 	switch {
 	case ref == nil:
 		return nil, nil
 	case ref.Name != "":
-		return t.mounted(ref), nil
+		return a.shared.mounted(ref), nil
 	}
-	return t.vaultSecret(ref)
+	return a.vaultSecret(ref)
 }
 
-func (t *acquirer) vaultSecret(ref *compiled.SecretRef) (*vault.Secret, error) {
-	client, err := t.vault()
+func (a *Acquirer) vaultSecret(ref *compiled.SecretRef) (*vault.Secret, error) {
+	client, err := a.vault()
 	if err != nil {
 		return nil, err
 	}
@@ -79,33 +79,33 @@ func (t *acquirer) vaultSecret(ref *compiled.SecretRef) (*vault.Secret, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.onClose(release)
+	a.onClose(release)
 	return value, nil
 }
 
-// providerKeys are the keys of an external provider.
-func (t *acquirer) providerKeys(p *compiled.Provider) (authn.Keys, error) {
+// ProviderKeys are the keys of an external issuer.
+func (a *Acquirer) ProviderKeys(p *compiled.Provider) (authn.Keys, error) {
 	spec := jwks.Spec{
 		Provider: p.Name, Algorithms: p.Algorithms, URI: p.Keys.URI, RefreshInterval: p.Keys.RefreshInterval.Std(),
 		MaxStale: p.Keys.MaxStale.Std(), CABundle: []byte(p.Keys.CABundle), Inline: p.Keys.Inline,
 	}
 	if ref := p.Keys.Secret; ref != nil {
 		var err error
-		if spec.Secret, err = t.secret(ref); err != nil {
+		if spec.Secret, err = a.secret(ref); err != nil {
 			return nil, err
 		}
 		spec.SecretName = ref.Name + "/" + ref.Key
 		if ref.VaultPath != "" {
-			if spec.SecretName, err = named(ref, t.policy.Vault); err != nil {
+			if spec.SecretName, err = named(ref, a.policy.Vault); err != nil {
 				return nil, err
 			}
 			spec.ReadStale = jwks.MinSecretStale // what was read is given for vault.maxStale
 		}
 	}
-	source, release, err := t.keys.Acquire(spec)
+	source, release, err := a.shared.keys.Acquire(spec)
 	if err != nil {
 		return nil, err
 	}
-	t.onClose(release)
+	a.onClose(release)
 	return source, nil
 }

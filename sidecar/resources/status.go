@@ -1,4 +1,4 @@
-package chain
+package resources
 
 import (
 	"fmt"
@@ -11,11 +11,11 @@ import (
 )
 
 // Keys is the state of each provider's keys.
-func (s *Shared) Keys() []jwks.Status { return s.keys.Status() }
+func (r *Resources) Keys() []jwks.Status { return r.keys.Status() }
 
 // Redis is the state of the connection in use; ok is false where no policy names a Redis.
-func (s *Shared) Redis() (status redis.Status, ok bool) {
-	for _, c := range s.conns.inUse() {
+func (r *Resources) Redis() (status redis.Status, ok bool) {
+	for _, c := range r.conns.InUse() {
 		return c.Status(), true
 	}
 	return redis.Status{}, false
@@ -23,13 +23,13 @@ func (s *Shared) Redis() (status redis.Status, ok bool) {
 
 // Unready says what of the policy in force could not be had yet, so that the first requests would be refused: the key that
 // signs, or what is revoked. It is empty where nothing is missing.
-func (s *Shared) Unready() string {
-	for _, ring := range s.rings.inUse() {
+func (r *Resources) Unready() string {
+	for _, ring := range r.rings.InUse() {
 		if st := ring.Status(); st.Current == "" {
 			return noKey(st)
 		}
 	}
-	for _, index := range s.indexes.inUse() {
+	for _, index := range r.indexes.InUse() {
 		select {
 		case <-index.Ready():
 		default:
@@ -40,20 +40,20 @@ func (s *Shared) Unready() string {
 }
 
 // Problems are what the policy in force depends on and does not have at present.
-func (s *Shared) Problems() []compiled.Problem {
+func (r *Resources) Problems() []compiled.Problem {
 	var problems []compiled.Problem
 	add := func(kind, reason, message string) {
 		problems = append(problems, compiled.Problem{Kind: kind, Reason: reason, Message: message})
 	}
-	for _, client := range s.vaults.inUse() {
+	for _, client := range r.vaults.InUse() {
 		if reason, message := vaultProblem(client.Status()); reason != "" {
 			add(compiled.ProblemVault, reason, message)
 		}
 	}
-	if st, ok := s.Redis(); ok && !st.Up {
+	if st, ok := r.Redis(); ok && !st.Up {
 		add(compiled.ProblemRedis, "Unavailable", st.Err.Error())
 	}
-	for _, ring := range s.rings.inUse() {
+	for _, ring := range r.rings.InUse() {
 		switch st := ring.Status(); {
 		case !ring.signs(st):
 			add(compiled.ProblemSigningKey, "Unavailable", noKey(st))
@@ -90,4 +90,9 @@ func vaultProblem(st vault.Status) (reason, message string) {
 		}
 	}
 	return "", ""
+}
+
+// InUse is the number of connections, clients, indexes and signing keys that snapshots use: zero when each was closed.
+func (r *Resources) InUse() int {
+	return len(r.vaults.InUse()) + len(r.conns.InUse()) + len(r.indexes.InUse()) + len(r.rings.InUse())
 }

@@ -1,4 +1,4 @@
-package chain
+package resources
 
 import (
 	"context"
@@ -16,45 +16,52 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitredis"
 )
 
-func (t *acquirer) counters() ratelimit.Store {
-	if t.conn == nil {
-		return t.limits
+// Counters keep the counts of rate limits.
+func (a *Acquirer) Counters() ratelimit.Store {
+	if a.conn == nil {
+		return a.shared.limits
 	}
-	return ratelimitredis.New(t.conn)
+	return ratelimitredis.New(a.conn)
 }
 
-func (t *acquirer) sessionStore() session.Store {
-	if t.conn == nil {
-		return t.sessions
+// LocalCounters stand in for Counters while Redis is away.
+func (a *Acquirer) LocalCounters() ratelimit.Store { return a.shared.limits }
+
+// Sessions keep the policy's sessions.
+func (a *Acquirer) Sessions() session.Store {
+	if a.conn == nil {
+		return a.shared.sessions
 	}
-	return sessionredis.New(t.conn, t.scope(), timeouts(t.policy))
+	return sessionredis.New(a.conn, a.scope(), Timeouts(a.policy))
 }
 
-// timeouts are the policy's longest.
-func timeouts(p *compiled.Policy) session.Timeouts {
+// Timeouts are the longest that the policy gives a session.
+func Timeouts(p *compiled.Policy) session.Timeouts {
 	if p.Sessions == nil {
 		return session.Timeouts{}
 	}
 	return session.Timeouts{Idle: p.Sessions.IdleTimeout.Std(), Absolute: p.Sessions.AbsoluteTimeout.Std()}
 }
 
-func (t *acquirer) replays() backchannel.Replay {
-	if t.conn == nil {
-		return t.replay
+// Replays remember the logout tokens that were used.
+func (a *Acquirer) Replays() backchannel.Replay {
+	if a.conn == nil {
+		return a.shared.replay
 	}
-	return tokenredis.New(t.conn, t.scope())
+	return tokenredis.New(a.conn, a.scope())
 }
 
-// revocations is a store with its feed. A namespace is what shares them: whoever may write policies there may revoke what they
-// accept, and nothing of any other namespace.
-func (t *acquirer) revocations() revocations {
-	if t.conn == nil {
-		return t.revoked
+// Revocations are a store with its feed. They are shared by a namespace: a user who may write policies there may revoke what
+// these accept, and nothing of another namespace.
+func (a *Acquirer) Revocations() RevocationStore {
+	if a.conn == nil {
+		return a.shared.revoked
 	}
-	return revocationredis.New(t.conn, t.policy.Namespace)
+	return revocationredis.New(a.conn, a.policy.Namespace)
 }
 
-type revocations interface {
+// RevocationStore can be written and followed.
+type RevocationStore interface {
 	revocation.Store
 	revocation.Feed
 }
@@ -63,39 +70,40 @@ type revocations interface {
 // knows it before the first request.
 const revocationsWait = 2 * time.Second
 
-func (t *acquirer) index() (*revocation.Index, error) {
-	staleness := t.policy.Revocation.MaxStaleness.Std()
-	// Not the staleness: an index that is made anew knows nothing while Redis is away.
-	name, err := named(t.policy.Redis, t.vaultOfRedis(), t.policy.Namespace)
+// Index follows the revocations of the namespace.
+func (a *Acquirer) Index() (*revocation.Index, error) {
+	staleness := a.policy.Revocation.MaxStaleness.Std()
+	// The staleness is not part of the name: a new index knows nothing while Redis is away.
+	name, err := named(a.policy.Redis, a.vaultOfRedis(), a.policy.Namespace)
 	if err != nil {
 		return nil, err
 	}
 	var before *revocation.Index // of the snapshot before
-	if all := t.indexes.inUse(); len(all) > 0 {
+	if all := a.shared.indexes.InUse(); len(all) > 0 {
 		before = all[0]
 	}
-	index, release, err := t.indexes.acquire(name, t.user, func() (*revocation.Index, func(), error) {
-		own := t.nested()
-		if t.policy.Redis != nil { // a connection of its own account, which lives as long as the index
+	index, release, err := a.shared.indexes.Acquire(name, a.user, func() (*revocation.Index, func(), error) {
+		own := a.nested()
+		if a.policy.Redis != nil { // its own use of the connection lasts as long as the index
 			if own.conn, err = own.acquireConn(); err != nil {
 				return nil, nil, err
 			}
 		}
 		index, err := revocation.NewIndex(revocation.IndexConfig{
-			Feed: own.revocations(), MaxStaleness: staleness, Before: before, Metrics: t.metrics.revocation, Log: t.cfg.Logger,
+			Feed: own.Revocations(), MaxStaleness: staleness, Before: before, Metrics: a.shared.metrics.revocation, Log: a.shared.cfg.Logger,
 		})
 		if err != nil {
-			own.close()
+			own.Close()
 			return nil, nil, err
 		}
-		return index, func() { index.Close(); own.close() }, nil
+		return index, func() { index.Close(); own.Close() }, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	t.onClose(release)
+	a.onClose(release)
 	index.Hasten(staleness)
-	await(index, t.cfg.Logger)
+	await(index, a.shared.cfg.Logger)
 	return index, nil
 }
 
@@ -108,3 +116,6 @@ func await(index *revocation.Index, log *slog.Logger) {
 		log.Warn("the revocations cannot be loaded yet; revocation.onFailure decides until they are")
 	}
 }
+
+// Active are the revocations of the snapshot in force.
+func (a *Acquirer) Active() *Revocations { return a.shared.active }

@@ -7,14 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/sidecar/keys/secret"
+	"github.com/posterndev/postern/sidecar/resources/pool"
 )
 
 // Defaults and bounds of a Spec, and how often a secret is read again.
@@ -69,26 +70,29 @@ type Manager struct {
 	metrics *metrics
 	pace    pace
 
-	mu      sync.Mutex
-	sources map[specKey]*shared
-	made    int // sources so far
+	sources *pool.Pool[specKey, *opened]
 }
 
 // specKey tells Specs apart.
 type specKey [sha256.Size]byte
 
-// shared is a source and how many hold it.
-type shared struct {
+// opened is a source with what it was made from.
+type opened struct {
 	spec   Spec
 	source Source
 	polled *polled // nil for an inline set
-	holds  int
-	since  int // the order in which sources were made
+}
+
+// close ends the background loads.
+func (o *opened) close() {
+	if o.polled != nil {
+		o.polled.cancel()
+	}
 }
 
 // NewManager returns a Manager without sources, and registers its metrics.
 func NewManager(c ManagerConfig) (*Manager, error) {
-	m := &Manager{log: c.Logger, now: c.Now, pace: defaultPace(), sources: map[specKey]*shared{}}
+	m := &Manager{log: c.Logger, now: c.Now, pace: defaultPace(), sources: pool.New[specKey, *opened](0)}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
@@ -112,37 +116,23 @@ func (m *Manager) Acquire(spec Spec) (source Source, release func(), err error) 
 	if err != nil {
 		return nil, nil, fmt.Errorf("keys of provider %q: %w", spec.Provider, err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	key := spec.key()
-	s := m.sources[key]
-	if s == nil {
-		if s, err = m.open(spec); err != nil {
-			return nil, nil, fmt.Errorf("keys of provider %q: %w", spec.Provider, err)
+	before := m.sources.InUse()
+	s, release, err := m.sources.Acquire(spec.key(), pool.Direct, func() (*opened, func(), error) {
+		s, err := m.open(spec, before)
+		if err != nil {
+			return nil, nil, err
 		}
-		m.sources[key] = s
+		return s, s.close, nil
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("keys of provider %q: %w", spec.Provider, err)
 	}
-	s.holds++
-	var once sync.Once
-	return s.source, func() { once.Do(func() { m.release(key, s) }) }, nil
+	return s.source, release, nil
 }
 
-func (m *Manager) release(key specKey, s *shared) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if s.holds--; s.holds > 0 {
-		return
-	}
-	delete(m.sources, key)
-	if s.polled != nil {
-		s.polled.cancel()
-	}
-}
-
-// open makes the source of a new spec and starts it.
-func (m *Manager) open(spec Spec) (*shared, error) {
-	m.made++
-	s := &shared{spec: spec, since: m.made}
+// open makes the source of a new spec and starts it; before are the sources that there are already.
+func (m *Manager) open(spec Spec, before []*opened) (*opened, error) {
+	s := &opened{spec: spec}
 	if spec.Inline != nil {
 		set, err := Parse(spec.Inline, Options{Algorithms: spec.Algorithms})
 		if err != nil {
@@ -171,7 +161,7 @@ func (m *Manager) open(spec Spec) (*shared, error) {
 	if spec.Secret != nil && spec.ReadStale > 0 {
 		p.unread = func() bool { return held.readFor(m.now()) > spec.ReadStale }
 	}
-	p.current.Store(m.inherited(spec))
+	p.current.Store(inherited(spec, before))
 	s.source, s.polled = p, p
 	go p.run()
 	return s, nil
@@ -192,11 +182,11 @@ func (m *Manager) newPolled(spec Spec, l loader, interval time.Duration) (*polle
 
 // inherited is the last good set of a source that differs in other things than its origin, read with the new algorithms:
 // a change of the policy during an outage of the issuer costs nothing. It is nil where there is none.
-func (m *Manager) inherited(spec Spec) *content {
+func inherited(spec Spec, before []*opened) *content {
 	if spec.URI == "" {
 		return nil
 	}
-	for _, s := range m.sources {
+	for _, s := range before {
 		if s.polled == nil || s.spec.URI != spec.URI || string(s.spec.CABundle) != string(spec.CABundle) {
 			continue
 		}
@@ -269,19 +259,12 @@ func (s Spec) key() specKey {
 }
 
 // newest returns the sources in force, one for each provider (the latest, while a reload holds two), by name.
-func (m *Manager) newest() []*shared {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	latest := map[string]*shared{}
-	for _, s := range m.sources {
-		if other := latest[s.spec.Provider]; other == nil || other.since < s.since {
+func (m *Manager) newest() []*opened {
+	latest := map[string]*opened{}
+	for _, s := range m.sources.InUse() {
+		if latest[s.spec.Provider] == nil { // the newest comes first
 			latest[s.spec.Provider] = s
 		}
 	}
-	list := make([]*shared, 0, len(latest))
-	for _, s := range latest {
-		list = append(list, s)
-	}
-	slices.SortFunc(list, func(a, b *shared) int { return cmp.Compare(a.spec.Provider, b.spec.Provider) })
-	return list
+	return slices.SortedFunc(maps.Values(latest), func(a, b *opened) int { return cmp.Compare(a.spec.Provider, b.spec.Provider) })
 }

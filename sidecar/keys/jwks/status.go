@@ -25,7 +25,7 @@ func (m *Manager) Status() []Status {
 	return list
 }
 
-func (s *shared) status(now time.Time) Status {
+func (s *opened) status(now time.Time) Status {
 	st := Status{Provider: s.spec.Provider}
 	if fixed, ok := s.source.(static); ok {
 		st.Ready, st.Keys = true, fixed.set.Len()

@@ -24,8 +24,6 @@ type documentKey struct {
 type document struct {
 	client *Client
 	key    documentKey
-	cancel context.CancelFunc
-	holds  int // guarded by the client's lock
 
 	mu      sync.Mutex
 	place   location // zero until Vault has named the mount

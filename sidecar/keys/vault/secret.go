@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/keys/secret"
 	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/resources/pool"
 )
 
 // Bounds of a History: how many versions are returned, and how many are asked for.
@@ -40,33 +40,27 @@ func (c *Client) Secret(ref Ref) (s *Secret, release func(), err error) {
 		return nil, nil, fmt.Errorf("reading secret %.64q: %w", ref.Path, err)
 	}
 	key := documentKey{path: ref.Path, version: ref.Version}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ctx.Err() != nil {
+	d, release, err := c.documents.Acquire(key, pool.Direct, func() (*document, func(), error) { return c.open(key) })
+	if errors.Is(err, pool.ErrClosed) {
 		return nil, nil, errors.New("reading secret: the Vault client is closed")
 	}
-	d := c.documents[key]
-	if d == nil {
-		d = newDocument(c, key)
-		var ctx context.Context
-		ctx, d.cancel = context.WithCancel(c.ctx)
-		c.documents[key] = d
-		c.work.Go(func() { d.run(ctx) })
+	if err != nil {
+		return nil, nil, err
 	}
-	d.holds++
-	var once sync.Once
-	return &Secret{document: d, key: ref.Key}, func() { once.Do(func() { c.release(d) }) }, nil
+	return &Secret{document: d, key: ref.Key}, release, nil
 }
 
-func (c *Client) release(d *document) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if d.holds--; d.holds > 0 {
-		return
-	}
-	d.cancel()
-	delete(c.documents, d.key)
-	c.health.forget(d.key.path)
+// open starts to read a document; the returned function ends that.
+func (c *Client) open(key documentKey) (*document, func(), error) {
+	d := newDocument(c, key)
+	ctx, cancel := context.WithCancel(c.ctx)
+	c.work.Go(func() { d.run(ctx) })
+	return d, func() {
+		cancel()
+		if c.ctx.Err() == nil { // while the client is closed there is no health to report
+			c.health.forget(key.path)
+		}
+	}, nil
 }
 
 // Read implements secret.Source: the value in force, without a request. It waits where no read has ended yet.

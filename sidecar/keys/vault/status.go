@@ -26,9 +26,7 @@ func (c *Client) Status() Status {
 	if cause != nil {
 		st.Message = cause.Error() + advice(cause.State)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, d := range c.documents {
+	for _, d := range c.documents.InUse() {
 		st.Secrets = append(st.Secrets, d.status())
 	}
 	slices.SortFunc(st.Secrets, func(a, b SecretStatus) int {

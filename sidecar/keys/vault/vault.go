@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/posterndev/postern/sidecar/resources/pool"
 )
 
 // Defaults and bounds of a Config.
@@ -61,9 +63,7 @@ type Client struct {
 	stop      context.CancelFunc
 	ctx       context.Context // ends with Close
 	work      sync.WaitGroup
-
-	mu        sync.Mutex
-	documents map[documentKey]*document
+	documents *pool.Pool[documentKey, *document]
 }
 
 // New returns a Client that logs in in the background: that Vault is away, or refuses, is no error here. A Config that can
@@ -79,7 +79,7 @@ func newClient(cfg Config, p pace) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up Vault: %w", err)
 	}
-	c := &Client{cfg: cfg, pace: p, transport: t, documents: map[documentKey]*document{}}
+	c := &Client{cfg: cfg, pace: p, transport: t, documents: pool.New[documentKey, *document](0)}
 	c.health = newHealth(cfg.Now, cfg.Logger)
 	c.session = newSession(cfg, p, t, c.health)
 	cfg.Metrics.add(c)
@@ -92,6 +92,7 @@ func newClient(cfg Config, p pace) (*Client, error) {
 // last value.
 func (c *Client) Close() {
 	c.stop()
+	c.documents.CloseAll()
 	c.work.Wait()
 	c.session.revoke()
 	c.transport.http.CloseIdleConnections()

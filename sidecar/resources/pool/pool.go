@@ -1,100 +1,143 @@
-package chain
+// Package pool shares values that are costly to open among users that come and go: connections, clients, key sets. It is
+// the one reference-counted pool of the sidecar, and imports nothing of it.
+package pool
 
 import (
+	"errors"
+	"slices"
 	"sync"
 	"time"
 )
 
-// closeDelay is how long a shared value outlives its last snapshot, whose requests may still be under way.
-const closeDelay = time.Minute
+// ErrClosed is returned by Acquire after CloseAll.
+var ErrClosed = errors.New("the pool is closed")
 
-// pool shares values among snapshots: each is opened once for its name, and closed a while after its last user has left,
-// unless another has come meanwhile. It is safe for concurrent use.
-type pool[T any] struct {
+// Pool opens each value once for its key, counts its users, and closes it when the delay has passed since the last of them
+// released it, unless another user has acquired it meanwhile. It is safe for concurrent use.
+type Pool[K comparable, T any] struct {
 	delay time.Duration
 
 	mu      sync.Mutex
-	entries map[string]*pooled[T]
+	closed  bool
+	entries map[K]*entry[T]
+	opened  int
 }
 
-// user says who uses a value: a snapshot, or another shared value, which may outlive the snapshots that wanted it.
-type user int
+// User says who uses a value.
+type User int
 
 const (
-	bySnapshot user = iota
-	byShared
+	// Direct is a user that counts for InUse, such as the snapshot in force.
+	Direct User = iota
+	// Nested is another shared value, which may outlive the direct users that wanted it.
+	Nested
 )
 
-// pooled is a value with the number of its users.
-type pooled[T any] struct {
+// entry is a value with the number of its users.
+type entry[T any] struct {
 	value T
 	close func()
 	users [2]int
-	// left counts how often nobody was left, so that only the last of several delays closes.
-	left int
+	// order is the number of values that were opened before this one.
+	order int
+	// idle counts how often the last user has left, so that only the latest of several delays closes the value.
+	idle int
 }
 
-func (e *pooled[T]) unused() bool { return e.users == [2]int{} }
+func (e *entry[T]) unused() bool { return e.users == [2]int{} }
 
-func newPool[T any](delay time.Duration) *pool[T] {
-	return &pool[T]{delay: delay, entries: map[string]*pooled[T]{}}
+// New returns an empty pool. With a delay of zero, the last release closes the value before it returns.
+func New[K comparable, T any](delay time.Duration) *Pool[K, T] {
+	return &Pool[K, T]{delay: delay, entries: map[K]*entry[T]{}}
 }
 
-// acquire returns the value of that name, which open makes where there is none. The caller calls release once.
-func (p *pool[T]) acquire(name string, u user, open func() (T, func(), error)) (value T, release func(), err error) {
+// Acquire returns the value of key; open makes it, with the function that closes it, where there is none. The caller calls
+// release when it no longer uses the value; more than one call has no effect. Acquire returns ErrClosed after CloseAll, and
+// the error of open otherwise.
+//
+// open runs with the pool locked, and so does close where the delay is zero: they may use other pools, but not this one.
+func (p *Pool[K, T]) Acquire(key K, user User, open func() (value T, close func(), err error)) (value T, release func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.entries[name]
+	if p.closed {
+		return value, nil, ErrClosed
+	}
+	e := p.entries[key]
 	if e == nil {
-		e = &pooled[T]{}
+		e = &entry[T]{order: p.opened}
 		if e.value, e.close, err = open(); err != nil {
 			return value, nil, err
 		}
-		p.entries[name] = e
+		p.opened++
+		p.entries[key] = e
 	}
-	e.users[u]++
-	return e.value, sync.OnceFunc(func() { p.release(name, u, e) }), nil
+	e.users[user]++
+	return e.value, sync.OnceFunc(func() { p.release(key, user, e) }), nil
 }
 
-func (p *pool[T]) release(name string, u user, e *pooled[T]) {
+func (p *Pool[K, T]) release(key K, user User, e *entry[T]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e.users[u]--; e.unused() {
-		e.left++
-		left := e.left
-		time.AfterFunc(p.delay, func() { p.closeIdle(name, e, left) })
-	}
-}
-
-func (p *pool[T]) closeIdle(name string, e *pooled[T], left int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !e.unused() || e.left != left || p.entries[name] != e {
+	e.users[user]--
+	if !e.unused() || p.entries[key] != e { // CloseAll may have closed it
 		return
 	}
-	delete(p.entries, name)
-	go e.close() // it may wait for what is under way
+	if p.delay == 0 {
+		delete(p.entries, key)
+		e.close()
+		return
+	}
+	e.idle++
+	idle := e.idle
+	time.AfterFunc(p.delay, func() { p.closeIdle(key, e, idle) })
 }
 
-// inUse are the values that a snapshot uses itself.
-func (p *pool[T]) inUse() []T {
+// closeIdle closes e, unless it was acquired since its delay began. It does so unlocked: closing may wait for what is under
+// way.
+func (p *Pool[K, T]) closeIdle(key K, e *entry[T], idle int) {
+	p.mu.Lock()
+	expired := e.unused() && e.idle == idle && p.entries[key] == e
+	if expired {
+		delete(p.entries, key)
+	}
+	p.mu.Unlock()
+	if expired {
+		e.close()
+	}
+}
+
+// InUse returns the values that have a direct user, the one that was opened last comes first.
+func (p *Pool[K, T]) InUse() []T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var values []T
+	var found []*entry[T]
 	for _, e := range p.entries {
-		if e.users[bySnapshot] > 0 {
-			values = append(values, e.value)
+		if e.users[Direct] > 0 {
+			found = append(found, e)
 		}
+	}
+	slices.SortFunc(found, func(a, b *entry[T]) int { return b.order - a.order })
+	values := make([]T, len(found))
+	for i, e := range found {
+		values[i] = e.value
 	}
 	return values
 }
 
-// closeAll closes every value, used or not, and waits for it: the process ends.
-func (p *pool[T]) closeAll() {
+// Len returns the number of open values, whether or not they have users.
+func (p *Pool[K, T]) Len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for name, e := range p.entries {
-		delete(p.entries, name)
+	return len(p.entries)
+}
+
+// CloseAll closes every value, used or not, and returns when all are closed. Later calls of Acquire fail.
+func (p *Pool[K, T]) CloseAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for key, e := range p.entries {
+		delete(p.entries, key)
 		e.close()
 	}
 }

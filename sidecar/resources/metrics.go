@@ -1,0 +1,46 @@
+package resources
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posterndev/postern/sidecar/keys/vault"
+	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/stages/accesslog"
+	"github.com/posterndev/postern/sidecar/stages/authn"
+	"github.com/posterndev/postern/sidecar/store/redis"
+)
+
+// Metrics are registered once for the process, because a name can be registered only once.
+type Metrics struct {
+	// Requests counts requests, Verified the tokens that were presented, and Issued those that were issued.
+	Requests *accesslog.Metrics
+	Verified *authn.Metrics
+	Issued   *token.Metrics
+
+	redis      *redis.Metrics
+	vault      *vault.Metrics
+	revocation *revocation.Metrics
+}
+
+func newMetrics(r prometheus.Registerer) (m Metrics, err error) {
+	if m.Requests, err = accesslog.NewMetrics(r); err != nil {
+		return m, fmt.Errorf("registering request metrics: %w", err)
+	}
+	if m.Verified, err = authn.NewMetrics(r); err != nil {
+		return m, fmt.Errorf("registering token metrics: %w", err)
+	}
+	if m.redis, err = redis.NewMetrics(r); err != nil {
+		return m, fmt.Errorf("registering state metrics: %w", err)
+	}
+	if m.vault, err = vault.NewMetrics(r); err != nil {
+		return m, fmt.Errorf("registering Vault metrics: %w", err)
+	}
+	if m.revocation, err = revocation.NewMetrics(r); err != nil {
+		return m, err
+	}
+	m.Issued, err = token.NewMetrics(r)
+	return m, err
+}
