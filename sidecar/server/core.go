@@ -11,11 +11,12 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/resources"
 )
 
 // core holds the snapshot in force and swaps it. Its handler serves every HTTP connection.
 type core struct {
-	shared *chain.Shared
+	shared *resources.Resources
 	chain  chain.Config
 	level  *slog.LevelVar
 	logger *slog.Logger

@@ -33,12 +33,12 @@ func (l loopback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		httperr.Write(w, r, (&httperr.Error{
 			Status: http.StatusServiceUnavailable, Code: "no-policy", Detail: "The sidecar has no policy yet.", Cause: errNoPolicy,
 		}).With("Retry-After", "1"))
-	case f.Loopback() == nil:
+	case f.AppAPI() == nil:
 		httperr.Write(w, r, &httperr.Error{
 			Status: http.StatusNotFound, Code: "not-enabled", Detail: "The policy has neither tokens, jwt nor passwordPolicy.",
 		})
 	default:
-		f.Loopback().ServeHTTP(w, r)
+		f.AppAPI().ServeHTTP(w, r)
 	}
 }
 

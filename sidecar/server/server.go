@@ -20,6 +20,7 @@ import (
 	"github.com/posterndev/postern/sidecar/conn/passthrough"
 	"github.com/posterndev/postern/sidecar/document"
 	"github.com/posterndev/postern/sidecar/keys/secret"
+	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
@@ -94,7 +95,7 @@ func Run(ctx context.Context, cfg Config) error {
 // build makes every part, and opens nothing.
 func (s *sidecar) build() error {
 	log := s.cfg.Logger
-	shared, err := chain.NewShared(chain.SharedConfig{
+	shared, err := resources.New(resources.Config{
 		Registerer: s.registry, Logger: log, SecretsDir: s.env.SecretsDir, VaultTokenFile: s.env.VaultTokenFile,
 		HashMemory: hashMemory(memoryLimit()),
 	})
@@ -107,7 +108,7 @@ func (s *sidecar) build() error {
 	}
 	s.core = &core{
 		shared: shared, level: s.cfg.Level, logger: log, applied: s.applied,
-		chain: chain.Config{Shared: shared, ContainerPorts: s.env.ContainerPorts, App: s.proxy, Logger: log},
+		chain: chain.Config{Resources: shared, ContainerPorts: s.env.ContainerPorts, App: s.proxy, Logger: log},
 	}
 	s.health = &health{server: s.core, now: time.Now}
 	s.keeper = document.NewKeeper(document.Config{

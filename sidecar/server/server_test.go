@@ -22,6 +22,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
+	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
@@ -40,7 +41,7 @@ func makeDocument(change func(*compiled.Policy)) *compiled.Policy {
 func newCore(t *testing.T, app http.Handler) *core {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	shared, err := chain.NewShared(chain.SharedConfig{Registerer: prometheus.NewRegistry(), Logger: log, SecretsDir: t.TempDir()})
+	shared, err := resources.New(resources.Config{Registerer: prometheus.NewRegistry(), Logger: log, SecretsDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +52,7 @@ func newCore(t *testing.T, app http.Handler) *core {
 		t.Fatal(err)
 	}
 	t.Cleanup(proxy.Close)
-	return &core{shared: shared, level: &slog.LevelVar{}, logger: log, chain: chain.Config{Shared: shared, App: proxy, OnlyPort: 80, Logger: log}}
+	return &core{shared: shared, level: &slog.LevelVar{}, logger: log, chain: chain.Config{Resources: shared, App: proxy, OnlyPort: 80, Logger: log}}
 }
 
 var hello = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })

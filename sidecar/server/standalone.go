@@ -16,6 +16,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
 	"github.com/posterndev/postern/sidecar/conn/listen"
+	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
@@ -59,7 +60,7 @@ func (s Standalone) Run(ctx context.Context) error {
 		return err
 	}
 	registry := newRegistry(s.Version)
-	shared, err := chain.NewShared(chain.SharedConfig{
+	shared, err := resources.New(resources.Config{
 		Registerer: registry, Logger: s.Logger, SecretsDir: s.SecretsDir, VaultTokenFile: s.VaultTokenFile,
 		HashMemory: hashMemory(memoryLimit()),
 	})
@@ -67,7 +68,7 @@ func (s Standalone) Run(ctx context.Context) error {
 		return err
 	}
 	c := &core{shared: shared, level: s.Level, logger: s.Logger}
-	c.chain = chain.Config{Shared: shared, App: proxy, OnlyPort: address.Port(), Logger: s.Logger}
+	c.chain = chain.Config{Resources: shared, App: proxy, OnlyPort: address.Port(), Logger: s.Logger}
 	encoded, err := compiled.Encode(s.Document)
 	if err != nil {
 		return err
