@@ -14,21 +14,22 @@ import (
 	"github.com/posterndev/postern/sidecar/resources"
 )
 
-// core holds the snapshot in force and swaps it. Its handler serves every HTTP connection.
-type core struct {
-	shared *resources.Resources
-	chain  chain.Config
-	level  *slog.LevelVar
-	logger *slog.Logger
-	// applied is called with each new snapshot, before it takes requests; an error refuses it.
-	applied func(*chain.Snapshot) error
+// enforcer serves every HTTP request by the snapshot in force, and swaps it.
+type enforcer struct {
+	resources *resources.Resources
+	chain     chain.Config
+	level     *slog.LevelVar
+	logger    *slog.Logger
+	// onActivate is called with each new snapshot before it takes requests, and with the one before it, or nil; an error
+	// refuses the new one.
+	onActivate func(next, current *chain.Snapshot) error
 
-	current atomic.Pointer[activeSnapshot]
+	active atomic.Pointer[activeSnapshot]
 	// leaving says that the pod is about to end: clients are told to come back on another connection, to another pod.
 	leaving atomic.Bool
 }
 
-// force is a snapshot in force.
+// activeSnapshot is the snapshot in force. The zero value is none.
 type activeSnapshot struct {
 	*chain.Snapshot
 	hash string
@@ -36,64 +37,60 @@ type activeSnapshot struct {
 	firstAt time.Time
 }
 
-type snapshotStatus struct {
-	hash    string
-	firstAt time.Time
-}
-
-func (c *core) status() snapshotStatus {
-	if f := c.current.Load(); f != nil {
-		return snapshotStatus{f.hash, f.firstAt}
+// current returns the snapshot in force; its Snapshot is nil before the first document.
+func (e *enforcer) current() activeSnapshot {
+	if a := e.active.Load(); a != nil {
+		return *a
 	}
-	return snapshotStatus{}
+	return activeSnapshot{}
 }
 
-// apply builds the document's snapshot whole, activates it, and lets the one before end. It is called for one document
-// at a time.
-func (c *core) apply(ctx context.Context, p *compiled.Policy, hash string) error {
-	snapshot, err := chain.Build(p, c.chain)
+// apply builds the document's snapshot whole, activates it, and closes the one before. It is called for one document at a
+// time.
+func (e *enforcer) apply(ctx context.Context, p *compiled.Policy, hash string) error {
+	snapshot, err := chain.Build(p, e.chain)
 	if err != nil {
 		return err
 	}
-	if c.applied != nil {
-		if err := c.applied(snapshot); err != nil {
+	before := e.current()
+	if e.onActivate != nil {
+		if err := e.onActivate(snapshot, before.Snapshot); err != nil {
 			snapshot.Close()
 			return err
 		}
 	}
-	next := &activeSnapshot{Snapshot: snapshot, hash: hash, firstAt: time.Now()}
-	before := c.current.Load()
-	if before != nil {
-		next.firstAt = before.firstAt
+	next := &activeSnapshot{Snapshot: snapshot, hash: hash, firstAt: before.firstAt}
+	if next.firstAt.IsZero() {
+		next.firstAt = time.Now()
 	}
-	c.current.Store(next)
+	e.active.Store(next)
 	snapshot.Activate()
-	if before != nil {
+	if before.Snapshot != nil {
 		before.Close()
 	}
-	c.setLevel(p.Sidecar.LogLevel)
+	e.setLevel(p.Sidecar.LogLevel)
 	if p.Deleted {
-		c.logger.WarnContext(ctx, "the policy was deleted: traffic passes through unguarded until the pod is restarted")
+		e.logger.WarnContext(ctx, "the policy was deleted: traffic passes through unguarded until the pod is restarted")
 	}
 	return nil
 }
 
-func (c *core) setLevel(name string) {
+func (e *enforcer) setLevel(name string) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(name)); err == nil {
-		c.level.Set(level)
+		e.level.Set(level)
 	}
 }
 
 var errNoPolicy = errors.New("no document in force")
 
 // ServeHTTP enforces the policy in force; without one every request is refused: a sidecar never starts open.
-func (c *core) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if c.leaving.Load() && r.Header.Get("Upgrade") == "" {
+func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if e.leaving.Load() && r.Header.Get("Upgrade") == "" {
 		w.Header().Set("Connection", "close") // in HTTP/2, net/http makes it a GOAWAY
 	}
-	if f := c.current.Load(); f != nil {
-		f.ServeHTTP(w, r)
+	if active := e.active.Load(); active != nil {
+		active.ServeHTTP(w, r)
 		return
 	}
 	httperr.Write(w, r, (&httperr.Error{

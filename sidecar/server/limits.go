@@ -16,30 +16,31 @@ const (
 	requestMemory    = 192 << 10
 )
 
-// capacity is how many connections and requests the sidecar takes on at once: what its memory holds, so that a flood is
-// refused and does not end the pod.
-type capacity struct{ connections, requests int }
+// limits are how many connections and requests the sidecar accepts at once: what its memory holds, so that a flood is refused
+// and does not end the pod.
+type limits struct{ connections, requests int }
 
 // Bounds of both, whatever the memory.
 const (
-	minCapacity = 64
-	maxCapacity = 10000
+	minLimit = 64
+	maxLimit = 10000
 )
 
-// capacityFor returns the capacity of limit bytes of memory. Without a limit (GOMEMLIMIT) it is the highest.
-func capacityFor(limit int64) capacity {
-	of := func(each int64) int { return int(min(max(limit/each, minCapacity), maxCapacity)) }
-	return capacity{connections: of(connectionMemory), requests: of(requestMemory)}
+// limitsFor returns the limits for so many bytes of memory. Without a limit of the process (GOMEMLIMIT) they are the highest.
+func limitsFor(memory int64) limits {
+	of := func(each int64) int { return int(min(max(memory/each, minLimit), maxLimit)) }
+	return limits{connections: of(connectionMemory), requests: of(requestMemory)}
 }
 
-// hashMemory is what password hashes may take at once of limit bytes of memory, in KiB: half of it, and no more than is usual.
-// Each is a block that cannot be given back before it is done, and a flood of logins is a flood of them.
-func hashMemory(limit int64) uint32 { return uint32(min(limit/2>>10, password.DefaultMemory)) }
+// hashMemory is what all password hashes in progress may take of so many bytes of memory, in KiB: half of it, and at most the
+// default. A hash holds its block until it is done, and a flood of logins is a flood of hashes.
+func hashMemory(memory int64) uint32 { return uint32(min(memory/2>>10, password.DefaultMemory)) }
 
-// memoryLimit is the process's GOMEMLIMIT, which the webhook sets by the container's limit.
+// memoryLimit is the process's GOMEMLIMIT, which the webhook sets from the container's limit.
 func memoryLimit() int64 { return debug.SetMemoryLimit(-1) }
 
-// bounded refuses requests beyond limit at once, streams and upgraded connections among them, and tells refused.
+// bounded refuses requests beyond limit, and calls refused for each. Streams and upgraded connections count for as long as they
+// are open.
 func bounded(limit int, refused func(), next http.Handler) http.Handler {
 	var inFlight atomic.Int64
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

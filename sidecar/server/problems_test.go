@@ -29,7 +29,7 @@ func TestDamper(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			d := damper{document: "a", looks: 5}
+			d := damper{document: "a", samples: 5}
 			var got []compiled.Problem
 			for _, seen := range tt.seen {
 				got = d.settle("a", seen)
@@ -43,7 +43,7 @@ func TestDamper(t *testing.T) {
 
 // TestDamperOfANewDocument: what a person has just written wrong is told with the second look.
 func TestDamperOfANewDocument(t *testing.T) {
-	d := damper{document: "a", looks: 5}
+	d := damper{document: "a", samples: 5}
 	key := []compiled.Problem{{Kind: compiled.ProblemSigningKey, Reason: "Unavailable"}}
 	if got := d.settle("b", key); len(got) > 0 {
 		t.Errorf("told at the first look: %v", got)
@@ -63,7 +63,7 @@ func TestReportsAreShort(t *testing.T) {
 	for range lookBack {
 		d.settle("", []compiled.Problem{long})
 	}
-	got := d.told[0].Message
+	got := d.reported[0].Message
 	if len(got) > maxProblemText || !utf8.ValidString(got) {
 		t.Errorf("%d bytes", len(got))
 	}
