@@ -233,13 +233,6 @@ func outages() map[string]outage {
 	}
 }
 
-func awayVault() *compiled.Vault {
-	return &compiled.Vault{
-		Address: "http://127.0.0.1:1", TokenFile: "/nowhere", Timeout: compiled.Duration(time.Second),
-		PollInterval: compiled.Duration(time.Second), MaxStale: compiled.Duration(time.Hour),
-	}
-}
-
 func longStaleness(p *compiled.Policy) { p.Revocation.MaxStaleness = compiled.Duration(time.Hour) }
 
 // untilStale waits until nobody knows what is revoked.

@@ -201,3 +201,11 @@ func TestAShortMaxStale(t *testing.T) {
 		}
 	}
 }
+
+// awayVault is a Vault that is not there.
+func awayVault() *compiled.Vault {
+	return &compiled.Vault{
+		Address: "http://127.0.0.1:1", TokenFile: "/nowhere", Timeout: compiled.Duration(time.Second),
+		PollInterval: compiled.Duration(time.Second), MaxStale: compiled.Duration(time.Hour),
+	}
+}

@@ -172,7 +172,7 @@ func loginApp(w http.ResponseWriter, r *http.Request) {
 // shared are the resources of a sidecar's process.
 func (w *world) shared() *resources.Resources { return w.sharedBy(resources.Config{}) }
 
-// sharedBy is shared with what c sets.
+// sharedBy is shared, with the fields of c.
 func (w *world) sharedBy(c resources.Config) *resources.Resources {
 	w.t.Helper()
 	c.SecretsDir, c.Logger, c.Registerer = w.secrets, w.logger(), prometheus.NewRegistry()
