@@ -17,7 +17,8 @@ type Documents interface {
 	start(ctx context.Context, e *enforcer) (reports, error)
 }
 
-// reports take what a person should know of a running sidecar. They are told the same again and again, and act on changes.
+// reports take what an operator should know about a running sidecar. They are called with the present state again and again,
+// and act on changes.
 type reports interface {
 	// SetProblems names the dependencies of the policy that are unavailable.
 	SetProblems(problems []compiled.Problem)

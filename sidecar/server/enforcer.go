@@ -25,7 +25,7 @@ type enforcer struct {
 	onActivate func(next, current *chain.Snapshot) error
 
 	active atomic.Pointer[activeSnapshot]
-	// leaving says that the pod is about to end: clients are told to come back on another connection, to another pod.
+	// leaving says that the pod is about to end: clients are told to reconnect, which leads them to another pod.
 	leaving atomic.Bool
 }
 
