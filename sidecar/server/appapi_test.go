@@ -22,7 +22,7 @@ func withPasswords(p *compiled.Policy) {
 	p.Passwords = &compiled.Passwords{Algorithm: "Bcrypt", Cost: 10}
 }
 
-// freeAddress is a loopback address that nobody listens at.
+// freeAddress is a loopback address without a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -92,7 +92,7 @@ func TestAppAPI(t *testing.T) {
 	}
 }
 
-// TestLoopbackRefusesStrangers: whatever can make something in the pod send a request there, in whatever form.
+// TestAppAPIRefusesStrangers: requests that something outside of the pod caused, in every form.
 func TestAppAPIRefusesStrangers(t *testing.T) {
 	c := newEnforcer(t, hello)
 	if err := c.apply(t.Context(), makeDocument(withPasswords), "a"); err != nil {
@@ -141,7 +141,7 @@ func TestAppAPIRefusesStrangers(t *testing.T) {
 	}
 }
 
-// TestLoopbackWaitsForItsPort: an app that has the port misses the API, and no more.
+// TestAppAPIWaitsForItsPort: an app that uses the port lacks the API, and nothing else fails.
 func TestAppAPIWaitsForItsPort(t *testing.T) {
 	c := newEnforcer(t, hello)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

@@ -35,24 +35,24 @@ func TestDamper(t *testing.T) {
 				got = d.settle("a", seen)
 			}
 			if !slices.Equal(got, tt.want) {
-				t.Errorf("told %v; want %v", got, tt.want)
+				t.Errorf("reported %v; want %v", got, tt.want)
 			}
 		})
 	}
 }
 
-// TestDamperOfANewDocument: what a person has just written wrong is told with the second look.
+// TestDamperOfANewDocument: a mistake in a new document is reported with the second sample.
 func TestDamperOfANewDocument(t *testing.T) {
 	d := damper{document: "a", samples: 5}
 	key := []compiled.Problem{{Kind: compiled.ProblemSigningKey, Reason: "Unavailable"}}
 	if got := d.settle("b", key); len(got) > 0 {
-		t.Errorf("told at the first look: %v", got)
+		t.Errorf("reported at the first sample: %v", got)
 	}
 	if got := d.settle("b", key); !slices.Equal(got, key) {
-		t.Errorf("told %v at the second; want %v", got, key)
+		t.Errorf("reported %v at the second; want %v", got, key)
 	}
 	if got := d.settle("b", nil); !slices.Equal(got, key) {
-		t.Errorf("told %v at the third; it may be back in a moment", got)
+		t.Errorf("reported %v at the third; it may be back in a moment", got)
 	}
 }
 

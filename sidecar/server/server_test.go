@@ -69,7 +69,7 @@ func status(t *testing.T, handler http.Handler, path string) int {
 	return resp.StatusCode
 }
 
-// TestReadinessTellsStrangersLittle: why a sidecar is not ready is for whoever may get into the pod.
+// TestReadinessTellsStrangersLittle: the reason is only for clients inside of the pod.
 func TestReadinessTellsStrangersLittle(t *testing.T) {
 	h := &health{enforcer: newEnforcer(t, hello), now: time.Now}
 	for from, told := range map[string]bool{"127.0.0.1:4711": true, "[::1]:4711": true, "10.244.0.7:4711": false, "": false} {
