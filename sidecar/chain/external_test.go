@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// claims signs a token of the provider with these.
+// claims signs a token of the provider with the given claims.
 func (i issuer) claims(t testing.TB, typ string, claims jwt.MapClaims) string {
 	t.Helper()
 	all := jwt.MapClaims{"iss": "https://id.example.com", "aud": "orders", "exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix()}
@@ -46,7 +46,7 @@ func providerPolicy(i issuer, change func(*compiled.Policy)) *compiled.Policy {
 	})
 }
 
-// TestBackChannelLogout: what each way of keeping sessions makes of it, on the sidecar that got it and on another one.
+// TestBackChannelLogout: its effect with each sessions.subjectFrom, on the sidecar that got it and on another one.
 func TestBackChannelLogout(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -120,8 +120,8 @@ func TestBackChannelLogout(t *testing.T) {
 	}
 }
 
-// TestAProvidersSessionEndsAtOnce: a person who ends the session of an external provider's token sees it end on every sidecar,
-// also where it was seen a moment ago, and can begin another one.
+// TestAProvidersSessionEndsAtOnce: a user who ends the session of an external issuer's token ends it on every sidecar, also where
+// it is cached, and can start another one.
 func TestAProvidersSessionEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -163,7 +163,7 @@ func TestAProvidersSessionEndsAtOnce(t *testing.T) {
 	}
 }
 
-// TestTheAppRevokesAProvidersToken: with a policy that issues none itself, on both sidecars.
+// TestTheAppRevokesAProvidersToken: with a policy that issues no tokens itself, on both sidecars.
 func TestTheAppRevokesAProvidersToken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -209,7 +209,7 @@ func TestTheAppRevokesAProvidersToken(t *testing.T) {
 	}
 }
 
-// keeping is a policy with tokens of its own that keeps sessions of a provider's.
+// keeping is a policy that issues tokens and has sessions for those of a provider.
 func keeping(i issuer, from string, change func(*compiled.Policy)) *compiled.Policy {
 	return loginPolicy(func(p *compiled.Policy) {
 		p.Providers, p.Sessions.SubjectFrom = policy(i).Providers, from
@@ -227,8 +227,8 @@ func (s *sidecar) logout(t tokens) {
 	}
 }
 
-// TestExternalSessionsAreIntrospected: a token whose session was ended is good for nothing, and the app is told so, until its session
-// has begun anew.
+// TestExternalSessionsAreIntrospected: a token whose session was ended is reported as inactive, until its session has started
+// again.
 func TestExternalSessionsAreIntrospected(t *testing.T) {
 	w, i := newWorld(t), newIssuer(t)
 	s := w.sidecar(keeping(i, "sub", nil)).ready()
@@ -255,8 +255,8 @@ func TestExternalSessionsAreIntrospected(t *testing.T) {
 	want("after another login", second, true)
 }
 
-// TestEverySecondLogoutCounts: a session that has begun anew under the same id can be ended as the first one could, with the
-// streams that are open.
+// TestEverySecondLogoutCounts: a session that has started again under the same id can be ended like the first one, with its open
+// streams.
 func TestEverySecondLogoutCounts(t *testing.T) {
 	t.Parallel()
 	w, i := newWorld(t), newIssuer(t)
@@ -273,7 +273,7 @@ func TestEverySecondLogoutCounts(t *testing.T) {
 	}
 }
 
-// TestARevokedSubjectEndsExternalSessions: also where a token is of a later date than what was revoked, and at once.
+// TestARevokedSubjectEndsExternalSessions: at once, also for a token that is issued later than the revocation.
 func TestARevokedSubjectEndsExternalSessions(t *testing.T) {
 	t.Parallel()
 	w, i := newWorld(t), newIssuer(t)
@@ -300,7 +300,7 @@ func TestARevokedSubjectEndsExternalSessions(t *testing.T) {
 	wantEnd(t, "the revocation", stream)
 }
 
-// TestALogoutCountsWhereRevocationIsTried: it is somebody's wish and no rule.
+// TestALogoutCountsWhereRevocationIsTried: shadow mode is for rules, and a logout is a user's request.
 func TestALogoutCountsWhereRevocationIsTried(t *testing.T) {
 	w, i := newWorld(t), newIssuer(t)
 	s := w.sidecar(keeping(i, "sid", func(p *compiled.Policy) { p.Revocation.Mode = compiled.Shadow })).ready()

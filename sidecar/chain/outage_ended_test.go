@@ -14,23 +14,23 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// idle is so short that a test can wait until a session is to be written down again, and long enough for a busy machine not to
-// let it idle out meanwhile.
+// idle is so short that a test can wait until a session is written again, and long enough that it does not idle out on a busy
+// machine.
 const idle = 80 * time.Second
 
 func shortIdle(p *compiled.Policy) { p.Sessions.IdleTimeout = compiled.Duration(idle) }
 
-// untilTouched waits until the sidecar asks again for every session, and wants to write down that it was seen.
+// untilTouched waits until the sidecar looks up every session again, and has to write that it was seen.
 func (d *stand) untilTouched() {
 	time.Sleep(session.Coalesce(time.Minute, idle) + 100*time.Millisecond)
 }
 
-// fill leaves Redis no memory for anything new, and makeRoom undoes it.
+// fill leaves Redis no free memory, and makeRoom undoes it.
 func fill(_ testing.TB, server *redistest.Server) { server.Do("CONFIG", "SET", "maxmemory", "1") }
 
 func makeRoom(server *redistest.Server) { server.Do("CONFIG", "SET", "maxmemory", "0") }
 
-// failToSave has Redis refuse writes because it could not save: its folder has gone. saveNoMore has it take them again.
+// failToSave makes Redis refuse writes because it cannot save: its folder is missing. saveNoMore makes it accept them again.
 func failToSave(t testing.TB, server *redistest.Server) {
 	t.Helper()
 	server.Do("CONFIG", "SET", "save", "3600 1")
@@ -49,8 +49,7 @@ func failToSave(t testing.TB, server *redistest.Server) {
 
 func saveNoMore(server *redistest.Server) { server.Do("CONFIG", "SET", "save", "") }
 
-// TestWhatWasRefusedWorksLater: where Redis took no write nothing has changed, and whoever asks again with the same tokens gets
-// what was asked for.
+// TestWhatWasRefusedWorksLater: where Redis refused to write nothing has changed, and a retry with the same tokens works.
 func TestWhatWasRefusedWorksLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -91,7 +90,7 @@ func TestWhatWasRefusedWorksLater(t *testing.T) {
 	}
 }
 
-// endings are the ways to end a session of our own, by its tokens.
+// endings are the ways to end an own session by its tokens.
 func endings(s *sidecar) map[string]func(tokens) got {
 	id := func(tok tokens) string { return sid(s.world.t, tok.access) }
 	return map[string]func(tokens) got{
@@ -120,7 +119,7 @@ func endings(s *sidecar) map[string]func(tokens) got {
 	}
 }
 
-// endHeld has a person at the provider begin a session, and end it, so that every sidecar knows.
+// endHeld starts a session with a token of the provider and ends it, so that every sidecar knows.
 func (d *stand) endHeld() tokens {
 	d.t.Helper()
 	ended := tokens{access: d.issuer.claims(d.t, "JWT", jwt.MapClaims{"sub": "quentin", "sid": "ended"})}
@@ -135,8 +134,8 @@ func (d *stand) endHeld() tokens {
 // untilAskedAgain waits until a sidecar asks the store about every session.
 func untilAskedAgain() { time.Sleep(session.DefaultCacheFor + 200*time.Millisecond) }
 
-// TestWhatHasEndedStaysEnded: a provider's session that somebody ended does not come back for want of Redis, whatever onFailure
-// says.
+// TestWhatHasEndedStaysEnded: a provider's session that was ended does not come back while Redis is unavailable, with either
+// onFailure.
 func TestWhatHasEndedStaysEnded(t *testing.T) {
 	t.Parallel()
 	outages := map[string]func(testing.TB, *redistest.Server){
@@ -158,7 +157,7 @@ func TestWhatHasEndedStaysEnded(t *testing.T) {
 	}
 }
 
-// TestListingInAFullRedis: sessions are listed although those among them that have idled out cannot be put away.
+// TestListingInAFullRedis: sessions are listed although those that have idled out cannot be deleted.
 func TestListingInAFullRedis(t *testing.T) {
 	t.Parallel()
 	for name, refuse := range map[string]func(testing.TB, *redistest.Server){"full": fill, "cannot save": failToSave} {
@@ -193,7 +192,7 @@ func TestListingInAFullRedis(t *testing.T) {
 	}
 }
 
-// TestARedisWithoutReplicasLogsNobodyOut: a Redis that takes no writes for want of replicas is as one that is full.
+// TestARedisWithoutReplicasLogsNobodyOut: a Redis that refuses writes because it lacks replicas is like a full one.
 func TestARedisWithoutReplicasLogsNobodyOut(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})

@@ -40,7 +40,7 @@ func TestTwoSidecars(t *testing.T) {
 	}
 	tests := map[string]struct {
 		end func(s *sidecar, t tokens) got
-		// wantRefresh says that the session goes on.
+		// wantRefresh says that the session continues.
 		wantRefresh bool
 	}{
 		"logout": {end: func(s *sidecar, t tokens) got {
@@ -106,8 +106,8 @@ func TestTwoSidecars(t *testing.T) {
 	}
 }
 
-// TestRevokedUpToATime: a session that began before the time is over, whatever it has brought forth since; one that began later
-// goes on.
+// TestRevokedUpToATime: a session that began before that time has ended, with tokens that were issued since; one that began later
+// continues.
 func TestRevokedUpToATime(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -155,7 +155,7 @@ func TestRevokedUpToATime(t *testing.T) {
 	}
 }
 
-// TestAHundredLogins over three sidecars at once: the cap holds exactly, and what it displaced is refused everywhere.
+// TestAHundredLogins over three sidecars at once: the cap holds exactly, and displaced sessions are refused everywhere.
 func TestAHundredLogins(t *testing.T) {
 	t.Parallel()
 	const logins, maximum = 100, 3
@@ -206,7 +206,7 @@ func TestAHundredLogins(t *testing.T) {
 	}
 }
 
-// TestRefreshRaces: one token, at two sidecars at once and often, makes one successor and no theft.
+// TestRefreshRaces: one token, used at two sidecars at once and often, gets one successor and is not taken for stolen.
 func TestRefreshRaces(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -240,8 +240,8 @@ func TestRefreshRaces(t *testing.T) {
 	}
 }
 
-// TestNamespacesAreApart: what one revokes or logs in is nothing to another, though they share Redis and trust one issuer; two
-// policies of one namespace share what is revoked, and no sessions.
+// TestNamespacesAreApart: revocations and logins of one have no effect in another, although they share Redis and trust one issuer;
+// two policies of one namespace share revocations, and no sessions.
 func TestNamespacesAreApart(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -279,12 +279,12 @@ func TestNamespacesAreApart(t *testing.T) {
 	redistest.Eventually(t, "the revocation in the other policy", func() bool { return orders.use(paul).status == 401 })
 }
 
-// TestACluster loses a node: policies whose sessions and whose namespace's revocations lie elsewhere do not notice.
+// TestACluster loses a node: policies whose sessions and revocations are on other nodes are not affected.
 func TestACluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, "s3cret")
 	lost := cluster.Nodes[0]
-	// namespace is one where the keys of a policy, or of the whole namespace, lie on the node that is lost, or do not.
+	// namespace returns one whose sessions and revocations are on the lost node, or are not.
 	namespace := func(sessions, revocations bool) string {
 		for n := range 1000 {
 			name := fmt.Sprint("shop-", n)
@@ -300,7 +300,7 @@ func TestACluster(t *testing.T) {
 	}
 	tests := map[string]struct {
 		sessions, revocations bool
-		// want is what a login, a use, a refresh and a logout answer when the node is gone.
+		// want has the responses to a login, a use, a refresh and a logout without the node.
 		want [4]string
 	}{
 		"neither":         {want: [4]string{"200", "200", "200", "204"}},
