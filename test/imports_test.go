@@ -4,7 +4,6 @@ package test
 import (
 	"encoding/json"
 	"os/exec"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -16,7 +15,7 @@ type rule struct {
 	from, to string
 	// direct looks at a package's own imports alone.
 	direct bool
-	// except are packages that may, and but those that everybody may depend on.
+	// except are packages that may, and but what all may depend on.
 	except, but []string
 	reason      string
 }
@@ -37,17 +36,8 @@ var rules = []rule{
 	{from: "controllers/render", to: "sigs.k8s.io/controller-runtime", reason: "rendering is pure: no client"},
 	{from: "controllers/render", to: "k8s.io/client-go", reason: "rendering is pure: no client"},
 	{from: "controllers/status", to: "sigs.k8s.io/controller-runtime", reason: "judging is pure: no client"},
-	{from: "sidecar/", to: module + "sidecar/chain", direct: true, except: []string{"sidecar/server"}, reason: "chain knows the stages, and no stage knows chain"},
-	{from: "sidecar/", to: module + "sidecar/server", direct: true, reason: "server is the top"},
-	{from: "sidecar/", to: module + "api/compiled", direct: true,
-		except: []string{"sidecar/chain", "sidecar/server", "sidecar/document", "sidecar/conn/probe"}, reason: "each stage takes its own small Config; the wire format changes in one place"},
-
-	{from: "sidecar/login/session", to: module + "sidecar/login/token", reason: "sessions are kept of any provider's tokens: who issues them is token's"},
-	{from: "sidecar/login/revocation", to: module + "sidecar/login/token", reason: "what is revoked holds for any provider's tokens: who issues them is token's"},
-	{from: "sidecar/keys/signing", to: module + "sidecar/login/token", reason: "a key is kept and used without knowing what is signed"},
 	{from: "sidecar/keys/signing", to: module + "sidecar/keys/vault", except: []string{"sidecar/keys/signing/transit"}, reason: "signing runs without Vault: transit is its adapter"},
 	{from: "sidecar/keys/vault", to: module + "sidecar/keys/signing", reason: "vault is a leaf: adapters live with what they serve"},
-	{from: "sidecar/keys/jwt", to: module + "sidecar/login/token", reason: "verifying a signature knows of no login service and no session"},
 	{from: "sidecar/login/token", to: module + "sidecar/keys/vault", reason: "where a key lies is behind an interface: tokens are issued without Vault"},
 	{from: "sidecar/login/token", to: "net/http", direct: true, reason: "the login service knows no HTTP: transport, endpoints and loginstage are its HTTP fronts"},
 	{from: "sidecar/login/token", to: module + "sidecar/login/transport", reason: "the HTTP fronts depend on the login service, not the other way round"},
@@ -57,21 +47,13 @@ var rules = []rule{
 	{from: "sidecar/login/loginstage", to: module + "sidecar/login/endpoints", reason: "a stage is tested and changed without the others"},
 	{from: "sidecar/", to: module + "sidecar/login/logintest", except: []string{"sidecar/login/logintest"}, reason: "logintest is for tests"},
 	{from: "sidecar/keys/password", to: module, reason: "hashing takes a password and a cost, and knows nothing else"},
-	{from: "sidecar/keys/vault", to: module + "sidecar/store/keyspace", reason: "what is read from Vault is in memory alone"},
 	{from: "sidecar/", to: "github.com/hashicorp/vault/", direct: true, except: []string{"sidecar/keys/vault"}, reason: "one package speaks to Vault, and scrubs what it says"},
 	{from: "sidecar/", to: "github.com/redis/", direct: true,
-		except: []string{"sidecar/store/keyspace", "sidecar/stages/ratelimit/ratelimitredis", "sidecar/login/revocation/revocationredis", "sidecar/login/session/sessionredis", "sidecar/login/token/tokenredis"},
+		except: []string{"sidecar/store", "sidecar/stages/ratelimit/ratelimitredis", "sidecar/login/revocation/revocationredis", "sidecar/login/session/sessionredis", "sidecar/login/token/tokenredis"},
 		reason: "a stage has a store, and a store in memory: Redis is one of two"},
 	{from: "cmd/operator", to: "github.com/hashicorp/vault/", reason: "the operator never reads a secret"},
 	{from: "cmd/", to: "github.com/hashicorp/vault/", but: []string{"github.com/hashicorp/vault/api"}, reason: "a Vault server is for tests and the demo: its licence is not ours"},
 }
-
-// stages never import each other, but for what builtOn says.
-var stages = []string{"authn", "authz", "ratelimit", "headers", "cors", "compression", "clientaddr", "guard", "strip", "upstream", "observe",
-	"session", "revocation", "token"}
-
-// builtOn: an issuer opens and ends sessions, and revokes what it issued.
-var builtOn = map[string][]string{"token": {"session", "revocation"}}
 
 type listed struct {
 	ImportPath    string
@@ -99,7 +81,7 @@ func list(t *testing.T) []listed {
 
 func TestForbiddenImports(t *testing.T) {
 	packages := list(t)
-	for _, r := range withStages(rules) {
+	for _, r := range rules {
 		applied := false
 		for _, p := range packages {
 			path := strings.TrimPrefix(p.ImportPath, module)
@@ -126,21 +108,6 @@ func TestForbiddenImports(t *testing.T) {
 // under reports whether path is the package, or in the folder, that prefix names.
 func under(path, prefix string) bool {
 	return path == strings.TrimSuffix(prefix, "/") || strings.HasPrefix(path, strings.TrimSuffix(prefix, "/")+"/")
-}
-
-func withStages(rules []rule) []rule {
-	for _, from := range stages {
-		for _, to := range stages {
-			if from != to && !slices.Contains(builtOn[from], to) {
-				rules = append(rules, rule{from: "sidecar/" + from, to: module + "sidecar/" + to, direct: true, reason: "a stage is tested and changed without the others"})
-			}
-		}
-	}
-	for _, to := range stages {
-		rules = append(rules, rule{from: "sidecar/keys/vault", to: module + "sidecar/" + to, but: []string{module + "sidecar/keys/signing"},
-			reason: "Vault holds secrets, and signs what signing asks for; what for is the stages'"})
-	}
-	return rules
 }
 
 func excepted(path string, except []string) bool {

@@ -30,7 +30,8 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := server.Run(ctx, server.Config{Environment: environment, Version: version, Level: level, Logger: logger}); err != nil {
+	pod := server.Pod{Environment: environment, Version: version, Level: level, Logger: logger}
+	if err := server.Run(ctx, pod.Config()); err != nil {
 		logger.Error("the sidecar ended", "error", err)
 		os.Exit(1)
 	}

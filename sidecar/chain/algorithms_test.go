@@ -19,7 +19,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// privatePEM is a key as openssl writes it.
+// privatePEM is a key in the format of openssl.
 func privatePEM(t testing.TB, key any, err error) []byte {
 	t.Helper()
 	if err != nil {
@@ -50,7 +50,7 @@ func edPEM(t testing.TB) []byte {
 	return privatePEM(t, key, err)
 }
 
-// TestAlgorithms follows a login through its life by each algorithm, and has a library of somebody else's verify what is issued.
+// TestAlgorithms runs a login from start to end with each algorithm, and verifies the tokens with a third-party library.
 func TestAlgorithms(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -101,7 +101,7 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// verifyByKeySet is what a service does that finds the keys by their URL; it takes no algorithm but the one.
+// verifyByKeySet verifies as a service does that loads the keys by their URL; it accepts only the one algorithm.
 func (s *sidecar) verifyByKeySet(algorithm, raw string) {
 	t := s.world.t
 	t.Helper()
@@ -122,7 +122,7 @@ func (s *sidecar) verifyByKeySet(algorithm, raw string) {
 	}
 }
 
-// verifyBySecret is what whoever holds the secret could do.
+// verifyBySecret verifies as a service does that has the secret.
 func verifyBySecret(t *testing.T, raw string) {
 	t.Helper()
 	_, err := jwt.Parse(raw, func(*jwt.Token) (any, error) { return []byte(hmacSecret), nil },

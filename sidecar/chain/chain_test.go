@@ -92,7 +92,7 @@ func newShared(t *testing.T) *resources.Resources {
 	return s
 }
 
-// echo is the app: it tells what reached it.
+// echo is the app: it responds with the request that it got.
 var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-App", "secret software")
 	w.Header().Set("Access-Control-Allow-Origin", "*")
@@ -173,7 +173,7 @@ func TestTheWholePath(t *testing.T) {
 		wantStatus   int
 		// wantSeen and wantUnseen are parts of what the app says it got, or of the refusal.
 		wantSeen, wantUnseen string
-		// wantHeader is a field of the answer that must have the value, or be absent where it is empty.
+		// wantHeader is a field of the response that must have the value, or be absent where it is empty.
 		wantHeader map[string]string
 	}{
 		"no token": {path: "/orders", wantStatus: 401, wantSeen: "no-credentials", wantHeader: map[string]string{
@@ -277,7 +277,7 @@ func TestBuildRefuses(t *testing.T) {
 	tests := map[string]struct {
 		change  func(*compiled.Policy)
 		wantErr string
-		// wantOnlyBuilt: Check, which knows no pod, lets it pass.
+		// wantOnlyBuilt: Check, which knows no pod, accepts it.
 		wantOnlyBuilt bool
 	}{
 		"a pattern":         {change: func(p *compiled.Policy) { p.Authorization.Rules[0].Match[0].Paths[0] = "public" }, wantErr: "authorization.rules[0]"},

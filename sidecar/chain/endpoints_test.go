@@ -12,7 +12,7 @@ import (
 
 var b64 = base64.RawURLEncoding
 
-// TestNothingUnderTheEndpointsReachesTheApp: the rule that opens the endpoints opens nothing of the app's.
+// TestNothingUnderTheEndpointsReachesTheApp: the rule that opens the endpoints opens no route of the app.
 func TestNothingUnderTheEndpointsReachesTheApp(t *testing.T) {
 	i := newIssuer(t)
 	w := newWorld(t)
@@ -48,7 +48,7 @@ func TestNothingUnderTheEndpointsReachesTheApp(t *testing.T) {
 	}
 }
 
-// TestRefusalsOfTheEndpoints: in the form that clients and pages can read.
+// TestRefusalsOfTheEndpoints: clients and pages can read them.
 func TestRefusalsOfTheEndpoints(t *testing.T) {
 	w, stranger := newWorld(t), newIssuer(t)
 	started := w.sidecar(cookiePolicy(func(p *compiled.Policy) { p.Tokens.Delivery = "Body" })).ready()

@@ -14,13 +14,13 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// TestLogin: who is logged in by which answer of the app.
+// TestLogin: which response of the app logs whom in.
 func TestLogin(t *testing.T) {
 	w := newWorld(t)
 	started := w.sidecar(loginPolicy(func(p *compiled.Policy) { p.Compression = &compiled.Compression{MinSize: 64} })).ready()
 	tests := map[string]struct {
 		send sent
-		// wantSubject is empty where nobody is logged in.
+		// wantSubject is empty where no login follows.
 		wantSubject, wantRoles string
 		wantStatus             int
 		wantCode               string
@@ -78,7 +78,7 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// TestATrailerLogsNobodyIn: announced or not, a client's trailer is not the app's word.
+// TestATrailerLogsNobodyIn: a client's trailer, announced or not, is not the app's response.
 func TestATrailerLogsNobodyIn(t *testing.T) {
 	w := newWorld(t)
 	s := w.sidecar(loginPolicy(nil)).ready()
@@ -100,7 +100,7 @@ func TestATrailerLogsNobodyIn(t *testing.T) {
 	}
 }
 
-// TestALogin follows one through its life.
+// TestALogin runs one from start to end.
 func TestALogin(t *testing.T) {
 	w := newWorld(t)
 	s := w.sidecar(loginPolicy(nil)).ready()
@@ -134,7 +134,7 @@ func TestALogin(t *testing.T) {
 	}
 }
 
-// TestReuseEndsTheFamily: an old refresh token, after its grace, takes the thief's and the victim's tokens along.
+// TestReuseEndsTheFamily: using an old refresh token after its grace ends the thief's and the victim's tokens.
 func TestReuseEndsTheFamily(t *testing.T) {
 	w := newWorld(t)
 	s := w.sidecar(loginPolicy(func(p *compiled.Policy) { p.Tokens.RefreshGrace = 0 })).ready()
@@ -198,7 +198,7 @@ func TestCap(t *testing.T) {
 	}
 }
 
-// TestOwnSessions: what a person sees and ends.
+// TestOwnSessions: users list and end their own sessions.
 func TestOwnSessions(t *testing.T) {
 	w := newWorld(t)
 	s := w.sidecar(loginPolicy(nil)).ready()
@@ -243,7 +243,7 @@ func TestOwnSessions(t *testing.T) {
 	}
 }
 
-// TestTheDocumentRevokes: what a TokenRevocation names is refused and its sessions are ended, over reloads.
+// TestTheDocumentRevokes: what a TokenRevocation names is refused and its sessions are ended, across reloads.
 func TestTheDocumentRevokes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -268,7 +268,7 @@ func TestTheDocumentRevokes(t *testing.T) {
 	}
 	tests := map[string]struct {
 		revoke func(access string) compiled.RevokedTokens
-		// wantRefresh says that the session goes on, and wantOther that another session of the person does.
+		// wantRefresh says that the session continues, and wantOther that another session of the user does.
 		wantRefresh, wantOther bool
 	}{
 		"a session": {revoke: func(access string) compiled.RevokedTokens { return revoke(compiled.RevokedSession, sid(t, access)) }, wantOther: true},
@@ -320,7 +320,7 @@ func TestTheDocumentRevokes(t *testing.T) {
 	}
 }
 
-// TestEndingRevokedSessionsWaitsForRedis: it is tried until it has worked, also by the documents that follow.
+// TestEndingRevokedSessionsWaitsForRedis: it is retried until it has worked, also after later documents.
 func TestEndingRevokedSessionsWaitsForRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -351,7 +351,7 @@ func TestEndingRevokedSessionsWaitsForRedis(t *testing.T) {
 	})
 }
 
-// TestOneBadSessionKeepsNoOther: what cannot be read in Redis does not stop the other revocations of the document.
+// TestOneBadSessionKeepsNoOther: a session that cannot be read does not stop the other revocations of the document.
 func TestOneBadSessionKeepsNoOther(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})

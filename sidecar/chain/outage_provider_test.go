@@ -10,8 +10,8 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// The sessions of a provider's tokens, in docs/outages.md "the same, with sessions.subjectFrom": seen a moment ago, known to
-// Redis alone, and not there yet; and what was revoked by the session's id.
+// The sessions of a provider's tokens, in docs/outages.md "the same, with sessions.subjectFrom": cached, only in Redis, and new;
+// and one that was revoked by the session's id.
 const (
 	heldSeen    = "held, seen"
 	heldUnseen  = "held, not seen"
@@ -38,7 +38,7 @@ func (d *stand) held(kind string) tokens {
 	return tokens{access: d.issuer.claims(d.t, "JWT", jwt.MapClaims{"sub": "paul", "sid": kind, "jti": kind})}
 }
 
-// hold has both sidecars keep the provider's sessions, and the other one see what was there before.
+// hold gives both sidecars sessions for the provider's tokens; the other one has seen those that exist before.
 func hold(o outage) outage {
 	change := o.all
 	o.all = func(p *compiled.Policy) {
@@ -65,7 +65,7 @@ func hold(o outage) outage {
 	return o
 }
 
-// heldWord asks by one kind.
+// heldWord sends a request of one kind, and returns the word of the response.
 func (d *stand) heldWord(kind string) string {
 	d.t.Helper()
 	requests := map[string]sent{
@@ -125,7 +125,7 @@ func TestOutagesOfProvidersSessions(t *testing.T) {
 	}
 }
 
-// TestAFlushBeginsProvidersSessionsAnew: also one that had ended, but for tokens that are known to be revoked.
+// TestAFlushBeginsProvidersSessionsAnew: also one that was ended, except for tokens that are known to be revoked.
 func TestAFlushBeginsProvidersSessionsAnew(t *testing.T) {
 	t.Parallel()
 	d := newStand(t, hold(outage{}), compiled.Deny)
@@ -144,7 +144,7 @@ func TestAFlushBeginsProvidersSessionsAnew(t *testing.T) {
 	}
 }
 
-// TestAProvidersTokenAsksNobody: where the policy has neither revocation nor tokens, Redis may be away for as long as it likes.
+// TestAProvidersTokenAsksNobody: a policy with neither revocation nor tokens does not need Redis.
 func TestAProvidersTokenAsksNobody(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})

@@ -15,8 +15,8 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// waitLimit is the longest that a client waits for any answer while something is away: three round trips to Redis and to spare
-// for a machine that is busy with other tests.
+// waitLimit is the longest that a client waits for a response while a dependency is unavailable: three round trips to Redis, with
+// room for a machine that is busy with other tests.
 const waitLimit = 5 * time.Second
 
 // The kinds of routes, as docs/outages.md names them.
@@ -55,9 +55,11 @@ func kinds() []string {
 	}
 }
 
-// outage is one thing that is away, and what each kind of route answers then: a status, with the problem's code or the OAuth error.
+// outage is one dependency that is unavailable, with the response of each kind of route: a status, with the problem's code or the
+// OAuth error.
 type outage struct {
-	// all changes the policy of every sidecar, before that of the one that is asked; start comes before it and happens after logins.
+	// all changes the policy of every sidecar, and before that of the sidecar under test; start runs before it is started, and
+	// happens after the logins.
 	all     func(*compiled.Policy)
 	before  func(*compiled.Policy)
 	start   func(*stand)
@@ -69,20 +71,20 @@ type outage struct {
 	wantUnready bool
 }
 
-// stand is what an outage can take away.
+// stand has what an outage can make unavailable.
 type stand struct {
 	t      *testing.T
 	world  *world
 	redis  *redistest.Server
 	addr   string
 	issuer issuer
-	// other is where people logged in, and s the one that is asked.
+	// other is the sidecar at which users logged in, and s the one under test.
 	other, s *sidecar
-	// of people who logged in before.
+	// tokens of users who logged in before.
 	seen, unseen, used, dave, erin, fred tokens
 }
 
-// healthy is what each kind answers when all is well.
+// healthy has the response of each kind without an outage.
 func healthy() map[string]string {
 	return map[string]string{
 		public: "200", noToken: "401 no-credentials", seen: "200", unseen: "200", provided: "200", login: "200", refresh: "200", logout: "204",
@@ -92,7 +94,7 @@ func healthy() map[string]string {
 	}
 }
 
-// but is a with what differs.
+// but is a copy of a with the entries of differs.
 func but(a map[string]string, differs ...map[string]string) map[string]string {
 	out := map[string]string{}
 	for _, m := range append([]map[string]string{a}, differs...) {
@@ -103,7 +105,7 @@ func but(a map[string]string, differs ...map[string]string) map[string]string {
 	return out
 }
 
-// withoutStore is what cannot be done without Redis, whatever onFailure says.
+// withoutStore has what fails without Redis, with either onFailure.
 func withoutStore() map[string]string {
 	return map[string]string{
 		login: "503 tokens-unavailable", refresh: "503 temporarily_unavailable", logout: "503 tokens-unavailable", logoutAll: "503 tokens-unavailable",
@@ -113,7 +115,7 @@ func withoutStore() map[string]string {
 	}
 }
 
-// withoutWrites is what must be written down, whatever onFailure says.
+// withoutWrites has what fails where Redis refuses writes, with either onFailure.
 func withoutWrites() map[string]string {
 	all := withoutStore()
 	for _, reads := range []string{sessions, apiCheck, apiList} {
@@ -128,7 +130,7 @@ func outages() map[string]outage {
 	const unasked = "503 session-unavailable"
 	unknown := map[string]string{unseen: unasked, logoutAll: unasked, endOne: unasked} // these two are with tokens that were not seen
 	unknownAllowed := map[string]string{unseen: "200", logoutAll: "503 tokens-unavailable", endOne: "503 tokens-unavailable"}
-	// What a sidecar has known once it refuses for ever, and what it has never known it cannot.
+	// A revocation that a sidecar has loaded stays in force; one that it has never loaded is unknown.
 	neverKnown, allowed := map[string]string{revoked: stale}, map[string]string{seen: "200", unseen: "200", provided: "200"}
 	noKey := map[string]string{
 		seen: "503 keys-unavailable", unseen: "503 keys-unavailable", sessions: "503 keys-unavailable", logout: "503 keys-unavailable", logoutAll: "503 keys-unavailable", endOne: "503 keys-unavailable",
@@ -233,16 +235,9 @@ func outages() map[string]outage {
 	}
 }
 
-func awayVault() *compiled.Vault {
-	return &compiled.Vault{
-		Address: "http://127.0.0.1:1", TokenFile: "/nowhere", Timeout: compiled.Duration(time.Second),
-		PollInterval: compiled.Duration(time.Second), MaxStale: compiled.Duration(time.Hour),
-	}
-}
-
 func longStaleness(p *compiled.Policy) { p.Revocation.MaxStaleness = compiled.Duration(time.Hour) }
 
-// untilStale waits until nobody knows what is revoked.
+// untilStale waits until the revocation index is too old.
 func (d *stand) untilStale() {
 	d.t.Helper()
 	p := d.s.snapshot.Load().Policy()
@@ -258,7 +253,7 @@ func (d *stand) untilStale() {
 	redistest.Eventually(d.t, "the index to be too old", func() bool { return index.Age() > p.Revocation.MaxStaleness.Std() })
 }
 
-// untilCacheIsOld waits until the sidecar asks again for the session that it has seen.
+// untilCacheIsOld waits until the sidecar looks up the session again.
 func (d *stand) untilCacheIsOld() {
 	d.t.Helper()
 	redistest.Eventually(d.t, "the sidecar to ask again", func() bool { return d.s.use(d.seen).status != 200 })
@@ -276,7 +271,7 @@ func (d *stand) of(subject string) tokens {
 	return tokens{access: d.issuer.claims(d.t, "JWT", jwt.MapClaims{"sub": subject, "jti": subject})}
 }
 
-// answers asks by one kind, and tells the answer in a word.
+// answers sends a request of one kind, and returns the word of the response.
 func (d *stand) answers(kind string) string {
 	d.t.Helper()
 	get := func(path string, t tokens) sent { return sent{method: "GET", path: path, bearer: t.access} }
@@ -352,7 +347,7 @@ func TestOutages(t *testing.T) {
 	}
 }
 
-// newStand starts a sidecar before which people have logged in at another one.
+// newStand starts a sidecar after users have logged in at another one.
 func newStand(t *testing.T, o outage, onFailure compiled.FailureMode) *stand {
 	t.Helper()
 	d := &stand{t: t, world: newWorld(t), redis: redistest.Start(t, redistest.Options{}), issuer: newIssuer(t)}

@@ -48,7 +48,7 @@ func newVaultStand(t *testing.T) *vaultStand {
 	return v
 }
 
-// policy is in this Vault, with the signing key and the provider's keys, for maxStale.
+// policy makes p read its signing key and the provider's keys from this Vault, for maxStale.
 func (v *vaultStand) policy(t *testing.T, p *compiled.Policy, key compiled.SigningKey, maxStale time.Duration) {
 	t.Helper()
 	if key != (compiled.SigningKey{}) {
@@ -85,7 +85,7 @@ func TestVaultOutages(t *testing.T) {
 		outage vaultOutage
 		// tooOld says that the requests come after maxStale.
 		tooOld bool
-		// differs from a Vault that is there.
+		// differs has the responses that are not those of a Vault that is available.
 		differs map[string]string
 	}{
 		"Transit is away":               {key: transit, outage: away, differs: noKey},
@@ -134,7 +134,7 @@ func TestVaultOutages(t *testing.T) {
 // vaultOutage is what Vault does, and what ends it.
 type vaultOutage struct{ begin, end func(*vaultStand, *testing.T) }
 
-// TestRedissPasswordInVault: it is needed for new connections alone, and may be too old for them.
+// TestRedissPasswordInVault: it is needed only for new connections, and may be too old for them.
 func TestRedissPasswordInVault(t *testing.T) {
 	t.Parallel()
 	const maxStale = 4 * time.Second
@@ -166,8 +166,8 @@ func TestRedissPasswordInVault(t *testing.T) {
 	redistest.Eventually(t, "new connections when Vault is back", func() bool { return logins() == "200" })
 }
 
-// TestAProvidersKeysEndWithMaxStale: keys in Vault are good for no longer than any other value there, but for the time until
-// they are looked at again.
+// TestAProvidersKeysEndWithMaxStale: keys in Vault are used no longer than any other value there, plus the time until they are read
+// again.
 func TestAProvidersKeysEndWithMaxStale(t *testing.T) {
 	t.Parallel()
 	v := newVaultStand(t)
@@ -184,7 +184,7 @@ func TestAProvidersKeysEndWithMaxStale(t *testing.T) {
 	}
 }
 
-// TestAShortMaxStale: a key that is good for less than half a minute after it was read is read again in time.
+// TestAShortMaxStale: a key whose maxStale is less than half a minute is read again in time.
 func TestAShortMaxStale(t *testing.T) {
 	t.Parallel()
 	v := newVaultStand(t)
@@ -199,5 +199,13 @@ func TestAShortMaxStale(t *testing.T) {
 		if got := d.answers(login); got != "200" {
 			t.Fatalf("a login with a healthy Vault: %s", got)
 		}
+	}
+}
+
+// awayVault is a Vault that is unavailable.
+func awayVault() *compiled.Vault {
+	return &compiled.Vault{
+		Address: "http://127.0.0.1:1", TokenFile: "/nowhere", Timeout: compiled.Duration(time.Second),
+		PollInterval: compiled.Duration(time.Second), MaxStale: compiled.Duration(time.Hour),
 	}
 }

@@ -18,7 +18,7 @@ func passwordPolicy(change func(*compiled.Passwords)) *compiled.Policy {
 	})
 }
 
-// TestHashingIsBoundedByTheProcess: by its memory, however small, and over reloads.
+// TestHashingIsBoundedByTheProcess: by its memory, however small, and across reloads.
 func TestHashingIsBoundedByTheProcess(t *testing.T) {
 	w := newWorld(t)
 	const long = `{"password":"correct horse battery staple"}`
@@ -63,7 +63,7 @@ func (s *sidecar) hasher() *password.Hasher {
 	return h
 }
 
-// TestAFloodOfHashes: whoever would wait for too long is told so.
+// TestAFloodOfHashes: a request that would wait too long is refused.
 func TestAFloodOfHashes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -19,10 +19,9 @@ type race struct {
 	change func(*compiled.Policy)
 	// against has the tokens of the login, which were replaced, and the current ones.
 	against func(all []*sidecar, replaced, current tokens) got
-	// wantRefused: against is answered invalid_grant, for it comes with a token that counts as stolen.
+	// wantRefused: against gets invalid_grant, because its token counts as stolen.
 	wantRefused bool
-	// wantOn says that the session goes on; else none of its tokens works any more. wantLeft is how many sessions of the person
-	// there are.
+	// wantOn says that the session continues; otherwise none of its tokens works. wantLeft is the number of the user's sessions.
 	wantOn   bool
 	wantLeft int
 }
@@ -61,8 +60,8 @@ func races() map[string]race {
 	return out
 }
 
-// TestRacesOfARefresh: whoever wins, in the end a session that was ended has no token that works, and one that goes on has one
-// line of refresh tokens.
+// TestRacesOfARefresh: whichever side wins, a session that was ended has no working token, and one that continues has one line of
+// refresh tokens.
 func TestRacesOfARefresh(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -84,7 +83,7 @@ func TestRacesOfARefresh(t *testing.T) {
 					all = w.sidecars(2, addr, change)
 				}
 				for n := range rounds {
-					// Whom one race revokes is revoked for the whole namespace.
+					// A subject that one race revokes is revoked in the whole namespace.
 					if race.run(t, all, fmt.Sprint("ada-of-", strings.ReplaceAll(name, " ", "-"), n), lead(n)); t.Failed() {
 						t.Fatalf("in round %d", n)
 					}
@@ -94,8 +93,8 @@ func TestRacesOfARefresh(t *testing.T) {
 	}
 }
 
-// lead is what a refresh has in the nth round, up to the time that one takes, or the other side has where it is negative: what is
-// the faster on some machine would win every time.
+// lead is the head start of the refresh in the nth round, or of the other side where it is negative. Without it the faster side
+// would win every time.
 func lead(n int) time.Duration { return time.Duration(n%12-4) * 300 * time.Microsecond }
 
 // run runs one race.
@@ -125,7 +124,7 @@ func (r race) run(t *testing.T, all []*sidecar, subject string, lead time.Durati
 	}
 	close(start)
 	wg.Wait()
-	// Of a session whose revocation the refresh heard of, and which it has ended before, DELETE says that there is none.
+	// Where the refresh knew of the revocation and has ended the session first, DELETE finds none.
 	ended := against.status <= 299 || against.word() == "404 no-session"
 	if r.wantRefused && against.word() != "400 invalid_grant" || !r.wantRefused && !ended {
 		t.Errorf("what it raced with: %d %s", against.status, against.text)
@@ -148,13 +147,13 @@ func (r race) run(t *testing.T, all []*sidecar, subject string, lead time.Durati
 	})
 }
 
-// family is all that was handed out for a session.
+// family is all tokens that were issued for a session.
 type family struct {
 	mu     sync.Mutex
 	tokens []tokens
 }
 
-// add takes what a refresh gave, which is tokens or nothing.
+// add takes the tokens of a refresh, if it gave any.
 func (f *family) add(t *testing.T, g got) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -165,7 +164,7 @@ func (f *family) add(t *testing.T, g got) {
 	}
 }
 
-// hasEnded: none of its tokens works anywhere, and none does after all have been tried.
+// hasEnded: none of its tokens works on any sidecar, also after all have been tried.
 func (f *family) hasEnded(t *testing.T, all []*sidecar) {
 	t.Helper()
 	for i, tok := range f.tokens {

@@ -47,7 +47,7 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 	}
 	s.apply(document(1))
 	s.ready()
-	// The one connection in force has a pool, from which the indexes of earlier snapshots took.
+	// The connection in force has a pool, from which the indexes of earlier snapshots took connections.
 	const most, mostConnections = 40, 40
 	redistest.Eventually(t, "goroutines and connections of replaced snapshots to end", func() bool {
 		return runtime.NumGoroutine() <= baseline+most && connections() <= mostConnections
@@ -57,8 +57,8 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 	redistest.Eventually(t, "what the last snapshot shared to be closed", func() bool { return s.shared.InUse() == 0 && connections() <= 1 })
 }
 
-// TestAFailedBuildGivesBack: what a document had taken by the time that it was found to be wrong.
-func TestAFailedBuildGivesBack(t *testing.T) {
+// TestAFailedBuildReleases: what a document had acquired when it was found to be wrong.
+func TestAFailedBuildReleases(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	shared := w.shared()
@@ -78,7 +78,7 @@ func TestAFailedBuildGivesBack(t *testing.T) {
 	}
 }
 
-// TestAReloadKeepsTheKey: a change of what is about tokens, while the key cannot be read, logs nobody out.
+// TestAReloadKeepsTheKey: a change of tokens while the key cannot be read logs no user out.
 func TestAReloadKeepsTheKey(t *testing.T) {
 	w := newWorld(t)
 	s := w.sidecar(loginPolicy(nil)).ready()
@@ -96,8 +96,8 @@ func TestAReloadKeepsTheKey(t *testing.T) {
 	}
 }
 
-// TestAReloadKeepsWhatIsRevoked: an operator who allows more staleness, because Redis is away, does not make the sidecar
-// forget what it knew.
+// TestAReloadKeepsWhatIsRevoked: a longer maxStaleness, set because Redis is unavailable, does not make the sidecar forget the
+// revocations that it has loaded.
 func TestAReloadKeepsWhatIsRevoked(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -149,7 +149,7 @@ func TestAReloadKeepsSessions(t *testing.T) {
 	}
 }
 
-// idlingAfter is a document whose sessions do so, in the server at addr or, without one, in memory.
+// idlingAfter is a document with that idle timeout, with sessions in the server at addr or, without one, in memory.
 func idlingAfter(idle time.Duration, addr string) *compiled.Policy {
 	return loginPolicy(func(p *compiled.Policy) {
 		if addr != "" {
@@ -159,7 +159,7 @@ func idlingAfter(idle time.Duration, addr string) *compiled.Policy {
 	})
 }
 
-// TestAReloadShortensSessions: a timeout that is shortened holds for the sessions that there are.
+// TestAReloadShortensSessions: a shorter timeout holds for existing sessions.
 func TestAReloadShortensSessions(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -179,7 +179,7 @@ func TestAReloadShortensSessions(t *testing.T) {
 	}
 }
 
-// TestLoginsDuringReloads: a login whose snapshot is replaced while the app thinks is good.
+// TestLoginsDuringReloads: a login works whose snapshot is replaced while the app handles it.
 func TestLoginsDuringReloads(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -213,4 +213,72 @@ func TestLoginsDuringReloads(t *testing.T) {
 	}
 	close(done)
 	wg.Wait()
+}
+
+// TestADocumentThatIsRefusedChangesNothing: a snapshot that is built and not activated, because a port is in use for instance, ends
+// no session and no stream, and shortens no timeout.
+func TestADocumentThatIsRefusedChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := newWorld(t).sidecar(loginPolicy(nil)).ready()
+	ada := s.login("ada")
+	stream := s.stream(ada)
+	refused, err := Build(loginPolicy(func(p *compiled.Policy) {
+		p.Sessions.IdleTimeout = compiled.Duration(time.Second)
+		p.RevokedTokens = []compiled.RevokedTokens{
+			{Name: "t", Kind: compiled.RevokedToken, Issuer: ownIssuer, Value: claim(t, ada.access, "jti"), Expires: time.Now().Add(time.Hour).Unix()},
+			{Name: "s", Kind: compiled.RevokedSubject, Issuer: ownIssuer, Value: "ada", Before: time.Now().Unix() + 5, Expires: time.Now().Add(time.Hour).Unix()},
+		}
+	}), s.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-stream:
+		t.Error("the stream has ended")
+	case <-time.After(2500 * time.Millisecond): // two looks, and more than the shorter timeout
+	}
+	refused.Close()
+	if g := s.use(ada); g.status != 200 {
+		t.Errorf("using it: %d %s", g.status, g.text)
+	}
+	if g := s.refresh(ada); g.status != 200 {
+		t.Errorf("refreshing it: %d %s", g.status, g.text)
+	}
+}
+
+// TestStreamsOfShadowEndUnderEnforce: streams that passed in shadow mode are judged once the rule is enforced.
+func TestStreamsOfShadowEndUnderEnforce(t *testing.T) {
+	t.Parallel()
+	document := func(mode compiled.Mode) *compiled.Policy {
+		return loginPolicy(func(p *compiled.Policy) { p.Revocation.Mode = mode })
+	}
+	s := newWorld(t).sidecar(document(compiled.Shadow)).ready()
+	ada := s.login("ada")
+	stream := s.stream(ada)
+	s.apply(document(compiled.Enforce))
+	s.logout(ada)
+	wantEnd(t, "the logout", stream)
+}
+
+// TestWhatIdledOutStaysSo: after a timeout was shortened and lengthened again, a session that it had ended stays ended, or is
+// listed and can be ended; no session works that no list has.
+func TestWhatIdledOutStaysSo(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	for store, addr := range map[string]string{"redis": server.Addr, "memory": ""} {
+		t.Run(store, func(t *testing.T) {
+			s := newWorld(t).sidecar(idlingAfter(time.Hour, addr)).ready()
+			ada := s.login("ada")
+			s.apply(idlingAfter(time.Second, addr))
+			time.Sleep(1100 * time.Millisecond)
+			s.loopback("GET", "/v1/subjects/ada/sessions", "")
+			s.apply(idlingAfter(time.Hour, addr))
+			if g := s.loopback("DELETE", "/v1/subjects/ada/sessions", ""); g.status != 200 {
+				t.Fatalf("ending all: %d %s", g.status, g.text)
+			}
+			if use, refresh := s.use(ada), s.refresh(ada); use.status != 401 || refresh.status != 400 {
+				t.Errorf("after all were ended: %d, and a refresh %d", use.status, refresh.status)
+			}
+		})
+	}
 }

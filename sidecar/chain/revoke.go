@@ -23,13 +23,13 @@ func listed(p *compiled.Policy) []revocation.Entry {
 	return entries
 }
 
-// revocation refuses what is revoked, before the session is looked for.
+// revocation gives revoked tokens no identity, before their session is looked up.
 func (b *builder) revocation() stage.Stage {
 	r := b.policy.Revocation
 	if b.stripCredentials == nil {
 		return nil
 	}
-	if r == nil { // the document alone counts, and that is always at hand
+	if r == nil { // only the document's revocations count, and they are always available
 		r = &compiled.Revocation{OnFailure: compiled.Deny, Mode: compiled.Enforce}
 	}
 	s, err := revocation.New(revocation.Config{

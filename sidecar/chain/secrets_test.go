@@ -17,7 +17,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// TestNoSecretIsTold: not in a log at its most talkative, not in a metric, a problem or a refusal, whatever goes wrong.
+// TestNoSecretIsTold: no log line at any level, metric, problem or refusal has a secret, whatever fails.
 func TestNoSecretIsTold(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{Password: "s3cret-of-redis"})

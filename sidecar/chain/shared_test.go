@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/store/keyspace"
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
@@ -39,7 +40,7 @@ func TestTwoSidecars(t *testing.T) {
 	}
 	tests := map[string]struct {
 		end func(s *sidecar, t tokens) got
-		// wantRefresh says that the session goes on.
+		// wantRefresh says that the session continues.
 		wantRefresh bool
 	}{
 		"logout": {end: func(s *sidecar, t tokens) got {
@@ -105,8 +106,8 @@ func TestTwoSidecars(t *testing.T) {
 	}
 }
 
-// TestRevokedUpToATime: a session that began before the time is over, whatever it has brought forth since; one that began later
-// goes on.
+// TestRevokedUpToATime: a session that began before that time has ended, with tokens that were issued since; one that began later
+// continues.
 func TestRevokedUpToATime(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -154,7 +155,7 @@ func TestRevokedUpToATime(t *testing.T) {
 	}
 }
 
-// TestAHundredLogins over three sidecars at once: the cap holds exactly, and what it displaced is refused everywhere.
+// TestAHundredLogins over three sidecars at once: the cap holds exactly, and displaced sessions are refused everywhere.
 func TestAHundredLogins(t *testing.T) {
 	t.Parallel()
 	const logins, maximum = 100, 3
@@ -205,7 +206,7 @@ func TestAHundredLogins(t *testing.T) {
 	}
 }
 
-// TestRefreshRaces: one token, at two sidecars at once and often, makes one successor and no theft.
+// TestRefreshRaces: one token, used at two sidecars at once and often, gets one successor and is not taken for stolen.
 func TestRefreshRaces(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -239,8 +240,8 @@ func TestRefreshRaces(t *testing.T) {
 	}
 }
 
-// TestNamespacesAreApart: what one revokes or logs in is nothing to another, though they share Redis and trust one issuer; two
-// policies of one namespace share what is revoked, and no sessions.
+// TestNamespacesAreApart: revocations and logins of one have no effect in another, although they share Redis and trust one issuer;
+// two policies of one namespace share revocations, and no sessions.
 func TestNamespacesAreApart(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -276,4 +277,68 @@ func TestNamespacesAreApart(t *testing.T) {
 		t.Fatalf("revoking: %d %s", g.status, g.text)
 	}
 	redistest.Eventually(t, "the revocation in the other policy", func() bool { return orders.use(paul).status == 401 })
+}
+
+// TestACluster loses a node: policies whose sessions and revocations are on other nodes are not affected.
+func TestACluster(t *testing.T) {
+	t.Parallel()
+	cluster := redistest.StartCluster(t, "s3cret")
+	lost := cluster.Nodes[0]
+	// namespace returns one whose sessions and revocations are on the lost node, or are not.
+	namespace := func(sessions, revocations bool) string {
+		for n := range 1000 {
+			name := fmt.Sprint("shop-", n)
+			of := func(room, scope string) bool {
+				return cluster.Owner(keyspace.New(room, scope).Key("x")) == lost
+			}
+			if of("session", name+"/orders") == sessions && of("revocation", name) == revocations {
+				return name
+			}
+		}
+		t.Fatal("no namespace lies so")
+		return ""
+	}
+	tests := map[string]struct {
+		sessions, revocations bool
+		// want has the responses to a login, a use, a refresh and a logout without the node.
+		want [4]string
+	}{
+		"neither":         {want: [4]string{"200", "200", "200", "204"}},
+		"the sessions":    {sessions: true, want: [4]string{"503 tokens-unavailable", "200", "503 temporarily_unavailable", "503 tokens-unavailable"}},
+		"the revocations": {revocations: true, want: [4]string{"200", "503 revocation-unavailable", "503 temporarily_unavailable", "503 revocation-unavailable"}},
+	}
+	w := newWorld(t)
+	w.writeSecret("redis", "password", []byte("s3cret"))
+	sidecars, people := map[string]*sidecar{}, map[string]tokens{}
+	for name, tt := range tests {
+		sidecars[name] = w.sidecar(loginPolicy(func(p *compiled.Policy) {
+			p.Namespace = namespace(tt.sessions, tt.revocations)
+			p.Revocation.MaxStaleness, p.Sessions.OnFailure = compiled.Duration(time.Second), compiled.Allow
+			p.Redis = &compiled.Redis{
+				Mode: "Cluster", Addresses: cluster.Addrs, Password: &compiled.SecretRef{Name: "redis", Key: "password"}, Timeout: compiled.Duration(time.Second),
+			}
+		})).ready()
+		people[name] = sidecars[name].login("ada")
+		if g := sidecars[name].use(people[name]); g.status != 200 {
+			t.Fatalf("%s before: %d %s", name, g.status, g.text)
+		}
+	}
+	lost.Stop()
+	time.Sleep(3 * time.Second) // the others have noticed, and what is known of revocations is too old where it lay there
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s, ada := sidecars[name].in(t), people[name]
+			asks := [4]func() got{
+				func() got { return s.send(sent{method: "POST", path: "/login?as=bob"}) },
+				func() got { return s.use(ada) },
+				func() got { return s.refresh(ada) },
+				func() got { return s.send(sent{method: "POST", path: "/auth/logout", bearer: ada.access}) },
+			}
+			for i, ask := range asks {
+				if got := ask().word(); got != tt.want[i] {
+					t.Errorf("request %d: %s; want %s", i+1, got, tt.want[i])
+				}
+			}
+		})
+	}
 }

@@ -22,7 +22,7 @@ import (
 // accessTokenType is the typ of our own tokens, RFC 9068 §2.1.
 const accessTokenType = "at+jwt"
 
-// longestKeyAge bounds for how long verifiers may keep our keys.
+// longestKeyAge bounds how long verifiers may keep our keys.
 const longestKeyAge = 15 * time.Minute
 
 // tokenStages are what issues, renews and ends tokens.
@@ -37,7 +37,7 @@ type tokenStages struct {
 	sessionManager *token.SessionManager
 }
 
-// ownProvider makes the policy's own tokens those of a provider like any other.
+// ownProvider describes the policy's own tokens as those of a provider.
 func (b *builder) ownProvider() authn.Provider {
 	t := b.policy.Tokens
 	p := authn.Provider{
@@ -83,8 +83,8 @@ func (b *builder) newTokens() tokenStages {
 	return s
 }
 
-// trustedOrigins are those that may send unsafe requests with our cookies: the policy's, and those that CORS lets read the
-// answers of such requests.
+// trustedOrigins are those that may send unsafe requests with our cookies: the policy's, and those that CORS allows to read the
+// responses to such requests.
 func (b *builder) trustedOrigins() []string {
 	origins := append([]string(nil), b.policy.Tokens.TrustedOrigins...)
 	if c := b.policy.CORS; c != nil && c.AllowCredentials {
@@ -144,7 +144,7 @@ func (b *builder) limits() session.Limits {
 	}
 }
 
-// session holds requests to their sessions.
+// session requires that a token's session is alive.
 func (b *builder) session() stage.Stage {
 	s := b.policy.Sessions
 	if s == nil || b.stripCredentials == nil {
@@ -165,7 +165,7 @@ func (b *builder) session() stage.Stage {
 	return stage
 }
 
-// addBackChannel lets providers log people out.
+// addBackChannel lets external issuers log users out.
 func (b *builder) addBackChannel(s *tokenStages) {
 	prefix := endpoints.DefaultPrefix
 	if b.policy.Tokens != nil {

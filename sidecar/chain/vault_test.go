@@ -20,8 +20,8 @@ import (
 
 const hmacSecret = "0123456789abcdefghijklmnopqrstuvwxyz"
 
-// TestVault: the signing key, Redis's password and a provider's HMAC secret lie in a real Vault, which goes away, comes back,
-// and whose settings change under the requests.
+// TestVault: the signing key, Redis's password and a provider's HMAC secret are in a real Vault, which becomes unavailable, comes
+// back, and whose settings change while requests arrive.
 func TestVault(t *testing.T) {
 	server, err := vaulttest.Start()
 	if err != nil {
@@ -122,7 +122,7 @@ path "transit/keys/orders" { capabilities = ["read"] }`)
 		})
 	})
 
-	// Each client of Vault logs in, and revokes its token in the end.
+	// Each client of Vault logs in, and revokes its token at the end.
 	t.Run("reloads", func(t *testing.T) {
 		s := s.in(t)
 		logins := func() int {

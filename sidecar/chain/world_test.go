@@ -2,6 +2,7 @@ package chain
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -172,13 +173,10 @@ func loginApp(w http.ResponseWriter, r *http.Request) {
 // shared are the resources of a sidecar's process.
 func (w *world) shared() *resources.Resources { return w.sharedBy(resources.Config{}) }
 
-// sharedBy is shared with what c sets.
+// sharedBy is shared, with the fields of c.
 func (w *world) sharedBy(c resources.Config) *resources.Resources {
 	w.t.Helper()
-	c.SecretsDir, c.Logger, c.Registerer = w.secrets, w.logger(), prometheus.NewRegistry()
-	if w.registry != nil {
-		c.Registerer = w.registry
-	}
+	c.SecretsDir, c.Logger, c.Registerer = w.secrets, w.logger(), cmp.Or(w.registry, prometheus.NewRegistry())
 	s, err := resources.New(c)
 	if err != nil {
 		w.t.Fatal(err)

@@ -1,5 +1,5 @@
-// Package document brings the policy's documents to the sidecar by two roads, the mounted ConfigMap and the long poll to
-// the operator; the newer revision wins.
+// Package document brings the policy's documents to the sidecar in two ways, by the mounted ConfigMap and by a long poll to the
+// operator; the newer revision wins.
 package document
 
 import (
@@ -19,20 +19,20 @@ import (
 // Apply puts a document in force. An error says why the sidecar cannot run it: the one before stays in force.
 type Apply func(ctx context.Context, p *compiled.Policy, hash string) error
 
-// Config says whose documents are taken.
+// Config says which documents are accepted.
 type Config struct {
-	// Namespace and Policy name the policy; the document of any other is refused, however well signed.
+	// Namespace and Policy name the policy; a document of another one is refused, even with a valid signature.
 	Namespace, Policy string
 	// Key is the operator's.
 	Key ed25519.PublicKey
 	// Apply is called for one document at a time.
 	Apply Apply
-	// Version is this build's, for the operator's eyes.
+	// Version is this build's, for the operator's status.
 	Version string
 	Logger  *slog.Logger
 }
 
-// Keeper judges documents and remembers what is in force. It is safe for concurrent use.
+// Keeper validates documents and remembers which one is in force. It is safe for concurrent use.
 type Keeper struct {
 	cfg Config
 
@@ -56,8 +56,8 @@ var (
 	errOld     = errors.New("the document is older than the one in force")
 )
 
-// Offer judges a signed document and activates it where it is newer than the present one. The document in force,
-// offered again, is no error. A refusal is reported to the operator, unless the document is not the operator's at all.
+// Offer validates a signed document and applies it where it is newer than the one in force. Offering the document in force
+// again is no error. A refusal is reported to the operator, unless the signature is not the operator's.
 func (k *Keeper) Offer(ctx context.Context, s compiled.Signed) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -111,8 +111,8 @@ const maxErrorText = 500
 
 func bounded(s string) string { return Short(s, maxErrorText) }
 
-// Short cuts a text for a report to limit bytes, and takes out what JSON would write with six: a report that is too long is
-// refused, and with it the poll that brings documents.
+// Short cuts a text for a report to limit bytes, and replaces characters that JSON writes as six: the operator refuses a report
+// that is too long, and with it the poll that brings documents.
 func Short(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -126,7 +126,7 @@ func Short(s string, limit int) string {
 	return s
 }
 
-// SetReachable reports the pod's listeners that clients reach around the sidecar.
+// SetReachable reports the pod's listeners that clients reach without passing the sidecar.
 func (k *Keeper) SetReachable(listeners []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -135,7 +135,7 @@ func (k *Keeper) SetReachable(listeners []string) {
 	}
 }
 
-// SetProblems reports what the sidecar depends on and does not have.
+// SetProblems reports the dependencies of the policy that are unavailable.
 func (k *Keeper) SetProblems(problems []compiled.Problem) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -144,14 +144,14 @@ func (k *Keeper) SetProblems(problems []compiled.Problem) {
 	}
 }
 
-// update changes the report and wakes whoever waits for that; the caller holds the lock.
+// update changes the report and wakes those that wait for a change; the caller holds the lock.
 func (k *Keeper) update(change func(*compiled.Report)) {
 	change(&k.report)
 	close(k.changed)
 	k.changed = make(chan struct{})
 }
 
-// Report returns what the operator should know, and a channel that is closed when that changes.
+// Report returns the report for the operator, and a channel that is closed when it changes.
 func (k *Keeper) Report() (compiled.Report, <-chan struct{}) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 // Mounted watches the folder at which the policy's ConfigMap is mounted.
 type Mounted struct {
 	Dir string
-	// Interval between looks; the kubelet itself refreshes the folder about once a minute.
+	// Interval lies between two reads; the kubelet itself refreshes the folder about once a minute.
 	Interval time.Duration
 	Keeper   *Keeper
 	Logger   *slog.Logger
@@ -39,8 +39,8 @@ func (m Mounted) Run(ctx context.Context) {
 	}
 }
 
-// look offers the document unless it is the one seen last, and returns what it saw. A document that could not be applied
-// is tried again at the next look: what it lacked (a Secret not mounted yet) may come.
+// look offers the document unless it is the one seen last, and returns what it saw. A document that could not be applied is
+// tried again next time: what it needs, such as a Secret, may be mounted by then.
 func (m Mounted) look(ctx context.Context, seen string) string {
 	signed, err := ReadDir(m.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -57,7 +57,7 @@ func (m Mounted) look(ctx context.Context, seen string) string {
 	}
 	if err != nil {
 		if text := err.Error(); text != seen {
-			m.Logger.WarnContext(ctx, "mounted document not taken", "error", err)
+			m.Logger.WarnContext(ctx, "mounted document not accepted", "error", err)
 			return text
 		}
 		return seen

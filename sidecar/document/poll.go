@@ -18,19 +18,19 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// PollConfig says where the operator is and how it is known.
+// PollConfig says where the operator is and how it is authenticated.
 type PollConfig struct {
 	// URL of the operator, without a path.
 	URL string
 	// CA is the PEM certificates that the operator's is checked against.
 	CA []byte
-	// Token gives the pod's service-account token for the operator; it is read for every poll, since the kubelet renews it.
+	// Token gives the pod's service-account token for the operator; it is read for every poll, because the kubelet renews it.
 	Token  secret.Source
 	Keeper *Keeper
 	Logger *slog.Logger
 }
 
-// Poller holds a long poll to the operator: the request says what the sidecar runs, the answer is a newer document.
+// Poller holds a long poll to the operator: the request says what the sidecar runs, the response is a newer document.
 type Poller struct {
 	cfg    PollConfig
 	client *http.Client
@@ -41,8 +41,8 @@ const (
 	pollTimeout  = 60 * time.Second
 	firstBackoff = 250 * time.Millisecond
 	maxBackoff   = 15 * time.Second
-	// maxAnswer bounds an answer in bytes: a document in base64, and its signature.
-	maxAnswer = 2*compiled.MaxSize + 4096
+	// maxResponse bounds a response in bytes: a document in base64, and its signature.
+	maxResponse = 2*compiled.MaxSize + 4096
 )
 
 // NewPoller returns a Poller. An unusable CA is an error.
@@ -62,7 +62,7 @@ func NewPoller(cfg PollConfig) (*Poller, error) {
 	return &Poller{cfg: cfg, client: client}, nil
 }
 
-// Run polls until ctx ends. The operator's absence is logged once, and once its return.
+// Run polls until ctx ends. It logs once that the operator is unavailable, and once that it is available again.
 func (p *Poller) Run(ctx context.Context) {
 	defer p.client.CloseIdleConnections()
 	backoff, away := firstBackoff, false
@@ -84,7 +84,7 @@ func (p *Poller) Run(ctx context.Context) {
 	}
 }
 
-// poll makes one exchange. It ends early, without an error, when the report changes: the next one carries the news.
+// poll makes one request. It ends early, without an error, when the report changes: the next one sends the new report.
 func (p *Poller) poll(ctx context.Context) error {
 	report, changed := p.cfg.Keeper.Report()
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
@@ -134,14 +134,14 @@ func (p *Poller) exchange(ctx context.Context, report compiled.Report) (*compile
 		return nil, fmt.Errorf("polling the operator: %w", err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	content, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
 	if err != nil {
-		return nil, fmt.Errorf("reading the operator's answer: %w", err)
+		return nil, fmt.Errorf("reading the operator's response: %w", err)
 	}
-	return parseAnswer(resp.StatusCode, answer)
+	return parseResponse(resp.StatusCode, content)
 }
 
-// encode leaves <, > and & as they are: nothing of a report is HTML, and it has a bound.
+// encode does not escape <, > and &: a report is not HTML, and its size is bounded.
 func encode(report compiled.Report) (*bytes.Buffer, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -152,18 +152,18 @@ func encode(report compiled.Report) (*bytes.Buffer, error) {
 	return &b, nil
 }
 
-func parseAnswer(status int, answer []byte) (*compiled.Signed, error) {
+func parseResponse(status int, body []byte) (*compiled.Signed, error) {
 	switch status {
 	case http.StatusNoContent:
 		return nil, nil
 	case http.StatusOK:
 		signed := &compiled.Signed{}
-		if err := json.Unmarshal(answer, signed); err != nil {
-			return nil, fmt.Errorf("decoding the operator's answer: %w", err)
+		if err := json.Unmarshal(body, signed); err != nil {
+			return nil, fmt.Errorf("decoding the operator's response: %w", err)
 		}
 		return signed, nil
 	}
-	return nil, fmt.Errorf("the operator answered %d: %.200q", status, answer)
+	return nil, fmt.Errorf("the operator responded with %d: %.200q", status, body)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

@@ -90,7 +90,7 @@ func TestPollOutlivesABadOperator(t *testing.T) {
 		case 4:
 			panic(http.ErrAbortHandler)
 		case 5:
-			_, _ = io.WriteString(w, `{"document":"`+strings.Repeat("QUFB", maxAnswer/2)+`"}`)
+			_, _ = io.WriteString(w, `{"document":"`+strings.Repeat("QUFB", maxResponse/2)+`"}`)
 		default:
 			_ = json.NewEncoder(w).Encode(good)
 		}

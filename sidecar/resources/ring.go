@@ -11,23 +11,23 @@ import (
 	"github.com/posterndev/postern/sidecar/login/token/tokenredis"
 )
 
-// ring is a signing.Ring with the name of its key, whatever else it is made of.
+// ring is a signing.Ring with the name of its key.
 type ring struct {
 	*signing.Ring
 	key string
-	// remote says that the key signs where it lies: to know of it is not enough.
+	// remote says that a service signs, which can be unavailable although the key is known.
 	remote bool
 }
 
-// signs reports whether a token can be signed, as far as the latest reading of the key tells.
+// signs reports whether a token can be signed, by the latest reading of the key.
 func (r ring) signs(st signing.Status) bool { return st.Current != "" && (st.Err == nil || !r.remote) }
 
-// signingKeyWait is for how long a document waits for the signing key, so that a sidecar that starts beside it has it before the
+// signingKeyWait is how long a document waits for the signing key, so that a sidecar whose key is available has it before the
 // first request.
 const signingKeyWait = 2 * time.Second
 
-// Ring holds the policy's signing key. Where the document changes how the key is used, or the way to it, the new ring
-// knows what the one before knew.
+// Ring holds the policy's signing key. Where the document changes how the key is used or reached, the new ring starts with what
+// the one before has read.
 func (a *Acquirer) Ring() (*signing.Ring, error) {
 	p := a.policy.Tokens
 	key, err := named(p.SigningKey, p.Algorithm)
@@ -94,7 +94,7 @@ func (a *Acquirer) newRing(p *compiled.Tokens, before *signing.Ring) (*signing.R
 	return signing.NewRing(c)
 }
 
-// keySource says where the key lies, and who makes new versions of it.
+// keySource sets where the key is read from, and what makes new versions of it.
 func (a *Acquirer) keySource(p *compiled.Tokens, c *signing.Config) error {
 	if k := p.SigningKey.Transit; k != nil {
 		client, err := a.vault()

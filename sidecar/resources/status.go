@@ -21,8 +21,8 @@ func (r *Resources) Redis() (status redis.Status, ok bool) {
 	return redis.Status{}, false
 }
 
-// Unready says what of the policy in force could not be had yet, so that the first requests would be refused: the key that
-// signs, or what is revoked. It is empty where nothing is missing.
+// Unready says what the policy in force still waits for, so that the first requests would be refused: the signing key, or the
+// revocations. It is empty where nothing is missing.
 func (r *Resources) Unready() string {
 	for _, ring := range r.rings.InUse() {
 		if st := ring.Status(); st.Current == "" {
@@ -39,7 +39,7 @@ func (r *Resources) Unready() string {
 	return ""
 }
 
-// Problems are what the policy in force depends on and does not have at present.
+// Problems are the dependencies of the policy in force that are unavailable at present.
 func (r *Resources) Problems() []compiled.Problem {
 	var problems []compiled.Problem
 	add := func(kind, reason, message string) {
@@ -79,7 +79,7 @@ var reasons = map[vault.State]string{
 	vault.NoCredentials: "NoCredentials", vault.Refused: "Refused",
 }
 
-// vaultProblem returns no reason where nothing is wrong, or not known to be.
+// vaultProblem returns no reason where no problem is known.
 func vaultProblem(st vault.Status) (reason, message string) {
 	if reason := reasons[st.State]; reason != "" {
 		return reason, st.Message

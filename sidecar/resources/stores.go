@@ -66,8 +66,8 @@ type RevocationStore interface {
 	revocation.Feed
 }
 
-// revocationsWait is for how long a document waits for what is revoked, so that a sidecar that starts beside a working Redis
-// knows it before the first request.
+// revocationsWait is how long a document waits for the revocations, so that a sidecar whose Redis is available has them before the
+// first request.
 const revocationsWait = 2 * time.Second
 
 // Index follows the revocations of the namespace.

@@ -2,7 +2,9 @@ package server
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -13,28 +15,28 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// keysGrace is how long a sidecar that just got its policy waits, unready, for the issuers' keys, its own signing key and what is
-// revoked. After that it serves
-// what needs none and answers 503 to the rest: an issuer's outage must not keep the whole app away.
+// keysGrace is how long a sidecar that just got its policy stays unready while it waits for the issuers' keys, its own signing key
+// and the revocations. After that it serves what needs none of them and responds with 503 to the rest: an outage of an issuer must
+// not make the whole app unavailable.
 const keysGrace = 30 * time.Second
 
-// health is what the admin port tells about the sidecar.
+// health is what the admin port reports about the sidecar.
 type health struct {
 	started  atomic.Bool // the listeners are bound
 	draining atomic.Bool
-	server   *core
+	enforcer *enforcer
 	now      func() time.Time
 }
 
-// readiness is the body of /readyz; whoever is not in the pod gets Ready alone.
+// readiness is the body of /readyz; clients outside of the pod get Ready alone.
 type readiness struct {
 	Ready    bool   `json:"ready"`
 	Reason   string `json:"reason,omitempty"`
 	Document string `json:"document,omitempty"`
-	// Keys are the providers' key sets, Redis the shared state; both are told, and do not make a serving sidecar unready.
+	// Keys are the providers' key sets, Redis the shared state; neither makes a serving sidecar unready.
 	Keys  []keysState `json:"keys,omitempty"`
 	Redis string      `json:"redis,omitempty"`
-	// Problems are what the policy depends on and does not have; told, likewise.
+	// Problems are dependencies of the policy that are unavailable; they do not make it unready either.
 	Problems []compiled.Problem `json:"problems,omitempty"`
 }
 
@@ -46,57 +48,57 @@ type keysState struct {
 
 func (h *health) readiness() readiness {
 	var r readiness
-	status := h.server.status()
-	r.Document = status.hash
-	for _, k := range h.server.shared.Keys() {
+	active := h.enforcer.current()
+	r.Document = active.hash
+	for _, k := range h.enforcer.resources.Keys() {
 		r.Keys = append(r.Keys, keysState{Provider: k.Provider, Ready: k.Ready, Error: k.Err})
 	}
-	if redis, ok := h.server.shared.Redis(); ok {
+	if redis, ok := h.enforcer.resources.Redis(); ok {
 		r.Redis = "up"
 		if !redis.Up {
 			r.Redis = fmt.Sprintf("down: %v", redis.Err)
 		}
 	}
-	r.Problems = h.server.shared.Problems()
-	r.Reason = h.unready(status, r.Keys)
+	r.Problems = h.enforcer.resources.Problems()
+	r.Reason = h.unready(active, r.Keys)
 	r.Ready = r.Reason == ""
 	return r
 }
 
 // unready returns why the pod should get no traffic; empty where it should.
-func (h *health) unready(status snapshotStatus, keys []keysState) string {
+func (h *health) unready(active activeSnapshot, keys []keysState) string {
 	switch {
 	case h.draining.Load():
 		return "the sidecar is stopping"
 	case !h.started.Load():
 		return "the listeners are not open yet"
-	case status.hash == "":
+	case active.hash == "":
 		return "no document yet: neither the mounted ConfigMap nor the operator has given one that can be run"
-	case h.now().Sub(status.firstAt) >= keysGrace:
+	case h.now().Sub(active.firstAt) >= keysGrace:
 		return ""
 	}
 	for _, k := range keys {
 		if !k.Ready {
-			return fmt.Sprintf("the keys of provider %q is unavailable: %s", k.Provider, k.Error)
+			return fmt.Sprintf("the keys of provider %q are unavailable: %s", k.Provider, k.Error)
 		}
 	}
-	return h.server.shared.Unready()
+	return h.enforcer.resources.Unready()
 }
 
-// adminHandler serves the kubelet and Prometheus. Nothing on it changes anything for a stranger: hooks are guarded by their
-// tokens, and only the pod itself can have its sidecar leave.
+// adminHandler serves the kubelet and Prometheus. Clients outside of the pod can change nothing: hooks are guarded by their
+// tokens, and only the pod itself can make its sidecar leave.
 func adminHandler(h *health, gatherer prometheus.Gatherer, probes http.Handler) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, true, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { respond(w, true, "ok") })
 	mux.HandleFunc("GET /healthz/started", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, h.started.Load(), map[bool]string{true: "started", false: "the listeners are not open yet"}[h.started.Load()])
+		respond(w, h.started.Load(), map[bool]string{true: "started", false: "the listeners are not open yet"}[h.started.Load()])
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		told := h.readiness()
-		if !fromPod(r) { // addresses and paths of secrets are nothing for the pod's neighbours
-			told = readiness{Ready: told.Ready}
+		body := h.readiness()
+		if !fromPod(r) { // addresses, and paths of secrets, are not for other pods
+			body = readiness{Ready: body.Ready}
 		}
-		answer(w, told.Ready, told)
+		respond(w, body.Ready, body)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
 	mux.HandleFunc("POST "+leavePath, h.leave)
@@ -106,19 +108,41 @@ func adminHandler(h *health, gatherer prometheus.Gatherer, probes http.Handler) 
 	return mux
 }
 
-// answer writes 200 or 503 with body as JSON.
-func answer(w http.ResponseWriter, ok bool, body any) {
+// respond writes 200 or 503 with body as JSON.
+func respond(w http.ResponseWriter, ok bool, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	if !ok {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_ = json.NewEncoder(w).Encode(body) // whoever asked has gone
+	_ = json.NewEncoder(w).Encode(body) // the client has gone
 }
 
-// newAdminServer bounds what strangers can make the admin port do.
+// newAdminServer bounds what clients can make the admin port do.
 func newAdminServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler: withStallTimeouts(stallTimeout, handler), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10,
 	}
+}
+
+// serveAdmin serves health, metrics and the kubelet's probes, and returns how to stop that.
+func (s *sidecar) serveAdmin() (stop func(), err error) {
+	if s.cfg.Admin == "" {
+		return func() {}, nil
+	}
+	probes, err := newProbes(s.cfg.Probes, s.cfg.ProbeTarget, s.cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", s.cfg.Admin)
+	if err != nil {
+		return nil, fmt.Errorf("opening the admin port: %w", err)
+	}
+	admin := newAdminServer(adminHandler(s.health, s.registry, probes))
+	go func() {
+		if err := admin.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.cfg.Logger.Error("serving the admin port", "error", err)
+		}
+	}()
+	return func() { _ = admin.Close() }, nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// Interception is how connections reach the sidecar.
+// Interception is how connections reach the sidecar of a pod.
 type Interception string
 
 // Redirect has every inbound port sent to the sidecar's own; Takeover has it listen on the app's ports, at the pod's
@@ -22,7 +22,7 @@ const (
 	Takeover Interception = "Takeover"
 )
 
-// Environment is what the webhook told the sidecar; see api/compiled for each variable.
+// Environment is what the webhook sets for the sidecar; see api/compiled for each variable.
 type Environment struct {
 	Namespace, Policy string
 	DocumentKey       ed25519.PublicKey
@@ -43,7 +43,7 @@ type Environment struct {
 	ExcludedPorts []uint16
 }
 
-// ReadEnvironment reads every variable through getenv and says all that is wrong with them at once.
+// ReadEnvironment reads every variable through getenv. Its error lists everything that is wrong.
 func ReadEnvironment(getenv func(string) string) (Environment, error) {
 	r := reader{getenv: getenv}
 	e := Environment{

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/posterndev/postern/sidecar/conn/framing"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
-	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
 // newAppServer serves the app's HTTP ports: HTTP/1.1 and cleartext HTTP/2 with prior knowledge.
@@ -30,48 +28,44 @@ func newAppServer(handler http.Handler, logger *slog.Logger) *http.Server {
 		MaxHeaderBytes:    maxHeader,
 		ConnContext:       framing.ConnContext,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-		// Else net/http answers OPTIONS * by itself, unseen by every rule and the access log.
+		// Otherwise net/http responds to OPTIONS * by itself, without any rule and without the access log.
 		DisableGeneralOptionsHandler: true,
 	}
 }
 
-// refusals count what is refused before a request's record is made.
-type refusals struct {
-	framing    *prometheus.CounterVec
-	overloaded prometheus.Counter
+// counters count connections, and what is refused before a request's record is made.
+type counters struct {
+	framing, refused, tcp *prometheus.CounterVec
+	overloaded            prometheus.Counter
 }
 
-func newRefusals(r prometheus.Registerer) (refusals, error) {
-	c := refusals{
+func newCounters(r prometheus.Registerer) (counters, error) {
+	c := counters{
 		framing: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_framing_refusals_total", Help: "Requests refused for framing that can be read in two ways, by code.",
 		}, []string{"code"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_connections_refused_total", Help: "Connections that were reset, by reason.",
+		}, []string{"reason"}),
+		tcp: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_tcp_connections_total", Help: "Connections passed through untouched, by how they ended.",
+		}, []string{"end"}),
 		overloaded: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "postern_overload_refusals_total", Help: "Requests refused because the sidecar's memory holds no more at once.",
 		}),
 	}
-	return c, errors.Join(r.Register(c.framing), r.Register(c.overloaded))
+	return c, errors.Join(r.Register(c.framing), r.Register(c.refused), r.Register(c.tcp), r.Register(c.overloaded))
 }
 
-// watched refuses ambiguous framing before net/http repairs it.
-func watched(listener net.Listener, logger *slog.Logger, refused refusals) net.Listener {
+// withFraming refuses ambiguous framing before net/http repairs it.
+func withFraming(listener net.Listener, logger *slog.Logger, c counters) net.Listener {
 	return framing.Listener(listener, framing.Config{
 		HTTP2: true,
 		OnRefuse: func(conn net.Conn, refusal *httperr.Error) {
-			refused.framing.WithLabelValues(string(refusal.Code)).Inc()
+			c.framing.WithLabelValues(string(refusal.Code)).Inc()
 			logger.Warn("request refused", "peer", conn.RemoteAddr().String(), "code", string(refusal.Code), "error", refusal)
 		},
 	})
-}
-
-// drain lets open requests finish until ctx ends, and then ends what is left.
-func drain(ctx context.Context, app *http.Server, proxy *upstream.Proxy) error {
-	err := app.Shutdown(ctx)
-	proxy.Close()
-	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.Join(errors.New("requests were still open at the end of drainTimeout"), app.Close())
-	}
-	return err
 }
 
 // newRegistry returns a registry with the process's own metrics.

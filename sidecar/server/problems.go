@@ -10,22 +10,22 @@ import (
 )
 
 const (
-	// problemsInterval lies between two looks at what the sidecar depends on.
+	// problemsInterval lies between two samples of what the policy depends on.
 	problemsInterval = time.Second
-	// lookBack is how many looks a problem must last, or be gone, before the operator is told: what mends itself at once is no
-	// news, and each report is a write to the API server.
+	// lookBack is how many samples a problem must last, or be absent, before it is reported: each report is a write to the API
+	// server, and blips must cause none.
 	lookBack = 3
 	// maxProblemText keeps a report inside the bounds that the operator accepts, in bytes.
 	maxProblemText = 400
 )
 
-// watchProblems reports what the sidecar depends on and does not have.
-func (s *sidecar) watchProblems(ctx context.Context) {
+// watchProblems reports the dependencies of the policy that are unavailable.
+func (s *sidecar) watchProblems(ctx context.Context, r reports) {
 	ticker := time.NewTicker(problemsInterval)
 	defer ticker.Stop()
 	var d damper
 	for {
-		s.keeper.SetProblems(d.settle(s.core.status().hash, s.core.shared.Problems()))
+		r.SetProblems(d.settle(s.enforcer.current().hash, s.resources.Problems()))
 		select {
 		case <-ctx.Done():
 			return
@@ -34,39 +34,40 @@ func (s *sidecar) watchProblems(ctx context.Context) {
 	}
 }
 
-// damper tells of a problem once it has lasted, and of its end likewise; sooner of what is so since a new document, of
-// which only the first moment is uncertain.
+// damper reports a problem once it has lasted, and its end likewise. A problem that a new document brought is reported sooner:
+// only its first sample is uncertain.
 type damper struct {
 	document string
-	// looks is how often the document was looked at before.
-	looks int
-	told  []compiled.Problem
-	since int
+	// samples is how many there were of the document before.
+	samples  int
+	reported []compiled.Problem
+	// differing is how many samples in a row have differed from what is reported.
+	differing int
 }
 
-// settle takes what is seen now, of the document in force, and returns what is to be told.
+// settle takes a sample of the document in force, and returns what is to be reported.
 func (d *damper) settle(document string, seen []compiled.Problem) []compiled.Problem {
-	d.looks++
+	d.samples++
 	if document != d.document {
-		d.document, d.looks = document, 0
+		d.document, d.samples = document, 0
 	}
-	if sameProblems(seen, d.told) {
-		d.since = 0
-		return d.told
+	if sameProblems(seen, d.reported) {
+		d.differing = 0
+		return d.reported
 	}
-	if d.since++; d.since < lookBack && d.looks != 1 {
-		return d.told
+	if d.differing++; d.differing < lookBack && d.samples != 1 {
+		return d.reported
 	}
-	d.since = 0
-	d.told = make([]compiled.Problem, 0, len(seen))
+	d.differing = 0
+	d.reported = make([]compiled.Problem, 0, len(seen))
 	for _, p := range seen {
 		p.Message = shortened(p.Message)
-		d.told = append(d.told, p)
+		d.reported = append(d.reported, p)
 	}
-	return d.told
+	return d.reported
 }
 
-// sameProblems compares kinds and reasons: a message alone, which may count attempts or name a connection, is no news.
+// sameProblems compares kinds and reasons: a message may count attempts or name a connection, and is not a change.
 func sameProblems(a, b []compiled.Problem) bool {
 	return slices.EqualFunc(a, b, func(a, b compiled.Problem) bool { return a.Kind == b.Kind && a.Reason == b.Reason })
 }

@@ -29,30 +29,30 @@ func TestDamper(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			d := damper{document: "a", looks: 5}
+			d := damper{document: "a", samples: 5}
 			var got []compiled.Problem
 			for _, seen := range tt.seen {
 				got = d.settle("a", seen)
 			}
 			if !slices.Equal(got, tt.want) {
-				t.Errorf("told %v; want %v", got, tt.want)
+				t.Errorf("reported %v; want %v", got, tt.want)
 			}
 		})
 	}
 }
 
-// TestDamperOfANewDocument: what a person has just written wrong is told with the second look.
+// TestDamperOfANewDocument: a mistake in a new document is reported with the second sample.
 func TestDamperOfANewDocument(t *testing.T) {
-	d := damper{document: "a", looks: 5}
+	d := damper{document: "a", samples: 5}
 	key := []compiled.Problem{{Kind: compiled.ProblemSigningKey, Reason: "Unavailable"}}
 	if got := d.settle("b", key); len(got) > 0 {
-		t.Errorf("told at the first look: %v", got)
+		t.Errorf("reported at the first sample: %v", got)
 	}
 	if got := d.settle("b", key); !slices.Equal(got, key) {
-		t.Errorf("told %v at the second; want %v", got, key)
+		t.Errorf("reported %v at the second; want %v", got, key)
 	}
 	if got := d.settle("b", nil); !slices.Equal(got, key) {
-		t.Errorf("told %v at the third; it may be back in a moment", got)
+		t.Errorf("reported %v at the third; it may be back in a moment", got)
 	}
 }
 
@@ -63,7 +63,7 @@ func TestReportsAreShort(t *testing.T) {
 	for range lookBack {
 		d.settle("", []compiled.Problem{long})
 	}
-	got := d.told[0].Message
+	got := d.reported[0].Message
 	if len(got) > maxProblemText || !utf8.ValidString(got) {
 		t.Errorf("%d bytes", len(got))
 	}

@@ -1,5 +1,7 @@
-// Package server runs the sidecar: it opens the listeners, takes the policy's documents as they come, swaps snapshots
-// under the requests, and drains when it is told to stop.
+// Package server runs the sidecar: it opens the listeners, takes the policy's documents as they come, swaps snapshots under
+// the requests, and drains when it is told to stop.
+//
+// There is one wiring, Run. A pod (Pod) and `postern run` (Standalone) differ in the Config that they give it.
 package server
 
 import (
@@ -10,80 +12,95 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
 	"github.com/posterndev/postern/sidecar/conn/listen"
 	"github.com/posterndev/postern/sidecar/conn/passthrough"
-	"github.com/posterndev/postern/sidecar/document"
-	"github.com/posterndev/postern/sidecar/keys/secret"
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
-// Config is what Run needs beside the environment.
+// Config is what a sidecar runs with. Pod and Standalone make it.
 type Config struct {
-	Environment Environment
-	Version     string
-	Level       *slog.LevelVar
-	Logger      *slog.Logger
-}
+	// Documents bring the policy.
+	Documents Documents
+	// Inbound is how connections reach the sidecar, and where the app is.
+	Inbound Inbound
+	// ContainerPorts are what the pod's containers declare.
+	ContainerPorts []compiled.ContainerPort
+	// Probes are those that the kubelet sends to the admin port, for the app at the address that ProbeTarget gives.
+	Probes      []compiled.Probe
+	ProbeTarget func(port uint16) string
 
-const (
-	// mountedInterval lies between two looks at the mounted document.
-	mountedInterval = 2 * time.Second
-	// defaultDrain bounds the drain of a sidecar that never got a document.
-	defaultDrain = 25 * time.Second
-)
+	// Admin is the address of health and metrics; empty for none.
+	Admin string
+	// AppAPI is the loopback address of the API that the app itself calls; empty for none.
+	AppAPI string
+	// SecretsDir has a folder for each Secret.
+	SecretsDir string
+	// VaultTokenFile holds a service-account token, where the class logs in to Vault by kubernetes.
+	VaultTokenFile string
+
+	// Started, if not nil, is called once, when requests are served, with the addresses of the listeners.
+	Started func([]netip.AddrPort)
+	Version string
+	Level   *slog.LevelVar
+	Logger  *slog.Logger
+}
 
 // sidecar is a running sidecar.
 type sidecar struct {
-	cfg      Config
-	env      Environment
-	core     *core
-	health   *health
-	keeper   *document.Keeper
-	proxy    *upstream.Proxy
-	set      *listen.Set
-	tcp      *passthrough.Proxy
-	app      *http.Server
-	registry *prometheus.Registry
-	refused  refusals
-	capacity capacity
+	cfg       Config
+	registry  *prometheus.Registry
+	counters  counters
+	limits    limits
+	resources *resources.Resources
+	enforcer  *enforcer
+	health    *health
+	proxy     *upstream.Proxy
+	tcp       *passthrough.Proxy
+	set       *listen.Set
+	app       *http.Server
 }
 
-// Run serves until ctx ends, and then lets open requests finish. An error says why it could not start or go on.
+// Run serves until ctx ends, and then lets open requests finish. An error says why it could not start, or not go on.
 func Run(ctx context.Context, cfg Config) error {
-	s := &sidecar{cfg: cfg, env: cfg.Environment, registry: newRegistry(cfg.Version)}
-	if err := s.build(); err != nil {
+	if err := checkAppAPI(cfg.AppAPI); err != nil {
 		return err
 	}
-	poller, err := document.NewPoller(document.PollConfig{
-		URL: s.env.OperatorURL, CA: []byte(s.env.OperatorCA), Token: secret.File(s.env.OperatorTokenFile), Keeper: s.keeper, Logger: cfg.Logger,
-	})
+	s, err := newSidecar(cfg)
 	if err != nil {
 		return err
 	}
+	defer s.resources.Close()
 	stopAdmin, err := s.serveAdmin()
 	if err != nil {
 		return err
 	}
 	defer stopAdmin()
-	failed := make(chan error, 1)
-	if err := s.listen(failed); err != nil {
+	defer s.abort()
+	onlyPort, err := cfg.Inbound.open(s.set)
+	if err != nil {
 		return err
 	}
+	s.enforcer.chain.OnlyPort = onlyPort
 	watch, stop := context.WithCancel(ctx)
 	defer stop()
-	go document.Mounted{Dir: s.env.DocumentDir, Interval: mountedInterval, Keeper: s.keeper, Logger: cfg.Logger}.Run(watch)
-	go poller.Run(watch)
-	go s.watchSockets(watch)
-	go s.watchProblems(watch)
-	api := loopback{core: s.core, logger: cfg.Logger, address: net.JoinHostPort("127.0.0.1", strconv.Itoa(int(s.env.LoopbackPort)))}
-	defer api.start(ctx)()
+	reports, err := cfg.Documents.start(watch, s.enforcer)
+	if err != nil {
+		return err
+	}
+	failed := s.serve()
+	go s.watchProblems(watch, reports)
+	go s.watchSockets(watch, reports)
+	defer appAPI{enforcer: s.enforcer, logger: cfg.Logger, address: cfg.AppAPI}.start(ctx)()
+	if cfg.Started != nil {
+		cfg.Started(s.set.Addrs())
+	}
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving: %w", err)
@@ -92,80 +109,57 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 }
 
-// build makes every part, and opens nothing.
-func (s *sidecar) build() error {
-	log := s.cfg.Logger
-	shared, err := resources.New(resources.Config{
-		Registerer: s.registry, Logger: log, SecretsDir: s.env.SecretsDir, VaultTokenFile: s.env.VaultTokenFile,
+// newSidecar makes every part, and opens nothing.
+func newSidecar(cfg Config) (*sidecar, error) {
+	s := &sidecar{cfg: cfg, registry: newRegistry(cfg.Version), limits: limitsFor(memoryLimit())}
+	var err error
+	if s.counters, err = newCounters(s.registry); err != nil {
+		return nil, err
+	}
+	if s.proxy, err = upstream.New(upstream.Config{Target: cfg.Inbound.target, Logger: cfg.Logger}); err != nil {
+		return nil, err
+	}
+	if s.tcp, err = s.newTCP(); err != nil {
+		return nil, err
+	}
+	if s.set, err = s.newSet(); err != nil {
+		return nil, err
+	}
+	s.resources, err = resources.New(resources.Config{
+		Registerer: s.registry, Logger: cfg.Logger, SecretsDir: cfg.SecretsDir, VaultTokenFile: cfg.VaultTokenFile,
 		HashMemory: hashMemory(memoryLimit()),
 	})
 	if err != nil {
-		return err
-	}
-	s.proxy, err = upstream.New(upstream.Config{Target: s.target, Logger: log})
-	if err != nil {
-		return err
-	}
-	s.core = &core{
-		shared: shared, level: s.cfg.Level, logger: log, applied: s.applied,
-		chain: chain.Config{Resources: shared, ContainerPorts: s.env.ContainerPorts, App: s.proxy, Logger: log},
-	}
-	s.health = &health{server: s.core, now: time.Now}
-	s.keeper = document.NewKeeper(document.Config{
-		Namespace: s.env.Namespace, Policy: s.env.Policy, Key: s.env.DocumentKey, Apply: s.core.apply, Version: s.cfg.Version, Logger: log,
-	})
-	if s.refused, err = newRefusals(s.registry); err != nil {
-		return err
-	}
-	s.capacity = capacityFor(memoryLimit())
-	s.app = newAppServer(bounded(s.capacity.requests, s.refused.overloaded.Inc, s.core), log)
-	return errors.Join(s.newTCP(), s.newSet())
-}
-
-// target is the app's address for a connection: where the client wanted to go under Redirect, loopback under Takeover.
-func (s *sidecar) target(local netip.AddrPort) string {
-	if s.env.Interception == Redirect {
-		return local.String()
-	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(local.Port())))
-}
-
-// probeTarget is where the kubelet would have asked.
-func (s *sidecar) probeTarget(port uint16) string {
-	return s.target(netip.AddrPortFrom(s.env.PodIPs[0], port))
-}
-
-func (s *sidecar) serveAdmin() (stop func(), err error) {
-	probes, err := newProbes(s.env.Probes, s.probeTarget, s.cfg.Logger)
-	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", ":"+strconv.Itoa(int(s.env.AdminPort)))
-	if err != nil {
-		return nil, fmt.Errorf("opening the admin port: %w", err)
+	s.enforcer = &enforcer{
+		resources: s.resources, level: cfg.Level, logger: cfg.Logger,
+		chain:      chain.Config{Resources: s.resources, ContainerPorts: cfg.ContainerPorts, App: s.proxy, Local: localAddress, Logger: cfg.Logger},
+		onActivate: func(next, current *chain.Snapshot) error { return cfg.Inbound.follow(s.set, next, current) },
 	}
-	admin := newAdminServer(adminHandler(s.health, s.registry, probes))
-	go func() {
-		if err := admin.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			s.cfg.Logger.Error("serving the admin port", "error", err)
-		}
-	}()
-	return func() { _ = admin.Close() }, nil
+	s.health = &health{enforcer: s.enforcer, now: time.Now}
+	s.app = newAppServer(bounded(s.limits.requests, s.counters.overloaded.Inc, s.enforcer), cfg.Logger)
+	return s, nil
 }
 
-// drain stops accepting, lets open requests finish for as long as the policy says, and then ends what is left.
-func (s *sidecar) drain() error {
-	s.health.draining.Store(true)
-	timeout := defaultDrain
-	if f := s.core.current.Load(); f != nil {
-		timeout = f.Policy().Sidecar.DrainTimeout.Std()
-	}
-	s.cfg.Logger.Info("stopping", "drainTimeout", timeout)
+// serve takes the connections of the listeners; a failure to do so is sent on the returned channel.
+func (s *sidecar) serve() <-chan error {
+	failed := make(chan error, 1)
+	go func() {
+		err := s.app.Serve(withFraming(s.set.HTTP(), s.cfg.Logger, s.counters))
+		if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			failed <- err
+		}
+	}()
+	s.health.started.Store(true)
+	return failed
+}
+
+// abort closes what is still open. It does not wait for connections: where the sidecar could not start nobody serves them,
+// and a listener that hands them over would wait for ever.
+func (s *sidecar) abort() {
+	_ = s.set.HTTP().Close()
 	s.set.Shutdown()
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	untouched := make(chan error, 1)
-	go func() { untouched <- s.tcp.Shutdown(ctx) }()
-	defer s.core.shared.Close()
-	return errors.Join(drain(ctx, s.app, s.proxy), <-untouched)
+	_ = s.app.Close()
+	s.proxy.Close()
 }

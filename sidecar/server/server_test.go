@@ -38,7 +38,7 @@ func makeDocument(change func(*compiled.Policy)) *compiled.Policy {
 	return p
 }
 
-func newCore(t *testing.T, app http.Handler) *core {
+func newEnforcer(t *testing.T, app http.Handler) *enforcer {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	shared, err := resources.New(resources.Config{Registerer: prometheus.NewRegistry(), Logger: log, SecretsDir: t.TempDir()})
@@ -52,7 +52,7 @@ func newCore(t *testing.T, app http.Handler) *core {
 		t.Fatal(err)
 	}
 	t.Cleanup(proxy.Close)
-	return &core{shared: shared, level: &slog.LevelVar{}, logger: log, chain: chain.Config{Resources: shared, App: proxy, OnlyPort: 80, Logger: log}}
+	return &enforcer{resources: shared, level: &slog.LevelVar{}, logger: log, chain: chain.Config{Resources: shared, App: proxy, OnlyPort: 80, Logger: log}}
 }
 
 var hello = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
@@ -69,9 +69,9 @@ func status(t *testing.T, handler http.Handler, path string) int {
 	return resp.StatusCode
 }
 
-// TestReadinessTellsStrangersLittle: why a sidecar is not ready is for whoever may get into the pod.
+// TestReadinessTellsStrangersLittle: the reason is only for clients inside of the pod.
 func TestReadinessTellsStrangersLittle(t *testing.T) {
-	h := &health{server: newCore(t, hello), now: time.Now}
+	h := &health{enforcer: newEnforcer(t, hello), now: time.Now}
 	for from, told := range map[string]bool{"127.0.0.1:4711": true, "[::1]:4711": true, "10.244.0.7:4711": false, "": false} {
 		r := httptest.NewRequest(http.MethodGet, "/readyz", nil)
 		r.RemoteAddr = from
@@ -84,14 +84,14 @@ func TestReadinessTellsStrangersLittle(t *testing.T) {
 }
 
 func TestNeverStartsOpen(t *testing.T) {
-	c := newCore(t, hello)
+	c := newEnforcer(t, hello)
 	if got := status(t, c, "/"); got != http.StatusServiceUnavailable {
 		t.Errorf("without a document: %d", got)
 	}
 }
 
 func TestARefusedDocumentLeavesTheOldOneInForce(t *testing.T) {
-	c := newCore(t, hello)
+	c := newEnforcer(t, hello)
 	if err := c.apply(t.Context(), makeDocument(nil), "first"); err != nil {
 		t.Fatal(err)
 	}
@@ -99,11 +99,11 @@ func TestARefusedDocumentLeavesTheOldOneInForce(t *testing.T) {
 	if err := c.apply(t.Context(), bad, "second"); err == nil {
 		t.Fatal("a document that cannot be run was applied")
 	}
-	c.applied = func(*chain.Snapshot) error { return errors.New("port taken") }
+	c.onActivate = func(_, _ *chain.Snapshot) error { return errors.New("port taken") }
 	if err := c.apply(t.Context(), makeDocument(nil), "third"); err == nil {
 		t.Fatal("a document whose ports cannot be opened was applied")
 	}
-	if got := c.status().hash; got != "first" {
+	if got := c.current().hash; got != "first" {
 		t.Errorf("in force: %q", got)
 	}
 	if got := status(t, c, "/"); got != http.StatusOK {
@@ -112,7 +112,7 @@ func TestARefusedDocumentLeavesTheOldOneInForce(t *testing.T) {
 }
 
 func TestLogLevelFollowsTheDocument(t *testing.T) {
-	c := newCore(t, hello)
+	c := newEnforcer(t, hello)
 	if err := c.apply(t.Context(), makeDocument(func(p *compiled.Policy) { p.Sidecar.LogLevel = "debug" }), "a"); err != nil {
 		t.Fatal(err)
 	}
@@ -142,13 +142,13 @@ func TestReadiness(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := newCore(t, hello)
+			c := newEnforcer(t, hello)
 			if tt.document != nil {
 				if err := c.apply(t.Context(), tt.document, "h"); err != nil {
 					t.Fatal(err)
 				}
 			}
-			h := &health{server: c, now: func() time.Time { return now.Add(tt.after) }}
+			h := &health{enforcer: c, now: func() time.Time { return now.Add(tt.after) }}
 			h.started.Store(tt.started)
 			h.draining.Store(tt.draining)
 			r := h.readiness()

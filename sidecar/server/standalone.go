@@ -2,30 +2,26 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
-	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/chain"
-	"github.com/posterndev/postern/sidecar/conn/listen"
-	"github.com/posterndev/postern/sidecar/resources"
-	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
-// Standalone is the sidecar's request path without a cluster: one listener, one app, one document.
+// Standalone is the sidecar without a cluster: one listener, one app, one policy.
 type Standalone struct {
 	Document *compiled.Policy
+	// Updates brings newer documents of the same policy, each to be enforced without a restart; nil for none.
+	Updates <-chan *compiled.Policy
+	// Started, if not nil, is called once, when requests are served, with the address of the listener.
+	Started  func(netip.AddrPort)
 	Upstream *url.URL
 	Listen   string
-	Admin    string
+	// Admin is the address of health and metrics; empty for none.
+	Admin string
 	// Loopback is the address of the app's API; empty for none.
 	Loopback   string
 	SecretsDir string
@@ -38,58 +34,35 @@ type Standalone struct {
 
 // Run serves until ctx ends, and then lets open requests finish.
 func (s Standalone) Run(ctx context.Context) error {
-	target, err := s.target()
+	c, err := s.Config()
 	if err != nil {
 		return err
 	}
-	proxy, err := upstream.New(upstream.Config{Target: func(netip.AddrPort) string { return target }, Logger: s.Logger})
-	if err != nil {
-		return err
-	}
-	limits := capacityFor(memoryLimit())
-	set, err := listen.New(listen.Config{
-		Decide: func(netip.AddrPort) listen.Decision { return listen.HTTP }, TCP: func(conn *listen.Conn) { conn.Close() },
-		MaxConns: limits.connections, Logger: s.Logger,
-	})
-	if err != nil {
-		return err
-	}
-	defer set.Shutdown()
-	address, err := set.Plain(s.Listen)
-	if err != nil {
-		return err
-	}
-	registry := newRegistry(s.Version)
-	shared, err := resources.New(resources.Config{
-		Registerer: registry, Logger: s.Logger, SecretsDir: s.SecretsDir, VaultTokenFile: s.VaultTokenFile,
-		HashMemory: hashMemory(memoryLimit()),
-	})
-	if err != nil {
-		return err
-	}
-	c := &core{shared: shared, level: s.Level, logger: s.Logger}
-	c.chain = chain.Config{Resources: shared, App: proxy, OnlyPort: address.Port(), Logger: s.Logger}
-	encoded, err := compiled.Encode(s.Document)
-	if err != nil {
-		return err
-	}
-	if err := c.apply(ctx, s.Document, compiled.Signed{Document: encoded}.Hash()); err != nil {
-		return err
-	}
-	s.Logger.InfoContext(ctx, "enforcing", "policy", s.Document.Name, "listen", address.String(), "upstream", s.Upstream.Host)
-	return s.serve(ctx, parts{core: c, proxy: proxy, registry: registry, set: set, limits: limits})
+	return Run(ctx, c)
 }
 
-// parts are what Run made, and serve runs.
-type parts struct {
-	core     *core
-	proxy    *upstream.Proxy
-	registry *prometheus.Registry
-	set      *listen.Set
-	limits   capacity
+// Config returns what the sidecar runs with. It fails where the upstream has another form than http://host:port.
+func (s Standalone) Config() (Config, error) {
+	app, err := s.app()
+	if err != nil {
+		return Config{}, err
+	}
+	return Config{
+		Documents: given{document: s.Document, updates: s.Updates}, Inbound: plain{address: s.Listen, app: app},
+		Admin: s.Admin, AppAPI: s.Loopback, SecretsDir: s.SecretsDir, VaultTokenFile: s.VaultTokenFile,
+		Started: s.started, Version: s.Version, Level: s.Level, Logger: s.Logger,
+	}, nil
 }
 
-func (s Standalone) target() (string, error) {
+func (s Standalone) started(addresses []netip.AddrPort) {
+	s.Logger.Info("enforcing", "policy", s.Document.Name, "listen", addresses[0].String(), "upstream", s.Upstream.Host)
+	if s.Started != nil {
+		s.Started(addresses[0])
+	}
+}
+
+// app is the address of the upstream.
+func (s Standalone) app() (string, error) {
 	u := s.Upstream
 	if u.Scheme != "http" || u.Host == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.User != nil {
 		return "", fmt.Errorf("the upstream %q is not of the form http://host:port", u.Redacted())
@@ -98,67 +71,4 @@ func (s Standalone) target() (string, error) {
 		return net.JoinHostPort(u.Hostname(), "80"), nil
 	}
 	return u.Host, nil
-}
-
-func (s Standalone) serve(ctx context.Context, p parts) error {
-	h := &health{server: p.core, now: time.Now}
-	h.started.Store(true)
-	admin, err := s.admin(h, p.registry)
-	if err != nil {
-		return err
-	}
-	defer admin()
-	defer p.core.shared.Close()
-	stopAPI, err := s.serveLoopback(ctx, p.core)
-	if err != nil {
-		return err
-	}
-	defer stopAPI()
-	refused, err := newRefusals(p.registry)
-	if err != nil {
-		return err
-	}
-	app := newAppServer(bounded(p.limits.requests, refused.overloaded.Inc, p.core), s.Logger)
-	failed := make(chan error, 1)
-	go func() { failed <- app.Serve(watched(p.set.HTTP(), s.Logger, refused)) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serving: %w", err)
-	case <-ctx.Done():
-		h.draining.Store(true)
-		p.set.Shutdown()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Document.Sidecar.DrainTimeout.Std())
-		defer cancel()
-		return drain(ctx, app, p.proxy)
-	}
-}
-
-// serveLoopback serves the app's API. Whoever reaches it may log in as anybody, so it is at a loopback address or nowhere.
-func (s Standalone) serveLoopback(ctx context.Context, c *core) (stop func(), err error) {
-	if s.Loopback == "" {
-		return func() {}, nil
-	}
-	address, err := netip.ParseAddrPort(s.Loopback)
-	if err != nil || !address.Addr().IsLoopback() {
-		return nil, fmt.Errorf("the address of the app's API, %q, is not a loopback address with a port", s.Loopback)
-	}
-	return loopback{core: c, logger: s.Logger, address: address.String()}.start(ctx), nil
-}
-
-// admin serves health and metrics, and returns how to stop that.
-func (s Standalone) admin(h *health, registry *prometheus.Registry) (stop func(), err error) {
-	if s.Admin == "" {
-		return func() {}, nil
-	}
-	listener, err := net.Listen("tcp", s.Admin)
-	if err != nil {
-		return nil, fmt.Errorf("listening for health and metrics: %w", err)
-	}
-	admin := newAdminServer(adminHandler(h, registry, nil))
-	go func() {
-		if err := admin.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			s.Logger.Error("serving health and metrics", "error", err)
-		}
-	}()
-	return func() { _ = admin.Close() }, nil
 }

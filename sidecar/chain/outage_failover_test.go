@@ -12,7 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// failover is a Redis that loses what was written after a time, as where a replica became master that had not heard of it.
+// failover is a Redis that loses the latest writes, as when a replica that does not have them becomes master.
 type failover struct {
 	t      *testing.T
 	world  *world
@@ -31,7 +31,7 @@ func newFailover(t *testing.T) *failover {
 	return f
 }
 
-// limited lets two requests an hour pass on one route.
+// limited allows two requests an hour on one route.
 func limited(p *compiled.Policy) {
 	p.RateLimits = []compiled.RateLimit{{
 		Name: "few", Match: []compiled.Match{{Paths: []string{"/public/few"}}}, Limit: 2, Burst: 2, Period: compiled.Duration(time.Hour),
@@ -39,7 +39,7 @@ func limited(p *compiled.Policy) {
 	}}
 }
 
-// losing takes away all that change wrote, at once.
+// losing undoes everything that change wrote.
 func (f *failover) losing(change func()) {
 	f.t.Helper()
 	ctx, client := context.Background(), f.server.Client()
@@ -79,7 +79,7 @@ func (f *failover) caughtUp() {
 	}
 }
 
-// refreshes counts those at here with an outcome.
+// refreshes counts the refreshes at here with an outcome.
 func (f *failover) refreshes(outcome string) (n float64) {
 	f.t.Helper()
 	families, err := f.events.Gather()
@@ -100,7 +100,7 @@ func (f *failover) refreshes(outcome string) (n float64) {
 	return n
 }
 
-// want checks what an answer says in a word.
+// want checks the word of a response.
 func (f *failover) want(what string, g got, want string) {
 	f.t.Helper()
 	if g.word() != want {

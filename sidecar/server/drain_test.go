@@ -28,7 +28,7 @@ func client(http2 bool) *http.Client {
 func TestLeaveSendsClientsElsewhere(t *testing.T) {
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
-			c := newCore(t, hello)
+			c := newEnforcer(t, hello)
 			c.chain.App = stage.Func(func(w http.ResponseWriter, r *http.Request) error { hello(w, r); return nil })
 			if err := c.apply(t.Context(), makeDocument(nil), "h"); err != nil {
 				t.Fatal(err)
@@ -41,7 +41,7 @@ func TestLeaveSendsClientsElsewhere(t *testing.T) {
 			app := newAppServer(c, c.logger)
 			defer app.Close()
 			go func() { _ = app.Serve(countListener{listener, accepted}) }()
-			h := &health{server: c, now: time.Now}
+			h := &health{enforcer: c, now: time.Now}
 			h.started.Store(true)
 			admin := httptest.NewServer(adminHandler(h, prometheus.NewRegistry(), nil))
 			defer admin.Close()
@@ -104,8 +104,8 @@ func get(t *testing.T, c *http.Client, url string) func() {
 }
 
 func TestOnlyThePodItselfLeaves(t *testing.T) {
-	c := newCore(t, hello)
-	h := &health{server: c, now: time.Now}
+	c := newEnforcer(t, hello)
+	h := &health{enforcer: c, now: time.Now}
 	for address, want := range map[string]int{
 		"127.0.0.1:1": http.StatusNoContent, "[::1]:1": http.StatusNoContent, "[::ffff:127.0.0.1]:1": http.StatusNoContent,
 		"10.244.0.9:1": http.StatusForbidden, "garbage": http.StatusForbidden,

@@ -22,7 +22,7 @@ func withPasswords(p *compiled.Policy) {
 	p.Passwords = &compiled.Passwords{Algorithm: "Bcrypt", Cost: 10}
 }
 
-// freeAddress is a loopback address that nobody listens at.
+// freeAddress is a loopback address without a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -65,7 +65,7 @@ func hash(address string) (int, error) {
 	return resp.StatusCode, err
 }
 
-func TestLoopback(t *testing.T) {
+func TestAppAPI(t *testing.T) {
 	tests := map[string]struct {
 		document *compiled.Policy
 		want     int
@@ -77,13 +77,13 @@ func TestLoopback(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := newCore(t, hello)
+			c := newEnforcer(t, hello)
 			if tt.document != nil {
 				if err := c.apply(t.Context(), tt.document, "a"); err != nil {
 					t.Fatal(err)
 				}
 			}
-			server := httptest.NewServer(loopback{core: c, logger: c.logger})
+			server := httptest.NewServer(appAPI{enforcer: c, logger: c.logger})
 			defer server.Close()
 			if got, err := hash(strings.TrimPrefix(server.URL, "http://")); got != tt.want || err != nil {
 				t.Errorf("%d, %v; want %d", got, err, tt.want)
@@ -92,14 +92,14 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
-// TestLoopbackRefusesStrangers: whatever can make something in the pod send a request there, in whatever form.
-func TestLoopbackRefusesStrangers(t *testing.T) {
-	c := newCore(t, hello)
+// TestAppAPIRefusesStrangers: requests that something outside of the pod caused, in every form.
+func TestAppAPIRefusesStrangers(t *testing.T) {
+	c := newEnforcer(t, hello)
 	if err := c.apply(t.Context(), makeDocument(withPasswords), "a"); err != nil {
 		t.Fatal(err)
 	}
 	address := freeAddress(t)
-	defer loopback{core: c, logger: c.logger, address: address}.start(t.Context())()
+	defer appAPI{enforcer: c, logger: c.logger, address: address}.start(t.Context())()
 	reachable(t, address)
 	tests := map[string]struct {
 		head string
@@ -141,15 +141,15 @@ func TestLoopbackRefusesStrangers(t *testing.T) {
 	}
 }
 
-// TestLoopbackWaitsForItsPort: an app that has the port misses the API, and no more.
-func TestLoopbackWaitsForItsPort(t *testing.T) {
-	c := newCore(t, hello)
+// TestAppAPIWaitsForItsPort: an app that uses the port lacks the API, and nothing else fails.
+func TestAppAPIWaitsForItsPort(t *testing.T) {
+	c := newEnforcer(t, hello)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := taken.Addr().String()
-	stop := loopback{core: c, logger: c.logger, address: address}.start(t.Context())
+	stop := appAPI{enforcer: c, logger: c.logger, address: address}.start(t.Context())
 	time.Sleep(50 * time.Millisecond)
 	taken.Close()
 	reachable(t, address)
@@ -202,8 +202,8 @@ func TestRequestsThatAreLetFinishHaveTheAPI(t *testing.T) {
 
 func TestTheAPIIsOnlyAtLoopbackAddresses(t *testing.T) {
 	for _, address := range []string{"0.0.0.0:1", "[::]:1", ":1", "localhost:1", "10.0.0.1:1", "127.0.0.1"} {
-		if _, err := (Standalone{Loopback: address}).serveLoopback(t.Context(), nil); err == nil {
-			t.Errorf("%s was taken", address)
+		if err := checkAppAPI(address); err == nil {
+			t.Errorf("%s was accepted", address)
 		}
 	}
 }

@@ -7,18 +7,18 @@ import (
 	"testing"
 )
 
-func TestCapacityFollowsMemory(t *testing.T) {
+func TestLimitsFollowMemory(t *testing.T) {
 	tests := map[string]struct {
 		limit int64
-		want  capacity
+		want  limits
 	}{
-		"no limit":            {math.MaxInt64, capacity{maxCapacity, maxCapacity}},
-		"the default's 230Mi": {230 << 20, capacity{3680, 1226}},
-		"hardly any":          {1 << 20, capacity{minCapacity, minCapacity}},
+		"no limit":            {math.MaxInt64, limits{maxLimit, maxLimit}},
+		"the default's 230Mi": {230 << 20, limits{3680, 1226}},
+		"hardly any":          {1 << 20, limits{minLimit, minLimit}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := capacityFor(tt.limit); got != tt.want {
+			if got := limitsFor(tt.limit); got != tt.want {
 				t.Errorf("got %+v; want %+v", got, tt.want)
 			}
 		})

@@ -1,0 +1,151 @@
+package resources
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/login/revocation"
+)
+
+func newResources(t *testing.T) *Resources {
+	t.Helper()
+	r, err := New(Config{
+		Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), SecretsDir: t.TempDir(), CloseDelay: time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return r
+}
+
+// awayRedis is a document whose Redis is not there: the client connects in the background.
+func awayRedis(change func(*compiled.Policy)) *compiled.Policy {
+	p := &compiled.Policy{
+		Namespace: "shop", Name: "orders",
+		Redis: &compiled.Redis{Mode: "Standalone", Addresses: []string{"127.0.0.1:1"}, Timeout: compiled.Duration(100 * time.Millisecond)},
+	}
+	if change != nil {
+		change(p)
+	}
+	return p
+}
+
+func TestDocumentsShareWhatIsEqual(t *testing.T) {
+	r := newResources(t)
+	first, err := r.Acquire(awayRedis(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := r.Acquire(awayRedis(func(p *compiled.Policy) { p.Generation = 2 }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := r.Acquire(awayRedis(func(p *compiled.Policy) { p.Redis.Database = 1 }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.conn != second.conn || first.conn == other.conn {
+		t.Error("a connection is shared by what it is made of, and by nothing else")
+	}
+	if n := r.InUse(); n != 2 {
+		t.Errorf("%d in use; want two connections", n)
+	}
+	for _, a := range []*Acquirer{first, second, other} {
+		a.Close()
+		a.Close()
+	}
+	if n := r.InUse(); n != 0 {
+		t.Errorf("%d in use after all were closed", n)
+	}
+}
+
+func TestADeletedPolicyAcquiresNothing(t *testing.T) {
+	r := newResources(t)
+	a, err := r.Acquire(awayRedis(func(p *compiled.Policy) { p.Deleted = true }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if n := r.InUse(); n != 0 {
+		t.Errorf("%d in use", n)
+	}
+	if _, ok := r.Redis(); ok {
+		t.Error("it reports a Redis")
+	}
+}
+
+// TestAFailedAcquireReleases: what was taken before the error.
+func TestAFailedAcquireReleases(t *testing.T) {
+	for name, change := range map[string]func(*compiled.Policy){
+		"no Vault": func(p *compiled.Policy) {
+			p.Redis.Password = &compiled.SecretRef{VaultPath: "secret/redis", Key: "password"}
+		},
+		"no Vault for a provider's keys": func(p *compiled.Policy) {
+			p.Providers = []compiled.Provider{{Name: "corp", Keys: compiled.Keys{Secret: &compiled.SecretRef{VaultPath: "secret/keys", Key: "k"}}}}
+		},
+		"a Vault that cannot be": func(p *compiled.Policy) {
+			p.Redis.Password = &compiled.SecretRef{VaultPath: "secret/redis", Key: "password"}
+			p.Vault = &compiled.Vault{Address: "ftp://vault"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newResources(t)
+			if _, err := r.Acquire(awayRedis(change)); err == nil {
+				t.Fatal("acquired")
+			}
+			if n := r.InUse(); n != 0 {
+				t.Errorf("%d in use", n)
+			}
+		})
+	}
+}
+
+func TestNothingIsAcquiredAfterClose(t *testing.T) {
+	r := newResources(t)
+	r.Close()
+	if _, err := r.Acquire(awayRedis(nil)); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestProblemsNameAnAwayRedis(t *testing.T) {
+	r := newResources(t)
+	a, err := r.Acquire(awayRedis(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if problems := r.Problems(); len(problems) == 1 && problems[0].Kind == compiled.ProblemRedis && problems[0].Reason == "Unavailable" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("problems %v", r.Problems())
+		}
+	}
+	a.Close()
+	if problems := r.Problems(); len(problems) != 0 {
+		t.Errorf("problems of nobody: %v", problems)
+	}
+}
+
+func TestEndedSessionsAreNotEndedAgain(t *testing.T) {
+	a, b := revocation.Entry{Kind: "session", Value: "a"}, revocation.Entry{Kind: "session", Value: "b"}
+	e := newEndedSessions()
+	if got := e.missing([]revocation.Entry{a, b}); len(got) != 2 {
+		t.Fatalf("missing %v", got)
+	}
+	e.add(a)
+	if got := e.missing([]revocation.Entry{a, b}); len(got) != 1 || got[0] != b {
+		t.Errorf("missing %v; want only what has not been ended", got)
+	}
+	e.missing([]revocation.Entry{b}) // the document no longer has a
+	if got := e.missing([]revocation.Entry{a}); len(got) != 1 {
+		t.Error("an entry that was removed and written again is not ended")
+	}
+}

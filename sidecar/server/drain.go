@@ -1,0 +1,83 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// leavePath is called by the sidecar's own preStop hook when the pod is about to end.
+const leavePath = "/leave"
+
+// leave makes the sidecar send its clients to other pods while it continues to serve: the app is asked to stop before the
+// sidecar is, and a client that kept its connection would find no app. Other pods get 403.
+func (h *health) leave(w http.ResponseWriter, r *http.Request) {
+	if !fromPod(r) {
+		http.Error(w, "only the pod itself may say this", http.StatusForbidden)
+		return
+	}
+	h.draining.Store(true)
+	h.enforcer.leaving.Store(true)
+	h.enforcer.logger.InfoContext(r.Context(), "the pod is about to end: clients are sent elsewhere")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// fromPod reports whether the request comes from the pod itself, or by a port-forward.
+func fromPod(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && peer.Addr().Unmap().IsLoopback()
+}
+
+// Leave tells the sidecar of this pod that the pod is about to end. The preStop hook calls it, in its own process.
+func Leave(ctx context.Context, getenv func(string) string) error {
+	r := reader{getenv: getenv}
+	port := r.port(compiled.EnvAdminPort, compiled.AdminPort)
+	if err := errors.Join(r.errs...); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1:"+strconv.Itoa(int(port))+leavePath, nil)
+	if err != nil {
+		return fmt.Errorf("telling the sidecar to leave: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("telling the sidecar to leave: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("telling the sidecar to leave: the response is %d", resp.StatusCode)
+	}
+	return nil
+}
+
+// defaultDrain bounds the drain of a sidecar that never got a document.
+const defaultDrain = 25 * time.Second
+
+// drain stops accepting, lets open requests finish for as long as the policy says, and then ends what is left.
+func (s *sidecar) drain() error {
+	s.health.draining.Store(true)
+	timeout := defaultDrain
+	if active := s.enforcer.current(); active.Snapshot != nil {
+		timeout = active.Policy().Sidecar.DrainTimeout.Std()
+	}
+	s.cfg.Logger.Info("stopping", "drainTimeout", timeout)
+	s.set.Shutdown()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	untouched := make(chan error, 1)
+	go func() { untouched <- s.tcp.Shutdown(ctx) }()
+	err := s.app.Shutdown(ctx)
+	s.proxy.Close()
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errors.Join(errors.New("requests were still open at the end of drainTimeout"), s.app.Close())
+	}
+	return errors.Join(err, <-untouched)
+}

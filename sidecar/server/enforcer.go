@@ -1,0 +1,100 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/chain"
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/resources"
+)
+
+// enforcer serves every HTTP request by the snapshot in force, and swaps it.
+type enforcer struct {
+	resources *resources.Resources
+	chain     chain.Config
+	level     *slog.LevelVar
+	logger    *slog.Logger
+	// onActivate is called with each new snapshot before it takes requests, and with the one before it, or nil; an error
+	// refuses the new one.
+	onActivate func(next, current *chain.Snapshot) error
+
+	active atomic.Pointer[activeSnapshot]
+	// leaving says that the pod is about to end: clients are told to reconnect, which leads them to another pod.
+	leaving atomic.Bool
+}
+
+// activeSnapshot is the snapshot in force. The zero value is none.
+type activeSnapshot struct {
+	*chain.Snapshot
+	hash string
+	// firstAt is when the process got its first snapshot.
+	firstAt time.Time
+}
+
+// current returns the snapshot in force; its Snapshot is nil before the first document.
+func (e *enforcer) current() activeSnapshot {
+	if a := e.active.Load(); a != nil {
+		return *a
+	}
+	return activeSnapshot{}
+}
+
+// apply builds the document's snapshot whole, activates it, and closes the one before. It is called for one document at a
+// time.
+func (e *enforcer) apply(ctx context.Context, p *compiled.Policy, hash string) error {
+	snapshot, err := chain.Build(p, e.chain)
+	if err != nil {
+		return err
+	}
+	before := e.current()
+	if e.onActivate != nil {
+		if err := e.onActivate(snapshot, before.Snapshot); err != nil {
+			snapshot.Close()
+			return err
+		}
+	}
+	next := &activeSnapshot{Snapshot: snapshot, hash: hash, firstAt: before.firstAt}
+	if next.firstAt.IsZero() {
+		next.firstAt = time.Now()
+	}
+	e.active.Store(next)
+	snapshot.Activate()
+	if before.Snapshot != nil {
+		before.Close()
+	}
+	e.setLevel(p.Sidecar.LogLevel)
+	if p.Deleted {
+		e.logger.WarnContext(ctx, "the policy was deleted: traffic passes through unguarded until the pod is restarted")
+	}
+	return nil
+}
+
+func (e *enforcer) setLevel(name string) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(name)); err == nil {
+		e.level.Set(level)
+	}
+}
+
+var errNoPolicy = errors.New("no document in force")
+
+// ServeHTTP enforces the policy in force; without one every request is refused: a sidecar never starts open.
+func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if e.leaving.Load() && !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		w.Header().Set("Connection", "close") // in HTTP/2, net/http makes it a GOAWAY
+	}
+	if active := e.active.Load(); active != nil {
+		active.ServeHTTP(w, r)
+		return
+	}
+	httperr.Write(w, r, (&httperr.Error{
+		Status: http.StatusServiceUnavailable, Code: "no-policy", Detail: "The service is starting.", Cause: errNoPolicy,
+	}).With("Retry-After", "1"))
+}

@@ -1,0 +1,59 @@
+package server
+
+import (
+	"context"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/conn/sockets"
+)
+
+// socketsInterval lies between two looks at the pod's listening sockets.
+const socketsInterval = 5 * time.Second
+
+// procNet is where the kernel lists the sockets of the pod's network.
+const procNet = "/proc/net"
+
+// watchSockets reports listeners of the pod that clients reach around the sidecar.
+func (s *sidecar) watchSockets(ctx context.Context, r reports) {
+	if _, ok := s.cfg.Inbound.exposure(nil, nil); !ok {
+		return
+	}
+	ticker := time.NewTicker(socketsInterval)
+	defer ticker.Stop()
+	for {
+		s.reportSockets(ctx, r)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (s *sidecar) reportSockets(ctx context.Context, r reports) {
+	listening, err := sockets.Listening(procNet)
+	if err != nil {
+		s.cfg.Logger.ErrorContext(ctx, "reading the pod's listening sockets", "error", err)
+		return
+	}
+	pod, _ := s.cfg.Inbound.exposure(listening, s.enforcer.current().Snapshot)
+	pod.Own = s.ownAddresses()
+	var found []string
+	for _, addr := range sockets.Reachable(pod, listening) {
+		found = append(found, addr.String())
+	}
+	r.SetReachable(found)
+}
+
+// ownAddresses are the sidecar's own listeners that others reach.
+func (s *sidecar) ownAddresses() []netip.AddrPort {
+	own := s.set.Addrs()
+	_, text, _ := strings.Cut(s.cfg.Admin, ":")
+	if port, err := strconv.ParseUint(text, 10, 16); err == nil {
+		own = append(own, netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(port)), netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(port)))
+	}
+	return own
+}

@@ -1,0 +1,92 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// given is one document, with newer ones of the same policy. The sidecar does not start without the first.
+type given struct {
+	document *compiled.Policy
+	updates  <-chan *compiled.Policy
+}
+
+func (g given) start(ctx context.Context, e *enforcer) (reports, error) {
+	if _, err := g.apply(ctx, e, g.document); err != nil {
+		return nil, err
+	}
+	go g.follow(ctx, e)
+	return &logged{logger: e.logger}, nil
+}
+
+// follow applies the updates until ctx ends or there are no more.
+func (g given) follow(ctx context.Context, e *enforcer) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case document, open := <-g.updates:
+			if !open {
+				return
+			}
+			g.update(ctx, e, document)
+		}
+	}
+}
+
+// update applies one document. One that cannot be run changes nothing: the document before it stays in force.
+func (g given) update(ctx context.Context, e *enforcer, document *compiled.Policy) {
+	hash, err := g.apply(ctx, e, document)
+	if err != nil {
+		e.logger.ErrorContext(ctx, "changed policy refused, the policy before it stays in force",
+			"policy", g.document.Name, "inForce", e.current().hash, "error", err)
+		return
+	}
+	e.logger.InfoContext(ctx, "changed policy in force", "policy", document.Name, "document", hash)
+}
+
+// apply returns the document's hash, or why the sidecar cannot run it.
+func (g given) apply(ctx context.Context, e *enforcer, document *compiled.Policy) (hash string, err error) {
+	if document.Namespace != g.document.Namespace || document.Name != g.document.Name {
+		return "", fmt.Errorf("it is policy %s/%s: restart to run another policy", document.Namespace, document.Name)
+	}
+	encoded, err := compiled.Encode(document)
+	if err != nil {
+		return "", err
+	}
+	hash = compiled.Signed{Document: encoded}.Hash()
+	return hash, e.apply(ctx, document, hash)
+}
+
+// logged are reports for the person who reads the log.
+type logged struct {
+	logger   *slog.Logger
+	problems []compiled.Problem
+}
+
+// SetProblems logs each problem once when it begins, and once when it has ended.
+func (l *logged) SetProblems(problems []compiled.Problem) {
+	for _, p := range problems {
+		if !contains(l.problems, p) {
+			l.logger.Warn("a dependency is unavailable", "dependency", p.Kind, "reason", p.Reason, "error", p.Message)
+		}
+	}
+	for _, p := range l.problems {
+		if !contains(problems, p) {
+			l.logger.Info("a dependency is available again", "dependency", p.Kind, "reason", p.Reason)
+		}
+	}
+	l.problems = problems
+}
+
+// contains compares kinds and reasons, as sameProblems does.
+func contains(problems []compiled.Problem, p compiled.Problem) bool {
+	return slices.ContainsFunc(problems, func(other compiled.Problem) bool { return other.Kind == p.Kind && other.Reason == p.Reason })
+}
+
+// SetReachable is for pods.
+func (*logged) SetReachable([]string) {}
