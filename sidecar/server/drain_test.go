@@ -70,6 +70,21 @@ func TestLeaveSendsClientsElsewhere(t *testing.T) {
 	}
 }
 
+// TestLeavingIgnoresOtherUpgrades: an offer that is ignored, as curl's of h2c, keeps no client; a WebSocket's Connection is its own.
+func TestLeavingIgnoresOtherUpgrades(t *testing.T) {
+	c := newCore(t, hello)
+	c.leaving.Store(true)
+	for upgrade, want := range map[string]string{"": "close", "h2c": "close", "WebSocket": ""} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Upgrade", upgrade)
+		recorder := httptest.NewRecorder()
+		c.ServeHTTP(recorder, r)
+		if got := recorder.Header().Get("Connection"); got != want {
+			t.Errorf("Upgrade %q: Connection %q; want %q", upgrade, got, want)
+		}
+	}
+}
+
 // countListener counts connections; http.Server accepts in one goroutine.
 type countListener struct {
 	net.Listener

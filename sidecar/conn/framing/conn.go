@@ -2,8 +2,10 @@
 // request smuggling lives on what two parsers make of the same bytes (RFC 9112 §11.2).
 //
 // It watches the bytes of a connection on their way to http.Server and keeps none of them but what a client has sent
-// ahead. A connection that turns into something else than HTTP/1.x (HTTP/2 with prior knowledge, a protocol after
-// Upgrade) is let be from there on. Slow clients are http.Server's matter: its deadlines reach the socket.
+// ahead. A connection that turns into something else than HTTP/1.x (HTTP/2, a protocol after Upgrade) is no longer
+// inspected. Slow clients are http.Server's matter: its deadlines reach the socket.
+//
+// It sits above package listen, where a TLS handshake belongs: it reads plain bytes, and does not know whether TLS is below.
 package framing
 
 import (
@@ -25,7 +27,7 @@ type Limits struct {
 // Config says how connections are watched.
 type Config struct {
 	Limits Limits
-	// HTTP2 lets HTTP/2 with prior knowledge pass (RFC 9113 §3.3). It must be off where the server does not serve it:
+	// HTTP2 lets HTTP/2 pass, by agreement in a handshake or with prior knowledge (RFC 9113 §3.2, §3.3). It must be off where the server does not serve it:
 	// net/http would hand the preface to the handler as a request of the method PRI.
 	HTTP2 bool
 	// OnRefuse is told of each refusal, once a connection; it may be nil.
@@ -49,7 +51,7 @@ type Conn struct {
 	config *Config
 	// Of the reader alone.
 	scan               scanner
-	detected           bool   // the connection is not HTTP/2
+	detected           bool   // the connection is known to be, or not to be, HTTP/2
 	ahead              []byte // read from the client, not yet scanned
 	reported, lingered bool
 
@@ -69,8 +71,18 @@ type breach struct {
 // maxKeptAhead bounds the buffer that an idle connection keeps, in bytes: net/http reads by as much.
 const maxKeptAhead = 4 << 10
 
+// negotiated is a connection on whose protocol a handshake may have agreed (ALPN): "h2", another one, or none.
+type negotiated interface{ NegotiatedProtocol() string }
+
+// wrap inspects conn. Its first bytes tell whether it is HTTP/2, also where a handshake has agreed on that: a client that then
+// sends HTTP/1.x must not pass without inspection. One that has agreed on HTTP/1.x cannot change to HTTP/2.
 func wrap(conn net.Conn, config *Config) *Conn {
-	return &Conn{Conn: conn, config: config, detected: !config.HTTP2, scan: scanner{limits: config.Limits}}
+	http2 := config.HTTP2
+	if n, ok := conn.(negotiated); ok && http2 {
+		agreed := n.NegotiatedProtocol()
+		http2 = agreed == "" || agreed == "h2"
+	}
+	return &Conn{Conn: conn, config: config, detected: !http2, scan: scanner{limits: config.Limits}}
 }
 
 // NetConn returns the watched connection.

@@ -124,9 +124,15 @@ func (a *acceptor) dispatch(tcp *net.TCPConn) {
 	}
 	switch a.set.config.Decide(local) {
 	case HTTP:
-		if !a.set.http.deliver(conn) {
-			a.set.refuse(conn, Stopped)
+		if a.set.config.Handshake == nil {
+			a.set.deliver(conn)
+			return
 		}
+		go func() {
+			if a.set.handshake(conn) {
+				a.set.deliver(conn)
+			}
+		}()
 	case TCP:
 		go func() {
 			defer conn.Close()
@@ -134,6 +140,13 @@ func (a *acceptor) dispatch(tcp *net.TCPConn) {
 		}()
 	default:
 		a.set.refuse(conn, Undeclared)
+	}
+}
+
+// deliver hands conn to the HTTP server.
+func (s *Set) deliver(conn *Conn) {
+	if !s.http.deliver(conn) {
+		s.refuse(conn, Stopped)
 	}
 }
 

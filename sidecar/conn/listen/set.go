@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Decision is who serves a connection. The zero Decision refuses it.
@@ -34,6 +35,8 @@ const (
 	Direct Refusal = "direct"
 	// Untracked is a redirected connection whose original destination the kernel cannot name.
 	Untracked Refusal = "untracked"
+	// Unagreed is a connection whose handshake failed or took too long.
+	Unagreed Refusal = "handshake"
 	// Stopped is a connection that was accepted as the Set shut down.
 	Stopped Refusal = "stopped"
 )
@@ -44,6 +47,9 @@ type Config struct {
 	Decide func(local netip.AddrPort) Decision
 	// TCP serves a connection and closes it.
 	TCP func(conn *Conn)
+	// Handshake comes before the HTTP listener gets a connection; nil leaves connections as they come. TCP connections have
+	// none: their bytes are passed through.
+	Handshake Handshake
 	// MaxConns is the most connections at once; 0 is 10000. Beyond it new ones wait, one a listener accepted and the rest in the
 	// kernel's backlog, and are taken in turn as others end: a client waits rather than fails.
 	MaxConns int
@@ -65,6 +71,8 @@ type Set struct {
 	places chan struct{}
 	http   *httpListener
 	work   sync.WaitGroup // acceptors and binders
+	// handshakeTime is defaultHandshakeTime but in tests.
+	handshakeTime time.Duration
 
 	mu      sync.Mutex
 	stopped bool
@@ -88,7 +96,7 @@ func New(config Config) (*Set, error) {
 	}
 	return &Set{
 		config: config, log: config.Logger, places: make(chan struct{}, config.MaxConns),
-		http: newHTTPListener(), bound: map[netip.AddrPort]*acceptor{}, takes: map[netip.AddrPort]context.CancelFunc{},
+		handshakeTime: defaultHandshakeTime, http: newHTTPListener(), bound: map[netip.AddrPort]*acceptor{}, takes: map[netip.AddrPort]context.CancelFunc{},
 	}, nil
 }
 

@@ -20,8 +20,7 @@ type Info struct {
 	Local netip.AddrPort
 	// ClientAddr is the client's address after trusted proxies, unmapped (never ::ffff:a.b.c.d).
 	ClientAddr netip.Addr
-	// Scheme is "https" or "http" as the client spoke it, where that is known: TLS ended here, or a trusted proxy said so. It
-	// is empty where a proxy that is not trusted may have ended TLS.
+	// Scheme is "https" or "http" as the client spoke it, where a trusted proxy said so. It is empty where that is not known.
 	Scheme string
 	// Path is the normalised, decoded path that every rule matches; the app receives the same bytes.
 	Path string

@@ -70,9 +70,6 @@ func (l *locator) locate(r *http.Request) error {
 	} else {
 		l.drop(r.Header, nil)
 	}
-	if r.TLS != nil && info.Scheme == "" {
-		info.Scheme = "https"
-	}
 	setForwarded(r, chain)
 	return nil
 }
@@ -92,13 +89,9 @@ func isVariant(name string) bool { return strings.ContainsAny(name, "_.!#$%&'*+^
 
 // setForwarded tells the app about the client.
 func setForwarded(r *http.Request, chain string) {
-	proto := "http"
-	if r.TLS != nil {
-		proto = "https"
-	}
 	r.Header["X-Forwarded-For"] = []string{chain}
 	if len(r.Header["X-Forwarded-Proto"]) == 0 {
-		r.Header["X-Forwarded-Proto"] = []string{proto}
+		r.Header["X-Forwarded-Proto"] = []string{"http"}
 	}
 	if len(r.Header["X-Forwarded-Host"]) == 0 {
 		r.Header["X-Forwarded-Host"] = []string{r.Host}

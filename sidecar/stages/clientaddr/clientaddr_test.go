@@ -1,7 +1,6 @@
 package clientaddr
 
 import (
-	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -13,10 +12,10 @@ import (
 )
 
 // locate runs a request from peer through the stage.
-func locate(t *testing.T, peer string, header http.Header, state *tls.ConnectionState) (*request.Info, http.Header) {
+func locate(t *testing.T, peer string, header http.Header) (*request.Info, http.Header) {
 	t.Helper()
 	r := httptest.NewRequest("GET", "http://shop.example/", nil)
-	r.RemoteAddr, r.Header, r.TLS = peer, header, state
+	r.RemoteAddr, r.Header = peer, header
 	info := &request.Info{}
 	h := New([]netip.Prefix{
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("::ffff:192.0.2.0/120"),
@@ -62,7 +61,7 @@ func TestClientAddr(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			info, header := locate(t, tt.peer, http.Header{"X-Forwarded-For": tt.xff}, nil)
+			info, header := locate(t, tt.peer, http.Header{"X-Forwarded-For": tt.xff})
 			if info.ClientAddr != netip.MustParseAddr(tt.want) {
 				t.Errorf("the client is %v; want %v", info.ClientAddr, tt.want)
 			}
@@ -72,7 +71,7 @@ func TestClientAddr(t *testing.T) {
 		})
 	}
 	t.Run("too many hops", func(t *testing.T) {
-		info, _ := locate(t, "10.0.0.1:1", http.Header{"X-Forwarded-For": append([]string{"203.0.113.9"}, long...)}, nil)
+		info, _ := locate(t, "10.0.0.1:1", http.Header{"X-Forwarded-For": append([]string{"203.0.113.9"}, long...)})
 		if info.ClientAddr != netip.MustParseAddr("10.9.9.9") {
 			t.Errorf("the client is %v; want the last proxy that was believed", info.ClientAddr)
 		}
@@ -87,7 +86,7 @@ func TestForwardingHeaders(t *testing.T) {
 			"X-Forwarded-Client-Cert": {"x"}, "Accept": {"a"},
 		}
 	}
-	_, header := locate(t, "203.0.113.9:1", sent(), nil)
+	_, header := locate(t, "203.0.113.9:1", sent())
 	want := http.Header{
 		"Accept": {"a"}, "X-Forwarded-For": {"203.0.113.9"}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-Host": {"shop.example"},
 	}
@@ -99,7 +98,7 @@ func TestForwardingHeaders(t *testing.T) {
 			t.Errorf("%s: %q; want %q", name, header[name], want[name])
 		}
 	}
-	_, header = locate(t, "10.0.0.1:1", sent(), nil)
+	_, header = locate(t, "10.0.0.1:1", sent())
 	if header["X_forwarded_for"] != nil {
 		t.Error("a variant of X-Forwarded-For came through a trusted peer")
 	}
@@ -111,27 +110,23 @@ func TestForwardingHeaders(t *testing.T) {
 }
 
 func TestScheme(t *testing.T) {
-	overTLS := &tls.ConnectionState{}
 	tests := map[string]struct {
 		peer      string
 		proto     []string
-		state     *tls.ConnectionState
 		want      string
 		wantProto string
 	}{
-		"nobody knows":             {peer: "203.0.113.9:1", wantProto: "http"},
-		"untrusted peer":           {peer: "203.0.113.9:1", proto: []string{"http"}, wantProto: "http"},
-		"TLS":                      {peer: "203.0.113.9:1", proto: []string{"http"}, state: overTLS, want: "https", wantProto: "https"},
-		"proxy says http":          {peer: "10.0.0.1:1", proto: []string{"http"}, want: "http", wantProto: "http"},
-		"proxy says http over TLS": {peer: "10.0.0.1:1", proto: []string{"http"}, state: overTLS, want: "http", wantProto: "http"},
-		"proxy says HTTPS":         {peer: "10.0.0.1:1", proto: []string{"HTTPS"}, want: "https", wantProto: "HTTPS"},
-		"proxies say both":         {peer: "10.0.0.1:1", proto: []string{"https, http"}, want: "https", wantProto: "https, http"},
-		"proxy says nonsense":      {peer: "10.0.0.1:1", proto: []string{"gopher"}, wantProto: "gopher"},
-		"proxy says nothing":       {peer: "10.0.0.1:1", wantProto: "http"},
+		"nobody knows":        {peer: "203.0.113.9:1", wantProto: "http"},
+		"untrusted peer":      {peer: "203.0.113.9:1", proto: []string{"http"}, wantProto: "http"},
+		"proxy says http":     {peer: "10.0.0.1:1", proto: []string{"http"}, want: "http", wantProto: "http"},
+		"proxy says HTTPS":    {peer: "10.0.0.1:1", proto: []string{"HTTPS"}, want: "https", wantProto: "HTTPS"},
+		"proxies say both":    {peer: "10.0.0.1:1", proto: []string{"https, http"}, want: "https", wantProto: "https, http"},
+		"proxy says nonsense": {peer: "10.0.0.1:1", proto: []string{"gopher"}, wantProto: "gopher"},
+		"proxy says nothing":  {peer: "10.0.0.1:1", wantProto: "http"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			info, header := locate(t, tt.peer, http.Header{"X-Forwarded-Proto": tt.proto}, tt.state)
+			info, header := locate(t, tt.peer, http.Header{"X-Forwarded-Proto": tt.proto})
 			if info.Scheme != tt.want || header.Get("X-Forwarded-Proto") != tt.wantProto {
 				t.Errorf("scheme %q, the app sees %q; want %q, %q", info.Scheme, header.Get("X-Forwarded-Proto"), tt.want, tt.wantProto)
 			}

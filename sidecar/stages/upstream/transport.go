@@ -3,7 +3,6 @@ package upstream
 import (
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 )
@@ -47,10 +46,9 @@ func newTransports(cfg Config) *transports {
 	return t
 }
 
-// RoundTrip sends HTTP/2 requests with prior knowledge (RFC 9113 §3.3) and all others as HTTP/1.1. A browser speaks HTTP/2
-// only because the sidecar ended its TLS; that says nothing about the app, so of those only gRPC stays HTTP/2.
+// RoundTrip sends HTTP/2 requests with prior knowledge (RFC 9113 §3.3) and all others as HTTP/1.1.
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.ProtoMajor == 2 && (r.TLS == nil || strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")) {
+	if r.ProtoMajor == 2 {
 		return t.http2.RoundTrip(r)
 	}
 	return t.http1.RoundTrip(r)

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -217,23 +216,6 @@ func BenchmarkProxy(b *testing.B) {
 	for b.Loop() {
 		if err := p.ServeHTTP(&nothing{header: http.Header{}}, r); err != nil {
 			b.Fatal(err)
-		}
-	}
-}
-
-// A browser that speaks HTTP/2 to the sidecar's TLS must not need an app that speaks it, too; gRPC always does.
-func TestProtocolBehindTLS(t *testing.T) {
-	d := doorTo(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) }, func(next stage.Handler) stage.Handler {
-		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
-			r.TLS = &tls.ConnectionState{}
-			return next.ServeHTTP(w, r)
-		})
-	})
-	for contentType, want := range map[string]string{"text/plain": "HTTP/1.1", "application/grpc+proto": "HTTP/2.0"} {
-		r := request1(t, "POST", "http://"+d.addr+"/", strings.NewReader("x"))
-		r.Header.Set("Content-Type", contentType)
-		if _, body := do(t, client(t, 2), r); body != want {
-			t.Errorf("%s went on as %s, want %s", contentType, body, want)
 		}
 	}
 }
