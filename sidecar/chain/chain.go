@@ -11,6 +11,7 @@ import (
 	"net/netip"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/signing"
@@ -42,6 +43,8 @@ type Config struct {
 	// a pod.
 	OnlyPort uint16
 	Logger   *slog.Logger
+	// Sinks get the policy's events, beside metrics and the access log.
+	Sinks []event.Sink
 }
 
 // Build returns the snapshot of a document. An error says what in the document cannot be run here; whatever the snapshot
@@ -70,28 +73,40 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		return err
 	}
 	given.app = c.App
+	if given.events, err = s.events(c); err != nil {
+		return err
+	}
 	built, err := assemble(p, given)
 	if err != nil {
 		return err
 	}
 	s.loopback = built.loopback
 	s.activate = func() {
+		given.events.Emit(event.Event{Kind: event.PolicyActivated, Outcome: event.Success})
 		c.Shared.now.set(p, built.known)
 		c.Shared.sessions.Hold(timeouts(p))
 		s.onClose(c.Shared.endRevoked(p, built.revoker))
 	}
 	s.handler, err = accesslog.New(accesslog.Config{
-		Metrics: c.Shared.metrics.requests, Logger: c.Logger, AccessLog: accesslog.AccessLog(p.Sidecar.AccessLog),
-		Policy: scopeOf(p), Shadow: p.Mode == compiled.Shadow, Ports: s.httpPorts(), Local: c.Local,
+		Metrics: c.Shared.metrics.requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local,
 	}, built.handler)
 	return err
+}
+
+// events is the policy's stream: metrics and the access log are always among its sinks.
+func (s *Snapshot) events(c Config) (*event.Stream, error) {
+	log, err := accesslog.NewLog(accesslog.Mode(s.policy.Sidecar.AccessLog), c.Logger)
+	if err != nil {
+		return nil, err
+	}
+	m := &c.Shared.metrics
+	return event.NewStream(scopeOf(s.policy), append([]event.Sink{m.tokens, m.issued, m.requests.Sink(s.httpPorts()), log}, c.Sinks...)...), nil
 }
 
 // parts is what the stages need from outside of the document.
 type parts struct {
 	keys         func(*compiled.Provider) (authn.Keys, error)
 	hasher       func(*compiled.Passwords) (*password.Hasher, error)
-	observer     authn.Observer
 	store, local ratelimit.Store
 	// ring is nil where the policy issues no tokens, and index where it follows no revocations.
 	ring        *signing.Ring
@@ -100,16 +115,17 @@ type parts struct {
 	revocations revocation.Store
 	now         *activeRevocations
 	replay      backchannel.Replay
-	issued      token.Observer
-	logger      *slog.Logger
-	app         stage.Handler
+	// events is nil where the document is only checked.
+	events *event.Stream
+	logger *slog.Logger
+	app    stage.Handler
 }
 
 // parts takes them.
 func (t *acquirer) parts() (given parts, err error) {
 	given = parts{
-		keys: t.providerKeys, hasher: t.hasher, observer: t.metrics.tokens, store: t.counters(), local: t.limits, sessions: t.sessionStore(),
-		revocations: t.revocations(), now: t.now, replay: t.replays(), issued: t.metrics.issued, logger: t.cfg.Logger,
+		keys: t.providerKeys, hasher: t.hasher, store: t.counters(), local: t.limits, sessions: t.sessionStore(),
+		revocations: t.revocations(), now: t.now, replay: t.replays(), logger: t.cfg.Logger,
 	}
 	if t.policy.Deleted {
 		return given, nil

@@ -100,7 +100,7 @@ func (b *builder) loginService(sessionManager *token.SessionManager) *token.Logi
 	}
 	loginService, err := token.NewLoginService(token.LoginServiceConfig{
 		Issuer: issuer, SessionManager: sessionManager, Sessions: b.parts.sessions, Revoked: b.verdicts(), Limits: b.limits(),
-		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Observer: b.issued,
+		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Events: b.events,
 		Shadow: b.policy.Mode == compiled.Shadow || b.policy.Sessions.Mode == compiled.Shadow,
 	})
 	b.fail(err, "tokens")
@@ -109,7 +109,7 @@ func (b *builder) loginService(sessionManager *token.SessionManager) *token.Logi
 
 // session manager is of what sessions there are, or would be: the API has it where there are any.
 func (b *builder) sessionManager() *token.SessionManager {
-	c := token.SessionManagerConfig{Scope: scopeOf(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger}
+	c := token.SessionManagerConfig{Scope: scopeOf(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger, Events: b.events}
 	if t := b.policy.Tokens; t != nil {
 		c.Issuer, c.Lifetime = t.Issuer, t.AccessLifetime.Std()
 	}
@@ -149,6 +149,7 @@ func (b *builder) session() stage.Stage {
 	c := session.Config{
 		Store: b.parts.sessions, SubjectFrom: session.SubjectFrom(s.SubjectFrom), Limits: b.limits(), Bind: session.Bind(s.Bind),
 		OnFailure: session.OnFailure(s.OnFailure), Shadow: s.Mode == compiled.Shadow, Realm: b.policy.Name, StripCredentials: b.stripCredentials,
+		Events: b.events,
 	}
 	if b.policy.Tokens != nil {
 		c.Issuer = b.policy.Tokens.Issuer
@@ -169,7 +170,7 @@ func (b *builder) addBackChannel(s *tokenStages) {
 	}
 	c := backchannel.Config{
 		Path: prefix + "/backchannel-logout", Sessions: s.sessionManager, Revocations: b.revocations, Revoked: b.verdicts(),
-		Replay: b.replay, Logger: b.logger,
+		Replay: b.replay, Logger: b.logger, Events: b.events,
 	}
 	for i := range b.policy.Providers {
 		p := &b.policy.Providers[i]

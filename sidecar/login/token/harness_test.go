@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
@@ -150,6 +151,8 @@ type world struct {
 	loginService   *LoginService
 	tokenTransport *TokenTransport
 	events         []string
+	all            []event.Event
+	stream         *event.Stream
 	offset         time.Duration
 }
 
@@ -168,8 +171,18 @@ func (s *signers) Current() (signing.Signer, error) {
 
 func (w *world) now() time.Time { return time.Now().Add(w.offset) }
 
-// TokenEvent implements Observer.
-func (w *world) TokenEvent(event, result string) { w.events = append(w.events, event+" "+result) }
+// Kinds implements event.Sink: those that are counted, and those that tell more.
+func (w *world) Kinds() event.Kinds {
+	return (&Metrics{}).Kinds() | event.Of(event.RefreshReused, event.SessionEnded, event.SessionEvicted, event.Revocation)
+}
+
+// Record implements event.Sink.
+func (w *world) Record(e event.Event) {
+	w.all = append(w.all, e)
+	if (&Metrics{}).Kinds().Has(e.Kind) {
+		w.events = append(w.events, Label(e)+" "+e.Result())
+	}
+}
 
 // options are what tests vary.
 type options struct {
@@ -189,6 +202,7 @@ func newWorld(t testing.TB, o options) *world {
 	}
 	w := &world{revocations: &revocations{entries: map[string]revocation.Entry{}}}
 	w.sessions = &sessions{Store: sessionmemory.New(sessionmemory.Config{Now: w.now}), fail: map[string]error{}}
+	w.stream = event.NewStream("shop/orders", w)
 	w.ring = newRing(t, w.now)
 	w.signers = &signers{Ring: w.ring}
 	var err error
@@ -201,14 +215,14 @@ func newWorld(t testing.TB, o options) *world {
 	}
 	w.sessionManager, err = NewSessionManager(SessionManagerConfig{
 		Issuer: issuer, Lifetime: w.issuer.cfg.Lifetime, Scope: "shop/orders", Sessions: w.sessions, Revocations: w.revocations,
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.DiscardHandler), Events: w.stream,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.loginService, err = NewLoginService(LoginServiceConfig{
 		Issuer: w.issuer, SessionManager: w.sessionManager, Sessions: w.sessions, Limits: o.limits, Grace: o.grace, Bind: o.bind,
-		Logger: slog.New(slog.DiscardHandler), Observer: w,
+		Logger: slog.New(slog.DiscardHandler), Events: w.stream,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
@@ -104,11 +105,11 @@ func (e *loginStage) login(r *http.Request) (Tokens, bool, error) {
 			_ = info.Refuse(request.Rule{Stage: "session", Shadow: true}, refuseLogin(session.ErrFull))
 		}
 		info.Sensitive = true
-		e.LoginService.observe("login", "ok")
+		e.LoginService.Emit(r.Context(), event.Event{Kind: event.Login, Outcome: event.Success, Actor: tokens.Session.Actor()})
 		return tokens, true, nil
 	}
 	refusal := refuseLogin(err)
-	e.LoginService.observe("login", string(refusal.Code))
+	e.LoginService.Emit(r.Context(), FailedLogin(strings.Join(subjects, ","), string(refusal.Code), err))
 	return Tokens{}, false, info.Refuse(request.Rule{Stage: "token", Name: "login"}, refusal)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/signing"
 )
@@ -139,7 +140,7 @@ func TestMetrics(t *testing.T) {
 	if _, err := NewMetrics(registry); err == nil {
 		t.Error("registered twice")
 	}
-	m.TokenEvent("refresh", "rotated")
+	event.NewStream("shop/orders", m).Emit(event.Event{Kind: event.Refresh, Reason: "rotated"})
 	families, err := registry.Gather()
 	if err != nil || len(families) != 1 {
 		t.Fatalf("gathered %v, %v", families, err)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
@@ -46,7 +47,7 @@ func (e *endpoints) refresh(w http.ResponseWriter, r *http.Request) error {
 		return e.refuse(w, r, string(outcome), err)
 	}
 	info.Sensitive = true
-	e.LoginService.observe("refresh", string(outcome))
+	e.LoginService.Emit(r.Context(), event.Event{Kind: event.Refresh, Outcome: event.Success, Reason: string(outcome), Actor: tokens.Session.Actor()})
 	if e.TokenTransport.delivery == Body {
 		return writeJSON(w, http.StatusOK, answer(tokens))
 	}
@@ -58,6 +59,7 @@ func (e *endpoints) refresh(w http.ResponseWriter, r *http.Request) error {
 // refuse answers as RFC 6749 §5.2 says, and leaves a record for the log. The endpoint is no rule of the policy, so Shadow does
 // not change it.
 func (e *endpoints) refuse(w http.ResponseWriter, r *http.Request, result string, err error) error {
+	how := event.Refused
 	status, body := http.StatusServiceUnavailable, oauthError{Error: "temporarily_unavailable", Description: "Try again with the same token."}
 	var bad *bodyError
 	switch {
@@ -69,12 +71,12 @@ func (e *endpoints) refuse(w http.ResponseWriter, r *http.Request, result string
 		status, body = http.StatusBadRequest, oauthError{Error: "invalid_grant", Description: "The refresh token is not valid; log in again."}
 		e.TokenTransport.clearCookies(w.Header())
 	default:
-		result = "unavailable"
+		result, how = "unavailable", event.Failed
 		w.Header().Set("Retry-After", retryAfter)
 	}
-	e.LoginService.observe("refresh", result)
+	e.LoginService.Emit(r.Context(), event.Event{Kind: event.Refresh, Outcome: how, Reason: result})
 	info := request.From(r)
-	info.Decisions = append(info.Decisions, request.Decision{Stage: "token", Rule: "refresh", Err: &httperr.Error{
+	info.Decide(request.Decision{Stage: "token", Rule: "refresh", Err: &httperr.Error{
 		Status: status, Code: "refresh-refused", Detail: body.Description, Cause: err,
 	}})
 	return writeJSON(w, status, body)
