@@ -151,8 +151,6 @@ type world struct {
 	loginService   *LoginService
 	tokenTransport *TokenTransport
 	events         []string
-	all            []event.Event
-	stream         *event.Stream
 	offset         time.Duration
 }
 
@@ -171,18 +169,11 @@ func (s *signers) Current() (signing.Signer, error) {
 
 func (w *world) now() time.Time { return time.Now().Add(w.offset) }
 
-// Kinds implements event.Sink: those that are counted, and those that tell more.
-func (w *world) Kinds() event.Kinds {
-	return (&Metrics{}).Kinds() | event.Of(event.RefreshReused, event.SessionEnded, event.SessionEvicted, event.Revocation)
-}
+// Kinds implements event.Sink: those that are counted.
+func (w *world) Kinds() event.Kinds { return (&Metrics{}).Kinds() }
 
 // Record implements event.Sink.
-func (w *world) Record(e event.Event) {
-	w.all = append(w.all, e)
-	if (&Metrics{}).Kinds().Has(e.Kind) {
-		w.events = append(w.events, Label(e)+" "+e.Result())
-	}
-}
+func (w *world) Record(e event.Event) { w.events = append(w.events, Label(e)+" "+e.Result()) }
 
 // options are what tests vary.
 type options struct {
@@ -202,7 +193,6 @@ func newWorld(t testing.TB, o options) *world {
 	}
 	w := &world{revocations: &revocations{entries: map[string]revocation.Entry{}}}
 	w.sessions = &sessions{Store: sessionmemory.New(sessionmemory.Config{Now: w.now}), fail: map[string]error{}}
-	w.stream = event.NewStream("shop/orders", w)
 	w.ring = newRing(t, w.now)
 	w.signers = &signers{Ring: w.ring}
 	var err error
@@ -215,14 +205,14 @@ func newWorld(t testing.TB, o options) *world {
 	}
 	w.sessionManager, err = NewSessionManager(SessionManagerConfig{
 		Issuer: issuer, Lifetime: w.issuer.cfg.Lifetime, Scope: "shop/orders", Sessions: w.sessions, Revocations: w.revocations,
-		Logger: slog.New(slog.DiscardHandler), Events: w.stream,
+		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.loginService, err = NewLoginService(LoginServiceConfig{
 		Issuer: w.issuer, SessionManager: w.sessionManager, Sessions: w.sessions, Limits: o.limits, Grace: o.grace, Bind: o.bind,
-		Logger: slog.New(slog.DiscardHandler), Events: w.stream,
+		Logger: slog.New(slog.DiscardHandler), Events: event.NewStream("shop/orders", w),
 	})
 	if err != nil {
 		t.Fatal(err)
