@@ -11,6 +11,7 @@ import (
 	"net/netip"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/signing"
@@ -39,6 +40,8 @@ type Config struct {
 	// a pod.
 	OnlyPort uint16
 	Logger   *slog.Logger
+	// Sinks get the policy's events, beside metrics and the access log.
+	Sinks []event.Sink
 }
 
 // Build returns the snapshot of a document. An error says what in the document cannot be run here; what the snapshot had
@@ -67,17 +70,33 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		return err
 	}
 	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, c.App
+	if given.events, err = s.events(p, c); err != nil {
+		return err
+	}
 	built, err := assemble(p, given)
 	if err != nil {
 		return err
 	}
 	s.appAPI = built.appAPI
-	s.activate = func() { s.onClose(c.Resources.Activate(activation(p, built))) }
+	s.activate = func() {
+		given.events.Emit(event.Event{Kind: event.PolicyActivated, Outcome: event.Success})
+		s.onClose(c.Resources.Activate(activation(p, built)))
+	}
 	s.handler, err = accesslog.New(accesslog.Config{
-		Metrics: given.metrics.Requests, Logger: c.Logger, AccessLog: accesslog.AccessLog(p.Sidecar.AccessLog),
-		Policy: resources.Scope(p), Shadow: p.Mode == compiled.Shadow, Ports: s.httpPorts(), Local: c.Local,
+		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local,
 	}, built.handler)
 	return err
+}
+
+// events is the policy's stream: metrics and the access log are always among its sinks.
+func (s *Snapshot) events(p *compiled.Policy, c Config) (*event.Stream, error) {
+	log, err := accesslog.NewLog(accesslog.Mode(p.Sidecar.AccessLog), c.Logger)
+	if err != nil {
+		return nil, err
+	}
+	m := c.Resources.Metrics()
+	sinks := append([]event.Sink{m.Verified, m.Issued, m.Requests.Sink(s.httpPorts()), log}, c.Sinks...)
+	return event.NewStream(resources.Scope(p), sinks...), nil
 }
 
 // parts is what the stages need beside the document.
@@ -93,8 +112,10 @@ type parts struct {
 	active      *resources.Revocations
 	replay      backchannel.Replay
 	metrics     resources.Metrics
-	logger      *slog.Logger
-	app         stage.Handler
+	// events is nil where the document is only checked.
+	events *event.Stream
+	logger *slog.Logger
+	app    stage.Handler
 }
 
 // acquire takes from the process's resources what the document needs.

@@ -135,7 +135,7 @@ func (b *builder) authn() stage.Stage {
 	var err error
 	b.stripCredentials, err = authn.StripCredentials(providers)
 	b.fail(err, "jwt")
-	s, err := authn.New(authn.Config{Realm: b.policy.Name, Observer: b.metrics.Verified, Providers: providers})
+	s, err := authn.New(authn.Config{Realm: b.policy.Name, Providers: providers})
 	b.fail(err, "jwt")
 	return s
 }

@@ -104,7 +104,7 @@ func (b *builder) loginService(sessionManager *token.SessionManager) *token.Logi
 	}
 	loginService, err := token.NewLoginService(token.LoginServiceConfig{
 		Issuer: issuer, SessionManager: sessionManager, Sessions: b.parts.sessions, Revoked: b.verdicts(), Limits: b.limits(),
-		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Observer: b.metrics.Issued,
+		Grace: t.RefreshGrace.Std(), Bind: session.Bind(b.policy.Sessions.Bind), Logger: b.logger, Events: b.events,
 		Shadow: b.policy.Mode == compiled.Shadow || b.policy.Sessions.Mode == compiled.Shadow,
 	})
 	b.fail(err, "tokens")
@@ -113,7 +113,7 @@ func (b *builder) loginService(sessionManager *token.SessionManager) *token.Logi
 
 // sessionManager manages the policy's sessions; where it has none, only the app's API is without it.
 func (b *builder) sessionManager() *token.SessionManager {
-	c := token.SessionManagerConfig{Scope: resources.Scope(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger}
+	c := token.SessionManagerConfig{Scope: resources.Scope(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger, Events: b.events}
 	if t := b.policy.Tokens; t != nil {
 		c.Issuer, c.Lifetime = t.Issuer, t.AccessLifetime.Std()
 	}
@@ -153,6 +153,7 @@ func (b *builder) session() stage.Stage {
 	c := session.Config{
 		Store: b.parts.sessions, SubjectFrom: session.SubjectFrom(s.SubjectFrom), Limits: b.limits(), Bind: session.Bind(s.Bind),
 		OnFailure: session.OnFailure(s.OnFailure), Shadow: s.Mode == compiled.Shadow, Realm: b.policy.Name, StripCredentials: b.stripCredentials,
+		Events: b.events,
 	}
 	if b.policy.Tokens != nil {
 		c.Issuer = b.policy.Tokens.Issuer
@@ -173,7 +174,7 @@ func (b *builder) addBackChannel(s *tokenStages) {
 	}
 	c := backchannel.Config{
 		Path: prefix + "/backchannel-logout", Sessions: s.sessionManager, Revocations: b.revocations, Revoked: b.verdicts(),
-		Replay: b.replay, Logger: b.logger,
+		Replay: b.replay, Logger: b.logger, Events: b.events,
 	}
 	for i := range b.policy.Providers {
 		p := &b.policy.Providers[i]

@@ -72,7 +72,7 @@ func TestLeaveSendsClientsElsewhere(t *testing.T) {
 
 // TestLeavingIgnoresOtherUpgrades: an offer that is ignored, as curl's of h2c, keeps no client; a WebSocket's Connection is its own.
 func TestLeavingIgnoresOtherUpgrades(t *testing.T) {
-	c := newCore(t, hello)
+	c := newEnforcer(t, hello)
 	c.leaving.Store(true)
 	for upgrade, want := range map[string]string{"": "close", "h2c": "close", "WebSocket": ""} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)

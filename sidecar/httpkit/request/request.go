@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 )
@@ -14,6 +15,8 @@ import (
 // Info is one request's record. It belongs to the request's goroutine: stages write it on the way in, the access log,
 // metrics and audit read it after the answer.
 type Info struct {
+	// RequestID tells the request from others; empty for none.
+	RequestID string
 	// Start is when the request's header had been read.
 	Start time.Time
 	// Local is the pod's address and app port that the client connected to, before any redirect.
@@ -47,21 +50,17 @@ type Info struct {
 	// Public says that the answer is a document of the sidecar's own that caches are meant to keep, so that its Cache-Control
 	// stays.
 	Public bool
-	// Decisions are the refusals, enforced or not, in order.
+	// Decisions are the refusals, enforced or not, in order. Add to them by Refuse or Decide.
 	Decisions []Decision
+	// Events is the policy's stream of events; nil for none. Emit adds to them what is known of the request.
+	Events *event.Stream
+	// Actor is whom the request's verified token names, also where a later stage took the identity away. It is for events
+	// alone and grants nothing.
+	Actor event.Actor
 }
 
 // Decision is a refusal by one rule.
-type Decision struct {
-	// Stage is the deciding package's name: "authn", "authz", "ratelimit" …
-	Stage string
-	// Rule is the policy's own name of the rule, or empty where the stage has just one.
-	Rule string
-	// Shadow is true where the refusal was let pass.
-	Shadow bool
-	// Err is what the client was told, or would have been.
-	Err *httperr.Error
-}
+type Decision = event.Decision
 
 // Rule names who refuses, for Refuse.
 type Rule struct {
@@ -74,11 +73,50 @@ type Rule struct {
 // is shadowed, so that the caller goes on.
 func (i *Info) Refuse(rule Rule, err *httperr.Error) error {
 	shadow := rule.Shadow || i.Shadow
-	i.Decisions = append(i.Decisions, Decision{Stage: rule.Stage, Rule: rule.Name, Shadow: shadow, Err: err})
+	i.Decide(Decision{Stage: rule.Stage, Rule: rule.Name, Shadow: shadow, Err: err})
 	if shadow {
 		return nil
 	}
 	return err
+}
+
+// Decide records a refusal, and emits it as an event.
+func (i *Info) Decide(d Decision) {
+	i.Decisions = append(i.Decisions, d)
+	i.Emit(d.Event())
+}
+
+// Emit emits e with what is known of the request.
+func (i *Info) Emit(e event.Event) {
+	if i.Events.Wants(e.Kind) {
+		i.complete(&e)
+		i.Events.Emit(e)
+	}
+}
+
+// complete adds the request to e, and what its token names where e names nothing.
+func (i *Info) complete(e *event.Event) {
+	e.RequestID = i.RequestID
+	if !e.ClientAddr.IsValid() {
+		e.ClientAddr = i.ClientAddr
+	}
+	if e.Actor == (event.Actor{}) {
+		e.Actor = i.Actor
+		if i.Session != "" {
+			e.Session = i.Session
+		}
+	}
+}
+
+// Emit emits e on a stream for code that also works outside of requests: where ctx is a request's, e gets what is known of it.
+func Emit(ctx context.Context, s *event.Stream, e event.Event) {
+	if !s.Wants(e.Kind) {
+		return
+	}
+	if info, ok := ctx.Value(key{}).(*Info); ok {
+		info.complete(&e)
+	}
+	s.Emit(e)
 }
 
 // Watch judges an answer that is under way: a stream or a WebSocket may last for longer than the reason why its request was

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/login/revocation"
@@ -53,19 +54,29 @@ func (a *api) issue(w http.ResponseWriter, r *http.Request) error {
 	tokens, err := a.LoginService.Begin(r.Context(), token.Login{
 		Subject: request.Subject, Claims: request.Claims, Device: session.NewDevice(request.Device.UserAgent, address),
 	})
-	switch {
-	case err == nil:
-	case errors.Is(err, session.ErrFull):
-		return &httperr.Error{Status: http.StatusConflict, Code: "session-limit", Detail: "The subject has as many sessions as it may have.", Cause: err}
-	case errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrTooLarge):
-		return badRequest(http.StatusUnprocessableEntity, "The subject or the claims cannot be used.")
-	default:
-		return unavailable(err)
+	if err != nil {
+		refusal := refuseLogin(err)
+		e := token.FailedLogin(request.Subject, string(refusal.Code), err)
+		e.ClientAddr = address
+		a.LoginService.Emit(r.Context(), e)
+		return refusal
 	}
+	a.LoginService.Emit(r.Context(), event.Event{Kind: event.Login, Outcome: event.Success, Actor: tokens.Session.Actor(), ClientAddr: address})
 	return write(w, issueAnswer{
 		AccessToken: tokens.Token, TokenType: "Bearer", ExpiresIn: int64(tokens.Expires.Sub(tokens.Issued).Seconds()),
 		RefreshToken: string(tokens.Refresh.Reveal()), SessionID: tokens.Session.ID,
 	})
+}
+
+func refuseLogin(err error) *httperr.Error {
+	switch {
+	case errors.Is(err, session.ErrFull):
+		return &httperr.Error{Status: http.StatusConflict, Code: "session-limit", Detail: "The subject has as many sessions as it may have.", Cause: err}
+	case errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrTooLarge):
+		return httperr.From(badRequest(http.StatusUnprocessableEntity, "The subject or the claims cannot be used."))
+	default:
+		return httperr.From(unavailable(err))
+	}
 }
 
 // tokenRequest is the parameters of RFC 7662 and RFC 7009.

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
@@ -67,7 +68,7 @@ type Replay interface {
 	Forget(ctx context.Context, issuer, id string) error
 }
 
-// Config is what the endpoint is made of; all of it but Now is required.
+// Config is what the endpoint is made of; all of it but Events and Now is required.
 type Config struct {
 	// Path is the endpoint's, as "/auth/backchannel-logout".
 	Path        string
@@ -78,6 +79,8 @@ type Config struct {
 	Revoked Revoked
 	Replay  Replay
 	Logger  *slog.Logger
+	// Events gets every logout token; nil for nobody.
+	Events *event.Stream
 	// Now is time.Now where nil.
 	Now func() time.Time
 }
@@ -137,24 +140,28 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) error {
 		refusal := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "Logout tokens are posted."}
 		return refusal.With("Allow", http.MethodPost)
 	}
-	err := e.logout(r)
+	whose, err := e.logout(r)
+	ev := event.Event{Kind: event.BackChannelLogout, Outcome: event.Success, Actor: whose}
 	if err == nil {
+		request.Emit(r.Context(), e.Events, ev)
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	info := request.From(r)
 	status := http.StatusServiceUnavailable
-	if _, invalid := reasonOf(err); invalid {
+	ev.Outcome, ev.Reason = event.Failed, "unavailable"
+	if reason, invalid := reasonOf(err); invalid {
 		status = http.StatusBadRequest
+		ev.Outcome, ev.Reason = event.Refused, string(reason)
 	}
-	info.Decisions = append(info.Decisions, request.Decision{Stage: "token", Rule: "backchannel-logout", Err: &httperr.Error{
+	request.Emit(r.Context(), e.Events, ev)
+	request.From(r).Decide(request.Decision{Stage: "token", Rule: "backchannel-logout", Err: &httperr.Error{
 		Status: status, Code: "logout-refused", Detail: "The logout token was refused.", Cause: err,
 	}})
-	return answer(w, status)
+	return respond(w, status)
 }
 
-// answer tells the provider no more than the log tells us.
-func answer(w http.ResponseWriter, status int) error {
+// respond tells the provider whether to send the token again, and nothing more.
+func respond(w http.ResponseWriter, status int) error {
 	body := map[string]string{"error": "invalid_request", "error_description": "The logout token is not valid."}
 	if status == http.StatusServiceUnavailable {
 		body = map[string]string{"error": "temporarily_unavailable", "error_description": "Send the logout token again."}
@@ -162,7 +169,7 @@ func answer(w http.ResponseWriter, status int) error {
 	}
 	b, err := json.Marshal(body)
 	if err != nil {
-		return fmt.Errorf("encoding answer: %w", err)
+		return fmt.Errorf("encoding response: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

@@ -18,6 +18,7 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
@@ -304,6 +305,46 @@ func TestMalformedRequests(t *testing.T) {
 		if a, _ := w.send(t, tt.r); a.Code != tt.want {
 			t.Errorf("%s: status %d; want %d", name, a.Code, tt.want)
 		}
+	}
+}
+
+// told is a sink of logout tokens' events.
+type told []event.Event
+
+func (e *told) Kinds() event.Kinds   { return event.Of(event.BackChannelLogout) }
+func (e *told) Record(v event.Event) { *e = append(*e, v) }
+
+// TestEvents: a token that is verified says whom its event is about, and one that is not verified says nothing.
+func TestEvents(t *testing.T) {
+	alice := event.Actor{Issuer: corp, Subject: "alice", Session: "s1", TokenID: "j1"}
+	tests := map[string]struct {
+		claims object
+		away   bool
+		want   event.Event
+	}{
+		"logged out":       {want: event.Event{Outcome: event.Success, Actor: alice}},
+		"not for us":       {claims: object{"aud": "carts"}, want: event.Event{Outcome: event.Refused, Reason: "wrong_audience"}},
+		"no logout token":  {claims: object{"events": nil}, want: event.Event{Outcome: event.Refused, Reason: "no_logout_event", Actor: alice}},
+		"an ID token":      {claims: object{"nonce": "n"}, want: event.Event{Outcome: event.Refused, Reason: "nonce", Actor: alice}},
+		"the store is out": {away: true, want: event.Event{Outcome: event.Failed, Reason: "unavailable", Actor: alice}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			var got told
+			w.config.Events = event.NewStream("shop/orders", &got)
+			if tt.away {
+				w.endErr = errAway
+			}
+			w.send(t, form(w.sign(t, header(), changed(claims(), tt.claims))))
+			if len(got) != 1 {
+				t.Fatalf("events %+v", got)
+			}
+			tt.want.Kind, tt.want.Policy, tt.want.Time = event.BackChannelLogout, "shop/orders", got[0].Time
+			if got[0] != tt.want {
+				t.Errorf("event %+v; want %+v", got[0], tt.want)
+			}
+		})
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 	"github.com/posterndev/postern/sidecar/login/revocation"
@@ -50,32 +51,41 @@ type logoutToken struct {
 	session string
 }
 
-// logout reads, checks and carries out the token. Errors have a reason (reasonOf) where the token is at fault.
-func (e *endpoint) logout(r *http.Request) error {
+// actor is whom the token names; nobody where it is not verified.
+func (t logoutToken) actor() event.Actor {
+	if t.Token == nil {
+		return event.Actor{}
+	}
+	return event.Actor{Issuer: t.Issuer, Subject: t.Subject, Session: t.session, TokenID: t.ID}
+}
+
+// logout reads, checks and carries out the token, and returns whom it names as soon as its signature is verified. Errors have a
+// reason (reasonOf) where the token is at fault.
+func (e *endpoint) logout(r *http.Request) (event.Actor, error) {
 	raw, err := readToken(r)
 	if err != nil {
-		return err
+		return event.Actor{}, err
 	}
 	now := e.Now()
 	p, t, err := e.verify(r.Context(), raw, now)
 	if err != nil {
-		return err
+		return t.actor(), err
 	}
 	first, err := e.Replay.First(r.Context(), p.Issuer, t.ID, t.Expires.Sub(now)+p.Leeway+time.Minute)
 	if err != nil {
-		return fmt.Errorf("remembering logout token: %w", err)
+		return t.actor(), fmt.Errorf("remembering logout token: %w", err)
 	}
 	if !first {
-		return reasonReplayed
+		return t.actor(), reasonReplayed
 	}
 	if err := e.end(r.Context(), p, t, now); err != nil {
 		if forget := e.Replay.Forget(r.Context(), p.Issuer, t.ID); forget != nil {
 			e.Logger.WarnContext(r.Context(), "a logout token that failed cannot be sent again", "issuer", p.Issuer, "error", forget)
 		}
-		return err
+		return t.actor(), err
 	}
 	e.Logger.InfoContext(r.Context(), "logged out by the provider", "issuer", p.Issuer, "bySession", t.session != "")
-	return nil
+	return t.actor(), nil
 }
 
 // readToken reads the form's logout_token (§2.5).

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
@@ -190,7 +191,7 @@ func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 			return transport.Unavailable(err)
 		}
 	}
-	return e.done(w, "logout")
+	return e.done(w, r, event.Logout)
 }
 
 func notOurs() error {
@@ -210,12 +211,12 @@ func (e *endpoints) logoutAll(w http.ResponseWriter, r *http.Request) error {
 	if ended == 0 && current == "" && owner.Issuer != "" {
 		return notOurs()
 	}
-	return e.done(w, "logout_all")
+	return e.done(w, r, event.LogoutAll)
 }
 
 // done answers that a session has ended, and takes its cookies back.
-func (e *endpoints) done(w http.ResponseWriter, event string) error {
-	e.LoginService.Observe(event, "ok")
+func (e *endpoints) done(w http.ResponseWriter, r *http.Request, kind event.Kind) error {
+	e.LoginService.Emit(r.Context(), event.Event{Kind: kind, Outcome: event.Success})
 	transport.NoStore(w.Header())
 	e.TokenTransport.ClearCookies(w.Header())
 	w.WriteHeader(http.StatusNoContent)
@@ -249,9 +250,9 @@ func (e *endpoints) end(w http.ResponseWriter, r *http.Request, id string) error
 		return &httperr.Error{Status: http.StatusNotFound, Code: "no-session", Detail: "You have no such session."}
 	}
 	if id == current {
-		return e.done(w, "session_end")
+		return e.done(w, r, event.LogoutSession)
 	}
-	e.LoginService.Observe("session_end", "ok")
+	e.LoginService.Emit(r.Context(), event.Event{Kind: event.LogoutSession, Outcome: event.Success})
 	transport.NoStore(w.Header())
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -51,7 +52,7 @@ func (e *endpoints) refresh(w http.ResponseWriter, r *http.Request) error {
 		return e.refuse(w, r, string(outcome), err)
 	}
 	info.Sensitive = true
-	e.LoginService.Observe("refresh", string(outcome))
+	e.LoginService.Emit(r.Context(), event.Event{Kind: event.Refresh, Outcome: event.Success, Reason: string(outcome), Actor: tokens.Session.Actor()})
 	if e.TokenTransport.Delivery() == transport.Body {
 		return transport.WriteJSON(w, http.StatusOK, transport.TokenResponse(tokens))
 	}
@@ -63,6 +64,7 @@ func (e *endpoints) refresh(w http.ResponseWriter, r *http.Request) error {
 // refuse answers as RFC 6749 §5.2 says, and leaves a record for the log. The endpoint is no rule of the policy, so Shadow does
 // not change it.
 func (e *endpoints) refuse(w http.ResponseWriter, r *http.Request, result string, err error) error {
+	how := event.Refused
 	status, body := http.StatusServiceUnavailable, oauthError{Error: "temporarily_unavailable", Description: "Try again with the same token."}
 	var bad *bodyError
 	switch {
@@ -74,12 +76,12 @@ func (e *endpoints) refuse(w http.ResponseWriter, r *http.Request, result string
 		status, body = http.StatusBadRequest, oauthError{Error: "invalid_grant", Description: "The refresh token is not valid; log in again."}
 		e.TokenTransport.ClearCookies(w.Header())
 	default:
-		result = "unavailable"
+		result, how = "unavailable", event.Failed
 		w.Header().Set("Retry-After", transport.RetryAfter)
 	}
-	e.LoginService.Observe("refresh", result)
+	e.LoginService.Emit(r.Context(), event.Event{Kind: event.Refresh, Outcome: how, Reason: result})
 	info := request.From(r)
-	info.Decisions = append(info.Decisions, request.Decision{Stage: "token", Rule: "refresh", Err: &httperr.Error{
+	info.Decide(request.Decision{Stage: "token", Rule: "refresh", Err: &httperr.Error{
 		Status: status, Code: "refresh-refused", Detail: body.Description, Cause: err,
 	}})
 	return transport.WriteJSON(w, status, body)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
@@ -105,11 +106,11 @@ func (e *loginStage) login(r *http.Request) (token.Tokens, bool, error) {
 			_ = info.Refuse(request.Rule{Stage: "session", Shadow: true}, refuseLogin(session.ErrFull))
 		}
 		info.Sensitive = true
-		e.LoginService.Observe("login", "ok")
+		e.LoginService.Emit(r.Context(), event.Event{Kind: event.Login, Outcome: event.Success, Actor: tokens.Session.Actor()})
 		return tokens, true, nil
 	}
 	refusal := refuseLogin(err)
-	e.LoginService.Observe("login", string(refusal.Code))
+	e.LoginService.Emit(r.Context(), token.FailedLogin(strings.Join(subjects, ","), string(refusal.Code), err))
 	return token.Tokens{}, false, info.Refuse(request.Rule{Stage: "token", Name: "login"}, refusal)
 }
 

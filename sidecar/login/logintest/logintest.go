@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/keys/secret"
 	"github.com/posterndev/postern/sidecar/keys/signing"
 	"github.com/posterndev/postern/sidecar/login/revocation"
@@ -188,8 +189,11 @@ func (s *Signers) Current() (signing.Signer, error) {
 // Now is the clock of everything in the World.
 func (w *World) Now() time.Time { return time.Now().Add(w.Offset) }
 
-// TokenEvent implements token.Observer.
-func (w *World) TokenEvent(event, result string) { w.Events = append(w.Events, event+" "+result) }
+// Kinds implements event.Sink: the kinds that are counted.
+func (w *World) Kinds() event.Kinds { return (&token.Metrics{}).Kinds() }
+
+// Record implements event.Sink.
+func (w *World) Record(e event.Event) { w.Events = append(w.Events, token.Label(e)+" "+e.Result()) }
 
 // Options are what tests vary.
 type Options struct {
@@ -232,7 +236,7 @@ func New(t testing.TB, o Options) *World {
 	}
 	w.LoginService, err = token.NewLoginService(token.LoginServiceConfig{
 		Issuer: w.TokenIssuer, SessionManager: w.SessionManager, Sessions: w.Sessions, Limits: o.Limits, Grace: o.Grace, Bind: o.Bind, Revoked: o.Revoked,
-		Logger: slog.New(slog.DiscardHandler), Observer: w,
+		Logger: slog.New(slog.DiscardHandler), Events: event.NewStream("shop/orders", w),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,9 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/posterndev/postern/sidecar/httpkit/event"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
 // seen remembers for a moment what the store said of sessions, so that most requests ask nobody, and asks once for all
@@ -105,6 +108,8 @@ func (s *seen) ask(ctx context.Context, c claim, device func() Device) verdict {
 	}
 	for _, id := range evicted {
 		s.sessions.Remove(id)
+		whose := Session{ID: id, Owner: c.owner}.Actor()
+		request.Emit(ctx, s.config.Events, event.Event{Kind: event.SessionEvicted, Outcome: event.Success, Actor: whose})
 	}
 	v := verdict{owner: found.Owner, device: found.Device, err: err, until: now.Add(s.config.CacheFor), authenticated: c.authenticated, created: found.Created}
 	switch {

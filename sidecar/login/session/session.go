@@ -35,6 +35,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 )
 
 // Owner is whose session it is.
@@ -63,6 +65,11 @@ type Session struct {
 	Claims json.RawMessage
 	// External says that another issuer keeps the session's tokens: it has no refresh token.
 	External bool
+}
+
+// Actor is whose session it is, for events.
+func (s Session) Actor() event.Actor {
+	return event.Actor{Issuer: s.Issuer, Subject: s.Subject, Session: s.ID}
 }
 
 // Owns reports whether a refresh token is of the session's family, an old one or the present one.

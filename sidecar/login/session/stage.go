@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
@@ -72,6 +73,8 @@ type Config struct {
 	Realm string
 	// StripCredentials takes identity headers and tokens out of a request whose session has ended, so that no app trusts them.
 	StripCredentials func(http.Header)
+	// Events gets the external sessions that made room for others; nil for nobody.
+	Events *event.Stream
 	// Now is time.Now if nil.
 	Now func() time.Time
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
@@ -96,6 +97,34 @@ func (w *world) login() *identity.Identity {
 		w.t.Fatal(err)
 	}
 	return &identity.Identity{Issuer: own, Subject: "ada", Claims: map[string]any{"sid": id}}
+}
+
+// ended is a sink of sessions that made room for others.
+type ended []event.Event
+
+func (e *ended) Kinds() event.Kinds   { return event.Of(event.SessionEvicted) }
+func (e *ended) Record(v event.Event) { *e = append(*e, v) }
+
+// TestAnEvictedExternalSessionIsAnEvent: of its owner, from the address of the login that took its place.
+func TestAnEvictedExternalSessionIsAnEvent(t *testing.T) {
+	var got ended
+	w := newWorld(t, func(c *session.Config) {
+		c.Limits.WhenFull, c.Events = session.EvictOldest, event.NewStream("shop/orders", &got)
+	})
+	for _, sid := range []string{"one", "two", "three"} {
+		w.want("", external(sid, "ada"))
+		w.advance(time.Second)
+	}
+	want := event.Event{
+		Kind: event.SessionEvicted, Outcome: event.Success, Policy: "shop/orders", ClientAddr: address,
+		Actor: event.Actor{Issuer: foreign, Subject: "ada", Session: session.ExternalID(foreign, "one")},
+	}
+	if len(got) != 1 {
+		t.Fatalf("events %+v", got)
+	}
+	if want.Time = got[0].Time; got[0] != want {
+		t.Errorf("event %+v; want %+v", got[0], want)
+	}
 }
 
 func external(sid, subject string) *identity.Identity {

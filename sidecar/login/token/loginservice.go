@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/keys/secret"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/session"
@@ -50,15 +52,8 @@ type LoginServiceConfig struct {
 	// must not log anybody out. At session.MaxPerSubject the oldest session ends all the same.
 	Shadow bool
 	Logger *slog.Logger
-	// Observer is told of every event; nil for nobody.
-	Observer Observer
-}
-
-// Observer counts. It is safe for concurrent use.
-type Observer interface {
-	// TokenEvent is called once for each: event is "login", "refresh", "logout" …, result "ok" or a stable name of what
-	// became of it.
-	TokenEvent(event, result string)
+	// Events gets every login, refresh and logout; nil for nobody.
+	Events *event.Stream
 }
 
 // LoginService begins, goes on with and ends logins, each with all its tokens. It is safe for concurrent use. It is also a SessionManager of the sessions.
@@ -153,6 +148,9 @@ func (d *LoginService) Begin(ctx context.Context, l Login) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, fmt.Errorf("beginning session: %w", err)
 	}
+	for _, id := range evicted {
+		d.Emit(ctx, event.Event{Kind: event.SessionEvicted, Outcome: event.Success, Actor: event.Actor{Subject: l.Subject, Session: id}})
+	}
 	if err := d.revokeEnded(ctx, s.Owner, evicted...); err != nil {
 		d.Abandon(ctx, id)
 		return Tokens{}, fmt.Errorf("revoking displaced sessions: %w", err)
@@ -185,7 +183,7 @@ func (d *LoginService) beyond(ctx context.Context, owner session.Owner) bool {
 	if err != nil || len(sessions) <= d.cfg.Limits.Cap() {
 		return false
 	}
-	d.Observe("session_limit", "shadow")
+	d.Emit(ctx, event.Event{Kind: event.SessionLimit, Outcome: event.Shadow, Reason: "shadow", Actor: event.Actor{Subject: owner.Subject}})
 	return true
 }
 
@@ -233,7 +231,7 @@ func (d *LoginService) Refresh(ctx context.Context, refreshToken string, device 
 		return Tokens{}, "", fmt.Errorf("refreshing session: %w", err)
 	}
 	if bind != d.cfg.Bind && rotated.Outcome != session.OutcomeUnknown && d.cfg.Bind.Tie(rotated.Session.Device) != d.cfg.Bind.Tie(device) {
-		d.Observe("session_device", "shadow")
+		d.Emit(ctx, event.Event{Kind: event.SessionDevice, Outcome: event.Shadow, Reason: "shadow", Actor: rotated.Session.Actor()})
 	}
 	switch rotated.Outcome {
 	case session.OutcomeRotated, session.OutcomeRetried:
@@ -243,6 +241,7 @@ func (d *LoginService) Refresh(ctx context.Context, refreshToken string, device 
 		return Tokens{Access: access, Refresh: rotated.Current.Token(), Session: rotated.Session}, rotated.Outcome, nil
 	case session.OutcomeReused:
 		d.cfg.Logger.WarnContext(ctx, "an old refresh token was used again; its session is ended", "session", rotated.Session.ID)
+		d.Emit(ctx, event.Event{Kind: event.RefreshReused, Outcome: event.Refused, Actor: rotated.Session.Actor()})
 		if err := d.revokeEnded(ctx, rotated.Session.Owner, rotated.Session.ID); err != nil {
 			return Tokens{}, rotated.Outcome, fmt.Errorf("revoking reused session: %w", err)
 		}
@@ -289,15 +288,23 @@ func (d *LoginService) EndPresented(ctx context.Context, refreshToken string) (b
 	if rotated.Outcome == session.OutcomeUnknown {
 		return false, nil
 	}
-	if _, err := d.EndOwn(ctx, presented.ID); err != nil {
+	ended := rotated.Session
+	ended.ID = presented.ID
+	if _, err := d.end(ctx, ended); err != nil {
 		return false, err
 	}
 	return rotated.Outcome != session.OutcomeExpired, nil
 }
 
-// Observe tells the Observer of an event.
-func (d *LoginService) Observe(event, result string) {
-	if d.cfg.Observer != nil {
-		d.cfg.Observer.TokenEvent(event, result)
+// FailedLogin is the event of a subject whom the app has recognised and who was not logged in, by the error of Begin. Reason is the
+// code of what was responded.
+func FailedLogin(subject, reason string, err error) event.Event {
+	e := event.Event{Kind: event.Login, Outcome: event.Failed, Reason: reason, Actor: event.Actor{Subject: subject}}
+	if errors.Is(err, session.ErrFull) || errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooLarge) {
+		e.Outcome = event.Refused
 	}
+	return e
 }
+
+// Emit emits an event of the login service's own, or of those who serve it to clients and to the app.
+func (d *LoginService) Emit(ctx context.Context, e event.Event) { request.Emit(ctx, d.cfg.Events, e) }

@@ -5,10 +5,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// Metrics is an Observer that counts in postern_token_events_total. It lives as long as the process and serves one snapshot
+// Metrics is a sink of events that counts in postern_token_events_total. It lives as long as the process and serves one snapshot
 // after the other.
 type Metrics struct{ events *prometheus.CounterVec }
 
@@ -25,5 +26,18 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	return &Metrics{events: events}, nil
 }
 
-// TokenEvent implements Observer.
-func (m *Metrics) TokenEvent(event, result string) { m.events.WithLabelValues(event, result).Inc() }
+// Kinds implements event.Sink.
+func (m *Metrics) Kinds() event.Kinds {
+	return event.Of(event.Login, event.Refresh, event.Logout, event.LogoutAll, event.LogoutSession, event.SessionLimit, event.SessionDevice)
+}
+
+// Record implements event.Sink.
+func (m *Metrics) Record(e event.Event) { m.events.WithLabelValues(Label(e), e.Result()).Inc() }
+
+// Label is the metric's label of an event.
+func Label(e event.Event) string {
+	if e.Kind == event.LogoutSession {
+		return "session_end"
+	}
+	return e.Kind.String()
+}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/login/token"
 )
 
@@ -18,7 +19,7 @@ func TestMetrics(t *testing.T) {
 	if _, err := token.NewMetrics(registry); err == nil {
 		t.Error("registered twice")
 	}
-	m.TokenEvent("refresh", "rotated")
+	event.NewStream("shop/orders", m).Emit(event.Event{Kind: event.Refresh, Reason: "rotated"})
 	families, err := registry.Gather()
 	if err != nil || len(families) != 1 {
 		t.Fatalf("gathered %v, %v", families, err)

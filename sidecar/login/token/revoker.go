@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/session"
 )
@@ -37,11 +40,13 @@ type Keeper interface {
 	End(ctx context.Context, id string) (bool, error)
 }
 
-// RevokerConfig is what a Revoker is made of; all of it but Now is required.
+// RevokerConfig is what a Revoker is made of; all of it but Events and Now is required.
 type RevokerConfig struct {
 	Trusted     []Trusted
 	Sessions    Keeper
 	Revocations Revocations
+	// Events gets every revocation; nil for nobody.
+	Events *event.Stream
 	// Now is time.Now where nil.
 	Now func() time.Time
 }
@@ -89,6 +94,7 @@ func (r *Revoker) Revoke(ctx context.Context, e revocation.Entry) (int, error) {
 		return 0, fmt.Errorf("revoking: %w", err)
 	}
 	for _, entry := range entries {
+		request.Emit(ctx, r.cfg.Events, revoked(entry))
 		if every {
 			entry.Before = time.Time{}
 		}
@@ -97,6 +103,22 @@ func (r *Revoker) Revoke(ctx context.Context, e revocation.Entry) (int, error) {
 		}
 	}
 	return len(entries), nil
+}
+
+// revoked is the event of an entry.
+func revoked(entry revocation.Entry) event.Event {
+	e := event.Event{Kind: event.Revocation, Outcome: event.Success, Reason: strings.ToLower(string(entry.Kind)), Actor: event.Actor{Issuer: entry.Issuer}}
+	switch entry.Kind {
+	case revocation.Token:
+		e.TokenID = entry.Value
+	case revocation.Session:
+		e.Session = entry.Value
+	case revocation.Subject:
+		e.Subject = entry.Value
+	case revocation.Key:
+		e.KeyID = entry.Value
+	}
+	return e
 }
 
 // RevokeToken makes one token worthless everywhere until it expires by itself, or for as long as anything is remembered, and

@@ -8,7 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/session"
 )
@@ -51,6 +53,8 @@ type SessionManagerConfig struct {
 	Sessions    SessionStore
 	Revocations Revocations
 	Logger      *slog.Logger
+	// Events gets the end of every session that is ended on purpose; nil for nobody.
+	Events *event.Stream
 	// Now is time.Now where nil.
 	Now func() time.Time
 }
@@ -116,7 +120,14 @@ func (l *SessionManager) end(ctx context.Context, s session.Session) (bool, erro
 	if err != nil {
 		return false, fmt.Errorf("ending session: %w", err)
 	}
+	if ended {
+		l.emitEnded(ctx, s.Actor())
+	}
 	return ended, nil
+}
+
+func (l *SessionManager) emitEnded(ctx context.Context, whose event.Actor) {
+	request.Emit(ctx, l.cfg.Events, event.Event{Kind: event.SessionEnded, Outcome: event.Success, Actor: whose})
 }
 
 // EndAll ends an owner's sessions, each with its access tokens, but the one with the id except (empty for none), and
@@ -138,6 +149,9 @@ func (l *SessionManager) EndAll(ctx context.Context, owner session.Owner, except
 	ids, err := l.cfg.Sessions.EndAll(ctx, owner, except)
 	if err != nil {
 		return 0, fmt.Errorf("ending sessions: %w", err)
+	}
+	for _, id := range ids {
+		l.emitEnded(ctx, session.Session{ID: id, Owner: owner}.Actor())
 	}
 	// Those that began in between are ended too.
 	n := len(ids)

@@ -1,19 +1,35 @@
 package accesslog
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
+// Mode says which requests are logged.
+type Mode string
+
+// The modes. A defect of the sidecar is logged in each of them.
 const (
-	// statusClientGone is logged where the client left in the middle of its answer; the number is nginx's.
+	// LogAll logs every request.
+	LogAll Mode = "All"
+	// LogErrors logs requests answered with 400 or above, broken off, or refused by a rule, in shadow or not.
+	LogErrors Mode = "Errors"
+	// LogNone logs no request.
+	LogNone Mode = "None"
+)
+
+const (
+	// statusClientGone is counted where the client left in the middle of its response; the number is nginx's.
 	statusClientGone = 499
 	// maxPath, maxWord and maxCause bound what one log line takes from a request or an error, in bytes.
 	maxPath  = 512
@@ -29,71 +45,89 @@ type decision struct {
 	Shadow bool         `json:"shadow"`
 }
 
-func (h *handler) wanted(rec *record) bool {
-	switch h.cfg.AccessLog {
-	case LogAll:
-		return true
-	case LogErrors:
-		return rec.aborted || rec.w.status >= 400 || len(rec.info.Decisions) > 0
-	}
-	return rec.err != nil && httperr.From(rec.err).Status == http.StatusInternalServerError
+// Log is a sink of events that writes one line for a request, at info level.
+type Log struct {
+	mode   Mode
+	logger *slog.Logger
 }
 
-// log writes the line. The query is never in it, since it may hold tokens; nor is any header.
-func (h *handler) log(rec *record, r *http.Request, elapsed time.Duration) {
-	path := rec.info.Path
-	if path == "" {
-		path = r.URL.Path // refused before it was normalised
+// NewLog returns the access log of a policy.
+func NewLog(mode Mode, logger *slog.Logger) (*Log, error) {
+	if mode != LogAll && mode != LogErrors && mode != LogNone {
+		return nil, fmt.Errorf("building access log: mode %.20q is not All, Errors or None", mode)
 	}
-	status := rec.w.status
-	if rec.clientGone {
+	if logger == nil {
+		return nil, errors.New("building access log: it has no logger")
+	}
+	return &Log{mode: mode, logger: logger}, nil
+}
+
+// Kinds implements event.Sink.
+func (l *Log) Kinds() event.Kinds { return event.Of(event.Request) }
+
+// Record implements event.Sink. The query is never in a line, since it may hold tokens; nor is any header.
+func (l *Log) Record(e event.Event) {
+	s := e.Served
+	if !l.wants(s) {
+		return
+	}
+	status := s.Status
+	if s.ClientGone {
 		status = statusClientGone
 	}
 	attrs := make([]slog.Attr, 0, 18)
 	attrs = append(attrs,
-		slog.String("method", safe(r.Method, maxWord)),
-		slog.String("path", safe(path, maxPath)),
+		slog.String("method", safe(s.Method, maxWord)),
+		slog.String("path", safe(s.Path, maxPath)),
 		slog.Int("status", status),
-		slog.Int64("bytes", rec.w.bytes),
-		slog.Float64("durationMs", float64(elapsed.Microseconds())/1000),
-		slog.String("clientAddr", clientAddr(rec.info.ClientAddr, r.RemoteAddr)),
-		slog.Int("port", int(rec.info.Local.Port())),
-		slog.String("protocol", r.Proto),
-		slog.String("policy", h.cfg.Policy),
+		slog.Int64("bytes", s.Bytes),
+		slog.Float64("durationMs", float64(s.Elapsed.Microseconds())/1000),
+		slog.String("clientAddr", addressText(e.ClientAddr)),
+		slog.Int("port", int(s.Port)),
+		slog.String("protocol", s.Protocol),
+		slog.String("policy", e.Policy),
 	)
-	if rec.aborted {
+	if s.Aborted {
 		attrs = append(attrs, slog.Bool("aborted", true))
 	}
-	attrs = appendIdentity(attrs, rec)
-	attrs = appendDecisions(attrs, rec)
-	if rec.err != nil {
-		e := httperr.From(rec.err)
-		attrs = append(attrs, slog.String("code", string(e.Code)))
-		if e.Cause != nil {
-			attrs = append(attrs, slog.String("cause", safe(e.Cause.Error(), maxCause)))
+	if s.Authenticated {
+		attrs = appendActor(attrs, &e.Actor)
+	}
+	attrs = appendDecisions(attrs, s.Decisions)
+	if s.Err != nil {
+		refusal := httperr.From(s.Err)
+		attrs = append(attrs, slog.String("code", string(refusal.Code)))
+		if refusal.Cause != nil {
+			attrs = append(attrs, slog.String("cause", safe(refusal.Cause.Error(), maxCause)))
 		}
 	}
-	h.cfg.Logger.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)
+	l.logger.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs...)
 }
 
-func appendIdentity(attrs []slog.Attr, rec *record) []slog.Attr {
-	id := rec.info.Identity
-	if id == nil {
-		return attrs
+func (l *Log) wants(s *event.Served) bool {
+	switch l.mode {
+	case LogAll:
+		return true
+	case LogErrors:
+		return s.Aborted || s.Status >= 400 || len(s.Decisions) > 0
 	}
-	attrs = append(attrs, slog.String("provider", id.Provider), slog.String("subject", safe(id.Subject, maxWord)))
-	if id.TokenID != "" {
-		attrs = append(attrs, slog.String("tokenId", safe(id.TokenID, maxWord)))
+	return s.Err != nil && httperr.From(s.Err).Status == http.StatusInternalServerError
+}
+
+func appendActor(attrs []slog.Attr, a *event.Actor) []slog.Attr {
+	attrs = append(attrs, slog.String("provider", a.Provider), slog.String("subject", safe(a.Subject, maxWord)))
+	if a.TokenID != "" {
+		attrs = append(attrs, slog.String("tokenId", safe(a.TokenID, maxWord)))
 	}
 	return attrs
 }
 
-func appendDecisions(attrs []slog.Attr, rec *record) []slog.Attr {
-	if len(rec.info.Decisions) == 0 {
+func appendDecisions(attrs []slog.Attr, decisions []event.Decision) []slog.Attr {
+	if len(decisions) == 0 {
 		return attrs
 	}
-	list := make([]decision, 0, len(rec.info.Decisions))
-	for _, d := range rec.info.Decisions {
+	list := make([]decision, 0, len(decisions))
+	for _, d := range decisions {
 		entry := decision{Stage: d.Stage, Rule: d.Rule, Shadow: d.Shadow}
 		if d.Err != nil {
 			entry.Code = d.Err.Code
@@ -103,16 +137,12 @@ func appendDecisions(attrs []slog.Attr, rec *record) []slog.Attr {
 	return append(attrs, slog.Any("decisions", list))
 }
 
-// clientAddr is the client's address, or the connection's where no stage has found it out yet.
-func clientAddr(known netip.Addr, remote string) string {
-	if known.IsValid() {
-		return known.String()
-	}
-	peer, err := netip.ParseAddrPort(remote)
-	if err != nil {
+// addressText is empty for an address that is not known.
+func addressText(a netip.Addr) string {
+	if !a.IsValid() {
 		return ""
 	}
-	return peer.Addr().Unmap().String()
+	return a.String()
 }
 
 // safe bounds s to limit bytes, and replaces what a terminal might act on: control characters (C1 too, which JSON does

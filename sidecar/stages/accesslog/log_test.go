@@ -1,11 +1,16 @@
 package accesslog
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
 func TestSafe(t *testing.T) {
@@ -48,6 +53,7 @@ func FuzzSafe(f *testing.F) {
 	})
 }
 
+// TestClientAddr: the event has the connection's address where no stage has found out the client's.
 func TestClientAddr(t *testing.T) {
 	tests := map[string]struct {
 		known  netip.Addr
@@ -60,7 +66,14 @@ func TestClientAddr(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := clientAddr(tt.known, tt.remote); got != tt.want {
+			f := observed(t, LogAll, stage.Func(func(_ http.ResponseWriter, r *http.Request) error {
+				request.From(r).ClientAddr = tt.known
+				return nil
+			}))
+			r := httptest.NewRequest("GET", "/", nil)
+			r.RemoteAddr = tt.remote
+			f.ServeHTTP(httptest.NewRecorder(), r)
+			if got := f.logs.lines(t, "request")[0]["clientAddr"]; got != tt.want {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})

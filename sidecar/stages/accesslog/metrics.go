@@ -7,11 +7,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 )
 
-// Metrics counts requests. It is made once for a process and shared by every chain. No label's value comes from a client:
-// ports, rules and stages are the policy's, methods and statuses are from a fixed list.
+// Metrics count requests and the refusals of rules. They are made once for a process and shared by every chain. No label's value comes from a client: ports, rules and stages are the policy's, methods and statuses are from a fixed
+// list.
 type Metrics struct {
 	requests  *prometheus.CounterVec
 	seconds   *prometheus.HistogramVec
@@ -47,17 +47,68 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
-func (m *Metrics) decide(decisions []request.Decision) {
-	for _, d := range decisions {
-		mode, code := "enforce", ""
-		if d.Shadow {
-			mode = "shadow"
-		}
-		if d.Err != nil {
-			code = string(d.Err.Code)
-		}
-		m.decisions.WithLabelValues(d.Stage, d.Rule, code, mode).Inc()
+// Sink returns the sink of a policy's events. Requests to other ports than the policy's are counted together as "other".
+func (m *Metrics) Sink(ports []uint16) event.Sink {
+	s := metricsSink{Metrics: m, ports: make(map[uint16]portMetrics, len(ports)), other: m.port("other")}
+	for _, port := range ports {
+		s.ports[port] = m.port(strconv.Itoa(int(port)))
 	}
+	return s
+}
+
+// portMetrics are the metrics of one port, looked up once.
+type portMetrics struct {
+	name    string
+	seconds prometheus.Observer
+	bytes   prometheus.Counter
+}
+
+func (m *Metrics) port(name string) portMetrics {
+	return portMetrics{name: name, seconds: m.seconds.WithLabelValues(name), bytes: m.bytes.WithLabelValues(name)}
+}
+
+type metricsSink struct {
+	*Metrics
+	ports map[uint16]portMetrics
+	other portMetrics
+}
+
+// Kinds implements event.Sink.
+func (metricsSink) Kinds() event.Kinds {
+	return event.Of(event.Request, event.AuthorizationRefused, event.LimitHit, event.RequestRefused)
+}
+
+// Record implements event.Sink.
+func (s metricsSink) Record(e event.Event) {
+	if e.Kind == event.Request {
+		s.served(e.Served)
+		return
+	}
+	mode := "enforce"
+	if e.Outcome == event.Shadow {
+		mode = "shadow"
+	}
+	s.decisions.WithLabelValues(e.Stage, e.Rule, e.Reason, mode).Inc()
+}
+
+func (s metricsSink) served(r *event.Served) {
+	port, ok := s.ports[r.Port]
+	if !ok {
+		port = s.other
+	}
+	s.requests.WithLabelValues(port.name, methodLabel(r.Method), resultLabel(r)).Inc()
+	port.seconds.Observe(r.Elapsed.Seconds())
+	port.bytes.Add(float64(r.Bytes))
+}
+
+func resultLabel(r *event.Served) string {
+	switch {
+	case r.ClientGone:
+		return codeLabel(statusClientGone)
+	case r.Aborted:
+		return "aborted"
+	}
+	return codeLabel(r.Status)
 }
 
 // methodLabel keeps to the methods of RFC 9110 §9 and RFC 5789.

@@ -1,5 +1,5 @@
-// Package observe is what surrounds the request path: it makes the request's record, answers what the stages refuse,
-// survives their panics, and then writes the access log and counts.
+// Package accesslog is what surrounds the request path: it makes the request's Info, writes the response to what the stages
+// refuse, survives their panics, and emits an event when the request has been answered. Metrics and Log are sinks of that event.
 package accesslog
 
 import (
@@ -11,44 +11,25 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
-	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// AccessLog says which requests are logged.
-type AccessLog string
-
-// The modes. A defect of the sidecar is logged in each of them.
-const (
-	// LogAll logs every request.
-	LogAll AccessLog = "All"
-	// LogErrors logs requests answered with 400 or above, broken off, or refused by a rule, shadowed or not.
-	LogErrors AccessLog = "Errors"
-	// LogNone logs no request.
-	LogNone AccessLog = "None"
-)
-
 // Config is one chain's.
 type Config struct {
-	// Metrics is the process's. Required.
+	// Metrics is the process's: it counts requests in flight and panics. Required.
 	Metrics *Metrics
-	// Logger gets one line a request, at info level. Required.
+	// Events gets an event for each request that has been answered, and is what stages emit on. Required.
+	Events *event.Stream
+	// Logger is told of panics. Required.
 	Logger *slog.Logger
-	// AccessLog is required.
-	AccessLog AccessLog
-	// Policy is the policy's name for the log, "namespace/name".
-	Policy string
 	// Shadow is the policy's mode.
 	Shadow bool
-	// Ports are the policy's; requests to any other port are counted together as "other".
-	Ports []uint16
 	// Local gives the address and port that the client connected to, before any redirect, from the request's context. Nil
 	// takes net/http's own (http.LocalAddrContextKey).
 	Local func(ctx context.Context) netip.AddrPort
@@ -56,41 +37,21 @@ type Config struct {
 
 // handler surrounds a chain.
 type handler struct {
-	cfg   Config
-	next  stage.Handler
-	ports map[uint16]portMetrics
-	other portMetrics
-}
-
-// portMetrics are the metrics of one port, looked up once.
-type portMetrics struct {
-	name    string
-	seconds prometheus.Observer
-	bytes   prometheus.Counter
+	cfg  Config
+	next stage.Handler
 }
 
 // New surrounds chain. A chain's errors should be answered by its own Errors stage, so that the answer gets the headers
 // that other stages add; New's handler answers those that come from outside of it. It returns an error where a setting is
 // missing.
 func New(cfg Config, chain stage.Handler) (http.Handler, error) {
-	switch {
-	case cfg.Metrics == nil || cfg.Logger == nil || chain == nil:
-		return nil, errors.New("checking observe settings: Metrics, Logger and the chain are required")
-	case cfg.AccessLog != LogAll && cfg.AccessLog != LogErrors && cfg.AccessLog != LogNone:
-		return nil, fmt.Errorf("checking observe settings: access log %.20q is not All, Errors or None", cfg.AccessLog)
+	if cfg.Metrics == nil || cfg.Events == nil || cfg.Logger == nil || chain == nil {
+		return nil, errors.New("building request log: Metrics, Events, Logger and the chain are required")
 	}
 	if cfg.Local == nil {
 		cfg.Local = localAddr
 	}
-	h := &handler{cfg: cfg, next: chain, ports: make(map[uint16]portMetrics, len(cfg.Ports)), other: cfg.Metrics.port("other")}
-	for _, port := range cfg.Ports {
-		h.ports[port] = cfg.Metrics.port(strconv.Itoa(int(port)))
-	}
-	return h, nil
-}
-
-func (m *Metrics) port(name string) portMetrics {
-	return portMetrics{name: name, seconds: m.seconds.WithLabelValues(name), bytes: m.bytes.WithLabelValues(name)}
+	return &handler{cfg: cfg, next: chain}, nil
 }
 
 // localAddr is what net/http knows of the connection's own end.
@@ -103,33 +64,27 @@ func localAddr(ctx context.Context) netip.AddrPort {
 	return netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
 }
 
-// record is what is known of one request's answer.
+// record is one request under way: the stages' Info, the response so far, and what becomes the event.
 type record struct {
 	info    request.Info
 	w       writer
 	metrics *Metrics
 	logger  *slog.Logger
-	// err is what the chain returned; the client got its public part.
-	err error
-	// aborted is true where the answer broke off.
-	aborted bool
-	// clientGone is true where the client went before the end.
-	clientGone bool
+	served  event.Served
 }
 
 type recordKey struct{}
 
-// ServeHTTP runs the chain, and logs and counts when that has ended, by whatever way.
+// ServeHTTP runs the chain, and emits an event when that has ended, in whatever way.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &record{metrics: h.cfg.Metrics, logger: h.cfg.Logger}
 	rec.w.Writer = response.Writer{ResponseWriter: w, OnHeader: &rec.w}
-	rec.info = request.Info{Start: time.Now(), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow}
+	rec.info = request.Info{Start: time.Now(), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow, Events: h.cfg.Events}
 	h.cfg.Metrics.inFlight.Inc()
 	r = request.With(r.WithContext(context.WithValue(r.Context(), recordKey{}, rec)), &rec.info)
 	defer func() {
 		v := recover()
-		rec.aborted = v != nil
-		h.finish(rec, r)
+		h.finish(rec, r, v != nil)
 		if v != nil {
 			panic(v) // http.ErrAbortHandler: net/http breaks the connection or resets the stream
 		}
@@ -176,42 +131,54 @@ func (rec *record) guard(next stage.Handler, w http.ResponseWriter, r *http.Requ
 
 // answer writes err, or breaks the answer off where one has begun: it must not look complete.
 func (rec *record) answer(w http.ResponseWriter, r *http.Request, err error) {
-	rec.err = err
+	rec.served.Err = err
 	if rec.w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
 	httperr.Write(w, r, err)
 }
 
-// finish logs and counts.
-func (h *handler) finish(rec *record, r *http.Request) {
-	elapsed := time.Since(rec.info.Start)
-	port, ok := h.ports[rec.info.Local.Port()]
-	if !ok {
-		port = h.other
+// finish emits the event.
+func (h *handler) finish(rec *record, r *http.Request, aborted bool) {
+	info, s := &rec.info, &rec.served
+	h.cfg.Metrics.inFlight.Dec()
+	s.Method, s.Path, s.Protocol = r.Method, info.Path, r.Proto
+	if s.Path == "" {
+		s.Path = r.URL.Path // refused before it was normalised
 	}
+	if !info.ClientAddr.IsValid() {
+		info.ClientAddr = peer(r.RemoteAddr) // refused before a stage knew it
+	}
+	s.Elapsed, s.Port = time.Since(info.Start), info.Local.Port()
 	// A context that ended before the handler did means that the client has gone.
-	rec.clientGone = rec.aborted && r.Context().Err() != nil
-	if !rec.aborted {
+	s.Aborted, s.ClientGone = aborted, aborted && r.Context().Err() != nil
+	if !aborted {
 		rec.w.implicit() // net/http sends 200 where a handler wrote nothing
 	}
-	m := h.cfg.Metrics
-	m.inFlight.Dec()
-	m.requests.WithLabelValues(port.name, methodLabel(r.Method), rec.codeLabel()).Inc()
-	m.decide(rec.info.Decisions)
-	port.seconds.Observe(elapsed.Seconds())
-	port.bytes.Add(float64(rec.w.bytes))
-	if h.wanted(rec) {
-		h.log(rec, r, elapsed)
+	s.Status, s.Bytes, s.Decisions = rec.w.status, rec.w.bytes, info.Decisions
+	e := event.Event{Kind: event.Request, Outcome: outcome(s), Served: s}
+	if id := info.Identity; id != nil {
+		s.Authenticated = true
+		e.Actor = event.Actor{Provider: id.Provider, Issuer: id.Issuer, Subject: id.Subject, Session: info.Session, TokenID: id.TokenID}
 	}
+	info.Emit(e)
 }
 
-func (rec *record) codeLabel() string {
-	switch {
-	case rec.clientGone:
-		return codeLabel(statusClientGone)
-	case rec.aborted:
-		return "aborted"
+// peer is the address of a connection's other end.
+func peer(remote string) netip.Addr {
+	p, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Addr{}
 	}
-	return codeLabel(rec.w.status)
+	return p.Addr().Unmap()
+}
+
+func outcome(s *event.Served) event.Outcome {
+	switch {
+	case s.Aborted || s.Status >= 500:
+		return event.Failed
+	case s.Status >= 400:
+		return event.Refused
+	}
+	return event.Success
 }

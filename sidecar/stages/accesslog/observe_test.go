@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/logtest"
@@ -50,15 +51,20 @@ type fixture struct {
 	logs     *logs
 }
 
-func observed(t testing.TB, mode AccessLog, chain stage.Handler) fixture {
+func observed(t testing.TB, mode Mode, chain stage.Handler) fixture {
 	t.Helper()
 	f := fixture{registry: prometheus.NewRegistry(), logs: &logs{}}
 	m, err := NewMetrics(f.registry)
 	if err != nil {
 		t.Fatal(err)
 	}
+	logger := slog.New(slog.NewJSONHandler(f.logs, nil))
+	log, err := NewLog(mode, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
 	f.Handler, err = New(Config{
-		Metrics: m, Logger: slog.New(slog.NewJSONHandler(f.logs, nil)), AccessLog: mode, Policy: "shop/orders", Ports: []uint16{8080},
+		Metrics: m, Events: event.NewStream("shop/orders", m.Sink([]uint16{8080}), log), Logger: logger,
 		Local: func(context.Context) netip.AddrPort { return netip.MustParseAddrPort("10.0.0.5:8080") },
 	}, chain)
 	if err != nil {
@@ -214,7 +220,7 @@ func TestAccessLogModes(t *testing.T) {
 		}
 		return nil
 	})
-	for mode, want := range map[AccessLog]string{
+	for mode, want := range map[Mode]string{
 		LogAll: "/ok /404 /shadow /500 /502", LogErrors: "/404 /shadow /500 /502", LogNone: "/500",
 	} {
 		f := observed(t, mode, chain)
@@ -340,11 +346,11 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := NewMetrics(registry); err == nil {
 		t.Error("the metrics were registered twice")
 	}
-	full := Config{Metrics: m, Logger: slog.Default(), AccessLog: LogAll}
+	full := Config{Metrics: m, Events: event.NewStream("shop/orders"), Logger: slog.Default()}
 	tests := map[string]func(*Config){
-		"no metrics":    func(c *Config) { c.Metrics = nil },
-		"no logger":     func(c *Config) { c.Logger = nil },
-		"no access log": func(c *Config) { c.AccessLog = "" },
+		"no metrics": func(c *Config) { c.Metrics = nil },
+		"no logger":  func(c *Config) { c.Logger = nil },
+		"no events":  func(c *Config) { c.Events = nil },
 	}
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -358,6 +364,12 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := New(full, nil); err == nil {
 		t.Error("accepted without a chain")
 	}
+	if _, err := NewLog("", slog.Default()); err == nil {
+		t.Error("an access log without mode was accepted")
+	}
+	if _, err := NewLog(LogAll, nil); err == nil {
+		t.Error("an access log without logger was accepted")
+	}
 }
 
 func BenchmarkObserve(b *testing.B) {
@@ -365,13 +377,18 @@ func BenchmarkObserve(b *testing.B) {
 		w.WriteHeader(200)
 		return nil
 	}), Errors())
-	for _, mode := range []AccessLog{LogAll, LogErrors} {
+	for _, mode := range []Mode{LogAll, LogErrors} {
 		b.Run(string(mode), func(b *testing.B) {
 			m, err := NewMetrics(prometheus.NewRegistry())
 			if err != nil {
 				b.Fatal(err)
 			}
-			h, err := New(Config{Metrics: m, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)), AccessLog: mode, Ports: []uint16{8080}}, chain)
+			logger := slog.New(slog.NewJSONHandler(io.Discard, nil))
+			log, err := NewLog(mode, logger)
+			if err != nil {
+				b.Fatal(err)
+			}
+			h, err := New(Config{Metrics: m, Events: event.NewStream("shop/orders", m.Sink([]uint16{8080}), log), Logger: logger}, chain)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -1,6 +1,6 @@
 // Package authn verifies the bearer token of a request (RFC 6750, RFC 7519, RFC 8725) and tells what it says: the
 // identity in request.Info, and the claims that the policy hands to the app as headers. It decides nothing: why a token
-// gave no identity is recorded in request.Info.AuthnErr, and authorization, which must come later in the chain, answers
+// gave no identity is recorded in request.Info.AuthnErr, and authorization, which must come later in the chain, refuses
 // with it where the route needs an identity. The one exception is a request with two tokens.
 package authn
 
@@ -31,19 +31,7 @@ type Config struct {
 	CacheSize int
 	// Now is time.Now where nil.
 	Now func() time.Time
-	// Observer, if any, is told of every token.
-	Observer Observer
 }
-
-// Observer counts tokens. It is safe for concurrent use.
-type Observer interface {
-	// TokenVerified is called once for each token: provider is empty where the token named none of the policy's; result is
-	// "ok" or a Reason; cached says that an earlier verification was used.
-	TokenVerified(provider, result string, cached bool)
-}
-
-// resultOK is the Observer's result for a token that gave an identity.
-const resultOK = "ok"
 
 type authenticator struct {
 	places    []place
@@ -52,25 +40,24 @@ type authenticator struct {
 	carriers  field.Names          // fields that hold tokens, in any variant of their names
 	realm     string
 	now       func() time.Time
-	observer  Observer
 	cache     *cache
 }
 
 // New returns the stage. Before the next stage sees the request:
-//   - every identity header of any provider is removed, and set anew from a verified token's claims;
+//   - every identity header of any provider is removed, and set again from a verified token's claims;
 //   - a field whose name is a variant of one that holds tokens (X_Token, where X-Token does) is removed: to a CGI or WSGI
-//     app it is the same field, and nobody has verified it;
+//     app it is the same field, and it has not been verified;
 //   - a token that was not verified is removed, so that an app which trusts the sidecar never sees one, and so is a verified
 //     one unless its provider has ForwardToken. In Shadow mode of the policy tokens stay where they are: the app may still
 //     check them itself;
 //   - a request with more than one token, or with two fields or cookies of a token's name, equal or not, is refused with 400
 //     (RFC 6750 §2), subject to Shadow.
 //
-// A token whose issuer's keys is unavailable gives an AuthnErr with status 503, any other bad one 401; no token gives none.
+// Each token is an event, token_verified or token_refused, whose reason is a jwt.Reason.
+//
+// A token whose issuer's keys are unavailable gives an AuthnErr with status 503, any other bad one 401; no token gives none.
 func New(c Config) (stage.Stage, error) {
-	a := &authenticator{
-		providers: map[string]*provider{}, headers: IdentityHeaders(c.Providers), now: c.Now, observer: c.Observer,
-	}
+	a := &authenticator{providers: map[string]*provider{}, headers: IdentityHeaders(c.Providers), now: c.Now}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -135,7 +122,7 @@ func (a *authenticator) serve(w http.ResponseWriter, r *http.Request, next stage
 	if found == nil {
 		return next.ServeHTTP(w, r)
 	}
-	v, err := a.verify(r.Context(), *found)
+	v, err := a.verify(r.Context(), info, *found)
 	if err != nil {
 		info.AuthnErr = refuse(err, a.realm)
 	} else {

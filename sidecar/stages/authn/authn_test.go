@@ -12,8 +12,6 @@ import (
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
@@ -41,7 +39,7 @@ func TestAccepts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, wantCached := range []bool{false, true} {
 				w.observed = nil
-				o := send(s, bearer(token), false)
+				o := w.send(s, bearer(token), false)
 				if o.err != nil || o.info.AuthnErr != nil || o.info.Identity == nil {
 					t.Fatalf("err %v, AuthnErr %v", o.err, o.info.AuthnErr)
 				}
@@ -185,7 +183,6 @@ func TestHMAC(t *testing.T) {
 
 func TestConcurrentRequests(t *testing.T) {
 	w := newWorld(t)
-	w.config.Observer = nil
 	s := w.stage(t)
 	tokens := []string{w.token(t, good()), w.token(t, good().with("sub", "bob")), "x.y.z"}
 	var wg sync.WaitGroup
@@ -198,22 +195,6 @@ func TestConcurrentRequests(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-func TestMetrics(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	m, err := NewMetrics(registry)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.TokenVerified("corp", "ok", true)
-	m.TokenVerified("", "malformed", false)
-	if n := testutil.CollectAndCount(m.tokens, "postern_tokens_verified_total"); n != 2 {
-		t.Errorf("%d series", n)
-	}
-	if _, err := NewMetrics(registry); err == nil {
-		t.Error("registered twice")
-	}
 }
 
 func TestVariantsOfTokenHeadersAreRemoved(t *testing.T) {

@@ -6,22 +6,25 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
 func BenchmarkCached(b *testing.B) {
 	w := newWorld(b)
 	a, c := direct(b, w), credential{token: w.token(b, good()), header: "Authorization", prefix: "bearer "}
+	info := &request.Info{Events: event.NewStream("shop/orders")}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := a.verify(b.Context(), c); err != nil {
+		if _, err := a.verify(b.Context(), info, c); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 // direct is the authentication without a stage around it.
-func direct(b *testing.B, w *world) *authenticator {
+func direct(b testing.TB, w *world) *authenticator {
 	b.Helper()
 	cache, err := newCache(DefaultCacheSize)
 	if err != nil {
@@ -58,7 +61,6 @@ func BenchmarkUncached(b *testing.B) {
 
 func BenchmarkForged(b *testing.B) {
 	w := newWorld(b)
-	w.config.Observer = nil
 	benchmark(b, w.stage(b), raw(b, headerRS256, good().json(b), jwt.SigningMethodRS256, w.partner))
 }
 

@@ -10,7 +10,6 @@ import (
 // FuzzStage checks that no request without a signed token gets an identity, and that no unverified token passes.
 func FuzzStage(f *testing.F) {
 	w := newWorld(f)
-	w.config.Observer = nil
 	s := w.stage(f)
 	forged := raw(f, headerRS256, good().json(f), jwt.SigningMethodHS256, []byte("guess"))
 	f.Add("Bearer "+forged, "a=1; access_token=; b")

@@ -15,12 +15,14 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
@@ -54,10 +56,14 @@ type world struct {
 	manager       *jwks.Manager
 	config        Config
 	observed      []string
+	events        []event.Event
 }
 
 // now is the time of every test that does not move it.
-var now = time.Unix(1_800_000_000, 0)
+var (
+	now    = time.Unix(1_800_000_000, 0)
+	client = netip.MustParseAddr("192.0.2.1")
+)
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
@@ -79,7 +85,7 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	w.config = Config{
-		Now: func() time.Time { return now }, Observer: w,
+		Now: func() time.Time { return now },
 		Providers: []Provider{{
 			Name: "corp", Issuer: corp, Audiences: []string{"orders", "api"}, Algorithms: []string{"RS256", "PS256", "ES256"},
 			Leeway: 30 * time.Second,
@@ -96,9 +102,13 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-// TokenVerified implements Observer.
-func (w *world) TokenVerified(provider, result string, cached bool) {
-	w.observed = append(w.observed, fmt.Sprint(provider, " ", result, " ", cached))
+// Kinds implements event.Sink.
+func (w *world) Kinds() event.Kinds { return event.Of(event.TokenVerified, event.TokenRefused) }
+
+// Record implements event.Sink.
+func (w *world) Record(e event.Event) {
+	w.observed = append(w.observed, fmt.Sprint(e.Provider, " ", e.Result(), " ", e.Cached))
+	w.events = append(w.events, e)
 }
 
 func (w *world) acquire(t testing.TB, spec jwks.Spec) jwks.Source {
@@ -192,7 +202,15 @@ type outcome struct {
 
 // send passes a request with header through the stage.
 func send(s stage.Stage, header http.Header, shadow bool) outcome {
-	o := outcome{info: &request.Info{Shadow: shadow}}
+	return (*world)(nil).send(s, header, shadow)
+}
+
+// send also records the request's events.
+func (w *world) send(s stage.Stage, header http.Header, shadow bool) outcome {
+	o := outcome{info: &request.Info{Shadow: shadow, ClientAddr: client}}
+	if w != nil {
+		o.info.Events = event.NewStream("shop/orders", w)
+	}
 	h := s(stage.Func(func(_ http.ResponseWriter, r *http.Request) error {
 		o.passed, o.header = true, r.Header
 		return nil

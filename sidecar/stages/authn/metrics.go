@@ -5,9 +5,11 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 )
 
-// Metrics is an Observer that counts in postern_tokens_verified_total. It lives as long as the process and serves the
+// Metrics is a sink of events that counts in postern_tokens_verified_total. It lives as long as the process and serves the
 // authentication of one snapshot after the other.
 type Metrics struct{ tokens *prometheus.CounterVec }
 
@@ -23,7 +25,10 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	return &Metrics{tokens: tokens}, nil
 }
 
-// TokenVerified implements Observer.
-func (m *Metrics) TokenVerified(provider, result string, cached bool) {
-	m.tokens.WithLabelValues(provider, result, strconv.FormatBool(cached)).Inc()
+// Kinds implements event.Sink.
+func (m *Metrics) Kinds() event.Kinds { return event.Of(event.TokenVerified, event.TokenRefused) }
+
+// Record implements event.Sink.
+func (m *Metrics) Record(e event.Event) {
+	m.tokens.WithLabelValues(e.Provider, e.Result(), strconv.FormatBool(e.Cached)).Inc()
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
@@ -18,26 +20,28 @@ type verified struct {
 	key      *jwks.Key
 	dates    jwt.Dates
 	identity *identity.Identity
+	actor    event.Actor
 	headers  []header
 	size     int // of the token, in bytes
 }
 
 // verify returns what the token says, from memory where it was verified before and its key and dates still hold. Only
 // tokens that passed are remembered: what an attacker makes up takes no memory. The error is a jwt.Reason, perhaps with a cause.
-func (a *authenticator) verify(ctx context.Context, c credential) (*verified, error) {
+func (a *authenticator) verify(ctx context.Context, info *request.Info, c credential) (*verified, error) {
 	sum := sha256.Sum256([]byte(c.token))
 	if v, ok := a.cache.get(sum); ok {
 		if v.provider.accepts(c) && v.provider.Keys.Holds(v.key) && v.provider.rules.CheckDates(v.dates, a.now()) == nil {
-			a.observe(v.provider, nil, true)
+			v.emit(info, true)
 			return v, nil
 		}
 		a.cache.remove(sum)
 	}
 	p, v, err := a.verifyToken(ctx, c)
-	a.observe(p, err, false)
 	if err != nil {
+		emitRefused(info, p, err)
 		return nil, err
 	}
+	v.emit(info, false)
 	a.cache.add(sum, v)
 	return v, nil
 }
@@ -68,21 +72,29 @@ func (a *authenticator) verifyToken(ctx context.Context, c credential) (*provide
 	if err != nil {
 		return p, nil, err
 	}
-	return p, &verified{provider: p, key: token.Key, dates: token.Dates, identity: id, headers: headers, size: len(c.token)}, nil
+	sid, _ := id.Claims["sid"].(string)
+	return p, &verified{
+		provider: p, key: token.Key, dates: token.Dates, identity: id, headers: headers, size: len(c.token),
+		actor: event.Actor{Provider: p.Name, Issuer: p.Issuer, Subject: id.Subject, Session: sid, TokenID: id.TokenID},
+	}, nil
 }
 
-func (a *authenticator) observe(p *provider, err error, cached bool) {
-	if a.observer == nil {
-		return
-	}
-	name, result := "", resultOK
+// emit says whom the request's token names, for this event and later ones.
+func (v *verified) emit(info *request.Info, cached bool) {
+	info.Actor = v.actor
+	info.Emit(event.Event{Kind: event.TokenVerified, Outcome: event.Success, Cached: cached})
+}
+
+// emitRefused names the provider, whose rules the token has not met, and nothing else that the token says.
+func emitRefused(info *request.Info, p *provider, err error) {
+	e := event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: string(jwt.ReasonOf(err))}
 	if p != nil {
-		name = p.Name
+		e.Provider, e.Issuer = p.Name, p.Issuer
 	}
-	if err != nil {
-		result = string(jwt.ReasonOf(err))
+	if errors.Is(err, jwt.Unavailable) {
+		e.Outcome = event.Failed
 	}
-	a.observer.TokenVerified(name, result, cached)
+	info.Emit(e)
 }
 
 // Verifier verifies single tokens, by the same rules as the stage verifies those of requests. It is safe for concurrent use.

@@ -138,7 +138,7 @@ func TestBadTokensAreNotRemembered(t *testing.T) {
 		send(s, bearer(token+fmt.Sprint(i)), false)
 	}
 	w.observed = nil
-	send(s, bearer(token), false)
+	w.send(s, bearer(token), false)
 	if !slices.Equal(w.observed, []string{"corp ok true"}) {
 		t.Fatalf("bad tokens took the place of a good one: %q", w.observed)
 	}

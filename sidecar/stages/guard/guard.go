@@ -28,7 +28,7 @@ func New() stage.Stage {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			info := request.From(r)
 			if err := check(r, info); err != nil {
-				info.Decisions = append(info.Decisions, request.Decision{Stage: "guard", Rule: string(err.Code), Err: err})
+				info.Decide(request.Decision{Stage: "guard", Rule: string(err.Code), Err: err})
 				return err
 			}
 			return next.ServeHTTP(w, r)

@@ -167,7 +167,7 @@ func (p *Proxy) conclude(client context.Context, x *exchange, r *http.Request) e
 	cause := x.failure()
 	info, why := request.From(r), x.watch.stop()
 	if why != nil {
-		info.Decisions = append(info.Decisions, request.Decision{Stage: why.rule.Stage, Rule: why.rule.Name, Err: why.err})
+		info.Decide(request.Decision{Stage: why.rule.Stage, Rule: why.rule.Name, Err: why.err})
 	}
 	switch {
 	case cause == nil && !x.broken:

@@ -1,0 +1,115 @@
+package authn
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/posterndev/postern/sidecar/httpkit/event"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/keys/jwks"
+	"github.com/posterndev/postern/sidecar/keys/jwt"
+)
+
+// TestTokenEvents: a verified token's event says whom it names; that of a refused one only whose rules it has not met.
+func TestTokenEvents(t *testing.T) {
+	w := newWorld(t)
+	actor := event.Actor{Provider: "corp", Issuer: corp, Subject: "alice", Session: "s1", TokenID: "t1"}
+	provider := event.Actor{Provider: "corp", Issuer: corp}
+	good := w.token(t, good().with("sid", "s1"))
+	tests := []struct {
+		name, token string
+		want        event.Event
+	}{
+		{"verified", good, event.Event{Kind: event.TokenVerified, Outcome: event.Success, Actor: actor}},
+		{"from memory", good, event.Event{Kind: event.TokenVerified, Outcome: event.Success, Actor: actor, Cached: true}},
+		{"expired", w.token(t, claims{"iss": corp, "sub": "mallory", "aud": "orders", "exp": 1}), event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: "expired", Actor: provider}},
+		{"of nobody", "aaaa.bbbb.cccc", event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: "malformed"}},
+	}
+	s := w.stage(t)
+	for _, tt := range tests {
+		w.events = nil
+		o := w.send(s, bearer(tt.token), false)
+		tt.want.ClientAddr, tt.want.Policy = client, "shop/orders"
+		if len(w.events) != 1 {
+			t.Fatalf("%s: events %+v", tt.name, w.events)
+		}
+		got := w.events[0]
+		if tt.want.Time = got.Time; got != tt.want {
+			t.Errorf("%s: event %+v; want %+v", tt.name, got, tt.want)
+		}
+		if (o.info.Actor == actor) != (tt.want.Kind == event.TokenVerified) {
+			t.Errorf("%s: later events are of %+v", tt.name, o.info.Actor)
+		}
+		if text := fmt.Sprintf("%+v", got); strings.Contains(text, tt.token) || strings.Contains(text, strings.Split(tt.token, ".")[1]) {
+			t.Errorf("%s: the event holds the token", tt.name)
+		}
+	}
+	w.config.Providers[0].Keys = &rotating{Source: w.config.Providers[0].Keys.(jwks.Source), err: jwks.ErrUnavailable}
+	w.events = nil
+	w.send(w.stage(t), bearer(good), false)
+	if len(w.events) != 1 || w.events[0].Outcome != event.Failed || w.events[0].Reason != "keys_unavailable" {
+		t.Errorf("keys away: events %+v", w.events)
+	}
+}
+
+func TestMetricsAreASink(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m, err := NewMetrics(registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewMetrics(registry); err == nil {
+		t.Error("registered twice")
+	}
+	s := event.NewStream("shop/orders", m)
+	s.Emit(event.Event{Kind: event.TokenVerified, Actor: event.Actor{Provider: "corp"}, Cached: true})
+	s.Emit(event.Event{Kind: event.TokenRefused, Reason: "expired", Actor: event.Actor{Provider: "corp"}})
+	s.Emit(event.Event{Kind: event.TokenRefused, Reason: "malformed"})
+	want := `# HELP postern_tokens_verified_total Bearer tokens by provider (empty where the token named none), result (ok, or why not), and whether an earlier verification was used.
+# TYPE postern_tokens_verified_total counter
+postern_tokens_verified_total{cached="false",provider="",result="malformed"} 1
+postern_tokens_verified_total{cached="false",provider="corp",result="expired"} 1
+postern_tokens_verified_total{cached="true",provider="corp",result="ok"} 1
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEventsAllocateNothing: a remembered token costs the one allocation that hashing it takes, whether or not it is counted.
+func TestEventsAllocateNothing(t *testing.T) {
+	w := newWorld(t)
+	m, err := NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, c := direct(t, w), credential{token: w.token(t, good()), header: "Authorization", prefix: "bearer "}
+	for name, events := range map[string]*event.Stream{"no stream": nil, "no sink": event.NewStream("shop/orders"), "metrics": event.NewStream("shop/orders", m)} {
+		info := &request.Info{Events: events}
+		if _, err := a.verify(t.Context(), info, c); err != nil {
+			t.Fatal(err)
+		}
+		if n := testing.AllocsPerRun(1000, func() { _, _ = a.verify(t.Context(), info, c) }); n > 1 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+// TestEveryReasonHasAText: the client is told what is wrong with its token, in a text that fits into a quoted string.
+func TestEveryReasonHasAText(t *testing.T) {
+	seen := map[string]jwt.Reason{}
+	for _, r := range []jwt.Reason{
+		jwt.Malformed, jwt.TooLarge, jwt.Encrypted, jwt.Critical, jwt.UnknownIssuer, jwt.WrongType, jwt.WrongAlgorithm, jwt.WrongAudience,
+		jwt.Expired, jwt.NotYetValid, jwt.LifetimeTooLong, jwt.UnknownKey, jwt.BadSignature, reasonPlace, reasonClaim, reasonClaimSize,
+	} {
+		text := describe(r)
+		if other, taken := seen[text]; taken || text == "" || strings.ContainsAny(text, "\"\\") {
+			t.Errorf("%s: %q, the text of %q", r, text, other)
+		}
+		seen[text] = r
+	}
+}
