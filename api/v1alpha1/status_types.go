@@ -136,6 +136,9 @@ type SecurityPolicyStatus struct {
 	// Document is the SHA-256 of the compiled document, as sidecars report it.
 	// +optional
 	Document string `json:"document,omitempty"`
+	// Revision is that of the newest document that was written; it never decreases. New pods accept no older document.
+	// +optional
+	Revision int64 `json:"revision,omitempty"`
 	// Pods counts the matched pods.
 	// +optional
 	Pods *PodCounts `json:"pods,omitempty"`

@@ -20,22 +20,22 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// program writes the document that should be where the stored one says anything else, and returns the hash of the document
-// that is in force; empty where there is none.
-func (r *Reconciler) program(ctx context.Context, o *observation, v *verdict) (string, error) {
-	inForce := ""
+// program writes the document that should be where the stored one says anything else, and returns the document that is in
+// force; nil where there is none.
+func (r *Reconciler) program(ctx context.Context, o *observation, v *verdict) (*document, error) {
+	var inForce *document
 	if o.stored != nil && !o.stored.policy.Deleted {
-		inForce = o.stored.hash
+		inForce = o.stored
 	}
 	if v.Document == nil || r.fits(o, v.Document) {
 		return inForce, nil
 	}
-	hash, err := r.write(ctx, o, v.Document)
+	next, err := r.write(ctx, o, v.Document)
 	if err != nil {
 		return inForce, err
 	}
 	r.patience.replaced(o.name, o.stored, v.Document, r.cfg.Clock.Now())
-	return hash, nil
+	return next, nil
 }
 
 // fits reports whether the ConfigMap holds exactly this document, whatever its revision, and is as the operator writes it.
@@ -58,22 +58,22 @@ func sameDocument(a, b *compiled.Policy) bool {
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-// write signs a document under the next revision, stores it and returns its hash.
-func (r *Reconciler) write(ctx context.Context, o *observation, policy *compiled.Policy) (string, error) {
+// write signs a document under the next revision, stores it and returns it.
+func (r *Reconciler) write(ctx context.Context, o *observation, policy *compiled.Policy) (*document, error) {
 	next := *policy
 	next.Revision = r.revisions.next(o.name, o.stored, r.cfg.Clock.Now())
 	signed, err := compiled.Sign(&next, r.cfg.Key)
 	if err != nil {
-		return "", fmt.Errorf("signing document: %w", err)
+		return nil, fmt.Errorf("signing document: %w", err)
 	}
 	cm := render.ConfigMap(o.name.Namespace, o.name.Name, signed)
 	if err := r.store(ctx, o.name, cm, o.configMap); err != nil {
-		return "", fmt.Errorf("writing ConfigMap %q: %w", cm.Name, err)
+		return nil, fmt.Errorf("writing ConfigMap %q: %w", cm.Name, err)
 	}
 	r.revisions.wrote(o.name, next.Revision)
 	r.cfg.Log.Info("wrote a document", "namespace", o.name.Namespace, "policy", o.name.Name, "revision", next.Revision,
 		"hash", signed.Hash(), "deleted", next.Deleted)
-	return signed.Hash(), nil
+	return &document{hash: signed.Hash(), policy: &next}, nil
 }
 
 // errCacheLags is why a ConfigMap is looked at again that the cache does not hold yet.

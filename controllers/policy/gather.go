@@ -14,6 +14,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/render"
 )
 
@@ -64,6 +65,10 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*ob
 	}
 	o.revocations = slices.DeleteFunc(revocations.Items, func(r v1alpha1.TokenRevocation) bool { return r.DeletionTimestamp != nil })
 	o.pods, o.classes = pods.Items, classes.Items
+	if o.policy != nil {
+		// What another replica wrote, or this one before it was restarted.
+		r.revisions.wrote(name, compile.RecordedRevision(o.policy))
+	}
 	if err := r.gatherNamespace(ctx, o); err != nil {
 		return nil, err
 	}
@@ -104,8 +109,8 @@ func (r *Reconciler) gatherDocument(ctx context.Context, o *observation) error {
 	return nil
 }
 
-// open returns the ConfigMap's document; nil where the operator did not sign it for this policy, or wrote a newer one
-// since: whoever put it there is no reason to stop.
+// open returns the ConfigMap's document; nil where the operator did not sign it for this policy, or has written a newer one
+// since: somebody put an old one back.
 func (r *Reconciler) open(cm *corev1.ConfigMap, name types.NamespacedName) *document {
 	d := r.verify(cm, name)
 	if d == nil || d.policy.Revision < r.revisions.last(name) {

@@ -90,7 +90,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	now := r.cfg.Clock.Now()
 	v := judge(o, r.cfg.Settings(), now)
-	hash, writeErr := r.program(ctx, o, v)
+	inForce, writeErr := r.program(ctx, o, v)
 	if onlyConflicts(writeErr) || apierrors.HasStatusCause(writeErr, corev1.NamespaceTerminatingCause) {
 		// The cache lags behind a write, and a status made of it would say so for a moment; or the namespace is going.
 		return settle(ctrl.Result{}, writeErr)
@@ -99,7 +99,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	again := r.patience.left(o.name, v.pods, now)
 	var statusErr error
 	if again == 0 || writeErr != nil || o.policy.Status.ObservedGeneration != o.policy.Generation {
-		statusErr = r.report(ctx, o, v, written{hash: hash, err: writeErr, outcome: outcome})
+		statusErr = r.report(ctx, o, v, written{document: inForce, err: writeErr, outcome: outcome})
 	}
 	if v.Document != nil {
 		again = sooner(again, compile.NextExpiry(v.Document, now))

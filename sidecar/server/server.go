@@ -111,7 +111,8 @@ func (s *sidecar) build() error {
 	}
 	s.health = &health{server: s.core, now: time.Now}
 	s.keeper = document.NewKeeper(document.Config{
-		Namespace: s.env.Namespace, Policy: s.env.Policy, Key: s.env.DocumentKey, Apply: s.core.apply, Version: s.cfg.Version, Logger: log,
+		Namespace: s.env.Namespace, Policy: s.env.Policy, Key: s.env.DocumentKey, Floor: s.env.DocumentFloor,
+		Apply: s.core.apply, Version: s.cfg.Version, Logger: log,
 	})
 	if s.refused, err = newRefusals(s.registry); err != nil {
 		return err
