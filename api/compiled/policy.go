@@ -132,6 +132,22 @@ type TokenLocation struct {
 	Cookie string `json:"cookie,omitempty"`
 }
 
+// IdentityHeaders returns the headers that only a verified token sets: the sidecar removes them from every request.
+func (p *Policy) IdentityHeaders() []string {
+	var names []string
+	for i := range p.Providers {
+		for _, h := range p.Providers[i].ClaimsToHeaders {
+			names = append(names, h.Header)
+		}
+	}
+	if p.Tokens != nil {
+		for _, h := range p.Tokens.ClaimsToHeaders {
+			names = append(names, h.Header)
+		}
+	}
+	return names
+}
+
 // RequiredClaim must be in the token, with one of Values where there are any.
 type RequiredClaim struct {
 	Claim  string   `json:"claim"`

@@ -71,6 +71,7 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 	if HasErrors(c.findings) {
 		return nil, c.findings
 	}
+	c.suspect(p)
 	return p, c.findings
 }
 

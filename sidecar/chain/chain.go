@@ -160,7 +160,7 @@ func assemble(p *compiled.Policy, c parts) (assembled, error) {
 		accesslog.Errors(),
 		guard.New(),
 		upstream.EndToEnd(),
-		strip.New(identityHeaders(p)),
+		strip.New(p.IdentityHeaders()),
 		clientaddr.New(trusted),
 		crossOrigin.preflight,
 		limits.before,
@@ -180,22 +180,7 @@ func assemble(p *compiled.Policy, c parts) (assembled, error) {
 // passThrough is the chain of a deleted policy: a person took the rules away. Forged identity headers still do not pass:
 // the app was made to believe them.
 func passThrough(p *compiled.Policy, trusted []netip.Prefix, app stage.Handler) stage.Handler {
-	return stage.Chain(app, accesslog.Errors(), guard.New(), upstream.EndToEnd(), strip.New(identityHeaders(p)), clientaddr.New(trusted))
-}
-
-func identityHeaders(p *compiled.Policy) []string {
-	var names []string
-	for i := range p.Providers {
-		for _, h := range p.Providers[i].ClaimsToHeaders {
-			names = append(names, h.Header)
-		}
-	}
-	if p.Tokens != nil {
-		for _, h := range p.Tokens.ClaimsToHeaders {
-			names = append(names, h.Header)
-		}
-	}
-	return names
+	return stage.Chain(app, accesslog.Errors(), guard.New(), upstream.EndToEnd(), strip.New(p.IdentityHeaders()), clientaddr.New(trusted))
 }
 
 // requirement is the same word in document and stage.

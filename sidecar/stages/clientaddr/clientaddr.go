@@ -13,18 +13,11 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
-
-// forwarding are the headers by which proxies tell the app of the client, and by which clients lie to it.
-var forwarding = [...]string{
-	"Forwarded", "X-Forwarded", "X-Forwarded-*", "Forwarded-*", "X-Original-Forwarded-For", "X-Original-Host", "X-Host",
-	"X-Real-IP", "True-Client-IP", "Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "X-ProxyUser-IP", "X-Remote-*",
-	"CF-*", "Fastly-Client-IP", "Fly-Client-IP", "X-Azure-*", "X-Appengine-*", "X-Envoy-*", "X-NF-Client-Connection-IP",
-	"X-Scheme", "X-URL-Scheme", "X-Script-Name", "Front-End-Https", "SSL-Client-*", "X-SSL-*", "X-Client-Cert*",
-}
 
 // locator is the compiled stage.
 type locator struct {
@@ -35,7 +28,7 @@ type locator struct {
 // New returns the stage; trusted are the networks of the proxies in front of us. It fails, with 500, where the listener
 // does not say who the peer is.
 func New(trusted []netip.Prefix) stage.Stage {
-	l := &locator{trusted: unmapped(trusted), forwarding: field.NewNames(forwarding[:]...)}
+	l := &locator{trusted: unmapped(trusted), forwarding: field.NewNames(fieldset.Forwarding()...)}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			if err := l.locate(r); err != nil {

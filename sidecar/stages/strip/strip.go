@@ -13,12 +13,10 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
-
-// always are removed whatever the policy names.
-var always = [...]string{"X-Postern-*", "Postern-*", "X-Original-URL", "X-Rewrite-URL", "Script-Name", "Path-Info"}
 
 // endToEnd may come from the client, but not as connection options nor as trailers: RFC 9110 §7.6.1 forbids naming what
 // is meant for the recipient, and §6.5.1 sending it as a trailer.
@@ -36,6 +34,7 @@ type stripper struct {
 
 // New returns the stage, which removes names, and what is removed always. A name that ends in * is a prefix.
 func New(names []string) stage.Stage {
+	always := fieldset.Reserved()
 	removed := append(append([]string(nil), names...), always[:]...)
 	s := &stripper{
 		removed: field.NewNames(removed...),

@@ -5,17 +5,9 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
-
-// hopByHop are the fields that belong to one connection (RFC 9110 §7.6.1), whether or not Connection names them. RFC 7540
-// §3.2.1 gives HTTP2-Settings the same nature.
-func hopByHop() [10]string {
-	return [...]string{
-		"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
-		"Transfer-Encoding", "Upgrade", "Http2-Settings",
-	}
-}
 
 // EndToEnd removes the fields that the client's Connection names, as RFC 9110 §7.6.1 asks. It must come before every stage
 // that reads or sets a field: only then does it remove the client's own and never the sidecar's (golang/go#50580). Proxy
@@ -49,7 +41,7 @@ func removeNamed(h http.Header) {
 func cleanHeader(r *http.Request) (webSocket bool) {
 	webSocket = isWebSocket(r)
 	trailers := hasToken(r.Header["Te"], "trailers")
-	for _, name := range hopByHop() {
+	for _, name := range fieldset.HopByHop() {
 		delete(r.Header, name)
 	}
 	if webSocket {
