@@ -6,14 +6,16 @@ import (
 
 	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
 )
 
 // suspect finds values that are legal and almost certainly wrong: what they are copied from means something else there.
-func (c *compiler) suspect(p *compiled.Policy) {
+func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
+	direct := class.Name != "" && len(class.Spec.TrustedProxies) == 0
 	for i := range p.Providers {
 		field := fmt.Sprintf("spec.jwt.providers[%d]", i)
 		c.suspectIssuer(field+".issuer", p.Providers[i].Issuer)
-		c.suspectLocations(field, p, &p.Providers[i])
+		c.suspectLocations(field, p, i, direct)
 	}
 	for i := range p.Authorization.Rules {
 		c.suspectPaths(fmt.Sprintf("spec.authorization.rules[%d]", i), p.Authorization.Rules[i].Match)
@@ -21,7 +23,9 @@ func (c *compiler) suspect(p *compiled.Policy) {
 	for i := range p.RateLimits {
 		c.suspectPaths(fmt.Sprintf("spec.rateLimits[%d]", i), p.RateLimits[i].Match)
 	}
-	c.suspectLimits(p)
+	if direct {
+		c.suspectLimits(p)
+	}
 	if p.CORS != nil {
 		c.suspectOrigins("spec.cors.allowOrigins", p.CORS.AllowOrigins)
 	}
@@ -47,14 +51,15 @@ func (c *compiler) suspectIssuer(field, issuer string) {
 	}
 }
 
-func (c *compiler) suspectLocations(field string, p *compiled.Policy, provider *compiled.Provider) {
-	for j, location := range provider.From {
+// suspectLocations: direct says that no proxy in front is trusted.
+func (c *compiler) suspectLocations(field string, p *compiled.Policy, provider int, direct bool) {
+	for j, location := range p.Providers[provider].From {
 		at := fmt.Sprintf("%s.from[%d]", field, j)
 		if n := len(location.Prefix); n > 0 && isAlphanumeric(location.Prefix[n-1]) {
 			c.warnf(at+".prefix", "%q ends without a space, so the space after it would be the token's first character: write %q",
 				location.Prefix, location.Prefix+" ")
 		}
-		if why := removed(location.Header, p); why != "" {
+		if why := removed(location.Header, p, direct); why != "" {
 			c.warnf(at+".header", "%s is removed from every request before a token is looked for: %s; have clients send the token in another "+
 				"header, as Authorization", location.Header, why)
 		}
@@ -66,7 +71,7 @@ func isAlphanumeric(b byte) bool {
 }
 
 // removed returns why the sidecar removes the header before authentication; empty where it does not.
-func removed(header string, p *compiled.Policy) string {
+func removed(header string, p *compiled.Policy, direct bool) string {
 	hopByHop, reserved := fieldset.HopByHop(), fieldset.Reserved()
 	switch {
 	case header == "":
@@ -77,7 +82,7 @@ func removed(header string, p *compiled.Policy) string {
 		return "only the sidecar sets it"
 	case fieldset.New(p.IdentityHeaders()...).Has(header):
 		return "it carries a claim to the app (claimsToHeaders)"
-	case len(p.Sidecar.TrustedProxies) == 0 && fieldset.New(fieldset.Forwarding()...).Has(header):
+	case direct && fieldset.New(fieldset.Forwarding()...).Has(header):
 		return "proxies say there who the client is, and the SidecarClass names no trustedProxies"
 	}
 	return ""
@@ -122,9 +127,6 @@ func (c *compiler) suspectOrigins(field string, origins []string) {
 
 // suspectLimits: without trusted proxies the client's address is that of whoever opened the connection.
 func (c *compiler) suspectLimits(p *compiled.Policy) {
-	if len(p.Sidecar.TrustedProxies) > 0 {
-		return
-	}
 	for i := range p.RateLimits {
 		for _, k := range p.RateLimits[i].KeyBy {
 			if k.Type == compiled.KeyClientAddress {

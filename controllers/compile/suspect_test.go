@@ -123,6 +123,14 @@ func TestSuspectValues(t *testing.T) {
 	}
 }
 
+// TestAClassThatIsNotAtHand: nothing is said of what it leaves out.
+func TestAClassThatIsNotAtHand(t *testing.T) {
+	policy := &v1alpha1.SecurityPolicy{Spec: v1alpha1.SecurityPolicySpec{RateLimits: []v1alpha1.RateLimit{{Name: "a", Limit: "5/minute"}}}}
+	if _, found := compile.Compile(policy, &v1alpha1.SidecarClass{}); len(found) > 0 {
+		t.Errorf("findings: %v", found)
+	}
+}
+
 func findings(t *testing.T, spec, class string) []compile.Finding {
 	t.Helper()
 	policy, sidecars := &v1alpha1.SecurityPolicy{}, &v1alpha1.SidecarClass{}
@@ -132,7 +140,7 @@ func findings(t *testing.T, spec, class string) []compile.Finding {
 	if err := yaml.UnmarshalStrict([]byte(class), &sidecars.Spec); err != nil {
 		t.Fatal(err)
 	}
-	policy.Namespace, policy.Name = "shop", "orders"
+	policy.Namespace, policy.Name, sidecars.Name = "shop", "orders", "default"
 	_, out := compile.Compile(policy, sidecars)
 	return out
 }
