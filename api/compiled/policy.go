@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// SchemaVersion is the newest version of the document that this build writes and reads. A sidecar refuses a newer one and
-// keeps what it runs.
+// SchemaVersion is the newest version of the document that this build writes and reads. A document has the lowest version
+// whose readers can run it: see Feature. A sidecar refuses a newer one and keeps what it runs.
 const SchemaVersion = 1
 
 // Policy is one SecurityPolicy, compiled.

@@ -73,6 +73,7 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 		return nil, c.findings
 	}
 	c.suspect(p, class)
+	p.SchemaVersion = compiled.Schema(nil).VersionOf(p)
 	return p, c.findings
 }
 
@@ -90,7 +91,7 @@ func (c *compiler) warnf(field, format string, args ...any) {
 func (c *compiler) policy(in *v1alpha1.SecurityPolicy) *compiled.Policy {
 	spec := &in.Spec
 	p := &compiled.Policy{
-		SchemaVersion:   compiled.SchemaVersion,
+		SchemaVersion:   1,
 		Namespace:       in.Namespace,
 		Name:            in.Name,
 		UID:             string(in.UID),
