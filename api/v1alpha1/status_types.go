@@ -63,6 +63,9 @@ const (
 	ReasonAppFailing = "AppFailing"
 	// ReasonRefusedBySidecar: a sidecar refused the document and keeps the last good one.
 	ReasonRefusedBySidecar = "RefusedBySidecar"
+	// ReasonSidecarTooOld: a sidecar's build does not know a feature of the policy. It keeps the last document that it can read,
+	// with what is revoked since.
+	ReasonSidecarTooOld = "SidecarTooOld"
 	// ReasonShadow: the policy's mode is Shadow: it is decided, and nothing is refused.
 	ReasonShadow = "Shadow"
 )

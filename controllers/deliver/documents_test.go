@@ -55,7 +55,7 @@ func at(t *testing.T, d *Documents, seen ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	body, _ := d.Next(ctx, orders, seen...)
+	body, _ := d.Next(ctx, orders, 1, seen...)
 	return hashOf(t, body)
 }
 
@@ -95,7 +95,7 @@ func TestDocumentsWakeAllWhoWait(t *testing.T) {
 	got := make(chan string, waiters)
 	for range waiters {
 		go func() {
-			body, _ := d.Next(t.Context(), orders)
+			body, _ := d.Next(t.Context(), orders, 1)
 			got <- hashOf(t, body)
 		}()
 	}

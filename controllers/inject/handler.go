@@ -182,11 +182,11 @@ func (h *Handler) last(ctx context.Context, policy *v1alpha1.SecurityPolicy) (*c
 	if err != nil {
 		return nil, fmt.Errorf("reading ConfigMap %q: %w", name, err)
 	}
-	document, _, err := render.Open(cm, h.config.Settings().DocumentKey, policy.Name)
+	documents, err := render.Reader{Key: h.config.Settings().DocumentKey}.Open(cm, policy.Name)
 	if err != nil {
 		return nil, nil // package policy replaces it, or says that the name is taken
 	}
-	return document, nil
+	return documents[0].Policy, nil
 }
 
 // documentFor returns the document that the pod's sidecar is made for: the policy's as it stands, or the last good one

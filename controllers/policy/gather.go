@@ -38,6 +38,8 @@ type observation struct {
 	configMap *corev1.ConfigMap
 	// stored is what the ConfigMap holds; nil where that is not a document of this policy that the operator signed.
 	stored *document
+	// held are the documents beside it, of older schema versions, the newest first: for sidecars that cannot read stored.
+	held []*document
 }
 
 // document is a signed document and what it says.
@@ -105,25 +107,30 @@ func (r *Reconciler) gatherDocument(ctx context.Context, o *observation) error {
 	if err != nil {
 		return fmt.Errorf("reading ConfigMap %q: %w", name, err)
 	}
-	o.configMap, o.stored = cm, r.open(cm, o.name)
+	o.configMap = cm
+	o.stored, o.held = r.open(cm, o.name)
 	return nil
 }
 
 // open returns the ConfigMap's document; nil where the operator did not sign it for this policy, or has written a newer one
 // since: somebody put an old one back.
-func (r *Reconciler) open(cm *corev1.ConfigMap, name types.NamespacedName) *document {
-	d := r.verify(cm, name)
-	if d == nil || d.policy.Revision < r.revisions.last(name) {
-		return nil
+func (r *Reconciler) open(cm *corev1.ConfigMap, name types.NamespacedName) (stored *document, held []*document) {
+	documents := r.verify(cm, name)
+	if len(documents) == 0 || documents[0].policy.Revision < r.revisions.last(name) {
+		return nil, nil
 	}
-	return d
+	return documents[0], documents[1:]
 }
 
-// verify returns the ConfigMap's document, of whatever revision; nil where the operator did not sign it for this policy.
-func (r *Reconciler) verify(cm *corev1.ConfigMap, name types.NamespacedName) *document {
-	policy, hash, err := render.Open(cm, publicKey(r.cfg.Key), name.Name)
-	if err != nil || policy.Namespace != name.Namespace {
+// verify returns the ConfigMap's documents, of whatever revision; none where the operator did not sign them for this policy.
+func (r *Reconciler) verify(cm *corev1.ConfigMap, name types.NamespacedName) []*document {
+	documents, err := render.Reader{Schema: r.cfg.Schema, Key: publicKey(r.cfg.Key)}.Open(cm, name.Name)
+	if err != nil || cm.Namespace != name.Namespace {
 		return nil
 	}
-	return &document{hash: hash, policy: policy}
+	out := make([]*document, len(documents))
+	for i, d := range documents {
+		out[i] = &document{hash: d.Hash, policy: d.Policy}
+	}
+	return out
 }

@@ -108,10 +108,10 @@ func repair(s *v1alpha1.SecurityPolicySpec) { s.RateLimits = nil }
 func (l *life) revision() int64 {
 	l.t.Helper()
 	d := l.r.verify(l.configMap(), name)
-	if d == nil {
+	if len(d) == 0 {
 		l.t.Fatal("the document is not the operator's")
 	}
-	return d.policy.Revision
+	return d[0].policy.Revision
 }
 
 // TestAnInvalidEditLeavesTheDocument: and the status says which pods run it.

@@ -25,7 +25,7 @@ func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict, w w
 	in := status.Input{
 		Policy: o.policy, Class: v.Class, ClassError: v.ClassErr, Findings: v.Findings, Conflict: v.conflict, Compiled: v.Document,
 		NamespaceEnabled: o.enabled, NamespaceExcluded: o.excluded, WriteError: w.err, Pods: v.pods, Rollout: w.outcome.Notes,
-		Now: r.cfg.Clock.Now(),
+		Now: r.cfg.Clock.Now(), Schema: r.cfg.Schema,
 	}
 	if d := w.document; d != nil {
 		in.Document, in.Revision, in.Generation = d.hash, d.policy.Revision, d.policy.Generation

@@ -45,6 +45,8 @@ type Input struct {
 	// Compiled is the document that sidecars should run; nil where there is none.
 	Compiled *compiled.Policy
 	Pods     []Pod
+	// Schema names what a sidecar of an older schema version does not know; left out, it is that of this build.
+	Schema compiled.Schema
 	// Rollout says what the operator does about workloads with stale pods.
 	Rollout map[Workload]string
 	Now     time.Time
@@ -214,6 +216,9 @@ func phrase(same []*offence) string {
 		return plural(n, "pod", "pods") + " can be reached around the sidecar, as at " + listeners(same[0].pod.Report.Reachable)
 	case v1alpha1.ReasonRefusedBySidecar:
 		return plural(n, "sidecar", "sidecars") + " refused the document (" + cmp.Or(printable(same[0].pod.Report.Error), "without a reason") + ")"
+	case v1alpha1.ReasonSidecarTooOld:
+		return plural(n, "pod has a sidecar", "pods have sidecars") + " older than what the policy uses (" + list(same[0].unknown) +
+			"), which keep the last document that they can read and still take revocations"
 	case v1alpha1.ReasonAppFailing:
 		return plural(n, "pod keeps", "pods keep") + " failing"
 	case v1alpha1.ReasonConflicted:
