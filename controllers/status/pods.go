@@ -61,8 +61,7 @@ func (p Pod) judge(in *Input) *offence {
 		o.remedy = "let the app listen on 127.0.0.1 there, or not at all"
 	case len(o.unknown) > 0:
 		o.reason = v1alpha1.ReasonSidecarTooOld
-		o.what = fmt.Sprintf("has a sidecar (version %s) that does not know %s; it keeps the last document that it can read, and still takes revocations",
-			cmp.Or(printable(r.Version), "unknown"), list(o.unknown))
+		o.what = fmt.Sprintf("has a sidecar (version %s) that does not know %s; it %s", cmp.Or(printable(r.Version), "unknown"), list(o.unknown), keeps(r))
 		o.restart = p.Stale
 		o.remedy = "name a newer sidecar in spec.image of the SidecarClass, and then restart the workload"
 		if w := p.Workload; w.Restartable() {
@@ -94,6 +93,14 @@ func (in *Input) unknownTo(report *compiled.Report) []string {
 		return nil
 	}
 	return in.Schema.Unknown(in.Compiled, report.Reads())
+}
+
+// keeps says what a sidecar runs that is too old for the present document.
+func keeps(r *compiled.Report) string {
+	if r.Hash == "" {
+		return "has no document that it can read, and answers every request with 503"
+	}
+	return "keeps the last document that it can read, and still takes revocations"
 }
 
 // takeoverRemedy is what most often ails an app under Takeover: the kernel tells it EADDRINUSE.

@@ -218,7 +218,7 @@ func phrase(same []*offence) string {
 		return plural(n, "sidecar", "sidecars") + " refused the document (" + cmp.Or(printable(same[0].pod.Report.Error), "without a reason") + ")"
 	case v1alpha1.ReasonSidecarTooOld:
 		return plural(n, "pod has a sidecar", "pods have sidecars") + " older than what the policy uses (" + list(same[0].unknown) +
-			"), which keep the last document that they can read and still take revocations"
+			"); the sidecar " + keeps(same[0].pod.Report)
 	case v1alpha1.ReasonAppFailing:
 		return plural(n, "pod keeps", "pods keep") + " failing"
 	case v1alpha1.ReasonConflicted:

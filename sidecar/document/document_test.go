@@ -269,3 +269,34 @@ func TestReadDirBoundsWhatItReads(t *testing.T) {
 		t.Errorf("error = %v", err)
 	}
 }
+
+// TestReadDirTakesTheNewestThatIsRead: beside it may lie what older sidecars run.
+func TestReadDirTakesTheNewestThatIsRead(t *testing.T) {
+	o := newOperator(t)
+	v1 := o.sign(t, nil)
+	v2 := o.sign(t, func(p *compiled.Policy) { p.SchemaVersion = 2 })
+	dir := t.TempDir()
+	mount(t, dir, v1)
+	for reads, want := range map[int]compiled.Signed{1: v1, 2: v1, 3: v1} {
+		if got, err := readVersion(dir, reads); err != nil || got.Hash() != want.Hash() {
+			t.Errorf("of one document, a build that reads up to version %d takes %s, %v", reads, got.Document, err)
+		}
+	}
+	document, signature := compiled.DocumentKeys(2)
+	for name, content := range map[string][]byte{document: v2.Document, signature: []byte(base64.StdEncoding.EncodeToString(v2.Signature))} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for reads, want := range map[int]compiled.Signed{1: v1, 2: v2, 3: v2} {
+		if got, err := readVersion(dir, reads); err != nil || got.Hash() != want.Hash() {
+			t.Errorf("of two, a build that reads up to version %d takes %s, %v", reads, got.Document, err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, signature)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readVersion(dir, 2); err == nil {
+		t.Errorf("a document without its signature falls back to %s", got.Document)
+	}
+}
