@@ -100,8 +100,13 @@ func play(t *testing.T) {
 	webhook := &admissionv1.MutatingWebhookConfiguration{}
 	get(t, "", "postern", webhook)
 	webhook.Webhooks[0].ClientConfig.CABundle = caBundle(t)
-	if err := shared.Update(t.Context(), webhook, client.FieldOwner("operator")); err != nil {
-		t.Fatal(err)
+	validating := &admissionv1.ValidatingWebhookConfiguration{}
+	get(t, "", "postern", validating)
+	validating.Webhooks[0].ClientConfig.CABundle = caBundle(t)
+	for _, o := range []client.Object{webhook, validating} {
+		if err := shared.Update(t.Context(), o, client.FieldOwner("operator")); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -117,6 +122,11 @@ func keptState(t *testing.T) map[string]string {
 	get(t, "", "postern", webhook)
 	if !bytes.Equal(webhook.Webhooks[0].ClientConfig.CABundle, caBundle(t)) {
 		t.Errorf("the webhook's caBundle is %q", webhook.Webhooks[0].ClientConfig.CABundle)
+	}
+	validating := &admissionv1.ValidatingWebhookConfiguration{}
+	get(t, "", "postern", validating)
+	if !bytes.Equal(validating.Webhooks[0].ClientConfig.CABundle, caBundle(t)) {
+		t.Errorf("the validating webhook's caBundle is %q", validating.Webhooks[0].ClientConfig.CABundle)
 	}
 	return state
 }

@@ -98,6 +98,7 @@ func TestKustomizationEqualsChart(t *testing.T) {
 		{"Secret", "postern-certs", "data"},
 		{"Secret", "postern-signing-key", "data"},
 		{"MutatingWebhookConfiguration", "postern", "webhooks"},
+		{"ValidatingWebhookConfiguration", "postern", "webhooks"},
 		{"Service", "postern-operator", "spec", "ports"},
 		{"Service", "postern-operator-metrics", "spec", "ports"},
 		{"PodDisruptionBudget", "postern-operator", "spec", "minAvailable"},
@@ -112,6 +113,41 @@ func TestKustomizationEqualsChart(t *testing.T) {
 			configHas, configFound, _ := unstructured.NestedFieldNoCopy(find(t, fromConfig, path[0], path[1]).Object, path[2:]...)
 			if chartFound != configFound || !reflect.DeepEqual(chartHas, configHas) {
 				t.Errorf("the chart has %v, config/default has %v", chartHas, configHas)
+			}
+		})
+	}
+}
+
+// TestValidationIsASwitch: without it there is no configuration, and the operator looks for none.
+func TestValidationIsASwitch(t *testing.T) {
+	const flag = "--validating-webhook-configuration=postern"
+	for name, tt := range map[string]struct {
+		args []string
+		want bool
+	}{
+		"as installed": {nil, true},
+		"switched off": {[]string{"--set", "webhook.validation.enabled=false"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects := decode(t, run(t, "helm", append([]string{"template", release, chart}, tt.args...)...))
+			webhook := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "ValidatingWebhookConfiguration" })
+			if (webhook >= 0) != tt.want {
+				t.Errorf("the configuration is there: %t", webhook >= 0)
+			}
+			containers, _, err := unstructured.NestedSlice(find(t, objects, "Deployment", "postern-operator").Object, "spec", "template", "spec", "containers")
+			if err != nil {
+				t.Fatal(err)
+			}
+			args, _, err := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
+			if err != nil || slices.Contains(args, flag) != tt.want {
+				t.Errorf("the operator's flags are %q, %v", args, err)
+			}
+			if !tt.want {
+				return
+			}
+			entries, _, err := unstructured.NestedSlice(objects[webhook].Object, "webhooks")
+			if policy := entries[0].(map[string]any)["failurePolicy"]; err != nil || policy != "Ignore" {
+				t.Errorf("an operator that is down keeps objects out: failurePolicy is %v, %v", policy, err)
 			}
 		})
 	}

@@ -28,11 +28,14 @@ func Encode(p *Policy) ([]byte, error) {
 
 // Decode reads a document strictly: an unknown field, trailing data, a newer schema version (ErrTooNew) and whatever
 // Validate refuses are errors.
-func Decode(b []byte) (*Policy, error) {
+func Decode(b []byte) (*Policy, error) { return Schema(nil).Decode(b) }
+
+// Decode reads a document as a build with this schema does.
+func (s Schema) Decode(b []byte) (*Policy, error) {
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("decoding document: %d bytes is more than %d", len(b), MaxSize)
 	}
-	if err := checkVersion(b); err != nil {
+	if err := s.checkVersion(b); err != nil {
 		return nil, fmt.Errorf("decoding document: %w", err)
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -51,15 +54,21 @@ func Decode(b []byte) (*Policy, error) {
 }
 
 // checkVersion looks at the version alone, before fields that only a newer build knows are called unknown.
-func checkVersion(b []byte) error {
+func (s Schema) checkVersion(b []byte) error {
+	version, err := versionIn(b)
+	if err != nil {
+		return err
+	}
+	if newest := s.Newest(); version > newest {
+		return fmt.Errorf("%w: %d, this build reads up to %d: restart the pod with a newer sidecar", ErrTooNew, version, newest)
+	}
+	return nil
+}
+
+func versionIn(b []byte) (int, error) {
 	var v struct {
 		SchemaVersion int `json:"schemaVersion"`
 	}
-	if err := json.Unmarshal(b, &v); err != nil {
-		return err
-	}
-	if v.SchemaVersion > SchemaVersion {
-		return fmt.Errorf("%w: %d, this build reads up to %d", ErrTooNew, v.SchemaVersion, SchemaVersion)
-	}
-	return nil
+	err := json.Unmarshal(b, &v)
+	return v.SchemaVersion, err
 }

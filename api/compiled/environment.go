@@ -13,6 +13,8 @@ const (
 	EnvPolicy    = "POSTERN_POLICY"
 	// EnvDocumentKey is the operator's Ed25519 public key, in standard base64.
 	EnvDocumentKey = "POSTERN_DOCUMENT_KEY"
+	// EnvDocumentFloor is the lowest revision that the sidecar accepts; left out where the policy had no document yet.
+	EnvDocumentFloor = "POSTERN_DOCUMENT_FLOOR"
 	// EnvDocumentDir is where the policy's ConfigMap is mounted.
 	EnvDocumentDir = "POSTERN_DOCUMENT_DIR"
 	// EnvSecretsDir is where Secrets are mounted, one folder each.

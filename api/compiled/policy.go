@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// SchemaVersion is the newest version of the document that this build writes and reads. A sidecar refuses a newer one and
-// keeps what it runs.
+// SchemaVersion is the newest version of the document that this build writes and reads. A document has the lowest version
+// whose readers can run it: see Feature. A sidecar refuses a newer one and keeps what it runs.
 const SchemaVersion = 1
 
 // Policy is one SecurityPolicy, compiled.
@@ -130,6 +130,22 @@ type TokenLocation struct {
 	Header string `json:"header,omitempty"`
 	Prefix string `json:"prefix,omitempty"`
 	Cookie string `json:"cookie,omitempty"`
+}
+
+// IdentityHeaders returns the headers that only a verified token sets: the sidecar removes them from every request.
+func (p *Policy) IdentityHeaders() []string {
+	var names []string
+	for i := range p.Providers {
+		for _, h := range p.Providers[i].ClaimsToHeaders {
+			names = append(names, h.Header)
+		}
+	}
+	if p.Tokens != nil {
+		for _, h := range p.Tokens.ClaimsToHeaders {
+			names = append(names, h.Header)
+		}
+	}
+	return names
 }
 
 // RequiredClaim must be in the token, with one of Values where there are any.

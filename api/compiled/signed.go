@@ -39,14 +39,26 @@ func Sign(p *Policy, key ed25519.PrivateKey) (Signed, error) {
 }
 
 // Open verifies the signature and decodes the document.
-func (s Signed) Open(key ed25519.PublicKey) (*Policy, error) {
+func (s Signed) Open(key ed25519.PublicKey) (*Policy, error) { return s.OpenAs(nil, key) }
+
+// OpenAs verifies the signature and decodes the document as a build with that schema does.
+func (s Signed) OpenAs(schema Schema, key ed25519.PublicKey) (*Policy, error) {
 	if len(key) != ed25519.PublicKeySize || len(s.Document) > MaxSize {
 		return nil, ErrSignature
 	}
 	if !ed25519.Verify(key, message(s.Document), s.Signature) {
 		return nil, ErrSignature
 	}
-	return Decode(s.Document)
+	return schema.Decode(s.Document)
+}
+
+// Version returns the document's schema version, unverified; 1 where it says none.
+func (s Signed) Version() int {
+	version, err := versionIn(s.Document)
+	if err != nil {
+		return 1
+	}
+	return max(1, version)
 }
 
 // Hash names the document: "sha256:" and its SHA-256 in hexadecimal.
@@ -61,7 +73,7 @@ func message(document []byte) []byte { return append([]byte(signingContext), doc
 type Report struct {
 	// Hash of the document that is enforced; empty before the first.
 	Hash string `json:"hash,omitempty"`
-	// SchemaVersion that the sidecar reads.
+	// SchemaVersion is the newest that the sidecar reads.
 	SchemaVersion int `json:"schemaVersion"`
 	// Version of the sidecar's build.
 	Version string `json:"version,omitempty"`

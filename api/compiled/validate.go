@@ -44,8 +44,8 @@ func (p *Policy) Validate() error {
 
 func (p *Policy) validateHead() error {
 	switch {
-	case p.SchemaVersion < 1 || p.SchemaVersion > SchemaVersion:
-		return fmt.Errorf("schemaVersion %d is not from 1 to %d", p.SchemaVersion, SchemaVersion)
+	case p.SchemaVersion < 1:
+		return fmt.Errorf("schemaVersion %d is not positive", p.SchemaVersion)
 	case p.Namespace == "" || p.Name == "":
 		return errors.New("namespace and name are needed")
 	case p.Revision <= 0:

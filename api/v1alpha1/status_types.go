@@ -63,6 +63,9 @@ const (
 	ReasonAppFailing = "AppFailing"
 	// ReasonRefusedBySidecar: a sidecar refused the document and keeps the last good one.
 	ReasonRefusedBySidecar = "RefusedBySidecar"
+	// ReasonSidecarTooOld: a sidecar's build does not know a feature of the policy. It keeps the last document that it can read,
+	// with what is revoked since.
+	ReasonSidecarTooOld = "SidecarTooOld"
 	// ReasonShadow: the policy's mode is Shadow: it is decided, and nothing is refused.
 	ReasonShadow = "Shadow"
 )
@@ -136,6 +139,9 @@ type SecurityPolicyStatus struct {
 	// Document is the SHA-256 of the compiled document, as sidecars report it.
 	// +optional
 	Document string `json:"document,omitempty"`
+	// Revision is that of the newest document that was written; it never decreases. New pods accept no older document.
+	// +optional
+	Revision int64 `json:"revision,omitempty"`
 	// Pods counts the matched pods.
 	// +optional
 	Pods *PodCounts `json:"pods,omitempty"`

@@ -91,7 +91,7 @@ func newScheme() (*runtime.Scheme, error) {
 // startKeeping waits for the first certificate: sidecars are injected with its CA.
 func (op *operator) startKeeping(ctx context.Context) error {
 	keeper, err := certs.NewKeeper(certs.Config{
-		Client: op.direct, Mode: certs.Mode(op.certMode), DNSNames: op.dnsNames(), Webhook: op.webhookConfiguration,
+		Client: op.direct, Mode: certs.Mode(op.certMode), DNSNames: op.dnsNames(), Webhook: op.webhookConfiguration, Validating: op.validatingConfiguration,
 		Secret: types.NamespacedName{Namespace: op.namespace, Name: op.certSecret}, Log: op.log, Now: time.Now,
 	})
 	if err != nil {

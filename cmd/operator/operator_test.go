@@ -280,7 +280,7 @@ func wantRight(t *testing.T, cm *corev1.ConfigMap) {
 		if err := shared.Get(t.Context(), client.ObjectKeyFromObject(cm), now); err != nil {
 			return err
 		}
-		signed, err := render.Signed(now)
+		signed, _, err := render.Signed(now, 1)
 		if err != nil {
 			return err
 		}

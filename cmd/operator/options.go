@@ -29,11 +29,12 @@ type options struct {
 	operatorURL string
 	services    string
 
-	webhookConfiguration string
-	excluded             string
-	certMode             string
-	certSecret           string
-	signingKeySecret     string
+	webhookConfiguration    string
+	validatingConfiguration string
+	excluded                string
+	certMode                string
+	certSecret              string
+	signingKeySecret        string
 
 	leaderElect bool
 	logLevel    slog.Level
@@ -54,6 +55,7 @@ func parseOptions(args []string, getenv func(string) string) (*options, error) {
 	f.StringVar(&o.operatorURL, "operator-url", "", "where sidecars poll, as https://postern-operator.postern-system.svc:9444")
 	f.StringVar(&o.services, "operator-service", "", "Services of the operator, separated by commas, that its certificate names")
 	f.StringVar(&o.webhookConfiguration, "webhook-configuration", "postern", "MutatingWebhookConfiguration that is told the CA")
+	f.StringVar(&o.validatingConfiguration, "validating-webhook-configuration", "", "ValidatingWebhookConfiguration that is told the CA, too; left out where objects are not checked as they are applied")
 	f.StringVar(&o.excluded, "excluded-namespaces", "", "namespaces, separated by commas, that the webhook's configuration excludes, whatever their labels; the operator's own is among them always")
 	f.StringVar(&o.certMode, "cert-mode", string(certs.Own), "Own, or CertManager where cert-manager issues the certificate")
 	f.StringVar(&o.certSecret, "cert-secret", "postern-certs", "Secret with the certificate")

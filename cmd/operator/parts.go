@@ -20,6 +20,7 @@ import (
 	"github.com/posterndev/postern/controllers/policy"
 	"github.com/posterndev/postern/controllers/revocation"
 	"github.com/posterndev/postern/controllers/rollout"
+	"github.com/posterndev/postern/controllers/validate"
 )
 
 // addDelivery serves the long poll, on every replica, from informers of pods and documents.
@@ -49,7 +50,7 @@ func (op *operator) addDelivery(ctx context.Context) error {
 	return nil
 }
 
-// addWebhook serves the pod webhook, on every replica.
+// addWebhook serves the pod webhook and the validating one, on every replica.
 func (op *operator) addWebhook(context.Context) error {
 	handler, err := inject.NewHandler(inject.Config{
 		Reader: op.direct, Scheme: op.GetScheme(), Settings: op.settings, Logger: op.log, Registerer: metrics.Registry,
@@ -58,6 +59,13 @@ func (op *operator) addWebhook(context.Context) error {
 		return fmt.Errorf("creating the pod webhook: %w", err)
 	}
 	op.GetWebhookServer().Register(inject.Path, &webhook.Admission{Handler: handler})
+	validator, err := validate.NewHandler(validate.Config{
+		Reader: op.direct, Scheme: op.GetScheme(), Logger: op.log, Registerer: metrics.Registry, Now: time.Now,
+	})
+	if err != nil {
+		return fmt.Errorf("creating the validating webhook: %w", err)
+	}
+	op.GetWebhookServer().Register(validate.Path, &webhook.Admission{Handler: validator})
 	return nil
 }
 

@@ -125,6 +125,11 @@ func (c *cluster) install(ctx context.Context, config *rest.Config) error {
 		}},
 		c.webhookConfiguration(),
 	}
+	validating, err := c.validatingConfiguration()
+	if err != nil {
+		return err
+	}
+	objects = append(objects, validating)
 	roles, err := readRoles(filepath.Join("..", "..", "config", "rbac"))
 	if err != nil {
 		return err
@@ -151,6 +156,25 @@ func (c *cluster) webhookConfiguration() *admissionv1.MutatingWebhookConfigurati
 			}},
 		}},
 	}
+}
+
+// validatingConfiguration is that of config/webhook, but for the address.
+func (c *cluster) validatingConfiguration() (client.Object, error) {
+	b, err := os.ReadFile(filepath.Join("..", "..", "config", "webhook", "manifests.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	_, document, _ := strings.Cut(string(b), "\n---\n")
+	config := &admissionv1.ValidatingWebhookConfiguration{}
+	if err := yaml.UnmarshalStrict([]byte(document), config); err != nil {
+		return nil, err
+	}
+	for i := range config.Webhooks {
+		client := &config.Webhooks[i].ClientConfig
+		url := fmt.Sprintf("https://localhost:%d%s", c.ports[0], *client.Service.Path)
+		client.Service, client.URL = nil, &url
+	}
+	return config, nil
 }
 
 // readRoles reads the generated roles, and binds them to the operator.
@@ -207,6 +231,7 @@ func startOperator(t *testing.T) (stop func()) {
 		"--operator-namespace="+operatorNamespace, "--sidecar-image=example.com/sidecar:1",
 		fmt.Sprintf("--webhook-port=%d", shared.ports[0]), fmt.Sprintf("--deliver-port=%d", shared.ports[1]),
 		fmt.Sprintf("--operator-url=https://localhost:%d", shared.ports[1]), "--operator-service=postern-operator",
+		"--validating-webhook-configuration=postern",
 		"--metrics-bind-address=0", fmt.Sprintf("--health-probe-bind-address=127.0.0.1:%d", shared.ports[2]),
 		"--leader-elect", "--log-format=text")
 	cmd.Env = append(os.Environ(), asOperator+"=1", "KUBECONFIG="+shared.kubeconfig)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/sidecar/chain"
 )
 
@@ -36,7 +37,7 @@ func lint(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	f.absent = unknownClass()
+	f.absent = compile.UnknownClass()
 	for i := range f.objects.Policies {
 		p := &f.objects.Policies[i]
 		document := f.compile(p)

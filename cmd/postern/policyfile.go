@@ -54,16 +54,6 @@ func readFile(name string, stdin io.Reader) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(in, manifest.MaxSize+1))
 }
 
-// unknownClass stands for the platform's, which judging a policy must not depend on: it may well name a Redis and a Vault.
-func unknownClass() *v1alpha1.SidecarClass {
-	return &v1alpha1.SidecarClass{Spec: v1alpha1.SidecarClassSpec{
-		Redis: &v1alpha1.Redis{Addresses: []string{"redis.example.com:6379"}},
-		Vault: &v1alpha1.Vault{
-			Address: "https://vault.example.com", Auth: v1alpha1.VaultAuth{Kubernetes: &v1alpha1.VaultKubernetes{Role: "postern"}},
-		},
-	}}
-}
-
 // standaloneClass is what a policy runs under where the file has no SidecarClass: no Redis, and no cluster to intercept in.
 func standaloneClass() *v1alpha1.SidecarClass { return &v1alpha1.SidecarClass{} }
 

@@ -43,10 +43,11 @@ type Config struct {
 	Secret types.NamespacedName
 	// DNSNames are those of the operator's Service.
 	DNSNames []string
-	// Webhook is the name of the MutatingWebhookConfiguration whose caBundle is kept.
-	Webhook string
-	Log     *slog.Logger
-	Now     func() time.Time
+	// Webhook is the name of the MutatingWebhookConfiguration whose caBundle is kept, and Validating that of the
+	// ValidatingWebhookConfiguration; empty where there is none.
+	Webhook, Validating string
+	Log                 *slog.Logger
+	Now                 func() time.Time
 }
 
 // Keeper keeps the serving certificate. It is a manager.Runnable that runs on every replica.
@@ -117,7 +118,7 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 	if k.cfg.Mode == CertManager {
 		return nil
 	}
-	return k.ensureWebhook(ctx, secret.Data[keyCA])
+	return errors.Join(k.ensureWebhook(ctx, secret.Data[keyCA]), k.ensureValidating(ctx, secret.Data[keyCA]))
 }
 
 // ensureSecret returns the Secret, renewed where it was time.
@@ -149,29 +150,60 @@ func (k *Keeper) ensureSecret(ctx context.Context) (*corev1.Secret, error) {
 	return nil, fmt.Errorf("writing Secret %q: it kept changing", k.cfg.Secret)
 }
 
-// ensureWebhook tells the API server the CA with which it calls the webhook.
+// ensureWebhook tells the API server the CA with which it calls the pod webhook.
 func (k *Keeper) ensureWebhook(ctx context.Context, ca []byte) error {
+	config := &admissionv1.MutatingWebhookConfiguration{}
+	return k.ensureBundle(ctx, ca, bundled{"MutatingWebhookConfiguration", k.cfg.Webhook, config, func() (clients []*admissionv1.WebhookClientConfig) {
+		for i := range config.Webhooks {
+			clients = append(clients, &config.Webhooks[i].ClientConfig)
+		}
+		return clients
+	}})
+}
+
+// ensureValidating tells the API server the CA with which it calls the validating webhook, where there is one.
+func (k *Keeper) ensureValidating(ctx context.Context, ca []byte) error {
+	if k.cfg.Validating == "" {
+		return nil
+	}
+	config := &admissionv1.ValidatingWebhookConfiguration{}
+	return k.ensureBundle(ctx, ca, bundled{"ValidatingWebhookConfiguration", k.cfg.Validating, config, func() (clients []*admissionv1.WebhookClientConfig) {
+		for i := range config.Webhooks {
+			clients = append(clients, &config.Webhooks[i].ClientConfig)
+		}
+		return clients
+	}})
+}
+
+// bundled is a configuration of webhooks. clients returns those of the object, once that was read.
+type bundled struct {
+	kind, name string
+	object     client.Object
+	clients    func() []*admissionv1.WebhookClientConfig
+}
+
+// ensureBundle writes the CA into each of the configuration's clients.
+func (k *Keeper) ensureBundle(ctx context.Context, ca []byte, config bundled) error {
 	for range attempts {
-		config := &admissionv1.MutatingWebhookConfiguration{}
-		if err := k.cfg.Client.Get(ctx, types.NamespacedName{Name: k.cfg.Webhook}, config); err != nil {
-			return fmt.Errorf("reading MutatingWebhookConfiguration %q: %w", k.cfg.Webhook, err)
+		if err := k.cfg.Client.Get(ctx, types.NamespacedName{Name: config.name}, config.object); err != nil {
+			return fmt.Errorf("reading %s %q: %w", config.kind, config.name, err)
 		}
 		changed := false
-		for i := range config.Webhooks {
-			if c := &config.Webhooks[i].ClientConfig; !bytes.Equal(c.CABundle, ca) {
+		for _, c := range config.clients() {
+			if !bytes.Equal(c.CABundle, ca) {
 				c.CABundle, changed = ca, true
 			}
 		}
 		if !changed {
 			return nil
 		}
-		switch err := k.cfg.Client.Update(ctx, config); {
+		switch err := k.cfg.Client.Update(ctx, config.object); {
 		case err == nil:
-			k.cfg.Log.Info("told the API server the webhook's CA", "webhookConfiguration", k.cfg.Webhook)
+			k.cfg.Log.Info("told the API server the webhook's CA", "webhookConfiguration", config.name, "kind", config.kind)
 			return nil
 		case !apierrors.IsConflict(err):
-			return fmt.Errorf("writing MutatingWebhookConfiguration %q: %w", k.cfg.Webhook, err)
+			return fmt.Errorf("writing %s %q: %w", config.kind, config.name, err)
 		}
 	}
-	return fmt.Errorf("writing MutatingWebhookConfiguration %q: it kept changing", k.cfg.Webhook)
+	return fmt.Errorf("writing %s %q: it kept changing", config.kind, config.name)
 }

@@ -84,18 +84,27 @@ func TestEnsure(t *testing.T) {
 	webhook := &admissionv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "postern"}, Webhooks: []admissionv1.MutatingWebhook{{Name: "a"}, {Name: "b"}},
 	}
+	validating := &admissionv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "postern"}, Webhooks: []admissionv1.ValidatingWebhook{{Name: "a"}},
+	}
 	tests := map[string]struct {
-		mode      Mode
-		objects   []client.Object
-		updateErr error
-		wantErr   bool
-		wantReady bool
+		mode Mode
+		// validating names the ValidatingWebhookConfiguration.
+		validating string
+		objects    []client.Object
+		updateErr  error
+		wantErr    bool
+		wantReady  bool
 	}{
 		"own, at first":                  {mode: Own, objects: []client.Object{secret(nil), webhook}, wantReady: true},
 		"own, no Secret":                 {mode: Own, objects: []client.Object{webhook}, wantErr: true},
 		"own, no webhook: served anyway": {mode: Own, objects: []client.Object{secret(nil)}, wantErr: true, wantReady: true},
 		"own, the Secret cannot be written": {
 			mode: Own, objects: []client.Object{secret(nil), webhook}, updateErr: errors.New("no"), wantErr: true,
+		},
+		"own, both webhooks": {mode: Own, validating: "postern", objects: []client.Object{secret(nil), webhook, validating}, wantReady: true},
+		"own, no validating webhook: the other is told all the same": {
+			mode: Own, validating: "postern", objects: []client.Object{secret(nil), webhook}, wantErr: true, wantReady: true,
 		},
 		"cert-manager, not issued yet": {mode: CertManager, objects: []client.Object{secret(nil)}, wantErr: true},
 		"cert-manager, issued":         {mode: CertManager, objects: []client.Object{secret(first(t))}, wantReady: true},
@@ -113,6 +122,7 @@ func TestEnsure(t *testing.T) {
 				},
 			}).Build()
 			k := keeper(t, tt.mode, c)
+			k.cfg.Validating = tt.validating
 			if err := k.Ensure(t.Context()); (err != nil) != tt.wantErr {
 				t.Errorf("the error is %v", err)
 			}
@@ -122,7 +132,16 @@ func TestEnsure(t *testing.T) {
 			if tt.mode == CertManager && writes > 0 {
 				t.Error("what is cert-manager's was written")
 			}
-			if tt.mode == Own && !tt.wantErr {
+			if tt.validating != "" && !tt.wantErr {
+				got := &admissionv1.ValidatingWebhookConfiguration{}
+				if err := c.Get(t.Context(), types.NamespacedName{Name: "postern"}, got); err != nil {
+					t.Fatal(err)
+				}
+				if string(got.Webhooks[0].ClientConfig.CABundle) != string(k.CA()) {
+					t.Error("the validating webhook has another CA")
+				}
+			}
+			if tt.mode == Own && (!tt.wantErr || tt.validating != "") {
 				got := &admissionv1.MutatingWebhookConfiguration{}
 				if err := c.Get(t.Context(), types.NamespacedName{Name: "postern"}, got); err != nil {
 					t.Fatal(err)

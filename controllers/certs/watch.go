@@ -28,6 +28,11 @@ func (k *Keeper) Start(ctx context.Context) error {
 		watched["MutatingWebhookConfiguration"] = func() (watch.Interface, error) {
 			return k.cfg.Client.Watch(ctx, &admissionv1.MutatingWebhookConfigurationList{}, named(k.cfg.Webhook))
 		}
+		if k.cfg.Validating != "" {
+			watched["ValidatingWebhookConfiguration"] = func() (watch.Interface, error) {
+				return k.cfg.Client.Watch(ctx, &admissionv1.ValidatingWebhookConfigurationList{}, named(k.cfg.Validating))
+			}
+		}
 	}
 	for kind, open := range watched {
 		go k.follow(ctx, kind, open, changed)

@@ -56,7 +56,8 @@ const (
 )
 
 // Compile returns the document of policy under class, without a revision, and what is wrong with it. The document is
-// nil where a finding is an Error. The same input gives the same document.
+// nil where a finding is an Error. The same input gives the same document. A class without a name stands for one that is
+// not at hand: nothing is said of what it leaves out.
 func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*compiled.Policy, []Finding) {
 	c := &compiler{}
 	if _, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector); err != nil {
@@ -71,6 +72,8 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 	if HasErrors(c.findings) {
 		return nil, c.findings
 	}
+	c.suspect(p, class)
+	p.SchemaVersion = compiled.Schema(nil).VersionOf(p)
 	return p, c.findings
 }
 
@@ -88,7 +91,7 @@ func (c *compiler) warnf(field, format string, args ...any) {
 func (c *compiler) policy(in *v1alpha1.SecurityPolicy) *compiled.Policy {
 	spec := &in.Spec
 	p := &compiled.Policy{
-		SchemaVersion:   compiled.SchemaVersion,
+		SchemaVersion:   1,
 		Namespace:       in.Namespace,
 		Name:            in.Name,
 		UID:             string(in.UID),

@@ -18,6 +18,8 @@ type Input struct {
 	// Revocations are those of the policy's namespace that are not going.
 	Revocations []v1alpha1.TokenRevocation
 	Now         time.Time
+	// Schema decides which schema version the document needs; left out, that of this build.
+	Schema compiled.Schema
 }
 
 // Intent is the document that sidecars should run, and what is wrong with the policy.
@@ -43,6 +45,7 @@ func Intend(in Input) Intent {
 		out.Document, out.Findings = Compile(in.Policy, out.Class)
 	}
 	if out.Document != nil {
+		out.Document.SchemaVersion = in.Schema.VersionOf(out.Document)
 		out.Valid, out.Revoked = true, Revoke(out.Document, in.Revocations, in.Now)
 		if err := fits(out.Document); err != nil {
 			out.Findings = append(out.Findings, Finding{Severity: Error, Field: "spec", Message: err.Error()})

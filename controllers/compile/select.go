@@ -105,6 +105,16 @@ func ResolveClass(policy *v1alpha1.SecurityPolicy, classes []v1alpha1.SidecarCla
 	return found, nil
 }
 
+// UnknownClass stands for a class that is not at hand: it may well name a Redis and a Vault.
+func UnknownClass() *v1alpha1.SidecarClass {
+	return &v1alpha1.SidecarClass{Spec: v1alpha1.SidecarClassSpec{
+		Redis: &v1alpha1.Redis{Addresses: []string{"redis.example.com:6379"}},
+		Vault: &v1alpha1.Vault{
+			Address: "https://vault.example.com", Auth: v1alpha1.VaultAuth{Kubernetes: &v1alpha1.VaultKubernetes{Role: "postern"}},
+		},
+	}}
+}
+
 // newer decides by name between classes of one age: a cache lists in no order, and everybody must find the same.
 func newer(a, b *v1alpha1.SidecarClass) bool {
 	if c := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); c != 0 {

@@ -20,34 +20,51 @@ import (
 // Documents holds the newest verified document of every policy, and wakes those who wait for a newer one. It is fed by an
 // informer's events (it is a toolscache.ResourceEventHandler) of the ConfigMaps that hold documents.
 type Documents struct {
-	key ed25519.PublicKey
-	log *slog.Logger
+	reader render.Reader
+	log    *slog.Logger
 
 	mu      sync.Mutex
 	entries map[types.NamespacedName]*entry
 }
 
-// entry is the document in one ConfigMap, and those who wait for it to change.
+// entry is what one ConfigMap holds, and those who wait for it to change.
 type entry struct {
+	// documents are of different schema versions, the newest first; none where there is none.
+	documents []encoded
+	changed   chan struct{}
+	waiters   int
+}
+
+// encoded is a signed document, in JSON.
+type encoded struct {
+	version  int
 	hash     string
 	revision int64
-	body     []byte // nil where there is no document
-	changed  chan struct{}
-	waiters  int
+	body     []byte
+}
+
+// newest returns the document of the newest schema version that is read; nil where there is none.
+func (e *entry) newest(reads int) *encoded {
+	for i := range e.documents {
+		if e.documents[i].version <= reads {
+			return &e.documents[i]
+		}
+	}
+	return nil
 }
 
 var _ toolscache.ResourceEventHandler = (*Documents)(nil)
 
 // NewDocuments returns a store of the documents that key's owner signed.
 func NewDocuments(key ed25519.PublicKey, log *slog.Logger) *Documents {
-	return &Documents{key: key, log: log, entries: map[types.NamespacedName]*entry{}}
+	return &Documents{reader: render.Reader{Key: key}, log: log, entries: map[types.NamespacedName]*entry{}}
 }
 
-// Next returns the signed document, in JSON, of the ConfigMap as soon as there is one whose hash is not in seen; false
-// where ctx ends first.
-func (d *Documents) Next(ctx context.Context, configMap types.NamespacedName, seen ...string) ([]byte, bool) {
+// Next returns the ConfigMap's signed document, in JSON, of the newest schema version up to reads, as soon as there is one
+// whose hash is not in seen; false where ctx ends first.
+func (d *Documents) Next(ctx context.Context, configMap types.NamespacedName, reads int, seen ...string) ([]byte, bool) {
 	for {
-		body, changed := d.look(configMap, seen)
+		body, changed := d.look(configMap, reads, seen)
 		if body != nil {
 			return body, true
 		}
@@ -62,12 +79,12 @@ func (d *Documents) Next(ctx context.Context, configMap types.NamespacedName, se
 }
 
 // look returns the document if its hash is not in seen; else it registers a waiter, who must leave.
-func (d *Documents) look(configMap types.NamespacedName, seen []string) ([]byte, <-chan struct{}) {
+func (d *Documents) look(configMap types.NamespacedName, reads int, seen []string) ([]byte, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e := d.entry(configMap)
-	if e.body != nil && !slices.Contains(seen, e.hash) {
-		return e.body, nil
+	if next := e.newest(reads); next != nil && !slices.Contains(seen, next.hash) {
+		return next.body, nil
 	}
 	e.waiters++
 	return nil, e.changed
@@ -99,7 +116,7 @@ func (d *Documents) OnDelete(object any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if e := d.entries[name]; e != nil {
-		e.hash, e.revision, e.body = "", 0, nil
+		e.documents = nil
 	}
 	d.forget(name)
 }
@@ -120,34 +137,35 @@ func (d *Documents) take(object any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e := d.entry(name)
-	if next.hash == e.hash || next.revision < e.revision {
-		return
+	if len(e.documents) > 0 && (next[0].hash == e.documents[0].hash || next[0].revision < e.documents[0].revision) {
+		return // every write gives the first a new revision
 	}
-	e.hash, e.revision, e.body = next.hash, next.revision, next.body
+	e.documents = next
 	close(e.changed)
 	e.changed = make(chan struct{})
 }
 
-// errOtherPolicy is for a document that was copied from one policy's ConfigMap into another's.
-var errOtherPolicy = errors.New("the document is of another policy")
+// errName is for a ConfigMap whose name is not that of the policy in its document.
+var errName = errors.New("the document is of another policy")
 
-func (d *Documents) verify(cm *corev1.ConfigMap) (entry, error) {
-	signed, err := render.Signed(cm)
+func (d *Documents) verify(cm *corev1.ConfigMap) ([]encoded, error) {
+	policy, ok := render.PolicyIn(cm)
+	if !ok || render.ConfigMapName(policy) != cm.Name {
+		return nil, errName
+	}
+	documents, err := d.reader.Open(cm, policy)
 	if err != nil {
-		return entry{}, err
+		return nil, err
 	}
-	policy, err := signed.Open(d.key)
-	if err != nil {
-		return entry{}, fmt.Errorf("opening document: %w", err)
+	out := make([]encoded, len(documents))
+	for i, document := range documents {
+		body, err := json.Marshal(document.Signed)
+		if err != nil {
+			return nil, fmt.Errorf("encoding signed document: %w", err)
+		}
+		out[i] = encoded{version: document.Policy.SchemaVersion, hash: document.Hash, revision: document.Policy.Revision, body: body}
 	}
-	if policy.Namespace != cm.Namespace || render.ConfigMapName(policy.Name) != cm.Name {
-		return entry{}, errOtherPolicy
-	}
-	body, err := json.Marshal(signed)
-	if err != nil {
-		return entry{}, fmt.Errorf("encoding signed document: %w", err)
-	}
-	return entry{hash: signed.Hash(), revision: policy.Revision, body: body}, nil
+	return out, nil
 }
 
 // entry returns the ConfigMap's entry; d.mu is held.
@@ -162,7 +180,7 @@ func (d *Documents) entry(name types.NamespacedName) *entry {
 
 // forget drops an entry that neither holds a document nor is waited for; d.mu is held.
 func (d *Documents) forget(name types.NamespacedName) {
-	if e := d.entries[name]; e != nil && e.body == nil && e.waiters == 0 {
+	if e := d.entries[name]; e != nil && len(e.documents) == 0 && e.waiters == 0 {
 		delete(d.entries, name)
 	}
 }

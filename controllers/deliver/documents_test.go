@@ -55,7 +55,7 @@ func at(t *testing.T, d *Documents, seen ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	body, _ := d.Next(ctx, orders, seen...)
+	body, _ := d.Next(ctx, orders, 1, seen...)
 	return hashOf(t, body)
 }
 
@@ -95,7 +95,7 @@ func TestDocumentsWakeAllWhoWait(t *testing.T) {
 	got := make(chan string, waiters)
 	for range waiters {
 		go func() {
-			body, _ := d.Next(t.Context(), orders)
+			body, _ := d.Next(t.Context(), orders, 1)
 			got <- hashOf(t, body)
 		}()
 	}
@@ -131,5 +131,49 @@ func TestDocumentsForget(t *testing.T) {
 	}
 	if len(d.entries) != 0 {
 		t.Errorf("%d entries are left", len(d.entries))
+	}
+}
+
+// TestDocumentsByVersion: each sidecar gets the newest that it reads, and is woken for that alone.
+func TestDocumentsByVersion(t *testing.T) {
+	of := func(version int, revision int64, signer ed25519.PrivateKey) compiled.Signed {
+		p, err := signed(t, key, "orders", revision).Open(publics)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.SchemaVersion = version
+		s, err := compiled.Sign(p, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	v2, v1 := of(2, 8, key), of(1, 7, key)
+	tests := map[string]struct {
+		documents []compiled.Signed
+		// want is what a sidecar gets that reads up to the version that is one more than the index.
+		want [3]string
+	}{
+		"one":                         {[]compiled.Signed{v1}, [3]string{v1.Hash(), v1.Hash(), v1.Hash()}},
+		"both":                        {[]compiled.Signed{v2, v1}, [3]string{v1.Hash(), v2.Hash(), v2.Hash()}},
+		"the newer alone":             {[]compiled.Signed{v2}, [3]string{"", v2.Hash(), v2.Hash()}},
+		"an older one was put back":   {[]compiled.Signed{v2, of(1, 3, key)}, [3]string{"", v2.Hash(), v2.Hash()}},
+		"one that somebody else made": {[]compiled.Signed{v2, of(1, 7, others)}, [3]string{"", v2.Hash(), v2.Hash()}},
+		"a newer one by another":      {[]compiled.Signed{of(2, 8, others), v1}, [3]string{}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			d := NewDocuments(publics, slog.New(slog.DiscardHandler))
+			d.reader.Schema = compiled.Schema{{Name: "x", Version: 2, Used: func(*compiled.Policy) bool { return false }}}
+			d.OnAdd(render.ConfigMap("shop", "orders", tt.documents...), false)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			for i, want := range tt.want {
+				body, _ := d.Next(ctx, orders, i+1)
+				if got := hashOf(t, body); got != want {
+					t.Errorf("a sidecar that reads up to version %d gets %q, want %q", i+1, got, want)
+				}
+			}
+		})
 	}
 }

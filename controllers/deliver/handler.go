@@ -145,7 +145,7 @@ func (h *Handler) answer(ctx context.Context, pod *corev1.Pod, policy string, re
 	name := types.NamespacedName{Namespace: pod.Namespace, Name: render.ConfigMapName(policy)}
 	now, cancel := context.WithCancel(ctx)
 	cancel()
-	if body, ok := h.cfg.Documents.Next(now, name, report.Hash, report.Refused); ok {
+	if body, ok := h.cfg.Documents.Next(now, name, report.Reads(), report.Hash, report.Refused); ok {
 		return body
 	}
 	if err := h.acks.acknowledge(ctx, pod, report); err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) {
@@ -156,7 +156,7 @@ func (h *Handler) answer(ctx context.Context, pod *corev1.Pod, policy string, re
 	defer h.metrics.held.Dec()
 	ctx, cancel = context.WithTimeout(ctx, h.cfg.Hold-rand.N(h.cfg.Hold/5+1))
 	defer cancel()
-	body, _ := h.cfg.Documents.Next(ctx, name, report.Hash, report.Refused)
+	body, _ := h.cfg.Documents.Next(ctx, name, report.Reads(), report.Hash, report.Refused)
 	return body
 }
 

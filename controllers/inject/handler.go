@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
@@ -148,20 +149,57 @@ func (h *Handler) input(ctx context.Context, pod *corev1.Pod, policy *v1alpha1.S
 	if err != nil {
 		return Input{}, refusef("%v", err)
 	}
-	document, findings := compile.Compile(policy, class)
-	if document == nil {
-		return Input{}, refusef("the policy is invalid, correct it: %s", describe(findings))
+	last, err := h.last(ctx, policy)
+	if err != nil {
+		return Input{}, err
 	}
+	document, err := documentFor(policy, classes.Items, last)
+	if err != nil {
+		return Input{}, err
+	}
+	sidecar := h.sidecar(document, policy, class)
+	sidecar.Floor = compile.Floor(policy, last)
 	namespace := &corev1.Namespace{}
 	if err := h.config.Reader.Get(ctx, client.ObjectKey{Name: policy.Namespace}, namespace); err != nil {
 		return Input{}, fmt.Errorf("reading namespace: %w", err)
 	}
 	return Input{
 		Pod:             pod,
-		Sidecar:         h.sidecar(document, policy, class),
+		Sidecar:         sidecar,
 		NamespaceLabels: namespace.Labels,
 		Random:          rand.Reader,
 	}, nil
+}
+
+// last returns the document in the policy's ConfigMap; nil where there is none that the operator signed for this policy.
+func (h *Handler) last(ctx context.Context, policy *v1alpha1.SecurityPolicy) (*compiled.Policy, error) {
+	cm := &corev1.ConfigMap{}
+	name := client.ObjectKey{Namespace: policy.Namespace, Name: render.ConfigMapName(policy.Name)}
+	err := h.config.Reader.Get(ctx, name, cm)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading ConfigMap %q: %w", name, err)
+	}
+	documents, err := render.Reader{Key: h.config.Settings().DocumentKey}.Open(cm, policy.Name)
+	if err != nil {
+		return nil, nil // package policy replaces it, or says that the name is taken
+	}
+	return documents[0].Policy, nil
+}
+
+// documentFor returns the document that the pod's sidecar is made for: the policy's as it stands, or the last good one
+// where that cannot be compiled. With a selector that cannot be read nobody knows which pods that is for.
+func documentFor(policy *v1alpha1.SecurityPolicy, classes []v1alpha1.SidecarClass, last *compiled.Policy) (*compiled.Policy, error) {
+	intent := compile.Intend(compile.Input{Policy: policy, Classes: classes, Last: compile.Current(policy, last)})
+	unread := slices.ContainsFunc(intent.Findings, func(f compile.Finding) bool {
+		return f.Severity == compile.Error && f.Field == "spec.selector"
+	})
+	if intent.Document == nil || unread {
+		return nil, refusef("the policy is invalid, correct it: %s", describe(intent.Findings))
+	}
+	return intent.Document, nil
 }
 
 func (h *Handler) sidecar(document *compiled.Policy, policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) render.Sidecar {

@@ -20,32 +20,37 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// program writes the document that should be where the stored one says anything else, and returns the hash of the document
-// that is in force; empty where there is none.
-func (r *Reconciler) program(ctx context.Context, o *observation, v *verdict) (string, error) {
-	inForce := ""
+// program writes the document that should be where the stored one says anything else, and returns the document that is in
+// force; nil where there is none.
+func (r *Reconciler) program(ctx context.Context, o *observation, v *verdict) (*document, error) {
+	var inForce *document
 	if o.stored != nil && !o.stored.policy.Deleted {
-		inForce = o.stored.hash
+		inForce = o.stored
 	}
-	if v.Document == nil || r.fits(o, v.Document) {
+	if v.Document == nil || r.fits(o, v.Document, v.held) {
 		return inForce, nil
 	}
-	hash, err := r.write(ctx, o, v.Document)
+	next, err := r.write(ctx, o, v.Document, v.held)
 	if err != nil {
 		return inForce, err
 	}
 	r.patience.replaced(o.name, o.stored, v.Document, r.cfg.Clock.Now())
-	return hash, nil
+	return next, nil
 }
 
-// fits reports whether the ConfigMap holds exactly this document, whatever its revision, and is as the operator writes it.
-func (r *Reconciler) fits(o *observation, want *compiled.Policy) bool {
-	if o.stored == nil || !sameDocument(want, o.stored.policy) {
+// fits reports whether the ConfigMap holds exactly these documents, whatever their revisions, and is as the operator writes it.
+func (r *Reconciler) fits(o *observation, want *compiled.Policy, held []*compiled.Policy) bool {
+	if o.stored == nil || !sameDocument(want, o.stored.policy) || len(held) != len(o.held) {
 		return false
 	}
+	for i := range held {
+		if !sameDocument(held[i], o.held[i].policy) {
+			return false
+		}
+	}
 	cm := o.configMap
-	intended := render.ConfigMap(o.name.Namespace, o.name.Name, compiled.Signed{})
-	return maps.Equal(cm.Labels, intended.Labels) && len(cm.Data) == len(intended.Data) && len(cm.BinaryData) == 0 &&
+	intended := render.ConfigMap(o.name.Namespace, o.name.Name)
+	return maps.Equal(cm.Labels, intended.Labels) && len(cm.Data) == 2*(1+len(held)) && len(cm.BinaryData) == 0 &&
 		(cm.Immutable == nil || !*cm.Immutable)
 }
 
@@ -58,22 +63,32 @@ func sameDocument(a, b *compiled.Policy) bool {
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-// write signs a document under the next revision, stores it and returns its hash.
-func (r *Reconciler) write(ctx context.Context, o *observation, policy *compiled.Policy) (string, error) {
-	next := *policy
-	next.Revision = r.revisions.next(o.name, o.stored, r.cfg.Clock.Now())
-	signed, err := compiled.Sign(&next, r.cfg.Key)
-	if err != nil {
-		return "", fmt.Errorf("signing document: %w", err)
+// write signs a document under the next revision, and those that are held for older sidecars under the ones right below,
+// stores them and returns the first. New pods have its revision for a floor, so that they take none of the others.
+func (r *Reconciler) write(ctx context.Context, o *observation, policy *compiled.Policy, held []*compiled.Policy) (*document, error) {
+	revision := r.revisions.next(o.name, o.stored, r.cfg.Clock.Now()) + int64(len(held))
+	var next *document
+	var documents []compiled.Signed
+	for i, p := range append([]*compiled.Policy{policy}, held...) {
+		numbered := *p
+		numbered.Revision = revision - int64(i)
+		signed, err := compiled.Sign(&numbered, r.cfg.Key)
+		if err != nil {
+			return nil, fmt.Errorf("signing document: %w", err)
+		}
+		documents = append(documents, signed)
+		if i == 0 {
+			next = &document{hash: signed.Hash(), policy: &numbered}
+		}
 	}
-	cm := render.ConfigMap(o.name.Namespace, o.name.Name, signed)
+	cm := render.ConfigMap(o.name.Namespace, o.name.Name, documents...)
 	if err := r.store(ctx, o.name, cm, o.configMap); err != nil {
-		return "", fmt.Errorf("writing ConfigMap %q: %w", cm.Name, err)
+		return nil, fmt.Errorf("writing ConfigMap %q: %w", cm.Name, err)
 	}
-	r.revisions.wrote(o.name, next.Revision)
-	r.cfg.Log.Info("wrote a document", "namespace", o.name.Namespace, "policy", o.name.Name, "revision", next.Revision,
-		"hash", signed.Hash(), "deleted", next.Deleted)
-	return signed.Hash(), nil
+	r.revisions.wrote(o.name, revision)
+	r.cfg.Log.Info("wrote a document", "namespace", o.name.Namespace, "policy", o.name.Name, "revision", revision,
+		"hash", next.hash, "deleted", policy.Deleted, "held", len(held))
+	return next, nil
 }
 
 // errCacheLags is why a ConfigMap is looked at again that the cache does not hold yet.

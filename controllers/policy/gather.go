@@ -14,6 +14,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/render"
 )
 
@@ -37,6 +38,8 @@ type observation struct {
 	configMap *corev1.ConfigMap
 	// stored is what the ConfigMap holds; nil where that is not a document of this policy that the operator signed.
 	stored *document
+	// held are the documents beside it, of older schema versions, the newest first: for sidecars that cannot read stored.
+	held []*document
 }
 
 // document is a signed document and what it says.
@@ -64,6 +67,10 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*ob
 	}
 	o.revocations = slices.DeleteFunc(revocations.Items, func(r v1alpha1.TokenRevocation) bool { return r.DeletionTimestamp != nil })
 	o.pods, o.classes = pods.Items, classes.Items
+	if o.policy != nil {
+		// What another replica wrote, or this one before it was restarted.
+		r.revisions.wrote(name, compile.RecordedRevision(o.policy))
+	}
 	if err := r.gatherNamespace(ctx, o); err != nil {
 		return nil, err
 	}
@@ -100,25 +107,30 @@ func (r *Reconciler) gatherDocument(ctx context.Context, o *observation) error {
 	if err != nil {
 		return fmt.Errorf("reading ConfigMap %q: %w", name, err)
 	}
-	o.configMap, o.stored = cm, r.open(cm, o.name)
+	o.configMap = cm
+	o.stored, o.held = r.open(cm, o.name)
 	return nil
 }
 
-// open returns the ConfigMap's document; nil where the operator did not sign it for this policy, or wrote a newer one
-// since: whoever put it there is no reason to stop.
-func (r *Reconciler) open(cm *corev1.ConfigMap, name types.NamespacedName) *document {
-	d := r.verify(cm, name)
-	if d == nil || d.policy.Revision < r.revisions.last(name) {
-		return nil
+// open returns the ConfigMap's document; nil where the operator did not sign it for this policy, or has written a newer one
+// since: somebody put an old one back.
+func (r *Reconciler) open(cm *corev1.ConfigMap, name types.NamespacedName) (stored *document, held []*document) {
+	documents := r.verify(cm, name)
+	if len(documents) == 0 || documents[0].policy.Revision < r.revisions.last(name) {
+		return nil, nil
 	}
-	return d
+	return documents[0], documents[1:]
 }
 
-// verify returns the ConfigMap's document, of whatever revision; nil where the operator did not sign it for this policy.
-func (r *Reconciler) verify(cm *corev1.ConfigMap, name types.NamespacedName) *document {
-	policy, hash, err := render.Open(cm, publicKey(r.cfg.Key), name.Name)
-	if err != nil || policy.Namespace != name.Namespace {
+// verify returns the ConfigMap's documents, of whatever revision; none where the operator did not sign them for this policy.
+func (r *Reconciler) verify(cm *corev1.ConfigMap, name types.NamespacedName) []*document {
+	documents, err := render.Reader{Schema: r.cfg.Schema, Key: publicKey(r.cfg.Key)}.Open(cm, name.Name)
+	if err != nil || cm.Namespace != name.Namespace {
 		return nil
 	}
-	return &document{hash: hash, policy: policy}
+	out := make([]*document, len(documents))
+	for i, d := range documents {
+		out[i] = &document{hash: d.Hash, policy: d.Policy}
+	}
+	return out
 }

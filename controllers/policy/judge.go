@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/deliver"
 	"github.com/posterndev/postern/controllers/render"
@@ -23,11 +24,13 @@ type verdict struct {
 	injection string
 	pods      []status.Pod
 	conflict  *status.Conflict
+	// held are the documents that should be stored beside the policy's, for sidecars that cannot read that.
+	held []*compiled.Policy
 }
 
 // judge is pure: the same observation, settings and time give the same verdict.
-func judge(o *observation, settings render.Settings, now time.Time) *verdict {
-	in := compile.Input{Policy: o.policy, Classes: o.classes, Revocations: o.revocations, Now: now}
+func judge(o *observation, settings render.Settings, schema compiled.Schema, now time.Time) *verdict {
+	in := compile.Input{Policy: o.policy, Classes: o.classes, Revocations: o.revocations, Now: now, Schema: schema}
 	if o.stored != nil {
 		in.Last = o.stored.policy
 	}
@@ -36,6 +39,7 @@ func judge(o *observation, settings render.Settings, now time.Time) *verdict {
 		v.render(o, settings)
 	}
 	v.judgePods(o)
+	v.held = hold(o, v.Document, now)
 	return v
 }
 

@@ -31,7 +31,7 @@ func TestJudgeManyPods(t *testing.T) {
 		}})
 	}
 	var v *verdict
-	allocations := testing.AllocsPerRun(3, func() { v = judge(o, render.Settings{}, time.Unix(1e9, 0)) })
+	allocations := testing.AllocsPerRun(3, func() { v = judge(o, render.Settings{}, nil, time.Unix(1e9, 0)) })
 	if len(v.pods) != pods || allocations > pods*perPod {
 		t.Errorf("%d pods are judged with %.0f allocations, want at most %d for each", len(v.pods), allocations, perPod)
 	}

@@ -177,7 +177,7 @@ func TestHeir(t *testing.T) {
 			if err := c.Get(t.Context(), client.ObjectKeyFromObject(stored(t, time.Unix(1e8, 0))), cm); err != nil {
 				t.Fatal(err)
 			}
-			if d := r.verify(cm, name); d == nil || d.policy.Deleted != tt.wantOpened {
+			if d := r.verify(cm, name); len(d) == 0 || d[0].policy.Deleted != tt.wantOpened {
 				t.Errorf("the document is %v", cm.Data[compiled.DocumentKey])
 			}
 		})

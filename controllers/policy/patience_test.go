@@ -42,7 +42,7 @@ func newScene(t *testing.T) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.pod.Annotations = map[string]string{render.InjectionAnnotation: judge(o, s.r.cfg.Settings(), born).injection}
+	s.pod.Annotations = map[string]string{render.InjectionAnnotation: judge(o, s.r.cfg.Settings(), nil, born).injection}
 	s.must(s.c.Update(t.Context(), s.pod))
 	s.reconcile()
 	s.report(s.document())
@@ -78,7 +78,7 @@ func (s *scene) document() string {
 	s.t.Helper()
 	cm := stored(s.t, born)
 	s.must(s.c.Get(s.t.Context(), client.ObjectKeyFromObject(cm), cm))
-	return s.r.open(cm, name).hash
+	return first(s.r.open(cm, name)).hash
 }
 
 // report lets the sidecar say that it runs the document.

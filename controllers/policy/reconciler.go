@@ -37,6 +37,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/render"
 	"github.com/posterndev/postern/controllers/rollout"
@@ -58,6 +59,8 @@ type Config struct {
 	Restarter *rollout.Restarter
 	Clock     clock.PassiveClock
 	Log       *slog.Logger
+	// Schema decides which schema version a document needs; left out, that of this build.
+	Schema compiled.Schema
 }
 
 // Reconciler reconciles SecurityPolicies.
@@ -89,8 +92,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return r.retire(ctx, o)
 	}
 	now := r.cfg.Clock.Now()
-	v := judge(o, r.cfg.Settings(), now)
-	hash, writeErr := r.program(ctx, o, v)
+	v := judge(o, r.cfg.Settings(), r.cfg.Schema, now)
+	inForce, writeErr := r.program(ctx, o, v)
 	if onlyConflicts(writeErr) || apierrors.HasStatusCause(writeErr, corev1.NamespaceTerminatingCause) {
 		// The cache lags behind a write, and a status made of it would say so for a moment; or the namespace is going.
 		return settle(ctrl.Result{}, writeErr)
@@ -99,7 +102,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	again := r.patience.left(o.name, v.pods, now)
 	var statusErr error
 	if again == 0 || writeErr != nil || o.policy.Status.ObservedGeneration != o.policy.Generation {
-		statusErr = r.report(ctx, o, v, written{hash: hash, err: writeErr, outcome: outcome})
+		statusErr = r.report(ctx, o, v, written{document: inForce, err: writeErr, outcome: outcome})
 	}
 	if v.Document != nil {
 		again = sooner(again, compile.NextExpiry(v.Document, now))

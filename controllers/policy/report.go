@@ -14,18 +14,23 @@ import (
 
 // written is what came of the writing.
 type written struct {
-	hash    string
-	err     error
-	outcome rollout.Outcome
+	// document is the one in force; nil where there is none.
+	document *document
+	err      error
+	outcome  rollout.Outcome
 }
 
 // report computes the status once, patches it where it changed, and tells of transitions.
 func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict, w written) error {
-	next := status.Of(status.Input{
+	in := status.Input{
 		Policy: o.policy, Class: v.Class, ClassError: v.ClassErr, Findings: v.Findings, Conflict: v.conflict, Compiled: v.Document,
-		NamespaceEnabled: o.enabled, NamespaceExcluded: o.excluded, Document: w.hash, WriteError: w.err, Pods: v.pods, Rollout: w.outcome.Notes,
-		Now: r.cfg.Clock.Now(),
-	})
+		NamespaceEnabled: o.enabled, NamespaceExcluded: o.excluded, WriteError: w.err, Pods: v.pods, Rollout: w.outcome.Notes,
+		Now: r.cfg.Clock.Now(), Schema: r.cfg.Schema,
+	}
+	if d := w.document; d != nil {
+		in.Document, in.Revision, in.Generation = d.hash, d.policy.Revision, d.policy.Generation
+	}
+	next := status.Of(in)
 	if equality.Semantic.DeepEqual(o.policy.Status, next) {
 		return nil
 	}

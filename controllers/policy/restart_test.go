@@ -31,7 +31,7 @@ func TestRefusal(t *testing.T) {
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {
 			o.labels = tt.labels
-			v := judge(o, render.Settings{}, time.Unix(1e9, 0))
+			v := judge(o, render.Settings{}, nil, time.Unix(1e9, 0))
 			err := refusal(o, v)(&corev1.PodTemplateSpec{Spec: tt.spec})
 			if (err == nil) != (tt.wantErr == "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
 				t.Errorf("got %v, want %q", err, tt.wantErr)

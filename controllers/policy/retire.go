@@ -34,7 +34,7 @@ func (r *Reconciler) retire(ctx context.Context, o *observation) (ctrl.Result, e
 				"namespace", o.name.Namespace, "policy", o.name.Name, "other", heir.Name)
 			return r.bequeath(ctx, o)
 		}
-		_, err := r.write(ctx, o, tombstone(o))
+		_, err := r.write(ctx, o, tombstone(o), withHeld(o, func(p *compiled.Policy) { p.Deleted = true }))
 		return settle(ctrl.Result{RequeueAfter: tombstoneLife}, err)
 	}
 	if age := r.cfg.Clock.Now().Sub(time.UnixMilli(o.stored.policy.Revision)); age < tombstoneLife {
@@ -60,11 +60,13 @@ func (r *Reconciler) bequeath(ctx context.Context, o *observation) (ctrl.Result,
 	if o.stored == nil {
 		return again, nil
 	}
-	renewed, _ := compile.Renew(o.stored.policy, o.revocations, r.cfg.Clock.Now())
-	if r.fits(o, renewed) {
+	now := r.cfg.Clock.Now()
+	renewed, _ := compile.Renew(o.stored.policy, o.revocations, now)
+	held := hold(o, renewed, now)
+	if r.fits(o, renewed, held) {
 		return again, nil
 	}
-	_, err := r.write(ctx, o, renewed)
+	_, err := r.write(ctx, o, renewed, held)
 	return settle(again, err)
 }
 
@@ -77,7 +79,7 @@ func tombstone(o *observation) *compiled.Policy {
 		return &last
 	}
 	return &compiled.Policy{
-		SchemaVersion: compiled.SchemaVersion, Namespace: o.name.Namespace, Name: o.name.Name, Deleted: true,
+		SchemaVersion: 1, Namespace: o.name.Namespace, Name: o.name.Name, Deleted: true,
 		Mode: compiled.Enforce, UndeclaredPorts: compiled.Allow,
 		Authorization: compiled.Authorization{Default: compiled.RequireAnonymous, Mode: compiled.Enforce},
 		Sidecar:       compiled.SidecarOptions{AccessLog: "All", LogLevel: "info"},

@@ -45,7 +45,7 @@ func revoked(t *testing.T, c client.Client, r *Reconciler) []string {
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(cm), cm); err != nil {
 		t.Fatal(err)
 	}
-	d := r.open(cm, name)
+	d := first(r.open(cm, name))
 	if d == nil {
 		t.Fatal("the document is not the operator's")
 	}
@@ -106,9 +106,9 @@ func TestRevocationsReachTheLastDocument(t *testing.T) {
 			c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(append(objects, tokenRevocation("r", "j"))...).
 				WithStatusSubresource(&v1alpha1.SecurityPolicy{}).Build()
 			r := newTestReconciler(c, clocktesting.NewFakePassiveClock(born))
-			d := r.open(cm, name)
+			d := first(r.open(cm, name))
 			d.policy.Providers = []compiled.Provider{{Name: "corp", Issuer: "https://corp", Audiences: []string{"shop"}, Algorithms: []string{"RS256"}, Keys: compiled.Keys{Inline: []byte("{}")}}}
-			if _, err := r.write(t.Context(), &observation{name: name}, d.policy); err != nil {
+			if _, err := r.write(t.Context(), &observation{name: name}, d.policy, nil); err != nil {
 				t.Fatal(err)
 			}
 			before := r.revisions.last(name)

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"context"
-	"encoding/json"
 	"maps"
 	"reflect"
 	"slices"
@@ -20,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/deliver"
@@ -95,11 +93,9 @@ func ofConfigMap(_ context.Context, object client.Object) []reconcile.Request {
 	policy, ok := strings.CutPrefix(cm.Name, "postern-")
 	if !ok || render.ConfigMapName(policy) != cm.Name {
 		// The name is too long to hold the policy's; the document says it, and is not believed beyond that.
-		var head struct{ Name string }
-		if json.Unmarshal([]byte(cm.Data[compiled.DocumentKey]), &head) != nil || render.ConfigMapName(head.Name) != cm.Name {
+		if policy, ok = render.PolicyIn(cm); !ok || render.ConfigMapName(policy) != cm.Name {
 			return nil
 		}
-		policy = head.Name
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: cm.Namespace, Name: policy}}}
 }

@@ -3,8 +3,12 @@ package render
 import (
 	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,51 +16,107 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// ConfigMap returns the ConfigMap that holds a policy's signed document: the document to the byte, and the signature in
-// standard base64. It has no owner yet.
-func ConfigMap(namespace, policy string, signed compiled.Signed) *corev1.ConfigMap {
-	return &corev1.ConfigMap{
+// ConfigMap returns the ConfigMap that holds a policy's signed documents, at most one of each schema version: each to the
+// byte, and its signature in standard base64. It has no owner yet.
+func ConfigMap(namespace, policy string, documents ...compiled.Signed) *corev1.ConfigMap {
+	cm := &corev1.ConfigMap{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace,
 			Name:      ConfigMapName(policy),
 			Labels:    map[string]string{"app.kubernetes.io/managed-by": "postern", PolicyLabel: LabelValue(policy)},
 		},
-		Data: map[string]string{
-			compiled.DocumentKey:  string(signed.Document),
-			compiled.SignatureKey: base64.StdEncoding.EncodeToString(signed.Signature),
-		},
+		Data: map[string]string{},
 	}
+	for _, signed := range documents {
+		document, signature := compiled.DocumentKeys(signed.Version())
+		cm.Data[document], cm.Data[signature] = string(signed.Document), base64.StdEncoding.EncodeToString(signed.Signature)
+	}
+	return cm
 }
 
-// Signed reads the document back. A ConfigMap without one is an error; the signature is not verified here.
-func Signed(cm *corev1.ConfigMap) (compiled.Signed, error) {
-	document, ok := cm.Data[compiled.DocumentKey]
+// Signed reads the document of that schema version back; false where the ConfigMap has none. The signature is not verified
+// here.
+func Signed(cm *corev1.ConfigMap, version int) (compiled.Signed, bool, error) {
+	documentKey, signatureKey := compiled.DocumentKeys(version)
+	document, ok := cm.Data[documentKey]
 	if !ok {
-		return compiled.Signed{}, fmt.Errorf("reading ConfigMap %q: it has no %s", cm.Name, compiled.DocumentKey)
+		return compiled.Signed{}, false, nil
 	}
-	signature, err := base64.StdEncoding.DecodeString(cm.Data[compiled.SignatureKey])
+	signature, err := base64.StdEncoding.DecodeString(cm.Data[signatureKey])
 	if err != nil {
-		return compiled.Signed{}, fmt.Errorf("reading ConfigMap %q: decoding %s: %w", cm.Name, compiled.SignatureKey, err)
+		return compiled.Signed{}, true, fmt.Errorf("reading ConfigMap %q: decoding %s: %w", cm.Name, signatureKey, err)
 	}
-	return compiled.Signed{Document: []byte(document), Signature: signature}, nil
+	return compiled.Signed{Document: []byte(document), Signature: signature}, true, nil
 }
 
 // errOtherPolicy is for a document that was copied from one policy's ConfigMap into another's.
 var errOtherPolicy = errors.New("the document is of another policy")
 
-// Open returns the ConfigMap's document and its hash, where key's owner signed it for that policy.
-func Open(cm *corev1.ConfigMap, key ed25519.PublicKey, policy string) (*compiled.Policy, string, error) {
-	signed, err := Signed(cm)
+// PolicyIn returns the name of the policy that one of the ConfigMap's documents says, unverified; false where none says any.
+func PolicyIn(cm *corev1.ConfigMap) (string, bool) {
+	for _, key := range slices.Sorted(maps.Keys(cm.Data)) {
+		var head struct{ Name string }
+		if strings.HasPrefix(key, "document.") && json.Unmarshal([]byte(cm.Data[key]), &head) == nil && head.Name != "" {
+			return head.Name, true
+		}
+	}
+	return "", false
+}
+
+// Document is a verified document of a ConfigMap.
+type Document struct {
+	Signed compiled.Signed
+	Hash   string
+	Policy *compiled.Policy
+}
+
+// Reader reads documents that Key's owner signed, of the schema versions that Schema reads.
+type Reader struct {
+	Schema compiled.Schema
+	Key    ed25519.PublicKey
+}
+
+// Open returns the documents of the ConfigMap that were signed for that policy, the newest schema version first. That of the
+// newest is the policy's; the others are what older sidecars run. Where that cannot be opened, there is none.
+func (r Reader) Open(cm *corev1.ConfigMap, policy string) ([]Document, error) {
+	var out []Document
+	for version := r.Schema.Newest(); version >= 1; version-- {
+		signed, found, err := Signed(cm, version)
+		if !found {
+			continue
+		}
+		var document *compiled.Policy
+		if err == nil {
+			document, err = r.open(signed, cm.Namespace, policy)
+		}
+		switch {
+		case err == nil && !follows(out, document):
+		case err == nil:
+			out = append(out, Document{Signed: signed, Hash: signed.Hash(), Policy: document})
+		case len(out) == 0:
+			return nil, err
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("reading ConfigMap %q: it has no %s", cm.Name, compiled.DocumentKey)
+	}
+	return out, nil
+}
+
+// follows reports whether the document was written together with those before: their revisions are one below the other. Any
+// other one was put there since.
+func follows(before []Document, next *compiled.Policy) bool {
+	return len(before) == 0 || next.Revision == before[len(before)-1].Policy.Revision-1
+}
+
+func (r Reader) open(signed compiled.Signed, namespace, policy string) (*compiled.Policy, error) {
+	document, err := signed.OpenAs(r.Schema, r.Key)
 	if err != nil {
-		return nil, "", err
+		return nil, fmt.Errorf("opening document: %w", err)
 	}
-	document, err := signed.Open(key)
-	if err != nil {
-		return nil, "", fmt.Errorf("opening document: %w", err)
+	if document.Namespace != namespace || document.Name != policy {
+		return nil, errOtherPolicy
 	}
-	if document.Namespace != cm.Namespace || document.Name != policy {
-		return nil, "", errOtherPolicy
-	}
-	return document, signed.Hash(), nil
+	return document, nil
 }

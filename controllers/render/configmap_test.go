@@ -25,13 +25,13 @@ func TestConfigMapKeepsDocument(t *testing.T) {
 	if !reflect.DeepEqual(cm.Labels, wantLabels) {
 		t.Errorf("labels are %v, want %v", cm.Labels, wantLabels)
 	}
-	got, err := Signed(cm)
-	if err != nil || !reflect.DeepEqual(got, want) {
+	got, found, err := Signed(cm, 1)
+	if err != nil || !found || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v, want what was put in", got, err)
 	}
 }
 
-func TestSignedRefuses(t *testing.T) {
+func TestOpenRefuses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		data map[string]string
 		want string
@@ -40,7 +40,7 @@ func TestSignedRefuses(t *testing.T) {
 		"signature not base64": {map[string]string{compiled.DocumentKey: "{}", compiled.SignatureKey: "%"}, "decoding signature"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := Signed(&corev1.ConfigMap{Data: tc.data}); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, err := (Reader{}).Open(&corev1.ConfigMap{Data: tc.data}, "orders"); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got error %v, want one that says %q", err, tc.want)
 			}
 		})

@@ -34,6 +34,9 @@ func (s Sidecar) environment(pod Pod, resources corev1.ResourceRequirements) ([]
 		{Name: compiled.EnvAdminPort, Value: decimal(compiled.AdminPort)},
 		{Name: compiled.EnvLoopbackPort, Value: decimal(compiled.LoopbackPort)},
 	}
+	if s.Floor > 0 {
+		env = append(env, corev1.EnvVar{Name: compiled.EnvDocumentFloor, Value: strconv.FormatInt(s.Floor, 10)})
+	}
 	if s.vaultAudience() != "" {
 		env = append(env, corev1.EnvVar{Name: compiled.EnvVaultTokenFile, Value: compiled.VaultTokenFile})
 	}

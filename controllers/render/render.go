@@ -46,6 +46,9 @@ type Sidecar struct {
 	Class        *v1alpha1.SidecarClass
 	Interception v1alpha1.Interception
 	Settings     Settings
+	// Floor is the lowest revision of a document that the sidecar accepts; 0 accepts any. It is not a part of InjectionHash:
+	// a floor that has risen since is no reason to restart a pod.
+	Floor int64
 }
 
 // Pod is what a sidecar is told about its pod.

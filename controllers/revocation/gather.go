@@ -33,6 +33,8 @@ type observation struct {
 type document struct {
 	hash   string
 	policy *compiled.Policy
+	// held are the hashes of the documents beside it, which sidecars run that cannot read it: they carry the same revocations.
+	held []string
 }
 
 // gather reads nothing more where there are no revocations.
@@ -78,8 +80,12 @@ func (r *Reconciler) gatherDocuments(ctx context.Context, o *observation) error 
 		if err != nil {
 			return fmt.Errorf("reading ConfigMap %q: %w", name, err)
 		}
-		if p, hash, err := render.Open(cm, r.cfg.Key, policy); err == nil {
-			o.documents[policy] = document{hash: hash, policy: p}
+		if documents, err := (render.Reader{Schema: r.cfg.Schema, Key: r.cfg.Key}).Open(cm, policy); err == nil {
+			d := document{hash: documents[0].Hash, policy: documents[0].Policy}
+			for _, held := range documents[1:] {
+				d.held = append(d.held, held.Hash)
+			}
+			o.documents[policy] = d
 		}
 	}
 	return nil

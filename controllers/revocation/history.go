@@ -69,12 +69,8 @@ func (p *past) see(d document) {
 		return
 	}
 	p.present = d.policy
-	if _, seen := p.revisions[d.hash]; !seen {
-		p.revisions[d.hash] = d.policy.Revision
-		if p.hashes = append(p.hashes, d.hash); len(p.hashes) > maxSeen {
-			delete(p.revisions, p.hashes[0])
-			p.hashes = p.hashes[1:]
-		}
+	for _, hash := range append([]string{d.hash}, d.held...) {
+		p.remember(hash, d.policy.Revision)
 	}
 	since := make(map[compiled.RevokedTokens]int64, len(d.policy.RevokedTokens))
 	for _, entry := range d.policy.RevokedTokens {
@@ -84,6 +80,17 @@ func (p *past) see(d document) {
 		}
 	}
 	p.since = since
+}
+
+func (p *past) remember(hash string, revision int64) {
+	if _, seen := p.revisions[hash]; seen {
+		return
+	}
+	p.revisions[hash] = revision
+	if p.hashes = append(p.hashes, hash); len(p.hashes) > maxSeen {
+		delete(p.revisions, p.hashes[0])
+		p.hashes = p.hashes[1:]
+	}
 }
 
 // carries returns the revision from which on all entries are carried; 0 where the present document lacks one.

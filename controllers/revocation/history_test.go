@@ -14,7 +14,7 @@ var (
 
 // seen is a document with that revision, whose hash is named for it.
 func seen(revision int64, entries ...compiled.RevokedTokens) document {
-	return document{fmt.Sprint("h", revision), &compiled.Policy{Revision: revision, Mode: compiled.Enforce, RevokedTokens: entries}}
+	return document{hash: fmt.Sprint("h", revision), policy: &compiled.Policy{Revision: revision, Mode: compiled.Enforce, RevokedTokens: entries}}
 }
 
 func but(d document, change func(*compiled.Policy)) document {
@@ -80,5 +80,18 @@ func TestHistoryForgets(t *testing.T) {
 	h.forget("shop")
 	if n := len(h.namespaces); n != 0 {
 		t.Errorf("%d namespaces are remembered, want none", n)
+	}
+}
+
+// TestHeldDocuments: a sidecar that runs what is held for older builds has the revocations of the document beside it.
+func TestHeldDocuments(t *testing.T) {
+	d := seen(5, x)
+	d.held = []string{"older"}
+	known := newHistory().see("shop", map[string]document{"orders": d})["orders"]
+	if got := known.running("older"); got != 5 {
+		t.Errorf("it runs revision %d, want that of the document beside it", got)
+	}
+	if got := known.running("unknown"); got != 0 {
+		t.Errorf("an unknown document is of revision %d", got)
 	}
 }

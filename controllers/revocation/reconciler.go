@@ -32,6 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/transition"
 )
@@ -45,6 +46,8 @@ type Config struct {
 	Events events.EventRecorder
 	Clock  clock.PassiveClock
 	Log    *slog.Logger
+	// Schema decides which schema versions are read; left out, it is that of this build.
+	Schema compiled.Schema
 }
 
 // Reconciler writes the statuses of TokenRevocations.

@@ -129,7 +129,7 @@ func (w *world) report(policy string, pods ...string) {
 	if err := w.Get(w.t.Context(), types.NamespacedName{Namespace: "shop", Name: render.ConfigMapName(policy)}, cm); err != nil {
 		w.t.Fatal(err)
 	}
-	signed, err := render.Signed(cm)
+	signed, _, err := render.Signed(cm, 1)
 	if err != nil {
 		w.t.Fatal(err)
 	}

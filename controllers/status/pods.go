@@ -35,6 +35,8 @@ type offence struct {
 	// restart says that a restart of the workload is the remedy; else remedy is.
 	restart bool
 	remedy  string
+	// unknown are the features that the pod's sidecar does not know.
+	unknown []string
 }
 
 // NeedsRestart reports whether the pod lacks what only a restart gives it: the sidecar, this policy, or its settings.
@@ -43,8 +45,9 @@ func (p *Pod) NeedsRestart(policy string) bool {
 }
 
 // judge returns what is wrong with the pod, the worst alone; nil where nothing is.
-func (p Pod) judge(policy, document string) *offence {
-	o := &offence{pod: p}
+func (p Pod) judge(in *Input) *offence {
+	policy, document := in.Policy.Name, in.Document
+	o := &offence{pod: p, unknown: in.unknownTo(p.Report)}
 	switch r := p.Report; {
 	case p.Governor != policy:
 		o.reason, o.what = v1alpha1.ReasonConflicted, fmt.Sprintf("is governed by the older policy %q", p.Governor)
@@ -56,6 +59,14 @@ func (p Pod) judge(policy, document string) *offence {
 	case r != nil && len(r.Reachable) > 0:
 		o.reason, o.what = v1alpha1.ReasonReachableAround, "can be reached around the sidecar at "+listeners(r.Reachable)
 		o.remedy = "let the app listen on 127.0.0.1 there, or not at all"
+	case len(o.unknown) > 0:
+		o.reason = v1alpha1.ReasonSidecarTooOld
+		o.what = fmt.Sprintf("has a sidecar (version %s) that does not know %s; it %s", cmp.Or(printable(r.Version), "unknown"), list(o.unknown), keeps(r))
+		o.restart = p.Stale
+		o.remedy = "name a newer sidecar in spec.image of the SidecarClass, and then restart the workload"
+		if w := p.Workload; w.Restartable() {
+			o.remedy += fmt.Sprintf(": kubectl rollout restart %s -n %s", w, in.Policy.Namespace)
+		}
 	case p.Stale: // what such a sidecar refuses, the next one may well take
 		o.reason, o.what, o.restart = v1alpha1.ReasonPodsOutdated, "has a sidecar with settings that only a restart changes", true
 	case r != nil && r.Refused != "" && r.Refused == document:
@@ -74,6 +85,22 @@ func (p Pod) judge(policy, document string) *offence {
 		return nil
 	}
 	return o
+}
+
+// unknownTo returns the features of the document that the sidecar does not know; none before its first report.
+func (in *Input) unknownTo(report *compiled.Report) []string {
+	if report == nil || in.Compiled == nil || report.Reads() >= in.Compiled.SchemaVersion {
+		return nil
+	}
+	return in.Schema.Unknown(in.Compiled, report.Reads())
+}
+
+// keeps says what a sidecar runs that is too old for the present document.
+func keeps(r *compiled.Report) string {
+	if r.Hash == "" {
+		return "has no document that it can read, and answers every request with 503"
+	}
+	return "keeps the last document that it can read, and still takes revocations"
 }
 
 // takeoverRemedy is what most often ails an app under Takeover: the kernel tells it EADDRINUSE.
@@ -115,7 +142,7 @@ func count(in *Input) (*v1alpha1.PodCounts, []*offence) {
 		if p.Bound == in.Policy.Name && p.Report != nil && in.Document != "" && p.Report.Hash == in.Document {
 			c.Current++
 		}
-		if o := p.judge(in.Policy.Name, in.Document); o != nil {
+		if o := p.judge(in); o != nil {
 			offences = append(offences, o)
 		}
 	}
@@ -134,7 +161,7 @@ func count(in *Input) (*v1alpha1.PodCounts, []*offence) {
 // rank orders reasons: the worse, the lower.
 func rank(reason string) int {
 	return slices.Index([]string{
-		v1alpha1.ReasonReachableAround, v1alpha1.ReasonPodsWithoutSidecar, v1alpha1.ReasonRefusedBySidecar,
+		v1alpha1.ReasonReachableAround, v1alpha1.ReasonPodsWithoutSidecar, v1alpha1.ReasonRefusedBySidecar, v1alpha1.ReasonSidecarTooOld,
 		v1alpha1.ReasonPodsOutdated, v1alpha1.ReasonAppFailing, v1alpha1.ReasonConflicted,
 	}, reason)
 }

@@ -40,9 +40,13 @@ type Input struct {
 	// present policy's.
 	Document   string
 	WriteError error
+	// Revision is the document's, and Generation that of the policy that it was compiled from; 0 where there is none.
+	Revision, Generation int64
 	// Compiled is the document that sidecars should run; nil where there is none.
 	Compiled *compiled.Policy
 	Pods     []Pod
+	// Schema names what a sidecar of an older schema version does not know; left out, it is that of this build.
+	Schema compiled.Schema
 	// Rollout says what the operator does about workloads with stale pods.
 	Rollout map[Workload]string
 	Now     time.Time
@@ -65,6 +69,7 @@ func Of(in Input) v1alpha1.SecurityPolicyStatus {
 		ObservedGeneration: in.Policy.Generation,
 		Conditions:         slices.Clone(in.Policy.Status.Conditions),
 		Document:           in.Document,
+		Revision:           max(compile.RecordedRevision(in.Policy), in.Revision),
 		Pods:               pods,
 	}
 	programmed := in.programmed()
@@ -90,9 +95,9 @@ func (in *Input) accepted() metav1.Condition {
 	errs, warnings := in.texts(compile.Error), in.texts(compile.Warning)
 	switch {
 	case in.ClassError != nil:
-		c.Reason, c.Message = v1alpha1.ReasonClassNotFound, in.ClassError.Error()
+		c.Reason, c.Message = v1alpha1.ReasonClassNotFound, in.ClassError.Error()+". "+in.meanwhile()
 	case len(errs) > 0:
-		c.Reason, c.Message = v1alpha1.ReasonInvalid, strings.Join(errs, "; ")
+		c.Reason, c.Message = v1alpha1.ReasonInvalid, strings.Join(errs, "; ")+". "+in.meanwhile()
 	case in.Conflict != nil:
 		c.Reason = v1alpha1.ReasonConflicted
 		c.Message = fmt.Sprintf("the older policy %q picks some of the same pods, such as %q, and applies to them: change either selector",
@@ -110,10 +115,7 @@ func (in *Input) programmed() metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionProgrammed, Status: metav1.ConditionFalse}
 	switch {
 	case in.ClassError != nil || len(in.texts(compile.Error)) > 0:
-		c.Reason, c.Message = v1alpha1.ReasonNotAccepted, "the policy is not valid, and no document was ever written for it"
-		if in.Document != "" {
-			c.Message = "the policy is not valid: sidecars keep the last good document"
-		}
+		c.Reason, c.Message = v1alpha1.ReasonNotAccepted, "the policy is not valid. "+in.meanwhile()
 	case in.WriteError != nil:
 		c.Reason, c.Message = v1alpha1.ReasonPending, "the document could not be written yet: "+in.WriteError.Error()
 	case in.NamespaceExcluded:
@@ -128,6 +130,23 @@ func (in *Input) programmed() metav1.Condition {
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonProgrammed, "the document is written"
 	}
 	return c
+}
+
+// meanwhile says what pods run while the policy is not valid.
+func (in *Input) meanwhile() string {
+	selector := slices.ContainsFunc(in.Findings, func(f compile.Finding) bool { return f.Severity == compile.Error && f.Field == "spec.selector" })
+	running := fmt.Sprintf("the last good document: revision %d, of generation %d of the policy", in.Revision, in.Generation)
+	switch {
+	case in.Document != "" && in.ClassError != nil:
+		return "Running pods keep " + running + "; new pods are refused until the SidecarClass is there, for it says how sidecars are run"
+	case in.Document != "" && selector:
+		return "Running pods keep " + running + "; new pods are refused until the selector can be read"
+	case in.Document != "":
+		return "Pods, new ones too, run " + running
+	case compile.RecordedRevision(in.Policy) > 0:
+		return fmt.Sprintf("Its last good document, revision %d, is no longer in its ConfigMap: running sidecars keep it in memory, and new pods are refused", in.Policy.Status.Revision)
+	}
+	return "No document was ever written for it, so new pods that it selects are refused"
 }
 
 func (in *Input) enforced(programmed metav1.Condition, offences []*offence) metav1.Condition {
@@ -197,6 +216,9 @@ func phrase(same []*offence) string {
 		return plural(n, "pod", "pods") + " can be reached around the sidecar, as at " + listeners(same[0].pod.Report.Reachable)
 	case v1alpha1.ReasonRefusedBySidecar:
 		return plural(n, "sidecar", "sidecars") + " refused the document (" + cmp.Or(printable(same[0].pod.Report.Error), "without a reason") + ")"
+	case v1alpha1.ReasonSidecarTooOld:
+		return plural(n, "pod has a sidecar", "pods have sidecars") + " older than what the policy uses (" + list(same[0].unknown) +
+			"); the sidecar " + keeps(same[0].pod.Report)
 	case v1alpha1.ReasonAppFailing:
 		return plural(n, "pod keeps", "pods keep") + " failing"
 	case v1alpha1.ReasonConflicted:

@@ -143,7 +143,7 @@ func TestOf(t *testing.T) {
 				in.Findings = []compile.Finding{{Severity: compile.Error, Field: "spec.x", Message: "is wrong"}}
 			},
 			wantAccepted: "False/Invalid", wantProgrammed: "False/NotAccepted", wantEnforced: "False/NotProgrammed",
-			wantMessage: "keep the last good document", wantMatched: 1, wantInjected: 1, wantCurrent: 1,
+			wantMessage: "Pods, new ones too, run the last good document", wantMatched: 1, wantInjected: 1, wantCurrent: 1,
 		},
 		"invalid from the start": {
 			in: input(),
@@ -152,7 +152,7 @@ func TestOf(t *testing.T) {
 				in.Findings = []compile.Finding{{Severity: compile.Error, Field: "spec.x", Message: "is wrong"}}
 			},
 			wantAccepted: "False/Invalid", wantProgrammed: "False/NotAccepted", wantEnforced: "False/NotProgrammed",
-			wantMessage: "no document was ever written",
+			wantMessage: "No document was ever written",
 		},
 		"warnings are accepted": {
 			in: input(good("a")),

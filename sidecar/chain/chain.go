@@ -174,21 +174,6 @@ func assemble(p *compiled.Policy, given parts) (assembled, error) {
 	return built, errors.Join(b.errs...)
 }
 
-func identityHeaders(p *compiled.Policy) []string {
-	var names []string
-	for i := range p.Providers {
-		for _, h := range p.Providers[i].ClaimsToHeaders {
-			names = append(names, h.Header)
-		}
-	}
-	if p.Tokens != nil {
-		for _, h := range p.Tokens.ClaimsToHeaders {
-			names = append(names, h.Header)
-		}
-	}
-	return names
-}
-
 // requirement is the same word in document and stage.
 func requirement(r compiled.Requirement) authz.Requirement { return authz.Requirement(r) }
 

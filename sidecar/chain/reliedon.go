@@ -5,7 +5,7 @@ import "github.com/posterndev/postern/api/compiled"
 // reliedOn names the header fields that the policy's own rules read or set, beside those that every policy relies on. A
 // client's Connection field cannot remove them.
 func reliedOn(p *compiled.Policy) []string {
-	names := identityHeaders(p)
+	names := p.IdentityHeaders()
 	for i := range p.Providers {
 		for _, from := range p.Providers[i].From {
 			if from.Header != "" {

@@ -25,6 +25,9 @@ type Config struct {
 	Namespace, Policy string
 	// Key is the operator's.
 	Key ed25519.PublicKey
+	// Floor is the lowest revision that is accepted: what the policy's document had when the pod was created. An older
+	// document, however well signed, was put back. 0 accepts any.
+	Floor int64
 	// Apply is called for one document at a time.
 	Apply Apply
 	// Version is this build's, for the operator's status.
@@ -54,6 +57,9 @@ func NewKeeper(cfg Config) *Keeper {
 var (
 	errForeign = errors.New("the document is another policy's")
 	errOld     = errors.New("the document is older than the one in force")
+	// errBelowFloor is reported, unlike errOld: a sidecar that is given nothing else stays without a document.
+	errBelowFloor = errors.New("the document is older than the policy's was when this pod was created: somebody put it back; " +
+		"the operator replaces it once it runs")
 )
 
 // Offer validates a signed document and applies it where it is newer than the one in force. Offering the document in force
@@ -95,6 +101,9 @@ func (k *Keeper) judge(p *compiled.Policy) error {
 	if p.Revision <= k.revision {
 		return errOld
 	}
+	if p.Revision < k.cfg.Floor {
+		return fmt.Errorf("%w (revision %d, at least %d is needed)", errBelowFloor, p.Revision, k.cfg.Floor)
+	}
 	return nil
 }
 
@@ -102,7 +111,11 @@ func (k *Keeper) refuse(hash string, err error) {
 	if k.report.Refused == hash && k.report.Error == bounded(err.Error()) {
 		return
 	}
-	k.cfg.Logger.Error("document refused, the one before stays in force", "document", hash, "inForce", k.report.Hash, "error", err)
+	text := "document refused, the one before stays in force"
+	if k.report.Hash == "" {
+		text = "document refused, and there is none to run: every request is answered 503"
+	}
+	k.cfg.Logger.Error(text, "document", hash, "inForce", k.report.Hash, "error", err)
 	k.update(func(r *compiled.Report) { r.Refused, r.Error = hash, bounded(err.Error()) })
 }
 

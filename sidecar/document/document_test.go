@@ -96,6 +96,59 @@ func TestOfferRefuses(t *testing.T) {
 	}
 }
 
+// TestTheFloor: a new pod takes no document that is older than the policy's was when the pod was created, and says so.
+func TestTheFloor(t *testing.T) {
+	o := newOperator(t)
+	tests := map[string]struct {
+		floor, revision int64
+		deleted         bool
+		wantErr         error
+	}{
+		"none":                       {revision: 1},
+		"older":                      {floor: 50, revision: 49, wantErr: errBelowFloor},
+		"an older tombstone":         {floor: 50, revision: 49, deleted: true, wantErr: errBelowFloor},
+		"the very same":              {floor: 50, revision: 50},
+		"newer":                      {floor: 50, revision: 51},
+		"the policy was deleted":     {floor: 50, revision: 51, deleted: true},
+		"injected before a document": {floor: 0, revision: 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			applied := false
+			k := o.keeper(func(context.Context, *compiled.Policy, string) error { applied = true; return nil })
+			k.cfg.Floor = tt.floor
+			s := o.sign(t, func(p *compiled.Policy) { p.Revision, p.Deleted = tt.revision, tt.deleted })
+			if err := k.Offer(t.Context(), s); !errors.Is(err, tt.wantErr) {
+				t.Fatalf("error = %v; want %v", err, tt.wantErr)
+			}
+			r, _ := k.Report()
+			if applied != (tt.wantErr == nil) || (r.Hash == s.Hash()) != applied {
+				t.Errorf("applied: %t, report = %+v", applied, r)
+			}
+			if refused := r.Refused == s.Hash() && strings.Contains(r.Error, "at least 50"); refused != (tt.wantErr != nil) {
+				t.Errorf("report = %+v", r)
+			}
+		})
+	}
+}
+
+// TestTheFloorEndsWithTheOperatorsDocument: a sidecar without a document takes the next one that is new enough.
+func TestTheFloorEndsWithTheOperatorsDocument(t *testing.T) {
+	o := newOperator(t)
+	k := o.keeper(nil)
+	k.cfg.Floor = 50
+	if err := k.Offer(t.Context(), o.sign(t, revision(49))); !errors.Is(err, errBelowFloor) {
+		t.Fatal(err)
+	}
+	next := o.sign(t, revision(60))
+	if err := k.Offer(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := k.Report(); r.Hash != next.Hash() || r.Refused != "" || r.Error != "" {
+		t.Errorf("report = %+v", r)
+	}
+}
+
 func TestARefusedDocumentIsReportedAndForgottenAfterAGoodOne(t *testing.T) {
 	o := newOperator(t)
 	refuse := true
@@ -214,5 +267,36 @@ func TestReadDirBoundsWhatItReads(t *testing.T) {
 	}
 	if _, err := s.Open(newOperator(t).public); !errors.Is(err, compiled.ErrSignature) {
 		t.Errorf("error = %v", err)
+	}
+}
+
+// TestReadDirTakesTheNewestThatIsRead: beside it may lie what older sidecars run.
+func TestReadDirTakesTheNewestThatIsRead(t *testing.T) {
+	o := newOperator(t)
+	v1 := o.sign(t, nil)
+	v2 := o.sign(t, func(p *compiled.Policy) { p.SchemaVersion = 2 })
+	dir := t.TempDir()
+	mount(t, dir, v1)
+	for reads, want := range map[int]compiled.Signed{1: v1, 2: v1, 3: v1} {
+		if got, err := readVersion(dir, reads); err != nil || got.Hash() != want.Hash() {
+			t.Errorf("of one document, a build that reads up to version %d takes %s, %v", reads, got.Document, err)
+		}
+	}
+	document, signature := compiled.DocumentKeys(2)
+	for name, content := range map[string][]byte{document: v2.Document, signature: []byte(base64.StdEncoding.EncodeToString(v2.Signature))} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for reads, want := range map[int]compiled.Signed{1: v1, 2: v2, 3: v2} {
+		if got, err := readVersion(dir, reads); err != nil || got.Hash() != want.Hash() {
+			t.Errorf("of two, a build that reads up to version %d takes %s, %v", reads, got.Document, err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, signature)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readVersion(dir, 2); err == nil {
+		t.Errorf("a document without its signature falls back to %s", got.Document)
 	}
 }

@@ -65,13 +65,20 @@ func (m Mounted) look(ctx context.Context, seen string) string {
 	return signed.Hash()
 }
 
-// ReadDir reads a signed document from a mounted ConfigMap. It returns fs.ErrNotExist where there is none.
-func ReadDir(dir string) (compiled.Signed, error) {
-	document, err := read(filepath.Join(dir, compiled.DocumentKey))
+// ReadDir reads the signed document of the newest schema version that this build reads from a mounted ConfigMap. It returns
+// fs.ErrNotExist where there is none.
+func ReadDir(dir string) (compiled.Signed, error) { return readVersion(dir, compiled.SchemaVersion) }
+
+func readVersion(dir string, reads int) (compiled.Signed, error) {
+	documentKey, signatureKey := compiled.DocumentKeys(reads)
+	document, err := read(filepath.Join(dir, documentKey))
+	if errors.Is(err, fs.ErrNotExist) && reads > 1 {
+		return readVersion(dir, reads-1)
+	}
 	if err != nil {
 		return compiled.Signed{}, err
 	}
-	encoded, err := read(filepath.Join(dir, compiled.SignatureKey))
+	encoded, err := read(filepath.Join(dir, signatureKey))
 	if err != nil {
 		return compiled.Signed{}, err
 	}

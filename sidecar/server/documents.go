@@ -34,15 +34,17 @@ const mountedInterval = 2 * time.Second
 type operated struct {
 	namespace, policy string
 	key               ed25519.PublicKey
-	dir               string
-	url, ca           string
-	tokenFile         string
-	version           string
+	// floor is the lowest revision that is accepted.
+	floor     int64
+	dir       string
+	url, ca   string
+	tokenFile string
+	version   string
 }
 
 func (o operated) start(ctx context.Context, e *enforcer) (reports, error) {
 	keeper := document.NewKeeper(document.Config{
-		Namespace: o.namespace, Policy: o.policy, Key: o.key, Apply: e.apply, Version: o.version, Logger: e.logger,
+		Namespace: o.namespace, Policy: o.policy, Key: o.key, Floor: o.floor, Apply: e.apply, Version: o.version, Logger: e.logger,
 	})
 	poller, err := document.NewPoller(document.PollConfig{
 		URL: o.url, CA: []byte(o.ca), Token: secret.File(o.tokenFile), Keeper: keeper, Logger: e.logger,

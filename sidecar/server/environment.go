@@ -26,8 +26,10 @@ const (
 type Environment struct {
 	Namespace, Policy string
 	DocumentKey       ed25519.PublicKey
-	DocumentDir       string
-	SecretsDir        string
+	// DocumentFloor is the lowest revision of a document that is accepted; 0 accepts any.
+	DocumentFloor int64
+	DocumentDir   string
+	SecretsDir    string
 	// VaultTokenFile is empty where the pod was injected without a token for Vault.
 	VaultTokenFile string
 
@@ -56,7 +58,7 @@ func ReadEnvironment(getenv func(string) string) (Environment, error) {
 		AdminPort:         r.port(compiled.EnvAdminPort, compiled.AdminPort),
 		LoopbackPort:      r.port(compiled.EnvLoopbackPort, compiled.LoopbackPort),
 		VaultTokenFile:    getenv(compiled.EnvVaultTokenFile),
-		DocumentKey:       r.key(), PodIPs: r.podIPs(), ExcludedPorts: r.excludedPorts(),
+		DocumentKey:       r.key(), DocumentFloor: r.floor(), PodIPs: r.podIPs(), ExcludedPorts: r.excludedPorts(),
 	}
 	if e.Interception != Redirect && e.Interception != Takeover {
 		r.failf("%s is %q, not Redirect or Takeover", compiled.EnvInterception, e.Interception)
@@ -115,6 +117,18 @@ func (r *reader) key() ed25519.PublicKey {
 		return nil
 	}
 	return key
+}
+
+func (r *reader) floor() int64 {
+	v := r.getenv(compiled.EnvDocumentFloor)
+	if v == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < 0 {
+		r.failf("%s is %q, not a revision", compiled.EnvDocumentFloor, v)
+	}
+	return n
 }
 
 func (r *reader) podIPs() []netip.Addr {

@@ -26,7 +26,7 @@ func (p Pod) Config() Config {
 	inbound := e.inbound()
 	return Config{
 		Documents: operated{
-			namespace: e.Namespace, policy: e.Policy, key: e.DocumentKey, dir: e.DocumentDir,
+			namespace: e.Namespace, policy: e.Policy, key: e.DocumentKey, floor: e.DocumentFloor, dir: e.DocumentDir,
 			url: e.OperatorURL, ca: e.OperatorCA, tokenFile: e.OperatorTokenFile, version: p.Version,
 		},
 		Inbound: inbound, ContainerPorts: e.ContainerPorts, Probes: e.Probes,

@@ -176,15 +176,19 @@ func TestReadEnvironment(t *testing.T) {
 		compiled.EnvNamespace: "shop", compiled.EnvPolicy: "orders", compiled.EnvDocumentKey: key, compiled.EnvOperatorURL: "https://o:9444",
 		compiled.EnvOperatorCA: "pem", compiled.EnvInterception: "Takeover", compiled.EnvPodIPs: "10.0.0.1,::1", compiled.EnvExcludedPorts: "22, 23",
 		compiled.EnvContainerPorts: `[{"name":"http","number":8080}]`, compiled.EnvAdminPort: "16000",
+		compiled.EnvDocumentFloor: "1700000000000",
 	}
 	e, err := ReadEnvironment(func(name string) string { return good[name] })
-	if err != nil || len(e.PodIPs) != 2 || len(e.ExcludedPorts) != 2 || e.ContainerPorts[0].Number != 8080 || e.AdminPort != 16000 || e.InboundPort != compiled.InboundPort {
+	if err != nil || len(e.PodIPs) != 2 || len(e.ExcludedPorts) != 2 || e.ContainerPorts[0].Number != 8080 || e.AdminPort != 16000 || e.InboundPort != compiled.InboundPort ||
+		e.DocumentFloor != 1_700_000_000_000 {
 		t.Fatalf("%+v, %v", e, err)
 	}
 	for name, bad := range map[string]struct{ variable, value string }{
 		"no policy":            {compiled.EnvPolicy, ""},
 		"no key":               {compiled.EnvDocumentKey, ""},
 		"a short key":          {compiled.EnvDocumentKey, "AAAA"},
+		"a floor of no number": {compiled.EnvDocumentFloor, "high"},
+		"a negative floor":     {compiled.EnvDocumentFloor, "-1"},
 		"no mode":              {compiled.EnvInterception, ""},
 		"an unknown mode":      {compiled.EnvInterception, "Sniff"},
 		"no address":           {compiled.EnvPodIPs, ""},

@@ -8,59 +8,18 @@ import (
 	"iter"
 	"net/http"
 	"strings"
+
+	"github.com/posterndev/postern/api/check/fieldset"
 )
 
 // maxTokens bounds how many elements of a list are looked at; a list of a thousand is an attack, not a wish.
 const maxTokens = 1000
 
-// Names is a set of field names. It is immutable, and asking does not allocate.
-type Names struct {
-	whole    map[string]struct{}
-	prefixes []string
-}
+// Names is a set of field names, which the operator knows as well.
+type Names = fieldset.Names
 
 // NewNames returns the set of names. One that ends in * stands for every name that begins with what is before it.
-func NewNames(names ...string) Names {
-	n := Names{whole: make(map[string]struct{}, len(names))}
-	for _, name := range names {
-		if prefix, ok := strings.CutSuffix(name, "*"); ok {
-			n.prefixes = append(n.prefixes, string(appendFolded(nil, prefix)))
-			continue
-		}
-		n.whole[string(appendFolded(nil, name))] = struct{}{}
-	}
-	return n
-}
-
-// Has reports whether name, in any of its variants, is in the set.
-func (n Names) Has(name string) bool {
-	var buf [64]byte
-	folded := appendFolded(buf[:0], name)
-	if _, ok := n.whole[string(folded)]; ok {
-		return true
-	}
-	for _, prefix := range n.prefixes {
-		if len(folded) >= len(prefix) && string(folded[:len(prefix)]) == prefix {
-			return true
-		}
-	}
-	return false
-}
-
-func appendFolded(b []byte, name string) []byte {
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case 'A' <= c && c <= 'Z':
-			c += 'a' - 'A'
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-		default:
-			c = '-'
-		}
-		b = append(b, c)
-	}
-	return b
-}
+func NewNames(names ...string) Names { return fieldset.New(names...) }
 
 // Elements yields the elements of a comma-separated list (RFC 9110 §5.6.1) that may span several lines, without the
 // space around them. Empty elements are left out. Quoted strings are not known: the lists read here hold none.

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
@@ -27,7 +28,7 @@ type locator struct {
 // New returns the stage; trusted are the networks of the proxies in front of us. It fails, with 500, where the listener
 // does not say who the peer is.
 func New(trusted []netip.Prefix) stage.Stage {
-	l := &locator{trusted: unmapped(trusted), forwarding: field.NewNames(field.Forwarding()...)}
+	l := &locator{trusted: unmapped(trusted), forwarding: field.NewNames(fieldset.Forwarding()...)}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			if err := l.locate(r); err != nil {

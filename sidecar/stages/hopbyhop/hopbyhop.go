@@ -6,7 +6,7 @@
 //   - Connection: Upgrade and Upgrade: websocket, where the client sent a complete WebSocket handshake (RFC 6455 §4.1);
 //   - TE: trailers, where the client sent it, because gRPC servers require it.
 //
-// Fields that Connection names are removed as §7.6.1 asks, except those that the sidecar or an app relies on (field.EndToEnd and
+// Fields that Connection names are removed as §7.6.1 asks, except those that the sidecar or an app relies on (fieldset.EndToEnd and
 // the names given to New). Otherwise a client could delete what a proxy in front of the sidecar has set, or an
 // identity header (golang/go#50580). Since Connection itself is gone afterwards, no later proxy acts on it.
 //
@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
@@ -29,12 +30,12 @@ import (
 // cleaner holds the compiled names.
 type cleaner struct{ hopByHop, protected field.Names }
 
-// New returns the stage. Connection cannot remove the fields named by protected, nor those of field.EndToEnd. A name that
+// New returns the stage. Connection cannot remove the fields named by protected, nor those of fieldset.EndToEnd. A name that
 // ends in * is a prefix.
 func New(protected []string) stage.Stage {
 	c := &cleaner{
-		hopByHop:  field.NewNames(field.HopByHop()...),
-		protected: field.NewNames(append(field.EndToEnd(), protected...)...),
+		hopByHop:  field.NewNames(fieldset.HopByHop()...),
+		protected: field.NewNames(append(fieldset.EndToEnd(), protected...)...),
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
@@ -60,7 +61,7 @@ func (c *cleaner) clean(r *http.Request) {
 	}
 }
 
-// mayBeHopByHop spares most fields the look-up: it looks at the first letter of the names of field.HopByHop.
+// mayBeHopByHop spares most fields the look-up: it looks at the first letter of the names of fieldset.HopByHop.
 func mayBeHopByHop(name string) bool {
 	if name == "" {
 		return false

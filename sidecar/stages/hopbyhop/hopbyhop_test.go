@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
@@ -75,7 +76,7 @@ func TestConnectionOptions(t *testing.T) {
 }
 
 func TestHopByHopFieldsEndHere(t *testing.T) {
-	for _, name := range field.HopByHop() {
+	for _, name := range fieldset.HopByHop() {
 		for _, name := range []string{name, strings.ReplaceAll(name, "-", "_")} {
 			r := httptest.NewRequest("GET", "/", nil)
 			r.Header[name] = []string{"x"}
@@ -156,14 +157,14 @@ func TestOrdinaryRequestsAllocateNothing(t *testing.T) {
 	for _, name := range []string{"Accept", "Accept-Encoding", "Accept-Language", "User-Agent", "Cookie", "Sec-Fetch-Site", "Priority"} {
 		r.Header.Set(name, "x")
 	}
-	c := &cleaner{hopByHop: field.NewNames(field.HopByHop()...), protected: field.NewNames(field.EndToEnd()...)}
+	c := &cleaner{hopByHop: field.NewNames(fieldset.HopByHop()...), protected: field.NewNames(fieldset.EndToEnd()...)}
 	if n := testing.AllocsPerRun(100, func() { c.clean(r) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
 func BenchmarkClean(b *testing.B) {
-	c := &cleaner{hopByHop: field.NewNames(field.HopByHop()...), protected: field.NewNames(field.EndToEnd()...)}
+	c := &cleaner{hopByHop: field.NewNames(fieldset.HopByHop()...), protected: field.NewNames(fieldset.EndToEnd()...)}
 	r := httptest.NewRequest("GET", "/", nil)
 	for _, name := range []string{"Accept", "Accept-Encoding", "Accept-Language", "User-Agent", "Cookie", "Sec-Fetch-Site", "Sec-Fetch-Mode", "Priority"} {
 		r.Header.Set(name, "x")

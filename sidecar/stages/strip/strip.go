@@ -11,25 +11,24 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// always are removed whatever the policy names.
-var always = [...]string{"X-Postern-*", "Postern-*", "X-Original-URL", "X-Rewrite-URL", "Script-Name", "Path-Info"}
-
 // stripper holds the compiled names.
 type stripper struct {
-	// removed are removed from the header, noTrailers from the trailer: the same, and field.EndToEnd.
+	// removed are removed from the header, noTrailers from the trailer: the same, and fieldset.EndToEnd.
 	removed, noTrailers field.Names
 }
 
 // New returns the stage, which removes names, and what is removed always. A name that ends in * is a prefix.
 func New(names []string) stage.Stage {
+	always := fieldset.Reserved()
 	removed := append(append([]string(nil), names...), always[:]...)
 	s := &stripper{
 		removed:    field.NewNames(removed...),
-		noTrailers: field.NewNames(append(removed, field.EndToEnd()...)...),
+		noTrailers: field.NewNames(append(removed, fieldset.EndToEnd()...)...),
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {

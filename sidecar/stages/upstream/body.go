@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/posterndev/postern/sidecar/httpkit/field"
+	"github.com/posterndev/postern/api/check/fieldset"
 )
 
 // announced returns the trailer fields that go to the app, without values yet: those that the client announced (RFC 9110
@@ -35,7 +35,7 @@ func mayTrail(name string) bool {
 			return false
 		}
 	}
-	for _, hop := range field.HopByHop() {
+	for _, hop := range fieldset.HopByHop() {
 		if strings.EqualFold(hop, name) {
 			return false
 		}

@@ -1,0 +1,38 @@
+package fieldset
+
+// HopByHop are the fields that belong to one connection (RFC 9110 §7.6.1), whether or not Connection names them. RFC 7540
+// §3.2.1 gives HTTP2-Settings the same nature.
+func HopByHop() []string {
+	return []string{
+		"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
+		"Transfer-Encoding", "Upgrade", "Http2-Settings",
+	}
+}
+
+// Reserved are the fields that only the sidecar sets, and those by which some servers and frameworks let a client replace
+// the very path that the rules matched (CVE-2018-14773; gunicorn takes SCRIPT_NAME off the path, benoitc/gunicorn#2650).
+func Reserved() [6]string {
+	return [...]string{"X-Postern-*", "Postern-*", "X-Original-URL", "X-Rewrite-URL", "Script-Name", "Path-Info"}
+}
+
+// Forwarding are the fields by which proxies tell the app of the client. They are removed where the peer is not a trusted
+// proxy: clients lie to the app by them.
+func Forwarding() []string {
+	return []string{
+		"Forwarded", "X-Forwarded", "X-Forwarded-*", "Forwarded-*", "X-Original-Forwarded-For", "X-Original-Host", "X-Host",
+		"X-Real-IP", "True-Client-IP", "Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "X-ProxyUser-IP", "X-Remote-*",
+		"CF-*", "Fastly-Client-IP", "Fly-Client-IP", "X-Azure-*", "X-Appengine-*", "X-Envoy-*", "X-NF-Client-Connection-IP",
+		"X-Scheme", "X-URL-Scheme", "X-Script-Name", "Front-End-Https", "SSL-Client-*", "X-SSL-*", "X-Client-Cert*",
+	}
+}
+
+// EndToEnd returns the names of fields that the sidecar or an app relies on and that a client may send. A client must not
+// remove them by naming them in Connection (RFC 9110 §7.6.1 forbids it to name what is meant for the recipient), and must
+// not send them as trailers (§6.5.1). A name that ends in * is a prefix, as in New.
+func EndToEnd() []string {
+	return append([]string{
+		"Authorization", "Cookie", "Host", "Origin", "Referer", "Cache-Control", "Content-*", "Accept", "Accept-*", "If-*", "Range",
+		"Expect", "User-Agent", "Via", "Date", "X-Request-ID", "X-Correlation-ID", "Traceparent", "Tracestate", "Baggage",
+		"Access-Control-*", "Sec-*", "Postern-*", "X-Postern-*",
+	}, Forwarding()...)
+}

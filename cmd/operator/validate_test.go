@@ -1,0 +1,116 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+// warnings collects those of the API server.
+type warnings struct {
+	mu    sync.Mutex
+	texts []string
+}
+
+func (w *warnings) HandleWarningHeader(_ int, _, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.texts = append(w.texts, text)
+}
+
+func (w *warnings) want(t *testing.T, text string) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !strings.Contains(strings.Join(w.texts, "\n"), text) {
+		t.Errorf("the warnings are %q, want %q among them", w.texts, text)
+	}
+	w.texts = nil
+}
+
+// person is somebody who applies objects, and reads warnings.
+func person(t *testing.T) (client.Client, *warnings) {
+	t.Helper()
+	heard := &warnings{}
+	config := rest.CopyConfig(shared.env.Config)
+	config.WarningHandler = heard
+	c, err := client.New(config, client.Options{Scheme: shared.Scheme()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, heard
+}
+
+// invalid is a policy that the CRD takes and no sidecar can run.
+func invalid(p *v1alpha1.SecurityPolicy) *v1alpha1.SecurityPolicy {
+	p.Spec.Ports = []v1alpha1.Port{{Port: intstr.FromInt32(int32(compiled.AdminPort))}}
+	return p
+}
+
+// TestApply: what no sidecar can run is refused as it is applied, with the field; an operator that is down never keeps anything
+// out, and an object that became invalid can be labelled, freed and deleted.
+func TestApply(t *testing.T) {
+	c, heard := person(t)
+	ns := newNamespace(t, "apply", nil)
+	early := invalid(newPolicy(ns, "early", "early"))
+	early.Finalizers = []string{"example.com/kept"}
+	if err := c.Create(t.Context(), early); err != nil {
+		t.Fatalf("the operator is down, and yet: %v", err)
+	}
+
+	stop := startOperator(t)
+	eventually(t, "an invalid policy is refused", func() error { // the API server learns the CA in a moment
+		err := c.Create(t.Context(), invalid(newPolicy(ns, "refused", "orders")), client.DryRunAll)
+		if apierrors.IsForbidden(err) && strings.Contains(err.Error(), "spec.ports[0].port: 15991 is the sidecar's own port; the app must use another") {
+			return nil
+		}
+		return errOf(err)
+	})
+	good := newPolicy(ns, "good", "orders")
+	good.Spec.CORS = &v1alpha1.CORS{AllowOrigins: []string{"https://app.example:443"}}
+	if err := c.Create(t.Context(), good); err != nil {
+		t.Fatal(err)
+	}
+	heard.want(t, `spec.cors.allowOrigins[0]: browsers leave the default port out of Origin: write "https://app.example"`)
+	eventually(t, "an edit that no sidecar can run is refused", func() error { // the status is written meanwhile
+		now := policyNow(t, good)
+		if err := c.Update(t.Context(), invalid(now)); !apierrors.IsForbidden(err) {
+			return errOf(err)
+		}
+		return nil
+	})
+	stray := &v1alpha1.TokenRevocation{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "stray"}, Spec: v1alpha1.TokenRevocationSpec{TokenID: "j", PolicyName: "ordres"}}
+	if err := c.Create(t.Context(), stray); err != nil {
+		t.Errorf("a revocation is refused: %v", err)
+	}
+	heard.want(t, `there is no SecurityPolicy "ordres"`)
+
+	change(t, early, func(p *v1alpha1.SecurityPolicy) { p.Labels = map[string]string{"a": "b"} })
+	wantCondition(t, early, v1alpha1.ConditionAccepted, no, v1alpha1.ReasonInvalid)
+	if err := c.Delete(t.Context(), early); err != nil {
+		t.Errorf("an invalid policy cannot be deleted: %v", err)
+	}
+	change(t, early, func(p *v1alpha1.SecurityPolicy) { p.Finalizers = nil })
+
+	stop()
+	if err := c.Create(t.Context(), invalid(newPolicy(ns, "late", "late"))); err != nil {
+		t.Errorf("the operator is down, and yet: %v", err)
+	}
+}
+
+func errOf(err error) error {
+	if err == nil {
+		return errors.New("it is let in")
+	}
+	return err
+}

@@ -1,0 +1,128 @@
+package validate
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
+)
+
+// sameToJudge reports whether an update changes nothing that is judged: labels, finalizers and the status are not.
+func sameToJudge(before, after client.Object) bool {
+	switch after := after.(type) {
+	case *v1alpha1.SecurityPolicy:
+		return equality.Semantic.DeepEqual(before.(*v1alpha1.SecurityPolicy).Spec, after.Spec)
+	case *v1alpha1.SidecarClass:
+		old := before.(*v1alpha1.SidecarClass)
+		return equality.Semantic.DeepEqual(old.Spec, after.Spec) &&
+			old.Annotations[v1alpha1.DefaultClassAnnotation] == after.Annotations[v1alpha1.DefaultClassAnnotation]
+	case *v1alpha1.TokenRevocation:
+		return equality.Semantic.DeepEqual(before.(*v1alpha1.TokenRevocation).Spec, after.Spec)
+	}
+	return false
+}
+
+func warning(field, format string, args ...any) compile.Finding {
+	return compile.Finding{Severity: compile.Warning, Field: field, Message: fmt.Sprintf(format, args...)}
+}
+
+// policy compiles the policy under its class. A class that is not there (yet) is worth a warning.
+func (h *Handler) policy(ctx context.Context, policy *v1alpha1.SecurityPolicy) ([]compile.Finding, error) {
+	classes, err := h.classes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	intent := compile.Intend(compile.Input{Policy: policy, Classes: classes, Now: h.config.Now()})
+	if intent.ClassErr == nil {
+		return intent.Findings, nil
+	}
+	_, findings := compile.Compile(policy, compile.UnknownClass())
+	return append(findings, warning("spec.sidecarClassName", "%v; until then new pods are refused", intent.ClassErr)), nil
+}
+
+// ofClass begins the fields of findings about a class; a class is judged by what it says of a policy that asks for nothing.
+const ofClass = "sidecarClass."
+
+func (h *Handler) class(ctx context.Context, class *v1alpha1.SidecarClass) ([]compile.Finding, error) {
+	_, all := compile.Compile(&v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "empty"}}, class)
+	var findings []compile.Finding
+	for _, f := range all {
+		if field, ok := strings.CutPrefix(f.Field, ofClass); ok {
+			f.Field = field
+			findings = append(findings, f)
+		}
+	}
+	if class.Annotations[v1alpha1.DefaultClassAnnotation] != "true" {
+		return findings, nil
+	}
+	classes, err := h.classes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range classes {
+		if c := &classes[i]; c.Name != class.Name && c.Annotations[v1alpha1.DefaultClassAnnotation] == "true" {
+			findings = append(findings, warning("metadata.annotations", "SidecarClass %q is marked default too, and the newer of them applies: remove the "+
+				"annotation %s from one of them", c.Name, v1alpha1.DefaultClassAnnotation))
+		}
+	}
+	return findings, nil
+}
+
+// revocation warns where no policy of the namespace accepts what is revoked. It is never refused: the policy may come yet.
+func (h *Handler) revocation(ctx context.Context, revocation *v1alpha1.TokenRevocation) ([]compile.Finding, error) {
+	classes, err := h.classes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	policies := &v1alpha1.SecurityPolicyList{}
+	if err := h.config.Reader.List(ctx, policies, client.InNamespace(revocation.Namespace)); err != nil {
+		return nil, fmt.Errorf("listing policies: %w", err)
+	}
+	now := h.config.Now()
+	if revocation.CreationTimestamp.IsZero() {
+		revocation.CreationTimestamp = metav1.NewTime(now)
+	}
+	reasons, exists, unknown := map[string]bool{}, false, false
+	for i := range policies.Items {
+		p := &policies.Items[i]
+		exists = exists || p.Name == revocation.Spec.PolicyName
+		intent := compile.Intend(compile.Input{Policy: p, Classes: classes, Revocations: []v1alpha1.TokenRevocation{*revocation}, Now: now})
+		unknown = unknown || intent.Document == nil
+		for _, outcome := range intent.Revoked {
+			reasons[outcome.Reason] = true
+		}
+	}
+	if reasons[v1alpha1.ReasonAccepted] {
+		return nil, nil
+	}
+	return ineffective(revocation, reasons[v1alpha1.ReasonExpired], exists, unknown), nil
+}
+
+// ineffective says why no policy takes the revocation. Where a policy cannot be compiled, only what is certain is said.
+func ineffective(r *v1alpha1.TokenRevocation, expired, policyExists, unknown bool) []compile.Finding {
+	switch named, issuer := r.Spec.PolicyName, r.Spec.Issuer; {
+	case expired:
+		return []compile.Finding{warning("spec.expires", "the last of the tokens has expired: the object has no effect")}
+	case named != "" && !policyExists:
+		return []compile.Finding{warning("spec.policyName", "there is no SecurityPolicy %q in namespace %s", named, r.Namespace)}
+	case unknown:
+		return nil
+	case issuer != "":
+		return []compile.Finding{warning("spec.issuer", "no SecurityPolicy of namespace %s accepts tokens of issuer %q", r.Namespace, issuer)}
+	}
+	return []compile.Finding{warning("spec", "no SecurityPolicy of namespace %s accepts tokens", r.Namespace)}
+}
+
+func (h *Handler) classes(ctx context.Context) ([]v1alpha1.SidecarClass, error) {
+	classes := &v1alpha1.SidecarClassList{}
+	if err := h.config.Reader.List(ctx, classes); err != nil {
+		return nil, fmt.Errorf("listing classes: %w", err)
+	}
+	return classes.Items, nil
+}
