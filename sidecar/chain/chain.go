@@ -123,7 +123,7 @@ func (t *acquirer) parts() (given parts, err error) {
 		if given.index, err = t.index(); err != nil {
 			return given, fmt.Errorf("revocation: %w", err)
 		}
-		given.revocations = revocation.Own{Store: given.revocations, Index: given.index}
+		given.revocations = revocation.WriteThrough{Store: given.revocations, Index: given.index}
 	}
 	return given, nil
 }

@@ -94,7 +94,7 @@ func (t *acquirer) index() (*revocation.Index, error) {
 		return nil, err
 	}
 	t.onClose(release)
-	index.Hasten(staleness)
+	index.LowerMaxStaleness(staleness)
 	await(index, t.cfg.Logger)
 	return index, nil
 }

@@ -34,7 +34,7 @@ const RequestHeader = "Postern-Request"
 //go:embed openapi.json
 var openAPI []byte
 
-// Checker knows what is revoked; revocation.Judge does.
+// Checker knows what is revoked; revocation.PolicyChecker does.
 type Checker interface {
 	Revoked(ctx context.Context, q *revocation.Query) (bool, error)
 }

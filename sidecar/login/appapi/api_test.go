@@ -191,7 +191,7 @@ func newWorld(t testing.TB, p Passwords) *world {
 		t.Fatal(err)
 	}
 	revoker, err := token.NewRevoker(token.RevokerConfig{
-		Sessions: sessionManager, Revocations: w.revocations, Now: now, Trusted: []token.Trusted{
+		Sessions: sessionManager, Revocations: w.revocations, Now: now, Issuers: []token.TrustedIssuer{
 			{Issuer: issuer, Own: true, Lifetime: 15 * time.Minute, SessionLifetime: 24 * time.Hour},
 			{Issuer: corp, Lifetime: time.Hour, SessionLifetime: time.Hour},
 		},

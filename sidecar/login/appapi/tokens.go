@@ -108,8 +108,8 @@ func (a *api) active(ctx context.Context, raw string) (*identity.Identity, error
 	if a.SessionManager == nil {
 		return id, nil
 	}
-	goesOn, err := a.SessionManager.GoesOn(ctx, id)
-	if err != nil || !goesOn {
+	active, err := a.SessionManager.ActiveFor(ctx, id)
+	if err != nil || !active {
 		return nil, err
 	}
 	return id, nil
@@ -123,7 +123,7 @@ func (a *api) revoke(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if _, err := session.ParseRefresh(raw); err == nil && a.LoginService != nil {
-		if _, err := a.LoginService.EndPresented(r.Context(), raw); err != nil {
+		if _, err := a.LoginService.EndByRefreshToken(r.Context(), raw); err != nil {
 			return unavailable(err)
 		}
 		return write(w, struct{}{})

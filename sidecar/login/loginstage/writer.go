@@ -13,37 +13,37 @@ import (
 	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
-// maxAppBody bounds the app's JSON that is kept beside the tokens, in bytes.
+// maxAppBody bounds the app's JSON that is merged with the tokens, in bytes.
 const maxAppBody = 64 << 10
 
-// mode is what becomes of the app's answer.
+// mode is how the app's response is treated.
 type mode int
 
 const (
-	// undecided: no final header has come.
+	// undecided: the app has not sent its final header.
 	undecided mode = iota
-	// pass: the answer is the app's, perhaps with cookies.
+	// pass: the client gets the app's response, possibly with cookies.
 	pass
-	// replace: the tokens are the answer, and the app's body is collected.
+	// replace: the client gets the tokens; the app's body is collected.
 	replace
-	// refuse: an error is the answer, and the app's body is dropped.
+	// refuse: the client gets an error; the app's body is dropped.
 	refuse
 )
 
-// loginWriter decides at the app's final header.
+// loginWriter decides at the app's final header how the response is treated.
 type loginWriter struct {
 	http.ResponseWriter
 	login          func() (token.Tokens, bool, error)
 	tokenTransport *transport.TokenTransport
-	// before is the header as earlier stages left it; the app's fields come on top.
+	// before is the header as outer stages set it, without the app's fields.
 	before http.Header
 
 	mode   mode
 	tokens token.Tokens
 	err    error
-	// hidden takes what the app's side does to the header after the decision: trailers.
+	// hidden receives header fields that the app sets after the decision: trailers.
 	hidden http.Header
-	// body is the app's JSON; merge says that it is collected.
+	// body is the app's JSON, collected while merge is true.
 	body  bytes.Buffer
 	merge bool
 }
@@ -52,7 +52,7 @@ func newLoginWriter(w http.ResponseWriter, login func() (token.Tokens, bool, err
 	return &loginWriter{ResponseWriter: w, login: login, tokenTransport: c, before: w.Header().Clone(), hidden: http.Header{}}
 }
 
-// Header is the answer's until it is known not to be the app's.
+// Header returns the header of the response, or a discarded one once the app's response is replaced.
 func (x *loginWriter) Header() http.Header {
 	if x.mode == replace || x.mode == refuse {
 		return x.hidden
@@ -60,7 +60,7 @@ func (x *loginWriter) Header() http.Header {
 	return x.ResponseWriter.Header()
 }
 
-// WriteHeader decides at the final status, with a round trip to the session store where it is a login.
+// WriteHeader decides at the final status. A login takes a round trip to the session store.
 func (x *loginWriter) WriteHeader(status int) {
 	if x.mode == undecided && response.IsFinal(status) {
 		x.decide(status)
@@ -91,7 +91,7 @@ func (x *loginWriter) decide(status int) {
 	}
 }
 
-// Write passes the body on, keeps it, or drops it.
+// Write passes the body on, collects it, or drops it.
 func (x *loginWriter) Write(p []byte) (int, error) {
 	if x.mode == undecided {
 		x.WriteHeader(http.StatusOK)
@@ -107,7 +107,7 @@ func (x *loginWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// FlushError sends what may be sent.
+// FlushError flushes the app's response. It does nothing if that is replaced.
 func (x *loginWriter) FlushError() error {
 	if x.mode == undecided {
 		x.WriteHeader(http.StatusOK)
@@ -118,13 +118,13 @@ func (x *loginWriter) FlushError() error {
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }
 
-// Flush is FlushError for callers that know http.Flusher alone; the error shows at the next Write.
+// Flush is FlushError for callers of http.Flusher; an error is returned by the next Write.
 func (x *loginWriter) Flush() { _ = x.FlushError() }
 
-// Unwrap is for http.ResponseController: deadlines, full duplex, hijacking.
+// Unwrap supports http.ResponseController: deadlines, full duplex, hijacking.
 func (x *loginWriter) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
-// finish answers in place of the app, once that has said all. An app that said nothing at all has answered 200.
+// finish writes the replacement after the app has returned. An app that wrote nothing has responded with 200.
 func (x *loginWriter) finish() error {
 	if x.mode == undecided {
 		x.decide(http.StatusOK)
@@ -138,7 +138,7 @@ func (x *loginWriter) finish() error {
 	return nil
 }
 
-// merged is the tokens with the app's own members.
+// merged returns the tokens with the members of the app's body.
 func (x *loginWriter) merged() map[string]any {
 	all := map[string]any{}
 	var members map[string]json.RawMessage
@@ -151,13 +151,13 @@ func (x *loginWriter) merged() map[string]any {
 	return all
 }
 
-// isJSON reports whether the body is JSON that can be read as it comes.
+// isJSON reports whether the body is JSON without a content encoding.
 func isJSON(h http.Header) bool {
 	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
 	return err == nil && h.Get("Content-Encoding") == "" && (mediaType == "application/json" || strings.HasSuffix(mediaType, "+json"))
 }
 
-// dropBodyFields removes what describes the app's body (RFC 9110 §8), which is not the answer's.
+// dropBodyFields removes the fields that describe the app's body (RFC 9110 §8), which is replaced.
 func dropBodyFields(h http.Header) {
 	for name := range h {
 		if strings.HasPrefix(name, "Content-") && !strings.HasPrefix(name, "Content-Security-Policy") {

@@ -199,7 +199,7 @@ type Options struct {
 	Limits  session.Limits
 	Bind    session.Bind
 	Grace   time.Duration
-	Revoked token.Revoked
+	Revoked token.RevocationChecker
 }
 
 // New returns a World without sessions.
