@@ -16,7 +16,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
 )
 
-// Bounds of a request's body: its bytes, and the nesting of its JSON.
+// Bounds of a request's body: its size in bytes, and the nesting of its JSON.
 const (
 	maxBody  = 32 << 10
 	maxDepth = 12
@@ -46,10 +46,10 @@ func mediaType(r *http.Request) string {
 	return t
 }
 
-// readJSON reads the body into v, strictly: no unknown and no repeated members, and names as they are written.
+// readJSON reads the body into v. It refuses unknown and repeated members, and names in another case.
 func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	if mediaType(r) != "application/json" {
-		return badRequest(http.StatusUnsupportedMediaType, "The Content-Type is not application/json.")
+		return badRequest(http.StatusUnsupportedMediaType, "The Content-Type must be application/json.")
 	}
 	body, err := read(w, r)
 	if err != nil {
@@ -61,20 +61,20 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 func decodeJSON(body []byte, v any) error {
 	object, err := strictjson.Object(body, maxDepth)
 	if err != nil {
-		return badRequest(http.StatusBadRequest, "The body is not one JSON object without repeated members.")
+		return badRequest(http.StatusBadRequest, "The body must be one JSON object without repeated members.")
 	}
-	if !exact(object, reflect.TypeOf(v).Elem()) { // encoding/json takes "Subject" for "subject", and so both at once
-		return badRequest(http.StatusBadRequest, "The JSON has a member that is not known.")
+	if !exact(object, reflect.TypeOf(v).Elem()) { // encoding/json treats "Subject" like "subject", so that both could occur
+		return badRequest(http.StatusBadRequest, "The JSON has an unknown member.")
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return badRequest(http.StatusBadRequest, "The JSON has a member that is not known or of another type.")
+		return badRequest(http.StatusBadRequest, "The JSON has a member that is unknown or has the wrong type.")
 	}
 	return nil
 }
 
-// exact reports whether an object has the members of a struct, by their very names, and no others.
+// exact reports whether an object has only members of a struct, in the same case.
 func exact(object map[string]any, of reflect.Type) bool {
 	known := map[string]reflect.Type{}
 	for i := range of.NumField() {
@@ -94,7 +94,7 @@ func exact(object map[string]any, of reflect.Type) bool {
 func readToken(w http.ResponseWriter, r *http.Request) (string, error) {
 	kind := mediaType(r)
 	if kind != "application/x-www-form-urlencoded" && kind != "application/json" {
-		return "", badRequest(http.StatusUnsupportedMediaType, "The Content-Type is neither application/x-www-form-urlencoded nor application/json.")
+		return "", badRequest(http.StatusUnsupportedMediaType, "The Content-Type must be application/x-www-form-urlencoded or application/json.")
 	}
 	body, err := read(w, r)
 	if err != nil {
@@ -102,7 +102,7 @@ func readToken(w http.ResponseWriter, r *http.Request) (string, error) {
 	}
 	t, err := parseToken(kind, body)
 	if err == nil && t == "" {
-		err = badRequest(http.StatusBadRequest, "There is no token.")
+		err = badRequest(http.StatusBadRequest, "The parameter token is missing.")
 	}
 	return t, err
 }
@@ -120,20 +120,20 @@ func parseToken(kind string, body []byte) (string, error) {
 	return form.Get("token"), nil
 }
 
-// write answers with v; answers hold credentials or what is known of people.
+// write responds with v. Caches must not store it, because responses hold credentials or personal data.
 func write(w http.ResponseWriter, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("encoding answer: %w", err)
+		return fmt.Errorf("encoding response: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(body) // the client has gone: nobody is left to tell
+	_, _ = w.Write(body) // a write error means that the client has disconnected
 	return nil
 }
 
-// unavailable is for stores and keys that do not answer.
+// unavailable returns the refusal for an unavailable store or key.
 func unavailable(err error) error {
-	e := &httperr.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Detail: "The store or the key does not answer; try again.", Cause: err}
+	e := &httperr.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Detail: "The store or the key is unavailable. Try again.", Cause: err}
 	return e.With("Retry-After", "1")
 }
