@@ -115,7 +115,7 @@ func (a *api) endpoints() []endpoint {
 // New returns the API. Error responses are problem details (RFC 9457).
 func New(c Config) (http.Handler, error) {
 	if c.Logger == nil || (c.Verifier == nil) != (c.Revoked == nil) || c.LoginService != nil && (c.SessionManager == nil || c.Verifier == nil) {
-		return nil, errors.New("building app API: Logger is required; Verifier requires Revoked; LoginService requires Verifier and SessionManager")
+		return nil, errors.New("building loopback API: Logger is required; Verifier requires Revoked; LoginService requires Verifier and SessionManager")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -176,7 +176,7 @@ func (a *api) handler(h stage.Func) http.Handler {
 			return
 		}
 		if e := httperr.From(err); e.Status >= http.StatusInternalServerError {
-			a.Logger.WarnContext(r.Context(), "app API request failed", "path", r.Pattern, "error", err)
+			a.Logger.WarnContext(r.Context(), "loopback API request failed", "path", r.Pattern, "error", err)
 		}
 		httperr.Write(w, r, err)
 	})
