@@ -96,8 +96,8 @@ func (t *acquirer) newRing(p *compiled.Tokens, before *signing.Ring) (*signing.R
 }
 
 // own is the ring without the keys that are revoked.
-func (b *builder) own() signing.Trusted {
-	return signing.Trusted{Ring: b.ring, Revoked: func(kid string) bool {
+func (b *builder) own() signing.Unrevoked {
+	return signing.Unrevoked{Ring: b.ring, Revoked: func(kid string) bool {
 		// Where nothing is known the key stays in use: what it signs is refused by the revocation all the same.
 		revoked, err := b.known.Revoked(context.Background(), &revocation.Query{Issuer: b.policy.Tokens.Issuer, KeyID: kid})
 		return err == nil && revoked
@@ -120,7 +120,7 @@ func (t *acquirer) keySource(p *compiled.Tokens, c *signing.Config) error {
 		t.onClose(func() { engine.Forget(k.Key) })
 		return nil
 	}
-	held := signing.Held{Algorithm: c.Algorithm}
+	held := signing.StoredKeys{Algorithm: c.Algorithm}
 	if ref := p.SigningKey.Secret; ref.Name != "" {
 		held.Secrets = secret.Latest{Source: t.mounted(ref)}
 	} else {

@@ -165,7 +165,7 @@ func newWorld(t testing.TB, p Passwords) *world {
 	log := slog.New(slog.DiscardHandler)
 	content := fixed(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	if w.ring, err = signing.NewRing(signing.Config{
-		Source: signing.Held{Secrets: secret.Latest{Source: content}, Algorithm: signing.EdDSA}, Algorithm: signing.EdDSA,
+		Source: signing.StoredKeys{Secrets: secret.Latest{Source: content}, Algorithm: signing.EdDSA}, Algorithm: signing.EdDSA,
 		Overlap: time.Hour, Lifetime: 15 * time.Minute, Logger: log,
 	}); err != nil {
 		t.Fatal(err)
