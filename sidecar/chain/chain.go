@@ -136,7 +136,7 @@ func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error)
 		if given.index, err = a.Index(); err != nil {
 			return given, fmt.Errorf("revocation: %w", err)
 		}
-		given.revocations = revocation.Own{Store: given.revocations, Index: given.index}
+		given.revocations = revocation.WriteThrough{Store: given.revocations, Index: given.index}
 	}
 	return given, nil
 }

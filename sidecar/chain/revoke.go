@@ -46,23 +46,23 @@ func inShadow(p *compiled.Policy) bool {
 }
 
 // verdicts are for the parts that issue tokens or introspect them. In shadow mode nothing is revoked.
-func (b *builder) verdicts() token.Revoked {
+func (b *builder) verdicts() token.RevocationChecker {
 	r := b.policy.Revocation
 	if inShadow(b.policy) {
-		return revocation.Judge{Index: revocation.Known{}, OnFailure: revocation.Allow}
+		return revocation.PolicyChecker{Index: revocation.Known{}, OnFailure: revocation.Allow}
 	}
 	if r == nil {
-		return revocation.Judge{Index: b.known, OnFailure: revocation.Deny}
+		return revocation.PolicyChecker{Index: b.known, OnFailure: revocation.Deny}
 	}
-	return revocation.Judge{Index: b.known, OnFailure: revocation.OnFailure(r.OnFailure), MaxStaleness: r.MaxStaleness.Std()}
+	return revocation.PolicyChecker{Index: b.known, OnFailure: revocation.OnFailure(r.OnFailure), MaxStaleness: r.MaxStaleness.Std()}
 }
 
 // revoker is nil where the policy accepts no tokens.
 func (b *builder) revoker(sessionManager *token.SessionManager) *token.Revoker {
-	var trusted []token.Trusted
+	var trusted []token.TrustedIssuer
 	if t := b.policy.Tokens; t != nil {
 		lifetime := t.AccessLifetime.Std()
-		trusted = append(trusted, token.Trusted{
+		trusted = append(trusted, token.TrustedIssuer{
 			Issuer: t.Issuer, Own: true, Lifetime: lifetime, SessionLifetime: lifetime + b.policy.Sessions.AbsoluteTimeout.Std(),
 		})
 	}
@@ -72,13 +72,13 @@ func (b *builder) revoker(sessionManager *token.SessionManager) *token.Revoker {
 	if len(trusted) == 0 {
 		return nil
 	}
-	r, err := token.NewRevoker(token.RevokerConfig{Trusted: trusted, Sessions: sessionManager, Revocations: b.revocations, Events: b.events})
+	r, err := token.NewRevoker(token.RevokerConfig{Issuers: trusted, Sessions: sessionManager, Revocations: b.revocations, Events: b.events})
 	b.fail(err, "revocation")
 	return r
 }
 
-func (b *builder) trusted(p *compiled.Provider) token.Trusted {
-	t := token.Trusted{Issuer: p.Issuer, Lifetime: p.TokenLifetime(), SessionLifetime: p.TokenLifetime()}
+func (b *builder) trusted(p *compiled.Provider) token.TrustedIssuer {
+	t := token.TrustedIssuer{Issuer: p.Issuer, Lifetime: p.TokenLifetime(), SessionLifetime: p.TokenLifetime()}
 	if s := b.policy.Sessions; s != nil && s.SubjectFrom != "" {
 		t.SessionLifetime += s.AbsoluteTimeout.Std()
 		t.BySession = s.SubjectFrom == string(session.FromSID)
@@ -87,8 +87,8 @@ func (b *builder) trusted(p *compiled.Provider) token.Trusted {
 }
 
 // own is the ring without the keys that are revoked.
-func (b *builder) own() signing.Trusted {
-	return signing.Trusted{Ring: b.ring, Revoked: func(kid string) bool {
+func (b *builder) own() signing.Unrevoked {
+	return signing.Unrevoked{Ring: b.ring, Revoked: func(kid string) bool {
 		// Where that is unknown the key stays in use: the revocation stage refuses what it has signed.
 		revoked, err := b.known.Revoked(context.Background(), &revocation.Query{Issuer: b.policy.Tokens.Issuer, KeyID: kid})
 		return err == nil && revoked

@@ -80,7 +80,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	s.apply(document(nil))
 	w.writeSecret("signing", "key.pem", append([]byte("broken\n"), key...))
 	s.apply(document(func(p *compiled.Policy) { p.Tokens.AccessLifetime = compiled.Duration(time.Minute) }))
-	redistest.Eventually(t, "a problem with the key", func() bool { return strings.Contains(d.String(), "signing key cannot be read") })
+	redistest.Eventually(t, "a problem with the key", func() bool { return strings.Contains(d.String(), "reading signing key failed") })
 	ask()
 	server.Pause()
 	for range 5 {

@@ -110,7 +110,7 @@ func (a *Acquirer) keySource(p *compiled.Tokens, c *signing.Config) error {
 		a.onClose(func() { engine.Forget(k.Key) })
 		return nil
 	}
-	held := signing.Held{Algorithm: c.Algorithm}
+	held := signing.StoredKeys{Algorithm: c.Algorithm}
 	if ref := p.SigningKey.Secret; ref.Name != "" {
 		held.Secrets = secret.Latest{Source: a.shared.mounted(ref)}
 	} else {

@@ -102,7 +102,7 @@ func (a *Acquirer) Index() (*revocation.Index, error) {
 		return nil, err
 	}
 	a.onClose(release)
-	index.Hasten(staleness)
+	index.LowerMaxStaleness(staleness)
 	await(index, a.shared.cfg.Logger)
 	return index, nil
 }

@@ -11,18 +11,18 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// argon2Prefix begins the PHC strings that are read and written: argon2id, version 1.3.
+// argon2Prefix is the prefix of the supported PHC strings: argon2id, version 1.3.
 const argon2Prefix = "$argon2id$v=19$"
 
-// Bounds of what a hash may ask for; memory is bounded by Config.Memory as well. maxWork is passes times KiB: at about
-// 1 GiB a second and core, one verification stays within about a second.
+// Bounds of the cost of a hash. Config.Memory bounds the memory as well. maxWork is passes times KiB: at about 1 GiB per second and
+// core, one verification takes at most about a second.
 const (
 	maxTime    = 16
 	maxThreads = 16
 	maxWork    = 1 << 20
 )
 
-// Lengths in bytes: of new salts and sums, and of those that are read.
+// Lengths in bytes: of new salts and sums, and bounds of those in hashes to verify.
 const (
 	saltLength         = 16
 	sumLength          = 32
@@ -42,25 +42,25 @@ type Argon2 struct {
 	Threads uint8
 }
 
-// DefaultArgon2 is the least that OWASP asks for, with little memory: t=2, m=19 MiB, p=1.
+// DefaultArgon2 returns the minimum of OWASP with little memory: t=2, m=19 MiB, p=1.
 func DefaultArgon2() Argon2 { return Argon2{Time: 2, Memory: 19 << 10, Threads: 1} }
 
-// check refuses less than OWASP's Password Storage Cheat Sheet: (t=1, m=46 MiB), (t=2, m=19 MiB), (t=3, m=12 MiB).
+// check rejects less than OWASP's Password Storage Cheat Sheet requires: (t=1, m=46 MiB), (t=2, m=19 MiB), (t=3, m=12 MiB).
 func (a Argon2) check() error {
 	least := uint32(12 << 10)
 	switch a.Time {
 	case 0:
-		return fmt.Errorf("argon2id time 0 is not between 1 and %d", maxTime)
+		return fmt.Errorf("argon2id time 0 must be between 1 and %d", maxTime)
 	case 1:
 		least = 46 << 10
 	case 2:
 		least = 19 << 10
 	}
 	if a.Memory < least {
-		return fmt.Errorf("argon2id memory of %d KiB is less than the %d KiB that t=%d asks for", a.Memory, least, a.Time)
+		return fmt.Errorf("argon2id memory of %d KiB is less than the %d KiB that t=%d requires", a.Memory, least, a.Time)
 	}
 	if !a.bounded() {
-		return fmt.Errorf("argon2id t=%d, m=%d KiB, p=%d is beyond t=%d, p=%d or t·m=%d", a.Time, a.Memory, a.Threads, maxTime, maxThreads, maxWork)
+		return fmt.Errorf("argon2id t=%d, m=%d KiB, p=%d is out of bounds: t is at most %d, p from 1 to %d, t·m at most %d", a.Time, a.Memory, a.Threads, maxTime, maxThreads, maxWork)
 	}
 	return nil
 }
@@ -81,7 +81,7 @@ func newArgon2(password string, a Argon2) string {
 	return h.encode()
 }
 
-func nobodyArgon2(a Argon2) hash {
+func decoyArgon2(a Argon2) hash {
 	random := make([]byte, saltLength+sumLength)
 	_, _ = rand.Read(random) // never fails, crypto/rand.Read
 	return argon2Hash{cost: a, salt: random[:saltLength], sum: random[saltLength:]}
@@ -92,8 +92,8 @@ func (h argon2Hash) encode() string {
 	return fmt.Sprintf("%sm=%d,t=%d,p=%d$%s$%s", argon2Prefix, h.cost.Memory, h.cost.Time, h.cost.Threads, b64.EncodeToString(h.salt), b64.EncodeToString(h.sum))
 }
 
-// parseArgon2 reads a PHC string, whose parameters stand in the order m, t, p. What it asks for is bounded by most, in KiB,
-// and by constants.
+// parseArgon2 parses a PHC string with the parameters in the order m, t, p. Its memory is bounded by most, in KiB, and its cost by
+// constants.
 func parseArgon2(encoded string, most uint32) (hash, error) {
 	if len(encoded) > maxEncoded {
 		return nil, ErrMalformed
@@ -134,7 +134,7 @@ func (h *argon2Hash) readCost(s string) bool {
 	return okM && okT && okP && p > 0
 }
 
-// number reads a decimal without sign or leading zeros.
+// number parses a decimal without sign or leading zeros.
 func number(s, prefix string, bits int) (uint64, bool) {
 	digits, ok := strings.CutPrefix(s, prefix)
 	n, err := strconv.ParseUint(digits, 10, bits)
@@ -156,7 +156,7 @@ func (h argon2Hash) matches(password string) bool {
 	return subtle.ConstantTimeCompare(sum, h.sum) == 1
 }
 
-// weaker compares each parameter: more memory does not make up for fewer passes here, the policy's words count.
+// weaker compares each parameter separately: more memory does not compensate for fewer passes.
 func (h argon2Hash) weaker(c Config) bool {
 	return c.Algorithm != Argon2id || h.cost.Memory < c.Argon2.Memory || h.cost.Time < c.Argon2.Time ||
 		len(h.salt) < saltLength || len(h.sum) < sumLength

@@ -8,15 +8,15 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Bounds of bcrypt: OWASP's least cost, the cost beyond which a verification takes seconds, and the bytes that it reads of
-// a password.
+// Bounds of bcrypt: OWASP's minimum cost, the cost above which a verification takes seconds, and the number of bytes of a password that
+// bcrypt uses.
 const (
 	minCost   = 10
 	maxCost   = 15
 	maxBcrypt = 72
 )
 
-// bcryptLength is that of every hash: "$2b$12$" and 53 characters.
+// bcryptLength is the length of every hash: "$2b$12$" and 53 characters.
 const bcryptLength = 60
 
 type bcryptHash struct {
@@ -32,8 +32,8 @@ func newBcrypt(password string, cost int) (string, error) {
 	return string(b), nil
 }
 
-// parseBcrypt reads hashes of the variants 2a, 2b and 2y, which are one for passwords without NUL of up to 72 bytes. 2x
-// marks hashes of a defect that collide (CVE-2011-2483).
+// parseBcrypt parses hashes of the variants 2a, 2b and 2y, which are the same for passwords of up to 72 bytes without NUL. 2x marks
+// hashes of a defective implementation, which collide (CVE-2011-2483).
 func parseBcrypt(encoded string) (hash, error) {
 	if len(encoded) != bcryptLength {
 		return nil, ErrMalformed
@@ -53,7 +53,7 @@ func parseBcrypt(encoded string) (hash, error) {
 	return bcryptHash{encoded: encoded, cost: cost}, nil
 }
 
-// isBcrypt64 reports whether s is written in bcrypt's own base64 alphabet.
+// isBcrypt64 reports whether s is in bcrypt's base64 alphabet.
 func isBcrypt64(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -64,8 +64,8 @@ func isBcrypt64(s string) bool {
 	return true
 }
 
-// nobodyBcrypt is well-formed and no known password's hash: its salt and sum are random.
-func nobodyBcrypt(cost int) hash {
+// decoyBcrypt returns a well-formed hash of no known password: its salt and sum are random.
+func decoyBcrypt(cost int) hash {
 	const alphabet = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	var random [53]byte
 	_, _ = rand.Read(random[:]) // never fails, crypto/rand.Read
@@ -86,7 +86,7 @@ func (bcryptHash) memory() uint32 { return 0 }
 func (h bcryptHash) matches(password string) bool {
 	fits := len(password) <= maxBcrypt && strings.IndexByte(password, 0) < 0
 	if !fits {
-		password = "" // the time of a hash is taken all the same
+		password = "" // compute a hash anyway, for constant time
 	}
 	return bcrypt.CompareHashAndPassword([]byte(h.encoded), []byte(password)) == nil && fits
 }

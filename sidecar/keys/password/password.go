@@ -1,9 +1,8 @@
 // Package password hashes and verifies passwords: argon2id (RFC 9106) as PHC strings and bcrypt as its usual strings, with
 // a cost that the policy sets and a hint when an older hash should be replaced.
 //
-// Hashing is expensive on purpose, so it is also a way to exhaust a machine: the memory and the number of hashes under way
-// are bounded, who would have to wait for too many others is refused with ErrBusy, and a hash that a caller hands in may
-// not ask for more than fixed bounds.
+// Hashing is expensive by design, so it can be used to exhaust a machine. The memory and the number of concurrent hashes are bounded, a
+// call that would wait for too many others fails with ErrBusy, and the cost of a hash to verify is bounded.
 package password
 
 import (
@@ -17,31 +16,32 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Errors of Hash and Verify; none of them holds a password or a hash.
+// Errors of Hash and Verify. None of them contains a password or a hash.
 var (
-	// ErrTooLong: the password is longer than the algorithm reads (72 bytes for bcrypt, maxPassword otherwise).
+	// ErrTooLong reports a password that is too long for the algorithm (72 bytes for bcrypt, maxPassword otherwise).
 	ErrTooLong = errors.New("hashing password: it is too long for the algorithm")
-	// ErrNUL: bcrypt repeats the password with a NUL between, so one with NUL bytes has the hash of a shorter one.
+	// ErrNUL reports a password with NUL bytes. bcrypt repeats the password with a NUL in between, so a shorter password could have
+	// the same hash.
 	ErrNUL = errors.New("hashing password: bcrypt cannot tell passwords with NUL bytes apart")
-	// ErrMalformed: the hash is not one of a known algorithm.
+	// ErrMalformed reports a hash of no supported algorithm.
 	ErrMalformed = errors.New("reading password hash: not a bcrypt or argon2id hash")
-	// ErrTooCostly: the hash asks for more time or memory than is granted to anybody.
-	ErrTooCostly = errors.New("reading password hash: its cost is beyond the bounds")
-	// ErrBusy: too many others wait. The caller may try again.
-	ErrBusy = errors.New("hashing password: too many are under way")
+	// ErrTooCostly reports a hash that needs more time or memory than allowed.
+	ErrTooCostly = errors.New("reading password hash: its cost is out of bounds")
+	// ErrBusy reports that too many calls are waiting. The caller can retry.
+	ErrBusy = errors.New("hashing password: too many in progress")
 )
 
 // Bounds of work.
 const (
-	// maxPassword is the longest password in bytes; ASVS asks for at least 64 characters, of up to four bytes each.
+	// maxPassword is the maximum length of a password in bytes. ASVS requires at least 64 characters, of up to four bytes each.
 	maxPassword = 4096
-	// DefaultMemory is Config.Memory's default, in KiB: 128 MiB.
+	// DefaultMemory is the default of Config.Memory, in KiB: 128 MiB.
 	DefaultMemory = 128 << 10
-	// waiting bounds the callers that wait for each one that is served.
+	// waiting is the maximum number of waiting calls per running one.
 	waiting = 16
 )
 
-// Algorithm is how new hashes are made.
+// Algorithm is the algorithm of new hashes.
 type Algorithm string
 
 // The algorithms.
@@ -50,50 +50,50 @@ const (
 	Bcrypt   Algorithm = "bcrypt"
 )
 
-// Config is the policy for new hashes, and what hashing may take.
+// Config configures a Hasher: the cost of new hashes and the limits of hashing.
 type Config struct {
-	// Algorithm is Argon2id where empty.
+	// Algorithm defaults to Argon2id.
 	Algorithm Algorithm
-	// Argon2 is the cost of argon2id; the zero value is DefaultArgon2.
+	// Argon2 is the cost of argon2id. It defaults to DefaultArgon2.
 	Argon2 Argon2
-	// BcryptCost is 12 where zero, and between 10 and 15.
+	// BcryptCost is between 10 and 15. It defaults to 12.
 	BcryptCost int
-	// Memory bounds the memory of all hashes under way, in KiB; DefaultMemory where zero.
+	// Memory bounds the memory of all concurrent hashes, in KiB. It defaults to DefaultMemory.
 	Memory uint32
-	// Parallel bounds the hashes under way; GOMAXPROCS where zero.
+	// Parallel bounds the number of concurrent hashes. It defaults to GOMAXPROCS.
 	Parallel int
 }
 
-// Result is what Verify finds.
+// Result is the result of Verify.
 type Result struct {
 	Match bool
-	// Rehash says that the password matches and its hash is weaker than the policy: store a new one.
+	// Rehash says that the password matches, but its hash is weaker than the policy. The caller should store a new one.
 	Rehash bool
 }
 
-// Hasher hashes and verifies. It is safe for concurrent use.
+// Hasher hashes and verifies passwords. It is safe for concurrent use.
 type Hasher struct {
 	cfg Config
-	// gate has room for Config.Memory; each hash takes what it needs, and no less than its part of Parallel.
+	// gate admits Config.Memory. Each hash takes the memory it needs, but at least Memory/Parallel.
 	gate    *semaphore.Weighted
 	least   int64
 	queued  atomic.Int64
 	longest int64
-	// nobody is verified against where there is no account.
-	nobody hash
+	// decoy is the hash to verify against if the account does not exist.
+	decoy hash
 }
 
 // hash is a parsed hash.
 type hash interface {
-	// memory is what computing it takes, in KiB.
+	// memory returns the memory that computing it needs, in KiB.
 	memory() uint32
 	// matches computes the hash of password and compares it in constant time.
 	matches(password string) bool
-	// weaker reports whether the policy asks for more.
+	// weaker reports whether the policy requires more.
 	weaker(c Config) bool
 }
 
-// New returns a Hasher, or an error that says which setting to change.
+// New returns a Hasher. Its error says which setting to change.
 func New(c Config) (*Hasher, error) {
 	if c.Algorithm == "" {
 		c.Algorithm = Argon2id
@@ -111,15 +111,15 @@ func New(c Config) (*Hasher, error) {
 		c.Parallel = runtime.GOMAXPROCS(0)
 	}
 	if err := c.check(); err != nil {
-		return nil, fmt.Errorf("checking password policy: %w", err)
+		return nil, fmt.Errorf("building password hasher: %w", err)
 	}
 	h := &Hasher{
 		cfg: c, gate: semaphore.NewWeighted(int64(c.Memory)), least: int64(c.Memory) / int64(c.Parallel),
-		longest: int64(c.Parallel) * waiting, nobody: nobodyBcrypt(c.BcryptCost),
+		longest: int64(c.Parallel) * waiting, decoy: decoyBcrypt(c.BcryptCost),
 	}
 	if c.Algorithm == Argon2id {
-		h.nobody = nobodyArgon2(c.Argon2)
-		h.longest = int64(min(uint32(c.Parallel), c.Memory/c.Argon2.Memory)) * waiting // memory may have room for fewer
+		h.decoy = decoyArgon2(c.Argon2)
+		h.longest = int64(min(uint32(c.Parallel), c.Memory/c.Argon2.Memory)) * waiting // the memory may allow fewer
 	}
 	return h, nil
 }
@@ -127,18 +127,19 @@ func New(c Config) (*Hasher, error) {
 func (c Config) check() error {
 	switch {
 	case c.Algorithm != Argon2id && c.Algorithm != Bcrypt:
-		return fmt.Errorf("algorithm %.20q is neither argon2id nor bcrypt", c.Algorithm)
+		return fmt.Errorf("algorithm %.20q must be argon2id or bcrypt", c.Algorithm)
 	case c.BcryptCost < minCost || c.BcryptCost > maxCost:
-		return fmt.Errorf("bcrypt cost %d is not between %d and %d", c.BcryptCost, minCost, maxCost)
+		return fmt.Errorf("bcrypt cost %d must be between %d and %d", c.BcryptCost, minCost, maxCost)
 	case c.Parallel < 1 || c.Parallel > 1024:
-		return fmt.Errorf("parallel %d is not between 1 and 1024", c.Parallel)
+		return fmt.Errorf("parallel %d must be between 1 and 1024", c.Parallel)
 	case c.Memory < c.Argon2.Memory:
-		return fmt.Errorf("memory of %d KiB is less than one hash takes, %d KiB", c.Memory, c.Argon2.Memory)
+		return fmt.Errorf("memory of %d KiB is less than one hash needs, %d KiB", c.Memory, c.Argon2.Memory)
 	}
 	return c.Argon2.check()
 }
 
-// Hash returns the string to store. It waits for its turn until ctx ends, and returns ErrTooLong, ErrNUL or ErrBusy.
+// Hash returns the hash of password as a string to store. It waits for its turn until ctx ends. Errors match ErrTooLong, ErrNUL or
+// ErrBusy.
 func (h *Hasher) Hash(ctx context.Context, password string) (encoded string, err error) {
 	if err := h.checkPassword(password); err != nil {
 		return "", err
@@ -158,12 +159,12 @@ func (h *Hasher) Hash(ctx context.Context, password string) (encoded string, err
 	return newArgon2(password, h.cfg.Argon2), nil
 }
 
-// Verify compares password with encoded, and takes as long for a wrong password as for the right one. An empty encoded
-// says that the account does not exist: it takes as long as a hash by the policy and does not match, so that the time does
-// not tell who has an account. It returns ErrMalformed, ErrTooCostly or ErrBusy; a password too long to be one of ours
-// does not match.
+// Verify compares password with the hash encoded. It takes the same time for a wrong and for a correct password. An empty encoded means
+// that the account does not exist: Verify then takes the time of a hash with the policy's cost and does not match, so that the time
+// does not reveal which accounts exist. A password longer than maxPassword does not match. Errors match ErrMalformed, ErrTooCostly or
+// ErrBusy.
 func (h *Hasher) Verify(ctx context.Context, password, encoded string) (Result, error) {
-	parsed, exists := h.nobody, encoded != ""
+	parsed, exists := h.decoy, encoded != ""
 	if exists {
 		var err error
 		if parsed, err = h.parse(encoded); err != nil {
@@ -199,7 +200,7 @@ func (h *Hasher) checkPassword(password string) error {
 	return nil
 }
 
-// enter waits for the memory and a turn.
+// enter waits until memory is available.
 func (h *Hasher) enter(ctx context.Context, memory uint32) (release func(), err error) {
 	if h.queued.Add(1) > h.longest {
 		h.queued.Add(-1)

@@ -33,7 +33,7 @@ func TestNewRefuses(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		"algorithm":       {func(c *Config) { c.Algorithm = "md5" }, "neither"},
+		"algorithm":       {func(c *Config) { c.Algorithm = "md5" }, "argon2id or bcrypt"},
 		"bcrypt low":      {func(c *Config) { c.BcryptCost = 9 }, "bcrypt cost"},
 		"bcrypt high":     {func(c *Config) { c.BcryptCost = 16 }, "bcrypt cost"},
 		"parallel":        {func(c *Config) { c.Parallel = -1 }, "parallel"},
@@ -42,8 +42,8 @@ func TestNewRefuses(t *testing.T) {
 		"t=1 below 46MiB": {func(c *Config) { c.Argon2.Time, c.Argon2.Memory = 1, 46<<10-1 }, "t=1"},
 		"t=2 below 19MiB": {func(c *Config) { c.Argon2.Time, c.Argon2.Memory = 2, 19<<10-1 }, "t=2"},
 		"t=3 below 12MiB": {func(c *Config) { c.Argon2.Memory = 12<<10 - 1 }, "t=3"},
-		"no thread":       {func(c *Config) { c.Argon2.Threads = 0 }, "beyond"},
-		"too much work":   {func(c *Config) { c.Argon2.Time, c.Argon2.Memory = 16, 100<<10 }, "beyond"},
+		"no thread":       {func(c *Config) { c.Argon2.Threads = 0 }, "out of bounds"},
+		"too much work":   {func(c *Config) { c.Argon2.Time, c.Argon2.Memory = 16, 100<<10 }, "out of bounds"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -14,12 +14,12 @@ func TestBefore(t *testing.T) {
 	c, h := newClock(), &history{}
 	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
 	h.set(nil, content(set(t, j1)))
-	first := newRing(t, c, Held{h, ES256}, nil)
+	first := newRing(t, c, StoredKeys{h, ES256}, nil)
 	refresh(t, first)
 	h.set(nil, content(set(t, j2)))
 	refresh(t, first)
 	h.set(errAway)
-	next := newRing(t, c, Held{h, ES256}, func(cfg *Config) { cfg.Before, cfg.Lifetime = first, 2*time.Minute })
+	next := newRing(t, c, StoredKeys{h, ES256}, func(cfg *Config) { cfg.Before, cfg.Lifetime = first, 2*time.Minute })
 	select {
 	case <-next.Tried():
 	default:
@@ -43,7 +43,7 @@ func TestBefore(t *testing.T) {
 	if got := current(t, next); got != "k2" {
 		t.Errorf("after the overlap %s signs", got)
 	}
-	other := newRing(t, c, Held{h, RS256}, func(cfg *Config) { cfg.Before, cfg.Algorithm = first, RS256 })
+	other := newRing(t, c, StoredKeys{h, RS256}, func(cfg *Config) { cfg.Before, cfg.Algorithm = first, RS256 })
 	if _, err := other.Current(); !errors.Is(err, ErrNoKey) {
 		t.Errorf("a key of another algorithm: %v", err)
 	}

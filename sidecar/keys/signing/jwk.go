@@ -16,12 +16,12 @@ import (
 	"time"
 )
 
-// maxKeyID bounds a kid, in bytes, as verifiers do.
+// maxKeyID bounds a kid in bytes. Verifiers have the same bound.
 const maxKeyID = 256
 
 var b64 = base64.RawURLEncoding
 
-// publicJWK is the members of a key that everybody may know (RFC 7518 §6, RFC 8037 §2).
+// publicJWK returns the public members of a key (RFC 7518 §6, RFC 8037 §2).
 func publicJWK(key crypto.PublicKey) (map[string]string, error) {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
@@ -38,8 +38,8 @@ func publicJWK(key crypto.PublicKey) (map[string]string, error) {
 	return nil, fmt.Errorf("encoding public key: %T is not supported", key)
 }
 
-// thumbprint is RFC 7638's, with SHA-256: the hash of exactly the members above, in the order of their names, which is
-// also how encoding/json writes a map.
+// thumbprint returns the thumbprint of RFC 7638 with SHA-256: the hash of the members above in the order of their names.
+// encoding/json writes a map in that order.
 func thumbprint(key crypto.PublicKey) (string, error) {
 	members, err := publicJWK(key)
 	if err != nil {
@@ -47,20 +47,19 @@ func thumbprint(key crypto.PublicKey) (string, error) {
 	}
 	canonical, err := json.Marshal(members)
 	if err != nil {
-		return "", fmt.Errorf("naming public key: %w", err)
+		return "", fmt.Errorf("computing key thumbprint: %w", err)
 	}
 	sum := sha256.Sum256(canonical)
 	return b64.EncodeToString(sum[:]), nil
 }
 
-// privateJWK is a JWK with its private part, being read. The first member that is wrong is kept as err; errors hold no
-// values.
+// privateJWK parses a private JWK. err is the error of the first invalid member. Errors contain no values.
 type privateJWK struct {
 	members map[string]any
 	err     error
 }
 
-// version reads the key.
+// version parses the key.
 func (j *privateJWK) version(a Algorithm) (Version, error) {
 	id, alg, use := j.text("kid"), j.text("alg"), j.text("use")
 	switch {
@@ -69,11 +68,11 @@ func (j *privateJWK) version(a Algorithm) (Version, error) {
 	case len(id) > maxKeyID:
 		return Version{}, fmt.Errorf("its kid is longer than %d bytes", maxKeyID)
 	case alg != "" && alg != string(a):
-		return Version{}, fmt.Errorf("its alg is not %s", a)
+		return Version{}, fmt.Errorf("its alg must be %s", a)
 	case use != "" && use != "sig":
-		return Version{}, errors.New("its use is not sig")
+		return Version{}, errors.New("its use must be sig")
 	case !j.maySign():
-		return Version{}, errors.New("its key_ops do not have sign")
+		return Version{}, errors.New("its key_ops must include sign")
 	}
 	issued := j.issued()
 	key := j.key()
@@ -96,7 +95,7 @@ func (j *privateJWK) key() any {
 	case "oct":
 		return j.octets("k")
 	default:
-		j.fail("its kty is not RSA, EC, OKP or oct")
+		j.fail("its kty must be RSA, EC, OKP or oct")
 		return nil
 	}
 }
@@ -121,7 +120,7 @@ func (j *privateJWK) rsa() *rsa.PrivateKey {
 
 func (j *privateJWK) ec() *ecdsa.PrivateKey {
 	if j.text("crv") != "P-256" {
-		j.fail("its crv is not P-256")
+		j.fail("its crv must be P-256")
 		return nil
 	}
 	d, x, y := j.octets("d"), j.octets("x"), j.octets("y")
@@ -142,7 +141,7 @@ func (j *privateJWK) ec() *ecdsa.PrivateKey {
 
 func (j *privateJWK) ed25519() ed25519.PrivateKey {
 	if j.text("crv") != "Ed25519" {
-		j.fail("its crv is not Ed25519")
+		j.fail("its crv must be Ed25519")
 		return nil
 	}
 	d, x := j.octets("d"), j.octets("x")
@@ -174,7 +173,7 @@ func (j *privateJWK) maySign() bool {
 	return false
 }
 
-// issued reads iat, an integer; RFC 7517 §4 lets writers add members, and this one is common.
+// issued returns iat, an integer. RFC 7517 §4 allows additional members, and this one is common.
 func (j *privateJWK) issued() time.Time {
 	v, ok := j.members["iat"]
 	if !ok {
@@ -183,7 +182,7 @@ func (j *privateJWK) issued() time.Time {
 	n, ok := v.(json.Number)
 	seconds, err := n.Int64()
 	if !ok || err != nil || seconds <= 0 || seconds > maxDate {
-		j.fail("its iat is not a number of seconds since 1970")
+		j.fail("its iat must be a number of seconds since 1970")
 	}
 	return time.Unix(seconds, 0)
 }

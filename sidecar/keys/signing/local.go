@@ -16,12 +16,12 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Bounds of keys: RFC 7518 §3.3 and §3.2, and the most that verifiers take (sidecar/keys/jwks).
+// Bounds of keys: the minima of RFC 7518 §3.3 and §3.2, and the maximum of verifiers (sidecar/keys/jwks).
 const (
 	minModulus = 2048 // bits
 	maxModulus = 8192 // bits
 	minSecret  = 32   // bytes
-	// minDistinct is how many different bytes a random secret of 32 has at the very least; text typed over and over has fewer.
+	// minDistinct is the minimum number of different bytes in a secret. A random secret has more, a repeated text fewer.
 	minDistinct = 8
 )
 
@@ -45,10 +45,10 @@ func (l *local) Sign(_ context.Context, input []byte) ([]byte, error) {
 	return sig, nil
 }
 
-// Format prints the key's name and for no verb its material.
+// Format prints the kid and the algorithm for every verb, never the key material.
 func (l *local) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "key %q (%s)", l.id, l.algorithm) }
 
-// newLocal checks that key is strong and of the algorithm. An empty id is replaced by the key's thumbprint.
+// newLocal checks that key is strong and matches the algorithm. An empty id defaults to the key's thumbprint.
 func newLocal(key any, a Algorithm, id string) (Version, error) {
 	method := jwt.GetSigningMethod(string(a))
 	if err := check(key, a); err != nil {
@@ -73,7 +73,7 @@ func newLocal(key any, a Algorithm, id string) (Version, error) {
 	return v, nil
 }
 
-// check refuses keys that are weak or of another type than the algorithm's.
+// check rejects keys that are weak or do not match the algorithm.
 func check(key any, a Algorithm) error {
 	switch k := key.(type) {
 	case *rsa.PrivateKey:
@@ -91,10 +91,10 @@ func check(key any, a Algorithm) error {
 			return checkSecret(k)
 		}
 	}
-	return fmt.Errorf("the key is not one for %s (%s)", a, wanted(a))
+	return fmt.Errorf("the key does not match %s, which needs %s", a, wanted(a))
 }
 
-// wanted tells the user what to provide.
+// wanted returns the kind of key that a needs.
 func wanted(a Algorithm) string {
 	switch a {
 	case ES256:
@@ -111,14 +111,14 @@ func wanted(a Algorithm) string {
 func checkRSA(k *rsa.PrivateKey, a Algorithm) error {
 	switch {
 	case a != RS256 && a != PS256:
-		return fmt.Errorf("the key is not one for %s (%s)", a, wanted(a))
+		return fmt.Errorf("the key does not match %s, which needs %s", a, wanted(a))
 	case k.N.BitLen() < minModulus || k.N.BitLen() > maxModulus:
-		return fmt.Errorf("the RSA key is not between %d and %d bits", minModulus, maxModulus)
+		return fmt.Errorf("the RSA key must have %d to %d bits", minModulus, maxModulus)
 	case k.E < 65537:
 		return errors.New("the RSA key's exponent is below 65537")
 	}
 	if err := k.Validate(); err != nil {
-		return errors.New("the RSA key is not consistent")
+		return errors.New("the RSA key is inconsistent")
 	}
 	return nil
 }
@@ -137,7 +137,7 @@ func checkSecret(k []byte) error {
 	return nil
 }
 
-// secretID names a secret without telling it.
+// secretID returns a kid for a secret that does not reveal it.
 func secretID(secret []byte) string {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte("postern key id"))

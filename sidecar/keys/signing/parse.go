@@ -10,15 +10,15 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
 )
 
-// Bounds of what a secret may hold.
+// Bounds of the content of a secret.
 const (
 	maxContent  = 256 << 10 // bytes
 	maxVersions = 16
 	maxDepth    = 4
 )
 
-// parse reads a secret's content: PEM blocks (PKCS#8, or openssl's older PKCS#1 and SEC 1), a private JWK, a JWK set of such, or
-// for HS256 the raw bytes of one secret. Where there are several keys, the older stand first. Errors hold none of the
+// parse parses the content of a secret: PEM blocks (PKCS#8, or PKCS#1 and SEC 1 of older openssl), a private JWK, a set of private
+// JWKs, or for HS256 the raw bytes of one secret. Several keys must be in order, the oldest first. Errors do not contain any of the
 // content.
 func parse(content []byte, a Algorithm) ([]Version, error) {
 	if len(content) > maxContent {
@@ -29,7 +29,7 @@ func parse(content []byte, a Algorithm) ([]Version, error) {
 		return nil, fmt.Errorf("parsing signing key: %w", err)
 	}
 	if len(versions) == 0 || len(versions) > maxVersions {
-		return nil, fmt.Errorf("parsing signing key: %d keys; there must be 1 to %d", len(versions), maxVersions)
+		return nil, fmt.Errorf("parsing signing key: found %d keys, want 1 to %d", len(versions), maxVersions)
 	}
 	seen := map[string]bool{}
 	for i, v := range versions {
@@ -55,7 +55,7 @@ func parseAny(content []byte, a Algorithm) ([]Version, error) {
 	return nil, errors.New("neither PEM nor a JWK or JWK set")
 }
 
-// isObject reports whether data starts an object with a member, as no random secret is likely to do.
+// isObject reports whether data starts like a JSON object with a member, which a random secret is unlikely to do.
 func isObject(data []byte) bool {
 	rest, ok := bytes.CutPrefix(data, []byte("{"))
 	return ok && bytes.HasPrefix(bytes.TrimSpace(rest), []byte(`"`))
@@ -66,7 +66,7 @@ func parsePEM(content []byte, a Algorithm) ([]Version, error) {
 	for len(content) > 0 && len(versions) <= maxVersions {
 		block, rest := pem.Decode(content)
 		if block == nil {
-			return nil, errors.New("there is text that is no PEM block")
+			return nil, errors.New("it has text outside of PEM blocks")
 		}
 		content = bytes.TrimSpace(rest)
 		if block.Type == "EC PARAMETERS" { // openssl ecparam -genkey writes the curve first
@@ -85,7 +85,7 @@ func parsePEM(content []byte, a Algorithm) ([]Version, error) {
 	return versions, nil
 }
 
-// parseBlock hides x509's errors: they could quote the content.
+// parseBlock hides the errors of x509, which could quote the content.
 func parseBlock(block *pem.Block) (any, error) {
 	var key any
 	var err error
@@ -97,7 +97,7 @@ func parseBlock(block *pem.Block) (any, error) {
 	case "EC PRIVATE KEY":
 		key, err = x509.ParseECPrivateKey(block.Bytes)
 	default:
-		return nil, errors.New("a PEM block is no private key: PRIVATE KEY (PKCS#8) is expected, not encrypted")
+		return nil, errors.New("a PEM block is not a private key: want an unencrypted PRIVATE KEY (PKCS#8)")
 	}
 	if err != nil {
 		return nil, errors.New("a PEM block is not a valid private key")

@@ -57,7 +57,7 @@ func TestParse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := &history{}
 			h.set(nil, content(tt.content))
-			r := newRing(t, newClock(), Held{Secrets: h, Algorithm: tt.algorithm}, func(c *Config) { c.Algorithm = tt.algorithm })
+			r := newRing(t, newClock(), StoredKeys{Secrets: h, Algorithm: tt.algorithm}, func(c *Config) { c.Algorithm = tt.algorithm })
 			refresh(t, r)
 			if got := len(r.Status().Published); got != tt.wantKeys {
 				t.Errorf("%d keys; want %d", got, tt.wantKeys)
@@ -103,9 +103,9 @@ func TestParseRefuses(t *testing.T) {
 		"empty":                 {ES256, nil, "neither PEM"},
 		"text":                  {ES256, []byte("hello"), "neither PEM"},
 		"too large":             {ES256, make([]byte, maxContent+1), "larger than"},
-		"PEM and text":          {ES256, append(pkcs8(t, ec), "rubbish"...), "no PEM block"},
-		"public PEM":            {ES256, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), "no private key"},
-		"encrypted PEM":         {ES256, pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")}), "not encrypted"},
+		"PEM and text":          {ES256, append(pkcs8(t, ec), "rubbish"...), "outside of PEM blocks"},
+		"public PEM":            {ES256, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), "not a private key"},
+		"encrypted PEM":         {ES256, pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")}), "unencrypted"},
 		"broken PKCS#8":         {ES256, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("x")}), "not a valid private key"},
 		"P-384 for ES256":       {ES256, pkcs8(t, p384), "EC key on P-256"},
 		"EC for RS256":          {RS256, pkcs8(t, ec), "RSA key"},
@@ -131,7 +131,7 @@ func TestParseRefuses(t *testing.T) {
 		"crv, OKP":              {EdDSA, one(ed, map[string]any{"crv": "X25519"}), "crv"},
 		"RSA without primes":    {RS256, one(rsa2048, map[string]any{"p": ""}), "its p"},
 		"RSA, more primes":      {RS256, one(rsa2048, map[string]any{"oth": []any{}}), "two primes"},
-		"RSA, another d":        {RS256, one(rsa2048, map[string]any{"d": "AQAB"}), "not consistent"},
+		"RSA, another d":        {RS256, one(rsa2048, map[string]any{"d": "AQAB"}), "inconsistent"},
 		"RSA, e=3":              {RS256, one(rsa2048, map[string]any{"e": "Aw"}), "exponent"},
 		"RSA, huge e":           {RS256, one(rsa2048, map[string]any{"e": "AQAAAAAAAA"}), "too large"},
 		"another alg":           {ES256, one(ec, map[string]any{"alg": "ES384"}), "alg"},

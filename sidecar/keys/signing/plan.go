@@ -5,33 +5,33 @@ import (
 	"time"
 )
 
-// member is a version as the ring keeps it.
+// member is a version in the ring.
 type member struct {
 	Version
-	// since is from when on it is published; zero where that is not known yet.
+	// since is when it was published; zero if not known yet.
 	since time.Time
-	// gone is when it was missed in its source; zero while it is there.
-	gone time.Time
+	// deleted is when it was first missing from its source; zero while it is present.
+	deleted time.Time
 }
 
-// timing is what the plan depends on beside the versions.
+// timing holds the parameters of the plan.
 type timing struct {
-	// overlap is from a version's publication to its first signature.
+	// overlap is the time from a version's publication to its first signature.
 	overlap time.Duration
-	// linger is from a version's last signature to the death of the last token.
+	// linger is the time from a version's last signature to the expiry of its last token.
 	linger time.Duration
-	// began is when this process first knew the versions. What retired earlier lingers from then on: the dates of keys without
-	// a Registry do not say when they retired, and to verify for too long by this does no harm.
+	// began is when this process first read the versions. For versions that retired earlier, linger counts from then on: without a
+	// Registry their dates do not tell when they retired. Verifying for longer than necessary does no harm.
 	began time.Time
 }
 
-// due is when a version begins to sign, if there was one before it; never where its time is not known.
+// due returns when a version begins to sign after a previous one. It is unknown if the time of the version is.
 func (t timing) due(m member) (at time.Time, known bool) {
 	return m.since.Add(t.overlap), !m.since.IsZero()
 }
 
-// order sorts members, the older first; members without a time are the newest. Between equals the keys' own dates decide,
-// and then the order in the source.
+// order sorts members, the oldest first. Members without a time are the newest. If times are equal the keys' own dates decide, and
+// then the order in the source.
 func order(members []member) {
 	slices.SortStableFunc(members, func(a, b member) int {
 		switch {
@@ -54,7 +54,7 @@ func compareBool(a, b bool) int {
 	return -1
 }
 
-// current is the index of the member that signs at now; -1 if none may. Members are in order.
+// current returns the index of the member that signs at now, or -1. Members must be in order.
 func (t timing) current(members []member, now time.Time) int {
 	for i := len(members) - 1; i >= 0; i-- {
 		at, known := t.due(members[i])
@@ -66,27 +66,27 @@ func (t timing) current(members []member, now time.Time) int {
 	return -1
 }
 
-// maySign reports whether the version can sign, and is not withdrawn: one that has gone from its source signs only while a
-// newer one there waits for its time.
+// maySign reports whether the version can sign and was not withdrawn. A deleted version signs only while a newer one is present
+// that does not sign yet.
 func (m *member) maySign(members []member) bool {
-	if m.gone.IsZero() {
+	if m.deleted.IsZero() {
 		return true
 	}
 	if !m.Local {
 		return false
 	}
 	newest := &members[len(members)-1]
-	return newest.gone.IsZero() && newest.Signer.KeyID() != m.Signer.KeyID()
+	return newest.deleted.IsZero() && newest.Signer.KeyID() != m.Signer.KeyID()
 }
 
-// published reports whether the version verifies at now: until linger has passed since the next one took over, or since it
-// was withdrawn.
+// published reports whether the version verifies at now: until linger has passed since the next one began to sign, or since it was
+// withdrawn.
 func (t timing) published(members []member, i int, now time.Time) bool {
 	m, current := &members[i], t.current(members, now)
-	if i == current || i > current && m.gone.IsZero() {
+	if i == current || i > current && m.deleted.IsZero() {
 		return true
 	}
-	end := m.gone
+	end := m.deleted
 	if i < current {
 		if at, known := t.due(members[i+1]); known {
 			end = at

@@ -9,7 +9,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 )
 
-// Current returns the version that signs now, or ErrNoKey.
+// Current returns the version that signs, or ErrNoKey.
 func (r *Ring) Current() (Signer, error) { return r.current(r.state.Load().members) }
 
 func (r *Ring) current(members []member) (Signer, error) {
@@ -21,15 +21,15 @@ func (r *Ring) current(members []member) (Signer, error) {
 	return members[i].Signer, nil
 }
 
-// stale reports whether the key was read too long ago to sign. What it has signed is verified all the same.
+// stale reports whether the key was read too long ago to sign. It still verifies.
 func (r *Ring) stale(now time.Time) bool {
 	return r.cfg.MaxStale > 0 && now.Sub(r.status.Load().Read) > r.cfg.MaxStale
 }
 
-// Algorithm is that of every version.
+// Algorithm returns the algorithm of all versions.
 func (r *Ring) Algorithm() Algorithm { return r.cfg.Algorithm }
 
-// Status reports how the key is.
+// Status returns the state of the key.
 func (r *Ring) Status() Status {
 	s := *r.status.Load()
 	now, members := r.cfg.Now(), r.state.Load().members
@@ -46,9 +46,9 @@ func (r *Ring) Status() Status {
 	return s
 }
 
-// Lookup returns the published key with this kid and algorithm; with the error of jwks.Source where there is none. A token
-// of ours always names its key. An unknown kid may be that of a version which another replica has read already, so the
-// source is read once more, at most every few seconds whoever asks.
+// Lookup returns the published key with this kid and algorithm, or the error of jwks.Source. Own tokens always have a kid. Another
+// replica may already sign with a version that this one has not read, so an unknown kid causes a read of the source, at most every
+// few seconds for all callers.
 func (r *Ring) Lookup(ctx context.Context, kid, alg string) ([]*jwks.Key, error) {
 	if kid == "" {
 		return nil, jwks.ErrUnknownKey
@@ -91,11 +91,11 @@ func (r *Ring) readForMiss(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), missTimeout)
 	defer cancel()
-	_ = r.Refresh(ctx) // Status tells; the caller's key stays unknown
+	_ = r.Refresh(ctx) // Status has the error; the caller's kid stays unknown
 }
 
-// Document is the JWK set (RFC 7517 §5) of the published public keys, the current one first. Secrets of HS256 are never in
-// it, so it is then empty. The error is ErrNoKey where none has been read yet.
+// Document returns the JWK set (RFC 7517 §5) of the published public keys, the current one first. It never contains secrets: with
+// HS256 it is empty. The error is ErrNoKey if no key has been read yet.
 func (r *Ring) Document() ([]byte, error) { return r.document(r.state.Load().members) }
 
 func (r *Ring) document(members []member) ([]byte, error) {
@@ -147,7 +147,7 @@ func encodeSet(list []map[string]string) ([]byte, error) {
 	return document, nil
 }
 
-// verifying makes the keys that check our own tokens, by the very path that an external issuer's keys take.
+// verifying returns the keys that verify own tokens. They pass the same parser as the keys of external issuers.
 func verifying(members []member, a Algorithm) (jwks.Source, error) {
 	list := make([]map[string]string, 0, len(members))
 	for _, m := range members {
@@ -163,10 +163,46 @@ func verifying(members []member, a Algorithm) (jwks.Source, error) {
 	}
 	set, err := jwks.Parse(document, jwks.Options{Algorithms: []string{string(a)}, Secret: a == HS256})
 	if err != nil {
-		return nil, fmt.Errorf("reading our own keys: %w", err)
+		return nil, fmt.Errorf("reading own keys: %w", err)
 	}
 	if skipped := set.Skipped(); len(skipped) > 0 {
-		return nil, fmt.Errorf("reading our own keys: %s", skipped[0])
+		return nil, fmt.Errorf("reading own keys: %s", skipped[0])
 	}
 	return jwks.Fixed(set), nil
 }
+
+// Unrevoked is a Ring without its revoked keys: they do not sign and are not published. Package revocation refuses the tokens that
+// they have signed. It is safe for concurrent use.
+type Unrevoked struct {
+	Ring *Ring
+	// Revoked reports whether a key is revoked, by its kid.
+	Revoked func(kid string) bool
+}
+
+func (u Unrevoked) members() []member {
+	all := u.Ring.state.Load().members
+	kept := make([]member, 0, len(all))
+	for _, m := range all {
+		if !u.Revoked(m.Signer.KeyID()) {
+			kept = append(kept, m)
+		}
+	}
+	return kept
+}
+
+// Current returns the key that signs. The newest key that is not revoked replaces a revoked one at once.
+func (u Unrevoked) Current() (Signer, error) { return u.Ring.current(u.members()) }
+
+// Document returns the JWK set without revoked keys.
+func (u Unrevoked) Document() ([]byte, error) { return u.Ring.document(u.members()) }
+
+// Algorithm returns the algorithm of the Ring.
+func (u Unrevoked) Algorithm() Algorithm { return u.Ring.Algorithm() }
+
+// Lookup includes revoked keys: their tokens verify, and are then refused as revoked.
+func (u Unrevoked) Lookup(ctx context.Context, kid, alg string) ([]*jwks.Key, error) {
+	return u.Ring.Lookup(ctx, kid, alg)
+}
+
+// Holds includes revoked keys.
+func (u Unrevoked) Holds(key *jwks.Key) bool { return u.Ring.Holds(key) }

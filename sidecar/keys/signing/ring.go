@@ -13,41 +13,41 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 )
 
-// How often the source is read: in general, after a failure at least, and for a token that names an unknown key.
+// The intervals between reads of the source: the usual one, after a failure, and for tokens with an unknown kid.
 const (
 	refreshInterval = 30 * time.Second
 	retryInterval   = 2 * time.Second
 	missInterval    = 5 * time.Second
-	// readTimeout bounds one read, and missTimeout one that a request waits for.
+	// readTimeout bounds a read, and missTimeout a read for which a request waits.
 	readTimeout = 10 * time.Second
 	missTimeout = time.Second
 )
 
-// Config is what a Ring is made of.
+// Config configures a Ring.
 type Config struct {
 	Source Source
-	// Registry is nil where there is no Redis: see the package's table.
+	// Registry is nil without Redis: see the table in the package comment.
 	Registry Registry
-	// Rotator makes new versions every Interval; nil where only whoever owns the key can.
+	// Rotator creates new versions every Interval; nil if only the owner of the key can.
 	Rotator   Rotator
 	Algorithm Algorithm
-	// Overlap is from a version's publication to its first signature; at least MinOverlap.
+	// Overlap is the time from a version's publication to its first signature, at least MinOverlap.
 	Overlap time.Duration
-	// Interval is the age at which the newest version is to be replaced; 0 for never.
+	// Interval is the age at which the newest version is replaced; 0 for never.
 	Interval time.Duration
-	// Lifetime is that of the longest token, with the leeway that verifiers grant.
+	// Lifetime is the maximum lifetime of a token, including the leeway of verifiers.
 	Lifetime time.Duration
-	// MaxStale is for how long a key signs after it was last read, while its source is away; 0 for ever.
+	// MaxStale is how long a key signs after it was last read, while its source is unavailable; 0 for no limit.
 	MaxStale time.Duration
-	// Before is a ring of the same key that this one takes the place of, if there is one: what it knows stays known, also
-	// while the source is away.
+	// Before is the ring of the same key that this one replaces; may be nil. Its versions are kept, also while the source is
+	// unavailable.
 	Before *Ring
-	// Now is time.Now where nil.
+	// Now defaults to time.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
 }
 
-// interval is how often the source is read: at least twice in the time for which a reading is good.
+// interval returns the interval between reads: at most half of MaxStale.
 func (r *Ring) interval() time.Duration {
 	if r.cfg.MaxStale > 0 {
 		return min(refreshInterval, r.cfg.MaxStale/2)
@@ -55,14 +55,14 @@ func (r *Ring) interval() time.Duration {
 	return refreshInterval
 }
 
-// MinOverlap is twice the time in which every replica reads a new version.
+// MinOverlap is twice the time within which every replica reads a new version.
 const MinOverlap = 2 * refreshInterval
 
 // Ring holds the versions of one signing key. It is safe for concurrent use.
 type Ring struct {
 	cfg   Config
 	state atomic.Pointer[state]
-	// reading is taken by who reads the source; missed is when that last began for a missed key.
+	// reading is held during a read of the source. missed is when the last read for an unknown kid began.
 	reading chan struct{}
 	missed  atomic.Int64
 	status  atomic.Pointer[Status]
@@ -75,7 +75,7 @@ type Ring struct {
 type state struct {
 	members []member
 	keys    jwks.Source
-	// began is when the first of all states was read.
+	// began is when the first state was read.
 	began time.Time
 }
 
@@ -83,20 +83,20 @@ func (r *Ring) timing() timing {
 	return timing{overlap: r.cfg.Overlap, linger: r.cfg.Lifetime + MinOverlap, began: r.state.Load().began}
 }
 
-// Status is what conditions and the admin page say about the key.
+// Status is the state of the key for conditions and the admin page.
 type Status struct {
-	// Read is when the source was last read with success; zero if never.
+	// Read is when the source was last read successfully; zero if never.
 	Read time.Time
-	// Err is why the last attempt failed.
+	// Err is the error of the last attempt; nil if it succeeded.
 	Err error
-	// Due says that the newest version is older than Interval and nobody replaced it.
+	// Due says that the newest version is older than Interval and was not replaced.
 	Due bool
-	// Current is the kid that signs now, or empty; Published are all those that verify.
+	// Current is the kid that signs, or empty. Published are all kids that verify.
 	Current   string
 	Published []string
 }
 
-// NewRing returns a Ring that holds no key until Refresh or Run has read one. The error says which setting to change.
+// NewRing returns a Ring. It has no key until Refresh or Run has read one. The error says which setting to change.
 func NewRing(c Config) (*Ring, error) {
 	switch {
 	case c.Source == nil || c.Logger == nil:
@@ -104,11 +104,11 @@ func NewRing(c Config) (*Ring, error) {
 	case !slices.Contains([]Algorithm{ES256, RS256, PS256, EdDSA, HS256}, c.Algorithm):
 		return nil, fmt.Errorf("building signing key: algorithm %.20q is not one of ES256, RS256, PS256, EdDSA, HS256", c.Algorithm)
 	case c.Lifetime <= 0:
-		return nil, errors.New("building signing key: the lifetime of tokens is not positive")
+		return nil, errors.New("building signing key: the lifetime of tokens must be positive")
 	case c.Overlap < MinOverlap:
-		return nil, fmt.Errorf("building signing key: an overlap of %s is too short for all replicas and verifiers to read a new key; it must be %s at least", c.Overlap, MinOverlap)
+		return nil, fmt.Errorf("building signing key: an overlap of %s is too short for all replicas and verifiers to read a new key; it must be at least %s", c.Overlap, MinOverlap)
 	case c.Interval != 0 && c.Interval < 2*c.Overlap:
-		return nil, fmt.Errorf("building signing key: a rotation every %s is less than twice the overlap of %s", c.Interval, c.Overlap)
+		return nil, fmt.Errorf("building signing key: the rotation interval %s must be at least twice the overlap %s", c.Interval, c.Overlap)
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -122,14 +122,14 @@ func NewRing(c Config) (*Ring, error) {
 		r.status.Store(c.Before.status.Load())
 		r.end()
 	}
-	r.cfg.Before = nil // or all that ever were would stay in memory
+	r.cfg.Before = nil // or all earlier rings would stay in memory
 	return r, nil
 }
 
-// Tried is closed once the source was read, or could not be read, for the first time.
+// Tried is closed after the first attempt to read the source.
 func (r *Ring) Tried() <-chan struct{} { return r.tried }
 
-// Run reads the source every 30 s, oftener where a reading is not good for that long, and sooner after a failure, until ctx ends.
+// Run reads the source until ctx ends: every 30 s, more often if MaxStale requires it, and sooner after a failure.
 func (r *Ring) Run(ctx context.Context) {
 	for {
 		wait := r.interval()
@@ -144,8 +144,8 @@ func (r *Ring) Run(ctx context.Context) {
 	}
 }
 
-// Refresh reads the source now. Where that fails the versions that are known stay in force. It waits for another Refresh to
-// end, but not longer than ctx.
+// Refresh reads the source now. If that fails, the known versions stay in use. It waits for a concurrent Refresh, at most until
+// ctx ends.
 func (r *Ring) Refresh(ctx context.Context) error {
 	select {
 	case r.reading <- struct{}{}:
@@ -164,14 +164,14 @@ func (r *Ring) Refresh(ctx context.Context) error {
 	if err == nil {
 		s.Read, s.Due = r.cfg.Now(), r.due()
 	} else if s.Err == nil && ctx.Err() == nil {
-		r.cfg.Logger.Warn("signing key cannot be read; the last good one stays", "error", err)
+		r.cfg.Logger.Warn("reading signing key failed, the last good one stays in use", "error", err)
 	}
 	s.Err = err
 	r.status.Store(&s)
 	return err
 }
 
-// read makes a new state of what the source has and what is remembered.
+// read builds a new state from the source and the previous state.
 func (r *Ring) read(ctx context.Context) error {
 	versions, err := r.cfg.Source.Versions(ctx)
 	if err != nil {
@@ -183,7 +183,7 @@ func (r *Ring) read(ctx context.Context) error {
 	now := r.cfg.Now()
 	members := r.merge(versions, now)
 	if err := r.date(ctx, members, now); err != nil {
-		r.cfg.Logger.Warn("dates of signing keys cannot be shared; new ones do not sign yet", "error", err)
+		r.cfg.Logger.Warn("sharing dates of signing keys failed, new ones do not sign yet", "error", err)
 	}
 	order(members)
 	kept := r.prune(members, now)
@@ -200,7 +200,7 @@ func (r *Ring) read(ctx context.Context) error {
 	return nil
 }
 
-// merge returns the versions of the source with the dates that are known of them, and those that have gone from it.
+// merge returns the versions of the source with their known dates, and those that were deleted from it.
 func (r *Ring) merge(versions []Version, now time.Time) []member {
 	old := r.state.Load().members
 	known := map[string]member{}
@@ -214,20 +214,20 @@ func (r *Ring) merge(versions []Version, now time.Time) []member {
 		present[id] = true
 		members = append(members, member{Version: v, since: known[id].since})
 	}
-	var gone []member
+	var deleted []member
 	for _, m := range old {
 		if present[m.Signer.KeyID()] {
 			continue
 		}
-		if m.gone.IsZero() {
-			m.gone = now
+		if m.deleted.IsZero() {
+			m.deleted = now
 		}
-		gone = append(gone, m)
+		deleted = append(deleted, m)
 	}
-	return append(gone, members...)
+	return append(deleted, members...)
 }
 
-// ever is the date of keys that were there at the start, where nothing else is known of them.
+// ever is the date of keys that were present at the start and have no other date.
 func ever() time.Time { return time.Unix(1, 0) }
 
 // date fills in since.
@@ -236,7 +236,7 @@ func (r *Ring) date(ctx context.Context, members []member, now time.Time) error 
 	for i := range members {
 		m := &members[i]
 		switch {
-		case !m.gone.IsZero():
+		case !m.deleted.IsZero():
 		case !m.Created.IsZero():
 			m.since = m.Created
 		case r.cfg.Registry != nil:
@@ -265,22 +265,22 @@ func (r *Ring) date(ctx context.Context, members []member, now time.Time) error 
 	return nil
 }
 
-// prune forgets what has gone and verifies nothing any more.
+// prune drops deleted versions that no longer verify.
 func (r *Ring) prune(members []member, now time.Time) []member {
 	kept := make([]member, 0, len(members))
 	for i, m := range members {
-		if m.gone.IsZero() || r.timing().published(members, i, now) {
+		if m.deleted.IsZero() || r.timing().published(members, i, now) {
 			kept = append(kept, m)
 		}
 	}
 	return kept[max(0, len(kept)-2*maxVersions):]
 }
 
-// announce logs what has changed.
+// announce logs changes of the versions.
 func (r *Ring) announce(members []member, now time.Time) {
 	before := r.state.Load().members
 	if slices.EqualFunc(before, members, func(a, b member) bool {
-		return a.Signer.KeyID() == b.Signer.KeyID() && a.gone.Equal(b.gone)
+		return a.Signer.KeyID() == b.Signer.KeyID() && a.deleted.Equal(b.deleted)
 	}) {
 		return
 	}

@@ -27,7 +27,7 @@ func TestNewRingRefuses(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := Config{Source: Held{}, Algorithm: ES256, Overlap: overlap, Lifetime: lifetime, Logger: slog.New(slog.DiscardHandler)}
+			c := Config{Source: StoredKeys{}, Algorithm: ES256, Overlap: overlap, Lifetime: lifetime, Logger: slog.New(slog.DiscardHandler)}
 			tt.change(&c)
 			if _, err := NewRing(c); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error = %v; want one with %q", err, tt.want)
@@ -39,7 +39,7 @@ func TestNewRingRefuses(t *testing.T) {
 func TestNoKeyYet(t *testing.T) {
 	h := &history{}
 	h.set(errAway)
-	r := newRing(t, newClock(), Held{Secrets: h, Algorithm: ES256}, nil)
+	r := newRing(t, newClock(), StoredKeys{Secrets: h, Algorithm: ES256}, nil)
 	if err := r.Refresh(t.Context()); !errors.Is(err, errAway) || !errors.Is(r.Status().Err, errAway) {
 		t.Errorf("Refresh = %v, status %v", err, r.Status().Err)
 	}
@@ -59,7 +59,7 @@ func TestAStaleKeySignsNoMore(t *testing.T) {
 	h, c := &history{}, newClock()
 	k1 := content(set(t, jwk(t, ecKey(t), map[string]any{"kid": "k1"})))
 	h.set(nil, k1)
-	r := newRing(t, c, Held{Secrets: h, Algorithm: ES256}, func(cfg *Config) { cfg.MaxStale = time.Hour })
+	r := newRing(t, c, StoredKeys{Secrets: h, Algorithm: ES256}, func(cfg *Config) { cfg.MaxStale = time.Hour })
 	refresh(t, r)
 	h.set(errAway)
 	c.advance(time.Hour)
@@ -91,7 +91,7 @@ func TestRotation(t *testing.T) {
 	h1.set(nil, content(set(t, first)))
 	h2.set(nil, content(set(t, first)))
 	with := func(c *Config) { c.Registry = shared }
-	a, b := newRing(t, c, Held{h1, ES256}, with), newRing(t, c, Held{h2, ES256}, with)
+	a, b := newRing(t, c, StoredKeys{h1, ES256}, with), newRing(t, c, StoredKeys{h2, ES256}, with)
 	refresh(t, a, b)
 	if current(t, a) != "k1" || current(t, b) != "k1" {
 		t.Fatal("the only key does not sign at once")
@@ -160,7 +160,7 @@ func TestDates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, h := newClock(), &history{}
 			h.set(nil, tt.contents...)
-			r := newRing(t, c, Held{h, ES256}, func(cfg *Config) {
+			r := newRing(t, c, StoredKeys{h, ES256}, func(cfg *Config) {
 				if tt.registry {
 					cfg.Registry = newRegistry(c)
 				}
@@ -177,7 +177,7 @@ func TestDates(t *testing.T) {
 func TestReplacedSecret(t *testing.T) {
 	c, h := newClock(), &history{}
 	h.set(nil, content(pkcs8(t, ecKey(t))))
-	r := newRing(t, c, Held{h, ES256}, func(cfg *Config) { cfg.Registry = newRegistry(c) })
+	r := newRing(t, c, StoredKeys{h, ES256}, func(cfg *Config) { cfg.Registry = newRegistry(c) })
 	refresh(t, r)
 	old := current(t, r)
 	c.advance(time.Hour)
@@ -204,7 +204,7 @@ func TestWithdrawn(t *testing.T) {
 	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
 	h.set(nil, content(set(t, j1)))
 	shared := newRegistry(c)
-	r := newRing(t, c, Held{h, ES256}, func(cfg *Config) { cfg.Registry = shared })
+	r := newRing(t, c, StoredKeys{h, ES256}, func(cfg *Config) { cfg.Registry = shared })
 	refresh(t, r)
 	h.set(nil, content(set(t, j1, j2)))
 	c.advance(time.Minute)
@@ -228,7 +228,7 @@ func TestWithdrawn(t *testing.T) {
 func TestSourceFails(t *testing.T) {
 	c, h := newClock(), &history{}
 	h.set(nil, content(pkcs8(t, ecKey(t))))
-	r := newRing(t, c, Held{h, ES256}, nil)
+	r := newRing(t, c, StoredKeys{h, ES256}, nil)
 	refresh(t, r)
 	id := current(t, r)
 	for name, fail := range map[string]func(){
@@ -261,7 +261,7 @@ func TestRegistryFails(t *testing.T) {
 	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
 	h.set(nil, content(set(t, j1)))
 	shared := newRegistry(c)
-	r := newRing(t, c, Held{h, ES256}, func(cfg *Config) { cfg.Registry = shared })
+	r := newRing(t, c, StoredKeys{h, ES256}, func(cfg *Config) { cfg.Registry = shared })
 	shared.err = errAway
 	refresh(t, r)
 	if current(t, r) != "k1" {
@@ -293,7 +293,7 @@ func TestMiss(t *testing.T) {
 	c, h := newClock(), &history{}
 	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
 	h.set(nil, content(set(t, j1)))
-	r := newRing(t, c, Held{h, ES256}, func(cfg *Config) { cfg.Registry = newRegistry(c) })
+	r := newRing(t, c, StoredKeys{h, ES256}, func(cfg *Config) { cfg.Registry = newRegistry(c) })
 	refresh(t, r)
 	h.set(nil, content(set(t, j1, j2)))
 	if _, err := r.Lookup(t.Context(), "k2", "ES256"); err != nil {
@@ -334,7 +334,7 @@ func TestDocument(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := &history{}
 			h.set(nil, content(tt.content))
-			r := newRing(t, newClock(), Held{h, tt.algorithm}, func(c *Config) { c.Algorithm = tt.algorithm })
+			r := newRing(t, newClock(), StoredKeys{h, tt.algorithm}, func(c *Config) { c.Algorithm = tt.algorithm })
 			refresh(t, r)
 			document, err := r.Document()
 			if err != nil {
@@ -361,7 +361,7 @@ func TestDocument(t *testing.T) {
 func TestRunReadsAgain(t *testing.T) {
 	h := &history{}
 	h.set(nil, content(pkcs8(t, ecKey(t))))
-	r := newRing(t, newClock(), Held{h, ES256}, nil)
+	r := newRing(t, newClock(), StoredKeys{h, ES256}, nil)
 	done := make(chan struct{})
 	ctx, cancel := contextOf(t)
 	go func() { defer close(done); r.Run(ctx) }()
@@ -380,7 +380,7 @@ func TestConcurrent(t *testing.T) {
 	c, h := newClock(), &history{}
 	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
 	h.set(nil, content(set(t, j1)))
-	r := newRing(t, c, Held{h, ES256}, func(cfg *Config) { cfg.Registry = newRegistry(c) })
+	r := newRing(t, c, StoredKeys{h, ES256}, func(cfg *Config) { cfg.Registry = newRegistry(c) })
 	refresh(t, r)
 	var wg sync.WaitGroup
 	for range 4 {

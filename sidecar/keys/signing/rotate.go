@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// rotateClaim names the right to rotate, which one replica at a time has for claimTTL.
+// rotateClaim is the name of the claim for rotations. One replica at a time has it, for claimTTL.
 const (
 	rotateClaim = "rotate"
 	claimTTL    = time.Minute
 )
 
-// due reports whether the newest version is to be replaced. It is made Overlap ahead of its time, so that it signs when the
-// interval is over.
+// due reports whether the newest version must be replaced. The new one is created Overlap before the interval ends, so that it signs
+// when the interval ends.
 func (r *Ring) due() bool {
 	members := r.state.Load().members
 	if r.cfg.Interval == 0 || len(members) == 0 {
@@ -22,22 +22,22 @@ func (r *Ring) due() bool {
 	return !newest.since.IsZero() && !r.cfg.Now().Before(newest.since.Add(r.cfg.Interval-r.cfg.Overlap))
 }
 
-// rotate has a new version made where one is due, and reports whether it was. Without a Registry nothing could keep
-// replicas from each making one, so nothing is rotated and Status.Due says so.
+// rotate creates a new version if one is due, and reports whether it did. Without a Registry each replica would create one, so
+// nothing is rotated and Status.Due is set.
 func (r *Ring) rotate(ctx context.Context) bool {
 	if r.cfg.Rotator == nil || r.cfg.Registry == nil || !r.due() {
 		return false
 	}
 	mine, err := r.cfg.Registry.Claim(ctx, rotateClaim, claimTTL)
 	if err != nil || !mine {
-		return false // Status.Due tells, should it last
+		return false // Status.Due shows it if this persists
 	}
-	// Between this replica's reading and its claim another one may have rotated and its claim ended.
+	// Between this replica's read and its claim, another replica may have rotated the key.
 	if err := r.read(ctx); err != nil || !r.due() {
 		return false
 	}
 	if err := r.cfg.Rotator.Rotate(ctx); err != nil {
-		r.cfg.Logger.Warn("signing key cannot be rotated", "error", err)
+		r.cfg.Logger.Warn("rotating signing key failed", "error", err)
 		return false
 	}
 	r.cfg.Logger.Info("signing key rotated")

@@ -1,33 +1,35 @@
-// Package signing keeps the keys that sign our own tokens: it reads them from where they lie (a Secret, Vault KV v2, Vault
-// Transit), decides which one signs now, and publishes those that verify.
+// Package signing holds the keys that sign the policy's own tokens. It reads them from a source (a Secret, Vault KV v2, Vault
+// Transit), selects the one that signs, and publishes those that verify.
 //
-// A key has versions. Each has a time from which on it is published, and that time is the same for every replica:
+// A key has versions. Each has a time at which it is published. That time is the same for every replica:
 //
-//	where the key lies               its time
+//	source                           time
 //	Vault KV v2                      created_time of the first version of the secret that holds the key
 //	Vault Transit                    creation_time of the key's version
-//	Kubernetes Secret, file          when the first replica saw it, kept in Redis (Registry)
-//	the same, without Redis          the JWK's iat, or for ever, at start; when it was seen, later. Only one pod may use it
+//	Kubernetes Secret, file          when the first replica read it, stored in Redis (Registry)
+//	the same, without Redis          at the start the JWK's iat, or ever; later, when it was read. For one pod only
 //
-// A key's own date ("iat" in a JWK, seconds since 1970) decides between keys of one time, and is no proof of publication: a
-// key that was made yesterday and installed now would otherwise sign, and retire the present one, before anybody has it.
+// A key's own date ("iat" in a JWK, seconds since 1970) decides between keys with the same time. It does not prove publication: a
+// key that was created yesterday and installed now would otherwise sign, and retire the current one, before any verifier has it.
 //
-// From these times alone, and the clock, every replica decides alike (plan):
+// Every replica makes the same decisions from these times and the clock (plan):
 //
 //	version                                    published         signs
-//	the first one there is                     at once           at once: nothing else could
+//	the first one                              at once           at once
 //	a newer one, younger than overlap          at once           no: verifiers have time to fetch it
 //	the newest one that is overlap old         yes               yes
 //	an older one                               until the last    no
 //	                                           token it signed
-//	                                           has died
-//	removed, a newer one is there, the         yes               until the newer one is overlap old, where this
-//	key was local (a Secret was replaced)                        process still has it
-//	removed, nothing newer                     as an older one   no: it was withdrawn
+//	                                           has expired
+//	removed, with a newer one, and             yes               until the newer one is overlap old, if this
+//	local (a Secret was replaced)                                process still has it
+//	removed, without a newer one               as an older one   no: it was withdrawn
 //
-// Of versions of one time and date, those listed later are newer. Keys are never generated here: replicas would have to hand
-// each other a private key. A compromised key is taken out of force by a revocation of its kid, not by its removal, for
-// tokens that it signed must live through a rotation.
+// Of versions with the same time and date, those listed later are newer. Keys are never generated here, because replicas would have
+// to exchange a private key. Revoke a compromised key by its kid. Removing it is not enough, because tokens that it signed stay
+// valid through a rotation.
+//
+// Where a key is stored is behind the interfaces Source and Transit. The adapter for Vault Transit is the package transit.
 package signing
 
 import (
@@ -37,7 +39,7 @@ import (
 	"time"
 )
 
-// Algorithm is a JWS algorithm that our tokens are signed with.
+// Algorithm is a JWS algorithm for signing tokens.
 type Algorithm string
 
 // The algorithms of spec.tokens.algorithm.
@@ -49,48 +51,49 @@ const (
 	HS256 Algorithm = "HS256"
 )
 
-// ErrNoKey: no key has been read so far, so nothing can be signed.
-var ErrNoKey = errors.New("signing: no key could be read yet")
+// ErrNoKey reports that no key is available for signing.
+var ErrNoKey = errors.New("signing: no key is available")
 
 // Signer signs with one version of a key. It is safe for concurrent use.
 type Signer interface {
 	Algorithm() Algorithm
-	// KeyID is the "kid" that tokens name it by.
+	// KeyID is the kid of its tokens.
 	KeyID() string
-	// Sign returns the JWS signature (RFC 7518 §3) of input, which for ECDSA is R and S side by side.
+	// Sign returns the JWS signature (RFC 7518 §3) of input. For ECDSA that is R and S, concatenated.
 	Sign(ctx context.Context, input []byte) ([]byte, error)
 }
 
-// Version is a Signer with what is known of it.
+// Version is one version of a key.
 type Version struct {
 	Signer Signer
-	// Public verifies; nil for HS256.
+	// Public is the public key; nil for HS256.
 	Public crypto.PublicKey
-	// secret verifies for HS256.
+	// secret is the key for HS256.
 	secret []byte
-	// Created is from when on the version can be read where it lies; zero where its place does not say.
+	// Created is when the version became available in its source; zero if the source does not tell.
 	Created time.Time
-	// issued is the key's own word for its date, which says nothing about when it was published.
+	// issued is the date in the key itself. It does not tell when the key was published.
 	issued time.Time
-	// Local says that the signer works on after the version has gone from its source.
+	// Local says that the signer still works after the version was deleted from its source.
 	Local bool
 }
 
-// Source reads the versions of one signing key, the older first where they have no times. It is safe for concurrent use.
+// Source reads the versions of one signing key. Versions without a time are in order, the oldest first. It is safe for concurrent
+// use.
 type Source interface {
 	Versions(ctx context.Context) ([]Version, error)
 }
 
-// Registry is what replicas share about a key. It is safe for concurrent use.
+// Registry is the state of a key that replicas share. It is safe for concurrent use.
 type Registry interface {
-	// Since returns from when on each version was seen by any replica. What is not known yet is set: to the belief that is
-	// handed in, or to the present where that is zero.
+	// Since returns when each version was first read by any replica. It sets an unknown time to the given one, or to now if that
+	// is zero.
 	Since(ctx context.Context, believed map[string]time.Time) (map[string]time.Time, error)
-	// Claim reports whether the caller, alone among the replicas, may do what name says during the next ttl.
+	// Claim reports whether the caller gets the exclusive right, among all replicas, to do what name says for the next ttl.
 	Claim(ctx context.Context, name string, ttl time.Duration) (bool, error)
 }
 
-// Rotator makes a new version where the key lies. It is safe for concurrent use.
+// Rotator creates a new version of a key in its source. It is safe for concurrent use.
 type Rotator interface {
 	Rotate(ctx context.Context) error
 }

@@ -14,20 +14,19 @@ import (
 	"time"
 )
 
-// PublicVersion is one version of a Transit key.
+// PublicVersion is the public part of one version of a Transit key.
 type PublicVersion struct {
-	// Number is Vault's, from 1.
+	// Number is the version in Vault, from 1.
 	Number int
 	Public crypto.PublicKey
 	// Created is Vault's creation_time.
 	Created time.Time
 }
 
-// Transit is Vault's secrets engine of that name. It is safe for concurrent use.
+// Transit is Vault's Transit secrets engine; *transit.Engine implements it. It is safe for concurrent use.
 type Transit interface {
-	// Sign returns the JWS signature of input by one version of the key (marshaling_algorithm=jws, decoded), with the hash
-	// SHA-256 and, for RSA, the signature algorithm that a names: pkcs1v15 for RS256, pss with a salt as long as the hash
-	// for PS256.
+	// Sign returns the JWS signature of input by one version of the key (marshaling_algorithm=jws, decoded), with SHA-256. For RSA
+	// the signature algorithm is pkcs1v15 for RS256, and pss with a salt as long as the hash for PS256.
 	Sign(ctx context.Context, key string, version int, a Algorithm, input []byte) ([]byte, error)
 	// PublicKeys returns the versions that may still sign.
 	PublicKeys(ctx context.Context, key string) ([]PublicVersion, error)
@@ -40,7 +39,7 @@ type TransitKey struct {
 	Algorithm Algorithm
 }
 
-// Versions implements Source. The newest versions are taken, up to a bound.
+// Versions implements Source. It returns the newest versions, up to a bound.
 func (k TransitKey) Versions(ctx context.Context) ([]Version, error) {
 	keys, err := k.Transit.PublicKeys(ctx, k.Key)
 	if err != nil {
@@ -68,7 +67,7 @@ func (k TransitKey) Versions(ctx context.Context) ([]Version, error) {
 	return versions, nil
 }
 
-// checkPublic refuses keys that are weak or of another type than the algorithm's.
+// checkPublic rejects keys that are weak or do not match the algorithm.
 func checkPublic(key crypto.PublicKey, a Algorithm) error {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
@@ -85,12 +84,12 @@ func checkPublic(key crypto.PublicKey, a Algorithm) error {
 		}
 	}
 	if a == HS256 {
-		return errors.New("HS256 does not work with Transit: nobody could verify without asking Vault; choose ES256")
+		return errors.New("HS256 does not work with Transit: verifying would need Vault; choose ES256")
 	}
-	return fmt.Errorf("the key is not one for %s (%s)", a, wanted(a))
+	return fmt.Errorf("the key does not match %s, which needs %s", a, wanted(a))
 }
 
-// signTimeout bounds one signature: so long a login or a refresh waits, and takes up room, while Vault does not answer.
+// signTimeout bounds one signature. It limits how long logins and refreshes wait while Vault does not respond.
 const signTimeout = 3 * time.Second
 
 type transitSigner struct {
@@ -102,7 +101,7 @@ type transitSigner struct {
 func (s *transitSigner) Algorithm() Algorithm { return s.key.Algorithm }
 func (s *transitSigner) KeyID() string        { return s.id }
 
-// Sign implements Signer, with one round trip to Vault, for which it waits no longer than signTimeout.
+// Sign implements Signer with one round trip to Vault, at most for signTimeout.
 func (s *transitSigner) Sign(ctx context.Context, input []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, signTimeout)
 	defer cancel()

@@ -10,40 +10,40 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// loginTarget names logins in errors and in the health of the client.
+// loginTarget is the target of logins in errors and in the health of the client.
 const loginTarget = "login"
 
-// maxTTL is the longest lifetime of a token that is believed, in seconds: a hundred years.
+// maxTTL is the longest plausible lifetime of a token, in seconds: a hundred years.
 const maxTTL = 100 * 365 * 24 * 3600
 
-// Auth is a way to get a token: Kubernetes, AppRole or TokenFile.
+// Auth is an auth method: Kubernetes, AppRole or TokenFile.
 type Auth interface {
 	check() error
 	// login returns a token; its errors are of type *Error.
 	login(ctx context.Context, t *transport) (grant, error)
 }
 
-// grant is a token and what Vault says of it.
+// grant is a token with its properties.
 type grant struct {
 	token string
 	// ttl is zero for a token that does not expire.
 	ttl       time.Duration
 	renewable bool
-	// own says that the login made the token, so that it is revoked at the end.
+	// own says that the login created the token, so that Close revokes it.
 	own bool
 }
 
-// Kubernetes logs in with a projected service-account token, whose audience is the one that the role asks for.
+// Kubernetes logs in with a projected service-account token. Its audience must be that of the role.
 type Kubernetes struct {
-	// Mount is where the method is mounted; empty for "kubernetes".
+	// Mount is where the method is mounted; it defaults to "kubernetes".
 	Mount, Role string
-	// TokenFile is read for each login, since the kubelet renews it.
+	// TokenFile is read for each login, because the kubelet renews it.
 	TokenFile string
 }
 
 func (k Kubernetes) check() error {
 	if k.Role == "" || k.TokenFile == "" {
-		return errors.New("logging in by Kubernetes needs a role and a token file")
+		return errors.New("logging in with Kubernetes requires a role and a token file")
 	}
 	return checkMount(k.Mount)
 }
@@ -56,17 +56,17 @@ func (k Kubernetes) login(ctx context.Context, t *transport) (grant, error) {
 	return trade(ctx, t, MountPath(k.Mount, "kubernetes"), map[string]any{"role": k.Role, "jwt": token}, token)
 }
 
-// AppRole logs in with a role ID and, where the role asks for one, a secret ID.
+// AppRole logs in with a role ID and, if the role requires one, a secret ID.
 type AppRole struct {
-	// Mount is where the method is mounted; empty for "approle".
+	// Mount is where the method is mounted; it defaults to "approle".
 	Mount, RoleID string
-	// SecretID is read for each login; nil where the role binds none.
+	// SecretID is read for each login; nil if the role requires none.
 	SecretID secret.Source
 }
 
 func (a AppRole) check() error {
 	if a.RoleID == "" {
-		return errors.New("logging in by AppRole needs a role ID")
+		return errors.New("logging in with AppRole requires a role ID")
 	}
 	return checkMount(a.Mount)
 }
@@ -84,13 +84,13 @@ func (a AppRole) login(ctx context.Context, t *transport) (grant, error) {
 	return trade(ctx, t, MountPath(a.Mount, "approle"), body, id, a.RoleID)
 }
 
-// TokenFile is the path of a file with a token that something else keeps fresh, as a Vault Agent's sink. The token must be
-// allowed to look itself up, as Vault's default policy lets it.
+// TokenFile is the path of a file with a token that another program renews, such as the sink of a Vault Agent. The token must be
+// allowed to look itself up, as Vault's default policy allows.
 type TokenFile string
 
 func (f TokenFile) check() error {
 	if f == "" {
-		return errors.New("logging in with a token file needs its path")
+		return errors.New("logging in with a token file requires its path")
 	}
 	return nil
 }
@@ -109,27 +109,27 @@ func (f TokenFile) login(ctx context.Context, t *transport) (grant, error) {
 		return grant{}, newError(loginTarget, stateOfLogin(err), err, token)
 	}
 	if s == nil {
-		return grant{}, &Error{State: LoginRefused, Target: loginTarget, Detail: "Vault knows nothing of the token in the file"}
+		return grant{}, &Error{State: LoginRefused, Target: loginTarget, Detail: "Vault does not know the token in the file"}
 	}
 	g := grant{token: token}
 	if g.ttl, err = s.TokenTTL(); err == nil {
 		g.renewable, err = s.TokenIsRenewable()
 	}
 	if err != nil {
-		return grant{}, &Error{State: Unreachable, Target: loginTarget, Detail: "the answer is not Vault's"}
+		return grant{}, &Error{State: Unreachable, Target: loginTarget, Detail: "the response is not from Vault"}
 	}
 	return g, nil
 }
 
 func (f TokenFile) read(ctx context.Context) (string, error) { return credential(ctx, secret.File(f)) }
 
-// replaced reports whether the file has another token by now; one that cannot be read has none.
+// replaced reports whether the file has another token now. It is false if the file cannot be read.
 func (f TokenFile) replaced(ctx context.Context, token string) bool {
 	now, err := f.read(ctx)
 	return err == nil && now != token
 }
 
-// credential reads what to log in with. It ends up in JSON or in a header, so it must be text.
+// credential reads a credential. It becomes part of JSON or of a header, so it must be text.
 func credential(ctx context.Context, from secret.Source) (string, error) {
 	v, err := from.Read(ctx)
 	if err != nil {
@@ -137,12 +137,12 @@ func credential(ctx context.Context, from secret.Source) (string, error) {
 	}
 	text := strings.TrimSpace(string(v.Reveal()))
 	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", &Error{State: NoCredentials, Target: loginTarget, Detail: "what is to log in with is not one line of printable text"}
+		return "", &Error{State: NoCredentials, Target: loginTarget, Detail: "the credential is not one line of printable text"}
 	}
 	return text, nil
 }
 
-// trade asks an auth method for a token.
+// trade exchanges credentials for a token.
 func trade(ctx context.Context, t *transport, mount string, body map[string]any, known ...string) (grant, error) {
 	c, err := t.client("")
 	if err != nil {
@@ -153,10 +153,10 @@ func trade(ctx context.Context, t *transport, mount string, body map[string]any,
 		return grant{}, newError(loginTarget, stateOfLogin(err), err, known...)
 	}
 	if s == nil || s.Auth == nil || s.Auth.ClientToken == "" {
-		return grant{}, &Error{State: LoginRefused, Target: loginTarget, Detail: "Vault answers without a token; a role that asks for MFA does not work"}
+		return grant{}, &Error{State: LoginRefused, Target: loginTarget, Detail: "Vault returned no token; a role that requires MFA is not supported"}
 	}
 	if s.Auth.LeaseDuration < 0 || s.Auth.LeaseDuration > maxTTL {
-		return grant{}, &Error{State: Unreachable, Target: loginTarget, Detail: "the token's lifetime makes no sense"}
+		return grant{}, &Error{State: Unreachable, Target: loginTarget, Detail: "the lifetime of the token is implausible"}
 	}
 	return grant{token: s.Auth.ClientToken, ttl: time.Duration(s.Auth.LeaseDuration) * time.Second, renewable: s.Auth.Renewable, own: true}, nil
 }
@@ -164,7 +164,7 @@ func trade(ctx context.Context, t *transport, mount string, body map[string]any,
 // maxPath bounds the path of a mount or of a secret, in bytes.
 const maxPath = 512
 
-// checkMount takes a path, or nothing.
+// checkMount accepts a path or nothing.
 func checkMount(mount string) error {
 	if mount == "" {
 		return nil
@@ -172,23 +172,23 @@ func checkMount(mount string) error {
 	return CheckPath(mount)
 }
 
-// CheckPath refuses what would name something else once it is part of a URL.
+// CheckPath rejects a path that would have another meaning as part of a URL.
 func CheckPath(path string) error {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/_-.@:=+ ", r)
 	}
 	if len(path) > maxPath || strings.ContainsFunc(path, func(r rune) bool { return !plain(r) }) {
-		return fmt.Errorf("%.64q is not a path of up to %d letters, digits and the signs / _ - . @ : = +", path, maxPath)
+		return fmt.Errorf("%.64q must be a path of up to %d letters, digits and the signs / _ - . @ : = +", path, maxPath)
 	}
 	for segment := range strings.SplitSeq(path, "/") {
 		if segment == "" || segment == "." || segment == ".." || strings.TrimSpace(segment) != segment {
-			return fmt.Errorf("%.64q is not a path: a part of it is empty, a dot segment, or starts or ends with a space", path)
+			return fmt.Errorf("%.64q is not a path: a segment is empty, a dot segment, or starts or ends with a space", path)
 		}
 	}
 	return nil
 }
 
-// MountPath is mount, or usual where that is empty.
+// MountPath returns mount, or usual if that is empty.
 func MountPath(mount, usual string) string {
 	if mount == "" {
 		return usual

@@ -11,23 +11,23 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// documentKey tells documents apart: all keys of one secret are read together.
+// documentKey identifies a document. All keys of one secret are read together.
 type documentKey struct {
 	path    string
 	version int
 }
 
-// document is a secret that is read again and again while somebody holds it.
+// document is a secret that is polled while it is in use.
 //
-// The values themselves are polled, not the metadata: it is one request, it cannot fall between two versions, and it needs
-// no permission beyond reading the secret.
+// It polls the values, not the metadata: this is one request, it cannot mix two versions, and it needs no permission besides reading
+// the secret.
 type document struct {
 	client *Client
 	key    documentKey
 
 	mu      sync.Mutex
-	place   location // zero until Vault has named the mount
-	content *content // last good one; nil before and after a deletion
+	place   location // zero until Vault has returned the mount
+	content *content // the last good one; nil before the first read and after a deletion
 	err     error    // why the latest read failed
 	tried   chan struct{}
 	changed chan struct{}
@@ -60,7 +60,7 @@ func (d *document) run(ctx context.Context) {
 	}
 }
 
-// read asks for one version; zero is the latest.
+// read reads one version; zero is the latest.
 func (d *document) read(ctx context.Context, version int) (*content, error) {
 	place, err := d.locate(ctx)
 	if err != nil {
@@ -79,13 +79,13 @@ func (d *document) read(ctx context.Context, version int) (*content, error) {
 	c, err := parseContent(s, d.client.cfg.Now())
 	if s == nil {
 		d.mu.Lock()
-		d.place = location{} // nothing is there at all: the engine may have moved
+		d.place = location{} // the path does not exist: the engine may have moved
 		d.mu.Unlock()
 	}
 	return c, err
 }
 
-// locate asks Vault once where the engine is mounted, as its own command line does.
+// locate reads from Vault once where the engine is mounted, as the vault command does.
 func (d *document) locate(ctx context.Context) (location, error) {
 	d.mu.Lock()
 	place := d.place
@@ -104,7 +104,7 @@ func (d *document) locate(ctx context.Context) (location, error) {
 	}
 	options, _ := s.Data["options"].(map[string]any)
 	if options["version"] != "2" {
-		return location{}, errors.New("the engine there is not KV version 2")
+		return location{}, errors.New("the engine is not KV version 2")
 	}
 	mount, _ := s.Data["path"].(string)
 	if place, err = locate(d.key.path, mount); err != nil {
@@ -116,8 +116,8 @@ func (d *document) locate(ctx context.Context) (location, error) {
 	return place, nil
 }
 
-// take puts the outcome of a read in force. A failure keeps the last good value, except for a deletion, which is somebody's
-// decision.
+// take stores the outcome of a read. After a failure the last good value stays in use. After a deletion it does not, because a deletion
+// is intended.
 func (d *document) take(c *content, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -139,13 +139,13 @@ func (d *document) take(c *content, err error) {
 	log := d.client.cfg.Logger
 	switch {
 	case d.content == nil:
-		log.Warn("secret has gone from Vault", "path", d.key.path, "version", previous.version)
+		log.Warn("secret deleted from Vault", "path", d.key.path, "version", previous.version)
 	case previous != nil:
 		log.Info("secret rotated", "path", d.key.path, "version", d.content.version, "previous", previous.version)
 	}
 }
 
-// current returns the content in force. It waits for the first read to end.
+// current returns the current content. It waits for the first read to end.
 func (d *document) current(ctx context.Context) (*content, error) {
 	select {
 	case <-d.tried:
@@ -174,20 +174,20 @@ func (d *document) changes() <-chan struct{} {
 	return d.changed
 }
 
-// SecretStatus is how one secret stands.
+// SecretStatus is the state of one secret.
 type SecretStatus struct {
-	// Path and Version are the Ref's; Version is zero where it follows the latest.
+	// Path and Version are those of the Ref. Version is zero if it follows the latest.
 	Path    string
 	Version int
-	// Ready is false where there is no value, or it has expired.
+	// Ready is false if there is no value, or it has expired.
 	Ready bool
-	// Current is the version in force; zero where there is none.
+	// Current is the version in use; zero if there is none.
 	Current int
 	// Age is the time since Vault last confirmed the value.
 	Age time.Duration
-	// Expires is when the value must not be used any more, as things stand.
+	// Expires is when the value expires unless Vault confirms it again.
 	Expires time.Time
-	// Err is why the latest read failed; empty where it did not.
+	// Err is the error of the latest read; empty if it succeeded.
 	Err string
 }
 

@@ -11,41 +11,41 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// ErrExpired: a secret's last good value was too old or past its own expiry, and no newer one could be read.
+// ErrExpired reports that the last good value of a secret has expired, and no newer one could be read.
 var ErrExpired = errors.New("the value has expired")
 
-// Error is a failed use of Vault. Its text is safe to log: it has no URL, no credential, and nothing that looks like a token.
+// Error is a failed request to Vault. Its text is safe to log: it contains no URL, no credential, and nothing that looks like a token.
 type Error struct {
 	State State
-	// Target is what was asked for: "login", a secret's path, a Transit key.
+	// Target is the object of the request: "login" or a path.
 	Target string
-	// Status is that of the HTTP answer; zero where there was none.
+	// Status is the HTTP status; zero without a response.
 	Status int
-	// Detail is what Vault, or the network, says.
+	// Detail is the error message of Vault or of the network.
 	Detail string
 }
 
 // Error implements error.
 func (e *Error) Error() string {
 	if e.Status == 0 {
-		return fmt.Sprintf("asking Vault (%s): %s: %s", e.Target, e.State, e.Detail)
+		return fmt.Sprintf("requesting %s from Vault: %s: %s", e.Target, e.State, e.Detail)
 	}
-	return fmt.Sprintf("asking Vault (%s): %s: status %d: %s", e.Target, e.State, e.Status, e.Detail)
+	return fmt.Sprintf("requesting %s from Vault: %s: status %d: %s", e.Target, e.State, e.Status, e.Detail)
 }
 
-// newError describes err without what it must not tell: known are the credentials that the request carried.
+// newError describes err without secrets. Known are the credentials of the request.
 func newError(target string, state State, err error, known ...string) *Error {
 	var own *Error
 	if errors.As(err, &own) {
 		return own
 	}
 	e := &Error{State: state, Target: target}
-	var answer *api.ResponseError
-	if errors.As(err, &answer) {
-		e.Status = answer.StatusCode
-		e.Detail = "the answer is not Vault's"
-		if !answer.RawError {
-			e.Detail = scrub(strings.Join(answer.Errors, "; "), known)
+	var response *api.ResponseError
+	if errors.As(err, &response) {
+		e.Status = response.StatusCode
+		e.Detail = "the response is not from Vault"
+		if !response.RawError {
+			e.Detail = scrub(strings.Join(response.Errors, "; "), known)
 		}
 		return e
 	}
@@ -53,16 +53,16 @@ func newError(target string, state State, err error, known ...string) *Error {
 	return e
 }
 
-// cause is err's text without the address that a client's errors hold, and without the content that a decoder quotes.
+// cause returns the text of err without the address in client errors and without the content that a decoder quotes.
 func cause(err error) string {
 	var address *url.Error
 	var syntax *json.SyntaxError
 	var mistyped *json.UnmarshalTypeError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return "no answer in time"
+		return "no response in time"
 	case errors.As(err, &syntax), errors.As(err, &mistyped):
-		return "the answer is not Vault's"
+		return "the response is not from Vault"
 	case errors.As(err, &address):
 		return address.Err.Error()
 	}

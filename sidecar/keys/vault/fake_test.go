@@ -51,17 +51,17 @@ func TestAnswersThatAreNotVaults(t *testing.T) {
 		want        State
 		wantMessage string
 	}{
-		"page":            {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>" + leak)) }, Unreachable, "not Vault's"},
-		"page with 403":   {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, leak, http.StatusForbidden) }, Unreachable, "not Vault's"},
+		"page":            {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>" + leak)) }, Unreachable, "not from Vault"},
+		"page with 403":   {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, leak, http.StatusForbidden) }, Unreachable, "not from Vault"},
 		"endless answer":  {endless, Unreachable, "larger than"},
-		"no token's data": {answering(http.StatusOK, `{"data":{"ttl":"soon"}}`), Unreachable, "not Vault's"},
+		"no token's data": {answering(http.StatusOK, `{"data":{"ttl":"soon"}}`), Unreachable, "not from Vault"},
 		"quota":           {answering(http.StatusTooManyRequests, `{"errors":["quota exceeded"]}`), Throttled, "quota exceeded"},
 		"not initialised": {answering(http.StatusServiceUnavailable, `{"errors":["Vault is not initialized"]}`), Sealed, "unseal"},
 		"internal error":  {answering(http.StatusInternalServerError, `{"errors":["at `+leak+`"]}`), Unreachable, "[redacted]"},
 		"redirect": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, target.Address, http.StatusTemporaryRedirect)
 		}, Unreachable, ""},
-		"nothing known":     {answering(http.StatusNotFound, `{"errors":[]}`), LoginRefused, "knows nothing"},
+		"nothing known":     {answering(http.StatusNotFound, `{"errors":[]}`), LoginRefused, "does not know"},
 		"forbidden":         {answering(http.StatusForbidden, `{"errors":["permission denied"]}`), LoginRefused, "permission denied"},
 		"own token in it":   {answering(http.StatusForbidden, `{"errors":["my-token"]}`), LoginRefused, "[redacted]"},
 		"service not there": {answering(http.StatusBadGateway, `{"errors":[]}`), Unreachable, "502"},
@@ -88,7 +88,7 @@ func answering(status int, body string) http.HandlerFunc {
 func endless(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte(`{"data":{"x":"`))
 	chunk := []byte(strings.Repeat("x", 64<<10))
-	for range maxAnswer / len(chunk) * 4 {
+	for range maxResponse / len(chunk) * 4 {
 		if _, err := w.Write(chunk); err != nil {
 			return
 		}

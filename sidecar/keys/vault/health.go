@@ -7,29 +7,29 @@ import (
 	"time"
 )
 
-// Refused targets are remembered up to a number, and for a time that is longer than between two polls of a signing key:
-// what nobody asks for any more must not be held against Vault.
+// The number of stored denials, and how long each is kept: longer than between two polls of a signing key. A target that is no longer
+// used must not affect the state.
 const (
 	maxDenied = 64
 	deniedFor = 2 * time.Minute
 )
 
-// denial is a target's latest refusal.
+// denial is the latest denied request for a target.
 type denial struct {
 	cause *Error
 	at    time.Time
 }
 
-// health makes one State of what requests meet: first whether Vault answers at all, then whether it lets the client in,
-// then whether it gives what was asked for.
+// health derives one State from the results of requests: first whether Vault responds, then whether the login works, then whether
+// requests are allowed.
 type health struct {
 	now func() time.Time
 	log *slog.Logger
 
 	mu      sync.Mutex
 	started bool
-	server  *Error // why Vault does not answer
-	login   *Error // why it does not let in
+	server  *Error // why Vault does not respond
+	login   *Error // why the login fails
 	denied  map[string]denial
 
 	state State
@@ -40,7 +40,7 @@ func newHealth(now func() time.Time, log *slog.Logger) *health {
 	return &health{now: now, log: log, denied: map[string]denial{}, state: Starting, since: now()}
 }
 
-// failed takes note of a request's failure.
+// failed records the failure of a request.
 func (h *health) failed(target string, e *Error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -60,7 +60,7 @@ func (h *health) failed(target string, e *Error) {
 	h.settle()
 }
 
-// worked takes note of a request's success.
+// worked records the success of a request.
 func (h *health) worked(target string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -72,7 +72,7 @@ func (h *health) worked(target string) {
 	h.settle()
 }
 
-// forget drops what is known of a target that nobody asks for any more.
+// forget removes the denial of a target that is no longer used.
 func (h *health) forget(target string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -80,7 +80,7 @@ func (h *health) forget(target string) {
 	h.settle()
 }
 
-// settle takes over and logs a change of the state. The lock is held.
+// settle stores and logs a change of the state. The caller holds the lock.
 func (h *health) settle() {
 	state, cause := h.judge()
 	if state == h.state {
@@ -89,13 +89,13 @@ func (h *health) settle() {
 	previous := h.state
 	h.state, h.since = state, h.now()
 	if cause != nil {
-		h.log.Warn("Vault does not serve", "state", string(state), "previous", string(previous), "error", cause)
+		h.log.Warn("Vault unavailable", "state", string(state), "previous", string(previous), "error", cause)
 		return
 	}
-	h.log.Info("Vault serves", "state", string(state), "previous", string(previous))
+	h.log.Info("Vault available", "state", string(state), "previous", string(previous))
 }
 
-// judge returns the state and its cause, which is nil for OK and Starting. The lock is held.
+// judge returns the state and its cause, which is nil for OK and Starting. The caller holds the lock.
 func (h *health) judge() (State, *Error) {
 	switch {
 	case h.server != nil:
@@ -119,7 +119,7 @@ func (h *health) judge() (State, *Error) {
 	return worst.State, worst
 }
 
-// precedes makes the choice between several denials independent of the order of a map.
+// precedes orders denials, so that the reported one does not depend on the map order.
 func precedes(a, b *Error) bool {
 	if (a.State == PermissionDenied) != (b.State == PermissionDenied) {
 		return a.State == PermissionDenied
@@ -127,11 +127,11 @@ func precedes(a, b *Error) bool {
 	return a.Target < b.Target
 }
 
-// report returns the state, since when it holds, and its cause.
+// report returns the state, the time of its last change, and its cause.
 func (h *health) report() (State, time.Time, *Error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.settle() // a denial may have aged
+	h.settle() // a denial may have expired
 	_, cause := h.judge()
 	return h.state, h.since, cause
 }

@@ -7,22 +7,22 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// lease is a token in use. It is immutable; a renewal makes another one with the same client.
+// lease is a token in use. It is immutable: a renewal creates another lease with the same client.
 type lease struct {
 	grant
 	client *api.Client
-	// since is when the login was, at when the token was granted or last renewed.
+	// since is the time of the login, and at the time when the token was issued or last renewed.
 	since, at time.Time
-	// full is the ttl that the login gave.
+	// full is the ttl at the login.
 	full time.Duration
-	// blind says that the token may not look itself up, so that a refusal does not tell whether it was revoked.
+	// blind says that the token may not look itself up, so that it cannot be checked whether it was revoked.
 	blind bool
 }
 
-// forever stands in for the time to the end of a token that has none.
+// forever is the remaining time of a token that does not expire.
 const forever = 24 * time.Hour
 
-// left is the time until the token ends.
+// left returns the time until the token expires.
 func (l *lease) left(now time.Time) time.Duration {
 	if l.endless() {
 		return forever
@@ -30,8 +30,8 @@ func (l *lease) left(now time.Time) time.Duration {
 	return l.at.Add(l.ttl).Sub(now)
 }
 
-// due is the time until the token should be renewed or replaced: about two thirds of what is left, so that there is time
-// to try again, and never at once, so that a short life makes no storm of requests.
+// due returns the time until the token should be renewed or replaced: about two thirds of the remaining time, so that there is time
+// for retries, and at least least, so that short lifetimes do not cause a flood of requests.
 func (l *lease) due(now time.Time, least time.Duration) time.Duration {
 	left := l.left(now)
 	if left <= 0 {
@@ -41,8 +41,8 @@ func (l *lease) due(now time.Time, least time.Duration) time.Duration {
 	return min(left, max(least, d+rand.N(left/8+1)))
 }
 
-// spent reports whether renewals are near their end: the method's maximum lifetime cuts them short.
+// spent reports whether the maximum lifetime of the auth method limits the renewals.
 func (l *lease) spent() bool { return l.ttl < l.full/2 }
 
-// endless reports whether the token never ends.
+// endless reports whether the token does not expire.
 func (l *lease) endless() bool { return l.ttl == 0 }

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics counts for all clients of the process, and shows the state of the newest that has not been closed: there are two
-// for a moment when new settings replace the old.
+// Metrics counts for all clients of the process, and shows the state of the newest open one. There are two for a moment when new
+// settings replace the old ones.
 type Metrics struct {
 	requests, logins, renewals *prometheus.CounterVec
 	state, expiry, ready, age  *prometheus.Desc
@@ -20,7 +20,7 @@ type Metrics struct {
 	clients []*Client // the newest last
 }
 
-// NewMetrics registers the metrics with reg, once in a process.
+// NewMetrics registers the metrics with reg. Call it once per process.
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	m := newMetrics()
 	if err := reg.Register(m); err != nil {
@@ -34,17 +34,17 @@ func newMetrics() *Metrics {
 	of := []string{"path", "version"}
 	return &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "postern_vault_requests_total", Help: "Reads and signatures asked of Vault, by result: ok or the state that the failure tells of.",
+			Name: "postern_vault_requests_total", Help: "Requests to Vault, by result: ok or the state of the failure.",
 		}, result),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "postern_vault_logins_total", Help: "Logins to Vault, by result: ok or the state that the failure tells of.",
+			Name: "postern_vault_logins_total", Help: "Logins to Vault, by result: ok or the state of the failure.",
 		}, result),
 		renewals: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "postern_vault_renewals_total", Help: "Renewals of the Vault token, by result: ok or the state that the failure tells of.",
+			Name: "postern_vault_renewals_total", Help: "Renewals of the Vault token, by result: ok or the state of the failure.",
 		}, result),
-		state:  prometheus.NewDesc("postern_vault_state", "1 for the present state of the use of Vault, 0 for all others.", []string{"state"}, nil),
-		expiry: prometheus.NewDesc("postern_vault_token_expiry_seconds", "Time to the end of the Vault token; absent where there is none or it does not end.", nil, nil),
-		ready:  prometheus.NewDesc("postern_vault_secret_ready", "1 where a secret has a value in force; 0 where it has none or it expired. version 0 follows the latest.", of, nil),
+		state:  prometheus.NewDesc("postern_vault_state", "1 for the current state of the Vault client, 0 for all others.", []string{"state"}, nil),
+		expiry: prometheus.NewDesc("postern_vault_token_expiry_seconds", "Time to the expiry of the Vault token; absent if there is none or it does not expire.", nil, nil),
+		ready:  prometheus.NewDesc("postern_vault_secret_ready", "1 if a secret has a valid value; 0 if it has none or it has expired. version 0 follows the latest.", of, nil),
 		age:    prometheus.NewDesc("postern_vault_secret_age_seconds", "Time since Vault last confirmed a secret's value.", of, nil),
 	}
 }
@@ -61,7 +61,7 @@ func (m *Metrics) remove(c *Client) {
 	m.clients = slices.DeleteFunc(m.clients, func(other *Client) bool { return other == c })
 }
 
-// newest is nil where there is no client.
+// newest returns the newest client; nil if there is none.
 func (m *Metrics) newest() *Client {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -6,16 +6,15 @@ import (
 	"time"
 )
 
-// pace is how long is waited for what.
+// pace holds the waiting times.
 type pace struct {
 	// first and last bound the wait between failed attempts.
 	first, last time.Duration
-	// watch lies between two looks at a token file.
+	// watch is the interval between two reads of a token file.
 	watch time.Duration
-	// doubt is how long a token that Vault has confirmed is not doubted again.
+	// doubt is how long a confirmed token is not checked again.
 	doubt time.Duration
-	// refresh is the age from which on a token is replaced where a request was forbidden: its role may have got policies
-	// since.
+	// refresh is the age from which a token is replaced after a forbidden request: its role may have got more policies.
 	refresh time.Duration
 	// revoke bounds the revocation of the token at Close.
 	revoke time.Duration
@@ -26,8 +25,8 @@ func defaultPace() pace {
 		refresh: 5 * time.Minute, revoke: 2 * time.Second}
 }
 
-// backoff doubles from first to last, and spreads over half of it, so that the sidecars of a cluster do not come back to
-// a restarted Vault at the same moment.
+// backoff doubles from first to last, with a jitter of half, so that the sidecars of a cluster do not all retry at the same time after
+// Vault restarts.
 type backoff struct {
 	pace pace
 	next time.Duration
@@ -41,7 +40,7 @@ func (b *backoff) wait() time.Duration {
 
 func (b *backoff) reset() { b.next = 0 }
 
-// within is d, or up to a fifth less: sidecars that began together do not go on asking together.
+// within returns d minus a jitter of up to a fifth, so that sidecars that started together do not poll together.
 func within(d time.Duration) time.Duration { return d - rand.N(d/5+1) }
 
 // sleep waits for d or the end of ctx.

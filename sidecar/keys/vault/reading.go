@@ -12,10 +12,10 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// ExpiryMetadata is the key of a secret's custom metadata that says until when its value may be used (RFC 3339).
+// ExpiryMetadata is the key in a secret's custom metadata with the expiry of its value (RFC 3339).
 const ExpiryMetadata = "postern-expires"
 
-// errNotFound: Vault has no such secret or version, or it was deleted.
+// errNotFound reports that the secret or version does not exist or was deleted.
 var errNotFound = errors.New("no such secret in Vault, or the version was deleted")
 
 // content is one version of a secret.
@@ -23,26 +23,26 @@ type content struct {
 	values  map[string]secret.Value
 	version int
 	created time.Time
-	// ends is the value's own expiry: the time at which Vault deletes the version, or what ExpiryMetadata says, whichever
-	// is earlier; zero without.
+	// ends is the value's own expiry: the time at which Vault deletes the version or that of ExpiryMetadata, whichever is earlier;
+	// zero if there is none.
 	ends time.Time
-	// confirmed is when Vault last gave this version.
+	// confirmed is when Vault last returned this version.
 	confirmed time.Time
 }
 
-// parseContent reads Vault's answer for a version. A deleted or absent one is errNotFound.
+// parseContent parses Vault's response for a version. The error for a deleted or missing one is errNotFound.
 func parseContent(s *api.Secret, now time.Time) (*content, error) {
 	if s == nil || s.Data == nil {
 		return nil, errNotFound
 	}
 	meta, ok := s.Data["metadata"].(map[string]any)
 	if !ok {
-		return nil, errors.New("the engine there is not KV version 2")
+		return nil, errors.New("the engine is not KV version 2")
 	}
 	c := &content{confirmed: now, values: map[string]secret.Value{}}
 	var err error
 	if c.version, err = ParseInt(meta["version"]); err != nil || c.version < 1 {
-		return nil, errors.New("the answer names no version")
+		return nil, errors.New("the response has no version")
 	}
 	if c.created, err = ParseTime(meta["created_time"]); err != nil {
 		return nil, fmt.Errorf("reading the version's time: %w", err)
@@ -62,7 +62,7 @@ func parseContent(s *api.Secret, now time.Time) (*content, error) {
 	return c, nil
 }
 
-// expiry is the earlier of a version's deletion_time and of ExpiryMetadata.
+// expiry returns the earlier of a version's deletion_time and ExpiryMetadata.
 func expiry(meta map[string]any) (time.Time, error) {
 	ends, err := ParseTime(meta["deletion_time"])
 	if err != nil {
@@ -79,7 +79,7 @@ func expiry(meta map[string]any) (time.Time, error) {
 	return ends, nil
 }
 
-// ParseInt reads a number of Vault's JSON.
+// ParseInt parses a number in a response of Vault.
 func ParseInt(v any) (int, error) {
 	n, ok := v.(json.Number)
 	if !ok {
@@ -88,7 +88,7 @@ func ParseInt(v any) (int, error) {
 	return strconv.Atoi(n.String())
 }
 
-// ParseTime reads a time of RFC 3339; absent and "" are the zero time.
+// ParseTime parses an RFC 3339 time in a response of Vault. It returns the zero time for nil and "".
 func ParseTime(v any) (time.Time, error) {
 	if v == nil || v == "" {
 		return time.Time{}, nil
@@ -99,17 +99,17 @@ func ParseTime(v any) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return time.Time{}, errors.New("it is not a time as 2006-01-02T15:04:05Z")
+		return time.Time{}, errors.New("it is not a time such as 2006-01-02T15:04:05Z")
 	}
 	return t, nil
 }
 
-// same reports whether two readings are of one version.
+// same reports whether two contents are of the same version.
 func (c *content) same(other *content) bool {
 	return c != nil && other != nil && c.version == other.version && c.created.Equal(other.created)
 }
 
-// expires is when the value must not be used any more.
+// expires returns when the value expires.
 func (c *content) expires(maxStale time.Duration) time.Time {
 	stale := c.confirmed.Add(maxStale)
 	if !c.ends.IsZero() && c.ends.Before(stale) {
@@ -118,7 +118,7 @@ func (c *content) expires(maxStale time.Duration) time.Time {
 	return stale
 }
 
-// value is that of key.
+// value returns the value of key.
 func (c *content) value(key string) (secret.Value, error) {
 	v, ok := c.values[key]
 	switch {

@@ -8,10 +8,10 @@ import (
 
 // Ref names a value in a KV version 2 engine.
 type Ref struct {
-	// Path of the secret with its mount, as `vault kv get` takes it (secret/shop/redis) or as policies name it
-	// (secret/data/shop/redis). Where the engine is mounted is asked of Vault.
+	// Path is the path of the secret with its mount, as in `vault kv get` (secret/shop/redis) or as in Vault policies
+	// (secret/data/shop/redis). The client reads from Vault where the engine is mounted.
 	Path string
-	// Key of the value among the secret's data. The value must be a string.
+	// Key is the key of the value in the secret's data. The value must be a string.
 	Key string
 	// Version pins one version; zero follows the latest.
 	Version int
@@ -23,32 +23,32 @@ func (r Ref) check() error {
 	}
 	switch {
 	case !strings.Contains(r.Path, "/"):
-		return fmt.Errorf("%.64q has no secret's name after the mount", r.Path)
+		return fmt.Errorf("%.64q must have the name of a secret after the mount", r.Path)
 	case r.Key == "" || len(r.Key) > maxPath:
-		return errors.New("a key of 1 to 512 bytes is needed")
+		return errors.New("the key must have 1 to 512 bytes")
 	case r.Version < 0:
-		return errors.New("a version is a number from 1, or 0 for the latest")
+		return errors.New("the version must be a number from 1, or 0 for the latest")
 	}
 	return nil
 }
 
-// location is a path that is split at its mount.
+// location is a path, split at its mount.
 type location struct{ mount, name string }
 
-// locate splits path, given the mount that Vault names. "data/" at the start of the rest is the API's and not part of the
-// secret's name.
+// locate splits path at the mount that Vault returned. A leading "data/" in the rest belongs to the API path, not to the name of the
+// secret.
 func locate(path, mount string) (location, error) {
 	mount = strings.TrimSuffix(mount, "/")
 	name, found := strings.CutPrefix(path, mount+"/")
 	if mount == "" || !found {
-		return location{}, fmt.Errorf("the mount %.64q that Vault names does not hold it", mount)
+		return location{}, fmt.Errorf("the mount %.64q that Vault returned is not part of the path", mount)
 	}
 	name = strings.TrimPrefix(name, "data/")
 	if name == "" {
-		return location{}, errors.New("it has no secret's name after the mount")
+		return location{}, errors.New("it has no name of a secret after the mount")
 	}
 	return location{mount: mount, name: name}, nil
 }
 
-// data is the API's path of the secret's values.
+// data returns the API path of the secret's values.
 func (l location) data() string { return l.mount + "/data/" + l.name }

@@ -6,8 +6,8 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// Read reads path with one request, for the adapters of other secrets engines. Where Vault has nothing there the error says
-// Refused, with absent as its detail. Errors are of type *Error, or the context's.
+// Read reads path with one request. It is for adapters of other secrets engines. If the path does not exist, the error has the state
+// Refused and the detail absent. Errors are of type *Error, or the context's.
 func (c *Client) Read(ctx context.Context, path, absent string) (map[string]any, error) {
 	s, err := c.do(ctx, path, func(ctx context.Context, client *api.Client) (*api.Secret, error) {
 		s, err := client.Logical().ReadWithDataWithContext(ctx, path, nil)
@@ -22,7 +22,7 @@ func (c *Client) Read(ctx context.Context, path, absent string) (map[string]any,
 	return s.Data, nil
 }
 
-// Write writes body to path with one request, for the adapters of other secrets engines. It returns nil where Vault returns no
+// Write writes body to path with one request. It is for adapters of other secrets engines. It returns nil if the response has no
 // data. Errors are of type *Error, or the context's.
 func (c *Client) Write(ctx context.Context, path string, body map[string]any) (map[string]any, error) {
 	s, err := c.do(ctx, path, func(ctx context.Context, client *api.Client) (*api.Secret, error) {

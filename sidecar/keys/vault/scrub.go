@@ -5,13 +5,13 @@ import (
 	"unicode"
 )
 
-// maxDetail bounds what of a server's message enters an error, in bytes.
+// maxDetail bounds the part of a server's message in an error, in bytes.
 const maxDetail = 200
 
 const redacted = "[redacted]"
 
-// scrub makes a text fit for a log: without the known credentials, what looks like a token, and the user names and
-// passwords of addresses; printable, on one line, and short.
+// scrub makes a text safe to log. It removes the known credentials, words that look like tokens, and user names and passwords in
+// addresses. The result is printable, on one line, and short.
 func scrub(text string, known []string) string {
 	for _, k := range known {
 		if k != "" {
@@ -31,7 +31,7 @@ func scrub(text string, known []string) string {
 	return text
 }
 
-// withoutTokens replaces the words that tokens and JWTs are made of.
+// withoutTokens replaces words that look like tokens or JWTs.
 func withoutTokens(text string) string {
 	var out strings.Builder
 	for text != "" {
@@ -59,7 +59,7 @@ func wordly(r rune) bool {
 	return r < unicode.MaxASCII && (r == '.' || r == '_' || r == '-' || unicode.IsLetter(r) || unicode.IsDigit(r))
 }
 
-// tokenlike knows Vault's tokens (hvs. service, hvb. batch, hvr. recovery; s. and b. before 1.10) and JWTs.
+// tokenlike recognises Vault tokens (hvs. service, hvb. batch, hvr. recovery; s. and b. before 1.10) and JWTs.
 func tokenlike(word string) bool {
 	for prefix, length := range map[string]int{"hvs.": 12, "hvb.": 12, "hvr.": 12, "s.": 22, "b.": 22, "eyJ": 12} {
 		if len(word) >= length && strings.HasPrefix(word, prefix) {

@@ -10,30 +10,31 @@ import (
 	"github.com/posterndev/postern/sidecar/resources/pool"
 )
 
-// Bounds of a History: how many versions are returned, and how many are asked for.
+// Bounds of History: the number of versions that are returned, and that are read.
 const (
 	maxHistory = 8
-	maxAsked   = 16
+	maxRead    = 16
 )
 
-// Secret is one value of a KV secret, kept up to date. It is a secret.Source and a secret.History, safe for concurrent use.
+// Secret is one value of a KV secret. The client keeps it up to date. It implements secret.Source and secret.History, and is safe for
+// concurrent use.
 type Secret struct {
 	document *document
 	key      string
 }
 
-// Reading is a value with what Vault says of it.
+// Reading is a value with its metadata.
 type Reading struct {
 	Value secret.Value
-	// Version is Vault's number, from 1.
+	// Version is the version in Vault, from 1.
 	Version int
 	Created time.Time
-	// Expires is when the value must not be used any more unless Vault confirms it before.
+	// Expires is when the value expires unless Vault confirms it again.
 	Expires time.Time
 }
 
-// Secret returns the value that ref names, and reads it in the background until release is called. All who ask for one
-// secret share its reads. It returns at once; a Ref that can never work is an error.
+// Secret returns the value of ref, and reads it in the background until release is called. All users of one secret share the reads. It
+// returns at once, and fails only for an invalid Ref.
 func (c *Client) Secret(ref Ref) (s *Secret, release func(), err error) {
 	if err := ref.check(); err != nil {
 		return nil, nil, fmt.Errorf("reading secret %.64q: %w", ref.Path, err)
@@ -62,13 +63,13 @@ func (c *Client) open(key documentKey) (*document, func(), error) {
 	}, nil
 }
 
-// Read implements secret.Source: the value in force, without a request. It waits where no read has ended yet.
+// Read implements secret.Source. It returns the current value without a request. It waits for the first read to end.
 func (s *Secret) Read(ctx context.Context) (secret.Value, error) {
 	r, err := s.Current(ctx)
 	return r.Value, err
 }
 
-// Current is Read with what is known of the value. Its errors wrap *Error or ErrExpired.
+// Current returns the current value with its metadata. Errors wrap *Error or ErrExpired.
 func (s *Secret) Current(ctx context.Context) (Reading, error) {
 	c, err := s.document.current(ctx)
 	if err != nil {
@@ -81,12 +82,12 @@ func (s *Secret) Current(ctx context.Context) (Reading, error) {
 	return Reading{Value: v, Version: c.version, Created: c.created, Expires: c.expires(s.document.client.cfg.MaxStale)}, nil
 }
 
-// Changed returns a channel that is closed when another version comes into force, the first one too, or when the secret
-// goes. Ask for it before Read, so that no change falls between.
+// Changed returns a channel that is closed when the version changes, including the first one, or when the secret is deleted. Call it
+// before Read, so that no change is missed.
 func (s *Secret) Changed() <-chan struct{} { return s.document.changes() }
 
-// History implements secret.History with requests to Vault: the versions that have not been deleted, up to eight, the older
-// first. Of a pinned version it is that one alone.
+// History implements secret.History with requests to Vault. It returns up to eight versions that have not been deleted, the oldest
+// first, or only the pinned version.
 func (s *Secret) History(ctx context.Context) ([]secret.Version, error) {
 	d := s.document
 	latest, err := d.read(ctx, d.key.version)
@@ -104,7 +105,7 @@ func (s *Secret) History(ctx context.Context) ([]secret.Version, error) {
 	if d.key.version != 0 {
 		return contents, nil
 	}
-	for n := latest.version - 1; n > max(0, latest.version-maxAsked) && len(contents) < maxHistory; n-- {
+	for n := latest.version - 1; n > max(0, latest.version-maxRead) && len(contents) < maxHistory; n-- {
 		c, err := d.read(ctx, n)
 		if errors.Is(err, errNotFound) {
 			continue

@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// session keeps one login alive: it renews the token, and logs in again where that is no longer possible.
+// session maintains one login: it renews the token, and logs in again if that fails.
 type session struct {
 	cfg       Config
 	pace      pace
 	transport *transport
 	health    *health
 
-	// replace asks run for a new login.
+	// replace requests a new login from run.
 	replace chan struct{}
-	// doubting is held while a token is verified.
+	// doubting is held while the token is checked.
 	doubting chan struct{}
-	verified time.Time // when Vault last confirmed the token; held with doubting
+	verified time.Time // when Vault last confirmed the token; guarded by doubting
 
 	mu    sync.Mutex
 	lease *lease
-	// err is why there is no lease; nil before the first login and while one is due.
+	// err is why there is no lease; nil before the first login and while a login is due.
 	err error
 	// settled is closed when a login has succeeded or failed.
 	settled chan struct{}
@@ -32,7 +32,7 @@ func newSession(cfg Config, p pace, t *transport, h *health) *session {
 		replace: make(chan struct{}, 1), doubting: make(chan struct{}, 1), settled: make(chan struct{})}
 }
 
-// run logs in and keeps the login until ctx ends.
+// run logs in and maintains the login until ctx ends.
 func (s *session) run(ctx context.Context) {
 	wait := backoff{pace: s.pace}
 	for ctx.Err() == nil {
@@ -49,7 +49,7 @@ func (s *session) run(ctx context.Context) {
 	}
 }
 
-// login makes one attempt.
+// login makes one login attempt.
 func (s *session) login(ctx context.Context) (*lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.Timeout)
 	defer cancel()
@@ -70,12 +70,12 @@ func (s *session) login(ctx context.Context) (*lease, error) {
 	return l, nil
 }
 
-// settle makes the outcome of a login known. A failure leaves a token in use that has not ended.
+// settle stores the outcome of a login. After a failure the previous token stays in use until it expires.
 func (s *session) settle(l *lease, err error) {
 	s.mu.Lock()
 	if err == nil {
 		s.lease, s.err = l, nil
-		select { // what was asked before is done
+		select { // this login satisfies earlier requests
 		case <-s.replace:
 		default:
 		}
@@ -97,7 +97,7 @@ func (s *session) settle(l *lease, err error) {
 	s.health.worked(loginTarget)
 }
 
-// keep renews l until another login is due, and reports whether that was foreseen; if not, the token is gone.
+// keep renews l until another login is due. It reports false if the token ended unexpectedly.
 func (s *session) keep(ctx context.Context, l *lease) bool {
 	file, watch := s.cfg.Auth.(TokenFile)
 	for {
@@ -130,12 +130,12 @@ func (s *session) keep(ctx context.Context, l *lease) bool {
 	}
 }
 
-// renew asks for more time, and reports whether a new login is due instead.
+// renew renews the token, or reports that a new login is due instead.
 func (s *session) renew(ctx context.Context, l *lease) (next *lease, again bool) {
 	at := s.cfg.Now()
 	secret, err := l.client.Logical().WriteWithContext(ctx, "auth/token/renew-self", map[string]any{})
 	if err == nil && (secret == nil || secret.Auth == nil || secret.Auth.LeaseDuration < 0 || secret.Auth.LeaseDuration > maxTTL) {
-		err = &Error{State: Unreachable, Target: renewTarget, Detail: "the answer is not Vault's"}
+		err = &Error{State: Unreachable, Target: renewTarget, Detail: "the response is not from Vault"}
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -143,7 +143,7 @@ func (s *session) renew(ctx context.Context, l *lease) (next *lease, again bool)
 		}
 		failure := newError(renewTarget, stateOf(err), err, l.token)
 		s.cfg.Metrics.renewals.WithLabelValues(string(failure.State)).Inc()
-		// Past the maximum lifetime Vault answers 500, too.
+		// After the maximum lifetime Vault responds with 500, too.
 		refused := failure.Status != 0 && failure.State != Sealed && failure.State != Throttled
 		if !refused {
 			s.health.failed(renewTarget, failure)
@@ -165,7 +165,7 @@ func (s *session) renew(ctx context.Context, l *lease) (next *lease, again bool)
 
 func (s *session) ended(l *lease) bool { return l.left(s.cfg.Now()) <= 0 }
 
-// holds reports whether l's token is still the one in use.
+// holds reports whether l's token is still the current one.
 func (s *session) holds(l *lease) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,81 +10,82 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// State is how things stand with Vault: a condition's reason, and the label of postern_vault_state.
+// State is the state of a Client: the reason of a condition, and the label of postern_vault_state.
 type State string
 
-// The states. All but OK and Starting are tried again with bounded backoff, for whoever runs Vault can mend each of them.
+// The states. All except OK and Starting are retried with bounded backoff, because each can be fixed on the side of Vault.
 const (
-	// Starting: the first login is under way.
+	// Starting: the first login is in progress.
 	Starting State = "starting"
-	OK       State = "ok"
-	// Sealed: Vault answers that it is sealed or not initialised.
+	// OK: Vault works.
+	OK State = "ok"
+	// Sealed: Vault is sealed or not initialised.
 	Sealed State = "sealed"
-	// Unreachable: no answer in time, or one that a working Vault does not give.
+	// Unreachable: there was no response in time, or one that a working Vault does not send.
 	Unreachable State = "unreachable"
 	// Untrusted: the server's certificate is not signed by the CA, not for this host, or expired.
 	Untrusted State = "untrusted"
 	// Throttled: a quota of Vault is exceeded.
 	Throttled State = "throttled"
-	// PermissionDenied: the token is good and its policies forbid what was asked.
+	// PermissionDenied: the token is valid, but its policies forbid the request.
 	PermissionDenied State = "permission_denied"
-	// WrongRole: the role to log in with does not exist, or is not for this service account, audience or secret ID.
+	// WrongRole: the role of the login does not exist, or is not for this service account, audience or secret ID.
 	WrongRole State = "wrong_role"
-	// LoginRefused: the login fails for another reason, as a mount that is not there or a token that expired.
+	// LoginRefused: the login fails for another reason, such as a missing mount or an expired token.
 	LoginRefused State = "login_refused"
-	// NoCredentials: the file or secret to log in with cannot be read here.
+	// NoCredentials: the file or secret with the credentials cannot be read.
 	NoCredentials State = "no_credentials"
-	// Refused: Vault takes the login and finds a request wrong, as a key that Transit does not have.
+	// Refused: the login works, but Vault rejects a request, for example for a Transit key that does not exist.
 	Refused State = "refused"
 )
 
-// states are all of them, in the order in which the metric gives them.
+// states returns all states, in the order of the metric.
 func states() []State {
 	return []State{Starting, OK, Sealed, Unreachable, Untrusted, Throttled, PermissionDenied, WrongRole, LoginRefused,
 		NoCredentials, Refused}
 }
 
-// stateOf judges the error of a request that was made with a token.
+// stateOf returns the state for the error of a request with a token.
 func stateOf(err error) State {
 	var own *Error
-	var answer *api.ResponseError
+	var response *api.ResponseError
 	switch {
 	case err == nil:
 		return OK
 	case errors.As(err, &own):
 		return own.State
-	case errors.As(err, &answer):
-		return stateOfAnswer(answer)
+	case errors.As(err, &response):
+		return stateOfResponse(response)
 	case untrusted(err):
 		return Untrusted
 	}
 	return Unreachable
 }
 
-func stateOfAnswer(answer *api.ResponseError) State {
-	switch code := answer.StatusCode; {
-	case code == http.StatusServiceUnavailable && says(answer, "sealed"), says(answer, "not initialized"):
+func stateOfResponse(response *api.ResponseError) State {
+	switch code := response.StatusCode; {
+	case code == http.StatusServiceUnavailable && says(response, "sealed"), says(response, "not initialized"):
 		return Sealed
 	case code == http.StatusTooManyRequests:
 		return Throttled
-	case code == http.StatusForbidden && !answer.RawError:
+	case code == http.StatusForbidden && !response.RawError:
 		return PermissionDenied
-	case (code == http.StatusBadRequest || code == http.StatusNotFound) && !answer.RawError:
+	case (code == http.StatusBadRequest || code == http.StatusNotFound) && !response.RawError:
 		return Refused
 	}
 	return Unreachable
 }
 
-// stateOfLogin judges the error of a login, where what a policy forbids cannot be the reason.
+// stateOfLogin returns the state for the error of a login, which a policy cannot forbid.
 func stateOfLogin(err error) State {
 	state := stateOf(err)
 	if state != PermissionDenied && state != Refused {
 		return state
 	}
-	var answer *api.ResponseError
-	if errors.As(err, &answer) {
+	var response *api.ResponseError
+	if errors.As(err, &response) {
 		for _, text := range []string{"invalid role", "role not found", "not authorized", "could not load role", "invalid audience"} {
-			if says(answer, text) {
+			if says(response, text) {
 				return WrongRole
 			}
 		}
@@ -92,9 +93,9 @@ func stateOfLogin(err error) State {
 	return LoginRefused
 }
 
-func says(answer *api.ResponseError, text string) bool {
-	for _, e := range answer.Errors {
-		if !answer.RawError && strings.Contains(strings.ToLower(e), text) {
+func says(response *api.ResponseError, text string) bool {
+	for _, e := range response.Errors {
+		if !response.RawError && strings.Contains(strings.ToLower(e), text) {
 			return true
 		}
 	}

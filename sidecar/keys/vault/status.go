@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Status is how things stand with Vault.
+// Status is the status of a Client.
 type Status struct {
 	State State
 	// Since is when State last changed.
 	Since time.Time
-	// Message says what to mend; empty for OK and Starting.
+	// Message says what to fix; empty for OK and Starting.
 	Message string
-	// TokenExpires is when the token in use ends; zero where there is none, or it does not end.
+	// TokenExpires is when the current token expires; zero if there is none or it does not expire.
 	TokenExpires time.Time
-	// Secrets are those in use, by path and version.
+	// Secrets are the secrets in use, sorted by path and version.
 	Secrets []SecretStatus
 }
 
-// Status returns the present one.
+// Status returns the current status.
 func (c *Client) Status() Status {
 	state, since, cause := c.health.report()
 	st := Status{State: state, Since: since, TokenExpires: c.session.expires()}
@@ -35,7 +35,7 @@ func (c *Client) Status() Status {
 	return st
 }
 
-// advice is what to change, after the cause.
+// advice returns what to fix, as a suffix to the cause.
 func advice(s State) string {
 	switch s {
 	case Sealed:
@@ -43,13 +43,13 @@ func advice(s State) string {
 	case Unreachable:
 		return "; check the address, the network policies and that Vault runs"
 	case Untrusted:
-		return "; set the class's CA bundle to the authority of Vault's certificate"
+		return "; set the class's caBundle to the CA of Vault's certificate"
 	case PermissionDenied:
-		return "; let the role's policy read this path, and check that the engine is mounted there"
+		return "; allow this path in the role's Vault policy, and check that the engine is mounted there"
 	case WrongRole:
-		return "; check the role's name and what it is bound to: service account, namespace, audience, secret ID"
+		return "; check the name of the role and its bindings: service account, namespace, audience, secret ID"
 	case LoginRefused:
-		return "; check the mount of the auth method and what Vault logs about the login"
+		return "; check the mount of the auth method, and Vault's log of the login"
 	}
 	return ""
 }

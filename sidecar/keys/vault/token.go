@@ -11,15 +11,14 @@ const (
 	renewTarget = "token renewal"
 )
 
-// current returns the token in use. It waits for a login that is under way; where the latest one failed it returns that
-// error at once.
+// current returns the current token. It waits for a login in progress. If the latest login failed, it returns that error at once.
 func (s *session) current(ctx context.Context) (*lease, error) {
 	for {
 		s.mu.Lock()
 		l, err, settled := s.lease, s.err, s.settled
 		s.mu.Unlock()
 		if l != nil && s.ended(l) {
-			s.ask() // a machine that slept may not have noticed yet
+			s.ask() // run may not have noticed it yet, after the machine was suspended
 			l = nil
 		}
 		if l != nil {
@@ -30,14 +29,14 @@ func (s *session) current(ctx context.Context) (*lease, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, &Error{State: Unreachable, Target: loginTarget, Detail: "the login has not come to an end in time"}
+			return nil, &Error{State: Unreachable, Target: loginTarget, Detail: "the login did not end in time"}
 		case <-settled:
 		}
 	}
 }
 
-// doubt finds out whether a token with which a request was forbidden has been revoked, and reports whether the request is
-// worth another attempt. Vault gives the same status to a revoked token and to what a policy forbids.
+// doubt checks, after a request was forbidden, whether its token has been revoked, and reports whether the request should be repeated.
+// Vault returns the same status for a revoked token and for a forbidden path.
 func (s *session) doubt(ctx context.Context, l *lease) bool {
 	select {
 	case s.doubting <- struct{}{}:
@@ -46,7 +45,7 @@ func (s *session) doubt(ctx context.Context, l *lease) bool {
 		return false
 	}
 	if !s.holds(l) {
-		return true // someone else found out
+		return true // another request has replaced it
 	}
 	now := s.cfg.Now()
 	if now.Sub(s.verified) < s.pace.doubt {
@@ -71,7 +70,7 @@ func (s *session) doubt(ctx context.Context, l *lease) bool {
 	return true
 }
 
-// drop stops the use of a token that Vault does not know any more, and has run log in again.
+// drop discards a revoked token, and makes run log in again.
 func (s *session) drop(l *lease) {
 	s.mu.Lock()
 	if s.lease != nil && s.lease.client == l.client {
@@ -84,11 +83,11 @@ func (s *session) drop(l *lease) {
 func (s *session) ask() {
 	select {
 	case s.replace <- struct{}{}:
-	default: // it has been asked
+	default: // already requested
 	}
 }
 
-// revoke gives the token back, as far as Vault answers.
+// revoke revokes the token, if Vault responds.
 func (s *session) revoke() {
 	s.mu.Lock()
 	l := s.lease
@@ -101,11 +100,11 @@ func (s *session) revoke() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.pace.revoke)
 	defer cancel()
-	// A token that cannot be revoked ends by itself.
+	// A token that cannot be revoked expires.
 	_, _ = l.client.Logical().WriteWithContext(ctx, "auth/token/revoke-self", map[string]any{})
 }
 
-// expires is when the token in use ends; zero where there is none or it does not end.
+// expires returns when the current token expires; zero if there is none or it does not expire.
 func (s *session) expires() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()

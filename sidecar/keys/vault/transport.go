@@ -16,10 +16,10 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// maxAnswer bounds an answer in bytes: twice the largest entry that Vault stores by default, for JSON's escapes.
-const maxAnswer = 2 << 20
+// maxResponse bounds a response in bytes: twice the largest entry that Vault stores by default, because of JSON escapes.
+const maxResponse = 2 << 20
 
-// transport makes API clients over one pool of connections.
+// transport creates API clients that share one connection pool.
 type transport struct {
 	cfg  Config
 	http *http.Client
@@ -46,24 +46,23 @@ func newTransport(cfg Config) (*transport, error) {
 	}
 	return &transport{cfg: cfg, http: &http.Client{
 		Transport: bounded{t},
-		// The API client itself follows one redirect, as a standby answers.
+		// The API client itself follows one redirect, which a standby server sends.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
 
-// client makes an API client that holds token. What the environment says (VAULT_TOKEN, VAULT_NAMESPACE …) does not count:
-// the class alone decides.
+// client returns an API client with token. It ignores the environment (VAULT_TOKEN, VAULT_NAMESPACE …): only the class decides.
 func (t *transport) client(token string) (*api.Client, error) {
 	c, err := api.NewClient(&api.Config{
 		Address:    t.cfg.Address,
 		HttpClient: t.http,
 		Timeout:    t.cfg.Timeout,
 		CheckRetry: func(context.Context, *http.Response, error) (bool, error) { return false, nil },
-		// A redirect in plain HTTP would carry the token to another machine.
+		// A redirect over plain HTTP would send the token to another machine.
 		DisableRedirects: t.cfg.Address[:len("https")] != "https",
 	})
 	if err != nil {
-		return nil, errors.New("making the API client: a VAULT_ variable of the environment cannot be read")
+		return nil, errors.New("creating the API client: a VAULT_ environment variable is invalid")
 	}
 	c.SetHeaders(http.Header{"X-Vault-Request": {"true"}, "User-Agent": {"postern-sidecar"}})
 	c.SetWrappingLookupFunc(func(string, string) string { return "" })
@@ -81,9 +80,9 @@ func checkAddress(address string) error {
 	}
 	switch {
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return errors.New("the address must hold no user name, password or query")
+		return errors.New("the address must not have a user name, password or query")
 	case u.Hostname() == "":
-		return errors.New("the address names no host")
+		return errors.New("the address has no host")
 	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
 		return nil
 	}
@@ -95,7 +94,7 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
-// caPool reads PEM certificates; nil means the system's roots.
+// caPool parses PEM certificates. Nil means the system's roots.
 func caPool(bundle []byte) (*x509.CertPool, error) {
 	if len(bundle) == 0 {
 		return nil, nil
@@ -107,14 +106,14 @@ func caPool(bundle []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// bounded refuses answers of more than maxAnswer bytes, which the API client would read to the end.
+// bounded rejects responses of more than maxResponse bytes, which the API client would read to the end.
 type bounded struct{ *http.Transport }
 
 // RoundTrip implements http.RoundTripper.
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.Transport.RoundTrip(r)
 	if err == nil {
-		resp.Body = &boundedBody{ReadCloser: resp.Body, left: maxAnswer}
+		resp.Body = &boundedBody{ReadCloser: resp.Body, left: maxResponse}
 	}
 	return resp, err
 }
@@ -128,7 +127,7 @@ type boundedBody struct {
 func (b *boundedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p[:min(len(p), b.left+1)])
 	if n > b.left {
-		return 0, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
+		return 0, fmt.Errorf("the response is larger than %d bytes", maxResponse)
 	}
 	b.left -= n
 	return n, err

@@ -1,11 +1,12 @@
-// Package vault is the sidecar's client of HashiCorp Vault: one Client logs in, keeps its token alive and is shared by all
-// who read secrets (KV version 2) or sign (Transit) in one sidecar.
+// Package vault is a client of HashiCorp Vault. One Client logs in and keeps its token valid for the whole sidecar. It reads secrets
+// of KV version 2 (Secret), and other secrets engines by path (Read, Write). It is a leaf: adapters live with what they serve, as
+// keys/signing/transit does.
 //
-// Whatever Vault does, the sidecar runs on: a login that fails is tried again with bounded backoff, a token that was revoked
-// is replaced, and a secret's last good value is used through an outage, until it expires (Reading.Expires). What is wrong
-// is told apart by State, which Status and the metric postern_vault_state give.
+// The sidecar keeps running in every state of Vault: a failed login is retried with bounded backoff, a revoked token is replaced, and
+// the last good value of a secret is used through an outage until it expires (Reading.Expires). State tells the causes of a failure
+// apart. Status and the metric postern_vault_state report it.
 //
-// Secrets are in memory alone, in secret.Value. Errors and logs carry no token, no credential and no URL.
+// Secrets are in memory only, in secret.Value. Errors and logs contain no token, no credential and no URL.
 package vault
 
 import (
@@ -29,31 +30,31 @@ const (
 	DefaultMaxStale     = 24 * time.Hour
 )
 
-// Config says where Vault is, how to log in, and how secrets are kept. Auth and Address are required.
+// Config configures a Client. Auth and Address are required.
 type Config struct {
-	// Address is https://host[:port]; http:// is for a loopback address alone, as that of a Vault Agent.
+	// Address is https://host[:port]. http:// is allowed only for a loopback address, such as that of a Vault Agent.
 	Address string
-	// Namespace of Vault Enterprise; empty for the root one.
+	// Namespace is the namespace of Vault Enterprise; empty for the root namespace.
 	Namespace string
-	// CABundle holds PEM certificates that the server's must be signed by; empty for the system's.
+	// CABundle holds the PEM certificates of the CAs of the server's certificate. It defaults to the system's.
 	CABundle []byte
-	// Auth is a Kubernetes, an AppRole or a TokenFile.
+	// Auth is a Kubernetes, AppRole or TokenFile.
 	Auth Auth
-	// Timeout bounds one request; zero is DefaultTimeout.
+	// Timeout bounds one request. It defaults to DefaultTimeout.
 	Timeout time.Duration
-	// PollInterval lies between two looks at a secret, give or take a tenth: within it a rotation is noticed. Zero is
-	// DefaultPollInterval.
+	// PollInterval is the maximum interval between two reads of a secret, and so the delay until a rotation is noticed. It defaults
+	// to DefaultPollInterval.
 	PollInterval time.Duration
-	// MaxStale is how long a secret's value outlives Vault's last confirmation of it; zero is DefaultMaxStale.
+	// MaxStale is how long a secret's value is used after Vault last confirmed it. It defaults to DefaultMaxStale.
 	MaxStale time.Duration
 
-	// Now is time.Now where nil, Logger discards where nil, and nil Metrics show nothing.
+	// Now defaults to time.Now. Logger and Metrics may be nil.
 	Now     func() time.Time
 	Logger  *slog.Logger
 	Metrics *Metrics
 }
 
-// Client is a logged-in user of one Vault server. It is safe for concurrent use.
+// Client is a client of one Vault server. It is safe for concurrent use.
 type Client struct {
 	cfg       Config
 	pace      pace
@@ -66,8 +67,8 @@ type Client struct {
 	documents *pool.Pool[documentKey, *document]
 }
 
-// New returns a Client that logs in in the background: that Vault is away, or refuses, is no error here. A Config that can
-// never work is one. The caller calls Close.
+// New returns a Client that logs in in the background. It fails only for an invalid Config, not if Vault is unavailable or refuses
+// the login. The caller calls Close.
 func New(cfg Config) (*Client, error) { return newClient(cfg, defaultPace()) }
 
 func newClient(cfg Config, p pace) (*Client, error) {
@@ -88,8 +89,7 @@ func newClient(cfg Config, p pace) (*Client, error) {
 	return c, nil
 }
 
-// Close ends all background work and revokes the token, where the Client's login made it. Secrets that were read keep their
-// last value.
+// Close ends all background work, and revokes the token if the login created it. Secrets keep their last value.
 func (c *Client) Close() {
 	c.stop()
 	c.documents.CloseAll()
@@ -101,7 +101,7 @@ func (c *Client) Close() {
 
 func (c Config) checked() (Config, error) {
 	if c.Auth == nil {
-		return c, errors.New("no way to log in is named")
+		return c, errors.New("an auth method is required")
 	}
 	if err := c.Auth.check(); err != nil {
 		return c, err
@@ -116,7 +116,7 @@ func (c Config) checked() (Config, error) {
 		c.MaxStale = DefaultMaxStale
 	}
 	if c.Timeout < 0 || c.MaxStale < 0 || c.PollInterval < MinPollInterval {
-		return c, fmt.Errorf("a time limit is negative, or the poll interval is under %s", MinPollInterval)
+		return c, fmt.Errorf("a time limit is negative, or the poll interval is less than %s", MinPollInterval)
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -130,15 +130,15 @@ func (c Config) checked() (Config, error) {
 	return c, nil
 }
 
-// minCallerWait is how long a caller must have waited at least for its deadline to say that Vault does not answer: a login
-// waits for a signature less long than Config.Timeout, and the state must not wait for the next poll.
+// minCallerWait is how long a caller must have waited before its deadline marks Vault as unreachable. A login waits for a signature
+// for less than Config.Timeout, and the state should not wait for the next poll.
 const minCallerWait = time.Second
 
-// call is one request, made with the token that the client holds.
+// call is one request with the current token.
 type call func(ctx context.Context, c *api.Client) (*api.Secret, error)
 
-// do makes a request about target, once more with a new token where the present one turns out to be revoked. Its errors
-// are of type *Error, or the context's.
+// do sends a request for target. If the current token was revoked, it repeats the request with a new one. Errors are of type *Error,
+// or the context's.
 func (c *Client) do(ctx context.Context, target string, f call) (*api.Secret, error) {
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, 3*c.cfg.Timeout)
@@ -156,7 +156,7 @@ func (c *Client) do(ctx context.Context, target string, f call) (*api.Secret, er
 		s, err = f(ctx, l.client)
 	}
 	if gaveUp := caller.Err(); gaveUp != nil && (gaveUp != context.DeadlineExceeded || time.Since(asked) < minCallerWait) {
-		return nil, gaveUp // says nothing of Vault
+		return nil, gaveUp // not caused by Vault
 	}
 	if err != nil {
 		failure := newError(target, stateOf(err), err, l.client.Token())

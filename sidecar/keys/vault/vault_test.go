@@ -21,7 +21,7 @@ func TestConfigRefused(t *testing.T) {
 		"no host":             {func(c *Config) { c.Address = "https://" }, "no host"},
 		"socket":              {func(c *Config) { c.Address = "unix://x/vault.sock" }, "https://"},
 		"CA without PEM":      {func(c *Config) { c.CABundle = []byte("x") }, "PEM"},
-		"no login":            {func(c *Config) { c.Auth = nil }, "log in"},
+		"no login":            {func(c *Config) { c.Auth = nil }, "auth method"},
 		"no role":             {func(c *Config) { c.Auth = Kubernetes{TokenFile: "/t"} }, "role"},
 		"mount with dots":     {func(c *Config) { c.Auth = Kubernetes{Mount: "../sys", Role: "r", TokenFile: "/t"} }, "dot segment"},
 		"no role ID":          {func(c *Config) { c.Auth = AppRole{} }, "role ID"},

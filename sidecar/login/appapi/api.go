@@ -1,11 +1,11 @@
-// Package loopback is the API for the app in the pod: issue, introspect and revoke tokens, list and end a subject's
-// sessions, hash and verify passwords. openapi.json describes it, and is served at /openapi.json. What the policy has no
-// section for answers 404 not-enabled.
+// Package appapi is the HTTP API for the app in the pod: issue, introspect and revoke tokens, list and end a subject's sessions,
+// hash and verify passwords. openapi.json describes it, and is served at /openapi.json. An operation whose section the policy
+// lacks responds with 404 not-enabled.
 //
-// Whoever reaches it may log in as anybody, so it is to be bound to 127.0.0.1 alone. What could still bring a stranger's
-// request there is refused: a browser in the pod's network (Origin, Sec-Fetch-*), a name that was rebound to 127.0.0.1
-// (Host), a proxy that forwards to it (Forwarded, X-Forwarded-*, X-Real-IP, Via), and an app that is made to fetch a URL of a
-// stranger's choice (no RequestHeader). Bodies are JSON, or forms where RFC 7662 and RFC 7009 say so, up to 32 KiB.
+// Every caller can log in as any user, so the API must listen on 127.0.0.1 only. Requests that could still come from outside the
+// pod are refused: from a browser in the pod's network (Origin, Sec-Fetch-*), by a name that was rebound to 127.0.0.1 (Host),
+// through a proxy (Forwarded, X-Forwarded-*, X-Real-IP, Via), and by server-side request forgery (no RequestHeader). Bodies are
+// JSON, or forms for RFC 7662 and RFC 7009, of up to 32 KiB.
 package appapi
 
 import (
@@ -26,55 +26,55 @@ import (
 	"github.com/posterndev/postern/sidecar/login/token"
 )
 
-// RequestHeader must be "true" on every operation but those that RFC 7662 and RFC 7009 describe, which take nothing but a token
-// that the caller has, and for which there are clients that send no headers of ours. Whoever makes the app fetch a URL cannot
-// choose headers, as a rule; and the sidecar takes it out of the requests that reach the app, so that none is passed on.
+// RequestHeader must be "true" on every operation except those of RFC 7662 and RFC 7009. These take only a token that the caller
+// has, and standard clients for them do not send this header. It protects against server-side request forgery, where the attacker
+// usually cannot choose headers. The sidecar removes it from requests to the app, so that the app cannot pass it on.
 const RequestHeader = "Postern-Request"
 
 //go:embed openapi.json
 var openAPI []byte
 
-// Checker knows what is revoked; revocation.Judge does.
+// Checker reports what is revoked; revocation.PolicyChecker implements it.
 type Checker interface {
 	Revoked(ctx context.Context, q *revocation.Query) (bool, error)
 }
 
-// Passwords hashes; *password.Hasher does.
+// Passwords hashes and verifies passwords; *password.Hasher implements it.
 type Passwords interface {
 	Hash(ctx context.Context, password string) (encoded string, err error)
 	Verify(ctx context.Context, password, encoded string) (password.Result, error)
 }
 
-// Revoker revokes tokens of every issuer that the policy accepts; *token.Revoker does.
+// Revoker revokes tokens of every issuer that the policy accepts; *token.Revoker implements it.
 type Revoker interface {
 	Revoke(ctx context.Context, e revocation.Entry) (int, error)
-	// RevokeToken revokes one token, which expires by itself.
+	// RevokeToken revokes one token until it expires.
 	RevokeToken(ctx context.Context, issuer, id string, expires time.Time) error
 }
 
-// Verifier verifies tokens of every issuer that the policy accepts; *authn.Verifier does.
+// Verifier verifies tokens of every issuer that the policy accepts; *authn.Verifier implements it.
 type Verifier interface {
-	// Verify returns nil where the token is not good, and an error where that is not known.
+	// Verify returns nil for an invalid token, and an error if the validity is unknown.
 	Verify(ctx context.Context, token string) (*identity.Identity, error)
-	// Accepts reports whether the issuer is one of them.
+	// Accepts reports whether the policy accepts tokens of the issuer.
 	Accepts(issuer string) bool
 }
 
-// Config is what the API is made of; Logger is required.
+// Config configures the API. Logger is required.
 type Config struct {
-	// LoginService is nil where the policy issues no tokens.
+	// LoginService is nil if the policy issues no tokens.
 	LoginService *token.LoginService
-	// SessionManager is nil where no sessions are kept.
+	// SessionManager is nil if the policy has no sessions.
 	SessionManager *token.SessionManager
-	// Verifier is nil where the policy accepts no tokens; Revoked goes with it.
+	// Verifier and Revoked are nil if the policy accepts no tokens.
 	Verifier Verifier
 	Revoked  Checker
-	// Revoker is nil where the policy accepts no tokens, or has nowhere to keep what is revoked.
+	// Revoker is nil if the policy accepts no tokens or has no store for revocations.
 	Revoker Revoker
-	// Passwords is nil where the policy has no passwordPolicy.
+	// Passwords is nil if the policy has no passwordPolicy.
 	Passwords Passwords
 	Logger    *slog.Logger
-	// Now is time.Now where nil.
+	// Now defaults to time.Now.
 	Now func() time.Time
 }
 
@@ -83,14 +83,14 @@ type api struct {
 	mux *http.ServeMux
 }
 
-// endpoint is one operation; openapi.json has the same ones.
+// endpoint is one operation. openapi.json describes the same operations.
 type endpoint struct {
 	method, path string
 	handle       stage.Func
-	// section of the policy that the operation belongs to, and whether that is there.
+	// section is the section of the policy that the operation needs, and enabled whether the policy has it.
 	section string
 	enabled bool
-	// plain operations do without RequestHeader.
+	// plain operations do not need RequestHeader.
 	plain bool
 }
 
@@ -112,10 +112,10 @@ func (a *api) endpoints() []endpoint {
 	}
 }
 
-// New returns the API. Its errors are problem details (RFC 9457).
+// New returns the API. Error responses are problem details (RFC 9457).
 func New(c Config) (http.Handler, error) {
 	if c.Logger == nil || (c.Verifier == nil) != (c.Revoked == nil) || c.LoginService != nil && (c.SessionManager == nil || c.Verifier == nil) {
-		return nil, errors.New("building loopback API: Logger is required, Revoked goes with Verifier, and both and SessionManager with LoginService")
+		return nil, errors.New("building loopback API: Logger is required; Verifier requires Revoked; LoginService requires Verifier and SessionManager")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -128,7 +128,7 @@ func New(c Config) (http.Handler, error) {
 		if !e.plain {
 			e.handle = guard(e.handle)
 		}
-		a.mux.Handle(e.method+" "+e.path, a.answering(e.handle))
+		a.mux.Handle(e.method+" "+e.path, a.handler(e.handle))
 	}
 	return a, nil
 }
@@ -139,22 +139,22 @@ func notEnabled(section string) stage.Func {
 	}
 }
 
-// ServeHTTP refuses strangers and serves the app.
+// ServeHTTP refuses requests from outside the pod and serves the others.
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := checkCaller(r); err != nil {
 		httperr.Write(w, r, err)
 		return
 	}
-	if _, pattern := a.mux.Handler(r); pattern == "" { // or net/http would answer in its own words
+	if _, pattern := a.mux.Handler(r); pattern == "" { // net/http would not respond with a problem
 		httperr.Write(w, r, a.unknown(r))
 		return
 	}
 	a.mux.ServeHTTP(w, r)
 }
 
-// unknown is 405 where the path knows other methods, and 404 else.
+// unknown returns 405 if the path has other methods, and 404 otherwise.
 func (a *api) unknown(r *http.Request) error {
-	e := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "This operation does not know the method."}
+	e := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "This operation does not support the method."}
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 		other := r.Clone(r.Context())
 		other.Method = method
@@ -168,46 +168,46 @@ func (a *api) unknown(r *http.Request) error {
 	return e
 }
 
-// answering writes what an operation refuses, and logs what is no mistake of the app.
-func (a *api) answering(h stage.Func) http.Handler {
+// handler writes the error of an operation, and logs it if it is not the caller's.
+func (a *api) handler(h stage.Func) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := h(w, r)
 		if err == nil {
 			return
 		}
 		if e := httperr.From(err); e.Status >= http.StatusInternalServerError {
-			a.Logger.WarnContext(r.Context(), "loopback request failed", "path", r.Pattern, "error", err)
+			a.Logger.WarnContext(r.Context(), "loopback API request failed", "path", r.Pattern, "error", err)
 		}
 		httperr.Write(w, r, err)
 	})
 }
 
-// checkCaller refuses requests that were made for someone who is not in the pod.
+// checkCaller refuses requests that may come from outside the pod.
 func checkCaller(r *http.Request) error {
 	if !isLoopback(r.Host) {
-		return &httperr.Error{Status: http.StatusMisdirectedRequest, Code: "not-loopback", Detail: "Call this API as 127.0.0.1 or localhost."}
+		return &httperr.Error{Status: http.StatusMisdirectedRequest, Code: "not-loopback", Detail: "Use the host 127.0.0.1 or localhost for this API."}
 	}
 	for name := range r.Header {
-		browser := name == "Origin" || strings.HasPrefix(name, "Sec-Fetch-") && name != "Sec-Fetch-Mode" // which Node's fetch sends, too
+		browser := name == "Origin" || strings.HasPrefix(name, "Sec-Fetch-") && name != "Sec-Fetch-Mode" // fetch in Node.js sends it, too
 		proxied := name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-")
 		if browser || proxied {
-			return &httperr.Error{Status: http.StatusForbidden, Code: "not-the-app", Detail: "This API is for the app itself, not for browsers or through proxies."}
+			return &httperr.Error{Status: http.StatusForbidden, Code: "not-the-app", Detail: "This API is for the app itself. It does not accept requests of browsers or proxies."}
 		}
 	}
 	return nil
 }
 
-// guard refuses requests that the app was made to send.
+// guard refuses requests without RequestHeader (server-side request forgery).
 func guard(next stage.Func) stage.Func {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if r.Header.Get(RequestHeader) != "true" {
-			return &httperr.Error{Status: http.StatusForbidden, Code: "not-the-app", Detail: "Send the header " + RequestHeader + ": true, which says that the app itself asks."}
+			return &httperr.Error{Status: http.StatusForbidden, Code: "not-the-app", Detail: "Send the header " + RequestHeader + ": true. It shows that the app itself sends the request."}
 		}
 		return next(w, r)
 	}
 }
 
-// isLoopback compares names, for a name that someone else controls may lead here (DNS rebinding).
+// isLoopback compares the host by name, because any other name can resolve to this address (DNS rebinding).
 func isLoopback(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
@@ -218,6 +218,6 @@ func isLoopback(hostport string) bool {
 
 func (a *api) describe(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(openAPI) // the client has gone: nobody is left to tell
+	_, _ = w.Write(openAPI) // a write error means that the client has disconnected
 	return nil
 }

@@ -166,7 +166,7 @@ func newWorld(t testing.TB, p Passwords) *world {
 	log := slog.New(slog.DiscardHandler)
 	content := fixed(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	if w.ring, err = signing.NewRing(signing.Config{
-		Source: signing.Held{Secrets: secret.Latest{Source: content}, Algorithm: signing.EdDSA}, Algorithm: signing.EdDSA,
+		Source: signing.StoredKeys{Secrets: secret.Latest{Source: content}, Algorithm: signing.EdDSA}, Algorithm: signing.EdDSA,
 		Overlap: time.Hour, Lifetime: 15 * time.Minute, Logger: log,
 	}); err != nil {
 		t.Fatal(err)
@@ -192,7 +192,7 @@ func newWorld(t testing.TB, p Passwords) *world {
 		t.Fatal(err)
 	}
 	revoker, err := token.NewRevoker(token.RevokerConfig{
-		Sessions: sessionManager, Revocations: w.revocations, Now: now, Trusted: []token.Trusted{
+		Sessions: sessionManager, Revocations: w.revocations, Now: now, Issuers: []token.TrustedIssuer{
 			{Issuer: issuer, Own: true, Lifetime: 15 * time.Minute, SessionLifetime: 24 * time.Hour},
 			{Issuer: corp, Lifetime: time.Hour, SessionLifetime: time.Hour},
 		},

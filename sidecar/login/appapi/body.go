@@ -12,7 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 )
 
-// Bounds of a request's body: its bytes, and the nesting of its JSON.
+// Bounds of a request's body: its size in bytes, and the nesting of its JSON.
 const (
 	maxBody  = 32 << 10
 	maxDepth = 12
@@ -40,7 +40,7 @@ func refusedBody(err error) error {
 	return badRequest(status, refusal.Detail)
 }
 
-// readJSON reads the body into v, strictly: no unknown and no repeated members, and names as they are written.
+// readJSON reads the body into v. It refuses unknown and repeated members, and names in another case.
 func readJSON(r *http.Request, v any) error {
 	body, err := read(r)
 	if err != nil {
@@ -54,18 +54,18 @@ func decodeJSON(body *reqbody.Body, v any) error {
 	if err != nil {
 		return refusedBody(err)
 	}
-	if !exact(object, reflect.TypeOf(v).Elem()) { // encoding/json takes "Subject" for "subject", and so both at once
-		return badRequest(http.StatusBadRequest, "The JSON has a member that is not known.")
+	if !exact(object, reflect.TypeOf(v).Elem()) { // encoding/json treats "Subject" like "subject", so that both could occur
+		return badRequest(http.StatusBadRequest, "The JSON has an unknown member.")
 	}
 	d := json.NewDecoder(bytes.NewReader(body.Bytes()))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return badRequest(http.StatusBadRequest, "The JSON has a member that is not known or of another type.")
+		return badRequest(http.StatusBadRequest, "The JSON has a member that is unknown or has the wrong type.")
 	}
 	return nil
 }
 
-// exact reports whether an object has the members of a struct, by their very names, and no others.
+// exact reports whether an object has only members of a struct, in the same case.
 func exact(object map[string]any, of reflect.Type) bool {
 	known := map[string]reflect.Type{}
 	for i := range of.NumField() {
@@ -89,7 +89,7 @@ func readToken(r *http.Request) (string, error) {
 	}
 	t, err := parseToken(body)
 	if err == nil && t == "" {
-		err = badRequest(http.StatusBadRequest, "There is no token.")
+		err = badRequest(http.StatusBadRequest, "The parameter token is missing.")
 	}
 	return t, err
 }
@@ -107,20 +107,20 @@ func parseToken(body *reqbody.Body) (string, error) {
 	return t, nil
 }
 
-// write answers with v; answers hold credentials or what is known of people.
+// write responds with v. Caches must not store it, because responses hold credentials or personal data.
 func write(w http.ResponseWriter, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("encoding answer: %w", err)
+		return fmt.Errorf("encoding response: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(body) // the client has gone: nobody is left to tell
+	_, _ = w.Write(body) // a write error means that the client has disconnected
 	return nil
 }
 
-// unavailable is for stores and keys that do not answer.
+// unavailable returns the refusal for an unavailable store or key.
 func unavailable(err error) error {
-	e := &httperr.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Detail: "The store or the key does not answer; try again.", Cause: err}
+	e := &httperr.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Detail: "The store or the key is unavailable. Try again.", Cause: err}
 	return e.With("Retry-After", "1")
 }

@@ -68,10 +68,10 @@ func TestOpenAPIHasEveryOperation(t *testing.T) {
 func TestOpenAPIHasEveryMember(t *testing.T) {
 	d := readDocument(t)
 	for name, v := range map[string]any{
-		"IssueRequest": issueRequest{}, "Device": deviceRequest{}, "Tokens": issueAnswer{}, "TokenRequest": tokenRequest{},
-		"Sessions": listAnswer{}, "Session": session.Resource{}, "Ended": endedAnswer{}, "HashRequest": hashRequest{}, "Hash": hashAnswer{},
-		"RevocationRequest": revocationRequest{}, "RevocationAnswer": revocationAnswer{},
-		"VerifyRequest": verifyRequest{}, "Verification": verifyAnswer{}, "Empty": struct{}{},
+		"IssueRequest": issueRequest{}, "Device": deviceRequest{}, "Tokens": issueResponse{}, "TokenRequest": tokenRequest{},
+		"Sessions": listResponse{}, "Session": session.Resource{}, "Ended": endedResponse{}, "HashRequest": hashRequest{}, "Hash": hashResponse{},
+		"RevocationRequest": revocationRequest{}, "RevocationAnswer": revocationResponse{},
+		"VerifyRequest": verifyRequest{}, "Verification": verifyResponse{}, "Empty": struct{}{},
 	} {
 		s, ok := d.Components.Schemas[name]
 		if !ok || s.AdditionalProperties == nil || *s.AdditionalProperties {

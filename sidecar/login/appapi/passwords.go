@@ -12,19 +12,19 @@ type hashRequest struct {
 	Password string `json:"password"`
 }
 
-type hashAnswer struct {
+type hashResponse struct {
 	Hash string `json:"hash"`
 }
 
 type verifyRequest struct {
 	Password string `json:"password"`
-	// Hash is empty where there is no such account: the answer then takes as long as ever.
+	// Hash is empty if the account does not exist. The response then takes as long as for any other hash.
 	Hash string `json:"hash"`
 }
 
-type verifyAnswer struct {
+type verifyResponse struct {
 	Match bool `json:"match"`
-	// Rehash says that a new hash should be stored in place of this one.
+	// Rehash says that the app should store a new hash.
 	Rehash bool `json:"rehash"`
 }
 
@@ -40,7 +40,7 @@ func (a *api) hash(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return refusePassword(err)
 	}
-	return write(w, hashAnswer{Hash: encoded})
+	return write(w, hashResponse{Hash: encoded})
 }
 
 func (a *api) verify(w http.ResponseWriter, r *http.Request) error {
@@ -52,19 +52,19 @@ func (a *api) verify(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return refusePassword(err)
 	}
-	return write(w, verifyAnswer{Match: result.Match, Rehash: result.Rehash})
+	return write(w, verifyResponse{Match: result.Match, Rehash: result.Rehash})
 }
 
 func refusePassword(err error) error {
 	e := &httperr.Error{Status: http.StatusUnprocessableEntity, Cause: err}
 	switch {
 	case errors.Is(err, password.ErrBusy):
-		e.Status, e.Code, e.Detail = http.StatusServiceUnavailable, "busy", "Too many passwords are being checked; try again."
+		e.Status, e.Code, e.Detail = http.StatusServiceUnavailable, "busy", "Too many passwords are being hashed. Try again."
 		return e.With("Retry-After", "1")
 	case errors.Is(err, password.ErrTooLong), errors.Is(err, password.ErrNUL):
-		e.Code, e.Detail = "password-unusable", "The password is too long for the algorithm, or has a NUL."
+		e.Code, e.Detail = "password-unusable", "The password is too long for the algorithm, or contains a NUL."
 	case errors.Is(err, password.ErrTooCostly), errors.Is(err, password.ErrMalformed):
-		e.Code, e.Detail = "hash-unusable", "The hash is not a bcrypt or argon2id hash, or asks for more time or memory than is granted."
+		e.Code, e.Detail = "hash-unusable", "The hash is not a bcrypt or argon2id hash, or needs more time or memory than is allowed."
 	default:
 		return err
 	}

@@ -10,27 +10,27 @@ import (
 	"github.com/posterndev/postern/sidecar/login/token"
 )
 
-// revocationRequest names tokens by exactly one of TokenID, SessionID, Subject and KeyID.
+// revocationRequest selects tokens by exactly one of TokenID, SessionID, Subject and KeyID.
 type revocationRequest struct {
-	// Issuer is empty for every issuer whose tokens the policy accepts.
+	// Issuer defaults to every issuer whose tokens the policy accepts.
 	Issuer    string `json:"issuer,omitempty"`
 	TokenID   string `json:"token_id,omitempty"`
 	SessionID string `json:"session_id,omitempty"`
 	Subject   string `json:"subject,omitempty"`
 	KeyID     string `json:"key_id,omitempty"`
-	// IssuedBefore is for Subject; the present where it is left out.
+	// IssuedBefore is for Subject only; it defaults to now.
 	IssuedBefore *time.Time `json:"issued_before,omitempty"`
-	// Expires is when the tokens have expired by themselves; left out, it follows from the policy.
+	// Expires is when the last of the tokens expires. The default follows from the policy.
 	Expires *time.Time `json:"expires,omitempty"`
 }
 
-// revocationAnswer says for how many issuers something was revoked.
-type revocationAnswer struct {
+// revocationResponse has the number of issuers whose tokens were revoked.
+type revocationResponse struct {
 	Revoked int `json:"revoked"`
 }
 
-// revokeAny revokes tokens of any issuer that the policy accepts, and ends the sessions among them: 422 where the request
-// names nothing that can be revoked, 503 where the store is away.
+// revokeAny revokes tokens of any issuer that the policy accepts, and ends their sessions. It refuses with 422 if the request is
+// invalid, and with 503 if the store is unavailable.
 func (a *api) revokeAny(w http.ResponseWriter, r *http.Request) error {
 	var request revocationRequest
 	if err := readJSON(r, &request); err != nil {
@@ -43,11 +43,11 @@ func (a *api) revokeAny(w http.ResponseWriter, r *http.Request) error {
 	n, err := a.Revoker.Revoke(r.Context(), entry)
 	switch {
 	case err == nil:
-		return write(w, revocationAnswer{Revoked: n})
+		return write(w, revocationResponse{Revoked: n})
 	case errors.Is(err, token.ErrUntrusted):
 		return unknownIssuer(err)
 	case errors.Is(err, revocation.ErrInvalid):
-		return &httperr.Error{Status: http.StatusUnprocessableEntity, Code: "invalid-request", Detail: "This cannot be revoked: a text is too long, or a time too far away.", Cause: err}
+		return &httperr.Error{Status: http.StatusUnprocessableEntity, Code: "invalid-request", Detail: "This cannot be revoked: a text is too long, or a time is out of range.", Cause: err}
 	}
 	return unavailable(err)
 }
@@ -68,11 +68,11 @@ func (q revocationRequest) entry() (revocation.Entry, error) {
 		}
 	}
 	if named != 1 {
-		return e, badRequest(http.StatusUnprocessableEntity, "Name exactly one of token_id, session_id, subject and key_id.")
+		return e, badRequest(http.StatusUnprocessableEntity, "Set exactly one of token_id, session_id, subject and key_id.")
 	}
 	if q.IssuedBefore != nil {
 		if e.Kind != revocation.Subject {
-			return e, badRequest(http.StatusUnprocessableEntity, "issued_before goes with subject.")
+			return e, badRequest(http.StatusUnprocessableEntity, "issued_before requires subject.")
 		}
 		e.Before = *q.IssuedBefore
 	}

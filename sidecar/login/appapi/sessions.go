@@ -7,16 +7,16 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// listAnswer is a subject's sessions, the last seen first.
-type listAnswer struct {
+// listResponse lists a subject's sessions, the most recently used first.
+type listResponse struct {
 	Sessions []session.Resource `json:"sessions"`
 }
 
-// owner is the subject of the path: of our own tokens, or of the issuer that the query names.
+// owner returns the owner for the subject in the path. The query can name an external issuer.
 func (a *api) owner(r *http.Request) (session.Owner, error) {
 	issuer := r.URL.Query().Get("issuer")
 	if issuer == "" && a.LoginService == nil {
-		return session.Owner{}, badRequest(http.StatusUnprocessableEntity, "The policy issues no tokens; say by ?issuer= whose subject it is.")
+		return session.Owner{}, badRequest(http.StatusUnprocessableEntity, "The policy issues no tokens. Name the issuer of the subject by ?issuer=.")
 	}
 	if issuer != "" && (a.Verifier == nil || !a.Verifier.Accepts(issuer)) {
 		return session.Owner{}, unknownIssuer(nil)
@@ -24,7 +24,7 @@ func (a *api) owner(r *http.Request) (session.Owner, error) {
 	return a.SessionManager.Owner(issuer, r.PathValue("subject")), nil
 }
 
-// list answers with what is kept of a subject.
+// list responds with the sessions of a subject.
 func (a *api) list(w http.ResponseWriter, r *http.Request) error {
 	owner, err := a.owner(r)
 	if err != nil {
@@ -34,15 +34,15 @@ func (a *api) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	return write(w, listAnswer{Sessions: session.Resources(sessions, "")})
+	return write(w, listResponse{Sessions: session.Resources(sessions, "")})
 }
 
-// endedAnswer says how many sessions there were.
-type endedAnswer struct {
+// endedResponse has the number of sessions that were ended.
+type endedResponse struct {
 	Ended int `json:"ended"`
 }
 
-// endAll ends every session of a subject with its tokens.
+// endAll ends all sessions of a subject with their tokens.
 func (a *api) endAll(w http.ResponseWriter, r *http.Request) error {
 	owner, err := a.owner(r)
 	if err != nil {
@@ -52,10 +52,10 @@ func (a *api) endAll(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	return write(w, endedAnswer{Ended: ended})
+	return write(w, endedResponse{Ended: ended})
 }
 
-// end ends one session with its tokens; 404 where there is none.
+// end ends one session with its tokens. It responds with 404 if there is none.
 func (a *api) end(w http.ResponseWriter, r *http.Request) error {
 	ended, err := a.SessionManager.End(r.Context(), r.PathValue("id"))
 	if err != nil {

@@ -16,21 +16,21 @@ import (
 	"github.com/posterndev/postern/sidecar/login/token"
 )
 
-// issueRequest asks for a login.
+// issueRequest is the request for a login.
 type issueRequest struct {
 	Subject string          `json:"subject"`
 	Claims  json.RawMessage `json:"claims,omitempty"`
 	Device  deviceRequest   `json:"device"`
 }
 
-// deviceRequest is what the app knows of the person's device.
+// deviceRequest is the user's device, as far as the app knows it.
 type deviceRequest struct {
 	UserAgent string `json:"user_agent,omitempty"`
 	Address   string `json:"address,omitempty"`
 }
 
-// issueAnswer is RFC 6749 §5.1's, with the session's id.
-type issueAnswer struct {
+// issueResponse is the response of RFC 6749 §5.1 with the session's id.
+type issueResponse struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int64  `json:"expires_in"`
@@ -38,7 +38,8 @@ type issueAnswer struct {
 	SessionID    string `json:"session_id"`
 }
 
-// issue begins a session: 409 at the cap, 422 where subject or claims cannot be used, 503 where the store or key is away.
+// issue begins a session. It refuses with 409 at the session limit, 422 for an invalid subject or claims, and 503 if the store or
+// the key is unavailable.
 func (a *api) issue(w http.ResponseWriter, r *http.Request) error {
 	var request issueRequest
 	if err := readJSON(r, &request); err != nil {
@@ -48,7 +49,7 @@ func (a *api) issue(w http.ResponseWriter, r *http.Request) error {
 	if request.Device.Address != "" {
 		var err error
 		if address, err = netip.ParseAddr(request.Device.Address); err != nil {
-			return badRequest(http.StatusUnprocessableEntity, "The device's address is no IP address.")
+			return badRequest(http.StatusUnprocessableEntity, "device.address must be an IP address.")
 		}
 	}
 	tokens, err := a.LoginService.Begin(r.Context(), token.Login{
@@ -62,7 +63,7 @@ func (a *api) issue(w http.ResponseWriter, r *http.Request) error {
 		return refusal
 	}
 	a.LoginService.Emit(r.Context(), event.Event{Kind: event.Login, Outcome: event.Success, Actor: tokens.Session.Actor(), ClientAddr: address})
-	return write(w, issueAnswer{
+	return write(w, issueResponse{
 		AccessToken: tokens.Token, TokenType: "Bearer", ExpiresIn: int64(tokens.Expires.Sub(tokens.Issued).Seconds()),
 		RefreshToken: string(tokens.Refresh.Reveal()), SessionID: tokens.Session.ID,
 	})
@@ -71,23 +72,23 @@ func (a *api) issue(w http.ResponseWriter, r *http.Request) error {
 func refuseLogin(err error) *httperr.Error {
 	switch {
 	case errors.Is(err, session.ErrFull):
-		return &httperr.Error{Status: http.StatusConflict, Code: "session-limit", Detail: "The subject has as many sessions as it may have.", Cause: err}
+		return &httperr.Error{Status: http.StatusConflict, Code: "session-limit", Detail: "The subject has its maximum number of sessions.", Cause: err}
 	case errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrTooLarge):
-		return httperr.From(badRequest(http.StatusUnprocessableEntity, "The subject or the claims cannot be used."))
+		return httperr.From(badRequest(http.StatusUnprocessableEntity, "The subject or the claims are invalid."))
 	default:
 		return httperr.From(unavailable(err))
 	}
 }
 
-// tokenRequest is the parameters of RFC 7662 and RFC 7009.
+// tokenRequest holds the parameters of RFC 7662 and RFC 7009.
 type tokenRequest struct {
 	Token string `json:"token"`
-	// TokenTypeHint is taken and not needed: the two kinds of token look different.
+	// TokenTypeHint is accepted and ignored: the two kinds of token have different forms.
 	TokenTypeHint string `json:"token_type_hint,omitempty"`
 }
 
-// introspect answers RFC 7662 §2.2 for access tokens of every issuer that the policy accepts: their claims and active, or
-// active=false and nothing more. A refresh token is not active: it is no token for a resource.
+// introspect implements RFC 7662 for access tokens of every issuer that the policy accepts. The response has the claims and
+// active=true, or only active=false. A refresh token is not active, because it is not a token for a resource.
 func (a *api) introspect(w http.ResponseWriter, r *http.Request) error {
 	raw, err := readToken(r)
 	if err != nil {
@@ -100,12 +101,12 @@ func (a *api) introspect(w http.ResponseWriter, r *http.Request) error {
 	if id == nil {
 		return write(w, map[string]any{"active": false})
 	}
-	answer := maps.Clone(id.Claims)
-	answer["active"], answer["token_type"] = true, "Bearer"
-	return write(w, answer)
+	response := maps.Clone(id.Claims)
+	response["active"], response["token_type"] = true, "Bearer"
+	return write(w, response)
 }
 
-// active returns what the token says, if it is good, its session goes on and it is not revoked; nil where it is not.
+// active returns the identity of a token if it is valid, not revoked, and its session is active; otherwise nil.
 func (a *api) active(ctx context.Context, raw string) (*identity.Identity, error) {
 	id, err := a.Verifier.Verify(ctx, raw)
 	if err != nil || id == nil {
@@ -119,22 +120,22 @@ func (a *api) active(ctx context.Context, raw string) (*identity.Identity, error
 	if a.SessionManager == nil {
 		return id, nil
 	}
-	goesOn, err := a.SessionManager.GoesOn(ctx, id)
-	if err != nil || !goesOn {
+	active, err := a.SessionManager.ActiveFor(ctx, id)
+	if err != nil || !active {
 		return nil, err
 	}
 	return id, nil
 }
 
-// revoke answers RFC 7009 §2.2: 200 whatever the token was, unless it is good and cannot be told from others. An access token
-// is revoked alone; a refresh token ends its session.
+// revoke implements RFC 7009. It responds with 200 for any token, except a valid one without jti, which cannot be revoked alone.
+// Revoking an access token does not end its session. Revoking a refresh token does.
 func (a *api) revoke(w http.ResponseWriter, r *http.Request) error {
 	raw, err := readToken(r)
 	if err != nil {
 		return err
 	}
 	if _, err := session.ParseRefresh(raw); err == nil && a.LoginService != nil {
-		if _, err := a.LoginService.EndPresented(r.Context(), raw); err != nil {
+		if _, err := a.LoginService.EndByRefreshToken(r.Context(), raw); err != nil {
 			return unavailable(err)
 		}
 		return write(w, struct{}{})
@@ -147,7 +148,7 @@ func (a *api) revoke(w http.ResponseWriter, r *http.Request) error {
 		return write(w, struct{}{})
 	}
 	if id.TokenID == "" {
-		return badRequest(http.StatusUnprocessableEntity, "The token has no jti, by which alone it could be told from others; revoke its session or its subject.")
+		return badRequest(http.StatusUnprocessableEntity, "The token has no jti, so it cannot be revoked alone. Revoke its session or its subject.")
 	}
 	if err := a.Revoker.RevokeToken(r.Context(), id.Issuer, id.TokenID, id.Expires); err != nil {
 		return unavailable(err)

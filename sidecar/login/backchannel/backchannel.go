@@ -55,7 +55,7 @@ type Revocations interface {
 	Add(ctx context.Context, entries ...revocation.Entry) (revocation.Position, error)
 }
 
-// Revoked knows what is revoked; revocation.Judge does.
+// Revoked knows what is revoked; revocation.PolicyChecker does.
 type Revoked interface {
 	Revoked(ctx context.Context, q *revocation.Query) (bool, error)
 }

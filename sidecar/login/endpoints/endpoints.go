@@ -1,5 +1,5 @@
-// Package endpoints serves clients: refresh, logout and their sessions under the policy's prefix, and the documents by which
-// other services verify our tokens (JWKS, discovery).
+// Package endpoints serves the HTTP endpoints of logins: refresh, logout and sessions under the policy's prefix, and the documents
+// (JWKS, discovery) with which other services verify the tokens.
 package endpoints
 
 import (
@@ -19,17 +19,17 @@ import (
 	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
-// DefaultPrefix is where the endpoints are unless the policy says otherwise.
+// DefaultPrefix is the default path prefix of the endpoints.
 const DefaultPrefix = "/auth"
 
-// Config is what the endpoints are made of.
+// Config configures the endpoints. LoginService, TokenTransport and Metadata are required.
 type Config struct {
-	// Prefix is a path without trailing slash; DefaultPrefix where empty.
+	// Prefix is a path without trailing slash; it defaults to DefaultPrefix.
 	Prefix         string
 	LoginService   *token.LoginService
 	TokenTransport *transport.TokenTransport
 	Metadata       *Metadata
-	// Realm is the realm of WWW-Authenticate; empty for "postern".
+	// Realm is the realm of WWW-Authenticate; it defaults to "postern".
 	Realm string
 }
 
@@ -38,28 +38,28 @@ type endpoints struct {
 	// realm is quoted.
 	realm  string
 	routes map[string]methods
-	// one is the path below which a session's id stands.
-	one string
+	// sessionPrefix is the path of a session without its id.
+	sessionPrefix string
 }
 
-// methods are a path's handlers.
+// methods are the handlers of a path, by method.
 type methods map[string]func(http.ResponseWriter, *http.Request) error
 
-// New returns the stage that answers, under the prefix,
+// New returns the stage that serves, under the prefix,
 //
 //	POST   /refresh        new tokens for a refresh token (RFC 6749 §6)
 //	POST   /logout         end this session
-//	POST   /logout-all     end every session of the person
+//	POST   /logout-all     end every session of the user
 //	GET    /sessions       list them
 //	DELETE /sessions/{id}  end one of them
 //
-// and GET of the documents of Metadata. Every other path goes on, also under the prefix, for the app may have its own
-// there. It must come after authentication and the revocation check. Authorization before it must let Paths through: refresh
-// takes no access token, and what needs one is refused here with 401. So whatever Paths matches is answered here, by any
-// method and with a slash behind it: had it gone on, it would have reached the app without authorization. With delivery
-// Cookie the Guard must come before.
+// and GET of the documents of Metadata. Every other path is passed on, also under the prefix, where the app can have its own
+// paths. The stage must come after authentication and the revocation check, and with delivery Cookie after the guard of
+// TokenTransport. Authorization before it must allow Paths: refresh takes no access token, and endpoints that need one respond
+// with 401. So the stage itself responds to everything that Paths matches, with any method and with a trailing slash. Otherwise
+// such a request would reach the app without authorization.
 //
-// The store or the key away: 503, and nothing has changed that a second attempt would not repeat.
+// If the store or the key is unavailable the response is 503, and the request can be repeated.
 func New(c Config) (stage.Stage, error) {
 	if c.Prefix == "" {
 		c.Prefix = DefaultPrefix
@@ -74,7 +74,7 @@ func New(c Config) (stage.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building token endpoints: %w", err)
 	}
-	e := &endpoints{Config: c, realm: realm, one: c.Prefix + "/sessions/"}
+	e := &endpoints{Config: c, realm: realm, sessionPrefix: c.Prefix + "/sessions/"}
 	e.routes = map[string]methods{
 		c.Prefix + "/refresh":    {http.MethodPost: e.refresh},
 		c.Prefix + "/logout":     {http.MethodPost: e.logout},
@@ -83,7 +83,7 @@ func New(c Config) (stage.Stage, error) {
 	}
 	for path, document := range c.Metadata.documents() {
 		if _, taken := e.routes[path]; taken {
-			return nil, fmt.Errorf("building token endpoints: %s is taken twice", path)
+			return nil, fmt.Errorf("building token endpoints: two endpoints have the path %s", path)
 		}
 		e.routes[path] = methods{http.MethodGet: document.serve, http.MethodHead: document.serve}
 	}
@@ -92,7 +92,7 @@ func New(c Config) (stage.Stage, error) {
 	}, nil
 }
 
-// Paths are the endpoints' and the documents', as patterns of package route: authorization must let them through.
+// Paths returns the paths of the endpoints and documents, as patterns of package route. Authorization must allow them.
 func Paths(prefix string, m *Metadata) []string {
 	paths := []string{prefix + "/refresh", prefix + "/logout", prefix + "/logout-all", prefix + "/sessions", prefix + "/sessions/*"}
 	return slices.AppendSeq(paths, maps.Keys(m.documents()))
@@ -100,16 +100,16 @@ func Paths(prefix string, m *Metadata) []string {
 
 func checkPrefix(prefix string) error {
 	if !strings.HasPrefix(prefix, "/") || strings.HasSuffix(prefix, "/") || strings.Contains(prefix, "//") || strings.ContainsAny(prefix, "?#%*{} ") {
-		return fmt.Errorf("building token endpoints: prefix %q is not a plain path that begins and does not end with a slash", prefix)
+		return fmt.Errorf("building token endpoints: prefix %q must be a plain path that starts with a slash and does not end with one", prefix)
 	}
 	return nil
 }
 
 func (e *endpoints) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
-	path := strings.TrimSuffix(request.From(r).Path, "/") // as package route matches Paths
+	path := strings.TrimSuffix(request.From(r).Path, "/") // package route ignores a trailing slash, too
 	handlers, ok := e.routes[path]
 	if !ok {
-		id, under := strings.CutPrefix(path, e.one)
+		id, under := strings.CutPrefix(path, e.sessionPrefix)
 		if !under || strings.Contains(id, "/") || id == "" {
 			return next.ServeHTTP(w, r)
 		}
@@ -119,7 +119,7 @@ func (e *endpoints) serve(w http.ResponseWriter, r *http.Request, next stage.Han
 	if !ok {
 		return otherMethod(w, r, handlers)
 	}
-	if request.From(r).ByCookie { // a provider's, too, which the Guard does not know
+	if request.From(r).ByCookie { // also for the cookie of an external issuer, which the guard does not check
 		if err := e.TokenTransport.RefuseCrossOrigin(r); err != nil {
 			return err
 		}
@@ -127,7 +127,7 @@ func (e *endpoints) serve(w http.ResponseWriter, r *http.Request, next stage.Han
 	return handle(w, r)
 }
 
-// otherMethod answers OPTIONS (not a preflight: those are answered further out), and refuses the rest.
+// otherMethod responds to OPTIONS and refuses other methods. Preflights are handled by an outer stage.
 func otherMethod(w http.ResponseWriter, r *http.Request, handlers methods) error {
 	var allow []string
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete} {
@@ -140,12 +140,12 @@ func otherMethod(w http.ResponseWriter, r *http.Request, handlers methods) error
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	e := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "This endpoint does not know the method."}
+	e := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "This endpoint does not support the method."}
 	e.Header = http.Header{"Allow": allow}
 	return e
 }
 
-// caller is the person who asks: the owner of the sessions, and the id of the present one where one is kept.
+// caller returns the owner of the sessions of the requesting user, and the id of the current session; empty if it is not tracked.
 func (e *endpoints) caller(r *http.Request) (owner session.Owner, current string, err error) {
 	info := request.From(r)
 	if id := info.Identity; id != nil && id.Subject != "" {
@@ -162,8 +162,8 @@ func (e *endpoints) caller(r *http.Request) (owner session.Owner, current string
 	return session.Owner{}, "", refusal.With("WWW-Authenticate", `Bearer realm=`+e.realm)
 }
 
-// logout ends the session of the refresh token or of the access token, also one that is kept of an external issuer's, and is
-// content where that has ended before.
+// logout ends the session of the refresh token and that of the access token, own or external. A session that has already ended
+// is not an error.
 func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 	refresh, err := e.refreshToken(r)
 	var bad *bodyError
@@ -174,11 +174,11 @@ func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case refresh == "" && err != nil:
 		return err
-	case refresh == "" && sid == "": // of an external issuer, who alone can log out
+	case refresh == "" && sid == "": // an untracked external session, which only its issuer can end
 		return notOurs()
 	}
 	if refresh != "" {
-		if _, err := e.LoginService.EndPresented(r.Context(), refresh); err != nil {
+		if _, err := e.LoginService.EndByRefreshToken(r.Context(), refresh); err != nil {
 			return transport.Unavailable(err)
 		}
 	}
@@ -195,10 +195,11 @@ func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 }
 
 func notOurs() error {
-	return &httperr.Error{Status: http.StatusForbidden, Code: "not-our-session", Detail: "This session is kept by another issuer; log out there."}
+	return &httperr.Error{Status: http.StatusForbidden, Code: "not-our-session", Detail: "This session belongs to another issuer. Log out there."}
 }
 
-// logoutAll ends every session of the person, the present one too. Where none is kept of an external issuer's, nothing would end.
+// logoutAll ends every session of the user, including the current one. It refuses if the sessions of an external issuer are not
+// tracked, because nothing would end.
 func (e *endpoints) logoutAll(w http.ResponseWriter, r *http.Request) error {
 	owner, current, err := e.caller(r)
 	if err != nil {
@@ -214,7 +215,7 @@ func (e *endpoints) logoutAll(w http.ResponseWriter, r *http.Request) error {
 	return e.done(w, r, event.LogoutAll)
 }
 
-// done answers that a session has ended, and takes its cookies back.
+// done responds that the current session has ended, and clears the cookies.
 func (e *endpoints) done(w http.ResponseWriter, r *http.Request, kind event.Kind) error {
 	e.LoginService.Emit(r.Context(), event.Event{Kind: kind, Outcome: event.Success})
 	transport.NoStore(w.Header())
@@ -223,7 +224,7 @@ func (e *endpoints) done(w http.ResponseWriter, r *http.Request, kind event.Kind
 	return nil
 }
 
-// list answers with the person's sessions.
+// list responds with the sessions of the user.
 func (e *endpoints) list(w http.ResponseWriter, r *http.Request) error {
 	owner, current, err := e.caller(r)
 	if err != nil {
@@ -236,7 +237,7 @@ func (e *endpoints) list(w http.ResponseWriter, r *http.Request) error {
 	return transport.WriteJSON(w, http.StatusOK, map[string]any{"sessions": session.Resources(sessions, current)})
 }
 
-// end ends one of the person's sessions; one that is not theirs is as unknown as one that is not there.
+// end ends one of the user's sessions. For a session of another user the response is the same as for an unknown one.
 func (e *endpoints) end(w http.ResponseWriter, r *http.Request, id string) error {
 	owner, current, err := e.caller(r)
 	if err != nil {

@@ -20,44 +20,44 @@ import (
 	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
-// keysPath is where the JWK set is, on the issuer's host.
+// keysPath is the path of the JWK set on the issuer's host.
 const keysPath = "/.well-known/jwks.json"
 
-// Keys publishes; *signing.Ring does.
+// Keys returns the public keys; *signing.Ring implements it.
 type Keys interface {
 	Document() ([]byte, error)
 	Algorithm() signing.Algorithm
 }
 
-// MetadataConfig says what is true of the issuer.
+// MetadataConfig describes the issuer.
 type MetadataConfig struct {
-	// Issuer is the tokens' iss.
+	// Issuer is the claim iss of the tokens.
 	Issuer string
-	// Prefix is that of the Endpoints.
+	// Prefix is the prefix of the endpoints.
 	Prefix   string
 	Delivery transport.Delivery
 	Keys     Keys
-	// MaxAge is for how long verifiers may keep the keys: less than the overlap of a rotation.
+	// MaxAge is how long verifiers may cache the keys. It must be less than the overlap of a rotation.
 	MaxAge time.Duration
 }
 
-// Metadata is the documents by which other services verify our tokens with their own libraries: the JWK set, OpenID
-// Connect Discovery 1.0 and RFC 8414. They say what is true and no more:
+// Metadata holds the documents with which other services verify the tokens in standard libraries: the JWK set, OpenID Connect
+// Discovery 1.0 and RFC 8414. They state only what is true:
 //
-//   - there is no authorization endpoint, so response_types_supported is empty; it is there because both documents require
-//     it and libraries refuse one without it;
-//   - the token endpoint, which knows the refresh token grant alone, is named where tokens are delivered in bodies; with
-//     cookies no OAuth client could use it, and grant_types_supported is empty;
-//   - OpenID Connect requires id_token_signing_alg_values_supported; no ID tokens are issued, but libraries take from it how
-//     our access tokens are signed.
+//   - There is no authorization endpoint, so response_types_supported is empty. Both specifications require the member, and
+//     libraries reject a document without it.
+//   - The token endpoint, which supports only the refresh token grant, is present with delivery Body. With cookies no OAuth client
+//     could use it, so grant_types_supported is empty.
+//   - OpenID Connect requires id_token_signing_alg_values_supported. No ID tokens are issued, but libraries take the algorithm of
+//     the access tokens from it.
 type Metadata struct {
 	cfg MetadataConfig
-	// path is the issuer's, without trailing slash.
+	// path is the path of the issuer, without trailing slash.
 	path      string
 	discovery []byte
 }
 
-// NewMetadata returns the documents, or an error that says which setting to change.
+// NewMetadata returns the documents. Its error says which setting to change.
 func NewMetadata(c MetadataConfig) (*Metadata, error) {
 	if err := token.CheckIssuer(c.Issuer); err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func NewMetadata(c MetadataConfig) (*Metadata, error) {
 		c.Prefix = DefaultPrefix
 	}
 	if c.Keys == nil || c.MaxAge < time.Second {
-		return nil, errors.New("building discovery: it has no keys, or they may be kept for less than a second")
+		return nil, errors.New("building discovery: Keys is required, and MaxAge must be at least a second")
 	}
 	u, err := url.Parse(c.Issuer)
 	if err != nil {
@@ -91,7 +91,7 @@ func NewMetadata(c MetadataConfig) (*Metadata, error) {
 	return m, nil
 }
 
-// documents are by path. OpenID Connect appends its name to the issuer's path, RFC 8414 §3.1 puts its own before it.
+// documents returns the documents by path. OpenID Connect appends its name to the issuer's path, RFC 8414 §3.1 prepends its own.
 func (m *Metadata) documents() map[string]document {
 	discovery := document{body: func() ([]byte, error) { return m.discovery, nil }, contentType: "application/json", maxAge: m.cfg.MaxAge}
 	keys := document{body: m.cfg.Keys.Document, contentType: "application/jwk-set+json", maxAge: m.cfg.MaxAge}
@@ -102,7 +102,7 @@ func (m *Metadata) documents() map[string]document {
 	}
 }
 
-// document is a public one, that caches may keep.
+// document is a public document that caches may store.
 type document struct {
 	body        func() ([]byte, error)
 	contentType string
@@ -111,12 +111,12 @@ type document struct {
 
 func (d document) serve(w http.ResponseWriter, r *http.Request) error {
 	body, err := d.body()
-	if errors.Is(err, signing.ErrNoKey) { // an empty set would be kept, and every token refused by it
+	if errors.Is(err, signing.ErrNoKey) { // verifiers would cache an empty set and refuse every token
 		w.Header().Set("Cache-Control", "no-store")
 		return transport.Unavailable(err)
 	}
 	if err != nil {
-		return &httperr.Error{Status: http.StatusInternalServerError, Code: "internal", Detail: "The document cannot be made.", Cause: err}
+		return &httperr.Error{Status: http.StatusInternalServerError, Code: "internal", Detail: "Creating the document failed.", Cause: err}
 	}
 	sum := sha256.Sum256(body)
 	tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
@@ -133,12 +133,12 @@ func (d document) serve(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // the client has gone: nobody is left to tell
+		_, _ = w.Write(body) // a write error means that the client has disconnected
 	}
 	return nil
 }
 
-// matches compares entity tags weakly, as RFC 9110 §13.1.2 asks.
+// matches compares entity tags weakly, as RFC 9110 §13.1.2 requires.
 func matches(ifNoneMatch []string, tag string) bool {
 	for element := range field.Elements(ifNoneMatch) {
 		if element == "*" || strings.TrimPrefix(element, "W/") == tag {

@@ -117,7 +117,7 @@ func TestKeysAreCached(t *testing.T) {
 func TestNoKeysYet(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	ring, err := signing.NewRing(signing.Config{
-		Source: signing.Held{Secrets: secret.Latest{Source: logintest.Secret("")}, Algorithm: signing.ES256}, Algorithm: signing.ES256,
+		Source: signing.StoredKeys{Secrets: secret.Latest{Source: logintest.Secret("")}, Algorithm: signing.ES256}, Algorithm: signing.ES256,
 		Overlap: time.Hour, Lifetime: time.Minute, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -13,11 +13,11 @@ import (
 	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
-// maxRefreshBody bounds the body of /refresh and /logout, in bytes; a refresh token has less than a hundred.
+// maxRefreshBody bounds the body of /refresh and /logout, in bytes. A refresh token has less than a hundred.
 const maxRefreshBody = 4 << 10
 
-// errNoToken: the request holds no refresh token.
-var errNoToken = errors.New("reading refresh token: there is none")
+// errNoToken reports that the request has no refresh token.
+var errNoToken = errors.New("reading refresh token: the request has none")
 
 // oauthError is the body of RFC 6749 §5.2.
 type oauthError struct {
@@ -25,7 +25,7 @@ type oauthError struct {
 	Description string `json:"error_description,omitempty"`
 }
 
-// bodyError is a refusal of RFC 6749 §5.2 for what the client sent.
+// bodyError is an error response of RFC 6749 §5.2 for an invalid request.
 type bodyError struct {
 	status int
 	oauthError
@@ -37,10 +37,11 @@ func badBody(description string) error {
 	return &bodyError{http.StatusBadRequest, oauthError{Error: "invalid_request", Description: description}}
 }
 
-// refresh answers a refresh token. With delivery Body the token comes in the body, as a form (RFC 6749 §6) or as JSON with the
-// same names, and so do the new ones; with delivery Cookie both are cookies, and the answer is 204.
+// refresh exchanges a refresh token for new tokens. With delivery Body the token is in the body, as a form (RFC 6749 §6) or as
+// JSON with the same names, and the response has the new tokens as JSON. With delivery Cookie both are cookies, and the response
+// is 204.
 //
-// What the client is told of a token that is not good is the same in every case: invalid_grant.
+// The response for every invalid token is the same: invalid_grant.
 func (e *endpoints) refresh(w http.ResponseWriter, r *http.Request) error {
 	info := request.From(r)
 	refreshToken, err := e.refreshToken(r)
@@ -61,8 +62,8 @@ func (e *endpoints) refresh(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// refuse answers as RFC 6749 §5.2 says, and leaves a record for the log. The endpoint is no rule of the policy, so Shadow does
-// not change it.
+// refuse responds as RFC 6749 §5.2 requires, and records the decision for the log. The endpoint is not a rule of the policy, so
+// shadow mode does not change it.
 func (e *endpoints) refuse(w http.ResponseWriter, r *http.Request, result string, err error) error {
 	how := event.Refused
 	status, body := http.StatusServiceUnavailable, oauthError{Error: "temporarily_unavailable", Description: "Try again with the same token."}
@@ -87,7 +88,7 @@ func (e *endpoints) refuse(w http.ResponseWriter, r *http.Request, result string
 	return transport.WriteJSON(w, status, body)
 }
 
-// refreshToken is the client's. errNoToken and *bodyError are the client's mistakes.
+// refreshToken returns the refresh token of the request. All its errors are client errors: errNoToken or *bodyError.
 func (e *endpoints) refreshToken(r *http.Request) (string, error) {
 	if e.TokenTransport.Delivery() == transport.Cookie {
 		if refresh := transport.RefreshToken(r); refresh != "" {
@@ -115,7 +116,7 @@ func refusedBody(err error) error {
 	return fmt.Errorf("%w: %w", &bodyError{status, oauthError{Error: "invalid_request", Description: refusal.Detail}}, err)
 }
 
-// parseRefresh reads refresh_token, and checks grant_type where it is there.
+// parseRefresh reads refresh_token, and checks grant_type if present.
 func parseRefresh(body *reqbody.Body) (string, error) {
 	if body.IsForm() {
 		if err := refuseRepeated(body); err != nil {

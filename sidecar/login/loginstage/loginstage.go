@@ -1,4 +1,13 @@
 // Package loginstage turns the response of an app that has checked a password into a login.
+//
+// The app responds with 2xx, on a route of the policy's tokens.login, and with
+//
+//	Postern-Subject: user-42
+//	Postern-Claims: {"roles":["admin"]}     (optional; a JSON object of up to 4 KiB)
+//
+// and the client gets tokens. On every other route and status these fields have no effect. Clients never receive them, because
+// the upstream stage removes them from every response, and cannot send them, because the strip stage removes them from every
+// request.
 package loginstage
 
 import (
@@ -20,15 +29,15 @@ import (
 	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
-// The fields by which an app says who has logged in.
+// The response fields by which an app states who has logged in.
 const (
 	subjectField = "Postern-Subject"
 	claimsField  = "Postern-Claims"
 )
 
-// Config is what the login stage is made of.
+// Config configures the login stage.
 type Config struct {
-	// Match names the routes; required, for a route that is not named must not log anybody in.
+	// Match selects the routes. It is required: no other route may log anyone in.
 	Match          *route.Matcher
 	LoginService   *token.LoginService
 	TokenTransport *transport.TokenTransport
@@ -36,20 +45,20 @@ type Config struct {
 
 type loginStage struct{ Config }
 
-// New returns the stage that turns the app's answer into a login. It must come after the stages that compress or
-// cache, next to the app. On the routes of Match, and for a 2xx answer with Postern-Subject:
+// New returns the login stage. It must be the stage next to the app, inside the stages that compress or cache. On the routes of
+// Match, for a 2xx response with Postern-Subject:
 //
-//   - a new session begins; one that the client presented is ended (session fixation);
-//   - with delivery Body the answer is 200 with the JSON of RFC 6749 §5.1. Where the app's own body is a JSON object of up to
-//     64 KiB its members stand beside the tokens, which win where names are equal (§5.1 lets clients expect more members);
-//     any other body of the app is dropped. The app's other header fields stay, but for those that describe its body;
-//   - with delivery Cookie the app's answer goes through with the cookies added. A login from a page of another origin is
-//     refused with 403 cross-origin before the app sees it.
+//   - a new session begins, and the session of the tokens that the client sent is ended (session fixation);
+//   - with delivery Body the response is 200 with the JSON of RFC 6749 §5.1. If the app's body is a JSON object of up to 64 KiB,
+//     its members are added (§5.1 allows additional members); the tokens win if names are equal. Any other body of the app is
+//     dropped. The app's header fields are kept, except those that describe its body;
+//   - with delivery Cookie the app's response is passed on with the cookies added. A login from a page of another origin is
+//     refused with 403 cross-origin before it reaches the app.
 //
-// Refusals, in place of the app's answer: 409 session-limit where the subject has as many sessions as it may have, which is
-// no failed login; 502 login-response-invalid where what the app says cannot be used; 503 tokens-unavailable where the store or the
-// key does not answer. A login always needs both, so there is no onFailure to choose. Each is subject to Shadow, which
-// passes the app's answer on without tokens; the cap does not refuse in Shadow at all (token.LoginServiceConfig.Shadow).
+// Refusals, in place of the app's response: 409 session-limit if the subject has its maximum of sessions, which does not count as
+// a failed login; 502 login-response-invalid if the app's fields are invalid; 503 tokens-unavailable if the store or the key is
+// unavailable. A login always needs both, so there is no onFailure. In shadow mode the app's response is passed on without
+// tokens; the session limit does not refuse at all (token.LoginServiceConfig.Shadow).
 func New(c Config) (stage.Stage, error) {
 	if c.Match == nil || c.LoginService == nil || c.TokenTransport == nil {
 		return nil, errors.New("building the login stage: Match, LoginService and TokenTransport are required")
@@ -61,14 +70,14 @@ func New(c Config) (stage.Stage, error) {
 }
 
 func (e *loginStage) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
-	if r.Method == http.MethodHead || !e.Match.Match(r.Method, request.From(r).Path) { // to Match, HEAD is a GET
+	if r.Method == http.MethodHead || !e.Match.Match(r.Method, request.From(r).Path) { // Match treats HEAD as GET
 		return next.ServeHTTP(w, r)
 	}
 	if err := e.TokenTransport.CheckOrigin(r); err != nil {
-		return err // login CSRF: the person would act in an account of the attacker's
+		return err // login CSRF: the user would act in the attacker's account
 	}
 	if e.TokenTransport.Delivery() == transport.Body {
-		delete(r.Header, "Accept-Encoding") // what the app compressed could not be read
+		delete(r.Header, "Accept-Encoding") // a compressed body could not be read
 	}
 	x := &loginResponse{login: func() (token.Tokens, bool, error) { return e.login(r) }, tokenTransport: e.TokenTransport}
 	delivered := false
@@ -82,27 +91,27 @@ func (e *loginStage) serve(w http.ResponseWriter, r *http.Request, next stage.Ha
 	return err
 }
 
-// abandonFor bounds the wait for the store after the client has gone.
-const abandonFor = 2 * time.Second
+// abandonTimeout bounds the wait for the store after the client has disconnected.
+const abandonTimeout = 2 * time.Second
 
-// abandon ends the session of a login whose tokens nobody has got: it would take up a place of the cap.
+// abandon ends the session of a login whose tokens were not delivered, so that it does not count towards the limit.
 func (e *loginStage) abandon(r *http.Request, id string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), abandonFor)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), abandonTimeout)
 	defer cancel()
 	e.LoginService.Abandon(ctx, id)
 }
 
-// login is called for the app's 2xx answer. It reports false where that is to pass as it is; an error is what the client gets
-// in its place.
+// login is called for the app's 2xx response. It reports false if that is to be passed on unchanged. The client gets an error in
+// its place.
 func (e *loginStage) login(r *http.Request) (token.Tokens, bool, error) {
 	info := request.From(r)
-	subjects, said := info.AppFields[subjectField]
-	if !said {
+	subjects, named := info.AppFields[subjectField]
+	if !named {
 		return token.Tokens{}, false, nil
 	}
 	tokens, err := e.begin(r, subjects, info.AppFields[claimsField])
 	if err == nil {
-		if tokens.Beyond {
+		if tokens.OverLimit {
 			_ = info.Refuse(request.Rule{Stage: "session", Shadow: true}, refuseLogin(session.ErrFull))
 		}
 		info.Sensitive = true
@@ -118,7 +127,7 @@ func (e *loginStage) begin(r *http.Request, subjects, claims []string) (token.To
 	if len(subjects) != 1 || len(claims) > 1 {
 		return token.Tokens{}, token.ErrInvalid
 	}
-	l := token.Login{Subject: subjects[0], Device: transport.Device(r), Replace: func(ctx context.Context) error { return e.endPresented(ctx, r) }}
+	l := token.Login{Subject: subjects[0], Device: transport.Device(r), Replace: func(ctx context.Context) error { return e.endPrevious(ctx, r) }}
 	if len(claims) == 1 {
 		if strings.TrimSpace(claims[0]) == "" {
 			return token.Tokens{}, token.ErrInvalid
@@ -128,17 +137,17 @@ func (e *loginStage) begin(r *http.Request, subjects, claims []string) (token.To
 	return e.LoginService.Begin(r.Context(), l)
 }
 
-// endPresented ends what the client was logged in as before.
-func (e *loginStage) endPresented(ctx context.Context, r *http.Request) error {
+// endPrevious ends the session of the tokens that the client sent.
+func (e *loginStage) endPrevious(ctx context.Context, r *http.Request) error {
 	if sid := e.LoginService.OwnSessionID(request.From(r).Identity); sid != "" {
 		if _, err := e.LoginService.EndOwn(ctx, sid); err != nil {
-			return fmt.Errorf("ending the session before: %w", err)
+			return fmt.Errorf("ending previous session: %w", err)
 		}
 		return nil
 	}
 	if refresh := transport.RefreshToken(r); refresh != "" {
-		if _, err := e.LoginService.EndPresented(ctx, refresh); err != nil {
-			return fmt.Errorf("ending the session before: %w", err)
+		if _, err := e.LoginService.EndByRefreshToken(ctx, refresh); err != nil {
+			return fmt.Errorf("ending previous session: %w", err)
 		}
 	}
 	return nil
@@ -149,10 +158,10 @@ func refuseLogin(err error) *httperr.Error {
 	case errors.Is(err, session.ErrFull):
 		return &httperr.Error{
 			Status: http.StatusConflict, Code: "session-limit", Cause: err,
-			Detail: "The login is right, but this account is logged in on as many devices as it may be. Log out on one of them and try again.",
+			Detail: "The credentials are correct, but this account has its maximum number of sessions. Log out on another device and try again.",
 		}
 	case errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrTooLarge):
-		return &httperr.Error{Status: http.StatusBadGateway, Code: "login-response-invalid", Cause: err, Detail: "The application named no usable subject."}
+		return &httperr.Error{Status: http.StatusBadGateway, Code: "login-response-invalid", Cause: err, Detail: "The application named no valid subject."}
 	default:
 		return transport.Unavailable(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
-// maxAppBody bounds the app's JSON that is kept beside the tokens, in bytes.
+// maxAppBody bounds the app's JSON that is merged with the tokens, in bytes.
 const maxAppBody = 64 << 10
 
 // loginResponse is what becomes of the app's response.
@@ -62,13 +62,13 @@ func (x *loginResponse) replace(w http.ResponseWriter, body []byte, whole bool) 
 	return transport.WriteJSON(w, http.StatusOK, all)
 }
 
-// isJSON reports whether the body is JSON that can be read as it comes.
+// isJSON reports whether the body is JSON without a content encoding.
 func isJSON(h http.Header) bool {
 	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
 	return err == nil && h.Get("Content-Encoding") == "" && (mediaType == "application/json" || strings.HasSuffix(mediaType, "+json"))
 }
 
-// dropBodyFields removes what describes the app's body (RFC 9110 §8), which is not the answer's.
+// dropBodyFields removes the fields that describe the app's body (RFC 9110 §8), which is replaced.
 func dropBodyFields(h http.Header) {
 	for name := range h {
 		if strings.HasPrefix(name, "Content-") && !strings.HasPrefix(name, "Content-Security-Policy") {

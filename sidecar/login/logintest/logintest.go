@@ -203,7 +203,7 @@ type Options struct {
 	Limits  session.Limits
 	Bind    session.Bind
 	Grace   time.Duration
-	Revoked token.Revoked
+	Revoked token.RevocationChecker
 }
 
 // New returns a World without sessions.
@@ -260,7 +260,7 @@ func NewRing(t testing.TB, now func() time.Time) *signing.Ring {
 	}
 	content := Secret(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	r, err := signing.NewRing(signing.Config{
-		Source: signing.Held{Secrets: secret.Latest{Source: content}, Algorithm: signing.ES256}, Algorithm: signing.ES256,
+		Source: signing.StoredKeys{Secrets: secret.Latest{Source: content}, Algorithm: signing.ES256}, Algorithm: signing.ES256,
 		Overlap: time.Hour, Lifetime: Lifetime, Now: now, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
-// Package revocation refuses tokens before they expire: one token by its jti, a session, all that a subject was issued
-// before a time, or all that a key has signed, for our own tokens and for those of any provider. In the request path it is a
-// local look-up in an Index, which a store feeds: revocation/redis, shared by every sidecar, or revocation/memory.
+// Package revocation refuses tokens before they expire: one token by its jti, the tokens of a session, all tokens that a subject
+// got before a time, or all tokens that a key has signed. It works for the policy's own tokens and for those of any external
+// issuer. In the request path it is a local look-up in an Index. The Index follows a store: revocationredis, shared by all
+// sidecars, or revocationmemory.
 package revocation
 
 import (
@@ -14,11 +15,11 @@ import (
 	"unicode/utf8"
 )
 
-// Kind is what an Entry names.
+// Kind is the kind of an Entry.
 type Kind string
 
-// Token names a token by its jti, Session by sid, and Key by the kid of the key that signed it. Subject names every token
-// of a subject that was issued before a time.
+// Token revokes a token by its jti, Session the tokens of a sid, and Key the tokens that the key of a kid has signed. Subject revokes
+// every token of a subject that was issued before a time.
 const (
 	Token   Kind = "Token"
 	Session Kind = "Session"
@@ -26,18 +27,18 @@ const (
 	Key     Kind = "Key"
 )
 
-// Bounds of an Entry's strings, in bytes, and of how long it is kept.
+// Bounds of an Entry: of its strings, in bytes, and of its lifetime.
 const (
 	maxIssuer = 512
 	maxValue  = 512
-	// MaxRetention is the longest time for which an entry is kept.
+	// MaxRetention is the maximum lifetime of an entry.
 	MaxRetention = 400 * 24 * time.Hour
 )
 
-// ErrInvalid matches errors of an entry that no store may keep.
+// ErrInvalid matches the errors of invalid entries.
 var ErrInvalid = errors.New("invalid revocation")
 
-// ErrFull: the store in memory has no room for another entry, which is therefore not revoked.
+// ErrFull reports that the store in memory is full. The entry is not revoked.
 var ErrFull = errors.New("no room for another revocation")
 
 // Entry revokes tokens of one issuer.
@@ -47,34 +48,34 @@ type Entry struct {
 	Issuer string
 	// Value is the jti, sid, sub or kid.
 	Value string
-	// Before is for Subject alone: tokens with an earlier iat are revoked, and those without iat. A token has whole seconds:
-	// one issued in the same second as Before, but after it, counts as issued before. It is after 1970 and at most MaxRetention
-	// ahead: stores write it with a fixed number of digits.
+	// Before is for Subject only: tokens with an earlier iat, and those without iat, are revoked. The iat has whole seconds, so a
+	// token issued after Before in the same second is revoked, too. It must be after 1970 and at most MaxRetention in the
+	// future: stores write it with a fixed number of digits.
 	Before time.Time
-	// Expires is when the last of the tokens will have expired; the entry is gone from then on.
+	// Expires is when the last of the tokens has expired. The entry is dropped at that time.
 	Expires time.Time
 }
 
-// Check returns an ErrInvalid for what no store may keep at the time now.
+// Check returns an error that matches ErrInvalid if a store must not take e at the time now.
 func (e Entry) Check(now time.Time) error {
 	switch {
 	case e.Kind != Token && e.Kind != Session && e.Kind != Subject && e.Kind != Key:
 		return fmt.Errorf("%w: unknown kind", ErrInvalid)
 	case e.Issuer == "" || len(e.Issuer) > maxIssuer || !utf8.ValidString(e.Issuer):
-		return fmt.Errorf("%w: the issuer is not 1 to %d bytes of UTF-8", ErrInvalid, maxIssuer)
+		return fmt.Errorf("%w: the issuer must be 1 to %d bytes of UTF-8", ErrInvalid, maxIssuer)
 	case e.Value == "" || len(e.Value) > maxValue || !utf8.ValidString(e.Value):
-		return fmt.Errorf("%w: the value is not 1 to %d bytes of UTF-8", ErrInvalid, maxValue)
+		return fmt.Errorf("%w: the value must be 1 to %d bytes of UTF-8", ErrInvalid, maxValue)
 	case (e.Kind == Subject) == e.Before.IsZero():
-		return fmt.Errorf("%w: a time before which tokens were issued is needed for kind %s, and for no other", ErrInvalid, Subject)
+		return fmt.Errorf("%w: kind %s requires the time before which tokens were issued, and no other kind allows it", ErrInvalid, Subject)
 	case e.Kind == Subject && (e.Before.Unix() < 1 || e.Before.Sub(now) > MaxRetention):
-		return fmt.Errorf("%w: the time before which tokens were issued is before 1970, or more than %s ahead", ErrInvalid, MaxRetention)
+		return fmt.Errorf("%w: the time before which tokens were issued must be after 1970 and at most %s in the future", ErrInvalid, MaxRetention)
 	case e.Expires.IsZero() || e.Expires.Sub(now) > MaxRetention:
-		return fmt.Errorf("%w: it does not expire within %s", ErrInvalid, MaxRetention)
+		return fmt.Errorf("%w: it must expire within %s", ErrInvalid, MaxRetention)
 	}
 	return nil
 }
 
-// ID names what e revokes, whatever its times: 22 characters.
+// ID identifies what e revokes, independent of its times. It has 22 characters.
 func (e Entry) ID() string {
 	b := append([]byte("postern revocation\x00"), e.Kind...)
 	b = binary.AppendUvarint(append(b, 0), uint64(len(e.Issuer)))
@@ -83,7 +84,7 @@ func (e Entry) ID() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// Merge returns the entry that revokes what a and b revoke; they have one ID.
+// Merge returns the entry that revokes what a and b revoke. Both have the same ID.
 func Merge(a, b Entry) Entry {
 	if b.Before.After(a.Before) {
 		a.Before = b.Before
@@ -94,26 +95,26 @@ func Merge(a, b Entry) Entry {
 	return a
 }
 
-// Position says how much of a store's history was seen.
+// Position is a position in a store's history.
 type Position struct {
-	// Generation names one life of the store's content: another one means that Redis was flushed or lost its data.
+	// Generation identifies the content of the store. It changes if Redis is flushed or loses its data.
 	Generation string `json:"generation"`
 	// Sequence counts the changes in the generation.
 	Sequence int64 `json:"sequence"`
 }
 
-// Covers reports whether whoever is at p has seen the change at q. It is false where the generations differ: what was
-// revoked in another one is to be revoked again.
+// Covers reports whether a reader at p has seen the change at q. It is false if the generations differ: what was revoked in
+// another generation must be revoked again.
 func (p Position) Covers(q Position) bool {
 	return p.Generation == q.Generation && p.Generation != "" && p.Sequence >= q.Sequence
 }
 
-// String is for logs and status.
+// String formats p for logs and status.
 func (p Position) String() string { return fmt.Sprintf("%s/%d", p.Generation, p.Sequence) }
 
-// Store takes revocations. Implementations: revocation/redis and revocation/memory.
+// Store stores revocations. Implementations are revocationredis and revocationmemory.
 type Store interface {
-	// Add revokes. It is idempotent: an entry that is in the store already, for as long and as much, changes nothing. The
-	// position is one that covers all the entries. Errors match ErrInvalid or ErrFull, or mean that nothing is known.
+	// Add revokes. It is idempotent: an entry that the store already covers changes nothing. The returned position covers all
+	// entries. Errors match ErrInvalid or ErrFull; after any other error the outcome is unknown.
 	Add(ctx context.Context, entries ...Entry) (Position, error)
 }

@@ -6,35 +6,35 @@ import (
 	"time"
 )
 
-// ErrGap ends Feed.Follow where changes were missed: the whole content is to be loaded again.
+// ErrGap ends Feed.Follow if changes were missed. The whole content must then be loaded again.
 var ErrGap = errors.New("revocations were missed")
 
-// Feed is a store as an Index reads it.
+// Feed is the part of a store that an Index reads.
 type Feed interface {
-	// Load hands the whole content to apply, in parts. What is added meanwhile is in the content or follows the cursor.
+	// Load passes the whole content to apply, in parts. What is added during Load is in the content or follows the cursor.
 	Load(ctx context.Context, apply func([]Entry)) (Cursor, error)
-	// Follow hands every change after from to sink until ctx ends or it fails; the error is ErrGap where it cannot follow.
-	// At least every half of maxSilence it tells the sink that nothing was missed.
+	// Follow passes every change after from to sink until ctx ends or it fails. The error is ErrGap if changes were missed. It
+	// calls Sink.Fresh at least once per half of maxSilence.
 	Follow(ctx context.Context, from Cursor, maxSilence time.Duration, sink Sink) error
-	// Find returns those of the entries that the store holds, by ID; only Kind, Issuer and Value of the argument count.
+	// Find returns those of the entries that the store holds, by ID. Only Kind, Issuer and Value of the argument are used.
 	Find(ctx context.Context, entries []Entry) ([]Entry, error)
 	// Count returns the number of entries.
 	Count(ctx context.Context) (int, error)
 }
 
-// Cursor is where a reader is.
+// Cursor is the position of a reader.
 type Cursor struct {
 	Position
-	// Tip is a random name of the last change: two stores that count alike after a failover still differ in it.
+	// Tip is a random name of the last change. It differs between two stores with the same sequence after a failover.
 	Tip string
-	// Offset is the store's own name of the last change.
+	// Offset is the store's own id of the last change.
 	Offset string
 }
 
-// Sink takes what a Feed finds.
+// Sink receives the changes of a Feed.
 type Sink interface {
-	// Apply adds entries; all changes up to the cursor have been handed over.
+	// Apply adds entries. All changes up to the cursor have been passed.
 	Apply(c Cursor, entries []Entry)
-	// Fresh says that at the time at the store held nothing that was not handed over. An error ends the following with it.
+	// Fresh reports that everything in the store at the time at has been passed. If it returns an error, Follow ends with it.
 	Fresh(ctx context.Context, at time.Time) error
 }

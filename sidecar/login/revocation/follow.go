@@ -7,42 +7,42 @@ import (
 	"time"
 )
 
-// errRoom ends following so that everything is loaded again, now that there may be room for it.
-var errRoom = errors.New("there may be room for all revocations again")
+// errRoom ends following, so that everything is loaded again after an overflow.
+var errRoom = errors.New("the index may have room for all revocations again")
 
-// errMaxSilence ends following so that it goes on with another maxSilence.
-var errMaxSilence = errors.New("revocations are to be fresher")
+// errMaxSilence ends following, so that it continues with another maxSilence.
+var errMaxSilence = errors.New("the maximum silence has changed")
 
-// run loads and follows until ctx ends.
+// run loads the content and follows changes until ctx ends.
 func (x *Index) run(ctx context.Context) {
-	pause, loaded, away := retryFirst, false, false
+	pause, loaded, unavailable := retryFirst, false, false
 	for ctx.Err() == nil {
 		began := x.config.Now()
 		err := x.step(ctx, loaded)
-		if x.config.Now().Sub(began) > retryMost { // it worked for a while
-			pause, away = retryFirst, false
+		if x.config.Now().Sub(began) > retryMost { // it worked for some time
+			pause, unavailable = retryFirst, false
 		}
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			loaded, away = true, false
+			loaded, unavailable = true, false
 			continue
 		case errors.Is(err, errMaxSilence):
 			continue
 		case errors.Is(err, ErrGap), errors.Is(err, errRoom):
 			x.config.Log.Info("loading all revocations again", "reason", err)
 			loaded = false
-		case !away: // once an outage; the metric of the age tells how long it lasts
-			x.config.Log.Warn("revocations cannot be followed until the store answers", "error", err)
-			away = true
+		case !unavailable: // once per outage; the age metric shows how long it lasts
+			x.config.Log.Warn("following revocations failed, retrying", "error", err)
+			unavailable = true
 		}
 		x.sleep(ctx, pause)
 		pause = min(2*pause, retryMost)
 	}
 }
 
-// step loads the content, or follows what comes after it; a load that worked gives no error.
+// step loads the content, or follows the changes after it. A successful load returns nil.
 func (x *Index) step(ctx context.Context, loaded bool) error {
 	if loaded {
 		return x.follow(ctx)
@@ -62,12 +62,12 @@ func (x *Index) step(ctx context.Context, loaded bool) error {
 	case <-x.ready:
 	default:
 		close(x.ready)
-		x.config.Log.Info("revocations are loaded", "position", cursor.Position.String())
+		x.config.Log.Info("revocations loaded", "position", cursor.Position.String())
 	}
 	return nil
 }
 
-// follow ends with errMaxSilence where Hasten asks for it.
+// follow ends with errMaxSilence if LowerMaxStaleness asks for it.
 func (x *Index) follow(ctx context.Context) error {
 	following, cancel := context.WithCancel(ctx)
 	defer cancel()

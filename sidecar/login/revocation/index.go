@@ -12,62 +12,61 @@ import (
 )
 
 const (
-	// DefaultMaxEntries bounds an index where Config names no bound; an entry takes about 70 bytes.
+	// DefaultMaxEntries is the default of IndexConfig.MaxEntries. An entry takes about 70 bytes.
 	DefaultMaxEntries = 1 << 18
-	// DefaultMaxStaleness is how old an index may be.
+	// DefaultMaxStaleness is the default of MaxStaleness.
 	DefaultMaxStaleness = 5 * time.Second
-	// retryFirst and retryMost are the pauses before the feed is tried again.
+	// retryFirst and retryMost are the first and the longest pause between attempts to read the feed.
 	retryFirst, retryMost = 20 * time.Millisecond, time.Second
-	// recountEvery is the pause between two looks whether an index that overflowed has room again.
+	// recountEvery is the pause between checks whether an index that overflowed has room again.
 	recountEvery = 30 * time.Second
 )
 
-// IndexConfig describes an Index.
+// IndexConfig configures an Index. Feed and Log are required.
 type IndexConfig struct {
 	Feed Feed
-	// MaxEntries bounds the memory. Beyond it nothing is forgotten: what the index does not hold is asked for in the store,
-	// at the cost of a round trip for each request.
+	// MaxEntries bounds the memory. Above it no revocation is lost: entries that the index does not hold are looked up in the
+	// store, with a round trip for each request.
 	MaxEntries int
-	// MaxStaleness is the one that the stages are given; the feed is asked to be much fresher. DefaultMaxStaleness if 0.
+	// MaxStaleness is that of the stages; the feed is asked to be much fresher. It defaults to DefaultMaxStaleness.
 	MaxStaleness time.Duration
-	// Before is an index that this one takes the place of, if there is one: what that knows to be revoked stays so, also until
-	// this one is complete.
+	// Before is the index that this one replaces; may be nil. Its entries are kept, also before this index is complete.
 	Before *Index
-	// Metrics, if any, show the index.
+	// Metrics show the index; may be nil.
 	Metrics *Metrics
 	Log     *slog.Logger
-	// Now is time.Now if nil.
+	// Now defaults to time.Now.
 	Now func() time.Time
 }
 
-// Index knows in this process which tokens are revoked. A goroutine of its own keeps it up to date. It is safe for
-// concurrent use. What it once knew to be revoked stays so, whatever becomes of the store, until the token has expired.
+// Index is the in-memory index of revoked tokens. Its own goroutine keeps it up to date. It is safe for concurrent use. An entry
+// stays until its token has expired, even if the store loses it.
 type Index struct {
 	config IndexConfig
 	table  *table
-	// fresh is the time, in nanoseconds since start, at which nothing was missing; negative before the first load.
+	// fresh is the latest time, in nanoseconds since start, at which the index was complete; negative before the first load.
 	fresh  atomic.Int64
 	start  time.Time
 	cursor atomic.Pointer[Cursor]
 	ready  chan struct{}
 	stop   context.CancelFunc
 	wg     sync.WaitGroup
-	// counted is when the store was last asked for its size; the feed's goroutine alone uses it.
+	// counted is when the size of the store was last read. Only the feed's goroutine uses it.
 	counted time.Time
 
 	mu sync.Mutex
-	// maxSilence is the feed's, and interrupt ends the following that is under way; nil where there is none.
+	// maxSilence is passed to the feed. interrupt ends the current Follow; nil if there is none.
 	maxSilence time.Duration
 	interrupt  context.CancelFunc
 }
 
-// NewIndex starts to load the index.
+// NewIndex returns an Index and starts loading it. The caller calls Close.
 func NewIndex(c IndexConfig) (*Index, error) {
 	if c.Feed == nil || c.Log == nil {
-		return nil, errors.New("building revocation index: a feed and a logger are needed")
+		return nil, errors.New("building revocation index: Feed and Log are required")
 	}
 	if c.MaxEntries < 0 || c.MaxStaleness < 0 {
-		return nil, fmt.Errorf("building revocation index: %d entries, staleness %s: a bound is negative", c.MaxEntries, c.MaxStaleness)
+		return nil, fmt.Errorf("building revocation index: maxEntries %d or maxStaleness %s is negative", c.MaxEntries, c.MaxStaleness)
 	}
 	if c.MaxEntries == 0 {
 		c.MaxEntries = DefaultMaxEntries
@@ -84,7 +83,7 @@ func NewIndex(c IndexConfig) (*Index, error) {
 	x.cursor.Store(&Cursor{})
 	if c.Before != nil {
 		x.table.inherit(c.Before.table)
-		x.config.Before = nil // or all that ever were would stay in memory
+		x.config.Before = nil // or all earlier indexes would stay in memory
 	}
 	c.Metrics.add(x)
 	x.wg.Go(func() { x.run(ctx) })
@@ -94,9 +93,8 @@ func NewIndex(c IndexConfig) (*Index, error) {
 // Ready is closed once the index is complete for the first time.
 func (x *Index) Ready() <-chan struct{} { return x.ready }
 
-// Hasten has the index keep to a shorter MaxStaleness than it was made for; a longer one changes nothing. What it knows
-// stays known.
-func (x *Index) Hasten(maxStaleness time.Duration) {
+// LowerMaxStaleness sets a shorter MaxStaleness. A longer one has no effect. The index keeps its entries.
+func (x *Index) LowerMaxStaleness(maxStaleness time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if maxStaleness <= 0 || maxStaleness >= x.maxSilence {
@@ -108,7 +106,7 @@ func (x *Index) Hasten(maxStaleness time.Duration) {
 	}
 }
 
-// Age is for how long something may have been missed; the longest duration before the index is complete for the first time.
+// Age is how long revocations may have been missed. It is the longest duration until the first load is complete.
 func (x *Index) Age() time.Duration {
 	fresh := x.fresh.Load()
 	if fresh < 0 {
@@ -117,16 +115,16 @@ func (x *Index) Age() time.Duration {
 	return max(0, x.config.Now().Sub(x.start)-time.Duration(fresh))
 }
 
-// Applied is up to where the store's history is known here.
+// Applied is the position in the store's history up to which the index is complete.
 func (x *Index) Applied() Position { return x.cursor.Load().Position }
 
-// Len is the number of entries held in memory, and whether there are others for which there is no room.
+// Len returns the number of entries in memory, and whether the index overflowed.
 func (x *Index) Len() (n int, overflow bool) {
 	return int(x.table.count.Load()), x.table.overflow.Load()
 }
 
-// Revoked reports whether a token is revoked, as far as the index knows at its Age. The error says that the store, which
-// had to be asked for want of room, did not answer.
+// Revoked reports whether a token is revoked, as of the Age of the index. It fails only if the index has overflowed and the store
+// is unavailable.
 func (x *Index) Revoked(ctx context.Context, q *Query) (bool, error) {
 	if x.table.revoked(q, x.config.Now) {
 		return true, nil
@@ -151,7 +149,7 @@ func (x *Index) ask(ctx context.Context, q *Query, now time.Time) (bool, error) 
 	return false, nil
 }
 
-// Close stops the index; it is then of the age that it has. It takes as long as the feed's last wait.
+// Close stops the index, which keeps its entries. It waits for the feed to end.
 func (x *Index) Close() {
 	x.stop()
 	x.config.Metrics.remove(x)
@@ -178,4 +176,20 @@ func (x *Index) Fresh(ctx context.Context, at time.Time) error {
 		return errRoom
 	}
 	return err
+}
+
+// WriteThrough is a Store that also updates the sidecar's own Index. A sidecar then refuses a token as soon as it has responded
+// that the token is revoked. Other sidecars get the revocation from the store's feed, as does this one a little later.
+type WriteThrough struct {
+	Store Store
+	Index *Index
+}
+
+// Add implements Store. If the store fails, the index is not updated either, and the caller gets the error.
+func (w WriteThrough) Add(ctx context.Context, entries ...Entry) (Position, error) {
+	p, err := w.Store.Add(ctx, entries...)
+	if err == nil {
+		w.Index.table.add(entries, w.Index.config.Now())
+	}
+	return p, err
 }

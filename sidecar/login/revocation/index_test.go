@@ -100,14 +100,14 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
-// TestHasten: an index that waits for long is fresh at once when less is allowed, and forgets nothing.
-func TestHasten(t *testing.T) {
+// TestLowerMaxStaleness: an index that waits for long is fresh at once when less is allowed, and forgets nothing.
+func TestLowerMaxStaleness(t *testing.T) {
 	store := revocationmemory.New(revocationmemory.Config{})
 	x := newIndex(t, revocation.IndexConfig{Feed: store, MaxStaleness: time.Hour})
 	<-x.Ready()
 	add(t, store, x, entry(revocation.Token, "t1"))
-	x.Hasten(2 * time.Hour)
-	x.Hasten(200 * time.Millisecond)
+	x.LowerMaxStaleness(2 * time.Hour)
+	x.LowerMaxStaleness(200 * time.Millisecond)
 	time.Sleep(2 * time.Second)
 	if age := x.Age(); age > time.Second {
 		t.Errorf("%s old", age)
@@ -238,7 +238,7 @@ func TestAge(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := newIndex(t, revocation.IndexConfig{Feed: f, Metrics: metrics, MaxEntries: 1, MaxStaleness: 40 * time.Millisecond})
-	const never = `# HELP postern_revocation_index_age_seconds For how long a revocation may have been missed; +Inf before the first load.
+	const never = `# HELP postern_revocation_index_age_seconds How long revocations may have been missed; +Inf before the first load.
 # TYPE postern_revocation_index_age_seconds gauge
 postern_revocation_index_age_seconds +Inf
 `

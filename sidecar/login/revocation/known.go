@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// never is the end of an entry of a document that has none: a key stays revoked for as long as the document says so.
+// never is the expiry of a document entry without one: it stays revoked for as long as the document lists it.
 var never = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Listed is the revocations that a policy's document carries. They are known from the start, whatever becomes of any store.
-// It is safe for concurrent use.
+// Listed holds the revocations in a policy's document. They apply from the start, without any store. It is safe for concurrent
+// use.
 type Listed struct {
 	table *table
 	now   func() time.Time
 }
 
-// NewListed returns the entries as one look-up; an entry without Expires never ends. Now is time.Now if nil.
+// NewListed returns a Listed with entries. An entry without Expires does not expire. Now defaults to time.Now.
 func NewListed(entries []Entry, now func() time.Time) *Listed {
 	if now == nil {
 		now = time.Now
@@ -33,11 +33,11 @@ func NewListed(entries []Entry, now func() time.Time) *Listed {
 	return l
 }
 
-// Known is all that a sidecar knows of revocations: a Checker of what its document lists and of its Index. It is safe for
-// concurrent use.
+// Known is a Checker of all revocations that a sidecar knows: those of its document and of its Index. It is safe for concurrent
+// use.
 type Known struct {
 	Listed *Listed
-	// Index is nil where nothing but the document counts.
+	// Index is nil if only the document applies.
 	Index *Index
 }
 
@@ -52,7 +52,7 @@ func (k Known) Revoked(ctx context.Context, q *Query) (bool, error) {
 	return k.Index.Revoked(ctx, q)
 }
 
-// Age implements Checker; a document is never out of date.
+// Age implements Checker. A document is never stale.
 func (k Known) Age() time.Duration {
 	if k.Index == nil {
 		return 0
@@ -60,11 +60,11 @@ func (k Known) Age() time.Duration {
 	return k.Index.Age()
 }
 
-// Current is a Checker of what is revoked by the policy that is in force, whichever that is. Before the first, nothing is. It is
-// safe for concurrent use.
+// Current is a Checker of the revocations of the policy in force. Before the first policy it is empty. It is safe for concurrent
+// use.
 type Current struct{ known atomic.Pointer[Known] }
 
-// Set puts a policy's in force.
+// Set replaces the revocations by those of another policy.
 func (c *Current) Set(k Known) { c.known.Store(&k) }
 
 // Revoked implements Checker.

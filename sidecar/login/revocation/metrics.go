@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics show the indexes of the process; there are two for a moment when a new configuration replaces one. A nil
-// *Metrics shows nothing.
+// Metrics shows the indexes of the process. There are two for a moment while a new configuration replaces one. A nil *Metrics
+// shows nothing.
 type Metrics struct {
 	loads *prometheus.CounterVec
 	asks  prometheus.Counter
@@ -18,26 +18,26 @@ type Metrics struct {
 	indexes map[*Index]struct{}
 }
 
-// NewMetrics registers the metrics with reg, once in a process.
+// NewMetrics registers the metrics with reg. Call it once per process.
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		loads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_revocation_index_loads_total", Help: "Full loads of the revocation index by result: ok, error.",
 		}, []string{"result"}),
 		asks: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "postern_revocation_index_fallbacks_total", Help: "Look-ups that asked the store because the index is full.",
+			Name: "postern_revocation_index_fallbacks_total", Help: "Look-ups in the store because the index is full.",
 		}),
 		indexes: map[*Index]struct{}{},
 	}
 	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "postern_revocation_index_age_seconds", Help: "For how long a revocation may have been missed; +Inf before the first load.",
+		Name: "postern_revocation_index_age_seconds", Help: "How long revocations may have been missed; +Inf before the first load.",
 	}, func() float64 { return m.most(ageSeconds) })
 	entries := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "postern_revocation_index_entries", Help: "Revocations held in memory.",
 	}, func() float64 { return m.most(func(x *Index) float64 { n, _ := x.Len(); return float64(n) }) })
 	for _, c := range []prometheus.Collector{m.loads, m.asks, age, entries} {
 		if err := reg.Register(c); err != nil {
-			return nil, fmt.Errorf("registering metrics of revocation: %w", err)
+			return nil, fmt.Errorf("registering revocation metrics: %w", err)
 		}
 	}
 	return m, nil
@@ -52,7 +52,7 @@ func ageSeconds(x *Index) float64 {
 	}
 }
 
-// most returns the greatest value of any index.
+// most returns the maximum over all indexes.
 func (m *Metrics) most(of func(*Index) float64) (value float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

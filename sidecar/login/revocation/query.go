@@ -7,14 +7,14 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 )
 
-// Query is what of a token may be revoked. Empty strings are not looked up.
+// Query holds the properties of a token by which it can be revoked. Empty strings are not looked up.
 type Query struct {
 	Issuer, TokenID, Session, Subject, KeyID string
-	// IssuedAt is zero where the token has none: it then counts as issued before everything.
+	// IssuedAt is zero for a token without iat, which counts as issued before any time.
 	IssuedAt time.Time
 }
 
-// QueryOf reads a verified token.
+// QueryOf returns the Query of a verified token.
 func QueryOf(id *identity.Identity) Query {
 	q := Query{Issuer: id.Issuer, TokenID: id.TokenID, Subject: id.Subject, KeyID: id.KeyID, IssuedAt: id.IssuedAt}
 	q.Session, _ = id.Claims["sid"].(string)
@@ -28,7 +28,7 @@ func (q *Query) issued() int64 {
 	return q.IssuedAt.UnixMicro()
 }
 
-// entries are those that would revoke the token.
+// entries returns the entries that would revoke the token.
 func (q *Query) entries() (entries []Entry) {
 	for _, e := range []Entry{
 		{Kind: Token, Value: q.TokenID}, {Kind: Session, Value: q.Session}, {Kind: Key, Value: q.KeyID}, {Kind: Subject, Value: q.Subject},

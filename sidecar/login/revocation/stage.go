@@ -12,61 +12,55 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// stageName is how decisions name this package, and retryAfter is for how long a client waits for the index, in seconds.
+// stageName is the name of the stage in decisions. retryAfter is the value of Retry-After in seconds.
 const (
 	stageName  = "revocation"
 	retryAfter = "1"
 )
 
-// OnFailure is what happens to tokens while the index is too old, or the store that it needs does not answer.
+// OnFailure is how tokens are treated while the index is too old, or a store that it needs is unavailable.
 type OnFailure string
 
-// Deny answers 503 where an identity is needed. Allow takes what the index last knew.
+// Deny responds with 503 on routes that need an identity. Allow uses the latest state of the index.
 const (
 	Deny  OnFailure = "Deny"
 	Allow OnFailure = "Allow"
 )
 
-// Checker is an Index.
-type Checker interface {
-	Revoked(ctx context.Context, q *Query) (bool, error)
-	Age() time.Duration
-}
-
-// Config is what the stage needs.
+// Config configures the stage. Index, OnFailure and StripCredentials are required.
 type Config struct {
 	Index Checker
-	// OnFailure holds where the index is older than MaxStaleness; DefaultMaxStaleness if 0. What the index knows to be revoked
-	// is refused at any age.
+	// OnFailure applies while the index is older than MaxStaleness, which defaults to DefaultMaxStaleness. Tokens that the index
+	// holds as revoked are refused at any age.
 	OnFailure    OnFailure
 	MaxStaleness time.Duration
-	// Shadow decides and records, and lets pass.
+	// Shadow records decisions and lets requests pass.
 	Shadow bool
-	// Realm is the realm of WWW-Authenticate; empty for "postern".
+	// Realm is the realm of WWW-Authenticate; it defaults to "postern".
 	Realm string
-	// StripCredentials takes identity headers and tokens out of a request whose token is revoked, so that no app trusts them.
+	// StripCredentials removes identity headers and tokens from a request whose token is revoked, so that no app trusts them.
 	StripCredentials func(http.Header)
-	// Current is asked about answers that are under way: it knows what is revoked now, also when another policy has taken the
-	// place of this one, and nothing while that is only tried. Index if nil. Such an answer ends where its token is known to be
-	// revoked; what is not known, for want of a store, ends none.
+	// Current is checked while a response is being sent; it defaults to Index. It follows the policy in force, also after another
+	// policy has replaced this one, and is empty in shadow mode. A response ends if its token is revoked. It does not end if the
+	// store is unavailable.
 	Current Checker
 }
 
 type checker struct {
 	Config
 	realm string
-	rules Judge
+	rules PolicyChecker
 }
 
-// New returns the stage; it stands behind authn and before authz. A revoked token gives no identity: AuthnErr is then 401
-// token-revoked, or 503 revocation-unavailable where it is not known and OnFailure is Deny, so that authorization refuses
-// the request on routes that need an identity, and on no others. Anyone may call next.
+// New returns the stage. It must come after authn and before authz. A revoked token gives no identity: AuthnErr is then 401
+// token-revoked, or 503 revocation-unavailable if the state is unknown and OnFailure is Deny. Authorization refuses the request
+// on routes that need an identity, and on no others. The stage always calls next.
 func New(c Config) (stage.Stage, error) {
 	if c.Index == nil || c.StripCredentials == nil {
-		return nil, errors.New("building revocation: an index and what withdraws a token are needed")
+		return nil, errors.New("building revocation: Index and StripCredentials are required")
 	}
 	if c.OnFailure != Deny && c.OnFailure != Allow {
-		return nil, fmt.Errorf("building revocation: onFailure %q is not %s or %s", c.OnFailure, Deny, Allow)
+		return nil, fmt.Errorf("building revocation: onFailure %q must be %s or %s", c.OnFailure, Deny, Allow)
 	}
 	if c.MaxStaleness < 0 {
 		return nil, fmt.Errorf("building revocation: maxStaleness %s is negative", c.MaxStaleness)
@@ -78,7 +72,7 @@ func New(c Config) (stage.Stage, error) {
 	if c.Current == nil {
 		c.Current = c.Index
 	}
-	checker := checker{Config: c, realm: realm, rules: Judge{Index: c.Index, OnFailure: c.OnFailure, MaxStaleness: c.MaxStaleness}}
+	checker := checker{Config: c, realm: realm, rules: PolicyChecker{Index: c.Index, OnFailure: c.OnFailure, MaxStaleness: c.MaxStaleness}}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			checker.check(r, request.From(r))
@@ -87,7 +81,7 @@ func New(c Config) (stage.Stage, error) {
 	}, nil
 }
 
-// check takes the identity away from a request whose token is revoked.
+// check removes the identity from a request whose token is revoked.
 func (c checker) check(r *http.Request, info *request.Info) {
 	if info.Identity == nil {
 		return
@@ -105,11 +99,11 @@ func (c checker) check(r *http.Request, info *request.Info) {
 		_ = info.Refuse(request.Rule{Stage: stageName, Shadow: c.Shadow}, refusal)
 		return
 	}
-	info.Identity, info.AuthnErr = nil, refusal // authorization decides whether it refuses the request, and records it
+	info.Identity, info.AuthnErr = nil, refusal // authorization decides about the request, and records the decision
 	c.StripCredentials(r.Header)
 }
 
-// watch ends the answer when the token is revoked, unless that is only tried by then.
+// watch ends the response when the token is revoked, unless revocation is in shadow mode by then.
 func (c checker) watch(info *request.Info, q *Query) {
 	info.Watches = append(info.Watches, request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(ctx context.Context) *httperr.Error {
 		if revoked, err := c.Current.Revoked(ctx, q); err != nil || !revoked {
@@ -119,7 +113,7 @@ func (c checker) watch(info *request.Info, q *Query) {
 	}})
 }
 
-// judge returns why the identity does not count, or nil.
+// judge returns the refusal for the token, or nil.
 func (c checker) judge(ctx context.Context, q *Query) *httperr.Error {
 	revoked, err := c.rules.Revoked(ctx, q)
 	if revoked {
@@ -130,7 +124,7 @@ func (c checker) judge(ctx context.Context, q *Query) *httperr.Error {
 	}
 	e := &httperr.Error{
 		Status: http.StatusServiceUnavailable, Code: "revocation-unavailable",
-		Detail: "It cannot be checked at the moment whether the token was revoked. Try again shortly.", Cause: err,
+		Detail: "The revocation check is temporarily unavailable. Try again shortly.", Cause: err,
 	}
 	return e.With("Retry-After", retryAfter)
 }

@@ -162,7 +162,7 @@ func TestJudge(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			j := revocation.Judge{Index: &tt.index, OnFailure: revocation.Deny}
+			j := revocation.PolicyChecker{Index: &tt.index, OnFailure: revocation.Deny}
 			if tt.allow {
 				j.OnFailure = revocation.Allow
 			}

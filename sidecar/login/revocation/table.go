@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// key stands for kind, issuer and value: a hash under a seed that nobody outside the process knows, so that strings of any
-// length take the same room and nobody can make two of them meet. A hit is checked by a second hash.
+// key is a hash of kind, issuer and value under a seed that is secret to the process. Strings of any length take the same space,
+// and nobody can construct a collision. A hit is verified by a second hash.
 type key uint64
 
-// record is until when a key is revoked, and for tokens issued before when; both in microseconds since 1970.
+// record says until when a key is revoked, and for tokens issued before which time, both in microseconds since 1970.
 type record struct {
 	check           key
 	expires, before int64
 }
 
-// always is the before of every kind but Subject.
+// always is the value of before for all kinds except Subject.
 const always = math.MaxInt64
 
-// sweepEvery is the least pause between two looks for what has expired, and sweepFull the one where there is no room.
+// sweepEvery is the minimum pause between removals of expired records, and sweepFull the one for a full table.
 const (
 	sweepEvery = time.Minute
 	sweepFull  = time.Second
@@ -34,13 +34,13 @@ type table struct {
 	seeds [2]maphash.Seed
 	limit int
 	count atomic.Int64
-	// overflow says that there was no room for some entries; who is not in the table is then asked for in the store.
+	// overflow says that some entries did not fit. Keys that are not in the table are then looked up in the store.
 	overflow atomic.Bool
 
 	mu      sync.RWMutex
 	records map[key]record
 	swept   time.Time
-	// missed says that there was no room since the last call of begin.
+	// missed says that an entry did not fit since the last call of begin.
 	missed bool
 }
 
@@ -50,8 +50,8 @@ func newTable(limit int) *table {
 	}
 }
 
-// inherit begins with what another table holds; the table is new, and nobody uses it yet. For what that had no room for the
-// store is asked, until this one is whole.
+// inherit copies the content of another table into a new, unused one. If the other table overflowed, so does this one until it is
+// complete.
 func (t *table) inherit(from *table) {
 	from.mu.RLock()
 	defer from.mu.RUnlock()
@@ -60,7 +60,7 @@ func (t *table) inherit(from *table) {
 	t.overflow.Store(from.overflow.Load())
 }
 
-// kindSalt makes the same value of two kinds two keys.
+// kindSalt makes the keys of two kinds differ for the same value.
 func kindSalt(k Kind) uint64 {
 	switch k {
 	case Token:
@@ -74,12 +74,12 @@ func kindSalt(k Kind) uint64 {
 	}
 }
 
-// key hashes under the first seed, or for the check under the second.
+// key hashes under the first seed, or under the second for the verification.
 func (t *table) key(seed int, k Kind, issuer, value string) key {
 	return salted(maphash.String(t.seeds[seed], issuer), k, maphash.String(t.seeds[seed], value))
 }
 
-// salted is a key of the hashes of issuer and value. The rotation keeps the two apart.
+// salted combines the hashes of issuer and value into a key. The rotation keeps the two from being interchangeable.
 func salted(issuer uint64, k Kind, value uint64) key {
 	return key(bits.RotateLeft64(issuer, 31) ^ value ^ kindSalt(k))
 }
@@ -109,7 +109,7 @@ func (t *table) add(entries []Entry, now time.Time) {
 	t.count.Store(int64(len(t.records)))
 }
 
-// makeRoom removes what has expired, if it is time to; mu is locked.
+// makeRoom removes expired records if sweepFull has passed. The caller holds mu.
 func (t *table) makeRoom(now time.Time) bool {
 	if now.Sub(t.swept) < sweepFull {
 		return false
@@ -123,15 +123,15 @@ func (t *table) makeRoom(now time.Time) bool {
 	return len(t.records) < t.limit
 }
 
-// sweep removes what has expired, if it is time to. Look-ups go on while it searches.
+// sweep removes expired records if sweepEvery has passed. It does not block look-ups while it searches.
 func (t *table) sweep(now time.Time) {
-	var dead []key
+	var expired []key
 	t.mu.RLock()
 	due := now.Sub(t.swept) >= sweepEvery
 	if due {
 		for k, r := range t.records {
 			if r.expires <= now.UnixMicro() {
-				dead = append(dead, k)
+				expired = append(expired, k)
 			}
 		}
 	}
@@ -142,7 +142,7 @@ func (t *table) sweep(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.swept = now
-	for _, k := range dead {
+	for _, k := range expired {
 		if t.records[k].expires <= now.UnixMicro() {
 			delete(t.records, k)
 		}
@@ -150,7 +150,7 @@ func (t *table) sweep(now time.Time) {
 	t.count.Store(int64(len(t.records)))
 }
 
-// begin and complete stand around a load of everything: if there was room for all of it, the table is whole again.
+// begin and complete enclose a load of the whole content. If all of it fits, the overflow ends.
 func (t *table) begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -163,7 +163,7 @@ func (t *table) complete() {
 	t.overflow.Store(t.missed)
 }
 
-// revoked looks a token up. The clock is read for a hit alone.
+// revoked looks a token up. It reads the clock only for a hit.
 func (t *table) revoked(q *Query, now func() time.Time) bool {
 	if t.count.Load() == 0 {
 		return false
@@ -176,7 +176,7 @@ func (t *table) revoked(q *Query, now func() time.Time) bool {
 	return found
 }
 
-// lookup is one token's; mu is locked.
+// lookup is the look-up of one token. The caller holds mu.
 type lookup struct {
 	*table
 	issuer string

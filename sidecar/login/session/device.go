@@ -10,22 +10,22 @@ import (
 )
 
 const (
-	// maxUserAgent and maxName bound what a client's User-Agent takes in a store, in bytes.
+	// maxUserAgent and maxName bound the stored parts of a User-Agent, in bytes.
 	maxUserAgent = 512
 	maxName      = 64
 )
 
-// Device is what a login came from. Everything in it but Address is what the client says of itself.
+// Device is the device of a login. All fields but Address are from the User-Agent, which the client can choose.
 type Device struct {
-	// UserAgent is the request's field, cut to 512 bytes of printable text.
+	// UserAgent is the request's header field, limited to 512 bytes of printable text.
 	UserAgent string
-	// Browser and OS are names without versions; empty where the field tells none.
+	// Browser and OS are names without versions; empty if unknown.
 	Browser, OS string
-	// Address is the client's address after trusted proxies.
+	// Address is the client's address as determined by trusted proxies.
 	Address netip.Addr
 }
 
-// NewDevice reads a User-Agent field.
+// NewDevice parses a User-Agent field.
 func NewDevice(userAgent string, address netip.Addr) Device {
 	d := Device{UserAgent: clean(userAgent, maxUserAgent), Address: address.WithZone("")}
 	parsed := useragent.Parse(d.UserAgent)
@@ -33,7 +33,7 @@ func NewDevice(userAgent string, address netip.Addr) Device {
 	return d
 }
 
-// clean cuts s to max bytes and leaves out what is not printable: it is shown to people.
+// clean limits s to limit bytes and removes unprintable characters, because the text is shown to users.
 func clean(s string, limit int) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -48,11 +48,11 @@ func clean(s string, limit int) string {
 	return b.String()
 }
 
-// Bind is what ties a session to its device.
+// Bind is how a session is bound to its device.
 type Bind string
 
-// None ties nothing. UserAgent compares the names of browser and OS, or the whole field where it names none, so that an
-// update of the browser changes nothing. Address compares the client's address.
+// None does not bind. UserAgent compares the names of browser and OS, so that a browser update has no effect, or the whole field
+// if these are unknown. Address compares the client's address.
 const (
 	BindNone      Bind = "None"
 	BindUserAgent Bind = "UserAgent"
@@ -62,12 +62,12 @@ const (
 // check returns an error for an unknown Bind.
 func (b Bind) check() error {
 	if b != BindNone && b != BindUserAgent && b != BindAddress {
-		return fmt.Errorf("device binding %q is not %s, %s or %s", b, BindNone, BindUserAgent, BindAddress)
+		return fmt.Errorf("bind %q must be %s, %s or %s", b, BindNone, BindUserAgent, BindAddress)
 	}
 	return nil
 }
 
-// agent is what BindUserAgent compares.
+// agent returns the text that BindUserAgent compares.
 func (d Device) agent() string {
 	if d.Browser == "" || d.OS == "" {
 		return d.UserAgent
@@ -75,7 +75,7 @@ func (d Device) agent() string {
 	return d.OS + "/" + d.Browser
 }
 
-// Tie is the text by which b compares a device; two devices are the same under b if it is.
+// Tie returns the text by which b compares devices: two devices are the same under b if their texts are equal.
 func (b Bind) Tie(d Device) string {
 	switch b {
 	case BindUserAgent:

@@ -8,79 +8,78 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what a store keeps.
+// Bounds of a session in a store.
 const (
-	// MaxPerSubject is the most sessions of one owner, and what a cap of 0 means.
+	// MaxPerSubject is the maximum number of sessions of one owner, and the limit if Limits.MaxPerSubject is 0.
 	MaxPerSubject = 256
 	// MaxGrace bounds Rotation.Grace.
 	MaxGrace = time.Minute
-	// MaxRetried is the number of rotated tokens that a family remembers.
+	// MaxRetried is the number of rotated tokens that a family stores.
 	MaxRetried = 8
 	// MaxClaims, maxSubject and maxIssuer are in bytes.
 	MaxClaims  = 4 << 10
 	maxSubject = 256
 	maxIssuer  = 512
-	// maxTimeout keeps every time in microseconds exact in a double, as Lua computes.
+	// maxTimeout keeps every time in microseconds exact in a double, which Lua uses.
 	maxTimeout = 10 * 365 * 24 * time.Hour
-	// minTimeout is the shortest idle and absolute timeout.
+	// minTimeout is the minimum of both timeouts.
 	minTimeout = time.Second
 )
 
-// Linger is for how long an ended session of our own is still known to have expired.
+// Linger is how long an expired own session is still reported as expired rather than unknown.
 const Linger = 10 * time.Minute
 
-// CoalesceShare: one in so many parts of an idle timeout may be lost by coalescing.
+// CoalesceShare is the divisor of an idle timeout that gives the longest coalescing interval.
 const CoalesceShare = 20
 
-// Coalesce cuts an interval in which touches are coalesced to a twentieth of the idle timeout, so that a session in use
-// never ends by more than that too early.
+// Coalesce limits an interval in which touches are coalesced to a twentieth of the idle timeout. A session in use ends too early
+// by that at most.
 func Coalesce(interval, idleTimeout time.Duration) time.Duration {
 	return min(interval, idleTimeout/CoalesceShare)
 }
 
-// WhenFull is what happens at the cap.
+// WhenFull is what happens at the session limit.
 type WhenFull string
 
-// EvictOldest ends the session that was created first; Reject refuses the new one.
+// EvictOldest ends the oldest session. Reject refuses the new one.
 const (
 	EvictOldest WhenFull = "EvictOldest"
 	Reject      WhenFull = "Reject"
 )
 
-// Limits are the policy's rules for sessions.
+// Limits are the policy's limits for sessions.
 type Limits struct {
-	// IdleTimeout and AbsoluteTimeout are at least a second; an idle timeout beyond the absolute one never takes effect.
+	// IdleTimeout and AbsoluteTimeout are at least a second. An idle timeout longer than the absolute one has no effect.
 	IdleTimeout, AbsoluteTimeout time.Duration
-	// MaxPerSubject is the cap, at most 256; 0 is that bound. It holds exactly, whoever logs in at once.
+	// MaxPerSubject is the session limit of an owner, at most 256; 0 means 256. It is exact under concurrent logins.
 	MaxPerSubject int
 	WhenFull      WhenFull
 }
 
-// Timeouts are the longest that sessions may last, also those that began while longer ones held; zero for no bound. A session
-// that began with shorter ones keeps to these.
+// Timeouts limit the timeouts of existing sessions; zero means no limit. A session that began with shorter timeouts keeps them.
 type Timeouts struct{ Idle, Absolute time.Duration }
 
-// MaxEnded is how many ended sessions of one owner at an external issuer are remembered, the latest: else one person, who logs in
-// there again and again, would leave no room for anybody.
+// MaxEnded is how many ended external sessions of one owner are stored, the latest. Without this limit one user, by repeated
+// logins at the external issuer, could use up the space of all others.
 const MaxEnded = MaxPerSubject
 
-// Check returns an ErrInvalid that says what to change.
+// Check returns an error that matches ErrInvalid and says what to change.
 func (l Limits) Check() error {
 	for _, d := range []time.Duration{l.IdleTimeout, l.AbsoluteTimeout} {
 		if d < minTimeout || d > maxTimeout {
-			return fmt.Errorf("%w: the timeout %s is not between %s and %s", ErrInvalid, d, minTimeout, maxTimeout)
+			return fmt.Errorf("%w: the timeout %s must be between %s and %s", ErrInvalid, d, minTimeout, maxTimeout)
 		}
 	}
 	if l.MaxPerSubject < 0 || l.MaxPerSubject > MaxPerSubject {
-		return fmt.Errorf("%w: the cap %d is not between 0 and %d", ErrInvalid, l.MaxPerSubject, MaxPerSubject)
+		return fmt.Errorf("%w: maxPerSubject %d must be between 0 and %d", ErrInvalid, l.MaxPerSubject, MaxPerSubject)
 	}
 	if l.WhenFull != EvictOldest && l.WhenFull != Reject {
-		return fmt.Errorf("%w: what to do at the cap is %q, not %s or %s", ErrInvalid, l.WhenFull, EvictOldest, Reject)
+		return fmt.Errorf("%w: whenFull %q must be %s or %s", ErrInvalid, l.WhenFull, EvictOldest, Reject)
 	}
 	return nil
 }
 
-// Cap is the number of sessions that an owner may have.
+// Cap returns the session limit of an owner.
 func (l Limits) Cap() int {
 	if l.MaxPerSubject == 0 {
 		return MaxPerSubject
@@ -88,34 +87,34 @@ func (l Limits) Cap() int {
 	return l.MaxPerSubject
 }
 
-// New describes a session to begin.
+// New describes a new session.
 type New struct {
-	// ID is NewID's, or ExternalID's for Admit.
+	// ID is from NewID, or from ExternalID for Admit.
 	ID string
 	Owner
 	Device Device
 	// Claims is a JSON object of up to MaxClaims bytes, or nil.
 	Claims json.RawMessage
 	Limits
-	// Refresh is the first token of the family, of the same ID; zero for a session of an external issuer.
+	// Refresh is the first token of the family, with the same ID; zero for an external session.
 	Refresh Refresh
-	// Authenticated is when the person logged in at the external issuer, as far as its token says; zero where it does not.
+	// Authenticated is when the user logged in at the external issuer; zero if its token does not tell.
 	Authenticated time.Time
 }
 
-// Check returns an ErrInvalid for what no store may keep.
+// Check returns an error that matches ErrInvalid if a store must not take n.
 func (n New) Check() error {
 	switch {
 	case !ValidID(n.ID):
-		return fmt.Errorf("%w: the id is not of NewID or ExternalID", ErrInvalid)
+		return fmt.Errorf("%w: the id must be from NewID or ExternalID", ErrInvalid)
 	case n.Subject == "" || len(n.Subject) > maxSubject || !utf8.ValidString(n.Subject):
-		return fmt.Errorf("%w: the subject is not 1 to %d bytes of UTF-8", ErrInvalid, maxSubject)
+		return fmt.Errorf("%w: the subject must be 1 to %d bytes of UTF-8", ErrInvalid, maxSubject)
 	case len(n.Issuer) > maxIssuer || !utf8.ValidString(n.Issuer):
 		return fmt.Errorf("%w: the issuer is longer than %d bytes or not UTF-8", ErrInvalid, maxIssuer)
 	case !n.Refresh.IsZero() && n.Refresh.ID != n.ID:
-		return fmt.Errorf("%w: the refresh token is of another session", ErrInvalid)
+		return fmt.Errorf("%w: the refresh token belongs to another session", ErrInvalid)
 	case len(n.Device.UserAgent) > maxUserAgent || len(n.Device.Browser) > maxName || len(n.Device.OS) > maxName:
-		return fmt.Errorf("%w: the device is not of NewDevice", ErrInvalid)
+		return fmt.Errorf("%w: the device must be from NewDevice", ErrInvalid)
 	case len(n.Claims) > MaxClaims:
 		return fmt.Errorf("%w: the claims are longer than %d bytes", ErrInvalid, MaxClaims)
 	case len(n.Claims) > 0 && (!json.Valid(n.Claims) || bytes.TrimLeft(n.Claims, " \t\r\n")[0] != '{'):
@@ -124,10 +123,10 @@ func (n New) Check() error {
 	return n.Limits.Check()
 }
 
-// Check returns an ErrInvalid for what no store may decide on.
+// Check returns an error that matches ErrInvalid if a store must not take r.
 func (r Rotation) Check() error {
 	if r.Grace < 0 || r.Grace > MaxGrace {
-		return fmt.Errorf("%w: the grace %s is not between 0 and %s", ErrInvalid, r.Grace, MaxGrace)
+		return fmt.Errorf("%w: the grace %s must be between 0 and %s", ErrInvalid, r.Grace, MaxGrace)
 	}
 	if err := r.Bind.check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)

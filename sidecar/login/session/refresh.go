@@ -17,13 +17,13 @@ const (
 	secretBytes = 32
 )
 
-// ErrMalformed is the error of a text that no refresh token can be.
+// ErrMalformed reports that a text is not a refresh token.
 var ErrMalformed = errors.New("the refresh token is malformed")
 
 // Hash is the SHA-256 of a part of a refresh token.
 type Hash [sha256.Size]byte
 
-// Salt makes a token's successor.
+// Salt determines a token's successor.
 type Salt [secretBytes]byte
 
 // NewSalt returns a random salt.
@@ -32,16 +32,16 @@ func NewSalt() (s Salt) {
 	return s
 }
 
-// Refresh is a refresh token, "<session id>.<proof and secret>". The proof is the same for all tokens of a family: it tells
-// an old token, whose reuse ends the family, from an invention of someone who knows the session's id alone.
+// Refresh is a refresh token, "<session id>.<proof and secret>". All tokens of a family have the same proof. It distinguishes an
+// old token, whose reuse ends the family, from a forged one with a known session id.
 type Refresh struct {
-	// ID is the session's.
+	// ID is the id of the session.
 	ID     string
 	proof  [proofBytes]byte
 	secret [secretBytes]byte
 }
 
-// NewRefresh returns the first token of the family of the session id.
+// NewRefresh returns the first token of the session id.
 func NewRefresh(id string) Refresh {
 	r := Refresh{ID: id}
 	_, _ = rand.Read(r.proof[:])
@@ -49,14 +49,14 @@ func NewRefresh(id string) Refresh {
 	return r
 }
 
-// ParseRefresh reads a token. The error is ErrMalformed.
+// ParseRefresh parses a token. The error is ErrMalformed.
 func ParseRefresh(token string) (Refresh, error) {
 	id, rest, ok := strings.Cut(token, ".")
 	if !ok || !ValidID(id) || len(rest) != base64.RawURLEncoding.EncodedLen(proofBytes+secretBytes) {
 		return Refresh{}, ErrMalformed
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(rest)
-	if err != nil || len(b) != proofBytes+secretBytes { // fewer where the decoder left out new lines
+	if err != nil || len(b) != proofBytes+secretBytes { // fewer if the decoder skipped new lines
 		return Refresh{}, ErrMalformed
 	}
 	r := Refresh{ID: id}
@@ -65,19 +65,19 @@ func ParseRefresh(token string) (Refresh, error) {
 	return r, nil
 }
 
-// Token is what the client holds.
+// Token returns the text that the client holds.
 func (r Refresh) Token() secret.Value {
 	b := append([]byte(r.ID), '.')
 	return secret.New(base64.RawURLEncoding.AppendEncode(b, append(r.proof[:], r.secret[:]...)))
 }
 
-// Proof is the hash of the family's proof.
+// Proof returns the hash of the family's proof.
 func (r Refresh) Proof() Hash { return sha256.Sum256(r.proof[:]) }
 
-// Hash is the hash of the token's secret.
+// Hash returns the hash of the token's secret.
 func (r Refresh) Hash() Hash { return sha256.Sum256(r.secret[:]) }
 
-// Next is the token's successor under salt. Without the token or without the salt nobody can compute it.
+// Next returns the token's successor under salt. Computing it requires both the token and the salt.
 func (r Refresh) Next(salt Salt) Refresh {
 	mac := hmac.New(sha256.New, salt[:])
 	mac.Write(r.proof[:])
@@ -87,7 +87,7 @@ func (r Refresh) Next(salt Salt) Refresh {
 	return next
 }
 
-// Follow returns the token at the end of salts.
+// Follow returns the successor after all salts.
 func (r Refresh) Follow(salts []Salt) Refresh {
 	for _, salt := range salts {
 		r = r.Next(salt)
@@ -98,7 +98,7 @@ func (r Refresh) Follow(salts []Salt) Refresh {
 // IsZero reports whether there is no token.
 func (r Refresh) IsZero() bool { return r == Refresh{} }
 
-// String redacts, so that a token never gets into a log.
+// String redacts, so that no token is logged.
 func (r Refresh) String() string { return "[redacted]" }
 
 // GoString redacts.

@@ -5,17 +5,17 @@ import "time"
 // Resource is a session as the HTTP APIs return it.
 type Resource struct {
 	ID string `json:"id"`
-	// Current says that the request belongs to this session.
+	// Current marks the session of the request.
 	Current bool `json:"current"`
-	// Browser and OS are empty where the client does not tell; Address is the client's.
+	// Browser and OS are empty if the User-Agent does not tell. Address is the client's address.
 	Browser   string `json:"browser,omitempty"`
 	OS        string `json:"os,omitempty"`
 	UserAgent string `json:"user_agent,omitempty"`
 	Address   string `json:"address,omitempty"`
-	// FirstSeen is the login. LastSeen may be behind by the interval in which touches are coalesced.
+	// FirstSeen is the time of the login. LastSeen can lag by the interval in which updates are coalesced.
 	FirstSeen time.Time `json:"first_seen"`
 	LastSeen  time.Time `json:"last_seen"`
-	// Expires is when the session ends unless it is used, and at the latest AbsoluteExpiry.
+	// Expires is when the session ends if it is not used, at the latest AbsoluteExpiry.
 	Expires        time.Time `json:"expires"`
 	AbsoluteExpiry time.Time `json:"absolute_expiry"`
 }

@@ -1,32 +1,32 @@
-// Package session keeps who is logged in: sessions with an idle and an absolute timeout, a cap for each subject, and a
-// family of refresh tokens that rotates. Its stage holds requests to their sessions; its stores are session/redis, shared
-// by every replica, and session/memory, for one process.
+// Package session stores who is logged in: sessions with an idle and an absolute timeout, a limit per subject, and a family of
+// rotating refresh tokens. Its stage refuses requests whose session has ended. Its stores are sessionredis, shared by all
+// replicas, and sessionmemory, for one process.
 //
 // # Refresh tokens
 //
-// A session has one current refresh token. Rotating it makes its successor current, and every earlier one must never be
-// seen again, except by a client that did not receive the answer. What a presented token brings about:
+// A session has one current refresh token. A rotation makes its successor current. An earlier token must not be used again, except
+// by a client that did not receive the response. The outcome for each token:
 //
 //	token                                    within grace of its rotation   outcome   session
 //	current                                  -                              Rotated   slides; the token becomes an earlier one
-//	one of the last 8 that were rotated      yes                            Retried   slides; the answer is the current token
+//	one of the last 8 that were rotated      yes                            Retried   slides; the current token is returned
 //	one of the last 8 that were rotated      no                             Reused    ended, with every token (RFC 9700 §4.14.2)
 //	of this family, older or never issued    -                              Reused    ended
 //	current or in grace, another device      -                              Bound     unchanged; the caller decides
-//	of no family (its proof is wrong)        -                              Unknown   unchanged: to know a sid is not enough to end it
-//	of a session that idled or aged out      -                              Expired   ended; after Linger it is Unknown
+//	of no family (its proof is wrong)        -                              Unknown   unchanged: knowing a sid is not enough to end it
+//	of an expired session                    -                              Expired   ended; after Linger it is Unknown
 //	of no session                            -                              Unknown   -
 //
-// A retry gets the very token that the lost answer held, however many tabs ask at once: a successor is computed from its
-// predecessor, which the client alone holds, and a random salt, which the store alone holds. So a family never forks within
-// grace, and one fork after it, a stolen token, is seen at the next rotation of either side. Grace counts from a token's own
-// rotation, and no retry extends it. Tokens are stored as SHA-256 of 256 random bits; a salt is forgotten at the first
-// rotation after its grace.
+// A retry gets the same token as the lost response, with any number of concurrent requests: a successor is computed from its
+// predecessor, which only the client holds, and a random salt, which only the store holds. So a family does not fork within the
+// grace. A fork after it, which means a stolen token, is detected at the next rotation of either side. The grace counts from a
+// token's own rotation, and a retry does not extend it. Tokens are stored as SHA-256 of 256 random bits. A salt is deleted at the
+// first rotation after its grace.
 //
 // # Expiry
 //
-// Idle expiry slides with each rotation and each touch; a touch that is coalesced may leave it up to Coalesce behind.
-// Absolute expiry is fixed at the login, and idle expiry never passes it. Both are judged by the store's clock.
+// The idle expiry slides with each rotation and each touch. A coalesced touch can leave it up to Coalesce behind. The absolute
+// expiry is fixed at the login, and the idle expiry is never later. Both use the store's clock.
 package session
 
 import (
@@ -39,9 +39,9 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 )
 
-// Owner is whose session it is.
+// Owner is the owner of a session.
 type Owner struct {
-	// Issuer is the provider that vouches for Subject; empty for the subjects of our own tokens.
+	// Issuer is the external issuer of Subject; empty for subjects of own tokens.
 	Issuer string
 	// Subject is the claim sub.
 	Subject string
@@ -55,15 +55,15 @@ type Session struct {
 	Device Device
 	// Created and LastSeen are the store's times of the login and of the latest touch or rotation.
 	Created, LastSeen time.Time
-	// IdleExpiry is when the session ends unless it is seen; it is never after AbsoluteExpiry.
+	// IdleExpiry is when the session ends if it is not used. It is never after AbsoluteExpiry.
 	IdleExpiry, AbsoluteExpiry time.Time
-	// IdleTimeout is by how much IdleExpiry slides.
+	// IdleTimeout is the time from the latest use to IdleExpiry.
 	IdleTimeout time.Duration
-	// Proof is what the family's refresh tokens have in common; zero for External.
+	// Proof is the hash of the proof that all refresh tokens of the family share; zero for External.
 	Proof Hash
-	// Claims is a JSON object for the tokens of the session; nil for none. Store.List leaves it out.
+	// Claims is a JSON object for the tokens of the session; nil for none. Store.List omits it.
 	Claims json.RawMessage
-	// External says that another issuer keeps the session's tokens: it has no refresh token.
+	// External marks a session of an external issuer. It has no refresh token.
 	External bool
 }
 
@@ -72,13 +72,13 @@ func (s Session) Actor() event.Actor {
 	return event.Actor{Issuer: s.Issuer, Subject: s.Subject, Session: s.ID}
 }
 
-// Owns reports whether a refresh token is of the session's family, an old one or the present one.
+// Owns reports whether a refresh token, current or old, belongs to the session's family.
 func (s Session) Owns(r Refresh) bool {
 	proof := r.Proof()
 	return !s.External && s.ID == r.ID && subtle.ConstantTimeCompare(s.Proof[:], proof[:]) == 1
 }
 
-// SortBySeen sorts sessions, the last seen first.
+// SortBySeen sorts sessions, the most recently used first.
 func SortBySeen(sessions []Session) {
 	slices.SortFunc(sessions, func(a, b Session) int {
 		if c := b.LastSeen.Compare(a.LastSeen); c != 0 {

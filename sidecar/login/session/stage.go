@@ -14,81 +14,80 @@ import (
 )
 
 const (
-	// stageName is how decisions name this package, and retryAfter is for how long a client waits for the store, in seconds.
+	// stageName is the name of the stage in decisions. retryAfter is the value of Retry-After in seconds.
 	stageName  = "session"
 	retryAfter = "1"
-	// DefaultTouchEvery is in how much time a session is written once at most, and DefaultCacheFor for how long a sidecar
-	// takes a session to go on after it has asked.
+	// DefaultTouchEvery is the default interval in which a session is written at most once. DefaultCacheFor is the default time for
+	// which a sidecar caches a session.
 	DefaultTouchEvery = time.Minute
 	DefaultCacheFor   = 10 * time.Second
-	// DefaultCacheSize is the number of sessions that a sidecar remembers.
+	// DefaultCacheSize is the default number of sessions that a sidecar caches.
 	DefaultCacheSize = 1 << 14
 )
 
-// OnFailure is what happens to requests of sessions while the store does not answer.
+// OnFailure is how requests are treated while the store is unavailable.
 type OnFailure string
 
-// Deny answers 503 where an identity is needed; Allow takes the session to go on.
+// Deny responds with 503 on routes that need an identity. Allow treats the session as active.
 const (
 	Deny  OnFailure = "Deny"
 	Allow OnFailure = "Allow"
 )
 
-// SubjectFrom says by which claim the session of an external provider is known.
+// SubjectFrom is the claim that identifies the sessions of external issuers.
 type SubjectFrom string
 
-// FromNone keeps no sessions of external providers; FromSID keeps one for each claim sid; FromSub one for each subject.
+// FromNone tracks no sessions of external issuers. FromSID tracks one for each claim sid, FromSub one for each subject.
 const (
 	FromNone SubjectFrom = ""
 	FromSID  SubjectFrom = "sid"
 	FromSub  SubjectFrom = "sub"
 )
 
-// Config is what the stage needs.
+// Config configures the stage. Store, OnFailure, Bind and StripCredentials are required.
 type Config struct {
-	// Store is asked by Touch for our own sessions and by Admit for others.
+	// Store is read by Touch for own sessions and by Admit for external ones.
 	Store Store
-	// Issuer is the claim iss of our own tokens; empty where there are none.
+	// Issuer is the claim iss of the tokens that the policy issues; empty if it issues none.
 	Issuer string
-	// SubjectFrom and Limits are for the sessions of all other issuers.
+	// SubjectFrom and Limits are for external sessions.
 	SubjectFrom SubjectFrom
 	Limits      Limits
-	// Bind ties a session to the device of its login.
+	// Bind binds a session to the device of its login.
 	Bind      Bind
 	OnFailure OnFailure
-	// TouchEvery, CacheFor and CacheSize are their defaults if 0. The first two are cut to a twentieth of a session's idle
-	// timeout: by so much each the idle timeout may strike early, and by CacheFor a session that idled out, aged out or was
-	// evicted may go on at a sidecar that has seen it; what was ended on purpose is refused at once by package revocation, or by
-	// Ended.
+	// TouchEvery, CacheFor and CacheSize have defaults if 0. The first two are limited to a twentieth of a session's idle timeout.
+	// The idle timeout can take effect early by each of them. A session that expired or was evicted can stay active for CacheFor
+	// at a sidecar that has cached it. A session that was ended on purpose is refused at once, by package revocation or by Ended.
 	TouchEvery, CacheFor time.Duration
 	CacheSize            int
-	// Ended, if any, reports whether the session of an external issuer that began then was ended on purpose, as far as this process
-	// knows; a zero time stands for any that has the id. What a sidecar remembers from before does not count then.
+	// Ended reports whether the external session that began at a time was ended on purpose, as far as this process knows. A zero
+	// time means any session of that id. It overrides the cache. It may be nil.
 	Ended Ended
-	// Watched is what Ended is, for the policy that is in force by then: where it holds, an answer that is under way ends.
+	// Watched is Ended for the policy in force. It is checked while a response is being sent, and ends that response. It may be nil.
 	Watched Ended
-	// Shadow decides and records, and lets pass.
+	// Shadow records decisions and lets requests pass.
 	Shadow bool
-	// Realm is the realm of WWW-Authenticate; empty for "postern".
+	// Realm is the realm of WWW-Authenticate; it defaults to "postern".
 	Realm string
-	// StripCredentials takes identity headers and tokens out of a request whose session has ended, so that no app trusts them.
+	// StripCredentials removes identity headers and tokens from a request whose session has ended, so that no app trusts them.
 	StripCredentials func(http.Header)
-	// Events gets the external sessions that made room for others; nil for nobody.
+	// Events receives the external sessions that were evicted; may be nil.
 	Events *event.Stream
-	// Now is time.Now if nil.
+	// Now defaults to time.Now.
 	Now func() time.Time
 }
 
 // Ended reports whether a session was ended on purpose.
 type Ended func(ctx context.Context, id string, began time.Time) (bool, error)
 
-// withDefaults returns a valid c, or an error that says what to change.
+// withDefaults returns c with defaults. Its error says what to change.
 func (c Config) withDefaults() (Config, error) {
 	if c.Store == nil || c.StripCredentials == nil {
-		return c, errors.New("a store and what withdraws a token are needed")
+		return c, errors.New("Store and StripCredentials are required")
 	}
 	if c.SubjectFrom != FromNone && c.SubjectFrom != FromSID && c.SubjectFrom != FromSub {
-		return c, fmt.Errorf("subjectFrom %q is not %s or %s", c.SubjectFrom, FromSID, FromSub)
+		return c, fmt.Errorf("subjectFrom %q must be %s or %s", c.SubjectFrom, FromSID, FromSub)
 	}
 	if c.SubjectFrom != FromNone {
 		if err := c.Limits.Check(); err != nil {
@@ -96,7 +95,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	if c.OnFailure != Deny && c.OnFailure != Allow {
-		return c, fmt.Errorf("onFailure %q is not %s or %s", c.OnFailure, Deny, Allow)
+		return c, fmt.Errorf("onFailure %q must be %s or %s", c.OnFailure, Deny, Allow)
 	}
 	if c.TouchEvery < 0 || c.CacheFor < 0 || c.CacheSize < 0 {
 		return c, errors.New("an interval or the size of the cache is negative")
@@ -119,28 +118,28 @@ func (c Config) withDefaults() (Config, error) {
 type checker struct {
 	Config
 	realm string
-	seen  *seen
+	cache *cache
 }
 
-// NewStage returns the stage; it stands behind authn and revocation and before authz. A token whose session has ended gives no
-// identity, so that authorization refuses the request on routes that need one, and on no others: AuthnErr is then 401
-// session-ended, session-device (another device) or session-missing (the token of a provider names none), 403 session-limit
-// (the cap of an external provider's subject), or 503 session-unavailable. A token of our own without sid has no session and
-// passes. Anyone may call next.
+// NewStage returns the stage. It must come after authn and revocation and before authz. A token whose session has ended gives no
+// identity, so authorization refuses the request on routes that need one, and on no others. AuthnErr is then 401 session-ended,
+// session-device (another device) or session-missing (the token of an external issuer names no session), 403 session-limit (the
+// session limit of an external subject), or 503 session-unavailable. An own token without sid has no session and passes. The
+// stage always calls next.
 func NewStage(c Config) (stage.Stage, error) {
 	c, err := c.withDefaults()
 	if err != nil {
-		return nil, fmt.Errorf("building sessions: %w", err)
+		return nil, fmt.Errorf("building session stage: %w", err)
 	}
 	realm, err := httperr.QuoteRealm(c.Realm)
 	if err != nil {
-		return nil, fmt.Errorf("building sessions: %w", err)
+		return nil, fmt.Errorf("building session stage: %w", err)
 	}
-	s, err := newSeen(c)
+	s, err := newCache(c)
 	if err != nil {
-		return nil, fmt.Errorf("building sessions: %w", err)
+		return nil, fmt.Errorf("building session stage: %w", err)
 	}
-	checker := &checker{Config: c, realm: realm, seen: s}
+	checker := &checker{Config: c, realm: realm, cache: s}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			checker.check(r, request.From(r))
@@ -149,7 +148,7 @@ func NewStage(c Config) (stage.Stage, error) {
 	}, nil
 }
 
-// check takes the identity away from a request whose session has ended.
+// check removes the identity from a request whose session has ended.
 func (c *checker) check(r *http.Request, info *request.Info) {
 	if info.Identity == nil {
 		return
@@ -172,11 +171,11 @@ func (c *checker) check(r *http.Request, info *request.Info) {
 		_ = info.Refuse(request.Rule{Stage: stageName, Shadow: c.Shadow}, refusal)
 		return
 	}
-	info.Identity, info.AuthnErr = nil, refusal // authorization decides whether it refuses the request, and records it
+	info.Identity, info.AuthnErr = nil, refusal // authorization decides about the request, and records the decision
 	c.StripCredentials(r.Header)
 }
 
-// watch ends the answer when the session is ended on purpose. Sessions of our own are revoked then, which ends it, too.
+// watch ends the response of an external session when that is ended on purpose. For own sessions the revocation does.
 func (c *checker) watch(info *request.Info, claim claim, began time.Time) {
 	if c.Watched == nil || !claim.external || claim.id == "" {
 		return
@@ -185,37 +184,37 @@ func (c *checker) watch(info *request.Info, claim claim, began time.Time) {
 		if ended, err := c.Watched(ctx, claim.id, began); err != nil || !ended {
 			return nil
 		}
-		return c.over()
+		return c.ended()
 	}})
 }
 
-// over is the refusal of a session that has ended.
-func (c *checker) over() *httperr.Error {
+// ended is the refusal for a session that has ended.
+func (c *checker) ended() *httperr.Error {
 	return httperr.InvalidToken("session-ended", c.realm, "The session has ended")
 }
 
-// judge returns what is known of the session, and why the identity does not count, or nil.
-func (c *checker) judge(r *http.Request, info *request.Info, claim claim) (verdict, *httperr.Error) {
+// judge returns the store's result for the session, and the refusal or nil.
+func (c *checker) judge(r *http.Request, info *request.Info, claim claim) (result, *httperr.Error) {
 	if claim.id == "" {
-		return verdict{}, httperr.InvalidToken("session-missing", c.realm, "The token names no session")
+		return result{}, httperr.InvalidToken("session-missing", c.realm, "The token names no session")
 	}
-	v := c.seen.look(r.Context(), claim, func() Device { return NewDevice(r.UserAgent(), info.ClientAddr) })
+	v := c.cache.get(r.Context(), claim, func() Device { return NewDevice(r.UserAgent(), info.ClientAddr) })
 	return v, c.refusal(r, info, claim, v)
 }
 
-func (c *checker) refusal(r *http.Request, info *request.Info, claim claim, v verdict) *httperr.Error {
+func (c *checker) refusal(r *http.Request, info *request.Info, claim claim, v result) *httperr.Error {
 	switch {
 	case errors.Is(v.err, ErrEnded), v.err == nil && v.owner != claim.owner:
-		return c.over()
+		return c.ended()
 	case errors.Is(v.err, ErrFull):
 		return &httperr.Error{
 			Status: http.StatusForbidden, Code: "session-limit",
-			Detail: "There are as many sessions as are allowed. End one of them and try again.",
+			Detail: "This account has its maximum number of sessions. End one of them and try again.",
 		}
 	case errors.Is(v.err, ErrInvalid):
-		return httperr.InvalidToken("session-missing", c.realm, "The token names no session that can be kept")
-	case v.err != nil && c.seen.surely(r.Context(), claim, v.created): // whether it has begun anew, nobody can say
-		return c.over()
+		return httperr.InvalidToken("session-missing", c.realm, "The token names no valid session")
+	case v.err != nil && c.cache.hasEnded(r.Context(), claim, v.created): // without the store, a new session of that id cannot be excluded or confirmed
+		return c.ended()
 	case v.err != nil:
 		return c.unavailable(v.err)
 	case !c.sameDevice(v.device, r, info):
@@ -224,7 +223,7 @@ func (c *checker) refusal(r *http.Request, info *request.Info, claim claim, v ve
 	return nil
 }
 
-// sameDevice parses a User-Agent only where it is not the very one of the login.
+// sameDevice parses a User-Agent only if it differs from that of the login.
 func (c *checker) sameDevice(login Device, r *http.Request, info *request.Info) bool {
 	if c.Bind == BindNone || c.Bind == BindUserAgent && login.UserAgent == r.UserAgent() {
 		return true
@@ -238,7 +237,7 @@ func (c *checker) unavailable(cause error) *httperr.Error {
 	}
 	e := &httperr.Error{
 		Status: http.StatusServiceUnavailable, Code: "session-unavailable",
-		Detail: "The session cannot be looked up at the moment. Try again shortly.", Cause: cause,
+		Detail: "The session check is temporarily unavailable. Try again shortly.", Cause: cause,
 	}
 	return e.With("Retry-After", retryAfter)
 }

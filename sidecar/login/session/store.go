@@ -7,59 +7,59 @@ import (
 )
 
 var (
-	// ErrFull: the owner has as many sessions as the policy allows, and WhenFull is Reject. It is no failed login.
-	ErrFull = errors.New("the subject has as many sessions as it may have")
-	// ErrEnded: there is no such session, or it has idled or aged out.
+	// ErrFull reports that the owner is at the session limit, and WhenFull is Reject. It does not count as a failed login.
+	ErrFull = errors.New("the subject is at its session limit")
+	// ErrEnded reports that the session does not exist or has expired.
 	ErrEnded = errors.New("the session has ended")
-	// ErrExists: a session has the id already.
+	// ErrExists reports that another session has the id.
 	ErrExists = errors.New("the session id is in use")
-	// ErrInvalid matches errors of what a caller asked for, before the store was asked.
+	// ErrInvalid matches errors of invalid arguments.
 	ErrInvalid = errors.New("invalid session")
-	// ErrNoRoom: the store in memory holds as many sessions as it can.
+	// ErrNoRoom reports that the store in memory is full.
 	ErrNoRoom = errors.New("no room for another session")
 )
 
-// Store keeps sessions. Each method decides in one atomic step, by the store's clock, for all users of the store; all of
-// them fail with the store's error where it does not answer. Implementations: session/redis and session/memory.
+// Store stores sessions. Each method is one atomic step, by the store's clock, across all users of the store. If the store is
+// unavailable, every method fails with its error. Implementations are sessionredis and sessionmemory.
 type Store interface {
-	// Create begins a session at a login. Evicted are the ids of those which ended to make room for it, oldest first.
-	// Errors: ErrFull, ErrExists, ErrInvalid, ErrNoRoom.
+	// Create begins a session. It returns the ids of the sessions that were evicted for it, the oldest first. Errors are ErrFull,
+	// ErrExists, ErrInvalid and ErrNoRoom.
 	Create(ctx context.Context, n New) (s Session, evicted []string, err error)
-	// Admit returns the session of an external issuer, and creates it at first sight as Create does. One that has ended stays
-	// ended for its AbsoluteTimeout since the last attempt, unless n.Authenticated is after its end. A session that goes on
-	// is touched as Touch does. Errors: ErrEnded, and those of Create but ErrExists.
+	// Admit returns an external session. It creates the session on first use, as Create does, and touches an active one, as Touch
+	// does. A session that has ended stays ended for its AbsoluteTimeout after the last attempt, unless n.Authenticated is after
+	// its end. Errors are ErrEnded, and those of Create except ErrExists.
 	Admit(ctx context.Context, n New, coalesce time.Duration) (s Session, evicted []string, err error)
-	// Rotate answers a refresh token; the table is in the package's comment.
+	// Rotate rotates a refresh token. The package comment has a table of the outcomes.
 	Rotate(ctx context.Context, r Rotation) (Rotated, error)
-	// Touch records that a session was seen and slides its idle expiry, with at most one write in coalesce, which is cut to
-	// Coalesce of the session's idle timeout. Errors: ErrEnded.
+	// Touch records the use of a session and slides its idle expiry. It writes at most once per interval coalesce, which is limited
+	// by Coalesce. The error is ErrEnded.
 	Touch(ctx context.Context, id string, coalesce time.Duration) (Session, error)
-	// Get returns a session that has not ended, or ErrEnded.
+	// Get returns an active session, or ErrEnded.
 	Get(ctx context.Context, id string) (Session, error)
-	// List returns an owner's sessions without claims, the last seen first.
+	// List returns an owner's sessions without claims, the most recently used first.
 	List(ctx context.Context, owner Owner) ([]Session, error)
 	// End ends a session, and reports whether there was one.
 	End(ctx context.Context, id string) (bool, error)
-	// EndAll ends an owner's sessions but the one with the id except (empty for none), and returns the ids of those ended.
+	// EndAll ends an owner's sessions except the one with the id except (empty for none), and returns the ids of those it ended.
 	EndAll(ctx context.Context, owner Owner, except string) ([]string, error)
 }
 
-// Rotation presents a refresh token.
+// Rotation is a request to rotate a refresh token.
 type Rotation struct {
 	Presented Refresh
-	// Salt makes the successor: NewSalt.
+	// Salt determines the successor; it is from NewSalt.
 	Salt Salt
-	// Grace is for how long after its rotation a token may be presented again; at most MaxGrace.
+	// Grace is how long after its rotation a token may be used again; at most MaxGrace.
 	Grace time.Duration
-	// Bind and Device: what of the device must be as it was at the login.
+	// Bind is the property of Device that must be the same as at the login.
 	Bind   Bind
 	Device Device
 }
 
-// Outcome is what became of a refresh token.
+// Outcome is the outcome of a Rotation.
 type Outcome string
 
-// The outcomes; the table is in the package's comment.
+// The outcomes. The package comment has a table of them.
 const (
 	OutcomeRotated Outcome = "rotated"
 	OutcomeRetried Outcome = "retried"
@@ -69,11 +69,11 @@ const (
 	OutcomeUnknown Outcome = "unknown"
 )
 
-// Rotated answers a Rotation.
+// Rotated is the result of a Rotation.
 type Rotated struct {
 	Outcome Outcome
-	// Session is set but for OutcomeUnknown. Of a session that ended now (OutcomeReused) the caller revokes the tokens.
+	// Session is set for all outcomes but OutcomeUnknown. If it was ended now (OutcomeReused), the caller revokes its tokens.
 	Session Session
-	// Current is the token that the client is to hold from now on, of OutcomeRotated and OutcomeRetried.
+	// Current is the new token of the client, for OutcomeRotated and OutcomeRetried.
 	Current Refresh
 }

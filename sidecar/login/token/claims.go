@@ -12,11 +12,11 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// maxClaimsDepth is that of authn's claims, less the token's own object.
+// maxClaimsDepth is the depth that authn allows, less the token's own object.
 const maxClaimsDepth = 8
 
-// reservedClaims are set by the issuer, or would say something about a login that nobody here has checked: RFC 7519 §4.1, RFC
-// 9068 §2.2, OpenID Connect Core §2, RFC 8693 §4, RFC 7800 and back-channel logout.
+// reservedClaims returns the claims that an app cannot set. The issuer sets them itself, or they state something about a login
+// that was not checked: RFC 7519 §4.1, RFC 9068 §2.2, OpenID Connect Core §2, RFC 8693 §4, RFC 7800 and back-channel logout.
 func reservedClaims() []string {
 	return []string{
 		"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid",
@@ -26,10 +26,10 @@ func reservedClaims() []string {
 
 func isReserved(name string) bool { return slices.Contains(reservedClaims(), name) }
 
-// errClaims says what is wrong with claims, and quotes nothing of them.
-var errClaims = errors.New("reading claims: not one JSON object of up to 4 KiB without repeated members")
+// errClaims does not quote the claims.
+var errClaims = errors.New("reading claims: want one JSON object of up to 4 KiB without repeated members")
 
-// Select returns those members of a JSON object that the policy copies into tokens. Nil gives none.
+// Select returns the members of a JSON object that the policy copies into tokens. It returns none for nil.
 func (i *Issuer) Select(object json.RawMessage) (map[string]any, error) {
 	if len(object) == 0 {
 		return nil, nil
@@ -50,7 +50,7 @@ func (i *Issuer) Select(object json.RawMessage) (map[string]any, error) {
 	return selected, nil
 }
 
-// encodeClaims is how selected claims are kept with a session; nil for none.
+// encodeClaims encodes selected claims for the session store; nil for none.
 func encodeClaims(selected map[string]any) (json.RawMessage, error) {
 	if len(selected) == 0 {
 		return nil, nil
@@ -59,18 +59,18 @@ func encodeClaims(selected map[string]any) (json.RawMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding claims: %w", err)
 	}
-	if len(b) > session.MaxClaims { // escaping may have made it longer
+	if len(b) > session.MaxClaims { // escaping can make it longer
 		return nil, errClaims
 	}
 	return b, nil
 }
 
-// CheckIssuer refuses what cannot be discovered: RFC 8414 §2 wants https, and no query or fragment. A * in its path would make
-// the documents' paths patterns, which open more than the documents (Paths).
+// CheckIssuer refuses an issuer that clients cannot discover: RFC 8414 §2 requires https, without query and fragment. An asterisk
+// in its path would turn the paths of the discovery documents into patterns, which open more than the documents.
 func CheckIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
 	if err != nil || strings.Contains(u.Path, "*") || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return fmt.Errorf("building issuer: %q is not an https URL without user, query, fragment and asterisk", issuer)
+		return fmt.Errorf("building issuer: %q must be an https URL without user, query, fragment and asterisk", issuer)
 	}
 	return nil
 }

@@ -16,105 +16,105 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// Beginner begins sessions and goes on with them.
-type Beginner interface {
+// SessionCreator creates sessions and rotates their refresh tokens.
+type SessionCreator interface {
 	Create(ctx context.Context, n session.New) (session.Session, []string, error)
 	Rotate(ctx context.Context, r session.Rotation) (session.Rotated, error)
 }
 
-// Sessions is what the login service needs of a session.Store.
+// Sessions is the part of a session.Store that a LoginService needs.
 type Sessions interface {
-	Beginner
+	SessionCreator
 	SessionStore
 }
 
-// Revoked knows what is revoked; revocation.Judge does.
-type Revoked interface {
+// RevocationChecker reports what is revoked; revocation.Checker implements it.
+type RevocationChecker interface {
 	Revoked(ctx context.Context, q *revocation.Query) (bool, error)
 }
 
-// LoginServiceConfig is what a LoginService is made of.
+// LoginServiceConfig configures a LoginService. Issuer, SessionManager, Sessions, Limits and Logger are required.
 type LoginServiceConfig struct {
 	Issuer *Issuer
-	// SessionManager is of the same issuer and store.
+	// SessionManager must have the same issuer and store.
 	SessionManager *SessionManager
 	Sessions       Sessions
-	// Revoked is asked at each refresh: a session that is revoked brings forth no token, even if its end has failed. Nil for
-	// nobody.
-	Revoked Revoked
-	// Limits are the policy's for new sessions.
+	// Revoked is checked at each refresh: a revoked session gets no token, even if ending it has failed. Nil disables the check.
+	Revoked RevocationChecker
+	// Limits are the policy's limits for new sessions.
 	Limits session.Limits
-	// Grace is for how long a refresh token that was rotated may come again, because the answer was lost.
+	// Grace is how long a rotated refresh token is still accepted, in case the client did not receive the response.
 	Grace time.Duration
-	// Bind is what of the device must stay the same.
+	// Bind is the property of the device that must not change.
 	Bind session.Bind
-	// Shadow lets logins beyond the cap and refreshes from another device pass, and counts them: a rule that is only tried out
-	// must not log anybody out. At session.MaxPerSubject the oldest session ends all the same.
+	// Shadow allows logins above the session limit and refreshes from another device, and counts them: a rule in shadow mode
+	// must not log anyone out. At session.MaxPerSubject the oldest session is ended even so.
 	Shadow bool
 	Logger *slog.Logger
-	// Events gets every login, refresh and logout; nil for nobody.
+	// Events receives every login, refresh and logout; may be nil.
 	Events *event.Stream
 }
 
-// LoginService begins, goes on with and ends logins, each with all its tokens. It is safe for concurrent use. It is also a SessionManager of the sessions.
+// LoginService begins, refreshes and ends logins with all their tokens. It embeds the SessionManager of its sessions. It is safe
+// for concurrent use.
 type LoginService struct {
 	*SessionManager
 	cfg LoginServiceConfig
 }
 
-// retention is for how long past their end access tokens are remembered as revoked: the most that verifiers grant to exp.
+// retention is how long a revocation is kept after the expiry of its tokens: the maximum leeway of verifiers for exp.
 const retention = time.Hour
 
-// Errors of a LoginService, beside session.ErrFull and those of the stores and signers.
+// Errors of a LoginService, in addition to session.ErrFull and the errors of stores and signers.
 var (
-	// ErrInvalid: the subject or the claims of a login cannot be used.
-	ErrInvalid = errors.New("beginning session: the subject or the claims cannot be used")
-	// ErrGrant: the refresh token is not good, whatever the reason.
-	ErrGrant = errors.New("refreshing session: the refresh token is not good")
+	// ErrInvalid reports that the subject or the claims of a login are invalid.
+	ErrInvalid = errors.New("beginning session: the subject or the claims are invalid")
+	// ErrGrant reports that the refresh token is invalid, for any reason.
+	ErrGrant = errors.New("refreshing session: the refresh token is invalid")
 )
 
-// NewLoginService returns a LoginService, or an error that says which setting to change.
+// NewLoginService returns a LoginService. Its error says which setting to change.
 func NewLoginService(c LoginServiceConfig) (*LoginService, error) {
 	if c.Issuer == nil || c.SessionManager == nil || c.Sessions == nil || c.Logger == nil {
-		return nil, errors.New("building tokens: Issuer, SessionManager, Sessions and Logger are required")
+		return nil, errors.New("building login service: Issuer, SessionManager, Sessions and Logger are required")
 	}
 	if c.SessionManager.cfg.Issuer != c.Issuer.cfg.Issuer {
-		return nil, errors.New("building tokens: the SessionManager is of another issuer")
+		return nil, errors.New("building login service: the SessionManager has another issuer")
 	}
 	if err := c.Limits.Check(); err != nil {
-		return nil, fmt.Errorf("building tokens: %w", err)
+		return nil, fmt.Errorf("building login service: %w", err)
 	}
 	if c.Bind == "" {
 		c.Bind = session.BindNone
 	}
 	if err := (session.Rotation{Grace: c.Grace, Bind: c.Bind}).Check(); err != nil {
-		return nil, fmt.Errorf("building tokens: %w", err)
+		return nil, fmt.Errorf("building login service: %w", err)
 	}
 	return &LoginService{SessionManager: c.SessionManager, cfg: c}, nil
 }
 
-// Login is a person whom the app has recognised.
+// Login is a user whom the app has authenticated.
 type Login struct {
 	Subject string
-	// Claims is a JSON object, or nil.
+	// Claims is a JSON object or nil.
 	Claims json.RawMessage
 	Device session.Device
-	// Replace, if any, ends what the client was logged in as before. It is called once the login can be signed, so that one
-	// which fails for that ends nothing.
+	// Replace ends the previous session of the client; may be nil. It is called after the token is signed, so that a login that
+	// cannot be signed ends nothing.
 	Replace func(context.Context) error
 }
 
-// Tokens are a session's.
+// Tokens are the tokens of a session.
 type Tokens struct {
 	Access
 	Refresh secret.Value
 	Session session.Session
-	// Beyond says that the login was beyond the cap, which Shadow let pass.
-	Beyond bool
+	// OverLimit reports that the login exceeded the session limit, which Shadow allowed.
+	OverLimit bool
 }
 
-// Begin begins a session with an id of its own. Sessions that it displaces at the cap are ended with their tokens. Errors:
-// ErrInvalid, ErrTooLarge, session.ErrFull, and those of the stores and the signer; then there is no new session.
+// Begin begins a session with a new id. Sessions that it evicts at the limit are ended with their tokens. On error there is no
+// new session. Errors are ErrInvalid, ErrTooLarge, session.ErrFull, and those of the stores and the signer.
 func (d *LoginService) Begin(ctx context.Context, l Login) (Tokens, error) {
 	if !printable(l.Subject) {
 		return Tokens{}, ErrInvalid
@@ -133,7 +133,7 @@ func (d *LoginService) Begin(ctx context.Context, l Login) (Tokens, error) {
 	if err := n.Check(); err != nil {
 		return Tokens{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	// The token is signed first: a signer that is away then leaves no session behind and displaces none.
+	// The token is signed first: an unavailable signer then leaves no session behind and evicts none.
 	end := d.cfg.Issuer.cfg.Now().Add(d.cfg.Limits.AbsoluteTimeout)
 	access, err := d.cfg.Issuer.Issue(ctx, Grant{Subject: l.Subject, Session: id, Claims: claims, NotAfter: end})
 	if err != nil {
@@ -153,19 +153,19 @@ func (d *LoginService) Begin(ctx context.Context, l Login) (Tokens, error) {
 	}
 	if err := d.revokeEnded(ctx, s.Owner, evicted...); err != nil {
 		d.Abandon(ctx, id)
-		return Tokens{}, fmt.Errorf("revoking displaced sessions: %w", err)
+		return Tokens{}, fmt.Errorf("revoking evicted sessions: %w", err)
 	}
-	return Tokens{Access: access, Refresh: refresh.Token(), Session: s, Beyond: d.beyond(ctx, s.Owner)}, nil
+	return Tokens{Access: access, Refresh: refresh.Token(), Session: s, OverLimit: d.overLimit(ctx, s.Owner)}, nil
 }
 
-// printable refuses subjects with control characters or space around them, which look like others in a log.
+// printable rejects subjects with control characters or surrounding space, which look like other subjects in a log.
 func printable(subject string) bool {
 	return subject != "" && strings.TrimSpace(subject) == subject && !strings.ContainsFunc(subject, func(r rune) bool {
 		return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0
 	})
 }
 
-// limits are those that hold.
+// limits returns the limits that are enforced.
 func (d *LoginService) limits() session.Limits {
 	limits := d.cfg.Limits
 	if d.cfg.Shadow {
@@ -174,8 +174,8 @@ func (d *LoginService) limits() session.Limits {
 	return limits
 }
 
-// beyond reports, in Shadow, whether an owner has more sessions than the policy's cap.
-func (d *LoginService) beyond(ctx context.Context, owner session.Owner) bool {
+// overLimit reports, in shadow mode, whether an owner has more sessions than the policy allows.
+func (d *LoginService) overLimit(ctx context.Context, owner session.Owner) bool {
 	if !d.cfg.Shadow {
 		return false
 	}
@@ -187,27 +187,27 @@ func (d *LoginService) beyond(ctx context.Context, owner session.Owner) bool {
 	return true
 }
 
-// Abandon ends a session that nobody has been told of; where that fails it idles out.
+// Abandon ends a session whose tokens were not delivered. If that fails, the session ends by its idle timeout.
 func (d *LoginService) Abandon(ctx context.Context, id string) {
 	if _, err := d.cfg.Sessions.End(ctx, id); err != nil {
-		d.cfg.Logger.WarnContext(ctx, "a session that was not handed out stays until it idles out", "error", err)
+		d.cfg.Logger.WarnContext(ctx, "ending undelivered session failed, it ends by its idle timeout", "error", err)
 	}
 }
 
-// Refresh answers a refresh token with new tokens. Errors: ErrGrant, and those of the stores and the signer, after which the
-// token can be tried again. Reuse of an old token has ended the session when Refresh returns.
+// Refresh returns new tokens for a refresh token. Errors are ErrGrant, and those of the stores and the signer; after the latter
+// the client can use the same token again. Reuse of an old token has ended the session when Refresh returns.
 func (d *LoginService) Refresh(ctx context.Context, refreshToken string, device session.Device) (Tokens, session.Outcome, error) {
-	presented, err := session.ParseRefresh(refreshToken)
+	refresh, err := session.ParseRefresh(refreshToken)
 	if err != nil {
 		return Tokens{}, session.OutcomeUnknown, fmt.Errorf("%w: %w", ErrGrant, err)
 	}
-	// The access token is signed before the rotation. Were it the other way round, a signer that is away for longer than the
-	// grace would leave the client with a token that counts as stolen. Nothing is handed out before the rotation.
-	s, err := d.cfg.Sessions.Get(ctx, presented.ID)
+	// The access token is signed before the rotation. In the reverse order, an outage of the signer longer than the grace would
+	// leave the client with a refresh token that counts as reused. No token is returned before the rotation.
+	s, err := d.cfg.Sessions.Get(ctx, refresh.ID)
 	if err != nil && !errors.Is(err, session.ErrEnded) {
 		return Tokens{}, "", fmt.Errorf("refreshing session: %w", err)
 	}
-	if err == nil && !s.Owns(presented) { // nothing is signed for who knows the session's id alone
+	if err == nil && !s.Owns(refresh) { // knowing a session's id is not enough to get anything signed
 		return Tokens{}, session.OutcomeUnknown, fmt.Errorf("%w: %s", ErrGrant, session.OutcomeUnknown)
 	}
 	var access Access
@@ -225,7 +225,7 @@ func (d *LoginService) Refresh(ctx context.Context, refreshToken string, device 
 		bind = session.BindNone
 	}
 	rotated, err := d.cfg.Sessions.Rotate(ctx, session.Rotation{
-		Presented: presented, Salt: session.NewSalt(), Grace: d.cfg.Grace, Bind: bind, Device: device,
+		Presented: refresh, Salt: session.NewSalt(), Grace: d.cfg.Grace, Bind: bind, Device: device,
 	})
 	if err != nil {
 		return Tokens{}, "", fmt.Errorf("refreshing session: %w", err)
@@ -236,11 +236,11 @@ func (d *LoginService) Refresh(ctx context.Context, refreshToken string, device 
 	switch rotated.Outcome {
 	case session.OutcomeRotated, session.OutcomeRetried:
 		if access.Token == "" {
-			return Tokens{}, "", errors.New("refreshing session: it appeared while it was looked for")
+			return Tokens{}, "", errors.New("refreshing session: it was created during the refresh")
 		}
 		return Tokens{Access: access, Refresh: rotated.Current.Token(), Session: rotated.Session}, rotated.Outcome, nil
 	case session.OutcomeReused:
-		d.cfg.Logger.WarnContext(ctx, "an old refresh token was used again; its session is ended", "session", rotated.Session.ID)
+		d.cfg.Logger.WarnContext(ctx, "refresh token reused, session ended", "session", rotated.Session.ID)
 		d.Emit(ctx, event.Event{Kind: event.RefreshReused, Outcome: event.Refused, Actor: rotated.Session.Actor()})
 		if err := d.revokeEnded(ctx, rotated.Session.Owner, rotated.Session.ID); err != nil {
 			return Tokens{}, rotated.Outcome, fmt.Errorf("revoking reused session: %w", err)
@@ -249,10 +249,10 @@ func (d *LoginService) Refresh(ctx context.Context, refreshToken string, device 
 	return Tokens{}, rotated.Outcome, fmt.Errorf("%w: %s", ErrGrant, rotated.Outcome)
 }
 
-// outcomeRevoked is the outcome of a refresh token whose session is revoked, for metrics.
+// outcomeRevoked is the outcome, in metrics, for a refresh token whose session is revoked.
 const outcomeRevoked session.Outcome = "revoked"
 
-// refuseRevoked returns ErrGrant for a session that is revoked, by itself or as one of its subject's.
+// refuseRevoked returns ErrGrant if the session or its subject is revoked.
 func (d *LoginService) refuseRevoked(ctx context.Context, s session.Session) error {
 	if d.cfg.Revoked == nil {
 		return nil
@@ -266,21 +266,20 @@ func (d *LoginService) refuseRevoked(ctx context.Context, s session.Session) err
 		return nil
 	}
 	if _, err := d.cfg.Sessions.End(ctx, s.ID); err != nil {
-		d.cfg.Logger.WarnContext(ctx, "a revoked session cannot be ended; it is not refreshed", "error", err)
+		d.cfg.Logger.WarnContext(ctx, "ending revoked session failed, its refresh is refused", "error", err)
 	}
 	return fmt.Errorf("%w: %s", ErrGrant, outcomeRevoked)
 }
 
-// EndPresented ends the session that a refresh token belongs to, and reports whether there was one. A token that only looks
-// like one of the session's ends nothing.
-func (d *LoginService) EndPresented(ctx context.Context, refreshToken string) (bool, error) {
-	presented, err := session.ParseRefresh(refreshToken)
+// EndByRefreshToken ends the session of a refresh token, and reports whether there was one. A forged token ends nothing.
+func (d *LoginService) EndByRefreshToken(ctx context.Context, refreshToken string) (bool, error) {
+	refresh, err := session.ParseRefresh(refreshToken)
 	if err != nil {
 		return false, nil
 	}
-	// A rotation tells whether the token is of the family; the device does not matter for leaving.
+	// A rotation shows whether the token belongs to the session. The device does not matter for a logout.
 	rotated, err := d.cfg.Sessions.Rotate(ctx, session.Rotation{
-		Presented: presented, Salt: session.NewSalt(), Grace: d.cfg.Grace, Bind: session.BindNone,
+		Presented: refresh, Salt: session.NewSalt(), Grace: d.cfg.Grace, Bind: session.BindNone,
 	})
 	if err != nil {
 		return false, fmt.Errorf("finding session: %w", err)
@@ -289,7 +288,7 @@ func (d *LoginService) EndPresented(ctx context.Context, refreshToken string) (b
 		return false, nil
 	}
 	ended := rotated.Session
-	ended.ID = presented.ID
+	ended.ID = refresh.ID
 	if _, err := d.end(ctx, ended); err != nil {
 		return false, err
 	}

@@ -273,12 +273,12 @@ func TestEnd(t *testing.T) {
 	if !w.Revocations.Revoked(a.Session.ID) || w.Revocations.Revoked(other.Session.ID) {
 		t.Errorf("revoked: %v", w.Revocations.Entries())
 	}
-	if ended, err := w.LoginService.EndPresented(t.Context(), logintest.RefreshToken(other)); err != nil || !ended || !w.Revocations.Revoked(other.Session.ID) {
-		t.Errorf("EndPresented = %v, %v", ended, err)
+	if ended, err := w.LoginService.EndByRefreshToken(t.Context(), logintest.RefreshToken(other)); err != nil || !ended || !w.Revocations.Revoked(other.Session.ID) {
+		t.Errorf("EndByRefreshToken = %v, %v", ended, err)
 	}
 	for name, token := range map[string]string{"again": logintest.RefreshToken(other), "malformed": "x"} {
-		if ended, err := w.LoginService.EndPresented(t.Context(), token); err != nil || ended {
-			t.Errorf("EndPresented %s = %v, %v", name, ended, err)
+		if ended, err := w.LoginService.EndByRefreshToken(t.Context(), token); err != nil || ended {
+			t.Errorf("EndByRefreshToken %s = %v, %v", name, ended, err)
 		}
 	}
 }
@@ -288,8 +288,8 @@ func TestForgedTokenEndsNothing(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	s := w.Login(t, "a")
 	forged := string(session.NewRefresh(s.Session.ID).Token().Reveal())
-	if ended, err := w.LoginService.EndPresented(t.Context(), forged); err != nil || ended || w.Revocations.Revoked(s.Session.ID) {
-		t.Errorf("EndPresented = %v, %v", ended, err)
+	if ended, err := w.LoginService.EndByRefreshToken(t.Context(), forged); err != nil || ended || w.Revocations.Revoked(s.Session.ID) {
+		t.Errorf("EndByRefreshToken = %v, %v", ended, err)
 	}
 }
 
@@ -302,12 +302,12 @@ func TestEndFailsHalfWay(t *testing.T) {
 		"End":      func() error { _, err := w.LoginService.End(t.Context(), s.Session.ID); return err },
 		"EndOwned": func() error { _, err := w.LoginService.EndOwned(t.Context(), owner, s.Session.ID); return err },
 		"EndAll":   func() error { _, err := w.LoginService.EndAll(t.Context(), owner, ""); return err },
-		"EndPresented": func() error {
-			_, err := w.LoginService.EndPresented(t.Context(), logintest.RefreshToken(s))
+		"EndByRefreshToken": func() error {
+			_, err := w.LoginService.EndByRefreshToken(t.Context(), logintest.RefreshToken(s))
 			return err
 		},
 	}
-	for name, method := range map[string]string{"End": "End", "EndOwned": "Get", "EndAll": "EndAll", "EndPresented": "Rotate"} {
+	for name, method := range map[string]string{"End": "End", "EndOwned": "Get", "EndAll": "EndAll", "EndByRefreshToken": "Rotate"} {
 		w.Sessions.Fail(method)
 		if err := calls[name](); !errors.Is(err, logintest.ErrUnavailable) {
 			t.Errorf("%s with %s away: %v", name, method, err)
@@ -320,7 +320,7 @@ func TestEndFailsHalfWay(t *testing.T) {
 	w.Sessions.Fail()
 	w.Revocations.Fail(logintest.ErrUnavailable)
 	for name, call := range calls {
-		if name == "EndPresented" {
+		if name == "EndByRefreshToken" {
 			continue // it has rotated the token by then; the session is still there
 		}
 		if err := call(); !errors.Is(err, logintest.ErrUnavailable) {

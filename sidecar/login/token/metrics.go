@@ -9,20 +9,20 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// Metrics is a sink of events that counts in postern_token_events_total. It lives as long as the process and serves one snapshot
-// after the other.
+// Metrics is an Observer that counts events in postern_token_events_total. It lives as long as the process and serves all
+// snapshots.
 type Metrics struct{ events *prometheus.CounterVec }
 
 // NewMetrics registers the counter.
 func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	events := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postern_token_events_total",
-		Help: "Logins, refreshes and ends of sessions by event, and by what became of each (ok, or why not).",
+		Help: "Logins, refreshes and ends of sessions, by event and result (ok, or the reason of a refusal).",
 	}, []string{"event", "result"})
 	if err := r.Register(events); err != nil {
 		return nil, fmt.Errorf("registering token metrics: %w", err)
 	}
-	events.WithLabelValues("refresh", string(session.OutcomeReused)) // there from the start: increase() sees no first value
+	events.WithLabelValues("refresh", string(session.OutcomeReused)) // present from the start, because increase() ignores the first value
 	return &Metrics{events: events}, nil
 }
 

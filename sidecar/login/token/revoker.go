@@ -13,55 +13,56 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// Trusted is an issuer whose tokens the policy accepts.
-type Trusted struct {
+// TrustedIssuer is an issuer whose tokens the policy accepts.
+type TrustedIssuer struct {
 	// Issuer is the claim iss.
 	Issuer string
-	// Own says that it is us.
+	// Own marks the issuer of the policy's own tokens.
 	Own bool
-	// Lifetime is that of its longest token, and SessionLifetime for how long its sessions may bring forth new ones.
+	// Lifetime is the maximum lifetime of its tokens. SessionLifetime is how long one of its sessions can get new tokens, plus the
+	// lifetime of the last one.
 	Lifetime, SessionLifetime time.Duration
-	// BySession says that a session is kept for each claim sid of it.
+	// BySession says that its sessions are tracked by the claim sid.
 	BySession bool
 }
 
-// owner is who has the sessions of a subject of the issuer.
-func (t Trusted) owner(subject string) session.Owner {
+// owner returns the owner of the sessions of a subject of the issuer.
+func (t TrustedIssuer) owner(subject string) session.Owner {
 	if t.Own {
 		return session.Owner{Subject: subject}
 	}
 	return session.Owner{Issuer: t.Issuer, Subject: subject}
 }
 
-// Keeper finds sessions, and ends them with whatever they have brought forth, which may be of a later date than what revokes
-// them; *SessionManager does.
-type Keeper interface {
+// SessionEnder lists sessions, and ends them with all tokens that they have issued, which can be newer than the revocation;
+// *SessionManager implements it.
+type SessionEnder interface {
 	List(ctx context.Context, owner session.Owner) ([]session.Session, error)
 	End(ctx context.Context, id string) (bool, error)
 }
 
-// RevokerConfig is what a Revoker is made of; all of it but Events and Now is required.
+// RevokerConfig configures a Revoker. All fields but Now are required.
 type RevokerConfig struct {
-	Trusted     []Trusted
-	Sessions    Keeper
+	Issuers     []TrustedIssuer
+	Sessions    SessionEnder
 	Revocations Revocations
-	// Events gets every revocation; nil for nobody.
+	// Events receives every revocation; may be nil.
 	Events *event.Stream
-	// Now is time.Now where nil.
+	// Now defaults to time.Now.
 	Now func() time.Time
 }
 
-// Revoker revokes tokens of any issuer that the policy accepts, and ends the sessions that would bring forth new ones. It is
-// safe for concurrent use.
+// Revoker revokes tokens of any issuer that the policy accepts, and ends the sessions that could get new ones. It is safe for
+// concurrent use.
 type Revoker struct{ cfg RevokerConfig }
 
-// ErrUntrusted: the policy accepts no tokens of the issuer.
+// ErrUntrusted reports that the policy accepts no tokens of the issuer.
 var ErrUntrusted = errors.New("revoking: the policy accepts no tokens of this issuer")
 
 // NewRevoker returns a Revoker.
 func NewRevoker(c RevokerConfig) (*Revoker, error) {
-	if len(c.Trusted) == 0 || c.Sessions == nil || c.Revocations == nil {
-		return nil, errors.New("building revoker: issuers, Sessions and Revocations are required")
+	if len(c.Issuers) == 0 || c.Sessions == nil || c.Revocations == nil {
+		return nil, errors.New("building revoker: Issuers, Sessions and Revocations are required")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -69,20 +70,19 @@ func NewRevoker(c RevokerConfig) (*Revoker, error) {
 	return &Revoker{cfg: c}, nil
 }
 
-// Revoke carries out e for its issuer, or for every one where that is empty. A Subject without Before is revoked up to now,
-// and an entry without Expires is kept for as long as its tokens can live; one that has expired is invalid, for it would be
-// dropped and revoke nothing. It returns how many issuers it concerns. Errors match revocation.ErrInvalid or ErrUntrusted, or are the
-// stores'; then it can be asked for again.
+// Revoke applies e to its issuer, or to every issuer if e names none. It returns the number of issuers. A Subject without Before
+// is revoked up to now. An entry without Expires is kept for as long as its tokens can live. An expired entry is invalid: it would
+// be dropped and revoke nothing. Errors match revocation.ErrInvalid or ErrUntrusted, or come from the stores; after the latter
+// the call can be repeated.
 //
-// Up to now means every session that there is: the clocks of sidecars and stores, by which tokens and sessions are dated, may
-// differ by more than has passed.
+// "Up to now" ends every existing session, whatever its start time: the clocks of sidecars and stores can differ.
 func (r *Revoker) Revoke(ctx context.Context, e revocation.Entry) (int, error) {
 	if !e.Expires.IsZero() && !e.Expires.After(r.cfg.Now()) {
 		return 0, fmt.Errorf("revoking: %w: it has expired", revocation.ErrInvalid)
 	}
-	every := e.Kind == revocation.Subject && e.Before.IsZero()
+	all := e.Kind == revocation.Subject && e.Before.IsZero()
 	var entries []revocation.Entry
-	for _, t := range r.cfg.Trusted {
+	for _, t := range r.cfg.Issuers {
 		if e.Issuer == "" || e.Issuer == t.Issuer {
 			entries = append(entries, r.complete(e, t))
 		}
@@ -95,7 +95,7 @@ func (r *Revoker) Revoke(ctx context.Context, e revocation.Entry) (int, error) {
 	}
 	for _, entry := range entries {
 		request.Emit(ctx, r.cfg.Events, revoked(entry))
-		if every {
+		if all {
 			entry.Before = time.Time{}
 		}
 		if err := r.EndSessions(ctx, entry); err != nil {
@@ -121,8 +121,7 @@ func revoked(entry revocation.Entry) event.Event {
 	return e
 }
 
-// RevokeToken makes one token worthless everywhere until it expires by itself, or for as long as anything is remembered, and
-// leaves its session alone.
+// RevokeToken revokes one token until it expires, at most for revocation.MaxRetention. It does not end the session.
 func (r *Revoker) RevokeToken(ctx context.Context, issuer, id string, expires time.Time) error {
 	expires = expires.Add(retention)
 	if most := r.cfg.Now().Add(revocation.MaxRetention - time.Hour); expires.After(most) {
@@ -132,7 +131,7 @@ func (r *Revoker) RevokeToken(ctx context.Context, issuer, id string, expires ti
 	return err
 }
 
-func (r *Revoker) complete(e revocation.Entry, t Trusted) revocation.Entry {
+func (r *Revoker) complete(e revocation.Entry, t TrustedIssuer) revocation.Entry {
 	now := r.cfg.Now()
 	e.Issuer = t.Issuer
 	if e.Kind == revocation.Subject && e.Before.IsZero() {
@@ -142,11 +141,11 @@ func (r *Revoker) complete(e revocation.Entry, t Trusted) revocation.Entry {
 		return e
 	}
 	switch e.Kind {
-	case revocation.Key: // whoever has the key can sign with any date
+	case revocation.Key: // a stolen key can sign tokens with any date
 		e.Expires = now.Add(revocation.MaxRetention - time.Hour)
 	case revocation.Token:
 		e.Expires = now.Add(t.Lifetime + retention)
-		if t.Own { // it may be of a time when they lived longer
+		if t.Own { // it may have been issued when the configured lifetime was longer
 			e.Expires = now.Add(maxLifetime + retention)
 		}
 	default:
@@ -155,10 +154,10 @@ func (r *Revoker) complete(e revocation.Entry, t Trusted) revocation.Entry {
 	return e
 }
 
-// EndSessions ends the external sessions that e, an entry of one issuer, names; for other kinds it does nothing. A subject's are
-// those that began before e.Before, every one where that is zero.
+// EndSessions ends the sessions that e, an entry of one issuer, names. It does nothing for kinds other than Session and Subject.
+// Of a subject it ends the sessions that began before e.Before, or all if that is zero.
 func (r *Revoker) EndSessions(ctx context.Context, e revocation.Entry) error {
-	for _, t := range r.cfg.Trusted {
+	for _, t := range r.cfg.Issuers {
 		if t.Issuer != e.Issuer {
 			continue
 		}
@@ -172,7 +171,7 @@ func (r *Revoker) EndSessions(ctx context.Context, e revocation.Entry) error {
 	return nil
 }
 
-func (r *Revoker) endSession(ctx context.Context, t Trusted, sid string) error {
+func (r *Revoker) endSession(ctx context.Context, t TrustedIssuer, sid string) error {
 	id := sid
 	switch {
 	case !t.Own && !t.BySession, t.Own && !session.ValidID(sid):
@@ -186,7 +185,7 @@ func (r *Revoker) endSession(ctx context.Context, t Trusted, sid string) error {
 	return nil
 }
 
-func (r *Revoker) endSubject(ctx context.Context, t Trusted, e revocation.Entry) error {
+func (r *Revoker) endSubject(ctx context.Context, t TrustedIssuer, e revocation.Entry) error {
 	sessions, err := r.cfg.Sessions.List(ctx, t.owner(e.Value))
 	if err != nil {
 		return fmt.Errorf("listing revoked sessions: %w", err)

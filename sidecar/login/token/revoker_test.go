@@ -16,7 +16,7 @@ func TestRevokingUpToNow(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	ada, bob := w.Login(t, "ada"), w.Login(t, "bob")
 	r, err := token.NewRevoker(token.RevokerConfig{
-		Trusted:  []token.Trusted{{Issuer: logintest.Issuer, Own: true, Lifetime: time.Minute, SessionLifetime: time.Hour}},
+		Issuers:  []token.TrustedIssuer{{Issuer: logintest.Issuer, Own: true, Lifetime: time.Minute, SessionLifetime: time.Hour}},
 		Sessions: w.SessionManager, Revocations: w.Revocations, Now: func() time.Time { return time.Now().Add(-time.Minute) },
 	})
 	if err != nil {

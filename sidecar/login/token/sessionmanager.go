@@ -27,27 +27,27 @@ type Ender interface {
 	EndAll(ctx context.Context, owner session.Owner, except string) ([]string, error)
 }
 
-// SessionStore is what a SessionManager needs of a session.Store.
+// SessionStore is the part of a session.Store that a SessionManager needs.
 type SessionStore interface {
 	Reader
 	Ender
 }
 
-// Revocations takes revocations; revocation.Store is one.
+// Revocations stores revocations; revocation.Store implements it.
 type Revocations interface {
 	Add(ctx context.Context, entries ...revocation.Entry) (revocation.Position, error)
 }
 
-// SessionManagerConfig is what a SessionManager is made of.
+// SessionManagerConfig configures a SessionManager. Scope, Sessions, Revocations and Logger are required.
 type SessionManagerConfig struct {
-	// Issuer is the claim iss of our own tokens, and Lifetime that of the longest; empty where there are none.
+	// Issuer is the claim iss of the tokens that the policy issues, and Lifetime their maximum lifetime; empty if it issues none.
 	Issuer   string
 	Lifetime time.Duration
-	// ExternalTokenLifetime is that of the longest token of external issuers.
+	// ExternalTokenLifetime is the maximum lifetime of tokens of external issuers.
 	ExternalTokenLifetime time.Duration
 	// Scope is the policy's "namespace/name".
 	Scope string
-	// SubjectFrom is by what sessions of external issuers are kept, and Ended knows which of them were ended.
+	// SubjectFrom is the claim that identifies sessions of external issuers. Ended reports which of these have ended.
 	SubjectFrom session.SubjectFrom
 	Ended       session.Ended
 	Sessions    SessionStore
@@ -59,24 +59,26 @@ type SessionManagerConfig struct {
 	Now func() time.Time
 }
 
-// SessionManager lists and ends sessions, our own and those that are kept of external issuers. It is safe for concurrent use.
+// SessionManager lists and ends sessions: own sessions, whose tokens the policy issues, and external sessions, which it tracks
+// for the tokens of external issuers. It is safe for concurrent use.
 //
-// A session of ours that ends takes its access tokens along: its sid is revoked for as long as the last of them could live.
-// Where somebody asks for the end the revocation comes first, so that what fails half-way can be asked for again; where the
-// store has decided it, nobody would ask again, and the SessionManager goes on trying by itself. The end of an external issuer's is told
-// to every sidecar in the same way, as a Subject of ExternalSessionIssuer: its tokens are not ours to revoke, and it may begin anew under the
-// same id, so that it is known by when it began.
+// Ending an own session revokes its access tokens: its sid is revoked for the remaining lifetime of the last token. If a caller
+// asks for the end, the revocation comes first, so that the caller can repeat what failed half-way. If the store ended the
+// session, no caller would repeat it, so the SessionManager retries in the background.
+//
+// The end of an external session is published to all sidecars in the same way, as a Subject of ExternalSessionIssuer. Its tokens
+// belong to another issuer, and a new session can begin under the same id, so the start time tells the sessions apart.
 type SessionManager struct {
 	cfg SessionManagerConfig
-	// later bounds what is tried in the background.
+	// later bounds the number of background retries.
 	later chan struct{}
 }
 
-// ExternalSessionIssuer stands, in revocations, for whoever keeps the sessions of external issuers for the policy "namespace/name"; the
-// session's id stands for the subject, and its beginning for the time at which that got its token.
+// ExternalSessionIssuer returns the issuer under which revocations name external sessions of the policy "namespace/name". The
+// session's id is the subject, and its start time is the time of issue.
 func ExternalSessionIssuer(scope string) string { return "postern:" + scope }
 
-// NewSessionManager returns a SessionManager, or an error that says what is missing.
+// NewSessionManager returns a SessionManager. Its error says which setting is missing.
 func NewSessionManager(c SessionManagerConfig) (*SessionManager, error) {
 	if c.Scope == "" || c.Sessions == nil || c.Revocations == nil || c.Logger == nil {
 		return nil, errors.New("building session manager: Scope, Sessions, Revocations and Logger are required")
@@ -87,7 +89,8 @@ func NewSessionManager(c SessionManagerConfig) (*SessionManager, error) {
 	return &SessionManager{cfg: c, later: make(chan struct{}, maxLater)}, nil
 }
 
-// EndOwn ends a session of ours with its access tokens, and reports whether there was one. It asks for nothing before.
+// EndOwn ends an own session with its access tokens, and reports whether there was one. Unlike End, it does not read the session
+// first.
 func (l *SessionManager) EndOwn(ctx context.Context, id string) (bool, error) {
 	if !session.ValidID(id) {
 		return false, nil
@@ -95,19 +98,19 @@ func (l *SessionManager) EndOwn(ctx context.Context, id string) (bool, error) {
 	return l.end(ctx, session.Session{ID: id})
 }
 
-// End ends a session, ours or one that is kept of an external issuer, with its access tokens, and reports whether there was one.
+// End ends an own or external session with its access tokens, and reports whether there was one.
 func (l *SessionManager) End(ctx context.Context, id string) (bool, error) {
 	if !session.ValidID(id) {
 		return false, nil
 	}
 	s, err := l.cfg.Sessions.Get(ctx, id)
-	if errors.Is(err, session.ErrEnded) { // what was revoked before that, or goes on being tried
+	if errors.Is(err, session.ErrEnded) { // its tokens are revoked already, or revokeLater is retrying
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("finding session: %w", err)
 	}
-	// Somebody else may be faster, such as a refresh that meets the revocation: that is an end as well.
+	// A concurrent call can end it first, such as a refresh that finds the revocation. That counts as ended.
 	_, err = l.end(ctx, s)
 	return err == nil, err
 }
@@ -130,8 +133,8 @@ func (l *SessionManager) emitEnded(ctx context.Context, whose event.Actor) {
 	request.Emit(ctx, l.cfg.Events, event.Event{Kind: event.SessionEnded, Outcome: event.Success, Actor: whose})
 }
 
-// EndAll ends an owner's sessions, each with its access tokens, but the one with the id except (empty for none), and
-// returns how many there were.
+// EndAll ends an owner's sessions with their access tokens, except the one with the id except (empty for none), and returns how
+// many it ended.
 func (l *SessionManager) EndAll(ctx context.Context, owner session.Owner, except string) (int, error) {
 	listed, err := l.List(ctx, owner)
 	if err != nil {
@@ -153,7 +156,7 @@ func (l *SessionManager) EndAll(ctx context.Context, owner session.Owner, except
 	for _, id := range ids {
 		l.emitEnded(ctx, session.Session{ID: id, Owner: owner}.Actor())
 	}
-	// Those that began in between are ended too.
+	// Sessions that began after List have ended too, and still have to be revoked.
 	n := len(ids)
 	between := slices.DeleteFunc(ids, func(id string) bool {
 		return slices.ContainsFunc(sessions, func(s session.Session) bool { return s.ID == id })
@@ -161,7 +164,7 @@ func (l *SessionManager) EndAll(ctx context.Context, owner session.Owner, except
 	return n, l.revokeEnded(ctx, owner, between...)
 }
 
-// EndOwned ends one of an owner's sessions, and reports false where it is not theirs or there is none.
+// EndOwned ends one of an owner's sessions. It reports false if the session does not exist or belongs to another owner.
 func (l *SessionManager) EndOwned(ctx context.Context, owner session.Owner, id string) (bool, error) {
 	if !session.ValidID(id) {
 		return false, nil
@@ -177,7 +180,7 @@ func (l *SessionManager) EndOwned(ctx context.Context, owner session.Owner, id s
 	return err == nil, err
 }
 
-// List returns an owner's sessions, the last seen first.
+// List returns an owner's sessions, the most recently used first.
 func (l *SessionManager) List(ctx context.Context, owner session.Owner) ([]session.Session, error) {
 	sessions, err := l.cfg.Sessions.List(ctx, owner)
 	if err != nil {
@@ -186,7 +189,7 @@ func (l *SessionManager) List(ctx context.Context, owner session.Owner) ([]sessi
 	return sessions, nil
 }
 
-// Active reports whether a session goes on.
+// Active reports whether a session exists and has not ended.
 func (l *SessionManager) Active(ctx context.Context, id string) (bool, error) {
 	if !session.ValidID(id) {
 		return false, nil
@@ -200,23 +203,23 @@ func (l *SessionManager) Active(ctx context.Context, id string) (bool, error) {
 	return true, nil
 }
 
-// GoesOn reports whether the session of a verified token goes on. One of an external issuer that has not begun yet does, and so,
-// for all that can be told, does one that idled out; one that was ended does not.
-func (l *SessionManager) GoesOn(ctx context.Context, id *identity.Identity) (bool, error) {
+// ActiveFor reports whether the session of a verified token is active. An external session that has not begun counts as active.
+// So does one that ended by its idle timeout, because the two cannot be told apart. One that was ended does not.
+func (l *SessionManager) ActiveFor(ctx context.Context, id *identity.Identity) (bool, error) {
 	if l.cfg.Issuer != "" && id.Issuer == l.cfg.Issuer {
 		return l.Active(ctx, l.OwnSessionID(id))
 	}
-	kept := session.ExternalIDOf(id, l.cfg.SubjectFrom)
-	if kept == "" || l.cfg.Ended == nil {
+	external := session.ExternalIDOf(id, l.cfg.SubjectFrom)
+	if external == "" || l.cfg.Ended == nil {
 		return true, nil
 	}
-	if ended, err := l.cfg.Ended(ctx, kept, time.Time{}); err != nil || !ended {
+	if ended, err := l.cfg.Ended(ctx, external, time.Time{}); err != nil || !ended {
 		return err == nil, err
 	}
-	return l.Active(ctx, kept) // it may have begun anew
+	return l.Active(ctx, external) // a new session may have begun
 }
 
-// OwnSessionID returns the sid of an access token of ours; empty for tokens of other issuers and for nil.
+// OwnSessionID returns the sid of a token that the policy has issued; empty for nil and for tokens of other issuers.
 func (l *SessionManager) OwnSessionID(id *identity.Identity) string {
 	if id == nil || id.Issuer != l.cfg.Issuer {
 		return ""
@@ -225,7 +228,7 @@ func (l *SessionManager) OwnSessionID(id *identity.Identity) string {
 	return sid
 }
 
-// Owner is whose sessions those of a subject are; an empty issuer stands for ours.
+// Owner returns the owner of a subject's sessions. For the policy's own issuer, Owner.Issuer is empty.
 func (l *SessionManager) Owner(issuer, subject string) session.Owner {
 	if issuer == l.cfg.Issuer {
 		issuer = ""
@@ -233,12 +236,12 @@ func (l *SessionManager) Owner(issuer, subject string) session.Owner {
 	return session.Owner{Issuer: issuer, Subject: subject}
 }
 
-// revoke makes the sessions' access tokens worthless everywhere, and tells everybody that external issuers' have ended.
+// revoke revokes the access tokens of own sessions, and publishes the end of external ones.
 func (l *SessionManager) revoke(ctx context.Context, sessions ...session.Session) error {
 	var entries []revocation.Entry
 	for _, s := range sessions {
 		e := revocation.Entry{Kind: revocation.Session, Issuer: l.cfg.Issuer, Value: s.ID, Expires: l.cfg.Now().Add(l.cfg.Lifetime + retention)}
-		if s.External { // by the store's clock, as Created is
+		if s.External { // Created and Before use the store's clock
 			e.Kind, e.Issuer, e.Before = revocation.Subject, ExternalSessionIssuer(l.cfg.Scope), s.Created.Add(time.Microsecond)
 			e.Expires = l.cfg.Now().Add(l.cfg.ExternalTokenLifetime + retention)
 		}
@@ -255,15 +258,15 @@ func (l *SessionManager) revoke(ctx context.Context, sessions ...session.Session
 	return nil
 }
 
-// What a SessionManager tries in the background: at most so many at once, for so long, with pauses between these.
+// Bounds of background retries: the number at once, the total time, and the first and the longest pause.
 const (
 	maxLater               = 64
 	laterFor               = 5 * time.Minute
 	laterFirst, laterPause = 100 * time.Millisecond, 5 * time.Second
 )
 
-// revokeEnded revokes sessions that the store has ended by its own decision. Where it fails it is tried on in the background:
-// nobody could ask for it again.
+// revokeEnded revokes sessions that the store has ended by itself. If that fails it is retried in the background, because no
+// caller would repeat it.
 func (l *SessionManager) revokeEnded(ctx context.Context, owner session.Owner, ids ...string) error {
 	sessions := make([]session.Session, len(ids))
 	for i, id := range ids {
@@ -277,7 +280,7 @@ func (l *SessionManager) revokeEnded(ctx context.Context, owner session.Owner, i
 	case l.later <- struct{}{}:
 		go l.revokeLater(context.WithoutCancel(ctx), sessions)
 	default:
-		l.cfg.Logger.WarnContext(ctx, "access tokens of ended sessions stay good until they expire", "sessions", len(sessions), "error", err)
+		l.cfg.Logger.WarnContext(ctx, "revoking access tokens of ended sessions failed, they are accepted until they expire", "sessions", len(sessions), "error", err)
 	}
 	return err
 }
@@ -289,7 +292,7 @@ func (l *SessionManager) revokeLater(ctx context.Context, sessions []session.Ses
 	for wait := laterFirst; ; wait = min(2*wait, laterPause) {
 		select {
 		case <-ctx.Done():
-			l.cfg.Logger.WarnContext(ctx, "access tokens of ended sessions stay good until they expire", "sessions", len(sessions))
+			l.cfg.Logger.WarnContext(ctx, "revoking access tokens of ended sessions failed, they are accepted until they expire", "sessions", len(sessions))
 			return
 		case <-time.After(wait):
 		}

@@ -1,14 +1,7 @@
-// Package token logs people in and out: it issues access tokens (RFC 9068) and keeps their sessions, turns an app's answer
-// into a login (LoginStage), and serves refresh, logout and the lists of sessions to clients (Endpoints).
+// Package token logs users in and out: an Issuer signs access tokens (RFC 9068), a LoginService begins and refreshes logins, a
+// SessionManager lists and ends sessions, and a Revoker revokes tokens of any accepted issuer.
 //
-// An app that has checked a password answers 2xx on a route of the policy's tokens.login with
-//
-//	Postern-Subject: user-42
-//	Postern-Claims: {"roles":["admin"]}     (optional; a JSON object of up to 4 KiB)
-//
-// and the client gets tokens. On every other route and status the fields mean nothing; they never reach a client, because
-// the upstream stage takes them out of every answer, and never come from one, because the strip stage takes them out of
-// every request.
+// It has no HTTP handlers. Its HTTP fronts are the packages transport, loginstage, endpoints and appapi.
 package token
 
 import (
@@ -24,25 +17,25 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/signing"
 )
 
-// Signers gives the key that signs now; *signing.Ring does.
+// Signers returns the current signing key; *signing.Ring implements it.
 type Signers interface {
 	Current() (signing.Signer, error)
 }
 
-// IssuerConfig is what our access tokens say.
+// IssuerConfig configures an Issuer.
 type IssuerConfig struct {
 	// Issuer is the claim iss, an https URL without query and fragment (RFC 8414 §2).
 	Issuer string
 	// Audiences is the claim aud; at least one.
 	Audiences []string
-	// ClientID is the claim client_id, which RFC 9068 §2.2 requires: the policy stands for the one client that people use.
+	// ClientID is the claim client_id, which RFC 9068 §2.2 requires: the policy stands for the one client that users have.
 	ClientID string
-	// Lifetime is exp−iat, at most; whole seconds.
+	// Lifetime is the maximum of exp−iat, in whole seconds.
 	Lifetime time.Duration
-	// Claims are the names of further claims that are copied from a login.
+	// Claims are the names of the claims that are copied from a login.
 	Claims []string
 	Keys   Signers
-	// Now is time.Now where nil.
+	// Now defaults to time.Now.
 	Now func() time.Time
 }
 
@@ -52,17 +45,17 @@ type Issuer struct {
 	copied map[string]bool
 }
 
-// maxToken is the longest access token in bytes: as a cookie it must stay within the 4096 that browsers keep, with its
-// name and attributes (RFC 6265 §6.1).
+// maxToken is the maximum length of an access token in bytes. As a cookie, with name and attributes, it must fit in the 4096
+// bytes that browsers store (RFC 6265 §6.1).
 const maxToken = 3800
 
-// maxLifetime is the longest access lifetime. A revocation is kept as long as what it revokes.
+// maxLifetime is the maximum lifetime of an access token. A revocation is kept for as long as the tokens that it revokes live.
 const maxLifetime = 24 * time.Hour
 
-// ErrTooLarge: the claims make a token that clients cannot keep or send.
+// ErrTooLarge reports that the claims make a token that clients cannot store or send.
 var ErrTooLarge = fmt.Errorf("issuing token: it would be longer than %d bytes; copy fewer claims", maxToken)
 
-// NewIssuer returns an Issuer, or an error that says which setting to change.
+// NewIssuer returns an Issuer. Its error says which setting to change.
 func NewIssuer(c IssuerConfig) (*Issuer, error) {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -72,29 +65,29 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 	}
 	switch {
 	case c.Keys == nil:
-		return nil, errors.New("building issuer: it has no keys")
+		return nil, errors.New("building issuer: Keys is required")
 	case len(c.Audiences) == 0 || c.Audiences[0] == "" || c.ClientID == "":
-		return nil, errors.New("building issuer: audiences or the client id are empty")
+		return nil, errors.New("building issuer: audiences and the client id are required")
 	case c.Lifetime < time.Second || c.Lifetime > maxLifetime || c.Lifetime%time.Second != 0:
-		return nil, fmt.Errorf("building issuer: the lifetime of access tokens is not between 1s and %s in whole seconds", maxLifetime)
+		return nil, fmt.Errorf("building issuer: the lifetime of access tokens must be between 1s and %s, in whole seconds", maxLifetime)
 	}
 	i := &Issuer{cfg: c, copied: map[string]bool{}}
 	for _, name := range c.Claims {
 		if name == "" || isReserved(name) {
-			return nil, fmt.Errorf("building issuer: claim %q cannot be copied: it is empty or has a meaning of its own", name)
+			return nil, fmt.Errorf("building issuer: claim %q cannot be copied: the name is empty or reserved", name)
 		}
 		i.copied[name] = true
 	}
 	return i, nil
 }
 
-// Grant is what an access token is to say.
+// Grant is the content of an access token.
 type Grant struct {
 	// Subject is the claim sub, and Session the claim sid.
 	Subject, Session string
-	// Claims is a JSON object, or nil; of its members those that the policy names are copied.
+	// Claims is a JSON object or nil. The members that the policy names are copied.
 	Claims json.RawMessage
-	// NotAfter is the session's end, which no token outlives.
+	// NotAfter is the end of the session. The token expires at that time at the latest.
 	NotAfter time.Time
 }
 
@@ -118,7 +111,7 @@ func (i *Issuer) Issue(ctx context.Context, g Grant) (Access, error) {
 		a.Expires = end
 	}
 	if !a.Expires.After(a.Issued) {
-		return Access{}, errors.New("issuing token: the session is over")
+		return Access{}, errors.New("issuing token: the session has ended")
 	}
 	claims, err := i.claims(g, a)
 	if err != nil {
@@ -142,7 +135,7 @@ func (i *Issuer) Issue(ctx context.Context, g Grant) (Access, error) {
 	return a, nil
 }
 
-// claims are the copied ones, and those of RFC 9068 §2.2, which none can replace.
+// claims returns the copied claims and those of RFC 9068 §2.2. A copied claim cannot replace one of the latter.
 func (i *Issuer) claims(g Grant, a Access) (map[string]any, error) {
 	copied, err := i.Select(g.Claims)
 	if err != nil {
@@ -159,7 +152,7 @@ func (i *Issuer) claims(g Grant, a Access) (map[string]any, error) {
 	return claims, nil
 }
 
-// audience is a string where there is one, as most libraries like it best (RFC 7519 §4.1.3).
+// audience returns a string for a single audience, which most libraries support best (RFC 7519 §4.1.3), and an array otherwise.
 func audience(audiences []string) any {
 	if len(audiences) == 1 {
 		return audiences[0]
@@ -167,15 +160,15 @@ func audience(audiences []string) any {
 	return audiences
 }
 
-// signingInput is the token up to its second dot.
+// signingInput returns the token up to its second dot.
 func signingInput(signer signing.Signer, claims map[string]any) (string, error) {
 	header, err := json.Marshal(map[string]string{"alg": string(signer.Algorithm()), "kid": signer.KeyID(), "typ": "at+jwt"})
 	if err != nil {
-		return "", fmt.Errorf("encoding token's header: %w", err)
+		return "", fmt.Errorf("encoding token header: %w", err)
 	}
 	payload, err := json.Marshal(claims)
 	if err != nil {
-		return "", fmt.Errorf("encoding token's claims: %w", err)
+		return "", fmt.Errorf("encoding token claims: %w", err)
 	}
 	return base64.RawURLEncoding.EncodeToString(header) + "." + base64.RawURLEncoding.EncodeToString(payload), nil
 }

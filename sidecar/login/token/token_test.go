@@ -25,7 +25,7 @@ func TestNewIssuerRefuses(t *testing.T) {
 		"a pattern":        {func(c *token.IssuerConfig) { c.Issuer = "https://shop.example.com/*" }, "https"},
 		"user":             {func(c *token.IssuerConfig) { c.Issuer = "https://me@shop.example.com" }, "https"},
 		"no host":          {func(c *token.IssuerConfig) { c.Issuer = "https:///x" }, "https"},
-		"no keys":          {func(c *token.IssuerConfig) { c.Keys = nil }, "keys"},
+		"no keys":          {func(c *token.IssuerConfig) { c.Keys = nil }, "Keys"},
 		"no audience":      {func(c *token.IssuerConfig) { c.Audiences = nil }, "audiences"},
 		"no client":        {func(c *token.IssuerConfig) { c.ClientID = "" }, "client"},
 		"no lifetime":      {func(c *token.IssuerConfig) { c.Lifetime = 0 }, "lifetime"},

@@ -12,8 +12,8 @@ import (
 
 func csrfRule() request.Rule { return request.Rule{Stage: "token", Name: "csrf"} }
 
-// CheckOrigin refuses what a page of another origin made a browser send; with delivery Body browsers send nothing of ours by
-// themselves.
+// CheckOrigin refuses a request that a page of another origin made a browser send. With delivery Body it refuses nothing,
+// because browsers do not send tokens by themselves.
 func (c *TokenTransport) CheckOrigin(r *http.Request) error {
 	if c.delivery != Cookie {
 		return nil
@@ -21,7 +21,7 @@ func (c *TokenTransport) CheckOrigin(r *http.Request) error {
 	return c.RefuseCrossOrigin(r)
 }
 
-// RefuseCrossOrigin refuses an unsafe request of another origin, whatever the delivery.
+// RefuseCrossOrigin refuses an unsafe request from another origin, with any delivery.
 func (c *TokenTransport) RefuseCrossOrigin(r *http.Request) error {
 	err := c.protection.Check(asUnsafe(r))
 	if err == nil {
@@ -29,11 +29,11 @@ func (c *TokenTransport) RefuseCrossOrigin(r *http.Request) error {
 	}
 	return request.From(r).Refuse(csrfRule(), &httperr.Error{
 		Status: http.StatusForbidden, Code: "cross-origin", Cause: err,
-		Detail: "Requests that change something are not accepted from other origins with this site's cookies.",
+		Detail: "Requests from other origins that change something are not accepted with the cookies of this site.",
 	})
 }
 
-// asUnsafe returns r, or for a WebSocket handshake, which is a GET, a request that is judged as a POST.
+// asUnsafe returns r. For a WebSocket handshake, which is a GET, it returns a copy with the method POST.
 func asUnsafe(r *http.Request) *http.Request {
 	if len(r.Header["Upgrade"]) == 0 {
 		return r
@@ -43,8 +43,8 @@ func asUnsafe(r *http.Request) *http.Request {
 	return &unsafe
 }
 
-// serialized is an origin as browsers send it (RFC 6454 §6.2): in small letters, and without the scheme's own port. What is
-// no origin is returned as it is, for AddTrustedOrigin to refuse.
+// serialized returns an origin as browsers send it (RFC 6454 §6.2): in lower case and without the default port. AddTrustedOrigin
+// refuses what is not an origin.
 func serialized(origin string) (string, error) {
 	u, err := url.Parse(origin)
 	if err != nil {

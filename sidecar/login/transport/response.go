@@ -12,13 +12,13 @@ import (
 	"github.com/posterndev/postern/sidecar/login/token"
 )
 
-// NoStore keeps answers out of caches, RFC 6749 §5.1.
+// NoStore keeps a response out of caches (RFC 6749 §5.1).
 func NoStore(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Pragma", "no-cache")
 }
 
-// TokenResponse is the body of RFC 6749 §5.1.
+// TokenResponse returns the body of RFC 6749 §5.1.
 func TokenResponse(t token.Tokens) map[string]any {
 	return map[string]any{
 		"access_token": t.Token, "token_type": "Bearer", "expires_in": Seconds(t.Expires.Sub(t.Issued)),
@@ -26,14 +26,14 @@ func TokenResponse(t token.Tokens) map[string]any {
 	}
 }
 
-// Seconds rounds down, so that nobody relies on a token that is gone.
+// Seconds returns d in whole seconds, rounded down so that no client relies on an expired token.
 func Seconds(d time.Duration) int64 { return int64(math.Floor(d.Seconds())) }
 
-// WriteJSON answers with v, which a cache must not keep.
+// WriteJSON responds with v, which caches must not store.
 func WriteJSON(w http.ResponseWriter, status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
-		return fmt.Errorf("encoding answer: %w", err)
+		return fmt.Errorf("encoding response: %w", err)
 	}
 	h := w.Header()
 	NoStore(h)
@@ -41,15 +41,15 @@ func WriteJSON(w http.ResponseWriter, status int, v any) error {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client has gone: nobody is left to tell
+	_, _ = w.Write(body) // a write error means that the client has disconnected
 	return nil
 }
 
-// RetryAfter is how long a client waits for the store or the key, in seconds.
+// RetryAfter is the value of Retry-After, in seconds, while the store or the key is unavailable.
 const RetryAfter = "5"
 
-// Unavailable is the refusal where the store or the key cannot be reached.
+// Unavailable returns the refusal for an unavailable store or key.
 func Unavailable(err error) *httperr.Error {
-	e := &httperr.Error{Status: http.StatusServiceUnavailable, Code: "tokens-unavailable", Cause: err, Detail: "Logins cannot be handled at present."}
+	e := &httperr.Error{Status: http.StatusServiceUnavailable, Code: "tokens-unavailable", Cause: err, Detail: "Logins are temporarily unavailable."}
 	return e.With("Retry-After", RetryAfter)
 }

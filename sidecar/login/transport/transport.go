@@ -1,5 +1,5 @@
-// Package transport hands tokens to clients and takes them back: in JSON bodies (RFC 6749) or in cookies, which it protects
-// from other origins.
+// Package transport carries tokens between the sidecar and clients: in JSON bodies (RFC 6749) or in cookies, which it protects
+// against requests from other origins. It holds what the HTTP fronts loginstage and endpoints share.
 package transport
 
 import (
@@ -18,44 +18,45 @@ import (
 	"github.com/posterndev/postern/sidecar/login/token"
 )
 
-// The cookies. __Host- makes browsers refuse them from other hosts of the site, without Secure, or with another path
-// (RFC 6265bis §4.1.3.2), so both come with every request; the Guard takes the refresh token out of each.
+// The names of the cookies. The prefix __Host- makes browsers reject them from other hosts of the site, without Secure, or with
+// another path (RFC 6265bis §4.1.3.2). Browsers send both with every request; Guard removes the refresh token from each.
 const (
 	AccessCookie  = "__Host-postern-access"
 	RefreshCookie = "__Host-postern-refresh"
 )
 
-// Delivery is how clients get their tokens.
+// Delivery is how clients receive their tokens.
 type Delivery string
 
-// Body answers with JSON (RFC 6749 §5.1), Cookie sets cookies that scripts cannot read.
+// Body responds with JSON (RFC 6749 §5.1). Cookie sets cookies that scripts cannot read.
 const (
 	Body   Delivery = "Body"
 	Cookie Delivery = "Cookie"
 )
 
-// SameSite is the cookies' attribute. Lax sends them when another site links to this one, Strict does not.
+// SameSite is the attribute of the cookies. With Lax the browser sends them when the user follows a link from another site, with
+// Strict it does not.
 type SameSite string
 
-// The values; None is not among them.
+// The values of SameSite. None is not supported.
 const (
 	Lax    SameSite = "Lax"
 	Strict SameSite = "Strict"
 )
 
-// TokenTransportConfig says how clients get their tokens.
+// TokenTransportConfig configures a TokenTransport.
 type TokenTransportConfig struct {
 	Delivery Delivery
-	// SameSite is Lax where empty.
+	// SameSite defaults to Lax.
 	SameSite SameSite
-	// TrustedOrigins are further origins ("https://app.example.com") whose pages may send unsafe requests with our cookies
-	// and log people in, as those that CORS allows with credentials.
+	// TrustedOrigins are further origins ("https://app.example.com") whose pages may send unsafe requests with the cookies and
+	// log users in, such as those that CORS allows with credentials.
 	TrustedOrigins []string
-	// Now is time.Now where nil.
+	// Now defaults to time.Now.
 	Now func() time.Time
 }
 
-// TokenTransport hands tokens to clients, and takes them back. It is safe for concurrent use.
+// TokenTransport delivers tokens to clients and reads them from requests. It is safe for concurrent use.
 type TokenTransport struct {
 	delivery   Delivery
 	sameSite   http.SameSite
@@ -63,10 +64,10 @@ type TokenTransport struct {
 	now        func() time.Time
 }
 
-// NewTokenTransport returns a TokenTransport, or an error that says which setting to change.
+// NewTokenTransport returns a TokenTransport. Its error says which setting to change.
 func NewTokenTransport(cfg TokenTransportConfig) (*TokenTransport, error) {
 	if cfg.Delivery != Body && cfg.Delivery != Cookie {
-		return nil, errors.New("building token delivery: it is neither Body nor Cookie")
+		return nil, errors.New("building token transport: delivery must be Body or Cookie")
 	}
 	c := &TokenTransport{delivery: cfg.Delivery, sameSite: http.SameSiteLaxMode, protection: http.NewCrossOriginProtection(), now: cfg.Now}
 	switch cfg.SameSite {
@@ -74,7 +75,7 @@ func NewTokenTransport(cfg TokenTransportConfig) (*TokenTransport, error) {
 	case Strict:
 		c.sameSite = http.SameSiteStrictMode
 	default:
-		return nil, errors.New("building token delivery: sameSite is neither Lax nor Strict")
+		return nil, errors.New("building token transport: sameSite must be Lax or Strict")
 	}
 	for _, origin := range cfg.TrustedOrigins {
 		origin, err := serialized(origin)
@@ -82,7 +83,7 @@ func NewTokenTransport(cfg TokenTransportConfig) (*TokenTransport, error) {
 			err = c.protection.AddTrustedOrigin(origin)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("building token delivery: %w", err)
+			return nil, fmt.Errorf("building token transport: %w", err)
 		}
 	}
 	if c.now == nil {
@@ -91,10 +92,10 @@ func NewTokenTransport(cfg TokenTransportConfig) (*TokenTransport, error) {
 	return c, nil
 }
 
-// Delivery is how clients get their tokens.
+// Delivery returns how clients receive their tokens.
 func (c *TokenTransport) Delivery() Delivery { return c.delivery }
 
-// SetCookies hands t over. The cookies live as long as what they hold.
+// SetCookies adds the cookies for t to h. A cookie expires with its token, the refresh cookie with the session.
 func (c *TokenTransport) SetCookies(h http.Header, t token.Tokens) {
 	NoStore(h)
 	c.set(h, AccessCookie, t.Token, t.Expires)
@@ -110,7 +111,7 @@ func (c *TokenTransport) set(h http.Header, name, value string, expires time.Tim
 	h.Add("Set-Cookie", cookie.String())
 }
 
-// ClearCookies makes the browser forget; with delivery Body there is nothing to forget.
+// ClearCookies makes the browser delete the cookies. With delivery Body it does nothing.
 func (c *TokenTransport) ClearCookies(h http.Header) {
 	if c.delivery != Cookie {
 		return
@@ -119,15 +120,15 @@ func (c *TokenTransport) ClearCookies(h http.Header) {
 	c.set(h, RefreshCookie, "", time.Time{})
 }
 
-// Guard returns the stage for requests that carry our cookies; nil where tokens are delivered in bodies. It must come
-// before authentication. For each request it:
-//   - takes the refresh token out of the request, so that it never reaches the app or its logs; the exchange and the
-//     endpoints, later, still have it. A request with two is refused with 400;
-//   - refuses unsafe methods and WebSocket handshakes that come from another origin with 403 cross-origin, where a browser
-//     added one of our cookies by itself (CSRF, cross-site WebSocket hijacking). Sec-Fetch-Site decides, or Origin against
-//     Host where it is missing; a request with neither is no browser's (net/http.CrossOriginProtection says why).
+// Guard returns the stage for requests with the cookies; nil with delivery Body. It must come before authentication. For each
+// request it:
+//   - removes the refresh token, so that it never reaches the app or its logs. RefreshToken returns it to later stages. A request
+//     with two is refused with 400;
+//   - refuses, with 403 cross-origin, unsafe methods and WebSocket handshakes from another origin that carry one of the cookies
+//     (CSRF, cross-site WebSocket hijacking). Sec-Fetch-Site decides. If it is absent, Origin is compared with Host. A request
+//     with neither does not come from a browser (see net/http.CrossOriginProtection).
 //
-// Both are subject to Shadow. The exchange refuses in the same way logins from another origin, cookies or not.
+// Both are subject to shadow mode. The login stage refuses logins from another origin in the same way, with or without cookies.
 func (c *TokenTransport) Guard() stage.Stage {
 	if c.delivery != Cookie {
 		return nil
@@ -157,13 +158,13 @@ func (c *TokenTransport) Guard() stage.Stage {
 
 type refreshTokenKey struct{}
 
-// RefreshToken returns the refresh token of the request's cookie, which Guard has removed; empty where there was none.
+// RefreshToken returns the refresh token that Guard removed from the request; empty if there was none.
 func RefreshToken(r *http.Request) string {
 	refresh, _ := r.Context().Value(refreshTokenKey{}).(string)
 	return refresh
 }
 
-// Device is what the request says of its Device.
+// Device returns the device that the request describes.
 func Device(r *http.Request) session.Device {
 	return session.NewDevice(r.UserAgent(), request.From(r).ClientAddr)
 }
@@ -174,7 +175,7 @@ func takeCookie(h http.Header, name string) (value string, found, twice bool) {
 	if !found {
 		return "", false, false
 	}
-	var kept []string
+	var others []string
 	n := 0
 	for _, line := range h["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
@@ -183,18 +184,18 @@ func takeCookie(h http.Header, name string) (value string, found, twice bool) {
 			case field.CookieName(pair) == name:
 				n++
 			case pair != "":
-				kept = append(kept, pair)
+				others = append(others, pair)
 			}
 		}
 	}
 	delete(h, "Cookie")
-	if len(kept) > 0 {
-		h["Cookie"] = []string{strings.Join(kept, "; ")}
+	if len(others) > 0 {
+		h["Cookie"] = []string{strings.Join(others, "; ")}
 	}
 	return value, true, n > 1
 }
 
-// findCookie finds the first cookie of the name. It splits at semicolons and no more, as the most lenient app does.
+// findCookie returns the first cookie of the name. It splits at semicolons only, as the most lenient app does.
 func findCookie(h http.Header, name string) (value string, found bool) {
 	for _, line := range h["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {

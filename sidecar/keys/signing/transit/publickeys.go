@@ -16,10 +16,10 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/vault"
 )
 
-// maxPublic bounds how many versions of a key are returned: the newest ones.
+// maxPublic bounds the number of versions that are returned, the newest ones.
 const maxPublic = 32
 
-// parsePublicVersions reads Transit's answer about a key.
+// parsePublicVersions parses Transit's response for a key.
 func parsePublicVersions(data map[string]any) ([]signing.PublicVersion, error) {
 	least, err := vault.ParseInt(data["min_encryption_version"])
 	if err != nil {
@@ -54,7 +54,7 @@ func parsePublicVersions(data map[string]any) ([]signing.PublicVersion, error) {
 
 func parsePublicVersion(n int, v any) (signing.PublicVersion, error) {
 	fields, ok := v.(map[string]any)
-	if !ok { // symmetric keys are numbers here: their creation times
+	if !ok { // a symmetric key has only its creation time, a number
 		return signing.PublicVersion{}, errors.New("it has no public key: the type must be ecdsa-p256, rsa-2048 or more, or ed25519")
 	}
 	created, err := vault.ParseTime(fields["creation_time"])
@@ -69,7 +69,7 @@ func parsePublicVersion(n int, v any) (signing.PublicVersion, error) {
 	return signing.PublicVersion{Number: n, Public: public, Created: created}, nil
 }
 
-// parsePublic reads PEM, or the base64 in which Transit gives Ed25519 keys.
+// parsePublic parses PEM, or base64 for Ed25519 keys.
 func parsePublic(text string) (crypto.PublicKey, error) {
 	if block, _ := pem.Decode([]byte(text)); block != nil {
 		if block.Type == "RSA PUBLIC KEY" {
@@ -79,7 +79,7 @@ func parsePublic(text string) (crypto.PublicKey, error) {
 	}
 	b, err := base64.StdEncoding.DecodeString(text)
 	if err != nil || len(b) != ed25519.PublicKeySize {
-		return nil, errors.New("it has no public key that can be read; a derived key has none")
+		return nil, errors.New("it has no valid public key; a derived key has none")
 	}
 	return ed25519.PublicKey(b), nil
 }

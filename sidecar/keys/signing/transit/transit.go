@@ -30,7 +30,7 @@ func New(client *vault.Client, mount string) (*Engine, error) {
 	return &Engine{client: client, mount: mount}, nil
 }
 
-// Sign implements signing.Transit, with one request. The version must be one that may still sign.
+// Sign implements signing.Transit with one request. Vault must still allow signing with the version.
 func (e *Engine) Sign(ctx context.Context, key string, version int, a signing.Algorithm, input []byte) ([]byte, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
@@ -55,12 +55,12 @@ func (e *Engine) Sign(ctx context.Context, key string, version int, a signing.Al
 	}
 	text, ok := data["signature"].(string)
 	if !ok {
-		return nil, errors.New("reading Transit's signature: there is none")
+		return nil, errors.New("reading Transit's signature: the response has none")
 	}
 	return parseSignature(text, version)
 }
 
-// PublicKeys implements signing.Transit: the versions from min_encryption_version on, the older first.
+// PublicKeys implements signing.Transit. It returns the versions from min_encryption_version on, the oldest first.
 func (e *Engine) PublicKeys(ctx context.Context, key string) ([]signing.PublicVersion, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (e *Engine) Forget(key string) {
 	e.client.Forget(e.path("keys", key), e.path("sign", key)+"/sha2-256", e.path("keys", key)+"/rotate")
 }
 
-// Rotator makes new versions of a key; the policy needs update on its rotate path.
+// Rotator returns a Rotator for the key. The Vault policy must allow update on its rotate path.
 func (e *Engine) Rotator(key string) signing.Rotator { return rotator{engine: e, key: key} }
 
 type rotator struct {
@@ -96,29 +96,29 @@ func (r rotator) Rotate(ctx context.Context) error {
 
 func (e *Engine) path(what, key string) string { return e.mount + "/" + what + "/" + key }
 
-// checkKey takes one segment of a path.
+// checkKey accepts one segment of a path.
 func checkKey(key string) error {
 	if strings.ContainsAny(key, "/ ") || vault.CheckPath(key) != nil {
-		return fmt.Errorf("naming Transit key: %.64q is not a name", key)
+		return fmt.Errorf("checking Transit key: %.64q is not a name", key)
 	}
 	return nil
 }
 
-// maxSignature bounds a signature in bytes: RSA of 4096 bits.
+// maxSignature bounds a signature in bytes: that of RSA with 4096 bits.
 const maxSignature = 512
 
-// parseSignature reads "vault:v3:<base64url>", as marshaling_algorithm jws gives it.
+// parseSignature parses "vault:v3:<base64url>", the format of marshaling_algorithm jws.
 func parseSignature(text string, version int) ([]byte, error) {
 	encoded, found := strings.CutPrefix(text, "vault:v"+strconv.Itoa(version)+":")
 	if !found {
-		return nil, errors.New("reading Transit's signature: it is not one by the version asked for")
+		return nil, errors.New("reading Transit's signature: it is not by the requested version")
 	}
 	if base64.RawURLEncoding.DecodedLen(len(encoded)) > maxSignature {
 		return nil, fmt.Errorf("reading Transit's signature: it is longer than %d bytes", maxSignature)
 	}
 	signature, err := base64.RawURLEncoding.DecodeString(encoded)
 	if err != nil || len(signature) == 0 {
-		return nil, errors.New("reading Transit's signature: it is not base64url, as marshaling_algorithm jws is")
+		return nil, errors.New("reading Transit's signature: it is not base64url")
 	}
 	return signature, nil
 }

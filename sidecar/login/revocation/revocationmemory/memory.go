@@ -1,4 +1,4 @@
-// Package memory keeps revocations in this process alone: for a sidecar without Redis. A restart forgets them.
+// Package revocationmemory stores revocations in the memory of this process, for a sidecar without Redis. A restart loses them.
 package revocationmemory
 
 import (
@@ -11,17 +11,17 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation"
 )
 
-// DefaultMaxEntries is the bound where Config names none; an entry takes up to about 1.5 KiB.
+// DefaultMaxEntries is the default of Config.MaxEntries. An entry takes up to about 1.5 KiB.
 const DefaultMaxEntries = 1 << 16
 
-// sweepEvery is the least pause between two looks for what has expired.
+// sweepEvery is the minimum pause between removals of expired entries.
 const sweepEvery = time.Second
 
-// Config describes a Store.
+// Config configures a Store.
 type Config struct {
-	// MaxEntries bounds the memory. At the bound nothing is forgotten: adding fails with revocation.ErrFull.
+	// MaxEntries bounds the memory. At the bound no entry is dropped: adding fails with revocation.ErrFull.
 	MaxEntries int
-	// Now is the clock; time.Now if nil.
+	// Now defaults to time.Now.
 	Now func() time.Time
 }
 
@@ -34,12 +34,12 @@ type Store struct {
 	entries  map[string]revocation.Entry
 	position revocation.Position
 	swept    time.Time
-	// changed is closed at the next change, and latest are the latest changes, up to position.
+	// changed is closed at the next change. latest are the latest changes, up to position.
 	changed chan struct{}
 	latest  []revocation.Entry
 }
 
-// maxLatest is the number of changes that a follower may be behind.
+// maxLatest is how many changes a follower can be behind.
 const maxLatest = 1024
 
 // New returns an empty store.
@@ -150,7 +150,7 @@ func (s *Store) Follow(ctx context.Context, from revocation.Cursor, maxSilence t
 	}
 }
 
-// since returns the changes after from, or nil where it does not know them, and what is closed at the next one.
+// since returns the changes after from, or nil if they are no longer stored, and a channel that is closed at the next change.
 func (s *Store) since(from revocation.Position) ([]revocation.Entry, revocation.Position, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,7 +1,7 @@
--- Revokes. KEYS: meta, entries, expiry, stream. ARGV: a random name, the length of the stream, and for each entry: id, expires
--- and before in microseconds, and what it names. Returns generation and sequence.
--- An entry is 16 digits of expires, 16 of before, and what it names. Each change's tip is a name of its own, and says which
--- tip it follows, so that a reader sees every gap: trimmed, flushed, or lost in a failover.
+-- Adds revocations. KEYS: meta, entries, expiry, stream. ARGV: a random name, the length of the stream, and for each entry: id, expires
+-- and before in microseconds, and what it revokes. Returns generation and sequence.
+-- An entry is 16 digits of expires, 16 of before, and what it revokes. Each change has a unique tip and the tip of its predecessor, so
+-- that a reader detects every gap: trimmed, flushed, or lost in a failover.
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local meta, entries, expiry, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -37,7 +37,7 @@ for i = 3, #ARGV, 4 do
 end
 redis.call('HSET', meta, 'generation', generation, 'sequence', int(sequence), 'tip', tip, 'offset', offset)
 
--- Everything is gone an hour after the last entry has expired.
+-- All keys expire an hour after the last entry.
 local last = redis.call('ZREVRANGE', expiry, 0, 0, 'WITHSCORES')[2]
 local ttl = int(math.ceil((math.max(tonumber(last or 0) - now, 0)) / 1000) + 3600000)
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ttl) end

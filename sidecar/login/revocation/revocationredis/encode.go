@@ -11,7 +11,7 @@ import (
 // digits is the width of a time in an entry.
 const digits = 16
 
-// named is what an entry names, as it is written in Redis.
+// named is the encoding of what an entry revokes.
 type named struct {
 	Kind   revocation.Kind `json:"kind"`
 	Issuer string          `json:"issuer"`
@@ -19,11 +19,11 @@ type named struct {
 }
 
 func name(e revocation.Entry) string {
-	b, _ := json.Marshal(named{e.Kind, e.Issuer, e.Value}) // strings alone: it cannot fail
+	b, _ := json.Marshal(named{e.Kind, e.Issuer, e.Value}) // cannot fail: strings only
 	return string(b)
 }
 
-// decode reads an entry as add.lua writes it.
+// decode parses an entry as add.lua writes it.
 func decode(text string) (e revocation.Entry, err error) {
 	if len(text) < 2*digits {
 		return e, errReply

@@ -11,10 +11,10 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation"
 )
 
-// maxWait is the longest wait for a change, and so how long closing an index takes.
+// maxWait is the longest wait for a change. Closing an index takes as long.
 const maxWait = time.Second
 
-// Load implements revocation.Feed. All pages come over one connection, for a scan goes on at the server where it began.
+// Load implements revocation.Feed. It uses one connection for all pages, because a scan must continue at the same server.
 func (s *Store) Load(ctx context.Context, apply func([]revocation.Entry)) (cursor revocation.Cursor, err error) {
 	if cursor, err = s.cursor(ctx); err != nil {
 		return cursor, fmt.Errorf("loading revocations: %w", err)
@@ -59,7 +59,7 @@ func decodePairs(pairs []string) ([]revocation.Entry, error) {
 	return entries, nil
 }
 
-// cursor asks for the position by the shared connection, which leads to the server that is written to.
+// cursor reads the position over the shared connection, which leads to the primary.
 func (s *Store) cursor(ctx context.Context) (c revocation.Cursor, err error) {
 	var values []any
 	err = s.conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) (err error) {
@@ -73,7 +73,7 @@ func (s *Store) cursor(ctx context.Context) (c revocation.Cursor, err error) {
 	for i, v := range values {
 		texts[i], _ = v.(string)
 	}
-	if texts[0] == "" { // nothing was ever revoked
+	if texts[0] == "" { // nothing has been revoked
 		return revocation.Cursor{Offset: "0-0"}, nil
 	}
 	c = revocation.Cursor{Tip: texts[2], Offset: texts[3]}
@@ -103,18 +103,18 @@ type follower struct {
 	cursor revocation.Cursor
 	wait   time.Duration
 	sink   revocation.Sink
-	// behind says that the server had a change that the stream had not shown.
+	// behind says that the primary has a change that the stream has not returned.
 	behind bool
 }
 
-// step waits for changes, hands them over, and asks whether there are others.
+// step waits for changes, passes them on, and checks whether there are others.
 func (f *follower) step(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	wait := f.wait
 	if f.behind {
-		wait = -1 // what there is, without waiting
+		wait = -1 // do not wait
 	}
 	messages, err := f.read(ctx, wait)
 	if err != nil {
@@ -153,7 +153,7 @@ func (f *follower) read(ctx context.Context, wait time.Duration) ([]goredis.XMes
 	return streams[0].Messages, nil
 }
 
-// hand gives messages to the sink. Each must follow the one before it.
+// hand passes messages to the sink. Each must follow its predecessor.
 func (f *follower) hand(messages []goredis.XMessage) error {
 	if len(messages) == 0 {
 		return nil

@@ -1,8 +1,8 @@
-// Package redis keeps revocations in Redis for every sidecar that shares it: a hash of what is revoked, and a stream of the
-// changes, written by one script. A reader waits on the stream with a connection of its own, so it knows of a change within
-// milliseconds; and it asks the server that stores write to, over the shared connection, whether it has missed any.
+// Package revocationredis stores revocations in Redis, shared by all sidecars: a hash of the entries and a stream of the changes, written
+// by one script. A reader waits on the stream with its own connection, so it gets a change within milliseconds. Over the shared
+// connection it asks the primary whether it has missed a change.
 //
-// Redis must not evict keys (maxmemory-policy noeviction): what it evicts is no longer revoked.
+// Redis must not evict keys (maxmemory-policy noeviction): an evicted entry is no longer revoked.
 package revocationredis
 
 import (
@@ -24,14 +24,14 @@ import (
 var addScript string
 
 const (
-	// streamLength is about how many changes a reader may be behind before it loads everything again.
+	// streamLength is about how many changes a reader can be behind before it must load everything again.
 	streamLength = 10_000
-	// maxBatch bounds the entries of one script, and page the entries of one answer.
+	// maxBatch bounds the entries per script, and page the entries per reply.
 	maxBatch = 100
 	page     = 500
 )
 
-// Conn runs operations on Redis; it is declared here so that the connection's lifetime stays its owner's.
+// Conn runs operations on Redis. The caller owns the connection.
 type Conn interface {
 	Do(ctx context.Context, f func(context.Context, goredis.UniversalClient) error) error
 	Hold(ctx context.Context, key string, f func(context.Context, *goredis.Conn) error) error
@@ -45,7 +45,7 @@ type Store struct {
 	meta, entries, expiry, stream string
 }
 
-// New returns the store of scope on conn. All sidecars that trust the same issuers are to share a scope.
+// New returns the store of scope on conn. All sidecars that trust the same issuers must share a scope.
 func New(conn Conn, scope string) *Store {
 	space := keyspace.New("revocation", scope)
 	return &Store{
@@ -54,7 +54,7 @@ func New(conn Conn, scope string) *Store {
 	}
 }
 
-// Add implements revocation.Store. More than a hundred entries are added in several steps.
+// Add implements revocation.Store. More than a hundred entries are added in several scripts.
 func (s *Store) Add(ctx context.Context, entries ...revocation.Entry) (p revocation.Position, err error) {
 	now := time.Now()
 	for _, e := range entries {
@@ -142,5 +142,5 @@ func position(generation, sequence string) (revocation.Position, error) {
 	return revocation.Position{Generation: generation, Sequence: n}, nil
 }
 
-// errReply is content that no version of this package wrote.
-var errReply = errors.New("the revocations in Redis cannot be read")
+// errReply reports content that no version of this package writes.
+var errReply = errors.New("the revocations in Redis are invalid")

@@ -1,4 +1,4 @@
-// Package storetest is what every store of revocations must do, as tests.
+// Package revocationtest is the conformance suite for stores of revocations.
 package revocationtest
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation"
 )
 
-// Store is what is tested.
+// Store is a store under test.
 type Store interface {
 	revocation.Store
 	revocation.Feed

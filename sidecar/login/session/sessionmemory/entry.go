@@ -7,7 +7,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// end is when the session ended, or zero while it goes on.
+// end returns when the session ended; zero while it is active.
 func (e *entry) end(now time.Time) time.Time {
 	if !e.ended.IsZero() {
 		return e.ended
@@ -18,7 +18,7 @@ func (e *entry) end(now time.Time) time.Time {
 	return time.Time{}
 }
 
-// slide records that the session is seen now.
+// slide records the use of the session.
 func (e *entry) slide(now time.Time) {
 	e.LastSeen, e.IdleExpiry = now, now.Add(e.IdleTimeout)
 	if e.IdleExpiry.After(e.AbsoluteExpiry) {
@@ -27,7 +27,7 @@ func (e *entry) slide(now time.Time) {
 	e.forget = e.IdleExpiry.Add(e.linger())
 }
 
-// shorten has the session keep to shorter timeouts.
+// shorten applies shorter timeouts to the session.
 func (e *entry) shorten(most session.Timeouts) {
 	if most.Idle > 0 {
 		e.IdleTimeout = min(e.IdleTimeout, most.Idle)
@@ -42,14 +42,14 @@ func (e *entry) shorten(most session.Timeouts) {
 	}
 }
 
-// touch slides unless the session was seen a moment ago.
+// touch slides unless the session was used within the coalescing interval.
 func (e *entry) touch(now time.Time, coalesce time.Duration) {
 	if now.Sub(e.LastSeen) >= session.Coalesce(coalesce, e.IdleTimeout) {
 		e.slide(now)
 	}
 }
 
-// linger is for how long the session is remembered after its end.
+// linger returns how long the session is stored after its end.
 func (e *entry) linger() time.Duration {
 	if e.External {
 		return e.absoluteTimeout
@@ -67,13 +67,13 @@ func (s *Store) find(id string, now time.Time) *entry {
 	return e
 }
 
-// finish ends a session. One of an external issuer is remembered, or the next request would begin it anew.
+// finish ends a session. An ended external session is stored, because the next request would begin it again.
 func (s *Store) finish(e *entry, now time.Time) {
 	e.forget = now.Add(e.absoluteTimeout)
 	s.retire(e, now)
 }
 
-// retire takes a session that ended at end from its owner.
+// retire removes a session that ended at end from its owner.
 func (s *Store) retire(e *entry, end time.Time) {
 	s.remove(e)
 	if !e.External {
@@ -88,7 +88,7 @@ func (s *Store) retire(e *entry, end time.Time) {
 	}
 }
 
-// retireIdle does so for those of an owner's external sessions that have idled or aged out.
+// retireIdle retires an owner's expired external sessions.
 func (s *Store) retireIdle(owner session.Owner, now time.Time) {
 	for _, e := range s.owners[owner] {
 		if end := e.end(now); e.External && !end.IsZero() {
@@ -114,7 +114,7 @@ func (s *Store) remove(e *entry) {
 	}
 }
 
-// full reports whether there is no room, after looking for some.
+// full reports whether the store is full after removing expired entries.
 func (s *Store) full(now time.Time) bool {
 	if now.Sub(s.swept) >= sweepEvery {
 		s.swept = now

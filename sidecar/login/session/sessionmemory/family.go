@@ -8,14 +8,14 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// family is what is known of a session's refresh tokens.
+// family is the state of a session's refresh tokens.
 type family struct {
 	current session.Hash
 	// turns are the latest rotations, the oldest first.
 	turns []turn
 }
 
-// turn is one rotation: of which token, when, and with which salt.
+// turn is one rotation: the token, the time and the salt.
 type turn struct {
 	hash session.Hash
 	at   time.Time
@@ -54,7 +54,7 @@ func (s *Store) Rotate(_ context.Context, r session.Rotation) (session.Rotated, 
 	return session.Rotated{Outcome: outcome, Session: e.Session, Current: r.Presented.Follow(salts)}, nil
 }
 
-// judge says what a token of the family is, and the salts that lead from a retried one to the current one.
+// judge returns the outcome for a token of the family, and the salts from a retried token to the current one.
 func (f *family) judge(hash session.Hash, now time.Time, grace time.Duration) (session.Outcome, []session.Salt) {
 	if same(hash, f.current) {
 		return session.OutcomeRotated, nil
@@ -72,7 +72,7 @@ func (f *family) judge(hash session.Hash, now time.Time, grace time.Duration) (s
 	return session.OutcomeReused, nil
 }
 
-// rotate makes the successor of the current token current, and forgets the turns beyond grace.
+// rotate makes the successor of the current token current, and drops turns older than the grace.
 func (f *family) rotate(r session.Rotation, now time.Time) {
 	turns := append(f.turns, turn{hash: f.current, at: now, salt: r.Salt})
 	first := max(0, len(turns)-session.MaxRetried)

@@ -1,4 +1,4 @@
-// Package memory keeps sessions in this process alone: for a sidecar without Redis. A restart ends every session.
+// Package sessionmemory stores sessions in the memory of this process, for a sidecar without Redis. A restart ends all sessions.
 package sessionmemory
 
 import (
@@ -11,18 +11,18 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// DefaultMaxSessions is the bound where Config names none; a session takes up to about 6 KiB.
+// DefaultMaxSessions is the default of Config.MaxSessions. A session takes up to about 6 KiB.
 const DefaultMaxSessions = 1 << 14
 
-// sweepEvery is the least pause between two looks for what nobody needs any more.
+// sweepEvery is the minimum pause between removals of expired entries.
 const sweepEvery = 10 * time.Second
 
-// Config describes a Store.
+// Config configures a Store.
 type Config struct {
-	// MaxSessions bounds the sessions, with those that ended and are still remembered. At the bound no session is ended for
-	// another: further logins fail with session.ErrNoRoom.
+	// MaxSessions bounds the sessions, including ended ones that are still stored. At the bound no session is ended for another:
+	// further logins fail with session.ErrNoRoom.
 	MaxSessions int
-	// Now is the clock; time.Now if nil.
+	// Now defaults to time.Now.
 	Now func() time.Time
 }
 
@@ -34,19 +34,19 @@ type Store struct {
 	mu       sync.Mutex
 	sessions map[string]*entry
 	owners   map[session.Owner]map[string]*entry
-	// ended are the remembered sessions of external issuers that were ended, the oldest end first.
+	// ended are the stored external sessions that were ended, the oldest end first.
 	ended map[session.Owner][]*entry
 	swept time.Time
 }
 
-// entry is a session and what goes with it. Its owner's map holds it until it is finished.
+// entry is a session with its state. It is in its owner's map until it ends.
 type entry struct {
 	session.Session
 	family
 	absoluteTimeout time.Duration
-	// ended is set for a session of an external issuer that was ended, and is remembered.
+	// ended is set for an external session that was ended and is still stored.
 	ended time.Time
-	// forget is when nobody needs the entry any more.
+	// forget is when the entry can be removed.
 	forget time.Time
 }
 
@@ -64,10 +64,10 @@ func New(c Config) *Store {
 	}
 }
 
-// now is the time in microseconds, as Redis has it.
+// now returns the time in microseconds, the precision of Redis.
 func (s *Store) now() time.Time { return s.clock().UTC().Truncate(time.Microsecond) }
 
-// Hold has the sessions that there are last for most at the longest; those that begin later have limits of their own.
+// Hold limits the timeouts of existing sessions. New sessions have their own limits.
 func (s *Store) Hold(most session.Timeouts) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,7 +125,7 @@ func (s *Store) create(n session.New, now time.Time) (session.Session, []string,
 			evicted = append(evicted, e.ID)
 		}
 	}
-	if old := s.sessions[n.ID]; old != nil { // it has ended; forgotten only now, for a login that is rejected brings nothing back
+	if old := s.sessions[n.ID]; old != nil { // it has ended; removed only now, because a rejected login must not revive it
 		s.remove(old)
 	}
 	if s.full(now) {
@@ -215,7 +215,7 @@ func (s *Store) EndAll(_ context.Context, owner session.Owner, except string) ([
 	return ended, nil
 }
 
-// live returns an owner's sessions that have not ended, the oldest first.
+// live returns an owner's active sessions, the oldest first.
 func (s *Store) live(owner session.Owner, now time.Time) (live []*entry) {
 	for _, e := range s.owners[owner] {
 		if e.end(now).IsZero() {

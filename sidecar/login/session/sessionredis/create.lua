@@ -1,4 +1,4 @@
--- Begins a session, or with admit goes on with the one there is.
+-- Begins a session, or with admit returns the existing one.
 -- KEYS: session, owner. ARGV: prefix, id, absolute timeout, cap, 1 to reject at the cap, 1 to admit, authentication time,
 -- coalesce, share, and then the new session's fields and values. Returns outcome, session, evicted ids.
 local id, absolute, cap = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -27,7 +27,7 @@ if redis.call('ZCARD', KEYS[2]) >= cap then
   end
 end
 
--- What ended under this id is forgotten only now: a login that is rejected brings nothing back.
+-- The ended session of this id is removed only now: a rejected login must not revive it.
 if old then redis.call('ZREM', old.owner, id) end
 if old then redis.call('ZREM', old.owner .. ':ended', id) end
 if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('DEL', KEYS[1]) end

@@ -14,12 +14,12 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// errReply is a reply that no script of this version gives: another program wrote to the key.
-var errReply = errors.New("the session in Redis cannot be read")
+// errReply reports a reply that no script of this version returns: another program wrote to the key.
+var errReply = errors.New("the session in Redis is invalid")
 
 func text(b [32]byte) string { return base64.RawURLEncoding.EncodeToString(b[:]) }
 
-// boundField is the field that holds session.Bind's Tie.
+// boundField returns the hash field with the text of session.Bind.Tie.
 func boundField(b session.Bind) string {
 	switch b {
 	case session.BindUserAgent:
@@ -31,7 +31,7 @@ func boundField(b session.Bind) string {
 	}
 }
 
-// encode lists the fields of a session that its creation fixes.
+// encode returns the fields that are set when the session is created.
 func encode(n session.New) []any {
 	linger, external := session.Linger, n.Refresh.IsZero()
 	if external {
@@ -49,7 +49,7 @@ func encode(n session.New) []any {
 	return append(fields, "proof", text(n.Refresh.Proof()), "current", text(n.Refresh.Hash()))
 }
 
-// reply is what the scripts about one session answer.
+// reply is the reply of a script for one session.
 type reply struct {
 	outcome string
 	session session.Session
@@ -107,7 +107,7 @@ func decodeSalts(texts []string) ([]session.Salt, error) {
 	return salts, nil
 }
 
-// decode reads a session's fields and values.
+// decode parses the fields and values of a session.
 func decode(v any) (s session.Session, err error) {
 	flat, err := stringsOf(v)
 	if err != nil || len(flat)%2 != 0 {

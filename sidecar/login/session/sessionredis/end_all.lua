@@ -1,4 +1,4 @@
--- Ends an owner's sessions but one. KEYS: owner. ARGV: prefix, the id to spare. Returns the ids of those ended.
+-- Ends an owner's sessions except one. KEYS: owner. ARGV: prefix, the id of the exception. Returns the ids of those ended.
 local ids = {}
 for _, found in ipairs(live(KEYS[1])) do
   if found[1] ~= ARGV[2] then

@@ -1,11 +1,11 @@
--- What every script of this package begins with. Times are whole microseconds, below 2^53: doubles are exact.
--- KEYS[1] is the session's or the owner's key. ARGV[1] is what the keys of sessions begin with; all share one hash tag.
+-- The start of every script of this package. Times are whole microseconds, below 2^53: doubles are exact.
+-- KEYS[1] is the session's or the owner's key. ARGV[1] is the prefix of session keys. All keys share one hash tag.
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local prefix = ARGV[1]
--- The last two of ARGV are the longest idle and absolute timeout of the present policy; 0 for none.
+-- The last two of ARGV are the maximum idle and absolute timeout of the current policy; 0 for none.
 local most_idle, most_absolute = tonumber(ARGV[#ARGV - 1]), tonumber(ARGV[#ARGV])
--- So many ended sessions of an owner are remembered, the latest.
+-- The number of ended sessions of an owner that are stored, the latest.
 local most_ended = 256
 
 -- int writes a number with all its digits.
@@ -13,7 +13,7 @@ local function int(n) return string.format('%.0f', n) end
 
 local function expire(key, micros) redis.call('PEXPIRE', key, int(math.ceil(micros / 1000))) end
 
--- shorten has a session keep to the present timeouts, where they are shorter than those of its login.
+-- shorten applies the current timeouts to a session if they are shorter than those of its login.
 local function shorten(s)
   if most_idle > 0 then s.idle = int(math.min(tonumber(s.idle), most_idle)) end
   if most_absolute > 0 then s.absolute = int(math.min(tonumber(s.absolute), tonumber(s.created) + most_absolute)) end
@@ -31,20 +31,20 @@ local function load(id)
   return s
 end
 
--- keep lets a session be forgotten in micros.
+-- keep sets the expiry of a session to micros from now.
 local function keep(id, micros)
   redis.call('HSET', prefix .. id, 'forget', int(now + micros))
   expire(prefix .. id, micros)
 end
 
--- ended returns when a session ended, or nil while it goes on.
+-- ended returns when a session ended, or nil while it is active.
 local function ended(s)
   local at = tonumber(s.ended or s.expires)
   if at <= now then return at end
   return nil
 end
 
--- slide records that the session is seen now.
+-- slide records the use of the session.
 local function slide(id, s)
   s.seen = int(now)
   s.expires = int(math.min(now + tonumber(s.idle), tonumber(s.absolute)))
@@ -52,29 +52,29 @@ local function slide(id, s)
   keep(id, tonumber(s.expires) - now + tonumber(s.linger))
 end
 
--- full tells the error of a server that reads and takes no writes: it is out of memory, of disk, or of replicas. A replica that
--- was a master is none of that.
+-- full recognises the error of a server that cannot write because of memory, disk or missing replicas. The error of a former master
+-- that is now a replica is not one of these.
 local function full(err)
   local text = type(err) == 'table' and err.err or tostring(err)
   return string.find(text, 'OOM', 1, true) or string.find(text, 'MISCONF', 1, true) or string.find(text, 'NOREPLICAS', 1, true)
 end
 
--- attempt writes what may stay undone where nothing can be written, and reports whether it was done.
+-- attempt makes a write that is optional if the server cannot write, and reports whether it succeeded.
 local function attempt(write, ...)
   local ok, err = pcall(write, ...)
   if not ok and not full(err) then error(err, 0) end
   return ok
 end
 
--- touch slides unless the session was seen less than micros ago, cut to the session's own share. One that cannot be written
--- goes on as it was: a full Redis must not log everybody out.
+-- touch slides unless the session was used less than micros ago, limited to the session's own share. If the write fails the session
+-- stays as it was: a full Redis must not log everyone out.
 local function touch(id, s, micros, share)
   if now - tonumber(s.seen) < math.min(micros, math.floor(tonumber(s.idle) / share)) then return end
   local seen, expires = s.seen, s.expires
   if not attempt(slide, id, s) then s.seen, s.expires = seen, expires end
 end
 
--- remember counts an ended session of an outside issuer, and forgets the oldest beyond the bound.
+-- remember stores an ended external session, and drops the oldest ones above the bound.
 local function remember(id, s)
   local key = s.owner .. ':ended'
   redis.call('ZADD', key, int(now), id)
@@ -86,7 +86,7 @@ local function remember(id, s)
   end
 end
 
--- finish ends a session. One of an outside issuer is remembered, or the next request would begin it anew.
+-- finish ends a session. An ended external session is stored, because the next request would begin it again.
 local function finish(id, s)
   redis.call('ZREM', s.owner, id)
   if s.external ~= '1' then
@@ -99,8 +99,8 @@ local function finish(id, s)
   remember(id, s)
 end
 
--- retire takes what has ended, or has become another owner's, from an owner; s is nil for what is forgotten. What ended by a
--- timeout that was shortened does not come back when that is longer again: no owner would have it.
+-- retire removes from an owner a session that has ended or belongs to another owner now; s is nil if it is no longer stored. A session
+-- that ended by a shortened timeout stays ended when the timeout becomes longer again, because no owner lists it.
 local function retire(owner, id, s)
   if s and s.owner == owner then
     redis.call('HSET', prefix .. id, 'expires', s.expires)
@@ -109,8 +109,8 @@ local function retire(owner, id, s)
   redis.call('ZREM', owner, id)
 end
 
--- live returns the owner's sessions that have not ended, the oldest first, as {id, fields}; it forgets the others. An id of
--- an outside issuer may have become another owner's.
+-- live returns the owner's active sessions, the oldest first, as {id, fields}, and retires the others. An external id can belong to
+-- another owner now.
 local function live(owner)
   local found = {}
   for _, id in ipairs(redis.call('ZRANGE', owner, 0, -1)) do

@@ -1,5 +1,5 @@
-// Package redis keeps sessions in Redis for every sidecar that shares it: one script for each decision, one round trip,
-// Redis's own clock, and keys that expire by themselves.
+// Package sessionredis stores sessions in Redis, shared by all sidecars. Each operation is one script and one round trip, uses the
+// clock of Redis, and sets the expiry of its keys.
 package sessionredis
 
 import (
@@ -36,7 +36,7 @@ var endAllScript string
 //go:embed list.lua
 var listScript string
 
-// Conn runs operations on Redis; it is declared here so that the connection's lifetime stays its owner's.
+// Conn runs operations on Redis. The caller owns the connection.
 type Conn interface {
 	Do(ctx context.Context, f func(context.Context, goredis.UniversalClient) error) error
 }
@@ -50,14 +50,14 @@ type Store struct {
 	create, rotate, touch, end, endAll, list *goredis.Script
 }
 
-// New returns the store of scope, the policy's "namespace/name", on conn. Sessions last for most at the longest.
+// New returns the store of scope, the policy's "namespace/name", on conn. The timeouts of existing sessions are limited by most.
 func New(conn Conn, scope string, most session.Timeouts) *Store {
 	s := build(conn, scope, prelude)
 	s.most = most
 	return s
 }
 
-// build returns a store whose scripts begin with prelude.
+// build returns a store whose scripts start with prelude.
 func build(conn Conn, scope, prelude string) *Store {
 	s := &Store{
 		conn: conn, space: keyspace.New("session", scope),
@@ -66,11 +66,11 @@ func build(conn Conn, scope, prelude string) *Store {
 		end: goredis.NewScript(prelude + endScript), endAll: goredis.NewScript(prelude + endAllScript),
 	}
 	id := session.NewID()
-	s.prefix = strings.TrimSuffix(s.space.Key("id", id), id) // ids are of one length
+	s.prefix = strings.TrimSuffix(s.space.Key("id", id), id) // all ids have the same length
 	return s
 }
 
-// args are a script's: what its own are, and what the prelude reads.
+// args returns the arguments of a script: its own, and those of the prelude.
 func (s *Store) args(own ...any) []any {
 	return append(own, s.most.Idle.Microseconds(), s.most.Absolute.Microseconds())
 }

@@ -1,8 +1,8 @@
--- Answers a refresh token. KEYS: session. ARGV: prefix, id, hash of the proof, hash of the secret, salt, hash of the
--- successor, grace, the field of the device to compare (or none) and its value, and the most turns to remember. Returns
+-- Rotates a refresh token. KEYS: session. ARGV: prefix, id, hash of the proof, hash of the secret, salt, hash of the
+-- successor, grace, the field of the device to compare (or none) and its value, and the maximum number of stored turns. Returns
 -- outcome, session, salts.
--- Comparing hashes of secrets takes the same time for all: Lua keeps each string once and compares addresses; and whoever
--- sends a secret does not choose its hash.
+-- Comparing hashes of secrets takes constant time: Lua interns strings and compares addresses. Besides, a client cannot choose the
+-- hash of the secret that it sends.
 local id, hash, grace = ARGV[2], ARGV[4], tonumber(ARGV[7])
 local s = load(id)
 if not s or s.proof ~= ARGV[3] then return {'unknown'} end

@@ -1,4 +1,4 @@
--- Returns a session that goes on, and records that it was seen. KEYS: session. ARGV: prefix, id, coalesce (negative to
+-- Returns an active session, and records its use. KEYS: session. ARGV: prefix, id, coalesce (negative to
 -- record nothing), share. Returns outcome, session.
 local s = load(ARGV[2])
 if not s or ended(s) then return {'ended'} end

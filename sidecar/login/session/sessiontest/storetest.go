@@ -1,4 +1,4 @@
-// Package storetest is what every session.Store must do, as tests.
+// Package sessiontest is the conformance suite for session.Store.
 package sessiontest
 
 import (
@@ -12,11 +12,11 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// Clock is a store whose time stands still unless it is advanced.
+// Clock is a store with a clock that only moves when it is advanced.
 type Clock interface {
 	session.Store
 	Advance(d time.Duration)
-	// Hold puts other timeouts in force.
+	// Hold applies other timeouts.
 	Hold(most session.Timeouts)
 }
 

@@ -1,4 +1,4 @@
-// Package redis is what replicas share about signing keys and logout tokens, in Redis.
+// Package tokenredis stores in Redis what replicas share about signing keys and logout tokens.
 package tokenredis
 
 import (
@@ -16,10 +16,10 @@ import (
 //go:embed since.lua
 var sinceScript string
 
-// keep is for how long a date outlives the last replica that asked for it.
+// keep is how long a date is stored after the last read.
 const keep = 90 * 24 * time.Hour
 
-// Conn runs operations on Redis; it is declared here so that the connection's lifetime stays its owner's.
+// Conn runs operations on Redis. The caller owns the connection.
 type Conn interface {
 	Do(ctx context.Context, f func(context.Context, goredis.UniversalClient) error) error
 }
@@ -36,7 +36,7 @@ func New(conn Conn, scope string) *Store {
 	return &Store{conn: conn, keys: keyspace.New("token", scope), since: goredis.NewScript(sinceScript)}
 }
 
-// Since implements signing.Registry, with one script and Redis's clock.
+// Since implements signing.Registry with one script and the clock of Redis.
 func (s *Store) Since(ctx context.Context, believed map[string]time.Time) (map[string]time.Time, error) {
 	ids := make([]string, 0, len(believed))
 	keys := make([]string, 0, len(believed))
@@ -58,7 +58,7 @@ func (s *Store) Since(ctx context.Context, believed map[string]time.Time) (map[s
 		return nil, fmt.Errorf("sharing dates of signing keys: %w", err)
 	}
 	if len(reply) != len(ids) {
-		return nil, fmt.Errorf("sharing dates of signing keys: %d answers to %d questions", len(reply), len(ids))
+		return nil, fmt.Errorf("sharing dates of signing keys: got %d replies for %d keys", len(reply), len(ids))
 	}
 	dates := make(map[string]time.Time, len(ids))
 	for i, id := range ids {
@@ -99,7 +99,7 @@ func (s *Store) Forget(ctx context.Context, issuer, id string) error {
 		return client.Del(ctx, s.keys.Key("logout", issuer, id)).Err()
 	})
 	if err != nil {
-		return fmt.Errorf("forgetting a logout token: %w", err)
+		return fmt.Errorf("deleting a logout token: %w", err)
 	}
 	return nil
 }

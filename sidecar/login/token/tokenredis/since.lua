@@ -1,5 +1,5 @@
--- Returns from when on each key version was seen by any replica, in microseconds since 1970, as text.
--- KEYS: one for each version. ARGV: seconds to keep a date, then the caller's belief for each version, 0 for none.
+-- Returns when each key version was first read by any replica, in microseconds since 1970, as text.
+-- KEYS: one for each version. ARGV: the expiry in seconds, then the date that the caller knows for each version, 0 for none.
 local time = redis.call('TIME')
 local now = time[1] .. string.format('%06d', tonumber(time[2]))
 local dates = {}

@@ -11,7 +11,7 @@ func TestARevokedKeySignsNoMore(t *testing.T) {
 	first, second := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
 	h, c := &history{}, newClock()
 	h.set(nil, content(set(t, first)))
-	r := newRing(t, c, Held{Secrets: h, Algorithm: ES256}, func(cfg *Config) { cfg.Registry = newRegistry(c) })
+	r := newRing(t, c, StoredKeys{Secrets: h, Algorithm: ES256}, func(cfg *Config) { cfg.Registry = newRegistry(c) })
 	refresh := func() {
 		t.Helper()
 		if err := r.Refresh(t.Context()); err != nil {
@@ -20,7 +20,7 @@ func TestARevokedKeySignsNoMore(t *testing.T) {
 	}
 	refresh()
 	revoked := map[string]bool{}
-	trusted := Trusted{Ring: r, Revoked: func(kid string) bool { return revoked[kid] }}
+	trusted := Unrevoked{Ring: r, Revoked: func(kid string) bool { return revoked[kid] }}
 	wantCurrent := func(want string) {
 		t.Helper()
 		signer, err := trusted.Current()

@@ -23,14 +23,14 @@ func TestOwnRevocationsAreKnownAtOnce(t *testing.T) {
 	store := revocationmemory.New(revocationmemory.Config{})
 	q := revocation.Query{Issuer: issuer, TokenID: "t1"}
 
-	if _, err := (revocation.Own{Store: fullStore{}, Index: x}).Add(t.Context(), entry(revocation.Token, "t1")); !errors.Is(err, revocation.ErrFull) {
+	if _, err := (revocation.WriteThrough{Store: fullStore{}, Index: x}).Add(t.Context(), entry(revocation.Token, "t1")); !errors.Is(err, revocation.ErrFull) {
 		t.Fatalf("error = %v, want %v", err, revocation.ErrFull)
 	}
 	if revoked, err := x.Revoked(t.Context(), &q); revoked || err != nil {
 		t.Errorf("what the store did not take: revoked %t, error %v", revoked, err)
 	}
 
-	if _, err := (revocation.Own{Store: store, Index: x}).Add(t.Context(), entry(revocation.Token, "t1")); err != nil {
+	if _, err := (revocation.WriteThrough{Store: store, Index: x}).Add(t.Context(), entry(revocation.Token, "t1")); err != nil {
 		t.Fatal(err)
 	}
 	if revoked, err := x.Revoked(t.Context(), &q); !revoked || err != nil {

@@ -7,17 +7,16 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// Held is a Source whose private keys are the content of a secret.
-type Held struct {
-	// Secrets are the secret's versions.
+// StoredKeys is a Source whose private keys are stored in a secret.
+type StoredKeys struct {
+	// Secrets gives the versions of the secret.
 	Secrets   secret.History
 	Algorithm Algorithm
 }
 
-// Versions implements Source. A key that several versions of the secret hold has the time of the first one. Where an older
-// version of the secret cannot be used it is left out, for it may be of before the policy's algorithm; the newest must be
-// good.
-func (h Held) Versions(ctx context.Context) ([]Version, error) {
+// Versions implements Source. A key in several versions of the secret has the time of the first one. An older version of the secret
+// that is invalid is skipped, because it may predate the policy's algorithm. The newest must be valid.
+func (h StoredKeys) Versions(ctx context.Context) ([]Version, error) {
 	contents, err := h.Secrets.History(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading signing key: %w", err)
