@@ -13,13 +13,13 @@ import (
 const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
-	// stallTimeout is how long one read of a body, or one write of an answer, may make no progress. A transfer as a whole
+	// stallTimeout is how long one read of a body, or one write of a response, may make no progress. A transfer as a whole
 	// may take any time.
 	stallTimeout = time.Minute
 	maxHeader    = 64 << 10
 )
 
-// withStallTimeouts ends exchanges that stall: a client that sends no byte of its body, or takes none of the answer, for
+// withStallTimeouts ends exchanges that stall: a client that sends no byte of its body, or takes none of the response, for
 // the stall time. A handler may be silent for as long as it likes. The body of an HTTP/2 request is left alone, since a
 // gRPC stream may be silent for long; there the connection is pinged.
 func withStallTimeouts(stall time.Duration, next http.Handler) http.Handler {
@@ -46,7 +46,7 @@ type stallTimeouts struct {
 	body bool
 
 	mu sync.Mutex
-	// reading counts the operations that may read the body; they overlap, since the app may answer before it has all of it.
+	// reading counts the operations that may read the body; they overlap, since the app may respond before it has all of it.
 	reading int
 	// finished says that the handler has returned, and the deadlines are the next request's.
 	finished bool
@@ -82,7 +82,7 @@ func (p *stallTimeouts) endWrite() {
 }
 
 // finish bounds what net/http does after the handler: it reads what is left of the body and sends what it holds of the
-// answer. It sets the deadlines anew before the next request.
+// response. It sets the deadlines again before the next request.
 func (p *stallTimeouts) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 // answerTime bounds the writing of a refusal: a client that does not read gets none.
 const answerTime = time.Second
 
-// Write writes an answer's bytes. Where the request's body has turned out broken before its answer began, it puts the
-// refusal in that answer's place, and drops the rest of it.
+// Write writes a response's bytes. Where the request's body has turned out broken before its response began, it puts the
+// refusal in that response's place, and drops the rest of it.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.opaque.Load() {
 		return c.Conn.Write(p)
@@ -32,7 +32,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// interim reports whether p begins a 1xx answer, after which another comes. 101 is final.
+// interim reports whether p begins a 1xx response, after which another comes. 101 is final.
 func interim(p []byte) bool {
 	const status = "HTTP/1.1 "
 	return bytes.HasPrefix(p, []byte(status+"1")) && !bytes.HasPrefix(p, []byte(status+"101"))
@@ -46,7 +46,7 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// Close closes the connection. A client whose request's body was broken and whose handler gave up without an answer is
+// Close closes the connection. A client whose request's body was broken and whose handler gave up without a response is
 // told why first.
 func (c *Conn) Close() error {
 	if b := c.broken.Load(); b != nil && b.body && !c.responded.Load() {
@@ -66,7 +66,7 @@ func (c *Conn) answer(b *breach) {
 	_, _ = c.Conn.Write(render(b.refusal)) // the client has gone: nobody is left to tell
 }
 
-// render is refusal as a whole HTTP/1.1 answer. httperr.Write needs a request, and there is none.
+// render is refusal as a whole HTTP/1.1 response. httperr.Write needs a request, and there is none.
 func render(refusal *httperr.Error) []byte {
 	title := http.StatusText(refusal.Status)
 	body, err := json.Marshal(struct {

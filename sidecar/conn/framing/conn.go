@@ -45,7 +45,7 @@ func (c Config) withDefaults() Config {
 }
 
 // Conn is the server's side of an HTTP/1.x connection, watched. As of http.Server, which it is made for, it expects that
-// nothing but a single byte of a request is read before the answer to the one before it has been written.
+// nothing but a single byte of a request is read before the response to the one before it has been written.
 type Conn struct {
 	net.Conn
 	config *Config
@@ -57,7 +57,7 @@ type Conn struct {
 
 	opaque atomic.Bool
 	broken atomic.Pointer[breach]
-	// responded says that the final answer to the current request has begun; answered that it is this package's own.
+	// responded says that the final response to the current request has begun; answered that it is this package's own refusal.
 	responded, answered atomic.Bool
 }
 
@@ -179,7 +179,7 @@ func (c *Conn) refuse(b *breach) error {
 
 const (
 	// lingerTime and lingerBytes bound the reading of what a refused client still sends: closing on unread bytes resets the
-	// connection, and the client loses the answer (RFC 9112 §9.6). net/http waits as long.
+	// connection, and the client loses the response (RFC 9112 §9.6). net/http waits as long.
 	lingerTime  = 500 * time.Millisecond
 	lingerBytes = 64 << 10
 )

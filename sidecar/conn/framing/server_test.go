@@ -126,7 +126,7 @@ func TestServerRefusesByItself(t *testing.T) {
 	}
 }
 
-// A broken body reaches the handler as the refusal, and the client gets one answer, whatever the handler makes of it.
+// A broken body reaches the handler as the refusal, and the client gets one response, whatever the handler makes of it.
 func TestBrokenBody(t *testing.T) {
 	tests := map[string]struct {
 		expect      string
@@ -164,7 +164,7 @@ func TestBrokenBody(t *testing.T) {
 	}
 }
 
-// An answer that has begun is not followed by a second.
+// A response that has begun is not followed by a second.
 func TestBrokenBodyAfterAnswerBegan(t *testing.T) {
 	started := make(chan struct{})
 	addr, refusals := serve(t, Config{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

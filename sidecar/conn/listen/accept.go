@@ -55,7 +55,7 @@ func (a *acceptor) drain() {
 	_ = a.tcp.SetDeadline(time.Now().Add(backlogTime)) // where it cannot be set, the socket is closed already
 }
 
-// drop makes run end at once: whoever waits in the backlog would be refused anyway.
+// drop makes run end at once: what waits in the backlog would be refused anyway.
 func (a *acceptor) drop() {
 	close(a.stop)
 	_ = a.tcp.Close() // the address is free in any case

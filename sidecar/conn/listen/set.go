@@ -43,7 +43,7 @@ const (
 
 // Config says how a Set works. Decide and TCP must be there.
 type Config struct {
-	// Decide names who serves the app's address local. It is asked for each connection, so the answer may change.
+	// Decide names who serves the app's address local. It is asked for each connection, so the decision may change.
 	Decide func(local netip.AddrPort) Decision
 	// TCP serves a connection and closes it.
 	TCP func(conn *Conn)

@@ -49,7 +49,7 @@ func HasElement(lines []string, token string) bool {
 	return false
 }
 
-// AddVary makes the answer vary by the named fields (RFC 9110 §12.5.5), leaving out what the app named already.
+// AddVary makes the response vary by the named fields (RFC 9110 §12.5.5), leaving out what the app named already.
 func AddVary(h http.Header, names ...string) {
 	for _, name := range names {
 		if lines := h["Vary"]; !HasElement(lines, name) && !HasElement(lines, "*") {

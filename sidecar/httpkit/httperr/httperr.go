@@ -22,7 +22,7 @@ type Error struct {
 	Code   Code
 	// Detail is a sentence for the client.
 	Detail string
-	// Header is added to the answer (WWW-Authenticate, Retry-After …).
+	// Header is added to the response (WWW-Authenticate, Retry-After …).
 	Header http.Header
 	// Cause is for the log alone.
 	Cause error
@@ -39,7 +39,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// With returns e with one more header field for the answer.
+// With returns e with one more header field for the response.
 func (e *Error) With(name, value string) *Error {
 	if e.Header == nil {
 		e.Header = http.Header{}

@@ -1,20 +1,20 @@
-// Package compression encodes answers with zstd, Brotli or gzip, whichever the client likes best (RFC 9110 §12.5.3); where it
+// Package compression encodes responses with zstd, Brotli or gzip, whichever the client likes best (RFC 9110 §12.5.3); where it
 // likes several alike, that order holds, which is by cost. All run at a low level, for the app shares the CPU.
 //
-// It leaves an answer as it is where
+// It leaves a response as it is where
 //   - its type is not one of the policy's, or it is shorter than MinSize;
 //   - it is encoded already, partial (206, Content-Range), without body (HEAD, 204, 304), or marked no-transform;
 //   - it is gRPC, which compresses by message, or server-sent events, unless text/event-stream is listed as it is;
 //   - it carries a digest of its body (RFC 9530), which would no longer hold;
-//   - it may carry credentials, for the length of a compressed answer tells an attacker who can add text to it, guess by
+//   - it may carry credentials, for the length of a compressed response tells an attacker who can add text to it, guess by
 //     guess, what else is in there (BREACH, CVE-2013-3587): it sets a cookie, is a JWT or JOSE object, answers a POST with
 //     no-store as token endpoints must (RFC 6749 §5.1), or a stage has set Info.Sensitive.
 //
-// Every answer that could be encoded says Vary: Accept-Encoding, encoded or not. Encoded ones lose Content-Length and
+// Every response that could be encoded says Vary: Accept-Encoding, encoded or not. Encoded ones lose Content-Length and
 // Accept-Ranges, and a strong ETag becomes weak, since the bytes are others (RFC 9110 §8.8.3); so does that of a 304.
 // A client that then sends the weak tag in If-Match gets 412, as behind other proxies that compress.
 //
-// The length of an answer being unknown, up to MinSize bytes are held back until it is known to be long enough; a flush
+// The length of a response being unknown, up to MinSize bytes are held back until it is known to be long enough; a flush
 // ends that, and passes through.
 package compression
 
@@ -30,7 +30,7 @@ import (
 // maxMinSize bounds MinSize, in bytes: as much may be held back for each request.
 const maxMinSize = 1 << 20
 
-// Config says which answers are encoded.
+// Config says which responses are encoded.
 type Config struct {
 	// MinSize is the least length of a body worth encoding, in bytes, up to 1 MiB.
 	MinSize int

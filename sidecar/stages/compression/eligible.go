@@ -8,7 +8,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
-// eligible reports whether an answer could be encoded, were the client to accept it and were it long enough.
+// eligible reports whether a response could be encoded, were the client to accept it and were it long enough.
 func (p *policy) eligible(r *http.Request, info *request.Info, status int, h http.Header) bool {
 	if status < 200 || status == http.StatusNoContent || status == http.StatusPartialContent || status == http.StatusNotModified {
 		return false
@@ -33,7 +33,7 @@ func hasDigest(h http.Header) bool {
 	return false
 }
 
-// sensitive reports whether the answer may carry credentials.
+// sensitive reports whether the response may carry credentials.
 func sensitive(r *http.Request, info *request.Info, mediaType string, h http.Header) bool {
 	if info.Sensitive || len(h["Set-Cookie"]) > 0 {
 		return true

@@ -22,7 +22,7 @@ const (
 func (c coding) name() string { return [...]string{"zstd", "br", "gzip", "identity"}[c] }
 
 // negotiate picks the coding with the highest weight. A client that names none, or accepts none that we have, gets
-// identity, also where it says identity;q=0: an answer that it can do without is better than none (RFC 9110 §12.5.3).
+// identity, also where it says identity;q=0: a response that it can do without is better than none (RFC 9110 §12.5.3).
 func negotiate(lines []string) coding {
 	const unset = -1
 	weights := [numCodings]int{unset, unset, unset}

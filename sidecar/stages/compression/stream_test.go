@@ -113,7 +113,7 @@ func TestStreamFlushes(t *testing.T) {
 	}
 }
 
-// TestBrokenStaysBroken makes sure that an answer the app broke off is not ended properly by the encoder.
+// TestBrokenStaysBroken makes sure that a response the app broke off is not ended properly by the encoder.
 func TestBrokenStaysBroken(t *testing.T) {
 	srv := proxy(t, Config{}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")

@@ -10,7 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
 
-// writer encodes one answer, or passes it through.
+// writer encodes one response, or passes it through.
 type writer struct {
 	response.Writer
 	policy *policy
@@ -24,7 +24,7 @@ type writer struct {
 	// held says that the header waits in here until the body in buf is long enough.
 	held bool
 	buf  []byte
-	// encoder is nil where the answer passes through.
+	// encoder is nil where the response passes through.
 	encoder encoder
 	// written says that the encoder was given something.
 	written bool
@@ -73,7 +73,7 @@ func weakenETag(h http.Header) {
 	}
 }
 
-// encode sends the header and starts encoding. Where there is no encoder the answer passes through as it is.
+// encode sends the header and starts encoding. Where there is no encoder the response passes through as it is.
 func (w *writer) encode() {
 	w.held = false
 	e, err := w.policy.pools[w.coding].get(w.ResponseWriter)
@@ -125,7 +125,7 @@ func (w *writer) send(p []byte) (int, error) {
 	return w.encoder.Write(p)
 }
 
-// FlushError sends all that was written, the header at least. An answer whose length is still unknown is a stream then,
+// FlushError sends all that was written, the header at least. A response whose length is still unknown is a stream then,
 // and is encoded.
 func (w *writer) FlushError() error {
 	if !w.started {

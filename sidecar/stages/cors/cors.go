@@ -1,6 +1,6 @@
-// Package cors says which other origins' scripts may read the app's answers, by the Fetch standard's CORS protocol.
+// Package cors says which other origins' scripts may read the app's responses, by the Fetch standard's CORS protocol.
 //
-// Decorate is an outer stage: every answer, refusals and errors among them, gets the CORS fields of the policy in place of
+// Decorate is an outer stage: every response, refusals and errors among them, gets the CORS fields of the policy in place of
 // the app's, and Vary: Origin whether or not the origin is allowed. Preflight stands before authentication, for browsers
 // send preflights without credentials, and answers them:
 //
@@ -9,7 +9,7 @@
 //   - any other origin gets 403 without CORS fields, as Fetch §3.3.3 encourages; the browser reports a CORS failure.
 //   - OPTIONS that is no preflight (no Origin, or no Access-Control-Request-Method) goes on to the app.
 //
-// An actual request of an origin that is not allowed goes on as well: CORS keeps answers from scripts and is no
+// An actual request of an origin that is not allowed goes on as well: CORS keeps responses from scripts and is no
 // protection against requests. Origins are compared byte by byte; "null", which sandboxed frames and files share, is never
 // allowed by name. Private network access is not granted.
 //
@@ -32,7 +32,7 @@ type Config struct {
 	// AllowOrigins are origins as browsers send them (https://app.example.com), or * alone for all.
 	AllowOrigins []string
 	// AllowMethods and AllowHeaders are what preflights grant beyond what needs none (GET, HEAD, POST; Accept …). A *
-	// stands for all, but for Authorization, which Fetch wants named.
+	// stands for all, except Authorization, which Fetch wants named.
 	AllowMethods, AllowHeaders []string
 	// ExposeHeaders are what scripts may read beyond the basic ones (Content-Type …).
 	ExposeHeaders []string
@@ -46,7 +46,7 @@ type Config struct {
 type Policy struct {
 	any     bool
 	origins map[string]struct{}
-	// always and preflight are fields with values for allowed origins: on each answer, and on preflights as well.
+	// always and preflight are fields with values for allowed origins: on each response, and on preflights as well.
 	always, preflight []headerField
 }
 
@@ -93,7 +93,7 @@ func (p *Policy) grant(r *http.Request, h http.Header, preflight bool) {
 	}
 }
 
-// appFields are the answer's fields of the CORS protocol and of private network access.
+// appFields are the response's fields of the CORS protocol and of private network access.
 var appFields = [...]string{
 	"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers", "Access-Control-Max-Age",
 	"Access-Control-Allow-Methods", "Access-Control-Allow-Headers", "Access-Control-Allow-Private-Network",

@@ -1,4 +1,4 @@
-// Package headers gives every answer the security headers that OWASP's Secure Headers project recommends, and takes away
+// Package headers gives every response the security headers that OWASP's Secure Headers project recommends, and takes away
 // those that tell about the software behind. It is the outermost stage but for logs and metrics, so errors have them too.
 //
 // What the presets send, and when the app's own value stays:
@@ -19,7 +19,7 @@
 // API leaves out what concerns documents alone. Cross-Origin-Resource-Policy stays there: browsers ask it for embedding
 // without CORS (<img>, <script>), never for a fetch that CORS allows (Fetch §3.6), so it does not stand in the way of a
 // front end on another origin. Cache-Control overrides public and bare ages, since a path that looks static is how
-// answers of a signed-in user get into shared caches (web cache deception).
+// responses of a signed-in user get into shared caches (web cache deception).
 //
 // Explicit fields come last and win over all: first the preset, then Remove, then Set. HSTS is not sent to a client of
 // whom a trusted proxy says that it spoke plain HTTP (RFC 6797 §7.2). Answers that switch protocols are left alone.
@@ -37,13 +37,13 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// Config says which headers answers have.
+// Config says which headers responses have.
 type Config struct {
 	// Preset is Strict, API or None; empty is None.
 	Preset string
-	// Set are fields that every answer has, whatever the app sent.
+	// Set are fields that every response has, whatever the app sent.
 	Set []Field
-	// Remove are names of fields that no answer has.
+	// Remove are names of fields that no response has.
 	Remove []string
 }
 
@@ -117,7 +117,7 @@ func (p *policy) apply(r *http.Request, status int, h http.Header) {
 	}
 }
 
-// reserved says why the named field, which frames the answer or is kept right by another stage, cannot be touched; it is
+// reserved says why the named field, which frames the response or is kept right by another stage, cannot be touched; it is
 // empty for all others.
 func reserved(canonical string) string {
 	switch canonical {

@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// answer is the header of an answer to which the app gave the fields in app.
+// answer is the header of a response to which the app gave the fields in app.
 func answer(t *testing.T, c Config, info *request.Info, app http.Header) http.Header {
 	t.Helper()
 	headers, err := New(c)

@@ -69,7 +69,7 @@ func preset(name string) (fields []presetField, remove []string, err error) {
 	return nil, nil, fmt.Errorf("choosing header preset %q: it is none of Strict, API and None", name)
 }
 
-// keepPrivate keeps the app's decision about caching where shared caches must not store the answer.
+// keepPrivate keeps the app's decision about caching where shared caches must not store the response.
 func keepPrivate(app []string) string {
 	if field.HasElement(app, "no-store") || field.HasElement(app, "private") {
 		return strings.Join(app, ", ")

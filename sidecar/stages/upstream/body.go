@@ -87,7 +87,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	case io.EOF:
 		removeReserved(b.res.Trailer)
 	default:
-		b.exchange.readErr = fmt.Errorf("reading the app's answer: %w", err)
+		b.exchange.readErr = fmt.Errorf("reading the app's response: %w", err)
 	}
 	return n, err
 }

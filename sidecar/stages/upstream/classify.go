@@ -10,11 +10,11 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 )
 
-// StatusClientClosedRequest is what the access log says where the client went before there was an answer; nobody receives
+// StatusClientClosedRequest is what the access log says where the client went before there was a response; nobody receives
 // it. The number is nginx's.
 const StatusClientClosedRequest = 499
 
-// classify says whose fault it is that there is no answer: the client's context first, then its body, then the app.
+// classify says whose fault it is that there is no response: the client's context first, then its body, then the app.
 func classify(client context.Context, x *exchange, cause error) *httperr.Error {
 	if gone(client) {
 		return &httperr.Error{Status: StatusClientClosedRequest, Code: "client-closed-request", Detail: "The client closed the request.", Cause: cause}

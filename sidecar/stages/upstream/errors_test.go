@@ -129,7 +129,7 @@ func TestAppDiesInTheMiddle(t *testing.T) {
 				t.Error("the client saw a whole answer")
 			}
 			wait(t, d.aborts, "the abort")
-			d.waitLog(t, `"level":"WARN","msg":"answer broke off"`)
+			d.waitLog(t, `"level":"WARN","msg":"response broke off"`)
 		})
 	}
 	t.Run("of a stream", func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestClientLeaves(t *testing.T) {
 				wait(t, left, "the app to be told")
 				if tt.answerFirst {
 					wait(t, d.aborts, "the abort")
-					d.waitLog(t, `"level":"DEBUG","msg":"answer broke off"`)
+					d.waitLog(t, `"level":"DEBUG","msg":"response broke off"`)
 					return
 				}
 				if e := httperr.From(wait(t, d.errs, "the stage's error")); e.Status != StatusClientClosedRequest {

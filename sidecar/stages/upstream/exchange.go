@@ -32,18 +32,18 @@ func exchangeOf(r *http.Request) *exchange {
 // exchange is one request's state, and the ResponseWriter that ReverseProxy writes to.
 type exchange struct {
 	response.Writer
-	// http10 clients get no informational answers, RFC 9110 §15.2.
+	// http10 clients get no informational responses, RFC 9110 §15.2.
 	http10 bool
-	// informational is the header of the next 1xx answer. It is apart from the final answer's because ReverseProxy clears
+	// informational is the header of the next 1xx response. It is apart from the final response's because ReverseProxy clears
 	// it after each one, and with it would go what earlier stages have set.
 	informational http.Header
-	// final is true once the app's final answer has come.
+	// final is true once the app's final response has come.
 	final bool
-	// started and hijacked say that the client has seen the final answer's header; broken that the answer was cut short.
+	// started and hijacked say that the client has seen the final response's header; broken that the response was cut short.
 	started, hijacked, broken bool
-	// err is why there is no answer; readErr and writeErr why it broke off.
+	// err is why there is no response; readErr and writeErr why it broke off.
 	err, readErr, writeErr error
-	// watch may end the answer.
+	// watch may end the response.
 	watch watch
 	// bodyErr is why reading the client's body failed; the transport's goroutine sets it.
 	bodyErr atomic.Pointer[error]
@@ -59,7 +59,7 @@ func (x *exchange) failure() error {
 	return nil
 }
 
-// Header is the final answer's once that has come, and before that an informational one's.
+// Header is the final response's once that has come, and before that an informational one's.
 func (x *exchange) Header() http.Header {
 	if x.final {
 		return x.ResponseWriter.Header()
@@ -84,7 +84,7 @@ func (x *exchange) WriteHeader(status int) {
 	x.watch.start()
 }
 
-// inform sends a 1xx answer with its own fields only (100, 103).
+// inform sends a 1xx response with its own fields only (100, 103).
 func (x *exchange) inform(status int) {
 	if x.http10 {
 		return
@@ -99,7 +99,7 @@ func (x *exchange) inform(status int) {
 	maps.Copy(h, kept)
 }
 
-// Write passes the answer's body on.
+// Write passes the response's body on.
 func (x *exchange) Write(b []byte) (int, error) {
 	n, err := x.ResponseWriter.Write(b)
 	if err != nil && x.writeErr == nil {
@@ -138,7 +138,7 @@ func receive(res *http.Response) error {
 		return nil
 	}
 	if res.StatusCode < 100 {
-		return fmt.Errorf("reading the app's answer: %d is no status (RFC 9110 §15)", res.StatusCode) // net/http would panic
+		return fmt.Errorf("reading the app's response: %d is no status (RFC 9110 §15)", res.StatusCode) // net/http would panic
 	}
 	x.final = true
 	res.Body = &responseBody{ReadCloser: res.Body, res: res, exchange: x}

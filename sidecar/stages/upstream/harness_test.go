@@ -133,7 +133,7 @@ func request1(t *testing.T, method, url string, body io.Reader) *http.Request {
 	return r
 }
 
-// do returns the answer and its whole body.
+// do returns the response and its whole body.
 func do(t *testing.T, c *http.Client, r *http.Request) (*http.Response, string) {
 	t.Helper()
 	res, err := c.Do(r)

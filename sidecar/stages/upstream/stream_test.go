@@ -189,7 +189,7 @@ func TestExpectContinue(t *testing.T) {
 	}
 }
 
-// Informational answers pass with their own fields, and take nothing from the final answer's.
+// Informational responses pass with their own fields, and take nothing from the final response's.
 func TestEarlyHints(t *testing.T) {
 	d := doorTo(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", "</a.css>; rel=preload")

@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	// maxResponseHeader bounds an answer's header, and each informational one before it, in bytes.
+	// maxResponseHeader bounds a response's header, and each informational one before it, in bytes.
 	maxResponseHeader = 128 << 10
 	// maxIdleConns is how many unused HTTP/1.1 connections are kept for each app port.
 	maxIdleConns = 256
-	// maxStreamBuffer is how much of one HTTP/2 answer may wait here for a slow client, in bytes; net/http's 4 MiB would
+	// maxStreamBuffer is how much of one HTTP/2 response may wait here for a slow client, in bytes; net/http's 4 MiB would
 	// let a thousand slow clients take 4 GiB.
 	maxStreamBuffer = 256 << 10
 	// copyBuffer is the size of the pieces in which bodies are copied, in bytes.
@@ -31,7 +31,7 @@ func newTransports(cfg Config) *transports {
 		return &http.Transport{
 			DialContext:            dial,
 			Protocols:              new(http.Protocols),
-			DisableCompression:     true, // else an Accept-Encoding is added and the answer unpacked
+			DisableCompression:     true, // else an Accept-Encoding is added and the response unpacked
 			MaxIdleConnsPerHost:    maxIdleConns,
 			IdleConnTimeout:        cfg.Timeouts.Idle,
 			ResponseHeaderTimeout:  cfg.Timeouts.ResponseHeader,

@@ -28,7 +28,7 @@ type Config struct {
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Timeouts may be left zero.
 	Timeouts Timeouts
-	// Logger gets what goes wrong after the answer has begun. Required.
+	// Logger gets what goes wrong after the response has begun. Required.
 	Logger *slog.Logger
 }
 
@@ -36,7 +36,7 @@ type Config struct {
 type Timeouts struct {
 	// Dial bounds opening a connection, 5 s.
 	Dial time.Duration
-	// ResponseHeader bounds the wait for the answer's header once the request was sent; zero waits as long as the client does.
+	// ResponseHeader bounds the wait for the response's header once the request was sent; zero waits as long as the client does.
 	ResponseHeader time.Duration
 	// ExpectContinue is how long the app may think about an Expect: 100-continue before the body is asked for on its
 	// behalf, 1 s: RFC 9110 §10.1.1 forbids waiting for ever, and curl itself sends the body after one second. In HTTP/2 the
@@ -115,14 +115,14 @@ func (p *Proxy) Close() {
 	p.transports.closeIdle()
 }
 
-// ServeHTTP sends r to the app and its answer to w. Before anything was written it returns:
+// ServeHTTP sends r to the app and its response to w. Before anything was written it returns:
 //   - 502 app-unreachable where no connection opens, 504 app-timeout where the header does not come in time,
-//     502 app-bad-response where what comes is not an answer;
+//     502 app-bad-response where what comes is not a response;
 //   - 499 client-closed-request where the client has gone; 400 or 408 where the client's body is at fault, and an earlier
 //     stage's own error where that stage refuses the body while it is read;
 //   - 501 connect-unsupported for CONNECT, which asks for a tunnel past every rule.
 //
-// An answer that breaks off later is logged and ends in panic(http.ErrAbortHandler), so that the client sees a broken
+// A response that breaks off later is logged and ends in panic(http.ErrAbortHandler), so that the client sees a broken
 // connection or a reset stream and never a short success. So does one that a Watch of the request ends, which is recorded as a
 // refusal. Nothing is retried here; net/http itself repeats only requests
 // that are idempotent or of which no byte was sent, and only when a kept connection turned out to be closed.
@@ -182,7 +182,7 @@ func (p *Proxy) conclude(client context.Context, x *exchange, r *http.Request) e
 	if client.Err() != nil || x.writeErr != nil || why != nil {
 		level = slog.LevelDebug // the client went away, which is its right, or was refused, which the access log says
 	}
-	p.cfg.Logger.Log(client, level, "answer broke off", "method", r.Method, "port", info.Local.Port(), "error", cause)
+	p.cfg.Logger.Log(client, level, "response broke off", "method", r.Method, "port", info.Local.Port(), "error", cause)
 	panic(http.ErrAbortHandler)
 }
 

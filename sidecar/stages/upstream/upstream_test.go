@@ -148,7 +148,7 @@ func TestAnswerHeader(t *testing.T) {
 	}
 }
 
-// TestReservedFieldsAreHandedOver: what the app says to the sidecar is in the request's record, and not in the answer.
+// TestReservedFieldsAreHandedOver: what the app says to the sidecar is in the request's record, and not in the response.
 func TestReservedFieldsAreHandedOver(t *testing.T) {
 	app := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Postern-Early", "no")

@@ -9,7 +9,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
-// The pause between two questions whether an answer that is under way may go on; that before the first, by when most answers are
+// The pause between two questions whether a response that is under way may go on; that before the first, by when most responses are
 // over; and for how long one goes on that may not any more by then.
 const (
 	lookEvery = time.Second
@@ -17,8 +17,8 @@ const (
 	ownGrace  = 30 * time.Second
 )
 
-// watch ends an answer that lasts for longer than the reason why its request was let in. It asks once the client has the
-// answer's header. What refuses it by then may be of the request's own making, a logout or another login, whose answer is to
+// watch ends a response that lasts for longer than the reason why its request was let in. It asks once the client has the
+// response's header. What refuses it by then may be of the request's own making, a logout or another login, whose response is to
 // arrive; so that is given time.
 type watch struct {
 	watches []request.Watch
@@ -29,14 +29,14 @@ type watch struct {
 	looked bool
 }
 
-// refusal is why a watch has ended an answer.
+// refusal is why a watch has ended a response.
 type refusal struct {
 	error
 	rule request.Rule
 	err  *httperr.Error
 }
 
-// start is called for the answer's header, if there is anybody to ask.
+// start is called for the response's header, if there is anybody to ask.
 func (w *watch) start() {
 	if len(w.watches) == 0 || w.timer != nil {
 		return
@@ -70,7 +70,7 @@ func (w *watch) look() {
 	}
 }
 
-// stop returns why the answer was ended, or nil. A look that is under way finds the context done, and is the last.
+// stop returns why the response was ended, or nil. A look that is under way finds the context done, and is the last.
 func (w *watch) stop() *refusal {
 	if w.timer == nil {
 		return nil

@@ -50,7 +50,7 @@ func (w *watched) stage(next stage.Handler) stage.Handler {
 	})
 }
 
-// wantRefusal: the request was let in, and its answer ended for a reason.
+// wantRefusal: the request was let in, and its response ended for a reason.
 func (w *watched) wantRefusal(t *testing.T) {
 	t.Helper()
 	info := wait(t, w.infos, "the end of the request")
@@ -113,7 +113,7 @@ func TestWatchEndsWebSockets(t *testing.T) {
 	w.wantRefusal(t)
 }
 
-// A request may be the very one that logs its user out, or in as somebody else: its answer is to arrive.
+// A request may be the very one that logs its user out, or in as somebody else: its response is to arrive.
 func TestWatchGivesTimeToWhatIsRefusedFromTheStart(t *testing.T) {
 	w := &watched{infos: make(chan *request.Info, 1)}
 	d := doorTo(t, func(rw http.ResponseWriter, _ *http.Request) {
