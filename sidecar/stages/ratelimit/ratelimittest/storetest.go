@@ -1,4 +1,4 @@
-// Package storetest is what every ratelimit.Store must do, as tests.
+// Package ratelimittest tests what every ratelimit.Store must do.
 package ratelimittest
 
 import (
@@ -34,7 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, &user{t: t, store: open(t), space: keyspace.New("storetest", t.Name())})
+			test(t, &user{t: t, store: open(t), space: keyspace.New("ratelimit", "shop/"+t.Name())})
 		})
 	}
 }
@@ -47,11 +47,11 @@ type user struct {
 }
 
 func (u *user) request(key string, rate gcra.Rate) ratelimit.Request {
-	return ratelimit.Request{Key: u.space.Key(key), Rate: rate}
+	return ratelimit.Request{Key: u.space.Key("rule", key), Rate: rate}
 }
 
 func (u *user) shadow(key string, rate gcra.Rate) ratelimit.Request {
-	return ratelimit.Request{Key: u.space.Key(key), Rate: rate, Shadow: true}
+	return ratelimit.Request{Key: u.space.Key("rule", key), Rate: rate, Shadow: true}
 }
 
 func (u *user) take(requests ...ratelimit.Request) []ratelimit.Result {
