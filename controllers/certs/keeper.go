@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/controllers/contextlog"
 )
 
 // Mode says who issues the serving certificate.
@@ -45,7 +46,6 @@ type Config struct {
 	DNSNames []string
 	// Webhook is the name of the MutatingWebhookConfiguration whose caBundle is kept.
 	Webhook string
-	Log     *slog.Logger
 	Now     func() time.Time
 }
 
@@ -111,7 +111,7 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 		return fmt.Errorf("reading CA of Secret %q: %w", k.cfg.Secret, err)
 	}
 	if old := k.current.Load(); old == nil || !bytes.Equal(old.certificate.Certificate[0], pair.Certificate[0]) {
-		k.cfg.Log.Info("serving with a new certificate", "notAfter", pair.Leaf.NotAfter, "dnsNames", pair.Leaf.DNSNames)
+		contextlog.From(ctx).Info("serving with a new certificate", "notAfter", pair.Leaf.NotAfter, "dnsNames", pair.Leaf.DNSNames)
 	}
 	k.current.Store(&served{certificate: &pair, ca: secret.Data[keyCA]})
 	if k.cfg.Mode == CertManager {
@@ -140,7 +140,7 @@ func (k *Keeper) ensureSecret(ctx context.Context) (*corev1.Secret, error) {
 		secret.Data = data
 		switch err := k.cfg.Client.Update(ctx, secret); {
 		case err == nil:
-			k.cfg.Log.Info("renewed the certificates", "secret", k.cfg.Secret.String())
+			contextlog.From(ctx).Info("renewed the certificates", "secret", k.cfg.Secret.String())
 			return secret, nil
 		case !apierrors.IsConflict(err):
 			return nil, fmt.Errorf("writing Secret %q: %w", k.cfg.Secret, err)
@@ -167,7 +167,7 @@ func (k *Keeper) ensureWebhook(ctx context.Context, ca []byte) error {
 		}
 		switch err := k.cfg.Client.Update(ctx, config); {
 		case err == nil:
-			k.cfg.Log.Info("told the API server the webhook's CA", "webhookConfiguration", k.cfg.Webhook)
+			contextlog.From(ctx).Info("told the API server the webhook's CA", "webhookConfiguration", k.cfg.Webhook)
 			return nil
 		case !apierrors.IsConflict(err):
 			return fmt.Errorf("writing MutatingWebhookConfiguration %q: %w", k.cfg.Webhook, err)

@@ -5,11 +5,12 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/controllers/contextlog"
 )
 
 // recheckKey is how often the signing key's Secret is compared with the key in use.
@@ -26,7 +27,6 @@ type SigningKeeper struct {
 	Client client.Client
 	Secret types.NamespacedName
 	Key    ed25519.PrivateKey
-	Log    *slog.Logger
 }
 
 // NeedLeaderElection says that every replica looks for itself.
@@ -40,7 +40,7 @@ func (k *SigningKeeper) Start(ctx context.Context) error {
 			return err
 		}
 		if err != nil && ctx.Err() == nil {
-			k.Log.Error("the signing key's Secret is not in order", "error", err)
+			contextlog.From(ctx).Error("the signing key's Secret is not in order", "error", err)
 		}
 	}
 	return nil

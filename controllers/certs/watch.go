@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/controllers/contextlog"
 )
 
 // NeedLeaderElection says that every replica keeps its certificate.
@@ -35,7 +37,7 @@ func (k *Keeper) Start(ctx context.Context) error {
 	for {
 		wait := recheck
 		if err := k.Ensure(ctx); err != nil && ctx.Err() == nil {
-			k.cfg.Log.Error("the certificates are not in order", "error", err)
+			contextlog.From(ctx).Error("the certificates are not in order", "error", err)
 			wait = retry
 		}
 		if !sleep(ctx, wait, changed) {
@@ -48,7 +50,7 @@ func (k *Keeper) Start(ctx context.Context) error {
 func (k *Keeper) follow(ctx context.Context, kind string, open func() (watch.Interface, error), changed chan<- struct{}) {
 	for {
 		if err := signalChanges(open, changed); err != nil && ctx.Err() == nil {
-			k.cfg.Log.Warn("a watch is opened again", "kind", kind, "error", err)
+			contextlog.From(ctx).Warn("a watch is opened again", "kind", kind, "error", err)
 		}
 		if !sleep(ctx, retry, nil) {
 			return

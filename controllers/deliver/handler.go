@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/controllers/contextlog"
 	"github.com/posterndev/postern/controllers/render"
 )
 
@@ -42,7 +42,6 @@ type Config struct {
 	// Pods reads from the informers' cache, LivePods from the API server.
 	Pods, LivePods client.Reader
 	Documents      *Documents
-	Log            *slog.Logger
 	Registerer     prometheus.Registerer
 	// Hold is the longest that a poll is held; left out, 25s. Each is ended up to a fifth earlier, so that they spread.
 	Hold time.Duration
@@ -96,7 +95,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		h.metrics.answered(problem(w, err))
-		h.cfg.Log.Debug("poll refused", "remote", r.RemoteAddr, "error", err)
+		contextlog.From(r.Context()).Debug("poll refused", "remote", r.RemoteAddr, "error", err)
 	case body == nil:
 		h.metrics.answered(http.StatusNoContent)
 		w.WriteHeader(http.StatusNoContent)
@@ -150,7 +149,7 @@ func (h *Handler) answer(ctx context.Context, pod *corev1.Pod, policy string, re
 	}
 	if err := h.acks.acknowledge(ctx, pod, report); err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) {
 		// The next poll tries again; the document matters more.
-		h.cfg.Log.Warn("a sidecar's report is not kept", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
+		contextlog.From(ctx).Warn("a sidecar's report is not kept", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
 	}
 	h.metrics.held.Inc()
 	defer h.metrics.held.Dec()

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"github.com/posterndev/postern/controllers/contextlog"
 )
 
 // Bounds of the server. HTTP/1.1 alone: a sidecar holds one request, and a connection of HTTP/2 costs more memory.
@@ -31,7 +33,6 @@ type Server struct {
 	Handler  *Handler
 	// Certificate returns the present serving certificate.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	Log         *slog.Logger
 }
 
 // NeedLeaderElection says that every replica serves.
@@ -54,7 +55,7 @@ func (s *Server) Start(ctx context.Context) error {
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.Certificate},
 		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+		ErrorLog:    slog.NewLogLogger(contextlog.From(ctx).Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.ServeTLS(listener, "", "") }()

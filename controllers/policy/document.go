@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/controllers/contextlog"
 	"github.com/posterndev/postern/controllers/render"
 )
 
@@ -71,8 +72,7 @@ func (r *Reconciler) write(ctx context.Context, o *observation, policy *compiled
 		return "", fmt.Errorf("writing ConfigMap %q: %w", cm.Name, err)
 	}
 	r.revisions.wrote(o.name, next.Revision)
-	r.cfg.Log.Info("wrote a document", "namespace", o.name.Namespace, "policy", o.name.Name, "revision", next.Revision,
-		"hash", signed.Hash(), "deleted", next.Deleted)
+	contextlog.From(ctx).Info("wrote a document", "revision", next.Revision, "hash", signed.Hash(), "deleted", next.Deleted)
 	return signed.Hash(), nil
 }
 

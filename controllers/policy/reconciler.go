@@ -26,7 +26,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
-	"log/slog"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -57,7 +56,6 @@ type Config struct {
 	Events    events.EventRecorder
 	Restarter *rollout.Restarter
 	Clock     clock.PassiveClock
-	Log       *slog.Logger
 }
 
 // Reconciler reconciles SecurityPolicies.

@@ -20,7 +20,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/contextlog"
 	"github.com/posterndev/postern/controllers/transition"
 )
 
@@ -44,7 +44,6 @@ type Config struct {
 	Key    ed25519.PublicKey
 	Events events.EventRecorder
 	Clock  clock.PassiveClock
-	Log    *slog.Logger
 }
 
 // Reconciler writes the statuses of TokenRevocations.
@@ -125,7 +124,7 @@ func (r *Reconciler) write(ctx context.Context, c change) error {
 	}
 	transition.Record(r.cfg.Events, next, c.revocation.Status.Conditions, c.status.Conditions)
 	if c.enforcedNow() {
-		r.cfg.Log.Info("a revocation is enforced", "namespace", next.Namespace, "revocation", next.Name, "sidecars", c.status.Sidecars.Summary)
+		contextlog.From(ctx).Info("a revocation is enforced", "tokenRevocation", next.Name, "sidecars", c.status.Sidecars.Summary)
 	}
 	return nil
 }

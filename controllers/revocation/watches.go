@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -33,7 +34,19 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.SecurityPolicy{}, ofNamespace(), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.ConfigMap{}, ofNamespace()).
 		Watches(&corev1.Pod{}, ofNamespace(), builder.WithPredicates(predicate.Funcs{UpdateFunc: podChanged})).
+		WithLogConstructor(func(request *reconcile.Request) logr.Logger {
+			return logger(mgr.GetLogger(), request)
+		}).
 		Complete(r)
+}
+
+// logger returns the logger of a reconcile; the controller's where request is nil. A request's name is a namespace.
+func logger(base logr.Logger, request *reconcile.Request) logr.Logger {
+	base = base.WithValues("controller", "revocation")
+	if request != nil {
+		base = base.WithValues("namespace", request.Name)
+	}
+	return base
 }
 
 // ofNamespace enqueues the namespace of the event's object.
