@@ -19,17 +19,17 @@ import (
 	"github.com/posterndev/postern/controllers/contextlog"
 )
 
-// Mode says who issues the serving certificate.
+// Mode is who issues the serving certificate.
 type Mode string
 
 const (
-	// Own: the operator issues it, and tells the API server its CA.
+	// Own: the operator issues it, and writes its CA into the webhook's configuration.
 	Own Mode = "Own"
-	// CertManager: cert-manager issues it and tells the API server its CA; the operator only reads it.
+	// CertManager: cert-manager issues it and writes its CA into the webhook's configuration; the operator only reads it.
 	CertManager Mode = "CertManager"
 )
 
-// How often everything is looked at again though nothing changed, and after an error.
+// How often everything is checked again without a change, and after an error.
 const (
 	recheck = time.Hour
 	retry   = 5 * time.Second
@@ -49,13 +49,13 @@ type Config struct {
 	Now     func() time.Time
 }
 
-// Keeper keeps the serving certificate. It is a manager.Runnable that runs on every replica.
+// Keeper manages the serving certificate. It is a manager.Runnable that runs on every replica.
 type Keeper struct {
 	cfg     Config
 	current atomic.Pointer[served]
 }
 
-// served is what is served at present.
+// served is what the operator currently serves with.
 type served struct {
 	certificate *tls.Certificate
 	ca          []byte
@@ -64,7 +64,7 @@ type served struct {
 // errNotReady is returned before there is a certificate.
 var errNotReady = errors.New("there is no serving certificate yet")
 
-// NewKeeper returns a keeper that has nothing yet: call Ensure, or Start it.
+// NewKeeper returns a keeper without a certificate: call Ensure, or Start it.
 func NewKeeper(cfg Config) (*Keeper, error) {
 	if cfg.Mode != Own && cfg.Mode != CertManager {
 		return nil, fmt.Errorf("certificate mode %q is neither %s nor %s", cfg.Mode, Own, CertManager)
@@ -75,7 +75,7 @@ func NewKeeper(cfg Config) (*Keeper, error) {
 	return &Keeper{cfg: cfg}, nil
 }
 
-// GetCertificate returns the present certificate, as tls.Config wants it.
+// GetCertificate returns the current certificate, for tls.Config.
 func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if c := k.current.Load(); c != nil {
 		return c.certificate, nil
@@ -83,7 +83,7 @@ func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 	return nil, errNotReady
 }
 
-// CA returns the certificates, in PEM, that clients of the operator believe; nil before there are any.
+// CA returns the certificates, as PEM, that clients of the operator trust; nil before there are any.
 func (k *Keeper) CA() []byte {
 	if c := k.current.Load(); c != nil {
 		return c.ca
@@ -97,7 +97,7 @@ func (k *Keeper) Ready(*http.Request) error {
 	return err
 }
 
-// Ensure puts the Secret and the webhook's caBundle right, and serves what the Secret holds.
+// Ensure corrects the Secret and the webhook's caBundle, and serves the Secret's certificate from then on.
 func (k *Keeper) Ensure(ctx context.Context) error {
 	secret, err := k.ensureSecret(ctx)
 	if err != nil {
@@ -120,7 +120,7 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 	return k.ensureWebhook(ctx, secret.Data[keyCA])
 }
 
-// ensureSecret returns the Secret, renewed where it was time.
+// ensureSecret returns the Secret, renewed if necessary.
 func (k *Keeper) ensureSecret(ctx context.Context) (*corev1.Secret, error) {
 	for range attempts {
 		secret := &corev1.Secret{}

@@ -15,7 +15,7 @@ import (
 	"github.com/posterndev/postern/controllers/contextlog"
 )
 
-// Bounds of the server. HTTP/1.1 alone: a sidecar holds one request, and a connection of HTTP/2 costs more memory.
+// Bounds of the server. It speaks only HTTP/1.1: a sidecar holds one request, and an HTTP/2 connection costs more memory.
 const (
 	readHeaderTimeout = 5 * time.Second
 	idleTimeout       = 60 * time.Second
@@ -27,18 +27,18 @@ const (
 
 // Server serves a Handler over TLS. It is a manager.Runnable that runs on every replica.
 type Server struct {
-	// Addr to listen on, as ":9444"; or Listener, which is used in its place.
+	// Addr is the address to listen on, such as ":9444". Listener, if set, is used instead.
 	Addr     string
 	Listener net.Listener
 	Handler  *Handler
-	// Certificate returns the present serving certificate.
+	// Certificate returns the current serving certificate.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
 // NeedLeaderElection says that every replica serves.
 func (s *Server) NeedLeaderElection() bool { return false }
 
-// Start serves until ctx ends. Held polls are then answered at once, and the sidecars find another replica.
+// Start serves until ctx ends. Held polls then end at once, and the sidecars poll another replica.
 func (s *Server) Start(ctx context.Context) error {
 	listener := s.Listener
 	if listener == nil {
