@@ -17,8 +17,8 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// Documents holds the newest verified document of every policy, and wakes the polls that wait for a newer one. It is a
-// toolscache.ResourceEventHandler for the ConfigMaps that hold documents. Such handlers get no context, so it has a logger.
+// Documents holds the newest verified document of every policy, and wakes those who wait for a newer one. It is fed by an
+// informer's events (it is a toolscache.ResourceEventHandler) of the ConfigMaps that hold documents.
 type Documents struct {
 	key ed25519.PublicKey
 	log *slog.Logger
@@ -27,11 +27,11 @@ type Documents struct {
 	entries map[types.NamespacedName]*entry
 }
 
-// entry is the document in one ConfigMap, and the polls that wait for it to change.
+// entry is the document in one ConfigMap, and those who wait for it to change.
 type entry struct {
 	hash     string
 	revision int64
-	body     []byte // nil if there is no document
+	body     []byte // nil where there is no document
 	changed  chan struct{}
 	waiters  int
 }
@@ -43,8 +43,8 @@ func NewDocuments(key ed25519.PublicKey, log *slog.Logger) *Documents {
 	return &Documents{key: key, log: log, entries: map[types.NamespacedName]*entry{}}
 }
 
-// Next returns the signed document of the ConfigMap, as JSON, as soon as there is one whose hash is not in seen; false if ctx
-// ends first.
+// Next returns the signed document, in JSON, of the ConfigMap as soon as there is one whose hash is not in seen; false
+// where ctx ends first.
 func (d *Documents) Next(ctx context.Context, configMap types.NamespacedName, seen ...string) ([]byte, bool) {
 	for {
 		body, changed := d.look(configMap, seen)
@@ -61,7 +61,7 @@ func (d *Documents) Next(ctx context.Context, configMap types.NamespacedName, se
 	}
 }
 
-// look returns the document if its hash is not in seen; otherwise it registers a waiter, which must call leave.
+// look returns the document if its hash is not in seen; else it registers a waiter, who must leave.
 func (d *Documents) look(configMap types.NamespacedName, seen []string) ([]byte, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -80,13 +80,13 @@ func (d *Documents) leave(configMap types.NamespacedName) {
 	d.forget(configMap)
 }
 
-// OnAdd stores a ConfigMap's document.
+// OnAdd takes a ConfigMap's document.
 func (d *Documents) OnAdd(object any, _ bool) { d.take(object) }
 
-// OnUpdate stores a ConfigMap's changed document.
+// OnUpdate takes a ConfigMap's changed document.
 func (d *Documents) OnUpdate(_, object any) { d.take(object) }
 
-// OnDelete removes a ConfigMap's document.
+// OnDelete forgets a ConfigMap's document.
 func (d *Documents) OnDelete(object any) {
 	if gone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
 		object = gone.Obj
@@ -104,8 +104,8 @@ func (d *Documents) OnDelete(object any) {
 	d.forget(name)
 }
 
-// take verifies the ConfigMap's document and wakes its waiters. A document with another signature, or an older revision, does
-// not replace the one in memory.
+// take verifies the ConfigMap's document and wakes its waiters. A document that someone else wrote, or an older one of
+// ours, leaves the one in memory in force.
 func (d *Documents) take(object any) {
 	cm, ok := object.(*corev1.ConfigMap)
 	if !ok {
@@ -128,7 +128,7 @@ func (d *Documents) take(object any) {
 	e.changed = make(chan struct{})
 }
 
-// errOtherPolicy is returned for a document that was copied from one policy's ConfigMap into another's.
+// errOtherPolicy is for a document that was copied from one policy's ConfigMap into another's.
 var errOtherPolicy = errors.New("the document is of another policy")
 
 func (d *Documents) verify(cm *corev1.ConfigMap) (entry, error) {
@@ -160,7 +160,7 @@ func (d *Documents) entry(name types.NamespacedName) *entry {
 	return e
 }
 
-// forget removes an entry that has neither a document nor waiters; d.mu is held.
+// forget drops an entry that neither holds a document nor is waited for; d.mu is held.
 func (d *Documents) forget(name types.NamespacedName) {
 	if e := d.entries[name]; e != nil && e.body == nil && e.waiters == 0 {
 		delete(d.entries, name)

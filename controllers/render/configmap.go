@@ -12,8 +12,8 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// ConfigMap returns the ConfigMap that holds a policy's signed document: the document byte for byte, and the signature in
-// standard base64. It has no owner.
+// ConfigMap returns the ConfigMap that holds a policy's signed document: the document to the byte, and the signature in
+// standard base64. It has no owner yet.
 func ConfigMap(namespace, policy string, signed compiled.Signed) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
@@ -29,7 +29,7 @@ func ConfigMap(namespace, policy string, signed compiled.Signed) *corev1.ConfigM
 	}
 }
 
-// Signed returns the document of a ConfigMap without verifying its signature. A ConfigMap without a document is an error.
+// Signed reads the document back. A ConfigMap without one is an error; the signature is not verified here.
 func Signed(cm *corev1.ConfigMap) (compiled.Signed, error) {
 	document, ok := cm.Data[compiled.DocumentKey]
 	if !ok {
@@ -42,10 +42,10 @@ func Signed(cm *corev1.ConfigMap) (compiled.Signed, error) {
 	return compiled.Signed{Document: []byte(document), Signature: signature}, nil
 }
 
-// errOtherPolicy is returned for a document that was copied from one policy's ConfigMap into another's.
+// errOtherPolicy is for a document that was copied from one policy's ConfigMap into another's.
 var errOtherPolicy = errors.New("the document is of another policy")
 
-// Open returns the ConfigMap's document and its hash. The document must be signed with key's private key for that policy.
+// Open returns the ConfigMap's document and its hash, where key's owner signed it for that policy.
 func Open(cm *corev1.ConfigMap, key ed25519.PublicKey, policy string) (*compiled.Policy, string, error) {
 	signed, err := Signed(cm)
 	if err != nil {

@@ -85,7 +85,7 @@ func (p *past) see(d document) {
 	p.since = since
 }
 
-// carries returns the first revision from which all entries are contained; 0 if the current document lacks one.
+// carries returns the revision from which on all entries are carried; 0 where the present document lacks one.
 func (p *past) carries(entries []compiled.RevokedTokens) int64 {
 	if p == nil || p.present == nil {
 		return 0

@@ -32,7 +32,7 @@ type offence struct {
 	pod    Pod
 	reason string
 	what   string
-	// restart says that restarting the workload is the remedy; otherwise remedy is set.
+	// restart says that a restart of the workload is the remedy; else remedy is.
 	restart bool
 	remedy  string
 }
@@ -131,7 +131,7 @@ func count(in *Input) (*v1alpha1.PodCounts, []*offence) {
 	return c, offences
 }
 
-// rank orders reasons: a lower rank is more severe.
+// rank orders reasons: the worse, the lower.
 func rank(reason string) int {
 	return slices.Index([]string{
 		v1alpha1.ReasonReachableAround, v1alpha1.ReasonPodsWithoutSidecar, v1alpha1.ReasonRefusedBySidecar,

@@ -1,4 +1,4 @@
-// Package ratelimittest tests what every ratelimit.Store must do.
+// Package ratelimittest is what every ratelimit.Store must do, as tests.
 package ratelimittest
 
 import (
