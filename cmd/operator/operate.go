@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/certs"
+	"github.com/posterndev/postern/controllers/contextlog"
 	"github.com/posterndev/postern/controllers/policy"
 	"github.com/posterndev/postern/controllers/render"
 )
@@ -54,6 +56,7 @@ func operate(ctx context.Context, rc *rest.Config, o *options, log *slog.Logger)
 	if err != nil {
 		return err
 	}
+	ctx = contextlog.Into(ctx, log) // what is not a reconcile or a request logs through this one
 	op := &operator{options: o, log: log}
 	if op.direct, err = client.NewWithWatch(rc, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("connecting to the API server: %w", err)
@@ -92,7 +95,7 @@ func newScheme() (*runtime.Scheme, error) {
 func (op *operator) startKeeping(ctx context.Context) error {
 	keeper, err := certs.NewKeeper(certs.Config{
 		Client: op.direct, Mode: certs.Mode(op.certMode), DNSNames: op.dnsNames(), Webhook: op.webhookConfiguration, Validating: op.validatingConfiguration,
-		Secret: types.NamespacedName{Namespace: op.namespace, Name: op.certSecret}, Log: op.log, Now: time.Now,
+		Secret: types.NamespacedName{Namespace: op.namespace, Name: op.certSecret}, Now: time.Now,
 	})
 	if err != nil {
 		return fmt.Errorf("keeping certificates: %w", err)
@@ -118,7 +121,7 @@ func (op *operator) newManager(rc *rest.Config, scheme *runtime.Scheme) error {
 		return fmt.Errorf("restricting caches: %w", err)
 	}
 	op.Manager, err = ctrl.NewManager(rc, ctrl.Options{
-		Scheme: scheme, Cache: caches,
+		Scheme: scheme, Cache: caches, Logger: logr.FromSlogHandler(op.log.Handler()),
 		Metrics:                metricsserver.Options{BindAddress: op.metricsAddr},
 		HealthProbeBindAddress: op.healthAddr,
 		LeaderElection:         op.leaderElect, LeaderElectionID: leaderElectionID, LeaderElectionNamespace: op.namespace,
@@ -135,7 +138,7 @@ func (op *operator) newManager(rc *rest.Config, scheme *runtime.Scheme) error {
 		return fmt.Errorf("keeping certificates: %w", err)
 	}
 	secret := types.NamespacedName{Namespace: op.namespace, Name: op.signingKeySecret}
-	if err := op.Add(&certs.SigningKeeper{Client: op.direct, Secret: secret, Key: op.key, Log: op.log}); err != nil {
+	if err := op.Add(&certs.SigningKeeper{Client: op.direct, Secret: secret, Key: op.key}); err != nil {
 		return fmt.Errorf("keeping the signing key: %w", err)
 	}
 	return nil

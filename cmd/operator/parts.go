@@ -37,13 +37,13 @@ func (op *operator) addDelivery(ctx context.Context) error {
 		return fmt.Errorf("watching pods: %w", err)
 	}
 	handler, err := deliver.NewHandler(deliver.Config{
-		Client: op.direct, Pods: op.GetClient(), LivePods: op.direct, Documents: documents, Log: op.log, Registerer: metrics.Registry,
+		Client: op.direct, Pods: op.GetClient(), LivePods: op.direct, Documents: documents, Registerer: metrics.Registry,
 	})
 	if err != nil {
 		return fmt.Errorf("creating the long poll: %w", err)
 	}
 	if err := op.Add(&deliver.Server{
-		Addr: fmt.Sprintf(":%d", op.deliverPort), Handler: handler, Certificate: op.keeper.GetCertificate, Log: op.log,
+		Addr: fmt.Sprintf(":%d", op.deliverPort), Handler: handler, Certificate: op.keeper.GetCertificate,
 	}); err != nil {
 		return fmt.Errorf("adding the long poll: %w", err)
 	}
@@ -53,14 +53,14 @@ func (op *operator) addDelivery(ctx context.Context) error {
 // addWebhook serves the pod webhook and the validating one, on every replica.
 func (op *operator) addWebhook(context.Context) error {
 	handler, err := inject.NewHandler(inject.Config{
-		Reader: op.direct, Scheme: op.GetScheme(), Settings: op.settings, Logger: op.log, Registerer: metrics.Registry,
+		Reader: op.direct, Scheme: op.GetScheme(), Settings: op.settings, Registerer: metrics.Registry,
 	})
 	if err != nil {
 		return fmt.Errorf("creating the pod webhook: %w", err)
 	}
 	op.GetWebhookServer().Register(inject.Path, &webhook.Admission{Handler: handler})
 	validator, err := validate.NewHandler(validate.Config{
-		Reader: op.direct, Scheme: op.GetScheme(), Logger: op.log, Registerer: metrics.Registry, Now: time.Now,
+		Reader: op.direct, Scheme: op.GetScheme(), Registerer: metrics.Registry, Now: time.Now,
 	})
 	if err != nil {
 		return fmt.Errorf("creating the validating webhook: %w", err)
@@ -76,7 +76,7 @@ func (op *operator) addReconcilers(context.Context) error {
 		Client: op.GetClient(), Live: op.direct, Key: op.key, Settings: op.settings, Events: recorder,
 		Restarter: &rollout.Restarter{Reader: op.direct, Writer: op.direct, Now: time.Now},
 		Excluded:  op.excludedNamespaces(),
-		Clock:     clock.RealClock{}, Log: op.log,
+		Clock:     clock.RealClock{},
 	})
 	if err := policies.SetupWithManager(op); err != nil {
 		return fmt.Errorf("adding the reconciler of policies: %w", err)
@@ -85,7 +85,7 @@ func (op *operator) addReconcilers(context.Context) error {
 		return fmt.Errorf("adding the reconciler of classes: %w", err)
 	}
 	revocations := revocation.NewReconciler(revocation.Config{
-		Client: op.GetClient(), Key: op.key.Public().(ed25519.PublicKey), Events: recorder, Clock: clock.RealClock{}, Log: op.log,
+		Client: op.GetClient(), Key: op.key.Public().(ed25519.PublicKey), Events: recorder, Clock: clock.RealClock{},
 	})
 	if err := revocations.SetupWithManager(op); err != nil {
 		return fmt.Errorf("adding the reconciler of token revocations: %w", err)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -223,6 +224,12 @@ func (c *cluster) pickPorts() error {
 // ends. Stopping it is a SIGTERM, after which it must end well.
 func startOperator(t *testing.T) (stop func()) {
 	t.Helper()
+	return runOperator(t, t.Output(), "--log-format=text")
+}
+
+// runOperator is startOperator with the log and further flags of the caller.
+func runOperator(t *testing.T, log io.Writer, flags ...string) (stop func()) {
+	t.Helper()
 	executable, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -233,9 +240,10 @@ func startOperator(t *testing.T) (stop func()) {
 		fmt.Sprintf("--operator-url=https://localhost:%d", shared.ports[1]), "--operator-service=postern-operator",
 		"--validating-webhook-configuration=postern",
 		"--metrics-bind-address=0", fmt.Sprintf("--health-probe-bind-address=127.0.0.1:%d", shared.ports[2]),
-		"--leader-elect", "--log-format=text")
+		"--leader-elect")
+	cmd.Args = append(cmd.Args, flags...)
 	cmd.Env = append(os.Environ(), asOperator+"=1", "KUBECONFIG="+shared.kubeconfig)
-	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -16,19 +15,21 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/controllers/contextlog"
 )
 
-// Mode says who issues the serving certificate.
+// Mode is who issues the serving certificate.
 type Mode string
 
 const (
-	// Own: the operator issues it, and tells the API server its CA.
+	// Own: the operator issues it, and writes its CA into the webhook's configuration.
 	Own Mode = "Own"
-	// CertManager: cert-manager issues it and tells the API server its CA; the operator only reads it.
+	// CertManager: cert-manager issues it and writes its CA into the webhook's configuration; the operator only reads it.
 	CertManager Mode = "CertManager"
 )
 
-// How often everything is looked at again though nothing changed, and after an error.
+// How often everything is checked again without a change, and after an error.
 const (
 	recheck = time.Hour
 	retry   = 5 * time.Second
@@ -46,17 +47,16 @@ type Config struct {
 	// Webhook is the name of the MutatingWebhookConfiguration whose caBundle is kept, and Validating that of the
 	// ValidatingWebhookConfiguration; empty where there is none.
 	Webhook, Validating string
-	Log                 *slog.Logger
 	Now                 func() time.Time
 }
 
-// Keeper keeps the serving certificate. It is a manager.Runnable that runs on every replica.
+// Keeper manages the serving certificate. It is a manager.Runnable that runs on every replica.
 type Keeper struct {
 	cfg     Config
 	current atomic.Pointer[served]
 }
 
-// served is what is served at present.
+// served is what the operator currently serves with.
 type served struct {
 	certificate *tls.Certificate
 	ca          []byte
@@ -65,7 +65,7 @@ type served struct {
 // errNotReady is returned before there is a certificate.
 var errNotReady = errors.New("there is no serving certificate yet")
 
-// NewKeeper returns a keeper that has nothing yet: call Ensure, or Start it.
+// NewKeeper returns a keeper without a certificate: call Ensure, or Start it.
 func NewKeeper(cfg Config) (*Keeper, error) {
 	if cfg.Mode != Own && cfg.Mode != CertManager {
 		return nil, fmt.Errorf("certificate mode %q is neither %s nor %s", cfg.Mode, Own, CertManager)
@@ -76,7 +76,7 @@ func NewKeeper(cfg Config) (*Keeper, error) {
 	return &Keeper{cfg: cfg}, nil
 }
 
-// GetCertificate returns the present certificate, as tls.Config wants it.
+// GetCertificate returns the current certificate, for tls.Config.
 func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if c := k.current.Load(); c != nil {
 		return c.certificate, nil
@@ -84,7 +84,7 @@ func (k *Keeper) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) 
 	return nil, errNotReady
 }
 
-// CA returns the certificates, in PEM, that clients of the operator believe; nil before there are any.
+// CA returns the certificates, as PEM, that clients of the operator trust; nil before there are any.
 func (k *Keeper) CA() []byte {
 	if c := k.current.Load(); c != nil {
 		return c.ca
@@ -98,7 +98,7 @@ func (k *Keeper) Ready(*http.Request) error {
 	return err
 }
 
-// Ensure puts the Secret and the webhook's caBundle right, and serves what the Secret holds.
+// Ensure corrects the Secret and the webhook's caBundle, and serves the Secret's certificate from then on.
 func (k *Keeper) Ensure(ctx context.Context) error {
 	secret, err := k.ensureSecret(ctx)
 	if err != nil {
@@ -112,7 +112,7 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 		return fmt.Errorf("reading CA of Secret %q: %w", k.cfg.Secret, err)
 	}
 	if old := k.current.Load(); old == nil || !bytes.Equal(old.certificate.Certificate[0], pair.Certificate[0]) {
-		k.cfg.Log.Info("serving with a new certificate", "notAfter", pair.Leaf.NotAfter, "dnsNames", pair.Leaf.DNSNames)
+		contextlog.From(ctx).Info("serving with a new certificate", "notAfter", pair.Leaf.NotAfter, "dnsNames", pair.Leaf.DNSNames)
 	}
 	k.current.Store(&served{certificate: &pair, ca: secret.Data[keyCA]})
 	if k.cfg.Mode == CertManager {
@@ -121,7 +121,7 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 	return errors.Join(k.ensureWebhook(ctx, secret.Data[keyCA]), k.ensureValidating(ctx, secret.Data[keyCA]))
 }
 
-// ensureSecret returns the Secret, renewed where it was time.
+// ensureSecret returns the Secret, renewed if necessary.
 func (k *Keeper) ensureSecret(ctx context.Context) (*corev1.Secret, error) {
 	for range attempts {
 		secret := &corev1.Secret{}
@@ -141,7 +141,7 @@ func (k *Keeper) ensureSecret(ctx context.Context) (*corev1.Secret, error) {
 		secret.Data = data
 		switch err := k.cfg.Client.Update(ctx, secret); {
 		case err == nil:
-			k.cfg.Log.Info("renewed the certificates", "secret", k.cfg.Secret.String())
+			contextlog.From(ctx).Info("renewed the certificates", "secret", k.cfg.Secret.String())
 			return secret, nil
 		case !apierrors.IsConflict(err):
 			return nil, fmt.Errorf("writing Secret %q: %w", k.cfg.Secret, err)
@@ -199,7 +199,7 @@ func (k *Keeper) ensureBundle(ctx context.Context, ca []byte, config bundled) er
 		}
 		switch err := k.cfg.Client.Update(ctx, config.object); {
 		case err == nil:
-			k.cfg.Log.Info("told the API server the webhook's CA", "webhookConfiguration", config.name, "kind", config.kind)
+			contextlog.From(ctx).Info("told the API server the webhook's CA", "webhookConfiguration", config.name, "kind", config.kind)
 			return nil
 		case !apierrors.IsConflict(err):
 			return fmt.Errorf("writing %s %q: %w", config.kind, config.name, err)

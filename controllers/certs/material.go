@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-// Keys of the certificate Secret. The first three are cert-manager's, too.
+// Keys of the certificate Secret. The first three are those of cert-manager.
 const (
-	keyCA         = "ca.crt"  // the CAs that clients believe, the present one first
+	keyCA         = "ca.crt"  // the CAs that clients trust, the current one first
 	keyServing    = "tls.crt" // the serving certificate, and the bridge from an earlier CA
 	keyServingKey = "tls.key"
 	keyCAKey      = "ca.key"
-	keyBridge     = "bridge.crt" // the present CA, certified by the one before it
+	keyBridge     = "bridge.crt" // the current CA, certified by the previous one
 )
 
-// Life of certificates. A CA is replaced a year before it ends. Pods that were injected before that believe the old one
-// alone, so the new one is certified by the old one as well (RFC 4210 §4.4, "new with old") until that ends.
+// Lifetimes of certificates. A CA is replaced a year before it expires. Pods that were injected earlier trust only the old CA,
+// so the new one is also certified by the old one (RFC 4210 §4.4, "new with old") until that expires.
 const (
 	caLife       = 10 * 365 * 24 * time.Hour
 	caMargin     = 365 * 24 * time.Hour
@@ -40,7 +40,7 @@ type authority struct {
 	key  crypto.Signer
 }
 
-// renew returns the Secret's data as it should be at now, for these DNS names, and whether that differs from data.
+// renew returns the Secret's data as it should be at now for these DNS names, and whether it differs from data.
 func renew(data map[string][]byte, names []string, now time.Time) (map[string][]byte, bool, error) {
 	ca, err := parseAuthority(data[keyCA], data[keyCAKey])
 	usable := err == nil && now.Before(ca.cert.NotAfter)
@@ -67,7 +67,7 @@ func renew(data map[string][]byte, names []string, now time.Time) (map[string][]
 	return next, true, nil
 }
 
-// replaceAuthority puts fresh into data. Where the old CA still counts, it stays in the bundle and certifies the new one.
+// replaceAuthority puts fresh into data. An old CA that is still valid stays in the bundle and certifies the new one.
 func replaceAuthority(data map[string][]byte, old, fresh authority, usable bool) error {
 	key, err := encodeKey(fresh.key)
 	if err != nil {
@@ -100,7 +100,7 @@ func newAuthority(now time.Time) (authority, error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial, NotBefore: now.Add(-backdate), NotAfter: now.Add(caLife),
-		// The name differs from CA to CA, so that none is taken for another.
+		// Each CA has another name, so that they cannot be confused.
 		Subject:  pkix.Name{CommonName: fmt.Sprintf("postern CA %x", serial.Bytes()[:4])},
 		KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true,
 		MaxPathLenZero: false, MaxPathLen: 1,
@@ -116,7 +116,7 @@ func newAuthority(now time.Time) (authority, error) {
 	return authority{cert, key}, nil
 }
 
-// issueServing puts a new serving certificate into data, followed by the bridge where it still counts.
+// issueServing puts a new serving certificate into data, followed by the bridge if that is still valid.
 func issueServing(data map[string][]byte, ca authority, names []string, now time.Time) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -144,7 +144,7 @@ func issueServing(data map[string][]byte, ca authority, names []string, now time
 	return err
 }
 
-// servingFits reports whether the serving certificate is whole, for these names, of the present CA, and not near its end.
+// servingFits reports whether the serving certificate is complete, for these names, from the current CA, and not about to expire.
 func servingFits(data map[string][]byte, names []string, now time.Time) bool {
 	pair, err := tls.X509KeyPair(data[keyServing], data[keyServingKey])
 	if err != nil || !now.Before(pair.Leaf.NotAfter.Add(-renewServing)) {

@@ -18,17 +18,17 @@ import (
 // keySigning is the signing key Secret's one key: Ed25519, PKCS #8, PEM.
 const keySigning = "signing.key"
 
-// attempts bounds how often a write is tried again that another replica was quicker with.
+// attempts bounds how often a write is tried if other replicas write as well.
 const attempts = 5
 
-// SigningKey returns the key that documents are signed with. Where its Secret is empty, it generates one and writes it,
-// and takes another replica's where that was quicker. A key that is there is never replaced, and one that cannot be read is
-// an error: a new key would cut every running sidecar off.
+// SigningKey returns the key that documents are signed with. If its Secret is empty, it generates a key and writes it, or
+// uses that of another replica that was faster. An existing key is never replaced, and one that cannot be parsed is an error:
+// running sidecars would refuse the documents of a new key.
 func SigningKey(ctx context.Context, c client.Client, secret types.NamespacedName) (ed25519.PrivateKey, error) {
 	return keepSigningKey(ctx, c, secret, newSigningKey)
 }
 
-// keepSigningKey returns the Secret's key; where it has none, what first returns, written to it.
+// keepSigningKey returns the Secret's key; if it has none, it writes and returns that of first.
 func keepSigningKey(ctx context.Context, c client.Client, secret types.NamespacedName, first func() (ed25519.PrivateKey, error)) (ed25519.PrivateKey, error) {
 	for range attempts {
 		s := &corev1.Secret{}

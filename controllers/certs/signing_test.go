@@ -3,7 +3,6 @@ package certs
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -71,7 +70,7 @@ func TestSigningKeyFails(t *testing.T) {
 func keeper(t *testing.T, mode Mode, c client.WithWatch) *Keeper {
 	t.Helper()
 	k, err := NewKeeper(Config{
-		Client: c, Mode: mode, Secret: secretName, DNSNames: names, Webhook: "postern", Log: slog.New(slog.DiscardHandler),
+		Client: c, Mode: mode, Secret: secretName, DNSNames: names, Webhook: "postern",
 		Now: func() time.Time { return start },
 	})
 	if err != nil {

@@ -5,34 +5,34 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/controllers/contextlog"
 )
 
 // recheckKey is how often the signing key's Secret is compared with the key in use.
 const recheckKey = 30 * time.Second
 
-// ErrOtherKey is returned where the Secret holds another key than the one in use.
-var ErrOtherKey = errors.New("the Secret holds another signing key than the one in use: the operator must start anew with it")
+// ErrOtherKey is returned if the Secret holds another key than the one in use.
+var ErrOtherKey = errors.New("the Secret holds another signing key than the one in use: the operator must restart with it")
 
-// SigningKeeper watches over the Secret of the signing key in use. It is a manager.Runnable that runs on every replica. A
-// Secret that lost the key, as one that was deleted and made anew by the chart, gets it back: running sidecars believe no
-// other. A Secret with another key, by which a person rotates it, ends the operator with ErrOtherKey: replicas that sign
-// with different keys would refuse each other's documents.
+// SigningKeeper checks the Secret of the signing key in use. It is a manager.Runnable that runs on every replica. If the Secret
+// lost the key (it was deleted and the chart created it again), the key is written back, because running sidecars trust no
+// other. If the Secret has another key (a person rotates it), the operator ends with ErrOtherKey: replicas that sign with
+// different keys would refuse each other's documents.
 type SigningKeeper struct {
 	Client client.Client
 	Secret types.NamespacedName
 	Key    ed25519.PrivateKey
-	Log    *slog.Logger
 }
 
-// NeedLeaderElection says that every replica looks for itself.
+// NeedLeaderElection says that every replica checks the Secret.
 func (k *SigningKeeper) NeedLeaderElection() bool { return false }
 
-// Start compares until ctx ends, or the Secret holds another key. A Secret that cannot be read is no reason to stop.
+// Start compares until ctx ends or the Secret holds another key. It does not stop if the Secret cannot be read.
 func (k *SigningKeeper) Start(ctx context.Context) error {
 	for sleep(ctx, recheckKey, nil) {
 		err := k.compare(ctx)
@@ -40,7 +40,7 @@ func (k *SigningKeeper) Start(ctx context.Context) error {
 			return err
 		}
 		if err != nil && ctx.Err() == nil {
-			k.Log.Error("the signing key's Secret is not in order", "error", err)
+			contextlog.From(ctx).Error("the signing key's Secret cannot be checked or restored", "error", err)
 		}
 	}
 	return nil

@@ -2,7 +2,6 @@ package certs
 
 import (
 	"errors"
-	"log/slog"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,7 +43,7 @@ func TestSigningKeeper(t *testing.T) {
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {
 			c := fake.NewClientBuilder().WithObjects(tt.objects...).Build()
-			k := &SigningKeeper{Client: c, Secret: secretName, Key: mine, Log: slog.New(slog.DiscardHandler)}
+			k := &SigningKeeper{Client: c, Secret: secretName, Key: mine}
 			if err := k.compare(t.Context()); !tt.wantErr(err) {
 				t.Fatalf("got %v", err)
 			}

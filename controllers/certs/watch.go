@@ -10,13 +10,15 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/controllers/contextlog"
 )
 
-// NeedLeaderElection says that every replica keeps its certificate.
+// NeedLeaderElection says that every replica manages its certificate.
 func (k *Keeper) NeedLeaderElection() bool { return false }
 
-// Start keeps everything right until ctx ends: at once when the Secret or the webhook's configuration changes (as a
-// chart's upgrade may), and from time to time.
+// Start calls Ensure until ctx ends: at once if the Secret or the webhook's configuration changes (as an upgrade of the chart
+// may do), and periodically.
 func (k *Keeper) Start(ctx context.Context) error {
 	changed := make(chan struct{}, 1)
 	watched := map[string]func() (watch.Interface, error){
@@ -40,7 +42,7 @@ func (k *Keeper) Start(ctx context.Context) error {
 	for {
 		wait := recheck
 		if err := k.Ensure(ctx); err != nil && ctx.Err() == nil {
-			k.cfg.Log.Error("the certificates are not in order", "error", err)
+			contextlog.From(ctx).Error("the certificates cannot be checked or renewed", "error", err)
 			wait = retry
 		}
 		if !sleep(ctx, wait, changed) {
@@ -53,7 +55,7 @@ func (k *Keeper) Start(ctx context.Context) error {
 func (k *Keeper) follow(ctx context.Context, kind string, open func() (watch.Interface, error), changed chan<- struct{}) {
 	for {
 		if err := signalChanges(open, changed); err != nil && ctx.Err() == nil {
-			k.cfg.Log.Warn("a watch is opened again", "kind", kind, "error", err)
+			contextlog.From(ctx).Warn("a watch failed and will be reopened", "kind", kind, "error", err)
 		}
 		if !sleep(ctx, retry, nil) {
 			return
@@ -70,13 +72,13 @@ func signalChanges(open func() (watch.Interface, error), changed chan<- struct{}
 	for range w.ResultChan() {
 		select {
 		case changed <- struct{}{}:
-		default: // a signal is waiting already
+		default: // a signal is already waiting
 		}
 	}
 	return nil
 }
 
-// sleep waits for d or a signal, and reports whether ctx still lasts.
+// sleep waits for d or a signal, and reports whether ctx has not ended.
 func sleep(ctx context.Context, d time.Duration, signal <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

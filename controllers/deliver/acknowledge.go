@@ -16,15 +16,15 @@ import (
 // acknowledgeTimeout bounds the write of one report.
 const acknowledgeTimeout = 5 * time.Second
 
-// acknowledger keeps reports as pod conditions.
+// acknowledger stores reports as pod conditions.
 type acknowledger struct {
 	pods  client.SubResourceWriter
 	slots chan struct{}
 	now   func() time.Time
 }
 
-// acknowledge writes report where it differs from what the pod says already. The patch touches this condition alone, and
-// names the pod's UID, so that it cannot reach a successor of the same name.
+// acknowledge writes report if it differs from the pod's condition. The patch changes only this condition, and names the
+// pod's UID, so that it cannot change a later pod of the same name.
 func (a *acknowledger) acknowledge(ctx context.Context, pod *corev1.Pod, report compiled.Report) error {
 	old := sidecarCondition(pod)
 	condition, err := newCondition(report, old, a.now())

@@ -7,8 +7,8 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// BoundPolicy returns the name of the policy whose documents the pod's sidecar takes; false where the pod has no sidecar.
-// It reads the container's environment, which nobody can change once the pod exists, and never annotations.
+// BoundPolicy returns the name of the policy whose documents the pod's sidecar runs; false if the pod has no sidecar. It reads
+// the container's environment, which is immutable once the pod exists, and never annotations.
 func BoundPolicy(pod *corev1.Pod) (string, bool) {
 	for i := range pod.Spec.InitContainers {
 		if c := &pod.Spec.InitContainers[i]; c.Name == render.SidecarName {

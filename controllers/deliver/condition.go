@@ -18,15 +18,15 @@ const ConditionSidecar corev1.PodConditionType = "postern.dev/Sidecar"
 const (
 	// ReasonEnforcing: the sidecar runs a document.
 	ReasonEnforcing = "Enforcing"
-	// ReasonNoDocument: the sidecar has no document yet and answers 503.
+	// ReasonNoDocument: the sidecar has no document yet and responds with 503.
 	ReasonNoDocument = "NoDocument"
-	// ReasonRefused: the sidecar refused a newer document and keeps the one it has.
+	// ReasonRefused: the sidecar refused a newer document and keeps the previous one.
 	ReasonRefused = "DocumentRefused"
-	// ReasonReachable: clients reach a listener of the pod around the sidecar.
+	// ReasonReachable: clients can reach a listener of the pod around the sidecar.
 	ReasonReachable = "ReachableAround"
 )
 
-// ReportFrom returns the last report of the pod's sidecar; false where there is none that can be read.
+// ReportFrom returns the last report of the pod's sidecar; false if there is none that can be read.
 func ReportFrom(pod *corev1.Pod) (compiled.Report, bool) {
 	c := sidecarCondition(pod)
 	if c == nil {
@@ -36,7 +36,7 @@ func ReportFrom(pod *corev1.Pod) (compiled.Report, bool) {
 	return report, err == nil
 }
 
-// newCondition returns the condition that holds report. The time of transition is old's where the status is.
+// newCondition returns the condition that holds report. The transition time is old's if the status is the same.
 func newCondition(report compiled.Report, old *corev1.PodCondition, now time.Time) (corev1.PodCondition, error) {
 	message, err := json.Marshal(report)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/controllers/contextlog"
 	"github.com/posterndev/postern/controllers/render"
 )
 
@@ -26,10 +26,10 @@ import (
 const (
 	defaultHold    = 25 * time.Second
 	defaultMaxHeld = 20000
-	// apiSlots bounds how many TokenReviews, and how many status patches, are under way at once: after a restart of the
+	// apiSlots bounds the TokenReviews, and the status patches, that are in progress at once: after a restart of the
 	// operator, every sidecar needs one.
 	apiSlots = 64
-	// writeTimeout bounds the writing of an answer, bodyTimeout the reading of a report.
+	// writeTimeout bounds writing a response, bodyTimeout reading a report.
 	writeTimeout = 10 * time.Second
 	bodyTimeout  = 10 * time.Second
 )
@@ -42,19 +42,18 @@ type Config struct {
 	// Pods reads from the informers' cache, LivePods from the API server.
 	Pods, LivePods client.Reader
 	Documents      *Documents
-	Log            *slog.Logger
 	Registerer     prometheus.Registerer
-	// Hold is the longest that a poll is held; left out, 25s. Each is ended up to a fifth earlier, so that they spread.
+	// Hold is the longest time that a poll is held; 25s if zero. Each poll ends up to a fifth earlier, to spread the load.
 	Hold time.Duration
-	// MaxHeld bounds the polls held at once; left out, 20000.
+	// MaxHeld bounds the polls held at once; 20000 if zero.
 	MaxHeld int
-	// Clock is the real one where it is left out.
+	// Clock is the real clock if nil.
 	Clock clock.PassiveClock
 }
 
-// Handler answers compiled.PollPath. It answers 200 with a compiled.Signed; 204 where nothing is new; 400 for a report that
-// cannot be read; 401 without a pod's token; 403 for a pod without a sidecar; 404 and 405 elsewhere; 429 for a pod that
-// asks too often; 503 where the API server does not answer or too many polls are held.
+// Handler serves compiled.PollPath. It responds with 200 and a compiled.Signed; 204 if there is no newer document; 400 to a
+// report that cannot be read; 401 without a pod's token; 403 to a pod without a sidecar; 404 and 405 to other paths and
+// methods; 429 to a pod that polls too often; 503 if the API server does not respond or too many polls are held.
 type Handler struct {
 	cfg     Config
 	tokens  *authenticator
@@ -85,9 +84,9 @@ func NewHandler(cfg Config) (*Handler, error) {
 	return h, err
 }
 
-// ServeHTTP answers one poll.
+// ServeHTTP serves one poll.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// The deadline of the connection's last answer has passed by now. (Not every ResponseWriter has deadlines.)
+	// The deadline of the previous response on this connection has passed. (Not every ResponseWriter has deadlines.)
 	deadlines := http.NewResponseController(w)
 	_ = deadlines.SetWriteDeadline(time.Time{})
 	body, err := h.poll(w, r)
@@ -96,21 +95,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		h.metrics.answered(problem(w, err))
-		h.cfg.Log.Debug("poll refused", "remote", r.RemoteAddr, "error", err)
+		contextlog.From(r.Context()).Debug("poll refused", "remote", r.RemoteAddr, "error", err)
 	case body == nil:
 		h.metrics.answered(http.StatusNoContent)
 		w.WriteHeader(http.StatusNoContent)
 	default:
 		h.metrics.answered(http.StatusOK)
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(body) // a client that is gone polls again
+		_, _ = w.Write(body) // a client that has disconnected polls again
 	}
 }
 
-// poll authenticates, acknowledges and waits. It returns the signed document; nil where nothing is new.
+// poll authenticates, acknowledges and waits. It returns the signed document; nil if there is no newer one.
 func (h *Handler) poll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.URL.Path != compiled.PollPath {
-		return nil, &refusal{status: http.StatusNotFound, detail: "there is " + compiled.PollPath + " alone"}
+		return nil, &refusal{status: http.StatusNotFound, detail: "the only path is " + compiled.PollPath}
 	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -134,13 +133,13 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	}
 	policy, ok := BoundPolicy(pod)
 	if !ok {
-		return nil, &refusal{status: http.StatusForbidden, detail: "the pod has no sidecar of Postern's: there is no document for it"}
+		return nil, &refusal{status: http.StatusForbidden, detail: "the pod has no Postern sidecar, so there is no document for it"}
 	}
 	return h.answer(r.Context(), pod, policy, report), nil
 }
 
-// answer returns the policy's document at once where it is news to the pod; else it keeps the report and waits for one.
-// A report that comes with news to the sidecar is out of date in a moment, and is not kept.
+// answer returns the policy's document at once if the pod does not run it; otherwise it stores the report and waits for a
+// newer document. The report of a sidecar that gets a new document at once is not stored: it is about to change.
 func (h *Handler) answer(ctx context.Context, pod *corev1.Pod, policy string, report compiled.Report) []byte {
 	name := types.NamespacedName{Namespace: pod.Namespace, Name: render.ConfigMapName(policy)}
 	now, cancel := context.WithCancel(ctx)
@@ -149,8 +148,8 @@ func (h *Handler) answer(ctx context.Context, pod *corev1.Pod, policy string, re
 		return body
 	}
 	if err := h.acks.acknowledge(ctx, pod, report); err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) {
-		// The next poll tries again; the document matters more.
-		h.cfg.Log.Warn("a sidecar's report is not kept", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
+		// The next poll tries again; delivering the document is more important.
+		contextlog.From(ctx).Warn("a sidecar's report was not stored", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
 	}
 	h.metrics.held.Inc()
 	defer h.metrics.held.Dec()
@@ -163,14 +162,14 @@ func (h *Handler) answer(ctx context.Context, pod *corev1.Pod, policy string, re
 func (h *Handler) authenticate(r *http.Request) (podID, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || len(r.Header.Values("Authorization")) != 1 {
-		return podID{}, &refusal{status: http.StatusUnauthorized, detail: "a poll carries one bearer token: its pod's, for the audience " + compiled.OperatorAudience}
+		return podID{}, &refusal{status: http.StatusUnauthorized, detail: "a poll carries exactly one bearer token: the pod's, for the audience " + compiled.OperatorAudience}
 	}
 	id, err := h.tokens.authenticate(r.Context(), strings.TrimSpace(token))
 	switch {
 	case errors.Is(err, errToken):
 		return podID{}, &refusal{status: http.StatusUnauthorized, detail: errToken.Error(), cause: err}
 	case err != nil:
-		return podID{}, &refusal{status: http.StatusServiceUnavailable, detail: "the token cannot be reviewed now", cause: err}
+		return podID{}, &refusal{status: http.StatusServiceUnavailable, detail: "the token cannot be reviewed at the moment", cause: err}
 	}
 	return id, nil
 }
@@ -186,7 +185,7 @@ func (h *Handler) enter(pod types.UID) error {
 	return nil
 }
 
-// pod returns the pod of exactly that UID: from the cache, or live where the cache does not have it (yet).
+// pod returns the pod with exactly that UID: from the cache, or from the API server if the cache does not have it.
 func (h *Handler) pod(ctx context.Context, id podID) (*corev1.Pod, error) {
 	for _, reader := range []client.Reader{h.cfg.Pods, h.cfg.LivePods} {
 		pod := &corev1.Pod{}
@@ -196,12 +195,12 @@ func (h *Handler) pod(ctx context.Context, id podID) (*corev1.Pod, error) {
 		}
 		if err != nil && !apierrors.IsNotFound(err) {
 			return nil, &refusal{
-				status: http.StatusServiceUnavailable, detail: "the pod cannot be read now",
+				status: http.StatusServiceUnavailable, detail: "the pod cannot be read at the moment",
 				cause: fmt.Errorf("reading pod %q: %w", id.String(), err),
 			}
 		}
 	}
-	return nil, &refusal{status: http.StatusUnauthorized, detail: "the token's pod is gone"}
+	return nil, &refusal{status: http.StatusUnauthorized, detail: "the token's pod does not exist"}
 }
 
 func readReport(w http.ResponseWriter, r *http.Request) (compiled.Report, error) {

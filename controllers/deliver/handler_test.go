@@ -87,7 +87,7 @@ func newFixture(t *testing.T, pods ...client.Object) *fixture {
 	}).Build()
 	documents := NewDocuments(publics, slog.New(slog.DiscardHandler))
 	h, err := NewHandler(Config{
-		Client: f.client, Pods: f.client, LivePods: f.client, Documents: documents, Log: slog.New(slog.DiscardHandler),
+		Client: f.client, Pods: f.client, LivePods: f.client, Documents: documents,
 		Registerer: prometheus.NewRegistry(), Hold: 10 * time.Millisecond, MaxHeld: 100, Clock: f.clock,
 	})
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// How long an answer of the API server about a token is believed, how many are kept, and how long one may take. A
-// deleted pod is noticed before that: the pod itself is looked up with each poll.
+// How long a TokenReview is cached, how many are cached, and how long one may take. A deleted pod is noticed earlier, because
+// the pod is looked up with each poll.
 const (
 	trustFor      = time.Minute
 	distrustFor   = 10 * time.Second
@@ -45,11 +45,11 @@ type podID struct {
 	uid types.UID
 }
 
-// authenticator asks the API server whose token it is.
+// authenticator asks the API server which pod a token belongs to.
 type authenticator struct {
 	reviews client.Writer
 	slots   chan struct{}
-	// known tokens, and those that were refused, which by their number must not drive out the others.
+	// known holds valid tokens and refused the others, in a cache of their own so that they cannot evict valid ones.
 	known   *cache.LRUExpireCache
 	refused *cache.LRUExpireCache
 	flights singleflight.Group
@@ -62,8 +62,8 @@ func newAuthenticator(reviews client.Writer, slots int, c clock.PassiveClock) *a
 	}
 }
 
-// authenticate returns the pod that the token is bound to; errToken where there is none, another error where the API
-// server could not be asked. Tokens are remembered by their SHA-256 alone.
+// authenticate returns the pod that the token is bound to; errToken if there is none, another error if the API server could
+// not be asked. Only the SHA-256 of a token is kept.
 func (a *authenticator) authenticate(ctx context.Context, token string) (podID, error) {
 	if token == "" || len(token) > maxTokenSize {
 		return podID{}, errToken
@@ -74,7 +74,7 @@ func (a *authenticator) authenticate(ctx context.Context, token string) (podID, 
 			return verdict(v)
 		}
 	}
-	// One review answers all who ask with the same token, so it must outlive the first of them.
+	// One review serves all polls with the same token, so it must not end with the first of them.
 	result := a.flights.DoChan(string(sum[:]), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reviewTimeout)
 		defer cancel()
@@ -91,7 +91,7 @@ func (a *authenticator) authenticate(ctx context.Context, token string) (podID, 
 	}
 }
 
-// review asks the API server and remembers the answer: a podID, or errToken.
+// review asks the API server and caches the result: a podID, or errToken.
 func (a *authenticator) review(ctx context.Context, token string, sum [sha256.Size]byte) (any, error) {
 	if err := acquire(ctx, a.slots); err != nil {
 		return nil, fmt.Errorf("waiting to review token: %w", err)
@@ -117,7 +117,7 @@ func verdict(v any) (podID, error) {
 	return podID{}, errToken
 }
 
-// podOf reads the pod out of a review. An API server that knows no audiences answers without them, and is not believed.
+// podOf returns the pod of a review. A review without audiences, from an API server that does not support them, is refused.
 func podOf(status *authnv1.TokenReviewStatus) (podID, error) {
 	if !status.Authenticated || !slices.Contains(status.Audiences, compiled.OperatorAudience) {
 		return podID{}, errToken

@@ -16,10 +16,10 @@ type metrics struct {
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		held: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "postern_operator_polls_held", Help: "Polls of sidecars that wait for a newer document.",
+			Name: "postern_operator_polls_held", Help: "Polls of sidecars that are held until there is a newer document.",
 		}),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "postern_operator_polls_total", Help: "Polls of sidecars that were answered, by HTTP status.",
+			Name: "postern_operator_polls_total", Help: "Responses to polls of sidecars, by HTTP status.",
 		}, []string{"code"}),
 	}
 	for _, c := range []prometheus.Collector{m.held, m.answers} {

@@ -8,8 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Bounds on polls. A sidecar holds one; a second may overlap while a connection breaks. A sidecar that takes every
-// answer polls a few times a minute; pollBurst at once and then one per pollInterval leave it room.
+// Bounds on polls. A sidecar holds one; a second may overlap while a connection breaks. A healthy sidecar polls a few times a
+// minute; pollBurst at once and then one per pollInterval leave it room.
 const (
 	maxHeldPerPod = 2
 	pollInterval  = 500 * time.Millisecond
@@ -18,10 +18,10 @@ const (
 
 var (
 	errTooManyPolls = errors.New("this pod polls too often, or holds too many polls")
-	errFull         = errors.New("the operator holds as many polls as it may")
+	errFull         = errors.New("the operator holds the maximum number of polls")
 )
 
-// polls counts the polls that are held, by pod and in all.
+// polls counts the polls that are held, by pod and in total.
 type polls struct {
 	max int
 	now func() time.Time
@@ -31,7 +31,7 @@ type polls struct {
 	pods map[types.UID]*podPolls
 }
 
-// podPolls is one pod's use: GCRA's theoretical arrival time, and what is held now.
+// podPolls is one pod's use: GCRA's theoretical arrival time, and the polls held now.
 type podPolls struct {
 	held int
 	next time.Time
@@ -41,7 +41,7 @@ func newPolls(maxHeld int, now func() time.Time) *polls {
 	return &polls{max: maxHeld, now: now, pods: map[types.UID]*podPolls{}}
 }
 
-// enter admits a poll of the pod, which must leave.
+// enter admits a poll of the pod; the caller must call leave.
 func (p *polls) enter(pod types.UID) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,7 +72,7 @@ func (p *polls) enter(pod types.UID) error {
 	return nil
 }
 
-// leave ends a poll that entered.
+// leave ends a poll that enter admitted.
 func (p *polls) leave(pod types.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,7 +82,7 @@ func (p *polls) leave(pod types.UID) {
 	}
 }
 
-// sweep forgets the pods that hold nothing and have used nothing lately; p.mu is held.
+// sweep removes the pods that hold no poll and have not polled lately; p.mu is held.
 func (p *polls) sweep(now time.Time) {
 	for pod, use := range p.pods {
 		if use.held == 0 && !use.next.After(now) {

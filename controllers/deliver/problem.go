@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// refusal is an answer other than a document: the status and detail are the client's, cause is the log's.
+// refusal is a response other than a document: status and detail are sent to the client, cause is only logged.
 type refusal struct {
 	status int
 	detail string
@@ -22,9 +22,9 @@ func (r *refusal) Error() string {
 
 func (r *refusal) Unwrap() error { return r.cause }
 
-// problem writes err as RFC 9457 says, and returns the status. The causes of errors stay here.
+// problem writes err as an RFC 9457 problem document, without its causes, and returns the status.
 func problem(w http.ResponseWriter, err error) int {
-	r := &refusal{status: http.StatusInternalServerError, detail: "the operator could not answer"}
+	r := &refusal{status: http.StatusInternalServerError, detail: "the operator could not respond"}
 	errors.As(err, &r)
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
@@ -35,7 +35,7 @@ func problem(w http.ResponseWriter, err error) int {
 		h.Set("Retry-After", "1")
 	}
 	w.WriteHeader(r.status)
-	// The status is out; a client that is gone by now needs no more.
+	// The status is sent; an error here means that the client has disconnected.
 	_ = json.NewEncoder(w).Encode(map[string]any{"title": http.StatusText(r.status), "status": r.status, "detail": r.detail})
 	return r.status
 }

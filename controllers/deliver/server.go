@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"golang.org/x/net/netutil"
+
+	"github.com/posterndev/postern/controllers/contextlog"
 )
 
-// Bounds of the server. HTTP/1.1 alone: a sidecar holds one request, and a connection of HTTP/2 costs more memory.
+// Bounds of the server. It speaks only HTTP/1.1: a sidecar holds one request, and an HTTP/2 connection costs more memory.
 const (
 	readHeaderTimeout = 5 * time.Second
 	idleTimeout       = 60 * time.Second
@@ -25,19 +27,18 @@ const (
 
 // Server serves a Handler over TLS. It is a manager.Runnable that runs on every replica.
 type Server struct {
-	// Addr to listen on, as ":9444"; or Listener, which is used in its place.
+	// Addr is the address to listen on, such as ":9444". Listener, if set, is used instead.
 	Addr     string
 	Listener net.Listener
 	Handler  *Handler
-	// Certificate returns the present serving certificate.
+	// Certificate returns the current serving certificate.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	Log         *slog.Logger
 }
 
 // NeedLeaderElection says that every replica serves.
 func (s *Server) NeedLeaderElection() bool { return false }
 
-// Start serves until ctx ends. Held polls are then answered at once, and the sidecars find another replica.
+// Start serves until ctx ends. Held polls then end at once, and the sidecars poll another replica.
 func (s *Server) Start(ctx context.Context) error {
 	listener := s.Listener
 	if listener == nil {
@@ -54,7 +55,7 @@ func (s *Server) Start(ctx context.Context) error {
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: s.Certificate},
 		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+		ErrorLog:    slog.NewLogLogger(contextlog.From(ctx).Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.ServeTLS(listener, "", "") }()

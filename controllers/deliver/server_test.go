@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,7 +25,7 @@ func serve(t *testing.T, h *Handler) (url string, c *http.Client, stop func() er
 		t.Fatal(err)
 	}
 	s := &Server{
-		Listener: listener, Handler: h, Log: slog.New(slog.DiscardHandler),
+		Listener: listener, Handler: h,
 		Certificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &certificate, nil },
 	}
 	ctx, cancel := context.WithCancel(t.Context())

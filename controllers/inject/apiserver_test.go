@@ -2,7 +2,6 @@ package inject
 
 import (
 	"context"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,7 +83,7 @@ func startCluster(t *testing.T) client.Client {
 func serveWebhook(t *testing.T, reader client.Reader, options *envtest.WebhookInstallOptions) {
 	t.Helper()
 	h, err := NewHandler(Config{
-		Reader: reader, Scheme: scheme(t), Settings: settings, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+		Reader: reader, Scheme: scheme(t), Settings: settings, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

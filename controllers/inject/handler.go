@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,6 +20,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/contextlog"
 	"github.com/posterndev/postern/controllers/render"
 )
 
@@ -35,7 +35,6 @@ type Config struct {
 	Scheme *runtime.Scheme
 	// Settings are those of the moment: the operator's CA may change while it runs.
 	Settings func() render.Settings
-	Logger   *slog.Logger
 	// Registerer takes the handler's metrics.
 	Registerer prometheus.Registerer
 }
@@ -85,13 +84,13 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 }
 
 func (h *Handler) admit(ctx context.Context, req admission.Request) (string, admission.Response) {
-	logger := h.config.Logger.With("namespace", req.Namespace, "uid", string(req.UID))
+	logger := contextlog.From(ctx)
 	pod := &corev1.Pod{}
 	if err := h.decoder.Decode(req, pod); err != nil {
 		logger.ErrorContext(ctx, "pod not read", "error", err)
 		return resultFailed, admission.Errored(http.StatusBadRequest, fmt.Errorf("decoding pod: %w", err))
 	}
-	logger = logger.With("pod", pod.Name, "generateName", pod.GenerateName)
+	logger = logger.With("generateName", pod.GenerateName)
 	injected, err := h.inject(ctx, req.Namespace, pod)
 	var refusal *Refusal
 	switch {

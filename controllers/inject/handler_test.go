@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +65,7 @@ func handler(t *testing.T, broken string, objects ...client.Object) *Handler {
 		},
 	}).Build()
 	h, err := NewHandler(Config{
-		Reader: reader, Scheme: s, Settings: settings, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+		Reader: reader, Scheme: s, Settings: settings, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,16 +1,16 @@
-// Package inject puts the sidecar into pods as they are created. Inject is pure; Handler asks it for each admission, on
-// CREATE alone.
+// Package inject adds the sidecar to pods as they are created. Inject is pure; Handler calls it for each admission request to
+// create a pod.
 //
-// Every pod that a policy selects gets a correct sidecar or is refused, with a message that says what to change. There is
-// no way out by a container's name or an annotation. Of the user's containers nothing changes but probes and HTTP hooks,
-// which the kubelet then asks the sidecar's admin port for.
+// Every pod that a policy selects gets a correct sidecar or is refused, with a message that says what to change. No container
+// name and no annotation opts a pod out. In the user's containers only probes and HTTP hooks change: the kubelet sends them
+// to the sidecar's admin port.
 //
-// What is let in on purpose: containers that are privileged or have NET_ADMIN under Redirect. They can undo the rules of
-// their own pod, as they can exec anything else in it: whoever writes the pod is the one whom the policy serves, not the
-// one it guards against, and node agents and VPN sidecars need it. Two containers that declare the same port: only one of
-// them can listen on it. Pods with shareProcessNamespace or hostPID: there a container of the sidecar's user (65532, which
-// is distroless's nonroot as well) or root can end the sidecar, read the token with which it asks for its document, and
-// so report in its name. That is the pod's own document and the pod's own status; no other pod's.
+// Three kinds of pods are admitted on purpose. First, containers that are privileged or have NET_ADMIN under Redirect: they can
+// undo the rules in their own pod, but the author of the pod is protected by the policy and not an attacker, and node agents
+// and VPN sidecars need these rights. Second, two containers that declare the same port: only one of them can listen on it.
+// Third, pods with shareProcessNamespace or hostPID: a container with the sidecar's user (65532, also distroless's nonroot)
+// or root can stop the sidecar, read the token that it polls with, and report in its name. This affects the pod's own
+// document and status, and no other pod's.
 package inject
 
 import (
@@ -25,19 +25,19 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// Input is what Inject decides by.
+// Input is what Inject needs.
 type Input struct {
 	Pod *corev1.Pod
-	// Sidecar is of the policy that selects the pod.
+	// Sidecar is that of the policy that selects the pod.
 	Sidecar render.Sidecar
-	// NamespaceLabels are those of the pod's namespace, which say its Pod Security level.
+	// NamespaceLabels are the labels of the pod's namespace, which hold its Pod Security level.
 	NamespaceLabels map[string]string
-	// Random gives the tokens of hooks.
+	// Random is the source of the tokens of hooks.
 	Random io.Reader
 }
 
-// Inject returns the pod with the sidecar in it, and leaves the given one alone. A pod that cannot get a correct sidecar
-// is a *Refusal. What Inject returned it returns unchanged, so that webhooks may be invoked again.
+// Inject returns a copy of the pod with the sidecar. The error is a *Refusal if the pod cannot get a correct sidecar. Inject
+// is idempotent, so that the webhook may be invoked again.
 func Inject(in Input) (*corev1.Pod, error) {
 	pod := in.Pod.DeepCopy()
 	left, err := strip(pod, in.Sidecar.Settings)
@@ -64,7 +64,7 @@ func Inject(in Input) (*corev1.Pod, error) {
 	return pod, add(pod, in.Sidecar, render.Pod{Ports: declared, Probes: probes}, left)
 }
 
-// add puts the sidecar's parts into the pod, its containers first, so that everything else starts behind it.
+// add adds the sidecar's parts to the pod, its containers first, so that everything else starts after it.
 func add(pod *corev1.Pod, sidecar render.Sidecar, facts render.Pod, left leftover) error {
 	containers, err := sidecar.InitContainers(facts)
 	if err != nil {
@@ -87,8 +87,8 @@ func add(pod *corev1.Pod, sidecar render.Sidecar, facts render.Pod, left leftove
 	return nil
 }
 
-// resources are those that were rendered, and for what these leave open those that a LimitRange gave the container since
-// it was first injected. A pod with a budget of its own (spec.resources) has the sidecar live within it.
+// resources returns the rendered resources, completed by those that a LimitRange gave the container after its first
+// injection. In a pod with pod-level resources (spec.resources) the sidecar uses those.
 func resources(pod *corev1.Pod, rendered, present corev1.ResourceRequirements) corev1.ResourceRequirements {
 	if pod.Spec.Resources != nil {
 		return corev1.ResourceRequirements{}
@@ -111,7 +111,7 @@ func withDefaults(list, defaults corev1.ResourceList) corev1.ResourceList {
 	return list
 }
 
-// isOurContainer and isOurVolume report whether a name is kept for the sidecar's parts.
+// isOurContainer and isOurVolume report whether a name is reserved for the sidecar's parts.
 func isOurContainer(c corev1.Container) bool {
 	return c.Name == render.SidecarName || c.Name == render.RedirectName
 }
@@ -120,7 +120,7 @@ func isOurVolume(v corev1.Volume) bool { return isVolumeName(v.Name) }
 
 func isVolumeName(name string) bool { return strings.HasPrefix(name, render.VolumePrefix) }
 
-// longRunning returns the pod's own containers that serve while it runs: the app's, and native sidecars.
+// longRunning returns the pod's containers that run as long as the pod: the app's, and native sidecars.
 func longRunning(pod *corev1.Pod) []*corev1.Container {
 	var out []*corev1.Container
 	for i := range pod.Spec.InitContainers {

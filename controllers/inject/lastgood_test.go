@@ -3,7 +3,6 @@ package inject
 import (
 	"crypto/ed25519"
 	"encoding/json"
-	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
@@ -180,7 +179,7 @@ func signedHandler(t *testing.T, objects ...client.Object) *Handler {
 	known.DocumentKey = signingKey.Public().(ed25519.PublicKey)
 	h, err := NewHandler(Config{
 		Reader: fake.NewClientBuilder().WithScheme(s).WithObjects(objects...).Build(), Scheme: s,
-		Settings: func() render.Settings { return known }, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry()})
+		Settings: func() render.Settings { return known }, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,9 +15,9 @@ const (
 	volumesPath        = "/spec/volumes"
 )
 
-// patch returns the operations (RFC 6902) that make injected of original. It takes our own list entries out and puts them
-// in by index, and compares only what is the user's, entry by entry: a comparison of the whole would shift the lists, and
-// fields that the API server knows and this build does not would end up at another container.
+// patch returns the operations (RFC 6902) that turn original into injected. It removes and adds the sidecar's list entries by
+// index, and compares only the user's entries, one by one. A comparison of the whole lists would shift them, and fields that
+// the API server knows but this build does not would end up in another container.
 func patch(original, injected *corev1.Pod) ([]jsonpatch.Operation, error) {
 	if reflect.DeepEqual(original, injected) {
 		return nil, nil
@@ -52,7 +52,7 @@ func split[T any](list []T, isOurs func(T) bool) (users, ours []T) {
 	return users, ours
 }
 
-// removals takes our entries out of the list, the last first, so that indices stay right.
+// removals removes our entries from the list, the last first, so that indices stay valid.
 func removals[T any](path string, list []T, isOurs func(T) bool) []jsonpatch.Operation {
 	var ops []jsonpatch.Operation
 	for i, entry := range slices.Backward(list) {
@@ -63,7 +63,7 @@ func removals[T any](path string, list []T, isOurs func(T) bool) []jsonpatch.Ope
 	return ops
 }
 
-// additions puts our entries at index of a list that has some already, or else makes the list.
+// additions inserts our entries at index of a list that has entries, or creates the list.
 func additions[T any](path string, present, index int, ours []T) []jsonpatch.Operation {
 	if len(ours) == 0 {
 		return nil

@@ -16,9 +16,9 @@ import (
 // tokenSize of a hook's token, in bytes.
 const tokenSize = 16
 
-// rewriteProbes points the probes and HTTP hooks of the pod's containers at the sidecar's admin port, and returns what the
-// sidecar carries on. What the kubelet does by itself (exec, sleep), or at another host than the pod, stays as it is.
-// Tokens of hooks are kept, by path, where there are any.
+// rewriteProbes points the probes and HTTP hooks of the pod's containers at the sidecar's admin port, and returns those that
+// the sidecar forwards to the app. Actions that need no connection to the pod (exec, sleep), or that name another host, are
+// not changed. Existing tokens of hooks, by path, are kept.
 func rewriteProbes(pod *corev1.Pod, tokens map[string]string, random io.Reader) ([]compiled.Probe, error) {
 	r := &rewriter{tokens: tokens, random: random}
 	for _, c := range longRunning(pod) {
@@ -87,7 +87,7 @@ func (r *rewriter) probe(c *corev1.Container, kind compiled.ProbeKind) error {
 	return r.carry(carried)
 }
 
-// setTarget says where in the app the probe goes. It sets nothing for a handler that stays as it is, or that has not
+// setTarget sets the probe's target in the app. It sets nothing for a handler that is not changed, or that does not have
 // exactly one action, which the API server refuses.
 func setTarget(carried *compiled.Probe, c *corev1.Container, h *corev1.ProbeHandler) error {
 	if h.Exec != nil {
@@ -116,7 +116,7 @@ func (r *rewriter) hook(c *corev1.Container, kind compiled.ProbeKind) error {
 	if hook == nil || hook.HTTPGet == nil || hook.Exec != nil || hook.Sleep != nil || hook.TCPSocket != nil {
 		return nil
 	}
-	// The kubelet sets a hook no time of its own: it goes away when the grace period is over.
+	// The kubelet sets no timeout for a hook: it gives up when the grace period ends.
 	carried := compiled.Probe{Name: compiled.ProbeName(c.Name, kind), Timeout: compiled.Duration(compiled.MaxProbeTimeout)}
 	if err := setHTTP(&carried, c, hook.HTTPGet); err != nil || carried.HTTP == nil {
 		return err
@@ -130,7 +130,7 @@ func (r *rewriter) hook(c *corev1.Container, kind compiled.ProbeKind) error {
 	return r.carry(carried)
 }
 
-// token returns the one that the hook had, or a new one.
+// token returns the token that the hook had before, or a new one.
 func (r *rewriter) token(path string) (string, error) {
 	if token := r.tokens[path]; token != "" {
 		return token, nil
@@ -144,13 +144,13 @@ func (r *rewriter) token(path string) (string, error) {
 
 func (r *rewriter) carry(p compiled.Probe) error {
 	if err := p.Validate(); err != nil {
-		return refusef("the %s probe or hook of its container %q cannot be carried on by the sidecar: %v", p.Kind(), p.Container(), err)
+		return refusef("the %s probe or hook of its container %q cannot be forwarded by the sidecar: %v", p.Kind(), p.Container(), err)
 	}
 	r.carried = append(r.carried, p)
 	return nil
 }
 
-// setHTTP says what to GET from the app; nothing for another host than the pod.
+// setHTTP sets what to GET from the app; nothing if the action names another host.
 func setHTTP(carried *compiled.Probe, c *corev1.Container, action *corev1.HTTPGetAction) error {
 	if action.Host != "" {
 		return nil
@@ -160,7 +160,7 @@ func setHTTP(carried *compiled.Probe, c *corev1.Container, action *corev1.HTTPGe
 		return err
 	}
 	if action.Protocol != nil && *action.Protocol != corev1.HTTPProtocolHTTP1 {
-		return refusef("the %s probe of its container %q asks over HTTP/2, which the sidecar does not carry on: "+
+		return refusef("the %s probe of its container %q asks over HTTP/2, which the sidecar does not forward: "+
 			"use a grpc or tcpSocket probe, or HTTP/1.1", carried.Kind(), c.Name)
 	}
 	scheme := action.Scheme
@@ -200,7 +200,7 @@ func appPort(p *compiled.Probe, c *corev1.Container, port intstr.IntOrString) (u
 	return uint16(number), nil
 }
 
-// adminAction is how the kubelet asks the sidecar instead.
+// adminAction is the request that the kubelet sends to the sidecar instead.
 func adminAction(p *compiled.Probe) *corev1.HTTPGetAction {
 	action := &corev1.HTTPGetAction{
 		Path: p.Path(), Port: intstr.FromInt32(int32(compiled.AdminPort)), Scheme: corev1.URISchemeHTTP}

@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// Refusal is why a pod that a policy selects cannot get a correct sidecar, and what to do about it.
+// Refusal says why a pod that a policy selects cannot get a correct sidecar, and what to change.
 type Refusal struct{ Message string }
 
 func (r *Refusal) Error() string { return r.Message }
@@ -20,10 +20,10 @@ func refusef(format string, args ...any) error {
 	return &Refusal{Message: fmt.Sprintf(format, args...)}
 }
 
-// enforceLabel says a namespace's Pod Security level.
+// enforceLabel holds a namespace's Pod Security level.
 const enforceLabel = "pod-security.kubernetes.io/enforce"
 
-// refuse returns the first reason against the pod, whose own parts alone are in it.
+// refuse returns the first reason to refuse the pod, which must not contain parts of the sidecar.
 func refuse(pod *corev1.Pod, in Input) error {
 	for _, check := range []func(*corev1.Pod, Input) error{
 		refuseHostNetwork, refuseWindows, refuseStatic, refuseNames, refusePorts, refuseLevel,
@@ -37,8 +37,8 @@ func refuse(pod *corev1.Pod, in Input) error {
 
 func refuseHostNetwork(pod *corev1.Pod, _ Input) error {
 	if pod.Spec.HostNetwork {
-		return refusef("it uses the node's network (hostNetwork: true), where no sidecar can stand in front of it: " +
-			"remove hostNetwork, or keep the policy's selector from matching the pod")
+		return refusef("it uses the node's network (hostNetwork: true), so no sidecar can receive its traffic first: " +
+			"remove hostNetwork, or change the policy's selector so that it does not match the pod")
 	}
 	return nil
 }
@@ -46,17 +46,17 @@ func refuseHostNetwork(pod *corev1.Pod, _ Input) error {
 func refuseWindows(pod *corev1.Pod, _ Input) error {
 	named := pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows
 	if named || pod.Spec.NodeSelector[corev1.LabelOSStable] == "windows" {
-		return refusef("it is for Windows nodes, and the sidecar runs on Linux alone: " +
-			"keep the policy's selector from matching the pod")
+		return refusef("it is for Windows nodes, and the sidecar runs only on Linux: " +
+			"change the policy's selector so that it does not match the pod")
 	}
 	return nil
 }
 
-// refuseStatic refuses the mirror of a static pod, which the kubelet runs whatever the mirror says.
+// refuseStatic refuses the mirror of a static pod: the kubelet runs the static pod whatever the mirror contains.
 func refuseStatic(pod *corev1.Pod, _ Input) error {
 	if _, ok := pod.Annotations[corev1.MirrorPodAnnotationKey]; ok {
-		return refusef("it is a static pod, which the kubelet starts from a file of the node without asking: " +
-			"run it as a Deployment or DaemonSet, or keep the policy's selector from matching it")
+		return refusef("it is a static pod, which the kubelet starts from a file on the node without admission: " +
+			"run it as a Deployment or DaemonSet, or change the policy's selector so that it does not match the pod")
 	}
 	return nil
 }
@@ -88,7 +88,7 @@ func refusePorts(pod *corev1.Pod, _ Input) error {
 		for _, p := range c.Ports {
 			if isTCP(p.Protocol) && isReserved(p.ContainerPort) {
 				return refusef("its container %q declares port %d, which is the sidecar's own (%d, %d and %d are): "+
-					"have the app listen on another port", c.Name, p.ContainerPort, compiled.InboundPort, compiled.AdminPort, compiled.LoopbackPort)
+					"make the app listen on another port", c.Name, p.ContainerPort, compiled.InboundPort, compiled.AdminPort, compiled.LoopbackPort)
 			}
 		}
 	}
@@ -99,14 +99,14 @@ func isReserved(port int32) bool {
 	return isPort(port) && slices.Contains(compiled.OwnPorts(), uint16(port))
 }
 
-// refuseLevel refuses Redirect where Pod Security would refuse its init container, with a message that says less. A level
-// that Pod Security does not know it takes for restricted.
+// refuseLevel refuses Redirect where Pod Security would refuse its init container with a less helpful message. Pod Security
+// treats a level that it does not know as restricted.
 func refuseLevel(_ *corev1.Pod, in Input) error {
 	level := in.NamespaceLabels[enforceLabel]
 	if in.Sidecar.Interception != v1alpha1.InterceptRedirect || level == "" || level == "privileged" {
 		return nil
 	}
 	return refusef("its namespace enforces Pod Security level %q, which does not allow the init container with NET_ADMIN "+
-		"that interception Redirect needs: set spec.interception: Takeover in the policy (or in its SidecarClass) and have "+
+		"that interception Redirect needs: set spec.interception: Takeover in the policy (or in its SidecarClass) and make "+
 		"the app listen on 127.0.0.1, or lower the namespace's label %s", level, enforceLabel)
 }

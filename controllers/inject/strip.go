@@ -21,9 +21,9 @@ type leftover struct {
 	resources map[string]corev1.ResourceRequirements
 }
 
-// strip takes an earlier injection out of the pod and restores its probes and hooks. An injection of ours is known by the
-// operator's document key in the sidecar's environment, never by a name alone; whoever copies the key gets no more than
-// another sidecar in its place.
+// strip removes an earlier injection from the pod and restores its probes and hooks. An injection is recognised by the
+// operator's document key in the sidecar's environment, never by a name alone. Copying the key gains nothing: the container
+// is replaced by a real sidecar.
 func strip(pod *corev1.Pod, settings render.Settings) (leftover, error) {
 	i := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool {
 		return c.Name == render.SidecarName && environment(&c, compiled.EnvDocumentKey) == settings.DocumentKeyValue()
@@ -34,7 +34,7 @@ func strip(pod *corev1.Pod, settings render.Settings) (leftover, error) {
 	probes, err := compiled.DecodeProbes(environment(&pod.Spec.InitContainers[i], compiled.EnvProbes))
 	if err != nil {
 		return leftover{}, refusef("its container %q was injected before, and its environment is broken (%v): "+
-			"remove the container, so that it is injected anew", render.SidecarName, err)
+			"remove the container, so that it is injected again", render.SidecarName, err)
 	}
 	left := leftover{found: true, tokens: map[string]string{}, resources: map[string]corev1.ResourceRequirements{}}
 	pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, func(c corev1.Container) bool {
@@ -60,7 +60,7 @@ func environment(c *corev1.Container, name string) string {
 	return ""
 }
 
-// restore gives a container back its probe or hook, unless somebody has changed it since.
+// restore restores a container's probe or hook, unless it was changed after the injection.
 func restore(pod *corev1.Pod, p *compiled.Probe) {
 	for _, c := range longRunning(pod) {
 		if c.Name != p.Container() {

@@ -92,5 +92,5 @@ func TestInjectAgainRefusesBrokenEnvironment(t *testing.T) {
 		}
 	}
 	_, err := Inject(input(pod, v1alpha1.InterceptRedirect))
-	wantRefusal(t, err, "injected anew")
+	wantRefusal(t, err, "injected again")
 }

@@ -34,8 +34,8 @@ func guardedPorts(sidecar render.Sidecar, declared []compiled.ContainerPort) ([]
 	return numbers, nil
 }
 
-// letBind lets the sidecar, which is not root, bind guarded ports below 1024. A sysctl that the pod sets stays as it is,
-// unless it came with a sidecar that was there before and ports have been added since.
+// letBind allows the sidecar, which is not root, to bind guarded ports below 1024. A sysctl that the pod sets is not changed,
+// unless an earlier injection set it and ports were added after that.
 func letBind(pod *corev1.Pod, guarded []uint16, again bool) error {
 	lowest := render.LowestPrivilegedPort(guarded)
 	if lowest == 0 {

@@ -7,8 +7,8 @@ import (
 	yamlv3 "go.yaml.in/yaml/v3"
 )
 
-// lineOf returns the line of a field's path ("spec.jwt.providers[0].jwks") in a document, or of the nearest enclosing
-// field that the document has.
+// lineOf returns the line of a field ("spec.jwt.providers[0].jwks") in a document, or of the nearest enclosing field that the
+// document has.
 func lineOf(document *yamlv3.Node, path string) int {
 	node := document
 	if node.Kind == yamlv3.DocumentNode && len(node.Content) > 0 {
@@ -30,7 +30,7 @@ func splitPath(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' })
 }
 
-// child returns a mapping's key and value, or a sequence's member twice.
+// child returns a mapping's key and value, or the same member of a sequence as both.
 func child(node *yamlv3.Node, part string) (key, value *yamlv3.Node) {
 	if node.Kind == yamlv3.AliasNode {
 		node = node.Alias

@@ -1,5 +1,5 @@
-// Package manifest reads Postern's objects from YAML as the API server would: with the CRDs' schemas, defaults and CEL
-// rules, offline, and with the line of everything that is wrong.
+// Package manifest reads Postern's objects from YAML as the API server would: with the CRDs' schemas, defaults and CEL rules,
+// but offline, and with the line of each finding.
 package manifest
 
 import (
@@ -21,22 +21,22 @@ import (
 // MaxSize bounds a file, in bytes.
 const MaxSize = 4 << 20
 
-// Finding is something that is wrong with a file.
+// Finding is an error or a warning about a file.
 type Finding struct {
-	// Line in the file, from 1.
+	// Line in the file, starting at 1.
 	Line int
 	// Object is kind/name, and Field the path in it.
 	Object, Field string
 	Message       string
-	// Warning is true where the API server would take the object all the same.
+	// Warning is true if the API server would accept the object nevertheless.
 	Warning bool
 }
 
-// Objects is what a file holds of Postern's. Everything else in it is left alone.
+// Objects holds a file's objects of Postern. Other objects are only counted.
 type Objects struct {
 	Policies []Policy
 	Classes  []v1alpha1.SidecarClass
-	// Revocations were never created, and have no creationTimestamp.
+	// Revocations have no creationTimestamp, because they were never created.
 	Revocations []Revocation
 	// Others counts the documents of other kinds.
 	Others int
@@ -64,8 +64,8 @@ func (r *Revocation) Warning(field, message string) Finding {
 	return Finding{Line: lineOf(r.node, field), Object: "TokenRevocation/" + r.Name, Field: field, Message: message, Warning: true}
 }
 
-// Read parses a file. Objects with findings that are not warnings are left out of the result. An error means that the
-// file is not YAML at all.
+// Read parses a file. Objects with findings that are not warnings are not in the result. An error means that the file is not
+// YAML.
 func Read(ctx context.Context, file []byte) (Objects, []Finding, error) {
 	var objects Objects
 	var findings []Finding
@@ -94,7 +94,7 @@ func Read(ctx context.Context, file []byte) (Objects, []Finding, error) {
 	}
 }
 
-// add judges one document and keeps the object if it is good.
+// add validates one document and adds the object if it is valid.
 func (o *Objects) add(ctx context.Context, schemas map[string]*objectSchema, node *yamlv3.Node) ([]Finding, error) {
 	content, meta, err := toMap(node)
 	if err != nil {
@@ -144,7 +144,7 @@ func (o *Objects) keep(kind string, content map[string]any, node *yamlv3.Node) e
 	return nil
 }
 
-// toMap returns the document as the API server decodes it, and what it is. An empty document gives nil.
+// toMap returns the document as the API server decodes it, and its type. It returns nil for an empty document.
 func toMap(node *yamlv3.Node) (map[string]any, metav1.TypeMeta, error) {
 	var meta metav1.TypeMeta
 	text, err := yamlv3.Marshal(node)
@@ -162,6 +162,6 @@ func toMap(node *yamlv3.Node) (map[string]any, metav1.TypeMeta, error) {
 	if err := unmarshal(js, &content); err != nil {
 		return nil, meta, errors.New("this is not a Kubernetes object")
 	}
-	_ = json.Unmarshal(js, &meta) // the schema judges what is missing
+	_ = json.Unmarshal(js, &meta) // the schema reports what is missing
 	return content, meta, nil
 }

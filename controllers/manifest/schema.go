@@ -28,7 +28,7 @@ import (
 // unmarshal decodes JSON with integers as int64, as the API server does.
 func unmarshal(b []byte, v any) error { return utiljson.Unmarshal(b, v) }
 
-// objectSchema judges the objects of one kind.
+// objectSchema validates the objects of one kind.
 type objectSchema struct {
 	kind       string
 	structural *structural.Structural
@@ -86,8 +86,8 @@ func newObjectSchema(manifest []byte) (*objectSchema, error) {
 	return nil, fmt.Errorf("no version %s", v1alpha1.GroupVersion.Version)
 }
 
-// validate fills in defaults and returns what the API server would refuse. Unknown fields count: kubectl refuses them,
-// too, and they would have no effect.
+// validate fills in defaults and returns what the API server would refuse. Unknown fields are findings: kubectl refuses them
+// as well, and they would have no effect.
 func (s *objectSchema) validate(ctx context.Context, content map[string]any, node *yamlv3.Node) []Finding {
 	object := s.kind + "/" + nameOf(content)
 	var findings []Finding

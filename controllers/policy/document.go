@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/controllers/contextlog"
 	"github.com/posterndev/postern/controllers/render"
 )
 
@@ -86,7 +87,7 @@ func (r *Reconciler) write(ctx context.Context, o *observation, policy *compiled
 		return nil, fmt.Errorf("writing ConfigMap %q: %w", cm.Name, err)
 	}
 	r.revisions.wrote(o.name, revision)
-	r.cfg.Log.Info("wrote a document", "namespace", o.name.Namespace, "policy", o.name.Name, "revision", revision,
+	contextlog.From(ctx).Info("wrote a document", "revision", revision,
 		"hash", next.hash, "deleted", policy.Deleted, "held", len(held))
 	return next, nil
 }

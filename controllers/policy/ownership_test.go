@@ -2,7 +2,6 @@ package policy
 
 import (
 	"context"
-	"log/slog"
 	"maps"
 	"strings"
 	"testing"
@@ -35,7 +34,7 @@ func world() []client.Object {
 
 func newTestReconciler(c client.Client, clock *clocktesting.FakePassiveClock, excluded ...string) *Reconciler {
 	return NewReconciler(Config{
-		Client: c, Live: c, Key: key, Clock: clock, Log: slog.New(slog.DiscardHandler), Events: events.NewFakeRecorder(16),
+		Client: c, Live: c, Key: key, Clock: clock, Events: events.NewFakeRecorder(16),
 		Settings: func() render.Settings { return render.Settings{} }, Excluded: excluded,
 	})
 }

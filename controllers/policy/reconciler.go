@@ -26,7 +26,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
-	"log/slog"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -58,7 +57,6 @@ type Config struct {
 	Events    events.EventRecorder
 	Restarter *rollout.Restarter
 	Clock     clock.PassiveClock
-	Log       *slog.Logger
 	// Schema decides which schema version a document needs; left out, that of this build.
 	Schema compiled.Schema
 }

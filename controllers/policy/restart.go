@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/contextlog"
 	"github.com/posterndev/postern/controllers/inject"
 	"github.com/posterndev/postern/controllers/rollout"
 	"github.com/posterndev/postern/controllers/status"
@@ -46,7 +47,7 @@ func (r *Reconciler) restart(ctx context.Context, o *observation, v *verdict) (r
 	if w := outcome.Restarted; w != (status.Workload{}) {
 		r.cfg.Events.Eventf(o.policy, nil, corev1.EventTypeNormal, "Restarted", "Rollout",
 			"restarted %s, whose pods ran without the sidecar or with an outdated one", w)
-		r.cfg.Log.Info("restarted a workload", "namespace", o.name.Namespace, "policy", o.name.Name, "workload", w.String())
+		contextlog.From(ctx).Info("restarted a workload", "workload", w.String())
 	}
 	return outcome, nil
 }

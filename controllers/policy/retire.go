@@ -12,6 +12,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/contextlog"
 	"github.com/posterndev/postern/controllers/deliver"
 	"github.com/posterndev/postern/controllers/status"
 )
@@ -30,8 +31,7 @@ func (r *Reconciler) retire(ctx context.Context, o *observation) (ctrl.Result, e
 	}
 	if o.stored == nil || !o.stored.policy.Deleted {
 		if heir := heir(o); heir != nil {
-			r.cfg.Log.Debug("the document of a policy that is gone stays in force: another picks its pods",
-				"namespace", o.name.Namespace, "policy", o.name.Name, "other", heir.Name)
+			contextlog.From(ctx).Debug("the document of a policy that is gone stays in force: another picks its pods", "other", heir.Name)
 			return r.bequeath(ctx, o)
 		}
 		_, err := r.write(ctx, o, tombstone(o), withHeld(o, func(p *compiled.Policy) { p.Deleted = true }))
@@ -50,7 +50,7 @@ func (r *Reconciler) retire(ctx context.Context, o *observation) (ctrl.Result, e
 		return settle(ctrl.Result{}, fmt.Errorf("removing ConfigMap %q: %w", o.configMap.Name, err))
 	}
 	r.revisions.forget(o.name)
-	r.cfg.Log.Info("removed the document of a policy that is gone", "namespace", o.name.Namespace, "policy", o.name.Name)
+	contextlog.From(ctx).Info("removed the document of a policy that is gone")
 	return ctrl.Result{}, nil
 }
 

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"crypto/ed25519"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -84,7 +83,7 @@ func TestRetire(t *testing.T) {
 		t.Run(title, func(t *testing.T) {
 			clock := clocktesting.NewFakePassiveClock(now)
 			c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(append(tt.pods, tt.configMap)...).Build()
-			r := NewReconciler(Config{Client: c, Live: c, Key: key, Clock: clock, Log: slog.New(slog.DiscardHandler)})
+			r := NewReconciler(Config{Client: c, Live: c, Key: key, Clock: clock})
 			if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: name}); err != nil {
 				t.Fatal(err)
 			}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/contextlog"
 	"github.com/posterndev/postern/controllers/deliver"
 	"github.com/posterndev/postern/controllers/render"
 	"github.com/posterndev/postern/controllers/status"
@@ -64,7 +65,7 @@ func (r *Reconciler) ofRevocation(ctx context.Context, object client.Object) []r
 	documents := &corev1.ConfigMapList{}
 	// They are large, and nothing of them is kept.
 	if err := r.cfg.Client.List(ctx, documents, client.InNamespace(object.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
-		r.cfg.Log.Error("documents cannot be listed: those of policies that are gone wait for the next look", "error", err)
+		contextlog.From(ctx).Error("documents cannot be listed: those of policies that are gone wait for the next look", "error", err)
 	}
 	for i := range documents.Items {
 		for _, request := range ofConfigMap(ctx, &documents.Items[i]) {
@@ -147,7 +148,7 @@ func (r *Reconciler) ofPod(ctx context.Context, object client.Object) []reconcil
 func (r *Reconciler) requests(ctx context.Context, keep func(*v1alpha1.SecurityPolicy) bool, options ...client.ListOption) []reconcile.Request {
 	policies := &v1alpha1.SecurityPolicyList{}
 	if err := r.cfg.Client.List(ctx, policies, options...); err != nil {
-		r.cfg.Log.Error("policies cannot be listed: their change waits for the next", "error", err)
+		contextlog.From(ctx).Error("policies cannot be listed: their change waits for the next", "error", err)
 		return nil
 	}
 	var out []reconcile.Request

@@ -22,14 +22,14 @@ const (
 	redirectCommand = "/redirect"
 )
 
-// Paths on the admin port that the kubelet asks for the sidecar itself.
+// Paths on the admin port of the sidecar's own probes.
 const (
 	startedPath = "/healthz/started"
 	readyPath   = "/readyz"
 	livePath    = "/healthz"
 )
 
-// InitContainers returns what goes before the pod's own init containers: under Redirect the one that programs the
+// InitContainers returns the containers to place before the pod's init containers: under Redirect the one that programs the
 // network, then the sidecar. Probes that cannot be encoded are an error.
 func (s Sidecar) InitContainers(pod Pod) ([]corev1.Container, error) {
 	sidecar, err := s.container(pod)
@@ -42,8 +42,8 @@ func (s Sidecar) InitContainers(pod Pod) ([]corev1.Container, error) {
 	return []corev1.Container{sidecar}, nil
 }
 
-// container is the sidecar: native, so that the app starts after it and Jobs finish. It declares no ports: named ones
-// on a native sidecar broke Services before Kubernetes 1.32.
+// container returns the sidecar. It is native, so that the app starts after it and Jobs finish. It declares no ports: named
+// ports on a native sidecar broke Services before Kubernetes 1.32.
 func (s Sidecar) container(pod Pod) (corev1.Container, error) {
 	resources := s.resources()
 	env, err := s.environment(pod, resources)
@@ -59,13 +59,13 @@ func (s Sidecar) container(pod Pod) (corev1.Container, error) {
 		Env:             env,
 		Resources:       resources,
 		VolumeMounts:    s.volumeMounts(),
-		// Started is once listeners are bound, with or without a document: a sidecar without one answers 503, and must not
-		// keep the pod from starting.
+		// The sidecar has started when its listeners are bound, with or without a document: without one it responds with 503,
+		// and must not prevent the pod from starting.
 		StartupProbe:   adminProbe(startedPath, 1, 60),
 		ReadinessProbe: adminProbe(readyPath, 2, 3),
 		LivenessProbe:  adminProbe(livePath, 10, 6),
-		// The kubelet runs every container's preStop hook when it begins to end a pod, and stops native sidecars last: clients
-		// are sent elsewhere while the app still answers.
+		// The kubelet runs every container's preStop hook when a pod's deletion begins, and stops native sidecars last: clients
+		// go elsewhere while the app still responds.
 		Lifecycle: &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{
 			Exec: &corev1.ExecAction{Command: []string{sidecarCommand, "leave"}},
 		}},
@@ -74,7 +74,7 @@ func (s Sidecar) container(pod Pod) (corev1.Container, error) {
 	}, nil
 }
 
-// adminProbe asks the admin port for path, every period seconds, until it failed as often as failures says.
+// adminProbe probes path on the admin port every period seconds, and fails after the given number of failures.
 func adminProbe(path string, period, failures int32) *corev1.Probe {
 	return &corev1.Probe{
 		ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
@@ -86,7 +86,7 @@ func adminProbe(path string, period, failures int32) *corev1.Probe {
 	}
 }
 
-// sidecarSecurity passes Pod Security "restricted", whatever the pod says for its containers.
+// sidecarSecurity passes Pod Security "restricted", whatever the pod sets for its containers.
 func sidecarSecurity() *corev1.SecurityContext {
 	return &corev1.SecurityContext{
 		RunAsNonRoot:             ptr.To(true),
@@ -128,8 +128,9 @@ func (s Sidecar) resources() corev1.ResourceRequirements {
 	}
 }
 
-// redirectResources are the class's, so that a quota or a LimitRange that the sidecar satisfies is satisfied by both; or
-// else are below the sidecar's defaults. What runs for milliseconds adds nothing to what the pod reserves.
+// redirectResources returns the class's resources, so that a quota or a LimitRange that the sidecar satisfies is satisfied by
+// both; without them, resources below the sidecar's defaults. A container that runs for milliseconds does not add to the pod's
+// reservation.
 func (s Sidecar) redirectResources() corev1.ResourceRequirements {
 	if s.Class.Spec.Resources != nil {
 		of := s.resources()

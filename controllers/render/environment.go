@@ -11,12 +11,12 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// DocumentKeyValue is how EnvDocumentKey says the operator's public key.
+// DocumentKeyValue is the operator's public key in the form of EnvDocumentKey.
 func (s Settings) DocumentKeyValue() string {
 	return base64.StdEncoding.EncodeToString(s.DocumentKey)
 }
 
-// environment is what the sidecar is told. Nothing in it is secret to who may read the pod.
+// environment returns the sidecar's environment. It contains no secret.
 func (s Sidecar) environment(pod Pod, resources corev1.ResourceRequirements) ([]corev1.EnvVar, error) {
 	env := []corev1.EnvVar{
 		{Name: compiled.EnvNamespace, Value: s.Policy.Namespace},
@@ -55,18 +55,18 @@ func (s Sidecar) environment(pod Pod, resources corev1.ResourceRequirements) ([]
 		env = append(env, corev1.EnvVar{Name: compiled.EnvProbes, Value: probes})
 	}
 	if limit := resources.Limits.Memory(); !limit.IsZero() {
-		// A tenth is left for what the garbage collector does not count.
+		// A tenth is left for memory that the garbage collector does not count.
 		env = append(env, corev1.EnvVar{Name: "GOMEMLIMIT", Value: strconv.FormatInt(limit.Value()/10*9, 10)})
 	}
 	return env, nil
 }
 
-// redirectEnvironment is what the init container is told.
+// redirectEnvironment returns the init container's environment.
 func redirectEnvironment() []corev1.EnvVar {
 	return []corev1.EnvVar{
 		{Name: compiled.EnvInboundPort, Value: decimal(compiled.InboundPort)},
 		{Name: compiled.EnvAdminPort, Value: decimal(compiled.AdminPort)},
-		// The kubelet asks the admin port itself.
+		// The kubelet connects to the admin port directly.
 		{Name: compiled.EnvExcludedPorts, Value: decimal(compiled.AdminPort)},
 	}
 }

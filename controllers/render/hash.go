@@ -12,9 +12,9 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// injection is what a running pod cannot take: it changes with a restart alone.
+// injection is what changes only with a restart of the pod.
 type injection struct {
-	// Template counts the changes to what this package renders that pods must be restarted for.
+	// Template counts the changes to this package that require a restart of pods.
 	Template       int
 	Policy         string
 	Image          string
@@ -30,8 +30,8 @@ type injection struct {
 
 const template = 2
 
-// InjectionHash names what the sidecar's containers and volumes are made of, and no running pod can take: a pod whose
-// InjectionAnnotation differs needs a restart. What a document delivers does not change it.
+// InjectionHash is the hash of what the sidecar's containers and volumes are made from, which a running pod cannot change: a pod
+// whose InjectionAnnotation differs needs a restart. The content of documents does not change it.
 func InjectionHash(s Sidecar) (string, error) {
 	in := injection{
 		Template:     template,
@@ -58,7 +58,7 @@ func InjectionHash(s Sidecar) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// LowestPrivilegedPort returns the lowest port below 1024, which only a sysctl lets the sidecar bind; 0 if there is none.
+// LowestPrivilegedPort returns the lowest port below 1024, which the sidecar can bind only with a sysctl; 0 if there is none.
 func LowestPrivilegedPort(ports []uint16) uint16 {
 	var lowest uint16
 	for _, p := range ports {

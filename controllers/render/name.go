@@ -13,7 +13,7 @@ const (
 )
 
 // ConfigMapName returns the name of the ConfigMap that holds a policy's document: "postern-" and the policy's name, or
-// "postern." and its digest where that is too long. No two policies share one, as the character after "postern" differs.
+// "postern." and its digest if that is too long. No two policies share one, because the character after "postern" differs.
 func ConfigMapName(policy string) string {
 	if name := "postern-" + policy; len(name) <= maxObjectName {
 		return name
@@ -21,8 +21,8 @@ func ConfigMapName(policy string) string {
 	return "postern." + digest(policy)
 }
 
-// LabelValue returns what labels name a policy by: its name, or "sha256_" and its digest where that is too long. No name
-// of an object has an underscore.
+// LabelValue returns the value that labels name a policy by: its name, or "sha256_" and its digest if the name is too long. Names
+// of objects contain no underscore.
 func LabelValue(policy string) string {
 	if len(policy) <= maxLabel {
 		return policy

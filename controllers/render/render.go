@@ -1,5 +1,5 @@
-// Package render turns compiled documents into Kubernetes objects: the ConfigMap that keeps a signed document, and the
-// containers and volumes that a pod of the policy gets. It is pure: no client, no clock.
+// Package render turns compiled documents into Kubernetes objects: the ConfigMap that holds a signed document, and the
+// containers and volumes of the policy's pods. It is pure: it uses no client and no clock.
 package render
 
 import (
@@ -11,36 +11,36 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// Names of what is put into pods. VolumePrefix is what the names of all volumes begin with.
+// Names of the parts that are added to pods. The names of all volumes start with VolumePrefix.
 const (
 	SidecarName  = "postern"
 	RedirectName = "postern-redirect"
 	VolumePrefix = "postern-"
 )
 
-// Annotations that an injected pod has, and the label that the operator's objects have.
+// Annotations of an injected pod, and the label of the operator's objects.
 const (
 	// PolicyAnnotation names the policy that the sidecar enforces.
 	PolicyAnnotation = "postern.dev/policy"
 	// InjectionAnnotation is the InjectionHash that the pod was created with.
 	InjectionAnnotation = "postern.dev/injection"
-	// PolicyLabel names the policy that an object of the operator is of; see LabelValue.
+	// PolicyLabel names the policy that an object of the operator belongs to; see LabelValue.
 	PolicyLabel = "postern.dev/policy"
 )
 
-// Settings are what the operator was installed with.
+// Settings are those of the operator's installation.
 type Settings struct {
-	// OperatorURL is where sidecars poll, and OperatorCA (PEM) what its certificate is checked against.
+	// OperatorURL is where sidecars poll, and OperatorCA the CA of its certificate, as PEM.
 	OperatorURL string
 	OperatorCA  string
 	// DocumentKey verifies documents.
 	DocumentKey ed25519.PublicKey
-	// Image and ImagePullPolicy of sidecars whose class names none.
+	// Image and ImagePullPolicy are for sidecars whose class names none.
 	Image           string
 	ImagePullPolicy corev1.PullPolicy
 }
 
-// Sidecar is what the containers of one policy's pods are made of.
+// Sidecar is what the containers of one policy's pods are made from.
 type Sidecar struct {
 	Policy       *compiled.Policy
 	Class        *v1alpha1.SidecarClass
@@ -51,11 +51,11 @@ type Sidecar struct {
 	Floor int64
 }
 
-// Pod is what a sidecar is told about its pod.
+// Pod is what a sidecar knows about its pod.
 type Pod struct {
 	// Ports are the TCP ports that containers declare.
 	Ports []compiled.ContainerPort
-	// Probes are those that were pointed at the sidecar.
+	// Probes are those that the sidecar forwards to the app.
 	Probes []compiled.Probe
 }
 

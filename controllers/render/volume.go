@@ -14,14 +14,14 @@ const (
 	tokenVolume    = VolumePrefix + "token"
 )
 
-// tokenLifetime of the sidecar's service-account token, in seconds; the kubelet renews it well before.
+// tokenLifetime is that of the sidecar's service-account token, in seconds; the kubelet renews it well before it expires.
 const tokenLifetime int64 = 3600
 
-// fileMode lets the sidecar's user read what the kubelet writes as root.
+// fileMode allows the sidecar's user to read files that the kubelet writes as root.
 const fileMode int32 = 0o444
 
-// Volumes returns what the sidecar mounts: the document and Secrets, which a pod can start without, and the tokens with
-// which it polls the operator and logs in to Vault.
+// Volumes returns what the sidecar mounts: the document and Secrets, without which a pod can start as well, and the tokens
+// for polling the operator and for logging in to Vault.
 func (s Sidecar) Volumes() []corev1.Volume {
 	volumes := []corev1.Volume{
 		{Name: documentVolume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
@@ -42,7 +42,7 @@ func (s Sidecar) Volumes() []corev1.Volume {
 	return volumes
 }
 
-// tokens are the service-account tokens of the sidecar: for the operator, and for Vault where the class logs in by one.
+// tokens returns the sidecar's service-account tokens: for the operator, and for Vault if the class logs in with one.
 func (s Sidecar) tokens() []corev1.VolumeProjection {
 	tokens := []corev1.VolumeProjection{projectedToken(compiled.OperatorAudience, compiled.OperatorTokenFile)}
 	if audience := s.vaultAudience(); audience != "" {
@@ -57,7 +57,7 @@ func projectedToken(audience, file string) corev1.VolumeProjection {
 	}}
 }
 
-// vaultAudience is empty where nobody logs in to Vault with a service-account token.
+// vaultAudience returns the audience of the token for Vault; empty if the class does not log in with a service-account token.
 func (s Sidecar) vaultAudience() string {
 	if v := s.Policy.Vault; v != nil && v.Kubernetes != nil {
 		return v.Kubernetes.Audience
@@ -77,7 +77,7 @@ func (s Sidecar) volumeMounts() []corev1.VolumeMount {
 	return mounts
 }
 
-// secrets names the Kubernetes Secrets that the document refers to, in its order, each once.
+// secrets returns the names of the Kubernetes Secrets that the document refers to, each once, in its order.
 func (s Sidecar) secrets() []string {
 	var names []string
 	seen := map[string]bool{}

@@ -17,15 +17,15 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// observation is all that the revocations of a namespace are judged by. Nothing in it is going.
+// observation is everything that a namespace's revocations are judged by. It contains nothing that is being deleted, except pods.
 type observation struct {
 	namespace   string
 	revocations []v1alpha1.TokenRevocation
-	// policies are by name.
+	// policies are sorted by name.
 	policies []v1alpha1.SecurityPolicy
 	classes  []v1alpha1.SidecarClass
 	pods     []corev1.Pod
-	// documents are those that the operator signed, by policy.
+	// documents are those signed by the operator, by policy.
 	documents map[string]document
 }
 
@@ -37,7 +37,7 @@ type document struct {
 	held []string
 }
 
-// gather reads nothing more where there are no revocations.
+// gather stops early if there are no revocations.
 func (r *Reconciler) gather(ctx context.Context, namespace string) (*observation, error) {
 	o := &observation{namespace: namespace, documents: map[string]document{}}
 	here := client.InNamespace(namespace)
@@ -67,7 +67,7 @@ func (r *Reconciler) list(ctx context.Context, into client.ObjectList, what stri
 	return nil
 }
 
-// gatherDocuments leaves out what the operator did not sign for the policy: package policy puts it right.
+// gatherDocuments skips documents that the operator did not sign for the policy: package policy corrects them.
 func (r *Reconciler) gatherDocuments(ctx context.Context, o *observation) error {
 	for i := range o.policies {
 		policy := o.policies[i].Name

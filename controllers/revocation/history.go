@@ -15,24 +15,23 @@ type history struct {
 	namespaces map[string]map[string]*past
 }
 
-// past is what is known of one policy's documents. One namespace's is used by one reconcile at a time.
+// past is what is known about one policy's documents. One reconcile at a time uses that of a namespace.
 type past struct {
-	// present is the newest document; nil where the stored one is older, as somebody put it back, or is none.
+	// present is the newest document; nil if the stored one is older (somebody restored it) or missing.
 	present *compiled.Policy
-	// newest is the highest revision that was seen.
+	// newest is the highest revision seen so far.
 	newest int64
 	shadow bool
-	// revisions are those of the last documents, by hash, and hashes the same in order.
+	// revisions are those of the last documents, by hash, and hashes the same hashes in order.
 	revisions map[string]int64
 	hashes    []string
-	// since is the revision from which on every document that was seen carries the entry, in the mode of the present one.
+	// since is the first revision from which every document seen contains the entry, in the current document's mode.
 	since map[compiled.RevokedTokens]int64
 }
 
 func newHistory() *history { return &history{namespaces: map[string]map[string]*past{}} }
 
-// see takes the present documents of a namespace's policies into account, forgets policies that have none, and returns what is
-// known.
+// see records the current documents of a namespace's policies, forgets policies that have none, and returns what is known.
 func (h *history) see(namespace string, documents map[string]document) map[string]*past {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -62,7 +61,7 @@ func (p *past) see(d document) {
 	}
 	shadow := inShadow(d.policy)
 	if d.policy.Deleted || shadow != p.shadow {
-		clear(p.since) // the documents before did not refuse what this one does, or the other way round
+		clear(p.since) // earlier documents did not refuse what this one refuses, or the reverse
 	}
 	p.newest, p.shadow = d.policy.Revision, shadow
 	if d.policy.Deleted {
@@ -109,7 +108,7 @@ func (p *past) carries(entries []compiled.RevokedTokens) int64 {
 	return last
 }
 
-// running returns the revision of the document with that hash; 0 where it was never seen.
+// running returns the revision of the document with that hash; 0 if it was never seen.
 func (p *past) running(hash string) int64 {
 	if p == nil {
 		return 0
@@ -117,7 +116,7 @@ func (p *past) running(hash string) int64 {
 	return p.revisions[hash]
 }
 
-// inShadow says that a sidecar with this document counts what is revoked, and refuses none of it.
+// inShadow reports whether a sidecar with this document counts revoked tokens without refusing them.
 func inShadow(p *compiled.Policy) bool {
 	return p.Mode == compiled.Shadow || p.Revocation != nil && p.Revocation.Mode == compiled.Shadow
 }

@@ -43,19 +43,19 @@ func judge(o *observation, known map[string]*past, now time.Time) *verdict {
 	return &j.verdict
 }
 
-// judging is a verdict in the making.
+// judging collects a verdict.
 type judging struct {
 	*observation
 	known map[string]*past
 	pods  map[string][]status.Runner
 	now   time.Time
-	// carriers are the policies that each revocation concerns, and exists names all policies.
+	// carriers are the policies that each revocation applies to, and exists names all policies.
 	carriers map[string][]status.Carrier
 	exists   map[string]bool
 	verdict
 }
 
-// policy adds what becomes of each revocation in one policy.
+// policy adds each revocation's outcome in one policy.
 func (j *judging) policy(p *v1alpha1.SecurityPolicy) {
 	j.exists[p.Name] = true
 	known := j.known[p.Name]
@@ -80,7 +80,7 @@ func (j *judging) policy(p *v1alpha1.SecurityPolicy) {
 	}
 }
 
-// expires notes when the first entry of the document, or a revocation that it has no room for, expires.
+// expires sets next to when the first entry of the document, or a revocation that it has no room for, expires.
 func (j *judging) expires(intent compile.Intent) {
 	note := func(left time.Duration) {
 		if left > 0 && (j.next == 0 || left < j.next) {
@@ -128,7 +128,7 @@ func runners(o *observation, known map[string]*past) map[string][]status.Runner 
 	return out
 }
 
-// home returns the policy that the pod counts for, and whether its sidecar takes the documents of that.
+// home returns the policy that the pod counts for, and whether its sidecar runs that policy's documents.
 func home(pod *corev1.Pod, o *observation, selection *compile.Selection) (policy string, running bool) {
 	bound, ok := deliver.BoundPolicy(pod)
 	if ok && slices.ContainsFunc(o.policies, func(p v1alpha1.SecurityPolicy) bool { return p.Name == bound }) {

@@ -1,26 +1,25 @@
-// Package revocation says of each TokenRevocation how far it has come. It writes statuses alone: what is revoked reaches
-// sidecars with the documents that package policy writes.
+// Package revocation reports the progress of each TokenRevocation. It writes only statuses: revocations reach sidecars in the
+// documents that package policy writes.
 //
 // Decisions that the design leaves open:
 //
-// A namespace is judged as a whole, since its revocations have the same policies, documents and pods: each is read once,
+// A namespace is judged as a whole, because its revocations have the same policies, documents and pods: each is read once,
 // however many revocations there are. Of the statuses that changed, those of revocations that were never enforced are written
-// first, and a bounded number at once, so that a rollout beside a thousand revocations neither floods the API server nor
+// first, and a bounded number per reconcile, so that a rollout with a thousand revocations neither floods the API server nor
 // delays a new one.
 //
-// A document changes with every revocation. A pod that still runs the one before has all the others, so it counts for them:
-// the reconciler remembers which documents it has seen, and since which of them each revocation is carried just as it stands.
-// What it has not seen, as before it started, it does not take for granted.
+// A document changes with every revocation. A pod that still runs the previous one has all the other revocations, so it counts
+// for them: the reconciler remembers which documents it has seen, and from which of them on each revocation is contained
+// unchanged. It assumes nothing about documents from before it started.
 //
-// A pod counts for the policy that its sidecar takes documents of, and one without a sidecar for the policy that should
-// govern it.
+// A pod counts for the policy whose documents its sidecar runs, and a pod without a sidecar for the policy that should apply
+// to it.
 package revocation
 
 import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -34,10 +33,11 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/contextlog"
 	"github.com/posterndev/postern/controllers/transition"
 )
 
-// Config is what a Reconciler works with.
+// Config configures a Reconciler.
 type Config struct {
 	// Client reads from the informers' cache and writes to the API server.
 	Client client.Client
@@ -45,7 +45,6 @@ type Config struct {
 	Key    ed25519.PublicKey
 	Events events.EventRecorder
 	Clock  clock.PassiveClock
-	Log    *slog.Logger
 	// Schema decides which schema versions are read; left out, it is that of this build.
 	Schema compiled.Schema
 }
@@ -54,7 +53,7 @@ type Config struct {
 type Reconciler struct {
 	cfg     Config
 	history *history
-	// writes is maxWrites, but for tests.
+	// writes is maxWrites, except in tests.
 	writes int
 }
 
@@ -66,10 +65,10 @@ func NewReconciler(cfg Config) *Reconciler {
 }
 
 const (
-	// maxWrites bounds the statuses that are written at once, and writeDelay is when the rest follows.
+	// maxWrites bounds the statuses written by one reconcile; the rest follows after writeDelay.
 	maxWrites  = 50
 	writeDelay = time.Second
-	// conflictDelay is how long a cache that lags behind a write is left to catch up.
+	// conflictDelay gives the cache time to catch up with a write.
 	conflictDelay = 100 * time.Millisecond
 )
 
@@ -98,7 +97,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	return ctrl.Result{RequeueAfter: v.next}, nil
 }
 
-// report writes the statuses that changed, and returns whether some are left for later.
+// report writes the statuses that changed, and reports whether some are left for the next reconcile.
 func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict) (left bool, err error) {
 	changed := v.changed
 	slices.SortFunc(changed, func(a, b change) int {
@@ -121,30 +120,30 @@ func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict) (le
 func (r *Reconciler) write(ctx context.Context, c change) error {
 	next := c.revocation.DeepCopy()
 	next.Status = c.status
-	// What the patch leaves out must be what the API server has: against a cache that lags, half of a status would be kept.
+	// The patch must be relative to the API server's object: relative to an outdated cache it would keep half of a status.
 	patch := client.MergeFromWithOptions(c.revocation, client.MergeFromWithOptimisticLock{})
 	if err := r.cfg.Client.Status().Patch(ctx, next, patch); err != nil {
 		return client.IgnoreNotFound(err)
 	}
 	transition.Record(r.cfg.Events, next, c.revocation.Status.Conditions, c.status.Conditions)
 	if c.enforcedNow() {
-		r.cfg.Log.Info("a revocation is enforced", "namespace", next.Namespace, "revocation", next.Name, "sidecars", c.status.Sidecars.Summary)
+		contextlog.From(ctx).Info("a revocation is enforced", "tokenRevocation", next.Name, "sidecars", c.status.Sidecars.Summary)
 	}
 	return nil
 }
 
-// change is a status that is not as it should be.
+// change is a status to be written.
 type change struct {
-	// revocation is as it is.
+	// revocation is the object with its current status.
 	revocation *v1alpha1.TokenRevocation
 	status     v1alpha1.TokenRevocationStatus
 }
 
-// fresh says that the revocation, as it stands, was never enforced: somebody waits for it.
+// fresh reports whether this generation of the revocation was never enforced: somebody may be waiting for it.
 func (c change) fresh() bool {
 	s := &c.revocation.Status
 	return s.EnforcedTime == nil || s.ObservedGeneration != c.revocation.Generation
 }
 
-// enforcedNow says that the revocation, as it stands, is enforced for the first time.
+// enforcedNow reports whether this generation of the revocation is enforced for the first time.
 func (c change) enforcedNow() bool { return c.fresh() && c.status.EnforcedTime != nil }

@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -58,12 +57,11 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	w := &world{t: t, clock: clocktesting.NewFakePassiveClock(start), events: events.NewFakeRecorder(1000)}
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.SecurityPolicy{}, &v1alpha1.TokenRevocation{}, &corev1.Pod{}).Build()
-	log := slog.New(slog.DiscardHandler)
 	w.policies = policy.NewReconciler(policy.Config{
-		Client: w, Live: w, Key: key, Clock: w.clock, Log: log, Events: events.NewFakeRecorder(1000),
+		Client: w, Live: w, Key: key, Clock: w.clock, Events: events.NewFakeRecorder(1000),
 		Settings: func() render.Settings { return render.Settings{} },
 	})
-	w.Reconciler = NewReconciler(Config{Client: w, Key: key.Public().(ed25519.PublicKey), Events: w.events, Clock: w.clock, Log: log})
+	w.Reconciler = NewReconciler(Config{Client: w, Key: key.Public().(ed25519.PublicKey), Events: w.events, Clock: w.clock})
 	return w
 }
 

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -21,11 +22,11 @@ import (
 	"github.com/posterndev/postern/controllers/status"
 )
 
-// gatherDelay gathers many changes of a namespace into one reconcile.
+// gatherDelay combines many changes of a namespace into one reconcile.
 const gatherDelay = 100 * time.Millisecond
 
-// SetupWithManager registers the reconciler and what it watches. Classes are not among it: what they change shows in a
-// document. The reconciler's own statuses are: one that was computed from a cache that lagged behind it is then put right.
+// SetupWithManager registers the reconciler and its watches. Classes are not watched: their changes show in documents. The
+// reconciler's own statuses are, so that one computed from an outdated cache is corrected.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("revocation").
@@ -33,7 +34,19 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.SecurityPolicy{}, ofNamespace(), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.ConfigMap{}, ofNamespace()).
 		Watches(&corev1.Pod{}, ofNamespace(), builder.WithPredicates(predicate.Funcs{UpdateFunc: podChanged})).
+		WithLogConstructor(func(request *reconcile.Request) logr.Logger {
+			return logger(mgr.GetLogger(), request)
+		}).
 		Complete(r)
+}
+
+// logger returns the logger of a reconcile; the controller's where request is nil. A request's name is a namespace.
+func logger(base logr.Logger, request *reconcile.Request) logr.Logger {
+	base = base.WithValues("controller", "revocation")
+	if request != nil {
+		base = base.WithValues("namespace", request.Name)
+	}
+	return base
 }
 
 // ofNamespace enqueues the namespace of the event's object.
@@ -49,8 +62,8 @@ func ofNamespace() handler.EventHandler {
 	}
 }
 
-// podChanged reports whether anything changed of a pod that a revocation's status depends on. Of its conditions, the cache
-// holds the sidecar's report alone.
+// podChanged reports whether anything that a revocation's status depends on changed in a pod. Of its conditions, the cache
+// holds only the sidecar's report.
 func podChanged(e event.UpdateEvent) bool {
 	before, ok := e.ObjectOld.(*corev1.Pod)
 	after, ok2 := e.ObjectNew.(*corev1.Pod)

@@ -12,12 +12,12 @@ import (
 	"github.com/posterndev/postern/controllers/status"
 )
 
-// progress is how far a workload's present rollout is.
+// progress is the state of a workload's current rollout.
 type progress struct {
 	object client.Object
-	// template is what new pods are made of.
+	// template is the template of new pods.
 	template *corev1.PodTemplateSpec
-	// held says that a changed template does not by itself replace every pod, and why.
+	// held is the reason why a changed template does not replace every pod by itself; empty if it does.
 	held string
 	done bool
 }

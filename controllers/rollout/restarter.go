@@ -1,6 +1,6 @@
-// Package rollout restarts the workloads of pods that run without the sidecar, or with an outdated one, for policies that
-// say rollout: Automatic: one workload of a policy at a time, each once for the same reason. What it cannot restart it
-// leaves to a person, and says so.
+// Package rollout restarts the workloads of pods that run without the sidecar, or with an outdated one, for policies with
+// rollout: Automatic. It restarts one workload of a policy at a time, and each once for the same reason. It reports the
+// workloads that it cannot restart, so that a person can.
 package rollout
 
 import (
@@ -22,8 +22,8 @@ import (
 const (
 	// RestartedAtAnnotation, on the pod template, is what makes the workload replace its pods.
 	RestartedAtAnnotation = "postern.dev/restarted-at"
-	// RestartedForAnnotation, on the workload, is the injection hash that it was restarted for, so that it is restarted
-	// for it once.
+	// RestartedForAnnotation, on the workload, is the injection hash that it was restarted for. It is restarted once for
+	// each hash.
 	RestartedForAnnotation = "postern.dev/restarted-for"
 )
 
@@ -32,32 +32,32 @@ type Request struct {
 	Namespace string
 	// Hash is the injection hash that the pods should have.
 	Hash string
-	// Workloads own the pods that the policy governs; true for those that have stale pods.
+	// Workloads own the pods that the policy applies to; true for those with outdated pods.
 	Workloads map[status.Workload]bool
-	// Refused says why pods of the template would not be admitted; nil where they would. A workload whose pods would be
-	// refused is not restarted: it would lose those that it has.
+	// Refused returns why pods of the template would not be admitted; nil if they would. A workload whose pods would be
+	// refused is not restarted: it would lose its running pods.
 	Refused func(template *corev1.PodTemplateSpec) error
 }
 
-// Outcome is what a step came to.
+// Outcome is the result of a step.
 type Outcome struct {
 	// Restarted is the workload that this step restarted; the zero Workload if none.
 	Restarted status.Workload
-	// Waiting says that another step is due in a while, though no pod changes.
+	// Waiting says that another step is due later, even if no pod changes.
 	Waiting bool
-	// Notes say, of workloads with stale pods, what the operator does about them.
+	// Notes say what the operator does about workloads with outdated pods.
 	Notes map[status.Workload]string
 }
 
-// Restarter restarts workloads. Reader reads the API server itself; Writer needs the right to patch, alone.
+// Restarter restarts workloads. Reader reads from the API server, not from a cache; Writer needs only the right to patch.
 type Restarter struct {
 	Reader client.Reader
 	Writer client.Writer
 	Now    func() time.Time
 }
 
-// Step takes a policy's rollout one step on: it waits for the workload that is being restarted, or restarts the next. A
-// rollout that never ends is waited for: nothing else is then restarted.
+// Step advances a policy's rollout: it waits for the workload that is being restarted, or restarts the next one. While a
+// rollout does not finish, no other workload is restarted.
 func (r *Restarter) Step(ctx context.Context, request Request) (Outcome, error) {
 	out := Outcome{Notes: map[status.Workload]string{}}
 	var candidates []status.Workload
@@ -65,7 +65,7 @@ func (r *Restarter) Step(ctx context.Context, request Request) (Outcome, error) 
 	for _, w := range ordered(request.Workloads) {
 		p, err := read(ctx, r.Reader, request.Namespace, w)
 		if apierrors.IsNotFound(err) {
-			continue // its pods are on their way out
+			continue // its pods are being deleted
 		}
 		if err != nil {
 			return Outcome{}, err
@@ -84,10 +84,10 @@ func (r *Restarter) Step(ctx context.Context, request Request) (Outcome, error) 
 			out.Notes[w] = "the operator does not restart " + w.String() + ": " + p.held
 		case stale && !p.done:
 			out.Waiting = true
-			out.Notes[w] = "the operator restarts " + w.String() + " when its present rollout is over"
+			out.Notes[w] = "the operator will restart " + w.String() + " when its current rollout is complete"
 		case stale:
 			candidates, found[w] = append(candidates, w), p
-			out.Notes[w] = "the operator restarts " + w.String() + " in its turn"
+			out.Notes[w] = "the operator will restart " + w.String() + " after other workloads"
 		}
 	}
 	if out.Waiting || len(candidates) == 0 {
@@ -102,7 +102,7 @@ func (r *Restarter) Step(ctx context.Context, request Request) (Outcome, error) 
 	return out, nil
 }
 
-// restart changes the pod template, if nobody changed the workload since it was read.
+// restart changes the pod template, unless the workload was changed after it was read.
 func (r *Restarter) restart(ctx context.Context, object client.Object, hash string) error {
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{
@@ -119,7 +119,7 @@ func (r *Restarter) restart(ctx context.Context, object client.Object, hash stri
 	return r.Writer.Patch(ctx, object, client.RawPatch(types.MergePatchType, patch))
 }
 
-// ordered returns the workloads that can be restarted, in one order always.
+// ordered returns the workloads that can be restarted, always in the same order.
 func ordered(workloads map[status.Workload]bool) []status.Workload {
 	var out []status.Workload
 	for w := range workloads {

@@ -98,7 +98,7 @@ func TestStep(t *testing.T) {
 		},
 		"somebody's rollout first": {
 			objects:   []client.Object{deployment("a", func(d *appsv1.Deployment) { d.Status.UpdatedReplicas = 0 })},
-			workloads: map[status.Workload]bool{a: true}, wantWaiting: true, wantNote: "when its present rollout is over",
+			workloads: map[status.Workload]bool{a: true}, wantWaiting: true, wantNote: "when its current rollout is complete",
 		},
 		"paused": {
 			objects:   []client.Object{deployment("a", func(d *appsv1.Deployment) { d.Spec.Paused = true })},

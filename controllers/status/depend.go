@@ -15,9 +15,9 @@ import (
 type need struct {
 	// kind of the problems that sidecars report of it.
 	kind string
-	// reasons are what they report, the worst first.
+	// reasons are those that sidecars report, the most severe first.
 	reasons []string
-	// otherwise stands for any other word, which only a newer sidecar or a hostile pod says.
+	// otherwise replaces any other reason, which only a newer sidecar or a hostile pod reports.
 	otherwise string
 }
 
@@ -33,11 +33,11 @@ var (
 	needsRedis = need{compiled.ProblemRedis, []string{v1alpha1.ReasonRedisUnavailable}, v1alpha1.ReasonRedisUnavailable}
 )
 
-// dependencies returns the conditions about what this policy's sidecars need beside the document.
+// dependencies returns the conditions about what this policy's sidecars need besides the document.
 func (in *Input) dependencies() []metav1.Condition {
 	var out []metav1.Condition
 	if in.Compiled != nil && in.Compiled.UsesVault() {
-		out = append(out, in.dependency(v1alpha1.ConditionVaultReady, needsVault, "served by Vault"))
+		out = append(out, in.dependency(v1alpha1.ConditionVaultReady, needsVault, "able to use Vault"))
 	}
 	if in.Policy.Spec.Tokens != nil {
 		out = append(out, in.dependency(v1alpha1.ConditionSigningKeyReady, needsKey, "able to sign tokens"))
@@ -64,38 +64,38 @@ func (in *Input) sharedState() metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionSharedState, Status: metav1.ConditionFalse}
 	switch complaints, _ := in.complaints(needsRedis); {
 	case in.Class == nil:
-		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonClassNotFound, "there is no class to say"
+		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1alpha1.ReasonClassNotFound, "unknown without a SidecarClass"
 	case in.Class.Spec.Redis == nil:
 		c.Reason, c.Message = v1alpha1.ReasonInProcess, in.inProcess()
 	case len(complaints) > 0:
 		c.Reason = complaints[0].reason
-		c.Message = describe(complaints) + ". There, rules do what their onFailure says"
+		c.Message = describe(complaints) + ". Their rules follow onFailure"
 	default:
-		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonRedis, "sidecars count in Redis"
+		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonRedis, "sidecars share their state in Redis"
 	}
 	return c
 }
 
-// inProcess says what it means that there is no Redis. TokenRevocations come with the document, and need none.
+// inProcess says what is missing without a Redis. TokenRevocations are part of the document and need none.
 func (in *Input) inProcess() string {
-	alone, shared := "every pod counts for itself", "limits"
+	alone, shared := "each pod counts on its own", "limits"
 	if in.Policy.Spec.Tokens != nil || in.Policy.Spec.Sessions != nil {
-		alone += ", sessions and what the app revokes hold in one pod alone, and a restart forgets them"
+		alone += "; sessions and the app's revocations are known to one pod only, and lost when it restarts"
 		shared = "limits, sessions and revocations"
 	}
 	return fmt.Sprintf("%s; to share %s, name a Redis in SidecarClass %q", alone, shared, in.Class.Name)
 }
 
-// complaint is what several sidecars report with one reason.
+// complaint is a problem that several sidecars report with the same reason.
 type complaint struct {
 	reason string
 	pods   []string
-	// says is the text of the first of the pods.
+	// says is the message of the first pod.
 	says string
 }
 
-// complaints returns what the policy's sidecars report of the need, each pod once for each reason, and how many of them run the
-// document: one that does not, as it refused it, may not know of the need.
+// complaints returns the problems that the policy's sidecars report about the need, each pod once per reason, and how many of
+// them run the document: a sidecar that refused it may not know of the need.
 func (in *Input) complaints(n need) (out []complaint, reports int) {
 	byReason := make([]complaint, len(n.reasons))
 	for i := range in.Pods {
@@ -135,7 +135,7 @@ func (c *complaint) add(pod, says string) {
 	}
 }
 
-// describe says, for each reason, how many sidecars, which, and what the first of them says.
+// describe says for each reason how many sidecars report it, which, and the message of the first.
 func describe(complaints []complaint) string {
 	var parts []string
 	for _, c := range complaints {

@@ -39,7 +39,7 @@ func TestDependencies(t *testing.T) {
 	}{
 		"nothing ails": {
 			in: issuing(good("a"), changed("b", without)), wantVault: "True/Ready", wantKey: "True/Ready", wantRedis: "True/Redis",
-			wantMessage: "1 sidecar is served by Vault",
+			wantMessage: "1 sidecar is able to use Vault",
 		},
 		"a sidecar that runs another document": {
 			in:        issuing(changed("a", func(p *Pod) { p.Report.Hash = "sha256:before" })),
@@ -74,7 +74,7 @@ func TestDependencies(t *testing.T) {
 		},
 		"no Redis answers": {
 			in: issuing(troubled("b", "Redis/Timeout/dial"), good("a")), wantVault: "True/Ready", wantKey: "True/Ready", wantRedis: "False/RedisUnavailable",
-			wantMessage: "1 sidecar reports RedisUnavailable: b (Timeout: dial). There, rules do what their onFailure says",
+			wantMessage: "1 sidecar reports RedisUnavailable: b (Timeout: dial). Their rules follow onFailure",
 		},
 		"a kind that nobody knows": {
 			in: issuing(troubled("a", "Moon/Full/x")), wantVault: "True/Ready", wantKey: "True/Ready", wantRedis: "True/Redis",
@@ -85,7 +85,7 @@ func TestDependencies(t *testing.T) {
 		},
 		"a policy that needs neither": {
 			in: input(troubled("a", "Vault/Sealed/x", "SigningKey/Unavailable/x", "Redis/RedisUnavailable/x")), wantRedis: "False/InProcess",
-			wantMessage: "every pod counts for itself; to share limits, name",
+			wantMessage: "each pod counts on its own; to share limits, name",
 		},
 	}
 	for name, tt := range tests {
@@ -134,7 +134,7 @@ func TestConditionsThatNoLongerApply(t *testing.T) {
 func TestInProcessWarnsOfSessions(t *testing.T) {
 	in := input(good("a"))
 	in.Policy.Spec.Sessions = &v1alpha1.Sessions{}
-	want := "sessions and what the app revokes hold in one pod alone"
+	want := "sessions and the app's revocations are known to one pod only"
 	if m := condition(t, Of(in), v1alpha1.ConditionSharedState).Message; !strings.Contains(m, want) {
 		t.Errorf("SharedState says %q, want %q in it", m, want)
 	}

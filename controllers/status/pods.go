@@ -11,23 +11,23 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// Pod is a pod that the policy's selector picks, and that is neither finished nor going away.
+// Pod is a pod that the policy's selector matches, and that is neither finished nor being deleted.
 type Pod struct {
 	Name     string
 	Workload Workload
-	// Governor is the policy that applies to the pod: the oldest that picks it.
+	// Governor is the policy that applies to the pod: the oldest that matches it.
 	Governor string
-	// Bound is the policy whose documents the pod's sidecar takes; empty without a sidecar.
+	// Bound is the policy whose documents the pod's sidecar runs; empty without a sidecar.
 	Bound string
-	// Stale says that the pod was injected with settings that only a restart changes.
+	// Stale says that the pod was injected with settings that change only with a restart.
 	Stale bool
-	// Failing names a container of the app that fails again and again under Takeover; empty where none does.
+	// Failing names a container of the app that keeps failing under Takeover; empty if none does.
 	Failing string
 	// Report is the sidecar's last; nil before the first.
 	Report *compiled.Report
 }
 
-// offence is what keeps one pod from being proved enforced.
+// offence is the reason why enforcement is not proved for one pod.
 type offence struct {
 	pod    Pod
 	reason string
@@ -55,10 +55,10 @@ func (p Pod) judge(in *Input) *offence {
 	case p.Bound == "":
 		o.reason, o.what, o.restart = v1alpha1.ReasonPodsWithoutSidecar, "runs without a sidecar", true
 	case p.Bound != policy:
-		o.reason, o.what, o.restart = v1alpha1.ReasonPodsOutdated, fmt.Sprintf("has a sidecar that takes the documents of policy %q", p.Bound), true
+		o.reason, o.what, o.restart = v1alpha1.ReasonPodsOutdated, fmt.Sprintf("has a sidecar for policy %q", p.Bound), true
 	case r != nil && len(r.Reachable) > 0:
 		o.reason, o.what = v1alpha1.ReasonReachableAround, "can be reached around the sidecar at "+listeners(r.Reachable)
-		o.remedy = "let the app listen on 127.0.0.1 there, or not at all"
+		o.remedy = "make the app listen on 127.0.0.1 there, or close the port"
 	case len(o.unknown) > 0:
 		o.reason = v1alpha1.ReasonSidecarTooOld
 		o.what = fmt.Sprintf("has a sidecar (version %s) that does not know %s; it %s", cmp.Or(printable(r.Version), "unknown"), list(o.unknown), keeps(r))
@@ -67,17 +67,17 @@ func (p Pod) judge(in *Input) *offence {
 		if w := p.Workload; w.Restartable() {
 			o.remedy += fmt.Sprintf(": kubectl rollout restart %s -n %s", w, in.Policy.Namespace)
 		}
-	case p.Stale: // what such a sidecar refuses, the next one may well take
-		o.reason, o.what, o.restart = v1alpha1.ReasonPodsOutdated, "has a sidecar with settings that only a restart changes", true
+	case p.Stale: // a document that this sidecar refuses may be accepted by the next
+		o.reason, o.what, o.restart = v1alpha1.ReasonPodsOutdated, "has a sidecar with settings that change only with a restart", true
 	case r != nil && r.Refused != "" && r.Refused == document:
 		o.reason, o.what = v1alpha1.ReasonRefusedBySidecar, "has a sidecar that refused the document: "+printable(r.Error)
-		o.remedy = "change the policy; the sidecar keeps the document before"
+		o.remedy = "change the policy; the sidecar keeps the previous document"
 	case r == nil:
 		o.reason, o.what = v1alpha1.ReasonPodsOutdated, "has a sidecar that has not reported yet"
-		o.remedy = "where that lasts, look at the logs of its container postern"
+		o.remedy = "if this persists, look at the logs of its container postern"
 	case r.Hash != document:
-		o.reason, o.what = v1alpha1.ReasonPodsOutdated, "has a sidecar that does not run the present document yet"
-		o.remedy = "where that lasts, look at the logs of its container postern"
+		o.reason, o.what = v1alpha1.ReasonPodsOutdated, "has a sidecar that does not run the current document yet"
+		o.remedy = "if this persists, look at the logs of its container postern"
 	case p.Failing != "":
 		o.reason, o.what = v1alpha1.ReasonAppFailing, fmt.Sprintf("keeps failing in its container %q", p.Failing)
 		o.remedy = takeoverRemedy
@@ -103,9 +103,9 @@ func keeps(r *compiled.Report) string {
 	return "keeps the last document that it can read, and still takes revocations"
 }
 
-// takeoverRemedy is what most often ails an app under Takeover: the kernel tells it EADDRINUSE.
-const takeoverRemedy = "see its logs; under Takeover the sidecar has the app's port at the pod's address, so an app that listens on " +
-	"0.0.0.0 or [::] fails with EADDRINUSE: let it listen on 127.0.0.1, or say interception: Redirect"
+// takeoverRemedy is for the most frequent failure of an app under Takeover: its bind returns EADDRINUSE.
+const takeoverRemedy = "see its logs; under Takeover the sidecar listens on the app's port at the pod's address, so an app that listens " +
+	"on 0.0.0.0 or [::] fails with EADDRINUSE: make it listen on 127.0.0.1, or set interception: Redirect"
 
 // advice says what to do about the offence.
 func (o *offence) advice(in *Input) string {
@@ -125,13 +125,13 @@ func restartAdvice(w Workload, in *Input) string {
 	case w.Name == "":
 		return "delete the pod and create it again"
 	}
-	return fmt.Sprintf("let %s create its pods anew", w)
+	return fmt.Sprintf("have %s recreate its pods", w)
 }
 
 // maxOffenders is the CRD's limit.
 const maxOffenders = 5
 
-// count returns the counts, and every offence: the worst reason first, then by name.
+// count returns the counts and every offence, ordered by severity and then by name.
 func count(in *Input) (*v1alpha1.PodCounts, []*offence) {
 	c := &v1alpha1.PodCounts{Matched: int32(len(in.Pods))}
 	var offences []*offence
@@ -166,7 +166,7 @@ func rank(reason string) int {
 	}, reason)
 }
 
-// maxListed bounds how many names a message lists, and maxQuoted a text of a pod's, in bytes.
+// maxListed bounds the names that a message lists, and maxQuoted the bytes that it quotes from a pod.
 const (
 	maxListed = 3
 	maxQuoted = 256
@@ -188,7 +188,7 @@ func list(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxListed], ", "), len(names)-maxListed)
 }
 
-// printable makes a pod's text fit for a terminal: the pod may be hostile.
+// printable makes text from a pod safe to print on a terminal: the pod may be hostile.
 func printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -199,7 +199,7 @@ func printable(s string) string {
 	return truncate(s, maxQuoted)
 }
 
-// truncate cuts s at limit bytes, and shows that it did.
+// truncate cuts s at limit bytes and marks the cut with an ellipsis.
 func truncate(s string, limit int) string {
 	if len(s) <= limit {
 		return s

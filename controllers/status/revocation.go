@@ -12,13 +12,13 @@ import (
 	"github.com/posterndev/postern/controllers/compile"
 )
 
-// RevocationInput is all that a TokenRevocation's status is made of.
+// RevocationInput is everything that a TokenRevocation's status is computed from.
 type RevocationInput struct {
 	// Revocation with its status so far.
 	Revocation *v1alpha1.TokenRevocation
-	// Carriers are the policies of its namespace that it concerns, by name.
+	// Carriers are the policies of its namespace that it applies to, by name.
 	Carriers []Carrier
-	// PolicyExists says that the policy that it names is there.
+	// PolicyExists says that the policy that it names exists.
 	PolicyExists bool
 	Now          time.Time
 }
@@ -26,18 +26,18 @@ type RevocationInput struct {
 // Carrier is a policy as one revocation sees it.
 type Carrier struct {
 	Policy string
-	// Outcome is what becomes of the revocation in the document that the policy should have.
+	// Outcome is the result for this revocation in the document that the policy should have.
 	Outcome compile.Revoked
-	// Since is the revision from which on the stored documents carry the revocation as it stands; 0 where the present one does
+	// Since is the first revision from which all stored documents contain the revocation as it is now; 0 if the current one does
 	// not.
 	Since int64
-	// Shadow says that the policy decides about revocations and refuses nothing.
+	// Shadow says that the policy evaluates revocations and refuses nothing.
 	Shadow bool
-	// Pods are those that run the policy's documents, or should, by name.
+	// Pods are those that run the policy's documents, or should run them, by name.
 	Pods []Runner
 }
 
-// Runner is a pod and the revision of the document that its sidecar reports; 0 where that is none that is known.
+// Runner is a pod and the revision of the document that its sidecar reports; 0 if that document is unknown.
 type Runner struct {
 	Name    string
 	Running int64
@@ -47,8 +47,8 @@ type Runner struct {
 const maxPolicies = 64
 
 // OfRevocation returns the revocation's new status. Enforced is proved: True means that every policy that accepts the tokens
-// has a stored document with this very revocation, and that each pod's sidecar reports that document, or an earlier or later
-// one that has it just so.
+// has a stored document with exactly this revocation, and that each pod's sidecar reports that document, or another one that
+// contains it unchanged.
 func OfRevocation(in RevocationInput) v1alpha1.TokenRevocationStatus {
 	r := in.Revocation
 	next := v1alpha1.TokenRevocationStatus{
@@ -69,7 +69,7 @@ func OfRevocation(in RevocationInput) v1alpha1.TokenRevocationStatus {
 	case r.Status.ObservedGeneration == r.Generation && r.Status.EnforcedTime != nil:
 		next.EnforcedTime = r.Status.EnforcedTime
 	case enforced.Status == metav1.ConditionTrue:
-		next.EnforcedTime = &metav1.Time{Time: in.Now.Truncate(time.Second)} // as it comes back from the API server
+		next.EnforcedTime = &metav1.Time{Time: in.Now.Truncate(time.Second)} // the precision of the API server
 	}
 	return next
 }
@@ -91,12 +91,12 @@ func (in *RevocationInput) accepted() metav1.Condition {
 	switch {
 	case len(full) > 0:
 		c.Reason = v1alpha1.ReasonTooMany
-		c.Message = fmt.Sprintf("there is no room for it in the document of %s: delete TokenRevocations that have expired or are not needed, or "+
-			"revoke a subject or a key in place of many tokens", policyNames(full))
+		c.Message = fmt.Sprintf("the document of %s has no room for it: delete TokenRevocations that have expired or are not needed, or "+
+			"revoke a subject or a key instead of many tokens", policyNames(full))
 	case len(in.policies(v1alpha1.ReasonAccepted)) > 0:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the revocation is valid"
 	case len(in.policies(v1alpha1.ReasonExpired)) > 0:
-		c.Reason, c.Message = v1alpha1.ReasonExpired, "the last of the tokens has expired by itself: this object can be deleted"
+		c.Reason, c.Message = v1alpha1.ReasonExpired, "all of the tokens have expired: this object can be deleted"
 	default:
 		c.Reason, c.Message = v1alpha1.ReasonNoPolicy, in.noPolicy()
 	}
@@ -113,9 +113,9 @@ func (in *RevocationInput) noPolicy() string {
 	case spec.PolicyName != "" && !in.PolicyExists:
 		return fmt.Sprintf("there is no policy %q in the namespace: correct spec.policyName, or leave it out", spec.PolicyName)
 	case spec.PolicyName != "":
-		return fmt.Sprintf("policy %q, as far as it is valid, accepts no %s: correct spec.policyName or spec.issuer", spec.PolicyName, tokens)
+		return fmt.Sprintf("policy %q accepts no %s, or is not valid: correct spec.policyName or spec.issuer", spec.PolicyName, tokens)
 	}
-	return fmt.Sprintf("no policy of the namespace that is valid accepts %s: correct spec.issuer, or create this object in the policy's namespace", tokens)
+	return fmt.Sprintf("no valid policy in the namespace accepts %s: correct spec.issuer, or create this object in the policy's namespace", tokens)
 }
 
 func (in *RevocationInput) enforced(accepted metav1.Condition, t tally) metav1.Condition {
@@ -125,25 +125,25 @@ func (in *RevocationInput) enforced(accepted metav1.Condition, t tally) metav1.C
 		c.Reason, c.Message = accepted.Reason, accepted.Message
 	case len(t.missing) > 0:
 		c.Reason = v1alpha1.ReasonNotProgrammed
-		c.Message = fmt.Sprintf("the document of %s does not have it yet; where that lasts, see the policy's condition Programmed", policyNames(t.missing))
+		c.Message = fmt.Sprintf("the document of %s does not have it yet; if this persists, see the policy's condition Programmed", policyNames(t.missing))
 	case t.matched == 0:
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonNoPods
-		c.Message = fmt.Sprintf("no pod of %s runs; those that start have it", policyNames(t.carried))
+		c.Message = fmt.Sprintf("no pod of %s is running; new pods will have it", policyNames(t.carried))
 	case t.outdated > 0:
 		c.Reason = v1alpha1.ReasonPodsOutdated
-		c.Message = fmt.Sprintf("%s not have it yet: %s; where that lasts, see condition Enforced of %s",
+		c.Message = fmt.Sprintf("%s not have it yet: %s; if this persists, see condition Enforced of %s",
 			plural(int(t.outdated), "pod does", "pods do"), t.names(), policyNames(t.behind))
 	case len(t.shadow) > 0:
 		c.Reason = v1alpha1.ReasonShadow
-		c.Message = fmt.Sprintf("%s: the mode is Shadow, so what is revoked is counted and logged, and not refused", policyNames(t.shadow))
+		c.Message = fmt.Sprintf("%s: the mode is Shadow, so revoked tokens are counted and logged, but not refused", policyNames(t.shadow))
 	default:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonEnforced
-		c.Message = plural(int(t.matched), "sidecar refuses", "sidecars refuse") + " what it names"
+		c.Message = plural(int(t.matched), "sidecar refuses", "sidecars refuse") + " the tokens that it names"
 	}
 	return c
 }
 
-// expires returns when the revocation is forgotten everywhere; nil where it never is, or nobody takes it.
+// expires returns when no sidecar keeps the revocation any longer; nil if it never expires, or no policy takes it.
 func (in *RevocationInput) expires() *metav1.Time {
 	var last time.Time
 	for i := range in.Carriers {
@@ -164,11 +164,11 @@ func (in *RevocationInput) expires() *metav1.Time {
 	return &metav1.Time{Time: last}
 }
 
-// tally counts what is the case of those who should have the revocation. Names are of policies, but for pods.
+// tally counts the policies and pods that should have the revocation. Names are of policies, except pods.
 type tally struct {
 	concerned, carried, missing, behind, shadow []string
 	matched, outdated                           int32
-	// pods are the first of those that are outdated.
+	// pods are the names of the first outdated pods.
 	pods []string
 }
 

@@ -47,15 +47,15 @@ func TestOfRevocation(t *testing.T) {
 	}{
 		"proved": {
 			carriers: []Carrier{carrier("accounts", 5, 9), carrier("shop", 5)}, wantAccepted: "True/Accepted",
-			wantEnforced: "True/Enforced", wantMessage: "3 sidecars refuse what it names", wantPolicies: []string{"accounts", "shop"}, wantSidecars: "3/3",
+			wantEnforced: "True/Enforced", wantMessage: "3 sidecars refuse the tokens that it names", wantPolicies: []string{"accounts", "shop"}, wantSidecars: "3/3",
 		},
 		"no pods": {
 			carriers: []Carrier{carrier("accounts")}, wantAccepted: "True/Accepted", wantEnforced: "Unknown/NoPods",
-			wantMessage: "no pod of policy accounts runs", wantPolicies: []string{"accounts"}, wantSidecars: "0/0",
+			wantMessage: "no pod of policy accounts is running", wantPolicies: []string{"accounts"}, wantSidecars: "0/0",
 		},
 		"a sidecar with the document before": {
 			carriers: []Carrier{carrier("accounts", 5, 4), carrier("shop", 5)}, wantAccepted: "True/Accepted", wantEnforced: "False/PodsOutdated",
-			wantMessage:  "1 pod does not have it yet: accounts-2; where that lasts, see condition Enforced of policy accounts",
+			wantMessage:  "1 pod does not have it yet: accounts-2; if this persists, see condition Enforced of policy accounts",
 			wantPolicies: []string{"accounts", "shop"}, wantSidecars: "2/3",
 		},
 		"many pods of several policies": {
@@ -72,7 +72,7 @@ func TestOfRevocation(t *testing.T) {
 		},
 		"no room in one document": {
 			carriers: []Carrier{carrier("accounts", 5), with(carrier("shop", 5), became(v1alpha1.ReasonTooMany))}, wantAccepted: "False/TooMany",
-			wantEnforced: "False/TooMany", wantMessage: "no room for it in the document of policy shop", wantPolicies: []string{"accounts"}, wantSidecars: "1/1",
+			wantEnforced: "False/TooMany", wantMessage: "the document of policy shop has no room for it", wantPolicies: []string{"accounts"}, wantSidecars: "1/1",
 		},
 		"no room at all": {
 			carriers:     []Carrier{with(carrier("a"), became(v1alpha1.ReasonTooMany)), with(carrier("b"), became(v1alpha1.ReasonTooMany))},
@@ -87,7 +87,7 @@ func TestOfRevocation(t *testing.T) {
 			wantAccepted: "True/Accepted", wantEnforced: "True/Enforced", wantPolicies: []string{"shop"}, wantSidecars: "1/1",
 		},
 		"of no policy": {
-			wantAccepted: "False/NoPolicy", wantEnforced: "False/NoPolicy", wantMessage: "no policy of the namespace that is valid accepts tokens:",
+			wantAccepted: "False/NoPolicy", wantEnforced: "False/NoPolicy", wantMessage: "no valid policy in the namespace accepts tokens:",
 		},
 		"of no policy's issuer": {
 			spec: v1alpha1.TokenRevocationSpec{Issuer: "https://x"}, wantAccepted: "False/NoPolicy", wantEnforced: "False/NoPolicy",
@@ -99,7 +99,7 @@ func TestOfRevocation(t *testing.T) {
 		},
 		"of a policy without tokens": {
 			spec: v1alpha1.TokenRevocationSpec{PolicyName: "orders"}, policyExists: true, wantAccepted: "False/NoPolicy", wantEnforced: "False/NoPolicy",
-			wantMessage: `policy "orders", as far as it is valid, accepts no tokens`,
+			wantMessage: `policy "orders" accepts no tokens, or is not valid`,
 		},
 	}
 	for name, tt := range tests {

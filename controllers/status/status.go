@@ -1,13 +1,13 @@
-// Package status turns what the operator decided and saw into a policy's status. It is pure: no client, and the time is
-// given.
+// Package status computes a policy's status from what the operator decided and observed. It is pure: it uses no client, and
+// the time is a parameter.
 //
 // Enforced is proved, not assumed: True means that every matched pod has this policy's sidecar, with settings that need no
-// restart, that each sidecar reports this very document, and that none can be reached around. Without pods it is Unknown:
-// there is nothing to prove and nothing wrong, so that an alert on False means something. In Shadow mode it is False,
-// whatever the pods say, for nothing is refused.
+// restart, that each sidecar reports exactly this document, and that none can be reached around. Without pods it is Unknown:
+// there is nothing to prove and nothing wrong, so an alert on False is meaningful. In Shadow mode it is False whatever the
+// pods report, because nothing is refused.
 //
-// What sidecars depend on and do not have - Vault, a signing key, Redis - has conditions of its own, and none of it makes
-// Enforced False: the document runs, and refuses what it cannot decide.
+// A dependency of the sidecars that is missing (Vault, a signing key, Redis) has its own condition and does not make Enforced
+// False: the document runs, and refuses what it cannot decide.
 package status
 
 import (
@@ -25,7 +25,7 @@ import (
 	"github.com/posterndev/postern/controllers/compile"
 )
 
-// Input is all that a status is made of.
+// Input is everything that a status is computed from.
 type Input struct {
 	// Policy with its status so far.
 	Policy *v1alpha1.SecurityPolicy
@@ -47,12 +47,12 @@ type Input struct {
 	Pods     []Pod
 	// Schema names what a sidecar of an older schema version does not know; left out, it is that of this build.
 	Schema compiled.Schema
-	// Rollout says what the operator does about workloads with stale pods.
+	// Rollout says what the operator does about workloads with outdated pods.
 	Rollout map[Workload]string
 	Now     time.Time
 }
 
-// Conflict is an older policy that picks one of the same pods.
+// Conflict is an older policy that selects one of the same pods.
 type Conflict struct {
 	Older, Pod string
 }
@@ -62,7 +62,7 @@ const maxMessage = 8 << 10
 
 // Of returns the policy's new status.
 func Of(in Input) v1alpha1.SecurityPolicyStatus {
-	in.Pods = slices.Clone(in.Pods) // they come in no order, and messages name the first of them
+	in.Pods = slices.Clone(in.Pods) // they are in no particular order, and messages name the first of them
 	slices.SortFunc(in.Pods, func(a, b Pod) int { return strings.Compare(a.Name, b.Name) })
 	pods, offences := count(&in)
 	next := v1alpha1.SecurityPolicyStatus{
@@ -100,7 +100,7 @@ func (in *Input) accepted() metav1.Condition {
 		c.Reason, c.Message = v1alpha1.ReasonInvalid, strings.Join(errs, "; ")+". "+in.meanwhile()
 	case in.Conflict != nil:
 		c.Reason = v1alpha1.ReasonConflicted
-		c.Message = fmt.Sprintf("the older policy %q picks some of the same pods, such as %q, and applies to them: change either selector",
+		c.Message = fmt.Sprintf("the older policy %q selects some of the same pods, for example %q, and applies to them: change one of the two selectors",
 			in.Conflict.Older, in.Conflict.Pod)
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonAccepted, "the policy is valid"
@@ -120,11 +120,11 @@ func (in *Input) programmed() metav1.Condition {
 		c.Reason, c.Message = v1alpha1.ReasonPending, "the document could not be written yet: "+in.WriteError.Error()
 	case in.NamespaceExcluded:
 		c.Reason = v1alpha1.ReasonInjectionDisabled
-		c.Message = fmt.Sprintf("pods of namespace %s never get a sidecar: the installation excludes it (webhook.excludedNamespaces of the "+
-			"chart); run the workload in another", in.Policy.Namespace)
+		c.Message = fmt.Sprintf("pods in namespace %s never get a sidecar, because the installation excludes it (webhook.excludedNamespaces "+
+			"of the chart): run the workload in another namespace", in.Policy.Namespace)
 	case !in.NamespaceEnabled:
 		c.Reason = v1alpha1.ReasonInjectionDisabled
-		c.Message = fmt.Sprintf("new pods of the namespace get no sidecar; to change that: kubectl label namespace %s %s=%s",
+		c.Message = fmt.Sprintf("new pods in the namespace get no sidecar; to enable injection: kubectl label namespace %s %s=%s",
 			in.Policy.Namespace, v1alpha1.InjectionLabel, v1alpha1.InjectionLabelEnabled)
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonProgrammed, "the document is written"
@@ -156,7 +156,7 @@ func (in *Input) enforced(programmed metav1.Condition, offences []*offence) meta
 		c.Reason, c.Message = v1alpha1.ReasonNotProgrammed, programmed.Message
 	case in.Policy.Spec.Mode == v1alpha1.ModeShadow:
 		c.Reason = v1alpha1.ReasonShadow
-		c.Message = "mode is Shadow: refusals are decided, counted and logged, and no request is refused"
+		c.Message = "mode is Shadow: refusals are counted and logged, but no request is refused"
 	case len(in.Pods) == 0:
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonNoPods
 		c.Message = "no running pod matches the selector: there is nothing to enforce"
@@ -180,7 +180,7 @@ func (in *Input) texts(severity compile.Severity) []string {
 	return out
 }
 
-// summarize says, for each reason, how many pods, which, and what to do.
+// summarize says for each reason how many pods have it, which, and what to do.
 func (in *Input) summarize(offences []*offence) string {
 	var parts []string
 	for len(offences) > 0 {
@@ -213,7 +213,7 @@ func phrase(same []*offence) string {
 	case v1alpha1.ReasonPodsWithoutSidecar:
 		return plural(n, "pod runs", "pods run") + " without a sidecar"
 	case v1alpha1.ReasonReachableAround:
-		return plural(n, "pod", "pods") + " can be reached around the sidecar, as at " + listeners(same[0].pod.Report.Reachable)
+		return plural(n, "pod", "pods") + " can be reached around the sidecar, for example at " + listeners(same[0].pod.Report.Reachable)
 	case v1alpha1.ReasonRefusedBySidecar:
 		return plural(n, "sidecar", "sidecars") + " refused the document (" + cmp.Or(printable(same[0].pod.Report.Error), "without a reason") + ")"
 	case v1alpha1.ReasonSidecarTooOld:
@@ -224,7 +224,7 @@ func phrase(same []*offence) string {
 	case v1alpha1.ReasonConflicted:
 		return plural(n, "pod is", "pods are") + fmt.Sprintf(" governed by the older policy %q", same[0].pod.Governor)
 	}
-	return plural(n, "pod does", "pods do") + " not run the present document and settings"
+	return plural(n, "pod does", "pods do") + " not run the current document and settings"
 }
 
 func plural(n int, one, many string) string {

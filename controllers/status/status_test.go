@@ -77,7 +77,7 @@ func TestOf(t *testing.T) {
 		"an app that cannot have its port": {
 			in:           input(changed("a", func(p *Pod) { p.Failing = "app" }), good("b")),
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/AppFailing",
-			wantMessage: "1 pod keeps failing: a; see its logs; under Takeover the sidecar has the app's port",
+			wantMessage: "1 pod keeps failing: a; see its logs; under Takeover the sidecar listens on the app's port",
 			wantMatched: 2, wantInjected: 2, wantCurrent: 2,
 		},
 		"stale settings": {

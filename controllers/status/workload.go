@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Workload is what a pod belongs to; the zero value stands for a pod of its own.
+// Workload is the owner of a pod; the zero value stands for a pod without one.
 type Workload struct {
 	Kind, Name string
 }
@@ -43,7 +43,7 @@ func (w Workload) Restartable() bool {
 	return w.Kind == Deployment || w.Kind == StatefulSet || w.Kind == DaemonSet
 }
 
-// String returns the workload as kubectl takes it, as deployment/orders.
+// String returns the workload in kubectl's form, such as deployment/orders.
 func (w Workload) String() string { return strings.ToLower(w.Kind) + "/" + w.Name }
 
 func group(apiVersion string) string {
@@ -54,10 +54,10 @@ func group(apiVersion string) string {
 	return g
 }
 
-// Gone reports whether the pod is finished or on its way out: it takes no traffic that a policy could govern.
+// Gone reports whether the pod is finished or being deleted: it receives no traffic that a policy could apply to.
 func Gone(pod *corev1.Pod) bool { return pod.DeletionTimestamp != nil || Finished(pod) }
 
-// Finished reports whether all of the pod's containers have ended for good.
+// Finished reports whether all of the pod's containers have ended and will not restart.
 func Finished(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }

@@ -17,7 +17,7 @@ import (
 // maxNote is the API's limit of an event's note, in bytes.
 const maxNote = 1024
 
-// Record records an event for each condition whose status or reason changed. What expires as it should is no warning.
+// Record records an event for each condition whose status or reason changed. An expiry is not a warning.
 func Record(recorder events.EventRecorder, object runtime.Object, before, after []metav1.Condition) {
 	for _, c := range after {
 		old := meta.FindStatusCondition(before, c.Type)
@@ -28,10 +28,10 @@ func Record(recorder events.EventRecorder, object runtime.Object, before, after 
 	}
 }
 
-// faults are conditions that are never False on the way to something good.
+// faults are conditions that are False only if something is wrong, never while things are starting.
 var faults = []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionVaultReady, v1alpha1.ConditionSigningKeyReady}
 
-// kindOf returns Warning for what was good and is not any more, and for what is wrong from the start.
+// kindOf returns Warning for a condition that is no longer True, and for one of faults that is False.
 func kindOf(c metav1.Condition, old *metav1.Condition) string {
 	lost := old != nil && old.Status == metav1.ConditionTrue
 	if c.Status == metav1.ConditionFalse && c.Reason != v1alpha1.ReasonExpired && (lost || slices.Contains(faults, c.Type)) {

@@ -9,7 +9,6 @@ package validate
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/contextlog"
 )
 
 // Path that the webhook is served at.
@@ -40,7 +40,6 @@ type Config struct {
 	// Reader reads the API server itself, no cache: a policy is often applied in one file with its class.
 	Reader client.Reader
 	Scheme *runtime.Scheme
-	Logger *slog.Logger
 	// Registerer takes the handler's metrics.
 	Registerer prometheus.Registerer
 	Now        func() time.Time
@@ -85,7 +84,7 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 		return admission.Allowed("")
 	}
 	findings, err := h.judge(ctx, req)
-	logger := h.config.Logger.With("kind", req.Kind.Kind, "namespace", req.Namespace, "name", req.Name, "uid", string(req.UID))
+	logger := contextlog.From(ctx).With("kind", req.Kind.Kind)
 	if err != nil {
 		logger.WarnContext(ctx, "object not judged, let in", "error", err)
 		h.validations.WithLabelValues(resultUnjudged).Inc()

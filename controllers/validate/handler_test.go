@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -42,7 +41,7 @@ func newHandler(t *testing.T, readErr error, objects ...client.Object) *Handler 
 		},
 	}).Build()
 	h, err := NewHandler(Config{
-		Reader: reader, Scheme: scheme, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Reader: reader, Scheme: scheme, Registerer: prometheus.NewRegistry(),
 		Now: func() time.Time { return now },
 	})
 	if err != nil {
@@ -298,7 +297,7 @@ func FuzzHandle(f *testing.F) {
 	}
 	h, err := NewHandler(Config{
 		Reader: fake.NewClientBuilder().WithScheme(scheme).WithObjects(class("default", nil), policy(trusting)).Build(), Scheme: scheme,
-		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), Now: func() time.Time { return now },
+		Registerer: prometheus.NewRegistry(), Now: func() time.Time { return now },
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -115,3 +115,30 @@ func readPage(t *testing.T, name string) string {
 	}
 	return string(b)
 }
+
+// paths finds what looks like a path of this repository in a page.
+var paths = regexp.MustCompile(`\b(?:api|charts|cmd|config|controllers|docs|hack|sidecar|test)/[A-Za-z0-9_./-]*[A-Za-z0-9_]`)
+
+// planned are paths that the pages may name before they exist.
+var planned = []string{
+	"api/check", "sidecar/resources", "sidecar/chain/order.go", "sidecar/httpkit/reqbody", "sidecar/httpkit/event",
+}
+
+// Every path that the pages for contributors name exists.
+func TestPathsExist(t *testing.T) {
+	for _, page := range []string{"docs/architecture.md", "CONTRIBUTING.md"} {
+		content, err := os.ReadFile("../../" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := paths.FindAllString(string(content), -1)
+		if len(found) < 20 {
+			t.Errorf("%s names %d paths only: the test does not see them", page, len(found))
+		}
+		for _, path := range found {
+			if _, err := os.Stat("../../" + path); err != nil && !slices.Contains(planned, path) {
+				t.Errorf("%s names %s: %v", page, path, err)
+			}
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 func TestKey(t *testing.T) {
 	long := strings.Repeat("x", maxPlain+1)
+	longest := "shop/" + strings.Repeat("p", 253)
 	tests := map[string]struct {
 		scope string
 		parts []string
@@ -16,6 +17,7 @@ func TestKey(t *testing.T) {
 	}{
 		"plain":            {scope: "shop/orders", parts: []string{"login", "a"}, want: "postern:room:{11:shop/orders}:5:login:1:a"},
 		"no parts":         {scope: "shop/orders", want: "postern:room:{11:shop/orders}"},
+		"a long scope":     {scope: longest, parts: []string{"a"}, want: "postern:room:{258:" + longest + "}:1:a"},
 		"an empty scope":   {parts: []string{"a"}, want: "postern:room:{0:}:1:a"},
 		"an empty part":    {scope: "s", parts: []string{"", "a"}, want: "postern:room:{1:s}:0::1:a"},
 		"a hostile part":   {scope: "s", parts: []string{"}:{1:x}:1:a"}, want: "postern:room:{1:s}:11:}:{1:x}:1:a"},

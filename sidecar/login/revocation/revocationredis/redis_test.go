@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation/revocationtest"
 	"github.com/posterndev/postern/sidecar/store/redis"
 	"github.com/posterndev/postern/sidecar/store/redistest"
+	"github.com/posterndev/postern/sidecar/store/statetest"
 )
 
 type password string
@@ -40,18 +42,34 @@ func standalone(s *redistest.Server) redis.Config {
 	return redis.Config{Mode: redis.Standalone, Addresses: []string{s.Addr}, Timeout: 5 * time.Second}
 }
 
+// TestStore runs as the users of docs/state.md, which allow what the page says and nothing else. A namespace is a scope, so
+// only the user of all namespaces can have an empty store for each test.
 func TestStore(t *testing.T) {
 	t.Parallel()
+	page := statetest.Read(t)
+	run := func(t *testing.T, c redis.Config, servers ...*redistest.Server) {
+		page.Grant(t, statetest.All, servers...)
+		c.Username, c.Password, c.Timeout = statetest.All, password(statetest.Password), 5*time.Second
+		conn := connect(t, c)
+		t.Run("suite", func(t *testing.T) {
+			revocationtest.Run(t, func(t *testing.T) revocationtest.Store {
+				return New(conn, strings.NewReplacer("/", "-", " ", "-").Replace(t.Name()))
+			})
+		})
+		if _, err := New(conn, "shop").Count(t.Context()); err != nil {
+			t.Error(err)
+		}
+		page.Check(t, stateOwner, statetest.Bounds{"longest revocation": revocation.MaxRetention}, servers...)
+	}
 	t.Run("standalone", func(t *testing.T) {
 		t.Parallel()
-		conn := connect(t, standalone(redistest.Start(t, redistest.Options{})))
-		revocationtest.Run(t, func(t *testing.T) revocationtest.Store { return New(conn, t.Name()) })
+		server := redistest.Start(t, redistest.Options{})
+		run(t, redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}}, server)
 	})
 	t.Run("cluster", func(t *testing.T) {
 		t.Parallel()
 		cluster := redistest.StartCluster(t, "s3cret")
-		conn := connect(t, redis.Config{Mode: redis.Cluster, Addresses: cluster.Addrs, Password: password("s3cret"), Timeout: 5 * time.Second})
-		revocationtest.Run(t, func(t *testing.T) revocationtest.Store { return New(conn, t.Name()) })
+		run(t, redis.Config{Mode: redis.Cluster, Addresses: cluster.Addrs}, cluster.Nodes...)
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session/sessiontest"
 	"github.com/posterndev/postern/sidecar/store/redis"
 	"github.com/posterndev/postern/sidecar/store/redistest"
+	"github.com/posterndev/postern/sidecar/store/statetest"
 )
 
 func connect(tb testing.TB, c redis.Config) *redis.Conn {
@@ -65,11 +66,21 @@ func newClocked(t *testing.T, conn Conn, server *redistest.Server, scope string)
 	return c
 }
 
+// TestStore runs as the user of docs/state.md for one namespace, which allows what the page says and nothing else.
 func TestStore(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, redistest.Options{})
-	conn := connect(t, standalone(server))
-	sessiontest.Run(t, func(t *testing.T) sessiontest.Clock {
-		return newClocked(t, conn, server, fmt.Sprint("test/", t.Name()))
+	page := statetest.Read(t)
+	server, conn := asNamespace(t, page)
+	t.Run("suite", func(t *testing.T) {
+		sessiontest.Run(t, func(t *testing.T) sessiontest.Clock {
+			return newClocked(t, conn, server, fmt.Sprint("shop/", t.Name()))
+		})
 	})
+	wholeLife(t, New(conn, scope, session.Timeouts{})) // by Redis's own clock
+	for _, key := range statetest.Keys(server) {
+		if strings.HasSuffix(key, "seconds") || strings.HasSuffix(key, "micros") {
+			server.Do("UNLINK", key) // newClocked's
+		}
+	}
+	page.Check(t, stateOwner, longest, server)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 	"github.com/posterndev/postern/sidecar/store/redis"
 	"github.com/posterndev/postern/sidecar/store/redistest"
+	"github.com/posterndev/postern/sidecar/store/statetest"
 )
 
 type password string
@@ -286,7 +287,8 @@ func TestClusterAndFailover(t *testing.T) {
 	t.Run("cluster", func(t *testing.T) {
 		t.Parallel()
 		cluster := redistest.StartCluster(t, "s3cret")
-		conn := connect(t, redis.Config{Mode: redis.Cluster, Addresses: cluster.Addrs, Password: password("s3cret"), Timeout: 5 * time.Second})
+		statetest.Read(t).Grant(t, statetest.All, cluster.Nodes...)
+		conn := connect(t, redis.Config{Mode: redis.Cluster, Addresses: cluster.Addrs, Username: statetest.All, Password: password(statetest.Password), Timeout: 5 * time.Second})
 		for i := range 5 { // scopes on several nodes
 			wholeLife(t, New(conn, fmt.Sprint("shop/", i), session.Timeouts{}))
 		}
@@ -294,8 +296,9 @@ func TestClusterAndFailover(t *testing.T) {
 	t.Run("failover", func(t *testing.T) {
 		t.Parallel()
 		s := redistest.StartSentinel(t, "s3cret", "s3ntinel")
+		statetest.Read(t).Grant(t, statetest.All, s.Master, s.Replica)
 		store := New(connect(t, redis.Config{Mode: redis.Sentinel, Addresses: s.Addrs, MasterName: redistest.MasterName,
-			Password: password("s3cret"), SentinelPassword: password("s3ntinel"), Timeout: time.Second}), scope, session.Timeouts{})
+			Username: statetest.All, Password: password(statetest.Password), SentinelPassword: password("s3ntinel"), Timeout: time.Second}), scope, session.Timeouts{})
 		n := login(0, session.Reject)
 		if _, _, err := store.Create(t.Context(), n); err != nil {
 			t.Fatal(err)

@@ -1,24 +1,36 @@
 package tokenredis
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/sidecar/keys/secret"
 	"github.com/posterndev/postern/sidecar/store/redis"
 	"github.com/posterndev/postern/sidecar/store/redistest"
+	"github.com/posterndev/postern/sidecar/store/statetest"
 )
 
+const stateOwner = "sidecar/login/token/tokenredis"
+
+type password string
+
+func (p password) Read(context.Context) (secret.Value, error) { return secret.New([]byte(p)), nil }
+
+// connect logs in as the user of docs/state.md for one namespace.
 func connect(t *testing.T, server *redistest.Server) *redis.Conn {
 	t.Helper()
 	m, err := redis.NewMetrics(prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := redis.Open(redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}, Timeout: time.Second}, m, slog.New(slog.DiscardHandler))
+	conn, err := redis.Open(redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}, Timeout: 5 * time.Second,
+		Username: statetest.Namespace, Password: password(statetest.Password)}, m, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +39,8 @@ func connect(t *testing.T, server *redistest.Server) *redis.Conn {
 }
 
 func TestStore(t *testing.T) {
-	server := redistest.Start(t, redistest.Options{})
+	page, server := statetest.Read(t), redistest.Start(t, redistest.Options{})
+	page.Grant(t, statetest.Namespace, server)
 	a, b := New(connect(t, server), "shop/orders"), New(connect(t, server), "shop/orders")
 	other := New(connect(t, server), "shop/carts")
 
@@ -63,6 +76,18 @@ func TestStore(t *testing.T) {
 	}
 	if got, err := a.First(t.Context(), "https://id.example.com", "j", time.Minute); err != nil || !got {
 		t.Errorf("after it was forgotten: %v, %v", got, err)
+	}
+
+	page.CheckSizes(t, server, statetest.Units{"signing key date": 3, "rotation claim": 2, "logout token": 1})
+	page.Check(t, stateOwner, statetest.Bounds{"time to exp": 0, "leeway": 0}, server)
+
+	billing := New(connect(t, server), "billing/orders")
+	_, errClaim := billing.Claim(t.Context(), "rotate", time.Minute)
+	_, errSince := billing.Since(t.Context(), map[string]time.Time{"k1": {}})
+	for i, err := range []error{errClaim, errSince, billing.Forget(t.Context(), "https://id.example.com", "j")} {
+		if err == nil || !strings.Contains(err.Error(), "NOPERM") {
+			t.Errorf("another namespace, operation %d: %v; want NOPERM", i, err)
+		}
 	}
 
 	server.Stop()

@@ -23,6 +23,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/keyspace"
 	"github.com/posterndev/postern/sidecar/store/redis"
 	"github.com/posterndev/postern/sidecar/store/redistest"
+	"github.com/posterndev/postern/sidecar/store/statetest"
 )
 
 type password string
@@ -49,25 +50,34 @@ func standalone(s *redistest.Server) redis.Config {
 	return redis.Config{Mode: redis.Standalone, Addresses: []string{s.Addr}, Timeout: 5 * time.Second}
 }
 
+// TestStore runs as the users of docs/state.md, which allow what the page says and nothing else.
 func TestStore(t *testing.T) {
 	t.Parallel()
+	page := statetest.Read(t)
+	run := func(t *testing.T, c redis.Config, servers ...*redistest.Server) {
+		page.Grant(t, c.Username, servers...)
+		c.Password, c.Timeout = password(statetest.Password), 5*time.Second
+		conn := connect(t, c)
+		t.Run("suite", func(t *testing.T) {
+			ratelimittest.Run(t, func(*testing.T) ratelimit.Store { return New(conn) })
+		})
+		page.Check(t, owner, statetest.Bounds{"burst × period / limit": 1000 * time.Hour}, servers...)
+	}
 	t.Run("standalone", func(t *testing.T) {
 		t.Parallel()
-		conn := connect(t, standalone(redistest.Start(t, redistest.Options{})))
-		ratelimittest.Run(t, func(*testing.T) ratelimit.Store { return New(conn) })
+		server := redistest.Start(t, redistest.Options{})
+		run(t, redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}, Username: statetest.Namespace}, server)
 	})
 	t.Run("cluster", func(t *testing.T) {
 		t.Parallel()
 		cluster := redistest.StartCluster(t, "s3cret")
-		conn := connect(t, redis.Config{Mode: redis.Cluster, Addresses: cluster.Addrs, Password: password("s3cret"), Timeout: 5 * time.Second})
-		ratelimittest.Run(t, func(*testing.T) ratelimit.Store { return New(conn) })
+		run(t, redis.Config{Mode: redis.Cluster, Addresses: cluster.Addrs, Username: statetest.All}, cluster.Nodes...)
 	})
 	t.Run("sentinel", func(t *testing.T) {
 		t.Parallel()
 		s := redistest.StartSentinel(t, "s3cret", "s3ntinel")
-		conn := connect(t, redis.Config{Mode: redis.Sentinel, Addresses: s.Addrs, MasterName: redistest.MasterName,
-			Password: password("s3cret"), SentinelPassword: password("s3ntinel"), Timeout: 5 * time.Second})
-		ratelimittest.Run(t, func(*testing.T) ratelimit.Store { return New(conn) })
+		run(t, redis.Config{Mode: redis.Sentinel, Addresses: s.Addrs, MasterName: redistest.MasterName,
+			SentinelPassword: password("s3ntinel"), Username: statetest.All}, s.Master)
 	})
 }
 

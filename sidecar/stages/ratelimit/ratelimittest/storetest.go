@@ -40,7 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, &user{t: t, store: open(t), space: keyspace.New("storetest", t.Name())})
+			test(t, &user{t: t, store: open(t), space: keyspace.New("ratelimit", "shop/"+t.Name())})
 		})
 	}
 }
@@ -53,11 +53,11 @@ type user struct {
 }
 
 func (u *user) request(key string, rate gcra.Rate) ratelimit.Request {
-	return ratelimit.Request{Key: u.space.Key(key), Rate: rate}
+	return ratelimit.Request{Key: u.space.Key("rule", key), Rate: rate}
 }
 
 func (u *user) shadow(key string, rate gcra.Rate) ratelimit.Request {
-	return ratelimit.Request{Key: u.space.Key(key), Rate: rate, Shadow: true}
+	return ratelimit.Request{Key: u.space.Key("rule", key), Rate: rate, Shadow: true}
 }
 
 func (u *user) take(requests ...ratelimit.Request) []ratelimit.Result {

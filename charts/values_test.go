@@ -1,0 +1,67 @@
+package charts
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestChartLints lints the chart with its defaults and with each file of values that CI uses.
+func TestChartLints(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(chart, "ci", "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got %d files of values, %v", len(files), err)
+	}
+	run(t, "helm", "lint", "--strict", "--quiet", chart)
+	for _, file := range files {
+		run(t, "helm", "lint", "--strict", "--quiet", chart, "--values", file)
+	}
+}
+
+// TestOldestKubernetes renders for the oldest version that is supported, which has no sleep hook.
+func TestOldestKubernetes(t *testing.T) {
+	objects := decode(t, run(t, "helm", "template", release, chart, "--kube-version", "1.29.0"))
+	find(t, objects, "Deployment", "postern-operator")
+}
+
+// TestWrongValuesAreRefused: the chart refuses these values with a message that says what to change.
+func TestWrongValuesAreRefused(t *testing.T) {
+	tests := []struct{ set, want string }{
+		{`replica=2`, `additional properties 'replica' not allowed`},
+		{`redis.url=http://redis`, `does not match pattern`},
+		{`redis.url=redis://:secret@redis:6379`, `a password does not belong into values`},
+		{`redis.url=redis://redis,redis.bundled.enabled=true`, `choose one`},
+		{`redis.url=redis://redis/x`, `the path is the database's number`},
+		{`redis.url=redis://redis?db=1`, `neither a query nor a fragment`},
+		{`redis.url=redis://redis,redis.mode=Cluster`, `leave redis.mode`},
+		{`redis.url=redis://redis,redis.tls.serverName=redis`, `set redis.tls.enabled`},
+		{`redis.addresses={redis:1},redis.mode=Sentinel`, `redis.masterName goes with`},
+		{`redis.addresses={a:1,b:1}`, `has one address`},
+		{`redis.bundled.enabled=true,redis.bundled.existingSecret=x,redis.bundled.workloadNamespaces={shop}`, `there is no Secret`},
+		{`redis.url=redis://redis,redis.passwordSecret.name=a,redis.passwordRef.secretKeyRef.name=b,redis.passwordRef.secretKeyRef.key=k`, `name one secret in two ways`},
+		{`redis.url=redis://redis,redis.passwordRef.vault.path=secret/redis,redis.passwordRef.vault.key=k`, `redis.passwordRef is in Vault: set vault.address`},
+		{`redis.passwordRef.vault.path=secret/redis,redis.passwordRef.vault.key=k,redis.passwordRef.secretKeyRef.name=b,redis.passwordRef.secretKeyRef.key=k`, `maxProperties`},
+		{`redis.passwordRef.vault.path=secret/redis`, `missing property 'key'`},
+		{`redis.url=redis://redis,redis.sentinelPasswordSecret.name=a`, `go with redis.mode Sentinel`},
+		{`redis.url=rediss://redis,redis.tls.keyRef.secretKeyRef.name=a,redis.tls.keyRef.secretKeyRef.key=k`, `go together`},
+		{`redis.bundled.enabled=true,redis.passwordSecret.name=a`, `redis.bundled has a password of its own`},
+		{`vault.auth.kubernetes.role=postern`, `set vault.address`},
+		{`vault.address=https://vault`, `exactly one of kubernetes.role and appRole.roleID`},
+		{`vault.address=https://vault,vault.auth.kubernetes.role=a,vault.auth.appRole.roleID=b`, `exactly one of kubernetes.role and appRole.roleID`},
+		{`vault.address=https://vault,vault.auth.kubernetes.role=a,vault.auth.appRole.secretIDSecret.name=b`, `goes with appRole.roleID`},
+		{`vault.address=http://vault.platform.svc:8200,vault.auth.kubernetes.role=a`, `does not match pattern`},
+		{`webhook.excludedNamespaces={shop}`, `must be 'kube-system'`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.set, func(t *testing.T) {
+			out, err := exec.CommandContext(t.Context(), "helm", "template", release, chart, "--set", tt.set).CombinedOutput()
+			if err == nil {
+				t.Fatal("the chart accepts the values")
+			}
+			if !strings.Contains(string(out), tt.want) {
+				t.Errorf("the chart says\n%s\nwant %q", out, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,71 @@
+package sessionredis
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/login/session"
+	"github.com/posterndev/postern/sidecar/store/redis"
+	"github.com/posterndev/postern/sidecar/store/redistest"
+	"github.com/posterndev/postern/sidecar/store/statetest"
+)
+
+const stateOwner = "sidecar/login/session/sessionredis"
+
+// longest are the timeouts of sessiontest's longest sessions.
+var longest = statetest.Bounds{"idleTimeout": time.Hour, "absoluteTimeout": 24 * time.Hour}
+
+func asNamespace(t *testing.T, page *statetest.Page) (*redistest.Server, *redis.Conn) {
+	t.Helper()
+	server := redistest.Start(t, redistest.Options{})
+	page.Grant(t, statetest.Namespace, server)
+	c := standalone(server)
+	c.Username, c.Password = statetest.Namespace, password(statetest.Password)
+	return server, connect(t, c)
+}
+
+// TestSizes keeps as many sessions as a person has, with the device and claims of an ordinary browser.
+func TestSizes(t *testing.T) {
+	t.Parallel()
+	page := statetest.Read(t)
+	server, conn := asNamespace(t, page)
+	store := New(conn, scope, session.Timeouts{})
+	device := session.NewDevice("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36", netip.MustParseAddr("192.0.2.1"))
+	const own, ended = 3, 3
+	for range own {
+		n := login(own, session.Reject)
+		n.Device, n.Claims = device, []byte(`{"email":"user@example.com","groups":["staff","admins"],"tenant":"acme"}`)
+		if _, _, err := store.Create(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page.CheckSizes(t, server, statetest.Units{"session": own, "owner": own})
+	for range ended {
+		n := login(0, session.Reject)
+		n.Refresh, n.Issuer, n.Device = session.Refresh{}, "https://issuer.example", device
+		if _, _, err := store.Admit(t.Context(), n, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.End(t.Context(), n.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page.CheckSizes(t, server, statetest.Units{"ended sessions": ended})
+}
+
+func TestAnotherNamespaceIsRefused(t *testing.T) {
+	t.Parallel()
+	_, conn := asNamespace(t, statetest.Read(t))
+	foreign := New(conn, "billing/orders", session.Timeouts{})
+	_, _, err := foreign.Create(t.Context(), login(0, session.Reject))
+	if err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("a login in another namespace: %v; want NOPERM", err)
+	}
+	n := login(0, session.Reject)
+	n.Subject = "}:{1:shop/" // within a key of the other namespace
+	if _, _, err := foreign.Create(t.Context(), n); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("a login as %q in another namespace: %v; want NOPERM", n.Subject, err)
+	}
+}

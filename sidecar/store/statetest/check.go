@@ -1,0 +1,171 @@
+package statetest
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/store/redistest"
+)
+
+// Password is that of the users that Grant makes.
+const Password = "s3cret-of-the-user"
+
+// slack is what Redis may round a time up by.
+const slack = time.Second
+
+// Grant makes the user of one of the page's ACL lines on each server, and starts the servers' statistics again.
+func (p *Page) Grant(tb testing.TB, user string, servers ...*redistest.Server) {
+	tb.Helper()
+	args := []any{"ACL", "SETUSER", user, "reset"}
+	for _, rule := range p.Rules(user) {
+		args = append(args, strings.Replace(rule, ">PASSWORD", ">"+Password, 1))
+	}
+	for _, s := range servers {
+		s.Do(args...)
+		s.Do("CONFIG", "RESETSTAT")
+	}
+}
+
+// Bounds are the values of the names in the page's TTL expressions, as "absoluteTimeout", at their largest in a test.
+type Bounds map[string]time.Duration
+
+// Check compares what owner's test left on servers with the page: every key is one of the owner's rows, with that row's type
+// and a TTL within its bound; every row was seen; every command of the rows was called; and no server refused the user
+// anything.
+func (p *Page) Check(tb testing.TB, owner string, bounds Bounds, servers ...*redistest.Server) {
+	tb.Helper()
+	called := map[string]bool{}
+	for _, s := range servers { // before the checks' own commands
+		addCalled(tb, s, called)
+	}
+	rows := p.Owned(owner)
+	seen := make([]bool, len(rows))
+	for _, s := range servers {
+		for _, entry := range list(s.Do("ACL", "LOG")) {
+			tb.Errorf("%s: refused: %v", owner, entry)
+		}
+		for _, key := range Keys(s) {
+			i := slices.IndexFunc(rows, func(r Row) bool { return r.Matches(key) })
+			if i < 0 {
+				tb.Errorf("%s: docs/state.md has no row for the key %q", owner, key)
+				continue
+			}
+			seen[i] = rows[i].check(tb, s, key, bounds) || seen[i]
+		}
+	}
+	for i, r := range rows {
+		if !seen[i] {
+			tb.Errorf("%s: no key was seen for the row %q", owner, r.Name)
+		}
+		for _, command := range r.Commands {
+			if !called[command] {
+				tb.Errorf("%s: the row %q names %s, which was not called", owner, r.Name, command)
+			}
+		}
+	}
+}
+
+// check reports whether the key still exists.
+func (r Row) check(tb testing.TB, s *redistest.Server, key string, bounds Bounds) bool {
+	tb.Helper()
+	kind, ttl := fmt.Sprint(s.Do("TYPE", key)), time.Duration(s.Do("PTTL", key).(int64))*time.Millisecond
+	if kind == "none" || ttl == -2*time.Millisecond {
+		return false // it expired meanwhile
+	}
+	if kind != r.Type {
+		tb.Errorf("%q is a %s; docs/state.md says %s", key, kind, r.Type)
+	}
+	if most := r.most(tb, bounds); ttl <= 0 || ttl > most+slack {
+		tb.Errorf("%q expires in %s; docs/state.md says within %s, which is %s here", key, ttl, strings.Join(r.TTL, " or "), most)
+	}
+	return true
+}
+
+// most is the longest of the row's TTLs.
+func (r Row) most(tb testing.TB, bounds Bounds) (most time.Duration) {
+	tb.Helper()
+	for _, sum := range r.TTL {
+		total := time.Duration(0)
+		for _, term := range strings.Split(sum, " + ") {
+			value, known := bounds[term]
+			if !known {
+				value, known = duration(term)
+			}
+			if !known {
+				tb.Fatalf("the test gives no bound for %q in the TTL %q", term, sum)
+			}
+			total += value
+		}
+		most = max(most, total)
+	}
+	return most
+}
+
+// duration reads a Go duration, or whole days as "90d".
+func duration(text string) (time.Duration, bool) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.Atoi(days)
+		return time.Duration(n) * 24 * time.Hour, err == nil
+	}
+	d, err := time.ParseDuration(text)
+	return d, err == nil
+}
+
+var calls = regexp.MustCompile(`cmdstat_([a-z|]+):calls=([0-9]+)`)
+
+func addCalled(tb testing.TB, s *redistest.Server, called map[string]bool) {
+	tb.Helper()
+	stats := fmt.Sprint(s.Do("INFO", "commandstats"))
+	for _, found := range calls.FindAllStringSubmatch(stats, -1) {
+		called[strings.ToUpper(strings.ReplaceAll(found[1], "|", " "))] = true
+	}
+}
+
+// Keys returns all keys of a server.
+func Keys(s *redistest.Server) (keys []string) {
+	for cursor := "0"; ; {
+		reply := list(s.Do("SCAN", cursor, "COUNT", 1000))
+		for _, key := range list(reply[1]) {
+			keys = append(keys, fmt.Sprint(key))
+		}
+		if cursor = fmt.Sprint(reply[0]); cursor == "0" {
+			return keys
+		}
+	}
+}
+
+func list(v any) []any {
+	l, _ := v.([]any)
+	return l
+}
+
+// Units say how many of what a row counts its bytes by there are on a server, by the row's name.
+type Units map[string]int
+
+// CheckSizes compares what MEMORY USAGE says of all keys of a row, for each unit, with the page. Servers of other versions
+// lay values out in other ways, so it may be two thirds to three halves of it.
+func (p *Page) CheckSizes(tb testing.TB, s *redistest.Server, units Units) {
+	tb.Helper()
+	keys := Keys(s)
+	for _, r := range p.Rows {
+		n, used := units[r.Name], int64(0)
+		if n == 0 {
+			continue
+		}
+		for _, key := range keys {
+			if r.Matches(key) {
+				used += s.Do("MEMORY", "USAGE", key, "SAMPLES", 0).(int64)
+			}
+		}
+		each := int(used) / n
+		tb.Logf("%s: %d bytes each", r.Name, each)
+		if each < r.Bytes*2/3 || each > r.Bytes*3/2 {
+			tb.Errorf("%s: %d bytes each; docs/state.md says %d", r.Name, each, r.Bytes)
+		}
+	}
+}
