@@ -19,9 +19,13 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
-// Standalone is the sidecar's request path without a cluster: one listener, one app, one document.
+// Standalone is the sidecar's request path without a cluster: one listener, one app, one policy.
 type Standalone struct {
 	Document *compiled.Policy
+	// Updates brings newer documents of the same policy, each to be enforced without a restart; nil for none.
+	Updates <-chan *compiled.Policy
+	// Started, if not nil, is called once, when requests are served, with the address of the listener.
+	Started  func(netip.AddrPort)
 	Upstream *url.URL
 	Listen   string
 	Admin    string
@@ -76,7 +80,7 @@ func (s Standalone) Run(ctx context.Context) error {
 		return err
 	}
 	s.Logger.InfoContext(ctx, "enforcing", "policy", s.Document.Name, "listen", address.String(), "upstream", s.Upstream.Host)
-	return s.serve(ctx, parts{core: c, proxy: proxy, registry: registry, set: set, limits: limits})
+	return s.serve(ctx, parts{core: c, proxy: proxy, registry: registry, set: set, limits: limits, address: address})
 }
 
 // parts are what Run made, and serve runs.
@@ -86,6 +90,7 @@ type parts struct {
 	registry *prometheus.Registry
 	set      *listen.Set
 	limits   capacity
+	address  netip.AddrPort
 }
 
 func (s Standalone) target() (string, error) {
@@ -120,13 +125,17 @@ func (s Standalone) serve(ctx context.Context, p parts) error {
 	app := newAppServer(bounded(p.limits.requests, refused.overloaded.Inc, p.core), s.Logger)
 	failed := make(chan error, 1)
 	go func() { failed <- app.Serve(watched(p.set.HTTP(), s.Logger, refused)) }()
+	defer s.follow(ctx, p.core)()
+	if s.Started != nil {
+		s.Started(p.address)
+	}
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
 		h.draining.Store(true)
 		p.set.Shutdown()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Document.Sidecar.DrainTimeout.Std())
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.core.current.Load().Policy().Sidecar.DrainTimeout.Std())
 		defer cancel()
 		return drain(ctx, app, p.proxy)
 	}
