@@ -99,10 +99,11 @@ func TestTextLines(t *testing.T) {
 		log  func(*slog.Logger)
 		want string
 	}{
-		"attributes":           {func(l *slog.Logger) { l.Info("request", "status", 401, "cause", "no token") }, "INFO  request status=401 cause=\"no token\"\n"},
-		"levels are aligned":   {func(l *slog.Logger) { l.Error("broken") }, "ERROR broken\n"},
-		"below the level":      {func(l *slog.Logger) { l.Debug("why") }, ""},
-		"attributes and group": {func(l *slog.Logger) { l.With("a", 1).WithGroup("g").Warn("w", "b", 2) }, "WARN  w a=1 g.b=2\n"},
+		"attributes": {func(l *slog.Logger) { l.Info("request", "status", 401, "cause", "no token") }, "INFO  request status=401 cause=\"no token\"\n"},
+		"a request, without what is the same in each": {func(l *slog.Logger) { l.Info("request", "path", "/", "port", 8080, "policy", "default/app") }, "INFO  request path=/\n"},
+		"levels are aligned":                          {func(l *slog.Logger) { l.Error("broken") }, "ERROR broken\n"},
+		"below the level":                             {func(l *slog.Logger) { l.Debug("why") }, ""},
+		"attributes and group":                        {func(l *slog.Logger) { l.With("a", 1).WithGroup("g").Warn("w", "b", 2) }, "WARN  w a=1 g.b=2\n"},
 		"a client's escape sequences": {func(l *slog.Logger) { l.Info("request", "path", "/\x1b[2J\n", "error", errors.New("\x1b]0;x\a")) },
 			`INFO  request path="/\x1b[2J\n" error="\x1b]0;x\a"` + "\n"},
 		"escape sequences in a message":   {func(l *slog.Logger) { l.Info("from net/http: \x1b[2J") }, `INFO  "from net/http: \x1b[2J"` + "\n"},

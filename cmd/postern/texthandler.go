@@ -21,6 +21,9 @@ const (
 	cyan   = "\x1b[36m"
 )
 
+// requestMessage is the access log's. Its lines are shown without the policy and the port: postern run has one of each.
+const requestMessage = "request"
+
 // textHandler writes records as lines for people: "15:04:05 INFO  message key=value". Attributes are slog.TextHandler's, which
 // quotes control characters: what a client sends cannot move the terminal's cursor.
 type textHandler struct {
@@ -64,7 +67,12 @@ func (h *textHandler) Handle(ctx context.Context, r slog.Record) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	attrs := slog.NewRecord(time.Time{}, r.Level, "", 0)
-	r.Attrs(func(a slog.Attr) bool { attrs.AddAttrs(a); return true })
+	r.Attrs(func(a slog.Attr) bool {
+		if r.Message != requestMessage || a.Key != "policy" && a.Key != "port" {
+			attrs.AddAttrs(a)
+		}
+		return true
+	})
 	h.pending.Reset()
 	if err := h.attrs.Handle(ctx, attrs); err != nil {
 		return err
