@@ -26,7 +26,7 @@ act_local() {
 build_local() {
 	local log=$WORK/local-build.log
 	mkdir -p "$LOCAL"
-	background "$log" env -C "$ROOT" CGO_ENABLED=0 go build -v -trimpath -o "$LOCAL/" ./cmd/postern ./hack/sample-app
+	background "$log" env -C "$ROOT" CGO_ENABLED=0 go build -v -trimpath -tags nocluster -o "$LOCAL/" ./cmd/postern ./hack/sample-app
 	await_process "$STARTED" "$log" "compiling postern and the sample app" || { tail -n 30 "$log" >&2 && die "compiling postern and the sample app"; }
 	stop "$STARTED"
 	PATH=$LOCAL:$PATH
