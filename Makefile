@@ -5,7 +5,8 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
-# CLUSTER=existing uses the present kubectl context in place of a cluster made here.
+# CLUSTER=existing uses the present kubectl context in place of a cluster made here. CLUSTER=none ends the demo after the act that
+# needs no cluster.
 CLUSTER ?=
 export CLUSTER
 
@@ -16,7 +17,7 @@ help: ## List the commands
 ##@ The two commands of the README
 
 .PHONY: demo
-demo: ## Start a cluster, install Postern, and show request by request what it does
+demo: ## Show request by request what Postern does: as one process, then on a cluster made here
 	@hack/demo/demo.sh
 
 .PHONY: demo-down

@@ -42,12 +42,14 @@ stop_all_at_exit() {
 # await_process PID LOG WHAT: returns the status of a background process, and says meanwhile how far it is: on a terminal in one
 # line that is written again each second, else in a line every 30 seconds.
 await_process() {
-	local pid=$1 log=$2 what=$3 started=$SECONDS status=0
+	local pid=$1 log=$2 what=$3 started=$SECONDS status=0 tick=0
 	while kill -0 "$pid" 2>/dev/null; do
-		sleep 1
-		if [[ -t 2 ]]; then
+		sleep 0.2
+		if ((++tick % 5)); then
+			continue
+		elif [[ -t 2 ]]; then
 			printf '\r\e[K%s' "$(progress_of "$log" "$what: $((SECONDS - started)) s")" >&2
-		elif (((SECONDS - started) % 30 == 0)); then
+		elif ((tick % 150 == 0)); then
 			say "$(progress_of "$log" "$what: $((SECONDS - started)) s")"
 		fi
 	done
@@ -58,7 +60,8 @@ await_process() {
 
 # progress_of LOG TEXT: the text and the log's last line, cut to the terminal's width.
 progress_of() {
-	local line="$2, $(tail -n 1 "$1" | sed 's/^[ …]*//')" width
+	local line width
+	line="$2, $(tail -n 1 "$1" | sed 's/^[ …]*//')"
 	width=$(tput cols 2>/dev/null || echo 80)
 	printf '%s' "${line:0:width-1}"
 }

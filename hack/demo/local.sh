@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2153,SC2034 # lib.sh sets the names that are read here; SHOW is for send
+# shellcheck shell=bash disable=SC2153,SC2034,SC2016 # lib.sh sets the names that are read here; SHOW is for send
 # The first act: Postern in front of an app on this machine, as one process, with its state in memory. Sourced, never run.
 
 readonly LOCAL=$WORK/local # the policy, the keys and the logs
@@ -71,12 +71,12 @@ start_postern() {
 	make_tokens "$LOCAL"
 	(umask 077 && mkdir -p "$LOCAL/secrets/orders-signing-key" && postern token new-key >"$LOCAL/secrets/orders-signing-key/jwk")
 	sed "s|@JWKS@|$JWKS|" "$HERE/local.yaml" >"$LOCAL/policy.yaml"
-	cd "$LOCAL"
+	cd "$LOCAL" || die "$LOCAL is not there"
 	RUN=(postern run -f policy.yaml --upstream "$APP_URL" --listen "${GATE#http://}" --admin "$ADMIN" --loopback "$LOOPBACK")
 	background postern.log "${RUN[@]}" --log-format text
 	POSTERN=$STARTED
 	await_url "http://$ADMIN/readyz" "$POSTERN" postern.log
-	cd "$ROOT"
+	cd "$ROOT" || die "$ROOT is not there"
 }
 
 show_start() {
