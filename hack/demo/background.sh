@@ -16,12 +16,16 @@ background() {
 	GROUPS_RUNNING+=("$STARTED")
 }
 
-# stop GROUP: ends a process group, and returns when its first process has ended.
+# stop GROUP: ends a process group: within three seconds, else by force.
 stop() {
-	local group left=()
+	local group left=() tries
 	kill -TERM -- "-$1" 2>/dev/null || true
-	wait "$1" 2>/dev/null || true
+	for ((tries = 0; tries < 30; tries++)); do
+		kill -0 -- "-$1" 2>/dev/null || break
+		sleep 0.1
+	done
 	kill -KILL -- "-$1" 2>/dev/null || true
+	wait "$1" 2>/dev/null || true
 	for group in "${GROUPS_RUNNING[@]}"; do [[ $group == "$1" ]] || left+=("$group"); done
 	GROUPS_RUNNING=("${left[@]}")
 }
@@ -68,11 +72,15 @@ progress_of() {
 
 # start_build: compiles the cluster's parts with what processor time the first act leaves. build.sh finds out what is there already.
 start_build() {
+	local tries
 	# shellcheck disable=SC2016 # for the inner shell
 	background "$BUILD_LOG" nice -n 15 bash -c '"$1" && "$1" vault' build "$ROOT/hack/cluster/build.sh"
 	BUILD=$STARTED
-	sleep 0.3
-	if building; then
+	for ((tries = 0; tries < 15; tries++)); do # it says nothing where all is there
+		if [[ -s $BUILD_LOG ]] || ! building; then break; fi
+		sleep 0.1
+	done
+	if [[ -s $BUILD_LOG ]]; then
 		say "building the cluster's parts in the background, once, 20 to 30 minutes on two cores; the log is ${BUILD_LOG#"$PWD/"}"
 	fi
 }
