@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+)
 
 func TestEnumerate(t *testing.T) {
 	policies := func(n int) counted { return counted{n, "policy", "policies"} }
@@ -15,6 +19,15 @@ func TestEnumerate(t *testing.T) {
 	} {
 		if got := enumerate(in...); got != want {
 			t.Errorf("enumerate(%v) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestCountsOfARevocation(t *testing.T) {
+	for n, want := range map[int]string{3: ": 4/4 sidecars of a, b, c", 4: ": 4/4 sidecars of a, b, c and 1 more policy", 5: ": 4/4 sidecars of a, b, c and 2 more policies"} {
+		status := v1alpha1.TokenRevocationStatus{Policies: []string{"a", "b", "c", "d", "e"}[:n], Sidecars: &v1alpha1.SidecarCounts{Summary: "4/4"}}
+		if got := counts(&status); got != want {
+			t.Errorf("%d policies: %q, want %q", n, got, want)
 		}
 	}
 }

@@ -102,7 +102,7 @@ func counts(s *v1alpha1.TokenRevocationStatus) string {
 	const most = 3
 	policies := strings.Join(s.Policies[:min(len(s.Policies), most)], ", ")
 	if more := len(s.Policies) - most; more > 0 {
-		policies += fmt.Sprintf(" and %d more policies", more)
+		policies += " and " + count(more, "more policy", "more policies")
 	}
 	return fmt.Sprintf(": %s sidecars of %s", s.Sidecars.Summary, policies)
 }

@@ -22,11 +22,11 @@ act_local() {
 	stop "$SAMPLE_APP"
 }
 
-# build_local: the two programs of this act, before anything else is compiled.
+# build_local: the two programs of this act. A postern without a client for clusters compiles in half the time.
 build_local() {
 	local log=$WORK/local-build.log
 	mkdir -p "$LOCAL"
-	background "$log" env -C "$ROOT" CGO_ENABLED=0 go build -v -trimpath -tags nocluster -o "$LOCAL/" ./cmd/postern ./hack/sample-app
+	background "$log" env -C "$ROOT" CGO_ENABLED=0 go build -v -trimpath -ldflags '-s -w' -tags nocluster -o "$LOCAL/" ./cmd/postern ./hack/sample-app
 	await_process "$STARTED" "$log" "compiling postern and the sample app" || { tail -n 30 "$log" >&2 && die "compiling postern and the sample app"; }
 	stop "$STARTED"
 	PATH=$LOCAL:$PATH
