@@ -54,6 +54,12 @@ func (o logOutput) logger(level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(o.w, &slog.HandlerOptions{Level: level}))
 }
 
+// to returns the same output at another writer.
+func (o logOutput) to(w io.Writer) logOutput {
+	o.w = w
+	return o
+}
+
 // paint colours text where colours are wanted.
 func (o logOutput) paint(colour, text string) string {
 	if !o.colour {

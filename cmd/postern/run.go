@@ -54,7 +54,9 @@ func (o *runOptions) run(cmd *cobra.Command) error {
 		return fmt.Errorf("--upstream: %w", err)
 	}
 	s.Version, s.Level = version, &slog.LevelVar{}
-	s.Logger = out.logger(s.Level)
+	held := newHeldWriter(out.w)
+	defer held.release(func() {})
+	s.Logger = out.to(held).logger(s.Level)
 	content, err := readFile(o.file, cmd.InOrStdin())
 	if err != nil {
 		return err
@@ -69,8 +71,12 @@ func (o *runOptions) run(cmd *cobra.Command) error {
 		s.Updates = updates
 		go watch.run(ctx, updates)
 	}
-	if out.text {
-		s.Started = func(address netip.AddrPort) { welcome{s, o.file, watched, address}.print(out) }
+	s.Started = func(address netip.AddrPort) {
+		held.release(func() {
+			if out.text {
+				welcome{s, o.file, watched, address}.print(out)
+			}
+		})
 	}
 	return s.Run(ctx)
 }

@@ -98,6 +98,7 @@ func write(t *testing.T, file, content string) {
 func TestRunEnforcesTheFileAsItChanges(t *testing.T) {
 	file, out := runInBackground(t, openPolicy, "--log-format", "text")
 	url := out.await(t, `try +curl -i (http://127\.0\.0\.1:\d+/)\n`)[1]
+	out.await(t, `^\npostern dev enforces SecurityPolicy default/app from (.*\n)+.* INFO  enforcing `) // the log comes after the welcome
 	if got := status(t, url); got != http.StatusOK {
 		t.Fatalf("status %d before the change", got)
 	}
@@ -143,6 +144,22 @@ func TestRunWritesJSONWhereNobodyLooks(t *testing.T) {
 		if !strings.HasPrefix(line, "{") {
 			t.Errorf("a line that is not JSON: %s", line)
 		}
+	}
+}
+
+func TestALogThatIsHeldIsWrittenOnce(t *testing.T) {
+	var b bytes.Buffer
+	h := newHeldWriter(&b)
+	_, _ = h.Write([]byte("one\n"))
+	if b.Len() > 0 {
+		t.Errorf("written before release: %q", &b)
+	}
+	for range 2 {
+		h.release(func() { b.WriteString("welcome\n") })
+	}
+	_, _ = h.Write([]byte("two\n"))
+	if b.String() != "welcome\none\ntwo\n" {
+		t.Errorf("got %q", &b)
 	}
 }
 

@@ -24,8 +24,7 @@ type Standalone struct {
 	Document *compiled.Policy
 	// Updates brings newer documents of the same policy, each to be enforced without a restart; nil for none.
 	Updates <-chan *compiled.Policy
-	// Started, if not nil, is called once, when requests are served, with the address of the listener. It takes the place of the
-	// log line that says so.
+	// Started, if not nil, is called once, when requests are served, with the address of the listener.
 	Started  func(netip.AddrPort)
 	Upstream *url.URL
 	Listen   string
@@ -80,6 +79,7 @@ func (s Standalone) Run(ctx context.Context) error {
 	if err := c.apply(ctx, s.Document, compiled.Signed{Document: encoded}.Hash()); err != nil {
 		return err
 	}
+	s.Logger.InfoContext(ctx, "enforcing", "policy", s.Document.Name, "listen", address.String(), "upstream", s.Upstream.Host)
 	return s.serve(ctx, parts{core: c, proxy: proxy, registry: registry, set: set, limits: limits, address: address})
 }
 
@@ -126,7 +126,9 @@ func (s Standalone) serve(ctx context.Context, p parts) error {
 	failed := make(chan error, 1)
 	go func() { failed <- app.Serve(watched(p.set.HTTP(), s.Logger, refused)) }()
 	defer s.follow(ctx, p.core)()
-	s.started(ctx, p.address)
+	if s.Started != nil {
+		s.Started(p.address)
+	}
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving: %w", err)
@@ -137,14 +139,6 @@ func (s Standalone) serve(ctx context.Context, p parts) error {
 		defer cancel()
 		return drain(ctx, app, p.proxy)
 	}
-}
-
-func (s Standalone) started(ctx context.Context, address netip.AddrPort) {
-	if s.Started != nil {
-		s.Started(address)
-		return
-	}
-	s.Logger.InfoContext(ctx, "enforcing", "policy", s.Document.Name, "listen", address.String(), "upstream", s.Upstream.Host)
 }
 
 // serveLoopback serves the app's API. Whoever reaches it may log in as anybody, so it is at a loopback address or nowhere.
