@@ -3,6 +3,7 @@
 
 GROUPS_RUNNING=() # process groups that have not been stopped
 BUILD=            # the process group of the cluster's build; empty where none was started
+MADE_CLUSTER=     # not empty where this run has made the cluster
 BUILD_LOG=$WORK/cluster-build.log
 
 # background LOG COMMAND...: starts a command; STARTED is its process id and that of its group.
@@ -30,11 +31,15 @@ stop() {
 	GROUPS_RUNNING=("${left[@]}")
 }
 
-# stop_all: on every way out of the demo.
+# stop_all: on every way out of the demo. Where it was interrupted, the cluster that it made is removed, too.
 stop_all() {
-	local group
+	local status=$? group
 	trap '' INT TERM HUP # a second Ctrl-C must not interrupt this
 	for group in "${GROUPS_RUNNING[@]}"; do stop "$group"; done
+	if ((status > 128)) && [[ -n $MADE_CLUSTER ]]; then
+		say "interrupted: removing the cluster"
+		"$ROOT/hack/cluster/down.sh" "$NAME"
+	fi
 }
 
 stop_all_at_exit() {

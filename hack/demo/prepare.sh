@@ -22,6 +22,7 @@ prepare() {
 }
 
 prepare_cluster() {
+	[[ -e ${POSTERN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/postern}/run/$NAME ]] || MADE_CLUSTER=yes
 	"$ROOT/hack/cluster/up.sh" "$NAME" >/dev/null
 	say "cluster $NAME: runs"
 }
