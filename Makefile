@@ -5,7 +5,8 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
-# CLUSTER=existing uses the present kubectl context in place of a cluster made here.
+# CLUSTER=existing uses the present kubectl context in place of a cluster made here. CLUSTER=none ends the demo after the act that
+# needs no cluster.
 CLUSTER ?=
 export CLUSTER
 
@@ -16,7 +17,7 @@ help: ## List the commands
 ##@ The two commands of the README
 
 .PHONY: demo
-demo: ## Start a cluster, install Postern, and show request by request what it does
+demo: ## Show request by request what Postern does: as one process, then on a cluster made here
 	@hack/demo/demo.sh
 
 .PHONY: demo-down
@@ -44,6 +45,7 @@ generate: ## Generate deep copies, CRDs, RBAC and the policy reference
 lint: ## Vet, staticcheck, format, shell scripts, JSON
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	go vet -tags e2e ./...
+	go build -tags nocluster -o /dev/null ./cmd/postern
 	go tool staticcheck -tags e2e ./...
 	hack/lint.sh
 

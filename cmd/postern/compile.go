@@ -44,14 +44,20 @@ func compileFile(cmd *cobra.Command, file, policy string) (*compiled.Policy, err
 	if err != nil {
 		return nil, err
 	}
+	return f.document(policy, func() error { return f.report(cmd.ErrOrStderr()) })
+}
+
+// document returns the document of the file's one policy, or the one of that name. report tells what is wrong with the file,
+// and returns an error where that keeps the policy from being run.
+func (f *policyFile) document(policy string, report func() error) (*compiled.Policy, error) {
 	p, err := f.only(policy)
 	if err != nil {
-		_ = f.report(cmd.ErrOrStderr()) // what keeps the policy from being valid is the better message
+		_ = report() // what keeps the policy from being valid is the better message
 		return nil, err
 	}
 	document := f.compile(p)
 	f.judgeRevocations()
-	if err := f.report(cmd.ErrOrStderr()); err != nil {
+	if err := report(); err != nil {
 		return nil, err
 	}
 	return document, nil

@@ -52,10 +52,19 @@ func lint(cmd *cobra.Command, name string) error {
 	if err := f.report(cmd.OutOrStdout()); err != nil {
 		return err
 	}
-	read := fmt.Sprintf("%d policies and %d classes", len(f.objects.Policies), len(f.objects.Classes))
-	if n := len(f.objects.Revocations); n > 0 {
-		read = fmt.Sprintf("%d policies, %d classes and %d revocations", len(f.objects.Policies), len(f.objects.Classes), n)
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s are good\n", name, read)
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", name, f.verdict())
 	return nil
+}
+
+// verdict is the last line about a file without errors.
+func (f *policyFile) verdict() string {
+	policies, classes, revocations := len(f.objects.Policies), len(f.objects.Classes), len(f.objects.Revocations)
+	read := enumerate(counted{policies, "policy", "policies"}, counted{classes, "class", "classes"}, counted{revocations, "revocation", "revocations"})
+	switch policies + classes + revocations {
+	case 0:
+		return "no policy, class or revocation in it"
+	case 1:
+		return read + " is valid"
+	}
+	return read + " are valid"
 }

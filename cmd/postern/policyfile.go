@@ -23,6 +23,8 @@ type policyFile struct {
 	findings []manifest.Finding
 	// now stands for the creation of the file's revocations: they were never created.
 	now time.Time
+	// created are the times at which postern run first read revocations, by revocationKey; others were created now.
+	created map[string]time.Time
 	// compiled are the names of the policies that were compiled, and revoked the best outcome of each revocation in them.
 	compiled map[string]bool
 	revoked  map[string]string
@@ -34,6 +36,12 @@ func readPolicies(ctx context.Context, name string, stdin io.Reader) (*policyFil
 	if err != nil {
 		return nil, err
 	}
+	return parsePolicies(ctx, name, content)
+}
+
+// parsePolicies judges the manifests of a file that has been read.
+func parsePolicies(ctx context.Context, name string, content []byte) (*policyFile, error) {
+	var err error
 	f := &policyFile{name: name, absent: standaloneClass(), now: time.Now(), compiled: map[string]bool{}, revoked: map[string]string{}}
 	if f.objects, f.findings, err = manifest.Read(ctx, content); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -1,3 +1,5 @@
+//go:build !nocluster
+
 package main
 
 import (
@@ -19,6 +21,15 @@ import (
 
 // lookEvery is how often the object's status is read.
 const lookEvery = 200 * time.Millisecond
+
+// createAndWait creates the object in the cluster; see the function of that name.
+func (a *access) createAndWait(ctx context.Context, r *v1alpha1.TokenRevocation, wait time.Duration, p printers) error {
+	c, err := a.client(p.warnings)
+	if err != nil {
+		return err
+	}
+	return createAndWait(ctx, c, r, wait, p.tell)
+}
 
 // createAndWait creates the object, waits for the proof that it is enforced, and tells of both. The object is then as it was
 // last seen. Where there is no proof in time, the error says why.
@@ -91,7 +102,7 @@ func counts(s *v1alpha1.TokenRevocationStatus) string {
 	const most = 3
 	policies := strings.Join(s.Policies[:min(len(s.Policies), most)], ", ")
 	if more := len(s.Policies) - most; more > 0 {
-		policies += fmt.Sprintf(" and %d more policies", more)
+		policies += " and " + count(more, "more policy", "more policies")
 	}
 	return fmt.Sprintf(": %s sidecars of %s", s.Sidecars.Summary, policies)
 }

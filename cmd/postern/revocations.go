@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -22,7 +24,7 @@ func (f *policyFile) revoke(document *compiled.Policy) {
 	var here []v1alpha1.TokenRevocation
 	for i := range f.objects.Revocations {
 		if r := f.objects.Revocations[i].TokenRevocation; namespaceOf(&r) == document.Namespace {
-			r.CreationTimestamp = metav1.NewTime(f.now)
+			r.CreationTimestamp = metav1.NewTime(f.createdAt(&r))
 			here = append(here, r)
 		}
 	}
@@ -31,6 +33,30 @@ func (f *policyFile) revoke(document *compiled.Policy) {
 			f.revoked[name] = outcome.Reason
 		}
 	}
+}
+
+// createdAt stands for the revocation's creation: a revocation without issuedBefore concerns the tokens issued until then.
+func (f *policyFile) createdAt(r *v1alpha1.TokenRevocation) time.Time {
+	if at, ok := f.created[revocationKey(r)]; ok {
+		return at
+	}
+	return f.now
+}
+
+// creations returns when each of the file's revocations was created, for a later version of the file.
+func (f *policyFile) creations() map[string]time.Time {
+	created := map[string]time.Time{}
+	for i := range f.objects.Revocations {
+		r := &f.objects.Revocations[i].TokenRevocation
+		created[revocationKey(r)] = f.createdAt(r)
+	}
+	return created
+}
+
+// revocationKey tells a file's revocations apart: one whose spec was changed is another.
+func revocationKey(r *v1alpha1.TokenRevocation) string {
+	spec, _ := json.Marshal(r.Spec) // a spec that was read from JSON can be written
+	return fullName(namespaceOf(r), r.Name) + " " + string(spec)
 }
 
 // judgeRevocations warns of the revocations that no policy takes which was compiled. Where none was of their namespace, or not

@@ -23,7 +23,7 @@ func TestLintRevocations(t *testing.T) {
 		wantErr bool
 	}{
 		"taken": {
-			file: withRevocation(t, "  tokenID: j\n"), want: "-: 1 policies, 0 classes and 1 revocations are good\n",
+			file: withRevocation(t, "  tokenID: j\n"), want: "-: 1 policy and 1 revocation are valid\n",
 		},
 		"of another issuer": {
 			file: withRevocation(t, "  tokenID: j\n  issuer: https://other.example.com\n"),
@@ -39,7 +39,7 @@ func TestLintRevocations(t *testing.T) {
 		},
 		"by itself": {
 			file: "apiVersion: postern.dev/v1alpha1\nkind: TokenRevocation\nmetadata: {name: r}\nspec: {tokenID: j}\n",
-			want: "-: 0 policies, 0 classes and 1 revocations are good\n",
+			want: "-: 1 revocation is valid\n",
 		},
 		"of two things": {
 			file: withRevocation(t, "  tokenID: j\n  subject: u\n"), wantErr: true,

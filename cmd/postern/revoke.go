@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -108,20 +109,19 @@ func (o *revokeOptions) runInCluster(cmd *cobra.Command, now time.Time) error {
 	if o.dryRun {
 		return printYAML(cmd, object)
 	}
-	c, err := o.access.client(cmd.ErrOrStderr())
-	if err != nil {
-		return err
-	}
 	tell := cmd.OutOrStdout()
 	if o.output == "yaml" {
 		tell = cmd.ErrOrStderr()
 	}
-	waitErr := createAndWait(cmd.Context(), c, object, o.wait, tell)
+	waitErr := o.access.createAndWait(cmd.Context(), object, o.wait, printers{cmd.ErrOrStderr(), tell})
 	if o.output == "yaml" && object.UID != "" {
 		return errors.Join(waitErr, printYAML(cmd, object))
 	}
 	return waitErr
 }
+
+// printers take the API server's warnings, and what is done.
+type printers struct{ warnings, tell io.Writer }
 
 // object is the TokenRevocation. One that is printed, to be applied at some time, says before when tokens were issued: left
 // out, that would be whenever it is created.

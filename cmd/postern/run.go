@@ -3,42 +3,80 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
+	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/server"
 )
 
+// runOptions are the flags of postern run.
+type runOptions struct {
+	file, policy, upstream, logFormat string
+	server                            server.Standalone
+}
+
 func newRunCommand() *cobra.Command {
-	var file, policy, upstream string
-	var c server.Standalone
+	o := &runOptions{}
 	cmd := &cobra.Command{
 		Use:   "run -f policy.yaml --upstream http://127.0.0.1:3000",
 		Short: "Enforce a policy in front of an app, without a cluster",
 		Long: "Runs the sidecar's request path on this machine, from the same YAML. The selector and the ports mean nothing here: the\n" +
-			"one listener stands for the app. Redis is the SidecarClass's, if the file has one; else limits are kept in-process.",
+			"one listener stands for the app. Redis is the SidecarClass's, if the file has one; else limits, sessions and revocations\n" +
+			"are in memory, and end with the process.\n\n" +
+			"The file is watched: a changed policy is enforced within about a second, without a restart. A change that is not valid is\n" +
+			"reported, and the policy before it stays in force.",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			document, err := compileFile(cmd, file, policy)
-			if err != nil {
-				return err
-			}
-			if c.Upstream, err = url.Parse(upstream); err != nil {
-				return fmt.Errorf("--upstream: %w", err)
-			}
-			c.Document, c.Version = document, version
-			c.Level = &slog.LevelVar{}
-			c.Logger = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: c.Level}))
-			return c.Run(cmd.Context())
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
-	addPolicyFlags(cmd, &file, &policy)
-	cmd.Flags().StringVar(&upstream, "upstream", "", "the app, as http://host:port")
-	cmd.Flags().StringVar(&c.Listen, "listen", "127.0.0.1:8080", "address to serve at")
-	cmd.Flags().StringVar(&c.Admin, "admin", "127.0.0.1:9090", "address of health and metrics; empty for none")
-	cmd.Flags().StringVar(&c.Loopback, "loopback", "127.0.0.1:15992", "address of the app's API for tokens and passwords; empty for none")
-	cmd.Flags().StringVar(&c.SecretsDir, "secrets-dir", "secrets", "folder with Secrets, as <name>/<key>")
+	addPolicyFlags(cmd, &o.file, &o.policy)
+	f := cmd.Flags()
+	f.StringVar(&o.upstream, "upstream", "", "the app, as http://host:port")
+	f.StringVar(&o.server.Listen, "listen", "127.0.0.1:8080", "address to serve at")
+	f.StringVar(&o.server.Admin, "admin", "127.0.0.1:9090", "address of health and metrics; empty for none")
+	f.StringVar(&o.server.Loopback, "loopback", "127.0.0.1:15992", "address of the app's API for tokens and passwords; empty for none")
+	f.StringVar(&o.server.SecretsDir, "secrets-dir", "secrets", "folder with Secrets, as <name>/<key>")
+	f.StringVar(&o.logFormat, "log-format", formatAuto, "text for people, json for machines; auto is text on a terminal and json elsewhere")
 	_ = cmd.MarkFlagRequired("upstream")
 	return cmd
+}
+
+func (o *runOptions) run(cmd *cobra.Command) error {
+	ctx, s := cmd.Context(), o.server
+	out, err := newLogOutput(cmd.ErrOrStderr(), o.logFormat, os.Getenv)
+	if err != nil {
+		return err
+	}
+	if s.Upstream, err = url.Parse(o.upstream); err != nil {
+		return fmt.Errorf("--upstream: %w", err)
+	}
+	s.Version, s.Level = version, &slog.LevelVar{}
+	held := newHeldWriter(out.w)
+	defer held.release(func() {})
+	s.Logger = out.to(held).logger(s.Level)
+	content, err := readFile(o.file, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	watch := &policyWatch{file: o.file, policy: o.policy, log: s.Logger, report: reportTo(out, s.Logger)}
+	if s.Document, err = watch.start(ctx, content); err != nil {
+		return err
+	}
+	watched := watchable(o.file)
+	if watched {
+		updates := make(chan *compiled.Policy)
+		s.Updates = updates
+		go watch.run(ctx, updates)
+	}
+	s.Started = func(address netip.AddrPort) {
+		held.release(func() {
+			if out.text {
+				welcome{s, o.file, watched, address}.print(out)
+			}
+		})
+	}
+	return s.Run(ctx)
 }

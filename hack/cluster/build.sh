@@ -37,6 +37,8 @@ compile() {
 	local what=$1 dir=$2 module=$3 ldflags=$4 log aside pid since=$SECONDS
 	shift 4
 	aside=$(mktemp -d "$dir/.build.XXXXXX")
+	# shellcheck disable=SC2064 # the path is meant to be taken now
+	trap "rm -rf '$aside'" EXIT
 	log=$aside/log
 	mkdir "$aside/bin"
 	say "building $what (once; minutes on two cores)"
@@ -97,8 +99,16 @@ link_envtest() {
 	done
 }
 
+# lock_build: one build at a time: a second would only compile the same things a second time.
+lock_build() {
+	mkdir -p "$CACHE/cluster"
+	exec 8>"$CACHE/cluster/build.lock"
+	flock --nonblock 8 || { say "waiting for another build of the cluster's parts to end" && flock 8; }
+}
+
 main() {
 	command -v go >/dev/null || die "go is not on the PATH"
+	lock_build
 	case ${1:-} in
 	"") build_named "${KUBERNETES[@]}" etcd coredns helm && link_envtest ;;
 	envtest) build_named kube-apiserver kubectl etcd && link_envtest ;;

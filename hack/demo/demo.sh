@@ -1,27 +1,62 @@
 #!/usr/bin/env bash
-# Starts a cluster, installs Postern, and shows request by request what it does; fails where anything shown is not so.
+# Shows request by request what Postern does, first as one process on this machine and then on a cluster; fails where anything
+# shown is not so.
 #
-#   demo.sh                      on a cluster made here (root, Debian, Go); nothing else need be installed
+#   demo.sh                      all acts, on a cluster made here (root, Debian); it needs Go and curl
+#   CLUSTER=none demo.sh         the first act alone: no cluster, no root
 #   CLUSTER=existing demo.sh     on the present kubectl context, whose nodes have the images (README.md)
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$HERE/background.sh"
+source "$HERE/local.sh"
 source "$HERE/prepare.sh"
 source "$HERE/requests.sh"
 source "$HERE/logins.sh"
 
 main() {
 	local since=$SECONDS
+	check_settings
+	command -v go >/dev/null || die "go is not on the PATH: see https://go.dev/dl"
+	command -v curl >/dev/null || die "curl is not on the PATH"
+	mkdir -p "$WORK"
+	stop_all_at_exit
+	if makes_cluster; then start_build; fi
+	act "First act: one process, no cluster"
+	act_local
+	if ! without_cluster; then acts_on_cluster "$since"; fi
+	finish "$since"
+}
+
+# makes_cluster: whether a cluster is made here. Only root can.
+makes_cluster() { ! without_cluster && ! existing && [[ $(id -u) == 0 ]]; }
+
+# acts_on_cluster SINCE: SINCE is when the demo started.
+acts_on_cluster() {
+	existing || makes_cluster || die "the acts on a cluster need root, as a node is made here; CLUSTER=none ends the demo after the first act"
+	act "A cluster"
+	await_build
 	prepare
-	say "ready after $((SECONDS - since)) s"
-	act "First act: requests"
+	say "ready $((SECONDS - $1)) s after the start"
+	act "Second act: requests, on a cluster"
 	act_requests
-	act "Second act: logins"
+	act "Third act: logins, on a cluster"
 	act_logins
+}
+
+# finish SINCE: the verdict, and where to go next.
+finish() {
 	if ((FAILED)); then
 		printf '\n%s%d of %d claims are not so.%s\n' "$RED" "$FAILED" "$CHECKS" "$PLAIN"
 		exit 1
 	fi
-	printf '\n%sAll %d claims hold%s, %d s after the start. It all runs on for you to try:\n' "$BOLD" "$CHECKS" "$PLAIN" $((SECONDS - since))
+	printf '\n%sAll %d claims hold%s, %d s after the start. ' "$BOLD" "$CHECKS" "$PLAIN" $((SECONDS - $1))
+	if without_cluster; then
+		printf 'Everything that was started has been stopped. Next:\n'
+		printf '   make demo                                     # the same on a cluster, and more\n'
+		printf '   "On a laptop, without a cluster" in README.md # Postern in front of an app of yours\n'
+		return
+	fi
+	printf 'The cluster runs on for you to try:\n'
 	# shellcheck disable=SC2016 # the reader's shell is meant
 	existing || printf '   eval "$(hack/cluster/env.sh %s)"     # kubectl and helm for this cluster\n' "$NAME"
 	printf '   kubectl get securitypolicy -n %s\n   make demo-down%s\n' "$SHOP" "$(if existing; then echo ' CLUSTER=existing'; fi)"

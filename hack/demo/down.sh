@@ -2,16 +2,18 @@
 # Removes everything that the demo made. Nothing there is no error.
 #
 #   down.sh                      the cluster, with all in it
+#   CLUSTER=none down.sh         the files of the first act
 #   CLUSTER=existing down.sh     what the demo put into the present kubectl context
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$HERE/prepare.sh"
 
 main() {
+	check_settings
 	if existing; then
 		use_cluster
 		remove_from_cluster
-	else
+	elif ! without_cluster; then
 		"$ROOT/hack/cluster/down.sh" "$NAME"
 	fi
 	rm -rf "$WORK"

@@ -1,10 +1,7 @@
 # shellcheck shell=bash disable=SC2153,SC2034,SC2016 # lib.sh and prepare.sh set the names that are read here; SHOW is for send
-# The second act: an app that only checks passwords gets logins, sessions, devices and their end. Sourced, never run.
+# The third act: an app that only checks passwords gets logins, sessions, devices and their end. Sourced, never run.
 
 readonly ACCOUNTS=http://accounts.shop
-readonly FIREFOX='Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
-readonly CHROME='Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36'
-readonly IPHONE='Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1'
 
 act_logins() {
 	local pods
@@ -14,15 +11,6 @@ act_logins() {
 	show_devices "${pods[0]}" "${pods[1]}"
 	show_logout_all
 	show_revocation
-}
-
-# member NAME: a member of the answer's JSON, as far as that is a string.
-member() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$ANSWER" | head -n 1; }
-
-# log_in URL AGENT: as the person "maria"; the token is then in TOKEN.
-log_in() {
-	ask -X POST -H "Content-Type: application/json" -H "User-Agent: $2" -d '{"user":"maria","password":"demo"}' "$1/login"
-	TOKEN=$(member access_token)
 }
 
 as() { send -H "Authorization: Bearer $1" "$2"; }
@@ -35,7 +23,7 @@ show_login() {
 	note "inside the pod, past the sidecar, the app answers a right password with: $said"
 	log_in "http://$1:8080" "$FIREFOX"
 	command_line get -X POST -d '{"user":"maria","password":"demo"}' "http://$1:8080/login"
-	sed -nE '$ { s/("(access|refresh)_token":"[^"]{8})[^"]*/\1…/g; s/^/     /; p; }' "$ANSWER" && echo
+	show_tokens_of_answer
 	check "the client gets tokens (RFC 6749), and the header stays inside" all "status_is 200" 'test -n "$TOKEN"' "header_absent postern-subject" "header_has cache-control no-store"
 	FIRST=$TOKEN
 	as "$FIRST" "http://$2:8080/whoami"
@@ -68,8 +56,8 @@ show_devices() {
 	as "$FIRST" "http://$1:8080/whoami"
 	check "and the first is out, in the pod that let it in" all "status_is 401" "problem_is token-revoked"
 	as "$FOURTH" "$ACCOUNTS/auth/sessions"
-	tail -n 1 "$ANSWER" | tr '{' '\n' | sed 's/$/\n/' | sed -nE 's/.*"current":([a-z]+)(,"browser":"([^"]*)")?(,"os":"([^"]*)")?.*"last_seen":"([^".]*).*/     current=\1  \3  \5  last seen \6/p'
-	check "maria sees her three devices" test "$(grep -o '"id":' "$ANSWER" | wc -l)" = 3
+	show_sessions_of_answer
+	check "maria sees her three devices" sessions_are 3
 }
 
 show_logout_all() {

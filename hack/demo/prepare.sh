@@ -1,10 +1,8 @@
 # shellcheck shell=bash disable=SC2153,SC2034 # lib.sh sets the names that are read here; requests.sh reads those set here
-# What must be there before the curtain rises: a cluster, images, Postern, the app. Sourced, never run.
+# What the acts on a cluster need: the cluster, images, Postern, the apps. Sourced, never run.
 
-# prepare: everything; each step finds out by itself what is done already.
+# prepare: all of it; each step finds out by itself what is done already.
 prepare() {
-	command -v go >/dev/null || die "go is not on the PATH: see https://go.dev/dl"
-	mkdir -p "$WORK"
 	existing || prepare_cluster
 	use_cluster
 	if existing; then
@@ -15,16 +13,16 @@ prepare() {
 		REPOSITORY=docker.io/postern TAG=dev
 		prepare_images
 	fi
-	say "building the command postern"
-	(cd "$ROOT" && CGO_ENABLED=0 go build -trimpath -o "$WORK/postern" ./cmd/postern)
+	TRANSPORT=(kubectl exec -n "$SHOP" client -- /sample-app get) TRANSPORT_NAME=(get)
 	prepare_namespaces
 	prepare_vault
 	install_chart
-	make_tokens
+	make_tokens "$WORK"
 	deploy_app
 }
 
 prepare_cluster() {
+	[[ -e ${POSTERN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/postern}/run/$NAME ]] || MADE_CLUSTER=yes
 	"$ROOT/hack/cluster/up.sh" "$NAME" >/dev/null
 	say "cluster $NAME: runs"
 }
@@ -57,7 +55,7 @@ prepare_namespaces() {
 	kubectl label namespace "$SHOP" postern.dev/injection=enabled --overwrite >/dev/null
 }
 
-# prepare_vault: the server that signs the second act's tokens, where the cluster is ours. Elsewhere a Secret's key does.
+# prepare_vault: the server that signs the third act's tokens, where the cluster is ours. Elsewhere a Secret's key does.
 prepare_vault() {
 	VAULT=()
 	if existing; then
@@ -90,20 +88,6 @@ install_chart() {
 		"${VAULT[@]}" \
 		--set-string "operator.podAnnotations.postern\.dev/demo-images=$IMAGES" >"$WORK/helm.log" 2>&1 ||
 		{ cat "$WORK/helm.log" >&2 && explain_pods "$SYSTEM" && die "installing the chart"; }
-}
-
-# make_tokens: an issuer's key, whose public half goes into the policy, and tokens good and bad.
-make_tokens() {
-	local postern=$WORK/postern orders=(--issuer https://id.example.com --audience orders --subject alice)
-	[[ -s $WORK/key.json ]] || (umask 077 && "$postern" token new-key >"$WORK/key.json")
-	(umask 077 && "$postern" token new-key >"$WORK/other-key.json")
-	JWKS=$("$postern" token jwks --key "$WORK/key.json")
-	GOOD=$("$postern" token sign --key "$WORK/key.json" "${orders[@]}")
-	EXPIRED=$("$postern" token sign --key "$WORK/key.json" "${orders[@]}" --lifetime=-5m)
-	ELSEWHERE=$("$postern" token sign --key "$WORK/key.json" --issuer https://id.example.com --audience billing --subject alice)
-	# The forger claims the very key id that the issuer's key has.
-	sed "s/\"kid\":\"[^\"]*\"/$(grep -o '"kid":"[^"]*"' "$WORK/key.json")/" "$WORK/other-key.json" >"$WORK/forger.json"
-	FORGED=$("$postern" token sign --key "$WORK/forger.json" "${orders[@]}")
 }
 
 # policy: the manifest, with the issuer's key.

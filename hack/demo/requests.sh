@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2153,SC2034 # lib.sh and prepare.sh set the names that are read here; SHOW is for send
-# The first act: what the sidecar does to requests. Sourced, never run.
+# The second act: what the sidecar does to requests. Sourced, never run.
 
 readonly APP=http://orders.shop
 
@@ -51,8 +51,6 @@ show_tokens() {
 	send -H "Authorization: Bearer $ELSEWHERE" "$APP/orders"
 	check "401: meant for another service" refused "audience"
 }
-
-refused() { all "status_is 401" "problem_is invalid-token" "header_has www-authenticate '$1'"; }
 
 show_identity() {
 	scene "Who calls: the app reads one header, and no client can write it"

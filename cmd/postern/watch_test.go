@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+const ownTokens = `apiVersion: postern.dev/v1alpha1
+kind: SecurityPolicy
+metadata: {name: app}
+spec:
+  selector: {}
+  tokens:
+    issuer: https://shop.example.com
+    audiences: [shop]
+    signingKey: {secretKeyRef: {name: keys, key: jwk}}
+    login: [{methods: [POST], paths: [/login]}]
+  rateLimits: [{name: writes, match: [{methods: [POST]}], limit: 5/minute}]
+`
+
+const revokeAda = `---
+apiVersion: postern.dev/v1alpha1
+kind: TokenRevocation
+metadata: {name: ada}
+spec: {subject: ada}
+`
+
+// watching returns a watch of a file with content, and its first document.
+func watching(t *testing.T, content string) (*policyWatch, *compiled.Policy) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	write(t, file, content)
+	w := &policyWatch{file: file, log: slog.New(slog.DiscardHandler), report: reportTo(logOutput{w: &bytes.Buffer{}, text: true}, nil)}
+	first, err := w.start(t.Context(), []byte(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, first
+}
+
+// lookTwice looks until a change that is complete has been seen twice.
+func lookTwice(t *testing.T, w *policyWatch) *compiled.Policy {
+	t.Helper()
+	if early := w.look(t.Context()); early != nil {
+		t.Error("a change was taken at first sight")
+	}
+	return w.look(t.Context())
+}
+
+func TestWatchTakesWhatIsWrittenCompletely(t *testing.T) {
+	w, first := watching(t, openPolicy)
+	if got := lookTwice(t, w); got != nil {
+		t.Error("a file that is unchanged brought a document")
+	}
+	half := strings.Replace(openPolicy, "5/minute", "6/minute", 1)
+	whole := strings.Replace(openPolicy, "5/minute", "60/minute", 1)
+	write(t, w.file, half)
+	w.look(t.Context())
+	write(t, w.file, whole)
+	got := lookTwice(t, w)
+	if got == nil || got.Revision != first.Revision+1 || got.RateLimits[0].Limit == first.RateLimits[0].Limit {
+		t.Fatalf("got %+v", got)
+	}
+	write(t, w.file, "# a comment\n"+whole)
+	if got := lookTwice(t, w); got != nil {
+		t.Error("a comment brought a document")
+	}
+}
+
+// A revocation without issuedBefore is of the tokens issued until it was created. A later change to the rest of the file must not
+// move that.
+func TestWatchRevokesOnce(t *testing.T) {
+	w, first := watching(t, ownTokens+revokeAda)
+	if len(w.created) != 1 || len(first.RevokedTokens) != 1 {
+		t.Fatalf("created %v, revoked %+v", w.created, first.RevokedTokens)
+	}
+	for key := range w.created {
+		w.created[key] = w.created[key].Add(-time.Hour)
+	}
+	for _, limit := range []string{"6/minute", "7/minute"} {
+		write(t, w.file, strings.Replace(ownTokens, "5/minute", limit, 1)+revokeAda)
+		document := lookTwice(t, w)
+		if document == nil || len(document.RevokedTokens) != 1 {
+			t.Fatalf("%s: document %+v", limit, document)
+		}
+		if moved := document.RevokedTokens[0].Before - first.RevokedTokens[0].Before; moved != -3600 {
+			t.Errorf("%s: the revocation is %d s from the first, want that of an hour ago", limit, moved)
+		}
+	}
+	write(t, w.file, ownTokens+strings.Replace(revokeAda, "subject: ada", "subject: bea", 1))
+	if document := lookTwice(t, w); document == nil || document.RevokedTokens[0].Before < first.RevokedTokens[0].Before {
+		t.Errorf("a revocation whose spec was changed is another: %+v", document)
+	}
+}
+
+func TestWatchable(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir+"/file", "")
+	if err := unix.Mkfifo(dir+"/pipe", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(dir+"/file", dir+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{dir + "/file": true, dir + "/link": true, dir + "/pipe": false, dir: false, dir + "/absent": false, "-": false} {
+		if got := watchable(name); got != want {
+			t.Errorf("watchable(%s) = %v", name, got)
+		}
+	}
+}

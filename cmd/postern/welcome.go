@@ -1,0 +1,93 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/server"
+)
+
+// welcome is what postern run tells people when it has started: what is enforced, and where to go next.
+type welcome struct {
+	server server.Standalone
+	// file is the policy's, and watched says that its changes are enforced.
+	file    string
+	watched bool
+	address netip.AddrPort
+}
+
+func (w welcome) print(o logOutput) {
+	p := w.server.Document
+	var text strings.Builder
+	title := fmt.Sprintf("postern %s enforces SecurityPolicy %s/%s from %s", w.server.Version, p.Namespace, p.Name, w.file)
+	fmt.Fprintf(&text, "\n%s\n", o.paint(bold, title))
+	for _, line := range w.lines() {
+		fmt.Fprintf(&text, "  %s %s\n", o.paint(cyan, fmt.Sprintf("%-8s", line[0])), line[1])
+	}
+	text.WriteByte('\n')
+	_, _ = o.w.Write([]byte(text.String())) // a terminal that is closed has no reader
+}
+
+// lines are pairs of a subject and what to know about it.
+func (w welcome) lines() [][2]string {
+	address := urlOf(w.address.String())
+	lines := [][2]string{
+		{"rules", w.rules()},
+		{"requests", address + ", to the app at " + w.server.Upstream.String()},
+	}
+	if w.server.Admin != "" {
+		lines = append(lines, [2]string{"health", urlOf(w.server.Admin) + "/readyz, metrics at " + urlOf(w.server.Admin) + "/metrics"})
+	}
+	if p := w.server.Document; w.server.Loopback != "" && (p.Tokens != nil || len(p.Providers) > 0 || p.Passwords != nil) {
+		lines = append(lines, [2]string{"app API", urlOf(w.server.Loopback) + ", also for postern sessions and postern revoke with --server"})
+	}
+	return append(lines, [2]string{"state", w.state()}, [2]string{"changes", w.changes()}, [2]string{"try", "curl -i " + address + "/"},
+		[2]string{"stop", "Ctrl-C"})
+}
+
+// rules counts what the policy has.
+func (w welcome) rules() string {
+	p := w.server.Document
+	logins := 0
+	if p.Tokens != nil {
+		logins = len(p.Tokens.Login)
+	}
+	rules := cmp.Or(enumerate(
+		counted{len(p.Providers), "issuer of tokens", "issuers of tokens"}, counted{logins, "login route", "login routes"},
+		counted{len(p.Authorization.Rules), "authorization rule", "authorization rules"}, counted{len(p.RateLimits), "rate limit", "rate limits"},
+	), "no issuers, authorization rules or rate limits")
+	if p.Mode == compiled.Shadow {
+		rules += "; shadow mode: nothing is refused"
+	}
+	return rules
+}
+
+func (w welcome) state() string {
+	if r := w.server.Document.Redis; r != nil {
+		return "in Redis at " + strings.Join(r.Addresses, ", ")
+	}
+	return "in memory: limits, sessions and revocations end with this process"
+}
+
+func (w welcome) changes() string {
+	if w.watched {
+		return "save " + w.file + ", and the new policy is enforced without a restart"
+	}
+	return w.file + " is not a file that can be watched: a change needs a restart"
+}
+
+// urlOf returns the URL at which this machine reaches a listener: one that has no address of its own is at 127.0.0.1, too.
+func urlOf(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return "http://" + listen
+	}
+	if a, err := netip.ParseAddr(host); host == "" || err == nil && a.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
