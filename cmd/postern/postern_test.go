@@ -11,6 +11,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/posterndev/postern/api/check/keyset"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 )
 
@@ -142,7 +143,7 @@ func TestTokens(t *testing.T) {
 	if err != nil || strings.Contains(public, `"d"`) {
 		t.Fatalf("%v: %s", err, public)
 	}
-	set, err := jwks.Parse([]byte(public), jwks.Options{Algorithms: []string{"ES256"}})
+	set, err := keyset.Parse([]byte(public), keyset.Options{Algorithms: []string{"ES256"}})
 	if err != nil || set.Len() != 1 {
 		t.Fatalf("the sidecar cannot use the keys: %v", err)
 	}

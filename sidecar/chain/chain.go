@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/password"
@@ -44,9 +45,12 @@ type Config struct {
 	Logger   *slog.Logger
 }
 
-// Build returns the snapshot of a document. An error says what in the document cannot be run here; whatever the snapshot
-// had taken by then is given back.
+// Build returns the snapshot of a document. An error says what in the document cannot be run: what check.Document finds, which
+// the operator refuses as well, or what is particular to this pod. Whatever the snapshot had acquired by then is released.
 func Build(p *compiled.Policy, c Config) (*Snapshot, error) {
+	if err := check.Error(check.Document(p)); err != nil {
+		return nil, fmt.Errorf("checking document: %w", err)
+	}
 	s := &Snapshot{policy: p}
 	err := s.build(p, c)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/api/check/strictjson"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
-	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
 )
 
 // Bounds of a token: its bytes, the nesting of its JSON, and the last second of the year 9999.

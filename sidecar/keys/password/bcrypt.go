@@ -6,13 +6,15 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/posterndev/postern/api/check"
 )
 
 // Bounds of bcrypt: OWASP's least cost, the cost beyond which a verification takes seconds, and the bytes that it reads of
 // a password.
 const (
-	minCost   = 10
-	maxCost   = 15
+	minCost   = check.MinBcryptCost
+	maxCost   = check.MaxBcryptCost
 	maxBcrypt = 72
 )
 

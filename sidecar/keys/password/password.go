@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/posterndev/postern/api/check"
 )
 
 // Errors of Hash and Verify; none of them holds a password or a hash.
@@ -128,8 +130,8 @@ func (c Config) check() error {
 	switch {
 	case c.Algorithm != Argon2id && c.Algorithm != Bcrypt:
 		return fmt.Errorf("algorithm %.20q is neither argon2id nor bcrypt", c.Algorithm)
-	case c.BcryptCost < minCost || c.BcryptCost > maxCost:
-		return fmt.Errorf("bcrypt cost %d is not between %d and %d", c.BcryptCost, minCost, maxCost)
+	case check.BcryptCost(c.BcryptCost) != nil:
+		return fmt.Errorf("bcrypt: %w", check.BcryptCost(c.BcryptCost))
 	case c.Parallel < 1 || c.Parallel > 1024:
 		return fmt.Errorf("parallel %d is not between 1 and 1024", c.Parallel)
 	case c.Memory < c.Argon2.Memory:

@@ -3,10 +3,10 @@ package vault
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
@@ -161,30 +161,11 @@ func trade(ctx context.Context, t *transport, mount string, body map[string]any,
 	return grant{token: s.Auth.ClientToken, ttl: time.Duration(s.Auth.LeaseDuration) * time.Second, renewable: s.Auth.Renewable, own: true}, nil
 }
 
-// maxPath bounds the path of a mount or of a secret, in bytes.
-const maxPath = 512
-
 func checkMount(mount string) error {
 	if mount == "" {
 		return nil
 	}
-	return checkPath(mount)
-}
-
-// checkPath refuses what would name something else once it is part of a URL.
-func checkPath(path string) error {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/_-.@:=+ ", r)
-	}
-	if len(path) > maxPath || strings.ContainsFunc(path, func(r rune) bool { return !plain(r) }) {
-		return fmt.Errorf("%.64q is not a path of up to %d letters, digits and the signs / _ - . @ : = +", path, maxPath)
-	}
-	for segment := range strings.SplitSeq(path, "/") {
-		if segment == "" || segment == "." || segment == ".." || strings.TrimSpace(segment) != segment {
-			return fmt.Errorf("%.64q is not a path: a part of it is empty, a dot segment, or starts or ends with a space", path)
-		}
-	}
-	return nil
+	return check.VaultPath(mount)
 }
 
 func mounted(mount, usual string) string {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/keys/signing"
 )
 
@@ -31,7 +32,7 @@ func (c *Client) Transit(mount string) (*Transit, error) {
 
 // Sign implements signing.Transit, with one request. The version must be one that may still sign.
 func (t *Transit) Sign(ctx context.Context, key string, version int, a signing.Algorithm, input []byte) ([]byte, error) {
-	if err := checkKey(key); err != nil {
+	if err := check.TransitKey(key); err != nil {
 		return nil, err
 	}
 	body := map[string]any{
@@ -63,7 +64,7 @@ func (t *Transit) Sign(ctx context.Context, key string, version int, a signing.A
 
 // PublicKeys implements signing.Transit: the versions from min_encryption_version on, the older first.
 func (t *Transit) PublicKeys(ctx context.Context, key string) ([]signing.PublicVersion, error) {
-	if err := checkKey(key); err != nil {
+	if err := check.TransitKey(key); err != nil {
 		return nil, err
 	}
 	s, err := t.client.do(ctx, t.path("keys", key), func(ctx context.Context, c *api.Client) (*api.Secret, error) {
@@ -97,7 +98,7 @@ type rotator struct {
 
 // Rotate implements signing.Rotator.
 func (r rotator) Rotate(ctx context.Context) error {
-	if err := checkKey(r.key); err != nil {
+	if err := check.TransitKey(r.key); err != nil {
 		return err
 	}
 	path := r.transit.path("keys", r.key) + "/rotate"
@@ -108,14 +109,6 @@ func (r rotator) Rotate(ctx context.Context) error {
 }
 
 func (t *Transit) path(what, key string) string { return t.mount + "/" + what + "/" + key }
-
-// checkKey takes one segment of a path.
-func checkKey(key string) error {
-	if strings.ContainsAny(key, "/ ") || checkPath(key) != nil {
-		return fmt.Errorf("naming Transit key: %.64q is not a name", key)
-	}
-	return nil
-}
 
 // maxSignature bounds a signature in bytes: RSA of 4096 bits.
 const maxSignature = 512

@@ -12,8 +12,8 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/posterndev/postern/api/check/strictjson"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
-	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
 )
 
 // Bounds of a request's body: its bytes, and the nesting of its JSON.

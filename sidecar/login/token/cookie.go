@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -72,7 +73,7 @@ func NewTokenTransport(cfg TokenTransportConfig) (*TokenTransport, error) {
 		return nil, errors.New("building token delivery: sameSite is neither Lax nor Strict")
 	}
 	for _, origin := range cfg.TrustedOrigins {
-		origin, err := serialized(origin)
+		origin, err := check.Origin(origin)
 		if err == nil {
 			err = c.protection.AddTrustedOrigin(origin)
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -57,8 +58,8 @@ type Metadata struct {
 
 // NewMetadata returns the documents, or an error that says which setting to change.
 func NewMetadata(c MetadataConfig) (*Metadata, error) {
-	if err := checkIssuer(c.Issuer); err != nil {
-		return nil, err
+	if err := check.TokenIssuer(c.Issuer); err != nil {
+		return nil, fmt.Errorf("building discovery for issuer %q: %w", c.Issuer, err)
 	}
 	if c.Prefix == "" {
 		c.Prefix = DefaultPrefix

@@ -8,9 +8,9 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/posterndev/postern/api/check/strictjson"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
-	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
 )
 
 // maxRefreshBody bounds the body of /refresh and /logout, in bytes; a refresh token has less than a hundred.

@@ -4,7 +4,7 @@ import (
 	"encoding/base64"
 	"strings"
 
-	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
+	"github.com/posterndev/postern/api/check/strictjson"
 )
 
 // Bounds of a token: its bytes, the nesting of its header's and its claims' JSON, and the bytes of its kid.
