@@ -259,7 +259,9 @@ func (c *checker) sessions(p *compiled.Policy) {
 		return
 	}
 	c.add("spec.sessions.absoluteTimeout", sessionTimeout(s.AbsoluteTimeout.Std()))
-	c.add("spec.sessions.idleTimeout", sessionTimeout(s.IdleTimeout.Std()))
+	if s.IdleTimeout != s.AbsoluteTimeout { // where it is left out it is the same, and so is what is wrong with it
+		c.add("spec.sessions.idleTimeout", sessionTimeout(s.IdleTimeout.Std()))
+	}
 	if s.MaxPerSubject < 0 || s.MaxPerSubject > maxSessions {
 		c.addf("spec.sessions.maxPerSubject", "%d is not between 1 and %d", s.MaxPerSubject, maxSessions)
 	}

@@ -70,6 +70,10 @@ func standaloneClass() *v1alpha1.SidecarClass { return &v1alpha1.SidecarClass{} 
 // compile returns the document of one policy of the file, and adds what is wrong to the file's findings.
 func (f *policyFile) compile(p *manifest.Policy) *compiled.Policy {
 	class, err := compile.ResolveClass(&p.SecurityPolicy, f.objects.Classes)
+	if err != nil && p.Spec.SidecarClassName == nil && len(f.objects.Classes) > 0 {
+		f.findings = append(f.findings, p.Finding("spec.sidecarClassName", f.unusedClass(), false))
+		return nil
+	}
 	if err != nil {
 		class = f.absent // the class is the platform's: it is often not at hand
 	}
@@ -88,6 +92,13 @@ func (f *policyFile) compile(p *manifest.Policy) *compiled.Policy {
 	document.Revision = 1
 	f.revoke(document)
 	return document
+}
+
+// unusedClass says why no class of the file is the policy's: judging the policy without one would ignore what the file says.
+func (f *policyFile) unusedClass() string {
+	name := f.objects.Classes[0].Name
+	return fmt.Sprintf("left out, and no SidecarClass of the file is marked default, so that none would be used: write sidecarClassName: %s here, "+
+		"or give the class the annotation %s: \"true\"", name, v1alpha1.DefaultClassAnnotation)
 }
 
 // only returns the file's one policy, or the one of that name.

@@ -42,8 +42,8 @@ func TestNewRefuses(t *testing.T) {
 		"t=1 below 46MiB": {func(c *Config) { c.Argon2.Time, c.Argon2.Memory = 1, 46<<10-1 }, "OWASP asks for with 1"},
 		"t=2 below 19MiB": {func(c *Config) { c.Argon2.Time, c.Argon2.Memory = 2, 19<<10-1 }, "OWASP asks for with 2"},
 		"t=3 below 12MiB": {func(c *Config) { c.Argon2.Memory = 12<<10 - 1 }, "OWASP asks for with 3"},
-		"no thread":       {func(c *Config) { c.Argon2.Threads = 0 }, "beyond"},
-		"too much work":   {func(c *Config) { c.Argon2.Time, c.Argon2.Memory = 16, 100<<10 }, "beyond"},
+		"no thread":       {func(c *Config) { c.Argon2.Threads = 0 }, "parallelism of 0"},
+		"too much work":   {func(c *Config) { c.Argon2.Time, c.Argon2.Memory = 16, 100<<10 }, "at most 1024 MiB"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

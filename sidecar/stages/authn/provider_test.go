@@ -13,7 +13,7 @@ func TestNewRefuses(t *testing.T) {
 		wantErr string
 	}{
 		"no provider":          {func(c *Config) { c.Providers = nil }, "no provider"},
-		"name is empty":              {func(c *Config) { c.Providers[0].Name = "" }, "name or issuer"},
+		"no name":              {func(c *Config) { c.Providers[0].Name = "" }, "name or issuer"},
 		"no issuer":            {func(c *Config) { c.Providers[0].Issuer = "" }, "name or issuer"},
 		"no keys":              {func(c *Config) { c.Providers[0].Keys = nil }, "no keys"},
 		"name twice":           {func(c *Config) { c.Providers[1].Name = "corp" }, "used twice"},
