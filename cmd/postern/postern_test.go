@@ -82,7 +82,7 @@ func TestAClassThatNoPolicyUses(t *testing.T) {
 	policy := changed(t, "forwardToken: true", "forwardToken: false")
 	const class = "---\napiVersion: postern.dev/v1alpha1\nkind: SidecarClass\nmetadata: {name: edge}\nspec: {logLevel: debug}\n"
 	for name, args := range map[string][]string{
-		"lint": {"lint", "-f", "-"}, "compile": {"compile", "-f", "-"}, "run": {"run", "-f", "-", "--upstream", "http://127.0.0.1:1"},
+		"lint": {"lint", "-f", "-"}, "compile": {"compile", "-f", "-"}, "run": {"run", "-f", "-", "--upstream", "http://127.0.0.1:1", "--listen", "none", "--admin", ""},
 	} {
 		out, stderr, err := run(t, policy+class, args...)
 		if said := out + stderr; !errors.Is(err, errFindings) || !strings.Contains(said, "spec.sidecarClassName: ") || !strings.Contains(said, "sidecarClassName: edge") {
@@ -93,7 +93,7 @@ func TestAClassThatNoPolicyUses(t *testing.T) {
 	if out, _, err := run(t, policy+marked, "lint", "-f", "-"); err != nil {
 		t.Errorf("a default class: %v\n%s", err, out)
 	}
-	named := strings.Replace(policy, "spec:\n", "spec:\n  sidecarClassName: edge\n", 1)
+	named := strings.Replace(policy, "sidecarClassName: default", "sidecarClassName: edge", 1)
 	if out, _, err := run(t, named+class, "lint", "-f", "-"); err != nil {
 		t.Errorf("a named class: %v\n%s", err, out)
 	}
