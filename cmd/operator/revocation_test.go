@@ -21,7 +21,7 @@ func accepting(namespace, name string) *v1alpha1.SecurityPolicy {
 	p := newPolicy(namespace, name, name)
 	p.Spec.JWT = &v1alpha1.JWT{Providers: []v1alpha1.JWTProvider{{
 		Name: "corp", Issuer: "https://id.example.com", Audiences: []string{"shop"}, Algorithms: []v1alpha1.Algorithm{"RS256"},
-		MaxLifetime: "1h", JWKS: v1alpha1.JWKS{Inline: `{"keys":[]}`},
+		MaxLifetime: "1h", JWKS: v1alpha1.JWKS{URI: "https://corp/keys"},
 	}}}
 	return p
 }

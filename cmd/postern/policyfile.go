@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -68,6 +69,12 @@ func standaloneClass() *v1alpha1.SidecarClass { return &v1alpha1.SidecarClass{} 
 // compile returns the document of one policy of the file, and adds what is wrong to the file's findings.
 func (f *policyFile) compile(p *manifest.Policy) *compiled.Policy {
 	class, err := compile.ResolveClass(&p.SecurityPolicy, f.objects.Classes)
+	if unused := f.unusedClass(); err != nil && unused != "" {
+		f.findings = append(f.findings, p.Finding("spec.sidecarClassName", fmt.Sprintf("the SidecarClass %q of the file is neither marked default nor named "+
+			"by a policy, so that it would not be used: write sidecarClassName: %s here, or give the class the annotation %s: \"true\"",
+			unused, unused, v1alpha1.DefaultClassAnnotation), false))
+		return nil
+	}
 	if err != nil {
 		class = f.absent // the class is the platform's: it is often not at hand
 	}
@@ -86,6 +93,20 @@ func (f *policyFile) compile(p *manifest.Policy) *compiled.Policy {
 	document.Revision = 1
 	f.revoke(document)
 	return document
+}
+
+// unusedClass is the name of a class that is not marked default and that no policy of the file names; empty where there is none.
+func (f *policyFile) unusedClass() string {
+	for i := range f.objects.Classes {
+		c := &f.objects.Classes[i]
+		named := slices.ContainsFunc(f.objects.Policies, func(p manifest.Policy) bool {
+			return p.Spec.SidecarClassName != nil && *p.Spec.SidecarClassName == c.Name
+		})
+		if !named && c.Annotations[v1alpha1.DefaultClassAnnotation] != "true" {
+			return c.Name
+		}
+	}
+	return ""
 }
 
 // only returns the file's one policy, or the one of that name.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/posterndev/postern/sidecar/keys/jwks"
+	"github.com/posterndev/postern/api/check/keyset"
 )
 
 const sample = "../../config/samples/securitypolicy.yaml"
@@ -51,7 +51,7 @@ func TestLint(t *testing.T) {
 		"good":                {"forwardToken: true", "forwardToken: false", false, "-: 1 policy is valid"},
 		"against the schema":  {"5/minute", "5/fortnight", true, "-:35: error: SecurityPolicy/orders: spec.rateLimits[0].limit:"},
 		"against a CEL rule":  {"[RS256, ES256]", "[RS256, HS256]", true, "-:17: error: SecurityPolicy/orders: spec.jwt.providers[0]:"},
-		"against the stages":  {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, `jwks: {inline: '{"keys":[]}'}`, true, `-:7: error: SecurityPolicy/orders: spec: provider "corp"`},
+		"against the stages":  {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, `jwks: {inline: '{"keys":[]}'}`, true, "error: SecurityPolicy/orders: spec.jwt.providers[0].jwks.inline: "},
 		"against good advice": {"[/public/**, /healthz]", "[/**]", false, "-: 1 policy is valid"},
 	}
 	for name, tt := range tests {
@@ -74,6 +74,28 @@ func TestLint(t *testing.T) {
 	}
 	if _, _, err := run(t, "", "lint"); err == nil {
 		t.Error("no file is good")
+	}
+}
+
+// TestAClassThatNoPolicyUses: a class in the file that is neither default nor named is an error, not silence.
+func TestAClassThatNoPolicyUses(t *testing.T) {
+	policy := changed(t, "forwardToken: true", "forwardToken: false")
+	const class = "---\napiVersion: postern.dev/v1alpha1\nkind: SidecarClass\nmetadata: {name: edge}\nspec: {logLevel: debug}\n"
+	for name, args := range map[string][]string{
+		"lint": {"lint", "-f", "-"}, "compile": {"compile", "-f", "-"}, "run": {"run", "-f", "-", "--upstream", "http://127.0.0.1:1", "--listen", "none", "--admin", ""},
+	} {
+		out, stderr, err := run(t, policy+class, args...)
+		if said := out + stderr; !errors.Is(err, errFindings) || !strings.Contains(said, "spec.sidecarClassName: ") || !strings.Contains(said, "sidecarClassName: edge") {
+			t.Errorf("%s: error %v, output:\n%s", name, err, said)
+		}
+	}
+	marked := strings.Replace(class, "{name: edge}", `{name: edge, annotations: {postern.dev/is-default-class: "true"}}`, 1)
+	if out, _, err := run(t, policy+marked, "lint", "-f", "-"); err != nil {
+		t.Errorf("a default class: %v\n%s", err, out)
+	}
+	named := strings.Replace(policy, "sidecarClassName: default", "sidecarClassName: edge", 1)
+	if out, _, err := run(t, named+class, "lint", "-f", "-"); err != nil {
+		t.Errorf("a named class: %v\n%s", err, out)
 	}
 }
 
@@ -142,7 +164,7 @@ func TestTokens(t *testing.T) {
 	if err != nil || strings.Contains(public, `"d"`) {
 		t.Fatalf("%v: %s", err, public)
 	}
-	set, err := jwks.Parse([]byte(public), jwks.Options{Algorithms: []string{"ES256"}})
+	set, err := keyset.Parse([]byte(public), keyset.Options{Algorithms: []string{"ES256"}})
 	if err != nil || set.Len() != 1 {
 		t.Fatalf("the sidecar cannot use the keys: %v", err)
 	}

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 )
@@ -68,6 +70,7 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 	p.Redis = c.redis(class.Spec.Redis)
 	p.Vault = c.vault(class.Spec.Vault, policy.Spec.VaultRole)
 	c.settleVault(p, policy.Spec.VaultRole)
+	c.judge(p)
 	c.warn(p)
 	if HasErrors(c.findings) {
 		return nil, c.findings
@@ -75,6 +78,18 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 	c.suspect(p, class)
 	p.SchemaVersion = compiled.Schema(nil).VersionOf(p)
 	return p, c.findings
+}
+
+// judge finds what no sidecar could run, as sidecars do. A problem of a field that could not be translated is left out: it is of what
+// stands in its place.
+func (c *compiler) judge(p *compiled.Policy) {
+	translated := c.findings
+	for _, problem := range check.Document(p) {
+		known := slices.ContainsFunc(translated, func(f Finding) bool { return f.Severity == Error && strings.HasPrefix(f.Field, problem.Field) })
+		if !known {
+			c.errorf(problem.Field, "%s", problem.Message)
+		}
+	}
 }
 
 // compiler collects findings while it translates.
@@ -179,6 +194,7 @@ func (c *compiler) provider(field string, in *v1alpha1.JWTProvider) compiled.Pro
 }
 
 func (c *compiler) keys(field string, in *v1alpha1.JWKS) compiled.Keys {
+	c.one(field, "uri, inline, secretKeyRef and vault", in.URI != "", in.Inline != "", in.SecretKeyRef != nil, in.Vault != nil)
 	k := compiled.Keys{URI: in.URI, CABundle: in.CABundle}
 	switch {
 	case in.URI != "":
@@ -187,17 +203,28 @@ func (c *compiler) keys(field string, in *v1alpha1.JWKS) compiled.Keys {
 	case in.Inline != "":
 		if !json.Valid([]byte(in.Inline)) {
 			c.errorf(field+".inline", "this is not JSON; a JSON Web Key Set looks like {\"keys\": [...]}")
-			return k
+			return k // no document can hold it
 		}
 		k.Inline = json.RawMessage(in.Inline)
 	case in.SecretKeyRef != nil:
 		k.Secret = keyRef(in.SecretKeyRef)
 	case in.Vault != nil:
 		k.Secret = vaultRef(in.Vault)
-	default:
-		c.errorf(field, "say exactly one of uri, inline, secretKeyRef and vault")
 	}
 	return k
+}
+
+// one refuses a one-of of which none or several are given.
+func (c *compiler) one(field, members string, given ...bool) {
+	n := 0
+	for _, g := range given {
+		if g {
+			n++
+		}
+	}
+	if n != 1 {
+		c.errorf(field, "say exactly one of %s", members)
+	}
 }
 
 func mode(m v1alpha1.Mode) compiled.Mode {

@@ -141,7 +141,7 @@ func TestFindings(t *testing.T) {
 			wantField: "sidecarClass.spec.redis.timeout", wantMessage: "soon", wantSeverity: compile.Error,
 		},
 		"no audience": {
-			spec:      `jwt: {providers: [{name: a, issuer: i, algorithms: [RS256], jwks: {inline: "{}"}, requiredClaims: [{claim: client_id}]}]}`,
+			spec:      `jwt: {providers: [{name: a, issuer: i, algorithms: [RS256], jwks: {uri: "https://id.example.com/keys"}, requiredClaims: [{claim: client_id}]}]}`,
 			wantField: "spec.jwt.providers[0].audiences", wantMessage: "made for another app", wantSeverity: compile.Warning,
 		},
 		"a rule behind one for everything": {
@@ -296,7 +296,7 @@ func TestPasswordCosts(t *testing.T) {
 func TestBackChannelLogoutIsFollowed(t *testing.T) {
 	for logout, want := range map[string]bool{"": false, ", backChannelLogout: {}": true} {
 		policy := &v1alpha1.SecurityPolicy{}
-		spec := `jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {inline: "{}"}, maxLifetime: 1h` + logout + `}]}`
+		spec := `jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/keys"}, maxLifetime: 1h` + logout + `}]}`
 		if err := yaml.UnmarshalStrict([]byte(spec), &policy.Spec); err != nil {
 			t.Fatal(err)
 		}

@@ -192,11 +192,11 @@ func TestIntend(t *testing.T) {
 	good.Namespace, good.Name = "shop", "accounts"
 	good.Spec.JWT = &v1alpha1.JWT{Providers: []v1alpha1.JWTProvider{{
 		Name: "corp", Issuer: "https://corp", Audiences: []string{"shop"}, Algorithms: []v1alpha1.Algorithm{"RS256"},
-		JWKS: v1alpha1.JWKS{Inline: `{"keys":[]}`},
+		JWKS: v1alpha1.JWKS{URI: "https://corp/keys"},
 	}}}
 	bad, huge := good.DeepCopy(), good.DeepCopy()
-	bad.Spec.JWT.Providers[0].JWKS.Inline = "no JSON"
-	huge.Spec.JWT.Providers[0].JWKS.Inline = `"` + strings.Repeat("x", compiled.MaxSize) + `"`
+	bad.Spec.JWT.Providers[0].JWKS = v1alpha1.JWKS{Inline: "no JSON"}
+	huge.Spec.JWT.Providers[0].RequiredClaims = []v1alpha1.RequiredClaim{{Claim: "scope", Values: []string{strings.Repeat("x", compiled.MaxSize)}}}
 	nameless := good.DeepCopy()
 	nameless.Name = ""
 	last := trusting()

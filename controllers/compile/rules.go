@@ -113,14 +113,17 @@ func (c *compiler) redis(in *v1alpha1.Redis) *compiled.Redis {
 	if in == nil {
 		return nil
 	}
+	const field = "sidecarClass.spec.redis"
 	r := &compiled.Redis{
 		Mode: orDefault(string(in.Mode), string(v1alpha1.RedisStandalone)), Addresses: in.Addresses, MasterName: in.MasterName,
-		Database: int(in.Database), Username: in.Username, Password: secretRef(in.PasswordRef), SentinelPassword: secretRef(in.SentinelPasswordRef),
-		Timeout: c.duration("sidecarClass.spec.redis.timeout", in.Timeout, defaultRedisTimeout),
+		Database: int(in.Database), Username: in.Username, Password: c.secretRef(field+".passwordRef", in.PasswordRef),
+		SentinelPassword: c.secretRef(field+".sentinelPasswordRef", in.SentinelPasswordRef),
+		Timeout:          c.duration(field+".timeout", in.Timeout, defaultRedisTimeout),
 	}
 	if in.TLS != nil {
 		r.TLS = &compiled.RedisTLS{
-			ServerName: in.TLS.ServerName, CABundle: in.TLS.CABundle, Certificate: secretRef(in.TLS.CertificateRef), Key: secretRef(in.TLS.KeyRef),
+			ServerName: in.TLS.ServerName, CABundle: in.TLS.CABundle,
+			Certificate: c.secretRef(field+".tls.certificateRef", in.TLS.CertificateRef), Key: c.secretRef(field+".tls.keyRef", in.TLS.KeyRef),
 		}
 	}
 	return r

@@ -25,11 +25,12 @@ func vaultRef(in *v1alpha1.VaultRef) *compiled.SecretRef {
 	return &compiled.SecretRef{VaultPath: in.Path, Key: in.Key, VaultVersion: int(in.Version)}
 }
 
-func secretRef(in *v1alpha1.SecretRef) *compiled.SecretRef {
-	switch {
-	case in == nil:
+func (c *compiler) secretRef(field string, in *v1alpha1.SecretRef) *compiled.SecretRef {
+	if in == nil {
 		return nil
-	case in.Vault != nil:
+	}
+	c.one(field, "vault and secretKeyRef", in.Vault != nil, in.SecretKeyRef != nil)
+	if in.Vault != nil {
 		return vaultRef(in.Vault)
 	}
 	return keyRef(in.SecretKeyRef)

@@ -37,7 +37,7 @@ func (c *compiler) tokens(policy *v1alpha1.SecurityPolicy) *compiled.Tokens {
 		RefreshGrace:   c.duration("spec.tokens.refreshGrace", in.RefreshGrace, defaultRefreshGrace),
 		Claims:         in.Claims,
 		Delivery:       orDefault(string(in.Delivery), string(v1alpha1.DeliverBody)), SameSite: "Lax",
-		SigningKey:      signingKey(&in.SigningKey),
+		SigningKey:      c.signingKey(&in.SigningKey),
 		RotationOverlap: compiled.Duration(defaultOverlap),
 		Login:           loginRoutes(in.Login), Prefix: defaultPrefix, Leeway: compiled.Duration(defaultLeeway),
 		ForwardToken: in.ForwardToken,
@@ -69,7 +69,8 @@ func loginRoutes(in []v1alpha1.RouteMatch) []compiled.Match {
 	return out
 }
 
-func signingKey(in *v1alpha1.SigningKey) compiled.SigningKey {
+func (c *compiler) signingKey(in *v1alpha1.SigningKey) compiled.SigningKey {
+	c.one("spec.tokens.signingKey", "transit, vault and secretKeyRef", in.Transit != nil, in.Vault != nil, in.SecretKeyRef != nil)
 	switch {
 	case in.Transit != nil:
 		return compiled.SigningKey{Transit: &compiled.TransitKey{Mount: orDefault(in.Transit.Mount, "transit"), Key: in.Transit.Key}}
@@ -152,7 +153,6 @@ func (c *compiler) passwords(in *v1alpha1.PasswordPolicy) *compiled.Passwords {
 }
 
 func (c *compiler) argon2(p *compiled.Passwords, cost *v1alpha1.Argon2idCost) {
-	const field = "spec.passwordPolicy.hash.argon2id.memory"
 	if cost.Passes > 0 {
 		p.Passes = int(cost.Passes)
 	}
@@ -162,31 +162,11 @@ func (c *compiler) argon2(p *compiled.Passwords, cost *v1alpha1.Argon2idCost) {
 	if cost.Memory != "" {
 		n, err := cost.Memory.Bytes()
 		if err != nil {
-			c.errorf(field, "%v", err)
+			c.errorf("spec.passwordPolicy.hash.argon2id.memory", "%v", err)
 			return
 		}
 		p.Memory = n >> 10
 	}
-	if least := leastArgon2Memory(p.Passes); p.Memory < least {
-		c.errorf(field, "%d KiB is less than the %d KiB that OWASP asks for with %d passes: raise memory or passes", p.Memory, least, p.Passes)
-	}
-	if p.Memory*p.Passes > maxArgon2Work {
-		c.errorf(field, "%d KiB, passed over %d times, takes more than about a second: memory times passes is at most %d MiB", p.Memory, p.Passes, maxArgon2Work>>10)
-	}
-}
-
-// maxArgon2Work is KiB times passes; a sidecar refuses more, and less than leastArgon2Memory.
-const maxArgon2Work = 1 << 20
-
-// leastArgon2Memory is OWASP's, in KiB (Password Storage Cheat Sheet).
-func leastArgon2Memory(passes int) int {
-	switch passes {
-	case 1:
-		return 46 << 10
-	case 2:
-		return 19 << 10
-	}
-	return 12 << 10
 }
 
 func backChannelLogout(in *v1alpha1.BackChannelLogout, audiences []string) *compiled.BackChannelLogout {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
 )
 
@@ -25,6 +26,7 @@ func (c *compiler) warn(p *compiled.Policy) {
 				"left out, so a revocation of this provider's tokens is forgotten after 24h, and a token that lives longer is good again: say how long they live at most")
 		}
 	}
+	c.warnKeys(p)
 	if p.Redis == nil && p.Sessions != nil {
 		c.warnf("spec.sessions", "the SidecarClass names no Redis, so a person who logged in at one pod is unknown to the others, and a restart logs "+
 			"everybody out: name a Redis, or run one replica")
@@ -33,6 +35,24 @@ func (c *compiler) warn(p *compiled.Policy) {
 		if by := shadowedBy(p.Authorization.Rules, i); by >= 0 {
 			c.warnf(fmt.Sprintf("spec.authorization.rules[%d]", i),
 				"never applies: rule %q before it matches everything that this rule matches", p.Authorization.Rules[by].Name)
+		}
+	}
+}
+
+// warnKeys finds keys that are written in the policy and verify nothing. An issuer's own set has such keys (for encryption), so
+// that a copy of it is no error.
+func (c *compiler) warnKeys(p *compiled.Policy) {
+	for i := range p.Providers {
+		provider := &p.Providers[i]
+		if len(provider.Keys.Inline) == 0 {
+			continue
+		}
+		set, err := check.InlineKeys(provider.Keys.Inline, provider.Algorithms)
+		if err != nil {
+			continue // judge has said it
+		}
+		for _, reason := range set.Skipped() {
+			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].jwks.inline", i), "%s: no token is verified with it; leave it out, or add its algorithm to algorithms", reason)
 		}
 	}
 }

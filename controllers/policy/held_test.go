@@ -31,7 +31,7 @@ func newLaterLife(t *testing.T) *life {
 	l.r.cfg.Schema = later
 	l.edit(func(s *v1alpha1.SecurityPolicySpec) {
 		p := &v1alpha1.SecurityPolicy{}
-		trusting(p, `{"keys":[]}`)
+		trusting(p, v1alpha1.JWKS{URI: "https://corp/keys"})
 		s.JWT, s.Selector = p.Spec.JWT, metav1.LabelSelector{MatchLabels: map[string]string{"app": "orders"}}
 	})
 	return l

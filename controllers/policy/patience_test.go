@@ -33,7 +33,7 @@ type scene struct {
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	objects := world()
-	trusting(objects[2].(*v1alpha1.SecurityPolicy), `{"keys":[]}`)
+	trusting(objects[2].(*v1alpha1.SecurityPolicy), v1alpha1.JWKS{URI: "https://corp/keys"})
 	s := &scene{t: t, clock: clocktesting.NewFakePassiveClock(born), pod: bound(corev1.PodRunning), told: events.NewFakeRecorder(64)}
 	s.c = fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(append(objects, s.pod)...).
 		WithStatusSubresource(&v1alpha1.SecurityPolicy{}, &corev1.Pod{}).Build()

@@ -31,10 +31,10 @@ func tokenRevocation(of string, tokenID string) *v1alpha1.TokenRevocation {
 }
 
 // trusting gives the policy a provider, whose tokens live for an hour.
-func trusting(p *v1alpha1.SecurityPolicy, keys string) {
+func trusting(p *v1alpha1.SecurityPolicy, keys v1alpha1.JWKS) {
 	p.Spec.JWT = &v1alpha1.JWT{Providers: []v1alpha1.JWTProvider{{
 		Name: "corp", Issuer: "https://corp", Audiences: []string{"shop"}, Algorithms: []v1alpha1.Algorithm{"RS256"},
-		MaxLifetime: "1h", JWKS: v1alpha1.JWKS{Inline: keys},
+		MaxLifetime: "1h", JWKS: keys,
 	}}}
 }
 
@@ -59,7 +59,7 @@ func revoked(t *testing.T, c client.Client, r *Reconciler) []string {
 // TestRevocationsInDocument: they are in the document as long as they are there and have not expired.
 func TestRevocationsInDocument(t *testing.T) {
 	world := world()
-	trusting(world[2].(*v1alpha1.SecurityPolicy), `{"keys":[]}`)
+	trusting(world[2].(*v1alpha1.SecurityPolicy), v1alpha1.JWKS{URI: "https://corp/keys"})
 	going := tokenRevocation("going", "j")
 	going.Finalizers, going.DeletionTimestamp = []string{"example.com/x"}, &metav1.Time{Time: born}
 	lasting := tokenRevocation("lasting", "")
@@ -93,7 +93,7 @@ func TestRevocationsInDocument(t *testing.T) {
 // TestRevocationsReachTheLastDocument: neither a mistake in a policy nor its end keeps a stolen token good.
 func TestRevocationsReachTheLastDocument(t *testing.T) {
 	broken := world()
-	trusting(broken[2].(*v1alpha1.SecurityPolicy), "no JSON")
+	trusting(broken[2].(*v1alpha1.SecurityPolicy), v1alpha1.JWKS{Inline: "no JSON"})
 	pod := bound("Running")
 	pod.Labels = map[string]string{"app": "orders"}
 	heir := &v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: "orders-v2"}}

@@ -70,7 +70,7 @@ func trusting(name string) *v1alpha1.SecurityPolicy {
 	p.Spec.Selector.MatchLabels = map[string]string{"app": name}
 	p.Spec.JWT = &v1alpha1.JWT{Providers: []v1alpha1.JWTProvider{{
 		Name: "corp", Issuer: "https://corp", Audiences: []string{"shop"}, Algorithms: []v1alpha1.Algorithm{"RS256"},
-		MaxLifetime: "1h", JWKS: v1alpha1.JWKS{Inline: `{"keys":[]}`},
+		MaxLifetime: "1h", JWKS: v1alpha1.JWKS{URI: "https://corp/keys"},
 	}}}
 	return p
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
@@ -47,6 +48,9 @@ type Config struct {
 // Build returns the snapshot of a document. An error says what in the document cannot be run here; what the snapshot had
 // acquired by then is released.
 func Build(p *compiled.Policy, c Config) (*Snapshot, error) {
+	if err := check.Error(check.Document(p)); err != nil {
+		return nil, fmt.Errorf("checking document: %w", err)
+	}
 	s := &Snapshot{policy: p}
 	err := s.build(p, c)
 	if err != nil {

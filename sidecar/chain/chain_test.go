@@ -280,10 +280,10 @@ func TestBuildRefuses(t *testing.T) {
 		// wantOnlyBuilt: Check, which knows no pod, accepts it.
 		wantOnlyBuilt bool
 	}{
-		"a pattern":         {change: func(p *compiled.Policy) { p.Authorization.Rules[0].Match[0].Paths[0] = "public" }, wantErr: "authorization.rules[0]"},
-		"a limit's pattern": {change: func(p *compiled.Policy) { p.RateLimits[0].Match[0].Paths[0] = "/a*" }, wantErr: "rateLimits[0]"},
-		"an algorithm":      {change: func(p *compiled.Policy) { p.Providers[0].Algorithms = []string{"none"} }, wantErr: `provider "corp"`},
-		"inline keys":       {change: func(p *compiled.Policy) { p.Providers[0].Keys.Inline = json.RawMessage(`{"keys":[]}`) }, wantErr: `provider "corp"`},
+		"a pattern":         {change: func(p *compiled.Policy) { p.Authorization.Rules[0].Match[0].Paths[0] = "public" }, wantErr: "spec.authorization.rules[0].match[0].paths[0]"},
+		"a limit's pattern": {change: func(p *compiled.Policy) { p.RateLimits[0].Match[0].Paths[0] = "/a*" }, wantErr: "spec.rateLimits[0].match[0].paths[0]"},
+		"an algorithm":      {change: func(p *compiled.Policy) { p.Providers[0].Algorithms = []string{"none"} }, wantErr: "spec.jwt.providers[0].algorithms"},
+		"inline keys":       {change: func(p *compiled.Policy) { p.Providers[0].Keys.Inline = json.RawMessage(`{"keys":[]}`) }, wantErr: "spec.jwt.providers[0].jwks.inline"},
 		"an origin":         {change: func(p *compiled.Policy) { p.CORS.AllowOrigins = []string{"null"} }, wantErr: "cors"},
 		"a header":          {change: func(p *compiled.Policy) { p.Headers.Set = []compiled.HeaderField{{Name: "a b", Value: "c"}} }, wantErr: "headers"},
 		"a type":            {change: func(p *compiled.Policy) { p.Compression.Types = []string{"text"} }, wantErr: "compression"},

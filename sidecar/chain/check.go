@@ -3,12 +3,10 @@ package chain
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"strings"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
@@ -31,28 +29,17 @@ func (absentKeys) Lookup(context.Context, string, string) ([]*jwks.Key, error) {
 
 func (absentKeys) Holds(*jwks.Key) bool { return false }
 
-// checkKeys validates a provider's algorithms and its inline keys.
-func checkKeys(p *compiled.Provider) (authn.Keys, error) {
-	if err := jwks.CheckAlgorithms(p.Algorithms); err != nil {
-		return nil, err
-	}
-	if len(p.Keys.Inline) > 0 {
-		set, err := jwks.Parse(p.Keys.Inline, jwks.Options{Algorithms: p.Algorithms})
-		if err != nil {
-			return nil, fmt.Errorf("jwks.inline: %w", err)
-		}
-		if skipped := set.Skipped(); len(skipped) > 0 {
-			return nil, fmt.Errorf("jwks.inline: unusable keys: %s", strings.Join(skipped, "; "))
-		}
-	}
-	return absentKeys{}, nil
-}
+// absent gives a provider's keys where nothing is loaded.
+func absent(*compiled.Provider) (authn.Keys, error) { return absentKeys{}, nil }
 
-// Check reports what in a document no sidecar can run: patterns, keys, origins, lifetimes. It makes no connection, and reads no
-// keys and secrets outside of the document.
+// Check reports what in a document no sidecar could run: what check.Document finds, as Build does, and what the stages' own
+// constructors refuse. It makes no connection; it reads no keys and secrets outside of the document.
 func Check(p *compiled.Policy) error {
+	if err := check.Error(check.Document(p)); err != nil {
+		return err
+	}
 	given := parts{
-		keys: checkKeys, hasher: checkHasher, store: noStore{}, local: noStore{}, sessions: sessionmemory.New(sessionmemory.Config{}),
+		keys: absent, hasher: checkHasher, store: noStore{}, local: noStore{}, sessions: sessionmemory.New(sessionmemory.Config{}),
 		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), active: &resources.Revocations{}, logger: slog.New(slog.DiscardHandler),
 		app: stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }),
 	}
@@ -62,9 +49,6 @@ func Check(p *compiled.Policy) error {
 	}
 	if err == nil {
 		_, err = assemble(p, given)
-	}
-	if err == nil && p.Redis != nil {
-		err = checkRedis(p.Redis)
 	}
 	return err
 }
@@ -98,14 +82,4 @@ func checkRing(t *compiled.Tokens) (*signing.Ring, error) {
 		Source: absentKey{}, Algorithm: signing.Algorithm(t.Algorithm), Overlap: t.RotationOverlap.Std(), Interval: t.RotationInterval.Std(),
 		Lifetime: t.AccessLifetime.Std() + t.Leeway.Std(), Logger: slog.New(slog.DiscardHandler),
 	})
-}
-
-func checkRedis(r *compiled.Redis) error {
-	var errs []error
-	for _, address := range r.Addresses {
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			errs = append(errs, fmt.Errorf("redis: address %q: %w", address, err))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -57,15 +57,3 @@ func AddVary(h http.Header, names ...string) {
 		}
 	}
 }
-
-// IsToken reports whether s is a token (RFC 9110 §5.6.2), as names of fields and methods are.
-func IsToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		if !letter && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
-}

@@ -9,8 +9,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/posterndev/postern/api/check/strictjson"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
-	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
 )
 
 // kind is what a body is read as.

@@ -1,12 +1,16 @@
 // Package route decides which requests a rule is about: it brings a request's path into the one form that every rule
 // matches and the app receives, and matches it against the patterns of a policy.
 //
-// A pattern is a path in which a segment may be * (any one segment) and the last segment may be ** (the rest, also none:
-// /public/** matches /public and /public/x/y). Patterns are written decoded and are case-sensitive. One trailing slash of
-// the request's path is ignored, for most frameworks answer /admin and /admin/ alike and a rule must not be dodged by it.
+// Patterns are those of package check: a segment may be * (any one segment) and the last segment may be ** (the rest, also none:
+// /public/** matches /public and /public/x/y). They are written decoded and are case-sensitive. One trailing slash of the
+// request's path is ignored: most frameworks respond to /admin and /admin/ alike, and a trailing slash must not bypass a rule.
 package route
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/posterndev/postern/api/check"
+)
 
 // Match is one alternative of a rule: a request by any of Methods to any of Paths. An empty list matches everything.
 type Match struct {
@@ -20,7 +24,7 @@ type Matcher struct {
 
 type alternative struct {
 	methods []string
-	paths   []Pattern
+	paths   []check.Pattern
 }
 
 // NewMatcher compiles matches. Its errors name the offending method or pattern and say what to write instead.
@@ -37,15 +41,15 @@ func NewMatcher(matches []Match) (*Matcher, error) {
 }
 
 func compile(match Match) (alternative, error) {
-	alt := alternative{paths: make([]Pattern, 0, len(match.Paths))}
+	alt := alternative{paths: make([]check.Pattern, 0, len(match.Paths))}
 	for _, method := range match.Methods {
-		if err := checkMethod(method); err != nil {
+		if err := check.Method(method); err != nil {
 			return alternative{}, err
 		}
 		alt.methods = append(alt.methods, method)
 	}
 	for _, path := range match.Paths {
-		p, err := ParsePattern(path)
+		p, err := check.ParsePattern(path)
 		if err != nil {
 			return alternative{}, err
 		}

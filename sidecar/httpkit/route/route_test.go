@@ -3,6 +3,8 @@ package route
 import (
 	"strings"
 	"testing"
+
+	"github.com/posterndev/postern/api/check"
 )
 
 func TestMatch(t *testing.T) {
@@ -78,6 +80,27 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 	if n != 0 {
 		t.Errorf("normalising and matching a clean path takes %v allocations; want 0", n)
 	}
+}
+
+// FuzzPatternsAreReached: some request has the path that a pattern names.
+func FuzzPatternsAreReached(f *testing.F) {
+	for _, seed := range []string{"/", "/a/*", "/a/**", "/*/b", "a", "/a/", "/%41", "/**/a", "/é"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := check.ParsePattern(s)
+		if err != nil {
+			return
+		}
+		// A pattern without stars is a path, and one that some request can have.
+		if strings.Contains(s, "*") {
+			return
+		}
+		path, _, err := Normalize(strings.NewReplacer("%", "%25").Replace(s))
+		if err != nil || !p.Match(path) || !p.Match(strings.TrimSuffix(path, "/")+"/") {
+			t.Fatalf("the pattern %q is accepted and does not match the path %q (%v)", s, path, err)
+		}
+	})
 }
 
 func BenchmarkMatch(b *testing.B) {

@@ -1,10 +1,6 @@
 package jwks
 
 import (
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
@@ -15,6 +11,11 @@ import (
 	"testing"
 )
 
+// every is each public-key algorithm.
+func every() []string {
+	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+}
+
 // jwk is a key as a test writes it.
 type jwk map[string]any
 
@@ -24,16 +25,10 @@ func (k jwk) with(name string, value any) jwk {
 	return k
 }
 
-func (k jwk) without(name string) jwk {
-	k = maps.Clone(k)
-	delete(k, name)
-	return k
-}
-
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// keyset writes a JWK set.
-func keyset(t testing.TB, keys ...jwk) []byte {
+// jwkSet writes a JWK set.
+func jwkSet(t testing.TB, keys ...jwk) []byte {
 	t.Helper()
 	if keys == nil {
 		keys = []jwk{}
@@ -60,41 +55,4 @@ func rsaKey(t testing.TB) *rsa.PrivateKey {
 func rsaJWK(t testing.TB, kid string) jwk {
 	key := rsaKey(t)
 	return jwk{"kty": "RSA", "kid": kid, "n": b64(key.N.Bytes()), "e": b64(big.NewInt(int64(key.E)).Bytes())}
-}
-
-func ecJWK(t testing.TB, kid string, curve elliptic.Curve) (jwk, *ecdsa.PrivateKey) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(curve, rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	point, err := key.PublicKey.Bytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	half := len(point) / 2
-	return jwk{"kty": "EC", "kid": kid, "crv": curve.Params().Name, "x": b64(point[1 : 1+half]), "y": b64(point[1+half:])}, key
-}
-
-func edJWK(t testing.TB, kid string) (jwk, ed25519.PrivateKey) {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return jwk{"kty": "OKP", "kid": kid, "crv": "Ed25519", "x": b64(public)}, private
-}
-
-// sign signs as a token's issuer would.
-func sign(t testing.TB, alg, text string, key crypto.PrivateKey) []byte {
-	t.Helper()
-	a, ok := algorithmOf(alg)
-	if !ok {
-		t.Fatalf("unknown algorithm %s", alg)
-	}
-	sig, err := a.method.Sign(text, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sig
 }

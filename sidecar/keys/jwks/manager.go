@@ -14,6 +14,8 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/api/check"
+	"github.com/posterndev/postern/api/check/keyset"
 	"github.com/posterndev/postern/sidecar/keys/secret"
 	"github.com/posterndev/postern/sidecar/resources/pool"
 )
@@ -32,7 +34,7 @@ const (
 type Spec struct {
 	// Provider is the policy's name of the provider: the metrics' label.
 	Provider string
-	// Algorithms are the provider's, checked by CheckAlgorithms.
+	// Algorithms are the provider's, checked by keyset.CheckAlgorithms.
 	Algorithms []string
 
 	// URI is fetched in the background: https, or http on a loopback address. Proxies of the environment are not used.
@@ -50,7 +52,7 @@ type Spec struct {
 	// Inline is a JWK set of public keys.
 	Inline []byte
 
-	// Secret is read again every ten seconds; SecretName tells it from others. See ParseSecret for its content.
+	// Secret is read again every ten seconds; SecretName tells it from others. See keyset.ParseSecret for its content.
 	Secret     secret.Source
 	SecretName string
 }
@@ -134,7 +136,7 @@ func (m *Manager) Acquire(spec Spec) (source Source, release func(), err error) 
 func (m *Manager) open(spec Spec, before []*opened) (*opened, error) {
 	s := &opened{spec: spec}
 	if spec.Inline != nil {
-		set, err := Parse(spec.Inline, Options{Algorithms: spec.Algorithms})
+		set, err := keyset.Parse(spec.Inline, keyset.Options{Algorithms: spec.Algorithms})
 		if err != nil {
 			return nil, err
 		}
@@ -146,7 +148,7 @@ func (m *Manager) open(spec Spec, before []*opened) (*opened, error) {
 	held.readAt.Store(m.now().UnixNano())
 	var l loader = held
 	if spec.URI != "" {
-		roots, err := caPool(spec.CABundle)
+		roots, err := check.Certificates(spec.CABundle)
 		if err != nil {
 			return nil, err
 		}
@@ -194,7 +196,7 @@ func inherited(spec Spec, before []*opened) *content {
 		if c == nil {
 			continue
 		}
-		if set, err := Parse(c.body, Options{Algorithms: spec.Algorithms}); err == nil {
+		if set, err := keyset.Parse(c.body, keyset.Options{Algorithms: spec.Algorithms}); err == nil {
 			return &content{set: set, body: c.body, at: c.at}
 		}
 	}
@@ -203,7 +205,7 @@ func inherited(spec Spec, before []*opened) *content {
 
 // checked returns the spec with its defaults, or says what is wrong with it.
 func (s Spec) checked() (Spec, error) {
-	if err := CheckAlgorithms(s.Algorithms); err != nil {
+	if err := keyset.CheckAlgorithms(s.Algorithms); err != nil {
 		return s, err
 	}
 	origins := 0
@@ -215,15 +217,15 @@ func (s Spec) checked() (Spec, error) {
 	if origins != 1 {
 		return s, errors.New("exactly one of URI, inline set and secret is needed")
 	}
-	if s.Secret == nil && symmetric(s.Algorithms) {
+	if s.Secret == nil && keyset.Symmetric(s.Algorithms) {
 		return s, errors.New("HS* algorithms need a Secret: a secret that is published or written in the policy is none")
 	}
 	if s.Secret != nil && s.SecretName == "" {
 		return s, errors.New("the secret has no name")
 	}
 	if s.URI != "" {
-		if _, err := parseURI(s.URI); err != nil {
-			return s, err
+		if err := check.KeysURI(s.URI); err != nil {
+			return s, fmt.Errorf("checking JWKS address: %w", err)
 		}
 	}
 	s.RefreshInterval = cmp.Or(s.RefreshInterval, DefaultRefreshInterval)

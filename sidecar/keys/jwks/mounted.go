@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/posterndev/postern/api/check/keyset"
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
@@ -32,7 +33,7 @@ func (m *mounted) load(ctx context.Context, last *content) (*content, error) {
 	if last != nil && value.Equal(m.value) {
 		return &content{set: last.set, at: m.now()}, nil
 	}
-	set, err := ParseSecret(value.Reveal(), m.algorithms)
+	set, err := keyset.ParseSecret(value.Reveal(), m.algorithms)
 	if err != nil {
 		return nil, err
 	}

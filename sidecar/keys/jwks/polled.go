@@ -11,6 +11,8 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/posterndev/postern/api/check/keyset"
 )
 
 // pace is how often and how long a polled source works.
@@ -41,7 +43,7 @@ const maxAbsent = 1024
 
 // content is what one load gave.
 type content struct {
-	set *Set
+	set *keyset.Set
 	// body is what the set was read from; nil for a secret.
 	body []byte
 	// at is when the origin last confirmed the set.
@@ -194,7 +196,7 @@ func (p *polled) report(last, next *content, err error) {
 }
 
 // usable returns the set in force, or nil where there is none or it was last confirmed too long ago.
-func (p *polled) usable() *Set {
+func (p *polled) usable() *keyset.Set {
 	c := p.current.Load()
 	if c == nil || p.now().Sub(c.at) > p.maxStale || p.unread != nil && p.unread() {
 		return nil
@@ -205,7 +207,7 @@ func (p *polled) usable() *Set {
 // Holds is false for every key while no set is in force.
 func (p *polled) Holds(key *Key) bool {
 	set := p.usable()
-	return set != nil && set.holds(key)
+	return set != nil && set.Holds(key)
 }
 
 // Lookup gives ErrUnknownKey only where the latest load was good and its set does not have the key; while the origin
@@ -220,7 +222,7 @@ func (p *polled) Lookup(ctx context.Context, kid, alg string) ([]*Key, error) {
 			return nil, unavailable(p.lastErr())
 		}
 	}
-	keys, err := set.lookup(kid, alg)
+	keys, err := set.Lookup(kid, alg)
 	if !errors.Is(err, ErrUnknownKey) || p.knownAbsent(kid) {
 		return keys, err
 	}
@@ -245,7 +247,7 @@ func (p *polled) refetch(ctx context.Context, kid, alg string) ([]*Key, error) {
 	if set == nil {
 		return nil, ErrUnavailable
 	}
-	keys, err := set.lookup(kid, alg)
+	keys, err := set.Lookup(kid, alg)
 	if errors.Is(err, ErrUnknownKey) {
 		p.absent.Add(kid, p.now())
 	}

@@ -10,9 +10,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"time"
+
+	"github.com/posterndev/postern/api/check/keyset"
 )
 
 // maxRedirects bounds how often a fetch is sent elsewhere on the same server.
@@ -26,29 +27,6 @@ type remote struct {
 	now        func() time.Time
 	// etag and modified are the validators of the last good answer; load is never called twice at a time.
 	etag, modified string
-}
-
-// parseURI refuses what keys must not be fetched from: plain HTTP except from this host (whoever sits between could give
-// keys of their own), and addresses with credentials, which would end up in logs.
-func parseURI(uri string) (*url.URL, error) {
-	u, err := url.Parse(uri)
-	if err != nil { // the error would quote the address
-		return nil, errors.New("checking JWKS address: not a URL")
-	}
-	switch {
-	case u.User != nil:
-		return nil, errors.New("checking JWKS address: it must not hold a user name or password")
-	case u.Host == "" || u.Hostname() == "":
-		return nil, errors.New("checking JWKS address: it names no host")
-	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
-		return u, nil
-	}
-	return nil, errors.New("checking JWKS address: it must start with https:// (http:// is for a loopback address only)")
-}
-
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
 // newClient makes the client of one source: no proxy, own time limits, and roots instead of the system's where given.
@@ -82,18 +60,6 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// caPool reads PEM certificates; nil means the system's roots.
-func caPool(bundle []byte) (*x509.CertPool, error) {
-	if len(bundle) == 0 {
-		return nil, nil
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(bundle) {
-		return nil, errors.New("reading CA bundle: it has no PEM certificate")
-	}
-	return pool, nil
-}
-
 // load fetches the set. Errors name what went wrong and never the address, which may hold a secret in its query.
 func (r *remote) load(ctx context.Context, last *content) (*content, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.uri, nil)
@@ -114,7 +80,7 @@ func (r *remote) load(ctx context.Context, last *content) (*content, error) {
 	case res.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("fetching key set: the server answered with status %d", res.StatusCode)
 	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxSetSize+1))
+	body, err := io.ReadAll(io.LimitReader(res.Body, keyset.MaxSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("fetching key set: %w", withoutURL(err))
 	}
@@ -137,7 +103,7 @@ func (r *remote) accept(body []byte, header http.Header, last *content) (*conten
 	if last != nil && bytes.Equal(body, last.body) {
 		next.set, next.body = last.set, last.body
 	} else {
-		set, err := Parse(body, Options{Algorithms: r.algorithms})
+		set, err := keyset.Parse(body, keyset.Options{Algorithms: r.algorithms})
 		if err != nil {
 			return nil, err
 		}

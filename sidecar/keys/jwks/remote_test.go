@@ -17,7 +17,7 @@ func lookup(t *testing.T, s Source, kid string) ([]*Key, error) {
 }
 
 func TestRemoteLoads(t *testing.T) {
-	o := newOrigin(t, serve(keyset(t, rsaJWK(t, "a"))))
+	o := newOrigin(t, serve(jwkSet(t, rsaJWK(t, "a"))))
 	m, _ := newTestManager(t, &clock{})
 	s := acquire(t, m, o.spec())
 	keys, err := lookup(t, s, "a")
@@ -34,14 +34,14 @@ func TestRemoteLoads(t *testing.T) {
 
 func TestRemoteRotation(t *testing.T) {
 	c := &clock{}
-	o := newOrigin(t, serve(keyset(t, rsaJWK(t, "old"))))
+	o := newOrigin(t, serve(jwkSet(t, rsaJWK(t, "old"))))
 	m, _ := newTestManager(t, c)
 	s := acquire(t, m, o.spec())
 	old, err := lookup(t, s, "old")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.answer(serve(keyset(t, rsaJWK(t, "new"))))
+	o.answer(serve(jwkSet(t, rsaJWK(t, "new"))))
 	if _, err := lookup(t, s, "new"); !errors.Is(err, ErrUnknownKey) {
 		t.Fatalf("within the gap: %v", err)
 	}
@@ -59,7 +59,7 @@ func TestRemoteRotation(t *testing.T) {
 
 func TestRemoteRemembersAbsentKid(t *testing.T) {
 	c := &clock{}
-	o := newOrigin(t, serve(keyset(t, rsaJWK(t, "a"))))
+	o := newOrigin(t, serve(jwkSet(t, rsaJWK(t, "a"))))
 	m, _ := newTestManager(t, c)
 	m.pace.absent = time.Hour
 	s := acquire(t, m, o.spec())
@@ -76,7 +76,7 @@ func TestRemoteRemembersAbsentKid(t *testing.T) {
 		t.Fatalf("%d fetches, want 2: a stale client must not cause one after the other", n)
 	}
 	c.advance(m.pace.absent)
-	o.answer(serve(keyset(t, rsaJWK(t, "gone"))))
+	o.answer(serve(jwkSet(t, rsaJWK(t, "gone"))))
 	if _, err := lookup(t, s, "gone"); err != nil {
 		t.Fatalf("once forgotten: %v", err)
 	}
@@ -104,7 +104,7 @@ func TestRemoteOutage(t *testing.T) {
 	if st := m.Status()[0]; st.Ready || !strings.Contains(st.Err, "status 500") {
 		t.Fatalf("status %+v", st)
 	}
-	o.answer(serve(keyset(t, rsaJWK(t, "a"))))
+	o.answer(serve(jwkSet(t, rsaJWK(t, "a"))))
 	eventually(t, "the set is loaded", func() bool { return m.Status()[0].Ready && idle(s) })
 	keys, err := lookup(t, s, "a")
 	if err != nil {
@@ -142,14 +142,14 @@ func TestRemoteRefusesAnswer(t *testing.T) {
 		_, _ = zip.Write(make([]byte, 1<<20))
 	}
 	_ = zip.Close()
-	other := newOrigin(t, serve(keyset(t, rsaJWK(t, "a"))))
+	other := newOrigin(t, serve(jwkSet(t, rsaJWK(t, "a"))))
 	tests := map[string]struct {
 		answer  http.HandlerFunc
 		wantErr string
 	}{
 		"garbage":                      {serve([]byte("<html>sign in</html>")), "not one valid JSON"},
-		"private key":                  {serve(keyset(t, private)), "private members"},
-		"secret":                       {serve(keyset(t, jwk{"kty": "oct", "k": b64(make([]byte, 64))})), "from a Secret only"},
+		"private key":                  {serve(jwkSet(t, private)), "private members"},
+		"secret":                       {serve(jwkSet(t, jwk{"kty": "oct", "k": b64(make([]byte, 64))})), "from a Secret only"},
 		"empty set":                    {serve([]byte(`{"keys":[]}`)), "the set is empty"},
 		"huge":                         {serve(bytes.Repeat([]byte(" "), 1<<20)), "larger than"},
 		"no content":                   {status(http.StatusNoContent), "status 204"},
@@ -202,7 +202,7 @@ func compressed(body []byte) http.HandlerFunc {
 }
 
 func TestRemoteFollowsRedirectOnItsServer(t *testing.T) {
-	body := keyset(t, rsaJWK(t, "a"))
+	body := jwkSet(t, rsaJWK(t, "a"))
 	o := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/jwks.json" {
 			redirect("/v2/keys")(w, r)
@@ -218,7 +218,7 @@ func TestRemoteFollowsRedirectOnItsServer(t *testing.T) {
 
 func TestRemoteBadSetKeepsLastGood(t *testing.T) {
 	c := &clock{}
-	o := newOrigin(t, serve(keyset(t, rsaJWK(t, "a"))))
+	o := newOrigin(t, serve(jwkSet(t, rsaJWK(t, "a"))))
 	m, _ := newTestManager(t, c)
 	s := acquire(t, m, o.spec())
 	if _, err := lookup(t, s, "a"); err != nil {
@@ -236,7 +236,7 @@ func TestRemoteBadSetKeepsLastGood(t *testing.T) {
 
 func TestRemoteConditionalRequest(t *testing.T) {
 	c := &clock{}
-	body := keyset(t, rsaJWK(t, "a"))
+	body := jwkSet(t, rsaJWK(t, "a"))
 	notModified := make(chan string, 1)
 	o := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
 		if tag := r.Header.Get("If-None-Match"); tag != "" {
@@ -267,7 +267,7 @@ func TestRemoteConditionalRequest(t *testing.T) {
 
 func TestRemoteSlowServer(t *testing.T) {
 	gate := make(chan struct{})
-	body := keyset(t, rsaJWK(t, "a"))
+	body := jwkSet(t, rsaJWK(t, "a"))
 	o := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-gate:
@@ -294,43 +294,12 @@ func TestRemoteSlowServer(t *testing.T) {
 }
 
 func TestRemoteUntrustedServer(t *testing.T) {
-	o := newOrigin(t, serve(keyset(t, rsaJWK(t, "a"))))
+	o := newOrigin(t, serve(jwkSet(t, rsaJWK(t, "a"))))
 	m, _ := newTestManager(t, &clock{})
 	spec := o.spec()
 	spec.CABundle = nil
 	_, err := lookup(t, acquire(t, m, spec), "a")
 	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "certificate") {
 		t.Fatalf("Lookup = %v", err)
-	}
-}
-
-func TestParseURI(t *testing.T) {
-	tests := map[string]struct {
-		uri     string
-		wantErr string
-	}{
-		"https":                  {uri: "https://id.example.com/jwks.json"},
-		"http on IPv4 loopback":  {uri: "http://127.0.0.1:8080/"},
-		"http on IPv6 loopback":  {uri: "http://[::1]:8080/"},
-		"http on localhost":      {uri: "http://localhost/"},
-		"http":                   {uri: "http://id.example.com/", wantErr: "https://"},
-		"http, loopback in name": {uri: "http://127.0.0.1.example.com/", wantErr: "https://"},
-		"file":                   {uri: "file:///etc/passwd", wantErr: "no host"},
-		"other scheme":           {uri: "ftp://a/", wantErr: "https://"},
-		"credentials":            {uri: "https://u:hunter2@id.example.com/", wantErr: "user name"},
-		"no host":                {uri: "https:///jwks.json", wantErr: "no host"},
-		"only a port":            {uri: "https://:443/", wantErr: "no host"},
-		"not a URL":              {uri: "https://hunter2\x00", wantErr: "not a URL"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			_, err := parseURI(tt.uri)
-			if (err != nil) != (tt.wantErr != "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
-				t.Fatalf("parseURI = %v, want %q", err, tt.wantErr)
-			}
-			if err != nil && strings.Contains(err.Error(), "hunter2") {
-				t.Fatal("the error shows the address")
-			}
-		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posterndev/postern/api/check/keyset"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
@@ -59,7 +60,7 @@ func newUsers(t testing.TB) users {
 		t.Fatal(err)
 	}
 	algorithms := []string{"EdDSA"}
-	set, err := jwks.Parse([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"`+base64.RawURLEncoding.EncodeToString(public)+`"}]}`), jwks.Options{Algorithms: algorithms})
+	set, err := keyset.Parse([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"`+base64.RawURLEncoding.EncodeToString(public)+`"}]}`), keyset.Options{Algorithms: algorithms})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posterndev/postern/api/check/keyset"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 )
 
@@ -32,7 +33,7 @@ func newWorld(t testing.TB) world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := jwks.Parse([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"`+base64.RawURLEncoding.EncodeToString(public)+`"}]}`), jwks.Options{Algorithms: []string{"EdDSA"}})
+	set, err := keyset.Parse([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"`+base64.RawURLEncoding.EncodeToString(public)+`"}]}`), keyset.Options{Algorithms: []string{"EdDSA"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode/utf16"
 
-	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
+	"github.com/posterndev/postern/api/check/strictjson"
 )
 
 // MaxSize is the longest token that is read, in bytes.

@@ -4,11 +4,14 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/posterndev/postern/api/check"
 )
 
 // argon2Prefix is the prefix of the supported PHC strings: argon2id, version 1.3.
@@ -17,9 +20,9 @@ const argon2Prefix = "$argon2id$v=19$"
 // Bounds of the cost of a hash. Config.Memory bounds the memory as well. maxWork is passes times KiB: at about 1 GiB per second and
 // core, one verification takes at most about a second.
 const (
-	maxTime    = 16
-	maxThreads = 16
-	maxWork    = 1 << 20
+	maxTime    = check.MaxArgon2Passes
+	maxThreads = check.MaxArgon2Lanes
+	maxWork    = check.MaxArgon2Work
 )
 
 // Lengths in bytes: of new salts and sums, and bounds of those in hashes to verify.
@@ -45,22 +48,11 @@ type Argon2 struct {
 // DefaultArgon2 returns the minimum of OWASP with little memory: t=2, m=19 MiB, p=1.
 func DefaultArgon2() Argon2 { return Argon2{Time: 2, Memory: 19 << 10, Threads: 1} }
 
-// check rejects less than OWASP's Password Storage Cheat Sheet requires: (t=1, m=46 MiB), (t=2, m=19 MiB), (t=3, m=12 MiB).
+// check rejects a cost that is too low or too high for new hashes.
 func (a Argon2) check() error {
-	least := uint32(12 << 10)
-	switch a.Time {
-	case 0:
-		return fmt.Errorf("argon2id time 0 must be between 1 and %d", maxTime)
-	case 1:
-		least = 46 << 10
-	case 2:
-		least = 19 << 10
-	}
-	if a.Memory < least {
-		return fmt.Errorf("argon2id memory of %d KiB is less than the %d KiB that t=%d requires", a.Memory, least, a.Time)
-	}
-	if !a.bounded() {
-		return fmt.Errorf("argon2id t=%d, m=%d KiB, p=%d is out of bounds: t is at most %d, p from 1 to %d, t·m at most %d", a.Time, a.Memory, a.Threads, maxTime, maxThreads, maxWork)
+	err := errors.Join(check.Argon2Passes(int(a.Time)), check.Argon2Lanes(int(a.Threads)), check.Argon2Memory(int(a.Memory), int(a.Time)))
+	if err != nil {
+		return fmt.Errorf("argon2id: %w", err)
 	}
 	return nil
 }

@@ -6,13 +6,15 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/posterndev/postern/api/check"
 )
 
 // Bounds of bcrypt: OWASP's minimum cost, the cost above which a verification takes seconds, and the number of bytes of a password that
 // bcrypt uses.
 const (
-	minCost   = 10
-	maxCost   = 15
+	minCost   = check.MinBcryptCost
+	maxCost   = check.MaxBcryptCost
 	maxBcrypt = 72
 )
 

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/posterndev/postern/api/check"
 )
 
 // Errors of Hash and Verify. None of them contains a password or a hash.
@@ -128,8 +130,8 @@ func (c Config) check() error {
 	switch {
 	case c.Algorithm != Argon2id && c.Algorithm != Bcrypt:
 		return fmt.Errorf("algorithm %.20q must be argon2id or bcrypt", c.Algorithm)
-	case c.BcryptCost < minCost || c.BcryptCost > maxCost:
-		return fmt.Errorf("bcrypt cost %d must be between %d and %d", c.BcryptCost, minCost, maxCost)
+	case check.BcryptCost(c.BcryptCost) != nil:
+		return fmt.Errorf("bcrypt: %w", check.BcryptCost(c.BcryptCost))
 	case c.Parallel < 1 || c.Parallel > 1024:
 		return fmt.Errorf("parallel %d must be between 1 and 1024", c.Parallel)
 	case c.Memory < c.Argon2.Memory:

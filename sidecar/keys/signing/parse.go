@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
+	"github.com/posterndev/postern/api/check/strictjson"
 )
 
 // Bounds of the content of a secret.

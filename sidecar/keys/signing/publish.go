@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/posterndev/postern/api/check/keyset"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 )
 
@@ -161,7 +162,7 @@ func verifying(members []member, a Algorithm) (jwks.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := jwks.Parse(document, jwks.Options{Algorithms: []string{string(a)}, Secret: a == HS256})
+	set, err := keyset.Parse(document, keyset.Options{Algorithms: []string{string(a)}, Secret: a == HS256})
 	if err != nil {
 		return nil, fmt.Errorf("reading own keys: %w", err)
 	}

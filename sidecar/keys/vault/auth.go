@@ -3,10 +3,10 @@ package vault
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
@@ -161,31 +161,12 @@ func trade(ctx context.Context, t *transport, mount string, body map[string]any,
 	return grant{token: s.Auth.ClientToken, ttl: time.Duration(s.Auth.LeaseDuration) * time.Second, renewable: s.Auth.Renewable, own: true}, nil
 }
 
-// maxPath bounds the path of a mount or of a secret, in bytes.
-const maxPath = 512
-
 // checkMount accepts a path or nothing.
 func checkMount(mount string) error {
 	if mount == "" {
 		return nil
 	}
-	return CheckPath(mount)
-}
-
-// CheckPath rejects a path that would have another meaning as part of a URL.
-func CheckPath(path string) error {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/_-.@:=+ ", r)
-	}
-	if len(path) > maxPath || strings.ContainsFunc(path, func(r rune) bool { return !plain(r) }) {
-		return fmt.Errorf("%.64q must be a path of up to %d letters, digits and the signs / _ - . @ : = +", path, maxPath)
-	}
-	for segment := range strings.SplitSeq(path, "/") {
-		if segment == "" || segment == "." || segment == ".." || strings.TrimSpace(segment) != segment {
-			return fmt.Errorf("%.64q is not a path: a segment is empty, a dot segment, or starts or ends with a space", path)
-		}
-	}
-	return nil
+	return check.VaultPath(mount)
 }
 
 // MountPath returns mount, or usual if that is empty.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/posterndev/postern/api/check"
 )
 
 // Ref names a value in a KV version 2 engine.
@@ -18,18 +20,13 @@ type Ref struct {
 }
 
 func (r Ref) check() error {
-	if err := CheckPath(r.Path); err != nil {
+	if err := check.VaultSecretPath(r.Path); err != nil {
 		return err
 	}
-	switch {
-	case !strings.Contains(r.Path, "/"):
-		return fmt.Errorf("%.64q must have the name of a secret after the mount", r.Path)
-	case r.Key == "" || len(r.Key) > maxPath:
-		return errors.New("the key must have 1 to 512 bytes")
-	case r.Version < 0:
+	if r.Version < 0 {
 		return errors.New("the version must be a number from 1, or 0 for the latest")
 	}
-	return nil
+	return check.VaultKey(r.Key)
 }
 
 // location is a path, split at its mount.

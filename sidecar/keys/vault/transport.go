@@ -3,17 +3,16 @@ package vault
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/posterndev/postern/api/check"
 )
 
 // maxResponse bounds a response in bytes: twice the largest entry that Vault stores by default, because of JSON escapes.
@@ -26,10 +25,10 @@ type transport struct {
 }
 
 func newTransport(cfg Config) (*transport, error) {
-	if err := checkAddress(cfg.Address); err != nil {
+	if err := check.VaultAddress(cfg.Address); err != nil {
 		return nil, err
 	}
-	roots, err := caPool(cfg.CABundle)
+	roots, err := check.Certificates(cfg.CABundle)
 	if err != nil {
 		return nil, err
 	}
@@ -71,39 +70,6 @@ func (t *transport) client(token string) (*api.Client, error) {
 	}
 	c.SetToken(token)
 	return c, nil
-}
-
-func checkAddress(address string) error {
-	u, err := url.Parse(address)
-	if err != nil { // the error would quote the address
-		return errors.New("the address is not a URL")
-	}
-	switch {
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return errors.New("the address must not have a user name, password or query")
-	case u.Hostname() == "":
-		return errors.New("the address has no host")
-	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
-		return nil
-	}
-	return errors.New("the address must start with https:// (http:// is for a loopback address only)")
-}
-
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
-}
-
-// caPool parses PEM certificates. Nil means the system's roots.
-func caPool(bundle []byte) (*x509.CertPool, error) {
-	if len(bundle) == 0 {
-		return nil, nil
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(bundle) {
-		return nil, errors.New("the CA bundle has no PEM certificate")
-	}
-	return pool, nil
 }
 
 // bounded rejects responses of more than maxResponse bytes, which the API client would read to the end.

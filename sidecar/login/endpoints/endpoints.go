@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -67,8 +68,8 @@ func New(c Config) (stage.Stage, error) {
 	if c.LoginService == nil || c.TokenTransport == nil || c.Metadata == nil {
 		return nil, errors.New("building token endpoints: LoginService, TokenTransport and Metadata are required")
 	}
-	if err := checkPrefix(c.Prefix); err != nil {
-		return nil, err
+	if err := check.PathPrefix(c.Prefix); err != nil {
+		return nil, fmt.Errorf("building token endpoints: prefix %q: %w", c.Prefix, err)
 	}
 	realm, err := httperr.QuoteRealm(c.Realm)
 	if err != nil {
@@ -96,13 +97,6 @@ func New(c Config) (stage.Stage, error) {
 func Paths(prefix string, m *Metadata) []string {
 	paths := []string{prefix + "/refresh", prefix + "/logout", prefix + "/logout-all", prefix + "/sessions", prefix + "/sessions/*"}
 	return slices.AppendSeq(paths, maps.Keys(m.documents()))
-}
-
-func checkPrefix(prefix string) error {
-	if !strings.HasPrefix(prefix, "/") || strings.HasSuffix(prefix, "/") || strings.Contains(prefix, "//") || strings.ContainsAny(prefix, "?#%*{} ") {
-		return fmt.Errorf("building token endpoints: prefix %q must be a plain path that starts with a slash and does not end with one", prefix)
-	}
-	return nil
 }
 
 func (e *endpoints) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {

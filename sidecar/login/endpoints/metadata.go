@@ -12,11 +12,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/keys/signing"
-	"github.com/posterndev/postern/sidecar/login/token"
 	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
@@ -59,8 +59,8 @@ type Metadata struct {
 
 // NewMetadata returns the documents. Its error says which setting to change.
 func NewMetadata(c MetadataConfig) (*Metadata, error) {
-	if err := token.CheckIssuer(c.Issuer); err != nil {
-		return nil, err
+	if err := check.TokenIssuer(c.Issuer); err != nil {
+		return nil, fmt.Errorf("building discovery for issuer %q: %w", c.Issuer, err)
 	}
 	if c.Prefix == "" {
 		c.Prefix = DefaultPrefix

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
@@ -35,7 +36,7 @@ func FuzzPathsAreAnswered(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, method, sent string) {
 		path, _, err := route.Normalize(sent)
-		if err != nil || !route.ValidMethod(method) {
+		if err != nil || !check.IsMethod(method) {
 			return
 		}
 		passed := false

@@ -14,6 +14,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/keys/signing"
 )
 
@@ -60,8 +61,8 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if err := CheckIssuer(c.Issuer); err != nil {
-		return nil, err
+	if err := check.TokenIssuer(c.Issuer); err != nil {
+		return nil, fmt.Errorf("building issuer %q: %w", c.Issuer, err)
 	}
 	switch {
 	case c.Keys == nil:
@@ -73,8 +74,8 @@ func NewIssuer(c IssuerConfig) (*Issuer, error) {
 	}
 	i := &Issuer{cfg: c, copied: map[string]bool{}}
 	for _, name := range c.Claims {
-		if name == "" || isReserved(name) {
-			return nil, fmt.Errorf("building issuer: claim %q cannot be copied: the name is empty or reserved", name)
+		if err := check.CopiedClaim(name); err != nil {
+			return nil, fmt.Errorf("building issuer: %w", err)
 		}
 		i.copied[name] = true
 	}

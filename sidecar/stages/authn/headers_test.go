@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/posterndev/postern/api/check/strictjson"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
-	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
 )
 
 func TestHeaderValues(t *testing.T) {

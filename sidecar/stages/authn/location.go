@@ -7,8 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
-
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 )
 
@@ -28,14 +27,10 @@ func (l Location) check() error {
 		return errors.New("a location needs either a header or a cookie")
 	case l.Cookie != "" && l.Prefix != "":
 		return fmt.Errorf("cookie %q has a prefix; prefixes are for headers", l.Cookie)
-	case l.Cookie != "" && !httpguts.ValidHeaderFieldName(l.Cookie):
-		return fmt.Errorf("cookie %q is not a valid name", l.Cookie)
-	case l.Header != "" && !httpguts.ValidHeaderFieldName(l.Header):
-		return fmt.Errorf("header %q is not a valid field name", l.Header)
-	case strings.EqualFold(l.Header, "Cookie"):
-		return errors.New("header Cookie holds no token; name the cookie")
+	case l.Cookie != "":
+		return check.CookieName(l.Cookie)
 	}
-	return nil
+	return check.TokenHeader(l.Header)
 }
 
 // place is a header or cookie that any provider takes tokens from.

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
-
+	"github.com/posterndev/postern/api/check"
+	"github.com/posterndev/postern/api/check/keyset"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
@@ -31,7 +31,7 @@ type Provider struct {
 	// Audiences: "aud" must hold one of them. Empty accepts a token for anybody, which is safe only where the issuer serves
 	// this app alone (RFC 8725 §3.9).
 	Audiences []string
-	// Algorithms are those that jwks.CheckAlgorithms accepts.
+	// Algorithms are those that keyset.CheckAlgorithms accepts.
 	Algorithms []string
 	Keys       Keys
 	// From is where the token is looked for; empty for Location{Header: "Authorization", Prefix: "Bearer "}.
@@ -76,7 +76,7 @@ func newProvider(p Provider) (*provider, error) {
 	if p.Keys == nil {
 		return nil, errors.New("it has no keys")
 	}
-	if err := jwks.CheckAlgorithms(p.Algorithms); err != nil {
+	if err := keyset.CheckAlgorithms(p.Algorithms); err != nil {
 		return nil, err
 	}
 	if p.Leeway < 0 || p.Leeway > maxLeeway {
@@ -117,37 +117,25 @@ func newProvider(p Provider) (*provider, error) {
 
 func checkClaims(p Provider) error {
 	for _, c := range p.RequiredClaims {
-		if c.Claim == "" {
-			return errors.New("a required claim has no name")
+		if err := check.Claim(c.Claim); err != nil {
+			return fmt.Errorf("required claims: %w", err)
 		}
 	}
 	seen := map[string]bool{}
 	for _, c := range p.ClaimsToHeaders {
 		name := http.CanonicalHeaderKey(c.Header)
-		switch {
-		case c.Claim == "":
-			return fmt.Errorf("header %q has no claim", c.Header)
-		case !httpguts.ValidHeaderFieldName(c.Header):
-			return fmt.Errorf("header %q is not a valid field name", c.Header)
-		case reserved(name):
-			return fmt.Errorf("header %s cannot carry a claim: it has a meaning of its own", name)
-		case seen[name]:
+		if err := check.Claim(c.Claim); err != nil {
+			return fmt.Errorf("header %q: %w", c.Header, err)
+		}
+		if err := check.IdentityFieldName(c.Header); err != nil {
+			return fmt.Errorf("claims to headers: %w", err)
+		}
+		if seen[name] {
 			return fmt.Errorf("header %s carries two claims", name)
 		}
 		seen[name] = true
 	}
 	return nil
-}
-
-// reserved names fields that HTTP itself, or a proxy, gives a meaning to.
-func reserved(name string) bool {
-	switch name {
-	case "Authorization", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect", "Host",
-		"Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Via",
-		"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip":
-		return true
-	}
-	return false
 }
 
 // IdentityHeaders returns the canonical names of the headers that only a verified token may set, sorted: the chain removes

@@ -22,13 +22,11 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
-
-// maxMinSize bounds MinSize, in bytes: as much may be held back for each request.
-const maxMinSize = 1 << 20
 
 // Config says which responses are encoded.
 type Config struct {
@@ -48,8 +46,8 @@ type policy struct {
 
 // New returns the stage.
 func New(c Config) (stage.Stage, error) {
-	if c.MinSize < 0 || c.MinSize > maxMinSize {
-		return nil, fmt.Errorf("reading minSize %d: it is not within 0 and %d bytes", c.MinSize, maxMinSize)
+	if err := check.CompressionMinSize(c.MinSize); err != nil {
+		return nil, fmt.Errorf("reading minSize: %w", err)
 	}
 	t, err := parseTypes(c.Types)
 	if err != nil {

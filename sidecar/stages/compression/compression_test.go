@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
@@ -160,7 +161,7 @@ func TestLeavesAlone(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	tests := map[string]Config{
 		"negative size":   {MinSize: -1},
-		"huge size":       {MinSize: maxMinSize + 1},
+		"huge size":       {MinSize: check.MaxCompressionMinSize + 1},
 		"no subtype":      {Types: []string{"text"}},
 		"everything":      {Types: []string{"*/*"}},
 		"suffix wildcard": {Types: []string{"application/*+json"}},

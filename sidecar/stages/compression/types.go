@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/posterndev/postern/sidecar/httpkit/field"
+	"github.com/posterndev/postern/api/check"
 )
 
 // defaultTypes are types that shrink, and that browsers and APIs use.
@@ -27,11 +27,10 @@ func parseTypes(list []string) (types, error) {
 	}
 	t := types{whole: make(map[string]struct{}, len(list))}
 	for _, s := range list {
-		major, minor, ok := strings.Cut(s, "/")
-		if !ok || !isTypeName(major) || (minor != "*" && !isTypeName(minor)) {
-			return types{}, fmt.Errorf("reading media type %q: write type/subtype or type/*, without parameters", s)
+		if err := check.MediaType(s); err != nil {
+			return types{}, fmt.Errorf("reading media types: %w", err)
 		}
-		if minor == "*" {
+		if major, ok := strings.CutSuffix(s, "/*"); ok {
 			t.ranges = append(t.ranges, strings.ToLower(major)+"/")
 			continue
 		}
@@ -39,8 +38,6 @@ func parseTypes(list []string) (types, error) {
 	}
 	return t, nil
 }
-
-func isTypeName(s string) bool { return field.IsToken(s) && !strings.Contains(s, "*") }
 
 // has reports whether the media type, in small letters and without parameters, is to be encoded.
 func (t types) has(mediaType string) bool {

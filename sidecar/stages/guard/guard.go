@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
@@ -27,7 +28,7 @@ func New() stage.Stage {
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			info := request.From(r)
-			if err := check(r, info); err != nil {
+			if err := judge(r, info); err != nil {
 				info.Decide(request.Decision{Stage: "guard", Rule: string(err.Code), Err: err})
 				return err
 			}
@@ -36,7 +37,7 @@ func New() stage.Stage {
 	}
 }
 
-func check(r *http.Request, info *request.Info) *httperr.Error {
+func judge(r *http.Request, info *request.Info) *httperr.Error {
 	if err := checkMethod(r.Method); err != nil {
 		return err
 	}
@@ -52,7 +53,7 @@ func checkMethod(method string) *httperr.Error {
 		// CONNECT would open a tunnel past every rule; TRACE echoes credentials.
 		err := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "This method is not allowed."}
 		return err.With("Allow", allow)
-	case !route.ValidMethod(method):
+	case !check.IsMethod(method):
 		return refuse("bad-method", "The method is not a known form of one.", nil)
 	}
 	return nil

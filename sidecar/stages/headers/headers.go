@@ -29,8 +29,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
@@ -68,7 +68,7 @@ func New(c Config) (stage.Stage, error) {
 	p := &policy{preset: fields}
 	removed := make(map[string]bool, len(c.Remove))
 	for _, name := range c.Remove {
-		if err := checkName(name); err != nil {
+		if err := check.ResponseFieldName(name); err != nil {
 			return nil, fmt.Errorf("removing header %q: %w", name, err)
 		}
 		removed[http.CanonicalHeaderKey(name)] = true
@@ -117,39 +117,8 @@ func (p *policy) apply(r *http.Request, status int, h http.Header) {
 	}
 }
 
-// reserved says why the named field, which frames the response or is kept right by another stage, cannot be touched; it is
-// empty for all others.
-func reserved(canonical string) string {
-	switch canonical {
-	case "Connection", "Keep-Alive", "Upgrade":
-		return "it belongs to the connection"
-	case "Transfer-Encoding", "Content-Length", "Trailer", "Date":
-		return "it belongs to the protocol"
-	case "Content-Encoding", "Content-Range", "Content-Type":
-		return "it says what the body is"
-	case "Vary":
-		return "caches would mix up answers"
-	case "Set-Cookie":
-		return "it belongs to the app"
-	}
-	if strings.HasPrefix(canonical, "Access-Control-") {
-		return "the policy's cors section governs it"
-	}
-	return ""
-}
-
-func checkName(name string) error {
-	if !field.IsToken(name) || strings.HasSuffix(name, "*") {
-		return errors.New("it is not a field name (RFC 9110 §5.1)")
-	}
-	if reason := reserved(http.CanonicalHeaderKey(name)); reason != "" {
-		return errors.New(reason)
-	}
-	return nil
-}
-
 func checkField(f Field, again, removed bool) error {
-	if err := checkName(f.Name); err != nil {
+	if err := check.ResponseFieldName(f.Name); err != nil {
 		return err
 	}
 	switch {
@@ -157,15 +126,6 @@ func checkField(f Field, again, removed bool) error {
 		return errors.New("it is set twice")
 	case removed:
 		return errors.New("it is both set and removed")
-	case f.Value == "":
-		return errors.New("the value is empty; remove the header instead")
-	case f.Value != strings.Trim(f.Value, " \t"):
-		return errors.New("the value has space around it")
 	}
-	for i := range len(f.Value) {
-		if c := f.Value[i]; (c < ' ' && c != '\t') || c == 0x7f {
-			return errors.New("the value holds a control character")
-		}
-	}
-	return nil
+	return check.ResponseFieldValue(f.Value)
 }

@@ -23,19 +23,6 @@ func newFields(name string, limit int, period time.Duration) fields {
 	return fields{name: quoted, policy: fmt.Sprintf("%s;q=%d;w=%d", quoted, limit, seconds(period))}
 }
 
-// checkName accepts what a structured field's string can hold (RFC 9651 §3.3.3).
-func checkName(name string) error {
-	if name == "" || len(name) > 63 {
-		return fmt.Errorf("the name has %d bytes; give 1 to 63", len(name))
-	}
-	for i := range len(name) {
-		if name[i] < 0x20 || name[i] > 0x7e {
-			return fmt.Errorf("the name %q is not printable ASCII", name)
-		}
-	}
-	return nil
-}
-
 // seconds rounds up: a client that waits for so long has waited long enough.
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/dunglas/httpsfv"
+
+	"github.com/posterndev/postern/api/check"
 )
 
 // FuzzFieldsAreStructured reads the fields back with another's parser of RFC 9651.
@@ -12,7 +14,7 @@ func FuzzFieldsAreStructured(f *testing.F) {
 	f.Add("login", 5, int64(time.Minute), 4, int64(12*time.Second))
 	f.Add(`a "quoted\" name;q=1,`, 1, int64(1500*time.Millisecond), 0, int64(1))
 	f.Fuzz(func(t *testing.T, name string, limit int, period int64, remaining int, next int64) {
-		if checkName(name) != nil || limit < 1 || limit > 1e6 || period < int64(time.Second) || remaining < 0 || remaining > 1e9 || next < 0 || next > int64(maxNext) {
+		if check.LimitName(name) != nil || limit < 1 || limit > 1e6 || period < int64(time.Second) || remaining < 0 || remaining > 1e9 || next < 0 || next > int64(maxNext) {
 			return
 		}
 		shown := newFields(name, limit, time.Duration(period))

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/gcra"
 	"github.com/posterndev/postern/sidecar/store/keyspace"
@@ -120,7 +121,7 @@ func compile(r Rule, space keyspace.Keyspace) (rule, error) {
 	if r.OnFailure != Deny && r.OnFailure != Allow {
 		return rule{}, fmt.Errorf("onFailure %q is not %s or %s", r.OnFailure, Deny, Allow)
 	}
-	if err := checkName(r.Name); err != nil {
+	if err := check.LimitName(r.Name); err != nil {
 		return rule{}, err
 	}
 	keys, err := newKeyBuilder(space, r.Name, r.KeyBy)

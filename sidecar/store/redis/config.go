@@ -6,9 +6,9 @@ package redis
 import (
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
@@ -71,8 +71,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, err
 	}
 	for _, addr := range c.Addresses {
-		if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
-			return c, fmt.Errorf("address %q is not host:port", addr)
+		if err := check.RedisAddress(addr); err != nil {
+			return c, fmt.Errorf("address: %w", err)
 		}
 	}
 	if c.Username != "" && c.Password == nil {

@@ -3,12 +3,12 @@ package redis
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
@@ -25,14 +25,9 @@ func (t *TLSConfig) client() (*tls.Config, error) {
 		p := pair{certificate: t.Certificate, key: t.Key}
 		c.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.read(r.Context()) }
 	}
-	if len(t.CABundle) == 0 {
-		return c, nil
-	}
-	c.RootCAs = x509.NewCertPool()
-	if !c.RootCAs.AppendCertsFromPEM(t.CABundle) {
-		return nil, errors.New("the CA bundle holds no PEM certificate")
-	}
-	return c, nil
+	var err error
+	c.RootCAs, err = check.Certificates(t.CABundle)
+	return c, err
 }
 
 // pair is a client certificate and its key.

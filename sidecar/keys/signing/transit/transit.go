@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/keys/signing"
 	"github.com/posterndev/postern/sidecar/keys/vault"
 )
@@ -24,7 +25,7 @@ var _ signing.Transit = (*Engine)(nil)
 // New returns the engine at mount; empty for "transit".
 func New(client *vault.Client, mount string) (*Engine, error) {
 	mount = vault.MountPath(mount, "transit")
-	if err := vault.CheckPath(mount); err != nil {
+	if err := check.VaultPath(mount); err != nil {
 		return nil, fmt.Errorf("setting up Transit: %w", err)
 	}
 	return &Engine{client: client, mount: mount}, nil
@@ -32,7 +33,7 @@ func New(client *vault.Client, mount string) (*Engine, error) {
 
 // Sign implements signing.Transit with one request. Vault must still allow signing with the version.
 func (e *Engine) Sign(ctx context.Context, key string, version int, a signing.Algorithm, input []byte) ([]byte, error) {
-	if err := checkKey(key); err != nil {
+	if err := check.TransitKey(key); err != nil {
 		return nil, err
 	}
 	body := map[string]any{
@@ -62,7 +63,7 @@ func (e *Engine) Sign(ctx context.Context, key string, version int, a signing.Al
 
 // PublicKeys implements signing.Transit. It returns the versions from min_encryption_version on, the oldest first.
 func (e *Engine) PublicKeys(ctx context.Context, key string) ([]signing.PublicVersion, error) {
-	if err := checkKey(key); err != nil {
+	if err := check.TransitKey(key); err != nil {
 		return nil, err
 	}
 	data, err := e.client.Read(ctx, e.path("keys", key), "Transit has no key of that name")
@@ -87,7 +88,7 @@ type rotator struct {
 
 // Rotate implements signing.Rotator.
 func (r rotator) Rotate(ctx context.Context) error {
-	if err := checkKey(r.key); err != nil {
+	if err := check.TransitKey(r.key); err != nil {
 		return err
 	}
 	_, err := r.engine.client.Write(ctx, r.engine.path("keys", r.key)+"/rotate", map[string]any{})
@@ -95,14 +96,6 @@ func (r rotator) Rotate(ctx context.Context) error {
 }
 
 func (e *Engine) path(what, key string) string { return e.mount + "/" + what + "/" + key }
-
-// checkKey accepts one segment of a path.
-func checkKey(key string) error {
-	if strings.ContainsAny(key, "/ ") || vault.CheckPath(key) != nil {
-		return fmt.Errorf("checking Transit key: %.64q is not a name", key)
-	}
-	return nil
-}
 
 // maxSignature bounds a signature in bytes: that of RSA with 4096 bits.
 const maxSignature = 512

@@ -11,12 +11,8 @@ package gcra
 import (
 	"fmt"
 	"time"
-)
 
-// Bounds of a rate. maxSpan keeps every sum exact in the doubles of a Redis script (2^53 microseconds are 285 years).
-const (
-	minPeriod = time.Second
-	maxSpan   = 366 * 24 * time.Hour
+	"github.com/posterndev/postern/api/check"
 )
 
 // Rate lets Burst requests pass at once and then one each Emission.
@@ -33,27 +29,19 @@ type Rate struct {
 // NewRate returns limit requests a period with a burst. An emission that is no whole number of microseconds is rounded up:
 // never more than limit pass.
 func NewRate(limit int, period time.Duration, burst int) (Rate, error) {
-	switch {
-	case limit < 1:
-		return Rate{}, fmt.Errorf("limit %d is not positive", limit)
-	case burst < 1:
-		return Rate{}, fmt.Errorf("burst %d is not positive", burst)
-	case period < minPeriod:
-		return Rate{}, fmt.Errorf("period %s is shorter than %s", period, minPeriod)
-	case int64(limit) > period.Microseconds():
-		return Rate{}, fmt.Errorf("limit %d in %s is more than one request a microsecond", limit, period)
+	if err := check.Rate(limit, period); err != nil {
+		return Rate{}, err
 	}
-	micros := (period.Microseconds() + int64(limit) - 1) / int64(limit)
-	if int64(burst) > maxSpan.Microseconds()/micros {
-		return Rate{}, fmt.Errorf("a burst of %d takes longer than %s to come back", burst, maxSpan)
+	if err := check.Burst(limit, period, burst); err != nil {
+		return Rate{}, err
 	}
-	return Rate{Emission: time.Duration(micros) * time.Microsecond, Burst: burst}, nil
+	return Rate{Emission: check.Emission(limit, period), Burst: burst}, nil
 }
 
 // WithDebt returns the rate with a debt. As for the burst, it must not take longer than a year to come back.
 func (r Rate) WithDebt(debt int) (Rate, error) {
-	if debt < 0 || int64(debt) > (maxSpan-r.span()).Microseconds()/r.Emission.Microseconds() {
-		return Rate{}, fmt.Errorf("a debt of %d is negative, or takes longer than %s to come back with the burst", debt, maxSpan)
+	if debt < 0 || int64(debt) > (check.MaxRateSpan-r.span()).Microseconds()/r.Emission.Microseconds() {
+		return Rate{}, fmt.Errorf("a debt of %d is negative, or takes longer than %s to come back with the burst", debt, check.MaxRateSpan)
 	}
 	r.Debt = debt
 	return r, nil

@@ -1,4 +1,4 @@
-package jwks
+package keyset
 
 import (
 	"crypto/rsa"
@@ -96,8 +96,8 @@ func CheckAlgorithms(names []string) error {
 	return nil
 }
 
-// symmetric reports whether names, which CheckAlgorithms accepted, are HMAC algorithms.
-func symmetric(names []string) bool {
+// Symmetric reports whether names, which CheckAlgorithms accepted, are HMAC algorithms.
+func Symmetric(names []string) bool {
 	a, _ := algorithmOf(names[0])
 	return a.kty == typeOct
 }

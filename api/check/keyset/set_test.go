@@ -1,4 +1,4 @@
-package jwks
+package keyset
 
 import (
 	"bytes"
@@ -53,7 +53,7 @@ func TestParseVerifies(t *testing.T) {
 				t.Fatal(err)
 			}
 			kid, _ := tt.key["kid"].(string)
-			keys, err := set.lookup(kid, tt.alg)
+			keys, err := set.Lookup(kid, tt.alg)
 			if err != nil || len(keys) != 1 {
 				t.Fatalf("lookup = %v, %v", keys, err)
 			}
@@ -67,7 +67,7 @@ func TestParseVerifies(t *testing.T) {
 			if err := keys[0].Verify("a.b", nil); err == nil {
 				t.Error("Verify accepted an empty signature")
 			}
-			if !set.holds(keys[0]) {
+			if !set.Holds(keys[0]) {
 				t.Error("the set does not hold its own key")
 			}
 		})
@@ -97,7 +97,7 @@ func TestParseRefusesSet(t *testing.T) {
 		"key is no object":        {data: []byte(`{"keys":["a"]}`), wantErr: "not an object"},
 		"empty set":               {data: keyset(t), wantErr: "the set is empty"},
 		"too many":                {data: keyset(t, many...), wantErr: "more than 100 keys"},
-		"too large":               {data: bytes.Repeat([]byte(" "), maxSetSize+1), wantErr: "larger than"},
+		"too large":               {data: bytes.Repeat([]byte(" "), MaxSize+1), wantErr: "larger than"},
 		"kid twice":               {data: keyset(t, rs, rs), wantErr: "kid of another key"},
 		"kid twice, one unusable": {data: keyset(t, rs, rs.with("use", "enc")), wantErr: "kid of another key"},
 		"symmetric and public":    {data: keyset(t, rs, oct), secret: true, wantErr: "both symmetric"},
@@ -251,7 +251,7 @@ func TestLookup(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := tt.set.lookup(tt.kid, tt.alg)
+			got, err := tt.set.Lookup(tt.kid, tt.alg)
 			if len(got) != tt.want || !errors.Is(err, tt.wantErr) {
 				t.Fatalf("lookup = %v, %v; want %d keys, %v", got, err, tt.want, tt.wantErr)
 			}
@@ -272,7 +272,7 @@ func TestParseSecret(t *testing.T) {
 		"raw, too short":              {data: make([]byte, 31), algorithms: []string{"HS256"}, wantErr: "31 bytes, and HS256 needs 32"},
 		"raw, too short for HS512":    {data: make([]byte, 63), algorithms: []string{"HS512"}, wantErr: "needs 64"},
 		"raw, several algorithms":     {data: make([]byte, 64), algorithms: hs, wantErr: "exactly one HS*"},
-		"raw, too large":              {data: make([]byte, maxSetSize+1), algorithms: []string{"HS256"}, wantErr: "larger than"},
+		"raw, too large":              {data: make([]byte, MaxSize+1), algorithms: []string{"HS256"}, wantErr: "larger than"},
 		"raw that begins with {":      {data: append([]byte("{"), make([]byte, 40)...), algorithms: []string{"HS256"}, want: "HS256"},
 		"set":                         {data: keyset(t, oct.with("alg", "HS384")), algorithms: hs, want: "HS384"},
 		"set, several algorithms":     {data: keyset(t, oct), algorithms: hs, wantErr: "allows several"},

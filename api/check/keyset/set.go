@@ -1,4 +1,6 @@
-package jwks
+// Package keyset reads JSON Web Key Sets strictly (RFC 7517, RFC 7518, RFC 8037, RFC 8725): those of issuers, of Secrets, and
+// those that are written in a policy. The operator and the sidecar read them by the same rules.
+package keyset
 
 import (
 	"bytes"
@@ -7,14 +9,26 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/posterndev/postern/sidecar/keys/jwks/strictjson"
+	"github.com/posterndev/postern/api/check/strictjson"
 )
 
-// Bounds of a key set: its bytes, its keys, and the nesting of its JSON.
+// MaxSize bounds a key set, in bytes.
+const MaxSize = 512 << 10
+
+// Bounds of a key set: its keys, and the nesting of its JSON.
 const (
-	maxSetSize = 512 << 10
-	maxKeys    = 100
-	maxDepth   = 8
+	maxKeys  = 100
+	maxDepth = 8
+)
+
+// Errors of Set.Lookup. None of them holds a token's content.
+var (
+	// ErrUnknownKey: the set has no key for the token.
+	ErrUnknownKey = errors.New("looking up key: the issuer's set does not have it")
+	// ErrAlgorithm: the key that the token names is for another algorithm (RFC 8725 §3.1).
+	ErrAlgorithm = errors.New("looking up key: it is for another algorithm")
+	// ErrAmbiguous: the token names no key, and too many could have signed it.
+	ErrAmbiguous = errors.New("looking up key: the token names none and too many fit")
 )
 
 // maxUnnamed is how many keys are tried for a token that does not name its key.
@@ -42,8 +56,8 @@ type Options struct {
 // symmetric and public keys, with private keys, or one that is too large. Certificates and URLs in it (x5c, x5u) are never
 // read. Errors hold none of the set's values.
 func Parse(data []byte, o Options) (*Set, error) {
-	if len(data) > maxSetSize {
-		return nil, fmt.Errorf("parsing key set: larger than %d bytes", maxSetSize)
+	if len(data) > MaxSize {
+		return nil, fmt.Errorf("parsing key set: larger than %d bytes", MaxSize)
 	}
 	document, err := strictjson.Object(data, maxDepth)
 	if err != nil {
@@ -139,11 +153,11 @@ func private(jwk map[string]any) bool {
 // ParseSecret reads the content of a Secret: a JWK set, or, where the provider's algorithms are HMAC, the raw bytes of
 // one secret. A raw secret has no room for its algorithm, so the provider must then allow exactly one.
 func ParseSecret(data []byte, algorithms []string) (*Set, error) {
-	if !symmetric(algorithms) || looksLikeJSON(data) {
+	if !Symmetric(algorithms) || looksLikeJSON(data) {
 		return Parse(data, Options{Algorithms: algorithms, Secret: true})
 	}
-	if len(data) > maxSetSize {
-		return nil, fmt.Errorf("parsing secret: larger than %d bytes", maxSetSize)
+	if len(data) > MaxSize {
+		return nil, fmt.Errorf("parsing secret: larger than %d bytes", MaxSize)
 	}
 	a, err := choose(algorithms, typeOct, "", "")
 	if err != nil {
@@ -182,10 +196,10 @@ func (s *Set) Len() int { return len(s.keys) }
 // Skipped says for each unusable key why it was skipped.
 func (s *Set) Skipped() []string { return s.skipped }
 
-// lookup returns the keys that may have signed a token: the one that kid names, if its algorithm is alg. Where kid is
+// Lookup returns the keys that may have signed a token: the one that kid names, if its algorithm is alg. Where kid is
 // empty any key with that algorithm may be meant, and where the set does not have kid any such key without a name; those
 // are tried up to maxUnnamed, beyond which the token is refused, so that it cannot be made expensive.
-func (s *Set) lookup(kid, alg string) ([]*Key, error) {
+func (s *Set) Lookup(kid, alg string) ([]*Key, error) {
 	if key := s.byID[kid]; key != nil {
 		if key.algorithm.name != alg {
 			return nil, ErrAlgorithm
@@ -207,5 +221,5 @@ func (s *Set) lookup(kid, alg string) ([]*Key, error) {
 	return keys, nil
 }
 
-// holds reports whether key, perhaps of an earlier reading, is in the set with the same name, algorithm and material.
-func (s *Set) holds(key *Key) bool { return s.prints[key.print] }
+// Holds reports whether key, perhaps of an earlier reading, is in the set with the same name, algorithm and material.
+func (s *Set) Holds(key *Key) bool { return s.prints[key.print] }

@@ -1,4 +1,4 @@
-package route
+package check
 
 import (
 	"strings"
@@ -52,7 +52,7 @@ func TestParsePatternRefuses(t *testing.T) {
 		"invalid UTF-8":     {pattern: "/\xff", wantErr: "UTF-8"},
 		"control character": {pattern: "/a\n", wantErr: "control character"},
 		"empty segment":     {pattern: "/a//b", wantErr: "empty segment"},
-		"trailing slash":    {pattern: "/a/", wantErr: "leave that out"},
+		"trailing slash":    {pattern: "/a/", wantErr: `write "/a"`},
 		"** in the midst":   {pattern: "/**/a", wantErr: "last segment"},
 		"part of a segment": {pattern: "/a*", wantErr: "whole segment"},
 		"*** segment":       {pattern: "/***", wantErr: "whole segment"},
@@ -82,14 +82,13 @@ func FuzzParsePattern(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// A pattern without stars is a path, and one that some request can have.
-		if strings.Contains(s, "*") {
-			p.Match(s)
-			return
+		// A star stands for itself too, so that a pattern without ** is a path that it matches.
+		path := strings.TrimSuffix(s, "/**")
+		if path == "" {
+			path = "/"
 		}
-		path, _, err := Normalize(strings.NewReplacer("%", "%25").Replace(s))
-		if err != nil || !p.Match(path) || !p.Match(strings.TrimSuffix(path, "/")+"/") {
-			t.Fatalf("the pattern %q is accepted and does not match the path %q (%v)", s, path, err)
+		if !p.Match(path) || !p.Match(strings.TrimSuffix(path, "/")+"/") {
+			t.Fatalf("the pattern %q is accepted and does not match the path %q", s, path)
 		}
 	})
 }

@@ -1,0 +1,97 @@
+// Package check decides what a policy may say: path patterns, methods, origins, header fields, rates, claims, URLs, key sets. It
+// is the only place that decides it. The operator calls Document before it writes a document, and so do postern lint and the
+// sidecar, so that each of them refuses the same documents. It is pure: it does no I/O, and links no Kubernetes code.
+//
+// An error of this package completes the sentence "FIELD: …". It says what is wrong and what to write instead.
+package check
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// Problem is a field that no sidecar can run.
+type Problem struct {
+	// Field is the path in the SecurityPolicy, as "spec.rateLimits[0].limit". Fields of the SidecarClass begin with
+	// "sidecarClass.".
+	Field   string
+	Message string
+}
+
+func (p Problem) String() string { return p.Field + ": " + p.Message }
+
+// Error joins problems; it is nil where there are none.
+func Error(problems []Problem) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	lines := make([]string, len(problems))
+	for i, p := range problems {
+		lines[i] = p.String()
+	}
+	return errors.New(strings.Join(lines, "; "))
+}
+
+// Document returns what in p no sidecar can run, in the order of the document. What lies elsewhere (secrets, key sets of
+// issuers, servers) is not looked at. The head of the document is not judged either: compiled.Decode does that.
+func Document(p *compiled.Policy) []Problem {
+	c := &checker{}
+	c.sidecar(&p.Sidecar)
+	if p.Deleted {
+		return c.problems // the chain of a deleted policy has no stage of the policy
+	}
+	c.head(p)
+	c.providers(p)
+	c.tokens(p)
+	c.sessions(p)
+	c.revocation(p)
+	c.passwords(p.Passwords)
+	c.authorization(&p.Authorization)
+	c.rateLimits(p.RateLimits)
+	c.headers(p.Headers)
+	c.cors(p.CORS)
+	c.compression(p.Compression)
+	c.redis(p.Redis)
+	c.vault(p)
+	return c.problems
+}
+
+// checker collects problems.
+type checker struct{ problems []Problem }
+
+// add adds err as the problem of the field; nil is none.
+func (c *checker) add(field string, err error) {
+	if err != nil {
+		c.problems = append(c.problems, Problem{Field: field, Message: err.Error()})
+	}
+}
+
+func (c *checker) addf(field, format string, args ...any) { c.add(field, fmt.Errorf(format, args...)) }
+
+// at is the path of an entry of a list.
+func at(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
+
+// oneOf refuses a word that is not among want.
+func oneOf[T ~string](got T, want ...T) error {
+	for _, w := range want {
+		if got == w {
+			return nil
+		}
+	}
+	words := make([]string, len(want))
+	for i, w := range want {
+		words[i] = string(w)
+	}
+	return fmt.Errorf("%.64q is not known; write %s", string(got), strings.Join(words, ", "))
+}
+
+func (c *checker) mode(field string, m compiled.Mode) {
+	c.add(field, oneOf(m, compiled.Enforce, compiled.Shadow))
+}
+
+func (c *checker) onFailure(field string, f compiled.FailureMode) {
+	c.add(field, oneOf(f, compiled.Deny, compiled.Allow))
+}

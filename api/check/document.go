@@ -1,0 +1,239 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"net/textproto"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// head is what concerns the policy as a whole.
+func (c *checker) head(p *compiled.Policy) {
+	c.mode("spec.mode", p.Mode)
+	c.onFailure("spec.undeclaredPorts", p.UndeclaredPorts)
+	for i, port := range p.Ports {
+		field := at("spec.ports", i)
+		if (port.Number == 0) == (port.Name == "") {
+			c.addf(field+".port", "write the port's number, or the name of a container port")
+		}
+		c.add(field+".protocol", oneOf(port.Protocol, compiled.HTTP, compiled.TCP))
+	}
+}
+
+// sidecar is of the SidecarClass.
+func (c *checker) sidecar(s *compiled.SidecarOptions) {
+	for i, cidr := range s.TrustedProxies {
+		c.add(at("sidecarClass.spec.trustedProxies", i), CIDR(cidr))
+	}
+	c.add("sidecarClass.spec.accessLog", oneOf(s.AccessLog, "All", "Errors", "None"))
+	c.add("sidecarClass.spec.logLevel", oneOf(s.LogLevel, "debug", "info", "warn", "error"))
+}
+
+// matches are those of one rule.
+func (c *checker) matches(field string, matches []compiled.Match) {
+	for i, m := range matches {
+		for j, method := range m.Methods {
+			c.add(at(at(field, i)+".methods", j), Method(method))
+		}
+		for j, path := range m.Paths {
+			_, err := ParsePattern(path)
+			c.add(at(at(field, i)+".paths", j), err)
+		}
+	}
+}
+
+func (c *checker) authorization(a *compiled.Authorization) {
+	require := func(field string, r compiled.Requirement) {
+		c.add(field, oneOf(r, compiled.RequireAuthenticated, compiled.RequireAnonymous, compiled.RequireDeny))
+	}
+	require("spec.authorization.default", a.Default)
+	c.mode("spec.authorization.mode", a.Mode)
+	for i, r := range a.Rules {
+		field := at("spec.authorization.rules", i)
+		if r.Name == "" {
+			c.addf(field+".name", "the rule has no name; logs and metrics show it")
+		}
+		if len(r.Match) == 0 {
+			c.addf(field+".match", "the rule matches nothing; name at least one match, as {paths: [/public/**]}")
+		}
+		c.matches(field+".match", r.Match)
+		require(field+".require", r.Require)
+		c.mode(field+".mode", r.Mode)
+	}
+}
+
+// maxKeyParts bounds the length of a limit's key.
+const maxKeyParts = 8
+
+func (c *checker) rateLimits(limits []compiled.RateLimit) {
+	seen := map[string]bool{}
+	for i := range limits {
+		l, field := &limits[i], at("spec.rateLimits", i)
+		if seen[l.Name] {
+			c.addf(field+".name", "another limit has the name %.64q; choose one of its own", l.Name)
+		}
+		seen[l.Name] = true
+		c.add(field+".name", LimitName(l.Name))
+		c.matches(field+".match", l.Match)
+		if err := Rate(l.Limit, l.Period.Std()); err != nil {
+			c.add(field+".limit", err)
+		} else {
+			c.add(field+".burst", Burst(l.Limit, l.Period.Std(), l.Burst))
+		}
+		if len(l.KeyBy) == 0 || len(l.KeyBy) > maxKeyParts {
+			c.addf(field+".keyBy", "it has %d parts; give 1 to %d", len(l.KeyBy), maxKeyParts)
+		}
+		for j, k := range l.KeyBy {
+			c.limitKey(at(field+".keyBy", j), k)
+		}
+		c.mode(field+".mode", l.Mode)
+		c.onFailure(field+".onFailure", l.OnFailure)
+	}
+}
+
+// LimitName accepts what a structured field's string can hold (RFC 9651 §3.3.3).
+func LimitName(name string) error {
+	if name == "" || len(name) > 63 {
+		return fmt.Errorf("the name has %d bytes; give 1 to 63", len(name))
+	}
+	for i := range len(name) {
+		if name[i] < 0x20 || name[i] > 0x7e {
+			return fmt.Errorf("the name %q is not printable ASCII", name)
+		}
+	}
+	return nil
+}
+
+func (c *checker) limitKey(field string, k compiled.RateLimitKey) {
+	switch k.Type {
+	case compiled.KeyClaim:
+		c.add(field+".name", Claim(k.Name))
+	case compiled.KeyHeader:
+		c.add(field+".name", FieldName(k.Name))
+	case compiled.KeyClientAddress, compiled.KeySubject, compiled.KeyRoute:
+		if k.Name != "" {
+			c.addf(field+".name", "%s takes no name; leave it out", k.Type)
+		}
+	default:
+		c.add(field+".type", oneOf(k.Type, compiled.KeyClientAddress, compiled.KeySubject, compiled.KeyClaim, compiled.KeyHeader, compiled.KeyRoute))
+	}
+}
+
+func (c *checker) headers(h *compiled.Headers) {
+	if h == nil {
+		return
+	}
+	c.add("spec.headers.preset", oneOf(h.Preset, "Strict", "API", "None"))
+	removed, set := map[string]bool{}, map[string]bool{}
+	for i, name := range h.Remove {
+		c.add(at("spec.headers.remove", i), ResponseFieldName(name))
+		removed[textproto.CanonicalMIMEHeaderKey(name)] = true
+	}
+	for i, f := range h.Set {
+		field, name := at("spec.headers.set", i), textproto.CanonicalMIMEHeaderKey(f.Name)
+		c.add(field+".name", ResponseFieldName(f.Name))
+		switch {
+		case set[name]:
+			c.addf(field+".name", "%s is set twice, and names are compared in any case; leave one out", name)
+		case removed[name]:
+			c.addf(field+".name", "%s is both set and removed; leave it out of one of them", name)
+		}
+		set[name] = true
+		c.add(field+".value", ResponseFieldValue(f.Value))
+	}
+}
+
+func (c *checker) cors(r *compiled.CORS) {
+	if r == nil {
+		return
+	}
+	if len(r.AllowOrigins) == 0 {
+		c.addf("spec.cors.allowOrigins", "it is empty; name at least one origin, as https://app.example.com, or leave cors out")
+	}
+	for i, origin := range r.AllowOrigins {
+		c.add(at("spec.cors.allowOrigins", i), CORSOrigin(origin, len(r.AllowOrigins) == 1, r.AllowCredentials))
+	}
+	for i, method := range r.AllowMethods {
+		c.add(at("spec.cors.allowMethods", i), CORSMethod(method, r.AllowCredentials))
+	}
+	for i, name := range r.AllowHeaders {
+		c.add(at("spec.cors.allowHeaders", i), CORSHeader(name, r.AllowCredentials))
+	}
+	for i, name := range r.ExposeHeaders {
+		c.add(at("spec.cors.exposeHeaders", i), CORSHeader(name, r.AllowCredentials))
+	}
+	if r.MaxAge < 0 {
+		c.addf("spec.cors.maxAge", "it is negative; write a duration such as 10m")
+	}
+}
+
+// MaxCompressionMinSize bounds minSize, in bytes: as much may be held back for each request.
+const MaxCompressionMinSize = 1 << 20
+
+func (c *checker) compression(r *compiled.Compression) {
+	if r == nil {
+		return
+	}
+	c.add("spec.compression.minSize", CompressionMinSize(r.MinSize))
+	for i, t := range r.Types {
+		c.add(at("spec.compression.types", i), MediaType(t))
+	}
+}
+
+// CompressionMinSize refuses a size, in bytes, that is out of range.
+func CompressionMinSize(size int) error {
+	if size < 0 || size > MaxCompressionMinSize {
+		return fmt.Errorf("%d bytes are not between 0 and %d; write a size such as 1KiB, at most 1MiB", size, MaxCompressionMinSize)
+	}
+	return nil
+}
+
+func (c *checker) passwords(p *compiled.Passwords) {
+	const field = "spec.passwordPolicy.hash"
+	switch {
+	case p == nil:
+	case p.Algorithm == "Bcrypt":
+		c.add(field+".bcrypt.cost", BcryptCost(p.Cost))
+	case p.Algorithm == "Argon2id":
+		c.add(field+".argon2id.passes", Argon2Passes(p.Passes))
+		c.add(field+".argon2id.parallelism", Argon2Lanes(p.Parallelism))
+		c.add(field+".argon2id.memory", Argon2Memory(p.Memory, p.Passes))
+	default:
+		c.add(field+".algorithm", oneOf(p.Algorithm, "Argon2id", "Bcrypt"))
+	}
+}
+
+// errSecret is for references that name no secret.
+var errSecret = errors.New("write the name and the key of a Secret, or the path and the key of a secret in Vault")
+
+// secret refuses a reference that leads nowhere; nil is none.
+func (c *checker) secret(field string, ref *compiled.SecretRef) {
+	switch {
+	case ref == nil:
+	case (ref.Name == "") == (ref.VaultPath == ""):
+		c.add(field, errSecret)
+	case ref.VaultPath != "":
+		c.add(field+".vault.path", VaultSecretPath(ref.VaultPath))
+		c.add(field+".vault.key", VaultKey(ref.Key))
+		if ref.VaultVersion < 0 {
+			c.addf(field+".vault.version", "a version is a number from 1; leave it out for the latest")
+		}
+	default:
+		c.add(field+".secretKeyRef.name", fileName(ref.Name))
+		c.add(field+".secretKeyRef.key", fileName(ref.Key))
+	}
+}
+
+// fileName keeps a reference inside the folder that its Secret is mounted at.
+func fileName(name string) error {
+	if name == "" || name == "." || name == ".." {
+		return fmt.Errorf("%q is not the name or key of a Secret", name)
+	}
+	for i := range len(name) {
+		if name[i] == '/' || name[i] == 0 {
+			return fmt.Errorf("%.64q is not the name or key of a Secret; write it without slashes", name)
+		}
+	}
+	return nil
+}

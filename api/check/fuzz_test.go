@@ -1,0 +1,42 @@
+package check
+
+import (
+	"testing"
+	"time"
+
+	"github.com/posterndev/postern/api/check/keyset"
+)
+
+// FuzzParseRate: a rate that is read has a count and a period within the bounds, and Rate and Burst judge it without overflow.
+func FuzzParseRate(f *testing.F) {
+	for _, seed := range []string{"5/minute", "100/15m", "999999999/second", "1/744h", "1/745h", "0/s", "/", "5/", "5/1d"} {
+		f.Add(seed, 1)
+	}
+	f.Fuzz(func(t *testing.T, s string, burst int) {
+		count, period, err := ParseRate(s)
+		if err != nil {
+			return
+		}
+		if count < 1 || period < time.Second || period > MaxRatePeriod {
+			t.Fatalf("%q is %d in %s", s, count, period)
+		}
+		if Rate(count, period) == nil && Burst(count, period, burst) == nil {
+			if span := Emission(count, period) * time.Duration(burst); span <= 0 || span > MaxRateSpan {
+				t.Fatalf("%q with a burst of %d comes back in %s", s, burst, span)
+			}
+		}
+	})
+}
+
+// FuzzInlineKeys: a set that is accepted has a usable key.
+func FuzzInlineKeys(f *testing.F) {
+	for _, seed := range []string{`{}`, `null`, `{"keys":[]}`, `{"keys":[{}]}`, `{"keys":[{"kty":"EC"}]}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, document []byte) {
+		set, err := InlineKeys(document, []string{"ES256", "RS256", "EdDSA"})
+		if len(document) > keyset.MaxSize && err == nil || err == nil && set.Len() == 0 {
+			t.Fatal("a set without a key is accepted")
+		}
+	})
+}

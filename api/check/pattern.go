@@ -1,0 +1,141 @@
+package check
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxPatternLen bounds a pattern, in bytes.
+const maxPatternLen = 1024
+
+// Pattern is a compiled path pattern: a path in which a segment may be * (any one segment) and the last segment may be ** (the
+// rest, also none). The zero Pattern matches the path "/" alone.
+type Pattern struct {
+	segments []string
+	// rest is true where the pattern ends in **.
+	rest bool
+}
+
+// ParsePattern compiles pattern. It refuses what no normalised path could match, so that a typing error cannot
+// disable a rule.
+func ParsePattern(pattern string) (Pattern, error) {
+	if reason := checkPattern(pattern); reason != "" {
+		return Pattern{}, fmt.Errorf("the path pattern %q is not one that a request can match: %s", short(pattern), reason)
+	}
+	if pattern == "/" {
+		return Pattern{}, nil
+	}
+	segments := strings.Split(pattern[1:], "/")
+	for i, segment := range segments {
+		if reason := checkSegment(segment, i == len(segments)-1); reason != "" {
+			return Pattern{}, fmt.Errorf("the path pattern %q is not one that a request can match: %s", short(pattern), reason)
+		}
+	}
+	if last := len(segments) - 1; segments[last] == "**" {
+		return Pattern{segments: segments[:last], rest: true}, nil
+	}
+	return Pattern{segments: segments}, nil
+}
+
+// short keeps messages readable.
+func short(pattern string) string {
+	const most = 128
+	if len(pattern) > most {
+		return pattern[:most] + "…"
+	}
+	return pattern
+}
+
+// checkPattern says what is wrong with the pattern as a whole, or returns "".
+func checkPattern(pattern string) string {
+	switch {
+	case pattern == "":
+		return "it is empty; write /** for every path"
+	case len(pattern) > maxPatternLen:
+		return fmt.Sprintf("it is longer than %d bytes; write /** at its end for the rest", maxPatternLen)
+	case pattern[0] != '/':
+		return "it must begin with /; write " + strconv.Quote("/"+pattern)
+	case !utf8.ValidString(pattern):
+		return "it is not valid UTF-8"
+	case strings.ContainsFunc(pattern, unicode.IsControl):
+		return "it holds a control character, and requests with one are refused before they are matched; remove it"
+	case strings.Contains(pattern, "//"):
+		return "it holds an empty segment; requests have // made / before they are matched: write " + strconv.Quote(collapsed(pattern))
+	case len(pattern) > 1 && pattern[len(pattern)-1] == '/':
+		return fmt.Sprintf("it ends in /; write %q, which matches a trailing slash too, or %q for what is below as well", pattern[:len(pattern)-1], pattern+"**")
+	}
+	return ""
+}
+
+// collapsed is the pattern without its empty segments.
+func collapsed(pattern string) string {
+	segments := strings.FieldsFunc(pattern, func(r rune) bool { return r == '/' })
+	return "/" + strings.Join(segments, "/")
+}
+
+// checkSegment says what is wrong with one segment, or returns "".
+func checkSegment(segment string, last bool) string {
+	switch {
+	case segment == "**" && !last:
+		return "** stands for the rest of the path and can only be the last segment; write * for any one segment"
+	case segment == "*" || segment == "**":
+		return ""
+	case strings.Contains(segment, "*"):
+		return "* stands for one whole segment and cannot be part of one; write /* for any one segment, or /** for the rest"
+	case segment == "." || segment == "..":
+		return "requests with . or .. segments are refused before they are matched; write the path without them"
+	case strings.ContainsAny(segment, "?#"):
+		return "a pattern is a path alone, without query or fragment; write " + strconv.Quote("…/"+segment[:strings.IndexAny(segment, "?#")])
+	case strings.ContainsAny(segment, `;\`):
+		return `requests with ; or \ in the path are refused before they are matched; write the path without it`
+	case holdsEscape(segment):
+		return "write it decoded, as requests are percent-decoded before they are matched: " + decoded(segment)
+	}
+	return ""
+}
+
+// decoded is the segment without its escapes, quoted.
+func decoded(segment string) string {
+	plain, err := url.PathUnescape(segment)
+	if err != nil || holdsEscape(plain) {
+		return "a % that is meant as such is written as % alone"
+	}
+	return strconv.Quote(plain)
+}
+
+// holdsEscape reports whether s holds a percent-encoded byte.
+func holdsEscape(s string) bool {
+	for i := 0; i+2 < len(s); i++ {
+		if s[i] == '%' && isHex(s[i+1]) && isHex(s[i+2]) {
+			return true
+		}
+	}
+	return false
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+// Match reports whether the normalised path matches.
+func (p *Pattern) Match(path string) bool {
+	if path == "" || path[0] != '/' {
+		return false
+	}
+	left := strings.TrimSuffix(path[1:], "/")
+	for _, want := range p.segments {
+		if left == "" {
+			return false
+		}
+		var segment string
+		segment, left, _ = strings.Cut(left, "/")
+		if want != "*" && want != segment {
+			return false
+		}
+	}
+	return p.rest || left == ""
+}

@@ -1,0 +1,205 @@
+package compile_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
+)
+
+// refusal is the field of a spec that no sidecar runs, and a part of what the message says to write.
+type refusal struct{ field, write string }
+
+// refusals are by the name of a case in testdata/no-sidecar-runs.jsonl: specs that were once accepted.
+func refusals() map[string]refusal {
+	const (
+		path   = "spec.authorization.rules[0].match[0].paths[0]"
+		origin = "spec.cors.allowOrigins[0]"
+		inline = "spec.jwt.providers[0].jwks.inline"
+		set    = "spec.headers.set[0]"
+		remove = "spec.headers.remove[0]"
+		login  = "spec.tokens.login[0].paths[0]"
+	)
+	return map[string]refusal{
+		"path '/admin/'":                  {path, `write "/admin"`},
+		"path '/a/./b'":                   {path, "write the path without"},
+		"path '/a**'":                     {path, "write /* for any one segment"},
+		"path '/%41'":                     {path, `"A"`},
+		"path '/a?x=1'":                   {path, `write "…/a"`},
+		"path '/a;b=1'":                   {path, "write the path without"},
+		"path '/aNULb'":                   {path, "remove it"},
+		"path '/a/.'":                     {path, "write the path without"},
+		"origin http://[:::]":             {origin, "write scheme://host"},
+		"cors expose * creds":             {"spec.cors.exposeHeaders[0]", "list the names"},
+		"jwks {}":                         {inline, "write a JSON Web Key Set"},
+		`jwks {"keys":[{}]}`:              {inline, "write a JSON Web Key Set"},
+		`jwks {"keys":[{"kty":"EC"}]}`:    {inline, "write a JSON Web Key Set"},
+		"jwks null":                       {inline, "write a JSON Web Key Set"},
+		"jwks private key":                {inline, "publish public keys only"},
+		"jwks use enc":                    {inline, "its use is not sig"},
+		"jwks alg RS256":                  {inline, "its alg does not fit"},
+		"c2h dup case":                    {"spec.jwt.providers[0].claimsToHeaders[1].header", "choose another"},
+		"limit 999999999/second":          {"spec.rateLimits[0].limit", "write at most 1000000"},
+		"burst 1e6 1/31d":                 {"spec.rateLimits[0].burst", "write at most 11"},
+		"header set Set-Cookie: 'a=b'":    {set + ".name", "leave it out"},
+		"header set X-A: ' a '":           {set + ".value", `write "a"`},
+		"header set dup case":             {"spec.headers.set[1].name", "leave one out"},
+		"header remove Set-Cookie":        {remove, "leave it out"},
+		"header remove Content-Type":      {remove, "leave it out"},
+		"header remove Transfer-Encoding": {remove, "leave it out"},
+		"tokens login /login/":            {login, `write "/login"`},
+		"tokens login /login/*/":          {login, `write "/login/*"`},
+		"tokens issuer https://x/%zz":     {"spec.tokens.issuer", "write one as https://"},
+		"tokens issuer https://x//y":      {"spec.tokens.issuer", "write it without empty or dot segments"},
+	}
+}
+
+func TestWhatNoSidecarRunsIsRefused(t *testing.T) {
+	content, err := os.ReadFile("testdata/no-sidecar-runs.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, seen := refusals(), 0
+	for lines := bufio.NewScanner(bytes.NewReader(content)); lines.Scan(); seen++ {
+		var c struct {
+			Case string
+			Spec v1alpha1.SecurityPolicySpec
+		}
+		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(c.Case, func(t *testing.T) {
+			w, ok := want[c.Case]
+			if !ok {
+				t.Fatal("the test does not know what the case is refused for")
+			}
+			mustRefuse(t, &c.Spec, w)
+		})
+	}
+	if seen != len(want) {
+		t.Errorf("%d cases; want %d", seen, len(want))
+	}
+}
+
+// mustRefuse compiles under a class with a Redis and a Vault: the one thing that is wrong is in the spec.
+func mustRefuse(t *testing.T, spec *v1alpha1.SecurityPolicySpec, want refusal) {
+	t.Helper()
+	class := read[v1alpha1.SidecarClass](t, "../../config/samples/sidecarclass.yaml")
+	class.Spec.Vault = &v1alpha1.Vault{Address: "https://vault.example.com", Auth: v1alpha1.VaultAuth{Kubernetes: &v1alpha1.VaultKubernetes{Role: "postern"}}}
+	p, findings := compile.Compile(&v1alpha1.SecurityPolicy{Spec: *spec}, class)
+	var errs []compile.Finding
+	for _, f := range findings {
+		if f.Severity == compile.Error {
+			errs = append(errs, f)
+		}
+	}
+	if p != nil || len(errs) != 1 || errs[0].Field != want.field || !strings.Contains(errs[0].Message, want.write) {
+		t.Errorf("document %t, errors %v; want one of %s with %q", p != nil, errs, want.field, want.write)
+	}
+}
+
+// TestSiblings are like the cases above, of other fields.
+func TestSiblings(t *testing.T) {
+	const provider = `jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}`
+	const tokens = `tokens: {issuer: "https://a.example", audiences: [x], signingKey: {secretKeyRef: {name: a, key: k}}`
+	tests := map[string]struct {
+		spec string
+		want refusal
+	}{
+		"an empty segment":               {`authorization: {rules: [{name: a, match: [{paths: [/a//b]}], require: Deny}]}`, refusal{"spec.authorization.rules[0].match[0].paths[0]", `write "/a/b"`}},
+		"a path that is none":            {`rateLimits: [{name: a, limit: 5/minute, match: [{paths: [/ok]}, {paths: [/ok, login]}]}]`, refusal{"spec.rateLimits[0].match[1].paths[1]", `write "/login"`}},
+		"a method in lower case":         {`authorization: {rules: [{name: a, match: [{methods: [post]}], require: Deny}]}`, refusal{"spec.authorization.rules[0].match[0].methods[0]", "capital letters"}},
+		"* with credentials":             {`cors: {allowOrigins: ["*"], allowCredentials: true}`, refusal{"spec.cors.allowOrigins[0]", "list the origins"}},
+		"* methods with credentials":     {`cors: {allowOrigins: ["https://a"], allowMethods: ["*"], allowCredentials: true}`, refusal{"spec.cors.allowMethods[0]", "list the names"}},
+		"an origin's port out of range":  {`cors: {allowOrigins: ["https://a:99999"]}`, refusal{"spec.cors.allowOrigins[0]", "from 1 to 65535"}},
+		"a CORS method in lower case":    {`cors: {allowOrigins: ["https://a"], allowMethods: [patch]}`, refusal{"spec.cors.allowMethods[0]", "capital letters"}},
+		"part of a CORS header":          {`cors: {allowOrigins: ["https://a"], allowHeaders: ["X-*"]}`, refusal{"spec.cors.allowHeaders[0]", "write one as"}},
+		"an empty value":                 {`headers: {set: [{name: X-A, value: ""}]}`, refusal{"spec.headers.set[0].value", "remove the header instead"}},
+		"set and removed":                {`headers: {set: [{name: X-A, value: "1"}], remove: [x-a]}`, refusal{"spec.headers.set[0].name", "leave it out of one"}},
+		"removing with a star":           {`headers: {remove: ["X-*"]}`, refusal{"spec.headers.remove[0]", "write one as"}},
+		"bodies held back for too long":  {`compression: {minSize: 2MiB}`, refusal{"spec.compression.minSize", "at most 1MiB"}},
+		"a type with a parameter":        {`compression: {types: ["text/html;q=1"]}`, refusal{"spec.compression.types[0]", "without parameters"}},
+		"an identity header of HTTP's":   {provider + `, claimsToHeaders: [{claim: sub, header: Host}]}]}`, refusal{"spec.jwt.providers[0].claimsToHeaders[0].header", "choose another"}},
+		"a token in the header Cookie":   {provider + `, from: [{header: Cookie}]}]}`, refusal{"spec.jwt.providers[0].from[0].header", "name the cookie"}},
+		"keys that are never fresh":      {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k", maxStale: 1m}}]}`, refusal{"spec.jwt.providers[0].jwks.maxStale", "refreshInterval"}},
+		"a CA bundle that is none":       {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k", caBundle: x}}]}`, refusal{"spec.jwt.providers[0].jwks.caBundle", "BEGIN CERTIFICATE"}},
+		"an HMAC secret in the policy":   {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [HS256], jwks: {inline: "{}"}}]}`, refusal{"spec.jwt.providers[0].jwks", "secretKeyRef or vault"}},
+		"both kinds of algorithms":       {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [HS256, RS256], jwks: {secretKeyRef: {name: a, key: k}}}]}`, refusal{"spec.jwt.providers[0].algorithms", "cannot be used together"}},
+		"an issuer twice":                {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://a/k"}, maxLifetime: 1h}, {name: b, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://a/k"}, maxLifetime: 1h}]}`, refusal{"spec.jwt.providers[1].issuer", "merge them"}},
+		"PS512 for tokens":               {tokens + `, algorithm: PS512}`, refusal{"spec.tokens.algorithm", "write ES256"}},
+		"HS256 with Transit":             {`tokens: {issuer: "https://a.example", audiences: [x], algorithm: HS256, signingKey: {transit: {key: k}}}`, refusal{"spec.tokens.algorithm", "choose ES256"}},
+		"an issuer with a dot segment":   {`tokens: {issuer: "https://a.example/x/..", audiences: [x], signingKey: {secretKeyRef: {name: a, key: k}}}`, refusal{"spec.tokens.issuer", "without empty or dot segments"}},
+		"an issuer with a semicolon":     {`tokens: {issuer: "https://a.example/x;y", audiences: [x], signingKey: {secretKeyRef: {name: a, key: k}}}`, refusal{"spec.tokens.issuer", "semicolons"}},
+		"a claim with a meaning":         {tokens + `, claims: [exp]}`, refusal{"spec.tokens.claims[0]", "rename it"}},
+		"a trusted origin that is none":  {tokens + `, delivery: Cookie, cookie: {trustedOrigins: ["http://[:::]"]}}`, refusal{"spec.tokens.cookie.trustedOrigins[0]", "write scheme://host"}},
+		"an overlap that is too short":   {tokens + `, rotation: {overlap: 10s}}`, refusal{"spec.tokens.rotation.overlap", "shorter than 1m0s"}},
+		"a rotation before it signs":     {tokens + `, rotation: {interval: 90m}}`, refusal{"spec.tokens.rotation.interval", "twice the overlap"}},
+		"a lifetime in half seconds":     {tokens + `, accessLifetime: 1500ms}`, refusal{"spec.tokens.accessLifetime", "whole seconds"}},
+		"a prefix with a dot segment":    {tokens + `, endpoints: {prefix: /a/..}}`, refusal{"spec.tokens.endpoints.prefix", "without them"}},
+		"endpoints where discovery is":   {`tokens: {issuer: "https://a.example/refresh", audiences: [x], endpoints: {prefix: /.well-known/oauth-authorization-server}, signingKey: {secretKeyRef: {name: a, key: k}}}`, refusal{"spec.tokens.endpoints.prefix", "choose another prefix"}},
+		"two signing keys":               {`tokens: {issuer: "https://a.example", audiences: [x], signingKey: {transit: {key: k}, secretKeyRef: {name: a, key: k}}}`, refusal{"spec.tokens.signingKey", "exactly one"}},
+		"a login without paths":          {tokens + `, login: [{methods: [POST]}]}`, refusal{"spec.tokens.login[0].paths", "as /login"}},
+		"a session of no time":           {`sessions: {absoluteTimeout: 1ms}`, refusal{"spec.sessions.absoluteTimeout", "between 1s"}},
+		"bcrypt that is too cheap":       {`passwordPolicy: {hash: {algorithm: Bcrypt, bcrypt: {cost: 4}}}`, refusal{"spec.passwordPolicy.hash.bcrypt.cost", "between 10 and 15"}},
+		"a limit's header that is none":  {`rateLimits: [{name: a, limit: 5/minute, keyBy: [{type: Header, name: "X A"}]}]`, refusal{"spec.rateLimits[0].keyBy[0].name", "write one as"}},
+		"a key outside its Secret's dir": {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {secretKeyRef: {name: a, key: ../b}}}]}`, refusal{"spec.jwt.providers[0].jwks.secretKeyRef.key", "without slashes"}},
+		"a path in Vault that is none":   {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {vault: {path: secret/../x, key: k}}}]}`, refusal{"spec.jwt.providers[0].jwks.vault.path", "dot segment"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var spec v1alpha1.SecurityPolicySpec
+			if err := yaml.UnmarshalStrict([]byte(tt.spec), &spec); err != nil {
+				t.Fatal(err)
+			}
+			mustRefuse(t, &spec, tt.want)
+		})
+	}
+}
+
+// TestClassesAreJudged: what is the class's is said of the class.
+func TestClassesAreJudged(t *testing.T) {
+	const vault = `vault: {address: "https://v.example", auth: {kubernetes: {role: r}}`
+	tests := map[string]struct {
+		class string
+		want  refusal
+	}{
+		"a proxy that is no CIDR":    {`trustedProxies: [10.0.0.1]`, refusal{"sidecarClass.spec.trustedProxies[0]", "write one as 10.0.0.0/8"}},
+		"a Redis without port":       {`redis: {addresses: [redis]}`, refusal{"sidecarClass.spec.redis.addresses[0]", "redis.example.com:6379"}},
+		"a Redis port out of range":  {`redis: {addresses: ["redis:99999"]}`, refusal{"sidecarClass.spec.redis.addresses[0]", "redis.example.com:6379"}},
+		"two standalone servers":     {`redis: {addresses: ["a:1", "b:1"]}`, refusal{"sidecarClass.spec.redis.addresses", "name one"}},
+		"a Redis timeout of an hour": {`redis: {addresses: ["a:1"], timeout: 1h}`, refusal{"sidecarClass.spec.redis.timeout", "between"}},
+		"a Redis CA that is none":    {`redis: {addresses: ["a:1"], tls: {caBundle: x}}`, refusal{"sidecarClass.spec.redis.tls.caBundle", "BEGIN CERTIFICATE"}},
+		"a reference to nothing":     {`redis: {addresses: ["a:1"], passwordRef: {}}`, refusal{"sidecarClass.spec.redis.passwordRef", "exactly one"}},
+		"Vault in clear text":        {`vault: {address: "http://v.example", auth: {kubernetes: {role: r}}}`, refusal{"sidecarClass.spec.vault.address", "https://"}},
+		"Vault that is never fresh":  {vault + `, pollInterval: 1ms}`, refusal{"sidecarClass.spec.vault.pollInterval", "shorter than 1s"}},
+	}
+	policy := read[v1alpha1.SecurityPolicy](t, "../../config/samples/tokens.yaml")
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			class := &v1alpha1.SidecarClass{}
+			if err := yaml.UnmarshalStrict([]byte(tt.class), &class.Spec); err != nil {
+				t.Fatal(err)
+			}
+			if class.Spec.Vault == nil {
+				class.Spec.Vault = &v1alpha1.Vault{Address: "https://v.example", Auth: v1alpha1.VaultAuth{Kubernetes: &v1alpha1.VaultKubernetes{Role: "r"}}}
+			}
+			p, findings := compile.Compile(policy, class)
+			var errs []compile.Finding
+			for _, f := range findings {
+				if f.Severity == compile.Error {
+					errs = append(errs, f)
+				}
+			}
+			if p != nil || len(errs) != 1 || errs[0].Field != tt.want.field || !strings.Contains(errs[0].Message, tt.want.write) {
+				t.Errorf("document %t, errors %v; want one of %s with %q", p != nil, errs, tt.want.field, tt.want.write)
+			}
+		})
+	}
+}
