@@ -87,7 +87,7 @@ func TestStandaloneTakesChangedPolicies(t *testing.T) {
 		{func(p *compiled.Policy) { p.Namespace = "elsewhere" }, "it is policy elsewhere/orders: restart"},
 		{func(p *compiled.Policy) {
 			p.Providers = []compiled.Provider{{Name: "corp", Issuer: "i", Algorithms: []string{"ES256"}, Keys: compiled.Keys{Inline: []byte(`{"keys":[]}`)}}}
-		}, "corp"},
+		}, "spec.jwt.providers[0].jwks.inline"},
 	} {
 		updates <- makeDocument(tt.change)
 		log.await(t, i+1, "changed policy refused, the policy before it stays in force")

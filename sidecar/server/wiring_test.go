@@ -262,7 +262,14 @@ func TestProblemsAreLoggedOnce(t *testing.T) {
 	}
 }
 
-// TestAStartThatFailsEnds: with its error, whatever is open already and whoever has connected.
+var errNoListener = errors.New("no listener for the snapshot")
+
+// refusing refuses every snapshot.
+type refusing struct{ plain }
+
+func (refusing) follow(*listen.Set, *chain.Snapshot, *chain.Snapshot) error { return errNoListener }
+
+// TestAStartThatFailsEnds: with its error, even if listeners are open and clients are connected.
 func TestAStartThatFailsEnds(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -281,10 +288,10 @@ func TestAStartThatFailsEnds(t *testing.T) {
 			c.Inbound = plain{address: taken.Addr().String(), app: "127.0.0.1:1"}
 		}, false, "address already in use"},
 		"an address of the API that others reach": {makeDocument(nil), func(c *Config) { c.AppAPI = "0.0.0.0:15992" }, false, "not a loopback address"},
-		"the document cannot be run": {makeDocument(func(p *compiled.Policy) {
-			awayRedis(p) // it is waited for, while the listener is open
-			p.CORS = &compiled.CORS{AllowOrigins: []string{"null"}}
-		}), nil, true, "cors"},
+		"the snapshot is refused": {
+			makeDocument(awayRedis), // Build waits for Redis while the listener is open
+			func(c *Config) { c.Inbound = refusing{c.Inbound.(plain)} }, true, errNoListener.Error(),
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
