@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/chain"
+	"github.com/posterndev/postern/sidecar/conn/listen"
 )
 
 // running is a sidecar that was started by Run.
