@@ -93,7 +93,7 @@ func wantTaken(t *testing.T, c client.Client, result ctrl.Result) {
 		t.Fatal(err)
 	}
 	programmed := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionProgrammed)
-	if programmed == nil || programmed.Status != metav1.ConditionFalse || !strings.Contains(programmed.Message, "not Postern's") {
+	if programmed == nil || programmed.Status != metav1.ConditionFalse || !strings.Contains(programmed.Message, "does not belong to Postern") {
 		t.Errorf("Programmed is %+v", programmed)
 	}
 	if result.RequeueAfter != takenRetry {
