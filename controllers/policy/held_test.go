@@ -111,7 +111,7 @@ func TestOlderSidecarsKeepTheirDocument(t *testing.T) {
 		t.Errorf("older sidecars read %v, %v", v1, err)
 	}
 	enforced := apimeta.FindStatusCondition(l.policy().Status.Conditions, v1alpha1.ConditionEnforced)
-	for _, want := range []string{"spec.compression", "orders-0", "kubectl rollout restart statefulset/orders -n shop", "still takes revocations"} {
+	for _, want := range []string{"spec.compression", "orders-0", "kubectl rollout restart statefulset/orders -n shop", "still applies revocations"} {
 		if enforced.Reason != v1alpha1.ReasonSidecarTooOld || !strings.Contains(enforced.Message, want) {
 			t.Errorf("Enforced is %s, %q; want %q in it", enforced.Reason, enforced.Message, want)
 		}

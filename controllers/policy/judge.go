@@ -66,7 +66,7 @@ func (v *verdict) judgePods(o *observation) {
 	selection := compile.NewSelection(o.policies)
 	for i := range o.pods {
 		pod := &o.pods[i]
-		if status.Gone(pod) {
+		if status.Inactive(pod) {
 			continue
 		}
 		if !selector.Matches(labels.Set(pod.Labels)) {

@@ -125,7 +125,7 @@ func TestInvalidEditKeepsDocument(t *testing.T) {
 	}
 	l.edit(spoil)
 	l.reconcile()
-	l.wantAccepted(metav1.ConditionFalse, "spec.rateLimits[0].limit", "Pods, new ones too, run the last good document: revision 1000000001000")
+	l.wantAccepted(metav1.ConditionFalse, "spec.rateLimits[0].limit", "All pods, including new ones, run the last good document: revision 1000000001000")
 	if after := l.configMap().Data; after["document.json"] != before["document.json"] {
 		t.Errorf("the document changed to %s", after["document.json"])
 	}

@@ -92,7 +92,7 @@ func heir(o *observation) *v1alpha1.SecurityPolicy {
 	selection := compile.NewSelection(o.policies)
 	for i := range o.pods {
 		pod := &o.pods[i]
-		if bound, _ := deliver.BoundPolicy(pod); bound != o.name.Name || status.Gone(pod) {
+		if bound, _ := deliver.BoundPolicy(pod); bound != o.name.Name || status.Inactive(pod) {
 			continue
 		}
 		if other := selection.Select(pod.Labels); other != nil {

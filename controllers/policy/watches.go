@@ -169,7 +169,7 @@ func podChanged(e event.UpdateEvent) bool {
 	if !ok || !ok2 {
 		return false
 	}
-	return status.Gone(before) != status.Gone(after) || status.Finished(before) != status.Finished(after) ||
+	return status.Inactive(before) != status.Inactive(after) || status.Finished(before) != status.Finished(after) ||
 		!maps.Equal(before.Labels, after.Labels) || !maps.Equal(before.Annotations, after.Annotations) ||
 		!reflect.DeepEqual(before.Status.Conditions, after.Status.Conditions) || failing(before) != failing(after)
 }
