@@ -83,7 +83,7 @@ func TestOfConfigMap(t *testing.T) {
 		"short":              {render.ConfigMap("shop", "orders", compiled.Signed{}), "orders"},
 		"long":               {render.ConfigMap("shop", long, compiled.Signed{Document: []byte(`{"name":"` + long + `"}`)}), long},
 		"long, another name": {render.ConfigMap("shop", long, compiled.Signed{Document: []byte(`{"name":"orders"}`)}), ""},
-		"long, spoilt":       {render.ConfigMap("shop", long, compiled.Signed{Document: []byte(`x`)}), ""},
+		"long, damaged":      {render.ConfigMap("shop", long, compiled.Signed{Document: []byte(`x`)}), ""},
 		"of another owner":   {&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}}, ""},
 	}
 	for title, tt := range tests {

@@ -125,7 +125,7 @@ func TestOlderSidecarsKeepTheirDocument(t *testing.T) {
 	l.restartOperator()
 	l.reconcile()
 	l.want([]int{2, 1}, "stolen")
-	l.edit(spoil) // the same holds for a policy that cannot be compiled
+	l.edit(invalidate) // the same holds for a policy that cannot be compiled
 	l.reconcile()
 	l.want([]int{2, 1}, "stolen")
 	l.edit(repair)

@@ -99,7 +99,7 @@ func (l *cluster) wantAccepted(status metav1.ConditionStatus, texts ...string) {
 	}
 }
 
-func spoil(s *v1alpha1.SecurityPolicySpec) {
+func invalidate(s *v1alpha1.SecurityPolicySpec) {
 	s.RateLimits = []v1alpha1.RateLimit{{Name: "x", Limit: "many"}}
 }
 
@@ -123,7 +123,7 @@ func TestInvalidEditKeepsDocument(t *testing.T) {
 	if got := l.policy().Status.Revision; got != revision {
 		t.Errorf("the status records revision %d, want %d", got, revision)
 	}
-	l.edit(spoil)
+	l.edit(invalidate)
 	l.reconcile()
 	l.wantAccepted(metav1.ConditionFalse, "spec.rateLimits[0].limit", "All pods, including new ones, run the last good document: revision 1000000001000")
 	if after := l.configMap().Data; after["document.json"] != before["document.json"] {
@@ -152,7 +152,7 @@ func TestOldDocumentRestoredWithoutOperator(t *testing.T) {
 
 	t.Run("invalid policy: the old document is not the last good one", func(t *testing.T) {
 		l.restore(old)
-		l.edit(spoil)
+		l.edit(invalidate)
 		l.restart()
 		l.reconcile()
 		l.wantAccepted(metav1.ConditionFalse, "is no longer in its ConfigMap")

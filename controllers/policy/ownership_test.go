@@ -147,8 +147,8 @@ func TestExcludedNamespace(t *testing.T) {
 	}
 }
 
-// TestHeir checks that no tombstone is written while another policy selects a pod of the deleted one.
-func TestHeir(t *testing.T) {
+// TestSuccessor checks that no tombstone is written while another policy selects a pod of the deleted one.
+func TestSuccessor(t *testing.T) {
 	other := &v1alpha1.SecurityPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: "orders-v2"},
 		Spec:       v1alpha1.SecurityPolicySpec{Selector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "orders"}}},

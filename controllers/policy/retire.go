@@ -31,9 +31,9 @@ func (r *Reconciler) retire(ctx context.Context, o *observation) (ctrl.Result, e
 		return ctrl.Result{}, nil
 	}
 	if o.stored == nil || !o.stored.policy.Deleted {
-		if heir := heir(o); heir != nil {
-			contextlog.From(ctx).Debug("the document of a deleted policy stays active, because another policy selects its pods", "other", heir.Name)
-			return r.bequeath(ctx, o)
+		if other := successor(o); other != nil {
+			contextlog.From(ctx).Debug("the document of a deleted policy stays active, because another policy selects its pods", "other", other.Name)
+			return r.keepActive(ctx, o)
 		}
 		_, err := r.write(ctx, o, tombstone(o), withHeld(o, func(p *compiled.Policy) { p.Deleted = true }))
 		return retryQuietly(ctrl.Result{RequeueAfter: tombstoneLife}, err)
@@ -55,8 +55,8 @@ func (r *Reconciler) retire(ctx context.Context, o *observation) (ctrl.Result, e
 	return ctrl.Result{}, nil
 }
 
-// bequeath keeps the last document active, with the current revocations.
-func (r *Reconciler) bequeath(ctx context.Context, o *observation) (ctrl.Result, error) {
+// keepActive keeps the last document active, with the current revocations.
+func (r *Reconciler) keepActive(ctx context.Context, o *observation) (ctrl.Result, error) {
 	again := ctrl.Result{RequeueAfter: tombstoneLife}
 	if o.stored == nil {
 		return again, nil
@@ -87,8 +87,8 @@ func tombstone(o *observation) *compiled.Policy {
 	}
 }
 
-// heir returns another policy that selects a pod whose sidecar runs the documents of the deleted policy; nil if there is none.
-func heir(o *observation) *v1alpha1.SecurityPolicy {
+// successor returns another policy that selects a pod whose sidecar runs the documents of the deleted policy; nil if there is none.
+func successor(o *observation) *v1alpha1.SecurityPolicy {
 	selection := compile.NewSelection(o.policies)
 	for i := range o.pods {
 		pod := &o.pods[i]

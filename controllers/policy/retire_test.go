@@ -63,8 +63,8 @@ func bound(phase corev1.PodPhase) *corev1.Pod {
 // TestRetire checks that the document of a deleted policy becomes a tombstone, and is deleted when no pod is bound to the policy.
 func TestRetire(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	spoilt := stored(t, now)
-	spoilt.Data[compiled.DocumentKey] = "{}"
+	damaged := stored(t, now)
+	damaged.Data[compiled.DocumentKey] = "{}"
 	tests := map[string]struct {
 		configMap   *corev1.ConfigMap
 		pods        []client.Object
@@ -77,7 +77,7 @@ func TestRetire(t *testing.T) {
 		"a pod is bound":           {configMap: stored(t, now), pods: []client.Object{bound(corev1.PodRunning)}, after: time.Hour, wantHeaders: true, wantKept: true},
 		"a finished pod was bound": {configMap: stored(t, now), pods: []client.Object{bound(corev1.PodSucceeded)}, after: time.Hour, wantHeaders: true},
 		"the clock was ahead":      {configMap: stored(t, now.Add(time.Minute)), after: tombstoneLife, wantHeaders: true, wantKept: true},
-		"the document was damaged": {configMap: spoilt, after: tombstoneLife},
+		"the document was damaged": {configMap: damaged, after: tombstoneLife},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {

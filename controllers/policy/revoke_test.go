@@ -96,10 +96,10 @@ func TestRevocationsReachTheLastDocument(t *testing.T) {
 	trusting(broken[2].(*v1alpha1.SecurityPolicy), "no JSON")
 	pod := bound("Running")
 	pod.Labels = map[string]string{"app": "orders"}
-	heir := &v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: "orders-v2"}}
+	successor := &v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: "orders-v2"}}
 	for title, objects := range map[string][]client.Object{
 		"the policy is invalid":                               broken,
-		"the policy is deleted, and another selects its pods": {pod, heir},
+		"the policy is deleted, and another selects its pods": {pod, successor},
 	} {
 		t.Run(title, func(t *testing.T) {
 			cm := stored(t, created)

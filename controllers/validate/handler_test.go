@@ -68,7 +68,7 @@ func policy(change func(*v1alpha1.SecurityPolicy)) *v1alpha1.SecurityPolicy {
 	return p
 }
 
-func spoil(p *v1alpha1.SecurityPolicy) {
+func invalidate(p *v1alpha1.SecurityPolicy) {
 	p.Spec.RateLimits = []v1alpha1.RateLimit{{Name: "x", Limit: "many"}, {Name: "y", Limit: "few"}}
 }
 
@@ -112,12 +112,12 @@ func request(t *testing.T, object, before client.Object) admission.Request {
 }
 
 func TestHandler(t *testing.T) {
-	labelled := policy(spoil)
+	labelled := policy(invalidate)
 	labelled.Labels = map[string]string{"a": "b"}
-	finalized := policy(spoil)
+	finalized := policy(invalidate)
 	finalized.Finalizers = []string{"example.com/x"}
 	going := policy(func(p *v1alpha1.SecurityPolicy) {
-		spoil(p)
+		invalidate(p)
 		p.Spec.RateLimits[0].Limit = "none"
 		p.DeletionTimestamp, p.Finalizers = ptr.To(metav1.NewTime(now)), []string{"example.com/x"}
 	})
@@ -136,16 +136,16 @@ func TestHandler(t *testing.T) {
 	}{
 		"a valid policy": {object: policy(trusting), world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
 		"a policy with two mistakes": {
-			object: policy(spoil), world: []client.Object{class("default", nil)}, wantResult: resultRefused,
+			object: policy(invalidate), world: []client.Object{class("default", nil)}, wantResult: resultRefused,
 			wantRefusals: []string{"spec.rateLimits[0].limit: ", "spec.rateLimits[1].limit: "},
 		},
 		"a policy that becomes invalid": {
-			object: policy(spoil), before: policy(nil), world: []client.Object{class("default", nil)}, wantResult: resultRefused,
+			object: policy(invalidate), before: policy(nil), world: []client.Object{class("default", nil)}, wantResult: resultRefused,
 			wantRefusals: []string{"spec.rateLimits[0].limit: "},
 		},
-		"a policy that becomes valid":           {object: policy(nil), before: policy(spoil), world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
-		"an invalid policy is labelled":         {object: labelled, before: policy(spoil), world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
-		"an invalid policy loses its finalizer": {object: policy(spoil), before: finalized, world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
+		"a policy that becomes valid":           {object: policy(nil), before: policy(invalidate), world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
+		"an invalid policy is labelled":         {object: labelled, before: policy(invalidate), world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
+		"an invalid policy loses its finalizer": {object: policy(invalidate), before: finalized, world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
 		"an invalid policy is being deleted":    {object: going, before: policy(nil), world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
 		"a policy with a warning": {
 			object: policy(func(p *v1alpha1.SecurityPolicy) {
@@ -157,7 +157,7 @@ func TestHandler(t *testing.T) {
 			object: vault, wantResult: resultAllowed, wantWarnings: []string{"spec.sidecarClassName: ", "new pods are refused"},
 		},
 		"the class is missing, and a mistake": {
-			object: policy(spoil), wantResult: resultRefused, wantRefusals: []string{"spec.rateLimits[0].limit: "}, wantWarnings: []string{"spec.sidecarClassName: "},
+			object: policy(invalidate), wantResult: resultRefused, wantRefusals: []string{"spec.rateLimits[0].limit: "}, wantWarnings: []string{"spec.sidecarClassName: "},
 		},
 		"the class names no Vault": {
 			object: vault, world: []client.Object{class("default", nil)}, wantResult: resultRefused, wantRefusals: []string{"names no Vault"},
@@ -166,7 +166,7 @@ func TestHandler(t *testing.T) {
 			object: policy(nil), world: []client.Object{class("default", badClass)}, wantResult: resultRefused, wantRefusals: []string{"sidecarClass.spec.drainTimeout: "},
 		},
 		"classes cannot be read": {
-			object: policy(spoil), readErr: errors.New("no connection"), wantResult: resultUnjudged, wantWarnings: []string{"did not check this object", "no connection"},
+			object: policy(invalidate), readErr: errors.New("no connection"), wantResult: resultUnjudged, wantWarnings: []string{"did not check this object", "no connection"},
 		},
 		"a valid class":          {object: class("default", nil), wantResult: resultAllowed},
 		"a class with a mistake": {object: class("default", badClass), wantResult: resultRefused, wantRefusals: []string{"this: spec.drainTimeout: "}},
@@ -194,7 +194,7 @@ func TestHandler(t *testing.T) {
 			wantWarnings: []string{"spec: no SecurityPolicy in namespace shop accepts tokens"},
 		},
 		"a revocation beside an invalid policy": {
-			object: revocation(nil), world: []client.Object{class("default", nil), policy(spoil)}, wantResult: resultAllowed,
+			object: revocation(nil), world: []client.Object{class("default", nil), policy(invalidate)}, wantResult: resultAllowed,
 		},
 		"a revocation of expired tokens": {
 			object: revocation(func(s *v1alpha1.TokenRevocationSpec) { s.Expires = ptr.To(metav1.NewTime(now.Add(-time.Hour))) }),
@@ -236,7 +236,7 @@ func TestOthersAreAdmitted(t *testing.T) {
 		"other kind":  func(r *admission.Request) { r.Kind.Kind = "Pod" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			req := request(t, policy(spoil), nil)
+			req := request(t, policy(invalidate), nil)
 			change(&req)
 			if got := h.Handle(t.Context(), req); !got.Allowed || len(got.Warnings) > 0 {
 				t.Errorf("got %+v", got)
@@ -253,11 +253,11 @@ func TestBusyHandlerAdmits(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := h.Handle(ctx, request(t, policy(spoil), nil)); !got.Allowed || len(got.Warnings) != 1 {
+	if got := h.Handle(ctx, request(t, policy(invalidate), nil)); !got.Allowed || len(got.Warnings) != 1 {
 		t.Errorf("got %+v", got)
 	}
 	<-h.slots
-	if got := h.Handle(t.Context(), request(t, policy(spoil), nil)); got.Allowed {
+	if got := h.Handle(t.Context(), request(t, policy(invalidate), nil)); got.Allowed {
 		t.Errorf("got %+v", got)
 	}
 	if len(h.slots) != slots-1 {
