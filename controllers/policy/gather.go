@@ -113,8 +113,8 @@ func (r *Reconciler) gatherDocument(ctx context.Context, o *observation) error {
 	return nil
 }
 
-// open returns the ConfigMap's documents. stored is nil if the operator did not sign it for this policy, or if the operator has
-// written a newer revision, so that somebody restored an old document.
+// open returns the ConfigMap's documents. stored is nil if the operator did not sign it for this policy, or if it is older than a
+// revision that the operator has written, which means that an old document was restored.
 func (r *Reconciler) open(cm *corev1.ConfigMap, name types.NamespacedName) (stored *document, held []*document) {
 	documents := r.verify(cm, name)
 	if len(documents) == 0 || documents[0].policy.Revision < r.revisions.last(name) {
