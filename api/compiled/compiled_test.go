@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// full is a document with every section.
+// full returns a document with every section that does not concern tokens.
 func full() *Policy {
 	return &Policy{
 		SchemaVersion: 1, Namespace: "shop", Name: "orders", UID: "u", Generation: 3, Revision: 7, Mode: Enforce, UndeclaredPorts: Deny,
@@ -64,32 +64,32 @@ func TestDecodeRefuses(t *testing.T) {
 		change  func(*Policy)
 		wantErr string
 	}{
-		"no name":                  {func(p *Policy) { p.Name = "" }, "namespace and name"},
-		"no revision":              {func(p *Policy) { p.Revision = 0 }, "revision"},
-		"no schema version":        {func(p *Policy) { p.SchemaVersion = 0 }, "schemaVersion"},
-		"a newer schema version":   {func(p *Policy) { p.SchemaVersion = 2 }, "newer"},
-		"an unknown mode":          {func(p *Policy) { p.Mode = "enforce" }, `mode is "enforce"`},
-		"an unknown failure mode":  {func(p *Policy) { p.UndeclaredPorts = "" }, "undeclaredPorts"},
-		"a port without number":    {func(p *Policy) { p.Ports[0].Number = 0 }, "ports[0]"},
-		"a port with both":         {func(p *Policy) { p.Ports[0].Name = "x" }, "ports[0]"},
-		"an unknown protocol":      {func(p *Policy) { p.Ports[0].Protocol = "UDP" }, "protocol"},
-		"a provider without alg":   {func(p *Policy) { p.Providers[0].Algorithms = nil }, "algorithms"},
-		"a provider without keys":  {func(p *Policy) { p.Providers[0].Keys = Keys{} }, "exactly one of uri"},
-		"two sources of keys":      {func(p *Policy) { p.Providers[0].Keys.URI = "https://x" }, "exactly one of uri"},
-		"no audience and no claim": {func(p *Policy) { p.Providers[0].Audiences = nil }, "audiences or requiredClaims"},
-		"a secret outside":         {func(p *Policy) { p.Providers[0].Keys.Secret.Key = "../../token" }, "not a Secret's name and key"},
-		"a secret's parent":        {func(p *Policy) { p.Redis.Password.Name = ".." }, "not a Secret's name and key"},
-		"a rule without match":     {func(p *Policy) { p.Authorization.Rules[0].Match = nil }, "rules[0]"},
-		"a rule with no demand":    {func(p *Policy) { p.Authorization.Rules[0].Require = "" }, "require"},
-		"a limit of nothing":       {func(p *Policy) { p.RateLimits[0].Limit = 0 }, "rateLimits[0]"},
-		"a limit without key":      {func(p *Policy) { p.RateLimits[0].KeyBy = nil }, "rateLimits[0]"},
-		"a nameless header key":    {func(p *Policy) { p.RateLimits[0].KeyBy[0].Name = "" }, "keyBy[0]"},
-		"an unknown key type":      {func(p *Policy) { p.RateLimits[0].KeyBy[0].Type = "IP" }, "keyBy[0]"},
-		"an unknown preset":        {func(p *Policy) { p.Headers.Preset = "strict" }, "headers.preset"},
-		"a proxy that is no CIDR":  {func(p *Policy) { p.Sidecar.TrustedProxies[0] = "10.0.0.1" }, "trustedProxies[0]"},
-		"an unknown log level":     {func(p *Policy) { p.Sidecar.LogLevel = "loud" }, "logLevel"},
-		"redis without address":    {func(p *Policy) { p.Redis.Addresses = nil }, "redis"},
-		"sentinel without master":  {func(p *Policy) { p.Redis.MasterName = "" }, "masterName"},
+		"no name":                       {func(p *Policy) { p.Name = "" }, "namespace and name"},
+		"no revision":                   {func(p *Policy) { p.Revision = 0 }, "revision"},
+		"no schema version":             {func(p *Policy) { p.SchemaVersion = 0 }, "schemaVersion"},
+		"a newer schema version":        {func(p *Policy) { p.SchemaVersion = 2 }, "newer"},
+		"an unknown mode":               {func(p *Policy) { p.Mode = "enforce" }, `mode is "enforce"`},
+		"an unknown failure mode":       {func(p *Policy) { p.UndeclaredPorts = "" }, "undeclaredPorts"},
+		"a port without number or name": {func(p *Policy) { p.Ports[0].Number = 0 }, "ports[0]"},
+		"a port with both":              {func(p *Policy) { p.Ports[0].Name = "x" }, "ports[0]"},
+		"an unknown protocol":           {func(p *Policy) { p.Ports[0].Protocol = "UDP" }, "protocol"},
+		"a provider without alg":        {func(p *Policy) { p.Providers[0].Algorithms = nil }, "algorithms"},
+		"a provider without keys":       {func(p *Policy) { p.Providers[0].Keys = Keys{} }, "exactly one of uri"},
+		"two sources of keys":           {func(p *Policy) { p.Providers[0].Keys.URI = "https://x" }, "exactly one of uri"},
+		"no audience and no claim":      {func(p *Policy) { p.Providers[0].Audiences = nil }, "audiences or requiredClaims"},
+		"a secret outside its folder":   {func(p *Policy) { p.Providers[0].Keys.Secret.Key = "../../token" }, "not a valid name and key of a Secret"},
+		"a secret in the parent folder": {func(p *Policy) { p.Redis.Password.Name = ".." }, "not a valid name and key of a Secret"},
+		"a rule without match":          {func(p *Policy) { p.Authorization.Rules[0].Match = nil }, "rules[0]"},
+		"a rule without require":        {func(p *Policy) { p.Authorization.Rules[0].Require = "" }, "require"},
+		"a limit of 0":                  {func(p *Policy) { p.RateLimits[0].Limit = 0 }, "rateLimits[0]"},
+		"a limit without key":           {func(p *Policy) { p.RateLimits[0].KeyBy = nil }, "rateLimits[0]"},
+		"a header key without name":     {func(p *Policy) { p.RateLimits[0].KeyBy[0].Name = "" }, "keyBy[0]"},
+		"an unknown key type":           {func(p *Policy) { p.RateLimits[0].KeyBy[0].Type = "IP" }, "keyBy[0]"},
+		"an unknown preset":             {func(p *Policy) { p.Headers.Preset = "strict" }, "headers.preset"},
+		"a proxy that is not a CIDR":    {func(p *Policy) { p.Sidecar.TrustedProxies[0] = "10.0.0.1" }, "trustedProxies[0]"},
+		"an unknown log level":          {func(p *Policy) { p.Sidecar.LogLevel = "loud" }, "logLevel"},
+		"redis without address":         {func(p *Policy) { p.Redis.Addresses = nil }, "redis"},
+		"sentinel without master":       {func(p *Policy) { p.Redis.MasterName = "" }, "masterName"},
 	}
 	for name, tt := range changes {
 		t.Run(name, func(t *testing.T) {
@@ -102,16 +102,16 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 	good := string(encode(t, full()))
 	texts := map[string]struct{ document, wantErr string }{
-		"an unknown field":   {strings.Replace(good, `"mode"`, `"modus": 1, "mode"`, 1), "unknown field"},
-		"trailing data":      {good + "{}", "invalid character"},
-		"trailing bracket":   {good + "]", "invalid character"},
-		"nothing":            {"", "unexpected end"},
-		"null":               {"null", "schemaVersion"},
-		"a list":             {"[]", "cannot unmarshal"},
-		"a negative time":    {strings.Replace(good, `"30s"`, `"-30s"`, 1), "not a duration"},
-		"a number for time":  {strings.Replace(good, `"30s"`, `30`, 1), "cannot unmarshal"},
-		"a port of 65536":    {strings.Replace(good, "8080", "65536", 1), "cannot unmarshal"},
-		"more than is bound": {strings.Repeat(" ", MaxSize) + good, "more than"},
+		"an unknown field":     {strings.Replace(good, `"mode"`, `"modus": 1, "mode"`, 1), "unknown field"},
+		"trailing data":        {good + "{}", "invalid character"},
+		"trailing bracket":     {good + "]", "invalid character"},
+		"an empty document":    {"", "unexpected end"},
+		"null":                 {"null", "schemaVersion"},
+		"a list":               {"[]", "cannot unmarshal"},
+		"a negative duration":  {strings.Replace(good, `"30s"`, `"-30s"`, 1), "not a duration"},
+		"a number as duration": {strings.Replace(good, `"30s"`, `30`, 1), "cannot unmarshal"},
+		"a port of 65536":      {strings.Replace(good, "8080", "65536", 1), "cannot unmarshal"},
+		"too large":            {strings.Repeat(" ", MaxSize) + good, "more than"},
 	}
 	for name, tt := range texts {
 		t.Run(name, func(t *testing.T) {
@@ -135,10 +135,10 @@ func TestSignatures(t *testing.T) {
 		t.Fatalf("opening: %v", err)
 	}
 	for name, bad := range map[string]Signed{
-		"an edited document":  {Document: bytes.Replace(s.Document, []byte("Deny"), []byte("Allow"), 1), Signature: s.Signature},
-		"no signature":        {Document: s.Document},
-		"a short signature":   {Document: s.Document, Signature: s.Signature[:63]},
-		"one without context": {Document: s.Document, Signature: ed25519.Sign(private, s.Document)},
+		"an edited document":          {Document: bytes.Replace(s.Document, []byte("Deny"), []byte("Allow"), 1), Signature: s.Signature},
+		"no signature":                {Document: s.Document},
+		"a short signature":           {Document: s.Document, Signature: s.Signature[:63]},
+		"a signature without context": {Document: s.Document, Signature: ed25519.Sign(private, s.Document)},
 	} {
 		if _, err := bad.Open(public); !errors.Is(err, ErrSignature) {
 			t.Errorf("%s: error = %v", name, err)
@@ -156,11 +156,11 @@ func TestResolvePorts(t *testing.T) {
 		want    []ResolvedPort
 		wantErr bool
 	}{
-		"all declared":    {nil, []ResolvedPort{{8080, HTTP}, {9090, HTTP}, {8081, HTTP}}, false},
-		"a number":        {[]Port{{Number: 1234, Protocol: TCP}}, []ResolvedPort{{1234, TCP}}, false},
-		"a name of two":   {[]Port{{Name: "http", Protocol: HTTP}}, []ResolvedPort{{8080, HTTP}, {8081, HTTP}}, false},
-		"name and number": {[]Port{{Number: 8080, Protocol: TCP}, {Name: "http", Protocol: HTTP}}, []ResolvedPort{{8080, TCP}, {8081, HTTP}}, false},
-		"an unknown name": {[]Port{{Name: "grpc", Protocol: HTTP}}, nil, true},
+		"all declared":               {nil, []ResolvedPort{{8080, HTTP}, {9090, HTTP}, {8081, HTTP}}, false},
+		"a number":                   {[]Port{{Number: 1234, Protocol: TCP}}, []ResolvedPort{{1234, TCP}}, false},
+		"a name that two ports have": {[]Port{{Name: "http", Protocol: HTTP}}, []ResolvedPort{{8080, HTTP}, {8081, HTTP}}, false},
+		"name and number":            {[]Port{{Number: 8080, Protocol: TCP}, {Name: "http", Protocol: HTTP}}, []ResolvedPort{{8080, TCP}, {8081, HTTP}}, false},
+		"an unknown name":            {[]Port{{Name: "grpc", Protocol: HTTP}}, nil, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -8,13 +8,13 @@ import (
 	"io"
 )
 
-// MaxSize bounds a document, in bytes: what a ConfigMap holds.
+// MaxSize bounds a document, in bytes: a ConfigMap holds no more.
 const MaxSize = 1 << 20
 
-// ErrTooNew is returned for a document of a schema version that this build does not know.
+// ErrTooNew is returned for a document whose schema version is newer than this build reads.
 var ErrTooNew = errors.New("the document's schemaVersion is newer than this build reads")
 
-// Encode returns the document's bytes: the same for the same policy.
+// Encode encodes a document. The same policy always gives the same bytes.
 func Encode(p *Policy) ([]byte, error) {
 	b, err := json.MarshalIndent(p, "", " ")
 	if err != nil {
@@ -26,11 +26,11 @@ func Encode(p *Policy) ([]byte, error) {
 	return b, nil
 }
 
-// Decode reads a document strictly: an unknown field, trailing data, a newer schema version (ErrTooNew) and whatever
+// Decode decodes a document strictly. An unknown field, trailing data, a newer schema version (ErrTooNew) and everything that
 // Validate refuses are errors.
 func Decode(b []byte) (*Policy, error) { return Schema(nil).Decode(b) }
 
-// Decode reads a document as a build with this schema does.
+// Decode decodes a document as a build with this schema does.
 func (s Schema) Decode(b []byte) (*Policy, error) {
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("decoding document: %d bytes is more than %d", len(b), MaxSize)
@@ -45,7 +45,7 @@ func (s Schema) Decode(b []byte) (*Policy, error) {
 		return nil, fmt.Errorf("decoding document: %w", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("decoding document: data after its end")
+		return nil, errors.New("decoding document: data after the end of the document")
 	}
 	if err := p.Validate(); err != nil {
 		return nil, fmt.Errorf("decoding document: %w", err)
@@ -53,7 +53,8 @@ func (s Schema) Decode(b []byte) (*Policy, error) {
 	return p, nil
 }
 
-// checkVersion looks at the version alone, before fields that only a newer build knows are called unknown.
+// checkVersion reads only the version. It runs first, so that the error for a newer document is ErrTooNew and not an unknown
+// field.
 func (s Schema) checkVersion(b []byte) error {
 	version, err := versionIn(b)
 	if err != nil {

@@ -5,21 +5,20 @@ import (
 	"fmt"
 )
 
-// Names of the environment variables with which the webhook tells a sidecar who it is. Settings of a sidecar are
-// environment, never flags.
+// Names of the environment variables with which the webhook configures a sidecar. A sidecar has no flags for these settings.
 const (
-	// EnvNamespace and EnvPolicy name the policy whose documents the sidecar takes.
+	// EnvNamespace and EnvPolicy name the policy whose documents the sidecar runs.
 	EnvNamespace = "POSTERN_NAMESPACE"
 	EnvPolicy    = "POSTERN_POLICY"
 	// EnvDocumentKey is the operator's Ed25519 public key, in standard base64.
 	EnvDocumentKey = "POSTERN_DOCUMENT_KEY"
-	// EnvDocumentFloor is the lowest revision that the sidecar accepts; left out where the policy had no document yet.
+	// EnvDocumentFloor is the lowest revision that the sidecar accepts. It is not set if the policy had no document yet.
 	EnvDocumentFloor = "POSTERN_DOCUMENT_FLOOR"
-	// EnvDocumentDir is where the policy's ConfigMap is mounted.
+	// EnvDocumentDir is the folder where the policy's ConfigMap is mounted.
 	EnvDocumentDir = "POSTERN_DOCUMENT_DIR"
-	// EnvSecretsDir is where Secrets are mounted, one folder each.
+	// EnvSecretsDir is the folder where Secrets are mounted, each in a folder of its own.
 	EnvSecretsDir = "POSTERN_SECRETS_DIR"
-	// EnvOperatorURL, EnvOperatorCA (PEM) and EnvOperatorTokenFile are the long poll's.
+	// EnvOperatorURL, EnvOperatorCA (PEM) and EnvOperatorTokenFile configure the long poll.
 	EnvOperatorURL       = "POSTERN_OPERATOR_URL"
 	EnvOperatorCA        = "POSTERN_OPERATOR_CA"
 	EnvOperatorTokenFile = "POSTERN_OPERATOR_TOKEN_FILE"
@@ -27,33 +26,33 @@ const (
 	EnvInterception = "POSTERN_INTERCEPTION"
 	// EnvPodIPs are the pod's addresses, separated by commas.
 	EnvPodIPs = "POSTERN_POD_IPS"
-	// EnvContainerPorts is the JSON of []ContainerPort: what the pod's containers declare.
+	// EnvContainerPorts are the ports that the pod's containers declare: []ContainerPort as JSON.
 	EnvContainerPorts = "POSTERN_CONTAINER_PORTS"
-	// EnvProbes is the JSON of the kubelet's probes and hooks that the sidecar carries on.
+	// EnvProbes are the kubelet's probes and hooks that the sidecar forwards to the app, as JSON; see EncodeProbes.
 	EnvProbes = "POSTERN_PROBES"
 	// EnvInboundPort and EnvAdminPort are the sidecar's own ports.
 	EnvInboundPort = "POSTERN_INBOUND_PORT"
 	EnvAdminPort   = "POSTERN_ADMIN_PORT"
-	// EnvLoopbackPort is the port of the app's API, at 127.0.0.1.
+	// EnvLoopbackPort is the port of the sidecar's API for the app, at 127.0.0.1.
 	EnvLoopbackPort = "POSTERN_LOOPBACK_PORT"
-	// EnvVaultTokenFile is the service-account token with which the sidecar logs in to Vault.
+	// EnvVaultTokenFile is the file of the service-account token with which the sidecar logs in to Vault.
 	EnvVaultTokenFile = "POSTERN_VAULT_TOKEN_FILE"
-	// EnvExcludedPorts are TCP ports that Redirect leaves alone, separated by commas.
+	// EnvExcludedPorts are TCP ports that Redirect does not redirect, separated by commas.
 	EnvExcludedPorts = "POSTERN_EXCLUDED_PORTS"
 )
 
-// The sidecar's own ports in every pod; an app that declares one of them is refused admission.
+// Ports of the sidecar in every pod. A pod whose containers declare one of them is refused.
 const (
 	InboundPort uint16 = 15990
 	AdminPort   uint16 = 15991
-	// LoopbackPort, at 127.0.0.1, is the app's API for tokens and passwords.
+	// LoopbackPort, at 127.0.0.1, is the port of the sidecar's API for the app (tokens and passwords).
 	LoopbackPort uint16 = 15992
 )
 
-// OwnPorts are all of them.
+// OwnPorts returns all ports of the sidecar.
 func OwnPorts() []uint16 { return []uint16{InboundPort, AdminPort, LoopbackPort} }
 
-// Where the webhook mounts things in the sidecar.
+// Paths in the sidecar's container where the webhook mounts the document, Secrets and tokens.
 const (
 	DocumentDir       = "/var/run/postern/document"
 	SecretsDir        = "/var/run/postern/secrets"
@@ -64,8 +63,8 @@ const (
 // OperatorAudience is the audience of the service-account token with which a sidecar polls the operator.
 const OperatorAudience = "postern.dev/operator"
 
-// PollPath is the long poll's path: POST a Report, get a Signed document once there is a newer one (200), or nothing
-// new for a while (204).
+// PollPath is the path of the long poll: a sidecar sends a Report with POST. The response is 200 with a Signed document as soon
+// as there is a newer one, or 204 if there is none for a while.
 const PollPath = "/v1/document"
 
 // ContainerPort is a TCP port that a container of the pod declares.
@@ -80,8 +79,8 @@ type ResolvedPort struct {
 	Protocol Protocol
 }
 
-// ResolvePorts returns the app's ports by number, given what the pod's containers declare. A policy without ports means
-// every declared one. A name that no container declares is an error.
+// ResolvePorts returns the app's ports by number, given the ports that the pod's containers declare. A policy without ports
+// selects every declared port. A name that no container declares is an error.
 func (p *Policy) ResolvePorts(declared []ContainerPort) ([]ResolvedPort, error) {
 	var resolved []ResolvedPort
 	seen := map[uint16]bool{}
@@ -116,7 +115,7 @@ func (p *Policy) ResolvePorts(declared []ContainerPort) ([]ResolvedPort, error) 
 	return resolved, nil
 }
 
-// DecodeContainerPorts reads EnvContainerPorts.
+// DecodeContainerPorts decodes the value of EnvContainerPorts.
 func DecodeContainerPorts(s string) ([]ContainerPort, error) {
 	var ports []ContainerPort
 	if s == "" {

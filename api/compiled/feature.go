@@ -2,22 +2,23 @@ package compiled
 
 import "fmt"
 
-// Feature is something that a document can say and that readers of an earlier schema version do not know. A field that is
-// added after a release is one: it has omitempty, so that a document that does not use it stays readable by older sidecars,
-// and it is registered in features.
+// Feature is a part of the document that readers of an earlier schema version do not know. Every field that is added after a
+// release is a feature. The field has omitempty, so that older sidecars can read a document that does not use it, and it is
+// registered in features.
 type Feature struct {
-	// Name is the feature's field of the SecurityPolicy or SidecarClass, as a person writes it: "spec.audit".
+	// Name is the feature's field in the SecurityPolicy or SidecarClass, such as "spec.audit".
 	Name string
-	// Version is the schema version that brought it: 2 for what came after the release 0.1.
+	// Version is the schema version that introduced the feature: 2 for a feature added after release 0.1.
 	Version int
 	// Used reports whether a document uses it.
 	Used func(*Policy) bool
 }
 
-// features are those of this build, beyond schema version 1. SchemaVersion is the highest of their versions.
+// features returns the features of this build that schema version 1 does not have. SchemaVersion is the highest of their
+// versions.
 func features() []Feature { return nil }
 
-// Schema is what a build knows of documents. The nil Schema is that of this build; tests have others.
+// Schema lists the features that a build knows. The nil Schema is that of this build; tests use others.
 type Schema []Feature
 
 func (s Schema) features() []Feature {
@@ -58,8 +59,8 @@ func (s Schema) Unknown(p *Policy, version int) []string {
 	return names
 }
 
-// DocumentKeys returns the keys of the ConfigMap under which a document of that schema version lies, with its signature.
-// Version 1 has those that every sidecar reads.
+// DocumentKeys returns the keys of the ConfigMap that hold a document of that schema version and its signature. Every sidecar
+// reads those of version 1.
 func DocumentKeys(version int) (document, signature string) {
 	if version <= 1 {
 		return DocumentKey, SignatureKey

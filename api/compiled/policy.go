@@ -1,6 +1,6 @@
-// Package compiled is the document that the operator writes and the sidecar runs: everything that a policy and its class
-// say, resolved, with references to secrets and never their values. It is the one package that both binaries share, and
-// it depends on the standard library alone.
+// Package compiled defines the document that the operator writes and the sidecar runs. It contains everything from a policy and
+// its class, resolved, with references to secrets and never their values. Both binaries use the package, and it depends only
+// on the standard library.
 package compiled
 
 import (
@@ -10,35 +10,35 @@ import (
 	"time"
 )
 
-// SchemaVersion is the newest version of the document that this build writes and reads. A document has the lowest version
-// whose readers can run it: see Feature. A sidecar refuses a newer one and keeps what it runs.
+// SchemaVersion is the newest schema version that this build writes and reads. A document has the lowest version whose readers
+// can run it; see Feature. A sidecar refuses a document with a newer version and keeps its current one.
 const SchemaVersion = 1
 
-// Policy is one SecurityPolicy, compiled.
+// Policy is a compiled SecurityPolicy.
 type Policy struct {
 	SchemaVersion int `json:"schemaVersion"`
-	// Namespace and Name are the policy's; a sidecar takes the document of its own policy alone.
+	// Namespace and Name are those of the policy. A sidecar accepts only documents of its own policy.
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
-	// UID and Generation are the policy object's, for people who compare.
+	// UID and Generation are those of the policy object, so that a user can compare them.
 	UID        string `json:"uid,omitempty"`
 	Generation int64  `json:"generation,omitempty"`
-	// Revision orders the documents of a policy: a sidecar never goes back. Milliseconds since 1970 when the operator
-	// wrote the document, and always more than the revision before it.
+	// Revision orders the documents of a policy: a sidecar never replaces its document with one of a lower revision. It is the
+	// time of the write in milliseconds since 1970, and always higher than the previous revision.
 	Revision int64 `json:"revision"`
-	// Deleted says that a person deleted the policy: the sidecar passes traffic through, and says so.
+	// Deleted says that the policy was deleted: the sidecar passes all traffic through, and reports it.
 	Deleted bool `json:"deleted,omitempty"`
 
 	Mode Mode `json:"mode"`
-	// Ports is empty where every declared container port is HTTP.
+	// Ports is empty if every declared container port is HTTP.
 	Ports           []Port        `json:"ports,omitempty"`
 	UndeclaredPorts FailureMode   `json:"undeclaredPorts"`
 	Providers       []Provider    `json:"providers,omitempty"`
 	Authorization   Authorization `json:"authorization"`
-	// Tokens is nil where the sidecar issues none.
+	// Tokens is nil if the sidecar issues no tokens.
 	Tokens   *Tokens   `json:"tokens,omitempty"`
 	Sessions *Sessions `json:"sessions,omitempty"`
-	// Revocation follows what is revoked in the shared state; nil where only RevokedTokens count.
+	// Revocation configures how the sidecar follows revocations in the shared state; nil if only RevokedTokens apply.
 	Revocation    *Revocation     `json:"revocation,omitempty"`
 	RevokedTokens []RevokedTokens `json:"revokedTokens,omitempty"`
 	Passwords     *Passwords      `json:"passwords,omitempty"`
@@ -51,13 +51,13 @@ type Policy struct {
 	Vault         *Vault          `json:"vault,omitempty"`
 }
 
-// Mode says whether a refusal is carried out.
+// Mode says whether a refusal is enforced, or only counted and logged.
 type Mode string
 
-// FailureMode says what happens where a rule cannot be decided.
+// FailureMode says what happens if a rule cannot be decided.
 type FailureMode string
 
-// Values that Validate accepts; their meaning is the SecurityPolicy's.
+// Values that Validate accepts. They have the same meaning as in the SecurityPolicy.
 const (
 	Enforce Mode = "Enforce"
 	Shadow  Mode = "Shadow"
@@ -66,24 +66,23 @@ const (
 	Allow FailureMode = "Allow"
 )
 
-// Protocol is what a port speaks.
+// Protocol is the protocol of a port.
 type Protocol string
 
-// HTTP is enforced, TCP is passed through untouched.
+// The policy is enforced for HTTP. TCP is passed through without inspection.
 const (
 	HTTP Protocol = "HTTP"
 	TCP  Protocol = "TCP"
 )
 
-// Port is a port of the app: a number, or the name of a container port that the sidecar resolves with what it was told
-// at injection.
+// Port is a port of the app: a number, or the name of a container port, which the sidecar resolves with EnvContainerPorts.
 type Port struct {
 	Number   uint16   `json:"number,omitempty"`
 	Name     string   `json:"name,omitempty"`
 	Protocol Protocol `json:"protocol"`
 }
 
-// Match picks requests; empty dimensions match everything.
+// Match selects requests. An empty list matches everything.
 type Match struct {
 	Methods []string `json:"methods,omitempty"`
 	Paths   []string `json:"paths,omitempty"`
@@ -103,19 +102,19 @@ type Provider struct {
 	RequiredClaims  []RequiredClaim `json:"requiredClaims,omitempty"`
 	ClaimsToHeaders []ClaimToHeader `json:"claimsToHeaders,omitempty"`
 	ForwardToken    bool            `json:"forwardToken,omitempty"`
-	// BackChannelLogout is nil where the provider may not log people out.
+	// BackChannelLogout is nil if the provider may not log users out.
 	BackChannelLogout *BackChannelLogout `json:"backChannelLogout,omitempty"`
 }
 
-// AssumedTokenLifetime is that of tokens of which nobody says how long they live.
+// AssumedTokenLifetime is the assumed maximum lifetime of tokens if the provider has no MaxLifetime.
 const AssumedTokenLifetime = 24 * time.Hour
 
-// TokenLifetime is for how long what is revoked of the provider's tokens must be remembered.
+// TokenLifetime returns how long a revocation of the provider's tokens must be remembered.
 func (p *Provider) TokenLifetime() time.Duration {
 	return cmp.Or(p.MaxLifetime.Std(), AssumedTokenLifetime)
 }
 
-// Keys is where a provider's keys come from: one of URI, Inline and Secret.
+// Keys is the source of a provider's keys: exactly one of URI, Inline and Secret.
 type Keys struct {
 	URI             string          `json:"uri,omitempty"`
 	RefreshInterval Duration        `json:"refreshInterval,omitempty"`
@@ -125,14 +124,14 @@ type Keys struct {
 	Secret          *SecretRef      `json:"secret,omitempty"`
 }
 
-// TokenLocation is a header (with what comes before the token in it) or a cookie.
+// TokenLocation is a header (with the prefix before the token) or a cookie.
 type TokenLocation struct {
 	Header string `json:"header,omitempty"`
 	Prefix string `json:"prefix,omitempty"`
 	Cookie string `json:"cookie,omitempty"`
 }
 
-// IdentityHeaders returns the headers that only a verified token sets: the sidecar removes them from every request.
+// IdentityHeaders returns the headers that only a verified token may set. The sidecar removes them from every request.
 func (p *Policy) IdentityHeaders() []string {
 	var names []string
 	for i := range p.Providers {
@@ -148,7 +147,7 @@ func (p *Policy) IdentityHeaders() []string {
 	return names
 }
 
-// RequiredClaim must be in the token, with one of Values where there are any.
+// RequiredClaim must be in the token. If there are Values, the claim must have one of them.
 type RequiredClaim struct {
 	Claim  string   `json:"claim"`
 	Values []string `json:"values,omitempty"`
@@ -160,7 +159,7 @@ type ClaimToHeader struct {
 	Header string `json:"header"`
 }
 
-// Requirement is what a route demands.
+// Requirement is what a route requires of a request.
 type Requirement string
 
 // Requirements that Validate accepts.
@@ -170,14 +169,14 @@ const (
 	RequireDeny          Requirement = "Deny"
 )
 
-// Authorization is what each route demands; the first rule that matches applies.
+// Authorization is what each route requires. The first matching rule applies.
 type Authorization struct {
 	Default Requirement         `json:"default"`
 	Mode    Mode                `json:"mode"`
 	Rules   []AuthorizationRule `json:"rules,omitempty"`
 }
 
-// AuthorizationRule is what the matched requests demand.
+// AuthorizationRule is what is required of the matching requests.
 type AuthorizationRule struct {
 	Name    string      `json:"name"`
 	Match   []Match     `json:"match"`
@@ -185,7 +184,7 @@ type AuthorizationRule struct {
 	Mode    Mode        `json:"mode"`
 }
 
-// RateLimit bounds how often matched requests come from one key: Limit in Period in the long run, Burst at once.
+// RateLimit limits the matching requests per key: Limit requests per Period in the long run, and Burst at once.
 type RateLimit struct {
 	Name      string         `json:"name"`
 	Match     []Match        `json:"match,omitempty"`
@@ -197,7 +196,7 @@ type RateLimit struct {
 	OnFailure FailureMode    `json:"onFailure"`
 }
 
-// RateLimitKey is a part of what is counted separately.
+// RateLimitKey is a part of the key by which requests are counted separately.
 type RateLimitKey struct {
 	Type string `json:"type"`
 	Name string `json:"name,omitempty"`
@@ -212,7 +211,7 @@ const (
 	KeyRoute         = "Route"
 )
 
-// Headers says which headers answers carry.
+// Headers says which headers responses have.
 type Headers struct {
 	Preset string        `json:"preset"`
 	Set    []HeaderField `json:"set,omitempty"`
@@ -225,7 +224,7 @@ type HeaderField struct {
 	Value string `json:"value"`
 }
 
-// CORS says which pages of other origins may call the app.
+// CORS says which other origins may call the app.
 type CORS struct {
 	AllowOrigins     []string `json:"allowOrigins"`
 	AllowMethods     []string `json:"allowMethods,omitempty"`
@@ -235,13 +234,13 @@ type CORS struct {
 	MaxAge           Duration `json:"maxAge,omitempty"`
 }
 
-// Compression says which answers are compressed. MinSize is in bytes; no Types means the usual ones.
+// Compression says which responses are compressed. MinSize is in bytes. No Types means the default types.
 type Compression struct {
 	MinSize int      `json:"minSize"`
 	Types   []string `json:"types,omitempty"`
 }
 
-// SidecarOptions are the class's settings that a running sidecar can take.
+// SidecarOptions are the settings of the class that a running sidecar applies without a restart.
 type SidecarOptions struct {
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
 	AccessLog      string   `json:"accessLog"`
@@ -249,7 +248,7 @@ type SidecarOptions struct {
 	DrainTimeout   Duration `json:"drainTimeout"`
 }
 
-// Duration is a time.Duration, written as Go writes it ("30s").
+// Duration is a time.Duration in Go's text form ("30s").
 type Duration time.Duration
 
 // Std returns d as a time.Duration.
@@ -258,7 +257,7 @@ func (d Duration) Std() time.Duration { return time.Duration(d) }
 // MarshalText writes the duration in Go's form.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
-// UnmarshalText reads a duration in Go's form; a negative one is an error.
+// UnmarshalText reads a duration in Go's form. A negative duration is an error.
 func (d *Duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
 	if err != nil || v < 0 {

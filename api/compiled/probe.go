@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// ProbePathPrefix comes before a probe's name in the paths of the admin port that the kubelet is pointed at.
+// ProbePathPrefix precedes a probe's name in the paths on the admin port that the kubelet calls.
 const ProbePathPrefix = "/probe/"
 
 // ProbeTokenHeader carries a hook's token.
@@ -18,11 +18,11 @@ const ProbeTokenHeader = "Postern-Probe-Token"
 
 // Bounds of EnvProbes.
 const (
-	// MaxProbesSize in bytes: the kernel takes no single variable of 128 KiB (MAX_ARG_STRLEN).
+	// MaxProbesSize is in bytes. The kernel refuses a single variable of 128 KiB (MAX_ARG_STRLEN).
 	MaxProbesSize = 64 << 10
-	// MaxProbes is far more than a pod's containers have.
+	// MaxProbes is far above the number of probes in a real pod.
 	MaxProbes = 256
-	// MaxProbeTimeout of one call to the app: a hook may take as long as a generous grace period.
+	// MaxProbeTimeout bounds one call to the app. A hook may take as long as the pod's grace period.
 	MaxProbeTimeout = time.Hour
 
 	minProbeToken   = 22 // 128 bits in base64url
@@ -30,7 +30,7 @@ const (
 	maxProbeHeaders = 100
 )
 
-// ProbeKind is what the kubelet wants to know, or to have done.
+// ProbeKind is the kind of a check or a hook.
 type ProbeKind string
 
 // Kinds that Validate accepts: checks, and hooks that have effects in the app.
@@ -42,31 +42,31 @@ const (
 	HookPreStop    ProbeKind = "preStop"
 )
 
-// IsHook reports whether the kind has effects in the app, so that it goes with a token.
+// IsHook reports whether the kind has effects in the app, so that it requires a token.
 func (k ProbeKind) IsHook() bool { return k == HookPostStart || k == HookPreStop }
 
-// Probe is one check or hook of the kubelet, which the webhook pointed at the sidecar's admin port, and which the sidecar
-// carries on to the app. Exactly one of HTTP, TCP and GRPC is set; a hook is HTTP.
+// Probe is a check or hook of the kubelet. The webhook points it at the sidecar's admin port, and the sidecar forwards it to the
+// app. Exactly one of HTTP, TCP and GRPC is set; a hook has HTTP.
 type Probe struct {
 	// Name is "<container>/<kind>": see ProbeName.
 	Name string     `json:"name"`
 	HTTP *ProbeHTTP `json:"http,omitempty"`
 	TCP  *ProbeTCP  `json:"tcp,omitempty"`
 	GRPC *ProbeGRPC `json:"grpc,omitempty"`
-	// Timeout of one call to the app.
+	// Timeout bounds one call to the app.
 	Timeout Duration `json:"timeout"`
-	// Token that a request must carry in ProbeTokenHeader. Hooks have one; checks have none.
+	// Token must be in the ProbeTokenHeader of each request. Hooks have a token; checks have none.
 	Token string `json:"token,omitempty"`
 }
 
-// ProbeHTTP is a GET to the app, which is well from status 200 to 399.
+// ProbeHTTP is a GET request to the app. A status from 200 to 399 is a success.
 type ProbeHTTP struct {
-	// Scheme is HTTP or HTTPS; the certificate is not verified, as the kubelet does not.
+	// Scheme is HTTP or HTTPS. As in the kubelet, the certificate is not verified.
 	Scheme string `json:"scheme"`
 	Port   uint16 `json:"port"`
-	// Path may carry a query; empty means "/".
+	// Path may contain a query; empty means "/".
 	Path string `json:"path,omitempty"`
-	// Headers in their order, Host among them.
+	// Headers are in the pod's order, and may contain Host.
 	Headers []HeaderField `json:"headers,omitempty"`
 }
 
@@ -78,30 +78,30 @@ type ProbeTCP struct {
 // ProbeGRPC is a call of grpc.health.v1.Health/Check, without TLS.
 type ProbeGRPC struct {
 	Port uint16 `json:"port"`
-	// Service may be empty: the server as a whole.
+	// Service is empty for the server as a whole.
 	Service string `json:"service,omitempty"`
 }
 
 // ProbeName is the name of a container's probe.
 func ProbeName(container string, kind ProbeKind) string { return container + "/" + string(kind) }
 
-// Path is where on the admin port the kubelet asks for the probe.
+// Path is the path of the probe on the admin port.
 func (p *Probe) Path() string { return ProbePathPrefix + p.Name }
 
-// Container is the name's first part.
+// Container returns the container's name, which is the first part of the probe's name.
 func (p *Probe) Container() string {
 	container, _, _ := strings.Cut(p.Name, "/")
 	return container
 }
 
-// Kind is the name's second part.
+// Kind returns the kind, which is the second part of the probe's name.
 func (p *Probe) Kind() ProbeKind {
 	_, kind, _ := strings.Cut(p.Name, "/")
 	return ProbeKind(kind)
 }
 
-// EncodeProbes writes EnvProbes. No "$" is in it, which the kubelet would expand. Probes that Validate refuses, and more
-// than MaxProbesSize, are errors.
+// EncodeProbes returns the value of EnvProbes. It contains no "$", which the kubelet would expand. Probes that Validate refuses,
+// and more than MaxProbesSize bytes, are errors.
 func EncodeProbes(probes []Probe) (string, error) {
 	if err := validateProbes(probes); err != nil {
 		return "", fmt.Errorf("encoding %s: %w", EnvProbes, err)
@@ -117,8 +117,8 @@ func EncodeProbes(probes []Probe) (string, error) {
 	return s, nil
 }
 
-// DecodeProbes reads EnvProbes strictly: an unknown field, trailing data, a path named twice and whatever Validate refuses
-// are errors. Nothing is in the empty string.
+// DecodeProbes decodes the value of EnvProbes strictly. An unknown field, trailing data, a duplicate name and everything that
+// Validate refuses are errors. The empty string has no probes.
 func DecodeProbes(s string) ([]Probe, error) {
 	if s == "" {
 		return nil, nil
@@ -133,7 +133,7 @@ func DecodeProbes(s string) ([]Probe, error) {
 		return nil, fmt.Errorf("decoding %s: %w", EnvProbes, err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("decoding %s: data after its end", EnvProbes)
+		return nil, fmt.Errorf("decoding %s: data after the end of the list", EnvProbes)
 	}
 	if err := validateProbes(probes); err != nil {
 		return nil, fmt.Errorf("decoding %s: %w", EnvProbes, err)
@@ -158,7 +158,7 @@ func validateProbes(probes []Probe) error {
 	return nil
 }
 
-// Validate reports what a sidecar could not carry on. It quotes no token.
+// Validate reports why a sidecar could not forward the probe. The error never contains a token.
 func (p *Probe) Validate() error {
 	if !isLabel(p.Container()) {
 		return fmt.Errorf("name %.100q does not begin with a container's name", p.Name)
@@ -172,11 +172,11 @@ func (p *Probe) Validate() error {
 	case p.Timeout <= 0 || p.Timeout.Std() > MaxProbeTimeout:
 		return fmt.Errorf("timeout %s is not above 0 and up to %s", p.Timeout.Std(), MaxProbeTimeout)
 	case kind.IsHook() != (p.Token != ""):
-		return errors.New("token goes with hooks, and is needed there")
+		return errors.New("a hook needs a token, and a check has none")
 	case kind.IsHook() && (len(p.Token) < minProbeToken || len(p.Token) > maxProbeText):
 		return fmt.Errorf("token has %d characters, not from %d to %d", len(p.Token), minProbeToken, maxProbeText)
 	case kind.IsHook() && p.HTTP == nil:
-		return errors.New("a hook is HTTP")
+		return errors.New("a hook needs http")
 	}
 	return p.validateTarget()
 }
@@ -198,9 +198,9 @@ func (p *Probe) validateTarget() error {
 	}
 	switch {
 	case len(ports) != 1:
-		return errors.New("exactly one of http, tcp and grpc is needed")
+		return errors.New("exactly one of http, tcp and grpc is required")
 	case ports[0] == 0 || ports[0] == InboundPort || ports[0] == AdminPort:
-		return fmt.Errorf("port %d is not the app's", ports[0])
+		return fmt.Errorf("port %d is 0 or a port of the sidecar", ports[0])
 	}
 	return err
 }

@@ -16,11 +16,11 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the field list of the release to come")
+var update = flag.Bool("update", false, "write the field list of the next release")
 
-// coming is the release that is not out yet: its field list may still change. When it is out, name the next one here; what is
-// written for a release that is out is never written again.
-const coming = "0.1"
+// unreleased is the next release: its field list may still change. After its release, set this to the next one. The files of a
+// published release never change.
+const unreleased = "0.1"
 
 const releasesDir = "testdata/releases"
 
@@ -38,8 +38,8 @@ func releases(t *testing.T) []string {
 	return names
 }
 
-// TestTodaysDecoderReadsEveryRelease: a sidecar of today runs what an older operator wrote, and loses nothing of it.
-func TestTodaysDecoderReadsEveryRelease(t *testing.T) {
+// TestCurrentDecoderReadsEveryRelease checks that the current decoder reads the documents of every release, and loses no field.
+func TestCurrentDecoderReadsEveryRelease(t *testing.T) {
 	for _, release := range releases(t) {
 		files, err := filepath.Glob(filepath.Join(releasesDir, release, "*.json"))
 		if err != nil || len(files) == 0 {
@@ -53,29 +53,29 @@ func TestTodaysDecoderReadsEveryRelease(t *testing.T) {
 				}
 				p, err := Decode(b)
 				if err != nil {
-					t.Fatalf("today's decoder refuses a document of release %s: %v", release, err)
+					t.Fatalf("the current decoder refuses a document of release %s: %v", release, err)
 				}
 				again, err := Encode(p)
 				if err != nil || !bytes.Equal(bytes.TrimSpace(b), again) {
-					t.Errorf("it is written otherwise today, %v: a new field without omitempty, or one that is lost:\n%s", err, again)
+					t.Errorf("encoding it again (%v) gives other bytes, because a new field has no omitempty or a field is lost:\n%s", err, again)
 				}
 				if got := Schema(nil).VersionOf(p); got != p.SchemaVersion {
-					t.Errorf("today it would get schema version %d, not %d", got, p.SchemaVersion)
+					t.Errorf("it now gets schema version %d, not %d", got, p.SchemaVersion)
 				}
 			})
 		}
 	}
 }
 
-// TestEveryNewFieldIsAFeature: a document that sets a field which a release did not know needs a newer schema version than
-// that release reads. Without that, its strict decoder would refuse the document, and nobody would know why.
+// TestEveryNewFieldIsAFeature checks that a document with a field that a release does not know has a newer schema version than
+// that release reads. Otherwise the strict decoder of the release would refuse the document, without a reason that helps.
 func TestEveryNewFieldIsAFeature(t *testing.T) {
 	today := fieldsOf(reflect.TypeFor[Policy]())
 	for _, release := range releases(t) {
 		version, known := readFields(t, release, today)
 		for path, kind := range known {
 			if today[path] != kind {
-				t.Errorf("release %s writes %s as %s, and today's is %q: older documents cannot be read", release, path, kind, today[path])
+				t.Errorf("release %s writes %s as %s, but it is now %q: older documents cannot be read", release, path, kind, today[path])
 			}
 		}
 		for path := range today {
@@ -86,16 +86,17 @@ func TestEveryNewFieldIsAFeature(t *testing.T) {
 			set(reflect.ValueOf(p).Elem(), strings.Split(path, "."))
 			if got := (Schema)(nil).VersionOf(p); got <= version {
 				t.Errorf("release %s does not know %s, and its sidecars would refuse a document that sets it: give it omitempty and register it in "+
-					"features, with version %d (before %s is out: go test ./api/compiled ./controllers/compile -update)", release, path, version+1, coming)
+					"features, with version %d (before %s is released: go test ./api/compiled ./controllers/compile -update)", release, path, version+1, unreleased)
 			}
 		}
 	}
 }
 
-// TestSchemaVersionIsTheNewestFeatures: or sidecars would report that they read less than they do.
+// TestSchemaVersionIsTheNewestFeatures checks SchemaVersion: if it were too low, sidecars would report that they cannot read new
+// documents.
 func TestSchemaVersionIsTheNewestFeatures(t *testing.T) {
 	if got := Schema(nil).Newest(); got != SchemaVersion {
-		t.Errorf("the newest feature is of version %d, SchemaVersion is %d", got, SchemaVersion)
+		t.Errorf("the newest feature has version %d, SchemaVersion is %d", got, SchemaVersion)
 	}
 }
 
@@ -103,7 +104,7 @@ func TestSchemaVersionIsTheNewestFeatures(t *testing.T) {
 func readFields(t *testing.T, release string, today map[string]string) (int, map[string]string) {
 	t.Helper()
 	file := filepath.Join(releasesDir, release, "fields.txt")
-	if *update && release == coming {
+	if *update && release == unreleased {
 		lines := []string{fmt.Sprintf("schemaVersion %d", SchemaVersion)}
 		for path, kind := range today {
 			lines = append(lines, path+" "+kind)
@@ -126,14 +127,14 @@ func readFields(t *testing.T, release string, today map[string]string) (int, map
 	for lines.Scan() {
 		path, kind, ok := strings.Cut(lines.Text(), " ")
 		if !ok {
-			t.Fatalf("%q is no field", lines.Text())
+			t.Fatalf("%q is not a field and its kind", lines.Text())
 		}
 		fields[path] = kind
 	}
 	return version, fields
 }
 
-// fieldsOf returns the paths of a type's JSON, with what they hold. Lists are passed through: "providers.issuer".
+// fieldsOf returns the JSON paths of a type's fields, with their kinds. Paths have no list indices: "providers.issuer".
 func fieldsOf(of reflect.Type) map[string]string {
 	out := map[string]string{}
 	var walk func(of reflect.Type, prefix string)
@@ -154,7 +155,7 @@ func fieldsOf(of reflect.Type) map[string]string {
 	return out
 }
 
-// element takes pointers and lists off a type, and names the lists.
+// element removes pointers and lists from a type, and returns a prefix that names the lists.
 func element(of reflect.Type) (inner reflect.Type, list string) {
 	for {
 		switch {
@@ -184,7 +185,7 @@ func kindOf(of reflect.Type) string {
 	return of.String()
 }
 
-// set makes the field at path other than zero, and what it lies in.
+// set gives the field at path, and the values around it, a value other than zero.
 func set(v reflect.Value, path []string) {
 	switch {
 	case v.Kind() == reflect.Pointer:
@@ -212,7 +213,7 @@ func set(v reflect.Value, path []string) {
 	}
 }
 
-// TestFeatures: a document has the lowest version whose readers can run it.
+// TestFeatures checks that a document has the lowest version whose readers can run it.
 func TestFeatures(t *testing.T) {
 	schema := Schema{
 		{Name: "spec.compression", Version: 2, Used: func(p *Policy) bool { return p.Compression != nil }},
@@ -224,12 +225,12 @@ func TestFeatures(t *testing.T) {
 	tests := map[string]struct {
 		policy      Policy
 		wantVersion int
-		// wantUnknown is what a reader of version 1 does not know.
+		// wantUnknown are the features that a reader of version 1 does not know.
 		wantUnknown []string
 	}{
-		"neither":   {Policy{}, 1, nil},
-		"the first": {Policy{Compression: &Compression{}}, 2, []string{"spec.compression"}},
-		"both":      {Policy{Compression: &Compression{}, CORS: &CORS{}}, 3, []string{"spec.compression", "spec.cors"}},
+		"no feature":   {Policy{}, 1, nil},
+		"one feature":  {Policy{Compression: &Compression{}}, 2, []string{"spec.compression"}},
+		"two features": {Policy{Compression: &Compression{}, CORS: &CORS{}}, 3, []string{"spec.compression", "spec.cors"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -237,7 +238,7 @@ func TestFeatures(t *testing.T) {
 				t.Errorf("the version is %d, want %d", got, tt.wantVersion)
 			}
 			if got := schema.Unknown(&tt.policy, 1); !slices.Equal(got, tt.wantUnknown) {
-				t.Errorf("unknown are %q, want %q", got, tt.wantUnknown)
+				t.Errorf("the unknown features are %q, want %q", got, tt.wantUnknown)
 			}
 			p := full()
 			p.SchemaVersion = tt.wantVersion
@@ -246,7 +247,7 @@ func TestFeatures(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := schema.Decode(b); err != nil {
-				t.Errorf("the schema does not read it: %v", err)
+				t.Errorf("the schema does not read the document: %v", err)
 			}
 			if _, err := Decode(b); errors.Is(err, ErrTooNew) != (tt.wantVersion > SchemaVersion) {
 				t.Errorf("this build: %v", err)

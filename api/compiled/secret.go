@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// SecretRef names a secret: a key of a Kubernetes Secret that is mounted into the sidecar (Name), or of a secret in Vault's
-// KV version 2 (VaultPath).
+// SecretRef names a key of a Kubernetes Secret that is mounted into the sidecar (Name), or of a secret in Vault's KV version 2
+// engine (VaultPath).
 type SecretRef struct {
 	Name      string `json:"name,omitempty"`
 	VaultPath string `json:"vaultPath,omitempty"`
@@ -16,7 +16,7 @@ type SecretRef struct {
 	Key          string `json:"key"`
 }
 
-// SecretRefs lists every secret that the document refers to, in the document's order, each once.
+// SecretRefs returns every secret that the document refers to, in the document's order, without duplicates.
 func (p *Policy) SecretRefs() []SecretRef {
 	var refs []SecretRef
 	seen := map[SecretRef]bool{}
@@ -46,7 +46,7 @@ func (p *Policy) SecretRefs() []SecretRef {
 	return refs
 }
 
-// UsesVault reports whether anything in the document lies in Vault.
+// UsesVault reports whether the document refers to a secret or key in Vault.
 func (p *Policy) UsesVault() bool {
 	transit := p.Tokens != nil && p.Tokens.SigningKey.Transit != nil
 	return transit || slices.ContainsFunc(p.SecretRefs(), func(ref SecretRef) bool { return ref.VaultPath != "" })
@@ -58,26 +58,26 @@ func (p *Policy) validateSecrets() error {
 		errs = append(errs, ref.validate())
 	}
 	if p.UsesVault() && p.Vault == nil {
-		errs = append(errs, errors.New("a secret is in Vault, and there is no vault"))
+		errs = append(errs, errors.New("a secret is in Vault, but vault is not set"))
 	}
 	return errors.Join(errs...)
 }
 
-// validate keeps a reference inside the folder that its Secret is mounted at. What a path in Vault may be, its client
-// judges.
+// validate ensures that a reference stays inside the folder where its Secret is mounted. Paths in Vault are checked by Vault's
+// client.
 func (r SecretRef) validate() error {
 	if (r.Name == "") == (r.VaultPath == "") {
 		return fmt.Errorf("secret with key %q: exactly one of name and vaultPath is needed", r.Key)
 	}
 	if r.VaultPath != "" {
 		if r.Key == "" || r.VaultVersion < 0 {
-			return fmt.Errorf("secret %q in Vault: a key is needed, and a version is not negative", r.VaultPath)
+			return fmt.Errorf("secret %q in Vault: a key is required, and a version must not be negative", r.VaultPath)
 		}
 		return nil
 	}
 	for _, part := range []string{r.Name, r.Key} {
 		if part == "" || part == "." || part == ".." || slices.ContainsFunc([]byte(part), func(c byte) bool { return c == '/' || c == 0 }) {
-			return fmt.Errorf("secret %q, key %q: not a Secret's name and key", r.Name, r.Key)
+			return fmt.Errorf("secret %q, key %q: not a valid name and key of a Secret", r.Name, r.Key)
 		}
 	}
 	return nil

@@ -9,9 +9,9 @@ import (
 	"fmt"
 )
 
-// Signed is a document with the operator's signature: what a ConfigMap holds and the long poll delivers.
+// Signed is a document with the operator's signature. ConfigMaps hold it, and the long poll delivers it.
 type Signed struct {
-	// Document is the encoded policy, to the byte.
+	// Document is the encoded policy, exactly as it was signed.
 	Document []byte `json:"document"`
 	// Signature is Ed25519 (RFC 8032) over signingContext and Document.
 	Signature []byte `json:"signature"`
@@ -23,11 +23,11 @@ const (
 	SignatureKey = "signature"
 )
 
-// signingContext keeps a signature from meaning anything for other data.
+// signingContext is signed before the document, so that a signature is not valid for other data.
 const signingContext = "postern.dev document v1\n"
 
-// ErrSignature is returned for a document that the expected key did not sign.
-var ErrSignature = errors.New("the document's signature does not fit the operator's key")
+// ErrSignature is returned for a document that was not signed with the expected key.
+var ErrSignature = errors.New("the document's signature does not match the operator's key")
 
 // Sign encodes p and signs it.
 func Sign(p *Policy, key ed25519.PrivateKey) (Signed, error) {
@@ -52,7 +52,7 @@ func (s Signed) OpenAs(schema Schema, key ed25519.PublicKey) (*Policy, error) {
 	return schema.Decode(s.Document)
 }
 
-// Version returns the document's schema version, unverified; 1 where it says none.
+// Version returns the document's schema version without verifying the document; 1 if there is none.
 func (s Signed) Version() int {
 	version, err := versionIn(s.Document)
 	if err != nil {
@@ -61,7 +61,7 @@ func (s Signed) Version() int {
 	return max(1, version)
 }
 
-// Hash names the document: "sha256:" and its SHA-256 in hexadecimal.
+// Hash returns the document's hash: "sha256:" and its SHA-256 in hexadecimal.
 func (s Signed) Hash() string {
 	sum := sha256.Sum256(s.Document)
 	return "sha256:" + hex.EncodeToString(sum[:])
@@ -69,28 +69,28 @@ func (s Signed) Hash() string {
 
 func message(document []byte) []byte { return append([]byte(signingContext), document...) }
 
-// Report is what a sidecar tells the operator with each poll: what it runs, and what it saw.
+// Report is what a sidecar sends to the operator with each poll: the document that it runs, and problems that it found.
 type Report struct {
-	// Hash of the document that is enforced; empty before the first.
+	// Hash is that of the active document; empty if the sidecar has none yet.
 	Hash string `json:"hash,omitempty"`
-	// SchemaVersion is the newest that the sidecar reads.
+	// SchemaVersion is the newest schema version that the sidecar reads.
 	SchemaVersion int `json:"schemaVersion"`
-	// Version of the sidecar's build.
+	// Version is that of the sidecar's build.
 	Version string `json:"version,omitempty"`
-	// Refused is the hash of a newer document that the sidecar could not run, and Error says why, without secrets.
+	// Refused is the hash of a newer document that the sidecar could not run. Error says why, without secrets.
 	Refused string `json:"refused,omitempty"`
 	Error   string `json:"error,omitempty"`
-	// Reachable lists the first listeners of the pod that clients reach around the sidecar, as address:port.
+	// Reachable lists the first listeners of the pod that clients can reach around the sidecar, as address:port.
 	Reachable []string `json:"reachable,omitempty"`
-	// Problems are what the sidecar depends on and does not have at present.
+	// Problems are the dependencies of the sidecar that are currently missing.
 	Problems []Problem `json:"problems,omitempty"`
 }
 
-// Problem is something that a sidecar depends on and does not have.
+// Problem is a missing dependency of a sidecar.
 type Problem struct {
 	// Kind is ProblemVault, ProblemRedis or ProblemSigningKey.
 	Kind string `json:"kind"`
-	// Reason is a word in CamelCase, and Message says what to mend, without secrets.
+	// Reason is one word in CamelCase. Message says what to fix, without secrets.
 	Reason  string `json:"reason"`
 	Message string `json:"message,omitempty"`
 }
@@ -110,7 +110,7 @@ const (
 	maxProblems   = 8
 )
 
-// DecodeReport reads a report strictly: it comes from a pod, which may be hostile.
+// DecodeReport decodes a report strictly, because it comes from a pod, which may be hostile.
 func DecodeReport(b []byte) (Report, error) {
 	var r Report
 	if len(b) > MaxReportSize {

@@ -15,16 +15,17 @@ type Redis struct {
 	Timeout          Duration   `json:"timeout"`
 }
 
-// RedisTLS is how Redis is known to be the right one, and how the sidecar proves who it is.
+// RedisTLS configures how the sidecar verifies Redis, and how it authenticates itself.
 type RedisTLS struct {
 	ServerName string `json:"serverName,omitempty"`
 	CABundle   string `json:"caBundle,omitempty"`
-	// Certificate and Key are the client's, in PEM; both or neither.
+	// Certificate and Key are those of the client, in PEM; both or neither are set.
 	Certificate *SecretRef `json:"certificate,omitempty"`
 	Key         *SecretRef `json:"key,omitempty"`
 }
 
-// Vault is where secrets are read from, and how a sidecar logs in: by one of Kubernetes, AppRole and TokenFile.
+// Vault is the Vault server that secrets are read from, and how a sidecar logs in: exactly one of Kubernetes, AppRole and
+// TokenFile.
 type Vault struct {
 	Address      string           `json:"address"`
 	Namespace    string           `json:"namespace,omitempty"`
@@ -37,14 +38,14 @@ type Vault struct {
 	MaxStale     Duration         `json:"maxStale"`
 }
 
-// VaultKubernetes logs in with the pod's projected token of that audience, which lies at VaultTokenFile.
+// VaultKubernetes logs in with the pod's projected token of that audience, which is mounted at VaultTokenFile.
 type VaultKubernetes struct {
 	Mount    string `json:"mount"`
 	Role     string `json:"role"`
 	Audience string `json:"audience"`
 }
 
-// VaultAppRole logs in with a role ID and, where there is one, a secret ID.
+// VaultAppRole logs in with a role ID and, if it is set, a secret ID.
 type VaultAppRole struct {
 	Mount    string     `json:"mount"`
 	RoleID   string     `json:"roleID"`
@@ -53,13 +54,13 @@ type VaultAppRole struct {
 
 func (r *Redis) validate() error {
 	if len(r.Addresses) == 0 || r.Timeout <= 0 {
-		return errors.New("addresses and timeout are needed")
+		return errors.New("addresses and timeout are required")
 	}
 	if (r.Mode == "Sentinel") != (r.MasterName != "") {
-		return errors.New("masterName goes with mode Sentinel")
+		return errors.New("masterName is required with mode Sentinel, and not allowed otherwise")
 	}
 	if r.TLS != nil && (r.TLS.Certificate == nil) != (r.TLS.Key == nil) {
-		return errors.New("tls: certificate and key go together")
+		return errors.New("tls: certificate and key must be set together")
 	}
 	return oneOf("mode", r.Mode, "Standalone", "Sentinel", "Cluster")
 }
@@ -73,15 +74,15 @@ func (v *Vault) validate() error {
 	}
 	switch {
 	case v.Address == "" || v.Timeout <= 0 || v.PollInterval <= 0 || v.MaxStale <= 0:
-		return errors.New("address, timeout, pollInterval and maxStale are needed")
+		return errors.New("address, timeout, pollInterval and maxStale are required")
 	case ways != 1:
-		return errors.New("exactly one of kubernetes, appRole and tokenFile is needed")
+		return errors.New("exactly one of kubernetes, appRole and tokenFile is required")
 	case v.Kubernetes != nil && (v.Kubernetes.Role == "" || v.Kubernetes.Mount == "" || v.Kubernetes.Audience == ""):
-		return errors.New("kubernetes: mount, role and audience are needed")
+		return errors.New("kubernetes: mount, role and audience are required")
 	case v.AppRole != nil && (v.AppRole.RoleID == "" || v.AppRole.Mount == ""):
-		return errors.New("appRole: mount and roleID are needed")
+		return errors.New("appRole: mount and roleID are required")
 	case v.AppRole != nil && v.AppRole.SecretID != nil && v.AppRole.SecretID.Name == "":
-		return errors.New("appRole: the secret ID cannot itself be in Vault")
+		return errors.New("appRole: the secret ID cannot be in Vault")
 	}
 	return nil
 }

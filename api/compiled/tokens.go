@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// OwnProvider is the name of the policy's own tokens among its providers, in logs, metrics and identities.
+// OwnProvider is the provider name of the tokens that the sidecar itself issues, in logs, metrics and identities.
 const OwnProvider = "postern"
 
-// Tokens is how the sidecar issues tokens.
+// Tokens configures how the sidecar issues tokens.
 type Tokens struct {
 	Issuer    string   `json:"issuer"`
 	Audiences []string `json:"audiences"`
@@ -19,15 +19,15 @@ type Tokens struct {
 	AccessLifetime Duration `json:"accessLifetime"`
 	RefreshGrace   Duration `json:"refreshGrace"`
 	Claims         []string `json:"claims,omitempty"`
-	// Delivery is Body or Cookie, SameSite Lax or Strict.
+	// Delivery is Body or Cookie. SameSite is Lax or Strict.
 	Delivery       string     `json:"delivery"`
 	SameSite       string     `json:"sameSite"`
 	TrustedOrigins []string   `json:"trustedOrigins,omitempty"`
 	SigningKey     SigningKey `json:"signingKey"`
-	// RotationInterval is 0 where only the key's owner rotates it.
+	// RotationInterval is 0 if only the key's owner rotates the key.
 	RotationInterval Duration `json:"rotationInterval,omitempty"`
 	RotationOverlap  Duration `json:"rotationOverlap"`
-	// Login are the routes on which the app logs people in. Its wire name is the one that older sidecars read.
+	// Login are the app's login routes. The JSON name is the one that older sidecars read.
 	Login           []Match         `json:"exchange,omitempty"`
 	Prefix          string          `json:"prefix"`
 	Leeway          Duration        `json:"leeway"`
@@ -35,7 +35,7 @@ type Tokens struct {
 	ForwardToken    bool            `json:"forwardToken,omitempty"`
 }
 
-// SigningKey is where the key lies: in Transit, or in a secret.
+// SigningKey says where the key is: in Vault's Transit engine, or in a secret.
 type SigningKey struct {
 	Transit *TransitKey `json:"transit,omitempty"`
 	Secret  *SecretRef  `json:"secret,omitempty"`
@@ -47,7 +47,7 @@ type TransitKey struct {
 	Key   string `json:"key"`
 }
 
-// BackChannelLogout is how a provider logs people out.
+// BackChannelLogout configures which logout tokens of a provider are accepted.
 type BackChannelLogout struct {
 	ClientIDs []string `json:"clientIDs"`
 	AnyType   bool     `json:"anyType,omitempty"`
@@ -57,17 +57,17 @@ type BackChannelLogout struct {
 type Sessions struct {
 	IdleTimeout     Duration `json:"idleTimeout"`
 	AbsoluteTimeout Duration `json:"absoluteTimeout"`
-	// MaxPerSubject is 0 where the policy names no cap.
+	// MaxPerSubject is 0 if the policy sets no limit.
 	MaxPerSubject int    `json:"maxPerSubject,omitempty"`
 	WhenFull      string `json:"whenFull"`
 	Bind          string `json:"bind"`
-	// SubjectFrom is empty where no sessions of external providers are kept.
+	// SubjectFrom is empty if there are no external sessions.
 	SubjectFrom string      `json:"subjectFrom,omitempty"`
 	OnFailure   FailureMode `json:"onFailure"`
 	Mode        Mode        `json:"mode"`
 }
 
-// Revocation is how what is revoked is followed.
+// Revocation configures how the sidecar follows revocations in the shared state.
 type Revocation struct {
 	MaxStaleness Duration    `json:"maxStaleness"`
 	OnFailure    FailureMode `json:"onFailure"`
@@ -85,21 +85,21 @@ const (
 // MaxRevokedTokens bounds Policy.RevokedTokens.
 const MaxRevokedTokens = 1000
 
-// RevokedTokens is what a TokenRevocation names, for one issuer.
+// RevokedTokens are the tokens of one issuer that a TokenRevocation names.
 type RevokedTokens struct {
-	// Name is the object's.
+	// Name is that of the TokenRevocation.
 	Name   string `json:"name"`
 	Kind   string `json:"kind"`
 	Issuer string `json:"issuer"`
-	// Value is the jti, sid, sub or kid.
+	// Value is the jti, sid, sub or kid, depending on Kind.
 	Value string `json:"value"`
-	// Before is for a Subject alone: what was issued earlier is revoked. In seconds since 1970.
+	// Before is set only for a Subject: tokens that were issued earlier are revoked. In seconds since 1970.
 	Before int64 `json:"before,omitempty"`
-	// Expires is when the last of the tokens has expired, in seconds since 1970; 0 for a Key, which stays revoked.
+	// Expires is when the last of the tokens expires, in seconds since 1970; 0 for a Key, which stays revoked.
 	Expires int64 `json:"expires,omitempty"`
 }
 
-// Passwords is how the loopback API hashes. Memory is in KiB.
+// Passwords configures how the API for the app hashes passwords. Memory is in KiB.
 type Passwords struct {
 	Algorithm   string `json:"algorithm"`
 	Memory      int    `json:"memory,omitempty"`
@@ -110,16 +110,16 @@ type Passwords struct {
 
 func (t *Tokens) validate() error {
 	if t.Issuer == "" || len(t.Audiences) == 0 || t.ClientID == "" || t.Prefix == "" {
-		return errors.New("issuer, audiences, clientID and prefix are needed")
+		return errors.New("issuer, audiences, clientID and prefix are required")
 	}
 	if t.AccessLifetime <= 0 || t.AccessLifetime.Std()%time.Second != 0 || t.RotationOverlap <= 0 {
-		return errors.New("accessLifetime, in whole seconds, and rotationOverlap are needed")
+		return errors.New("accessLifetime, in whole seconds, and rotationOverlap are required")
 	}
 	if (t.SigningKey.Transit == nil) == (t.SigningKey.Secret == nil) {
-		return errors.New("signingKey has exactly one of transit and secret")
+		return errors.New("signingKey: exactly one of transit and secret is required")
 	}
 	if k := t.SigningKey.Transit; k != nil && (k.Mount == "" || k.Key == "") {
-		return errors.New("signingKey.transit: mount and key are needed")
+		return errors.New("signingKey.transit: mount and key are required")
 	}
 	return errors.Join(
 		oneOf("algorithm", t.Algorithm, "ES256", "RS256", "PS256", "EdDSA", "HS256"),
@@ -128,7 +128,7 @@ func (t *Tokens) validate() error {
 
 func (s *Sessions) validate() error {
 	if s.IdleTimeout <= 0 || s.AbsoluteTimeout <= 0 || s.MaxPerSubject < 0 {
-		return errors.New("idleTimeout and absoluteTimeout are needed, and maxPerSubject is not negative")
+		return errors.New("idleTimeout and absoluteTimeout are required, and maxPerSubject must not be negative")
 	}
 	return errors.Join(
 		oneOf("whenFull", s.WhenFull, "EvictOldest", "Reject"), oneOf("bind", s.Bind, "None", "UserAgent", "Address"),
@@ -137,7 +137,7 @@ func (s *Sessions) validate() error {
 
 func (r *Revocation) validate() error {
 	if r.MaxStaleness <= 0 {
-		return errors.New("maxStaleness is needed")
+		return errors.New("maxStaleness is required")
 	}
 	return errors.Join(oneOf("onFailure", r.OnFailure, Deny, Allow), oneOf("mode", r.Mode, Enforce, Shadow))
 }
@@ -145,9 +145,9 @@ func (r *Revocation) validate() error {
 func (p *Passwords) validate() error {
 	switch {
 	case p.Algorithm == "Argon2id" && (p.Memory <= 0 || p.Passes <= 0 || p.Parallelism <= 0):
-		return errors.New("memory, passes and parallelism are needed")
+		return errors.New("memory, passes and parallelism are required")
 	case p.Algorithm == "Bcrypt" && p.Cost <= 0:
-		return errors.New("cost is needed")
+		return errors.New("cost is required")
 	}
 	return oneOf("algorithm", p.Algorithm, "Argon2id", "Bcrypt")
 }
@@ -155,16 +155,16 @@ func (p *Passwords) validate() error {
 func (r RevokedTokens) validate() error {
 	switch {
 	case r.Name == "" || r.Issuer == "" || r.Value == "":
-		return errors.New("name, issuer and value are needed")
+		return errors.New("name, issuer and value are required")
 	case (r.Kind == RevokedSubject) != (r.Before > 0):
-		return fmt.Errorf("before goes with kind %s", RevokedSubject)
+		return fmt.Errorf("before is required for kind %s, and not allowed otherwise", RevokedSubject)
 	case (r.Kind == RevokedKey) != (r.Expires == 0):
-		return fmt.Errorf("expires is needed, but for kind %s", RevokedKey)
+		return fmt.Errorf("expires is required, except for kind %s", RevokedKey)
 	}
 	return oneOf("kind", r.Kind, RevokedToken, RevokedSession, RevokedSubject, RevokedKey)
 }
 
-// ExpiresAt is when the entry may be forgotten; the zero time where it never may.
+// ExpiresAt returns when the entry can be removed; the zero time if never.
 func (r RevokedTokens) ExpiresAt() time.Time {
 	if r.Expires == 0 {
 		return time.Time{}
@@ -172,7 +172,7 @@ func (r RevokedTokens) ExpiresAt() time.Time {
 	return time.Unix(r.Expires, 0)
 }
 
-// BeforeTime is Before as a time; the zero time but for a Subject.
+// BeforeTime returns Before as a time; the zero time if it is not set.
 func (r RevokedTokens) BeforeTime() time.Time {
 	if r.Before == 0 {
 		return time.Time{}
@@ -180,13 +180,13 @@ func (r RevokedTokens) BeforeTime() time.Time {
 	return time.Unix(r.Before, 0)
 }
 
-// validateTokens checks what is about issuing, keeping and revoking.
+// validateTokens validates the sections about tokens, sessions, revocation and passwords.
 func (p *Policy) validateTokens() error {
 	var errs []error
 	if p.Tokens != nil {
 		errs = append(errs, wrap(p.Tokens.validate(), "tokens"))
 		if p.Sessions == nil || p.Revocation == nil {
-			errs = append(errs, errors.New("tokens need sessions and revocation"))
+			errs = append(errs, errors.New("tokens: the sections sessions and revocation are required"))
 		}
 	}
 	if p.Sessions != nil {
@@ -206,7 +206,7 @@ func (p *Policy) validateTokens() error {
 	}
 	for i := range p.Providers {
 		if b := p.Providers[i].BackChannelLogout; b != nil && (len(b.ClientIDs) == 0 || p.Revocation == nil) {
-			errs = append(errs, fmt.Errorf("providers[%d].backChannelLogout: clientIDs are needed, and revocation", i))
+			errs = append(errs, fmt.Errorf("providers[%d].backChannelLogout: clientIDs and the section revocation are required", i))
 		}
 	}
 	return errors.Join(errs...)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// issuing is full, with all about tokens, and with every secret in Vault that may be there.
+// issuing returns full with all sections about tokens, and with every secret in Vault that can be there.
 func issuing() *Policy {
 	p := full()
 	hour := Duration(time.Hour)
@@ -67,7 +67,7 @@ func TestUsesVault(t *testing.T) {
 		"a secret":      {func(p *Policy) { p.Redis.Password = &SecretRef{VaultPath: "a/b", Key: "k"} }, true},
 		"a signing key": {func(p *Policy) { p.Tokens = &Tokens{SigningKey: SigningKey{Secret: &SecretRef{VaultPath: "a/b"}}} }, true},
 		"Transit":       {func(p *Policy) { p.Tokens = &Tokens{SigningKey: SigningKey{Transit: &TransitKey{}}} }, true},
-		"a way in":      {func(p *Policy) { p.Vault = issuing().Vault }, false},
+		"only a login":  {func(p *Policy) { p.Vault = issuing().Vault }, false},
 	} {
 		p := full()
 		if tt.change(p); p.UsesVault() != tt.want {
@@ -81,50 +81,50 @@ func TestDecodeRefusesTokens(t *testing.T) {
 		change  func(*Policy)
 		wantErr string
 	}{
-		"no issuer":                    {func(p *Policy) { p.Tokens.Issuer = "" }, "tokens: issuer"},
-		"no lifetime":                  {func(p *Policy) { p.Tokens.AccessLifetime = 0 }, "accessLifetime"},
-		"no signing key":               {func(p *Policy) { p.Tokens.SigningKey = SigningKey{} }, "exactly one of transit and secret"},
-		"a nameless Transit key":       {func(p *Policy) { p.Tokens.SigningKey.Transit.Key = "" }, "mount and key"},
-		"an unknown algorithm":         {func(p *Policy) { p.Tokens.Algorithm = "none" }, `algorithm is "none"`},
-		"an unknown delivery":          {func(p *Policy) { p.Tokens.Delivery = "Query" }, "delivery"},
-		"an unknown SameSite":          {func(p *Policy) { p.Tokens.SameSite = "None" }, "sameSite"},
-		"tokens without sessions":      {func(p *Policy) { p.Sessions = nil }, "tokens need sessions and revocation"},
-		"tokens without revocation":    {func(p *Policy) { p.Revocation = nil }, "tokens need sessions and revocation"},
-		"sessions without end":         {func(p *Policy) { p.Sessions.AbsoluteTimeout = 0 }, "sessions: idleTimeout and absoluteTimeout"},
-		"less than no session":         {func(p *Policy) { p.Sessions.MaxPerSubject = -1 }, "maxPerSubject"},
-		"an unknown word when full":    {func(p *Policy) { p.Sessions.WhenFull = "" }, "whenFull"},
-		"an unknown binding":           {func(p *Policy) { p.Sessions.Bind = "Cookie" }, "bind"},
-		"an unknown subject":           {func(p *Policy) { p.Sessions.SubjectFrom = "email" }, "subjectFrom"},
-		"sessions that fail somehow":   {func(p *Policy) { p.Sessions.OnFailure = "" }, "onFailure"},
-		"sessions in no mode":          {func(p *Policy) { p.Sessions.Mode = "" }, "mode"},
-		"revocation in no time":        {func(p *Policy) { p.Revocation.MaxStaleness = 0 }, "maxStaleness"},
-		"revocation in no mode":        {func(p *Policy) { p.Revocation.Mode = "" }, "revocation: mode"},
-		"too much revoked":             {func(p *Policy) { p.RevokedTokens = slices.Repeat(p.RevokedTokens, MaxRevokedTokens) }, "more than 1000"},
-		"nothing revoked":              {func(p *Policy) { p.RevokedTokens[0].Value = "" }, "revokedTokens[0]"},
-		"a token revoked before":       {func(p *Policy) { p.RevokedTokens[0].Before = 1 }, "before goes with kind Subject"},
-		"a subject revoked for ever":   {func(p *Policy) { p.RevokedTokens[1].Before = 0 }, "before goes with kind Subject"},
-		"a token that does not expire": {func(p *Policy) { p.RevokedTokens[0].Expires = 0 }, "expires is needed"},
-		"a key that expires":           {func(p *Policy) { p.RevokedTokens[2].Expires = 1 }, "expires is needed"},
-		"an unknown kind revoked":      {func(p *Policy) { p.RevokedTokens[0].Kind = "Client" }, "kind"},
-		"an unknown hash":              {func(p *Policy) { p.Passwords.Algorithm = "MD5" }, "passwords: algorithm"},
-		"argon2id for nothing":         {func(p *Policy) { p.Passwords.Memory = 0 }, "memory, passes and parallelism"},
-		"bcrypt for nothing":           {func(p *Policy) { p.Passwords = &Passwords{Algorithm: "Bcrypt"} }, "cost is needed"},
-		"back-channel logout for all":  {func(p *Policy) { p.Providers[0].BackChannelLogout.ClientIDs = nil }, "clientIDs are needed"},
-		"a certificate without key":    {func(p *Policy) { p.Redis.TLS.Key = nil }, "certificate and key go together"},
-		"a secret in two places":       {func(p *Policy) { p.Redis.Password.Name = "x" }, "exactly one of name and vaultPath"},
-		"a secret nowhere":             {func(p *Policy) { p.Redis.Password.VaultPath = "" }, "exactly one of name and vaultPath"},
-		"a secret in Vault, no key":    {func(p *Policy) { p.Redis.Password.Key = "" }, "a key is needed"},
-		"a version before the first":   {func(p *Policy) { p.Redis.Password.VaultVersion = -1 }, "a version is not negative"},
-		"a client's key outside":       {func(p *Policy) { p.Redis.TLS.Certificate.Name = "../token" }, "not a Secret's name and key"},
-		"a secret ID outside":          {func(p *Policy) { p.Vault.AppRole.SecretID.Key = "a/b" }, "not a Secret's name and key"},
-		"no Vault":                     {func(p *Policy) { p.Vault = nil }, "there is no vault"},
-		"Vault nowhere":                {func(p *Policy) { p.Vault.Address = "" }, "vault: address"},
-		"Vault never asked":            {func(p *Policy) { p.Vault.PollInterval = 0 }, "pollInterval"},
-		"Vault without a way in":       {func(p *Policy) { p.Vault.AppRole = nil }, "exactly one of kubernetes, appRole and tokenFile"},
-		"Vault with two ways in":       {func(p *Policy) { p.Vault.TokenFile = "/t" }, "exactly one of kubernetes, appRole and tokenFile"},
-		"AppRole without a role":       {func(p *Policy) { p.Vault.AppRole.RoleID = "" }, "appRole: mount and roleID"},
-		"a secret ID in Vault":         {func(p *Policy) { p.Vault.AppRole.SecretID = &SecretRef{VaultPath: "a/b", Key: "k"} }, "cannot itself be in Vault"},
-		"a role for all": {func(p *Policy) {
+		"no issuer":                             {func(p *Policy) { p.Tokens.Issuer = "" }, "tokens: issuer"},
+		"no lifetime":                           {func(p *Policy) { p.Tokens.AccessLifetime = 0 }, "accessLifetime"},
+		"no signing key":                        {func(p *Policy) { p.Tokens.SigningKey = SigningKey{} }, "exactly one of transit and secret"},
+		"a Transit key without name":            {func(p *Policy) { p.Tokens.SigningKey.Transit.Key = "" }, "mount and key"},
+		"an unknown algorithm":                  {func(p *Policy) { p.Tokens.Algorithm = "none" }, `algorithm is "none"`},
+		"an unknown delivery":                   {func(p *Policy) { p.Tokens.Delivery = "Query" }, "delivery"},
+		"an unknown SameSite":                   {func(p *Policy) { p.Tokens.SameSite = "None" }, "sameSite"},
+		"tokens without sessions":               {func(p *Policy) { p.Sessions = nil }, "tokens: the sections sessions and revocation"},
+		"tokens without revocation":             {func(p *Policy) { p.Revocation = nil }, "tokens: the sections sessions and revocation"},
+		"sessions without absoluteTimeout":      {func(p *Policy) { p.Sessions.AbsoluteTimeout = 0 }, "sessions: idleTimeout and absoluteTimeout"},
+		"a negative maxPerSubject":              {func(p *Policy) { p.Sessions.MaxPerSubject = -1 }, "maxPerSubject"},
+		"no whenFull":                           {func(p *Policy) { p.Sessions.WhenFull = "" }, "whenFull"},
+		"an unknown binding":                    {func(p *Policy) { p.Sessions.Bind = "Cookie" }, "bind"},
+		"an unknown subject":                    {func(p *Policy) { p.Sessions.SubjectFrom = "email" }, "subjectFrom"},
+		"sessions without onFailure":            {func(p *Policy) { p.Sessions.OnFailure = "" }, "onFailure"},
+		"sessions without mode":                 {func(p *Policy) { p.Sessions.Mode = "" }, "mode"},
+		"revocation without maxStaleness":       {func(p *Policy) { p.Revocation.MaxStaleness = 0 }, "maxStaleness"},
+		"revocation without mode":               {func(p *Policy) { p.Revocation.Mode = "" }, "revocation: mode"},
+		"too many revoked tokens":               {func(p *Policy) { p.RevokedTokens = slices.Repeat(p.RevokedTokens, MaxRevokedTokens) }, "more than 1000"},
+		"a revocation without value":            {func(p *Policy) { p.RevokedTokens[0].Value = "" }, "revokedTokens[0]"},
+		"a token with before":                   {func(p *Policy) { p.RevokedTokens[0].Before = 1 }, "before is required for kind Subject"},
+		"a subject without before":              {func(p *Policy) { p.RevokedTokens[1].Before = 0 }, "before is required for kind Subject"},
+		"a token without expires":               {func(p *Policy) { p.RevokedTokens[0].Expires = 0 }, "expires is required"},
+		"a key with expires":                    {func(p *Policy) { p.RevokedTokens[2].Expires = 1 }, "expires is required"},
+		"an unknown kind revoked":               {func(p *Policy) { p.RevokedTokens[0].Kind = "Client" }, "kind"},
+		"an unknown hash algorithm":             {func(p *Policy) { p.Passwords.Algorithm = "MD5" }, "passwords: algorithm"},
+		"argon2id without memory":               {func(p *Policy) { p.Passwords.Memory = 0 }, "memory, passes and parallelism"},
+		"bcrypt without cost":                   {func(p *Policy) { p.Passwords = &Passwords{Algorithm: "Bcrypt"} }, "cost is required"},
+		"back-channel logout without clientIDs": {func(p *Policy) { p.Providers[0].BackChannelLogout.ClientIDs = nil }, "clientIDs and the section revocation"},
+		"a certificate without key":             {func(p *Policy) { p.Redis.TLS.Key = nil }, "certificate and key must be set together"},
+		"a secret in two places":                {func(p *Policy) { p.Redis.Password.Name = "x" }, "exactly one of name and vaultPath"},
+		"a secret without name and path":        {func(p *Policy) { p.Redis.Password.VaultPath = "" }, "exactly one of name and vaultPath"},
+		"a secret in Vault without key":         {func(p *Policy) { p.Redis.Password.Key = "" }, "a key is required"},
+		"a negative version":                    {func(p *Policy) { p.Redis.Password.VaultVersion = -1 }, "a version must not be negative"},
+		"a certificate outside its folder":      {func(p *Policy) { p.Redis.TLS.Certificate.Name = "../token" }, "not a valid name and key of a Secret"},
+		"a secret ID outside its folder":        {func(p *Policy) { p.Vault.AppRole.SecretID.Key = "a/b" }, "not a valid name and key of a Secret"},
+		"no Vault":                              {func(p *Policy) { p.Vault = nil }, "vault is not set"},
+		"Vault without address":                 {func(p *Policy) { p.Vault.Address = "" }, "vault: address"},
+		"Vault without pollInterval":            {func(p *Policy) { p.Vault.PollInterval = 0 }, "pollInterval"},
+		"Vault without login":                   {func(p *Policy) { p.Vault.AppRole = nil }, "exactly one of kubernetes, appRole and tokenFile"},
+		"Vault with two logins":                 {func(p *Policy) { p.Vault.TokenFile = "/t" }, "exactly one of kubernetes, appRole and tokenFile"},
+		"AppRole without a role":                {func(p *Policy) { p.Vault.AppRole.RoleID = "" }, "appRole: mount and roleID"},
+		"a secret ID in Vault":                  {func(p *Policy) { p.Vault.AppRole.SecretID = &SecretRef{VaultPath: "a/b", Key: "k"} }, "cannot be in Vault"},
+		"Kubernetes login without audience": {func(p *Policy) {
 			p.Vault.AppRole, p.Vault.Kubernetes = nil, &VaultKubernetes{Mount: "kubernetes", Audience: "vault"}
 		}, "kubernetes: mount, role and audience"},
 	} {
@@ -155,7 +155,7 @@ func TestDecodeReportOfProblems(t *testing.T) {
 	}
 }
 
-// FuzzDecodeReport: a pod may be hostile.
+// FuzzDecodeReport checks that a report from a hostile pod stays within its bounds.
 func FuzzDecodeReport(f *testing.F) {
 	f.Add([]byte(`{"hash":"sha256:x","schemaVersion":1,"reachable":["0.0.0.0:9000"],"problems":[{"kind":"Vault","reason":"Sealed"}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -164,7 +164,7 @@ func FuzzDecodeReport(f *testing.F) {
 			return
 		}
 		if len(r.Problems) > maxProblems || len(r.Reachable) > maxReachable || len(r.Hash)+len(r.Error)+len(r.Refused)+len(r.Version) > 4*maxReportText {
-			t.Errorf("beyond its bounds: %+v", r)
+			t.Errorf("the report exceeds its bounds: %+v", r)
 		}
 	})
 }

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Validate reports what a sidecar could not run: an unknown word, a missing value, a number out of range. What only the
-// stages can judge (patterns, keys, origins) they refuse when the chain is built.
+// Validate reports everything that a sidecar could not run: unknown values, missing values, numbers out of range. Patterns, keys
+// and origins are checked by the stages when the chain is built.
 func (p *Policy) Validate() error {
 	var errs []error
 	add := func(err error) {
@@ -47,7 +47,7 @@ func (p *Policy) validateHead() error {
 	case p.SchemaVersion < 1:
 		return fmt.Errorf("schemaVersion %d is not positive", p.SchemaVersion)
 	case p.Namespace == "" || p.Name == "":
-		return errors.New("namespace and name are needed")
+		return errors.New("namespace and name are required")
 	case p.Revision <= 0:
 		return errors.New("revision is not positive")
 	}
@@ -56,7 +56,7 @@ func (p *Policy) validateHead() error {
 
 func (p Port) validate() error {
 	if (p.Number == 0) == (p.Name == "") {
-		return errors.New("exactly one of number and name is needed")
+		return errors.New("exactly one of number and name is required")
 	}
 	return oneOf("protocol", p.Protocol, HTTP, TCP)
 }
@@ -70,13 +70,13 @@ func (p *Provider) validate() error {
 	}
 	switch {
 	case p.Name == "" || p.Issuer == "":
-		return errors.New("name and issuer are needed")
+		return errors.New("name and issuer are required")
 	case len(p.Algorithms) == 0:
-		return errors.New("algorithms are needed")
+		return errors.New("algorithms are required")
 	case sources != 1:
-		return errors.New("keys has exactly one of uri, inline and secret")
+		return errors.New("keys: exactly one of uri, inline and secret is required")
 	case len(p.Audiences) == 0 && len(p.RequiredClaims) == 0:
-		return errors.New("audiences or requiredClaims are needed")
+		return errors.New("audiences or requiredClaims are required")
 	}
 	return nil
 }
@@ -88,7 +88,7 @@ func (a *Authorization) validate() error {
 	}
 	for i, r := range a.Rules {
 		if r.Name == "" || len(r.Match) == 0 {
-			errs = append(errs, fmt.Errorf("authorization.rules[%d]: name and match are needed", i))
+			errs = append(errs, fmt.Errorf("authorization.rules[%d]: name and match are required", i))
 		}
 		errs = append(errs, wrap(errors.Join(
 			oneOf("require", r.Require, RequireAuthenticated, RequireAnonymous, RequireDeny),
@@ -99,13 +99,13 @@ func (a *Authorization) validate() error {
 
 func (l *RateLimit) validate() error {
 	if l.Name == "" || l.Limit < 1 || l.Period <= 0 || l.Burst < 1 || len(l.KeyBy) == 0 {
-		return errors.New("name, limit, period, burst and keyBy are needed")
+		return errors.New("name, limit, period, burst and keyBy are required")
 	}
 	errs := []error{oneOf("mode", l.Mode, Enforce, Shadow), oneOf("onFailure", l.OnFailure, Deny, Allow)}
 	for i, k := range l.KeyBy {
 		errs = append(errs, wrap(oneOf("type", k.Type, KeyClientAddress, KeySubject, KeyClaim, KeyHeader, KeyRoute), "keyBy[%d]", i))
 		if named := k.Type == KeyClaim || k.Type == KeyHeader; named != (k.Name != "") {
-			errs = append(errs, fmt.Errorf("keyBy[%d]: name goes with Claim and Header", i))
+			errs = append(errs, fmt.Errorf("keyBy[%d]: name is required for Claim and Header, and not allowed otherwise", i))
 		}
 	}
 	return errors.Join(errs...)

@@ -64,7 +64,7 @@ func TestTheLastGoodDocument(t *testing.T) {
 	stop = startOperator(t)
 	c := wantCondition(t, policy, v1alpha1.ConditionAccepted, no, v1alpha1.ReasonInvalid)
 	revision := policyNow(t, policy).Status.Revision
-	if want := "Pods, new ones too, run the last good document: revision " + strconv.FormatInt(revision, 10); !strings.Contains(c.Message, want) {
+	if want := "All pods, including new ones, run the last good document: revision " + strconv.FormatInt(revision, 10); !strings.Contains(c.Message, want) {
 		t.Errorf("Accepted says %q, want %q in it", c.Message, want)
 	}
 	if now, err := configMapOf(t, ns, "orders"); err != nil || now.Data[compiled.DocumentKey] != good.Data[compiled.DocumentKey] {

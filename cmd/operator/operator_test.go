@@ -370,7 +370,7 @@ func TestNameIsTaken(t *testing.T) {
 	if cm, err := configMapOf(t, ns, "orders"); err != nil || cm.Data["theirs"] != "1" || len(cm.Labels) > 0 {
 		t.Errorf("the ConfigMap is %v, %v", cm, err)
 	}
-	if !strings.Contains(c.Message, "not Postern's") {
+	if !strings.Contains(c.Message, "does not belong to Postern") {
 		t.Errorf("Programmed says %q", c.Message)
 	}
 	if err := shared.Delete(t.Context(), theirs); err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/posterndev/postern/controllers/contextlog"
 )
 
-// Mode is who issues the serving certificate.
+// Mode says who issues the serving certificate.
 type Mode string
 
 const (
@@ -35,7 +35,7 @@ const (
 	retry   = 5 * time.Second
 )
 
-// Config is what a Keeper works with.
+// Config configures a Keeper.
 type Config struct {
 	// Client reads and writes without a cache: two objects, by name, and watches them.
 	Client client.WithWatch
@@ -44,8 +44,8 @@ type Config struct {
 	Secret types.NamespacedName
 	// DNSNames are those of the operator's Service.
 	DNSNames []string
-	// Webhook is the name of the MutatingWebhookConfiguration whose caBundle is kept, and Validating that of the
-	// ValidatingWebhookConfiguration; empty where there is none.
+	// Webhook is the name of the MutatingWebhookConfiguration whose caBundle is written. Validating is that of the
+	// ValidatingWebhookConfiguration; empty if there is none.
 	Webhook, Validating string
 	Now                 func() time.Time
 }
@@ -56,7 +56,7 @@ type Keeper struct {
 	current atomic.Pointer[served]
 }
 
-// served is what the operator currently serves with.
+// served is the certificate that the operator currently serves with, and its CA.
 type served struct {
 	certificate *tls.Certificate
 	ca          []byte
@@ -150,7 +150,7 @@ func (k *Keeper) ensureSecret(ctx context.Context) (*corev1.Secret, error) {
 	return nil, fmt.Errorf("writing Secret %q: it kept changing", k.cfg.Secret)
 }
 
-// ensureWebhook tells the API server the CA with which it calls the pod webhook.
+// ensureWebhook writes the CA into the configuration of the pod webhook.
 func (k *Keeper) ensureWebhook(ctx context.Context, ca []byte) error {
 	config := &admissionv1.MutatingWebhookConfiguration{}
 	return k.ensureBundle(ctx, ca, bundled{"MutatingWebhookConfiguration", k.cfg.Webhook, config, func() (clients []*admissionv1.WebhookClientConfig) {
@@ -161,7 +161,7 @@ func (k *Keeper) ensureWebhook(ctx context.Context, ca []byte) error {
 	}})
 }
 
-// ensureValidating tells the API server the CA with which it calls the validating webhook, where there is one.
+// ensureValidating writes the CA into the configuration of the validating webhook, if there is one.
 func (k *Keeper) ensureValidating(ctx context.Context, ca []byte) error {
 	if k.cfg.Validating == "" {
 		return nil
@@ -175,14 +175,14 @@ func (k *Keeper) ensureValidating(ctx context.Context, ca []byte) error {
 	}})
 }
 
-// bundled is a configuration of webhooks. clients returns those of the object, once that was read.
+// bundled is a webhook configuration. clients returns the client configurations of the object after it was read.
 type bundled struct {
 	kind, name string
 	object     client.Object
 	clients    func() []*admissionv1.WebhookClientConfig
 }
 
-// ensureBundle writes the CA into each of the configuration's clients.
+// ensureBundle writes the CA into each client configuration, so that the API server trusts the webhook.
 func (k *Keeper) ensureBundle(ctx context.Context, ca []byte, config bundled) error {
 	for range attempts {
 		if err := k.cfg.Client.Get(ctx, types.NamespacedName{Name: config.name}, config.object); err != nil {
@@ -199,7 +199,7 @@ func (k *Keeper) ensureBundle(ctx context.Context, ca []byte, config bundled) er
 		}
 		switch err := k.cfg.Client.Update(ctx, config.object); {
 		case err == nil:
-			contextlog.From(ctx).Info("told the API server the webhook's CA", "webhookConfiguration", config.name, "kind", config.kind)
+			contextlog.From(ctx).Info("wrote the CA into the webhook configuration", "webhookConfiguration", config.name, "kind", config.kind)
 			return nil
 		case !apierrors.IsConflict(err):
 			return fmt.Errorf("writing %s %q: %w", config.kind, config.name, err)

@@ -23,8 +23,8 @@ func first(t *testing.T) map[string][]byte {
 	return data
 }
 
-// believes reports whether a client that knows these CAs believes what data serves.
-func believes(t *testing.T, ca []byte, data map[string][]byte, now time.Time) bool {
+// trusts reports whether a client with these CAs trusts the serving certificate in data.
+func trusts(t *testing.T, ca []byte, data map[string][]byte, now time.Time) bool {
 	t.Helper()
 	pair, err := tls.X509KeyPair(data[keyServing], data[keyServingKey])
 	if err != nil {
@@ -50,19 +50,19 @@ func TestRenew(t *testing.T) {
 		now         time.Time
 		wantChanged bool
 		wantSameCA  bool // the first CA of the bundle
-		wantOldCA   bool // a client that knows the old CA alone still believes
+		wantOldCA   bool // a client that knows only the old CA still trusts the certificate
 	}{
-		"nothing to do":        {now: start.Add(time.Hour), wantSameCA: true, wantOldCA: true},
-		"serving near its end": {now: start.Add(servingLife - renewServing), wantChanged: true, wantSameCA: true, wantOldCA: true},
-		"another name":         {names: []string{names[0], "other"}, now: start, wantChanged: true, wantSameCA: true, wantOldCA: true},
-		"serving is gone":      {edit: func(d map[string][]byte) { delete(d, keyServing) }, now: start, wantChanged: true, wantSameCA: true, wantOldCA: true},
-		"serving key is another's": {
+		"nothing to do":                    {now: start.Add(time.Hour), wantSameCA: true, wantOldCA: true},
+		"serving certificate expires soon": {now: start.Add(servingLife - renewServing), wantChanged: true, wantSameCA: true, wantOldCA: true},
+		"another name":                     {names: []string{names[0], "other"}, now: start, wantChanged: true, wantSameCA: true, wantOldCA: true},
+		"no serving certificate":           {edit: func(d map[string][]byte) { delete(d, keyServing) }, now: start, wantChanged: true, wantSameCA: true, wantOldCA: true},
+		"serving key does not match": {
 			edit: func(d map[string][]byte) { d[keyServingKey] = d[keyCAKey] }, now: start, wantChanged: true, wantSameCA: true, wantOldCA: true,
 		},
-		"CA near its end: bridged": {now: start.Add(caLife - caMargin), wantChanged: true, wantOldCA: true},
-		"CA at its end":            {now: start.Add(caLife), wantChanged: true},
-		"CA key is gone":           {edit: func(d map[string][]byte) { delete(d, keyCAKey) }, now: start, wantChanged: true},
-		"CA is rubbish":            {edit: func(d map[string][]byte) { d[keyCA] = []byte("x") }, now: start, wantChanged: true},
+		"CA expires soon": {now: start.Add(caLife - caMargin), wantChanged: true, wantOldCA: true},
+		"CA expired":      {now: start.Add(caLife), wantChanged: true},
+		"no CA key":       {edit: func(d map[string][]byte) { delete(d, keyCAKey) }, now: start, wantChanged: true},
+		"CA is not PEM":   {edit: func(d map[string][]byte) { d[keyCA] = []byte("x") }, now: start, wantChanged: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -81,11 +81,11 @@ func TestRenew(t *testing.T) {
 			if same := bytes.HasPrefix(got[keyCA], old[keyCA]); same != tt.wantSameCA {
 				t.Errorf("the CA is the same: %t", same)
 			}
-			if !believes(t, got[keyCA], got, tt.now) {
-				t.Error("a client of the new CA does not believe")
+			if !trusts(t, got[keyCA], got, tt.now) {
+				t.Error("a client of the new CA does not trust the certificate")
 			}
-			if b := believes(t, old[keyCA], got, tt.now); b != tt.wantOldCA {
-				t.Errorf("a client of the old CA believes: %t", b)
+			if b := trusts(t, old[keyCA], got, tt.now); b != tt.wantOldCA {
+				t.Errorf("a client of the old CA trusts the certificate: %t", b)
 			}
 			if _, again, err := renew(got, tt.names, tt.now); again || err != nil {
 				t.Errorf("renewed twice: %t, %v", again, err)
@@ -94,7 +94,7 @@ func TestRenew(t *testing.T) {
 	}
 }
 
-// TestBridgeOutlastsServing: serving certificates that are issued after the CA was replaced carry the bridge, too.
+// TestBridgeOutlastsServing checks that later serving certificates of the new CA also have the bridge.
 func TestBridgeOutlastsServing(t *testing.T) {
 	old := first(t)
 	now := start.Add(caLife - caMargin)
@@ -104,7 +104,7 @@ func TestBridgeOutlastsServing(t *testing.T) {
 	}
 	now = now.Add(servingLife)
 	later, changed, err := renew(bridged, names, now)
-	if err != nil || !changed || !believes(t, old[keyCA], later, now) {
-		t.Errorf("changed %t, error %v, or the old CA is not enough", changed, err)
+	if err != nil || !changed || !trusts(t, old[keyCA], later, now) {
+		t.Errorf("changed %t, error %v, or a client of the old CA does not trust the certificate", changed, err)
 	}
 }

@@ -47,7 +47,7 @@ func TestSigningKeyFails(t *testing.T) {
 	ca := first(t)[keyCAKey]
 	tests := map[string][]client.Object{
 		"no Secret":             nil,
-		"a key that is no PEM":  {secret(map[string][]byte{keySigning: []byte("x")})},
+		"a key that is not PEM": {secret(map[string][]byte{keySigning: []byte("x")})},
 		"a key of another kind": {secret(map[string][]byte{keySigning: ca})},
 	}
 	for name, objects := range tests {
@@ -95,14 +95,14 @@ func TestEnsure(t *testing.T) {
 		wantErr    bool
 		wantReady  bool
 	}{
-		"own, at first":                  {mode: Own, objects: []client.Object{secret(nil), webhook}, wantReady: true},
-		"own, no Secret":                 {mode: Own, objects: []client.Object{webhook}, wantErr: true},
-		"own, no webhook: served anyway": {mode: Own, objects: []client.Object{secret(nil)}, wantErr: true, wantReady: true},
+		"own, first start":              {mode: Own, objects: []client.Object{secret(nil), webhook}, wantReady: true},
+		"own, no Secret":                {mode: Own, objects: []client.Object{webhook}, wantErr: true},
+		"own, no webhook, still served": {mode: Own, objects: []client.Object{secret(nil)}, wantErr: true, wantReady: true},
 		"own, the Secret cannot be written": {
 			mode: Own, objects: []client.Object{secret(nil), webhook}, updateErr: errors.New("no"), wantErr: true,
 		},
 		"own, both webhooks": {mode: Own, validating: "postern", objects: []client.Object{secret(nil), webhook, validating}, wantReady: true},
-		"own, no validating webhook: the other is told all the same": {
+		"own, no validating webhook, the other still written": {
 			mode: Own, validating: "postern", objects: []client.Object{secret(nil), webhook}, wantErr: true, wantReady: true,
 		},
 		"cert-manager, not issued yet": {mode: CertManager, objects: []client.Object{secret(nil)}, wantErr: true},
@@ -129,7 +129,7 @@ func TestEnsure(t *testing.T) {
 				t.Errorf("ready %t, CA %q", ready, k.CA())
 			}
 			if tt.mode == CertManager && writes > 0 {
-				t.Error("what is cert-manager's was written")
+				t.Error("an object of cert-manager was written")
 			}
 			if tt.validating != "" && !tt.wantErr {
 				got := &admissionv1.ValidatingWebhookConfiguration{}

@@ -21,7 +21,7 @@ var ErrOtherKey = errors.New("the Secret holds another signing key than the one 
 
 // SigningKeeper checks the Secret of the signing key in use. It is a manager.Runnable that runs on every replica. If the Secret
 // lost the key (it was deleted and the chart created it again), the key is written back, because running sidecars trust no
-// other. If the Secret has another key (a person rotates it), the operator ends with ErrOtherKey: replicas that sign with
+// other. If the Secret has another key (a user rotates it), the operator ends with ErrOtherKey: replicas that sign with
 // different keys would refuse each other's documents.
 type SigningKeeper struct {
 	Client client.Client

@@ -10,7 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 )
 
-// TestSigningKeeper: a Secret that lost the key gets it back; one with another ends the operator.
+// TestSigningKeeper checks that an empty Secret gets the key back, and that another key ends the operator.
 func TestSigningKeeper(t *testing.T) {
 	mine, err := newSigningKey()
 	if err != nil {
@@ -31,12 +31,12 @@ func TestSigningKeeper(t *testing.T) {
 		objects []client.Object
 		wantErr func(error) bool
 	}{
-		"empty, as made anew": {[]client.Object{secret(nil)}, func(err error) bool { return err == nil }},
+		"empty": {[]client.Object{secret(nil)}, func(err error) bool { return err == nil }},
 		"another key": {[]client.Object{secret(map[string][]byte{keySigning: encode()})}, func(err error) bool {
 			return errors.Is(err, ErrOtherKey)
 		}},
-		"gone": {nil, apierrors.IsNotFound},
-		"spoilt": {[]client.Object{secret(map[string][]byte{keySigning: []byte("x")})}, func(err error) bool {
+		"deleted": {nil, apierrors.IsNotFound},
+		"invalid": {[]client.Object{secret(map[string][]byte{keySigning: []byte("x")})}, func(err error) bool {
 			return err != nil && !errors.Is(err, ErrOtherKey)
 		}},
 	}
@@ -53,7 +53,7 @@ func TestSigningKeeper(t *testing.T) {
 			}
 			key, err := parseSigningKey(s.Data[keySigning])
 			if restored := err == nil && key.Equal(mine); restored != tt.wantErr(nil) {
-				t.Errorf("the Secret holds our key: %t, %v", restored, err)
+				t.Errorf("the Secret holds the key in use: %t, %v", restored, err)
 			}
 		})
 	}

@@ -215,7 +215,7 @@ func TestIntend(t *testing.T) {
 		"a bad one that was good":          {policy: bad, last: last, wantIssuers: []string{"https://own", "https://corp"}, wantFinding: "not JSON"},
 		"a bad one that had been deleted":  {policy: bad, last: gone, wantFinding: "not JSON"},
 		"one that is too large":            {policy: huge, last: last, wantIssuers: []string{"https://own", "https://corp"}, wantFinding: "bytes is more than"},
-		"one that sidecars would not take": {policy: nameless, wantFinding: "name are needed"},
+		"one that sidecars would not take": {policy: nameless, wantFinding: "name are required"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

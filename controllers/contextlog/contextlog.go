@@ -1,7 +1,7 @@
-// Package contextlog is the operator's way to log: through the logger that a context carries, as a slog.Logger.
-// controller-runtime puts one into the context of each reconcile, with the controller, the object's namespace and name and
-// a reconcileID, and into that of each admission request, with a requestID. The operator puts one into the context of all
-// else that it runs.
+// Package contextlog returns the logger of a context as a slog.Logger. All of the operator's code logs with it.
+// controller-runtime adds a logger to the context of each reconcile, with the controller, the object's namespace and name and
+// a reconcileID, and to the context of each admission request, with a requestID. The operator adds one to the contexts of its
+// other parts.
 package contextlog
 
 import (
@@ -12,12 +12,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
-// From returns the logger of ctx; controller-runtime's own where ctx carries none.
+// From returns the logger of ctx; controller-runtime's default logger if ctx has none.
 func From(ctx context.Context) *slog.Logger {
 	return slog.New(logr.ToSlogHandler(log.FromContext(ctx)))
 }
 
-// Into returns a context that carries l.
+// Into returns a copy of ctx that has the logger l.
 func Into(ctx context.Context, l *slog.Logger) context.Context {
 	return log.IntoContext(ctx, logr.FromSlogHandler(l.Handler()))
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// Documents holds the newest verified document of every policy, and wakes those who wait for a newer one. It is fed by an
-// informer's events (it is a toolscache.ResourceEventHandler) of the ConfigMaps that hold documents.
+// Documents holds the newest verified documents of every policy, and wakes the polls that wait for a newer one. It receives the
+// events of an informer of the ConfigMaps that hold documents, as a toolscache.ResourceEventHandler.
 type Documents struct {
 	reader render.Reader
 	log    *slog.Logger
@@ -27,9 +27,9 @@ type Documents struct {
 	entries map[types.NamespacedName]*entry
 }
 
-// entry is what one ConfigMap holds, and those who wait for it to change.
+// entry is the content of one ConfigMap, and the number of polls that wait for it to change.
 type entry struct {
-	// documents are of different schema versions, the newest first; none where there is none.
+	// documents have different schema versions, the newest first; empty if the ConfigMap has none.
 	documents []encoded
 	changed   chan struct{}
 	waiters   int
@@ -43,7 +43,7 @@ type encoded struct {
 	body     []byte
 }
 
-// newest returns the document of the newest schema version that is read; nil where there is none.
+// newest returns the document with the newest schema version up to reads; nil if there is none.
 func (e *entry) newest(reads int) *encoded {
 	for i := range e.documents {
 		if e.documents[i].version <= reads {
@@ -55,13 +55,13 @@ func (e *entry) newest(reads int) *encoded {
 
 var _ toolscache.ResourceEventHandler = (*Documents)(nil)
 
-// NewDocuments returns a store of the documents that key's owner signed.
+// NewDocuments returns an empty store. It accepts only documents whose signature key verifies.
 func NewDocuments(key ed25519.PublicKey, log *slog.Logger) *Documents {
 	return &Documents{reader: render.Reader{Key: key}, log: log, entries: map[types.NamespacedName]*entry{}}
 }
 
-// Next returns the ConfigMap's signed document, in JSON, of the newest schema version up to reads, as soon as there is one
-// whose hash is not in seen; false where ctx ends first.
+// Next returns the ConfigMap's signed document, in JSON, with the newest schema version up to reads. It waits until there is
+// one whose hash is not in seen, and returns false if ctx ends first.
 func (d *Documents) Next(ctx context.Context, configMap types.NamespacedName, reads int, seen ...string) ([]byte, bool) {
 	for {
 		body, changed := d.look(configMap, reads, seen)
@@ -78,7 +78,7 @@ func (d *Documents) Next(ctx context.Context, configMap types.NamespacedName, re
 	}
 }
 
-// look returns the document if its hash is not in seen; else it registers a waiter, who must leave.
+// look returns the document if its hash is not in seen. Otherwise it registers a waiter, which must call leave.
 func (d *Documents) look(configMap types.NamespacedName, reads int, seen []string) ([]byte, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -97,16 +97,16 @@ func (d *Documents) leave(configMap types.NamespacedName) {
 	d.forget(configMap)
 }
 
-// OnAdd takes a ConfigMap's document.
-func (d *Documents) OnAdd(object any, _ bool) { d.take(object) }
+// OnAdd stores a ConfigMap's documents.
+func (d *Documents) OnAdd(object any, _ bool) { d.store(object) }
 
-// OnUpdate takes a ConfigMap's changed document.
-func (d *Documents) OnUpdate(_, object any) { d.take(object) }
+// OnUpdate stores a ConfigMap's changed documents.
+func (d *Documents) OnUpdate(_, object any) { d.store(object) }
 
-// OnDelete forgets a ConfigMap's document.
+// OnDelete removes a ConfigMap's documents.
 func (d *Documents) OnDelete(object any) {
-	if gone, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
-		object = gone.Obj
+	if unknown, ok := object.(toolscache.DeletedFinalStateUnknown); ok {
+		object = unknown.Obj
 	}
 	cm, ok := object.(*corev1.ConfigMap)
 	if !ok {
@@ -121,9 +121,9 @@ func (d *Documents) OnDelete(object any) {
 	d.forget(name)
 }
 
-// take verifies the ConfigMap's document and wakes its waiters. A document that someone else wrote, or an older one of
-// ours, leaves the one in memory in force.
-func (d *Documents) take(object any) {
+// store verifies the ConfigMap's documents and wakes its waiters. Documents that the operator did not sign, or that are older
+// than those in memory, are ignored.
+func (d *Documents) store(object any) {
 	cm, ok := object.(*corev1.ConfigMap)
 	if !ok {
 		return
@@ -131,22 +131,22 @@ func (d *Documents) take(object any) {
 	name := types.NamespacedName{Namespace: cm.Namespace, Name: cm.Name}
 	next, err := d.verify(cm)
 	if err != nil {
-		d.log.Warn("a ConfigMap's document is not delivered", "namespace", cm.Namespace, "configMap", cm.Name, "error", err)
+		d.log.Warn("document of a ConfigMap is not delivered", "namespace", cm.Namespace, "configMap", cm.Name, "error", err)
 		return
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e := d.entry(name)
 	if len(e.documents) > 0 && (next[0].hash == e.documents[0].hash || next[0].revision < e.documents[0].revision) {
-		return // every write gives the first a new revision
+		return // every write gives the first document a new revision
 	}
 	e.documents = next
 	close(e.changed)
 	e.changed = make(chan struct{})
 }
 
-// errName is for a ConfigMap whose name is not that of the policy in its document.
-var errName = errors.New("the document is of another policy")
+// errName is returned for a ConfigMap whose name does not match the policy in its document.
+var errName = errors.New("the document belongs to another policy")
 
 func (d *Documents) verify(cm *corev1.ConfigMap) ([]encoded, error) {
 	policy, ok := render.PolicyIn(cm)
@@ -168,7 +168,7 @@ func (d *Documents) verify(cm *corev1.ConfigMap) ([]encoded, error) {
 	return out, nil
 }
 
-// entry returns the ConfigMap's entry; d.mu is held.
+// entry returns the ConfigMap's entry, and creates it if necessary. The caller holds d.mu.
 func (d *Documents) entry(name types.NamespacedName) *entry {
 	e := d.entries[name]
 	if e == nil {
@@ -178,7 +178,7 @@ func (d *Documents) entry(name types.NamespacedName) *entry {
 	return e
 }
 
-// forget drops an entry that neither holds a document nor is waited for; d.mu is held.
+// forget removes an entry that has no document and no waiter. The caller holds d.mu.
 func (d *Documents) forget(name types.NamespacedName) {
 	if e := d.entries[name]; e != nil && len(e.documents) == 0 && e.waiters == 0 {
 		delete(d.entries, name)

@@ -36,7 +36,7 @@ func signed(t *testing.T, signer ed25519.PrivateKey, name string, revision int64
 	return s
 }
 
-// configMap is that of the policy orders, whatever it holds.
+// configMap returns the ConfigMap of the policy orders with that document.
 func configMap(s compiled.Signed) *corev1.ConfigMap { return render.ConfigMap("shop", "orders", s) }
 
 func hashOf(t *testing.T, body []byte) string {
@@ -59,7 +59,7 @@ func at(t *testing.T, d *Documents, seen ...string) string {
 	return hashOf(t, body)
 }
 
-func TestDocumentsTake(t *testing.T) {
+func TestDocumentsStore(t *testing.T) {
 	good, newer := signed(t, key, "orders", 5), signed(t, key, "orders", 6)
 	broken := configMap(newer)
 	delete(broken.Data, compiled.DocumentKey)
@@ -67,12 +67,12 @@ func TestDocumentsTake(t *testing.T) {
 		object any
 		want   compiled.Signed
 	}{
-		"a newer one":               {configMap(newer), newer},
-		"an older one of ours":      {configMap(signed(t, key, "orders", 4)), good},
-		"signed by another":         {configMap(signed(t, others, "orders", 6)), good},
-		"another policy's":          {configMap(signed(t, key, "other", 6)), good},
-		"none":                      {broken, good},
-		"something else altogether": {&corev1.Pod{}, good},
+		"a newer one":             {configMap(newer), newer},
+		"an older one":            {configMap(signed(t, key, "orders", 4)), good},
+		"signed with another key": {configMap(signed(t, others, "orders", 6)), good},
+		"another policy's":        {configMap(signed(t, key, "other", 6)), good},
+		"no document":             {broken, good},
+		"not a ConfigMap":         {&corev1.Pod{}, good},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -83,13 +83,13 @@ func TestDocumentsTake(t *testing.T) {
 				t.Errorf("the document is %s, want %s", got, tt.want.Hash())
 			}
 			if got := at(t, d, "x", tt.want.Hash()); got != "" {
-				t.Errorf("a document that was seen is no news: %s", got)
+				t.Errorf("a document that was seen is delivered again: %s", got)
 			}
 		})
 	}
 }
 
-func TestDocumentsWakeAllWhoWait(t *testing.T) {
+func TestDocumentsWakeAllWaiters(t *testing.T) {
 	d := NewDocuments(publics, slog.New(slog.DiscardHandler))
 	const waiters = 100
 	got := make(chan string, waiters)
@@ -110,7 +110,7 @@ func TestDocumentsWakeAllWhoWait(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d wait", n)
+			t.Fatalf("%d polls wait", n)
 		}
 	}
 	s := signed(t, key, "orders", 1)
@@ -134,7 +134,7 @@ func TestDocumentsForget(t *testing.T) {
 	}
 }
 
-// TestDocumentsByVersion: each sidecar gets the newest that it reads, and is woken for that alone.
+// TestDocumentsByVersion checks that each sidecar gets the newest document that it can read.
 func TestDocumentsByVersion(t *testing.T) {
 	of := func(version int, revision int64, signer ed25519.PrivateKey) compiled.Signed {
 		p, err := signed(t, key, "orders", revision).Open(publics)
@@ -151,15 +151,15 @@ func TestDocumentsByVersion(t *testing.T) {
 	v2, v1 := of(2, 8, key), of(1, 7, key)
 	tests := map[string]struct {
 		documents []compiled.Signed
-		// want is what a sidecar gets that reads up to the version that is one more than the index.
+		// want are the hashes for sidecars that read up to version 1, 2 and 3.
 		want [3]string
 	}{
-		"one":                         {[]compiled.Signed{v1}, [3]string{v1.Hash(), v1.Hash(), v1.Hash()}},
-		"both":                        {[]compiled.Signed{v2, v1}, [3]string{v1.Hash(), v2.Hash(), v2.Hash()}},
-		"the newer alone":             {[]compiled.Signed{v2}, [3]string{"", v2.Hash(), v2.Hash()}},
-		"an older one was put back":   {[]compiled.Signed{v2, of(1, 3, key)}, [3]string{"", v2.Hash(), v2.Hash()}},
-		"one that somebody else made": {[]compiled.Signed{v2, of(1, 7, others)}, [3]string{"", v2.Hash(), v2.Hash()}},
-		"a newer one by another":      {[]compiled.Signed{of(2, 8, others), v1}, [3]string{}},
+		"one":                                 {[]compiled.Signed{v1}, [3]string{v1.Hash(), v1.Hash(), v1.Hash()}},
+		"both":                                {[]compiled.Signed{v2, v1}, [3]string{v1.Hash(), v2.Hash(), v2.Hash()}},
+		"only the newer":                      {[]compiled.Signed{v2}, [3]string{"", v2.Hash(), v2.Hash()}},
+		"an old one was restored":             {[]compiled.Signed{v2, of(1, 3, key)}, [3]string{"", v2.Hash(), v2.Hash()}},
+		"one signed with another key":         {[]compiled.Signed{v2, of(1, 7, others)}, [3]string{"", v2.Hash(), v2.Hash()}},
+		"a newer one signed with another key": {[]compiled.Signed{of(2, 8, others), v1}, [3]string{}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

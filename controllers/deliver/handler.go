@@ -34,7 +34,7 @@ const (
 	bodyTimeout  = 10 * time.Second
 )
 
-// Config is what a Handler works with.
+// Config configures a Handler.
 type Config struct {
 	// Client creates TokenReviews and patches the status of pods. It should not be rate limited: the handler bounds its
 	// own use.
@@ -94,13 +94,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	switch {
 	case err != nil:
-		h.metrics.answered(problem(w, err))
+		h.metrics.responded(problem(w, err))
 		contextlog.From(r.Context()).Debug("poll refused", "remote", r.RemoteAddr, "error", err)
 	case body == nil:
-		h.metrics.answered(http.StatusNoContent)
+		h.metrics.responded(http.StatusNoContent)
 		w.WriteHeader(http.StatusNoContent)
 	default:
-		h.metrics.answered(http.StatusOK)
+		h.metrics.responded(http.StatusOK)
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(body) // a client that has disconnected polls again
 	}
@@ -113,7 +113,7 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return nil, &refusal{status: http.StatusMethodNotAllowed, detail: "a poll is a POST"}
+		return nil, &refusal{status: http.StatusMethodNotAllowed, detail: "a poll must be a POST"}
 	}
 	id, err := h.authenticate(r)
 	if err != nil {
@@ -135,12 +135,12 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if !ok {
 		return nil, &refusal{status: http.StatusForbidden, detail: "the pod has no Postern sidecar, so there is no document for it"}
 	}
-	return h.answer(r.Context(), pod, policy, report), nil
+	return h.respond(r.Context(), pod, policy, report), nil
 }
 
-// answer returns the policy's document at once if the pod does not run it; otherwise it stores the report and waits for a
+// respond returns the policy's document at once if the pod does not run it; otherwise it stores the report and waits for a
 // newer document. The report of a sidecar that gets a new document at once is not stored: it is about to change.
-func (h *Handler) answer(ctx context.Context, pod *corev1.Pod, policy string, report compiled.Report) []byte {
+func (h *Handler) respond(ctx context.Context, pod *corev1.Pod, policy string, report compiled.Report) []byte {
 	name := types.NamespacedName{Namespace: pod.Namespace, Name: render.ConfigMapName(policy)}
 	now, cancel := context.WithCancel(ctx)
 	cancel()
@@ -162,7 +162,7 @@ func (h *Handler) answer(ctx context.Context, pod *corev1.Pod, policy string, re
 func (h *Handler) authenticate(r *http.Request) (podID, error) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || len(r.Header.Values("Authorization")) != 1 {
-		return podID{}, &refusal{status: http.StatusUnauthorized, detail: "a poll carries exactly one bearer token: the pod's, for the audience " + compiled.OperatorAudience}
+		return podID{}, &refusal{status: http.StatusUnauthorized, detail: "a poll must have exactly one bearer token: the pod's, for the audience " + compiled.OperatorAudience}
 	}
 	id, err := h.tokens.authenticate(r.Context(), strings.TrimSpace(token))
 	switch {

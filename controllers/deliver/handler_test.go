@@ -27,7 +27,7 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// fixture is a handler over a fake API server that believes the token "right" to be of pod orders-1.
+// fixture is a handler with a fake API server, for which the token "right" is that of pod orders-1.
 type fixture struct {
 	*Handler
 	client  client.Client
@@ -119,20 +119,20 @@ func TestTokenReviewMustNameThePod(t *testing.T) {
 		pod      client.Object
 		wantCode int
 	}{
-		"right":                   {wantCode: http.StatusNoContent},
-		"not authenticated":       {edit: func(s *authnv1.TokenReviewStatus) { s.Authenticated = false }, wantCode: 401},
-		"another audience":        {edit: func(s *authnv1.TokenReviewStatus) { s.Audiences = []string{"api"} }, wantCode: 401},
-		"audiences are not known": {edit: func(s *authnv1.TokenReviewStatus) { s.Audiences = nil }, wantCode: 401},
-		"a person":                {edit: func(s *authnv1.TokenReviewStatus) { s.User.Username = "jane" }, wantCode: 401},
-		"no namespace":            {edit: func(s *authnv1.TokenReviewStatus) { s.User.Username = "system:serviceaccount::app" }, wantCode: 401},
-		"no pod":                  {edit: func(s *authnv1.TokenReviewStatus) { delete(s.User.Extra, extraPodName) }, wantCode: 401},
-		"no UID":                  {edit: func(s *authnv1.TokenReviewStatus) { delete(s.User.Extra, extraPodUID) }, wantCode: 401},
-		"two pods":                {edit: func(s *authnv1.TokenReviewStatus) { s.User.Extra[extraPodName] = []string{"a", "b"} }, wantCode: 401},
-		"the pod before":          {edit: func(s *authnv1.TokenReviewStatus) { s.User.Extra[extraPodUID] = []string{"u0"} }, wantCode: 401},
-		"another namespace":       {edit: func(s *authnv1.TokenReviewStatus) { s.User.Username = "system:serviceaccount:bank:app" }, wantCode: 401},
-		"a token too long":        {token: strings.Repeat("x", maxTokenSize+1), wantCode: 401},
-		"no sidecar":              {pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders-1", UID: "u1"}}, wantCode: 403},
-		"no policy":               {pod: sidecarPod(""), wantCode: 403},
+		"right":                       {wantCode: http.StatusNoContent},
+		"not authenticated":           {edit: func(s *authnv1.TokenReviewStatus) { s.Authenticated = false }, wantCode: 401},
+		"another audience":            {edit: func(s *authnv1.TokenReviewStatus) { s.Audiences = []string{"api"} }, wantCode: 401},
+		"no audiences":                {edit: func(s *authnv1.TokenReviewStatus) { s.Audiences = nil }, wantCode: 401},
+		"a user":                      {edit: func(s *authnv1.TokenReviewStatus) { s.User.Username = "jane" }, wantCode: 401},
+		"no namespace":                {edit: func(s *authnv1.TokenReviewStatus) { s.User.Username = "system:serviceaccount::app" }, wantCode: 401},
+		"no pod":                      {edit: func(s *authnv1.TokenReviewStatus) { delete(s.User.Extra, extraPodName) }, wantCode: 401},
+		"no UID":                      {edit: func(s *authnv1.TokenReviewStatus) { delete(s.User.Extra, extraPodUID) }, wantCode: 401},
+		"two pods":                    {edit: func(s *authnv1.TokenReviewStatus) { s.User.Extra[extraPodName] = []string{"a", "b"} }, wantCode: 401},
+		"an earlier pod of that name": {edit: func(s *authnv1.TokenReviewStatus) { s.User.Extra[extraPodUID] = []string{"u0"} }, wantCode: 401},
+		"another namespace":           {edit: func(s *authnv1.TokenReviewStatus) { s.User.Username = "system:serviceaccount:bank:app" }, wantCode: 401},
+		"too long a token":            {token: strings.Repeat("x", maxTokenSize+1), wantCode: 401},
+		"no sidecar":                  {pod: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders-1", UID: "u1"}}, wantCode: 403},
+		"no policy":                   {pod: sidecarPod(""), wantCode: 403},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -150,13 +150,13 @@ func TestTokenReviewMustNameThePod(t *testing.T) {
 				}
 			}
 			if w := f.ask(t, tt.token, compiled.Report{}); w.Code != tt.wantCode {
-				t.Errorf("the answer is %d %s, want %d", w.Code, w.Body, tt.wantCode)
+				t.Errorf("the response is %d %s, want %d", w.Code, w.Body, tt.wantCode)
 			}
 		})
 	}
 }
 
-func TestReviewsAreRemembered(t *testing.T) {
+func TestReviewsAreCached(t *testing.T) {
 	f := newFixture(t, sidecarPod("orders"))
 	for _, step := range []struct {
 		after       time.Duration
@@ -175,23 +175,23 @@ func TestReviewsAreRemembered(t *testing.T) {
 	}
 }
 
-func TestAPIServerAway(t *testing.T) {
+func TestAPIServerUnavailable(t *testing.T) {
 	f := newFixture(t, sidecarPod("orders"))
 	f.failing.Store(true)
 	w := f.ask(t, "right", compiled.Report{})
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
-		t.Errorf("the answer is %d, %v", w.Code, w.Header())
+		t.Errorf("the response is %d, %v", w.Code, w.Header())
 	}
 	if strings.Contains(w.Body.String(), "no route") {
-		t.Errorf("the client is told the cause: %s", w.Body)
+		t.Errorf("the response contains the cause: %s", w.Body)
 	}
 	f.failing.Store(false)
 	if w := f.ask(t, "right", compiled.Report{}); w.Code != http.StatusNoContent {
-		t.Errorf("a failure was remembered: %d", w.Code)
+		t.Errorf("the failure was cached: %d", w.Code)
 	}
 }
 
-func TestReportIsKept(t *testing.T) {
+func TestReportIsStored(t *testing.T) {
 	tests := map[string]struct {
 		report     compiled.Report
 		wantStatus corev1.ConditionStatus
@@ -210,7 +210,7 @@ func TestReportIsKept(t *testing.T) {
 			f := newFixture(t, pod)
 			for range 3 {
 				if w := f.ask(t, "right", tt.report); w.Code != http.StatusNoContent {
-					t.Fatalf("the answer is %d %s", w.Code, w.Body)
+					t.Fatalf("the response is %d %s", w.Code, w.Body)
 				}
 			}
 			if n := f.patches.Load(); n != 1 {
@@ -231,8 +231,8 @@ func TestReportIsKept(t *testing.T) {
 	}
 }
 
-// TestProblemsComeAndGo: each change of what ails a sidecar is kept, and none of them is a transition of the condition.
-func TestProblemsComeAndGo(t *testing.T) {
+// TestProblemsChange checks that each change of a sidecar's problems is stored, and that none is a transition of the condition.
+func TestProblemsChange(t *testing.T) {
 	pod := sidecarPod("orders")
 	f := newFixture(t, pod)
 	sealed := []compiled.Problem{{Kind: compiled.ProblemVault, Reason: "Sealed", Message: "unseal it"}}
@@ -258,15 +258,15 @@ func TestProblemsComeAndGo(t *testing.T) {
 	}
 }
 
-func TestReportFromSomebodyElse(t *testing.T) {
+func TestReportOfAnotherWriter(t *testing.T) {
 	pod := sidecarPod("orders")
-	pod.Status.Conditions = []corev1.PodCondition{{Type: ConditionSidecar, Status: corev1.ConditionTrue, Message: "all is well"}}
+	pod.Status.Conditions = []corev1.PodCondition{{Type: ConditionSidecar, Status: corev1.ConditionTrue, Message: "not JSON"}}
 	if r, ok := ReportFrom(pod); ok {
 		t.Errorf("read %+v", r)
 	}
 }
 
-func TestAnswers(t *testing.T) {
+func TestResponses(t *testing.T) {
 	f := newFixture(t, sidecarPod("orders"))
 	s := signed(t, key, "orders", 1)
 	f.cfg.Documents.OnAdd(configMap(s), false)
@@ -282,22 +282,23 @@ func TestAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := f.ask(t, "right", tt.report)
 			if w.Code != tt.wantCode {
-				t.Errorf("the answer is %d", w.Code)
+				t.Errorf("the response is %d", w.Code)
 			}
 			if w.Code == http.StatusOK && hashOf(t, w.Body.Bytes()) != s.Hash() {
-				t.Error("the document is another")
+				t.Error("the response has another document")
 			}
 		})
 	}
 }
 
-// TestRefusedTokensDriveOutNone: whoever makes tokens up makes the API server review no good one again.
-func TestRefusedTokensDriveOutNone(t *testing.T) {
+// TestRefusedTokensEvictNone checks that refused tokens do not evict valid ones from the cache, so that an attacker cannot cause more
+// reviews of them.
+func TestRefusedTokensEvictNone(t *testing.T) {
 	f := newFixture(t, sidecarPod("orders"))
 	ask := func(token string, want error) {
 		t.Helper()
 		if _, err := f.tokens.authenticate(t.Context(), token); !errors.Is(err, want) {
-			t.Fatalf("%q is answered with %v", token, err)
+			t.Fatalf("authenticating %q: %v", token, err)
 		}
 	}
 	ask("right", nil)
@@ -307,6 +308,6 @@ func TestRefusedTokensDriveOutNone(t *testing.T) {
 	before := f.reviews.Load()
 	ask("right", nil)
 	if f.reviews.Load() != before {
-		t.Error("a token that is known was reviewed again")
+		t.Error("a cached token was reviewed again")
 	}
 }

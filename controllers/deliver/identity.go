@@ -69,8 +69,8 @@ func (a *authenticator) authenticate(ctx context.Context, token string) (podID, 
 		return podID{}, errToken
 	}
 	sum := sha256.Sum256([]byte(token))
-	for _, answers := range []*cache.LRUExpireCache{a.known, a.refused} {
-		if v, ok := answers.Get(sum); ok {
+	for _, results := range []*cache.LRUExpireCache{a.known, a.refused} {
+		if v, ok := results.Get(sum); ok {
 			return verdict(v)
 		}
 	}

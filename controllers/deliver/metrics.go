@@ -9,8 +9,8 @@ import (
 
 // metrics counts polls.
 type metrics struct {
-	held    prometheus.Gauge
-	answers *prometheus.CounterVec
+	held      prometheus.Gauge
+	responses *prometheus.CounterVec
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
@@ -18,11 +18,11 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		held: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "postern_operator_polls_held", Help: "Polls of sidecars that are held until there is a newer document.",
 		}),
-		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+		responses: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_operator_polls_total", Help: "Responses to polls of sidecars, by HTTP status.",
 		}, []string{"code"}),
 	}
-	for _, c := range []prometheus.Collector{m.held, m.answers} {
+	for _, c := range []prometheus.Collector{m.held, m.responses} {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics of polls: %w", err)
 		}
@@ -30,4 +30,4 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) answered(code int) { m.answers.WithLabelValues(strconv.Itoa(code)).Inc() }
+func (m *metrics) responded(code int) { m.responses.WithLabelValues(strconv.Itoa(code)).Inc() }

@@ -53,7 +53,7 @@ func TestPollsTooOften(t *testing.T) {
 	}
 	now = now.Add(pollInterval)
 	if err := poll(); err != nil {
-		t.Errorf("after a while: %v", err)
+		t.Errorf("after the interval: %v", err)
 	}
 }
 
@@ -67,7 +67,7 @@ func TestPollsForgetPods(t *testing.T) {
 		p.leave(types.UID(fmt.Sprint(i)))
 	}
 	if err := p.enter("new"); !errors.Is(err, errFull) {
-		t.Errorf("with no room: %v", err)
+		t.Errorf("with the maximum of polls: %v", err)
 	}
 	now = now.Add(time.Minute)
 	if err := p.enter("new"); err != nil || len(p.pods) != 1 {

@@ -44,13 +44,13 @@ func post(t *testing.T, c *http.Client, url string) (int, error) {
 		return 0, err
 	}
 	r.Header.Set("Authorization", "Bearer right")
-	answer, err := c.Do(r)
+	response, err := c.Do(r)
 	if err != nil {
 		return 0, err
 	}
-	defer answer.Body.Close()
-	_, err = io.Copy(io.Discard, answer.Body)
-	return answer.StatusCode, err
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
+	return response.StatusCode, err
 }
 
 // waitHeld waits until n polls are held.
@@ -72,7 +72,7 @@ func waitHeld(t *testing.T, h *Handler, n int) {
 	}
 }
 
-// TestServerEndsHeldPolls: a replica that stops answers whom it holds, at once.
+// TestServerEndsHeldPolls checks that a replica that stops responds to the polls that it holds at once.
 func TestServerEndsHeldPolls(t *testing.T) {
 	f := newFixture(t, sidecarPod("orders"))
 	f.cfg.Hold = time.Hour
@@ -89,20 +89,20 @@ func TestServerEndsHeldPolls(t *testing.T) {
 	}
 	waitHeld(t, f.Handler, 2)
 	if code, err := post(t, c, url); err != nil || code != http.StatusTooManyRequests {
-		t.Errorf("a third poll of the pod is answered with %d, %v", code, err)
+		t.Errorf("the response to a third poll of the pod is %d, %v", code, err)
 	}
 	if err := stop(); err != nil {
 		t.Errorf("the server ended with %v", err)
 	}
 	for range 2 {
 		if code := <-codes; code != http.StatusNoContent {
-			t.Errorf("a held poll was answered with %d", code)
+			t.Errorf("the response to a held poll is %d", code)
 		}
 	}
 }
 
-// TestServerNoticesClientsThatLeave: what a client held is free again when it is gone.
-func TestServerNoticesClientsThatLeave(t *testing.T) {
+// TestServerNoticesDisconnects checks that the poll of a client that disconnects is no longer held.
+func TestServerNoticesDisconnects(t *testing.T) {
 	f := newFixture(t, sidecarPod("orders"))
 	f.cfg.Hold = time.Hour
 	url, c, stop := serve(t, f.Handler)
@@ -114,7 +114,7 @@ func TestServerNoticesClientsThatLeave(t *testing.T) {
 			_, err = c.Do(r)
 		}
 		if err == nil {
-			t.Error("the poll was answered")
+			t.Error("the poll got a response")
 		}
 	}()
 	waitHeld(t, f.Handler, 1)
@@ -133,13 +133,13 @@ func TestServerSpeaksNoHTTP2(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := c.Do(r)
+	response, err := c.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	if answer.ProtoMajor != 1 || answer.StatusCode != http.StatusMethodNotAllowed || answer.Header.Get("Allow") != http.MethodPost {
-		t.Errorf("the answer is %s %d", answer.Proto, answer.StatusCode)
+	defer response.Body.Close()
+	if response.ProtoMajor != 1 || response.StatusCode != http.StatusMethodNotAllowed || response.Header.Get("Allow") != http.MethodPost {
+		t.Errorf("the response is %s %d", response.Proto, response.StatusCode)
 	}
 	if err := stop(); err != nil {
 		t.Error(err)

@@ -26,7 +26,7 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// webhookConfiguration is the chart's, but for the address, which envtest puts in.
+// webhookConfiguration returns the chart's configuration, except for the address, which envtest sets.
 func webhookConfiguration() *admissionregistrationv1.MutatingWebhookConfiguration {
 	return &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "postern"},
@@ -48,7 +48,7 @@ func webhookConfiguration() *admissionregistrationv1.MutatingWebhookConfiguratio
 	}
 }
 
-// startCluster starts a real API server that asks a real webhook, and returns a client of it.
+// startCluster starts a real API server that calls a real webhook, and returns a client of the API server.
 func startCluster(t *testing.T) client.Client {
 	t.Helper()
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
@@ -61,7 +61,7 @@ func startCluster(t *testing.T) client.Client {
 		WebhookInstallOptions: envtest.WebhookInstallOptions{
 			MutatingWebhooks: []*admissionregistrationv1.MutatingWebhookConfiguration{webhookConfiguration()}},
 	}
-	// As in a real cluster: envtest turns the ServiceAccount plugin off, which has its say in what pods mount.
+	// envtest disables the ServiceAccount plugin, which adds a mount to pods. Enable it, as in a real cluster.
 	env.ControlPlane.GetAPIServer().Configure().Disable("disable-admission-plugins")
 	config, err := env.Start()
 	t.Cleanup(func() {
@@ -116,7 +116,7 @@ func create(t *testing.T, c client.Client, objects ...client.Object) {
 	}
 }
 
-// workspace makes a namespace that the webhook looks at, with a policy that selects app=orders.
+// workspace creates a namespace with injection enabled, and a policy that selects app=orders.
 func workspace(t *testing.T, c client.Client, name string, interception v1alpha1.Interception, labels map[string]string) {
 	t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.InjectionLabel: v1alpha1.InjectionLabelEnabled}}}
@@ -128,12 +128,12 @@ func workspace(t *testing.T, c client.Client, name string, interception v1alpha1
 	create(t, c, ns, serviceAccount(name), policy)
 }
 
-// serviceAccount is what the controller manager makes in each namespace.
+// serviceAccount returns the default account, which the controller manager creates in a real cluster.
 func serviceAccount(namespace string) *corev1.ServiceAccount {
 	return &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "default"}}
 }
 
-// created creates the pod in the namespace and returns it as the API server keeps it.
+// created creates the pod in the namespace and returns it as the API server stored it.
 func created(t *testing.T, c client.Client, namespace string, pod *corev1.Pod) *corev1.Pod {
 	t.Helper()
 	pod = pod.DeepCopy()
@@ -151,20 +151,20 @@ func TestAPIServer(t *testing.T) {
 	c := startCluster(t)
 	create(t, c, class(), serviceAccount("default"))
 	for name, test := range map[string]func(*testing.T, client.Client){
-		"a pod made in the policy's wake is injected": testWake,
-		"probes and hooks of all kinds are valid":     testValid,
-		"restricted namespaces take Takeover":         testRestricted,
-		"restricted namespaces refuse Redirect":       testRestrictedRedirect,
-		"a limit range's defaults are kept":           testLimitRange,
-		"an injected pod can be copied":               testCopy,
-		"other pods and namespaces are left alone":    testLeftAlone,
-		"refusals reach the client":                   testRefused,
+		"a pod created right after the policy is injected": testRightAfterPolicy,
+		"probes and hooks of all kinds are valid":          testValid,
+		"restricted namespaces admit Takeover":             testRestricted,
+		"restricted namespaces refuse Redirect":            testRestrictedRedirect,
+		"a limit range's defaults are kept":                testLimitRange,
+		"an injected pod can be copied":                    testCopy,
+		"other pods and namespaces are not changed":        testNotChanged,
+		"refusals reach the client":                        testRefused,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, c) })
 	}
 }
 
-func testWake(t *testing.T, c client.Client) {
+func testRightAfterPolicy(t *testing.T, c client.Client) {
 	workspace(t, c, "wake", v1alpha1.InterceptRedirect, nil)
 	pod := created(t, c, "wake", appPod())
 	if s := sidecarOf(t, pod); s.RestartPolicy == nil || *s.RestartPolicy != corev1.ContainerRestartPolicyAlways {
@@ -183,9 +183,9 @@ func testValid(t *testing.T, c client.Client) {
 	probes := readPod(t, "testdata/probes.in.yaml")
 	probes.Labels = map[string]string{"app": "orders"}
 	for _, pod := range []*corev1.Pod{fullPod(), probes} {
-		want := len(carriedBy(t, mustInject(t, input(pod, v1alpha1.InterceptRedirect))))
-		if got := len(carriedBy(t, created(t, c, "valid", pod))); got != want {
-			t.Errorf("the sidecar carries %d probes, want %d", got, want)
+		want := len(forwardedBy(t, mustInject(t, input(pod, v1alpha1.InterceptRedirect))))
+		if got := len(forwardedBy(t, created(t, c, "valid", pod))); got != want {
+			t.Errorf("the sidecar forwards %d probes, want %d", got, want)
 		}
 	}
 }
@@ -204,7 +204,7 @@ func testRestrictedRedirect(t *testing.T, c client.Client) {
 	wantForbidden(t, c, "restricted-redirect", restrictedPod(), "spec.interception: Takeover")
 }
 
-// testLimitRange has the API server invoke the webhook again, as it gives the new container its defaults in between.
+// testLimitRange makes the API server call the webhook again, after it has set defaults on the new container.
 func testLimitRange(t *testing.T, c client.Client) {
 	workspace(t, c, "limits", v1alpha1.InterceptRedirect, nil)
 	create(t, c, &corev1.LimitRange{
@@ -222,8 +222,8 @@ func testLimitRange(t *testing.T, c client.Client) {
 	if len(pod.Spec.InitContainers) != 4 || pod.Spec.Containers[0].Lifecycle.PreStop.HTTPGet.Path != "/probe/app/preStop" {
 		t.Errorf("the pod is %+v", pod.Spec)
 	}
-	if got := len(carriedBy(t, pod)); got != 5 {
-		t.Errorf("the sidecar carries %d probes, want 5", got)
+	if got := len(forwardedBy(t, pod)); got != 5 {
+		t.Errorf("the sidecar forwards %d probes, want 5", got)
 	}
 }
 
@@ -234,12 +234,12 @@ func testCopy(t *testing.T, c client.Client) {
 	second.ObjectMeta = metav1.ObjectMeta{Name: "copied", Labels: first.Labels}
 	second.Status = corev1.PodStatus{}
 	second = created(t, c, "copy", second)
-	if got, want := string(encode(t, carriedBy(t, second))), string(encode(t, carriedBy(t, first))); got != want {
+	if got, want := string(encode(t, forwardedBy(t, second))), string(encode(t, forwardedBy(t, first))); got != want {
 		t.Errorf("the copy's probes are %s, want %s", got, want)
 	}
 }
 
-func testLeftAlone(t *testing.T, c client.Client) {
+func testNotChanged(t *testing.T, c client.Client) {
 	workspace(t, c, "alone", v1alpha1.InterceptRedirect, nil)
 	other := appPod()
 	other.Labels = map[string]string{"app": "other"}

@@ -14,7 +14,8 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// FuzzInject takes any pod that JSON can say: nothing panics, what is injected stays so, and nothing of the user's is lost.
+// FuzzInject injects arbitrary pods. It checks that nothing panics, that injection is idempotent, and that nothing of the user's is
+// lost.
 func FuzzInject(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil {
@@ -49,7 +50,7 @@ func FuzzInject(f *testing.F) {
 		again.Random = bytes.NewReader(nil)
 		twice, err := Inject(again)
 		if err != nil {
-			t.Fatalf("what was injected is refused: %v", err)
+			t.Fatalf("an injected pod is refused: %v", err)
 		}
 		if !reflect.DeepEqual(once, twice) {
 			t.Errorf("once  %s\ntwice %s", encode(t, once), encode(t, twice))
@@ -58,7 +59,7 @@ func FuzzInject(f *testing.F) {
 	})
 }
 
-// wantKept compares what is the user's in both pods, but for probes and hooks.
+// wantKept compares the user's parts of both pods, except for probes and hooks.
 func wantKept(t *testing.T, pod, injected *corev1.Pod) {
 	t.Helper()
 	users := func(pod *corev1.Pod) ([]corev1.Container, []corev1.Container, []corev1.Volume) {
@@ -69,7 +70,7 @@ func wantKept(t *testing.T, pod, injected *corev1.Pod) {
 	wantInit, wantApp, wantVolumes := users(pod)
 	gotInit, gotApp, gotVolumes := users(injected)
 	if !reflect.DeepEqual(gotInit, wantInit) || !reflect.DeepEqual(gotApp, wantApp) || !reflect.DeepEqual(gotVolumes, wantVolumes) {
-		t.Errorf("of %s came %s", encode(t, pod), encode(t, injected))
+		t.Errorf("%s became %s", encode(t, pod), encode(t, injected))
 	}
 }
 

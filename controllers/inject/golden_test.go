@@ -16,8 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// TestGolden injects testdata/<name>.in.yaml and compares with <name>.out.yaml, which `go test -update` writes. Names
-// with "takeover" are injected that way.
+// TestGolden injects testdata/<name>.in.yaml and compares the result with <name>.out.yaml, which `go test -update` writes. Files with
+// "takeover" in their names are injected with Takeover.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.in.yaml")
 	if err != nil || len(files) == 0 {
@@ -63,6 +63,6 @@ func compareGolden(t *testing.T, file string, got []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs; look at the change and run go test -update. Got:\n%s", file, got)
+		t.Errorf("%s differs; check the change and run go test -update. Got:\n%s", file, got)
 	}
 }

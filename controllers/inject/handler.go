@@ -24,22 +24,22 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// Path that the webhook is served at.
+// Path is the path of the webhook.
 const Path = "/mutate-pods"
 
-// Config is what a Handler needs.
+// Config configures a Handler.
 type Config struct {
-	// Reader reads the API server itself, no cache: one that lags would let pods pass that a policy applied a moment before
-	// selects.
+	// Reader reads from the API server, not from a cache: an outdated cache would admit pods without a sidecar if a policy was
+	// applied just before.
 	Reader client.Reader
 	Scheme *runtime.Scheme
-	// Settings are those of the moment: the operator's CA may change while it runs.
+	// Settings returns the current settings. The operator's CA may change while the operator runs.
 	Settings func() render.Settings
-	// Registerer takes the handler's metrics.
+	// Registerer registers the handler's metrics.
 	Registerer prometheus.Registerer
 }
 
-// Handler answers the API server's question about each new pod. It has no side effects.
+// Handler handles the API server's admission request for each new pod. It has no side effects.
 type Handler struct {
 	config     Config
 	decoder    admission.Decoder
@@ -61,7 +61,7 @@ func NewHandler(config Config) (*Handler, error) {
 		decoder: admission.NewDecoder(config.Scheme),
 		injections: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_injections_total",
-			Help: "New pods that the webhook was asked about, by what came of it: injected, unselected (no policy selects the pod), refused, failed.",
+			Help: "New pods that the webhook was called for, by result: injected, unselected (no policy selects the pod), refused, failed.",
 		}, []string{"result"}),
 	}
 	if err := config.Registerer.Register(h.injections); err != nil {
@@ -73,7 +73,7 @@ func NewHandler(config Config) (*Handler, error) {
 	return h, nil
 }
 
-// Handle injects the sidecar where a policy selects the pod. Whatever goes wrong is a refusal of the pod.
+// Handle injects the sidecar if a policy selects the pod. Every error refuses the pod.
 func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.Response {
 	if req.Operation != admissionv1.Create || req.Resource.Resource != "pods" || req.SubResource != "" {
 		return admission.Allowed("")
@@ -87,7 +87,7 @@ func (h *Handler) admit(ctx context.Context, req admission.Request) (string, adm
 	logger := contextlog.From(ctx)
 	pod := &corev1.Pod{}
 	if err := h.decoder.Decode(req, pod); err != nil {
-		logger.ErrorContext(ctx, "pod not read", "error", err)
+		logger.ErrorContext(ctx, "pod not decoded", "error", err)
 		return resultFailed, admission.Errored(http.StatusBadRequest, fmt.Errorf("decoding pod: %w", err))
 	}
 	logger = logger.With("generateName", pod.GenerateName)
@@ -112,15 +112,15 @@ func (h *Handler) admit(ctx context.Context, req admission.Request) (string, adm
 	return resultInjected, admission.Patched("", ops...)
 }
 
-// inject returns the pod with its sidecar; nil where no policy selects it.
+// inject returns the pod with its sidecar; nil if no policy selects it.
 func (h *Handler) inject(ctx context.Context, namespace string, pod *corev1.Pod) (*corev1.Pod, error) {
 	policies := &v1alpha1.SecurityPolicyList{}
 	if err := h.config.Reader.List(ctx, policies, client.InNamespace(namespace)); err != nil {
 		return nil, fmt.Errorf("listing policies: %w", err)
 	}
 	// A policy that is being deleted has no document for new pods.
-	alive := slices.DeleteFunc(policies.Items, func(p v1alpha1.SecurityPolicy) bool { return p.DeletionTimestamp != nil })
-	policy := compile.Select(alive, pod.Labels)
+	active := slices.DeleteFunc(policies.Items, func(p v1alpha1.SecurityPolicy) bool { return p.DeletionTimestamp != nil })
+	policy := compile.Select(active, pod.Labels)
 	if policy == nil {
 		return nil, nil
 	}
@@ -138,7 +138,7 @@ func (h *Handler) inject(ctx context.Context, namespace string, pod *corev1.Pod)
 	return nil, fmt.Errorf("injecting sidecar of policy %q: %w", policy.Name, err)
 }
 
-// input gathers what Inject decides by.
+// input gathers the input of Inject.
 func (h *Handler) input(ctx context.Context, pod *corev1.Pod, policy *v1alpha1.SecurityPolicy) (Input, error) {
 	classes := &v1alpha1.SidecarClassList{}
 	if err := h.config.Reader.List(ctx, classes); err != nil {
@@ -170,7 +170,7 @@ func (h *Handler) input(ctx context.Context, pod *corev1.Pod, policy *v1alpha1.S
 	}, nil
 }
 
-// last returns the document in the policy's ConfigMap; nil where there is none that the operator signed for this policy.
+// last returns the document in the policy's ConfigMap; nil if there is none that the operator signed for this policy.
 func (h *Handler) last(ctx context.Context, policy *v1alpha1.SecurityPolicy) (*compiled.Policy, error) {
 	cm := &corev1.ConfigMap{}
 	name := client.ObjectKey{Namespace: policy.Namespace, Name: render.ConfigMapName(policy.Name)}
@@ -183,13 +183,14 @@ func (h *Handler) last(ctx context.Context, policy *v1alpha1.SecurityPolicy) (*c
 	}
 	documents, err := render.Reader{Key: h.config.Settings().DocumentKey}.Open(cm, policy.Name)
 	if err != nil {
-		return nil, nil // package policy replaces it, or says that the name is taken
+		return nil, nil // package policy replaces it, or reports that the name is taken
 	}
 	return documents[0].Policy, nil
 }
 
-// documentFor returns the document that the pod's sidecar is made for: the policy's as it stands, or the last good one
-// where that cannot be compiled. With a selector that cannot be read nobody knows which pods that is for.
+// documentFor returns the document for which the pod's sidecar is rendered: that of the current policy, or the last good one if
+// the policy cannot be compiled. If the selector is invalid, the pod is refused, because it is unknown which pods the policy
+// selects.
 func documentFor(policy *v1alpha1.SecurityPolicy, classes []v1alpha1.SidecarClass, last *compiled.Policy) (*compiled.Policy, error) {
 	intent := compile.Intend(compile.Input{Policy: policy, Classes: classes, Last: compile.Current(policy, last)})
 	unread := slices.ContainsFunc(intent.Findings, func(f compile.Finding) bool {

@@ -32,13 +32,13 @@ func scheme(t *testing.T) *runtime.Scheme {
 	return s
 }
 
-// class is the default one.
+// class returns the default class.
 func class() *v1alpha1.SidecarClass {
 	return &v1alpha1.SidecarClass{ObjectMeta: metav1.ObjectMeta{
 		Name: "default", Annotations: map[string]string{v1alpha1.DefaultClassAnnotation: "true"}}}
 }
 
-// securityPolicy selects app=orders in shop and is as many hours old as age says.
+// securityPolicy returns a policy in shop that selects app=orders and is age hours old.
 func securityPolicy(name string, age int) *v1alpha1.SecurityPolicy {
 	created := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC).Add(-time.Duration(age) * time.Hour)
 	return &v1alpha1.SecurityPolicy{
@@ -51,7 +51,7 @@ func namespace(level string) *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop", Labels: map[string]string{enforceLabel: level}}}
 }
 
-// handler reads objects, and fails to read the kind that broken names.
+// handler returns a handler that reads these objects. Reading the resource broken fails.
 func handler(t *testing.T, broken string, objects ...client.Object) *Handler {
 	t.Helper()
 	s := scheme(t)
@@ -72,7 +72,7 @@ func handler(t *testing.T, broken string, objects ...client.Object) *Handler {
 	return h
 }
 
-// request asks about pod, in shop, whose own namespace is empty as with pods of controllers.
+// request returns an admission request for the pod in shop. The pod's own namespace is empty, as in pods that controllers create.
 func request(t *testing.T, pod *corev1.Pod) admission.Request {
 	t.Helper()
 	return admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
@@ -101,7 +101,7 @@ func TestHandler(t *testing.T) {
 		broken     string
 		objects    []client.Object
 		wantResult string
-		// wantPolicy of the sidecar; wantMessage is in what a refused client reads.
+		// wantPolicy is that of the sidecar. wantMessage must be in the message of a refusal.
 		wantPolicy, wantMessage string
 	}{
 		"selected":        {appPod(), "", []client.Object{namespace(""), class(), securityPolicy("orders", 1)}, resultInjected, "orders", ""},
@@ -112,13 +112,13 @@ func TestHandler(t *testing.T) {
 		"other labels":    {other, "", []client.Object{namespace(""), class(), securityPolicy("orders", 1)}, resultUnselected, "", ""},
 		"refused": {hostNetwork, "", []client.Object{namespace(""), class(), securityPolicy("orders", 1)}, resultRefused, "",
 			`policy "orders" selects this pod, but the pod cannot get its sidecar: it uses the node's network`},
-		"restricted":       {appPod(), "", []client.Object{namespace("restricted"), class(), securityPolicy("orders", 1)}, resultRefused, "", "Takeover"},
-		"invalid policy":   {appPod(), "", []client.Object{namespace(""), class(), invalid}, resultRefused, "", "spec.rateLimits[0].limit"},
-		"class missing":    {appPod(), "", []client.Object{namespace(""), class(), classless}, resultRefused, "", `no SidecarClass "gone"`},
-		"no default class": {appPod(), "", []client.Object{namespace(""), securityPolicy("orders", 1)}, resultRefused, "", "sidecarClassName"},
-		"policies unread":  {appPod(), "policies", []client.Object{namespace(""), class()}, resultFailed, "", "listing policies"},
-		"classes unread":   {appPod(), "classes", []client.Object{namespace(""), class(), securityPolicy("orders", 1)}, resultFailed, "", "listing classes"},
-		"namespace unread": {appPod(), "", []client.Object{class(), securityPolicy("orders", 1)}, resultFailed, "", "reading namespace"},
+		"restricted":               {appPod(), "", []client.Object{namespace("restricted"), class(), securityPolicy("orders", 1)}, resultRefused, "", "Takeover"},
+		"invalid policy":           {appPod(), "", []client.Object{namespace(""), class(), invalid}, resultRefused, "", "spec.rateLimits[0].limit"},
+		"class missing":            {appPod(), "", []client.Object{namespace(""), class(), classless}, resultRefused, "", `no SidecarClass "gone"`},
+		"no default class":         {appPod(), "", []client.Object{namespace(""), securityPolicy("orders", 1)}, resultRefused, "", "sidecarClassName"},
+		"policies cannot be read":  {appPod(), "policies", []client.Object{namespace(""), class()}, resultFailed, "", "listing policies"},
+		"classes cannot be read":   {appPod(), "classes", []client.Object{namespace(""), class(), securityPolicy("orders", 1)}, resultFailed, "", "listing classes"},
+		"namespace cannot be read": {appPod(), "", []client.Object{class(), securityPolicy("orders", 1)}, resultFailed, "", "reading namespace"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := handler(t, tc.broken, tc.objects...)
@@ -139,7 +139,7 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// policyOf returns the policy that the response's patch annotates; none where nothing is patched.
+// policyOf returns the policy in the annotations of the response's patch; empty without a patch.
 func policyOf(t *testing.T, response admission.Response) string {
 	t.Helper()
 	for _, op := range response.Patches {

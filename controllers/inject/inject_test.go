@@ -28,7 +28,7 @@ func settings() render.Settings {
 	}
 }
 
-// input asks for pod to be injected with a policy that guards every declared port.
+// input returns the input for a pod and a policy that protects every declared port.
 func input(pod *corev1.Pod, interception v1alpha1.Interception) Input {
 	return Input{
 		Pod: pod,
@@ -79,7 +79,7 @@ func sidecarOf(t *testing.T, pod *corev1.Pod) *corev1.Container {
 	return nil
 }
 
-func TestInjectLeavesInputAlone(t *testing.T) {
+func TestInjectDoesNotChangeInput(t *testing.T) {
 	pod := appPod()
 	pod.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: tcpProbe(8080)}
 	before := pod.DeepCopy()
@@ -107,7 +107,7 @@ func TestInjectPutsSidecarFirst(t *testing.T) {
 	}
 }
 
-func TestInjectTellsPorts(t *testing.T) {
+func TestInjectSetsPorts(t *testing.T) {
 	always := corev1.ContainerRestartPolicyAlways
 	pod := appPod()
 	pod.Spec.Containers[0].Ports = append(pod.Spec.Containers[0].Ports,
@@ -129,7 +129,7 @@ func TestInjectKeepsWithinPodBudget(t *testing.T) {
 		Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("16Mi")}}
 	for _, c := range mustInject(t, input(pod, v1alpha1.InterceptRedirect)).Spec.InitContainers {
 		if len(c.Resources.Limits)+len(c.Resources.Requests) > 0 {
-			t.Errorf("%s asks for %v", c.Name, c.Resources)
+			t.Errorf("%s has resources %v", c.Name, c.Resources)
 		}
 	}
 }

@@ -23,7 +23,7 @@ import (
 
 var signingKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
-// documentOf returns a ConfigMap with the policy's signed document, which change may change.
+// documentOf returns a ConfigMap with the policy's signed document, to which change was applied before it was signed.
 func documentOf(t *testing.T, policy *v1alpha1.SecurityPolicy, revision int64, change func(*compiled.Policy)) *corev1.ConfigMap {
 	t.Helper()
 	document, findings := compile.Compile(policy, class())
@@ -41,7 +41,7 @@ func documentOf(t *testing.T, policy *v1alpha1.SecurityPolicy, revision int64, c
 	return render.ConfigMap(policy.Namespace, policy.Name, signed)
 }
 
-// environmentIn returns the sidecar's environment in the response's patch; nil where the pod gets none.
+// environmentIn returns the sidecar's environment in the response's patch; nil if the pod gets no sidecar.
 func environmentIn(t *testing.T, response admission.Response) map[string]string {
 	t.Helper()
 	for _, op := range response.Patches {
@@ -65,9 +65,9 @@ func environmentIn(t *testing.T, response admission.Response) map[string]string 
 	return nil
 }
 
-// TestTheLastGoodDocumentIsForNewPodsToo: what cannot be compiled replaces nothing, and every new pod refuses documents that
-// are older than the one there is.
-func TestTheLastGoodDocumentIsForNewPodsToo(t *testing.T) {
+// TestNewPodsRunLastGoodDocument checks that new pods get the last good document if the policy cannot be compiled, and that their
+// floor excludes older documents.
+func TestNewPodsRunLastGoodDocument(t *testing.T) {
 	policy := func(change func(*v1alpha1.SecurityPolicy)) *v1alpha1.SecurityPolicy {
 		p := securityPolicy("orders", 1)
 		if change != nil {
@@ -94,7 +94,7 @@ func TestTheLastGoodDocumentIsForNewPodsToo(t *testing.T) {
 		policy    *v1alpha1.SecurityPolicy
 		configMap *corev1.ConfigMap
 		wantFloor int64
-		// wantMessage is in the refusal; empty where the pod is admitted.
+		// wantMessage must be in the refusal; empty if the pod is admitted.
 		wantMessage string
 	}{
 		"no document yet":                      {policy: policy(nil)},
@@ -103,15 +103,15 @@ func TestTheLastGoodDocumentIsForNewPodsToo(t *testing.T) {
 		"invalid":                              {policy: policy(broken), configMap: documentOf(t, policy(nil), 50, nil), wantFloor: 50},
 		"invalid, as recorded":                 {policy: policy(recorded(50, broken)), configMap: documentOf(t, policy(nil), 50, nil), wantFloor: 50},
 		"the status lags":                      {policy: policy(recorded(40, nil)), configMap: documentOf(t, policy(nil), 50, nil), wantFloor: 50},
-		"an old one was put back":              {policy: policy(recorded(60, nil)), configMap: documentOf(t, policy(nil), 50, nil), wantFloor: 60},
-		"an old one was put back, and invalid": {policy: policy(recorded(60, broken)), configMap: documentOf(t, policy(nil), 50, nil), wantMessage: "spec.rateLimits[0].limit"},
-		"somebody deleted the document":        {policy: policy(recorded(60, nil)), wantFloor: 60},
+		"an old one was restored":              {policy: policy(recorded(60, nil)), configMap: documentOf(t, policy(nil), 50, nil), wantFloor: 60},
+		"an old one was restored, and invalid": {policy: policy(recorded(60, broken)), configMap: documentOf(t, policy(nil), 50, nil), wantMessage: "spec.rateLimits[0].limit"},
+		"the document was deleted":             {policy: policy(recorded(60, nil)), wantFloor: 60},
 		"a policy of that name was deleted":    {policy: policy(nil), configMap: documentOf(t, policy(nil), 50, deleted), wantFloor: 51},
 		"deleted before, and invalid":          {policy: policy(broken), configMap: documentOf(t, policy(nil), 50, deleted), wantMessage: "spec.rateLimits[0].limit"},
 		"another policy's document":            {policy: policy(broken), configMap: other, wantMessage: "spec.rateLimits[0].limit"},
 		"a forged document":                    {policy: policy(nil), configMap: forged},
-		"a revision of no sense":               {policy: policy(recorded(1<<62, nil)), configMap: documentOf(t, policy(nil), 50, nil), wantFloor: 50},
-		"a selector that cannot be read": {
+		"an implausible revision":              {policy: policy(recorded(1<<62, nil)), configMap: documentOf(t, policy(nil), 50, nil), wantFloor: 50},
+		"an invalid selector": {
 			policy: policy(func(p *v1alpha1.SecurityPolicy) {
 				p.Spec.Selector = metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Like"}}}
 			}),
@@ -149,8 +149,8 @@ func TestTheLastGoodDocumentIsForNewPodsToo(t *testing.T) {
 	}
 }
 
-// TestTheLastGoodDocumentSaysWhatAPodMounts: of the edit that cannot be compiled nothing reaches the pod.
-func TestTheLastGoodDocumentSaysWhatAPodMounts(t *testing.T) {
+// TestMountsOfLastGoodDocument checks that a pod mounts the Secrets of the last good document, and not those of an invalid edit.
+func TestMountsOfLastGoodDocument(t *testing.T) {
 	good, edited := securityPolicy("orders", 1), securityPolicy("orders", 1)
 	good.Spec.JWT = provider("first")
 	edited.Spec.JWT = provider("second")
@@ -163,7 +163,7 @@ func TestTheLastGoodDocumentSaysWhatAPodMounts(t *testing.T) {
 	}
 }
 
-// provider has its keys in a Secret.
+// provider returns a provider whose keys are in that Secret.
 func provider(secret string) *v1alpha1.JWT {
 	return &v1alpha1.JWT{Providers: []v1alpha1.JWTProvider{{
 		Name: "corp", Issuer: "https://corp.example", Audiences: []string{"shop"}, Algorithms: []v1alpha1.Algorithm{"RS256"},
@@ -171,7 +171,7 @@ func provider(secret string) *v1alpha1.JWT {
 	}}}
 }
 
-// signedHandler believes documents that signingKey signed.
+// signedHandler returns a handler that accepts documents that signingKey signed.
 func signedHandler(t *testing.T, objects ...client.Object) *Handler {
 	t.Helper()
 	s := scheme(t)

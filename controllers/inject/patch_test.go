@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// apply makes the patch of one pod into another and carries it out on raw.
+// apply computes the patch from one pod to another and applies it to raw.
 func apply(t *testing.T, raw []byte, original, injected *corev1.Pod) []byte {
 	t.Helper()
 	ops, err := patch(original, injected)
@@ -53,12 +53,12 @@ func TestPatchMakesInjected(t *testing.T) {
 		pod          *corev1.Pod
 		interception v1alpha1.Interception
 	}{
-		"no lists yet":       {appPod(), v1alpha1.InterceptRedirect},
-		"sysctl":             {low, v1alpha1.InterceptTakeover},
-		"full":               {fullPod(), v1alpha1.InterceptRedirect},
-		"injected":           {injected, v1alpha1.InterceptRedirect},
-		"injected otherwise": {injected, v1alpha1.InterceptTakeover},
-		"injected, changed":  {changed, v1alpha1.InterceptRedirect},
+		"no lists":               {appPod(), v1alpha1.InterceptRedirect},
+		"sysctl":                 {low, v1alpha1.InterceptTakeover},
+		"full":                   {fullPod(), v1alpha1.InterceptRedirect},
+		"injected":               {injected, v1alpha1.InterceptRedirect},
+		"injected with Redirect": {injected, v1alpha1.InterceptTakeover},
+		"injected, changed":      {changed, v1alpha1.InterceptRedirect},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := mustInject(t, input(tc.pod, tc.interception))
@@ -81,8 +81,8 @@ func TestPatchOfInjectedIsEmpty(t *testing.T) {
 	}
 }
 
-// TestPatchKeepsUnknownFields has fields that a newer API server knows and this build does not, in every list that the
-// injection touches.
+// TestPatchKeepsUnknownFields checks that fields that this build does not know stay in their objects, in every list that the
+// injection changes.
 func TestPatchKeepsUnknownFields(t *testing.T) {
 	raw := []byte(`{"metadata":{"name":"x"},"spec":{"newInSpec":1,
 		"initContainers":[{"name":"migrate","new":"migrate"},

@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// restrictedPod passes every level.
+// restrictedPod returns a pod that every level admits.
 func restrictedPod() *corev1.Pod {
 	pod := fullPod()
 	pod.Spec.SecurityContext = &corev1.PodSecurityContext{
@@ -27,7 +27,7 @@ func restrictedPod() *corev1.Pod {
 	return pod
 }
 
-func TestPodsStayAsCompliantAsTheyWere(t *testing.T) {
+func TestInjectKeepsPodSecurityLevel(t *testing.T) {
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +36,7 @@ func TestPodsStayAsCompliantAsTheyWere(t *testing.T) {
 	privileged.Spec.HostPID = true
 	for name, tc := range map[string]struct {
 		pod *corev1.Pod
-		// levels are those that the pod passes by itself.
+		// levels are those that admit the pod without a sidecar.
 		levels []api.Level
 	}{
 		"privileged": {privileged, []api.Level{api.LevelPrivileged}},
@@ -47,12 +47,12 @@ func TestPodsStayAsCompliantAsTheyWere(t *testing.T) {
 	} {
 		for _, level := range tc.levels {
 			t.Run(name+"/"+string(level), func(t *testing.T) {
-				if before := complaints(evaluator, level, tc.pod); before != "" {
-					t.Fatalf("the pod itself is refused: %s", before)
+				if before := violations(evaluator, level, tc.pod); before != "" {
+					t.Fatalf("the pod without sidecar is refused: %s", before)
 				}
 				in := input(tc.pod, v1alpha1.InterceptTakeover)
 				in.NamespaceLabels = map[string]string{enforceLabel: string(level)}
-				if after := complaints(evaluator, level, mustInject(t, in)); after != "" {
+				if after := violations(evaluator, level, mustInject(t, in)); after != "" {
 					t.Error(after)
 				}
 			})
@@ -60,9 +60,8 @@ func TestPodsStayAsCompliantAsTheyWere(t *testing.T) {
 	}
 }
 
-// TestRedirectIsRefusedWherePodSecurityWould shows that the injector's own refusal comes where Pod Security's would, and
-// not elsewhere.
-func TestRedirectIsRefusedWherePodSecurityWould(t *testing.T) {
+// TestRedirectRefusalMatchesPodSecurity checks that the injector refuses Redirect at exactly the levels at which Pod Security would.
+func TestRedirectRefusalMatchesPodSecurity(t *testing.T) {
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -72,13 +71,13 @@ func TestRedirectIsRefusedWherePodSecurityWould(t *testing.T) {
 		in := input(restrictedPod(), v1alpha1.InterceptRedirect)
 		in.NamespaceLabels = map[string]string{enforceLabel: string(level)}
 		_, err := Inject(in)
-		if theirs := complaints(evaluator, level, injected); (err != nil) != (theirs != "") {
-			t.Errorf("%s: Pod Security says %q, the injector %v", level, theirs, err)
+		if theirs := violations(evaluator, level, injected); (err != nil) != (theirs != "") {
+			t.Errorf("%s: Pod Security returns %q, the injector %v", level, theirs, err)
 		}
 	}
 }
 
-func complaints(evaluator policy.Evaluator, level api.Level, pod *corev1.Pod) string {
+func violations(evaluator policy.Evaluator, level api.Level, pod *corev1.Pod) string {
 	version := api.LevelVersion{Level: level, Version: api.LatestVersion()}
 	result := policy.AggregateCheckResults(evaluator.EvaluatePod(version, &pod.ObjectMeta, &pod.Spec))
 	return result.ForbiddenDetail()

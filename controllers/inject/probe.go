@@ -33,7 +33,7 @@ func rewriteProbes(pod *corev1.Pod, tokens map[string]string, random io.Reader) 
 			}
 		}
 	}
-	return r.carried, nil
+	return r.forwarded, nil
 }
 
 // probeOf returns the container's probe of a kind, or nil.
@@ -63,9 +63,9 @@ func hookOf(c *corev1.Container, kind compiled.ProbeKind) *corev1.LifecycleHandl
 }
 
 type rewriter struct {
-	tokens  map[string]string
-	random  io.Reader
-	carried []compiled.Probe
+	tokens    map[string]string
+	random    io.Reader
+	forwarded []compiled.Probe
 }
 
 func (r *rewriter) probe(c *corev1.Container, kind compiled.ProbeKind) error {
@@ -73,38 +73,38 @@ func (r *rewriter) probe(c *corev1.Container, kind compiled.ProbeKind) error {
 	if probe == nil {
 		return nil
 	}
-	carried := compiled.Probe{
+	forwarded := compiled.Probe{
 		Name:    compiled.ProbeName(c.Name, kind),
 		Timeout: compiled.Duration(time.Duration(max(1, probe.TimeoutSeconds)) * time.Second),
 	}
-	if err := setTarget(&carried, c, &probe.ProbeHandler); err != nil {
+	if err := setTarget(&forwarded, c, &probe.ProbeHandler); err != nil {
 		return err
 	}
-	if carried.HTTP == nil && carried.TCP == nil && carried.GRPC == nil {
+	if forwarded.HTTP == nil && forwarded.TCP == nil && forwarded.GRPC == nil {
 		return nil
 	}
-	probe.ProbeHandler = corev1.ProbeHandler{HTTPGet: adminAction(&carried)}
-	return r.carry(carried)
+	probe.ProbeHandler = corev1.ProbeHandler{HTTPGet: adminAction(&forwarded)}
+	return r.carry(forwarded)
 }
 
 // setTarget sets the probe's target in the app. It sets nothing for a handler that is not changed, or that does not have
 // exactly one action, which the API server refuses.
-func setTarget(carried *compiled.Probe, c *corev1.Container, h *corev1.ProbeHandler) error {
+func setTarget(forwarded *compiled.Probe, c *corev1.Container, h *corev1.ProbeHandler) error {
 	if h.Exec != nil {
 		return nil
 	}
 	switch {
 	case h.HTTPGet != nil && h.TCPSocket == nil && h.GRPC == nil:
-		return setHTTP(carried, c, h.HTTPGet)
+		return setHTTP(forwarded, c, h.HTTPGet)
 	case h.TCPSocket != nil && h.HTTPGet == nil && h.GRPC == nil && h.TCPSocket.Host == "":
-		port, err := appPort(carried, c, h.TCPSocket.Port)
-		carried.TCP = &compiled.ProbeTCP{Port: port}
+		port, err := appPort(forwarded, c, h.TCPSocket.Port)
+		forwarded.TCP = &compiled.ProbeTCP{Port: port}
 		return err
 	case h.GRPC != nil && h.HTTPGet == nil && h.TCPSocket == nil:
-		port, err := appPort(carried, c, intstr.FromInt32(h.GRPC.Port))
-		carried.GRPC = &compiled.ProbeGRPC{Port: port}
+		port, err := appPort(forwarded, c, intstr.FromInt32(h.GRPC.Port))
+		forwarded.GRPC = &compiled.ProbeGRPC{Port: port}
 		if h.GRPC.Service != nil {
-			carried.GRPC.Service = *h.GRPC.Service
+			forwarded.GRPC.Service = *h.GRPC.Service
 		}
 		return err
 	}
@@ -117,17 +117,17 @@ func (r *rewriter) hook(c *corev1.Container, kind compiled.ProbeKind) error {
 		return nil
 	}
 	// The kubelet sets no timeout for a hook: it gives up when the grace period ends.
-	carried := compiled.Probe{Name: compiled.ProbeName(c.Name, kind), Timeout: compiled.Duration(compiled.MaxProbeTimeout)}
-	if err := setHTTP(&carried, c, hook.HTTPGet); err != nil || carried.HTTP == nil {
+	forwarded := compiled.Probe{Name: compiled.ProbeName(c.Name, kind), Timeout: compiled.Duration(compiled.MaxProbeTimeout)}
+	if err := setHTTP(&forwarded, c, hook.HTTPGet); err != nil || forwarded.HTTP == nil {
 		return err
 	}
-	token, err := r.token(carried.Path())
+	token, err := r.token(forwarded.Path())
 	if err != nil {
 		return err
 	}
-	carried.Token = token
-	hook.HTTPGet = adminAction(&carried)
-	return r.carry(carried)
+	forwarded.Token = token
+	hook.HTTPGet = adminAction(&forwarded)
+	return r.carry(forwarded)
 }
 
 // token returns the token that the hook had before, or a new one.
@@ -137,7 +137,7 @@ func (r *rewriter) token(path string) (string, error) {
 	}
 	b := make([]byte, tokenSize)
 	if _, err := io.ReadFull(r.random, b); err != nil {
-		return "", fmt.Errorf("drawing token: %w", err)
+		return "", fmt.Errorf("generating token: %w", err)
 	}
 	return hex.EncodeToString(b), nil
 }
@@ -146,30 +146,30 @@ func (r *rewriter) carry(p compiled.Probe) error {
 	if err := p.Validate(); err != nil {
 		return refusef("the %s probe or hook of its container %q cannot be forwarded by the sidecar: %v", p.Kind(), p.Container(), err)
 	}
-	r.carried = append(r.carried, p)
+	r.forwarded = append(r.forwarded, p)
 	return nil
 }
 
 // setHTTP sets what to GET from the app; nothing if the action names another host.
-func setHTTP(carried *compiled.Probe, c *corev1.Container, action *corev1.HTTPGetAction) error {
+func setHTTP(forwarded *compiled.Probe, c *corev1.Container, action *corev1.HTTPGetAction) error {
 	if action.Host != "" {
 		return nil
 	}
-	port, err := appPort(carried, c, action.Port)
+	port, err := appPort(forwarded, c, action.Port)
 	if err != nil {
 		return err
 	}
 	if action.Protocol != nil && *action.Protocol != corev1.HTTPProtocolHTTP1 {
-		return refusef("the %s probe of its container %q asks over HTTP/2, which the sidecar does not forward: "+
-			"use a grpc or tcpSocket probe, or HTTP/1.1", carried.Kind(), c.Name)
+		return refusef("the %s probe of its container %q uses HTTP/2, which the sidecar does not forward: "+
+			"use a grpc or tcpSocket probe, or HTTP/1.1", forwarded.Kind(), c.Name)
 	}
 	scheme := action.Scheme
 	if scheme == "" {
 		scheme = corev1.URISchemeHTTP
 	}
-	carried.HTTP = &compiled.ProbeHTTP{Port: port, Scheme: string(scheme), Path: action.Path}
+	forwarded.HTTP = &compiled.ProbeHTTP{Port: port, Scheme: string(scheme), Path: action.Path}
 	for _, h := range action.HTTPHeaders {
-		carried.HTTP.Headers = append(carried.HTTP.Headers, compiled.HeaderField{Name: h.Name, Value: h.Value})
+		forwarded.HTTP.Headers = append(forwarded.HTTP.Headers, compiled.HeaderField{Name: h.Name, Value: h.Value})
 	}
 	return nil
 }
@@ -191,10 +191,10 @@ func appPort(p *compiled.Probe, c *corev1.Container, port intstr.IntOrString) (u
 	}
 	switch {
 	case !isPort(number):
-		return 0, refusef("the %s probe or hook of its container %q asks port %q, which is neither a number from 1 to 65535 "+
+		return 0, refusef("the %s probe or hook of its container %q uses port %q, which is neither a number from 1 to 65535 "+
 			"nor the name of a port of that container: correct it", p.Kind(), c.Name, port.String())
 	case isReserved(number):
-		return 0, refusef("the %s probe or hook of its container %q asks port %d, which is the sidecar's own: "+
+		return 0, refusef("the %s probe or hook of its container %q uses port %d, which is the sidecar's own: "+
 			"name the app's port", p.Kind(), c.Name, number)
 	}
 	return uint16(number), nil

@@ -16,7 +16,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// hookToken is what input's random source gives first.
+// hookToken is the first token from input's random source.
 var hookToken = strings.Repeat("ab", tokenSize)
 
 func tcpProbe(port int) corev1.ProbeHandler {
@@ -27,7 +27,7 @@ func httpProbe(port string) corev1.ProbeHandler {
 	return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromString(port)}}
 }
 
-func TestProbesAreCarried(t *testing.T) {
+func TestProbesAreForwarded(t *testing.T) {
 	for name, tc := range map[string]struct {
 		handler corev1.ProbeHandler
 		timeout int32
@@ -35,7 +35,7 @@ func TestProbesAreCarried(t *testing.T) {
 	}{
 		"HTTP, named port": {httpProbe("web"), 3, compiled.Probe{Timeout: seconds(3),
 			HTTP: &compiled.ProbeHTTP{Port: 8080, Scheme: "HTTP", Path: "/healthz"}}},
-		"HTTP, number in text": {httpProbe("8081"), 0, compiled.Probe{Timeout: seconds(1),
+		"HTTP, number as text": {httpProbe("8081"), 0, compiled.Probe{Timeout: seconds(1),
 			HTTP: &compiled.ProbeHTTP{Port: 8081, Scheme: "HTTP", Path: "/healthz"}}},
 		"HTTPS with headers": {corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
 			Port: intstr.FromInt32(8443), Scheme: corev1.URISchemeHTTPS, Protocol: ptr.To(corev1.HTTPProtocolHTTP1),
@@ -62,8 +62,8 @@ func TestProbesAreCarried(t *testing.T) {
 				t.Errorf("the probe is %+v, want %+v", probe, want)
 			}
 			tc.want.Name = "app/readiness"
-			if carried := carriedBy(t, got); !reflect.DeepEqual(carried, []compiled.Probe{tc.want}) {
-				t.Errorf("the sidecar carries %+v, want %+v", carried, tc.want)
+			if forwarded := forwardedBy(t, got); !reflect.DeepEqual(forwarded, []compiled.Probe{tc.want}) {
+				t.Errorf("the sidecar forwards %+v, want %+v", forwarded, tc.want)
 			}
 		})
 	}
@@ -71,7 +71,7 @@ func TestProbesAreCarried(t *testing.T) {
 
 func seconds(n int) compiled.Duration { return compiled.Duration(time.Duration(n) * time.Second) }
 
-func carriedBy(t *testing.T, pod *corev1.Pod) []compiled.Probe {
+func forwardedBy(t *testing.T, pod *corev1.Pod) []compiled.Probe {
 	t.Helper()
 	probes, err := compiled.DecodeProbes(environment(sidecarOf(t, pod), compiled.EnvProbes))
 	if err != nil {
@@ -80,7 +80,7 @@ func carriedBy(t *testing.T, pod *corev1.Pod) []compiled.Probe {
 	return probes
 }
 
-func TestProbesOfOthersAreLeftAlone(t *testing.T) {
+func TestOtherProbesAreNotChanged(t *testing.T) {
 	elsewhere := httpProbe("web")
 	elsewhere.HTTPGet.Host = "status.example.com"
 	tcpElsewhere := tcpProbe(8080)
@@ -99,14 +99,14 @@ func TestProbesOfOthersAreLeftAlone(t *testing.T) {
 			if !reflect.DeepEqual(got.Spec.Containers, pod.Spec.Containers) {
 				t.Errorf("the containers are %+v", got.Spec.Containers)
 			}
-			if carried := carriedBy(t, got); len(carried) > 0 {
-				t.Errorf("the sidecar carries %+v", carried)
+			if forwarded := forwardedBy(t, got); len(forwarded) > 0 {
+				t.Errorf("the sidecar forwards %+v", forwarded)
 			}
 		})
 	}
 }
 
-func TestHooksAreCarriedWithToken(t *testing.T) {
+func TestHooksAreForwardedWithToken(t *testing.T) {
 	pod := appPod()
 	pod.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{
 		PostStart: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"true"}}},
@@ -124,19 +124,19 @@ func TestHooksAreCarriedWithToken(t *testing.T) {
 	if !reflect.DeepEqual(hooks.PreStop.HTTPGet, want) {
 		t.Errorf("the hook is %+v, want %+v", hooks.PreStop.HTTPGet, want)
 	}
-	wantCarried := []compiled.Probe{{Name: "app/preStop", Token: hookToken, Timeout: compiled.Duration(compiled.MaxProbeTimeout),
+	wantForwarded := []compiled.Probe{{Name: "app/preStop", Token: hookToken, Timeout: compiled.Duration(compiled.MaxProbeTimeout),
 		HTTP: &compiled.ProbeHTTP{Port: 8080, Scheme: "HTTP", Path: "/healthz"}}}
-	if carried := carriedBy(t, got); !reflect.DeepEqual(carried, wantCarried) {
-		t.Errorf("the sidecar carries %+v, want %+v", carried, wantCarried)
+	if forwarded := forwardedBy(t, got); !reflect.DeepEqual(forwarded, wantForwarded) {
+		t.Errorf("the sidecar forwards %+v, want %+v", forwarded, wantForwarded)
 	}
 }
 
-func TestHooksOfOthersAreLeftAlone(t *testing.T) {
+func TestOtherHooksAreNotChanged(t *testing.T) {
 	elsewhere := httpProbe("web").HTTPGet
 	elsewhere.Host = "status.example.com"
 	for name, hook := range map[string]corev1.LifecycleHandler{
 		"sleep": {Sleep: &corev1.SleepAction{Seconds: 3}},
-		"TCP":   {TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}}, // the API has it, and the kubelet fails it
+		"TCP":   {TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}}, // the API accepts it, but the kubelet fails it
 		"host":  {HTTPGet: elsewhere},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -65,11 +65,11 @@ func refuseNames(pod *corev1.Pod, _ Input) error {
 	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
 		for i := range list {
 			if isOurContainer(list[i]) {
-				return refusef("its container %q has a name that is kept for the sidecar: rename the container", list[i].Name)
+				return refusef("its container %q has a name that is reserved for the sidecar: rename the container", list[i].Name)
 			}
 			for _, m := range list[i].VolumeMounts {
 				if isVolumeName(m.Name) {
-					return refusef("its container %q mounts the volume %q, whose name is kept for the sidecar: "+
+					return refusef("its container %q mounts the volume %q, whose name is reserved for the sidecar: "+
 						"rename the volume", list[i].Name, m.Name)
 				}
 			}
@@ -77,7 +77,7 @@ func refuseNames(pod *corev1.Pod, _ Input) error {
 	}
 	for i := range pod.Spec.Volumes {
 		if name := pod.Spec.Volumes[i].Name; isVolumeName(name) {
-			return refusef("its volume %q has a name that is kept for the sidecar (%s…): rename the volume", name, render.VolumePrefix)
+			return refusef("its volume %q has a name that is reserved for the sidecar (%s…): rename the volume", name, render.VolumePrefix)
 		}
 	}
 	return nil

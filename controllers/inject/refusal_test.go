@@ -44,25 +44,25 @@ func TestInjectRefusesPod(t *testing.T) {
 		}, "port 15991"},
 		"probe of unknown port": {func(p *corev1.Pod) {
 			p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: httpProbe("health")}
-		}, `asks port "health"`},
+		}, `uses port "health"`},
 		"probe of port out of range": {func(p *corev1.Pod) {
 			p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: tcpProbe(70000)}
-		}, `asks port "70000"`},
+		}, `uses port "70000"`},
 		"probe of admin port": {func(p *corev1.Pod) {
 			p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: tcpProbe(15991)}
-		}, "asks port 15991"},
+		}, "uses port 15991"},
 		"probe over HTTP/2": {func(p *corev1.Pod) {
 			p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: httpProbe("web")}
 			p.Spec.Containers[0].ReadinessProbe.HTTPGet.Protocol = ptr.To(corev1.HTTPProtocolHTTP2)
-		}, "over HTTP/2"},
+		}, "uses HTTP/2"},
 		"probe header that cannot be sent": {func(p *corev1.Pod) {
 			p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: httpProbe("web")}
 			p.Spec.Containers[0].ReadinessProbe.HTTPGet.HTTPHeaders = []corev1.HTTPHeader{{Name: "a", Value: "b\nc"}}
 		}, "cannot be sent"},
 		"hook to admin port": {func(p *corev1.Pod) {
 			p.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: httpProbe("15991").HTTPGet}}
-		}, "asks port 15991"},
-		"probes twice": {func(p *corev1.Pod) {
+		}, "uses port 15991"},
+		"duplicate container name": {func(p *corev1.Pod) {
 			p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: tcpProbe(8080)}
 			p.Spec.Containers = append(p.Spec.Containers, *p.Spec.Containers[0].DeepCopy())
 		}, "named twice"},
@@ -121,7 +121,7 @@ func TestInjectRefusesLevel(t *testing.T) {
 	}
 }
 
-func TestInjectAllowsWhatAppOwnersMayDo(t *testing.T) {
+func TestInjectAllowsPrivilegedPods(t *testing.T) {
 	for name, change := range map[string]func(*corev1.Pod){
 		"privileged": func(p *corev1.Pod) {
 			p.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: ptr.To(true)}

@@ -11,9 +11,9 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// leftover is what an earlier injection of the same pod leaves to the next.
+// leftover is the part of an earlier injection that the next one keeps.
 type leftover struct {
-	// found says that there was one.
+	// found says that there was an earlier injection.
 	found bool
 	// tokens of hooks, by the probe's path.
 	tokens map[string]string

@@ -37,7 +37,7 @@ func TestInjectIsIdempotent(t *testing.T) {
 		t.Run(string(interception), func(t *testing.T) {
 			once := mustInject(t, input(fullPod(), interception))
 			in := input(once, interception)
-			in.Random = bytes.NewReader(nil) // tokens are recovered, not drawn
+			in.Random = bytes.NewReader(nil) // tokens are recovered, not generated
 			if twice := mustInject(t, in); !reflect.DeepEqual(twice, once) {
 				t.Errorf("once:  %+v\ntwice: %+v", once, twice)
 			}
@@ -45,7 +45,7 @@ func TestInjectIsIdempotent(t *testing.T) {
 	}
 }
 
-func TestInjectAgainTakesWhatOthersChanged(t *testing.T) {
+func TestInjectAgainKeepsChangesOfOthers(t *testing.T) {
 	pod := mustInject(t, input(fullPod(), v1alpha1.InterceptRedirect))
 	pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
 		Name: "late", LivenessProbe: &corev1.Probe{ProbeHandler: tcpProbe(7000)}})
@@ -62,14 +62,14 @@ func TestInjectAgainTakesWhatOthersChanged(t *testing.T) {
 		t.Errorf("init containers are %q, want %q", names, want)
 	}
 	ports := map[string]uint16{}
-	for _, p := range carriedBy(t, got) {
+	for _, p := range forwardedBy(t, got) {
 		if p.TCP != nil {
 			ports[p.Name] = p.TCP.Port
 		}
 	}
 	want := map[string]uint16{"proxy/startup": 9000, "app/liveness": 8082, "late/liveness": 7000}
 	if !reflect.DeepEqual(ports, want) {
-		t.Errorf("the sidecar carries %v over TCP, want %v", ports, want)
+		t.Errorf("the sidecar forwards %v over TCP, want %v", ports, want)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 // portStartSysctl is the lowest port that every user may bind. Pod Security allows it at all levels.
 const portStartSysctl = "net.ipv4.ip_unprivileged_port_start"
 
-// guardedPorts returns the numbers of the ports that the policy guards in this pod.
+// guardedPorts returns the numbers of the pod's ports that the sidecar listens on.
 func guardedPorts(sidecar render.Sidecar, declared []compiled.ContainerPort) ([]uint16, error) {
 	ports, err := sidecar.Policy.ResolvePorts(declared)
 	if err != nil {

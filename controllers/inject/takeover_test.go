@@ -15,16 +15,16 @@ func TestTakeoverOfPrivilegedPorts(t *testing.T) {
 	for name, tc := range map[string]struct {
 		port    int32
 		context *corev1.PodSecurityContext
-		// want is the sysctl's value; none where it is empty.
+		// want is the sysctl's value; empty for no sysctl.
 		want, wantRefusal string
 	}{
-		"high port":              {port: 8080},
-		"low port":               {port: 80, want: "80"},
-		"low port, other sysctl": {port: 80, context: set("kernel.shm_rmid_forced", "1"), want: "80"},
-		"pod allows all":         {port: 80, context: set(portStartSysctl, "0"), want: "0"},
-		"pod allows it, slashes": {port: 80, context: set("net/ipv4/ip_unprivileged_port_start", "80"), want: "80"},
-		"pod allows less":        {port: 80, context: set(portStartSysctl, "443"), wantRefusal: "set it to 80 or lower"},
-		"pod says nonsense":      {port: 80, context: set(portStartSysctl, "x"), wantRefusal: "set it to 80 or lower"},
+		"high port":                {port: 8080},
+		"low port":                 {port: 80, want: "80"},
+		"low port, other sysctl":   {port: 80, context: set("kernel.shm_rmid_forced", "1"), want: "80"},
+		"pod allows all":           {port: 80, context: set(portStartSysctl, "0"), want: "0"},
+		"pod allows it, slashes":   {port: 80, context: set("net/ipv4/ip_unprivileged_port_start", "80"), want: "80"},
+		"pod allows less":          {port: 80, context: set(portStartSysctl, "443"), wantRefusal: "set it to 80 or lower"},
+		"pod has an invalid value": {port: 80, context: set(portStartSysctl, "x"), wantRefusal: "set it to 80 or lower"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pod := appPod()
@@ -45,7 +45,7 @@ func TestTakeoverOfPrivilegedPorts(t *testing.T) {
 	}
 }
 
-// portStart returns the value of the last sysctl, which is the one of interest in these pods.
+// portStart returns the value of the pod's last sysctl, which is the relevant one in these tests.
 func portStart(pod *corev1.Pod) string {
 	if pod.Spec.SecurityContext == nil {
 		return ""

@@ -120,7 +120,7 @@ func validateMeta(content map[string]any) field.ErrorList {
 	path := field.NewPath("metadata", "name")
 	name := nameOf(content)
 	if name == "" {
-		return field.ErrorList{field.Required(path, "an object has a name")}
+		return field.ErrorList{field.Required(path, "an object needs a name")}
 	}
 	var errs field.ErrorList
 	for _, message := range apivalidation.NameIsDNSSubdomain(name, false) {

@@ -15,7 +15,8 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// CacheOptions keep the informers small: of pods, what this package and deliver read; of ConfigMaps, those with documents.
+// CacheOptions returns options that keep the informers small: they hold only the fields of pods that this package and deliver
+// read, and only the ConfigMaps that have documents.
 func CacheOptions() (cache.Options, error) {
 	managed, err := labels.NewRequirement(render.PolicyLabel, selection.Exists, nil)
 	if err != nil {
@@ -30,10 +31,10 @@ func CacheOptions() (cache.Options, error) {
 	}, nil
 }
 
-// keptEnv is what is read of a sidecar's environment.
+// keptEnv lists the environment variables of a sidecar that are read.
 var keptEnv = []string{compiled.EnvPolicy, compiled.EnvInterception}
 
-// trimPod drops what is never read of a pod: most of it.
+// trimPod drops the fields of a pod that are never read, which are most of them.
 func trimPod(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {

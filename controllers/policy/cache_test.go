@@ -50,7 +50,7 @@ func TestPodChanged(t *testing.T) {
 		want bool
 	}{
 		"nothing":            {func(*corev1.Pod) {}, false},
-		"its version alone":  {func(p *corev1.Pod) { p.ResourceVersion = "8" }, false},
+		"only its version":   {func(p *corev1.Pod) { p.ResourceVersion = "8" }, false},
 		"pending to running": {func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }, false},
 		"labels":             {func(p *corev1.Pod) { p.Labels["app"] = "x" }, true},
 		"annotation":         {func(p *corev1.Pod) { p.Annotations[render.InjectionAnnotation] = "x" }, true},
@@ -83,8 +83,8 @@ func TestOfConfigMap(t *testing.T) {
 		"short":              {render.ConfigMap("shop", "orders", compiled.Signed{}), "orders"},
 		"long":               {render.ConfigMap("shop", long, compiled.Signed{Document: []byte(`{"name":"` + long + `"}`)}), long},
 		"long, another name": {render.ConfigMap("shop", long, compiled.Signed{Document: []byte(`{"name":"orders"}`)}), ""},
-		"long, spoilt":       {render.ConfigMap("shop", long, compiled.Signed{Document: []byte(`x`)}), ""},
-		"not ours":           {&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}}, ""},
+		"long, damaged":      {render.ConfigMap("shop", long, compiled.Signed{Document: []byte(`x`)}), ""},
+		"of another owner":   {&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "x"}}, ""},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {

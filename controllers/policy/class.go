@@ -20,13 +20,13 @@ import (
 	"github.com/posterndev/postern/controllers/compile"
 )
 
-// ClassReconciler says of each SidecarClass whether it applies as written. What the CRD cannot check is that one class
-// alone is marked default.
+// ClassReconciler writes the status of SidecarClasses: whether each one applies as written. The CRD cannot check that only one
+// class is marked default.
 type ClassReconciler struct {
 	Client client.Client
 }
 
-// SetupWithManager registers the reconciler: a change of one class concerns them all.
+// SetupWithManager registers the reconciler. A change of one class reconciles all classes.
 func (r *ClassReconciler) SetupWithManager(mgr ctrl.Manager) error {
 	changed := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
 	return ctrl.NewControllerManagedBy(mgr).
@@ -39,7 +39,7 @@ func (r *ClassReconciler) SetupWithManager(mgr ctrl.Manager) error {
 func (r *ClassReconciler) everyClass(ctx context.Context, _ client.Object) []reconcile.Request {
 	classes := &v1alpha1.SidecarClassList{}
 	if err := r.Client.List(ctx, classes); err != nil {
-		return nil // the cache cannot fail once it is synced; each class has its own event besides
+		return nil // a synced cache does not fail, and each class also has its own event
 	}
 	var out []reconcile.Request
 	for i := range classes.Items {
@@ -48,7 +48,7 @@ func (r *ClassReconciler) everyClass(ctx context.Context, _ client.Object) []rec
 	return out
 }
 
-// Reconcile writes the class's status where it changed.
+// Reconcile writes the class's status if it changed.
 func (r *ClassReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	classes := &v1alpha1.SidecarClassList{}
 	if err := r.Client.List(ctx, classes); err != nil {
@@ -73,7 +73,7 @@ func (r *ClassReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	return ctrl.Result{}, nil
 }
 
-// judgeClass says Accepted=False of a class that is marked default beside the one that applies.
+// judgeClass returns the condition Accepted. It is False for a class that is marked default if another one applies.
 func judgeClass(class *v1alpha1.SidecarClass, classes []v1alpha1.SidecarClass) metav1.Condition {
 	c := metav1.Condition{
 		Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAccepted,
@@ -87,7 +87,7 @@ func judgeClass(class *v1alpha1.SidecarClass, classes []v1alpha1.SidecarClass) m
 		return c
 	}
 	c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonConflicted
-	c.Message = fmt.Sprintf("the newer SidecarClass %q is marked default too, and applies to policies that name no class: "+
+	c.Message = fmt.Sprintf("the newer SidecarClass %q is also marked default and applies to policies that name no class: "+
 		"remove the annotation %s from one of them", applies.Name, v1alpha1.DefaultClassAnnotation)
 	return c
 }

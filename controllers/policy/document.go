@@ -21,25 +21,26 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// program writes the document that should be where the stored one says anything else, and returns the document that is in
-// force; nil where there is none.
+// program writes the intended document if the stored one differs from it, and returns the active document; nil if there is
+// none.
 func (r *Reconciler) program(ctx context.Context, o *observation, v *verdict) (*document, error) {
-	var inForce *document
+	var active *document
 	if o.stored != nil && !o.stored.policy.Deleted {
-		inForce = o.stored
+		active = o.stored
 	}
 	if v.Document == nil || r.fits(o, v.Document, v.held) {
-		return inForce, nil
+		return active, nil
 	}
 	next, err := r.write(ctx, o, v.Document, v.held)
 	if err != nil {
-		return inForce, err
+		return active, err
 	}
-	r.patience.replaced(o.name, o.stored, v.Document, r.cfg.Clock.Now())
+	r.settling.replaced(o.name, o.stored, v.Document, r.cfg.Clock.Now())
 	return next, nil
 }
 
-// fits reports whether the ConfigMap holds exactly these documents, whatever their revisions, and is as the operator writes it.
+// fits reports whether the ConfigMap holds exactly these documents, ignoring revisions, and has the form that the operator
+// writes.
 func (r *Reconciler) fits(o *observation, want *compiled.Policy, held []*compiled.Policy) bool {
 	if o.stored == nil || !sameDocument(want, o.stored.policy) || len(held) != len(o.held) {
 		return false
@@ -55,7 +56,7 @@ func (r *Reconciler) fits(o *observation, want *compiled.Policy, held []*compile
 		(cm.Immutable == nil || !*cm.Immutable)
 }
 
-// sameDocument compares documents, whatever their revisions.
+// sameDocument reports whether two documents are equal except for their revisions.
 func sameDocument(a, b *compiled.Policy) bool {
 	same := *a
 	same.Revision = b.Revision
@@ -64,8 +65,9 @@ func sameDocument(a, b *compiled.Policy) bool {
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-// write signs a document under the next revision, and those that are held for older sidecars under the ones right below,
-// stores them and returns the first. New pods have its revision for a floor, so that they take none of the others.
+// write signs the policy's document with the next revision, and the documents that are held for older sidecars with the
+// revisions directly below it. It stores them and returns the policy's document. Its revision is the floor of new pods, so they
+// accept none of the others.
 func (r *Reconciler) write(ctx context.Context, o *observation, policy *compiled.Policy, held []*compiled.Policy) (*document, error) {
 	revision := r.revisions.next(o.name, o.stored, r.cfg.Clock.Now()) + int64(len(held))
 	var next *document
@@ -92,10 +94,10 @@ func (r *Reconciler) write(ctx context.Context, o *observation, policy *compiled
 	return next, nil
 }
 
-// errCacheLags is why a ConfigMap is looked at again that the cache does not hold yet.
+// errCacheLags is the cause of a retry if the API server has a ConfigMap that the cache does not hold yet.
 var errCacheLags = errors.New("the cache does not hold it yet")
 
-// store creates the policy's ConfigMap, or replaces the one there is, if that is ours.
+// store creates the policy's ConfigMap, or replaces the existing one if the operator owns it.
 func (r *Reconciler) store(ctx context.Context, policy types.NamespacedName, cm, old *corev1.ConfigMap) error {
 	if old != nil && r.owned(old, policy) {
 		return r.replace(ctx, cm, old)
@@ -107,7 +109,7 @@ func (r *Reconciler) store(ctx context.Context, policy types.NamespacedName, cm,
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	// The cache does not know it (yet): it lags, or somebody took the label away, or it never was ours.
+	// The ConfigMap is not in the cache: the cache lags, the label was removed, or the ConfigMap is not the operator's.
 	live := &corev1.ConfigMap{}
 	if err := r.cfg.Live.Get(ctx, client.ObjectKeyFromObject(cm), live); err != nil {
 		return err
@@ -121,7 +123,7 @@ func (r *Reconciler) store(ctx context.Context, policy types.NamespacedName, cm,
 	return r.replace(ctx, cm, live)
 }
 
-// replace writes over old, if it is still what was read. One that somebody made immutable is in the way, and goes.
+// replace overwrites old if it has not changed since it was read. If old was made immutable, it is deleted and created again.
 func (r *Reconciler) replace(ctx context.Context, cm, old *corev1.ConfigMap) error {
 	if old.Immutable == nil || !*old.Immutable {
 		cm.ResourceVersion = old.ResourceVersion
@@ -134,9 +136,9 @@ func (r *Reconciler) replace(ctx context.Context, cm, old *corev1.ConfigMap) err
 	return r.cfg.Client.Create(ctx, cm)
 }
 
-// settle makes a conflict a quiet second try, as the cache lags behind a write, and ends what a namespace that is going
-// does not take any more.
-func settle(result ctrl.Result, err error) (ctrl.Result, error) {
+// retryQuietly turns a conflict into a retry without an error, because the cache lags behind a write. It drops the error of a
+// namespace that is being deleted, because nothing more can be written there.
+func retryQuietly(result ctrl.Result, err error) (ctrl.Result, error) {
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return ctrl.Result{}, nil
 	}

@@ -8,11 +8,11 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// crashLoop is the kubelet's reason for a container that it starts again and again.
+// crashLoop is the kubelet's reason for a container that it restarts repeatedly.
 const crashLoop = "CrashLoopBackOff"
 
-// crashing returns the statuses of the app's containers that the kubelet starts again and again, and no more of them than
-// that.
+// crashing returns the statuses of the app's containers that the kubelet restarts repeatedly, reduced to their names and that
+// reason.
 func crashing(pod *corev1.Pod) []corev1.ContainerStatus {
 	var out []corev1.ContainerStatus
 	for _, c := range pod.Status.ContainerStatuses {
@@ -25,8 +25,8 @@ func crashing(pod *corev1.Pod) []corev1.ContainerStatus {
 	return out
 }
 
-// failing returns the first container of the app that keeps failing under Takeover, where the sidecar may be the cause: it
-// has the app's port. Under Redirect it never is.
+// failing returns the name of the app's first container that keeps failing under Takeover; empty if there is none. Under
+// Takeover the sidecar may be the cause, because it listens on the app's port. Under Redirect it never is.
 func failing(pod *corev1.Pod) string {
 	if !takenOver(pod) {
 		return ""

@@ -18,11 +18,11 @@ func TestFailing(t *testing.T) {
 		state        corev1.ContainerState
 		want         string
 	}{
-		"crashing under Takeover": {"Takeover", waiting(crashLoop), "app"},
-		"crashing under Redirect": {"Redirect", waiting(crashLoop), ""},
-		"crashing without us":     {"", waiting(crashLoop), ""},
-		"starting":                {"Takeover", waiting("ContainerCreating"), ""},
-		"running":                 {"Takeover", corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}, ""},
+		"crashing under Takeover":  {"Takeover", waiting(crashLoop), "app"},
+		"crashing under Redirect":  {"Redirect", waiting(crashLoop), ""},
+		"crashing without sidecar": {"", waiting(crashLoop), ""},
+		"starting":                 {"Takeover", waiting("ContainerCreating"), ""},
+		"running":                  {"Takeover", corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -18,31 +18,32 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// observation is all that a policy is judged by.
+// observation is everything that a policy is judged by.
 type observation struct {
 	name types.NamespacedName
-	// policy is nil where it is gone or going.
+	// policy is nil if it is deleted or being deleted.
 	policy *v1alpha1.SecurityPolicy
-	// policies are those of the namespace that are not going.
+	// policies are those of the namespace that are not being deleted.
 	policies []v1alpha1.SecurityPolicy
 	classes  []v1alpha1.SidecarClass
-	// labels are the namespace's.
+	// labels are those of the namespace.
 	labels map[string]string
-	// enabled says that the webhook sees the namespace's pods, and excluded that it never does, whatever the label says.
+	// enabled says that the webhook sees the namespace's pods. excluded says that it never sees them, whatever the label is.
 	enabled, excluded bool
-	// revocations of the namespace that are not going.
+	// revocations are those of the namespace that are not being deleted.
 	revocations []v1alpha1.TokenRevocation
-	// pods of the namespace.
+	// pods are those of the namespace.
 	pods []corev1.Pod
-	// configMap of the policy's document; nil where there is none.
+	// configMap holds the policy's document; nil if there is none.
 	configMap *corev1.ConfigMap
-	// stored is what the ConfigMap holds; nil where that is not a document of this policy that the operator signed.
+	// stored is the document in the ConfigMap; nil if the operator did not sign it for this policy, or if it is outdated.
 	stored *document
-	// held are the documents beside it, of older schema versions, the newest first: for sidecars that cannot read stored.
+	// held are the other documents in the ConfigMap, for sidecars that cannot read stored. They have older schema versions, the
+	// newest first.
 	held []*document
 }
 
-// document is a signed document and what it says.
+// document is the hash and the content of a signed document.
 type document struct {
 	hash   string
 	policy *compiled.Policy
@@ -68,7 +69,7 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*ob
 	o.revocations = slices.DeleteFunc(revocations.Items, func(r v1alpha1.TokenRevocation) bool { return r.DeletionTimestamp != nil })
 	o.pods, o.classes = pods.Items, classes.Items
 	if o.policy != nil {
-		// What another replica wrote, or this one before it was restarted.
+		// Another replica may have written this revision, or this one before a restart.
 		r.revisions.wrote(name, compile.RecordedRevision(o.policy))
 	}
 	if err := r.gatherNamespace(ctx, o); err != nil {
@@ -112,8 +113,8 @@ func (r *Reconciler) gatherDocument(ctx context.Context, o *observation) error {
 	return nil
 }
 
-// open returns the ConfigMap's document; nil where the operator did not sign it for this policy, or has written a newer one
-// since: somebody put an old one back.
+// open returns the ConfigMap's documents. stored is nil if the operator did not sign it for this policy, or if it is older than a
+// revision that the operator has written, which means that an old document was restored.
 func (r *Reconciler) open(cm *corev1.ConfigMap, name types.NamespacedName) (stored *document, held []*document) {
 	documents := r.verify(cm, name)
 	if len(documents) == 0 || documents[0].policy.Revision < r.revisions.last(name) {
@@ -122,7 +123,7 @@ func (r *Reconciler) open(cm *corev1.ConfigMap, name types.NamespacedName) (stor
 	return documents[0], documents[1:]
 }
 
-// verify returns the ConfigMap's documents, of whatever revision; none where the operator did not sign them for this policy.
+// verify returns the ConfigMap's documents, whatever their revisions; none if the operator did not sign them for this policy.
 func (r *Reconciler) verify(cm *corev1.ConfigMap, name types.NamespacedName) []*document {
 	documents, err := render.Reader{Schema: r.cfg.Schema, Key: publicKey(r.cfg.Key)}.Open(cm, name.Name)
 	if err != nil || cm.Namespace != name.Namespace {

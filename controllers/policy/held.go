@@ -9,9 +9,10 @@ import (
 	"github.com/posterndev/postern/controllers/status"
 )
 
-// hold returns the documents that are kept beside next, for the sidecars of pods that cannot read its schema version: of what
-// was stored the newest that each of them reads, with what is revoked now. A sidecar that has not reported is taken for one
-// that reads version 1 alone. What does not fit into the ConfigMap is left out: such sidecars keep what they have in memory.
+// hold returns the documents to store beside next, for sidecars that cannot read its schema version. For each such sidecar it
+// selects the newest stored document that the sidecar can read, and updates the revocations in it. A sidecar that has not
+// reported is assumed to read only version 1. Documents that do not fit into the ConfigMap are left out: such sidecars keep the
+// document that they have in memory.
 func hold(o *observation, next *compiled.Policy, now time.Time) []*compiled.Policy {
 	if next == nil || o.stored == nil || o.stored.policy.Deleted {
 		return nil
@@ -52,18 +53,18 @@ func hold(o *observation, next *compiled.Policy, now time.Time) []*compiled.Poli
 	return out
 }
 
-// signatureSize is what a signature, the revision and the keys take beside a document, in bytes, at most.
+// signatureSize bounds what a signature, the revision and the keys add to a document, in bytes.
 const signatureSize = 512
 
 func sizeOf(p *compiled.Policy) int {
 	b, err := compiled.Encode(p)
 	if err != nil {
-		return compiled.MaxSize // it is too large by itself
+		return compiled.MaxSize // the document alone is too large
 	}
 	return len(b) + signatureSize
 }
 
-// withHeld returns copies of the documents that are held, changed.
+// withHeld returns copies of the held documents, with change applied to each.
 func withHeld(o *observation, change func(*compiled.Policy)) []*compiled.Policy {
 	var out []*compiled.Policy
 	for _, d := range o.held {

@@ -18,16 +18,16 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// later is the schema of a build two releases on: compression came with version 2, and cors with 3.
+// later is the schema of a build that is two releases newer: version 2 added compression, and version 3 added cors.
 var later = compiled.Schema{
 	{Name: "spec.compression", Version: 2, Used: func(p *compiled.Policy) bool { return p.Compression != nil }},
 	{Name: "spec.cors", Version: 3, Used: func(p *compiled.Policy) bool { return p.CORS != nil }},
 }
 
-// newLaterLife is a policy that is reconciled by a later build.
-func newLaterLife(t *testing.T) *life {
+// newLaterCluster returns a cluster with a policy that a newer build reconciles.
+func newLaterCluster(t *testing.T) *cluster {
 	t.Helper()
-	l := newLife(t)
+	l := newCluster(t)
 	l.r.cfg.Schema = later
 	l.edit(func(s *v1alpha1.SecurityPolicySpec) {
 		p := &v1alpha1.SecurityPolicy{}
@@ -37,8 +37,8 @@ func newLaterLife(t *testing.T) *life {
 	return l
 }
 
-// pod creates a pod whose sidecar reads that schema version; 0 where it has not reported.
-func (l *life) pod(podName string, reads int) *corev1.Pod {
+// pod creates a pod whose sidecar reads up to that schema version; 0 means that it has not reported.
+func (l *cluster) pod(podName string, reads int) *corev1.Pod {
 	l.t.Helper()
 	pod := bound(corev1.PodRunning)
 	pod.Name, pod.Labels = podName, map[string]string{"app": "orders"}
@@ -56,8 +56,8 @@ func (l *life) pod(podName string, reads int) *corev1.Pod {
 	return pod
 }
 
-// want checks the schema versions of the stored documents, and that each revokes exactly these.
-func (l *life) want(versions []int, revoked ...string) []*document {
+// want checks the schema versions of the stored documents, and that each has exactly these revocations.
+func (l *cluster) want(versions []int, revoked ...string) []*document {
 	l.t.Helper()
 	stored, held := l.r.open(l.configMap(), name)
 	if stored == nil {
@@ -87,10 +87,11 @@ func share(s *v1alpha1.SecurityPolicySpec) {
 	s.CORS = &v1alpha1.CORS{AllowOrigins: []string{"https://a.example"}}
 }
 
-// TestOlderSidecarsKeepTheirDocument: what they cannot read stands beside what they can, both with what is revoked now; the
-// status names the feature, the pods and the restart; and when the last of them has restarted, their document goes.
+// TestOlderSidecarsKeepTheirDocument checks that the ConfigMap also holds a document that older sidecars can read, that both
+// documents have the current revocations, and that the status names the feature, the pods and the restart. When the last older
+// sidecar has restarted, its document is removed.
 func TestOlderSidecarsKeepTheirDocument(t *testing.T) {
-	l := newLaterLife(t)
+	l := newLaterCluster(t)
 	old := l.pod("orders-0", 1)
 	l.pod("orders-1", 3)
 	l.reconcile()
@@ -103,14 +104,14 @@ func TestOlderSidecarsKeepTheirDocument(t *testing.T) {
 		t.Errorf("older sidecars get %+v", all[1].policy)
 	}
 	if all[0].policy.Revision != all[1].policy.Revision+1 {
-		t.Errorf("the revisions are %d and %d: a new pod, whose floor is the first, could take the second", all[0].policy.Revision, all[1].policy.Revision)
+		t.Errorf("the revisions are %d and %d: a new pod, whose floor is the first, could accept the second", all[0].policy.Revision, all[1].policy.Revision)
 	}
 	data := l.configMap().Data
 	if v1, err := compiled.Decode([]byte(data[compiled.DocumentKey])); err != nil || v1.Compression != nil {
-		t.Errorf("where older sidecars look there is %v, %v", v1, err)
+		t.Errorf("older sidecars read %v, %v", v1, err)
 	}
 	enforced := apimeta.FindStatusCondition(l.policy().Status.Conditions, v1alpha1.ConditionEnforced)
-	for _, want := range []string{"spec.compression", "orders-0", "kubectl rollout restart statefulset/orders -n shop", "still takes revocations"} {
+	for _, want := range []string{"spec.compression", "orders-0", "kubectl rollout restart statefulset/orders -n shop", "still applies revocations"} {
 		if enforced.Reason != v1alpha1.ReasonSidecarTooOld || !strings.Contains(enforced.Message, want) {
 			t.Errorf("Enforced is %s, %q; want %q in it", enforced.Reason, enforced.Message, want)
 		}
@@ -124,7 +125,7 @@ func TestOlderSidecarsKeepTheirDocument(t *testing.T) {
 	l.restartOperator()
 	l.reconcile()
 	l.want([]int{2, 1}, "stolen")
-	l.edit(spoil) // and with a policy that cannot be compiled
+	l.edit(invalidate) // the same holds for a policy that cannot be compiled
 	l.reconcile()
 	l.want([]int{2, 1}, "stolen")
 	l.edit(repair)
@@ -136,31 +137,31 @@ func TestOlderSidecarsKeepTheirDocument(t *testing.T) {
 	l.want([]int{2}, "stolen")
 }
 
-func (l *life) restartOperator() {
+func (l *cluster) restartOperator() {
 	l.restart()
 	l.r.cfg.Schema = later
 }
 
-// TestWhatIsHeld: for each sidecar the newest document that it reads, and nothing that nobody needs.
-func TestWhatIsHeld(t *testing.T) {
+// TestHeldDocuments checks that the newest readable document is held for each sidecar, and that no other document is held.
+func TestHeldDocuments(t *testing.T) {
 	tests := map[string]struct {
-		// reads are what the pods' sidecars read; 0 where they have not reported.
+		// reads are the schema versions that the pods' sidecars read; 0 means that a sidecar has not reported.
 		reads []int
 		edits []func(*v1alpha1.SecurityPolicySpec)
 		want  []int
 	}{
-		"no feature":               {[]int{1, 1}, nil, []int{1}},
-		"nobody is older":          {[]int{2, 3}, []func(*v1alpha1.SecurityPolicySpec){compress}, []int{2}},
-		"no pod":                   {nil, []func(*v1alpha1.SecurityPolicySpec){compress}, []int{2}},
-		"one has not reported":     {[]int{0, 3}, []func(*v1alpha1.SecurityPolicySpec){compress}, []int{2, 1}},
-		"of three ages":            {[]int{1, 2, 3}, []func(*v1alpha1.SecurityPolicySpec){compress, share}, []int{3, 2, 1}},
-		"two steps at once":        {[]int{1, 2}, []func(*v1alpha1.SecurityPolicySpec){func(s *v1alpha1.SecurityPolicySpec) { compress(s); share(s) }}, []int{3, 1}},
-		"a feature is taken back":  {[]int{1}, []func(*v1alpha1.SecurityPolicySpec){compress, func(s *v1alpha1.SecurityPolicySpec) { s.Compression = nil }}, []int{1}},
-		"the oldest is in between": {[]int{2}, []func(*v1alpha1.SecurityPolicySpec){compress, share}, []int{3, 2}},
+		"no feature":                 {[]int{1, 1}, nil, []int{1}},
+		"no older sidecar":           {[]int{2, 3}, []func(*v1alpha1.SecurityPolicySpec){compress}, []int{2}},
+		"no pod":                     {nil, []func(*v1alpha1.SecurityPolicySpec){compress}, []int{2}},
+		"one has not reported":       {[]int{0, 3}, []func(*v1alpha1.SecurityPolicySpec){compress}, []int{2, 1}},
+		"three versions":             {[]int{1, 2, 3}, []func(*v1alpha1.SecurityPolicySpec){compress, share}, []int{3, 2, 1}},
+		"two features at once":       {[]int{1, 2}, []func(*v1alpha1.SecurityPolicySpec){func(s *v1alpha1.SecurityPolicySpec) { compress(s); share(s) }}, []int{3, 1}},
+		"a feature is removed again": {[]int{1}, []func(*v1alpha1.SecurityPolicySpec){compress, func(s *v1alpha1.SecurityPolicySpec) { s.Compression = nil }}, []int{1}},
+		"the oldest reads version 2": {[]int{2}, []func(*v1alpha1.SecurityPolicySpec){compress, share}, []int{3, 2}},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {
-			l := newLaterLife(t)
+			l := newLaterCluster(t)
 			for i, reads := range tt.reads {
 				l.pod(strings.Repeat("x", i+1), reads)
 			}
@@ -173,15 +174,15 @@ func TestWhatIsHeld(t *testing.T) {
 			writes := l.configMap().ResourceVersion
 			l.reconcile()
 			if got := l.configMap().ResourceVersion; got != writes {
-				t.Error("it is written again though nothing changed")
+				t.Error("the ConfigMap was written again although nothing changed")
 			}
 		})
 	}
 }
 
-// TestHeldDocumentsAreRetired: when the policy is deleted, older sidecars learn it, too.
+// TestHeldDocumentsAreRetired checks that the held documents of a deleted policy become tombstones, too.
 func TestHeldDocumentsAreRetired(t *testing.T) {
-	l := newLaterLife(t)
+	l := newLaterCluster(t)
 	l.pod("orders-0", 1)
 	l.reconcile()
 	l.edit(compress)
@@ -193,14 +194,14 @@ func TestHeldDocumentsAreRetired(t *testing.T) {
 	l.reconcile()
 	for _, d := range l.want([]int{2, 1}) {
 		if !d.policy.Deleted {
-			t.Errorf("the document of version %d is no tombstone", d.policy.SchemaVersion)
+			t.Errorf("the document of version %d is not a tombstone", d.policy.SchemaVersion)
 		}
 	}
 }
 
-// TestAnOldHeldDocumentPutBack is not the one that was written with the other.
-func TestAnOldHeldDocumentPutBack(t *testing.T) {
-	l := newLaterLife(t)
+// TestOldHeldDocumentRestored checks that a held document is not used if it was not written together with the current one.
+func TestOldHeldDocumentRestored(t *testing.T) {
+	l := newLaterCluster(t)
 	l.pod("orders-0", 1)
 	l.reconcile()
 	old := l.configMap().Data
@@ -208,14 +209,14 @@ func TestAnOldHeldDocumentPutBack(t *testing.T) {
 	l.reconcile()
 	mixed := l.configMap().Data
 	mixed[compiled.DocumentKey], mixed[compiled.SignatureKey] = old[compiled.DocumentKey], old[compiled.SignatureKey]
-	l.putBack(mixed)
+	l.restore(mixed)
 	stored, held := l.r.open(l.configMap(), name)
 	if stored == nil || len(held) != 0 {
-		t.Errorf("there is %v beside %v", held, stored)
+		t.Errorf("%v is held beside %v", held, stored)
 	}
 }
 
-// TestHeldDocumentsFit: a ConfigMap has one size for all documents.
+// TestHeldDocumentsFit checks that all documents together fit into a ConfigMap.
 func TestHeldDocumentsFit(t *testing.T) {
 	large := func(version int) *document {
 		p := tombstone(&observation{name: name})
@@ -226,7 +227,7 @@ func TestHeldDocumentsFit(t *testing.T) {
 	pod := bound(corev1.PodRunning)
 	o := &observation{name: name, stored: large(1), pods: []corev1.Pod{*pod}}
 	if got := hold(o, large(2).policy, time.Unix(1e9, 0)); len(got) != 0 {
-		t.Errorf("%d documents are held beside one that leaves them no room", len(got))
+		t.Errorf("%d documents are held beside one that fills the ConfigMap", len(got))
 	}
 	small := large(2)
 	small.policy.Headers = nil
@@ -235,7 +236,7 @@ func TestHeldDocumentsFit(t *testing.T) {
 	}
 }
 
-// TestOneKeyForEachVersion: older sidecars look where they always did.
+// TestOneKeyForEachVersion checks that older sidecars find their document under the same keys as before.
 func TestOneKeyForEachVersion(t *testing.T) {
 	cm := render.ConfigMap("shop", "orders", compiled.Signed{Document: []byte(`{"schemaVersion":2}`)}, compiled.Signed{Document: []byte(`{"schemaVersion":1}`)})
 	for _, key := range []string{"document.v2.json", "signature.v2", "document.json", "signature"} {

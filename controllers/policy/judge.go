@@ -17,14 +17,14 @@ import (
 
 // verdict is what follows from an observation.
 type verdict struct {
-	// Intent has the document that should be stored, and whether that is the policy's as it stands.
+	// Intent has the document that should be stored, and says whether it was compiled from the current policy.
 	compile.Intent
-	// sidecar is what pods should be injected with, and injection its hash; empty where the policy cannot be compiled.
+	// sidecar is the sidecar to inject, and injection is its hash; both are empty if the policy cannot be compiled.
 	sidecar   render.Sidecar
 	injection string
 	pods      []status.Pod
 	conflict  *status.Conflict
-	// held are the documents that should be stored beside the policy's, for sidecars that cannot read that.
+	// held are the documents that should be stored beside the policy's, for sidecars that cannot read it.
 	held []*compiled.Policy
 }
 
@@ -56,8 +56,8 @@ func (v *verdict) render(o *observation, settings render.Settings) {
 	v.injection = hash
 }
 
-// judgePods looks at the pods that the policy's selector picks. A selector that cannot be parsed picks none here; Compile
-// says what is wrong with it.
+// judgePods adds the pods that the policy's selector matches. A selector that cannot be parsed matches none; Compile reports
+// the error.
 func (v *verdict) judgePods(o *observation) {
 	selector, err := metav1.LabelSelectorAsSelector(&o.policy.Spec.Selector)
 	if err != nil {
@@ -66,7 +66,7 @@ func (v *verdict) judgePods(o *observation) {
 	selection := compile.NewSelection(o.policies)
 	for i := range o.pods {
 		pod := &o.pods[i]
-		if status.Gone(pod) {
+		if status.Inactive(pod) {
 			continue
 		}
 		if !selector.Matches(labels.Set(pod.Labels)) {

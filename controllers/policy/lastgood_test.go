@@ -17,29 +17,29 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// life is one policy on a cluster, and the operator that reconciles it.
-type life struct {
+// cluster is a fake cluster with one policy, and the operator that reconciles it.
+type cluster struct {
 	t     *testing.T
 	c     client.Client
 	clock *clocktesting.FakePassiveClock
 	r     *Reconciler
 }
 
-func newLife(t *testing.T) *life {
+func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	l := &life{
+	l := &cluster{
 		t:     t,
-		c:     fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(world()...).WithStatusSubresource(&v1alpha1.SecurityPolicy{}).Build(),
-		clock: clocktesting.NewFakePassiveClock(born),
+		c:     fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(unreconciled()...).WithStatusSubresource(&v1alpha1.SecurityPolicy{}).Build(),
+		clock: clocktesting.NewFakePassiveClock(created),
 	}
 	l.restart()
 	return l
 }
 
-// restart has another process reconcile, which remembers nothing.
-func (l *life) restart() { l.r = newTestReconciler(l.c, l.clock) }
+// restart replaces the reconciler with a new one, which remembers nothing.
+func (l *cluster) restart() { l.r = newTestReconciler(l.c, l.clock) }
 
-func (l *life) edit(change func(*v1alpha1.SecurityPolicySpec)) {
+func (l *cluster) edit(change func(*v1alpha1.SecurityPolicySpec)) {
 	l.t.Helper()
 	p := l.policy()
 	change(&p.Spec)
@@ -49,8 +49,8 @@ func (l *life) edit(change func(*v1alpha1.SecurityPolicySpec)) {
 	}
 }
 
-// reconcile lets a second pass.
-func (l *life) reconcile() {
+// reconcile advances the clock by a second and reconciles.
+func (l *cluster) reconcile() {
 	l.t.Helper()
 	l.clock.SetTime(l.clock.Now().Add(time.Second))
 	if _, err := l.r.Reconcile(l.t.Context(), ctrl.Request{NamespacedName: name}); err != nil {
@@ -58,7 +58,7 @@ func (l *life) reconcile() {
 	}
 }
 
-func (l *life) policy() *v1alpha1.SecurityPolicy {
+func (l *cluster) policy() *v1alpha1.SecurityPolicy {
 	l.t.Helper()
 	p := &v1alpha1.SecurityPolicy{}
 	if err := l.c.Get(l.t.Context(), name, p); err != nil {
@@ -67,7 +67,7 @@ func (l *life) policy() *v1alpha1.SecurityPolicy {
 	return p
 }
 
-func (l *life) configMap() *corev1.ConfigMap {
+func (l *cluster) configMap() *corev1.ConfigMap {
 	l.t.Helper()
 	cm := &corev1.ConfigMap{}
 	if err := l.c.Get(l.t.Context(), client.ObjectKey{Namespace: name.Namespace, Name: render.ConfigMapName(name.Name)}, cm); err != nil {
@@ -76,8 +76,8 @@ func (l *life) configMap() *corev1.ConfigMap {
 	return cm
 }
 
-// putBack replaces what the ConfigMap holds.
-func (l *life) putBack(data map[string]string) {
+// restore replaces the data of the ConfigMap.
+func (l *cluster) restore(data map[string]string) {
 	l.t.Helper()
 	cm := l.configMap()
 	cm.Data = data
@@ -86,7 +86,7 @@ func (l *life) putBack(data map[string]string) {
 	}
 }
 
-func (l *life) wantAccepted(status metav1.ConditionStatus, texts ...string) {
+func (l *cluster) wantAccepted(status metav1.ConditionStatus, texts ...string) {
 	l.t.Helper()
 	c := meta.FindStatusCondition(l.policy().Status.Conditions, v1alpha1.ConditionAccepted)
 	if c == nil || c.Status != status {
@@ -99,13 +99,13 @@ func (l *life) wantAccepted(status metav1.ConditionStatus, texts ...string) {
 	}
 }
 
-func spoil(s *v1alpha1.SecurityPolicySpec) {
+func invalidate(s *v1alpha1.SecurityPolicySpec) {
 	s.RateLimits = []v1alpha1.RateLimit{{Name: "x", Limit: "many"}}
 }
 
 func repair(s *v1alpha1.SecurityPolicySpec) { s.RateLimits = nil }
 
-func (l *life) revision() int64 {
+func (l *cluster) revision() int64 {
 	l.t.Helper()
 	d := l.r.verify(l.configMap(), name)
 	if len(d) == 0 {
@@ -114,17 +114,18 @@ func (l *life) revision() int64 {
 	return d[0].policy.Revision
 }
 
-// TestAnInvalidEditLeavesTheDocument: and the status says which pods run it.
-func TestAnInvalidEditLeavesTheDocument(t *testing.T) {
-	l := newLife(t)
+// TestInvalidEditKeepsDocument checks that an invalid edit does not change the document, and that the status says which pods
+// run it.
+func TestInvalidEditKeepsDocument(t *testing.T) {
+	l := newCluster(t)
 	l.reconcile()
 	before, revision := l.configMap().Data, l.revision()
 	if got := l.policy().Status.Revision; got != revision {
 		t.Errorf("the status records revision %d, want %d", got, revision)
 	}
-	l.edit(spoil)
+	l.edit(invalidate)
 	l.reconcile()
-	l.wantAccepted(metav1.ConditionFalse, "spec.rateLimits[0].limit", "Pods, new ones too, run the last good document: revision 1000000001000")
+	l.wantAccepted(metav1.ConditionFalse, "spec.rateLimits[0].limit", "All pods, including new ones, run the last good document: revision 1000000001000")
 	if after := l.configMap().Data; after["document.json"] != before["document.json"] {
 		t.Errorf("the document changed to %s", after["document.json"])
 	}
@@ -139,27 +140,28 @@ func TestAnInvalidEditLeavesTheDocument(t *testing.T) {
 	}
 }
 
-// TestAnOldDocumentPutBackWhileNoOperatorRan: the status remembers what the process that wrote it no longer does.
-func TestAnOldDocumentPutBackWhileNoOperatorRan(t *testing.T) {
-	l := newLife(t)
+// TestOldDocumentRestoredWithoutOperator checks that an old document is detected after a restart of the operator, by the revision
+// in the policy's status.
+func TestOldDocumentRestoredWithoutOperator(t *testing.T) {
+	l := newCluster(t)
 	l.reconcile()
 	old := l.configMap().Data
 	l.edit(func(s *v1alpha1.SecurityPolicySpec) { s.Headers = &v1alpha1.Headers{Preset: v1alpha1.PresetStrict} })
 	l.reconcile()
 	revision := l.revision()
 
-	t.Run("the policy is invalid: it is not the last good one", func(t *testing.T) {
-		l.putBack(old)
-		l.edit(spoil)
+	t.Run("invalid policy: the old document is not the last good one", func(t *testing.T) {
+		l.restore(old)
+		l.edit(invalidate)
 		l.restart()
 		l.reconcile()
 		l.wantAccepted(metav1.ConditionFalse, "is no longer in its ConfigMap")
 		if s := l.policy().Status; s.Document != "" || s.Revision != revision {
-			t.Errorf("the status records document %q, revision %d; want none, and %d still", s.Document, s.Revision, revision)
+			t.Errorf("the status records document %q, revision %d; want no document, and still %d", s.Document, s.Revision, revision)
 		}
 	})
-	t.Run("the policy is valid: it is replaced by a newer one", func(t *testing.T) {
-		l.putBack(old)
+	t.Run("valid policy: the old document is replaced by a newer one", func(t *testing.T) {
+		l.restore(old)
 		l.edit(repair)
 		l.restart()
 		l.reconcile()
@@ -168,7 +170,7 @@ func TestAnOldDocumentPutBackWhileNoOperatorRan(t *testing.T) {
 			t.Errorf("the revision is %d, the status's %d; want more than %d", got, l.policy().Status.Revision, revision)
 		}
 	})
-	t.Run("a recorded revision that makes no sense is ignored", func(t *testing.T) {
+	t.Run("an implausible recorded revision is ignored", func(t *testing.T) {
 		p := l.policy()
 		p.Status.Revision = 1 << 62
 		if err := l.c.Status().Update(t.Context(), p); err != nil {

@@ -11,16 +11,16 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// errNameTaken is why a document is not written: a person's own ConfigMap has its name. The policy's status says so until
-// that is gone; until then its sidecars have no document, and answer 503.
-var errNameTaken = errors.New("there is one of that name that is not Postern's: rename or delete it, or rename the policy")
+// errNameTaken is returned if a ConfigMap that is not the operator's has the name of the policy's ConfigMap. Until it is
+// deleted, the policy's status says so, and the sidecars have no document and respond with 503.
+var errNameTaken = errors.New("a ConfigMap of that name exists and does not belong to Postern: rename or delete it, or rename the policy")
 
-// takenRetry is how long a name that is taken is left alone: the cache does not hold the ConfigMap, so no event says that
-// it has gone.
+// takenRetry is the delay before the next attempt to write a ConfigMap whose name is taken. The cache does not hold the other
+// ConfigMap, so there is no event when it is deleted.
 const takenRetry = 15 * time.Second
 
-// owned reports whether the operator may write over a ConfigMap, or remove it: it has the labels of the policy's document,
-// or it holds one that was signed for the policy, whatever somebody did to its labels.
+// owned reports whether the operator may overwrite or delete a ConfigMap: it has the labels of the policy's ConfigMap, or it
+// holds a document that was signed for the policy, even if its labels were changed.
 func (r *Reconciler) owned(cm *corev1.ConfigMap, name types.NamespacedName) bool {
 	labelled := true
 	for key, value := range render.ConfigMap(name.Namespace, name.Name, compiled.Signed{}).Labels {

@@ -23,8 +23,8 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// world is a namespace with a policy, as it is before the first reconcile.
-func world() []client.Object {
+// unreconciled returns a namespace with a policy before its first reconcile.
+func unreconciled() []client.Object {
 	return []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name.Namespace, Labels: map[string]string{v1alpha1.InjectionLabel: v1alpha1.InjectionLabelEnabled}}},
 		&v1alpha1.SidecarClass{ObjectMeta: metav1.ObjectMeta{Name: "default", Annotations: map[string]string{v1alpha1.DefaultClassAnnotation: "true"}}},
@@ -39,7 +39,7 @@ func newTestReconciler(c client.Client, clock *clocktesting.FakePassiveClock, ex
 	})
 }
 
-// TestForeignConfigMap: a ConfigMap that has a document's name, and is a person's, is neither written over nor removed.
+// TestForeignConfigMap checks that a user's ConfigMap with the name of a document is neither overwritten nor deleted.
 func TestForeignConfigMap(t *testing.T) {
 	foreign := func(labels map[string]string) *corev1.ConfigMap {
 		return &corev1.ConfigMap{
@@ -55,14 +55,14 @@ func TestForeignConfigMap(t *testing.T) {
 		configMap *corev1.ConfigMap
 		wantKept  bool
 	}{
-		"a person's":                            {foreign(nil), true},
-		"a person's with our label":             {foreign(map[string]string{render.PolicyLabel: "orders"}), true},
-		"ours of another policy":                {foreign(map[string]string{render.PolicyLabel: "x", "app.kubernetes.io/managed-by": "postern"}), true},
-		"ours, and somebody took its labels":    {unlabelled, false},
-		"ours, and somebody spoilt what it had": {edited, false},
+		"a user's":                           {foreign(nil), true},
+		"a user's with the operator's label": {foreign(map[string]string{render.PolicyLabel: "orders"}), true},
+		"the operator's, of another policy":  {foreign(map[string]string{render.PolicyLabel: "x", "app.kubernetes.io/managed-by": "postern"}), true},
+		"the operator's, without labels":     {unlabelled, false},
+		"the operator's, with edited data":   {edited, false},
 	}
 	for title, tt := range tests {
-		for kind, objects := range map[string][]client.Object{"there is a policy": world(), "there is none": nil} {
+		for kind, objects := range map[string][]client.Object{"with policy": unreconciled(), "without policy": nil} {
 			t.Run(title+", "+kind, func(t *testing.T) {
 				c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(append(objects, tt.configMap)...).
 					WithStatusSubresource(&v1alpha1.SecurityPolicy{}).Build()
@@ -93,15 +93,15 @@ func wantTaken(t *testing.T, c client.Client, result ctrl.Result) {
 		t.Fatal(err)
 	}
 	programmed := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionProgrammed)
-	if programmed == nil || programmed.Status != metav1.ConditionFalse || !strings.Contains(programmed.Message, "not Postern's") {
+	if programmed == nil || programmed.Status != metav1.ConditionFalse || !strings.Contains(programmed.Message, "does not belong to Postern") {
 		t.Errorf("Programmed is %+v", programmed)
 	}
 	if result.RequeueAfter != takenRetry {
-		t.Errorf("looked at again after %s", result.RequeueAfter)
+		t.Errorf("retried after %s", result.RequeueAfter)
 	}
 }
 
-// TestWritesThatWait: what is no fault leaves the status as it was, and is no error.
+// TestWritesThatWait checks that a write that must wait does not change the status and returns no error.
 func TestWritesThatWait(t *testing.T) {
 	terminating := apierrors.NewForbidden(corev1.Resource("configmaps"), "postern-orders", nil)
 	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
@@ -109,12 +109,12 @@ func TestWritesThatWait(t *testing.T) {
 		err         error
 		wantRequeue bool
 	}{
-		"the cache lags":         {apierrors.NewConflict(corev1.Resource("configmaps"), "postern-orders", errCacheLags), true},
-		"the namespace is going": {terminating, false},
+		"the cache lags":                 {apierrors.NewConflict(corev1.Resource("configmaps"), "postern-orders", errCacheLags), true},
+		"the namespace is being deleted": {terminating, false},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {
-			c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(world()...).WithStatusSubresource(&v1alpha1.SecurityPolicy{}).
+			c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(unreconciled()...).WithStatusSubresource(&v1alpha1.SecurityPolicy{}).
 				WithInterceptorFuncs(interceptor.Funcs{Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error {
 					return tt.err
 				}}).Build()
@@ -130,9 +130,9 @@ func TestWritesThatWait(t *testing.T) {
 	}
 }
 
-// TestExcludedNamespace: its label promises what the webhook does not keep.
+// TestExcludedNamespace checks that the status reports an excluded namespace although its label enables injection.
 func TestExcludedNamespace(t *testing.T) {
-	c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(world()...).WithStatusSubresource(&v1alpha1.SecurityPolicy{}).Build()
+	c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(unreconciled()...).WithStatusSubresource(&v1alpha1.SecurityPolicy{}).Build()
 	r := newTestReconciler(c, clocktesting.NewFakePassiveClock(time.Unix(1e9, 0)), name.Namespace)
 	if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: name}); err != nil {
 		t.Fatal(err)
@@ -147,8 +147,8 @@ func TestExcludedNamespace(t *testing.T) {
 	}
 }
 
-// TestHeir: no tombstone opens a pod that another policy picks.
-func TestHeir(t *testing.T) {
+// TestSuccessor checks that no tombstone is written while another policy selects a pod of the deleted one.
+func TestSuccessor(t *testing.T) {
 	other := &v1alpha1.SecurityPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: "orders-v2"},
 		Spec:       v1alpha1.SecurityPolicySpec{Selector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "orders"}}},
@@ -158,9 +158,9 @@ func TestHeir(t *testing.T) {
 		label      string
 		wantOpened bool
 	}{
-		"it picks the pod":                     {corev1.PodRunning, "orders", false},
-		"it picks others":                      {corev1.PodRunning, "carts", true},
-		"it picks the pod, which has finished": {corev1.PodSucceeded, "orders", true},
+		"selects the pod":                     {corev1.PodRunning, "orders", false},
+		"selects other pods":                  {corev1.PodRunning, "carts", true},
+		"selects the pod, which has finished": {corev1.PodSucceeded, "orders", true},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {

@@ -1,6 +1,6 @@
 package policy
 
-// What the reconcilers may do. Documents are created in every namespace, and create cannot be restricted by name.
+// RBAC of the reconcilers. Documents are created in every namespace, and create cannot be restricted by name.
 //
 // +kubebuilder:rbac:groups=postern.dev,resources=securitypolicies;sidecarclasses;tokenrevocations,verbs=get;list;watch
 // +kubebuilder:rbac:groups=postern.dev,resources=securitypolicies/status;sidecarclasses/status,verbs=patch

@@ -1,25 +1,25 @@
-// Package policy reconciles SecurityPolicies: gather what there is, judge it, write the document, restart what may be
-// restarted, report.
+// Package policy reconciles SecurityPolicies. A reconcile gathers the objects, judges them, writes the document, restarts
+// workloads if the policy allows it, and writes the status.
 //
 // Decisions that the design leaves open:
 //
-// Each policy has one ConfigMap with its signed document. It has no owner and the policy no finalizer: deleting a policy
-// must never hang, and must not take the document from under running sidecars. When the policy is gone (or going: new
-// pods get no sidecar from then on), the document is replaced by a tombstone, with which sidecars pass traffic through;
-// when no pod is left that is bound to the policy, the ConfigMap is removed. While another policy picks one of those pods,
-// as where a policy is renamed, there is no tombstone: the last document stays in force until they have restarted with the
-// other's sidecar, as nobody has decided to open them. A ConfigMap that has the name of a document and is not the
-// operator's is left alone.
+// Each policy has one ConfigMap with its signed document. The ConfigMap has no owner, and the policy has no finalizer:
+// deleting a policy must never hang, and must not remove the document of running sidecars. When the policy is deleted, or being
+// deleted, new pods get no sidecar, and the document is replaced by a tombstone, with which sidecars pass all traffic through.
+// The ConfigMap is deleted when no pod is bound to the policy any more. If another policy selects one of those pods (for
+// example after a policy was renamed), there is no tombstone: the last document stays active until the pods have restarted with
+// the other policy's sidecar, because nobody decided to leave them unprotected. A ConfigMap that has the name of a document and
+// is not the operator's is not changed.
 //
-// Two policies conflict when an existing pod matches both. The older governs it; the younger says Accepted=False,
-// Conflicted, and its document is still written, for the pods that it alone matches.
+// Two policies conflict if an existing pod matches both. The older one applies to the pod. The younger one has
+// Accepted=False with reason Conflicted, and its document is still written, for the pods that only it matches.
 //
-// A policy that cannot be compiled leaves its last good document as it is, but for what is revoked: that reaches sidecars
-// all the same. If somebody deletes that document meanwhile, it cannot be restored until the policy is valid again; running
-// sidecars keep it in memory.
+// If a policy cannot be compiled, its last good document stays, with current revocations, so that a revocation still reaches
+// the sidecars. If somebody deletes that document, it cannot be restored until the policy is valid again; running sidecars keep
+// it in memory.
 //
-// What TokenRevocations name is a part of the document. When one expires, the document is written without it; their status
-// is package revocation's.
+// The tokens that TokenRevocations name are part of the document. When a revocation expires, the document is written without
+// it. Package revocation writes the status of TokenRevocations.
 package policy
 
 import (
@@ -42,7 +42,7 @@ import (
 	"github.com/posterndev/postern/controllers/rollout"
 )
 
-// Config is what a Reconciler works with.
+// Config configures a Reconciler.
 type Config struct {
 	// Client reads from the informers' cache and writes to the API server.
 	Client client.Client
@@ -50,14 +50,14 @@ type Config struct {
 	Live client.Reader
 	// Key signs documents.
 	Key ed25519.PrivateKey
-	// Settings are what sidecars are injected with at present.
+	// Settings returns the current settings of injected sidecars.
 	Settings func() render.Settings
-	// Excluded are the namespaces that the webhook never looks at, whatever their labels say.
+	// Excluded are the namespaces whose pods the webhook never sees, whatever their labels are.
 	Excluded  []string
 	Events    events.EventRecorder
 	Restarter *rollout.Restarter
 	Clock     clock.PassiveClock
-	// Schema decides which schema version a document needs; left out, that of this build.
+	// Schema decides which schema version a document needs; nil means that of this build.
 	Schema compiled.Schema
 }
 
@@ -66,21 +66,21 @@ type Reconciler struct {
 	cfg       Config
 	revisions *revisions
 	rollouts  *pace
-	patience  *patience
+	settling  *settling
 }
 
 var _ reconcile.Reconciler = (*Reconciler)(nil)
 
 // NewReconciler returns a reconciler.
 func NewReconciler(cfg Config) *Reconciler {
-	return &Reconciler{cfg: cfg, revisions: newRevisions(), rollouts: newPace(), patience: newPatience()}
+	return &Reconciler{cfg: cfg, revisions: newRevisions(), rollouts: newPace(), settling: newSettling()}
 }
 
-// rolloutPause is how long a rollout that waits is left alone.
+// rolloutPause is the delay between two steps of a rollout that waits.
 const rolloutPause = 3 * time.Second
 
-// Reconcile brings one policy's document, pods and status up to date. A fault of the policy is a condition; a fault of the
-// API server is an error, and tried again.
+// Reconcile brings one policy's document, pods and status up to date. An error in the policy becomes a condition. An error of
+// the API server is returned, and retried.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	o, err := r.gather(ctx, request.NamespacedName)
 	if err != nil {
@@ -91,16 +91,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	now := r.cfg.Clock.Now()
 	v := judge(o, r.cfg.Settings(), r.cfg.Schema, now)
-	inForce, writeErr := r.program(ctx, o, v)
+	active, writeErr := r.program(ctx, o, v)
 	if onlyConflicts(writeErr) || apierrors.HasStatusCause(writeErr, corev1.NamespaceTerminatingCause) {
-		// The cache lags behind a write, and a status made of it would say so for a moment; or the namespace is going.
-		return settle(ctrl.Result{}, writeErr)
+		// Either the cache lags behind a write, and a status computed from it would be wrong for a moment, or the namespace is
+		// being deleted.
+		return retryQuietly(ctrl.Result{}, writeErr)
 	}
 	outcome, rolloutErr := r.restart(ctx, o, v)
-	again := r.patience.left(o.name, v.pods, now)
+	again := r.settling.remaining(o.name, v.pods, now)
 	var statusErr error
 	if again == 0 || writeErr != nil || o.policy.Status.ObservedGeneration != o.policy.Generation {
-		statusErr = r.report(ctx, o, v, written{document: inForce, err: writeErr, outcome: outcome})
+		statusErr = r.report(ctx, o, v, written{document: active, err: writeErr, outcome: outcome})
 	}
 	if v.Document != nil {
 		again = sooner(again, compile.NextExpiry(v.Document, now))
@@ -111,10 +112,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if errors.Is(writeErr, errNameTaken) {
 		again, writeErr = sooner(again, takenRetry), nil
 	}
-	return settle(ctrl.Result{RequeueAfter: again}, errors.Join(writeErr, rolloutErr, statusErr))
+	return retryQuietly(ctrl.Result{RequeueAfter: again}, errors.Join(writeErr, rolloutErr, statusErr))
 }
 
-// sooner returns the lesser of two delays, of which 0 means never.
+// sooner returns the shorter of two delays; 0 means never.
 func sooner(a, b time.Duration) time.Duration {
 	if a == 0 || b != 0 && b < a {
 		return b

@@ -12,15 +12,15 @@ import (
 	"github.com/posterndev/postern/controllers/transition"
 )
 
-// written is what came of the writing.
+// written is the result of writing the document and of the rollout.
 type written struct {
-	// document is the one in force; nil where there is none.
+	// document is the active one; nil if there is none.
 	document *document
 	err      error
 	outcome  rollout.Outcome
 }
 
-// report computes the status once, patches it where it changed, and tells of transitions.
+// report computes the status once, patches it if it changed, and records events for transitions.
 func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict, w written) error {
 	in := status.Input{
 		Policy: o.policy, Class: v.Class, ClassError: v.ClassErr, Findings: v.Findings, Conflict: v.conflict, Compiled: v.Document,
@@ -36,7 +36,7 @@ func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict, w w
 	}
 	before := o.policy.DeepCopy()
 	o.policy.Status = next
-	// What the patch leaves out must be what the API server has: against a cache that lags, half of a status would be kept.
+	// The patch must be relative to the API server's object: relative to an outdated cache it would keep half of a status.
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := r.cfg.Client.Status().Patch(ctx, o.policy, patch); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("patching status of policy %q: %w", o.name, err)

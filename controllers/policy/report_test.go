@@ -14,7 +14,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// TestReportAgainstAStaleCache: half of a status is never written over another half.
+// TestReportAgainstAStaleCache checks that a status computed from an outdated object is never merged into a newer one.
 func TestReportAgainstAStaleCache(t *testing.T) {
 	policy := &v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
 	c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(policy).WithStatusSubresource(policy).Build()
@@ -39,6 +39,6 @@ func TestReportAgainstAStaleCache(t *testing.T) {
 		t.Errorf("against a fresh cache: %v", err)
 	}
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(policy), live); err != nil || live.Status.Pods.Summary != "0/0" {
-		t.Errorf("the status says %+v: %v", live.Status.Pods, err)
+		t.Errorf("the status has %+v: %v", live.Status.Pods, err)
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/posterndev/postern/controllers/status"
 )
 
-// restart takes the rollout of a policy that wants it a step on. Pods are restarted only where they would come back with
-// a sidecar: the policy compiles, and the webhook sees the namespace and would not refuse them.
+// restart advances the rollout of a policy with rollout: Automatic by one step. It restarts pods only if their replacements get
+// a sidecar: the policy is valid, and the webhook sees the namespace and does not refuse the pods.
 func (r *Reconciler) restart(ctx context.Context, o *observation, v *verdict) (rollout.Outcome, error) {
 	if o.policy.Spec.Rollout != v1alpha1.RolloutAutomatic || !v.Valid || !o.enabled {
 		return rollout.Outcome{}, nil
@@ -52,7 +52,7 @@ func (r *Reconciler) restart(ctx context.Context, o *observation, v *verdict) (r
 	return outcome, nil
 }
 
-// refusal asks the injector what it would say to pods of a template.
+// refusal returns a function that reports why the injector would refuse pods of a template; nil if it would not.
 func refusal(o *observation, v *verdict) func(*corev1.PodTemplateSpec) error {
 	return func(template *corev1.PodTemplateSpec) error {
 		_, err := inject.Inject(inject.Input{
@@ -63,7 +63,7 @@ func refusal(o *observation, v *verdict) func(*corev1.PodTemplateSpec) error {
 	}
 }
 
-// pace keeps a busy policy from asking the API server about its workloads with every change of a pod.
+// pace limits how often a policy's workloads are read from the API server: not with every change of a pod.
 type pace struct {
 	mu    sync.Mutex
 	steps map[types.NamespacedName]step
@@ -76,7 +76,8 @@ type step struct {
 
 func newPace() *pace { return &pace{steps: map[types.NamespacedName]step{}} }
 
-// recent returns the outcome of a step that was taken just now; it is to be waited for, and restarted nothing anew.
+// recent returns the outcome of the last step if it was less than rolloutPause ago. The outcome then says to wait, and names no
+// restarted workload, so that its event is not recorded again.
 func (p *pace) recent(name types.NamespacedName, now time.Time) (rollout.Outcome, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// TestRefusal: a workload is not restarted where the webhook would refuse its pods.
+// TestRefusal checks that refusal reports why the webhook would refuse the pods of a template.
 func TestRefusal(t *testing.T) {
 	o := &observation{
 		name:    name,
@@ -24,9 +24,9 @@ func TestRefusal(t *testing.T) {
 		labels  map[string]string // of the namespace
 		wantErr string
 	}{
-		"an app":                       {spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app"}}}},
-		"on the node's network":        {spec: corev1.PodSpec{HostNetwork: true}, wantErr: "hostNetwork"},
-		"Redirect in restricted space": {labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}, wantErr: "Takeover"},
+		"an app":                           {spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app"}}}},
+		"host network":                     {spec: corev1.PodSpec{HostNetwork: true}, wantErr: "hostNetwork"},
+		"Redirect in restricted namespace": {labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}, wantErr: "Takeover"},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {

@@ -17,45 +17,46 @@ import (
 	"github.com/posterndev/postern/controllers/status"
 )
 
-// tombstoneLife is how long a tombstone is kept at least: a pod that was admitted a moment before the policy went mounts it.
+// tombstoneLife is the minimum time that a tombstone is kept: a pod that was admitted just before the policy was deleted mounts
+// it.
 const tombstoneLife = time.Minute
 
-// retire tells the sidecars of a policy that is gone to pass traffic through, and removes the document when no pod is bound
-// to it any more.
+// retire replaces the document of a deleted policy with a tombstone, which makes sidecars pass traffic through. It deletes the
+// ConfigMap when no pod is bound to the policy any more.
 func (r *Reconciler) retire(ctx context.Context, o *observation) (ctrl.Result, error) {
 	r.rollouts.forget(o.name)
-	r.patience.forget(o.name)
+	r.settling.forget(o.name)
 	if o.configMap == nil || !r.owned(o.configMap, o.name) {
 		r.revisions.forget(o.name)
 		return ctrl.Result{}, nil
 	}
 	if o.stored == nil || !o.stored.policy.Deleted {
-		if heir := heir(o); heir != nil {
-			contextlog.From(ctx).Debug("the document of a policy that is gone stays in force: another picks its pods", "other", heir.Name)
-			return r.bequeath(ctx, o)
+		if other := successor(o); other != nil {
+			contextlog.From(ctx).Debug("the document of a deleted policy stays active, because another policy selects its pods", "other", other.Name)
+			return r.keepActive(ctx, o)
 		}
 		_, err := r.write(ctx, o, tombstone(o), withHeld(o, func(p *compiled.Policy) { p.Deleted = true }))
-		return settle(ctrl.Result{RequeueAfter: tombstoneLife}, err)
+		return retryQuietly(ctrl.Result{RequeueAfter: tombstoneLife}, err)
 	}
 	if age := r.cfg.Clock.Now().Sub(time.UnixMilli(o.stored.policy.Revision)); age < tombstoneLife {
 		return ctrl.Result{RequeueAfter: tombstoneLife - max(age, 0)}, nil
 	}
 	if boundPods(o) > 0 {
-		return ctrl.Result{}, nil // the end of the last of them brings us back
+		return ctrl.Result{}, nil // the end of the last of them triggers a reconcile
 	}
 	err := r.cfg.Client.Delete(ctx, o.configMap, client.Preconditions{
 		UID: ptr.To(o.configMap.UID), ResourceVersion: ptr.To(o.configMap.ResourceVersion),
 	})
 	if client.IgnoreNotFound(err) != nil {
-		return settle(ctrl.Result{}, fmt.Errorf("removing ConfigMap %q: %w", o.configMap.Name, err))
+		return retryQuietly(ctrl.Result{}, fmt.Errorf("deleting ConfigMap %q: %w", o.configMap.Name, err))
 	}
 	r.revisions.forget(o.name)
-	contextlog.From(ctx).Info("removed the document of a policy that is gone")
+	contextlog.From(ctx).Info("deleted the document of a deleted policy")
 	return ctrl.Result{}, nil
 }
 
-// bequeath keeps the last document in force, with what is revoked now.
-func (r *Reconciler) bequeath(ctx context.Context, o *observation) (ctrl.Result, error) {
+// keepActive keeps the last document active, with the current revocations.
+func (r *Reconciler) keepActive(ctx context.Context, o *observation) (ctrl.Result, error) {
 	again := ctrl.Result{RequeueAfter: tombstoneLife}
 	if o.stored == nil {
 		return again, nil
@@ -67,11 +68,11 @@ func (r *Reconciler) bequeath(ctx context.Context, o *observation) (ctrl.Result,
 		return again, nil
 	}
 	_, err := r.write(ctx, o, renewed, held)
-	return settle(again, err)
+	return retryQuietly(again, err)
 }
 
-// tombstone returns the document that says that the policy was deleted: the last one, or, where somebody spoilt that, one
-// that demands nothing.
+// tombstone returns a document that says that the policy was deleted: the last document, or one that demands nothing if the
+// last one cannot be read.
 func tombstone(o *observation) *compiled.Policy {
 	if o.stored != nil {
 		last := *o.stored.policy
@@ -86,12 +87,12 @@ func tombstone(o *observation) *compiled.Policy {
 	}
 }
 
-// heir returns a policy that picks a pod whose sidecar takes the documents of the one that is gone; nil where none does.
-func heir(o *observation) *v1alpha1.SecurityPolicy {
+// successor returns another policy that selects a pod whose sidecar runs the documents of the deleted policy; nil if there is none.
+func successor(o *observation) *v1alpha1.SecurityPolicy {
 	selection := compile.NewSelection(o.policies)
 	for i := range o.pods {
 		pod := &o.pods[i]
-		if bound, _ := deliver.BoundPolicy(pod); bound != o.name.Name || status.Gone(pod) {
+		if bound, _ := deliver.BoundPolicy(pod); bound != o.name.Name || status.Inactive(pod) {
 			continue
 		}
 		if other := selection.Select(pod.Labels); other != nil {
@@ -101,7 +102,7 @@ func heir(o *observation) *v1alpha1.SecurityPolicy {
 	return nil
 }
 
-// boundPods counts the pods whose sidecars take the policy's documents and still run.
+// boundPods counts the pods that have not finished and whose sidecars run the policy's documents.
 func boundPods(o *observation) int {
 	n := 0
 	for i := range o.pods {

@@ -47,7 +47,7 @@ func stored(t *testing.T, revision time.Time) *corev1.ConfigMap {
 	return render.ConfigMap(name.Namespace, name.Name, signed)
 }
 
-// first is the document that is the policy's.
+// first returns the policy's document of the results of open.
 func first(d *document, _ []*document) *document { return d }
 
 func bound(phase corev1.PodPhase) *corev1.Pod {
@@ -60,11 +60,11 @@ func bound(phase corev1.PodPhase) *corev1.Pod {
 	}
 }
 
-// TestRetire: the policy is gone; its document becomes a tombstone, and goes when nobody takes it any more.
+// TestRetire checks that the document of a deleted policy becomes a tombstone, and is deleted when no pod is bound to the policy.
 func TestRetire(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	spoilt := stored(t, now)
-	spoilt.Data[compiled.DocumentKey] = "{}"
+	damaged := stored(t, now)
+	damaged.Data[compiled.DocumentKey] = "{}"
 	tests := map[string]struct {
 		configMap   *corev1.ConfigMap
 		pods        []client.Object
@@ -72,12 +72,12 @@ func TestRetire(t *testing.T) {
 		wantHeaders bool          // the tombstone is the last document
 		wantKept    bool
 	}{
-		"nobody is bound":              {configMap: stored(t, now), after: 2 * tombstoneLife, wantHeaders: true},
-		"too early":                    {configMap: stored(t, now), after: tombstoneLife / 2, wantHeaders: true, wantKept: true},
-		"a pod is bound":               {configMap: stored(t, now), pods: []client.Object{bound(corev1.PodRunning)}, after: time.Hour, wantHeaders: true, wantKept: true},
-		"a finished pod was bound":     {configMap: stored(t, now), pods: []client.Object{bound(corev1.PodSucceeded)}, after: time.Hour, wantHeaders: true},
-		"the clock was ahead":          {configMap: stored(t, now.Add(time.Minute)), after: tombstoneLife, wantHeaders: true, wantKept: true},
-		"somebody spoilt the document": {configMap: spoilt, after: tombstoneLife},
+		"no pod is bound":          {configMap: stored(t, now), after: 2 * tombstoneLife, wantHeaders: true},
+		"too early":                {configMap: stored(t, now), after: tombstoneLife / 2, wantHeaders: true, wantKept: true},
+		"a pod is bound":           {configMap: stored(t, now), pods: []client.Object{bound(corev1.PodRunning)}, after: time.Hour, wantHeaders: true, wantKept: true},
+		"a finished pod was bound": {configMap: stored(t, now), pods: []client.Object{bound(corev1.PodSucceeded)}, after: time.Hour, wantHeaders: true},
+		"the clock was ahead":      {configMap: stored(t, now.Add(time.Minute)), after: tombstoneLife, wantHeaders: true, wantKept: true},
+		"the document was damaged": {configMap: damaged, after: tombstoneLife},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {
@@ -116,11 +116,11 @@ func TestRevisions(t *testing.T) {
 		last   int64
 		want   int64
 	}{
-		"first":                    {nil, 0, 1000},
-		"after an older one":       {at(900), 900, 1000},
-		"in the same millisecond":  {at(1000), 1000, 1001},
-		"after a clock was ahead":  {at(5000), 0, 5001},
-		"the stored one is spoilt": {nil, 2000, 2001},
+		"first":                     {nil, 0, 1000},
+		"after an older one":        {at(900), 900, 1000},
+		"in the same millisecond":   {at(1000), 1000, 1001},
+		"the clock was ahead":       {at(5000), 0, 5001},
+		"the stored one is damaged": {nil, 2000, 2001},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {
@@ -133,18 +133,18 @@ func TestRevisions(t *testing.T) {
 	}
 }
 
-// TestReplayedDocument: a document of ours that is older than what we wrote is not taken for the present one.
+// TestReplayedDocument checks that a signed document that is older than the last one written is not used.
 func TestReplayedDocument(t *testing.T) {
 	r := NewReconciler(Config{Key: key})
 	cm := stored(t, time.Unix(1e9, 0))
 	if first(r.open(cm, name)) == nil {
-		t.Fatal("the document is not ours")
+		t.Fatal("the document is not accepted")
 	}
 	if first(r.open(cm, types.NamespacedName{Namespace: "shop", Name: "other"})) != nil {
-		t.Error("another policy's document is taken")
+		t.Error("another policy's document is accepted")
 	}
 	r.revisions.wrote(name, time.Unix(1e9+1, 0).UnixMilli())
 	if first(r.open(cm, name)) != nil {
-		t.Error("an older document is taken")
+		t.Error("an older document is accepted")
 	}
 }

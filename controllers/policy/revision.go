@@ -7,8 +7,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// revisions remembers the newest revision of every policy's document that this process wrote, so that none goes back even
-// where somebody puts an old document, validly signed, into the ConfigMap.
+// revisions remembers the newest revision of every policy's document that this process wrote or read from the policy's status.
+// So a revision never decreases, even if somebody restores an old, validly signed document in the ConfigMap.
 type revisions struct {
 	mu      sync.Mutex
 	written map[types.NamespacedName]int64
@@ -18,7 +18,7 @@ func newRevisions() *revisions {
 	return &revisions{written: map[types.NamespacedName]int64{}}
 }
 
-// next returns the revision of a new document: now in milliseconds, or one more than what was before.
+// next returns the revision of a new document: now in milliseconds, or one more than the previous revision if that is higher.
 func (r *revisions) next(name types.NamespacedName, stored *document, now time.Time) int64 {
 	revision := max(now.UnixMilli(), r.last(name)+1)
 	if stored != nil {

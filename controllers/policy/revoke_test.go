@@ -20,17 +20,17 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// born is when the revocations of these tests were created.
-var born = time.Unix(1e9, 0)
+// created is when the revocations of these tests were created.
+var created = time.Unix(1e9, 0)
 
 func tokenRevocation(of string, tokenID string) *v1alpha1.TokenRevocation {
 	return &v1alpha1.TokenRevocation{
-		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: of, CreationTimestamp: metav1.NewTime(born)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: of, CreationTimestamp: metav1.NewTime(created)},
 		Spec:       v1alpha1.TokenRevocationSpec{TokenID: tokenID},
 	}
 }
 
-// trusting gives the policy a provider, whose tokens live for an hour.
+// trusting gives the policy a provider whose tokens are valid for an hour.
 func trusting(p *v1alpha1.SecurityPolicy, keys v1alpha1.JWKS) {
 	p.Spec.JWT = &v1alpha1.JWT{Providers: []v1alpha1.JWTProvider{{
 		Name: "corp", Issuer: "https://corp", Audiences: []string{"shop"}, Algorithms: []v1alpha1.Algorithm{"RS256"},
@@ -41,7 +41,7 @@ func trusting(p *v1alpha1.SecurityPolicy, keys v1alpha1.JWKS) {
 // revoked returns the names of the revocations in the stored document.
 func revoked(t *testing.T, c client.Client, r *Reconciler) []string {
 	t.Helper()
-	cm := stored(t, born)
+	cm := stored(t, created)
 	if err := c.Get(t.Context(), client.ObjectKeyFromObject(cm), cm); err != nil {
 		t.Fatal(err)
 	}
@@ -56,18 +56,18 @@ func revoked(t *testing.T, c client.Client, r *Reconciler) []string {
 	return names
 }
 
-// TestRevocationsInDocument: they are in the document as long as they are there and have not expired.
+// TestRevocationsInDocument checks that the document contains the revocations that exist and have not expired.
 func TestRevocationsInDocument(t *testing.T) {
-	world := world()
+	world := unreconciled()
 	trusting(world[2].(*v1alpha1.SecurityPolicy), v1alpha1.JWKS{URI: "https://corp/keys"})
 	going := tokenRevocation("going", "j")
-	going.Finalizers, going.DeletionTimestamp = []string{"example.com/x"}, &metav1.Time{Time: born}
+	going.Finalizers, going.DeletionTimestamp = []string{"example.com/x"}, &metav1.Time{Time: created}
 	lasting := tokenRevocation("lasting", "")
 	lasting.Spec = v1alpha1.TokenRevocationSpec{KeyID: "k"}
 	first := tokenRevocation("first", "j")
 	c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(append(world, first, lasting, going)...).
 		WithStatusSubresource(&v1alpha1.SecurityPolicy{}).Build()
-	clock := clocktesting.NewFakePassiveClock(born)
+	clock := clocktesting.NewFakePassiveClock(created)
 	r := newTestReconciler(c, clock)
 	reconciled := func(wantAgain time.Duration, want ...string) {
 		t.Helper()
@@ -80,9 +80,9 @@ func TestRevocationsInDocument(t *testing.T) {
 		}
 	}
 	reconciled(2*time.Hour, "first", "lasting")
-	clock.SetTime(born.Add(time.Hour))
+	clock.SetTime(created.Add(time.Hour))
 	reconciled(time.Hour, "first", "lasting")
-	clock.SetTime(born.Add(2 * time.Hour))
+	clock.SetTime(created.Add(2 * time.Hour))
 	reconciled(0, "lasting")
 	if err := c.Delete(t.Context(), lasting); err != nil {
 		t.Fatal(err)
@@ -90,22 +90,22 @@ func TestRevocationsInDocument(t *testing.T) {
 	reconciled(0)
 }
 
-// TestRevocationsReachTheLastDocument: neither a mistake in a policy nor its end keeps a stolen token good.
+// TestRevocationsReachTheLastDocument checks that a revocation is added to the last document of an invalid or deleted policy.
 func TestRevocationsReachTheLastDocument(t *testing.T) {
-	broken := world()
+	broken := unreconciled()
 	trusting(broken[2].(*v1alpha1.SecurityPolicy), v1alpha1.JWKS{Inline: "no JSON"})
 	pod := bound("Running")
 	pod.Labels = map[string]string{"app": "orders"}
-	heir := &v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: "orders-v2"}}
+	successor := &v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: "orders-v2"}}
 	for title, objects := range map[string][]client.Object{
-		"the policy is not valid":                        broken,
-		"the policy is gone, and another picks its pods": {pod, heir},
+		"the policy is invalid":                               broken,
+		"the policy is deleted, and another selects its pods": {pod, successor},
 	} {
 		t.Run(title, func(t *testing.T) {
-			cm := stored(t, born)
+			cm := stored(t, created)
 			c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(append(objects, tokenRevocation("r", "j"))...).
 				WithStatusSubresource(&v1alpha1.SecurityPolicy{}).Build()
-			r := newTestReconciler(c, clocktesting.NewFakePassiveClock(born))
+			r := newTestReconciler(c, clocktesting.NewFakePassiveClock(created))
 			d := first(r.open(cm, name))
 			d.policy.Providers = []compiled.Provider{{Name: "corp", Issuer: "https://corp", Audiences: []string{"shop"}, Algorithms: []string{"RS256"}, Keys: compiled.Keys{Inline: []byte("{}")}}}
 			if _, err := r.write(t.Context(), &observation{name: name}, d.policy, nil); err != nil {
@@ -124,16 +124,17 @@ func TestRevocationsReachTheLastDocument(t *testing.T) {
 	}
 }
 
-// TestRevocationConcerns: a revocation brings back every policy of its namespace, and those whose documents are left.
+// TestRevocationConcerns checks that a revocation triggers a reconcile of every policy of its namespace, and of deleted policies
+// whose documents still exist.
 func TestRevocationConcerns(t *testing.T) {
 	c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(
-		stored(t, born),
+		stored(t, created),
 		&v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: "accounts"}},
 		&v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "elsewhere", Name: "accounts"}},
 	).Build()
 	q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 	defer q.ShutDown()
-	r := newTestReconciler(c, clocktesting.NewFakePassiveClock(born))
+	r := newTestReconciler(c, clocktesting.NewFakePassiveClock(created))
 	h := gathering(0, r.ofRevocation)
 	old := tokenRevocation("r", "j")
 	changed := old.DeepCopy()
@@ -153,10 +154,10 @@ func TestRevocationConcerns(t *testing.T) {
 
 func TestSooner(t *testing.T) {
 	tests := map[string]struct{ a, b, want time.Duration }{
-		"never":      {0, 0, 0},
-		"the one":    {0, 2, 2},
-		"the other":  {2, 0, 2},
-		"the lesser": {3, 2, 2},
+		"never":           {0, 0, 0},
+		"only the first":  {0, 2, 2},
+		"only the second": {2, 0, 2},
+		"the shorter":     {3, 2, 2},
 	}
 	for title, tt := range tests {
 		if got := sooner(tt.a, tt.b); got != tt.want {

@@ -27,19 +27,19 @@ import (
 	"github.com/posterndev/postern/controllers/status"
 )
 
-// podDelay gathers the changes of many pods into one reconcile, and revocationDelay those of TokenRevocations into one
-// document, which every sidecar then fetches.
+// podDelay combines the changes of many pods into one reconcile. revocationDelay combines those of TokenRevocations into one
+// document, because every sidecar fetches each document.
 const (
 	podDelay        = 100 * time.Millisecond
 	revocationDelay = 50 * time.Millisecond
 )
 
-// SetupWithManager registers the reconciler and what it watches. The ConfigMaps that exist at start bring back the policies
-// that went while no operator ran.
+// SetupWithManager registers the reconciler and its watches. The ConfigMaps that exist at the start trigger a reconcile of the
+// policies that were deleted while no operator was running.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("policy").
-		// Our own status comes back, too: one that was computed from a cache that lagged behind it is then put right.
+		// The reconciler's own status writes trigger it, too, so that a status computed from an outdated cache is corrected.
 		For(&v1alpha1.SecurityPolicy{}).
 		Watches(&v1alpha1.SecurityPolicy{}, handler.EnqueueRequestsFromMapFunc(r.siblings),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
@@ -54,18 +54,18 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// siblings returns the policies of the namespace: another's selector decides about conflicts.
+// siblings returns the policies of the namespace, because the selectors of the others decide about conflicts.
 func (r *Reconciler) siblings(ctx context.Context, object client.Object) []reconcile.Request {
 	return r.requests(ctx, nil, client.InNamespace(object.GetNamespace()))
 }
 
-// ofRevocation returns the policies of the namespace, and those that are gone and whose documents are there still.
+// ofRevocation returns the policies of the namespace, and the deleted policies whose documents still exist.
 func (r *Reconciler) ofRevocation(ctx context.Context, object client.Object) []reconcile.Request {
 	requests := r.siblings(ctx, object)
 	documents := &corev1.ConfigMapList{}
-	// They are large, and nothing of them is kept.
+	// They are large and are only read here, so they need no copy.
 	if err := r.cfg.Client.List(ctx, documents, client.InNamespace(object.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
-		contextlog.From(ctx).Error("documents cannot be listed: those of policies that are gone wait for the next look", "error", err)
+		contextlog.From(ctx).Error("listing documents of deleted policies failed, they are updated with the next change", "error", err)
 	}
 	for i := range documents.Items {
 		for _, request := range ofConfigMap(ctx, &documents.Items[i]) {
@@ -93,7 +93,8 @@ func ofConfigMap(_ context.Context, object client.Object) []reconcile.Request {
 	}
 	policy, ok := strings.CutPrefix(cm.Name, "postern-")
 	if !ok || render.ConfigMapName(policy) != cm.Name {
-		// The name is too long to hold the policy's; the document says it, and is not believed beyond that.
+		// The policy's name is too long for the ConfigMap's name. The document names the policy; it is not verified here, but its
+		// ConfigMap name must match.
 		if policy, ok = render.PolicyIn(cm); !ok || render.ConfigMapName(policy) != cm.Name {
 			return nil
 		}
@@ -101,8 +102,8 @@ func ofConfigMap(_ context.Context, object client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: cm.Namespace, Name: policy}}}
 }
 
-// gathering enqueues what of returns for the objects of an event, after a delay that makes one reconcile of many events. An
-// object whose labels changed concerns what they picked before, too.
+// gathering enqueues the requests that of returns for the objects of an event, after a delay that combines many events into one
+// reconcile. If an object's labels changed, the policies that matched the old labels are enqueued as well.
 func gathering(delay time.Duration, of handler.MapFunc) handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	enqueue := func(ctx context.Context, q queue, objects ...client.Object) {
@@ -125,7 +126,7 @@ func gathering(delay time.Duration, of handler.MapFunc) handler.EventHandler {
 	}
 }
 
-// ofPod returns the policies that match the pod, and the one that it is bound to, which may be gone.
+// ofPod returns the policies that match the pod, and the policy that it is bound to, which may have been deleted.
 func (r *Reconciler) ofPod(ctx context.Context, object client.Object) []reconcile.Request {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
@@ -144,11 +145,11 @@ func (r *Reconciler) ofPod(ctx context.Context, object client.Object) []reconcil
 	return requests
 }
 
-// requests lists policies; a nil keep keeps all.
+// requests returns requests for the policies that keep accepts; a nil keep accepts all.
 func (r *Reconciler) requests(ctx context.Context, keep func(*v1alpha1.SecurityPolicy) bool, options ...client.ListOption) []reconcile.Request {
 	policies := &v1alpha1.SecurityPolicyList{}
 	if err := r.cfg.Client.List(ctx, policies, options...); err != nil {
-		contextlog.From(ctx).Error("policies cannot be listed: their change waits for the next", "error", err)
+		contextlog.From(ctx).Error("listing policies failed, the change waits for the next event", "error", err)
 		return nil
 	}
 	var out []reconcile.Request
@@ -160,15 +161,15 @@ func (r *Reconciler) requests(ctx context.Context, keep func(*v1alpha1.SecurityP
 	return out
 }
 
-// podChanged reports whether anything changed that a policy's status depends on. The cache holds little else of a pod, but
-// every heartbeat of its own status changes its resourceVersion.
+// podChanged reports whether a field changed that a policy's status depends on. The cache holds few other fields of a pod, but
+// every status write of the kubelet changes the resourceVersion.
 func podChanged(e event.UpdateEvent) bool {
 	before, ok := e.ObjectOld.(*corev1.Pod)
 	after, ok2 := e.ObjectNew.(*corev1.Pod)
 	if !ok || !ok2 {
 		return false
 	}
-	return status.Gone(before) != status.Gone(after) || status.Finished(before) != status.Finished(after) ||
+	return status.Inactive(before) != status.Inactive(after) || status.Finished(before) != status.Finished(after) ||
 		!maps.Equal(before.Labels, after.Labels) || !maps.Equal(before.Annotations, after.Annotations) ||
 		!reflect.DeepEqual(before.Status.Conditions, after.Status.Conditions) || failing(before) != failing(after)
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// ConfigMap returns the ConfigMap that holds a policy's signed documents, at most one of each schema version: each to the
-// byte, and its signature in standard base64. It has no owner yet.
+// ConfigMap returns the ConfigMap that holds a policy's signed documents, at most one per schema version. Each document is stored
+// unchanged, and its signature in standard base64. The ConfigMap has no owner.
 func ConfigMap(namespace, policy string, documents ...compiled.Signed) *corev1.ConfigMap {
 	cm := &corev1.ConfigMap{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
@@ -35,8 +35,7 @@ func ConfigMap(namespace, policy string, documents ...compiled.Signed) *corev1.C
 	return cm
 }
 
-// Signed reads the document of that schema version back; false where the ConfigMap has none. The signature is not verified
-// here.
+// Signed returns the ConfigMap's document of that schema version; false if there is none. It does not verify the signature.
 func Signed(cm *corev1.ConfigMap, version int) (compiled.Signed, bool, error) {
 	documentKey, signatureKey := compiled.DocumentKeys(version)
 	document, ok := cm.Data[documentKey]
@@ -50,10 +49,10 @@ func Signed(cm *corev1.ConfigMap, version int) (compiled.Signed, bool, error) {
 	return compiled.Signed{Document: []byte(document), Signature: signature}, true, nil
 }
 
-// errOtherPolicy is for a document that was copied from one policy's ConfigMap into another's.
-var errOtherPolicy = errors.New("the document is of another policy")
+// errOtherPolicy is returned for a document that was copied from the ConfigMap of another policy.
+var errOtherPolicy = errors.New("the document belongs to another policy")
 
-// PolicyIn returns the name of the policy that one of the ConfigMap's documents says, unverified; false where none says any.
+// PolicyIn returns the policy's name from one of the ConfigMap's documents, without verifying it; false if none has a name.
 func PolicyIn(cm *corev1.ConfigMap) (string, bool) {
 	for _, key := range slices.Sorted(maps.Keys(cm.Data)) {
 		var head struct{ Name string }
@@ -71,14 +70,15 @@ type Document struct {
 	Policy *compiled.Policy
 }
 
-// Reader reads documents that Key's owner signed, of the schema versions that Schema reads.
+// Reader reads documents whose signature Key verifies, with the schema versions that Schema reads.
 type Reader struct {
 	Schema compiled.Schema
 	Key    ed25519.PublicKey
 }
 
-// Open returns the documents of the ConfigMap that were signed for that policy, the newest schema version first. That of the
-// newest is the policy's; the others are what older sidecars run. Where that cannot be opened, there is none.
+// Open returns the documents of the ConfigMap that were signed for that policy, the newest schema version first. The first is
+// the policy's document; the others are for older sidecars. If the document of the newest version cannot be opened, Open returns
+// the error and no documents.
 func (r Reader) Open(cm *corev1.ConfigMap, policy string) ([]Document, error) {
 	var out []Document
 	for version := r.Schema.Newest(); version >= 1; version-- {
@@ -104,8 +104,8 @@ func (r Reader) Open(cm *corev1.ConfigMap, policy string) ([]Document, error) {
 	return out, nil
 }
 
-// follows reports whether the document was written together with those before: their revisions are one below the other. Any
-// other one was put there since.
+// follows reports whether the document was written together with those before it: each revision is one lower than the previous.
+// Any other document was added later.
 func follows(before []Document, next *compiled.Policy) bool {
 	return len(before) == 0 || next.Revision == before[len(before)-1].Policy.Revision-1
 }

@@ -27,7 +27,7 @@ func TestConfigMapKeepsDocument(t *testing.T) {
 	}
 	got, found, err := Signed(cm, 1)
 	if err != nil || !found || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, %v, want what was put in", got, err)
+		t.Errorf("got %v, %v, want the signed document", got, err)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestInitContainersByInterception(t *testing.T) {
 			}
 			last := containers[len(containers)-1]
 			if env := environmentOf(last); env[compiled.EnvInterception] != string(tc.interception) {
-				t.Errorf("the sidecar is told %q", env[compiled.EnvInterception])
+				t.Errorf("the sidecar's interception is %q", env[compiled.EnvInterception])
 			}
 		})
 	}
@@ -59,7 +59,8 @@ func TestSidecarTakesImageOfClass(t *testing.T) {
 	}
 }
 
-// TestRedirectTakesResourcesOfClass: under a quota on limits.cpu, say, every container of the pod must have one.
+// TestRedirectTakesResourcesOfClass checks that the redirect container has the class's resources. With a quota on limits.cpu, for
+// example, every container of the pod must have that limit.
 func TestRedirectTakesResourcesOfClass(t *testing.T) {
 	s := sidecar()
 	s.Interception = v1alpha1.InterceptRedirect
@@ -130,7 +131,7 @@ func TestSecretsAreMounted(t *testing.T) {
 	for _, m := range c.VolumeMounts {
 		mounted[m.Name] = m.MountPath
 		if !m.ReadOnly {
-			t.Errorf("%s can be written to", m.Name)
+			t.Errorf("%s is writable", m.Name)
 		}
 	}
 	want := map[string]string{"keys": "/var/run/postern/secrets/keys",
@@ -152,7 +153,7 @@ func TestSecretsAreMounted(t *testing.T) {
 	}
 }
 
-// TestTokenForVault: a sidecar has one where its document logs in to Vault by it, and is told where it lies.
+// TestTokenForVault checks that a sidecar has a token for Vault, and its path, if the document uses it to log in to Vault.
 func TestTokenForVault(t *testing.T) {
 	audiences := func(s Sidecar) (out []string) {
 		for _, v := range s.Volumes() {
@@ -171,9 +172,9 @@ func TestTokenForVault(t *testing.T) {
 		want     []string
 		wantFile string
 	}{
-		"no Vault":     {want: []string{"postern.dev/operator operator"}},
-		"another way":  {vault: &compiled.Vault{AppRole: &compiled.VaultAppRole{RoleID: "r"}}, want: []string{"postern.dev/operator operator"}},
-		"by the token": {vault: &compiled.Vault{Kubernetes: &compiled.VaultKubernetes{Audience: "safe"}}, want: []string{"postern.dev/operator operator", "safe vault"}, wantFile: compiled.VaultTokenFile},
+		"no Vault":             {want: []string{"postern.dev/operator operator"}},
+		"another login":        {vault: &compiled.Vault{AppRole: &compiled.VaultAppRole{RoleID: "r"}}, want: []string{"postern.dev/operator operator"}},
+		"login with the token": {vault: &compiled.Vault{Kubernetes: &compiled.VaultKubernetes{Audience: "safe"}}, want: []string{"postern.dev/operator operator", "safe vault"}, wantFile: compiled.VaultTokenFile},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := sidecar()

@@ -31,12 +31,12 @@ func TestInjectionHash(t *testing.T) {
 		"a token for Vault": {func(s *Sidecar) {
 			s.Policy.Vault = &compiled.Vault{Kubernetes: &compiled.VaultKubernetes{Role: "r", Audience: "vault"}}
 		}, true},
-		"a Vault that takes no token": {func(s *Sidecar) { s.Policy.Vault = &compiled.Vault{TokenFile: "/run/token"} }, false},
-		"document key":                {func(s *Sidecar) { s.Settings.DocumentKey = ed25519.PublicKey(make([]byte, 31)) }, true},
-		"operator's URL":              {func(s *Sidecar) { s.Settings.OperatorURL = "https://other" }, true},
-		"operator's CA":               {func(s *Sidecar) { s.Settings.OperatorCA = "other" }, true},
-		"policy":                      {func(s *Sidecar) { s.Policy = &compiled.Policy{Namespace: "shop", Name: "other"} }, true},
-		"document alone": {func(s *Sidecar) {
+		"a Vault without that token": {func(s *Sidecar) { s.Policy.Vault = &compiled.Vault{TokenFile: "/run/token"} }, false},
+		"document key":               {func(s *Sidecar) { s.Settings.DocumentKey = ed25519.PublicKey(make([]byte, 31)) }, true},
+		"operator's URL":             {func(s *Sidecar) { s.Settings.OperatorURL = "https://other" }, true},
+		"operator's CA":              {func(s *Sidecar) { s.Settings.OperatorCA = "other" }, true},
+		"policy":                     {func(s *Sidecar) { s.Policy = &compiled.Policy{Namespace: "shop", Name: "other"} }, true},
+		"only the document": {func(s *Sidecar) {
 			s.Policy.Mode, s.Policy.Generation, s.Policy.Sidecar.LogLevel = compiled.Shadow, 7, "debug"
 			s.Policy.Ports = []compiled.Port{{Number: 80}}
 		}, false},
@@ -67,10 +67,10 @@ func TestInjectionHashOfTakenOverPorts(t *testing.T) {
 		return got
 	}
 	if hash() != hash(compiled.Port{Number: 8080}) {
-		t.Error("a port that every user may bind asks for a restart")
+		t.Error("a port that every user may bind requires a restart")
 	}
 	if hash() == hash(compiled.Port{Number: 80}) {
-		t.Error("a port below 1024, which takes a sysctl, asks for no restart")
+		t.Error("a port below 1024, which needs a sysctl, requires no restart")
 	}
 }
 

@@ -47,7 +47,7 @@ func TestSecretVolumeName(t *testing.T) {
 			t.Errorf("%q and %q share the volume %q", secret, other, name)
 		}
 		if !strings.HasPrefix(name, VolumePrefix) {
-			t.Errorf("%q has not the prefix", name)
+			t.Errorf("%q does not have the prefix", name)
 		}
 		seen[name] = secret
 	}

@@ -33,7 +33,8 @@ type observation struct {
 type document struct {
 	hash   string
 	policy *compiled.Policy
-	// held are the hashes of the documents beside it, which sidecars run that cannot read it: they carry the same revocations.
+	// held are the hashes of the other documents in the ConfigMap, for sidecars that cannot read policy. They contain the same
+	// revocations.
 	held []string
 }
 

@@ -92,7 +92,7 @@ func (p *past) remember(hash string, revision int64) {
 	}
 }
 
-// carries returns the revision from which on all entries are carried; 0 where the present document lacks one.
+// carries returns the first revision from which all documents contain all entries; 0 if the current document does not.
 func (p *past) carries(entries []compiled.RevokedTokens) int64 {
 	if p == nil || p.present == nil {
 		return 0

@@ -109,7 +109,7 @@ func runners(o *observation, known map[string]*past) map[string][]status.Runner 
 	selection := compile.NewSelection(o.policies)
 	for i := range o.pods {
 		pod := &o.pods[i]
-		if status.Gone(pod) {
+		if status.Inactive(pod) {
 			continue
 		}
 		policy, running := home(pod, o, selection)

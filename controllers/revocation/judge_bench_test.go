@@ -9,7 +9,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// BenchmarkJudge is one look at a large namespace; there is at most one for each gatherDelay.
+// BenchmarkJudge judges a large namespace. In production this happens at most once per gatherDelay.
 func BenchmarkJudge(b *testing.B) {
 	for _, size := range []struct{ policies, pods, revocations int }{{1, 100, 1000}, {20, 200, 1000}, {100, 1000, 100}, {100, 1000, 1000}} {
 		o := &observation{namespace: "shop", documents: map[string]document{}, classes: []v1alpha1.SidecarClass{{

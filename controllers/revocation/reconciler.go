@@ -45,7 +45,7 @@ type Config struct {
 	Key    ed25519.PublicKey
 	Events events.EventRecorder
 	Clock  clock.PassiveClock
-	// Schema decides which schema versions are read; left out, it is that of this build.
+	// Schema decides which schema versions can be read; nil means that of this build.
 	Schema compiled.Schema
 }
 

@@ -33,8 +33,8 @@ var (
 	start = time.Unix(1e9, 0)
 )
 
-// world is a namespace with the policy accounts, which trusts https://corp, and both reconcilers over a fake API server.
-type world struct {
+// fixture is a namespace with the policy accounts, which trusts https://corp, and both reconcilers with a fake API server.
+type fixture struct {
 	client.Client
 	t        *testing.T
 	clock    *clocktesting.FakePassiveClock
@@ -43,7 +43,7 @@ type world struct {
 	*Reconciler
 }
 
-func newWorld(t *testing.T, objects ...client.Object) *world {
+func newFixture(t *testing.T, objects ...client.Object) *fixture {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
@@ -54,7 +54,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	objects = append(objects,
 		&v1alpha1.SidecarClass{ObjectMeta: metav1.ObjectMeta{Name: "default", Annotations: map[string]string{v1alpha1.DefaultClassAnnotation: "true"}}},
 		trusting("accounts"))
-	w := &world{t: t, clock: clocktesting.NewFakePassiveClock(start), events: events.NewFakeRecorder(1000)}
+	w := &fixture{t: t, clock: clocktesting.NewFakePassiveClock(start), events: events.NewFakeRecorder(1000)}
 	w.Client = fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.SecurityPolicy{}, &v1alpha1.TokenRevocation{}, &corev1.Pod{}).Build()
 	w.policies = policy.NewReconciler(policy.Config{
@@ -82,7 +82,7 @@ func revoking(name string) *v1alpha1.TokenRevocation {
 	}
 }
 
-// pod is one of the policy accounts; bound to the policy, where that is not empty.
+// pod returns a pod that the policy accounts selects. If bound is not empty, it has a sidecar of that policy.
 func pod(name, bound string) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: map[string]string{"app": "accounts"}}}
 	if bound != "" {
@@ -91,7 +91,7 @@ func pod(name, bound string) *corev1.Pod {
 	return p
 }
 
-func (w *world) create(objects ...client.Object) {
+func (w *fixture) create(objects ...client.Object) {
 	w.t.Helper()
 	for _, o := range objects {
 		if err := w.Create(w.t.Context(), o); err != nil {
@@ -100,8 +100,8 @@ func (w *world) create(objects ...client.Object) {
 	}
 }
 
-// program has the policies' documents written, each under a revision of its own.
-func (w *world) program(policies ...string) {
+// program writes the policies' documents, with new revisions.
+func (w *fixture) program(policies ...string) {
 	w.t.Helper()
 	w.clock.SetTime(w.clock.Now().Add(time.Second))
 	for _, p := range policies {
@@ -111,7 +111,7 @@ func (w *world) program(policies ...string) {
 	}
 }
 
-func (w *world) reconcile() ctrl.Result {
+func (w *fixture) reconcile() ctrl.Result {
 	w.t.Helper()
 	result, err := w.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: types.NamespacedName{Name: "shop"}})
 	if err != nil {
@@ -120,8 +120,8 @@ func (w *world) reconcile() ctrl.Result {
 	return result
 }
 
-// report has the pods' sidecars report the policy's present document.
-func (w *world) report(policy string, pods ...string) {
+// report makes the pods' sidecars report the policy's current document.
+func (w *fixture) report(policy string, pods ...string) {
 	w.t.Helper()
 	cm := &corev1.ConfigMap{}
 	if err := w.Get(w.t.Context(), types.NamespacedName{Namespace: "shop", Name: render.ConfigMapName(policy)}, cm); err != nil {
@@ -148,7 +148,7 @@ func (w *world) report(policy string, pods ...string) {
 }
 
 // want checks the conditions of a revocation, as Accepted and Enforced with their reasons, and its counts.
-func (w *world) want(name, accepted, enforced, sidecars string) *v1alpha1.TokenRevocation {
+func (w *fixture) want(name, accepted, enforced, sidecars string) *v1alpha1.TokenRevocation {
 	w.t.Helper()
 	r := &v1alpha1.TokenRevocation{}
 	if err := w.Get(w.t.Context(), types.NamespacedName{Namespace: "shop", Name: name}, r); err != nil {
@@ -157,7 +157,7 @@ func (w *world) want(name, accepted, enforced, sidecars string) *v1alpha1.TokenR
 	for kind, want := range map[string]string{v1alpha1.ConditionAccepted: accepted, v1alpha1.ConditionEnforced: enforced} {
 		c := meta.FindStatusCondition(r.Status.Conditions, kind)
 		if c == nil || string(c.Status)+"/"+c.Reason != want {
-			w.t.Errorf("%s says of %s: %+v, want %s", kind, name, c, want)
+			w.t.Errorf("%s of %s is %+v, want %s", kind, name, c, want)
 		}
 	}
 	if s := r.Status.Sidecars; (s == nil) != (sidecars == "") || s != nil && s.Summary != sidecars {
@@ -166,9 +166,9 @@ func (w *world) want(name, accepted, enforced, sidecars string) *v1alpha1.TokenR
 	return r
 }
 
-// TestProof follows one revocation: through documents and reports, a change, a restart of the operator, to its expiry.
+// TestProof follows one revocation through documents and reports, a change, a restart of the operator, and its expiry.
 func TestProof(t *testing.T) {
-	w := newWorld(t, pod("a", "accounts"), pod("b", "accounts"))
+	w := newFixture(t, pod("a", "accounts"), pod("b", "accounts"))
 	w.create(revoking("r"))
 	w.reconcile()
 	w.want("r", "True/Accepted", "False/NotProgrammed", "0/2")
@@ -191,7 +191,7 @@ func TestProof(t *testing.T) {
 	}
 	w.reconcile()
 	if r := w.want("r", "True/Accepted", "False/NotProgrammed", "0/2"); r.Status.EnforcedTime != nil {
-		t.Error("the time is that of the revocation before")
+		t.Error("enforcedTime is that of the previous generation")
 	}
 	w.program("accounts")
 	w.report("accounts", "a", "b")
@@ -207,19 +207,19 @@ func TestProof(t *testing.T) {
 	w.reconcile()
 	w.want("r", "False/Expired", "False/Expired", "")
 	close(w.events.Events)
-	var told []string
+	var got []string
 	for e := range w.events.Events {
-		told = append(told, strings.Join(strings.Fields(e)[:2], " "))
+		got = append(got, strings.Join(strings.Fields(e)[:2], " "))
 	}
 	want := []string{"Normal Accepted", "Normal NotProgrammed", "Normal PodsOutdated", "Normal Enforced", "Warning NotProgrammed", "Normal Enforced", "Normal Expired", "Normal Expired"}
-	if !slices.Equal(told, want) {
-		t.Errorf("events are %q, want %q", told, want)
+	if !slices.Equal(got, want) {
+		t.Errorf("events are %q, want %q", got, want)
 	}
 }
 
-// TestOthersStayProved: a revocation beside others changes the document, and what the one before had holds all the same.
-func TestOthersStayProved(t *testing.T) {
-	w := newWorld(t, pod("a", "accounts"), revoking("first"))
+// TestOthersStayEnforced checks that another revocation, which changes the document, does not affect those that are enforced.
+func TestOthersStayEnforced(t *testing.T) {
+	w := newFixture(t, pod("a", "accounts"), revoking("first"))
 	w.program("accounts")
 	w.report("accounts", "a")
 	w.reconcile()
@@ -234,7 +234,8 @@ func TestOthersStayProved(t *testing.T) {
 	w.want("second", "True/Accepted", "True/Enforced", "1/1")
 }
 
-// TestWhichPodsCount looks at a policy accounts, to which every pod belongs by its labels, and one named other.
+// TestWhichPodsCount checks which pods count for the policy accounts, which selects every pod unless the case says otherwise. There is
+// a second policy named other.
 func TestWhichPodsCount(t *testing.T) {
 	deleted := pod("z", "accounts")
 	deleted.Finalizers, deleted.DeletionTimestamp = []string{"example.com/x"}, &metav1.Time{Time: start}
@@ -252,16 +253,16 @@ func TestWhichPodsCount(t *testing.T) {
 		"it has not reported":                  {pod("z", "accounts"), "", "False/PodsOutdated", "1/2"},
 		"it reports another policy's document": {pod("z", "accounts"), "other", "False/PodsOutdated", "1/2"},
 		"it has no sidecar":                    {pod("z", ""), "", "False/PodsOutdated", "1/2"},
-		"it has no sidecar, and says so":       {pod("z", ""), "accounts", "False/PodsOutdated", "1/2"},
+		"it has no sidecar, but a report":      {pod("z", ""), "accounts", "False/PodsOutdated", "1/2"},
 		"its sidecar is another policy's":      {pod("z", "other"), "other", "True/Enforced", "2/2"},
-		"its sidecar's policy is gone":         {pod("z", "gone"), "accounts", "False/PodsOutdated", "1/2"},
-		"it is going":                          {deleted, "", "True/Enforced", "1/1"},
+		"its sidecar's policy is deleted":      {pod("z", "gone"), "accounts", "False/PodsOutdated", "1/2"},
+		"it is being deleted":                  {deleted, "", "True/Enforced", "1/1"},
 		"it has ended":                         {ended, "", "True/Enforced", "1/1"},
-		"no policy picks it":                   {stranger, "", "True/Enforced", "1/1"},
+		"no policy selects it":                 {stranger, "", "True/Enforced", "1/1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, pod("a", "accounts"), tt.pod, trusting("other"), revoking("r"))
+			w := newFixture(t, pod("a", "accounts"), tt.pod, trusting("other"), revoking("r"))
 			w.program("accounts", "other")
 			w.report("accounts", "a")
 			if tt.reports != "" {
@@ -273,9 +274,9 @@ func TestWhichPodsCount(t *testing.T) {
 	}
 }
 
-// TestForgedDocuments: what the operator did not sign proves nothing, nor does an older document that somebody put back.
+// TestForgedDocuments checks that an unsigned document, and an old document that was restored, prove nothing.
 func TestForgedDocuments(t *testing.T) {
-	w := newWorld(t, pod("a", "accounts"), revoking("r"))
+	w := newFixture(t, pod("a", "accounts"), revoking("r"))
 	w.program("accounts")
 	w.report("accounts", "a")
 	w.reconcile()
@@ -311,9 +312,9 @@ func TestForgedDocuments(t *testing.T) {
 	}
 }
 
-// TestManyRevocations: a bounded number of statuses is written at once, and those that somebody waits for come first.
+// TestManyRevocations checks that the number of status writes per reconcile is bounded, and that new revocations are written first.
 func TestManyRevocations(t *testing.T) {
-	w := newWorld(t, pod("a", "accounts"))
+	w := newFixture(t, pod("a", "accounts"))
 	w.writes = 5
 	for i := range 8 {
 		w.create(revoking(fmt.Sprintf("r%d", i)))
@@ -337,11 +338,11 @@ func TestManyRevocations(t *testing.T) {
 	w.want("r7", "True/Accepted", "False/PodsOutdated", "1/2")
 }
 
-// TestNoRevocations: nothing is read or remembered where nothing is revoked.
+// TestNoRevocations checks that nothing is read or remembered without revocations.
 func TestNoRevocations(t *testing.T) {
 	r := revoking("r")
 	r.Finalizers, r.DeletionTimestamp = []string{"example.com/x"}, &metav1.Time{Time: start}
-	w := newWorld(t, r)
+	w := newFixture(t, r)
 	if result := w.reconcile(); result != (ctrl.Result{}) || len(w.history.namespaces) > 0 {
 		t.Errorf("got %+v, and %d namespaces are remembered", result, len(w.history.namespaces))
 	}

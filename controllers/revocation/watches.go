@@ -40,7 +40,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// logger returns the logger of a reconcile; the controller's where request is nil. A request's name is a namespace.
+// logger returns the logger of a reconcile; the controller's logger if request is nil. A request's name is a namespace.
 func logger(base logr.Logger, request *reconcile.Request) logr.Logger {
 	base = base.WithValues("controller", "revocation")
 	if request != nil {
@@ -67,6 +67,6 @@ func ofNamespace() handler.EventHandler {
 func podChanged(e event.UpdateEvent) bool {
 	before, ok := e.ObjectOld.(*corev1.Pod)
 	after, ok2 := e.ObjectNew.(*corev1.Pod)
-	return ok && ok2 && (status.Gone(before) != status.Gone(after) || !maps.Equal(before.Labels, after.Labels) ||
+	return ok && ok2 && (status.Inactive(before) != status.Inactive(after) || !maps.Equal(before.Labels, after.Labels) ||
 		!reflect.DeepEqual(before.Status.Conditions, after.Status.Conditions))
 }

@@ -1,6 +1,6 @@
 // Package rollout restarts the workloads of pods that run without the sidecar, or with an outdated one, for policies with
 // rollout: Automatic. It restarts one workload of a policy at a time, and each once for the same reason. It reports the
-// workloads that it cannot restart, so that a person can.
+// workloads that it cannot restart, so that a user can.
 package rollout
 
 import (

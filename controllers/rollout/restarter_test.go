@@ -41,7 +41,7 @@ func onHost(d *appsv1.Deployment) { d.Spec.Template.Spec.HostNetwork = true }
 
 func refused(template *corev1.PodTemplateSpec) error {
 	if template.Spec.HostNetwork {
-		return errors.New("it is on the host")
+		return errors.New("hostNetwork is set")
 	}
 	return nil
 }
@@ -59,15 +59,15 @@ func TestStep(t *testing.T) {
 			objects: []client.Object{deployment("a", nil), deployment("b", nil)}, workloads: map[status.Workload]bool{a: true, b: true},
 			wantRestarted: a, wantWaiting: true, wantNote: "waits for its rollout",
 		},
-		"the second when the first is done": {
+		"the second after the first is complete": {
 			objects:   []client.Object{deployment("a", restartedFor("h")), deployment("b", nil)},
 			workloads: map[status.Workload]bool{a: false, b: true}, wantRestarted: b, wantWaiting: true,
 		},
-		"the second, as the first would lose its pods": {
+		"the second, because pods of the first would be refused": {
 			objects:   []client.Object{deployment("a", onHost), deployment("b", nil)},
-			workloads: map[status.Workload]bool{a: true, b: true}, wantRestarted: b, wantWaiting: true, wantNote: "would be refused: it is on the host",
+			workloads: map[status.Workload]bool{a: true, b: true}, wantRestarted: b, wantWaiting: true, wantNote: "would be refused: hostNetwork is set",
 		},
-		"the second, as the first waits for pods that are refused": {
+		"the second, because the first waits for refused pods": {
 			objects: []client.Object{deployment("a", func(d *appsv1.Deployment) {
 				restartedFor("h")(d)
 				onHost(d)
@@ -75,28 +75,28 @@ func TestStep(t *testing.T) {
 			}), deployment("b", nil)},
 			workloads: map[status.Workload]bool{a: false, b: true}, wantRestarted: b, wantWaiting: true,
 		},
-		"not while the first rolls out": {
+		"none while the first rolls out": {
 			objects: []client.Object{deployment("a", func(d *appsv1.Deployment) {
 				restartedFor("h")(d)
 				d.Status.AvailableReplicas = 0
 			}), deployment("b", nil)},
 			workloads: map[status.Workload]bool{a: false, b: true}, wantWaiting: true, wantNote: "waits for its rollout",
 		},
-		"not seen by its controller yet": {
+		"not observed by its controller yet": {
 			objects: []client.Object{deployment("a", func(d *appsv1.Deployment) {
 				restartedFor("h")(d)
 				d.Status.ObservedGeneration = 1
 			}), deployment("b", nil)},
 			workloads: map[status.Workload]bool{a: true, b: true}, wantWaiting: true, wantNote: "waits for its rollout",
 		},
-		"never twice for the same hash": {
+		"only once for a hash": {
 			objects: []client.Object{deployment("a", restartedFor("h"))}, workloads: map[status.Workload]bool{a: true}, wantNote: "did not help",
 		},
 		"again for another hash": {
 			objects: []client.Object{deployment("a", restartedFor("before"))}, workloads: map[status.Workload]bool{a: true},
 			wantRestarted: a, wantWaiting: true, wantNote: "waits for its rollout",
 		},
-		"somebody's rollout first": {
+		"after a rollout in progress": {
 			objects:   []client.Object{deployment("a", func(d *appsv1.Deployment) { d.Status.UpdatedReplicas = 0 })},
 			workloads: map[status.Workload]bool{a: true}, wantWaiting: true, wantNote: "when its current rollout is complete",
 		},
@@ -104,7 +104,7 @@ func TestStep(t *testing.T) {
 			objects:   []client.Object{deployment("a", func(d *appsv1.Deployment) { d.Spec.Paused = true })},
 			workloads: map[status.Workload]bool{a: true}, wantNote: "it is paused",
 		},
-		"gone":            {workloads: map[status.Workload]bool{a: true}},
+		"deleted":         {workloads: map[status.Workload]bool{a: true}},
 		"nothing stale":   {objects: []client.Object{deployment("a", nil)}, workloads: map[status.Workload]bool{a: false}},
 		"bare pods, Jobs": {workloads: map[status.Workload]bool{{}: true, {Kind: "Job", Name: "x"}: true}},
 		"a StatefulSet": {
@@ -127,7 +127,7 @@ func TestStep(t *testing.T) {
 			objects:   []client.Object{&appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "d"}}},
 			workloads: map[status.Workload]bool{{Kind: status.DaemonSet, Name: "d"}: true}, wantRestarted: status.Workload{Kind: status.DaemonSet, Name: "d"}, wantWaiting: true,
 		},
-		"a DaemonSet that is updated by hand": {
+		"a DaemonSet with OnDelete": {
 			objects: []client.Object{&appsv1.DaemonSet{
 				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "d"},
 				Spec:       appsv1.DaemonSetSpec{UpdateStrategy: appsv1.DaemonSetUpdateStrategy{Type: appsv1.OnDeleteDaemonSetStrategyType}},

@@ -11,13 +11,13 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// need is something that sidecars depend on.
+// need is a dependency of sidecars.
 type need struct {
-	// kind of the problems that sidecars report of it.
+	// kind is the kind of the problems that sidecars report about it.
 	kind string
 	// reasons are those that sidecars report, the most severe first.
 	reasons []string
-	// otherwise replaces any other reason, which only a newer sidecar or a hostile pod reports.
+	// otherwise replaces unknown reasons, which only a newer sidecar or a hostile pod reports.
 	otherwise string
 }
 
@@ -33,7 +33,7 @@ var (
 	needsRedis = need{compiled.ProblemRedis, []string{v1alpha1.ReasonRedisUnavailable}, v1alpha1.ReasonRedisUnavailable}
 )
 
-// dependencies returns the conditions about what this policy's sidecars need besides the document.
+// dependencies returns the conditions about the dependencies of this policy's sidecars.
 func (in *Input) dependencies() []metav1.Condition {
 	var out []metav1.Condition
 	if in.Compiled != nil && in.Compiled.UsesVault() {
@@ -76,7 +76,7 @@ func (in *Input) sharedState() metav1.Condition {
 	return c
 }
 
-// inProcess says what is missing without a Redis. TokenRevocations are part of the document and need none.
+// inProcess says what is missing without Redis. TokenRevocations are part of the document and do not need it.
 func (in *Input) inProcess() string {
 	alone, shared := "each pod counts on its own", "limits"
 	if in.Policy.Spec.Tokens != nil || in.Policy.Spec.Sessions != nil {
@@ -90,8 +90,8 @@ func (in *Input) inProcess() string {
 type complaint struct {
 	reason string
 	pods   []string
-	// says is the message of the first pod.
-	says string
+	// message is that of the first pod.
+	message string
 }
 
 // complaints returns the problems that the policy's sidecars report about the need, each pod once per reason, and how many of
@@ -110,11 +110,11 @@ func (in *Input) complaints(n need) (out []complaint, reports int) {
 			if problem.Kind != n.kind {
 				continue
 			}
-			rank, says := slices.Index(n.reasons, problem.Reason), problem.Message
+			rank, message := slices.Index(n.reasons, problem.Reason), problem.Message
 			if rank < 0 {
-				rank, says = slices.Index(n.reasons, n.otherwise), problem.Reason+": "+problem.Message
+				rank, message = slices.Index(n.reasons, n.otherwise), problem.Reason+": "+problem.Message
 			}
-			byReason[rank].add(p.Name, says)
+			byReason[rank].add(p.Name, message)
 		}
 	}
 	for rank, c := range byReason {
@@ -126,9 +126,9 @@ func (in *Input) complaints(n need) (out []complaint, reports int) {
 	return out, reports
 }
 
-func (c *complaint) add(pod, says string) {
+func (c *complaint) add(pod, message string) {
 	if len(c.pods) == 0 {
-		c.says = printable(says)
+		c.message = printable(message)
 	}
 	if !slices.Contains(c.pods[max(0, len(c.pods)-1):], pod) {
 		c.pods = append(c.pods, pod)
@@ -140,8 +140,8 @@ func describe(complaints []complaint) string {
 	var parts []string
 	for _, c := range complaints {
 		part := fmt.Sprintf("%s %s: %s", plural(len(c.pods), "sidecar reports", "sidecars report"), c.reason, list(c.pods))
-		if c.says != "" {
-			part += " (" + c.says + ")"
+		if c.message != "" {
+			part += " (" + c.message + ")"
 		}
 		parts = append(parts, part)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// issuing is the status's input of a policy that signs by Transit and shares its state, for those pods.
+// issuing returns the input for those pods and a policy that signs with Transit and uses Redis.
 func issuing(pods ...Pod) Input {
 	in := input(pods...)
 	in.Policy.Spec.Tokens = &v1alpha1.Tokens{}
@@ -20,7 +20,7 @@ func issuing(pods ...Pod) Input {
 	return in
 }
 
-// troubled is a pod whose sidecar runs the document and reports problems, each kind/reason/message.
+// troubled returns a pod whose sidecar runs the document and reports problems, each as kind/reason/message.
 func troubled(name string, problems ...string) Pod {
 	return changed(name, func(p *Pod) {
 		for _, text := range problems {
@@ -35,9 +35,9 @@ func TestDependencies(t *testing.T) {
 	tests := map[string]struct {
 		in                            Input
 		wantVault, wantKey, wantRedis string
-		wantMessage                   string // in one of the three
+		wantMessage                   string // in one of the three conditions
 	}{
-		"nothing ails": {
+		"no problems": {
 			in: issuing(good("a"), changed("b", without)), wantVault: "True/Ready", wantKey: "True/Ready", wantRedis: "True/Redis",
 			wantMessage: "1 sidecar is able to use Vault",
 		},
@@ -45,19 +45,19 @@ func TestDependencies(t *testing.T) {
 			in:        issuing(changed("a", func(p *Pod) { p.Report.Hash = "sha256:before" })),
 			wantVault: "Unknown/NoReport", wantKey: "Unknown/NoReport", wantRedis: "True/Redis",
 		},
-		"a sidecar that runs another document, and complains": {
+		"a sidecar that runs another document, and a problem": {
 			in:        issuing(changed("a", func(p *Pod) { p.Report.Hash = "sha256:before" }), troubled("b", "Vault/Sealed/unseal it")),
 			wantVault: "False/Sealed", wantKey: "True/Ready", wantRedis: "True/Redis",
 		},
 		"no pods":         {in: issuing(), wantVault: "Unknown/NoReport", wantKey: "Unknown/NoReport", wantRedis: "True/Redis"},
 		"no report yet":   {in: issuing(changed("a", without)), wantVault: "Unknown/NoReport", wantKey: "Unknown/NoReport", wantRedis: "True/Redis"},
 		"Vault is sealed": {in: issuing(good("a"), troubled("b", "Vault/Sealed/unseal it")), wantVault: "False/Sealed", wantKey: "True/Ready", wantRedis: "True/Redis", wantMessage: "1 sidecar reports Sealed: b (unseal it)"},
-		"several ailments, the worst first": {
+		"several problems, the most severe first": {
 			in:        issuing(troubled("b", "Vault/Throttled/too much"), troubled("a", "Vault/WrongRole/no role"), troubled("c", "Vault/WrongRole/x", "Vault/WrongRole/y")),
 			wantVault: "False/WrongRole", wantKey: "True/Ready", wantRedis: "True/Redis",
 			wantMessage: "2 sidecars report WrongRole: a, c (no role). 1 sidecar reports Throttled: b (too much)",
 		},
-		"a word that nobody knows, and no text for a terminal": {
+		"an unknown reason, and control characters": {
 			in:        issuing(troubled("a", "Vault/Ready/\x1b[2J"+strings.Repeat("x", 400))),
 			wantVault: "False/Unreachable", wantKey: "True/Ready", wantRedis: "True/Redis",
 			wantMessage: "1 sidecar reports Unreachable: a (Ready: ?[2J" + strings.Repeat("x", 245) + "…)",
@@ -69,14 +69,14 @@ func TestDependencies(t *testing.T) {
 		"a key that is due": {
 			in: issuing(troubled("a", "SigningKey/RotationDue/since May")), wantVault: "True/Ready", wantKey: "False/RotationDue", wantRedis: "True/Redis",
 		},
-		"an odd word about a key": {
+		"an unknown reason about a key": {
 			in: issuing(troubled("a", "SigningKey/Sealed/x")), wantVault: "True/Ready", wantKey: "False/Unavailable", wantRedis: "True/Redis",
 		},
-		"no Redis answers": {
+		"Redis is unavailable": {
 			in: issuing(troubled("b", "Redis/Timeout/dial"), good("a")), wantVault: "True/Ready", wantKey: "True/Ready", wantRedis: "False/RedisUnavailable",
 			wantMessage: "1 sidecar reports RedisUnavailable: b (Timeout: dial). Their rules follow onFailure",
 		},
-		"a kind that nobody knows": {
+		"an unknown kind": {
 			in: issuing(troubled("a", "Moon/Full/x")), wantVault: "True/Ready", wantKey: "True/Ready", wantRedis: "True/Redis",
 		},
 		"the sidecar of another policy": {
@@ -118,7 +118,7 @@ func TestDependencies(t *testing.T) {
 	}
 }
 
-// TestConditionsThatNoLongerApply: a policy that had tokens says nothing of keys any more.
+// TestConditionsThatNoLongerApply checks that the conditions about keys are removed from a policy that no longer has tokens.
 func TestConditionsThatNoLongerApply(t *testing.T) {
 	in := issuing(good("a"))
 	status := Of(in)

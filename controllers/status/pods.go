@@ -27,31 +27,31 @@ type Pod struct {
 	Report *compiled.Report
 }
 
-// offence is the reason why enforcement is not proved for one pod.
+// offence is the reason why enforcement is not proved for one pod, and its remedy.
 type offence struct {
 	pod    Pod
 	reason string
 	what   string
-	// restart says that a restart of the workload is the remedy; else remedy is.
+	// restart says that the remedy is a restart of the workload. Otherwise remedy says what to do.
 	restart bool
 	remedy  string
 	// unknown are the features that the pod's sidecar does not know.
 	unknown []string
 }
 
-// NeedsRestart reports whether the pod lacks what only a restart gives it: the sidecar, this policy, or its settings.
+// NeedsRestart reports whether the pod needs a restart to get the sidecar, this policy, or its current settings.
 func (p *Pod) NeedsRestart(policy string) bool {
 	return p.Governor == policy && (p.Bound != policy || p.Stale)
 }
 
-// judge returns what is wrong with the pod, the worst alone; nil where nothing is.
+// judge returns the most severe problem of the pod; nil if there is none.
 func (p Pod) judge(in *Input) *offence {
 	policy, document := in.Policy.Name, in.Document
 	o := &offence{pod: p, unknown: in.unknownTo(p.Report)}
 	switch r := p.Report; {
 	case p.Governor != policy:
 		o.reason, o.what = v1alpha1.ReasonConflicted, fmt.Sprintf("is governed by the older policy %q", p.Governor)
-		o.remedy = "change either policy's selector"
+		o.remedy = "change the selector of one of the two policies"
 	case p.Bound == "":
 		o.reason, o.what, o.restart = v1alpha1.ReasonPodsWithoutSidecar, "runs without a sidecar", true
 	case p.Bound != policy:
@@ -67,7 +67,7 @@ func (p Pod) judge(in *Input) *offence {
 		if w := p.Workload; w.Restartable() {
 			o.remedy += fmt.Sprintf(": kubectl rollout restart %s -n %s", w, in.Policy.Namespace)
 		}
-	case p.Stale: // a document that this sidecar refuses may be accepted by the next
+	case p.Stale: // the sidecar may refuse a document that it accepts after a restart
 		o.reason, o.what, o.restart = v1alpha1.ReasonPodsOutdated, "has a sidecar with settings that change only with a restart", true
 	case r != nil && r.Refused != "" && r.Refused == document:
 		o.reason, o.what = v1alpha1.ReasonRefusedBySidecar, "has a sidecar that refused the document: "+printable(r.Error)
@@ -95,12 +95,12 @@ func (in *Input) unknownTo(report *compiled.Report) []string {
 	return in.Schema.Unknown(in.Compiled, report.Reads())
 }
 
-// keeps says what a sidecar runs that is too old for the present document.
+// keeps says what a sidecar does that is too old for the current document.
 func keeps(r *compiled.Report) string {
 	if r.Hash == "" {
-		return "has no document that it can read, and answers every request with 503"
+		return "has no document that it can read, and responds to every request with 503"
 	}
-	return "keeps the last document that it can read, and still takes revocations"
+	return "keeps the last document that it can read, and still applies revocations"
 }
 
 // takeoverRemedy is for the most frequent failure of an app under Takeover: its bind returns EADDRINUSE.
@@ -158,7 +158,7 @@ func count(in *Input) (*v1alpha1.PodCounts, []*offence) {
 	return c, offences
 }
 
-// rank orders reasons: the worse, the lower.
+// rank orders reasons by severity: 0 is the most severe.
 func rank(reason string) int {
 	return slices.Index([]string{
 		v1alpha1.ReasonReachableAround, v1alpha1.ReasonPodsWithoutSidecar, v1alpha1.ReasonRefusedBySidecar, v1alpha1.ReasonSidecarTooOld,
@@ -188,7 +188,7 @@ func list(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxListed], ", "), len(names)-maxListed)
 }
 
-// printable makes text from a pod safe to print on a terminal: the pod may be hostile.
+// printable makes text from a pod, which may be hostile, safe to print on a terminal.
 func printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

@@ -23,7 +23,7 @@ type RevocationInput struct {
 	Now          time.Time
 }
 
-// Carrier is a policy as one revocation sees it.
+// Carrier is the state of one policy with regard to one revocation.
 type Carrier struct {
 	Policy string
 	// Outcome is the result for this revocation in the document that the policy should have.
@@ -143,7 +143,7 @@ func (in *RevocationInput) enforced(accepted metav1.Condition, t tally) metav1.C
 	return c
 }
 
-// expires returns when no sidecar keeps the revocation any longer; nil if it never expires, or no policy takes it.
+// expires returns when no sidecar keeps the revocation any longer; nil if it never expires, or no policy accepts it.
 func (in *RevocationInput) expires() *metav1.Time {
 	var last time.Time
 	for i := range in.Carriers {

@@ -16,7 +16,7 @@ import (
 // expiry is when the revocations of these tests expire.
 var expiry = time.Unix(1e9+3600, 0)
 
-// carrier is a policy whose stored document carries the revocation from revision 5 on, and whose pods run those revisions.
+// carrier returns a policy whose documents contain the revocation from revision 5 on, and whose pods run those revisions.
 func carrier(policy string, revisions ...int64) Carrier {
 	c := Carrier{Policy: policy, Since: 5, Outcome: compile.Revoked{Reason: v1alpha1.ReasonAccepted, Expires: expiry}}
 	for i, revision := range revisions {
@@ -41,7 +41,7 @@ func TestOfRevocation(t *testing.T) {
 		carriers     []Carrier
 		wantAccepted string
 		wantEnforced string
-		wantMessage  string // in Enforced's
+		wantMessage  string // of Enforced
 		wantPolicies []string
 		wantSidecars string
 	}{
@@ -53,7 +53,7 @@ func TestOfRevocation(t *testing.T) {
 			carriers: []Carrier{carrier("accounts")}, wantAccepted: "True/Accepted", wantEnforced: "Unknown/NoPods",
 			wantMessage: "no pod of policy accounts is running", wantPolicies: []string{"accounts"}, wantSidecars: "0/0",
 		},
-		"a sidecar with the document before": {
+		"a sidecar with the previous document": {
 			carriers: []Carrier{carrier("accounts", 5, 4), carrier("shop", 5)}, wantAccepted: "True/Accepted", wantEnforced: "False/PodsOutdated",
 			wantMessage:  "1 pod does not have it yet: accounts-2; if this persists, see condition Enforced of policy accounts",
 			wantPolicies: []string{"accounts", "shop"}, wantSidecars: "2/3",
@@ -86,14 +86,14 @@ func TestOfRevocation(t *testing.T) {
 			carriers:     []Carrier{with(carrier("accounts", 1), became(v1alpha1.ReasonExpired)), carrier("shop", 5)},
 			wantAccepted: "True/Accepted", wantEnforced: "True/Enforced", wantPolicies: []string{"shop"}, wantSidecars: "1/1",
 		},
-		"of no policy": {
+		"no policy accepts tokens": {
 			wantAccepted: "False/NoPolicy", wantEnforced: "False/NoPolicy", wantMessage: "no valid policy in the namespace accepts tokens:",
 		},
-		"of no policy's issuer": {
+		"no policy accepts the issuer": {
 			spec: v1alpha1.TokenRevocationSpec{Issuer: "https://x"}, wantAccepted: "False/NoPolicy", wantEnforced: "False/NoPolicy",
 			wantMessage: `accepts tokens of issuer "https://x"`,
 		},
-		"of a policy that is not there": {
+		"of a missing policy": {
 			spec: v1alpha1.TokenRevocationSpec{PolicyName: "acounts"}, wantAccepted: "False/NoPolicy", wantEnforced: "False/NoPolicy",
 			wantMessage: `there is no policy "acounts"`,
 		},
@@ -132,7 +132,7 @@ func TestOfRevocation(t *testing.T) {
 	}
 }
 
-// TestEnforcedTime: it is that of the first proof of each generation.
+// TestEnforcedTime checks that enforcedTime is the time of the first proof of each generation.
 func TestEnforcedTime(t *testing.T) {
 	first, later := metav1.NewTime(time.Unix(1e9, 0)), time.Unix(1e9+60, 0)
 	proved, lost := []Carrier{carrier("a", 5)}, []Carrier{carrier("a", 4)}
@@ -166,10 +166,10 @@ func TestRevocationExpires(t *testing.T) {
 		carriers []Carrier
 		want     time.Time // zero for none
 	}{
-		"the last of several": {[]Carrier{expiring(time.Minute), expiring(time.Hour), expiring(0)}, expiry.Add(time.Hour)},
-		"a key":               {[]Carrier{with(carrier("a"), func(c *Carrier) { c.Outcome.Expires = time.Time{} })}, time.Time{}},
-		"nobody takes it":     {nil, time.Time{}},
-		"no room":             {[]Carrier{with(expiring(0), became(v1alpha1.ReasonTooMany))}, expiry},
+		"the last of several":  {[]Carrier{expiring(time.Minute), expiring(time.Hour), expiring(0)}, expiry.Add(time.Hour)},
+		"a key":                {[]Carrier{with(carrier("a"), func(c *Carrier) { c.Outcome.Expires = time.Time{} })}, time.Time{}},
+		"no policy accepts it": {nil, time.Time{}},
+		"no room":              {[]Carrier{with(expiring(0), became(v1alpha1.ReasonTooMany))}, expiry},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

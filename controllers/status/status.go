@@ -29,23 +29,23 @@ import (
 type Input struct {
 	// Policy with its status so far.
 	Policy *v1alpha1.SecurityPolicy
-	// Class is nil where ClassError says why.
+	// Class is nil if ClassError is set.
 	Class      *v1alpha1.SidecarClass
 	ClassError error
 	Findings   []compile.Finding
 	Conflict   *Conflict
-	// NamespaceEnabled says that the webhook sees the namespace's pods, and NamespaceExcluded that no label will make it.
+	// NamespaceEnabled says that the webhook sees the namespace's pods. NamespaceExcluded says that no label can enable it.
 	NamespaceEnabled, NamespaceExcluded bool
-	// Document is the hash of the document that is written; empty where there is none. WriteError says why it is not the
-	// present policy's.
+	// Document is the hash of the written document; empty if there is none. WriteError says why it is not that of the current
+	// policy.
 	Document   string
 	WriteError error
-	// Revision is the document's, and Generation that of the policy that it was compiled from; 0 where there is none.
+	// Revision is that of the document, and Generation that of the policy that it was compiled from; 0 if there is none.
 	Revision, Generation int64
-	// Compiled is the document that sidecars should run; nil where there is none.
+	// Compiled is the document that sidecars should run; nil if there is none.
 	Compiled *compiled.Policy
 	Pods     []Pod
-	// Schema names what a sidecar of an older schema version does not know; left out, it is that of this build.
+	// Schema names the features that a sidecar with an older schema version does not know; nil means that of this build.
 	Schema compiled.Schema
 	// Rollout says what the operator does about workloads with outdated pods.
 	Rollout map[Workload]string
@@ -57,7 +57,7 @@ type Conflict struct {
 	Older, Pod string
 }
 
-// maxMessage bounds a condition's message, in bytes; the API takes 32 KiB.
+// maxMessage bounds a condition's message, in bytes; the API allows 32 KiB.
 const maxMessage = 8 << 10
 
 // Of returns the policy's new status.
@@ -138,11 +138,11 @@ func (in *Input) meanwhile() string {
 	running := fmt.Sprintf("the last good document: revision %d, of generation %d of the policy", in.Revision, in.Generation)
 	switch {
 	case in.Document != "" && in.ClassError != nil:
-		return "Running pods keep " + running + "; new pods are refused until the SidecarClass is there, for it says how sidecars are run"
+		return "Running pods keep " + running + "; new pods are refused until the SidecarClass exists, because it configures the sidecars"
 	case in.Document != "" && selector:
-		return "Running pods keep " + running + "; new pods are refused until the selector can be read"
+		return "Running pods keep " + running + "; new pods are refused until the selector is valid"
 	case in.Document != "":
-		return "Pods, new ones too, run " + running
+		return "All pods, including new ones, run " + running
 	case compile.RecordedRevision(in.Policy) > 0:
 		return fmt.Sprintf("Its last good document, revision %d, is no longer in its ConfigMap: running sidecars keep it in memory, and new pods are refused", in.Policy.Status.Revision)
 	}
@@ -180,7 +180,7 @@ func (in *Input) texts(severity compile.Severity) []string {
 	return out
 }
 
-// summarize says for each reason how many pods have it, which, and what to do.
+// summarize says for each reason how many and which pods have it, and what to do.
 func (in *Input) summarize(offences []*offence) string {
 	var parts []string
 	for len(offences) > 0 {

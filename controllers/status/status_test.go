@@ -47,7 +47,7 @@ func TestOf(t *testing.T) {
 		in                                         Input
 		mutate                                     func(*Input)
 		wantAccepted, wantProgrammed, wantEnforced string
-		wantMessage                                string // in Enforced's
+		wantMessage                                string // of Enforced
 		wantMatched, wantInjected, wantCurrent     int32
 	}{
 		"proved": {
@@ -69,12 +69,12 @@ func TestOf(t *testing.T) {
 			wantMessage: "2 pods run without a sidecar: orders-abc, orders-def; restart the workload: kubectl rollout restart deployment/orders -n shop",
 			wantMatched: 2,
 		},
-		"pod of its own without sidecar": {
+		"bare pod without sidecar": {
 			in:           input(changed("a", func(p *Pod) { p.Bound, p.Report, p.Workload = "", nil, Workload{} })),
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/PodsWithoutSidecar",
 			wantMessage: "delete the pod and create it again", wantMatched: 1,
 		},
-		"an app that cannot have its port": {
+		"an app that cannot bind its port": {
 			in:           input(changed("a", func(p *Pod) { p.Failing = "app" }), good("b")),
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/AppFailing",
 			wantMessage: "1 pod keeps failing: a; see its logs; under Takeover the sidecar listens on the app's port",
@@ -100,7 +100,7 @@ func TestOf(t *testing.T) {
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/PodsOutdated",
 			wantMessage: "restart the workload", wantMatched: 1, wantInjected: 1,
 		},
-		"reachable around, though the document is current": {
+		"reachable around, although the document is current": {
 			in:           input(changed("a", func(p *Pod) { p.Report.Reachable = []string{"0.0.0.0:9\x1b[2J"} })),
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/ReachableAround",
 			wantMessage: "0.0.0.0:9?[2J", wantMatched: 1, wantInjected: 1, wantCurrent: 1,
@@ -112,7 +112,7 @@ func TestOf(t *testing.T) {
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/RefusedBySidecar",
 			wantMessage: "bad?pattern", wantMatched: 1, wantInjected: 1,
 		},
-		"refused for want of a restart": {
+		"refused, a restart helps": {
 			in: input(changed("a", func(p *Pod) {
 				p.Stale, p.Report = true, &compiled.Report{Hash: "sha256:bb", Refused: hash, Error: "no token file"}
 			})),
@@ -134,7 +134,7 @@ func TestOf(t *testing.T) {
 			in:           input(good("b"), changed("a", func(p *Pod) { p.Governor = "base" })),
 			mutate:       func(in *Input) { in.Conflict = &Conflict{Older: "base", Pod: "a"} },
 			wantAccepted: "False/Conflicted", wantProgrammed: "True/Programmed", wantEnforced: "False/Conflicted",
-			wantMessage: `1 pod is governed by the older policy "base": a; change either policy's selector`,
+			wantMessage: `1 pod is governed by the older policy "base": a; change the selector of one of the two policies`,
 			wantMatched: 2, wantInjected: 2, wantCurrent: 2,
 		},
 		"invalid, with an earlier document": {
@@ -143,9 +143,9 @@ func TestOf(t *testing.T) {
 				in.Findings = []compile.Finding{{Severity: compile.Error, Field: "spec.x", Message: "is wrong"}}
 			},
 			wantAccepted: "False/Invalid", wantProgrammed: "False/NotAccepted", wantEnforced: "False/NotProgrammed",
-			wantMessage: "Pods, new ones too, run the last good document", wantMatched: 1, wantInjected: 1, wantCurrent: 1,
+			wantMessage: "All pods, including new ones, run the last good document", wantMatched: 1, wantInjected: 1, wantCurrent: 1,
 		},
-		"invalid from the start": {
+		"invalid, without a document": {
 			in: input(),
 			mutate: func(in *Input) {
 				in.Document = ""
@@ -164,7 +164,7 @@ func TestOf(t *testing.T) {
 		},
 		"class missing": {
 			in:           input(),
-			mutate:       func(in *Input) { in.Class, in.ClassError = nil, errors.New("there is none") },
+			mutate:       func(in *Input) { in.Class, in.ClassError = nil, errors.New("not found") },
 			wantAccepted: "False/SidecarClassNotFound", wantProgrammed: "False/NotAccepted", wantEnforced: "False/NotProgrammed",
 		},
 		"namespace not labelled": {
@@ -179,7 +179,7 @@ func TestOf(t *testing.T) {
 			wantAccepted: "True/Accepted", wantProgrammed: "False/Pending", wantEnforced: "False/NotProgrammed",
 			wantMessage: "no route", wantMatched: 1, wantInjected: 1, wantCurrent: 1,
 		},
-		"automatic rollout says what it does": {
+		"note of the automatic rollout": {
 			in:           input(changed("a", func(p *Pod) { p.Bound, p.Report = "", nil })),
 			mutate:       func(in *Input) { in.Rollout = map[Workload]string{deployment: "the operator restarts it"} },
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/PodsWithoutSidecar",
@@ -227,11 +227,11 @@ func TestTransitionTimeStays(t *testing.T) {
 	in.Policy.Status = Of(in)
 	in.Now = in.Now.Add(time.Hour)
 	if diff := cmp.Diff(in.Policy.Status, Of(in)); diff != "" {
-		t.Errorf("nothing changed but the time, and the status did:\n%s", diff)
+		t.Errorf("only the time changed, but the status did, too:\n%s", diff)
 	}
 }
 
-// TestGolden keeps the whole status of a policy with every kind of offender in view.
+// TestGolden compares the whole status of a policy with every kind of offender.
 func TestGolden(t *testing.T) {
 	in := input(good("orders-1"),
 		changed("orders-2", func(p *Pod) { p.Bound, p.Report = "", nil }),

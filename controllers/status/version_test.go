@@ -7,9 +7,9 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// TestSidecarsThatAreTooOld: the status names the feature, the pods and what would help, which is no restart where the class
-// itself names an old image.
-func TestSidecarsThatAreTooOld(t *testing.T) {
+// TestSidecarTooOld checks that the status names the feature, the pods and the remedy. A restart does not help if the class names
+// an old image.
+func TestSidecarTooOld(t *testing.T) {
 	schema := compiled.Schema{
 		{Name: "spec.compression", Version: 2, Used: func(p *compiled.Policy) bool { return p.Compression != nil }},
 		{Name: "spec.cors", Version: 3, Used: func(p *compiled.Policy) bool { return p.CORS != nil }},
@@ -21,7 +21,7 @@ func TestSidecarsThatAreTooOld(t *testing.T) {
 	}
 	tests := map[string]struct {
 		pods []Pod
-		// wantReason and wantTexts are of Enforced.
+		// wantReason and wantTexts are those of Enforced.
 		wantReason string
 		wantTexts  []string
 	}{
@@ -33,8 +33,8 @@ func TestSidecarsThatAreTooOld(t *testing.T) {
 			[]Pod{changed("a", reads(2, false))}, "SidecarTooOld",
 			[]string{"(spec.cors)", "name a newer sidecar in spec.image of the SidecarClass, and then restart the workload: kubectl rollout restart deployment/orders -n shop"},
 		},
-		"it has no document at all": {
-			[]Pod{changed("a", func(p *Pod) { p.Report = &compiled.Report{SchemaVersion: 1} })}, "SidecarTooOld", []string{"answers every request with 503"},
+		"it has no document": {
+			[]Pod{changed("a", func(p *Pod) { p.Report = &compiled.Report{SchemaVersion: 1} })}, "SidecarTooOld", []string{"responds to every request with 503"},
 		},
 		"it has not reported": {[]Pod{changed("a", func(p *Pod) { p.Report = nil })}, "PodsOutdated", []string{"1 pod does not run"}},
 		"it reads the newest": {[]Pod{changed("a", reads(3, false))}, "PodsOutdated", []string{"1 pod does not run"}},
@@ -60,7 +60,7 @@ func TestSidecarsThatAreTooOld(t *testing.T) {
 					t.Errorf("Enforced says %q, want %q in it", c.Message, want)
 				}
 			}
-			if o := got.Pods.Offenders[0]; tt.pods[0].Report != nil && tt.pods[0].Report.Hash == "sha256:old" && tt.wantReason == "SidecarTooOld" && (!strings.Contains(o.Message, "version 0.1.0?") || !strings.Contains(o.Message, "still takes revocations")) {
+			if o := got.Pods.Offenders[0]; tt.pods[0].Report != nil && tt.pods[0].Report.Hash == "sha256:old" && tt.wantReason == "SidecarTooOld" && (!strings.Contains(o.Message, "version 0.1.0?") || !strings.Contains(o.Message, "still applies revocations")) {
 				t.Errorf("the first offender is %+v", o)
 			}
 		})

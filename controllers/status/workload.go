@@ -54,8 +54,8 @@ func group(apiVersion string) string {
 	return g
 }
 
-// Gone reports whether the pod is finished or being deleted: it receives no traffic that a policy could apply to.
-func Gone(pod *corev1.Pod) bool { return pod.DeletionTimestamp != nil || Finished(pod) }
+// Inactive reports whether the pod is finished or being deleted: it receives no traffic that a policy could apply to.
+func Inactive(pod *corev1.Pod) bool { return pod.DeletionTimestamp != nil || Finished(pod) }
 
 // Finished reports whether all of the pod's containers have ended and will not restart.
 func Finished(pod *corev1.Pod) bool {

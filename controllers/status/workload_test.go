@@ -23,12 +23,12 @@ func TestWorkloadOf(t *testing.T) {
 		want            string
 		wantRestartable bool
 	}{
-		"Deployment":            {owned("apps/v1", "ReplicaSet", "orders-5d", "5d"), "deployment/orders", true},
-		"ReplicaSet of its own": {owned("apps/v1", "ReplicaSet", "orders", ""), "replicaset/orders", false},
-		"StatefulSet":           {owned("apps/v1", "StatefulSet", "db", ""), "statefulset/db", true},
-		"Job":                   {owned("batch/v1", "Job", "once", ""), "job/once", false},
-		"StatefulSet of others": {owned("apps.kruise.io/v1", "StatefulSet", "db", ""), "statefulset.apps.kruise.io/db", false},
-		"nobody":                {&corev1.Pod{}, "/", false},
+		"Deployment":                       {owned("apps/v1", "ReplicaSet", "orders-5d", "5d"), "deployment/orders", true},
+		"ReplicaSet without Deployment":    {owned("apps/v1", "ReplicaSet", "orders", ""), "replicaset/orders", false},
+		"StatefulSet":                      {owned("apps/v1", "StatefulSet", "db", ""), "statefulset/db", true},
+		"Job":                              {owned("batch/v1", "Job", "once", ""), "job/once", false},
+		"StatefulSet of another API group": {owned("apps.kruise.io/v1", "StatefulSet", "db", ""), "statefulset.apps.kruise.io/db", false},
+		"no owner":                         {&corev1.Pod{}, "/", false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -22,14 +22,14 @@ func TestTell(t *testing.T) {
 		before, after []metav1.Condition
 		want          string
 	}{
-		"nothing changed":         {enforced("True", "Enforced"), enforced("True", "Enforced"), ""},
-		"new, on the way":         {nil, enforced("False", "PodsOutdated"), "Normal PodsOutdated m"},
-		"become good":             {enforced("False", "PodsOutdated"), enforced("True", "Enforced"), "Normal Enforced m"},
-		"lost":                    {enforced("True", "Enforced"), enforced("False", "PodsOutdated"), "Warning PodsOutdated m"},
-		"another reason":          {enforced("False", "NotProgrammed"), enforced("False", "PodsOutdated"), "Normal PodsOutdated m"},
-		"not accepted":            {nil, typed("Accepted", "Invalid"), "Warning Invalid m"},
-		"no Vault from the start": {nil, typed("VaultReady", "Sealed"), "Warning Sealed m"},
-		"expired as it should":    {enforced("True", "Enforced"), enforced("False", "Expired"), "Normal Expired m"},
+		"nothing changed":    {enforced("True", "Enforced"), enforced("True", "Enforced"), ""},
+		"new and False":      {nil, enforced("False", "PodsOutdated"), "Normal PodsOutdated m"},
+		"becomes True":       {enforced("False", "PodsOutdated"), enforced("True", "Enforced"), "Normal Enforced m"},
+		"becomes False":      {enforced("True", "Enforced"), enforced("False", "PodsOutdated"), "Warning PodsOutdated m"},
+		"changes its reason": {enforced("False", "NotProgrammed"), enforced("False", "PodsOutdated"), "Normal PodsOutdated m"},
+		"not accepted":       {nil, typed("Accepted", "Invalid"), "Warning Invalid m"},
+		"no Vault at first":  {nil, typed("VaultReady", "Sealed"), "Warning Sealed m"},
+		"expired":            {enforced("True", "Enforced"), enforced("False", "Expired"), "Normal Expired m"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

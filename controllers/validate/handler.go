@@ -1,9 +1,9 @@
-// Package validate judges objects as they are applied: it refuses a SecurityPolicy or a SidecarClass that no sidecar can run,
-// with every field and what to write, and warns of what is legal and probably not meant.
+// Package validate is the validating webhook. It refuses a SecurityPolicy or a SidecarClass that no sidecar can run, and names
+// every wrong field and what to write. It warns of fields that are valid but probably a mistake.
 //
-// It says what the status says, a moment earlier, and the status is the safety net: where the operator does not run, is busy,
-// or cannot read what it judges by, the object is let in. An update that leaves the spec as it is, and a deletion, are never
-// refused: an object that became invalid must not keep its finalizers.
+// The status reports the same findings a moment later. It is the safety net: if the operator is not running, is busy, or cannot
+// read the objects that it needs, the object is admitted. Deletions and updates that do not change the spec are never refused:
+// otherwise the finalizers of an object that became invalid could not be removed.
 package validate
 
 import (
@@ -23,29 +23,29 @@ import (
 	"github.com/posterndev/postern/controllers/contextlog"
 )
 
-// Path that the webhook is served at.
+// Path is the path of the webhook.
 const Path = "/validate"
 
 const (
-	// slots bounds how many objects are judged at once, and patience how long one waits for its turn and is judged: less
-	// than the API server waits, so that it learns why an object was not judged.
-	slots    = 8
-	patience = 3 * time.Second
+	// slots bounds the objects that are checked at once. timeout bounds the check of one object, including the wait for a
+	// slot. It is shorter than the API server's timeout, so that the response can say why an object was not checked.
+	slots   = 8
+	timeout = 3 * time.Second
 	// maxListed bounds the findings of each severity in a response.
 	maxListed = 20
 )
 
-// Config is what a Handler needs.
+// Config configures a Handler.
 type Config struct {
-	// Reader reads the API server itself, no cache: a policy is often applied in one file with its class.
+	// Reader reads from the API server, not from a cache: a policy and its class are often applied together.
 	Reader client.Reader
 	Scheme *runtime.Scheme
-	// Registerer takes the handler's metrics.
+	// Registerer registers the handler's metrics.
 	Registerer prometheus.Registerer
 	Now        func() time.Time
 }
 
-// Handler judges each object that is created or updated. It has no side effects.
+// Handler checks each object that is created or updated. It has no side effects.
 type Handler struct {
 	config      Config
 	decoder     admission.Decoder
@@ -66,7 +66,7 @@ func NewHandler(config Config) (*Handler, error) {
 		config: config, decoder: admission.NewDecoder(config.Scheme), slots: make(chan struct{}, slots),
 		validations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_validations_total",
-			Help: "Objects of Postern that the validating webhook was asked about, by what came of it: allowed, refused, unjudged (let in, as something it is judged by could not be read).",
+			Help: "Objects of Postern that the validating webhook was called for, by result: allowed, refused, unjudged (admitted without a check, because the webhook was busy or could not read other objects).",
 		}, []string{"result"}),
 	}
 	if err := config.Registerer.Register(h.validations); err != nil {
@@ -78,7 +78,7 @@ func NewHandler(config Config) (*Handler, error) {
 	return h, nil
 }
 
-// Handle refuses what has an Error among its findings. Whatever goes wrong, the object is let in with a warning.
+// Handle refuses an object whose findings contain an Error. If the check itself fails, the object is admitted with a warning.
 func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.Response {
 	if req.SubResource != "" || req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
 		return admission.Allowed("")
@@ -86,7 +86,7 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 	findings, err := h.judge(ctx, req)
 	logger := contextlog.From(ctx).With("kind", req.Kind.Kind)
 	if err != nil {
-		logger.WarnContext(ctx, "object not judged, let in", "error", err)
+		logger.WarnContext(ctx, "object admitted without a check", "error", err)
 		h.validations.WithLabelValues(resultUnjudged).Inc()
 		return admission.Allowed("").WithWarnings("postern did not check this object; its status will say whether it is valid: " + err.Error())
 	}
@@ -100,15 +100,15 @@ func (h *Handler) Handle(ctx context.Context, req admission.Request) admission.R
 	return admission.Denied("postern: no sidecar can run this: " + strings.Join(errs, "; ")).WithWarnings(warnings...)
 }
 
-// judge waits for its turn and returns what is wrong with the request's object.
+// judge waits for a slot and returns the findings about the request's object.
 func (h *Handler) judge(ctx context.Context, req admission.Request) ([]compile.Finding, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	select {
 	case h.slots <- struct{}{}:
 		defer func() { <-h.slots }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for others that are being checked: %w", ctx.Err())
+		return nil, fmt.Errorf("waiting for other checks to finish: %w", ctx.Err())
 	}
 	switch req.Kind.Kind {
 	case "SecurityPolicy":
@@ -121,8 +121,8 @@ func (h *Handler) judge(ctx context.Context, req admission.Request) ([]compile.F
 	return nil, nil
 }
 
-// judgeChange decodes the object, and what it was before, into the given ones, and judges it where there is something new
-// to judge.
+// judgeChange decodes the object and its previous version into object and before. It calls judge unless the object is being
+// deleted or the update changes nothing that is checked.
 func judgeChange[T client.Object](ctx context.Context, h *Handler, req admission.Request, object, before T,
 	judge func(context.Context, T) ([]compile.Finding, error),
 ) ([]compile.Finding, error) {
@@ -146,7 +146,7 @@ func judgeChange[T client.Object](ctx context.Context, h *Handler, req admission
 	return judge(ctx, object)
 }
 
-// texts returns the first findings of that severity, and says how many there are more.
+// texts returns the first findings of that severity, and the number of the others.
 func texts(findings []compile.Finding, severity compile.Severity) []string {
 	var out []string
 	more := 0

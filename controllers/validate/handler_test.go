@@ -68,7 +68,7 @@ func policy(change func(*v1alpha1.SecurityPolicy)) *v1alpha1.SecurityPolicy {
 	return p
 }
 
-func spoil(p *v1alpha1.SecurityPolicy) {
+func invalidate(p *v1alpha1.SecurityPolicy) {
 	p.Spec.RateLimits = []v1alpha1.RateLimit{{Name: "x", Limit: "many"}, {Name: "y", Limit: "few"}}
 }
 
@@ -89,7 +89,7 @@ func revocation(change func(*v1alpha1.TokenRevocationSpec)) *v1alpha1.TokenRevoc
 	return r
 }
 
-// request asks about an object; before is nil where it is created.
+// request returns an admission request for an object; before is nil if it is created.
 func request(t *testing.T, object, before client.Object) admission.Request {
 	t.Helper()
 	kind := strings.TrimPrefix(fmt.Sprintf("%T", object), "*v1alpha1.")
@@ -112,12 +112,12 @@ func request(t *testing.T, object, before client.Object) admission.Request {
 }
 
 func TestHandler(t *testing.T) {
-	labelled := policy(spoil)
+	labelled := policy(invalidate)
 	labelled.Labels = map[string]string{"a": "b"}
-	finalized := policy(spoil)
+	finalized := policy(invalidate)
 	finalized.Finalizers = []string{"example.com/x"}
 	going := policy(func(p *v1alpha1.SecurityPolicy) {
-		spoil(p)
+		invalidate(p)
 		p.Spec.RateLimits[0].Limit = "none"
 		p.DeletionTimestamp, p.Finalizers = ptr.To(metav1.NewTime(now)), []string{"example.com/x"}
 	})
@@ -130,24 +130,24 @@ func TestHandler(t *testing.T) {
 		object, before client.Object
 		world          []client.Object
 		readErr        error
-		// wantRefusals are in the message, wantWarnings among the warnings; none where empty.
+		// wantRefusals must be in the message, and wantWarnings in the warnings. If wantWarnings is empty, there must be none.
 		wantRefusals, wantWarnings []string
 		wantResult                 string
 	}{
 		"a valid policy": {object: policy(trusting), world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
 		"a policy with two mistakes": {
-			object: policy(spoil), world: []client.Object{class("default", nil)}, wantResult: resultRefused,
+			object: policy(invalidate), world: []client.Object{class("default", nil)}, wantResult: resultRefused,
 			wantRefusals: []string{"spec.rateLimits[0].limit: ", "spec.rateLimits[1].limit: "},
 		},
 		"a policy that becomes invalid": {
-			object: policy(spoil), before: policy(nil), world: []client.Object{class("default", nil)}, wantResult: resultRefused,
+			object: policy(invalidate), before: policy(nil), world: []client.Object{class("default", nil)}, wantResult: resultRefused,
 			wantRefusals: []string{"spec.rateLimits[0].limit: "},
 		},
-		"a policy that becomes valid":           {object: policy(nil), before: policy(spoil), world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
-		"an invalid policy is labelled":         {object: labelled, before: policy(spoil), world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
-		"an invalid policy loses its finalizer": {object: policy(spoil), before: finalized, world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
+		"a policy that becomes valid":           {object: policy(nil), before: policy(invalidate), world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
+		"an invalid policy is labelled":         {object: labelled, before: policy(invalidate), world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
+		"an invalid policy loses its finalizer": {object: policy(invalidate), before: finalized, world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
 		"an invalid policy is being deleted":    {object: going, before: policy(nil), world: []client.Object{class("default", nil)}, wantResult: resultAllowed},
-		"a suspect policy": {
+		"a policy with a warning": {
 			object: policy(func(p *v1alpha1.SecurityPolicy) {
 				trusting(p)
 				p.Spec.JWT.Providers[0].Issuer = "https://*.example"
@@ -157,46 +157,46 @@ func TestHandler(t *testing.T) {
 			object: vault, wantResult: resultAllowed, wantWarnings: []string{"spec.sidecarClassName: ", "new pods are refused"},
 		},
 		"the class is missing, and a mistake": {
-			object: policy(spoil), wantResult: resultRefused, wantRefusals: []string{"spec.rateLimits[0].limit: "}, wantWarnings: []string{"spec.sidecarClassName: "},
+			object: policy(invalidate), wantResult: resultRefused, wantRefusals: []string{"spec.rateLimits[0].limit: "}, wantWarnings: []string{"spec.sidecarClassName: "},
 		},
 		"the class names no Vault": {
 			object: vault, world: []client.Object{class("default", nil)}, wantResult: resultRefused, wantRefusals: []string{"names no Vault"},
 		},
-		"the class's mistake": {
+		"a mistake in the class": {
 			object: policy(nil), world: []client.Object{class("default", badClass)}, wantResult: resultRefused, wantRefusals: []string{"sidecarClass.spec.drainTimeout: "},
 		},
 		"classes cannot be read": {
-			object: policy(spoil), readErr: errors.New("no connection"), wantResult: resultUnjudged, wantWarnings: []string{"did not check this object", "no connection"},
+			object: policy(invalidate), readErr: errors.New("no connection"), wantResult: resultUnjudged, wantWarnings: []string{"did not check this object", "no connection"},
 		},
-		"a valid class":        {object: class("default", nil), wantResult: resultAllowed},
-		"a class with mistake": {object: class("default", badClass), wantResult: resultRefused, wantRefusals: []string{"this: spec.drainTimeout: "}},
+		"a valid class":          {object: class("default", nil), wantResult: resultAllowed},
+		"a class with a mistake": {object: class("default", badClass), wantResult: resultRefused, wantRefusals: []string{"this: spec.drainTimeout: "}},
 		"a class with a mistake is labelled": {
 			object: class("default", func(c *v1alpha1.SidecarClass) { badClass(c); c.Labels = map[string]string{"a": "b"} }), before: class("default", badClass),
 			wantResult: resultAllowed,
 		},
 		"a second default class": {
-			object: class("b", nil), world: []client.Object{class("a", nil)}, wantResult: resultAllowed, wantWarnings: []string{`SidecarClass "a" is marked default too`},
+			object: class("b", nil), world: []client.Object{class("a", nil)}, wantResult: resultAllowed, wantWarnings: []string{`SidecarClass "a" is also marked default`},
 		},
 		"a second class, not default": {
 			object: class("b", func(c *v1alpha1.SidecarClass) { c.Annotations = nil }), world: []client.Object{class("a", nil)}, wantResult: resultAllowed,
 		},
 		"a revocation": {object: revocation(nil), world: []client.Object{class("default", nil), policy(trusting)}, wantResult: resultAllowed},
-		"a revocation for a policy that is not there": {
+		"a revocation for a missing policy": {
 			object: revocation(func(s *v1alpha1.TokenRevocationSpec) { s.PolicyName = "ordres" }), world: []client.Object{class("default", nil), policy(trusting)},
 			wantResult: resultAllowed, wantWarnings: []string{`spec.policyName: there is no SecurityPolicy "ordres" in namespace shop`},
 		},
-		"a revocation of an issuer that nobody trusts": {
+		"a revocation of an issuer that no policy trusts": {
 			object: revocation(func(s *v1alpha1.TokenRevocationSpec) { s.Issuer = "https://other" }), world: []client.Object{class("default", nil), policy(trusting)},
-			wantResult: resultAllowed, wantWarnings: []string{`spec.issuer: no SecurityPolicy of namespace shop accepts tokens of issuer "https://other"`},
+			wantResult: resultAllowed, wantWarnings: []string{`spec.issuer: no SecurityPolicy in namespace shop accepts tokens of issuer "https://other"`},
 		},
-		"a revocation where no tokens are": {
+		"a revocation without a policy that accepts tokens": {
 			object: revocation(nil), world: []client.Object{class("default", nil), policy(nil)}, wantResult: resultAllowed,
-			wantWarnings: []string{"spec: no SecurityPolicy of namespace shop accepts tokens"},
+			wantWarnings: []string{"spec: no SecurityPolicy in namespace shop accepts tokens"},
 		},
-		"a revocation where a policy is invalid": {
-			object: revocation(nil), world: []client.Object{class("default", nil), policy(spoil)}, wantResult: resultAllowed,
+		"a revocation beside an invalid policy": {
+			object: revocation(nil), world: []client.Object{class("default", nil), policy(invalidate)}, wantResult: resultAllowed,
 		},
-		"a revocation of what has expired": {
+		"a revocation of expired tokens": {
 			object: revocation(func(s *v1alpha1.TokenRevocationSpec) { s.Expires = ptr.To(metav1.NewTime(now.Add(-time.Hour))) }),
 			world:  []client.Object{class("default", nil), policy(trusting)}, wantResult: resultAllowed, wantWarnings: []string{"has expired"},
 		},
@@ -227,8 +227,8 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// TestOthersAreLetIn: deletions, subresources, and what is no object of ours.
-func TestOthersAreLetIn(t *testing.T) {
+// TestOthersAreAdmitted checks that deletions, subresources and other kinds are admitted.
+func TestOthersAreAdmitted(t *testing.T) {
 	h := newHandler(t, errors.New("nothing is read for these"))
 	for name, change := range map[string]func(*admission.Request){
 		"deletion":    func(r *admission.Request) { r.Operation = admissionv1.Delete },
@@ -236,7 +236,7 @@ func TestOthersAreLetIn(t *testing.T) {
 		"other kind":  func(r *admission.Request) { r.Kind.Kind = "Pod" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			req := request(t, policy(spoil), nil)
+			req := request(t, policy(invalidate), nil)
 			change(&req)
 			if got := h.Handle(t.Context(), req); !got.Allowed || len(got.Warnings) > 0 {
 				t.Errorf("got %+v", got)
@@ -245,27 +245,27 @@ func TestOthersAreLetIn(t *testing.T) {
 	}
 }
 
-// TestABusyHandlerLetsIn: objects beyond the bound wait, and then are let in.
-func TestABusyHandlerLetsIn(t *testing.T) {
+// TestBusyHandlerAdmits checks that an object that gets no slot in time is admitted.
+func TestBusyHandlerAdmits(t *testing.T) {
 	h := newHandler(t, nil, class("default", nil))
 	for range slots {
 		h.slots <- struct{}{}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := h.Handle(ctx, request(t, policy(spoil), nil)); !got.Allowed || len(got.Warnings) != 1 {
+	if got := h.Handle(ctx, request(t, policy(invalidate), nil)); !got.Allowed || len(got.Warnings) != 1 {
 		t.Errorf("got %+v", got)
 	}
 	<-h.slots
-	if got := h.Handle(t.Context(), request(t, policy(spoil), nil)); got.Allowed {
+	if got := h.Handle(t.Context(), request(t, policy(invalidate), nil)); got.Allowed {
 		t.Errorf("got %+v", got)
 	}
 	if len(h.slots) != slots-1 {
-		t.Errorf("%d slots are taken, want %d", len(h.slots), slots-1)
+		t.Errorf("%d slots are in use, want %d", len(h.slots), slots-1)
 	}
 }
 
-func TestWhatCannotBeDecodedIsLetIn(t *testing.T) {
+func TestUndecodableObjectsAreAdmitted(t *testing.T) {
 	h := newHandler(t, nil)
 	req := request(t, policy(nil), nil)
 	req.Object.Raw = []byte(`{"spec": []}`)
@@ -286,7 +286,7 @@ func TestFindingsAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzHandle: whatever bytes come, there is a response.
+// FuzzHandle checks that every input gets a response, and that a refusal has a reason.
 func FuzzHandle(f *testing.F) {
 	f.Add("SecurityPolicy", []byte(`{"spec":{"rateLimits":[{"limit":"5/minute"}]}}`), []byte(`{}`))
 	f.Add("SidecarClass", []byte(`{"spec":{"drainTimeout":"x"}}`), []byte(`{"spec":[]}`))
@@ -309,7 +309,7 @@ func FuzzHandle(f *testing.F) {
 				Object: runtime.RawExtension{Raw: object}, OldObject: runtime.RawExtension{Raw: old},
 			}})
 			if !got.Allowed && got.Result.Message == "" {
-				t.Errorf("refused without a reason")
+				t.Errorf("the refusal has no reason")
 			}
 		}
 	})

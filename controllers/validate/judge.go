@@ -13,7 +13,7 @@ import (
 	"github.com/posterndev/postern/controllers/compile"
 )
 
-// sameToJudge reports whether an update changes nothing that is judged: labels, finalizers and the status are not.
+// sameToJudge reports whether an update changes nothing that is checked. Labels, finalizers and the status are not checked.
 func sameToJudge(before, after client.Object) bool {
 	switch after := after.(type) {
 	case *v1alpha1.SecurityPolicy:
@@ -32,7 +32,7 @@ func warning(field, format string, args ...any) compile.Finding {
 	return compile.Finding{Severity: compile.Warning, Field: field, Message: fmt.Sprintf(format, args...)}
 }
 
-// policy compiles the policy under its class. A class that is not there (yet) is worth a warning.
+// policy compiles the policy with its class. A missing class is only a warning, because it may be created later.
 func (h *Handler) policy(ctx context.Context, policy *v1alpha1.SecurityPolicy) ([]compile.Finding, error) {
 	classes, err := h.classes(ctx)
 	if err != nil {
@@ -46,7 +46,7 @@ func (h *Handler) policy(ctx context.Context, policy *v1alpha1.SecurityPolicy) (
 	return append(findings, warning("spec.sidecarClassName", "%v; until then new pods are refused", intent.ClassErr)), nil
 }
 
-// ofClass begins the fields of findings about a class; a class is judged by what it says of a policy that asks for nothing.
+// ofClass is the prefix of the fields of findings about a class. A class is checked by compiling an empty policy with it.
 const ofClass = "sidecarClass."
 
 func (h *Handler) class(ctx context.Context, class *v1alpha1.SidecarClass) ([]compile.Finding, error) {
@@ -67,14 +67,15 @@ func (h *Handler) class(ctx context.Context, class *v1alpha1.SidecarClass) ([]co
 	}
 	for i := range classes {
 		if c := &classes[i]; c.Name != class.Name && c.Annotations[v1alpha1.DefaultClassAnnotation] == "true" {
-			findings = append(findings, warning("metadata.annotations", "SidecarClass %q is marked default too, and the newer of them applies: remove the "+
+			findings = append(findings, warning("metadata.annotations", "SidecarClass %q is also marked default, and the newer one applies: remove the "+
 				"annotation %s from one of them", c.Name, v1alpha1.DefaultClassAnnotation))
 		}
 	}
 	return findings, nil
 }
 
-// revocation warns where no policy of the namespace accepts what is revoked. It is never refused: the policy may come yet.
+// revocation warns if no policy of the namespace accepts the revoked tokens. It never refuses the object, because the policy may
+// be created later.
 func (h *Handler) revocation(ctx context.Context, revocation *v1alpha1.TokenRevocation) ([]compile.Finding, error) {
 	classes, err := h.classes(ctx)
 	if err != nil {
@@ -104,7 +105,7 @@ func (h *Handler) revocation(ctx context.Context, revocation *v1alpha1.TokenRevo
 	return ineffective(revocation, reasons[v1alpha1.ReasonExpired], exists, unknown), nil
 }
 
-// ineffective says why no policy takes the revocation. Where a policy cannot be compiled, only what is certain is said.
+// ineffective says why the revocation applies to no policy. If a policy cannot be compiled, it reports only what is certain.
 func ineffective(r *v1alpha1.TokenRevocation, expired, policyExists, unknown bool) []compile.Finding {
 	switch named, issuer := r.Spec.PolicyName, r.Spec.Issuer; {
 	case expired:
@@ -114,9 +115,9 @@ func ineffective(r *v1alpha1.TokenRevocation, expired, policyExists, unknown boo
 	case unknown:
 		return nil
 	case issuer != "":
-		return []compile.Finding{warning("spec.issuer", "no SecurityPolicy of namespace %s accepts tokens of issuer %q", r.Namespace, issuer)}
+		return []compile.Finding{warning("spec.issuer", "no SecurityPolicy in namespace %s accepts tokens of issuer %q", r.Namespace, issuer)}
 	}
-	return []compile.Finding{warning("spec", "no SecurityPolicy of namespace %s accepts tokens", r.Namespace)}
+	return []compile.Finding{warning("spec", "no SecurityPolicy in namespace %s accepts tokens", r.Namespace)}
 }
 
 func (h *Handler) classes(ctx context.Context) ([]v1alpha1.SidecarClass, error) {

@@ -82,13 +82,13 @@ func (s *space) checkAdmission() {
 		"host network": {func(p *corev1.PodSpec) { p.HostNetwork = true }, "hostNetwork"},
 		"sidecar's name": {func(p *corev1.PodSpec) {
 			p.Containers = append(p.Containers, corev1.Container{Name: render.SidecarName, Image: sampleImage})
-		}, "kept for the sidecar"},
+		}, "reserved for the sidecar"},
 		"sidecar's name among init containers": {func(p *corev1.PodSpec) {
 			p.InitContainers = []corev1.Container{{Name: render.SidecarName, Image: sampleImage}}
-		}, "kept for the sidecar"},
+		}, "reserved for the sidecar"},
 		"sidecar's volume": {func(p *corev1.PodSpec) {
 			p.Volumes = []corev1.Volume{{Name: render.VolumePrefix + "document", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
-		}, "kept for the sidecar"},
+		}, "reserved for the sidecar"},
 		"sidecar's port":  {func(p *corev1.PodSpec) { p.Containers[0].Ports[0].ContainerPort = 15990 }, "sidecar's own"},
 		"port nobody has": {func(p *corev1.PodSpec) { p.Containers[0].Ports[0].Name = "web" }, `named "http"`},
 	} {

@@ -135,7 +135,7 @@ func (s *space) checkTampering(p *corev1.Pod) {
 	s.refreshVolumes(p)
 	eventually(s.t, "waiting for the sidecar to refuse the edited document", func() error {
 		out, err := kubectl("logs", "-n", s.name, p.Name, "-c", render.SidecarName)
-		if err == nil && !strings.Contains(out, "signature does not fit") {
+		if err == nil && !strings.Contains(out, "signature does not match") {
 			err = fmt.Errorf("it does not say so")
 		}
 		return err

@@ -20,21 +20,21 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// scene is a policy with one pod, whose sidecar enforced its document before the clock was looked at.
+// scene is a policy with one pod, whose sidecar already enforces the document.
 type scene struct {
 	t     *testing.T
 	c     client.Client
 	clock *clocktesting.FakePassiveClock
 	r     *Reconciler
 	pod   *corev1.Pod
-	told  *events.FakeRecorder
+	sent  *events.FakeRecorder
 }
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	objects := world()
+	objects := unreconciled()
 	trusting(objects[2].(*v1alpha1.SecurityPolicy), v1alpha1.JWKS{URI: "https://corp/keys"})
-	s := &scene{t: t, clock: clocktesting.NewFakePassiveClock(born), pod: bound(corev1.PodRunning), told: events.NewFakeRecorder(64)}
+	s := &scene{t: t, clock: clocktesting.NewFakePassiveClock(created), pod: bound(corev1.PodRunning), sent: events.NewFakeRecorder(64)}
 	s.c = fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(append(objects, s.pod)...).
 		WithStatusSubresource(&v1alpha1.SecurityPolicy{}, &corev1.Pod{}).Build()
 	s.r = newTestReconciler(s.c, s.clock)
@@ -42,12 +42,12 @@ func newScene(t *testing.T) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.pod.Annotations = map[string]string{render.InjectionAnnotation: judge(o, s.r.cfg.Settings(), nil, born).injection}
+	s.pod.Annotations = map[string]string{render.InjectionAnnotation: judge(o, s.r.cfg.Settings(), nil, created).injection}
 	s.must(s.c.Update(t.Context(), s.pod))
 	s.reconcile()
 	s.report(s.document())
 	s.reconcile()
-	s.r.cfg.Events = s.told
+	s.r.cfg.Events = s.sent
 	return s
 }
 
@@ -73,15 +73,15 @@ func (s *scene) revoke(jti string) {
 	s.must(s.c.Create(s.t.Context(), r))
 }
 
-// document is the hash of the one that is stored.
+// document returns the hash of the stored document.
 func (s *scene) document() string {
 	s.t.Helper()
-	cm := stored(s.t, born)
+	cm := stored(s.t, created)
 	s.must(s.c.Get(s.t.Context(), client.ObjectKeyFromObject(cm), cm))
 	return first(s.r.open(cm, name)).hash
 }
 
-// report lets the sidecar say that it runs the document.
+// report makes the sidecar report that it runs the document.
 func (s *scene) report(hash string) {
 	s.t.Helper()
 	message, err := json.Marshal(compiled.Report{Hash: hash, SchemaVersion: 1})
@@ -90,8 +90,8 @@ func (s *scene) report(hash string) {
 	s.must(s.c.Status().Update(s.t.Context(), s.pod))
 }
 
-// want compares Enforced and the document that the status is about, and says whether anybody was told of anything.
-func (s *scene) want(enforced, document string, told bool) {
+// want checks the reason of Enforced, the document in the status, and whether there were events.
+func (s *scene) want(enforced, document string, wantEvents bool) {
 	s.t.Helper()
 	p := &v1alpha1.SecurityPolicy{}
 	s.must(s.c.Get(s.t.Context(), name, p))
@@ -99,26 +99,26 @@ func (s *scene) want(enforced, document string, told bool) {
 	if c == nil || c.Reason != enforced || p.Status.Document != document {
 		s.t.Errorf("Enforced is %+v for %s, want %s for %s", c, p.Status.Document, enforced, document)
 	}
-	if got := len(s.told.Events) > 0; got != told {
-		s.t.Errorf("events: %t, want %t", got, told)
+	if got := len(s.sent.Events) > 0; got != wantEvents {
+		s.t.Errorf("events: %t, want %t", got, wantEvents)
 	}
 }
 
-// TestRevocationsDoNotDisturbTheStatus: it waits for the sidecars, which take what is revoked in a moment.
-func TestRevocationsDoNotDisturbTheStatus(t *testing.T) {
+// TestRevocationsDoNotChangeEnforced checks that the status waits for the sidecars after a revocation, so that Enforced stays True.
+func TestRevocationsDoNotChangeEnforced(t *testing.T) {
 	s := newScene(t)
 	first := s.document()
 	s.want(v1alpha1.ReasonEnforced, first, false)
 	s.revoke("a")
-	if again := s.reconcile(); again != answerTime {
-		t.Errorf("due again after %s, want %s", again, answerTime)
+	if again := s.reconcile(); again != settleTime {
+		t.Errorf("due again after %s, want %s", again, settleTime)
 	}
 	s.want(v1alpha1.ReasonEnforced, first, false)
 	second := s.document()
-	s.clock.SetTime(born.Add(time.Second))
+	s.clock.SetTime(created.Add(time.Second))
 	s.revoke("b")
-	if again := s.reconcile(); again != answerTime-time.Second {
-		t.Errorf("due again after %s, though a second of %s has passed", again, answerTime)
+	if again := s.reconcile(); again != settleTime-time.Second {
+		t.Errorf("due again after %s, although a second of %s has passed", again, settleTime)
 	}
 	s.report(second)
 	s.reconcile()
@@ -128,12 +128,12 @@ func TestRevocationsDoNotDisturbTheStatus(t *testing.T) {
 	s.want(v1alpha1.ReasonEnforced, s.document(), false)
 }
 
-// TestSidecarsThatLagAreTold: the wait ends, however many revocations follow each other, and nothing else waits.
-func TestSidecarsThatLagAreTold(t *testing.T) {
-	t.Run("revocations without end", func(t *testing.T) {
+// TestSettlingEnds checks that the wait has a fixed end, however many revocations follow, and that other changes do not wait.
+func TestSettlingEnds(t *testing.T) {
+	t.Run("continuous revocations", func(t *testing.T) {
 		s := newScene(t)
 		for i := range 5 {
-			s.clock.SetTime(born.Add(time.Duration(i) * answerTime / 4))
+			s.clock.SetTime(created.Add(time.Duration(i) * settleTime / 4))
 			s.revoke(strings.Repeat("x", i+1))
 			s.reconcile()
 		}
@@ -150,14 +150,14 @@ func TestSidecarsThatLagAreTold(t *testing.T) {
 		s.reconcile()
 		s.want(v1alpha1.ReasonPodsOutdated, s.document(), true)
 	})
-	t.Run("the end of the policy", func(t *testing.T) {
+	t.Run("the policy is deleted", func(t *testing.T) {
 		s := newScene(t)
 		s.revoke("a")
 		s.reconcile()
-		s.must(s.c.Delete(t.Context(), world()[2]))
+		s.must(s.c.Delete(t.Context(), unreconciled()[2]))
 		s.reconcile()
-		if n := len(s.r.patience.waits); n > 0 {
-			t.Errorf("%d statuses are waited for", n)
+		if n := len(s.r.settling.waits); n > 0 {
+			t.Errorf("%d statuses still wait", n)
 		}
 	})
 }
