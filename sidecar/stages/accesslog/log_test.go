@@ -1,6 +1,9 @@
 package accesslog
 
 import (
+	"bytes"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -9,6 +12,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
@@ -51,6 +56,40 @@ func FuzzSafe(f *testing.F) {
 			t.Errorf("safe(%q, %d) has %d bytes", s, limit, len(got))
 		}
 	})
+}
+
+// TestDecisionFormats: the text log has the decisions as people read them, the JSON log as objects.
+func TestDecisionFormats(t *testing.T) {
+	tests := map[string]struct {
+		newHandler func(w io.Writer) slog.Handler
+		want       string
+	}{
+		"text": {
+			newHandler: func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
+			want:       `decisions="authz: forbidden, ratelimit/login: rate-limited (shadow)"`,
+		},
+		"JSON": {
+			newHandler: func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
+			want: `"decisions":[{"stage":"authz","code":"forbidden","shadow":false},` +
+				`{"stage":"ratelimit","rule":"login","code":"rate-limited","shadow":true}]`,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			log, err := NewLog(LogAll, slog.New(tt.newHandler(&out)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			log.Record(event.Event{Kind: event.Request, Served: &event.Served{Decisions: []event.Decision{
+				{Stage: "authz", Err: &httperr.Error{Status: 403, Code: "forbidden"}},
+				{Stage: "ratelimit", Rule: "login", Shadow: true, Err: &httperr.Error{Status: 429, Code: "rate-limited"}},
+			}}})
+			if !strings.Contains(out.String(), tt.want) {
+				t.Errorf("line %q, want %s in it", out.String(), tt.want)
+			}
+		})
+	}
 }
 
 // TestClientAddr: the event has the connection's address where no stage has found out the client's.

@@ -17,7 +17,7 @@ func FuzzFieldsAreStructured(f *testing.F) {
 		}
 		shown := newFields(name, limit, time.Duration(period))
 		other := newFields("other", 1, time.Second)
-		var a answer
+		var a shownFields
 		a.add(&shown, Result{Remaining: remaining, Next: time.Duration(next)})
 		a.add(&other, Result{Remaining: 1})
 		wantMember(t, a.limit, name, map[string]int64{"r": int64(remaining), "t": ceil(next)})
