@@ -171,7 +171,7 @@ func TestErrorResponses(t *testing.T) {
 	}{
 		"a refusal inside":  {last: refuse, stages: []stage.Stage{decorate, Errors()}, wantStatus: 403, wantMark: "yes", wantCause: "no such role"},
 		"a refusal outside": {last: refuse, wantStatus: 403, wantCause: "no such role"},
-		"any other error":   {last: func(http.ResponseWriter, *http.Request) error { return errors.New("secret\x1b[31m") }, stages: []stage.Stage{decorate, Errors()}, wantStatus: 500, wantMark: "yes", wantCause: "secret\ufffd[31m"},
+		"another error":     {last: func(http.ResponseWriter, *http.Request) error { return errors.New("secret\x1b[31m") }, stages: []stage.Stage{decorate, Errors()}, wantStatus: 500, wantMark: "yes", wantCause: "secret\ufffd[31m"},
 		"a panic inside":    {last: func(http.ResponseWriter, *http.Request) error { panic("secret") }, stages: []stage.Stage{decorate, Errors()}, wantStatus: 500, wantMark: "yes", wantCause: "serving request: panic: secret", wantPanics: 1},
 		"a panic outside":   {last: func(http.ResponseWriter, *http.Request) error { panic(errors.New("secret")) }, wantStatus: 500, wantCause: "serving request: panic: secret", wantPanics: 1},
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/dunglas/httpsfv"
 )
 
-// FuzzFieldsAreStructured reads the fields back with another's parser of RFC 9651.
+// FuzzFieldsAreStructured reads the fields back with an independent parser of RFC 9651.
 func FuzzFieldsAreStructured(f *testing.F) {
 	f.Add("login", 5, int64(time.Minute), 4, int64(12*time.Second))
 	f.Add(`a "quoted\" name;q=1,`, 1, int64(1500*time.Millisecond), 0, int64(1))
