@@ -40,7 +40,7 @@ func (p *pipe) run(ctx context.Context) {
 	p.once.Do(func() {}) // a cut from here on is not reported
 }
 
-// cut ends both directions at once. The first cut sets the reason.
+// cut ends both directions immediately. The first cut sets the reason.
 func (p *pipe) cut(end End) {
 	p.once.Do(func() {
 		p.end = end
@@ -51,7 +51,7 @@ func (p *pipe) cut(end End) {
 	})
 }
 
-// copy carries src's bytes to dst until src ends, and passes that end on.
+// copy copies src's bytes to dst until src ends, and passes that end on.
 func (p *pipe) copy(dst, src net.Conn, count *atomic.Int64) {
 	for {
 		n, err := p.copyChunk(dst, src)

@@ -57,12 +57,12 @@ func New(cfg Config) (http.Handler, error) {
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p, ok := h.probes[r.URL.Path]
 	if !ok || !authorized(p, r) {
-		answer(w, http.StatusNotFound, "not found")
+		respond(w, http.StatusNotFound, "not found")
 		return
 	}
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
-		answer(w, http.StatusMethodNotAllowed, "method not allowed")
+		respond(w, http.StatusMethodNotAllowed, "method not allowed")
 		return
 	}
 	if err := h.ask(r.Context(), p); err != nil {
@@ -70,10 +70,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if p.Hook() {
 			panic(http.ErrAbortHandler)
 		}
-		answer(w, http.StatusServiceUnavailable, "failed")
+		respond(w, http.StatusServiceUnavailable, "failed")
 		return
 	}
-	answer(w, http.StatusOK, "ok")
+	respond(w, http.StatusOK, "ok")
 }
 
 // authorized compares the token in constant time.
@@ -96,7 +96,7 @@ func (h *handler) ask(ctx context.Context, p Probe) error {
 	}
 }
 
-func answer(w http.ResponseWriter, status int, text string) {
+func respond(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

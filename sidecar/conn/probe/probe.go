@@ -213,7 +213,7 @@ func validate(probes []Probe) error {
 			return err
 		}
 		if seen[p.Name] {
-			return fmt.Errorf("checking probes: %q is there twice", p.Name)
+			return fmt.Errorf("checking probes: %q is listed twice", p.Name)
 		}
 		seen[p.Name] = true
 	}
