@@ -20,7 +20,7 @@ type Pod struct {
 	Logger      *slog.Logger
 }
 
-// Config returns what the pod's sidecar runs with.
+// Config returns the configuration of the pod's sidecar.
 func (p Pod) Config() Config {
 	e := p.Environment
 	inbound := e.inbound()
