@@ -48,7 +48,7 @@ func (e Environment) inbound() Inbound {
 	return t
 }
 
-// newProbes forwards the kubelet's probes and hooks to the app; nil where the pod has none.
+// newProbes forwards the kubelet's probes and hooks to the app; nil if the pod has none.
 func newProbes(list []compiled.Probe, target func(port uint16) string, logger *slog.Logger) (http.Handler, error) {
 	if len(list) == 0 {
 		return nil, nil

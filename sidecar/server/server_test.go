@@ -308,13 +308,13 @@ func TestAmbiguousFramingIsRefused(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /admin HTTP/1.1\r\nHost: x\r\n\r\n")
-	answers, err := io.ReadAll(conn)
-	if err != nil && len(answers) == 0 {
+	received, err := io.ReadAll(conn)
+	if err != nil && len(received) == 0 {
 		t.Fatal(err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(string(answers))), nil)
-	if err != nil || resp.StatusCode != http.StatusBadRequest || strings.Count(string(answers), "HTTP/1.1 ") != 1 {
-		t.Errorf("responses %q, %v", answers, err)
+	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(string(received))), nil)
+	if err != nil || resp.StatusCode != http.StatusBadRequest || strings.Count(string(received), "HTTP/1.1 ") != 1 {
+		t.Errorf("responses %q, %v", received, err)
 	}
 	var problem struct{ Type string }
 	if err := json.NewDecoder(resp.Body).Decode(&problem); err != nil || problem.Type == "" {

@@ -26,7 +26,7 @@ type Config struct {
 	MaxConns int
 	// OnEnd is called when a connection ends; it may be nil.
 	OnEnd func(Stats)
-	// Logger is slog.Default() where nil.
+	// Logger is slog.Default() if nil.
 	Logger *slog.Logger
 }
 

@@ -75,7 +75,7 @@ func (p *pipe) copy(dst, src net.Conn, count *atomic.Int64) {
 	}
 }
 
-// copyChunk copies up to chunk bytes within one tick. Only a receiver that takes nothing for the idle timeout meets the write
+// copyChunk copies up to chunk bytes within one tick. Only a receiver that reads nothing for the idle timeout reaches the write
 // deadline: the read deadline ends the chunk first, and what is left then is at most a kernel pipe's content. That
 // content is lost with it, which is why the deadline is fatal.
 func (p *pipe) copyChunk(dst, src net.Conn) (int64, error) {

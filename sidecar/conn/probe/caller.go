@@ -15,7 +15,7 @@ const (
 	hookAgent  = "kube-lifecycle/postern"
 	// maxBody is how much of a response is read, in bytes; the kubelet's own limit.
 	maxBody = 10 << 10
-	// maxRedirects is the kubelet's.
+	// maxRedirects is the kubelet's limit.
 	maxRedirects = 10
 )
 

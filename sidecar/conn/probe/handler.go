@@ -35,7 +35,7 @@ type handler struct {
 
 // New returns a handler of GET Prefix+name for the entries, or an error that names the invalid one. It responds with
 //   - 200 "ok" or 503 "failed", whatever the app responds: the app's own text does not leave the pod;
-//   - 404 for every other path, and where the entry's token is missing or wrong; 405 for other methods.
+//   - 404 for every other path, and if the entry's token is missing or wrong; 405 for other methods.
 //
 // A probe runs once at a time: requests that arrive while it runs share its result, so a flood costs the app one request at a
 // time. A hook runs once for each request. The kubelet looks at a hook's connection and not at its status. So a hook that got

@@ -198,7 +198,7 @@ func TestNoSidecar(t *testing.T) {
 }
 
 // The kernel does not redirect packets that connection tracking does not follow; they must not reach the app. Here a foreign
-// rule stands in for a client that crafts invalid packets.
+// rule replaces a client that crafts invalid packets.
 func TestUntrackedPacketsDoNotReachTheApp(t *testing.T) {
 	n := newNetwork(t)
 	serve(t, n, appPort, "app")

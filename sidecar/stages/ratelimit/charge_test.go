@@ -98,7 +98,7 @@ func TestConcurrentAttempts(t *testing.T) {
 // TestChargeAfterDisconnect: a client that disconnects before the app responds is counted as well.
 func TestChargeAfterDisconnect(t *testing.T) {
 	a := newAttempts(t, login())
-	a.store.Store, a.local.err = deaf{a.store.Store}, errors.New("away")
+	a.store.Store, a.local.err = deaf{a.store.Store}, errors.New("unavailable")
 	for range 5 {
 		r, _ := attempt("192.0.2.1")
 		ctx, cancel := context.WithCancel(r.Context())
@@ -138,7 +138,7 @@ func TestChargeWithoutStore(t *testing.T) {
 			rule := login()
 			rule.OnFailure = tt.onFailure
 			a := newAttempts(t, rule)
-			a.store.err = errors.New("away")
+			a.store.err = errors.New("unavailable")
 			r, _ := attempt("192.0.2.1")
 			for range tt.charges {
 				a.Charge(r)

@@ -281,7 +281,7 @@ func TestShadow(t *testing.T) {
 		}
 	}
 	f.wantStatus(http.StatusTooManyRequests, f.send("192.0.2.1"))
-	f.store.err = errors.New("away")
+	f.store.err = errors.New("unavailable")
 	f.wantStatus(http.StatusOK, f.send("192.0.2.9"))
 }
 
@@ -297,7 +297,7 @@ func TestShadowPolicy(t *testing.T) {
 	if len(got.info.Decisions) != 1 || !got.info.Decisions[0].Shadow || got.Header().Get("RateLimit") != "" {
 		t.Errorf("decisions %+v, header %v", got.info.Decisions, got.Header())
 	}
-	f.store.err, f.local.err = errors.New("away"), errors.New("away too")
+	f.store.err, f.local.err = errors.New("unavailable"), errors.New("unavailable too")
 	got = f.send("192.0.2.1", shadowPolicy)
 	f.wantStatus(http.StatusOK, got)
 	if len(got.info.Decisions) != 2 {
@@ -316,7 +316,7 @@ func TestStoreUnavailable(t *testing.T) {
 		"allow: the local limit applies": {rules: []ratelimit.Rule{login()}, wantStatus: []int{200, 200, 200, 200, 200, 429, 429}},
 		"deny":                           {rules: []ratelimit.Rule{deny}, wantStatus: []int{503, 503}},
 		"one denies":                     {rules: []ratelimit.Rule{login(), deny}, wantStatus: []int{503, 503}},
-		"the local store fails as well":  {rules: []ratelimit.Rule{login()}, localErr: errors.New("away"), wantStatus: []int{503}},
+		"the local store fails as well":  {rules: []ratelimit.Rule{login()}, localErr: errors.New("unavailable"), wantStatus: []int{503}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
