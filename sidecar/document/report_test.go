@@ -9,7 +9,8 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// TestLongestReportIsAccepted: the operator accepts the longest report, whatever its texts contain. They include errors of other programs.
+// TestLongestReportIsAccepted: the operator accepts the longest report, whatever its texts contain. They include
+// errors of other programs.
 func TestLongestReportIsAccepted(t *testing.T) {
 	for name, text := range map[string]string{"HTML": "<>", "quotes": `"\`, "control": "\x00\x1b\u2028", "accents": "äöü", "broken": "\xff\xfe"} {
 		k := NewKeeper(Config{Namespace: "shop", Policy: "orders", Version: strings.Repeat("v", 64), Logger: slog.New(slog.DiscardHandler)})

@@ -70,7 +70,8 @@ func TestLeaveSendsClientsToOtherPods(t *testing.T) {
 	}
 }
 
-// TestLeavingIgnoresOtherUpgrades: an ignored Upgrade, such as curl's h2c, does not keep the connection open. The Connection field of a WebSocket is not changed.
+// TestLeavingIgnoresOtherUpgrades: an ignored Upgrade, such as curl's h2c, does not keep the connection open. The
+// Connection field of a WebSocket is not changed.
 func TestLeavingIgnoresOtherUpgrades(t *testing.T) {
 	c := newEnforcer(t, hello)
 	c.leaving.Store(true)

@@ -136,7 +136,8 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// TestHalfClose: the client closes its half first, and the complete response still arrives. The app reads slowly enough for the pipe to fill.
+// TestHalfClose: the client closes its half first, and the complete response still arrives. The app reads slowly
+// enough for the pipe to fill.
 func TestHalfClose(t *testing.T) {
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB, a chunk exactly
 	r := start(t, Config{}, func(conn net.Conn) {
