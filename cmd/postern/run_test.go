@@ -104,7 +104,7 @@ func TestRunEnforcesTheFileAsItChanges(t *testing.T) {
 	}
 	closed := strings.Replace(openPolicy, "require: Anonymous", "require: Deny", 1)
 	write(t, file, closed)
-	out.await(t, "INFO  changed policy in force policy=app")
+	out.await(t, "INFO  changed policy active policy=app")
 	if got := status(t, url); got != http.StatusForbidden {
 		t.Errorf("status %d after the change", got)
 	}

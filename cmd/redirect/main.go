@@ -3,7 +3,7 @@
 // POSTERN_EXCLUDED_PORTS.
 //
 // Any exit code but 0 keeps the pod from starting, unguarded as it would be: 2 for a wrong environment, 3 without
-// NET_ADMIN, 4 for a kernel that cannot redirect, 5 where the rules read back are not those programmed, 1 for all else.
+// NET_ADMIN, 4 for a kernel that cannot redirect, 5 if the rules in the kernel differ from the requested rules, 1 for every other error.
 package main
 
 import (

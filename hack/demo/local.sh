@@ -179,7 +179,7 @@ show_local_change() {
 	took=$(seconds_since "$started")
 	send -H "Authorization: Bearer $GOOD" "$GATE/reports"
 	check "403, $took s after policy.yaml was saved" all "status_is 403" "problem_is access-denied"
-	log_shown "changed policy in force"
+	log_shown "changed policy active"
 }
 
 # show_invalid_change: a mistake in the file must not open what was closed.

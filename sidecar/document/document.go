@@ -1,5 +1,5 @@
-// Package document brings the policy's documents to the sidecar in two ways, by the mounted ConfigMap and by a long poll to the
-// operator; the newer revision wins.
+// Package document receives the policy's documents in two ways, from the mounted ConfigMap and by a long poll to the
+// operator. The newer revision wins.
 package document
 
 import (
@@ -16,26 +16,26 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// Apply puts a document in force. An error says why the sidecar cannot run it: the one before stays in force.
+// Apply activates a document. An error says why the sidecar cannot run it: the previous document stays active.
 type Apply func(ctx context.Context, p *compiled.Policy, hash string) error
 
 // Config says which documents are accepted.
 type Config struct {
-	// Namespace and Policy name the policy; a document of another one is refused, even with a valid signature.
+	// Namespace and Policy name the policy. A document of another policy is refused, even with a valid signature.
 	Namespace, Policy string
-	// Key is the operator's.
+	// Key is the operator's public key.
 	Key ed25519.PublicKey
-	// Floor is the lowest revision that is accepted: what the policy's document had when the pod was created. An older
-	// document, however well signed, was put back. 0 accepts any.
+	// Floor is the lowest revision that is accepted: the revision of the policy's document when the pod was created.
+	// An older document was restored by someone, even if its signature is valid. 0 accepts any revision.
 	Floor int64
 	// Apply is called for one document at a time.
 	Apply Apply
-	// Version is this build's, for the operator's status.
+	// Version is the version of this build, for the operator's status.
 	Version string
 	Logger  *slog.Logger
 }
 
-// Keeper validates documents and remembers which one is in force. It is safe for concurrent use.
+// Keeper validates documents and remembers the active one. It is safe for concurrent use.
 type Keeper struct {
 	cfg Config
 
@@ -55,15 +55,15 @@ func NewKeeper(cfg Config) *Keeper {
 }
 
 var (
-	errForeign = errors.New("the document is another policy's")
-	errOld     = errors.New("the document is older than the one in force")
-	// errBelowFloor is reported, unlike errOld: a sidecar that is given nothing else stays without a document.
-	errBelowFloor = errors.New("the document is older than the policy's was when this pod was created: somebody put it back; " +
-		"the operator replaces it once it runs")
+	errForeign = errors.New("the document belongs to another policy")
+	errOld     = errors.New("the document is older than the active one")
+	// errBelowFloor is reported, unlike errOld, because a sidecar that gets no other document has none.
+	errBelowFloor = errors.New("the document is older than the one from when this pod was created, so an old document was restored; " +
+		"the operator replaces it when it is available")
 )
 
-// Offer validates a signed document and applies it where it is newer than the one in force. Offering the document in force
-// again is no error. A refusal is reported to the operator, unless the signature is not the operator's.
+// Offer validates a signed document and activates it if it is newer than the active one. Offering the active document
+// again is not an error. A refusal is reported to the operator, unless the signature is not the operator's.
 func (k *Keeper) Offer(ctx context.Context, s compiled.Signed) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -90,7 +90,7 @@ func (k *Keeper) Offer(ctx context.Context, s compiled.Signed) error {
 	}
 	k.revision = p.Revision
 	k.update(func(r *compiled.Report) { r.Hash, r.Refused, r.Error = hash, "", "" })
-	k.cfg.Logger.InfoContext(ctx, "document in force", "document", hash, "generation", p.Generation, "revision", p.Revision, "deleted", p.Deleted)
+	k.cfg.Logger.InfoContext(ctx, "document active", "document", hash, "generation", p.Generation, "revision", p.Revision, "deleted", p.Deleted)
 	return nil
 }
 
@@ -111,21 +111,21 @@ func (k *Keeper) refuse(hash string, err error) {
 	if k.report.Refused == hash && k.report.Error == bounded(err.Error()) {
 		return
 	}
-	text := "document refused, the one before stays in force"
+	text := "document refused, the previous one stays active"
 	if k.report.Hash == "" {
-		text = "document refused, and there is none to run: every request is answered 503"
+		text = "document refused, and no document is active: every request gets 503"
 	}
 	k.cfg.Logger.Error(text, "document", hash, "inForce", k.report.Hash, "error", err)
 	k.update(func(r *compiled.Report) { r.Refused, r.Error = hash, bounded(err.Error()) })
 }
 
-// maxErrorText keeps a report inside the bounds that the operator accepts, in bytes.
+// maxErrorText keeps a report within the operator's limits, in bytes.
 const maxErrorText = 500
 
 func bounded(s string) string { return Short(s, maxErrorText) }
 
-// Short cuts a text for a report to limit bytes, and replaces characters that JSON writes as six: the operator refuses a report
-// that is too long, and with it the poll that brings documents.
+// Short cuts a text for a report to limit bytes, and replaces characters that JSON writes as six bytes. The operator
+// refuses a report that is too long, and then the poll brings no documents.
 func Short(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -139,7 +139,7 @@ func Short(s string, limit int) string {
 	return s
 }
 
-// SetReachable reports the pod's listeners that clients reach without passing the sidecar.
+// SetReachable reports the pod's listeners that clients can reach without passing the sidecar.
 func (k *Keeper) SetReachable(listeners []string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -148,7 +148,7 @@ func (k *Keeper) SetReachable(listeners []string) {
 	}
 }
 
-// SetProblems reports the dependencies of the policy that are unavailable.
+// SetProblems reports the policy's dependencies that are unavailable.
 func (k *Keeper) SetProblems(problems []compiled.Problem) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -157,7 +157,7 @@ func (k *Keeper) SetProblems(problems []compiled.Problem) {
 	}
 }
 
-// update changes the report and wakes those that wait for a change; the caller holds the lock.
+// update changes the report and wakes those that wait for a change. The caller holds the lock.
 func (k *Keeper) update(change func(*compiled.Report)) {
 	change(&k.report)
 	close(k.changed)

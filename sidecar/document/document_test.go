@@ -15,7 +15,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// operator signs documents as the real one does.
+// operator signs documents as the operator does.
 type operator struct {
 	public  ed25519.PublicKey
 	private ed25519.PrivateKey
@@ -64,17 +64,17 @@ func TestOfferRefuses(t *testing.T) {
 	tests := map[string]struct {
 		offer   compiled.Signed
 		wantErr error
-		// wantReported: the operator hears of documents that are its own.
+		// wantReported is true for documents with the operator's signature.
 		wantReported bool
 	}{
-		"another operator's":    {offer: other.sign(t, revision(11)), wantErr: compiled.ErrSignature},
-		"edited":                {offer: compiled.Signed{Document: append([]byte(" "), good.Document...), Signature: good.Signature}, wantErr: compiled.ErrSignature},
-		"unsigned":              {offer: compiled.Signed{Document: o.sign(t, revision(11)).Document}, wantErr: compiled.ErrSignature},
-		"older":                 {offer: o.sign(t, revision(9)), wantErr: errOld},
-		"as old, other content": {offer: o.sign(t, func(p *compiled.Policy) { p.Mode = compiled.Shadow }), wantErr: errOld},
-		"another policy's":      {offer: o.sign(t, func(p *compiled.Policy) { p.Name, p.Revision = "carts", 11 }), wantErr: errForeign},
-		"another namespace's":   {offer: o.sign(t, func(p *compiled.Policy) { p.Namespace, p.Revision = "evil", 11 }), wantErr: errForeign},
-		"too new a schema":      {offer: o.sign(t, func(p *compiled.Policy) { p.SchemaVersion, p.Revision = 99, 11 }), wantErr: compiled.ErrTooNew, wantReported: true},
+		"another operator's":           {offer: other.sign(t, revision(11)), wantErr: compiled.ErrSignature},
+		"edited":                       {offer: compiled.Signed{Document: append([]byte(" "), good.Document...), Signature: good.Signature}, wantErr: compiled.ErrSignature},
+		"unsigned":                     {offer: compiled.Signed{Document: o.sign(t, revision(11)).Document}, wantErr: compiled.ErrSignature},
+		"older":                        {offer: o.sign(t, revision(9)), wantErr: errOld},
+		"same revision, other content": {offer: o.sign(t, func(p *compiled.Policy) { p.Mode = compiled.Shadow }), wantErr: errOld},
+		"another policy's":             {offer: o.sign(t, func(p *compiled.Policy) { p.Name, p.Revision = "carts", 11 }), wantErr: errForeign},
+		"another namespace's":          {offer: o.sign(t, func(p *compiled.Policy) { p.Namespace, p.Revision = "evil", 11 }), wantErr: errForeign},
+		"schema too new":               {offer: o.sign(t, func(p *compiled.Policy) { p.SchemaVersion, p.Revision = 99, 11 }), wantErr: compiled.ErrTooNew, wantReported: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestOfferRefuses(t *testing.T) {
 			}
 			r, _ := k.Report()
 			if r.Hash != good.Hash() {
-				t.Errorf("the good document is no longer in force: %+v", r)
+				t.Errorf("the valid document is no longer active: %+v", r)
 			}
 			if reported := r.Refused != ""; reported != tt.wantReported {
 				t.Errorf("report = %+v; want refused: %v", r, tt.wantReported)
@@ -96,8 +96,8 @@ func TestOfferRefuses(t *testing.T) {
 	}
 }
 
-// TestTheFloor: a new pod takes no document that is older than the policy's was when the pod was created, and says so.
-func TestTheFloor(t *testing.T) {
+// TestFloor: a new pod refuses and reports a document that is older than the policy's document when the pod was created.
+func TestFloor(t *testing.T) {
 	o := newOperator(t)
 	tests := map[string]struct {
 		floor, revision int64
@@ -107,7 +107,7 @@ func TestTheFloor(t *testing.T) {
 		"none":                       {revision: 1},
 		"older":                      {floor: 50, revision: 49, wantErr: errBelowFloor},
 		"an older tombstone":         {floor: 50, revision: 49, deleted: true, wantErr: errBelowFloor},
-		"the very same":              {floor: 50, revision: 50},
+		"the same":                   {floor: 50, revision: 50},
 		"newer":                      {floor: 50, revision: 51},
 		"the policy was deleted":     {floor: 50, revision: 51, deleted: true},
 		"injected before a document": {floor: 0, revision: 1},
@@ -132,8 +132,8 @@ func TestTheFloor(t *testing.T) {
 	}
 }
 
-// TestTheFloorEndsWithTheOperatorsDocument: a sidecar without a document takes the next one that is new enough.
-func TestTheFloorEndsWithTheOperatorsDocument(t *testing.T) {
+// TestNewerDocumentAfterFloor: a sidecar without a document accepts the next one that is new enough.
+func TestNewerDocumentAfterFloor(t *testing.T) {
 	o := newOperator(t)
 	k := o.keeper(nil)
 	k.cfg.Floor = 50
@@ -149,7 +149,7 @@ func TestTheFloorEndsWithTheOperatorsDocument(t *testing.T) {
 	}
 }
 
-func TestARefusedDocumentIsReportedAndForgottenAfterAGoodOne(t *testing.T) {
+func TestRefusedDocumentIsReportedUntilAValidOne(t *testing.T) {
 	o := newOperator(t)
 	refuse := true
 	k := o.keeper(func(context.Context, *compiled.Policy, string) error {
@@ -161,7 +161,7 @@ func TestARefusedDocumentIsReportedAndForgottenAfterAGoodOne(t *testing.T) {
 	s := o.sign(t, nil)
 	_, changed := k.Report()
 	if err := k.Offer(t.Context(), s); err == nil {
-		t.Fatal("a document that cannot be applied was taken")
+		t.Fatal("a document that cannot be applied was accepted")
 	}
 	<-changed
 	r, _ := k.Report()
@@ -177,7 +177,7 @@ func TestARefusedDocumentIsReportedAndForgottenAfterAGoodOne(t *testing.T) {
 	}
 }
 
-func TestReachableWakesTheReportOnceForEachChange(t *testing.T) {
+func TestReachableChangesTheReportOnce(t *testing.T) {
 	k := newOperator(t).keeper(nil)
 	_, changed := k.Report()
 	k.SetReachable([]string{"0.0.0.0:9000"})
@@ -189,12 +189,12 @@ func TestReachableWakesTheReportOnceForEachChange(t *testing.T) {
 	k.SetReachable([]string{"0.0.0.0:9000"})
 	select {
 	case <-changed:
-		t.Error("nothing changed, and the report says so")
+		t.Error("the report signals a change although nothing changed")
 	default:
 	}
 }
 
-// mount writes the files as a ConfigMap's volume has them.
+// mount writes the files in the layout of a ConfigMap's volume.
 func mount(t *testing.T, dir string, s compiled.Signed) {
 	t.Helper()
 	for name, content := range map[string]string{
@@ -237,13 +237,13 @@ func TestMounted(t *testing.T) {
 	}
 	mount(t, dir, second)
 	waitFor(t, k, "the second document", func(r compiled.Report) bool { return r.Hash == second.Hash() })
-	mount(t, dir, first) // an older document put back changes nothing
+	mount(t, dir, first) // an older document changes nothing
 	third := o.sign(t, revision(30))
 	mount(t, dir, third)
 	waitFor(t, k, "the third document", func(r compiled.Report) bool { return r.Hash == third.Hash() })
 }
 
-func TestMountedTriesARefusedDocumentAgain(t *testing.T) {
+func TestMountedRetriesARefusedDocument(t *testing.T) {
 	o := newOperator(t)
 	tries := 0
 	k := o.keeper(func(context.Context, *compiled.Policy, string) error {
@@ -270,8 +270,8 @@ func TestReadDirBoundsWhatItReads(t *testing.T) {
 	}
 }
 
-// TestReadDirTakesTheNewestThatIsRead: beside it may lie what older sidecars run.
-func TestReadDirTakesTheNewestThatIsRead(t *testing.T) {
+// TestReadDirReadsTheNewestVersion: the directory may also contain the documents of older sidecars.
+func TestReadDirReadsTheNewestVersion(t *testing.T) {
 	o := newOperator(t)
 	v1 := o.sign(t, nil)
 	v2 := o.sign(t, func(p *compiled.Policy) { p.SchemaVersion = 2 })
@@ -279,7 +279,7 @@ func TestReadDirTakesTheNewestThatIsRead(t *testing.T) {
 	mount(t, dir, v1)
 	for reads, want := range map[int]compiled.Signed{1: v1, 2: v1, 3: v1} {
 		if got, err := readVersion(dir, reads); err != nil || got.Hash() != want.Hash() {
-			t.Errorf("of one document, a build that reads up to version %d takes %s, %v", reads, got.Document, err)
+			t.Errorf("with one document, a build that supports version %d reads %s, %v", reads, got.Document, err)
 		}
 	}
 	document, signature := compiled.DocumentKeys(2)
@@ -290,7 +290,7 @@ func TestReadDirTakesTheNewestThatIsRead(t *testing.T) {
 	}
 	for reads, want := range map[int]compiled.Signed{1: v1, 2: v2, 3: v2} {
 		if got, err := readVersion(dir, reads); err != nil || got.Hash() != want.Hash() {
-			t.Errorf("of two, a build that reads up to version %d takes %s, %v", reads, got.Document, err)
+			t.Errorf("with two documents, a build that supports version %d reads %s, %v", reads, got.Document, err)
 		}
 	}
 	if err := os.Remove(filepath.Join(dir, signature)); err != nil {

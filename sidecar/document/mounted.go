@@ -16,16 +16,16 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// Mounted watches the folder at which the policy's ConfigMap is mounted.
+// Mounted watches the directory in which the policy's ConfigMap is mounted.
 type Mounted struct {
 	Dir string
-	// Interval lies between two reads; the kubelet itself refreshes the folder about once a minute.
+	// Interval is the pause between two reads. The kubelet itself refreshes the directory about once a minute.
 	Interval time.Duration
 	Keeper   *Keeper
 	Logger   *slog.Logger
 }
 
-// Run offers the folder's document at once and whenever it changes, until ctx ends.
+// Run offers the document in the directory immediately and whenever it changes, until ctx ends.
 func (m Mounted) Run(ctx context.Context) {
 	ticker := time.NewTicker(m.Interval)
 	defer ticker.Stop()
@@ -39,8 +39,8 @@ func (m Mounted) Run(ctx context.Context) {
 	}
 }
 
-// look offers the document unless it is the one seen last, and returns what it saw. A document that could not be applied is
-// tried again next time: what it needs, such as a Secret, may be mounted by then.
+// look offers the document unless it is the last seen one, and returns what it saw. A document that could not be
+// applied is offered again next time, because what it needs, such as a Secret, may then be mounted.
 func (m Mounted) look(ctx context.Context, seen string) string {
 	signed, err := ReadDir(m.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -65,8 +65,8 @@ func (m Mounted) look(ctx context.Context, seen string) string {
 	return signed.Hash()
 }
 
-// ReadDir reads the signed document of the newest schema version that this build reads from a mounted ConfigMap. It returns
-// fs.ErrNotExist where there is none.
+// ReadDir reads from a mounted ConfigMap the signed document with the newest schema version that this build supports.
+// It returns fs.ErrNotExist if there is none.
 func ReadDir(dir string) (compiled.Signed, error) { return readVersion(dir, compiled.SchemaVersion) }
 
 func readVersion(dir string, reads int) (compiled.Signed, error) {

@@ -22,26 +22,28 @@ import (
 type PollConfig struct {
 	// URL of the operator, without a path.
 	URL string
-	// CA is the PEM certificates that the operator's is checked against.
+	// CA has the PEM certificates that verify the operator's certificate.
 	CA []byte
-	// Token gives the pod's service-account token for the operator; it is read for every poll, because the kubelet renews it.
+	// Token returns the pod's service-account token for the operator. It is called for every poll, because the
+	// kubelet renews the token.
 	Token  secret.Source
 	Keeper *Keeper
 	Logger *slog.Logger
 }
 
-// Poller holds a long poll to the operator: the request says what the sidecar runs, the response is a newer document.
+// Poller holds a long poll to the operator: the request reports what the sidecar runs, and the response is a newer
+// document.
 type Poller struct {
 	cfg    PollConfig
 	client *http.Client
 }
 
 const (
-	// pollTimeout is longer than the operator holds a poll.
+	// pollTimeout is longer than the time for which the operator holds a poll.
 	pollTimeout  = 60 * time.Second
 	firstBackoff = 250 * time.Millisecond
 	maxBackoff   = 15 * time.Second
-	// maxResponse bounds a response in bytes: a document in base64, and its signature.
+	// maxResponse bounds a response in bytes: a document in base64 and its signature.
 	maxResponse = 2*compiled.MaxSize + 4096
 )
 
@@ -49,7 +51,7 @@ const (
 func NewPoller(cfg PollConfig) (*Poller, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(cfg.CA) {
-		return nil, errors.New("reading the operator's CA: no PEM certificate in it")
+		return nil, errors.New("reading the operator's CA: it contains no PEM certificate")
 	}
 	transport := &http.Transport{
 		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13},
@@ -76,7 +78,7 @@ func (p *Poller) Run(ctx context.Context) {
 			continue
 		}
 		if !away && ctx.Err() == nil {
-			p.cfg.Logger.WarnContext(ctx, "long poll failed, the document in force stays", "error", err)
+			p.cfg.Logger.WarnContext(ctx, "long poll failed, the active document is kept", "error", err)
 		}
 		away = true
 		sleep(ctx, backoff/2+rand.N(backoff))
@@ -84,7 +86,8 @@ func (p *Poller) Run(ctx context.Context) {
 	}
 }
 
-// poll makes one request. It ends early, without an error, when the report changes: the next one sends the new report.
+// poll makes one request. It ends early without an error when the report changes. The next request then sends the new
+// report.
 func (p *Poller) poll(ctx context.Context) error {
 	report, changed := p.cfg.Keeper.Report()
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
@@ -108,12 +111,12 @@ func (p *Poller) poll(ctx context.Context) error {
 		return err
 	}
 	if err := p.cfg.Keeper.Offer(context.WithoutCancel(ctx), *signed); err != nil {
-		return fmt.Errorf("taking the operator's document: %w", err)
+		return fmt.Errorf("applying the operator's document: %w", err)
 	}
 	return nil
 }
 
-// exchange returns the operator's document, or nil where there is nothing new.
+// exchange returns the operator's document, or nil if there is nothing new.
 func (p *Poller) exchange(ctx context.Context, report compiled.Report) (*compiled.Signed, error) {
 	token, err := p.cfg.Token.Read(ctx)
 	if err != nil {
@@ -125,7 +128,7 @@ func (p *Poller) exchange(ctx context.Context, report compiled.Report) (*compile
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.cfg.URL+compiled.PollPath, body)
 	if err != nil {
-		return nil, fmt.Errorf("making the poll: %w", err)
+		return nil, fmt.Errorf("creating the poll request: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+string(token.Reveal()))
@@ -141,7 +144,7 @@ func (p *Poller) exchange(ctx context.Context, report compiled.Report) (*compile
 	return parseResponse(resp.StatusCode, content)
 }
 
-// encode does not escape <, > and &: a report is not HTML, and its size is bounded.
+// encode does not escape <, > and &, because a report is not HTML and its size is bounded.
 func encode(report compiled.Report) (*bytes.Buffer, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -38,7 +38,7 @@ func serve(t *testing.T, k *Keeper, handler http.HandlerFunc) {
 	t.Cleanup(func() { cancel(); <-done })
 }
 
-func TestPollTakesDocumentsAndAcknowledgesThem(t *testing.T) {
+func TestPollAppliesAndAcknowledgesDocuments(t *testing.T) {
 	o := newOperator(t)
 	k := o.keeper(nil)
 	first, second := o.sign(t, nil), o.sign(t, revision(20))
@@ -68,13 +68,13 @@ func TestPollTakesDocumentsAndAcknowledgesThem(t *testing.T) {
 			t.Errorf("report = %+v; want hash %q", got, want)
 		}
 	}
-	k.SetReachable([]string{"0.0.0.0:9000"}) // ends the held poll: the news is told at once
+	k.SetReachable([]string{"0.0.0.0:9000"}) // ends the held poll: the change is reported immediately
 	if got := <-reports; len(got.Reachable) != 1 {
 		t.Errorf("report = %+v; want the reachable listener", got)
 	}
 }
 
-func TestPollOutlivesABadOperator(t *testing.T) {
+func TestPollContinuesAfterErrors(t *testing.T) {
 	o := newOperator(t)
 	k := o.keeper(nil)
 	good := o.sign(t, nil)
@@ -98,13 +98,13 @@ func TestPollOutlivesABadOperator(t *testing.T) {
 	waitFor(t, k, "the good document", func(r compiled.Report) bool { return r.Hash == good.Hash() })
 }
 
-func TestPollRefusesAStrangersCertificate(t *testing.T) {
+func TestPollRefusesAnUntrustedCertificate(t *testing.T) {
 	o := newOperator(t)
-	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a stranger was polled") }))
+	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a server with an untrusted certificate was polled") }))
 	defer server.Close()
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	if _, err := NewPoller(PollConfig{CA: []byte("no PEM")}); err == nil {
-		t.Error("a CA that is none was taken")
+		t.Error("an invalid CA was accepted")
 	}
 	p, err := NewPoller(PollConfig{URL: server.URL, CA: selfSigned(t), Token: token("x"), Keeper: o.keeper(nil), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

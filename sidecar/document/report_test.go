@@ -9,8 +9,9 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// TestTheLongestReportIsTaken: whatever the texts hold, which other programs' errors are part of.
-func TestTheLongestReportIsTaken(t *testing.T) {
+// TestLongestReportIsAccepted: the operator accepts the longest report, whatever its texts contain. They include
+// errors of other programs.
+func TestLongestReportIsAccepted(t *testing.T) {
 	for name, text := range map[string]string{"HTML": "<>", "quotes": `"\`, "control": "\x00\x1b\u2028", "accents": "äöü", "broken": "\xff\xfe"} {
 		k := NewKeeper(Config{Namespace: "shop", Policy: "orders", Version: strings.Repeat("v", 64), Logger: slog.New(slog.DiscardHandler)})
 		k.refuse(strings.Repeat("a", 64), errors.New(strings.Repeat(text, 500)))

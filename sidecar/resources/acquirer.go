@@ -9,21 +9,21 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
-// Acquirer takes what one document needs from Resources: each of its methods gives the document's store, key or client, and
-// Close releases all that it took. It is for one goroutine; what it gives is safe for concurrent use.
+// Acquirer acquires from Resources what one document needs. Each method returns the document's store, key or client,
+// and Close releases all of them. An Acquirer is for one goroutine; what it returns is safe for concurrent use.
 type Acquirer struct {
 	shared *Resources
 	policy *compiled.Policy
-	// user is Direct for a snapshot, and Nested for a shared value that takes others.
+	// user is Direct for a snapshot, and Nested for a shared value that acquires other values.
 	user pool.User
-	// closers release what was taken; Close runs them.
+	// closers release what was acquired; Close runs them.
 	closers []func()
-	// conn is nil where the policy names no Redis.
+	// conn is nil if the policy names no Redis.
 	conn *redis.Conn
 }
 
-// Acquire takes the connection to Redis, which the stores share, and the client of Vault, so that both are reported as what
-// the policy in force depends on. A deleted policy needs neither. The caller calls Close.
+// Acquire acquires the connection to Redis, which the stores share, and the client of Vault, so that both are
+// reported as dependencies of the active policy. A deleted policy needs neither. The caller calls Close.
 func (r *Resources) Acquire(p *compiled.Policy) (a *Acquirer, err error) {
 	a = &Acquirer{shared: r, policy: p}
 	if p.Redis != nil && !p.Deleted {
@@ -40,7 +40,7 @@ func (r *Resources) Acquire(p *compiled.Policy) (a *Acquirer, err error) {
 	return a, nil
 }
 
-// Close releases all that was taken, the last first.
+// Close releases everything that was acquired, in reverse order.
 func (a *Acquirer) Close() {
 	for i := len(a.closers) - 1; i >= 0; i-- {
 		a.closers[i]()
@@ -50,12 +50,12 @@ func (a *Acquirer) Close() {
 
 func (a *Acquirer) onClose(release func()) { a.closers = append(a.closers, release) }
 
-// nested is an acquirer for a shared value that takes others: what it takes lives as long as that value.
+// nested returns an acquirer for a shared value that acquires other values. They live as long as that value.
 func (a *Acquirer) nested() *Acquirer {
 	return &Acquirer{shared: a.shared, policy: a.policy, conn: a.conn, user: pool.Nested}
 }
 
-// named tells shared values apart by what they are made of.
+// named returns the key of a shared value, which is made of its configuration.
 func named(parts ...any) (string, error) {
 	b, err := json.Marshal(parts)
 	if err != nil {
@@ -64,7 +64,7 @@ func named(parts ...any) (string, error) {
 	return string(b), nil
 }
 
-// scope is what sessions, signing keys and limits belong to.
+// scope is the name to which sessions, signing keys and limits belong.
 func (a *Acquirer) scope() string { return Scope(a.policy) }
 
 // Scope is the name under which a policy keeps its state.

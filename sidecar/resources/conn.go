@@ -20,8 +20,8 @@ func (a *Acquirer) acquireConn() (*redis.Conn, error) {
 	return conn, nil
 }
 
-// vaultOfRedis is the policy's Vault where it holds one of Redis's secrets. Where it holds none, a change of the Vault does not
-// open another connection.
+// vaultOfRedis returns the policy's Vault if it holds one of Redis's secrets. Otherwise a change of the Vault does
+// not open another connection.
 func (a *Acquirer) vaultOfRedis() *compiled.Vault {
 	r := a.policy.Redis
 	if r == nil {

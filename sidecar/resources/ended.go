@@ -11,8 +11,8 @@ import (
 	"github.com/posterndev/postern/sidecar/login/token"
 )
 
-// Revocations are what the snapshot in force knows to be revoked. Responses that are still streaming in older snapshots are
-// judged by them.
+// Revocations are the revocations of the active snapshot. Responses that are still streaming in older snapshots are
+// checked against them.
 type Revocations struct {
 	// Tokens is empty in revocation shadow mode, and Sessions, for the sessions of external issuers, in session shadow mode.
 	Tokens, Sessions revocation.Current
@@ -20,18 +20,19 @@ type Revocations struct {
 	Recorded revocation.Current
 }
 
-// Activation is what a snapshot changes outside of itself when it comes into force.
+// Activation is what a snapshot changes outside of itself when it becomes active.
 type Activation struct {
 	// Tokens, Sessions and Recorded replace the fields of Revocations.
 	Tokens, Sessions, Recorded revocation.Known
 	Timeouts                   session.Timeouts
-	// Revoker ends the sessions that Listed, the document's revocations, name. It is nil where none are to be ended.
+	// Revoker ends the sessions that Listed, the document's revocations, names. It is nil if no sessions are to be
+	// ended.
 	Revoker *token.Revoker
 	Listed  []revocation.Entry
 }
 
-// Activate is called once for a snapshot that comes into force. Sessions are ended in the background until that has worked
-// or stop is called; the caller calls stop.
+// Activate is called once for each snapshot that becomes active. It ends sessions in the background until all are
+// ended or stop is called. The caller calls stop.
 func (r *Resources) Activate(a Activation) (stop func()) {
 	r.active.Tokens.Set(a.Tokens)
 	r.active.Sessions.Set(a.Sessions)
@@ -44,10 +45,10 @@ func (r *Resources) Activate(a Activation) (stop func()) {
 	return cancel
 }
 
-// endRetry is the pause after a store did not respond.
+// endRetry is the pause after a store was unavailable.
 const endRetry = 2 * time.Second
 
-// endRevoked ends sessions until none is missing. Nobody can use or refresh them meanwhile.
+// endRevoked ends sessions until all are ended. They cannot be used or refreshed in the meantime.
 func (r *Resources) endRevoked(ctx context.Context, revoker *token.Revoker, missing []revocation.Entry) {
 	for logged := false; len(missing) > 0; pause(ctx, endRetry/2+rand.N(endRetry)) {
 		var err error
@@ -55,14 +56,14 @@ func (r *Resources) endRevoked(ctx context.Context, revoker *token.Revoker, miss
 			return
 		}
 		if err != nil && !logged {
-			r.cfg.Logger.Warn("not every revoked session could be ended yet, trying again", "left", len(missing), "error", err)
+			r.cfg.Logger.Warn("ending revoked sessions failed, retrying", "left", len(missing), "error", err)
 			logged = true
 		}
 	}
 }
 
-// endEach returns the entries that failed, and the error of the last of them: one session that cannot be read does not keep
-// the others.
+// endEach returns the entries that failed, and the error of the last of them. A session that cannot be read does not
+// stop the others.
 func (r *Resources) endEach(ctx context.Context, revoker *token.Revoker, entries []revocation.Entry) (failed []revocation.Entry, last error) {
 	for _, entry := range entries {
 		if err := revoker.EndSessions(ctx, entry); err != nil {
@@ -86,8 +87,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// endedSessions remembers for which of the document's revocations the sessions have been ended, so that a new document does
-// not repeat it.
+// endedSessions remembers for which of the document's revocations the sessions were ended, so that a new document
+// does not repeat it.
 type endedSessions struct {
 	mu   sync.Mutex
 	done map[revocation.Entry]bool

@@ -1,8 +1,9 @@
-// Package resources holds what outlives a snapshot of the policy: connections, clients, key sets, signing keys, stores in
-// memory and metrics. A reload therefore neither fetches keys again, nor forgets a count or a session, nor reconnects.
+// Package resources holds what outlives a snapshot of the policy: connections, clients, key sets, signing keys,
+// stores in memory and metrics. So a reload does not fetch keys again, lose a count or a session, or reconnect.
 //
-// Resources is the process's. An Acquirer takes from it what one document needs. Below, everything that can be shared is
-// kept in a pool.Pool under a name that is made of its whole configuration: another configuration is another value.
+// There is one Resources per process. An Acquirer acquires from it what one document needs. Everything that can be
+// shared is kept in a pool.Pool under a name made of its complete configuration: another configuration is another
+// value.
 package resources
 
 import (
@@ -25,20 +26,21 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
-// defaultCloseDelay is how long a shared value outlives its last user, whose requests may still be in progress.
+// defaultCloseDelay is how long a shared value stays open after its last user, because its requests may still be in
+// progress.
 const defaultCloseDelay = time.Minute
 
-// Config is what Resources is made of.
+// Config configures Resources.
 type Config struct {
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
-	// SecretsDir is where Secrets are mounted, one folder each.
+	// SecretsDir is the directory where Secrets are mounted, one subdirectory each.
 	SecretsDir string
 	// VaultTokenFile is the service-account token with which the sidecar logs in to Vault by Kubernetes auth.
 	VaultTokenFile string
-	// HashMemory bounds the memory of all password hashes in progress, in KiB; password.DefaultMemory where zero.
+	// HashMemory bounds the memory of all password hashes in progress, in KiB; password.DefaultMemory if zero.
 	HashMemory uint32
-	// CloseDelay is how long a connection, a client or an index stays open after its last user; a minute where zero.
+	// CloseDelay is how long a connection, a client or an index stays open after its last user; a minute if zero.
 	CloseDelay time.Duration
 }
 
@@ -48,7 +50,7 @@ type Resources struct {
 	metrics Metrics
 	keys    *jwks.Manager
 
-	// The stores in memory stand in for Redis where the policy names none.
+	// The stores in memory are used if the policy names no Redis.
 	limits   *ratelimitmemory.Store
 	sessions *sessionmemory.Store
 	revoked  *revocationmemory.Store
@@ -58,14 +60,14 @@ type Resources struct {
 	conns   *pool.Pool[string, *redis.Conn]
 	indexes *pool.Pool[string, *revocation.Index]
 	rings   *pool.Pool[string, ring]
-	// hashers bound the memory that hashing takes; they are shared so that a reload does not start a second count.
+	// hashers bound the memory for hashing. They are shared so that a reload does not start a second count.
 	hashers *pool.Pool[string, *password.Hasher]
 
 	ended  *endedSessions
 	active *Revocations
 }
 
-// New registers the metrics; it fails where their names are taken. The caller calls Close.
+// New registers the metrics. It fails if their names are already registered. The caller calls Close.
 func New(c Config) (*Resources, error) {
 	delay := cmp.Or(c.CloseDelay, defaultCloseDelay)
 	r := &Resources{
@@ -87,7 +89,7 @@ func New(c Config) (*Resources, error) {
 	return r, nil
 }
 
-// Close releases what the process holds elsewhere: a Vault token that its login made is revoked. No snapshot may be in use
+// Close releases what the process holds elsewhere: it revokes the Vault token of its login. No snapshot may be in use
 // any more.
 func (r *Resources) Close() {
 	r.rings.CloseAll()
@@ -96,5 +98,5 @@ func (r *Resources) Close() {
 	r.vaults.CloseAll()
 }
 
-// Metrics are the process's, for the stages that count.
+// Metrics returns the process's metrics, for the stages that count.
 func (r *Resources) Metrics() Metrics { return r.metrics }

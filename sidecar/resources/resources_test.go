@@ -24,8 +24,8 @@ func newResources(t *testing.T) *Resources {
 	return r
 }
 
-// awayRedis is a document whose Redis is not there: the client connects in the background.
-func awayRedis(change func(*compiled.Policy)) *compiled.Policy {
+// unavailableRedis returns a document whose Redis does not exist: the client connects in the background.
+func unavailableRedis(change func(*compiled.Policy)) *compiled.Policy {
 	p := &compiled.Policy{
 		Namespace: "shop", Name: "orders",
 		Redis: &compiled.Redis{Mode: "Standalone", Addresses: []string{"127.0.0.1:1"}, Timeout: compiled.Duration(100 * time.Millisecond)},
@@ -38,20 +38,20 @@ func awayRedis(change func(*compiled.Policy)) *compiled.Policy {
 
 func TestDocumentsShareWhatIsEqual(t *testing.T) {
 	r := newResources(t)
-	first, err := r.Acquire(awayRedis(nil))
+	first, err := r.Acquire(unavailableRedis(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := r.Acquire(awayRedis(func(p *compiled.Policy) { p.Generation = 2 }))
+	second, err := r.Acquire(unavailableRedis(func(p *compiled.Policy) { p.Generation = 2 }))
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := r.Acquire(awayRedis(func(p *compiled.Policy) { p.Redis.Database = 1 }))
+	other, err := r.Acquire(unavailableRedis(func(p *compiled.Policy) { p.Redis.Database = 1 }))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if first.conn != second.conn || first.conn == other.conn {
-		t.Error("a connection is shared by what it is made of, and by nothing else")
+		t.Error("connections are not shared exactly by their configuration")
 	}
 	if n := r.InUse(); n != 2 {
 		t.Errorf("%d in use; want two connections", n)
@@ -65,9 +65,9 @@ func TestDocumentsShareWhatIsEqual(t *testing.T) {
 	}
 }
 
-func TestADeletedPolicyAcquiresNothing(t *testing.T) {
+func TestDeletedPolicyAcquiresNothing(t *testing.T) {
 	r := newResources(t)
-	a, err := r.Acquire(awayRedis(func(p *compiled.Policy) { p.Deleted = true }))
+	a, err := r.Acquire(unavailableRedis(func(p *compiled.Policy) { p.Deleted = true }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,8 +80,8 @@ func TestADeletedPolicyAcquiresNothing(t *testing.T) {
 	}
 }
 
-// TestAFailedAcquireReleases: what was taken before the error.
-func TestAFailedAcquireReleases(t *testing.T) {
+// TestFailedAcquireReleases: a failed Acquire releases what it acquired before the error.
+func TestFailedAcquireReleases(t *testing.T) {
 	for name, change := range map[string]func(*compiled.Policy){
 		"no Vault": func(p *compiled.Policy) {
 			p.Redis.Password = &compiled.SecretRef{VaultPath: "secret/redis", Key: "password"}
@@ -89,14 +89,14 @@ func TestAFailedAcquireReleases(t *testing.T) {
 		"no Vault for a provider's keys": func(p *compiled.Policy) {
 			p.Providers = []compiled.Provider{{Name: "corp", Keys: compiled.Keys{Secret: &compiled.SecretRef{VaultPath: "secret/keys", Key: "k"}}}}
 		},
-		"a Vault that cannot be": func(p *compiled.Policy) {
+		"an invalid Vault address": func(p *compiled.Policy) {
 			p.Redis.Password = &compiled.SecretRef{VaultPath: "secret/redis", Key: "password"}
 			p.Vault = &compiled.Vault{Address: "ftp://vault"}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newResources(t)
-			if _, err := r.Acquire(awayRedis(change)); err == nil {
+			if _, err := r.Acquire(unavailableRedis(change)); err == nil {
 				t.Fatal("acquired")
 			}
 			if n := r.InUse(); n != 0 {
@@ -109,14 +109,14 @@ func TestAFailedAcquireReleases(t *testing.T) {
 func TestNothingIsAcquiredAfterClose(t *testing.T) {
 	r := newResources(t)
 	r.Close()
-	if _, err := r.Acquire(awayRedis(nil)); err == nil || !strings.Contains(err.Error(), "closed") {
+	if _, err := r.Acquire(unavailableRedis(nil)); err == nil || !strings.Contains(err.Error(), "closed") {
 		t.Errorf("error %v", err)
 	}
 }
 
-func TestProblemsNameAnAwayRedis(t *testing.T) {
+func TestProblemsNameAnUnavailableRedis(t *testing.T) {
 	r := newResources(t)
-	a, err := r.Acquire(awayRedis(nil))
+	a, err := r.Acquire(unavailableRedis(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestProblemsNameAnAwayRedis(t *testing.T) {
 	}
 	a.Close()
 	if problems := r.Problems(); len(problems) != 0 {
-		t.Errorf("problems of nobody: %v", problems)
+		t.Errorf("problems without a policy: %v", problems)
 	}
 }
 

@@ -19,15 +19,15 @@ type ring struct {
 	remote bool
 }
 
-// signs reports whether a token can be signed, by the latest reading of the key.
+// signs reports whether a token can be signed, according to the latest reading of the key.
 func (r ring) signs(st signing.Status) bool { return st.Current != "" && (st.Err == nil || !r.remote) }
 
-// signingKeyWait is how long a document waits for the signing key, so that a sidecar whose key is available has it before the
-// first request.
+// signingKeyWait is how long a document waits for the signing key, so that the key is loaded before the first request
+// if it is available.
 const signingKeyWait = 2 * time.Second
 
-// Ring holds the policy's signing key. Where the document changes how the key is used or reached, the new ring starts with what
-// the one before has read.
+// Ring returns the ring with the policy's signing key. If the document changes how the key is used or reached, the
+// new ring starts with what the previous ring has read.
 func (a *Acquirer) Ring() (*signing.Ring, error) {
 	p := a.policy.Tokens
 	key, err := named(p.SigningKey, p.Algorithm)
@@ -47,12 +47,12 @@ func (a *Acquirer) Ring() (*signing.Ring, error) {
 	select {
 	case <-r.Tried():
 	case <-time.After(signingKeyWait):
-		a.shared.cfg.Logger.Warn("the signing key is unavailable yet; there are no logins until it is")
+		a.shared.cfg.Logger.Warn("the signing key is not available yet; logins fail until it is")
 	}
 	return r.Ring, nil
 }
 
-// ringOf is the ring in use that has the key, or nil.
+// ringOf returns the ring in use that has the key, or nil.
 func (a *Acquirer) ringOf(key string) *signing.Ring {
 	for _, r := range a.shared.rings.InUse() {
 		if r.key == key {
@@ -94,7 +94,7 @@ func (a *Acquirer) newRing(p *compiled.Tokens, before *signing.Ring) (*signing.R
 	return signing.NewRing(c)
 }
 
-// keySource sets where the key is read from, and what makes new versions of it.
+// keySource sets where the key is read from, and what creates new versions of it.
 func (a *Acquirer) keySource(p *compiled.Tokens, c *signing.Config) error {
 	if k := p.SigningKey.Transit; k != nil {
 		client, err := a.vault()

@@ -12,11 +12,11 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/authn"
 )
 
-// vault is the client of the policy's Vault.
+// vault returns the client of the policy's Vault.
 func (a *Acquirer) vault() (*vault.Client, error) {
 	v := a.policy.Vault
 	if v == nil {
-		return nil, fmt.Errorf("a secret is in Vault, and the document names none")
+		return nil, fmt.Errorf("a secret is in Vault, but the document names no Vault")
 	}
 	name, err := named(v)
 	if err != nil {
@@ -55,12 +55,12 @@ func (r *Resources) vaultAuth(v *compiled.Vault) vault.Auth {
 	return vault.TokenFile(v.TokenFile)
 }
 
-// mounted is a key of a Kubernetes Secret.
+// mounted returns the file of a key of a Kubernetes Secret.
 func (r *Resources) mounted(ref *compiled.SecretRef) secret.File {
 	return secret.File(filepath.Join(r.cfg.SecretsDir, ref.Name, ref.Key))
 }
 
-// secret is where ref's value comes from; nil for nil.
+// secret returns the source of ref's value; nil for nil.
 func (a *Acquirer) secret(ref *compiled.SecretRef) (secret.Source, error) {
 	switch {
 	case ref == nil:
@@ -84,7 +84,7 @@ func (a *Acquirer) vaultSecret(ref *compiled.SecretRef) (*vault.Secret, error) {
 	return value, nil
 }
 
-// ProviderKeys are the keys of an external issuer.
+// ProviderKeys returns the keys of an external issuer.
 func (a *Acquirer) ProviderKeys(p *compiled.Provider) (authn.Keys, error) {
 	spec := jwks.Spec{
 		Provider: p.Name, Algorithms: p.Algorithms, URI: p.Keys.URI, RefreshInterval: p.Keys.RefreshInterval.Std(),
@@ -100,7 +100,7 @@ func (a *Acquirer) ProviderKeys(p *compiled.Provider) (authn.Keys, error) {
 			if spec.SecretName, err = named(ref, a.policy.Vault); err != nil {
 				return nil, err
 			}
-			spec.ReadStale = jwks.MinSecretStale // what was read is given for vault.maxStale
+			spec.ReadStale = jwks.MinSecretStale // the last value is used for vault.maxStale
 		}
 	}
 	source, release, err := a.shared.keys.Acquire(spec)
@@ -111,7 +111,7 @@ func (a *Acquirer) ProviderKeys(p *compiled.Provider) (authn.Keys, error) {
 	return source, nil
 }
 
-// Hasher hashes and verifies the passwords of the policy.
+// Hasher returns what hashes and verifies the policy's passwords.
 func (a *Acquirer) Hasher(p *compiled.Passwords) (*password.Hasher, error) {
 	name, err := named(p)
 	if err != nil {
@@ -128,8 +128,8 @@ func (a *Acquirer) Hasher(p *compiled.Passwords) (*password.Hasher, error) {
 	return h, nil
 }
 
-// NewHasher uses up to memory KiB for all hashes in progress, or what one of them needs if that is more;
-// password.DefaultMemory where memory is zero.
+// NewHasher returns a hasher that uses at most memory KiB for all hashes in progress, or the memory of one hash if
+// that is more; password.DefaultMemory if memory is zero.
 func NewHasher(p *compiled.Passwords, memory uint32) (*password.Hasher, error) {
 	c := password.Config{Algorithm: password.Bcrypt, BcryptCost: p.Cost, Argon2: password.DefaultArgon2()}
 	if p.Algorithm != "Bcrypt" {

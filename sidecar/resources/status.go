@@ -10,10 +10,10 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
-// Keys is the state of each provider's keys.
+// Keys returns the state of each provider's keys.
 func (r *Resources) Keys() []jwks.Status { return r.keys.Status() }
 
-// Redis is the state of the connection in use; ok is false where no policy names a Redis.
+// Redis returns the state of the connection in use; ok is false if no policy names a Redis.
 func (r *Resources) Redis() (status redis.Status, ok bool) {
 	for _, c := range r.conns.InUse() {
 		return c.Status(), true
@@ -21,8 +21,8 @@ func (r *Resources) Redis() (status redis.Status, ok bool) {
 	return redis.Status{}, false
 }
 
-// Unready says what the policy in force still waits for, so that the first requests would be refused: the signing key, or the
-// revocations. It is empty where nothing is missing.
+// Unready says what the active policy still waits for before it can serve its first requests: the signing key, or the
+// revocations. It is empty if nothing is missing.
 func (r *Resources) Unready() string {
 	for _, ring := range r.rings.InUse() {
 		if st := ring.Status(); st.Current == "" {
@@ -39,7 +39,7 @@ func (r *Resources) Unready() string {
 	return ""
 }
 
-// Problems are the dependencies of the policy in force that are unavailable at present.
+// Problems returns the dependencies of the active policy that are currently unavailable.
 func (r *Resources) Problems() []compiled.Problem {
 	var problems []compiled.Problem
 	add := func(kind, reason, message string) {
@@ -64,7 +64,7 @@ func (r *Resources) Problems() []compiled.Problem {
 	return problems
 }
 
-// noKey says why nothing can be signed.
+// noKey says why no token can be signed.
 func noKey(st signing.Status) string {
 	if st.Err == nil {
 		return "the signing key was not read yet, or has no version that may sign"
@@ -72,14 +72,14 @@ func noKey(st signing.Status) string {
 	return fmt.Sprintf("the signing key is unavailable: %v", st.Err)
 }
 
-// reasons are the states of Vault as a condition's reasons.
+// reasons maps the states of Vault to reasons of a condition.
 var reasons = map[vault.State]string{
 	vault.Sealed: "Sealed", vault.Unreachable: "Unreachable", vault.Untrusted: "Untrusted", vault.Throttled: "Throttled",
 	vault.PermissionDenied: "PermissionDenied", vault.WrongRole: "WrongRole", vault.LoginRefused: "LoginRefused",
 	vault.NoCredentials: "NoCredentials", vault.Refused: "Refused",
 }
 
-// vaultProblem returns no reason where no problem is known.
+// vaultProblem returns an empty reason if no problem is known.
 func vaultProblem(st vault.Status) (reason, message string) {
 	if reason := reasons[st.State]; reason != "" {
 		return reason, st.Message
@@ -92,7 +92,8 @@ func vaultProblem(st vault.Status) (reason, message string) {
 	return "", ""
 }
 
-// InUse is the number of connections, clients, indexes and signing keys that snapshots use: zero when each was closed.
+// InUse returns the number of connections, clients, indexes and signing keys that snapshots use: zero after each was
+// closed.
 func (r *Resources) InUse() int {
 	return len(r.vaults.InUse()) + len(r.conns.InUse()) + len(r.indexes.InUse()) + len(r.rings.InUse())
 }

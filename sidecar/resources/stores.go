@@ -16,7 +16,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitredis"
 )
 
-// Counters keep the counts of rate limits.
+// Counters returns the store of the rate limits.
 func (a *Acquirer) Counters() ratelimit.Store {
 	if a.conn == nil {
 		return a.shared.limits
@@ -24,10 +24,10 @@ func (a *Acquirer) Counters() ratelimit.Store {
 	return ratelimitredis.New(a.conn)
 }
 
-// LocalCounters stand in for Counters while Redis is away.
+// LocalCounters returns the store that replaces Counters while Redis is unavailable.
 func (a *Acquirer) LocalCounters() ratelimit.Store { return a.shared.limits }
 
-// Sessions keep the policy's sessions.
+// Sessions returns the store of the policy's sessions.
 func (a *Acquirer) Sessions() session.Store {
 	if a.conn == nil {
 		return a.shared.sessions
@@ -35,7 +35,7 @@ func (a *Acquirer) Sessions() session.Store {
 	return sessionredis.New(a.conn, a.scope(), Timeouts(a.policy))
 }
 
-// Timeouts are the longest that the policy gives a session.
+// Timeouts returns the longest timeouts that the policy gives a session.
 func Timeouts(p *compiled.Policy) session.Timeouts {
 	if p.Sessions == nil {
 		return session.Timeouts{}
@@ -43,7 +43,7 @@ func Timeouts(p *compiled.Policy) session.Timeouts {
 	return session.Timeouts{Idle: p.Sessions.IdleTimeout.Std(), Absolute: p.Sessions.AbsoluteTimeout.Std()}
 }
 
-// Replays remember the logout tokens that were used.
+// Replays returns the store of used logout tokens.
 func (a *Acquirer) Replays() backchannel.Replay {
 	if a.conn == nil {
 		return a.shared.replay
@@ -51,8 +51,8 @@ func (a *Acquirer) Replays() backchannel.Replay {
 	return tokenredis.New(a.conn, a.scope())
 }
 
-// Revocations are a store with its feed. They are shared by a namespace: a user who may write policies there may revoke what
-// these accept, and nothing of another namespace.
+// Revocations returns a store with its feed. The policies of a namespace share it: a user who may write policies
+// there may revoke what these policies accept, and nothing of another namespace.
 func (a *Acquirer) Revocations() RevocationStore {
 	if a.conn == nil {
 		return a.shared.revoked
@@ -66,14 +66,14 @@ type RevocationStore interface {
 	revocation.Feed
 }
 
-// revocationsWait is how long a document waits for the revocations, so that a sidecar whose Redis is available has them before the
-// first request.
+// revocationsWait is how long a document waits for the revocations, so that they are loaded before the first request
+// if Redis is available.
 const revocationsWait = 2 * time.Second
 
-// Index follows the revocations of the namespace.
+// Index returns the index that follows the revocations of the namespace.
 func (a *Acquirer) Index() (*revocation.Index, error) {
 	staleness := a.policy.Revocation.MaxStaleness.Std()
-	// The staleness is not part of the name: a new index knows nothing while Redis is away.
+	// The staleness is not part of the name: a new index would be empty while Redis is unavailable.
 	name, err := named(a.policy.Redis, a.vaultOfRedis(), a.policy.Namespace)
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func (a *Acquirer) Index() (*revocation.Index, error) {
 	}
 	index, release, err := a.shared.indexes.Acquire(name, a.user, func() (*revocation.Index, func(), error) {
 		own := a.nested()
-		if a.policy.Redis != nil { // its own use of the connection lasts as long as the index
+		if a.policy.Redis != nil { // the index uses the connection for as long as it lives
 			if own.conn, err = own.acquireConn(); err != nil {
 				return nil, nil, err
 			}
@@ -113,9 +113,9 @@ func await(index *revocation.Index, log *slog.Logger) {
 	select {
 	case <-index.Ready():
 	case <-ctx.Done():
-		log.Warn("the revocations cannot be loaded yet; revocation.onFailure decides until they are")
+		log.Warn("the revocations are not loaded yet; revocation.onFailure applies until they are")
 	}
 }
 
-// Active are the revocations of the snapshot in force.
+// Active returns the revocations of the active snapshot.
 func (a *Acquirer) Active() *Revocations { return a.shared.active }

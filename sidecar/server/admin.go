@@ -15,9 +15,9 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// keysGrace is how long a sidecar that just got its policy stays unready while it waits for the issuers' keys, its own signing key
-// and the revocations. After that it serves what needs none of them and responds with 503 to the rest: an outage of an issuer must
-// not make the whole app unavailable.
+// keysGrace is how long a sidecar that just got its policy stays unready while it waits for the issuers' keys, its
+// signing key and the revocations. After that it serves the requests that need none of them and responds with 503 to
+// the others, because an issuer's outage must not make the whole app unavailable.
 const keysGrace = 30 * time.Second
 
 // health is what the admin port reports about the sidecar.
@@ -28,15 +28,15 @@ type health struct {
 	now      func() time.Time
 }
 
-// readiness is the body of /readyz; clients outside of the pod get Ready alone.
+// readiness is the body of /readyz. Clients outside of the pod get only Ready.
 type readiness struct {
 	Ready    bool   `json:"ready"`
 	Reason   string `json:"reason,omitempty"`
 	Document string `json:"document,omitempty"`
-	// Keys are the providers' key sets, Redis the shared state; neither makes a serving sidecar unready.
+	// Keys are the providers' key sets, and Redis is the shared state. Neither makes a serving sidecar unready.
 	Keys  []keysState `json:"keys,omitempty"`
 	Redis string      `json:"redis,omitempty"`
-	// Problems are dependencies of the policy that are unavailable; they do not make it unready either.
+	// Problems are the policy's dependencies that are unavailable. They do not make the sidecar unready either.
 	Problems []compiled.Problem `json:"problems,omitempty"`
 }
 
@@ -65,7 +65,7 @@ func (h *health) readiness() readiness {
 	return r
 }
 
-// unready returns why the pod should get no traffic; empty where it should.
+// unready returns why the pod should get no traffic; empty if it should get traffic.
 func (h *health) unready(active activeSnapshot, keys []keysState) string {
 	switch {
 	case h.draining.Load():
@@ -73,7 +73,7 @@ func (h *health) unready(active activeSnapshot, keys []keysState) string {
 	case !h.started.Load():
 		return "the listeners are not open yet"
 	case active.hash == "":
-		return "no document yet: neither the mounted ConfigMap nor the operator has given one that can be run"
+		return "no document yet: neither the mounted ConfigMap nor the operator has a document that this sidecar can run"
 	case h.now().Sub(active.firstAt) >= keysGrace:
 		return ""
 	}
@@ -85,8 +85,8 @@ func (h *health) unready(active activeSnapshot, keys []keysState) string {
 	return h.enforcer.resources.Unready()
 }
 
-// adminHandler serves the kubelet and Prometheus. Clients outside of the pod can change nothing: hooks are guarded by their
-// tokens, and only the pod itself can make its sidecar leave.
+// adminHandler serves the kubelet and Prometheus. Clients outside of the pod cannot change anything: hooks require
+// their tokens, and only the pod itself can make its sidecar leave.
 func adminHandler(h *health, gatherer prometheus.Gatherer, probes http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { respond(w, true, "ok") })
@@ -114,10 +114,10 @@ func respond(w http.ResponseWriter, ok bool, body any) {
 	if !ok {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_ = json.NewEncoder(w).Encode(body) // the client has gone
+	_ = json.NewEncoder(w).Encode(body) // on an error the client has disconnected
 }
 
-// newAdminServer bounds what clients can make the admin port do.
+// newAdminServer returns a server that limits what clients can consume.
 func newAdminServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler: withStallTimeouts(stallTimeout, handler), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
@@ -125,7 +125,7 @@ func newAdminServer(handler http.Handler) *http.Server {
 	}
 }
 
-// serveAdmin serves health, metrics and the kubelet's probes, and returns how to stop that.
+// serveAdmin serves health, metrics and the kubelet's probes, and returns a function that stops it.
 func (s *sidecar) serveAdmin() (stop func(), err error) {
 	if s.cfg.Admin == "" {
 		return func() {}, nil

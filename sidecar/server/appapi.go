@@ -13,22 +13,24 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
-// Bounds of the app's API. A password hash may have to wait until others are done.
+// Limits of the app's API. A password hash may have to wait for other hashes.
 const (
 	appAPIRequests = 256
 	appAPITimeout  = 30 * time.Second
 	appAPIRetry    = time.Second
 )
 
-// appAPI serves the API that the app itself calls, by the policy in force, at an address that only the pod reaches.
+// appAPI serves the API that the app calls, according to the active policy, at an address that only the pod can
+// reach.
 type appAPI struct {
 	enforcer *enforcer
 	logger   *slog.Logger
-	// address is empty where there is no API.
+	// address is empty if there is no API.
 	address string
 }
 
-// checkAppAPI refuses an address that others reach: a client of the API may log in as anybody.
+// checkAppAPI refuses an address that is reachable from outside of the pod, because a client of the API can log in as
+// anyone.
 func checkAppAPI(address string) error {
 	if address == "" {
 		return nil
@@ -40,7 +42,7 @@ func checkAppAPI(address string) error {
 	return nil
 }
 
-// ServeHTTP responds with 503 without a policy, and with 404 where the policy has nothing for the app to ask.
+// ServeHTTP responds with 503 if there is no policy, and with 404 if the policy has nothing for the app to call.
 func (a appAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	active := a.enforcer.current()
 	switch {
@@ -57,8 +59,8 @@ func (a appAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// start serves in the background until stop is called, also after ctx ends: the requests that are drained may be in the middle
-// of a login.
+// start serves in the background until stop is called, also after ctx ends, because requests that are drained may be
+// in the middle of a login.
 func (a appAPI) start(ctx context.Context) (stop func()) {
 	if a.address == "" {
 		return func() {}
@@ -69,8 +71,8 @@ func (a appAPI) start(ctx context.Context) (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-// run serves until ctx ends. A port that another process of the pod uses is tried again: only the app lacks the API then, and
-// it must not be able to end the sidecar by that.
+// run serves until ctx ends. It retries if another process of the pod uses the port: then only the app's API is
+// missing, and the app must not be able to stop the sidecar this way.
 func (a appAPI) run(ctx context.Context) {
 	listener := a.listen(ctx)
 	if listener == nil {
@@ -88,7 +90,7 @@ func (a appAPI) run(ctx context.Context) {
 	}
 }
 
-// listen returns nil where ctx ends before the port is available.
+// listen returns nil if ctx ends before the port is available.
 func (a appAPI) listen(ctx context.Context) net.Listener {
 	for logged := false; ; {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a.address)
@@ -96,7 +98,7 @@ func (a appAPI) listen(ctx context.Context) net.Listener {
 			return listener
 		}
 		if !logged && ctx.Err() == nil {
-			a.logger.ErrorContext(ctx, "the app's API cannot be opened yet, trying again", "address", a.address, "error", err)
+			a.logger.ErrorContext(ctx, "opening the port of the app's API failed, retrying", "address", a.address, "error", err)
 			logged = true
 		}
 		select {

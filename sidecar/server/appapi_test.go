@@ -22,7 +22,7 @@ func withPasswords(p *compiled.Policy) {
 	p.Passwords = &compiled.Passwords{Algorithm: "Bcrypt", Cost: 10}
 }
 
-// freeAddress is a loopback address without a listener.
+// freeAddress returns a loopback address without a listener.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -33,7 +33,7 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// reachable waits until somebody listens at address.
+// reachable waits until address has a listener.
 func reachable(t *testing.T, address string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -48,7 +48,7 @@ func reachable(t *testing.T, address string) {
 	}
 }
 
-// hash asks the app's API for a password's hash.
+// hash requests a password hash from the app's API.
 func hash(address string) (int, error) {
 	r, err := http.NewRequest(http.MethodPost, "http://"+address+"/v1/passwords/hash", strings.NewReader(`{"password":"correct horse"}`))
 	if err != nil {
@@ -71,7 +71,7 @@ func TestAppAPI(t *testing.T) {
 		want     int
 	}{
 		"without a policy": {nil, http.StatusServiceUnavailable},
-		"nothing to ask":   {makeDocument(nil), http.StatusNotFound},
+		"nothing to call":  {makeDocument(nil), http.StatusNotFound},
 		"passwords":        {makeDocument(withPasswords), http.StatusOK},
 		"deleted":          {makeDocument(func(p *compiled.Policy) { withPasswords(p); p.Deleted = true }), http.StatusNotFound},
 	}
@@ -92,8 +92,8 @@ func TestAppAPI(t *testing.T) {
 	}
 }
 
-// TestAppAPIRefusesStrangers: requests that something outside of the pod caused, in every form.
-func TestAppAPIRefusesStrangers(t *testing.T) {
+// TestAppAPIRefusesForeignRequests: the API refuses requests that something outside of the pod caused, in every form.
+func TestAppAPIRefusesForeignRequests(t *testing.T) {
 	c := newEnforcer(t, hello)
 	if err := c.apply(t.Context(), makeDocument(withPasswords), "a"); err != nil {
 		t.Fatal(err)
@@ -105,20 +105,20 @@ func TestAppAPIRefusesStrangers(t *testing.T) {
 		head string
 		want int
 	}{
-		"the app":              {"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n", 200},
-		"the app, absolute":    {"GET http://localhost:15992/openapi.json HTTP/1.1\r\nHost: evil.example.com\r\n", 200},
-		"a rebound name":       {"GET /openapi.json HTTP/1.1\r\nHost: evil.example.com\r\n", 421},
-		"rebound, absolute":    {"GET http://evil.example.com/openapi.json HTTP/1.1\r\nHost: localhost\r\n", 421},
-		"no host":              {"GET /openapi.json HTTP/1.1\r\n", 400},
-		"HTTP/1.0 without":     {"GET /openapi.json HTTP/1.0\r\n", 421},
-		"two hosts":            {"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nHost: evil.example.com\r\n", 400},
-		"a page":               {"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n", 403},
-		"a page without":       {"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: none\r\n", 403},
-		"a proxy":              {"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nx-forwarded-for: 192.0.2.1\r\n", 403},
-		"HTTP/2 in cleartext":  {"PRI * HTTP/2.0\r\n", 400},
-		"an upgrade to HTTP/2": {"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n", 200},
-		"CONNECT":              {"CONNECT localhost:443 HTTP/1.1\r\nHost: localhost:443\r\n", 404},
-		"a tall head":          {"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n", 431},
+		"the app":                    {"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n", 200},
+		"the app, absolute":          {"GET http://localhost:15992/openapi.json HTTP/1.1\r\nHost: evil.example.com\r\n", 200},
+		"a rebound name":             {"GET /openapi.json HTTP/1.1\r\nHost: evil.example.com\r\n", 421},
+		"rebound, absolute":          {"GET http://evil.example.com/openapi.json HTTP/1.1\r\nHost: localhost\r\n", 421},
+		"no host":                    {"GET /openapi.json HTTP/1.1\r\n", 400},
+		"HTTP/1.0, no host":          {"GET /openapi.json HTTP/1.0\r\n", 421},
+		"two hosts":                  {"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nHost: evil.example.com\r\n", 400},
+		"a page with Origin":         {"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n", 403},
+		"a page with Sec-Fetch-Site": {"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: none\r\n", 403},
+		"a proxy":                    {"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nx-forwarded-for: 192.0.2.1\r\n", 403},
+		"HTTP/2 in cleartext":        {"PRI * HTTP/2.0\r\n", 400},
+		"an upgrade to HTTP/2":       {"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n", 200},
+		"CONNECT":                    {"CONNECT localhost:443 HTTP/1.1\r\nHost: localhost:443\r\n", 404},
+		"a large head":               {"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n", 431},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestAppAPIRefusesStrangers(t *testing.T) {
 	}
 }
 
-// TestAppAPIWaitsForItsPort: an app that uses the port lacks the API, and nothing else fails.
+// TestAppAPIWaitsForItsPort: if the app uses the port, only the API is missing.
 func TestAppAPIWaitsForItsPort(t *testing.T) {
 	c := newEnforcer(t, hello)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -156,12 +156,12 @@ func TestAppAPIWaitsForItsPort(t *testing.T) {
 	stop()
 	if conn, err := net.Dial("tcp", address); err == nil {
 		conn.Close()
-		t.Error("it listens after its end")
+		t.Error("it listens after it was stopped")
 	}
 }
 
-// TestRequestsThatAreLetFinishHaveTheAPI: a login that is under way while the sidecar drains.
-func TestRequestsThatAreLetFinishHaveTheAPI(t *testing.T) {
+// TestAppAPIServesDuringDrain: a login in progress while the sidecar drains can still use the API.
+func TestAppAPIServesDuringDrain(t *testing.T) {
 	api, arrived, proceed := freeAddress(t), make(chan struct{}), make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(arrived)
@@ -200,7 +200,7 @@ func TestRequestsThatAreLetFinishHaveTheAPI(t *testing.T) {
 	}
 }
 
-func TestTheAPIIsOnlyAtLoopbackAddresses(t *testing.T) {
+func TestAppAPIOnlyAtLoopbackAddresses(t *testing.T) {
 	for _, address := range []string{"0.0.0.0:1", "[::]:1", ":1", "localhost:1", "10.0.0.1:1", "127.0.0.1"} {
 		if err := checkAppAPI(address); err == nil {
 			t.Errorf("%s was accepted", address)

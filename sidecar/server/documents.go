@@ -10,27 +10,27 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// Documents bring the policy: an operator's, or a fixed one with its updates.
+// Documents provide the policy: documents of an operator, or a fixed document with its updates.
 type Documents interface {
-	// start applies documents to e in the background until ctx ends. An error ends the sidecar. What the sidecar has to report
-	// goes to the returned reports.
+	// start applies documents to e in the background until ctx ends. An error stops the sidecar. The sidecar sends
+	// its reports to the returned value.
 	start(ctx context.Context, e *enforcer) (reports, error)
 }
 
-// reports take what an operator should know about a running sidecar. They are called with the present state again and again,
-// and act on changes.
+// reports receive what an operator should know about a running sidecar. They are called repeatedly with the current
+// state, and act on changes.
 type reports interface {
-	// SetProblems names the dependencies of the policy that are unavailable.
+	// SetProblems names the policy's dependencies that are unavailable.
 	SetProblems(problems []compiled.Problem)
-	// SetReachable names the pod's listeners that clients reach around the sidecar.
+	// SetReachable names the pod's listeners that clients can reach without the sidecar.
 	SetReachable(listeners []string)
 }
 
-// mountedInterval lies between two looks at the mounted document.
+// mountedInterval is the pause between two reads of the mounted document.
 const mountedInterval = 2 * time.Second
 
-// operated are the documents that an operator signs: from the mounted ConfigMap and by a long poll. Reports go back with the
-// poll.
+// operated are documents that an operator signs: from the mounted ConfigMap and by a long poll. The poll also sends
+// the reports.
 type operated struct {
 	namespace, policy string
 	key               ed25519.PublicKey

@@ -12,29 +12,29 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// leavePath is called by the sidecar's own preStop hook when the pod is about to end.
+// leavePath is called by the sidecar's own preStop hook before the pod stops.
 const leavePath = "/leave"
 
-// leave makes the sidecar send its clients to other pods while it continues to serve: the app is asked to stop before the
-// sidecar is, and a client that kept its connection would find no app. Other pods get 403.
+// leave makes the sidecar send its clients to other pods while it continues to serve: the app is stopped before the
+// sidecar, and a client that kept its connection would then find no app. Clients outside of the pod get 403.
 func (h *health) leave(w http.ResponseWriter, r *http.Request) {
 	if !fromPod(r) {
-		http.Error(w, "only the pod itself may say this", http.StatusForbidden)
+		http.Error(w, "only the pod itself may call this", http.StatusForbidden)
 		return
 	}
 	h.draining.Store(true)
 	h.enforcer.leaving.Store(true)
-	h.enforcer.logger.InfoContext(r.Context(), "the pod is about to end: clients are sent elsewhere")
+	h.enforcer.logger.InfoContext(r.Context(), "pod is stopping, clients are sent to other pods")
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// fromPod reports whether the request comes from the pod itself, or by a port-forward.
+// fromPod reports whether the request comes from the pod itself, or through a port-forward.
 func fromPod(r *http.Request) bool {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	return err == nil && peer.Addr().Unmap().IsLoopback()
 }
 
-// Leave tells the sidecar of this pod that the pod is about to end. The preStop hook calls it, in its own process.
+// Leave tells the sidecar of this pod that the pod will stop. The preStop hook calls it in its own process.
 func Leave(ctx context.Context, getenv func(string) string) error {
 	r := reader{getenv: getenv}
 	port := r.port(compiled.EnvAdminPort, compiled.AdminPort)
@@ -58,10 +58,11 @@ func Leave(ctx context.Context, getenv func(string) string) error {
 	return nil
 }
 
-// defaultDrain bounds the drain of a sidecar that never got a document.
+// defaultDrain bounds the drain of a sidecar that never had a document.
 const defaultDrain = 25 * time.Second
 
-// drain stops accepting, lets open requests finish for as long as the policy says, and then ends what is left.
+// drain stops accepting, lets open requests finish for as long as the policy allows, and then ends the remaining
+// ones.
 func (s *sidecar) drain() error {
 	s.health.draining.Store(true)
 	timeout := defaultDrain

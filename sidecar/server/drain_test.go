@@ -25,7 +25,7 @@ func client(http2 bool) *http.Client {
 	return &http.Client{Transport: &http.Transport{Protocols: protocols}}
 }
 
-func TestLeaveSendsClientsElsewhere(t *testing.T) {
+func TestLeaveSendsClientsToOtherPods(t *testing.T) {
 	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			c := newEnforcer(t, hello)
@@ -50,7 +50,7 @@ func TestLeaveSendsClientsElsewhere(t *testing.T) {
 				get()
 			}
 			before := accepted.Load()
-			if before > 2 { // on a busy machine the client may dial once more before it has put the first one back
+			if before > 2 { // on a busy machine the client may dial again before it has returned the first connection
 				t.Fatalf("%d connections before", before)
 			}
 			port := admin.URL[strings.LastIndex(admin.URL, ":")+1:]
@@ -61,7 +61,7 @@ func TestLeaveSendsClientsElsewhere(t *testing.T) {
 				get()
 			}
 			if n := accepted.Load() - before; n < 2 {
-				t.Errorf("%d more connections: the client was not sent elsewhere", n)
+				t.Errorf("%d more connections: the client was not sent to another pod", n)
 			}
 			if r := h.readiness(); r.Ready {
 				t.Error("a sidecar that leaves is ready")
@@ -70,7 +70,8 @@ func TestLeaveSendsClientsElsewhere(t *testing.T) {
 	}
 }
 
-// TestLeavingIgnoresOtherUpgrades: an offer that is ignored, as curl's of h2c, keeps no client; a WebSocket's Connection is its own.
+// TestLeavingIgnoresOtherUpgrades: an ignored Upgrade, such as curl's h2c, does not keep the connection open. The
+// Connection field of a WebSocket is not changed.
 func TestLeavingIgnoresOtherUpgrades(t *testing.T) {
 	c := newEnforcer(t, hello)
 	c.leaving.Store(true)
@@ -99,7 +100,7 @@ func (l countListener) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// get returns a function that asks url and wants 200.
+// get returns a function that requests url and expects 200.
 func get(t *testing.T, c *http.Client, url string) func() {
 	t.Cleanup(c.CloseIdleConnections)
 	return func() {
@@ -109,7 +110,7 @@ func get(t *testing.T, c *http.Client, url string) func() {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
-		if _, err := io.ReadAll(resp.Body); err != nil { // a connection is kept once it was read
+		if _, err := io.ReadAll(resp.Body); err != nil { // the client keeps a connection only after the body was read
 			t.Fatal(err)
 		}
 		if resp.StatusCode != http.StatusOK {
@@ -136,7 +137,7 @@ func TestOnlyThePodItselfLeaves(t *testing.T) {
 	}
 }
 
-func TestLeaveSaysWhatIsWrong(t *testing.T) {
+func TestLeaveErrors(t *testing.T) {
 	nobody := httptest.NewServer(http.NotFoundHandler())
 	defer nobody.Close()
 	for name, port := range map[string]string{"no port": "x", "nobody there": strconv.Itoa(1), "another server": nobody.URL[strings.LastIndex(nobody.URL, ":")+1:]} {

@@ -15,22 +15,22 @@ import (
 	"github.com/posterndev/postern/sidecar/resources"
 )
 
-// enforcer serves every HTTP request by the snapshot in force, and swaps it.
+// enforcer serves every HTTP request with the active snapshot, and replaces the snapshot.
 type enforcer struct {
 	resources *resources.Resources
 	chain     chain.Config
 	level     *slog.LevelVar
 	logger    *slog.Logger
-	// onActivate is called with each new snapshot before it takes requests, and with the one before it, or nil; an error
-	// refuses the new one.
+	// onActivate is called with each new snapshot before it gets requests, and with the previous snapshot or nil. An
+	// error refuses the new one.
 	onActivate func(next, current *chain.Snapshot) error
 
 	active atomic.Pointer[activeSnapshot]
-	// leaving says that the pod is about to end: clients are told to reconnect, which leads them to another pod.
+	// leaving says that the pod will stop: clients are told to reconnect, which leads them to another pod.
 	leaving atomic.Bool
 }
 
-// activeSnapshot is the snapshot in force. The zero value is none.
+// activeSnapshot is the active snapshot. The zero value is none.
 type activeSnapshot struct {
 	*chain.Snapshot
 	hash string
@@ -38,7 +38,7 @@ type activeSnapshot struct {
 	firstAt time.Time
 }
 
-// current returns the snapshot in force; its Snapshot is nil before the first document.
+// current returns the active snapshot; its Snapshot is nil before the first document.
 func (e *enforcer) current() activeSnapshot {
 	if a := e.active.Load(); a != nil {
 		return *a
@@ -46,8 +46,8 @@ func (e *enforcer) current() activeSnapshot {
 	return activeSnapshot{}
 }
 
-// apply builds the document's snapshot whole, activates it, and closes the one before. It is called for one document at a
-// time.
+// apply builds the complete snapshot of the document, activates it, and closes the previous one. It is called for one
+// document at a time.
 func (e *enforcer) apply(ctx context.Context, p *compiled.Policy, hash string) error {
 	snapshot, err := chain.Build(p, e.chain)
 	if err != nil {
@@ -71,7 +71,7 @@ func (e *enforcer) apply(ctx context.Context, p *compiled.Policy, hash string) e
 	}
 	e.setLevel(p.Sidecar.LogLevel)
 	if p.Deleted {
-		e.logger.WarnContext(ctx, "the policy was deleted: traffic passes through unguarded until the pod is restarted")
+		e.logger.WarnContext(ctx, "policy deleted, traffic is not protected until the pod is restarted")
 	}
 	return nil
 }
@@ -83,9 +83,9 @@ func (e *enforcer) setLevel(name string) {
 	}
 }
 
-var errNoPolicy = errors.New("no document in force")
+var errNoPolicy = errors.New("no active document")
 
-// ServeHTTP enforces the policy in force; without one every request is refused: a sidecar never starts open.
+// ServeHTTP enforces the active policy. Without a policy every request is refused: a sidecar never starts open.
 func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if e.leaving.Load() && !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		w.Header().Set("Connection", "close") // in HTTP/2, net/http makes it a GOAWAY

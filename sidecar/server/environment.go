@@ -15,8 +15,8 @@ import (
 // Interception is how connections reach the sidecar of a pod.
 type Interception string
 
-// Redirect has every inbound port sent to the sidecar's own; Takeover has it listen on the app's ports, at the pod's
-// addresses.
+// Redirect sends every inbound port to the sidecar's own port. Takeover makes the sidecar listen on the app's ports
+// at the pod's addresses.
 const (
 	Redirect Interception = "Redirect"
 	Takeover Interception = "Takeover"
@@ -26,11 +26,11 @@ const (
 type Environment struct {
 	Namespace, Policy string
 	DocumentKey       ed25519.PublicKey
-	// DocumentFloor is the lowest revision of a document that is accepted; 0 accepts any.
+	// DocumentFloor is the lowest revision of a document that is accepted; 0 accepts any revision.
 	DocumentFloor int64
 	DocumentDir   string
 	SecretsDir    string
-	// VaultTokenFile is empty where the pod was injected without a token for Vault.
+	// VaultTokenFile is empty if the pod was injected without a token for Vault.
 	VaultTokenFile string
 
 	OperatorURL, OperatorCA, OperatorTokenFile string
@@ -45,7 +45,7 @@ type Environment struct {
 	ExcludedPorts []uint16
 }
 
-// ReadEnvironment reads every variable through getenv. Its error lists everything that is wrong.
+// ReadEnvironment reads every variable with getenv. Its error lists everything that is invalid.
 func ReadEnvironment(getenv func(string) string) (Environment, error) {
 	r := reader{getenv: getenv}
 	e := Environment{
@@ -73,7 +73,7 @@ func ReadEnvironment(getenv func(string) string) (Environment, error) {
 	return e, errors.Join(r.errs...)
 }
 
-// reader collects what is wrong with the environment.
+// reader collects the errors of the environment.
 type reader struct {
 	getenv func(string) string
 	errs   []error

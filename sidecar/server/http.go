@@ -33,7 +33,7 @@ func newAppServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	}
 }
 
-// counters count connections, and what is refused before a request's record is made.
+// counters count connections, and refusals before a request has its Info.
 type counters struct {
 	framing, refused, tcp *prometheus.CounterVec
 	overloaded            prometheus.Counter
@@ -42,16 +42,16 @@ type counters struct {
 func newCounters(r prometheus.Registerer) (counters, error) {
 	c := counters{
 		framing: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "postern_framing_refusals_total", Help: "Requests refused for framing that can be read in two ways, by code.",
+			Name: "postern_framing_refusals_total", Help: "Requests refused because of ambiguous framing, by code.",
 		}, []string{"code"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_connections_refused_total", Help: "Connections that were reset, by reason.",
 		}, []string{"reason"}),
 		tcp: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "postern_tcp_connections_total", Help: "Connections passed through untouched, by how they ended.",
+			Name: "postern_tcp_connections_total", Help: "TCP connections passed through, by how they ended.",
 		}, []string{"end"}),
 		overloaded: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "postern_overload_refusals_total", Help: "Requests refused because the sidecar's memory holds no more at once.",
+			Name: "postern_overload_refusals_total", Help: "Requests refused because the memory allows no more concurrent requests.",
 		}),
 	}
 	return c, errors.Join(r.Register(c.framing), r.Register(c.refused), r.Register(c.tcp), r.Register(c.overloaded))

@@ -17,19 +17,20 @@ import (
 
 // Inbound is how connections reach the sidecar, and where the app is: redirected, takeover or plain.
 type Inbound interface {
-	// open opens the first listeners. A port that is not 0 is that of the one listener, which stands for the app whatever ports
-	// the policy names.
+	// open opens the first listeners. If it returns a port that is not 0, there is only one listener with that port,
+	// which represents the app whatever ports the policy names.
 	open(set *listen.Set) (onlyPort uint16, err error)
-	// follow brings the listeners in line with a snapshot that is about to come into force; current is nil for the first. An
-	// error refuses the snapshot.
+	// follow adapts the listeners to a snapshot that will become active; current is nil for the first one. An error
+	// refuses the snapshot.
 	follow(set *listen.Set, next, current *chain.Snapshot) error
-	// target is the app's address for a connection to local.
+	// target returns the app's address for a connection to local.
 	target(local netip.AddrPort) string
-	// exposure says which of the pod's listeners count as reachable around the sidecar; ok is false where none are looked for.
+	// exposure says which of the pod's listeners count as reachable without the sidecar; ok is false if this is not
+	// checked.
 	exposure(listening []netip.AddrPort, current *chain.Snapshot) (pod sockets.Pod, ok bool)
 }
 
-// redirected has every inbound port of the pod sent to the sidecar's own.
+// redirected is the mode in which every inbound port of the pod is redirected to the sidecar's own port.
 type redirected struct {
 	port     uint16
 	excluded []uint16
@@ -39,33 +40,33 @@ func (r redirected) open(set *listen.Set) (uint16, error) { return 0, set.Redire
 
 func (redirected) follow(*listen.Set, *chain.Snapshot, *chain.Snapshot) error { return nil }
 
-// target is where the client wanted to go.
+// target returns the address to which the client connected.
 func (redirected) target(local netip.AddrPort) string { return local.String() }
 
 func (r redirected) exposure([]netip.AddrPort, *chain.Snapshot) (sockets.Pod, bool) {
 	return sockets.Pod{Mode: sockets.Redirect, Excluded: r.excluded}, true
 }
 
-// takeover listens on the app's ports, at the pod's addresses; the app is at the same ports of loopback.
+// takeover listens on the app's ports at the pod's addresses. The app listens on the same ports of loopback.
 type takeover struct {
 	addresses []netip.Addr
-	// declared are the ports that the containers declare: they are opened until the policy says which of them are meant.
+	// declared are the ports that the containers declare. They are opened until the policy names the ports.
 	declared []uint16
 	excluded []uint16
 }
 
-// open tries a port that cannot be opened yet again; listen.Config.OnBind has logged each failure.
+// open does not return bind errors: the listeners retry, and listen.Config.OnBind has logged each failure.
 func (t takeover) open(set *listen.Set) (uint16, error) {
 	_ = set.Takeover(t.addresses, t.declared)
 	return 0, nil
 }
 
-// follow refuses a snapshot with a port that cannot be opened: part of the app would be served by nobody, or by the app
-// itself.
+// follow refuses a snapshot with a port that cannot be opened, because part of the app would be unavailable, or served without
+// the sidecar.
 func (t takeover) follow(set *listen.Set, next, current *chain.Snapshot) error {
 	err := set.Takeover(t.addresses, portsOf(next))
 	if err != nil && current != nil {
-		_ = set.Takeover(t.addresses, portsOf(current)) // they were open a moment ago
+		_ = set.Takeover(t.addresses, portsOf(current)) // they were open before
 	}
 	return err
 }
@@ -82,7 +83,7 @@ func (t takeover) exposure(listening []netip.AddrPort, current *chain.Snapshot) 
 	return pod, true
 }
 
-// undeclared are the ports that the policy does not name: undeclaredPorts Allow says that they may be reached.
+// undeclared returns the ports that the policy does not name. With undeclaredPorts Allow they may be reached.
 func undeclared(listening []netip.AddrPort, declared map[uint16]compiled.Protocol) []uint16 {
 	var ports []uint16
 	for _, l := range listening {
@@ -118,7 +119,7 @@ func portsOf(s *chain.Snapshot) []uint16 {
 	return ports
 }
 
-// newTCP makes the proxy of the ports whose bytes are passed through.
+// newTCP creates the proxy of the ports whose bytes are passed through.
 func (s *sidecar) newTCP() (*passthrough.Proxy, error) {
 	return passthrough.New(passthrough.Config{
 		Target: s.cfg.Inbound.target, Logger: s.cfg.Logger,
@@ -126,7 +127,7 @@ func (s *sidecar) newTCP() (*passthrough.Proxy, error) {
 	})
 }
 
-// newSet makes the listeners; none is open yet.
+// newSet creates the listeners; none is open yet.
 func (s *sidecar) newSet() (*listen.Set, error) {
 	return listen.New(listen.Config{
 		Decide:   s.decide,
@@ -135,14 +136,14 @@ func (s *sidecar) newSet() (*listen.Set, error) {
 		OnRefuse: func(_ netip.AddrPort, why listen.Refusal) { s.counters.refused.WithLabelValues(string(why)).Inc() },
 		OnBind: func(addr netip.AddrPort, err error) {
 			if err != nil {
-				s.cfg.Logger.Error("port not taken over, trying again", "address", addr.String(), "error", err)
+				s.cfg.Logger.Error("taking over the port failed, retrying", "address", addr.String(), "error", err)
 			}
 		},
 		Logger: s.cfg.Logger,
 	})
 }
 
-// decide says what serves a connection. Without a policy all are HTTP, and get 503.
+// decide returns what serves a connection. Without a policy every connection is HTTP, and gets 503.
 func (s *sidecar) decide(local netip.AddrPort) listen.Decision {
 	active := s.enforcer.current()
 	if active.Snapshot == nil {
@@ -158,7 +159,7 @@ func (s *sidecar) decide(local netip.AddrPort) listen.Decision {
 	return listen.HTTP
 }
 
-// localAddress is the address and port that the client of a request connected to.
+// localAddress returns the address and port that the client of a request connected to.
 func localAddress(ctx context.Context) netip.AddrPort {
 	if conn := framing.From(ctx); conn != nil {
 		local, _ := listen.Local(conn)

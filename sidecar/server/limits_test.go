@@ -14,7 +14,7 @@ func TestLimitsFollowMemory(t *testing.T) {
 	}{
 		"no limit":            {math.MaxInt64, limits{maxLimit, maxLimit}},
 		"the default's 230Mi": {230 << 20, limits{3680, 1226}},
-		"hardly any":          {1 << 20, limits{minLimit, minLimit}},
+		"very little":         {1 << 20, limits{minLimit, minLimit}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -25,7 +25,7 @@ func TestLimitsFollowMemory(t *testing.T) {
 	}
 }
 
-// TestHashesFitIntoMemory: a flood of logins ends in 503 and not in the pod's.
+// TestHashesFitIntoMemory: a flood of logins ends with 503 and does not kill the pod.
 func TestHashesFitIntoMemory(t *testing.T) {
 	tests := map[string]struct {
 		limit int64

@@ -20,7 +20,7 @@ type Pod struct {
 	Logger      *slog.Logger
 }
 
-// Config returns what the pod's sidecar runs with.
+// Config returns the configuration of the pod's sidecar.
 func (p Pod) Config() Config {
 	e := p.Environment
 	inbound := e.inbound()
@@ -48,7 +48,7 @@ func (e Environment) inbound() Inbound {
 	return t
 }
 
-// newProbes forwards the kubelet's probes and hooks to the app; nil where the pod has none.
+// newProbes forwards the kubelet's probes and hooks to the app; nil if the pod has none.
 func newProbes(list []compiled.Probe, target func(port uint16) string, logger *slog.Logger) (http.Handler, error) {
 	if len(list) == 0 {
 		return nil, nil

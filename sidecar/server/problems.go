@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// problemsInterval lies between two samples of what the policy depends on.
+	// problemsInterval is the pause between two samples of the policy's dependencies.
 	problemsInterval = time.Second
-	// lookBack is how many samples a problem must last, or be absent, before it is reported: each report is a write to the API
-	// server, and blips must cause none.
+	// lookBack is how many samples a problem must last, or be absent, before it is reported: each report is a write
+	// to the API server, and blips must cause no writes.
 	lookBack = 3
-	// maxProblemText keeps a report inside the bounds that the operator accepts, in bytes.
+	// maxProblemText keeps a report within the operator's limits, in bytes.
 	maxProblemText = 400
 )
 
-// watchProblems reports the dependencies of the policy that are unavailable.
+// watchProblems reports the policy's dependencies that are unavailable.
 func (s *sidecar) watchProblems(ctx context.Context, r reports) {
 	ticker := time.NewTicker(problemsInterval)
 	defer ticker.Stop()
@@ -34,18 +34,18 @@ func (s *sidecar) watchProblems(ctx context.Context, r reports) {
 	}
 }
 
-// damper reports a problem once it has lasted, and its end likewise. A problem that a new document brought is reported sooner:
-// only its first sample is uncertain.
+// damper reports a problem only after it has lasted, and in the same way its end. A problem that a new document
+// caused is reported earlier: only its first sample is uncertain.
 type damper struct {
 	document string
-	// samples is how many there were of the document before.
+	// samples is the number of samples of the current document before this one.
 	samples  int
 	reported []compiled.Problem
-	// differing is how many samples in a row have differed from what is reported.
+	// differing is how many samples in a row differ from what is reported.
 	differing int
 }
 
-// settle takes a sample of the document in force, and returns what is to be reported.
+// settle processes a sample of the active document, and returns what is to be reported.
 func (d *damper) settle(document string, seen []compiled.Problem) []compiled.Problem {
 	d.samples++
 	if document != d.document {
@@ -67,7 +67,8 @@ func (d *damper) settle(document string, seen []compiled.Problem) []compiled.Pro
 	return d.reported
 }
 
-// sameProblems compares kinds and reasons: a message may count attempts or name a connection, and is not a change.
+// sameProblems compares kinds and reasons. A message may count attempts or name a connection, so a different message
+// is not a change.
 func sameProblems(a, b []compiled.Problem) bool {
 	return slices.EqualFunc(a, b, func(a, b compiled.Problem) bool { return a.Kind == b.Kind && a.Reason == b.Reason })
 }

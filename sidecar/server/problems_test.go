@@ -52,11 +52,11 @@ func TestDamperOfANewDocument(t *testing.T) {
 		t.Errorf("reported %v at the second; want %v", got, key)
 	}
 	if got := d.settle("b", nil); !slices.Equal(got, key) {
-		t.Errorf("reported %v at the third; it may be back in a moment", got)
+		t.Errorf("reported %v at the third; it may be resolved at the next sample", got)
 	}
 }
 
-// TestReportsAreShort: the operator refuses a report that is longer, and with it what the sidecar runs.
+// TestReportsAreShort: the operator refuses a longer report, and then does not know what the sidecar runs.
 func TestReportsAreShort(t *testing.T) {
 	long := compiled.Problem{Kind: compiled.ProblemVault, Reason: "Refused", Message: strings.Repeat("ä", maxProblemText)}
 	var d damper

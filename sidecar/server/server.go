@@ -1,7 +1,7 @@
-// Package server runs the sidecar: it opens the listeners, takes the policy's documents as they come, swaps snapshots under
-// the requests, and drains when it is told to stop.
+// Package server runs the sidecar: it opens the listeners, receives the policy's documents, replaces snapshots while
+// requests are served, and drains when it is told to stop.
 //
-// There is one wiring, Run. A pod (Pod) and `postern run` (Standalone) differ in the Config that they give it.
+// There is one wiring, Run. A pod (Pod) and `postern run` (Standalone) differ only in their Config.
 package server
 
 import (
@@ -24,28 +24,28 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
-// Config is what a sidecar runs with. Pod and Standalone make it.
+// Config configures a sidecar. Pod and Standalone create it.
 type Config struct {
-	// Documents bring the policy.
+	// Documents provide the policy.
 	Documents Documents
 	// Inbound is how connections reach the sidecar, and where the app is.
 	Inbound Inbound
-	// ContainerPorts are what the pod's containers declare.
+	// ContainerPorts are the ports that the pod's containers declare.
 	ContainerPorts []compiled.ContainerPort
-	// Probes are those that the kubelet sends to the admin port, for the app at the address that ProbeTarget gives.
+	// Probes are those that the kubelet sends to the admin port, for the app at the address that ProbeTarget returns.
 	Probes      []compiled.Probe
 	ProbeTarget func(port uint16) string
 
 	// Admin is the address of health and metrics; empty for none.
 	Admin string
-	// AppAPI is the loopback address of the API that the app itself calls; empty for none.
+	// AppAPI is the loopback address of the API that the app calls; empty for none.
 	AppAPI string
-	// SecretsDir has a folder for each Secret.
+	// SecretsDir has one directory for each Secret.
 	SecretsDir string
-	// VaultTokenFile holds a service-account token, where the class logs in to Vault by kubernetes.
+	// VaultTokenFile holds a service-account token, for classes that log in to Vault with kubernetes auth.
 	VaultTokenFile string
 
-	// Started, if not nil, is called once, when requests are served, with the addresses of the listeners.
+	// Started, if not nil, is called once with the addresses of the listeners, after requests are served.
 	Started func([]netip.AddrPort)
 	Version string
 	Level   *slog.LevelVar
@@ -67,7 +67,8 @@ type sidecar struct {
 	app       *http.Server
 }
 
-// Run serves until ctx ends, and then lets open requests finish. An error says why it could not start, or not go on.
+// Run serves until ctx ends, and then lets open requests finish. An error says why it could not start or could not
+// continue.
 func Run(ctx context.Context, cfg Config) error {
 	if err := checkAppAPI(cfg.AppAPI); err != nil {
 		return err
@@ -109,7 +110,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 }
 
-// newSidecar makes every part, and opens nothing.
+// newSidecar creates every part, and opens nothing.
 func newSidecar(cfg Config) (*sidecar, error) {
 	s := &sidecar{cfg: cfg, registry: newRegistry(cfg.Version), limits: limitsFor(memoryLimit())}
 	var err error
@@ -142,7 +143,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	return s, nil
 }
 
-// serve takes the connections of the listeners; a failure to do so is sent on the returned channel.
+// serve serves the connections of the listeners. A failure is sent to the returned channel.
 func (s *sidecar) serve() <-chan error {
 	failed := make(chan error, 1)
 	go func() {
@@ -155,8 +156,8 @@ func (s *sidecar) serve() <-chan error {
 	return failed
 }
 
-// abort closes what is still open. It does not wait for connections: where the sidecar could not start nobody serves them,
-// and a listener that hands them over would wait for ever.
+// abort closes what is still open. It does not wait for connections: if the sidecar could not start, nothing serves
+// them, and a listener that passes them on would wait forever.
 func (s *sidecar) abort() {
 	_ = s.set.HTTP().Close()
 	s.set.Shutdown()

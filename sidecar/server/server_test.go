@@ -69,8 +69,8 @@ func status(t *testing.T, handler http.Handler, path string) int {
 	return resp.StatusCode
 }
 
-// TestReadinessTellsStrangersLittle: the reason is only for clients inside of the pod.
-func TestReadinessTellsStrangersLittle(t *testing.T) {
+// TestReadinessHidesReasons: the reason is only for clients inside of the pod.
+func TestReadinessHidesReasons(t *testing.T) {
 	h := &health{enforcer: newEnforcer(t, hello), now: time.Now}
 	for from, told := range map[string]bool{"127.0.0.1:4711": true, "[::1]:4711": true, "10.244.0.7:4711": false, "": false} {
 		r := httptest.NewRequest(http.MethodGet, "/readyz", nil)
@@ -90,7 +90,7 @@ func TestNeverStartsOpen(t *testing.T) {
 	}
 }
 
-func TestARefusedDocumentLeavesTheOldOneInForce(t *testing.T) {
+func TestRefusedDocumentKeepsThePreviousOne(t *testing.T) {
 	c := newEnforcer(t, hello)
 	if err := c.apply(t.Context(), makeDocument(nil), "first"); err != nil {
 		t.Fatal(err)
@@ -104,10 +104,10 @@ func TestARefusedDocumentLeavesTheOldOneInForce(t *testing.T) {
 		t.Fatal("a document whose ports cannot be opened was applied")
 	}
 	if got := c.current().hash; got != "first" {
-		t.Errorf("in force: %q", got)
+		t.Errorf("active: %q", got)
 	}
 	if got := status(t, c, "/"); got != http.StatusOK {
-		t.Errorf("the old policy answers %d", got)
+		t.Errorf("the old policy responds with %d", got)
 	}
 }
 
@@ -158,13 +158,13 @@ func TestReadiness(t *testing.T) {
 			admin := adminHandler(h, prometheus.NewRegistry(), nil)
 			want := map[bool]int{true: http.StatusOK, false: http.StatusServiceUnavailable}
 			if got := status(t, admin, "/readyz"); got != want[r.Ready] {
-				t.Errorf("/readyz answers %d", got)
+				t.Errorf("/readyz responds with %d", got)
 			}
 			if got := status(t, admin, "/healthz/started"); got != want[tt.started] {
-				t.Errorf("/healthz/started answers %d", got)
+				t.Errorf("/healthz/started responds with %d", got)
 			}
 			if got := status(t, admin, "/probe/app/liveness"); got != http.StatusNotFound {
-				t.Errorf("a probe of no pod answers %d", got)
+				t.Errorf("an unlisted probe responds with %d", got)
 			}
 		})
 	}
@@ -184,20 +184,20 @@ func TestReadEnvironment(t *testing.T) {
 		t.Fatalf("%+v, %v", e, err)
 	}
 	for name, bad := range map[string]struct{ variable, value string }{
-		"no policy":            {compiled.EnvPolicy, ""},
-		"no key":               {compiled.EnvDocumentKey, ""},
-		"a short key":          {compiled.EnvDocumentKey, "AAAA"},
-		"a floor of no number": {compiled.EnvDocumentFloor, "high"},
-		"a negative floor":     {compiled.EnvDocumentFloor, "-1"},
-		"no mode":              {compiled.EnvInterception, ""},
-		"an unknown mode":      {compiled.EnvInterception, "Sniff"},
-		"no address":           {compiled.EnvPodIPs, ""},
-		"a bad address":        {compiled.EnvPodIPs, "10.0.0.300"},
-		"port 0":               {compiled.EnvAdminPort, "0"},
-		"port 65536":           {compiled.EnvInboundPort, "65536"},
-		"a bad excluded port":  {compiled.EnvExcludedPorts, "ssh"},
-		"bad container ports":  {compiled.EnvContainerPorts, "{"},
-		"probes of no meaning": {compiled.EnvProbes, `[{"name":"x"}]`},
+		"no policy":                    {compiled.EnvPolicy, ""},
+		"no key":                       {compiled.EnvDocumentKey, ""},
+		"a short key":                  {compiled.EnvDocumentKey, "AAAA"},
+		"a floor that is not a number": {compiled.EnvDocumentFloor, "high"},
+		"a negative floor":             {compiled.EnvDocumentFloor, "-1"},
+		"no mode":                      {compiled.EnvInterception, ""},
+		"an unknown mode":              {compiled.EnvInterception, "Sniff"},
+		"no address":                   {compiled.EnvPodIPs, ""},
+		"a bad address":                {compiled.EnvPodIPs, "10.0.0.300"},
+		"port 0":                       {compiled.EnvAdminPort, "0"},
+		"port 65536":                   {compiled.EnvInboundPort, "65536"},
+		"a bad excluded port":          {compiled.EnvExcludedPorts, "ssh"},
+		"bad container ports":          {compiled.EnvContainerPorts, "{"},
+		"invalid probes":               {compiled.EnvProbes, `[{"name":"x"}]`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ReadEnvironment(func(name string) string {
@@ -213,7 +213,7 @@ func TestReadEnvironment(t *testing.T) {
 	}
 }
 
-// standalone runs a document in front of app until the returned function is called, which gives Run's error.
+// standalone runs a document in front of app until the returned function is called, which returns Run's error.
 func standalone(t *testing.T, p *compiled.Policy, app http.Handler) (address string, stop func() error) {
 	t.Helper()
 	server := httptest.NewServer(app)
@@ -251,7 +251,7 @@ func standalone(t *testing.T, p *compiled.Policy, app http.Handler) (address str
 	return address, func() error { cancel(); return <-done }
 }
 
-// asked sends a request in the background: of what comes back it tells the body, or the error.
+// asked sends a request in the background. The channel receives the body of the response, or the error.
 func asked(address string) <-chan string {
 	answered := make(chan string, 1)
 	go func() {
@@ -267,7 +267,7 @@ func asked(address string) <-chan string {
 	return answered
 }
 
-// awaitClosed waits for the end of a listener, which closes before the requests that it took are finished.
+// awaitClosed waits until a listener is closed, which happens before its accepted requests are finished.
 func awaitClosed(address string) {
 	for {
 		conn, err := net.Dial("tcp", address)
@@ -308,13 +308,13 @@ func TestAmbiguousFramingIsRefused(t *testing.T) {
 	}
 	defer conn.Close()
 	fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /admin HTTP/1.1\r\nHost: x\r\n\r\n")
-	answers, err := io.ReadAll(conn)
-	if err != nil && len(answers) == 0 {
+	received, err := io.ReadAll(conn)
+	if err != nil && len(received) == 0 {
 		t.Fatal(err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(string(answers))), nil)
-	if err != nil || resp.StatusCode != http.StatusBadRequest || strings.Count(string(answers), "HTTP/1.1 ") != 1 {
-		t.Errorf("answers %q, %v", answers, err)
+	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(string(received))), nil)
+	if err != nil || resp.StatusCode != http.StatusBadRequest || strings.Count(string(received), "HTTP/1.1 ") != 1 {
+		t.Errorf("responses %q, %v", received, err)
 	}
 	var problem struct{ Type string }
 	if err := json.NewDecoder(resp.Body).Decode(&problem); err != nil || problem.Type == "" {
@@ -322,7 +322,7 @@ func TestAmbiguousFramingIsRefused(t *testing.T) {
 	}
 }
 
-func TestRulesHoldForTheServerAsAWhole(t *testing.T) {
+func TestRulesApplyToAsteriskForm(t *testing.T) {
 	address, _ := standalone(t, makeDocument(func(p *compiled.Policy) { p.Authorization.Default = compiled.RequireDeny }), hello)
 	conn, err := net.Dial("tcp", address)
 	if err != nil {

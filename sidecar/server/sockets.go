@@ -10,13 +10,13 @@ import (
 	"github.com/posterndev/postern/sidecar/conn/sockets"
 )
 
-// socketsInterval lies between two looks at the pod's listening sockets.
+// socketsInterval is the pause between two checks of the pod's listening sockets.
 const socketsInterval = 5 * time.Second
 
-// procNet is where the kernel lists the sockets of the pod's network.
+// procNet is the directory in which the kernel lists the sockets of the pod's network.
 const procNet = "/proc/net"
 
-// watchSockets reports listeners of the pod that clients reach around the sidecar.
+// watchSockets reports listeners of the pod that clients can reach without the sidecar.
 func (s *sidecar) watchSockets(ctx context.Context, r reports) {
 	if _, ok := s.cfg.Inbound.exposure(nil, nil); !ok {
 		return
@@ -48,7 +48,7 @@ func (s *sidecar) reportSockets(ctx context.Context, r reports) {
 	r.SetReachable(found)
 }
 
-// ownAddresses are the sidecar's own listeners that others reach.
+// ownAddresses returns the sidecar's own listeners that are reachable from outside.
 func (s *sidecar) ownAddresses() []netip.AddrPort {
 	own := s.set.Addrs()
 	_, text, _ := strings.Cut(s.cfg.Admin, ":")

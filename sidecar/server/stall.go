@@ -13,22 +13,22 @@ import (
 const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
-	// stallTimeout is how long one read of a body, or one write of a response, may make no progress. A transfer as a whole
-	// may take any time.
+	// stallTimeout is how long one read of a body, or one write of a response, may make no progress. A complete
+	// transfer may take any time.
 	stallTimeout = time.Minute
 	maxHeader    = 64 << 10
 )
 
-// withStallTimeouts ends exchanges that stall: a client that sends no byte of its body, or takes none of the response, for
-// the stall time. A handler may be silent for as long as it likes. The body of an HTTP/2 request is left alone, since a
-// gRPC stream may be silent for long; there the connection is pinged.
+// withStallTimeouts ends exchanges that stall: a client that sends no byte of its body, or reads nothing of the
+// response, for the stall time. A handler may be silent for any time. The body of an HTTP/2 request is not limited,
+// because a gRPC stream may be silent for a long time. There the connection is pinged.
 func withStallTimeouts(stall time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := &stallTimeouts{control: http.NewResponseController(w), stall: stall}
 		if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
 			p.body = true
-			// A copy: net/http looks at its own request's body to decide whether it must be read to the end, and does not know
-			// this one. It would wait for a body that the client, told to go on or not, is not to send.
+			// A copy: net/http looks at the body of its own request to decide whether it must be read to the end, and
+			// does not know this body. It would wait for a body that the client will not send.
 			r = r.WithContext(r.Context())
 			r.Body = &stallBody{ReadCloser: r.Body, stallTimeouts: p}
 		}
@@ -37,22 +37,24 @@ func withStallTimeouts(stall time.Duration, next http.Handler) http.Handler {
 	})
 }
 
-// stallTimeouts sets one exchange's deadlines. No deadline stays behind an operation: net/http goes on reading to notice when
-// the client hangs up, and the timer of an HTTP/2 stream ends it whether or not anyone is writing.
+// stallTimeouts sets one exchange's deadlines. No deadline remains after an operation: net/http continues to read to
+// notice when the client disconnects, and the timer of an HTTP/2 stream ends it even if nothing is being written.
 type stallTimeouts struct {
 	control *http.ResponseController
 	stall   time.Duration
-	// body says that the connection carries a body that is read under a deadline.
+	// body says that the body is read from the connection under a deadline.
 	body bool
 
 	mu sync.Mutex
-	// reading counts the operations that may read the body; they overlap, since the app may respond before it has all of it.
+	// reading counts the operations that may read the body. They overlap, because the app may respond before it has
+	// the complete body.
 	reading int
-	// finished says that the handler has returned, and the deadlines are the next request's.
+	// finished says that the handler has returned, so the deadlines belong to the next request.
 	finished bool
 }
 
-// beginRead and endRead surround what may read the body. Errors are not looked at: a connection without deadlines has none.
+// beginRead and endRead surround every operation that may read the body. Errors are ignored: a connection that does
+// not support deadlines has none.
 func (p *stallTimeouts) beginRead() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,8 +71,8 @@ func (p *stallTimeouts) endRead() {
 	}
 }
 
-// beginWrite and endWrite surround what may write to the client. net/http reads the rest of the body before it sends the
-// header, so that is bounded as well.
+// beginWrite and endWrite surround every operation that may write to the client. net/http reads the rest of the body
+// before it sends the header, so this read is bounded as well.
 func (p *stallTimeouts) beginWrite() {
 	p.beginRead()
 	_ = p.control.SetWriteDeadline(time.Now().Add(p.stall))
@@ -81,8 +83,8 @@ func (p *stallTimeouts) endWrite() {
 	p.endRead()
 }
 
-// finish bounds what net/http does after the handler: it reads what is left of the body and sends what it holds of the
-// response. It sets the deadlines again before the next request.
+// finish bounds what net/http does after the handler: it reads the rest of the body and sends the buffered response.
+// net/http sets the deadlines again before the next request.
 func (p *stallTimeouts) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,7 +108,7 @@ func (b *stallBody) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
-// Close reads a part of what is left of the body, as net/http does.
+// Close reads a part of the rest of the body, as net/http does.
 func (b *stallBody) Close() error {
 	b.stallTimeouts.beginRead()
 	defer b.stallTimeouts.endRead()
@@ -118,7 +120,7 @@ type stallWriter struct {
 	stallTimeouts *stallTimeouts
 }
 
-// WriteHeader sends informational headers at once; the final one waits for the body.
+// WriteHeader sends informational headers immediately; the final one waits for the body.
 func (w *stallWriter) WriteHeader(status int) {
 	if status < 200 {
 		w.stallTimeouts.beginWrite()

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-func TestAStalledBodyEnds(t *testing.T) {
+func TestStalledBodyEnds(t *testing.T) {
 	ended := make(chan error, 1)
 	server := httptest.NewServer(withStallTimeouts(50*time.Millisecond, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, err := io.ReadAll(r.Body)
@@ -27,15 +27,15 @@ func TestAStalledBodyEnds(t *testing.T) {
 	defer conn.Close()
 	fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
 	if err := <-ended; err == nil {
-		t.Error("the body ended well")
+		t.Error("the body ended without an error")
 	}
 }
 
-func TestASlowAnswerIsNoStall(t *testing.T) {
+func TestSlowResponseIsNoStall(t *testing.T) {
 	server := httptest.NewServer(withStallTimeouts(50*time.Millisecond, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		select {
-		case <-time.After(300 * time.Millisecond): // longer than any stall
+		case <-time.After(300 * time.Millisecond): // longer than the stall time
 		case <-r.Context().Done():
 			return
 		}
@@ -52,7 +52,7 @@ func TestASlowAnswerIsNoStall(t *testing.T) {
 	}
 }
 
-// dial sends a request's first bytes, and gives up on an answer after half a minute.
+// dial sends a request's first bytes, and waits at most half a minute for a response.
 func dial(t *testing.T, server *httptest.Server, request string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
@@ -69,12 +69,12 @@ func dial(t *testing.T, server *httptest.Server, request string) net.Conn {
 	return conn
 }
 
-// The rest of a body that nobody reads is read by net/http, before it answers and before the next request.
-func TestAnUnreadBodyEnds(t *testing.T) {
+// TestUnreadBodyEnds: net/http reads the rest of an unread body before it responds and before the next request.
+func TestUnreadBodyEnds(t *testing.T) {
 	for name, answer := range map[string]func(http.ResponseWriter){
-		"short answer": func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) },
-		"long answer":  func(w http.ResponseWriter) { _, _ = io.WriteString(w, strings.Repeat("x", 1<<20)) },
-		"flushed":      func(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() },
+		"short response": func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) },
+		"long response":  func(w http.ResponseWriter) { _, _ = io.WriteString(w, strings.Repeat("x", 1<<20)) },
+		"flushed":        func(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() },
 	} {
 		for framing, head := range map[string]string{"length": "Content-Length: 10\r\n\r\n", "chunked": "Transfer-Encoding: chunked\r\n\r\na\r\n"} {
 			t.Run(name+" "+framing, func(t *testing.T) {
@@ -88,8 +88,8 @@ func TestAnUnreadBodyEnds(t *testing.T) {
 	}
 }
 
-// A client that waits for 100 Continue, or has more to send than anybody would throw away, is refused without its body.
-func TestARefusalNeedsNoBody(t *testing.T) {
+// TestRefusalNeedsNoBody: a client that waits for 100 Continue, or whose body is too large to discard, is refused without its body.
+func TestRefusalNeedsNoBody(t *testing.T) {
 	server := httptest.NewServer(withStallTimeouts(time.Hour, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 	})))
@@ -130,8 +130,8 @@ func forEachProtocol(t *testing.T, handler http.Handler, test func(t *testing.T,
 	}
 }
 
-func TestAQuietStreamIsNoStall(t *testing.T) {
-	quiet := func() { time.Sleep(300 * time.Millisecond) } // longer than any stall
+func TestQuietStreamIsNoStall(t *testing.T) {
+	quiet := func() { time.Sleep(300 * time.Millisecond) } // longer than the stall time
 	handler := withStallTimeouts(50*time.Millisecond, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for range 2 {
 			_, _ = io.WriteString(w, "event\n")
@@ -151,7 +151,7 @@ func TestAQuietStreamIsNoStall(t *testing.T) {
 	})
 }
 
-func TestAnAnswerThatNobodyTakesEnds(t *testing.T) {
+func TestUnreadResponseEnds(t *testing.T) {
 	ended := make(chan error, 1)
 	handler := withStallTimeouts(50*time.Millisecond, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for piece := make([]byte, 1<<20); ; {
@@ -175,7 +175,7 @@ func TestAnAnswerThatNobodyTakesEnds(t *testing.T) {
 		defer resp.Body.Close()
 		<-ended
 		if ctx.Err() != nil {
-			t.Error("the answer went on until the client hung up")
+			t.Error("the response continued until the client disconnected")
 		}
 	})
 }

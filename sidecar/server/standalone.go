@@ -14,9 +14,9 @@ import (
 // Standalone is the sidecar without a cluster: one listener, one app, one policy.
 type Standalone struct {
 	Document *compiled.Policy
-	// Updates brings newer documents of the same policy, each to be enforced without a restart; nil for none.
+	// Updates provides newer documents of the same policy, which are enforced without a restart; nil for none.
 	Updates <-chan *compiled.Policy
-	// Started, if not nil, is called once, when requests are served, with the address of the listener.
+	// Started, if not nil, is called once with the address of the listener, after requests are served.
 	Started  func(netip.AddrPort)
 	Upstream *url.URL
 	Listen   string
@@ -25,7 +25,7 @@ type Standalone struct {
 	// Loopback is the address of the app's API; empty for none.
 	Loopback   string
 	SecretsDir string
-	// VaultTokenFile holds a service-account token, where the class logs in to Vault by kubernetes.
+	// VaultTokenFile holds a service-account token, for classes that log in to Vault with kubernetes auth.
 	VaultTokenFile string
 	Version        string
 	Level          *slog.LevelVar
@@ -41,7 +41,7 @@ func (s Standalone) Run(ctx context.Context) error {
 	return Run(ctx, c)
 }
 
-// Config returns what the sidecar runs with. It fails where the upstream has another form than http://host:port.
+// Config returns the configuration of the sidecar. It fails if the upstream is not of the form http://host:port.
 func (s Standalone) Config() (Config, error) {
 	app, err := s.app()
 	if err != nil {
@@ -61,7 +61,7 @@ func (s Standalone) started(addresses []netip.AddrPort) {
 	}
 }
 
-// app is the address of the upstream.
+// app returns the address of the upstream.
 func (s Standalone) app() (string, error) {
 	u := s.Upstream
 	if u.Scheme != "http" || u.Host == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.User != nil {

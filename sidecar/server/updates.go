@@ -9,7 +9,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// given is one document, with newer ones of the same policy. The sidecar does not start without the first.
+// given is one document, with newer ones of the same policy. The sidecar does not start without the first document.
 type given struct {
 	document *compiled.Policy
 	updates  <-chan *compiled.Policy
@@ -38,21 +38,21 @@ func (g given) follow(ctx context.Context, e *enforcer) {
 	}
 }
 
-// update applies one document. One that cannot be run changes nothing: the document before it stays in force.
+// update applies one document. If it cannot be run, the previous document stays active.
 func (g given) update(ctx context.Context, e *enforcer, document *compiled.Policy) {
 	hash, err := g.apply(ctx, e, document)
 	if err != nil {
-		e.logger.ErrorContext(ctx, "changed policy refused, the policy before it stays in force",
+		e.logger.ErrorContext(ctx, "changed policy refused, the previous policy stays active",
 			"policy", g.document.Name, "inForce", e.current().hash, "error", err)
 		return
 	}
-	e.logger.InfoContext(ctx, "changed policy in force", "policy", document.Name, "document", hash)
+	e.logger.InfoContext(ctx, "changed policy active", "policy", document.Name, "document", hash)
 }
 
-// apply returns the document's hash, or why the sidecar cannot run it.
+// apply returns the document's hash, or an error that says why the sidecar cannot run it.
 func (g given) apply(ctx context.Context, e *enforcer, document *compiled.Policy) (hash string, err error) {
 	if document.Namespace != g.document.Namespace || document.Name != g.document.Name {
-		return "", fmt.Errorf("it is policy %s/%s: restart to run another policy", document.Namespace, document.Name)
+		return "", fmt.Errorf("it is the policy %s/%s; restart to run another policy", document.Namespace, document.Name)
 	}
 	encoded, err := compiled.Encode(document)
 	if err != nil {
@@ -62,7 +62,7 @@ func (g given) apply(ctx context.Context, e *enforcer, document *compiled.Policy
 	return hash, e.apply(ctx, document, hash)
 }
 
-// logged are reports for the person who reads the log.
+// logged reports to the log.
 type logged struct {
 	logger   *slog.Logger
 	problems []compiled.Problem
@@ -88,5 +88,5 @@ func contains(problems []compiled.Problem, p compiled.Problem) bool {
 	return slices.ContainsFunc(problems, func(other compiled.Problem) bool { return other.Kind == p.Kind && other.Reason == p.Reason })
 }
 
-// SetReachable is for pods.
+// SetReachable does nothing: only pods have other listeners.
 func (*logged) SetReachable([]string) {}

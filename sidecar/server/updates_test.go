@@ -16,7 +16,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// lines is a log that is read while it is written.
+// lines is a log that can be read while it is written.
 type lines struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -28,7 +28,7 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// await returns when text has been logged n times.
+// await waits until text has been logged n times.
 func (l *lines) await(t *testing.T, n int, text string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
@@ -54,7 +54,7 @@ func statusOf(t *testing.T, address string) int {
 	return resp.StatusCode
 }
 
-func TestStandaloneTakesChangedPolicies(t *testing.T) {
+func TestStandaloneAppliesChangedPolicies(t *testing.T) {
 	app := httptest.NewServer(hello)
 	defer app.Close()
 	target, err := url.Parse(app.URL)
@@ -75,7 +75,7 @@ func TestStandaloneTakesChangedPolicies(t *testing.T) {
 		t.Fatalf("status %d before the change", got)
 	}
 	updates <- makeDocument(func(p *compiled.Policy) { p.Authorization.Default = compiled.RequireDeny })
-	log.await(t, 1, "changed policy in force")
+	log.await(t, 1, "changed policy active")
 	if got := statusOf(t, address); got != http.StatusForbidden {
 		t.Errorf("status %d after the change, want 403", got)
 	}
@@ -83,17 +83,17 @@ func TestStandaloneTakesChangedPolicies(t *testing.T) {
 		change  func(*compiled.Policy)
 		wantLog string
 	}{
-		{func(p *compiled.Policy) { p.Name = "carts" }, "it is policy shop/carts: restart"},
-		{func(p *compiled.Policy) { p.Namespace = "elsewhere" }, "it is policy elsewhere/orders: restart"},
+		{func(p *compiled.Policy) { p.Name = "carts" }, "it is the policy shop/carts; restart"},
+		{func(p *compiled.Policy) { p.Namespace = "elsewhere" }, "it is the policy elsewhere/orders; restart"},
 		{func(p *compiled.Policy) {
 			p.Providers = []compiled.Provider{{Name: "corp", Issuer: "i", Algorithms: []string{"ES256"}, Keys: compiled.Keys{Inline: []byte(`{"keys":[]}`)}}}
 		}, "spec.jwt.providers[0].jwks.inline"},
 	} {
 		updates <- makeDocument(tt.change)
-		log.await(t, i+1, "changed policy refused, the policy before it stays in force")
+		log.await(t, i+1, "changed policy refused, the previous policy stays active")
 		log.await(t, 1, tt.wantLog)
 		if got := statusOf(t, address); got != http.StatusForbidden {
-			t.Errorf("%s: status %d, want that of the policy before it", tt.wantLog, got)
+			t.Errorf("%s: status %d, want that of the previous policy", tt.wantLog, got)
 		}
 	}
 	cancel()

@@ -31,7 +31,7 @@ import (
 type running struct {
 	address, admin string
 	log            *lines
-	// reported is what the operator was told; nil without one.
+	// reported is what the operator received; nil without an operator.
 	reported *lines
 	stop     func() error
 }
@@ -58,7 +58,7 @@ func start(t *testing.T, address string, c Config) *running {
 	}
 }
 
-// ask asks the admin port.
+// ask sends a request to the admin port.
 func (r *running) ask(path string) (status int, body string, err error) {
 	resp, err := http.Get("http://" + r.admin + path)
 	if err != nil {
@@ -69,13 +69,13 @@ func (r *running) ask(path string) (status int, body string, err error) {
 	return resp.StatusCode, string(b), err
 }
 
-// inputs start a document in front of app, as a pod does and as postern run does.
+// inputs start a document in front of app: as a pod does, and as postern run does.
 func inputs() map[string]func(*testing.T, *compiled.Policy, http.Handler) *running {
 	return map[string]func(*testing.T, *compiled.Policy, http.Handler) *running{"pod": startPod, "postern run": startStandalone}
 }
 
 // startPod takes over a port of 127.0.0.2, as a pod's address, from an app at the same port of 127.0.0.1. Its document is
-// mounted; the operator takes its reports.
+// mounted; the operator receives its reports.
 func startPod(t *testing.T, p *compiled.Policy, app http.Handler) *running {
 	t.Helper()
 	server := httptest.NewServer(app)
@@ -115,7 +115,7 @@ func startPod(t *testing.T, p *compiled.Policy, app http.Handler) *running {
 	return r
 }
 
-// poll is an operator that writes down which problems are reported, and has no newer document.
+// poll is an operator that records the reported problems, and has no newer document.
 func (l *lines) poll(w http.ResponseWriter, r *http.Request) {
 	var report compiled.Report
 	if err := json.NewDecoder(r.Body).Decode(&report); err != nil || r.URL.Path != compiled.PollPath {
@@ -157,7 +157,7 @@ func standaloneConfig(t *testing.T, p *compiled.Policy, upstream string) Config 
 	return c
 }
 
-// TestBothInputsHaveOneWiring: what a pod has, postern run has as well.
+// TestBothInputsHaveOneWiring: everything that a pod has, postern run has as well.
 func TestBothInputsHaveOneWiring(t *testing.T) {
 	for name, start := range inputs() {
 		t.Run(name, func(t *testing.T) {
@@ -199,7 +199,7 @@ func TestBothInputsHaveOneWiring(t *testing.T) {
 				t.Error(err)
 			}
 			if _, _, err := r.ask("/readyz"); err == nil {
-				t.Error("the admin port is open after the end")
+				t.Error("the admin port is still open after the stop")
 			}
 		})
 	}
@@ -223,18 +223,18 @@ func (r *running) refusesAmbiguousFraming(t *testing.T) {
 	}
 }
 
-// awayRedis makes the document depend on a Redis that is not there.
-func awayRedis(p *compiled.Policy) {
+// unavailableRedis makes the document depend on a Redis that does not exist.
+func unavailableRedis(p *compiled.Policy) {
 	p.Redis = &compiled.Redis{Mode: "Standalone", Addresses: []string{"127.0.0.1:1"}, Timeout: compiled.Duration(100 * time.Millisecond)}
 	p.Revocation = &compiled.Revocation{OnFailure: compiled.Allow, Mode: compiled.Enforce, MaxStaleness: compiled.Duration(5 * time.Second)}
 }
 
-// TestBothInputsReportProblems: a pod to the operator, and postern run in its log.
+// TestBothInputsReportProblems: a pod reports to the operator, and postern run to its log.
 func TestBothInputsReportProblems(t *testing.T) {
 	for name, start := range inputs() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := start(t, makeDocument(awayRedis), hello)
+			r := start(t, makeDocument(unavailableRedis), hello)
 			if r.reported != nil {
 				r.reported.await(t, 1, "problem Redis Unavailable")
 			} else {
@@ -247,7 +247,7 @@ func TestBothInputsReportProblems(t *testing.T) {
 	}
 }
 
-// TestProblemsAreLoggedOnce: when they begin, and when they have ended.
+// TestProblemsAreLoggedOnce: a problem is logged when it begins, and when it has ended.
 func TestProblemsAreLoggedOnce(t *testing.T) {
 	log := &lines{}
 	l := &logged{logger: slog.New(slog.NewTextHandler(log, nil))}
@@ -271,8 +271,8 @@ type refusing struct{ plain }
 
 func (refusing) follow(*listen.Set, *chain.Snapshot, *chain.Snapshot) error { return errNoListener }
 
-// TestAStartThatFailsEnds: with its error, even if listeners are open and clients are connected.
-func TestAStartThatFailsEnds(t *testing.T) {
+// TestFailedStartEnds: a failed start returns its error, whatever is already open and whoever has connected.
+func TestFailedStartEnds(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -289,9 +289,9 @@ func TestAStartThatFailsEnds(t *testing.T) {
 		"the port is taken": {makeDocument(nil), func(c *Config) {
 			c.Inbound = plain{address: taken.Addr().String(), app: "127.0.0.1:1"}
 		}, false, "address already in use"},
-		"an address of the API that others reach": {makeDocument(nil), func(c *Config) { c.AppAPI = "0.0.0.0:15992" }, false, "not a loopback address"},
+		"a reachable address of the API": {makeDocument(nil), func(c *Config) { c.AppAPI = "0.0.0.0:15992" }, false, "not a loopback address"},
 		"the snapshot is refused": {
-			makeDocument(awayRedis), // Build waits for Redis while the listener is open
+			makeDocument(unavailableRedis), // Build waits for Redis while the listener is open
 			func(c *Config) { c.Inbound = refusing{c.Inbound.(plain)} }, true, errNoListener.Error(),
 		},
 	}
@@ -319,7 +319,7 @@ func TestAStartThatFailsEnds(t *testing.T) {
 					t.Errorf("error %v; want one about %q", err, tt.wantErr)
 				}
 			case <-time.After(20 * time.Second):
-				t.Fatal("it neither serves nor ends")
+				t.Fatal("Run neither serves nor returns")
 			}
 			for _, a := range []string{address, c.Admin} {
 				if a == taken.Addr().String() {
@@ -327,7 +327,7 @@ func TestAStartThatFailsEnds(t *testing.T) {
 				}
 				if conn, err := net.Dial("tcp", a); err == nil {
 					conn.Close()
-					t.Errorf("%s is open after the end", a)
+					t.Errorf("%s is still open after the stop", a)
 				} else if errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("%s: %v", a, err)
 				}
@@ -336,7 +336,7 @@ func TestAStartThatFailsEnds(t *testing.T) {
 	}
 }
 
-// certificate is that of a TLS server, as PEM.
+// certificate returns the certificate of a TLS server, as PEM.
 func certificate(server *httptest.Server) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 }

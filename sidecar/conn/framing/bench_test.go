@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// repeat is a connection whose peer sends the same bytes at each read.
+// repeat is a connection whose peer sends the same bytes for each read.
 type repeat struct {
 	net.Conn
 	bytes []byte
@@ -19,7 +19,7 @@ const browser = "GET /orders/1234?view=full HTTP/1.1\r\nHost: orders.shop.svc.cl
 	"Accept-Language: en-GB,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nConnection: keep-alive\r\n" +
 	"Cookie: __Host-session=0123456789abcdef0123456789abcdef\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n\r\n"
 
-// watch is what Listener makes of conn.
+// watch returns conn as Listener wraps it.
 func watch(conn net.Conn, config Config) *Conn {
 	config = config.withDefaults()
 	return wrap(conn, &config)

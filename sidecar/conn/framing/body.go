@@ -1,9 +1,9 @@
 package framing
 
 const (
-	// maxSizeDigits bounds a chunk's size to 2^60-1 bytes, so that no parser's number can overflow.
+	// maxSizeDigits bounds a chunk's size to 2^60-1 bytes, so that it does not overflow in any parser.
 	maxSizeDigits = 15
-	// maxSizeLine bounds a chunk's size with its extensions, in bytes; nobody is known to use extensions for good.
+	// maxSizeLine bounds a chunk's size with its extensions, in bytes. No legitimate use of extensions is known.
 	maxSizeLine = 256
 )
 
@@ -33,7 +33,7 @@ func (s *scanner) body(b []byte) (int, violation) {
 	}
 }
 
-// data skips what b has of the body or chunk.
+// data skips the part of the body or chunk that is in b.
 func (s *scanner) data(b []byte, next state) int {
 	n := min(uint64(len(b)), s.left)
 	if s.left -= n; s.left == 0 {
@@ -42,7 +42,8 @@ func (s *scanner) data(b []byte, next state) int {
 	return int(n)
 }
 
-// sizeLine reads one byte of a chunk's size or extension. Whitespace between them is refused: parsers differ on it.
+// sizeLine reads one byte of a chunk's size or extension. Whitespace between them is refused, because parsers treat
+// it differently.
 func (s *scanner) sizeLine(c byte) (int, violation) {
 	if s.state == chunkStart {
 		s.state, s.left, s.line = inChunkSize, 0, 0
@@ -72,7 +73,7 @@ func (s *scanner) sizeLine(c byte) (int, violation) {
 	return 1, none
 }
 
-// endSizeLine goes on to the chunk's data, or after the last chunk to the trailer.
+// endSizeLine continues with the chunk's data, or with the trailer after the last chunk.
 func (s *scanner) endSizeLine(c byte) (int, violation) {
 	if c != '\n' {
 		return 0, bareLineEnd

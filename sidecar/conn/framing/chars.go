@@ -1,6 +1,6 @@
 package framing
 
-// isToken reports whether b may stand in a method or field name: tchar, RFC 9110 §5.6.2.
+// isToken reports whether b is allowed in a method or field name: tchar, RFC 9110 §5.6.2.
 func isToken(b byte) bool {
 	const (
 		digits = 1<<('9'+1) - 1<<'0'
@@ -18,16 +18,16 @@ func isToken(b byte) bool {
 	return false
 }
 
-// isValue reports whether b may stand in a field's value: VCHAR, obs-text, SP or HTAB, RFC 9110 §5.5.
+// isValue reports whether b is allowed in a field's value: VCHAR, obs-text, SP or HTAB, RFC 9110 §5.5.
 func isValue(b byte) bool { return b >= ' ' && b != 0x7f || b == '\t' }
 
-// isTarget reports whether b may stand in a request target. Bytes above ASCII are left to the path normaliser: they do
+// isTarget reports whether b is allowed in a request target. The path normalizer checks bytes above ASCII: they do
 // not change where the request ends.
 func isTarget(b byte) bool { return b > ' ' && b != 0x7f }
 
 func isSpace(b byte) bool { return b == ' ' || b == '\t' }
 
-// lower is b in lower case where it is an ASCII letter.
+// lower returns b in lower case if it is an ASCII letter.
 func lower(b byte) byte {
 	if 'A' <= b && b <= 'Z' {
 		return b + 'a' - 'A'
@@ -35,7 +35,7 @@ func lower(b byte) byte {
 	return b
 }
 
-// hexDigit is b's value as a hexadecimal digit.
+// hexDigit returns b's value as a hexadecimal digit.
 func hexDigit(b byte) (value uint64, ok bool) {
 	switch c := lower(b); {
 	case '0' <= c && c <= '9':

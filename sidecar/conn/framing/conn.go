@@ -1,11 +1,12 @@
-// Package framing refuses HTTP/1.x requests whose ends can be seen in two ways, before net/http silently repairs them:
-// request smuggling lives on what two parsers make of the same bytes (RFC 9112 §11.2).
+// Package framing refuses HTTP/1.x requests whose end is ambiguous, before net/http silently repairs them. Request
+// smuggling is possible if two parsers read the same bytes differently (RFC 9112 §11.2).
 //
-// It watches the bytes of a connection on their way to http.Server and keeps none of them but what a client has sent
-// ahead. A connection that turns into something else than HTTP/1.x (HTTP/2, a protocol after Upgrade) is no longer
-// inspected. Slow clients are http.Server's matter: its deadlines reach the socket.
+// It inspects the bytes of a connection on their way to http.Server and buffers only what a client has sent ahead. A
+// connection that changes to another protocol than HTTP/1.x (HTTP/2, a protocol after Upgrade) is no longer
+// inspected. http.Server handles slow clients: its deadlines reach the socket.
 //
-// It sits above package listen, where a TLS handshake belongs: it reads plain bytes, and does not know whether TLS is below.
+// It is used above package listen, which performs a TLS handshake: it reads plain bytes, and does not know whether
+// TLS is below.
 package framing
 
 import (
@@ -16,21 +17,22 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
-// Limits bounds a request's head, and its trailer by itself.
+// Limits bounds a request's head, and separately its trailer.
 type Limits struct {
-	// HeadBytes is the most bytes of a head, request line included; 0 is 64 KiB.
+	// HeadBytes is the maximum size of a head with the request line, in bytes; 0 is 64 KiB.
 	HeadBytes int
-	// Fields is the most header fields; 0 is 128.
+	// Fields is the maximum number of header fields; 0 is 128.
 	Fields int
 }
 
-// Config says how connections are watched.
+// Config configures the inspection of connections.
 type Config struct {
 	Limits Limits
-	// HTTP2 lets HTTP/2 pass, by agreement in a handshake or with prior knowledge (RFC 9113 §3.2, §3.3). It must be off where the server does not serve it:
-	// net/http would hand the preface to the handler as a request of the method PRI.
+	// HTTP2 passes HTTP/2 connections, agreed in a handshake or with prior knowledge (RFC 9113 §3.2, §3.3). It must
+	// be off if the server does not serve HTTP/2: net/http would pass the preface to the handler as a request with
+	// the method PRI.
 	HTTP2 bool
-	// OnRefuse is told of each refusal, once a connection; it may be nil.
+	// OnRefuse is called for each refusal, once per connection; it may be nil.
 	OnRefuse func(conn net.Conn, refusal *httperr.Error)
 }
 
@@ -44,12 +46,12 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Conn is the server's side of an HTTP/1.x connection, watched. As of http.Server, which it is made for, it expects that
-// nothing but a single byte of a request is read before the response to the one before it has been written.
+// Conn is the server's side of an inspected HTTP/1.x connection. It is made for http.Server and relies on its
+// behavior: before the response to a request is written, at most one byte of the next request is read.
 type Conn struct {
 	net.Conn
 	config *Config
-	// Of the reader alone.
+	// Used only by the reader:
 	scan               scanner
 	detected           bool   // the connection is known to be, or not to be, HTTP/2
 	ahead              []byte // read from the client, not yet scanned
@@ -57,25 +59,27 @@ type Conn struct {
 
 	opaque atomic.Bool
 	broken atomic.Pointer[breach]
-	// responded says that the final response to the current request has begun; answered that it is this package's own refusal.
-	responded, answered atomic.Bool
+	// responded says that the final response to the current request has begun, refusalSent that this response is a
+	// refusal of this package.
+	responded, refusalSent atomic.Bool
 }
 
-// breach is what a connection has been refused for.
+// breach is a violation for which a connection is refused.
 type breach struct {
 	refusal *httperr.Error
-	// body says that the request's head has passed already, so that a handler may be at work on it.
+	// body says that the request's head has already passed, so that a handler may be running.
 	body bool
 }
 
-// maxKeptAhead bounds the buffer that an idle connection keeps, in bytes: net/http reads by as much.
+// maxKeptAhead bounds the buffer that an idle connection keeps, in bytes. net/http reads in pieces of this size.
 const maxKeptAhead = 4 << 10
 
-// negotiated is a connection on whose protocol a handshake may have agreed (ALPN): "h2", another one, or none.
+// negotiated is a connection whose protocol a handshake may have agreed on (ALPN): "h2", another protocol, or none.
 type negotiated interface{ NegotiatedProtocol() string }
 
-// wrap inspects conn. Its first bytes tell whether it is HTTP/2, also where a handshake has agreed on that: a client that then
-// sends HTTP/1.x must not pass without inspection. One that has agreed on HTTP/1.x cannot change to HTTP/2.
+// wrap inspects conn. The first bytes decide whether it is HTTP/2, also after a handshake agreed on HTTP/2: a client
+// that then sends HTTP/1.x must not bypass the inspection. A connection that agreed on HTTP/1.x cannot change to
+// HTTP/2.
 func wrap(conn net.Conn, config *Config) *Conn {
 	http2 := config.HTTP2
 	if n, ok := conn.(negotiated); ok && http2 {
@@ -85,18 +89,19 @@ func wrap(conn net.Conn, config *Config) *Conn {
 	return &Conn{Conn: conn, config: config, detected: !http2, scan: scanner{limits: config.Limits}}
 }
 
-// NetConn returns the watched connection.
+// NetConn returns the inspected connection.
 func (c *Conn) NetConn() net.Conn { return c.Conn }
 
-// Opaque ends the watch: what follows is not HTTP/1.x. A handler that has hijacked the connection calls it before
-// anyone reads on; see Upgrades, which does.
+// Opaque ends the inspection: what follows is not HTTP/1.x. A handler that has hijacked the connection calls it
+// before the next read. Upgrades does so.
 func (c *Conn) Opaque() {
 	c.opaque.Store(true)
 	c.broken.Store(nil)
 }
 
-// Read returns bytes of one message alone, the next of which has been seen to be well-formed so far. On a breach it
-// answers the client, and returns a *net.OpError around the *httperr.Error: for those net/http closes without a word.
+// Read returns bytes of at most one message, which are well-formed so far. On a violation it sends the refusal, and
+// returns a *net.OpError that wraps the *httperr.Error: for such errors net/http closes the connection without a
+// response of its own.
 func (c *Conn) Read(p []byte) (int, error) {
 	for len(p) > 0 {
 		if c.opaque.Load() {
@@ -120,7 +125,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return 0, nil
 }
 
-// receive reads what was left ahead, or from the client.
+// receive reads the bytes that are left ahead, or from the client.
 func (c *Conn) receive(p []byte) (int, error) {
 	if len(c.ahead) == 0 {
 		return c.Conn.Read(p)
@@ -143,8 +148,8 @@ func (c *Conn) check(received []byte) (int, error) {
 		b := &breach{refusal: v.refusal(), body: !first && !inHead}
 		c.broken.Store(b)
 		if first && len(received) == 1 {
-			// net/http reads one byte ahead while a handler works. An error now would cancel that good request; one bad byte
-			// is no request, and the next read refuses.
+			// net/http reads one byte ahead while a handler runs. An error now would cancel that valid request. One
+			// invalid byte is not a request, and the next read refuses it.
 			return 1, nil
 		}
 		return 0, c.refuse(b)
@@ -155,22 +160,22 @@ func (c *Conn) check(received []byte) (int, error) {
 	return n, nil
 }
 
-// putBack stores what was received beyond the current message before what is still ahead.
+// putBack stores what was received beyond the current message in front of what is still ahead.
 func (c *Conn) putBack(rest []byte) {
 	ahead := make([]byte, 0, max(len(rest)+len(c.ahead), maxKeptAhead))
 	c.ahead = append(append(ahead, rest...), c.ahead...)
 }
 
-// refuse ends the connection for b.
+// refuse ends the connection because of b.
 func (c *Conn) refuse(b *breach) error {
 	if !c.reported && c.config.OnRefuse != nil {
 		c.config.OnRefuse(c.Conn, b.refusal)
 	}
 	c.reported = true
 	if !b.body {
-		c.answer(b)
+		c.sendRefusal(b)
 	}
-	if c.answered.Load() && !c.lingered {
+	if c.refusalSent.Load() && !c.lingered {
 		c.lingered = true
 		c.linger()
 	}
@@ -178,8 +183,8 @@ func (c *Conn) refuse(b *breach) error {
 }
 
 const (
-	// lingerTime and lingerBytes bound the reading of what a refused client still sends: closing on unread bytes resets the
-	// connection, and the client loses the response (RFC 9112 §9.6). net/http waits as long.
+	// lingerTime and lingerBytes bound reading what a refused client still sends. Closing with unread bytes resets
+	// the connection, and the client loses the response (RFC 9112 §9.6). net/http waits equally long.
 	lingerTime  = 500 * time.Millisecond
 	lingerBytes = 64 << 10
 )

@@ -2,7 +2,7 @@ package framing
 
 import "math"
 
-// startLine begins a field's line, or the empty line after the last.
+// startLine begins a field's line, or the empty line after the last one.
 func (s *scanner) startLine(c byte) (int, violation) {
 	switch {
 	case c == '\r':
@@ -43,7 +43,7 @@ func (s *scanner) fieldName(b []byte) (int, violation) {
 	return len(b), none
 }
 
-// startValue judges the field that has been named.
+// startValue checks the field whose name has been read.
 func (s *scanner) startValue() violation {
 	s.state, s.valuePos, s.valueEnd, s.known = inValue, 0, false, otherField
 	if s.nameLen > len(s.name) {
@@ -68,7 +68,7 @@ func (s *scanner) startValue() violation {
 	}
 	s.seen[s.known] = true
 	if s.known == hostField {
-		s.known = otherField // its value is net/http's to judge
+		s.known = otherField // net/http checks its value
 	}
 	return none
 }
@@ -135,7 +135,7 @@ func (s *scanner) endValue() violation {
 	return none
 }
 
-// endFields ends the head, and decides how its body is framed (RFC 9112 §6.3), or ends the message after its trailer.
+// endFields ends the head and decides how its body is framed (RFC 9112 §6.3), or ends the message after its trailer.
 func (s *scanner) endFields() violation {
 	if s.trailer {
 		s.state = atStart

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// script is a connection whose peer sends input in pieces of size and then closes; what is written is kept.
+// script is a connection whose peer sends input in pieces of size and then closes; it records what is written.
 type script struct {
 	net.Conn
 	input   []byte
@@ -37,7 +37,7 @@ func (s *script) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 func (s *script) SetReadDeadline(time.Time) error  { return nil }
 func (s *script) SetWriteDeadline(time.Time) error { return nil }
 
-// messages reads c to its end, and returns the bytes of each whole message that it let pass, and of the last, cut one.
+// messages reads c to its end, and returns the bytes of each complete message that it passed, and of the last, incomplete one.
 func messages(c *Conn) (whole [][]byte, cut []byte, refused bool) {
 	buf := make([]byte, 4096)
 	for {
@@ -53,8 +53,8 @@ func messages(c *Conn) (whole [][]byte, cut []byte, refused bool) {
 	}
 }
 
-// FuzzAgreesWithNetHTTP checks that each message framing lets pass is one message to net/http too, to the byte and with
-// the same body, or none at all.
+// FuzzAgreesWithNetHTTP checks that net/http reads each passed message as exactly one message with the same bytes and
+// the same body, or refuses it.
 func FuzzAgreesWithNetHTTP(f *testing.F) {
 	chunked := post + "Transfer-Encoding: chunked\r\n\r\n"
 	for _, seed := range []string{
@@ -82,7 +82,7 @@ func FuzzAgreesWithNetHTTP(f *testing.F) {
 		}
 		if refused && c.scan.heads == uint64(len(whole)) {
 			if r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(cut))); err == nil {
-				t.Fatalf("net/http makes a request of a refused head: %s %s", r.Method, r.URL)
+				t.Fatalf("net/http accepts a refused head as a request: %s %s", r.Method, r.URL)
 			}
 		}
 		if !refused && passed+len(cut) != len(input) {
@@ -109,7 +109,7 @@ func checkOne(t *testing.T, message []byte) {
 	}
 }
 
-// decode takes a well-formed message's body out, by the plainest reading of RFC 9112.
+// decode returns the body of a well-formed message, by a simple reading of RFC 9112.
 func decode(t *testing.T, message []byte) []byte {
 	head, rest, _ := bytes.Cut(message, []byte("\r\n\r\n"))
 	if !bytes.Contains(bytes.ToLower(head), []byte("\ntransfer-encoding:")) {

@@ -2,7 +2,7 @@ package framing
 
 import "net"
 
-// Listener returns inner with each connection watched.
+// Listener returns inner with every connection inspected.
 func Listener(inner net.Listener, config Config) net.Listener {
 	config = config.withDefaults()
 	return &listener{Listener: inner, config: &config}

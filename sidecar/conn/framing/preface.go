@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// preface opens an HTTP/2 connection, RFC 9113 §3.4.
+// preface begins an HTTP/2 connection, RFC 9113 §3.4.
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// detect reads until the connection's first bytes are told from HTTP/2's preface. It holds them back meanwhile: the
-// preface's first 18 bytes alone are a request to net/http.
+// detect reads until the first bytes decide whether the connection is HTTP/2. It holds them back until then, because
+// net/http reads the first 18 bytes of the preface as a request.
 func (c *Conn) detect() error {
 	var buf [512]byte
 	n, err := c.Conn.Read(buf[:])
@@ -26,7 +26,7 @@ func (c *Conn) detect() error {
 		c.detected = len(got) > 0
 	}
 	if c.detected {
-		return nil // what err says, the next read says again
+		return nil // the next read returns err again
 	}
 	return err
 }

@@ -1,6 +1,6 @@
 package framing
 
-// state is where in a message the next byte stands.
+// state is the position of the next byte in a message.
 type state uint8
 
 const (
@@ -23,7 +23,7 @@ const (
 	chunkDataLF
 )
 
-// field is which of the fields that frame a message is being read.
+// field is the framing field that is being read.
 type field uint8
 
 const (
@@ -33,7 +33,7 @@ const (
 	codingField
 )
 
-// scanner follows one direction of an HTTP/1.x connection byte by byte, RFC 9112. It keeps no bytes of the message.
+// scanner follows one direction of an HTTP/1.x connection byte by byte (RFC 9112). It stores no bytes of the message.
 type scanner struct {
 	limits Limits
 
@@ -42,25 +42,26 @@ type scanner struct {
 	minor   byte // '0' or '1'
 	known   field
 	seen    [codingField + 1]bool
-	// name is the current field's name in lower case, as far as a known name could reach.
+	// name is the current field's name in lower case, up to the length of the longest known name.
 	name    [len("transfer-encoding")]byte
 	nameLen int
-	// valuePos counts the meaningful bytes of the version, or of a known field's value; valueEnd says that whitespace has
-	// followed them.
+	// valuePos counts the relevant bytes of the version, or of a known field's value; valueEnd says that whitespace
+	// has followed them.
 	valuePos int
 	valueEnd bool
-	// size is the bytes of the head or trailer so far, fields its lines.
+	// size is the size of the head or trailer so far, in bytes, and fields the number of its lines.
 	size, fields int
-	// left is the Content-Length while the head is read, then the bytes left of the body or the chunk.
+	// left is the Content-Length while the head is read, and after that the number of bytes left of the body or
+	// chunk.
 	left uint64
-	// line is the bytes of the current chunk's size line.
+	// line is the length of the current chunk's size line, in bytes.
 	line int
-	// heads counts the heads read to their end.
+	// heads is the number of complete heads.
 	heads uint64
 }
 
-// advance reads b up to the end of the current message, and returns how much of it that is. Where b breaks the
-// protocol, it says how; the scanner is then of no more use.
+// advance reads b up to the end of the current message, and returns the number of bytes read. If b violates the
+// protocol, it returns the violation; the scanner must not be used after that.
 func (s *scanner) advance(b []byte) (int, violation) {
 	for i := 0; i < len(b); {
 		n, v := s.step(b[i:])
@@ -117,8 +118,8 @@ func (s *scanner) head(b []byte) (int, violation) {
 	}
 }
 
-// start begins a message. An empty line before it is refused: RFC 9112 §2.2 asks that one be ignored for the sake of
-// clients long gone, and net/http does so after a POST alone.
+// start begins a message. An empty line before it is refused. RFC 9112 §2.2 asks servers to ignore one for the sake
+// of very old clients, but net/http does so only after a POST.
 func (s *scanner) start(c byte) (int, violation) {
 	if !isToken(c) {
 		return 0, badRequestLine

@@ -10,7 +10,7 @@ const (
 	post = "POST / HTTP/1.1\r\nHost: a\r\n"
 )
 
-// scan feeds input in pieces of size, and returns the number of whole messages and the violation.
+// scan feeds input in pieces of size, and returns the number of complete messages and the violation.
 func scan(input string, size int, limits Limits) (messages int, v violation) {
 	s := scanner{limits: limits}
 	for len(input) > 0 {
@@ -59,12 +59,12 @@ func TestScanner(t *testing.T) {
 		"TE prefix of chunked":           {post + "Transfer-Encoding: chunk\r\n\r\n", 0, badCoding},
 		"TE with vertical tab":           {post + "Transfer-Encoding: \vchunked\r\n\r\n", 0, badCoding},
 		"TE quoted":                      {post + "Transfer-Encoding: \"chunked\"\r\n\r\n", 0, badCoding},
-		"TE parted":                      {post + "Transfer-Encoding: chun ked\r\n\r\n", 0, badCoding},
+		"TE with a space inside":         {post + "Transfer-Encoding: chun ked\r\n\r\n", 0, badCoding},
 		"TE in HTTP/1.0":                 {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 0, codingBefore11},
 		"TE folded":                      {post + "Transfer-Encoding:\r\n chunked\r\n\r\n", 0, badCoding},
 		"TE with space before the colon": {post + "Transfer-Encoding : chunked\r\n\r\n", 0, spaceBeforeColon},
-		"TE behind a bare CR":            {post + "X: y\rTransfer-Encoding: chunked\r\n\r\n", 0, bareLineEnd},
-		"TE behind a bare LF":            {post + "X: y\nTransfer-Encoding: chunked\r\n\r\n", 0, bareLineEnd},
+		"TE after a bare CR":             {post + "X: y\rTransfer-Encoding: chunked\r\n\r\n", 0, bareLineEnd},
+		"TE after a bare LF":             {post + "X: y\nTransfer-Encoding: chunked\r\n\r\n", 0, bareLineEnd},
 		"CL twice, differing":            {post + "Content-Length: 5\r\nContent-Length: 6\r\n\r\n", 0, duplicateLength},
 		"CL twice, the same":             {post + "Content-Length: 5\r\ncontent-length: 5\r\n\r\n", 0, duplicateLength},
 		"CL list":                        {post + "Content-Length: 5, 5\r\n\r\n", 0, badLength},
@@ -72,7 +72,7 @@ func TestScanner(t *testing.T) {
 		"CL negative":                    {post + "Content-Length: -1\r\n\r\n", 0, badLength},
 		"CL hexadecimal":                 {post + "Content-Length: 0x5\r\n\r\n", 0, badLength},
 		"CL empty":                       {post + "Content-Length: \r\n\r\n", 0, badLength},
-		"CL parted":                      {post + "Content-Length: 1 0\r\n\r\n", 0, badLength},
+		"CL with a space inside":         {post + "Content-Length: 1 0\r\n\r\n", 0, badLength},
 		"CL overflow":                    {post + "Content-Length: 9223372036854775808\r\n\r\n", 0, badLength},
 		"CL overflow of 64 bits":         {post + "Content-Length: 18446744073709551621\r\n\r\n", 0, badLength},
 		"CL with bare LF":                {post + "Content-Length: 5\n\r\nhello", 0, bareLineEnd},

@@ -22,7 +22,7 @@ import (
 
 const waitLimit = 20 * time.Second
 
-// serve runs handler on a watched loopback listener, and returns its address and the refusals it counted.
+// serve runs handler on an inspected loopback listener, and returns its address and the number of refusals.
 func serve(t *testing.T, config Config, handler http.Handler) (addr string, refusals *atomic.Int32) {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
@@ -40,7 +40,7 @@ func serve(t *testing.T, config Config, handler http.Handler) (addr string, refu
 	return inner.Addr().String(), refusals
 }
 
-// exchange sends input as one write and returns all that comes back.
+// exchange sends input in one write and returns everything that it receives.
 func exchange(t *testing.T, addr, input string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -54,12 +54,12 @@ func exchange(t *testing.T, addr, input string) string {
 	}
 	out, err := io.ReadAll(conn)
 	if err != nil {
-		t.Fatalf("reading answer: %v (after %q)", err, out)
+		t.Fatalf("reading response: %v (after %q)", err, out)
 	}
 	return string(out)
 }
 
-// echo answers a request with its body.
+// echo responds with the request's body.
 func echo(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -69,7 +69,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	w.Write(body)
 }
 
-func TestServerRefusesByItself(t *testing.T) {
+func TestServerRefuses(t *testing.T) {
 	const closing = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 	chunked := post + "Transfer-Encoding: chunked\r\n\r\n"
 	tests := map[string]struct {
@@ -78,15 +78,15 @@ func TestServerRefusesByItself(t *testing.T) {
 		wantStatuses []int
 		wantCode     string
 	}{
-		"well-formed":                        {closing, 1, []int{200}, ""},
-		"CL.TE":                              {post + "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX", 0, []int{400}, "length-and-coding"},
-		"smuggled behind a good request":     {get + post + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello" + get, 1, []int{200, 400}, "duplicate-content-length"},
-		"garbage behind a good request":      {get + "\x00\x01\x02" + get, 1, []int{200, 400}, "malformed-request-line"},
-		"bare LF":                            {"GET / HTTP/1.1\nHost: a\n\n", 0, []int{400}, "bare-line-end"},
-		"bad chunk":                          {chunked + "5\r\nhello\r\n1_0\r\n", 0, []int{400}, "malformed-chunk-size"},
-		"bad chunk behind a good request":    {get + chunked + "5\r\nhelloX", 1, []int{200, 400}, "malformed-chunk-end"},
-		"head too large":                     {"GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 70<<10), 0, []int{431}, "head-too-large"},
-		"preface where HTTP/2 is not served": {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0, []int{505}, "http-version"},
+		"well-formed":                     {closing, 1, []int{200}, ""},
+		"CL.TE":                           {post + "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nX", 0, []int{400}, "length-and-coding"},
+		"smuggled after a valid request":  {get + post + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello" + get, 1, []int{200, 400}, "duplicate-content-length"},
+		"garbage after a valid request":   {get + "\x00\x01\x02" + get, 1, []int{200, 400}, "malformed-request-line"},
+		"bare LF":                         {"GET / HTTP/1.1\nHost: a\n\n", 0, []int{400}, "bare-line-end"},
+		"bad chunk":                       {chunked + "5\r\nhello\r\n1_0\r\n", 0, []int{400}, "malformed-chunk-size"},
+		"bad chunk after a valid request": {get + chunked + "5\r\nhelloX", 1, []int{200, 400}, "malformed-chunk-end"},
+		"head too large":                  {"GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 70<<10), 0, []int{431}, "head-too-large"},
+		"preface without HTTP/2":          {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0, []int{505}, "http-version"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -95,11 +95,11 @@ func TestServerRefusesByItself(t *testing.T) {
 				served.Add(1)
 				echo(w, r)
 			}))
-			answers := bufio.NewReader(strings.NewReader(exchange(t, addr, tt.input)))
+			reader := bufio.NewReader(strings.NewReader(exchange(t, addr, tt.input)))
 			for _, want := range tt.wantStatuses {
-				response, err := http.ReadResponse(answers, nil)
+				response, err := http.ReadResponse(reader, nil)
 				if err != nil || response.StatusCode != want {
-					t.Fatalf("answer %+v, %v, want status %d", response, err, want)
+					t.Fatalf("response %+v, %v, want status %d", response, err, want)
 				}
 				body, _ := io.ReadAll(response.Body)
 				if want < 400 {
@@ -113,8 +113,8 @@ func TestServerRefusesByItself(t *testing.T) {
 					t.Errorf("headers %v", response.Header)
 				}
 			}
-			if rest, _ := io.ReadAll(answers); len(rest) > 0 {
-				t.Errorf("more came: %q", rest)
+			if rest, _ := io.ReadAll(reader); len(rest) > 0 {
+				t.Errorf("unexpected further bytes: %q", rest)
 			}
 			if got := served.Load(); got != tt.wantServed {
 				t.Errorf("%d requests served, want %d", got, tt.wantServed)
@@ -126,16 +126,16 @@ func TestServerRefusesByItself(t *testing.T) {
 	}
 }
 
-// A broken body reaches the handler as the refusal, and the client gets one response, whatever the handler makes of it.
+// TestBrokenBody: the handler gets the refusal as a read error, and the client gets one response, whatever the handler does.
 func TestBrokenBody(t *testing.T) {
 	tests := map[string]struct {
-		expect      string
-		finish      func(w http.ResponseWriter)
-		wantAnswers []string
+		expect        string
+		finish        func(w http.ResponseWriter)
+		wantResponses []string
 	}{
-		"handler answers something else": {"", func(w http.ResponseWriter) { http.Error(w, "bad gateway", http.StatusBadGateway) }, []string{"400"}},
+		"handler sends another response": {"", func(w http.ResponseWriter) { http.Error(w, "bad gateway", http.StatusBadGateway) }, []string{"400"}},
 		"handler aborts":                 {"", func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, []string{"400"}},
-		"handler hides it":               {"", func(http.ResponseWriter) {}, []string{"400"}},
+		"handler ignores it":             {"", func(http.ResponseWriter) {}, []string{"400"}},
 		"after 100-continue":             {"Expect: 100-continue\r\n", func(http.ResponseWriter) {}, []string{"100", "400"}},
 	}
 	for name, tt := range tests {
@@ -147,9 +147,9 @@ func TestBrokenBody(t *testing.T) {
 				got <- err
 				tt.finish(w)
 			}))
-			answer := exchangeAfter(t, addr, post+tt.expect+"Transfer-Encoding: chunked\r\n\r\n", started, "5\r\nhello\n")
-			if statuses := statusesOf(answer); !slices.Equal(statuses, tt.wantAnswers) || refusals.Load() != 1 {
-				t.Errorf("answers %q, want %v; %d refusals", answer, tt.wantAnswers, refusals.Load())
+			response := exchangeAfter(t, addr, post+tt.expect+"Transfer-Encoding: chunked\r\n\r\n", started, "5\r\nhello\n")
+			if statuses := statusesOf(response); !slices.Equal(statuses, tt.wantResponses) || refusals.Load() != 1 {
+				t.Errorf("responses %q, want %v; %d refusals", response, tt.wantResponses, refusals.Load())
 			}
 			select {
 			case err := <-got:
@@ -164,8 +164,8 @@ func TestBrokenBody(t *testing.T) {
 	}
 }
 
-// A response that has begun is not followed by a second.
-func TestBrokenBodyAfterAnswerBegan(t *testing.T) {
+// TestBrokenBodyAfterResponseBegan: no second response follows a response that has begun.
+func TestBrokenBodyAfterResponseBegan(t *testing.T) {
 	started := make(chan struct{})
 	addr, refusals := serve(t, Config{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
@@ -175,13 +175,13 @@ func TestBrokenBodyAfterAnswerBegan(t *testing.T) {
 		close(started)
 		io.Copy(io.Discard, r.Body)
 	}))
-	answer := exchangeAfter(t, addr, post+"Transfer-Encoding: chunked\r\n\r\n", started, "zz\r\n")
-	if statuses := statusesOf(answer); !slices.Equal(statuses, []string{"200"}) || refusals.Load() != 1 {
-		t.Errorf("answer %q, %d refusals", answer, refusals.Load())
+	response := exchangeAfter(t, addr, post+"Transfer-Encoding: chunked\r\n\r\n", started, "zz\r\n")
+	if statuses := statusesOf(response); !slices.Equal(statuses, []string{"200"}) || refusals.Load() != 1 {
+		t.Errorf("response %q, %d refusals", response, refusals.Load())
 	}
 }
 
-// exchangeAfter sends head, waits until the handler has started, sends rest, and returns all that comes back.
+// exchangeAfter sends head, waits until the handler has started, sends rest, and returns everything that it receives.
 func exchangeAfter(t *testing.T, addr, head string, started <-chan struct{}, rest string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -195,12 +195,12 @@ func exchangeAfter(t *testing.T, addr, head string, started <-chan struct{}, res
 	io.WriteString(conn, rest)
 	out, err := io.ReadAll(conn)
 	if err != nil {
-		t.Errorf("reading answer: %v", err)
+		t.Errorf("reading response: %v", err)
 	}
 	return string(out)
 }
 
-// statusesOf lists the status codes of the answers in out.
+// statusesOf returns the status codes of the responses in out.
 func statusesOf(out string) []string {
 	var statuses []string
 	for _, part := range strings.Split(out, "HTTP/1.1 ")[1:] {
@@ -209,8 +209,8 @@ func statusesOf(out string) []string {
 	return statuses
 }
 
-// Garbage sent ahead does not cancel the good request before it.
-func TestGarbageAheadLeavesTheHandlerAlone(t *testing.T) {
+// TestGarbageAhead: garbage that is sent ahead does not cancel the valid request before it.
+func TestGarbageAhead(t *testing.T) {
 	started, sent := make(chan struct{}), make(chan struct{})
 	addr, _ := serve(t, Config{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		close(started)
@@ -233,7 +233,7 @@ func TestGarbageAheadLeavesTheHandlerAlone(t *testing.T) {
 	close(sent)
 	out, _ := io.ReadAll(conn)
 	if !strings.Contains(string(out), "whole") || !strings.Contains(string(out), "HTTP/1.1 400 ") {
-		t.Errorf("answers %q", out)
+		t.Errorf("responses %q", out)
 	}
 }
 
@@ -259,10 +259,10 @@ func TestPriorKnowledgeHTTP2(t *testing.T) {
 	if refusals.Load() != 0 {
 		t.Errorf("%d refusals", refusals.Load())
 	}
-	// Cut short, the preface must not reach a handler as a request of the method PRI.
-	answer := exchange(t, addr, "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n")
-	if !strings.HasPrefix(answer, "HTTP/1.1 505 ") {
-		t.Errorf("answer %q", answer)
+	// An incomplete preface must not reach a handler as a request with the method PRI.
+	response := exchange(t, addr, "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n")
+	if !strings.HasPrefix(response, "HTTP/1.1 505 ") {
+		t.Errorf("response %q", response)
 	}
 }
 
@@ -301,7 +301,7 @@ func TestUpgrades(t *testing.T) {
 			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n"+tt.upgrade+"\r\n\r\n")
 			response := bufio.NewReader(conn)
 			var got strings.Builder
-			frame := "\x81\x00\n\x00" // would break HTTP/1.x
+			frame := "\x81\x00\n\x00" // invalid in HTTP/1.x
 			for !strings.HasSuffix(got.String(), tt.want) {
 				if strings.HasSuffix(got.String(), "\r\n\r\n") && strings.Contains(got.String(), " 101 ") && frame != "" {
 					io.WriteString(conn, frame)
@@ -320,7 +320,7 @@ func TestUpgrades(t *testing.T) {
 	}
 }
 
-func TestFromOutsideAWatchedConnection(t *testing.T) {
+func TestFromWithoutConnection(t *testing.T) {
 	if From(ConnContext(context.Background(), &script{})) != nil {
 		t.Error("a connection was found")
 	}

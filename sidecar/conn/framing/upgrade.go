@@ -11,7 +11,7 @@ import (
 
 type key struct{}
 
-// ConnContext is for http.Server.ConnContext: it makes a request's connection known to From.
+// ConnContext is for http.Server.ConnContext. It stores the connection for From.
 func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	if c, ok := conn.(*Conn); ok {
 		return context.WithValue(ctx, key{}, c)
@@ -19,14 +19,14 @@ func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	return ctx
 }
 
-// From returns the watched connection of a request's context, or nil.
+// From returns the inspected connection of a request's context, or nil.
 func From(ctx context.Context) *Conn {
 	c, _ := ctx.Value(key{}).(*Conn)
 	return c
 }
 
-// Upgrades ends the inspection of a connection that next hijacks. Which upgrades next may accept is its own affair: the
-// stage hopbyhop passes WebSocket alone.
+// Upgrades ends the inspection of a connection that next hijacks. next decides which upgrades it accepts: the stage
+// hopbyhop passes only WebSocket.
 func Upgrades(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.Header["Upgrade"]) > 0 {
@@ -38,13 +38,13 @@ func Upgrades(next http.Handler) http.Handler {
 	})
 }
 
-// hijackWriter ends the watch when its connection is hijacked.
+// hijackWriter ends the inspection when its connection is hijacked.
 type hijackWriter struct {
 	response.Writer
 	conn *Conn
 }
 
-// Hijack hands the connection over. Nobody reads from it between the inner Hijack's return and this one's.
+// Hijack hands the connection over. No read happens between the inner Hijack's return and this one's.
 func (w *hijackWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffered, err := w.Writer.Hijack()
 	if err != nil {

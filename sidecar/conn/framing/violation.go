@@ -33,7 +33,7 @@ const (
 	forbiddenTrailer
 )
 
-// refusal is what the client is told of v, and the code that the log has.
+// refusal returns what the client is told about v, with the code for the log.
 func (v violation) refusal() *httperr.Error {
 	status, code, detail := http.StatusBadRequest, httperr.Code("malformed-request"), "The request is malformed."
 	switch v {
@@ -48,7 +48,7 @@ func (v violation) refusal() *httperr.Error {
 	case obsoleteFold:
 		code, detail = "folded-field", "A header field is folded over several lines."
 	case badFieldValue:
-		code, detail = "malformed-field-value", "A header field's value holds a control character."
+		code, detail = "malformed-field-value", "A header field's value contains a control character."
 	case bareLineEnd:
 		code, detail = "bare-line-end", "A line does not end in CR LF."
 	case headTooLarge:
@@ -68,12 +68,12 @@ func (v violation) refusal() *httperr.Error {
 	case badChunkEnd:
 		code, detail = "malformed-chunk-end", "A chunk's data does not end in CR LF."
 	case forbiddenTrailer:
-		code, detail = "forbidden-trailer", "A field that frames or routes the request stands in its trailer."
+		code, detail = "forbidden-trailer", "The trailer contains a field that frames or routes the request."
 	}
 	return &httperr.Error{Status: status, Code: code, Detail: detail}
 }
 
-// lengthRefusal tells apart the ways in which a request's length is ambiguous, RFC 9112 §6.3.
+// lengthRefusal distinguishes the ways in which a request's length is ambiguous, RFC 9112 §6.3.
 func (v violation) lengthRefusal() (httperr.Code, string) {
 	switch v {
 	case badLength:

@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	// firstPause and maxPause bound the wait after an accept error (no file descriptors left, no memory): connections stay in
-	// the backlog meanwhile.
+	// firstPause and maxPause bound the wait after an accept error (no file descriptors or no memory left). Meanwhile
+	// connections wait in the backlog.
 	firstPause, maxPause = 5 * time.Millisecond, time.Second
-	// backlogTime is how long a listener that stops goes on to accept what the kernel has already completed: closing it would
-	// reset those.
+	// backlogTime is how long a listener that stops continues to accept connections that the kernel has already
+	// completed. Closing it would reset them.
 	backlogTime = 50 * time.Millisecond
 )
 
-// locator says which of the app's addresses conn is for, or why it is refused.
+// locator returns the app's address that conn is for, or why conn is refused.
 type locator func(conn *net.TCPConn, inbound uint16) (netip.AddrPort, Refusal)
 
-// direct is Takeover's and Plain's: the client's address is the socket's.
+// direct is the locator of Takeover and Plain: the app's address is the socket's local address.
 func direct(conn *net.TCPConn, _ uint16) (netip.AddrPort, Refusal) {
 	if local, ok := conn.LocalAddr().(*net.TCPAddr); ok {
 		return unmap(local.AddrPort()), ""
@@ -28,7 +28,8 @@ func direct(conn *net.TCPConn, _ uint16) (netip.AddrPort, Refusal) {
 	return netip.AddrPort{}, Untracked
 }
 
-// redirected asks the kernel. What was not redirected came to the inbound port itself: the sidecar would call itself.
+// redirected asks the kernel. A connection that was not redirected was made to the inbound port itself: the sidecar
+// would connect to itself.
 func redirected(conn *net.TCPConn, inbound uint16) (netip.AddrPort, Refusal) {
 	local, err := originalDestination(conn)
 	switch {
@@ -46,22 +47,22 @@ type acceptor struct {
 	tcp     *net.TCPListener
 	locate  locator
 	inbound uint16
-	stop    chan struct{} // closed by drain or drop, whose caller takes the acceptor out of Set.bound
+	stop    chan struct{} // closed by drain or drop, whose caller removes the acceptor from Set.bound
 }
 
-// drain makes run end, once it has emptied the backlog.
+// drain stops run after it has emptied the backlog.
 func (a *acceptor) drain() {
 	close(a.stop)
-	_ = a.tcp.SetDeadline(time.Now().Add(backlogTime)) // where it cannot be set, the socket is closed already
+	_ = a.tcp.SetDeadline(time.Now().Add(backlogTime)) // on an error the socket is already closed
 }
 
-// drop makes run end at once: what waits in the backlog would be refused anyway.
+// drop stops run immediately: connections in the backlog would be refused anyway.
 func (a *acceptor) drop() {
 	close(a.stop)
-	_ = a.tcp.Close() // the address is free in any case
+	_ = a.tcp.Close() // the address is free even after an error
 }
 
-// run accepts until drain or drop. It never gives up on an error, nor spins on one.
+// run accepts connections until drain or drop. It continues after every error, with a pause.
 func (a *acceptor) run() {
 	defer a.tcp.Close()
 	pause := firstPause
@@ -83,7 +84,7 @@ func (a *acceptor) run() {
 	}
 }
 
-// takePlace waits until there are fewer connections than allowed. It returns false where the listener was closed first.
+// takePlace waits until there are fewer connections than allowed. It returns false if the listener was closed first.
 func (a *acceptor) takePlace() bool {
 	select {
 	case a.set.places <- struct{}{}:
@@ -98,7 +99,7 @@ func (a *acceptor) takePlace() bool {
 	}
 }
 
-// sleep returns false where the listener was closed meanwhile.
+// sleep returns false if the listener was closed in the meantime.
 func (a *acceptor) sleep(d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -110,7 +111,7 @@ func (a *acceptor) sleep(d time.Duration) bool {
 	}
 }
 
-// dispatch hands tcp to who serves its port.
+// dispatch passes tcp to what serves its port.
 func (a *acceptor) dispatch(tcp *net.TCPConn) {
 	local, why := a.locate(tcp, a.inbound)
 	conn := newConn(tcp, local, func() { <-a.set.places })
@@ -143,7 +144,7 @@ func (a *acceptor) dispatch(tcp *net.TCPConn) {
 	}
 }
 
-// deliver hands conn to the HTTP server.
+// deliver passes conn to the HTTP server.
 func (s *Set) deliver(conn *Conn) {
 	if !s.http.deliver(conn) {
 		s.refuse(conn, Stopped)

@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// BindError is an address that the sidecar cannot listen on, with what a person can do about it.
+// BindError is an address that the sidecar cannot listen on, with advice for the user.
 type BindError struct {
-	// Addr is what was to be bound.
+	// Addr is the address.
 	Addr netip.AddrPort
-	// Advice is a sentence for the policy's status; empty where there is nothing to say beyond Err.
+	// Advice is a sentence for the policy's status; empty if there is nothing to add to Err.
 	Advice string
 	Err    error
 }
 
-// Error is the advice, or else the bare error.
+// Error returns the error with its advice.
 func (e *BindError) Error() string {
 	if e.Advice != "" {
 		return fmt.Sprintf("listening on %s: %s: %s", e.Addr, e.Err, e.Advice)
@@ -30,7 +30,7 @@ func (e *BindError) Error() string {
 // Unwrap returns the cause.
 func (e *BindError) Unwrap() error { return e.Err }
 
-// takeoverAdvice says what to do about a port that cannot be taken over.
+// takeoverAdvice returns what to do about a port that cannot be taken over.
 func takeoverAdvice(addr netip.AddrPort, err error) string {
 	wildcard, loopback := netip.IPv4Unspecified(), netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	if addr.Addr().Is6() {
@@ -42,19 +42,19 @@ func takeoverAdvice(addr netip.AddrPort, err error) string {
 			netip.AddrPortFrom(wildcard, addr.Port()), netip.AddrPortFrom(loopback, addr.Port()))
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Sprintf("port %d is privileged; set the pod's sysctl net.ipv4.ip_unprivileged_port_start to %d or less, "+
-			"or have the app use a port from 1024 on", addr.Port(), addr.Port())
+			"or have the app use port 1024 or higher", addr.Port(), addr.Port())
 	}
 	return ""
 }
 
-// defaultKeepAlive finds clients that have gone without a word within about two minutes.
+// defaultKeepAlive detects lost clients within about two minutes.
 func defaultKeepAlive() net.KeepAliveConfig {
 	return net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4}
 }
 
-// listenTCP binds addr alone: never SO_REUSEPORT, by which another process of the same user could take a share of the
-// connections, and never both IP versions on one socket. Multipath TCP, Go's default, is off: its sockets know neither
-// SO_ORIGINAL_DST nor splice.
+// listenTCP binds only addr. It never sets SO_REUSEPORT, with which another process of the same user could receive
+// some of the connections, and never uses one socket for both IP versions. Multipath TCP, Go's default, is off: its
+// sockets support neither SO_ORIGINAL_DST nor splice.
 func listenTCP(addr netip.AddrPort, keepAlive net.KeepAliveConfig) (*net.TCPListener, error) {
 	config := net.ListenConfig{KeepAliveConfig: keepAlive}
 	config.SetMultipathTCP(false)

@@ -1,5 +1,5 @@
-// Package listen accepts the pod's connections in each mode of interception, says which of the app's addresses each was
-// for, and hands it to what serves that port. A port that nobody has declared is refused.
+// Package listen accepts the pod's connections in each interception mode, determines which of the app's addresses
+// each connection is for, and passes it to what serves that port. It refuses ports that are not declared.
 package listen
 
 import (
@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Conn is an accepted connection. Its bytes are the socket's, or those above TLS where there was a handshake; what serves it
-// need not know which.
+// Conn is an accepted connection. Its bytes are those of the socket, or those above TLS after a handshake. The server
+// of the port need not know which.
 type Conn struct {
 	net.Conn
 	tcp *net.TCPConn
@@ -23,20 +23,20 @@ func newConn(tcp *net.TCPConn, local netip.AddrPort, release func()) *Conn {
 	return &Conn{Conn: tcp, tcp: tcp, local: local, release: sync.OnceFunc(release)}
 }
 
-// NegotiatedProtocol is what the handshake agreed on by ALPN (RFC 7301), "h2" or "http/1.1". It is empty where there was no
-// handshake or no agreement: the first bytes tell then.
+// NegotiatedProtocol returns the protocol that the handshake agreed on by ALPN (RFC 7301), "h2" or "http/1.1". It is
+// empty if there was no handshake or no agreement. The first bytes decide then.
 func (c *Conn) NegotiatedProtocol() string { return c.protocol }
 
-// Local is the app's address that the client connected to, before any redirect, unmapped.
+// Local returns the app's address that the client connected to, before any redirect, unmapped.
 func (c *Conn) Local() netip.AddrPort { return c.local }
 
-// LocalAddr is Local, so that http.LocalAddrContextKey has it too.
+// LocalAddr returns Local, so that http.LocalAddrContextKey has it too.
 func (c *Conn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(c.local) }
 
-// TCP returns the socket, for copying without user space. Where there was a handshake its bytes are TLS's.
+// TCP returns the socket, for copying without user space. After a handshake its bytes are TLS records.
 func (c *Conn) TCP() *net.TCPConn { return c.tcp }
 
-// CloseWrite ends the sending half.
+// CloseWrite closes the sending half.
 func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -44,23 +44,23 @@ func (c *Conn) CloseWrite() error {
 	return c.tcp.CloseWrite()
 }
 
-// SetLinger is the socket's.
+// SetLinger sets the linger time of the socket.
 func (c *Conn) SetLinger(seconds int) error { return c.tcp.SetLinger(seconds) }
 
-// Close closes the connection and gives its place to the next.
+// Close closes the connection and frees its place for the next one.
 func (c *Conn) Close() error {
 	defer c.release()
 	return c.Conn.Close()
 }
 
-// reset closes the connection with an RST, as the kernel refuses where nobody listens.
+// reset closes the connection with an RST, as the kernel does for a port without a listener.
 func (c *Conn) reset() {
-	_ = c.SetLinger(0) // the worst that can happen is a FIN in the RST's place
+	_ = c.SetLinger(0) // on an error the client gets a FIN instead of an RST
 	_ = c.tcp.Close()
 	_ = c.Close()
 }
 
-// Local returns the app's address of conn, looking through wrappers with a NetConn method as *tls.Conn has.
+// Local returns the app's address of conn. It looks through wrappers with a NetConn method, such as *tls.Conn.
 func Local(conn net.Conn) (netip.AddrPort, bool) {
 	for {
 		switch c := conn.(type) {
@@ -74,7 +74,7 @@ func Local(conn net.Conn) (netip.AddrPort, bool) {
 	}
 }
 
-// unmap is addr without IPv4-in-IPv6 mapping, so that equal addresses compare equal.
+// unmap returns addr without the IPv4-in-IPv6 mapping, so that equal addresses compare equal.
 func unmap(addr netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 }

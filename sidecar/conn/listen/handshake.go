@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// defaultHandshakeTime bounds a handshake. A connection holds its place of Config.MaxConns meanwhile.
+// defaultHandshakeTime bounds a handshake. During the handshake the connection counts for Config.MaxConns.
 const defaultHandshakeTime = 10 * time.Second
 
-// Handshake agrees with the client on what conn's bytes mean, and returns the connection above it with the protocol that was
-// agreed on (ALPN), empty for none. It may return conn itself, for a client that wants no TLS. It ends when ctx does. Where it
-// returns an error, the connection is closed.
+// Handshake performs a handshake on conn, and returns the connection above it with the agreed protocol (ALPN), empty
+// for none. It may return conn itself for a client that uses no TLS. It ends when ctx ends. If it returns an error,
+// the connection is closed.
 type Handshake func(ctx context.Context, conn net.Conn, local netip.AddrPort) (above net.Conn, protocol string, err error)
 
-// handshake puts conn above TLS, or refuses it and returns false.
+// handshake performs the handshake on conn. If that fails, it refuses conn and returns false.
 func (s *Set) handshake(conn *Conn) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), s.handshakeTime)
 	defer cancel()

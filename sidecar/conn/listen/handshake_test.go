@@ -16,7 +16,7 @@ import (
 	"github.com/posterndev/postern/sidecar/conn/framing"
 )
 
-// endingTLS is a Handshake by a certificate of httptest's, with both versions of HTTP. It also returns a client's settings.
+// endingTLS returns a Handshake with a certificate of httptest, for both versions of HTTP, and the settings of a client.
 func endingTLS(t *testing.T) (Handshake, *tls.Config) {
 	t.Helper()
 	s := httptest.NewTLSServer(nil)
@@ -33,7 +33,7 @@ func endingTLS(t *testing.T) (Handshake, *tls.Config) {
 	}, client
 }
 
-// serveHTTP serves h's connections as the sidecar does, above the framing filter, and tells what it sees of a request.
+// serveHTTP serves h's connections as the sidecar does, above the framing filter, and responds with what it sees of a request.
 func serveHTTP(t *testing.T, h *harness) {
 	t.Helper()
 	h.decision.Store(uint32(HTTP))
@@ -61,8 +61,8 @@ func TestHandshake(t *testing.T) {
 		want string
 	}{
 		"HTTP/1.1":                      {offers: []string{"http/1.1"}, sent: "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", want: "HTTP/1.1 200 OK"},
-		"nothing is offered":            {sent: "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", want: "HTTP/1.1 200 OK"},
-		"framing is watched":            {offers: []string{"http/1.1"}, sent: "GET / HTTP/1.1\nHost: x\n\n", want: "HTTP/1.1 400 Bad Request"},
+		"no protocol is offered":        {sent: "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", want: "HTTP/1.1 200 OK"},
+		"framing is inspected":          {offers: []string{"http/1.1"}, sent: "GET / HTTP/1.1\nHost: x\n\n", want: "HTTP/1.1 400 Bad Request"},
 		"another version than agreed":   {offers: []string{"http/1.1"}, sent: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", want: "HTTP/1.1 505 HTTP Version Not Supported"},
 		"another version than agreed 2": {offers: []string{"h2"}, sent: "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n", want: "HTTP/1.1 400 Bad Request"},
 	}
@@ -82,7 +82,7 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
-// TestHTTPAboveTLS: a request is the same above TLS, and nothing there depends on it.
+// TestHTTPAboveTLS: a request above TLS equals one without TLS, and no code there depends on TLS.
 func TestHTTPAboveTLS(t *testing.T) {
 	handshake, settings := endingTLS(t)
 	h := start(t, 0)
@@ -106,7 +106,7 @@ func TestHTTPAboveTLS(t *testing.T) {
 	}
 }
 
-// TestFailedHandshakes: a client that does not finish is turned away, and gives the only place to the next.
+// TestFailedHandshakes: a client that does not finish the handshake is refused, and frees the only place for the next one.
 func TestFailedHandshakes(t *testing.T) {
 	handshake, _ := endingTLS(t)
 	h := start(t, 1)

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// httpListener is a net.Listener that is fed connections.
+// httpListener is a net.Listener whose connections come from deliver.
 type httpListener struct {
 	conns chan *Conn
 	done  chan struct{}
@@ -16,7 +16,7 @@ func newHTTPListener() *httpListener {
 	return &httpListener{conns: make(chan *Conn), done: make(chan struct{})}
 }
 
-// deliver hands conn to Accept, and returns false where the listener is closed.
+// deliver passes conn to Accept. It returns false if the listener is closed.
 func (l *httpListener) deliver(conn *Conn) bool {
 	select {
 	case l.conns <- conn:
@@ -36,11 +36,11 @@ func (l *httpListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends Accept. http.Server calls it as it shuts down; connections that come later are reset.
+// Close ends Accept. http.Server calls it when it shuts down. Later connections are reset.
 func (l *httpListener) Close() error {
 	l.once.Do(func() { close(l.done) })
 	return nil
 }
 
-// Addr is a placeholder: the connections come from many addresses.
+// Addr returns a placeholder: the connections come from many addresses.
 func (l *httpListener) Addr() net.Addr { return &net.TCPAddr{} }

@@ -12,8 +12,8 @@ import (
 // soOriginalDst is SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST (linux/netfilter_ipv4.h, ip6_tables.h).
 const soOriginalDst = 80
 
-// originalDestination asks the kernel's connection tracking for the address that conn's client connected to before
-// netfilter rewrote it. It needs no privilege.
+// originalDestination returns the address that conn's client connected to before netfilter rewrote it. It asks the
+// kernel's connection tracking, which needs no privilege.
 func originalDestination(conn *net.TCPConn) (netip.AddrPort, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -38,7 +38,7 @@ func originalDestination(conn *net.TCPConn) (netip.AddrPort, error) {
 	return addr, nil
 }
 
-// original4 reads a sockaddr_in through a type of the same size that unix has a reader for.
+// original4 reads a sockaddr_in with a function of package unix for a type of the same size.
 func original4(fd int) (netip.AddrPort, error) {
 	mreq, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, soOriginalDst)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"net/netip"
 )
 
-// originalDestination is netfilter's, and so is Redirect.
+// originalDestination works only on Linux, as does Redirect.
 func originalDestination(*net.TCPConn) (netip.AddrPort, error) {
-	return netip.AddrPort{}, errors.New("reading original destination: only Linux redirects")
+	return netip.AddrPort{}, errors.New("reading original destination: only Linux supports redirects")
 }

@@ -13,65 +13,67 @@ import (
 	"time"
 )
 
-// Decision is who serves a connection. The zero Decision refuses it.
+// Decision says what serves a connection. The zero Decision refuses it.
 type Decision uint8
 
 const (
 	// Refuse resets the connection.
 	Refuse Decision = iota
-	// HTTP gives it to the listener that Set.HTTP returns.
+	// HTTP passes it to the listener that Set.HTTP returns.
 	HTTP
-	// TCP gives it to Config.TCP.
+	// TCP passes it to Config.TCP.
 	TCP
 )
 
-// Refusal is why a connection was reset; a metric's label.
+// Refusal says why a connection was reset. It is a label of a metric.
 type Refusal string
 
 const (
 	// Undeclared is a port for which Decide says Refuse.
 	Undeclared Refusal = "undeclared"
-	// Direct is a connection to the sidecar's inbound port itself, which would be proxied to itself for ever.
+	// Direct is a connection to the sidecar's inbound port itself, which would be proxied to itself in a loop.
 	Direct Refusal = "direct"
 	// Untracked is a redirected connection whose original destination the kernel cannot name.
 	Untracked Refusal = "untracked"
 	// Unagreed is a connection whose handshake failed or took too long.
 	Unagreed Refusal = "handshake"
-	// Stopped is a connection that was accepted as the Set shut down.
+	// Stopped is a connection that was accepted while the Set shut down.
 	Stopped Refusal = "stopped"
 )
 
-// Config says how a Set works. Decide and TCP must be there.
+// Config configures a Set. Decide and TCP are required.
 type Config struct {
-	// Decide names who serves the app's address local. It is asked for each connection, so the decision may change.
+	// Decide returns what serves the app's address local. It is called for each connection, so the decision may
+	// change.
 	Decide func(local netip.AddrPort) Decision
 	// TCP serves a connection and closes it.
 	TCP func(conn *Conn)
-	// Handshake comes before the HTTP listener gets a connection; nil leaves connections as they come. TCP connections have
-	// none: their bytes are passed through.
+	// Handshake runs before the HTTP listener gets a connection; nil leaves connections unchanged. It does not run
+	// for TCP connections, whose bytes are passed through.
 	Handshake Handshake
-	// MaxConns is the most connections at once; 0 is 10000. Beyond it new ones wait, one a listener accepted and the rest in the
-	// kernel's backlog, and are taken in turn as others end: a client waits rather than fails.
+	// MaxConns is the maximum number of connections; 0 is 10000. More connections wait, one accepted per listener and
+	// the others in the kernel's backlog, and are served in order when others end. So a client waits and does not
+	// fail.
 	MaxConns int
-	// KeepAlive is TCP's; the zero value finds clients that have gone within about two minutes.
+	// KeepAlive configures TCP keep-alive; the zero value detects lost clients within about two minutes.
 	KeepAlive net.KeepAliveConfig
-	// OnRefuse counts the connections that were reset; it may be nil.
+	// OnRefuse is called for each connection that was reset; it may be nil.
 	OnRefuse func(local netip.AddrPort, why Refusal)
-	// OnBind is told when a Takeover address is bound (err is nil) or cannot be (a *BindError; it is tried again); it may be nil.
-	// It must not call the Set.
+	// OnBind is called when a Takeover address is bound (err is nil) or cannot be bound (err is a *BindError; the Set
+	// retries). It may be nil, and must not call the Set.
 	OnBind func(addr netip.AddrPort, err error)
-	// Logger is slog.Default() where nil.
+	// Logger is slog.Default() if nil.
 	Logger *slog.Logger
 }
 
-// Set is the listeners of one sidecar.
+// Set is the set of listeners of one sidecar.
 type Set struct {
 	config Config
 	log    *slog.Logger
 	places chan struct{}
 	http   *httpListener
 	work   sync.WaitGroup // acceptors and binders
-	// handshakeTime is defaultHandshakeTime but in tests.
+	// handshakeTime is defaultHandshakeTime except in tests.
 	handshakeTime time.Duration
 
 	mu      sync.Mutex
@@ -83,7 +85,7 @@ type Set struct {
 // New returns a Set without listeners.
 func New(config Config) (*Set, error) {
 	if config.Decide == nil || config.TCP == nil {
-		return nil, errors.New("a set of listeners needs Decide and TCP")
+		return nil, errors.New("creating listeners: Decide and TCP are required")
 	}
 	if config.MaxConns <= 0 {
 		config.MaxConns = 10000
@@ -100,17 +102,17 @@ func New(config Config) (*Set, error) {
 	}, nil
 }
 
-// HTTP returns the listener of the connections decided as HTTP, for one http.Server.
+// HTTP returns the listener of the connections for HTTP, for one http.Server.
 func (s *Set) HTTP() net.Listener { return s.http }
 
-// Redirect listens for redirected connections on port of all addresses.
+// Redirect listens for redirected connections on port at all addresses.
 func (s *Set) Redirect(port uint16) error {
 	_, err := s.listenAll(port, redirected)
 	return err
 }
 
-// Plain listens on addr, "host:port" or ":port", whose connections are for the app at that very address. It returns what was
-// bound, which is of interest where the port is 0.
+// Plain listens on addr, "host:port" or ":port". Its connections are for the app at that same address. Plain returns
+// the bound address, which the caller needs if the port is 0.
 func (s *Set) Plain(addr string) (netip.AddrPort, error) {
 	resolved, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
@@ -122,7 +124,8 @@ func (s *Set) Plain(addr string) (netip.AddrPort, error) {
 	return s.listen(unmap(resolved.AddrPort()), direct)
 }
 
-// listenAll listens on all addresses of both IP versions, or of IPv4 alone where the node has no IPv6. It returns IPv4's.
+// listenAll listens on all addresses of both IP versions, or only of IPv4 if the node has no IPv6. It returns the
+// IPv4 address.
 func (s *Set) listenAll(port uint16, locate locator) (netip.AddrPort, error) {
 	bound, err := s.listen(netip.AddrPortFrom(netip.IPv4Unspecified(), port), locate)
 	if err != nil {
@@ -135,7 +138,7 @@ func (s *Set) listenAll(port uint16, locate locator) (netip.AddrPort, error) {
 	return bound, nil
 }
 
-// Addrs lists the addresses that are bound, sorted: the sidecar's own among the pod's listening sockets.
+// Addrs returns the bound addresses, sorted: the sidecar's own addresses among the pod's listening sockets.
 func (s *Set) Addrs() []netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +150,7 @@ func (s *Set) Addrs() []netip.AddrPort {
 	return addrs
 }
 
-// listen binds addr and begins to accept.
+// listen binds addr and starts to accept.
 func (s *Set) listen(addr netip.AddrPort, locate locator) (netip.AddrPort, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 
 const waitLimit = 20 * time.Second
 
-// harness is a Set with recorders.
+// harness is a Set that records its calls.
 type harness struct {
 	*Set
 	decision atomic.Uint32
@@ -62,7 +62,7 @@ func dial(t *testing.T, addr string) net.Conn {
 	return conn
 }
 
-// echoes reports whether conn's peer sends back what it is sent.
+// echoes reports whether conn's peer sends back what it receives.
 func echoes(conn net.Conn) bool {
 	if _, err := io.WriteString(conn, "ping"); err != nil {
 		return false
@@ -72,7 +72,7 @@ func echoes(conn net.Conn) bool {
 	return err == nil && string(buf[:]) == "ping"
 }
 
-// resetBy reports how a client is turned away at addr: the reset may come before or after connect returns.
+// resetBy returns the error of a client at addr: the reset may arrive before or after connect returns.
 func resetBy(addr string) error {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -90,12 +90,12 @@ func receive[T any](t *testing.T, from <-chan T) T {
 	case v := <-from:
 		return v
 	case <-time.After(waitLimit):
-		t.Fatal("nothing came")
+		t.Fatal("nothing was received")
 		panic("unreachable")
 	}
 }
 
-func TestNewNeedsItsFunctions(t *testing.T) {
+func TestNewRefuses(t *testing.T) {
 	for name, config := range map[string]Config{
 		"no Decide": {TCP: func(*Conn) {}}, "no TCP": {Decide: func(netip.AddrPort) Decision { return TCP }},
 	} {
@@ -125,9 +125,9 @@ func TestDispatch(t *testing.T) {
 		t.Errorf("the handler saw the local address %q, want %q", body, addr)
 	}
 
-	h.decision.Store(uint32(TCP)) // a reload counts from the next connection on
+	h.decision.Store(uint32(TCP)) // a reload applies from the next connection on
 	if !echoes(dial(t, addr)) {
-		t.Error("TCP was not handed over")
+		t.Error("the TCP connection was not passed on")
 	}
 
 	for _, decision := range []Decision{Refuse, 77} {
@@ -140,7 +140,7 @@ func TestDispatch(t *testing.T) {
 		}
 	}
 
-	server.Close() // closes the HTTP listener alone
+	server.Close() // closes only the HTTP listener
 	h.decision.Store(uint32(HTTP))
 	if err := resetBy(addr); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("after the server closed, client saw %v", err)
@@ -164,7 +164,7 @@ func TestLocalLooksThroughWrappers(t *testing.T) {
 		t.Errorf("local address %s, want %s", local, addr)
 	}
 	if _, ok := Local(&net.TCPConn{}); ok {
-		t.Error("a foreign connection has an app's address")
+		t.Error("a connection of another kind has an app's address")
 	}
 }
 
@@ -172,7 +172,7 @@ type wrapper struct{ *Conn }
 
 func (w wrapper) NetConn() net.Conn { return w.Conn }
 
-// Beyond the limit a client waits, and is served when another goes; refused connections give their place back.
+// TestMaxConns: beyond the limit a client waits, and is served when another one ends. Refused connections free their place.
 func TestMaxConns(t *testing.T) {
 	h := start(t, 2)
 	var running, most atomic.Int32
@@ -185,7 +185,7 @@ func TestMaxConns(t *testing.T) {
 		running.Add(-1)
 	}
 	addr, second := h.plain(t), h.plain(t)
-	for range 5 { // more than there are places
+	for range 5 { // more than MaxConns
 		if err := resetBy(addr); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("client saw %v, want a reset", err)
 		}
@@ -235,12 +235,12 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("taking over after shutdown: %v", err)
 	}
 	if len(h.Addrs()) != 0 {
-		t.Errorf("addresses %v are said to be bound", h.Addrs())
+		t.Errorf("addresses %v are reported as bound", h.Addrs())
 	}
-	h.Shutdown() // again is nothing
+	h.Shutdown() // a second call has no effect
 }
 
-// A connection that waits for a place when the Set shuts down is told so, and Shutdown does not hang on it.
+// TestShutdownWhileFull: a connection that waits for a place when the Set shuts down is reset, and Shutdown does not wait for it.
 func TestShutdownWhileFull(t *testing.T) {
 	h := start(t, 1)
 	h.decision.Store(uint32(TCP))
@@ -274,7 +274,7 @@ func TestPlainOnAllAddresses(t *testing.T) {
 	}
 	for _, addr := range h.Addrs() {
 		if addr.Port() != bound.Port() {
-			t.Errorf("%s is bound, want port %d alone", addr, bound.Port())
+			t.Errorf("%s is bound, want only port %d", addr, bound.Port())
 		}
 		host := "127.0.0.1"
 		if addr.Addr().Is6() {
@@ -286,7 +286,7 @@ func TestPlainOnAllAddresses(t *testing.T) {
 	}
 }
 
-// A connection that was not redirected would be proxied to the sidecar itself.
+// TestRedirectRefusesDirectConnections: a connection that was not redirected would be proxied to the sidecar itself.
 func TestRedirectRefusesDirectConnections(t *testing.T) {
 	h := start(t, 0)
 	h.decision.Store(uint32(TCP))

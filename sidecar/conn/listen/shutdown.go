@@ -1,9 +1,9 @@
 package listen
 
-// Shutdown stops accepting and returns when every listener has closed. Connections that the kernel had completed are
-// still served, and established ones are untouched: they are http.Server's and Config.TCP's to drain, whose shutdown
-// comes after this. From then on the kernel refuses: under Redirect too, where the rules go on to point at the closed
-// port, so that the app is never reached around the sidecar.
+// Shutdown stops accepting and returns after every listener has closed. Connections that the kernel had completed are
+// still served. Established connections are not changed: http.Server and Config.TCP drain them, and are shut down
+// after this. From then on the kernel refuses new connections. Under Redirect the rules still point at the closed
+// port, so that the app is never reached without the sidecar.
 func (s *Set) Shutdown() {
 	s.mu.Lock()
 	s.stopped = true

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Another process of the same user must not be able to take a share of the connections.
+// TestPortIsNotShared: another process of the same user must not be able to receive some of the connections.
 func TestPortIsNotShared(t *testing.T) {
 	h := start(t, 0)
 	raw, err := h.bound[netip.MustParseAddrPort(h.plain(t))].tcp.SyscallConn()
@@ -28,7 +28,7 @@ func TestPortIsNotShared(t *testing.T) {
 	})
 }
 
-// Without file descriptors the acceptor waits, and goes on when there are some.
+// TestOutOfFileDescriptors: without file descriptors the acceptor waits, and continues when there are some.
 func TestOutOfFileDescriptors(t *testing.T) {
 	logged := make(chan string, 100)
 	h := start(t, 0)
@@ -67,11 +67,11 @@ func TestOutOfFileDescriptors(t *testing.T) {
 	unix.SetsockoptTimeval(client, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(waitLimit / time.Second)})
 	var buf [4]byte
 	if n, err := unix.Read(client, buf[:]); n != 4 || err != nil {
-		t.Errorf("read %d, %v after descriptors came back", n, err)
+		t.Errorf("read %d, %v after descriptors were available again", n, err)
 	}
 }
 
-// lines is a writer that passes on each write as far as there is room.
+// lines is a writer that passes each write on if there is room.
 type lines chan string
 
 func (l lines) Write(p []byte) (int, error) {

@@ -10,13 +10,14 @@ import (
 )
 
 const (
-	// firstRetry and maxRetry bound the wait between two tries to bind an address.
+	// firstRetry and maxRetry bound the wait between two attempts to bind an address.
 	firstRetry, maxRetry = 250 * time.Millisecond, 10 * time.Second
 )
 
-// Takeover makes the set of listeners on the app's own ports be ports on each of podIPs. Listeners that stay are not touched; those
-// that go leave their connections alive. What cannot be bound is returned (each a
-// *BindError, joined), told to OnBind, and tried again until it works or is no longer wanted.
+// Takeover makes the set listen on ports at each of podIPs, which are the app's own ports. Listeners that stay are
+// not changed. Listeners that are removed leave their connections open. For addresses that cannot be bound, Takeover
+// returns the joined *BindErrors and calls OnBind, and the Set retries until it succeeds or the address is no longer
+// wanted.
 func (s *Set) Takeover(podIPs []netip.Addr, ports []uint16) error {
 	want := map[netip.AddrPort]bool{}
 	for _, ip := range podIPs {
@@ -52,7 +53,7 @@ func (s *Set) dropLocked(addr netip.AddrPort) {
 	}
 }
 
-// takeLocked binds addr, or begins to try.
+// takeLocked binds addr, or starts to retry.
 func (s *Set) takeLocked(addr netip.AddrPort) error {
 	err := s.bindLocked(addr)
 	if err != nil && s.stopped {
@@ -66,7 +67,7 @@ func (s *Set) takeLocked(addr netip.AddrPort) error {
 	return err
 }
 
-// bindLocked listens on addr and tells the outcome.
+// bindLocked listens on addr and reports the result.
 func (s *Set) bindLocked(addr netip.AddrPort) error {
 	_, err := s.listenLocked(addr, direct)
 	var bind *BindError
@@ -79,7 +80,7 @@ func (s *Set) bindLocked(addr netip.AddrPort) error {
 	return err
 }
 
-// retry tries to bind addr until it works, or ctx says that nobody wants it any more.
+// retry tries to bind addr until it succeeds, or until ctx ends because the address is no longer wanted.
 func (s *Set) retry(ctx context.Context, addr netip.AddrPort) {
 	for pause := firstRetry; ; pause = min(pause*2, maxRetry) {
 		timer := time.NewTimer(pause)
@@ -95,7 +96,7 @@ func (s *Set) retry(ctx context.Context, addr netip.AddrPort) {
 	}
 }
 
-// retryOnce reports whether there is nothing more to try.
+// retryOnce reports whether no more attempts are needed.
 func (s *Set) retryOnce(ctx context.Context, addr netip.AddrPort) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

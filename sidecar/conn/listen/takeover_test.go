@@ -15,7 +15,7 @@ func podIPs() []netip.Addr {
 	return []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3")}
 }
 
-// freePort is a port that nobody listens on at any address.
+// freePort returns a port without a listener at any address.
 func freePort(t *testing.T) uint16 {
 	t.Helper()
 	l, err := net.Listen("tcp", ":0")
@@ -44,7 +44,7 @@ func TestTakeoverReconciles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if h.bound[netip.AddrPortFrom(podIPs()[0], a)] != kept {
-		t.Error("a listener that stays was bound anew")
+		t.Error("a listener that stays was bound again")
 	}
 	for _, ip := range podIPs() {
 		if !echoes(dial(t, on(ip, b))) {
@@ -64,12 +64,12 @@ func TestTakeoverReconciles(t *testing.T) {
 	if !echoes(established) {
 		t.Error("a connection of the port removed was dropped")
 	}
-	if err := h.Takeover(podIPs(), []uint16{a, b}); err != nil { // back at once
+	if err := h.Takeover(podIPs(), []uint16{a, b}); err != nil { // wanted again
 		t.Error(err)
 	}
 }
 
-// The app binds the loopback address beside the sidecar; the wildcard address is refused to it.
+// TestTakeoverBesideTheApp: the app can bind the loopback address next to the sidecar, but not the wildcard address.
 func TestTakeoverBesideTheApp(t *testing.T) {
 	h := start(t, 0)
 	port := freePort(t)
@@ -108,20 +108,20 @@ func TestTakeoverOfAWildcard(t *testing.T) {
 		t.Errorf("advice %q, want %q", bind.Advice, want)
 	}
 	if err := receive(t, h.binds); !errors.As(err, &bind) {
-		t.Errorf("status was told %v", err)
+		t.Errorf("OnBind got %v", err)
 	}
 	if len(h.Addrs()) != 0 {
-		t.Errorf("%v are said to be bound", h.Addrs())
+		t.Errorf("%v are reported as bound", h.Addrs())
 	}
 	app.Close()
 	for receive(t, h.binds) != nil {
 	}
 	if !echoes(dial(t, on(podIPs()[0], port))) {
-		t.Error("not served after the app let go")
+		t.Error("not served after the app closed its port")
 	}
 }
 
-// A port that is no longer wanted is not tried for ever.
+// TestTakeoverGivesUp: the Set stops retrying a port that is no longer wanted.
 func TestTakeoverGivesUp(t *testing.T) {
 	h := start(t, 0)
 	port := freePort(t)
@@ -149,7 +149,7 @@ func TestTakeoverAdvice(t *testing.T) {
 		want string
 	}{
 		"IPv6 in use": {"[2001:db8::1]:80", syscall.EADDRINUSE, "the app listens on [::]:80; under Takeover it must listen on [::1]:80 (or use Redirect)"},
-		"privileged":  {"192.0.2.1:80", syscall.EACCES, "port 80 is privileged; set the pod's sysctl net.ipv4.ip_unprivileged_port_start to 80 or less, or have the app use a port from 1024 on"},
+		"privileged":  {"192.0.2.1:80", syscall.EACCES, "port 80 is privileged; set the pod's sysctl net.ipv4.ip_unprivileged_port_start to 80 or less, or have the app use port 1024 or higher"},
 		"no address":  {"192.0.2.1:80", syscall.EADDRNOTAVAIL, ""},
 	}
 	for name, tt := range tests {

@@ -26,7 +26,7 @@ type Config struct {
 	MaxConns int
 	// OnEnd is called when a connection ends; it may be nil.
 	OnEnd func(Stats)
-	// Logger is slog.Default() where nil.
+	// Logger is slog.Default() if nil.
 	Logger *slog.Logger
 }
 
@@ -75,7 +75,7 @@ type Proxy struct {
 // New returns a Proxy.
 func New(config Config) (*Proxy, error) {
 	if config.Target == nil {
-		return nil, errors.New("a TCP proxy needs Target")
+		return nil, errors.New("creating a TCP proxy: Target is required")
 	}
 	if config.DialTimeout <= 0 {
 		config.DialTimeout = 5 * time.Second
@@ -90,7 +90,7 @@ func New(config Config) (*Proxy, error) {
 		config.Logger = slog.Default()
 	}
 	dialer := net.Dialer{Timeout: config.DialTimeout}
-	dialer.SetMultipathTCP(false) // those sockets do not splice
+	dialer.SetMultipathTCP(false) // Multipath TCP sockets do not splice
 	force, kill := context.WithCancel(context.Background())
 	return &Proxy{
 		config: config, dialer: dialer, log: config.Logger, places: make(chan struct{}, config.MaxConns), force: force, kill: kill,
@@ -115,7 +115,7 @@ func (p *Proxy) Serve(ctx context.Context, client net.Conn, local netip.AddrPort
 	}
 }
 
-// enter counts a connection as running, unless the proxy has been shut down.
+// enter counts a connection as running. It returns false if the proxy has been shut down.
 func (p *Proxy) enter() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -182,7 +182,7 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	}
 }
 
-// socket is conn's TCP socket where it wraps one with a TCP method: only sockets splice.
+// socket returns conn's TCP socket if it wraps one with a TCP method, because only sockets splice.
 func socket(conn net.Conn) net.Conn {
 	if c, ok := conn.(interface{ TCP() *net.TCPConn }); ok {
 		return c.TCP()

@@ -25,7 +25,7 @@ type rig struct {
 	addr   string
 }
 
-// start runs app behind a proxy of config. An app of nil leaves the target closed.
+// start runs app behind a proxy with config. If app is nil, nothing listens on the target.
 func start(t *testing.T, config Config, app func(net.Conn)) *rig {
 	t.Helper()
 	target := listener(t)
@@ -55,7 +55,7 @@ func start(t *testing.T, config Config, app func(net.Conn)) *rig {
 	return r
 }
 
-// wrapped is a connection as sidecar/conn/listen passes it on.
+// wrapped is a connection like those of sidecar/conn/listen.
 type wrapped struct{ *net.TCPConn }
 
 func (w wrapped) TCP() *net.TCPConn { return w.TCPConn }
@@ -70,7 +70,7 @@ func listener(t *testing.T) net.Listener {
 	return l
 }
 
-// reset is what a client sees at the proxy; a reset may come before connect returns.
+// reset returns the error of a client at the proxy; a reset may arrive before connect returns.
 func (r *rig) reset() error {
 	conn, err := net.Dial("tcp", r.addr)
 	if err != nil {
@@ -119,7 +119,7 @@ func echo(conn net.Conn) {
 	io.Copy(conn, conn)
 }
 
-// open is a connection that has carried bytes both ways.
+// open returns a connection that has carried bytes in both directions.
 func (r *rig) open(t *testing.T) *net.TCPConn {
 	t.Helper()
 	conn := r.dial(t)
@@ -130,13 +130,14 @@ func (r *rig) open(t *testing.T) *net.TCPConn {
 	return conn
 }
 
-func TestNewNeedsATarget(t *testing.T) {
+func TestNewRefuses(t *testing.T) {
 	if _, err := New(Config{}); err == nil {
 		t.Error("no error")
 	}
 }
 
-// The client closes its half first; the whole response still arrives. The app reads slowly enough for the pipe to fill.
+// TestHalfClose: the client closes its half first, and the complete response still arrives. The app reads slowly
+// enough for the pipe to fill.
 func TestHalfClose(t *testing.T) {
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<18) // 4 MiB, a chunk exactly
 	r := start(t, Config{}, func(conn net.Conn) {
@@ -152,9 +153,9 @@ func TestHalfClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	conn.CloseWrite()
-	answer, err := io.ReadAll(conn)
-	if err != nil || !bytes.Equal(answer[4:], sent) {
-		t.Errorf("the client read %d bytes, %v", len(answer), err)
+	response, err := io.ReadAll(conn)
+	if err != nil || !bytes.Equal(response[4:], sent) {
+		t.Errorf("the client read %d bytes, %v", len(response), err)
 	}
 	s := r.end(t)
 	if s.End != Finished || s.Local != local || s.FromClient != int64(len(sent)) || s.ToClient != int64(len(sent))+4 {
@@ -185,7 +186,7 @@ func TestAppEndsFirst(t *testing.T) {
 	}
 }
 
-// A reset is forwarded as a reset: a truncated stream must not look complete.
+// TestResetByTheApp: a reset is forwarded as a reset, because a truncated stream must not look complete.
 func TestResetByTheApp(t *testing.T) {
 	r := start(t, Config{}, func(conn net.Conn) {
 		io.ReadFull(conn, make([]byte, 4))
@@ -243,7 +244,7 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// An idle direction does not end a connection whose other direction is active.
+// TestOneWayTrafficIsNotIdle: an idle direction does not end a connection whose other direction is active.
 func TestOneWayTrafficIsNotIdle(t *testing.T) {
 	const idle, ticks = 400 * time.Millisecond, 20
 	r := start(t, Config{IdleTimeout: idle}, func(conn net.Conn) {
@@ -262,7 +263,7 @@ func TestOneWayTrafficIsNotIdle(t *testing.T) {
 	}
 }
 
-// A receiver that reads nothing does not keep its connection forever.
+// TestStalledReceiver: a receiver that reads nothing does not keep its connection forever.
 func TestStalledReceiver(t *testing.T) {
 	r := start(t, Config{IdleTimeout: 100 * time.Millisecond}, func(conn net.Conn) {
 		defer conn.Close()
@@ -299,7 +300,7 @@ func TestContextEnds(t *testing.T) {
 	conn := r.open(t)
 	r.cancel()
 	if _, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Error("the connection lives")
+		t.Error("the connection is still open")
 	}
 	if s := r.end(t); s.End != Stopped {
 		t.Errorf("stats %+v", s)
@@ -330,7 +331,7 @@ func TestShutdown(t *testing.T) {
 	}
 	io.WriteString(conn, "ping")
 	if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil {
-		t.Errorf("the running connection was cut: %v", err)
+		t.Errorf("the running connection was aborted: %v", err)
 	}
 	conn.Close()
 	if err := <-done; err != nil {
@@ -338,7 +339,7 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-func TestShutdownCutsOff(t *testing.T) {
+func TestShutdownAborts(t *testing.T) {
 	r := start(t, Config{}, echo)
 	conn := r.open(t)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -347,11 +348,11 @@ func TestShutdownCutsOff(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := conn.Read(make([]byte, 1)); err == nil {
-		t.Error("the connection lives")
+		t.Error("the connection is still open")
 	}
 }
 
-// Connections that are not sockets are forwarded too.
+// TestWithoutSockets: connections that are not sockets are forwarded too.
 func TestWithoutSockets(t *testing.T) {
 	r := start(t, Config{}, echo)
 	client, server := net.Pipe()

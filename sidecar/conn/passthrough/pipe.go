@@ -40,7 +40,7 @@ func (p *pipe) run(ctx context.Context) {
 	p.once.Do(func() {}) // a cut from here on is not reported
 }
 
-// cut ends both directions at once. The first cut sets the reason.
+// cut ends both directions immediately. The first cut sets the reason.
 func (p *pipe) cut(end End) {
 	p.once.Do(func() {
 		p.end = end
@@ -51,7 +51,7 @@ func (p *pipe) cut(end End) {
 	})
 }
 
-// copy carries src's bytes to dst until src ends, and passes that end on.
+// copy copies src's bytes to dst until src ends, and passes that end on.
 func (p *pipe) copy(dst, src net.Conn, count *atomic.Int64) {
 	for {
 		n, err := p.copyChunk(dst, src)
@@ -75,7 +75,7 @@ func (p *pipe) copy(dst, src net.Conn, count *atomic.Int64) {
 	}
 }
 
-// copyChunk copies up to chunk bytes within one tick. Only a receiver that takes nothing for the idle timeout meets the write
+// copyChunk copies up to chunk bytes within one tick. Only a receiver that reads nothing for the idle timeout reaches the write
 // deadline: the read deadline ends the chunk first, and what is left then is at most a kernel pipe's content. That
 // content is lost with it, which is why the deadline is fatal.
 func (p *pipe) copyChunk(dst, src net.Conn) (int64, error) {

@@ -15,7 +15,7 @@ const (
 	hookAgent  = "kube-lifecycle/postern"
 	// maxBody is how much of a response is read, in bytes; the kubelet's own limit.
 	maxBody = 10 << 10
-	// maxRedirects is the kubelet's.
+	// maxRedirects is the kubelet's limit.
 	maxRedirects = 10
 )
 
@@ -68,13 +68,13 @@ func (c *caller) check(ctx context.Context, p Probe) error {
 	case p.HTTP != nil:
 		status, err := c.get(ctx, p.HTTP, probeAgent)
 		if err == nil && (status < 200 || status >= 400) {
-			err = fmt.Errorf("asking app by HTTP: status %d", status)
+			err = fmt.Errorf("calling the app by HTTP: status %d", status)
 		}
 		return err
 	case p.TCP != nil:
 		conn, err := c.dialer.DialContext(ctx, "tcp", c.target(p.TCP.Port))
 		if err != nil {
-			return fmt.Errorf("asking app by TCP: %w", err)
+			return fmt.Errorf("calling the app by TCP: %w", err)
 		}
 		_ = conn.Close() // it opened, which is what the probe checks
 		return nil
@@ -104,17 +104,17 @@ func (c *caller) get(ctx context.Context, h *HTTP, agent string) (status int, er
 		case seen[name]:
 			r.Header.Add(name, f.Value)
 		default:
-			r.Header.Set(name, f.Value) // over the defaults above
+			r.Header.Set(name, f.Value) // replaces the defaults above
 		}
 		seen[name] = true
 	}
 	res, err := c.http.Do(r)
 	if err != nil {
-		return 0, fmt.Errorf("asking app by HTTP: %w", err)
+		return 0, fmt.Errorf("calling the app by HTTP: %w", err)
 	}
 	defer res.Body.Close()
 	if _, err := io.CopyN(io.Discard, res.Body, maxBody); err != nil && !errors.Is(err, io.EOF) {
-		return 0, fmt.Errorf("reading the app's answer: %w", err)
+		return 0, fmt.Errorf("reading the app's response: %w", err)
 	}
 	return res.StatusCode, nil
 }

@@ -26,25 +26,25 @@ func (c *caller) health(ctx context.Context, g *GRPC) error {
 	u := &url.URL{Scheme: "http", Host: c.target(g.Port), Path: healthMethod}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(healthRequest(g.Service)))
 	if err != nil {
-		return fmt.Errorf("asking app by gRPC: %w", err)
+		return fmt.Errorf("calling the app by gRPC: %w", err)
 	}
 	r.Header.Set("Content-Type", "application/grpc")
 	r.Header.Set("Te", "trailers")
 	r.Header.Set("User-Agent", probeAgent)
 	res, err := c.grpc.Do(r)
 	if err != nil {
-		return fmt.Errorf("asking app by gRPC: %w", err)
+		return fmt.Errorf("calling the app by gRPC: %w", err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK || !strings.HasPrefix(res.Header.Get("Content-Type"), "application/grpc") {
-		return fmt.Errorf("asking app by gRPC: HTTP status %d is no gRPC answer", res.StatusCode)
+		return fmt.Errorf("calling the app by gRPC: HTTP status %d is not a gRPC response", res.StatusCode)
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody+1))
 	if err != nil {
-		return fmt.Errorf("reading the app's answer: %w", err)
+		return fmt.Errorf("reading the app's response: %w", err)
 	}
 	if len(body) > maxBody {
-		return fmt.Errorf("reading the app's answer: it is longer than %d bytes", maxBody)
+		return fmt.Errorf("reading the app's response: it is longer than %d bytes", maxBody)
 	}
 	// The trailer has the status; a response without messages may have it in the header (Trailers-Only).
 	status := res.Trailer.Get("Grpc-Status")
@@ -52,11 +52,11 @@ func (c *caller) health(ctx context.Context, g *GRPC) error {
 		status = res.Header.Get("Grpc-Status")
 	}
 	if status != "0" {
-		return fmt.Errorf("asking app by gRPC: grpc-status %.10q", status)
+		return fmt.Errorf("calling the app by gRPC: grpc-status %.10q", status)
 	}
 	got, err := parseHealthResponse(body)
 	if err == nil && got != serving {
-		err = fmt.Errorf("asking app by gRPC: serving status %d", got)
+		err = fmt.Errorf("calling the app by gRPC: serving status %d", got)
 	}
 	return err
 }
@@ -76,12 +76,12 @@ func healthRequest(service string) []byte {
 // parseHealthResponse reads one framed HealthCheckResponse{ServingStatus status = 1}, skipping fields that it does not know.
 func parseHealthResponse(b []byte) (status uint64, err error) {
 	if len(b) < frameHeader || b[0] != 0 || uint64(binary.BigEndian.Uint32(b[1:])) != uint64(len(b)-frameHeader) {
-		return 0, errors.New("reading health answer: not one uncompressed message")
+		return 0, errors.New("reading health response: not one uncompressed message")
 	}
 	for b = b[frameHeader:]; len(b) > 0; {
 		tag, n := binary.Uvarint(b)
 		if n <= 0 || tag>>3 == 0 {
-			return 0, errors.New("reading health answer: bad field")
+			return 0, errors.New("reading health response: bad field")
 		}
 		value, size, err := field(b[n:], tag&7)
 		if err != nil {
@@ -111,7 +111,7 @@ func field(b []byte, kind uint64) (value uint64, size int, err error) {
 		size = 4
 	}
 	if size <= 0 || size > len(b) {
-		return 0, 0, errors.New("reading health answer: bad field")
+		return 0, 0, errors.New("reading health response: bad field")
 	}
 	return value, size, nil
 }

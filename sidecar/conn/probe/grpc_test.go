@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// The handwritten encoding is the library's.
+// TestHealthRequest: the handwritten encoding equals the library's.
 func TestHealthRequest(t *testing.T) {
 	for _, service := range []string{"", "shop", string(make([]byte, 300))} {
 		want, err := proto.Marshal(&healthpb.HealthCheckRequest{Service: service})
@@ -40,7 +40,7 @@ func TestParseHealthResponse(t *testing.T) {
 		"string past the end":    {frame: "\x00\x00\x00\x00\x03\x12\x05a", wantErr: true},
 		"fixed past the end":     {frame: "\x00\x00\x00\x00\x03\x19\x05a", wantErr: true},
 		"a group":                {frame: "\x00\x00\x00\x00\x01\x13", wantErr: true},
-		"endless varint":         {frame: "\x00\x00\x00\x00\x0c\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", wantErr: true},
+		"varint too long":        {frame: "\x00\x00\x00\x00\x0c\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", wantErr: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

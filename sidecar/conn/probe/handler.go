@@ -35,7 +35,7 @@ type handler struct {
 
 // New returns a handler of GET Prefix+name for the entries, or an error that names the invalid one. It responds with
 //   - 200 "ok" or 503 "failed", whatever the app responds: the app's own text does not leave the pod;
-//   - 404 for every other path, and where the entry's token is missing or wrong; 405 for other methods.
+//   - 404 for every other path, and if the entry's token is missing or wrong; 405 for other methods.
 //
 // A probe runs once at a time: requests that arrive while it runs share its result, so a flood costs the app one request at a
 // time. A hook runs once for each request. The kubelet looks at a hook's connection and not at its status. So a hook that got
@@ -57,12 +57,12 @@ func New(cfg Config) (http.Handler, error) {
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p, ok := h.probes[r.URL.Path]
 	if !ok || !authorized(p, r) {
-		answer(w, http.StatusNotFound, "not found")
+		respond(w, http.StatusNotFound, "not found")
 		return
 	}
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
-		answer(w, http.StatusMethodNotAllowed, "method not allowed")
+		respond(w, http.StatusMethodNotAllowed, "method not allowed")
 		return
 	}
 	if err := h.ask(r.Context(), p); err != nil {
@@ -70,10 +70,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if p.Hook() {
 			panic(http.ErrAbortHandler)
 		}
-		answer(w, http.StatusServiceUnavailable, "failed")
+		respond(w, http.StatusServiceUnavailable, "failed")
 		return
 	}
-	answer(w, http.StatusOK, "ok")
+	respond(w, http.StatusOK, "ok")
 }
 
 // authorized compares the token in constant time.
@@ -96,7 +96,7 @@ func (h *handler) ask(ctx context.Context, p Probe) error {
 	}
 }
 
-func answer(w http.ResponseWriter, status int, text string) {
+func respond(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

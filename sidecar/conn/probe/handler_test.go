@@ -131,9 +131,9 @@ func TestHTTPProbe(t *testing.T) {
 		"broken":                      {http: HTTP{Path: "/500"}, wantStatus: 503},
 		"redirect to a broken page":   {http: HTTP{Path: "/here"}, wantStatus: 503},
 		"redirect to another port":    {http: HTTP{Path: "/there"}, wantStatus: 200},
-		"redirect without end":        {http: HTTP{Path: "/loop"}, wantStatus: 503},
+		"redirect loop":               {http: HTTP{Path: "/loop"}, wantStatus: 503},
 		"too slow":                    {http: HTTP{Path: "/slow"}, wantStatus: 503},
-		"a large answer":              {http: HTTP{Path: "/big"}, wantStatus: 200},
+		"a large response":            {http: HTTP{Path: "/big"}, wantStatus: 200},
 		"TLS to a plain port":         {http: HTTP{Scheme: "HTTPS", Path: "/ok"}, wantStatus: 503},
 		"headers, query and own host": {http: HTTP{Path: "/headers?x=1", Host: "shop.example.com", Headers: []Field{{"a", "b"}, {"c", "1"}, {"C", "2"}}}, wantStatus: 200},
 		"headers over the defaults":   {http: HTTP{Path: "/agent", Headers: []Field{{"user-agent", "mine"}, {"host", "other.example.com"}}}, wantStatus: 200},
@@ -208,7 +208,7 @@ func TestGRPCProbe(t *testing.T) {
 	}
 }
 
-// Only the listed names are served, and a hook only to callers that have its token.
+// TestAllowList: only the listed names are served, and a hook only to callers with its token.
 func TestAllowList(t *testing.T) {
 	var calls atomic.Int32
 	port := app(t, func(http.ResponseWriter, *http.Request) { calls.Add(1) })
@@ -219,18 +219,18 @@ func TestAllowList(t *testing.T) {
 		path, token string
 		wantStatus  int
 	}{
-		"probe with token":     {path: "/probe/app/liveness", token: token, wantStatus: 200},
-		"hook with token":      {path: "/probe/app/preStop", token: token, wantStatus: 200},
-		"probe without token":  {path: "/probe/app/liveness", wantStatus: 404},
-		"hook without token":   {path: "/probe/app/preStop", wantStatus: 404},
-		"hook, wrong token":    {path: "/probe/app/preStop", token: token[1:] + "x", wantStatus: 404},
-		"hook, part of token":  {path: "/probe/app/preStop", token: token[:21], wantStatus: 404},
-		"an unlisted kind":     {path: "/probe/app/readiness", token: token, wantStatus: 404},
-		"an unlisted pod part": {path: "/probe/db/liveness", token: token, wantStatus: 404},
-		"below":                {path: "/probe/app/liveness/x", token: token, wantStatus: 404},
-		"above":                {path: "/probe/", token: token, wantStatus: 404},
-		"dots":                 {path: "/probe/app/x/../liveness", token: token, wantStatus: 404},
-		"another case":         {path: "/probe/app/Liveness", token: token, wantStatus: 404},
+		"probe with token":      {path: "/probe/app/liveness", token: token, wantStatus: 200},
+		"hook with token":       {path: "/probe/app/preStop", token: token, wantStatus: 200},
+		"probe without token":   {path: "/probe/app/liveness", wantStatus: 404},
+		"hook without token":    {path: "/probe/app/preStop", wantStatus: 404},
+		"hook, wrong token":     {path: "/probe/app/preStop", token: token[1:] + "x", wantStatus: 404},
+		"hook, part of token":   {path: "/probe/app/preStop", token: token[:21], wantStatus: 404},
+		"an unlisted kind":      {path: "/probe/app/readiness", token: token, wantStatus: 404},
+		"an unlisted container": {path: "/probe/db/liveness", token: token, wantStatus: 404},
+		"below":                 {path: "/probe/app/liveness/x", token: token, wantStatus: 404},
+		"above":                 {path: "/probe/", token: token, wantStatus: 404},
+		"dots":                  {path: "/probe/app/x/../liveness", token: token, wantStatus: 404},
+		"another case":          {path: "/probe/app/Liveness", token: token, wantStatus: 404},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -256,7 +256,7 @@ func TestAllowList(t *testing.T) {
 	})
 }
 
-// However many requests arrive, the app gets one probe at a time.
+// TestProbesAreShared: the app gets one probe at a time, however many requests arrive.
 func TestProbesAreShared(t *testing.T) {
 	var calls atomic.Int32
 	release := make(chan struct{})
@@ -277,7 +277,7 @@ func TestProbesAreShared(t *testing.T) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/probe/app/liveness", nil))
 		if w.Code != 503 {
-			t.Errorf("the one who left got %d", w.Code)
+			t.Errorf("the client that disconnected got %d", w.Code)
 		}
 	})
 	for end := time.Now().Add(waitLimit); calls.Load() == 0 && time.Now().Before(end); {
@@ -296,13 +296,13 @@ func TestProbesAreShared(t *testing.T) {
 	}
 	time.Sleep(50 * time.Millisecond) // lets the others arrive while the call runs; late arrival is also correct
 	if got := calls.Load(); got != 1 {
-		t.Errorf("%d calls at a time", got)
+		t.Errorf("%d concurrent calls", got)
 	}
 	close(release)
 	others.Wait()
 }
 
-// A hook runs once for each request, treats any status as success, and aborts the connection if there was no response.
+// TestHook: a hook runs once for each request, treats any status as success, and aborts the connection if there was no response.
 func TestHook(t *testing.T) {
 	var calls atomic.Int32
 	port := app(t, func(w http.ResponseWriter, r *http.Request) {
@@ -328,7 +328,7 @@ func TestHook(t *testing.T) {
 		t.Errorf("%d calls for 5 requests", got)
 	}
 	if status, _, err := get(t, url+"/probe/db/preStop", token); err == nil {
-		t.Errorf("a hook that reached nobody got status %d", status)
+		t.Errorf("a hook without a response got status %d", status)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// TokenHeader is the field in which the kubelet brings an entry's token; the webhook writes it into the probe's httpHeaders.
+// TokenHeader is the field in which the kubelet sends an entry's token; the webhook writes it into the probe's httpHeaders.
 const TokenHeader = "Postern-Probe-Token"
 
 const (
@@ -65,7 +65,7 @@ type TCP struct {
 // GRPC calls grpc.health.v1.Health/Check without TLS, as the kubelet does.
 type GRPC struct {
 	Port uint16
-	// Service may be empty: the server as a whole.
+	// Service names a service; if it is empty, the server is checked.
 	Service string
 }
 
@@ -150,7 +150,7 @@ func (h *HTTP) check() error {
 	return nil
 }
 
-// url is the request's URL at hostport, parsed as the kubelet parses it: a path that is no valid URL is taken literally.
+// url is the request's URL at hostport, parsed as the kubelet parses it: a path that is not a valid URL is taken literally.
 func (h *HTTP) url(hostport string) *url.URL {
 	u, err := url.Parse(h.Path)
 	if err != nil || u.Opaque != "" {
@@ -213,7 +213,7 @@ func validate(probes []Probe) error {
 			return err
 		}
 		if seen[p.Name] {
-			return fmt.Errorf("checking probes: %q is there twice", p.Name)
+			return fmt.Errorf("checking probes: %q is listed twice", p.Name)
 		}
 		seen[p.Name] = true
 	}

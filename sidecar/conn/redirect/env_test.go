@@ -21,7 +21,7 @@ func TestFromEnv(t *testing.T) {
 		"zero":             {admin: "0", wantErr: `POSTERN_ADMIN_PORT has "0"`},
 		"too large":        {excluded: "22,65536", wantErr: `POSTERN_EXCLUDED_PORTS has "65536"`},
 		"same":             {inbound: "5", admin: "5", wantErr: "inbound and admin port are both 5"},
-		"inbound excluded": {excluded: "15990", wantErr: "must not hold the inbound port"},
+		"inbound excluded": {excluded: "15990", wantErr: "must not contain the inbound port"},
 		"too many":         {excluded: strings.Repeat("7,", maxExcluded+1), wantErr: "at most 64"},
 	}
 	for name, tt := range tests {
@@ -42,7 +42,7 @@ func TestFromEnv(t *testing.T) {
 	}
 }
 
-func TestProgramRefusesWrongConfigs(t *testing.T) {
+func TestProgramRefusesInvalidConfigs(t *testing.T) {
 	for name, c := range map[string]Config{
 		"nothing": {}, "excluded 0": {InboundPort: 1, AdminPort: 2, ExcludedPorts: []uint16{0}},
 	} {
@@ -72,6 +72,6 @@ func TestClassify(t *testing.T) {
 		})
 	}
 	if err := classify(syscall.ENOBUFS); errors.Is(err, ErrPermission) || errors.Is(err, ErrUnsupported) {
-		t.Errorf("an error of no known meaning became %v", err)
+		t.Errorf("an unknown error became %v", err)
 	}
 }

@@ -26,7 +26,7 @@ type network struct{ pod, client string }
 func newNetwork(t *testing.T) network {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Fatal("this test makes network namespaces: run it as root (the other tests of the package do not need it)")
+		t.Fatal("this test creates network namespaces: run it as root (the other tests of the package do not need it)")
 	}
 	n := network{fmt.Sprintf("postern-pod-%d", os.Getpid()), fmt.Sprintf("postern-client-%d", os.Getpid())}
 	for _, name := range []string{n.pod, n.client} {
@@ -79,7 +79,7 @@ func within(t *testing.T, name string, f func() error) {
 	}
 }
 
-// dial connects from the namespace name. Go's dialer may use another thread, so the socket is made by hand.
+// dial connects from the namespace name. Go's dialer may use another thread, so the socket is created by hand.
 func dial(t *testing.T, name, addr string) (conn net.Conn, err error) {
 	t.Helper()
 	within(t, name, func() error {

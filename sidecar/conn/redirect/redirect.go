@@ -37,10 +37,10 @@ func (c Config) validate() error {
 		return fmt.Errorf("inbound and admin port are both %d", c.InboundPort)
 	}
 	if slices.Contains(c.ExcludedPorts, 0) {
-		return errors.New("excluded ports must not hold 0")
+		return errors.New("excluded ports must not contain 0")
 	}
 	if slices.Contains(c.ExcludedPorts, c.InboundPort) {
-		return fmt.Errorf("excluded ports must not hold the inbound port %d", c.InboundPort)
+		return fmt.Errorf("excluded ports must not contain the inbound port %d", c.InboundPort)
 	}
 	if len(c.ExcludedPorts) > maxExcluded {
 		return fmt.Errorf("%d excluded ports, at most %d are possible", len(c.ExcludedPorts), maxExcluded)
@@ -54,12 +54,12 @@ var (
 	ErrConfig = errors.New("invalid configuration")
 	// ErrPermission is that the process lacks NET_ADMIN.
 	ErrPermission = errors.New("no permission to program nftables: the container needs the capability NET_ADMIN and user 0; " +
-		"where that is not allowed, use the interception mode Takeover")
+		"if that is not allowed, use the interception mode Takeover")
 	// ErrUnsupported is a kernel without nftables' NAT.
 	ErrUnsupported = errors.New("the node's kernel cannot redirect with nftables (modules nf_tables, nft_chain_nat, nft_redir); " +
 		"load them, or use the interception mode Takeover")
 	// ErrMismatch means that the kernel's rules, read back, differ from the requested ones.
-	ErrMismatch = errors.New("the rules read back are not those programmed")
+	ErrMismatch = errors.New("the rules in the kernel differ from the requested rules")
 )
 
 // Program applies c in the current network namespace atomically, replaces the rules of an earlier run, and reads the rules back.

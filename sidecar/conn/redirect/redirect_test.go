@@ -28,7 +28,7 @@ func config() Config {
 	return Config{InboundPort: inbound, AdminPort: admin, ExcludedPorts: []uint16{excluded, excluded}}
 }
 
-// programs are the two forms that the rules can take.
+// programs are the two forms of the rules.
 func programs() map[string]func() error {
 	return map[string]func() error{
 		"inet": func() error { return Program(config()) },
@@ -78,7 +78,7 @@ func serve(t *testing.T, n network, port int, who string) {
 	})
 }
 
-// responseAt is what a client in the namespace name reads at host:port.
+// responseAt returns what a client in the namespace name reads at host:port.
 func responseAt(t *testing.T, name, host string, port int) (string, error) {
 	t.Helper()
 	conn, err := dial(t, name, net.JoinHostPort(host, strconv.Itoa(port)))
@@ -86,8 +86,8 @@ func responseAt(t *testing.T, name, host string, port int) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	answer, err := io.ReadAll(conn)
-	return string(answer), err
+	response, err := io.ReadAll(conn)
+	return string(response), err
 }
 
 func TestRedirect(t *testing.T) {
@@ -108,7 +108,7 @@ func TestRedirect(t *testing.T) {
 			}{
 				"the app's port":               {n.client, pod4, appPort, "sidecar for " + pod4 + ":8080"},
 				"the app's port, IPv6":         {n.client, pod6, appPort, "sidecar for [" + pod6 + "]:8080"},
-				"a port nobody listens on":     {n.client, pod4, 1, "sidecar for " + pod4 + ":1"},
+				"a port without listener":      {n.client, pod4, 1, "sidecar for " + pod4 + ":1"},
 				"the highest port, IPv6":       {n.client, pod6, 65535, "sidecar for [" + pod6 + "]:65535"},
 				"the admin port":               {n.client, pod4, admin, "admin"},
 				"the admin port, IPv6":         {n.client, pod6, admin, "admin"},
@@ -122,12 +122,12 @@ func TestRedirect(t *testing.T) {
 				"the inbound port by loopback": {n.pod, "127.0.0.1", inbound, ""},
 			}
 			for name, tt := range tests {
-				answer, err := responseAt(t, tt.from, tt.host, tt.port)
-				if tt.want != "" && (answer != tt.want || err != nil) {
-					t.Errorf("%s: answer %q, %v, want %q", name, answer, err, tt.want)
+				response, err := responseAt(t, tt.from, tt.host, tt.port)
+				if tt.want != "" && (response != tt.want || err != nil) {
+					t.Errorf("%s: response %q, %v, want %q", name, response, err, tt.want)
 				}
 				if tt.want == "" && err == nil {
-					t.Errorf("%s: answer %q, want a reset", name, answer)
+					t.Errorf("%s: response %q, want a reset", name, response)
 				}
 			}
 			for range 3 {
@@ -144,8 +144,8 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-// The pod's own calls, and their responses, are not redirected.
-func TestOutboundIsLeftAlone(t *testing.T) {
+// TestOutboundIsNotRedirected: the pod's own calls and their responses are not redirected.
+func TestOutboundIsNotRedirected(t *testing.T) {
 	n := newNetwork(t)
 	within(t, n.pod, func() error { return Program(config()) })
 	within(t, n.client, func() error {
@@ -163,13 +163,13 @@ func TestOutboundIsLeftAlone(t *testing.T) {
 		return nil
 	})
 	for _, host := range []string{"10.199.7.1", "fd00:199:7::1"} {
-		if answer, err := responseAt(t, n.pod, host, 9000); answer != "outside" || err != nil {
-			t.Errorf("answer of %s %q, %v", host, answer, err)
+		if response, err := responseAt(t, n.pod, host, 9000); response != "outside" || err != nil {
+			t.Errorf("response of %s %q, %v", host, response, err)
 		}
 	}
 }
 
-func TestUDPIsLeftAlone(t *testing.T) {
+func TestUDPIsNotRedirected(t *testing.T) {
 	n := newNetwork(t)
 	within(t, n.pod, func() error { return Program(config()) })
 	var server, client net.PacketConn
@@ -187,39 +187,39 @@ func TestUDPIsLeftAlone(t *testing.T) {
 	}
 }
 
-// Without a listening sidecar the app cannot be reached: the pod fails closed.
+// TestNoSidecar: without a listening sidecar the app is unreachable, because the pod fails closed.
 func TestNoSidecar(t *testing.T) {
 	n := newNetwork(t)
 	serve(t, n, appPort, "app")
 	within(t, n.pod, func() error { return Program(config()) })
-	if answer, err := responseAt(t, n.client, pod4, appPort); err == nil {
-		t.Errorf("answer %q around the sidecar", answer)
+	if response, err := responseAt(t, n.client, pod4, appPort); err == nil {
+		t.Errorf("response %q without the sidecar", response)
 	}
 }
 
 // The kernel does not redirect packets that connection tracking does not follow; they must not reach the app. Here a foreign
-// rule stands in for a client that crafts invalid packets.
+// rule replaces a client that crafts invalid packets.
 func TestUntrackedPacketsDoNotReachTheApp(t *testing.T) {
 	n := newNetwork(t)
 	serve(t, n, appPort, "app")
 	serve(t, n, excluded, "excluded")
 	nft(t, n, "add table inet other", "add chain inet other raw { type filter hook prerouting priority raw; }",
 		"add rule inet other raw tcp dport "+strconv.Itoa(appPort)+" notrack")
-	if answer, err := responseAt(t, n.client, pod4, appPort); answer != "app" {
-		t.Fatalf("before: answer %q, %v", answer, err)
+	if response, err := responseAt(t, n.client, pod4, appPort); response != "app" {
+		t.Fatalf("before: response %q, %v", response, err)
 	}
 	within(t, n.pod, func() error { return Program(config()) })
 	for _, host := range []string{pod4, pod6} {
-		if answer, err := responseAt(t, n.client, host, appPort); err == nil {
-			t.Errorf("answer of %s %q around the sidecar", host, answer)
+		if response, err := responseAt(t, n.client, host, appPort); err == nil {
+			t.Errorf("response of %s %q around the sidecar", host, response)
 		}
-		if answer, err := responseAt(t, n.client, host, excluded); answer != "excluded" {
-			t.Errorf("answer of an excluded port %q, %v", answer, err)
+		if response, err := responseAt(t, n.client, host, excluded); response != "excluded" {
+			t.Errorf("response of an excluded port %q, %v", response, err)
 		}
 	}
 }
 
-// Other tables stay; postern's tables of an earlier run or version are removed.
+// TestOnlyItsOwnTableIsReplaced: other tables stay, and postern's tables of an earlier run or version are removed.
 func TestOnlyItsOwnTableIsReplaced(t *testing.T) {
 	n := newNetwork(t)
 	nft(t, n, "add table inet other", "add table ip postern", "add chain ip postern stale", "add table inet postern",
@@ -232,7 +232,7 @@ func TestOnlyItsOwnTableIsReplaced(t *testing.T) {
 	}
 }
 
-// nft edits the pod's rules as another program does.
+// nft edits the pod's rules as another program would.
 func nft(t *testing.T, n network, commands ...string) string {
 	t.Helper()
 	cmd := exec.Command("ip", "netns", "exec", n.pod, "nft", "-f", "-")
@@ -244,7 +244,7 @@ func nft(t *testing.T, n network, commands ...string) string {
 	return string(out)
 }
 
-func TestVerifyFindsWhatDiffers(t *testing.T) {
+func TestVerifyFindsDifferences(t *testing.T) {
 	tests := map[string][]string{
 		"a rule first":     {"insert rule inet postern prerouting accept"},
 		"a rule changed":   {"flush chain inet postern prerouting", "add rule inet postern prerouting tcp dport 1 accept"},
@@ -256,7 +256,7 @@ func TestVerifyFindsWhatDiffers(t *testing.T) {
 		"another priority": {"delete chain inet postern prerouting", "add chain inet postern prerouting { type nat hook prerouting priority 5; }"},
 		"no hook":          {"delete chain inet postern prerouting", "add chain inet postern prerouting"},
 		"no guard":         {"delete chain inet postern input"},
-		"guard disarmed":   {"insert rule inet postern input accept"},
+		"guard disabled":   {"insert rule inet postern input accept"},
 	}
 	n := newNetwork(t)
 	for name, commands := range tests {
@@ -277,7 +277,7 @@ func TestVerifyFindsWhatDiffers(t *testing.T) {
 	}
 }
 
-// The command says in its exit code what is missing.
+// TestCommand: the exit code of the command says what is missing.
 func TestCommand(t *testing.T) {
 	n := newNetwork(t)
 	binary := t.TempDir() + "/redirect"

@@ -11,9 +11,9 @@ import (
 
 const (
 	tableName = "postern"
-	// register is nftables' first register, which every rule here uses.
+	// register is the first register of nftables, which every rule here uses.
 	register = 1
-	// destinationPort and portSize say where a TCP header has its destination port, RFC 9293 §3.1.
+	// destinationPort and portSize locate the destination port in a TCP header, RFC 9293 §3.1.
 	destinationPort, portSize = 2, 2
 	// replyDirection is IP_CT_DIR_REPLY (linux/netfilter/nf_conntrack_tuple_common.h).
 	replyDirection = 1
@@ -28,7 +28,7 @@ type chain struct {
 	rules    [][]expr.Any
 }
 
-// chains are, in nft's words:
+// chains returns the chains, which are in nft's syntax:
 //
 //	chain prerouting {
 //		type nat hook prerouting priority dstnat; policy accept;
@@ -39,7 +39,7 @@ type chain struct {
 //	}
 //	chain input {
 //		type filter hook input priority filter; policy accept;
-//		…                        # the same but for the last
+//		…                        # the same except the last
 //		th dport 15990 return
 //		ct direction reply return
 //		drop
@@ -54,7 +54,7 @@ func (c Config) chains() []chain {
 	}, c.leftPorts()...)
 	redirect := []expr.Any{
 		&expr.Immediate{Register: register, Data: port(c.InboundPort)},
-		// The last two are what the kernel would add; said here, they read back the same from every kernel.
+		// The kernel would add the last two itself. They are explicit so that every kernel returns the same rules.
 		&expr.Redir{RegisterProtoMin: register, RegisterProtoMax: register, Flags: unix.NF_NAT_RANGE_PROTO_SPECIFIED},
 	}
 	guard := [][]expr.Any{
@@ -68,7 +68,7 @@ func (c Config) chains() []chain {
 	}
 }
 
-// leftPorts are the rules for the ports that are not redirected.
+// leftPorts returns the rules for the ports that are not redirected.
 func (c Config) leftPorts() [][]expr.Any {
 	ports := append([]uint16{c.AdminPort}, c.ExcludedPorts...)
 	slices.Sort(ports)
@@ -93,7 +93,7 @@ func (c Config) add(conn *nftables.Conn, family nftables.TableFamily) {
 	}
 }
 
-// returnIf leaves the chain where what load puts into the register compares so with data.
+// returnIf returns a rule that leaves the chain if the value that load puts into the register compares with data.
 func returnIf(load expr.Any, op expr.CmpOp, data []byte) []expr.Any {
 	return []expr.Any{load, &expr.Cmp{Op: op, Register: register, Data: data}, &expr.Verdict{Kind: expr.VerdictReturn}}
 }
@@ -106,7 +106,7 @@ func tcpPort() expr.Any {
 
 func port(number uint16) []byte { return binary.BigEndian.AppendUint16(nil, number) }
 
-// interfaceName is name as the kernel compares it: padded with zeros.
+// interfaceName returns name as the kernel compares it: padded with zeros.
 func interfaceName(name string) []byte {
 	b := make([]byte, unix.IFNAMSIZ)
 	copy(b, name)

@@ -9,7 +9,7 @@ import (
 	"github.com/google/nftables/expr"
 )
 
-// verify reads postern's tables back, and returns ErrMismatch unless they are exactly those that c asks for.
+// verify reads postern's tables back. It returns ErrMismatch unless they are exactly those that c requests.
 func (c Config) verify(conn *nftables.Conn, families []nftables.TableFamily) error {
 	tables, err := conn.ListTables()
 	if err != nil {
@@ -55,7 +55,7 @@ func (c Config) verifyTable(conn *nftables.Conn, table *nftables.Table) error {
 	return nil
 }
 
-// is reports whether got is c, apart from the rules.
+// is reports whether got equals c, apart from the rules.
 func (c chain) is(got *nftables.Chain) bool {
 	if got.Hooknum == nil || got.Priority == nil || got.Policy == nil {
 		return false
@@ -84,7 +84,7 @@ func (c chain) verifyRules(conn *nftables.Conn, table *nftables.Table, got *nfta
 	return nil
 }
 
-// sameRule compares expressions by their wire form.
+// sameRule compares expressions by their wire format.
 func sameRule(family byte, a, b []expr.Any) (bool, error) {
 	if len(a) != len(b) {
 		return false, nil

@@ -13,7 +13,7 @@ import (
 
 const heading = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
-// row is a line as the kernel of this machine's byte order prints it.
+// row returns a line as a kernel with this machine's byte order prints it.
 func row(addr, st string) string {
 	a := netip.MustParseAddrPort(addr)
 	raw := a.Addr().AsSlice()

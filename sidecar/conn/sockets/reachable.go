@@ -30,8 +30,8 @@ type Pod struct {
 // MaxReported bounds what Reachable returns; a status names no more.
 const MaxReported = 20
 
-// Reachable returns those of listeners that another pod can connect to without the sidecar, sorted, the first MaxReported of them.
-// The port alone may be closed by a NetworkPolicy; that is not seen from here.
+// Reachable returns the listeners that another pod can connect to without the sidecar, sorted, at most MaxReported. A
+// NetworkPolicy may block such a port; Reachable cannot detect that.
 func Reachable(pod Pod, listeners []netip.AddrPort) []netip.AddrPort {
 	var found []netip.AddrPort
 	for _, l := range listeners {

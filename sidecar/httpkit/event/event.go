@@ -1,12 +1,14 @@
-// Package event is the stream of security events: who did what, from where, and how it went. Whatever happens is emitted once,
-// as an Event; metrics and the access log are sinks of the stream, and each takes the kinds that it wants.
+// Package event is the stream of security events: who did what, from where, and with what result. Each event is
+// emitted once, as an Event. Metrics and the access log are sinks of the stream, and each sink receives the kinds
+// that it wants.
 //
-// Stages emit through request.Info, which adds what is known of the request. What may also work outside of requests (the login
-// service, the app's API, back-channel logout, the end of sessions in the background) has a Stream of its own and emits with
-// request.Emit; there, what only a request knows is empty.
+// Stages emit through request.Info, which adds what is known about the request. Code that also runs outside of
+// requests (the login service, the app's API, back-channel logout, the end of sessions in the background) has its own
+// Stream and emits with request.Emit. Outside of requests, the fields of a request are empty.
 //
-// An event never holds a secret: no token, password, cookie or header, and no claim but those that it has fields for. Its texts
-// are bounded. They may hold whatever a client or an issuer has written, control characters too: a sink escapes what it writes.
+// An event never contains a secret: no token, password, cookie or header, and only those claims that it has fields
+// for. Its texts are bounded. They may contain anything that a client or an issuer wrote, including control
+// characters, so a sink must escape what it writes.
 package event
 
 import (
@@ -17,41 +19,43 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
-// Actor is on whose behalf something happened; fields that are not known are empty.
+// Actor is the subject of an event; unknown fields are empty.
 type Actor struct {
-	// Provider is the policy's name of the token's provider, and Issuer its iss. For our own sessions Issuer may be empty.
+	// Provider is the policy's name of the token's provider, and Issuer its iss. For sessions of the sidecar, Issuer
+	// may be empty.
 	Provider, Issuer string
 	Subject          string
-	// Session is the id of our session or of the external session, or else the token's sid.
+	// Session is the id of the sidecar's session or of the external session, or else the token's sid.
 	Session string
 	// TokenID is the token's jti.
 	TokenID string
 }
 
-// Event is one thing that happened. It is passed by value; only Served is shared.
+// Event is one event. It is passed by value; only Served is shared.
 type Event struct {
 	Kind    Kind
 	Outcome Outcome
-	// Reason is a stable name of why, for whatever is not plain success; empty for none. It never holds input.
+	// Reason is a stable name of the reason, if the event is not a plain success; empty for none. It never contains
+	// input.
 	Reason string
 	// Time and Policy ("namespace/name") are set by the Stream.
 	Time   time.Time
 	Policy string
 	Actor
-	// KeyID is that of the key that was revoked.
+	// KeyID is the id of the revoked key.
 	KeyID string
-	// RequestID is the request's; empty until requests have one. ClientAddr is not valid outside of requests.
+	// RequestID is the id of the request; empty until requests have one. ClientAddr is not valid outside of requests.
 	RequestID  string
 	ClientAddr netip.Addr
-	// Stage and Rule name who refused a request.
+	// Stage and Rule name what refused a request.
 	Stage, Rule string
-	// Cached says that an earlier verification of the token was used.
+	// Cached says that the result of an earlier verification of the token was used.
 	Cached bool
-	// Served is for Request alone. It must not be used after Record has returned.
+	// Served is set only for the kind Request. A sink must not use it after Record has returned.
 	Served *Served
 }
 
-// Result is Reason, or "ok" where there is none: how metrics label events.
+// Result returns Reason, or "ok" if there is none: the label of the event in metrics.
 func (e Event) Result() string {
 	if e.Reason == "" {
 		return "ok"
@@ -59,38 +63,38 @@ func (e Event) Result() string {
 	return e.Reason
 }
 
-// Served is a request that has been answered.
+// Served is a completed request.
 type Served struct {
 	Method, Path, Protocol string
-	// Port is the app's that the client connected to.
+	// Port is the app's port that the client connected to.
 	Port   uint16
 	Status int
-	// Bytes is the length of the response's body; Elapsed is the time since the request's header had been read.
+	// Bytes is the length of the response's body; Elapsed is the time since the request's header was read.
 	Bytes   int64
 	Elapsed time.Duration
-	// Aborted says that the response broke off, and ClientGone that it did because the client had gone.
+	// Aborted says that the response was cut short, and ClientGone that the client had disconnected.
 	Aborted, ClientGone bool
-	// Authenticated says that the request had an identity to the end.
+	// Authenticated says that the request had an identity at its end.
 	Authenticated bool
-	// Decisions are the refusals, enforced or not, in order.
+	// Decisions are the refusals in order, enforced or in shadow mode.
 	Decisions []Decision
-	// Err is what was answered with an error; the client got its public part.
+	// Err is the error that was written as the response. The client received its public part.
 	Err error
 }
 
 // Decision is a refusal of a request by one rule.
 type Decision struct {
-	// Stage is the deciding package's name: "authn", "authz", "ratelimit" …
+	// Stage is the name of the package that decided: "authn", "authz", "ratelimit" …
 	Stage string
-	// Rule is the policy's own name of the rule, or empty where the stage has just one.
+	// Rule is the policy's name of the rule, or empty if the stage has only one rule.
 	Rule string
-	// Shadow is true where the refusal was let pass.
+	// Shadow is true if the refusal was not enforced.
 	Shadow bool
-	// Err is what the client was told, or would have been.
+	// Err is what the client received, or would have received in enforce mode.
 	Err *httperr.Error
 }
 
-// Event is the decision as an event.
+// Event returns the decision as an event.
 func (d Decision) Event() Event {
 	e := Event{Kind: RequestRefused, Outcome: Refused, Stage: d.Stage, Rule: d.Rule}
 	switch d.Stage {
@@ -108,16 +112,16 @@ func (d Decision) Event() Event {
 	return e
 }
 
-// Sink takes events. Record is called by the goroutine of the request: it must not block, and it must be safe for concurrent
-// use. A sink that does I/O has a bounded queue of its own and counts what it drops.
+// Sink receives events. The request's goroutine calls Record, so Record must not block and must be safe for
+// concurrent use. A sink that does I/O needs its own bounded queue and counts what it drops.
 type Sink interface {
-	// Kinds are those that the sink wants; it is asked once.
+	// Kinds returns the kinds that the sink wants. It is called once.
 	Kinds() Kinds
 	Record(e Event)
 }
 
-// Stream passes a policy's events on to sinks. It is safe for concurrent use, has no queue, and allocates nothing. A nil Stream
-// has no sinks.
+// Stream passes a policy's events to sinks. It is safe for concurrent use, has no queue, and does not allocate. A nil
+// Stream has no sinks.
 type Stream struct {
 	policy string
 	now    func() time.Time
@@ -138,10 +142,10 @@ func NewStream(policy string, sinks ...Sink) *Stream {
 	return s
 }
 
-// Wants reports whether a sink wants events of the kind, for a caller to whom the event would cost something.
+// Wants reports whether a sink wants events of the kind. Callers use it if an event is expensive to build.
 func (s *Stream) Wants(k Kind) bool { return s != nil && k < kinds && len(s.sinks[k]) > 0 }
 
-// Emit passes e on to every sink that wants it, and returns when they have it.
+// Emit passes e to every sink that wants it. It returns after they have recorded it.
 func (s *Stream) Emit(e Event) {
 	if !s.Wants(e.Kind) {
 		return
@@ -157,5 +161,5 @@ func (s *Stream) Emit(e Event) {
 	}
 }
 
-// MaxText bounds each text of an event that a client or an issuer has written, in bytes; the rest is cut off.
+// MaxText bounds each text of an event that a client or an issuer wrote, in bytes. Longer texts are cut.
 const MaxText = 512

@@ -10,7 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
-// recorder is a sink that keeps what it gets.
+// recorder is a sink that records its events.
 type recorder struct {
 	kinds  Kinds
 	events []Event
@@ -46,7 +46,7 @@ func TestSinksGetWhatTheyWant(t *testing.T) {
 		t.Errorf("event %+v; want %+v", got, want)
 	}
 	if !s.Wants(Login) || s.Wants(Logout) || s.Wants(Kind(200)) {
-		t.Error("the stream does not know what is wanted")
+		t.Error("Wants returned a wrong result")
 	}
 }
 
@@ -74,12 +74,12 @@ func TestTextsAreBounded(t *testing.T) {
 	}
 }
 
-// TestKindsHaveNames: every kind has a name of its own, for the stream's sinks store names and not numbers.
+// TestKindsHaveNames: every kind has its own name, because sinks store names and not numbers.
 func TestKindsHaveNames(t *testing.T) {
 	seen := map[string]bool{"": true, "unknown": true}
 	for k := range kinds {
 		if seen[k.String()] {
-			t.Errorf("kind %d has no name of its own: %q", k, k)
+			t.Errorf("kind %d has no unique name: %q", k, k)
 		}
 		seen[k.String()] = true
 	}
@@ -87,7 +87,7 @@ func TestKindsHaveNames(t *testing.T) {
 		t.Errorf("%d kinds do not fit into a set", kinds)
 	}
 	if got := kinds.String(); got != "unknown" {
-		t.Errorf("a kind that is not there is called %q", got)
+		t.Errorf("an unknown kind has the name %q", got)
 	}
 }
 
@@ -105,7 +105,7 @@ func TestDecisionsAsEvents(t *testing.T) {
 			Decision{Stage: "ratelimit", Rule: "login", Shadow: true, Err: refusal},
 			Event{Kind: LimitHit, Outcome: Shadow, Reason: "access-denied", Stage: "ratelimit", Rule: "login"},
 		},
-		"any other": {Decision{Stage: "guard"}, Event{Kind: RequestRefused, Outcome: Refused, Stage: "guard"}},
+		"another": {Decision{Stage: "guard"}, Event{Kind: RequestRefused, Outcome: Refused, Stage: "guard"}},
 	}
 	for name, tt := range tests {
 		if got := tt.decision.Event(); got != tt.want {
@@ -114,7 +114,7 @@ func TestDecisionsAsEvents(t *testing.T) {
 	}
 }
 
-// counter is a sink that costs nothing.
+// counter is a sink that only counts.
 type counter struct{ n int }
 
 func (c *counter) Kinds() Kinds { return Of(TokenVerified) }

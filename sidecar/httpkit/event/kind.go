@@ -1,47 +1,50 @@
 package event
 
-// Kind is what an event is about.
+// Kind says what an event is about.
 type Kind uint8
 
-// The kinds. Outcome and Reason say how each went.
+// The kinds. Outcome and Reason say how an event ended.
 const (
-	// Request: a request has been answered; Event.Served has the details.
+	// Request: a request is complete; Event.Served has the details.
 	Request Kind = iota
-	// TokenVerified: a token gave an identity. TokenRefused: one did not; Reason is why.
+	// TokenVerified: a token was accepted and gave an identity. TokenRefused: a token was refused; Reason says why.
 	TokenVerified
 	TokenRefused
-	// AuthorizationRefused, LimitHit and RequestRefused: a rule refused a request, by authorization, by a rate limit, or by any
-	// other stage. Stage and Rule name it, and Reason is the problem's code. In shadow the request went on.
+	// AuthorizationRefused, LimitHit and RequestRefused: a rule of authorization, of a rate limit, or of another
+	// stage refused a request. Stage and Rule name the rule, and Reason is the problem's code. In shadow mode the
+	// request continued.
 	AuthorizationRefused
 	LimitHit
 	RequestRefused
-	// Login: the app recognised a person, who was logged in or not.
+	// Login: the app authenticated a user, who was logged in or not.
 	Login
-	// Refresh: a refresh token was presented; Reason is its outcome. RefreshReused: it had been rotated before, which is how a
-	// stolen one shows; its session has ended.
+	// Refresh: a refresh token was presented; Reason is the result. RefreshReused: the token had been rotated before,
+	// which is the sign of a stolen token. Its session was ended.
 	Refresh
 	RefreshReused
-	// Logout, LogoutAll and LogoutSession: people ended their present session, all of them, or one of them.
+	// Logout, LogoutAll and LogoutSession: a user ended the current session, all of their sessions, or one of them.
 	Logout
 	LogoutAll
 	LogoutSession
-	// BackChannelLogout: an external issuer said that a person has logged out.
+	// BackChannelLogout: an external issuer reported the logout of a user.
 	BackChannelLogout
-	// SessionEnded: a session was ended on purpose, by its owner or by others. SessionEvicted: it made room for another one.
+	// SessionEnded: a session was ended on purpose, by its owner or by someone else. SessionEvicted: a session was
+	// ended because a new one exceeded the limit.
 	SessionEnded
 	SessionEvicted
-	// SessionLimit and SessionDevice: a login beyond the cap, and a refresh from another device, passed in shadow.
+	// SessionLimit and SessionDevice: a login beyond the limit, or a refresh from another device, was allowed in
+	// shadow mode.
 	SessionLimit
 	SessionDevice
-	// Revocation: a token, a session, a subject's tokens or a key was revoked; Reason is which of them.
+	// Revocation: a token, a session, all tokens of a subject, or a key was revoked; Reason says which of these.
 	Revocation
-	// PolicyActivated: a policy came into force.
+	// PolicyActivated: a policy became active.
 	PolicyActivated
 
 	kinds
 )
 
-// String is the kind's stable name.
+// String returns the kind's stable name.
 func (k Kind) String() string {
 	if k < kinds {
 		return names()[k]
@@ -75,10 +78,10 @@ func Of(kinds ...Kind) Kinds {
 // Has reports whether k is in the set.
 func (s Kinds) Has(k Kind) bool { return s&(1<<k) != 0 }
 
-// Outcome is how it went.
+// Outcome is the result of an event.
 type Outcome string
 
-// The outcomes. Failed: a store, a key or a service did not respond. Shadow: it was refused and let pass.
+// The outcomes. Failed: a store, a key or a service was unavailable. Shadow: the request was refused but not stopped.
 const (
 	Success Outcome = "success"
 	Refused Outcome = "refused"

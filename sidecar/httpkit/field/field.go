@@ -1,7 +1,8 @@
-// Package field reads what header fields have in common: their names, and lists of tokens.
+// Package field has the common parts of reading header fields: their names, and lists of tokens.
 //
-// Names are compared as the least careful app behind us does: letters of either case are one, and every other character
-// but digits is one, since CGI, WSGI and PHP make the same variable of X-User, X_User and (lighttpd, old Apache) X.User.
+// Names are compared as the most lenient app compares them: case is ignored, and all characters other than letters
+// and digits are equal, because CGI, WSGI and PHP make the same variable of X-User, X_User and (lighttpd, old Apache)
+// X.User.
 package field
 
 import (
@@ -12,17 +13,18 @@ import (
 	"github.com/posterndev/postern/api/check/fieldset"
 )
 
-// maxTokens bounds how many elements of a list are looked at; a list of a thousand is an attack, not a wish.
+// maxTokens bounds how many elements of a list are read. A list of a thousand elements is an attack.
 const maxTokens = 1000
 
-// Names is a set of field names, which the operator knows as well.
+// Names is a set of field names. The operator uses the same type.
 type Names = fieldset.Names
 
-// NewNames returns the set of names. One that ends in * stands for every name that begins with what is before it.
+// NewNames returns the set of names. A name that ends in * matches every name with the prefix before the *.
 func NewNames(names ...string) Names { return fieldset.New(names...) }
 
-// Elements yields the elements of a comma-separated list (RFC 9110 §5.6.1) that may span several lines, without the
-// space around them. Empty elements are left out. Quoted strings are not known: the lists read here hold none.
+// Elements yields the elements of a comma-separated list (RFC 9110 §5.6.1) that may span several lines, without
+// surrounding whitespace. Empty elements are skipped. Quoted strings are not supported: the lists read here contain
+// none.
 func Elements(lines []string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		n := 0
@@ -39,7 +41,7 @@ func Elements(lines []string) iter.Seq[string] {
 	}
 }
 
-// HasElement reports whether the list holds the token, in either case.
+// HasElement reports whether the list contains the token, ignoring case.
 func HasElement(lines []string, token string) bool {
 	for element := range Elements(lines) {
 		if strings.EqualFold(element, token) {
@@ -49,7 +51,8 @@ func HasElement(lines []string, token string) bool {
 	return false
 }
 
-// AddVary makes the response vary by the named fields (RFC 9110 §12.5.5), leaving out what the app named already.
+// AddVary adds the named fields to the response's Vary (RFC 9110 §12.5.5), except those that the app has named
+// already.
 func AddVary(h http.Header, names ...string) {
 	for _, name := range names {
 		if lines := h["Vary"]; !HasElement(lines, name) && !HasElement(lines, "*") {

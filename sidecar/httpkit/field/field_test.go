@@ -28,7 +28,7 @@ func TestElements(t *testing.T) {
 		})
 	}
 	if n := len(slices.Collect(Elements([]string{strings.Repeat("a,", 10*maxTokens)}))); n != maxTokens {
-		t.Errorf("an endless list has %d elements; want %d", n, maxTokens)
+		t.Errorf("a long list has %d elements; want %d", n, maxTokens)
 	}
 }
 

@@ -6,13 +6,13 @@ import (
 	"unicode/utf8"
 )
 
-// TrimSpace takes from both ends what any app takes for space: control characters, space as Unicode has it, and the bytes that
-// are space in ISO 8859-1, in which WSGI hands fields over (Python's str.strip).
+// TrimSpace removes from both ends everything that any app treats as whitespace: control characters, Unicode
+// whitespace, and the whitespace bytes of ISO 8859-1, in which WSGI passes fields (Python's str.strip).
 func TrimSpace(s string) string {
 	return TrimLeftSpace(trimRightSpace(s))
 }
 
-// TrimLeftSpace does so at the beginning.
+// TrimLeftSpace does the same, but only at the start.
 func TrimLeftSpace(s string) string {
 	for s != "" {
 		r, size := utf8.DecodeRuneInString(s)
@@ -35,7 +35,7 @@ func trimRightSpace(s string) string {
 	return s
 }
 
-// isSpace judges a rune, which begins or ends with the byte b; where it is no UTF-8, b alone.
+// isSpace checks a rune that begins or ends with the byte b. If the rune is invalid UTF-8, it checks only b.
 func isSpace(r rune, b byte) bool {
 	if r == utf8.RuneError {
 		return b == 0x85 || b == 0xa0
@@ -43,7 +43,7 @@ func isSpace(r rune, b byte) bool {
 	return r <= ' ' || r == 0x7f || unicode.IsSpace(r)
 }
 
-// CookieName is the name of a pair of Cookie, without space around it.
+// CookieName returns the name of a pair of Cookie, without surrounding whitespace.
 func CookieName(pair string) string {
 	name, _, _ := strings.Cut(pair, "=")
 	return TrimSpace(name)

@@ -8,8 +8,8 @@ import (
 
 func TestTrimSpace(t *testing.T) {
 	for name, s := range map[string]string{
-		"nothing": "", "space and tab": " \t", "control characters": "\x00\x1c\x1f\x7f", "next line of Latin-1": "\x85",
-		"no-break space of Latin-1": "\xa0", "both of UTF-8": "\u0085\u00a0", "wide": "\u2000\u3000\u2028", "mixed": "\xa0\u2000 \x85",
+		"empty": "", "space and tab": " \t", "control characters": "\x00\x1c\x1f\x7f", "next line of Latin-1": "\x85",
+		"no-break space of Latin-1": "\xa0", "both in UTF-8": "\u0085\u00a0", "wide": "\u2000\u3000\u2028", "mixed": "\xa0\u2000 \x85",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := TrimSpace(s + "a b" + s); got != "a b" {
@@ -22,11 +22,11 @@ func TestTrimSpace(t *testing.T) {
 				t.Errorf("CookieName = %q", got)
 			}
 			if got := TrimSpace(s); got != "" {
-				t.Errorf("of space alone: %q", got)
+				t.Errorf("of only whitespace: %q", got)
 			}
 		})
 	}
-	for _, s := range []string{"é", "\ufffd", "日本", "a\xff", "\xffa"} { // no space at the ends
+	for _, s := range []string{"é", "\ufffd", "日本", "a\xff", "\xffa"} { // no whitespace at the ends
 		if got := TrimSpace(s); got != s {
 			t.Errorf("TrimSpace(%q) = %q", s, got)
 		}

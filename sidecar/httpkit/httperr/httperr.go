@@ -1,5 +1,5 @@
-// Package httperr is how a refusal reaches the client: problem details (RFC 9457), or HTML for a browser that asks for
-// it. The client sees the public text; the cause goes to the log.
+// Package httperr writes refusals to the client: as problem details (RFC 9457), or as HTML if a browser asks for it.
+// The client sees the public text; the log has the cause.
 package httperr
 
 import (
@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// Code is a stable name of a refusal, in lower case with hyphens; it becomes the problem's type, a metric's label and a
-// log's field, so it never holds input.
+// Code is a stable name of a refusal, in lower case with hyphens. It is the problem's type, a metric's label and a
+// log field, so it never contains input.
 type Code string
 
-// Error refuses a request. Detail is read by the client: it never holds a token, a claim or raw input.
+// Error refuses a request. The client reads Detail, which never contains a token, a claim or raw input.
 type Error struct {
 	// Status is the HTTP status code.
 	Status int
@@ -24,11 +24,11 @@ type Error struct {
 	Detail string
 	// Header is added to the response (WWW-Authenticate, Retry-After …).
 	Header http.Header
-	// Cause is for the log alone.
+	// Cause is only for the log.
 	Cause error
 }
 
-// Error is the log's text: the code, and the cause if there is one.
+// Error returns the text for the log: the code, and the cause if there is one.
 func (e *Error) Error() string {
 	if e.Cause == nil {
 		return string(e.Code) + ": " + e.Detail
@@ -48,7 +48,7 @@ func (e *Error) With(name, value string) *Error {
 	return e
 }
 
-// From returns err's *Error, or an internal one that hides err from the client.
+// From returns err's *Error, or an internal error that hides err from the client.
 func From(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
@@ -65,7 +65,7 @@ type problem struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// TypePrefix comes before a Code in a problem's type; the page behind it lists every code.
+// TypePrefix comes before a Code in a problem's type. The page at that address lists every code.
 const TypePrefix = "https://postern.dev/problems/"
 
 var page = template.Must(template.New("problem").Parse(`<!doctype html>
@@ -73,7 +73,7 @@ var page = template.Must(template.New("problem").Parse(`<!doctype html>
 <body><h1>{{.Title}}</h1><p>{{.Detail}}</p></body></html>
 `))
 
-// Write answers r with err. It must be called before anything else was written to w.
+// Write writes err as the response to r. It must be called before anything else was written to w.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	e := From(err)
 	p := problem{Type: TypePrefix + string(e.Code), Title: http.StatusText(e.Status), Status: e.Status, Detail: e.Detail}
@@ -86,7 +86,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(e.Status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // the client has gone: nobody is left to tell
+		_, _ = w.Write(body) // on an error the client has disconnected
 	}
 }
 
@@ -104,8 +104,8 @@ func render(p problem, html bool) (body []byte, contentType string) {
 	return body, "application/problem+json"
 }
 
-// prefersHTML reports whether HTML is named before any JSON, as browsers do when they navigate. Quality values are not
-// weighed: an API client names JSON first or nothing.
+// prefersHTML reports whether HTML comes before any JSON in the list, as in browser navigation. It ignores quality
+// values: an API client names JSON first, or nothing.
 func prefersHTML(accept string) bool {
 	html := strings.Index(accept, "text/html")
 	if html < 0 {

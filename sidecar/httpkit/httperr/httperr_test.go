@@ -28,9 +28,9 @@ func TestWrite(t *testing.T) {
 	}{
 		"problem":          {err: refusal(), wantStatus: 403, wantType: problemJSON, wantCode: "no-role", wantDetail: "A <role> is missing."},
 		"wrapped":          {err: fmt.Errorf("deciding: %w", refusal()), wantStatus: 403, wantType: problemJSON, wantCode: "no-role", wantDetail: "A <role> is missing."},
-		"any other error":  {err: errors.New("secret cause"), wantStatus: 500, wantType: problemJSON, wantCode: "internal", wantDetail: "The request could not be processed."},
-		"an API's client":  {err: refusal(), accept: "application/json, text/html", wantStatus: 403, wantType: problemJSON, wantCode: "no-role", wantDetail: "A <role> is missing."},
-		"whatever":         {err: refusal(), accept: "*/*", wantStatus: 403, wantType: problemJSON, wantCode: "no-role", wantDetail: "A <role> is missing."},
+		"another error":    {err: errors.New("secret cause"), wantStatus: 500, wantType: problemJSON, wantCode: "internal", wantDetail: "The request could not be processed."},
+		"an API client":    {err: refusal(), accept: "application/json, text/html", wantStatus: 403, wantType: problemJSON, wantCode: "no-role", wantDetail: "A <role> is missing."},
+		"any type":         {err: refusal(), accept: "*/*", wantStatus: 403, wantType: problemJSON, wantCode: "no-role", wantDetail: "A <role> is missing."},
 		"a browser":        {err: refusal(), accept: "text/html,application/xhtml+xml,*/*;q=0.8", wantStatus: 403, wantType: "text/html; charset=utf-8"},
 		"HTML before JSON": {err: refusal(), accept: "text/html, application/json", wantStatus: 403, wantType: "text/html; charset=utf-8"},
 		"HEAD":             {err: refusal(), method: "HEAD", wantStatus: 403, wantType: problemJSON},
@@ -42,7 +42,7 @@ func TestWrite(t *testing.T) {
 			w := httptest.NewRecorder()
 			Write(w, r, tt.err)
 			if w.Code != tt.wantStatus || w.Header().Get("Content-Type") != tt.wantType || w.Header().Get("X-Content-Type-Options") != "nosniff" {
-				t.Errorf("answer %d, %v; want %d %q", w.Code, w.Header(), tt.wantStatus, tt.wantType)
+				t.Errorf("response %d, %v; want %d %q", w.Code, w.Header(), tt.wantStatus, tt.wantType)
 			}
 			body, err := io.ReadAll(w.Body)
 			if err != nil || strings.Contains(string(body), "secret") {
@@ -57,7 +57,7 @@ func TestWrite(t *testing.T) {
 			case tt.wantType == problemJSON:
 				checkProblem(t, body, tt.wantStatus, tt.wantCode, tt.wantDetail)
 			case !strings.Contains(string(body), "A &lt;role&gt; is missing."):
-				t.Errorf("HTML %q does not hold the detail, escaped", body)
+				t.Errorf("HTML %q does not contain the escaped detail", body)
 			}
 			if got := w.Header().Get("Content-Length"); got != strconv.Itoa(len(body)) {
 				t.Errorf("Content-Length %s of %d bytes", got, len(body))

@@ -1,4 +1,4 @@
-// Package identity is what a verified credential says about its bearer.
+// Package identity holds the content of a verified credential.
 package identity
 
 import (
@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Identity is a verified token's content. It is immutable once made and may be shared by requests.
+// Identity is the content of a verified token. It is immutable and may be shared by requests.
 type Identity struct {
 	// Provider is the name of the policy's provider whose key verified the token.
 	Provider string
@@ -14,14 +14,14 @@ type Identity struct {
 	Issuer, Subject, TokenID string
 	// KeyID is the kid of the issuer's key that verified the token; it may be empty.
 	KeyID string
-	// IssuedAt and Expires are iat and exp; IssuedAt is zero where the token has none.
+	// IssuedAt and Expires are iat and exp; IssuedAt is zero if the token has none.
 	IssuedAt, Expires time.Time
-	// Claims holds every claim, decoded with numbers as json.Number.
+	// Claims contains every claim, decoded with numbers as json.Number.
 	Claims map[string]any
 }
 
-// Claim looks a claim up: by its whole name first (claim names may hold dots, as "https://example.com/roles"), then
-// by its dotted path through nested objects ("realm.roles").
+// Claim looks a claim up: first by its whole name (claim names may contain dots, such as
+// "https://example.com/roles"), then by its dotted path through nested objects ("realm.roles").
 func (i *Identity) Claim(path string) (any, bool) {
 	if i == nil {
 		return nil, false
@@ -45,7 +45,7 @@ func lookup(claims map[string]any, path string) (any, bool) {
 	return nil, false
 }
 
-// next is the index of the first dot after i, or -1.
+// next returns the index of the first dot after i, or -1.
 func next(path string, i int) int {
 	j := strings.IndexByte(path[i+1:], '.')
 	if j < 0 {

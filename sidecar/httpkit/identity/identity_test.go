@@ -15,7 +15,7 @@ func TestClaim(t *testing.T) {
 		wantOK bool
 	}{
 		"top level":               {path: "sub", want: "ada", wantOK: true},
-		"a name that holds dots":  {path: "https://example.com/id", want: "7", wantOK: true},
+		"a name with dots":        {path: "https://example.com/id", want: "7", wantOK: true},
 		"nested":                  {path: "realm.roles", want: "admin", wantOK: true},
 		"nested name with a dot":  {path: "realm.a.b.c", want: "deep", wantOK: true},
 		"whole name before path":  {path: "realm.roles.dotted", want: "whole name", wantOK: true},

@@ -1,4 +1,4 @@
-// Package logtest lets tests read what is logged.
+// Package logtest lets tests read logs.
 package logtest
 
 import (
@@ -6,13 +6,14 @@ import (
 	"sync"
 )
 
-// Buffer is a log that may be read while it is written. The zero value is empty, and it is safe for concurrent use.
+// Buffer is a log that can be read while it is written. The zero value is empty, and a Buffer is safe for concurrent
+// use.
 type Buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-// Write never fails.
+// Write appends p. It never fails.
 func (b *Buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

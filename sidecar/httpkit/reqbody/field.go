@@ -7,20 +7,21 @@ import (
 	"unicode/utf8"
 )
 
-// Selector says where a field is. A body of the kind that has no place here is refused by Field: a client must not get past
-// a rule by sending the field in another way.
+// Selector says where a field is in a body. Field refuses a body of a kind for which the Selector has no place,
+// because a client must not bypass a rule by sending the field in another format.
 type Selector struct {
-	// JSON is the names of members from the top of the object down, as ParsePath returns them; none where forms alone have
+	// JSON is the path of member names from the top of the object, as ParsePath returns it; empty if only forms have
 	// the field.
 	JSON []string
-	// Form is the parameter's name; empty where JSON alone has the field.
+	// Form is the parameter's name; empty if only JSON has the field.
 	Form string
 }
 
-// maxPath bounds the names of a path.
+// maxPath bounds the number of names in a path.
 const maxPath = 8
 
-// ParsePath reads a path of JSON members, "user.email". Every name is a plain one: letters, digits, hyphen and underscore.
+// ParsePath reads a path of JSON members, such as "user.email". Names consist of letters, digits, hyphens and
+// underscores.
 func ParsePath(path string) ([]string, error) {
 	names := strings.Split(path, ".")
 	if len(names) > maxPath {
@@ -38,12 +39,13 @@ func notPlain(c rune) bool {
 	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
 }
 
-// Field returns the text of a field, and whether the body has it. An empty body has no field, nor has one with null in its
-// place.
+// Field returns the text of a field, and whether the body has it. An empty body does not have the field, and neither
+// has a body in which its value is null.
 //
-// It refuses what two readers could take for different values: a field that occurs twice; JSON members whose names differ
-// in case alone, because many decoders ignore case; and parameters that PHP, Rails or Express take for the wanted one
-// (password[], PASSWORD, a name with a NUL or a leading space). A field that is no string is refused as well.
+// It refuses a body that two parsers could read as different values: a field that occurs twice; JSON members whose
+// names differ only in case, because many decoders ignore case; and parameters that PHP, Rails or Express treat as
+// the wanted one (password[], PASSWORD, a name with a NUL or a leading space). It also refuses a field that is not a
+// string.
 func (b *Body) Field(s Selector) (value string, found bool, err error) {
 	switch {
 	case b.isEmpty():
@@ -81,14 +83,14 @@ func (b *Body) parameter(wanted string) (string, bool, error) {
 	}
 }
 
-// plain is a parameter's name as lenient apps read it: without space before it, up to a NUL, which ends a C string, and in
-// one case.
+// plain returns a parameter's name as lenient apps read it: without leading whitespace, only up to a NUL, which ends
+// a C string, and in one case.
 func plain(name string) string {
 	name, _, _ = strings.Cut(name, "\x00")
 	return strings.ToLower(strings.TrimLeft(name, " \t"))
 }
 
-// flat is the same for the several ways to write a name of a name: user[email], user.email, and PHP's user_email.
+// flat returns the same for the different ways to write a nested name: user[email], user.email, and PHP's user_email.
 func flat(name string) string { return flattened.Replace(plain(name)) }
 
 var flattened = strings.NewReplacer("[", "_", "]", "", ".", "_", " ", "_")
@@ -120,9 +122,9 @@ func (b *Body) member(path []string) (string, bool, error) {
 	return "", false, nil
 }
 
-var errCase = errors.New("looking up JSON member: another member's name differs in case alone")
+var errCase = errors.New("looking up JSON member: another member's name differs only in case")
 
-// lookUp returns the member, and an error where another has the same name in another case.
+// lookUp returns the member, and an error if another member's name differs only in case.
 func lookUp(object map[string]any, wanted string) (value any, ok bool, err error) {
 	for name := range object {
 		if name != wanted && strings.EqualFold(name, wanted) {

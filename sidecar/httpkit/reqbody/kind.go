@@ -13,7 +13,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
-// kind is what a body is read as.
+// kind is the format of a body.
 type kind int
 
 const (
@@ -22,8 +22,8 @@ const (
 	jsonObject
 )
 
-// kindOf reads the fields that describe a body. An app may read another field or another line than this one; so whatever
-// can be read in two ways is refused.
+// kindOf reads the fields that describe a body. An app may use another field or another line than this function, so
+// everything ambiguous is refused.
 func kindOf(h http.Header) (kind, *httperr.Error) {
 	for _, line := range h["Content-Encoding"] {
 		if !strings.EqualFold(strings.TrimSpace(line), "identity") {
@@ -52,7 +52,7 @@ func kindOf(h http.Header) (kind, *httperr.Error) {
 // IsForm reports whether the body is a form by its Content-Type.
 func (b *Body) IsForm() bool { return b.kind == form }
 
-// Form returns the parameters. An empty body has none; one that is no form is refused.
+// Form returns the parameters. An empty body has none. A body that is not a form is refused.
 func (b *Body) Form() (url.Values, error) {
 	if b.isEmpty() {
 		return nil, nil
@@ -67,7 +67,8 @@ func (b *Body) Form() (url.Values, error) {
 	return b.form, nil
 }
 
-// Object returns the JSON object, whose numbers are json.Number. An empty body is malformed; one that is no JSON is refused.
+// Object returns the JSON object, whose numbers are json.Number. An empty body is malformed. A body that is not JSON
+// is refused.
 func (b *Body) Object() (map[string]any, error) {
 	if b.kind != jsonObject {
 		return nil, b.notA("The Content-Type is not application/json.")
@@ -79,7 +80,7 @@ func (b *Body) Object() (map[string]any, error) {
 	return b.object, nil
 }
 
-// notA is why the body has another kind than the wanted one.
+// notA returns why the body has another kind than the wanted one.
 func (b *Body) notA(detail string) *httperr.Error {
 	if b.kindErr != nil {
 		return b.kindErr
@@ -87,7 +88,7 @@ func (b *Body) notA(detail string) *httperr.Error {
 	return unsupported(detail)
 }
 
-// parse parses once.
+// parse parses the body once.
 func (b *Body) parse() {
 	if b.parsed {
 		return
@@ -100,14 +101,15 @@ func (b *Body) parse() {
 	b.object, b.parseErr = parseJSON(b.raw, b.limits)
 }
 
-// parseForm refuses a semicolon between parameters, as net/url does: some apps split there, and some do not.
+// parseForm refuses a semicolon between parameters, as net/url does: some apps split parameters there, and some do
+// not.
 func parseForm(raw []byte, fields int) (url.Values, *httperr.Error) {
 	if bytes.Count(raw, []byte("&")) >= fields {
 		return nil, malformed("The form has too many parameters.", nil)
 	}
 	values, err := url.ParseQuery(string(raw))
 	if err != nil {
-		return nil, malformed("The form is malformed.", errors.New("parsing form: malformed")) // err holds input
+		return nil, malformed("The form is malformed.", errors.New("parsing form: malformed")) // err contains input
 	}
 	return values, nil
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
-// mode is what a rule makes of a body that it cannot read.
+// mode says what a rule does with a body that it cannot read.
 type mode bool
 
 const enforce, shadow mode = false, true
@@ -86,40 +86,40 @@ func protocols(versions ...int) *http.Protocols {
 	return p
 }
 
-// TestTheAppGetsTheSameBody sends requests through a rule that reads their bodies, and the proxy.
-func TestTheAppGetsTheSameBody(t *testing.T) {
+// TestAppGetsTheSameBody sends requests through a rule that reads their bodies and through the proxy.
+func TestAppGetsTheSameBody(t *testing.T) {
 	const json, form = "Content-Type: application/json\r\n", "Content-Type: application/x-www-form-urlencoded\r\n"
 	large := strings.Repeat("x", 100)
 	tests := map[string]struct {
 		mode mode
-		// head and body are what the client sends; the body after 100 Continue, where it waits for that. A body
+		// head and body are what the client sends; the body after 100 Continue if wait is set. A body
 		// that is cut has no end.
 		head, body   string
 		wait, cut    bool
 		wantPassword string
 		wantStatus   int
-		// want begins the app's view, or is part of the refusal.
+		// want is the start of what the app sees, or a part of the refusal.
 		want string
 	}{
 		"a form": {head: form + "Content-Length: 10\r\n", body: "password=s", wantPassword: "s", want: `"password=s" 10 <nil> te=[]`},
 		"JSON":   {head: json + "Content-Length: 16\r\n", body: `{"password":"s"}`, wantPassword: "s", want: `"{\"password\":\"s\"}" 16 <nil> te=[]`},
 		"chunks": {head: form + "Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n", body: "4\r\npass\r\n6\r\nword=s\r\n0\r\nX-Sum: 42\r\n\r\n", wantPassword: "s",
 			want: `"password=s" -1 <nil> te=["chunked"] expect=[] sum=["42"]`},
-		"a body that is waited for": {head: form + "Content-Length: 10\r\nExpect: 100-continue\r\n", body: "password=s", wait: true, wantPassword: "s",
+		"a body after 100 Continue": {head: form + "Content-Length: 10\r\nExpect: 100-continue\r\n", body: "password=s", wait: true, wantPassword: "s",
 			want: `"password=s" 10 <nil> te=[] expect=[]`},
-		"no body":                              {head: "", want: `"" 0 <nil>`},
-		"a body of another type":               {head: "Content-Type: text/plain\r\nContent-Length: 1\r\n", body: "x", wantStatus: 415, want: "unsupported-body"},
-		"a body of another type, in shadow":    {mode: shadow, head: "Content-Type: text/plain\r\nContent-Length: 1\r\n", body: "x", want: `"x" 1 <nil>`},
-		"too large by its length":              {head: form + "Content-Length: 100\r\n", body: large, wantStatus: 413, want: "body-too-large"},
-		"too large by its length, in shadow":   {mode: shadow, head: form + "Content-Length: 100\r\n", body: large, want: `"` + large + `" 100 <nil>`},
-		"too large, not sent":                  {head: form + "Content-Length: 100\r\nExpect: 100-continue\r\n", wantStatus: 413, want: "body-too-large"},
-		"too large, waited for, in shadow":     {mode: shadow, head: form + "Content-Length: 100\r\nExpect: 100-continue\r\n", body: large, wait: true, want: `"` + large + `" 100 <nil> te=[] expect=["100-continue"]`},
-		"too large in chunks":                  {head: form + "Transfer-Encoding: chunked\r\n", body: "64\r\n" + large + "\r\n0\r\n\r\n", wantStatus: 413, want: "body-too-large"},
-		"too large in chunks, in shadow":       {mode: shadow, head: form + "Transfer-Encoding: chunked\r\n", body: "64\r\n" + large + "\r\n0\r\n\r\n", want: `"` + large + `" -1 <nil> te=["chunked"]`},
-		"malformed":                            {head: json + "Content-Length: 1\r\n", body: "{", wantStatus: 400, want: "malformed-body"},
-		"cut short in the middle of its bytes": {head: form + "Content-Length: 10\r\n", body: "pass", cut: true, wantStatus: 400, want: "bad-body"},
-		"a chunk that is none":                 {head: form + "Transfer-Encoding: chunked\r\n", body: "zz\r\n", wantStatus: 400, want: "bad-body"},
-		"a chunk that is none, in shadow":      {mode: shadow, head: form + "Transfer-Encoding: chunked\r\n", body: "4\r\npass\r\nzz\r\n", wantStatus: 400, want: "bad-body"},
+		"no body":                            {head: "", want: `"" 0 <nil>`},
+		"a body of another type":             {head: "Content-Type: text/plain\r\nContent-Length: 1\r\n", body: "x", wantStatus: 415, want: "unsupported-body"},
+		"a body of another type, in shadow":  {mode: shadow, head: "Content-Type: text/plain\r\nContent-Length: 1\r\n", body: "x", want: `"x" 1 <nil>`},
+		"too large by its length":            {head: form + "Content-Length: 100\r\n", body: large, wantStatus: 413, want: "body-too-large"},
+		"too large by its length, in shadow": {mode: shadow, head: form + "Content-Length: 100\r\n", body: large, want: `"` + large + `" 100 <nil>`},
+		"too large, not sent":                {head: form + "Content-Length: 100\r\nExpect: 100-continue\r\n", wantStatus: 413, want: "body-too-large"},
+		"too large, waited for, in shadow":   {mode: shadow, head: form + "Content-Length: 100\r\nExpect: 100-continue\r\n", body: large, wait: true, want: `"` + large + `" 100 <nil> te=[] expect=["100-continue"]`},
+		"too large in chunks":                {head: form + "Transfer-Encoding: chunked\r\n", body: "64\r\n" + large + "\r\n0\r\n\r\n", wantStatus: 413, want: "body-too-large"},
+		"too large in chunks, in shadow":     {mode: shadow, head: form + "Transfer-Encoding: chunked\r\n", body: "64\r\n" + large + "\r\n0\r\n\r\n", want: `"` + large + `" -1 <nil> te=["chunked"]`},
+		"malformed":                          {head: json + "Content-Length: 1\r\n", body: "{", wantStatus: 400, want: "malformed-body"},
+		"cut short":                          {head: form + "Content-Length: 10\r\n", body: "pass", cut: true, wantStatus: 400, want: "bad-body"},
+		"an invalid chunk":                   {head: form + "Transfer-Encoding: chunked\r\n", body: "zz\r\n", wantStatus: 400, want: "bad-body"},
+		"an invalid chunk, in shadow":        {mode: shadow, head: form + "Transfer-Encoding: chunked\r\n", body: "4\r\npass\r\nzz\r\n", wantStatus: 400, want: "bad-body"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestTheAppGetsTheSameBody(t *testing.T) {
 	}
 }
 
-// exchange sends head and body, after 100 Continue where wait says so, and returns the final response. Where cut says so it
+// exchange sends head and body, after 100 Continue if wait is set, and returns the final response. If cut is set, it
 // closes its half after the body.
 func exchange(t *testing.T, addr, head, body string, wait, cut bool) (status int, text string) {
 	t.Helper()
@@ -170,7 +170,7 @@ func exchange(t *testing.T, addr, head, body string, wait, cut bool) (status int
 	return res.StatusCode, string(all)
 }
 
-func TestTheAppGetsTheSameBodyInHTTP2(t *testing.T) {
+func TestAppGetsTheSameBodyInHTTP2(t *testing.T) {
 	for _, length := range []int64{10, -1} {
 		addr, seen := gate(t, enforce)
 		r, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+addr, io.NopCloser(strings.NewReader("password=s")))

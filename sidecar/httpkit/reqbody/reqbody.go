@@ -1,24 +1,24 @@
-// Package reqbody reads request bodies within bounds, and gives the request the same bytes and the same length again, so
-// that the app receives what the client sent. It reads forms (application/x-www-form-urlencoded) and JSON objects
+// Package reqbody reads request bodies within limits, and gives the request the same bytes and the same length again,
+// so that the app receives what the client sent. It reads forms (application/x-www-form-urlencoded) and JSON objects
 // (application/json and +json), in UTF-8.
 //
-// A rule reads a body only where it needs one, and only then can a body be refused. What is refused, always with an
+// A body is read only if a rule needs it, and only then can it be refused. These are refused, always with an
 // *httperr.Error:
 //
-//	413 body-too-large      more bytes than Limits.Bytes; where Content-Length says so, nothing is read
+//	413 body-too-large      more bytes than Limits.Bytes; if Content-Length says so, nothing is read
 //	408 body-timeout        the client sent nothing for too long
-//	400 bad-body            the body breaks off, or its framing is wrong; a stage further out that guards the body has its own code
+//	400 bad-body            the body is incomplete, or its framing is wrong; an earlier stage that checks the body has its own code
 //	415 unsupported-body    multipart and every other media type, no or several Content-Types, a charset other than UTF-8, any
-//	                        Content-Encoding: a compressed body is never unpacked
+//	                        Content-Encoding: a compressed body is never decompressed
 //	400 malformed-body      not well-formed; too deep; too many fields; a JSON member or a wanted field occurs twice; a field under
-//	                        a name that some app takes for the wanted one (Field)
+//	                        a name that some apps treat as the wanted one (Field)
 //
-// Chunked bodies are read like others and are chunked for the app, with their trailers. Reading a body that the client
-// announced with Expect: 100-continue tells the client to go on; Expect is then removed, since it has been met and the app
-// would be waited for in vain.
+// Chunked bodies are read in the same way and stay chunked for the app, with their trailers. If the client announced the
+// body with Expect: 100-continue, reading it tells the client to continue. Expect is then removed, because the proxy would
+// otherwise wait for the app's 100 response before it sends a body that it already has.
 //
-// A body in memory is bounded by Limits.Bytes for each request. Read may be called by several stages: the second one gets
-// the first one's Body.
+// A body in memory is bounded by Limits.Bytes per request. Several stages may call Read: the second call gets the
+// Body of the first.
 package reqbody
 
 import (
@@ -32,13 +32,15 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
-// Limits bounds a body. The zero value of a field other than Bytes is replaced by the default named beside it.
+// Limits bounds a body. A zero value of a field other than Bytes is replaced by the default named in the field's
+// comment.
 type Limits struct {
-	// Bytes is the most bytes. Zero allows none.
+	// Bytes is the maximum size in bytes. Zero allows no body.
 	Bytes int
-	// Depth is the most levels of JSON, 16. A flat object is one level.
+	// Depth is the maximum number of JSON levels, 16. A flat object has one level.
 	Depth int
-	// Fields is the most members and elements of JSON on all levels together, or parameters of a form, 1000.
+	// Fields is the maximum number of members and elements of JSON on all levels together, or of parameters of a
+	// form, 1000.
 	Fields int
 }
 
@@ -52,22 +54,22 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Body is a request's body that has been read to its end. It is not safe for concurrent use, as the request is not.
+// Body is a request's body that was read to its end. Like the request, it is not safe for concurrent use.
 type Body struct {
 	raw    []byte
 	limits Limits
 	kind   kind
-	// kindErr is why the body is neither form nor JSON.
+	// kindErr is why the body is neither a form nor JSON.
 	kindErr *httperr.Error
-	// parsed says that form or object, or parseErr, holds the result of parsing.
+	// parsed says that form or object, or parseErr, has the result of parsing.
 	parsed   bool
 	form     url.Values
 	object   map[string]any
 	parseErr *httperr.Error
 }
 
-// Read reads r's body to its end, and gives r one that holds the same bytes and ends in the same way. Also where it returns
-// an error, r can be passed on as if it had not been read.
+// Read reads r's body to its end, and gives r a body with the same bytes and the same end. After an error, r can also
+// be passed on as if it had not been read.
 func Read(r *http.Request, limits Limits) (*Body, error) {
 	limits = limits.withDefaults()
 	if again, ok := r.Body.(*replay); ok && again.body != nil && !again.started && len(again.body.raw) <= limits.Bytes {
@@ -91,12 +93,12 @@ func Read(r *http.Request, limits Limits) (*Body, error) {
 	case len(raw) > limits.Bytes:
 		return nil, tooLarge(nil)
 	}
-	again.err = io.EOF // for every reader of a whole body; the client's connection is not read again
+	again.err = io.EOF // for every reader of a complete body; the client's connection is not read again
 	b.raw, again.body = raw, b
 	return b, nil
 }
 
-// within is b, parsed within other limits than before where these differ.
+// within returns b, parsed again if the limits differ from the previous ones.
 func (b *Body) within(limits Limits) *Body {
 	if limits.Depth == b.limits.Depth && limits.Fields == b.limits.Fields {
 		return b
@@ -104,16 +106,16 @@ func (b *Body) within(limits Limits) *Body {
 	return &Body{raw: b.raw, limits: limits, kind: b.kind, kindErr: b.kindErr}
 }
 
-// Bytes returns the body. It must not be changed.
+// Bytes returns the body. The caller must not change it.
 func (b *Body) Bytes() []byte { return b.raw }
 
-// replay is what was read of a body, and then what was not.
+// replay returns the part of a body that was read, and then the rest.
 type replay struct {
 	head []byte
 	rest io.ReadCloser
-	// err is the end of head: that of the client's body. Nil where rest has more.
+	// err is the error at the end of head, from the client's body. It is nil if rest has more bytes.
 	err error
-	// body is the whole body, nil where it is not.
+	// body is the complete body, or nil if it is not complete.
 	body    *Body
 	started bool
 }
@@ -137,8 +139,8 @@ func (p *replay) Read(b []byte) (int, error) {
 // Close closes the client's body.
 func (p *replay) Close() error { return p.rest.Close() }
 
-// Refusal says what the client is told of an error from reading its body. A stage that guards the body while it is read
-// has its own refusal, which stands.
+// Refusal returns what the client is told about an error from reading its body. If a stage that checks the body while
+// it is read has refused it, that stage's refusal is returned.
 func Refusal(err error) *httperr.Error {
 	var own *httperr.Error
 	var large *http.MaxBytesError

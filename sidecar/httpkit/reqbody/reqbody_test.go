@@ -20,26 +20,26 @@ func wantReplayed(t testing.TB, r *http.Request, want string) {
 		t.Errorf("the app gets %q, %v; want %q", got, err, want)
 	}
 	if r.ContentLength >= 0 && r.ContentLength != int64(len(want)) {
-		t.Errorf("the app is told of %d bytes; want %d", r.ContentLength, len(want))
+		t.Errorf("the app gets a length of %d bytes; want %d", r.ContentLength, len(want))
 	}
 }
 
 func TestReadRefuses(t *testing.T) {
 	tests := map[string]struct {
 		body io.Reader
-		// length is the Content-Length; -1 where the body is chunked.
+		// length is the Content-Length; -1 if the body is chunked.
 		length   int64
 		wantCode httperr.Code
-		// wantReplay and wantErr are what the app gets in Shadow mode.
+		// wantReplay and wantErr are what the app gets in shadow mode.
 		wantReplay string
 		wantErr    error
 	}{
-		"too large by its length": {body: strings.NewReader("12345"), length: 5, wantCode: "body-too-large", wantReplay: "12345"},
-		"too large in chunks":     {body: strings.NewReader("123456789"), length: -1, wantCode: "body-too-large", wantReplay: "123456789"},
-		"cut short":               {body: io.MultiReader(strings.NewReader("12"), iotest.ErrReader(io.ErrUnexpectedEOF)), length: 3, wantCode: "bad-body", wantReplay: "12", wantErr: io.ErrUnexpectedEOF},
-		"too slow":                {body: io.MultiReader(strings.NewReader("1"), iotest.ErrReader(os.ErrDeadlineExceeded)), length: -1, wantCode: "body-timeout", wantReplay: "1", wantErr: os.ErrDeadlineExceeded},
-		"refused further out":     {body: iotest.ErrReader(&httperr.Error{Status: 400, Code: "malformed-chunk-size"}), length: -1, wantCode: "malformed-chunk-size", wantErr: &httperr.Error{}},
-		"too large further out":   {body: iotest.ErrReader(&http.MaxBytesError{Limit: 1}), length: -1, wantCode: "body-too-large", wantErr: &http.MaxBytesError{}},
+		"too large by its length":        {body: strings.NewReader("12345"), length: 5, wantCode: "body-too-large", wantReplay: "12345"},
+		"too large in chunks":            {body: strings.NewReader("123456789"), length: -1, wantCode: "body-too-large", wantReplay: "123456789"},
+		"cut short":                      {body: io.MultiReader(strings.NewReader("12"), iotest.ErrReader(io.ErrUnexpectedEOF)), length: 3, wantCode: "bad-body", wantReplay: "12", wantErr: io.ErrUnexpectedEOF},
+		"too slow":                       {body: io.MultiReader(strings.NewReader("1"), iotest.ErrReader(os.ErrDeadlineExceeded)), length: -1, wantCode: "body-timeout", wantReplay: "1", wantErr: os.ErrDeadlineExceeded},
+		"refused by an earlier stage":    {body: iotest.ErrReader(&httperr.Error{Status: 400, Code: "malformed-chunk-size"}), length: -1, wantCode: "malformed-chunk-size", wantErr: &httperr.Error{}},
+		"too large for an earlier stage": {body: iotest.ErrReader(&http.MaxBytesError{Limit: 1}), length: -1, wantCode: "body-too-large", wantErr: &http.MaxBytesError{}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -66,7 +66,7 @@ type counted struct {
 func (c *counted) Read(p []byte) (int, error) { c.reads++; return c.Reader.Read(p) }
 func (c *counted) Close() error               { c.closes++; return nil }
 
-func TestASecondReaderGetsTheSameBody(t *testing.T) {
+func TestSecondReaderGetsTheSameBody(t *testing.T) {
 	const text = `{"user":{"password":"x"}}`
 	r := post(jsonType, text)
 	body := &counted{Reader: strings.NewReader(text)}
@@ -84,10 +84,10 @@ func TestASecondReaderGetsTheSameBody(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, _, err := shallow.Field(password); err == nil {
-		t.Error("the second reader's own limit of depth does not hold")
+		t.Error("the second reader's own depth limit does not apply")
 	}
 	if _, err := Read(r, Limits{Bytes: 4}); err == nil {
-		t.Error("the second reader's own limit of bytes does not hold")
+		t.Error("the second reader's own byte limit does not apply")
 	}
 	if value, _, err := first.Field(password); value != "x" || err != nil || string(first.Bytes()) != text {
 		t.Errorf("%q, %v of %s", value, err, first.Bytes())
@@ -98,11 +98,11 @@ func TestASecondReaderGetsTheSameBody(t *testing.T) {
 	}
 }
 
-func TestExpectIsMet(t *testing.T) {
+func TestExpectIsRemoved(t *testing.T) {
 	r := post(jsonType, "{}")
 	r.Header.Set("Expect", "100-continue")
 	if _, err := Read(r, Limits{Bytes: 1}); err == nil || r.Header.Get("Expect") == "" {
-		t.Errorf("refused by its length alone: %v, Expect %q", err, r.Header.Get("Expect"))
+		t.Errorf("refused by its length: %v, Expect %q", err, r.Header.Get("Expect"))
 	}
 	if _, err := Read(r, limits); err != nil || r.Header.Get("Expect") != "" {
 		t.Errorf("read: %v, Expect %q", err, r.Header.Get("Expect"))
@@ -122,7 +122,7 @@ func TestNoBody(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, form, err)
 		}
 		if _, err := b.Object(); err == nil {
-			t.Errorf("%s: nothing is an object", name)
+			t.Errorf("%s: an empty body was read as an object", name)
 		}
 	}
 }

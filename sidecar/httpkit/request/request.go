@@ -1,4 +1,4 @@
-// Package request is what the stages know of one request: who sent it, what it asks for, and what was decided.
+// Package request holds what the stages know about one request: who sent it, what it asks for, and what was decided.
 package request
 
 import (
@@ -12,18 +12,19 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 )
 
-// Info is one request's record. It belongs to the request's goroutine: stages write it on the way in, the access log,
-// metrics and audit read it after the answer.
+// Info is the record of one request. It belongs to the request's goroutine: stages write it before the response; the
+// access log, metrics and audit read it after the response.
 type Info struct {
-	// RequestID tells the request from others; empty for none.
+	// RequestID identifies the request; empty for none.
 	RequestID string
-	// Start is when the request's header had been read.
+	// Start is the time when the request's header was read.
 	Start time.Time
 	// Local is the pod's address and app port that the client connected to, before any redirect.
 	Local netip.AddrPort
 	// ClientAddr is the client's address after trusted proxies, unmapped (never ::ffff:a.b.c.d).
 	ClientAddr netip.Addr
-	// Scheme is "https" or "http" as the client spoke it, where a trusted proxy said so. It is empty where that is not known.
+	// Scheme is "https" or "http", the client's scheme as a trusted proxy reported it. It is empty if that is not
+	// known.
 	Scheme string
 	// Path is the normalised, decoded path that every rule matches; the app receives the same bytes.
 	Path string
@@ -31,46 +32,47 @@ type Info struct {
 	Identity *identity.Identity
 	// Session is the id of the external session that the identity's token belongs to; empty for none.
 	Session string
-	// ByCookie says that the identity's token came in a cookie, which browsers add by themselves to what other pages send.
+	// ByCookie says that the identity's token came in a cookie, which browsers also add to requests that other sites
+	// cause.
 	ByCookie bool
-	// Shadow is the policy's mode: every refusal of a rule is recorded and let pass.
+	// Shadow says that the policy is in shadow mode: refusals of rules are recorded but not enforced.
 	Shadow bool
-	// AuthnErr says why the request's credential gave no identity; nil where none was sent. Authentication only records it:
-	// authorization decides whether the route needs an identity, and then answers with it.
+	// AuthnErr says why the request's credential gave no identity; nil if none was sent. Authentication only records
+	// it: authorization decides whether the route needs an identity, and then refuses with it.
 	AuthnErr *httperr.Error
-	// Watches are asked now and then while the app's answer is under way.
+	// Watches are checked regularly while the response is in progress.
 	Watches []Watch
-	// LimitsTaken says that the request's rate limits have been counted.
+	// LimitsTaken says that the request's rate limits were counted.
 	LimitsTaken bool
-	// AppFields are the fields reserved for the sidecar (Postern-*) of the app's final answer, by canonical name. The
-	// upstream stage takes them out of the answer, so that none ever reaches a client; nil for none.
+	// AppFields are the fields reserved for the sidecar (Postern-*) in the app's final response, by canonical name;
+	// nil for none. The upstream stage removes them from the response, so that none reaches a client.
 	AppFields http.Header
-	// Sensitive says that the answer carries credentials, so that it is not compressed (BREACH).
+	// Sensitive says that the response contains credentials, so that it is not compressed (BREACH).
 	Sensitive bool
-	// Public says that the answer is a document of the sidecar's own that caches are meant to keep, so that its Cache-Control
-	// stays.
+	// Public says that the response is one of the sidecar's own documents that caches may keep, so that its
+	// Cache-Control is not changed.
 	Public bool
-	// Decisions are the refusals, enforced or not, in order. Add to them by Refuse or Decide.
+	// Decisions are the refusals in order, enforced or in shadow mode. Use Refuse or Decide to add one.
 	Decisions []Decision
-	// Events is the policy's stream of events; nil for none. Emit adds to them what is known of the request.
+	// Events is the policy's stream of events; nil for none. Emit adds what is known about the request.
 	Events *event.Stream
-	// Actor is whom the request's verified token names, also where a later stage took the identity away. It is for events
-	// alone and grants nothing.
+	// Actor is the subject of the request's verified token, also if a later stage removed the identity. It is only
+	// for events and grants nothing.
 	Actor event.Actor
 }
 
 // Decision is a refusal by one rule.
 type Decision = event.Decision
 
-// Rule names who refuses, for Refuse.
+// Rule names the rule that refuses, for Refuse.
 type Rule struct {
 	Stage, Name string
-	// Shadow is the rule's own mode; the policy's is in Info.
+	// Shadow is the rule's own mode; Info has the policy's mode.
 	Shadow bool
 }
 
-// Refuse records that rule refuses the request with err. It returns err where the refusal is enforced, and nil where it
-// is shadowed, so that the caller goes on.
+// Refuse records that rule refuses the request with err. It returns err if the refusal is enforced, and nil in shadow
+// mode, so that the caller continues.
 func (i *Info) Refuse(rule Rule, err *httperr.Error) error {
 	shadow := rule.Shadow || i.Shadow
 	i.Decide(Decision{Stage: rule.Stage, Rule: rule.Name, Shadow: shadow, Err: err})
@@ -86,7 +88,7 @@ func (i *Info) Decide(d Decision) {
 	i.Emit(d.Event())
 }
 
-// Emit emits e with what is known of the request.
+// Emit emits e with what is known about the request.
 func (i *Info) Emit(e event.Event) {
 	if i.Events.Wants(e.Kind) {
 		i.complete(&e)
@@ -94,7 +96,7 @@ func (i *Info) Emit(e event.Event) {
 	}
 }
 
-// complete adds the request to e, and what its token names where e names nothing.
+// complete adds the request to e, and the subject of the request's token if e has none.
 func (i *Info) complete(e *event.Event) {
 	e.RequestID = i.RequestID
 	if !e.ClientAddr.IsValid() {
@@ -108,7 +110,8 @@ func (i *Info) complete(e *event.Event) {
 	}
 }
 
-// Emit emits e on a stream for code that also works outside of requests: where ctx is a request's, e gets what is known of it.
+// Emit emits e on a stream, for code that also runs outside of requests. If ctx is the context of a request, e gets
+// what is known about the request.
 func Emit(ctx context.Context, s *event.Stream, e event.Event) {
 	if !s.Wants(e.Kind) {
 		return
@@ -119,23 +122,23 @@ func Emit(ctx context.Context, s *event.Stream, e event.Event) {
 	s.Emit(e)
 }
 
-// Watch judges an answer that is under way: a stream or a WebSocket may last for longer than the reason why its request was
-// let in.
+// Watch checks a response in progress: a stream or a WebSocket may last longer than the reason why its request was
+// allowed.
 type Watch struct {
-	// Rule is who refuses.
+	// Rule is the rule that refuses.
 	Rule Rule
-	// Judge returns why the answer must end, or nil. It is called by other goroutines than the request's.
+	// Judge returns why the response must end, or nil. It is called by other goroutines than the request's.
 	Judge func(ctx context.Context) *httperr.Error
 }
 
 type key struct{}
 
-// With returns r carrying info.
+// With returns r with info in its context.
 func With(r *http.Request, info *Info) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), key{}, info))
 }
 
-// From returns the request's record. It is never nil: a request outside the chain gets an empty one of its own.
+// From returns the request's Info. It is never nil: a request outside of the chain gets its own empty Info.
 func From(r *http.Request) *Info {
 	if info, ok := r.Context().Value(key{}).(*Info); ok {
 		return info

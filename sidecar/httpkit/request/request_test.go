@@ -24,7 +24,7 @@ func TestRefuse(t *testing.T) {
 			info := &Info{Shadow: tt.policyShadow}
 			refusal := &httperr.Error{Status: 403, Code: "no"}
 			err := info.Refuse(Rule{Stage: "authz", Name: "admins", Shadow: tt.ruleShadow}, refusal)
-			// A *httperr.Error that is nil would be an error all the same: the comparison is with the interface.
+			// A nil *httperr.Error would still be a non-nil error, so the comparison is with the interface.
 			if pass := err == nil; pass != tt.wantPass || (!pass && !errors.Is(err, refusal)) {
 				t.Errorf("Refuse returned %v; want it to pass: %v", err, tt.wantPass)
 			}
@@ -40,21 +40,21 @@ func TestFrom(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	first, second := From(r), From(r)
 	if first == nil || first == second {
-		t.Error("requests outside the chain share a record")
+		t.Error("requests outside of the chain share an Info")
 	}
 	info := &Info{Path: "/a"}
 	if got := From(With(r, info)); got != info {
-		t.Errorf("the record is %+v; want the one that was given", got)
+		t.Errorf("the Info is %+v; want the given one", got)
 	}
 }
 
-// sink keeps what it gets.
+// sink records its events.
 type sink []event.Event
 
 func (s *sink) Kinds() event.Kinds   { return event.Of(event.Login, event.LimitHit) }
 func (s *sink) Record(e event.Event) { *s = append(*s, e) }
 
-// TestEmit: an event gets what is known of the request, and its token's actor where it names nobody itself.
+// TestEmit: an event gets what is known about the request, and the actor of its token if the event has none.
 func TestEmit(t *testing.T) {
 	client, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	ada, bob := event.Actor{Subject: "ada", Session: "s1"}, event.Actor{Subject: "bob", Session: "s2"}
@@ -63,16 +63,16 @@ func TestEmit(t *testing.T) {
 		e    event.Event
 		want event.Event
 	}{
-		"of the token": {
+		"with the token's actor": {
 			info: Info{RequestID: "r", ClientAddr: client, Actor: ada}, want: event.Event{RequestID: "r", ClientAddr: client, Actor: ada},
 		},
 		"in an external session": {
 			info: Info{Actor: ada, Session: "e1"}, want: event.Event{Actor: event.Actor{Subject: "ada", Session: "e1"}},
 		},
-		"of somebody else": {
+		"with another actor": {
 			info: Info{ClientAddr: client, Actor: ada, Session: "e1"}, e: event.Event{Actor: bob}, want: event.Event{ClientAddr: client, Actor: bob},
 		},
-		"from elsewhere": {info: Info{ClientAddr: client}, e: event.Event{ClientAddr: other}, want: event.Event{ClientAddr: other}},
+		"with another address": {info: Info{ClientAddr: client}, e: event.Event{ClientAddr: other}, want: event.Event{ClientAddr: other}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -94,7 +94,7 @@ func TestEmit(t *testing.T) {
 	}
 }
 
-// TestEmitOutsideOfRequests: the event carries what is known.
+// TestEmitOutsideOfRequests: the event has only what the caller sets.
 func TestEmitOutsideOfRequests(t *testing.T) {
 	var got sink
 	Emit(t.Context(), event.NewStream("shop/orders", &got), event.Event{Kind: event.Login, Actor: event.Actor{Subject: "ada"}})
@@ -104,7 +104,7 @@ func TestEmitOutsideOfRequests(t *testing.T) {
 	}
 }
 
-// TestDecisionsAreEvents: at once, and not when the request is over.
+// TestDecisionsAreEvents: a decision is emitted immediately, and not at the end of the request.
 func TestDecisionsAreEvents(t *testing.T) {
 	var got sink
 	info := &Info{Events: event.NewStream("shop/orders", &got), Shadow: true}

@@ -9,25 +9,26 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// Action is what becomes of a response. The zero Action passes it on, as a stream.
+// Action says what happens to a response. The zero Action passes it on as a stream.
 type Action struct {
-	// Err takes the response's place: nothing of it reaches the client, the header is as it was before, and Intercept returns
-	// Err.
+	// Err replaces the response: nothing of the response reaches the client, the header is restored, and Intercept
+	// returns Err.
 	Err error
-	// Replace writes another response in its place, once all of it has come. It finds the header as decide left it, and
-	// gets the first Keep bytes of the body; whole says that there are no more.
+	// Replace writes another response after the original one is complete. It finds the header as decide left it, and
+	// gets the first Keep bytes of the body; whole says that this is the complete body.
 	Replace func(w http.ResponseWriter, body []byte, whole bool) error
-	// Keep bounds the body that is kept for Replace, in bytes. The rest of the body is read and dropped.
+	// Keep is the maximum number of bytes of the body that are kept for Replace. The rest of the body is read and
+	// dropped.
 	Keep int
 }
 
-// Decide chooses an Action for a response by its status and its header, and may change the header. It is called once, just
-// before the final header would be sent: not for informational responses, not for a refusal (an error that next returns), and
-// not for a hijacked connection. A response of which nothing was written at all is a 200.
+// Decide chooses an Action for a response by its status and its header, and may change the header. It is called once,
+// just before the final header would be sent. It is not called for informational responses, for a refusal (an error
+// that next returns), or for a hijacked connection. If nothing was written, the response is a 200.
 type Decide func(status int, h http.Header) Action
 
-// Intercept calls next and does what decide says with its response. What next changes in the header afterwards, its
-// trailers, is dropped with a response that is replaced.
+// Intercept calls next and applies the Action of decide to its response. If a response is replaced, later changes of
+// next to the header (trailers) are dropped.
 func Intercept(w http.ResponseWriter, r *http.Request, next stage.Handler, decide Decide) error {
 	x := &interceptor{Writer: Writer{ResponseWriter: w}, decide: decide, before: w.Header().Clone()}
 	if err := next.ServeHTTP(x, r); err != nil {
@@ -43,24 +44,24 @@ func Intercept(w http.ResponseWriter, r *http.Request, next stage.Handler, decid
 	return nil
 }
 
-// interceptor decides at the final header.
+// interceptor calls decide at the final header.
 type interceptor struct {
 	Writer
 	decide Decide
-	// before is the header as earlier stages left it; next's fields come on top.
+	// before is the header as earlier stages left it. next adds its fields to it.
 	before http.Header
 
-	// settled says that action holds what becomes of the response; swallowed that it does not reach the client.
+	// settled says that action was decided, swallowed that the response does not reach the client.
 	settled, swallowed bool
 	action             Action
-	// hidden takes what next does to the header after the decision: trailers.
+	// hidden receives changes of next to the header after the decision: trailers.
 	hidden http.Header
-	// body is what is kept; whole says that it is all so far.
+	// body is the kept part; whole says that it is complete so far.
 	body  []byte
 	whole bool
 }
 
-// settle decides, once.
+// settle decides once.
 func (x *interceptor) settle(status int) {
 	if x.settled {
 		return
@@ -76,7 +77,7 @@ func (x *interceptor) settle(status int) {
 	}
 }
 
-// Header is the response's until it is known not to reach the client.
+// Header returns the response's header until it is known that the response does not reach the client.
 func (x *interceptor) Header() http.Header {
 	if x.swallowed {
 		return x.hidden
@@ -107,7 +108,7 @@ func (x *interceptor) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// FlushError sends what may be sent.
+// FlushError sends what is allowed to be sent.
 func (x *interceptor) FlushError() error {
 	x.settle(http.StatusOK)
 	if x.swallowed {
@@ -116,7 +117,7 @@ func (x *interceptor) FlushError() error {
 	return http.NewResponseController(x.ResponseWriter).Flush()
 }
 
-// Hijack hands the connection over; there is nothing to decide any more.
+// Hijack hands the connection over. There is nothing left to decide then.
 func (x *interceptor) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := x.Writer.Hijack()
 	if err == nil {

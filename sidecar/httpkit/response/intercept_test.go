@@ -28,7 +28,7 @@ func intercepted(t *testing.T, decide Decide, app stage.Func) *httptest.Server {
 	return srv
 }
 
-// says is an app that answers with status, header fields and body, a piece at a time.
+// says returns an app that responds with status, header fields and body, one piece at a time.
 func says(status int, body ...string) stage.Func {
 	return func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("X-App", "1")
@@ -62,10 +62,10 @@ func TestIntercept(t *testing.T) {
 		// wantApp and wantEarlier are the fields X-App and X-Earlier.
 		wantApp, wantEarlier string
 	}{
-		"passed":                   {app: says(201, "a", "b"), wantSeen: 201, wantStatus: 201, wantBody: "ab", wantApp: "1", wantEarlier: "overwritten"},
-		"passed, without header":   {app: says(0, "a"), wantSeen: 200, wantStatus: 200, wantBody: "a", wantApp: "1", wantEarlier: "overwritten"},
-		"passed, without anything": {app: says(0), wantSeen: 200, wantStatus: 200, wantApp: "1", wantEarlier: "overwritten"},
-		"an error in its place": {action: Action{Err: &httperr.Error{Status: 409, Code: "no"}}, app: says(200, "a"), wantSeen: 200, wantStatus: 409,
+		"passed":                  {app: says(201, "a", "b"), wantSeen: 201, wantStatus: 201, wantBody: "ab", wantApp: "1", wantEarlier: "overwritten"},
+		"passed, without header":  {app: says(0, "a"), wantSeen: 200, wantStatus: 200, wantBody: "a", wantApp: "1", wantEarlier: "overwritten"},
+		"passed, nothing written": {app: says(0), wantSeen: 200, wantStatus: 200, wantApp: "1", wantEarlier: "overwritten"},
+		"replaced by an error": {action: Action{Err: &httperr.Error{Status: 409, Code: "no"}}, app: says(200, "a"), wantSeen: 200, wantStatus: 409,
 			wantBody: `{"type":"https://postern.dev/problems/no","title":"Conflict","status":409}`, wantEarlier: "kept"},
 		"replaced, body dropped":       {action: replace(0), app: says(200, "a"), wantSeen: 200, wantStatus: 202, wantBody: " false", wantApp: "1", wantEarlier: "overwritten"},
 		"replaced, no body":            {action: replace(0), app: says(200), wantSeen: 200, wantStatus: 202, wantBody: " true", wantApp: "1", wantEarlier: "overwritten"},
@@ -73,7 +73,7 @@ func TestIntercept(t *testing.T) {
 		"replaced, body kept in part":  {action: replace(3), app: says(200, "ab", "cd", "ef"), wantSeen: 200, wantStatus: 202, wantBody: "abc false", wantApp: "1", wantEarlier: "overwritten"},
 		"replaced, nothing written":    {action: replace(3), app: says(0), wantSeen: 200, wantStatus: 202, wantBody: " true", wantApp: "1", wantEarlier: "overwritten"},
 		"replaced, a second header":    {action: replace(3), app: func(w http.ResponseWriter, r *http.Request) error { w.WriteHeader(500); return says(200, "a")(w, r) }, wantSeen: 500, wantStatus: 202, wantBody: "a true", wantEarlier: "kept"},
-		"refused behind it":            {action: replace(3), app: func(http.ResponseWriter, *http.Request) error { return &httperr.Error{Status: 403, Code: "no"} }, wantStatus: 403, wantBody: `{"type":"https://postern.dev/problems/no","title":"Forbidden","status":403}`, wantEarlier: "kept"},
+		"refused by a later stage":     {action: replace(3), app: func(http.ResponseWriter, *http.Request) error { return &httperr.Error{Status: 403, Code: "no"} }, wantStatus: 403, wantBody: `{"type":"https://postern.dev/problems/no","title":"Forbidden","status":403}`, wantEarlier: "kept"},
 		"early hints, then the header": {app: func(w http.ResponseWriter, r *http.Request) error { w.WriteHeader(103); return says(204)(w, r) }, wantSeen: 204, wantStatus: 204, wantApp: "1", wantEarlier: "overwritten"},
 	}
 	for name, tt := range tests {
@@ -99,7 +99,7 @@ func TestIntercept(t *testing.T) {
 				t.Errorf("X-Earlier %q; want %q", got, tt.wantEarlier)
 			}
 			if want := tt.wantSeen; len(seen) > 1 || len(seen) == 1 && seen[0] != want || len(seen) == 0 && want != 0 {
-				t.Errorf("decided at %v; want %d", seen, want)
+				t.Errorf("decide saw %v; want %d", seen, want)
 			}
 		})
 	}
@@ -121,7 +121,7 @@ func TestInterceptChangesTheHeader(t *testing.T) {
 	}
 }
 
-// TestInterceptStreams: what passes is flushed at once, and its trailers arrive; what is replaced leaves neither behind.
+// TestInterceptStreams: a passed response is flushed immediately, with its trailers; nothing of a replaced one arrives.
 func TestInterceptStreams(t *testing.T) {
 	tests := map[string]struct {
 		action      Action
@@ -170,10 +170,10 @@ func TestInterceptStreams(t *testing.T) {
 	}
 }
 
-// TestInterceptLeavesHijackedConnectionsAlone: there is no response to decide about, and none is written.
-func TestInterceptLeavesHijackedConnectionsAlone(t *testing.T) {
+// TestInterceptIgnoresHijackedConnections: there is no response to decide about, and none is written.
+func TestInterceptIgnoresHijackedConnections(t *testing.T) {
 	srv := intercepted(t, func(int, http.Header) Action {
-		t.Error("a hijacked connection was decided about")
+		t.Error("decide was called for a hijacked connection")
 		return Action{Err: errors.New("late")}
 	}, func(w http.ResponseWriter, _ *http.Request) error {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -194,8 +194,8 @@ func TestInterceptLeavesHijackedConnectionsAlone(t *testing.T) {
 	}
 }
 
-// TestInterceptBreaksOff: a response that breaks off is not replaced by one that looks whole.
-func TestInterceptBreaksOff(t *testing.T) {
+// TestInterceptAborts: an aborted response is not replaced by one that looks complete.
+func TestInterceptAborts(t *testing.T) {
 	srv := intercepted(t, func(int, http.Header) Action {
 		return Action{Replace: func(http.ResponseWriter, []byte, bool) error { t.Error("replaced"); return nil }}
 	}, func(w http.ResponseWriter, _ *http.Request) error {
@@ -203,7 +203,7 @@ func TestInterceptBreaksOff(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	})
 	if res, err := http.Get(srv.URL); err == nil {
-		t.Errorf("a whole response: %d", res.StatusCode)
+		t.Errorf("a complete response: %d", res.StatusCode)
 		res.Body.Close()
 	}
 }

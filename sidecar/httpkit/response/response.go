@@ -1,8 +1,10 @@
-// Package response is what stages see and change responses with: Decorate changes the header just before it is sent,
-// Intercept sees or replaces what comes from behind a stage, and Writer is the base of every ResponseWriter in the sidecar.
+// Package response has the ways in which stages see and change responses: Decorate changes the header just before it
+// is sent, Intercept sees or replaces the response of the later stages, and Writer is the base of every
+// ResponseWriter in the sidecar.
 //
-// Informational responses (100, 103) pass untouched, and a connection that is hijacked (WebSocket) is left alone: its header
-// is written past the ResponseWriter. Flushes, trailers and http.ResponseController work through the wrappers.
+// Informational responses (100, 103) are passed on unchanged. A hijacked connection (WebSocket) is not changed,
+// because its header is not written through the ResponseWriter. Flushes, trailers and http.ResponseController work
+// through the wrappers.
 package response
 
 import (
@@ -15,8 +17,8 @@ import (
 // Hook changes h, the header of the final response to r with the given status. It is called once.
 type Hook func(r *http.Request, status int, h http.Header)
 
-// Decorate returns a stage that calls hook for every response from behind it. Where a stage there refuses, the hook is
-// called with the refusal's status before the error is passed on, so that whatever writes it further out keeps the header.
+// Decorate returns a stage that calls hook for every response of the later stages. If a later stage refuses, hook is
+// called with the refusal's status before the error is passed on, so that the error response has the header too.
 func Decorate(hook Hook) stage.Stage {
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
@@ -27,7 +29,7 @@ func Decorate(hook Hook) stage.Stage {
 			if err != nil {
 				status = httperr.From(err).Status
 			}
-			d.begin(status) // for a response that nobody has written yet
+			d.begin(status) // for a response that is not yet written
 			return err
 		})
 	}

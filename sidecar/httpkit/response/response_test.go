@@ -18,7 +18,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// serve starts a server whose handler is behind a Decorate that notes each status in X-Seen.
+// serve starts a server whose handler is behind a Decorate that records each status in X-Seen.
 func serve(t *testing.T, h stage.Func) *httptest.Server {
 	t.Helper()
 	decorate := Decorate(func(_ *http.Request, status int, h http.Header) {
@@ -46,12 +46,12 @@ func TestDecorate(t *testing.T) {
 			_, err := io.WriteString(w, "a")
 			return err
 		}},
-		"Write alone": {wantStatus: 200, wantBody: "a", handler: func(w http.ResponseWriter, _ *http.Request) error {
+		"only Write": {wantStatus: 200, wantBody: "a", handler: func(w http.ResponseWriter, _ *http.Request) error {
 			w.Header().Set("X-App", "1")
 			_, err := io.WriteString(w, "a")
 			return err
 		}},
-		"nothing at all": {wantStatus: 200, handler: func(w http.ResponseWriter, _ *http.Request) error {
+		"nothing": {wantStatus: 200, handler: func(w http.ResponseWriter, _ *http.Request) error {
 			w.Header().Set("X-App", "1")
 			return nil
 		}},
@@ -88,7 +88,7 @@ func TestDecorate(t *testing.T) {
 			defer res.Body.Close()
 			body, err := io.ReadAll(res.Body)
 			if err != nil || string(body) != tt.wantBody || res.StatusCode != tt.wantStatus {
-				t.Errorf("answer %d %q, %v; want %d %q", res.StatusCode, body, err, tt.wantStatus, tt.wantBody)
+				t.Errorf("response %d %q, %v; want %d %q", res.StatusCode, body, err, tt.wantStatus, tt.wantBody)
 			}
 			if got := res.Header["X-Seen"]; !slices.Equal(got, []string{http.StatusText(tt.wantStatus)}) || res.Header["X-App"] != nil {
 				t.Errorf("the hook left X-Seen %q, X-App %q", got, res.Header["X-App"])
@@ -97,7 +97,7 @@ func TestDecorate(t *testing.T) {
 	}
 }
 
-func TestEarlyHintsPassUntouched(t *testing.T) {
+func TestEarlyHintsPassUnchanged(t *testing.T) {
 	srv := serve(t, func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Link", "</a.css>")
 		w.WriteHeader(http.StatusEarlyHints)
@@ -120,7 +120,7 @@ func TestEarlyHintsPassUntouched(t *testing.T) {
 	}
 	defer res.Body.Close()
 	if hints.Get("Link") == "" || hints.Get("X-Seen") != "" {
-		t.Errorf("early hints came as %v", hints)
+		t.Errorf("early hints arrived as %v", hints)
 	}
 }
 
@@ -169,6 +169,6 @@ func TestHijack(t *testing.T) {
 func TestHijackNotSupported(t *testing.T) {
 	w := &Writer{ResponseWriter: httptest.NewRecorder()}
 	if _, _, err := w.Hijack(); !errors.Is(err, http.ErrNotSupported) || w.begun {
-		t.Errorf("hijacking what cannot be: %v", err)
+		t.Errorf("hijacking without support: %v", err)
 	}
 }

@@ -6,23 +6,23 @@ import (
 	"net/http"
 )
 
-// HeaderHook is told of the final header just before it is sent.
+// HeaderHook is called for the final header.
 type HeaderHook interface {
-	// BeforeHeader is called once, with the status. The header may still be changed.
+	// BeforeHeader is called once with the status, just before the header is sent. It may change the header.
 	BeforeHeader(status int)
 }
 
-// Writer is the base of the sidecar's ResponseWriters: it passes everything to the one that it wraps. Embed it and override
-// what is to differ. Three methods can send the header: WriteHeader, Write and FlushError. Set OnHeader to act before
-// whichever comes first, or override all three.
+// Writer is the base of the sidecar's ResponseWriters: it passes everything to the ResponseWriter that it wraps.
+// Embed it and override the methods that differ. Three methods can send the header: WriteHeader, Write and
+// FlushError. Set OnHeader to act before the first of them, or override all three.
 //
-// It is no http.Flusher on purpose: an inherited Flush would not call an overridden FlushError. http.ResponseController,
-// which everything here uses, calls FlushError.
+// Writer deliberately does not implement http.Flusher: an inherited Flush would not call an overridden FlushError.
+// The sidecar uses http.ResponseController everywhere, which calls FlushError.
 type Writer struct {
 	http.ResponseWriter
-	// OnHeader may be nil. It is a method's receiver and no function, so that it costs no allocation.
+	// OnHeader may be nil. It is an interface and not a function, so that it needs no allocation.
 	OnHeader HeaderHook
-	// begun says that the final header has been sent, or that the connection is hijacked.
+	// begun says that the final header was sent, or that the connection is hijacked.
 	begun bool
 }
 
@@ -37,7 +37,7 @@ func (w *Writer) begin(status int) {
 	}
 }
 
-// WriteHeader sends the header. An informational one (1xx but 101) is followed by another.
+// WriteHeader sends the header. Another header follows an informational one (1xx except 101).
 func (w *Writer) WriteHeader(status int) {
 	if IsFinal(status) {
 		w.begin(status)
@@ -45,19 +45,20 @@ func (w *Writer) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Write sends the header with status 200 unless that has happened, and p.
+// Write sends the header with status 200 if no header was sent, and then p.
 func (w *Writer) Write(p []byte) (int, error) {
 	w.begin(http.StatusOK)
 	return w.ResponseWriter.Write(p)
 }
 
-// FlushError sends what is buffered, the header at least; http.ResponseController calls it.
+// FlushError sends what is buffered, at least the header. http.ResponseController calls it.
 func (w *Writer) FlushError() error {
 	w.begin(http.StatusOK)
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// Hijack hands the connection over. Its header is then written past the ResponseWriter, so the hook is not called.
+// Hijack hands the connection over. The hook is not called, because the header is then not written through the
+// ResponseWriter.
 func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil {
@@ -66,8 +67,9 @@ func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// Unwrap is for http.ResponseController: deadlines and full duplex.
+// Unwrap lets http.ResponseController set deadlines and full duplex.
 func (w *Writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// IsFinal reports whether status ends the response's header; 101 does, the other informational ones announce another.
+// IsFinal reports whether status is the status of a final header. This is true for 101, but not for the other
+// informational statuses.
 func IsFinal(status int) bool { return status >= 200 || status == http.StatusSwitchingProtocols }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// errLast is what the last handler of a chain returns, so that a test sees it pass every stage.
+// errLast is the error of a chain's last handler, so that a test sees it pass every stage.
 var errLast = errors.New("last")
 
 func TestChain(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 // ErrClosed is returned by Acquire after CloseAll.
 var ErrClosed = errors.New("the pool is closed")
 
-// Pool opens each value once for its key, counts its users, and closes it when the delay has passed since the last of them
-// released it, unless another user has acquired it meanwhile. It is safe for concurrent use.
+// Pool opens one value for each key and counts its users. It closes the value when the delay has passed after the
+// last user released it, unless another user has acquired it in the meantime. It is safe for concurrent use.
 type Pool[K comparable, T any] struct {
 	delay time.Duration
 
@@ -23,11 +23,11 @@ type Pool[K comparable, T any] struct {
 	opened  int
 }
 
-// User says who uses a value.
+// User is the kind of a user of a value.
 type User int
 
 const (
-	// Direct is a user that counts for InUse, such as the snapshot in force.
+	// Direct is a user that counts for InUse, such as the active snapshot.
 	Direct User = iota
 	// Nested is another shared value, which may outlive the direct users that wanted it.
 	Nested
@@ -40,7 +40,7 @@ type entry[T any] struct {
 	users [2]int
 	// order is the number of values that were opened before this one.
 	order int
-	// idle counts how often the last user has left, so that only the latest of several delays closes the value.
+	// idle counts how often the last user released the value, so that only the latest of several delays closes it.
 	idle int
 }
 
@@ -51,11 +51,11 @@ func New[K comparable, T any](delay time.Duration) *Pool[K, T] {
 	return &Pool[K, T]{delay: delay, entries: map[K]*entry[T]{}}
 }
 
-// Acquire returns the value of key; open makes it, with the function that closes it, where there is none. The caller calls
-// release when it no longer uses the value; more than one call has no effect. Acquire returns ErrClosed after CloseAll, and
-// the error of open otherwise.
+// Acquire returns the value of key. If there is none, it calls open, which returns the value and the function that
+// closes it. The caller calls release when it no longer uses the value; further calls have no effect. Acquire returns
+// ErrClosed after CloseAll, or the error of open.
 //
-// open runs with the pool locked, and so does close where the delay is zero: they may use other pools, but not this one.
+// open runs with the pool locked, and so does close if the delay is zero: they may use other pools, but not this one.
 func (p *Pool[K, T]) Acquire(key K, user User, open func() (value T, close func(), err error)) (value T, release func(), err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,8 +92,8 @@ func (p *Pool[K, T]) release(key K, user User, e *entry[T]) {
 	time.AfterFunc(p.delay, func() { p.closeIdle(key, e, idle) })
 }
 
-// closeIdle closes e, unless it was acquired since its delay began. It does so unlocked: closing may wait for what is under
-// way.
+// closeIdle closes e, unless it was acquired after its delay began. It calls close without the lock, because closing
+// may wait for work in progress.
 func (p *Pool[K, T]) closeIdle(key K, e *entry[T], idle int) {
 	p.mu.Lock()
 	expired := e.unused() && e.idle == idle && p.entries[key] == e
@@ -106,7 +106,7 @@ func (p *Pool[K, T]) closeIdle(key K, e *entry[T], idle int) {
 	}
 }
 
-// InUse returns the values that have a direct user, the one that was opened last comes first.
+// InUse returns the values that have a direct user, the last opened one first.
 func (p *Pool[K, T]) InUse() []T {
 	p.mu.Lock()
 	defer p.mu.Unlock()

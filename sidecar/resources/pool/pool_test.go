@@ -29,7 +29,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
@@ -44,7 +44,7 @@ func TestUsersShareAValue(t *testing.T) {
 		t.Fatalf("values %d, %d and %d", first, second, other)
 	}
 	releaseFirst()
-	releaseFirst() // a second call must not take the other user's place
+	releaseFirst() // a second call must not release the other user's value
 	if p.Len() != 2 || c.open.Load() != 2 {
 		t.Fatalf("%d values in the pool, %d open", p.Len(), c.open.Load())
 	}
@@ -54,13 +54,13 @@ func TestUsersShareAValue(t *testing.T) {
 		t.Errorf("after the last release: %d values in the pool, %d open", p.Len(), c.open.Load())
 	}
 	if again, release := acquire(t, p, "a", Direct, &c); again == first {
-		t.Error("a closed value is given again")
+		t.Error("a closed value was returned again")
 	} else {
 		release()
 	}
 }
 
-func TestAFailedOpenLeavesNothing(t *testing.T) {
+func TestFailedOpenLeavesNothing(t *testing.T) {
 	p := New[string, int](0)
 	wrong := errors.New("wrong")
 	if _, _, err := p.Acquire("a", Direct, func() (int, func(), error) { return 0, nil, wrong }); !errors.Is(err, wrong) {
@@ -82,7 +82,7 @@ func TestInUse(t *testing.T) {
 	_, releaseNested := acquire(t, p, "nested", Nested, &c)
 	defer releaseNested()
 	if got := p.InUse(); len(got) != 2 || got[0] != 2 || got[1] != 1 {
-		t.Errorf("in use: %v; want the newest first, and not what a shared value uses", got)
+		t.Errorf("in use: %v; want the newest first, without those that only a shared value uses", got)
 	}
 	releaseOld()
 	releaseNew()
@@ -91,8 +91,8 @@ func TestInUse(t *testing.T) {
 	}
 }
 
-// TestTheLatestDelayCloses: a user who comes and goes starts the delay again.
-func TestTheLatestDelayCloses(t *testing.T) {
+// TestLatestDelayCloses: a user that acquires and releases the value starts the delay again.
+func TestLatestDelayCloses(t *testing.T) {
 	var c counted
 	const delay = 300 * time.Millisecond
 	p := New[string, int](delay)
@@ -113,8 +113,8 @@ func TestTheLatestDelayCloses(t *testing.T) {
 	}
 }
 
-// TestANestedUserKeepsAValueOpen: a direct user leaves before the shared value that uses it.
-func TestANestedUserKeepsAValueOpen(t *testing.T) {
+// TestNestedUserKeepsAValueOpen: a direct user releases the value before the shared value that uses it.
+func TestNestedUserKeepsAValueOpen(t *testing.T) {
 	var c counted
 	p := New[string, int](0)
 	_, direct := acquire(t, p, "a", Direct, &c)

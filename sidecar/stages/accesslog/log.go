@@ -18,20 +18,21 @@ import (
 // Mode says which requests are logged.
 type Mode string
 
-// The modes. A defect of the sidecar is logged in each of them.
+// The modes. A panic or an unexpected error of the sidecar is logged in each of them.
 const (
 	// LogAll logs every request.
 	LogAll Mode = "All"
-	// LogErrors logs requests answered with 400 or above, broken off, or refused by a rule, in shadow or not.
+	// LogErrors logs requests with a status of 400 or above, aborted responses, and refusals by a rule, also in
+	// shadow mode.
 	LogErrors Mode = "Errors"
 	// LogNone logs no request.
 	LogNone Mode = "None"
 )
 
 const (
-	// statusClientGone is counted where the client left in the middle of its response; the number is nginx's.
+	// statusClientGone is recorded if the client disconnected during the response. The number is nginx's.
 	statusClientGone = 499
-	// maxPath, maxWord and maxCause bound what one log line takes from a request or an error, in bytes.
+	// maxPath, maxWord and maxCause bound the texts of a request or an error in one log line, in bytes.
 	maxPath  = 512
 	maxWord  = 128
 	maxCause = 1024
@@ -45,7 +46,30 @@ type decision struct {
 	Shadow bool         `json:"shadow"`
 }
 
-// Log is a sink of events that writes one line for a request, at info level.
+// decisionList is the value of the field decisions. A JSON handler writes it as an array of objects, any other handler as the
+// text of String.
+type decisionList []decision
+
+// String returns the decisions for people, such as "authz/admins: forbidden, ratelimit/login: rate-limited (shadow)".
+func (l decisionList) String() string {
+	var b strings.Builder
+	for i, d := range l {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(d.Stage)
+		if d.Rule != "" {
+			b.WriteString("/" + d.Rule)
+		}
+		b.WriteString(": " + string(d.Code))
+		if d.Shadow {
+			b.WriteString(" (shadow)")
+		}
+	}
+	return b.String()
+}
+
+// Log is a sink of events. It writes one line for each request, at info level.
 type Log struct {
 	mode   Mode
 	logger *slog.Logger
@@ -57,7 +81,7 @@ func NewLog(mode Mode, logger *slog.Logger) (*Log, error) {
 		return nil, fmt.Errorf("building access log: mode %.20q is not All, Errors or None", mode)
 	}
 	if logger == nil {
-		return nil, errors.New("building access log: it has no logger")
+		return nil, errors.New("building access log: Logger is required")
 	}
 	return &Log{mode: mode, logger: logger}, nil
 }
@@ -65,7 +89,7 @@ func NewLog(mode Mode, logger *slog.Logger) (*Log, error) {
 // Kinds implements event.Sink.
 func (l *Log) Kinds() event.Kinds { return event.Of(event.Request) }
 
-// Record implements event.Sink. The query is never in a line, since it may hold tokens; nor is any header.
+// Record implements event.Sink. It never logs the query, because it may contain tokens, and never logs headers.
 func (l *Log) Record(e event.Event) {
 	s := e.Served
 	if !l.wants(s) {
@@ -126,7 +150,7 @@ func appendDecisions(attrs []slog.Attr, decisions []event.Decision) []slog.Attr 
 	if len(decisions) == 0 {
 		return attrs
 	}
-	list := make([]decision, 0, len(decisions))
+	list := make(decisionList, 0, len(decisions))
 	for _, d := range decisions {
 		entry := decision{Stage: d.Stage, Rule: d.Rule, Shadow: d.Shadow}
 		if d.Err != nil {
@@ -137,7 +161,7 @@ func appendDecisions(attrs []slog.Attr, decisions []event.Decision) []slog.Attr 
 	return append(attrs, slog.Any("decisions", list))
 }
 
-// addressText is empty for an address that is not known.
+// addressText returns an empty text if the address is not known.
 func addressText(a netip.Addr) string {
 	if !a.IsValid() {
 		return ""
@@ -145,8 +169,8 @@ func addressText(a netip.Addr) string {
 	return a.String()
 }
 
-// safe bounds s to limit bytes, and replaces what a terminal might act on: control characters (C1 too, which JSON does
-// not escape), bidirectional overrides, broken UTF-8.
+// safe bounds s to limit bytes and replaces what a terminal might interpret: control characters (also C1, which JSON
+// does not escape), bidirectional overrides, and invalid UTF-8.
 func safe(s string, limit int) string {
 	cut := len(s) > limit
 	if cut {
@@ -166,7 +190,7 @@ func safe(s string, limit int) string {
 	return s
 }
 
-// plain reports whether s is printable ASCII, as nearly everything is.
+// plain reports whether s is printable ASCII, which is the usual case.
 func plain(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {

@@ -1,6 +1,9 @@
 package accesslog
 
 import (
+	"bytes"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -9,6 +12,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
@@ -20,13 +25,13 @@ func TestSafe(t *testing.T) {
 		want  string
 	}{
 		"plain":              {in: "/a b", limit: 9, want: "/a b"},
-		"letters of others":  {in: "/é/日本", limit: 99, want: "/é/日本"},
+		"non-ASCII letters":  {in: "/é/日本", limit: 99, want: "/é/日本"},
 		"line break":         {in: "a\nb\rc\x00", limit: 9, want: "a\ufffdb\ufffdc\ufffd"},
 		"terminal escape":    {in: "\x1b[31m", limit: 9, want: "\ufffd[31m"},
 		"C1 escape":          {in: "\u009b31m", limit: 9, want: "\ufffd31m"},
 		"right to left":      {in: "a\u202eb", limit: 9, want: "a\ufffdb"},
 		"line separator":     {in: "a\u2028b", limit: 9, want: "a\ufffdb"},
-		"broken UTF-8":       {in: "a\xffb", limit: 9, want: "a\ufffdb"},
+		"invalid UTF-8":      {in: "a\xffb", limit: 9, want: "a\ufffdb"},
 		"too long":           {in: "abcdef", limit: 3, want: "abc…"},
 		"cut in a character": {in: "aé", limit: 2, want: "a\ufffd…"},
 	}
@@ -53,16 +58,50 @@ func FuzzSafe(f *testing.F) {
 	})
 }
 
-// TestClientAddr: the event has the connection's address where no stage has found out the client's.
+// TestDecisionFormats: the text log has the decisions as people read them, the JSON log as objects.
+func TestDecisionFormats(t *testing.T) {
+	tests := map[string]struct {
+		newHandler func(w io.Writer) slog.Handler
+		want       string
+	}{
+		"text": {
+			newHandler: func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
+			want:       `decisions="authz: forbidden, ratelimit/login: rate-limited (shadow)"`,
+		},
+		"JSON": {
+			newHandler: func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
+			want: `"decisions":[{"stage":"authz","code":"forbidden","shadow":false},` +
+				`{"stage":"ratelimit","rule":"login","code":"rate-limited","shadow":true}]`,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			log, err := NewLog(LogAll, slog.New(tt.newHandler(&out)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			log.Record(event.Event{Kind: event.Request, Served: &event.Served{Decisions: []event.Decision{
+				{Stage: "authz", Err: &httperr.Error{Status: 403, Code: "forbidden"}},
+				{Stage: "ratelimit", Rule: "login", Shadow: true, Err: &httperr.Error{Status: 429, Code: "rate-limited"}},
+			}}})
+			if !strings.Contains(out.String(), tt.want) {
+				t.Errorf("line %q, want %s in it", out.String(), tt.want)
+			}
+		})
+	}
+}
+
+// TestClientAddr: the event has the connection's address if no stage has determined the client's.
 func TestClientAddr(t *testing.T) {
 	tests := map[string]struct {
 		known  netip.Addr
 		remote string
 		want   string
 	}{
-		"found out by a stage": {known: netip.MustParseAddr("2001:db8::1"), remote: "192.0.2.1:5", want: "2001:db8::1"},
-		"only the connection":  {remote: "[::ffff:192.0.2.1]:5", want: "192.0.2.1"},
-		"nothing":              {remote: "@", want: ""},
+		"set by a stage":      {known: netip.MustParseAddr("2001:db8::1"), remote: "192.0.2.1:5", want: "2001:db8::1"},
+		"only the connection": {remote: "[::ffff:192.0.2.1]:5", want: "192.0.2.1"},
+		"no address":          {remote: "@", want: ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

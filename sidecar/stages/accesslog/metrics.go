@@ -10,7 +10,8 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 )
 
-// Metrics count requests and the refusals of rules. They are made once for a process and shared by every chain. No label's value comes from a client: ports, rules and stages are the policy's, methods and statuses are from a fixed
+// Metrics count requests and the refusals of rules. They are created once for a process and shared by every chain. No
+// label value comes from a client: ports, rules and stages come from the policy, methods and statuses from a fixed
 // list.
 type Metrics struct {
 	requests  *prometheus.CounterVec
@@ -21,23 +22,23 @@ type Metrics struct {
 	panics    prometheus.Counter
 }
 
-// NewMetrics registers the metrics; it fails where their names are taken.
+// NewMetrics registers the metrics. It fails if their names are already registered.
 func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &Metrics{
 		requests: counter("postern_http_requests_total",
-			"Requests answered; code is the status, 499 where the client left, aborted where the answer broke off.", "port", "method", "code"),
+			"Requests by status code. Code 499: the client disconnected. Code aborted: the response was cut off.", "port", "method", "code"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "postern_http_request_duration_seconds",
-			Help:    "Time from a request's header to the end of its answer.",
+			Help:    "Time from the request's header to the end of the response.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}, []string{"port"}),
-		inFlight:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "postern_http_requests_in_flight", Help: "Requests and upgraded connections under way."}),
-		decisions: counter("postern_decisions_total", "Refusals by the policy's rules, enforced or only recorded.", "stage", "rule", "code", "mode"),
-		bytes:     counter("postern_http_response_bytes_total", "Bytes of answers' bodies, upgraded connections not included.", "port"),
-		panics:    prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_http_panics_total", Help: "Requests that met a defect of the sidecar and were answered 500."}),
+		inFlight:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "postern_http_requests_in_flight", Help: "Requests and upgraded connections in flight."}),
+		decisions: counter("postern_decisions_total", "Refusals by the policy's rules, in enforce or shadow mode.", "stage", "rule", "code", "mode"),
+		bytes:     counter("postern_http_response_bytes_total", "Bytes of response bodies, without upgraded connections.", "port"),
+		panics:    prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_http_panics_total", Help: "Panics of the sidecar while it served a request."}),
 	}
 	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.inFlight, m.decisions, m.bytes, m.panics} {
 		if err := r.Register(c); err != nil {
@@ -47,7 +48,8 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
-// Sink returns the sink of a policy's events. Requests to other ports than the policy's are counted together as "other".
+// Sink returns the sink of a policy's events. Requests to ports that the policy does not name are counted together as
+// "other".
 func (m *Metrics) Sink(ports []uint16) event.Sink {
 	s := metricsSink{Metrics: m, ports: make(map[uint16]portMetrics, len(ports)), other: m.port("other")}
 	for _, port := range ports {
@@ -111,7 +113,7 @@ func resultLabel(r *event.Served) string {
 	return codeLabel(r.Status)
 }
 
-// methodLabel keeps to the methods of RFC 9110 §9 and RFC 5789.
+// methodLabel returns the methods of RFC 9110 §9 and RFC 5789 unchanged, and "other" for every other method.
 func methodLabel(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
@@ -121,7 +123,7 @@ func methodLabel(method string) string {
 	return "other"
 }
 
-// codeLabel keeps to the statuses that RFC 9110 §15 has classes for.
+// codeLabel returns the statuses for which RFC 9110 §15 has a class, and "other" for every other status.
 func codeLabel(status int) string {
 	if status < 100 || status > 599 {
 		return "other"

@@ -1,5 +1,6 @@
-// Package accesslog is what surrounds the request path: it makes the request's Info, writes the response to what the stages
-// refuse, survives their panics, and emits an event when the request has been answered. Metrics and Log are sinks of that event.
+// Package accesslog surrounds the request path. It creates the request's Info, writes the response for the errors of
+// stages, recovers from their panics, and emits an event at the end of each request. Metrics and Log are sinks of
+// that event.
 package accesslog
 
 import (
@@ -20,18 +21,18 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// Config is one chain's.
+// Config configures the handler of one chain.
 type Config struct {
-	// Metrics is the process's: it counts requests in flight and panics. Required.
+	// Metrics are shared by the process. They count requests in flight and panics. Required.
 	Metrics *Metrics
-	// Events gets an event for each request that has been answered, and is what stages emit on. Required.
+	// Events receives an event at the end of each request, and the events that stages emit. Required.
 	Events *event.Stream
-	// Logger is told of panics. Required.
+	// Logger receives panics. Required.
 	Logger *slog.Logger
-	// Shadow is the policy's mode.
+	// Shadow says that the policy is in shadow mode.
 	Shadow bool
-	// Local gives the address and port that the client connected to, before any redirect, from the request's context. Nil
-	// takes net/http's own (http.LocalAddrContextKey).
+	// Local returns the address and port that the client connected to, before any redirect, from the request's
+	// context. If it is nil, net/http's value is used (http.LocalAddrContextKey).
 	Local func(ctx context.Context) netip.AddrPort
 }
 
@@ -41,9 +42,9 @@ type handler struct {
 	next stage.Handler
 }
 
-// New surrounds chain. A chain's errors should be answered by its own Errors stage, so that the answer gets the headers
-// that other stages add; New's handler answers those that come from outside of it. It returns an error where a setting is
-// missing.
+// New returns a handler that surrounds chain. The chain should contain the Errors stage, so that error responses get
+// the headers that other stages add. The handler writes only the errors that are not handled there. New returns an
+// error if a required setting is missing.
 func New(cfg Config, chain stage.Handler) (http.Handler, error) {
 	if cfg.Metrics == nil || cfg.Events == nil || cfg.Logger == nil || chain == nil {
 		return nil, errors.New("building request log: Metrics, Events, Logger and the chain are required")
@@ -54,7 +55,7 @@ func New(cfg Config, chain stage.Handler) (http.Handler, error) {
 	return &handler{cfg: cfg, next: chain}, nil
 }
 
-// localAddr is what net/http knows of the connection's own end.
+// localAddr returns the connection's local address, as net/http knows it.
 func localAddr(ctx context.Context) netip.AddrPort {
 	addr, ok := ctx.Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	if !ok {
@@ -64,7 +65,8 @@ func localAddr(ctx context.Context) netip.AddrPort {
 	return netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
 }
 
-// record is one request under way: the stages' Info, the response so far, and what becomes the event.
+// record is the state of one request in flight: the Info of the stages, the response so far, and the data of the
+// event.
 type record struct {
 	info    request.Info
 	w       writer
@@ -75,7 +77,7 @@ type record struct {
 
 type recordKey struct{}
 
-// ServeHTTP runs the chain, and emits an event when that has ended, in whatever way.
+// ServeHTTP runs the chain, and emits an event when the chain ends, also after a panic.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &record{metrics: h.cfg.Metrics, logger: h.cfg.Logger}
 	rec.w.Writer = response.Writer{ResponseWriter: w, OnHeader: &rec.w}
@@ -86,33 +88,33 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v := recover()
 		h.finish(rec, r, v != nil)
 		if v != nil {
-			panic(v) // http.ErrAbortHandler: net/http breaks the connection or resets the stream
+			panic(v) // http.ErrAbortHandler: net/http closes the connection or resets the stream
 		}
 	}()
 	if err := rec.guard(h.next, &rec.w, r); err != nil {
-		rec.answer(&rec.w, r, err)
+		rec.respond(&rec.w, r, err)
 	}
 }
 
-// Errors is the stage that answers what the stages after it refuse, and their panics. It comes after the stages that add
-// headers to every answer. Without the record of New it passes errors on.
-func Errors() stage.Stage { return answerErrors }
+// Errors returns the stage that writes the response for the errors and panics of the stages after it. It comes after
+// the stages that add headers to every response. Outside of a handler of New it passes errors on.
+func Errors() stage.Stage { return writeErrors }
 
-func answerErrors(next stage.Handler) stage.Handler {
+func writeErrors(next stage.Handler) stage.Handler {
 	return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 		rec, ok := r.Context().Value(recordKey{}).(*record)
 		if !ok {
 			return next.ServeHTTP(w, r)
 		}
 		if err := rec.guard(next, w, r); err != nil {
-			rec.answer(w, r, err)
+			rec.respond(w, r, err)
 		}
 		return nil
 	})
 }
 
-// guard turns a panic into an error, which the client sees as 500 without its text. http.ErrAbortHandler goes on: it is
-// how a broken answer is kept from looking complete.
+// guard turns a panic into an error, which the client sees as a 500 without the panic's text. http.ErrAbortHandler is
+// passed on: it keeps an incomplete response from looking complete.
 func (rec *record) guard(next stage.Handler, w http.ResponseWriter, r *http.Request) (err error) {
 	defer func() {
 		v := recover()
@@ -123,14 +125,14 @@ func (rec *record) guard(next stage.Handler, w http.ResponseWriter, r *http.Requ
 			panic(v)
 		}
 		rec.metrics.panics.Inc()
-		rec.logger.ErrorContext(r.Context(), "request met a defect", "panic", safe(fmt.Sprint(v), maxCause), "stack", string(debug.Stack()))
+		rec.logger.ErrorContext(r.Context(), "panic while serving the request", "panic", safe(fmt.Sprint(v), maxCause), "stack", string(debug.Stack()))
 		err = fmt.Errorf("serving request: panic: %v", v)
 	}()
 	return next.ServeHTTP(w, r)
 }
 
-// answer writes err, or breaks the answer off where one has begun: it must not look complete.
-func (rec *record) answer(w http.ResponseWriter, r *http.Request, err error) {
+// respond writes err. If a response has begun, it aborts that response, which must not look complete.
+func (rec *record) respond(w http.ResponseWriter, r *http.Request, err error) {
 	rec.served.Err = err
 	if rec.w.status != 0 {
 		panic(http.ErrAbortHandler)
@@ -147,13 +149,13 @@ func (h *handler) finish(rec *record, r *http.Request, aborted bool) {
 		s.Path = r.URL.Path // refused before it was normalised
 	}
 	if !info.ClientAddr.IsValid() {
-		info.ClientAddr = peer(r.RemoteAddr) // refused before a stage knew it
+		info.ClientAddr = peer(r.RemoteAddr) // refused before a stage determined it
 	}
 	s.Elapsed, s.Port = time.Since(info.Start), info.Local.Port()
-	// A context that ended before the handler did means that the client has gone.
+	// If the context ended before the handler did, the client has disconnected.
 	s.Aborted, s.ClientGone = aborted, aborted && r.Context().Err() != nil
 	if !aborted {
-		rec.w.implicit() // net/http sends 200 where a handler wrote nothing
+		rec.w.implicit() // net/http sends 200 if the handler wrote nothing
 	}
 	s.Status, s.Bytes, s.Decisions = rec.w.status, rec.w.bytes, info.Decisions
 	e := event.Event{Kind: event.Request, Outcome: outcome(s), Served: s}
@@ -164,7 +166,7 @@ func (h *handler) finish(rec *record, r *http.Request, aborted bool) {
 	info.Emit(e)
 }
 
-// peer is the address of a connection's other end.
+// peer returns the address of the connection's remote end.
 func peer(remote string) netip.Addr {
 	p, err := netip.ParseAddrPort(remote)
 	if err != nil {

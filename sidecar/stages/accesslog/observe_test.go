@@ -25,7 +25,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// logs are JSON lines.
+// logs holds JSON lines.
 type logs struct{ logtest.Buffer }
 
 // lines returns the decoded lines with msg.
@@ -86,11 +86,11 @@ func (f fixture) want(t *testing.T, name, text string) {
 	}
 }
 
-const requestsHeader = `# HELP postern_http_requests_total Requests answered; code is the status, 499 where the client left, aborted where the answer broke off.
+const requestsHeader = `# HELP postern_http_requests_total Requests by status code. Code 499: the client disconnected. Code aborted: the response was cut off.
 # TYPE postern_http_requests_total counter
 `
 
-func TestRecordIsMade(t *testing.T) {
+func TestRecord(t *testing.T) {
 	f := observed(t, LogAll, stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 		info := request.From(r)
 		if info.Start.IsZero() || info.Local.Port() != 8080 {
@@ -126,19 +126,19 @@ func TestRecordIsMade(t *testing.T) {
 		t.Error("the query is logged")
 	}
 	f.want(t, "postern_http_requests_total", requestsHeader+`postern_http_requests_total{code="201",method="POST",port="8080"} 1`)
-	f.want(t, "postern_decisions_total", `# HELP postern_decisions_total Refusals by the policy's rules, enforced or only recorded.
+	f.want(t, "postern_decisions_total", `# HELP postern_decisions_total Refusals by the policy's rules, in enforce or shadow mode.
 # TYPE postern_decisions_total counter
 postern_decisions_total{code="rate-limited",mode="shadow",rule="login",stage="ratelimit"} 1`)
-	f.want(t, "postern_http_response_bytes_total", `# HELP postern_http_response_bytes_total Bytes of answers' bodies, upgraded connections not included.
+	f.want(t, "postern_http_response_bytes_total", `# HELP postern_http_response_bytes_total Bytes of response bodies, without upgraded connections.
 # TYPE postern_http_response_bytes_total counter
 postern_http_response_bytes_total{port="8080"} 4
 postern_http_response_bytes_total{port="other"} 0`)
-	f.want(t, "postern_http_requests_in_flight", `# HELP postern_http_requests_in_flight Requests and upgraded connections under way.
+	f.want(t, "postern_http_requests_in_flight", `# HELP postern_http_requests_in_flight Requests and upgraded connections in flight.
 # TYPE postern_http_requests_in_flight gauge
 postern_http_requests_in_flight 0`)
 }
 
-// Whatever the client sends, the label sets stay what they are.
+// TestLabelsAreBounded: no input of a client creates a new label value.
 func TestLabelsAreBounded(t *testing.T) {
 	f := observed(t, LogNone, stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method == "BREW" {
@@ -154,7 +154,7 @@ func TestLabelsAreBounded(t *testing.T) {
 postern_http_requests_total{code="other",method="other",port="other"} 1`)
 }
 
-func TestErrorsAreAnswered(t *testing.T) {
+func TestErrorResponses(t *testing.T) {
 	decorate := func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			w.Header().Set("X-Decorated", "yes")
@@ -171,7 +171,7 @@ func TestErrorsAreAnswered(t *testing.T) {
 	}{
 		"a refusal inside":  {last: refuse, stages: []stage.Stage{decorate, Errors()}, wantStatus: 403, wantMark: "yes", wantCause: "no such role"},
 		"a refusal outside": {last: refuse, wantStatus: 403, wantCause: "no such role"},
-		"any other error":   {last: func(http.ResponseWriter, *http.Request) error { return errors.New("secret\x1b[31m") }, stages: []stage.Stage{decorate, Errors()}, wantStatus: 500, wantMark: "yes", wantCause: "secret\ufffd[31m"},
+		"another error":     {last: func(http.ResponseWriter, *http.Request) error { return errors.New("secret\x1b[31m") }, stages: []stage.Stage{decorate, Errors()}, wantStatus: 500, wantMark: "yes", wantCause: "secret\ufffd[31m"},
 		"a panic inside":    {last: func(http.ResponseWriter, *http.Request) error { panic("secret") }, stages: []stage.Stage{decorate, Errors()}, wantStatus: 500, wantMark: "yes", wantCause: "serving request: panic: secret", wantPanics: 1},
 		"a panic outside":   {last: func(http.ResponseWriter, *http.Request) error { panic(errors.New("secret")) }, wantStatus: 500, wantCause: "serving request: panic: secret", wantPanics: 1},
 	}
@@ -186,8 +186,8 @@ func TestErrorsAreAnswered(t *testing.T) {
 			if len(lines) != 1 || lines[0]["cause"] != tt.wantCause || lines[0]["status"] != float64(tt.wantStatus) {
 				t.Errorf("lines %v", lines)
 			}
-			if got := f.logs.lines(t, "request met a defect"); len(got) != tt.wantPanics {
-				t.Errorf("%d defects logged, want %d", len(got), tt.wantPanics)
+			if got := f.logs.lines(t, "panic while serving the request"); len(got) != tt.wantPanics {
+				t.Errorf("%d panics logged, want %d", len(got), tt.wantPanics)
 			} else if tt.wantPanics > 0 && !strings.Contains(got[0]["stack"].(string), "observe_test.go") {
 				t.Errorf("stack %v", got[0]["stack"])
 			}
@@ -199,7 +199,7 @@ func refuse(http.ResponseWriter, *http.Request) error {
 	return &httperr.Error{Status: 403, Code: "forbidden", Detail: "No.", Cause: errors.New("no such role")}
 }
 
-func TestErrorsWithoutRecordPassesOn(t *testing.T) {
+func TestErrorsWithoutRecord(t *testing.T) {
 	err := stage.Chain(stage.Func(refuse), Errors()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	if httperr.From(err).Code != "forbidden" {
 		t.Errorf("error %v", err)
@@ -237,16 +237,16 @@ func TestAccessLogModes(t *testing.T) {
 	}
 }
 
-// An answer that has begun and then fails is broken off, and never counted as a success.
+// TestAbort: a response that fails after it has begun is aborted, and never counted as a success.
 func TestAbort(t *testing.T) {
 	begin := func(w http.ResponseWriter) {
 		_, _ = io.WriteString(w, "half")
 		_ = http.NewResponseController(w).Flush()
 	}
 	tests := map[string]stage.Func{
-		"abort":                 func(w http.ResponseWriter, _ *http.Request) error { begin(w); panic(http.ErrAbortHandler) },
-		"late error":            func(w http.ResponseWriter, _ *http.Request) error { begin(w); return errors.New("too late") },
-		"panic after the begin": func(w http.ResponseWriter, _ *http.Request) error { begin(w); panic("defect") },
+		"abort":      func(w http.ResponseWriter, _ *http.Request) error { begin(w); panic(http.ErrAbortHandler) },
+		"late error": func(w http.ResponseWriter, _ *http.Request) error { begin(w); return errors.New("too late") },
+		"late panic": func(w http.ResponseWriter, _ *http.Request) error { begin(w); panic("defect") },
 	}
 	for name, last := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -259,7 +259,7 @@ func TestAbort(t *testing.T) {
 			}
 			s.Close()
 			if err == nil {
-				t.Error("the client saw a whole answer")
+				t.Error("the client saw a complete response")
 			}
 			f.want(t, "postern_http_requests_total", requestsHeader+`postern_http_requests_total{code="aborted",method="GET",port="8080"} 1`)
 			if lines := f.logs.lines(t, "request"); len(lines) != 1 || lines[0]["aborted"] != true {
@@ -319,7 +319,7 @@ func TestHijackFlushAndInformational(t *testing.T) {
 	_, _ = io.WriteString(conn, "GET /up HTTP/1.1\r\nHost: x\r\n\r\n")
 	_, _ = io.ReadAll(conn)
 	_ = conn.Close()
-	s.Close() // which does not wait for the hijacked one
+	s.Close() // does not wait for the hijacked connection
 	for end := time.Now().Add(20 * time.Second); len(f.logs.lines(t, "request")) < 2 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
@@ -333,7 +333,7 @@ func TestLocalAddrDefault(t *testing.T) {
 		t.Errorf("address %v", got)
 	}
 	if got := localAddr(context.Background()); got.IsValid() {
-		t.Errorf("address %v out of nothing", got)
+		t.Errorf("address %v, want none", got)
 	}
 }
 

@@ -8,26 +8,26 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
 
-// writer counts what is written and remembers the status.
+// writer counts the bytes of the body and records the status.
 type writer struct {
 	response.Writer
-	// status is the final one; zero while nothing was sent.
+	// status is the final status; 0 before anything was sent.
 	status int
-	// bytes is the body's length so far.
+	// bytes is the length of the body so far.
 	bytes int64
 }
 
-// BeforeHeader remembers the status.
+// BeforeHeader records the status.
 func (w *writer) BeforeHeader(status int) { w.status = status }
 
-// Write counts.
+// Write counts the bytes written.
 func (w *writer) Write(b []byte) (int, error) {
 	n, err := w.Writer.Write(b)
 	w.bytes += int64(n)
 	return n, err
 }
 
-// Hijack hands the connection over; from then on the response is an upgrade's.
+// Hijack takes the connection over. The status is then 101.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := w.Writer.Hijack()
 	if err == nil {
@@ -36,7 +36,7 @@ func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// implicit is net/http's own 200 where a handler wrote nothing.
+// implicit sets the status to 200, which net/http sends if a handler wrote nothing.
 func (w *writer) implicit() {
 	if w.status == 0 {
 		w.status = http.StatusOK

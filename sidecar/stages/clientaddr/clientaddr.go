@@ -1,10 +1,10 @@
-// Package clientaddr finds out who the client is, and makes what proxies say about it safe for the app.
+// Package clientaddr determines the client's address, and makes the forwarding headers safe for the app.
 //
-// The client is the first address, from right to left through X-Forwarded-For, that is not a trusted proxy's: what stands
-// left of it was said by nobody we trust. Where the peer itself is not trusted, its forwarding headers are removed, all
-// that are known. Where it is, they are kept, but X-Forwarded-For is cut to the part that was verified, since many apps
-// read its leftmost address. Then the peer is appended, as proxies do, and X-Forwarded-Proto and -Host are set where they
-// are absent. The upstream stage sends the result as it is.
+// The client is the first address in X-Forwarded-For, from right to left, that is not a trusted proxy. Everything to
+// the left of it comes from an untrusted source. If the peer itself is not trusted, all known forwarding headers are
+// removed. If it is trusted, they are kept, but X-Forwarded-For is cut to the verified part, because many apps read
+// its leftmost address. Then the peer is appended, as proxies do, and X-Forwarded-Proto and -Host are set if they are
+// absent. The upstream stage sends the result unchanged.
 package clientaddr
 
 import (
@@ -25,8 +25,8 @@ type locator struct {
 	forwarding field.Names
 }
 
-// New returns the stage; trusted are the networks of the proxies in front of us. It fails, with 500, where the listener
-// does not say who the peer is.
+// New returns the stage. trusted are the networks of the proxies in front of the sidecar. A request fails with 500 if
+// the listener does not report the peer's address.
 func New(trusted []netip.Prefix) stage.Stage {
 	l := &locator{trusted: unmapped(trusted), forwarding: field.NewNames(fieldset.Forwarding()...)}
 	return func(next stage.Handler) stage.Handler {
@@ -39,7 +39,7 @@ func New(trusted []netip.Prefix) stage.Stage {
 	}
 }
 
-// unmapped returns prefixes with those inside ::ffff:0:0/96 as the IPv4 ones that they are.
+// unmapped returns prefixes with those inside ::ffff:0:0/96 converted to IPv4.
 func unmapped(prefixes []netip.Prefix) []netip.Prefix {
 	out := make([]netip.Prefix, 0, len(prefixes))
 	for _, p := range prefixes {
@@ -75,7 +75,7 @@ func (l *locator) locate(r *http.Request) error {
 	return nil
 }
 
-// drop removes the forwarding headers whose names are also chosen by only, or all of them where that is nil.
+// drop removes the forwarding headers that only selects by name, or all of them if only is nil.
 func (l *locator) drop(h http.Header, only func(name string) bool) {
 	for name := range h {
 		if l.forwarding.Has(name) && (only == nil || only(name)) {
@@ -84,11 +84,11 @@ func (l *locator) drop(h http.Header, only func(name string) bool) {
 	}
 }
 
-// isVariant reports whether name is no proxy's way to write it: the client's X_Forwarded_For passes many proxies, and is
-// X-Forwarded-For to a CGI or WSGI app.
+// isVariant reports whether name is a spelling that no proxy uses. A client's X_Forwarded_For passes many proxies,
+// and a CGI or WSGI app reads it as X-Forwarded-For.
 func isVariant(name string) bool { return strings.ContainsAny(name, "_.!#$%&'*+^`|~") }
 
-// setForwarded tells the app about the client.
+// setForwarded sets the headers that tell the app about the client.
 func setForwarded(r *http.Request, chain string) {
 	r.Header["X-Forwarded-For"] = []string{chain}
 	if len(r.Header["X-Forwarded-Proto"]) == 0 {
@@ -99,7 +99,7 @@ func setForwarded(r *http.Request, chain string) {
 	}
 }
 
-// scheme reads a trusted proxy's X-Forwarded-Proto. A list is written client first.
+// scheme reads X-Forwarded-Proto from a trusted proxy. In a list, the client's value comes first.
 func scheme(lines []string) string {
 	for element := range field.Elements(lines) {
 		switch {

@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// locate runs a request from peer through the stage.
+// locate sends a request from peer through the stage.
 func locate(t *testing.T, peer string, header http.Header) (*request.Info, http.Header) {
 	t.Helper()
 	r := httptest.NewRequest("GET", "http://shop.example/", nil)
@@ -37,27 +37,27 @@ func TestClientAddr(t *testing.T) {
 		want    string
 		wantXFF string
 	}{
-		"no proxy":                  {peer: "203.0.113.9:1", want: "203.0.113.9", wantXFF: "203.0.113.9"},
-		"untrusted peer lies":       {peer: "203.0.113.9:1", xff: []string{"1.1.1.1"}, want: "203.0.113.9", wantXFF: "203.0.113.9"},
-		"trusted peer says nothing": {peer: "10.0.0.1:1", want: "10.0.0.1", wantXFF: "10.0.0.1"},
-		"one proxy":                 {peer: "10.0.0.1:1", xff: []string{"203.0.113.9"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.1"},
-		"forged left part":          {peer: "10.0.0.1:1", xff: []string{"1.1.1.1, 203.0.113.9"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.1"},
-		"forged trusted left part":  {peer: "10.0.0.1:1", xff: []string{"10.0.0.5, 203.0.113.9"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.1"},
-		"two proxies":               {peer: "10.0.0.1:1", xff: []string{"203.0.113.9, 10.0.0.2"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.2, 10.0.0.1"},
-		"several lines":             {peer: "10.0.0.1:1", xff: []string{"1.1.1.1,203.0.113.9", "10.0.0.2"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.2, 10.0.0.1"},
-		"only proxies":              {peer: "10.0.0.1:1", xff: []string{"10.0.0.3, 10.0.0.2"}, want: "10.0.0.3", wantXFF: "10.0.0.3, 10.0.0.2, 10.0.0.1"},
-		"garbage":                   {peer: "10.0.0.1:1", xff: []string{"203.0.113.9, unknown, 10.0.0.2"}, want: "10.0.0.2", wantXFF: "10.0.0.2, 10.0.0.1"},
-		"garbage first":             {peer: "10.0.0.1:1", xff: []string{"1.1.1.1,"}, want: "10.0.0.1", wantXFF: "10.0.0.1"},
-		"an empty line":             {peer: "10.0.0.1:1", xff: []string{"1.1.1.1", ""}, want: "10.0.0.1", wantXFF: "10.0.0.1"},
-		"ports":                     {peer: "10.0.0.1:1", xff: []string{"203.0.113.9:4711"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.1"},
-		"IPv6":                      {peer: "[fd00::1]:1", xff: []string{"2001:db8::1"}, want: "2001:db8::1", wantXFF: "2001:db8::1, fd00::1"},
-		"IPv6 in brackets":          {peer: "[fd00::1]:1", xff: []string{"[2001:db8::1]"}, want: "2001:db8::1", wantXFF: "2001:db8::1, fd00::1"},
-		"IPv6 with port":            {peer: "[fd00::1]:1", xff: []string{"[2001:db8::1]:80"}, want: "2001:db8::1", wantXFF: "2001:db8::1, fd00::1"},
-		"IPv4 in brackets":          {peer: "10.0.0.1:1", xff: []string{"[1.1.1.1]"}, want: "10.0.0.1", wantXFF: "10.0.0.1"},
-		"mapped peer":               {peer: "[::ffff:10.0.0.1]:1", xff: []string{"::ffff:203.0.113.9"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.1"},
-		"mapped prefix":             {peer: "192.0.2.1:1", xff: []string{"203.0.113.9"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 192.0.2.1"},
-		"zones":                     {peer: "[fd00::1%eth0]:1", xff: []string{"fe80::1%x"}, want: "fe80::1", wantXFF: "fe80::1, fd00::1"},
-		"an endless entry":          {peer: "10.0.0.1:1", xff: []string{string(make([]byte, 100))}, want: "10.0.0.1", wantXFF: "10.0.0.1"},
+		"no proxy":                          {peer: "203.0.113.9:1", want: "203.0.113.9", wantXFF: "203.0.113.9"},
+		"untrusted peer with forged header": {peer: "203.0.113.9:1", xff: []string{"1.1.1.1"}, want: "203.0.113.9", wantXFF: "203.0.113.9"},
+		"trusted peer without header":       {peer: "10.0.0.1:1", want: "10.0.0.1", wantXFF: "10.0.0.1"},
+		"one proxy":                         {peer: "10.0.0.1:1", xff: []string{"203.0.113.9"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.1"},
+		"forged left part":                  {peer: "10.0.0.1:1", xff: []string{"1.1.1.1, 203.0.113.9"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.1"},
+		"forged trusted left part":          {peer: "10.0.0.1:1", xff: []string{"10.0.0.5, 203.0.113.9"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.1"},
+		"two proxies":                       {peer: "10.0.0.1:1", xff: []string{"203.0.113.9, 10.0.0.2"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.2, 10.0.0.1"},
+		"several lines":                     {peer: "10.0.0.1:1", xff: []string{"1.1.1.1,203.0.113.9", "10.0.0.2"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.2, 10.0.0.1"},
+		"only proxies":                      {peer: "10.0.0.1:1", xff: []string{"10.0.0.3, 10.0.0.2"}, want: "10.0.0.3", wantXFF: "10.0.0.3, 10.0.0.2, 10.0.0.1"},
+		"garbage":                           {peer: "10.0.0.1:1", xff: []string{"203.0.113.9, unknown, 10.0.0.2"}, want: "10.0.0.2", wantXFF: "10.0.0.2, 10.0.0.1"},
+		"garbage first":                     {peer: "10.0.0.1:1", xff: []string{"1.1.1.1,"}, want: "10.0.0.1", wantXFF: "10.0.0.1"},
+		"an empty line":                     {peer: "10.0.0.1:1", xff: []string{"1.1.1.1", ""}, want: "10.0.0.1", wantXFF: "10.0.0.1"},
+		"ports":                             {peer: "10.0.0.1:1", xff: []string{"203.0.113.9:4711"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.1"},
+		"IPv6":                              {peer: "[fd00::1]:1", xff: []string{"2001:db8::1"}, want: "2001:db8::1", wantXFF: "2001:db8::1, fd00::1"},
+		"IPv6 in brackets":                  {peer: "[fd00::1]:1", xff: []string{"[2001:db8::1]"}, want: "2001:db8::1", wantXFF: "2001:db8::1, fd00::1"},
+		"IPv6 with port":                    {peer: "[fd00::1]:1", xff: []string{"[2001:db8::1]:80"}, want: "2001:db8::1", wantXFF: "2001:db8::1, fd00::1"},
+		"IPv4 in brackets":                  {peer: "10.0.0.1:1", xff: []string{"[1.1.1.1]"}, want: "10.0.0.1", wantXFF: "10.0.0.1"},
+		"mapped peer":                       {peer: "[::ffff:10.0.0.1]:1", xff: []string{"::ffff:203.0.113.9"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 10.0.0.1"},
+		"mapped prefix":                     {peer: "192.0.2.1:1", xff: []string{"203.0.113.9"}, want: "203.0.113.9", wantXFF: "203.0.113.9, 192.0.2.1"},
+		"zones":                             {peer: "[fd00::1%eth0]:1", xff: []string{"fe80::1%x"}, want: "fe80::1", wantXFF: "fe80::1, fd00::1"},
+		"a long entry":                      {peer: "10.0.0.1:1", xff: []string{string(make([]byte, 100))}, want: "10.0.0.1", wantXFF: "10.0.0.1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestClientAddr(t *testing.T) {
 	t.Run("too many hops", func(t *testing.T) {
 		info, _ := locate(t, "10.0.0.1:1", http.Header{"X-Forwarded-For": append([]string{"203.0.113.9"}, long...)})
 		if info.ClientAddr != netip.MustParseAddr("10.9.9.9") {
-			t.Errorf("the client is %v; want the last proxy that was believed", info.ClientAddr)
+			t.Errorf("the client is %v; want the last trusted proxy", info.ClientAddr)
 		}
 	})
 }
@@ -100,7 +100,7 @@ func TestForwardingHeaders(t *testing.T) {
 	}
 	_, header = locate(t, "10.0.0.1:1", sent())
 	if header["X_forwarded_for"] != nil {
-		t.Error("a variant of X-Forwarded-For came through a trusted peer")
+		t.Error("a variant of X-Forwarded-For from a trusted peer was kept")
 	}
 	for name, values := range sent() {
 		if !isVariant(name) && !slices.Equal(header[name], values) {
@@ -116,13 +116,13 @@ func TestScheme(t *testing.T) {
 		want      string
 		wantProto string
 	}{
-		"nobody knows":        {peer: "203.0.113.9:1", wantProto: "http"},
-		"untrusted peer":      {peer: "203.0.113.9:1", proto: []string{"http"}, wantProto: "http"},
-		"proxy says http":     {peer: "10.0.0.1:1", proto: []string{"http"}, want: "http", wantProto: "http"},
-		"proxy says HTTPS":    {peer: "10.0.0.1:1", proto: []string{"HTTPS"}, want: "https", wantProto: "HTTPS"},
-		"proxies say both":    {peer: "10.0.0.1:1", proto: []string{"https, http"}, want: "https", wantProto: "https, http"},
-		"proxy says nonsense": {peer: "10.0.0.1:1", proto: []string{"gopher"}, wantProto: "gopher"},
-		"proxy says nothing":  {peer: "10.0.0.1:1", wantProto: "http"},
+		"unknown":                       {peer: "203.0.113.9:1", wantProto: "http"},
+		"untrusted peer":                {peer: "203.0.113.9:1", proto: []string{"http"}, wantProto: "http"},
+		"proxy sends http":              {peer: "10.0.0.1:1", proto: []string{"http"}, want: "http", wantProto: "http"},
+		"proxy sends HTTPS":             {peer: "10.0.0.1:1", proto: []string{"HTTPS"}, want: "https", wantProto: "HTTPS"},
+		"proxies send both":             {peer: "10.0.0.1:1", proto: []string{"https, http"}, want: "https", wantProto: "https, http"},
+		"proxy sends an invalid scheme": {peer: "10.0.0.1:1", proto: []string{"gopher"}, wantProto: "gopher"},
+		"proxy sends nothing":           {peer: "10.0.0.1:1", wantProto: "http"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestScheme(t *testing.T) {
 
 func TestUnknownPeer(t *testing.T) {
 	h := New(nil)(stage.Func(func(http.ResponseWriter, *http.Request) error {
-		t.Error("a request from nobody came through")
+		t.Error("a request without a peer address passed")
 		return nil
 	}))
 	r := httptest.NewRequest("GET", "/", nil)

@@ -6,15 +6,15 @@ import (
 )
 
 const (
-	// maxHops is how many proxies in a row are believed.
+	// maxHops is the maximum number of proxies in a row that are trusted.
 	maxHops = 32
-	// maxEntryLen is beyond the longest address with port: [ffff:…:255.255.255.255]:65535.
+	// maxEntryLen is more than the longest address with a port: [ffff:…:255.255.255.255]:65535.
 	maxEntryLen = 64
 )
 
-// walk goes through the lines of X-Forwarded-For from right to left for as long as the address it stands on is a trusted
-// proxy's. It returns the last good address, and the verified part of the list, client first, which is empty where that
-// is the peer itself. What is no address ends the walk, and so does hop 32.
+// walk reads the lines of X-Forwarded-For from right to left as long as the current address is a trusted proxy. It
+// returns the last valid address, and the verified part of the list, client first. The verified part is empty if the
+// client is the peer itself. An invalid address ends the walk, and so does hop 32.
 func (l *locator) walk(peer netip.Addr, lines []string) (client netip.Addr, verified string) {
 	client = peer
 	var hops []string
@@ -75,5 +75,5 @@ func parseEntry(s string) (netip.Addr, bool) {
 	return plain(ap.Addr()), err == nil
 }
 
-// plain is a without zone, and as IPv4 where it is an IPv4 one, so that one client has one address.
+// plain returns a without its zone, and as IPv4 if it is a mapped IPv4 address, so that each client has one address.
 func plain(a netip.Addr) netip.Addr { return a.WithZone("").Unmap() }

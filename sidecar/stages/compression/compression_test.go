@@ -41,8 +41,8 @@ func get(accept string) *http.Request {
 	return r
 }
 
-// answer writes text with the fields.
-func answer(status int, fields ...string) stage.Func {
+// respond writes text with the fields.
+func respond(status int, fields ...string) stage.Func {
 	return func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		for i := 0; i < len(fields); i += 2 {
@@ -83,8 +83,8 @@ func decode(t *testing.T, coding string, body io.Reader) string {
 func TestEncodes(t *testing.T) {
 	for _, coding := range []string{"zstd", "br", "gzip"} {
 		t.Run(coding, func(t *testing.T) {
-			for range 3 { // the encoders are used again
-				res := run(t, Config{MinSize: 100}, get(coding), answer(200, "Etag", `"1"`, "Accept-Ranges", "bytes", "Content-Length", "4200", "Vary", "Origin"))
+			for range 3 { // so that the encoders are reused
+				res := run(t, Config{MinSize: 100}, get(coding), respond(200, "Etag", `"1"`, "Accept-Ranges", "bytes", "Content-Length", "4200", "Vary", "Origin"))
 				h := res.Header
 				if h.Get("Content-Encoding") != coding || h.Get("Content-Length") != "" || h.Get("Accept-Ranges") != "" {
 					t.Fatalf("header %v", h)
@@ -97,14 +97,14 @@ func TestEncodes(t *testing.T) {
 					t.Errorf("%d bytes, %v", len(raw), err)
 				}
 				if got := decode(t, coding, bytes.NewReader(raw)); got != text {
-					t.Errorf("decoded to %d bytes that are not the answer", len(got))
+					t.Errorf("decoded to %d bytes that differ from the response", len(got))
 				}
 			}
 		})
 	}
 }
 
-func TestLeavesAlone(t *testing.T) {
+func TestNotEncoded(t *testing.T) {
 	post := get("gzip")
 	post.Method = "POST"
 	head := get("gzip")
@@ -117,28 +117,28 @@ func TestLeavesAlone(t *testing.T) {
 		wantVary string
 		wantETag string
 	}{
-		"not accepted":          {r: get("identity"), handler: answer(200, "Etag", `"1"`), wantVary: "Accept-Encoding", wantETag: `"1"`},
-		"HEAD":                  {r: head, handler: answer(200), wantVary: "Accept-Encoding"},
-		"known to be short":     {handler: answer(200, "Content-Length", "99"), config: Config{MinSize: 100}, wantVary: "Accept-Encoding"},
-		"known to be empty":     {handler: answer(200, "Content-Length", "0"), wantVary: "Accept-Encoding"},
-		"turns out to be short": {handler: answer(200), config: Config{MinSize: len(text) + 1}, wantVary: "Accept-Encoding"},
-		"other type":            {handler: answer(200, "Content-Type", "image/png")},
-		"no type":               {handler: answer(200, "Content-Type", "")},
-		"encoded by the app":    {handler: answer(200, "Content-Encoding", "br", "Etag", `"1"`), wantETag: `"1"`},
-		"no-transform":          {handler: answer(200, "Cache-Control", "public, No-Transform")},
-		"partial":               {handler: answer(206)},
-		"a range":               {handler: answer(200, "Content-Range", "bytes 0-1/2")},
-		"304":                   {handler: answer(304, "Etag", `"1"`), wantETag: `W/"1"`},
-		"304, weak":             {handler: answer(304, "Etag", `W/"1"`), wantETag: `W/"1"`},
-		"304, not accepted":     {r: get(""), handler: answer(304, "Etag", `"1"`), wantETag: `"1"`},
-		"gRPC":                  {handler: answer(200, "Content-Type", "application/grpc+proto"), config: Config{Types: []string{"application/*"}}},
-		"events":                {handler: answer(200, "Content-Type", "text/event-stream")},
-		"digest":                {handler: answer(200, "Content-Digest", "sha-256=:x:")},
-		"cookie":                {handler: answer(200, "Set-Cookie", "s=1")},
-		"JWT":                   {handler: answer(200, "Content-Type", "application/token-introspection+JWT"), config: Config{Types: []string{"application/*"}}},
-		"JOSE":                  {handler: answer(200, "Content-Type", "application/jose+json"), config: Config{Types: []string{"application/*"}}},
-		"token endpoint":        {r: post, handler: answer(200, "Cache-Control", "no-store")},
-		"marked by a stage":     {info: request.Info{Sensitive: true}, handler: answer(200)},
+		"not accepted":          {r: get("identity"), handler: respond(200, "Etag", `"1"`), wantVary: "Accept-Encoding", wantETag: `"1"`},
+		"HEAD":                  {r: head, handler: respond(200), wantVary: "Accept-Encoding"},
+		"known to be short":     {handler: respond(200, "Content-Length", "99"), config: Config{MinSize: 100}, wantVary: "Accept-Encoding"},
+		"known to be empty":     {handler: respond(200, "Content-Length", "0"), wantVary: "Accept-Encoding"},
+		"turns out to be short": {handler: respond(200), config: Config{MinSize: len(text) + 1}, wantVary: "Accept-Encoding"},
+		"other type":            {handler: respond(200, "Content-Type", "image/png")},
+		"no type":               {handler: respond(200, "Content-Type", "")},
+		"encoded by the app":    {handler: respond(200, "Content-Encoding", "br", "Etag", `"1"`), wantETag: `"1"`},
+		"no-transform":          {handler: respond(200, "Cache-Control", "public, No-Transform")},
+		"partial":               {handler: respond(206)},
+		"a range":               {handler: respond(200, "Content-Range", "bytes 0-1/2")},
+		"304":                   {handler: respond(304, "Etag", `"1"`), wantETag: `W/"1"`},
+		"304, weak":             {handler: respond(304, "Etag", `W/"1"`), wantETag: `W/"1"`},
+		"304, not accepted":     {r: get(""), handler: respond(304, "Etag", `"1"`), wantETag: `"1"`},
+		"gRPC":                  {handler: respond(200, "Content-Type", "application/grpc+proto"), config: Config{Types: []string{"application/*"}}},
+		"events":                {handler: respond(200, "Content-Type", "text/event-stream")},
+		"digest":                {handler: respond(200, "Content-Digest", "sha-256=:x:")},
+		"cookie":                {handler: respond(200, "Set-Cookie", "s=1")},
+		"JWT":                   {handler: respond(200, "Content-Type", "application/token-introspection+JWT"), config: Config{Types: []string{"application/*"}}},
+		"JOSE":                  {handler: respond(200, "Content-Type", "application/jose+json"), config: Config{Types: []string{"application/*"}}},
+		"token endpoint":        {r: post, handler: respond(200, "Cache-Control", "no-store")},
+		"marked by a stage":     {info: request.Info{Sensitive: true}, handler: respond(200)},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestLeavesAlone(t *testing.T) {
 			res := run(t, tt.config, request.With(r, &tt.info), tt.handler)
 			body, err := io.ReadAll(res.Body)
 			if err != nil || (string(body) != text && res.StatusCode != http.StatusNotModified) {
-				t.Errorf("%d bytes came, %v; want the %d of the app", len(body), err, len(text))
+				t.Errorf("got %d bytes, %v; want the %d bytes of the app", len(body), err, len(text))
 			}
 			if got := strings.Join(res.Header["Vary"], "|"); got != tt.wantVary || res.Header.Get("Etag") != tt.wantETag {
 				t.Errorf("Vary %q, Etag %q; want %q, %q", got, res.Header.Get("Etag"), tt.wantVary, tt.wantETag)
@@ -171,13 +171,13 @@ func TestNewRefuses(t *testing.T) {
 	for name, c := range tests {
 		t.Run(name, func(t *testing.T) {
 			if _, err := New(c); err == nil {
-				t.Errorf("New(%+v) is content", c)
+				t.Errorf("New(%+v) returned no error", c)
 			}
 		})
 	}
 }
 
-func TestErrorBeforeTheAnswer(t *testing.T) {
+func TestErrorBeforeTheResponse(t *testing.T) {
 	compress, err := New(Config{})
 	if err != nil {
 		t.Fatal(err)

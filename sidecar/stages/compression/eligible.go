@@ -8,7 +8,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
-// eligible reports whether a response could be encoded, were the client to accept it and were it long enough.
+// eligible reports whether the response may be encoded if the client accepts it and it is long enough.
 func (p *policy) eligible(r *http.Request, info *request.Info, status int, h http.Header) bool {
 	if status < 200 || status == http.StatusNoContent || status == http.StatusPartialContent || status == http.StatusNotModified {
 		return false
@@ -23,7 +23,7 @@ func (p *policy) eligible(r *http.Request, info *request.Info, status int, h htt
 	return p.types.has(t) && !strings.HasPrefix(t, "application/grpc") && !sensitive(r, info, t, h)
 }
 
-// hasDigest reports whether the app vouches for the very bytes of the body.
+// hasDigest reports whether the response has a digest of the body's bytes.
 func hasDigest(h http.Header) bool {
 	for _, name := range [...]string{"Content-Digest", "Repr-Digest", "Digest", "Content-Md5"} {
 		if len(h[name]) > 0 {
@@ -33,7 +33,7 @@ func hasDigest(h http.Header) bool {
 	return false
 }
 
-// sensitive reports whether the response may carry credentials.
+// sensitive reports whether the response may contain credentials.
 func sensitive(r *http.Request, info *request.Info, mediaType string, h http.Header) bool {
 	if info.Sensitive || len(h["Set-Cookie"]) > 0 {
 		return true

@@ -11,24 +11,24 @@ import (
 )
 
 const (
-	// window is how far back encoders look, in bytes; it is most of their memory, and far within the 8 MiB that browsers
-	// take (RFC 9659).
+	// window is how far back encoders look, in bytes. It is most of their memory, and much smaller than the 8 MiB
+	// that browsers accept (RFC 9659).
 	window = 1 << 18
-	// brotliWindowBits is window as Brotli counts it.
+	// brotliWindowBits is window in Brotli's unit.
 	brotliWindowBits = 18
-	// brotliLevel and gzipLevel cost about as much CPU as zstd's fastest.
+	// brotliLevel and gzipLevel need about as much CPU as the fastest level of zstd.
 	brotliLevel = 3
 	gzipLevel   = 4
 )
 
-// encoder writes one encoded body. Close ends it without closing what it writes to.
+// encoder writes one encoded body. Close ends the body but does not close the underlying writer.
 type encoder interface {
 	io.WriteCloser
 	Flush() error
 	Reset(w io.Writer)
 }
 
-// pool keeps encoders of one coding.
+// pool holds unused encoders of one coding.
 type pool struct {
 	free *sync.Pool
 	make func() (encoder, error)
@@ -55,13 +55,13 @@ func (p pool) get(w io.Writer) (encoder, error) {
 	}
 	e, err := p.make()
 	if err != nil {
-		return nil, fmt.Errorf("making encoder: %w", err)
+		return nil, fmt.Errorf("creating encoder: %w", err)
 	}
 	e.Reset(w)
 	return e, nil
 }
 
-// put takes an encoder back. It forgets its writer first, so that nothing of a request outlives it.
+// put returns an encoder to the pool. The encoder first drops its writer, so that it keeps nothing of the request.
 func (p pool) put(e encoder) {
 	e.Reset(io.Discard)
 	p.free.Put(e)

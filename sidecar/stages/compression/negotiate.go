@@ -14,15 +14,15 @@ const (
 	codingBrotli
 	codingGzip
 	numCodings
-	// identity leaves the body as it is.
+	// identity leaves the body unchanged.
 	identity = numCodings
 )
 
-// name is the coding's registered name.
+// name returns the coding's registered name.
 func (c coding) name() string { return [...]string{"zstd", "br", "gzip", "identity"}[c] }
 
-// negotiate picks the coding with the highest weight. A client that names none, or accepts none that we have, gets
-// identity, also where it says identity;q=0: a response that it can do without is better than none (RFC 9110 §12.5.3).
+// negotiate returns the coding with the highest weight. A client that accepts none of ours gets identity, also if it
+// sends identity;q=0: an unencoded response is better than none (RFC 9110 §12.5.3).
 func negotiate(lines []string) coding {
 	const unset = -1
 	weights := [numCodings]int{unset, unset, unset}
@@ -56,8 +56,8 @@ func negotiate(lines []string) coding {
 	return best
 }
 
-// parseWeight reads ";q=0.5" behind the semicolon, in thousandths (RFC 9110 §12.4.2). Nothing is 1000. What is not a weight
-// is not ok, and its element is passed over.
+// parseWeight reads ";q=0.5" after the semicolon, in thousandths (RFC 9110 §12.4.2). An empty text is 1000. If the
+// text is not a weight, ok is false and the element is skipped.
 func parseWeight(params string) (weight int, ok bool) {
 	params = strings.Trim(params, " \t")
 	if params == "" {

@@ -61,16 +61,16 @@ func open(t *testing.T, rawURL string) *http.Response {
 	return res
 }
 
-// TestStreamFlushes has the app wait for the client to have read each line before it writes the next.
+// TestStreamFlushes: the app writes each line only after the client has read the line before it.
 func TestStreamFlushes(t *testing.T) {
 	tests := map[string]struct {
 		contentType  string
 		config       Config
 		wantEncoding string
 	}{
-		"a stream of JSON":     {contentType: "application/x-ndjson", config: Config{MinSize: 1024}, wantEncoding: "gzip"},
-		"events":               {contentType: "text/event-stream", config: Config{MinSize: 1024}},
-		"events, if asked for": {contentType: "text/event-stream", config: Config{Types: []string{"text/event-stream"}}, wantEncoding: "gzip"},
+		"a stream of JSON":      {contentType: "application/x-ndjson", config: Config{MinSize: 1024}, wantEncoding: "gzip"},
+		"events":                {contentType: "text/event-stream", config: Config{MinSize: 1024}},
+		"events, if configured": {contentType: "text/event-stream", config: Config{Types: []string{"text/event-stream"}}, wantEncoding: "gzip"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -113,8 +113,8 @@ func TestStreamFlushes(t *testing.T) {
 	}
 }
 
-// TestBrokenStaysBroken makes sure that a response the app broke off is not ended properly by the encoder.
-func TestBrokenStaysBroken(t *testing.T) {
+// TestIncompleteStaysIncomplete: the encoder does not write a proper end for a response that the app cut off.
+func TestIncompleteStaysIncomplete(t *testing.T) {
 	srv := proxy(t, Config{}, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = io.WriteString(w, text)
@@ -127,7 +127,7 @@ func TestBrokenStaysBroken(t *testing.T) {
 		_, err = io.ReadAll(body)
 	}
 	if err == nil {
-		t.Error("an answer that was broken off reads as whole")
+		t.Error("a response that was cut off reads as complete")
 	}
 }
 
@@ -165,15 +165,15 @@ func TestUpgradePasses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := bufio.NewReader(conn)
-	res, err := http.ReadResponse(answer, nil)
+	reader := bufio.NewReader(conn)
+	res, err := http.ReadResponse(reader, nil)
 	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("answer %v, %v", res, err)
+		t.Fatalf("response %v, %v", res, err)
 	}
 	if _, err := io.WriteString(conn, "hi\n"); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := answer.ReadString('\n'); err != nil || got != "echo hi\n" {
+	if got, err := reader.ReadString('\n'); err != nil || got != "echo hi\n" {
 		t.Errorf("read %q, %v", got, err)
 	}
 }
@@ -183,11 +183,11 @@ func TestInformationalPasses(t *testing.T) {
 	cw := &writer{Writer: response.Writer{ResponseWriter: w}, policy: &policy{}, r: get("gzip")}
 	cw.WriteHeader(http.StatusEarlyHints)
 	if cw.started {
-		t.Error("early hints count as the answer")
+		t.Error("early hints count as the final response")
 	}
 }
 
-// broken fails every write, as a connection does that the client has closed.
+// broken fails every write, as a connection that the client has closed.
 type broken struct{ http.ResponseWriter }
 
 var errGone = errors.New("gone")
@@ -209,13 +209,13 @@ func TestClientGone(t *testing.T) {
 		t.Error("no write failed")
 		return nil
 	}))
-	for range 3 { // an encoder that failed works again
+	for range 3 { // an encoder works again after a failure
 		if err := h.ServeHTTP(broken{httptest.NewRecorder()}, get("gzip")); err != nil {
 			t.Error(err)
 		}
 	}
 	w := httptest.NewRecorder()
-	ok := compress(answer(200))
+	ok := compress(respond(200))
 	if err := ok.ServeHTTP(w, get("gzip")); err != nil || decode(t, "gzip", w.Body) != text {
 		t.Errorf("after failures: %v", err)
 	}

@@ -7,17 +7,17 @@ import (
 	"github.com/posterndev/postern/api/check"
 )
 
-// defaultTypes are types that shrink, and that browsers and APIs use.
+// defaultTypes are types that compress well and that browsers and APIs use.
 var defaultTypes = [...]string{
 	"text/*", "application/json", "application/problem+json", "application/ld+json", "application/geo+json", "application/x-ndjson",
 	"application/javascript", "application/manifest+json", "application/xml", "application/xhtml+xml", "application/rss+xml",
 	"application/atom+xml", "application/yaml", "application/graphql-response+json", "application/wasm", "image/svg+xml",
 }
 
-// types is a compiled list of media types, in small letters.
+// types is a compiled list of media types, in lower case.
 type types struct {
 	whole map[string]struct{}
-	// ranges are types followed by a slash, of type/*.
+	// ranges are the types of type/* entries, each with its slash.
 	ranges []string
 }
 
@@ -39,7 +39,7 @@ func parseTypes(list []string) (types, error) {
 	return t, nil
 }
 
-// has reports whether the media type, in small letters and without parameters, is to be encoded.
+// has reports whether the media type, in lower case and without parameters, is in the list.
 func (t types) has(mediaType string) bool {
 	if _, ok := t.whole[mediaType]; ok {
 		return true
@@ -55,7 +55,7 @@ func (t types) has(mediaType string) bool {
 	return false
 }
 
-// mediaType returns a Content-Type's type, in small letters and without parameters.
+// mediaType returns the type of a Content-Type, in lower case and without parameters.
 func mediaType(contentType string) string {
 	t, _, _ := strings.Cut(contentType, ";")
 	return strings.ToLower(strings.Trim(t, " \t"))

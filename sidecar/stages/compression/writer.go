@@ -18,20 +18,20 @@ type writer struct {
 	info   *request.Info
 	coding coding
 
-	// started says that the final header came from the handler, with status.
+	// started says that the handler has written the final header, with status.
 	started bool
 	status  int
-	// held says that the header waits in here until the body in buf is long enough.
+	// held says that the header is held back until the body in buf is long enough.
 	held bool
 	buf  []byte
-	// encoder is nil where the response passes through.
+	// encoder is nil if the response is not encoded.
 	encoder encoder
-	// written says that the encoder was given something.
+	// written says that the encoder has received data.
 	written bool
 }
 
-// WriteHeader passes informational headers on. At the final one it decides what becomes of the body, unless that has to
-// wait for its length.
+// WriteHeader passes informational headers on. At the final header it decides whether to encode the body, unless that
+// depends on a length that is still unknown.
 func (w *writer) WriteHeader(status int) {
 	if !response.IsFinal(status) {
 		w.ResponseWriter.WriteHeader(status)
@@ -66,14 +66,14 @@ func contentLength(h http.Header) (length int, known bool) {
 	return n, err == nil
 }
 
-// weakenETag marks a strong tag as weak.
+// weakenETag makes a strong tag weak.
 func weakenETag(h http.Header) {
 	if tag := h.Get("Etag"); strings.HasPrefix(tag, `"`) {
 		h.Set("Etag", "W/"+tag)
 	}
 }
 
-// encode sends the header and starts encoding. Where there is no encoder the response passes through as it is.
+// encode sends the header and starts encoding. If no encoder can be created, the response is not encoded.
 func (w *writer) encode() {
 	w.held = false
 	e, err := w.policy.pools[w.coding].get(w.ResponseWriter)
@@ -88,7 +88,7 @@ func (w *writer) encode() {
 	w.ResponseWriter.WriteHeader(w.status)
 }
 
-// Write encodes p, holds it back, or passes it through.
+// Write encodes p, buffers it, or passes it on.
 func (w *writer) Write(p []byte) (int, error) {
 	if !w.started {
 		w.WriteHeader(http.StatusOK)
@@ -106,7 +106,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	return w.send(p)
 }
 
-// release sends what was held back.
+// release sends what is buffered.
 func (w *writer) release() error {
 	if len(w.buf) == 0 {
 		return nil
@@ -125,8 +125,8 @@ func (w *writer) send(p []byte) (int, error) {
 	return w.encoder.Write(p)
 }
 
-// FlushError sends all that was written, the header at least. A response whose length is still unknown is a stream then,
-// and is encoded.
+// FlushError sends everything that was written, at least the header. A response whose length is still unknown is then
+// a stream, and is encoded.
 func (w *writer) FlushError() error {
 	if !w.started {
 		w.WriteHeader(http.StatusOK)
@@ -145,8 +145,8 @@ func (w *writer) FlushError() error {
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// close ends the body. Errors are not passed on: the header has gone out, so nobody could answer with them, and what is cut
-// short is short of the coding's own end, which every client checks.
+// close ends the body. It returns no errors: the header was already sent, so no error response is possible, and a
+// body that is cut short lacks the end marker of its coding, which every client checks.
 func (w *writer) close() {
 	if w.held { // shorter than MinSize
 		w.held = false

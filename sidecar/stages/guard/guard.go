@@ -1,12 +1,11 @@
-// Package guard is the first stage: it refuses requests that two readers could take for two different ones, and brings
-// the others into one form. It is protocol hygiene and no rule of the policy, so Shadow mode does not soften it.
+// Package guard is the first stage. It refuses requests that two parsers could read as different requests, and
+// normalizes all others. It protects the protocol and is no rule of the policy, so shadow mode does not change it.
 //
-// It refuses with 400 what is wrong with the target, the method or the fields, and with 405 the methods CONNECT and
-// TRACE. Behind it, Info.Path is the decoded path that rules match and r.URL encodes to the same path; r.URL is in origin
-// form.
+// It refuses an invalid target, method or field with 400, and the methods CONNECT and TRACE with 405. After this
+// stage, Info.Path is the decoded path that rules match, and r.URL encodes to the same path. r.URL is in origin form.
 //
-// What net/http has refused or settled before: several Host fields in HTTP/1.1, a Host beside an absolute-form target
-// (which wins, RFC 9112 §3.2.2), control characters in fields, invalid framing.
+// net/http has already handled several Host fields in HTTP/1.1, a Host field with an absolute-form target (the target wins,
+// RFC 9112 §3.2.2), control characters in fields, and invalid framing.
 package guard
 
 import (
@@ -20,7 +19,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// allow is the Allow field of a 405, which RFC 9110 §15.5.6 asks for.
+// allow is the Allow field of a 405 response, which RFC 9110 §15.5.6 requires.
 const allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 // New returns the stage.
@@ -50,30 +49,30 @@ func judge(r *http.Request, info *request.Info) *httperr.Error {
 func checkMethod(method string) *httperr.Error {
 	switch {
 	case method == http.MethodConnect || method == http.MethodTrace:
-		// CONNECT would open a tunnel past every rule; TRACE echoes credentials.
+		// CONNECT would open a tunnel that no rule inspects; TRACE echoes credentials.
 		err := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "This method is not allowed."}
 		return err.With("Allow", allow)
 	case !check.IsMethod(method):
-		return refuse("bad-method", "The method is not a known form of one.", nil)
+		return refuse("bad-method", "The method is malformed.", nil)
 	}
 	return nil
 }
 
-// checkTarget normalises the request target.
+// checkTarget normalizes the request target.
 func checkTarget(r *http.Request, info *request.Info) *httperr.Error {
 	u := r.URL
 	if u.User != nil || u.Opaque != "" || (u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https") {
 		return refuse("bad-target", "The request target is not a path.", nil)
 	}
 	if strings.Contains(u.RawQuery, " ") {
-		// HTTP/2 alone can carry it; in a request line it ends the target (RFC 9112 §3).
-		return refuse("bad-target", "The query holds a space.", nil)
+		// Only HTTP/2 can carry a space here; in an HTTP/1.1 request line it ends the target (RFC 9112 §3).
+		return refuse("bad-target", "The query contains a space.", nil)
 	}
 	if u.Path == "*" && r.Method == http.MethodOptions {
 		info.Path = "*" // the server as a whole (RFC 9112 §3.2.4); no path pattern matches it
 		return nil
 	}
-	sent := u.RawPath // the very bytes, where net/url would encode Path otherwise
+	sent := u.RawPath // the bytes as sent, if net/url would encode Path differently
 	if sent == "" {
 		sent = u.EscapedPath()
 	}
@@ -89,7 +88,7 @@ func checkTarget(r *http.Request, info *request.Info) *httperr.Error {
 	return nil
 }
 
-// refuse is 400; detail never holds input.
+// refuse returns a 400 error. detail never contains input.
 func refuse(code httperr.Code, detail string, cause error) *httperr.Error {
 	return &httperr.Error{Status: http.StatusBadRequest, Code: code, Detail: detail, Cause: cause}
 }
@@ -97,7 +96,7 @@ func refuse(code httperr.Code, detail string, cause error) *httperr.Error {
 // checkFields refuses fields that contradict the protocol.
 func checkFields(r *http.Request) *httperr.Error {
 	if hosts, ok := r.Header["Host"]; ok {
-		// HTTP/1.1 moves Host out of the header; HTTP/2 leaves it beside :authority (RFC 9113 §8.3.1).
+		// HTTP/1.1 moves Host out of the header; HTTP/2 leaves it in addition to :authority (RFC 9113 §8.3.1).
 		if len(hosts) != 1 || !strings.EqualFold(hosts[0], r.Host) {
 			return refuse("bad-host", "The request names more than one host.", nil)
 		}
@@ -109,19 +108,19 @@ func checkFields(r *http.Request) *httperr.Error {
 	return nil
 }
 
-// connectionFields are meaningless in HTTP/2 and make a request malformed (RFC 9113 §8.2.2); passed on to HTTP/1.1 they
-// split requests.
+// connectionFields have no meaning in HTTP/2 and make a request malformed (RFC 9113 §8.2.2). Passed on to HTTP/1.1,
+// they allow request smuggling.
 var connectionFields = [...]string{"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"}
 
 func checkHTTP2(h http.Header) *httperr.Error {
 	for _, name := range connectionFields {
 		if _, ok := h[name]; ok {
-			return refuse("connection-header", "HTTP/2 has no connection-specific headers.", nil)
+			return refuse("connection-header", "HTTP/2 does not allow connection-specific headers.", nil)
 		}
 	}
 	for _, te := range h["Te"] {
 		if !strings.EqualFold(strings.TrimSpace(te), "trailers") {
-			return refuse("connection-header", "HTTP/2 allows TE with the value trailers alone.", nil)
+			return refuse("connection-header", "HTTP/2 allows TE only with the value trailers.", nil)
 		}
 	}
 	return nil

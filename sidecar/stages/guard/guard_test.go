@@ -12,7 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// serve sends the head of an HTTP/1.1 request through the stage; seen is nil where it was refused.
+// serve sends the head of an HTTP/1.1 request through the stage; seen is nil if it was refused.
 func serve(t *testing.T, r *http.Request) (seen *http.Request, info *request.Info, err error) {
 	t.Helper()
 	info = &request.Info{}
@@ -43,7 +43,7 @@ func TestGuardPasses(t *testing.T) {
 	}{
 		"plain":                 {head: "GET /a/b?c=%2f HTTP/1.1\r\nHost: x", wantPath: "/a/b", wantForward: "/a/b", wantQuery: "c=%2f"},
 		"escaped":               {head: "GET /%61%20b HTTP/1.1\r\nHost: x", wantPath: "/a b", wantForward: "/a%20b"},
-		"characters kept":       {head: "GET /a!b HTTP/1.1\r\nHost: x", wantPath: "/a!b", wantForward: "/a!b"},
+		"unescaped mark":        {head: "GET /a!b HTTP/1.1\r\nHost: x", wantPath: "/a!b", wantForward: "/a!b"},
 		"two slashes":           {head: "GET //evil//b HTTP/1.1\r\nHost: x", wantPath: "/evil/b", wantForward: "/evil/b"},
 		"absolute form":         {head: "GET http://x/a HTTP/1.1\r\nHost: x", wantPath: "/a", wantForward: "/a"},
 		"absolute without path": {head: "GET http://x?y HTTP/1.1\r\nHost: x", wantPath: "/", wantForward: "/", wantQuery: "y"},
@@ -86,8 +86,8 @@ func TestGuardRefuses(t *testing.T) {
 		"user":                     {head: "GET http://u:p@x/a HTTP/1.1\r\nHost: x", wantCode: "bad-target"},
 		"CONNECT":                  {head: "CONNECT x:443 HTTP/1.1\r\nHost: x", wantCode: "method-not-allowed", wantStatus: 405},
 		"TRACE":                    {head: "TRACE / HTTP/1.1\r\nHost: x", wantCode: "method-not-allowed", wantStatus: 405},
-		"method in small":          {head: "get / HTTP/1.1\r\nHost: x", wantCode: "bad-method"},
-		"endless method":           {head: strings.Repeat("A", 33) + " / HTTP/1.1\r\nHost: x", wantCode: "bad-method"},
+		"method in lower case":     {head: "get / HTTP/1.1\r\nHost: x", wantCode: "bad-method"},
+		"long method":              {head: strings.Repeat("A", 33) + " / HTTP/1.1\r\nHost: x", wantCode: "bad-method"},
 		"HTTP/2 Connection":        {http2: http.Header{"Connection": {"close"}}, wantCode: "connection-header"},
 		"HTTP/2 Keep-Alive":        {http2: http.Header{"Keep-Alive": {"1"}}, wantCode: "connection-header"},
 		"HTTP/2 Proxy-Connection":  {http2: http.Header{"Proxy-Connection": {"x"}}, wantCode: "connection-header"},
@@ -107,7 +107,7 @@ func TestGuardRefuses(t *testing.T) {
 			}
 			seen, info, err := serve(t, r)
 			if seen != nil || err == nil {
-				t.Fatal("the request came through")
+				t.Fatal("the request passed")
 			}
 			wantStatus := http.StatusBadRequest
 			if tt.wantStatus != 0 {
@@ -136,6 +136,6 @@ func TestGuardHTTP2Passes(t *testing.T) {
 	r.ProtoMajor = 2
 	r.Header = http.Header{"Te": {"trailers"}, "Host": {"x.EXAMPLE"}}
 	if seen, _, err := serve(t, r); err != nil || seen.Header["Host"] != nil {
-		t.Errorf("gRPC's TE and a Host that is the authority: %v, %v", err, seen)
+		t.Errorf("gRPC's TE and a Host equal to the authority: %v, %v", err, seen)
 	}
 }

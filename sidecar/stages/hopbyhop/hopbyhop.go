@@ -1,20 +1,23 @@
-// Package hopbyhop ends the client's connection at the sidecar: the fields that concern one connection alone are read and
-// removed, in one place, before any other stage reads or sets a field. It is the only stage that knows of Connection,
-// Upgrade and TE.
+// Package hopbyhop reads and removes the fields that concern only the client's connection to the sidecar, in one
+// place and before any other stage reads or sets a field. It is the only stage that handles Connection, Upgrade and
+// TE.
 //
-// Behind it a request has no hop-by-hop field (RFC 9110 §7.6.1) but
-//   - Connection: Upgrade and Upgrade: websocket, where the client sent a complete WebSocket handshake (RFC 6455 §4.1);
-//   - TE: trailers, where the client sent it, because gRPC servers require it.
+// After it, a request has no hop-by-hop field (RFC 9110 §7.6.1) except
+//   - Connection: Upgrade and Upgrade: websocket, if the client sent a complete WebSocket handshake (RFC 6455
+//     §4.1);
+//   - TE: trailers, if the client sent it, because gRPC servers require it.
 //
-// Fields that Connection names are removed as §7.6.1 asks, except those that the sidecar or an app relies on (fieldset.EndToEnd and
-// the names given to New). Otherwise a client could delete what a proxy in front of the sidecar has set, or an
-// identity header (golang/go#50580). Since Connection itself is gone afterwards, no later proxy acts on it.
+// Fields that Connection names are removed, as §7.6.1 requires, except those that the sidecar or an app relies on
+// (fieldset.EndToEnd and the names given to New). Otherwise a client could delete a field that a proxy in front of
+// the sidecar has set, or an identity header (golang/go#50580). Connection itself is removed, so no later proxy acts
+// on it.
 //
-// Every Upgrade other than WebSocket is ignored, as RFC 9110 §7.8 allows, and the request is served as if it had not been
-// asked for: an app that accepted h2c or TLS would turn the connection into a tunnel whose requests meet no rule ("h2c
+// Every Upgrade other than WebSocket is ignored, as RFC 9110 §7.8 allows, and the request is served without it. An
+// app that accepted h2c or TLS would turn the connection into a tunnel whose requests no rule inspects ("h2c
 // smuggling").
 //
-// HTTP/2 requests have no Connection and no Upgrade; the guard stage refuses those that do. The stage refuses nothing.
+// HTTP/2 requests have no Connection and no Upgrade; the guard stage refuses those that do. This stage refuses
+// nothing.
 package hopbyhop
 
 import (
@@ -30,7 +33,7 @@ import (
 // cleaner holds the compiled names.
 type cleaner struct{ hopByHop, protected field.Names }
 
-// New returns the stage. Connection cannot remove the fields named by protected, nor those of fieldset.EndToEnd. A name that
+// New returns the stage. Connection cannot remove the fields named by protected or by fieldset.EndToEnd. A name that
 // ends in * is a prefix.
 func New(protected []string) stage.Stage {
 	c := &cleaner{
@@ -61,7 +64,8 @@ func (c *cleaner) clean(r *http.Request) {
 	}
 }
 
-// mayBeHopByHop spares most fields the look-up: it looks at the first letter of the names of fieldset.HopByHop.
+// mayBeHopByHop avoids the look-up for most fields: it compares only the first letter with the names of
+// fieldset.HopByHop.
 func mayBeHopByHop(name string) bool {
 	if name == "" {
 		return false
@@ -73,18 +77,18 @@ func mayBeHopByHop(name string) bool {
 	return false
 }
 
-// removeNamed removes the fields that Connection names, also under another case, but not their variants with an
-// underscore, which are other fields.
+// removeNamed removes the fields that Connection names, in any case, but not variants with an underscore, which are
+// other fields.
 func (c *cleaner) removeNamed(h http.Header) {
 	for option := range field.Elements(h["Connection"]) {
-		if !c.protected.Has(option) && !c.hopByHop.Has(option) { // the latter are removed in any case
+		if !c.protected.Has(option) && !c.hopByHop.Has(option) { // hop-by-hop fields are removed in any case
 			delete(h, http.CanonicalHeaderKey(option))
 		}
 	}
 }
 
-// isWebSocket reports whether r is an opening handshake of RFC 6455 §4.1. A body is not part of one: the app would take it
-// for frames.
+// isWebSocket reports whether r is an opening handshake of RFC 6455 §4.1. A handshake has no body: the app would read
+// a body as frames.
 func isWebSocket(r *http.Request) bool {
 	upgrade, key, version := r.Header["Upgrade"], r.Header["Sec-Websocket-Key"], r.Header["Sec-Websocket-Version"]
 	if len(upgrade) != 1 || len(key) != 1 || len(version) != 1 || version[0] != "13" {
@@ -97,7 +101,7 @@ func isWebSocket(r *http.Request) bool {
 	return err == nil && len(nonce) == 16 && strings.EqualFold(upgrade[0], "websocket") && hasToken(r.Header["Connection"], "upgrade")
 }
 
-// hasToken looks a token up in a list, ignoring case and parameters (TE: trailers;q=0.5).
+// hasToken reports whether a list contains a token, ignoring case and parameters (TE: trailers;q=0.5).
 func hasToken(lines []string, token string) bool {
 	for element := range field.Elements(lines) {
 		element, _, _ = strings.Cut(element, ";")

@@ -12,7 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// seen is what is left behind the stage of a request of this head.
+// seen returns the request with this head as it is after the stage.
 func seen(t testing.TB, head string) http.Header {
 	t.Helper()
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head + "\r\n\r\n")))
@@ -38,7 +38,7 @@ func through(t testing.TB, r *http.Request) http.Header {
 func TestConnectionOptions(t *testing.T) {
 	tests := map[string]struct {
 		connection string
-		// sent is a field of the request that has the value "v" and must be kept or removed.
+		// sent is a field of the request with the value "v", which must be kept or removed.
 		sent     string
 		wantKept bool
 	}{
@@ -69,19 +69,19 @@ func TestConnectionOptions(t *testing.T) {
 				t.Errorf("%s is %q; kept wanted: %v", tt.sent, got, tt.wantKept)
 			}
 			if lines := h["Connection"]; lines != nil {
-				t.Errorf("Connection %q came through", lines)
+				t.Errorf("Connection %q was kept", lines)
 			}
 		})
 	}
 }
 
-func TestHopByHopFieldsEndHere(t *testing.T) {
+func TestHopByHopFieldsAreRemoved(t *testing.T) {
 	for _, name := range fieldset.HopByHop() {
 		for _, name := range []string{name, strings.ReplaceAll(name, "-", "_")} {
 			r := httptest.NewRequest("GET", "/", nil)
 			r.Header[name] = []string{"x"}
 			if h := through(t, r); len(h) != 0 {
-				t.Errorf("%s: %q came through", name, h)
+				t.Errorf("%s: %q was kept", name, h)
 			}
 		}
 	}
@@ -94,9 +94,9 @@ func TestTE(t *testing.T) {
 		"trailers":         {te: "trailers", want: "trailers"},
 		"among others":     {te: "gzip;q=0.5, Trailers ;q=1", want: "trailers"},
 		"another":          {te: "gzip"},
-		"not quite":        {te: "trailersx"},
+		"a longer token":   {te: "trailersx"},
 		"nothing":          {te: ""},
-		"of a second line": {te: "gzip\r\nTE: trailers", want: "trailers"},
+		"on a second line": {te: "gzip\r\nTE: trailers", want: "trailers"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -119,21 +119,21 @@ func TestUpgrade(t *testing.T) {
 		line, head string
 		want       bool
 	}{
-		"WebSocket":            {head: "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n" + key + version, want: true},
-		"h2c":                  {head: "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAA"},
-		"TLS":                  {head: "Connection: Upgrade\r\nUpgrade: TLS/1.0"},
-		"a choice":             {head: "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n" + key + version},
-		"two lines":            {head: "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n" + key + version},
-		"no key":               {head: "Connection: Upgrade\r\nUpgrade: websocket\r\n" + version},
-		"a short key":          {head: "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAA\r\n" + version},
-		"two keys":             {head: "Connection: Upgrade\r\nUpgrade: websocket\r\n" + key + key + version},
-		"an old version":       {head: "Connection: Upgrade\r\nUpgrade: websocket\r\n" + key + "Sec-WebSocket-Version: 8"},
-		"not in Connection":    {head: "Connection: close\r\nUpgrade: websocket\r\n" + key + version},
-		"not a GET":            {line: "DELETE / HTTP/1.1", head: "Connection: Upgrade\r\nUpgrade: websocket\r\n" + key + version},
-		"HTTP/1.0":             {line: "GET / HTTP/1.0", head: "Connection: Upgrade\r\nUpgrade: websocket\r\n" + key + version},
-		"with a body":          {head: "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n" + key + version},
-		"with a known length":  {head: "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n" + key + version},
-		"a choice in one word": {head: "Connection: Upgrade\r\nUpgrade: websocket/13\r\n" + key + version},
+		"WebSocket":               {head: "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n" + key + version, want: true},
+		"h2c":                     {head: "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAAA"},
+		"TLS":                     {head: "Connection: Upgrade\r\nUpgrade: TLS/1.0"},
+		"two protocols":           {head: "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n" + key + version},
+		"two lines":               {head: "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n" + key + version},
+		"no key":                  {head: "Connection: Upgrade\r\nUpgrade: websocket\r\n" + version},
+		"a short key":             {head: "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAA\r\n" + version},
+		"two keys":                {head: "Connection: Upgrade\r\nUpgrade: websocket\r\n" + key + key + version},
+		"an old version":          {head: "Connection: Upgrade\r\nUpgrade: websocket\r\n" + key + "Sec-WebSocket-Version: 8"},
+		"not in Connection":       {head: "Connection: close\r\nUpgrade: websocket\r\n" + key + version},
+		"not a GET":               {line: "DELETE / HTTP/1.1", head: "Connection: Upgrade\r\nUpgrade: websocket\r\n" + key + version},
+		"HTTP/1.0":                {line: "GET / HTTP/1.0", head: "Connection: Upgrade\r\nUpgrade: websocket\r\n" + key + version},
+		"with a body":             {head: "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n" + key + version},
+		"with a known length":     {head: "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1\r\n" + key + version},
+		"protocol with a version": {head: "Connection: Upgrade\r\nUpgrade: websocket/13\r\n" + key + version},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -178,7 +178,7 @@ func BenchmarkClean(b *testing.B) {
 
 var keepAlive = []string{"keep-alive"}
 
-// FuzzClean checks that no Connection removes a protected field, and that none is left with an option that a later proxy
+// FuzzClean checks that Connection removes no protected field, and that no Connection is left with an option that a later proxy
 // would act on.
 func FuzzClean(f *testing.F) {
 	f.Add("close", "X-Hop", "websocket")

@@ -15,7 +15,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitmemory"
 )
 
-// attempts is a limiter whose requests count only when they have failed.
+// attempts is a limiter whose requests count only if they failed.
 type attempts struct {
 	*ratelimit.Limiter
 	t            *testing.T
@@ -42,7 +42,7 @@ func attempt(addr string) (*http.Request, *request.Info) {
 	return request.With(httptest.NewRequest(http.MethodPost, "/login", nil), info), info
 }
 
-// try peeks, and charges where the attempt is let in and fails. It returns the status of a refusal, or 0.
+// try peeks, and charges if the attempt is allowed and fails. It returns the status of a refusal, or 0.
 func (a *attempts) try(addr string, fails bool) int {
 	r, _ := attempt(addr)
 	if err := a.Peek(r); err != nil {
@@ -61,7 +61,7 @@ func (a *attempts) want(status int, addr string, fails bool) {
 	}
 }
 
-func TestOnlyWhatIsChargedCounts(t *testing.T) {
+func TestOnlyChargesCount(t *testing.T) {
 	a := newAttempts(t, login())
 	for range 50 {
 		a.want(0, "192.0.2.1", false)
@@ -75,8 +75,8 @@ func TestOnlyWhatIsChargedCounts(t *testing.T) {
 	a.want(0, "192.0.2.1", false)
 }
 
-// TestAttemptsAtTheSameTime: all that are let in before the first has failed are counted.
-func TestAttemptsAtTheSameTime(t *testing.T) {
+// TestConcurrentAttempts: all attempts that were allowed before the first failed are counted.
+func TestConcurrentAttempts(t *testing.T) {
 	rule := login()
 	rule.Debt = 10
 	a := newAttempts(t, rule)
@@ -91,14 +91,14 @@ func TestAttemptsAtTheSameTime(t *testing.T) {
 	}
 	err := a.Peek(r)
 	if e := httperr.From(err); e.Status != http.StatusTooManyRequests || e.Header.Get("Retry-After") != "48" {
-		t.Errorf("after 3 attempts more than the quota: %v, %v; want 429 for 48 s", err, e.Header)
+		t.Errorf("after 3 attempts beyond the quota: %v, %v; want 429 for 48 s", err, e.Header)
 	}
 }
 
-// TestAChargeOutlivesItsClient: who hangs up before the app has answered is counted all the same.
-func TestAChargeOutlivesItsClient(t *testing.T) {
+// TestChargeAfterDisconnect: a client that disconnects before the app responds is counted as well.
+func TestChargeAfterDisconnect(t *testing.T) {
 	a := newAttempts(t, login())
-	a.store.Store, a.local.err = deaf{a.store.Store}, errors.New("away")
+	a.store.Store, a.local.err = deaf{a.store.Store}, errors.New("unavailable")
 	for range 5 {
 		r, _ := attempt("192.0.2.1")
 		ctx, cancel := context.WithCancel(r.Context())
@@ -112,7 +112,7 @@ func TestAChargeOutlivesItsClient(t *testing.T) {
 	a.want(http.StatusTooManyRequests, "192.0.2.1", false)
 }
 
-// deaf is a store that does nothing for a caller who has gone.
+// deaf is a store that does nothing for a canceled context.
 type deaf struct{ ratelimit.Store }
 
 func (d deaf) Charge(ctx context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
@@ -122,8 +122,8 @@ func (d deaf) Charge(ctx context.Context, requests []ratelimit.Request) ([]ratel
 	return d.Store.Charge(ctx, requests)
 }
 
-// TestChargesWhileTheStoreIsAway: the local store counts, and decides where onFailure is Allow.
-func TestChargesWhileTheStoreIsAway(t *testing.T) {
+// TestChargeWithoutStore: while the store is unavailable the local store counts, and decides if onFailure is Allow.
+func TestChargeWithoutStore(t *testing.T) {
 	tests := map[string]struct {
 		onFailure ratelimit.OnFailure
 		charges   int
@@ -138,7 +138,7 @@ func TestChargesWhileTheStoreIsAway(t *testing.T) {
 			rule := login()
 			rule.OnFailure = tt.onFailure
 			a := newAttempts(t, rule)
-			a.store.err = errors.New("away")
+			a.store.err = errors.New("unavailable")
 			r, _ := attempt("192.0.2.1")
 			for range tt.charges {
 				a.Charge(r)
@@ -151,7 +151,7 @@ func TestChargesWhileTheStoreIsAway(t *testing.T) {
 	}
 }
 
-func TestShadowedPeeksPass(t *testing.T) {
+func TestShadowPeek(t *testing.T) {
 	rule := login()
 	rule.Shadow = true
 	a := newAttempts(t, rule)
@@ -161,7 +161,7 @@ func TestShadowedPeeksPass(t *testing.T) {
 	}
 	r, info := attempt("192.0.2.1")
 	if err := a.Peek(r); err != nil || len(info.Decisions) != 1 || !info.Decisions[0].Shadow {
-		t.Errorf("%v, decisions %+v; want one that is let pass", err, info.Decisions)
+		t.Errorf("%v, decisions %+v; want one in shadow mode", err, info.Decisions)
 	}
 	if info.LimitsTaken {
 		t.Error("a peek counts as the request's limits")

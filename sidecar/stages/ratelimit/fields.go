@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Names of the answer's fields (draft-ietf-httpapi-ratelimit-headers-11), in canonical form.
+// Names of the response's rate limit fields (draft-ietf-httpapi-ratelimit-headers-11), in canonical form.
 const (
 	fieldLimit  = "Ratelimit"
 	fieldPolicy = "Ratelimit-Policy"
 )
 
-// fields are what a rule shows of itself: members of two structured lists (RFC 9651).
+// fields are what the client sees of a rule: members of two structured lists (RFC 9651).
 type fields struct{ name, policy string }
 
 // newFields renders `"login"` and `"login";q=5;w=60`. The window is whole seconds, rounded up.
@@ -23,14 +23,14 @@ func newFields(name string, limit int, period time.Duration) fields {
 	return fields{name: quoted, policy: fmt.Sprintf("%s;q=%d;w=%d", quoted, limit, seconds(period))}
 }
 
-// seconds rounds up: a client that waits for so long has waited long enough.
+// seconds rounds up, so that a client that waits this long has waited long enough.
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
 
-// answer is a request's rate limit fields: every enforced rule that applied, in the policy's order.
-type answer struct{ limit, policy string }
+// shownFields are the rate limit fields of one response: every enforced rule that applied, in the policy's order.
+type shownFields struct{ limit, policy string }
 
-// add appends one rule's members: r is what may follow at once, and t the seconds until that grows.
-func (a *answer) add(f *fields, result Result) {
+// add appends one rule's members: r is the number of requests allowed now, and t the seconds until that number grows.
+func (a *shownFields) add(f *fields, result Result) {
 	var room [128]byte
 	b := room[:0]
 	if a.limit != "" {
@@ -45,9 +45,9 @@ func (a *answer) add(f *fields, result Result) {
 	a.limit = string(strconv.AppendInt(b, seconds(result.Next), 10))
 }
 
-// set replaces the fields in h, whatever it holds: an app's own, in the syntax of an older draft, would make the whole
-// list unreadable, and a client can obey one answer alone.
-func (a *answer) set(h http.Header) {
+// set replaces the fields in h, including those of the app. An app's fields in the syntax of an older draft would
+// make the whole list unreadable, and a client can follow only one value.
+func (a *shownFields) set(h http.Header) {
 	if a.limit == "" {
 		return
 	}

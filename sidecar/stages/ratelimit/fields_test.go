@@ -9,7 +9,7 @@ import (
 	"github.com/posterndev/postern/api/check"
 )
 
-// FuzzFieldsAreStructured reads the fields back with another's parser of RFC 9651.
+// FuzzFieldsAreStructured reads the fields back with an independent parser of RFC 9651.
 func FuzzFieldsAreStructured(f *testing.F) {
 	f.Add("login", 5, int64(time.Minute), 4, int64(12*time.Second))
 	f.Add(`a "quoted\" name;q=1,`, 1, int64(1500*time.Millisecond), 0, int64(1))
@@ -19,7 +19,7 @@ func FuzzFieldsAreStructured(f *testing.F) {
 		}
 		shown := newFields(name, limit, time.Duration(period))
 		other := newFields("other", 1, time.Second)
-		var a answer
+		var a shownFields
 		a.add(&shown, Result{Remaining: remaining, Next: time.Duration(next)})
 		a.add(&other, Result{Remaining: 1})
 		wantMember(t, a.limit, name, map[string]int64{"r": int64(remaining), "t": ceil(next)})

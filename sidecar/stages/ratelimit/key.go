@@ -15,43 +15,45 @@ import (
 	"github.com/posterndev/postern/sidecar/store/keyspace"
 )
 
-// KeyType is what a part of a key is made of.
+// KeyType says what a part of a key is made of.
 type KeyType string
 
 // The key parts, as the policy spells them.
 const (
-	// ClientAddress is the client's IPv4 address, or the /64 network of its IPv6 address, all of which one client has.
+	// ClientAddress is the client's IPv4 address, or the /64 network of its IPv6 address: one client usually has all
+	// of that network.
 	ClientAddress KeyType = "ClientAddress"
 	// Subject is the identity's subject together with its issuer.
 	Subject KeyType = "Subject"
-	// Claim is the value of the claim Name, together with its issuer: a claim means what its issuer says.
+	// Claim is the value of the claim Name together with its issuer, because only the issuer defines what a claim
+	// means.
 	Claim KeyType = "Claim"
-	// Header is the value of the request's header field Name, all its lines together.
+	// Header is the value of the request's header field Name, with all its lines.
 	Header KeyType = "Header"
-	// Route is the rule's own set of routes: it adds nothing that tells clients apart, so alone it makes one limit for
-	// everybody. It does not hold the request's path, of which a client can make up any number.
+	// Route is the rule itself. It does not distinguish clients: as the only part, it makes one limit for all
+	// clients. It does not contain the request's path, because a client can invent any number of paths.
 	Route KeyType = "Route"
 )
 
-// KeyPart is one part of a rule's key. A part that a request has nothing for (no identity, no such claim or header) is
-// replaced by the client's address: strangers are neither unlimited nor in one bucket with each other.
+// KeyPart is one part of a rule's key. If the request has no value for a part (no identity, no such claim or header),
+// the client's address replaces it. So anonymous clients are limited, and do not share one counter.
 type KeyPart struct {
 	Type KeyType
-	// Name is the claim's or the header's.
+	// Name is the name of the claim or header.
 	Name string
 }
 
-// keyBuilder makes a rule's keys.
+// keyBuilder builds a rule's keys.
 type keyBuilder struct {
 	space keyspace.Keyspace
 	rule  string
 	parts []part
-	// needIdentity says that a part is taken from the identity.
+	// needIdentity says that a part comes from the identity.
 	needIdentity bool
 }
 
-// part is a compiled KeyPart. A tag goes into the key before the value, another where the address stands in for it, so
-// that a client cannot choose a value that meets another client's address.
+// part is a compiled KeyPart. The key contains a tag before the value, and another tag if the address replaces the
+// value. So a client cannot choose a value that equals the key of another client's address.
 type part struct {
 	KeyPart
 	tag, absent string
@@ -63,27 +65,27 @@ const maxParts = 8
 func newKeyBuilder(space keyspace.Keyspace, rule string, by []KeyPart) (keyBuilder, error) {
 	b := keyBuilder{space: space, rule: rule}
 	if len(by) == 0 || len(by) > maxParts {
-		return b, fmt.Errorf("keyBy has %d parts; give 1 to %d", len(by), maxParts)
+		return b, fmt.Errorf("keyBy has %d parts; use 1 to %d parts", len(by), maxParts)
 	}
 	for _, p := range by {
 		switch p.Type {
 		case ClientAddress, Route:
 			if p.Name != "" {
-				return b, fmt.Errorf("keyBy %s takes no name, not %q", p.Type, p.Name)
+				return b, fmt.Errorf("keyBy %s has no name; remove the name %q", p.Type, p.Name)
 			}
 		case Subject:
 			if p.Name != "" {
-				return b, fmt.Errorf("keyBy %s takes no name, not %q", p.Type, p.Name)
+				return b, fmt.Errorf("keyBy %s has no name; remove the name %q", p.Type, p.Name)
 			}
 			b.needIdentity = true
 		case Claim:
 			b.needIdentity = true
 			if p.Name == "" {
-				return b, errors.New("keyBy Claim needs the claim's name")
+				return b, errors.New("keyBy Claim needs the name of a claim")
 			}
 		case Header:
 			if p.Name == "" {
-				return b, errors.New("keyBy Header needs the header's name")
+				return b, errors.New("keyBy Header needs the name of a header")
 			}
 			p.Name = http.CanonicalHeaderKey(p.Name)
 		default:
@@ -94,8 +96,8 @@ func newKeyBuilder(space keyspace.Keyspace, rule string, by []KeyPart) (keyBuild
 	return b, nil
 }
 
-// key returns the key of a request. What a client or an issuer wrote is in it as a hash alone: it may be secret (an API
-// key) or personal, and stores show their keys to many.
+// key returns the key of a request. Values that a client or an issuer wrote are hashed: they may be secret (an API
+// key) or personal, and many people can read the keys of a store.
 func (b *keyBuilder) key(r *http.Request, info *request.Info) string {
 	var room [1 + 2*maxParts]string
 	parts := append(room[:0], b.rule)
@@ -115,7 +117,7 @@ func (b *keyBuilder) key(r *http.Request, info *request.Info) string {
 	return b.space.Key(parts...)
 }
 
-// value is what the request has for the part, or "".
+// value returns the request's value for the part, or "".
 func (p *part) value(r *http.Request, info *request.Info) string {
 	switch p.Type {
 	case ClientAddress:
@@ -132,7 +134,7 @@ func (p *part) value(r *http.Request, info *request.Info) string {
 	}
 }
 
-// address is the network that counts as one client.
+// address returns the network that counts as one client.
 func address(a netip.Addr) string {
 	a = a.Unmap().WithZone("")
 	if a.Is6() {
@@ -152,20 +154,20 @@ func header(r *http.Request, name string) string {
 	return digest(values...)
 }
 
-// claim tells the types apart: the number 1 is not the text "1". A null or empty claim is none.
+// claim distinguishes types: the number 1 is not the text "1". A null or empty claim counts as missing.
 func claim(id *identity.Identity, name string) string {
 	v, ok := id.Claim(name)
 	if !ok || v == nil || v == "" {
 		return ""
 	}
-	text, err := json.Marshal(v) // the keys of objects come out sorted
+	text, err := json.Marshal(v) // sorts the keys of objects
 	if err != nil {
 		return ""
 	}
 	return digest(id.Issuer, string(text))
 }
 
-// digest is 128 bits of the SHA-256 of values, each of which carries its length.
+// digest returns 128 bits of the SHA-256 of values. Each value is hashed with its length.
 func digest(values ...string) string {
 	var room [256]byte
 	b := room[:0]

@@ -23,7 +23,7 @@ func builder(t testing.TB, parts ...KeyPart) keyBuilder {
 	return b
 }
 
-// client is what a key is made from.
+// client holds the values of a key.
 type client struct {
 	addr   string
 	header http.Header
@@ -49,45 +49,45 @@ func claims(issuer string, tenant any) *identity.Identity {
 	return &identity.Identity{Issuer: issuer, Subject: "ada", Claims: map[string]any{"tenant": tenant}}
 }
 
-func TestWhoSharesAKey(t *testing.T) {
+func TestKeyEquality(t *testing.T) {
 	tests := map[string]struct {
 		part KeyPart
 		a, b client
-		want bool // one key
+		want bool // same key
 	}{
-		"one IPv4 address":            {part: KeyPart{Type: ClientAddress}, want: true},
-		"neighbours in IPv4":          {part: KeyPart{Type: ClientAddress}, a: client{addr: "192.0.2.1"}, b: client{addr: "192.0.2.2"}},
-		"a mapped address":            {part: KeyPart{Type: ClientAddress}, a: client{addr: "192.0.2.1"}, b: client{addr: "::ffff:192.0.2.1"}, want: true},
-		"one IPv6 network":            {part: KeyPart{Type: ClientAddress}, a: client{addr: "2001:db8::1"}, b: client{addr: "2001:db8::ffff:ffff:ffff:2"}, want: true},
-		"two IPv6 networks":           {part: KeyPart{Type: ClientAddress}, a: client{addr: "2001:db8::1"}, b: client{addr: "2001:db8:0:1::1"}},
-		"an address in a zone":        {part: KeyPart{Type: ClientAddress}, a: client{addr: "fe80::1%eth0"}, b: client{addr: "fe80::1"}, want: true},
-		"one subject, two addresses":  {part: KeyPart{Type: Subject}, a: client{id: claims("x", nil)}, b: client{addr: "192.0.2.2", id: claims("x", nil)}, want: true},
-		"one subject of two issuers":  {part: KeyPart{Type: Subject}, a: client{id: claims("x", nil)}, b: client{id: claims("y", nil)}},
-		"issuer and subject run on":   {part: KeyPart{Type: Subject}, a: client{id: &identity.Identity{Issuer: "xa", Subject: "b"}}, b: client{id: &identity.Identity{Issuer: "x", Subject: "ab"}}},
-		"anonymous, two addresses":    {part: KeyPart{Type: Subject}, b: client{addr: "192.0.2.2"}},
-		"anonymous, one address":      {part: KeyPart{Type: Subject}, want: true},
-		"no subject":                  {part: KeyPart{Type: Subject}, a: client{id: &identity.Identity{Issuer: "x"}}, want: true},
-		"subject named as an address": {part: KeyPart{Type: Subject}, b: client{id: &identity.Identity{Subject: "192.0.2.1"}}},
-		"one tenant":                  {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", "acme")}, b: client{addr: "192.0.2.2", id: claims("x", "acme")}, want: true},
-		"two tenants":                 {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", "acme")}, b: client{id: claims("x", "other")}},
-		"a tenant of two issuers":     {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", "acme")}, b: client{id: claims("y", "acme")}},
-		"a number and a text":         {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", json.Number("1"))}, b: client{id: claims("x", "1")}},
-		"null and no claim":           {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", nil)}, want: true},
-		"an empty claim, strangers":   {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", "")}, b: client{addr: "192.0.2.2", id: claims("x", "")}},
-		"objects in any order":        {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", map[string]any{"a": "1", "b": "2"})}, b: client{id: claims("x", map[string]any{"b": "2", "a": "1"})}, want: true},
-		"one header":                  {part: KeyPart{Type: Header, Name: "x-api-key"}, a: client{header: http.Header{"X-Api-Key": {"k"}}}, b: client{addr: "192.0.2.2", header: http.Header{"X-Api-Key": {"k"}}}, want: true},
-		"header lines run on":         {part: KeyPart{Type: Header, Name: "X-Api-Key"}, a: client{header: http.Header{"X-Api-Key": {"ab", "c"}}}, b: client{header: http.Header{"X-Api-Key": {"a", "bc"}}}},
-		"no header, two addresses":    {part: KeyPart{Type: Header, Name: "X-Api-Key"}, b: client{addr: "192.0.2.2"}},
-		"an empty header is none":     {part: KeyPart{Type: Header, Name: "X-Api-Key"}, b: client{header: http.Header{"X-Api-Key": {""}}}, want: true},
-		"header named as an address":  {part: KeyPart{Type: Header, Name: "X-Api-Key"}, b: client{header: http.Header{"X-Api-Key": {"192.0.2.1"}}}},
-		"two hosts":                   {part: KeyPart{Type: Header, Name: "host"}, a: client{host: "a.example.com"}, b: client{host: "b.example.com"}},
-		"everybody on a route":        {part: KeyPart{Type: Route}, a: client{id: claims("x", "acme")}, b: client{addr: "2001:db8::1"}, want: true},
+		"one IPv4 address":              {part: KeyPart{Type: ClientAddress}, want: true},
+		"neighbours in IPv4":            {part: KeyPart{Type: ClientAddress}, a: client{addr: "192.0.2.1"}, b: client{addr: "192.0.2.2"}},
+		"a mapped address":              {part: KeyPart{Type: ClientAddress}, a: client{addr: "192.0.2.1"}, b: client{addr: "::ffff:192.0.2.1"}, want: true},
+		"one IPv6 network":              {part: KeyPart{Type: ClientAddress}, a: client{addr: "2001:db8::1"}, b: client{addr: "2001:db8::ffff:ffff:ffff:2"}, want: true},
+		"two IPv6 networks":             {part: KeyPart{Type: ClientAddress}, a: client{addr: "2001:db8::1"}, b: client{addr: "2001:db8:0:1::1"}},
+		"an address in a zone":          {part: KeyPart{Type: ClientAddress}, a: client{addr: "fe80::1%eth0"}, b: client{addr: "fe80::1"}, want: true},
+		"one subject, two addresses":    {part: KeyPart{Type: Subject}, a: client{id: claims("x", nil)}, b: client{addr: "192.0.2.2", id: claims("x", nil)}, want: true},
+		"one subject of two issuers":    {part: KeyPart{Type: Subject}, a: client{id: claims("x", nil)}, b: client{id: claims("y", nil)}},
+		"issuer and subject joined":     {part: KeyPart{Type: Subject}, a: client{id: &identity.Identity{Issuer: "xa", Subject: "b"}}, b: client{id: &identity.Identity{Issuer: "x", Subject: "ab"}}},
+		"anonymous, two addresses":      {part: KeyPart{Type: Subject}, b: client{addr: "192.0.2.2"}},
+		"anonymous, one address":        {part: KeyPart{Type: Subject}, want: true},
+		"no subject":                    {part: KeyPart{Type: Subject}, a: client{id: &identity.Identity{Issuer: "x"}}, want: true},
+		"subject named as an address":   {part: KeyPart{Type: Subject}, b: client{id: &identity.Identity{Subject: "192.0.2.1"}}},
+		"one tenant":                    {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", "acme")}, b: client{addr: "192.0.2.2", id: claims("x", "acme")}, want: true},
+		"two tenants":                   {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", "acme")}, b: client{id: claims("x", "other")}},
+		"a tenant of two issuers":       {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", "acme")}, b: client{id: claims("y", "acme")}},
+		"a number and a text":           {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", json.Number("1"))}, b: client{id: claims("x", "1")}},
+		"null and no claim":             {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", nil)}, want: true},
+		"an empty claim, two addresses": {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", "")}, b: client{addr: "192.0.2.2", id: claims("x", "")}},
+		"objects in any order":          {part: KeyPart{Type: Claim, Name: "tenant"}, a: client{id: claims("x", map[string]any{"a": "1", "b": "2"})}, b: client{id: claims("x", map[string]any{"b": "2", "a": "1"})}, want: true},
+		"one header":                    {part: KeyPart{Type: Header, Name: "x-api-key"}, a: client{header: http.Header{"X-Api-Key": {"k"}}}, b: client{addr: "192.0.2.2", header: http.Header{"X-Api-Key": {"k"}}}, want: true},
+		"header lines joined":           {part: KeyPart{Type: Header, Name: "X-Api-Key"}, a: client{header: http.Header{"X-Api-Key": {"ab", "c"}}}, b: client{header: http.Header{"X-Api-Key": {"a", "bc"}}}},
+		"no header, two addresses":      {part: KeyPart{Type: Header, Name: "X-Api-Key"}, b: client{addr: "192.0.2.2"}},
+		"an empty header is none":       {part: KeyPart{Type: Header, Name: "X-Api-Key"}, b: client{header: http.Header{"X-Api-Key": {""}}}, want: true},
+		"header named as an address":    {part: KeyPart{Type: Header, Name: "X-Api-Key"}, b: client{header: http.Header{"X-Api-Key": {"192.0.2.1"}}}},
+		"two hosts":                     {part: KeyPart{Type: Header, Name: "host"}, a: client{host: "a.example.com"}, b: client{host: "b.example.com"}},
+		"all clients on a route":        {part: KeyPart{Type: Route}, a: client{id: claims("x", "acme")}, b: client{addr: "2001:db8::1"}, want: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			b := builder(t, tt.part)
 			if a, other := tt.a.key(t, b), tt.b.key(t, b); (a == other) != tt.want {
-				t.Errorf("one key: %v; want %v\n%s\n%s", a == other, tt.want, a, other)
+				t.Errorf("same key: %v; want %v\n%s\n%s", a == other, tt.want, a, other)
 			}
 		})
 	}

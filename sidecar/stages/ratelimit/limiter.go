@@ -12,21 +12,22 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// stageName is how decisions name this package.
+// stageName is the name of this package in decisions.
 const stageName = "ratelimit"
 
-// retryStore is how long a client is told to wait for the store.
+// retryStore is how long a client is told to wait while the store is unavailable.
 const retryStore = time.Second
 
-// hit is a rule that applies to a request, and the key that it is counted under.
+// hit is a rule that applies to a request, and the key under which the request is counted.
 type hit struct {
 	rule *rule
 	key  string
 }
 
-// Before is the stage ahead of authentication. Of the rules that need no identity it refuses the keys that are known to
-// have no quota; and if a later stage refuses a request before its limits were counted, as authentication does, it
-// counts it under these rules, and answers 429 instead if one is exceeded. It is nil without rules.
+// Before returns the stage before authentication. For the rules that need no identity, it refuses keys that are known
+// to have no quota. If a later stage, such as authentication, refuses a request before its limits were counted,
+// Before counts the request under these rules, and refuses with 429 instead if a limit is exceeded. Before returns
+// nil if there are no rules.
 func (l *Limiter) Before() stage.Stage {
 	if len(l.open) == 0 {
 		return nil
@@ -51,7 +52,8 @@ func (l *Limiter) Before() stage.Stage {
 	}
 }
 
-// After is the stage behind authorization: it takes all of a request's limits at once. It is nil without rules.
+// After returns the stage after authorization. It counts all of a request's limits in one step. It returns nil if there are
+// no rules.
 func (l *Limiter) After() stage.Stage {
 	if len(l.rules) == 0 {
 		return nil
@@ -65,7 +67,7 @@ func (l *Limiter) After() stage.Stage {
 				return err
 			}
 			if shown.limit != "" {
-				shows := &writer{Writer: response.Writer{ResponseWriter: w}, answer: shown}
+				shows := &writer{Writer: response.Writer{ResponseWriter: w}, fields: shown}
 				shows.OnHeader, w = shows, shows
 			}
 			return next.ServeHTTP(w, r)
@@ -73,7 +75,7 @@ func (l *Limiter) After() stage.Stage {
 	}
 }
 
-// hits returns those of rules that apply to a request.
+// hits returns the rules that apply to a request.
 func (l *Limiter) hits(r *http.Request, info *request.Info, rules []rule) (hits []hit) {
 	for i := range rules {
 		if rule := &rules[i]; rule.matches(r.Method, info.Path) {
@@ -83,7 +85,7 @@ func (l *Limiter) hits(r *http.Request, info *request.Info, rules []rule) (hits 
 	return hits
 }
 
-// recall refuses what is known to be refused before the identity is.
+// recall refuses requests that are known to be refused, before the identity is known.
 func (l *Limiter) recall(w http.ResponseWriter, r *http.Request, info *request.Info) error {
 	if l.refused.empty() {
 		return nil
@@ -96,10 +98,10 @@ func (l *Limiter) recall(w http.ResponseWriter, r *http.Request, info *request.I
 	return err
 }
 
-// known refuses hits of which one is remembered as refused, without asking the store.
-func (l *Limiter) known(info *request.Info, hits []hit) (shown answer, err error) {
+// known refuses the request if one of the hits is remembered as refused. It does not ask the store.
+func (l *Limiter) known(info *request.Info, hits []hit) (shown shownFields, err error) {
 	if info.Shadow {
-		return answer{}, nil
+		return shownFields{}, nil
 	}
 	var wait time.Duration
 	var by *rule
@@ -115,26 +117,26 @@ func (l *Limiter) known(info *request.Info, hits []hit) (shown answer, err error
 		}
 	}
 	if by == nil {
-		return answer{}, nil
+		return shownFields{}, nil
 	}
 	return shown, info.Refuse(by.named(), tooMany(wait))
 }
 
-// take counts a request under rules, and returns the fields to show and the refusal.
-func (l *Limiter) take(r *http.Request, info *request.Info, rules []rule) (answer, error) {
+// take counts a request under rules. It returns the fields to show and the refusal.
+func (l *Limiter) take(r *http.Request, info *request.Info, rules []rule) (shownFields, error) {
 	info.LimitsTaken = true
 	return l.decide(r, info, rules, Store.Take)
 }
 
-// Peek decides under every rule whether a request may go on, and counts nothing. The error refuses it, as After would; the
-// refusal is recorded in the request's Info.
+// Peek decides under every rule whether a request is allowed, and counts nothing. The error refuses the request, as
+// After would. The refusal is recorded in the request's Info.
 func (l *Limiter) Peek(r *http.Request) error {
 	_, err := l.decide(r, request.From(r), l.rules, Store.Peek)
 	return err
 }
 
-// Charge counts a request, as it was at Peek, under every rule, whether or not there is quota left, and also where the client has
-// gone. While the store does not answer the local one counts.
+// Charge counts a request, in its state at Peek, under every rule. It counts also if there is no quota left and if
+// the client has disconnected. While the store is unavailable, the local store counts.
 func (l *Limiter) Charge(r *http.Request) {
 	info := request.From(r)
 	hits := l.hits(r, info, l.rules)
@@ -145,7 +147,7 @@ func (l *Limiter) Charge(r *http.Request) {
 	results, err := l.store.Charge(ctx, requests)
 	if err != nil {
 		if results, err = l.local.Charge(ctx, requests); err != nil {
-			return // neither store counts; Peek refuses or lets pass by onFailure
+			return // neither store counts; onFailure decides in Peek
 		}
 	}
 	for i, result := range results {
@@ -159,10 +161,10 @@ func (l *Limiter) Charge(r *http.Request) {
 type operation func(s Store, ctx context.Context, requests []Request) ([]Result, error)
 
 // decide asks the store about a request, and returns the fields to show and the refusal.
-func (l *Limiter) decide(r *http.Request, info *request.Info, rules []rule, ask operation) (answer, error) {
+func (l *Limiter) decide(r *http.Request, info *request.Info, rules []rule, ask operation) (shownFields, error) {
 	hits := l.hits(r, info, rules)
 	if len(hits) == 0 {
-		return answer{}, nil
+		return shownFields{}, nil
 	}
 	if shown, err := l.known(info, hits); err != nil {
 		return shown, err
@@ -171,10 +173,10 @@ func (l *Limiter) decide(r *http.Request, info *request.Info, rules []rule, ask 
 	results, err := ask(l.store, r.Context(), requests)
 	if err != nil {
 		if err := refuseByDeny(info, hits, err); err != nil {
-			return answer{}, err
+			return shownFields{}, err
 		}
 		if results, err = ask(l.local, r.Context(), requests); err != nil {
-			return answer{}, info.Refuse(request.Rule{Stage: stageName}, storeAway(err))
+			return shownFields{}, info.Refuse(request.Rule{Stage: stageName}, storeUnavailable(err))
 		}
 	}
 	return l.judge(info, hits, results)
@@ -188,11 +190,12 @@ func requestsOf(info *request.Info, hits []hit) []Request {
 	return requests
 }
 
-// refuseByDeny refuses where the store failed by cause and an enforced rule says Deny. Otherwise the local store stands in.
+// refuseByDeny refuses if the store failed with cause and an enforced rule says Deny. Otherwise the local store
+// decides.
 func refuseByDeny(info *request.Info, hits []hit, cause error) error {
 	for _, h := range hits {
 		if h.rule.onFailure == Deny {
-			if err := info.Refuse(h.rule.named(), storeAway(cause)); err != nil {
+			if err := info.Refuse(h.rule.named(), storeUnavailable(cause)); err != nil {
 				return err
 			}
 		}
@@ -200,8 +203,8 @@ func refuseByDeny(info *request.Info, hits []hit, cause error) error {
 	return nil
 }
 
-// judge records every refusal and returns that of the rule which is exceeded for longest.
-func (l *Limiter) judge(info *request.Info, hits []hit, results []Result) (shown answer, refusal error) {
+// judge records every refusal. It returns the refusal of the rule with the longest wait.
+func (l *Limiter) judge(info *request.Info, hits []hit, results []Result) (shown shownFields, refusal error) {
 	var wait time.Duration
 	for i, result := range results {
 		rule := hits[i].rule
@@ -232,7 +235,7 @@ func tooMany(wait time.Duration) *httperr.Error {
 	return e.With("Retry-After", strconv.FormatInt(seconds(wait), 10))
 }
 
-func storeAway(cause error) *httperr.Error {
+func storeUnavailable(cause error) *httperr.Error {
 	e := &httperr.Error{
 		Status: http.StatusServiceUnavailable, Code: "rate-limit-unavailable",
 		Detail: "Requests cannot be counted at the moment. Try again shortly.", Cause: cause,

@@ -21,7 +21,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitmemory"
 )
 
-// countedStore is a store that a test can take away.
+// countedStore is a store that a test can make unavailable.
 type countedStore struct {
 	ratelimit.Store
 	mu    sync.Mutex
@@ -57,7 +57,7 @@ func (c *countedStore) Charge(ctx context.Context, requests []ratelimit.Request)
 	return c.Store.Charge(ctx, requests)
 }
 
-// fixture is a chain of both stages with an authentication between them that a test decides.
+// fixture is a chain of both stages, with an authentication between them that a test sets.
 type fixture struct {
 	t       *testing.T
 	at      time.Time
@@ -179,7 +179,7 @@ func TestFiveAMinute(t *testing.T) {
 	f.wantStatus(http.StatusTooManyRequests, f.send("192.0.2.1"))
 }
 
-func TestAFloodDoesNotReachTheStore(t *testing.T) {
+func TestFloodDoesNotReachTheStore(t *testing.T) {
 	for name, rule := range map[string]ratelimit.Rule{"by address, in Before": login(), "by subject, in After": bySubject()} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, rule)
@@ -203,7 +203,7 @@ func TestAFloodDoesNotReachTheStore(t *testing.T) {
 	}
 }
 
-func TestARequestIsCountedOnce(t *testing.T) {
+func TestRequestIsCountedOnce(t *testing.T) {
 	broken := &httperr.Error{Status: http.StatusBadGateway, Code: "upstream"}
 	tests := map[string]struct {
 		authn, app error
@@ -250,7 +250,7 @@ func TestRefusedAuthenticationIsLimitedByAddress(t *testing.T) {
 	f.wantStatus(http.StatusOK, f.send("192.0.2.2", as("ada")))
 }
 
-func TestARefusedRequestUsesNothingUp(t *testing.T) {
+func TestRefusedRequestUsesNoQuota(t *testing.T) {
 	tight := bySubject()
 	tight.Burst = 1
 	f := newFixture(t, login(), tight)
@@ -281,7 +281,7 @@ func TestShadow(t *testing.T) {
 		}
 	}
 	f.wantStatus(http.StatusTooManyRequests, f.send("192.0.2.1"))
-	f.store.err = errors.New("away")
+	f.store.err = errors.New("unavailable")
 	f.wantStatus(http.StatusOK, f.send("192.0.2.9"))
 }
 
@@ -297,15 +297,15 @@ func TestShadowPolicy(t *testing.T) {
 	if len(got.info.Decisions) != 1 || !got.info.Decisions[0].Shadow || got.Header().Get("RateLimit") != "" {
 		t.Errorf("decisions %+v, header %v", got.info.Decisions, got.Header())
 	}
-	f.store.err, f.local.err = errors.New("away"), errors.New("away too")
+	f.store.err, f.local.err = errors.New("unavailable"), errors.New("unavailable too")
 	got = f.send("192.0.2.1", shadowPolicy)
 	f.wantStatus(http.StatusOK, got)
 	if len(got.info.Decisions) != 2 {
-		t.Errorf("decisions %+v; want both stores' absence", got.info.Decisions)
+		t.Errorf("decisions %+v; want the failure of both stores", got.info.Decisions)
 	}
 }
 
-func TestStoreAway(t *testing.T) {
+func TestStoreUnavailable(t *testing.T) {
 	deny := login()
 	deny.Name, deny.OnFailure = "strict", ratelimit.Deny
 	tests := map[string]struct {
@@ -313,10 +313,10 @@ func TestStoreAway(t *testing.T) {
 		localErr   error
 		wantStatus []int
 	}{
-		"allow: the limit holds here":  {rules: []ratelimit.Rule{login()}, wantStatus: []int{200, 200, 200, 200, 200, 429, 429}},
-		"deny":                         {rules: []ratelimit.Rule{deny}, wantStatus: []int{503, 503}},
-		"one denies":                   {rules: []ratelimit.Rule{login(), deny}, wantStatus: []int{503, 503}},
-		"the stand-in is away as well": {rules: []ratelimit.Rule{login()}, localErr: errors.New("away"), wantStatus: []int{503}},
+		"allow: the local limit applies": {rules: []ratelimit.Rule{login()}, wantStatus: []int{200, 200, 200, 200, 200, 429, 429}},
+		"deny":                           {rules: []ratelimit.Rule{deny}, wantStatus: []int{503, 503}},
+		"one denies":                     {rules: []ratelimit.Rule{login(), deny}, wantStatus: []int{503, 503}},
+		"the local store fails as well":  {rules: []ratelimit.Rule{login()}, localErr: errors.New("unavailable"), wantStatus: []int{503}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -354,7 +354,7 @@ func TestRulesApplyByRoute(t *testing.T) {
 	}
 }
 
-func TestNoRulesAreNoStages(t *testing.T) {
+func TestNoRulesNoStages(t *testing.T) {
 	l, err := ratelimit.New(ratelimit.Config{Store: ratelimitmemory.New(ratelimitmemory.Config{}), Local: ratelimitmemory.New(ratelimitmemory.Config{})})
 	if err != nil || l.Before() != nil || l.After() != nil {
 		t.Errorf("a policy without limits has stages, or %v", err)

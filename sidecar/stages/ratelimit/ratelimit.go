@@ -1,12 +1,13 @@
-// Package ratelimit limits how often a client may ask. Its two stages stand around authentication: Before refuses what is
-// known to be refused, and counts the requests that authentication or authorization refuses; After, with the identity
-// known, counts all the others. Either way one request's limits are taken in one step and one round trip.
+// Package ratelimit limits the request rate of clients. It has two stages, before and after authentication. Before
+// refuses requests that are known to be refused, and counts the requests that authentication or authorization
+// refuses. After knows the identity and counts all other requests. In both cases all limits of one request are
+// counted in one step and one round trip.
 //
-// The stages refuse with 429 and, where the store is away and a rule's OnFailure is Deny, with 503. After may call
-// anything; Before must come earlier in the chain than whatever sets the identity.
+// The stages refuse with 429, and with 503 if the store is unavailable and a rule's OnFailure is Deny. After may be
+// followed by any stage. Before must come before the stage that sets the identity.
 //
-// What counts only by its outcome, as a failed login does, is decided on with Peek before the outcome and counted with Charge
-// after it. A limiter's rules are either taken by its stages, or peeked at and charged.
+// If only the outcome decides whether a request counts, such as a failed login, Peek decides before the outcome and
+// Charge counts after it. Use the rules of one limiter either with its stages, or with Peek and Charge.
 package ratelimit
 
 import (
@@ -20,10 +21,10 @@ import (
 	"github.com/posterndev/postern/sidecar/store/keyspace"
 )
 
-// OnFailure is what happens to a rule's requests while the store does not answer.
+// OnFailure says what happens to a rule's requests while the store is unavailable.
 type OnFailure string
 
-// Deny answers 503. Allow lets the local store stand in: the limit then holds for each pod by itself.
+// Deny responds with 503. Allow uses the local store instead: the limit then applies to each pod separately.
 const (
 	Deny  OnFailure = "Deny"
 	Allow OnFailure = "Allow"
@@ -31,19 +32,20 @@ const (
 
 // Rule is one limit.
 type Rule struct {
-	// Name is the policy's name of the rule; the client sees it in RateLimit fields, unless Shadow.
+	// Name is the policy's name of the rule. The client sees it in the RateLimit fields, unless the rule is in shadow
+	// mode.
 	Name string
-	// Match picks the requests; nil for all.
+	// Match selects the requests; nil selects all.
 	Match *route.Matcher
-	// Limit requests pass in each Period; Burst of them at once (Limit if 0).
+	// Limit is the number of requests per Period; Burst of them may come at once (Limit if 0).
 	Limit  int
 	Period time.Duration
 	Burst  int
 	// Debt is how many requests Charge counts beyond the quota (gcra.Rate).
 	Debt int
-	// KeyBy says whose requests are counted together; at least one part.
+	// KeyBy says which requests are counted together; at least one part.
 	KeyBy []KeyPart
-	// Shadow decides and records, and lets pass.
+	// Shadow decides and records, but refuses nothing.
 	Shadow    bool
 	OnFailure OnFailure
 }
@@ -51,15 +53,15 @@ type Rule struct {
 // Config describes a policy's limits.
 type Config struct {
 	Rules []Rule
-	// Scope is the policy's "namespace/name": other policies' counters are apart.
+	// Scope is the policy's "namespace/name". Counters of different policies are separate.
 	Scope string
-	// Store counts; Local stands in for it, and may be the same.
+	// Store counts. Local replaces it while it is unavailable; it may be the same store.
 	Store, Local Store
-	// Now is the clock of the memory of refusals; time.Now if nil.
+	// Now is the clock of the remembered refusals; time.Now if nil.
 	Now func() time.Time
 }
 
-// Limiter is a policy's compiled limits. It is safe for concurrent use.
+// Limiter holds a policy's compiled limits. It is safe for concurrent use.
 type Limiter struct {
 	rules []rule
 	// open are the rules whose keys need no identity.
@@ -79,10 +81,10 @@ type rule struct {
 	fields    fields
 }
 
-// New compiles c. The error names the rule and says what is wrong with it.
+// New compiles c. The error names the invalid rule.
 func New(c Config) (*Limiter, error) {
 	if c.Store == nil || c.Local == nil {
-		return nil, errors.New("compiling rate limits: a store and a local store are needed")
+		return nil, errors.New("compiling rate limits: Store and Local are required")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -119,7 +121,7 @@ func compile(r Rule, space keyspace.Keyspace) (rule, error) {
 		return rule{}, err
 	}
 	if r.OnFailure != Deny && r.OnFailure != Allow {
-		return rule{}, fmt.Errorf("onFailure %q is not %s or %s", r.OnFailure, Deny, Allow)
+		return rule{}, fmt.Errorf("onFailure %q must be %s or %s", r.OnFailure, Deny, Allow)
 	}
 	if err := check.LimitName(r.Name); err != nil {
 		return rule{}, err
@@ -134,7 +136,7 @@ func compile(r Rule, space keyspace.Keyspace) (rule, error) {
 	}, nil
 }
 
-// matches reports whether the rule is about a request.
+// matches reports whether the rule applies to a request.
 func (r *rule) matches(method, path string) bool {
 	return r.match == nil || r.match.Match(method, path)
 }

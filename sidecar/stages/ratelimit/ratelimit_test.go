@@ -21,23 +21,23 @@ func TestNewRefuses(t *testing.T) {
 		rules   []Rule
 		wantErr string
 	}{
-		"no limit":              {rules: with(func(r *Rule) { r.Limit = 0 }), wantErr: "limit 0"},
-		"a negative burst":      {rules: with(func(r *Rule) { r.Burst = -1 }), wantErr: "burst -1"},
-		"a negative debt":       {rules: with(func(r *Rule) { r.Debt = -1 }), wantErr: "debt of -1"},
-		"a debt of years":       {rules: with(func(r *Rule) { r.Debt = 1 << 40 }), wantErr: "to come back"},
-		"no period":             {rules: with(func(r *Rule) { r.Period = 0 }), wantErr: "period"},
-		"no polarity":           {rules: with(func(r *Rule) { r.OnFailure = "" }), wantErr: "onFailure"},
-		"no name":               {rules: with(func(r *Rule) { r.Name = "" }), wantErr: "0 bytes"},
-		"a long name":           {rules: with(func(r *Rule) { r.Name = strings.Repeat("x", 64) }), wantErr: "64 bytes"},
-		"a name of two lines":   {rules: with(func(r *Rule) { r.Name = "a\r\nb" }), wantErr: "printable"},
-		"a name twice":          {rules: []Rule{good, good}, wantErr: "same name"},
-		"no key":                {rules: keyBy(), wantErr: "0 parts"},
-		"a long key":            {rules: keyBy(make([]KeyPart, maxParts+1)...), wantErr: "9 parts"},
-		"an unknown part":       {rules: keyBy(KeyPart{Type: "Cookie"}), wantErr: `"Cookie" is not known`},
-		"a claim without name":  {rules: keyBy(KeyPart{Type: Claim}), wantErr: "claim's name"},
-		"a header without name": {rules: keyBy(KeyPart{Type: Header}), wantErr: "header's name"},
-		"an address with name":  {rules: keyBy(KeyPart{Type: ClientAddress, Name: "x"}), wantErr: "takes no name"},
-		"a subject with name":   {rules: keyBy(KeyPart{Type: Subject, Name: "x"}), wantErr: "takes no name"},
+		"no limit":                 {rules: with(func(r *Rule) { r.Limit = 0 }), wantErr: "limit 0"},
+		"a negative burst":         {rules: with(func(r *Rule) { r.Burst = -1 }), wantErr: "burst -1"},
+		"a negative debt":          {rules: with(func(r *Rule) { r.Debt = -1 }), wantErr: "debt of -1"},
+		"a debt of years":          {rules: with(func(r *Rule) { r.Debt = 1 << 40 }), wantErr: "to be available again"},
+		"no period":                {rules: with(func(r *Rule) { r.Period = 0 }), wantErr: "period"},
+		"no onFailure":             {rules: with(func(r *Rule) { r.OnFailure = "" }), wantErr: "onFailure"},
+		"no name":                  {rules: with(func(r *Rule) { r.Name = "" }), wantErr: "0 bytes"},
+		"a long name":              {rules: with(func(r *Rule) { r.Name = strings.Repeat("x", 64) }), wantErr: "64 bytes"},
+		"a name with a line break": {rules: with(func(r *Rule) { r.Name = "a\r\nb" }), wantErr: "printable"},
+		"a name twice":             {rules: []Rule{good, good}, wantErr: "same name"},
+		"no key":                   {rules: keyBy(), wantErr: "0 parts"},
+		"a long key":               {rules: keyBy(make([]KeyPart, maxParts+1)...), wantErr: "9 parts"},
+		"an unknown part":          {rules: keyBy(KeyPart{Type: "Cookie"}), wantErr: `"Cookie" is not known`},
+		"a claim without a name":   {rules: keyBy(KeyPart{Type: Claim}), wantErr: "name of a claim"},
+		"a header without a name":  {rules: keyBy(KeyPart{Type: Header}), wantErr: "name of a header"},
+		"an address with a name":   {rules: keyBy(KeyPart{Type: ClientAddress, Name: "x"}), wantErr: "has no name"},
+		"a subject with a name":    {rules: keyBy(KeyPart{Type: Subject, Name: "x"}), wantErr: "has no name"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -48,6 +48,6 @@ func TestNewRefuses(t *testing.T) {
 		})
 	}
 	if _, err := New(Config{Store: noStore{}}); err == nil {
-		t.Error("no local store, and no error")
+		t.Error("no error without a local store")
 	}
 }

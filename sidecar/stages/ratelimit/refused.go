@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// maxRefusals bounds the memory of refusals. A key is at most about 600 bytes, and usually 100.
+// maxRefusals bounds the number of remembered refusals. A key has at most about 600 bytes, and usually 100.
 const maxRefusals = 8 << 10
 
-// refusals remembers keys that have no quota until some time, so that a flood that is refused does not reach the store. It
-// may forget: the store then says so again.
+// refusals remembers keys that have no quota until some time, so that a flood of refused requests does not reach the
+// store. It may forget a key: the store then refuses it again.
 type refusals struct {
 	now func() time.Time
 
 	mu    sync.RWMutex
 	until map[string]time.Time
-	// due is when the first one ends.
+	// due is when the first of them ends.
 	due time.Time
 }
 
@@ -23,14 +23,14 @@ func newRefusals(now func() time.Time) *refusals {
 	return &refusals{now: now, until: map[string]time.Time{}}
 }
 
-// empty reports whether nothing is remembered.
+// empty reports whether no key is remembered.
 func (r *refusals) empty() bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return len(r.until) == 0
 }
 
-// remaining is for how long key is still refused; 0 if it is not known to be.
+// remaining returns how long key is still refused; 0 if that is not known.
 func (r *refusals) remaining(key string) time.Duration {
 	r.mu.RLock()
 	until, ok := r.until[key]
@@ -41,7 +41,7 @@ func (r *refusals) remaining(key string) time.Duration {
 	return max(until.Sub(r.now()), 0)
 }
 
-// remember keeps key for d.
+// remember remembers key for d.
 func (r *refusals) remember(key string, d time.Duration) {
 	now := r.now()
 	r.mu.Lock()
@@ -56,7 +56,7 @@ func (r *refusals) remember(key string, d time.Duration) {
 	}
 }
 
-// makeRoom removes what has ended, or else any one.
+// makeRoom removes the keys whose time has passed, or else an arbitrary one.
 func (r *refusals) makeRoom(now time.Time) {
 	if !now.Before(r.due) {
 		r.due = now.Add(time.Minute)

@@ -7,39 +7,40 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/gcra"
 )
 
-// Store counts requests. Implementations: ratelimitredis, shared by every replica; ratelimitmemory, for one process. In a Redis
-// cluster all keys of one call must share a hash tag, as those of one Limiter do.
+// Store counts requests. There are two implementations: ratelimitredis, shared by all replicas, and ratelimitmemory,
+// for one process. In a Redis cluster all keys of one call must share a hash tag, as the keys of one Limiter do.
 type Store interface {
-	// Take decides on all of a request's limits in one atomic step. Where any that is not Shadow has no quota left,
-	// nothing is counted; otherwise every one that has quota left is. Keys are distinct. The results are in the order of
-	// the requests. An error means that nothing is known, and perhaps that the request was counted.
+	// Take decides on all limits of a request in one atomic step. If an enforced limit (Shadow is false) has no quota
+	// left, nothing is counted. Otherwise every limit that has quota left is counted. Keys must be distinct. The
+	// results are in the order of the requests. After an error it is unknown whether the request was counted.
 	Take(ctx context.Context, requests []Request) ([]Result, error)
-	// Peek decides as Take does and counts nothing: Remaining is of the quota as it is. It is for what is charged later.
+	// Peek decides as Take does and counts nothing: Remaining is of the quota as it is. Use it for what is charged
+	// later.
 	Peek(ctx context.Context, requests []Request) ([]Result, error)
-	// Charge counts every request in one atomic step, also those that have no quota left: up to Rate.Debt beyond it. Allowed says
-	// whether there was quota left; Remaining and Next are what the charge has left. Shadow makes no difference.
+	// Charge counts every request in one atomic step, also beyond the quota, up to Rate.Debt. Allowed says whether
+	// there was quota left. Remaining and Next are those after the charge. Shadow makes no difference.
 	Charge(ctx context.Context, requests []Request) ([]Result, error)
 }
 
-// Request asks for one request's worth of a key's quota.
+// Request asks for the quota of one request under a key.
 type Request struct {
 	Key  string
 	Rate gcra.Rate
-	// Shadow limits never stop the others from being counted.
+	// Shadow limits never prevent the other limits from being counted.
 	Shadow bool
 }
 
-// Result is what one limit decided.
+// Result is the decision of one limit.
 type Result struct {
-	// Allowed says that the limit had quota left; Take counted it only if no other one stood against it.
+	// Allowed says that the limit had quota left. Take counted the request only if no other limit refused it.
 	Allowed bool
-	// Remaining is the number of requests that may follow at once.
+	// Remaining is the number of requests that are allowed now.
 	Remaining int
-	// Next is the time until there is one more; where Allowed is false, a request before that is in vain.
+	// Next is the time until one more request is allowed. If Allowed is false, an earlier request is refused.
 	Next time.Duration
 }
 
-// NewResult returns the result of a limit of which used is used afterwards.
+// NewResult returns the result of a limit, of which used is used after the decision.
 func NewResult(rate gcra.Rate, used time.Duration, allowed bool) Result {
 	r := Result{Allowed: allowed}
 	r.Remaining, r.Next = rate.Left(used)

@@ -41,12 +41,12 @@ func TestOurFieldsReplaceTheApps(t *testing.T) {
 				}
 			}))
 			defer server.Close()
-			answer, err := server.Client().Get(server.URL)
+			resp, err := server.Client().Get(server.URL)
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = answer.Body.Close()
-			h := answer.Header
+			_ = resp.Body.Close()
+			h := resp.Header
 			if got := h.Values("RateLimit"); len(got) != 1 || got[0] != `"login";r=4;t=12` {
 				t.Errorf("RateLimit: %q", got)
 			}

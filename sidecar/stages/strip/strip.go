@@ -1,10 +1,10 @@
-// Package strip takes from a request the headers that only the sidecar may set, so that an app may believe them: identity
-// headers named by the policy, every X-Postern-* and Postern-*, and the headers by which some servers and frameworks let a
-// client replace the very path that the rules matched (CVE-2018-14773; gunicorn takes SCRIPT_NAME off the path,
-// benoitc/gunicorn#2650). It runs for anonymous routes too.
+// Package strip removes the request headers that only the sidecar may set, so that an app can trust them: the
+// identity headers named by the policy, every X-Postern-* and Postern-*, and the headers with which some servers and
+// frameworks let a client replace the path that the rules matched (CVE-2018-14773; gunicorn removes SCRIPT_NAME from
+// the path, benoitc/gunicorn#2650). It runs for anonymous routes too.
 //
-// Names are compared as the least careful app does (package field). Trailers of these names, and of fields that the sidecar
-// or the app relies on, are removed, announced or not.
+// Names are compared as the most lenient app compares them (package field). Trailers with these names, and with the
+// names of fields that the sidecar or the app relies on, are removed, announced or not.
 package strip
 
 import (
@@ -18,11 +18,12 @@ import (
 
 // stripper holds the compiled names.
 type stripper struct {
-	// removed are removed from the header, noTrailers from the trailer: the same, and fieldset.EndToEnd.
+	// removed are the names removed from the header. noTrailers are those removed from the trailer: the same names
+	// and fieldset.EndToEnd.
 	removed, noTrailers field.Names
 }
 
-// New returns the stage, which removes names, and what is removed always. A name that ends in * is a prefix.
+// New returns the stage. It removes names and the reserved names. A name that ends in * is a prefix.
 func New(names []string) stage.Stage {
 	always := fieldset.Reserved()
 	removed := append(append([]string(nil), names...), always[:]...)
@@ -46,12 +47,12 @@ func (s *stripper) strip(r *http.Request) {
 	}
 	s.cleanTrailer(r)
 	if r.ContentLength < 0 && r.Body != nil {
-		// Trailers that were not announced appear when the body has been read.
+		// Trailers that were not announced appear after the body was read.
 		r.Body = &body{ReadCloser: r.Body, atEOF: func() { s.cleanTrailer(r) }}
 	}
 }
 
-// cleanTrailer changes the map in place: net/http fills the very same one when the body ends.
+// cleanTrailer changes the map in place, because net/http fills the same map when the body ends.
 func (s *stripper) cleanTrailer(r *http.Request) {
 	for name := range r.Trailer {
 		if s.noTrailers.Has(name) {
@@ -60,7 +61,7 @@ func (s *stripper) cleanTrailer(r *http.Request) {
 	}
 }
 
-// body calls atEOF before it reports the end.
+// body calls atEOF before it returns the end of the body.
 type body struct {
 	io.ReadCloser
 	atEOF func()

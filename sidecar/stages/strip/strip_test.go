@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// seen is what is left of the header behind the stage.
+// seen returns the header as it is after the stage.
 func seen(t *testing.T, r *http.Request) http.Header {
 	t.Helper()
 	var header http.Header
@@ -36,10 +36,10 @@ func TestStripHeaders(t *testing.T) {
 		"by prefix":         {name: "X-Team-Lead"},
 		"Postern's":         {name: "X-Postern-Subject"},
 		"Postern's, no X":   {name: "Postern_Session"},
-		"the path replaced": {name: "X-Original-Url"},
-		"another path":      {name: "X-Rewrite_URL"},
-		"the path cut off":  {name: "Script_name"},
-		"the path given":    {name: "PATH_INFO"},
+		"replaces the path": {name: "X-Original-Url"},
+		"rewrites the path": {name: "X-Rewrite_URL"},
+		"cuts the path":     {name: "Script_name"},
+		"sets the path":     {name: "PATH_INFO"},
 		"an ordinary one":   {name: "X-Request-Id", wantKept: true},
 		"a longer name":     {name: "X-Auth-Username", wantKept: true},
 		"the credential":    {name: "Authorization", wantKept: true},
@@ -55,7 +55,7 @@ func TestStripHeaders(t *testing.T) {
 	}
 }
 
-// TestStripTrailers sends trailers over a real connection, for only net/http's server knows when they appear.
+// TestStripTrailers sends trailers over a real connection, because only net/http's server decides when they appear.
 func TestStripTrailers(t *testing.T) {
 	trailers := make(chan http.Header, 1)
 	h := New([]string{"X-Auth-User"})(stage.Func(func(_ http.ResponseWriter, r *http.Request) error {
@@ -90,7 +90,7 @@ func TestStripTrailers(t *testing.T) {
 			}
 			got := <-trailers
 			if len(got) != 1 || got.Get("X-Checksum") != "1" {
-				t.Errorf("trailers %v came through; want X-Checksum alone", got)
+				t.Errorf("trailers %v were kept; want only X-Checksum", got)
 			}
 		})
 	}

@@ -9,10 +9,10 @@ import (
 	"github.com/posterndev/postern/api/check/fieldset"
 )
 
-// announced returns the trailer fields that go to the app, without values yet: those that the client announced (RFC 9110
-// §6.6.2) and that are still in r.Trailer, so an earlier stage forbids one by deleting it there. A field that the header
-// has, a forwarding or a reserved field never passes as a trailer: an app that merges trailers into its headers (RFC 9110
-// §6.5.1) would take the client's word for the sidecar's.
+// announced returns the trailer fields that are sent to the app, still without values: those that the client
+// announced (RFC 9110 §6.6.2) and that are still in r.Trailer. An earlier stage removes a trailer field by deleting
+// it there. A field that is in the header, a forwarding field or a reserved field is never sent as a trailer: an app
+// that merges trailers into its headers (RFC 9110 §6.5.1) would trust the client's value as the sidecar's.
 func announced(r *http.Request) http.Header {
 	var out http.Header
 	for name := range r.Trailer {
@@ -27,7 +27,7 @@ func announced(r *http.Request) http.Header {
 	return out
 }
 
-// mayTrail refuses fields that frame, route, authenticate or describe a message, RFC 9110 §6.5.1.
+// mayTrail returns false for fields that frame, route, authenticate or describe a message (RFC 9110 §6.5.1).
 func mayTrail(name string) bool {
 	name = strings.ToLower(name)
 	for _, prefix := range []string{"x-forwarded-", "postern-", "content-", "if-", "sec-"} {
@@ -48,7 +48,7 @@ func mayTrail(name string) bool {
 	return true
 }
 
-// requestBody is the client's body on its way to the app.
+// requestBody is the client's body while it is sent to the app.
 type requestBody struct {
 	io.ReadCloser
 	in       *http.Request
@@ -56,8 +56,8 @@ type requestBody struct {
 	exchange *exchange
 }
 
-// Read also carries the trailer over at the end: the server fills in.Trailer only then, and the transport reads its own
-// request's map right after.
+// Read also copies the trailer at the end: the server fills in.Trailer only then, and the transport reads the trailer
+// of its own request right after.
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch err {
@@ -72,14 +72,14 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// responseBody is the app's body on its way to the client.
+// responseBody is the app's body while it is sent to the client.
 type responseBody struct {
 	io.ReadCloser
 	res      *http.Response
 	exchange *exchange
 }
 
-// Read removes the sidecar's own names from the trailer as soon as that is known, and remembers why the body broke off.
+// Read removes the reserved names from the trailer as soon as it is known, and records why the body failed.
 func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch err {

@@ -10,11 +10,12 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 )
 
-// StatusClientClosedRequest is what the access log says where the client went before there was a response; nobody receives
-// it. The number is nginx's.
+// StatusClientClosedRequest is recorded in the access log if the client disconnected before there was a response. No
+// client receives it. The number is nginx's.
 const StatusClientClosedRequest = 499
 
-// classify says whose fault it is that there is no response: the client's context first, then its body, then the app.
+// classify returns why there is no response. It checks the client's context first, then the client's body, then the
+// app.
 func classify(client context.Context, x *exchange, cause error) *httperr.Error {
 	if gone(client) {
 		return &httperr.Error{Status: StatusClientClosedRequest, Code: "client-closed-request", Detail: "The client closed the request.", Cause: cause}
@@ -28,7 +29,7 @@ func classify(client context.Context, x *exchange, cause error) *httperr.Error {
 	case errors.As(cause, &op) && op.Op == "dial":
 		return &httperr.Error{Status: http.StatusBadGateway, Code: "app-unreachable", Detail: "The application cannot be reached.", Cause: cause}
 	case errors.As(cause, &timeout) && timeout.Timeout(), client.Err() != nil:
-		return &httperr.Error{Status: http.StatusGatewayTimeout, Code: "app-timeout", Detail: "The application did not answer in time.", Cause: cause}
+		return &httperr.Error{Status: http.StatusGatewayTimeout, Code: "app-timeout", Detail: "The application did not respond in time.", Cause: cause}
 	}
-	return &httperr.Error{Status: http.StatusBadGateway, Code: "app-bad-response", Detail: "The application did not answer properly.", Cause: cause}
+	return &httperr.Error{Status: http.StatusBadGateway, Code: "app-bad-response", Detail: "The application sent an invalid response.", Cause: cause}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// rawApp answers every connection with answer, once a request's header has been read, and closes.
-func rawApp(t *testing.T, answer string) string {
+// rawApp writes response to every connection after it has read a request's header, and closes.
+func rawApp(t *testing.T, response string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -34,7 +34,7 @@ func rawApp(t *testing.T, answer string) string {
 			go func() {
 				defer conn.Close()
 				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					_, _ = io.WriteString(conn, answer)
+					_, _ = io.WriteString(conn, response)
 				}
 			}()
 		}
@@ -42,7 +42,7 @@ func rawApp(t *testing.T, answer string) string {
 	return l.Addr().String()
 }
 
-// closedPort is an address on which nothing listens.
+// closedPort returns an address on which nothing listens.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -53,7 +53,7 @@ func closedPort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func TestAppAtFault(t *testing.T) {
+func TestAppErrors(t *testing.T) {
 	hang := make(chan struct{})
 	t.Cleanup(func() { close(hang) })
 	slow := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -67,16 +67,16 @@ func TestAppAtFault(t *testing.T) {
 		wantStatus int
 		wantCode   httperr.Code
 	}{
-		"nothing listens":            {target: closedPort(t), wantStatus: 502, wantCode: "app-unreachable"},
-		"no header in time":          {target: slow, wantStatus: 504, wantCode: "app-timeout"},
-		"closes without an answer":   {target: rawApp(t, ""), wantStatus: 502, wantCode: "app-bad-response"},
-		"does not speak HTTP":        {target: rawApp(t, "SSH-2.0-x\r\n"), wantStatus: 502, wantCode: "app-bad-response"},
-		"breaks off in its header":   {target: rawApp(t, "HTTP/1.1 200 OK\r\nA: b"), wantStatus: 502, wantCode: "app-bad-response"},
-		"header without end":         {target: rawApp(t, "HTTP/1.1 200 OK\r\n"+strings.Repeat("A: "+strings.Repeat("b", 1000)+"\r\n", 200)), wantStatus: 502, wantCode: "app-bad-response"},
-		"two lengths":                {target: rawApp(t, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), wantStatus: 502, wantCode: "app-bad-response"},
-		"status out of range":        {target: rawApp(t, "HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n"), wantStatus: 502, wantCode: "app-bad-response"},
-		"upgrade nobody asked for":   {target: rawApp(t, "HTTP/1.1 101 Switching Protocols\r\n\r\ntunnel"), wantStatus: 502, wantCode: "app-bad-response"},
-		"websocket nobody asked for": {target: rawApp(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"), wantStatus: 502, wantCode: "app-bad-response"},
+		"nothing listens":           {target: closedPort(t), wantStatus: 502, wantCode: "app-unreachable"},
+		"no header in time":         {target: slow, wantStatus: 504, wantCode: "app-timeout"},
+		"closes without a response": {target: rawApp(t, ""), wantStatus: 502, wantCode: "app-bad-response"},
+		"does not speak HTTP":       {target: rawApp(t, "SSH-2.0-x\r\n"), wantStatus: 502, wantCode: "app-bad-response"},
+		"closes within its header":  {target: rawApp(t, "HTTP/1.1 200 OK\r\nA: b"), wantStatus: 502, wantCode: "app-bad-response"},
+		"header without end":        {target: rawApp(t, "HTTP/1.1 200 OK\r\n"+strings.Repeat("A: "+strings.Repeat("b", 1000)+"\r\n", 200)), wantStatus: 502, wantCode: "app-bad-response"},
+		"two lengths":               {target: rawApp(t, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"), wantStatus: 502, wantCode: "app-bad-response"},
+		"status out of range":       {target: rawApp(t, "HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n"), wantStatus: 502, wantCode: "app-bad-response"},
+		"upgrade not requested":     {target: rawApp(t, "HTTP/1.1 101 Switching Protocols\r\n\r\ntunnel"), wantStatus: 502, wantCode: "app-bad-response"},
+		"websocket not requested":   {target: rawApp(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"), wantStatus: 502, wantCode: "app-bad-response"},
 	}
 	for name, tt := range tests {
 		for _, version := range []int{1, 2} {
@@ -91,7 +91,7 @@ func TestAppAtFault(t *testing.T) {
 					t.Errorf("code %q, want %q", e.Code, tt.wantCode)
 				}
 				if e.Cause == nil {
-					t.Error("no cause for the log")
+					t.Error("no cause in the error")
 				}
 			})
 		}
@@ -110,26 +110,26 @@ func TestDialTimeoutIsUnreachable(t *testing.T) {
 	}
 }
 
-// A body that breaks off must never look complete.
-func TestAppDiesInTheMiddle(t *testing.T) {
+// TestAppClosesDuringBody: a body that is cut off must never look complete.
+func TestAppClosesDuringBody(t *testing.T) {
 	tests := map[string]string{
 		"of a known length": "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
 		"of a chunk":        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nhalf",
 		"between chunks":    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
 	}
-	for name, answer := range tests {
+	for name, response := range tests {
 		t.Run(name, func(t *testing.T) {
-			d := open(t, rawApp(t, answer), nil)
+			d := open(t, rawApp(t, response), nil)
 			res, err := client(t, 1).Do(request1(t, "GET", "http://"+d.addr+"/", nil))
 			if err == nil {
 				_, err = io.ReadAll(res.Body)
 				_ = res.Body.Close()
 			}
 			if err == nil {
-				t.Error("the client saw a whole answer")
+				t.Error("the client saw a complete response")
 			}
 			wait(t, d.aborts, "the abort")
-			d.waitLog(t, `"level":"WARN","msg":"response broke off"`)
+			d.waitLog(t, `"level":"WARN","msg":"response aborted"`)
 		})
 	}
 	t.Run("of a stream", func(t *testing.T) {
@@ -143,24 +143,24 @@ func TestAppDiesInTheMiddle(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err = io.ReadAll(res.Body); err == nil {
-			t.Error("the client saw a whole answer")
+			t.Error("the client saw a complete response")
 		}
 		_ = res.Body.Close()
 		wait(t, d.aborts, "the abort")
 	})
 }
 
-func TestClientLeaves(t *testing.T) {
-	tests := map[string]struct{ answerFirst bool }{
-		"before the answer":   {},
-		"in the middle of it": {answerFirst: true},
+func TestClientDisconnects(t *testing.T) {
+	tests := map[string]struct{ responseFirst bool }{
+		"before the response": {},
+		"during the response": {responseFirst: true},
 	}
 	for name, tt := range tests {
 		for _, version := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s over %d", name, version), func(t *testing.T) {
 				arrived, left := make(chan struct{}, 1), make(chan struct{}, 1)
 				d := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
-					if tt.answerFirst {
+					if tt.responseFirst {
 						_, _ = io.WriteString(w, "begun")
 						_ = http.NewResponseController(w).Flush()
 					}
@@ -171,7 +171,7 @@ func TestClientLeaves(t *testing.T) {
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
 				r := request1(t, "GET", "http://"+d.addr+"/", nil).WithContext(ctx)
-				if !tt.answerFirst {
+				if !tt.responseFirst {
 					go func() {
 						<-arrived
 						cancel()
@@ -184,9 +184,9 @@ func TestClientLeaves(t *testing.T) {
 					_ = res.Body.Close()
 				}
 				wait(t, left, "the app to be told")
-				if tt.answerFirst {
+				if tt.responseFirst {
 					wait(t, d.aborts, "the abort")
-					d.waitLog(t, `"level":"DEBUG","msg":"response broke off"`)
+					d.waitLog(t, `"level":"DEBUG","msg":"response aborted"`)
 					return
 				}
 				if e := httperr.From(wait(t, d.errs, "the stage's error")); e.Status != StatusClientClosedRequest {
@@ -197,7 +197,7 @@ func TestClientLeaves(t *testing.T) {
 	}
 }
 
-// failing is a body that gives some bytes and then err.
+// failing is a body that returns some bytes and then err.
 type failing struct {
 	io.Reader
 	err error
@@ -212,7 +212,7 @@ func (f *failing) Read(p []byte) (int, error) {
 
 func (f *failing) Close() error { return nil }
 
-func TestClientsBodyAtFault(t *testing.T) {
+func TestClientBodyErrors(t *testing.T) {
 	tests := map[string]struct {
 		err        error
 		wantStatus int
@@ -241,7 +241,7 @@ func TestClientsBodyAtFault(t *testing.T) {
 	}
 }
 
-// A POST that has reached the app is never sent twice, whatever becomes of it.
+// TestPostIsNotRepeated: a POST that has reached the app is never sent twice, whatever its outcome.
 func TestPostIsNotRepeated(t *testing.T) {
 	seen := make(chan string, 10)
 	d := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
@@ -251,8 +251,8 @@ func TestPostIsNotRepeated(t *testing.T) {
 		}
 	})
 	c := client(t, 1)
-	do(t, c, request1(t, "GET", "http://"+d.addr+"/", nil)) // so that the POST meets a kept connection
-	wait(t, d.errs, "the first answer")
+	do(t, c, request1(t, "GET", "http://"+d.addr+"/", nil)) // so that the POST uses a kept connection
+	wait(t, d.errs, "the first response")
 	do(t, c, request1(t, "POST", "http://"+d.addr+"/", strings.NewReader("pay")))
 	if e := httperr.From(wait(t, d.errs, "the stage's error")); e.Status != 502 {
 		t.Errorf("error %v", e)

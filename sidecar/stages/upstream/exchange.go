@@ -15,12 +15,12 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
 
-// reserved begins the names of response fields that are the sidecar's alone to send.
+// reserved is the prefix of the response fields that only the sidecar may send.
 const reserved = "Postern-"
 
 type exchangeKey struct{}
 
-// exchangeOf returns the request's exchange, which ServeHTTP put there.
+// exchangeOf returns the request's exchange, which ServeHTTP stored.
 func exchangeOf(r *http.Request) *exchange {
 	x, ok := r.Context().Value(exchangeKey{}).(*exchange)
 	if !ok {
@@ -29,27 +29,27 @@ func exchangeOf(r *http.Request) *exchange {
 	return x
 }
 
-// exchange is one request's state, and the ResponseWriter that ReverseProxy writes to.
+// exchange is the state of one request, and the ResponseWriter that ReverseProxy writes to.
 type exchange struct {
 	response.Writer
-	// http10 clients get no informational responses, RFC 9110 §15.2.
+	// http10 clients get no informational responses (RFC 9110 §15.2).
 	http10 bool
-	// informational is the header of the next 1xx response. It is apart from the final response's because ReverseProxy clears
-	// it after each one, and with it would go what earlier stages have set.
+	// informational is the header of the next 1xx response. It is separate from the final response's header, because
+	// ReverseProxy clears it after each 1xx response and would delete the fields of earlier stages.
 	informational http.Header
-	// final is true once the app's final response has come.
+	// final says that the app's final response has arrived.
 	final bool
-	// started and hijacked say that the client has seen the final response's header; broken that the response was cut short.
+	// started and hijacked say that the final header was sent to the client, broken that the response was cut short.
 	started, hijacked, broken bool
-	// err is why there is no response; readErr and writeErr why it broke off.
+	// err is why there is no response; readErr and writeErr are why it was cut short.
 	err, readErr, writeErr error
 	// watch may end the response.
 	watch watch
-	// bodyErr is why reading the client's body failed; the transport's goroutine sets it.
+	// bodyErr is why reading the client's body failed. The transport's goroutine sets it.
 	bodyErr atomic.Pointer[error]
 }
 
-// failure is the first reason that is known, or nil.
+// failure returns the first known reason, or nil.
 func (x *exchange) failure() error {
 	for _, err := range []error{x.err, x.readErr, x.writeErr} {
 		if err != nil {
@@ -59,7 +59,8 @@ func (x *exchange) failure() error {
 	return nil
 }
 
-// Header is the final response's once that has come, and before that an informational one's.
+// Header returns the final response's header after that response has arrived, and before that the header of an
+// informational response.
 func (x *exchange) Header() http.Header {
 	if x.final {
 		return x.ResponseWriter.Header()
@@ -70,7 +71,7 @@ func (x *exchange) Header() http.Header {
 	return x.informational
 }
 
-// WriteHeader sends the final header, or an informational one and goes on.
+// WriteHeader sends the final header, or an informational response.
 func (x *exchange) WriteHeader(status int) {
 	if !x.final {
 		x.inform(status)
@@ -78,13 +79,13 @@ func (x *exchange) WriteHeader(status int) {
 	}
 	x.started = true
 	if h := x.ResponseWriter.Header(); len(h["Content-Type"]) == 0 {
-		h["Content-Type"] = nil // the app sent none: net/http must not guess one
+		h["Content-Type"] = nil // the app sent none, and net/http must not guess one
 	}
 	x.ResponseWriter.WriteHeader(status)
 	x.watch.start()
 }
 
-// inform sends a 1xx response with its own fields only (100, 103).
+// inform sends a 1xx response with only its own fields (100, 103).
 func (x *exchange) inform(status int) {
 	if x.http10 {
 		return
@@ -108,7 +109,7 @@ func (x *exchange) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Hijack gives the connection to an accepted upgrade.
+// Hijack hands the connection over for an accepted upgrade.
 func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := x.Writer.Hijack()
 	if x.hijacked = err == nil; x.hijacked {
@@ -117,35 +118,35 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// keepError is the ReverseProxy's ErrorHandler: the error is judged after the exchange.
+// keepError is the ReverseProxy's ErrorHandler. It records the error, which is classified after the exchange.
 func keepError(_ http.ResponseWriter, r *http.Request, err error) {
 	if x := exchangeOf(r); x.err == nil {
 		x.err = err
 	}
 }
 
-// receive is the ReverseProxy's ModifyResponse. An upgrade is accepted only where one was asked for, because ReverseProxy
-// also takes a 101 without any Upgrade to a request without any.
+// receive is the ReverseProxy's ModifyResponse. It accepts an upgrade only if the request asked for one, because
+// ReverseProxy also accepts a 101 response without Upgrade to a request without Upgrade.
 func receive(res *http.Response) error {
 	x := exchangeOf(res.Request)
 	request.From(res.Request).AppFields = removeReserved(res.Header)
 	removeReserved(res.Trailer)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		if res.Request.Header.Get("Upgrade") == "" || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket") {
-			return errors.New("switching protocols: the app answered 101 to a request that asked for no such upgrade")
+			return errors.New("switching protocols: the app responded with 101 to a request that did not ask for this upgrade")
 		}
 		x.final = true
 		return nil
 	}
 	if res.StatusCode < 100 {
-		return fmt.Errorf("reading the app's response: %d is no status (RFC 9110 §15)", res.StatusCode) // net/http would panic
+		return fmt.Errorf("reading the app's response: %d is not a valid status (RFC 9110 §15)", res.StatusCode) // net/http would panic
 	}
 	x.final = true
 	res.Body = &responseBody{ReadCloser: res.Body, res: res, exchange: x}
 	return nil
 }
 
-// removeReserved takes the sidecar's own fields out of h and returns them; nil for none.
+// removeReserved removes the sidecar's own fields from h and returns them; nil if there are none.
 func removeReserved(h http.Header) http.Header {
 	var removed http.Header
 	for name, values := range h {
@@ -162,5 +163,5 @@ func removeReserved(h http.Header) http.Header {
 	return removed
 }
 
-// gone reports whether the client's context ended because the client went.
+// gone reports whether the client's context ended because the client disconnected.
 func gone(client context.Context) bool { return errors.Is(client.Err(), context.Canceled) }

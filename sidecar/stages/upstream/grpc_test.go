@@ -86,7 +86,7 @@ func TestGRPCUnary(t *testing.T) {
 	}
 }
 
-// Messages flow both ways in turn on one stream, and the status comes in the trailer.
+// TestGRPCBidirectionalStream: messages alternate in both directions on one stream, and the status arrives in the trailer.
 func TestGRPCBidirectionalStream(t *testing.T) {
 	addr, _ := grpcApp(t)
 	c := dialGRPC(t, open(t, addr, nil).addr)
@@ -116,7 +116,7 @@ func TestGRPCBidirectionalStream(t *testing.T) {
 	}
 }
 
-// A cancelled call ends at the app, too.
+// TestGRPCCancelReachesTheApp: a canceled call ends at the app as well.
 func TestGRPCCancelReachesTheApp(t *testing.T) {
 	arrived, left := make(chan struct{}), make(chan struct{})
 	d := doorTo(t, func(w http.ResponseWriter, r *http.Request) {

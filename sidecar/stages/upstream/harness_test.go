@@ -19,14 +19,14 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/hopbyhop"
 )
 
-// waitLimit is how long a test waits for what must happen.
+// waitLimit is how long a test waits for an event.
 const waitLimit = 20 * time.Second
 
-// door is a sidecar with nothing but the proxy in it.
+// door is a sidecar that has only the proxy.
 type door struct {
 	addr string
 	logs *logtest.Buffer
-	// errs gets what the stage returned, aborts a value for each request that ended in http.ErrAbortHandler.
+	// errs receives what the stage returned; aborts receives a value for each request that ended in http.ErrAbortHandler.
 	errs   chan error
 	aborts chan struct{}
 	proxy  *Proxy
@@ -52,7 +52,7 @@ func serve(t *testing.T, h http.Handler) string {
 	return s.Listener.Addr().String()
 }
 
-// open puts a proxy in front of target, behind hopbyhop, which it relies on, and stages.
+// open starts a proxy in front of target. The stage hopbyhop, which the proxy relies on, and stages come before it.
 func open(t *testing.T, target string, change func(*Config), stages ...stage.Stage) *door {
 	t.Helper()
 	d := &door{logs: &logtest.Buffer{}, errs: make(chan error, 100), aborts: make(chan struct{}, 100)}
@@ -86,13 +86,13 @@ func open(t *testing.T, target string, change func(*Config), stages ...stage.Sta
 	return d
 }
 
-// doorTo puts a proxy in front of app.
+// doorTo starts a proxy in front of app.
 func doorTo(t *testing.T, app http.HandlerFunc, stages ...stage.Stage) *door {
 	t.Helper()
 	return open(t, serve(t, app), nil, stages...)
 }
 
-// client speaks HTTP/1.1 or HTTP/2 cleartext, unpacks nothing and follows nothing.
+// client uses HTTP/1.1 or cleartext HTTP/2. It decompresses nothing and follows no redirects.
 func client(t *testing.T, version int) *http.Client {
 	t.Helper()
 	p := new(http.Protocols)
@@ -103,7 +103,7 @@ func client(t *testing.T, version int) *http.Client {
 	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// raw sends text as it is and returns all that comes back until the server closes.
+// raw sends text unchanged and returns everything that the server sends until it closes.
 func raw(t *testing.T, addr, text string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -117,7 +117,7 @@ func raw(t *testing.T, addr, text string) string {
 	}
 	b, err := io.ReadAll(conn)
 	if err != nil && !errors.Is(err, net.ErrClosed) {
-		t.Fatalf("reading answer: %v after %q", err, b)
+		t.Fatalf("reading response: %v after %q", err, b)
 	}
 	return string(b)
 }
@@ -133,7 +133,7 @@ func request1(t *testing.T, method, url string, body io.Reader) *http.Request {
 	return r
 }
 
-// do returns the response and its whole body.
+// do returns the response and its complete body.
 func do(t *testing.T, c *http.Client, r *http.Request) (*http.Response, string) {
 	t.Helper()
 	res, err := c.Do(r)
@@ -154,12 +154,12 @@ func wait[T any](t *testing.T, c <-chan T, what string) T {
 	case v := <-c:
 		return v
 	case <-time.After(waitLimit):
-		t.Fatalf("waited in vain for %s", what)
+		t.Fatalf("timed out waiting for %s", what)
 	}
 	panic("unreachable")
 }
 
-// waitLog waits for a line that holds text.
+// waitLog waits for a line that contains text.
 func (d *door) waitLog(t *testing.T, text string) {
 	t.Helper()
 	for end := time.Now().Add(waitLimit); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {

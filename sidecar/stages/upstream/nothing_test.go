@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// nothing is a ResponseWriter that forgets.
+// nothing is a ResponseWriter that discards the response.
 type nothing struct{ header http.Header }
 
 func (n *nothing) Header() http.Header         { return n.header }

@@ -18,13 +18,13 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// An event must reach the client while the app is still busy with the next.
+// TestServerSentEvents: an event must reach the client before the app writes the next one.
 func TestServerSentEvents(t *testing.T) {
 	next := make(chan struct{})
 	d := doorTo(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 		rc := http.NewResponseController(w)
-		_ = rc.Flush() // the header alone must pass, too
+		_ = rc.Flush() // the header must pass without a body, too
 		for i := range 3 {
 			<-next
 			fmt.Fprintf(w, "data: %d\n\n", i)
@@ -49,7 +49,7 @@ func TestServerSentEvents(t *testing.T) {
 	}
 }
 
-// A body of known length that comes in drops is not held back until a buffer is full.
+// TestSlowBodyOfKnownLength: a slow body of known length is not buffered until a buffer is full.
 func TestSlowBodyOfKnownLength(t *testing.T) {
 	next := make(chan struct{})
 	d := doorTo(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -75,7 +75,7 @@ func TestSlowBodyOfKnownLength(t *testing.T) {
 	}
 }
 
-func TestAnswerTrailers(t *testing.T) {
+func TestResponseTrailers(t *testing.T) {
 	d := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/announced" {
 			w.Header().Set("Trailer", "X-Sum, Postern-Sum")
@@ -85,7 +85,7 @@ func TestAnswerTrailers(t *testing.T) {
 			return
 		}
 		_, _ = io.WriteString(w, "body")
-		_ = http.NewResponseController(w).Flush() // else the app's net/http sends a length, and no trailer
+		_ = http.NewResponseController(w).Flush() // otherwise the app's net/http sends a length and no trailer
 		w.Header().Set(http.TrailerPrefix+"X-Sum", "42")
 		w.Header().Set(http.TrailerPrefix+"Postern-Sum", "forged")
 	})
@@ -102,7 +102,7 @@ func TestAnswerTrailers(t *testing.T) {
 	}
 }
 
-// reader of a request body that sets trailers at its end.
+// trailing is a reader of a request body that calls end at the end, to set trailers.
 type trailing struct {
 	io.Reader
 	end func()
@@ -144,12 +144,12 @@ func TestRequestTrailers(t *testing.T) {
 	t.Run("unannounced", func(t *testing.T) {
 		got := raw(t, d.addr, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nX-Auth-Subject: eve\r\n\r\n")
 		if !strings.Contains(got, "map[]") {
-			t.Errorf("answer %q", got)
+			t.Errorf("response %q", got)
 		}
 	})
 }
 
-// The client is told to go on by the app, not by the sidecar.
+// TestExpectContinue: the app, and not the sidecar, tells the client to continue.
 func TestExpectContinue(t *testing.T) {
 	d := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/refuse" {
@@ -189,7 +189,7 @@ func TestExpectContinue(t *testing.T) {
 	}
 }
 
-// Informational responses pass with their own fields, and take nothing from the final response's.
+// TestEarlyHints: informational responses pass with their own fields, and change nothing in the final response's header.
 func TestEarlyHints(t *testing.T) {
 	d := doorTo(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", "</a.css>; rel=preload")
@@ -224,12 +224,12 @@ func TestEarlyHints(t *testing.T) {
 	}
 }
 
-// zeros is an endless body.
+// zeros is a body without an end.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// Large bodies go through in both directions at once and keep nothing.
+// TestLargeBodiesKeepMemoryFlat: large bodies pass in both directions at the same time and use no additional memory.
 func TestLargeBodiesKeepMemoryFlat(t *testing.T) {
 	const size = 64 << 20
 	d := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
@@ -256,8 +256,8 @@ func TestLargeBodiesKeepMemoryFlat(t *testing.T) {
 	}
 }
 
-// A client that does not read stops the app, instead of filling the sidecar.
-func TestSlowClientHoldsTheAppBack(t *testing.T) {
+// TestSlowClientBlocksTheApp: if a client does not read, the app blocks, and the sidecar does not buffer.
+func TestSlowClientBlocksTheApp(t *testing.T) {
 	for _, version := range []int{1, 2} {
 		var written atomic.Int64
 		done := make(chan struct{})

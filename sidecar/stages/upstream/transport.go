@@ -8,18 +8,18 @@ import (
 )
 
 const (
-	// maxResponseHeader bounds a response's header, and each informational one before it, in bytes.
+	// maxResponseHeader bounds the header of a response, and of each informational response before it, in bytes.
 	maxResponseHeader = 128 << 10
 	// maxIdleConns is how many unused HTTP/1.1 connections are kept for each app port.
 	maxIdleConns = 256
-	// maxStreamBuffer is how much of one HTTP/2 response may wait here for a slow client, in bytes; net/http's 4 MiB would
-	// let a thousand slow clients take 4 GiB.
+	// maxStreamBuffer is how much of one HTTP/2 response may be buffered for a slow client, in bytes. With net/http's
+	// default of 4 MiB, a thousand slow clients would need 4 GiB.
 	maxStreamBuffer = 256 << 10
-	// copyBuffer is the size of the pieces in which bodies are copied, in bytes.
+	// copyBuffer is the buffer size for copying bodies, in bytes.
 	copyBuffer = 32 << 10
 )
 
-// transports speaks to the app in the client's protocol.
+// transports talk to the app in the client's protocol version.
 type transports struct{ http1, http2 *http.Transport }
 
 func newTransports(cfg Config) *transports {
@@ -31,7 +31,7 @@ func newTransports(cfg Config) *transports {
 		return &http.Transport{
 			DialContext:            dial,
 			Protocols:              new(http.Protocols),
-			DisableCompression:     true, // else an Accept-Encoding is added and the response unpacked
+			DisableCompression:     true, // otherwise net/http adds an Accept-Encoding and decompresses the response
 			MaxIdleConnsPerHost:    maxIdleConns,
 			IdleConnTimeout:        cfg.Timeouts.Idle,
 			ResponseHeaderTimeout:  cfg.Timeouts.ResponseHeader,
@@ -46,7 +46,7 @@ func newTransports(cfg Config) *transports {
 	return t
 }
 
-// RoundTrip sends HTTP/2 requests with prior knowledge (RFC 9113 §3.3) and all others as HTTP/1.1.
+// RoundTrip sends HTTP/2 requests with prior knowledge (RFC 9113 §3.3) and all other requests as HTTP/1.1.
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.ProtoMajor == 2 {
 		return t.http2.RoundTrip(r)
@@ -62,7 +62,7 @@ func (t *transports) closeIdle() {
 // buffers is an httputil.BufferPool.
 type buffers struct{ pool sync.Pool }
 
-// Get returns copyBuffer bytes.
+// Get returns a buffer of copyBuffer bytes.
 func (b *buffers) Get() []byte {
 	if buf, ok := b.pool.Get().(*[copyBuffer]byte); ok {
 		return buf[:]
@@ -70,5 +70,5 @@ func (b *buffers) Get() []byte {
 	return make([]byte, copyBuffer)
 }
 
-// Put takes a buffer of Get's back.
+// Put returns a buffer of Get to the pool.
 func (b *buffers) Put(buf []byte) { b.pool.Put((*[copyBuffer]byte)(buf)) }

@@ -87,23 +87,23 @@ func TestCloseEndsWebSockets(t *testing.T) {
 	wait(t, d.errs, "the end of the exchange")
 }
 
-// Only a whole WebSocket handshake may open a tunnel; an Upgrade of any other kind never reaches the app.
+// TestOtherUpgradesAreStripped: only a complete WebSocket handshake may open a tunnel. No other Upgrade reaches the app.
 func TestOtherUpgradesAreStripped(t *testing.T) {
 	const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	tests := map[string]string{
-		"h2c":                  "GET / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
-		"h2c beside websocket": "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket, h2c\r\nSec-WebSocket-Version: 13\r\n" + key,
-		"two Upgrade lines":    "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nUpgrade: h2c\r\nSec-WebSocket-Version: 13\r\n" + key,
-		"another protocol":     "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: SPDY/3.1\r\n",
-		"unprintable":          "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: web\u00e9socket\r\n",
-		"no key":               "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-		"short key":            "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n",
-		"two keys":             "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" + key + key,
-		"old version":          "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\n" + key,
-		"not a GET":            "DELETE / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" + key,
-		"with a body":          "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nTransfer-Encoding: chunked\r\n" + key,
-		"HTTP/1.0":             "GET / HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" + key,
-		"not in Connection":    "GET / HTTP/1.1\r\nConnection: close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" + key,
+		"h2c":               "GET / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
+		"h2c and websocket": "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket, h2c\r\nSec-WebSocket-Version: 13\r\n" + key,
+		"two Upgrade lines": "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nUpgrade: h2c\r\nSec-WebSocket-Version: 13\r\n" + key,
+		"another protocol":  "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: SPDY/3.1\r\n",
+		"unprintable":       "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: web\u00e9socket\r\n",
+		"no key":            "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+		"short key":         "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n",
+		"two keys":          "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" + key + key,
+		"old version":       "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\n" + key,
+		"not a GET":         "DELETE / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" + key,
+		"with a body":       "GET / HTTP/1.1\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nTransfer-Encoding: chunked\r\n" + key,
+		"HTTP/1.0":          "GET / HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" + key,
+		"not in Connection": "GET / HTTP/1.1\r\nConnection: close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" + key,
 	}
 	d := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "up=%q conn=%q h2=%q", r.Header["Upgrade"], r.Header["Connection"], r.Header["Http2-Settings"])
@@ -116,23 +116,23 @@ func TestOtherUpgradesAreStripped(t *testing.T) {
 			}
 			got := raw(t, d.addr, text)
 			if !strings.Contains(got, " 200 OK\r\n") || !strings.Contains(got, `up=[] conn=[] h2=[]`) {
-				t.Errorf("answer %q", got)
+				t.Errorf("response %q", got)
 			}
 		})
 	}
 }
 
-// An app that switches to something else than was asked for gets no tunnel.
+// TestAppSwitchesToAnotherProtocol: an app that switches to a protocol that was not requested gets no tunnel.
 func TestAppSwitchesToAnotherProtocol(t *testing.T) {
 	d := open(t, rawApp(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\ntunnel"), nil)
 	got := raw(t, d.addr, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"+
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	if !strings.HasPrefix(got, "HTTP/1.1 502 ") || strings.Contains(got, "tunnel") {
-		t.Errorf("answer %q", got)
+		t.Errorf("response %q", got)
 	}
 }
 
-// A refused handshake is an ordinary answer, after which the connection carries ordinary requests.
+// TestWebSocketRefusedByTheApp: a refused handshake is an ordinary response, and the connection can carry further requests.
 func TestWebSocketRefusedByTheApp(t *testing.T) {
 	d := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)

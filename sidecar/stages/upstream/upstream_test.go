@@ -41,7 +41,7 @@ func TestConfigValidate(t *testing.T) {
 	}
 }
 
-// The app must get the request line that the rules have judged, in the client's protocol.
+// TestRequestIsForwardedAsItIs: the app must get the request line that the rules checked, in the client's protocol version.
 func TestRequestIsForwardedAsItIs(t *testing.T) {
 	tests := map[string]struct{ method, target, host string }{
 		"plain":                {method: "GET", target: "/a/b?x=1"},
@@ -92,11 +92,11 @@ func TestHead(t *testing.T) {
 func TestConnectIsRefused(t *testing.T) {
 	d := doorTo(t, func(http.ResponseWriter, *http.Request) { t.Error("the app saw CONNECT") })
 	if got := raw(t, d.addr, "CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 501 ") {
-		t.Errorf("answer %q", got)
+		t.Errorf("response %q", got)
 	}
 }
 
-// Fields of earlier stages arrive, whatever the client writes into Connection.
+// TestStagesFieldsSurvive: fields of earlier stages reach the app, whatever the client writes into Connection.
 func TestStagesFieldsSurvive(t *testing.T) {
 	set := func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
@@ -125,7 +125,7 @@ func TestStagesFieldsSurvive(t *testing.T) {
 	}
 }
 
-func TestAnswerHeader(t *testing.T) {
+func TestResponseHeader(t *testing.T) {
 	d := doorTo(t, func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h["Content-Type"] = nil
@@ -148,7 +148,7 @@ func TestAnswerHeader(t *testing.T) {
 	}
 }
 
-// TestReservedFieldsAreHandedOver: what the app says to the sidecar is in the request's record, and not in the response.
+// TestReservedFieldsAreHandedOver: reserved fields of the app are in the request's Info, and not in the response.
 func TestReservedFieldsAreHandedOver(t *testing.T) {
 	app := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Postern-Early", "no")
@@ -163,7 +163,7 @@ func TestReservedFieldsAreHandedOver(t *testing.T) {
 	})
 	res, _ := do(t, client(t, 1), request1(t, "GET", "http://"+d.addr+"/", nil))
 	if got := len(info.AppFields["Postern-Subject"]); got != 2 || len(info.AppFields) != 1 {
-		t.Errorf("the record has %v", info.AppFields)
+		t.Errorf("the Info has %v", info.AppFields)
 	}
 	if _, ok := res.Header["Postern-Subject"]; ok {
 		t.Error("the client got Postern-Subject")
@@ -191,7 +191,7 @@ func TestTargetIsChosenByLocalAddress(t *testing.T) {
 	}
 }
 
-// Close ends what a server's Shutdown leaves behind.
+// TestCloseIsHarmlessToRequests: Close ends what a server's Shutdown leaves open, but no request in flight.
 func TestCloseIsHarmlessToRequests(t *testing.T) {
 	d := doorTo(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	d.proxy.Close()

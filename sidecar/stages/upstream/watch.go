@@ -9,39 +9,40 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
-// The pause between two questions whether a response that is under way may go on; that before the first, by when most responses are
-// over; and for how long one goes on that may not any more by then.
+// lookEvery is the pause between two checks whether a response in flight may continue. firstLook is the delay of the
+// first check; most responses are complete by then. ownGrace is how long a response continues that the first check
+// refuses.
 const (
 	lookEvery = time.Second
 	firstLook = 50 * time.Millisecond
 	ownGrace  = 30 * time.Second
 )
 
-// watch ends a response that lasts for longer than the reason why its request was let in. It asks once the client has the
-// response's header. What refuses it by then may be of the request's own making, a logout or another login, whose response is to
-// arrive; so that is given time.
+// watch ends a response that lasts longer than the reason why its request was allowed. It checks only after the
+// client has the response's header. If the first check refuses, the request itself may be the cause (a logout or
+// another login), and its response must arrive. Such a response gets more time.
 type watch struct {
 	watches []request.Watch
 	ctx     context.Context
 	end     context.CancelCauseFunc
 	timer   *time.Timer
-	// looked says that the first look is over; look alone uses it, and never runs twice at a time.
+	// looked says that the first check is done. Only look uses it, and look never runs concurrently.
 	looked bool
 }
 
-// refusal is why a watch has ended a response.
+// refusal is why a watch ended a response.
 type refusal struct {
 	error
 	rule request.Rule
 	err  *httperr.Error
 }
 
-// start is called for the response's header, if there is anybody to ask.
+// start is called when the response's header is sent. It does nothing if there are no watches.
 func (w *watch) start() {
 	if len(w.watches) == 0 || w.timer != nil {
 		return
 	}
-	w.timer = time.AfterFunc(time.Hour, w.look) // look uses the timer, which is therefore set before it can run
+	w.timer = time.AfterFunc(time.Hour, w.look) // look uses the timer, so the timer must be set before look can run
 	w.timer.Reset(firstLook)
 }
 
@@ -70,7 +71,8 @@ func (w *watch) look() {
 	}
 }
 
-// stop returns why the response was ended, or nil. A look that is under way finds the context done, and is the last.
+// stop returns why the response was ended, or nil. A check that is running finds the context done, and is the last
+// one.
 func (w *watch) stop() *refusal {
 	if w.timer == nil {
 		return nil

@@ -16,19 +16,19 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// watched is a stage that lets requests in until over is set, and what it recorded of them.
+// watched is a stage that allows requests until over is set, with the records of these requests.
 type watched struct {
 	over  atomic.Bool
 	asked atomic.Int64
 	infos chan *request.Info
 }
 
-// end ends what has been let in, once it was found to be good.
+// end refuses the allowed requests from now on, after the first check has passed.
 func (w *watched) end(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(waitLimit); w.asked.Load() == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("nobody asks whether the answer may go on")
+			t.Fatal("no check whether the response may continue")
 		}
 	}
 	w.over.Store(true)
@@ -50,7 +50,7 @@ func (w *watched) stage(next stage.Handler) stage.Handler {
 	})
 }
 
-// wantRefusal: the request was let in, and its response ended for a reason.
+// wantRefusal checks that the request was allowed and its response was ended later with a recorded reason.
 func (w *watched) wantRefusal(t *testing.T) {
 	t.Helper()
 	info := wait(t, w.infos, "the end of the request")
@@ -79,7 +79,7 @@ func TestWatchEndsStreams(t *testing.T) {
 			}
 			defer res.Body.Close()
 			lines := bufio.NewReader(res.Body)
-			for begin := time.Now(); time.Since(begin) < 3*lookEvery/2; { // one look passes
+			for begin := time.Now(); time.Since(begin) < 3*lookEvery/2; { // one check passes
 				if _, err := lines.ReadString('\n'); err != nil {
 					t.Fatalf("the stream ended early: %v", err)
 				}
@@ -88,7 +88,7 @@ func TestWatchEndsStreams(t *testing.T) {
 			for err = nil; err == nil; {
 				_, err = lines.ReadString('\n')
 			}
-			wait(t, d.aborts, "the answer to be broken off: it must not look complete")
+			wait(t, d.aborts, "the response to be aborted: it must not look complete")
 			wait(t, ended, "the app to be told")
 			w.wantRefusal(t)
 		})
@@ -113,8 +113,8 @@ func TestWatchEndsWebSockets(t *testing.T) {
 	w.wantRefusal(t)
 }
 
-// A request may be the very one that logs its user out, or in as somebody else: its response is to arrive.
-func TestWatchGivesTimeToWhatIsRefusedFromTheStart(t *testing.T) {
+// TestWatchGivesTimeIfRefusedAtFirstCheck: a request may itself log its user out, or in as another user. Its response must arrive.
+func TestWatchGivesTimeIfRefusedAtFirstCheck(t *testing.T) {
 	w := &watched{infos: make(chan *request.Info, 1)}
 	d := doorTo(t, func(rw http.ResponseWriter, _ *http.Request) {
 		w.over.Store(true)

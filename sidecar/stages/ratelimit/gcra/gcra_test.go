@@ -14,17 +14,17 @@ func TestNewRate(t *testing.T) {
 		want         time.Duration
 		wantErr      string
 	}{
-		"five a minute":        {limit: 5, burst: 5, period: time.Minute, want: 12 * time.Second},
-		"rounded up":           {limit: 3, burst: 1, period: time.Second, want: 333334 * time.Microsecond},
-		"a million a second":   {limit: 1e6, burst: 1, period: time.Second, want: time.Microsecond},
-		"a year's quota":       {limit: 1, burst: 366, period: 24 * time.Hour, want: 24 * time.Hour},
-		"no limit":             {burst: 1, period: time.Second, wantErr: "limit 0"},
-		"negative burst":       {limit: 1, burst: -1, period: time.Second, wantErr: "burst -1"},
-		"short period":         {limit: 1, burst: 1, period: time.Millisecond, wantErr: "shorter than 1s"},
-		"too fast":             {limit: 1e6 + 1, burst: 1, period: time.Second, wantErr: "one request a microsecond"},
-		"too long":             {limit: 1, burst: 367, period: 24 * time.Hour, wantErr: "to come back"},
-		"a burst that is huge": {limit: 1, burst: math.MaxInt, period: time.Second, wantErr: "to come back"},
-		"a period that is too": {limit: 1, burst: 1, period: math.MaxInt64, wantErr: "to come back"},
+		"five a minute":      {limit: 5, burst: 5, period: time.Minute, want: 12 * time.Second},
+		"rounded up":         {limit: 3, burst: 1, period: time.Second, want: 333334 * time.Microsecond},
+		"a million a second": {limit: 1e6, burst: 1, period: time.Second, want: time.Microsecond},
+		"a year's quota":     {limit: 1, burst: 366, period: 24 * time.Hour, want: 24 * time.Hour},
+		"no limit":           {burst: 1, period: time.Second, wantErr: "limit 0"},
+		"negative burst":     {limit: 1, burst: -1, period: time.Second, wantErr: "burst -1"},
+		"short period":       {limit: 1, burst: 1, period: time.Millisecond, wantErr: "shorter than 1s"},
+		"too fast":           {limit: 1e6 + 1, burst: 1, period: time.Second, wantErr: "one request a microsecond"},
+		"too long":           {limit: 1, burst: 367, period: 24 * time.Hour, wantErr: "a burst of"},
+		"a huge burst":       {limit: 1, burst: math.MaxInt, period: time.Second, wantErr: "a burst of"},
+		"a huge period":      {limit: 1, burst: 1, period: math.MaxInt64, wantErr: "a burst of"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestFiveAMinute(t *testing.T) {
 	}
 }
 
-// TestChargesBeyondTheQuota: what is charged late waits until its debt is worked off, and not for longer than that.
+// TestChargesBeyondTheQuota: after late charges a key waits until the debt is worked off, and not longer.
 func TestChargesBeyondTheQuota(t *testing.T) {
 	tests := map[string]struct {
 		debt, charges int
@@ -98,10 +98,10 @@ func TestChargesBeyondTheQuota(t *testing.T) {
 				t.Errorf("%d left, one more after %s; want %d, %s", left, after, tt.wantLeft, tt.wantAfter)
 			}
 			if _, ok := rate.Take(rate.Used(arrival, after.Microseconds()-1)); ok != (tt.wantLeft > 0) {
-				t.Errorf("just before that one passes: %v", ok)
+				t.Errorf("just before that, a request passes: %v", ok)
 			}
 			if _, ok := rate.Take(rate.Used(arrival, after.Microseconds())); !ok {
-				t.Error("after that none passes")
+				t.Error("after that, no request passes")
 			}
 		})
 	}
@@ -121,7 +121,7 @@ func TestUsedIsBounded(t *testing.T) {
 		t.Errorf("a clock that was set back leaves %s used; want the whole quota", got)
 	}
 	if got := rate.Used(0, 1e15); got != 0 {
-		t.Errorf("long ago leaves %s used", got)
+		t.Errorf("an arrival long ago leaves %s used", got)
 	}
 	if left, after := rate.Left(0); left != 3 || after != 0 {
 		t.Errorf("a whole quota has %d left, more after %s", left, after)

@@ -1,5 +1,5 @@
-// Package ratelimitmemory counts rate limits in this process alone: for a sidecar without Redis, and as the stand-in while Redis
-// does not answer.
+// Package ratelimitmemory counts rate limits in the memory of this process, for a sidecar without Redis and for the
+// time while Redis is unavailable.
 package ratelimitmemory
 
 import (
@@ -13,20 +13,21 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
-// DefaultMaxKeys is the bound where Config names none; a key takes about 50 bytes.
+// DefaultMaxKeys is the bound if Config sets none. A key needs about 50 bytes.
 const DefaultMaxKeys = 1 << 16
 
-// sayEvery is the least pause between two log lines about a full store.
-const sayEvery = int64(time.Minute / time.Microsecond)
+// warnEvery is the minimum pause between two log lines about a full store.
+const warnEvery = int64(time.Minute / time.Microsecond)
 
 // Config describes a Store.
 type Config struct {
-	// MaxKeys is the number of keys counted each by itself. At the bound no live key is dropped, for that would give an
-	// attacker who fills the store a fresh quota: further keys share counters, so they may be refused early, never late.
+	// MaxKeys is the number of keys that have their own counter. At the bound, no active key is dropped, because an
+	// attacker who fills the store would then get a new quota. Instead, further keys share counters, so they may be
+	// refused too early but never too late.
 	MaxKeys int
-	// Now is the clock; time.Now if nil. Its monotonic reading is used, so a clock that is set changes nothing.
+	// Now is the clock; time.Now if nil. Its monotonic reading is used, so setting the clock has no effect.
 	Now func() time.Time
-	// Log is told when the store is full.
+	// Log receives a warning when the store is full.
 	Log *slog.Logger
 }
 
@@ -49,7 +50,7 @@ func New(c Config) *Store {
 		c.Now = time.Now
 	}
 	s := &Store{now: c.Now, start: c.Now(), log: c.Log, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
-	s.said.Store(-sayEvery)
+	s.said.Store(-warnEvery)
 	for i := range s.shards {
 		s.shards[i].init((c.MaxKeys + shardCount - 1) / shardCount)
 	}
@@ -93,7 +94,7 @@ func (s *Store) Charge(_ context.Context, requests []ratelimit.Request) ([]ratel
 	return results, nil
 }
 
-// locked returns the requests' keys, whose shards are locked until unlock is called.
+// locked returns the ids of the requests' keys. Their shards are locked until unlock is called.
 func (s *Store) locked(requests []ratelimit.Request) (ids []id, unlock func()) {
 	ids = make([]id, len(requests))
 	var involved uint32
@@ -105,10 +106,10 @@ func (s *Store) locked(requests []ratelimit.Request) (ids []id, unlock func()) {
 	return ids, func() { s.unlock(involved) }
 }
 
-// elapsed is the time since the store was made, in microseconds.
+// elapsed is the time since the store was created, in microseconds.
 func (s *Store) elapsed() int64 { return s.now().Sub(s.start).Microseconds() }
 
-// decide returns what the limits have left, and whether one that is enforced has nothing.
+// decide returns what is left of the limits, and whether an enforced limit has nothing left.
 func (s *Store) decide(ids []id, requests []ratelimit.Request, now int64) (results []ratelimit.Result, refused bool) {
 	results = make([]ratelimit.Result, len(requests))
 	for i, r := range requests {
@@ -120,28 +121,28 @@ func (s *Store) decide(ids []id, requests []ratelimit.Request, now int64) (resul
 	return results, refused
 }
 
-// charge counts one request. Its shard is locked.
+// charge counts one request. The caller holds the shard's lock.
 func (s *Store) charge(key id, r ratelimit.Request, now int64) ratelimit.Result {
 	shard := s.shard(key)
 	used := r.Rate.Used(shard.arrival(key, r.Rate, now), now)
 	_, ok := r.Rate.Take(used)
 	used = r.Rate.Charge(used)
 	if !shard.set(key, r.Rate, now+used.Microseconds(), now) {
-		s.sayFull(now)
+		s.warnFull(now)
 	}
 	return ratelimit.NewResult(r.Rate, used, ok)
 }
 
-func (s *Store) sayFull(now int64) {
+func (s *Store) warnFull(now int64) {
 	said := s.said.Load()
-	if s.log != nil && now-said >= sayEvery && s.said.CompareAndSwap(said, now) {
-		s.log.Warn("rate limits in memory are full and further clients share counters", "maxKeys", s.shards[0].limit*shardCount)
+	if s.log != nil && now-said >= warnEvery && s.said.CompareAndSwap(said, now) {
+		s.log.Warn("rate limit memory is full; further clients share counters", "maxKeys", s.shards[0].limit*shardCount)
 	}
 }
 
 func (s *Store) shard(key id) *shard { return &s.shards[key.shard()] }
 
-// lock takes the shards of the mask in ascending order, so two requests never wait for each other.
+// lock locks the shards of the mask in ascending order, so that two requests cannot deadlock.
 func (s *Store) lock(mask uint32) {
 	for ; mask != 0; mask &= mask - 1 {
 		s.shards[bits.TrailingZeros32(mask)].mu.Lock()

@@ -17,12 +17,12 @@ func TestStore(t *testing.T) {
 	ratelimittest.Run(t, func(*testing.T) ratelimit.Store { return New(Config{}) })
 }
 
-// clock is a time that a test moves.
+// clock is a time that a test sets.
 type clock struct{ at time.Time }
 
 func (c *clock) Now() time.Time { return c.at }
 
-// fixture is a store of one key a shard.
+// fixture is a store with one key per shard.
 type fixture struct {
 	*testing.T
 	*Store
@@ -53,7 +53,7 @@ func (f *fixture) size() (keys, shared int) {
 	return keys, shared
 }
 
-func TestAFullStoreKeepsTheAttackersCountersAndStaysBounded(t *testing.T) {
+func TestFullStore(t *testing.T) {
 	f := newFixture(t, shardCount)
 	rate := gcra.Rate{Emission: time.Hour, Burst: 2}
 	f.take("attacker", rate)
@@ -62,25 +62,25 @@ func TestAFullStoreKeepsTheAttackersCountersAndStaysBounded(t *testing.T) {
 		f.take(fmt.Sprint("made up ", i), rate)
 	}
 	if f.take("attacker", rate).Allowed {
-		t.Error("filling the store gave a spent key a fresh quota")
+		t.Error("filling the store gave a key without quota a new quota")
 	}
 	keys, shared := f.size()
 	if keys > shardCount || shared > shardCount*sharedCount {
 		t.Errorf("%d keys and %d shared counters", keys, shared)
 	}
 	if f.take("newcomer", rate).Allowed {
-		t.Error("a newcomer passes although every shared counter is spent")
+		t.Error("a new key passes although no shared counter has quota left")
 	}
 	if got := strings.Count(f.log.String(), "full"); got != 1 {
-		t.Errorf("said %d times: %s", got, f.log.String())
+		t.Errorf("logged %d times: %s", got, f.log.String())
 	}
 	f.at = f.at.Add(3 * time.Hour)
 	if got := f.take("newcomer", rate); !got.Allowed || got.Remaining != 1 {
-		t.Errorf("when all has come back: %+v", got)
+		t.Errorf("after all quota is available again: %+v", got)
 	}
 }
 
-func TestAKeyThatWasSharedKeepsItsCount(t *testing.T) {
+func TestKeyKeepsItsSharedCount(t *testing.T) {
 	f := newFixture(t, shardCount)
 	short, long := gcra.Rate{Emission: time.Minute, Burst: 1}, gcra.Rate{Emission: time.Hour, Burst: 1}
 	for i := range 1000 {
@@ -89,7 +89,7 @@ func TestAKeyThatWasSharedKeepsItsCount(t *testing.T) {
 	f.take("shared", long)
 	f.at = f.at.Add(2 * time.Minute)
 	if f.take("shared", long).Allowed {
-		t.Error("room in the store gave a spent key a fresh quota")
+		t.Error("room in the store gave a key without quota a new quota")
 	}
 }
 
@@ -102,7 +102,7 @@ func TestRatesDoNotShareCounters(t *testing.T) {
 	f.take("other", short)
 	f.at = f.at.Add(time.Second)
 	if !f.take("other", short).Allowed {
-		t.Error("a spent hour of one rate holds up another")
+		t.Error("the used quota of one rate limits another rate")
 	}
 }
 
@@ -117,7 +117,7 @@ func TestExpiredKeysAreRemoved(t *testing.T) {
 		f.take(fmt.Sprint("later ", i), rate)
 	}
 	if keys, _ := f.size(); keys > 1000 {
-		t.Errorf("%d keys; want the expired ones gone", keys)
+		t.Errorf("%d keys; want the expired ones removed", keys)
 	}
 }
 

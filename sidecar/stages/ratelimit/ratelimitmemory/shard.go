@@ -12,19 +12,20 @@ const (
 	shardCount = 32
 	// sharedCount is the number of shared counters of a shard for each rate.
 	sharedCount = 64
-	// sweepEvery and sweepFull are the least pauses, in microseconds, between two sweeps of a shard that has room and of
-	// one that is full.
+	// sweepEvery and sweepFull are the minimum pauses, in microseconds, between two sweeps of a shard: one that has
+	// room, and one that is full.
 	sweepEvery = int64(time.Minute / time.Microsecond)
 	sweepFull  = int64(10 * time.Millisecond / time.Microsecond)
 )
 
-// id stands for a key: two hashes under seeds that nobody outside the process knows, so that keys of any length take the
-// same room and nobody can make two of them meet.
+// id identifies a key. It is two hashes with random seeds that are known only to this process. So keys of any length
+// need the same memory, and a client cannot create a collision.
 type id [2]uint64
 
 func (i id) shard() int { return int(i[0] % shardCount) }
 
-// sharedKey names a shared counter. Counters of different rates are never mixed: each means another time by "used".
+// sharedKey identifies a shared counter. Rates do not share counters, because "used" means a different time for each
+// rate.
 type sharedKey struct {
 	rate gcra.Rate
 	slot uint64
@@ -34,13 +35,13 @@ func shareOf(key id, rate gcra.Rate) sharedKey {
 	return sharedKey{rate: rate, slot: key[1] % sharedCount}
 }
 
-// shard holds the theoretical arrival times, in microseconds, of some keys.
+// shard holds the theoretical arrival times of some keys, in microseconds.
 type shard struct {
 	mu     sync.Mutex
 	limit  int
 	keys   map[id]int64
 	shared map[sharedKey]int64
-	// swept is when expired times were last removed, and due when the next one expires at the earliest.
+	// swept is the time of the last sweep, and due the earliest time at which a key expires.
 	swept, due int64
 }
 
@@ -49,8 +50,8 @@ func (s *shard) init(limit int) {
 	s.keys, s.shared = map[id]int64{}, map[sharedKey]int64{}
 }
 
-// arrival is the key's own time, or else that of its shared counter: also where there is room by now, so that a key which
-// was counted there while the shard was full goes on from there.
+// arrival returns the key's own time, or the time of its shared counter. It reads the shared counter also after there
+// is room again, so that a key that was counted there while the shard was full keeps its count.
 func (s *shard) arrival(key id, rate gcra.Rate, now int64) int64 {
 	if t, ok := s.keys[key]; ok && t > now {
 		return t
@@ -61,7 +62,7 @@ func (s *shard) arrival(key id, rate gcra.Rate, now int64) int64 {
 	return s.shared[shareOf(key, rate)]
 }
 
-// set stores the key's time, and reports false where it had to be stored in a shared counter.
+// set stores the key's time. It returns false if the time had to be stored in a shared counter.
 func (s *shard) set(key id, rate gcra.Rate, arrival, now int64) bool {
 	if _, ok := s.keys[key]; !ok {
 		s.sweep(now)
@@ -75,7 +76,7 @@ func (s *shard) set(key id, rate gcra.Rate, arrival, now int64) bool {
 	return true
 }
 
-// sweep removes what has expired, if it is time to.
+// sweep removes expired keys if a sweep is due.
 func (s *shard) sweep(now int64) {
 	full := len(s.keys) >= s.limit && now >= s.due && now-s.swept >= sweepFull
 	if !full && now-s.swept < sweepEvery {

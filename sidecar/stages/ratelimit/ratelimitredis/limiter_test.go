@@ -16,7 +16,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// sidecar is one replica: a limiter of its own on the shared server. It returns the status that a client gets.
+// sidecar is one replica with its own limiter on the shared server. It returns the status that a client gets.
 func sidecar(t *testing.T, conn *redis.Conn, onFailure ratelimit.OnFailure) (send func(addr string) int) {
 	t.Helper()
 	l, err := ratelimit.New(ratelimit.Config{
@@ -38,7 +38,7 @@ func sidecar(t *testing.T, conn *redis.Conn, onFailure ratelimit.OnFailure) (sen
 	}
 }
 
-// outcomes sends n requests from addr, in turn to each replica, and counts the answers.
+// outcomes sends n requests from addr, in turn to each replica, and counts the responses.
 func outcomes(addr string, n int, replicas ...func(string) int) map[int]int {
 	got := map[int]int{}
 	for i := range n {
@@ -51,11 +51,11 @@ func TestReplicasThroughAnOutage(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		onFailure ratelimit.OnFailure
-		// wantAway is what twenty requests to two replicas get while Redis is away.
-		wantAway map[int]int
+		// wantOutage is what twenty requests to two replicas get while Redis is unavailable.
+		wantOutage map[int]int
 	}{
-		"allow: each replica limits by itself": {onFailure: ratelimit.Allow, wantAway: map[int]int{200: 10, 429: 10}},
-		"deny":                                 {onFailure: ratelimit.Deny, wantAway: map[int]int{503: 20}},
+		"allow: each replica limits by itself": {onFailure: ratelimit.Allow, wantOutage: map[int]int{200: 10, 429: 10}},
+		"deny":                                 {onFailure: ratelimit.Deny, wantOutage: map[int]int{503: 20}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -68,9 +68,9 @@ func TestReplicasThroughAnOutage(t *testing.T) {
 			}
 			server.Stop()
 			got := outcomes("192.0.2.2", 20, one, two)
-			for status, n := range tt.wantAway {
+			for status, n := range tt.wantOutage {
 				if got[status] != n {
-					t.Errorf("without Redis: %v; want %v", got, tt.wantAway)
+					t.Errorf("without Redis: %v; want %v", got, tt.wantOutage)
 				}
 			}
 			server.Restart()

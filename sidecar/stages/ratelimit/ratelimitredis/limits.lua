@@ -1,10 +1,10 @@
--- Decides on all of a request's limits, counts them, or both, as ratelimit.Store asks and as package gcra computes.
--- KEYS: one for each limit. ARGV: the operation, then for each limit its emission in microseconds, its burst, its debt, and 1
+-- Decides on all limits of a request, counts them, or both. See ratelimit.Store for the operations and package gcra for the arithmetic.
+-- KEYS: one per limit. ARGV: the operation, then for each limit its emission in microseconds, its burst, its debt, and 1
 -- for shadow. The operation is
 --   take    decide on all limits, and count them unless an enforced one has no quota left;
 --   peek    decide, and count nothing;
 --   charge  count every limit, beyond its quota up to its debt.
--- Returns for each limit: 1 if it had quota left, and the microseconds of it that are used afterwards.
+-- Returns for each limit: 1 if it had quota left, and how much of the quota is used afterwards, in microseconds.
 -- Every value is a whole number below 2^53, so doubles are exact.
 local operation = ARGV[1]
 local time = redis.call('TIME')
@@ -28,7 +28,7 @@ local reply = {}
 for i = 1, #KEYS do
   if operation == 'charge' or operation == 'take' and allowed[i] and not refused then
     used[i] = math.min(used[i] + emission[i], most[i])
-    -- A number would be written with 14 digits.
+    -- Lua would write a number with 14 digits only.
     redis.call('SET', KEYS[i], string.format('%.0f', now + used[i]), 'PX', string.format('%.0f', math.ceil(used[i] / 1000)))
   end
   reply[2 * i - 1] = allowed[i] and 1 or 0

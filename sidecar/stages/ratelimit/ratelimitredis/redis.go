@@ -1,5 +1,5 @@
-// Package ratelimitredis counts rate limits in Redis, exactly across every sidecar that shares it: one script, one round trip, and
-// Redis's own clock.
+// Package ratelimitredis counts rate limits in Redis, exactly across all sidecars that share it. One decision is one
+// script and one round trip, and uses the clock of Redis.
 package ratelimitredis
 
 import (
@@ -16,7 +16,7 @@ import (
 //go:embed limits.lua
 var limitsScript string
 
-// Conn runs operations on Redis; it is declared here so that the connection's lifetime stays its owner's.
+// Conn runs operations on Redis. It is declared here because the owner of the connection decides its lifetime.
 type Conn interface {
 	Do(ctx context.Context, f func(context.Context, goredis.UniversalClient) error) error
 }
@@ -27,20 +27,22 @@ type Store struct {
 	script *goredis.Script
 }
 
-// New returns a store on conn. In a cluster all keys of one call must share a hash tag, as those of one keyspace.Keyspace do.
+// New returns a store on conn. In a Redis cluster all keys of one call must share a hash tag, as the keys of one
+// keyspace.Keyspace do.
 func New(conn Conn) *Store { return &Store{conn: conn, script: goredis.NewScript(limitsScript)} }
 
-// Take implements ratelimit.Store. While Redis does not answer it fails, in microseconds once the connection knows.
+// Take implements ratelimit.Store. It fails while Redis is unavailable, within microseconds once the connection knows
+// that.
 func (s *Store) Take(ctx context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
 	return s.run(ctx, "take", requests)
 }
 
-// Peek implements ratelimit.Store; it fails as Take does.
+// Peek implements ratelimit.Store. It fails as Take does.
 func (s *Store) Peek(ctx context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
 	return s.run(ctx, "peek", requests)
 }
 
-// Charge implements ratelimit.Store; it fails as Take does.
+// Charge implements ratelimit.Store. It fails as Take does.
 func (s *Store) Charge(ctx context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
 	return s.run(ctx, "charge", requests)
 }
@@ -63,7 +65,7 @@ func (s *Store) run(ctx context.Context, operation string, requests []ratelimit.
 		return nil, fmt.Errorf("running %s of rate limits: %w", operation, err)
 	}
 	if len(reply) != 2*len(requests) {
-		return nil, fmt.Errorf("running %s of rate limits: %d numbers answer %d requests", operation, len(reply), len(requests))
+		return nil, fmt.Errorf("running %s of rate limits: the reply has %d numbers for %d requests", operation, len(reply), len(requests))
 	}
 	results := make([]ratelimit.Result, len(requests))
 	for i, r := range requests {

@@ -45,12 +45,12 @@ func connect(tb testing.TB, c redis.Config) *redis.Conn {
 	return conn
 }
 
-// standalone allows each round trip a time that a busy machine keeps to.
+// standalone allows enough time for each round trip on a busy machine.
 func standalone(s *redistest.Server) redis.Config {
 	return redis.Config{Mode: redis.Standalone, Addresses: []string{s.Addr}, Timeout: 5 * time.Second}
 }
 
-// TestStore runs as the users of docs/state.md, which allow what the page says and nothing else.
+// TestStore runs as the users of docs/state.md, which allow only what the page says.
 func TestStore(t *testing.T) {
 	t.Parallel()
 	page := statetest.Read(t)
@@ -114,7 +114,7 @@ func TestReplicasShareOneLimitExactly(t *testing.T) {
 	}
 }
 
-// TestReplicasChargeExactly: every failed login counts, whichever replica has seen it.
+// TestReplicasChargeExactly: every failed login counts, on any replica.
 func TestReplicasChargeExactly(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -140,7 +140,7 @@ func TestReplicasChargeExactly(t *testing.T) {
 	}
 }
 
-func TestOneRoundTripAndKeysThatExpire(t *testing.T) {
+func TestOneRoundTripAndExpiry(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	store := New(connect(t, standalone(server)))
@@ -154,7 +154,7 @@ func TestOneRoundTripAndKeysThatExpire(t *testing.T) {
 	}
 	stats := fmt.Sprint(server.Do("INFO", "commandstats"))
 	if !strings.Contains(stats, "cmdstat_evalsha:calls=1,") || strings.Contains(stats, "cmdstat_eval:") {
-		t.Errorf("not one EVALSHA alone: %s", stats)
+		t.Errorf("want exactly one EVALSHA: %s", stats)
 	}
 	for key, atMost := range map[string]int64{"a": 60_000, "b": 3_600_000} {
 		if ttl, ok := server.Do("PTTL", key).(int64); !ok || ttl <= 0 || ttl > atMost {
@@ -163,7 +163,7 @@ func TestOneRoundTripAndKeysThatExpire(t *testing.T) {
 	}
 }
 
-func TestWhatTheServerForgets(t *testing.T) {
+func TestServerLosesState(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	store := New(connect(t, standalone(server)))
@@ -172,10 +172,10 @@ func TestWhatTheServerForgets(t *testing.T) {
 		forget        func()
 		wantRemaining int
 	}{
-		{"nothing at first", func() {}, 9},
+		{"nothing", func() {}, 9},
 		{"its scripts", func() { server.Do("SCRIPT", "FLUSH") }, 8},
-		{"all keys, and the quota is whole again", func() { server.Do("FLUSHALL") }, 9},
-		{"everything, restarted", server.Restart, 9},
+		{"all keys", func() { server.Do("FLUSHALL") }, 9},
+		{"everything, after a restart", server.Restart, 9},
 	}
 	for _, tt := range tests {
 		tt.forget()
@@ -188,12 +188,12 @@ func TestWhatTheServerForgets(t *testing.T) {
 			return err == nil
 		})
 		if !result.Allowed || result.Remaining != tt.wantRemaining {
-			t.Errorf("forgetting %s: %+v; want %d remaining", tt.name, result, tt.wantRemaining)
+			t.Errorf("after the server lost %s: %+v; want %d remaining", tt.name, result, tt.wantRemaining)
 		}
 	}
 }
 
-func TestForeignValuesDoNotStopCounting(t *testing.T) {
+func TestForeignValues(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	store := New(connect(t, standalone(server)))
@@ -239,14 +239,14 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// fakeConn answers nothing at all, as no Redis would.
+// fakeConn returns an empty reply, which Redis never does.
 type fakeConn struct{}
 
 func (fakeConn) Do(context.Context, func(context.Context, goredis.UniversalClient) error) error {
 	return nil
 }
 
-func TestAnAnswerThatIsTooShortIsAnError(t *testing.T) {
+func TestShortReply(t *testing.T) {
 	if _, err := New(fakeConn{}).Take(t.Context(), []ratelimit.Request{{Key: "k", Rate: gcra.Rate{Emission: time.Hour, Burst: 1}}}); err == nil {
 		t.Error("no error")
 	}
@@ -259,7 +259,7 @@ func TestEqualsMemory(t *testing.T) {
 	shared := New(connect(t, standalone(server)))
 	timed := strings.Replace(limitsScript, "redis.call('TIME')", "redis.call('MGET', 'seconds', 'micros')", 1)
 	if timed == limitsScript {
-		t.Fatal("the script reads its clock in another way")
+		t.Fatal("the script does not read its clock as this test expects")
 	}
 	shared.script = goredis.NewScript(timed)
 	client := server.Client()
@@ -270,7 +270,7 @@ func TestEqualsMemory(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	rates := make([]gcra.Rate, 6)
 	for i := range rates {
-		// Far longer than the test takes, for Redis lets keys expire by its own clock.
+		// Much longer than the test runs, because Redis expires keys by its own clock.
 		rates[i] = gcra.Rate{Emission: 2*time.Minute + time.Duration(random.IntN(1e9))*time.Microsecond, Burst: 1 + random.IntN(6), Debt: max(0, random.IntN(8)-3)}
 	}
 	for step := range 3000 {
@@ -292,7 +292,7 @@ func TestEqualsMemory(t *testing.T) {
 		b, _ := ask(local, t.Context(), requests)
 		for i := range a {
 			if a[i] != b[i] {
-				t.Fatalf("step %d, %+v: Redis says %+v, memory %+v", step, requests[i], a[i], b[i])
+				t.Fatalf("step %d, %+v: Redis returns %+v, memory %+v", step, requests[i], a[i], b[i])
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-// Package ratelimittest is what every ratelimit.Store must do, as tests.
+// Package ratelimittest has the conformance tests for implementations of ratelimit.Store.
 package ratelimittest
 
 import (
@@ -15,27 +15,27 @@ import (
 	"github.com/posterndev/postern/sidecar/store/keyspace"
 )
 
-// slow is a rate of which nothing comes back while a test runs.
+// slow returns a rate whose quota does not become available again while a test runs.
 func slow(burst int) gcra.Rate { return gcra.Rate{Emission: time.Hour, Burst: burst} }
 
-// Run tests a store; open returns one more user of the same shared store each time that it is called with the same t.
+// Run tests a store. open returns one more client of the same shared store each time it is called with the same t.
 func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
 	tests := map[string]func(*testing.T, *user){
-		"a burst passes and no more":                 burst,
-		"keys are apart":                             apart,
-		"a refused request uses nothing up":          refusedUsesNothing,
-		"a shadow limit stops nothing":               shadow,
-		"a shadow limit is not counted when refused": shadowNotCounted,
-		"quota comes back":                           comesBack,
-		"a faster rate is not held up by a slower":   changedRate,
-		"exact under many takes at once":             exact,
-		"overlapping keys in any order":              overlapping,
-		"a peek counts nothing":                      peek,
-		"a charge counts beyond the quota":           charge,
-		"a debt is bounded":                          debt,
-		"a charge counts every limit":                chargeAll,
-		"charges are exact at once":                  exactCharges,
-		"quota comes back after a charge":            chargeComesBack,
+		"a burst passes and no more":                   burst,
+		"keys are separate":                            apart,
+		"a refused request uses no quota":              refusedUsesNothing,
+		"a shadow limit refuses nothing":               shadow,
+		"a shadow limit is not counted when refused":   shadowNotCounted,
+		"quota becomes available again":                comesBack,
+		"a faster rate after a slower one":             changedRate,
+		"concurrent takes are exact":                   exact,
+		"overlapping keys in any order":                overlapping,
+		"a peek counts nothing":                        peek,
+		"a charge counts beyond the quota":             charge,
+		"a debt is bounded":                            debt,
+		"a charge counts every limit":                  chargeAll,
+		"concurrent charges are exact":                 exactCharges,
+		"quota becomes available again after a charge": chargeComesBack,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -45,7 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
 	}
 }
 
-// user takes from a store under keys of its own.
+// user uses a store with its own keys.
 type user struct {
 	t     *testing.T
 	store ratelimit.Store
@@ -72,7 +72,7 @@ func (u *user) take(requests ...ratelimit.Request) []ratelimit.Result {
 	return results
 }
 
-// wantTake takes and compares what is allowed and what remains, which no clock changes in a slow rate.
+// wantTake calls Take and compares what is allowed and what remains. The clock does not change these in a slow rate.
 func (u *user) wantTake(want []ratelimit.Result, requests ...ratelimit.Request) {
 	u.t.Helper()
 	for i, got := range u.take(requests...) {
@@ -80,7 +80,7 @@ func (u *user) wantTake(want []ratelimit.Result, requests ...ratelimit.Request) 
 			u.t.Errorf("limit %d: %+v; want %+v", i, got, want[i])
 		}
 		if !got.Allowed && (got.Next <= 0 || got.Next > requests[i].Rate.Emission) {
-			u.t.Errorf("limit %d: refused, to be tried again after %s", i, got.Next)
+			u.t.Errorf("limit %d: refused, retry after %s", i, got.Next)
 		}
 	}
 }
@@ -98,7 +98,7 @@ func (u *user) ask(op func(context.Context, []ratelimit.Request) ([]ratelimit.Re
 	return results
 }
 
-// want compares what is allowed and remains, and in how many hours one more passes, of a slow rate.
+// want compares what is allowed, what remains, and after how many hours one more request of a slow rate passes.
 func (u *user) want(got ratelimit.Result, allowed bool, remaining, hours int) {
 	u.t.Helper()
 	next := time.Duration(hours) * time.Hour
@@ -155,13 +155,13 @@ func comesBack(t *testing.T, u *user) {
 	deadline := time.Now().Add(30 * time.Second)
 	for !u.take(u.request("a", fast))[0].Allowed {
 		if time.Now().After(deadline) {
-			t.Fatal("the quota did not come back")
+			t.Fatal("the quota did not become available again")
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-// changedRate is a policy's change: what was used under the old rate counts as a used quota of the new one at most.
+// changedRate changes a policy's rate: usage under the old rate counts as at most the whole quota of the new rate.
 func changedRate(_ *testing.T, u *user) {
 	u.wantTake([]ratelimit.Result{yes(0)}, u.request("a", slow(1)))
 	result := u.take(u.request("a", gcra.Rate{Emission: time.Second, Burst: 2}))[0]
@@ -218,7 +218,7 @@ func overlapping(t *testing.T, u *user) {
 	}
 }
 
-// inDebt is a slow rate that may be charged beyond its quota.
+// inDebt returns a slow rate that may be charged beyond its quota.
 func inDebt(burst, debt int) gcra.Rate {
 	return gcra.Rate{Emission: time.Hour, Burst: burst, Debt: debt}
 }
@@ -237,7 +237,8 @@ func peek(_ *testing.T, u *user) {
 	u.want(u.ask(u.store.Peek, u.request("a", slow(2)))[0], true, 1, 1)
 }
 
-// charge: a peek lets five attempts in at the same time; every one is counted, and the sixth waits for all of them.
+// charge tests that a peek allows five attempts at the same time, that each is counted, and that the sixth waits for
+// all of them.
 func charge(_ *testing.T, u *user) {
 	request := u.request("a", inDebt(2, 10))
 	for i, want := range []struct {
@@ -260,7 +261,7 @@ func debt(_ *testing.T, u *user) {
 	u.want(got[1], false, 0, 1)
 }
 
-// chargeAll: no limit stops another from being counted, whether or not it is enforced.
+// chargeAll tests that no limit stops another one from being counted, whether or not it is enforced.
 func chargeAll(_ *testing.T, u *user) {
 	u.take(u.request("spent", slow(1)))
 	got := u.ask(u.store.Charge, u.request("a", slow(3)), u.request("spent", slow(1)), u.shadow("b", slow(3)))
@@ -297,7 +298,7 @@ func chargeComesBack(t *testing.T, u *user) {
 	deadline := time.Now().Add(30 * time.Second)
 	for !u.ask(u.store.Peek, u.request("a", fast))[0].Allowed {
 		if time.Now().After(deadline) {
-			t.Fatal("the quota did not come back")
+			t.Fatal("the quota did not become available again")
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -10,35 +10,36 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
-// answerTime bounds the writing of a refusal: a client that does not read gets none.
-const answerTime = time.Second
+// refusalTime bounds writing a refusal. A client that does not read gets no refusal.
+const refusalTime = time.Second
 
-// Write writes a response's bytes. Where the request's body has turned out broken before its response began, it puts the
-// refusal in that response's place, and drops the rest of it.
+// Write writes a response's bytes. If the request's body was refused before its response began, Write sends the
+// refusal instead of that response, and discards the response.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.opaque.Load() {
 		return c.Conn.Write(p)
 	}
 	if !c.responded.Load() {
 		if b := c.broken.Load(); b != nil && b.body {
-			c.answer(b)
+			c.sendRefusal(b)
 		} else if !interim(p) {
 			c.responded.Store(true)
 		}
 	}
-	if c.answered.Load() {
+	if c.refusalSent.Load() {
 		return len(p), nil
 	}
 	return c.Conn.Write(p)
 }
 
-// interim reports whether p begins a 1xx response, after which another comes. 101 is final.
+// interim reports whether p begins a 1xx response, which another response follows. 101 is final.
 func interim(p []byte) bool {
 	const status = "HTTP/1.1 "
 	return bytes.HasPrefix(p, []byte(status+"1")) && !bytes.HasPrefix(p, []byte(status+"101"))
 }
 
-// CloseWrite ends the sending half, as http.Server does before it closes on a client that still sends.
+// CloseWrite closes the sending half, as http.Server does before it closes a connection on which the client still
+// sends.
 func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -46,27 +47,27 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// Close closes the connection. A client whose request's body was broken and whose handler gave up without a response is
-// told why first.
+// Close closes the connection. If the request's body was refused and the handler has written no response, Close sends
+// the refusal first.
 func (c *Conn) Close() error {
 	if b := c.broken.Load(); b != nil && b.body && !c.responded.Load() {
-		c.answer(b)
+		c.sendRefusal(b)
 	}
 	return c.Conn.Close()
 }
 
-// answer writes b's refusal, once.
-func (c *Conn) answer(b *breach) {
-	if !c.answered.CompareAndSwap(false, true) {
+// sendRefusal writes b's refusal, once.
+func (c *Conn) sendRefusal(b *breach) {
+	if !c.refusalSent.CompareAndSwap(false, true) {
 		return
 	}
-	if c.Conn.SetWriteDeadline(time.Now().Add(answerTime)) != nil {
+	if c.Conn.SetWriteDeadline(time.Now().Add(refusalTime)) != nil {
 		return
 	}
-	_, _ = c.Conn.Write(render(b.refusal)) // the client has gone: nobody is left to tell
+	_, _ = c.Conn.Write(render(b.refusal)) // on an error the client has disconnected
 }
 
-// render is refusal as a whole HTTP/1.1 response. httperr.Write needs a request, and there is none.
+// render returns refusal as a complete HTTP/1.1 response. httperr.Write needs a request, and there is none.
 func render(refusal *httperr.Error) []byte {
 	title := http.StatusText(refusal.Status)
 	body, err := json.Marshal(struct {
