@@ -108,7 +108,7 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// forbidden returns why a package of the group must not import another one; empty where it may.
+// forbidden returns why a package of the group must not import another one; empty if it may.
 func forbidden(path, name, imported string) string {
 	target, ok := strings.CutPrefix(imported, module)
 	if !ok || under(target, check) {

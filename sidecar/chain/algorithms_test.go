@@ -55,7 +55,7 @@ func TestAlgorithms(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		key func(testing.TB) []byte
-		// wantKeyType is that in the key set; empty where nothing is published.
+		// wantKeyType is that in the key set; empty if nothing is published.
 		wantKeyType string
 	}{
 		"ES256": {key: ecPEM, wantKeyType: "EC"},

@@ -16,7 +16,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
-// raw sends a request of these lines, byte for byte, and returns its answer.
+// raw sends a request of these lines, byte for byte, and returns its response.
 func (s *sidecar) raw(lines ...string) got {
 	s.world.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
@@ -143,7 +143,7 @@ func TestABrokenLoginTakesNoPlace(t *testing.T) {
 	})).ready()
 	for range 3 {
 		if g, err := s.try(sent{method: "POST", path: "/login?as=ada&broken"}); err == nil && g.status == 200 {
-			t.Fatalf("the answer is whole: %s", g.text)
+			t.Fatalf("the response is whole: %s", g.text)
 		}
 	}
 	s.login("ada")

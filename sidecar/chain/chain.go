@@ -104,7 +104,7 @@ type parts struct {
 	keys         func(*compiled.Provider) (authn.Keys, error)
 	hasher       func(*compiled.Passwords) (*password.Hasher, error)
 	store, local ratelimit.Store
-	// ring is nil where the policy issues no tokens, and index where it follows no revocations.
+	// ring is nil if the policy issues no tokens, and index where it follows no revocations.
 	ring        *signing.Ring
 	index       *revocation.Index
 	sessions    session.Store
@@ -112,7 +112,7 @@ type parts struct {
 	active      *resources.Revocations
 	replay      backchannel.Replay
 	metrics     resources.Metrics
-	// events is nil where the document is only checked.
+	// events is nil if the document is only checked.
 	events *event.Stream
 	logger *slog.Logger
 	app    stage.Handler
@@ -144,9 +144,9 @@ func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error)
 // assembled is a document's request path, with what belongs to it beside the path.
 type assembled struct {
 	handler stage.Handler
-	// appAPI is nil where the policy has nothing for it.
+	// appAPI is nil if the policy has nothing for it.
 	appAPI http.Handler
-	// revoker is nil where the policy accepts no tokens.
+	// revoker is nil if the policy accepts no tokens.
 	revoker *token.Revoker
 	// known is what is revoked.
 	known revocation.Known

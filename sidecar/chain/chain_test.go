@@ -173,7 +173,7 @@ func TestTheWholePath(t *testing.T) {
 		wantStatus   int
 		// wantSeen and wantUnseen are parts of what the app says it got, or of the refusal.
 		wantSeen, wantUnseen string
-		// wantHeader is a field of the response that must have the value, or be absent where it is empty.
+		// wantHeader is a field of the response that must have the value, or be absent if it is empty.
 		wantHeader map[string]string
 	}{
 		"no token": {path: "/orders", wantStatus: 401, wantSeen: "no-credentials", wantHeader: map[string]string{

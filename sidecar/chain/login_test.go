@@ -20,7 +20,7 @@ func TestLogin(t *testing.T) {
 	started := w.sidecar(loginPolicy(func(p *compiled.Policy) { p.Compression = &compiled.Compression{MinSize: 64} })).ready()
 	tests := map[string]struct {
 		send sent
-		// wantSubject is empty where no login follows.
+		// wantSubject is empty if no login follows.
 		wantSubject, wantRoles string
 		wantStatus             int
 		wantCode               string
@@ -38,7 +38,7 @@ func TestLogin(t *testing.T) {
 		"early, and a login":    {send: sent{method: "POST", path: "/login?early=mallory&as=ada"}, wantSubject: "ada"},
 		"a trailer of the app":  {send: sent{method: "POST", path: "/login?trailing=Postern-Subject"}, wantStatus: 200},
 		"two subjects":          {send: sent{method: "POST", path: "/login?as=ada&also=bob"}, wantSubject: "ada"},
-		"no JSON in claims":     {send: sent{method: "POST", path: "/login?as=ada&claims=x"}, wantStatus: 502, wantCode: "login-response-invalid"},
+		"not JSON in claims":    {send: sent{method: "POST", path: "/login?as=ada&claims=x"}, wantStatus: 502, wantCode: "login-response-invalid"},
 		"repeated claims":       {send: sent{method: "POST", path: "/login?as=ada&claims={\"roles\":1,\"roles\":2}"}, wantStatus: 502, wantCode: "login-response-invalid"},
 		"a subject to mislead":  {send: sent{method: "POST", path: "/login?as=ada%C2%85"}, wantStatus: 502, wantCode: "login-response-invalid"},
 		"a subject too long":    {send: sent{method: "POST", path: "/login?as=" + strings.Repeat("a", 257)}, wantStatus: 502, wantCode: "login-response-invalid"},
@@ -111,7 +111,7 @@ func TestALogin(t *testing.T) {
 		t.Fatalf("refreshing: %d %s", g.status, g.text)
 	}
 	if again := s.refresh(first); again.status != 200 || again.field("refresh_token") != second.refresh {
-		t.Errorf("a lost answer asked for again: %d %s", again.status, again.text)
+		t.Errorf("a lost response asked for again: %d %s", again.status, again.text)
 	}
 	for who, tokens := range map[string]tokens{"the first": first, "the second": second} {
 		if g := s.use(tokens); g.status != 200 {
@@ -292,7 +292,7 @@ func TestTheDocumentRevokes(t *testing.T) {
 					t.Errorf("at once: %d %s", g.status, g.text)
 				}
 				if got := s.use(other).status == 200; got != tt.wantOther {
-					t.Errorf("another session of the person goes on: %v", got)
+					t.Errorf("another session of the person continues: %v", got)
 				}
 				if got := s.refresh(ada).status == 200; got != tt.wantRefresh {
 					t.Errorf("it can be refreshed: %v", got)

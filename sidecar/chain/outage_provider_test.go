@@ -136,7 +136,7 @@ func TestAFlushBeginsProvidersSessionsAnew(t *testing.T) {
 	}
 	redistest.Eventually(t, "its end", func() bool { return d.s.use(ended).word() == "401 session-ended" })
 	d.redis.Do("FLUSHALL")
-	redistest.Eventually(t, "the session that had ended to begin anew", func() bool { return d.s.use(ended).status == 200 })
+	redistest.Eventually(t, "the session that had ended to begin again", func() bool { return d.s.use(ended).status == 200 })
 	for _, kind := range heldKinds() {
 		if got, want := d.heldWord(kind), heldHealthy()[kind]; got != want {
 			t.Errorf("%-16s %s; want %s", kind, got, want)

@@ -203,19 +203,19 @@ func outages() map[string]outage {
 			wantAllow:   but(allowed, withoutStore(), map[string]string{revoked: "200"}),
 			wantUnready: true,
 		},
-		"Redis is away at the start": {
+		"Redis is unavailable at the start": {
 			start:       func(d *stand) { d.addr = "127.0.0.1:1" },
 			want:        but(healthy(), withoutStore(), tooOld, neverKnown),
 			wantAllow:   but(allowed, withoutStore(), map[string]string{revoked: "200"}),
 			wantUnready: true,
 		},
-		"the key is away at the start": {
+		"the key is unavailable at the start": {
 			start:       func(d *stand) { d.hideKey() },
 			want:        but(healthy(), noKey),
 			wantUnready: true,
 		},
-		"the key is away later": {happens: func(d *stand) { d.hideKey() }, want: healthy()},
-		"Vault, with the key, is away at the start": {
+		"the key is unavailable later": {happens: func(d *stand) { d.hideKey() }, want: healthy()},
+		"Vault, with the key, is unavailable at the start": {
 			before: func(p *compiled.Policy) {
 				p.Tokens.SigningKey = compiled.SigningKey{Transit: &compiled.TransitKey{Mount: "transit", Key: "k"}}
 				p.Vault = awayVault()
@@ -223,7 +223,7 @@ func outages() map[string]outage {
 			want:        but(healthy(), noKey),
 			wantUnready: true,
 		},
-		"Vault, with Redis's password, is away at the start": {
+		"Vault, with Redis's password, is unavailable at the start": {
 			before: func(p *compiled.Policy) {
 				p.Redis.Password = &compiled.SecretRef{VaultPath: "secret/redis", Key: "password"}
 				p.Vault = awayVault()

@@ -88,15 +88,15 @@ func TestVaultOutages(t *testing.T) {
 		// differs has the responses that are not those of a Vault that is available.
 		differs map[string]string
 	}{
-		"Transit is away":               {key: transit, outage: away, differs: noKey},
-		"Transit is sealed":             {key: transit, outage: sealed, differs: noKey},
-		"Transit denies":                {key: transit, outage: denies, differs: noKey},
-		"KV is away, within maxStale":   {key: kv, outage: away},
-		"KV denies, within maxStale":    {key: kv, outage: denies},
-		"KV is away, for longer":        {key: kv, outage: away, tooOld: true, differs: noKey},
-		"KV is sealed, for longer":      {key: kv, outage: sealed, tooOld: true, differs: noKey},
-		"KV denies, for longer":         {key: kv, outage: denies, tooOld: true, differs: noKey},
-		"away, and the key in a Secret": {key: mounted, outage: away},
+		"Transit is unavailable":             {key: transit, outage: away, differs: noKey},
+		"Transit is sealed":                  {key: transit, outage: sealed, differs: noKey},
+		"Transit denies":                     {key: transit, outage: denies, differs: noKey},
+		"KV is unavailable, within maxStale": {key: kv, outage: away},
+		"KV denies, within maxStale":         {key: kv, outage: denies},
+		"KV is unavailable, for longer":      {key: kv, outage: away, tooOld: true, differs: noKey},
+		"KV is sealed, for longer":           {key: kv, outage: sealed, tooOld: true, differs: noKey},
+		"KV denies, for longer":              {key: kv, outage: denies, tooOld: true, differs: noKey},
+		"away, and the key in a Secret":      {key: mounted, outage: away},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

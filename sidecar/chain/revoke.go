@@ -57,7 +57,7 @@ func (b *builder) verdicts() token.RevocationChecker {
 	return revocation.PolicyChecker{Index: b.known, OnFailure: revocation.OnFailure(r.OnFailure), MaxStaleness: r.MaxStaleness.Std()}
 }
 
-// revoker is nil where the policy accepts no tokens.
+// revoker is nil if the policy accepts no tokens.
 func (b *builder) revoker(sessionManager *token.SessionManager) *token.Revoker {
 	var trusted []token.TrustedIssuer
 	if t := b.policy.Tokens; t != nil {

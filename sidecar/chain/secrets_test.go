@@ -45,7 +45,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	}
 	s := w.sidecar(document(nil)).ready()
 	secrets := []string{"s3cret-of-redis", "correct horse battery", strings.Split(string(key), "\n")[1]}
-	var told []string // what clients got, but for what is theirs
+	var told []string // what clients got, except what is theirs
 	add := func(tokens tokens) {
 		secrets = append(secrets, tokens.access, tokens.refresh, strings.Split(tokens.access, ".")[2], strings.Split(tokens.refresh, ".")[1])
 	}

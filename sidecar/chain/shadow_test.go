@@ -76,7 +76,7 @@ func TestShadowRevokesNothing(t *testing.T) {
 	}
 }
 
-// TestShadowIssuesNothingWrongly: what would have been refused at login passes as the app's own answer, without tokens.
+// TestShadowIssuesNothingWrongly: what would have been refused at login passes as the app's own response, without tokens.
 func TestShadowIssuesNothingWrongly(t *testing.T) {
 	w := newWorld(t)
 	cross := http.Header{"Origin": {"https://evil.example.com"}, "Sec-Fetch-Site": {"cross-site"}}

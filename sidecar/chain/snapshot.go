@@ -12,7 +12,7 @@ type Snapshot struct {
 	policy  *compiled.Policy
 	handler http.Handler
 	ports   map[uint16]compiled.Protocol
-	// appAPI is nil where the policy has nothing for it.
+	// appAPI is nil if the policy has nothing for it.
 	appAPI http.Handler
 
 	// activate tells the resources, which outlive the snapshot, that it is in force.
@@ -30,7 +30,7 @@ func (s *Snapshot) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler
 // ended. A snapshot that is not activated changes nothing.
 func (s *Snapshot) Activate() { s.activate() }
 
-// AppAPI is the API that the app itself calls, for a listener that only the pod reaches; nil where the policy has nothing for
+// AppAPI is the API that the app itself calls, for a listener that only the pod reaches; nil if the policy has nothing for
 // it.
 func (s *Snapshot) AppAPI() http.Handler { return s.appAPI }
 

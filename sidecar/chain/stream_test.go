@@ -44,7 +44,7 @@ func wantEnd(t *testing.T, what string, ended <-chan struct{}) {
 	select {
 	case <-ended:
 	case <-time.After(90 * time.Second): // on a busy machine the first look may come late
-		t.Errorf("the stream goes on after %s", what)
+		t.Errorf("the stream continues after %s", what)
 	}
 }
 
@@ -89,7 +89,7 @@ func TestRevocationEndsStreams(t *testing.T) {
 	}
 	select {
 	case <-bob:
-		t.Error("another person's stream has ended")
+		t.Error("another user's stream has ended")
 	case <-time.After(2500 * time.Millisecond): // two looks
 	}
 }
@@ -116,7 +116,7 @@ func TestEndingAProvidersSessionEndsStreams(t *testing.T) {
 	wantEnd(t, "the end of the session", ended)
 	select {
 	case <-goesOn:
-		t.Error("another person's stream has ended")
+		t.Error("another user's stream has ended")
 	case <-time.After(2500 * time.Millisecond): // two looks
 	}
 }
@@ -143,7 +143,7 @@ func TestShadowEndsNoStreams(t *testing.T) {
 	wantEnd(t, "the policy enforces it", stream)
 }
 
-// TestALoginAnewIsAnswered: the answer of the very request that ends its client's old session arrives, however slow it is.
+// TestALoginAnewIsAnswered: the response of the very request that ends its client's old session arrives, however slow it is.
 func TestALoginAnewIsAnswered(t *testing.T) {
 	t.Parallel()
 	for delivery, policyOf := range map[string]func(func(*compiled.Policy)) *compiled.Policy{"Body": loginPolicy, "Cookie": cookiePolicy} {

@@ -30,7 +30,7 @@ type tokenStages struct {
 	tokenTransport, backChannel, endpoints, login stage.Stage
 	// paths are the endpoints' own, which need no authorization.
 	paths []string
-	// loginService is nil where the policy issues no tokens, and revoker where it accepts none.
+	// loginService is nil if the policy issues no tokens, and revoker where it accepts none.
 	loginService *token.LoginService
 	revoker      *token.Revoker
 	// sessionManager is never nil.
@@ -198,7 +198,7 @@ func (b *builder) addBackChannel(s *tokenStages) {
 	s.paths = append(s.paths, c.Path)
 }
 
-// appAPI is the API that the app itself calls; nil where the policy has nothing for it.
+// appAPI is the API that the app itself calls; nil if the policy has nothing for it.
 func (b *builder) appAPI(s tokenStages) http.Handler {
 	c := appapi.Config{LoginService: s.loginService, Logger: b.logger}
 	if b.policy.Sessions != nil {

@@ -266,7 +266,7 @@ type sent struct {
 	host string
 }
 
-// got is its answer.
+// got is its response.
 type got struct {
 	status  int
 	header  http.Header

@@ -26,7 +26,7 @@ func TestBench(t *testing.T) {
 	}
 	for _, x := range timings {
 		if len(x.fromCall) == 0 || x.own != 0 || x.again != 0 {
-			t.Errorf("%s: %d refusals; 200 at the member that revoked, after its answer: %d; 200 after a refusal: %d",
+			t.Errorf("%s: %d refusals; 200 at the member that revoked, after its response: %d; 200 after a refusal: %d",
 				x.name, len(x.fromCall), x.own, x.again)
 		}
 	}
@@ -85,14 +85,14 @@ func TestJudge(t *testing.T) {
 		samples []sample
 		want    seen
 	}{
-		"nobody asked":      {},
-		"never refused":     {samples: []sample{{at(0), at(1), ok}}},
-		"before the answer": {samples: []sample{{at(0), at(1), ok}, {at(12), at(13), no}}, want: seen{refused: true, fromCall: 3 * time.Millisecond, fromAnswer: -7 * time.Millisecond}},
-		"sent before the answer": {
+		"nobody asked":        {},
+		"never refused":       {samples: []sample{{at(0), at(1), ok}}},
+		"before the response": {samples: []sample{{at(0), at(1), ok}, {at(12), at(13), no}}, want: seen{refused: true, fromCall: 3 * time.Millisecond, fromAnswer: -7 * time.Millisecond}},
+		"sent before the response": {
 			samples: []sample{{at(19), at(21), ok}, {at(22), at(25), no}},
 			want:    seen{refused: true, fromCall: 15 * time.Millisecond, fromAnswer: 5 * time.Millisecond, late: 1},
 		},
-		"sent after the answer": {
+		"sent after the response": {
 			samples: []sample{{at(21), at(22), ok}, {at(23), at(24), no}},
 			want:    seen{refused: true, fromCall: 14 * time.Millisecond, fromAnswer: 4 * time.Millisecond, late: 1, lateSent: 1},
 		},

@@ -45,7 +45,7 @@ func (c credentials) names() (n names, err error) {
 	return n, json.Unmarshal(payload, &n)
 }
 
-// ask sends a GET with a token to the app behind base, and returns the status. The app's answer is short, so that what is
+// ask sends a GET with a token to the app behind base, and returns the status. The app's response is short, so that what is
 // measured is not the copying of it.
 func ask(ctx context.Context, client *http.Client, base, token string) (int, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/healthz", nil)
@@ -62,7 +62,7 @@ func ask(ctx context.Context, client *http.Client, base, token string) (int, err
 	return answer.StatusCode, err
 }
 
-// post sends body as JSON and decodes the answer into v, unless that is nil. Another status than want is an error.
+// post sends body as JSON and decodes the response into v, unless that is nil. Another status than want is an error.
 func post(ctx context.Context, client *http.Client, url, token string, body any, want int, v any) error {
 	var encoded []byte
 	if body != nil {

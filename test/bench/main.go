@@ -22,7 +22,7 @@ type settings struct {
 	fleet int
 	// rounds are for each way of revoking, and pollRounds for the peer that takes a second for it.
 	rounds, pollRounds int
-	// pause is what an asker waits between an answer and its next request.
+	// pause is what an asker waits between a response and its next request.
 	pause time.Duration
 	// requests are those of one repetition, over connections; logins are those of one repetition as well.
 	requests, connections, logins, repetitions int
@@ -34,7 +34,7 @@ func parse(args []string) (settings, error) {
 	flags.IntVar(&s.fleet, "fleet", 6, "sidecars, and peers, that are to hear of a revocation")
 	flags.IntVar(&s.rounds, "rounds", 80, "rounds for each way of revoking")
 	flags.IntVar(&s.pollRounds, "poll-rounds", 10, "rounds with the peer that polls, of some 1.5 s each")
-	flags.DurationVar(&s.pause, "pause", time.Millisecond, "what each asker waits between an answer and its next request")
+	flags.DurationVar(&s.pause, "pause", time.Millisecond, "what each asker waits between a response and its next request")
 	flags.IntVar(&s.requests, "requests", 2000, "requests in one repetition of the cost")
 	flags.IntVar(&s.connections, "connections", 16, "connections that requests are sent over")
 	flags.IntVar(&s.logins, "logins", 1000, "logins, and refreshes, in one repetition")

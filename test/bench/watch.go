@@ -11,11 +11,11 @@ import (
 const (
 	// warm is how many answers each asker must have before anything is revoked.
 	warm = 5
-	// linger is how long the askers go on after the last first refusal, to see whether a refusal stays one.
+	// linger is how long the askers continue after the last first refusal, to see whether a refusal stays one.
 	linger = 15 * time.Millisecond
 )
 
-// sample is one answer.
+// sample is one response.
 type sample struct {
 	sent, got time.Time
 	status    int
@@ -112,7 +112,7 @@ func (w *watch) end() error {
 
 // seen is what one asker saw of one revocation.
 type seen struct {
-	// fromCall and fromAnswer are the times from the revoke call, and from its answer, to the first refusal's arrival; the
+	// fromCall and fromAnswer are the times from the revoke call, and from its response, to the first refusal's arrival; the
 	// second may be negative.
 	fromCall, fromAnswer time.Duration
 	// late are the requests that were answered 200 after the revoke call's answer, and lateSent those of them that were sent

@@ -148,7 +148,7 @@ func (s *space) client() *corev1.Pod {
 	return s.ready("client")
 }
 
-// ask runs the sample app's own client in the pod: its answer is printed as curl -i does.
+// ask runs the sample app's own client in the pod: its response is printed as curl -i does.
 func (s *space) ask(pod *corev1.Pod, args ...string) (string, error) {
 	return kubectl(append([]string{"exec", "-n", s.name, pod.Name, "-c", "app", "--", "/sample-app", "get"}, args...)...)
 }

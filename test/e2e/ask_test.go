@@ -28,7 +28,7 @@ type seen struct {
 	BodyBytes int64       `json:"bodyBytes"`
 }
 
-// seen reads the sample app's answer.
+// seen reads the sample app's response.
 func (a answer) seen(t *testing.T) seen {
 	t.Helper()
 	var s seen
@@ -78,7 +78,7 @@ func sendBy(t *testing.T, by *http.Client, method, url, body string, fields ...s
 	return answer{status: response.StatusCode, header: response.Header, trailer: response.Trailer, body: string(text)}, nil
 }
 
-// get is send without a body; no answer fails the test.
+// get is send without a body; no response fails the test.
 func get(t *testing.T, url string, fields ...string) answer {
 	t.Helper()
 	return do(t, http.MethodGet, url, "", fields...)
@@ -93,7 +93,7 @@ func do(t *testing.T, method, url, body string, fields ...string) answer {
 	return a
 }
 
-// wantStatus fails the test where the answer has another status.
+// wantStatus fails the test where the response has another status.
 func (a answer) wantStatus(t *testing.T, want int) answer {
 	t.Helper()
 	if a.status != want {
@@ -115,7 +115,7 @@ func eventuallyStatus(t *testing.T, want int, url string, fields ...string) answ
 	return got
 }
 
-// problemIs reports whether an answer is the problem of that code.
+// problemIs reports whether a response is the problem of that code.
 func problemIs(a answer, code string) bool {
 	return strings.Contains(a.body, `"type":"https://postern.dev/problems/`+code+`"`)
 }

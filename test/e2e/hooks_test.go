@@ -36,7 +36,7 @@ func testHooks(t *testing.T) {
 	}))
 	p := s.ready("hooked")
 	if waited := readyAfter(p); waited < hookTime-time.Second { // the API keeps whole seconds
-		t.Errorf("the app was ready %v after its start: the postStart hook did not wait for its answer", waited)
+		t.Errorf("the app was ready %v after its start: the postStart hook did not wait for its response", waited)
 	}
 	for _, name := range []string{"postStart", "preStop"} {
 		url := podURL(p, 15991) + "/probe/app/" + name
@@ -80,7 +80,7 @@ func (s *space) checkPreStop(p *corev1.Pod) {
 		}
 		if err := json.Unmarshal([]byte(line), &entry); err == nil && entry.Msg == "ending" {
 			if waited := entry.Time.Sub(start); waited < hookTime {
-				s.t.Errorf("the app was told to end after %v: the preStop hook did not wait for its answer", waited)
+				s.t.Errorf("the app was told to end after %v: the preStop hook did not wait for its response", waited)
 			}
 			if failed := s.countEvents(p.Name, "FailedPreStopHook") - before; failed != 0 {
 				s.t.Errorf("the preStop hook failed %d times", failed)

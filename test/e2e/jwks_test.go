@@ -26,7 +26,7 @@ type keyServer struct {
 	url, ca string
 
 	mu sync.Mutex
-	// jwks is what it answers; 503 where it is empty.
+	// jwks is what it answers; 503 if it is empty.
 	jwks string
 	// asked counts requests since the last change.
 	asked int

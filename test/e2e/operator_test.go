@@ -69,7 +69,7 @@ func (s *space) checkMountedRoad(p *corev1.Pod) {
 	start := time.Now()
 	s.refreshVolumes(p)
 	s.waitRound(p, "2")
-	measured(s.t, "document by the mounted file, operator away: %v after the kubelet looked at the pod", since(start))
+	measured(s.t, "document by the mounted file, operator unavailable: %v after the kubelet looked at the pod", since(start))
 	s.wantRound(p, "2")
 	mend()
 }
@@ -78,7 +78,7 @@ func (s *space) checkMountedRoad(p *corev1.Pod) {
 func (s *space) cutOff(p *corev1.Pod) (mend func()) {
 	s.t.Helper()
 	o := s.operator(p)
-	inside := strings.Replace(strings.TrimSuffix(o.url, compiled.PollPath), "https:", "http:", 1) // any answer will do
+	inside := strings.Replace(strings.TrimSuffix(o.url, compiled.PollPath), "https:", "http:", 1) // any response will do
 	if out, _ := s.ask(p, inside); !strings.Contains(out, "HTTP/1") {
 		s.t.Fatalf("the pod does not reach the operator at all: %s", out)
 	}
@@ -106,7 +106,7 @@ func (s *space) checkSidecarRestart(p *corev1.Pod, round string) {
 	s.kill(p)
 	eventually(s.t, "waiting for the sidecar to start again", func() error {
 		if got, err := send(s.t, http.MethodGet, podURL(p, appPort)+"/private", ""); err == nil && got.status == http.StatusOK {
-			s.t.Error("a request passed while the sidecar was away")
+			s.t.Error("a request passed while the sidecar was unavailable")
 		}
 		if st := s.sidecarStatus(p); st.RestartCount == restarts || !st.Ready {
 			return fmt.Errorf("%d restarts, ready=%t", st.RestartCount, st.Ready)

@@ -206,7 +206,7 @@ func checkCompression(t *testing.T, id *issuer, url string) {
 	}
 }
 
-// checkUnchanged: the app's container is as its team wrote it, but for the probe's address.
+// checkUnchanged: the app's container is as its team wrote it, except the probe's address.
 func checkUnchanged(t *testing.T, pod *corev1.Pod) {
 	want, got := podSpec().Containers[0], pod.Spec.Containers[0]
 	if len(pod.Spec.Containers) != 1 || got.Image != want.Image || len(got.Env) != 0 || got.SecurityContext != nil || len(got.Args) != 0 {

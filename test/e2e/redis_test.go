@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// limits are two: one that each pod holds by itself where Redis is away, and one that nobody passes then. A caller's
+// limits are two: one that each pod holds by itself where Redis is unavailable, and one that nobody passes then. A caller's
 // X-Caller is what is counted, so that each check has limits of its own.
 const limits = `
 apiVersion: postern.dev/v1alpha1

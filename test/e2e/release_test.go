@@ -17,7 +17,7 @@ import (
 const chart = "../../charts/postern"
 
 // testRelease: Helm's own test passes; an upgrade and an uninstallation leave running workloads served and guarded; and what
-// is installed anew finds them.
+// is installed again finds them.
 func testRelease(t *testing.T) {
 	s := newSpace(t)
 	values := helmValues(t)

@@ -118,7 +118,7 @@ func testDevices(t *testing.T, s *shop) {
 	get(t, s.urls[0]+"/whoami", bearer(stranger.Access)).wantStatus(t, http.StatusOK)
 }
 
-// testRefresh: a lost answer is no theft, and a theft ends the family.
+// testRefresh: a lost response is no theft, and a theft ends the family.
 func testRefresh(t *testing.T, s *shop) {
 	tk := s.mustLogin(t, s.urls[0], "alan", firefox)
 	next, got := s.refresh(t, s.urls[1], tk.Refresh)

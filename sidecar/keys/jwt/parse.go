@@ -31,7 +31,7 @@ type Unverified struct {
 	signature []byte
 }
 
-// Issuer is the claim iss, to choose whose keys and rules apply; empty where it is absent or not a string.
+// Issuer is the claim iss, to choose whose keys and rules apply; empty if it is absent or not a string.
 func (u *Unverified) Issuer() string {
 	issuer, _ := u.Claims["iss"].(string)
 	return issuer

@@ -9,7 +9,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 )
 
-// TestBefore: a ring that takes the place of another one knows what that knew, also while the source is away.
+// TestBefore: a ring that takes the place of another one knows what that knew, also while the source is unavailable.
 func TestBefore(t *testing.T) {
 	c, h := newClock(), &history{}
 	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
@@ -35,7 +35,7 @@ func TestBefore(t *testing.T) {
 		t.Errorf("a key of before: %v", err)
 	}
 	if next.Refresh(t.Context()) == nil || current(t, next) != "k1" {
-		t.Error("a source that is away takes the key away")
+		t.Error("a source that is unavailable takes the key away")
 	}
 	h.set(nil, content(set(t, j2)))
 	refresh(t, next)

@@ -30,7 +30,7 @@ import (
 
 const issuer = "https://shop.example.com"
 
-var errAway = errors.New("the store does not answer")
+var errAway = errors.New("the store is unavailable")
 
 // revocations is store and index in one.
 type revocations struct {
@@ -70,7 +70,7 @@ type fixed []byte
 
 func (f fixed) Read(context.Context) (secret.Value, error) { return secret.New(f), nil }
 
-// store is a session store that can be away.
+// store is a session store that can be unavailable.
 type store struct {
 	*sessionmemory.Store
 	err error
@@ -333,17 +333,17 @@ func TestIssue(t *testing.T) {
 		logins int
 		want   int
 	}{
-		"all":           {body: object{"subject": "a", "claims": object{"roles": []string{"x"}}, "device": object{"user_agent": "curl/8", "address": "192.0.2.1"}}, want: 200},
-		"subject alone": {body: object{"subject": "a"}, want: 200},
-		"no subject":    {body: object{}, want: 422},
-		"claims":        {body: object{"subject": "a", "claims": 1}, want: 422},
-		"address":       {body: object{"subject": "a", "device": object{"address": "x"}}, want: 422},
-		"unknown":       {body: object{"subject": "a", "admin": true}, want: 400},
-		"no JSON":       {body: "x", want: 400},
-		"repeated":      {body: `{"subject":"a","subject":"b"}`, want: 400},
-		"too large":     {body: object{"subject": strings.Repeat("x", maxBody)}, want: 413},
-		"full":          {body: object{"subject": "a"}, logins: 2, want: 409},
-		"store away":    {body: object{"subject": "a"}, away: errAway, want: 503},
+		"all":               {body: object{"subject": "a", "claims": object{"roles": []string{"x"}}, "device": object{"user_agent": "curl/8", "address": "192.0.2.1"}}, want: 200},
+		"subject alone":     {body: object{"subject": "a"}, want: 200},
+		"no subject":        {body: object{}, want: 422},
+		"claims":            {body: object{"subject": "a", "claims": 1}, want: 422},
+		"address":           {body: object{"subject": "a", "device": object{"address": "x"}}, want: 422},
+		"unknown":           {body: object{"subject": "a", "admin": true}, want: 400},
+		"not JSON":          {body: "x", want: 400},
+		"repeated":          {body: `{"subject":"a","subject":"b"}`, want: 400},
+		"too large":         {body: object{"subject": strings.Repeat("x", maxBody)}, want: 413},
+		"full":              {body: object{"subject": "a"}, logins: 2, want: 409},
+		"store unavailable": {body: object{"subject": "a"}, away: errAway, want: 503},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -401,9 +401,9 @@ func TestIntrospect(t *testing.T) {
 			}
 			return s["access_token"]
 		}, false, 200},
-		"index away": {func(_ *testing.T, w *world, s object) any { w.revocations.err = errAway; return s["access_token"] }, false, 503},
-		"store away": {func(_ *testing.T, w *world, s object) any { w.sessions.err = errAway; return s["access_token"] }, false, 503},
-		"no token":   {func(*testing.T, *world, object) any { return "" }, false, 400},
+		"index unavailable": {func(_ *testing.T, w *world, s object) any { w.revocations.err = errAway; return s["access_token"] }, false, 503},
+		"store unavailable": {func(_ *testing.T, w *world, s object) any { w.sessions.err = errAway; return s["access_token"] }, false, 503},
+		"no token":          {func(*testing.T, *world, object) any { return "" }, false, 400},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -455,17 +455,17 @@ func TestRevoke(t *testing.T) {
 	}
 	w.revocations.err = errAway
 	if status, _ := w.call(t, "POST", "/v1/revoke", object{"token": s["access_token"]}); status != 503 {
-		t.Errorf("store away: status %d", status)
+		t.Errorf("store unavailable: status %d", status)
 	}
 	w.revocations.err = nil
 	if status, _ := w.call(t, "POST", "/v1/revoke", object{"token": s["refresh_token"]}); status != 200 {
 		t.Errorf("refresh token: status %d", status)
 	}
 	if _, err := w.sessions.Get(t.Context(), s["session_id"].(string)); !errors.Is(err, session.ErrEnded) {
-		t.Errorf("the session goes on: %v", err)
+		t.Errorf("the session continues: %v", err)
 	}
 	w.sessions.err = errAway
 	if status, _ := w.call(t, "POST", "/v1/revoke", object{"token": s["refresh_token"]}); status != 503 {
-		t.Errorf("sessions away: status %d", status)
+		t.Errorf("sessions unavailable: status %d", status)
 	}
 }

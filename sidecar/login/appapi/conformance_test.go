@@ -33,7 +33,7 @@ type try struct {
 // bodies are what every operation with a body refuses alike.
 func bodies(good object) map[string]try {
 	return map[string]try{
-		"no JSON":        {body: "x", want: 400},
+		"not JSON":       {body: "x", want: 400},
 		"too large":      {body: object{"x": strings.Repeat("x", maxBody)}, want: 413},
 		"another type":   {body: good, text: true, want: 415},
 		"not in policy":  {body: good, without: true, want: 404},
@@ -67,44 +67,44 @@ func conformance() map[string]map[string]try {
 	login := object{"subject": "a", "claims": object{"roles": []string{"x"}}, "device": object{"user_agent": "curl/8", "address": "192.0.2.1"}}
 	return map[string]map[string]try{
 		"POST /v1/tokens": and(bodies(login), map[string]try{
-			"at the cap":     {body: object{"subject": "full"}, want: 409},
-			"no subject":     {body: object{}, want: 422},
-			"no address":     {body: object{"subject": "a", "device": object{"address": "x"}}, want: 422},
-			"the store away": {body: login, away: errAway, want: 503},
+			"at the cap":            {body: object{"subject": "full"}, want: 409},
+			"no subject":            {body: object{}, want: 422},
+			"no address":            {body: object{"subject": "a", "device": object{"address": "x"}}, want: 422},
+			"the store unavailable": {body: login, away: errAway, want: 503},
 		}),
 		"POST /v1/introspect": and(bodies(object{"token": "x"}), map[string]try{
-			"a good one":     {of: access, want: 200},
-			"no token":       {body: object{}, want: 400},
-			"the store away": {of: access, away: errAway, want: 503},
+			"a good one":            {of: access, want: 200},
+			"no token":              {body: object{}, want: 400},
+			"the store unavailable": {of: access, away: errAway, want: 503},
 		}, "no header"),
 		"POST /v1/revoke": and(bodies(object{"token": "x"}), map[string]try{
-			"an access token": {of: access, want: 200},
-			"a refresh token": {of: refresh, want: 200},
-			"without a jti":   {body: object{"token": "nameless"}, want: 422},
-			"the store away":  {of: refresh, away: errAway, want: 503},
+			"an access token":       {of: access, want: 200},
+			"a refresh token":       {of: refresh, want: 200},
+			"without a jti":         {body: object{"token": "nameless"}, want: 422},
+			"the store unavailable": {of: refresh, away: errAway, want: 503},
 		}, "no header"),
 		"POST /v1/revocations": and(bodies(object{"subject": "a"}), map[string]try{
-			"nothing":        {body: object{}, want: 422},
-			"a stranger's":   {body: object{"token_id": "x", "issuer": "https://else.example.com"}, want: 422},
-			"no time":        {body: object{"subject": "a", "issued_before": "yesterday"}, want: 400},
-			"the store away": {body: object{"subject": "full"}, away: errAway, want: 503},
+			"nothing":               {body: object{}, want: 422},
+			"a stranger's":          {body: object{"token_id": "x", "issuer": "https://else.example.com"}, want: 422},
+			"no time":               {body: object{"subject": "a", "issued_before": "yesterday"}, want: 400},
+			"the store unavailable": {body: object{"subject": "full"}, away: errAway, want: 503},
 		}),
 		"GET /v1/subjects/{subject}/sessions": {
 			"of somebody": {path: all, want: 200}, "of nobody": {path: "/v1/subjects/x/sessions", want: 200},
 			"of a provider": {path: all + "?issuer=" + corp, want: 200}, "of a stranger": {path: all + "?issuer=https://else.example.com", want: 422},
 			"no header": {path: all, bare: true, want: 403}, "not in policy": {path: all, without: true, want: 404},
-			"the store away": {path: all, away: errAway, want: 503},
+			"the store unavailable": {path: all, away: errAway, want: 503},
 		},
 		"DELETE /v1/subjects/{subject}/sessions": {
 			"of somebody": {path: all, want: 200}, "of nobody": {path: "/v1/subjects/x/sessions", want: 200},
 			"of a provider": {path: all + "?issuer=" + corp, want: 200}, "of a stranger": {path: all + "?issuer=https://else.example.com", want: 422},
 			"no header": {path: all, bare: true, want: 403}, "not in policy": {path: all, without: true, want: 404},
-			"the store away": {path: all, away: errAway, want: 503},
+			"the store unavailable": {path: all, away: errAway, want: 503},
 		},
 		"DELETE /v1/sessions/{id}": {
 			"one": {of: one, want: 204}, "none": {path: "/v1/sessions/x", want: 404},
 			"no header": {of: one, bare: true, want: 403}, "not in policy": {of: one, without: true, want: 404},
-			"the store away": {of: one, away: errAway, want: 503},
+			"the store unavailable": {of: one, away: errAway, want: 503},
 		},
 		"POST /v1/passwords/hash": and(bodies(object{"password": "p"}), map[string]try{
 			"empty":    {body: object{"password": ""}, want: 422},
@@ -145,7 +145,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 		}
 	}
 	if unmet := c.unmet(); len(unmet) > 0 {
-		t.Errorf("no answer had %v", unmet)
+		t.Errorf("no response had %v", unmet)
 	}
 }
 
@@ -198,7 +198,7 @@ func (tt try) ask(t *testing.T, method, path string) *httptest.ResponseRecorder 
 	return recorder
 }
 
-// check holds an answer against what is documented for its operation.
+// check holds a response against what is documented for its operation.
 func (c *contract) check(t *testing.T, what string, o operation, answer *httptest.ResponseRecorder) {
 	t.Helper()
 	documented, ok := o.Responses[strconv.Itoa(answer.Code)]
@@ -220,7 +220,7 @@ func (c *contract) check(t *testing.T, what string, o operation, answer *httptes
 	if err := json.Unmarshal(answer.Body.Bytes(), &body); err != nil {
 		t.Errorf("%s: %v", what, err)
 	}
-	for _, wrong := range c.holds(content.Schema, body, "the answer") {
+	for _, wrong := range c.holds(content.Schema, body, "the response") {
 		t.Errorf("%s: %s", what, wrong)
 	}
 	if problem, ok := body.(object); ok && answer.Code >= 400 && problem["status"] != float64(answer.Code) {

@@ -15,7 +15,7 @@ func TestPasswords(t *testing.T) {
 	}{
 		"hash":             {"hash", object{"password": "p"}, nil, 200},
 		"empty":            {"hash", object{"password": ""}, nil, 422},
-		"no JSON":          {"hash", "x", nil, 400},
+		"not JSON":         {"hash", "x", nil, 400},
 		"too long":         {"hash", object{"password": "p"}, password.ErrTooLong, 422},
 		"NUL":              {"hash", object{"password": "p"}, password.ErrNUL, 422},
 		"busy":             {"hash", object{"password": "p"}, password.ErrBusy, 503},

@@ -30,7 +30,7 @@ func TestProvidersTokens(t *testing.T) {
 		t.Errorf("introspection: %d %v", status, answer)
 	}
 	if good.Claims["active"] != nil {
-		t.Error("the answer was written into the token's claims, which others read")
+		t.Error("the response was written into the token's claims, which others read")
 	}
 	if status, answer := w.call(t, "POST", "/v1/revoke", object{"token": "good"}); status != 200 {
 		t.Errorf("revoking: %d %v", status, answer)
@@ -47,7 +47,7 @@ func TestProvidersTokens(t *testing.T) {
 	}
 	good.Expires = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 	if status, answer := w.call(t, "POST", "/v1/revoke", object{"token": "good"}); status != 200 {
-		t.Errorf("revoking a token that lives for ever: %d %v", status, answer)
+		t.Errorf("revoking a token that lives forever: %d %v", status, answer)
 	}
 	w.verifier.err = errAway
 	for _, path := range []string{"/v1/introspect", "/v1/revoke"} {

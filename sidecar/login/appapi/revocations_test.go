@@ -99,7 +99,7 @@ func TestRevokingWithoutTheStore(t *testing.T) {
 	}
 	w.revocations.err, w.sessions.err = nil, errAway
 	if status, answer := w.call(t, http.MethodPost, "/v1/revocations", object{"subject": "ada"}); status != 503 {
-		t.Errorf("with sessions away: %d %v; want 503", status, answer)
+		t.Errorf("with sessions unavailable: %d %v; want 503", status, answer)
 	}
 }
 

@@ -24,7 +24,7 @@ type operation struct {
 	}
 }
 
-// shape is as much of JSON Schema as openapi.json uses of answers.
+// shape is as much of JSON Schema as openapi.json uses of responses.
 type shape struct {
 	Ref                  string `json:"$ref"`
 	Type                 string
@@ -108,7 +108,7 @@ func isOf(s shape, v any) bool {
 	return s.Type == "" && s.Const != nil
 }
 
-// unmet are the documented properties of answers that no answer had.
+// unmet are the documented properties of responses that no response had.
 func (c *contract) unmet() (names []string) {
 	for _, operations := range c.Paths {
 		for _, o := range operations {

@@ -33,10 +33,10 @@ func TestSessions(t *testing.T) {
 	w.sessions.err = errAway
 	for method, path := range map[string]string{"GET": path, "DELETE": path} {
 		if status, _ := w.call(t, method, path, nil); status != 503 {
-			t.Errorf("%s with the store away: status %d", method, status)
+			t.Errorf("%s with the store unavailable: status %d", method, status)
 		}
 	}
 	if status, _ := w.call(t, "DELETE", one, nil); status != 503 {
-		t.Errorf("ending one with the store away: status %d", status)
+		t.Errorf("ending one with the store unavailable: status %d", status)
 	}
 }

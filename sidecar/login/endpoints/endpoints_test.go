@@ -67,7 +67,7 @@ func TestEndpointsRefuseSettings(t *testing.T) {
 	}
 }
 
-// TestPaths: what is ours, and what goes on to the app.
+// TestPaths: what is ours, and what continues to the app.
 func TestPaths(t *testing.T) {
 	tests := map[string]struct {
 		method, path string
@@ -134,7 +134,7 @@ func TestSessions(t *testing.T) {
 	for name, tt := range map[string]struct {
 		id   string
 		want int
-	}{"another person's": {stranger.Session.ID, 404}, "unknown": {session.NewID(), 404}, "no id": {"x", 404}, "theirs": {other.Session.ID, 204}} {
+	}{"another user's": {stranger.Session.ID, 404}, "unknown": {session.NewID(), 404}, "no id": {"x", 404}, "theirs": {other.Session.ID, 204}} {
 		if a := logintest.Send(t, h, logintest.As(here, req("DELETE", "/auth/sessions/"+tt.id)), nil); a.Code != tt.want {
 			t.Errorf("%s: status %d; want %d", name, a.Code, tt.want)
 		}
@@ -264,6 +264,6 @@ func TestStoreAway(t *testing.T) {
 		i.AuthnErr = &httperr.Error{Status: 503, Code: "keys-unavailable"}
 	})
 	if a.Code != 503 {
-		t.Errorf("keys away: status %d", a.Code)
+		t.Errorf("keys unavailable: status %d", a.Code)
 	}
 }

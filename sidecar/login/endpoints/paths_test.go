@@ -45,7 +45,7 @@ func FuzzPathsAreAnswered(f *testing.F) {
 		r = request.With(r, &request.Info{Path: path})
 		_ = h.ServeHTTP(httptest.NewRecorder(), r)
 		if passed && open.Match(method, path) {
-			t.Errorf("%s %s goes on to the app without authorization", method, path)
+			t.Errorf("%s %s continues to the app without authorization", method, path)
 		}
 	})
 }

@@ -123,7 +123,7 @@ func TestRefusalsLookAlike(t *testing.T) {
 	w.Offset = 2 * time.Hour
 	try(logintest.Post("/auth/refresh", "refresh_token="+logintest.RefreshToken(idle)))
 	if len(answers) != 1 {
-		t.Errorf("answers differ: %v", answers)
+		t.Errorf("responses differ: %v", answers)
 	}
 }
 

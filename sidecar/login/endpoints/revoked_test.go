@@ -33,7 +33,7 @@ func TestRefreshOfARevokedSession(t *testing.T) {
 		wantStatus int
 		wantError  string
 		wantEvent  string
-		// wantLive says that the session goes on, for those who ask the store alone.
+		// wantLive says that the session continues, for those who ask the store alone.
 		wantLive bool
 	}{
 		"its session": {
@@ -74,7 +74,7 @@ func TestRefreshOfARevokedSession(t *testing.T) {
 			}
 			w.Sessions.Fail()
 			if _, err := w.Sessions.Get(t.Context(), s.Session.ID); (err == nil) != tt.wantLive || err != nil && !errors.Is(err, session.ErrEnded) {
-				t.Errorf("the session: %v; want it to go on: %v", err, tt.wantLive)
+				t.Errorf("the session: %v; want it to continue: %v", err, tt.wantLive)
 			}
 			if tt.wantStatus != http.StatusServiceUnavailable {
 				return

@@ -73,7 +73,7 @@ func TestLoginInBody(t *testing.T) {
 	}
 	for _, name := range []string{"Postern-Subject", "Postern-Claims", "Etag", "X-Sum", "Trailer", "Set-Cookie"} {
 		if v, ok := a.Header()[name]; ok {
-			t.Errorf("%s: %v is in the answer", name, v)
+			t.Errorf("%s: %v is in the response", name, v)
 		}
 	}
 	if a.Header().Get("X-App") != "1" || a.Header().Get("Content-Type") != "application/json" {
@@ -227,20 +227,20 @@ func TestLoginRefuses(t *testing.T) {
 		want    int
 		code    string
 	}{
-		"full":               {app: logintest.Says("full"), limits: reject, want: 409, code: "session-limit"},
-		"store away":         {app: logintest.Says("a"), prepare: func(w *logintest.World) { w.Sessions.Fail("Create") }, want: 503, code: "tokens-unavailable"},
-		"signer away":        {app: logintest.Says("a"), prepare: func(w *logintest.World) { w.Signers.Err = signing.ErrNoKey }, want: 503, code: "tokens-unavailable"},
-		"claims no JSON":     {app: logintest.Says("a", "Postern-Claims", "x"), want: 502, code: "login-response-invalid"},
-		"claims empty":       {app: logintest.Says("a", "Postern-Claims", ""), want: 502, code: "login-response-invalid"},
-		"claims twice":       {app: logintest.Says("a", "Postern-Claims", "{}", "Postern-Claims", "{}"), want: 502, code: "login-response-invalid"},
-		"claims too large":   {app: logintest.Says("a", "Postern-Claims", `{"name":"`+strings.Repeat("x", 3900)+`"}`), want: 502, code: "login-response-invalid"},
-		"empty subject":      {app: logintest.Says(""), want: 502, code: "login-response-invalid"},
-		"two subjects":       {app: logintest.Says("a", "Postern-Subject", "b"), want: 502, code: "login-response-invalid"},
-		"space around":       {app: logintest.Says(" a"), want: 502, code: "login-response-invalid"},
-		"control character":  {app: logintest.Says("a\tb"), want: 502, code: "login-response-invalid"},
-		"not UTF-8":          {app: logintest.Says("a\xff"), want: 502, code: "login-response-invalid"},
-		"too long":           {app: logintest.Says(strings.Repeat("a", 257)), want: 502, code: "login-response-invalid"},
-		"revocation is away": {app: logintest.Says("full"), prepare: func(w *logintest.World) { w.Login(t, "full"); w.Revocations.Fail(logintest.ErrUnavailable) }, want: 503, code: "tokens-unavailable"},
+		"full":                      {app: logintest.Says("full"), limits: reject, want: 409, code: "session-limit"},
+		"store unavailable":         {app: logintest.Says("a"), prepare: func(w *logintest.World) { w.Sessions.Fail("Create") }, want: 503, code: "tokens-unavailable"},
+		"signer unavailable":        {app: logintest.Says("a"), prepare: func(w *logintest.World) { w.Signers.Err = signing.ErrNoKey }, want: 503, code: "tokens-unavailable"},
+		"claims not JSON":           {app: logintest.Says("a", "Postern-Claims", "x"), want: 502, code: "login-response-invalid"},
+		"claims empty":              {app: logintest.Says("a", "Postern-Claims", ""), want: 502, code: "login-response-invalid"},
+		"claims twice":              {app: logintest.Says("a", "Postern-Claims", "{}", "Postern-Claims", "{}"), want: 502, code: "login-response-invalid"},
+		"claims too large":          {app: logintest.Says("a", "Postern-Claims", `{"name":"`+strings.Repeat("x", 3900)+`"}`), want: 502, code: "login-response-invalid"},
+		"empty subject":             {app: logintest.Says(""), want: 502, code: "login-response-invalid"},
+		"two subjects":              {app: logintest.Says("a", "Postern-Subject", "b"), want: 502, code: "login-response-invalid"},
+		"space around":              {app: logintest.Says(" a"), want: 502, code: "login-response-invalid"},
+		"control character":         {app: logintest.Says("a\tb"), want: 502, code: "login-response-invalid"},
+		"not UTF-8":                 {app: logintest.Says("a\xff"), want: 502, code: "login-response-invalid"},
+		"too long":                  {app: logintest.Says(strings.Repeat("a", 257)), want: 502, code: "login-response-invalid"},
+		"revocation is unavailable": {app: logintest.Says("full"), prepare: func(w *logintest.World) { w.Login(t, "full"); w.Revocations.Fail(logintest.ErrUnavailable) }, want: 503, code: "tokens-unavailable"},
 	}
 	for name, tt := range tests {
 		for _, delivery := range []transport.Delivery{transport.Body, transport.Cookie} {
@@ -270,7 +270,7 @@ func TestLoginRefuses(t *testing.T) {
 	}
 }
 
-// TestShadow passes the app's answer on, without tokens, where a login would be refused.
+// TestShadow passes the app's response on, without tokens, where a login would be refused.
 func TestShadow(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	w.Sessions.Fail("Create")
@@ -337,8 +337,8 @@ func TestALoginThatCannotBeSignedEndsNothing(t *testing.T) {
 		app     http.HandlerFunc
 		want    int
 	}{
-		"signer away":     {func(w *logintest.World) { w.Signers.Err = signing.ErrNoKey }, logintest.Says("a"), 503},
-		"no such subject": {func(*logintest.World) {}, logintest.Says("\u0085"), 502},
+		"signer unavailable": {func(w *logintest.World) { w.Signers.Err = signing.ErrNoKey }, logintest.Says("a"), 503},
+		"no such subject":    {func(*logintest.World) {}, logintest.Says("\u0085"), 502},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := logintest.New(t, logintest.Options{})
@@ -371,7 +371,7 @@ func TestLoginPassesErrorsOn(t *testing.T) {
 	}
 }
 
-// TestStreaming: an answer that is no login streams, and one that is does not reach the client early.
+// TestStreaming: a response that is no login streams, and one that is does not reach the client early.
 func TestStreaming(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	for name, tt := range map[string]struct {

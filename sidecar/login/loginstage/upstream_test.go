@@ -41,7 +41,7 @@ func behind(t *testing.T, w *logintest.World, app http.HandlerFunc) *httptest.Se
 	return front
 }
 
-// TestThroughTheProxy: a login through everything that writes to an answer, with what apps do to theirs.
+// TestThroughTheProxy: a login through everything that writes to a response, with what apps do to theirs.
 func TestThroughTheProxy(t *testing.T) {
 	tests := map[string]struct {
 		app        http.HandlerFunc

@@ -65,9 +65,9 @@ func (a *AppWriter) WriteHeader(status int) {
 type Response struct {
 	*httptest.ResponseRecorder
 	Info *request.Info
-	// JSON is the body; nil where it is no JSON object.
+	// JSON is the body; nil if it is not JSON object.
 	JSON map[string]any
-	// Err is the refusal; nil where there was none.
+	// Err is the refusal; nil if there was none.
 	Err *httperr.Error
 }
 
@@ -92,7 +92,7 @@ func Send(t testing.TB, h stage.Handler, r *http.Request, change func(*request.I
 	return a
 }
 
-// Text returns a string member of the body; empty where there is none.
+// Text returns a string member of the body; empty if there is none.
 func (a Response) Text(name string) string {
 	s, _ := a.JSON[name].(string)
 	return s

@@ -37,7 +37,7 @@ const Lifetime = 15 * time.Minute
 const Issuer = "https://shop.example.com"
 
 // ErrUnavailable is what failing stores return.
-var ErrUnavailable = errors.New("the store does not answer")
+var ErrUnavailable = errors.New("the store is unavailable")
 
 // Sessions is a session store whose methods a test can make fail.
 type Sessions struct {

@@ -23,7 +23,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("still waiting: %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
@@ -151,7 +151,7 @@ func TestBefore(t *testing.T) {
 	}
 }
 
-// TestBeyondTheBound: with too little memory every answer is still exact.
+// TestBeyondTheBound: with too little memory every response is still exact.
 func TestBeyondTheBound(t *testing.T) {
 	store := revocationmemory.New(revocationmemory.Config{})
 	metrics, err := revocation.NewMetrics(prometheus.NewRegistry())

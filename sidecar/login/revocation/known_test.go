@@ -12,7 +12,7 @@ import (
 type noFeed struct{ Feed }
 
 func (noFeed) Load(context.Context, func([]Entry)) (Cursor, error) {
-	return Cursor{}, errors.New("the store does not answer")
+	return Cursor{}, errors.New("the store is unavailable")
 }
 
 func TestKnown(t *testing.T) {
@@ -30,7 +30,7 @@ func TestKnown(t *testing.T) {
 		"a session":                  {Query{Issuer: "i", Session: "s", IssuedAt: now}, true},
 		"of another issuer":          {Query{Issuer: "j", Session: "s", IssuedAt: now}, false},
 		"a session whose time is up": {Query{Issuer: "i", Session: "over", IssuedAt: now}, false},
-		"a key, for ever":            {Query{Issuer: "i", KeyID: "k", IssuedAt: now}, true},
+		"a key, forever":             {Query{Issuer: "i", KeyID: "k", IssuedAt: now}, true},
 		"a subject, before":          {Query{Issuer: "i", Subject: "ada", IssuedAt: now.Add(-time.Minute)}, true},
 		"a subject, after":           {Query{Issuer: "i", Subject: "ada", IssuedAt: now.Add(time.Minute)}, false},
 		"nothing of it":              {Query{Issuer: "i", TokenID: "t", Session: "x", Subject: "bob", IssuedAt: now}, false},

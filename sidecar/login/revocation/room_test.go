@@ -33,11 +33,11 @@ func TestAnIndexThatOverflowedLooksForRoom(t *testing.T) {
 		counted time.Duration
 		want    error
 	}{
-		"room again":        {feed: counted{n: 90}, counted: recountEvery, want: errRoom},
-		"hardly any":        {feed: counted{n: 91}, counted: recountEvery},
-		"looked just now":   {feed: counted{n: 90}, counted: recountEvery - time.Second},
-		"there was room":    {feed: counted{n: 90}, whole: true, counted: recountEvery},
-		"the store is away": {feed: counted{err: away}, counted: recountEvery, want: away},
+		"room again":               {feed: counted{n: 90}, counted: recountEvery, want: errRoom},
+		"hardly any":               {feed: counted{n: 91}, counted: recountEvery},
+		"looked just now":          {feed: counted{n: 90}, counted: recountEvery - time.Second},
+		"there was room":           {feed: counted{n: 90}, whole: true, counted: recountEvery},
+		"the store is unavailable": {feed: counted{err: away}, counted: recountEvery, want: away},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -97,7 +97,7 @@ func TestStage(t *testing.T) {
 	}
 }
 
-// TestWatch: an answer under way ends where its token is known to be revoked, by the policy that is in force then.
+// TestWatch: a response under way ends where its token is known to be revoked, by the policy that is in force then.
 func TestWatch(t *testing.T) {
 	tests := map[string]struct {
 		atStart, later index
@@ -151,14 +151,14 @@ func TestJudge(t *testing.T) {
 		wantRevoked bool
 		wantErr     error
 	}{
-		"not revoked":         {},
-		"revoked, and old":    {index: index{revoked: true, age: time.Hour}, wantRevoked: true},
-		"too old":             {index: index{age: revocation.DefaultMaxStaleness + 1}, wantErr: revocation.ErrStale},
-		"too old, allow":      {index: index{age: time.Hour}, allow: true},
-		"the store is away":   {index: index{err: away}, wantErr: away},
-		"away, allow":         {index: index{err: away}, allow: true},
-		"revoked, old, allow": {index: index{revoked: true, age: time.Hour}, allow: true, wantRevoked: true},
-		"just fresh enough":   {index: index{age: revocation.DefaultMaxStaleness}},
+		"not revoked":              {},
+		"revoked, and old":         {index: index{revoked: true, age: time.Hour}, wantRevoked: true},
+		"too old":                  {index: index{age: revocation.DefaultMaxStaleness + 1}, wantErr: revocation.ErrStale},
+		"too old, allow":           {index: index{age: time.Hour}, allow: true},
+		"the store is unavailable": {index: index{err: away}, wantErr: away},
+		"away, allow":              {index: index{err: away}, allow: true},
+		"revoked, old, allow":      {index: index{revoked: true, age: time.Hour}, allow: true, wantRevoked: true},
+		"just fresh enough":        {index: index{age: revocation.DefaultMaxStaleness}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -177,11 +177,11 @@ func TestJudge(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	good := revocation.Config{Index: &index{}, OnFailure: revocation.Deny, StripCredentials: stripCredentials}
 	tests := map[string]func(*revocation.Config){
-		"no index":           func(c *revocation.Config) { c.Index = nil },
-		"no withdraw":        func(c *revocation.Config) { c.StripCredentials = nil },
-		"no onFailure":       func(c *revocation.Config) { c.OnFailure = "" },
-		"negative staleness": func(c *revocation.Config) { c.MaxStaleness = -1 },
-		"a realm of lines":   func(c *revocation.Config) { c.Realm = "a\nb" },
+		"no index":                  func(c *revocation.Config) { c.Index = nil },
+		"no StripCredentials":       func(c *revocation.Config) { c.StripCredentials = nil },
+		"no onFailure":              func(c *revocation.Config) { c.OnFailure = "" },
+		"negative staleness":        func(c *revocation.Config) { c.MaxStaleness = -1 },
+		"a realm with a line break": func(c *revocation.Config) { c.Realm = "a\nb" },
 	}
 	for name, change := range tests {
 		c := good

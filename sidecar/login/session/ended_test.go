@@ -34,13 +34,13 @@ func TestKnownEnds(t *testing.T) {
 		"it was ended, and the store not": {happens: func(w *world, k *told) { k.before = w.now.Add(time.Microsecond) }, want: "session-ended"},
 		"an earlier one was ended":        {happens: func(w *world, k *told) { k.before = w.now }},
 		"nobody knows":                    {happens: func(_ *world, k *told) { k.err = away }},
-		"ended, and the store is away": {
+		"ended, and the store is unavailable": {
 			happens: func(w *world, k *told) { k.before, w.fail = w.now.Add(time.Microsecond), away }, allow: true, want: "session-ended",
 		},
-		"an earlier one, and the store is away": {
+		"an earlier one, and the store is unavailable": {
 			happens: func(w *world, k *told) { k.before, w.fail = w.now, away; w.advance(session.DefaultCacheFor) }, allow: true,
 		},
-		"the store is away": {happens: func(w *world, _ *told) { w.fail = away; w.advance(session.DefaultCacheFor) }, want: "session-unavailable"},
+		"the store is unavailable": {happens: func(w *world, _ *told) { w.fail = away; w.advance(session.DefaultCacheFor) }, want: "session-unavailable"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -343,15 +343,15 @@ func TestRequestsAtOnceAskOnce(t *testing.T) {
 
 func TestNewStageRefuses(t *testing.T) {
 	tests := map[string]func(*session.Config){
-		"no store":            func(c *session.Config) { c.Store = nil },
-		"no withdraw":         func(c *session.Config) { c.StripCredentials = nil },
-		"a claim":             func(c *session.Config) { c.SubjectFrom = "email" },
-		"no limits":           func(c *session.Config) { c.Limits = session.Limits{} },
-		"no onFailure":        func(c *session.Config) { c.OnFailure = "" },
-		"a negative interval": func(c *session.Config) { c.CacheFor = -1 },
-		"a negative size":     func(c *session.Config) { c.CacheSize = -1 },
-		"no binding":          func(c *session.Config) { c.Bind = "" },
-		"a realm of lines":    func(c *session.Config) { c.Realm = "a\nb" },
+		"no store":                  func(c *session.Config) { c.Store = nil },
+		"no StripCredentials":       func(c *session.Config) { c.StripCredentials = nil },
+		"a claim":                   func(c *session.Config) { c.SubjectFrom = "email" },
+		"no limits":                 func(c *session.Config) { c.Limits = session.Limits{} },
+		"no onFailure":              func(c *session.Config) { c.OnFailure = "" },
+		"a negative interval":       func(c *session.Config) { c.CacheFor = -1 },
+		"a negative size":           func(c *session.Config) { c.CacheSize = -1 },
+		"no binding":                func(c *session.Config) { c.Bind = "" },
+		"a realm with a line break": func(c *session.Config) { c.Realm = "a\nb" },
 	}
 	for name, change := range tests {
 		c := session.Config{

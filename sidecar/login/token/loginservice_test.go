@@ -59,14 +59,14 @@ func TestBeginFails(t *testing.T) {
 		prepare func(*logintest.World)
 		want    error
 	}{
-		"no subject":      {login: token.Login{}, want: token.ErrInvalid},
-		"a subject lines": {login: token.Login{Subject: "a\nb"}, want: token.ErrInvalid},
-		"a subject apart": {login: token.Login{Subject: "a "}, want: token.ErrInvalid},
-		"claims":          {login: token.Login{Subject: "a", Claims: json.RawMessage(`[]`)}, want: token.ErrInvalid},
-		"store away":      {login: token.Login{Subject: "a"}, prepare: func(w *logintest.World) { w.Sessions.Fail("Create") }, want: logintest.ErrUnavailable},
-		"signer away":     {login: token.Login{Subject: "a"}, prepare: func(w *logintest.World) { w.Signers.Err = signing.ErrNoKey }, want: signing.ErrNoKey},
-		"full":            {options: logintest.Options{Limits: reject}, login: token.Login{Subject: "full"}, want: session.ErrFull},
-		"cannot displace": {login: token.Login{Subject: "full"}, prepare: func(w *logintest.World) { w.Revocations.Fail(logintest.ErrUnavailable) }, want: logintest.ErrUnavailable},
+		"no subject":         {login: token.Login{}, want: token.ErrInvalid},
+		"a subject lines":    {login: token.Login{Subject: "a\nb"}, want: token.ErrInvalid},
+		"a subject apart":    {login: token.Login{Subject: "a "}, want: token.ErrInvalid},
+		"claims":             {login: token.Login{Subject: "a", Claims: json.RawMessage(`[]`)}, want: token.ErrInvalid},
+		"store unavailable":  {login: token.Login{Subject: "a"}, prepare: func(w *logintest.World) { w.Sessions.Fail("Create") }, want: logintest.ErrUnavailable},
+		"signer unavailable": {login: token.Login{Subject: "a"}, prepare: func(w *logintest.World) { w.Signers.Err = signing.ErrNoKey }, want: signing.ErrNoKey},
+		"full":               {options: logintest.Options{Limits: reject}, login: token.Login{Subject: "full"}, want: session.ErrFull},
+		"cannot displace":    {login: token.Login{Subject: "full"}, prepare: func(w *logintest.World) { w.Revocations.Fail(logintest.ErrUnavailable) }, want: logintest.ErrUnavailable},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -187,15 +187,15 @@ func TestRefresh(t *testing.T) {
 			w.Offset += time.Hour
 			return logintest.RefreshToken(s)
 		}},
-		"store away at the look-up": {want: logintest.ErrUnavailable, use: func(w *logintest.World, s token.Tokens) string {
+		"store unavailable at the look-up": {want: logintest.ErrUnavailable, use: func(w *logintest.World, s token.Tokens) string {
 			w.Sessions.Fail("Get")
 			return logintest.RefreshToken(s)
 		}},
-		"store away at the rotation": {want: logintest.ErrUnavailable, use: func(w *logintest.World, s token.Tokens) string {
+		"store unavailable at the rotation": {want: logintest.ErrUnavailable, use: func(w *logintest.World, s token.Tokens) string {
 			w.Sessions.Fail("Rotate")
 			return logintest.RefreshToken(s)
 		}},
-		"revocations away at reuse": {
+		"revocations unavailable at reuse": {
 			want: logintest.ErrUnavailable, wantOutcome: session.OutcomeReused,
 			use: func(w *logintest.World, s token.Tokens) string {
 				mustRefresh(w, logintest.RefreshToken(s))
@@ -315,7 +315,7 @@ func TestEndFailsHalfWay(t *testing.T) {
 	}
 	w.Sessions.Fail("List")
 	if err := calls["EndAll"](); !errors.Is(err, logintest.ErrUnavailable) {
-		t.Errorf("EndAll with List away: %v", err)
+		t.Errorf("EndAll with List unavailable: %v", err)
 	}
 	w.Sessions.Fail()
 	w.Revocations.Fail(logintest.ErrUnavailable)

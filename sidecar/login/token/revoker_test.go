@@ -26,10 +26,10 @@ func TestRevokingUpToNow(t *testing.T) {
 		t.Fatalf("revoked %d, %v", n, err)
 	}
 	if _, err := w.Sessions.Get(t.Context(), ada.Session.ID); !errors.Is(err, session.ErrEnded) {
-		t.Errorf("the session goes on: %v", err)
+		t.Errorf("the session continues: %v", err)
 	}
 	if !w.Revocations.Revoked(ada.Session.ID) {
-		t.Error("its tokens, which a sidecar with another clock has dated, go on")
+		t.Error("its tokens, which a sidecar with another clock has dated, continue")
 	}
 	if _, err := w.Sessions.Get(t.Context(), bob.Session.ID); err != nil {
 		t.Errorf("a stranger's session: %v", err)

@@ -88,7 +88,7 @@ func TestIssueFails(t *testing.T) {
 		"no key":          {token.Grant{Subject: "a", NotAfter: later}, signing.ErrNoKey, signing.ErrNoKey},
 		"large claims":    {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":"` + strings.Repeat("x", 3900) + `"}`)}, nil, token.ErrTooLarge},
 		"too many claims": {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":"` + strings.Repeat("x", session.MaxClaims) + `"}`)}, nil, token.ErrClaims},
-		"no object":       {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`[]`)}, nil, token.ErrClaims},
+		"not an object":   {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`[]`)}, nil, token.ErrClaims},
 		"repeated member": {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":1,"name":2}`)}, nil, token.ErrClaims},
 		"deep":            {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":` + strings.Repeat("[", 9) + strings.Repeat("]", 9) + `}`)}, nil, token.ErrClaims},
 		"session over":    {token.Grant{Subject: "a", NotAfter: w.Now()}, nil, nil},

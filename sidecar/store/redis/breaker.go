@@ -13,7 +13,7 @@ type breaker struct {
 	open     atomic.Bool
 }
 
-// succeed records an answer. It does not close the breaker: the answer may have been long under way.
+// succeed records a response. It does not close the breaker: the response may have been long under way.
 func (b *breaker) succeed() {
 	if b.failures.Load() != 0 {
 		b.failures.Store(0)

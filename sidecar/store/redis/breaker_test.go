@@ -73,7 +73,7 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// BenchmarkOpenBreaker is what an operation costs while Redis is away.
+// BenchmarkOpenBreaker is what an operation costs while Redis is unavailable.
 func BenchmarkOpenBreaker(b *testing.B) {
 	for _, mode := range []Mode{Standalone, Cluster} {
 		b.Run(string(mode), func(b *testing.B) {

@@ -40,7 +40,7 @@ type Config struct {
 	// Username is the ACL user; empty for the default one.
 	Username string
 	// Password logs in to the data servers, and SentinelPassword to the sentinels. Both are read at each new connection,
-	// so a rotated one is taken by itself; nil where none is asked for.
+	// so a rotated one is taken by itself; nil if none is asked for.
 	Password, SentinelPassword secret.Source
 	// TLS is nil for plain TCP.
 	TLS *TLSConfig

@@ -46,7 +46,7 @@ type lastOutcome struct{ err error }
 type Status struct {
 	// Up says that the last operation was answered and that no server in use is given up for now.
 	Up bool
-	// Err is why it is not up: the answer, or what kept it away.
+	// Err is why it is not up: the response, or what kept it away.
 	Err error
 }
 

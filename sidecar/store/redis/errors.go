@@ -29,7 +29,7 @@ const (
 	answered outcome = iota
 	// refused: Redis answered with an error of the command: a wrong type, no memory, no permission, a moved slot …
 	refused
-	// unavailable: no answer in time, no connection, no login, or a server that is not ready for any command.
+	// unavailable: no response in time, no connection, no login, or a server that is not ready for any command.
 	unavailable
 	// gone: the client was closed or the caller gave up; it says nothing about the server.
 	gone
@@ -39,7 +39,7 @@ const (
 // for the breaker it is no better than silence.
 var notReady = []string{"LOADING", "MASTERDOWN", "NOAUTH", "WRONGPASS", "ERR invalid password", "ERR AUTH", "ERR max number of clients"}
 
-// classify looks at err itself: an answer that is wrapped in another error is one of the way to the server, as a
+// classify looks at err itself: a response that is wrapped in another error is one of the way to the server, as a
 // sentinel's when it knows no such master.
 func classify(err error) outcome {
 	if err == nil || err == error(goredis.Nil) {

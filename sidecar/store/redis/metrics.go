@@ -23,7 +23,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_state_requests_total",
-			Help: "Operations on shared state by result: ok, refused (Redis answered with an error), unavailable (no answer), open (not asked, the breaker is open).",
+			Help: "Operations on shared state by result: ok, refused (Redis answered with an error), unavailable (no response), open (not asked, the breaker is open).",
 		}, []string{"result"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "postern_state_request_seconds", Help: "Duration of operations on shared state.",

@@ -203,7 +203,7 @@ func Eventually(tb testing.TB, what string, ok func() bool) {
 	deadline := time.Now().Add(waitLimit)
 	for !ok() {
 		if time.Now().After(deadline) {
-			tb.Fatalf("still waiting: %s", what)
+			tb.Fatalf("timed out waiting for %s", what)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

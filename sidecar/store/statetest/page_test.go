@@ -53,7 +53,7 @@ func TestEveryStoreHasRows(t *testing.T) {
 	}
 }
 
-// redisPackages lists the packages that speak to Redis by themselves, but for the shared connection and the test servers.
+// redisPackages lists the packages that speak to Redis by themselves, except the shared connection and the test servers.
 func redisPackages(t *testing.T, root string) (found []string) {
 	t.Helper()
 	err := filepath.WalkDir(filepath.Join(root, "sidecar"), func(path string, d fs.DirEntry, err error) error {

@@ -191,7 +191,7 @@ func Eventually(tb testing.TB, what string, ok func() bool) {
 	deadline := time.Now().Add(callerWait)
 	for !ok() {
 		if time.Now().After(deadline) {
-			tb.Fatalf("still waiting: %s", what)
+			tb.Fatalf("timed out waiting for %s", what)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

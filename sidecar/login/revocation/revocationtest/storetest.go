@@ -139,7 +139,7 @@ func invalid(t *testing.T, s Store) {
 		"no issuer":             func(e *revocation.Entry) { e.Issuer = "" },
 		"no value":              func(e *revocation.Entry) { e.Value = "" },
 		"a long value":          func(e *revocation.Entry) { e.Value = strings.Repeat("x", 513) },
-		"no UTF-8":              func(e *revocation.Entry) { e.Value = "\xff" },
+		"not UTF-8":             func(e *revocation.Entry) { e.Value = "\xff" },
 		"a token with a time":   func(e *revocation.Entry) { e.Before = time.Now() },
 		"a subject without one": func(e *revocation.Entry) { e.Kind = revocation.Subject },
 		"a subject before time": func(e *revocation.Entry) {
@@ -148,7 +148,7 @@ func invalid(t *testing.T, s Store) {
 		"a subject for ages": func(e *revocation.Entry) {
 			e.Kind, e.Before = revocation.Subject, time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)
 		},
-		"for ever": func(e *revocation.Entry) { e.Expires = time.Time{} },
+		"forever":  func(e *revocation.Entry) { e.Expires = time.Time{} },
 		"for ages": func(e *revocation.Entry) { e.Expires = time.Now().AddDate(100, 0, 0) },
 	}
 	for name, change := range tests {
@@ -239,7 +239,7 @@ func (s *sink) wait(t *testing.T, what string, ok func() bool) {
 		select {
 		case <-s.changed:
 		case <-limit:
-			t.Fatalf("still waiting: %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// TestAFullRedisLogsNobodyOut: a session that can be read goes on, though nobody can record that it was seen. A login, which
+// TestAFullRedisLogsNobodyOut: a session that can be read continues, though nobody can record that it was seen. A login, which
 // must be written, fails.
 func TestAFullRedisLogsNobodyOut(t *testing.T) {
 	t.Parallel()

@@ -203,12 +203,12 @@ func TestWhatTheServerLoses(t *testing.T) {
 			}
 			tt.lose(server)
 			var err error
-			redistest.Eventually(t, "an answer", func() bool {
+			redistest.Eventually(t, "a response", func() bool {
 				_, err = store.Get(t.Context(), n.ID)
 				return err == nil || errors.Is(err, session.ErrEnded)
 			})
 			if (err == nil) != tt.wantLive {
-				t.Errorf("the session: %v; want it to go on: %v", err, tt.wantLive)
+				t.Errorf("the session: %v; want it to continue: %v", err, tt.wantLive)
 			}
 			redistest.Eventually(t, "a new login", func() bool {
 				_, _, err := store.Create(t.Context(), login(0, session.Reject))

@@ -48,7 +48,7 @@ func external(t *testing.T, u *user) {
 	}
 }
 
-// staysEnded: a token that goes on to be used does not begin its session anew, however long it tries.
+// staysEnded: a token that continues to be used does not begin its session again, however long it tries.
 func staysEnded(t *testing.T, u *user) {
 	ways := map[string]func(n session.New){
 		"idle":      func(session.New) { u.Advance(time.Hour) },
@@ -95,7 +95,7 @@ func externalCap(_ *testing.T, u *user) {
 	u.wantAdmit(first, session.ErrEnded)
 	u.wantAdmit(second, nil)
 	u.wantAdmit(foreign("s4", limits(2, session.Reject)), session.ErrFull)
-	// A new login that is rejected does not let the session that was evicted go on.
+	// A new login that is rejected does not let the session that was evicted continue.
 	first.WhenFull, first.Authenticated = session.Reject, time.Now().AddDate(50, 0, 0)
 	u.wantAdmit(first, session.ErrFull)
 	first.WhenFull, first.Authenticated = session.EvictOldest, time.Time{}
@@ -113,7 +113,7 @@ func noRefresh(_ *testing.T, u *user) {
 // others of the person, is forgotten; the latest is not.
 func endedBounded(_ *testing.T, u *user) {
 	one := limits(1, session.EvictOldest)
-	for n := range session.MaxEnded + 2 { // the last one goes on
+	for n := range session.MaxEnded + 2 { // the last one continues
 		u.wantAdmit(foreign(fmt.Sprint("evicted", n), one), nil)
 	}
 	u.wantAdmit(foreign(fmt.Sprint("evicted", session.MaxEnded), one), session.ErrEnded)

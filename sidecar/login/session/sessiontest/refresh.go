@@ -103,7 +103,7 @@ func lostAnswer(_ *testing.T, u *user) {
 	second := u.wantOutcome(first, session.OutcomeRotated)
 	u.Advance(grace - time.Microsecond)
 	if got := u.wantOutcome(first, session.OutcomeRetried); got != second {
-		u.Error("the retry got another token than the answer that was lost")
+		u.Error("the retry got another token than the response that was lost")
 	}
 	third := u.wantOutcome(second, session.OutcomeRotated)
 	u.wantOutcome(third, session.OutcomeRotated)

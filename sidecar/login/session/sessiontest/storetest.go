@@ -99,7 +99,7 @@ func (u *user) wantLive(id string, want bool) {
 	u.Helper()
 	_, err := u.Get(context.Background(), id)
 	if want && err != nil || !want && !errors.Is(err, session.ErrEnded) {
-		u.Errorf("getting the session: %v; want it to go on: %v", err, want)
+		u.Errorf("getting the session: %v; want it to continue: %v", err, want)
 	}
 }
 
@@ -135,11 +135,11 @@ func created(t *testing.T, u *user) {
 
 func invalid(t *testing.T, u *user) {
 	tests := map[string]func(*session.New){
-		"an id of the client": func(n *session.New) { n.ID = "mine" },
-		"no subject":          func(n *session.New) { n.Subject = "" },
-		"claims of no object": func(n *session.New) { n.Claims = []byte(`[1]`) },
-		"no idle timeout":     func(n *session.New) { n.IdleTimeout = 0 },
-		"another's token":     func(n *session.New) { n.Refresh = session.NewRefresh(session.NewID()) },
+		"an id of the client":     func(n *session.New) { n.ID = "mine" },
+		"no subject":              func(n *session.New) { n.Subject = "" },
+		"claims of not an object": func(n *session.New) { n.Claims = []byte(`[1]`) },
+		"no idle timeout":         func(n *session.New) { n.IdleTimeout = 0 },
+		"another's token":         func(n *session.New) { n.Refresh = session.NewRefresh(session.NewID()) },
 	}
 	for name, change := range tests {
 		n := login(limits(0, session.Reject))
