@@ -136,13 +136,13 @@ func serve(t *testing.T, p *compiled.Policy, c Config) string {
 	return server.URL
 }
 
-type answer struct {
+type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-func call(t *testing.T, method, url string, header map[string]string) answer {
+func call(t *testing.T, method, url string, header map[string]string) response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	if err != nil {
@@ -160,7 +160,7 @@ func call(t *testing.T, method, url string, header map[string]string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer{resp.StatusCode, resp.Header, string(body)}
+	return response{resp.StatusCode, resp.Header, string(body)}
 }
 
 func TestTheWholePath(t *testing.T) {

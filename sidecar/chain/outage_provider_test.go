@@ -87,11 +87,11 @@ func (d *stand) heldWord(kind string) string {
 // TestOutagesOfProvidersSessions is the rows of docs/outages.md about sessions.subjectFrom.
 func TestOutagesOfProvidersSessions(t *testing.T) {
 	t.Parallel()
-	const unasked, stale, away = "503 session-unavailable", "503 revocation-unavailable", "503 tokens-unavailable"
-	within := map[string]string{heldUnseen: unasked, heldNew: unasked, heldList: away, heldEnd: away, heldLogout: away}
+	const unasked, stale, unavailable = "503 session-unavailable", "503 revocation-unavailable", "503 tokens-unavailable"
+	within := map[string]string{heldUnseen: unasked, heldNew: unasked, heldList: unavailable, heldEnd: unavailable, heldLogout: unavailable}
 	longer := map[string]string{heldSeen: stale, heldUnseen: stale, heldNew: stale, heldList: stale, heldEnd: stale, heldLogout: stale}
-	allowed := map[string]string{heldList: away, heldEnd: away, heldLogout: away}
-	refused, refusedAllowed := map[string]string{heldNew: unasked, heldEnd: away, heldLogout: away}, map[string]string{heldEnd: away, heldLogout: away}
+	allowed := map[string]string{heldList: unavailable, heldEnd: unavailable, heldLogout: unavailable}
+	refused, refusedAllowed := map[string]string{heldNew: unasked, heldEnd: unavailable, heldLogout: unavailable}, map[string]string{heldEnd: unavailable, heldLogout: unavailable}
 	tests := map[string]struct{ differs, differsAllow map[string]string }{
 		"nothing":                            {},
 		"Redis refuses, within maxStaleness": {differs: within, differsAllow: allowed},

@@ -98,8 +98,8 @@ func healthy() map[string]string {
 func but(a map[string]string, differs ...map[string]string) map[string]string {
 	out := map[string]string{}
 	for _, m := range append([]map[string]string{a}, differs...) {
-		for kind, answer := range m {
-			out[kind] = answer
+		for kind, response := range m {
+			out[kind] = response
 		}
 	}
 	return out
@@ -272,7 +272,7 @@ func (d *stand) of(subject string) tokens {
 }
 
 // answers sends a request of one kind, and returns the word of the response.
-func (d *stand) answers(kind string) string {
+func (d *stand) request(kind string) string {
 	d.t.Helper()
 	get := func(path string, t tokens) sent { return sent{method: "GET", path: path, bearer: t.access} }
 	post := func(path, name, value string) sent {
@@ -338,7 +338,7 @@ func TestOutages(t *testing.T) {
 					tt.happens(d)
 				}
 				for _, kind := range kinds() {
-					if got := d.answers(kind); got != want[kind] {
+					if got := d.request(kind); got != want[kind] {
 						t.Errorf("%-16s %s; want %s", kind, got, want[kind])
 					}
 				}

@@ -72,7 +72,7 @@ func TestVaultOutages(t *testing.T) {
 	kv := compiled.SigningKey{Secret: &compiled.SecretRef{VaultPath: "secret/signing", Key: "key"}}
 	mounted := compiled.SigningKey{}
 	noKey := map[string]string{login: "503 tokens-unavailable", refresh: "503 temporarily_unavailable", apiIssue: "503 unavailable"}
-	away := vaultOutage{func(v *vaultStand, _ *testing.T) { v.link.Cut() }, func(v *vaultStand, _ *testing.T) { v.link.Mend() }}
+	unavailable := vaultOutage{func(v *vaultStand, _ *testing.T) { v.link.Cut() }, func(v *vaultStand, _ *testing.T) { v.link.Mend() }}
 	sealed := vaultOutage{func(v *vaultStand, t *testing.T) { v.server.Seal(t) }, func(v *vaultStand, t *testing.T) { v.server.Unseal(t) }}
 	denies := vaultOutage{
 		func(v *vaultStand, t *testing.T) {
@@ -88,15 +88,15 @@ func TestVaultOutages(t *testing.T) {
 		// differs has the responses that are not those of a Vault that is available.
 		differs map[string]string
 	}{
-		"Transit is unavailable":             {key: transit, outage: away, differs: noKey},
+		"Transit is unavailable":             {key: transit, outage: unavailable, differs: noKey},
 		"Transit is sealed":                  {key: transit, outage: sealed, differs: noKey},
 		"Transit denies":                     {key: transit, outage: denies, differs: noKey},
-		"KV is unavailable, within maxStale": {key: kv, outage: away},
+		"KV is unavailable, within maxStale": {key: kv, outage: unavailable},
 		"KV denies, within maxStale":         {key: kv, outage: denies},
-		"KV is unavailable, for longer":      {key: kv, outage: away, tooOld: true, differs: noKey},
+		"KV is unavailable, for longer":      {key: kv, outage: unavailable, tooOld: true, differs: noKey},
 		"KV is sealed, for longer":           {key: kv, outage: sealed, tooOld: true, differs: noKey},
 		"KV denies, for longer":              {key: kv, outage: denies, tooOld: true, differs: noKey},
-		"away, and the key in a Secret":      {key: mounted, outage: away},
+		"away, and the key in a Secret":      {key: mounted, outage: unavailable},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -114,19 +114,19 @@ func TestVaultOutages(t *testing.T) {
 			want := but(healthy(), tt.differs)
 			tt.outage.begin(v, t)
 			vaulttest.Eventually(t, "the outage to be noticed", func() bool { return len(d.s.shared.Problems()) > 0 })
-			if got := d.answers(login); tt.tooOld && got != "200" {
+			if got := d.request(login); tt.tooOld && got != "200" {
 				t.Errorf("a login with a key that is not too old yet: %s", got)
 			}
-			vaulttest.Eventually(t, "what logins answer then", func() bool { return d.answers(login) == want[login] })
+			vaulttest.Eventually(t, "what logins answer then", func() bool { return d.request(login) == want[login] })
 			for _, kind := range kinds() {
-				if got := d.answers(kind); got != want[kind] {
+				if got := d.request(kind); got != want[kind] {
 					t.Errorf("%-16s %s; want %s", kind, got, want[kind])
 				}
 			}
 			tt.outage.end(v, t)
 			// The same refresh token works later.
-			vaulttest.Eventually(t, "refreshing when Vault is back", func() bool { return d.answers(refresh) == "200" })
-			vaulttest.Eventually(t, "logging in when Vault is back", func() bool { return d.answers(login) == "200" })
+			vaulttest.Eventually(t, "refreshing when Vault is back", func() bool { return d.request(refresh) == "200" })
+			vaulttest.Eventually(t, "logging in when Vault is back", func() bool { return d.request(login) == "200" })
 		})
 	}
 }
@@ -193,10 +193,10 @@ func TestAShortMaxStale(t *testing.T) {
 		all:    func(p *compiled.Policy) { v.policy(t, p, kv, time.Hour) },
 		before: func(p *compiled.Policy) { v.policy(t, p, kv, 6*time.Second) },
 	}, compiled.Deny)
-	redistest.Eventually(t, "the first login", func() bool { return d.answers(login) == "200" })
+	redistest.Eventually(t, "the first login", func() bool { return d.request(login) == "200" })
 	for range 20 {
 		time.Sleep(500 * time.Millisecond)
-		if got := d.answers(login); got != "200" {
+		if got := d.request(login); got != "200" {
 			t.Fatalf("a login with a healthy Vault: %s", got)
 		}
 	}

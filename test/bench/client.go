@@ -53,13 +53,13 @@ func ask(ctx context.Context, client *http.Client, base, token string) (int, err
 		return 0, err
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
-	answer, err := client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return 0, err
 	}
-	defer answer.Body.Close()
-	_, err = io.Copy(io.Discard, answer.Body)
-	return answer.StatusCode, err
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
+	return response.StatusCode, err
 }
 
 // post sends body as JSON and decodes the response into v, unless that is nil. Another status than want is an error.
@@ -80,17 +80,17 @@ func post(ctx context.Context, client *http.Client, url, token string, body any,
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
-	answer, err := client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	content, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	defer response.Body.Close()
+	content, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	if err != nil {
 		return err
 	}
-	if answer.StatusCode != want {
-		return fmt.Errorf("POST %s: %s: %s", url, answer.Status, content)
+	if response.StatusCode != want {
+		return fmt.Errorf("POST %s: %s: %s", url, response.Status, content)
 	}
 	if v == nil {
 		return nil

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// answer is what came of a request.
-type answer struct {
+// response is what came of a request.
+type response struct {
 	status  int
 	header  http.Header
 	trailer http.Header
@@ -29,7 +29,7 @@ type seen struct {
 }
 
 // seen reads the sample app's response.
-func (a answer) seen(t *testing.T) seen {
+func (a response) seen(t *testing.T) seen {
 	t.Helper()
 	var s seen
 	if err := json.Unmarshal([]byte(a.body), &s); err != nil {
@@ -48,15 +48,15 @@ func newHTTPClient(keepAlive bool) *http.Client {
 }
 
 // send asks once, on a connection of its own; fields are request headers as "Name: value".
-func send(t *testing.T, method, url, body string, fields ...string) (answer, error) {
+func send(t *testing.T, method, url, body string, fields ...string) (response, error) {
 	t.Helper()
 	return sendBy(t, newHTTPClient(false), method, url, body, fields...)
 }
 
-func sendBy(t *testing.T, by *http.Client, method, url, body string, fields ...string) (answer, error) {
+func sendBy(t *testing.T, by *http.Client, method, url, body string, fields ...string) (response, error) {
 	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	for _, field := range fields {
 		name, value, _ := strings.Cut(field, ": ")
@@ -66,25 +66,25 @@ func sendBy(t *testing.T, by *http.Client, method, url, body string, fields ...s
 		}
 		request.Header.Add(name, value)
 	}
-	response, err := by.Do(request)
+	resp, err := by.Do(request)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return answer{}, fmt.Errorf("reading answer: %w", err)
+		return response{}, fmt.Errorf("reading response: %w", err)
 	}
-	return answer{status: response.StatusCode, header: response.Header, trailer: response.Trailer, body: string(text)}, nil
+	return response{status: resp.StatusCode, header: resp.Header, trailer: resp.Trailer, body: string(text)}, nil
 }
 
 // get is send without a body; no response fails the test.
-func get(t *testing.T, url string, fields ...string) answer {
+func get(t *testing.T, url string, fields ...string) response {
 	t.Helper()
 	return do(t, http.MethodGet, url, "", fields...)
 }
 
-func do(t *testing.T, method, url, body string, fields ...string) answer {
+func do(t *testing.T, method, url, body string, fields ...string) response {
 	t.Helper()
 	a, err := send(t, method, url, body, fields...)
 	if err != nil {
@@ -94,7 +94,7 @@ func do(t *testing.T, method, url, body string, fields ...string) answer {
 }
 
 // wantStatus fails the test where the response has another status.
-func (a answer) wantStatus(t *testing.T, want int) answer {
+func (a response) wantStatus(t *testing.T, want int) response {
 	t.Helper()
 	if a.status != want {
 		t.Errorf("status %d, want %d: %v %.300q", a.status, want, a.header, a.body)
@@ -103,9 +103,9 @@ func (a answer) wantStatus(t *testing.T, want int) answer {
 }
 
 // eventuallyStatus asks until the status is that one.
-func eventuallyStatus(t *testing.T, want int, url string, fields ...string) answer {
+func eventuallyStatus(t *testing.T, want int, url string, fields ...string) response {
 	t.Helper()
-	var got answer
+	var got response
 	eventually(t, fmt.Sprintf("asking %s until the status is %d", url, want), func() (err error) {
 		if got, err = send(t, http.MethodGet, url, "", fields...); err == nil && got.status != want {
 			err = fmt.Errorf("status %d: %.300q", got.status, got.body)
@@ -116,6 +116,6 @@ func eventuallyStatus(t *testing.T, want int, url string, fields ...string) answ
 }
 
 // problemIs reports whether a response is the problem of that code.
-func problemIs(a answer, code string) bool {
+func problemIs(a response, code string) bool {
 	return strings.Contains(a.body, `"type":"https://postern.dev/problems/`+code+`"`)
 }

@@ -83,7 +83,7 @@ func (k *keyServer) serve(w http.ResponseWriter, _ *http.Request) {
 }
 
 // answer sets what is answered from now on; nothing for an outage.
-func (k *keyServer) answer(jwks string) {
+func (k *keyServer) setKeys(jwks string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.jwks, k.asked = jwks, 0
@@ -134,7 +134,7 @@ func testIssuer(t *testing.T) {
 	if !strings.Contains(got.body, "keys-unavailable") {
 		t.Errorf("without keys a token got %s", got.body)
 	}
-	keys.answer(first.jwks())
+	keys.setKeys(first.jwks())
 	eventuallyStatus(t, http.StatusOK, url, bearer(first.token("ann")))
 	s.ready("orders")
 	s.enforced("orders", 1)
@@ -142,11 +142,11 @@ func testIssuer(t *testing.T) {
 
 	kept := first.token("ann")
 	get(t, url, bearer(kept)).wantStatus(t, 200)
-	keys.answer(second.jwks())
+	keys.setKeys(second.jwks())
 	eventuallyStatus(t, http.StatusOK, url, bearer(second.token("ann")))
 	eventuallyStatus(t, http.StatusUnauthorized, url, bearer(kept))
 
-	keys.answer("")
+	keys.setKeys("")
 	eventually(t, "waiting for sidecars to notice the outage", func() error { return keys.wasAsked(2) })
 	get(t, url, bearer(second.token("bob"))).wantStatus(t, 200)
 	// The key of this one was withdrawn: it may be that the issuer has one of that name again, and cannot be asked.

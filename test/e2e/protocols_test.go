@@ -116,17 +116,17 @@ func checkGRPC(t *testing.T, address string) {
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
-	answer, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
-	if err != nil || answer.Status != healthpb.HealthCheckResponse_SERVING {
-		t.Errorf("Check: %v, %v", answer, err)
+	reply, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
+	if err != nil || reply.Status != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("Check: %v, %v", reply, err)
 	}
 	// A stream stays open, and what comes first is not held back.
 	watch, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := watch.Recv(); err != nil || answer.Status != healthpb.HealthCheckResponse_SERVING {
-		t.Errorf("Watch: %v, %v", answer, err)
+	if reply, err := watch.Recv(); err != nil || reply.Status != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("Watch: %v, %v", reply, err)
 	}
 }
 

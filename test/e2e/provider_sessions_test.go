@@ -27,7 +27,7 @@ func testProviderSessions(t *testing.T) {
 	pods := s.pods("orders")
 	here, there := podURL(&pods[0], appPort), podURL(&pods[1], appPort)
 	token := func(subject, sid string) string { return corp.token(subject, jwt.MapClaims{"sid": sid}) }
-	ask := func(url, token string) answer { return get(t, url+"/whoami", bearer(token)) }
+	ask := func(url, token string) response { return get(t, url+"/whoami", bearer(token)) }
 
 	first, second, third := token("ada", "s1"), token("ada", "s2"), token("ada", "s3")
 	ask(here, first).wantStatus(t, http.StatusOK)

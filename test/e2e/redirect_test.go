@@ -146,11 +146,11 @@ func checkLogin(t *testing.T, id *issuer, url string) {
 }
 
 func checkHeaders(t *testing.T, id *issuer, url string) {
-	answers := map[string]answer{
+	responses := map[string]response{
 		"answer of the app": get(t, url+"/headers-insecure", bearer(id.token("ann"))).wantStatus(t, 200),
 		"refusal":           get(t, url+"/headers-insecure").wantStatus(t, 401),
 	}
-	for name, got := range answers {
+	for name, got := range responses {
 		for field, want := range map[string]string{
 			"Strict-Transport-Security": "max-age=31536000", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "deny",
 			"Content-Security-Policy": "default-src 'self'", "Referrer-Policy": "no-referrer", "X-Xss-Protection": "0", "X-Team": "orders",
@@ -174,7 +174,7 @@ func checkCORS(t *testing.T, id *issuer, url string) {
 		t.Errorf("the preflight got %d %v", preflight.status, preflight.header)
 	}
 	for name, test := range map[string]struct {
-		got         answer
+		got         response
 		wantAllowed string
 	}{
 		"preflight":        {got: preflight, wantAllowed: origin},

@@ -79,7 +79,7 @@ func newShop(t *testing.T, interception v1alpha1.Interception, labels []string, 
 }
 
 // login is what the app's login page does; the app answers with Postern-Subject and no more.
-func (s *shop) login(t *testing.T, url, user, agent string) (tokens, answer) {
+func (s *shop) login(t *testing.T, url, user, agent string) (tokens, response) {
 	t.Helper()
 	body := fmt.Sprintf(`{"user":%q,"password":"demo"}`, user)
 	got := do(t, http.MethodPost, url+"/login", body, "Content-Type: application/json", "User-Agent: "+agent)
@@ -103,7 +103,7 @@ func (s *shop) mustLogin(t *testing.T, url, user, agent string) tokens {
 }
 
 // refresh is RFC 6749 §6.
-func (s *shop) refresh(t *testing.T, url, token string) (tokens, answer) {
+func (s *shop) refresh(t *testing.T, url, token string) (tokens, response) {
 	t.Helper()
 	got := do(t, http.MethodPost, url+"/auth/refresh", "grant_type=refresh_token&refresh_token="+token, "Content-Type: application/x-www-form-urlencoded")
 	var tk tokens
@@ -197,4 +197,4 @@ func decodePart(token string, part int, into any) error {
 	return json.Unmarshal(b, into)
 }
 
-func errStatus(a answer) error { return fmt.Errorf("status %d: %.200q", a.status, a.body) }
+func errStatus(a response) error { return fmt.Errorf("status %d: %.200q", a.status, a.body) }

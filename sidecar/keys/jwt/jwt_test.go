@@ -161,15 +161,15 @@ func TestSurrogatePairs(t *testing.T) {
 }
 
 // away has no keys at present.
-type away struct{}
+type unavailable struct{}
 
-func (away) Lookup(context.Context, string, string) ([]*jwks.Key, error) {
+func (unavailable) Lookup(context.Context, string, string) ([]*jwks.Key, error) {
 	return nil, jwks.ErrUnavailable
 }
 
 func TestKeysAway(t *testing.T) {
 	w := newWorld(t)
-	w.Keys = away{}
+	w.Keys = unavailable{}
 	if _, err := w.verify(t, sign(w.key, goodHeader, goodClaims), now); ReasonOf(err) != Unavailable || !errors.Is(err, jwks.ErrUnavailable) {
 		t.Errorf("error = %v", err)
 	}

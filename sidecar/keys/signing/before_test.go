@@ -18,7 +18,7 @@ func TestBefore(t *testing.T) {
 	refresh(t, first)
 	h.set(nil, content(set(t, j2)))
 	refresh(t, first)
-	h.set(errAway)
+	h.set(errUnavailable)
 	next := newRing(t, c, StoredKeys{h, ES256}, func(cfg *Config) { cfg.Before, cfg.Lifetime = first, 2*time.Minute })
 	select {
 	case <-next.Tried():
@@ -64,7 +64,9 @@ func (s hung) Sign(ctx context.Context, _ string, _ int, _ Algorithm, _ []byte) 
 	return nil, ctx.Err()
 }
 
-func (s hung) PublicKeys(context.Context, string) ([]PublicVersion, error) { return nil, errAway }
+func (s hung) PublicKeys(context.Context, string) ([]PublicVersion, error) {
+	return nil, errUnavailable
+}
 
 func TestAHungTransitHoldsNoLogin(t *testing.T) {
 	t.Parallel()

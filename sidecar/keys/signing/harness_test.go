@@ -193,7 +193,7 @@ func encode(t testing.TB, v any) []byte {
 	return b
 }
 
-var errAway = errors.New("vault is sealed")
+var errUnavailable = errors.New("vault is sealed")
 
 const (
 	overlap  = 10 * time.Minute

@@ -38,9 +38,9 @@ func TestNewRingRefuses(t *testing.T) {
 
 func TestNoKeyYet(t *testing.T) {
 	h := &history{}
-	h.set(errAway)
+	h.set(errUnavailable)
 	r := newRing(t, newClock(), StoredKeys{Secrets: h, Algorithm: ES256}, nil)
-	if err := r.Refresh(t.Context()); !errors.Is(err, errAway) || !errors.Is(r.Status().Err, errAway) {
+	if err := r.Refresh(t.Context()); !errors.Is(err, errUnavailable) || !errors.Is(r.Status().Err, errUnavailable) {
 		t.Errorf("Refresh = %v, status %v", err, r.Status().Err)
 	}
 	if _, err := r.Current(); !errors.Is(err, ErrNoKey) {
@@ -61,7 +61,7 @@ func TestAStaleKeySignsNoMore(t *testing.T) {
 	h.set(nil, k1)
 	r := newRing(t, c, StoredKeys{Secrets: h, Algorithm: ES256}, func(cfg *Config) { cfg.MaxStale = time.Hour })
 	refresh(t, r)
-	h.set(errAway)
+	h.set(errUnavailable)
 	c.advance(time.Hour)
 	_ = r.Refresh(t.Context())
 	if _, err := r.Current(); err != nil || r.Status().Current != "k1" {
@@ -232,7 +232,7 @@ func TestSourceFails(t *testing.T) {
 	refresh(t, r)
 	id := current(t, r)
 	for name, fail := range map[string]func(){
-		"away":    func() { h.set(errAway) },
+		"away":    func() { h.set(errUnavailable) },
 		"rubbish": func() { h.set(nil, content([]byte("rubbish"))) },
 		"nothing": func() { h.set(nil) },
 	} {
@@ -262,7 +262,7 @@ func TestRegistryFails(t *testing.T) {
 	h.set(nil, content(set(t, j1)))
 	shared := newRegistry(c)
 	r := newRing(t, c, StoredKeys{h, ES256}, func(cfg *Config) { cfg.Registry = shared })
-	shared.err = errAway
+	shared.err = errUnavailable
 	refresh(t, r)
 	if current(t, r) != "k1" {
 		t.Error("the only key does not sign")

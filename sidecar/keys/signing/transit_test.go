@@ -87,15 +87,15 @@ func TestTransit(t *testing.T) {
 	if second := current(t, r); second == first.KeyID() {
 		t.Error("the new version never signs")
 	}
-	v.err = errAway
+	v.err = errUnavailable
 	s, err := r.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Sign(t.Context(), []byte("x")); !errors.Is(err, errAway) {
+	if _, err := s.Sign(t.Context(), []byte("x")); !errors.Is(err, errUnavailable) {
 		t.Errorf("Sign = %v", err)
 	}
-	if err := r.Refresh(t.Context()); !errors.Is(err, errAway) {
+	if err := r.Refresh(t.Context()); !errors.Is(err, errUnavailable) {
 		t.Errorf("Refresh = %v", err)
 	}
 	v.err, v.list = nil, v.list[1:] // the newest is taken away: Vault would not sign with it
@@ -148,7 +148,7 @@ func TestRotate(t *testing.T) {
 		t.Error("rotated too early")
 	}
 	c.advance(time.Second)
-	v.fail = errAway
+	v.fail = errUnavailable
 	refresh(t, a)
 	if !a.Status().Due {
 		t.Error("a rotation that failed is not said to be due")

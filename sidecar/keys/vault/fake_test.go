@@ -9,9 +9,9 @@ import (
 )
 
 // fake is a server that answers as no Vault at hand does.
-func fake(t *testing.T, answer http.HandlerFunc) func(*Config) {
+func fake(t *testing.T, response http.HandlerFunc) func(*Config) {
 	t.Helper()
-	s := httptest.NewServer(answer)
+	s := httptest.NewServer(response)
 	t.Cleanup(s.Close)
 	return func(c *Config) { c.Address, c.CABundle = s.URL, nil }
 }
@@ -22,13 +22,13 @@ func TestHeadersAreTheConfigsAlone(t *testing.T) {
 	t.Setenv("VAULT_WRAP_TTL", "60s")
 	t.Setenv("VAULT_HEADERS", `{"X-Extra":"environment"}`)
 	seen := make(chan http.Header, 16)
-	answer := func(w http.ResponseWriter, r *http.Request) {
+	response := func(w http.ResponseWriter, r *http.Request) {
 		seen <- r.Header.Clone()
 		_ = json.NewEncoder(w).Encode(map[string]any{"data": map[string]any{"ttl": 0, "renewable": false}})
 	}
 	for name, namespace := range map[string]string{"root namespace": "", "namespace": "team/shop"} {
 		t.Run(name, func(t *testing.T) {
-			change := fake(t, answer)
+			change := fake(t, response)
 			h := open(t, TokenFile(file(t, "hvs.mine000000000000")), func(c *Config) { change(c); c.Namespace = namespace })
 			h.await(t, OK)
 			got := <-seen
@@ -47,7 +47,7 @@ func TestAnswersThatAreNotVaults(t *testing.T) {
 	elsewhere(&target)
 	leak := `hvs.leaked0000000000 https://root:pass@vault/`
 	tests := map[string]struct {
-		answer      http.HandlerFunc
+		response    http.HandlerFunc
 		want        State
 		wantMessage string
 	}{
@@ -69,7 +69,7 @@ func TestAnswersThatAreNotVaults(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			st := open(t, TokenFile(file(t, "my-token")), fake(t, tt.answer)).await(t, tt.want)
+			st := open(t, TokenFile(file(t, "my-token")), fake(t, tt.response)).await(t, tt.want)
 			if !strings.Contains(st.Message, tt.wantMessage) || strings.Contains(st.Message, "leaked") || strings.Contains(st.Message, "pass") ||
 				strings.Contains(st.Message, "my-token") || strings.Contains(st.Message, "127.0.0.1") {
 				t.Errorf("message = %q; want %q in it, and nothing secret", st.Message, tt.wantMessage)

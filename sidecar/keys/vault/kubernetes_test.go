@@ -57,11 +57,11 @@ func (s *apiServer) account(t *testing.T, name string) {
 func (s *apiServer) token(t *testing.T, account string, audiences ...string) string {
 	t.Helper()
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: audiences}}
-	answer, err := s.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), account, request, metav1.CreateOptions{})
+	response, err := s.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), account, request, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer.Status.Token
+	return response.Status.Token
 }
 
 // mount makes Vault trust the API server, as Vault's documentation says, and returns where the method is.

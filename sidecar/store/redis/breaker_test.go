@@ -38,10 +38,10 @@ func TestBreaker(t *testing.T) {
 }
 
 // answer is an error that Redis sends.
-type answer string
+type response string
 
-func (a answer) Error() string { return string(a) }
-func (answer) RedisError()     {}
+func (a response) Error() string { return string(a) }
+func (response) RedisError()     {}
 
 func TestClassify(t *testing.T) {
 	tests := map[string]struct {
@@ -51,13 +51,13 @@ func TestClassify(t *testing.T) {
 		"no error":             {want: answered},
 		"no value":             {err: goredis.Nil, want: answered},
 		"no value on the way":  {err: fmt.Errorf("asking sentinel: %w", goredis.Nil), want: unavailable},
-		"wrong type":           {err: answer("WRONGTYPE Operation against a key"), want: refused},
-		"read-only":            {err: answer("READONLY You can't write"), want: refused},
-		"moved":                {err: answer("MOVED 1 127.0.0.1:1"), want: refused},
-		"loading":              {err: answer("LOADING Redis is loading"), want: unavailable},
-		"not logged in":        {err: answer("NOAUTH Authentication required."), want: unavailable},
-		"wrong password":       {err: fmt.Errorf("dialling: %w", answer("WRONGPASS")), want: unavailable},
-		"too many connections": {err: answer("ERR max number of clients reached"), want: unavailable},
+		"wrong type":           {err: response("WRONGTYPE Operation against a key"), want: refused},
+		"read-only":            {err: response("READONLY You can't write"), want: refused},
+		"moved":                {err: response("MOVED 1 127.0.0.1:1"), want: refused},
+		"loading":              {err: response("LOADING Redis is loading"), want: unavailable},
+		"not logged in":        {err: response("NOAUTH Authentication required."), want: unavailable},
+		"wrong password":       {err: fmt.Errorf("dialling: %w", response("WRONGPASS")), want: unavailable},
+		"too many connections": {err: response("ERR max number of clients reached"), want: unavailable},
 		"no connection":        {err: &net.OpError{Op: "dial", Err: errors.New("refused")}, want: unavailable},
 		"too late":             {err: context.DeadlineExceeded, want: unavailable},
 		"given up":             {err: context.Canceled, want: gone},

@@ -48,12 +48,12 @@ func classify(err error) outcome {
 	if errors.Is(err, context.Canceled) || errors.Is(err, goredis.ErrClosed) {
 		return gone
 	}
-	answer, ok := err.(goredis.Error)
+	response, ok := err.(goredis.Error)
 	if !ok {
 		return unavailable
 	}
 	for _, prefix := range notReady {
-		if strings.HasPrefix(answer.Error(), prefix) {
+		if strings.HasPrefix(response.Error(), prefix) {
 			return unavailable
 		}
 	}

@@ -114,7 +114,7 @@ func (s *Server) run() error {
 			return fmt.Errorf("redis-server ended: %s", log)
 		case <-time.After(20 * time.Millisecond):
 		}
-		if s.answers() {
+		if s.responses() {
 			return nil
 		}
 	}
@@ -122,7 +122,7 @@ func (s *Server) run() error {
 }
 
 // answers reports whether the process that was started, and not another on its port, answers.
-func (s *Server) answers() bool {
+func (s *Server) responses() bool {
 	c := s.Client()
 	defer c.Close()
 	info, err := c.InfoMap(context.Background(), "server").Result()

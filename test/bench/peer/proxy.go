@@ -95,19 +95,19 @@ func (p *proxy) logout(w http.ResponseWriter, r *http.Request) {
 // login lets the app check the password, and answers with tokens in place of the app's body.
 func (p *proxy) login(w http.ResponseWriter, r *http.Request) {
 	app := *p.app
-	app.ModifyResponse = func(answer *http.Response) error {
-		subject := answer.Header.Get("Postern-Subject")
-		if answer.StatusCode != http.StatusOK || subject == "" {
+	app.ModifyResponse = func(response *http.Response) error {
+		subject := response.Header.Get("Postern-Subject")
+		if response.StatusCode != http.StatusOK || subject == "" {
 			return nil
 		}
 		body, err := p.issue(r, rand.Text(), subject)
 		if err != nil {
 			return err
 		}
-		_ = answer.Body.Close()
-		answer.Body, answer.ContentLength = body, body.size
-		answer.Header.Del("Postern-Subject")
-		answer.Header.Set("Content-Length", body.length())
+		_ = response.Body.Close()
+		response.Body, response.ContentLength = body, body.size
+		response.Header.Del("Postern-Subject")
+		response.Header.Set("Content-Length", body.length())
 		return nil
 	}
 	app.ServeHTTP(w, r)
