@@ -73,7 +73,7 @@ func TestParse(t *testing.T) {
 				t.Errorf("kids are %v; want %s first", r.Status().Published, tt.wantID)
 			}
 			if text := fmt.Sprintf("%v %+v %#v", signer, signer, signer); len(text) > 400 {
-				t.Errorf("printing a signer shows more than its name: %s", text)
+				t.Errorf("a printed signer shows more than its name: %s", text)
 			}
 		})
 	}
@@ -168,7 +168,7 @@ func TestThumbprint(t *testing.T) {
 	}
 }
 
-// FuzzParse checks that nothing makes the parser fail badly, and that errors never quote the content.
+// FuzzParse checks that the parser does not panic, that errors do not quote the content, and that accepted keys can sign.
 func FuzzParse(f *testing.F) {
 	ec := ecKey(f)
 	f.Add(pkcs8(f, ec), string(ES256))
