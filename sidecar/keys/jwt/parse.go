@@ -149,7 +149,7 @@ func loneSurrogate(data []byte) bool {
 	}
 }
 
-// escaped decodes \\uXXXX at the start of data.
+// escaped decodes an escape of the form \uXXXX at the start of data.
 func escaped(data []byte) (rune, bool) {
 	if len(data) < 6 || data[0] != '\\' || data[1] != 'u' {
 		return 0, false
