@@ -22,7 +22,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
-// absentKeys stand for keys outside of the document, which Check does not read.
+// absentKeys replace keys outside of the document, which Check does not load.
 type absentKeys struct{}
 
 func (absentKeys) Lookup(context.Context, string, string) ([]*jwks.Key, error) {
@@ -48,8 +48,8 @@ func checkKeys(p *compiled.Provider) (authn.Keys, error) {
 	return absentKeys{}, nil
 }
 
-// Check reports what in a document no sidecar can run: patterns, keys, origins, lifetimes. It makes no connection, and reads no
-// keys and secrets outside of the document.
+// Check reports what in a document no sidecar can run: patterns, keys, origins, lifetimes. It makes no connections, and loads no
+// keys or secrets from outside of the document.
 func Check(p *compiled.Policy) error {
 	given := parts{
 		keys: checkKeys, hasher: checkHasher, store: noStore{}, local: noStore{}, sessions: sessionmemory.New(sessionmemory.Config{}),
@@ -71,7 +71,7 @@ func Check(p *compiled.Policy) error {
 
 func checkHasher(p *compiled.Passwords) (*password.Hasher, error) { return resources.NewHasher(p, 0) }
 
-// noStore is the store of a chain that is built and not run.
+// noStore is the store of a chain that is only checked.
 type noStore struct{}
 
 var errNotRun = errors.New("the chain is only checked")
@@ -88,7 +88,7 @@ func (noStore) Charge(context.Context, []ratelimit.Request) ([]ratelimit.Result,
 	return nil, errNotRun
 }
 
-// absentKey stands for a signing key, which Check does not read.
+// absentKey replaces a signing key, which Check does not load.
 type absentKey struct{}
 
 func (absentKey) Versions(context.Context) ([]signing.Version, error) { return nil, errNotRun }

@@ -70,11 +70,11 @@ func TestPick(t *testing.T) {
 	}{
 		"the table's order":   {table, profile{"c", "a"}, "a c", ""},
 		"nothing":             {table, nil, "", ""},
-		"twice in a profile":  {table, profile{"a", "b", "a"}, "", `"a" is named twice`},
-		"an unknown name":     {table, profile{"a", "z"}, "", `no stage "z"`},
-		"twice in the table":  {append(table, step{"b", nothing}), profile{"a", "b"}, "", "twice in the table"},
-		"no name":             {table, profile{""}, "", `no stage ""`},
-		"a name in uppercase": {table, profile{"A"}, "", `no stage "A"`},
+		"twice in a profile":  {table, profile{"a", "b", "a"}, "", `"a" is repeated`},
+		"an unknown name":     {table, profile{"a", "z"}, "", `unknown stage "z"`},
+		"twice in the table":  {append(table, step{"b", nothing}), profile{"a", "b"}, "", "repeated in the table"},
+		"no name":             {table, profile{""}, "", `unknown stage ""`},
+		"a name in uppercase": {table, profile{"A"}, "", `unknown stage "A"`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -16,7 +16,7 @@ type key struct {
 
 var head = regexp.MustCompile(`^postern:([a-z]+):\{`)
 
-// decode decodes a key. It returns false if s is not a key of package keyspace.
+// decode decodes a key. It returns false if text is not a key of package keyspace.
 func decode(text string) (k key, ok bool) {
 	found := head.FindStringSubmatch(text)
 	if found == nil {
