@@ -10,7 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// documented returns the names in the table of docs/request-path.md, and in its text about the deleted policy.
+// documented returns the names in the table of docs/request-path.md, and those in its text about the deleted policy.
 func documented(t *testing.T) (path, deleted []string) {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/request-path.md")
@@ -28,7 +28,8 @@ func documented(t *testing.T) (path, deleted []string) {
 	return path, deleted
 }
 
-// TestTheOrderIsDocumented: the page has the connection and the access log around the table's steps, and the proxy behind.
+// TestTheOrderIsDocumented: on the page, the connection and the access log surround the steps of the table, and the proxy
+// follows them.
 func TestTheOrderIsDocumented(t *testing.T) {
 	want := []string{"connection", "access-log"}
 	for _, s := range order() {
@@ -55,7 +56,7 @@ func TestProfilesNameSteps(t *testing.T) {
 		}
 	}
 	if n := len(order()); len(proxyProfile()) != n {
-		t.Errorf("a policy in force has %d of %d steps", len(proxyProfile()), n)
+		t.Errorf("an active policy has %d of %d steps", len(proxyProfile()), n)
 	}
 }
 

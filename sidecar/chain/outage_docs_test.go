@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestOutagesAreDocumented: docs/outages.md names every refusal that the matrices expect, and none that they do not.
+// TestOutagesAreDocumented: docs/outages.md lists exactly the refusals that the matrices expect.
 func TestOutagesAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/outages.md")
 	if err != nil {
@@ -35,12 +35,12 @@ func TestOutagesAreDocumented(t *testing.T) {
 	}
 	for _, response := range slices.Sorted(maps.Keys(expected)) {
 		if !documented[response] && !slices.Contains(slices.Collect(maps.Values(normal)), response) {
-			t.Errorf("a matrix expects %q, which the page does not have", response)
+			t.Errorf("a matrix expects %q, which the page does not list", response)
 		}
 	}
 	for _, response := range slices.Sorted(maps.Keys(documented)) {
 		if !expected[response] {
-			t.Errorf("the page has %q, which no matrix expects", response)
+			t.Errorf("the page lists %q, which no matrix expects", response)
 		}
 	}
 }

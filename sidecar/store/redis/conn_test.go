@@ -159,7 +159,7 @@ func TestConnectErrorsAreLoggedWithoutSecrets(t *testing.T) {
 		"unreadable secret": {config: Config{Mode: Standalone, Addresses: []string{plain.Addr}, Password: newPassword("")}, wantErr: "redis-password: empty"},
 		"unknown authority": {config: Config{Mode: Standalone, Addresses: []string{encrypted.Addr}, TLS: &TLSConfig{}}, wantErr: "certificate"},
 		"wrong name":        {config: Config{Mode: Standalone, Addresses: []string{encrypted.Addr}, TLS: &TLSConfig{ServerName: "example.com", CABundle: encrypted.CABundle}}, wantErr: "example.com"},
-		"plain to TLS":      {config: Config{Mode: Standalone, Addresses: []string{encrypted.Addr}}, wantErr: "redis is unavailable"},
+		"plain to TLS":      {config: Config{Mode: Standalone, Addresses: []string{encrypted.Addr}}, wantErr: "Redis is unavailable"},
 		"wrong sentinel password": {config: Config{Mode: Sentinel, Addresses: sentinel.Addrs, MasterName: redistest.MasterName,
 			Password: newPassword("s3cret"), SentinelPassword: newPassword("wr0ng")}, wantErr: "password was refused"},
 		"unknown master": {config: Config{Mode: Sentinel, Addresses: sentinel.Addrs, MasterName: "other",
