@@ -155,7 +155,7 @@ func TestAProvidersSessionEndsAtOnce(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	time.Sleep(1100 * time.Millisecond) // auth_time has whole seconds
+	time.Sleep(1100 * time.Millisecond) // login times have whole seconds
 	for _, s := range []*sidecar{here, there} {
 		if g := s.use(at(0)); g.status != 200 {
 			t.Errorf("after another login: %d %s", g.status, g.text)
@@ -272,8 +272,8 @@ func TestSessionCanBeEndedAgain(t *testing.T) {
 	}
 }
 
-// TestARevokedSubjectEndsExternalSessions: the sessions end at once. A token issued after the revocation does not bring them
-// back.
+// TestARevokedSubjectEndsExternalSessions: sessions from before the given time end at once, also if their token is newer. Later
+// sessions continue.
 func TestARevokedSubjectEndsExternalSessions(t *testing.T) {
 	t.Parallel()
 	w, i := newWorld(t), newIssuer(t)
@@ -295,9 +295,9 @@ func TestARevokedSubjectEndsExternalSessions(t *testing.T) {
 		t.Errorf("the session before the revocation: %d %s", g.status, g.text)
 	}
 	if g := s.use(later); g.status != 200 {
-		t.Errorf("a later one: %d %s", g.status, g.text)
+		t.Errorf("a later session: %d %s", g.status, g.text)
 	}
-	wantEnd(t, "the revocation to apply", stream)
+	wantEnd(t, "the revocation", stream)
 }
 
 // TestLogoutAppliesInShadowMode: shadow mode applies to rules; a logout is a request of the user and always applies.

@@ -79,7 +79,7 @@ func (f *failover) caughtUp() {
 	}
 }
 
-// refreshes counts the refreshes at here with an outcome.
+// refreshes returns the number of refreshes at here with an outcome.
 func (f *failover) refreshes(outcome string) (n float64) {
 	f.t.Helper()
 	families, err := f.events.Gather()
