@@ -139,7 +139,7 @@ func untilAskedAgain() { time.Sleep(session.DefaultCacheFor + 200*time.Milliseco
 func TestEndedSessionsStayEnded(t *testing.T) {
 	t.Parallel()
 	outages := map[string]func(testing.TB, *redistest.Server){
-		"full": fill, "cannot save": failToSave, "away": func(_ testing.TB, s *redistest.Server) { s.Stop() },
+		"full": fill, "cannot save": failToSave, "unavailable": func(_ testing.TB, s *redistest.Server) { s.Stop() },
 	}
 	for _, onFailure := range []compiled.FailureMode{compiled.Deny, compiled.Allow} {
 		for name, begin := range outages {

@@ -76,7 +76,7 @@ path "transit/keys/orders" { capabilities = ["read"] }`)
 		t.Fatalf("a token signed in Vault: %d %s", g.status, g.text)
 	}
 
-	t.Run("away", func(t *testing.T) {
+	t.Run("unavailable", func(t *testing.T) {
 		s := s.in(t)
 		link.Cut()
 		s.apply(document(func(p *compiled.Policy) { p.Tokens.AccessLifetime = compiled.Duration(time.Minute) }))

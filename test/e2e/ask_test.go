@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// response is what came of a request.
+// response is the response to a request.
 type response struct {
 	status  int
 	header  http.Header
@@ -20,7 +20,7 @@ type response struct {
 	body    string
 }
 
-// seen is what the sample app says that it saw of a request.
+// seen is the sample app's description of the request that it received.
 type seen struct {
 	Method    string      `json:"method"`
 	Path      string      `json:"path"`
@@ -28,17 +28,17 @@ type seen struct {
 	BodyBytes int64       `json:"bodyBytes"`
 }
 
-// seen reads the sample app's response.
+// seen decodes the sample app's response.
 func (a response) seen(t *testing.T) seen {
 	t.Helper()
 	var s seen
 	if err := json.Unmarshal([]byte(a.body), &s); err != nil {
-		t.Fatalf("reading what the app saw: %v: status %d, %.300q", err, a.status, a.body)
+		t.Fatalf("decoding the sample app's response: %v: status %d, %.300q", err, a.status, a.body)
 	}
 	return s
 }
 
-// newHTTPClient shows answers as they come: no redirect is followed, nothing is decompressed.
+// newHTTPClient returns a client that does not follow redirects and does not decompress.
 func newHTTPClient(keepAlive bool) *http.Client {
 	return &http.Client{
 		Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 64},
@@ -47,7 +47,7 @@ func newHTTPClient(keepAlive bool) *http.Client {
 	}
 }
 
-// send asks once, on a connection of its own; fields are request headers as "Name: value".
+// send sends one request on its own connection. fields are request headers as "Name: value".
 func send(t *testing.T, method, url, body string, fields ...string) (response, error) {
 	t.Helper()
 	return sendBy(t, newHTTPClient(false), method, url, body, fields...)
@@ -78,7 +78,7 @@ func sendBy(t *testing.T, by *http.Client, method, url, body string, fields ...s
 	return response{status: resp.StatusCode, header: resp.Header, trailer: resp.Trailer, body: string(text)}, nil
 }
 
-// get is send without a body; no response fails the test.
+// get is send without a body. It fails the test if there is no response.
 func get(t *testing.T, url string, fields ...string) response {
 	t.Helper()
 	return do(t, http.MethodGet, url, "", fields...)
@@ -93,7 +93,7 @@ func do(t *testing.T, method, url, body string, fields ...string) response {
 	return a
 }
 
-// wantStatus fails the test where the response has another status.
+// wantStatus fails the test if the response has another status.
 func (a response) wantStatus(t *testing.T, want int) response {
 	t.Helper()
 	if a.status != want {
@@ -102,11 +102,11 @@ func (a response) wantStatus(t *testing.T, want int) response {
 	return a
 }
 
-// eventuallyStatus asks until the status is that one.
+// eventuallyStatus repeats a request until it gets the status.
 func eventuallyStatus(t *testing.T, want int, url string, fields ...string) response {
 	t.Helper()
 	var got response
-	eventually(t, fmt.Sprintf("asking %s until the status is %d", url, want), func() (err error) {
+	eventually(t, fmt.Sprintf("waiting for %s to return status %d", url, want), func() (err error) {
 		if got, err = send(t, http.MethodGet, url, "", fields...); err == nil && got.status != want {
 			err = fmt.Errorf("status %d: %.300q", got.status, got.body)
 		}
@@ -115,7 +115,7 @@ func eventuallyStatus(t *testing.T, want int, url string, fields ...string) resp
 	return got
 }
 
-// problemIs reports whether a response is the problem of that code.
+// problemIs reports whether a response is the problem with that code.
 func problemIs(a response, code string) bool {
 	return strings.Contains(a.body, `"type":"https://postern.dev/problems/`+code+`"`)
 }

@@ -233,9 +233,9 @@ func TestSourceFails(t *testing.T) {
 	refresh(t, r)
 	id := current(t, r)
 	for name, fail := range map[string]func(){
-		"away":    func() { h.set(errUnavailable) },
-		"rubbish": func() { h.set(nil, content([]byte("rubbish"))) },
-		"nothing": func() { h.set(nil) },
+		"unavailable": func() { h.set(errUnavailable) },
+		"rubbish":     func() { h.set(nil, content([]byte("rubbish"))) },
+		"nothing":     func() { h.set(nil) },
 	} {
 		fail()
 		err := r.Refresh(t.Context())

@@ -26,7 +26,7 @@ type try struct {
 	browser, rebound bool
 	// of returns the path or the body for a login of "full", who has the maximum number of sessions.
 	of func(object) (path string, body any)
-	// away is the store's error, and busy the hasher's.
+	// unavailable is the error of the stores, and busy the error of the hasher.
 	unavailable, busy error
 	want              int
 }

@@ -311,7 +311,7 @@ func TestEndFailsHalfWay(t *testing.T) {
 	for name, method := range map[string]string{"End": "End", "EndOwned": "Get", "EndAll": "EndAll", "EndByRefreshToken": "Rotate"} {
 		w.Sessions.Fail(method)
 		if err := calls[name](); !errors.Is(err, logintest.ErrUnavailable) {
-			t.Errorf("%s with %s away: %v", name, method, err)
+			t.Errorf("%s with %s unavailable: %v", name, method, err)
 		}
 	}
 	w.Sessions.Fail("List")

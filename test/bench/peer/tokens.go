@@ -19,8 +19,8 @@ const (
 	issuer   = "https://bench.example.com"
 	audience = "bench"
 	lifetime = 15 * time.Minute
-	// kept is the idle timeout of a session.
-	kept = 7 * 24 * time.Hour
+	// idleTimeout is the idle timeout of a session.
+	idleTimeout = 7 * 24 * time.Hour
 )
 
 type claims struct {
@@ -69,8 +69,8 @@ type sessions struct{ redis *goredis.Client }
 func (s sessions) begin(ctx context.Context, id, subject string) (refresh string, err error) {
 	refresh = rand.Text()
 	_, err = s.redis.Pipelined(ctx, func(p goredis.Pipeliner) error {
-		p.Set(ctx, "session:"+id, subject, kept)
-		p.Set(ctx, "refresh:"+hash(refresh), id, kept)
+		p.Set(ctx, "session:"+id, subject, idleTimeout)
+		p.Set(ctx, "refresh:"+hash(refresh), id, idleTimeout)
 		return nil
 	})
 	return refresh, err
