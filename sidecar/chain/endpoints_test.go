@@ -64,7 +64,7 @@ func TestRefusalsOfTheEndpoints(t *testing.T) {
 	}{
 		"no token":                 {send: sent{method: "GET", path: "/auth/sessions"}, wantStatus: 401, wantCode: "unauthenticated", wantChallenge: `Bearer realm="orders"`},
 		"no token to log out":      {send: sent{method: "POST", path: "/auth/logout"}, wantStatus: 401, wantCode: "unauthenticated", wantChallenge: `Bearer realm="orders"`},
-		"a stranger's token":       {send: sent{method: "GET", path: "/auth/sessions", bearer: stranger.token(t, "eve")}, wantStatus: 401, wantCode: "invalid-token", wantChallenge: `Bearer realm="orders", error="invalid_token"`},
+		"another issuer's token":   {send: sent{method: "GET", path: "/auth/sessions", bearer: stranger.token(t, "eve")}, wantStatus: 401, wantCode: "invalid-token", wantChallenge: `Bearer realm="orders", error="invalid_token"`},
 		"a method":                 {send: sent{method: "GET", path: "/auth/refresh"}, wantStatus: 405, wantCode: "method-not-allowed"},
 		"an unknown refresh token": {send: sent{method: "POST", path: "/auth/refresh", header: form, body: body}, wantStatus: 400},
 		"no refresh token":         {send: sent{method: "POST", path: "/auth/refresh"}, wantStatus: 400},

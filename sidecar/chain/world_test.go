@@ -164,7 +164,7 @@ func loginApp(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	if q.Has("stream") { // until somebody ends it
+	if q.Has("stream") { // until the client or the sidecar ends it
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	}

@@ -117,7 +117,7 @@ func (s *space) operator(p *corev1.Pod) operator {
 	}
 }
 
-// poll sends one request.
+// poll sends one poll request.
 func (o operator) poll(t *testing.T, suffix, token, report string) (status int, body []byte) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, o.url+suffix, strings.NewReader(report))

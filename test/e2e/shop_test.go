@@ -77,7 +77,7 @@ func newShop(t *testing.T, interception v1alpha1.Interception, labels []string, 
 	return s
 }
 
-// login is the login page of the app. The app responds only with Postern-Subject.
+// login logs in as the app's login page does. The app responds only with Postern-Subject.
 func (s *shop) login(t *testing.T, url, user, agent string) (tokens, response) {
 	t.Helper()
 	body := fmt.Sprintf(`{"user":%q,"password":"demo"}`, user)
@@ -145,7 +145,7 @@ func (v *vaultServer) write(t *testing.T, path string, data map[string]any) {
 	}
 }
 
-// makeKey creates a Transit key, and rotate creates its next version.
+// makeKey creates a Transit key. rotate creates its next version.
 func (v *vaultServer) makeKey(t *testing.T, name string) {
 	t.Helper()
 	v.write(t, "transit/keys/"+name, map[string]any{"type": "ecdsa-p256"})

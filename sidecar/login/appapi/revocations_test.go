@@ -25,7 +25,7 @@ func TestRevokeAny(t *testing.T) {
 		"a session of ours":           {object{"issuer": issuer, "session_id": "s"}, 200, []string{"Session " + issuer + " s"}},
 		"a subject without an issuer": {object{"subject": "ada"}, 200, []string{"Subject " + issuer + " ada", "Subject " + provider + " ada"}},
 		"a key":                       {object{"issuer": issuer, "key_id": "k"}, 200, []string{"Key " + issuer + " k"}},
-		"a stranger's":                {object{"issuer": "https://else.example.com", "token_id": "j"}, 422, nil},
+		"an unknown issuer":           {object{"issuer": "https://else.example.com", "token_id": "j"}, 422, nil},
 		"nothing":                     {object{"issuer": issuer}, 422, nil},
 		"two kinds":                   {object{"token_id": "j", "key_id": "k"}, 422, nil},
 		"a session before a time":     {object{"session_id": "s", "issued_before": "2026-01-01T00:00:00Z"}, 422, nil},

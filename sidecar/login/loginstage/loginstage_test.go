@@ -175,7 +175,7 @@ func TestLoginInCookies(t *testing.T) {
 		}
 	}
 	if jar["theme"] == nil {
-		t.Error("the app's own cookie is gone")
+		t.Error("the app's own cookie was removed")
 	}
 	if jar[transport.AccessCookie].MaxAge > 900 || jar[transport.RefreshCookie].MaxAge > 86400 {
 		t.Errorf("cookies for %d and %d s", jar[transport.AccessCookie].MaxAge, jar[transport.RefreshCookie].MaxAge)

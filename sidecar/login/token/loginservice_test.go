@@ -112,7 +112,7 @@ func TestEndedSessionsAreRevokedInTheEnd(t *testing.T) {
 			family, _ := session.ParseRefresh(logintest.RefreshToken(first))
 			_, _, err := w.LoginService.Refresh(t.Context(), string(family.Next(session.NewSalt()).Token().Reveal()), logintest.Chrome())
 			if _, outcome, _ := w.LoginService.Refresh(t.Context(), string(stranger.Token().Reveal()), logintest.Chrome()); outcome != session.OutcomeUnknown {
-				t.Errorf("a stranger's: %s", outcome)
+				t.Errorf("a forged token: %s", outcome)
 			}
 			return err
 		},

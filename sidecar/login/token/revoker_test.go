@@ -32,6 +32,6 @@ func TestRevokingUpToNow(t *testing.T) {
 		t.Error("its tokens, issued by a sidecar with a faster clock, are not revoked")
 	}
 	if _, err := w.Sessions.Get(t.Context(), bob.Session.ID); err != nil {
-		t.Errorf("a stranger's session: %v", err)
+		t.Errorf("another user's session: %v", err)
 	}
 }

@@ -55,7 +55,7 @@ type SessionManagerConfig struct {
 	Logger      *slog.Logger
 	// Events receives the end of every session that is ended on purpose. It may be nil.
 	Events *event.Stream
-	// Now is time.Now where nil.
+	// Now defaults to time.Now.
 	Now func() time.Time
 }
 
