@@ -163,8 +163,8 @@ func TestReplicas(t *testing.T) {
 	t.Logf("from revocation to refusal on both, slowest of 20: %s", slowest)
 }
 
-// TestWhatTheServerLoses: what an index knew stays revoked, and the index follows later changes.
-func TestWhatTheServerLoses(t *testing.T) {
+// TestServerLosesData: what an index knew stays revoked, and the index follows later changes.
+func TestServerLosesData(t *testing.T) {
 	t.Parallel()
 	stream, meta := New(nil, "shop/orders").stream, New(nil, "shop/orders").meta
 	tests := map[string]func(*redistest.Server){

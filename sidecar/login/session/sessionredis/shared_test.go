@@ -175,8 +175,8 @@ func TestOneRoundTrip(t *testing.T) {
 	}
 }
 
-// TestWhatTheServerLoses covers the table of the docs: what a loss of server state does to a session.
-func TestWhatTheServerLoses(t *testing.T) {
+// TestServerLosesData covers the table of the docs: what a loss of server state does to a session.
+func TestServerLosesData(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		lose     func(*redistest.Server)
