@@ -8,49 +8,49 @@ import (
 	"testing"
 )
 
-// A group is a folder of sidecar/, or a package in one that has its own place in the picture of docs/architecture.md.
+// A group is a folder of sidecar/, or a package in it that has its own box in the picture of docs/architecture.md.
 type group struct {
-	// may lists what the group may import of this module: folders of sidecar/, or of api/. Everything else is forbidden, and
-	// reason says why.
+	// may lists what the group may import from this module: folders of sidecar/ or of api/. All other imports are forbidden, for
+	// the given reason.
 	may    []string
 	reason string
-	// order has the group's packages in levels, the upper first: each may import those of lower levels. A folder counts as one
-	// package. Where there is neither an order nor apart, the packages may import each other.
+	// order has the packages of the group in levels, the highest first. A package may import packages of lower levels. A folder
+	// counts as one package. Without order and apart, the packages may import each other.
 	order [][]string
-	// apart says that no package of the group imports another one.
+	// apart forbids imports between packages of the group.
 	apart bool
 }
 
 // check is pure, so every group may import it.
 const check = "api/check"
 
-// groups are all folders of sidecar/, the upper ones first.
+// groups are all folders of sidecar/, the highest first.
 var groups = map[string]group{
 	"server": {
 		may:    []string{"api/compiled", "chain", "resources", "document", "conn", "httpkit", "stages/upstream", "keys/secret", "keys/password"},
-		reason: "the process wires what others make: rules and logins are the chain's",
+		reason: "the server only wires components: rules and logins belong to the chain",
 	},
 	"chain": {
 		may:    []string{"api/compiled", "resources", "stages", "login", "keys", "httpkit"},
-		reason: "the chain turns a document into a snapshot: connections and stores are the resources', listeners the server's",
+		reason: "the chain turns a document into a snapshot: connections and stores belong to resources, listeners to the server",
 	},
 	"resources": {
 		may:    []string{"api/compiled", "stages", "login", "keys", "store", "resources/pool"},
-		reason: "resources outlive snapshots, and know nothing of their order. They have the stages' stores and metrics",
+		reason: "resources outlive snapshots. They provide the stores and metrics of the stages, and do not depend on the chain",
 	},
 	"resources/pool": {reason: "the pool is a leaf, so that keys can use it as well"},
 	"document": {
 		may:    []string{"api/compiled", "keys/secret"},
-		reason: "where documents come from has nothing to do with what they say",
+		reason: "sources of documents are independent of their content",
 	},
 	"stages": {
 		may:    []string{"httpkit", "keys", "store/keyspace"},
-		reason: "a stage takes its own small Config, and is tested without documents, logins, connections and other stages",
+		reason: "a stage has its own small Config, and is tested without documents, logins, connections and other stages",
 		apart:  true,
 	},
 	"login": {
 		may:    []string{"httpkit", "keys", "store/keyspace"},
-		reason: "logins take their own small Configs, and are tested without documents, connections and other stages",
+		reason: "login packages have their own small Configs, and are tested without documents, connections and other stages",
 		order:  [][]string{{"appapi", "backchannel", "endpoints", "loginstage"}, {"transport"}, {"token"}, {"session", "revocation"}},
 	},
 	"login/logintest": {
@@ -59,23 +59,23 @@ var groups = map[string]group{
 	},
 	"conn": {
 		may:    []string{"httpkit", "keys/secret"},
-		reason: "connections are below HTTP: they know no policy, no stage and no login",
+		reason: "connections are below HTTP: they do not depend on policies, stages and logins",
 		apart:  true,
 	},
 	"keys": {
 		may:    []string{"resources/pool"},
-		reason: "keys are kept and used without knowing what for, and lie in memory alone: no stage, no login, no store",
+		reason: "keys are independent of their use and exist only in memory: no stage, no login, no store",
 		order:  [][]string{{"signing", "jwt"}, {"vault", "jwks"}, {"secret", "password"}},
 	},
 	"store": {
 		may:    []string{"keys/secret"},
-		reason: "a store's client knows nothing of what is stored",
+		reason: "a store client is independent of the stored data",
 		order:  [][]string{{"statetest"}, {"redistest"}, {"redis"}, {"keyspace"}},
 	},
-	"httpkit": {reason: "what stages are written with is below all of them"},
+	"httpkit": {reason: "httpkit is the base of all stages, so it imports none"},
 }
 
-// inner returns the path of a package below sidecar/, and the group that it belongs to; ok is false outside of sidecar/.
+// inner returns the path of a package below sidecar/, and its group. ok is false outside of sidecar/.
 func inner(importPath string) (path, name string, ok bool) {
 	path, ok = strings.CutPrefix(importPath, module+"sidecar/")
 	if !ok {
@@ -89,7 +89,7 @@ func inner(importPath string) (path, name string, ok bool) {
 	return path, name, true
 }
 
-// TestGroups: each import follows the picture, from the folders themselves.
+// TestGroups checks every import against the groups, which are folders.
 func TestGroups(t *testing.T) {
 	for _, p := range list(t) {
 		path, name, ok := inner(p.ImportPath)
@@ -97,7 +97,7 @@ func TestGroups(t *testing.T) {
 			continue
 		}
 		if name == "" {
-			t.Errorf("sidecar/%s belongs to no group: say in groups what it may import", path)
+			t.Errorf("sidecar/%s belongs to no group: add it to groups, with what it may import", path)
 			continue
 		}
 		for _, i := range p.Imports {
@@ -108,7 +108,7 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// forbidden returns why a package of the group must not import another one; empty where it may.
+// forbidden returns the reason why a package of the group must not import another one, or "".
 func forbidden(path, name, imported string) string {
 	target, ok := strings.CutPrefix(imported, module)
 	if !ok || under(target, check) {
@@ -139,21 +139,21 @@ func (g group) forbiddenInside(from, to string) string {
 		return ""
 	}
 	if f, t := g.level(fromFolder), g.level(toFolder); f < 0 || t < 0 || f >= t {
-		return "it is not below it in the order of the group"
+		return "it is not on a lower level of the group"
 	}
 	return ""
 }
 
-// level is -1 for a package that the order does not have.
+// level returns -1 for a package that is not in the order.
 func (g group) level(folder string) int {
 	return slices.IndexFunc(g.order, func(level []string) bool { return slices.Contains(level, folder) })
 }
 
-// TestGroupsAreTheFolders: a new folder needs a place in the picture, and one that has gone leaves it.
+// TestGroupsAreTheFolders: every folder has a place in the picture, and no other folder has one.
 func TestGroupsAreTheFolders(t *testing.T) {
 	for _, folder := range folders(t, "") {
 		if _, ok := groups[folder]; !ok {
-			t.Errorf("sidecar/%s has no rule: say in groups what it may import", folder)
+			t.Errorf("sidecar/%s has no rule: add it to groups, with what it may import", folder)
 		}
 	}
 	for name, g := range groups {
@@ -167,18 +167,18 @@ func TestGroupsAreTheFolders(t *testing.T) {
 		}
 		for _, folder := range present {
 			if _, apart := groups[name+"/"+folder]; !apart && !slices.Contains(ordered, folder) {
-				t.Errorf("sidecar/%s/%s has no place in the order of its group", name, folder)
+				t.Errorf("sidecar/%s/%s is not in the order of its group", name, folder)
 			}
 		}
 		for _, folder := range ordered {
 			if !slices.Contains(present, folder) {
-				t.Errorf("the order of sidecar/%s has %s, which is not there", name, folder)
+				t.Errorf("the order of sidecar/%s lists %s, which does not exist", name, folder)
 			}
 		}
 	}
 }
 
-// folders are those of a folder of sidecar/.
+// folders returns the subfolders of a folder of sidecar/.
 func folders(t *testing.T, in string) []string {
 	t.Helper()
 	entries, err := os.ReadDir("../sidecar/" + in)
@@ -194,12 +194,12 @@ func folders(t *testing.T, in string) []string {
 	return names
 }
 
-// TestGroupsHaveNoCycle: what a group may import is further down, so that the picture can be drawn.
+// TestGroupsHaveNoCycle: groups import only groups on lower levels, so that the picture can be drawn.
 func TestGroupsHaveNoCycle(t *testing.T) {
 	var visit func(name string, above []string)
 	visit = func(name string, above []string) {
 		if slices.Contains(above, name) {
-			t.Errorf("groups may import each other in a circle: %s", strings.Join(append(above, name), " → "))
+			t.Errorf("groups may import each other in a cycle: %s", strings.Join(append(above, name), " → "))
 			return
 		}
 		for _, may := range groups[name].may {
@@ -213,43 +213,43 @@ func TestGroupsHaveNoCycle(t *testing.T) {
 	}
 }
 
-// TestForbiddenEdges: the rules catch what they are for.
+// TestForbiddenEdges: the rules forbid these imports.
 func TestForbiddenEdges(t *testing.T) {
 	tests := map[string]struct {
 		from, to  string
 		forbidden bool
 	}{
-		"a stage imports another":           {"stages/authn", "sidecar/stages/authz", true},
-		"a stage imports its own store":     {"stages/ratelimit", "sidecar/stages/ratelimit/gcra", false},
-		"a stage imports the wire format":   {"stages/authn", "api/compiled", true},
-		"a stage imports what is checked":   {"stages/cors", "api/check", false},
-		"a stage imports a login":           {"stages/authz", "sidecar/login/session", true},
-		"a stage imports the redis client":  {"stages/ratelimit/ratelimitredis", "sidecar/store/redis", true},
-		"a stage imports resources":         {"stages/authn", "sidecar/resources", true},
-		"a stage imports the pool":          {"stages/authn", "sidecar/resources/pool", true},
-		"a stage imports the kit":           {"stages/authn", "sidecar/httpkit/request", false},
-		"the kit imports a stage":           {"httpkit/response", "sidecar/stages/authn", true},
-		"the kit imports the kit":           {"httpkit/response", "sidecar/httpkit/httperr", false},
-		"keys import resources":             {"keys/vault", "sidecar/resources", true},
-		"keys import the pool":              {"keys/vault", "sidecar/resources/pool", false},
-		"keys import a login":               {"keys/signing", "sidecar/login/token", true},
-		"keys import upwards":               {"keys/jwks", "sidecar/keys/jwt", true},
-		"sessions import tokens":            {"login/session", "sidecar/login/token", true},
-		"tokens import sessions":            {"login/token", "sidecar/login/session", false},
-		"sessions import revocations":       {"login/session", "sidecar/login/revocation", true},
-		"connections import another":        {"conn/listen", "sidecar/conn/framing", true},
-		"connections import a stage":        {"conn/listen", "sidecar/stages/upstream", true},
-		"a store imports what stores":       {"store/redis", "sidecar/login/session", true},
-		"resources import the chain":        {"resources", "sidecar/chain", true},
-		"the pool imports anything":         {"resources/pool", "sidecar/keys/secret", true},
-		"the chain imports the server":      {"chain", "sidecar/server", true},
-		"the chain imports connections":     {"chain", "sidecar/conn/listen", true},
-		"the chain imports stores":          {"chain", "sidecar/store/redis", true},
-		"the server imports a stage's":      {"server", "sidecar/stages/authn", true},
-		"the server imports the proxy":      {"server", "sidecar/stages/upstream", false},
-		"documents import the chain":        {"document", "sidecar/chain", true},
-		"anything imports the operator":     {"server", "controllers/compile", true},
-		"a package of another organisation": {"httpkit/route", "../x", false},
+		"a stage imports another":              {"stages/authn", "sidecar/stages/authz", true},
+		"a stage imports its own store":        {"stages/ratelimit", "sidecar/stages/ratelimit/gcra", false},
+		"a stage imports the wire format":      {"stages/authn", "api/compiled", true},
+		"a stage imports api/check":            {"stages/cors", "api/check", false},
+		"a stage imports a login":              {"stages/authz", "sidecar/login/session", true},
+		"a stage imports the redis client":     {"stages/ratelimit/ratelimitredis", "sidecar/store/redis", true},
+		"a stage imports resources":            {"stages/authn", "sidecar/resources", true},
+		"a stage imports the pool":             {"stages/authn", "sidecar/resources/pool", true},
+		"a stage imports the kit":              {"stages/authn", "sidecar/httpkit/request", false},
+		"the kit imports a stage":              {"httpkit/response", "sidecar/stages/authn", true},
+		"the kit imports the kit":              {"httpkit/response", "sidecar/httpkit/httperr", false},
+		"keys import resources":                {"keys/vault", "sidecar/resources", true},
+		"keys import the pool":                 {"keys/vault", "sidecar/resources/pool", false},
+		"keys import a login":                  {"keys/signing", "sidecar/login/token", true},
+		"keys import a higher level":           {"keys/jwks", "sidecar/keys/jwt", true},
+		"sessions import tokens":               {"login/session", "sidecar/login/token", true},
+		"tokens import sessions":               {"login/token", "sidecar/login/session", false},
+		"sessions import revocations":          {"login/session", "sidecar/login/revocation", true},
+		"connections import another":           {"conn/listen", "sidecar/conn/framing", true},
+		"connections import a stage":           {"conn/listen", "sidecar/stages/upstream", true},
+		"a store imports its user":             {"store/redis", "sidecar/login/session", true},
+		"resources import the chain":           {"resources", "sidecar/chain", true},
+		"the pool imports anything":            {"resources/pool", "sidecar/keys/secret", true},
+		"the chain imports the server":         {"chain", "sidecar/server", true},
+		"the chain imports connections":        {"chain", "sidecar/conn/listen", true},
+		"the chain imports stores":             {"chain", "sidecar/store/redis", true},
+		"the server imports a stage's package": {"server", "sidecar/stages/authn", true},
+		"the server imports the proxy":         {"server", "sidecar/stages/upstream", false},
+		"documents import the chain":           {"document", "sidecar/chain", true},
+		"anything imports the operator":        {"server", "controllers/compile", true},
+		"a package of another organisation":    {"httpkit/route", "../x", false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -1,4 +1,4 @@
-// Package test holds what is true of the whole tree.
+// Package test has tests that apply to the whole tree.
 package test
 
 import (
@@ -10,12 +10,12 @@ import (
 
 const module = "github.com/posterndev/postern/"
 
-// A rule forbids packages whose path starts with from to depend, directly or not, on one that starts with to.
+// A rule forbids packages whose path starts with from to depend, directly or indirectly, on packages whose path starts with to.
 type rule struct {
 	from, to string
-	// direct looks at a package's own imports alone.
+	// direct checks only a package's own imports.
 	direct bool
-	// except are packages that may, and but what all may depend on.
+	// except are packages to which the rule does not apply; but are packages on which all may depend.
 	except, but []string
 	reason      string
 }
@@ -24,13 +24,13 @@ var rules = []rule{
 	{from: "cmd/sidecar", to: "k8s.io/", reason: "the sidecar links no Kubernetes code: it runs in every pod"},
 	{from: "cmd/sidecar", to: "sigs.k8s.io/", reason: "the sidecar links no Kubernetes code: it runs in every pod"},
 	{from: "cmd/redirect", to: "k8s.io/", reason: "the init container links no Kubernetes code"},
-	{from: "cmd/sidecar", to: module + "controllers/", reason: "the binaries share api/compiled alone"},
-	{from: "cmd/sidecar", to: module + "api/v1alpha1", reason: "the binaries share api/compiled alone"},
-	{from: "cmd/operator", to: module + "sidecar/", reason: "the binaries share api/compiled alone"},
-	{from: "controllers/", to: module + "sidecar/", reason: "the binaries share api/compiled alone"},
-	{from: "sidecar/", to: module + "controllers/", reason: "the binaries share api/compiled alone"},
-	{from: "api/compiled", to: module, reason: "the document depends on the standard library alone"},
-	{from: "api/compiled", to: "k8s.io/", reason: "the document depends on the standard library alone"},
+	{from: "cmd/sidecar", to: module + "controllers/", reason: "the binaries share only api/compiled and api/check"},
+	{from: "cmd/sidecar", to: module + "api/v1alpha1", reason: "the binaries share only api/compiled and api/check"},
+	{from: "cmd/operator", to: module + "sidecar/", reason: "the binaries share only api/compiled and api/check"},
+	{from: "controllers/", to: module + "sidecar/", reason: "the binaries share only api/compiled and api/check"},
+	{from: "sidecar/", to: module + "controllers/", reason: "the binaries share only api/compiled and api/check"},
+	{from: "api/compiled", to: module, reason: "the document depends only on the standard library"},
+	{from: "api/compiled", to: "k8s.io/", reason: "the document depends only on the standard library"},
 	{from: "api/check", to: module, but: []string{module + "api/compiled"}, reason: "judging is pure: the document is all that it reads"},
 	{from: "api/check", to: "k8s.io/", reason: "both binaries judge by api/check, and the sidecar links no Kubernetes code"},
 	{from: "api/check", to: "github.com/", but: []string{module, "github.com/golang-jwt/"}, reason: "judging is pure: the standard library, and the signature methods of golang-jwt"},
@@ -40,24 +40,24 @@ var rules = []rule{
 	{from: "controllers/compile", to: "k8s.io/client-go", reason: "compiling is pure: no client"},
 	{from: "controllers/render", to: "sigs.k8s.io/controller-runtime", reason: "rendering is pure: no client"},
 	{from: "controllers/render", to: "k8s.io/client-go", reason: "rendering is pure: no client"},
-	{from: "controllers/status", to: "sigs.k8s.io/controller-runtime", reason: "judging is pure: no client"},
+	{from: "controllers/status", to: "sigs.k8s.io/controller-runtime", reason: "status is pure: no client"},
 	{from: "sidecar/keys/signing", to: module + "sidecar/keys/vault", except: []string{"sidecar/keys/signing/transit"}, reason: "signing runs without Vault: transit is its adapter"},
-	{from: "sidecar/keys/vault", to: module + "sidecar/keys/signing", reason: "vault is a leaf: adapters live with what they serve"},
-	{from: "sidecar/login/token", to: module + "sidecar/keys/vault", reason: "where a key lies is behind an interface: tokens are issued without Vault"},
-	{from: "sidecar/login/token", to: "net/http", direct: true, reason: "the login service knows no HTTP: transport, endpoints and loginstage are its HTTP fronts"},
+	{from: "sidecar/keys/vault", to: module + "sidecar/keys/signing", reason: "vault is a leaf: its adapters are beside their users"},
+	{from: "sidecar/login/token", to: module + "sidecar/keys/vault", reason: "the location of a key is behind an interface: tokens are issued without Vault"},
+	{from: "sidecar/login/token", to: "net/http", direct: true, reason: "the login service does not use HTTP: transport, endpoints and loginstage are its HTTP fronts"},
 	{from: "sidecar/login/token", to: module + "sidecar/login/transport", reason: "the HTTP fronts depend on the login service, not the other way round"},
-	{from: "sidecar/login/transport", to: module + "sidecar/login/endpoints", reason: "transport is what the HTTP fronts share"},
-	{from: "sidecar/login/transport", to: module + "sidecar/login/loginstage", reason: "transport is what the HTTP fronts share"},
+	{from: "sidecar/login/transport", to: module + "sidecar/login/endpoints", reason: "the HTTP fronts share transport, so it imports none of them"},
+	{from: "sidecar/login/transport", to: module + "sidecar/login/loginstage", reason: "the HTTP fronts share transport, so it imports none of them"},
 	{from: "sidecar/login/endpoints", to: module + "sidecar/login/loginstage", reason: "a stage is tested and changed without the others"},
 	{from: "sidecar/login/loginstage", to: module + "sidecar/login/endpoints", reason: "a stage is tested and changed without the others"},
 	{from: "sidecar/", to: module + "sidecar/login/logintest", except: []string{"sidecar/login/logintest"}, reason: "logintest is for tests"},
-	{from: "sidecar/keys/password", to: module, but: []string{module + "api/"}, reason: "hashing takes a password and a cost, and knows nothing else"},
-	{from: "sidecar/", to: "github.com/hashicorp/vault/", direct: true, except: []string{"sidecar/keys/vault"}, reason: "one package speaks to Vault, and scrubs what it says"},
+	{from: "sidecar/keys/password", to: module, but: []string{module + "api/"}, reason: "hashing depends only on a password and a cost"},
+	{from: "sidecar/", to: "github.com/hashicorp/vault/", direct: true, except: []string{"sidecar/keys/vault"}, reason: "only one package uses the Vault client, and it removes secrets from Vault's errors"},
 	{from: "sidecar/", to: "github.com/redis/", direct: true,
 		except: []string{"sidecar/store", "sidecar/stages/ratelimit/ratelimitredis", "sidecar/login/revocation/revocationredis", "sidecar/login/session/sessionredis", "sidecar/login/token/tokenredis"},
-		reason: "a stage has a store, and a store in memory: Redis is one of two"},
+		reason: "a stage has a store interface with two implementations, in memory and in Redis"},
 	{from: "cmd/operator", to: "github.com/hashicorp/vault/", reason: "the operator never reads a secret"},
-	{from: "cmd/", to: "github.com/hashicorp/vault/", but: []string{"github.com/hashicorp/vault/api"}, reason: "a Vault server is for tests and the demo: its licence is not ours"},
+	{from: "cmd/", to: "github.com/hashicorp/vault/", but: []string{"github.com/hashicorp/vault/api"}, reason: "a Vault server is only for tests and the demo: its licence differs from ours"},
 }
 
 type listed struct {
@@ -105,12 +105,12 @@ func TestForbiddenImports(t *testing.T) {
 			}
 		}
 		if !applied {
-			t.Errorf("the rule about %s applies to no package", r.from)
+			t.Errorf("the rule about %s matches no package", r.from)
 		}
 	}
 }
 
-// under reports whether path is the package, or in the folder, that prefix names.
+// under reports whether path is the package prefix, or in its folder.
 func under(path, prefix string) bool {
 	return path == strings.TrimSuffix(prefix, "/") || strings.HasPrefix(path, strings.TrimSuffix(prefix, "/")+"/")
 }

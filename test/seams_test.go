@@ -9,22 +9,22 @@ import (
 	"testing"
 )
 
-// TestOnePlace: some things are written once, and every other package of the sidecar uses that.
+// TestOnePlace: some things are implemented in one place, and all other packages of the sidecar use it.
 func TestOnePlace(t *testing.T) {
 	tests := map[string]struct {
 		pattern *regexp.Regexp
 		// place is the folder that may match.
 		place  string
 		reason string
-		// within are the folders that are looked at; none is all.
+		// within are the folders to check; nil means all.
 		within []string
 	}{
 		"ResponseWriters": {regexp.MustCompile(`Unwrap\(\) http\.ResponseWriter`), "httpkit/response", "embed response.Writer", nil},
 		"request bodies": {regexp.MustCompile(`\b(MaxBytesReader|ParseForm|ParseMultipartForm|MultipartReader|PostForm|FormValue|PostFormValue)\b`), "httpkit/reqbody",
-			"reqbody bounds bodies, and gives them to the app again", nil},
+			"reqbody bounds bodies and replays them to the app", nil},
 		"Connection":      {regexp.MustCompile(`\["Connection"\]|Get\("Connection"\)`), "stages/hopbyhop", "only one stage reads a client's hop-by-hop fields", nil},
 		"a request's TLS": {regexp.MustCompile(`\br\.TLS\b`), "", "TLS belongs to conn/listen: a request's TLS is never set", []string{"stages", "httpkit", "login"}},
-		"TLS":             {regexp.MustCompile(`"crypto/tls"`), "listen", "framing sits above TLS, and does not know it", []string{"conn/framing", "conn/passthrough"}},
+		"TLS":             {regexp.MustCompile(`"crypto/tls"`), "listen", "framing is above TLS and does not depend on it", []string{"conn/framing", "conn/passthrough"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestOnePlace(t *testing.T) {
 	}
 }
 
-// sources are the Go files below root, but tests.
+// sources returns the Go files below root, without tests.
 func sources(t *testing.T, root string) map[string]string {
 	t.Helper()
 	texts := map[string]string{}

@@ -19,7 +19,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// privatePEM is a key in the format of openssl.
+// privatePEM encodes a key in the format of openssl.
 func privatePEM(t testing.TB, key any, err error) []byte {
 	t.Helper()
 	if err != nil {
@@ -55,7 +55,7 @@ func TestAlgorithms(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		key func(testing.TB) []byte
-		// wantKeyType is that in the key set; empty where nothing is published.
+		// wantKeyType is the kty in the key set; empty if nothing is published.
 		wantKeyType string
 	}{
 		"ES256": {key: ecPEM, wantKeyType: "EC"},
@@ -77,7 +77,7 @@ func TestAlgorithms(t *testing.T) {
 				t.Fatalf("refreshing: %d %s", g.status, g.text)
 			}
 			if again := s.refresh(next); again.status != 200 {
-				t.Errorf("refreshing what came of a refresh: %d %s", again.status, again.text)
+				t.Errorf("refreshing with the refreshed token: %d %s", again.status, again.text)
 			}
 			for who, tokens := range map[string]tokens{"the login's": ada, "the refresh's": next} {
 				if g := s.use(tokens); g.status != 200 {
@@ -94,14 +94,14 @@ func TestAlgorithms(t *testing.T) {
 				}
 			}
 			if got := s.keyTypes(algorithm); tt.wantKeyType == "" && len(got) != 0 || tt.wantKeyType != "" && !slices.Equal(got, []string{tt.wantKeyType}) {
-				t.Errorf("published are %q; want %q", got, tt.wantKeyType)
+				t.Errorf("published key types %q; want %q", got, tt.wantKeyType)
 			}
 			s.discovers(algorithm)
 		})
 	}
 }
 
-// verifyByKeySet verifies as a service does that loads the keys by their URL; it accepts only the one algorithm.
+// verifyByKeySet verifies in the way of a service that loads the keys by their URL. It accepts only the one algorithm.
 func (s *sidecar) verifyByKeySet(algorithm, raw string) {
 	t := s.world.t
 	t.Helper()
@@ -114,15 +114,15 @@ func (s *sidecar) verifyByKeySet(algorithm, raw string) {
 			t.Errorf("verifying by %s: %v", supported, err)
 		}
 		if err == nil && token.Subject != "ada" {
-			t.Errorf("verified is %q", token.Subject)
+			t.Errorf("verified subject %q", token.Subject)
 		}
 	}
 	if _, err := keys.VerifySignature(ctx, raw[:len(raw)-8]+"AAAAAAAA"); err == nil {
-		t.Error("another signature was verified")
+		t.Error("a changed signature was verified")
 	}
 }
 
-// verifyBySecret verifies as a service does that has the secret.
+// verifyBySecret verifies in the way of a service that has the shared secret.
 func verifyBySecret(t *testing.T, raw string) {
 	t.Helper()
 	_, err := jwt.Parse(raw, func(*jwt.Token) (any, error) { return []byte(hmacSecret), nil },
@@ -132,7 +132,7 @@ func verifyBySecret(t *testing.T, raw string) {
 	}
 }
 
-// keyTypes are those of the published keys, none of which has a private part.
+// keyTypes returns the types of the published keys, and checks that none has a private part.
 func (s *sidecar) keyTypes(algorithm string) (types []string) {
 	t := s.world.t
 	t.Helper()

@@ -16,7 +16,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
-// raw sends a request of these lines, byte for byte, and returns its answer.
+// raw sends a request with these lines unchanged, and returns its response.
 func (s *sidecar) raw(lines ...string) got {
 	s.world.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
@@ -38,7 +38,8 @@ func (s *sidecar) raw(lines ...string) got {
 	return got{status: resp.StatusCode, header: resp.Header, text: string(body)}
 }
 
-// TestNoTokenPassesUnverified: an app that gets the token sees none but the verified one, whatever it takes for space.
+// TestNoTokenPassesUnverified: if the app receives a token, it is the verified one, regardless of which characters the app
+// treats as space.
 func TestNoTokenPassesUnverified(t *testing.T) {
 	w := newWorld(t)
 	s := w.sidecar(cookiePolicy(func(p *compiled.Policy) { p.Tokens.ForwardToken = true })).ready()
@@ -67,7 +68,8 @@ func TestNoTokenPassesUnverified(t *testing.T) {
 	}
 }
 
-// TestAProvidersCookie: what ends sessions is not done for a page of another origin, whosever cookie the browser adds.
+// TestAProvidersCookie: a request from another origin does not end sessions, even if the browser adds an external issuer's
+// cookie.
 func TestAProvidersCookie(t *testing.T) {
 	w, i := newWorld(t), newIssuer(t)
 	policies := map[string]func(func(*compiled.Policy)) *compiled.Policy{"Cookie": cookiePolicy, "Body": loginPolicy}
@@ -85,11 +87,11 @@ func TestAProvidersCookie(t *testing.T) {
 			cross := http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}
 			list, _ := send("GET", "/auth/sessions", nil).json["sessions"].([]any)
 			if len(list) != 1 {
-				t.Fatalf("%d sessions are kept", len(list))
+				t.Fatalf("%d sessions; want 1", len(list))
 			}
 			session, _ := list[0].(map[string]any)
 			if session["current"] != true {
-				t.Errorf("the present session is not said to be: %v", session)
+				t.Errorf("the current session is not marked: %v", session)
 			}
 			for _, request := range [][2]string{
 				{"POST", "/auth/logout-all"}, {"POST", "/auth/logout"}, {"DELETE", fmt.Sprintf("/auth/sessions/%s", session["id"])},
@@ -111,8 +113,8 @@ func TestAProvidersCookie(t *testing.T) {
 	}
 }
 
-// TestNothingKeptNothingEnded: who cannot be logged out is not told that they were.
-func TestNothingKeptNothingEnded(t *testing.T) {
+// TestLogoutWithoutSessionsIsRefused: if no session can be ended, the response does not report success.
+func TestLogoutWithoutSessionsIsRefused(t *testing.T) {
 	w, i := newWorld(t), newIssuer(t)
 	s := w.sidecar(loginPolicy(func(p *compiled.Policy) { p.Providers = policy(i).Providers })).ready()
 	access := i.claims(t, "JWT", jwt.MapClaims{"sub": "ada", "sid": "s"})
@@ -123,7 +125,7 @@ func TestNothingKeptNothingEnded(t *testing.T) {
 	}
 }
 
-// TestNoLoginByHEAD: a login is no HEAD, which links and pages of other origins send like a GET.
+// TestNoLoginByHEAD: HEAD does not log in, because links and pages of other origins can send it like GET.
 func TestNoLoginByHEAD(t *testing.T) {
 	s := newWorld(t).sidecar(cookiePolicy(func(p *compiled.Policy) {
 		p.Tokens.Login = []compiled.Match{{Methods: []string{"GET"}, Paths: []string{"/login"}}}
@@ -136,14 +138,14 @@ func TestNoLoginByHEAD(t *testing.T) {
 	}
 }
 
-// TestABrokenLoginTakesNoPlace: tokens that never reached anybody keep nobody out.
-func TestABrokenLoginTakesNoPlace(t *testing.T) {
+// TestBrokenLoginDoesNotCount: a login whose tokens never reached the client does not count for the cap.
+func TestBrokenLoginDoesNotCount(t *testing.T) {
 	s := newWorld(t).sidecar(loginPolicy(func(p *compiled.Policy) {
 		p.Sessions.MaxPerSubject, p.Sessions.WhenFull = 1, "Reject"
 	})).ready()
 	for range 3 {
 		if g, err := s.try(sent{method: "POST", path: "/login?as=ada&broken"}); err == nil && g.status == 200 {
-			t.Fatalf("the answer is whole: %s", g.text)
+			t.Fatalf("the response is complete: %s", g.text)
 		}
 	}
 	s.login("ada")

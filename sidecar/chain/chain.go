@@ -1,5 +1,5 @@
-// Package chain builds what a sidecar runs from the policy's document: an immutable Snapshot. Its table (order.go) is the one
-// place that knows the order of the stages.
+// Package chain builds an immutable Snapshot from the document of a policy. The order of the stages is defined only in its table
+// (order.go).
 package chain
 
 import (
@@ -27,26 +27,25 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
-// Config is what a chain is built with, beside the document.
+// Config configures a Snapshot, together with the document.
 type Config struct {
-	// Resources outlive the snapshots.
+	// Resources are shared by all snapshots and outlive them.
 	Resources *resources.Resources
-	// ContainerPorts are what the pod's containers declare.
+	// ContainerPorts are the ports that the pod's containers declare.
 	ContainerPorts []compiled.ContainerPort
 	// App is the last stage: the proxy to the app.
 	App stage.Handler
-	// Local gives the address and port that the client connected to.
+	// Local returns the address and port that the client connected to.
 	Local func(ctx context.Context) netip.AddrPort
-	// OnlyPort is the port of the one listener that stands for the app, whatever ports the policy names (postern run); 0 in
-	// a pod.
+	// OnlyPort is the port of the only listener in postern run. It replaces the ports of the policy. It is 0 in a pod.
 	OnlyPort uint16
 	Logger   *slog.Logger
-	// Sinks get the policy's events, beside metrics and the access log.
+	// Sinks receive the policy's events, in addition to metrics and the access log.
 	Sinks []event.Sink
 }
 
-// Build returns the snapshot of a document. An error says what in the document cannot be run here; what the snapshot had
-// acquired by then is released.
+// Build returns the snapshot of a document. An error says what in the document cannot run here. On an error all acquired
+// resources are released.
 func Build(p *compiled.Policy, c Config) (*Snapshot, error) {
 	if err := check.Error(check.Document(p)); err != nil {
 		return nil, fmt.Errorf("checking document: %w", err)
@@ -92,7 +91,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	return err
 }
 
-// events is the policy's stream: metrics and the access log are always among its sinks.
+// events returns the event stream of the policy. Metrics and the access log are always among its sinks.
 func (s *Snapshot) events(p *compiled.Policy, c Config) (*event.Stream, error) {
 	log, err := accesslog.NewLog(accesslog.Mode(p.Sidecar.AccessLog), c.Logger)
 	if err != nil {
@@ -103,12 +102,12 @@ func (s *Snapshot) events(p *compiled.Policy, c Config) (*event.Stream, error) {
 	return event.NewStream(resources.Scope(p), sinks...), nil
 }
 
-// parts is what the stages need beside the document.
+// parts are the inputs of the stages other than the document.
 type parts struct {
 	keys         func(*compiled.Provider) (authn.Keys, error)
 	hasher       func(*compiled.Passwords) (*password.Hasher, error)
 	store, local ratelimit.Store
-	// ring is nil where the policy issues no tokens, and index where it follows no revocations.
+	// ring is nil if the policy issues no tokens. index is nil if it has no revocation.
 	ring        *signing.Ring
 	index       *revocation.Index
 	sessions    session.Store
@@ -116,13 +115,13 @@ type parts struct {
 	active      *resources.Revocations
 	replay      backchannel.Replay
 	metrics     resources.Metrics
-	// events is nil where the document is only checked.
+	// events is nil if the document is only checked.
 	events *event.Stream
 	logger *slog.Logger
 	app    stage.Handler
 }
 
-// acquire takes from the process's resources what the document needs.
+// acquire acquires the resources that the document needs.
 func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error) {
 	given = parts{
 		keys: a.ProviderKeys, hasher: a.Hasher, store: a.Counters(), local: a.LocalCounters(), sessions: a.Sessions(),
@@ -145,18 +144,18 @@ func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error)
 	return given, nil
 }
 
-// assembled is a document's request path, with what belongs to it beside the path.
+// assembled is the request path of a document, with the values that belong to it.
 type assembled struct {
 	handler stage.Handler
-	// appAPI is nil where the policy has nothing for it.
+	// appAPI is nil if the policy does not need it.
 	appAPI http.Handler
-	// revoker is nil where the policy accepts no tokens.
+	// revoker is nil if the policy accepts no tokens.
 	revoker *token.Revoker
-	// known is what is revoked.
+	// known looks up revocations.
 	known revocation.Known
 }
 
-// assemble builds the steps of the policy's profile and puts the app behind them.
+// assemble builds the steps of the policy's profile in front of the app.
 func assemble(p *compiled.Policy, given parts) (assembled, error) {
 	names := proxyProfile()
 	if p.Deleted {
@@ -178,7 +177,7 @@ func assemble(p *compiled.Policy, given parts) (assembled, error) {
 	return built, errors.Join(b.errs...)
 }
 
-// requirement is the same word in document and stage.
+// requirement converts between equal enumerations.
 func requirement(r compiled.Requirement) authz.Requirement { return authz.Requirement(r) }
 
 func wrap(err error, format string, args ...any) error {

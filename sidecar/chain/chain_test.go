@@ -24,7 +24,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
-// issuer signs tokens as an identity provider does.
+// issuer signs tokens as an external issuer.
 type issuer struct {
 	key  *ecdsa.PrivateKey
 	jwks json.RawMessage
@@ -57,7 +57,7 @@ func (i issuer) token(t *testing.T, subject string) string {
 	return signed
 }
 
-// policy is a document with every section.
+// policy returns a document with every section.
 func policy(i issuer) *compiled.Policy {
 	return &compiled.Policy{
 		SchemaVersion: 1, Namespace: "shop", Name: "orders", Revision: 1, Mode: compiled.Enforce, UndeclaredPorts: compiled.Deny,
@@ -92,7 +92,7 @@ func newShared(t *testing.T) *resources.Resources {
 	return s
 }
 
-// echo is the app: it responds with the request that it got.
+// echo is the app. Its response describes the request.
 var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-App", "secret software")
 	w.Header().Set("Access-Control-Allow-Origin", "*")
@@ -100,13 +100,13 @@ var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"path": r.URL.Path, "header": r.Header, "padding": strings.Repeat("x", 200)})
 })
 
-// config is a chain's, in front of echo.
+// config returns the Config of a chain in front of echo.
 func config(t *testing.T, shared *resources.Resources) Config {
 	t.Helper()
 	return Config{Resources: shared, App: proxyTo(t, echo), OnlyPort: 8080, Logger: slog.New(slog.DiscardHandler)}
 }
 
-// proxyTo is the last stage, in front of handler.
+// proxyTo returns the last stage, in front of handler.
 func proxyTo(t *testing.T, handler http.Handler) *upstream.Proxy {
 	t.Helper()
 	app := httptest.NewUnstartedServer(handler)
@@ -136,13 +136,13 @@ func serve(t *testing.T, p *compiled.Policy, c Config) string {
 	return server.URL
 }
 
-type answer struct {
+type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-func call(t *testing.T, method, url string, header map[string]string) answer {
+func call(t *testing.T, method, url string, header map[string]string) response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	if err != nil {
@@ -160,10 +160,10 @@ func call(t *testing.T, method, url string, header map[string]string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer{resp.StatusCode, resp.Header, string(body)}
+	return response{resp.StatusCode, resp.Header, string(body)}
 }
 
-func TestTheWholePath(t *testing.T) {
+func TestRequestPath(t *testing.T) {
 	i, stranger := newIssuer(t), newIssuer(t)
 	url := serve(t, policy(i), config(t, newShared(t)))
 	bearer := map[string]string{"Authorization": "Bearer " + i.token(t, "ada")}
@@ -171,30 +171,30 @@ func TestTheWholePath(t *testing.T) {
 		method, path string
 		header       map[string]string
 		wantStatus   int
-		// wantSeen and wantUnseen are parts of what the app says it got, or of the refusal.
+		// wantSeen and wantUnseen are parts of the app's response, or of the refusal.
 		wantSeen, wantUnseen string
-		// wantHeader is a field of the response that must have the value, or be absent where it is empty.
+		// wantHeader are response fields with their values; "" means absent.
 		wantHeader map[string]string
 	}{
 		"no token": {path: "/orders", wantStatus: 401, wantSeen: "no-credentials", wantHeader: map[string]string{
 			"WWW-Authenticate": `Bearer realm="orders"`, "X-Content-Type-Options": "nosniff", "Content-Type": "application/problem+json"}},
-		"a good token":                     {path: "/orders", header: bearer, wantStatus: 200, wantSeen: `"X-Auth-Subject":["ada"]`, wantUnseen: "Authorization", wantHeader: map[string]string{"X-App": ""}},
-		"a forged token":                   {path: "/orders", header: map[string]string{"Authorization": "Bearer " + stranger.token(t, "ada")}, wantStatus: 401, wantSeen: "invalid-token"},
-		"a public route":                   {path: "/public/x", wantStatus: 200},
-		"a forged header":                  {path: "/public/x", header: map[string]string{"X-Auth-Subject": "admin", "x_auth_subject": "admin", "Connection": "x-auth-subject"}, wantStatus: 200, wantUnseen: "admin"},
-		"a bad token where none is needed": {path: "/public/x", header: map[string]string{"Authorization": "Bearer x.y.z"}, wantStatus: 200, wantUnseen: "x.y.z"},
-		"a closed route":                   {path: "/admin/users", header: bearer, wantStatus: 403, wantSeen: "access-denied"},
-		"a closed route, in disguise":      {path: "//admin/users/", header: bearer, wantStatus: 403},
-		"a closed route, encoded":          {path: "/public%2f..%2fadmin/users", wantStatus: 400, wantSeen: "bad-path"},
-		"dot segments":                     {path: "/public/%2e%2e/admin", wantStatus: 400, wantSeen: "bad-path"},
+		"a good token":                   {path: "/orders", header: bearer, wantStatus: 200, wantSeen: `"X-Auth-Subject":["ada"]`, wantUnseen: "Authorization", wantHeader: map[string]string{"X-App": ""}},
+		"a forged token":                 {path: "/orders", header: map[string]string{"Authorization": "Bearer " + stranger.token(t, "ada")}, wantStatus: 401, wantSeen: "invalid-token"},
+		"a public route":                 {path: "/public/x", wantStatus: 200},
+		"a forged header":                {path: "/public/x", header: map[string]string{"X-Auth-Subject": "admin", "x_auth_subject": "admin", "Connection": "x-auth-subject"}, wantStatus: 200, wantUnseen: "admin"},
+		"a bad token on a public route":  {path: "/public/x", header: map[string]string{"Authorization": "Bearer x.y.z"}, wantStatus: 200, wantUnseen: "x.y.z"},
+		"a closed route":                 {path: "/admin/users", header: bearer, wantStatus: 403, wantSeen: "access-denied"},
+		"a closed route, other spelling": {path: "//admin/users/", header: bearer, wantStatus: 403},
+		"a closed route, encoded":        {path: "/public%2f..%2fadmin/users", wantStatus: 400, wantSeen: "bad-path"},
+		"dot segments":                   {path: "/public/%2e%2e/admin", wantStatus: 400, wantSeen: "bad-path"},
 		"a preflight needs no token": {method: "OPTIONS", path: "/orders", header: map[string]string{"Origin": "https://app.example.com", "Access-Control-Request-Method": "GET"},
 			wantStatus: 204, wantHeader: map[string]string{"Access-Control-Allow-Origin": "https://app.example.com"}},
 		"CORS on a refusal": {path: "/orders", header: map[string]string{"Origin": "https://app.example.com"}, wantStatus: 401,
 			wantHeader: map[string]string{"Access-Control-Allow-Origin": "https://app.example.com", "Vary": "Origin"}},
 		"the app's CORS is replaced": {path: "/public/x", header: map[string]string{"Origin": "https://evil.example.com"}, wantStatus: 200,
 			wantHeader: map[string]string{"Access-Control-Allow-Origin": ""}},
-		"compression":        {path: "/public/x", header: map[string]string{"Accept-Encoding": "gzip"}, wantStatus: 200, wantHeader: map[string]string{"Content-Encoding": "gzip"}},
-		"tracing is refused": {method: "TRACE", path: "/public/x", wantStatus: 405},
+		"compression":      {path: "/public/x", header: map[string]string{"Accept-Encoding": "gzip"}, wantStatus: 200, wantHeader: map[string]string{"Content-Encoding": "gzip"}},
+		"TRACE is refused": {method: "TRACE", path: "/public/x", wantStatus: 405},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -242,7 +242,7 @@ func TestRefusedCallersCount(t *testing.T) {
 		got = append(got, call(t, "GET", url+"/counted", nil).status)
 	}
 	if fmt.Sprint(got) != "[401 401 429]" {
-		t.Errorf("statuses %v: guessing tokens is not limited", got)
+		t.Errorf("statuses %v: refused requests are not limited", got)
 	}
 }
 
@@ -257,11 +257,11 @@ func TestShadowLetsPass(t *testing.T) {
 		}
 	}
 	if got := call(t, "GET", url+"/x/%2e%2e/y", nil); got.status != 400 {
-		t.Errorf("an ambiguous path: %d; no mode makes it safe", got.status)
+		t.Errorf("an ambiguous path: %d; it must be refused in every mode", got.status)
 	}
 }
 
-func TestADeletedPolicyPassesAllButForgedIdentity(t *testing.T) {
+func TestDeletedPolicyRemovesForgedIdentity(t *testing.T) {
 	i := newIssuer(t)
 	p := policy(i)
 	p.Deleted = true
@@ -277,19 +277,19 @@ func TestBuildRefuses(t *testing.T) {
 	tests := map[string]struct {
 		change  func(*compiled.Policy)
 		wantErr string
-		// wantOnlyBuilt: Check, which knows no pod, accepts it.
+		// wantOnlyBuilt: Check accepts it, because it does not know the pod.
 		wantOnlyBuilt bool
 	}{
-		"a pattern":         {change: func(p *compiled.Policy) { p.Authorization.Rules[0].Match[0].Paths[0] = "public" }, wantErr: "spec.authorization.rules[0].match[0].paths[0]"},
-		"a limit's pattern": {change: func(p *compiled.Policy) { p.RateLimits[0].Match[0].Paths[0] = "/a*" }, wantErr: "spec.rateLimits[0].match[0].paths[0]"},
-		"an algorithm":      {change: func(p *compiled.Policy) { p.Providers[0].Algorithms = []string{"none"} }, wantErr: "spec.jwt.providers[0].algorithms"},
-		"inline keys":       {change: func(p *compiled.Policy) { p.Providers[0].Keys.Inline = json.RawMessage(`{"keys":[]}`) }, wantErr: "spec.jwt.providers[0].jwks.inline"},
-		"an origin":         {change: func(p *compiled.Policy) { p.CORS.AllowOrigins = []string{"null"} }, wantErr: "cors"},
-		"a header":          {change: func(p *compiled.Policy) { p.Headers.Set = []compiled.HeaderField{{Name: "a b", Value: "c"}} }, wantErr: "headers"},
-		"a type":            {change: func(p *compiled.Policy) { p.Compression.Types = []string{"text"} }, wantErr: "compression"},
-		"a proxy":           {change: func(p *compiled.Policy) { p.Sidecar.TrustedProxies = []string{"all"} }, wantErr: "trustedProxies[0]"},
-		"a port of no one":  {change: func(p *compiled.Policy) { p.Ports = []compiled.Port{{Name: "grpc", Protocol: compiled.HTTP}} }, wantErr: `named "grpc"`, wantOnlyBuilt: true},
-		"a redis of no sort": {change: func(p *compiled.Policy) {
+		"a pattern":          {change: func(p *compiled.Policy) { p.Authorization.Rules[0].Match[0].Paths[0] = "public" }, wantErr: "spec.authorization.rules[0].match[0].paths[0]"},
+		"a limit's pattern":  {change: func(p *compiled.Policy) { p.RateLimits[0].Match[0].Paths[0] = "/a*" }, wantErr: "spec.rateLimits[0].match[0].paths[0]"},
+		"an algorithm":       {change: func(p *compiled.Policy) { p.Providers[0].Algorithms = []string{"none"} }, wantErr: "spec.jwt.providers[0].algorithms"},
+		"inline keys":        {change: func(p *compiled.Policy) { p.Providers[0].Keys.Inline = json.RawMessage(`{"keys":[]}`) }, wantErr: "spec.jwt.providers[0].jwks.inline"},
+		"an origin":          {change: func(p *compiled.Policy) { p.CORS.AllowOrigins = []string{"null"} }, wantErr: "cors"},
+		"a header":           {change: func(p *compiled.Policy) { p.Headers.Set = []compiled.HeaderField{{Name: "a b", Value: "c"}} }, wantErr: "headers"},
+		"a type":             {change: func(p *compiled.Policy) { p.Compression.Types = []string{"text"} }, wantErr: "compression"},
+		"a proxy":            {change: func(p *compiled.Policy) { p.Sidecar.TrustedProxies = []string{"all"} }, wantErr: "trustedProxies[0]"},
+		"an undeclared port": {change: func(p *compiled.Policy) { p.Ports = []compiled.Port{{Name: "grpc", Protocol: compiled.HTTP}} }, wantErr: `named "grpc"`, wantOnlyBuilt: true},
+		"an invalid Redis address": {change: func(p *compiled.Policy) {
 			p.Redis = &compiled.Redis{Mode: "Standalone", Addresses: []string{"nowhere"}}
 		}, wantErr: "redis"},
 	}

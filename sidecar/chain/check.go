@@ -20,7 +20,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
-// absentKeys stand for keys outside of the document, which Check does not read.
+// absentKeys replace keys outside of the document, which Check does not load.
 type absentKeys struct{}
 
 func (absentKeys) Lookup(context.Context, string, string) ([]*jwks.Key, error) {
@@ -32,8 +32,8 @@ func (absentKeys) Holds(*jwks.Key) bool { return false }
 // absent gives a provider's keys where nothing is loaded.
 func absent(*compiled.Provider) (authn.Keys, error) { return absentKeys{}, nil }
 
-// Check reports what in a document no sidecar could run: what check.Document finds, as Build does, and what the stages' own
-// constructors refuse. It makes no connection; it reads no keys and secrets outside of the document.
+// Check reports what in a document no sidecar can run: patterns, keys, origins, lifetimes. It makes no connections, and loads no
+// keys or secrets from outside of the document.
 func Check(p *compiled.Policy) error {
 	if err := check.Error(check.Document(p)); err != nil {
 		return err
@@ -55,7 +55,7 @@ func Check(p *compiled.Policy) error {
 
 func checkHasher(p *compiled.Passwords) (*password.Hasher, error) { return resources.NewHasher(p, 0) }
 
-// noStore is the store of a chain that is built and not run.
+// noStore is the store of a chain that is only checked.
 type noStore struct{}
 
 var errNotRun = errors.New("the chain is only checked")
@@ -72,7 +72,7 @@ func (noStore) Charge(context.Context, []ratelimit.Request) ([]ratelimit.Result,
 	return nil, errNotRun
 }
 
-// absentKey stands for a signing key, which Check does not read.
+// absentKey replaces a signing key, which Check does not load.
 type absentKey struct{}
 
 func (absentKey) Versions(context.Context) ([]signing.Version, error) { return nil, errNotRun }

@@ -10,7 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// cookiePolicy delivers tokens as cookies, to an app that one other origin may call with them.
+// cookiePolicy delivers tokens as cookies, to an app that one other origin may call with credentials.
 func cookiePolicy(change func(*compiled.Policy)) *compiled.Policy {
 	return loginPolicy(func(p *compiled.Policy) {
 		p.Tokens.Delivery = "Cookie"
@@ -23,7 +23,7 @@ func cookiePolicy(change func(*compiled.Policy)) *compiled.Policy {
 	})
 }
 
-// browser logs in by cookies.
+// browser logs in with cookies.
 func (s *sidecar) browser(subject string) []*http.Cookie {
 	s.world.t.Helper()
 	g := s.send(sent{method: "POST", path: "/login?as=" + subject, host: ownHost, header: http.Header{"Sec-Fetch-Site": {"same-origin"}}})
@@ -59,16 +59,16 @@ func TestCookies(t *testing.T) {
 	if g.status != 204 || g.cookies[transport.AccessCookie] == nil || g.cookies[transport.AccessCookie].MaxAge >= 0 || g.cookies[transport.RefreshCookie].MaxAge >= 0 {
 		t.Errorf("logging out: %d %v", g.status, g.header)
 	}
-	redistest.Eventually(t, "the session's end", func() bool { return s.send(sent{method: "GET", path: "/orders", cookies: cookies}).status == 401 })
+	redistest.Eventually(t, "the session to end", func() bool { return s.send(sent{method: "GET", path: "/orders", cookies: cookies}).status == 401 })
 	if g := s.send(sent{method: "POST", path: "/auth/refresh", cookies: cookies}); g.status != 400 || g.cookies[transport.RefreshCookie].MaxAge >= 0 {
 		t.Errorf("refreshing afterwards: %d %v", g.status, g.header)
 	}
 	if g := s.send(sent{method: "GET", path: "/public/x", cookies: cookies}); g.status != 200 || strings.Contains(g.text, "postern") {
-		t.Errorf("the app sees tokens: %d %s", g.status, g.text)
+		t.Errorf("the app received tokens: %d %s", g.status, g.text)
 	}
 }
 
-// TestCrossOrigin: what pages of other origins can make a browser do with its cookies, or without.
+// TestCrossOrigin covers what pages of other origins can do with and without the cookies of a browser.
 func TestCrossOrigin(t *testing.T) {
 	w := newWorld(t)
 	started := w.sidecar(cookiePolicy(nil)).ready()
@@ -96,37 +96,37 @@ func TestCrossOrigin(t *testing.T) {
 		anonymous    bool
 		want         int
 	}{
-		"our own page":                    {"POST", "/orders", from("https://shop.example.com", "same-origin"), false, 200},
-		"our own page, an old browser":    {"POST", "/orders", from("https://shop.example.com", ""), false, 200},
-		"no browser":                      {"POST", "/orders", nil, false, 200},
-		"the address bar":                 {"GET", "/orders", from("", "none"), false, 200},
-		"a link":                          {"GET", "/orders", evil, false, 200},
-		"a form":                          {"POST", "/orders", evil, false, 403},
-		"a form, an old browser":          {"POST", "/orders", old, false, 403},
-		"DELETE":                          {"DELETE", "/orders", evil, false, 403},
-		"a method of one's own":           {"QUERY", "/orders", evil, false, 403},
-		"a sandboxed frame":               {"POST", "/orders", from("null", "cross-site"), false, 403},
-		"a sandboxed frame, an old one":   {"POST", "/orders", from("null", ""), false, 403},
-		"another host of the site":        {"POST", "/orders", from("https://blog.example.com", "same-site"), false, 403},
-		"another port":                    {"POST", "/orders", from("https://shop.example.com:8443", "same-site"), false, 403},
-		"the same name without TLS":       {"POST", "/orders", from("http://shop.example.com", "cross-site"), false, 403},
-		"a trusted origin":                {"POST", "/orders", from("https://admin.example.com", "same-site"), false, 200},
-		"a trusted origin without TLS":    {"POST", "/orders", from("http://admin.example.com", "same-site"), false, 403},
-		"one that CORS allows":            {"POST", "/orders", from("https://app.example.com", "same-site"), false, 200},
-		"one that CORS allows, old":       {"POST", "/orders", from("https://app.example.com", ""), false, 200},
-		"a WebSocket":                     {"GET", "/orders", upgrade(evil), false, 403},
-		"a WebSocket, old":                {"GET", "/orders", upgrade(old), false, 403},
-		"our own WebSocket":               {"GET", "/orders", upgrade(from("https://shop.example.com", "same-origin")), false, 200},
-		"without cookies, a public route": {"POST", "/public/x", evil, true, 200},
-		"a login":                         {"POST", "/login?as=mallory", evil, true, 403},
-		"a login by a frame":              {"POST", "/login?as=mallory", from("null", "cross-site"), true, 403},
-		"a login of our own":              {"POST", "/login?as=ada", from("https://shop.example.com", "same-origin"), true, 200},
-		"a login by no browser":           {"POST", "/login?as=ada", nil, true, 200},
-		"refresh":                         {"POST", "/auth/refresh", evil, false, 403},
-		"logout":                          {"POST", "/auth/logout", evil, false, 403},
-		"logout everywhere":               {"POST", "/auth/logout-all", evil, false, 403},
-		"logout by a link":                {"GET", "/auth/logout", evil, false, 405},
-		"refresh by a link":               {"GET", "/auth/refresh", evil, false, 405},
+		"same origin":                             {"POST", "/orders", from("https://shop.example.com", "same-origin"), false, 200},
+		"same origin, old browser":                {"POST", "/orders", from("https://shop.example.com", ""), false, 200},
+		"not a browser":                           {"POST", "/orders", nil, false, 200},
+		"the address bar":                         {"GET", "/orders", from("", "none"), false, 200},
+		"a link":                                  {"GET", "/orders", evil, false, 200},
+		"a form":                                  {"POST", "/orders", evil, false, 403},
+		"a form, old browser":                     {"POST", "/orders", old, false, 403},
+		"DELETE":                                  {"DELETE", "/orders", evil, false, 403},
+		"an unknown method":                       {"QUERY", "/orders", evil, false, 403},
+		"a sandboxed frame":                       {"POST", "/orders", from("null", "cross-site"), false, 403},
+		"a sandboxed frame, old browser":          {"POST", "/orders", from("null", ""), false, 403},
+		"another host of the site":                {"POST", "/orders", from("https://blog.example.com", "same-site"), false, 403},
+		"another port":                            {"POST", "/orders", from("https://shop.example.com:8443", "same-site"), false, 403},
+		"the same name without TLS":               {"POST", "/orders", from("http://shop.example.com", "cross-site"), false, 403},
+		"a trusted origin":                        {"POST", "/orders", from("https://admin.example.com", "same-site"), false, 200},
+		"a trusted origin without TLS":            {"POST", "/orders", from("http://admin.example.com", "same-site"), false, 403},
+		"an origin that CORS allows":              {"POST", "/orders", from("https://app.example.com", "same-site"), false, 200},
+		"an origin that CORS allows, old browser": {"POST", "/orders", from("https://app.example.com", ""), false, 200},
+		"a WebSocket":                             {"GET", "/orders", upgrade(evil), false, 403},
+		"a WebSocket, old browser":                {"GET", "/orders", upgrade(old), false, 403},
+		"a WebSocket, same origin":                {"GET", "/orders", upgrade(from("https://shop.example.com", "same-origin")), false, 200},
+		"without cookies, a public route":         {"POST", "/public/x", evil, true, 200},
+		"a login":                                 {"POST", "/login?as=mallory", evil, true, 403},
+		"a login by a sandboxed frame":            {"POST", "/login?as=mallory", from("null", "cross-site"), true, 403},
+		"a login, same origin":                    {"POST", "/login?as=ada", from("https://shop.example.com", "same-origin"), true, 200},
+		"a login, not a browser":                  {"POST", "/login?as=ada", nil, true, 200},
+		"refresh":                                 {"POST", "/auth/refresh", evil, false, 403},
+		"logout":                                  {"POST", "/auth/logout", evil, false, 403},
+		"logout everywhere":                       {"POST", "/auth/logout-all", evil, false, 403},
+		"logout by a link":                        {"GET", "/auth/logout", evil, false, 405},
+		"refresh by a link":                       {"GET", "/auth/refresh", evil, false, 405},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestCrossOrigin(t *testing.T) {
 				t.Fatalf("%d %s; want %d", g.status, g.text, tt.want)
 			}
 			if g.status == 403 && s.world.reached.Load() != before {
-				t.Error("the app saw it")
+				t.Error("the refused request reached the app")
 			}
 			if g.status >= 400 && g.header.Get("X-Content-Type-Options") != "nosniff" {
 				t.Errorf("no security headers on the refusal: %v", g.header)
@@ -152,14 +152,14 @@ func TestCrossOrigin(t *testing.T) {
 			}
 			if !tt.anonymous {
 				if g := s.send(sent{method: "GET", path: "/orders", cookies: r.cookies}); g.status != 200 && tt.want == 403 {
-					t.Errorf("what was refused has had an effect: %d", g.status)
+					t.Errorf("the refused request had an effect: %d", g.status)
 				}
 			}
 		})
 	}
 }
 
-// TestTwoTokens: it is never unclear which one counts.
+// TestTwoTokens: requests with two tokens are refused, so it is always clear which one counts.
 func TestTwoTokens(t *testing.T) {
 	w := newWorld(t)
 	started := w.sidecar(cookiePolicy(nil)).ready()
@@ -173,12 +173,12 @@ func TestTwoTokens(t *testing.T) {
 	}{
 		"cookie and bearer":           {sent{method: "GET", path: "/orders", cookies: ada, bearer: access(bob).Value}, 400, "invalid-request"},
 		"cookie and bearer, public":   {sent{method: "GET", path: "/public/x", cookies: ada, bearer: access(bob).Value}, 400, "invalid-request"},
-		"the very same twice":         {sent{method: "GET", path: "/orders", cookies: ada, bearer: access(ada).Value}, 400, "invalid-request"},
+		"the same token twice":        {sent{method: "GET", path: "/orders", cookies: ada, bearer: access(ada).Value}, 400, "invalid-request"},
 		"two access cookies":          {sent{method: "GET", path: "/orders", cookies: []*http.Cookie{access(ada), access(bob)}}, 400, "invalid-request"},
 		"two refresh cookies":         {sent{method: "POST", path: "/auth/refresh", cookies: []*http.Cookie{refresh(ada), refresh(bob)}}, 400, "invalid-request"},
 		"two refresh cookies, public": {sent{method: "GET", path: "/public/x", cookies: []*http.Cookie{refresh(ada), refresh(bob)}}, 400, "invalid-request"},
 		"an empty second one":         {sent{method: "GET", path: "/orders", cookies: []*http.Cookie{access(ada), {Name: transport.AccessCookie}}}, 400, "invalid-request"},
-		"bearer alone":                {sent{method: "GET", path: "/orders", bearer: access(ada).Value}, 200, ""},
+		"only bearer":                 {sent{method: "GET", path: "/orders", bearer: access(ada).Value}, 200, ""},
 		"refresh as access":           {sent{method: "GET", path: "/orders", bearer: refresh(ada).Value}, 401, "invalid-token"},
 		"access as refresh":           {sent{method: "POST", path: "/auth/refresh", cookies: []*http.Cookie{{Name: transport.RefreshCookie, Value: access(ada).Value}}}, 400, ""},
 		"refresh in a body":           {sent{method: "POST", path: "/auth/refresh", body: "refresh_token=" + refresh(ada).Value, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}, 400, ""},

@@ -18,7 +18,7 @@ func TestNothingUnderTheEndpointsReachesTheApp(t *testing.T) {
 	w := newWorld(t)
 	for name, change := range map[string]func(*compiled.Policy){
 		"tokens are needed": nil,
-		"all is closed": func(p *compiled.Policy) {
+		"default Deny": func(p *compiled.Policy) {
 			p.Authorization.Rules = []compiled.AuthorizationRule{{Name: "closed", Match: []compiled.Match{{Paths: []string{"/**"}}}, Require: compiled.RequireDeny, Mode: compiled.Enforce}}
 		},
 		"a provider logs out": func(p *compiled.Policy) {
@@ -48,7 +48,7 @@ func TestNothingUnderTheEndpointsReachesTheApp(t *testing.T) {
 	}
 }
 
-// TestRefusalsOfTheEndpoints: clients and pages can read them.
+// TestRefusalsOfTheEndpoints: refusals of the endpoints are readable by clients and by pages.
 func TestRefusalsOfTheEndpoints(t *testing.T) {
 	w, stranger := newWorld(t), newIssuer(t)
 	started := w.sidecar(cookiePolicy(func(p *compiled.Policy) { p.Tokens.Delivery = "Body" })).ready()
@@ -59,16 +59,16 @@ func TestRefusalsOfTheEndpoints(t *testing.T) {
 		send       sent
 		wantStatus int
 		wantCode   string
-		// wantChallenge begins WWW-Authenticate (RFC 6750 §3).
+		// wantChallenge is a prefix of WWW-Authenticate (RFC 6750 §3).
 		wantChallenge string
 	}{
-		"no token":                  {send: sent{method: "GET", path: "/auth/sessions"}, wantStatus: 401, wantCode: "unauthenticated", wantChallenge: `Bearer realm="orders"`},
-		"no token to log out":       {send: sent{method: "POST", path: "/auth/logout"}, wantStatus: 401, wantCode: "unauthenticated", wantChallenge: `Bearer realm="orders"`},
-		"a stranger's token":        {send: sent{method: "GET", path: "/auth/sessions", bearer: stranger.token(t, "eve")}, wantStatus: 401, wantCode: "invalid-token", wantChallenge: `Bearer realm="orders", error="invalid_token"`},
-		"a method":                  {send: sent{method: "GET", path: "/auth/refresh"}, wantStatus: 405, wantCode: "method-not-allowed"},
-		"a refresh token of nobody": {send: sent{method: "POST", path: "/auth/refresh", header: form, body: body}, wantStatus: 400},
-		"no refresh token":          {send: sent{method: "POST", path: "/auth/refresh"}, wantStatus: 400},
-		"the key set":               {send: sent{method: "POST", path: "/.well-known/jwks.json"}, wantStatus: 405, wantCode: "method-not-allowed"},
+		"no token":                 {send: sent{method: "GET", path: "/auth/sessions"}, wantStatus: 401, wantCode: "unauthenticated", wantChallenge: `Bearer realm="orders"`},
+		"no token to log out":      {send: sent{method: "POST", path: "/auth/logout"}, wantStatus: 401, wantCode: "unauthenticated", wantChallenge: `Bearer realm="orders"`},
+		"another issuer's token":   {send: sent{method: "GET", path: "/auth/sessions", bearer: stranger.token(t, "eve")}, wantStatus: 401, wantCode: "invalid-token", wantChallenge: `Bearer realm="orders", error="invalid_token"`},
+		"a method":                 {send: sent{method: "GET", path: "/auth/refresh"}, wantStatus: 405, wantCode: "method-not-allowed"},
+		"an unknown refresh token": {send: sent{method: "POST", path: "/auth/refresh", header: form, body: body}, wantStatus: 400},
+		"no refresh token":         {send: sent{method: "POST", path: "/auth/refresh"}, wantStatus: 400},
+		"the key set":              {send: sent{method: "POST", path: "/.well-known/jwks.json"}, wantStatus: 405, wantCode: "method-not-allowed"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

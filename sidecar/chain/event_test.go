@@ -13,7 +13,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 )
 
-// events is a sink of everything but answered requests, whose event comes after the client has the response.
+// events is a sink of all events except answered requests, whose event comes after the client has the response.
 type events struct {
 	mu   sync.Mutex
 	list []event.Event
@@ -27,7 +27,7 @@ func (s *events) Record(e event.Event) {
 	s.list = append(s.list, e)
 }
 
-// take returns the events since the last call, each as its kind, outcome and reason.
+// take returns the events since the last call, each as kind, outcome and reason.
 func (s *events) take() (list []event.Event, names []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,7 +38,7 @@ func (s *events) take() (list []event.Event, names []string) {
 	return list, names
 }
 
-// audited is a sidecar with a sink, and what its clients hold.
+// audited is a sidecar with a sink, and the tokens of its clients.
 type audited struct {
 	*sidecar
 	t       *testing.T
@@ -68,7 +68,7 @@ func (a *audited) login(subject string) tokens {
 	return t
 }
 
-// want compares the events since the last call, and where they came from: a request, or the app.
+// want compares the events since the last call, and their origin: a request, or the app.
 func (a *audited) want(step string, inRequest bool, names ...string) []event.Event {
 	a.t.Helper()
 	list, got := a.sink.take()
@@ -89,7 +89,7 @@ func (a *audited) want(step string, inRequest bool, names ...string) []event.Eve
 	return list
 }
 
-// of compares whose event it is.
+// of compares the actor of an event.
 func (a *audited) of(e event.Event, subject, session string) {
 	a.t.Helper()
 	if e.Subject != subject || e.Session != session {
@@ -97,7 +97,7 @@ func (a *audited) of(e event.Event, subject, session string) {
 	}
 }
 
-// TestEvents walks through a day of logins, and looks at what the stream says of it.
+// TestEvents performs logins and requests, and checks the events.
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	a := newAudited(t)
@@ -128,7 +128,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestEventsOfSessions: each end of a session is told once, whoever asks for it.
+// TestEventsOfSessions: each end of a session causes one event, whoever ends it.
 func TestEventsOfSessions(t *testing.T) {
 	t.Parallel()
 	a := newAudited(t)
@@ -145,7 +145,7 @@ func TestEventsOfSessions(t *testing.T) {
 
 	second, third := a.login("ada"), a.login("ada")
 	fourth := a.login("ada")
-	list = a.want("three logins, where two may be", true, "login success", "login success", "session_evicted success", "login success")
+	list = a.want("three logins, with at most two sessions", true, "login success", "login success", "session_evicted success", "login success")
 	a.of(list[2], "ada", sid(t, second.access))
 
 	header := http.Header{"Authorization": {"Bearer " + third.access}}
@@ -171,5 +171,5 @@ func TestEventsOfSessions(t *testing.T) {
 	}
 	a.of(a.want("a login by the app", false, "login success")[0], "bob", g.field("session_id"))
 	a.send(sent{method: "POST", path: "/login?as=%20"})
-	a.want("a login that cannot be used", true, "login refused login-response-invalid", "request_refused refused login-response-invalid")
+	a.want("a login with an invalid subject", true, "login refused login-response-invalid", "request_refused refused login-response-invalid")
 }

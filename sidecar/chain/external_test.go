@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// claims signs a token of the provider with the given claims.
+// claims signs a token of the provider with these claims.
 func (i issuer) claims(t testing.TB, typ string, claims jwt.MapClaims) string {
 	t.Helper()
 	all := jwt.MapClaims{"iss": "https://id.example.com", "aud": "orders", "exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix()}
@@ -27,14 +27,14 @@ func (i issuer) claims(t testing.TB, typ string, claims jwt.MapClaims) string {
 	return signed
 }
 
-// logoutToken is one of OpenID Connect Back-Channel Logout.
+// logoutToken returns a logout token of OpenID Connect Back-Channel Logout.
 func (i issuer) logoutToken(t testing.TB, claims jwt.MapClaims) string {
 	t.Helper()
 	claims["events"] = map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}
 	return i.claims(t, "logout+jwt", claims)
 }
 
-// providerPolicy accepts the tokens of i alone.
+// providerPolicy accepts only tokens of i.
 func providerPolicy(i issuer, change func(*compiled.Policy)) *compiled.Policy {
 	return loginPolicy(func(p *compiled.Policy) {
 		p.Providers = policy(i).Providers
@@ -46,7 +46,7 @@ func providerPolicy(i issuer, change func(*compiled.Policy)) *compiled.Policy {
 	})
 }
 
-// TestBackChannelLogout: its effect with each sessions.subjectFrom, on the sidecar that got it and on another one.
+// TestBackChannelLogout: the effect with each sessions.subjectFrom, on the sidecar that received the logout and on another one.
 func TestBackChannelLogout(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -60,15 +60,15 @@ func TestBackChannelLogout(t *testing.T) {
 	tests := map[string]struct {
 		change func(*compiled.Policy)
 		logout jwt.MapClaims
-		// wantOther: another session of the person is ended too.
+		// wantOther: another session of the user is ended, too.
 		wantOther bool
 	}{
-		"nothing is kept":         {logout: jwt.MapClaims{"sid": "s1"}},
-		"nothing, by subject":     {logout: jwt.MapClaims{"sub": "ada"}, wantOther: true},
+		"no sessions":             {logout: jwt.MapClaims{"sid": "s1"}},
+		"no sessions, by sub":     {logout: jwt.MapClaims{"sub": "ada"}, wantOther: true},
 		"sessions of sid":         {change: func(p *compiled.Policy) { p.Sessions = sessions("sid") }, logout: jwt.MapClaims{"sid": "s1", "sub": "ada"}},
 		"sessions of sid, by sub": {change: func(p *compiled.Policy) { p.Sessions = sessions("sid") }, logout: jwt.MapClaims{"sub": "ada"}, wantOther: true},
 		"sessions of sub":         {change: func(p *compiled.Policy) { p.Sessions = sessions("sub") }, logout: jwt.MapClaims{"sub": "ada"}, wantOther: true},
-		"beside tokens of our own": {change: func(p *compiled.Policy) {
+		"with own tokens": {change: func(p *compiled.Policy) {
 			own := loginPolicy(nil)
 			p.Tokens, p.Sessions, p.Revocation = own.Tokens, own.Sessions, own.Revocation
 		}, logout: jwt.MapClaims{"sid": "s1"}},
@@ -105,10 +105,10 @@ func TestBackChannelLogout(t *testing.T) {
 				t.Fatalf("logging out: %d %s", g.status, g.text)
 			}
 			if g := there.send(post); g.status != 400 {
-				t.Errorf("the same token again, elsewhere: %d", g.status)
+				t.Errorf("the same token again, on the other sidecar: %d", g.status)
 			}
 			for _, s := range []*sidecar{here, there} {
-				redistest.Eventually(t, "the end of the session", func() bool { return s.use(ada).status == 401 })
+				redistest.Eventually(t, "the session to end", func() bool { return s.use(ada).status == 401 })
 				if got := s.use(other).status; (got == 401) != tt.wantOther {
 					t.Errorf("another session: %d", got)
 				}
@@ -120,8 +120,8 @@ func TestBackChannelLogout(t *testing.T) {
 	}
 }
 
-// TestAProvidersSessionEndsAtOnce: a user who ends the session of an external issuer's token ends it on every sidecar, also where
-// it is cached, and can start another one.
+// TestAProvidersSessionEndsAtOnce: a user who ends the session of an external issuer's token ends it on every sidecar, also
+// where it is cached. The user can then start another session.
 func TestAProvidersSessionEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -147,7 +147,7 @@ func TestAProvidersSessionEndsAtOnce(t *testing.T) {
 	}
 	began := time.Now()
 	for _, s := range []*sidecar{here, there} {
-		redistest.Eventually(t, "the session's end", func() bool { return s.use(ada).status == 401 })
+		redistest.Eventually(t, "the session to end", func() bool { return s.use(ada).status == 401 })
 		if g := s.use(ada); g.code() != "session-ended" {
 			t.Errorf("afterwards: %d %s", g.status, g.text)
 		}
@@ -155,7 +155,7 @@ func TestAProvidersSessionEndsAtOnce(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	time.Sleep(1100 * time.Millisecond) // logins have whole seconds
+	time.Sleep(1100 * time.Millisecond) // login times have whole seconds
 	for _, s := range []*sidecar{here, there} {
 		if g := s.use(at(0)); g.status != 200 {
 			t.Errorf("after another login: %d %s", g.status, g.text)
@@ -163,7 +163,8 @@ func TestAProvidersSessionEndsAtOnce(t *testing.T) {
 	}
 }
 
-// TestTheAppRevokesAProvidersToken: with a policy that issues no tokens itself, on both sidecars.
+// TestTheAppRevokesAProvidersToken: the app revokes an external token on both sidecars, with a policy that issues no tokens
+// itself.
 func TestTheAppRevokesAProvidersToken(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -190,7 +191,7 @@ func TestTheAppRevokesAProvidersToken(t *testing.T) {
 	for name, tt := range map[string]struct {
 		token tokens
 		want  bool
-	}{"good": {first, true}, "of another tenant, which requests would not get through with": {stranger, false}} {
+	}{"good": {first, true}, "another tenant's token, which requests cannot use": {stranger, false}} {
 		if g := ask(here, "/v1/introspect", tt.token); g.status != 200 || g.json["active"] != tt.want {
 			t.Errorf("%s: %d %s", name, g.status, g.text)
 		}
@@ -199,7 +200,7 @@ func TestTheAppRevokesAProvidersToken(t *testing.T) {
 		t.Fatalf("revoking: %d %s", g.status, g.text)
 	}
 	for _, s := range []*sidecar{here, there} {
-		redistest.Eventually(t, "the end of the token", func() bool { return s.use(first).code() == "token-revoked" })
+		redistest.Eventually(t, "the token to be refused", func() bool { return s.use(first).code() == "token-revoked" })
 		if g := s.use(second); g.status != 200 {
 			t.Errorf("another token: %d %s", g.status, g.text)
 		}
@@ -209,7 +210,7 @@ func TestTheAppRevokesAProvidersToken(t *testing.T) {
 	}
 }
 
-// keeping is a policy that issues tokens and has sessions for those of a provider.
+// keeping is a policy that issues tokens and has external sessions of a provider.
 func keeping(i issuer, from string, change func(*compiled.Policy)) *compiled.Policy {
 	return loginPolicy(func(p *compiled.Policy) {
 		p.Providers, p.Sessions.SubjectFrom = policy(i).Providers, from
@@ -227,8 +228,7 @@ func (s *sidecar) logout(t tokens) {
 	}
 }
 
-// TestExternalSessionsAreIntrospected: a token whose session was ended is reported as inactive, until its session has started
-// again.
+// TestExternalSessionsAreIntrospected: a token whose session was ended is inactive until its session has started again.
 func TestExternalSessionsAreIntrospected(t *testing.T) {
 	w, i := newWorld(t), newIssuer(t)
 	s := w.sidecar(keeping(i, "sub", nil)).ready()
@@ -255,9 +255,8 @@ func TestExternalSessionsAreIntrospected(t *testing.T) {
 	want("after another login", second, true)
 }
 
-// TestEverySecondLogoutCounts: a session that has started again under the same id can be ended like the first one, with its open
-// streams.
-func TestEverySecondLogoutCounts(t *testing.T) {
+// TestSessionCanBeEndedAgain: a session that started again under the same id can be ended again, with its open streams.
+func TestSessionCanBeEndedAgain(t *testing.T) {
 	t.Parallel()
 	w, i := newWorld(t), newIssuer(t)
 	s := w.sidecar(keeping(i, "sub", nil)).ready()
@@ -273,7 +272,8 @@ func TestEverySecondLogoutCounts(t *testing.T) {
 	}
 }
 
-// TestARevokedSubjectEndsExternalSessions: at once, also for a token that is issued later than the revocation.
+// TestARevokedSubjectEndsExternalSessions: sessions from before the given time end at once, also if their token is newer. Later
+// sessions continue.
 func TestARevokedSubjectEndsExternalSessions(t *testing.T) {
 	t.Parallel()
 	w, i := newWorld(t), newIssuer(t)
@@ -292,16 +292,16 @@ func TestARevokedSubjectEndsExternalSessions(t *testing.T) {
 		t.Fatalf("revoking: %d %s", g.status, g.text)
 	}
 	if g := s.use(old); g.status != 401 || g.code() != "session-ended" {
-		t.Errorf("the session from before: %d %s", g.status, g.text)
+		t.Errorf("the session before the revocation: %d %s", g.status, g.text)
 	}
 	if g := s.use(later); g.status != 200 {
-		t.Errorf("a later one: %d %s", g.status, g.text)
+		t.Errorf("a later session: %d %s", g.status, g.text)
 	}
 	wantEnd(t, "the revocation", stream)
 }
 
-// TestALogoutCountsWhereRevocationIsTried: shadow mode is for rules, and a logout is a user's request.
-func TestALogoutCountsWhereRevocationIsTried(t *testing.T) {
+// TestLogoutAppliesInShadowMode: shadow mode applies to rules; a logout is a request of the user and always applies.
+func TestLogoutAppliesInShadowMode(t *testing.T) {
 	w, i := newWorld(t), newIssuer(t)
 	s := w.sidecar(keeping(i, "sid", func(p *compiled.Policy) { p.Revocation.Mode = compiled.Shadow })).ready()
 	ada := tokens{access: i.claims(t, "JWT", jwt.MapClaims{"sub": "ada", "sid": "s1"})}

@@ -14,45 +14,45 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// TestLogin: which response of the app logs whom in.
+// TestLogin covers which responses of the app log in which user.
 func TestLogin(t *testing.T) {
 	w := newWorld(t)
 	started := w.sidecar(loginPolicy(func(p *compiled.Policy) { p.Compression = &compiled.Compression{MinSize: 64} })).ready()
 	tests := map[string]struct {
 		send sent
-		// wantSubject is empty where no login follows.
+		// wantSubject is empty if no login follows.
 		wantSubject, wantRoles string
 		wantStatus             int
 		wantCode               string
 	}{
-		"a login":               {send: sent{method: "POST", path: "/login?as=ada"}, wantSubject: "ada"},
-		"with claims":           {send: sent{method: "POST", path: "/login?as=ada&claims={\"roles\":\"admin\",\"other\":1}"}, wantSubject: "ada", wantRoles: "admin"},
-		"claims take no places": {send: sent{method: "POST", path: "/login?as=ada&claims={\"sub\":\"eve\",\"sid\":\"x\",\"exp\":1}"}, wantSubject: "ada"},
-		"in disguise":           {send: sent{method: "POST", path: "//login/?as=ada"}, wantSubject: "ada"},
-		"compressed":            {send: sent{method: "POST", path: "/login?as=ada", header: http.Header{"Accept-Encoding": {"gzip"}}}, wantSubject: "ada"},
-		"nobody":                {send: sent{method: "POST", path: "/login"}, wantStatus: 200},
-		"a wrong password":      {send: sent{method: "POST", path: "/login?as=ada&status=401"}, wantStatus: 401},
-		"another method":        {send: sent{method: "GET", path: "/login?as=ada"}, wantStatus: 200},
-		"another route":         {send: sent{method: "POST", path: "/public/login?as=ada"}, wantStatus: 200},
-		"early hints":           {send: sent{method: "POST", path: "/login?early=mallory"}, wantStatus: 200},
-		"early, and a login":    {send: sent{method: "POST", path: "/login?early=mallory&as=ada"}, wantSubject: "ada"},
-		"a trailer of the app":  {send: sent{method: "POST", path: "/login?trailing=Postern-Subject"}, wantStatus: 200},
-		"two subjects":          {send: sent{method: "POST", path: "/login?as=ada&also=bob"}, wantSubject: "ada"},
-		"no JSON in claims":     {send: sent{method: "POST", path: "/login?as=ada&claims=x"}, wantStatus: 502, wantCode: "login-response-invalid"},
-		"repeated claims":       {send: sent{method: "POST", path: "/login?as=ada&claims={\"roles\":1,\"roles\":2}"}, wantStatus: 502, wantCode: "login-response-invalid"},
-		"a subject to mislead":  {send: sent{method: "POST", path: "/login?as=ada%C2%85"}, wantStatus: 502, wantCode: "login-response-invalid"},
-		"a subject too long":    {send: sent{method: "POST", path: "/login?as=" + strings.Repeat("a", 257)}, wantStatus: 502, wantCode: "login-response-invalid"},
-		"the client's word":     {send: sent{method: "POST", path: "/login", header: http.Header{"Postern-Subject": {"mallory"}, "Postern-Claims": {"{}"}}}, wantStatus: 200},
-		"in a variant": {send: sent{method: "POST", path: "/login", header: http.Header{"postern_subject": {"mallory"}, "Postern.subject": {"mallory"}, "X-Postern-Subject": {"mallory"}}},
+		"login":                              {send: sent{method: "POST", path: "/login?as=ada"}, wantSubject: "ada"},
+		"with claims":                        {send: sent{method: "POST", path: "/login?as=ada&claims={\"roles\":\"admin\",\"other\":1}"}, wantSubject: "ada", wantRoles: "admin"},
+		"claims cannot replace ours":         {send: sent{method: "POST", path: "/login?as=ada&claims={\"sub\":\"eve\",\"sid\":\"x\",\"exp\":1}"}, wantSubject: "ada"},
+		"other spelling of the path":         {send: sent{method: "POST", path: "//login/?as=ada"}, wantSubject: "ada"},
+		"compressed":                         {send: sent{method: "POST", path: "/login?as=ada", header: http.Header{"Accept-Encoding": {"gzip"}}}, wantSubject: "ada"},
+		"no subject":                         {send: sent{method: "POST", path: "/login"}, wantStatus: 200},
+		"a wrong password":                   {send: sent{method: "POST", path: "/login?as=ada&status=401"}, wantStatus: 401},
+		"another method":                     {send: sent{method: "GET", path: "/login?as=ada"}, wantStatus: 200},
+		"another route":                      {send: sent{method: "POST", path: "/public/login?as=ada"}, wantStatus: 200},
+		"early hints":                        {send: sent{method: "POST", path: "/login?early=mallory"}, wantStatus: 200},
+		"early hints, and a login":           {send: sent{method: "POST", path: "/login?early=mallory&as=ada"}, wantSubject: "ada"},
+		"subject in a trailer":               {send: sent{method: "POST", path: "/login?trailing=Postern-Subject"}, wantStatus: 200},
+		"two subjects":                       {send: sent{method: "POST", path: "/login?as=ada&also=bob"}, wantSubject: "ada"},
+		"claims not JSON":                    {send: sent{method: "POST", path: "/login?as=ada&claims=x"}, wantStatus: 502, wantCode: "login-response-invalid"},
+		"repeated claims":                    {send: sent{method: "POST", path: "/login?as=ada&claims={\"roles\":1,\"roles\":2}"}, wantStatus: 502, wantCode: "login-response-invalid"},
+		"a subject with a control character": {send: sent{method: "POST", path: "/login?as=ada%C2%85"}, wantStatus: 502, wantCode: "login-response-invalid"},
+		"a subject too long":                 {send: sent{method: "POST", path: "/login?as=" + strings.Repeat("a", 257)}, wantStatus: 502, wantCode: "login-response-invalid"},
+		"fields from the client":             {send: sent{method: "POST", path: "/login", header: http.Header{"Postern-Subject": {"mallory"}, "Postern-Claims": {"{}"}}}, wantStatus: 200},
+		"fields from the client, other spellings": {send: sent{method: "POST", path: "/login", header: http.Header{"postern_subject": {"mallory"}, "Postern.subject": {"mallory"}, "X-Postern-Subject": {"mallory"}}},
 			wantStatus: 200},
-		"as an option": {send: sent{method: "POST", path: "/login?as=ada", header: http.Header{"Connection": {"Postern-Subject"}, "Postern-Subject": {"mallory"}}}, wantSubject: "ada"},
+		"fields from the client, in Connection": {send: sent{method: "POST", path: "/login?as=ada", header: http.Header{"Connection": {"Postern-Subject"}, "Postern-Subject": {"mallory"}}}, wantSubject: "ada"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := started.in(t)
 			g := s.send(tt.send)
 			if strings.Contains(g.text, "mallory") || strings.Contains(fmt.Sprint(g.header, g.trailer), "Postern-") {
-				t.Errorf("a reserved field went through: %s, %v, %v", g.text, g.header, g.trailer)
+				t.Errorf("a reserved field passed: %s, %v, %v", g.text, g.header, g.trailer)
 			}
 			if tt.wantSubject == "" {
 				if g.status != tt.wantStatus || g.code() != tt.wantCode || strings.Contains(g.text, "token") {
@@ -68,7 +68,7 @@ func TestLogin(t *testing.T) {
 				t.Errorf("header %v", g.header)
 			}
 			if claim(t, access, "sub") != tt.wantSubject || claim(t, access, "roles") != tt.wantRoles || claim(t, access, "other") != "" {
-				t.Errorf("the token says %q, %q", claim(t, access, "sub"), claim(t, access, "roles"))
+				t.Errorf("the token has subject %q and roles %q", claim(t, access, "sub"), claim(t, access, "roles"))
 			}
 			used := s.use(tokens{access: access})
 			if used.status != 200 || !strings.Contains(used.text, `"X-Auth-Subject":["`+tt.wantSubject+`"]`) || strings.Contains(used.text, "Authorization") {
@@ -78,7 +78,7 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// TestATrailerLogsNobodyIn: a client's trailer, announced or not, is not the app's response.
+// TestATrailerLogsNobodyIn: a trailer of the client, announced or not, does not log in.
 func TestATrailerLogsNobodyIn(t *testing.T) {
 	w := newWorld(t)
 	s := w.sidecar(loginPolicy(nil)).ready()
@@ -100,7 +100,7 @@ func TestATrailerLogsNobodyIn(t *testing.T) {
 	}
 }
 
-// TestALogin runs one from start to end.
+// TestALogin runs one login from start to end.
 func TestALogin(t *testing.T) {
 	w := newWorld(t)
 	s := w.sidecar(loginPolicy(nil)).ready()
@@ -111,7 +111,7 @@ func TestALogin(t *testing.T) {
 		t.Fatalf("refreshing: %d %s", g.status, g.text)
 	}
 	if again := s.refresh(first); again.status != 200 || again.field("refresh_token") != second.refresh {
-		t.Errorf("a lost answer asked for again: %d %s", again.status, again.text)
+		t.Errorf("retrying after a lost response: %d %s", again.status, again.text)
 	}
 	for who, tokens := range map[string]tokens{"the first": first, "the second": second} {
 		if g := s.use(tokens); g.status != 200 {
@@ -134,7 +134,7 @@ func TestALogin(t *testing.T) {
 	}
 }
 
-// TestReuseEndsTheFamily: using an old refresh token after its grace ends the thief's and the victim's tokens.
+// TestReuseEndsTheFamily: using an old refresh token after its grace ends all tokens of the session.
 func TestReuseEndsTheFamily(t *testing.T) {
 	w := newWorld(t)
 	s := w.sidecar(loginPolicy(func(p *compiled.Policy) { p.Tokens.RefreshGrace = 0 })).ready()
@@ -150,8 +150,8 @@ func TestReuseEndsTheFamily(t *testing.T) {
 	redistest.Eventually(t, "the access tokens to end", func() bool { return s.use(victim).status == 401 && s.use(stolen).status == 401 })
 }
 
-// TestALoginEndsTheOneBefore: session fixation. The session that the client had is not carried into the login.
-func TestALoginEndsTheOneBefore(t *testing.T) {
+// TestLoginEndsPreviousSession: a session that the client already has is ended by a login (session fixation).
+func TestLoginEndsPreviousSession(t *testing.T) {
 	w := newWorld(t)
 	s := w.sidecar(loginPolicy(nil)).ready()
 	before := s.login("ada")
@@ -159,7 +159,7 @@ func TestALoginEndsTheOneBefore(t *testing.T) {
 	if g.status != 200 || sid(t, g.field("access_token")) == sid(t, before.access) {
 		t.Fatalf("%d %s", g.status, g.text)
 	}
-	redistest.Eventually(t, "the session before to end", func() bool { return s.use(before).status == 401 })
+	redistest.Eventually(t, "the previous session to end", func() bool { return s.use(before).status == 401 })
 	if g := s.refresh(before); g.status != 400 {
 		t.Errorf("refreshing it: %d", g.status)
 	}
@@ -176,7 +176,7 @@ func TestCap(t *testing.T) {
 			g := s.send(sent{method: "POST", path: "/login?as=ada"})
 			if full == "Reject" {
 				if g.status != 409 || g.code() != "session-limit" || strings.Contains(g.text, "app") {
-					t.Errorf("beyond the cap: %d %s", g.status, g.text)
+					t.Errorf("over the cap: %d %s", g.status, g.text)
 				}
 				if g := s.send(sent{method: "POST", path: "/auth/logout", bearer: first.access}); g.status != 204 {
 					t.Errorf("logging out on one: %d", g.status)
@@ -185,7 +185,7 @@ func TestCap(t *testing.T) {
 				return
 			}
 			if g.status != 200 {
-				t.Fatalf("beyond the cap: %d %s", g.status, g.text)
+				t.Fatalf("over the cap: %d %s", g.status, g.text)
 			}
 			redistest.Eventually(t, "the oldest to end", func() bool { return s.use(first).status == 401 })
 			if g := s.use(second); g.status != 200 {
@@ -221,29 +221,29 @@ func TestOwnSessions(t *testing.T) {
 		t.Errorf("sessions %v", got)
 	}
 	if g := s.send(sent{method: "DELETE", path: "/auth/sessions/" + sid(t, stranger.access), bearer: here.access}); g.status != 404 {
-		t.Errorf("ending a stranger's: %d", g.status)
+		t.Errorf("ending another user's session: %d", g.status)
 	}
 	if g := s.send(sent{method: "DELETE", path: "/auth/sessions/" + sid(t, there.access), bearer: here.access}); g.status != 204 {
 		t.Errorf("ending another: %d %s", g.status, g.text)
 	}
-	redistest.Eventually(t, "its end", func() bool { return s.use(there).status == 401 })
+	redistest.Eventually(t, "the session to end", func() bool { return s.use(there).status == 401 })
 	s.login("ada")
 	if g := s.send(sent{method: "POST", path: "/auth/logout-all", bearer: here.access}); g.status != 204 {
 		t.Errorf("logging out everywhere: %d %s", g.status, g.text)
 	}
-	redistest.Eventually(t, "its end", func() bool { return s.use(here).status == 401 })
+	redistest.Eventually(t, "the session to end", func() bool { return s.use(here).status == 401 })
 	if g := s.send(sent{method: "GET", path: "/auth/sessions", bearer: here.access}); g.status != 401 || !strings.Contains(g.header.Get("WWW-Authenticate"), "invalid_token") {
-		t.Errorf("listing with a token that has ended: %d %s", g.status, g.text)
+		t.Errorf("listing with an ended session: %d %s", g.status, g.text)
 	}
 	if got := list(s.login("ada")); len(got) != 1 {
 		t.Errorf("afterwards %v", got)
 	}
 	if g := s.use(stranger); g.status != 200 {
-		t.Errorf("the stranger: %d", g.status)
+		t.Errorf("the other user: %d", g.status)
 	}
 }
 
-// TestTheDocumentRevokes: what a TokenRevocation names is refused and its sessions are ended, across reloads.
+// TestTheDocumentRevokes: tokens that a TokenRevocation names are refused and their sessions end, also after reloads.
 func TestTheDocumentRevokes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -268,7 +268,7 @@ func TestTheDocumentRevokes(t *testing.T) {
 	}
 	tests := map[string]struct {
 		revoke func(access string) compiled.RevokedTokens
-		// wantRefresh says that the session continues, and wantOther that another session of the user does.
+		// wantRefresh means that the session continues. wantOther means that another session of the user continues.
 		wantRefresh, wantOther bool
 	}{
 		"a session": {revoke: func(access string) compiled.RevokedTokens { return revoke(compiled.RevokedSession, sid(t, access)) }, wantOther: true},
@@ -292,7 +292,7 @@ func TestTheDocumentRevokes(t *testing.T) {
 					t.Errorf("at once: %d %s", g.status, g.text)
 				}
 				if got := s.use(other).status == 200; got != tt.wantOther {
-					t.Errorf("another session of the person goes on: %v", got)
+					t.Errorf("another session of the user continues: %v", got)
 				}
 				if got := s.refresh(ada).status == 200; got != tt.wantRefresh {
 					t.Errorf("it can be refreshed: %v", got)
@@ -320,7 +320,7 @@ func TestTheDocumentRevokes(t *testing.T) {
 	}
 }
 
-// TestEndingRevokedSessionsWaitsForRedis: it is retried until it has worked, also after later documents.
+// TestEndingRevokedSessionsWaitsForRedis: ending is retried until it succeeds, also after later documents.
 func TestEndingRevokedSessionsWaitsForRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -344,15 +344,15 @@ func TestEndingRevokedSessionsWaitsForRedis(t *testing.T) {
 		t.Errorf("while Redis hangs: %d %s", g.status, g.text)
 	}
 	server.Resume()
-	redistest.Eventually(t, "the session's end, seen by another sidecar", func() bool {
+	redistest.Eventually(t, "the session to end, seen by another sidecar", func() bool {
 		g := other.loopback("GET", "/v1/subjects/ada/sessions", "")
 		list, ok := g.json["sessions"].([]any)
 		return g.status == 200 && ok && len(list) == 0
 	})
 }
 
-// TestOneBadSessionKeepsNoOther: a session that cannot be read does not stop the other revocations of the document.
-func TestOneBadSessionKeepsNoOther(t *testing.T) {
+// TestOneBadSessionDoesNotBlockOthers: a session that cannot be read does not stop the other revocations of the document.
+func TestOneBadSessionDoesNotBlockOthers(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w := newWorld(t)
@@ -376,11 +376,11 @@ func TestOneBadSessionKeepsNoOther(t *testing.T) {
 	}
 	server.Do("HSET", keys[0], "created", "rubbish")
 	s.apply(document("ada", "bob"))
-	redistest.Eventually(t, "the end of bob's session", func() bool {
+	redistest.Eventually(t, "bob's session to end", func() bool {
 		list, ok := s.loopback("GET", "/v1/subjects/bob/sessions", "").json["sessions"].([]any)
 		return ok && len(list) == 0
 	})
 	if g := s.use(bad); g.status != 401 {
-		t.Errorf("the session that cannot be ended: %d", g.status)
+		t.Errorf("the unreadable session: %d", g.status)
 	}
 }

@@ -12,16 +12,16 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/strip"
 )
 
-// A step is one stage of the request path. Its constructor returns nil where the policy does not ask for the stage, and
-// reports with builder.fail what in the document is wrong.
+// A step is one stage of the request path. build returns nil if the policy does not need the stage. It reports errors in the
+// document with builder.fail.
 type step struct {
 	name  string
 	build func(*builder) stage.Stage
 }
 
-// order returns the request path from the client to the app; docs/request-path.md explains each step under the same name.
-// The access log (accesslog.New) is around all of it, and the proxy to the app behind it. A response passes the same steps
-// in reverse.
+// order returns the request path from the client to the app. docs/request-path.md explains each step under the same name. The
+// access log (accesslog.New) surrounds all steps, and the proxy to the app follows them. A response passes the steps in reverse
+// order.
 func order() []step {
 	return []step{
 		{"headers", (*builder).headers},
@@ -46,10 +46,10 @@ func order() []step {
 	}
 }
 
-// A profile is a selection of steps by name. Their order is always that of the table.
+// A profile selects steps by name. Their order is always that of the table.
 type profile []string
 
-// proxyProfile is that of a policy in force: every step.
+// proxyProfile is the profile of an active policy: every step.
 func proxyProfile() profile {
 	var names profile
 	for _, s := range order() {
@@ -58,22 +58,21 @@ func proxyProfile() profile {
 	return names
 }
 
-// deletedProfile is that of a deleted policy: a person took the rules away. Forged identity headers are still removed,
+// deletedProfile is the profile of a deleted policy, whose rules no longer apply. Forged identity headers are still removed,
 // because the app was configured to trust them.
 func deletedProfile() profile {
 	return profile{"errors", "guard", "hop-by-hop", "strip", "client-address"}
 }
 
-// pick returns the steps of the profile in the order of the table. A name that the table does not have, or that the
-// profile has twice, is an error.
+// pick returns the steps of the profile in the order of the table. An unknown or repeated name is an error.
 func pick(table []step, p profile) ([]step, error) {
 	wanted := map[string]bool{}
 	for _, name := range p {
 		if wanted[name] {
-			return nil, fmt.Errorf("selecting stages: %q is named twice", name)
+			return nil, fmt.Errorf("selecting stages: %q is repeated", name)
 		}
 		if !slices.ContainsFunc(table, func(s step) bool { return s.name == name }) {
-			return nil, fmt.Errorf("selecting stages: there is no stage %q", name)
+			return nil, fmt.Errorf("selecting stages: unknown stage %q", name)
 		}
 		wanted[name] = true
 	}
@@ -84,7 +83,7 @@ func pick(table []step, p profile) ([]step, error) {
 		}
 	}
 	if len(picked) != len(p) {
-		return nil, fmt.Errorf("selecting stages: a name is twice in the table")
+		return nil, fmt.Errorf("selecting stages: a name is repeated in the table")
 	}
 	return picked, nil
 }

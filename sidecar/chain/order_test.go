@@ -10,7 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// documented returns the names in the table of docs/request-path.md, and in its text about the deleted policy.
+// documented returns the names in the table of docs/request-path.md, and those in its text about the deleted policy.
 func documented(t *testing.T) (path, deleted []string) {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/request-path.md")
@@ -28,7 +28,8 @@ func documented(t *testing.T) (path, deleted []string) {
 	return path, deleted
 }
 
-// TestTheOrderIsDocumented: the page has the connection and the access log around the table's steps, and the proxy behind.
+// TestTheOrderIsDocumented: on the page, the connection and the access log surround the steps of the table, and the proxy
+// follows them.
 func TestTheOrderIsDocumented(t *testing.T) {
 	want := []string{"connection", "access-log"}
 	for _, s := range order() {
@@ -55,7 +56,7 @@ func TestProfilesNameSteps(t *testing.T) {
 		}
 	}
 	if n := len(order()); len(proxyProfile()) != n {
-		t.Errorf("a policy in force has %d of %d steps", len(proxyProfile()), n)
+		t.Errorf("an active policy has %d of %d steps", len(proxyProfile()), n)
 	}
 }
 
@@ -70,11 +71,11 @@ func TestPick(t *testing.T) {
 	}{
 		"the table's order":   {table, profile{"c", "a"}, "a c", ""},
 		"nothing":             {table, nil, "", ""},
-		"twice in a profile":  {table, profile{"a", "b", "a"}, "", `"a" is named twice`},
-		"an unknown name":     {table, profile{"a", "z"}, "", `no stage "z"`},
-		"twice in the table":  {append(table, step{"b", nothing}), profile{"a", "b"}, "", "twice in the table"},
-		"no name":             {table, profile{""}, "", `no stage ""`},
-		"a name in uppercase": {table, profile{"A"}, "", `no stage "A"`},
+		"twice in a profile":  {table, profile{"a", "b", "a"}, "", `"a" is repeated`},
+		"an unknown name":     {table, profile{"a", "z"}, "", `unknown stage "z"`},
+		"twice in the table":  {append(table, step{"b", nothing}), profile{"a", "b"}, "", "repeated in the table"},
+		"no name":             {table, profile{""}, "", `unknown stage ""`},
+		"a name in uppercase": {table, profile{"A"}, "", `unknown stage "A"`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

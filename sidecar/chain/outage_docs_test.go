@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestOutagesAreDocumented: docs/outages.md names every refusal that the matrices expect, and none that they do not.
+// TestOutagesAreDocumented: docs/outages.md lists exactly the refusals that the matrices expect.
 func TestOutagesAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/outages.md")
 	if err != nil {
@@ -20,10 +20,10 @@ func TestOutagesAreDocumented(t *testing.T) {
 		documented[m[1]+" "+m[2]] = true
 	}
 	expected := map[string]bool{}
-	expect := func(answers map[string]string) {
-		for _, answer := range answers {
-			if strings.Contains(answer, " ") {
-				expected[answer] = true
+	expect := func(responses map[string]string) {
+		for _, response := range responses {
+			if strings.Contains(response, " ") {
+				expected[response] = true
 			}
 		}
 	}
@@ -33,14 +33,14 @@ func TestOutagesAreDocumented(t *testing.T) {
 		expect(o.want)
 		expect(o.wantAllow)
 	}
-	for _, answer := range slices.Sorted(maps.Keys(expected)) {
-		if !documented[answer] && !slices.Contains(slices.Collect(maps.Values(normal)), answer) {
-			t.Errorf("a matrix expects %q, which the page does not have", answer)
+	for _, response := range slices.Sorted(maps.Keys(expected)) {
+		if !documented[response] && !slices.Contains(slices.Collect(maps.Values(normal)), response) {
+			t.Errorf("a matrix expects %q, which the page does not list", response)
 		}
 	}
-	for _, answer := range slices.Sorted(maps.Keys(documented)) {
-		if !expected[answer] {
-			t.Errorf("the page has %q, which no matrix expects", answer)
+	for _, response := range slices.Sorted(maps.Keys(documented)) {
+		if !expected[response] {
+			t.Errorf("the page lists %q, which no matrix expects", response)
 		}
 	}
 }

@@ -14,23 +14,23 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// idle is so short that a test can wait until a session is written again, and long enough that it does not idle out on a busy
-// machine.
+// idle is short enough for a test to wait until a session is written again, and long enough that the session does not expire on
+// a busy machine.
 const idle = 80 * time.Second
 
 func shortIdle(p *compiled.Policy) { p.Sessions.IdleTimeout = compiled.Duration(idle) }
 
-// untilTouched waits until the sidecar looks up every session again, and has to write that it was seen.
+// untilTouched waits until the sidecar looks up every session again, and has to write its last use.
 func (d *stand) untilTouched() {
 	time.Sleep(session.Coalesce(time.Minute, idle) + 100*time.Millisecond)
 }
 
-// fill leaves Redis no free memory, and makeRoom undoes it.
+// fill uses up the memory of Redis, and makeRoom undoes it.
 func fill(_ testing.TB, server *redistest.Server) { server.Do("CONFIG", "SET", "maxmemory", "1") }
 
 func makeRoom(server *redistest.Server) { server.Do("CONFIG", "SET", "maxmemory", "0") }
 
-// failToSave makes Redis refuse writes because it cannot save: its folder is missing. saveNoMore makes it accept them again.
+// failToSave makes Redis refuse writes because it cannot save: its folder is missing. saveNoMore makes it accept writes again.
 func failToSave(t testing.TB, server *redistest.Server) {
 	t.Helper()
 	server.Do("CONFIG", "SET", "save", "3600 1")
@@ -42,15 +42,15 @@ func failToSave(t testing.TB, server *redistest.Server) {
 		t.Fatal(err)
 	}
 	server.Do("BGSAVE")
-	redistest.Eventually(t, "Redis to have failed to save", func() bool {
+	redistest.Eventually(t, "Redis to fail to save", func() bool {
 		return strings.Contains(fmt.Sprint(server.Do("INFO", "persistence")), "rdb_last_bgsave_status:err")
 	})
 }
 
 func saveNoMore(server *redistest.Server) { server.Do("CONFIG", "SET", "save", "") }
 
-// TestWhatWasRefusedWorksLater: where Redis refused to write nothing has changed, and a retry with the same tokens works.
-func TestWhatWasRefusedWorksLater(t *testing.T) {
+// TestRefusedWritesCanBeRetried: if Redis refuses a write, nothing changes, and a retry with the same tokens works.
+func TestRefusedWritesCanBeRetried(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	refuses := map[string]struct {
@@ -119,7 +119,7 @@ func endings(s *sidecar) map[string]func(tokens) got {
 	}
 }
 
-// endHeld starts a session with a token of the provider and ends it, so that every sidecar knows.
+// endHeld starts and ends an external session, so that every sidecar knows of its end.
 func (d *stand) endHeld() tokens {
 	d.t.Helper()
 	ended := tokens{access: d.issuer.claims(d.t, "JWT", jwt.MapClaims{"sub": "quentin", "sid": "ended"})}
@@ -127,19 +127,19 @@ func (d *stand) endHeld() tokens {
 	if g := d.s.send(sent{method: "POST", path: "/auth/logout-all", bearer: ended.access}); g.status != 204 {
 		d.t.Fatalf("ending a session: %d %s", g.status, g.text)
 	}
-	redistest.Eventually(d.t, "its end", func() bool { return d.s.use(ended).word() == "401 session-ended" })
+	redistest.Eventually(d.t, "the session to end", func() bool { return d.s.use(ended).word() == "401 session-ended" })
 	return ended
 }
 
-// untilAskedAgain waits until a sidecar asks the store about every session.
+// untilAskedAgain waits until a sidecar looks up every session in the store again.
 func untilAskedAgain() { time.Sleep(session.DefaultCacheFor + 200*time.Millisecond) }
 
-// TestWhatHasEndedStaysEnded: a provider's session that was ended does not come back while Redis is unavailable, with either
+// TestEndedSessionsStayEnded: an external session that was ended does not come back while Redis is unavailable, with either
 // onFailure.
-func TestWhatHasEndedStaysEnded(t *testing.T) {
+func TestEndedSessionsStayEnded(t *testing.T) {
 	t.Parallel()
 	outages := map[string]func(testing.TB, *redistest.Server){
-		"full": fill, "cannot save": failToSave, "away": func(_ testing.TB, s *redistest.Server) { s.Stop() },
+		"full": fill, "cannot save": failToSave, "unavailable": func(_ testing.TB, s *redistest.Server) { s.Stop() },
 	}
 	for _, onFailure := range []compiled.FailureMode{compiled.Deny, compiled.Allow} {
 		for name, begin := range outages {
@@ -150,14 +150,14 @@ func TestWhatHasEndedStaysEnded(t *testing.T) {
 				begin(t, d.redis)
 				untilAskedAgain()
 				if got := d.s.use(ended).word(); got != "401 session-ended" {
-					t.Errorf("a session that was ended: %s", got)
+					t.Errorf("an ended session: %s", got)
 				}
 			})
 		}
 	}
 }
 
-// TestListingInAFullRedis: sessions are listed although those that have idled out cannot be deleted.
+// TestListingInAFullRedis: sessions are listed although expired sessions cannot be deleted.
 func TestListingInAFullRedis(t *testing.T) {
 	t.Parallel()
 	for name, refuse := range map[string]func(testing.TB, *redistest.Server){"full": fill, "cannot save": failToSave} {
@@ -192,7 +192,7 @@ func TestListingInAFullRedis(t *testing.T) {
 	}
 }
 
-// TestARedisWithoutReplicasLogsNobodyOut: a Redis that refuses writes because it lacks replicas is like a full one.
+// TestARedisWithoutReplicasLogsNobodyOut: a Redis that refuses writes because of missing replicas behaves like a full one.
 func TestARedisWithoutReplicasLogsNobodyOut(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})

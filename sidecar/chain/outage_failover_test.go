@@ -12,14 +12,14 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// failover is a Redis that loses the latest writes, as when a replica that does not have them becomes master.
+// failover is a Redis that loses its latest writes, as when a replica without them becomes master.
 type failover struct {
 	t      *testing.T
 	world  *world
 	server *redistest.Server
 	here   *sidecar
 	there  *sidecar
-	events *prometheus.Registry // of here
+	events *prometheus.Registry // the metrics of here
 }
 
 func newFailover(t *testing.T) *failover {
@@ -31,7 +31,7 @@ func newFailover(t *testing.T) *failover {
 	return f
 }
 
-// limited allows two requests an hour on one route.
+// limited allows two requests per hour on one route.
 func limited(p *compiled.Policy) {
 	p.RateLimits = []compiled.RateLimit{{
 		Name: "few", Match: []compiled.Match{{Paths: []string{"/public/few"}}}, Limit: 2, Burst: 2, Period: compiled.Duration(time.Hour),
@@ -39,7 +39,7 @@ func limited(p *compiled.Policy) {
 	}}
 }
 
-// losing undoes everything that change wrote.
+// losing runs change and then undoes all its writes.
 func (f *failover) losing(change func()) {
 	f.t.Helper()
 	ctx, client := context.Background(), f.server.Client()
@@ -79,7 +79,7 @@ func (f *failover) caughtUp() {
 	}
 }
 
-// refreshes counts the refreshes at here with an outcome.
+// refreshes returns the number of refreshes at here with an outcome.
 func (f *failover) refreshes(outcome string) (n float64) {
 	f.t.Helper()
 	families, err := f.events.Gather()
@@ -100,7 +100,7 @@ func (f *failover) refreshes(outcome string) (n float64) {
 	return n
 }
 
-// want checks the word of a response.
+// want compares the word of a response.
 func (f *failover) want(what string, g got, want string) {
 	f.t.Helper()
 	if g.word() != want {
@@ -108,7 +108,7 @@ func (f *failover) want(what string, g got, want string) {
 	}
 }
 
-// TestFailover is the table of docs/outages.md about what a failover loses.
+// TestFailover covers the table of docs/outages.md about what a failover loses.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	logout := func(s *sidecar, tok tokens) got {
@@ -118,7 +118,7 @@ func TestFailover(t *testing.T) {
 		"a login": func(f *failover) {
 			var ada tokens
 			f.losing(func() { ada = f.here.login("ada") })
-			f.want("its token", f.there.use(ada), "401 session-ended")
+			f.want("using its token", f.there.use(ada), "401 session-ended")
 			f.want("refreshing it", f.there.refresh(ada), "400 invalid_grant")
 			f.want("another login", f.there.use(f.there.login("ada")), "200")
 		},
@@ -130,30 +130,30 @@ func TestFailover(t *testing.T) {
 				f.want("refreshing before", g, "200")
 				next = tokens{g.field("access_token"), g.field("refresh_token")}
 			})
-			f.want("the token that was never issued", f.here.refresh(next), "400 invalid_grant")
+			f.want("the token that the new master does not know", f.here.refresh(next), "400 invalid_grant")
 			if n := f.refreshes("reused"); n != 1 {
-				f.t.Errorf("%v refreshes look like reuse", n)
+				f.t.Errorf("%v refreshes count as reuse; want 1", n)
 			}
-			f.want("the token before", f.here.refresh(ada), "400 invalid_grant")
+			f.want("the previous token", f.here.refresh(ada), "400 invalid_grant")
 			for _, tok := range []tokens{ada, next} {
-				redistest.Eventually(f.t, "the access tokens' end", func() bool { return f.there.use(tok).status == 401 })
+				redistest.Eventually(f.t, "the access tokens to be refused", func() bool { return f.there.use(tok).status == 401 })
 			}
 		},
 		"a logout": func(f *failover) {
 			ada := f.here.login("ada")
 			f.losing(func() {
 				f.want("logging out", logout(f.here, ada), "204")
-				redistest.Eventually(f.t, "the logout elsewhere", func() bool { return f.there.use(ada).word() == "401 token-revoked" })
+				redistest.Eventually(f.t, "the logout to reach the other sidecar", func() bool { return f.there.use(ada).word() == "401 token-revoked" })
 			})
 			f.caughtUp()
-			f.want("where it happened", f.here.use(ada), "401 token-revoked")
-			f.want("where it was heard of", f.there.use(ada), "401 token-revoked")
+			f.want("at the sidecar of the logout", f.here.use(ada), "401 token-revoked")
+			f.want("at the other sidecar", f.there.use(ada), "401 token-revoked")
 			late := f.world.sidecars(1, f.server.Addr, nil)[0]
 			f.want("at a sidecar that starts later", late.use(ada), "200")
 			f.want("logging out again", logout(late, ada), "204")
 			f.want("afterwards", late.use(ada), "401 token-revoked")
 		},
-		"a session that was ended": func(f *failover) {
+		"an ended session": func(f *failover) {
 			ada := f.here.login("ada")
 			f.losing(func() {
 				f.want("ending it", f.here.loopback("DELETE", "/v1/sessions/"+sid(f.t, ada.access), ""), "204")
@@ -163,12 +163,12 @@ func TestFailover(t *testing.T) {
 				return len(list)
 			}
 			if n := listed(); n != 1 {
-				f.t.Errorf("%d sessions are there again", n)
+				f.t.Errorf("%d sessions after the failover; want 1", n)
 			}
-			f.want("its token, where its revocation is known", f.here.use(ada), "401 token-revoked")
-			f.want("refreshing it there", f.here.refresh(ada), "400 invalid_grant")
+			f.want("its token, at the sidecar that knows the revocation", f.here.use(ada), "401 token-revoked")
+			f.want("refreshing it at that sidecar", f.here.refresh(ada), "400 invalid_grant")
 			if n := f.refreshes("revoked"); n != 1 {
-				f.t.Errorf("%v refreshes of a revoked session", n)
+				f.t.Errorf("%v refreshes of a revoked session; want 1", n)
 			}
 			if n := listed(); n != 0 {
 				f.t.Errorf("%d sessions are left", n)
@@ -178,13 +178,13 @@ func TestFailover(t *testing.T) {
 			ada := f.here.login("ada")
 			f.losing(func() {
 				f.want("revoking", f.here.loopback("POST", "/v1/revoke", `{"token":"`+ada.access+`"}`), "200")
-				redistest.Eventually(f.t, "the revocation elsewhere", func() bool { return f.there.use(ada).word() == "401 token-revoked" })
+				redistest.Eventually(f.t, "the revocation to reach the other sidecar", func() bool { return f.there.use(ada).word() == "401 token-revoked" })
 			})
 			f.caughtUp()
-			f.want("where it was heard of", f.there.use(ada), "401 token-revoked")
+			f.want("at the other sidecar", f.there.use(ada), "401 token-revoked")
 			f.want("at a sidecar that starts later", f.world.sidecars(1, f.server.Addr, nil)[0].use(ada), "200")
 		},
-		"a TokenRevocation, which is in the document": func(f *failover) {
+		"a TokenRevocation in the document": func(f *failover) {
 			ada := f.here.login("ada")
 			f.losing(func() {})
 			late := f.world.sidecars(1, f.server.Addr, func(p *compiled.Policy) {
@@ -200,9 +200,9 @@ func TestFailover(t *testing.T) {
 				f.want("the first", f.here.send(few), "200")
 				f.want("the second", f.there.send(few), "200")
 			})
-			f.want("one more", f.here.send(few), "200")
-			f.want("and another", f.there.send(few), "200")
-			f.want("what is too many for the new master", f.here.send(few), "429 rate-limited")
+			f.want("the third, on the new master", f.here.send(few), "200")
+			f.want("the fourth", f.there.send(few), "200")
+			f.want("over the limit on the new master", f.here.send(few), "429 rate-limited")
 		},
 	}
 	for name, test := range tests {

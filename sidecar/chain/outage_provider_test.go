@@ -10,8 +10,8 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// The sessions of a provider's tokens, in docs/outages.md "the same, with sessions.subjectFrom": cached, only in Redis, and new;
-// and one that was revoked by the session's id.
+// The kinds of external sessions in docs/outages.md, "the same, with sessions.subjectFrom": cached, only in Redis, new, and
+// revoked by the id of the session.
 const (
 	heldSeen    = "held, seen"
 	heldUnseen  = "held, not seen"
@@ -33,12 +33,12 @@ func heldHealthy() map[string]string {
 	}
 }
 
-// held is a token of one of the provider's sessions.
+// held returns a token of one of the provider's sessions.
 func (d *stand) held(kind string) tokens {
 	return tokens{access: d.issuer.claims(d.t, "JWT", jwt.MapClaims{"sub": "paul", "sid": kind, "jti": kind})}
 }
 
-// hold gives both sidecars sessions for the provider's tokens; the other one has seen those that exist before.
+// hold gives both sidecars sessions for the provider's tokens. The other sidecar has seen the sessions that existed before.
 func hold(o outage) outage {
 	change := o.all
 	o.all = func(p *compiled.Policy) {
@@ -65,7 +65,7 @@ func hold(o outage) outage {
 	return o
 }
 
-// heldWord sends a request of one kind, and returns the word of the response.
+// heldWord sends a request of one kind and returns the word of the response.
 func (d *stand) heldWord(kind string) string {
 	d.t.Helper()
 	requests := map[string]sent{
@@ -84,14 +84,14 @@ func (d *stand) heldWord(kind string) string {
 	return g.word()
 }
 
-// TestOutagesOfProvidersSessions is the rows of docs/outages.md about sessions.subjectFrom.
+// TestOutagesOfProvidersSessions covers the rows of docs/outages.md about sessions.subjectFrom.
 func TestOutagesOfProvidersSessions(t *testing.T) {
 	t.Parallel()
-	const unasked, stale, away = "503 session-unavailable", "503 revocation-unavailable", "503 tokens-unavailable"
-	within := map[string]string{heldUnseen: unasked, heldNew: unasked, heldList: away, heldEnd: away, heldLogout: away}
+	const unasked, stale, unavailable = "503 session-unavailable", "503 revocation-unavailable", "503 tokens-unavailable"
+	within := map[string]string{heldUnseen: unasked, heldNew: unasked, heldList: unavailable, heldEnd: unavailable, heldLogout: unavailable}
 	longer := map[string]string{heldSeen: stale, heldUnseen: stale, heldNew: stale, heldList: stale, heldEnd: stale, heldLogout: stale}
-	allowed := map[string]string{heldList: away, heldEnd: away, heldLogout: away}
-	refused, refusedAllowed := map[string]string{heldNew: unasked, heldEnd: away, heldLogout: away}, map[string]string{heldEnd: away, heldLogout: away}
+	allowed := map[string]string{heldList: unavailable, heldEnd: unavailable, heldLogout: unavailable}
+	refused, refusedAllowed := map[string]string{heldNew: unasked, heldEnd: unavailable, heldLogout: unavailable}, map[string]string{heldEnd: unavailable, heldLogout: unavailable}
 	tests := map[string]struct{ differs, differsAllow map[string]string }{
 		"nothing":                            {},
 		"Redis refuses, within maxStaleness": {differs: within, differsAllow: allowed},
@@ -125,8 +125,8 @@ func TestOutagesOfProvidersSessions(t *testing.T) {
 	}
 }
 
-// TestAFlushBeginsProvidersSessionsAnew: also one that was ended, except for tokens that are known to be revoked.
-func TestAFlushBeginsProvidersSessionsAnew(t *testing.T) {
+// TestFlushRestartsExternalSessions: also ended sessions start again, except for tokens that are known to be revoked.
+func TestFlushRestartsExternalSessions(t *testing.T) {
 	t.Parallel()
 	d := newStand(t, hold(outage{}), compiled.Deny)
 	ended := tokens{access: d.issuer.claims(t, "JWT", jwt.MapClaims{"sub": "quentin", "sid": "ended"})}
@@ -134,9 +134,9 @@ func TestAFlushBeginsProvidersSessionsAnew(t *testing.T) {
 	if g := d.s.send(sent{method: "POST", path: "/auth/logout-all", bearer: ended.access}); g.status != 204 {
 		t.Fatalf("ending a session: %d %s", g.status, g.text)
 	}
-	redistest.Eventually(t, "its end", func() bool { return d.s.use(ended).word() == "401 session-ended" })
+	redistest.Eventually(t, "the session to end", func() bool { return d.s.use(ended).word() == "401 session-ended" })
 	d.redis.Do("FLUSHALL")
-	redistest.Eventually(t, "the session that had ended to begin anew", func() bool { return d.s.use(ended).status == 200 })
+	redistest.Eventually(t, "the ended session to start again", func() bool { return d.s.use(ended).status == 200 })
 	for _, kind := range heldKinds() {
 		if got, want := d.heldWord(kind), heldHealthy()[kind]; got != want {
 			t.Errorf("%-16s %s; want %s", kind, got, want)
@@ -144,8 +144,8 @@ func TestAFlushBeginsProvidersSessionsAnew(t *testing.T) {
 	}
 }
 
-// TestAProvidersTokenAsksNobody: a policy with neither revocation nor tokens does not need Redis.
-func TestAProvidersTokenAsksNobody(t *testing.T) {
+// TestExternalTokensNeedNoRedis: a policy with neither revocation nor tokens does not need Redis.
+func TestExternalTokensNeedNoRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w, i := newWorld(t), newIssuer(t)
@@ -154,7 +154,7 @@ func TestAProvidersTokenAsksNobody(t *testing.T) {
 		p.Providers[0].BackChannelLogout = nil // which would need revocation
 	}))
 	server.Stop()
-	time.Sleep(time.Second) // what staleness there could be has passed
+	time.Sleep(time.Second) // longer than any staleness
 	if g := s.use(tokens{access: i.token(t, "paul")}); g.status != 200 {
 		t.Errorf("%d %s", g.status, g.text)
 	}

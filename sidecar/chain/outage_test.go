@@ -15,11 +15,11 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// waitLimit is the longest that a client waits for a response while a dependency is unavailable: three round trips to Redis, with
-// room for a machine that is busy with other tests.
+// waitLimit is the maximum time a client waits for a response while a dependency is unavailable: three round trips to Redis,
+// with a margin for a machine that is busy with other tests.
 const waitLimit = 5 * time.Second
 
-// The kinds of routes, as docs/outages.md names them.
+// The kinds of routes, with the names of docs/outages.md.
 const (
 	public      = "public"
 	noToken     = "no token"
@@ -55,36 +55,36 @@ func kinds() []string {
 	}
 }
 
-// outage is one dependency that is unavailable, with the response of each kind of route: a status, with the problem's code or the
+// outage is one unavailable dependency, with the expected response of each kind of route: a status, with the problem code or the
 // OAuth error.
 type outage struct {
-	// all changes the policy of every sidecar, and before that of the sidecar under test; start runs before it is started, and
-	// happens after the logins.
+	// all changes the policy of every sidecar. before changes only the policy of the sidecar under test. start runs before that
+	// sidecar starts, and happens after the logins.
 	all     func(*compiled.Policy)
 	before  func(*compiled.Policy)
 	start   func(*stand)
 	happens func(*stand)
 	want    map[string]string
-	// wantAllow is what onFailure Allow, of revocation and sessions, changes; nil for nothing.
+	// wantAllow are the changes with onFailure Allow of revocation and sessions; nil for none.
 	wantAllow map[string]string
-	// wantUnready: the sidecar, which has just started, is not ready.
+	// wantUnready means that the sidecar, which has just started, is not ready.
 	wantUnready bool
 }
 
-// stand has what an outage can make unavailable.
+// stand is a sidecar with the dependencies that an outage can make unavailable.
 type stand struct {
 	t      *testing.T
 	world  *world
 	redis  *redistest.Server
 	addr   string
 	issuer issuer
-	// other is the sidecar at which users logged in, and s the one under test.
+	// other is the sidecar at which users logged in. s is the sidecar under test.
 	other, s *sidecar
-	// tokens of users who logged in before.
+	// Tokens of users who logged in before the outage.
 	seen, unseen, used, dave, erin, fred tokens
 }
 
-// healthy has the response of each kind without an outage.
+// healthy returns the response of each kind without an outage.
 func healthy() map[string]string {
 	return map[string]string{
 		public: "200", noToken: "401 no-credentials", seen: "200", unseen: "200", provided: "200", login: "200", refresh: "200", logout: "204",
@@ -94,18 +94,18 @@ func healthy() map[string]string {
 	}
 }
 
-// but is a copy of a with the entries of differs.
+// but returns a copy of a with the entries of differs.
 func but(a map[string]string, differs ...map[string]string) map[string]string {
 	out := map[string]string{}
 	for _, m := range append([]map[string]string{a}, differs...) {
-		for kind, answer := range m {
-			out[kind] = answer
+		for kind, response := range m {
+			out[kind] = response
 		}
 	}
 	return out
 }
 
-// withoutStore has what fails without Redis, with either onFailure.
+// withoutStore returns the refusals without Redis, with either onFailure.
 func withoutStore() map[string]string {
 	return map[string]string{
 		login: "503 tokens-unavailable", refresh: "503 temporarily_unavailable", logout: "503 tokens-unavailable", logoutAll: "503 tokens-unavailable",
@@ -115,7 +115,7 @@ func withoutStore() map[string]string {
 	}
 }
 
-// withoutWrites has what fails where Redis refuses writes, with either onFailure.
+// withoutWrites returns the refusals if Redis refuses writes, with either onFailure.
 func withoutWrites() map[string]string {
 	all := withoutStore()
 	for _, reads := range []string{sessions, apiCheck, apiList} {
@@ -128,9 +128,9 @@ func outages() map[string]outage {
 	const stale = "503 revocation-unavailable"
 	tooOld := map[string]string{seen: stale, unseen: stale, provided: stale, logout: stale, logoutAll: stale, sessions: stale, endOne: stale}
 	const unasked = "503 session-unavailable"
-	unknown := map[string]string{unseen: unasked, logoutAll: unasked, endOne: unasked} // these two are with tokens that were not seen
+	unknown := map[string]string{unseen: unasked, logoutAll: unasked, endOne: unasked} // logoutAll and endOne use tokens that were not seen
 	unknownAllowed := map[string]string{unseen: "200", logoutAll: "503 tokens-unavailable", endOne: "503 tokens-unavailable"}
-	// A revocation that a sidecar has loaded stays in force; one that it has never loaded is unknown.
+	// A revocation that a sidecar has loaded stays effective. One that it has never loaded is unknown.
 	neverKnown, allowed := map[string]string{revoked: stale}, map[string]string{seen: "200", unseen: "200", provided: "200"}
 	noKey := map[string]string{
 		seen: "503 keys-unavailable", unseen: "503 keys-unavailable", sessions: "503 keys-unavailable", logout: "503 keys-unavailable", logoutAll: "503 keys-unavailable", endOne: "503 keys-unavailable",
@@ -203,19 +203,19 @@ func outages() map[string]outage {
 			wantAllow:   but(allowed, withoutStore(), map[string]string{revoked: "200"}),
 			wantUnready: true,
 		},
-		"Redis is away at the start": {
+		"Redis is unavailable at the start": {
 			start:       func(d *stand) { d.addr = "127.0.0.1:1" },
 			want:        but(healthy(), withoutStore(), tooOld, neverKnown),
 			wantAllow:   but(allowed, withoutStore(), map[string]string{revoked: "200"}),
 			wantUnready: true,
 		},
-		"the key is away at the start": {
+		"the key is unavailable at the start": {
 			start:       func(d *stand) { d.hideKey() },
 			want:        but(healthy(), noKey),
 			wantUnready: true,
 		},
-		"the key is away later": {happens: func(d *stand) { d.hideKey() }, want: healthy()},
-		"Vault, with the key, is away at the start": {
+		"the key is unavailable later": {happens: func(d *stand) { d.hideKey() }, want: healthy()},
+		"Vault, with the key, is unavailable at the start": {
 			before: func(p *compiled.Policy) {
 				p.Tokens.SigningKey = compiled.SigningKey{Transit: &compiled.TransitKey{Mount: "transit", Key: "k"}}
 				p.Vault = awayVault()
@@ -223,7 +223,7 @@ func outages() map[string]outage {
 			want:        but(healthy(), noKey),
 			wantUnready: true,
 		},
-		"Vault, with Redis's password, is away at the start": {
+		"Vault, with Redis's password, is unavailable at the start": {
 			before: func(p *compiled.Policy) {
 				p.Redis.Password = &compiled.SecretRef{VaultPath: "secret/redis", Key: "password"}
 				p.Vault = awayVault()
@@ -246,7 +246,7 @@ func (d *stand) untilStale() {
 		d.t.Fatal(err)
 	}
 	defer a.Close()
-	index, err := a.Index() // the one that the snapshot has
+	index, err := a.Index() // the index of the snapshot
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func (d *stand) untilStale() {
 // untilCacheIsOld waits until the sidecar looks up the session again.
 func (d *stand) untilCacheIsOld() {
 	d.t.Helper()
-	redistest.Eventually(d.t, "the sidecar to ask again", func() bool { return d.s.use(d.seen).status != 200 })
+	redistest.Eventually(d.t, "the sidecar to look up the session again", func() bool { return d.s.use(d.seen).status != 200 })
 }
 
 func (d *stand) hideKey() {
@@ -266,13 +266,13 @@ func (d *stand) hideKey() {
 	}
 }
 
-// of is the provider's token of a subject.
+// of returns a provider's token of a subject.
 func (d *stand) of(subject string) tokens {
 	return tokens{access: d.issuer.claims(d.t, "JWT", jwt.MapClaims{"sub": subject, "jti": subject})}
 }
 
-// answers sends a request of one kind, and returns the word of the response.
-func (d *stand) answers(kind string) string {
+// request sends a request of one kind and returns the word of the response.
+func (d *stand) request(kind string) string {
 	d.t.Helper()
 	get := func(path string, t tokens) sent { return sent{method: "GET", path: path, bearer: t.access} }
 	post := func(path, name, value string) sent {
@@ -302,7 +302,7 @@ func (d *stand) answers(kind string) string {
 	} else {
 		g = d.s.send(requests[kind])
 	}
-	if took := time.Since(began); took > waitLimit && kind != apiHash { // which computes, on a machine that may be busy
+	if took := time.Since(began); took > waitLimit && kind != apiHash { // hashing is slow on a busy machine
 		d.t.Errorf("%s took %s", kind, took)
 	}
 	if g.status == 503 && g.header.Get("Retry-After") == "" {
@@ -314,12 +314,12 @@ func (d *stand) answers(kind string) string {
 	return g.word()
 }
 
-// word is the status, with the problem's code or the OAuth error.
+// word returns the status, with the problem code or the OAuth error.
 func (g got) word() string {
 	return strings.TrimSpace(fmt.Sprint(g.status, " ", g.code(), g.field("error")))
 }
 
-// TestOutages is the table of docs/outages.md.
+// TestOutages covers the table of docs/outages.md.
 func TestOutages(t *testing.T) {
 	for name, tt := range outages() {
 		modes := []compiled.FailureMode{compiled.Deny}
@@ -338,7 +338,7 @@ func TestOutages(t *testing.T) {
 					tt.happens(d)
 				}
 				for _, kind := range kinds() {
-					if got := d.answers(kind); got != want[kind] {
+					if got := d.request(kind); got != want[kind] {
 						t.Errorf("%-16s %s; want %s", kind, got, want[kind])
 					}
 				}

@@ -48,7 +48,7 @@ func newVaultStand(t *testing.T) *vaultStand {
 	return v
 }
 
-// policy makes p read its signing key and the provider's keys from this Vault, for maxStale.
+// policy makes p read its signing key and the provider's keys from this Vault, with maxStale.
 func (v *vaultStand) policy(t *testing.T, p *compiled.Policy, key compiled.SigningKey, maxStale time.Duration) {
 	t.Helper()
 	if key != (compiled.SigningKey{}) {
@@ -64,15 +64,15 @@ func (v *vaultStand) policy(t *testing.T, p *compiled.Policy, key compiled.Signi
 	}
 }
 
-// TestVaultOutages is the table of docs/outages.md about Vault: by where the signing key lies and by what Vault does, with a
-// provider's keys in Vault as well.
+// TestVaultOutages covers the table of docs/outages.md about Vault: by the source of the signing key and by the failure of
+// Vault. The provider's keys are in Vault, too.
 func TestVaultOutages(t *testing.T) {
 	t.Parallel()
 	transit := compiled.SigningKey{Transit: &compiled.TransitKey{Mount: "transit", Key: "orders"}}
 	kv := compiled.SigningKey{Secret: &compiled.SecretRef{VaultPath: "secret/signing", Key: "key"}}
 	mounted := compiled.SigningKey{}
 	noKey := map[string]string{login: "503 tokens-unavailable", refresh: "503 temporarily_unavailable", apiIssue: "503 unavailable"}
-	away := vaultOutage{func(v *vaultStand, _ *testing.T) { v.link.Cut() }, func(v *vaultStand, _ *testing.T) { v.link.Mend() }}
+	unavailable := vaultOutage{func(v *vaultStand, _ *testing.T) { v.link.Cut() }, func(v *vaultStand, _ *testing.T) { v.link.Mend() }}
 	sealed := vaultOutage{func(v *vaultStand, t *testing.T) { v.server.Seal(t) }, func(v *vaultStand, t *testing.T) { v.server.Unseal(t) }}
 	denies := vaultOutage{
 		func(v *vaultStand, t *testing.T) {
@@ -83,27 +83,27 @@ func TestVaultOutages(t *testing.T) {
 	tests := map[string]struct {
 		key    compiled.SigningKey
 		outage vaultOutage
-		// tooOld says that the requests come after maxStale.
+		// tooOld means that the requests come after maxStale.
 		tooOld bool
-		// differs has the responses that are not those of a Vault that is available.
+		// differs are the responses that differ from those with an available Vault.
 		differs map[string]string
 	}{
-		"Transit is away":               {key: transit, outage: away, differs: noKey},
-		"Transit is sealed":             {key: transit, outage: sealed, differs: noKey},
-		"Transit denies":                {key: transit, outage: denies, differs: noKey},
-		"KV is away, within maxStale":   {key: kv, outage: away},
-		"KV denies, within maxStale":    {key: kv, outage: denies},
-		"KV is away, for longer":        {key: kv, outage: away, tooOld: true, differs: noKey},
-		"KV is sealed, for longer":      {key: kv, outage: sealed, tooOld: true, differs: noKey},
-		"KV denies, for longer":         {key: kv, outage: denies, tooOld: true, differs: noKey},
-		"away, and the key in a Secret": {key: mounted, outage: away},
+		"Transit is unavailable":                {key: transit, outage: unavailable, differs: noKey},
+		"Transit is sealed":                     {key: transit, outage: sealed, differs: noKey},
+		"Transit denies":                        {key: transit, outage: denies, differs: noKey},
+		"KV is unavailable, within maxStale":    {key: kv, outage: unavailable},
+		"KV denies, within maxStale":            {key: kv, outage: denies},
+		"KV is unavailable, beyond maxStale":    {key: kv, outage: unavailable, tooOld: true, differs: noKey},
+		"KV is sealed, beyond maxStale":         {key: kv, outage: sealed, tooOld: true, differs: noKey},
+		"KV denies, beyond maxStale":            {key: kv, outage: denies, tooOld: true, differs: noKey},
+		"Vault is unavailable, key in a Secret": {key: mounted, outage: unavailable},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			v := newVaultStand(t)
 			maxStale := time.Hour
-			if tt.tooOld { // a Vault that is there confirms a key twice a minute
+			if tt.tooOld { // an available Vault confirms a key twice per minute
 				maxStale = 33 * time.Second
 			}
 			d := newStand(t, outage{
@@ -114,27 +114,27 @@ func TestVaultOutages(t *testing.T) {
 			want := but(healthy(), tt.differs)
 			tt.outage.begin(v, t)
 			vaulttest.Eventually(t, "the outage to be noticed", func() bool { return len(d.s.shared.Problems()) > 0 })
-			if got := d.answers(login); tt.tooOld && got != "200" {
-				t.Errorf("a login with a key that is not too old yet: %s", got)
+			if got := d.request(login); tt.tooOld && got != "200" {
+				t.Errorf("a login within maxStale: %s", got)
 			}
-			vaulttest.Eventually(t, "what logins answer then", func() bool { return d.answers(login) == want[login] })
+			vaulttest.Eventually(t, "the expected response of logins", func() bool { return d.request(login) == want[login] })
 			for _, kind := range kinds() {
-				if got := d.answers(kind); got != want[kind] {
+				if got := d.request(kind); got != want[kind] {
 					t.Errorf("%-16s %s; want %s", kind, got, want[kind])
 				}
 			}
 			tt.outage.end(v, t)
 			// The same refresh token works later.
-			vaulttest.Eventually(t, "refreshing when Vault is back", func() bool { return d.answers(refresh) == "200" })
-			vaulttest.Eventually(t, "logging in when Vault is back", func() bool { return d.answers(login) == "200" })
+			vaulttest.Eventually(t, "refreshing when Vault is back", func() bool { return d.request(refresh) == "200" })
+			vaulttest.Eventually(t, "logging in when Vault is back", func() bool { return d.request(login) == "200" })
 		})
 	}
 }
 
-// vaultOutage is what Vault does, and what ends it.
+// vaultOutage is a failure of Vault, and its end.
 type vaultOutage struct{ begin, end func(*vaultStand, *testing.T) }
 
-// TestRedissPasswordInVault: it is needed only for new connections, and may be too old for them.
+// TestRedissPasswordInVault: the password is needed only for new connections, and can be too old for them.
 func TestRedissPasswordInVault(t *testing.T) {
 	t.Parallel()
 	const maxStale = 4 * time.Second
@@ -150,14 +150,14 @@ func TestRedissPasswordInVault(t *testing.T) {
 	logins := func() string { return s.send(sent{method: "POST", path: "/login?as=ada"}).word() }
 	disconnect := func() { redis.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") }
 	disconnect()
-	redistest.Eventually(t, "new connections while Vault is there", func() bool { return logins() == "200" })
+	redistest.Eventually(t, "new connections while Vault is available", func() bool { return logins() == "200" })
 	v.link.Cut()
-	time.Sleep(maxStale + time.Second) // by then the password is too old
+	time.Sleep(maxStale + time.Second) // now the password is too old
 	if got := logins(); got != "200" {
-		t.Errorf("by a connection that there is: %s", got)
+		t.Errorf("with an existing connection: %s", got)
 	}
 	disconnect()
-	redistest.Eventually(t, "the end of logins", func() bool { return logins() == "503 tokens-unavailable" })
+	redistest.Eventually(t, "logins to fail", func() bool { return logins() == "503 tokens-unavailable" })
 	time.Sleep(time.Second)
 	if got := logins(); got != "503 tokens-unavailable" {
 		t.Errorf("with a password that is too old: %s", got)
@@ -166,8 +166,8 @@ func TestRedissPasswordInVault(t *testing.T) {
 	redistest.Eventually(t, "new connections when Vault is back", func() bool { return logins() == "200" })
 }
 
-// TestAProvidersKeysEndWithMaxStale: keys in Vault are used no longer than any other value there, plus the time until they are read
-// again.
+// TestAProvidersKeysEndWithMaxStale: keys from Vault are used no longer than any other value from Vault, plus the time until
+// they are read again.
 func TestAProvidersKeysEndWithMaxStale(t *testing.T) {
 	t.Parallel()
 	v := newVaultStand(t)
@@ -179,12 +179,12 @@ func TestAProvidersKeysEndWithMaxStale(t *testing.T) {
 	v.link.Cut()
 	for deadline := time.Now().Add(2 * time.Minute); d.s.use(d.of("paul")).word() != "503 keys-unavailable"; time.Sleep(time.Second) {
 		if time.Now().After(deadline) {
-			t.Fatalf("two minutes after Vault has gone, with maxStale of 4 s: %s", d.s.use(d.of("paul")).word())
+			t.Fatalf("two minutes after Vault became unavailable, with a maxStale of 4 s: %s", d.s.use(d.of("paul")).word())
 		}
 	}
 }
 
-// TestAShortMaxStale: a key whose maxStale is less than half a minute is read again in time.
+// TestAShortMaxStale: a key with a maxStale of less than half a minute is read again in time.
 func TestAShortMaxStale(t *testing.T) {
 	t.Parallel()
 	v := newVaultStand(t)
@@ -193,16 +193,16 @@ func TestAShortMaxStale(t *testing.T) {
 		all:    func(p *compiled.Policy) { v.policy(t, p, kv, time.Hour) },
 		before: func(p *compiled.Policy) { v.policy(t, p, kv, 6*time.Second) },
 	}, compiled.Deny)
-	redistest.Eventually(t, "the first login", func() bool { return d.answers(login) == "200" })
+	redistest.Eventually(t, "the first login", func() bool { return d.request(login) == "200" })
 	for range 20 {
 		time.Sleep(500 * time.Millisecond)
-		if got := d.answers(login); got != "200" {
+		if got := d.request(login); got != "200" {
 			t.Fatalf("a login with a healthy Vault: %s", got)
 		}
 	}
 }
 
-// awayVault is a Vault that is unavailable.
+// awayVault returns a Vault that is unavailable.
 func awayVault() *compiled.Vault {
 	return &compiled.Vault{
 		Address: "http://127.0.0.1:1", TokenFile: "/nowhere", Timeout: compiled.Duration(time.Second),

@@ -18,14 +18,14 @@ func passwordPolicy(change func(*compiled.Passwords)) *compiled.Policy {
 	})
 }
 
-// TestHashingIsBoundedByTheProcess: by its memory, however small, and across reloads.
+// TestHashingIsBoundedByTheProcess: hashing is bounded by the memory of the process, however small, and across reloads.
 func TestHashingIsBoundedByTheProcess(t *testing.T) {
 	w := newWorld(t)
 	const long = `{"password":"correct horse battery staple"}`
 	for name, change := range map[string]func(*compiled.Passwords){
-		"argon2id":           nil,
-		"bcrypt":             func(p *compiled.Passwords) { *p = compiled.Passwords{Algorithm: "Bcrypt", Cost: 10} },
-		"more than there is": func(p *compiled.Passwords) { p.Memory, p.Passes = 46<<10, 1 },
+		"argon2id":                  nil,
+		"bcrypt":                    func(p *compiled.Passwords) { *p = compiled.Passwords{Algorithm: "Bcrypt", Cost: 10} },
+		"more than the process has": func(p *compiled.Passwords) { p.Memory, p.Passes = 46<<10, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := w.in(t)
@@ -34,20 +34,20 @@ func TestHashingIsBoundedByTheProcess(t *testing.T) {
 			if g := s.loopback("POST", "/v1/passwords/hash", long); g.status != 200 {
 				t.Fatalf("hashing: %d %s", g.status, g.text)
 			}
-			// A hash of 64 MiB, as PHP makes them, is beyond what this process has.
+			// A hash of 64 MiB, as PHP makes them, exceeds the memory of this process.
 			foreign := `{"password":"x","hash":"$argon2id$v=19$m=65536,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`
 			if g := s.loopback("POST", "/v1/passwords/verify", foreign); g.status != 422 {
 				t.Errorf("a hash that is too costly: %d %s", g.status, g.text)
 			}
 			s.apply(passwordPolicy(change))
 			if s.hasher() != before {
-				t.Error("a reload has made another hasher, which counts for itself")
+				t.Error("a reload made another hasher, with its own bound")
 			}
 		})
 	}
 }
 
-// hasher is that of the policy in force.
+// hasher returns the hasher of the active policy.
 func (s *sidecar) hasher() *password.Hasher {
 	s.world.t.Helper()
 	p := s.snapshot.Load().Policy()

@@ -11,17 +11,18 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// rounds is how often each race is run: enough for both to win now and then.
+// rounds is the number of runs of each race. It is large enough for both sides to win sometimes.
 const rounds = 24
 
-// race is what happens while the current refresh token is used at two sidecars at once.
+// race is an action during a refresh with the current token at two sidecars.
 type race struct {
 	change func(*compiled.Policy)
-	// against has the tokens of the login, which were replaced, and the current ones.
+	// against is the action. It gets the tokens of the login, which were replaced, and the current ones.
 	against func(all []*sidecar, replaced, current tokens) got
-	// wantRefused: against gets invalid_grant, because its token counts as stolen.
+	// wantRefused means that against gets invalid_grant, because its token counts as stolen.
 	wantRefused bool
-	// wantOn says that the session continues; otherwise none of its tokens works. wantLeft is the number of the user's sessions.
+	// wantOn means that the session continues; otherwise none of its tokens works. wantLeft is the number of the user's
+	// sessions.
 	wantOn   bool
 	wantLeft int
 }
@@ -40,7 +41,7 @@ func races() map[string]race {
 				return last(all).send(sent{method: "POST", path: "/login?as=" + claim(all[0].world.t, current.access, "sub")})
 			},
 		},
-		"a login in its place": {wantLeft: 1, against: func(all []*sidecar, _, current tokens) got {
+		"a login with the session's token": {wantLeft: 1, against: func(all []*sidecar, _, current tokens) got {
 			return last(all).send(sent{method: "POST", path: "/login?as=" + claim(all[0].world.t, current.access, "sub"), bearer: current.access})
 		}},
 		"a document that revokes it": {against: func(all []*sidecar, _, current tokens) got {
@@ -60,7 +61,7 @@ func races() map[string]race {
 	return out
 }
 
-// TestRacesOfARefresh: whichever side wins, a session that was ended has no working token, and one that continues has one line of
+// TestRacesOfARefresh: whichever side wins, an ended session has no working token, and a session that continues has one line of
 // refresh tokens.
 func TestRacesOfARefresh(t *testing.T) {
 	t.Parallel()
@@ -93,7 +94,7 @@ func TestRacesOfARefresh(t *testing.T) {
 	}
 }
 
-// lead is the head start of the refresh in the nth round, or of the other side where it is negative. Without it the faster side
+// lead is the head start of the refresh in the nth round, or of the other side if it is negative. Without it the faster side
 // would win every time.
 func lead(n int) time.Duration { return time.Duration(n%12-4) * 300 * time.Microsecond }
 
@@ -124,10 +125,10 @@ func (r race) run(t *testing.T, all []*sidecar, subject string, lead time.Durati
 	}
 	close(start)
 	wg.Wait()
-	// Where the refresh knew of the revocation and has ended the session first, DELETE finds none.
+	// If the refresh knows of the revocation and ends the session first, DELETE finds none.
 	ended := against.status <= 299 || against.word() == "404 no-session"
 	if r.wantRefused && against.word() != "400 invalid_grant" || !r.wantRefused && !ended {
-		t.Errorf("what it raced with: %d %s", against.status, against.text)
+		t.Errorf("the action: %d %s", against.status, against.text)
 	}
 	if r.wantOn {
 		f.add(t, against)
@@ -140,20 +141,20 @@ func (r race) run(t *testing.T, all []*sidecar, subject string, lead time.Durati
 			t.Errorf("the other session: %d %s", g.status, g.text)
 		}
 	}
-	redistest.Eventually(t, "the sessions that are left", func() bool {
+	redistest.Eventually(t, "the remaining sessions", func() bool {
 		g := all[0].loopback("GET", "/v1/subjects/"+subject+"/sessions", "")
 		list, ok := g.json["sessions"].([]any)
 		return ok && len(list) == r.wantLeft
 	})
 }
 
-// family is all tokens that were issued for a session.
+// family holds all tokens that were issued for a session.
 type family struct {
 	mu     sync.Mutex
 	tokens []tokens
 }
 
-// add takes the tokens of a refresh, if it gave any.
+// add adds the tokens of a refresh, if there are any.
 func (f *family) add(t *testing.T, g got) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -164,7 +165,7 @@ func (f *family) add(t *testing.T, g got) {
 	}
 }
 
-// hasEnded: none of its tokens works on any sidecar, also after all have been tried.
+// hasEnded checks that no token works on any sidecar, also after all were tried.
 func (f *family) hasEnded(t *testing.T, all []*sidecar) {
 	t.Helper()
 	for i, tok := range f.tokens {
@@ -172,7 +173,7 @@ func (f *family) hasEnded(t *testing.T, all []*sidecar) {
 			if g := s.refresh(tok); g.word() != "400 invalid_grant" {
 				t.Errorf("refresh token %d of %d: %d %s", i+1, len(f.tokens), g.status, g.text)
 			}
-			redistest.Eventually(t, "the access tokens' end", func() bool { return s.use(tok).status == 401 })
+			redistest.Eventually(t, "the access tokens to be refused", func() bool { return s.use(tok).status == 401 })
 		}
 	}
 	for i, tok := range f.tokens {
@@ -182,11 +183,11 @@ func (f *family) hasEnded(t *testing.T, all []*sidecar) {
 	}
 }
 
-// isOneLine: within grace every token leads to the same one.
+// isOneLine checks that, within grace, every token leads to the same one.
 func (f *family) isOneLine(t *testing.T, all []*sidecar) {
 	t.Helper()
 	ends := map[string]bool{}
-	for range 2 { // the current one may be among them, and be replaced in the first turn
+	for range 2 { // the current token may be among them and be replaced in the first turn
 		clear(ends)
 		for i, tok := range f.tokens {
 			g := all[i%len(all)].refresh(tok)

@@ -2,7 +2,7 @@ package chain
 
 import "github.com/posterndev/postern/api/compiled"
 
-// reliedOn names the header fields that the policy's own rules read or set, beside those that every policy relies on. A
+// reliedOn returns the header fields that the policy's rules read or set, in addition to those that every policy relies on. A
 // client's Connection field cannot remove them.
 func reliedOn(p *compiled.Policy) []string {
 	names := p.IdentityHeaders()

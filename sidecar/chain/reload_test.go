@@ -14,7 +14,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// TestReloadsLeaveNothingBehind counts goroutines and connections over documents that each differ in what is shared.
+// TestReloadsLeaveNothingBehind counts goroutines and connections over documents that each change shared resources.
 func TestReloadsLeaveNothingBehind(t *testing.T) {
 	server := redistest.Start(t, redistest.Options{Password: "s3cret"})
 	w := newWorld(t)
@@ -47,7 +47,7 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 	}
 	s.apply(document(1))
 	s.ready()
-	// The connection in force has a pool, from which the indexes of earlier snapshots took connections.
+	// The active connection has a pool, from which the indexes of earlier snapshots took connections.
 	const most, mostConnections = 40, 40
 	redistest.Eventually(t, "goroutines and connections of replaced snapshots to end", func() bool {
 		return runtime.NumGoroutine() <= baseline+most && connections() <= mostConnections
@@ -57,7 +57,7 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 	redistest.Eventually(t, "what the last snapshot shared to be closed", func() bool { return s.shared.InUse() == 0 && connections() <= 1 })
 }
 
-// TestAFailedBuildReleases: what a document had acquired when it was found to be wrong.
+// TestAFailedBuildReleases: everything acquired is released when the document turns out to be invalid.
 func TestAFailedBuildReleases(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -88,7 +88,7 @@ func TestAReloadKeepsTheKey(t *testing.T) {
 	}
 	s.apply(loginPolicy(func(p *compiled.Policy) { p.Tokens.AccessLifetime = compiled.Duration(time.Minute) }))
 	if g := s.use(ada); g.status != 200 {
-		t.Errorf("a token of before: %d %s", g.status, g.text)
+		t.Errorf("a token from before the reload: %d %s", g.status, g.text)
 	}
 	s.use(s.login("bob"))
 	if s.shared.Unready() != "" {
@@ -114,7 +114,7 @@ func TestAReloadKeepsWhatIsRevoked(t *testing.T) {
 	if g := s.loopback("POST", "/v1/revocations", `{"subject":"mallory"}`); g.status != 200 {
 		t.Fatalf("revoking: %d %s", g.status, g.text)
 	}
-	redistest.Eventually(t, "the revocation", func() bool { return s.use(bad).status == 401 })
+	redistest.Eventually(t, "the revocation to apply", func() bool { return s.use(bad).status == 401 })
 	server.Stop()
 	s.apply(document(time.Hour))
 	s.apply(document(2 * time.Second))
@@ -125,11 +125,11 @@ func TestAReloadKeepsWhatIsRevoked(t *testing.T) {
 		t.Errorf("the revoked token: %d %s", g.status, g.text)
 	}
 	if g := s.use(good); g.status != 200 {
-		t.Errorf("another one: %d %s", g.status, g.text)
+		t.Errorf("another token: %d %s", g.status, g.text)
 	}
 }
 
-// TestAReloadKeepsSessions: without Redis the process has them.
+// TestAReloadKeepsSessions: without Redis the process keeps the sessions.
 func TestAReloadKeepsSessions(t *testing.T) {
 	w := newWorld(t)
 	s := w.sidecar(loginPolicy(nil)).ready()
@@ -139,17 +139,17 @@ func TestAReloadKeepsSessions(t *testing.T) {
 	}
 	s.apply(loginPolicy(func(p *compiled.Policy) { p.Headers = &compiled.Headers{Preset: "Strict"} }))
 	if g := s.use(ada); g.status != 200 {
-		t.Errorf("a session of before: %d %s", g.status, g.text)
+		t.Errorf("a session from before the reload: %d %s", g.status, g.text)
 	}
 	if g := s.refresh(ada); g.status != 200 {
 		t.Errorf("refreshing it: %d %s", g.status, g.text)
 	}
 	if g := s.use(bob); g.status != 401 {
-		t.Errorf("one that has ended: %d", g.status)
+		t.Errorf("an ended session: %d", g.status)
 	}
 }
 
-// idlingAfter is a document with that idle timeout, with sessions in the server at addr or, without one, in memory.
+// idlingAfter returns a document with that idle timeout. Sessions are in the server at addr, or in memory if addr is empty.
 func idlingAfter(idle time.Duration, addr string) *compiled.Policy {
 	return loginPolicy(func(p *compiled.Policy) {
 		if addr != "" {
@@ -159,7 +159,7 @@ func idlingAfter(idle time.Duration, addr string) *compiled.Policy {
 	})
 }
 
-// TestAReloadShortensSessions: a shorter timeout holds for existing sessions.
+// TestAReloadShortensSessions: a shorter timeout applies to existing sessions.
 func TestAReloadShortensSessions(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -179,7 +179,7 @@ func TestAReloadShortensSessions(t *testing.T) {
 	}
 }
 
-// TestLoginsDuringReloads: a login works whose snapshot is replaced while the app handles it.
+// TestLoginsDuringReloads: a login works if its snapshot is replaced while the app handles it.
 func TestLoginsDuringReloads(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -215,9 +215,9 @@ func TestLoginsDuringReloads(t *testing.T) {
 	wg.Wait()
 }
 
-// TestADocumentThatIsRefusedChangesNothing: a snapshot that is built and not activated, because a port is in use for instance, ends
-// no session and no stream, and shortens no timeout.
-func TestADocumentThatIsRefusedChangesNothing(t *testing.T) {
+// TestUnactivatedSnapshotChangesNothing: a snapshot that is built and not activated, for example because a port is in use,
+// ends no session and no stream, and shortens no timeout.
+func TestUnactivatedSnapshotChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := newWorld(t).sidecar(loginPolicy(nil)).ready()
 	ada := s.login("ada")
@@ -235,7 +235,7 @@ func TestADocumentThatIsRefusedChangesNothing(t *testing.T) {
 	select {
 	case <-stream:
 		t.Error("the stream has ended")
-	case <-time.After(2500 * time.Millisecond): // two looks, and more than the shorter timeout
+	case <-time.After(2500 * time.Millisecond): // two checks, and more than the shorter timeout
 	}
 	refused.Close()
 	if g := s.use(ada); g.status != 200 {
@@ -246,7 +246,7 @@ func TestADocumentThatIsRefusedChangesNothing(t *testing.T) {
 	}
 }
 
-// TestStreamsOfShadowEndUnderEnforce: streams that passed in shadow mode are judged once the rule is enforced.
+// TestStreamsOfShadowEndUnderEnforce: streams that passed in shadow mode are checked once the rule is enforced.
 func TestStreamsOfShadowEndUnderEnforce(t *testing.T) {
 	t.Parallel()
 	document := func(mode compiled.Mode) *compiled.Policy {
@@ -260,9 +260,9 @@ func TestStreamsOfShadowEndUnderEnforce(t *testing.T) {
 	wantEnd(t, "the logout", stream)
 }
 
-// TestWhatIdledOutStaysSo: after a timeout was shortened and lengthened again, a session that it had ended stays ended, or is
-// listed and can be ended; no session works that no list has.
-func TestWhatIdledOutStaysSo(t *testing.T) {
+// TestIdledOutSessionsStayEnded: after a timeout was shortened and lengthened again, a session that it ended stays ended, or is listed
+// and can be ended. A session that is not listed does not work.
+func TestIdledOutSessionsStayEnded(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	for store, addr := range map[string]string{"redis": server.Addr, "memory": ""} {

@@ -12,7 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/resources"
 )
 
-// listed are the revocations that the document carries.
+// listed returns the revocations in the document.
 func listed(p *compiled.Policy) []revocation.Entry {
 	entries := make([]revocation.Entry, 0, len(p.RevokedTokens))
 	for _, r := range p.RevokedTokens {
@@ -23,7 +23,7 @@ func listed(p *compiled.Policy) []revocation.Entry {
 	return entries
 }
 
-// revocation gives revoked tokens no identity, before their session is looked up.
+// revocation returns the stage that removes the identity of revoked tokens, before their session is looked up.
 func (b *builder) revocation() stage.Stage {
 	r := b.policy.Revocation
 	if b.stripCredentials == nil {
@@ -40,12 +40,12 @@ func (b *builder) revocation() stage.Stage {
 	return s
 }
 
-// inShadow reports whether revoked tokens pass.
+// inShadow reports whether revocation is in shadow mode, so that revoked tokens pass.
 func inShadow(p *compiled.Policy) bool {
 	return p.Mode == compiled.Shadow || p.Revocation != nil && p.Revocation.Mode == compiled.Shadow
 }
 
-// verdicts are for the parts that issue tokens or introspect them. In shadow mode nothing is revoked.
+// verdicts returns the checker for the parts that issue or introspect tokens. In shadow mode nothing is revoked.
 func (b *builder) verdicts() token.RevocationChecker {
 	r := b.policy.Revocation
 	if inShadow(b.policy) {
@@ -57,7 +57,7 @@ func (b *builder) verdicts() token.RevocationChecker {
 	return revocation.PolicyChecker{Index: b.known, OnFailure: revocation.OnFailure(r.OnFailure), MaxStaleness: r.MaxStaleness.Std()}
 }
 
-// revoker is nil where the policy accepts no tokens.
+// revoker returns nil if the policy accepts no tokens.
 func (b *builder) revoker(sessionManager *token.SessionManager) *token.Revoker {
 	var trusted []token.TrustedIssuer
 	if t := b.policy.Tokens; t != nil {
@@ -86,16 +86,16 @@ func (b *builder) trusted(p *compiled.Provider) token.TrustedIssuer {
 	return t
 }
 
-// own is the ring without the keys that are revoked.
+// own returns the ring without revoked keys.
 func (b *builder) own() signing.Unrevoked {
 	return signing.Unrevoked{Ring: b.ring, Revoked: func(kid string) bool {
-		// Where that is unknown the key stays in use: the revocation stage refuses what it has signed.
+		// If the lookup fails, the key stays in use: the revocation stage refuses the tokens that it signed.
 		revoked, err := b.known.Revoked(context.Background(), &revocation.Query{Issuer: b.policy.Tokens.Issuer, KeyID: kid})
 		return err == nil && revoked
 	}}
 }
 
-// activation is what the snapshot changes outside of itself. In shadow mode nothing is revoked and no session is ended.
+// activation returns what the snapshot changes outside of itself. In shadow mode nothing is revoked and no session is ended.
 func activation(p *compiled.Policy, built assembled) resources.Activation {
 	a := resources.Activation{Recorded: built.known, Timeouts: resources.Timeouts(p), Listed: listed(p)}
 	if !inShadow(p) {

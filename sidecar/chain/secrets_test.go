@@ -17,8 +17,8 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// TestNoSecretIsTold: no log line at any level, metric, problem or refusal has a secret, whatever fails.
-func TestNoSecretIsTold(t *testing.T) {
+// TestNoSecretIsDisclosed: no log line at any level, metric, problem or refusal contains a secret, whatever fails.
+func TestNoSecretIsDisclosed(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{Password: "s3cret-of-redis"})
 	d := &logtest.Buffer{}
@@ -45,7 +45,7 @@ func TestNoSecretIsTold(t *testing.T) {
 	}
 	s := w.sidecar(document(nil)).ready()
 	secrets := []string{"s3cret-of-redis", "correct horse battery", strings.Split(string(key), "\n")[1]}
-	var told []string // what clients got, but for what is theirs
+	var told []string // the output, without the clients' own tokens
 	add := func(tokens tokens) {
 		secrets = append(secrets, tokens.access, tokens.refresh, strings.Split(tokens.access, ".")[2], strings.Split(tokens.refresh, ".")[1])
 	}
@@ -80,26 +80,26 @@ func TestNoSecretIsTold(t *testing.T) {
 	s.apply(document(nil))
 	w.writeSecret("signing", "key.pem", append([]byte("broken\n"), key...))
 	s.apply(document(func(p *compiled.Policy) { p.Tokens.AccessLifetime = compiled.Duration(time.Minute) }))
-	redistest.Eventually(t, "a problem with the key", func() bool { return strings.Contains(d.String(), "reading signing key failed") })
+	redistest.Eventually(t, "the problem with the key to be logged", func() bool { return strings.Contains(d.String(), "reading signing key failed") })
 	ask()
 	server.Pause()
 	for range 5 {
 		told = append(told, s.send(sent{method: "POST", path: "/login?as=ada"}).text)
 	}
-	redistest.Eventually(t, "a problem with Redis", func() bool { return len(s.shared.Problems()) > 0 })
+	redistest.Eventually(t, "the problem with Redis to be reported", func() bool { return len(s.shared.Problems()) > 0 })
 	told = append(told, fmt.Sprint(s.shared.Problems()), s.shared.Unready(), d.String(), gathered(t, w.registry))
 	server.Resume()
 	for _, text := range told {
 		for _, secret := range secrets {
 			if strings.Contains(text, secret) {
 				at := strings.Index(text, secret)
-				t.Errorf("%.12q… was told: …%.200s…", secret, text[max(0, at-120):])
+				t.Errorf("%.12q… was disclosed: …%.200s…", secret, text[max(0, at-120):])
 			}
 		}
 	}
 }
 
-// gathered is every metric as text.
+// gathered returns all metrics as text.
 func gathered(t *testing.T, registry *prometheus.Registry) string {
 	t.Helper()
 	families, err := registry.Gather()
@@ -113,7 +113,7 @@ func gathered(t *testing.T, registry *prometheus.Registry) string {
 	return b.String()
 }
 
-// TestMetricsDoNotGrow with what clients send.
+// TestMetricsDoNotGrow: input from clients creates no new series.
 func TestMetricsDoNotGrow(t *testing.T) {
 	w, i := newWorld(t), newIssuer(t)
 	w.registry = prometheus.NewRegistry()

@@ -13,7 +13,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// TestShadowLogsNobodyOut: neither the policy's Shadow nor that of its sessions ends or refuses what it would have.
+// TestShadowLogsNobodyOut: in shadow mode, of the policy or of its sessions, no session is ended and no request is refused.
 func TestShadowLogsNobodyOut(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -48,7 +48,8 @@ func TestShadowLogsNobodyOut(t *testing.T) {
 	}
 }
 
-// TestShadowRevokesNothing: what a document revokes is counted, and neither refused, nor kept from being refreshed, nor ended.
+// TestShadowRevokesNothing: a revocation in the document is counted, but the token is not refused, it can be refreshed, and its
+// session is not ended.
 func TestShadowRevokesNothing(t *testing.T) {
 	t.Parallel()
 	modes := map[string]func(*compiled.Policy){
@@ -65,7 +66,7 @@ func TestShadowRevokesNothing(t *testing.T) {
 					Name: "r", Kind: compiled.RevokedSubject, Issuer: ownIssuer, Value: "ada", Before: time.Now().Unix() + 1, Expires: time.Now().Add(time.Hour).Unix(),
 				}}
 			}))
-			time.Sleep(500 * time.Millisecond) // for what would be done in the background
+			time.Sleep(500 * time.Millisecond) // for background work that would end the session
 			if g := s.use(ada); g.status != 200 {
 				t.Errorf("using it: %d %s", g.status, g.text)
 			}
@@ -76,7 +77,7 @@ func TestShadowRevokesNothing(t *testing.T) {
 	}
 }
 
-// TestShadowIssuesNothingWrongly: what would have been refused at login passes as the app's own answer, without tokens.
+// TestShadowIssuesNothingWrongly: a login that would be refused passes as the app's own response, without tokens.
 func TestShadowIssuesNothingWrongly(t *testing.T) {
 	w := newWorld(t)
 	cross := http.Header{"Origin": {"https://evil.example.com"}, "Sec-Fetch-Site": {"cross-site"}}
@@ -86,15 +87,15 @@ func TestShadowIssuesNothingWrongly(t *testing.T) {
 		send       sent
 		wantTokens bool
 	}{
-		"a good login":            {send: sent{method: "POST", path: "/login?as=ada"}, wantTokens: true},
+		"a valid login":           {send: sent{method: "POST", path: "/login?as=ada"}, wantTokens: true},
 		"no login":                {send: sent{method: "POST", path: "/login"}},
 		"a failed login":          {send: sent{method: "POST", path: "/login?as=ada&status=401"}},
-		"no subject to speak of":  {send: sent{method: "POST", path: "/login?as=ada%C2%85"}},
-		"claims that are none":    {send: sent{method: "POST", path: "/login?as=ada&claims=x"}},
+		"an invalid subject":      {send: sent{method: "POST", path: "/login?as=ada%C2%85"}},
+		"invalid claims":          {send: sent{method: "POST", path: "/login?as=ada&claims=x"}},
 		"another method":          {send: sent{method: "GET", path: "/login?as=ada"}},
 		"another route":           {send: sent{method: "POST", path: "/orders?as=ada"}},
 		"no key":                  {send: sent{method: "POST", path: "/login?as=ada"}, noKey: true},
-		"from a stranger's page":  {change: func(p *compiled.Policy) { p.Tokens.Delivery = "Cookie" }, send: sent{method: "POST", path: "/login?as=ada", header: cross}, wantTokens: true},
+		"from another origin":     {change: func(p *compiled.Policy) { p.Tokens.Delivery = "Cookie" }, send: sent{method: "POST", path: "/login?as=ada", header: cross}, wantTokens: true},
 		"a login, and two tokens": {send: sent{method: "POST", path: "/login?as=ada", header: http.Header{"Authorization": {"Bearer a", "Bearer b"}}}, wantTokens: true},
 	}
 	for name, tt := range tests {
@@ -128,7 +129,7 @@ func TestShadowIssuesNothingWrongly(t *testing.T) {
 	}
 }
 
-// TestADeletedPolicyIssuesNothing, and lets no client say who has logged in.
+// TestADeletedPolicyIssuesNothing: no tokens are issued, and clients cannot set the reserved fields.
 func TestADeletedPolicyIssuesNothing(t *testing.T) {
 	w := newWorld(t)
 	s := w.sidecar(loginPolicy(func(p *compiled.Policy) {
@@ -140,6 +141,6 @@ func TestADeletedPolicyIssuesNothing(t *testing.T) {
 		t.Errorf("%d %s, %v", g.status, g.text, g.header)
 	}
 	if s.snapshot.Load().AppAPI() != nil || len(s.shared.Problems()) != 0 || s.shared.Unready() != "" {
-		t.Error("it has an API, or needs something")
+		t.Error("it has an app API, or acquires resources")
 	}
 }

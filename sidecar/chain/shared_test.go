@@ -12,14 +12,14 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// sidecars are n processes over one Redis.
+// sidecars starts n processes with one Redis.
 func (w *world) sidecars(n int, addr string, change func(*compiled.Policy)) []*sidecar {
 	w.t.Helper()
 	all := make([]*sidecar, n)
 	for i := range all {
 		all[i] = w.sidecar(loginPolicy(func(p *compiled.Policy) {
 			onRedis(p, addr)
-			p.Redis.Timeout = compiled.Duration(5 * time.Second) // a busy machine keeps to it
+			p.Redis.Timeout = compiled.Duration(5 * time.Second) // long enough for a busy machine
 			if change != nil {
 				change(p)
 			}
@@ -28,7 +28,7 @@ func (w *world) sidecars(n int, addr string, change func(*compiled.Policy)) []*s
 	return all
 }
 
-// TestTwoSidecars: each way to end a login on one of them ends it on the other.
+// TestTwoSidecars: each way to end a login on one sidecar ends it on the other.
 func TestTwoSidecars(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -40,7 +40,7 @@ func TestTwoSidecars(t *testing.T) {
 	}
 	tests := map[string]struct {
 		end func(s *sidecar, t tokens) got
-		// wantRefresh says that the session continues.
+		// wantRefresh means that the session continues.
 		wantRefresh bool
 	}{
 		"logout": {end: func(s *sidecar, t tokens) got {
@@ -94,20 +94,20 @@ func TestTwoSidecars(t *testing.T) {
 				t.Fatalf("ending it: %d %s", g.status, g.text)
 			}
 			for _, s := range []*sidecar{there, here} {
-				redistest.Eventually(t, "the end", func() bool { return s.use(ada).code() == "token-revoked" })
+				redistest.Eventually(t, "the token to be refused", func() bool { return s.use(ada).code() == "token-revoked" })
 			}
 			if g := there.loopback("POST", "/v1/introspect", `{"token":"`+ada.access+`"}`); g.json["active"] != false || len(g.json) != 1 {
 				t.Errorf("introspection: %s", g.text)
 			}
 			if got := there.refresh(ada).status == 200; got != tt.wantRefresh {
-				t.Errorf("it can be refreshed: %v", got)
+				t.Errorf("refresh succeeds: %v", got)
 			}
 		})
 	}
 }
 
-// TestRevokedUpToATime: a session that began before that time has ended, with tokens that were issued since; one that began later
-// continues.
+// TestRevokedUpToATime: a session that began before that time has ended, including tokens that were issued later. A session that
+// began later continues.
 func TestRevokedUpToATime(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -138,12 +138,12 @@ func TestRevokedUpToATime(t *testing.T) {
 			old, later := tokens{g.field("access_token"), g.field("refresh_token")}, there.login("ada")
 			for _, s := range []*sidecar{here, there} {
 				if s.use(old).status != 200 || s.use(later).status != 200 {
-					t.Fatal("the tokens are not good before")
+					t.Fatal("the tokens do not work before the revocation")
 				}
 			}
 			revoke(here, before)
 			for _, s := range []*sidecar{here, there} {
-				redistest.Eventually(t, "the end", func() bool { return s.use(old).code() == "token-revoked" })
+				redistest.Eventually(t, "the token to be refused", func() bool { return s.use(old).code() == "token-revoked" })
 				if g := s.use(later); g.status != 200 {
 					t.Errorf("a later session: %d %s", g.status, g.text)
 				}
@@ -155,7 +155,8 @@ func TestRevokedUpToATime(t *testing.T) {
 	}
 }
 
-// TestAHundredLogins over three sidecars at once: the cap holds exactly, and displaced sessions are refused everywhere.
+// TestAHundredLogins logs in at three sidecars concurrently. The cap holds exactly, and displaced sessions are refused
+// everywhere.
 func TestAHundredLogins(t *testing.T) {
 	t.Parallel()
 	const logins, maximum = 100, 3
@@ -189,7 +190,7 @@ func TestAHundredLogins(t *testing.T) {
 				t.Errorf("statuses %v", statuses)
 			}
 			for i, s := range three {
-				redistest.Eventually(t, "exactly as many sessions as may be", func() bool {
+				redistest.Eventually(t, "exactly the maximum number of sessions", func() bool {
 					alive := 0
 					for _, tokens := range begun {
 						if s.use(tokens).status == 200 {
@@ -206,7 +207,7 @@ func TestAHundredLogins(t *testing.T) {
 	}
 }
 
-// TestRefreshRaces: one token, used at two sidecars at once and often, gets one successor and is not taken for stolen.
+// TestRefreshRaces: one token, used repeatedly at two sidecars at once, gets one successor and does not count as stolen.
 func TestRefreshRaces(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -240,9 +241,9 @@ func TestRefreshRaces(t *testing.T) {
 	}
 }
 
-// TestNamespacesAreApart: revocations and logins of one have no effect in another, although they share Redis and trust one issuer;
-// two policies of one namespace share revocations, and no sessions.
-func TestNamespacesAreApart(t *testing.T) {
+// TestNamespacesAreIsolated: revocations and logins of one namespace have no effect in another, although they share Redis and trust
+// the same issuer. Two policies of one namespace share revocations, but no sessions.
+func TestNamespacesAreIsolated(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	w, i := newWorld(t), newIssuer(t)
@@ -261,7 +262,7 @@ func TestNamespacesAreApart(t *testing.T) {
 	if g := stranger.loopback("DELETE", "/v1/sessions/"+sid(t, ada.access), ""); g.status != 404 {
 		t.Errorf("ending a session of another namespace: %d", g.status)
 	}
-	redistest.Eventually(t, "the stranger's own revocation", func() bool { return stranger.use(paul).status == 401 })
+	redistest.Eventually(t, "the revocation to apply in its own namespace", func() bool { return stranger.use(paul).status == 401 })
 	for who, tokens := range map[string]tokens{"ada": ada, "paul": paul} {
 		if g := orders.use(tokens); g.status != 200 {
 			t.Errorf("%s: %d %s", who, g.status, g.text)
@@ -276,15 +277,15 @@ func TestNamespacesAreApart(t *testing.T) {
 	if g := invoices.loopback("POST", "/v1/revocations", `{"subject":"paul"}`); g.status != 200 {
 		t.Fatalf("revoking: %d %s", g.status, g.text)
 	}
-	redistest.Eventually(t, "the revocation in the other policy", func() bool { return orders.use(paul).status == 401 })
+	redistest.Eventually(t, "the revocation to apply in the other policy", func() bool { return orders.use(paul).status == 401 })
 }
 
-// TestACluster loses a node: policies whose sessions and revocations are on other nodes are not affected.
+// TestACluster stops one node. Policies whose sessions and revocations are on other nodes are not affected.
 func TestACluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t, "s3cret")
 	lost := cluster.Nodes[0]
-	// namespace returns one whose sessions and revocations are on the lost node, or are not.
+	// namespace returns a namespace whose sessions and revocations are, or are not, on the lost node.
 	namespace := func(sessions, revocations bool) string {
 		for n := range 1000 {
 			name := fmt.Sprint("shop-", n)
@@ -295,12 +296,12 @@ func TestACluster(t *testing.T) {
 				return name
 			}
 		}
-		t.Fatal("no namespace lies so")
+		t.Fatal("no such namespace found")
 		return ""
 	}
 	tests := map[string]struct {
 		sessions, revocations bool
-		// want has the responses to a login, a use, a refresh and a logout without the node.
+		// want are the responses to a login, a use, a refresh and a logout without the node.
 		want [4]string
 	}{
 		"neither":         {want: [4]string{"200", "200", "200", "204"}},

@@ -7,41 +7,42 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// Snapshot is a policy in force: immutable, built whole before it takes the first request. It is safe for concurrent use.
+// Snapshot is an executable policy. It is immutable and complete before it receives the first request. It is safe for concurrent
+// use.
 type Snapshot struct {
 	policy  *compiled.Policy
 	handler http.Handler
 	ports   map[uint16]compiled.Protocol
-	// appAPI is nil where the policy has nothing for it.
+	// appAPI is nil if the policy does not need it.
 	appAPI http.Handler
 
-	// activate tells the resources, which outlive the snapshot, that it is in force.
+	// activate informs the resources, which outlive the snapshot, that it is active.
 	activate func()
 
 	closeOnce sync.Once
 	closers   []func()
 }
 
-// ServeHTTP enforces the policy and passes what may pass to the app.
+// ServeHTTP enforces the policy and passes allowed requests to the app.
 func (s *Snapshot) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Activate is called once, when the snapshot comes into force, and before Close: responses that are still streaming in older
-// snapshots are judged by its revocations, its timeouts hold for all sessions, and the sessions that its document revokes are
-// ended. A snapshot that is not activated changes nothing.
+// Activate is called once, when the snapshot becomes active, and before Close. From then on its revocations apply to responses
+// that are still streaming in older snapshots, its timeouts apply to all sessions, and the sessions that its document revokes
+// are ended. A snapshot that is not activated changes nothing.
 func (s *Snapshot) Activate() { s.activate() }
 
-// AppAPI is the API that the app itself calls, for a listener that only the pod reaches; nil where the policy has nothing for
+// AppAPI returns the API for the app itself, for a listener that only the pod can reach. It is nil if the policy does not need
 // it.
 func (s *Snapshot) AppAPI() http.Handler { return s.appAPI }
 
-// Policy is the document; it must not be changed.
+// Policy returns the document. It must not be changed.
 func (s *Snapshot) Policy() *compiled.Policy { return s.policy }
 
-// Ports are the app's ports by number.
+// Ports returns the app's ports by number.
 func (s *Snapshot) Ports() map[uint16]compiled.Protocol { return s.ports }
 
-// Decide says what a connection to a port of the pod is: HTTP to enforce, TCP to pass through, or neither, which is to be
-// closed.
+// Decide returns how to handle a connection to a port of the pod: enforce the policy for HTTP, or pass TCP through. If open is
+// false, the connection must be closed.
 func (s *Snapshot) Decide(port uint16) (protocol compiled.Protocol, open bool) {
 	if protocol, ok := s.ports[port]; ok {
 		return protocol, true
@@ -50,7 +51,7 @@ func (s *Snapshot) Decide(port uint16) (protocol compiled.Protocol, open bool) {
 	return compiled.TCP, pass
 }
 
-// Close releases what the snapshot has acquired. Requests that are still in it continue.
+// Close releases the resources of the snapshot. Requests that are still in it continue.
 func (s *Snapshot) Close() {
 	s.closeOnce.Do(func() {
 		for _, release := range s.closers {

@@ -18,20 +18,20 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
-// builder makes the stages of one document and collects what is wrong.
+// builder builds the stages of one document and collects its errors.
 type builder struct {
 	policy *compiled.Policy
 	parts
-	// known is what is revoked, by the document and in the shared state.
+	// known looks up revocations in the document and in the shared state.
 	known revocation.Known
-	// cors, rateLimits and tokens make the stages that more than one step takes its own from, once.
+	// cors, rateLimits and tokens build, once, the stages that several steps use.
 	cors       func() corsStages
 	rateLimits func() limitStages
 	tokens     func() tokenStages
-	// stripCredentials removes identity headers and tokens from a request whose token does not count; nil without
+	// stripCredentials removes identity headers and tokens from a request whose token is refused. It is nil without
 	// authentication.
 	stripCredentials func(http.Header)
-	// accepted are the issuers whose tokens are accepted, the policy's own among them.
+	// accepted are the issuers whose tokens are accepted, including the policy itself.
 	accepted []authn.Provider
 	errs     []error
 }
@@ -62,7 +62,7 @@ func (b *builder) headers() stage.Stage {
 	return s
 }
 
-// corsStages are the outer and the inner half of CORS.
+// corsStages are the two stages of CORS.
 type corsStages struct{ decorate, preflight stage.Stage }
 
 func (b *builder) newCORS() corsStages {
@@ -111,7 +111,7 @@ func (b *builder) match(ms []compiled.Match, format string, args ...any) *route.
 	return matcher
 }
 
-// providers are the policy's, and its own tokens last.
+// providers returns the policy's providers, and the provider of its own tokens last.
 func (b *builder) providers() []authn.Provider {
 	var out []authn.Provider
 	for i := range b.policy.Providers {
@@ -163,15 +163,15 @@ func claimHeaders(in []compiled.ClaimToHeader) []authn.ClaimHeader {
 	return out
 }
 
-// Names of the rules that come with tokens: one that lets the sidecar's own endpoints through, which authenticate for
-// themselves, and one for the routes on which the app logs people in, who have no token yet.
+// Names of the rules that come with tokens. ownRule opens the sidecar's own endpoints, which authenticate requests themselves.
+// loginRule opens the login routes of the app, whose users have no token yet.
 const (
 	ownRule   = "postern"
 	loginRule = "postern-login"
 )
 
-// authz has a first rule that opens the paths of the sidecar's own endpoints. The routes of tokens.login are open unless a
-// rule of the policy says otherwise.
+// authz adds a first rule that opens the paths of the sidecar's own endpoints. The routes of tokens.login are open unless a rule
+// of the policy matches them first.
 func (b *builder) authz() stage.Stage {
 	a := &b.policy.Authorization
 	c := authz.Config{Default: requirement(a.Default), Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name}
@@ -193,7 +193,7 @@ func (b *builder) authz() stage.Stage {
 	return s
 }
 
-// limitStages stand around authentication.
+// limitStages are the two stages of rate limits, before and after authentication.
 type limitStages struct{ before, after stage.Stage }
 
 func (b *builder) newRateLimits() limitStages {

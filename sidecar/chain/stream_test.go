@@ -14,7 +14,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// stream opens one that lasts, and returns a channel that is closed when it has ended.
+// stream opens a long response, and returns a channel that is closed when it has ended.
 func (s *sidecar) stream(t tokens) <-chan struct{} {
 	s.world.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -28,7 +28,7 @@ func (s *sidecar) stream(t tokens) <-chan struct{} {
 	if err != nil || res.StatusCode != http.StatusOK {
 		s.world.t.Fatalf("opening a stream: %v, %+v", err, res)
 	}
-	time.Sleep(200 * time.Millisecond) // what is refused at the first look is given half a minute
+	time.Sleep(200 * time.Millisecond) // if the first check refuses, the stream gets half a minute
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -38,17 +38,17 @@ func (s *sidecar) stream(t tokens) <-chan struct{} {
 	return ended
 }
 
-// wantEnd: the stream ends, though nobody who is at it does anything.
+// wantEnd checks that the stream ends by itself.
 func wantEnd(t *testing.T, what string, ended <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-ended:
-	case <-time.After(90 * time.Second): // on a busy machine the first look may come late
-		t.Errorf("the stream goes on after %s", what)
+	case <-time.After(90 * time.Second): // on a busy machine the first check may be late
+		t.Errorf("the stream continues after %s", what)
 	}
 }
 
-// TestRevocationEndsStreams: what is revoked ends also what was let in before, whichever document it was let in by.
+// TestRevocationEndsStreams: a revocation also ends streams that started before, under any document.
 func TestRevocationEndsStreams(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -59,10 +59,10 @@ func TestRevocationEndsStreams(t *testing.T) {
 		})
 	}
 	s, elsewhere := newWorld(t).sidecar(document()).ready(), newWorld(t)
-	other := elsewhere.sidecar(document()).ready() // has another key: it is there to end sessions
+	other := elsewhere.sidecar(document()).ready() // has another key; it is only used to end sessions
 	bob := s.stream(s.login("bob"))
 	revocations := map[string]func(*testing.T, tokens){
-		"the end of the session, elsewhere": func(t *testing.T, ada tokens) {
+		"the end of the session at another sidecar": func(t *testing.T, ada tokens) {
 			if g := other.in(t).loopback("DELETE", "/v1/sessions/"+sid(t, ada.access), ""); g.status != http.StatusNoContent {
 				t.Errorf("ending the session: %d %s", g.status, g.text)
 			}
@@ -82,19 +82,19 @@ func TestRevocationEndsStreams(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ada := s.in(t).login("ada")
 			stream := s.in(t).stream(ada)
-			s.in(t).apply(document()) // the stream is an old document's by now
+			s.in(t).apply(document()) // the stream now belongs to an old document
 			revoke(t, ada)
 			wantEnd(t, name, stream)
 		})
 	}
 	select {
 	case <-bob:
-		t.Error("another person's stream has ended")
-	case <-time.After(2500 * time.Millisecond): // two looks
+		t.Error("another user's stream has ended")
+	case <-time.After(2500 * time.Millisecond): // two checks
 	}
 }
 
-// TestEndingAProvidersSessionEndsStreams: also of a token that is not ours.
+// TestEndingAProvidersSessionEndsStreams: also streams of external tokens end.
 func TestEndingAProvidersSessionEndsStreams(t *testing.T) {
 	t.Parallel()
 	w, i := newWorld(t), newIssuer(t)
@@ -116,12 +116,12 @@ func TestEndingAProvidersSessionEndsStreams(t *testing.T) {
 	wantEnd(t, "the end of the session", ended)
 	select {
 	case <-goesOn:
-		t.Error("another person's stream has ended")
-	case <-time.After(2500 * time.Millisecond): // two looks
+		t.Error("another user's stream has ended")
+	case <-time.After(2500 * time.Millisecond): // two checks
 	}
 }
 
-// TestShadowEndsNoStreams: what is only tried breaks nothing off.
+// TestShadowEndsNoStreams: in shadow mode a revocation ends no stream.
 func TestShadowEndsNoStreams(t *testing.T) {
 	t.Parallel()
 	document := func(mode compiled.Mode) *compiled.Policy {
@@ -137,14 +137,14 @@ func TestShadowEndsNoStreams(t *testing.T) {
 	select {
 	case <-stream:
 		t.Error("the stream has ended")
-	case <-time.After(2500 * time.Millisecond): // two looks
+	case <-time.After(2500 * time.Millisecond): // two checks
 	}
 	s.apply(document(compiled.Enforce))
-	wantEnd(t, "the policy enforces it", stream)
+	wantEnd(t, "the policy enforces the revocation", stream)
 }
 
-// TestALoginAnewIsAnswered: the answer of the very request that ends its client's old session arrives, however slow it is.
-func TestALoginAnewIsAnswered(t *testing.T) {
+// TestNewLoginGetsItsResponse: a login request that ends the client's old session gets its own response, however slow it is.
+func TestNewLoginGetsItsResponse(t *testing.T) {
 	t.Parallel()
 	for delivery, policyOf := range map[string]func(func(*compiled.Policy)) *compiled.Policy{"Body": loginPolicy, "Cookie": cookiePolicy} {
 		t.Run(delivery, func(t *testing.T) {

@@ -22,22 +22,22 @@ import (
 // accessTokenType is the typ of our own tokens, RFC 9068 §2.1.
 const accessTokenType = "at+jwt"
 
-// longestKeyAge bounds how long verifiers may keep our keys.
+// longestKeyAge is the maximum time for which verifiers may cache our keys.
 const longestKeyAge = 15 * time.Minute
 
-// tokenStages are what issues, renews and ends tokens.
+// tokenStages are the stages that issue, refresh and end tokens.
 type tokenStages struct {
 	tokenTransport, backChannel, endpoints, login stage.Stage
-	// paths are the endpoints' own, which need no authorization.
+	// paths are the paths of the sidecar's own endpoints, which need no authorization.
 	paths []string
-	// loginService is nil where the policy issues no tokens, and revoker where it accepts none.
+	// loginService is nil if the policy issues no tokens. revoker is nil if the policy accepts no tokens.
 	loginService *token.LoginService
 	revoker      *token.Revoker
 	// sessionManager is never nil.
 	sessionManager *token.SessionManager
 }
 
-// ownProvider describes the policy's own tokens as those of a provider.
+// ownProvider returns the provider of the policy's own tokens.
 func (b *builder) ownProvider() authn.Provider {
 	t := b.policy.Tokens
 	p := authn.Provider{
@@ -83,8 +83,8 @@ func (b *builder) newTokens() tokenStages {
 	return s
 }
 
-// trustedOrigins are those that may send unsafe requests with our cookies: the policy's, and those that CORS allows to read the
-// responses to such requests.
+// trustedOrigins returns the origins that may send unsafe requests with our cookies: those of the policy, and those that CORS
+// allows to read the responses to such requests.
 func (b *builder) trustedOrigins() []string {
 	origins := append([]string(nil), b.policy.Tokens.TrustedOrigins...)
 	if c := b.policy.CORS; c != nil && c.AllowCredentials {
@@ -111,7 +111,8 @@ func (b *builder) loginService(sessionManager *token.SessionManager) *token.Logi
 	return loginService
 }
 
-// sessionManager manages the policy's sessions; where it has none, only the app's API is without it.
+// sessionManager returns the manager of the policy's sessions. It also works in a policy without sessions, but the app's API
+// does not use it there.
 func (b *builder) sessionManager() *token.SessionManager {
 	c := token.SessionManagerConfig{Scope: resources.Scope(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger, Events: b.events}
 	if t := b.policy.Tokens; t != nil {
@@ -128,7 +129,7 @@ func (b *builder) sessionManager() *token.SessionManager {
 	return sessionManager
 }
 
-// ended reports whether token.SessionManager has ended a session, by what is in recorded.
+// ended reports whether token.SessionManager has ended a session, according to recorded.
 func (b *builder) ended(recorded *revocation.Current) session.Ended {
 	issuer := token.ExternalSessionIssuer(resources.Scope(b.policy))
 	return func(ctx context.Context, id string, began time.Time) (bool, error) {
@@ -144,7 +145,7 @@ func (b *builder) limits() session.Limits {
 	}
 }
 
-// session requires that a token's session is alive.
+// session returns the stage that requires an active session for a token.
 func (b *builder) session() stage.Stage {
 	s := b.policy.Sessions
 	if s == nil || b.stripCredentials == nil {
@@ -166,7 +167,7 @@ func (b *builder) session() stage.Stage {
 	return stage
 }
 
-// addBackChannel lets external issuers log users out.
+// addBackChannel adds the endpoint with which external issuers log users out.
 func (b *builder) addBackChannel(s *tokenStages) {
 	prefix := endpoints.DefaultPrefix
 	if b.policy.Tokens != nil {
@@ -198,7 +199,7 @@ func (b *builder) addBackChannel(s *tokenStages) {
 	s.paths = append(s.paths, c.Path)
 }
 
-// appAPI is the API that the app itself calls; nil where the policy has nothing for it.
+// appAPI returns the API for the app itself, or nil if the policy does not need it.
 func (b *builder) appAPI(s tokenStages) http.Handler {
 	c := appapi.Config{LoginService: s.loginService, Logger: b.logger}
 	if b.policy.Sessions != nil {

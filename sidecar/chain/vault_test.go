@@ -20,8 +20,8 @@ import (
 
 const hmacSecret = "0123456789abcdefghijklmnopqrstuvwxyz"
 
-// TestVault: the signing key, Redis's password and a provider's HMAC secret are in a real Vault, which becomes unavailable, comes
-// back, and whose settings change while requests arrive.
+// TestVault: the signing key, the password of Redis and a provider's HMAC secret are in a real Vault. It becomes unavailable and
+// available again, and its settings change while requests arrive.
 func TestVault(t *testing.T) {
 	server, err := vaulttest.Start()
 	if err != nil {
@@ -76,7 +76,7 @@ path "transit/keys/orders" { capabilities = ["read"] }`)
 		t.Fatalf("a token signed in Vault: %d %s", g.status, g.text)
 	}
 
-	t.Run("away", func(t *testing.T) {
+	t.Run("unavailable", func(t *testing.T) {
 		s := s.in(t)
 		link.Cut()
 		s.apply(document(func(p *compiled.Policy) { p.Tokens.AccessLifetime = compiled.Duration(time.Minute) }))
@@ -97,7 +97,7 @@ path "transit/keys/orders" { capabilities = ["read"] }`)
 		if g := s.send(sent{method: "GET", path: "/.well-known/jwks.json"}); g.status != 200 || !strings.Contains(g.text, `"kid"`) {
 			t.Errorf("the key set: %d %s", g.status, g.text)
 		}
-		redistest.Eventually(t, "the report", func() bool {
+		redistest.Eventually(t, "the problem to be reported", func() bool {
 			for _, p := range s.shared.Problems() {
 				if p.Kind == compiled.ProblemVault && p.Reason == "Unreachable" {
 					return true
@@ -107,7 +107,7 @@ path "transit/keys/orders" { capabilities = ["read"] }`)
 		})
 		link.Mend()
 		redistest.Eventually(t, "recovery", func() bool { return s.refresh(ada).status == 200 })
-		redistest.Eventually(t, "the end of the report", func() bool { return len(s.shared.Problems()) == 0 })
+		redistest.Eventually(t, "the problem to be cleared", func() bool { return len(s.shared.Problems()) == 0 })
 	})
 
 	t.Run("rotated", func(t *testing.T) {
@@ -116,13 +116,13 @@ path "transit/keys/orders" { capabilities = ["read"] }`)
 		redis.Password = "another"
 		server.Put(t, "redis", map[string]any{"password": "another"})
 		redis.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-		redistest.Eventually(t, "the new password", func() bool {
+		redistest.Eventually(t, "the new password to be used", func() bool {
 			g, err := s.try(sent{method: "POST", path: "/login?as=ada"})
 			return err == nil && g.status == 200
 		})
 	})
 
-	// Each client of Vault logs in, and revokes its token at the end.
+	// Each client of Vault logs in, and revokes its token when it is closed.
 	t.Run("reloads", func(t *testing.T) {
 		s := s.in(t)
 		logins := func() int {

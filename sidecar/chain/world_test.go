@@ -31,13 +31,13 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// ownIssuer is that of the policy's own tokens, and the name under which browsers know the app.
+// ownIssuer is the issuer of the policy's own tokens, and ownHost the name under which browsers know the app.
 const (
 	ownIssuer = "https://shop.example.com"
 	ownHost   = "shop.example.com"
 )
 
-// loginPolicy is a document that issues tokens, in memory and from a key that is mounted.
+// loginPolicy returns a document that issues tokens, with state in memory and a mounted key.
 func loginPolicy(change func(*compiled.Policy)) *compiled.Policy {
 	p := &compiled.Policy{
 		SchemaVersion: 1, Namespace: "shop", Name: "orders", Revision: 1, Mode: compiled.Enforce, UndeclaredPorts: compiled.Deny,
@@ -68,31 +68,31 @@ func loginPolicy(change func(*compiled.Policy)) *compiled.Policy {
 	return p
 }
 
-// onRedis has a policy keep its state in the server at addr.
+// onRedis makes a policy keep its state in the server at addr.
 func onRedis(p *compiled.Policy, addr string) {
 	p.Redis = &compiled.Redis{Mode: "Standalone", Addresses: []string{addr}, Timeout: compiled.Duration(250 * time.Millisecond)}
 }
 
-// world is one app with sidecars in front of it, which have their Secrets in common.
+// world is one app with sidecars in front of it. The sidecars share their Secrets.
 type world struct {
 	t       testing.TB
 	secrets string
 	app     *httptest.Server
-	// reached counts the requests that the app got.
+	// reached counts the requests that reached the app.
 	reached *atomic.Int64
-	// log and registry are the next processes'; nil for none.
+	// log and registry are used by the sidecars started next; nil for none.
 	log      *slog.Logger
 	registry *prometheus.Registry
 }
 
-// in is w for a subtest.
+// in returns w for a subtest.
 func (w *world) in(t testing.TB) *world {
 	c := *w
 	c.t = t
 	return &c
 }
 
-// newWorld has a signing key and the app of loginApp.
+// newWorld returns a world with a signing key and the app loginApp.
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, secrets: t.TempDir(), reached: &atomic.Int64{}}
@@ -129,8 +129,8 @@ func (w *world) writeSecret(name, key string, content []byte) {
 	}
 }
 
-// loginApp says who has logged in as the query's "as" tells, with the query's status and claims, on every route, and what
-// reached it.
+// loginApp logs in the user of the query's "as", with the query's status and claims, on every route. Its body describes the
+// request.
 func loginApp(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	for name, field := range map[string]string{"as": "Postern-Subject", "claims": "Postern-Claims", "trailing": "Trailer"} {
@@ -164,16 +164,16 @@ func loginApp(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	if q.Has("stream") { // until somebody ends it
+	if q.Has("stream") { // until the client or the sidecar ends it
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	}
 }
 
-// shared are the resources of a sidecar's process.
+// shared returns the resources of a sidecar process.
 func (w *world) shared() *resources.Resources { return w.sharedBy(resources.Config{}) }
 
-// sharedBy is shared, with the fields of c.
+// sharedBy is like shared, with the fields of c.
 func (w *world) sharedBy(c resources.Config) *resources.Resources {
 	w.t.Helper()
 	c.SecretsDir, c.Logger, c.Registerer = w.secrets, w.logger(), cmp.Or(w.registry, prometheus.NewRegistry())
@@ -192,7 +192,7 @@ func (w *world) logger() *slog.Logger {
 	return w.log
 }
 
-// sidecar is a process that enforces a policy; apply replaces it.
+// sidecar is a sidecar process that enforces a policy. apply replaces the policy.
 type sidecar struct {
 	world    *world
 	shared   *resources.Resources
@@ -201,14 +201,14 @@ type sidecar struct {
 	snapshot *atomic.Pointer[Snapshot]
 }
 
-// in is s for a subtest.
+// in returns s for a subtest.
 func (s *sidecar) in(t testing.TB) *sidecar {
 	c := *s
 	c.world = s.world.in(t)
 	return &c
 }
 
-// sidecar starts one with p in force.
+// sidecar starts a sidecar that enforces p.
 func (w *world) sidecar(p *compiled.Policy) *sidecar {
 	w.t.Helper()
 	return w.sidecarOf(w.shared(), p)
@@ -233,7 +233,7 @@ func (w *world) sidecarOf(shared *resources.Resources, p *compiled.Policy) *side
 	return s
 }
 
-// apply puts p in force as the server does.
+// apply activates p in the same way as the server.
 func (s *sidecar) apply(p *compiled.Policy) {
 	s.world.t.Helper()
 	next, err := Build(p, s.cfg)
@@ -247,10 +247,10 @@ func (s *sidecar) apply(p *compiled.Policy) {
 	}
 }
 
-// ready waits for what the policy needs.
+// ready waits until the resources of the policy are available.
 func (s *sidecar) ready() *sidecar {
 	s.world.t.Helper()
-	redistest.Eventually(s.world.t, "the sidecar being ready", func() bool { return s.shared.Unready() == "" })
+	redistest.Eventually(s.world.t, "the sidecar to be ready", func() bool { return s.shared.Unready() == "" })
 	return s
 }
 
@@ -259,20 +259,20 @@ type sent struct {
 	method, path string
 	header       http.Header
 	body         string
-	// bearer and cookies are of earlier answers.
+	// bearer and cookies are from earlier responses.
 	bearer  string
 	cookies []*http.Cookie
-	// host is that of the URL where empty.
+	// host defaults to the host of the URL.
 	host string
 }
 
-// got is its answer.
+// got is a response.
 type got struct {
 	status  int
 	header  http.Header
 	trailer http.Header
 	text    string
-	// json is the body, where it is an object.
+	// json is the body if it is a JSON object.
 	json    map[string]any
 	cookies map[string]*http.Cookie
 }
@@ -282,7 +282,7 @@ func (g got) field(name string) string {
 	return s
 }
 
-// code is that of a problem.
+// code returns the problem code.
 func (g got) code() string {
 	_, code, _ := strings.Cut(g.field("type"), "/problems/")
 	return code
@@ -333,10 +333,10 @@ func (s *sidecar) try(r sent) (got, error) {
 
 var roundTripper = &http.Transport{DisableCompression: true, DisableKeepAlives: true}
 
-// tokens are a client's.
+// tokens are the tokens of a client.
 type tokens struct{ access, refresh string }
 
-// login logs a person in through the app.
+// login logs a user in through the app.
 func (s *sidecar) login(subject string) tokens {
 	s.world.t.Helper()
 	g := s.send(sent{method: "POST", path: "/login?as=" + url.QueryEscape(subject)})
@@ -346,13 +346,13 @@ func (s *sidecar) login(subject string) tokens {
 	return tokens{g.field("access_token"), g.field("refresh_token")}
 }
 
-// use asks for a route that needs a token.
+// use requests a route that requires a token.
 func (s *sidecar) use(t tokens) got {
 	s.world.t.Helper()
 	return s.send(sent{method: "GET", path: "/orders", bearer: t.access})
 }
 
-// refresh posts the token as a form.
+// refresh posts the refresh token as a form.
 func (s *sidecar) refresh(t tokens) got {
 	s.world.t.Helper()
 	return s.send(sent{
@@ -361,7 +361,7 @@ func (s *sidecar) refresh(t tokens) got {
 	})
 }
 
-// loopback asks the app's API.
+// loopback calls the app's API.
 func (s *sidecar) loopback(method, path, body string) got {
 	s.world.t.Helper()
 	r := httptest.NewRequest(method, "http://127.0.0.1"+path, bytes.NewReader([]byte(body)))
@@ -374,7 +374,7 @@ func (s *sidecar) loopback(method, path, body string) got {
 	return g
 }
 
-// sid is the session of an access token.
+// sid returns the session of an access token.
 func sid(t testing.TB, access string) string {
 	t.Helper()
 	return claim(t, access, "sid")

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// small is as little as shows that the bench works. What it measures is not looked at: a test asserts no times.
+// small are the minimum settings with which the bench works. The results are ignored: a test asserts no times.
 var small = settings{
 	fleet: 2, rounds: 4, pollRounds: 1, pause: time.Millisecond, requests: 40, connections: 4, logins: 8, repetitions: 1,
 }
@@ -26,7 +26,7 @@ func TestBench(t *testing.T) {
 	}
 	for _, x := range timings {
 		if len(x.fromCall) == 0 || x.own != 0 || x.again != 0 {
-			t.Errorf("%s: %d refusals; 200 at the member that revoked, after its answer: %d; 200 after a refusal: %d",
+			t.Errorf("%s: %d refusals; 200 at the member that revoked, after its response: %d; 200 after a refusal: %d",
 				x.name, len(x.fromCall), x.own, x.again)
 		}
 	}
@@ -49,7 +49,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, args := range [][]string{{"-fleet", "0"}, {"-rounds", "-1"}, {"-repetitions", "0"}} {
 		if _, err := parse(args); err == nil {
-			t.Errorf("%v are taken", args)
+			t.Errorf("%v are accepted", args)
 		}
 	}
 }
@@ -61,13 +61,13 @@ func TestQuantile(t *testing.T) {
 		q      float64
 		want   int
 	}{
-		"none":         {q: 0.5},
-		"one":          {values: []int{7}, q: 0.99, want: 7},
-		"the median":   {values: values, q: 0.5, want: 30},
-		"of even many": {values: values[:4], q: 0.5, want: 20},
-		"the highest":  {values: values, q: 1, want: 50},
-		"the lowest":   {values: values, q: 0, want: 10},
-		"p95":          {values: values, q: 0.95, want: 50},
+		"none":                     {q: 0.5},
+		"one":                      {values: []int{7}, q: 0.99, want: 7},
+		"median":                   {values: values, q: 0.5, want: 30},
+		"median of an even number": {values: values[:4], q: 0.5, want: 20},
+		"highest":                  {values: values, q: 1, want: 50},
+		"lowest":                   {values: values, q: 0, want: 10},
+		"p95":                      {values: values, q: 0.95, want: 50},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := quantile(tt.values, tt.q); got != tt.want {
@@ -85,20 +85,20 @@ func TestJudge(t *testing.T) {
 		samples []sample
 		want    seen
 	}{
-		"nobody asked":      {},
-		"never refused":     {samples: []sample{{at(0), at(1), ok}}},
-		"before the answer": {samples: []sample{{at(0), at(1), ok}, {at(12), at(13), no}}, want: seen{refused: true, fromCall: 3 * time.Millisecond, fromAnswer: -7 * time.Millisecond}},
-		"sent before the answer": {
+		"no samples":          {},
+		"never refused":       {samples: []sample{{at(0), at(1), ok}}},
+		"before the response": {samples: []sample{{at(0), at(1), ok}, {at(12), at(13), no}}, want: seen{refused: true, fromCall: 3 * time.Millisecond, fromResponse: -7 * time.Millisecond}},
+		"sent before the response": {
 			samples: []sample{{at(19), at(21), ok}, {at(22), at(25), no}},
-			want:    seen{refused: true, fromCall: 15 * time.Millisecond, fromAnswer: 5 * time.Millisecond, late: 1},
+			want:    seen{refused: true, fromCall: 15 * time.Millisecond, fromResponse: 5 * time.Millisecond, late: 1},
 		},
-		"sent after the answer": {
+		"sent after the response": {
 			samples: []sample{{at(21), at(22), ok}, {at(23), at(24), no}},
-			want:    seen{refused: true, fromCall: 14 * time.Millisecond, fromAnswer: 4 * time.Millisecond, late: 1, lateSent: 1},
+			want:    seen{refused: true, fromCall: 14 * time.Millisecond, fromResponse: 4 * time.Millisecond, late: 1, lateSent: 1},
 		},
-		"let in again": {
+		"accepted again": {
 			samples: []sample{{at(11), at(12), no}, {at(13), at(14), ok}, {at(15), at(16), no}},
-			want:    seen{refused: true, fromCall: 2 * time.Millisecond, fromAnswer: -8 * time.Millisecond, again: 1},
+			want:    seen{refused: true, fromCall: 2 * time.Millisecond, fromResponse: -8 * time.Millisecond, again: 1},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// newClient keeps up to connections open to each host, and makes no more.
+// newClient returns a client that keeps up to connections connections to each host, and opens no more.
 func newClient(connections int) *http.Client {
 	return &http.Client{
 		Timeout:   waitLimit,
@@ -19,20 +19,20 @@ func newClient(connections int) *http.Client {
 	}
 }
 
-// credentials are what a login gives.
+// credentials are the tokens of a login.
 type credentials struct {
 	Access  string `json:"access_token"`
 	Refresh string `json:"refresh_token"`
 }
 
-// names are what a token can be revoked by.
+// names are the values by which a token can be revoked.
 type names struct {
 	TokenID string `json:"jti"`
 	Session string `json:"sid"`
 	Subject string `json:"sub"`
 }
 
-// names reads the token, which is ours and needs no verifying.
+// names decodes the token, without verification, because it is our own.
 func (c credentials) names() (n names, err error) {
 	parts := strings.Split(c.Access, ".")
 	if len(parts) != 3 {
@@ -45,24 +45,24 @@ func (c credentials) names() (n names, err error) {
 	return n, json.Unmarshal(payload, &n)
 }
 
-// ask sends a GET with a token to the app behind base, and returns the status. The app's answer is short, so that what is
-// measured is not the copying of it.
+// ask sends a GET with a token to the app behind base, and returns the status. The app's response is short, so that copying it
+// does not dominate the result.
 func ask(ctx context.Context, client *http.Client, base, token string) (int, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/healthz", nil)
 	if err != nil {
 		return 0, err
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
-	answer, err := client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return 0, err
 	}
-	defer answer.Body.Close()
-	_, err = io.Copy(io.Discard, answer.Body)
-	return answer.StatusCode, err
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
+	return response.StatusCode, err
 }
 
-// post sends body as JSON and decodes the answer into v, unless that is nil. Another status than want is an error.
+// post sends body as JSON and decodes the response into v, unless v is nil. A status other than want is an error.
 func post(ctx context.Context, client *http.Client, url, token string, body any, want int, v any) error {
 	var encoded []byte
 	if body != nil {
@@ -80,17 +80,17 @@ func post(ctx context.Context, client *http.Client, url, token string, body any,
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
-	answer, err := client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	content, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	defer response.Body.Close()
+	content, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	if err != nil {
 		return err
 	}
-	if answer.StatusCode != want {
-		return fmt.Errorf("POST %s: %s: %s", url, answer.Status, content)
+	if response.StatusCode != want {
+		return fmt.Errorf("POST %s: %s: %s", url, response.Status, content)
 	}
 	if v == nil {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// leg is one kind of work on one member, repeated in turn with the others.
+// leg is one kind of work on one member. The legs are repeated in turn.
 type leg struct {
 	name   string
 	member *member
@@ -28,7 +28,7 @@ func (l *leg) run(ctx context.Context, connections int) (usage, error) {
 	return measure(ctx, l.member, connections, l.count, do)
 }
 
-// cost measures CPU per request, and logins and refreshes.
+// cost measures the CPU time per request, and logins and refreshes.
 func (b *bench) cost(ctx context.Context) error {
 	defer b.stop(len(b.programs))
 	c, err := b.costs(ctx)
@@ -50,7 +50,7 @@ func (b *bench) cost(ctx context.Context) error {
 	return b.printLogins(logins)
 }
 
-// repeat has the legs take turns, for the machine is noisy. The first repetition makes them warm, and does not count.
+// repeat runs the legs in turn, because the machine is noisy. The first repetition is a warm-up and does not count.
 func (b *bench) repeat(ctx context.Context, legs []*leg) error {
 	for i := range b.repetitions + 1 {
 		fmt.Fprintf(b.progress, "cost: repetition %d of %d\n", i, b.repetitions)
@@ -71,7 +71,7 @@ func (b *bench) repeat(ctx context.Context, legs []*leg) error {
 type costs struct {
 	*bench
 	client *http.Client
-	// other is a second guarded sidecar, at which people log in who then come to guarded with a token that is new to it.
+	// other is a second guarded sidecar. Users log in there and use their tokens at guarded, where they are new.
 	passing, guarded, logged, other, bare, asking, polling *member
 }
 

@@ -14,10 +14,10 @@ import (
 	"path/filepath"
 )
 
-// bench is what all measurements share: a folder that goes away, a Redis and an app.
+// bench has what all measurements share: a temporary folder, a Redis and an app.
 type bench struct {
 	settings
-	// out gets the tables, and progress what is going on.
+	// out receives the tables, and progress the progress messages.
 	out, progress io.Writer
 	dir           string
 	programs      []*program
@@ -25,7 +25,7 @@ type bench struct {
 	persons       int
 }
 
-// person is a name that nobody had before: what is revoked of one round is of no other.
+// person returns a new user name, so that a revocation in one round affects no other round.
 func (b *bench) person() string {
 	b.persons++
 	return fmt.Sprintf("person-%d", b.persons)
@@ -60,7 +60,7 @@ func (b *bench) close() {
 	_ = os.RemoveAll(b.dir)
 }
 
-// stop ends all programs but the first n.
+// stop ends all programs except the first n.
 func (b *bench) stop(n int) {
 	for _, p := range b.programs[n:] {
 		p.stop()
@@ -107,11 +107,11 @@ func (b *bench) start(ctx context.Context, address, name string, env []string, a
 type member struct {
 	*program
 	url string
-	// loopback is the app's API of a sidecar; a peer has none.
+	// loopback is the address of a sidecar's app API. It is empty for a peer.
 	loopback string
 }
 
-// sidecar runs a policy as people without a cluster do.
+// sidecar starts a sidecar with a policy, as without a cluster (postern run).
 func (b *bench) sidecar(ctx context.Context, name, policy string) (*member, error) {
 	file := filepath.Join(b.dir, name+".yaml")
 	if err := os.WriteFile(file, []byte(policy), 0o600); err != nil {
@@ -129,7 +129,7 @@ func (b *bench) sidecar(ctx context.Context, name, policy string) (*member, erro
 	return &member{program: p, url: "http://" + ports[0], loopback: "http://" + ports[2]}, p.listens(ctx, ports[2])
 }
 
-// peer runs the proxy written by hand; revoked is how it learns of revocations, ask or poll.
+// peer starts the hand-written proxy. revoked is how it looks up revocations: ask or poll.
 func (b *bench) peer(ctx context.Context, name, revoked string) (*member, error) {
 	ports, err := freePorts(1)
 	if err != nil {
@@ -143,7 +143,7 @@ func (b *bench) peer(ctx context.Context, name, revoked string) (*member, error)
 	return &member{program: p, url: "http://" + ports[0]}, nil
 }
 
-// writeKey makes the P-256 key that sidecars and peers sign with.
+// writeKey writes the P-256 key with which sidecars and peers sign.
 func writeKey(file string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

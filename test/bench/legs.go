@@ -2,10 +2,10 @@ package main
 
 import "context"
 
-// turns is how many people are logged in while requests are measured; they take turns.
+// turns is the number of logged-in users during the request measurements. They send requests in turn.
 const turns = 200
 
-// logIn logs n new people in.
+// logIn logs in n new users.
 func (c *costs) logIn(ctx context.Context, at *member, n int) ([]credentials, error) {
 	out, names := make([]credentials, n), c.people(n)
 	err := each(ctx, c.connections, n, func(ctx context.Context, i int) (err error) {
@@ -15,10 +15,10 @@ func (c *costs) logIn(ctx context.Context, at *member, n int) ([]credentials, er
 	return out, err
 }
 
-// ready makes a repetition ready, and returns its work.
+// ready prepares a repetition and returns its work.
 type ready = func(ctx context.Context) (work, error)
 
-// The places of those among requestLegs that others are compared with.
+// The indexes of those requestLegs with which others are compared.
 const (
 	passingLeg = iota
 	bareLeg
@@ -46,15 +46,16 @@ func (c *costs) requestLegs(ctx context.Context) ([]*leg, error) {
 	}, nil
 }
 
-// again has the same people ask again and again.
+// again sends requests of the same users again and again.
 func (c *costs) again(name string, m *member, sessions []credentials) *leg {
 	do := asking(c.client, m, sessions)
 	return &leg{name: name, member: m, count: c.requests, begin: func(ctx context.Context) (work, error) {
-		return do, each(ctx, c.connections, 2*turns, do) // connections are then open, and tokens known
+		return do, each(ctx, c.connections, 2*turns, do) // opens the connections and caches the tokens
 	}}
 }
 
-// fresh has each token, which another sidecar issued, come once, after known ones that make the sidecar warm.
+// fresh sends one request with each token. Another sidecar issued the tokens. Requests with known tokens warm up the sidecar
+// first.
 func (c *costs) fresh(known []credentials) ready {
 	return func(ctx context.Context) (work, error) {
 		sessions, err := c.logIn(ctx, c.other, c.logins)
@@ -65,7 +66,7 @@ func (c *costs) fresh(known []credentials) ready {
 	}
 }
 
-// loginLegs: each of the sidecar's stands before the peer's.
+// loginLegs returns the legs of logins and refreshes. Each leg of the sidecar precedes that of the peer.
 func (c *costs) loginLegs() []*leg {
 	var legs []*leg
 	for _, m := range []*member{c.guarded, c.asking} {
@@ -80,7 +81,7 @@ func (c *costs) loginLegs() []*leg {
 func (c *costs) loggingIn(m *member) ready {
 	return func(ctx context.Context) (work, error) {
 		names := c.people(c.logins)
-		_, err := c.logIn(ctx, m, 2*c.connections) // connections are then open
+		_, err := c.logIn(ctx, m, 2*c.connections) // opens the connections
 		return func(ctx context.Context, i int) error {
 			_, err := login(ctx, c.client, m.url, names[i])
 			return err

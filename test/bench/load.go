@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// usage is what n pieces of work took.
+// usage is the usage of n work items.
 type usage struct {
-	// cpu is what the measured process spent on one of them, in its own code and in the kernel.
+	// cpu is the CPU time, user and system, of the measured process per item.
 	cpu time.Duration
-	// perSecond is how many were done in a second, by the clock on the wall.
+	// perSecond is the number of items per second of wall-clock time.
 	perSecond float64
 }
 
-// work does its piece of the number i.
+// work runs the item with the number i.
 type work = func(ctx context.Context, i int) error
 
-// measure does n pieces, by as many workers as connections, and says what they took of the member's process.
+// measure runs n items with as many workers as connections, and returns the usage of the member's process.
 func measure(ctx context.Context, m *member, connections, n int, do work) (usage, error) {
 	before, err := cpuTime(m.pid())
 	if err != nil {
@@ -36,7 +36,7 @@ func measure(ctx context.Context, m *member, connections, n int, do work) (usage
 	return usage{cpu: (after - before) / time.Duration(n), perSecond: float64(n) / elapsed.Seconds()}, err
 }
 
-// each calls do with 0 to n-1; after an error it begins no other call.
+// each calls do with 0 to n-1. After an error it starts no further calls.
 func each(ctx context.Context, workers, n int, do work) error {
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -54,7 +54,7 @@ func each(ctx context.Context, workers, n int, do work) error {
 	return errors.Join(errs...)
 }
 
-// asking is work: a GET with the token of one session after the other. Any answer but 200 is an error.
+// asking returns work that sends a GET with the token of one session after the other. A status other than 200 is an error.
 func asking(client *http.Client, m *member, sessions []credentials) work {
 	return func(ctx context.Context, i int) error {
 		status, err := ask(ctx, client, m.url, sessions[i%len(sessions)].Access)

@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// passing is a policy without rules: what remains is the proxy with its guards.
+// passing is a policy without rules. It measures the proxy with its guards.
 const passing = `
 apiVersion: postern.dev/v1alpha1
 kind: SidecarClass
@@ -15,7 +15,7 @@ metadata: {name: bench}
 spec: {selector: {}}
 `
 
-// guarded is a policy with tokens, sessions and revocation, as config/samples/tokens.yaml has them.
+// guarded is a policy with tokens, sessions and revocation, like config/samples/tokens.yaml.
 func guarded(redis, accessLog string) string {
 	return fmt.Sprintf(`
 apiVersion: postern.dev/v1alpha1

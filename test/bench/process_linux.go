@@ -8,12 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attributes keep ^C to the bench, which then ends its programs, and end them where the bench is killed.
+// attributes keep ^C from the programs, because the bench stops them itself. If the bench is killed, the programs are killed,
+// too.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// cpuTime is what a process has spent so far, to the nanosecond: clock_getcpuclockid(3).
+// cpuTime returns the CPU time of a process in nanoseconds: clock_getcpuclockid(3).
 func cpuTime(pid int) (time.Duration, error) {
 	const scheduler = 2
 	var t unix.Timespec

@@ -11,5 +11,5 @@ import (
 func attributes() *syscall.SysProcAttr { return nil }
 
 func cpuTime(int) (time.Duration, error) {
-	return 0, errors.New("reading the CPU time of a process: this needs Linux")
+	return 0, errors.New("reading the CPU time of a process: requires Linux")
 }

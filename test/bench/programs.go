@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// waitLimit bounds the wait for a program to answer.
+// waitLimit bounds the wait for a program to listen.
 const waitLimit = 30 * time.Second
 
-// need says what is missing.
+// need returns an error that names a missing program and how to install it.
 func need() error {
 	var errs []error
 	for _, p := range []struct{ name, from string }{
@@ -28,7 +28,7 @@ func need() error {
 	return errors.Join(errs...)
 }
 
-// build compiles what is measured, and what it is compared with, from this tree.
+// build compiles the measured programs and the peers from this tree.
 func build(ctx context.Context, dir string) error {
 	const module = "github.com/posterndev/postern/"
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+"/", module+"cmd/postern", module+"hack/sample-app", module+"test/bench/peer")
@@ -39,7 +39,7 @@ func build(ctx context.Context, dir string) error {
 	return nil
 }
 
-// program is one that was started.
+// program is a started program.
 type program struct {
 	name string
 	cmd  *exec.Cmd
@@ -47,7 +47,7 @@ type program struct {
 	done chan struct{}
 }
 
-// start runs a program until stop, or until the bench ends; what it says goes into a file of dir.
+// start runs a program until stop, or until the bench ends. Its output goes to a file in dir.
 func start(dir, name string, env []string, args ...string) (*program, error) {
 	p := &program{name: name, log: filepath.Join(dir, name+".log"), done: make(chan struct{})}
 	log, err := os.Create(p.log)
@@ -68,7 +68,7 @@ func start(dir, name string, env []string, args ...string) (*program, error) {
 
 func (p *program) pid() int { return p.cmd.Process.Pid }
 
-// listens waits until the program takes connections.
+// listens waits until the program accepts connections.
 func (p *program) listens(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, waitLimit)
 	defer cancel()
@@ -93,8 +93,8 @@ func (p *program) stop() {
 	<-p.done
 }
 
-// freePorts are n addresses of 127.0.0.1 that nobody has. They are not those that the kernel gives to clients, and to servers
-// that ask for any: one of these could be gone before a program that was told of it listens there.
+// freePorts returns n free addresses of 127.0.0.1. They are outside of the range that the kernel assigns to clients and to
+// servers without a fixed port: such a port could be in use before the program listens on it.
 func freePorts(n int) ([]string, error) {
 	const lowest, highest, attempts = 20000, 29999, 1000
 	var addresses []string
@@ -108,5 +108,5 @@ func freePorts(n int) ([]string, error) {
 			return addresses, nil
 		}
 	}
-	return nil, fmt.Errorf("no %d ports are free between %d and %d", n, lowest, highest)
+	return nil, fmt.Errorf("there are not %d free ports between %d and %d", n, lowest, highest)
 }

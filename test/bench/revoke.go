@@ -14,7 +14,7 @@ type way struct {
 	name    string
 	members []*member
 	rounds  int
-	// wait is the longest of the random pauses between two rounds, so that revocations come at no special point of a poll.
+	// wait is the maximum random pause between two rounds, so that revocations are spread over the poll interval.
 	wait   time.Duration
 	revoke func(context.Context, *http.Client, *member, credentials) error
 }
@@ -23,7 +23,7 @@ func logout(ctx context.Context, client *http.Client, at *member, c credentials)
 	return post(ctx, client, at.url+"/auth/logout", c.Access, nil, http.StatusNoContent, nil)
 }
 
-// byName revokes by the app's API; field is the member of the request that pick gives.
+// byName revokes by the app's API. field is the request member for the value that pick returns.
 func byName(field string, pick func(names) string) func(context.Context, *http.Client, *member, credentials) error {
 	return func(ctx context.Context, client *http.Client, at *member, c credentials) error {
 		n, err := c.names()
@@ -34,7 +34,7 @@ func byName(field string, pick func(names) string) func(context.Context, *http.C
 	}
 }
 
-// revocation measures from revoke to refusal.
+// revocation measures the time from revocation to refusal.
 func (b *bench) revocation(ctx context.Context) error {
 	results, err := b.timings(ctx)
 	if err != nil {
@@ -43,7 +43,7 @@ func (b *bench) revocation(ctx context.Context) error {
 	return b.printRevocation(results)
 }
 
-// timings are those of all ways, in their order.
+// timings returns the timings of all ways, in their order.
 func (b *bench) timings(ctx context.Context) ([]timing, error) {
 	defer b.stop(len(b.programs))
 	ways, err := b.ways(ctx)
@@ -60,10 +60,10 @@ func (b *bench) timings(ctx context.Context) ([]timing, error) {
 	return results, nil
 }
 
-// pollingWay is the place among ways of the peer that the others are compared with.
+// pollingWay is the index of the polling peer in ways. The others are compared with it.
 const pollingWay = 4
 
-// ways starts the fleets.
+// ways starts the members and returns the ways of revoking.
 func (b *bench) ways(ctx context.Context) ([]way, error) {
 	var sidecars, polling, asking []*member
 	for i := range b.fleet {
@@ -86,20 +86,20 @@ func (b *bench) ways(ctx context.Context) ([]way, error) {
 	}, nil
 }
 
-// timing is what the rounds of one way gave.
+// timing is the result of the rounds of one way.
 type timing struct {
 	name   string
 	rounds int
-	// fromCall and fromAnswer are every member's in every round; slowest are the longest fromCall of each round.
-	fromCall, fromAnswer, slowest []time.Duration
-	// The counts are as in seen. own are those of lateSent that were sent to the member at which the revocation was.
+	// fromCall and fromResponse are the times of every member in every round. slowest are the longest fromCall of each round.
+	fromCall, fromResponse, slowest []time.Duration
+	// The counts are as in seen. own counts the lateSent requests that were sent to the member that revoked.
 	late, lateSent, own, again int
 }
 
 func (t *timing) add(round []seen, at int) {
 	slowest := time.Duration(0)
 	for _, s := range round {
-		t.fromCall, t.fromAnswer = append(t.fromCall, s.fromCall), append(t.fromAnswer, s.fromAnswer)
+		t.fromCall, t.fromResponse = append(t.fromCall, s.fromCall), append(t.fromResponse, s.fromResponse)
 		t.late, t.lateSent, t.again = t.late+s.late, t.lateSent+s.lateSent, t.again+s.again
 		slowest = max(slowest, s.fromCall)
 	}
@@ -122,7 +122,7 @@ func (b *bench) revokeBy(ctx context.Context, w way) (timing, error) {
 	return t, nil
 }
 
-// round logs a new person in, has every member asked with their token, revokes it at one of them, and waits for refusals.
+// round logs in a new user, makes every member get requests with the token, revokes it at one member, and waits for refusals.
 func (b *bench) round(ctx context.Context, client *http.Client, w way, at *member) ([]seen, error) {
 	c, err := login(ctx, client, at.url, b.person())
 	if err != nil {
@@ -130,7 +130,7 @@ func (b *bench) round(ctx context.Context, client *http.Client, w way, at *membe
 	}
 	time.Sleep(rand.N(w.wait))
 	watch := b.watch(ctx, client, w.members, c.Access)
-	defer watch.end() //nolint:errcheck // a second end gives no other error
+	defer watch.end() //nolint:errcheck // a second end returns the same error
 	if err := watch.await(ctx, "warm", func(a *asker) <-chan struct{} { return a.warm }); err != nil {
 		return nil, err
 	}

@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// quantile returns the smallest of values that a share of q of them does not exceed (nearest rank); 0 of none.
+// quantile returns the smallest value that is not exceeded by a share of q of the values (nearest rank). It returns 0 for no
+// values.
 func quantile[T cmp.Ordered](values []T, q float64) (none T) {
 	if len(values) == 0 {
 		return none

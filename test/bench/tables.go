@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// table writes rows of cells in columns: the first is text, the others are numbers.
+// table writes rows of cells in columns. The first column is text, the others are numbers.
 func table(out io.Writer, title string, rows [][]string) error {
 	fmt.Fprintf(out, "\n%s\n\n", title)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -29,7 +29,7 @@ func table(out io.Writer, title string, rows [][]string) error {
 func milliseconds(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/1e6) }
 func microseconds(d time.Duration) string { return fmt.Sprintf("%.0f", float64(d)/1e3) }
 
-// ratio is how many times b is in a.
+// ratio returns a divided by b.
 func ratio[T time.Duration | float64](a, b T) string {
 	if b == 0 {
 		return "-"
@@ -37,7 +37,8 @@ func ratio[T time.Duration | float64](a, b T) string {
 	return fmt.Sprintf("%.2f", float64(a)/float64(b))
 }
 
-// aim is Postern's own for the median from revoke to refusal on every sidecar of one machine. It is printed, not tested.
+// aim is the aim of Postern for the median time from revocation to refusal on every sidecar of one machine. It is printed, not
+// tested.
 const aim = 100 * time.Millisecond
 
 func (b *bench) printRevocation(results []timing) error {
@@ -51,7 +52,7 @@ func (b *bench) printRevocation(results []timing) error {
 			milliseconds(median(t.slowest)), milliseconds(quantile(t.slowest, 0.95)), ratio(polling, median(t.fromCall)),
 		})
 		after = append(after, []string{
-			t.name, fmt.Sprint(t.late), fmt.Sprint(t.lateSent), fmt.Sprint(t.own), fmt.Sprint(t.again), milliseconds(median(t.fromAnswer)),
+			t.name, fmt.Sprint(t.late), fmt.Sprint(t.lateSent), fmt.Sprint(t.own), fmt.Sprint(t.again), milliseconds(median(t.fromResponse)),
 		})
 	}
 	err := table(b.out, fmt.Sprintf("From the revoke call to the first refusal, on each of %d", b.fleet), times)
@@ -63,11 +64,11 @@ func (b *bench) printRevocation(results []timing) error {
 		slowest = max(slowest, median(t.slowest))
 	}
 	fmt.Fprintf(b.out, "\n  Aim: under %s at the median, on every sidecar. Here: %s ms.\n", aim, milliseconds(slowest))
-	return table(b.out, "Answered 200 after the revoke call was answered", after)
+	return table(b.out, "Responses with status 200 after the response to the revoke call", after)
 }
 
 func (b *bench) printCost(legs []*leg) error {
-	header := []string{"CPU of the proxy's process", "requests", "µs/request", "least", "most"}
+	header := []string{"CPU of the proxy's process", "requests", "µs/request", "min", "max"}
 	rows := [][]string{append(header, "/no rules", "/bare peer", "/asking peer", "/polling peer")}
 	for _, l := range legs {
 		at := median(l.cpu)

@@ -9,19 +9,19 @@ import (
 )
 
 const (
-	// warm is how many answers each asker must have before anything is revoked.
+	// warm is the number of responses that each asker must have before the revocation.
 	warm = 5
-	// linger is how long the askers go on after the last first refusal, to see whether a refusal stays one.
+	// linger is the time for which the askers continue after the last first refusal, to check that refusals are permanent.
 	linger = 15 * time.Millisecond
 )
 
-// sample is one answer.
+// sample is one request with its response.
 type sample struct {
 	sent, got time.Time
 	status    int
 }
 
-// asker asks one member with one token again and again, over a connection that is kept.
+// asker sends requests with one token to one member, over one connection.
 type asker struct {
 	url, token    string
 	client        *http.Client
@@ -30,12 +30,13 @@ type asker struct {
 	warm, refused chan struct{}
 }
 
-// run asks until ctx ends, and closes warm and refused when it comes to that. A status that is neither is an error.
+// run sends requests until ctx ends. It closes warm after the warm-up, and refused at the first 401. A status other than 200 and
+// 401 is an error.
 func (a *asker) run(ctx context.Context) error {
 	for refused := false; ctx.Err() == nil; {
 		s := sample{sent: time.Now()}
 		var err error
-		// A request that has begun is let finish: its end is no failure of the member.
+		// A request that has started is completed, so that its end is not a failure of the member.
 		s.status, err = ask(context.WithoutCancel(ctx), a.client, a.url, a.token)
 		s.got = time.Now()
 		switch {
@@ -56,7 +57,7 @@ func (a *asker) run(ctx context.Context) error {
 	return nil
 }
 
-// watch is askers at work, one for each member.
+// watch is a set of running askers, one for each member.
 type watch struct {
 	askers []*asker
 	stop   context.CancelFunc
@@ -81,7 +82,7 @@ func (b *bench) watch(ctx context.Context, client *http.Client, members []*membe
 	return w
 }
 
-// await waits for one thing of every asker.
+// await waits until every asker has closed a channel.
 func (w *watch) await(ctx context.Context, what string, of func(*asker) <-chan struct{}) error {
 	timeout := time.After(waitLimit)
 	for _, a := range w.askers {
@@ -98,7 +99,7 @@ func (w *watch) await(ctx context.Context, what string, of func(*asker) <-chan s
 	return nil
 }
 
-// end stops the askers; their samples are then complete.
+// end stops the askers. Then their samples are complete.
 func (w *watch) end() error {
 	w.stop()
 	w.wg.Wait()
@@ -110,13 +111,13 @@ func (w *watch) end() error {
 	}
 }
 
-// seen is what one asker saw of one revocation.
+// seen is the view of one asker of one revocation.
 type seen struct {
-	// fromCall and fromAnswer are the times from the revoke call, and from its answer, to the first refusal's arrival; the
-	// second may be negative.
-	fromCall, fromAnswer time.Duration
-	// late are the requests that were answered 200 after the revoke call's answer, and lateSent those of them that were sent
-	// after it. again are those answered 200 after the first refusal.
+	// fromCall and fromResponse are the times from the revoke call, and from its response, to the arrival of the first refusal.
+	// fromResponse may be negative.
+	fromCall, fromResponse time.Duration
+	// late counts the requests with status 200 after the response to the revoke call. lateSent counts those of them that were
+	// also sent after it. again counts the requests with status 200 after the first refusal.
 	late, lateSent, again int
 	refused               bool
 }
@@ -126,7 +127,7 @@ func judge(samples []sample, called, answered time.Time) (s seen) {
 		switch {
 		case x.status == http.StatusUnauthorized && !s.refused:
 			s.refused = true
-			s.fromCall, s.fromAnswer = x.got.Sub(called), x.got.Sub(answered)
+			s.fromCall, s.fromResponse = x.got.Sub(called), x.got.Sub(answered)
 		case x.status == http.StatusOK && s.refused:
 			s.again++
 		}

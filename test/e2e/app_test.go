@@ -20,10 +20,10 @@ const (
 	appPort     = 8080
 )
 
-// change is what a test wants otherwise than podSpec says.
+// change changes a podSpec for a test.
 type change func(*corev1.PodSpec)
 
-// podSpec is the sample app, as an app team would write it: nothing in it knows of Postern.
+// podSpec is the sample app as an app team would deploy it, without any reference to Postern.
 func podSpec(changes ...change) corev1.PodSpec {
 	spec := corev1.PodSpec{
 		TerminationGracePeriodSeconds: ptr.To(int64(20)),
@@ -49,7 +49,7 @@ func env(name, value string) change {
 	}
 }
 
-// deploy makes a Deployment with the label app=name, and a Service of the same name at port 80.
+// deploy creates a Deployment with the label app=name, and a Service with the same name on port 80.
 func (s *space) deploy(name string, replicas int32, changes ...change) {
 	s.t.Helper()
 	labels := map[string]string{"app": name}
@@ -72,7 +72,7 @@ func (s *space) deploy(name string, replicas int32, changes ...change) {
 	})
 }
 
-// serviceURL is the Service's address, without a path.
+// serviceURL returns the URL of the Service, without a path.
 func (s *space) serviceURL(name string) string {
 	s.t.Helper()
 	service := &corev1.Service{}
@@ -82,12 +82,12 @@ func (s *space) serviceURL(name string) string {
 	return "http://" + service.Spec.ClusterIP
 }
 
-// podURL is the pod's own address at a port, without a path.
+// podURL returns the URL of the pod at a port, without a path.
 func podURL(pod *corev1.Pod, port int) string {
 	return fmt.Sprintf("http://%s:%d", pod.Status.PodIP, port)
 }
 
-// pod makes a bare pod with the label app=name.
+// pod returns a pod with the label app=name.
 func pod(namespace, name string, changes ...change) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{"app": name}},
@@ -95,7 +95,7 @@ func pod(namespace, name string, changes ...change) *corev1.Pod {
 	}
 }
 
-// pods returns the pods with the label app=name that are not on their way out, by name.
+// pods returns the pods with the label app=name that are not being deleted, by name.
 func (s *space) pods(name string) []corev1.Pod {
 	s.t.Helper()
 	list := &corev1.PodList{}
@@ -107,7 +107,7 @@ func (s *space) pods(name string) []corev1.Pod {
 	return pods
 }
 
-// ready waits for a pod to be ready, and returns it.
+// ready waits until a pod is ready, and returns it.
 func (s *space) ready(name string) *corev1.Pod {
 	s.t.Helper()
 	pod := &corev1.Pod{}
@@ -125,7 +125,7 @@ func (s *space) ready(name string) *corev1.Pod {
 	return pod
 }
 
-// describe says how a pod's containers do.
+// describe describes the state of a pod's containers.
 func describe(pod *corev1.Pod) string {
 	words := []string{string(pod.Status.Phase)}
 	for _, c := range append(slices.Clone(pod.Status.InitContainerStatuses), pod.Status.ContainerStatuses...) {
@@ -134,21 +134,21 @@ func describe(pod *corev1.Pod) string {
 		case c.State.Waiting != nil:
 			state = c.State.Waiting.Reason
 		case c.State.Terminated != nil:
-			state = fmt.Sprintf("ended with %d", c.State.Terminated.ExitCode)
+			state = fmt.Sprintf("terminated with %d", c.State.Terminated.ExitCode)
 		}
 		words = append(words, fmt.Sprintf("%s: %s, ready=%t, %d restarts", c.Name, state, c.Ready, c.RestartCount))
 	}
 	return strings.Join(words, "; ")
 }
 
-// client starts a pod that no policy selects, to ask from; it is ready when it returns.
+// client starts a pod that no policy selects, and waits until it is ready. Tests send requests from it.
 func (s *space) client() *corev1.Pod {
 	s.t.Helper()
 	s.create(pod(s.name, "client"))
 	return s.ready("client")
 }
 
-// ask runs the sample app's own client in the pod: its answer is printed as curl -i does.
+// ask runs the sample app's HTTP client in the pod. It prints the response in the format of curl -i.
 func (s *space) ask(pod *corev1.Pod, args ...string) (string, error) {
 	return kubectl(append([]string{"exec", "-n", s.name, pod.Name, "-c", "app", "--", "/sample-app", "get"}, args...)...)
 }

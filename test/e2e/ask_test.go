@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// answer is what came of a request.
-type answer struct {
+// response is the response to a request.
+type response struct {
 	status  int
 	header  http.Header
 	trailer http.Header
 	body    string
 }
 
-// seen is what the sample app says that it saw of a request.
+// seen is the sample app's description of the request that it received.
 type seen struct {
 	Method    string      `json:"method"`
 	Path      string      `json:"path"`
@@ -28,17 +28,17 @@ type seen struct {
 	BodyBytes int64       `json:"bodyBytes"`
 }
 
-// seen reads the sample app's answer.
-func (a answer) seen(t *testing.T) seen {
+// seen decodes the sample app's response.
+func (a response) seen(t *testing.T) seen {
 	t.Helper()
 	var s seen
 	if err := json.Unmarshal([]byte(a.body), &s); err != nil {
-		t.Fatalf("reading what the app saw: %v: status %d, %.300q", err, a.status, a.body)
+		t.Fatalf("decoding the sample app's response: %v: status %d, %.300q", err, a.status, a.body)
 	}
 	return s
 }
 
-// newHTTPClient shows answers as they come: no redirect is followed, nothing is decompressed.
+// newHTTPClient returns a client that does not follow redirects and does not decompress.
 func newHTTPClient(keepAlive bool) *http.Client {
 	return &http.Client{
 		Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 64},
@@ -47,16 +47,16 @@ func newHTTPClient(keepAlive bool) *http.Client {
 	}
 }
 
-// send asks once, on a connection of its own; fields are request headers as "Name: value".
-func send(t *testing.T, method, url, body string, fields ...string) (answer, error) {
+// send sends one request on its own connection. fields are request headers as "Name: value".
+func send(t *testing.T, method, url, body string, fields ...string) (response, error) {
 	t.Helper()
 	return sendBy(t, newHTTPClient(false), method, url, body, fields...)
 }
 
-func sendBy(t *testing.T, by *http.Client, method, url, body string, fields ...string) (answer, error) {
+func sendBy(t *testing.T, by *http.Client, method, url, body string, fields ...string) (response, error) {
 	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	for _, field := range fields {
 		name, value, _ := strings.Cut(field, ": ")
@@ -66,25 +66,25 @@ func sendBy(t *testing.T, by *http.Client, method, url, body string, fields ...s
 		}
 		request.Header.Add(name, value)
 	}
-	response, err := by.Do(request)
+	resp, err := by.Do(request)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return answer{}, fmt.Errorf("reading answer: %w", err)
+		return response{}, fmt.Errorf("reading response: %w", err)
 	}
-	return answer{status: response.StatusCode, header: response.Header, trailer: response.Trailer, body: string(text)}, nil
+	return response{status: resp.StatusCode, header: resp.Header, trailer: resp.Trailer, body: string(text)}, nil
 }
 
-// get is send without a body; no answer fails the test.
-func get(t *testing.T, url string, fields ...string) answer {
+// get is send without a body. It fails the test if there is no response.
+func get(t *testing.T, url string, fields ...string) response {
 	t.Helper()
 	return do(t, http.MethodGet, url, "", fields...)
 }
 
-func do(t *testing.T, method, url, body string, fields ...string) answer {
+func do(t *testing.T, method, url, body string, fields ...string) response {
 	t.Helper()
 	a, err := send(t, method, url, body, fields...)
 	if err != nil {
@@ -93,8 +93,8 @@ func do(t *testing.T, method, url, body string, fields ...string) answer {
 	return a
 }
 
-// wantStatus fails the test where the answer has another status.
-func (a answer) wantStatus(t *testing.T, want int) answer {
+// wantStatus fails the test if the response has another status.
+func (a response) wantStatus(t *testing.T, want int) response {
 	t.Helper()
 	if a.status != want {
 		t.Errorf("status %d, want %d: %v %.300q", a.status, want, a.header, a.body)
@@ -102,11 +102,11 @@ func (a answer) wantStatus(t *testing.T, want int) answer {
 	return a
 }
 
-// eventuallyStatus asks until the status is that one.
-func eventuallyStatus(t *testing.T, want int, url string, fields ...string) answer {
+// eventuallyStatus repeats a request until it gets the status.
+func eventuallyStatus(t *testing.T, want int, url string, fields ...string) response {
 	t.Helper()
-	var got answer
-	eventually(t, fmt.Sprintf("asking %s until the status is %d", url, want), func() (err error) {
+	var got response
+	eventually(t, fmt.Sprintf("waiting for %s to return status %d", url, want), func() (err error) {
 		if got, err = send(t, http.MethodGet, url, "", fields...); err == nil && got.status != want {
 			err = fmt.Errorf("status %d: %.300q", got.status, got.body)
 		}
@@ -115,7 +115,7 @@ func eventuallyStatus(t *testing.T, want int, url string, fields ...string) answ
 	return got
 }
 
-// problemIs reports whether an answer is the problem of that code.
-func problemIs(a answer, code string) bool {
+// problemIs reports whether a response is the problem with that code.
+func problemIs(a response, code string) bool {
 	return strings.Contains(a.body, `"type":"https://postern.dev/problems/`+code+`"`)
 }

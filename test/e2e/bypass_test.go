@@ -17,7 +17,7 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// testBypass: whoever is in another pod finds no way around the sidecar, and no pod gets by without one.
+// testBypass: from another pod there is no way around the sidecar, and no pod runs without one.
 func testBypass(t *testing.T) {
 	s, id := newSpace(t), newIssuer(t)
 	s.apply(guarded+"  ports: [{port: http}]\n", "JWKS", id.jwks())
@@ -48,21 +48,21 @@ func (s *space) checkAddresses(attacker, victim *corev1.Pod) {
 		for _, port := range []string{"9999", "9998", "1"} {
 			out, err := s.ask(attacker, "-timeout", "5s", fmt.Sprintf("http://%s/", net.JoinHostPort(ip.IP, port)))
 			if err == nil || strings.Contains(out, "HTTP/1.1") {
-				s.t.Errorf("undeclared port %s at %s answers: %s", port, ip.IP, out)
+				s.t.Errorf("undeclared port %s at %s responds: %s", port, ip.IP, out)
 			}
 		}
 	}
-	// The extra listeners are there: only the way is closed.
+	// The extra listeners exist; only access is closed.
 	if out, err := kubectl("exec", "-n", s.name, victim.Name, "-c", "app", "--", "/sample-app", "get", "-want", "200", "http://127.0.0.1:9999/"); err != nil {
 		s.t.Errorf("the app does not listen on its undeclared port at all: %v\n%s", err, out)
 	}
 }
 
-// checkOwnPorts: the sidecar's inbound port is no way in, and its admin port tells health and nothing else.
+// checkOwnPorts: the sidecar's inbound port gives no access, and its admin port serves only health and metrics.
 func (s *space) checkOwnPorts(attacker, victim *corev1.Pod) {
 	out, err := s.ask(attacker, "-timeout", "5s", podURL(victim, 15990)+"/")
 	if err == nil && !strings.Contains(out, "HTTP/1.1 4") {
-		s.t.Errorf("the inbound port answers: %s", out)
+		s.t.Errorf("the inbound port responds: %s", out)
 	}
 	for path, want := range map[string]string{
 		"/readyz": "200", "/metrics": "200", "/probe/app/readiness": "200", "/probe/app/liveness": "404", "/probe/": "404", "/": "404", "/debug/pprof/": "404",
@@ -73,7 +73,7 @@ func (s *space) checkOwnPorts(attacker, victim *corev1.Pod) {
 	}
 }
 
-// checkAdmission: pods that cannot be guarded are refused, and are told why.
+// checkAdmission: pods that cannot be guarded are refused with the reason.
 func (s *space) checkAdmission() {
 	for name, test := range map[string]struct {
 		change change
@@ -83,14 +83,14 @@ func (s *space) checkAdmission() {
 		"sidecar's name": {func(p *corev1.PodSpec) {
 			p.Containers = append(p.Containers, corev1.Container{Name: render.SidecarName, Image: sampleImage})
 		}, "reserved for the sidecar"},
-		"sidecar's name among init containers": {func(p *corev1.PodSpec) {
+		"sidecar's name as init container": {func(p *corev1.PodSpec) {
 			p.InitContainers = []corev1.Container{{Name: render.SidecarName, Image: sampleImage}}
 		}, "reserved for the sidecar"},
 		"sidecar's volume": {func(p *corev1.PodSpec) {
 			p.Volumes = []corev1.Volume{{Name: render.VolumePrefix + "document", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 		}, "reserved for the sidecar"},
 		"sidecar's port":  {func(p *corev1.PodSpec) { p.Containers[0].Ports[0].ContainerPort = 15990 }, "sidecar's own"},
-		"port nobody has": {func(p *corev1.PodSpec) { p.Containers[0].Ports[0].Name = "web" }, `named "http"`},
+		"undeclared port": {func(p *corev1.PodSpec) { p.Containers[0].Ports[0].Name = "web" }, `named "http"`},
 	} {
 		s.t.Run(name, func(t *testing.T) {
 			err := s.c.Create(t.Context(), pod(s.name, "orders", test.change))
@@ -99,7 +99,7 @@ func (s *space) checkAdmission() {
 			}
 		})
 	}
-	s.t.Run("annotations and labels are no way out", func(t *testing.T) {
+	s.t.Run("annotations and labels do not opt out", func(t *testing.T) {
 		s := s.in(t)
 		p := pod(s.name, "sly")
 		p.Labels = map[string]string{"app": "orders", "postern.dev/injection": "disabled", "sidecar.istio.io/inject": "false"}
@@ -109,7 +109,7 @@ func (s *space) checkAdmission() {
 		got := s.ready("sly")
 		eventuallyStatus(t, http.StatusUnauthorized, podURL(got, appPort)+"/")
 	})
-	s.t.Run("a label added later is seen", func(t *testing.T) {
+	s.t.Run("a label added later is reported", func(t *testing.T) {
 		s := s.in(t)
 		p := pod(s.name, "late")
 		p.Labels = nil

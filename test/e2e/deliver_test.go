@@ -24,8 +24,7 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// testDelivery: the operator's long poll gives a pod its own policy's document, whatever else it asks for, and gives nothing to
-// anybody else.
+// testDelivery: the operator's long poll delivers only the document of the pod's own policy, and refuses everyone else.
 func testDelivery(t *testing.T) {
 	s := newSpace(t)
 	for _, name := range []string{"alpha", "beta"} {
@@ -39,7 +38,7 @@ func testDelivery(t *testing.T) {
 	o := s.operator(alpha)
 	good := s.podToken(alpha, compiled.OperatorAudience)
 
-	for name, query := range map[string]string{"plainly": "", "asking for another": "?namespace=" + s.name + "&policy=beta&name=beta"} {
+	for name, query := range map[string]string{"plainly": "", "requesting another policy": "?namespace=" + s.name + "&policy=beta&name=beta"} {
 		t.Run("own document, "+name, func(t *testing.T) {
 			status, body := o.poll(t, query, good, `{"schemaVersion":1,"policy":"beta","name":"beta"}`)
 			var signed compiled.Signed
@@ -64,15 +63,15 @@ func testDelivery(t *testing.T) {
 		token, path string
 		wantStatus  int
 	}{
-		"no token":              {wantStatus: 401},
-		"nonsense":              {token: "nonsense", wantStatus: 401},
-		"forged":                {token: good[:strings.LastIndex(good, ".")+1] + strings.Repeat("A", 342), wantStatus: 401},
-		"the API server's":      {token: s.podToken(alpha, ""), wantStatus: 401},
-		"another audience":      {token: s.podToken(alpha, "vault"), wantStatus: 401},
-		"of no pod":             {token: unbound, wantStatus: 401},
-		"of a pod that is gone": {token: ofGone, wantStatus: 401},
-		"of a pod without one":  {token: s.podToken(s.ready("client"), compiled.OperatorAudience), wantStatus: 403},
-		"another path":          {token: good, path: "/beta", wantStatus: 404},
+		"no token":                   {wantStatus: 401},
+		"nonsense":                   {token: "nonsense", wantStatus: 401},
+		"forged":                     {token: good[:strings.LastIndex(good, ".")+1] + strings.Repeat("A", 342), wantStatus: 401},
+		"the API server's":           {token: s.podToken(alpha, ""), wantStatus: 401},
+		"another audience":           {token: s.podToken(alpha, "vault"), wantStatus: 401},
+		"not of a pod":               {token: unbound, wantStatus: 401},
+		"of a deleted pod":           {token: ofGone, wantStatus: 401},
+		"of a pod without a sidecar": {token: s.podToken(s.ready("client"), compiled.OperatorAudience), wantStatus: 403},
+		"another path":               {token: good, path: "/beta", wantStatus: 404},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if status, body := o.poll(t, test.path, test.token, `{"schemaVersion":1}`); status != test.wantStatus || bytes.Contains(body, []byte("signature")) {
@@ -82,13 +81,13 @@ func testDelivery(t *testing.T) {
 	}
 }
 
-// operator is the way that sidecars go.
+// operator is the connection that sidecars use.
 type operator struct {
 	url    string
 	client *http.Client
 }
 
-// operator reads what the webhook told a pod's sidecar.
+// operator reads from the pod how its sidecar connects to the operator.
 func (s *space) operator(p *corev1.Pod) operator {
 	s.t.Helper()
 	environment := map[string]string{}
@@ -118,7 +117,7 @@ func (s *space) operator(p *corev1.Pod) operator {
 	}
 }
 
-// poll asks once.
+// poll sends one poll request.
 func (o operator) poll(t *testing.T, suffix, token, report string) (status int, body []byte) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, o.url+suffix, strings.NewReader(report))
@@ -139,7 +138,7 @@ func (o operator) poll(t *testing.T, suffix, token, report string) (status int, 
 	return response.StatusCode, body
 }
 
-// podToken is what the kubelet would project into the pod; without an audience, it is the API server's.
+// podToken returns a token as the kubelet would project it into the pod. Without an audience it is a token for the API server.
 func (s *space) podToken(p *corev1.Pod, audience string) string {
 	s.t.Helper()
 	request := &authnv1.TokenRequest{Spec: authnv1.TokenRequestSpec{

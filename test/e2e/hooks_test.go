@@ -15,15 +15,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// hookTime is how long the app takes to answer a hook. The kubelet looks at nothing of a hook but when it ends, so that the
-// wait alone shows that it reached the app.
+// hookTime is the time the app takes to respond to a hook. The kubelet ignores everything about a hook except its end, so the
+// wait shows that the hook reached the app.
 const hookTime = 3 * time.Second
 
 func hook(path string, port intstr.IntOrString) *corev1.LifecycleHandler {
 	return &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: port}}
 }
 
-// testHooks: lifecycle hooks reach the app under a policy that refuses everybody, and nobody but the kubelet sends them.
+// testHooks: lifecycle hooks reach the app under a policy that refuses everyone, and only the kubelet can send them.
 func testHooks(t *testing.T) {
 	s := newSpace(t)
 	s.apply(closed)
@@ -35,8 +35,8 @@ func testHooks(t *testing.T) {
 		spec.Containers[0].Lifecycle = &corev1.Lifecycle{PostStart: hook("/", intstr.FromInt32(7777))}
 	}))
 	p := s.ready("hooked")
-	if waited := readyAfter(p); waited < hookTime-time.Second { // the API keeps whole seconds
-		t.Errorf("the app was ready %v after its start: the postStart hook did not wait for its answer", waited)
+	if waited := readyAfter(p); waited < hookTime-time.Second { // the API has whole seconds
+		t.Errorf("the app was ready %v after its start: the postStart hook did not wait for its response", waited)
 	}
 	for _, name := range []string{"postStart", "preStop"} {
 		url := podURL(p, 15991) + "/probe/app/" + name
@@ -47,7 +47,7 @@ func testHooks(t *testing.T) {
 	eventually(t, "waiting for the hook to nowhere to fail", func() error { return s.hasEvent("fails", "FailedPostStartHook") })
 }
 
-// readyAfter is the time from the app's start to its readiness.
+// readyAfter returns the time from the app's start until it was ready.
 func readyAfter(p *corev1.Pod) time.Duration {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.ContainersReady {
@@ -57,8 +57,8 @@ func readyAfter(p *corev1.Pod) time.Duration {
 	return 0
 }
 
-// checkPreStop deletes the pod: its app is told to end once the hook is over. Hooks may have failed before: the kubelet sends
-// postStart whether or not the app listens by then, and where it does not, ends the app and starts it over.
+// checkPreStop deletes the pod. The app is told to stop after the hook has ended. Earlier hooks may have failed: the kubelet
+// sends postStart even if the app is not listening yet, and then restarts the app.
 func (s *space) checkPreStop(p *corev1.Pod) {
 	s.t.Helper()
 	var logs strings.Builder
@@ -80,7 +80,7 @@ func (s *space) checkPreStop(p *corev1.Pod) {
 		}
 		if err := json.Unmarshal([]byte(line), &entry); err == nil && entry.Msg == "ending" {
 			if waited := entry.Time.Sub(start); waited < hookTime {
-				s.t.Errorf("the app was told to end after %v: the preStop hook did not wait for its answer", waited)
+				s.t.Errorf("the app was told to stop after %v: the preStop hook did not wait for its response", waited)
 			}
 			if failed := s.countEvents(p.Name, "FailedPreStopHook") - before; failed != 0 {
 				s.t.Errorf("the preStop hook failed %d times", failed)
@@ -88,10 +88,10 @@ func (s *space) checkPreStop(p *corev1.Pod) {
 			return
 		}
 	}
-	s.t.Errorf("the app was never told to end; it says:\n%s", logs.String())
+	s.t.Errorf("the app was never told to stop; its log:\n%s", logs.String())
 }
 
-// hasEvent is an error where the pod has no event of the reason.
+// hasEvent returns an error if the pod has no event with the reason.
 func (s *space) hasEvent(pod, reason string) error {
 	s.t.Helper()
 	if s.countEvents(pod, reason) == 0 {
@@ -100,7 +100,7 @@ func (s *space) hasEvent(pod, reason string) error {
 	return nil
 }
 
-// countEvents is how often the pod had the event.
+// countEvents returns how often the event occurred for the pod.
 func (s *space) countEvents(pod, reason string) int {
 	s.t.Helper()
 	events := &corev1.EventList{}

@@ -15,7 +15,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// issuerName is the iss of good tokens.
+// issuerName is the iss of valid tokens.
 const issuerName = "https://id.example.com"
 
 // issuer signs tokens with one ES256 key.
@@ -34,7 +34,7 @@ func newIssuer(t *testing.T) *issuer {
 	return &issuer{t: t, key: key, kid: rand.Text()}
 }
 
-// jwks is the public half, as a JSON Web Key Set.
+// jwks returns the public key as a JSON Web Key Set.
 func (i *issuer) jwks() string {
 	i.t.Helper()
 	point, err := i.key.PublicKey.Bytes()
@@ -51,13 +51,13 @@ func (i *issuer) jwks() string {
 	return string(set)
 }
 
-// token returns a good token of a subject, changed by the claims given.
+// token returns a valid token of a subject, with changes to its claims.
 func (i *issuer) token(subject string, changes ...jwt.MapClaims) string {
 	i.t.Helper()
 	return i.sign(jwt.SigningMethodES256, i.key, claims(subject, changes...))
 }
 
-// sign makes a token of any kind; typ is its type where that is not JWT.
+// sign signs any token. Its typ is JWT unless typ is set.
 func (i *issuer) sign(method jwt.SigningMethod, key any, content jwt.MapClaims, typ ...string) string {
 	i.t.Helper()
 	token := jwt.NewWithClaims(method, content)
@@ -72,7 +72,7 @@ func (i *issuer) sign(method jwt.SigningMethod, key any, content jwt.MapClaims, 
 	return signed
 }
 
-// claims are those of a good token, with changes.
+// claims returns the claims of a valid token, with changes.
 func claims(subject string, changes ...jwt.MapClaims) jwt.MapClaims {
 	now := time.Now()
 	content := jwt.MapClaims{
@@ -85,5 +85,5 @@ func claims(subject string, changes ...jwt.MapClaims) jwt.MapClaims {
 	return content
 }
 
-// bearer is the request header with a token.
+// bearer returns the request header with a token.
 func bearer(token string) string { return "Authorization: Bearer " + token }

@@ -14,7 +14,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// testJob: a Job with a sidecar ends when its app does.
+// testJob: a Job whose pod has a sidecar completes when its app ends.
 func testJob(t *testing.T) {
 	s := newSpace(t)
 	s.apply(closed)

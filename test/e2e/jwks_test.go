@@ -21,14 +21,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// keyServer serves an issuer's keys over TLS, from the machine that runs the tests to pods.
+// keyServer serves an issuer's keys over TLS, from the test machine to the pods.
 type keyServer struct {
 	url, ca string
 
 	mu sync.Mutex
-	// jwks is what it answers; 503 where it is empty.
+	// jwks is the body of its responses. If it is empty, the status is 503.
 	jwks string
-	// asked counts requests since the last change.
+	// asked counts the requests since the last change.
 	asked int
 }
 
@@ -36,7 +36,7 @@ func newKeyServer(t *testing.T) *keyServer {
 	t.Helper()
 	ip := os.Getenv("POSTERN_HOST_IP")
 	if ip == "" {
-		t.Fatal("POSTERN_HOST_IP does not say where pods find this machine: run test/e2e/run.sh, or eval \"$(hack/cluster/env.sh)\"")
+		t.Fatal("POSTERN_HOST_IP is not set to the address of this machine for pods: run test/e2e/run.sh, or eval \"$(hack/cluster/env.sh)\"")
 	}
 	k := &keyServer{}
 	certificate := k.certificate(t, net.ParseIP(ip))
@@ -55,7 +55,7 @@ func newKeyServer(t *testing.T) *keyServer {
 	return k
 }
 
-// certificate signs itself, and is what the policy's caBundle names.
+// certificate returns a self-signed certificate, which is also the policy's caBundle.
 func (k *keyServer) certificate(t *testing.T, ip net.IP) tls.Certificate {
 	t.Helper()
 	key := newIssuer(t).key
@@ -75,32 +75,32 @@ func (k *keyServer) serve(w http.ResponseWriter, _ *http.Request) {
 	defer k.mu.Unlock()
 	k.asked++
 	if k.jwks == "" {
-		http.Error(w, "away", http.StatusServiceUnavailable)
+		http.Error(w, "unavailable", http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")
 	fmt.Fprint(w, k.jwks)
 }
 
-// answer sets what is answered from now on; nothing for an outage.
-func (k *keyServer) answer(jwks string) {
+// setKeys sets the keys that are served from now on. "" is an outage.
+func (k *keyServer) setKeys(jwks string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.jwks, k.asked = jwks, 0
 }
 
-// wasAsked is an error until a sidecar asked so often since the last change.
+// wasAsked returns an error until there were so many requests since the last change.
 func (k *keyServer) wasAsked(times int) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.asked < times {
-		return fmt.Errorf("the issuer was asked %d times, not yet %d", k.asked, times)
+		return fmt.Errorf("the issuer got %d requests; want %d", k.asked, times)
 	}
 	return nil
 }
 
-// testIssuer: keys are fetched from the issuer; before the first fetch the sidecar says 503 and why, new keys are taken and
-// old ones forgotten, and an outage changes nothing.
+// testIssuer: keys are fetched from the issuer. Before the first fetch the sidecar responds 503 with the reason, new keys are
+// used and old ones removed, and an outage changes nothing.
 func testIssuer(t *testing.T) {
 	keys := newKeyServer(t)
 	s, first, second := newSpace(t), newIssuer(t), newIssuer(t)
@@ -121,7 +121,7 @@ func testIssuer(t *testing.T) {
 
 	unready := eventuallyStatus(t, http.StatusServiceUnavailable, "http://"+net.JoinHostPort(address, "15991")+"/readyz")
 	if unready.body != "{\"ready\":false}\n" {
-		t.Errorf("strangers are told %s", unready.body)
+		t.Errorf("/readyz from outside of the pod says %s", unready.body)
 	}
 	eventually(t, "waiting for readiness to say why", func() error {
 		out, err := s.ask(&asked, "http://127.0.0.1:15991/readyz")
@@ -134,7 +134,7 @@ func testIssuer(t *testing.T) {
 	if !strings.Contains(got.body, "keys-unavailable") {
 		t.Errorf("without keys a token got %s", got.body)
 	}
-	keys.answer(first.jwks())
+	keys.setKeys(first.jwks())
 	eventuallyStatus(t, http.StatusOK, url, bearer(first.token("ann")))
 	s.ready("orders")
 	s.enforced("orders", 1)
@@ -142,14 +142,14 @@ func testIssuer(t *testing.T) {
 
 	kept := first.token("ann")
 	get(t, url, bearer(kept)).wantStatus(t, 200)
-	keys.answer(second.jwks())
+	keys.setKeys(second.jwks())
 	eventuallyStatus(t, http.StatusOK, url, bearer(second.token("ann")))
 	eventuallyStatus(t, http.StatusUnauthorized, url, bearer(kept))
 
-	keys.answer("")
-	eventually(t, "waiting for sidecars to notice the outage", func() error { return keys.wasAsked(2) })
+	keys.setKeys("")
+	eventually(t, "waiting for requests during the outage", func() error { return keys.wasAsked(2) })
 	get(t, url, bearer(second.token("bob"))).wantStatus(t, 200)
-	// The key of this one was withdrawn: it may be that the issuer has one of that name again, and cannot be asked.
+	// The key of this token was withdrawn. It is unknown whether the issuer has added a key with that kid again.
 	if got := get(t, url, bearer(first.token("bob"))); got.status != 401 && got.status != 503 {
 		t.Errorf("a token of a withdrawn key got status %d", got.status)
 	}

@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// Bodies of largeBody bytes pass at once in both directions, and may cost the sidecar a small part of that in memory.
+// Bodies of largeBody bytes are streamed concurrently in both directions, and may use only a small part of their size in memory.
 const (
 	largeBody    = 100 << 20
 	largeStreams = 2
 	largeMemory  = 48 << 20
 )
 
-// checkLarge: the sidecar's memory does not depend on how large bodies are.
+// checkLarge: the sidecar's memory does not depend on the size of bodies.
 func checkLarge(t *testing.T, address, metrics string) {
 	before := residentMemory(t, metrics)
 	ctx, stop := context.WithCancel(t.Context())
@@ -54,11 +54,11 @@ func download(t *testing.T, address string) {
 	}
 	defer response.Body.Close()
 	if n, err := io.Copy(io.Discard, response.Body); err != nil || n != largeBody || response.Header.Get("X-Round") == "" {
-		t.Errorf("%d bytes came down: %v", n, err)
+		t.Errorf("downloaded %d bytes: %v", n, err)
 	}
 }
 
-// zeros is a body without end.
+// zeros is an endless body.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
@@ -72,11 +72,11 @@ func upload(t *testing.T, address string) {
 	defer response.Body.Close()
 	var got seen
 	if err := json.NewDecoder(response.Body).Decode(&got); err != nil || got.BodyBytes != largeBody {
-		t.Errorf("%d bytes came up: %v", got.BodyBytes, err)
+		t.Errorf("uploaded %d bytes: %v", got.BodyBytes, err)
 	}
 }
 
-// watchMemory returns the most memory that the sidecar had until ctx ends.
+// watchMemory returns the maximum memory of the sidecar until ctx ends.
 func watchMemory(ctx context.Context, t *testing.T, metrics string) (peak int64) {
 	for ctx.Err() == nil {
 		peak = max(peak, residentMemory(t, metrics))
@@ -85,7 +85,7 @@ func watchMemory(ctx context.Context, t *testing.T, metrics string) (peak int64)
 	return peak
 }
 
-// residentMemory of the sidecar, in bytes; 0 where it does not say.
+// residentMemory returns the sidecar's memory in bytes, or 0 if it is unknown.
 func residentMemory(t *testing.T, metrics string) int64 {
 	got, err := send(t, http.MethodGet, metrics, "")
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// load is a steady stream of requests over connections that are kept alive.
+// load is a constant rate of requests over connections that are kept alive.
 type load struct {
 	t      *testing.T
 	cancel context.CancelFunc
@@ -23,10 +23,10 @@ type load struct {
 	failures []string
 }
 
-// loadWorkers is how many clients share the load, each with connections of its own.
+// loadWorkers is the number of clients that share the load. Each has its own connections.
 const loadWorkers = 10
 
-// startLoad sends perSecond GETs to url until it is stopped. Any answer but 200 is a failure, and so is none.
+// startLoad sends perSecond GETs to url until it is stopped. A status other than 200 is a failure, and so is a missing response.
 func startLoad(t *testing.T, perSecond int, url string, header http.Header) *load {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -49,7 +49,7 @@ func (l *load) work(ctx context.Context, pause time.Duration, url string, header
 			return
 		case <-ticker.C:
 		}
-		// A request that has begun is let finish: to end the load must not look like a failure.
+		// A request that has started is completed: stopping the load must not count as a failure.
 		l.note(once(context.WithoutCancel(ctx), client, url, header))
 	}
 }
@@ -81,14 +81,14 @@ func (l *load) note(err error) {
 	}
 }
 
-// count is how many requests were sent so far.
+// count returns the number of requests so far.
 func (l *load) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.sent
 }
 
-// wait lets n more requests pass.
+// wait waits for n more requests.
 func (l *load) wait(n int) {
 	l.t.Helper()
 	from := l.count()
@@ -100,7 +100,7 @@ func (l *load) wait(n int) {
 	})
 }
 
-// stop ends the load, fails the test where a request failed, and returns how many there were.
+// stop stops the load, fails the test if a request failed, and returns the number of requests.
 func (l *load) stop() int {
 	l.t.Helper()
 	l.cancel()

@@ -20,15 +20,15 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// versioned refuses everybody but on /public, and says by X-Round which of its versions a pod enforces.
+// versioned refuses all requests except on /public. X-Round shows which of its versions a pod enforces.
 const versioned = open + `
   authorization:
     default: Deny
     rules: [{name: public, match: [{paths: [/public/**]}], require: Anonymous}]
 `
 
-// testOperatorOutage: while no operator runs, pods are guarded as before, take documents from the mounted ConfigMap, and from
-// nobody who writes another one into it.
+// testOperatorOutage: while no operator runs, pods are guarded as before. They accept documents from the mounted ConfigMap, but
+// only those that the operator signed.
 func testOperatorOutage(t *testing.T) {
 	s := newSpace(t)
 	s.apply(versioned, "ROUND", "1")
@@ -42,7 +42,7 @@ func testOperatorOutage(t *testing.T) {
 		}
 	})
 
-	t.Run("document by the mounted file", func(t *testing.T) { s.in(t).checkMountedRoad(p) })
+	t.Run("document from the mounted file", func(t *testing.T) { s.in(t).checkMountedFile(p) })
 	t.Run("sidecar restarted", func(t *testing.T) { s.in(t).checkSidecarRestart(p, "2") })
 	t.Run("new pods are refused", func(t *testing.T) {
 		err := s.c.Create(t.Context(), pod(s.name, "orders-new"))
@@ -53,15 +53,15 @@ func testOperatorOutage(t *testing.T) {
 	t.Run("edited ConfigMap", func(t *testing.T) { s.in(t).checkTampering(p) })
 }
 
-// checkMountedRoad: the way to the operator is cut, so that the pod's sidecar sees what the operator writes by the file alone;
-// then the operator goes.
-func (s *space) checkMountedRoad(p *corev1.Pod) {
+// checkMountedFile: the connection to the operator is cut, so that the pod's sidecar gets the operator's change only from the
+// file. Then the operator is stopped.
+func (s *space) checkMountedFile(p *corev1.Pod) {
 	mend := s.cutOff(p)
 	old := s.document()
 	s.apply(versioned, "ROUND", "2")
 	eventually(s.t, "waiting for the operator to write the document", func() error {
 		if s.document() == old {
-			return errors.New("the ConfigMap holds the old one")
+			return errors.New("the ConfigMap has the old document")
 		}
 		return nil
 	})
@@ -69,16 +69,16 @@ func (s *space) checkMountedRoad(p *corev1.Pod) {
 	start := time.Now()
 	s.refreshVolumes(p)
 	s.waitRound(p, "2")
-	measured(s.t, "document by the mounted file, operator away: %v after the kubelet looked at the pod", since(start))
+	measured(s.t, "document from the mounted file, operator unavailable: %v after the kubelet looked at the pod", since(start))
 	s.wantRound(p, "2")
 	mend()
 }
 
-// cutOff drops what the pod and the operator send to each other, until mend is called.
+// cutOff drops the packets between the pod and the operator, until mend is called.
 func (s *space) cutOff(p *corev1.Pod) (mend func()) {
 	s.t.Helper()
 	o := s.operator(p)
-	inside := strings.Replace(strings.TrimSuffix(o.url, compiled.PollPath), "https:", "http:", 1) // any answer will do
+	inside := strings.Replace(strings.TrimSuffix(o.url, compiled.PollPath), "https:", "http:", 1) // any response will do
 	if out, _ := s.ask(p, inside); !strings.Contains(out, "HTTP/1") {
 		s.t.Fatalf("the pod does not reach the operator at all: %s", out)
 	}
@@ -100,13 +100,14 @@ func (s *space) cutOff(p *corev1.Pod) (mend func()) {
 	return mend
 }
 
-// checkSidecarRestart: a sidecar that starts without an operator enforces what is mounted, and nothing passes before that.
+// checkSidecarRestart: a sidecar that starts without an operator enforces the mounted document, and no request passes before
+// that.
 func (s *space) checkSidecarRestart(p *corev1.Pod, round string) {
 	restarts := s.sidecarStatus(p).RestartCount
 	s.kill(p)
 	eventually(s.t, "waiting for the sidecar to start again", func() error {
 		if got, err := send(s.t, http.MethodGet, podURL(p, appPort)+"/private", ""); err == nil && got.status == http.StatusOK {
-			s.t.Error("a request passed while the sidecar was away")
+			s.t.Error("a request passed while the sidecar was unavailable")
 		}
 		if st := s.sidecarStatus(p); st.RestartCount == restarts || !st.Ready {
 			return fmt.Errorf("%d restarts, ready=%t", st.RestartCount, st.Ready)
@@ -116,8 +117,8 @@ func (s *space) checkSidecarRestart(p *corev1.Pod, round string) {
 	s.wantRound(p, round)
 }
 
-// checkTampering: a document that the operator did not sign is not taken, neither by a running sidecar nor by one that has
-// no other; the operator, back again, puts it right.
+// checkTampering: a document that the operator did not sign is refused, by a running sidecar and by one that has no other
+// document. When the operator runs again, it repairs the ConfigMap.
 func (s *space) checkTampering(p *corev1.Pod) {
 	good := s.document()
 	edited := strings.Replace(good, `"default": "Deny"`, `"default": "Anonymous"`, 1)
@@ -136,7 +137,7 @@ func (s *space) checkTampering(p *corev1.Pod) {
 	eventually(s.t, "waiting for the sidecar to refuse the edited document", func() error {
 		out, err := kubectl("logs", "-n", s.name, p.Name, "-c", render.SidecarName)
 		if err == nil && !strings.Contains(out, "signature does not match") {
-			err = fmt.Errorf("it does not say so")
+			err = fmt.Errorf("no such problem is reported")
 		}
 		return err
 	})
@@ -150,16 +151,16 @@ func (s *space) checkTampering(p *corev1.Pod) {
 	s.scaleOperator(2)
 	eventuallyStatus(s.t, http.StatusOK, podURL(p, appPort)+"/public/x")
 	s.wantRound(p, "2")
-	eventually(s.t, "waiting for the operator to put the ConfigMap right", func() error {
+	eventually(s.t, "waiting for the operator to repair the ConfigMap", func() error {
 		if now := s.document(); !strings.Contains(now, `"default": "Deny"`) {
-			return fmt.Errorf("it holds %s", now)
+			return fmt.Errorf("it has %s", now)
 		}
 		return nil
 	})
 	s.enforced("orders", 1)
 }
 
-// wantRound fails the test unless the pod enforces that version.
+// wantRound fails the test if the pod does not enforce that version.
 func (s *space) wantRound(p *corev1.Pod, round string) {
 	s.t.Helper()
 	for path, status := range map[string]int{"/public/x": 200, "/private": 403} {
@@ -170,7 +171,7 @@ func (s *space) wantRound(p *corev1.Pod, round string) {
 	}
 }
 
-// document is what the policy's ConfigMap holds.
+// document returns the document in the policy's ConfigMap.
 func (s *space) document() string {
 	s.t.Helper()
 	cm := &corev1.ConfigMap{}
@@ -180,7 +181,7 @@ func (s *space) document() string {
 	return cm.Data[compiled.DocumentKey]
 }
 
-// refreshVolumes has the kubelet look at the pod now, and thereby at its volumes, rather than within the next minute.
+// refreshVolumes makes the kubelet sync the pod and its volumes now, not only within the next minute.
 func (s *space) refreshVolumes(p *corev1.Pod) {
 	s.t.Helper()
 	if _, err := kubectl("annotate", "pod", "-n", s.name, p.Name, "--overwrite", "e2e/look="+time.Now().Format("150405.000")); err != nil {
@@ -203,7 +204,7 @@ func (s *space) sidecarStatus(p *corev1.Pod) corev1.ContainerStatus {
 	return corev1.ContainerStatus{}
 }
 
-// kill ends the sidecar's process from the node: from inside of the pod no signal would reach it.
+// kill kills the sidecar's process from the node. Inside of the pod no signal would reach it.
 func (s *space) kill(p *corev1.Pod) {
 	s.t.Helper()
 	id := strings.TrimPrefix(s.sidecarStatus(p).ContainerID, "containerd://")
@@ -213,13 +214,13 @@ func (s *space) kill(p *corev1.Pod) {
 	}
 }
 
-// onNode runs a command in the cluster's node.
+// onNode runs a command on the cluster's node.
 func onNode(command ...string) (string, error) {
 	out, err := exec.Command("../../hack/cluster/exec.sh", append([]string{"-c", clusterName()}, command...)...).CombinedOutput()
 	return string(out), err
 }
 
-// scaleOperator ends all pods of the operator, or starts so many and waits until they serve.
+// scaleOperator stops all pods of the operator, or starts the given number and waits until they serve.
 func (s *space) scaleOperator(replicas int32) {
 	s.t.Helper()
 	operator := &appsv1.Deployment{}

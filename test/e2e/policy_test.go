@@ -13,8 +13,8 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// ofCorp begins a policy for the pods with the label app=orders, with the provider corp; what else it says of that may follow.
-// JWKS stands for the issuer's keys.
+// ofCorp starts a policy for the pods with the label app=orders, with the provider corp. Further fields of the provider may
+// follow. JWKS stands for the issuer's keys.
 const ofCorp = `
 apiVersion: postern.dev/v1alpha1
 kind: SecurityPolicy
@@ -31,7 +31,7 @@ spec:
       maxLifetime: 1h
 `
 
-// guarded is such a policy, of which the app is told who calls; sections of spec may follow it.
+// guarded is such a policy, which passes the identity to the app. Sections of spec may follow.
 const guarded = ofCorp + `      claimsToHeaders: [{claim: sub, header: X-Auth-Subject}, {claim: realm.roles, header: X-Auth-Roles}]
       forwardToken: true
 `
@@ -46,7 +46,7 @@ func (s *space) policy(name string) *v1alpha1.SecurityPolicy {
 	return p
 }
 
-// hasCondition waits until the policy's present generation has a condition of this status and reason, and texts are in
+// hasCondition waits until the current generation of the policy has a condition with this status and reason, and texts are in
 // its message.
 func (s *space) hasCondition(policy, kind string, status metav1.ConditionStatus, reason string, texts ...string) {
 	s.t.Helper()
@@ -73,7 +73,7 @@ func (s *space) hasCondition(policy, kind string, status metav1.ConditionStatus,
 	})
 }
 
-// enforced waits until the policy is proved to be enforced in so many pods.
+// enforced waits until the policy is reported as enforced in the given number of pods.
 func (s *space) enforced(policy string, pods int) {
 	s.t.Helper()
 	summary := fmt.Sprintf("%d/%d", pods, pods)
@@ -95,5 +95,5 @@ func (s *space) enforced(policy string, pods int) {
 	})
 }
 
-// since is for figures.
+// since returns the time since start, rounded to milliseconds.
 func since(start time.Time) time.Duration { return time.Since(start).Round(time.Millisecond) }

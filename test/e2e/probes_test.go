@@ -12,7 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// closed lets nobody in: whatever works under it, works without a request passing the policy.
+// closed refuses everyone. Whatever works under it does not pass the policy.
 const closed = `
 apiVersion: postern.dev/v1alpha1
 kind: SecurityPolicy
@@ -27,8 +27,7 @@ func probing(handler corev1.ProbeHandler) *corev1.Probe {
 	return &corev1.Probe{ProbeHandler: handler, PeriodSeconds: 1, TimeoutSeconds: 5, FailureThreshold: 10}
 }
 
-// testProbes: the kubelet's probes of every kind reach the app under a policy that refuses everybody, and fail where the app
-// does.
+// testProbes: the kubelet's probes of every kind reach the app under a policy that refuses everyone, and fail if the app fails.
 func testProbes(t *testing.T) {
 	s := newSpace(t)
 	s.apply(closed)
@@ -72,7 +71,7 @@ func testProbes(t *testing.T) {
 	}
 }
 
-// unready waits for the kubelet to say that the app's readiness probe fails.
+// unready waits until the kubelet reports that the app's readiness probe fails.
 func (s *space) unready(name string) {
 	s.t.Helper()
 	eventually(s.t, "waiting for the probe of "+name+" to fail", func() error {

@@ -21,7 +21,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// testProtocols: what HTTP can do without a sidecar, it can do through one.
+// testProtocols: HTTP features that work without a sidecar also work with one.
 func testProtocols(t *testing.T) {
 	s := newSpace(t)
 	s.apply(open, "ROUND", "0")
@@ -73,15 +73,14 @@ func checkWebSocket(t *testing.T, address, metrics string) {
 	})
 }
 
-// checkEvents: the first event is here although the second comes in an hour.
+// checkEvents: the first event arrives although the second comes an hour later.
 func checkEvents(t *testing.T, address string) {
 	if stream := events(t, "http://"+address+"/sse?events=2&ms=3600000"); stream.Header.Get("X-Round") == "" {
 		t.Errorf("got %v", stream.Header)
 	}
 }
 
-// events opens a stream of server-sent events, and returns it behind the first line. Reading it fails when the test's waitLimit
-// is at an end.
+// events opens a stream of server-sent events, and returns it after the first line. Reading fails after waitLimit.
 func events(t *testing.T, url string, header ...string) *http.Response {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
@@ -116,17 +115,17 @@ func checkGRPC(t *testing.T, address string) {
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
-	answer, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
-	if err != nil || answer.Status != healthpb.HealthCheckResponse_SERVING {
-		t.Errorf("Check: %v, %v", answer, err)
+	reply, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
+	if err != nil || reply.Status != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("Check: %v, %v", reply, err)
 	}
-	// A stream stays open, and what comes first is not held back.
+	// A stream stays open, and its first message is not delayed.
 	watch, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if answer, err := watch.Recv(); err != nil || answer.Status != healthpb.HealthCheckResponse_SERVING {
-		t.Errorf("Watch: %v, %v", answer, err)
+	if reply, err := watch.Recv(); err != nil || reply.Status != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("Watch: %v, %v", reply, err)
 	}
 }
 
@@ -146,7 +145,7 @@ func checkHTTP2(t *testing.T, address string) {
 	}
 }
 
-// raw is a connection of bytes, which ends with the test.
+// raw is a plain TCP connection, which ends with the test.
 func raw(t *testing.T, address string) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", address, waitLimit)
@@ -160,7 +159,7 @@ func raw(t *testing.T, address string) (net.Conn, *bufio.Reader) {
 	return conn, bufio.NewReader(conn)
 }
 
-// checkContinue: the app's consent comes before the body is sent.
+// checkContinue: the app's 100 Continue arrives before the body is sent.
 func checkContinue(t *testing.T, address string) {
 	conn, reader := raw(t, address)
 	fmt.Fprint(conn, "POST /x HTTP/1.1\r\nHost: orders\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
@@ -178,7 +177,7 @@ func checkContinue(t *testing.T, address string) {
 	}
 }
 
-// checkAmbiguous: requests that two servers read differently are refused, and what hides behind them never reaches the app.
+// checkAmbiguous: requests that two servers read differently are refused, and a request hidden in them never reaches the app.
 func checkAmbiguous(t *testing.T, address string) {
 	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: orders\r\n\r\n"
 	for name, head := range map[string]string{
@@ -207,18 +206,18 @@ func checkAmbiguous(t *testing.T, address string) {
 				t.Errorf("status %d", response.StatusCode)
 			}
 			if strings.Contains(name, "path") || strings.Contains(name, "escape") {
-				return // nothing is wrong with where the request ends
+				return // the end of this request is unambiguous
 			}
 			fmt.Fprint(conn, smuggled)
 			rest, _ := io.ReadAll(reader)
 			if bytes.Contains(rest, []byte("/smuggled")) || bytes.Contains(rest, []byte("200 OK")) {
-				t.Errorf("what followed was answered: %.300q", rest)
+				t.Errorf("the hidden request got a response: %.300q", rest)
 			}
 		})
 	}
 }
 
-// checkSlowHeader: who never ends the header does not keep the connection.
+// checkSlowHeader: a client that never ends the header does not keep the connection.
 func checkSlowHeader(t *testing.T, address string) {
 	conn, reader := raw(t, address)
 	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: orders\r\nX-Slow: ")
@@ -227,6 +226,6 @@ func checkSlowHeader(t *testing.T, address string) {
 		t.Errorf("the connection was not closed: %v, after %q", err, rest)
 	}
 	if bytes.Contains(rest, []byte("200 OK")) {
-		t.Errorf("half a request was answered: %.300q", rest)
+		t.Errorf("an incomplete request got a response: %.300q", rest)
 	}
 }

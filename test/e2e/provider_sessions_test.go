@@ -11,12 +11,12 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// outside is a policy that keeps sessions of an identity provider's tokens.
+// outside is a policy with external sessions of an issuer's tokens.
 const outside = ofCorp + `      backChannelLogout: {clientIDs: [orders-client]}
   sessions: {subjectFrom: sid, idleTimeout: 20s, absoluteTimeout: 1h, maxPerSubject: 2, whenFull: Reject}
 `
 
-// testProviderSessions: idle timeout, cap and back-channel logout hold for tokens of an identity provider, over both pods.
+// testProviderSessions: idle timeout, cap and back-channel logout apply to external tokens, across both pods.
 func testProviderSessions(t *testing.T) {
 	s := newSpace(t)
 	corp := newIssuer(t)
@@ -27,7 +27,7 @@ func testProviderSessions(t *testing.T) {
 	pods := s.pods("orders")
 	here, there := podURL(&pods[0], appPort), podURL(&pods[1], appPort)
 	token := func(subject, sid string) string { return corp.token(subject, jwt.MapClaims{"sid": sid}) }
-	ask := func(url, token string) answer { return get(t, url+"/whoami", bearer(token)) }
+	ask := func(url, token string) response { return get(t, url+"/whoami", bearer(token)) }
 
 	first, second, third := token("ada", "s1"), token("ada", "s2"), token("ada", "s3")
 	ask(here, first).wantStatus(t, http.StatusOK)
@@ -36,7 +36,7 @@ func testProviderSessions(t *testing.T) {
 		t.Errorf("a third session: %s", got.body)
 	}
 
-	// The provider logs the first one out, at one pod.
+	// The provider logs out the first session, at one pod.
 	logout := corp.sign(jwt.SigningMethodES256, corp.key, jwt.MapClaims{
 		"iss": issuerName, "aud": "orders-client", "sid": "s1", "jti": rand.Text(), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(),
 		"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
@@ -48,9 +48,9 @@ func testProviderSessions(t *testing.T) {
 	}
 	do(t, http.MethodPost, here+"/auth/backchannel-logout", "logout_token="+logout, form).wantStatus(t, http.StatusBadRequest)
 	ask(here, second).wantStatus(t, http.StatusOK)
-	ask(there, third).wantStatus(t, http.StatusOK) // there is room again
+	ask(there, third).wantStatus(t, http.StatusOK) // there is room for it now
 
-	// What nobody uses idles out, whatever the token's exp says.
+	// An unused session expires, whatever the token's exp is.
 	time.Sleep(21 * time.Second)
 	if got := ask(here, second).wantStatus(t, http.StatusUnauthorized); !problemIs(got, "session-ended") {
 		t.Errorf("an idle session: %s", got.body)

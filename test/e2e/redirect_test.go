@@ -19,7 +19,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// everything has each section of a policy.
+// everything has every section of a policy.
 const everything = guarded + `
   authorization:
     default: Authenticated
@@ -36,7 +36,7 @@ const everything = guarded + `
   compression: {minSize: 1KiB, types: [application/json]}
 `
 
-// testRedirect: a Deployment that was not changed is guarded as soon as a policy selects its pods.
+// testRedirect: an unchanged Deployment is guarded as soon as a policy selects its pods.
 func testRedirect(t *testing.T) {
 	s, id := newSpace(t), newIssuer(t)
 	s.apply(everything, "JWKS", id.jwks())
@@ -98,7 +98,7 @@ func checkTokens(t *testing.T, id *issuer, urls ...string) {
 	}
 }
 
-// tampered puts another subject into a token.
+// tampered replaces the subject of a token.
 func tampered(token string) string {
 	parts := strings.Split(token, ".")
 	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
@@ -106,7 +106,7 @@ func tampered(token string) string {
 	return strings.Join(parts, ".")
 }
 
-// checkIdentity: the app sees who calls, and nobody else can say so, neither on an anonymous route nor by Connection.
+// checkIdentity: the app receives the identity, and clients cannot forge it, neither on an anonymous route nor with Connection.
 func checkIdentity(t *testing.T, id *issuer, url string) {
 	forged := []string{"X-Auth-Subject: root", "x-auth-roles: admin", "X-Auth-Roles: admin2"}
 	for name, test := range map[string]struct {
@@ -129,7 +129,7 @@ func checkIdentity(t *testing.T, id *issuer, url string) {
 	}
 }
 
-// checkLogin: the sixth login of a minute is too many.
+// checkLogin: the sixth login in a minute is refused.
 func checkLogin(t *testing.T, id *issuer, url string) {
 	token := bearer(id.token("ann"))
 	for n := 1; n <= 5; n++ {
@@ -146,11 +146,11 @@ func checkLogin(t *testing.T, id *issuer, url string) {
 }
 
 func checkHeaders(t *testing.T, id *issuer, url string) {
-	answers := map[string]answer{
-		"answer of the app": get(t, url+"/headers-insecure", bearer(id.token("ann"))).wantStatus(t, 200),
-		"refusal":           get(t, url+"/headers-insecure").wantStatus(t, 401),
+	responses := map[string]response{
+		"response of the app": get(t, url+"/headers-insecure", bearer(id.token("ann"))).wantStatus(t, 200),
+		"refusal":             get(t, url+"/headers-insecure").wantStatus(t, 401),
 	}
-	for name, got := range answers {
+	for name, got := range responses {
 		for field, want := range map[string]string{
 			"Strict-Transport-Security": "max-age=31536000", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "deny",
 			"Content-Security-Policy": "default-src 'self'", "Referrer-Policy": "no-referrer", "X-Xss-Protection": "0", "X-Team": "orders",
@@ -174,13 +174,13 @@ func checkCORS(t *testing.T, id *issuer, url string) {
 		t.Errorf("the preflight got %d %v", preflight.status, preflight.header)
 	}
 	for name, test := range map[string]struct {
-		got         answer
+		got         response
 		wantAllowed string
 	}{
-		"preflight":        {got: preflight, wantAllowed: origin},
-		"no token":         {got: get(t, url+"/orders", "Origin: "+origin).wantStatus(t, 401), wantAllowed: origin},
-		"the app's own *":  {got: get(t, url+"/headers-insecure", "Origin: "+origin, bearer(id.token("ann"))).wantStatus(t, 200), wantAllowed: origin},
-		"a strange origin": {got: get(t, url+"/headers-insecure", "Origin: https://evil.example.com", bearer(id.token("ann")))},
+		"preflight":         {got: preflight, wantAllowed: origin},
+		"no token":          {got: get(t, url+"/orders", "Origin: "+origin).wantStatus(t, 401), wantAllowed: origin},
+		"the app's own *":   {got: get(t, url+"/headers-insecure", "Origin: "+origin, bearer(id.token("ann"))).wantStatus(t, 200), wantAllowed: origin},
+		"an unknown origin": {got: get(t, url+"/headers-insecure", "Origin: https://evil.example.com", bearer(id.token("ann")))},
 	} {
 		if allowed := test.got.header.Values("Access-Control-Allow-Origin"); strings.Join(allowed, ";") != test.wantAllowed {
 			t.Errorf("%s: Access-Control-Allow-Origin is %q, want %q", name, allowed, test.wantAllowed)
@@ -202,11 +202,11 @@ func checkCompression(t *testing.T, id *issuer, url string) {
 	}
 	plain, err := io.ReadAll(unzip)
 	if want := get(t, url+"/orders", bearer(id.token("ann"))).body; err != nil || string(plain) != want || len(got.body) >= len(want) {
-		t.Errorf("%d bytes became %d, want %d: %v", len(got.body), len(plain), len(want), err)
+		t.Errorf("%d bytes decompressed to %d, want %d: %v", len(got.body), len(plain), len(want), err)
 	}
 }
 
-// checkUnchanged: the app's container is as its team wrote it, but for the probe's address.
+// checkUnchanged: the app's container is unchanged, except for the probe's address.
 func checkUnchanged(t *testing.T, pod *corev1.Pod) {
 	want, got := podSpec().Containers[0], pod.Spec.Containers[0]
 	if len(pod.Spec.Containers) != 1 || got.Image != want.Image || len(got.Env) != 0 || got.SecurityContext != nil || len(got.Args) != 0 {

@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// limits are two: one that each pod holds by itself where Redis is away, and one that nobody passes then. A caller's
-// X-Caller is what is counted, so that each check has limits of its own.
+// limits has two limits. Without Redis, lenient counts per pod, and strict refuses all requests. Requests are counted by
+// X-Caller, so each check has its own counts.
 const limits = `
 apiVersion: postern.dev/v1alpha1
 kind: SecurityPolicy
@@ -28,7 +28,8 @@ spec:
   - {name: strict, match: [{paths: [/strict]}], limit: 30/day, keyBy: [{type: Header, name: X-Caller}], onFailure: Deny}
 `
 
-// testRedisOutage: two pods share one limit to the request; without Redis each rule does what it says; then all is well again.
+// testRedisOutage: two pods share one exact limit. Without Redis each rule applies its onFailure. Afterwards both share the
+// limit again.
 func testRedisOutage(t *testing.T) {
 	s := newSpace(t)
 	s.apply(limits)
@@ -62,7 +63,7 @@ func testRedisOutage(t *testing.T) {
 	}
 }
 
-// flood sends 60 requests to each pod at once and returns how many passed; the others must get 429.
+// flood sends 60 requests to each pod concurrently and returns how many passed. All others must get 429.
 func (s *space) flood(pods []corev1.Pod, path, caller string) int {
 	s.t.Helper()
 	const each, workers = 60, 6
@@ -95,7 +96,7 @@ func (s *space) flood(pods []corev1.Pod, path, caller string) int {
 	return passed
 }
 
-// scaleRedis ends the chart's Redis, or starts it again.
+// scaleRedis stops the chart's Redis, or starts it again.
 func (s *space) scaleRedis(replicas int32) {
 	s.t.Helper()
 	redis := &appsv1.StatefulSet{}

@@ -16,8 +16,8 @@ import (
 
 const chart = "../../charts/postern"
 
-// testRelease: Helm's own test passes; an upgrade and an uninstallation leave running workloads served and guarded; and what
-// is installed anew finds them.
+// testRelease: Helm's own test passes. An upgrade and an uninstallation leave running workloads served and guarded. After a new
+// installation they are managed again.
 func testRelease(t *testing.T) {
 	s := newSpace(t)
 	values := helmValues(t)
@@ -56,7 +56,7 @@ func testRelease(t *testing.T) {
 			s.wantRound(&before[i], "2")
 		}
 		if got := s.policy("orders"); got.DeletionTimestamp != nil {
-			t.Error("the policy went with the chart")
+			t.Error("the policy was deleted with the chart")
 		}
 	})
 	t.Run("install again", func(t *testing.T) {
@@ -70,7 +70,7 @@ func testRelease(t *testing.T) {
 	})
 }
 
-// leavesNoWebhook: one without an operator behind it would keep every labelled namespace from getting pods.
+// leavesNoWebhook: a webhook without an operator would prevent new pods in every labelled namespace.
 func (s *space) leavesNoWebhook() {
 	s.t.Helper()
 	out, err := kubectl("get", "mutatingwebhookconfigurations,validatingwebhookconfigurations", "-o", "name")
@@ -79,7 +79,7 @@ func (s *space) leavesNoWebhook() {
 	}
 }
 
-// helmValues writes the release's values to a file, so that it can be installed again as it was.
+// helmValues writes the values of the release to a file, to install it again with the same values.
 func helmValues(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "values.yaml")

@@ -16,7 +16,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// open is a policy whose header X-Round says which of its versions a pod enforces.
+// open is a policy whose X-Round header shows which of its versions a pod enforces.
 const open = `
 apiVersion: postern.dev/v1alpha1
 kind: SecurityPolicy
@@ -26,8 +26,8 @@ spec:
   headers: {preset: API, set: [{name: X-Round, value: 'ROUND'}]}
 `
 
-// testHotReload: pods take a changed policy as it is applied, and no request notices; a document that a sidecar cannot run
-// leaves the one before in force.
+// testHotReload: pods enforce a changed policy soon after it is applied, and no request fails. A document that a sidecar cannot
+// run leaves the previous one active.
 func testHotReload(t *testing.T) {
 	s := newSpace(t)
 	s.apply(open, "ROUND", "0")
@@ -48,9 +48,9 @@ func testHotReload(t *testing.T) {
 	slices.Sort(delays)
 	measured(t, "hot reload: from apply to the last of %d pods enforcing: median %v, longest %v, of %d changes under load; %d requests, none failed",
 		len(pods), delays[len(delays)/2], delays[len(delays)-1], len(delays), sent)
-	// The goal is 2 s; a machine that is busy with something else is given far more.
+	// The goal is 2 s. A machine that is also busy with other work gets much more time.
 	if longest := delays[len(delays)-1]; longest > 30*time.Second {
-		t.Errorf("a change took %v: that is the mounted file's road, not the long poll's", longest)
+		t.Errorf("a change took %v: it came from the mounted file, not from the long poll", longest)
 	}
 	s.enforced("orders", 2)
 	s.checkRefusedDocument(pods)
@@ -59,7 +59,7 @@ func testHotReload(t *testing.T) {
 	}
 }
 
-// reload applies a version and returns how long it took until every pod answered with it.
+// reload applies a version and returns the time until every pod responded with it.
 func (s *space) reload(pods []corev1.Pod, round string) time.Duration {
 	s.t.Helper()
 	start := time.Now()
@@ -83,7 +83,7 @@ func (s *space) waitRound(pod *corev1.Pod, round string) {
 	s.t.Fatalf("pod %s does not enforce version %s", pod.Name, round)
 }
 
-// checkRefusedDocument: no container has the port that the policy names, which only the sidecars can know.
+// checkRefusedDocument: no container has the port that the policy names. Only the sidecars can know that.
 func (s *space) checkRefusedDocument(pods []corev1.Pod) {
 	s.t.Helper()
 	bad := strings.Replace(open, "headers:", "ports: [{port: nowhere}]\n  headers:", 1)

@@ -9,12 +9,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// testRollingRestart: pods with sidecars are replaced under load, and no request notices.
+// testRollingRestart: pods with sidecars are replaced under load, and no request fails.
 func testRollingRestart(t *testing.T) {
 	s := newSpace(t)
 	s.apply(open, "ROUND", "0")
 	s.deploy("orders", 2, func(spec *corev1.PodSpec) {
-		// Time for the Service to stop sending, as any app needs that is to be restarted without a failed request.
+		// Time for the Service to remove the pod, as any app needs that restarts without failed requests.
 		spec.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 5}}}
 	})
 	s.rolledOut("orders")
@@ -22,7 +22,7 @@ func testRollingRestart(t *testing.T) {
 	url := s.serviceURL("orders")
 	eventuallyStatus(t, http.StatusOK, url+"/")
 
-	// Requests that last a while are under way whenever a pod ends.
+	// These requests take a while, so that some are in progress whenever a pod ends.
 	load, slow := startLoad(t, 100, url+"/", nil), startLoad(t, 10, url+"/slow?ms=300", nil)
 	load.wait(100)
 	before := s.pods("orders")

@@ -13,7 +13,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// testShadow: a policy in mode Shadow refuses nobody, and counts whom it would have refused.
+// testShadow: a policy in mode Shadow refuses no request, and counts those that it would have refused.
 func testShadow(t *testing.T) {
 	s, id := newSpace(t), newIssuer(t)
 	const limit = "  rateLimits: [{name: few, limit: 3/day, keyBy: [{type: Header, name: X-Caller}]}]\n"
@@ -33,7 +33,7 @@ func testShadow(t *testing.T) {
 	get(t, podURL(p, appPort)+"/", "X-Caller: another").wantStatus(t, 401)
 }
 
-// hasDecision is an error where the sidecar has not counted a decision with these labels.
+// hasDecision returns an error if the sidecar has not counted a decision with these labels.
 func hasDecision(t *testing.T, p *corev1.Pod, labels string) error {
 	got, err := send(t, "GET", podURL(p, 15991)+"/metrics", "")
 	if err != nil {

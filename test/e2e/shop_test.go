@@ -16,10 +16,10 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// shopIssuer is the iss of tokens that sidecars issue.
+// shopIssuer is the iss of tokens that the sidecars issue.
 const shopIssuer = "https://shop.example.com"
 
-// accounts is a policy whose sidecars log people in; every secret of it is in Vault. CLASS, KEY and SECTIONS are filled in.
+// accounts is a policy whose sidecars log users in. All its secrets are in Vault. CLASS, KEY and SECTIONS are placeholders.
 const accounts = `
 apiVersion: postern.dev/v1alpha1
 kind: SecurityPolicy
@@ -41,7 +41,7 @@ spec:
     - {name: public, match: [{paths: [/public/**]}], require: Anonymous}
 `
 
-// tokens is a login's.
+// tokens are the tokens of a login.
 type tokens struct {
 	Access  string `json:"access_token"`
 	Refresh string `json:"refresh_token"`
@@ -50,15 +50,14 @@ type tokens struct {
 	User    string `json:"user"`
 }
 
-// shop is two pods that log people in.
+// shop is a Deployment of two pods that log users in.
 type shop struct {
 	*space
 	vault *vaultServer
 	urls  []string
 }
 
-// newShop deploys the app with its policy, its class and its keys in Vault, under names of its own. Labels are the
-// namespace's.
+// newShop deploys the app with its own policy, class and keys in Vault. labels are labels of the namespace.
 func newShop(t *testing.T, interception v1alpha1.Interception, labels []string, changes ...change) *shop {
 	t.Helper()
 	s := &shop{space: newSpace(t, labels...), vault: newVault(t)}
@@ -78,8 +77,8 @@ func newShop(t *testing.T, interception v1alpha1.Interception, labels []string, 
 	return s
 }
 
-// login is what the app's login page does; the app answers with Postern-Subject and no more.
-func (s *shop) login(t *testing.T, url, user, agent string) (tokens, answer) {
+// login logs in as the app's login page does. The app responds only with Postern-Subject.
+func (s *shop) login(t *testing.T, url, user, agent string) (tokens, response) {
 	t.Helper()
 	body := fmt.Sprintf(`{"user":%q,"password":"demo"}`, user)
 	got := do(t, http.MethodPost, url+"/login", body, "Content-Type: application/json", "User-Agent: "+agent)
@@ -92,7 +91,7 @@ func (s *shop) login(t *testing.T, url, user, agent string) (tokens, answer) {
 	return tk, got
 }
 
-// mustLogin is a login that works.
+// mustLogin logs in and fails the test on an error.
 func (s *shop) mustLogin(t *testing.T, url, user, agent string) tokens {
 	t.Helper()
 	tk, got := s.login(t, url, user, agent)
@@ -103,7 +102,7 @@ func (s *shop) mustLogin(t *testing.T, url, user, agent string) tokens {
 }
 
 // refresh is RFC 6749 §6.
-func (s *shop) refresh(t *testing.T, url, token string) (tokens, answer) {
+func (s *shop) refresh(t *testing.T, url, token string) (tokens, response) {
 	t.Helper()
 	got := do(t, http.MethodPost, url+"/auth/refresh", "grant_type=refresh_token&refresh_token="+token, "Content-Type: application/x-www-form-urlencoded")
 	var tk tokens
@@ -111,7 +110,7 @@ func (s *shop) refresh(t *testing.T, url, token string) (tokens, answer) {
 	return tk, got
 }
 
-// refusedBy waits until every pod refuses the token, with that code.
+// refusedBy waits until every pod refuses the token with that code.
 func (s *shop) refusedBy(t *testing.T, token, code string) {
 	t.Helper()
 	for _, url := range s.urls {
@@ -128,7 +127,7 @@ const (
 	safari  = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1"
 )
 
-// redisPassword is the bundled Redis's.
+// redisPassword returns the password of the bundled Redis.
 func (s *space) redisPassword() string {
 	s.t.Helper()
 	secret := &corev1.Secret{}
@@ -138,7 +137,7 @@ func (s *space) redisPassword() string {
 	return string(secret.Data["password"])
 }
 
-// write writes as the administrator.
+// write writes to Vault as administrator.
 func (v *vaultServer) write(t *testing.T, path string, data map[string]any) {
 	t.Helper()
 	if _, err := v.Logical().WriteWithContext(t.Context(), path, data); err != nil {
@@ -146,7 +145,7 @@ func (v *vaultServer) write(t *testing.T, path string, data map[string]any) {
 	}
 }
 
-// makeKey makes a Transit key, and rotate its next version.
+// makeKey creates a Transit key. rotate creates its next version.
 func (v *vaultServer) makeKey(t *testing.T, name string) {
 	t.Helper()
 	v.write(t, "transit/keys/"+name, map[string]any{"type": "ecdsa-p256"})
@@ -157,7 +156,7 @@ func (v *vaultServer) rotate(t *testing.T, name string) {
 	v.write(t, "transit/keys/"+name+"/rotate", nil)
 }
 
-// class is the spec of a SidecarClass whose Redis's password lies in Vault, too.
+// class is the spec of a SidecarClass. The password of its Redis is in Vault, too.
 func (v *vaultServer) class(secret string) map[string]any {
 	return map[string]any{
 		"redis": map[string]any{
@@ -171,7 +170,7 @@ func (v *vaultServer) class(secret string) map[string]any {
 	}
 }
 
-// class makes a SidecarClass that goes with the test.
+// class creates a SidecarClass and deletes it at the end of the test.
 func (s *space) class(name string, spec map[string]any) {
 	s.t.Helper()
 	b, err := json.Marshal(map[string]any{
@@ -184,11 +183,11 @@ func (s *space) class(name string, spec map[string]any) {
 	s.t.Cleanup(func() { _, _ = kubectl("delete", "sidecarclass", name, "--wait=false") })
 }
 
-// decodePart reads a part of a token, which is not verified.
+// decodePart decodes a part of a token without verification.
 func decodePart(token string, part int, into any) error {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return errors.New("this is no signed token")
+		return errors.New("not a signed token")
 	}
 	b, err := base64.RawURLEncoding.DecodeString(parts[part])
 	if err != nil {
@@ -197,4 +196,4 @@ func decodePart(token string, part int, into any) error {
 	return json.Unmarshal(b, into)
 }
 
-func errStatus(a answer) error { return fmt.Errorf("status %d: %.200q", a.status, a.body) }
+func errStatus(a response) error { return fmt.Errorf("status %d: %.200q", a.status, a.body) }

@@ -27,7 +27,7 @@ import (
 // systemNamespace is where run.sh installs the chart.
 const systemNamespace = "postern-system"
 
-// clusterName is the name that hack/cluster knows the node by.
+// clusterName is the name of the node in hack/cluster.
 func clusterName() string { return cmp.Or(os.Getenv("E2E_CLUSTER"), "e2e") }
 
 // connect returns a client for the cluster that KUBECONFIG names.
@@ -51,15 +51,15 @@ func connect(t *testing.T) client.WithWatch {
 	return c
 }
 
-// space is a namespace of one test.
+// space is the namespace of one test.
 type space struct {
 	t    *testing.T
 	c    client.WithWatch
 	name string
 }
 
-// newSpace makes a namespace that the webhook sees, with the password of Redis in it; labels, as "name=value", are added.
-// It goes with the test, unless the test failed and KEEP=1 keeps the cluster.
+// newSpace creates a namespace with injection and with the password of Redis. labels are added as "name=value". The namespace is
+// deleted at the end of the test, unless the test failed and KEEP=1 keeps the cluster.
 func newSpace(t *testing.T, labels ...string) *space {
 	t.Helper()
 	s := newBareSpace(t, append(labels, v1alpha1.InjectionLabel+"="+v1alpha1.InjectionLabelEnabled)...)
@@ -67,7 +67,7 @@ func newSpace(t *testing.T, labels ...string) *space {
 	return s
 }
 
-// newBareSpace makes a namespace with these labels alone.
+// newBareSpace creates a namespace with only these labels.
 func newBareSpace(t *testing.T, labels ...string) *space {
 	t.Helper()
 	s := &space{t: t, c: connect(t), name: "e2e-" + strings.ToLower(rand.Text()[:8])}
@@ -93,10 +93,10 @@ func newBareSpace(t *testing.T, labels ...string) *space {
 	return s
 }
 
-// in is the same namespace in a subtest.
+// in returns the same namespace for a subtest.
 func (s *space) in(t *testing.T) *space { return &space{t: t, c: s.c, name: s.name} }
 
-// tellState logs what the namespace looks like after a failure.
+// tellState logs the state of the namespace after a failure.
 func (s *space) tellState() {
 	out, _ := kubectl("get", "pods,securitypolicies", "-n", s.name, "-o", "wide")
 	s.t.Log(out)
@@ -125,7 +125,7 @@ func (s *space) create(object client.Object) {
 	}
 }
 
-// apply is kubectl apply --server-side. fill are pairs of a word in the manifest and what stands for it.
+// apply is kubectl apply --server-side. fill are pairs of a placeholder in the manifest and its value.
 func (s *space) apply(manifest string, fill ...string) {
 	s.t.Helper()
 	if err := s.tryApply(manifest, fill...); err != nil {
@@ -148,7 +148,7 @@ func (s *space) tryApply(manifest string, fill ...string) error {
 	return nil
 }
 
-// delete removes an object, which need not be there.
+// delete deletes an object, which may not exist.
 func (s *space) delete(object client.Object) {
 	s.t.Helper()
 	if err := s.c.Delete(s.t.Context(), object); client.IgnoreNotFound(err) != nil {
@@ -156,7 +156,7 @@ func (s *space) delete(object client.Object) {
 	}
 }
 
-// kubectl returns what the command printed, on both outputs.
+// kubectl returns the output of the command, stdout and stderr.
 func kubectl(args ...string) (string, error) {
 	out, err := exec.Command("kubectl", args...).CombinedOutput()
 	if err != nil {
@@ -165,7 +165,7 @@ func kubectl(args ...string) (string, error) {
 	return string(out), err
 }
 
-// rolledOut waits until every replica of the Deployment is of its present template, and ready.
+// rolledOut waits until every replica of the Deployment has its current template and is ready.
 func (s *space) rolledOut(name string) {
 	s.t.Helper()
 	eventually(s.t, "waiting for deployment "+name, func() error {

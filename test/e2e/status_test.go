@@ -15,7 +15,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// denied refuses everybody.
+// denied refuses everyone.
 const denied = `
 apiVersion: postern.dev/v1alpha1
 kind: SecurityPolicy
@@ -26,8 +26,7 @@ spec:
   authorization: {default: Deny}
 `
 
-// testStatus follows a workload that was there before everything else: each condition says what is missing, and what it
-// says to do helps.
+// testStatus follows a workload that existed before the policy. Each condition says what is missing, and its advice works.
 func testStatus(t *testing.T) {
 	s := newBareSpace(t)
 	s.copyRedisPassword()
@@ -56,7 +55,7 @@ func testStatus(t *testing.T) {
 	t.Run("rollout Automatic", func(t *testing.T) { s.in(t).checkAutomatic() })
 }
 
-// follow runs a command that a condition gave.
+// follow runs a command from a condition's message.
 func (s *space) follow(advice string) {
 	s.t.Helper()
 	if _, err := kubectl(strings.Fields(advice)[1:]...); err != nil {
@@ -64,7 +63,8 @@ func (s *space) follow(advice string) {
 	}
 }
 
-// checkConflict: of two policies for the same pods the older applies, and the younger says so until the older goes.
+// checkConflict: of two policies for the same pods the older one applies. The newer one reports this until the older one is
+// deleted.
 func (s *space) checkConflict() {
 	s.apply(denied, "NAME", "younger", "LABEL", "app: orders", "ROLLOUT", "Manual", "default: Deny", "default: Anonymous")
 	s.hasCondition("younger", v1alpha1.ConditionAccepted, metav1.ConditionFalse, v1alpha1.ReasonConflicted, `"orders"`)
@@ -76,7 +76,7 @@ func (s *space) checkConflict() {
 	s.enforced("orders", 2)
 }
 
-// checkDeleted: who deletes a policy takes its rules away; running pods pass traffic through, and new ones get no sidecar.
+// checkDeleted: deleting a policy removes its rules. Running pods pass traffic through, and new pods get no sidecar.
 func (s *space) checkDeleted() {
 	url, before := s.serviceURL("orders"), s.pods("orders")
 	s.delete(&v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: "orders"}})
@@ -88,7 +88,7 @@ func (s *space) checkDeleted() {
 	}
 	s.rolledOut("orders")
 	eventuallyStatus(s.t, http.StatusOK, url+"/")
-	eventually(s.t, "waiting for the old pods to go", func() error {
+	eventually(s.t, "waiting for the old pods to be deleted", func() error {
 		list := &corev1.PodList{}
 		if err := s.c.List(s.t.Context(), list, client.InNamespace(s.name), client.MatchingLabels{"app": "orders"}); err != nil {
 			return err
@@ -102,7 +102,7 @@ func (s *space) checkDeleted() {
 	})
 }
 
-// checkAutomatic: the operator restarts by itself what runs without a sidecar.
+// checkAutomatic: the operator restarts workloads that run without a sidecar.
 func (s *space) checkAutomatic() {
 	s.apply(denied, "NAME", "orders", "LABEL", "app: orders", "ROLLOUT", "Automatic")
 	s.enforced("orders", 2)

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// TestWorkloads runs what needs nothing but namespaces of its own, side by side.
+// TestWorkloads runs the tests that need only their own namespaces, in parallel.
 func TestWorkloads(t *testing.T) {
 	tests := map[string]func(*testing.T){
 		"issuer":          testIssuer,
@@ -44,12 +44,12 @@ func TestWorkloads(t *testing.T) {
 	}
 }
 
-// TestOutages takes away what everybody shares, and gives it back: one after the other.
+// TestOutages runs the tests that stop shared components and start them again, one after the other.
 func TestOutages(t *testing.T) {
 	t.Run("redis", testRedisOutage)
 	t.Run("operator", testOperatorOutage)
 	t.Run("tokens", testTokensOutage)
 }
 
-// TestRelease comes last: it takes the chart away, and installs it again.
+// TestRelease comes last: it uninstalls the chart and installs it again.
 func TestRelease(t *testing.T) { testRelease(t) }

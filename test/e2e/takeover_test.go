@@ -14,7 +14,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// restricted is what Pod Security demands of a pod at its highest level.
+// restricted sets what Pod Security level restricted requires of a pod.
 func restricted(spec *corev1.PodSpec) {
 	spec.SecurityContext = &corev1.PodSecurityContext{
 		RunAsNonRoot: ptr.To(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
@@ -26,7 +26,7 @@ func restricted(spec *corev1.PodSpec) {
 	}
 }
 
-// testTakeover: where no privilege is to be had, the sidecar takes the app's port at the pod's address.
+// testTakeover: without privileges the sidecar takes over the app's port at the pod's address.
 func testTakeover(t *testing.T) {
 	s, id := newSpace(t, "pod-security.kubernetes.io/enforce=restricted"), newIssuer(t)
 	s.apply(guarded, "JWKS", id.jwks())
@@ -51,7 +51,7 @@ func testTakeover(t *testing.T) {
 	t.Run("extra listener", func(t *testing.T) { s.in(t).checkExtraListener() })
 }
 
-// checkWildcard: an app that listens on all addresses finds its port taken, and says so.
+// checkWildcard: an app that listens on all addresses fails because its port is in use.
 func (s *space) checkWildcard(id *issuer) {
 	s.apply(strings.ReplaceAll(guarded, "orders}", "wild}")+"  interception: Takeover\n", "JWKS", id.jwks())
 	p := pod(s.name, "wild", restricted)
@@ -66,7 +66,7 @@ func (s *space) checkWildcard(id *issuer) {
 	s.delete(p)
 }
 
-// checkExtraListener: what the app opens beside its port can be reached, and the policy does not claim otherwise.
+// checkExtraListener: other listeners of the app are reachable, and the policy does not claim otherwise.
 func (s *space) checkExtraListener() {
 	s.apply(`
 apiVersion: postern.dev/v1alpha1

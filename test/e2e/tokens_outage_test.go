@@ -14,8 +14,8 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// testTokensOutage: Redis goes in the middle of things, and comes back empty; then Vault is sealed. Nothing opens, nothing
-// crashes, and what Vault alone was needed for comes back by itself.
+// testTokensOutage: Redis becomes unavailable and comes back empty. Then Vault is sealed. No request is wrongly allowed, nothing
+// crashes, and operations that need only Vault recover without a restart.
 func testTokensOutage(t *testing.T) {
 	// Without any privilege, too.
 	s := newShop(t, v1alpha1.InterceptTakeover, []string{"pod-security.kubernetes.io/enforce=restricted"}, restricted, env("LISTEN", "127.0.0.1:8080"))
@@ -61,7 +61,7 @@ func (s *shop) redisOutage(t *testing.T) {
 	s.revoked("meanwhile", "2/2")
 	s.hasCondition("accounts", v1alpha1.ConditionSharedState, metav1.ConditionFalse, v1alpha1.ReasonRedisUnavailable)
 
-	s.scaleRedis(1) // with nothing in it: it keeps nothing on disk
+	s.scaleRedis(1) // empty, because it does not persist
 	s.hasCondition("accounts", v1alpha1.ConditionSharedState, metav1.ConditionTrue, v1alpha1.ReasonRedis)
 	time.Sleep(time.Second)
 	for _, url := range s.urls {
@@ -94,7 +94,7 @@ func (s *shop) vaultOutage(t *testing.T) {
 	}
 	s.hasCondition("accounts", v1alpha1.ConditionVaultReady, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	get(t, s.urls[1]+"/whoami", bearer(tk.Access)).wantStatus(t, http.StatusOK)
-	eventually(t, "logging in with Vault back", func() error {
+	eventually(t, "logging in when Vault is unsealed", func() error {
 		_, got := s.login(t, s.urls[0], "grace", firefox)
 		if got.status != http.StatusOK {
 			return errStatus(got)
@@ -103,16 +103,16 @@ func (s *shop) vaultOutage(t *testing.T) {
 	})
 }
 
-// vaultRefuses: each mistake with Vault has a condition of its own, and is mended without a restart.
+// vaultRefuses: each configuration mistake with Vault has its own condition, and is fixed without a restart.
 func (s *shop) vaultRefuses(t *testing.T) {
 	signing := func(signing, rest string) {
 		manifest := strings.Replace(accounts, "{transit: {key: KEY}}", signing, 1) + rest
 		s.apply(manifest, "CLASS", s.name, "KEY", s.name)
 	}
 	for name, mistake := range map[string]struct{ signing, rest, wantReason string }{
-		"a role that is not there":        {"{transit: {key: KEY}}", "  vaultRole: nobody\n", v1alpha1.ReasonVaultWrongRole},
-		"a path that is forbidden":        {"{vault: {path: secret/private/key, key: pem}}", "", v1alpha1.ReasonVaultPermissionDenied},
-		"a Transit key that is not there": {"{transit: {key: nothing-of-the-kind}}", "", v1alpha1.ReasonVaultRefused},
+		"unknown role":        {"{transit: {key: KEY}}", "  vaultRole: nobody\n", v1alpha1.ReasonVaultWrongRole},
+		"forbidden path":      {"{vault: {path: secret/private/key, key: pem}}", "", v1alpha1.ReasonVaultPermissionDenied},
+		"unknown Transit key": {"{transit: {key: nothing-of-the-kind}}", "", v1alpha1.ReasonVaultRefused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &shop{space: s.in(t), vault: s.vault, urls: s.urls}

@@ -63,7 +63,7 @@ func testLogin(t *testing.T, s *shop) {
 	}
 }
 
-// sessionView is one of a person's own list.
+// sessionView is one session in a user's own list.
 type sessionView struct {
 	ID      string
 	Current bool
@@ -82,7 +82,7 @@ func (s *shop) sessions(t *testing.T, url, token string) []sessionView {
 	return list.Sessions
 }
 
-// testDevices: the fourth device evicts the first; a person sees the others and ends one.
+// testDevices: the fourth device evicts the first. The user sees the others and ends one.
 func testDevices(t *testing.T, s *shop) {
 	first := s.mustLogin(t, s.urls[0], "grace", firefox)
 	second := s.mustLogin(t, s.urls[1], "grace", chrome)
@@ -118,7 +118,7 @@ func testDevices(t *testing.T, s *shop) {
 	get(t, s.urls[0]+"/whoami", bearer(stranger.Access)).wantStatus(t, http.StatusOK)
 }
 
-// testRefresh: a lost answer is no theft, and a theft ends the family.
+// testRefresh: a lost response does not count as theft. Reuse ends the family.
 func testRefresh(t *testing.T, s *shop) {
 	tk := s.mustLogin(t, s.urls[0], "alan", firefox)
 	next, got := s.refresh(t, s.urls[1], tk.Refresh)
@@ -133,17 +133,17 @@ func testRefresh(t *testing.T, s *shop) {
 	if got.status != http.StatusOK {
 		t.Fatalf("second refresh: %d %s", got.status, got.body)
 	}
-	time.Sleep(11 * time.Second) // refreshGrace, which Redis's clock measures
+	time.Sleep(11 * time.Second) // refreshGrace, by the clock of Redis
 	if _, got := s.refresh(t, s.urls[1], tk.Refresh); got.status != http.StatusBadRequest {
 		t.Errorf("reuse: %d %s", got.status, got.body)
 	}
 	s.refusedBy(t, last.Access, "token-revoked")
 	if _, got := s.refresh(t, s.urls[0], last.Refresh); got.status != http.StatusBadRequest {
-		t.Errorf("the family lives on after reuse: %d %s", got.status, got.body)
+		t.Errorf("the family is still valid after reuse: %d %s", got.status, got.body)
 	}
 }
 
-// oidcContext has a library fetch what the issuer's URL names from one pod.
+// oidcContext makes a library fetch the issuer's URLs from one pod.
 func (s *shop) oidcContext(t *testing.T, url string) context.Context {
 	host := strings.TrimPrefix(url, "http://")
 	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -152,7 +152,7 @@ func (s *shop) oidcContext(t *testing.T, url string) context.Context {
 	return oidc.ClientContext(t.Context(), &http.Client{Transport: plain{transport}, Timeout: 10 * time.Second})
 }
 
-// plain asks by HTTP what is asked for by HTTPS: the tests have no ingress that ends TLS.
+// plain sends HTTPS requests as HTTP, because the tests have no ingress that terminates TLS.
 type plain struct{ *http.Transport }
 
 func (p plain) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -161,7 +161,7 @@ func (p plain) RoundTrip(r *http.Request) (*http.Response, error) {
 	return p.Transport.RoundTrip(r)
 }
 
-// testDiscovery: a library that we did not write verifies our tokens from our discovery and keys.
+// testDiscovery: a third-party library verifies our tokens with our discovery and keys.
 func testDiscovery(t *testing.T, s *shop) {
 	tk := s.mustLogin(t, s.urls[0], "edsger", firefox)
 	ctx := s.oidcContext(t, s.urls[1])
@@ -177,7 +177,7 @@ func testDiscovery(t *testing.T, s *shop) {
 		t.Errorf("verified %+v", verified)
 	}
 	if _, err := provider.Verifier(&oidc.Config{ClientID: "billing"}).Verify(ctx, tk.Access); err == nil {
-		t.Error("it is good for another audience")
+		t.Error("it is valid for another audience")
 	}
 }
 
@@ -188,7 +188,7 @@ metadata: {name: NAME}
 spec: {subject: SUBJECT, policyName: accounts, reason: laptop stolen}
 `
 
-// testTokenRevocation: what kubectl revokes is refused by both pods, and the status says when.
+// testTokenRevocation: tokens that a TokenRevocation names are refused by both pods, and the status says when.
 func testTokenRevocation(t *testing.T, s *shop) {
 	s = &shop{space: s.in(t), vault: s.vault, urls: s.urls}
 	tk, other := s.mustLogin(t, s.urls[0], "mallory", firefox), s.mustLogin(t, s.urls[0], "alice", firefox)
@@ -200,23 +200,23 @@ func testTokenRevocation(t *testing.T, s *shop) {
 	s.revoked("mallory", "2/2")
 	measured(t, "kubectl apply of a TokenRevocation to the refusal by the last of 2 pods: %s", took)
 	if rest, err := io.ReadAll(stream.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("the stream of the revoked was not broken off: %q, %v", rest, err)
+		t.Errorf("the stream of the revoked user did not end: %q, %v", rest, err)
 	}
 	measured(t, "kubectl apply of a TokenRevocation to the end of an open stream: %s", since(start))
 	if _, got := s.refresh(t, s.urls[1], tk.Refresh); got.status != http.StatusBadRequest {
-		t.Errorf("a refresh of the revoked: %d %s", got.status, got.body)
+		t.Errorf("a refresh of the revoked user: %d %s", got.status, got.body)
 	}
 	get(t, s.urls[1]+"/whoami", bearer(other.Access)).wantStatus(t, http.StatusOK)
-	time.Sleep(time.Second) // tokens have whole seconds
+	time.Sleep(time.Second) // iat has whole seconds
 	anew := s.mustLogin(t, s.urls[1], "mallory", firefox)
 	get(t, s.urls[0]+"/whoami", bearer(anew.Access)).wantStatus(t, http.StatusOK)
 	if list := s.sessions(t, s.urls[0], anew.Access); len(list) != 1 {
-		t.Errorf("%d sessions are left of the revoked and the new one", len(list))
+		t.Errorf("%d sessions are left; want only the new one", len(list))
 	}
 	s.enforced("accounts", 2)
 }
 
-// testRevokeCommand: `postern revoke` ends only when every sidecar refuses what it names.
+// testRevokeCommand: `postern revoke` ends only after every sidecar refuses the token.
 func testRevokeCommand(t *testing.T, s *shop) {
 	tk := s.mustLogin(t, s.urls[1], "trudy", firefox)
 	out, err := exec.Command("go", "run", "../../cmd/postern", "revoke", "--subject", "trudy", "--namespace", s.name, "--wait", "60s").CombinedOutput()
@@ -228,7 +228,7 @@ func testRevokeCommand(t *testing.T, s *shop) {
 	}
 }
 
-// testSessionsCommand: `postern sessions` shows and ends what a person is logged in on, by a port-forward.
+// testSessionsCommand: `postern sessions` lists and ends a user's sessions, by a port-forward.
 func testSessionsCommand(t *testing.T, s *shop) {
 	postern := func(args ...string) string {
 		out, err := exec.Command("go", append([]string{"run", "../../cmd/postern", "sessions"}, args...)...).CombinedOutput()
@@ -251,7 +251,7 @@ func testSessionsCommand(t *testing.T, s *shop) {
 	}
 }
 
-// revoked waits until a TokenRevocation is proved to be in every sidecar.
+// revoked waits until a TokenRevocation is reported as active in every sidecar.
 func (s *space) revoked(name, summary string) *v1alpha1.TokenRevocation {
 	s.t.Helper()
 	r := &v1alpha1.TokenRevocation{}
@@ -268,7 +268,7 @@ func (s *space) revoked(name, summary string) *v1alpha1.TokenRevocation {
 	return r
 }
 
-// testLoopback: the app's own API is for the app alone.
+// testLoopback: only the app can reach its own API.
 func testLoopback(t *testing.T, s *shop) {
 	pods := s.pods("accounts")
 	// kubectl exec runs in the app's container, and so in the pod's network.
@@ -291,12 +291,12 @@ func testLoopback(t *testing.T, s *shop) {
 	s.refusedBy(t, issued.Access, "token-revoked")
 	for i := range pods {
 		if got, err := send(t, http.MethodGet, podURL(&pods[i], 15992)+"/openapi.json", ""); err == nil {
-			t.Errorf("the loopback API answers at the pod's address: %d %.200q", got.status, got.body)
+			t.Errorf("the loopback API responds at the pod's address: %d %.200q", got.status, got.body)
 		}
 	}
 }
 
-// keys are the kids that a pod publishes.
+// keys returns the kids that a pod publishes.
 func (s *shop) keys(t *testing.T, url string) []string {
 	t.Helper()
 	var set struct{ Keys []struct{ Kid string } }
@@ -311,7 +311,7 @@ func (s *shop) keys(t *testing.T, url string) []string {
 	return kids
 }
 
-// testKeyRotation: a key that is rotated in Vault is published before it signs, and nobody notices.
+// testKeyRotation: a key that is rotated in Vault is published before it signs, and no request fails.
 func testKeyRotation(t *testing.T, s *shop) {
 	early := s.mustLogin(t, s.urls[0], "radia", firefox)
 	before := s.keys(t, s.urls[0])
@@ -352,7 +352,7 @@ func testKeyRotation(t *testing.T, s *shop) {
 	}
 }
 
-// kidOf reads the header of a token.
+// kidOf reads the kid from the header of a token.
 func kidOf(t *testing.T, token string) string {
 	t.Helper()
 	var header struct{ Kid string }

@@ -15,10 +15,10 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// vaultNamespace is where run.sh puts Vault, by hack/vault/up.sh.
+// vaultNamespace is the namespace into which run.sh installs Vault, with hack/vault/up.sh.
 const vaultNamespace = "vault"
 
-// vaultServer is Vault as its administrator sees it from outside of the cluster.
+// vaultServer is the administrator's access to Vault from outside of the cluster.
 type vaultServer struct {
 	*api.Client
 	ca []byte
@@ -30,7 +30,7 @@ func newVault(t *testing.T) *vaultServer {
 	root, tls, service := &corev1.Secret{}, &corev1.Secret{}, &corev1.Service{}
 	for name, object := range map[string]client.Object{"vault-root": root, "vault-tls": tls, "vault": service} {
 		if err := c.Get(t.Context(), client.ObjectKey{Namespace: vaultNamespace, Name: name}, object); err != nil {
-			t.Fatalf("reading what belongs to Vault: %v", err)
+			t.Fatalf("reading the access to Vault: %v", err)
 		}
 	}
 	config := api.DefaultConfig()
@@ -47,7 +47,7 @@ func newVault(t *testing.T) *vaultServer {
 	return v
 }
 
-// put writes a version of a KV secret, whose path begins with secret/.
+// put writes a version of a KV secret. Its path begins with secret/.
 func (v *vaultServer) put(t *testing.T, path string, data map[string]any) {
 	t.Helper()
 	if _, err := v.KVv2("secret").Put(t.Context(), strings.TrimPrefix(path, "secret/"), data); err != nil {
@@ -55,7 +55,7 @@ func (v *vaultServer) put(t *testing.T, path string, data map[string]any) {
 	}
 }
 
-// login logs in by the role "postern", and returns a client that holds the token that was granted.
+// login logs in with the role "postern", and returns a client with the granted token.
 func (v *vaultServer) login(t *testing.T, token string) (*api.Client, error) {
 	t.Helper()
 	user, err := v.CloneWithHeaders()
@@ -71,7 +71,7 @@ func (v *vaultServer) login(t *testing.T, token string) (*api.Client, error) {
 	return user, nil
 }
 
-// projected mounts a token of the pod's service account for an audience, which names the volume.
+// projected mounts a token of the pod's service account for an audience. The audience is also the name of the volume.
 func projected(audience string) change {
 	return func(spec *corev1.PodSpec) {
 		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: audience, VolumeSource: corev1.VolumeSource{
@@ -84,7 +84,7 @@ func projected(audience string) change {
 	}
 }
 
-// tokenOf reads what the kubelet has put into a pod.
+// tokenOf reads a token that the kubelet projected into a pod.
 func tokenOf(t *testing.T, pod *corev1.Pod, audience string) string {
 	t.Helper()
 	token, err := onNode("cat", path.Join("/var/lib/kubelet/pods", string(pod.UID), "volumes/kubernetes.io~projected", audience, "token"))
@@ -94,7 +94,7 @@ func tokenOf(t *testing.T, pod *corev1.Pod, audience string) string {
 	return token
 }
 
-// testVaultLogin: Vault asks the API server whose a pod's token is, and lets in those that it is bound to.
+// testVaultLogin: Vault checks a pod's token with the API server, and accepts only tokens of the bound service accounts.
 func testVaultLogin(t *testing.T) {
 	v := newVault(t)
 	inside := newBareSpace(t, v1alpha1.InjectionLabel+"="+v1alpha1.InjectionLabelEnabled)

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// waitLimit is how long anything may take on a machine that is busy with something else.
+// waitLimit is the maximum time for anything on a machine that is also busy with other work.
 const waitLimit = 3 * time.Minute
 
-// eventually asks until check returns nil, and fails the test with its last error.
+// eventually repeats check until it returns nil, and fails the test with its last error.
 func eventually(t *testing.T, what string, check func() error) {
 	t.Helper()
 	var err error
@@ -27,8 +27,8 @@ func eventually(t *testing.T, what string, check func() error) {
 	t.Fatalf("%s: %v", what, err)
 }
 
-// measured logs a figure and adds it to the file that E2E_MEASURED names, for people: nothing depends on it. A test that
-// failed has none.
+// measured logs a figure and appends it to the file that E2E_MEASURED names, for people; no test depends on it. A failed test
+// records no figure.
 func measured(t *testing.T, format string, args ...any) {
 	t.Helper()
 	if t.Failed() {

@@ -7,10 +7,11 @@ import (
 	"time"
 )
 
-// maxDate is the last second of the year 9999; later dates are mistakes or attacks on arithmetic.
+// maxDate is the last second of the year 9999. Later dates are mistakes or attacks on the arithmetic.
 const maxDate = 253402300799
 
-// Dates are the numeric dates of a token (RFC 7519 §4.1). Expires is never zero; the others are where the token has none.
+// Dates are the numeric dates of a token (RFC 7519 §4.1). Expires is never zero. NotBefore and Issued are zero if the token does
+// not have them.
 type Dates struct {
 	Expires, NotBefore, Issued time.Time
 }
@@ -26,13 +27,13 @@ func readDates(claims map[string]any) (Dates, error) {
 			return Dates{}, Malformed
 		}
 	}
-	if d.Expires.IsZero() { // RFC 7519 makes exp optional; here every token ends
+	if d.Expires.IsZero() { // exp is optional in RFC 7519, but required here
 		return Dates{}, Malformed
 	}
 	return d, nil
 }
 
-// date reads a NumericDate: seconds since 1970, perhaps with a fraction.
+// date reads a NumericDate: seconds since 1970, with an optional fraction.
 func date(v any) (time.Time, bool) {
 	n, ok := v.(json.Number)
 	if !ok {
@@ -46,7 +47,8 @@ func date(v any) (time.Time, bool) {
 	return time.Unix(int64(whole), int64(fraction*float64(time.Second))), true
 }
 
-// CheckDates compares a token's dates with the clock: before it is verified, and again each time that a remembered one is used.
+// CheckDates compares the dates of a token with now. It is called before the first verification and at each use of a cached
+// token.
 func (i *Issuer) CheckDates(d Dates, now time.Time) error {
 	switch {
 	case !now.Before(d.Expires.Add(i.Leeway)):

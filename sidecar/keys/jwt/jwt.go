@@ -1,10 +1,10 @@
-// Package jwt reads and verifies signed JSON Web Tokens (RFC 7515, RFC 7519, RFC 8725). It is the one parser and the one checker
-// of claims: authentication verifies the tokens of requests with it, the app's API those that it is asked about, and
-// back-channel logout the logout tokens of external issuers. What the three ask for differently are fields of Issuer, and checks
-// that they add to a token that has passed here.
+// Package jwt parses and verifies signed JSON Web Tokens (RFC 7515, RFC 7519, RFC 8725). It is the only JWT parser and claim
+// checker of the sidecar. Authentication uses it for the tokens of requests, the app's API for the tokens that it introspects,
+// and back-channel logout for logout tokens of external issuers. Their requirements differ in the fields of Issuer, and in
+// checks that they add after Verify.
 //
-// Keys belong to package jwks: each has one algorithm, and a token is verified only by a key of the algorithm that its header
-// names, among those that its issuer may use.
+// Keys belong to package jwks. Each key has one algorithm. A token is verified only with a key of the algorithm that its header
+// names, and the issuer must allow that algorithm.
 package jwt
 
 import (
@@ -17,48 +17,48 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 )
 
-// Keys finds the keys of one issuer; jwks.Source and signing.Ring do.
+// Keys finds the keys of one issuer. jwks.Source and signing.Ring implement it.
 type Keys interface {
-	// Lookup returns the keys that may have signed a token with this header.
+	// Lookup returns the keys that may have signed a token with this kid and alg.
 	Lookup(ctx context.Context, kid, alg string) ([]*jwks.Key, error)
 }
 
-// Issuer is whose tokens are accepted, and what they must say. It is not changed once it is in use.
+// Issuer is an issuer whose tokens are accepted, with the rules for its tokens. It must not change while it is in use.
 type Issuer struct {
 	// Issuer is compared with iss byte by byte.
 	Issuer string
-	// Audiences: aud must hold one of them. Empty accepts a token for anybody, which is safe only where the issuer serves this
-	// app alone (RFC 8725 §3.9).
+	// Audiences are the accepted audiences: aud must contain one of them. Empty accepts tokens for any audience, which is safe
+	// only if the issuer serves no other app (RFC 8725 §3.9).
 	Audiences []string
-	// Algorithms are those that jwks.CheckAlgorithms accepts.
+	// Algorithms are the allowed algorithms, as accepted by jwks.CheckAlgorithms.
 	Algorithms []string
-	// Types are the accepted values of typ, as MediaType writes them; a token without typ counts as "jwt".
+	// Types are the accepted values of typ, in the form of MediaType. A token without typ counts as "jwt".
 	Types []string
 	Keys  Keys
-	// Leeway is granted to exp, nbf and iat.
+	// Leeway is the allowed clock difference for exp, nbf and iat.
 	Leeway time.Duration
-	// MaxLifetime bounds exp−iat and makes iat mandatory; zero for no bound.
+	// MaxLifetime is the maximum of exp−iat. If it is set, iat is required. Zero means no maximum.
 	MaxLifetime time.Duration
 }
 
 // Token is a verified token.
 type Token struct {
-	// Issuer, Subject and ID are iss, sub and jti; the last two may be empty.
+	// Issuer, Subject and ID are the claims iss, sub and jti. Subject and ID may be empty.
 	Issuer, Subject, ID string
-	// Key is the issuer's key that has signed, whatever kid the token names.
+	// Key is the key of the issuer that signed the token. Its kid may differ from the one in the token.
 	Key *jwks.Key
 	Dates
-	// Claims holds every claim, with numbers as json.Number.
+	// Claims contains every claim, with numbers as json.Number.
 	Claims map[string]any
 }
 
-// MediaType is the form in which types are compared: in lower case, without "application/" (RFC 7515 §4.1.9).
+// MediaType returns the form in which types are compared: lower case, without "application/" (RFC 7515 §4.1.9).
 func MediaType(typ string) string {
 	return strings.TrimPrefix(strings.ToLower(typ), "application/")
 }
 
-// Verify returns what a token says, if it is the issuer's and valid at now. What costs little is checked before the signature, so
-// that a stale token does not cause a fetch of keys. Errors are a Reason, perhaps with a cause.
+// Verify returns the verified token if it is from this issuer and valid at now. Cheap checks come before the signature, so that
+// an expired token does not cause a fetch of keys. An error is a Reason, which may have a cause.
 func (i *Issuer) Verify(ctx context.Context, u *Unverified, now time.Time) (*Token, error) {
 	if err := i.checkHeader(u); err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (i *Issuer) Verify(ctx context.Context, u *Unverified, now time.Time) (*Tok
 	return t, nil
 }
 
-// checkHeader refuses types and algorithms that are not asked for (RFC 8725 §3.1, §3.11).
+// checkHeader refuses types and algorithms that the issuer does not allow (RFC 8725 §3.1, §3.11).
 func (i *Issuer) checkHeader(u *Unverified) error {
 	typ := u.Type
 	if typ == "" {
@@ -107,8 +107,8 @@ func (i *Issuer) readClaims(claims map[string]any) (*Token, error) {
 	return t, err
 }
 
-// checkAudience looks for one of the accepted audiences in aud, a string or an array of strings. Anything else is refused also
-// where every audience is accepted.
+// checkAudience requires one of the accepted audiences in aud, which is a string or an array of strings. Other JSON types are
+// refused, also if every audience is accepted.
 func (i *Issuer) checkAudience(claims map[string]any) error {
 	var audiences []string
 	v, present := claims["aud"]
@@ -134,7 +134,7 @@ func (i *Issuer) checkAudience(claims map[string]any) error {
 	return WrongAudience
 }
 
-// checkSignature returns the issuer's key that signed the token. Keys are for one algorithm and nothing else.
+// checkSignature returns the key of the issuer that signed the token. A key is used only with its own algorithm.
 func (i *Issuer) checkSignature(ctx context.Context, u *Unverified) (*jwks.Key, error) {
 	keys, err := i.Keys.Lookup(ctx, u.KeyID, u.Algorithm)
 	switch {

@@ -21,7 +21,7 @@ const (
 	goodClaims = `{"iss":"i","sub":"a","aud":["x","y"],"jti":"j","sid":"s","iat":1799999999.5,"exp":1800000060}`
 )
 
-// world is an issuer and its key.
+// world is an issuer with its key.
 type world struct {
 	*Issuer
 	key ed25519.PrivateKey
@@ -89,55 +89,55 @@ func TestVerifyRefuses(t *testing.T) {
 		raw  string
 		want Reason
 	}{
-		"empty":               {"", Malformed},
-		"two parts":           {"a.b", Malformed},
-		"four parts":          {good + ".x", Malformed},
-		"encrypted":           {"a.b.c.d.e", Encrypted},
-		"too long":            {strings.Repeat("a", MaxSize) + ".b.c", TooLarge},
-		"padding":             {strings.Replace(good, ".", "=.", 1), Malformed},
-		"line break":          {"\n" + good, Malformed},
-		"header no JSON":      {sign(w.key, "x", goodClaims), Malformed},
-		"claims no JSON":      {sign(w.key, goodHeader, "x"), Malformed},
-		"claims too deep":     {claims(`"jti":"j"`, `"jti":"j","d":`+deep), Malformed},
-		"header too deep":     {header(`{`, `{"d":`+strings.Repeat("[", maxHeaderDepth)+strings.Repeat("]", maxHeaderDepth)+`,`), Malformed},
-		"repeated claim":      {claims(`"iss":"i"`, `"iss":"i","iss":"i"`), Malformed},
-		"lone surrogate":      {claims(`"sub":"a"`, `"sub":"a\ud800"`), Malformed},
-		"lone second half":    {claims(`"sub":"a"`, `"sub":"\uDC00a"`), Malformed},
-		"surrogates swapped":  {claims(`"sub":"a"`, `"sub":"\udc00\ud800"`), Malformed},
-		"surrogate in a name": {claims(`{`, `{"\ud800":1,`), Malformed},
-		"crit":                {header(`{`, `{"crit":["x"],`), Critical},
-		"b64":                 {header(`{`, `{"b64":true,`), Critical},
-		"type":                {header("AT+JWT", "JWT"), WrongType},
-		"no type":             {header(`,"typ":"application/AT+JWT"`, ``), WrongType},
-		"type a number":       {header(`"application/AT+JWT"`, `1`), Malformed},
-		"none":                {header("EdDSA", "none"), WrongAlgorithm},
-		"algorithm's case":    {header("EdDSA", "eddsa"), WrongAlgorithm},
-		"no algorithm":        {header(`"alg":"EdDSA",`, ``), Malformed},
-		"kid a number":        {header(`"k"`, `1`), Malformed},
-		"kid too long":        {header(`"k"`, `"`+strings.Repeat("k", maxKeyID+1)+`"`), Malformed},
-		"unknown kid":         {header(`"k"`, `"l"`), UnknownKey},
-		"another issuer":      {claims(`"iss":"i"`, `"iss":"j"`), UnknownIssuer},
-		"no issuer":           {claims(`"iss":"i",`, ``), UnknownIssuer},
-		"issuer a number":     {claims(`"iss":"i"`, `"iss":1`), Malformed},
-		"sub a number":        {claims(`"sub":"a"`, `"sub":1`), Malformed},
-		"jti a list":          {claims(`"jti":"j"`, `"jti":["j"]`), Malformed},
-		"audience":            {claims(`["x","y"]`, `"x"`), WrongAudience},
-		"audience mixed":      {claims(`["x","y"]`, `["y",1]`), Malformed},
-		"audience an object":  {claims(`["x","y"]`, `{"y":1}`), Malformed},
-		"no audience":         {claims(`"aud":["x","y"],`, ``), WrongAudience},
-		"no exp":              {claims(`,"exp":1800000060`, ``), Malformed},
-		"exp null":            {claims(`1800000060`, `null`), Malformed},
-		"exp text":            {claims(`1800000060`, `"1800000060"`), Malformed},
-		"exp huge":            {claims(`1800000060`, `1e99`), Malformed},
-		"exp negative":        {claims(`1800000060`, `-1`), Malformed},
-		"expired":             {claims(`1800000060`, `1800000000`), Expired},
-		"iat of the future":   {claims(`1799999999.5`, `1800000001`), NotYetValid},
-		"nbf of the future":   {claims(`{`, `{"nbf":1800000001,`), NotYetValid},
-		"lives too long":      {claims(`1800000060`, `1800003600`), LifetimeTooLong},
-		"lives without iat":   {claims(`"iat":1799999999.5,`, ``), LifetimeTooLong},
-		"another's key":       {sign(other.key, goodHeader, goodClaims), BadSignature},
-		"signature cut":       {good[:len(good)-2], BadSignature},
-		"claims are swapped":  {strings.Split(good, ".")[0] + "." + strings.Split(claims(`"a"`, `"b"`), ".")[1] + "." + strings.Split(good, ".")[2], BadSignature},
+		"empty":                        {"", Malformed},
+		"two parts":                    {"a.b", Malformed},
+		"four parts":                   {good + ".x", Malformed},
+		"encrypted":                    {"a.b.c.d.e", Encrypted},
+		"too long":                     {strings.Repeat("a", MaxSize) + ".b.c", TooLarge},
+		"padding":                      {strings.Replace(good, ".", "=.", 1), Malformed},
+		"line break":                   {"\n" + good, Malformed},
+		"header not JSON":              {sign(w.key, "x", goodClaims), Malformed},
+		"claims not JSON":              {sign(w.key, goodHeader, "x"), Malformed},
+		"claims too deep":              {claims(`"jti":"j"`, `"jti":"j","d":`+deep), Malformed},
+		"header too deep":              {header(`{`, `{"d":`+strings.Repeat("[", maxHeaderDepth)+strings.Repeat("]", maxHeaderDepth)+`,`), Malformed},
+		"repeated claim":               {claims(`"iss":"i"`, `"iss":"i","iss":"i"`), Malformed},
+		"lone surrogate":               {claims(`"sub":"a"`, `"sub":"a\ud800"`), Malformed},
+		"lone low surrogate":           {claims(`"sub":"a"`, `"sub":"\uDC00a"`), Malformed},
+		"surrogates swapped":           {claims(`"sub":"a"`, `"sub":"\udc00\ud800"`), Malformed},
+		"surrogate in a name":          {claims(`{`, `{"\ud800":1,`), Malformed},
+		"crit":                         {header(`{`, `{"crit":["x"],`), Critical},
+		"b64":                          {header(`{`, `{"b64":true,`), Critical},
+		"type":                         {header("AT+JWT", "JWT"), WrongType},
+		"no type":                      {header(`,"typ":"application/AT+JWT"`, ``), WrongType},
+		"type is a number":             {header(`"application/AT+JWT"`, `1`), Malformed},
+		"none":                         {header("EdDSA", "none"), WrongAlgorithm},
+		"algorithm in lower case":      {header("EdDSA", "eddsa"), WrongAlgorithm},
+		"no algorithm":                 {header(`"alg":"EdDSA",`, ``), Malformed},
+		"kid is a number":              {header(`"k"`, `1`), Malformed},
+		"kid too long":                 {header(`"k"`, `"`+strings.Repeat("k", maxKeyID+1)+`"`), Malformed},
+		"unknown kid":                  {header(`"k"`, `"l"`), UnknownKey},
+		"another issuer":               {claims(`"iss":"i"`, `"iss":"j"`), UnknownIssuer},
+		"no issuer":                    {claims(`"iss":"i",`, ``), UnknownIssuer},
+		"issuer is a number":           {claims(`"iss":"i"`, `"iss":1`), Malformed},
+		"sub is a number":              {claims(`"sub":"a"`, `"sub":1`), Malformed},
+		"jti is a list":                {claims(`"jti":"j"`, `"jti":["j"]`), Malformed},
+		"audience":                     {claims(`["x","y"]`, `"x"`), WrongAudience},
+		"audience array with a number": {claims(`["x","y"]`, `["y",1]`), Malformed},
+		"audience is an object":        {claims(`["x","y"]`, `{"y":1}`), Malformed},
+		"no audience":                  {claims(`"aud":["x","y"],`, ``), WrongAudience},
+		"no exp":                       {claims(`,"exp":1800000060`, ``), Malformed},
+		"exp is null":                  {claims(`1800000060`, `null`), Malformed},
+		"exp is a string":              {claims(`1800000060`, `"1800000060"`), Malformed},
+		"exp huge":                     {claims(`1800000060`, `1e99`), Malformed},
+		"exp negative":                 {claims(`1800000060`, `-1`), Malformed},
+		"expired":                      {claims(`1800000060`, `1800000000`), Expired},
+		"iat in the future":            {claims(`1799999999.5`, `1800000001`), NotYetValid},
+		"nbf in the future":            {claims(`{`, `{"nbf":1800000001,`), NotYetValid},
+		"lifetime too long":            {claims(`1800000060`, `1800003600`), LifetimeTooLong},
+		"lifetime without iat":         {claims(`"iat":1799999999.5,`, ``), LifetimeTooLong},
+		"another issuer's key":         {sign(other.key, goodHeader, goodClaims), BadSignature},
+		"truncated signature":          {good[:len(good)-2], BadSignature},
+		"replaced claims":              {strings.Split(good, ".")[0] + "." + strings.Split(claims(`"a"`, `"b"`), ".")[1] + "." + strings.Split(good, ".")[2], BadSignature},
 	}
 	w.MaxLifetime = time.Hour
 	for name, tt := range tests {
@@ -161,16 +161,16 @@ func TestSurrogatePairs(t *testing.T) {
 	}
 }
 
-// away has no keys at present.
-type away struct{}
+// unavailable is a key set that was never loaded.
+type unavailable struct{}
 
-func (away) Lookup(context.Context, string, string) ([]*jwks.Key, error) {
+func (unavailable) Lookup(context.Context, string, string) ([]*jwks.Key, error) {
 	return nil, jwks.ErrUnavailable
 }
 
-func TestKeysAway(t *testing.T) {
+func TestKeysUnavailable(t *testing.T) {
 	w := newWorld(t)
-	w.Keys = away{}
+	w.Keys = unavailable{}
 	if _, err := w.verify(t, sign(w.key, goodHeader, goodClaims), now); ReasonOf(err) != Unavailable || !errors.Is(err, jwks.ErrUnavailable) {
 		t.Errorf("error = %v", err)
 	}
@@ -187,7 +187,7 @@ func TestLeeway(t *testing.T) {
 	}
 }
 
-// FuzzParse checks that a token which is read has one spelling only: written again it is the same.
+// FuzzParse checks that an accepted token has only one encoding: encoding it again gives the same text.
 func FuzzParse(f *testing.F) {
 	w := newWorld(f)
 	f.Add(sign(w.key, goodHeader, goodClaims))
@@ -197,7 +197,7 @@ func FuzzParse(f *testing.F) {
 		u, err := Parse(raw)
 		if err != nil {
 			if u != nil {
-				t.Fatalf("%q is refused and read", raw)
+				t.Fatalf("%q has both a token and an error", raw)
 			}
 			return
 		}
@@ -205,12 +205,12 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q reads as %q", raw, again)
 		}
 		if u.Algorithm == "" || len(u.KeyID) > maxKeyID || len(raw) > MaxSize {
-			t.Fatalf("beyond the bounds: %+v", u)
+			t.Fatalf("over the bounds: %+v", u)
 		}
 	})
 }
 
-// FuzzVerify checks that nothing is valid but what the key signed.
+// FuzzVerify checks that only tokens signed by the key are valid.
 func FuzzVerify(f *testing.F) {
 	w := newWorld(f)
 	good := sign(w.key, goodHeader, goodClaims)
@@ -224,7 +224,7 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// FuzzClaims checks that what is signed and accepted has claims of the promised form, whatever the issuer signs.
+// FuzzClaims checks that the claims of an accepted token have the documented form, whatever the issuer signs.
 func FuzzClaims(f *testing.F) {
 	w := newWorld(f)
 	f.Add(goodHeader, goodClaims)

@@ -10,36 +10,36 @@ import (
 	"github.com/posterndev/postern/api/check/strictjson"
 )
 
-// MaxSize is the longest token that is read, in bytes.
+// MaxSize is the maximum length of a token, in bytes.
 const MaxSize = 16 << 10
 
-// Bounds of a token's parts: the nesting of its header's and its claims' JSON, and the bytes of its kid.
+// Bounds of the parts of a token: the JSON nesting of header and claims, and the length of kid in bytes.
 const (
 	maxHeaderDepth = 8 // x5c, jwk and crit are nested
 	maxClaimsDepth = 16
 	maxKeyID       = 256
 )
 
-// Unverified is a compact JWS (RFC 7515 §7.1), read strictly. Nothing that it says is known to be true.
+// Unverified is a compact JWS (RFC 7515 §7.1) that was parsed strictly. None of its content is verified.
 type Unverified struct {
-	// Algorithm, KeyID and Type are alg, kid and typ of the header; the last two may be empty.
+	// Algorithm, KeyID and Type are alg, kid and typ of the header. KeyID and Type may be empty.
 	Algorithm, KeyID, Type string
-	// Claims holds numbers as json.Number.
+	// Claims contains numbers as json.Number.
 	Claims map[string]any
 	// signed is the token up to its second dot.
 	signed    string
 	signature []byte
 }
 
-// Issuer is the claim iss, to choose whose keys and rules apply; empty where it is absent or not a string.
+// Issuer returns the claim iss, or "" if it is absent or not a string. It selects the keys and rules for verification.
 func (u *Unverified) Issuer() string {
 	issuer, _ := u.Claims["iss"].(string)
 	return issuer
 }
 
-// Parse reads a token so that no other parser can read it differently: canonical base64url, no member twice, no lone
-// surrogates, no data behind. A key or the address of one in the header (jwk, jku, x5c, x5u) is never looked at, and is no
-// reason to refuse: some issuers send them for the use of others. Errors are a Reason, perhaps with a cause.
+// Parse parses a token strictly, so that no other parser can read it differently: canonical base64url, no repeated member, no
+// lone surrogate, no trailing data. Keys and key URLs in the header (jwk, jku, x5c, x5u) are ignored, because some issuers send
+// them for other uses. An error is a Reason, which may have a cause.
 func Parse(raw string) (*Unverified, error) {
 	if len(raw) > MaxSize {
 		return nil, TooLarge
@@ -69,7 +69,7 @@ func Parse(raw string) (*Unverified, error) {
 	return u, nil
 }
 
-// decodePart decodes base64url without padding; bits beyond the last byte must be zero.
+// decodePart decodes base64url without padding. Unused bits of the last character must be zero.
 func decodePart(part string) ([]byte, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(part)
 	if err != nil || strings.ContainsAny(part, "\r\n") { // the decoder skips line breaks
@@ -98,7 +98,7 @@ func (u *Unverified) readHeader(data []byte) error {
 	return nil
 }
 
-// readTexts reads members that must be strings where they are present.
+// readTexts reads members that must be strings if they are present.
 func readTexts(object map[string]any, fields map[string]*string) error {
 	for name, field := range fields {
 		v, ok := object[name]
@@ -124,7 +124,7 @@ func object(data []byte, depth int) (map[string]any, error) {
 }
 
 // loneSurrogate reports whether valid JSON has an escaped UTF-16 surrogate without its other half (RFC 7493 §2.1). Decoders
-// replace all of them by the same character, so that different texts would become equal.
+// replace every lone surrogate by the same character, so different texts would become equal.
 func loneSurrogate(data []byte) bool {
 	for {
 		i := bytes.IndexByte(data, '\\')
@@ -133,7 +133,7 @@ func loneSurrogate(data []byte) bool {
 		}
 		data = data[i:]
 		first, ok := escaped(data)
-		if !ok { // another escape of two bytes
+		if !ok { // a different escape, two bytes long
 			data = data[2:]
 			continue
 		}
@@ -149,7 +149,7 @@ func loneSurrogate(data []byte) bool {
 	}
 }
 
-// escaped reads \uXXXX at the start of data.
+// escaped decodes an escape of the form \uXXXX at the start of data.
 func escaped(data []byte) (rune, bool) {
 	if len(data) < 6 || data[0] != '\\' || data[1] != 'u' {
 		return 0, false

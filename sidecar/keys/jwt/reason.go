@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// Reason is why a token is refused: a stable name, for metrics, logs and events. Packages that check more than this one does
-// have reasons of their own.
+// Reason is the reason why a token is refused. It is a stable name for metrics, logs and events. Packages with additional checks
+// define additional reasons.
 type Reason string
 
-// The reasons. Unavailable alone says nothing about the token: the issuer's keys are not known at present.
+// The reasons. Unavailable is not about the token: the keys of the issuer are currently unknown.
 const (
 	Malformed       Reason = "malformed"
 	TooLarge        Reason = "too_large"
@@ -27,13 +27,13 @@ const (
 	Unavailable     Reason = "keys_unavailable"
 )
 
-// Error makes a Reason an error; it holds no input.
+// Error implements error. The text contains no input.
 func (r Reason) Error() string { return "verifying token: " + string(r) }
 
-// Because adds a cause for the log to a reason.
+// Because adds a cause to a reason. The cause is for the log.
 func Because(r Reason, cause error) error { return fmt.Errorf("%w: %w", r, cause) }
 
-// ReasonOf finds the reason in err; an error without one counts as Malformed.
+// ReasonOf returns the reason in err, or Malformed if it has none.
 func ReasonOf(err error) Reason {
 	var r Reason
 	if errors.As(err, &r) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Hashes that other software made: the argon2 reference tool, and bcrypt of crypt_blowfish's making.
+// Hashes made by other software: the argon2 reference tool, and bcrypt by crypt_blowfish.
 const (
 	foreignArgon2 = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 	foreignBcrypt = "$2y$10$.vGA1O9wmRjrwAVXD98HNOgsNpDczlqm3Jq7KnEd1rVAGv3Fykk1a"
@@ -38,38 +38,38 @@ func TestParseRefuses(t *testing.T) {
 		encoded string
 		want    error
 	}{
-		"text":                {"hunter2", ErrMalformed},
-		"argon2i":             {strings.Replace(foreignArgon2, "2id", "2i", 1), ErrMalformed},
-		"old version":         {strings.Replace(foreignArgon2, "v=19", "v=16", 1), ErrMalformed},
-		"no version":          {strings.Replace(foreignArgon2, "$v=19", "", 1), ErrMalformed},
-		"four parts":          {foreignArgon2 + "$x", ErrMalformed},
-		"too long":            {foreignArgon2 + strings.Repeat("A", maxEncoded), ErrMalformed},
-		"order":               {argon("t=2,m=65536,p=1"), ErrMalformed},
-		"leading zero":        {argon("m=065536,t=2,p=1"), ErrMalformed},
-		"sign":                {argon("m=+65536,t=2,p=1"), ErrMalformed},
-		"overflow":            {argon("m=4294967296,t=2,p=1"), ErrMalformed},
-		"threads overflow":    {argon("m=65536,t=2,p=256"), ErrMalformed},
-		"no threads":          {argon("m=65536,t=2,p=0"), ErrMalformed},
-		"no passes":           {argon("m=65536,t=0,p=1"), ErrMalformed},
-		"memory below 8p":     {argon("m=15,t=2,p=2"), ErrMalformed},
-		"missing":             {argon("m=65536,t=2"), ErrMalformed},
-		"memory bomb":         {argon("m=4294967295,t=1,p=1"), ErrTooCostly},
-		"memory over policy":  {argon("m=131073,t=1,p=1"), ErrTooCostly},
-		"time bomb":           {argon("m=8,t=4294967295,p=1"), ErrTooCostly},
-		"thread bomb":         {argon("m=65536,t=2,p=255"), ErrTooCostly},
-		"work bomb":           {argon("m=131072,t=9,p=1"), ErrTooCostly},
-		"short salt":          {strings.Replace(foreignArgon2, "c29tZXNhbHQ", "c29t", 1), ErrMalformed},
-		"padded salt":         {strings.Replace(foreignArgon2, "c29tZXNhbHQ", "c29tZXNhbHQ=", 1), ErrMalformed},
-		"line break in salt":  {strings.Replace(foreignArgon2, "c29tZXNhbHQ", "c29tZX\nNhbHQ", 1), ErrMalformed},
-		"short sum":           {"$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFh", ErrMalformed},
-		"bcrypt 2x":           {strings.Replace(foreignBcrypt, "2y", "2x", 1), ErrMalformed},
-		"bcrypt short":        {foreignBcrypt[:59], ErrMalformed},
-		"bcrypt long":         {foreignBcrypt + "a", ErrMalformed},
-		"bcrypt alphabet":     {foreignBcrypt[:59] + "-", ErrMalformed},
-		"bcrypt cost text":    {strings.Replace(foreignBcrypt, "$10$", "$1a$", 1), ErrMalformed},
-		"bcrypt cost too low": {strings.Replace(foreignBcrypt, "$10$", "$03$", 1), ErrMalformed},
-		"bcrypt bomb":         {strings.Replace(foreignBcrypt, "$10$", "$31$", 1), ErrTooCostly},
-		"bcrypt cost 16":      {strings.Replace(foreignBcrypt, "$10$", "$16$", 1), ErrTooCostly},
+		"text":                  {"hunter2", ErrMalformed},
+		"argon2i":               {strings.Replace(foreignArgon2, "2id", "2i", 1), ErrMalformed},
+		"old version":           {strings.Replace(foreignArgon2, "v=19", "v=16", 1), ErrMalformed},
+		"no version":            {strings.Replace(foreignArgon2, "$v=19", "", 1), ErrMalformed},
+		"four parts":            {foreignArgon2 + "$x", ErrMalformed},
+		"too long":              {foreignArgon2 + strings.Repeat("A", maxEncoded), ErrMalformed},
+		"order":                 {argon("t=2,m=65536,p=1"), ErrMalformed},
+		"leading zero":          {argon("m=065536,t=2,p=1"), ErrMalformed},
+		"sign":                  {argon("m=+65536,t=2,p=1"), ErrMalformed},
+		"overflow":              {argon("m=4294967296,t=2,p=1"), ErrMalformed},
+		"threads overflow":      {argon("m=65536,t=2,p=256"), ErrMalformed},
+		"no threads":            {argon("m=65536,t=2,p=0"), ErrMalformed},
+		"no passes":             {argon("m=65536,t=0,p=1"), ErrMalformed},
+		"memory below 8*p":      {argon("m=15,t=2,p=2"), ErrMalformed},
+		"missing":               {argon("m=65536,t=2"), ErrMalformed},
+		"excessive memory":      {argon("m=4294967295,t=1,p=1"), ErrTooCostly},
+		"memory over policy":    {argon("m=131073,t=1,p=1"), ErrTooCostly},
+		"excessive time":        {argon("m=8,t=4294967295,p=1"), ErrTooCostly},
+		"excessive threads":     {argon("m=65536,t=2,p=255"), ErrTooCostly},
+		"excessive work":        {argon("m=131072,t=9,p=1"), ErrTooCostly},
+		"short salt":            {strings.Replace(foreignArgon2, "c29tZXNhbHQ", "c29t", 1), ErrMalformed},
+		"padded salt":           {strings.Replace(foreignArgon2, "c29tZXNhbHQ", "c29tZXNhbHQ=", 1), ErrMalformed},
+		"line break in salt":    {strings.Replace(foreignArgon2, "c29tZXNhbHQ", "c29tZX\nNhbHQ", 1), ErrMalformed},
+		"short sum":             {"$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFh", ErrMalformed},
+		"bcrypt 2x":             {strings.Replace(foreignBcrypt, "2y", "2x", 1), ErrMalformed},
+		"bcrypt short":          {foreignBcrypt[:59], ErrMalformed},
+		"bcrypt long":           {foreignBcrypt + "a", ErrMalformed},
+		"bcrypt alphabet":       {foreignBcrypt[:59] + "-", ErrMalformed},
+		"bcrypt cost text":      {strings.Replace(foreignBcrypt, "$10$", "$1a$", 1), ErrMalformed},
+		"bcrypt cost too low":   {strings.Replace(foreignBcrypt, "$10$", "$03$", 1), ErrMalformed},
+		"bcrypt excessive cost": {strings.Replace(foreignBcrypt, "$10$", "$31$", 1), ErrTooCostly},
+		"bcrypt cost 16":        {strings.Replace(foreignBcrypt, "$10$", "$16$", 1), ErrTooCostly},
 	}
 	h := newHasher(t, cheap())
 	for name, tt := range tests {
@@ -81,7 +81,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// FuzzParse checks that what is accepted is within the bounds, and that argon2id strings are read as they are written.
+// FuzzParse checks that accepted hashes are within the bounds, and that argon2id strings parse as written.
 func FuzzParse(f *testing.F) {
 	h, err := New(cheap())
 	if err != nil {

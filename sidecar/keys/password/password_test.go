@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// cheap is the least that is allowed, to keep the tests short.
+// cheap is the minimum cost, to keep the tests short.
 func cheap() Config {
 	return Config{Argon2: Argon2{Time: 3, Memory: 12 << 10, Threads: 1}, BcryptCost: minCost}
 }
@@ -78,7 +78,7 @@ func TestHashAndVerify(t *testing.T) {
 				}
 			}
 			if got, err := h.Verify(t.Context(), "correct horse", ""); err != nil || got.Match {
-				t.Errorf("no account: %+v, %v", got, err)
+				t.Errorf("no hash: %+v, %v", got, err)
 			}
 		})
 	}
@@ -90,11 +90,11 @@ func TestHashRefuses(t *testing.T) {
 		password  string
 		want      error
 	}{
-		"bcrypt at 72 bytes":    {Bcrypt, strings.Repeat("x", 72), nil},
-		"bcrypt beyond":         {Bcrypt, strings.Repeat("x", 73), ErrTooLong},
-		"bcrypt NUL":            {Bcrypt, "a\x00a", ErrNUL},
-		"argon2id beyond":       {Argon2id, strings.Repeat("x", maxPassword+1), ErrTooLong},
-		"argon2id at its bound": {Argon2id, strings.Repeat("x", maxPassword), nil},
+		"bcrypt at 72 bytes":      {Bcrypt, strings.Repeat("x", 72), nil},
+		"bcrypt over 72 bytes":    {Bcrypt, strings.Repeat("x", 73), ErrTooLong},
+		"bcrypt NUL":              {Bcrypt, "a\x00a", ErrNUL},
+		"argon2id over its bound": {Argon2id, strings.Repeat("x", maxPassword+1), ErrTooLong},
+		"argon2id at its bound":   {Argon2id, strings.Repeat("x", maxPassword), nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -113,14 +113,14 @@ func TestRehash(t *testing.T) {
 		change      func(*Config)
 		want        bool
 	}{
-		"as the policy":        {Argon2id, Argon2id, func(*Config) {}, false},
-		"less memory":          {Argon2id, Argon2id, func(c *Config) { c.Argon2.Memory = 12 << 10 }, true},
-		"more memory, fewer t": {Argon2id, Argon2id, func(c *Config) { c.Argon2 = Argon2{Time: 2, Memory: 19 << 10, Threads: 1} }, true},
-		"stronger":             {Argon2id, Argon2id, func(c *Config) { c.Argon2.Time = 4 }, false},
-		"bcrypt, less cost":    {Bcrypt, Bcrypt, func(c *Config) { c.BcryptCost = 10 }, true},
-		"bcrypt as the policy": {Bcrypt, Bcrypt, func(*Config) {}, false},
-		"bcrypt to argon2id":   {Bcrypt, Argon2id, func(*Config) {}, true},
-		"argon2id to bcrypt":   {Argon2id, Bcrypt, func(*Config) {}, true},
+		"same as the policy":         {Argon2id, Argon2id, func(*Config) {}, false},
+		"less memory":                {Argon2id, Argon2id, func(c *Config) { c.Argon2.Memory = 12 << 10 }, true},
+		"more memory, fewer t":       {Argon2id, Argon2id, func(c *Config) { c.Argon2 = Argon2{Time: 2, Memory: 19 << 10, Threads: 1} }, true},
+		"stronger":                   {Argon2id, Argon2id, func(c *Config) { c.Argon2.Time = 4 }, false},
+		"bcrypt, less cost":          {Bcrypt, Bcrypt, func(c *Config) { c.BcryptCost = 10 }, true},
+		"bcrypt, same as the policy": {Bcrypt, Bcrypt, func(*Config) {}, false},
+		"bcrypt to argon2id":         {Bcrypt, Argon2id, func(*Config) {}, true},
+		"argon2id to bcrypt":         {Argon2id, Bcrypt, func(*Config) {}, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -144,8 +144,8 @@ func TestRehash(t *testing.T) {
 	}
 }
 
-// TestTheQueueIsAsLongAsIsServed: many cores do not make a queue that little memory serves one by one.
-func TestTheQueueIsAsLongAsIsServed(t *testing.T) {
+// TestQueueLength: the queue length depends on how many hashes fit into memory, not only on the number of cores.
+func TestQueueLength(t *testing.T) {
 	few := newHasher(t, with(func(c *Config) { c.Parallel, c.Memory = 64, 2*c.Argon2.Memory+1 }))
 	many := newHasher(t, with(func(c *Config) { c.Parallel, c.Memory = 4, 100*c.Argon2.Memory }))
 	if few.longest != 2*waiting || many.longest != 4*waiting {
@@ -153,7 +153,7 @@ func TestTheQueueIsAsLongAsIsServed(t *testing.T) {
 	}
 }
 
-// TestBounds fills the gate and sees who waits, who is turned away, and that a canceled caller leaves.
+// TestBounds fills the queue. It checks which callers wait, which are refused, and that a canceled caller leaves.
 func TestBounds(t *testing.T) {
 	h := newHasher(t, with(func(c *Config) { c.Parallel = 1 }))
 	release, err := h.enter(t.Context(), 0)
@@ -169,7 +169,7 @@ func TestBounds(t *testing.T) {
 			errs <- err
 		})
 	}
-	for range waiting + 1 { // all but those that fit the queue are refused at once
+	for range waiting + 1 { // callers that do not fit into the queue are refused at once
 		if err := <-errs; !errors.Is(err, ErrBusy) {
 			t.Errorf("error = %v; want ErrBusy", err)
 		}

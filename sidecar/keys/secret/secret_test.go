@@ -24,7 +24,7 @@ func TestValueIsRedactedEverywhere(t *testing.T) {
 		fmt.Sprint(v), fmt.Sprintf("%s %q %x %d %#v %+v", v, v, v, v, v, v), fmt.Sprintf("%v %+v", holder, &holder), string(js), log.String(),
 	} {
 		if strings.Contains(seen, "hunter2") || strings.Contains(seen, "68756e74") || strings.Contains(seen, "104 117") {
-			t.Errorf("the secret shows in %q", seen)
+			t.Errorf("the secret is visible in %q", seen)
 		}
 	}
 }

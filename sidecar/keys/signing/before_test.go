@@ -9,7 +9,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 )
 
-// TestBefore: a ring that takes the place of another one knows what that knew, also while the source is away.
+// TestBefore: a ring that replaces another one has its keys, also while the source is unavailable.
 func TestBefore(t *testing.T) {
 	c, h := newClock(), &history{}
 	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
@@ -18,30 +18,30 @@ func TestBefore(t *testing.T) {
 	refresh(t, first)
 	h.set(nil, content(set(t, j2)))
 	refresh(t, first)
-	h.set(errAway)
+	h.set(errUnavailable)
 	next := newRing(t, c, StoredKeys{h, ES256}, func(cfg *Config) { cfg.Before, cfg.Lifetime = first, 2*time.Minute })
 	select {
 	case <-next.Tried():
 	default:
-		t.Error("it would be waited for, although it has a key")
+		t.Error("Tried is not closed although the ring has a key")
 	}
 	if got := current(t, next); got != "k1" {
-		t.Errorf("%s signs", got)
+		t.Errorf("current key %s; want k1", got)
 	}
 	if s := next.Status(); len(s.Published) != 2 {
 		t.Errorf("published: %+v", s)
 	}
 	if _, err := next.Lookup(t.Context(), "k1", "ES256"); err != nil {
-		t.Errorf("a key of before: %v", err)
+		t.Errorf("looking up a key of the ring before: %v", err)
 	}
 	if next.Refresh(t.Context()) == nil || current(t, next) != "k1" {
-		t.Error("a source that is away takes the key away")
+		t.Error("the key is lost while the source is unavailable")
 	}
 	h.set(nil, content(set(t, j2)))
 	refresh(t, next)
 	c.advance(overlap)
 	if got := current(t, next); got != "k2" {
-		t.Errorf("after the overlap %s signs", got)
+		t.Errorf("current key after the overlap: %s", got)
 	}
 	other := newRing(t, c, StoredKeys{h, RS256}, func(cfg *Config) { cfg.Before, cfg.Algorithm = first, RS256 })
 	if _, err := other.Current(); !errors.Is(err, ErrNoKey) {
@@ -49,7 +49,7 @@ func TestBefore(t *testing.T) {
 	}
 }
 
-// hung is a source that does not answer before its caller gives up.
+// hung is a source that does not respond before its caller's deadline.
 type hung struct{ began chan struct{} }
 
 func (s hung) Versions(ctx context.Context) ([]Version, error) {
@@ -64,9 +64,11 @@ func (s hung) Sign(ctx context.Context, _ string, _ int, _ Algorithm, _ []byte) 
 	return nil, ctx.Err()
 }
 
-func (s hung) PublicKeys(context.Context, string) ([]PublicVersion, error) { return nil, errAway }
+func (s hung) PublicKeys(context.Context, string) ([]PublicVersion, error) {
+	return nil, errUnavailable
+}
 
-func TestAHungTransitHoldsNoLogin(t *testing.T) {
+func TestSignTimesOut(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
 	signer := &transitSigner{key: TransitKey{Transit: hung{}, Key: "k", Algorithm: ES256}}
@@ -75,8 +77,8 @@ func TestAHungTransitHoldsNoLogin(t *testing.T) {
 	}
 }
 
-// TestAMissDoesNotWaitForAHungSource: a request whose token names an unknown key waits for a moment, not for the read of
-// another.
+// TestAMissDoesNotWaitForAHungSource: a request whose token names an unknown key waits for a short time, not for the read of
+// another caller.
 func TestAMissDoesNotWaitForAHungSource(t *testing.T) {
 	source := hung{began: make(chan struct{}, 10)}
 	r := newRing(t, newClock(), source, nil)

@@ -21,7 +21,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// start is the time of every test that does not move it.
+// start is the initial time of the test clock.
 var start = time.Unix(1_800_000_000, 0)
 
 type clock struct {
@@ -66,7 +66,7 @@ func (h *history) set(err error, contents ...secret.Version) {
 
 func content(b []byte) secret.Version { return secret.Version{Value: secret.New(b)} }
 
-// registry is shared memory.
+// registry is a Registry in memory.
 type registry struct {
 	mu     sync.Mutex
 	now    func() time.Time
@@ -121,7 +121,7 @@ func ecKey(t testing.TB) *ecdsa.PrivateKey {
 	return k
 }
 
-// rsaKey is made once: making RSA keys is slow.
+// rsaKey is generated once, because generating RSA keys is slow.
 var rsaKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 func testRSA(t testing.TB) *rsa.PrivateKey {
@@ -142,7 +142,7 @@ func pkcs8(t testing.TB, key any) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// jwk writes a private key.
+// jwk encodes a private key as JWK.
 func jwk(t testing.TB, key any, more map[string]any) map[string]any {
 	t.Helper()
 	members := map[string]any{}
@@ -193,7 +193,7 @@ func encode(t testing.TB, v any) []byte {
 	return b
 }
 
-var errAway = errors.New("vault is sealed")
+var errUnavailable = errors.New("vault is sealed")
 
 const (
 	overlap  = 10 * time.Minute
@@ -231,7 +231,7 @@ func current(t testing.TB, r *Ring) string {
 	return s.KeyID()
 }
 
-// verify checks a signature by the ring's current key through its published ones.
+// verify signs with the ring's current key and checks the signature with its published keys.
 func verify(t testing.TB, signer Signer, verifier *Ring) error {
 	t.Helper()
 	sig, err := signer.Sign(t.Context(), []byte("header.claims"))

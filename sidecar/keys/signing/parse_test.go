@@ -73,7 +73,7 @@ func TestParse(t *testing.T) {
 				t.Errorf("kids are %v; want %s first", r.Status().Published, tt.wantID)
 			}
 			if text := fmt.Sprintf("%v %+v %#v", signer, signer, signer); len(text) > 400 {
-				t.Errorf("printing a signer shows more than its name: %s", text)
+				t.Errorf("a printed signer shows more than its name: %s", text)
 			}
 		})
 	}
@@ -118,8 +118,8 @@ func TestParseRefuses(t *testing.T) {
 		"same key twice":        {ES256, append(pkcs8(t, ec), pkcs8(t, ec)...), "kid of another"},
 		"same kid":              {ES256, set(t, jwk(t, ec, map[string]any{"kid": "a"}), jwk(t, ecKey(t), map[string]any{"kid": "a"})), "kid of another"},
 		"empty set":             {ES256, []byte(`{"keys":[]}`), "0 keys"},
-		"keys no array":         {ES256, []byte(`{"keys":1}`), "not an array"},
-		"key no object":         {ES256, []byte(`{"keys":[1]}`), "key 0"},
+		"keys not an array":     {ES256, []byte(`{"keys":1}`), "not an array"},
+		"key not an object":     {ES256, []byte(`{"keys":[1]}`), "key 0"},
 		"too many keys":         {ES256, []byte(`{"keys":[` + strings.Repeat("1,", maxVersions) + `1]}`), "more than"},
 		"duplicate member":      {ES256, []byte(`{"kty":"EC","kty":"EC"}`), "twice"},
 		"public JWK":            {ES256, one(ec, map[string]any{"d": ""}), "its d"},
@@ -137,7 +137,7 @@ func TestParseRefuses(t *testing.T) {
 		"another alg":           {ES256, one(ec, map[string]any{"alg": "ES384"}), "alg"},
 		"use enc":               {ES256, one(ec, map[string]any{"use": "enc"}), "use"},
 		"key_ops verify":        {ES256, one(ec, map[string]any{"key_ops": []string{"verify"}}), "key_ops"},
-		"kid a number":          {ES256, one(ec, map[string]any{"kid": 1}), "its kid"},
+		"kid is a number":       {ES256, one(ec, map[string]any{"kid": 1}), "its kid"},
 		"long kid":              {ES256, one(ec, map[string]any{"kid": strings.Repeat("k", maxKeyID+1)}), "its kid"},
 		"kty":                   {ES256, one(ec, map[string]any{"kty": "AKP"}), "kty"},
 		"iat text":              {ES256, one(ec, map[string]any{"iat": "now"}), "iat"},
@@ -168,7 +168,7 @@ func TestThumbprint(t *testing.T) {
 	}
 }
 
-// FuzzParse checks that nothing makes the parser fail badly, and that errors never quote the content.
+// FuzzParse checks that the parser does not panic, that errors do not quote the content, and that accepted keys can sign.
 func FuzzParse(f *testing.F) {
 	ec := ecKey(f)
 	f.Add(pkcs8(f, ec), string(ES256))

@@ -38,9 +38,9 @@ func TestNewRingRefuses(t *testing.T) {
 
 func TestNoKeyYet(t *testing.T) {
 	h := &history{}
-	h.set(errAway)
+	h.set(errUnavailable)
 	r := newRing(t, newClock(), StoredKeys{Secrets: h, Algorithm: ES256}, nil)
-	if err := r.Refresh(t.Context()); !errors.Is(err, errAway) || !errors.Is(r.Status().Err, errAway) {
+	if err := r.Refresh(t.Context()); !errors.Is(err, errUnavailable) || !errors.Is(r.Status().Err, errUnavailable) {
 		t.Errorf("Refresh = %v, status %v", err, r.Status().Err)
 	}
 	if _, err := r.Current(); !errors.Is(err, ErrNoKey) {
@@ -50,18 +50,19 @@ func TestNoKeyYet(t *testing.T) {
 		t.Errorf("Lookup = %v; want ErrUnavailable", err)
 	}
 	if document, err := r.Document(); !errors.Is(err, ErrNoKey) {
-		t.Errorf("Document = %s, %v: verifiers would keep an empty set", document, err)
+		t.Errorf("Document = %s, %v: verifiers would cache an empty set", document, err)
 	}
 }
 
-// TestAStaleKeySignsNoMore: what was last read too long ago may have been withdrawn. What it signed is still verified.
-func TestAStaleKeySignsNoMore(t *testing.T) {
+// TestStaleKeyDoesNotSign: a key that was last read too long ago may have been withdrawn, so it does not sign. Its tokens still
+// verify.
+func TestStaleKeyDoesNotSign(t *testing.T) {
 	h, c := &history{}, newClock()
 	k1 := content(set(t, jwk(t, ecKey(t), map[string]any{"kid": "k1"})))
 	h.set(nil, k1)
 	r := newRing(t, c, StoredKeys{Secrets: h, Algorithm: ES256}, func(cfg *Config) { cfg.MaxStale = time.Hour })
 	refresh(t, r)
-	h.set(errAway)
+	h.set(errUnavailable)
 	c.advance(time.Hour)
 	_ = r.Refresh(t.Context())
 	if _, err := r.Current(); err != nil || r.Status().Current != "k1" {
@@ -81,7 +82,7 @@ func TestAStaleKeySignsNoMore(t *testing.T) {
 	}
 }
 
-// TestRotation follows two replicas through the rotation of a key whose versions carry no dates of their own.
+// TestRotation follows two replicas through the rotation of a key whose versions have no dates.
 func TestRotation(t *testing.T) {
 	k1, k2 := ecKey(t), ecKey(t)
 	first, second := jwk(t, k1, map[string]any{"kid": "k1"}), jwk(t, k2, map[string]any{"kid": "k2", "iat": 1})
@@ -111,13 +112,13 @@ func TestRotation(t *testing.T) {
 	c.advance(overlap - 20*time.Second - time.Second)
 	for name, r := range map[string]*Ring{"a": a, "b": b} {
 		if s := r.Status(); s.Current != "k1" || len(s.Published) != 2 {
-			t.Errorf("before the overlap has passed, %s is at %+v", name, s)
+			t.Errorf("before the end of the overlap, %s is at %+v", name, s)
 		}
 	}
-	c.advance(time.Second) // both switch now, though b saw the key later
+	c.advance(time.Second) // both switch now, although b read the key later
 	for name, r := range map[string]*Ring{"a": a, "b": b} {
 		if s := r.Status(); s.Current != "k2" || len(s.Published) != 2 {
-			t.Errorf("when the overlap has passed, %s is at %+v", name, s)
+			t.Errorf("after the overlap, %s is at %+v", name, s)
 		}
 		if err := verify(t, old, r); err != nil {
 			t.Errorf("a token of the old key at %s: %v", name, err)
@@ -129,7 +130,7 @@ func TestRotation(t *testing.T) {
 	}
 	c.advance(lifetime + MinOverlap)
 	if s := a.Status(); len(s.Published) != 1 {
-		t.Errorf("when its last token has died, %v are published", s.Published)
+		t.Errorf("after its last token has expired, %v are published", s.Published)
 	}
 	if a.Holds(keys[0]) {
 		t.Error("the old key is still held")
@@ -139,7 +140,7 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// TestDates: where dates come from, and that a key's own date neither makes it sign early nor retires its predecessor.
+// TestDates covers the sources of dates. A key's own date neither makes it sign early nor retires its predecessor.
 func TestDates(t *testing.T) {
 	k1, k2 := ecKey(t), ecKey(t)
 	j1, j2 := jwk(t, k1, map[string]any{"kid": "k1", "iat": 100}), jwk(t, k2, map[string]any{"kid": "k2", "iat": 200})
@@ -149,12 +150,12 @@ func TestDates(t *testing.T) {
 		registry bool
 		want     string
 	}{
-		"KV v2, both old":                {[]secret.Version{{Value: content(set(t, j1)).Value, Created: long}, {Value: content(set(t, j2)).Value, Created: long.Add(time.Hour)}}, true, "k2"},
-		"KV v2, the second young":        {[]secret.Version{{Value: content(set(t, j1)).Value, Created: long}, {Value: content(set(t, j2)).Value, Created: start.Add(-overlap + 1)}}, true, "k1"},
-		"KV v2, moved in one version":    {[]secret.Version{{Value: content(set(t, j1)).Value, Created: long}, {Value: content(set(t, j1, j2)).Value, Created: start}}, true, "k1"},
-		"fresh registry":                 {[]secret.Version{content(set(t, j2, j1))}, true, "k1"},
-		"no registry: the newest":        {[]secret.Version{content(set(t, j2, j1))}, false, "k2"},
-		"an older version is not usable": {[]secret.Version{{Value: content([]byte("rubbish")).Value, Created: long}, {Value: content(set(t, j2)).Value, Created: start}}, false, "k2"},
+		"KV v2, both old":              {[]secret.Version{{Value: content(set(t, j1)).Value, Created: long}, {Value: content(set(t, j2)).Value, Created: long.Add(time.Hour)}}, true, "k2"},
+		"KV v2, the second recent":     {[]secret.Version{{Value: content(set(t, j1)).Value, Created: long}, {Value: content(set(t, j2)).Value, Created: start.Add(-overlap + 1)}}, true, "k1"},
+		"KV v2, both in one version":   {[]secret.Version{{Value: content(set(t, j1)).Value, Created: long}, {Value: content(set(t, j1, j2)).Value, Created: start}}, true, "k1"},
+		"fresh registry":               {[]secret.Version{content(set(t, j2, j1))}, true, "k1"},
+		"no registry: the newest":      {[]secret.Version{content(set(t, j2, j1))}, false, "k2"},
+		"an older version is unusable": {[]secret.Version{{Value: content([]byte("rubbish")).Value, Created: long}, {Value: content(set(t, j2)).Value, Created: start}}, false, "k2"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -173,7 +174,7 @@ func TestDates(t *testing.T) {
 	}
 }
 
-// TestReplacedSecret: the only key of a Secret gives way to another, as with kubectl apply.
+// TestReplacedSecret: the only key of a Secret is replaced by another, as with kubectl apply.
 func TestReplacedSecret(t *testing.T) {
 	c, h := newClock(), &history{}
 	h.set(nil, content(pkcs8(t, ecKey(t))))
@@ -184,21 +185,21 @@ func TestReplacedSecret(t *testing.T) {
 	h.set(nil, content(pkcs8(t, ecKey(t))))
 	refresh(t, r)
 	if got := current(t, r); got != old || len(r.Status().Published) != 2 {
-		t.Errorf("%s signs at once; want %s while the new one becomes known", got, old)
+		t.Errorf("current key %s; want %s during the overlap", got, old)
 	}
 	c.advance(overlap)
 	refresh(t, r)
 	if got := current(t, r); got == old || len(r.Status().Published) != 2 {
-		t.Error("the new key does not sign, or the old one is gone")
+		t.Error("the new key does not sign, or the old one is no longer published")
 	}
 	c.advance(lifetime + MinOverlap)
 	refresh(t, r)
 	if s := r.Status(); len(s.Published) != 1 || len(r.state.Load().members) != 1 {
-		t.Errorf("the old key is remembered: %v", s.Published)
+		t.Errorf("the old key is still published: %v", s.Published)
 	}
 }
 
-// TestWithdrawn: a key that is taken out without a newer one does not sign from the next reading on.
+// TestWithdrawn: a key that is removed without a newer one stops signing at the next read.
 func TestWithdrawn(t *testing.T) {
 	c, h := newClock(), &history{}
 	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
@@ -221,7 +222,7 @@ func TestWithdrawn(t *testing.T) {
 	c.advance(lifetime + MinOverlap)
 	refresh(t, r)
 	if s := r.Status(); s.Current != "k1" || len(s.Published) != 1 {
-		t.Errorf("after its tokens have died: %+v", s)
+		t.Errorf("after its tokens have expired: %+v", s)
 	}
 }
 
@@ -232,9 +233,9 @@ func TestSourceFails(t *testing.T) {
 	refresh(t, r)
 	id := current(t, r)
 	for name, fail := range map[string]func(){
-		"away":    func() { h.set(errAway) },
-		"rubbish": func() { h.set(nil, content([]byte("rubbish"))) },
-		"nothing": func() { h.set(nil) },
+		"unavailable": func() { h.set(errUnavailable) },
+		"rubbish":     func() { h.set(nil, content([]byte("rubbish"))) },
+		"nothing":     func() { h.set(nil) },
 	} {
 		fail()
 		err := r.Refresh(t.Context())
@@ -262,7 +263,7 @@ func TestRegistryFails(t *testing.T) {
 	h.set(nil, content(set(t, j1)))
 	shared := newRegistry(c)
 	r := newRing(t, c, StoredKeys{h, ES256}, func(cfg *Config) { cfg.Registry = shared })
-	shared.err = errAway
+	shared.err = errUnavailable
 	refresh(t, r)
 	if current(t, r) != "k1" {
 		t.Error("the only key does not sign")
@@ -271,7 +272,7 @@ func TestRegistryFails(t *testing.T) {
 	refresh(t, r)
 	c.advance(2 * overlap)
 	if s := r.Status(); s.Current != "k1" || len(s.Published) != 2 {
-		t.Errorf("a key whose date nobody shares signs: %+v", s)
+		t.Errorf("a key whose date is not shared signs: %+v", s)
 	}
 	shared.err = nil
 	refresh(t, r)
@@ -288,7 +289,7 @@ func TestRegistryFails(t *testing.T) {
 	}
 }
 
-// TestMiss: a token with a key that another replica has read already is not refused, and misses are few reads.
+// TestMiss: a token signed with a key that another replica has already read is accepted. Misses cause few reads.
 func TestMiss(t *testing.T) {
 	c, h := newClock(), &history{}
 	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
@@ -297,7 +298,7 @@ func TestMiss(t *testing.T) {
 	refresh(t, r)
 	h.set(nil, content(set(t, j1, j2)))
 	if _, err := r.Lookup(t.Context(), "k2", "ES256"); err != nil {
-		t.Errorf("a key that is there by now: %v", err)
+		t.Errorf("a key that was added: %v", err)
 	}
 	reads := h.reads
 	for range 100 {
@@ -306,7 +307,7 @@ func TestMiss(t *testing.T) {
 		}
 	}
 	if h.reads != reads {
-		t.Errorf("a hundred misses at once made %d reads", h.reads-reads)
+		t.Errorf("a hundred misses made %d reads", h.reads-reads)
 	}
 	c.advance(missInterval)
 	if _, err := r.Lookup(t.Context(), "k3", "ES256"); err == nil || h.reads != reads+1 {
@@ -375,7 +376,7 @@ func TestRunReadsAgain(t *testing.T) {
 	<-done
 }
 
-// TestConcurrent is for the race detector: requests look keys up while versions come.
+// TestConcurrent is for the race detector: requests look up keys while versions change.
 func TestConcurrent(t *testing.T) {
 	c, h := newClock(), &history{}
 	j1, j2 := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})

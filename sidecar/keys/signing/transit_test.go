@@ -52,10 +52,10 @@ func (v *vault) add(t testing.TB, created time.Time) {
 	}
 	n, k := len(v.keys)+1, ecKey(t)
 	v.keys[n] = k
-	v.list = append([]PublicVersion{{Number: n, Public: k.Public(), Created: created}}, v.list...) // in no useful order
+	v.list = append([]PublicVersion{{Number: n, Public: k.Public(), Created: created}}, v.list...) // not sorted
 }
 
-// rotator rotates the vault's key.
+// rotator rotates the key in vault.
 type rotator struct {
 	t *testing.T
 	*vault
@@ -87,21 +87,21 @@ func TestTransit(t *testing.T) {
 	if second := current(t, r); second == first.KeyID() {
 		t.Error("the new version never signs")
 	}
-	v.err = errAway
+	v.err = errUnavailable
 	s, err := r.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Sign(t.Context(), []byte("x")); !errors.Is(err, errAway) {
+	if _, err := s.Sign(t.Context(), []byte("x")); !errors.Is(err, errUnavailable) {
 		t.Errorf("Sign = %v", err)
 	}
-	if err := r.Refresh(t.Context()); !errors.Is(err, errAway) {
+	if err := r.Refresh(t.Context()); !errors.Is(err, errUnavailable) {
 		t.Errorf("Refresh = %v", err)
 	}
-	v.err, v.list = nil, v.list[1:] // the newest is taken away: Vault would not sign with it
+	v.err, v.list = nil, v.list[1:] // the newest is removed: Vault does not sign with it
 	refresh(t, r)
 	if current(t, r) != first.KeyID() || len(r.Status().Published) != 2 {
-		t.Errorf("after a version was taken away: %+v", r.Status())
+		t.Errorf("after a version was removed: %+v", r.Status())
 	}
 }
 
@@ -148,15 +148,15 @@ func TestRotate(t *testing.T) {
 		t.Error("rotated too early")
 	}
 	c.advance(time.Second)
-	v.fail = errAway
+	v.fail = errUnavailable
 	refresh(t, a)
 	if !a.Status().Due {
-		t.Error("a rotation that failed is not said to be due")
+		t.Error("a failed rotation is not reported as due")
 	}
 	v.fail = nil
 	refresh(t, b)
 	if v.rotated != 0 || !b.Status().Due {
-		t.Error("b rotated although a has the claim")
+		t.Error("b rotated although a holds the claim")
 	}
 	clear(shared.claims)
 	refresh(t, a, b)

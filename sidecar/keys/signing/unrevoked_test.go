@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestARevokedKeySignsNoMore: the next one takes its place at once, and the revoked one is not published.
-func TestARevokedKeySignsNoMore(t *testing.T) {
+// TestRevokedKeyDoesNotSign: the next key replaces it at once, and the revoked key is not published.
+func TestRevokedKeyDoesNotSign(t *testing.T) {
 	first, second := jwk(t, ecKey(t), map[string]any{"kid": "k1"}), jwk(t, ecKey(t), map[string]any{"kid": "k2"})
 	h, c := &history{}, newClock()
 	h.set(nil, content(set(t, first)))
@@ -40,10 +40,10 @@ func TestARevokedKeySignsNoMore(t *testing.T) {
 		t.Errorf("published: %s, %v", document, err)
 	}
 	if _, err := trusted.Lookup(t.Context(), "k1", "ES256"); err != nil {
-		t.Errorf("a token of the revoked key is not known: %v", err)
+		t.Errorf("looking up the revoked key: %v", err)
 	}
 	revoked["k2"] = true
 	if signer, err := trusted.Current(); !errors.Is(err, ErrNoKey) {
-		t.Errorf("all are revoked, and %v signs: %v", signer, err)
+		t.Errorf("all keys are revoked, but %v signs: %v", signer, err)
 	}
 }

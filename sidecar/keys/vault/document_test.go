@@ -29,7 +29,7 @@ func TestSecretMovesToAnotherMount(t *testing.T) {
 	mount()
 	server.Policy(t, team, `path "`+engine+`/*" { capabilities = ["read"] }`)
 	write := func(value string) {
-		vaulttest.Eventually(t, "the engine to take writes", func() bool {
+		vaulttest.Eventually(t, "the engine to accept writes", func() bool {
 			_, err := server.Root().Logical().Write(engine+"/data/x", map[string]any{"data": map[string]any{"key": value}})
 			return err == nil
 		})
@@ -38,7 +38,7 @@ func TestSecretMovesToAnotherMount(t *testing.T) {
 	h := open(t, tokenFile(t, team), nil)
 	s := hold(t, h, Ref{Path: engine + "/x", Key: "key"})
 	if read(t, s) != "one" {
-		t.Error("a mount of two parts does not work")
+		t.Error("reading from a mount with two segments returned another value")
 	}
 	if err := server.Root().Sys().Unmount(engine); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
-// apiServer is a real one, with service accounts.
+// apiServer is a real API server with service accounts.
 type apiServer struct {
 	*kubernetes.Clientset
 	config *rest.Config
@@ -53,18 +53,18 @@ func (s *apiServer) account(t *testing.T, name string) {
 	}
 }
 
-// token is what the kubelet projects.
+// token returns a token as the kubelet would project it.
 func (s *apiServer) token(t *testing.T, account string, audiences ...string) string {
 	t.Helper()
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: audiences}}
-	answer, err := s.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), account, request, metav1.CreateOptions{})
+	response, err := s.CoreV1().ServiceAccounts("default").CreateToken(t.Context(), account, request, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer.Status.Token
+	return response.Status.Token
 }
 
-// mount makes Vault trust the API server, as Vault's documentation says, and returns where the method is.
+// mount configures Vault to trust the API server, as Vault's documentation says, and returns the path of the mount.
 func (s *apiServer) mount(t *testing.T) string {
 	t.Helper()
 	path := unique("team") + "/kubernetes"

@@ -12,11 +12,11 @@ func TestLeaseIsRenewedInTime(t *testing.T) {
 		lease    lease
 		min, max time.Duration
 	}{
-		"an hour":        {lease{at: now, grant: grant{ttl: time.Hour}}, 36 * time.Minute, 44 * time.Minute},
-		"half an hour":   {lease{at: now.Add(-30 * time.Minute), grant: grant{ttl: time.Hour}}, 18 * time.Minute, 22 * time.Minute},
-		"a second":       {lease{at: now, grant: grant{ttl: time.Second}}, time.Second, time.Second},
-		"over":           {lease{at: now.Add(-time.Hour), grant: grant{ttl: time.Minute}}, 0, 0},
-		"without an end": {lease{at: now.Add(-1000 * time.Hour)}, 14 * time.Hour, 18 * time.Hour},
+		"an hour":      {lease{at: now, grant: grant{ttl: time.Hour}}, 36 * time.Minute, 44 * time.Minute},
+		"half an hour": {lease{at: now.Add(-30 * time.Minute), grant: grant{ttl: time.Hour}}, 18 * time.Minute, 22 * time.Minute},
+		"a second":     {lease{at: now, grant: grant{ttl: time.Second}}, time.Second, time.Second},
+		"over":         {lease{at: now.Add(-time.Hour), grant: grant{ttl: time.Minute}}, 0, 0},
+		"no expiry":    {lease{at: now.Add(-1000 * time.Hour)}, 14 * time.Hour, 18 * time.Hour},
 	}
 	for name, tt := range tests {
 		for range 100 {

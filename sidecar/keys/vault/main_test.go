@@ -26,7 +26,7 @@ var server *vaulttest.Server
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.fuzzworker"); f != nil && f.Value.String() == "true" {
-		os.Exit(m.Run()) // the parsers need no server
+		os.Exit(m.Run()) // the fuzz workers need no server
 	}
 	code, err := runSuite(m)
 	if err != nil {
@@ -55,20 +55,21 @@ path "transit/keys/*" { capabilities = ["read", "update"] }`); err != nil {
 	return m.Run(), nil
 }
 
-// quick makes the waits short; the poll interval is the least that a Config takes.
+// quick shortens the waits. The poll interval is the minimum that a Config accepts.
 func quick() pace {
 	return pace{first: 20 * time.Millisecond, last: 200 * time.Millisecond, watch: 50 * time.Millisecond,
 		refresh: time.Hour, revoke: 5 * time.Second}
 }
 
-// harness is a client with what it logs and counts.
+// harness is a client with its log and metrics.
 type harness struct {
 	*Client
 	registry *prometheus.Registry
 	log      *logtest.Buffer
 }
 
-// open makes a client of the shared server, whose Config change may alter. It is closed with the test, after which its log
+// open makes a client of the shared server; change may alter its Config. The client is closed at the end of the test. Then its
+// log must not contain a token.
 // must hold no token.
 func open(t *testing.T, auth Auth, change func(*Config)) *harness {
 	t.Helper()
@@ -96,7 +97,7 @@ func open(t *testing.T, auth Auth, change func(*Config)) *harness {
 	return h
 }
 
-// await waits until the client's state is want.
+// await waits until the client has the state want.
 func (h *harness) await(t *testing.T, want State) Status {
 	t.Helper()
 	vaulttest.Eventually(t, fmt.Sprintf("state %s; it is %+v", want, h.Status()), func() bool { return h.Status().State == want })
@@ -123,7 +124,7 @@ func (h *harness) gauge(t *testing.T, name, label string) float64 {
 	return 0
 }
 
-// token makes a token with policies; more is added to the request.
+// token creates a token with policies; more is added to the request.
 func token(t *testing.T, more map[string]any, policies ...string) string {
 	t.Helper()
 	body := map[string]any{"policies": policies, "ttl": "1h"}
@@ -133,7 +134,7 @@ func token(t *testing.T, more map[string]any, policies ...string) string {
 	return server.Write(t, "auth/token/create", body).Auth.ClientToken
 }
 
-// tokenFile is a file with a new token.
+// tokenFile writes a new token to a file and returns its source.
 func tokenFile(t *testing.T, policies ...string) TokenFile {
 	t.Helper()
 	return TokenFile(file(t, token(t, nil, policies...)))
@@ -148,10 +149,10 @@ func file(t *testing.T, content string) string {
 	return path
 }
 
-// unique is a name that no other test has, nor this one when it runs again: they share one server.
+// unique returns a name that no other test and no other run has, because the tests share one server.
 func unique(name string) string { return name + "-" + strings.ToLower(rand.Text()[:8]) }
 
-// put writes the first version of a new secret, whose path it returns.
+// put writes the first version of a new secret and returns its path.
 func put(t *testing.T, values map[string]any) (path string) {
 	t.Helper()
 	name := unique("test")
@@ -165,7 +166,7 @@ func putNext(t *testing.T, path string, values map[string]any) {
 	server.Put(t, strings.TrimPrefix(path, "secret/"), values)
 }
 
-// appRole makes a role and a secret ID; settings are the role's.
+// appRole creates a role and a secret ID; settings are settings of the role.
 func appRole(t *testing.T, settings map[string]any) AppRole {
 	t.Helper()
 	return appRoleOf(t, server, unique("role"), settings)
@@ -182,7 +183,7 @@ func appRoleOf(t *testing.T, server *vaulttest.Server, name string, settings map
 	return AppRole{RoleID: id.Data["role_id"].(string), SecretID: secret.File(file(t, secretID.Data["secret_id"].(string)+"\n"))}
 }
 
-// hold takes a secret until the test ends.
+// hold acquires a secret until the test ends.
 func hold(t *testing.T, h *harness, ref Ref) *Secret {
 	t.Helper()
 	s, release, err := h.Secret(ref)
@@ -193,7 +194,7 @@ func hold(t *testing.T, h *harness, ref Ref) *Secret {
 	return s
 }
 
-// read returns a secret's value, and fails the test without.
+// read returns the value of a secret, and fails the test on an error.
 func read(t *testing.T, s *Secret) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -205,7 +206,7 @@ func read(t *testing.T, s *Secret) string {
 	return string(v.Reveal())
 }
 
-// currentToken is the one that the client holds.
+// currentToken returns the token that the client has.
 func (h *harness) currentToken() string {
 	l, err := h.session.current(context.Background())
 	if err != nil {

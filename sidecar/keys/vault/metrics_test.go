@@ -19,7 +19,7 @@ func TestMetricsAreRegisteredOnce(t *testing.T) {
 	}
 }
 
-// TestMetricsOfTwoClients goes the way of new settings: another client, and then the end of the first.
+// TestMetricsOfTwoClients follows a change of settings: a second client is opened, then the first is closed.
 func TestMetricsOfTwoClients(t *testing.T) {
 	t.Parallel()
 	first := open(t, tokenFile(t, "reader"), nil)
@@ -28,23 +28,23 @@ func TestMetricsOfTwoClients(t *testing.T) {
 	second.registry = first.registry
 	second.await(t, NoCredentials)
 	if got := first.gauge(t, "postern_vault_state", string(OK)); got != 0 {
-		t.Errorf("the state of the older client is shown: %v", got)
+		t.Errorf("the metric shows the state of the older client: %v", got)
 	}
 	first.Close()
 	second.await(t, NoCredentials)
 	if got := second.gauge(t, "postern_vault_logins_total", string(OK)); got != 1 {
-		t.Errorf("logins = %v; want that of the client that was closed", got)
+		t.Errorf("logins = %v; want the login of the closed client to be counted", got)
 	}
 	third := open(t, tokenFile(t, "reader"), func(c *Config) { c.Metrics = first.cfg.Metrics })
 	third.registry = first.registry
 	third.await(t, OK)
 	third.Close()
 	if got := second.gauge(t, "postern_vault_state", string(NoCredentials)); got != 1 {
-		t.Errorf("the state of the client that lives is not shown: %v", got)
+		t.Errorf("the metric does not show the state of the open client: %v", got)
 	}
 	second.Close()
 	if got := second.gauge(t, "postern_vault_state", string(NoCredentials)); got != 0 {
-		t.Errorf("the state of a closed client is shown: %v", got)
+		t.Errorf("the metric shows the state of a closed client: %v", got)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/vault/vaulttest"
 )
 
-// TestSealedAndStopped uses a server of its own.
+// TestSealedAndStopped uses its own server.
 func TestSealedAndStopped(t *testing.T) {
 	t.Parallel()
 	own, err := vaulttest.Start()
@@ -35,14 +35,14 @@ func TestSealedAndStopped(t *testing.T) {
 	h.await(t, Unreachable)
 	late.Close()
 	if read(t, s) != "s3cret" {
-		t.Error("the last good value is gone")
+		t.Error("the last good value is lost")
 	}
 	before := open(t, TokenFile(file(t, "x")), change)
 	before.await(t, Unreachable)
 }
 
-// TestSealedForLongerThanTheTokenLives uses a server of its own, too.
-func TestSealedForLongerThanTheTokenLives(t *testing.T) {
+// TestSealedLongerThanTokenLifetime uses its own server.
+func TestSealedLongerThanTokenLifetime(t *testing.T) {
 	t.Parallel()
 	own, err := vaulttest.Start()
 	if err != nil {
@@ -58,16 +58,16 @@ func TestSealedForLongerThanTheTokenLives(t *testing.T) {
 	read(t, s)
 	first := h.currentToken()
 	own.Seal(t)
-	vaulttest.Eventually(t, "the token to end", func() bool { return h.currentToken() == "" })
+	vaulttest.Eventually(t, "the token to expire", func() bool { return h.currentToken() == "" })
 	h.await(t, Sealed)
 	if read(t, s) != "s3cret" {
-		t.Error("the last good value is gone")
+		t.Error("the last good value is lost")
 	}
 	own.Unseal(t)
 	own.Put(t, "kept", map[string]any{"key": "s3cret-2"})
 	vaulttest.Eventually(t, "reading with another token", func() bool { return read(t, s) == "s3cret-2" })
 	if h.currentToken() == first {
-		t.Error("the token is the one that ended")
+		t.Error("the client still has the expired token")
 	}
 	h.await(t, OK)
 }
@@ -77,7 +77,7 @@ func TestQuota(t *testing.T) {
 	engine := unique("quota")
 	server.Write(t, "sys/mounts/"+engine, map[string]any{"type": "kv", "options": map[string]any{"version": "2"}})
 	server.Policy(t, engine, `path "`+engine+`/*" { capabilities = ["read"] }`)
-	vaulttest.Eventually(t, "the engine to take writes", func() bool {
+	vaulttest.Eventually(t, "the engine to accept writes", func() bool {
 		_, err := server.Root().Logical().Write(engine+"/data/x", map[string]any{"data": map[string]any{"key": "s3cret"}})
 		return err == nil
 	})
@@ -88,7 +88,7 @@ func TestQuota(t *testing.T) {
 	server.Write(t, quota, map[string]any{"path": engine, "rate": 1, "interval": "1h"})
 	h.await(t, Throttled)
 	if read(t, s) != "s3cret" {
-		t.Error("the last good value is gone")
+		t.Error("the last good value is lost")
 	}
 	if _, err := server.Root().Logical().Delete(quota); err != nil {
 		t.Fatal(err)
@@ -107,9 +107,9 @@ func TestCertificates(t *testing.T) {
 		address string
 		ca      []byte
 	}{
-		"another authority": {server.Address, foreign},
-		"the system's":      {server.Address, nil},
-		"another host":      {local, server.CABundle},
+		"another authority":  {server.Address, foreign},
+		"system authorities": {server.Address, nil},
+		"another host":       {local, server.CABundle},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, tokenFile(t, "reader"), func(c *Config) { c.Address, c.CABundle = tt.address, tt.ca })
@@ -126,7 +126,7 @@ func TestSlowLink(t *testing.T) {
 	h := open(t, tokenFile(t, "reader"), func(c *Config) { c.Address = link.Address })
 	s := hold(t, h, Ref{Path: path, Key: "key"})
 	if read(t, s) != "s3cret" {
-		t.Error("the value is another")
+		t.Error("reading over a slow link returned another value")
 	}
 	h.await(t, OK)
 }

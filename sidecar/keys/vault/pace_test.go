@@ -22,7 +22,7 @@ func TestBackoffIsBounded(t *testing.T) {
 	}
 }
 
-// TestWithin: a value that changed is noticed within the interval that the class states.
+// TestWithin: a changed value is noticed within the interval that the SidecarClass states.
 func TestWithin(t *testing.T) {
 	for _, d := range []time.Duration{time.Nanosecond, time.Second, time.Hour} {
 		for range 1000 {

@@ -54,7 +54,7 @@ func TestParseContent(t *testing.T) {
 		}
 	}
 	if _, err := parseContent(nil, time.Now()); !errors.Is(err, errNotFound) {
-		t.Errorf("no answer: %v", err)
+		t.Errorf("no response: %v", err)
 	}
 }
 

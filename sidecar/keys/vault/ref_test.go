@@ -31,13 +31,13 @@ func TestRefCheck(t *testing.T) {
 func TestLocate(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ path, mount, want string }{
-		"as the command line":    {"secret/a/b", "secret/", "secret/data/a/b"},
-		"as a policy":            {"secret/data/a/b", "secret/", "secret/data/a/b"},
-		"a secret called data":   {"secret/data/data/b", "secret/", "secret/data/data/b"},
-		"a mount of parts":       {"team/kv/a", "team/kv/", "team/kv/data/a"},
-		"another mount":          {"secret/a", "kv/", ""},
-		"a mount that is longer": {"secret/a", "secret/a/", ""},
-		"no mount":               {"secret/a", "", ""},
+		"CLI form":                  {"secret/a/b", "secret/", "secret/data/a/b"},
+		"policy form":               {"secret/data/a/b", "secret/", "secret/data/a/b"},
+		"a secret named data":       {"secret/data/data/b", "secret/", "secret/data/data/b"},
+		"a mount with two segments": {"team/kv/a", "team/kv/", "team/kv/data/a"},
+		"another mount":             {"secret/a", "kv/", ""},
+		"a longer mount name":       {"secret/a", "secret/a/", ""},
+		"no mount":                  {"secret/a", "", ""},
 	}
 	for name, tt := range tests {
 		place, err := locate(tt.path, tt.mount)

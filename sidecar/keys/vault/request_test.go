@@ -8,15 +8,15 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/vault/vaulttest"
 )
 
-// TestDeadlineOfTheCaller: a caller that waited long enough marks Vault unreachable; an impatient one does not.
-func TestDeadlineOfTheCaller(t *testing.T) {
+// TestCallerDeadline: a call that times out after a long wait marks Vault unreachable; one with a short deadline does not.
+func TestCallerDeadline(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		callerWait time.Duration
 		want       State
 	}{
-		"long enough": {callerWait: minCallerWait + 100*time.Millisecond, want: Unreachable},
-		"too short":   {callerWait: minCallerWait / 10, want: OK},
+		"long deadline":  {callerWait: minCallerWait + 100*time.Millisecond, want: Unreachable},
+		"short deadline": {callerWait: minCallerWait / 10, want: OK},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -30,7 +30,7 @@ func TestDeadlineOfTheCaller(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), tt.callerWait)
 			defer cancel()
 			if _, err := h.Write(ctx, "transit/sign/"+key+"/sha2-256", map[string]any{"input": "eA=="}); err == nil {
-				t.Error("signed in time")
+				t.Error("Write succeeded on a slow link")
 			}
 			if got := h.Status().State; got != tt.want {
 				t.Errorf("state = %s; want %s", got, tt.want)

@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/vault/vaulttest"
 )
 
-// clock is the client's time; what Vault itself does goes by the real one.
+// clock is the client's clock. Vault itself uses the real time.
 type clock struct {
 	mu    sync.Mutex
 	ahead time.Duration
@@ -47,7 +47,7 @@ func TestSecretFollowsTheLatestVersion(t *testing.T) {
 	select {
 	case <-changed:
 	case <-time.After(time.Minute):
-		t.Fatal("the rotation is not noticed")
+		t.Fatal("the rotation was not noticed")
 	}
 	if got := read(t, latest); got != "s3cret-2" {
 		t.Errorf("value after the rotation = %q", got)
@@ -132,7 +132,7 @@ func TestSecretDeletedIsWithdrawn(t *testing.T) {
 	}
 }
 
-func TestSecretOutlivesAnOutageUntilItExpires(t *testing.T) {
+func TestSecretIsUsableInAnOutageUntilItExpires(t *testing.T) {
 	t.Parallel()
 	longPath, shortPath := put(t, map[string]any{"key": "s3cret"}), put(t, map[string]any{"key": "s3cret"})
 	server.Write(t, "secret/metadata/"+strings.TrimPrefix(shortPath, "secret/"), map[string]any{"custom_metadata": map[string]any{
@@ -166,7 +166,7 @@ func TestSecretOutlivesAnOutageUntilItExpires(t *testing.T) {
 	link.Mend()
 	vaulttest.Eventually(t, "the secret to be confirmed", func() bool { _, err := long.Read(t.Context()); return err == nil })
 	if _, err := short.Read(t.Context()); !errors.Is(err, ErrExpired) {
-		t.Errorf("reading an expired value from a Vault that is back: %v", err)
+		t.Errorf("reading an expired value after the outage: %v", err)
 	}
 }
 
@@ -180,24 +180,24 @@ func TestSecretSharedAndReleased(t *testing.T) {
 		t.Fatal(errA, errB)
 	}
 	if read(t, a)+read(t, b) != "12" || a.document != b.document {
-		t.Error("the two keys are not read together")
+		t.Error("two keys of one secret are not read together")
 	}
 	releaseA()
 	releaseA()
 	if len(h.Status().Secrets) != 1 {
-		t.Error("the secret is gone while it is held")
+		t.Error("the secret is unavailable while it is held")
 	}
 	releaseB()
 	if len(h.Status().Secrets) != 0 {
-		t.Error("the secret is read on after its release")
+		t.Error("the secret is still read after its release")
 	}
 	h.Close()
 	if _, _, err := h.Secret(Ref{Path: path, Key: "a"}); err == nil {
-		t.Error("a closed client gives secrets")
+		t.Error("a closed client returns secrets")
 	}
 }
 
-func TestReadEndsWithItsContext(t *testing.T) {
+func TestReadEndsWithContext(t *testing.T) {
 	t.Parallel()
 	h := open(t, TokenFile("/absent"), nil)
 	d := newDocument(h.Client, documentKey{path: "secret/never"}) // nobody reads it

@@ -18,14 +18,14 @@ func TestTokenIsRenewed(t *testing.T) {
 	first, expires := h.currentToken(), h.Status().TokenExpires
 	vaulttest.Eventually(t, "renewal", func() bool { return h.Status().TokenExpires.After(expires.Add(2 * time.Second)) })
 	if h.gauge(t, "postern_vault_renewals_total", "ok") < 1 || h.currentToken() != first {
-		t.Error("the token was replaced and not renewed")
+		t.Error("the token was replaced instead of renewed")
 	}
 	if h.gauge(t, "postern_vault_token_expiry_seconds", "") <= 0 {
-		t.Error("no time to the end of the token is counted")
+		t.Error("the metric of the token's expiry is not set")
 	}
 }
 
-func TestTokenIsReplacedBeforeItsLastEnd(t *testing.T) {
+func TestTokenIsReplacedBeforeItsMaxTTL(t *testing.T) {
 	t.Parallel()
 	tests := map[string]map[string]any{
 		"renewals end": {"token_ttl": "3s", "token_max_ttl": "4s", "token_policies": "reader"},
@@ -59,14 +59,14 @@ func TestRevokedTokenIsReplaced(t *testing.T) {
 	putNext(t, path, map[string]any{"key": "s3cret-2"})
 	vaulttest.Eventually(t, "reading with another token", func() bool { return read(t, s) == "s3cret-2" })
 	if h.currentToken() == first {
-		t.Error("the token is the revoked one")
+		t.Error("the client still has the revoked token")
 	}
 	if strings.Contains(h.log.String(), "permission_denied") {
-		t.Errorf("a revocation was taken for a denial: %s", h.log.String())
+		t.Errorf("a revoked token was reported as a denial: %s", h.log.String())
 	}
 }
 
-func TestRevokedTokenWhoseRoleIsGone(t *testing.T) {
+func TestRevokedTokenWithDeletedRole(t *testing.T) {
 	t.Parallel()
 	role := unique("role")
 	auth := appRoleOf(t, server, role, map[string]any{"token_policies": "reader"})
@@ -81,7 +81,7 @@ func TestRevokedTokenWhoseRoleIsGone(t *testing.T) {
 	server.Write(t, "auth/token/revoke-accessor", map[string]any{"accessor": self.Data["accessor"]})
 	h.await(t, WrongRole)
 	if read(t, s) != "s3cret" {
-		t.Error("the last good value is gone")
+		t.Error("the last good value is lost")
 	}
 }
 
@@ -90,11 +90,11 @@ func TestDeniedRequestKeepsTheToken(t *testing.T) {
 	tests := map[string]struct {
 		settings  map[string]any
 		refresh   time.Duration
-		wantToken bool // the same one
+		wantToken bool // the token is not replaced
 	}{
-		"good token":                  {map[string]any{"token_policies": "default"}, time.Hour, true},
-		"token that knows not itself": {map[string]any{"token_policies": "reader", "token_no_default_policy": true}, time.Hour, true},
-		"old token":                   {map[string]any{"token_policies": "default"}, 0, false},
+		"good token":                {map[string]any{"token_policies": "default"}, time.Hour, true},
+		"token without lookup-self": {map[string]any{"token_policies": "reader", "token_no_default_policy": true}, time.Hour, true},
+		"old token":                 {map[string]any{"token_policies": "default"}, 0, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestDeniedRequestKeepsTheToken(t *testing.T) {
 	}
 }
 
-// checkDenied asks for a key that the token may not read.
+// checkDenied reads a path that the token may not read.
 func checkDenied(t *testing.T, c *Client) {
 	t.Helper()
 	for range 3 {
@@ -143,7 +143,7 @@ func TestCloseRevokesTheToken(t *testing.T) {
 	held := h.currentToken()
 	h.Close()
 	if _, err := server.Root().Logical().Write("auth/token/lookup", map[string]any{"token": held}); err == nil {
-		t.Error("the token lives on")
+		t.Error("the token is still valid")
 	}
 	if h.currentToken() != "" {
 		t.Error("a closed client has a token")
@@ -161,13 +161,13 @@ func TestTokenFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte(second), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	vaulttest.Eventually(t, "the file's new token", func() bool { return h.currentToken() == second })
+	vaulttest.Eventually(t, "the new token from the file", func() bool { return h.currentToken() == second })
 	if err := server.Root().Auth().Token().RevokeTree(second); err != nil {
 		t.Fatal(err)
 	}
 	s := hold(t, h, Ref{Path: secretPath, Key: "key"})
 	if _, err := s.Read(t.Context()); err == nil {
-		t.Error("a revoked token reads")
+		t.Error("reading with a revoked token succeeded")
 	}
 	h.await(t, LoginRefused)
 	if err := os.WriteFile(path, []byte(first), 0o600); err != nil {
@@ -176,7 +176,7 @@ func TestTokenFile(t *testing.T) {
 	h.await(t, OK)
 	h.Close()
 	if _, err := server.Root().Logical().Write("auth/token/lookup", map[string]any{"token": first}); err != nil {
-		t.Errorf("a token that is not the client's own was revoked: %v", err)
+		t.Errorf("a token that the client did not create was revoked: %v", err)
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package vault is a client of HashiCorp Vault. One Client logs in and keeps its token valid for the whole sidecar. It reads secrets
-// of KV version 2 (Secret), and other secrets engines by path (Read, Write). It is a leaf: adapters live with what they serve, as
+// of KV version 2 (Secret), and other secrets engines by path (Read, Write). It is a leaf: adapters are beside their users, as
 // keys/signing/transit does.
 //
 // The sidecar keeps running in every state of Vault: a failed login is retried with bounded backoff, a revoked token is replaced, and

@@ -20,14 +20,14 @@ func TestConfigRefused(t *testing.T) {
 		"no URL":              {func(c *Config) { c.Address = "https://s3cret\x00" }, "not a URL"},
 		"no host":             {func(c *Config) { c.Address = "https://" }, "no host"},
 		"socket":              {func(c *Config) { c.Address = "unix://x/vault.sock" }, "https://"},
-		"CA without PEM":      {func(c *Config) { c.CABundle = []byte("x") }, "PEM"},
+		"CA not PEM":          {func(c *Config) { c.CABundle = []byte("x") }, "PEM"},
 		"no login":            {func(c *Config) { c.Auth = nil }, "auth method"},
 		"no role":             {func(c *Config) { c.Auth = Kubernetes{TokenFile: "/t"} }, "role"},
 		"mount with dots":     {func(c *Config) { c.Auth = Kubernetes{Mount: "../sys", Role: "r", TokenFile: "/t"} }, "dot segment"},
 		"no role ID":          {func(c *Config) { c.Auth = AppRole{} }, "role ID"},
 		"no path":             {func(c *Config) { c.Auth = TokenFile("") }, "path"},
 		"polled too often":    {func(c *Config) { c.PollInterval = time.Millisecond }, "poll interval"},
-		"negative time":       {func(c *Config) { c.MaxStale = -1 }, "negative"},
+		"negative duration":   {func(c *Config) { c.MaxStale = -1 }, "negative"},
 	}
 	for name, tt := range tests {
 		cfg := good

@@ -30,9 +30,9 @@ import (
 
 const issuer = "https://shop.example.com"
 
-var errAway = errors.New("the store does not answer")
+var errUnavailable = errors.New("the store is unavailable")
 
-// revocations is store and index in one.
+// revocations is both a store and an index.
 type revocations struct {
 	entries []revocation.Entry
 	err     error
@@ -54,7 +54,7 @@ func (r *revocations) Revoked(_ context.Context, q *revocation.Query) (bool, err
 	}), r.err
 }
 
-// passwords fails as it is told.
+// passwords returns err from every call.
 type passwords struct{ err error }
 
 func (p passwords) Hash(_ context.Context, password string) (string, error) {
@@ -70,7 +70,7 @@ type fixed []byte
 
 func (f fixed) Read(context.Context) (secret.Value, error) { return secret.New(f), nil }
 
-// store is a session store that can be away.
+// store is a session store that can be unavailable.
 type store struct {
 	*sessionmemory.Store
 	err error
@@ -111,10 +111,10 @@ func (s *store) Rotate(ctx context.Context, r session.Rotation) (session.Rotated
 	return s.Store.Rotate(ctx, r)
 }
 
-// corp is an issuer whose tokens are accepted, too.
+// corp is another issuer whose tokens are accepted.
 const corp = "https://id.example.com"
 
-// verifier knows our own tokens, and those of corp by heart.
+// verifier verifies our own tokens, and looks up those of corp in a map.
 type verifier struct {
 	own  jwt.Issuer
 	corp map[string]*identity.Identity
@@ -213,7 +213,7 @@ func newWorld(t testing.TB, p Passwords) *world {
 	return w
 }
 
-// call sends JSON, or nothing where body is nil.
+// call sends body as JSON, or no body if it is nil.
 func (w *world) call(t testing.TB, method, path string, body any, change ...func(*http.Request)) (int, map[string]any) {
 	t.Helper()
 	text := ""
@@ -234,9 +234,9 @@ func (w *world) call(t testing.TB, method, path string, body any, change ...func
 	}
 	recorder := httptest.NewRecorder()
 	w.ServeHTTP(recorder, r)
-	answer := map[string]any{}
-	_ = json.Unmarshal(recorder.Body.Bytes(), &answer)
-	return recorder.Code, answer
+	response := map[string]any{}
+	_ = json.Unmarshal(recorder.Body.Bytes(), &response)
+	return recorder.Code, response
 }
 
 type object = map[string]any
@@ -261,7 +261,7 @@ func TestStrangers(t *testing.T) {
 		"by name":          {host("LocalHost:9901"), 200},
 		"without port":     {host("localhost"), 200},
 		"IPv6":             {host("[::1]:9901"), 200},
-		"rebound name":     {host("evil.example.com:9901"), 421},
+		"DNS rebinding":    {host("evil.example.com:9901"), 421},
 		"localhost suffix": {host("localhost.evil.example.com"), 421},
 		"no host":          {host(""), 421},
 		"pod address":      {host("10.0.0.5:9901"), 421},
@@ -284,29 +284,29 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
-// TestRequestHeader: whoever only makes the app fetch a URL gets nothing, but what RFC 7662 and RFC 7009 give for a token; and the
-// document says which operations these are.
+// TestRequestHeader: without the header, a caller that can only make the app fetch a URL gets nothing except the operations of
+// RFC 7662 and RFC 7009. openapi.json says which operations require the header.
 func TestRequestHeader(t *testing.T) {
 	w, d := newWorld(t, passwords{}), readDocument(t)
 	plain := []string{"/v1/introspect", "/v1/revoke", "/openapi.json"}
 	for _, e := range (&api{}).endpoints() {
 		for _, value := range []string{"", "1"} {
 			path := strings.NewReplacer("{subject}", "ada", "{id}", "x").Replace(e.path)
-			status, answer := w.call(t, e.method, path, nil, func(r *http.Request) { r.Header.Set(RequestHeader, value) })
-			if refused := status == 403 && answer["type"] == "https://postern.dev/problems/not-the-app"; refused == slices.Contains(plain, e.path) {
-				t.Errorf("%s %s with %q: %d %v", e.method, e.path, value, status, answer)
+			status, response := w.call(t, e.method, path, nil, func(r *http.Request) { r.Header.Set(RequestHeader, value) })
+			if refused := status == 403 && response["type"] == "https://postern.dev/problems/not-the-app"; refused == slices.Contains(plain, e.path) {
+				t.Errorf("%s %s with %q: %d %v", e.method, e.path, value, status, response)
 			}
 		}
 		described := slices.ContainsFunc(d.Paths[e.path][strings.ToLower(e.method)].Parameters, func(p reference) bool {
 			return p.Ref == "#/components/parameters/PosternRequest"
 		})
 		if described == slices.Contains(plain, e.path) {
-			t.Errorf("%s %s asks for the header, as openapi.json says: %v", e.method, e.path, described)
+			t.Errorf("%s %s requires the header in openapi.json: %v", e.method, e.path, described)
 		}
 	}
 }
 
-// TestUnknown: refusals are problems, whoever refuses.
+// TestUnknown: unknown paths and methods get a problem response.
 func TestUnknown(t *testing.T) {
 	w := newWorld(t, passwords{})
 	for name, tt := range map[string]struct {
@@ -314,36 +314,36 @@ func TestUnknown(t *testing.T) {
 		want         int
 		code         string
 	}{
-		"path":         {"GET", "/v1/nothing", 404, "no-operation"},
-		"method":       {"GET", "/v1/tokens", 405, "method-not-allowed"},
-		"a slash more": {"POST", "/v1/tokens/", 404, "no-operation"},
-		"the root":     {"GET", "/", 404, "no-operation"},
+		"path":           {"GET", "/v1/nothing", 404, "no-operation"},
+		"method":         {"GET", "/v1/tokens", 405, "method-not-allowed"},
+		"trailing slash": {"POST", "/v1/tokens/", 404, "no-operation"},
+		"the root":       {"GET", "/", 404, "no-operation"},
 	} {
-		status, answer := w.call(t, tt.method, tt.path, nil)
-		if kind, _ := answer["type"].(string); status != tt.want || !strings.HasSuffix(kind, "/"+tt.code) {
-			t.Errorf("%s: %d %v", name, status, answer)
+		status, response := w.call(t, tt.method, tt.path, nil)
+		if kind, _ := response["type"].(string); status != tt.want || !strings.HasSuffix(kind, "/"+tt.code) {
+			t.Errorf("%s: %d %v", name, status, response)
 		}
 	}
 }
 
 func TestIssue(t *testing.T) {
 	tests := map[string]struct {
-		body   any
-		away   error
-		logins int
-		want   int
+		body        any
+		unavailable error
+		logins      int
+		want        int
 	}{
-		"all":           {body: object{"subject": "a", "claims": object{"roles": []string{"x"}}, "device": object{"user_agent": "curl/8", "address": "192.0.2.1"}}, want: 200},
-		"subject alone": {body: object{"subject": "a"}, want: 200},
-		"no subject":    {body: object{}, want: 422},
-		"claims":        {body: object{"subject": "a", "claims": 1}, want: 422},
-		"address":       {body: object{"subject": "a", "device": object{"address": "x"}}, want: 422},
-		"unknown":       {body: object{"subject": "a", "admin": true}, want: 400},
-		"no JSON":       {body: "x", want: 400},
-		"repeated":      {body: `{"subject":"a","subject":"b"}`, want: 400},
-		"too large":     {body: object{"subject": strings.Repeat("x", maxBody)}, want: 413},
-		"full":          {body: object{"subject": "a"}, logins: 2, want: 409},
-		"store away":    {body: object{"subject": "a"}, away: errAway, want: 503},
+		"all":               {body: object{"subject": "a", "claims": object{"roles": []string{"x"}}, "device": object{"user_agent": "curl/8", "address": "192.0.2.1"}}, want: 200},
+		"subject alone":     {body: object{"subject": "a"}, want: 200},
+		"no subject":        {body: object{}, want: 422},
+		"claims":            {body: object{"subject": "a", "claims": 1}, want: 422},
+		"address":           {body: object{"subject": "a", "device": object{"address": "x"}}, want: 422},
+		"unknown":           {body: object{"subject": "a", "admin": true}, want: 400},
+		"not JSON":          {body: "x", want: 400},
+		"repeated":          {body: `{"subject":"a","subject":"b"}`, want: 400},
+		"too large":         {body: object{"subject": strings.Repeat("x", maxBody)}, want: 413},
+		"full":              {body: object{"subject": "a"}, logins: 2, want: 409},
+		"store unavailable": {body: object{"subject": "a"}, unavailable: errUnavailable, want: 503},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -351,35 +351,35 @@ func TestIssue(t *testing.T) {
 			for range tt.logins {
 				w.login(t, "a")
 			}
-			w.sessions.err = tt.away
-			status, answer := w.call(t, "POST", "/v1/tokens", tt.body)
+			w.sessions.err = tt.unavailable
+			status, response := w.call(t, "POST", "/v1/tokens", tt.body)
 			if status != tt.want {
-				t.Fatalf("status %d, %v; want %d", status, answer, tt.want)
+				t.Fatalf("status %d, %v; want %d", status, response, tt.want)
 			}
-			if status == 200 && (answer["access_token"] == "" || answer["refresh_token"] == "" || answer["expires_in"] != 900.0 || answer["session_id"] == "") {
-				t.Errorf("answer %v", answer)
+			if status == 200 && (response["access_token"] == "" || response["refresh_token"] == "" || response["expires_in"] != 900.0 || response["session_id"] == "") {
+				t.Errorf("response %v", response)
 			}
 		})
 	}
 	w := newWorld(t, passwords{})
 	plain := func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }
 	if status, _ := w.call(t, "POST", "/v1/tokens", object{"subject": "a"}, plain); status != 415 {
-		t.Errorf("as text: status %d", status)
+		t.Errorf("text/plain: status %d", status)
 	}
 }
 
 func (w *world) login(t testing.TB, subject string) object {
 	t.Helper()
-	status, answer := w.call(t, "POST", "/v1/tokens", object{"subject": subject})
+	status, response := w.call(t, "POST", "/v1/tokens", object{"subject": subject})
 	if status != 200 {
 		t.Fatalf("login: status %d", status)
 	}
-	return answer
+	return response
 }
 
 func TestIntrospect(t *testing.T) {
 	tests := map[string]struct {
-		// spoil makes the login's token worthless, or returns another one.
+		// spoil makes the token of the login invalid, or returns another token.
 		spoil  func(*testing.T, *world, object) any
 		active bool
 		want   int
@@ -395,29 +395,32 @@ func TestIntrospect(t *testing.T) {
 			}
 			return s["access_token"]
 		}, false, 200},
-		"session over": {func(t *testing.T, w *world, s object) any {
+		"session ended": {func(t *testing.T, w *world, s object) any {
 			if _, err := w.sessions.End(t.Context(), s["session_id"].(string)); err != nil {
 				t.Error(err)
 			}
 			return s["access_token"]
 		}, false, 200},
-		"index away": {func(_ *testing.T, w *world, s object) any { w.revocations.err = errAway; return s["access_token"] }, false, 503},
-		"store away": {func(_ *testing.T, w *world, s object) any { w.sessions.err = errAway; return s["access_token"] }, false, 503},
-		"no token":   {func(*testing.T, *world, object) any { return "" }, false, 400},
+		"index unavailable": {func(_ *testing.T, w *world, s object) any {
+			w.revocations.err = errUnavailable
+			return s["access_token"]
+		}, false, 503},
+		"store unavailable": {func(_ *testing.T, w *world, s object) any { w.sessions.err = errUnavailable; return s["access_token"] }, false, 503},
+		"no token":          {func(*testing.T, *world, object) any { return "" }, false, 400},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, passwords{})
 			presented := tt.spoil(t, w, w.login(t, "a"))
-			status, answer := w.call(t, "POST", "/v1/introspect", object{"token": presented})
+			status, response := w.call(t, "POST", "/v1/introspect", object{"token": presented})
 			if status != tt.want {
-				t.Fatalf("status %d, %v", status, answer)
+				t.Fatalf("status %d, %v", status, response)
 			}
 			if status != 200 {
 				return
 			}
-			if answer["active"] != tt.active || !tt.active && len(answer) != 1 || tt.active && (answer["sub"] != "a" || answer["iss"] != issuer) {
-				t.Errorf("answer %v", answer)
+			if response["active"] != tt.active || !tt.active && len(response) != 1 || tt.active && (response["sub"] != "a" || response["iss"] != issuer) {
+				t.Errorf("response %v", response)
 			}
 		})
 	}
@@ -428,8 +431,8 @@ func TestFormParameters(t *testing.T) {
 	s := w.login(t, "a")
 	form := func(r *http.Request) { r.Header.Set("Content-Type", "application/x-www-form-urlencoded") }
 	good := url.Values{"token": {s["access_token"].(string)}, "token_type_hint": {"access_token"}}.Encode()
-	if status, answer := w.call(t, "POST", "/v1/introspect", good, form); status != 200 || answer["active"] != true {
-		t.Errorf("status %d, %v", status, answer)
+	if status, response := w.call(t, "POST", "/v1/introspect", good, form); status != 200 || response["active"] != true {
+		t.Errorf("status %d, %v", status, response)
 	}
 	for name, body := range map[string]string{"twice": "token=a&token=b", "malformed": "token=%zz", "none": "x=1"} {
 		if status, _ := w.call(t, "POST", "/v1/revoke", body, form); status != 400 {
@@ -438,7 +441,7 @@ func TestFormParameters(t *testing.T) {
 	}
 	text := func(r *http.Request) { r.Header.Set("Content-Type", "text/plain") }
 	if status, _ := w.call(t, "POST", "/v1/revoke", "token=a", text); status != 415 {
-		t.Errorf("as text: status %d", status)
+		t.Errorf("text/plain: status %d", status)
 	}
 	if status, _ := w.call(t, "POST", "/v1/revoke", strings.Repeat("x", maxBody+1), form); status != 413 {
 		t.Errorf("too large: status %d", status)
@@ -453,19 +456,19 @@ func TestRevoke(t *testing.T) {
 			t.Errorf("%s: status %d, %v", name, status, w.revocations.entries)
 		}
 	}
-	w.revocations.err = errAway
+	w.revocations.err = errUnavailable
 	if status, _ := w.call(t, "POST", "/v1/revoke", object{"token": s["access_token"]}); status != 503 {
-		t.Errorf("store away: status %d", status)
+		t.Errorf("store unavailable: status %d", status)
 	}
 	w.revocations.err = nil
 	if status, _ := w.call(t, "POST", "/v1/revoke", object{"token": s["refresh_token"]}); status != 200 {
 		t.Errorf("refresh token: status %d", status)
 	}
 	if _, err := w.sessions.Get(t.Context(), s["session_id"].(string)); !errors.Is(err, session.ErrEnded) {
-		t.Errorf("the session goes on: %v", err)
+		t.Errorf("the session continues: %v", err)
 	}
-	w.sessions.err = errAway
+	w.sessions.err = errUnavailable
 	if status, _ := w.call(t, "POST", "/v1/revoke", object{"token": s["refresh_token"]}); status != 503 {
-		t.Errorf("sessions away: status %d", status)
+		t.Errorf("sessions unavailable: status %d", status)
 	}
 }

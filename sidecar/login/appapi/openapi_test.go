@@ -10,7 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// document is openapi.json as far as it is checked.
+// document is the part of openapi.json that the tests check.
 type document struct {
 	OpenAPI string
 	Paths   map[string]map[string]struct {
@@ -64,7 +64,7 @@ func TestOpenAPIHasEveryOperation(t *testing.T) {
 	}
 }
 
-// TestOpenAPIHasEveryMember compares the document's schemas with what is decoded and encoded.
+// TestOpenAPIHasEveryMember compares the document's schemas with the Go types that are decoded and encoded.
 func TestOpenAPIHasEveryMember(t *testing.T) {
 	d := readDocument(t)
 	for name, v := range map[string]any{
@@ -75,7 +75,7 @@ func TestOpenAPIHasEveryMember(t *testing.T) {
 	} {
 		s, ok := d.Components.Schemas[name]
 		if !ok || s.AdditionalProperties == nil || *s.AdditionalProperties {
-			t.Errorf("%s is not described, or open", name)
+			t.Errorf("%s is not described, or allows additional properties", name)
 			continue
 		}
 		members := map[string]bool{}
@@ -86,12 +86,12 @@ func TestOpenAPIHasEveryMember(t *testing.T) {
 				t.Errorf("%s has no %s", name, tag)
 			}
 			if options == "omitempty" && slices.Contains(s.Required, tag) {
-				t.Errorf("%s.%s is said to be required", name, tag)
+				t.Errorf("%s.%s is documented as required", name, tag)
 			}
 		}
 		for property := range s.Properties {
 			if !members[property] {
-				t.Errorf("%s.%s is not there", name, property)
+				t.Errorf("%s.%s is documented, but does not exist", name, property)
 			}
 		}
 	}

@@ -13,28 +13,28 @@ func TestPasswords(t *testing.T) {
 		err  error
 		want int
 	}{
-		"hash":             {"hash", object{"password": "p"}, nil, 200},
-		"empty":            {"hash", object{"password": ""}, nil, 422},
-		"no JSON":          {"hash", "x", nil, 400},
-		"too long":         {"hash", object{"password": "p"}, password.ErrTooLong, 422},
-		"NUL":              {"hash", object{"password": "p"}, password.ErrNUL, 422},
-		"busy":             {"hash", object{"password": "p"}, password.ErrBusy, 503},
-		"other":            {"hash", object{"password": "p"}, errAway, 500},
-		"match":            {"verify", object{"password": "p", "hash": "hash of p"}, nil, 200},
-		"verify, unknown":  {"verify", object{"password": "p", "hsah": ""}, nil, 400},
-		"malformed hash":   {"verify", object{"password": "p", "hash": "x"}, password.ErrMalformed, 422},
-		"costly hash":      {"verify", object{"password": "p", "hash": "x"}, password.ErrTooCostly, 422},
-		"busy with others": {"verify", object{"password": "p", "hash": "x"}, password.ErrBusy, 503},
+		"hash":            {"hash", object{"password": "p"}, nil, 200},
+		"empty":           {"hash", object{"password": ""}, nil, 422},
+		"not JSON":        {"hash", "x", nil, 400},
+		"too long":        {"hash", object{"password": "p"}, password.ErrTooLong, 422},
+		"NUL":             {"hash", object{"password": "p"}, password.ErrNUL, 422},
+		"busy":            {"hash", object{"password": "p"}, password.ErrBusy, 503},
+		"other":           {"hash", object{"password": "p"}, errUnavailable, 500},
+		"match":           {"verify", object{"password": "p", "hash": "hash of p"}, nil, 200},
+		"verify, unknown": {"verify", object{"password": "p", "hsah": ""}, nil, 400},
+		"malformed hash":  {"verify", object{"password": "p", "hash": "x"}, password.ErrMalformed, 422},
+		"costly hash":     {"verify", object{"password": "p", "hash": "x"}, password.ErrTooCostly, 422},
+		"verify, busy":    {"verify", object{"password": "p", "hash": "x"}, password.ErrBusy, 503},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, passwords{err: tt.err})
-			status, answer := w.call(t, "POST", "/v1/passwords/"+tt.path, tt.body)
+			status, response := w.call(t, "POST", "/v1/passwords/"+tt.path, tt.body)
 			if status != tt.want {
-				t.Fatalf("status %d, %v; want %d", status, answer, tt.want)
+				t.Fatalf("status %d, %v; want %d", status, response, tt.want)
 			}
-			if status == 200 && answer["hash"] != "hash of p" && (answer["match"] != true || answer["rehash"] != true) {
-				t.Errorf("answer %v", answer)
+			if status == 200 && response["hash"] != "hash of p" && (response["match"] != true || response["rehash"] != true) {
+				t.Errorf("response %v", response)
 			}
 		})
 	}

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// contract is openapi.json, to hold answers against.
+// contract is openapi.json, for comparison with responses.
 type contract struct {
 	Paths      map[string]map[string]operation
 	Components struct{ Schemas map[string]shape }
-	// met are the properties of named schemas that answers had, as "Schema.property".
+	// met holds the properties of named schemas that occurred in responses, as "Schema.property".
 	met map[string]bool
 }
 
@@ -24,7 +24,7 @@ type operation struct {
 	}
 }
 
-// shape is as much of JSON Schema as openapi.json uses of answers.
+// shape is the part of JSON Schema that openapi.json uses for responses.
 type shape struct {
 	Ref                  string `json:"$ref"`
 	Type                 string
@@ -45,7 +45,7 @@ func readContract(t *testing.T) *contract {
 	return c
 }
 
-// holds returns what is wrong with a value by a schema; where names the place in an error.
+// holds returns how v differs from the schema. where names the position in v.
 func (c *contract) holds(s shape, v any, where string) (wrong []string) {
 	name := ""
 	if s.Ref != "" {
@@ -56,7 +56,7 @@ func (c *contract) holds(s shape, v any, where string) (wrong []string) {
 		return []string{fmt.Sprintf("%s is %v", where, v)}
 	}
 	if !isOf(s, v) {
-		return []string{fmt.Sprintf("%s is %T; documented is %s %s", where, v, s.Type, s.Format)}
+		return []string{fmt.Sprintf("%s is %T; want the documented %s %s", where, v, s.Type, s.Format)}
 	}
 	if list, ok := v.([]any); ok && s.Items != nil {
 		for i, item := range list {
@@ -108,7 +108,7 @@ func isOf(s shape, v any) bool {
 	return s.Type == "" && s.Const != nil
 }
 
-// unmet are the documented properties of answers that no answer had.
+// unmet returns the documented properties that occurred in no response.
 func (c *contract) unmet() (names []string) {
 	for _, operations := range c.Paths {
 		for _, o := range operations {

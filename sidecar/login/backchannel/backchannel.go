@@ -1,9 +1,9 @@
-// Package backchannel is OpenID Connect Back-Channel Logout 1.0: an external provider says, server to server, that a person has
-// logged out, and that person's tokens and external sessions end at once.
+// Package backchannel implements OpenID Connect Back-Channel Logout 1.0. An external provider reports, server to server, that a
+// person has logged out. The person's tokens and external sessions end at once.
 //
-// Logout tokens are read and verified by package jwt, as access tokens are. Beyond that they must be of type logout+jwt, name us
-// in aud, have iat, exp and jti, a sub or a sid, the logout event, and no nonce (§2.4, §2.6). Each is accepted once. A token with
-// a sid ends that session; one with a sub alone ends all that the subject began before iat.
+// Package jwt parses and verifies logout tokens, as it does access tokens. A logout token must also have the type logout+jwt,
+// our client ID in aud, iat, exp and jti, a sub or a sid, the logout event, and no nonce (§2.4, §2.6). Each token is accepted
+// once. A token with a sid ends that session. A token with only a sub ends all sessions of the subject that began before iat.
 package backchannel
 
 import (
@@ -25,63 +25,63 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// maxLifetime bounds the life of a logout token; §2.4 recommends two minutes.
+// maxLifetime is the maximum lifetime of a logout token. §2.4 recommends two minutes.
 const maxLifetime = time.Hour
 
 // Provider is an external issuer that may log people out.
 type Provider struct {
 	Issuer string
-	// ClientIDs are what the provider calls us: aud must hold one. At least one.
+	// ClientIDs are our client IDs at the provider. aud must contain one of them. At least one is required.
 	ClientIDs  []string
 	Algorithms []string
 	Keys       jwt.Keys
 	Leeway     time.Duration
-	// AnyType also accepts tokens of typ JWT, and without typ: the type became usual only after the first providers had built this.
+	// AnyType also accepts tokens with typ JWT and tokens without typ: early implementations do not set logout+jwt.
 	AnyType bool
-	// TokenLifetime is that of the provider's longest access token; so long a revocation is kept.
+	// TokenLifetime is the lifetime of the provider's longest access token. A revocation is stored for this time.
 	TokenLifetime time.Duration
-	// BySubject says that the external session is the subject's and not the sid's (sessions.subjectFrom: sub).
+	// BySubject means that external sessions are identified by sub, not by sid (sessions.subjectFrom: sub).
 	BySubject bool
 }
 
-// Ender ends external sessions, and tells the other sidecars; *token.SessionManager does.
+// Ender ends external sessions and informs the other sidecars. *token.SessionManager implements it.
 type Ender interface {
 	End(ctx context.Context, id string) (bool, error)
 	EndAll(ctx context.Context, owner session.Owner, except string) (int, error)
 }
 
-// Revocations takes revocations; revocation.Store does.
+// Revocations adds revocations. revocation.Store implements it.
 type Revocations interface {
 	Add(ctx context.Context, entries ...revocation.Entry) (revocation.Position, error)
 }
 
-// Revoked knows what is revoked; revocation.PolicyChecker does.
+// Revoked looks up revocations. revocation.PolicyChecker implements it.
 type Revoked interface {
 	Revoked(ctx context.Context, q *revocation.Query) (bool, error)
 }
 
-// Replay remembers logout tokens. It is shared by all replicas.
+// Replay remembers logout tokens. All replicas share it.
 type Replay interface {
-	// First reports whether nobody has named the token in the last ttl.
+	// First reports whether the token was not used in the last ttl, and records it.
 	First(ctx context.Context, issuer, id string, ttl time.Duration) (bool, error)
-	// Forget lets the token be named again, because what it asked for failed.
+	// Forget removes the token, so that it can be used again after a failed logout.
 	Forget(ctx context.Context, issuer, id string) error
 }
 
-// Config is what the endpoint is made of; all of it but Events and Now is required.
+// Config configures the endpoint. All fields except Events and Now are required.
 type Config struct {
-	// Path is the endpoint's, as "/auth/backchannel-logout".
+	// Path is the path of the endpoint, for example "/auth/backchannel-logout".
 	Path        string
 	Providers   []Provider
 	Sessions    Ender
 	Revocations Revocations
-	// Revoked is asked about the logout token itself: one that a revoked key has signed logs nobody out.
+	// Revoked checks the logout token itself: a token signed with a revoked key logs nobody out.
 	Revoked Revoked
 	Replay  Replay
 	Logger  *slog.Logger
-	// Events gets every logout token; nil for nobody.
+	// Events receives an event for each logout token. It may be nil.
 	Events *event.Stream
-	// Now is time.Now where nil.
+	// Now defaults to time.Now.
 	Now func() time.Time
 }
 
@@ -90,15 +90,15 @@ type endpoint struct {
 	providers map[string]provider
 }
 
-// provider is a Provider, and what its logout tokens must say to be verified.
+// provider is a Provider with the rules that its logout tokens must satisfy.
 type provider struct {
 	Provider
 	rules jwt.Issuer
 }
 
-// New returns the stage, which answers POST of Path and passes every other path on. Authorization must let Path through: the
-// token in the body is all the authentication there is. It answers 200, 400 for a token that is not good (§2.8), and 503 where the
-// stores or the provider's keys are away, after which the provider may send the same token again.
+// New returns the stage. It handles POST requests to Path and passes all other paths on. Authorization must allow Path: the
+// token in the body is the only authentication. The response is 200, 400 for an invalid token (§2.8), or 503 if a store or the
+// provider's keys are unavailable. After a 503 the provider may send the same token again.
 func New(c Config) (stage.Stage, error) {
 	if !strings.HasPrefix(c.Path, "/") || len(c.Providers) == 0 || c.Sessions == nil || c.Revocations == nil || c.Revoked == nil || c.Replay == nil ||
 		c.Logger == nil {
@@ -110,10 +110,10 @@ func New(c Config) (stage.Stage, error) {
 	e := &endpoint{Config: c, providers: map[string]provider{}}
 	for _, p := range c.Providers {
 		if p.Issuer == "" || p.Keys == nil || len(p.Algorithms) == 0 || len(p.ClientIDs) == 0 || p.TokenLifetime <= 0 {
-			return nil, fmt.Errorf("building back-channel logout for %q: issuer, keys, algorithms, client ids and token lifetime are required", p.Issuer)
+			return nil, fmt.Errorf("building back-channel logout for %q: issuer, keys, algorithms, client IDs and token lifetime are required", p.Issuer)
 		}
-		if _, taken := e.providers[p.Issuer]; taken {
-			return nil, fmt.Errorf("building back-channel logout for %q: the issuer is there twice", p.Issuer)
+		if _, repeated := e.providers[p.Issuer]; repeated {
+			return nil, fmt.Errorf("building back-channel logout for %q: the issuer is repeated", p.Issuer)
 		}
 		types := []string{"logout+jwt"}
 		if p.AnyType {
@@ -126,7 +126,7 @@ func New(c Config) (stage.Stage, error) {
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
-			if strings.TrimSuffix(request.From(r).Path, "/") != c.Path { // as package route matches it
+			if strings.TrimSuffix(request.From(r).Path, "/") != c.Path { // package route also ignores a trailing slash
 				return next.ServeHTTP(w, r)
 			}
 			return e.serve(w, r)
@@ -137,11 +137,11 @@ func New(c Config) (stage.Stage, error) {
 func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	if r.Method != http.MethodPost {
-		refusal := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "Logout tokens are posted."}
+		refusal := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "Use POST to send a logout token."}
 		return refusal.With("Allow", http.MethodPost)
 	}
-	whose, err := e.logout(r)
-	ev := event.Event{Kind: event.BackChannelLogout, Outcome: event.Success, Actor: whose}
+	actor, err := e.logout(r)
+	ev := event.Event{Kind: event.BackChannelLogout, Outcome: event.Success, Actor: actor}
 	if err == nil {
 		request.Emit(r.Context(), e.Events, ev)
 		w.WriteHeader(http.StatusOK)
@@ -160,7 +160,7 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) error {
 	return respond(w, status)
 }
 
-// respond tells the provider whether to send the token again, and nothing more.
+// respond tells the provider only whether to send the token again.
 func respond(w http.ResponseWriter, status int) error {
 	body := map[string]string{"error": "invalid_request", "error_description": "The logout token is not valid."}
 	if status == http.StatusServiceUnavailable {
@@ -173,6 +173,6 @@ func respond(w http.ResponseWriter, status int) error {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(b) // the provider has gone: nobody is left to tell
+	_, _ = w.Write(b) // the provider has disconnected
 	return nil
 }

@@ -31,8 +31,8 @@ import (
 const corp = "https://id.example.com"
 
 var (
-	now     = time.Unix(1_800_000_000, 0)
-	errAway = errors.New("the store does not answer")
+	now            = time.Unix(1_800_000_000, 0)
+	errUnavailable = errors.New("the store is unavailable")
 )
 
 type keys struct {
@@ -47,14 +47,14 @@ func (k *keys) Lookup(ctx context.Context, kid, alg string) ([]*jwks.Key, error)
 	return k.Source.Lookup(ctx, kid, alg)
 }
 
-// stores records what it is asked to do.
+// stores records all calls.
 type stores struct {
 	revoked []revocation.Entry
 	ended   []string
 	owners  []session.Owner
 	*Memory
 	revokeErr, endErr, replayErr error
-	// isRevoked and lookErr are what is known of the logout token, of which asked is what was asked.
+	// isRevoked and lookErr are the results of Revoked; asked is its last query.
 	isRevoked bool
 	lookErr   error
 	asked     revocation.Query
@@ -139,7 +139,7 @@ func (w *world) sign(t testing.TB, header, claims object) string {
 
 func header() object { return object{"alg": "EdDSA", "kid": "k", "typ": "logout+jwt"} }
 
-// claims are a good logout token's.
+// claims returns the claims of a valid logout token.
 func claims() object {
 	return object{
 		"iss": corp, "aud": "orders", "iat": now.Unix() - 5, "exp": now.Unix() + 115, "jti": "j1", "sub": "alice", "sid": "s1",
@@ -246,17 +246,17 @@ func TestLogoutRefuses(t *testing.T) {
 		"no audience":             {claims: object{"aud": nil}},
 		"expired":                 {claims: object{"exp": now.Unix()}},
 		"no exp":                  {claims: object{"exp": nil}},
-		"lives long":              {claims: object{"exp": now.Unix() + 7200}},
+		"lifetime too long":       {claims: object{"exp": now.Unix() + 7200}},
 		"no iat":                  {claims: object{"iat": nil}},
-		"of the future":           {claims: object{"iat": now.Unix() + 60}},
+		"issued in the future":    {claims: object{"iat": now.Unix() + 60}},
 		"no jti":                  {claims: object{"jti": nil}},
 		"long jti":                {claims: object{"jti": strings.Repeat("j", maxID+1)}},
 		"nonce":                   {claims: object{"nonce": "n"}},
 		"no events":               {claims: object{"events": nil}},
 		"another event":           {claims: object{"events": object{"x": object{}}}},
-		"event no object":         {claims: object{"events": object{logoutEvent: true}}},
+		"event is not an object":  {claims: object{"events": object{logoutEvent: true}}},
 		"neither sub nor sid":     {claims: object{"sub": nil, "sid": nil}},
-		"sub a number":            {claims: object{"sub": 1}},
+		"sub is a number":         {claims: object{"sub": 1}},
 		"long sid":                {claims: object{"sid": strings.Repeat("s", 600)}},
 	}
 	for name, tt := range tests {
@@ -267,7 +267,7 @@ func TestLogoutRefuses(t *testing.T) {
 				t.Errorf("status %d, %s", a.Code, a.Body)
 			}
 			if len(w.revoked)+len(w.ended)+len(w.owners) != 0 {
-				t.Error("something ended")
+				t.Error("the refused token had an effect")
 			}
 		})
 	}
@@ -300,7 +300,7 @@ func TestMalformedRequests(t *testing.T) {
 		r    *http.Request
 		want int
 	}{
-		"broken body": {broken, 400}, "no form": {text, 400}, "two tokens": {twice, 400}, "GET": {get, 405}, "elsewhere": {elsewhere, 299},
+		"broken body": {broken, 400}, "not a form": {text, 400}, "two tokens": {twice, 400}, "GET": {get, 405}, "another path": {elsewhere, 299},
 		"too large": {form(strings.Repeat("x", maxBody)), 400}, "no token": {form("x"), 400}, "tampered": {form(good[:len(good)-4] + "AAAA"), 400},
 	} {
 		if a, _ := w.send(t, tt.r); a.Code != tt.want {
@@ -309,33 +309,33 @@ func TestMalformedRequests(t *testing.T) {
 	}
 }
 
-// told is a sink of logout tokens' events.
+// told is a sink of events of logout tokens.
 type told []event.Event
 
 func (e *told) Kinds() event.Kinds   { return event.Of(event.BackChannelLogout) }
 func (e *told) Record(v event.Event) { *e = append(*e, v) }
 
-// TestEvents: a token that is verified says whom its event is about, and one that is not verified says nothing.
+// TestEvents: the event of a verified token has an actor; that of an unverified token has none.
 func TestEvents(t *testing.T) {
 	alice := event.Actor{Issuer: corp, Subject: "alice", Session: "s1", TokenID: "j1"}
 	tests := map[string]struct {
-		claims object
-		away   bool
-		want   event.Event
+		claims      object
+		unavailable bool
+		want        event.Event
 	}{
-		"logged out":       {want: event.Event{Outcome: event.Success, Actor: alice}},
-		"not for us":       {claims: object{"aud": "carts"}, want: event.Event{Outcome: event.Refused, Reason: "wrong_audience"}},
-		"no logout token":  {claims: object{"events": nil}, want: event.Event{Outcome: event.Refused, Reason: "no_logout_event", Actor: alice}},
-		"an ID token":      {claims: object{"nonce": "n"}, want: event.Event{Outcome: event.Refused, Reason: "nonce", Actor: alice}},
-		"the store is out": {away: true, want: event.Event{Outcome: event.Failed, Reason: "unavailable", Actor: alice}},
+		"logged out":         {want: event.Event{Outcome: event.Success, Actor: alice}},
+		"another audience":   {claims: object{"aud": "carts"}, want: event.Event{Outcome: event.Refused, Reason: "wrong_audience"}},
+		"not a logout token": {claims: object{"events": nil}, want: event.Event{Outcome: event.Refused, Reason: "no_logout_event", Actor: alice}},
+		"ID token":           {claims: object{"nonce": "n"}, want: event.Event{Outcome: event.Refused, Reason: "nonce", Actor: alice}},
+		"store unavailable":  {unavailable: true, want: event.Event{Outcome: event.Failed, Reason: "unavailable", Actor: alice}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			var got told
 			w.config.Events = event.NewStream("shop/orders", &got)
-			if tt.away {
-				w.endErr = errAway
+			if tt.unavailable {
+				w.endErr = errUnavailable
 			}
 			w.send(t, form(w.sign(t, header(), changed(claims(), tt.claims))))
 			if len(got) != 1 {
@@ -349,39 +349,39 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestAway: what fails is answered 503, and the very same token works later; after it has worked it does not.
-func TestAway(t *testing.T) {
+// TestUnavailable: if a dependency fails, the response is 503 and the same token is accepted later, once.
+func TestUnavailable(t *testing.T) {
 	w := newWorld(t)
 	token := w.sign(t, header(), claims())
 	for name, fail := range map[string]*error{
 		"keys": &w.keys.err, "replay": &w.replayErr, "revocations": &w.revokeErr, "sessions": &w.endErr,
 	} {
-		*fail = errAway
+		*fail = errUnavailable
 		if name == "keys" {
 			*fail = jwks.ErrUnavailable
 		}
 		if a, _ := w.send(t, form(token)); a.Code != 503 || a.Header().Get("Retry-After") == "" {
-			t.Errorf("%s away: status %d", name, a.Code)
+			t.Errorf("%s unavailable: status %d", name, a.Code)
 		}
 		*fail = nil
 	}
 	for i, want := range []int{200, 400} {
 		if a, _ := w.send(t, form(token)); a.Code != want {
-			t.Errorf("time %d: status %d; want %d", i+1, a.Code, want)
+			t.Errorf("attempt %d: status %d; want %d", i+1, a.Code, want)
 		}
 	}
 }
 
-// TestRevokedLogoutTokens: whoever has a key that is revoked logs nobody out with it, also where the token does not name it.
+// TestRevokedLogoutTokens: a token signed with a revoked key logs nobody out, with or without a kid.
 func TestRevokedLogoutTokens(t *testing.T) {
 	tests := map[string]struct {
 		isRevoked  bool
 		lookErr    error
 		wantStatus int
 	}{
-		"revoked":   {isRevoked: true, wantStatus: 400},
-		"not known": {lookErr: errAway, wantStatus: 503},
-		"good":      {wantStatus: 200},
+		"revoked":      {isRevoked: true, wantStatus: 400},
+		"lookup fails": {lookErr: errUnavailable, wantStatus: 503},
+		"good":         {wantStatus: 200},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -392,7 +392,7 @@ func TestRevokedLogoutTokens(t *testing.T) {
 				t.Errorf("%d, revoked %v", recorder.Code, w.revoked)
 			}
 			if want := (revocation.Query{Issuer: corp, TokenID: "j1", KeyID: "k"}); w.asked != want {
-				t.Errorf("asked for %+v, want %+v", w.asked, want)
+				t.Errorf("query %+v, want %+v", w.asked, want)
 			}
 		})
 	}

@@ -14,16 +14,16 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// logoutEvent is the member of "events" that makes a token a logout token.
+// logoutEvent is the member of the claim "events" that identifies a logout token.
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
-// Bounds of the body, and of a logout token's jti, in bytes.
+// Bounds of the request body and of the jti, in bytes.
 const (
 	maxBody = 20 << 10
 	maxID   = 256
 )
 
-// The reasons that this package adds to those of package jwt.
+// Reasons of this package, in addition to those of package jwt.
 const (
 	reasonRequest  jwt.Reason = "malformed_request"
 	reasonEvent    jwt.Reason = "no_logout_event"
@@ -35,7 +35,8 @@ const (
 	reasonValue    jwt.Reason = "value_not_revocable"
 )
 
-// reasonOf returns why the token is not valid; false where a store or the keys are away, so that it can be sent again.
+// reasonOf returns why the token is invalid. It returns false if a store or the keys are unavailable: the provider can then send
+// the token again.
 func reasonOf(err error) (jwt.Reason, bool) {
 	var reason jwt.Reason
 	if !errors.As(err, &reason) || reason == jwt.Unavailable {
@@ -47,11 +48,11 @@ func reasonOf(err error) (jwt.Reason, bool) {
 // logoutToken is a verified logout token.
 type logoutToken struct {
 	*jwt.Token
-	// session is the claim sid, or empty.
+	// session is the claim sid. It may be empty.
 	session string
 }
 
-// actor is whom the token names; nobody where it is not verified.
+// actor returns the subject and session of the token, or an empty Actor if the token was not verified.
 func (t logoutToken) actor() event.Actor {
 	if t.Token == nil {
 		return event.Actor{}
@@ -59,8 +60,8 @@ func (t logoutToken) actor() event.Actor {
 	return event.Actor{Issuer: t.Issuer, Subject: t.Subject, Session: t.session, TokenID: t.ID}
 }
 
-// logout reads, checks and carries out the token, and returns whom it names as soon as its signature is verified. Errors have a
-// reason (reasonOf) where the token is at fault.
+// logout reads, verifies and executes the logout token. It returns the actor of the token as soon as its signature is verified.
+// An error has a reason (see reasonOf) if the token is invalid.
 func (e *endpoint) logout(r *http.Request) (event.Actor, error) {
 	raw, err := readToken(r)
 	if err != nil {
@@ -80,7 +81,7 @@ func (e *endpoint) logout(r *http.Request) (event.Actor, error) {
 	}
 	if err := e.end(r.Context(), p, t, now); err != nil {
 		if forget := e.Replay.Forget(r.Context(), p.Issuer, t.ID); forget != nil {
-			e.Logger.WarnContext(r.Context(), "a logout token that failed cannot be sent again", "issuer", p.Issuer, "error", forget)
+			e.Logger.WarnContext(r.Context(), "forgetting logout token failed; it cannot be sent again", "issuer", p.Issuer, "error", forget)
 		}
 		return t.actor(), err
 	}
@@ -88,7 +89,7 @@ func (e *endpoint) logout(r *http.Request) (event.Actor, error) {
 	return t.actor(), nil
 }
 
-// readToken reads the form's logout_token (§2.5).
+// readToken returns the form field logout_token (§2.5).
 func readToken(r *http.Request) (string, error) {
 	body, err := reqbody.Read(r, reqbody.Limits{Bytes: maxBody})
 	if err != nil {
@@ -104,7 +105,7 @@ func readToken(r *http.Request) (string, error) {
 	return raw, nil
 }
 
-// verify returns the token and whose it is. The issuer is not known to be the sender before the signature is.
+// verify returns the verified token and its provider. Until the signature is verified, the issuer is only a claim of the sender.
 func (e *endpoint) verify(ctx context.Context, raw string, now time.Time) (provider, logoutToken, error) {
 	parsed, err := jwt.Parse(raw)
 	if err != nil {
@@ -132,7 +133,7 @@ func (e *endpoint) verify(ctx context.Context, raw string, now time.Time) (provi
 	return p, t, nil
 }
 
-// check is what makes a verified token a logout token (§2.6).
+// check checks what a logout token requires beyond a verified token (§2.6).
 func check(verified *jwt.Token) (logoutToken, error) {
 	t := logoutToken{Token: verified}
 	if sid, present := t.Claims["sid"]; present {
@@ -157,11 +158,11 @@ func check(verified *jwt.Token) (logoutToken, error) {
 	return t, nil
 }
 
-// end revokes the provider's tokens and ends the external sessions. Both can be done again.
+// end revokes the provider's tokens and ends the external sessions. Both steps are idempotent.
 func (e *endpoint) end(ctx context.Context, p provider, t logoutToken, now time.Time) error {
 	entry := revocation.Entry{Kind: revocation.Session, Issuer: p.Issuer, Value: t.session, Expires: now.Add(p.TokenLifetime + p.Leeway)}
 	if t.session == "" {
-		// Tokens have whole seconds: those of the second of the logout are ended too.
+		// iat has whole seconds: tokens of the second of the logout are revoked too.
 		entry.Kind, entry.Value, entry.Before = revocation.Subject, t.Subject, t.Issued.Add(time.Second)
 	}
 	if _, err := e.Revocations.Add(ctx, entry); err != nil {
@@ -183,7 +184,7 @@ func (e *endpoint) endExternal(ctx context.Context, p provider, t logoutToken) e
 	external := t.session
 	if p.BySubject {
 		if external = t.Subject; external == "" {
-			return nil // the revocation of the sid stands for the session
+			return nil // there is no session to end; the revocation of the sid suffices
 		}
 	}
 	if _, err := e.Sessions.End(ctx, session.ExternalID(p.Issuer, external)); err != nil {

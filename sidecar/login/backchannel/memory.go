@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// maxRemembered bounds the tokens of Memory. Only providers can fill it: a token is remembered after it was verified.
+// maxRemembered bounds the tokens in a Memory. Only providers can fill it: tokens are remembered after they are verified.
 const maxRemembered = 1 << 14
 
-// errRemembered: one more token could be sent again unnoticed, so it is refused.
+// errRemembered refuses a token that cannot be remembered: it could be replayed without being noticed.
 var errRemembered = errors.New("remembering logout token: too many are remembered")
 
-// Memory is a Replay for one process, where there is no Redis. It is safe for concurrent use.
+// Memory is a Replay for one process without Redis. It is safe for concurrent use.
 type Memory struct {
 	now func() time.Time
 
@@ -21,7 +21,7 @@ type Memory struct {
 	until map[[2]string]time.Time
 }
 
-// NewMemory returns an empty Memory; now is time.Now where nil.
+// NewMemory returns an empty Memory. now defaults to time.Now.
 func NewMemory(now func() time.Time) *Memory {
 	if now == nil {
 		now = time.Now

@@ -19,23 +19,23 @@ func TestMemory(t *testing.T) {
 		return ok
 	}
 	if !first("a", "1") || first("a", "1") || !first("b", "1") {
-		t.Error("a token is taken twice, or another's for it")
+		t.Error("a token is accepted twice, or one issuer's token blocks another issuer's")
 	}
 	if err := m.Forget(t.Context(), "a", "1"); err != nil || !first("a", "1") {
-		t.Errorf("after it was forgotten: %v", err)
+		t.Errorf("after Forget: %v", err)
 	}
 	at = at.Add(time.Minute)
 	if !first("a", "1") {
-		t.Error("a token is remembered for too long")
+		t.Error("a token is remembered after its ttl")
 	}
 	for i := range maxRemembered {
 		_, _ = m.First(t.Context(), "c", strconv.Itoa(i), time.Minute)
 	}
 	if ok, err := m.First(t.Context(), "d", "1", time.Minute); ok || !errors.Is(err, errRemembered) {
-		t.Errorf("beyond the bound: %v, %v", ok, err)
+		t.Errorf("over the bound: %v, %v", ok, err)
 	}
 	at = at.Add(time.Minute)
 	if !first("d", "1") {
-		t.Error("there is no room when the others are over")
+		t.Error("no token is accepted after the others have expired")
 	}
 }

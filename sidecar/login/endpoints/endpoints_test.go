@@ -18,7 +18,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
-// chain is the endpoints in front of app.
+// chain puts the endpoints in front of app.
 func chain(t testing.TB, w *logintest.World, app http.HandlerFunc) stage.Handler {
 	t.Helper()
 	metadata, err := NewMetadata(MetadataConfig{
@@ -34,7 +34,7 @@ func chain(t testing.TB, w *logintest.World, app http.HandlerFunc) stage.Handler
 	return w.Chain(t, logintest.App(app), s)
 }
 
-// unreached is an app that no request should get to.
+// unreached is an app that fails the test on any request.
 func unreached(t *testing.T) http.HandlerFunc {
 	return func(_ http.ResponseWriter, r *http.Request) { t.Errorf("the app got %s %s", r.Method, r.URL.Path) }
 }
@@ -67,25 +67,25 @@ func TestEndpointsRefuseSettings(t *testing.T) {
 	}
 }
 
-// TestPaths: what is ours, and what goes on to the app.
+// TestPaths covers which requests the endpoints handle and which go to the app.
 func TestPaths(t *testing.T) {
 	tests := map[string]struct {
 		method, path string
 		want         int
 		wantAllow    []string
 	}{
-		"GET refresh":        {"GET", "/auth/refresh", 405, []string{"POST"}},
-		"PUT sessions":       {"PUT", "/auth/sessions", 405, []string{"GET", "HEAD"}},
-		"GET one session":    {"GET", "/auth/sessions/x", 405, []string{"DELETE"}},
-		"POST keys":          {"POST", "/.well-known/jwks.json", 405, []string{"GET", "HEAD"}},
-		"OPTIONS":            {"OPTIONS", "/auth/refresh", 204, []string{"POST"}},
-		"a slash behind":     {"GET", "/auth/refresh/", 405, []string{"POST"}},
-		"one and a slash":    {"GET", "/auth/sessions/x/", 405, []string{"DELETE"}},
-		"the app's own":      {"GET", "/auth/login", 299, nil},
-		"below a session":    {"DELETE", "/auth/sessions/x/y", 299, nil},
-		"sessions and slash": {"DELETE", "/auth/sessions/", 405, []string{"GET", "HEAD"}},
-		"another prefix":     {"POST", "/authx/refresh", 299, nil},
-		"the prefix itself":  {"GET", "/auth", 299, nil},
+		"GET refresh":                      {"GET", "/auth/refresh", 405, []string{"POST"}},
+		"PUT sessions":                     {"PUT", "/auth/sessions", 405, []string{"GET", "HEAD"}},
+		"GET one session":                  {"GET", "/auth/sessions/x", 405, []string{"DELETE"}},
+		"POST keys":                        {"POST", "/.well-known/jwks.json", 405, []string{"GET", "HEAD"}},
+		"OPTIONS":                          {"OPTIONS", "/auth/refresh", 204, []string{"POST"}},
+		"trailing slash":                   {"GET", "/auth/refresh/", 405, []string{"POST"}},
+		"one session and a trailing slash": {"GET", "/auth/sessions/x/", 405, []string{"DELETE"}},
+		"the app's path":                   {"GET", "/auth/login", 299, nil},
+		"below a session":                  {"DELETE", "/auth/sessions/x/y", 299, nil},
+		"sessions and a trailing slash":    {"DELETE", "/auth/sessions/", 405, []string{"GET", "HEAD"}},
+		"another prefix":                   {"POST", "/authx/refresh", 299, nil},
+		"the prefix itself":                {"GET", "/auth", 299, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestAnonymous: what needs a token says so, with what authentication found.
+// TestAnonymous: endpoints that require a token return the refusal of authentication.
 func TestAnonymous(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	h := chain(t, w, unreached(t))
@@ -134,7 +134,7 @@ func TestSessions(t *testing.T) {
 	for name, tt := range map[string]struct {
 		id   string
 		want int
-	}{"another person's": {stranger.Session.ID, 404}, "unknown": {session.NewID(), 404}, "no id": {"x", 404}, "theirs": {other.Session.ID, 204}} {
+	}{"another user's": {stranger.Session.ID, 404}, "unknown": {session.NewID(), 404}, "malformed id": {"x", 404}, "theirs": {other.Session.ID, 204}} {
 		if a := logintest.Send(t, h, logintest.As(here, req("DELETE", "/auth/sessions/"+tt.id)), nil); a.Code != tt.want {
 			t.Errorf("%s: status %d; want %d", name, a.Code, tt.want)
 		}
@@ -143,11 +143,11 @@ func TestSessions(t *testing.T) {
 		t.Errorf("revoked %v", w.Revocations.Entries())
 	}
 	if a := logintest.Send(t, h, logintest.As(here, req("DELETE", "/auth/sessions/"+here.Session.ID)), nil); a.Code != 204 || !w.Revocations.Revoked(here.Session.ID) {
-		t.Errorf("the present one: status %d", a.Code)
+		t.Errorf("the current session: status %d", a.Code)
 	}
 }
 
-// TestExternalIssuers: the person sees and ends the sessions that are kept of another issuer's tokens.
+// TestExternalIssuers: a user sees and ends the external sessions of another issuer's tokens.
 func TestExternalIssuers(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	const corp = "https://id.example.com"
@@ -229,11 +229,11 @@ func TestLogoutAll(t *testing.T) {
 	}
 }
 
-// TestStoreAway: each endpoint answers 503, and says when to come again.
-func TestStoreAway(t *testing.T) {
+// TestStoreUnavailable: each endpoint responds 503 with Retry-After.
+func TestStoreUnavailable(t *testing.T) {
 	tests := map[string]struct {
-		request func(token.Tokens) *http.Request
-		away    string
+		request     func(token.Tokens) *http.Request
+		unavailable string
 	}{
 		"logout": {func(s token.Tokens) *http.Request { return logintest.As(s, logintest.Post("/auth/logout", "")) }, "End"},
 		"logout refresh": {func(s token.Tokens) *http.Request {
@@ -252,7 +252,7 @@ func TestStoreAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := logintest.New(t, logintest.Options{})
 			s := w.Login(t, "a")
-			w.Sessions.Fail(tt.away)
+			w.Sessions.Fail(tt.unavailable)
 			a := logintest.Send(t, chain(t, w, unreached(t)), tt.request(s), nil)
 			if a.Code != 503 || a.Header().Get("Retry-After") == "" || strings.Contains(a.Body.String(), logintest.ErrUnavailable.Error()) {
 				t.Errorf("status %d, %v, %s", a.Code, a.Header(), a.Body)
@@ -264,6 +264,6 @@ func TestStoreAway(t *testing.T) {
 		i.AuthnErr = &httperr.Error{Status: 503, Code: "keys-unavailable"}
 	})
 	if a.Code != 503 {
-		t.Errorf("keys away: status %d", a.Code)
+		t.Errorf("keys unavailable: status %d", a.Code)
 	}
 }

@@ -30,7 +30,7 @@ func TestDiscovery(t *testing.T) {
 				}
 				for _, untrue := range []string{"authorization_endpoint", "userinfo_endpoint", "registration_endpoint", "introspection_endpoint"} {
 					if _, ok := a.JSON[untrue]; ok {
-						t.Errorf("%s is named", untrue)
+						t.Errorf("%s is in the metadata", untrue)
 					}
 				}
 			}
@@ -61,13 +61,13 @@ func TestDiscoveryPaths(t *testing.T) {
 	}
 }
 
-// noKeys has read none yet.
+// noKeys is a key set that has not been loaded.
 type noKeys struct{}
 
 func (noKeys) Document() ([]byte, error)    { return nil, signing.ErrNoKey }
 func (noKeys) Algorithm() signing.Algorithm { return signing.ES256 }
 
-// TestNoKeysAreNotCached: an empty set that verifiers keep would refuse every token for as long.
+// TestNoKeysAreNotCached: a cached empty key set would make verifiers refuse every token until it expires.
 func TestNoKeysAreNotCached(t *testing.T) {
 	m, err := NewMetadata(MetadataConfig{Issuer: logintest.Issuer, Delivery: transport.Body, Keys: noKeys{}, MaxAge: time.Minute})
 	if err != nil {
@@ -113,7 +113,7 @@ func TestKeysAreCached(t *testing.T) {
 	}
 }
 
-// TestNoKeysYet: verifiers must not keep an empty set until it is out of date.
+// TestNoKeysYet: before the first load, verifiers must not cache an empty key set.
 func TestNoKeysYet(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	ring, err := signing.NewRing(signing.Config{

@@ -14,7 +14,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
-// FuzzPathsAreAnswered: whatever authorization opens for the endpoints, they answer themselves.
+// FuzzPathsAreAnswered: the endpoints handle every path that authorization opens for them.
 func FuzzPathsAreAnswered(f *testing.F) {
 	for _, path := range []string{"/auth/refresh", "/auth/refresh/", "/auth/sessions/", "/auth/sessions/x/", "/auth/sessions//x", "/auth/sessions/%2A", "/.well-known/jwks.json/", "/auth/sessions/x/y", "/shop/.well-known/openid-configuration"} {
 		for _, method := range []string{"GET", "OPTIONS", "DELETE"} {
@@ -46,7 +46,7 @@ func FuzzPathsAreAnswered(f *testing.F) {
 		r = request.With(r, &request.Info{Path: path})
 		_ = h.ServeHTTP(httptest.NewRecorder(), r)
 		if passed && open.Match(method, path) {
-			t.Errorf("%s %s goes on to the app without authorization", method, path)
+			t.Errorf("%s %s continues to the app without authorization", method, path)
 		}
 	})
 }

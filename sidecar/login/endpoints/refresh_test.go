@@ -37,7 +37,7 @@ func TestRefreshInBody(t *testing.T) {
 				t.Fatalf("status %d, %s", a.Code, a.Body)
 			}
 			if a.Text("refresh_token") == logintest.RefreshToken(s) || a.Text("access_token") == s.Token {
-				t.Error("the tokens stay the same")
+				t.Error("the tokens did not change")
 			}
 		})
 	}
@@ -52,7 +52,7 @@ func TestRefreshInCookies(t *testing.T) {
 	if a.Code != 204 || a.Body.Len() != 0 || jar[transport.RefreshCookie] == nil || jar[transport.RefreshCookie].Value == logintest.RefreshToken(s) || jar[transport.AccessCookie] == nil {
 		t.Fatalf("status %d, %v", a.Code, a.Header())
 	}
-	// Grace is 0 here: the old cookie is a stolen one, and the thief's browser is told to forget.
+	// Grace is 0 here, so the old cookie counts as stolen. The response deletes the cookies.
 	a = logintest.Send(t, h, logintest.With(logintest.Post("/auth/refresh", ""), "Cookie", transport.RefreshCookie+"="+logintest.RefreshToken(s)), nil)
 	if a.Code != 400 || a.Text("error") != "invalid_grant" || a.Cookies()[transport.RefreshCookie].MaxAge >= 0 || !w.Revocations.Revoked(s.Session.ID) {
 		t.Errorf("status %d, %v, %s", a.Code, a.Header(), a.Body)
@@ -75,20 +75,20 @@ func TestRefreshRefuses(t *testing.T) {
 		want    int
 		error   string
 	}{
-		"no body":          {logintest.Post("/auth/refresh", ""), 400, "invalid_request"},
-		"no token":         {logintest.Post("/auth/refresh", "grant_type=refresh_token"), 400, "invalid_request"},
-		"another grant":    {logintest.Post("/auth/refresh", "grant_type=password&refresh_token=x"), 400, "unsupported_grant_type"},
-		"repeated":         {logintest.Post("/auth/refresh", "refresh_token=x&refresh_token=x"), 400, "invalid_request"},
-		"malformed form":   {logintest.Post("/auth/refresh", "refresh_token=%zz"), 400, "invalid_request"},
-		"malformed token":  {logintest.Post("/auth/refresh", "refresh_token=x"), 400, "invalid_grant"},
-		"unknown token":    {logintest.Post("/auth/refresh", "refresh_token="+invented), 400, "invalid_grant"},
-		"malformed JSON":   {kind(logintest.Post("/auth/refresh", `{"refresh_token":`), "application/json"), 400, "invalid_request"},
-		"repeated in JSON": {kind(logintest.Post("/auth/refresh", `{"refresh_token":"x","refresh_token":"x"}`), "application/json"), 400, "invalid_request"},
-		"number in JSON":   {kind(logintest.Post("/auth/refresh", `{"refresh_token":1}`), "application/json"), 400, "invalid_request"},
-		"text":             {kind(logintest.Post("/auth/refresh", "x"), "text/plain"), 400, "invalid_request"},
-		"no content type":  {kind(logintest.Post("/auth/refresh", "x"), ""), 400, "invalid_request"},
-		"too large":        {logintest.Post("/auth/refresh", strings.Repeat("x", maxRefreshBody+1)), 413, "invalid_request"},
-		"body breaks off":  {broken, 400, "invalid_request"},
+		"no body":            {logintest.Post("/auth/refresh", ""), 400, "invalid_request"},
+		"no token":           {logintest.Post("/auth/refresh", "grant_type=refresh_token"), 400, "invalid_request"},
+		"another grant type": {logintest.Post("/auth/refresh", "grant_type=password&refresh_token=x"), 400, "unsupported_grant_type"},
+		"repeated":           {logintest.Post("/auth/refresh", "refresh_token=x&refresh_token=x"), 400, "invalid_request"},
+		"malformed form":     {logintest.Post("/auth/refresh", "refresh_token=%zz"), 400, "invalid_request"},
+		"malformed token":    {logintest.Post("/auth/refresh", "refresh_token=x"), 400, "invalid_grant"},
+		"unknown token":      {logintest.Post("/auth/refresh", "refresh_token="+invented), 400, "invalid_grant"},
+		"malformed JSON":     {kind(logintest.Post("/auth/refresh", `{"refresh_token":`), "application/json"), 400, "invalid_request"},
+		"repeated in JSON":   {kind(logintest.Post("/auth/refresh", `{"refresh_token":"x","refresh_token":"x"}`), "application/json"), 400, "invalid_request"},
+		"number in JSON":     {kind(logintest.Post("/auth/refresh", `{"refresh_token":1}`), "application/json"), 400, "invalid_request"},
+		"text":               {kind(logintest.Post("/auth/refresh", "x"), "text/plain"), 400, "invalid_request"},
+		"no content type":    {kind(logintest.Post("/auth/refresh", "x"), ""), 400, "invalid_request"},
+		"too large":          {logintest.Post("/auth/refresh", strings.Repeat("x", maxRefreshBody+1)), 413, "invalid_request"},
+		"truncated body":     {broken, 400, "invalid_request"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestRefreshRefuses(t *testing.T) {
 	}
 }
 
-// TestRefusalsLookAlike: what a token that is not good was, only the log tells.
+// TestRefusalsLookAlike: the response does not tell why a refresh token is invalid; only the log does.
 func TestRefusalsLookAlike(t *testing.T) {
 	w := logintest.New(t, logintest.Options{Bind: session.BindUserAgent})
 	h := chain(t, w, unreached(t))
@@ -112,22 +112,22 @@ func TestRefusalsLookAlike(t *testing.T) {
 	if _, _, err := w.LoginService.Refresh(t.Context(), logintest.RefreshToken(used), logintest.Chrome()); err != nil {
 		t.Fatal(err)
 	}
-	answers := map[string]bool{}
+	responses := map[string]bool{}
 	try := func(r *http.Request) {
 		a := logintest.Send(t, h, r, nil)
-		answers[a.Result().Status+a.Body.String()] = true
+		responses[a.Result().Status+a.Body.String()] = true
 	}
 	try(logintest.Post("/auth/refresh", "refresh_token="+logintest.RefreshToken(used)))
 	try(logintest.Post("/auth/refresh", "refresh_token=x"))
 	try(logintest.With(logintest.Post("/auth/refresh", "refresh_token="+logintest.RefreshToken(bound)), "User-Agent", "curl/8"))
 	w.Offset = 2 * time.Hour
 	try(logintest.Post("/auth/refresh", "refresh_token="+logintest.RefreshToken(idle)))
-	if len(answers) != 1 {
-		t.Errorf("answers differ: %v", answers)
+	if len(responses) != 1 {
+		t.Errorf("responses differ: %v", responses)
 	}
 }
 
-// FuzzParseRefresh checks that a token that comes out was in the body, and that errors are the client's.
+// FuzzParseRefresh checks that a returned token was in the body, and that errors are client errors.
 func FuzzParseRefresh(f *testing.F) {
 	f.Add("application/json", []byte(`{"grant_type":"refresh_token","refresh_token":"x"}`))
 	f.Add("application/x-www-form-urlencoded", []byte("grant_type=refresh_token&refresh_token=x"))
@@ -144,9 +144,9 @@ func FuzzParseRefresh(f *testing.F) {
 		var bad *bodyError
 		switch {
 		case err == nil && token == "":
-			t.Error("neither token nor error")
+			t.Error("no token and no error")
 		case err != nil && !errors.As(err, &bad) && !errors.Is(err, errNoToken):
-			t.Errorf("error %v is not the client's", err)
+			t.Errorf("error %v is not a client error", err)
 		}
 	})
 }

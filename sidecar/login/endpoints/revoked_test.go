@@ -12,7 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// known is what is revoked.
+// known holds what is revoked.
 type known struct {
 	session, subject string
 	err              error
@@ -22,37 +22,37 @@ func (k *known) Revoked(_ context.Context, q *revocation.Query) (bool, error) {
 	return q.Issuer == logintest.Issuer && (q.Session == k.session || q.Subject == k.subject && !q.IssuedAt.IsZero()), k.err
 }
 
-// TestRefreshOfARevokedSession: it brings forth no token, also where it could not be ended; and where nobody knows whether it is
-// revoked, the same token works later.
+// TestRefreshOfARevokedSession: no token is issued, also if the session could not be ended. If it is unknown whether the session
+// is revoked, the same token works later.
 func TestRefreshOfARevokedSession(t *testing.T) {
 	tests := map[string]struct {
-		// revoked is what is known of the session to be refreshed.
+		// revoked returns what is known about the session.
 		revoked func(session.Session) known
-		// away are the store's methods that fail.
-		away       []string
+		// fail are the store methods that fail.
+		fail       []string
 		wantStatus int
 		wantError  string
 		wantEvent  string
-		// wantLive says that the session goes on, for those who ask the store alone.
+		// wantLive means that the session still exists in the store.
 		wantLive bool
 	}{
-		"its session": {
+		"session revoked": {
 			revoked:    func(s session.Session) known { return known{session: s.ID} },
 			wantStatus: http.StatusBadRequest, wantError: "invalid_grant", wantEvent: "refresh revoked",
 		},
-		"its subject": {
+		"subject revoked": {
 			revoked:    func(s session.Session) known { return known{subject: s.Subject} },
 			wantStatus: http.StatusBadRequest, wantError: "invalid_grant", wantEvent: "refresh revoked",
 		},
-		"and it cannot be ended": {
-			revoked: func(s session.Session) known { return known{session: s.ID} }, away: []string{"End"},
+		"session revoked, ending fails": {
+			revoked: func(s session.Session) known { return known{session: s.ID} }, fail: []string{"End"},
 			wantStatus: http.StatusBadRequest, wantError: "invalid_grant", wantEvent: "refresh revoked", wantLive: true,
 		},
-		"another one": {
+		"another session revoked": {
 			revoked:    func(session.Session) known { return known{session: session.NewID(), subject: "eve"} },
 			wantStatus: http.StatusOK, wantEvent: "refresh rotated", wantLive: true,
 		},
-		"nobody knows": {
+		"revocation unknown": {
 			revoked:    func(session.Session) known { return known{err: logintest.ErrUnavailable} },
 			wantStatus: http.StatusServiceUnavailable, wantError: "temporarily_unavailable", wantEvent: "refresh unavailable", wantLive: true,
 		},
@@ -63,7 +63,7 @@ func TestRefreshOfARevokedSession(t *testing.T) {
 			w := logintest.New(t, logintest.Options{Revoked: revoked})
 			s := w.Login(t, "a")
 			*revoked = tt.revoked(s.Session)
-			w.Sessions.Fail(tt.away...)
+			w.Sessions.Fail(tt.fail...)
 			h := chain(t, w, unreached(t))
 			a := logintest.Send(t, h, logintest.Post("/auth/refresh", "refresh_token="+logintest.RefreshToken(s)), nil)
 			if a.Code != tt.wantStatus || a.Text("error") != tt.wantError || (a.Text("access_token") != "") != (a.Code == http.StatusOK) {
@@ -74,7 +74,7 @@ func TestRefreshOfARevokedSession(t *testing.T) {
 			}
 			w.Sessions.Fail()
 			if _, err := w.Sessions.Get(t.Context(), s.Session.ID); (err == nil) != tt.wantLive || err != nil && !errors.Is(err, session.ErrEnded) {
-				t.Errorf("the session: %v; want it to go on: %v", err, tt.wantLive)
+				t.Errorf("the session: %v; want it to continue: %v", err, tt.wantLive)
 			}
 			if tt.wantStatus != http.StatusServiceUnavailable {
 				return

@@ -21,7 +21,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
-// chain is the login stage in front of app.
+// chain puts the login stage in front of app.
 func chain(t testing.TB, w *logintest.World, app http.HandlerFunc) stage.Handler {
 	t.Helper()
 	return w.Chain(t, logintest.App(app), loginAt(t, w))
@@ -41,7 +41,7 @@ func loginAt(t testing.TB, w *logintest.World) stage.Stage {
 	return s
 }
 
-func TestLoginNeedsItsParts(t *testing.T) {
+func TestNewRefuses(t *testing.T) {
 	if _, err := New(Config{}); err == nil {
 		t.Error("no error")
 	}
@@ -51,7 +51,7 @@ func TestLoginInBody(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	h := chain(t, w, func(rw http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept-Encoding") != "" {
-			t.Error("the app may compress what is to be read")
+			t.Error("Accept-Encoding reaches the app although its body must be read")
 		}
 		h := rw.Header()
 		h.Set("Postern-Subject", "user-42")
@@ -73,7 +73,7 @@ func TestLoginInBody(t *testing.T) {
 	}
 	for _, name := range []string{"Postern-Subject", "Postern-Claims", "Etag", "X-Sum", "Trailer", "Set-Cookie"} {
 		if v, ok := a.Header()[name]; ok {
-			t.Errorf("%s: %v is in the answer", name, v)
+			t.Errorf("%s: %v is in the client's response", name, v)
 		}
 	}
 	if a.Header().Get("X-App") != "1" || a.Header().Get("Content-Type") != "application/json" {
@@ -95,7 +95,7 @@ func TestLoginInBody(t *testing.T) {
 	}
 }
 
-// TestAppBodies: what becomes of the app's own body.
+// TestAppBodies: how the app's own body is merged with the tokens.
 func TestAppBodies(t *testing.T) {
 	app := func(contentType, body string, more ...string) http.HandlerFunc {
 		return func(rw http.ResponseWriter, _ *http.Request) {
@@ -134,7 +134,7 @@ func TestAppBodies(t *testing.T) {
 	}
 }
 
-// implicit writes the header where an app writes a body at once.
+// implicit writes the header, if the app writes a body without WriteHeader.
 func implicit(app http.HandlerFunc) http.HandlerFunc {
 	return func(rw http.ResponseWriter, r *http.Request) {
 		app(&implicitWriter{AppWriter: rw.(*logintest.AppWriter)}, r)
@@ -175,14 +175,14 @@ func TestLoginInCookies(t *testing.T) {
 		}
 	}
 	if jar["theme"] == nil {
-		t.Error("the app's own cookie is gone")
+		t.Error("the app's own cookie was removed")
 	}
 	if jar[transport.AccessCookie].MaxAge > 900 || jar[transport.RefreshCookie].MaxAge > 86400 {
 		t.Errorf("cookies for %d and %d s", jar[transport.AccessCookie].MaxAge, jar[transport.RefreshCookie].MaxAge)
 	}
 }
 
-// TestNoLogin: where Postern-Subject means nothing.
+// TestNoLogin: requests for which Postern-Subject is ignored.
 func TestNoLogin(t *testing.T) {
 	tests := map[string]struct {
 		request *http.Request
@@ -200,7 +200,7 @@ func TestNoLogin(t *testing.T) {
 			rw.Header().Set("Postern-Subject", "a")
 			rw.WriteHeader(303)
 		}, 303},
-		"of the client": {logintest.With(logintest.Post("/login", ""), "Postern-Subject", "a"), func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(200) }, 200},
+		"header from the client": {logintest.With(logintest.Post("/login", ""), "Postern-Subject", "a"), func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(200) }, 200},
 		"only claims": {logintest.Post("/login", ""), func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Postern-Claims", "{}")
 			rw.WriteHeader(200)
@@ -227,20 +227,20 @@ func TestLoginRefuses(t *testing.T) {
 		want    int
 		code    string
 	}{
-		"full":               {app: logintest.Says("full"), limits: reject, want: 409, code: "session-limit"},
-		"store away":         {app: logintest.Says("a"), prepare: func(w *logintest.World) { w.Sessions.Fail("Create") }, want: 503, code: "tokens-unavailable"},
-		"signer away":        {app: logintest.Says("a"), prepare: func(w *logintest.World) { w.Signers.Err = signing.ErrNoKey }, want: 503, code: "tokens-unavailable"},
-		"claims no JSON":     {app: logintest.Says("a", "Postern-Claims", "x"), want: 502, code: "login-response-invalid"},
-		"claims empty":       {app: logintest.Says("a", "Postern-Claims", ""), want: 502, code: "login-response-invalid"},
-		"claims twice":       {app: logintest.Says("a", "Postern-Claims", "{}", "Postern-Claims", "{}"), want: 502, code: "login-response-invalid"},
-		"claims too large":   {app: logintest.Says("a", "Postern-Claims", `{"name":"`+strings.Repeat("x", 3900)+`"}`), want: 502, code: "login-response-invalid"},
-		"empty subject":      {app: logintest.Says(""), want: 502, code: "login-response-invalid"},
-		"two subjects":       {app: logintest.Says("a", "Postern-Subject", "b"), want: 502, code: "login-response-invalid"},
-		"space around":       {app: logintest.Says(" a"), want: 502, code: "login-response-invalid"},
-		"control character":  {app: logintest.Says("a\tb"), want: 502, code: "login-response-invalid"},
-		"not UTF-8":          {app: logintest.Says("a\xff"), want: 502, code: "login-response-invalid"},
-		"too long":           {app: logintest.Says(strings.Repeat("a", 257)), want: 502, code: "login-response-invalid"},
-		"revocation is away": {app: logintest.Says("full"), prepare: func(w *logintest.World) { w.Login(t, "full"); w.Revocations.Fail(logintest.ErrUnavailable) }, want: 503, code: "tokens-unavailable"},
+		"full":                      {app: logintest.Says("full"), limits: reject, want: 409, code: "session-limit"},
+		"store unavailable":         {app: logintest.Says("a"), prepare: func(w *logintest.World) { w.Sessions.Fail("Create") }, want: 503, code: "tokens-unavailable"},
+		"signer unavailable":        {app: logintest.Says("a"), prepare: func(w *logintest.World) { w.Signers.Err = signing.ErrNoKey }, want: 503, code: "tokens-unavailable"},
+		"claims not JSON":           {app: logintest.Says("a", "Postern-Claims", "x"), want: 502, code: "login-response-invalid"},
+		"claims empty":              {app: logintest.Says("a", "Postern-Claims", ""), want: 502, code: "login-response-invalid"},
+		"claims twice":              {app: logintest.Says("a", "Postern-Claims", "{}", "Postern-Claims", "{}"), want: 502, code: "login-response-invalid"},
+		"claims too large":          {app: logintest.Says("a", "Postern-Claims", `{"name":"`+strings.Repeat("x", 3900)+`"}`), want: 502, code: "login-response-invalid"},
+		"empty subject":             {app: logintest.Says(""), want: 502, code: "login-response-invalid"},
+		"two subjects":              {app: logintest.Says("a", "Postern-Subject", "b"), want: 502, code: "login-response-invalid"},
+		"space around":              {app: logintest.Says(" a"), want: 502, code: "login-response-invalid"},
+		"control character":         {app: logintest.Says("a\tb"), want: 502, code: "login-response-invalid"},
+		"not UTF-8":                 {app: logintest.Says("a\xff"), want: 502, code: "login-response-invalid"},
+		"too long":                  {app: logintest.Says(strings.Repeat("a", 257)), want: 502, code: "login-response-invalid"},
+		"revocation is unavailable": {app: logintest.Says("full"), prepare: func(w *logintest.World) { w.Login(t, "full"); w.Revocations.Fail(logintest.ErrUnavailable) }, want: 503, code: "tokens-unavailable"},
 	}
 	for name, tt := range tests {
 		for _, delivery := range []transport.Delivery{transport.Body, transport.Cookie} {
@@ -260,7 +260,7 @@ func TestLoginRefuses(t *testing.T) {
 					t.Fatalf("status %d, %v; want %d %s", a.Code, a.Err, tt.want, tt.code)
 				}
 				if strings.Contains(a.Body.String(), "welcome") || len(a.Header()["Set-Cookie"]) != 0 {
-					t.Errorf("the app's success shows: %v %s", a.Header(), a.Body)
+					t.Errorf("the app's success reaches the client: %v %s", a.Header(), a.Body)
 				}
 				if len(a.Info.Decisions) != 1 || w.Events[len(w.Events)-1] != "login "+tt.code {
 					t.Errorf("decisions %v, events %v", a.Info.Decisions, w.Events)
@@ -270,7 +270,7 @@ func TestLoginRefuses(t *testing.T) {
 	}
 }
 
-// TestShadow passes the app's answer on, without tokens, where a login would be refused.
+// TestShadow: in shadow mode a login that would be refused passes the app's response on, without tokens.
 func TestShadow(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	w.Sessions.Fail("Create")
@@ -280,7 +280,7 @@ func TestShadow(t *testing.T) {
 	}
 }
 
-// TestFixation: a login ends the session that came with it, whoever's it was.
+// TestFixation: a login ends the session that the request carries, even if it belongs to another user.
 func TestFixation(t *testing.T) {
 	t.Run("Body", func(t *testing.T) {
 		w := logintest.New(t, logintest.Options{})
@@ -290,7 +290,7 @@ func TestFixation(t *testing.T) {
 			t.Errorf("status %d, revoked %v", a.Code, w.Revocations.Entries())
 		}
 		if _, claims := logintest.Decode(t, a.Text("access_token")); claims["sid"] == old.Session.ID {
-			t.Error("the session's id stays")
+			t.Error("the session id is unchanged")
 		}
 	})
 	for name, cookies := range map[string]func(token.Tokens) string{
@@ -298,7 +298,7 @@ func TestFixation(t *testing.T) {
 			return transport.AccessCookie + "=" + s.Token + "; " + transport.RefreshCookie + "=" + logintest.RefreshToken(s)
 		},
 		"refresh cookie": func(s token.Tokens) string { return transport.RefreshCookie + "=" + logintest.RefreshToken(s) },
-		"access is stale": func(s token.Tokens) string {
+		"access token expired": func(s token.Tokens) string {
 			return transport.AccessCookie + "=x; " + transport.RefreshCookie + "=" + logintest.RefreshToken(s)
 		},
 	} {
@@ -311,7 +311,7 @@ func TestFixation(t *testing.T) {
 			}
 		})
 	}
-	t.Run("cannot be ended", func(t *testing.T) {
+	t.Run("ending fails", func(t *testing.T) {
 		w := logintest.New(t, logintest.Options{})
 		old := w.Login(t, "attacker")
 		w.Sessions.Fail("End")
@@ -330,15 +330,15 @@ func TestFixation(t *testing.T) {
 	})
 }
 
-// TestALoginThatCannotBeSignedEndsNothing: the person stays logged in as before.
+// TestALoginThatCannotBeSignedEndsNothing: the user stays logged in.
 func TestALoginThatCannotBeSignedEndsNothing(t *testing.T) {
 	for name, tt := range map[string]struct {
 		prepare func(*logintest.World)
 		app     http.HandlerFunc
 		want    int
 	}{
-		"signer away":     {func(w *logintest.World) { w.Signers.Err = signing.ErrNoKey }, logintest.Says("a"), 503},
-		"no such subject": {func(*logintest.World) {}, logintest.Says("\u0085"), 502},
+		"signer unavailable": {func(w *logintest.World) { w.Signers.Err = signing.ErrNoKey }, logintest.Says("a"), 503},
+		"no such subject":    {func(*logintest.World) {}, logintest.Says("\u0085"), 502},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := logintest.New(t, logintest.Options{})
@@ -348,7 +348,7 @@ func TestALoginThatCannotBeSignedEndsNothing(t *testing.T) {
 				t.Errorf("status %d, %s", a.Code, a.Body)
 			}
 			if w.Revocations.Revoked(before.Session.ID) {
-				t.Error("the session before has ended")
+				t.Error("the previous session has ended")
 			}
 		})
 	}
@@ -371,7 +371,7 @@ func TestLoginPassesErrorsOn(t *testing.T) {
 	}
 }
 
-// TestStreaming: an answer that is no login streams, and one that is does not reach the client early.
+// TestStreaming: a response without a login is streamed. A response with a login does not reach the client early.
 func TestStreaming(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	for name, tt := range map[string]struct {
@@ -401,7 +401,7 @@ func TestStreaming(t *testing.T) {
 	}
 }
 
-// TestLoginFromAnotherOrigin: there is no cookie yet, and the app does not even see it.
+// TestLoginFromAnotherOrigin: the login is refused before the app sees it, although there is no cookie yet.
 func TestLoginFromAnotherOrigin(t *testing.T) {
 	tests := map[string]struct {
 		delivery transport.Delivery

@@ -41,7 +41,7 @@ func behind(t *testing.T, w *logintest.World, app http.HandlerFunc) *httptest.Se
 	return front
 }
 
-// TestThroughTheProxy: a login through everything that writes to an answer, with what apps do to theirs.
+// TestThroughTheProxy: logins through the complete response path, with what apps do to their responses.
 func TestThroughTheProxy(t *testing.T) {
 	tests := map[string]struct {
 		app        http.HandlerFunc
@@ -64,7 +64,7 @@ func TestThroughTheProxy(t *testing.T) {
 			w.Header().Set("X-Sum", "1")
 		}, true},
 		"no content": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, false},
-		"compressed without being asked": {func(w http.ResponseWriter, _ *http.Request) {
+		"compressed without Accept-Encoding": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Content-Encoding", "gzip")
 			var b bytes.Buffer
@@ -97,7 +97,7 @@ func TestThroughTheProxy(t *testing.T) {
 	}
 }
 
-// TestThroughTheProxyRefused: the app's success never shows where the login fails.
+// TestThroughTheProxyRefused: the client does not see the app's success if the login fails.
 func TestThroughTheProxyRefused(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	w.Sessions.Fail("Create")

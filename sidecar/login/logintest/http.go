@@ -16,7 +16,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/authn"
 )
 
-// App returns an app that sets reserved fields as if it stood behind the upstream stage.
+// App returns an app that sets reserved fields in the same way as behind the upstream stage.
 func App(app http.HandlerFunc) stage.Handler {
 	return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 		app(&AppWriter{ResponseWriter: w, Info: request.From(r)}, r)
@@ -24,7 +24,7 @@ func App(app http.HandlerFunc) stage.Handler {
 	})
 }
 
-// Chain returns the stages of a login in front of upstream: the guard of the cookies, authentication, and stages.
+// Chain returns the stages of a login in front of upstream: the cookie guard, authentication, and stages.
 func (w *World) Chain(t testing.TB, upstream stage.Handler, stages ...stage.Stage) stage.Handler {
 	t.Helper()
 	from := []authn.Location{{Header: "Authorization", Prefix: "Bearer "}}
@@ -40,7 +40,7 @@ func (w *World) Chain(t testing.TB, upstream stage.Handler, stages ...stage.Stag
 	return stage.Chain(upstream, append([]stage.Stage{w.TokenTransport.Guard(), authentication}, stages...)...)
 }
 
-// AppWriter hands reserved fields over as the upstream stage does.
+// AppWriter handles reserved fields in the same way as the upstream stage.
 type AppWriter struct {
 	http.ResponseWriter
 	Info *request.Info
@@ -61,17 +61,17 @@ func (a *AppWriter) WriteHeader(status int) {
 	a.ResponseWriter.WriteHeader(status)
 }
 
-// Response is what a client got.
+// Response is the response that a client received.
 type Response struct {
 	*httptest.ResponseRecorder
 	Info *request.Info
-	// JSON is the body; nil where it is no JSON object.
+	// JSON is the body; nil if it is not a JSON object.
 	JSON map[string]any
-	// Err is the refusal; nil where there was none.
+	// Err is the refusal; nil if there was none.
 	Err *httperr.Error
 }
 
-// Send sends r through h, with the Info that change has changed. A refusal is in Err and in the status.
+// Send sends r through h, with an Info that change has modified. A refusal is in Err and in the status.
 func Send(t testing.TB, h stage.Handler, r *http.Request, change func(*request.Info)) Response {
 	t.Helper()
 	info := &request.Info{Path: r.URL.Path, ClientAddr: netip.MustParseAddr("192.0.2.7")}
@@ -92,7 +92,7 @@ func Send(t testing.TB, h stage.Handler, r *http.Request, change func(*request.I
 	return a
 }
 
-// Text returns a string member of the body; empty where there is none.
+// Text returns a string member of the body; empty if there is none.
 func (a Response) Text(name string) string {
 	s, _ := a.JSON[name].(string)
 	return s
@@ -122,12 +122,12 @@ func With(r *http.Request, name, value string) *http.Request {
 	return r
 }
 
-// As adds t's access token to r.
+// As adds the access token of t to r.
 func As(t token.Tokens, r *http.Request) *http.Request {
 	return With(r, "Authorization", "Bearer "+t.Token)
 }
 
-// Says returns an app that names a subject, with further header fields as pairs of name and value.
+// Says returns an app that names a subject. more are pairs of further header names and values.
 func Says(subject string, more ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Postern-Subject", subject)

@@ -1,5 +1,5 @@
-// Package logintest sets up a login service for tests: on stores in memory whose methods a test can make fail, with the stages
-// that belong in front of it.
+// Package logintest sets up a login service for tests. Its stores are in memory, and a test can make their methods fail. The
+// stages that belong in front of the login service are included.
 package logintest
 
 import (
@@ -36,8 +36,8 @@ const Lifetime = 15 * time.Minute
 // Issuer is the claim iss of the access tokens.
 const Issuer = "https://shop.example.com"
 
-// ErrUnavailable is what failing stores return.
-var ErrUnavailable = errors.New("the store does not answer")
+// ErrUnavailable is the error of failing stores.
+var ErrUnavailable = errors.New("the store is unavailable")
 
 // Sessions is a session store whose methods a test can make fail.
 type Sessions struct {
@@ -52,7 +52,7 @@ func (s *Sessions) failure(method string) error {
 	return s.fail[method]
 }
 
-// Fail makes the named methods fail with ErrUnavailable, and all others work.
+// Fail makes the named methods fail with ErrUnavailable. All other methods work.
 func (s *Sessions) Fail(methods ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,7 +104,7 @@ func (s *Sessions) EndAll(ctx context.Context, o session.Owner, except string) (
 	return s.Store.EndAll(ctx, o, except)
 }
 
-// Revocations is a revocation store that keeps what was revoked.
+// Revocations is a revocation store that records what was revoked.
 type Revocations struct {
 	mu      sync.Mutex
 	entries map[string]revocation.Entry
@@ -126,21 +126,21 @@ func (r *Revocations) Add(_ context.Context, entries ...revocation.Entry) (revoc
 	return revocation.Position{}, nil
 }
 
-// Fail makes every Add fail with err; nil makes it work.
+// Fail makes every Add fail with err. nil makes it work again.
 func (r *Revocations) Fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.err = err
 }
 
-// Entries returns what was revoked, by value.
+// Entries returns the recorded revocations by value.
 func (r *Revocations) Entries() map[string]revocation.Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.entries)
 }
 
-// Revoked reports whether the session of that id is revoked.
+// Revoked reports whether the session with that id is revoked.
 func (r *Revocations) Revoked(sid string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,7 +154,7 @@ type Secret []byte
 // Read implements secret.Source.
 func (s Secret) Read(context.Context) (secret.Value, error) { return secret.New(s), nil }
 
-// World is everything behind a login.
+// World is a complete login service.
 type World struct {
 	Sessions       *Sessions
 	Revocations    *Revocations
@@ -164,15 +164,15 @@ type World struct {
 	SessionManager *token.SessionManager
 	LoginService   *token.LoginService
 	TokenTransport *transport.TokenTransport
-	// Limits are those of new sessions.
+	// Limits apply to new sessions.
 	Limits session.Limits
-	// Events are those that the login service told, as "event result".
+	// Events are the recorded events of the login service, as "event result".
 	Events []string
 	// Offset is added to the clock.
 	Offset time.Duration
 }
 
-// Signers is the ring, unless Err is set.
+// Signers returns the ring, unless Err is set.
 type Signers struct {
 	*signing.Ring
 	Err error
@@ -189,17 +189,17 @@ func (s *Signers) Current() (signing.Signer, error) {
 // Now is the clock of everything in the World.
 func (w *World) Now() time.Time { return time.Now().Add(w.Offset) }
 
-// Kinds implements event.Sink: the kinds that are counted.
+// Kinds implements event.Sink. It returns the kinds that are recorded.
 func (w *World) Kinds() event.Kinds { return (&token.Metrics{}).Kinds() }
 
 // Record implements event.Sink.
 func (w *World) Record(e event.Event) { w.Events = append(w.Events, token.Label(e)+" "+e.Result()) }
 
-// Options are what tests vary.
+// Options configure a World.
 type Options struct {
-	// Delivery is transport.Body where empty.
+	// Delivery defaults to transport.Body.
 	Delivery transport.Delivery
-	// Limits are those of at most two sessions where zero; the oldest is ended for a third.
+	// Limits default to at most two sessions; a third login ends the oldest.
 	Limits  session.Limits
 	Bind    session.Bind
 	Grace   time.Duration
@@ -284,7 +284,7 @@ func (w *World) Login(t testing.TB, subject string) token.Tokens {
 
 const userAgent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 
-// Chrome is the device of the requests that Send sends.
+// Chrome is the device of the requests made by Send.
 func Chrome() session.Device {
 	return session.NewDevice(userAgent, netip.MustParseAddr("192.0.2.7"))
 }

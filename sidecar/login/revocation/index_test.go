@@ -23,7 +23,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("still waiting: %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
@@ -74,18 +74,18 @@ func TestRevoked(t *testing.T) {
 		query revocation.Query
 		want  bool
 	}{
-		"nothing":                      {query: revocation.Query{}},
-		"another token":                {query: revocation.Query{TokenID: "t2", Session: "s2", KeyID: "k2", Subject: "bob", IssuedAt: now}},
-		"the token":                    {query: revocation.Query{TokenID: "t1"}, want: true},
-		"its session":                  {query: revocation.Query{TokenID: "t2", Session: "s1"}, want: true},
-		"its key":                      {query: revocation.Query{KeyID: "k1"}, want: true},
-		"the subject, issued before":   {query: revocation.Query{Subject: "ada", IssuedAt: now.Add(-time.Second)}, want: true},
-		"the subject, without a time":  {query: revocation.Query{Subject: "ada"}, want: true},
-		"the subject, issued then":     {query: revocation.Query{Subject: "ada", IssuedAt: now}},
-		"a kind's value as another's":  {query: revocation.Query{TokenID: "s1", Session: "k1", KeyID: "ada", Subject: "t1"}},
-		"an entry that expired":        {query: revocation.Query{TokenID: "brief"}},
-		"another issuer's":             {query: revocation.Query{Issuer: "https://other.example", TokenID: "t1", Session: "s1", KeyID: "k1", Subject: "ada"}},
-		"the issuer as part of a name": {query: revocation.Query{Issuer: "https://issuer.examplet", TokenID: "1"}},
+		"empty query":                      {query: revocation.Query{}},
+		"another token":                    {query: revocation.Query{TokenID: "t2", Session: "s2", KeyID: "k2", Subject: "bob", IssuedAt: now}},
+		"the token":                        {query: revocation.Query{TokenID: "t1"}, want: true},
+		"its session":                      {query: revocation.Query{TokenID: "t2", Session: "s1"}, want: true},
+		"its key":                          {query: revocation.Query{KeyID: "k1"}, want: true},
+		"the subject, issued before":       {query: revocation.Query{Subject: "ada", IssuedAt: now.Add(-time.Second)}, want: true},
+		"the subject, without a time":      {query: revocation.Query{Subject: "ada"}, want: true},
+		"the subject, issued at that time": {query: revocation.Query{Subject: "ada", IssuedAt: now}},
+		"values of other kinds":            {query: revocation.Query{TokenID: "s1", Session: "k1", KeyID: "ada", Subject: "t1"}},
+		"an expired entry":                 {query: revocation.Query{TokenID: "brief"}},
+		"another issuer's":                 {query: revocation.Query{Issuer: "https://other.example", TokenID: "t1", Session: "s1", KeyID: "k1", Subject: "ada"}},
+		"issuer and value run together":    {query: revocation.Query{Issuer: "https://issuer.examplet", TokenID: "1"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
-// TestLowerMaxStaleness: an index that waits for long is fresh at once when less is allowed, and forgets nothing.
+// TestLowerMaxStaleness: an index with a long staleness is fresh soon after a shorter one is set, and keeps its entries.
 func TestLowerMaxStaleness(t *testing.T) {
 	store := revocationmemory.New(revocationmemory.Config{})
 	x := newIndex(t, revocation.IndexConfig{Feed: store, MaxStaleness: time.Hour})
@@ -110,7 +110,7 @@ func TestLowerMaxStaleness(t *testing.T) {
 	x.LowerMaxStaleness(200 * time.Millisecond)
 	time.Sleep(2 * time.Second)
 	if age := x.Age(); age > time.Second {
-		t.Errorf("%s old", age)
+		t.Errorf("age %s; want at most 1s", age)
 	}
 	if got, err := x.Revoked(t.Context(), &revocation.Query{Issuer: issuer, TokenID: "t1"}); !got || err != nil {
 		t.Errorf("Revoked = %v, %v", got, err)
@@ -118,7 +118,7 @@ func TestLowerMaxStaleness(t *testing.T) {
 	add(t, store, x, entry(revocation.Token, "t2"))
 }
 
-// never is a feed that does not answer.
+// never is a feed whose Load never returns.
 type never struct{ revocation.Feed }
 
 func (never) Load(ctx context.Context, _ func([]revocation.Entry)) (revocation.Cursor, error) {
@@ -126,7 +126,7 @@ func (never) Load(ctx context.Context, _ func([]revocation.Entry)) (revocation.C
 	return revocation.Cursor{}, ctx.Err()
 }
 
-// TestBefore: an index that takes the place of another one knows what that knew, and that it may be out of date.
+// TestBefore: an index that replaces another one has its entries. Its age says that it may be out of date.
 func TestBefore(t *testing.T) {
 	store := revocationmemory.New(revocationmemory.Config{})
 	first := newIndex(t, revocation.IndexConfig{Feed: store})
@@ -143,15 +143,15 @@ func TestBefore(t *testing.T) {
 		t.Errorf("another token: %v, %v", got, err)
 	}
 	if next.Age() < time.Hour {
-		t.Errorf("it is %s old, and has loaded nothing", next.Age())
+		t.Errorf("age %s although nothing was loaded", next.Age())
 	}
 	add(t, store, first, entry(revocation.Token, "t3"))
 	if n, _ := next.Len(); n != 2 {
-		t.Errorf("%d entries: it is not apart from the one before", n)
+		t.Errorf("%d entries; want 2, independent of the index before", n)
 	}
 }
 
-// TestBeyondTheBound: with too little memory every answer is still exact.
+// TestBeyondTheBound: lookups are exact although the index does not hold all entries.
 func TestBeyondTheBound(t *testing.T) {
 	store := revocationmemory.New(revocationmemory.Config{})
 	metrics, err := revocation.NewMetrics(prometheus.NewRegistry())
@@ -175,11 +175,11 @@ func TestBeyondTheBound(t *testing.T) {
 	again := newIndex(t, revocation.IndexConfig{Feed: store, MaxEntries: 10})
 	<-again.Ready()
 	if got, err := again.Revoked(t.Context(), &revocation.Query{Issuer: issuer, TokenID: "49"}); !got || err != nil {
-		t.Errorf("an index that was full at its start: %v, %v", got, err)
+		t.Errorf("an index that is full after its first load: %v, %v", got, err)
 	}
 }
 
-// feed is a store that fails when it is told to.
+// feed is a store that fails on demand.
 type feed struct {
 	*revocationmemory.Store
 	mu   sync.Mutex
@@ -205,7 +205,7 @@ func (f *feed) Load(ctx context.Context, apply func([]revocation.Entry)) (revoca
 	return f.Store.Load(ctx, apply)
 }
 
-// sink ends the following once the feed is to fail.
+// sink makes Follow end once the feed fails.
 type sink struct {
 	revocation.Sink
 	feed *feed
@@ -230,8 +230,8 @@ func (f *feed) Find(ctx context.Context, entries []revocation.Entry) ([]revocati
 }
 
 func TestAge(t *testing.T) {
-	away := errors.New("away")
-	f := &feed{Store: revocationmemory.New(revocationmemory.Config{}), fail: away}
+	unavailable := errors.New("unavailable")
+	f := &feed{Store: revocationmemory.New(revocationmemory.Config{}), fail: unavailable}
 	registry := prometheus.NewRegistry()
 	metrics, err := revocation.NewMetrics(registry)
 	if err != nil {
@@ -246,19 +246,19 @@ postern_revocation_index_age_seconds +Inf
 		t.Error(err)
 	}
 	if x.Age() < time.Hour {
-		t.Errorf("an index that was never loaded is %s old", x.Age())
+		t.Errorf("age %s of an index that was never loaded", x.Age())
 	}
 	f.set(nil)
 	<-x.Ready()
 	add(t, f.Store, x, entry(revocation.Token, "1"))
 	add(t, f.Store, x, entry(revocation.Token, "2"))
-	f.set(away)
+	f.set(unavailable)
 	eventually(t, "the index to be stale", func() bool { return x.Age() > 100*time.Millisecond })
-	if _, err := x.Revoked(t.Context(), &revocation.Query{Issuer: issuer, TokenID: "2"}); !errors.Is(err, away) {
-		t.Errorf("beyond the bound, without the store: %v", err)
+	if _, err := x.Revoked(t.Context(), &revocation.Query{Issuer: issuer, TokenID: "2"}); !errors.Is(err, unavailable) {
+		t.Errorf("not in memory, store unavailable: %v", err)
 	}
 	if got, err := x.Revoked(t.Context(), &revocation.Query{Issuer: issuer, TokenID: "1"}); !got || err != nil {
-		t.Errorf("what is held in memory, without the store: %v, %v", got, err)
+		t.Errorf("in memory, store unavailable: %v, %v", got, err)
 	}
 	f.set(nil)
 	eventually(t, "the index to be fresh", func() bool { return x.Age() < 60*time.Millisecond })

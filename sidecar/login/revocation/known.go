@@ -60,7 +60,7 @@ func (k Known) Age() time.Duration {
 	return k.Index.Age()
 }
 
-// Current is a Checker of the revocations of the policy in force. Before the first policy it is empty. It is safe for concurrent
+// Current is a Checker of the revocations of the active policy. Before the first policy it is empty. It is safe for concurrent
 // use.
 type Current struct{ known atomic.Pointer[Known] }
 

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// noFeed is a store that never answers.
+// noFeed is a feed whose Load always fails.
 type noFeed struct{ Feed }
 
 func (noFeed) Load(context.Context, func([]Entry)) (Cursor, error) {
-	return Cursor{}, errors.New("the store does not answer")
+	return Cursor{}, errors.New("the store is unavailable")
 }
 
 func TestKnown(t *testing.T) {
@@ -27,13 +27,13 @@ func TestKnown(t *testing.T) {
 		query Query
 		want  bool
 	}{
-		"a session":                  {Query{Issuer: "i", Session: "s", IssuedAt: now}, true},
-		"of another issuer":          {Query{Issuer: "j", Session: "s", IssuedAt: now}, false},
-		"a session whose time is up": {Query{Issuer: "i", Session: "over", IssuedAt: now}, false},
-		"a key, for ever":            {Query{Issuer: "i", KeyID: "k", IssuedAt: now}, true},
-		"a subject, before":          {Query{Issuer: "i", Subject: "ada", IssuedAt: now.Add(-time.Minute)}, true},
-		"a subject, after":           {Query{Issuer: "i", Subject: "ada", IssuedAt: now.Add(time.Minute)}, false},
-		"nothing of it":              {Query{Issuer: "i", TokenID: "t", Session: "x", Subject: "bob", IssuedAt: now}, false},
+		"a session":                   {Query{Issuer: "i", Session: "s", IssuedAt: now}, true},
+		"a session of another issuer": {Query{Issuer: "j", Session: "s", IssuedAt: now}, false},
+		"an expired session":          {Query{Issuer: "i", Session: "over", IssuedAt: now}, false},
+		"a key without expiry":        {Query{Issuer: "i", KeyID: "k", IssuedAt: now}, true},
+		"a subject, before":           {Query{Issuer: "i", Subject: "ada", IssuedAt: now.Add(-time.Minute)}, true},
+		"a subject, after":            {Query{Issuer: "i", Subject: "ada", IssuedAt: now.Add(time.Minute)}, false},
+		"not listed":                  {Query{Issuer: "i", TokenID: "t", Session: "x", Subject: "bob", IssuedAt: now}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestKnown(t *testing.T) {
 	}
 }
 
-// TestKnownWithoutItsStore: what the document lists is known while the index has nothing.
+// TestKnownWithoutItsStore: the revocations that the document lists apply although the index is empty.
 func TestKnownWithoutItsStore(t *testing.T) {
 	index, err := NewIndex(IndexConfig{Feed: noFeed{}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -57,7 +57,7 @@ func TestKnownWithoutItsStore(t *testing.T) {
 		t.Errorf("revoked: %t, %v", revoked, err)
 	}
 	if age := k.Age(); age < time.Hour {
-		t.Errorf("age %s, though nothing was loaded", age)
+		t.Errorf("age %s although nothing was loaded", age)
 	}
 	if age := (Known{}).Age(); age != 0 {
 		t.Errorf("without an index the age is %s", age)

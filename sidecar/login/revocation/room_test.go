@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// counted is a feed that holds n entries; it is never followed.
+// counted is a feed with n entries. It is never followed.
 type counted struct {
 	n   int
 	err error
@@ -25,19 +25,19 @@ func (c counted) Follow(context.Context, Cursor, time.Duration, Sink) error {
 func (c counted) Find(context.Context, []Entry) ([]Entry, error) { return nil, errors.ErrUnsupported }
 func (c counted) Count(context.Context) (int, error)             { return c.n, c.err }
 
-func TestAnIndexThatOverflowedLooksForRoom(t *testing.T) {
-	away := errors.New("away")
+func TestOverflowedIndexRecounts(t *testing.T) {
+	unavailable := errors.New("unavailable")
 	tests := map[string]struct {
 		feed    counted
 		whole   bool
 		counted time.Duration
 		want    error
 	}{
-		"room again":        {feed: counted{n: 90}, counted: recountEvery, want: errRoom},
-		"hardly any":        {feed: counted{n: 91}, counted: recountEvery},
-		"looked just now":   {feed: counted{n: 90}, counted: recountEvery - time.Second},
-		"there was room":    {feed: counted{n: 90}, whole: true, counted: recountEvery},
-		"the store is away": {feed: counted{err: away}, counted: recountEvery, want: away},
+		"room again":               {feed: counted{n: 90}, counted: recountEvery, want: errRoom},
+		"too little room":          {feed: counted{n: 91}, counted: recountEvery},
+		"counted recently":         {feed: counted{n: 90}, counted: recountEvery - time.Second},
+		"no overflow":              {feed: counted{n: 90}, whole: true, counted: recountEvery},
+		"the store is unavailable": {feed: counted{err: unavailable}, counted: recountEvery, want: unavailable},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

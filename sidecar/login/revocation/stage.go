@@ -40,7 +40,7 @@ type Config struct {
 	Realm string
 	// StripCredentials removes identity headers and tokens from a request whose token is revoked, so that no app trusts them.
 	StripCredentials func(http.Header)
-	// Current is checked while a response is being sent; it defaults to Index. It follows the policy in force, also after another
+	// Current is checked while a response is being sent; it defaults to Index. It follows the active policy, also after another
 	// policy has replaced this one, and is empty in shadow mode. A response ends if its token is revoked. It does not end if the
 	// store is unavailable.
 	Current Checker

@@ -14,7 +14,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation"
 )
 
-// index answers as it is told.
+// index returns the configured results.
 type index struct {
 	revoked bool
 	err     error
@@ -32,7 +32,7 @@ func (i *index) Age() time.Duration { return i.age }
 func stripCredentials(h http.Header) { h.Del("X-User") }
 
 func TestStage(t *testing.T) {
-	away := errors.New("away")
+	unavailable := errors.New("unavailable")
 	tests := map[string]struct {
 		index          index
 		allow          bool
@@ -42,18 +42,18 @@ func TestStage(t *testing.T) {
 		wantShadow     bool
 		anonymous      bool
 	}{
-		"not revoked":                      {},
-		"anonymous":                        {anonymous: true, index: index{revoked: true}},
-		"revoked":                          {index: index{revoked: true}, wantCode: "token-revoked", wantStatus: 401},
-		"revoked, and the index is old":    {index: index{revoked: true, age: time.Hour}, wantCode: "token-revoked", wantStatus: 401},
-		"revoked, old, allow":              {index: index{revoked: true, age: time.Hour}, allow: true, wantCode: "token-revoked", wantStatus: 401},
-		"just fresh enough":                {index: index{age: revocation.DefaultMaxStaleness}},
-		"too old":                          {index: index{age: revocation.DefaultMaxStaleness + 1}, wantCode: "revocation-unavailable", wantStatus: 503},
-		"too old, allow":                   {index: index{age: time.Hour}, allow: true},
-		"the store is needed and away":     {index: index{err: away}, wantCode: "revocation-unavailable", wantStatus: 503},
-		"needed and away, allow":           {index: index{err: away}, allow: true},
-		"revoked, the rule is in shadow":   {index: index{revoked: true}, shadow: true, wantCode: "token-revoked", wantStatus: 401, wantShadow: true},
-		"revoked, the policy is in shadow": {index: index{revoked: true}, policy: true, wantCode: "token-revoked", wantStatus: 401, wantShadow: true},
+		"not revoked":                    {},
+		"anonymous":                      {anonymous: true, index: index{revoked: true}},
+		"revoked":                        {index: index{revoked: true}, wantCode: "token-revoked", wantStatus: 401},
+		"revoked, old index":             {index: index{revoked: true, age: time.Hour}, wantCode: "token-revoked", wantStatus: 401},
+		"revoked, old, allow":            {index: index{revoked: true, age: time.Hour}, allow: true, wantCode: "token-revoked", wantStatus: 401},
+		"just fresh enough":              {index: index{age: revocation.DefaultMaxStaleness}},
+		"too old":                        {index: index{age: revocation.DefaultMaxStaleness + 1}, wantCode: "revocation-unavailable", wantStatus: 503},
+		"too old, allow":                 {index: index{age: time.Hour}, allow: true},
+		"lookup fails":                   {index: index{err: unavailable}, wantCode: "revocation-unavailable", wantStatus: 503},
+		"lookup fails, allow":            {index: index{err: unavailable}, allow: true},
+		"revoked, rule in shadow mode":   {index: index{revoked: true}, shadow: true, wantCode: "token-revoked", wantStatus: 401, wantShadow: true},
+		"revoked, policy in shadow mode": {index: index{revoked: true}, policy: true, wantCode: "token-revoked", wantStatus: 401, wantShadow: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -91,13 +91,13 @@ func TestStage(t *testing.T) {
 				t.Errorf("decisions %+v", info.Decisions)
 			}
 			if want := (revocation.Query{Issuer: issuer, Subject: "ada", TokenID: "t", KeyID: "k", Session: "s"}); !tt.anonymous && tt.index.asked != want {
-				t.Errorf("asked for %+v", tt.index.asked)
+				t.Errorf("query %+v", tt.index.asked)
 			}
 		})
 	}
 }
 
-// TestWatch: an answer under way ends where its token is known to be revoked, by the policy that is in force then.
+// TestWatch: a response that is still streaming ends when its token is known to be revoked. The active policy decides.
 func TestWatch(t *testing.T) {
 	tests := map[string]struct {
 		atStart, later index
@@ -105,13 +105,13 @@ func TestWatch(t *testing.T) {
 		wantWatch      bool
 		wantEnd        bool
 	}{
-		"never revoked":      {wantWatch: true},
-		"revoked later":      {later: index{revoked: true}, wantWatch: true, wantEnd: true},
-		"not known later":    {later: index{err: errors.New("away"), age: time.Hour}, wantWatch: true},
-		"refused at once":    {atStart: index{revoked: true}},
-		"the rule tried":     {later: index{revoked: true}, shadow: true, wantWatch: true, wantEnd: true},
-		"the policy tried":   {later: index{revoked: true}, policy: true, wantWatch: true, wantEnd: true},
-		"tried, and revoked": {atStart: index{revoked: true}, shadow: true, wantWatch: true},
+		"never revoked":                     {wantWatch: true},
+		"revoked later":                     {later: index{revoked: true}, wantWatch: true, wantEnd: true},
+		"unknown later":                     {later: index{err: errors.New("unavailable"), age: time.Hour}, wantWatch: true},
+		"refused at once":                   {atStart: index{revoked: true}},
+		"rule in shadow mode":               {later: index{revoked: true}, shadow: true, wantWatch: true, wantEnd: true},
+		"policy in shadow mode":             {later: index{revoked: true}, policy: true, wantWatch: true, wantEnd: true},
+		"revoked at the start, shadow mode": {atStart: index{revoked: true}, shadow: true, wantWatch: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -136,29 +136,29 @@ func TestWatch(t *testing.T) {
 				t.Errorf("later: %+v", refusal)
 			}
 			if tt.later.asked.Subject != "ada" {
-				t.Errorf("asked for %+v", tt.later.asked)
+				t.Errorf("query %+v", tt.later.asked)
 			}
 		})
 	}
 }
 
-// TestJudge: who refreshes a token must know as well as who lets it pass.
+// TestJudge: PolicyChecker applies the same rules at refresh as the stage does at a request.
 func TestJudge(t *testing.T) {
-	away := errors.New("away")
+	unavailable := errors.New("unavailable")
 	tests := map[string]struct {
 		index       index
 		allow       bool
 		wantRevoked bool
 		wantErr     error
 	}{
-		"not revoked":         {},
-		"revoked, and old":    {index: index{revoked: true, age: time.Hour}, wantRevoked: true},
-		"too old":             {index: index{age: revocation.DefaultMaxStaleness + 1}, wantErr: revocation.ErrStale},
-		"too old, allow":      {index: index{age: time.Hour}, allow: true},
-		"the store is away":   {index: index{err: away}, wantErr: away},
-		"away, allow":         {index: index{err: away}, allow: true},
-		"revoked, old, allow": {index: index{revoked: true, age: time.Hour}, allow: true, wantRevoked: true},
-		"just fresh enough":   {index: index{age: revocation.DefaultMaxStaleness}},
+		"not revoked":              {},
+		"revoked, and old":         {index: index{revoked: true, age: time.Hour}, wantRevoked: true},
+		"too old":                  {index: index{age: revocation.DefaultMaxStaleness + 1}, wantErr: revocation.ErrStale},
+		"too old, allow":           {index: index{age: time.Hour}, allow: true},
+		"the store is unavailable": {index: index{err: unavailable}, wantErr: unavailable},
+		"unavailable, allow":       {index: index{err: unavailable}, allow: true},
+		"revoked, old, allow":      {index: index{revoked: true, age: time.Hour}, allow: true, wantRevoked: true},
+		"just fresh enough":        {index: index{age: revocation.DefaultMaxStaleness}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -177,11 +177,11 @@ func TestJudge(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	good := revocation.Config{Index: &index{}, OnFailure: revocation.Deny, StripCredentials: stripCredentials}
 	tests := map[string]func(*revocation.Config){
-		"no index":           func(c *revocation.Config) { c.Index = nil },
-		"no withdraw":        func(c *revocation.Config) { c.StripCredentials = nil },
-		"no onFailure":       func(c *revocation.Config) { c.OnFailure = "" },
-		"negative staleness": func(c *revocation.Config) { c.MaxStaleness = -1 },
-		"a realm of lines":   func(c *revocation.Config) { c.Realm = "a\nb" },
+		"no index":                  func(c *revocation.Config) { c.Index = nil },
+		"no StripCredentials":       func(c *revocation.Config) { c.StripCredentials = nil },
+		"no onFailure":              func(c *revocation.Config) { c.OnFailure = "" },
+		"negative staleness":        func(c *revocation.Config) { c.MaxStaleness = -1 },
+		"a realm with a line break": func(c *revocation.Config) { c.Realm = "a\nb" },
 	}
 	for name, change := range tests {
 		c := good

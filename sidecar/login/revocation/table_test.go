@@ -13,16 +13,16 @@ func tokens(from, to int, expires time.Time) (entries []Entry) {
 	return entries
 }
 
-func TestTableForgetsWhatExpired(t *testing.T) {
+func TestTableRemovesExpired(t *testing.T) {
 	now := time.Now()
 	table := newTable(100)
 	table.add(tokens(0, 50, now.Add(time.Second)), now)
 	table.add(tokens(50, 60, now.Add(time.Hour)), now)
-	table.sweep(now) // the first look is due at once
+	table.sweep(now) // the first sweep is due at once
 	now = now.Add(2 * time.Second)
 	table.sweep(now)
 	if n := table.count.Load(); n != 60 {
-		t.Errorf("%d entries; want no second look within %s", n, sweepEvery)
+		t.Errorf("%d entries; want no second sweep within %s", n, sweepEvery)
 	}
 	now = now.Add(sweepEvery)
 	table.sweep(now)
@@ -38,11 +38,11 @@ func TestTableMakesRoom(t *testing.T) {
 	now = now.Add(2 * time.Minute)
 	table.add(tokens(10, 20, now.Add(time.Minute)), now)
 	if table.overflow.Load() || table.count.Load() != 10 {
-		t.Errorf("overflow %v with %d entries; want what expired to make room", table.overflow.Load(), table.count.Load())
+		t.Errorf("overflow %v with %d entries; want expired entries to make room", table.overflow.Load(), table.count.Load())
 	}
 	table.add(tokens(20, 21, now.Add(time.Minute)), now)
 	if !table.overflow.Load() {
-		t.Error("an entry without room made no overflow")
+		t.Error("an entry without room did not set overflow")
 	}
 	// A load that finds room for everything ends the overflow.
 	now = now.Add(2 * time.Minute)
@@ -50,7 +50,7 @@ func TestTableMakesRoom(t *testing.T) {
 	table.add(tokens(30, 35, now.Add(time.Minute)), now)
 	table.complete()
 	if table.overflow.Load() {
-		t.Error("the table is whole and says that it is not")
+		t.Error("the table has everything and still reports overflow")
 	}
 }
 
@@ -64,6 +64,6 @@ func TestEntriesOfOneKeyAreMerged(t *testing.T) {
 	table.add(of(-time.Hour, time.Hour), now)
 	q := &Query{Issuer: "i", Subject: "ada", IssuedAt: now.Add(-time.Second)}
 	if !table.revoked(q, func() time.Time { return now.Add(30 * time.Minute) }) {
-		t.Error("an earlier time took back what a later one revoked")
+		t.Error("an earlier time replaced a later one")
 	}
 }

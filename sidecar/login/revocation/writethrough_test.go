@@ -9,7 +9,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation/revocationmemory"
 )
 
-// fullStore takes nothing.
+// fullStore accepts nothing.
 type fullStore struct{}
 
 func (fullStore) Add(context.Context, ...revocation.Entry) (revocation.Position, error) {
@@ -17,7 +17,7 @@ func (fullStore) Add(context.Context, ...revocation.Entry) (revocation.Position,
 }
 
 func TestOwnRevocationsAreKnownAtOnce(t *testing.T) {
-	// The index follows another store: what it knows it was told.
+	// The index follows another store, so it knows only what WriteThrough adds.
 	x := newIndex(t, revocation.IndexConfig{Feed: revocationmemory.New(revocationmemory.Config{})})
 	<-x.Ready()
 	store := revocationmemory.New(revocationmemory.Config{})
@@ -27,14 +27,14 @@ func TestOwnRevocationsAreKnownAtOnce(t *testing.T) {
 		t.Fatalf("error = %v, want %v", err, revocation.ErrFull)
 	}
 	if revoked, err := x.Revoked(t.Context(), &q); revoked || err != nil {
-		t.Errorf("what the store did not take: revoked %t, error %v", revoked, err)
+		t.Errorf("not in the store: revoked %t, error %v", revoked, err)
 	}
 
 	if _, err := (revocation.WriteThrough{Store: store, Index: x}).Add(t.Context(), entry(revocation.Token, "t1")); err != nil {
 		t.Fatal(err)
 	}
 	if revoked, err := x.Revoked(t.Context(), &q); !revoked || err != nil {
-		t.Errorf("what the store took: revoked %t, error %v", revoked, err)
+		t.Errorf("in the store: revoked %t, error %v", revoked, err)
 	}
 	if n, err := store.Count(t.Context()); n != 1 || err != nil {
 		t.Errorf("the store has %d entries, error %v; want 1", n, err)

@@ -37,19 +37,19 @@ func TestTie(t *testing.T) {
 		x, y Device
 		want bool
 	}{
-		"none":                       {BindNone, NewDevice(firefox, a), NewDevice(safari, b), true},
-		"an update of the browser":   {BindUserAgent, NewDevice(firefox, a), NewDevice(strings.ReplaceAll(firefox, "128", "129"), b), true},
-		"another browser":            {BindUserAgent, NewDevice(firefox, a), NewDevice(safari, a), false},
-		"a program of one version":   {BindUserAgent, NewDevice("curl/8.5.0", a), NewDevice("curl/8.5.0", b), true},
-		"a program of another":       {BindUserAgent, NewDevice("curl/8.5.0", a), NewDevice("wget/1.21", b), false},
-		"none after some":            {BindUserAgent, NewDevice(firefox, a), NewDevice("", a), false},
-		"one address":                {BindAddress, NewDevice(firefox, a), NewDevice(safari, a), true},
-		"another address":            {BindAddress, NewDevice(firefox, a), NewDevice(firefox, b), false},
-		"a browser without a system": {BindUserAgent, Device{UserAgent: "x", Browser: "B"}, Device{UserAgent: "y", Browser: "B"}, false},
+		"none":                    {BindNone, NewDevice(firefox, a), NewDevice(safari, b), true},
+		"a browser update":        {BindUserAgent, NewDevice(firefox, a), NewDevice(strings.ReplaceAll(firefox, "128", "129"), b), true},
+		"another browser":         {BindUserAgent, NewDevice(firefox, a), NewDevice(safari, a), false},
+		"the same program":        {BindUserAgent, NewDevice("curl/8.5.0", a), NewDevice("curl/8.5.0", b), true},
+		"another program":         {BindUserAgent, NewDevice("curl/8.5.0", a), NewDevice("wget/1.21", b), false},
+		"no user agent":           {BindUserAgent, NewDevice(firefox, a), NewDevice("", a), false},
+		"same address":            {BindAddress, NewDevice(firefox, a), NewDevice(safari, a), true},
+		"another address":         {BindAddress, NewDevice(firefox, a), NewDevice(firefox, b), false},
+		"a browser without an OS": {BindUserAgent, Device{UserAgent: "x", Browser: "B"}, Device{UserAgent: "y", Browser: "B"}, false},
 	}
 	for name, tt := range tests {
 		if got := tt.bind.Tie(tt.x) == tt.bind.Tie(tt.y); got != tt.want {
-			t.Errorf("%s: one device: %v; want %v", name, got, tt.want)
+			t.Errorf("%s: same device: %v; want %v", name, got, tt.want)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// told is what a sidecar knows of ends: those of a session that began before a time.
+// told is what the sidecar knows of ended sessions: those that began before a time.
 type told struct {
 	before time.Time
 	err    error
@@ -21,26 +21,26 @@ func (w *told) ended(_ context.Context, _ string, began time.Time) (bool, error)
 	return began.Before(w.before), w.err
 }
 
-// TestKnownEnds: what a session's end is known by is when it began, whatever the store says or cannot say.
+// TestKnownEnds: a known end applies to sessions that began before it, independent of the store.
 func TestKnownEnds(t *testing.T) {
-	away := errors.New("away")
+	unavailable := errors.New("unavailable")
 	tests := map[string]struct {
-		// happens comes after the session was seen.
+		// happens runs after the session was seen.
 		happens func(*world, *told)
 		allow   bool
 		want    string
 	}{
-		"nothing":                         {happens: func(*world, *told) {}},
-		"it was ended, and the store not": {happens: func(w *world, k *told) { k.before = w.now.Add(time.Microsecond) }, want: "session-ended"},
-		"an earlier one was ended":        {happens: func(w *world, k *told) { k.before = w.now }},
-		"nobody knows":                    {happens: func(_ *world, k *told) { k.err = away }},
-		"ended, and the store is away": {
-			happens: func(w *world, k *told) { k.before, w.fail = w.now.Add(time.Microsecond), away }, allow: true, want: "session-ended",
+		"nothing":                       {happens: func(*world, *told) {}},
+		"ended, but still in the store": {happens: func(w *world, k *told) { k.before = w.now.Add(time.Microsecond) }, want: "session-ended"},
+		"an earlier session was ended":  {happens: func(w *world, k *told) { k.before = w.now }},
+		"ends are unknown":              {happens: func(_ *world, k *told) { k.err = unavailable }},
+		"ended, store unavailable": {
+			happens: func(w *world, k *told) { k.before, w.fail = w.now.Add(time.Microsecond), unavailable }, allow: true, want: "session-ended",
 		},
-		"an earlier one, and the store is away": {
-			happens: func(w *world, k *told) { k.before, w.fail = w.now, away; w.advance(session.DefaultCacheFor) }, allow: true,
+		"an earlier session was ended, store unavailable": {
+			happens: func(w *world, k *told) { k.before, w.fail = w.now, unavailable; w.advance(session.DefaultCacheFor) }, allow: true,
 		},
-		"the store is away": {happens: func(w *world, _ *told) { w.fail = away; w.advance(session.DefaultCacheFor) }, want: "session-unavailable"},
+		"store unavailable": {happens: func(w *world, _ *told) { w.fail = unavailable; w.advance(session.DefaultCacheFor) }, want: "session-unavailable"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -58,9 +58,9 @@ func TestKnownEnds(t *testing.T) {
 	}
 }
 
-// TestEveryExternalSessionIsWatched: also one of which nothing is known for want of the store.
+// TestEveryExternalSessionIsWatched: also one that is unknown because the store is unavailable.
 func TestEveryExternalSessionIsWatched(t *testing.T) {
-	for name, fail := range map[string]error{"known": nil, "not known": errors.New("away")} {
+	for name, fail := range map[string]error{"known": nil, "unknown": errors.New("unavailable")} {
 		k := &told{}
 		w := newWorld(t, func(c *session.Config) { c.Ended, c.Watched, c.OnFailure = k.ended, k.ended, session.Allow })
 		w.fail = fail

@@ -23,14 +23,14 @@ func TestNextNeedsTokenAndSalt(t *testing.T) {
 	r, salt := NewRefresh(NewID()), NewSalt()
 	next := r.Next(salt)
 	if next != r.Next(salt) || next.ID != r.ID || next.Proof() != r.Proof() || next.Hash() == r.Hash() {
-		t.Error("the successor is not the one of the family")
+		t.Error("Next is not deterministic")
 	}
 	if next == r.Next(NewSalt()) || next == NewRefresh(r.ID).Next(salt) {
-		t.Error("another salt or another token has the same successor")
+		t.Error("Next is the same for another salt or token")
 	}
 	other := NewSalt()
 	if r.Follow([]Salt{salt, other}) != next.Next(other) || r.Follow(nil) != r {
-		t.Error("Follow leads elsewhere")
+		t.Error("Follow returns another token")
 	}
 }
 
@@ -39,13 +39,13 @@ func TestParseRefreshRefuses(t *testing.T) {
 	tests := map[string]string{
 		"nothing":          "",
 		"no dot":           strings.Replace(good, ".", "", 1),
-		"an id alone":      good[:22],
+		"only an id":       good[:22],
 		"a short id":       good[1:],
 		"a short secret":   good[:len(good)-1],
 		"a long secret":    good + "A",
 		"another alphabet": strings.Replace(good, good[30:31], "+", 1),
 		"padding":          good + "=",
-		"a new line":       good[:50] + "\n" + good[51:],
+		"a line break":     good[:50] + "\n" + good[51:],
 		"two tokens":       good + "." + good,
 		"trailing bits":    NewID()[:21] + "B" + good[22:],
 	}
@@ -59,7 +59,7 @@ func TestParseRefreshRefuses(t *testing.T) {
 func TestValidID(t *testing.T) {
 	good := NewID()
 	for name, id := range map[string]string{
-		"empty": "", "short": good[1:], "long": good + "A", "a new line": good[:10] + "\n" + good[11:20] + "A\r", "padding": good[:20] + "==", "braces": "}{" + good[2:],
+		"empty": "", "short": good[1:], "long": good + "A", "a line break": good[:10] + "\n" + good[11:20] + "A\r", "padding": good[:20] + "==", "braces": "}{" + good[2:],
 	} {
 		if ValidID(id) {
 			t.Errorf("%s: %q is valid", name, id)
@@ -70,7 +70,7 @@ func TestValidID(t *testing.T) {
 	}
 }
 
-func TestRefreshIsNotPrinted(t *testing.T) {
+func TestRefreshIsRedacted(t *testing.T) {
 	r := NewRefresh(NewID())
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		if got := fmt.Sprintf(verb, r); got != "[redacted]" {
@@ -79,7 +79,7 @@ func TestRefreshIsNotPrinted(t *testing.T) {
 	}
 }
 
-func TestExternalIDsAreApart(t *testing.T) {
+func TestExternalIDsAreDistinct(t *testing.T) {
 	seen := map[string]bool{}
 	for _, pair := range [][2]string{{"a", "bc"}, {"ab", "c"}, {"abc", ""}, {"", "abc"}, {"A", "bc"}} {
 		id := ExternalID(pair[0], pair[1])
@@ -96,7 +96,7 @@ func FuzzParseRefresh(f *testing.F) {
 	f.Fuzz(func(t *testing.T, token string) {
 		r, err := ParseRefresh(token)
 		if err == nil && string(r.Token().Reveal()) != token {
-			t.Errorf("%q reads as %q: a token has one form", token, r.Token().Reveal())
+			t.Errorf("%q parses as %q; a token has only one form", token, r.Token().Reveal())
 		}
 	})
 }

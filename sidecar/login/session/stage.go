@@ -64,7 +64,7 @@ type Config struct {
 	// Ended reports whether the external session that began at a time was ended on purpose, as far as this process knows. A zero
 	// time means any session of that id. It overrides the cache. It may be nil.
 	Ended Ended
-	// Watched is Ended for the policy in force. It is checked while a response is being sent, and ends that response. It may be nil.
+	// Watched is Ended for the active policy. It is checked while a response is being sent, and ends that response. It may be nil.
 	Watched Ended
 	// Shadow records decisions and lets requests pass.
 	Shadow bool

@@ -29,7 +29,7 @@ const (
 
 var address = netip.MustParseAddr("192.0.2.1")
 
-// world is a stage on a store whose clock stands still. It counts what the store is asked.
+// world is a stage on a store with a fake clock. It counts the calls to the store.
 type world struct {
 	session.Store
 	t    *testing.T
@@ -85,7 +85,7 @@ func (w *world) Admit(ctx context.Context, n session.New, coalesce time.Duration
 	return w.Store.Admit(ctx, n, coalesce)
 }
 
-// login begins a session of our own and returns its token.
+// login begins an own session and returns its token.
 func (w *world) login() *identity.Identity {
 	w.t.Helper()
 	id := session.NewID()
@@ -99,13 +99,13 @@ func (w *world) login() *identity.Identity {
 	return &identity.Identity{Issuer: own, Subject: "ada", Claims: map[string]any{"sid": id}}
 }
 
-// ended is a sink of sessions that made room for others.
+// ended is a sink of session_evicted events.
 type ended []event.Event
 
 func (e *ended) Kinds() event.Kinds   { return event.Of(event.SessionEvicted) }
 func (e *ended) Record(v event.Event) { *e = append(*e, v) }
 
-// TestAnEvictedExternalSessionIsAnEvent: of its owner, from the address of the login that took its place.
+// TestAnEvictedExternalSessionIsAnEvent: the event has the owner of the evicted session and the address of the new login.
 func TestAnEvictedExternalSessionIsAnEvent(t *testing.T) {
 	var got ended
 	w := newWorld(t, func(c *session.Config) {
@@ -131,7 +131,7 @@ func external(sid, subject string) *identity.Identity {
 	return &identity.Identity{Issuer: foreign, Subject: subject, Claims: map[string]any{"sid": sid}}
 }
 
-// send sends a request with an identity, and returns the code of the refusal.
+// send sends a request with an identity and returns the problem code, or "".
 func (w *world) send(id *identity.Identity, change ...func(*http.Request, *request.Info)) string {
 	w.t.Helper()
 	info := &request.Info{Identity: id, ClientAddr: address}
@@ -151,7 +151,7 @@ func (w *world) send(id *identity.Identity, change ...func(*http.Request, *reque
 		return ""
 	}
 	if info.Identity != nil || r.Header.Get("X-User") != "" {
-		w.t.Error("a refused identity is still there")
+		w.t.Error("the identity of a refused request was not removed")
 	}
 	return string(info.AuthnErr.Code)
 }
@@ -190,7 +190,7 @@ func TestUseKeepsASessionAlive(t *testing.T) {
 	w.want("session-ended", token)
 }
 
-func TestTheStoreIsAskedRarely(t *testing.T) {
+func TestLookupsAreCached(t *testing.T) {
 	w := newWorld(t, none)
 	token := w.login()
 	for range 100 {
@@ -198,7 +198,7 @@ func TestTheStoreIsAskedRarely(t *testing.T) {
 		w.advance(session.DefaultCacheFor / 10)
 	}
 	if got := w.asks.Load(); got != 10 {
-		t.Errorf("asked %d times in a hundred requests; want ten", got)
+		t.Errorf("%d lookups in a hundred requests; want ten", got)
 	}
 	ended := &identity.Identity{Issuer: own, Subject: "ada", Claims: map[string]any{"sid": session.NewID()}}
 	before := w.asks.Load()
@@ -206,11 +206,11 @@ func TestTheStoreIsAskedRarely(t *testing.T) {
 		w.want("session-ended", ended)
 	}
 	if got := w.asks.Load() - before; got != 1 {
-		t.Errorf("asked %d times for a session that has ended", got)
+		t.Errorf("%d lookups of a session that has ended", got)
 	}
 }
 
-func TestAnEndIsKnownWithinTheBound(t *testing.T) {
+func TestAnEndIsKnownWithinCacheFor(t *testing.T) {
 	w := newWorld(t, none)
 	token := w.login()
 	w.want("", token)
@@ -222,8 +222,8 @@ func TestAnEndIsKnownWithinTheBound(t *testing.T) {
 	w.want("session-ended", token)
 }
 
-func TestStoreAway(t *testing.T) {
-	away := errors.New("away")
+func TestStoreUnavailable(t *testing.T) {
+	unavailable := errors.New("unavailable")
 	tests := map[string]struct {
 		onFailure session.OnFailure
 		want      string
@@ -236,7 +236,7 @@ func TestStoreAway(t *testing.T) {
 			w := newWorld(t, func(c *session.Config) { c.OnFailure = tt.onFailure })
 			token := w.login()
 			w.want("", token)
-			w.fail = away
+			w.fail = unavailable
 			w.want("", token) // remembered
 			w.advance(session.DefaultCacheFor)
 			w.want(tt.want, token)
@@ -272,12 +272,12 @@ func TestBinding(t *testing.T) {
 		change func(*http.Request, *request.Info)
 		want   string
 	}{
-		"none":            {session.BindNone, other, ""},
-		"an update":       {session.BindUserAgent, updated, ""},
-		"another agent":   {session.BindUserAgent, other, "session-device"},
-		"agent elsewhere": {session.BindUserAgent, elsewhere, ""},
-		"elsewhere":       {session.BindAddress, elsewhere, "session-device"},
-		"another there":   {session.BindAddress, other, ""},
+		"none":                        {session.BindNone, other, ""},
+		"browser update":              {session.BindUserAgent, updated, ""},
+		"another agent":               {session.BindUserAgent, other, "session-device"},
+		"same agent, another address": {session.BindUserAgent, elsewhere, ""},
+		"another address":             {session.BindAddress, elsewhere, "session-device"},
+		"another agent, same address": {session.BindAddress, other, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -320,15 +320,15 @@ func TestExternalSessionsBySubject(t *testing.T) {
 	w.want("", &later)
 }
 
-func TestNoSessionsOfOthers(t *testing.T) {
+func TestOtherIssuersHaveNoSessions(t *testing.T) {
 	w := newWorld(t, func(c *session.Config) { c.SubjectFrom, c.Limits = session.FromNone, session.Limits{} })
 	w.want("", &identity.Identity{Issuer: foreign, Subject: "ada", Claims: map[string]any{}})
 	if got := w.asks.Load(); got != 0 {
-		t.Errorf("asked %d times", got)
+		t.Errorf("%d lookups", got)
 	}
 }
 
-func TestRequestsAtOnceAskOnce(t *testing.T) {
+func TestConcurrentRequestsLookUpOnce(t *testing.T) {
 	w := newWorld(t, none)
 	token := w.login()
 	var wg sync.WaitGroup
@@ -337,21 +337,21 @@ func TestRequestsAtOnceAskOnce(t *testing.T) {
 	}
 	wg.Wait()
 	if got := w.asks.Load(); got > 5 {
-		t.Errorf("asked %d times for fifty requests at once", got)
+		t.Errorf("%d lookups for fifty concurrent requests", got)
 	}
 }
 
 func TestNewStageRefuses(t *testing.T) {
 	tests := map[string]func(*session.Config){
-		"no store":            func(c *session.Config) { c.Store = nil },
-		"no withdraw":         func(c *session.Config) { c.StripCredentials = nil },
-		"a claim":             func(c *session.Config) { c.SubjectFrom = "email" },
-		"no limits":           func(c *session.Config) { c.Limits = session.Limits{} },
-		"no onFailure":        func(c *session.Config) { c.OnFailure = "" },
-		"a negative interval": func(c *session.Config) { c.CacheFor = -1 },
-		"a negative size":     func(c *session.Config) { c.CacheSize = -1 },
-		"no binding":          func(c *session.Config) { c.Bind = "" },
-		"a realm of lines":    func(c *session.Config) { c.Realm = "a\nb" },
+		"no store":                  func(c *session.Config) { c.Store = nil },
+		"no StripCredentials":       func(c *session.Config) { c.StripCredentials = nil },
+		"a claim":                   func(c *session.Config) { c.SubjectFrom = "email" },
+		"no limits":                 func(c *session.Config) { c.Limits = session.Limits{} },
+		"no onFailure":              func(c *session.Config) { c.OnFailure = "" },
+		"a negative interval":       func(c *session.Config) { c.CacheFor = -1 },
+		"a negative size":           func(c *session.Config) { c.CacheSize = -1 },
+		"no binding":                func(c *session.Config) { c.Bind = "" },
+		"a realm with a line break": func(c *session.Config) { c.Realm = "a\nb" },
 	}
 	for name, change := range tests {
 		c := session.Config{

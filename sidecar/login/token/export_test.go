@@ -1,6 +1,6 @@
 package token
 
-// What tests of this package, which are outside of it, need of its inside.
+// Internals that the external tests of this package need.
 var (
 	ErrClaims    = errClaims
 	EncodeClaims = encodeClaims

@@ -50,7 +50,7 @@ func TestNewLoginServiceRefuses(t *testing.T) {
 	}
 }
 
-// TestBeginFails: whatever fails, no session stays and none is displaced without its tokens.
+// TestBeginFails: after a failure no new session exists, and no session was displaced without the revocation of its tokens.
 func TestBeginFails(t *testing.T) {
 	reject := session.Limits{IdleTimeout: time.Hour, AbsoluteTimeout: time.Hour, MaxPerSubject: 1, WhenFull: session.Reject}
 	tests := map[string]struct {
@@ -59,14 +59,14 @@ func TestBeginFails(t *testing.T) {
 		prepare func(*logintest.World)
 		want    error
 	}{
-		"no subject":      {login: token.Login{}, want: token.ErrInvalid},
-		"a subject lines": {login: token.Login{Subject: "a\nb"}, want: token.ErrInvalid},
-		"a subject apart": {login: token.Login{Subject: "a "}, want: token.ErrInvalid},
-		"claims":          {login: token.Login{Subject: "a", Claims: json.RawMessage(`[]`)}, want: token.ErrInvalid},
-		"store away":      {login: token.Login{Subject: "a"}, prepare: func(w *logintest.World) { w.Sessions.Fail("Create") }, want: logintest.ErrUnavailable},
-		"signer away":     {login: token.Login{Subject: "a"}, prepare: func(w *logintest.World) { w.Signers.Err = signing.ErrNoKey }, want: signing.ErrNoKey},
-		"full":            {options: logintest.Options{Limits: reject}, login: token.Login{Subject: "full"}, want: session.ErrFull},
-		"cannot displace": {login: token.Login{Subject: "full"}, prepare: func(w *logintest.World) { w.Revocations.Fail(logintest.ErrUnavailable) }, want: logintest.ErrUnavailable},
+		"no subject":                      {login: token.Login{}, want: token.ErrInvalid},
+		"a subject with a line break":     {login: token.Login{Subject: "a\nb"}, want: token.ErrInvalid},
+		"a subject with a trailing space": {login: token.Login{Subject: "a "}, want: token.ErrInvalid},
+		"claims":                          {login: token.Login{Subject: "a", Claims: json.RawMessage(`[]`)}, want: token.ErrInvalid},
+		"store unavailable":               {login: token.Login{Subject: "a"}, prepare: func(w *logintest.World) { w.Sessions.Fail("Create") }, want: logintest.ErrUnavailable},
+		"signer unavailable":              {login: token.Login{Subject: "a"}, prepare: func(w *logintest.World) { w.Signers.Err = signing.ErrNoKey }, want: signing.ErrNoKey},
+		"full":                            {options: logintest.Options{Limits: reject}, login: token.Login{Subject: "full"}, want: session.ErrFull},
+		"cannot displace":                 {login: token.Login{Subject: "full"}, prepare: func(w *logintest.World) { w.Revocations.Fail(logintest.ErrUnavailable) }, want: logintest.ErrUnavailable},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestBeginFails(t *testing.T) {
 	}
 }
 
-func TestDisplacedSessionsLoseTheirTokens(t *testing.T) {
+func TestDisplacedSessionsAreRevoked(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	first, second, third := w.Login(t, "a"), w.Login(t, "a"), w.Login(t, "a")
 	if !w.Revocations.Revoked(first.Session.ID) || w.Revocations.Revoked(second.Session.ID) || w.Revocations.Revoked(third.Session.ID) {
@@ -99,7 +99,8 @@ func TestDisplacedSessionsLoseTheirTokens(t *testing.T) {
 	}
 }
 
-// TestEndedSessionsAreRevokedInTheEnd: what the store has ended by itself loses its tokens also where that fails at first.
+// TestEndedSessionsAreRevokedInTheEnd: tokens of sessions that the store ended by itself are revoked, also if the first attempt
+// fails.
 func TestEndedSessionsAreRevokedInTheEnd(t *testing.T) {
 	tests := map[string]func(w *logintest.World, first token.Tokens) error{
 		"displaced": func(w *logintest.World, _ token.Tokens) error {
@@ -111,7 +112,7 @@ func TestEndedSessionsAreRevokedInTheEnd(t *testing.T) {
 			family, _ := session.ParseRefresh(logintest.RefreshToken(first))
 			_, _, err := w.LoginService.Refresh(t.Context(), string(family.Next(session.NewSalt()).Token().Reveal()), logintest.Chrome())
 			if _, outcome, _ := w.LoginService.Refresh(t.Context(), string(stranger.Token().Reveal()), logintest.Chrome()); outcome != session.OutcomeUnknown {
-				t.Errorf("a stranger's: %s", outcome)
+				t.Errorf("a forged token: %s", outcome)
 			}
 			return err
 		},
@@ -128,15 +129,15 @@ func TestEndedSessionsAreRevokedInTheEnd(t *testing.T) {
 			w.Revocations.Fail(nil)
 			for deadline := time.Now().Add(30 * time.Second); !w.Revocations.Revoked(first.Session.ID); time.Sleep(10 * time.Millisecond) {
 				if time.Now().After(deadline) {
-					t.Fatal("its tokens are still good")
+					t.Fatal("its tokens are still valid")
 				}
 			}
 		})
 	}
 }
 
-// TestNothingIsSignedForStrangers: who knows a session's id alone, which is in every access token, makes no work for the signer.
-func TestNothingIsSignedForStrangers(t *testing.T) {
+// TestForgedTokenIsNotSigned: knowing a session id, which every access token contains, does not make the signer work.
+func TestForgedTokenIsNotSigned(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	first := w.Login(t, "a")
 	w.Signers.Err = signing.ErrNoKey
@@ -150,7 +151,7 @@ func TestRefresh(t *testing.T) {
 	phone := session.NewDevice("curl/8", netip.MustParseAddr("198.51.100.1"))
 	tests := map[string]struct {
 		options logintest.Options
-		// use is called with a fresh session, and returns the refresh token to present.
+		// use is called with the tokens of a new session, and returns the refresh token to present.
 		use         func(*logintest.World, token.Tokens) string
 		device      session.Device
 		want        error
@@ -183,19 +184,19 @@ func TestRefresh(t *testing.T) {
 			return string(session.NewRefresh(s.Session.ID).Token().Reveal())
 		}},
 		"malformed": {want: token.ErrGrant, wantOutcome: session.OutcomeUnknown, use: func(*logintest.World, token.Tokens) string { return "x" }},
-		"idled out": {want: token.ErrGrant, wantOutcome: session.OutcomeExpired, use: func(w *logintest.World, s token.Tokens) string {
+		"idle timeout": {want: token.ErrGrant, wantOutcome: session.OutcomeExpired, use: func(w *logintest.World, s token.Tokens) string {
 			w.Offset += time.Hour
 			return logintest.RefreshToken(s)
 		}},
-		"store away at the look-up": {want: logintest.ErrUnavailable, use: func(w *logintest.World, s token.Tokens) string {
+		"store unavailable at lookup": {want: logintest.ErrUnavailable, use: func(w *logintest.World, s token.Tokens) string {
 			w.Sessions.Fail("Get")
 			return logintest.RefreshToken(s)
 		}},
-		"store away at the rotation": {want: logintest.ErrUnavailable, use: func(w *logintest.World, s token.Tokens) string {
+		"store unavailable at rotation": {want: logintest.ErrUnavailable, use: func(w *logintest.World, s token.Tokens) string {
 			w.Sessions.Fail("Rotate")
 			return logintest.RefreshToken(s)
 		}},
-		"revocations away at reuse": {
+		"revocations unavailable at reuse": {
 			want: logintest.ErrUnavailable, wantOutcome: session.OutcomeReused,
 			use: func(w *logintest.World, s token.Tokens) string {
 				mustRefresh(w, logintest.RefreshToken(s))
@@ -224,7 +225,7 @@ func TestRefresh(t *testing.T) {
 			}
 			if err != nil {
 				if next.Token != "" || !next.Refresh.IsZero() {
-					t.Error("a refusal hands out tokens")
+					t.Error("a refusal returns tokens")
 				}
 				return
 			}
@@ -242,8 +243,8 @@ func mustRefresh(w *logintest.World, token string) {
 	}
 }
 
-// TestSignerAwayAtRefresh: an outage of the signer, however long, does not use a refresh token up.
-func TestSignerAwayAtRefresh(t *testing.T) {
+// TestSignerUnavailableAtRefresh: an outage of the signer, however long, does not use up a refresh token.
+func TestSignerUnavailableAtRefresh(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	s := w.Login(t, "a")
 	w.Signers.Err = logintest.ErrUnavailable
@@ -283,7 +284,7 @@ func TestEnd(t *testing.T) {
 	}
 }
 
-// TestForgedTokenEndsNothing: to know a sid is not enough to log its owner out.
+// TestForgedTokenEndsNothing: knowing a sid is not enough to end the session.
 func TestForgedTokenEndsNothing(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	s := w.Login(t, "a")
@@ -293,7 +294,7 @@ func TestForgedTokenEndsNothing(t *testing.T) {
 	}
 }
 
-// TestEndFailsHalfWay: the revocation comes first, and the session is there to be ended again.
+// TestEndFailsHalfWay: the revocation is written first. If ending fails, the session still exists and can be ended again.
 func TestEndFailsHalfWay(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	s := w.Login(t, "a")
@@ -310,18 +311,18 @@ func TestEndFailsHalfWay(t *testing.T) {
 	for name, method := range map[string]string{"End": "End", "EndOwned": "Get", "EndAll": "EndAll", "EndByRefreshToken": "Rotate"} {
 		w.Sessions.Fail(method)
 		if err := calls[name](); !errors.Is(err, logintest.ErrUnavailable) {
-			t.Errorf("%s with %s away: %v", name, method, err)
+			t.Errorf("%s with %s unavailable: %v", name, method, err)
 		}
 	}
 	w.Sessions.Fail("List")
 	if err := calls["EndAll"](); !errors.Is(err, logintest.ErrUnavailable) {
-		t.Errorf("EndAll with List away: %v", err)
+		t.Errorf("EndAll with List unavailable: %v", err)
 	}
 	w.Sessions.Fail()
 	w.Revocations.Fail(logintest.ErrUnavailable)
 	for name, call := range calls {
 		if name == "EndByRefreshToken" {
-			continue // it has rotated the token by then; the session is still there
+			continue // the token is already rotated; the session still exists
 		}
 		if err := call(); !errors.Is(err, logintest.ErrUnavailable) {
 			t.Errorf("%s without revocations: %v", name, err)
@@ -333,7 +334,7 @@ func TestEndFailsHalfWay(t *testing.T) {
 	}
 }
 
-func TestEndAllKeepsOne(t *testing.T) {
+func TestEndAllExceptOne(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	a, b := w.Login(t, "a"), w.Login(t, "a")
 	if n, err := w.LoginService.EndAll(t.Context(), session.Owner{Subject: "a"}, b.Session.ID); err != nil || n != 1 {

@@ -28,7 +28,7 @@ func TestMetrics(t *testing.T) {
 	for _, metric := range families[0].GetMetric() {
 		got[metric.GetLabel()[1].GetValue()] = metric.GetCounter().GetValue()
 	}
-	// That no token was reused is a value, too: an alert on the first one needs something that it increases from.
+	// A count of 0 is a value, too: an alert on the first reuse needs a series that increases.
 	if want := map[string]float64{"rotated": 1, "reused": 0}; !maps.Equal(got, want) {
 		t.Errorf("counted %v; want %v", got, want)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/token"
 )
 
-// TestRevokingUpToNow ends what there is, also where the clock of the sidecar is behind those of the others.
+// TestRevokingUpToNow: existing sessions and tokens end, also if the clock of this sidecar is behind the others.
 func TestRevokingUpToNow(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	ada, bob := w.Login(t, "ada"), w.Login(t, "bob")
@@ -26,12 +26,12 @@ func TestRevokingUpToNow(t *testing.T) {
 		t.Fatalf("revoked %d, %v", n, err)
 	}
 	if _, err := w.Sessions.Get(t.Context(), ada.Session.ID); !errors.Is(err, session.ErrEnded) {
-		t.Errorf("the session goes on: %v", err)
+		t.Errorf("the session continues: %v", err)
 	}
 	if !w.Revocations.Revoked(ada.Session.ID) {
-		t.Error("its tokens, which a sidecar with another clock has dated, go on")
+		t.Error("its tokens, issued by a sidecar with a faster clock, are not revoked")
 	}
 	if _, err := w.Sessions.Get(t.Context(), bob.Session.ID); err != nil {
-		t.Errorf("a stranger's session: %v", err)
+		t.Errorf("another user's session: %v", err)
 	}
 }

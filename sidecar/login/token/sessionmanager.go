@@ -53,9 +53,9 @@ type SessionManagerConfig struct {
 	Sessions    SessionStore
 	Revocations Revocations
 	Logger      *slog.Logger
-	// Events gets the end of every session that is ended on purpose; nil for nobody.
+	// Events receives the end of every session that is ended on purpose. It may be nil.
 	Events *event.Stream
-	// Now is time.Now where nil.
+	// Now defaults to time.Now.
 	Now func() time.Time
 }
 

@@ -19,20 +19,20 @@ func TestNewIssuerRefuses(t *testing.T) {
 		change func(*token.IssuerConfig)
 		want   string
 	}{
-		"http":             {func(c *token.IssuerConfig) { c.Issuer = "http://shop.example.com" }, "https"},
-		"query":            {func(c *token.IssuerConfig) { c.Issuer = "https://shop.example.com?x" }, "https"},
-		"fragment":         {func(c *token.IssuerConfig) { c.Issuer = "https://shop.example.com#x" }, "https"},
-		"a pattern":        {func(c *token.IssuerConfig) { c.Issuer = "https://shop.example.com/*" }, "https"},
-		"user":             {func(c *token.IssuerConfig) { c.Issuer = "https://me@shop.example.com" }, "https"},
-		"no host":          {func(c *token.IssuerConfig) { c.Issuer = "https:///x" }, "https"},
-		"no keys":          {func(c *token.IssuerConfig) { c.Keys = nil }, "Keys"},
-		"no audience":      {func(c *token.IssuerConfig) { c.Audiences = nil }, "audiences"},
-		"no client":        {func(c *token.IssuerConfig) { c.ClientID = "" }, "client"},
-		"no lifetime":      {func(c *token.IssuerConfig) { c.Lifetime = 0 }, "lifetime"},
-		"long lifetime":    {func(c *token.IssuerConfig) { c.Lifetime = 25 * time.Hour }, "lifetime"},
-		"half a second":    {func(c *token.IssuerConfig) { c.Lifetime = 1500 * time.Millisecond }, "lifetime"},
-		"reserved claim":   {func(c *token.IssuerConfig) { c.Claims = []string{"sub"} }, "sub"},
-		"claim of no name": {func(c *token.IssuerConfig) { c.Claims = []string{""} }, "empty"},
+		"http":                 {func(c *token.IssuerConfig) { c.Issuer = "http://shop.example.com" }, "https"},
+		"query":                {func(c *token.IssuerConfig) { c.Issuer = "https://shop.example.com?x" }, "https"},
+		"fragment":             {func(c *token.IssuerConfig) { c.Issuer = "https://shop.example.com#x" }, "https"},
+		"a pattern":            {func(c *token.IssuerConfig) { c.Issuer = "https://shop.example.com/*" }, "https"},
+		"user":                 {func(c *token.IssuerConfig) { c.Issuer = "https://me@shop.example.com" }, "https"},
+		"no host":              {func(c *token.IssuerConfig) { c.Issuer = "https:///x" }, "https"},
+		"no keys":              {func(c *token.IssuerConfig) { c.Keys = nil }, "Keys"},
+		"no audience":          {func(c *token.IssuerConfig) { c.Audiences = nil }, "audiences"},
+		"no client":            {func(c *token.IssuerConfig) { c.ClientID = "" }, "client"},
+		"no lifetime":          {func(c *token.IssuerConfig) { c.Lifetime = 0 }, "lifetime"},
+		"long lifetime":        {func(c *token.IssuerConfig) { c.Lifetime = 25 * time.Hour }, "lifetime"},
+		"half a second":        {func(c *token.IssuerConfig) { c.Lifetime = 1500 * time.Millisecond }, "lifetime"},
+		"reserved claim":       {func(c *token.IssuerConfig) { c.Claims = []string{"sub"} }, "sub"},
+		"claim without a name": {func(c *token.IssuerConfig) { c.Claims = []string{""} }, "empty"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestIssue(t *testing.T) {
 	}
 	second, err := w.TokenIssuer.Issue(t.Context(), token.Grant{Subject: "user-42", Session: "s", NotAfter: w.Now().Add(30 * time.Second)})
 	if err != nil || second.ID == a.ID || second.Expires.Sub(second.Issued) > 30*time.Second {
-		t.Errorf("near the session's end: %v, %v", second.Expires.Sub(second.Issued), err)
+		t.Errorf("close to the session's end: %v, %v", second.Expires.Sub(second.Issued), err)
 	}
 }
 
@@ -81,21 +81,21 @@ func TestIssueFails(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	later := w.Now().Add(time.Hour)
 	tests := map[string]struct {
-		grant token.Grant
-		away  error
-		want  error
+		grant       token.Grant
+		unavailable error
+		want        error
 	}{
 		"no key":          {token.Grant{Subject: "a", NotAfter: later}, signing.ErrNoKey, signing.ErrNoKey},
 		"large claims":    {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":"` + strings.Repeat("x", 3900) + `"}`)}, nil, token.ErrTooLarge},
 		"too many claims": {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":"` + strings.Repeat("x", session.MaxClaims) + `"}`)}, nil, token.ErrClaims},
-		"no object":       {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`[]`)}, nil, token.ErrClaims},
+		"not an object":   {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`[]`)}, nil, token.ErrClaims},
 		"repeated member": {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":1,"name":2}`)}, nil, token.ErrClaims},
 		"deep":            {token.Grant{Subject: "a", NotAfter: later, Claims: json.RawMessage(`{"name":` + strings.Repeat("[", 9) + strings.Repeat("]", 9) + `}`)}, nil, token.ErrClaims},
-		"session over":    {token.Grant{Subject: "a", NotAfter: w.Now()}, nil, nil},
+		"session ended":   {token.Grant{Subject: "a", NotAfter: w.Now()}, nil, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w.Signers.Err = tt.away
+			w.Signers.Err = tt.unavailable
 			_, err := w.TokenIssuer.Issue(t.Context(), tt.grant)
 			if err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 				t.Errorf("error = %v; want %v", err, tt.want)
@@ -104,7 +104,7 @@ func TestIssueFails(t *testing.T) {
 	}
 }
 
-// FuzzClaims checks that whatever an app sends as claims, no claim of ours is changed and nothing unnamed is copied.
+// FuzzClaims checks that claims from the app never change our own claims, and that only configured claims are copied.
 func FuzzClaims(f *testing.F) {
 	w := logintest.New(f, logintest.Options{})
 	f.Add([]byte(`{"roles":["admin"],"name":"ä"}`))

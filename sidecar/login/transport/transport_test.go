@@ -45,7 +45,7 @@ func TestNewTokenTransport(t *testing.T) {
 	}
 }
 
-// TestCrossOrigin: which requests with our cookies are refused.
+// TestCrossOrigin covers which requests with our cookies are refused.
 func TestCrossOrigin(t *testing.T) {
 	get := func(fields ...string) *http.Request {
 		r := httptest.NewRequest(http.MethodGet, logintest.Issuer+"/", nil)
@@ -63,19 +63,19 @@ func TestCrossOrigin(t *testing.T) {
 		request *http.Request
 		want    bool // refused
 	}{
-		"same origin":                  {unsafe("Sec-Fetch-Site", "same-origin"), false},
-		"typed":                        {unsafe("Sec-Fetch-Site", "none"), false},
-		"cross site":                   {unsafe("Sec-Fetch-Site", "cross-site"), true},
-		"another subdomain":            {unsafe("Sec-Fetch-Site", "same-site"), true},
-		"cross site, trusted":          {unsafe("Sec-Fetch-Site", "cross-site", "Origin", "https://app.example.com"), false},
-		"old browser, same":            {unsafe("Origin", logintest.Issuer), false},
-		"old browser, other":           {unsafe("Origin", "https://evil.example.com"), true},
-		"old browser, null":            {unsafe("Origin", "null"), true},
-		"no browser":                   {unsafe(), false},
-		"safe method":                  {get("Sec-Fetch-Site", "cross-site"), false},
-		"WebSocket from another":       {get("Origin", "https://evil.example.com", "Upgrade", "websocket"), true},
-		"WebSocket from here":          {get("Origin", logintest.Issuer, "Upgrade", "websocket"), false},
-		"override header is no method": {get("Sec-Fetch-Site", "cross-site", "X-HTTP-Method-Override", "DELETE"), false},
+		"same origin":                    {unsafe("Sec-Fetch-Site", "same-origin"), false},
+		"typed":                          {unsafe("Sec-Fetch-Site", "none"), false},
+		"cross site":                     {unsafe("Sec-Fetch-Site", "cross-site"), true},
+		"another subdomain":              {unsafe("Sec-Fetch-Site", "same-site"), true},
+		"cross site, trusted":            {unsafe("Sec-Fetch-Site", "cross-site", "Origin", "https://app.example.com"), false},
+		"old browser, same":              {unsafe("Origin", logintest.Issuer), false},
+		"old browser, other":             {unsafe("Origin", "https://evil.example.com"), true},
+		"old browser, null":              {unsafe("Origin", "null"), true},
+		"not a browser":                  {unsafe(), false},
+		"safe method":                    {get("Sec-Fetch-Site", "cross-site"), false},
+		"WebSocket, other origin":        {get("Origin", "https://evil.example.com", "Upgrade", "websocket"), true},
+		"WebSocket, same origin":         {get("Origin", logintest.Issuer, "Upgrade", "websocket"), false},
+		"method override header ignored": {get("Sec-Fetch-Site", "cross-site", "X-HTTP-Method-Override", "DELETE"), false},
 	}
 	for name, tt := range tests {
 		for cookie, carries := range map[string]bool{transport.AccessCookie: true, transport.RefreshCookie: true, "theme": false} {
@@ -104,20 +104,20 @@ func TestCrossOriginInShadow(t *testing.T) {
 	}
 }
 
-// TestRefreshCookieStaysOutside: the app never sees a refresh token, whatever its client calls around it.
-func TestRefreshCookieStaysOutside(t *testing.T) {
+// TestRefreshCookieIsRemoved: the app never sees a refresh token, regardless of the client's other cookies.
+func TestRefreshCookieIsRemoved(t *testing.T) {
 	token := string(session.NewRefresh(session.NewID()).Token().Reveal())
 	tests := map[string]struct {
 		cookies []string
 		want    string
 		wantErr bool
 	}{
-		"alone":          {[]string{transport.RefreshCookie + "=" + token}, "", false},
-		"between others": {[]string{"a=1; " + transport.RefreshCookie + "=" + token + "; b=2"}, "a=1; b=2", false},
-		"no space":       {[]string{"a=1;" + transport.RefreshCookie + "=" + token + ";b=2"}, "a=1; b=2", false},
-		"several lines":  {[]string{"a=1", transport.RefreshCookie + "=" + token, "b=2"}, "a=1; b=2", false},
-		"without value":  {[]string{transport.RefreshCookie + "; a=1"}, "a=1", false},
-		"twice":          {[]string{transport.RefreshCookie + "=x; " + transport.RefreshCookie + "=" + token}, "", true},
+		"alone":                 {[]string{transport.RefreshCookie + "=" + token}, "", false},
+		"between other cookies": {[]string{"a=1; " + transport.RefreshCookie + "=" + token + "; b=2"}, "a=1; b=2", false},
+		"no space":              {[]string{"a=1;" + transport.RefreshCookie + "=" + token + ";b=2"}, "a=1; b=2", false},
+		"several lines":         {[]string{"a=1", transport.RefreshCookie + "=" + token, "b=2"}, "a=1; b=2", false},
+		"without value":         {[]string{transport.RefreshCookie + "; a=1"}, "a=1", false},
+		"twice":                 {[]string{transport.RefreshCookie + "=x; " + transport.RefreshCookie + "=" + token}, "", true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -1,5 +1,6 @@
-// Package keyspace builds the keys of the sidecar's stores in Redis; docs/state.md lists them. The shared connection is
-// store/redis; each store is a package beside the one that uses it (ratelimit/ratelimitredis, ratelimit/ratelimitmemory).
+// Package keyspace builds the keys of the sidecar's stores in Redis. docs/state.md lists the keys. Package store/redis is the
+// shared connection. Each store is a package beside the package that uses it (ratelimit/ratelimitredis,
+// ratelimit/ratelimitmemory).
 package keyspace
 
 import (
@@ -8,17 +9,17 @@ import (
 	"strconv"
 )
 
-// maxPlain is the longest part, in bytes, that a key contains unchanged. A longer one is replaced by its hash, so that long
-// values from clients do not use up the store's memory.
+// maxPlain is the maximum length, in bytes, of a part that a key contains unchanged. A longer part is replaced by its hash, so
+// that long values from clients do not use up the memory of Redis.
 const maxPlain = 64
 
-// Keyspace builds the keys of one room (a kind of store) for one scope (a policy). Every key holds the scope as its Redis
-// hash tag, so that all keys of one atomic step lie in one Cluster slot, whatever their parts are.
+// Keyspace builds the keys of one room (a kind of store) for one scope (a policy or a namespace). Every key has the scope as its
+// Redis hash tag, so that all keys of one atomic step are in one Cluster slot.
 type Keyspace struct{ prefix string }
 
-// New returns the keys of room for scope. Room is a constant of the program, in lower-case letters; scope is the policy's
-// "namespace/name", or its namespace. The scope is never hashed: Kubernetes bounds it at 317 bytes, and an ACL can then
-// limit a Redis user to the keys of one namespace, however long a policy's name is.
+// New returns the keyspace of room for scope. room is a constant in lower-case letters. scope is the policy's "namespace/name",
+// or its namespace. The scope is never hashed: Kubernetes bounds it at 317 bytes. So an ACL can limit a Redis user to the keys
+// of one namespace, regardless of the length of policy names.
 func New(room, scope string) Keyspace {
 	b := append([]byte("postern:"), room...)
 	b = append(b, ":{"...)
@@ -26,8 +27,8 @@ func New(room, scope string) Keyspace {
 	return Keyspace{prefix: string(append(b, '}'))}
 }
 
-// Key joins parts under the keyspace. Each part carries its length, so two different lists of parts never give one key,
-// whatever bytes a client put into them.
+// Key adds parts to the keyspace. Each part has its length as a prefix, so two different lists of parts never give the same key,
+// whatever bytes a client sends.
 func (k Keyspace) Key(parts ...string) string {
 	n := len(k.prefix)
 	for _, p := range parts {
@@ -41,8 +42,8 @@ func (k Keyspace) Key(parts ...string) string {
 	return string(b)
 }
 
-// appendPart writes "length:bytes", or "#hash" for a long part. A length consists of decimal digits, so the two forms differ
-// in their first byte.
+// appendPart appends "length:bytes", or "#hash" for a long part. A length has only decimal digits, so the two forms differ in
+// their first byte.
 func appendPart(b []byte, part string) []byte {
 	if len(part) <= maxPlain {
 		return appendPlain(b, part)

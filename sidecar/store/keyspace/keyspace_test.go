@@ -33,21 +33,21 @@ func TestKey(t *testing.T) {
 	}
 }
 
-func TestALongPartIsHashed(t *testing.T) {
+func TestLongPartIsHashed(t *testing.T) {
 	long := strings.Repeat("x", 1<<16)
 	k := New("room", "s")
 	if got := k.Key(long); len(got) > 64 {
 		t.Errorf("a part of 64 KiB gives a key of %d bytes", len(got))
 	}
 	if k.Key(long) == k.Key(long+"x") {
-		t.Error("two long parts share a key")
+		t.Error("two long parts give the same key")
 	}
 	if hash := shown(long); k.Key(long) == k.Key(hash) {
-		t.Error("a part that looks like a hash has the key of what was hashed")
+		t.Error("a part that looks like a hash gives the key of the hashed part")
 	}
 }
 
-// FuzzKeyIsInjective reads the parts back out of the key: a key from which they can be read cannot be the key of others.
+// FuzzKeyIsInjective decodes the parts from the key. If they can be decoded, no other parts give the same key.
 func FuzzKeyIsInjective(f *testing.F) {
 	f.Add("shop/orders", "login", "192.0.2.1", "")
 	f.Add("a}b", ":1:a", "#", "12:")
@@ -60,7 +60,7 @@ func FuzzKeyIsInjective(f *testing.F) {
 			t.Fatalf("%q does not begin with its keyspace", key)
 		}
 		if len(rest) > 3*(maxPlain+4) {
-			t.Errorf("the parts take %d bytes", len(rest))
+			t.Errorf("the parts have %d bytes", len(rest))
 		}
 		want := []string{shown(a), shown(b), shown(c)}
 		if got := decode(t, rest); !slices.Equal(got, want) {
@@ -69,7 +69,7 @@ func FuzzKeyIsInjective(f *testing.F) {
 	})
 }
 
-// shown is what can be read of a part in a key: the part, or its hash.
+// shown is the form of a part in a key: the part, or its hash.
 func shown(part string) string {
 	if len(part) <= maxPlain {
 		return part

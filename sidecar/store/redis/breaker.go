@@ -2,18 +2,18 @@ package redis
 
 import "sync/atomic"
 
-// threshold is the number of failures in a row that open a breaker. One lost connection is no outage, and three requests
-// may wait for a timeout each time that Redis goes away.
+// threshold is the number of consecutive failures that open a breaker. One lost connection is not an outage, and at most three
+// requests wait for a timeout when Redis becomes unavailable.
 const threshold = 3
 
-// breaker decides whether a server is asked at all. It is closed at first; it opens after threshold failures in a row
-// and is closed again by a probe alone.
+// breaker decides whether commands are sent to a server. It is closed at first. It opens after threshold consecutive failures,
+// and only a successful probe closes it.
 type breaker struct {
 	failures atomic.Int32
 	open     atomic.Bool
 }
 
-// succeed records an answer. It does not close the breaker: the answer may have been long under way.
+// succeed records a reply. It does not close the breaker: the command may have been sent before the failures.
 func (b *breaker) succeed() {
 	if b.failures.Load() != 0 {
 		b.failures.Store(0)
@@ -25,7 +25,7 @@ func (b *breaker) fail() bool {
 	return b.failures.Add(1) >= threshold && b.open.CompareAndSwap(false, true)
 }
 
-// reset closes the breaker after a probe was answered, and reports whether it was open.
+// reset closes the breaker after a successful probe, and reports whether it was open.
 func (b *breaker) reset() bool {
 	b.failures.Store(0)
 	return b.open.CompareAndSwap(true, false)

@@ -27,42 +27,42 @@ func TestBreaker(t *testing.T) {
 		t.Error("opened twice")
 	}
 	if b.succeed(); !b.open.Load() {
-		t.Error("a late answer closed it; a probe must")
+		t.Error("a late reply closed it; only a probe may")
 	}
 	if !b.reset() || b.open.Load() || b.reset() {
-		t.Error("a probe closes it, once")
+		t.Error("reset must report once that a probe closed it")
 	}
 	if b.fail() {
 		t.Error("one failure after a probe opened it")
 	}
 }
 
-// answer is an error that Redis sends.
-type answer string
+// reply is an error reply from Redis.
+type response string
 
-func (a answer) Error() string { return string(a) }
-func (answer) RedisError()     {}
+func (a response) Error() string { return string(a) }
+func (response) RedisError()     {}
 
 func TestClassify(t *testing.T) {
 	tests := map[string]struct {
 		err  error
 		want outcome
 	}{
-		"no error":             {want: answered},
-		"no value":             {err: goredis.Nil, want: answered},
-		"no value on the way":  {err: fmt.Errorf("asking sentinel: %w", goredis.Nil), want: unavailable},
-		"wrong type":           {err: answer("WRONGTYPE Operation against a key"), want: refused},
-		"read-only":            {err: answer("READONLY You can't write"), want: refused},
-		"moved":                {err: answer("MOVED 1 127.0.0.1:1"), want: refused},
-		"loading":              {err: answer("LOADING Redis is loading"), want: unavailable},
-		"not logged in":        {err: answer("NOAUTH Authentication required."), want: unavailable},
-		"wrong password":       {err: fmt.Errorf("dialling: %w", answer("WRONGPASS")), want: unavailable},
-		"too many connections": {err: answer("ERR max number of clients reached"), want: unavailable},
-		"no connection":        {err: &net.OpError{Op: "dial", Err: errors.New("refused")}, want: unavailable},
-		"too late":             {err: context.DeadlineExceeded, want: unavailable},
-		"given up":             {err: context.Canceled, want: gone},
-		"closed":               {err: goredis.ErrClosed, want: gone},
-		"open":                 {err: errOpen, want: unavailable},
+		"no error":                   {want: answered},
+		"no value":                   {err: goredis.Nil, want: answered},
+		"no value from the sentinel": {err: fmt.Errorf("asking sentinel: %w", goredis.Nil), want: unavailable},
+		"wrong type":                 {err: response("WRONGTYPE Operation against a key"), want: refused},
+		"read-only":                  {err: response("READONLY You can't write"), want: refused},
+		"moved":                      {err: response("MOVED 1 127.0.0.1:1"), want: refused},
+		"loading":                    {err: response("LOADING Redis is loading"), want: unavailable},
+		"not logged in":              {err: response("NOAUTH Authentication required."), want: unavailable},
+		"wrong password":             {err: fmt.Errorf("dialling: %w", response("WRONGPASS")), want: unavailable},
+		"too many connections":       {err: response("ERR max number of clients reached"), want: unavailable},
+		"no connection":              {err: &net.OpError{Op: "dial", Err: errors.New("refused")}, want: unavailable},
+		"timeout":                    {err: context.DeadlineExceeded, want: unavailable},
+		"canceled":                   {err: context.Canceled, want: gone},
+		"closed":                     {err: goredis.ErrClosed, want: gone},
+		"open":                       {err: errOpen, want: unavailable},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// BenchmarkOpenBreaker is what an operation costs while Redis is away.
+// BenchmarkOpenBreaker measures an operation while Redis is unavailable.
 func BenchmarkOpenBreaker(b *testing.B) {
 	for _, mode := range []Mode{Standalone, Cluster} {
 		b.Run(string(mode), func(b *testing.B) {
@@ -93,7 +93,7 @@ func BenchmarkOpenBreaker(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := incr(b.Context(), conn, "k"); err == nil {
-					b.Fatal("answered")
+					b.Fatal("no error")
 				}
 			}
 		})

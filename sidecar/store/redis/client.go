@@ -10,17 +10,19 @@ import (
 )
 
 const (
-	// poolSize bounds the connections to one server. A round trip takes well under a millisecond on a good link, so this
-	// carries tens of thousands of operations a second.
+	// poolSize bounds the connections to one server. A round trip takes well under a millisecond on a good network, so 32
+	// connections carry tens of thousands of operations per second.
 	poolSize = 32
-	// minDialTimeout leaves a new connection, which is made in the background, longer than a waiting request.
+	// minDialTimeout is the minimum timeout for a new connection. It may exceed the timeout of a request, because connections
+	// are made in the background.
 	minDialTimeout = time.Second
-	// connLifetime and its jitter let connections follow a changed DNS name or password before long.
+	// connLifetime and connJitter bound the age of connections, so that a changed DNS name or password is used within about an
+	// hour.
 	connLifetime, connJitter = time.Hour, 10 * time.Minute
 )
 
-// newClient returns a client that never retries by itself: what a request may wait for is decided by Conn alone, and a
-// script that was sent twice would count twice. Every node's client passes through watch.
+// newClient returns a client that never retries by itself. Only Conn decides how long a request may wait, and a script that is
+// sent twice would count twice. watch is called for the client of every node.
 func newClient(c Config, watch func(*goredis.Client)) (goredis.UniversalClient, error) {
 	tlsConfig, err := c.TLS.client()
 	if err != nil {
@@ -68,7 +70,7 @@ func options(c Config) *goredis.UniversalOptions {
 	}
 }
 
-// credentials reads the password at each new connection.
+// credentials returns a function that reads the password for each new connection.
 func credentials(c Config) func(context.Context) (string, string, error) {
 	if c.Password == nil {
 		return nil

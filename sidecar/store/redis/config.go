@@ -1,6 +1,6 @@
-// Package redis is the sidecar's one connection to Redis: a single server, Sentinel or Cluster. It is opened once for a
-// configuration, outlives policy reloads, and is shared by every store. Each store runs its commands through Conn.Do,
-// which bounds their time and, while Redis does not answer, refuses in microseconds instead of waiting.
+// Package redis is the sidecar's shared connection to Redis: a single server, Sentinel or Cluster. It is opened once per
+// configuration, outlives policy reloads, and is shared by all stores. Stores run their commands through Conn.Do, which bounds
+// their time. While Redis is unavailable, Conn.Do fails in microseconds instead of waiting.
 package redis
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// Mode is how the servers are arranged.
+// Mode is the topology of the servers.
 type Mode string
 
 // The modes, as SidecarClass spells them.
@@ -22,44 +22,45 @@ const (
 	Cluster    Mode = "Cluster"
 )
 
-// Bounds of Config.Timeout. A longer one would hold a request for longer than a person waits.
+// Bounds of Config.Timeout. A longer timeout would hold a request for longer than a user waits.
 const (
 	DefaultTimeout = 100 * time.Millisecond
 	maxTimeout     = 10 * time.Second
 )
 
-// Config says where Redis is and how to log in.
+// Config configures the addresses and the login.
 type Config struct {
 	Mode Mode
 	// Addresses are host:port: one server, or some of the sentinels or of the cluster's nodes.
 	Addresses []string
-	// MasterName is the master's name in Sentinel; in no other mode.
+	// MasterName is the name of the master in Sentinel. It is required in mode Sentinel and not allowed in other modes.
 	MasterName string
-	// Database is the logical database; 0 in a cluster.
+	// Database is the logical database. It must be 0 in a cluster.
 	Database int
-	// Username is the ACL user; empty for the default one.
+	// Username is the ACL user. Empty means the default user.
 	Username string
-	// Password logs in to the data servers, and SentinelPassword to the sentinels. Both are read at each new connection,
-	// so a rotated one is taken by itself; nil where none is asked for.
+	// Password logs in to the data servers, SentinelPassword to the sentinels. Both are read for each new connection, so that a
+	// rotated password is used without a restart. nil means no password.
 	Password, SentinelPassword secret.Source
 	// TLS is nil for plain TCP.
 	TLS *TLSConfig
-	// Timeout bounds one round trip; one operation takes at most three of it, on a new connection. DefaultTimeout if 0.
+	// Timeout bounds one round trip. One operation takes at most three times as long, on a new connection. It defaults to
+	// DefaultTimeout.
 	Timeout time.Duration
 }
 
-// TLSConfig says how the servers are verified; they always are.
+// TLSConfig configures TLS. Server certificates are always verified.
 type TLSConfig struct {
-	// ServerName is expected in every server's certificate; empty for the address that was dialled.
+	// ServerName is the name that every server certificate must have. It defaults to the host of the dialled address.
 	ServerName string
-	// CABundle holds the accepted authorities as PEM; empty for those of the system.
+	// CABundle holds the accepted authorities as PEM. It defaults to the authorities of the system.
 	CABundle []byte
-	// Certificate and Key, as PEM, are what the client shows to a server that asks for it: both, or neither. They are read
-	// at each such handshake, so a rotated pair is taken by itself.
+	// Certificate and Key, as PEM, are the client certificate for servers that request one. Both are set, or neither. They are
+	// read for each such handshake, so that a rotated pair is used without a restart.
 	Certificate, Key secret.Source
 }
 
-// withDefaults returns a valid c, or an error that says what to change.
+// withDefaults returns c with defaults. The error says what to change.
 func (c Config) withDefaults() (Config, error) {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultTimeout
@@ -79,7 +80,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("user %q has no password", c.Username)
 	}
 	if c.TLS != nil && (c.TLS.Certificate == nil) != (c.TLS.Key == nil) {
-		return c, errors.New("a client certificate and its key are given together, or neither")
+		return c, errors.New("a client certificate requires its key, and a key requires its certificate")
 	}
 	return c, nil
 }
@@ -89,17 +90,17 @@ func (c Config) checkMode() error {
 	case c.Mode != Standalone && c.Mode != Sentinel && c.Mode != Cluster:
 		return fmt.Errorf("mode %q is not %s, %s or %s", c.Mode, Standalone, Sentinel, Cluster)
 	case len(c.Addresses) == 0:
-		return errors.New("no address is given")
+		return errors.New("no address")
 	case c.Mode == Standalone && len(c.Addresses) > 1:
-		return fmt.Errorf("mode %s takes one address, not %d", Standalone, len(c.Addresses))
+		return fmt.Errorf("mode %s requires exactly one address, not %d", Standalone, len(c.Addresses))
 	case (c.Mode == Sentinel) != (c.MasterName != ""):
-		return fmt.Errorf("a master name is needed in mode %s, and in no other", Sentinel)
+		return fmt.Errorf("a master name is required in mode %s and not allowed in other modes", Sentinel)
 	case c.Mode != Sentinel && c.SentinelPassword != nil:
-		return fmt.Errorf("a sentinel password is for mode %s alone", Sentinel)
+		return fmt.Errorf("a sentinel password is allowed only in mode %s", Sentinel)
 	case c.Database < 0:
 		return fmt.Errorf("database %d is negative", c.Database)
 	case c.Mode == Cluster && c.Database != 0:
-		return fmt.Errorf("a cluster has no database but 0, not %d", c.Database)
+		return fmt.Errorf("a cluster supports only database 0, not %d", c.Database)
 	}
 	return nil
 }

@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// probeInterval is the pause between two questions to a server that does not answer.
+	// probeInterval is the pause between probes of an unavailable server.
 	probeInterval = 250 * time.Millisecond
-	// idleInterval is the pause between two looks at a server that nobody may be using.
+	// idleInterval is the pause between checks while all servers are available.
 	idleInterval = 5 * time.Second
-	// sweepInterval is the pause between two looks for nodes that left the cluster.
+	// sweepInterval is the pause between checks for nodes that left the cluster.
 	sweepInterval = 10 * time.Minute
-	// roundTrips bounds an operation in units of Config.Timeout: log in and select, ask, and ask again after a redirect or
-	// with a script that the server had forgotten.
+	// roundTrips bounds an operation in units of Config.Timeout: logging in and selecting, sending the command, and sending it
+	// again after a redirect or for a script that the server no longer has.
 	roundTrips = 3
 )
 
@@ -42,17 +42,16 @@ type Conn struct {
 
 type lastOutcome struct{ err error }
 
-// Status is what readiness and conditions say about shared state.
+// Status is the status of shared state, for readiness and conditions.
 type Status struct {
-	// Up says that the last operation was answered and that no server in use is given up for now.
+	// Up reports that the last operation got a reply and that no server in use has an open breaker.
 	Up bool
-	// Err is why it is not up: the answer, or what kept it away.
+	// Err is why Up is false: an error reply, or the cause of the outage.
 	Err error
 }
 
-// Open returns a connection that is made in the background: Redis need not be there yet. The error says what is wrong
-// with c. Log receives changes of state and, at debug level, what the client library says; the library has one logger for
-// the process.
+// Open returns a connection that is made in the background, so Redis may be unavailable. An error means that c is invalid. log
+// receives changes of state and, at debug level, the messages of the client library, which has one logger per process.
 func Open(c Config, metrics *Metrics, log *slog.Logger) (*Conn, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -64,7 +63,7 @@ func Open(c Config, metrics *Metrics, log *slog.Logger) (*Conn, error) {
 		timeout: c.Timeout, metrics: metrics, log: log, guards: map[*guard]struct{}{},
 		wake: make(chan struct{}, 1), stop: stop,
 	}
-	conn.last.Store(&lastOutcome{err: errors.New("redis has not been asked yet")})
+	conn.last.Store(&lastOutcome{err: errors.New("redis has not been contacted yet")})
 	if conn.client, err = newClient(c, conn.watch); err != nil {
 		stop()
 		return nil, fmt.Errorf("opening redis: %w", err)
@@ -74,9 +73,9 @@ func Open(c Config, metrics *Metrics, log *slog.Logger) (*Conn, error) {
 	return conn, nil
 }
 
-// Do runs f with the client. The time of f is bounded by three times Config.Timeout. A canceled ctx does not stop it:
-// what was begun for a request is finished, or a client could undo its own count by hanging up. f returns the client's
-// errors as they are. An error that matches ErrUnavailable means that nothing is known of the outcome.
+// Do runs f with the client. The time of f is bounded by three times Config.Timeout. Canceling ctx does not stop f: otherwise a
+// client could undo its own count by closing its connection. f must return the client's errors unchanged. If the error matches
+// ErrUnavailable, the outcome is unknown.
 func (c *Conn) Do(ctx context.Context, f func(context.Context, goredis.UniversalClient) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTrips*c.timeout)
 	defer cancel()
@@ -100,7 +99,7 @@ func (c *Conn) Do(ctx context.Context, f func(context.Context, goredis.Universal
 	return err
 }
 
-// Status reports whether shared state works.
+// Status returns the current status.
 func (c *Conn) Status() Status {
 	last := c.last.Load().err
 	c.mu.Lock()
@@ -113,7 +112,7 @@ func (c *Conn) Status() Status {
 	return Status{Up: last == nil, Err: last}
 }
 
-// Close ends the connection; operations under way fail.
+// Close closes the connection. Operations in progress fail.
 func (c *Conn) Close() error {
 	c.stop()
 	c.metrics.remove(c)
@@ -125,7 +124,7 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// watch puts a guard before a new node's client.
+// watch adds a guard to the client of a new node.
 func (c *Conn) watch(node *goredis.Client) {
 	g := &guard{conn: c, node: node}
 	node.AddHook(g)
@@ -141,7 +140,7 @@ func (c *Conn) forget(g *guard) {
 }
 
 func (c *Conn) opened(g *guard, cause error) {
-	c.log.Warn("redis does not answer and is left alone until it does", "address", g.node.Options().Addr, "error", cause)
+	c.log.Warn("Redis is unavailable; commands fail until a probe succeeds", "address", g.node.Options().Addr, "error", cause)
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -149,5 +148,5 @@ func (c *Conn) opened(g *guard, cause error) {
 }
 
 func (c *Conn) closed(g *guard) {
-	c.log.Info("redis answers again", "address", g.node.Options().Addr)
+	c.log.Info("Redis is available again", "address", g.node.Options().Addr)
 }

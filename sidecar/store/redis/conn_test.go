@@ -48,7 +48,7 @@ func newMetrics(t *testing.T) *Metrics {
 	return m
 }
 
-// generous is a timeout that a busy machine keeps to; tests of outages use the default.
+// generous is a timeout that a busy machine keeps to. Tests of outages use the default.
 const generous = 3 * time.Second
 
 func open(t *testing.T, c Config) *Conn {
@@ -76,7 +76,7 @@ func standalone(s *redistest.Server) Config {
 	return Config{Mode: Standalone, Addresses: []string{s.Addr}, Timeout: generous}
 }
 
-// incr counts on key and returns the count.
+// incr increments key and returns the count.
 func incr(ctx context.Context, c *Conn, key string) (n int64, err error) {
 	err = c.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) (err error) {
 		n, err = client.Incr(ctx, key).Result()
@@ -145,7 +145,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
-func TestWhatCannotConnectSaysWhyWithoutTheSecret(t *testing.T) {
+func TestConnectErrorsAreLoggedWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	plain := redistest.Start(t, redistest.Options{Password: "s3cret"})
 	encrypted := redistest.Start(t, redistest.Options{TLS: true})
@@ -159,12 +159,12 @@ func TestWhatCannotConnectSaysWhyWithoutTheSecret(t *testing.T) {
 		"unreadable secret": {config: Config{Mode: Standalone, Addresses: []string{plain.Addr}, Password: newPassword("")}, wantErr: "redis-password: empty"},
 		"unknown authority": {config: Config{Mode: Standalone, Addresses: []string{encrypted.Addr}, TLS: &TLSConfig{}}, wantErr: "certificate"},
 		"wrong name":        {config: Config{Mode: Standalone, Addresses: []string{encrypted.Addr}, TLS: &TLSConfig{ServerName: "example.com", CABundle: encrypted.CABundle}}, wantErr: "example.com"},
-		"plain to TLS":      {config: Config{Mode: Standalone, Addresses: []string{encrypted.Addr}}, wantErr: "redis does not answer"},
+		"plain to TLS":      {config: Config{Mode: Standalone, Addresses: []string{encrypted.Addr}}, wantErr: "Redis is unavailable"},
 		"wrong sentinel password": {config: Config{Mode: Sentinel, Addresses: sentinel.Addrs, MasterName: redistest.MasterName,
 			Password: newPassword("s3cret"), SentinelPassword: newPassword("wr0ng")}, wantErr: "password was refused"},
 		"unknown master": {config: Config{Mode: Sentinel, Addresses: sentinel.Addrs, MasterName: "other",
 			Password: newPassword("s3cret"), SentinelPassword: newPassword("s3ntinel")}, wantErr: "sentinel"},
-		"nobody there": {config: Config{Mode: Standalone, Addresses: []string{"127.0.0.1:1"}}, wantErr: "refused"},
+		"no server": {config: Config{Mode: Standalone, Addresses: []string{"127.0.0.1:1"}}, wantErr: "refused"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestWhatCannotConnectSaysWhyWithoutTheSecret(t *testing.T) {
 			}
 			for _, pass := range []string{"wr0ng", "s3cret", "s3ntinel"} {
 				if strings.Contains(log.String(), pass) {
-					t.Errorf("the log holds a password: %s", log.String())
+					t.Errorf("the log contains a password: %s", log.String())
 				}
 			}
 			if !strings.Contains(log.String(), tt.wantErr) {
@@ -194,18 +194,18 @@ func TestWhatCannotConnectSaysWhyWithoutTheSecret(t *testing.T) {
 	}
 }
 
-func TestARefusalIsNoOutage(t *testing.T) {
+func TestErrorReplyIsNoOutage(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, redistest.Options{})
 	conn := openUp(t, standalone(s))
 	s.Do("SET", "k", "text")
 	for range 2 * threshold {
 		if _, err := incr(t.Context(), conn, "k"); err == nil || errors.Is(err, ErrUnavailable) {
-			t.Fatalf("INCR of a text = %v; want Redis's own error", err)
+			t.Fatalf("INCR of a string = %v; want Redis's own error", err)
 		}
 	}
 	if conn.openGuards() != 0 || conn.Status().Up {
-		t.Errorf("breakers open: %d, status %+v; want none, and the refusal said", conn.openGuards(), conn.Status())
+		t.Errorf("breakers open: %d, status %+v; want none, and the error reply in Err", conn.openGuards(), conn.Status())
 	}
 	if _, err := incr(t.Context(), conn, "n"); err != nil || !conn.Status().Up {
 		t.Errorf("INCR = %v, status %+v", err, conn.Status())
@@ -215,7 +215,7 @@ func TestARefusalIsNoOutage(t *testing.T) {
 	}
 }
 
-func TestAClientThatHangsUpDoesNotUndoItsCount(t *testing.T) {
+func TestCanceledClientDoesNotUndoItsCount(t *testing.T) {
 	t.Parallel()
 	conn := openUp(t, standalone(redistest.Start(t, redistest.Options{})))
 	ctx, cancel := context.WithCancel(t.Context())

@@ -14,8 +14,8 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// dialer opens connections. It logs in to sentinels by itself, because the client library takes their password once, when
-// it is made, and would never see a rotated one.
+// dialer opens connections. It logs in to sentinels itself: the client library reads the sentinel password only once, so it
+// would not use a rotated one.
 type dialer struct {
 	timeout   time.Duration
 	tls       *tls.Config
@@ -53,7 +53,7 @@ func (d *dialer) connect(ctx context.Context, network, addr string) (net.Conn, e
 	return telling{conn}, nil
 }
 
-// login sends AUTH. The reply is one line; nothing else can come, for nothing else was asked.
+// login sends AUTH. The reply is one line, because no other command was sent.
 func (d *dialer) login(ctx context.Context, conn net.Conn) error {
 	password, err := d.password.Read(ctx)
 	if err != nil {

@@ -8,39 +8,39 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// ErrUnavailable is matched by every error that means "Redis did not answer", and by no error that Redis answered.
-var ErrUnavailable = errors.New("redis does not answer")
+// ErrUnavailable matches every error that means "no usable reply from Redis". It matches no error reply to a command.
+var ErrUnavailable = errors.New("redis is unavailable")
 
-// errOpen is the refusal without asking.
-var errOpen = &outage{cause: "refused without asking: the breaker is open"}
+// errOpen is the error of commands that are not sent.
+var errOpen = &outage{cause: "command not sent: the breaker is open"}
 
-// outage is an ErrUnavailable. It keeps its cause as text alone: an unwrapped network error makes the cluster client send
-// the command again.
+// outage is an ErrUnavailable. It keeps its cause only as text: if the cluster client could unwrap a network error, it would
+// send the command again.
 type outage struct{ cause string }
 
 func (o *outage) Error() string        { return ErrUnavailable.Error() + ": " + o.cause }
 func (o *outage) Is(target error) bool { return target == ErrUnavailable }
 
-// outcome is what became of one command.
+// outcome is the outcome of one command.
 type outcome int
 
 const (
-	// answered: Redis did it, or had nothing to return.
+	// answered: Redis executed the command, or had no value to return.
 	answered outcome = iota
-	// refused: Redis answered with an error of the command: a wrong type, no memory, no permission, a moved slot …
+	// refused: Redis replied with an error about the command: wrong type, out of memory, no permission, moved slot …
 	refused
-	// unavailable: no answer in time, no connection, no login, or a server that is not ready for any command.
+	// unavailable: no reply in time, no connection, no login, or a server that accepts no command.
 	unavailable
-	// gone: the client was closed or the caller gave up; it says nothing about the server.
+	// gone: the client was closed or the caller canceled. This says nothing about the server.
 	gone
 )
 
-// notReady are answers by which a server refuses every command: a login that fails costs a new connection each time, so
-// for the breaker it is no better than silence.
+// notReady are prefixes of error replies with which a server refuses every command. For the breaker they count as an outage,
+// because each failed login also costs a new connection.
 var notReady = []string{"LOADING", "MASTERDOWN", "NOAUTH", "WRONGPASS", "ERR invalid password", "ERR AUTH", "ERR max number of clients"}
 
-// classify looks at err itself: an answer that is wrapped in another error is one of the way to the server, as a
-// sentinel's when it knows no such master.
+// classify looks at err itself and unwraps nothing. An error reply inside another error comes from a step before the command,
+// for example from a sentinel that does not know the master.
 func classify(err error) outcome {
 	if err == nil || err == error(goredis.Nil) {
 		return answered
@@ -48,12 +48,12 @@ func classify(err error) outcome {
 	if errors.Is(err, context.Canceled) || errors.Is(err, goredis.ErrClosed) {
 		return gone
 	}
-	answer, ok := err.(goredis.Error)
+	response, ok := err.(goredis.Error)
 	if !ok {
 		return unavailable
 	}
 	for _, prefix := range notReady {
-		if strings.HasPrefix(answer.Error(), prefix) {
+		if strings.HasPrefix(response.Error(), prefix) {
 			return unavailable
 		}
 	}

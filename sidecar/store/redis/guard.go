@@ -8,16 +8,16 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// guard puts a breaker before one server, as a hook of its client. In a cluster each node has its own, so that one lost
-// node refuses its own keys quickly and no others.
+// guard adds a breaker to one server, as a hook of its client. In a cluster each node has its own guard, so that a lost node
+// affects only its own keys.
 type guard struct {
 	conn    *Conn
 	node    *goredis.Client
 	breaker breaker
-	// blamed says that a store's command failed here, and not only the client's own look at the cluster's layout, which
-	// also asks replicas.
+	// blamed reports that a command of a store failed here, not only the client's own requests for the cluster layout, which
+	// also go to replicas.
 	blamed atomic.Bool
-	// cause is the server's latest failure: what is refused without asking says nothing of why.
+	// cause is the server's latest failure. errOpen does not contain it.
 	cause atomic.Pointer[outage]
 }
 
@@ -55,7 +55,7 @@ func (g *guard) refuses(ctx context.Context) bool {
 	return g.breaker.open.Load() && ctx.Value(probeKey{}) == nil
 }
 
-// judge counts the outcome, and hides an outage's cause from the cluster client, which would try again.
+// judge records the outcome. It hides the cause of an outage from the cluster client, which would otherwise retry.
 func (g *guard) judge(err error, layout bool) error {
 	switch classify(err) {
 	case answered, refused:
@@ -75,7 +75,7 @@ func (g *guard) judge(err error, layout bool) error {
 	return failed
 }
 
-// probe asks the server whether it is back.
+// probe checks whether the server is available again.
 func (g *guard) probe(ctx context.Context) {
 	err := g.node.Ping(context.WithValue(ctx, probeKey{}, true)).Err()
 	switch classify(err) {

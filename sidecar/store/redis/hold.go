@@ -8,9 +8,9 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// Hold runs f with one connection of its own to the server that owns key, for commands that wait for something to happen.
-// Conn.Do's bound does not hold for f: it bounds each command by HoldTimeout. A wait that times out is no failure; else
-// f's errors mean for the breaker what those of Do mean. The connection is given back when f returns.
+// Hold runs f with its own connection to the server that owns key, for commands that block. Conn.Do's time bound does not apply
+// to f; HoldTimeout bounds each command. A blocking command that times out is not a failure. Other errors of f count for the
+// breaker as in Do. The connection is released when f returns.
 func (c *Conn) Hold(ctx context.Context, key string, f func(context.Context, *goredis.Conn) error) error {
 	node, err := c.owner(ctx, key)
 	if err != nil {
@@ -21,7 +21,7 @@ func (c *Conn) Hold(ctx context.Context, key string, f func(context.Context, *go
 	return f(ctx, conn)
 }
 
-// HoldTimeout is for how long a command that waits for wait may take in all, on a new connection.
+// HoldTimeout returns the total time for a command that blocks for wait, on a new connection.
 func (c *Conn) HoldTimeout(wait time.Duration) time.Duration { return wait + roundTrips*c.timeout }
 
 // owner returns the client of the server that owns key.

@@ -31,11 +31,11 @@ func TestHoldWaitsForLongerThanATimeout(t *testing.T) {
 	for name, config := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			config.Timeout = time.Second // a busy machine is no outage
+			config.Timeout = time.Second // a busy machine must not count as an outage
 			conn := openUp(t, config)
 			for _, key := range []string{"a", "b", "c"} { // on several nodes
 				if err := waitFor(conn, key, 3*config.Timeout/2); !errors.Is(err, goredis.Nil) {
-					t.Errorf("waiting = %v; want that nothing came", err)
+					t.Errorf("waiting = %v; want a timeout without a value", err)
 				}
 			}
 			if !conn.Status().Up {

@@ -6,7 +6,7 @@ import (
 	"log/slog"
 )
 
-// libraryLog turns the client library's lines, which otherwise go to stderr as plain text, into debug records.
+// libraryLog turns the messages of the client library, which otherwise go to stderr as plain text, into debug records.
 type libraryLog struct{ log *slog.Logger }
 
 // Printf implements the library's logger.

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics counts for all connections of the process; there are two for a moment when a new configuration replaces one.
+// Metrics counts for all connections of the process. There are two for a short time when a new configuration replaces one.
 type Metrics struct {
 	requests *prometheus.CounterVec
 	seconds  prometheus.Histogram
@@ -18,12 +18,12 @@ type Metrics struct {
 	conns map[*Conn]struct{}
 }
 
-// NewMetrics registers the metrics with reg, once in a process.
+// NewMetrics registers the metrics with reg. It may be called once per process.
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_state_requests_total",
-			Help: "Operations on shared state by result: ok, refused (Redis answered with an error), unavailable (no answer), open (not asked, the breaker is open).",
+			Help: "Operations on shared state by result: ok, refused (Redis replied with an error), unavailable (no reply), open (not sent, the breaker is open).",
 		}, []string{"result"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "postern_state_request_seconds", Help: "Duration of operations on shared state.",
@@ -32,10 +32,10 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		conns: map[*Conn]struct{}{},
 	}
 	up := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "postern_state_up", Help: "1 while every configured Redis answers.",
+		Name: "postern_state_up", Help: "1 while every configured Redis is available.",
 	}, m.up)
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "postern_state_breaker_open", Help: "Redis servers that are not asked because they do not answer.",
+		Name: "postern_state_breaker_open", Help: "Unavailable Redis servers. No commands are sent to them until a probe succeeds.",
 	}, m.open)
 	for _, c := range []prometheus.Collector{m.requests, m.seconds, up, open} {
 		if err := reg.Register(c); err != nil {

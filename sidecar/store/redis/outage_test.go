@@ -13,10 +13,10 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// waitOpen runs operations until the breaker refuses them without asking.
+// waitOpen runs operations until the breaker opens.
 func waitOpen(t *testing.T, c *Conn, key string) {
 	t.Helper()
-	redistest.Eventually(t, "the breaker to refuse", func() bool {
+	redistest.Eventually(t, "the breaker to open", func() bool {
 		_, err := incr(t.Context(), c, key)
 		if err != nil && !errors.Is(err, ErrUnavailable) {
 			t.Fatalf("INCR = %v; want ErrUnavailable", err)
@@ -24,7 +24,7 @@ func waitOpen(t *testing.T, c *Conn, key string) {
 		return errors.Is(err, errOpen)
 	})
 	if got := c.Status(); got.Up || !errors.Is(got.Err, ErrUnavailable) || errors.Is(got.Err, errOpen) {
-		t.Errorf("Status = %+v while the breaker is open; want why the server does not answer", got)
+		t.Errorf("Status = %+v while the breaker is open; want the cause of the outage", got)
 	}
 	if c.metrics.up() != 0 || c.metrics.open() != 1 || testutil.ToFloat64(c.metrics.requests.WithLabelValues("open")) == 0 {
 		t.Errorf("up %v, open %v", c.metrics.up(), c.metrics.open())
@@ -135,7 +135,7 @@ func TestSentinelFailover(t *testing.T) {
 	source := newPassword("old")
 	conn := openUp(t, Config{Mode: Sentinel, Addresses: s.Addrs, MasterName: redistest.MasterName,
 		Password: newPassword("s3cret"), SentinelPassword: source})
-	// The sentinel's own password is rotated as well, so that the new master can only be found with the new one.
+	// The sentinel's own password is also rotated, so that only the new one can find the new master.
 	s.Watcher.Do("ACL", "SETUSER", "default", "resetpass", ">new")
 	s.Watcher.Password = "new"
 	s.Watcher.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -145,7 +145,7 @@ func TestSentinelFailover(t *testing.T) {
 	waitOpen(t, conn, "k")
 	waitUp(t, conn, "failed-over")
 	if got := s.Replica.Do("EXISTS", "failed-over"); got != int64(1) {
-		t.Errorf("the promoted replica was not written to: %v", got)
+		t.Errorf("the promoted replica has no write: %v", got)
 	}
 }
 
@@ -168,7 +168,7 @@ func TestClusterLosesOneNode(t *testing.T) {
 		t.Errorf("a key of a living node = %v", err)
 	}
 	if conn.Status().Up {
-		t.Error("up, with a node lost that is in use")
+		t.Error("up, although a node in use is lost")
 	}
 	lost.Restart()
 	waitUp(t, conn, "a")

@@ -8,8 +8,8 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// run looks after the connection until ctx ends: it asks at once, so that Status is soon known; then rarely while all is
-// well, and often while a server does not answer. Requests never pay for a probe.
+// run monitors the connection until ctx ends. It checks at once, so that Status is known soon. Then it checks rarely while all
+// servers are available, and often while one is not. Requests never wait for a probe.
 func (c *Conn) run(ctx context.Context) {
 	timer, swept := time.NewTimer(0), time.Now()
 	defer timer.Stop()
@@ -33,8 +33,8 @@ func (c *Conn) run(ctx context.Context) {
 	}
 }
 
-// check probes the servers that were given up, or with sweep every one, so that those which left the cluster are
-// forgotten; all at once, for each may take its whole time. Then it runs an operation like any other.
+// check probes the servers whose breaker is open, or with sweep all servers, to forget those that left the cluster. The probes
+// run concurrently, because each may use its full timeout. Then check runs an ordinary operation.
 func (c *Conn) check(ctx context.Context, sweep bool) {
 	var wg sync.WaitGroup
 	for _, g := range c.suspects(sweep) {
@@ -46,13 +46,13 @@ func (c *Conn) check(ctx context.Context, sweep bool) {
 	}
 	wg.Wait()
 	if ctx.Err() == nil {
-		_ = c.Do(ctx, ping) // Do has recorded the outcome
+		_ = c.Do(ctx, ping) // Do records the outcome
 	}
 }
 
 func ping(ctx context.Context, client goredis.UniversalClient) error { return client.Ping(ctx).Err() }
 
-// suspects returns the guards whose breaker is open, or all.
+// suspects returns the guards whose breaker is open, or all guards.
 func (c *Conn) suspects(all bool) (found []*guard) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// alertWait bounds the look for an alert on a connection that is lost; one that came lies there already.
+// alertWait bounds the read for an alert on a failed connection. An alert that has arrived is read at once.
 const alertWait = 10 * time.Millisecond
 
 // client returns the settings for crypto/tls, or nil for plain TCP.
@@ -33,7 +33,7 @@ func (t *TLSConfig) client() (*tls.Config, error) {
 // pair is a client certificate and its key.
 type pair struct{ certificate, key secret.Source }
 
-// read takes the pair that is in force now. It looks twice, for a rotation may fall between the one half and the other.
+// read returns the current pair. It tries twice, because a rotation may happen between reading the two halves.
 func (p pair) read(ctx context.Context) (*tls.Certificate, error) {
 	for range 2 {
 		certificate, err := p.certificate.Read(ctx)
@@ -49,11 +49,12 @@ func (p pair) read(ctx context.Context) (*tls.Certificate, error) {
 		}
 	}
 	// The cause may quote what was read.
-	return nil, errors.New("reading the client certificate for Redis: it and its key are not PEM, or do not belong together")
+	return nil, errors.New("reading the client certificate for Redis: certificate or key are not PEM, or they do not belong together")
 }
 
-// telling is a TLS connection that says why it ended. In TLS 1.3 a server judges the client's certificate after the client
-// has finished the handshake (RFC 8446 section 4.4.2.4): its alert lies unread where the first write fails already.
+// telling is a TLS connection whose Write returns the server's alert as the error. In TLS 1.3 the server checks the client
+// certificate after the client's handshake is complete (RFC 8446 section 4.4.2.4). Then the first write fails while the alert is
+// still unread.
 type telling struct{ net.Conn }
 
 // Write implements net.Conn.

@@ -9,13 +9,13 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// newClientTLS has a certificate that the server accepts, and that a test can rotate.
+// newClientTLS returns a configuration with a client certificate that the server accepts and that a test can rotate.
 func newClientTLS(s *redistest.Server) *TLSConfig {
 	certificate, key := s.ClientCertificate()
 	return &TLSConfig{CABundle: s.CABundle, Certificate: newPassword(string(certificate)), Key: newPassword(string(key))}
 }
 
-// show rotates the certificate and its key.
+// show replaces the certificate and its key.
 func (t *TLSConfig) show(certificate, key []byte) {
 	t.Key.(*password).value.Store(string(key))
 	t.Certificate.(*password).value.Store(string(certificate))
@@ -32,7 +32,7 @@ func TestClientCertificateIsRotated(t *testing.T) {
 	s.Do("CLIENT", "KILL", "SKIPME", "yes", "TYPE", "normal")
 	redistest.Eventually(t, "the new certificate, of another authority, to be refused", func() bool { return !conn.Status().Up })
 	c.TLS.show(s.ClientCertificate())
-	redistest.Eventually(t, "a good certificate to be taken", func() bool { return conn.Status().Up })
+	redistest.Eventually(t, "a valid certificate to be accepted", func() bool { return conn.Status().Up })
 	if n, err := incr(t.Context(), conn, "k"); n != 1 || err != nil {
 		t.Errorf("INCR = %d, %v; want 1", n, err)
 	}
@@ -50,9 +50,9 @@ func TestClientCertificateRefused(t *testing.T) {
 		wantErr string
 	}{
 		"none":                   {func(c *TLSConfig) { c.Certificate, c.Key = nil, nil }, "remote error: tls: "},
-		"of another authority":   {func(c *TLSConfig) { c.show(foreign.ClientCertificate()) }, "remote error: tls: "},
-		"key of another":         {func(c *TLSConfig) { c.show(certificate, otherKey) }, "do not belong together"},
-		"key that is no key":     {func(c *TLSConfig) { c.show(certificate, quoted) }, "not PEM"},
+		"another authority":      {func(c *TLSConfig) { c.show(foreign.ClientCertificate()) }, "remote error: tls: "},
+		"another key":            {func(c *TLSConfig) { c.show(certificate, otherKey) }, "do not belong together"},
+		"invalid key":            {func(c *TLSConfig) { c.show(certificate, quoted) }, "not PEM"},
 		"no certificate":         {func(c *TLSConfig) { c.show([]byte("s3cret"), key) }, "not PEM"},
 		"unreadable certificate": {func(c *TLSConfig) { c.show(nil, key) }, "client certificate for Redis: reading secret"},
 		"unreadable key":         {func(c *TLSConfig) { c.show(certificate, nil) }, "client key for Redis: reading secret"},

@@ -17,7 +17,7 @@ type Cluster struct {
 	Addrs []string
 }
 
-// StartCluster runs three masters that share the slots. A slot whose node is gone fails alone.
+// StartCluster runs three masters that share the slots. If one node stops, only its slots fail.
 func StartCluster(tb testing.TB, password string) *Cluster {
 	tb.Helper()
 	c := &Cluster{}
@@ -61,7 +61,7 @@ func (c *Cluster) formed() bool {
 func (c *Cluster) Owner(key string) *Server {
 	slot, ok := c.Nodes[0].Do("CLUSTER", "KEYSLOT", key).(int64)
 	if !ok {
-		c.Nodes[0].tb.Fatal("CLUSTER KEYSLOT did not answer a number")
+		c.Nodes[0].tb.Fatal("CLUSTER KEYSLOT did not return a number")
 	}
 	for i, node := range c.Nodes {
 		if int(slot) < (i+1)*slots/3 {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// SlowLink listens on a loopback port and forwards to addr, holding back each chunk of bytes towards the server for
-// delay. It ends with the test.
+// SlowLink listens on a loopback port and forwards to addr. It delays each chunk of bytes sent to the server. It stops at the
+// end of the test.
 func SlowLink(tb testing.TB, addr string, delay time.Duration) string {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

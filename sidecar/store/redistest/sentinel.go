@@ -7,20 +7,20 @@ import (
 	"testing"
 )
 
-// MasterName is what Sentinel calls its master.
+// MasterName is the name of the master in Sentinel.
 const MasterName = "main"
 
-// Sentinel is a master with one replica, watched by one sentinel that suffices for a failover.
+// Sentinel is a master with one replica, monitored by one sentinel. One sentinel is enough for a failover.
 type Sentinel struct {
 	Master, Replica, Watcher *Server
 	// Addrs are the sentinel's addresses.
 	Addrs []string
 }
 
-// StartSentinel runs the three servers; all data servers require password, the sentinel requires sentinelPassword.
+// StartSentinel starts the three servers. The data servers require password, the sentinel requires sentinelPassword.
 func StartSentinel(tb testing.TB, password, sentinelPassword string) *Sentinel {
 	tb.Helper()
-	// A replica that was promoted must ask clients for the same password, and log in with it when demoted.
+	// A promoted replica must require the same password from clients, and use it to log in after it is demoted.
 	auth := []string{"--masterauth", password, "--repl-diskless-sync-delay", "0"}
 	master := Start(tb, Options{Password: password, Args: auth})
 	host, port, err := net.SplitHostPort(master.Addr)
@@ -40,7 +40,7 @@ func startWatcher(tb testing.TB, master, masterPassword, password string) *Serve
 	if err != nil {
 		tb.Fatal(err)
 	}
-	// Sentinel rewrites its configuration, so it must be a file; the command line's settings are added to it.
+	// Sentinel rewrites its configuration, so it must be a file. Settings from the command line are added to it.
 	conf := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 1\nsentinel auth-pass %[1]s %[4]s\n"+
 		"sentinel down-after-milliseconds %[1]s 300\nsentinel failover-timeout %[1]s 2000\n", MasterName, host, port, masterPassword)
 	s := &Server{Password: password, tb: tb, dir: tb.TempDir()}

@@ -1,6 +1,6 @@
-// Package redistest runs real Redis servers for tests: one server, Sentinel, Cluster, and the ways in which they fail.
-// Servers listen on free loopback ports and end with the test. A test on a machine without redis-server fails, it is not
-// skipped: what these tests claim is about Redis.
+// Package redistest runs real Redis servers for tests: one server, Sentinel or Cluster, and their failures. Servers listen on
+// free loopback ports and stop at the end of the test. Without redis-server a test fails; it is not skipped, because these tests
+// are about the behaviour of Redis.
 package redistest
 
 import (
@@ -18,18 +18,18 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// waitLimit bounds every wait of the package; a machine that is busy with other tests is slow.
+// waitLimit bounds every wait of the package. A machine that also runs other tests is slow.
 const waitLimit = 30 * time.Second
 
-// Options describe a server.
+// Options configure a server.
 type Options struct {
 	// Password is required of clients, if set.
 	Password string
-	// TLS makes the server speak TLS alone, with a certificate for "localhost" and 127.0.0.1.
+	// TLS makes the server accept only TLS, with a certificate for "localhost" and 127.0.0.1.
 	TLS bool
-	// ClientTLS makes it accept those clients alone that show a certificate of its authority; it goes with TLS.
+	// ClientTLS makes the server accept only clients with a certificate of its authority. It requires TLS.
 	ClientTLS bool
-	// Args are added to the command line, as "--maxmemory", "1mb".
+	// Args are added to the command line, for example "--maxmemory", "1mb".
 	Args []string
 }
 
@@ -56,7 +56,7 @@ func Start(tb testing.TB, o Options) *Server {
 	return start(tb, o, nil)
 }
 
-// start tries several ports: a free one may be taken by someone else before the server binds it.
+// start tries several ports: another process may bind a free port first.
 func start(tb testing.TB, o Options, extra func(port string) []string) *Server {
 	tb.Helper()
 	s := &Server{Password: o.Password, tb: tb, dir: tb.TempDir()}
@@ -93,7 +93,7 @@ func portArgs(port string, tls []string) []string {
 	return append([]string{"--port", "0", "--tls-port", port}, tls...)
 }
 
-// run starts the process with s.args and waits until it answers.
+// run starts the process with s.args and waits until it replies.
 func (s *Server) run() error {
 	bin, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -114,22 +114,22 @@ func (s *Server) run() error {
 			return fmt.Errorf("redis-server ended: %s", log)
 		case <-time.After(20 * time.Millisecond):
 		}
-		if s.answers() {
+		if s.responses() {
 			return nil
 		}
 	}
-	return fmt.Errorf("redis-server at %s does not answer", s.Addr)
+	return fmt.Errorf("redis-server at %s does not reply", s.Addr)
 }
 
-// answers reports whether the process that was started, and not another on its port, answers.
-func (s *Server) answers() bool {
+// answers reports whether the started process replies, and not another process on its port.
+func (s *Server) responses() bool {
 	c := s.Client()
 	defer c.Close()
 	info, err := c.InfoMap(context.Background(), "server").Result()
 	return err == nil && info["Server"]["process_id"] == strconv.Itoa(s.cmd.Process.Pid)
 }
 
-// Client returns a plain client of the server, for looking inside and for administration. The caller closes it.
+// Client returns a client without breaker, for inspection and administration. The caller closes it.
 func (s *Server) Client() *goredis.Client {
 	o := &goredis.Options{Addr: s.Addr, Password: s.Password, Protocol: 2, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true}
 	if s.CABundle != nil {
@@ -160,7 +160,7 @@ func (s *Server) Stop() {
 	s.cmd = nil
 }
 
-// Restart runs the server again on the same port after Stop, or stops it first. Data and script cache are lost.
+// Restart stops the server if it runs, and starts it again on the same port. Its data and script cache are lost.
 func (s *Server) Restart() {
 	s.tb.Helper()
 	s.Stop()
@@ -169,8 +169,8 @@ func (s *Server) Restart() {
 	}
 }
 
-// Pause stops the process without closing anything: connections stay open, new ones are taken by the kernel, and nothing
-// is answered until Resume.
+// Pause stops the process without closing anything. Connections stay open, the kernel accepts new ones, and there is no reply
+// until Resume.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
 // Resume undoes Pause.
@@ -197,13 +197,13 @@ func freePort(tb testing.TB) string {
 	return port
 }
 
-// Eventually waits until ok is true, and fails the test with what if that takes unreasonably long.
+// Eventually waits until ok returns true. After waitLimit it fails the test with what.
 func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
 	deadline := time.Now().Add(waitLimit)
 	for !ok() {
 		if time.Now().After(deadline) {
-			tb.Fatalf("still waiting: %s", what)
+			tb.Fatalf("timed out waiting for %s", what)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -16,14 +16,13 @@ import (
 	"time"
 )
 
-// authority is a server's certificate, which signs those of clients, and its key.
+// authority is the certificate of a server, which also signs client certificates, with its key.
 type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-// makeCertificates writes a self-signed server certificate, which is its own authority, and returns the arguments that
-// make Redis use it.
+// makeCertificates writes a self-signed server certificate, which is its own authority, and returns the Redis arguments for it.
 func (s *Server) makeCertificates(authClients bool) []string {
 	s.tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -45,7 +44,7 @@ func (s *Server) makeCertificates(authClients bool) []string {
 	return []string{"--tls-cert-file", s.CAFile, "--tls-key-file", keyFile, "--tls-ca-cert-file", s.CAFile, "--tls-auth-clients", asked}
 }
 
-// ClientCertificate makes a certificate that the server's authority signed, and its key, as PEM.
+// ClientCertificate returns a certificate signed by the server's authority, and its key, as PEM.
 func (s *Server) ClientCertificate() (certificate, key []byte) {
 	s.tb.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -55,7 +54,7 @@ func (s *Server) ClientCertificate() (certificate, key []byte) {
 	return s.authority.sign(s.tb, template("client"), private), encodeKey(s.tb, private)
 }
 
-// template is a certificate for servers and clients that holds for an hour.
+// template is a certificate for servers and clients that is valid for an hour.
 func template(name string) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},

@@ -14,13 +14,13 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// smuggled are parts that a client or another namespace chooses so that a loose pattern would match its key.
+// smuggled are parts that a client or another namespace could choose so that a wide pattern matches its key.
 var smuggled = []string{"}:{11:shop/orders}", ":{9:shop/x", "}{1:shop/", "shop/orders", "{4:shop}:"}
 
 // foreign are scopes of other namespaces.
 var foreign = []string{"billing/orders", "shopx/orders", "xshop/orders", "sho/p", "a/shop", "orders/shop-orders", "s/" + strings.Repeat("x", 253)}
 
-// keysOf returns keys of every store in a scope.
+// keysOf returns keys of every store for a scope.
 func keysOf(scope string, parts ...string) (keys []string) {
 	namespace, _, _ := strings.Cut(scope, "/")
 	for _, room := range []string{"ratelimit", "session", "token"} {
@@ -29,7 +29,7 @@ func keysOf(scope string, parts ...string) (keys []string) {
 	return append(keys, keyspace.New("revocation", namespace).Key(parts...))
 }
 
-// TestOneNamespace asks Redis itself which keys the user of "shop" may use. The lines are loaded as an ACL file.
+// TestOneNamespace asks Redis which keys the user of "shop" may use. The ACL lines are loaded as an ACL file.
 func TestOneNamespace(t *testing.T) {
 	page := Read(t)
 	file := filepath.Join(t.TempDir(), "users.acl")
@@ -66,7 +66,7 @@ func TestOneNamespace(t *testing.T) {
 	}
 	for _, key := range []string{"other", "postern", "xpostern:session:{11:shop/orders}"} {
 		if may(All, key) || may(Namespace, key) {
-			t.Errorf("%q, which is not of Postern, may be read", key)
+			t.Errorf("%q, which is not a key of Postern, may be read", key)
 		}
 	}
 	for _, command := range [][]any{{"FLUSHALL"}, {"KEYS", "*"}, {"CONFIG", "GET", "*"}, {"ACL", "LIST"}, {"PUBLISH", "c", "m"}, {"SCRIPT", "FLUSH"}} {
@@ -78,7 +78,7 @@ func TestOneNamespace(t *testing.T) {
 	}
 }
 
-// TestScriptsAreBound: a script cannot reach what its user cannot.
+// TestScriptsAreBound: a script can use only keys that its user may use.
 func TestScriptsAreBound(t *testing.T) {
 	page, server := Read(t), redistest.Start(t, redistest.Options{})
 	page.Grant(t, Namespace, server)
@@ -100,7 +100,7 @@ func TestScriptsAreBound(t *testing.T) {
 	}
 }
 
-// TestNamesHaveNoPatterns: what Kubernetes takes as a name means itself in a pattern.
+// TestNamesHaveNoPatterns: characters of Kubernetes names have no special meaning in a Redis pattern.
 func TestNamesHaveNoPatterns(t *testing.T) {
 	for _, special := range []string{"*", "?", "[", "]", "\\", "{", "}", ":", "/", " ", "~", "^"} {
 		if validation.IsDNS1123Label("sh"+special+"p") == nil {
@@ -109,7 +109,7 @@ func TestNamesHaveNoPatterns(t *testing.T) {
 	}
 }
 
-// patterns returns the key patterns of the user of one namespace as a regular expression. They use "*" and ranges alone.
+// patterns returns the key patterns of the user of one namespace as a regular expression. They use only "*" and ranges.
 func patterns(page *Page) *regexp.Regexp {
 	var all []string
 	for _, rule := range page.Rules(Namespace) {
@@ -122,7 +122,7 @@ func patterns(page *Page) *regexp.Regexp {
 	return regexp.MustCompile("^(?:" + strings.Join(all, "|") + ")$")
 }
 
-// FuzzOneNamespace: the user of "shop" may use a key exactly if it is of that namespace, whatever its parts are.
+// FuzzOneNamespace: the user of "shop" may use a key if and only if it belongs to that namespace, whatever its parts are.
 func FuzzOneNamespace(f *testing.F) {
 	may := patterns(Read(f))
 	for _, scope := range append(foreign, "shop/orders") {

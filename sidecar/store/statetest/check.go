@@ -12,13 +12,13 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// Password is that of the users that Grant makes.
+// Password is the password of the users that Grant creates.
 const Password = "s3cret-of-the-user"
 
-// slack is what Redis may round a time up by.
+// slack is the time by which Redis may round up a TTL.
 const slack = time.Second
 
-// Grant makes the user of one of the page's ACL lines on each server, and starts the servers' statistics again.
+// Grant creates the user of one of the page's ACL lines on each server, and resets the statistics of the servers.
 func (p *Page) Grant(tb testing.TB, user string, servers ...*redistest.Server) {
 	tb.Helper()
 	args := []any{"ACL", "SETUSER", user, "reset"}
@@ -31,16 +31,17 @@ func (p *Page) Grant(tb testing.TB, user string, servers ...*redistest.Server) {
 	}
 }
 
-// Bounds are the values of the names in the page's TTL expressions, as "absoluteTimeout", at their largest in a test.
+// Bounds are the values of the names in the page's TTL expressions, for example "absoluteTimeout". They are the maxima in a
+// test.
 type Bounds map[string]time.Duration
 
-// Check compares what owner's test left on servers with the page: every key is one of the owner's rows, with that row's type
-// and a TTL within its bound; every row was seen; every command of the rows was called; and no server refused the user
-// anything.
+// Check compares the keys that the test of owner left on servers with the page. Every key must match a row of the owner, with
+// its type and a TTL within its bound. Every row must have a key, every command of the rows must have been called, and no server
+// may have refused a command of the user.
 func (p *Page) Check(tb testing.TB, owner string, bounds Bounds, servers ...*redistest.Server) {
 	tb.Helper()
 	called := map[string]bool{}
-	for _, s := range servers { // before the checks' own commands
+	for _, s := range servers { // before Check sends commands itself
 		addCalled(tb, s, called)
 	}
 	rows := p.Owned(owner)
@@ -75,7 +76,7 @@ func (r Row) check(tb testing.TB, s *redistest.Server, key string, bounds Bounds
 	tb.Helper()
 	kind, ttl := fmt.Sprint(s.Do("TYPE", key)), time.Duration(s.Do("PTTL", key).(int64))*time.Millisecond
 	if kind == "none" || ttl == -2*time.Millisecond {
-		return false // it expired meanwhile
+		return false // it expired in the meantime
 	}
 	if kind != r.Type {
 		tb.Errorf("%q is a %s; docs/state.md says %s", key, kind, r.Type)
@@ -86,7 +87,7 @@ func (r Row) check(tb testing.TB, s *redistest.Server, key string, bounds Bounds
 	return true
 }
 
-// most is the longest of the row's TTLs.
+// most returns the longest of the row's TTLs.
 func (r Row) most(tb testing.TB, bounds Bounds) (most time.Duration) {
 	tb.Helper()
 	for _, sum := range r.TTL {
@@ -144,11 +145,11 @@ func list(v any) []any {
 	return l
 }
 
-// Units say how many of what a row counts its bytes by there are on a server, by the row's name.
+// Units say how many units of a row there are on a server, by the name of the row.
 type Units map[string]int
 
-// CheckSizes compares what MEMORY USAGE says of all keys of a row, for each unit, with the page. Servers of other versions
-// lay values out in other ways, so it may be two thirds to three halves of it.
+// CheckSizes compares MEMORY USAGE of all keys of a row, per unit, with the page. Other versions of Redis use other encodings,
+// so the size may be between two thirds and three halves of the documented one.
 func (p *Page) CheckSizes(tb testing.TB, s *redistest.Server, units Units) {
 	tb.Helper()
 	keys := Keys(s)

@@ -42,7 +42,7 @@ var (
 	write = goredis.NewScript("return redis.call('SET', KEYS[1], '1', 'EX', 60)")
 )
 
-// set runs a script that the server does not know yet.
+// set runs a script that the server has not cached yet.
 func set(ctx context.Context, conn *redis.Conn) error {
 	return conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) error {
 		return write.Run(ctx, client, []string{date}).Err()
@@ -58,7 +58,7 @@ func wantNoRefusal(t *testing.T, servers ...*redistest.Server) {
 	}
 }
 
-// TestConnection: each general command of the page is used, and connections in every mode need no other.
+// TestConnection: every general command of the page is used, and connections in every mode need no other.
 func TestConnection(t *testing.T) {
 	page, called := Read(t), map[string]bool{}
 	server := redistest.Start(t, redistest.Options{})
@@ -87,7 +87,7 @@ func TestConnection(t *testing.T) {
 	}
 }
 
-// migrate begins to move the slot of date, so that its owner answers ASK.
+// migrate starts the migration of the slot of date, so that its owner replies ASK.
 func migrate(t *testing.T, cluster *redistest.Cluster) {
 	t.Helper()
 	from := cluster.Owner(date)
@@ -100,11 +100,11 @@ func migrate(t *testing.T, cluster *redistest.Cluster) {
 	from.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", to.Do("CLUSTER", "MYID"))
 }
 
-// TestSentinels: the page's line for sentinels suffices to find the master, and to follow a failover.
+// TestSentinels: the ACL line for sentinels is sufficient to find the master and to follow a failover.
 func TestSentinels(t *testing.T) {
 	page, s := Read(t), redistest.StartSentinel(t, "s3cret", Password)
 	page.Grant(t, All, s.Master, s.Replica)
-	// From now on the user default may not look at the log of refusals.
+	// From here on the default user may not read the ACL log.
 	s.Watcher.Do("ACL", "SETUSER", "admin", "reset", "on", ">"+Password, "allcommands", "allkeys", "allchannels")
 	args := []any{"ACL", "SETUSER", Sentinels}
 	for _, rule := range page.Rules(Sentinels) {
@@ -129,7 +129,7 @@ func TestSentinels(t *testing.T) {
 	}
 	clients, err := admin.Do(t.Context(), "CLIENT", "LIST").Text()
 	if err != nil || !strings.Contains(clients, " sub=2 ") {
-		t.Errorf("nobody has subscribed to the sentinel's two channels: %v, %s", err, clients)
+		t.Errorf("no subscription to the two channels of the sentinel: %v, %s", err, clients)
 	}
 	if entries := list(s.Replica.Do("ACL", "LOG")); len(entries) > 0 {
 		t.Errorf("refused by the new master: %s", fmt.Sprint(entries...))

@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// key is a key of package keyspace, taken apart.
+// key is a decoded key of package keyspace.
 type key struct {
 	room, scope string
 	parts       []string
-	// tail is what follows the last part; it has no length of its own.
+	// tail follows the last part. It has no length prefix.
 	tail string
 }
 
 var head = regexp.MustCompile(`^postern:([a-z]+):\{`)
 
-// decode takes a key apart, and reports whether it is one.
+// decode decodes a key. It returns false if text is not a key of package keyspace.
 func decode(text string) (k key, ok bool) {
 	found := head.FindStringSubmatch(text)
 	if found == nil {
@@ -39,7 +39,7 @@ func decode(text string) (k key, ok bool) {
 	return k, true
 }
 
-// cutPart cuts "length:bytes", or "#" and a hash of 43 characters, from the beginning of s.
+// cutPart cuts "length:bytes", or "#" and a hash of 43 characters, from the start of s.
 func cutPart(s string) (part, rest string, ok bool) {
 	if strings.HasPrefix(s, "#") && len(s) >= 44 {
 		return s[:44], s[44:], true
@@ -54,14 +54,15 @@ func cutPart(s string) (part, rest string, ok bool) {
 
 var placeholder = regexp.MustCompile(`<[^>]*>`)
 
-// Matches reports whether text is a key of the row: a placeholder stands for one part with its length, and "…" for more.
+// Matches reports whether text is a key of the row. A placeholder stands for one part with its length, and "…" for any further
+// parts.
 func (r Row) Matches(text string) bool {
 	k, ok := decode(text)
 	if !ok {
 		return false
 	}
 	pattern, more := strings.CutSuffix(r.Key, "…")
-	// A part in place of each placeholder makes the pattern a key.
+	// Replacing each placeholder by a part makes the pattern a key.
 	want, ok := decode(placeholder.ReplaceAllStringFunc(pattern, func(name string) string {
 		return strconv.Itoa(len(name)) + ":" + name
 	}))

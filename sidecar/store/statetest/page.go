@@ -1,5 +1,5 @@
-// Package statetest holds the stores in Redis to docs/state.md. The page's tables and ACL lines are read as data: a store's
-// test runs as the user that the page describes, and Check compares what the test left in Redis with the page's rows.
+// Package statetest compares the stores in Redis with docs/state.md. It reads the page's tables and ACL lines. The test of a
+// store runs as the user that the page describes, and Check compares the keys left in Redis with the page's rows.
 package statetest
 
 import (
@@ -12,13 +12,13 @@ import (
 	"testing"
 )
 
-// Users that the page's ACL lines make.
+// Users of the page's ACL lines.
 const (
-	// Namespace is the user of the sidecars of one namespace, which the page calls "shop".
+	// Namespace is the user for the sidecars of one namespace. The page calls it "shop".
 	Namespace = "postern-shop"
-	// All is the user of the sidecars of every namespace.
+	// All is the user for the sidecars of all namespaces.
 	All = "postern"
-	// Sentinels is the user that sidecars are at the sentinels.
+	// Sentinels is the user for sidecars at the sentinels.
 	Sentinels = "default"
 )
 
@@ -26,28 +26,28 @@ const (
 type Page struct {
 	// Rows are the keys, in the page's order.
 	Rows []Row
-	// General are the commands that are about no key, in upper case.
+	// General are the commands that have no key, in upper case.
 	General []string
-	// users holds each ACL line's rules by the user's name.
+	// users maps a user name to the rules of its ACL line.
 	users map[string][]string
 }
 
 // Row is one kind of key.
 type Row struct {
-	// Name is the row's first cell; Key its pattern, as the page explains patterns.
+	// Name is the first cell of the row. Key is its pattern; the page explains patterns.
 	Name, Key string
 	Type      string
-	// Owner is the package that writes the key, by its path below the module.
+	// Owner is the package that writes the key, as a path in the module.
 	Owner string
-	// TTL lists expressions of which the longest is the most that the key lives; see Bounds.
+	// TTL lists expressions. The key lives at most as long as the longest of them; see Bounds.
 	TTL []string
-	// Bytes is what MEMORY USAGE says for each unit that the cell names.
+	// Bytes is MEMORY USAGE for each unit that the cell names.
 	Bytes int
-	// Commands are those that the owner uses on the key, in upper case.
+	// Commands are the commands that the owner uses on the key, in upper case.
 	Commands []string
 }
 
-// Read reads docs/state.md of the module in whose folder the test runs.
+// Read reads docs/state.md of the module that contains the test.
 func Read(tb testing.TB) *Page {
 	tb.Helper()
 	content, err := os.ReadFile(filepath.Join(Root(tb), "docs", "state.md"))
@@ -57,7 +57,7 @@ func Read(tb testing.TB) *Page {
 	return parse(tb, string(content))
 }
 
-// Root is the module's folder.
+// Root returns the root folder of the module.
 func Root(tb testing.TB) string {
 	tb.Helper()
 	dir, err := os.Getwd()
@@ -86,12 +86,12 @@ func parse(tb testing.TB, content string) *Page {
 		}
 	}
 	if len(p.Rows) == 0 || len(p.General) == 0 || len(p.users) != 3 {
-		tb.Fatalf("docs/state.md has %d keys, %d general commands and %d users; its form has changed", len(p.Rows), len(p.General), len(p.users))
+		tb.Fatalf("docs/state.md has %d keys, %d general commands and %d users; its format has changed", len(p.Rows), len(p.General), len(p.users))
 	}
 	return p
 }
 
-// addRow takes a row of the table of keys, which has seven cells, or of that of general commands, which has two.
+// addRow adds a row of the table of keys, which has seven cells, or of the table of general commands, which has two.
 func (p *Page) addRow(tb testing.TB, cells []string) {
 	tb.Helper()
 	switch len(cells) {
@@ -130,7 +130,7 @@ func (p *Page) Owned(owner string) (rows []Row) {
 	return rows
 }
 
-// Commands returns every command of the page once, sorted.
+// Commands returns all commands of the page, sorted and without duplicates.
 func (p *Page) Commands() []string {
 	all := slices.Clone(p.General)
 	for _, r := range p.Rows {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// TestLinesAllowWhatTheTablesName: an ACL line allows the commands of the tables, and no other.
+// TestLinesAllowWhatTheTablesName: an ACL line allows exactly the commands of the tables.
 func TestLinesAllowWhatTheTablesName(t *testing.T) {
 	page := Read(t)
 	var want []string
@@ -29,12 +29,12 @@ func TestLinesAllowWhatTheTablesName(t *testing.T) {
 			}
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("%s allows\n%s\nand the tables name\n%s", user, got, want)
+			t.Errorf("%s allows\n%s\nbut the tables list\n%s", user, got, want)
 		}
 	}
 }
 
-// TestEveryStoreHasRows: the packages that use Redis are the owners of rows, and their tests run Check.
+// TestEveryStoreHasRows: every package that uses Redis owns rows, and its tests call Check.
 func TestEveryStoreHasRows(t *testing.T) {
 	page, root := Read(t), Root(t)
 	var owners []string
@@ -44,7 +44,7 @@ func TestEveryStoreHasRows(t *testing.T) {
 	slices.Sort(owners)
 	owners = slices.Compact(owners)
 	if used := redisPackages(t, root); !slices.Equal(owners, used) {
-		t.Errorf("docs/state.md has keys of\n%s\nand Redis is used by\n%s", owners, used)
+		t.Errorf("docs/state.md has keys of\n%s\nbut Redis is used by\n%s", owners, used)
 	}
 	for _, owner := range owners {
 		if !checks(t, filepath.Join(root, owner)) {
@@ -53,7 +53,7 @@ func TestEveryStoreHasRows(t *testing.T) {
 	}
 }
 
-// redisPackages lists the packages that speak to Redis by themselves, but for the shared connection and the test servers.
+// redisPackages lists the packages that use Redis, except the shared connection and the test servers.
 func redisPackages(t *testing.T, root string) (found []string) {
 	t.Helper()
 	err := filepath.WalkDir(filepath.Join(root, "sidecar"), func(path string, d fs.DirEntry, err error) error {
@@ -108,22 +108,22 @@ func TestMatches(t *testing.T) {
 		key  string
 		want bool
 	}{
-		"a key":                     {row, "postern:session:{11:shop/orders}:5:owner:0::7:user-42", true},
-		"a hashed part":             {row, "postern:session:{11:shop/orders}:5:owner:" + hash + ":7:user-42", true},
-		"another literal":           {row, "postern:session:{11:shop/orders}:5:other:0::7:user-42", false},
-		"another store":             {row, "postern:token:{11:shop/orders}:5:owner:0::7:user-42", false},
-		"too few parts":             {row, "postern:session:{11:shop/orders}:5:owner:0:", false},
-		"too many parts":            {row, "postern:session:{11:shop/orders}:5:owner:0::1:a:1:b", false},
-		"a tail":                    {row, "postern:session:{11:shop/orders}:5:owner:0::7:user-42:ended", false},
-		"the tail":                  {ended, "postern:session:{11:shop/orders}:5:owner:0::7:user-42:ended", true},
-		"no tail":                   {ended, "postern:session:{11:shop/orders}:5:owner:0::7:user-42", false},
-		"a part that looks like it": {row, "postern:session:{11:shop/orders}:5:owner:0::6::ended", true},
-		"more parts":                {more, "postern:ratelimit:{11:shop/orders}:1:r:6:Route::1:a:1:b", true},
-		"too few for more":          {more, "postern:ratelimit:{11:shop/orders}:1:r", false},
-		"a namespace":               {space, "postern:revocation:{4:shop}:4:meta", true},
-		"a policy for a namespace":  {space, "postern:revocation:{11:shop/orders}:4:meta", false},
-		"a wrong length":            {space, "postern:revocation:{5:shop}:4:meta", false},
-		"no key of ours":            {space, "other:revocation:{4:shop}:4:meta", false},
+		"a key":                              {row, "postern:session:{11:shop/orders}:5:owner:0::7:user-42", true},
+		"a hashed part":                      {row, "postern:session:{11:shop/orders}:5:owner:" + hash + ":7:user-42", true},
+		"another literal":                    {row, "postern:session:{11:shop/orders}:5:other:0::7:user-42", false},
+		"another store":                      {row, "postern:token:{11:shop/orders}:5:owner:0::7:user-42", false},
+		"too few parts":                      {row, "postern:session:{11:shop/orders}:5:owner:0:", false},
+		"too many parts":                     {row, "postern:session:{11:shop/orders}:5:owner:0::1:a:1:b", false},
+		"a tail":                             {row, "postern:session:{11:shop/orders}:5:owner:0::7:user-42:ended", false},
+		"the tail":                           {ended, "postern:session:{11:shop/orders}:5:owner:0::7:user-42:ended", true},
+		"no tail":                            {ended, "postern:session:{11:shop/orders}:5:owner:0::7:user-42", false},
+		"a part that looks like the tail":    {row, "postern:session:{11:shop/orders}:5:owner:0::6::ended", true},
+		"further parts":                      {more, "postern:ratelimit:{11:shop/orders}:1:r:6:Route::1:a:1:b", true},
+		"too few parts before further parts": {more, "postern:ratelimit:{11:shop/orders}:1:r", false},
+		"a namespace":                        {space, "postern:revocation:{4:shop}:4:meta", true},
+		"a policy for a namespace":           {space, "postern:revocation:{11:shop/orders}:4:meta", false},
+		"a wrong length":                     {space, "postern:revocation:{5:shop}:4:meta", false},
+		"not a key of Postern":               {space, "other:revocation:{4:shop}:4:meta", false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

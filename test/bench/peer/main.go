@@ -1,10 +1,10 @@
-// Command peer is what teams write by hand in place of a sidecar, and what `make bench` compares with: a reverse proxy
-// (net/http/httputil) that issues and verifies JWTs with golang-jwt, and learns from Redis what is revoked. It is written
-// to be fast: connections to the app are kept, and buffers are used again. It has none of Postern's limits and defences,
-// so it is for the bench alone.
+// Command peer is a proxy as teams write it by hand instead of a sidecar; `make bench` compares Postern with it. It is a reverse
+// proxy (net/http/httputil) that issues and verifies JWTs with golang-jwt, and looks up revocations in Redis. It is written to
+// be fast: it keeps connections to the app and reuses buffers. It has none of Postern's limits and defences, so it is only for
+// the bench.
 //
-// -revoked says how it learns of revocations: ask does so for each request, in two round trips (is the token revoked, is
-// there a session), and poll reads the list once a second. With off it only proxies, and looks at no token.
+// The flag -revoked is how it looks up revocations. With ask it makes two round trips per request (is the token revoked, does
+// the session exist). With poll it reads the list once per second. With off it only proxies and does not read tokens.
 package main
 
 import (

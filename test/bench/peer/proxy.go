@@ -17,7 +17,7 @@ type proxy struct {
 	app      *httputil.ReverseProxy
 }
 
-// newReverseProxy keeps connections and buffers.
+// newReverseProxy returns a proxy that keeps connections and reuses buffers.
 func newReverseProxy(app *url.URL) *httputil.ReverseProxy {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 256
@@ -43,7 +43,7 @@ func (p *proxy) routes() http.Handler {
 	return mux
 }
 
-// forward passes on the requests of people who are logged in.
+// forward forwards the requests of logged-in users.
 func (p *proxy) forward(w http.ResponseWriter, r *http.Request) {
 	c, ok := p.caller(w, r)
 	if !ok {
@@ -54,7 +54,7 @@ func (p *proxy) forward(w http.ResponseWriter, r *http.Request) {
 	p.app.ServeHTTP(w, r)
 }
 
-// caller answers by itself where it reports false.
+// caller verifies the token of a request. If it returns false, it has sent the response.
 func (p *proxy) caller(w http.ResponseWriter, r *http.Request) (*claims, bool) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
@@ -69,7 +69,7 @@ func (p *proxy) caller(w http.ResponseWriter, r *http.Request) (*claims, bool) {
 	over, err := p.revoked.over(r.Context(), c)
 	switch {
 	case err != nil:
-		http.Error(w, "Redis does not answer", http.StatusServiceUnavailable)
+		http.Error(w, "Redis is unavailable", http.StatusServiceUnavailable)
 	case over:
 		http.Error(w, "the token is revoked", http.StatusUnauthorized)
 	}
@@ -86,28 +86,28 @@ func (p *proxy) logout(w http.ResponseWriter, r *http.Request) {
 		err = p.sessions.end(r.Context(), c.Session)
 	}
 	if err != nil {
-		http.Error(w, "Redis does not answer", http.StatusServiceUnavailable)
+		http.Error(w, "Redis is unavailable", http.StatusServiceUnavailable)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// login lets the app check the password, and answers with tokens in place of the app's body.
+// login lets the app check the password. It replaces the app's body by tokens.
 func (p *proxy) login(w http.ResponseWriter, r *http.Request) {
 	app := *p.app
-	app.ModifyResponse = func(answer *http.Response) error {
-		subject := answer.Header.Get("Postern-Subject")
-		if answer.StatusCode != http.StatusOK || subject == "" {
+	app.ModifyResponse = func(response *http.Response) error {
+		subject := response.Header.Get("Postern-Subject")
+		if response.StatusCode != http.StatusOK || subject == "" {
 			return nil
 		}
 		body, err := p.issue(r, rand.Text(), subject)
 		if err != nil {
 			return err
 		}
-		_ = answer.Body.Close()
-		answer.Body, answer.ContentLength = body, body.size
-		answer.Header.Del("Postern-Subject")
-		answer.Header.Set("Content-Length", body.length())
+		_ = response.Body.Close()
+		response.Body, response.ContentLength = body, body.size
+		response.Header.Del("Postern-Subject")
+		response.Header.Set("Content-Length", body.length())
 		return nil
 	}
 	app.ServeHTTP(w, r)
@@ -118,7 +118,7 @@ func (p *proxy) refresh(w http.ResponseWriter, r *http.Request) {
 		Token string `json:"refresh_token"`
 	}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4<<10)).Decode(&given); err != nil {
-		http.Error(w, "there is no refresh token", http.StatusBadRequest)
+		http.Error(w, "no refresh token", http.StatusBadRequest)
 		return
 	}
 	id, subject, err := p.sessions.use(r.Context(), given.Token)
@@ -128,7 +128,7 @@ func (p *proxy) refresh(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := p.issue(r, id, subject)
 	if err != nil {
-		http.Error(w, "Redis does not answer", http.StatusServiceUnavailable)
+		http.Error(w, "Redis is unavailable", http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

@@ -9,13 +9,13 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// revocations knows whether a token, or the session that it is of, is over.
+// revocations reports whether a token or its session is revoked or ended.
 type revocations interface {
 	over(ctx context.Context, c *claims) (bool, error)
 	revoke(ctx context.Context, c *claims) error
 }
 
-// asked asks Redis for each request: two round trips.
+// asked makes two round trips to Redis for each request.
 type asked struct{ redis *goredis.Client }
 
 func (a asked) over(ctx context.Context, c *claims) (bool, error) {
@@ -34,13 +34,13 @@ func (a asked) revoke(ctx context.Context, c *claims) error {
 	return a.redis.Set(ctx, "revoked:"+c.ID, 1, time.Until(c.ExpiresAt.Time)).Err()
 }
 
-// pollEvery is how often such lists are usually read.
+// pollEvery is a usual interval for reading such lists.
 const pollEvery = time.Second
 
-// listKey is the sorted set of what is revoked, by the time at which its tokens have expired.
+// listKey is the sorted set of revocations. The score is the expiry of the last revoked token.
 const listKey = "revoked"
 
-// polled looks into a copy of the list, and asks nobody.
+// polled looks up revocations in a copy of the list, without a round trip.
 type polled struct {
 	redis *goredis.Client
 	mu    sync.RWMutex
@@ -88,7 +88,7 @@ func (p *polled) over(_ context.Context, c *claims) (bool, error) {
 	return revoked, nil
 }
 
-// revoke knows its own revocations at once.
+// revoke also adds its own revocations to the copy at once.
 func (p *polled) revoke(ctx context.Context, c *claims) error {
 	if err := p.redis.ZAdd(ctx, listKey, goredis.Z{Score: float64(c.ExpiresAt.Unix()), Member: c.ID}).Err(); err != nil {
 		return err

@@ -14,13 +14,13 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
-// What tokens are made of, as the bench's policy has it.
+// The content of tokens, as in the policy of the bench.
 const (
 	issuer   = "https://bench.example.com"
 	audience = "bench"
 	lifetime = 15 * time.Minute
-	// kept is for how long a session lies unused.
-	kept = 7 * 24 * time.Hour
+	// idleTimeout is the idle timeout of a session.
+	idleTimeout = 7 * 24 * time.Hour
 )
 
 type claims struct {
@@ -28,7 +28,7 @@ type claims struct {
 	Session string `json:"sid"`
 }
 
-// tokens signs and verifies.
+// tokens signs and verifies access tokens.
 type tokens struct {
 	key    *ecdsa.PrivateKey
 	parser *jwt.Parser
@@ -62,21 +62,21 @@ func (t *tokens) verify(token string) (*claims, error) {
 	return c, err
 }
 
-// sessions are kept in Redis: session:ID holds the subject, and refresh:HASH the session of a refresh token.
+// sessions are stored in Redis: session:ID has the subject, and refresh:HASH the session of a refresh token.
 type sessions struct{ redis *goredis.Client }
 
-// begin returns a refresh token, in one round trip.
+// begin returns a refresh token, with one round trip.
 func (s sessions) begin(ctx context.Context, id, subject string) (refresh string, err error) {
 	refresh = rand.Text()
 	_, err = s.redis.Pipelined(ctx, func(p goredis.Pipeliner) error {
-		p.Set(ctx, "session:"+id, subject, kept)
-		p.Set(ctx, "refresh:"+hash(refresh), id, kept)
+		p.Set(ctx, "session:"+id, subject, idleTimeout)
+		p.Set(ctx, "refresh:"+hash(refresh), id, idleTimeout)
 		return nil
 	})
 	return refresh, err
 }
 
-// use takes a refresh token, which is good once.
+// use accepts a refresh token, which is valid once.
 func (s sessions) use(ctx context.Context, refresh string) (id, subject string, err error) {
 	if id, err = s.redis.GetDel(ctx, "refresh:"+hash(refresh)).Result(); err != nil {
 		return "", "", err

@@ -19,7 +19,7 @@ var server *vaulttest.Server
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.fuzzworker"); f != nil && f.Value.String() == "true" {
-		os.Exit(m.Run()) // the parsers need no server
+		os.Exit(m.Run()) // the fuzz workers need no server
 	}
 	var err error
 	if server, err = vaulttest.Start(); err != nil {
@@ -55,5 +55,5 @@ path "transit/keys/*" { capabilities = ["read", "update"] }`)
 	return engine
 }
 
-// unique is a name that no other test has: they share one server.
+// unique returns a name that no other test has, because the tests share one server.
 func unique(name string) string { return name + "-" + strings.ToLower(rand.Text()[:8]) }

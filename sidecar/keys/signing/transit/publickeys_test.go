@@ -15,18 +15,18 @@ func TestParsePublicVersions(t *testing.T) {
 		want    int
 		wantErr string
 	}{
-		"good":            {`{"min_encryption_version":0,"keys":{"10":` + good + `,"9":` + good + `}}`, 2, ""},
-		"least":           {`{"min_encryption_version":10,"keys":{"10":` + good + `,"9":1}}`, 1, ""},
-		"none":            {`{"min_encryption_version":0,"keys":{}}`, 0, ""},
-		"no least":        {`{"keys":{}}`, 0, "min_encryption_version"},
-		"no keys":         {`{"min_encryption_version":0}`, 0, "no versions"},
-		"no number":       {`{"min_encryption_version":0,"keys":{"x":` + good + `}}`, 0, "not a number"},
-		"leading zero":    {`{"min_encryption_version":0,"keys":{"01":` + good + `}}`, 0, "no public key"},
-		"symmetric":       {`{"min_encryption_version":0,"keys":{"1":1700000000}}`, 0, "no public key"},
-		"derived":         {`{"min_encryption_version":0,"keys":{"1":{"public_key":"","creation_time":"2026-01-02T03:04:05Z"}}}`, 0, "derived"},
-		"no time":         {`{"min_encryption_version":0,"keys":{"1":{"public_key":"x"}}}`, 0, "creation time"},
-		"unreadable PEM":  {`{"min_encryption_version":0,"keys":{"1":{"public_key":"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----","creation_time":"2026-01-02T03:04:05Z"}}}`, 0, "asn1"},
-		"unreadable PKCS": {`{"min_encryption_version":0,"keys":{"1":{"public_key":"-----BEGIN RSA PUBLIC KEY-----\nAAAA\n-----END RSA PUBLIC KEY-----","creation_time":"2026-01-02T03:04:05Z"}}}`, 0, "asn1"},
+		"good":               {`{"min_encryption_version":0,"keys":{"10":` + good + `,"9":` + good + `}}`, 2, ""},
+		"least":              {`{"min_encryption_version":10,"keys":{"10":` + good + `,"9":1}}`, 1, ""},
+		"none":               {`{"min_encryption_version":0,"keys":{}}`, 0, ""},
+		"no minimum version": {`{"keys":{}}`, 0, "min_encryption_version"},
+		"no keys":            {`{"min_encryption_version":0}`, 0, "no versions"},
+		"no number":          {`{"min_encryption_version":0,"keys":{"x":` + good + `}}`, 0, "not a number"},
+		"leading zero":       {`{"min_encryption_version":0,"keys":{"01":` + good + `}}`, 0, "no public key"},
+		"symmetric":          {`{"min_encryption_version":0,"keys":{"1":1700000000}}`, 0, "no public key"},
+		"derived":            {`{"min_encryption_version":0,"keys":{"1":{"public_key":"","creation_time":"2026-01-02T03:04:05Z"}}}`, 0, "derived"},
+		"no time":            {`{"min_encryption_version":0,"keys":{"1":{"public_key":"x"}}}`, 0, "creation time"},
+		"unreadable PEM":     {`{"min_encryption_version":0,"keys":{"1":{"public_key":"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----","creation_time":"2026-01-02T03:04:05Z"}}}`, 0, "asn1"},
+		"unreadable PKCS":    {`{"min_encryption_version":0,"keys":{"1":{"public_key":"-----BEGIN RSA PUBLIC KEY-----\nAAAA\n-----END RSA PUBLIC KEY-----","creation_time":"2026-01-02T03:04:05Z"}}}`, 0, "asn1"},
 	}
 	for name, tt := range tests {
 		var data map[string]any
@@ -40,7 +40,7 @@ func TestParsePublicVersions(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %d, %q", name, versions, err, tt.want, tt.wantErr)
 		}
 		if len(versions) == 2 && versions[0].Number != 9 {
-			t.Errorf("%s: the older is not first", name)
+			t.Errorf("%s: the oldest version is not first", name)
 		}
 	}
 }

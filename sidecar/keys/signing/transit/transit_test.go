@@ -40,7 +40,7 @@ func TestTransitSigns(t *testing.T) {
 					t.Fatal(err)
 				}
 				if !verifies(a, v.Public, input, signature) {
-					t.Errorf("version %d: the signature is not good", v.Number)
+					t.Errorf("version %d: the signature is invalid", v.Number)
 				}
 			}
 			source := signing.TransitKey{Transit: transit, Key: name, Algorithm: a}
@@ -51,7 +51,7 @@ func TestTransitSigns(t *testing.T) {
 	}
 }
 
-// verifies follows RFC 7518 §3 and RFC 8037.
+// verifies checks a signature by RFC 7518 §3 and RFC 8037.
 func verifies(a signing.Algorithm, public crypto.PublicKey, input, signature []byte) bool {
 	sum := sha256.Sum256(input)
 	switch key := public.(type) {
@@ -68,7 +68,7 @@ func verifies(a signing.Algorithm, public crypto.PublicKey, input, signature []b
 	return false
 }
 
-func TestTransitRespectsTheLeastVersion(t *testing.T) {
+func TestTransitRespectsMinimumVersion(t *testing.T) {
 	t.Parallel()
 	transit := open(t, "signer")
 	key := unique("key")
@@ -82,7 +82,7 @@ func TestTransitRespectsTheLeastVersion(t *testing.T) {
 		t.Errorf("versions = %+v, %v", versions, err)
 	}
 	if _, err := transit.Sign(t.Context(), key, 1, signing.ES256, []byte("x")); err == nil {
-		t.Error("a version below the least one signs")
+		t.Error("a version below the minimum signs")
 	}
 }
 
@@ -115,7 +115,7 @@ func TestTransitRefused(t *testing.T) {
 		}
 	}
 	if _, err := New(transit.client, "../sys"); err == nil {
-		t.Error("a mount with dot segments is taken")
+		t.Error("a mount with dot segments is accepted")
 	}
 }
 

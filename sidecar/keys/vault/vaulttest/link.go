@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Link is a loopback port that forwards to a server, and can be slow or cut.
+// Link is a loopback port that forwards to a server. It can be slowed down or cut.
 type Link struct {
 	// Address is https://127.0.0.1:port.
 	Address string
@@ -23,7 +23,7 @@ type Link struct {
 	conns []net.Conn
 }
 
-// NewLink makes a Link to s that ends with the test.
+// NewLink returns a Link to s that ends with the test.
 func NewLink(tb testing.TB, s *Server) *Link {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -40,14 +40,14 @@ func NewLink(tb testing.TB, s *Server) *Link {
 	return link
 }
 
-// Slow holds back each chunk of bytes towards the server for d.
+// Slow delays each chunk of bytes sent to the server by d.
 func (l *Link) Slow(d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.delay = d
 }
 
-// Cut closes all connections, and new ones as soon as they come, until Mend.
+// Cut closes all connections. Until Mend it also closes new connections at once.
 func (l *Link) Cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

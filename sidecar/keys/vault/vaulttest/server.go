@@ -1,5 +1,5 @@
-// Package vaulttest runs a real Vault server for tests, on a loopback port with TLS, and the ways in which it fails. A test
-// on a machine without the server's binary fails, it is not skipped: what these tests claim is about Vault.
+// Package vaulttest runs a real Vault server for tests, on a loopback port with TLS, and its failures. Without the server's
+// binary a test fails; it is not skipped, because these tests are about the behaviour of Vault.
 package vaulttest
 
 import (
@@ -18,17 +18,17 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// waitLimit bounds every wait of the package; a machine that is busy with other tests is slow.
+// waitLimit bounds every wait of the package. A machine that also runs other tests is slow.
 const callerWait = 60 * time.Second
 
-// rootToken is that of every server.
+// rootToken is the root token of every server.
 const rootToken = "vaulttest-root"
 
 // Server is a running Vault: unsealed, with KV version 2 at secret/ and Transit at transit/.
 type Server struct {
 	// Address is https://127.0.0.1:port.
 	Address string
-	// CABundle is the PEM certificate that signed the server's.
+	// CABundle is the CA certificate of the server, as PEM.
 	CABundle []byte
 
 	dir       string
@@ -39,7 +39,7 @@ type Server struct {
 	stderr    bytes.Buffer
 }
 
-// Start runs a server. A test package shares one: it is started in TestMain, and ended with Stop.
+// Start starts a server. A test package shares one server: TestMain starts it, and ends it with Stop.
 func Start() (*Server, error) {
 	bin, err := Binary()
 	if err != nil {
@@ -57,7 +57,7 @@ func Start() (*Server, error) {
 	return s, nil
 }
 
-// Binary is the path of the server's binary, where hack/cluster/build.sh puts it.
+// Binary returns the path where hack/cluster/build.sh puts the server's binary.
 func Binary() (string, error) {
 	cache := os.Getenv("POSTERN_CACHE")
 	if cache == "" {
@@ -105,7 +105,7 @@ func (s *Server) run(bin string) error {
 	return s.prepare()
 }
 
-// prepare makes the administrator's client and mounts the engines.
+// prepare creates the administrator's client and mounts the engines.
 func (s *Server) prepare() error {
 	cfg := api.DefaultConfig()
 	cfg.Address, cfg.Timeout = s.Address, callerWait
@@ -128,7 +128,7 @@ func (s *Server) prepare() error {
 	return nil
 }
 
-// Stop kills the server: connections are reset and its port refuses new ones. What it held is gone.
+// Stop kills the server: connections are reset and its port refuses new ones. Its data is lost.
 func (s *Server) Stop() {
 	if s.cmd != nil && s.cmd.Process != nil {
 		_ = s.cmd.Process.Kill()
@@ -161,7 +161,7 @@ func (s *Server) Unseal(tb testing.TB) {
 // Root returns the administrator's client.
 func (s *Server) Root() *api.Client { return s.root }
 
-// Write writes as the administrator.
+// Write writes to Vault as administrator.
 func (s *Server) Write(tb testing.TB, path string, data map[string]any) *api.Secret {
 	tb.Helper()
 	secret, err := s.root.Logical().WriteWithContext(context.Background(), path, data)
@@ -171,7 +171,7 @@ func (s *Server) Write(tb testing.TB, path string, data map[string]any) *api.Sec
 	return secret
 }
 
-// Put writes a version of the KV secret of that name.
+// Put writes a version of the KV secret with that name.
 func (s *Server) Put(tb testing.TB, name string, values map[string]any) {
 	tb.Helper()
 	s.Write(tb, "secret/data/"+name, map[string]any{"data": values})
@@ -185,13 +185,13 @@ func (s *Server) Policy(tb testing.TB, name, rules string) {
 	}
 }
 
-// Eventually waits until ok is true, and fails the test with what if that takes unreasonably long.
+// Eventually waits until ok returns true. After waitLimit it fails the test with what.
 func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
 	deadline := time.Now().Add(callerWait)
 	for !ok() {
 		if time.Now().After(deadline) {
-			tb.Fatalf("still waiting: %s", what)
+			tb.Fatalf("timed out waiting for %s", what)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

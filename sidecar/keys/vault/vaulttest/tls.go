@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// makeCertificates writes a certificate for 127.0.0.1, which is its own authority, and its key.
+// makeCertificates writes a self-signed certificate for 127.0.0.1, which is its own authority, and its key.
 func (s *Server) makeCertificates() (certFile, keyFile string, err error) {
 	cert, key, err := SelfSigned()
 	if err != nil {
@@ -28,7 +28,7 @@ func (s *Server) makeCertificates() (certFile, keyFile string, err error) {
 	return certFile, keyFile, os.WriteFile(keyFile, key, 0o600)
 }
 
-// SelfSigned makes a certificate for 127.0.0.1 that is its own authority, and its key, as PEM.
+// SelfSigned returns a self-signed certificate for 127.0.0.1, which is its own authority, and its key, as PEM.
 func SelfSigned() (cert, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

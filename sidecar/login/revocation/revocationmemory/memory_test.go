@@ -32,7 +32,7 @@ func TestStoreIsBounded(t *testing.T) {
 	}
 }
 
-func TestAReaderThatIsFarBehindLoadsAgain(t *testing.T) {
+func TestFollowReportsGap(t *testing.T) {
 	s := New(Config{})
 	from, _ := s.Load(t.Context(), func([]revocation.Entry) {})
 	for i := range 2 * maxLatest {

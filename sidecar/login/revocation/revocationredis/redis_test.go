@@ -37,13 +37,13 @@ func connect(tb testing.TB, c redis.Config) *redis.Conn {
 	return conn
 }
 
-// standalone allows each round trip a time that a busy machine keeps to.
+// standalone has a timeout that a busy machine keeps to.
 func standalone(s *redistest.Server) redis.Config {
 	return redis.Config{Mode: redis.Standalone, Addresses: []string{s.Addr}, Timeout: 5 * time.Second}
 }
 
-// TestStore runs as the users of docs/state.md, which allow what the page says and nothing else. A namespace is a scope, so
-// only the user of all namespaces can have an empty store for each test.
+// TestStore runs as the users of docs/state.md, which allow only what the page lists. A namespace is a scope, so only the user
+// of all namespaces can have an empty store for each test.
 func TestStore(t *testing.T) {
 	t.Parallel()
 	page := statetest.Read(t)
@@ -105,7 +105,7 @@ func ready(t *testing.T, x *revocation.Index) {
 func revoke(t *testing.T, conn *redis.Conn, entries ...revocation.Entry) revocation.Position {
 	t.Helper()
 	var p revocation.Position
-	redistest.Eventually(t, "the revocation to be taken", func() (ok bool) {
+	redistest.Eventually(t, "the revocation to be accepted", func() (ok bool) {
 		var err error
 		p, err = New(conn, "shop/orders").Add(t.Context(), entries...)
 		return err == nil
@@ -143,7 +143,7 @@ func TestReplicas(t *testing.T) {
 	ready(t, one)
 	ready(t, two)
 	if !revoked(t, one, "before") || !revoked(t, two, "before") {
-		t.Error("an index was ready and not complete")
+		t.Error("an index was ready but not complete")
 	}
 	var slowest time.Duration
 	for i := range 20 {
@@ -160,19 +160,19 @@ func TestReplicas(t *testing.T) {
 		}
 		slowest = max(slowest, time.Since(start))
 	}
-	t.Logf("from revoke to refusal on both, the slowest of 20: %s", slowest)
+	t.Logf("from revocation to refusal on both, slowest of 20: %s", slowest)
 }
 
-// TestWhatTheServerLoses: what an index knew stays revoked, and it follows what comes after.
-func TestWhatTheServerLoses(t *testing.T) {
+// TestServerLosesData: what an index knew stays revoked, and the index follows later changes.
+func TestServerLosesData(t *testing.T) {
 	t.Parallel()
 	stream, meta := New(nil, "shop/orders").stream, New(nil, "shop/orders").meta
 	tests := map[string]func(*redistest.Server){
 		"restarted, everything lost": (*redistest.Server).Restart,
 		"flushed":                    func(s *redistest.Server) { s.Do("FLUSHALL") },
-		"the stream alone":           func(s *redistest.Server) { s.Do("DEL", stream) },
+		"only the stream":            func(s *redistest.Server) { s.Do("DEL", stream) },
 		"the stream is trimmed":      func(s *redistest.Server) { s.Do("XTRIM", stream, "MAXLEN", "0") },
-		"the position alone":         func(s *redistest.Server) { s.Do("DEL", meta) },
+		"only the position":          func(s *redistest.Server) { s.Do("DEL", meta) },
 		"its scripts":                func(s *redistest.Server) { s.Do("SCRIPT", "FLUSH") },
 		"all connections":            func(s *redistest.Server) { s.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") },
 	}
@@ -214,7 +214,7 @@ func TestOutage(t *testing.T) {
 			tt.fail(server)
 			redistest.Eventually(t, "the index to be stale", func() bool { return x.Age() > time.Second })
 			if !revoked(t, x, "before") {
-				t.Error("what was known to be revoked is forgotten")
+				t.Error("a known revocation was forgotten")
 			}
 			tt.heal(server)
 			revoke(t, conn, token("after"))
@@ -232,11 +232,11 @@ func TestStartDuringAnOutage(t *testing.T) {
 	x := replica(t, conn)
 	select {
 	case <-x.Ready():
-		t.Error("an index is complete without its store")
+		t.Error("an index is complete although the store was never available")
 	case <-time.After(300 * time.Millisecond):
 	}
 	if x.Age() < time.Hour {
-		t.Errorf("an index that was never loaded is %s old", x.Age())
+		t.Errorf("age %s of an index that was never loaded", x.Age())
 	}
 	server.Restart()
 	ready(t, x)
@@ -277,8 +277,8 @@ func TestFailover(t *testing.T) {
 	fresh(t, x)
 }
 
-// TestAsMuchWasAddedAsLost: after a failover the counts may agree though the content does not.
-func TestAsMuchWasAddedAsLost(t *testing.T) {
+// TestFailoverWithEqualCounts: after a failover the counts can be equal although the content differs.
+func TestFailoverWithEqualCounts(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	conn := connect(t, standalone(server))
@@ -306,15 +306,15 @@ func TestEverythingExpires(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeRead(t *testing.T) {
+func TestUnreadableEntries(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	store := New(connect(t, standalone(server)), "shop/orders")
 	server.Do("HSET", store.entries, token("a").ID(), "nonsense")
 	if _, err := store.Find(t.Context(), []revocation.Entry{token("a")}); err == nil {
-		t.Error("nonsense was found")
+		t.Error("an unreadable entry was found")
 	}
 	if _, err := store.Load(t.Context(), func([]revocation.Entry) {}); err == nil {
-		t.Error("nonsense was loaded")
+		t.Error("an unreadable entry was loaded")
 	}
 }

@@ -53,7 +53,7 @@ func TestOneNamespace(t *testing.T) {
 	page.Check(t, stateOwner, statetest.Bounds{"longest revocation": time.Hour}, server)
 }
 
-// follow loads and waits until the store is known to be fresh.
+// follow loads and waits until the store has confirmed that nothing was missed.
 func follow(t *testing.T, store *Store) {
 	t.Helper()
 	cursor, err := store.Load(t.Context(), func([]revocation.Entry) {})

@@ -1,4 +1,4 @@
-// Package revocationtest is the conformance suite for stores of revocations.
+// Package revocationtest is the conformance suite for revocation stores.
 package revocationtest
 
 import (
@@ -19,19 +19,19 @@ type Store interface {
 	revocation.Feed
 }
 
-// Run tests a store; open returns a new and empty one.
+// Run tests a store. open returns a new, empty store.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	tests := map[string]func(*testing.T, Store){
-		"what was added is found":             found,
-		"adding again changes nothing":        idempotent,
-		"two times of a subject are merged":   merged,
-		"what has expired is not kept":        expired,
-		"what cannot be kept":                 invalid,
-		"everything is loaded":                loaded,
-		"every change is followed":            followed,
-		"a foreign cursor is a gap":           foreignCursor,
-		"many at once are all known":          manyAtOnce,
-		"an entry's strings are not mixed up": strange,
+		"added entries are found":                  found,
+		"adding again changes nothing":             idempotent,
+		"two times of a subject are merged":        merged,
+		"expired entries are removed":              expired,
+		"invalid entries are refused":              invalid,
+		"everything is loaded":                     loaded,
+		"every change is followed":                 followed,
+		"a foreign cursor is a gap":                foreignCursor,
+		"concurrent entries are all known":         manyAtOnce,
+		"entries with joined strings are distinct": strange,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func idempotent(t *testing.T, s Store) {
 	}
 	e.Expires = e.Expires.Add(-time.Minute)
 	if again := add(t, s, e); again != first {
-		t.Errorf("adding for less long moved %v to %v", first, again)
+		t.Errorf("adding with an earlier expiry moved %v to %v", first, again)
 	}
 	if next := add(t, s, token("2")); next == first || !next.Covers(first) || first.Covers(next) {
 		t.Errorf("another entry moved %v to %v", first, next)
@@ -125,7 +125,7 @@ func expired(t *testing.T, s Store) {
 	deadline := time.Now().Add(30 * time.Second)
 	for n := 1; n > 0; n, _ = s.Count(t.Context()) {
 		if time.Now().After(deadline) {
-			t.Fatal("what has expired is still counted")
+			t.Fatal("expired entries are still counted")
 		}
 		add(t, s, e)
 		_, _ = s.Find(t.Context(), []revocation.Entry{brief})
@@ -139,17 +139,17 @@ func invalid(t *testing.T, s Store) {
 		"no issuer":             func(e *revocation.Entry) { e.Issuer = "" },
 		"no value":              func(e *revocation.Entry) { e.Value = "" },
 		"a long value":          func(e *revocation.Entry) { e.Value = strings.Repeat("x", 513) },
-		"no UTF-8":              func(e *revocation.Entry) { e.Value = "\xff" },
+		"not UTF-8":             func(e *revocation.Entry) { e.Value = "\xff" },
 		"a token with a time":   func(e *revocation.Entry) { e.Before = time.Now() },
 		"a subject without one": func(e *revocation.Entry) { e.Kind = revocation.Subject },
-		"a subject before time": func(e *revocation.Entry) {
+		"a subject before 1970": func(e *revocation.Entry) {
 			e.Kind, e.Before = revocation.Subject, time.Date(2, 1, 1, 0, 0, 0, 0, time.UTC)
 		},
-		"a subject for ages": func(e *revocation.Entry) {
+		"a subject too far in the future": func(e *revocation.Entry) {
 			e.Kind, e.Before = revocation.Subject, time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)
 		},
-		"for ever": func(e *revocation.Entry) { e.Expires = time.Time{} },
-		"for ages": func(e *revocation.Entry) { e.Expires = time.Now().AddDate(100, 0, 0) },
+		"forever":  func(e *revocation.Entry) { e.Expires = time.Time{} },
+		"too long": func(e *revocation.Entry) { e.Expires = time.Now().AddDate(100, 0, 0) },
 	}
 	for name, change := range tests {
 		e := token("1")
@@ -159,7 +159,7 @@ func invalid(t *testing.T, s Store) {
 		}
 	}
 	wantFound(t, s, []revocation.Entry{token("0")})
-	if _, entries := load(t, s); len(entries) != 0 { // nor can any of them keep the others from being read
+	if _, entries := load(t, s); len(entries) != 0 { // a refused entry must not prevent reading the others
 		t.Errorf("loaded %+v", entries)
 	}
 }
@@ -192,7 +192,7 @@ func loaded(t *testing.T, s Store) {
 	}
 }
 
-// sink collects what is followed.
+// sink collects the changes of a feed.
 type sink struct {
 	mu      sync.Mutex
 	cursor  revocation.Cursor
@@ -225,7 +225,7 @@ func (s *sink) tell() {
 	}
 }
 
-// wait waits until ok is true of what was followed.
+// wait waits until ok returns true for the collected changes.
 func (s *sink) wait(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	limit := time.After(30 * time.Second)
@@ -239,7 +239,7 @@ func (s *sink) wait(t *testing.T, what string, ok func() bool) {
 		select {
 		case <-s.changed:
 		case <-limit:
-			t.Fatalf("still waiting: %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
@@ -274,7 +274,7 @@ func followed(t *testing.T, s Store) {
 	}
 	again := follow(t, s, to.cursor)
 	next := add(t, s, token("4"))
-	again.wait(t, "what came after the cursor", func() bool { return again.cursor.Position == next && len(again.entries) == 1 })
+	again.wait(t, "the changes after the cursor", func() bool { return again.cursor.Position == next && len(again.entries) == 1 })
 }
 
 func foreignCursor(t *testing.T, s Store) {

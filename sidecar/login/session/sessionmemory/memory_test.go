@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session/sessiontest"
 )
 
-// clocked is a store whose clock stands still.
+// clocked is a store with a fake clock.
 type clocked struct {
 	*Store
 	mu  sync.Mutex
@@ -65,7 +65,7 @@ func TestStoreIsBounded(t *testing.T) {
 	}
 }
 
-// TestOneSubjectLeavesRoom: whoever logs in at an external issuer without end does not fill the store for everybody.
+// TestOneSubjectLeavesRoom: one subject that logs in again and again at an external issuer does not fill the store for others.
 func TestOneSubjectLeavesRoom(t *testing.T) {
 	c := newClocked(3 * session.MaxPerSubject)
 	admit := func(subject string, n int, maximum int) error {
@@ -87,10 +87,10 @@ func TestOneSubjectLeavesRoom(t *testing.T) {
 		}
 	}
 	if err := admit("displaced", 1998, 1); !errors.Is(err, session.ErrEnded) {
-		t.Errorf("a session that was displaced a moment ago: %v", err)
+		t.Errorf("a session that was displaced recently: %v", err)
 	}
 	if err := admit("idle", 1998, 1); !errors.Is(err, session.ErrEnded) {
-		t.Errorf("a session that idled out a moment ago: %v", err)
+		t.Errorf("a session that reached its idle timeout recently: %v", err)
 	}
 	if len(c.ended) != 2 || len(c.sessions) > 3*session.MaxPerSubject {
 		t.Errorf("%d owners of ended sessions, %d sessions", len(c.ended), len(c.sessions))

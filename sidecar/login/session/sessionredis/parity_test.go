@@ -14,7 +14,7 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-// twins are two stores that are asked the same.
+// twins are two stores that get the same calls.
 type twins struct {
 	t      *testing.T
 	random *rand.Rand
@@ -24,7 +24,7 @@ type twins struct {
 	ids    []string
 }
 
-// TestMemoryDecidesAsRedisDoes asks both stores the same at random.
+// TestMemoryDecidesAsRedisDoes makes the same random calls to both stores.
 func TestMemoryDecidesAsRedisDoes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -74,16 +74,16 @@ func (w *twins) id() string {
 	return w.ids[len(w.ids)-1-w.random.IntN(min(len(w.ids), 6))]
 }
 
-// step asks one question and compares the answers.
+// step makes one call to both stores and compares the results.
 func (w *twins) step(step int) string {
 	ctx := w.t.Context()
-	type answer struct {
+	type response struct {
 		what    any
 		ids     []string
 		err     error
 		outcome string
 	}
-	ask := func(name string, question func(session.Store) answer) string {
+	ask := func(name string, question func(session.Store) response) string {
 		a, b := question(w.redis), question(w.memory)
 		if !reflect.DeepEqual(a.what, b.what) || !reflect.DeepEqual(a.ids, b.ids) && len(a.ids)+len(b.ids) > 0 || !errors.Is(a.err, b.err) || a.outcome != b.outcome {
 			w.t.Fatalf("step %d, %s:\nredis  %+v\nmemory %+v", step, name, a, b)
@@ -105,7 +105,7 @@ func (w *twins) step(step int) string {
 		n := w.new()
 		n.Refresh = session.NewRefresh(n.ID)
 		w.tokens, w.ids = append(w.tokens, n.Refresh), append(w.ids, n.ID)
-		return ask("create", func(s session.Store) answer { got, ids, err := s.Create(ctx, n); return answer{got, ids, err, ""} })
+		return ask("create", func(s session.Store) response { got, ids, err := s.Create(ctx, n); return response{got, ids, err, ""} })
 	case 2, 3:
 		n := w.new()
 		n.ID = session.ExternalID("i", fmt.Sprint(w.random.IntN(6)))
@@ -113,33 +113,33 @@ func (w *twins) step(step int) string {
 		if w.random.IntN(4) == 0 {
 			n.Authenticated = w.redis.now.Add(-w.pause())
 		}
-		return ask("admit", func(s session.Store) answer {
+		return ask("admit", func(s session.Store) response {
 			got, ids, err := s.Admit(ctx, n, time.Minute)
-			return answer{got, ids, err, ""}
+			return response{got, ids, err, ""}
 		})
 	case 4:
 		id := w.id()
-		return ask("touch", func(s session.Store) answer {
+		return ask("touch", func(s session.Store) response {
 			got, err := s.Touch(ctx, id, time.Minute)
-			return answer{got, nil, err, ""}
+			return response{got, nil, err, ""}
 		})
 	case 5:
 		owner := w.owner()
-		return ask("list", func(s session.Store) answer { got, err := s.List(ctx, owner); return answer{got, nil, err, ""} })
+		return ask("list", func(s session.Store) response { got, err := s.List(ctx, owner); return response{got, nil, err, ""} })
 	case 6:
 		if w.random.IntN(3) > 0 {
 			return "none"
 		}
 		id := w.id()
-		return ask("end", func(s session.Store) answer { got, err := s.End(ctx, id); return answer{got, nil, err, ""} })
+		return ask("end", func(s session.Store) response { got, err := s.End(ctx, id); return response{got, nil, err, ""} })
 	case 7:
 		if w.random.IntN(5) > 0 {
 			return "none"
 		}
 		owner, except := w.owner(), w.id()
-		return ask("end all", func(s session.Store) answer {
+		return ask("end all", func(s session.Store) response {
 			ids, err := s.EndAll(ctx, owner, except)
-			return answer{nil, ids, err, ""}
+			return response{nil, ids, err, ""}
 		})
 	default:
 		if len(w.tokens) == 0 {
@@ -153,11 +153,11 @@ func (w *twins) step(step int) string {
 			r.Bind = []session.Bind{session.BindUserAgent, session.BindAddress}[w.random.IntN(2)]
 		}
 		var current session.Refresh
-		outcome := ask("rotate", func(s session.Store) answer {
+		outcome := ask("rotate", func(s session.Store) response {
 			got, err := s.Rotate(ctx, r)
 			current = got.Current
 			got.Session.Claims = nil
-			return answer{got, nil, err, string(got.Outcome)}
+			return response{got, nil, err, string(got.Outcome)}
 		})
 		if outcome == string(session.OutcomeRotated) {
 			w.tokens = append(w.tokens, current)

@@ -32,12 +32,12 @@ func connect(tb testing.TB, c redis.Config) *redis.Conn {
 	return conn
 }
 
-// standalone allows each round trip a time that a busy machine keeps to.
+// standalone has a timeout that a busy machine keeps to.
 func standalone(s *redistest.Server) redis.Config {
 	return redis.Config{Mode: redis.Standalone, Addresses: []string{s.Addr}, Timeout: 5 * time.Second}
 }
 
-// clocked is a store whose scripts read a clock that stands still. Keys still expire by Redis's own clock, which is slower.
+// clocked is a store whose scripts read a fake clock. Keys still expire by the clock of Redis, which is slower.
 type clocked struct {
 	*Store
 	mu     sync.Mutex
@@ -59,14 +59,14 @@ func newClocked(t *testing.T, conn Conn, server *redistest.Server, scope string)
 	t.Helper()
 	timed := strings.Replace(prelude, "redis.call('TIME')", "redis.call('MGET', ARGV[1] .. 'seconds', ARGV[1] .. 'micros')", 1)
 	if timed == prelude {
-		t.Fatal("the scripts read their clock in another way")
+		t.Fatal("the scripts no longer read their clock in the expected way")
 	}
 	c := &clocked{Store: build(conn, scope, timed), t: t, server: server, now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
 	c.Advance(0)
 	return c
 }
 
-// TestStore runs as the user of docs/state.md for one namespace, which allows what the page says and nothing else.
+// TestStore runs as the user of docs/state.md for one namespace, which allows only what the page lists.
 func TestStore(t *testing.T) {
 	t.Parallel()
 	page := statetest.Read(t)
@@ -76,7 +76,7 @@ func TestStore(t *testing.T) {
 			return newClocked(t, conn, server, fmt.Sprint("shop/", t.Name()))
 		})
 	})
-	wholeLife(t, New(conn, scope, session.Timeouts{})) // by Redis's own clock
+	wholeLife(t, New(conn, scope, session.Timeouts{})) // with Redis's own clock
 	for _, key := range statetest.Keys(server) {
 		if strings.HasSuffix(key, "seconds") || strings.HasSuffix(key, "micros") {
 			server.Do("UNLINK", key) // newClocked's

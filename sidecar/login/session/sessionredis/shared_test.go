@@ -33,7 +33,7 @@ func login(maximum int, full session.WhenFull) session.New {
 	}
 }
 
-// three are stores of three sidecars, each with a connection of its own.
+// three are stores of three sidecars, each with its own connection.
 func three(t *testing.T, server *redistest.Server) (stores []*Store) {
 	t.Helper()
 	for range 3 {
@@ -77,7 +77,7 @@ func TestAHundredLoginsAtOnce(t *testing.T) {
 	}
 }
 
-// TestTabsOnSeveralSidecars: one browser refreshes everywhere at once and holds one token afterwards.
+// TestTabsOnSeveralSidecars: one browser refreshes at all sidecars at once and ends up with one token.
 func TestTabsOnSeveralSidecars(t *testing.T) {
 	t.Parallel()
 	stores := three(t, redistest.Start(t, redistest.Options{}))
@@ -106,7 +106,7 @@ func TestTabsOnSeveralSidecars(t *testing.T) {
 	}
 }
 
-func TestNothingIsKeptForEver(t *testing.T) {
+func TestEveryKeyExpires(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
 	store := New(connect(t, standalone(server)), scope, session.Timeouts{})
@@ -122,7 +122,7 @@ func TestNothingIsKeptForEver(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys, ok := server.Do("KEYS", "*").([]any)
-	if !ok || len(keys) != 4 { // two sessions, an owner, and another owner's ended ones
+	if !ok || len(keys) != 4 { // two sessions, an owner, and the ended sessions of another owner
 		t.Fatalf("keys %v", keys)
 	}
 	for _, key := range keys {
@@ -171,12 +171,12 @@ func TestOneRoundTrip(t *testing.T) {
 	}
 	stats := fmt.Sprint(server.Do("INFO", "commandstats"))
 	if !strings.Contains(stats, "cmdstat_evalsha:calls=5,") || strings.Contains(stats, "cmdstat_hset") {
-		t.Errorf("five touches that are coalesced are not five scripts without a write: %s", stats)
+		t.Errorf("five coalesced touches; want five scripts without a write: %s", stats)
 	}
 }
 
-// TestWhatTheServerLoses is the table of the docs: what becomes of a login.
-func TestWhatTheServerLoses(t *testing.T) {
+// TestServerLosesData covers the table of the docs: what a loss of server state does to a session.
+func TestServerLosesData(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		lose     func(*redistest.Server)
@@ -184,7 +184,7 @@ func TestWhatTheServerLoses(t *testing.T) {
 	}{
 		"its scripts":     {lose: func(s *redistest.Server) { s.Do("SCRIPT", "FLUSH") }, wantLive: true},
 		"all connections": {lose: func(s *redistest.Server) { s.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") }, wantLive: true},
-		"hanging for a while": {lose: func(s *redistest.Server) {
+		"hangs for a while": {lose: func(s *redistest.Server) {
 			s.Pause()
 			time.Sleep(300 * time.Millisecond)
 			s.Resume()
@@ -203,12 +203,12 @@ func TestWhatTheServerLoses(t *testing.T) {
 			}
 			tt.lose(server)
 			var err error
-			redistest.Eventually(t, "an answer", func() bool {
+			redistest.Eventually(t, "a response", func() bool {
 				_, err = store.Get(t.Context(), n.ID)
 				return err == nil || errors.Is(err, session.ErrEnded)
 			})
 			if (err == nil) != tt.wantLive {
-				t.Errorf("the session: %v; want it to go on: %v", err, tt.wantLive)
+				t.Errorf("the session: %v; want it to continue: %v", err, tt.wantLive)
 			}
 			redistest.Eventually(t, "a new login", func() bool {
 				_, _, err := store.Create(t.Context(), login(0, session.Reject))
@@ -261,7 +261,7 @@ func TestForeignValues(t *testing.T) {
 	server.Do("HSET", store.prefix+nonsense, "created", "x")
 	for _, id := range []string{list, nonsense} {
 		if _, err := store.Get(t.Context(), id); err == nil || errors.Is(err, session.ErrEnded) {
-			t.Errorf("Get = %v; want an error of the store", err)
+			t.Errorf("Get = %v; want a store error", err)
 		}
 	}
 }
@@ -308,14 +308,14 @@ func TestClusterAndFailover(t *testing.T) {
 		redistest.Eventually(t, "the session at the new master", func() bool {
 			_, err := store.Touch(t.Context(), n.ID, 0)
 			if errors.Is(err, session.ErrEnded) {
-				t.Fatal("the session is lost")
+				t.Fatal("the session was lost")
 			}
 			return err == nil
 		})
 	})
 }
 
-// wholeLife uses every script once.
+// wholeLife runs every script once.
 func wholeLife(t *testing.T, store *Store) {
 	t.Helper()
 	for range 3 {

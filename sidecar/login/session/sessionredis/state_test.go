@@ -14,7 +14,7 @@ import (
 
 const stateOwner = "sidecar/login/session/sessionredis"
 
-// longest are the timeouts of sessiontest's longest sessions.
+// longest are the timeouts of the longest sessions in sessiontest.
 var longest = statetest.Bounds{"idleTimeout": time.Hour, "absoluteTimeout": 24 * time.Hour}
 
 func asNamespace(t *testing.T, page *statetest.Page) (*redistest.Server, *redis.Conn) {
@@ -26,7 +26,7 @@ func asNamespace(t *testing.T, page *statetest.Page) (*redistest.Server, *redis.
 	return server, connect(t, c)
 }
 
-// TestSizes keeps as many sessions as a person has, with the device and claims of an ordinary browser.
+// TestSizes stores the usual number of sessions per user, with the device and claims of an ordinary browser.
 func TestSizes(t *testing.T) {
 	t.Parallel()
 	page := statetest.Read(t)

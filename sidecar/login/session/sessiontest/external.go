@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// foreign is a session of an external issuer by the claim sid.
+// foreign is an external session, identified by the claim sid.
 func foreign(sid string, l session.Limits) session.New {
 	return session.New{
 		ID: session.ExternalID(Issuer, sid), Owner: session.Owner{Issuer: Issuer, Subject: "ada"}, Device: phone, Limits: l,
@@ -48,7 +48,7 @@ func external(t *testing.T, u *user) {
 	}
 }
 
-// staysEnded: a token that goes on to be used does not begin its session anew, however long it tries.
+// staysEnded: a token that is still used after its session ended does not start the session again.
 func staysEnded(t *testing.T, u *user) {
 	ways := map[string]func(n session.New){
 		"idle":      func(session.New) { u.Advance(time.Hour) },
@@ -68,7 +68,7 @@ func staysEnded(t *testing.T, u *user) {
 			t.Errorf("%s: ended again: %v, %v", name, ended, err)
 		}
 		u.Advance(2 * time.Hour)
-		u.wantAdmit(n, nil) // forgotten: nobody has tried for the absolute timeout
+		u.wantAdmit(n, nil) // forgotten: the token was not used for the absolute timeout
 	}
 }
 
@@ -95,7 +95,7 @@ func externalCap(_ *testing.T, u *user) {
 	u.wantAdmit(first, session.ErrEnded)
 	u.wantAdmit(second, nil)
 	u.wantAdmit(foreign("s4", limits(2, session.Reject)), session.ErrFull)
-	// A new login that is rejected does not let the session that was evicted go on.
+	// A new login that is rejected does not reactivate the evicted session.
 	first.WhenFull, first.Authenticated = session.Reject, time.Now().AddDate(50, 0, 0)
 	u.wantAdmit(first, session.ErrFull)
 	first.WhenFull, first.Authenticated = session.EvictOldest, time.Time{}
@@ -109,11 +109,11 @@ func noRefresh(_ *testing.T, u *user) {
 	u.wantLive(n.ID, true)
 }
 
-// endedBounded: whoever logs in at the external issuer without end does not fill the store. What ended long ago, and before many
-// others of the person, is forgotten; the latest is not.
+// endedBounded: one person who logs in at the external issuer again and again does not fill the store. Of the ended sessions
+// only the latest are remembered.
 func endedBounded(_ *testing.T, u *user) {
 	one := limits(1, session.EvictOldest)
-	for n := range session.MaxEnded + 2 { // the last one goes on
+	for n := range session.MaxEnded + 2 { // the last one continues
 		u.wantAdmit(foreign(fmt.Sprint("evicted", n), one), nil)
 	}
 	u.wantAdmit(foreign(fmt.Sprint("evicted", session.MaxEnded), one), session.ErrEnded)

@@ -25,7 +25,7 @@ func (u *user) rotateFrom(r session.Refresh, bind session.Bind, d session.Device
 	return got
 }
 
-// wantOutcome presents a token and returns the one to hold.
+// wantOutcome presents a token and returns the current one.
 func (u *user) wantOutcome(r session.Refresh, want session.Outcome) session.Refresh {
 	u.Helper()
 	got := u.rotate(r)
@@ -46,7 +46,7 @@ func (u *user) family() session.Refresh {
 	return n.Refresh
 }
 
-// forged is a token of the same family, or of none, that was never issued.
+// forged returns a token that was never issued, of the same family or of none.
 func forged(r session.Refresh, sameFamily bool) session.Refresh {
 	if sameFamily {
 		return r.Next(session.NewSalt())
@@ -54,10 +54,10 @@ func forged(r session.Refresh, sameFamily bool) session.Refresh {
 	return session.NewRefresh(r.ID)
 }
 
-// refreshTable is the table in the package's comment.
+// refreshTable covers the table in the comment of package session.
 func refreshTable(t *testing.T, u *user) {
 	tests := map[string]struct {
-		// present returns the token to present, of the family of first.
+		// present returns the token to present. first is the first token of the family.
 		present  func(first session.Refresh) session.Refresh
 		want     session.Outcome
 		wantLive bool
@@ -79,12 +79,12 @@ func refreshTable(t *testing.T, u *user) {
 			u.Advance(grace / 2)
 			return first
 		}, want: session.OutcomeReused},
-		"never issued":          {present: func(first session.Refresh) session.Refresh { return forged(first, true) }, want: session.OutcomeReused},
-		"by who knows the sid":  {present: func(first session.Refresh) session.Refresh { return forged(first, false) }, want: session.OutcomeUnknown, wantLive: true},
-		"of no session":         {present: func(session.Refresh) session.Refresh { return session.NewRefresh(session.NewID()) }, want: session.OutcomeUnknown, wantLive: true},
-		"of one that idled out": {present: func(first session.Refresh) session.Refresh { u.Advance(time.Hour); return first }, want: session.OutcomeExpired},
-		"of one that was ended": {present: func(first session.Refresh) session.Refresh { _, _ = u.End(t.Context(), first.ID); return first }, want: session.OutcomeUnknown},
-		"long after it idled out": {present: func(first session.Refresh) session.Refresh {
+		"never issued":                     {present: func(first session.Refresh) session.Refresh { return forged(first, true) }, want: session.OutcomeReused},
+		"forged with a known sid":          {present: func(first session.Refresh) session.Refresh { return forged(first, false) }, want: session.OutcomeUnknown, wantLive: true},
+		"unknown session":                  {present: func(session.Refresh) session.Refresh { return session.NewRefresh(session.NewID()) }, want: session.OutcomeUnknown, wantLive: true},
+		"session reached its idle timeout": {present: func(first session.Refresh) session.Refresh { u.Advance(time.Hour); return first }, want: session.OutcomeExpired},
+		"session was ended":                {present: func(first session.Refresh) session.Refresh { _, _ = u.End(t.Context(), first.ID); return first }, want: session.OutcomeUnknown},
+		"long after the idle timeout": {present: func(first session.Refresh) session.Refresh {
 			u.Advance(time.Hour + session.Linger)
 			return first
 		}, want: session.OutcomeUnknown},
@@ -98,12 +98,12 @@ func refreshTable(t *testing.T, u *user) {
 	}
 }
 
-func lostAnswer(_ *testing.T, u *user) {
+func lostResponse(_ *testing.T, u *user) {
 	first := u.family()
 	second := u.wantOutcome(first, session.OutcomeRotated)
 	u.Advance(grace - time.Microsecond)
 	if got := u.wantOutcome(first, session.OutcomeRetried); got != second {
-		u.Error("the retry got another token than the answer that was lost")
+		u.Error("the retry got another token than the lost response")
 	}
 	third := u.wantOutcome(second, session.OutcomeRotated)
 	u.wantOutcome(third, session.OutcomeRotated)
@@ -114,10 +114,10 @@ func twoTabs(_ *testing.T, u *user) {
 	second := u.wantOutcome(first, session.OutcomeRotated)
 	third := u.wantOutcome(second, session.OutcomeRotated)
 	fourth := u.wantOutcome(third, session.OutcomeRotated)
-	// A slow tab sends what the others have long replaced: it gets what they hold.
+	// A slow tab presents a token that was replaced long ago. It gets the token that the others hold.
 	for _, old := range []session.Refresh{first, second, third} {
 		if got := u.wantOutcome(old, session.OutcomeRetried); got != fourth {
-			u.Error("two tabs hold different tokens")
+			u.Error("the tabs hold different tokens")
 		}
 	}
 	u.Advance(time.Hour - time.Minute)
@@ -133,7 +133,7 @@ func thief(_ *testing.T, u *user) {
 	u.wantOutcome(stolen, session.OutcomeUnknown)
 }
 
-func boundedTurns(_ *testing.T, u *user) {
+func boundedRotations(_ *testing.T, u *user) {
 	first := u.family()
 	tokens := []session.Refresh{first}
 	for range session.MaxRetried + 1 {
@@ -165,12 +165,12 @@ func otherDevice(_ *testing.T, u *user) {
 		from session.Device
 		want session.Outcome
 	}{
-		"none":                 {bind: session.BindNone, from: phone, want: session.OutcomeRotated},
-		"the same agent":       {bind: session.BindUserAgent, from: updated, want: session.OutcomeRotated},
-		"another agent":        {bind: session.BindUserAgent, from: phone, want: session.OutcomeBound},
-		"another address":      {bind: session.BindAddress, from: updated, want: session.OutcomeBound},
-		"the same address":     {bind: session.BindAddress, from: laptop, want: session.OutcomeRotated},
-		"no device where some": {bind: session.BindAddress, want: session.OutcomeBound},
+		"none":             {bind: session.BindNone, from: phone, want: session.OutcomeRotated},
+		"the same agent":   {bind: session.BindUserAgent, from: updated, want: session.OutcomeRotated},
+		"another agent":    {bind: session.BindUserAgent, from: phone, want: session.OutcomeBound},
+		"another address":  {bind: session.BindAddress, from: updated, want: session.OutcomeBound},
+		"the same address": {bind: session.BindAddress, from: laptop, want: session.OutcomeRotated},
+		"no device":        {bind: session.BindAddress, want: session.OutcomeBound},
 	}
 	for name, tt := range tests {
 		token := u.family()
@@ -179,19 +179,19 @@ func otherDevice(_ *testing.T, u *user) {
 			u.Errorf("%s: %q; want %q", name, got.Outcome, tt.want)
 		}
 		if tt.want == session.OutcomeBound {
-			u.wantOutcome(token, session.OutcomeRotated) // nothing had changed
+			u.wantOutcome(token, session.OutcomeRotated) // the refused attempts changed nothing
 		}
 	}
-	// A device that is another one does not save a token that was used before.
+	// A mismatch of the device does not hide the reuse of an old token.
 	stolen := u.family()
 	u.wantOutcome(stolen, session.OutcomeRotated)
 	u.Advance(grace)
 	if got := u.rotateFrom(stolen, session.BindAddress, phone); got.Outcome != session.OutcomeReused {
-		u.Errorf("an old token from elsewhere: %q", got.Outcome)
+		u.Errorf("an old token from another device: %q", got.Outcome)
 	}
 }
 
-// manyRotations: tabs that refresh at once hold one token afterwards, and the family lives.
+// manyRotations: tabs that refresh concurrently hold one token afterwards, and the family is still valid.
 func manyRotations(_ *testing.T, u *user) {
 	first := u.family()
 	tokens := make([]session.Refresh, 40)

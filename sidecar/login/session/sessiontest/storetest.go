@@ -12,45 +12,45 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// Clock is a store with a clock that only moves when it is advanced.
+// Clock is a store whose clock moves only when it is advanced.
 type Clock interface {
 	session.Store
 	Advance(d time.Duration)
-	// Hold applies other timeouts.
+	// Hold applies other timeouts to the store.
 	Hold(most session.Timeouts)
 }
 
-// Run tests a store; open returns a new and empty one.
+// Run tests a store. open returns a new, empty store.
 func Run(t *testing.T, open func(t *testing.T) Clock) {
 	tests := map[string]func(*testing.T, *user){
-		"a session is as it was created":          created,
-		"what cannot be kept":                     invalid,
-		"an id is used once":                      usedOnce,
-		"the oldest is evicted at the cap":        evictOldest,
-		"the new one is rejected at the cap":      reject,
-		"a cap that was lowered":                  lowered,
-		"those that ended do not count":           endedDoNotCount,
-		"owners are apart":                        apart,
-		"idle expiry slides, absolute does not":   slides,
-		"shorter timeouts hold at once":           shortened,
-		"touches are coalesced":                   coalesced,
-		"list, the last seen first":               list,
-		"end":                                     end,
-		"end all but one":                         endAll,
-		"the refresh table":                       refreshTable,
-		"a retry gets the lost token":             lostAnswer,
-		"two tabs":                                twoTabs,
-		"a thief and the victim":                  thief,
-		"turns are bounded":                       boundedTurns,
-		"an external session begins once":         external,
-		"an external session stays ended":         staysEnded,
-		"an external session after a new login":   newLogin,
-		"an external session that others use":     externalCap,
-		"ended external sessions are bounded":     endedBounded,
-		"an external session has no refresh":      noRefresh,
-		"rotating slides":                         rotatingSlides,
-		"a device that is another one":            otherDevice,
-		"rotations by many at once give one line": manyRotations,
+		"a session is stored as created":               created,
+		"invalid sessions are refused":                 invalid,
+		"an id is used once":                           usedOnce,
+		"the oldest is evicted at the cap":             evictOldest,
+		"the new one is rejected at the cap":           reject,
+		"a lowered cap":                                lowered,
+		"ended sessions do not count":                  endedDoNotCount,
+		"owners are independent":                       apart,
+		"idle expiry slides, absolute expiry does not": slides,
+		"shorter timeouts apply at once":               shortened,
+		"touches are coalesced":                        coalesced,
+		"list, last seen first":                        list,
+		"end":                                          end,
+		"end all but one":                              endAll,
+		"the refresh table":                            refreshTable,
+		"a retry gets the lost token":                  lostResponse,
+		"two tabs":                                     twoTabs,
+		"a thief and the victim":                       thief,
+		"rotations are bounded":                        boundedRotations,
+		"an external session begins once":              external,
+		"an external session stays ended":              staysEnded,
+		"an external session after a new login":        newLogin,
+		"an evicted external session":                  externalCap,
+		"ended external sessions are bounded":          endedBounded,
+		"an external session has no refresh":           noRefresh,
+		"rotating extends the idle expiry":             rotatingSlides,
+		"another device":                               otherDevice,
+		"concurrent rotations give one family":         manyRotations,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +60,7 @@ func Run(t *testing.T, open func(t *testing.T) Clock) {
 	}
 }
 
-// Issuer is that of external sessions in tests.
+// Issuer is the issuer of external sessions in tests.
 const Issuer = "https://issuer.example"
 
 var (
@@ -84,7 +84,7 @@ func login(l session.Limits) session.New {
 	return session.New{ID: id, Owner: owner, Device: laptop, Claims: []byte(`{"tenant":"acme"}`), Limits: l, Refresh: session.NewRefresh(id)}
 }
 
-// begin creates a session a moment after the last one.
+// begin creates a session slightly later than the previous one.
 func (u *user) begin(n session.New) (session.Session, []string) {
 	u.Helper()
 	u.Advance(time.Millisecond)
@@ -99,7 +99,7 @@ func (u *user) wantLive(id string, want bool) {
 	u.Helper()
 	_, err := u.Get(context.Background(), id)
 	if want && err != nil || !want && !errors.Is(err, session.ErrEnded) {
-		u.Errorf("getting the session: %v; want it to go on: %v", err, want)
+		u.Errorf("getting the session: %v; want it to continue: %v", err, want)
 	}
 }
 
@@ -135,11 +135,11 @@ func created(t *testing.T, u *user) {
 
 func invalid(t *testing.T, u *user) {
 	tests := map[string]func(*session.New){
-		"an id of the client": func(n *session.New) { n.ID = "mine" },
-		"no subject":          func(n *session.New) { n.Subject = "" },
-		"claims of no object": func(n *session.New) { n.Claims = []byte(`[1]`) },
-		"no idle timeout":     func(n *session.New) { n.IdleTimeout = 0 },
-		"another's token":     func(n *session.New) { n.Refresh = session.NewRefresh(session.NewID()) },
+		"a malformed id":                func(n *session.New) { n.ID = "mine" },
+		"no subject":                    func(n *session.New) { n.Subject = "" },
+		"claims that are not an object": func(n *session.New) { n.Claims = []byte(`[1]`) },
+		"no idle timeout":               func(n *session.New) { n.IdleTimeout = 0 },
+		"another's token":               func(n *session.New) { n.Refresh = session.NewRefresh(session.NewID()) },
 	}
 	for name, change := range tests {
 		n := login(limits(0, session.Reject))
@@ -155,7 +155,7 @@ func invalid(t *testing.T, u *user) {
 		t.Errorf("a long grace: %v", err)
 	}
 	if ended, err := u.End(t.Context(), "}:mine"); ended || err != nil {
-		t.Errorf("ending an id of the client: %v, %v", ended, err)
+		t.Errorf("ending a malformed id: %v, %v", ended, err)
 	}
 	u.wantLive("}:mine", false)
 }
@@ -245,7 +245,7 @@ func slides(t *testing.T, u *user) {
 	u.Advance(time.Microsecond) // 24 h after the login
 	u.wantLive(s.ID, false)
 	if _, err := u.Touch(t.Context(), s.ID, 0); !errors.Is(err, session.ErrEnded) {
-		t.Errorf("touching what has ended: %v", err)
+		t.Errorf("touching an ended session: %v", err)
 	}
 	idle, _ := u.begin(login(limits(0, session.Reject)))
 	u.Advance(time.Hour - time.Microsecond)
@@ -254,7 +254,7 @@ func slides(t *testing.T, u *user) {
 	u.wantLive(idle.ID, false)
 }
 
-// shortened: who shortens a timeout means the sessions that there are; who lengthens one means those to come.
+// shortened: a shorter timeout applies to existing sessions, a longer one only to new sessions.
 func shortened(t *testing.T, u *user) {
 	s, _ := u.begin(login(limits(0, session.Reject)))
 	u.Hold(session.Timeouts{Idle: 2 * time.Hour, Absolute: 48 * time.Hour})
@@ -291,7 +291,7 @@ func coalesced(t *testing.T, u *user) {
 		{after: 59 * time.Second, coalesce: time.Minute},
 		{after: time.Second, coalesce: time.Minute, wantWrite: true},
 		{after: 179 * time.Second, coalesce: time.Hour},
-		{after: time.Second, coalesce: time.Hour, wantWrite: true}, // a twentieth of the idle timeout
+		{after: time.Second, coalesce: time.Hour, wantWrite: true}, // the minimum is a twentieth of the idle timeout
 	}
 	seen := s.LastSeen
 	for i, tt := range tests {
@@ -327,7 +327,7 @@ func list(t *testing.T, u *user) {
 		t.Errorf("listed %v after b and c idled out", got)
 	}
 	if got := u.ids(session.Owner{Subject: "nobody"}); got != nil {
-		t.Errorf("nobody has %v", got)
+		t.Errorf("an unknown owner has %v", got)
 	}
 }
 
@@ -354,7 +354,7 @@ func endAll(t *testing.T, u *user) {
 		t.Errorf("ended %v of %v, %v", ended, ids, err)
 	}
 	if got := u.ids(owner); !slices.Equal(got, ids[2:3]) {
-		t.Errorf("left are %v", got)
+		t.Errorf("remaining sessions: %v", got)
 	}
 	if ended, err := u.EndAll(t.Context(), owner, ""); err != nil || !slices.Equal(ended, ids[2:3]) {
 		t.Errorf("ended %v, %v", ended, err)

@@ -75,7 +75,7 @@ func TestStore(t *testing.T) {
 		t.Error(err)
 	}
 	if got, err := a.First(t.Context(), "https://id.example.com", "j", time.Minute); err != nil || !got {
-		t.Errorf("after it was forgotten: %v, %v", got, err)
+		t.Errorf("after Forget: %v, %v", got, err)
 	}
 
 	page.CheckSizes(t, server, statetest.Units{"signing key date": 3, "rotation claim": 2, "logout token": 1})

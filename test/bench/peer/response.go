@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// body is an answer with tokens, RFC 6749 §5.1.
+// body is a token response, RFC 6749 §5.1.
 type body struct {
 	*bytes.Reader
 	size int64
@@ -16,7 +16,7 @@ type body struct {
 func (b body) Close() error   { return nil }
 func (b body) length() string { return strconv.FormatInt(b.size, 10) }
 
-// issue makes the tokens of a session, which begins or goes on.
+// issue issues the tokens of a new or existing session.
 func (p *proxy) issue(r *http.Request, session, subject string) (body, error) {
 	access, err := p.tokens.sign(subject, session)
 	if err != nil {
