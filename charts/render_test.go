@@ -2,6 +2,7 @@ package charts
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,6 +23,8 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/render"
+	"github.com/posterndev/postern/sidecar/httpkit/event"
+	"github.com/posterndev/postern/sidecar/login/token"
 )
 
 // foreign are groups whose CRDs are not Postern's.
@@ -299,8 +303,41 @@ func TestMetricsExist(t *testing.T) {
 	}
 }
 
-// TestFirstReuseIsTold: a counter with labels is not there before its first event, and increase() does not see that one.
-func TestFirstReuseIsTold(t *testing.T) {
+// TestEventLabelsExist checks that alerts and dashboard select only values of the label event that the code can write.
+func TestEventLabelsExist(t *testing.T) {
+	metrics, err := token.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string]bool{}
+	for kind := event.Kind(0); kind.String() != "unknown"; kind++ {
+		if metrics.Kinds().Has(kind) {
+			labels[token.Label(event.Event{Kind: kind})] = true
+		}
+	}
+	selector := regexp.MustCompile(`\bevent(=~|!~|!=|=)\\?"([^"\\]*)`)
+	for _, file := range []string{"alerts.yaml", "dashboard.json"} {
+		b, err := os.ReadFile(filepath.Join(chart, "files", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		selectors := selector.FindAllStringSubmatch(string(b), -1)
+		if len(selectors) == 0 {
+			t.Errorf("%s has no selector of the label event", file)
+		}
+		for _, s := range selectors {
+			for label := range strings.SplitSeq(s[2], "|") {
+				if !labels[label] {
+					t.Errorf("%s: %s%q: no code writes the value %q, only %q", file, "event"+s[1], s[2], label, slices.Sorted(maps.Keys(labels)))
+				}
+			}
+		}
+	}
+}
+
+// TestReuseAlertSeesFirstEvent checks the alert on the first event of a sidecar: the series does not exist before that event, so
+// increase() does not count it.
+func TestReuseAlertSeesFirstEvent(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(chart, "files", "alerts.yaml"))
 	if err != nil {
 		t.Fatal(err)
