@@ -8,21 +8,20 @@ import (
 	"testing"
 )
 
-// fakeKubectl stands for a cluster with a namespace "vault" that somebody else made, with a Vault in it. It writes down what it
-// is asked.
+// fakeKubectl simulates a cluster with a namespace "vault" and a Vault that up.sh did not create. It records its arguments.
 const fakeKubectl = `#!/bin/sh
 echo "$*" >>"$ASKED"
 case "$*" in *"-o name") echo service/vault; echo secret/other ;; esac
 `
 
-// TestOthersVault: with CLUSTER=existing, neither script touches a Vault that up.sh did not start.
+// TestOthersVault checks that with CLUSTER=existing the scripts do not change a Vault that up.sh did not start.
 func TestOthersVault(t *testing.T) {
 	for script, tt := range map[string]struct {
 		wantErr string
-		// mayWrite is in every command that changes anything.
+		// mayWrite is in every command that changes objects.
 		mayWrite string
 	}{
-		"up.sh":   {wantErr: "namespace vault has service/vault, which is not ours", mayWrite: "nothing"},
+		"up.sh":   {wantErr: "namespace vault has service/vault, which up.sh did not create", mayWrite: "nothing"},
 		"down.sh": {mayWrite: "-l postern.dev/vault-of=vault"},
 	} {
 		t.Run(script, func(t *testing.T) {
