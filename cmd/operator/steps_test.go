@@ -188,13 +188,13 @@ func (s sidecar) poll(ctx context.Context, token, suffix string, report any) (in
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	answer, err := s.http.Do(r)
+	response, err := s.http.Do(r)
 	if err != nil {
 		return 0, nil, err
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	return answer.StatusCode, body, err
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return response.StatusCode, body, err
 }
 
 // next polls once and returns the document, unverified, or nil if there is no newer document.

@@ -45,7 +45,7 @@ func TestApply(t *testing.T) {
 		wantCalls int
 		wantErr   string
 	}{
-		"at once":              {wantCalls: 1},
+		"first attempt":        {wantCalls: 1},
 		"served after retries": {errs: []error{notFound, forbidden, notFound}, wantCalls: 4},
 		"invalid":              {errs: []error{notFound, invalid}, wantCalls: 2, wantErr: "invalid"},
 		"unknown field":        {errs: []error{badRequest}, wantCalls: 1, wantErr: "unknown field"},

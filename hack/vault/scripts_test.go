@@ -10,7 +10,7 @@ import (
 
 // fakeKubectl simulates a cluster with a namespace "vault" and a Vault that up.sh did not create. It records its arguments.
 const fakeKubectl = `#!/bin/sh
-echo "$*" >>"$ASKED"
+echo "$*" >>"$RECORD"
 case "$*" in *"-o name") echo service/vault; echo secret/other ;; esac
 `
 
@@ -29,14 +29,14 @@ func TestOthersVault(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "kubectl"), []byte(fakeKubectl), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			asked := filepath.Join(dir, "asked")
+			record := filepath.Join(dir, "record")
 			c := exec.CommandContext(t.Context(), "bash", script, "-o", filepath.Join(dir, "out"))
-			c.Env = append(os.Environ(), "CLUSTER=existing", "ASKED="+asked, "PATH="+dir+":"+os.Getenv("PATH"))
+			c.Env = append(os.Environ(), "CLUSTER=existing", "RECORD="+record, "PATH="+dir+":"+os.Getenv("PATH"))
 			out, err := c.CombinedOutput()
 			if (err != nil) != (tt.wantErr != "") || !strings.Contains(string(out), tt.wantErr) {
 				t.Errorf("%v: %s", err, out)
 			}
-			commands, err := os.ReadFile(asked)
+			commands, err := os.ReadFile(record)
 			if err != nil {
 				t.Fatal(err)
 			}
