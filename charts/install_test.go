@@ -21,15 +21,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Without controllers no Job ends, so hooks are left out, and helm is not to wait.
+// flags disable hooks, because without controllers no Job ends.
 var flags = []string{"--no-hooks", "--set", "redis.bundled.enabled=true", "--set", "redis.bundled.workloadNamespaces={shop}"}
 
-// TestLife installs, upgrades, uninstalls and installs again, and sees that what running sidecars rely on stays.
-func TestLife(t *testing.T) {
+// TestInstallUpgradeUninstall checks that the state that running sidecars depend on is kept over upgrades, a rollback and a
+// reinstallation.
+func TestInstallUpgradeUninstall(t *testing.T) {
 	removeCRDs(t)
 	helm := func(args ...string) { t.Helper(); run(t, "helm", args...) }
 	helm(append([]string{"install", release, chart}, flags...)...)
-	play(t)
+	writeOperatorState(t)
 	want := keptState(t)
 
 	t.Run("upgrades", func(t *testing.T) {
@@ -69,7 +70,7 @@ func TestLife(t *testing.T) {
 			}
 		}
 	})
-	t.Run("another installation", func(t *testing.T) {
+	t.Run("reinstallation", func(t *testing.T) {
 		helm(append([]string{"install", release, chart}, flags...)...)
 		for name, value := range secretState(t, namespace, "postern-signing-key", "postern-certs") {
 			if value != want[name] {
@@ -80,8 +81,8 @@ func TestLife(t *testing.T) {
 	helm("uninstall", release, "--no-hooks")
 }
 
-// play does what the operator does after an installation.
-func play(t *testing.T) {
+// writeOperatorState writes what the operator writes after an installation.
+func writeOperatorState(t *testing.T) {
 	t.Helper()
 	for name, data := range map[string]map[string][]byte{
 		"postern-signing-key": {"signing.key": []byte("key")},
@@ -110,7 +111,7 @@ func play(t *testing.T) {
 	}
 }
 
-// keptState is what no upgrade may change.
+// keptState returns the state that no upgrade may change.
 func keptState(t *testing.T) map[string]string {
 	t.Helper()
 	state := secretState(t, namespace, "postern-signing-key", "postern-certs", "postern-redis")
@@ -160,7 +161,7 @@ func get(t *testing.T, namespace, name string, into client.Object) {
 	}
 }
 
-// removeCRDs makes room for helm's own, where another test installed them.
+// removeCRDs deletes CRDs that another test installed, so that helm can install its own.
 func removeCRDs(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"securitypolicies.postern.dev", "sidecarclasses.postern.dev", "tokenrevocations.postern.dev"} {
@@ -189,7 +190,7 @@ func restConfig(t *testing.T) *rest.Config {
 	return config
 }
 
-// caBundle is the API server's own: it takes nothing that is no certificate.
+// caBundle returns the API server's CA, because the API server accepts only certificates.
 func caBundle(t *testing.T) []byte {
 	t.Helper()
 	config := restConfig(t)

@@ -2,6 +2,7 @@ package charts
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,12 +23,14 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/render"
+	"github.com/posterndev/postern/sidecar/httpkit/event"
+	"github.com/posterndev/postern/sidecar/login/token"
 )
 
-// foreign are groups whose CRDs are not Postern's.
+// foreign matches API versions whose CRDs do not belong to Postern.
 var foreign = regexp.MustCompile(`^(monitoring\.coreos\.com|cert-manager\.io)/`)
 
-func TestServerAcceptsWhatIsRendered(t *testing.T) {
+func TestServerAcceptsRenderedObjects(t *testing.T) {
 	installCRDs(t)
 	files, err := filepath.Glob(filepath.Join(chart, "ci", "*.yaml"))
 	if err != nil || len(files) == 0 {
@@ -70,7 +74,7 @@ func installCRDs(t *testing.T) {
 	}
 }
 
-// dryRun has the API server judge the object, unknown fields included.
+// dryRun makes the API server validate the object. Unknown fields are errors.
 func dryRun(t *testing.T, o *unstructured.Unstructured) {
 	t.Helper()
 	err := shared.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(o.DeepCopy()), client.DryRunAll, client.ForceOwnership, client.FieldOwner("test"))
@@ -79,7 +83,7 @@ func dryRun(t *testing.T, o *unstructured.Unstructured) {
 	}
 }
 
-// TestKustomizationEqualsChart compares what both install of the operator.
+// TestKustomizationEqualsChart compares the objects of the operator that both install.
 func TestKustomizationEqualsChart(t *testing.T) {
 	fromChart := decode(t, run(t, "helm", "template", release, chart))
 	fromConfig := decode(t, run(t, "kubectl", "kustomize", filepath.Join("..", "config", "default")))
@@ -118,21 +122,22 @@ func TestKustomizationEqualsChart(t *testing.T) {
 	}
 }
 
-// TestValidationIsASwitch: without it there is no configuration, and the operator looks for none.
-func TestValidationIsASwitch(t *testing.T) {
+// TestValidationCanBeDisabled checks that without validation there is no webhook configuration, and that the operator does not look
+// for one.
+func TestValidationCanBeDisabled(t *testing.T) {
 	const flag = "--validating-webhook-configuration=postern"
 	for name, tt := range map[string]struct {
 		args []string
 		want bool
 	}{
-		"as installed": {nil, true},
-		"switched off": {[]string{"--set", "webhook.validation.enabled=false"}, false},
+		"default":  {nil, true},
+		"disabled": {[]string{"--set", "webhook.validation.enabled=false"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			objects := decode(t, run(t, "helm", append([]string{"template", release, chart}, tt.args...)...))
 			webhook := slices.IndexFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "ValidatingWebhookConfiguration" })
 			if (webhook >= 0) != tt.want {
-				t.Errorf("the configuration is there: %t", webhook >= 0)
+				t.Errorf("the configuration exists: %t", webhook >= 0)
 			}
 			containers, _, err := unstructured.NestedSlice(find(t, objects, "Deployment", "postern-operator").Object, "spec", "template", "spec", "containers")
 			if err != nil {
@@ -147,19 +152,19 @@ func TestValidationIsASwitch(t *testing.T) {
 			}
 			entries, _, err := unstructured.NestedSlice(objects[webhook].Object, "webhooks")
 			if policy := entries[0].(map[string]any)["failurePolicy"]; err != nil || policy != "Ignore" {
-				t.Errorf("an operator that is down keeps objects out: failurePolicy is %v, %v", policy, err)
+				t.Errorf("an operator that is down blocks objects: failurePolicy is %v, %v", policy, err)
 			}
 		})
 	}
 }
 
-// TestClassNamesSecrets: what values say of Vault and of Redis's secrets is in the class, and compiles.
+// TestClassNamesSecrets checks that the values of Vault and of Redis's secrets are in the class, and that the class compiles.
 func TestClassNamesSecrets(t *testing.T) {
 	inVault := func(path, key string) *compiled.SecretRef { return &compiled.SecretRef{VaultPath: path, Key: key} }
 	in := func(name, key string) *compiled.SecretRef { return &compiled.SecretRef{Name: name, Key: key} }
 	for name, tt := range map[string]struct {
 		args []string
-		// wantSecrets are Redis's, and then Vault's.
+		// wantSecrets are the secrets of Redis, then those of Vault.
 		wantSecrets []compiled.SecretRef
 		wantVault   *compiled.VaultKubernetes
 	}{
@@ -174,7 +179,7 @@ func TestClassNamesSecrets(t *testing.T) {
 		"AppRole": {args: []string{"redis.url=redis://redis", "redis.passwordRef.vault.path=secret/redis", "redis.passwordRef.vault.key=k",
 			"vault.address=https://vault", "vault.auth.appRole.roleID=r", "vault.auth.appRole.secretIDSecret.name=vault"},
 			wantSecrets: []compiled.SecretRef{*inVault("secret/redis", "k"), *in("vault", "secret-id")}},
-		"a Vault that nobody needs": {args: []string{"vault.address=https://vault", "vault.auth.kubernetes.role=r"}},
+		"a Vault that nothing uses": {args: []string{"vault.address=https://vault", "vault.auth.kubernetes.role=r"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := []string{"template", release, chart}
@@ -196,7 +201,7 @@ func TestClassNamesSecrets(t *testing.T) {
 	}
 }
 
-// classOf is the SidecarClass that the chart applies.
+// classOf returns the SidecarClass that the chart applies.
 func classOf(t *testing.T, rendered string) *v1alpha1.SidecarClass {
 	t.Helper()
 	manifest, _, _ := unstructured.NestedString(find(t, decode(t, rendered), "ConfigMap", "postern-setup").Object, "data", "class.yaml")
@@ -216,18 +221,18 @@ func compileUnder(t *testing.T, class *v1alpha1.SidecarClass) *compiled.Policy {
 	return p
 }
 
-// TestValuesAreRefused: what would break later is an error at once.
-func TestValuesAreRefused(t *testing.T) {
+// TestValuesAgainstServer checks values that the chart compares with the objects of the cluster.
+func TestValuesAgainstServer(t *testing.T) {
 	for name, tt := range map[string]struct{ set, want string }{
-		"tests in the release's namespace":   {"test.namespace=" + namespace, "not for tests"},
-		"tests in an excluded namespace":     {"test.namespace=kube-system", "not for tests"},
-		"tests in a namespace with contents": {"test.namespace=shop", "would delete it"},
-		"null for the excluded namespaces":   {"webhook.excludedNamespaces=null", ""},
-		"a class with a YAML word for name":  {"defaultClass.name=yes", ""},
-		"tests where tests were":             {"test.namespace=postern-test", ""},
+		"tests in the release's namespace":     {"test.namespace=" + namespace, "cannot be used"},
+		"tests in an excluded namespace":       {"test.namespace=kube-system", "cannot be used"},
+		"tests in a namespace with contents":   {"test.namespace=shop", "would delete it"},
+		"null for the excluded namespaces":     {"webhook.excludedNamespaces=null", ""},
+		"a class with a YAML word for name":    {"defaultClass.name=yes", ""},
+		"tests in an earlier test's namespace": {"test.namespace=postern-test", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// Only with a server does lookup find anything.
+			// lookup needs a server.
 			cmd := exec.CommandContext(t.Context(), "helm", "template", release, chart, "--dry-run=server", "--set", "crds.install=false", "--set-string", tt.set)
 			if strings.HasSuffix(tt.set, "=null") {
 				cmd.Args[len(cmd.Args)-2] = "--set"
@@ -238,7 +243,7 @@ func TestValuesAreRefused(t *testing.T) {
 				t.Fatalf("got %v, want %q: %.300s", err, tt.want, out)
 			}
 			if err == nil && strings.Contains(string(out), "name: yes\n") {
-				t.Error("a name is a boolean")
+				t.Error("the name is rendered as a boolean")
 			}
 			if err == nil && !strings.Contains(string(out), "--excluded-namespaces=kube-system,kube-node-lease,kube-public,"+namespace) {
 				t.Error("kube-system is not excluded")
@@ -247,7 +252,7 @@ func TestValuesAreRefused(t *testing.T) {
 	}
 }
 
-// TestPodMonitorFindsSidecars keeps the PodMonitor to the name and the port that sidecars have.
+// TestPodMonitorFindsSidecars checks that the PodMonitor uses the container name and the port of sidecars.
 func TestPodMonitorFindsSidecars(t *testing.T) {
 	monitor := find(t, decode(t, run(t, "helm", "template", release, chart, "--set", "metrics.podMonitor.enabled=true")), "PodMonitor", "postern-sidecars")
 	endpoints, _, err := unstructured.NestedSlice(monitor.Object, "spec", "podMetricsEndpoints")
@@ -266,7 +271,7 @@ func TestPodMonitorFindsSidecars(t *testing.T) {
 	}
 }
 
-// TestMetricsExist keeps alerts and dashboard to metrics that the code has.
+// TestMetricsExist checks that alerts and dashboard use only metrics that the code has.
 func TestMetricsExist(t *testing.T) {
 	var code strings.Builder
 	for _, dir := range []string{"sidecar", "controllers"} {
@@ -299,8 +304,41 @@ func TestMetricsExist(t *testing.T) {
 	}
 }
 
-// TestFirstReuseIsTold: a counter with labels is not there before its first event, and increase() does not see that one.
-func TestFirstReuseIsTold(t *testing.T) {
+// TestEventLabelsExist checks that alerts and dashboard select only values of the label event that the code can write.
+func TestEventLabelsExist(t *testing.T) {
+	metrics, err := token.NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	labels := map[string]bool{}
+	for kind := event.Kind(0); kind.String() != "unknown"; kind++ {
+		if metrics.Kinds().Has(kind) {
+			labels[token.Label(event.Event{Kind: kind})] = true
+		}
+	}
+	selector := regexp.MustCompile(`\bevent(=~|!~|!=|=)\\?"([^"\\]*)`)
+	for _, file := range []string{"alerts.yaml", "dashboard.json"} {
+		b, err := os.ReadFile(filepath.Join(chart, "files", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		selectors := selector.FindAllStringSubmatch(string(b), -1)
+		if len(selectors) == 0 {
+			t.Errorf("%s has no selector of the label event", file)
+		}
+		for _, s := range selectors {
+			for label := range strings.SplitSeq(s[2], "|") {
+				if !labels[label] {
+					t.Errorf("%s: %s%q: no code writes the value %q, only %q", file, "event"+s[1], s[2], label, slices.Sorted(maps.Keys(labels)))
+				}
+			}
+		}
+	}
+}
+
+// TestReuseAlertSeesFirstEvent checks the alert on the first event of a sidecar: the series does not exist before that event, so
+// increase() does not count it.
+func TestReuseAlertSeesFirstEvent(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(chart, "files", "alerts.yaml"))
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-// Package charts holds the Helm chart, and tests it with helm against a real API server.
+// Package charts contains the Helm chart and its tests, which run helm against a real API server.
 package charts
 
 import (
@@ -27,13 +27,13 @@ const (
 	namespace = "postern-system"
 )
 
-// server is a real API server, without controllers: it starts no pods, and deletes no namespaces.
+// server is a real API server without controllers: no pods start, and no namespaces are deleted.
 type server struct {
 	client.Client
 	kubeconfig string
 }
 
-// shared is started once: an API server takes seconds.
+// shared is started once for all tests, because starting an API server takes seconds.
 var shared server
 
 func TestMain(m *testing.M) {

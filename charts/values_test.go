@@ -25,31 +25,31 @@ func TestOldestKubernetes(t *testing.T) {
 	find(t, objects, "Deployment", "postern-operator")
 }
 
-// TestWrongValuesAreRefused: the chart refuses these values with a message that says what to change.
-func TestWrongValuesAreRefused(t *testing.T) {
+// TestRejectsWrongValues checks that the chart rejects these values with a message that says what to change.
+func TestRejectsWrongValues(t *testing.T) {
 	tests := []struct{ set, want string }{
 		{`replica=2`, `additional properties 'replica' not allowed`},
 		{`redis.url=http://redis`, `does not match pattern`},
-		{`redis.url=redis://:secret@redis:6379`, `a password does not belong into values`},
+		{`redis.url=redis://:secret@redis:6379`, `must not contain a password`},
 		{`redis.url=redis://redis,redis.bundled.enabled=true`, `choose one`},
-		{`redis.url=redis://redis/x`, `the path is the database's number`},
+		{`redis.url=redis://redis/x`, `the path must be the database's number`},
 		{`redis.url=redis://redis?db=1`, `neither a query nor a fragment`},
-		{`redis.url=redis://redis,redis.mode=Cluster`, `leave redis.mode`},
+		{`redis.url=redis://redis,redis.mode=Cluster`, `do not set redis.mode`},
 		{`redis.url=redis://redis,redis.tls.serverName=redis`, `set redis.tls.enabled`},
-		{`redis.addresses={redis:1},redis.mode=Sentinel`, `redis.masterName goes with`},
-		{`redis.addresses={a:1,b:1}`, `has one address`},
+		{`redis.addresses={redis:1},redis.mode=Sentinel`, `redis.masterName is required for`},
+		{`redis.addresses={a:1,b:1}`, `allows one address`},
 		{`redis.bundled.enabled=true,redis.bundled.existingSecret=x,redis.bundled.workloadNamespaces={shop}`, `there is no Secret`},
-		{`redis.url=redis://redis,redis.passwordSecret.name=a,redis.passwordRef.secretKeyRef.name=b,redis.passwordRef.secretKeyRef.key=k`, `name one secret in two ways`},
+		{`redis.url=redis://redis,redis.passwordSecret.name=a,redis.passwordRef.secretKeyRef.name=b,redis.passwordRef.secretKeyRef.key=k`, `are two ways to name one secret`},
 		{`redis.url=redis://redis,redis.passwordRef.vault.path=secret/redis,redis.passwordRef.vault.key=k`, `redis.passwordRef is in Vault: set vault.address`},
 		{`redis.passwordRef.vault.path=secret/redis,redis.passwordRef.vault.key=k,redis.passwordRef.secretKeyRef.name=b,redis.passwordRef.secretKeyRef.key=k`, `maxProperties`},
 		{`redis.passwordRef.vault.path=secret/redis`, `missing property 'key'`},
-		{`redis.url=redis://redis,redis.sentinelPasswordSecret.name=a`, `go with redis.mode Sentinel`},
-		{`redis.url=rediss://redis,redis.tls.keyRef.secretKeyRef.name=a,redis.tls.keyRef.secretKeyRef.key=k`, `go together`},
-		{`redis.bundled.enabled=true,redis.passwordSecret.name=a`, `redis.bundled has a password of its own`},
+		{`redis.url=redis://redis,redis.sentinelPasswordSecret.name=a`, `need redis.mode Sentinel`},
+		{`redis.url=rediss://redis,redis.tls.keyRef.secretKeyRef.name=a,redis.tls.keyRef.secretKeyRef.key=k`, `must both be set, or neither`},
+		{`redis.bundled.enabled=true,redis.passwordSecret.name=a`, `redis.bundled has its own password`},
 		{`vault.auth.kubernetes.role=postern`, `set vault.address`},
 		{`vault.address=https://vault`, `exactly one of kubernetes.role and appRole.roleID`},
 		{`vault.address=https://vault,vault.auth.kubernetes.role=a,vault.auth.appRole.roleID=b`, `exactly one of kubernetes.role and appRole.roleID`},
-		{`vault.address=https://vault,vault.auth.kubernetes.role=a,vault.auth.appRole.secretIDSecret.name=b`, `goes with appRole.roleID`},
+		{`vault.address=https://vault,vault.auth.kubernetes.role=a,vault.auth.appRole.secretIDSecret.name=b`, `needs appRole.roleID`},
 		{`vault.address=http://vault.platform.svc:8200,vault.auth.kubernetes.role=a`, `does not match pattern`},
 		{`webhook.excludedNamespaces={shop}`, `must be 'kube-system'`},
 	}

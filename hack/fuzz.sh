@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the module, one after another.
+# Runs every fuzz target of the module, one after the other.
 #
-#   FUZZTIME=30s hack/fuzz.sh [PACKAGE...]      every package unless given
+#   FUZZTIME=30s hack/fuzz.sh [PACKAGE...]      the default is every package
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# targets: a line for each, package and name.
+# targets: prints a line with package and name for each target.
 targets() {
 	local package dir files file
 	go list -f '{{.ImportPath}} {{.Dir}} {{join .TestGoFiles " "}} {{join .XTestGoFiles " "}}' "$@" |
@@ -18,13 +18,13 @@ targets() {
 		done
 }
 
-# fuzz PACKAGE NAME: one target. Before Go 1.27 the coordinator of fuzzing could report the end of its own time as a
-# failure of the target (Go's issue 75804); such a run wrote no failing input, and counts as passed.
+# fuzz PACKAGE NAME: runs one target. Before Go 1.27 the fuzzing coordinator can report its own timeout as a
+# failure of the target (golang/go issue 75804). Such a run writes no failing input, and counts as passed.
 fuzz() {
 	local log=$work/log
 	go test -run '^$' -fuzz "^$2\$" -fuzztime "${FUZZTIME:-30s}" "$1" </dev/null 2>&1 | tee "$log" && return
 	grep -qx ' *context deadline exceeded' "$log" && ! grep -q 'Failing input written' "$log" &&
-		echo "only the time was up: no failing input was found"
+		echo "only the timeout was reported: no failing input was found"
 }
 
 main() {

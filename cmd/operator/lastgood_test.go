@@ -15,7 +15,7 @@ import (
 	"github.com/posterndev/postern/controllers/render"
 )
 
-// floorOf returns the floor in the sidecar's environment; 0 where there is none.
+// floorOf returns the floor in the sidecar's environment, or 0 if there is none.
 func floorOf(t *testing.T, pod *corev1.Pod) int64 {
 	t.Helper()
 	for _, c := range pod.Spec.InitContainers {
@@ -37,9 +37,9 @@ func floorOf(t *testing.T, pod *corev1.Pod) int64 {
 	return 0
 }
 
-// TestTheLastGoodDocument: an edit that cannot be compiled replaces nothing, new pods are admitted under the document before,
-// and an older one that somebody puts back while no operator runs is beneath every new pod's floor.
-func TestTheLastGoodDocument(t *testing.T) {
+// TestLastGoodDocument checks that an edit that cannot be compiled does not replace the document, that new pods run the previous
+// document, and that an older document that is put back while no operator runs is below the floor of every new pod.
+func TestLastGoodDocument(t *testing.T) {
 	stop := startOperator(t)
 	ns := newNamespace(t, "lastgood", enabled())
 	policy := newPolicy(ns, "orders", "orders")
@@ -57,9 +57,9 @@ func TestTheLastGoodDocument(t *testing.T) {
 	}
 
 	spoil := func(p *v1alpha1.SecurityPolicy) {
-		p.Spec.Ports = []v1alpha1.Port{{Port: intstr.FromInt32(int32(compiled.AdminPort))}} // the CRD takes it
+		p.Spec.Ports = []v1alpha1.Port{{Port: intstr.FromInt32(int32(compiled.AdminPort))}} // the CRD accepts it
 	}
-	stop() // the validating webhook would refuse it; while that is down, the status is the safety net
+	stop() // the validating webhook would reject it; while it is down, the status reports it
 	change(t, policy, spoil)
 	stop = startOperator(t)
 	c := wantCondition(t, policy, v1alpha1.ConditionAccepted, no, v1alpha1.ReasonInvalid)
@@ -83,7 +83,7 @@ func TestTheLastGoodDocument(t *testing.T) {
 	late := newPod(ns, "orders-2", "orders")
 	create(t, late)
 	if got := floorOf(t, late); got < revision {
-		t.Errorf("the pod's floor is %d: it takes a document that is older than revision %d", got, revision)
+		t.Errorf("the pod's floor is %d: it accepts a document that is older than revision %d", got, revision)
 	}
 	eventually(t, "the document that was put back is replaced", func() error {
 		p := policyNow(t, policy)

@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// lines keeps what the operator logs, as JSON.
+// lines collects the operator's log, as JSON.
 type lines struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -43,8 +43,8 @@ func (l *lines) find(message string, values map[string]string) (map[string]any, 
 	return nil, fmt.Errorf("no line %q with %v in\n%s", message, values, l.text.String())
 }
 
-// TestLogsSayWhatTheyAreAbout: a line of a reconcile has its id and object, and a line of an admission its request's.
-func TestLogsSayWhatTheyAreAbout(t *testing.T) {
+// TestLogAttributes checks that log lines of a reconcile have its id and object, and that those of an admission have the request's.
+func TestLogAttributes(t *testing.T) {
 	log := &lines{}
 	stop := runOperator(t, log, "--log-format=json", "--log-level=debug")
 	ns := newNamespace(t, "logs", enabled())
@@ -62,7 +62,7 @@ func TestLogsSayWhatTheyAreAbout(t *testing.T) {
 	tests := []struct {
 		message string
 		values  map[string]string
-		// has are keys whose values differ with each run.
+		// has are keys whose values differ in each run.
 		has []string
 	}{
 		{"wrote a document", map[string]string{"level": "INFO", "controller": "policy", "namespace": ns, "name": "accounts"}, []string{"reconcileID", "revision", "hash"}},

@@ -1,4 +1,4 @@
-// Command operator compiles policies, delivers their documents to sidecars, and puts sidecars into pods.
+// Command operator compiles policies, delivers their documents to sidecars, and injects sidecars into pods.
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 
 func main() {
 	if err := run(); err != nil {
-		slog.Error("the operator stopped", "error", err)
+		slog.Error("operator stopped", "error", err)
 		os.Exit(1)
 	}
 }

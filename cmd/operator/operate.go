@@ -29,15 +29,15 @@ import (
 )
 
 const (
-	// leaderElectionID is the Lease that the replicas contend for.
+	// leaderElectionID is the name of the Lease for leader election.
 	leaderElectionID = "postern-operator"
-	// startRetry is how long the operator waits for its certificate's Secret before it looks again.
+	// startRetry is the time between two reads of the certificate's Secret at start.
 	startRetry = 2 * time.Second
-	// reconcilers is how many policies are reconciled at once.
+	// reconcilers is the number of policies that are reconciled concurrently.
 	reconcilers = 4
 )
 
-// operator is what the parts of this process share.
+// operator holds what the parts of this process share.
 type operator struct {
 	*options
 	log    *slog.Logger
@@ -50,13 +50,13 @@ type operator struct {
 
 // operate runs the operator until ctx ends.
 func operate(ctx context.Context, rc *rest.Config, o *options, log *slog.Logger) error {
-	// The API server's priority and fairness bounds us; a client-side limit would delay documents behind reports.
+	// API priority and fairness limits the request rate. A client-side limit would delay documents behind status updates.
 	rc.QPS = -1
 	scheme, err := newScheme()
 	if err != nil {
 		return err
 	}
-	ctx = contextlog.Into(ctx, log) // what is not a reconcile or a request logs through this one
+	ctx = contextlog.Into(ctx, log) // for code that runs outside of reconciles and requests
 	op := &operator{options: o, log: log}
 	if op.direct, err = client.NewWithWatch(rc, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("connecting to the API server: %w", err)
@@ -91,7 +91,7 @@ func newScheme() (*runtime.Scheme, error) {
 	return scheme, nil
 }
 
-// startKeeping waits for the first certificate: sidecars are injected with its CA.
+// startKeeping waits for the first certificate, because sidecars are injected with its CA.
 func (op *operator) startKeeping(ctx context.Context) error {
 	keeper, err := certs.NewKeeper(certs.Config{
 		Client: op.direct, Mode: certs.Mode(op.certMode), DNSNames: op.dnsNames(), Webhook: op.webhookConfiguration, Validating: op.validatingConfiguration,
@@ -144,7 +144,7 @@ func (op *operator) newManager(rc *rest.Config, scheme *runtime.Scheme) error {
 	return nil
 }
 
-// settings are what sidecars are injected with at present: the CA may change.
+// settings returns the current settings of injected sidecars. It is called for each injection, because the CA may change.
 func (op *operator) settings() render.Settings {
 	return render.Settings{
 		OperatorURL: op.operatorURL, OperatorCA: string(op.keeper.CA()), DocumentKey: op.key.Public().(ed25519.PublicKey),

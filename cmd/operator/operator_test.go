@@ -35,8 +35,8 @@ const (
 	unknown = metav1.ConditionUnknown
 )
 
-// TestPolicyToPod follows one policy: to the document, into a pod, to the proof that it is enforced, through a change, to
-// its end.
+// TestPolicyToPod follows one policy: to the document, into a pod, to the condition Enforced, through a change, to its
+// deletion.
 func TestPolicyToPod(t *testing.T) {
 	startOperator(t)
 	ns := newNamespace(t, "whole", nil)
@@ -62,21 +62,21 @@ func TestPolicyToPod(t *testing.T) {
 	create(t, pod)
 	s, token := sidecarOf(t, pod), tokenOf(t, ns, pod, compiled.OperatorAudience)
 	wantCondition(t, policy, v1alpha1.ConditionEnforced, no, v1alpha1.ReasonPodsOutdated)
-	hash, document := s.take(t, token, compiled.Report{SchemaVersion: 1})
+	hash, document := s.await(t, token, compiled.Report{SchemaVersion: 1})
 	if document.Name != "orders" || document.Headers == nil || document.Headers.Preset != "Strict" {
 		t.Errorf("the document is %+v", document)
 	}
 
 	held := make(chan string, 1)
 	go func() {
-		next, _ := s.take(t, token, compiled.Report{SchemaVersion: 1, Hash: hash})
+		next, _ := s.await(t, token, compiled.Report{SchemaVersion: 1, Hash: hash})
 		held <- next
 	}()
 	wantCondition(t, policy, v1alpha1.ConditionEnforced, yes, v1alpha1.ReasonEnforced)
 	change(t, policy, func(p *v1alpha1.SecurityPolicy) { p.Spec.Headers.Preset = v1alpha1.PresetAPI })
 	changed := time.Now()
 	next := <-held
-	t.Logf("a held poll had the changed document after %s", time.Since(changed))
+	t.Logf("a held poll returned the changed document after %s", time.Since(changed))
 	wantCondition(t, policy, v1alpha1.ConditionEnforced, no, v1alpha1.ReasonPodsOutdated)
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -90,7 +90,7 @@ func TestPolicyToPod(t *testing.T) {
 	if err := shared.Delete(t.Context(), policy); err != nil {
 		t.Fatal(err)
 	}
-	if _, last := s.take(t, token, compiled.Report{SchemaVersion: 1, Hash: next}); !last.Deleted || last.Revision <= document.Revision {
+	if _, last := s.await(t, token, compiled.Report{SchemaVersion: 1, Hash: next}); !last.Deleted || last.Revision <= document.Revision {
 		t.Errorf("the last document is %+v", last)
 	}
 	wantEvents(t, ns, v1alpha1.ReasonInjectionDisabled, v1alpha1.ReasonEnforced, v1alpha1.ReasonReachableAround)
@@ -114,7 +114,7 @@ func wantEvents(t *testing.T, namespace string, reasons ...string) {
 	}
 }
 
-// TestPollIsRefused asks for documents with everything but a right token.
+// TestPollIsRefused polls with everything except a valid token.
 func TestPollIsRefused(t *testing.T) {
 	startOperator(t)
 	ns := newNamespace(t, "refused", enabled())
@@ -125,17 +125,17 @@ func TestPollIsRefused(t *testing.T) {
 	create(t, pod)
 	plain := newPod(ns, "plain", "plain")
 	create(t, plain)
-	gone := newPod(ns, "gone", "mine")
-	create(t, gone)
+	deleted := newPod(ns, "deleted", "mine")
+	create(t, deleted)
 	s := sidecarOf(t, pod)
 	right := tokenOf(t, ns, pod, compiled.OperatorAudience)
-	goneToken := tokenOf(t, ns, gone, compiled.OperatorAudience)
-	s.take(t, goneToken, compiled.Report{})
-	if err := shared.Delete(t.Context(), gone, client.GracePeriodSeconds(0)); err != nil {
+	deletedToken := tokenOf(t, ns, deleted, compiled.OperatorAudience)
+	s.await(t, deletedToken, compiled.Report{})
+	if err := shared.Delete(t.Context(), deleted, client.GracePeriodSeconds(0)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the deleted pod's token is refused", func() error {
-		code, _, err := s.poll(t.Context(), goneToken, "", compiled.Report{})
+		code, _, err := s.poll(t.Context(), deletedToken, "", compiled.Report{})
 		if err == nil && code != http.StatusUnauthorized {
 			err = fmt.Errorf("status %d", code)
 		}
@@ -148,18 +148,18 @@ func TestPollIsRefused(t *testing.T) {
 		report   any
 		wantCode int
 	}{
-		"no token":             {wantCode: http.StatusUnauthorized},
-		"no JWT":               {token: "x", wantCode: http.StatusUnauthorized},
-		"tampered":             {token: right[:len(right)-8] + "AAAAAAAA", wantCode: http.StatusUnauthorized},
-		"signed by another":    {token: forged(t, pod), wantCode: http.StatusUnauthorized},
-		"expired":              {token: expired(t, right), wantCode: http.StatusUnauthorized},
-		"wrong audience":       {token: tokenOf(t, ns, pod, "vault"), wantCode: http.StatusUnauthorized},
-		"of no pod":            {token: tokenOf(t, ns, nil, compiled.OperatorAudience), wantCode: http.StatusUnauthorized},
-		"pod without sidecar":  {token: tokenOf(t, ns, plain, compiled.OperatorAudience), wantCode: http.StatusForbidden},
-		"another path":         {token: right, suffix: "/other", wantCode: http.StatusNotFound},
-		"a report of no shape": {token: right, report: "x", wantCode: http.StatusBadRequest},
-		"a report too large":   {token: right, report: compiled.Report{Error: strings.Repeat("x", compiled.MaxReportSize)}, wantCode: http.StatusBadRequest},
-		"a text too long":      {token: right, report: compiled.Report{Error: strings.Repeat("x", 600)}, wantCode: http.StatusBadRequest},
+		"no token":            {wantCode: http.StatusUnauthorized},
+		"not a JWT":           {token: "x", wantCode: http.StatusUnauthorized},
+		"tampered":            {token: right[:len(right)-8] + "AAAAAAAA", wantCode: http.StatusUnauthorized},
+		"signed by another":   {token: forged(t, pod), wantCode: http.StatusUnauthorized},
+		"expired":             {token: expired(t, right), wantCode: http.StatusUnauthorized},
+		"wrong audience":      {token: tokenOf(t, ns, pod, "vault"), wantCode: http.StatusUnauthorized},
+		"without a pod":       {token: tokenOf(t, ns, nil, compiled.OperatorAudience), wantCode: http.StatusUnauthorized},
+		"pod without sidecar": {token: tokenOf(t, ns, plain, compiled.OperatorAudience), wantCode: http.StatusForbidden},
+		"another path":        {token: right, suffix: "/other", wantCode: http.StatusNotFound},
+		"malformed report":    {token: right, report: "x", wantCode: http.StatusBadRequest},
+		"report too large":    {token: right, report: compiled.Report{Error: strings.Repeat("x", compiled.MaxReportSize)}, wantCode: http.StatusBadRequest},
+		"text too long":       {token: right, report: compiled.Report{Error: strings.Repeat("x", 600)}, wantCode: http.StatusBadRequest},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -169,7 +169,7 @@ func TestPollIsRefused(t *testing.T) {
 			}
 			code, body, err := s.poll(t.Context(), tt.token, tt.suffix, report)
 			if err != nil || code != tt.wantCode {
-				t.Errorf("the answer is %d %q (%v), want %d", code, body, err, tt.wantCode)
+				t.Errorf("the response is %d %q (%v), want %d", code, body, err, tt.wantCode)
 			}
 		})
 	}
@@ -189,7 +189,7 @@ func TestPollIsRefused(t *testing.T) {
 	})
 }
 
-// forged is the token of a pod, signed by somebody else.
+// forged returns a token of the pod that is signed with another key.
 func forged(t *testing.T, pod *corev1.Pod) string {
 	t.Helper()
 	claims := jwt.MapClaims{
@@ -205,7 +205,7 @@ func forged(t *testing.T, pod *corev1.Pod) string {
 	return token
 }
 
-// expired is a genuine token, signed by the API server's own key, whose time is over.
+// expired returns the genuine token with an expiry in the past, signed with the API server's key.
 func expired(t *testing.T, genuine string) string {
 	t.Helper()
 	parsed, _, err := jwt.NewParser().ParseUnverified(genuine, jwt.MapClaims{})
@@ -232,7 +232,7 @@ func expired(t *testing.T, genuine string) string {
 	return token
 }
 
-func TestDocumentIsPutRight(t *testing.T) {
+func TestDocumentIsRestored(t *testing.T) {
 	startOperator(t)
 	ns := newNamespace(t, "edited", enabled())
 	policy := newPolicy(ns, "orders", "orders")
@@ -247,35 +247,35 @@ func TestDocumentIsPutRight(t *testing.T) {
 		"another document": func(c *corev1.ConfigMap) {
 			c.Data[compiled.DocumentKey] = strings.Replace(c.Data[compiled.DocumentKey], `"Strict"`, `"None"`, 1)
 		},
-		"no signature":           func(c *corev1.ConfigMap) { delete(c.Data, compiled.SignatureKey) },
-		"no label":               func(c *corev1.ConfigMap) { c.Labels = nil },
-		"another label":          func(c *corev1.ConfigMap) { c.Labels[render.PolicyLabel] = "other" },
-		"more data":              func(c *corev1.ConfigMap) { c.Data["x"] = "y" },
-		"made immutable":         func(c *corev1.ConfigMap) { c.Immutable = ptr.To(true) },
-		"the document of before": func(c *corev1.ConfigMap) { c.Data = good.Data },
+		"no signature":          func(c *corev1.ConfigMap) { delete(c.Data, compiled.SignatureKey) },
+		"no label":              func(c *corev1.ConfigMap) { c.Labels = nil },
+		"another label":         func(c *corev1.ConfigMap) { c.Labels[render.PolicyLabel] = "other" },
+		"more data":             func(c *corev1.ConfigMap) { c.Data["x"] = "y" },
+		"made immutable":        func(c *corev1.ConfigMap) { c.Immutable = ptr.To(true) },
+		"the previous document": func(c *corev1.ConfigMap) { c.Data = good.Data },
 	}
 	for name, edit := range edits {
 		t.Run(name, func(t *testing.T) {
 			change(t, cm, edit)
-			wantRight(t, cm)
+			wantRestored(t, cm)
 		})
 	}
 	t.Run("deleted", func(t *testing.T) {
 		if err := shared.Delete(t.Context(), cm); err != nil {
 			t.Fatal(err)
 		}
-		wantRight(t, cm)
+		wantRestored(t, cm)
 	})
 }
 
-// wantRight waits until the ConfigMap holds the policy's document, under a revision that is not lower than any before.
-func wantRight(t *testing.T, cm *corev1.ConfigMap) {
+// wantRestored waits until the ConfigMap holds the policy's document, with a revision that is not lower than any earlier one.
+func wantRestored(t *testing.T, cm *corev1.ConfigMap) {
 	t.Helper()
 	secret := &corev1.Secret{}
 	if err := shared.Get(t.Context(), types.NamespacedName{Namespace: operatorNamespace, Name: "postern-signing-key"}, secret); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the ConfigMap is put right", func() error {
+	eventually(t, "the ConfigMap is restored", func() error {
 		now := &corev1.ConfigMap{}
 		if err := shared.Get(t.Context(), client.ObjectKeyFromObject(cm), now); err != nil {
 			return err
@@ -299,7 +299,7 @@ func wantRight(t *testing.T, cm *corev1.ConfigMap) {
 	})
 }
 
-func TestPolicyGoesWhileNoOperatorRuns(t *testing.T) {
+func TestPolicyIsDeletedWithoutOperator(t *testing.T) {
 	stop := startOperator(t)
 	ns := newNamespace(t, "away", enabled())
 	policy := newPolicy(ns, "orders", "orders")
@@ -322,7 +322,7 @@ func TestPolicyGoesWhileNoOperatorRuns(t *testing.T) {
 	})
 }
 
-func TestPoliciesInTrouble(t *testing.T) {
+func TestPoliciesWithErrors(t *testing.T) {
 	startOperator(t)
 	ns := newNamespace(t, "trouble", enabled())
 	older := newPolicy(ns, "a-older", "orders")
@@ -350,14 +350,14 @@ func TestPoliciesInTrouble(t *testing.T) {
 	wantCondition(t, younger, v1alpha1.ConditionAccepted, no, v1alpha1.ReasonClassNotFound)
 	wantCondition(t, younger, v1alpha1.ConditionProgrammed, no, v1alpha1.ReasonNotAccepted)
 	if cm, err := configMapOf(t, ns, "b-younger"); err != nil || cm.Data[compiled.DocumentKey] == "" {
-		t.Errorf("the last good document is gone: %v", err)
+		t.Errorf("the last good document is missing: %v", err)
 	}
 	create(t, &v1alpha1.SidecarClass{ObjectMeta: metav1.ObjectMeta{Name: ns}})
 	wantCondition(t, younger, v1alpha1.ConditionAccepted, yes, v1alpha1.ReasonAccepted)
 }
 
-// TestNameIsTaken: a person's ConfigMap stays, and the document is written when it goes.
-func TestNameIsTaken(t *testing.T) {
+// TestConfigMapOfOthers checks that a ConfigMap that is not Postern's is kept, and that the document is written when it is deleted.
+func TestConfigMapOfOthers(t *testing.T) {
 	startOperator(t)
 	ns := newNamespace(t, "taken", enabled())
 	theirs := &corev1.ConfigMap{
@@ -421,7 +421,7 @@ func TestAutomaticRollout(t *testing.T) {
 	}
 }
 
-func TestCertificatesArePutRight(t *testing.T) {
+func TestCertificatesAreRestored(t *testing.T) {
 	startOperator(t)
 	config := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "postern"}}
 	change(t, config, func(c *admissionv1.MutatingWebhookConfiguration) { c.Webhooks[0].ClientConfig.CABundle = nil })
@@ -447,14 +447,14 @@ func TestCertificatesArePutRight(t *testing.T) {
 	})
 }
 
-// TestReportIsForThePodAlone: a report cannot reach a successor of the same name.
-func TestReportIsForThePodAlone(t *testing.T) {
+// TestReportIsBoundToPod checks that a report cannot change a later pod with the same name.
+func TestReportIsBoundToPod(t *testing.T) {
 	ns := newNamespace(t, "successor", nil)
 	pod := newPod(ns, "orders-1", "orders")
 	create(t, pod)
 	patch := []byte(`{"metadata":{"uid":"another"},"status":{"conditions":[{"type":"` + string(deliver.ConditionSidecar) + `","status":"True"}]}}`)
 	err := shared.Status().Patch(t.Context(), pod, client.RawPatch(types.StrategicMergePatchType, patch))
 	if !apierrors.IsConflict(err) && !apierrors.IsInvalid(err) {
-		t.Errorf("the patch is answered with %v", err)
+		t.Errorf("the patch returns %v", err)
 	}
 }

@@ -41,26 +41,26 @@ type options struct {
 	logFormat   string
 }
 
-// parseOptions reads the flags; the environment gives the namespace's default.
+// parseOptions parses the flags. The default of the namespace is read from the environment.
 func parseOptions(args []string, getenv func(string) string) (*options, error) {
 	o := &options{}
 	f := flag.NewFlagSet("operator", flag.ContinueOnError)
-	f.StringVar(&o.namespace, "operator-namespace", getenv("POD_NAMESPACE"), "namespace that the operator runs in (default: POD_NAMESPACE of the environment)")
+	f.StringVar(&o.namespace, "operator-namespace", getenv("POD_NAMESPACE"), "namespace that the operator runs in (default: the environment variable POD_NAMESPACE)")
 	f.IntVar(&o.webhookPort, "webhook-port", 9443, "port of the pod webhook")
 	f.IntVar(&o.deliverPort, "deliver-port", 9444, "port of the sidecars' long poll")
-	f.StringVar(&o.metricsAddr, "metrics-bind-address", ":8080", "address of the metrics; 0 for none")
+	f.StringVar(&o.metricsAddr, "metrics-bind-address", ":8080", "address of the metrics; 0 disables them")
 	f.StringVar(&o.healthAddr, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
-	f.StringVar(&o.image, "sidecar-image", "", "image of sidecars whose class names none")
+	f.StringVar(&o.image, "sidecar-image", "", "image of sidecars if their class does not name one")
 	f.StringVar(&o.pullPolicy, "sidecar-image-pull-policy", string(corev1.PullIfNotPresent), "Always, IfNotPresent or Never")
-	f.StringVar(&o.operatorURL, "operator-url", "", "where sidecars poll, as https://postern-operator.postern-system.svc:9444")
-	f.StringVar(&o.services, "operator-service", "", "Services of the operator, separated by commas, that its certificate names")
-	f.StringVar(&o.webhookConfiguration, "webhook-configuration", "postern", "MutatingWebhookConfiguration that is told the CA")
-	f.StringVar(&o.validatingConfiguration, "validating-webhook-configuration", "", "ValidatingWebhookConfiguration that is told the CA, too; left out where objects are not checked as they are applied")
-	f.StringVar(&o.excluded, "excluded-namespaces", "", "namespaces, separated by commas, that the webhook's configuration excludes, whatever their labels; the operator's own is among them always")
-	f.StringVar(&o.certMode, "cert-mode", string(certs.Own), "Own, or CertManager where cert-manager issues the certificate")
+	f.StringVar(&o.operatorURL, "operator-url", "", "URL that sidecars poll, for example https://postern-operator.postern-system.svc:9444")
+	f.StringVar(&o.services, "operator-service", "", "comma-separated Services of the operator, for the DNS names of its certificate")
+	f.StringVar(&o.webhookConfiguration, "webhook-configuration", "postern", "MutatingWebhookConfiguration to write the CA to")
+	f.StringVar(&o.validatingConfiguration, "validating-webhook-configuration", "", "ValidatingWebhookConfiguration to write the CA to; empty if the validating webhook is not used")
+	f.StringVar(&o.excluded, "excluded-namespaces", "", "comma-separated namespaces that the webhook's configuration excludes even if they are labelled; the operator's namespace is always excluded")
+	f.StringVar(&o.certMode, "cert-mode", string(certs.Own), "Own, or CertManager if cert-manager issues the certificate")
 	f.StringVar(&o.certSecret, "cert-secret", "postern-certs", "Secret with the certificate")
 	f.StringVar(&o.signingKeySecret, "signing-key-secret", "postern-signing-key", "Secret with the key that signs documents")
-	f.BoolVar(&o.leaderElect, "leader-elect", false, "let one of several replicas reconcile")
+	f.BoolVar(&o.leaderElect, "leader-elect", false, "enable leader election, so that only one of several replicas reconciles")
 	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "json", "json or text")
 	if err := f.Parse(args); err != nil {
@@ -79,9 +79,9 @@ func (o *options) validate() error {
 	u, err := url.Parse(o.operatorURL)
 	switch {
 	case o.namespace == "":
-		return errors.New("--operator-namespace is needed, or POD_NAMESPACE")
+		return errors.New("--operator-namespace or POD_NAMESPACE is required")
 	case o.image == "":
-		return errors.New("--sidecar-image is needed")
+		return errors.New("--sidecar-image is required")
 	case err != nil || u.Scheme != "https" || u.Hostname() == "":
 		return fmt.Errorf("--operator-url %q is not an https URL", o.operatorURL)
 	case !slices.Contains([]corev1.PullPolicy{corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever}, corev1.PullPolicy(o.pullPolicy)):
@@ -94,8 +94,8 @@ func (o *options) validate() error {
 	return nil
 }
 
-// dnsNames returns the names of the serving certificate: those by which a cluster knows the Services, and the host of the
-// URL that sidecars are given.
+// dnsNames returns the DNS names of the serving certificate: the cluster's names of the Services, and the host of the
+// URL that sidecars poll.
 func (o *options) dnsNames() []string {
 	var names []string
 	add := func(name string) {
@@ -118,7 +118,7 @@ func (o *options) dnsNames() []string {
 	return names
 }
 
-// excludedNamespaces returns the namespaces that the webhook never looks at.
+// excludedNamespaces returns the namespaces that the webhook ignores.
 func (o *options) excludedNamespaces() []string {
 	out := []string{o.namespace}
 	for namespace := range strings.SplitSeq(o.excluded, ",") {

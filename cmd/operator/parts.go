@@ -23,7 +23,7 @@ import (
 	"github.com/posterndev/postern/controllers/validate"
 )
 
-// addDelivery serves the long poll, on every replica, from informers of pods and documents.
+// addDelivery serves the long poll on every replica, from informers of pods and documents.
 func (op *operator) addDelivery(ctx context.Context) error {
 	documents := deliver.NewDocuments(op.key.Public().(ed25519.PublicKey), op.log)
 	configMaps, err := op.GetCache().GetInformer(ctx, &corev1.ConfigMap{}, cache.BlockUntilSynced(false))
@@ -50,7 +50,7 @@ func (op *operator) addDelivery(ctx context.Context) error {
 	return nil
 }
 
-// addWebhook serves the pod webhook and the validating one, on every replica.
+// addWebhook serves the pod webhook and the validating webhook on every replica.
 func (op *operator) addWebhook(context.Context) error {
 	handler, err := inject.NewHandler(inject.Config{
 		Reader: op.direct, Scheme: op.GetScheme(), Settings: op.settings, Registerer: metrics.Registry,
@@ -69,7 +69,7 @@ func (op *operator) addWebhook(context.Context) error {
 	return nil
 }
 
-// addReconcilers reconciles policies, classes and revocations, on the leader.
+// addReconcilers adds the reconcilers of policies, classes and revocations, which run on the leader.
 func (op *operator) addReconcilers(context.Context) error {
 	recorder := op.GetEventRecorder("postern.dev/operator")
 	policies := policy.NewReconciler(policy.Config{
@@ -93,13 +93,13 @@ func (op *operator) addReconcilers(context.Context) error {
 	return nil
 }
 
-// informersSynced is ready when the informers hold what the cluster has.
+// informersSynced is ready when all informers are synced.
 type informersSynced struct {
 	cache  cache.Cache
 	synced atomic.Bool
 }
 
-// NeedLeaderElection says that every replica has informers.
+// NeedLeaderElection returns false, because every replica has informers.
 func (i *informersSynced) NeedLeaderElection() bool { return false }
 
 // Start waits for the informers.

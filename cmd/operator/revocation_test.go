@@ -16,7 +16,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// accepting is a policy that accepts the tokens of https://id.example.com, which live for an hour.
+// accepting returns a policy that accepts tokens of https://id.example.com with a lifetime of one hour.
 func accepting(namespace, name string) *v1alpha1.SecurityPolicy {
 	p := newPolicy(namespace, name, name)
 	p.Spec.JWT = &v1alpha1.JWT{Providers: []v1alpha1.JWTProvider{{
@@ -30,8 +30,8 @@ func newRevocation(namespace, name string, spec v1alpha1.TokenRevocationSpec) *v
 	return &v1alpha1.TokenRevocation{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: spec}
 }
 
-// running is a sidecar that takes every document, and acknowledges each with the next poll, until the test ends. It returns the
-// names that the document in force revokes, sorted.
+// running simulates a sidecar that accepts every document, and acknowledges it with the next poll, until the test ends. It returns
+// a function for the names of the revocations in the active document, sorted.
 func running(t *testing.T, s sidecar, token string) (revoked func() []string) {
 	t.Helper()
 	names := make(chan []string, 1)
@@ -69,7 +69,7 @@ func running(t *testing.T, s sidecar, token string) (revoked func() []string) {
 		now := <-names
 		select {
 		case names <- now:
-		default: // there is a newer one already
+		default: // there is already a newer one
 		}
 		return now
 	}
@@ -102,8 +102,7 @@ func wantRevocation(t *testing.T, r *v1alpha1.TokenRevocation, kind string, stat
 	return now
 }
 
-// TestTokenRevocation follows revocations: into a sidecar, to the proof that it has them, through a change, to expiry and
-// deletion.
+// TestTokenRevocation follows revocations: into a sidecar, to the condition Enforced, through a change, to expiry and deletion.
 func TestTokenRevocation(t *testing.T) {
 	startOperator(t)
 	ns := newNamespace(t, "revoked", enabled())
@@ -122,7 +121,7 @@ func TestTokenRevocation(t *testing.T) {
 	create(t, token)
 	created := time.Now()
 	got := wantRevocation(t, token, v1alpha1.ConditionEnforced, yes, v1alpha1.ReasonEnforced)
-	t.Logf("a revocation was enforced, and said so, after %s", time.Since(created))
+	t.Logf("a revocation had the condition Enforced after %s", time.Since(created))
 	wantRevoked(t, revoked, "token", "user-42")
 	if s := got.Status; s.EnforcedTime == nil || s.Sidecars.Summary != "1/1" || !slices.Equal(s.Policies, []string{"accounts"}) ||
 		!s.Expires.Equal(&metav1.Time{Time: got.CreationTimestamp.Add(2 * time.Hour)}) {
@@ -148,7 +147,7 @@ func TestTokenRevocation(t *testing.T) {
 	wantEvents(t, ns, v1alpha1.ReasonEnforced, v1alpha1.ReasonExpired, v1alpha1.ReasonNoPolicy)
 }
 
-// TestManyTokenRevocations: what is applied together reaches a sidecar in a few documents, and each proof stands.
+// TestManyTokenRevocations checks that many revocations at once reach a sidecar, and that each gets the condition Enforced.
 func TestManyTokenRevocations(t *testing.T) {
 	startOperator(t)
 	ns := newNamespace(t, "many", enabled())

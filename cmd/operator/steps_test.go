@@ -55,8 +55,8 @@ func ready(port int) error {
 	return nil
 }
 
-// newNamespace creates a namespace with a service account, and returns its name, which begins as told and is no other's: the
-// server serves every test, however often it runs.
+// newNamespace creates a namespace with a service account, and returns its name. The name is unique, because all tests share the
+// server and can run several times.
 func newNamespace(t *testing.T, name string, labels map[string]string) string {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: name + "-", Labels: labels}}
@@ -96,7 +96,7 @@ func create(t *testing.T, object client.Object) {
 	}
 }
 
-// change reads the object, changes it and writes it, again where somebody else was quicker.
+// change reads the object, changes it and writes it. It retries on a conflict.
 func change[T client.Object](t *testing.T, object T, edit func(T)) {
 	t.Helper()
 	eventually(t, "the change is written", func() error {
@@ -127,7 +127,7 @@ func wantCondition(t *testing.T, p *v1alpha1.SecurityPolicy, kind string, status
 	return found
 }
 
-// tokenOf asks for a token as the kubelet does for a projected volume.
+// tokenOf requests a token in the same way as the kubelet for a projected volume.
 func tokenOf(t *testing.T, namespace string, pod *corev1.Pod, audience string) string {
 	t.Helper()
 	request := &authnv1.TokenRequest{Spec: authnv1.TokenRequestSpec{Audiences: []string{audience}}}
@@ -141,14 +141,14 @@ func tokenOf(t *testing.T, namespace string, pod *corev1.Pod, audience string) s
 	return got.Status.Token
 }
 
-// sidecar is what a sidecar knows from its environment.
+// sidecar has the settings from a sidecar's environment.
 type sidecar struct {
 	url  string
 	key  ed25519.PublicKey
 	http *http.Client
 }
 
-// sidecarOf reads the environment that the webhook gave the pod.
+// sidecarOf reads the environment that the webhook set in the pod.
 func sidecarOf(t *testing.T, pod *corev1.Pod) sidecar {
 	t.Helper()
 	for _, c := range pod.Spec.InitContainers {
@@ -175,7 +175,7 @@ func sidecarOf(t *testing.T, pod *corev1.Pod) sidecar {
 	return sidecar{}
 }
 
-// poll posts a report and returns the answer.
+// poll posts a report and returns the response.
 func (s sidecar) poll(ctx context.Context, token, suffix string, report any) (int, []byte, error) {
 	b, err := json.Marshal(report)
 	if err != nil {
@@ -188,30 +188,30 @@ func (s sidecar) poll(ctx context.Context, token, suffix string, report any) (in
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	answer, err := s.http.Do(r)
+	response, err := s.http.Do(r)
 	if err != nil {
 		return 0, nil, err
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	return answer.StatusCode, body, err
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return response.StatusCode, body, err
 }
 
-// next polls once and returns the document, unverified; nil where there is no newer one.
+// next polls once and returns the document, unverified, or nil if there is no newer document.
 func (s sidecar) next(ctx context.Context, token string, report compiled.Report) (*compiled.Signed, error) {
 	code, body, err := s.poll(ctx, token, "", report)
 	if err != nil || code == http.StatusNoContent {
 		return nil, err
 	}
 	if code != http.StatusOK {
-		return nil, fmt.Errorf("the poll is answered with %d: %s", code, body)
+		return nil, fmt.Errorf("the poll returned %d: %s", code, body)
 	}
 	signed := &compiled.Signed{}
 	return signed, json.Unmarshal(body, signed)
 }
 
-// take polls until there is a document that is not the one of the report, and verifies it.
-func (s sidecar) take(t *testing.T, token string, report compiled.Report) (string, *compiled.Policy) {
+// await polls until there is a document other than the one in the report, and verifies it.
+func (s sidecar) await(t *testing.T, token string, report compiled.Report) (string, *compiled.Policy) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
@@ -239,10 +239,10 @@ func configMapOf(t *testing.T, namespace, policy string) (*corev1.ConfigMap, err
 	return cm, err
 }
 
-// highest is the highest revision that wantRight saw, by namespace.
+// highest is the highest revision that wantRestored saw, by namespace.
 var highest = map[string]int64{}
 
-// publicOf returns the key that verifies documents, from the Secret that the operator filled.
+// publicOf returns the key that verifies documents, from the Secret that the operator wrote.
 func publicOf(t *testing.T, secret *corev1.Secret) ed25519.PublicKey {
 	t.Helper()
 	block, _ := pem.Decode(secret.Data["signing.key"])
@@ -256,7 +256,7 @@ func publicOf(t *testing.T, secret *corev1.Secret) ed25519.PublicKey {
 	return key.(ed25519.PrivateKey).Public().(ed25519.PublicKey)
 }
 
-// nameIn returns the name of the policy whose document the answer is.
+// nameIn returns the name of the policy in the response's document.
 func nameIn(t *testing.T, s sidecar, body []byte) string {
 	t.Helper()
 	var signed compiled.Signed

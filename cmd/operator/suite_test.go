@@ -40,15 +40,15 @@ type cluster struct {
 	env  *envtest.Environment
 	http *kubernetes.Clientset
 	client.Client
-	// kubeconfig is the operator's, who is nobody but a holder of config/rbac.
+	// kubeconfig is the operator's, which has only the permissions of config/rbac.
 	kubeconfig string
 	ports      [3]int
 }
 
-// shared is started once: an API server takes seconds.
+// shared is started once for all tests, because starting an API server takes seconds.
 var shared *cluster
 
-// asOperator, in the environment, makes this test binary the operator.
+// asOperator is the environment variable that makes this test binary the operator.
 const asOperator = "POSTERN_TEST_OPERATOR"
 
 func TestMain(m *testing.M) {
@@ -74,7 +74,7 @@ func runSuite(m *testing.M) (code int, err error) {
 		CRDDirectoryPaths: []string{filepath.Join("..", "..", "config", "crd", "bases")}, ErrorIfCRDPathMissing: true,
 	}}
 	config, err := c.env.Start()
-	defer func() { // a start that failed half-way leaves processes, too
+	defer func() { // a failed start can also leave processes
 		if stopErr := c.env.Stop(); stopErr != nil && err == nil {
 			err = fmt.Errorf("stopping API server: %w", stopErr)
 		}
@@ -89,7 +89,7 @@ func runSuite(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// install does what the chart does.
+// install creates the objects that the chart creates.
 func (c *cluster) install(ctx context.Context, config *rest.Config) error {
 	config.QPS = -1
 	scheme, err := newScheme()
@@ -159,7 +159,7 @@ func (c *cluster) webhookConfiguration() *admissionv1.MutatingWebhookConfigurati
 	}
 }
 
-// validatingConfiguration is that of config/webhook, but for the address.
+// validatingConfiguration returns the configuration of config/webhook, with another address.
 func (c *cluster) validatingConfiguration() (client.Object, error) {
 	b, err := os.ReadFile(filepath.Join("..", "..", "config", "webhook", "manifests.yaml"))
 	if err != nil {
@@ -178,7 +178,7 @@ func (c *cluster) validatingConfiguration() (client.Object, error) {
 	return config, nil
 }
 
-// readRoles reads the generated roles, and binds them to the operator.
+// readRoles returns the generated roles, and their bindings to the operator.
 func readRoles(dir string) ([]client.Object, error) {
 	b, err := os.ReadFile(filepath.Join(dir, "role.yaml"))
 	if err != nil {
@@ -220,14 +220,14 @@ func (c *cluster) pickPorts() error {
 	return nil
 }
 
-// startOperator runs the operator as a process of its own, and as nobody but config/rbac's, until stop is called or the test
-// ends. Stopping it is a SIGTERM, after which it must end well.
+// startOperator runs the operator as a process, with the permissions of config/rbac, until stop is called or the test ends. stop
+// sends SIGTERM, and the process must exit with 0.
 func startOperator(t *testing.T) (stop func()) {
 	t.Helper()
 	return runOperator(t, t.Output(), "--log-format=text")
 }
 
-// runOperator is startOperator with the log and further flags of the caller.
+// runOperator is startOperator with a log and additional flags.
 func runOperator(t *testing.T, log io.Writer, flags ...string) (stop func()) {
 	t.Helper()
 	executable, err := os.Executable()
@@ -254,11 +254,11 @@ func runOperator(t *testing.T, log io.Writer, flags ...string) (stop func()) {
 		select {
 		case err := <-ended:
 			if err != nil {
-				t.Errorf("the operator ended with %v", err)
+				t.Errorf("the operator exited with %v", err)
 			}
 		case <-time.After(waitLimit):
 			_ = cmd.Process.Kill()
-			t.Errorf("the operator did not end within %s", waitLimit)
+			t.Errorf("the operator did not exit within %s", waitLimit)
 		}
 	})
 	t.Cleanup(stop)

@@ -16,7 +16,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// warnings collects those of the API server.
+// warnings collects the warnings of the API server.
 type warnings struct {
 	mu    sync.Mutex
 	texts []string
@@ -38,38 +38,38 @@ func (w *warnings) want(t *testing.T, text string) {
 	w.texts = nil
 }
 
-// person is somebody who applies objects, and reads warnings.
-func person(t *testing.T) (client.Client, *warnings) {
+// userClient returns the client of a user who applies objects, and its warnings.
+func userClient(t *testing.T) (client.Client, *warnings) {
 	t.Helper()
-	heard := &warnings{}
+	received := &warnings{}
 	config := rest.CopyConfig(shared.env.Config)
-	config.WarningHandler = heard
+	config.WarningHandler = received
 	c, err := client.New(config, client.Options{Scheme: shared.Scheme()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, heard
+	return c, received
 }
 
-// invalid is a policy that the CRD takes and no sidecar can run.
+// invalid makes the policy one that the CRD accepts, but that no sidecar can run.
 func invalid(p *v1alpha1.SecurityPolicy) *v1alpha1.SecurityPolicy {
 	p.Spec.Ports = []v1alpha1.Port{{Port: intstr.FromInt32(int32(compiled.AdminPort))}}
 	return p
 }
 
-// TestApply: what no sidecar can run is refused as it is applied, with the field; an operator that is down never keeps anything
-// out, and an object that became invalid can be labelled, freed and deleted.
+// TestApply checks that the webhook rejects objects that no sidecar can run, and names the field. An operator that is down must not
+// block objects. An invalid object can still be labelled, released from its finalizer and deleted.
 func TestApply(t *testing.T) {
-	c, heard := person(t)
+	c, received := userClient(t)
 	ns := newNamespace(t, "apply", nil)
 	early := invalid(newPolicy(ns, "early", "early"))
 	early.Finalizers = []string{"example.com/kept"}
 	if err := c.Create(t.Context(), early); err != nil {
-		t.Fatalf("the operator is down, and yet: %v", err)
+		t.Fatalf("rejected while the operator is down: %v", err)
 	}
 
 	stop := startOperator(t)
-	eventually(t, "an invalid policy is refused", func() error { // the API server learns the CA in a moment
+	eventually(t, "an invalid policy is refused", func() error { // the API server gets the CA shortly after
 		err := c.Create(t.Context(), invalid(newPolicy(ns, "refused", "orders")), client.DryRunAll)
 		if apierrors.IsForbidden(err) && strings.Contains(err.Error(), "spec.ports[0].port: 15991 is the sidecar's own port; the app must use another") {
 			return nil
@@ -81,8 +81,8 @@ func TestApply(t *testing.T) {
 	if err := c.Create(t.Context(), good); err != nil {
 		t.Fatal(err)
 	}
-	heard.want(t, `spec.cors.allowOrigins[0]: browsers leave the default port out of Origin: write "https://app.example"`)
-	eventually(t, "an edit that no sidecar can run is refused", func() error { // the status is written meanwhile
+	received.want(t, `spec.cors.allowOrigins[0]: browsers leave the default port out of Origin: write "https://app.example"`)
+	eventually(t, "an edit that no sidecar can run is refused", func() error { // the status is written at the same time
 		now := policyNow(t, good)
 		if err := c.Update(t.Context(), invalid(now)); !apierrors.IsForbidden(err) {
 			return errOf(err)
@@ -93,7 +93,7 @@ func TestApply(t *testing.T) {
 	if err := c.Create(t.Context(), stray); err != nil {
 		t.Errorf("a revocation is refused: %v", err)
 	}
-	heard.want(t, `there is no SecurityPolicy "ordres"`)
+	received.want(t, `there is no SecurityPolicy "ordres"`)
 
 	change(t, early, func(p *v1alpha1.SecurityPolicy) { p.Labels = map[string]string{"a": "b"} })
 	wantCondition(t, early, v1alpha1.ConditionAccepted, no, v1alpha1.ReasonInvalid)
@@ -104,13 +104,13 @@ func TestApply(t *testing.T) {
 
 	stop()
 	if err := c.Create(t.Context(), invalid(newPolicy(ns, "late", "late"))); err != nil {
-		t.Errorf("the operator is down, and yet: %v", err)
+		t.Errorf("rejected while the operator is down: %v", err)
 	}
 }
 
 func errOf(err error) error {
 	if err == nil {
-		return errors.New("it is let in")
+		return errors.New("it is accepted")
 	}
 	return err
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// access is how the cluster is reached, as kubectl does it.
+// access connects to the cluster in the same way as kubectl.
 type access struct {
 	kubeconfig, context, namespace string
 	timeout                        time.Duration
@@ -26,10 +26,10 @@ type access struct {
 
 func (a *access) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&a.kubeconfig, "kubeconfig", "", "file with the clusters (default: KUBECONFIG of the environment, or ~/.kube/config)")
-	f.StringVar(&a.context, "context", "", "context of the kubeconfig; left out: the current one")
-	f.DurationVar(&a.timeout, "request-timeout", 30*time.Second, "of one request to the API server; 0 for none")
-	f.StringVarP(&a.namespace, "namespace", "n", "", "namespace; left out: the context's")
+	f.StringVar(&a.kubeconfig, "kubeconfig", "", "path of the kubeconfig file (default: the environment variable KUBECONFIG, or ~/.kube/config)")
+	f.StringVar(&a.context, "context", "", "context of the kubeconfig (default: the current context)")
+	f.DurationVar(&a.timeout, "request-timeout", 30*time.Second, "timeout of one request to the API server; 0 disables it")
+	f.StringVarP(&a.namespace, "namespace", "n", "", "namespace (default: the context's namespace)")
 }
 
 func (a *access) config() clientcmd.ClientConfig {
@@ -49,7 +49,8 @@ func (a *access) namespaceName() (string, error) {
 	return namespace, nil
 }
 
-// client knows TokenRevocations without discovery, which not everybody may ask. Warnings of the API server go to a writer.
+// client returns a client for TokenRevocations. It does not use discovery, because not every user has permission for it. Warnings of
+// the API server are written to warnings.
 func (a *access) client(warnings io.Writer) (client.Client, error) {
 	config, err := a.config().ClientConfig()
 	if err != nil {

@@ -13,13 +13,13 @@ func count(n int, one, many string) string {
 	return strconv.Itoa(n) + " " + many
 }
 
-// counted is the number of something, and its nouns.
+// counted is a number with its noun in singular and plural.
 type counted struct {
 	n         int
 	one, many string
 }
 
-// enumerate lists what there is at least one of, as "1 policy, 2 classes and 3 revocations"; empty where there is nothing.
+// enumerate lists the items that are not 0, as "1 policy, 2 classes and 3 revocations". It is empty if all are 0.
 func enumerate(all ...counted) string {
 	var parts []string
 	for _, c := range all {

@@ -23,7 +23,7 @@ func TestEnumerate(t *testing.T) {
 	}
 }
 
-func TestCountsOfARevocation(t *testing.T) {
+func TestRevocationCounts(t *testing.T) {
 	for n, want := range map[int]string{3: ": 4/4 sidecars of a, b, c", 4: ": 4/4 sidecars of a, b, c and 1 more policy", 5: ": 4/4 sidecars of a, b, c and 2 more policies"} {
 		status := v1alpha1.TokenRevocationStatus{Policies: []string{"a", "b", "c", "d", "e"}[:n], Sidecars: &v1alpha1.SidecarCounts{Summary: "4/4"}}
 		if got := counts(&status); got != want {

@@ -22,8 +22,8 @@ import (
 	"github.com/posterndev/postern/controllers/deliver"
 )
 
-// forward opens a port of this machine to the loopback API of a pod that runs the policy, as kubectl port-forward does, and
-// returns its URL. Without a policy there must be one alone in the namespace. The caller calls stop.
+// forward forwards a local port to the loopback API of a pod that runs the policy, as kubectl port-forward does, and returns its
+// URL. If policy is empty, the pods of the namespace must run only one policy. The caller must call stop.
 func (a *access) forward(ctx context.Context, policy string) (server string, stop func(), err error) {
 	namespace, err := a.namespaceName()
 	if err != nil {
@@ -75,7 +75,7 @@ func choose(pods []corev1.Pod, policy string) (*corev1.Pod, error) {
 		return nil, fmt.Errorf("no ready pod runs the policy %q", policy)
 	case len(policies) > 1:
 		slices.Sort(policies)
-		return nil, fmt.Errorf("say by --policy whose sessions: there are %s", strings.Join(policies, ", "))
+		return nil, fmt.Errorf("set --policy, because pods run several policies: %s", strings.Join(policies, ", "))
 	}
 	return found, nil
 }
@@ -110,11 +110,11 @@ func forwardTo(ctx context.Context, config *rest.Config, clients kubernetes.Inte
 	}
 	ports, err := f.GetPorts()
 	if err == nil && len(ports) != 1 {
-		err = fmt.Errorf("%d ports are open, not one", len(ports))
+		err = fmt.Errorf("%d ports are open, want 1", len(ports))
 	}
 	if err != nil {
 		stop()
-		return 0, nil, fmt.Errorf("opening a port of this machine: %w", err)
+		return 0, nil, fmt.Errorf("opening a local port: %w", err)
 	}
 	return ports[0].Local, stop, nil
 }

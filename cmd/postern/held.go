@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// heldWriter keeps what is written until release: the first lines of a log come after the welcome, which says what they are about.
+// heldWriter buffers writes until release, so that the first log lines come after the welcome text, which explains them.
 type heldWriter struct {
 	mu sync.Mutex
 	w  io.Writer
@@ -16,7 +16,7 @@ type heldWriter struct {
 
 func newHeldWriter(w io.Writer) *heldWriter { return &heldWriter{w: w, held: &bytes.Buffer{}} }
 
-// Write keeps p, or writes it after release.
+// Write buffers p before release, and writes it after release.
 func (h *heldWriter) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -26,7 +26,7 @@ func (h *heldWriter) Write(p []byte) (int, error) {
 	return h.w.Write(p)
 }
 
-// release calls before, which may write to the writer below, and then writes what was kept. Later calls do nothing.
+// release calls before, which may write to the underlying writer, and then writes the buffer. Later calls do nothing.
 func (h *heldWriter) release(before func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -34,6 +34,6 @@ func (h *heldWriter) release(before func()) {
 		return
 	}
 	before()
-	_, _ = h.held.WriteTo(h.w) // a terminal that is closed has no reader
+	_, _ = h.held.WriteTo(h.w) // ignore errors of a closed terminal
 	h.held = nil
 }

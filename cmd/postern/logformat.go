@@ -16,15 +16,15 @@ const (
 	formatJSON = "json"
 )
 
-// logOutput is where and how a command writes what it does: lines for people, or JSON for machines.
+// logOutput is the destination and the format of a command's log.
 type logOutput struct {
 	w io.Writer
-	// text is false for JSON, and colour true only with text.
+	// text is false for JSON. colour is true only with text.
 	text, colour bool
 }
 
-// newLogOutput returns the output for a value of --log-format. auto is text where w is a terminal, and JSON elsewhere. Colours
-// are for terminals alone, unless NO_COLOR (no-color.org) is set or TERM is dumb.
+// newLogOutput returns the output for a value of --log-format. auto is text if w is a terminal, and JSON otherwise. Colours are
+// used only on terminals, and not if NO_COLOR (no-color.org) is set or TERM is dumb.
 func newLogOutput(w io.Writer, format string, getenv func(string) string) (logOutput, error) {
 	terminal := isTerminal(w)
 	o := logOutput{w: w}
@@ -46,7 +46,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// logger returns a logger of records from level up.
+// logger returns a logger for records of at least the level.
 func (o logOutput) logger(level slog.Leveler) *slog.Logger {
 	if o.text {
 		return slog.New(newTextHandler(o, level))
@@ -54,13 +54,13 @@ func (o logOutput) logger(level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(o.w, &slog.HandlerOptions{Level: level}))
 }
 
-// to returns the same output at another writer.
+// to returns the same output with another writer.
 func (o logOutput) to(w io.Writer) logOutput {
 	o.w = w
 	return o
 }
 
-// paint colours text where colours are wanted.
+// paint colours text if colours are enabled.
 func (o logOutput) paint(colour, text string) string {
 	if !o.colour {
 		return text

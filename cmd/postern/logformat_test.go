@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal returns the two ends of a pseudo-terminal (pts(4)).
+// openTerminal returns the two ends of a pseudo-terminal (pts(4)): person reads what program writes.
 func openTerminal(t *testing.T) (person, program *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
@@ -79,7 +79,7 @@ func TestLogFormat(t *testing.T) {
 	}
 }
 
-func TestColoursOfATerminal(t *testing.T) {
+func TestColoursOnTerminal(t *testing.T) {
 	person, terminal := openTerminal(t)
 	o, err := newLogOutput(terminal, "auto", func(string) string { return "" })
 	if err != nil {
@@ -99,15 +99,15 @@ func TestTextLines(t *testing.T) {
 		log  func(*slog.Logger)
 		want string
 	}{
-		"attributes": {func(l *slog.Logger) { l.Info("request", "status", 401, "cause", "no token") }, "INFO  request status=401 cause=\"no token\"\n"},
-		"a request, without what is the same in each": {func(l *slog.Logger) { l.Info("request", "path", "/", "port", 8080, "policy", "default/app") }, "INFO  request path=/\n"},
-		"levels are aligned":                          {func(l *slog.Logger) { l.Error("broken") }, "ERROR broken\n"},
-		"below the level":                             {func(l *slog.Logger) { l.Debug("why") }, ""},
-		"attributes and group":                        {func(l *slog.Logger) { l.With("a", 1).WithGroup("g").Warn("w", "b", 2) }, "WARN  w a=1 g.b=2\n"},
-		"a client's escape sequences": {func(l *slog.Logger) { l.Info("request", "path", "/\x1b[2J\n", "error", errors.New("\x1b]0;x\a")) },
+		"attributes":                      {func(l *slog.Logger) { l.Info("request", "status", 401, "cause", "no token") }, "INFO  request status=401 cause=\"no token\"\n"},
+		"a request omits policy and port": {func(l *slog.Logger) { l.Info("request", "path", "/", "port", 8080, "policy", "default/app") }, "INFO  request path=/\n"},
+		"levels are aligned":              {func(l *slog.Logger) { l.Error("broken") }, "ERROR broken\n"},
+		"below the level":                 {func(l *slog.Logger) { l.Debug("why") }, ""},
+		"attributes and group":            {func(l *slog.Logger) { l.With("a", 1).WithGroup("g").Warn("w", "b", 2) }, "WARN  w a=1 g.b=2\n"},
+		"escape sequences of a client": {func(l *slog.Logger) { l.Info("request", "path", "/\x1b[2J\n", "error", errors.New("\x1b]0;x\a")) },
 			`INFO  request path="/\x1b[2J\n" error="\x1b]0;x\a"` + "\n"},
-		"escape sequences in a message":   {func(l *slog.Logger) { l.Info("from net/http: \x1b[2J") }, `INFO  "from net/http: \x1b[2J"` + "\n"},
-		"attributes called like the head": {func(l *slog.Logger) { l.Info("m", "level", "high", "msg", "inner") }, "INFO  m level=high msg=inner\n"},
+		"escape sequences in a message":  {func(l *slog.Logger) { l.Info("from net/http: \x1b[2J") }, `INFO  "from net/http: \x1b[2J"` + "\n"},
+		"attributes named level and msg": {func(l *slog.Logger) { l.Info("m", "level", "high", "msg", "inner") }, "INFO  m level=high msg=inner\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
@@ -123,7 +123,7 @@ func TestTextLines(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 			if strings.ContainsRune(b.String(), '\x1b') {
-				t.Error("an escape sequence where no colours are")
+				t.Error("an escape sequence without colours")
 			}
 		})
 	}
@@ -131,11 +131,11 @@ func TestTextLines(t *testing.T) {
 	var b bytes.Buffer
 	logOutput{w: &b, text: true}.logger(&level).Debug("why")
 	if !strings.Contains(b.String(), "DEBUG why") {
-		t.Errorf("the level is not followed: %q", b.String())
+		t.Errorf("a changed level is not applied: %q", b.String())
 	}
 }
 
-// TestTextHandler holds the handler against the contract of slog.Handler.
+// TestTextHandler checks the handler against the contract of slog.Handler.
 func TestTextHandler(t *testing.T) {
 	var b bytes.Buffer
 	slogtest.Run(t, func(*testing.T) slog.Handler {
@@ -144,7 +144,7 @@ func TestTextHandler(t *testing.T) {
 	}, func(t *testing.T) map[string]any { return parseLine(t, b.String()) })
 }
 
-// parseLine reads a line back: "time level message key=value group.key=value".
+// parseLine parses a line: "time level message key=value group.key=value".
 func parseLine(t *testing.T, line string) map[string]any {
 	t.Helper()
 	out := map[string]any{}

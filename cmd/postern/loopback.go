@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// loopbackTimeout bounds one request, and maxAnswer an answer, in bytes: a person's 256 sessions fit.
+// loopbackTimeout bounds one request. maxResponse bounds a response, in bytes: the 256 sessions of a user fit.
 const (
 	loopbackTimeout = 10 * time.Second
-	maxAnswer       = 1 << 20
+	maxResponse     = 1 << 20
 )
 
-// loopbackAPI is a sidecar's loopback API at a URL.
+// loopbackAPI is a client of a sidecar's loopback API.
 type loopbackAPI struct{ base *url.URL }
 
 func newLoopbackAPI(server string) (*loopbackAPI, error) {
@@ -29,8 +29,9 @@ func newLoopbackAPI(server string) (*loopbackAPI, error) {
 	return &loopbackAPI{u}, nil
 }
 
-// ask sends body as JSON, or nothing where it is nil, and decodes the answer into v, or takes none where that is nil.
-func (a *loopbackAPI) ask(ctx context.Context, method, path string, body, v any) error {
+// call sends a request with body as JSON, or without a body if body is nil. It decodes the response into v. If v is nil, the
+// response must be 204.
+func (a *loopbackAPI) call(ctx context.Context, method, path string, body, v any) error {
 	var encoded io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -43,35 +44,35 @@ func (a *loopbackAPI) ask(ctx context.Context, method, path string, body, v any)
 	defer cancel()
 	target, err := a.base.Parse(strings.TrimSuffix(a.base.Path, "/") + path)
 	if err != nil {
-		return fmt.Errorf("asking the sidecar: %w", err)
+		return fmt.Errorf("calling the sidecar: %w", err)
 	}
 	r, err := http.NewRequestWithContext(ctx, method, target.String(), encoded)
 	if err != nil {
-		return fmt.Errorf("asking the sidecar: %w", err)
+		return fmt.Errorf("calling the sidecar: %w", err)
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Postern-Request", "true")
-	answer, err := http.DefaultClient.Do(r)
+	response, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return fmt.Errorf("asking the sidecar: %w", err)
+		return fmt.Errorf("calling the sidecar: %w", err)
 	}
-	defer answer.Body.Close()
-	content, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	defer response.Body.Close()
+	content, err := io.ReadAll(io.LimitReader(response.Body, maxResponse))
 	if err != nil {
-		return fmt.Errorf("asking the sidecar: %w", err)
+		return fmt.Errorf("calling the sidecar: %w", err)
 	}
 	switch {
-	case answer.StatusCode >= http.StatusMultipleChoices:
-		return fmt.Errorf("the sidecar answers %s%s", answer.Status, detailOf(content))
-	case v == nil && answer.StatusCode == http.StatusNoContent:
+	case response.StatusCode >= http.StatusMultipleChoices:
+		return fmt.Errorf("the sidecar responded with %s%s", response.Status, detailOf(content))
+	case v == nil && response.StatusCode == http.StatusNoContent:
 		return nil
 	case v == nil || json.Unmarshal(content, v) != nil:
-		return fmt.Errorf("what answers at %s is not a sidecar's loopback API", a.base)
+		return fmt.Errorf("the server at %s is not a sidecar's loopback API", a.base)
 	}
 	return nil
 }
 
-// detailOf returns what a problem (RFC 9457) says, for the end of a sentence.
+// detailOf returns the detail of a problem document (RFC 9457), as the end of a sentence.
 func detailOf(content []byte) string {
 	var problem struct {
 		Detail string `json:"detail"`

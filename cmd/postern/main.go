@@ -1,5 +1,5 @@
-// Command postern is the command line for people: it checks policies, shows what they compile to, and runs them without
-// a cluster. It revokes tokens, and shows and ends sessions, too.
+// Command postern is the command line: it checks and compiles policies, and runs them without a cluster. It also revokes tokens,
+// and lists and ends sessions.
 package main
 
 import (
@@ -30,7 +30,7 @@ func main() {
 func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "postern",
-		Short:         "Check, compile and run SecurityPolicies, revoke tokens, and see sessions",
+		Short:         "Check, compile and run SecurityPolicies, revoke tokens, and manage sessions",
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,

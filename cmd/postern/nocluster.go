@@ -12,11 +12,11 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// access is that of a build without a client for clusters, which compiles in half the time: the demo's first act needs none.
-// Commands that need a cluster refuse.
+// access is the implementation in a build without a Kubernetes client. Such a build compiles in half the time, and the demo's first
+// act needs no cluster. Commands that need a cluster return errNoCluster.
 type access struct{}
 
-var errNoCluster = errors.New("this build has no client for clusters (it was made with -tags nocluster): use --server")
+var errNoCluster = errors.New("this build has no Kubernetes client (it was built with -tags nocluster): use --server")
 
 func (*access) addFlags(*cobra.Command) {}
 

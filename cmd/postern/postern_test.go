@@ -16,7 +16,7 @@ import (
 
 const sample = "../../config/samples/securitypolicy.yaml"
 
-// run executes a command line and returns what it printed to standard output and error.
+// run executes a command line and returns its standard output and error.
 func run(t *testing.T, stdin string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	cmd := newCommand()
@@ -48,11 +48,11 @@ func TestLint(t *testing.T) {
 		wantErr       bool
 		wantLine      string
 	}{
-		"good":                {"forwardToken: true", "forwardToken: false", false, "-: 1 policy is valid"},
-		"against the schema":  {"5/minute", "5/fortnight", true, "-:35: error: SecurityPolicy/orders: spec.rateLimits[0].limit:"},
-		"against a CEL rule":  {"[RS256, ES256]", "[RS256, HS256]", true, "-:17: error: SecurityPolicy/orders: spec.jwt.providers[0]:"},
-		"against the stages":  {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, `jwks: {inline: '{"keys":[]}'}`, true, "error: SecurityPolicy/orders: spec.jwt.providers[0].jwks.inline: "},
-		"against good advice": {"[/public/**, /healthz]", "[/**]", false, "-: 1 policy is valid"},
+		"valid":               {"forwardToken: true", "forwardToken: false", false, "-: 1 policy is valid"},
+		"violates the schema": {"5/minute", "5/fortnight", true, "-:35: error: SecurityPolicy/orders: spec.rateLimits[0].limit:"},
+		"violates a CEL rule": {"[RS256, ES256]", "[RS256, HS256]", true, "-:17: error: SecurityPolicy/orders: spec.jwt.providers[0]:"},
+		"rejected by a stage": {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, `jwks: {inline: '{"keys":[]}'}`, true, "error: SecurityPolicy/orders: spec.jwt.providers[0].jwks.inline: "},
+		"open route":          {"[/public/**, /healthz]", "[/**]", false, "-: 1 policy is valid"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -65,15 +65,15 @@ func TestLint(t *testing.T) {
 			}
 		})
 	}
-	// The class is not in the file: whether it names a Vault is not the policy's to answer for.
+	// The class is not in the file, so lint cannot know whether it names a Vault, and does not warn.
 	if out, _, err := run(t, "", "lint", "-f", "../../config/samples/tokens.yaml"); err != nil || !strings.Contains(out, "1 policy is valid") || strings.Contains(out, "warning") {
 		t.Errorf("a policy with secrets in Vault: %v, %s", err, out)
 	}
 	if _, _, err := run(t, "", "lint", "-f", sample, "-f", "absent.yaml"); err == nil {
-		t.Error("an absent file is good")
+		t.Error("a missing file is accepted")
 	}
 	if _, _, err := run(t, "", "lint"); err == nil {
-		t.Error("no file is good")
+		t.Error("no file is accepted")
 	}
 }
 
@@ -142,8 +142,8 @@ func TestRunRefuses(t *testing.T) {
 	for name, args := range map[string][]string{
 		"no upstream":        {"run", "-f", sample},
 		"an https upstream":  {"run", "-f", sample, "--upstream", "https://127.0.0.1"},
-		"an absent file":     {"run", "-f", "absent.yaml", "--upstream", "http://127.0.0.1:1"},
-		"an address in vain": {"run", "-f", sample, "--upstream", "http://127.0.0.1:1", "--listen", "256.0.0.1:1"},
+		"a missing file":     {"run", "-f", "absent.yaml", "--upstream", "http://127.0.0.1:1"},
+		"an invalid address": {"run", "-f", sample, "--upstream", "http://127.0.0.1:1", "--listen", "256.0.0.1:1"},
 	} {
 		if _, _, err := run(t, "", args...); err == nil {
 			t.Errorf("%s: it ran", name)
@@ -191,9 +191,9 @@ func TestTokens(t *testing.T) {
 		t.Errorf("exp = %v, %v", exp, err)
 	}
 	for name, args := range map[string][]string{
-		"a public key":  {"--key", "-"},
-		"a bad claim":   {"--key", file, "--claim", "tenant"},
-		"an absent key": {"--key", "absent.json"},
+		"a public key":     {"--key", "-"},
+		"an invalid claim": {"--key", file, "--claim", "tenant"},
+		"a missing key":    {"--key", "absent.json"},
 	} {
 		if _, _, err := run(t, public, append([]string{"token", "sign"}, args...)...); err == nil {
 			t.Errorf("%s: it signed", name)

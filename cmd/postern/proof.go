@@ -19,41 +19,41 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// lookEvery is how often the object's status is read.
-const lookEvery = 200 * time.Millisecond
+// readInterval is the time between two reads of the object's status.
+const readInterval = 200 * time.Millisecond
 
-// createAndWait creates the object in the cluster; see the function of that name.
+// createAndWait calls the function createAndWait with a client for the cluster.
 func (a *access) createAndWait(ctx context.Context, r *v1alpha1.TokenRevocation, wait time.Duration, p printers) error {
 	c, err := a.client(p.warnings)
 	if err != nil {
 		return err
 	}
-	return createAndWait(ctx, c, r, wait, p.tell)
+	return createAndWait(ctx, c, r, wait, p.progress)
 }
 
-// createAndWait creates the object, waits for the proof that it is enforced, and tells of both. The object is then as it was
-// last seen. Where there is no proof in time, the error says why.
-func createAndWait(ctx context.Context, c client.Client, r *v1alpha1.TokenRevocation, wait time.Duration, tell io.Writer) error {
+// createAndWait creates the object, waits until it is enforced, and prints both events. It leaves the last version that it read in
+// r. If the object is not enforced in time, the error says why.
+func createAndWait(ctx context.Context, c client.Client, r *v1alpha1.TokenRevocation, wait time.Duration, progress io.Writer) error {
 	began := time.Now()
 	if err := c.Create(ctx, r); err != nil {
 		return fmt.Errorf("creating token revocation: %w", err)
 	}
-	fmt.Fprintf(tell, "tokenrevocation/%s created in namespace %s\n", r.Name, r.Namespace)
+	fmt.Fprintf(progress, "tokenrevocation/%s created in namespace %s\n", r.Name, r.Namespace)
 	if wait <= 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	if err := look(ctx, c, r); err != nil {
-		return fmt.Errorf("not known to be enforced after %s: %w", time.Since(began).Round(time.Millisecond), err)
+	if err := waitEnforced(ctx, c, r); err != nil {
+		return fmt.Errorf("not enforced after %s: %w", time.Since(began).Round(time.Millisecond), err)
 	}
-	fmt.Fprintf(tell, "enforced after %s%s\n", time.Since(began).Round(time.Millisecond), counts(&r.Status))
+	fmt.Fprintf(progress, "enforced after %s%s\n", time.Since(began).Round(time.Millisecond), counts(&r.Status))
 	return nil
 }
 
-// look reads the object until it is enforced, or can never be, or ctx ends. A read that fails is tried again, but for one that
-// is not allowed.
-func look(ctx context.Context, c client.Client, r *v1alpha1.TokenRevocation) error {
+// waitEnforced reads the object until it is enforced, can never be enforced, or ctx ends. It retries failed reads, unless they are
+// forbidden.
+func waitEnforced(ctx context.Context, c client.Client, r *v1alpha1.TokenRevocation) error {
 	var failed error
 	for {
 		now := &v1alpha1.TokenRevocation{}
@@ -66,9 +66,9 @@ func look(ctx context.Context, c client.Client, r *v1alpha1.TokenRevocation) err
 				return err
 			}
 		case apierrors.IsNotFound(err):
-			return errors.New("somebody deleted it")
+			return errors.New("the object was deleted")
 		case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):
-			return fmt.Errorf("whether it is cannot be seen, though it was created: %w", err)
+			return fmt.Errorf("the object was created, but its status cannot be read: %w", err)
 		case ctx.Err() == nil:
 			failed = err
 		}
@@ -76,16 +76,17 @@ func look(ctx context.Context, c client.Client, r *v1alpha1.TokenRevocation) err
 		case <-ctx.Done():
 			_, why := judgeProof(r)
 			return errors.Join(why, failed)
-		case <-time.After(lookEvery):
+		case <-time.After(readInterval):
 		}
 	}
 }
 
-// judgeProof says whether there is nothing to wait for, and why the revocation is not enforced; nil where it is.
+// judgeProof returns done if there is nothing more to wait for. why is the reason why the revocation is not enforced, or nil if it
+// is enforced.
 func judgeProof(r *v1alpha1.TokenRevocation) (done bool, why error) {
 	enforced := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionEnforced)
 	if enforced == nil || r.Status.ObservedGeneration != r.Generation {
-		return false, errors.New("no operator has looked at it yet")
+		return false, errors.New("no operator has reconciled it yet")
 	}
 	if enforced.Status == metav1.ConditionTrue {
 		return true, nil
@@ -94,7 +95,7 @@ func judgeProof(r *v1alpha1.TokenRevocation) (done bool, why error) {
 	return slices.Contains(final, enforced.Reason), fmt.Errorf("%s: %s", enforced.Reason, enforced.Message)
 }
 
-// counts says how many sidecars of which policies refuse what is revoked, for the end of a sentence.
+// counts returns how many sidecars of which policies enforce the revocation, as the end of a sentence.
 func counts(s *v1alpha1.TokenRevocationStatus) string {
 	if s.Sidecars == nil {
 		return ""

@@ -18,7 +18,7 @@ func namespaceOf(o metav1.Object) string { return cmp.Or(o.GetNamespace(), "defa
 
 func fullName(namespace, name string) string { return namespace + "/" + name }
 
-// revoke adds what the file's TokenRevocations name to the document of one policy.
+// revoke adds the file's TokenRevocations to the document of one policy.
 func (f *policyFile) revoke(document *compiled.Policy) {
 	f.compiled[fullName(document.Namespace, document.Name)] = true
 	var here []v1alpha1.TokenRevocation
@@ -35,7 +35,8 @@ func (f *policyFile) revoke(document *compiled.Policy) {
 	}
 }
 
-// createdAt stands for the revocation's creation: a revocation without issuedBefore concerns the tokens issued until then.
+// createdAt returns the time to use as the revocation's creation. A revocation without issuedBefore revokes the tokens that were
+// issued before it.
 func (f *policyFile) createdAt(r *v1alpha1.TokenRevocation) time.Time {
 	if at, ok := f.created[revocationKey(r)]; ok {
 		return at
@@ -43,7 +44,7 @@ func (f *policyFile) createdAt(r *v1alpha1.TokenRevocation) time.Time {
 	return f.now
 }
 
-// creations returns when each of the file's revocations was created, for a later version of the file.
+// creations returns the creation time of each of the file's revocations, for a later version of the file.
 func (f *policyFile) creations() map[string]time.Time {
 	created := map[string]time.Time{}
 	for i := range f.objects.Revocations {
@@ -53,14 +54,14 @@ func (f *policyFile) creations() map[string]time.Time {
 	return created
 }
 
-// revocationKey tells a file's revocations apart: one whose spec was changed is another.
+// revocationKey identifies a revocation of a file. A revocation with a changed spec has another key.
 func revocationKey(r *v1alpha1.TokenRevocation) string {
-	spec, _ := json.Marshal(r.Spec) // a spec that was read from JSON can be written
+	spec, _ := json.Marshal(r.Spec) // a spec that was decoded from JSON can be encoded
 	return fullName(namespaceOf(r), r.Name) + " " + string(spec)
 }
 
-// judgeRevocations warns of the revocations that no policy takes which was compiled. Where none was of their namespace, or not
-// the one that they name, nothing is known.
+// judgeRevocations warns about revocations that apply to no compiled policy. It does not warn if no policy of their namespace, or not
+// the policy that they name, was compiled.
 func (f *policyFile) judgeRevocations() {
 	namespaces, policies := map[string]bool{}, map[string]bool{}
 	for i := range f.objects.Policies {
@@ -74,17 +75,17 @@ func (f *policyFile) judgeRevocations() {
 		namespace, named := namespaceOf(r), r.Spec.PolicyName
 		unknown := named != "" && policies[fullName(namespace, named)] && !f.compiled[fullName(namespace, named)]
 		if outcome := f.revoked[fullName(namespace, r.Name)]; namespaces[namespace] && !unknown && outcome != v1alpha1.ReasonAccepted {
-			f.findings = append(f.findings, notTaken(r, outcome, policies[fullName(namespace, named)]))
+			f.findings = append(f.findings, notApplied(r, outcome, policies[fullName(namespace, named)]))
 		}
 	}
 }
 
-// notTaken says why no policy takes the revocation.
-func notTaken(r *manifest.Revocation, outcome string, policyExists bool) manifest.Finding {
+// notApplied returns the warning that says why the revocation applies to no policy.
+func notApplied(r *manifest.Revocation, outcome string, policyExists bool) manifest.Finding {
 	named, issuer := r.Spec.PolicyName, r.Spec.Issuer
 	switch {
 	case outcome == v1alpha1.ReasonExpired:
-		return r.Warning("spec", "the last of the tokens has expired: the object has no effect, and can go")
+		return r.Warning("spec", "the last of the tokens has expired: the object has no effect, and can be deleted")
 	case outcome == v1alpha1.ReasonTooMany:
 		return r.Warning("spec", "the policies' documents have no room for it: remove revocations that are not needed")
 	case named != "" && !policyExists:

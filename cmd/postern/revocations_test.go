@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// withRevocation is the sample policy, in namespace shop, and a TokenRevocation with that spec.
+// withRevocation returns the sample policy, in namespace shop, and a TokenRevocation with this spec.
 func withRevocation(t *testing.T, spec string) string {
 	t.Helper()
 	b, err := os.ReadFile(sample)
@@ -22,14 +22,14 @@ func TestLintRevocations(t *testing.T) {
 		want    string
 		wantErr bool
 	}{
-		"taken": {
+		"applied": {
 			file: withRevocation(t, "  tokenID: j\n"), want: "-: 1 policy and 1 revocation are valid\n",
 		},
 		"of another issuer": {
 			file: withRevocation(t, "  tokenID: j\n  issuer: https://other.example.com\n"),
 			want: `warning: TokenRevocation/r: spec.issuer: no SecurityPolicy of the file and namespace accepts tokens of issuer "https://other.example.com"`,
 		},
-		"of a policy that is not there": {
+		"of a missing policy": {
 			file: withRevocation(t, "  tokenID: j\n  policyName: ordres\n"),
 			want: `warning: TokenRevocation/r: spec.policyName: there is no SecurityPolicy "ordres" in the file and namespace`,
 		},
@@ -37,11 +37,11 @@ func TestLintRevocations(t *testing.T) {
 			file: withRevocation(t, "  tokenID: j\n  expires: \"2020-01-01T00:00:00Z\"\n"),
 			want: "warning: TokenRevocation/r: spec: the last of the tokens has expired",
 		},
-		"by itself": {
+		"without a policy in the file": {
 			file: "apiVersion: postern.dev/v1alpha1\nkind: TokenRevocation\nmetadata: {name: r}\nspec: {tokenID: j}\n",
 			want: "-: 1 revocation is valid\n",
 		},
-		"of two things": {
+		"two targets": {
 			file: withRevocation(t, "  tokenID: j\n  subject: u\n"), wantErr: true,
 			want: "error: TokenRevocation/r: spec: Invalid value: say exactly one of tokenID, sessionID, subject and keyID",
 		},
@@ -59,7 +59,7 @@ func TestLintRevocations(t *testing.T) {
 	}
 }
 
-// TestCompileRevocations: what a file revokes is in the document, as if it were created now.
+// TestCompileRevocations checks that a file's revocations are in the document, as if they were created now.
 func TestCompileRevocations(t *testing.T) {
 	file := withRevocation(t, "  subject: user-42\n")
 	out, stderr, err := run(t, file, "compile", "-f", "-")

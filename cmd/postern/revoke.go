@@ -29,11 +29,11 @@ func newRevokeCommand() *cobra.Command {
 	o := &revokeOptions{}
 	cmd := &cobra.Command{
 		Use:   "revoke --subject user-42 -n shop",
-		Short: "Refuse tokens before they expire, and see that every sidecar does",
-		Long: "Creates a TokenRevocation, waits until the operator has proved that every sidecar refuses what it names, and says how\n" +
-			"long that took. Say one of --subject, --session-id, --token-id, --key-id, --token and --token-file.\n\n" +
-			"With --server it asks a sidecar's loopback API instead, as that of postern run.\n\n" +
-			"It exits with 1 where the revocation is not enforced in time; what was created stays.",
+		Short: "Revoke tokens before they expire, and wait until every sidecar refuses them",
+		Long: "Creates a TokenRevocation, waits until the operator reports that every sidecar enforces it, and prints how long that\n" +
+			"took. Set exactly one of --subject, --session-id, --token-id, --key-id, --token and --token-file.\n\n" +
+			"With --server it calls a sidecar's loopback API instead, for example that of postern run.\n\n" +
+			"It exits with 1 if the revocation is not enforced in time. The object that it created is kept.",
 		Example: "  postern revoke --subject user-42 -n shop --reason 'laptop stolen'\n" +
 			"  postern revoke --token - -n shop < token.jwt\n" +
 			"  postern revoke --subject user-42 -n shop --dry-run > revocation.yaml\n" +
@@ -43,18 +43,18 @@ func newRevokeCommand() *cobra.Command {
 	}
 	o.target.addFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.policy, "policy", "", "the one SecurityPolicy that it is for; left out: every policy of the namespace")
-	f.StringVar(&o.reason, "reason", "", "a text for people")
-	f.StringVar(&o.name, "name", "", "the object's name; left out: one is made up")
-	f.DurationVar(&o.wait, "wait", 30*time.Second, "how long to wait for the proof; 0 for not at all")
-	f.BoolVar(&o.dryRun, "dry-run", false, "print the object as YAML, and create nothing")
-	f.StringVarP(&o.output, "output", "o", "", "yaml: print the object as it is at the end")
-	f.StringVar(&o.server, "server", "", "URL of a sidecar's loopback API, as http://127.0.0.1:15992; no cluster is asked")
+	f.StringVar(&o.policy, "policy", "", "the SecurityPolicy that it applies to (default: every policy of the namespace)")
+	f.StringVar(&o.reason, "reason", "", "the reason, as text")
+	f.StringVar(&o.name, "name", "", "the object's name (default: a generated name)")
+	f.DurationVar(&o.wait, "wait", 30*time.Second, "how long to wait until it is enforced; 0 disables waiting")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print the object as YAML, and do not create it")
+	f.StringVarP(&o.output, "output", "o", "", "yaml: print the object with its last status")
+	f.StringVar(&o.server, "server", "", "URL of a sidecar's loopback API, as http://127.0.0.1:15992, to use in place of a cluster")
 	o.access.addFlags(cmd)
 	return cmd
 }
 
-// clusterFlags mean nothing to a sidecar's loopback API.
+// clusterFlags are the flags that a sidecar's loopback API does not support.
 var clusterFlags = []string{"policy", "reason", "name", "wait", "dry-run", "output", "kubeconfig", "context", "namespace", "request-timeout"}
 
 func (o *revokeOptions) run(cmd *cobra.Command) error {
@@ -70,13 +70,13 @@ func (o *revokeOptions) run(cmd *cobra.Command) error {
 	}
 	for _, name := range clusterFlags {
 		if cmd.Flags().Changed(name) {
-			return fmt.Errorf("--%s means nothing with --server: a sidecar knows of no TokenRevocations", name)
+			return fmt.Errorf("--%s cannot be used with --server: it applies only to TokenRevocations in a cluster", name)
 		}
 	}
 	return o.runAtServer(cmd)
 }
 
-// revocationsPath is the path of a sidecar's loopback API at which tokens are revoked.
+// revocationsPath is the path of a sidecar's loopback API that revokes tokens.
 const revocationsPath = "/v1/revocations"
 
 func (o *revokeOptions) runAtServer(cmd *cobra.Command) error {
@@ -87,11 +87,11 @@ func (o *revokeOptions) runAtServer(cmd *cobra.Command) error {
 	var done struct {
 		Revoked *int `json:"revoked"`
 	}
-	if err := api.ask(cmd.Context(), http.MethodPost, revocationsPath, o.target.request(), &done); err != nil {
+	if err := api.call(cmd.Context(), http.MethodPost, revocationsPath, o.target.request(), &done); err != nil {
 		return err
 	}
 	if done.Revoked == nil {
-		return fmt.Errorf("what answers at %s is not a sidecar's loopback API", o.server)
+		return fmt.Errorf("the server at %s is not a sidecar's loopback API", o.server)
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "revoked: %d\n", *done.Revoked)
 	return nil
@@ -99,7 +99,7 @@ func (o *revokeOptions) runAtServer(cmd *cobra.Command) error {
 
 func (o *revokeOptions) runInCluster(cmd *cobra.Command, now time.Time) error {
 	if o.target.keyID != "" && !o.target.expires.IsZero() {
-		return errors.New("--expires does not go with --key-id: a key stays refused until the TokenRevocation is deleted")
+		return errors.New("--expires cannot be used with --key-id: a key stays revoked until the TokenRevocation is deleted")
 	}
 	namespace, err := o.access.namespaceName()
 	if err != nil {
@@ -109,22 +109,22 @@ func (o *revokeOptions) runInCluster(cmd *cobra.Command, now time.Time) error {
 	if o.dryRun {
 		return printYAML(cmd, object)
 	}
-	tell := cmd.OutOrStdout()
+	progress := cmd.OutOrStdout()
 	if o.output == "yaml" {
-		tell = cmd.ErrOrStderr()
+		progress = cmd.ErrOrStderr()
 	}
-	waitErr := o.access.createAndWait(cmd.Context(), object, o.wait, printers{cmd.ErrOrStderr(), tell})
+	waitErr := o.access.createAndWait(cmd.Context(), object, o.wait, printers{cmd.ErrOrStderr(), progress})
 	if o.output == "yaml" && object.UID != "" {
 		return errors.Join(waitErr, printYAML(cmd, object))
 	}
 	return waitErr
 }
 
-// printers take the API server's warnings, and what is done.
-type printers struct{ warnings, tell io.Writer }
+// printers are the writers for warnings of the API server, and for progress messages.
+type printers struct{ warnings, progress io.Writer }
 
-// object is the TokenRevocation. One that is printed, to be applied at some time, says before when tokens were issued: left
-// out, that would be whenever it is created.
+// object returns the TokenRevocation. With --dry-run issuedBefore is set, because the printed object may be applied later, and the
+// default is the time of its creation.
 func (o *revokeOptions) object(namespace string, now time.Time) *v1alpha1.TokenRevocation {
 	r := &v1alpha1.TokenRevocation{}
 	r.Namespace, r.Name = namespace, o.name

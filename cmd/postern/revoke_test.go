@@ -22,14 +22,14 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// apiServer is as much of one as the command needs: it takes a TokenRevocation, and gives it one status after the other.
+// apiServer is a minimal API server for the command: it accepts a TokenRevocation, and returns it with one status after the other.
 type apiServer struct {
 	url      string
 	mu       sync.Mutex
 	object   *v1alpha1.TokenRevocation
 	statuses []v1alpha1.TokenRevocationStatus
-	refuse   int // the status that a creation is answered with; 0 for 201
-	hide     int // the status that a look is answered with; 0 for 200
+	refuse   int // status of the response to a creation; 0 for 201
+	hide     int // status of the response to a read; 0 for 200
 	hang     time.Duration
 }
 
@@ -85,7 +85,7 @@ func failure(w http.ResponseWriter, code int) error {
 	})
 }
 
-// kubeconfig is one for the server, in namespace shop.
+// kubeconfig writes a kubeconfig for the server, with namespace shop.
 func (s *apiServer) kubeconfig(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")
@@ -97,8 +97,8 @@ func (s *apiServer) kubeconfig(t *testing.T) string {
 	return file
 }
 
-// says is a status of the object's first generation with that condition Enforced.
-func says(status metav1.ConditionStatus, reason, message string) v1alpha1.TokenRevocationStatus {
+// statusOf returns a status of the object's first generation with this condition Enforced.
+func statusOf(status metav1.ConditionStatus, reason, message string) v1alpha1.TokenRevocationStatus {
 	return v1alpha1.TokenRevocationStatus{
 		ObservedGeneration: 1, Policies: []string{"accounts", "shop"}, Sidecars: &v1alpha1.SidecarCounts{Matched: 5, Current: 5, Summary: "5/5"},
 		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionEnforced, Status: status, Reason: reason, Message: message}},
@@ -106,37 +106,37 @@ func says(status metav1.ConditionStatus, reason, message string) v1alpha1.TokenR
 }
 
 func TestRevoke(t *testing.T) {
-	outdated, enforced := says("False", "PodsOutdated", "1 pod does not have it yet: a"), says("True", "Enforced", "")
+	outdated, enforced := statusOf("False", "PodsOutdated", "1 pod does not have it yet: a"), statusOf("True", "Enforced", "")
 	tests := map[string]struct {
 		statuses []v1alpha1.TokenRevocationStatus
 		refuse   int
 		hide     int
 		hang     time.Duration
 		args     []string
-		want     string // a pattern of what is printed
+		want     string // a pattern of the output
 		wantErr  string // a pattern of the error
 	}{
-		"proved": {
+		"enforced": {
 			statuses: []v1alpha1.TokenRevocationStatus{{}, outdated, enforced},
 			want:     `^tokenrevocation/subject-user-42-[a-z0-9]{5} created in namespace shop\nenforced after \S+s: 5/5 sidecars of accounts, shop\n$`,
 		},
-		"not proved in time": {
+		"not enforced in time": {
 			statuses: []v1alpha1.TokenRevocationStatus{outdated}, args: []string{"--wait", "300ms"},
-			want: `created in namespace shop\n$`, wantErr: `^not known to be enforced after \S+s: PodsOutdated: 1 pod does not have it yet: a$`,
+			want: `created in namespace shop\n$`, wantErr: `^not enforced after \S+s: PodsOutdated: 1 pod does not have it yet: a$`,
 		},
-		"nobody looks at it": {args: []string{"--wait", "300ms"}, want: `created`, wantErr: `no operator has looked at it yet$`},
+		"no operator": {args: []string{"--wait", "300ms"}, want: `created`, wantErr: `no operator has reconciled it yet$`},
 		"of no policy": {
-			statuses: []v1alpha1.TokenRevocationStatus{says("False", "NoPolicy", "there is no policy")}, want: `created`, wantErr: `NoPolicy: there is no policy$`,
+			statuses: []v1alpha1.TokenRevocationStatus{statusOf("False", "NoPolicy", "there is no policy")}, want: `created`, wantErr: `NoPolicy: there is no policy$`,
 		},
-		"not waited for":      {args: []string{"--wait", "0"}, want: `created in namespace shop\n$`},
-		"forbidden":           {refuse: http.StatusForbidden, want: `^$`, wantErr: `^creating token revocation: not you$`},
-		"out of sight":        {hide: http.StatusForbidden, want: `created`, wantErr: `^not known to be enforced after \S+s: whether it is cannot be seen, though it was created: not you$`},
-		"no answer":           {hang: time.Second, args: []string{"--request-timeout", "100ms"}, want: `^$`, wantErr: `^creating token revocation: .*(Client.Timeout|deadline exceeded)`},
-		"with a name":         {statuses: []v1alpha1.TokenRevocationStatus{enforced}, args: []string{"--name", "x"}, want: `^tokenrevocation/x created`},
-		"as YAML":             {statuses: []v1alpha1.TokenRevocationStatus{enforced}, args: []string{"-o", "yaml", "--name", "x"}, want: `(?s)^apiVersion: postern.dev/v1alpha1\nkind: TokenRevocation\n.*summary: 5/5\n$`},
-		"as something else":   {args: []string{"-o", "json"}, want: `^$`, wantErr: `not yaml`},
-		"a context in vain":   {args: []string{"--context", "x"}, want: `^$`, wantErr: `reading kubeconfig`},
-		"in another of which": {args: []string{"-n", "elsewhere"}, want: `^$`, wantErr: `creating token revocation`},
+		"no wait":               {args: []string{"--wait", "0"}, want: `created in namespace shop\n$`},
+		"forbidden":             {refuse: http.StatusForbidden, want: `^$`, wantErr: `^creating token revocation: not you$`},
+		"status not readable":   {hide: http.StatusForbidden, want: `created`, wantErr: `^not enforced after \S+s: the object was created, but its status cannot be read: not you$`},
+		"no response":           {hang: time.Second, args: []string{"--request-timeout", "100ms"}, want: `^$`, wantErr: `^creating token revocation: .*(Client.Timeout|deadline exceeded)`},
+		"with a name":           {statuses: []v1alpha1.TokenRevocationStatus{enforced}, args: []string{"--name", "x"}, want: `^tokenrevocation/x created`},
+		"as YAML":               {statuses: []v1alpha1.TokenRevocationStatus{enforced}, args: []string{"-o", "yaml", "--name", "x"}, want: `(?s)^apiVersion: postern.dev/v1alpha1\nkind: TokenRevocation\n.*summary: 5/5\n$`},
+		"another output format": {args: []string{"-o", "json"}, want: `^$`, wantErr: `not yaml`},
+		"unknown context":       {args: []string{"--context", "x"}, want: `^$`, wantErr: `reading kubeconfig`},
+		"in another namespace":  {args: []string{"-n", "elsewhere"}, want: `^$`, wantErr: `creating token revocation`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -154,9 +154,9 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
-// TestRevokeCreates: the object says what the flags say, and with --dry-run is printed alone.
+// TestRevokeCreates checks that the object's spec comes from the flags, and that --dry-run only prints it.
 func TestRevokeCreates(t *testing.T) {
-	s := newAPIServer(t, says("True", "Enforced", ""))
+	s := newAPIServer(t, statusOf("True", "Enforced", ""))
 	if _, _, err := run(t, "", "revoke", "--subject", "ada", "--issuer", "https://i", "--policy", "accounts", "--reason", "stolen",
 		"--issued-before", "2026-01-31T12:00:00+01:00", "--kubeconfig", s.kubeconfig(t)); err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestRevokeCreates(t *testing.T) {
 	}
 }
 
-// tokenWith is a JWT with those claims, signed with nothing that matters.
+// tokenWith returns a JWT with these claims, signed with a key that does not matter.
 func tokenWith(t *testing.T, claims jwt.MapClaims) string {
 	t.Helper()
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte("secret"))
@@ -202,18 +202,18 @@ func TestRevokeToken(t *testing.T) {
 		wantErr     string
 		wantExpires time.Time
 	}{
-		"from standard input":                  {token: good + "\n", args: []string{"--token", "-"}},
-		"as a header has it":                   {token: "Bearer " + good, args: []string{"--token", "-"}},
-		"from a file":                          {args: []string{"--token-file", file}},
-		"of that issuer":                       {token: good, args: []string{"--token", "-", "--issuer", "https://i"}},
-		"that lives long":                      {token: tokenWith(t, jwt.MapClaims{"jti": "A/b-c", "iss": "https://i", "exp": late.Unix()}), args: []string{"--token", "-"}, wantExpires: late.Add(time.Hour)},
-		"of another issuer":                    {token: good, args: []string{"--token", "-", "--issuer", "https://j"}, wantErr: "not of the --issuer"},
-		"without a jti":                        {token: tokenWith(t, jwt.MapClaims{"iss": "i"}), args: []string{"--token", "-"}, wantErr: "no jti"},
-		"that is none":                         {token: "abc.def", args: []string{"--token", "-"}, wantErr: "not a JWT"},
-		"on the command line, where it leaks":  {args: []string{"--token", good}, wantErr: "--token is - alone"},
-		"from a file that is not there":        {args: []string{"--token-file", "absent"}, wantErr: "absent"},
-		"beside its jti":                       {token: good, args: []string{"--token", "-", "--token-id", "A"}, wantErr: "exactly one of"},
-		"issued before a time, which it is no": {token: good, args: []string{"--token", "-", "--issued-before", "2026-01-31T12:00:00Z"}, wantErr: "goes with --subject"},
+		"from standard input":    {token: good + "\n", args: []string{"--token", "-"}},
+		"with the prefix Bearer": {token: "Bearer " + good, args: []string{"--token", "-"}},
+		"from a file":            {args: []string{"--token-file", file}},
+		"of the given issuer":    {token: good, args: []string{"--token", "-", "--issuer", "https://i"}},
+		"with a long lifetime":   {token: tokenWith(t, jwt.MapClaims{"jti": "A/b-c", "iss": "https://i", "exp": late.Unix()}), args: []string{"--token", "-"}, wantExpires: late.Add(time.Hour)},
+		"of another issuer":      {token: good, args: []string{"--token", "-", "--issuer", "https://j"}, wantErr: "differs from --issuer"},
+		"without a jti":          {token: tokenWith(t, jwt.MapClaims{"iss": "i"}), args: []string{"--token", "-"}, wantErr: "no jti"},
+		"not a JWT":              {token: "abc.def", args: []string{"--token", "-"}, wantErr: "not a JWT"},
+		"on the command line":    {args: []string{"--token", good}, wantErr: "--token must be -"},
+		"from a missing file":    {args: []string{"--token-file", "absent"}, wantErr: "absent"},
+		"together with a jti":    {token: good, args: []string{"--token", "-", "--token-id", "A"}, wantErr: "exactly one of"},
+		"with --issued-before":   {token: good, args: []string{"--token", "-", "--issued-before", "2026-01-31T12:00:00Z"}, wantErr: "needs --subject"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -246,13 +246,13 @@ func TestRevokeFlags(t *testing.T) {
 		args []string
 		want string
 	}{
-		"nothing":               {nil, "exactly one of"},
-		"two things":            {[]string{"--subject", "a", "--key-id", "k"}, "exactly one of"},
-		"no time":               {[]string{"--subject", "a", "--issued-before", "yesterday"}, `--issued-before "yesterday" is not a time`},
-		"no expiry":             {[]string{"--subject", "a", "--expires", "soon"}, `--expires "soon" is not a time`},
-		"a cluster's flag":      {[]string{"--subject", "a", "--server", "http://127.0.0.1:1", "-n", "shop"}, "--namespace means nothing with --server"},
-		"a key for a time":      {[]string{"--key-id", "k", "--expires", "2026-01-31T12:00:00Z"}, "--expires does not go with --key-id"},
-		"a server that is none": {[]string{"--subject", "a", "--server", "127.0.0.1:1"}, "is not a URL"},
+		"nothing":              {nil, "exactly one of"},
+		"two things":           {[]string{"--subject", "a", "--key-id", "k"}, "exactly one of"},
+		"invalid time":         {[]string{"--subject", "a", "--issued-before", "yesterday"}, `--issued-before "yesterday" is not a time`},
+		"invalid expiry":       {[]string{"--subject", "a", "--expires", "soon"}, `--expires "soon" is not a time`},
+		"a flag for clusters":  {[]string{"--subject", "a", "--server", "http://127.0.0.1:1", "-n", "shop"}, "--namespace cannot be used with --server"},
+		"a key with an expiry": {[]string{"--key-id", "k", "--expires", "2026-01-31T12:00:00Z"}, "--expires cannot be used with --key-id"},
+		"invalid server":       {[]string{"--subject", "a", "--server", "127.0.0.1:1"}, "is not a URL"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, _, err := run(t, "", append([]string{"revoke"}, tt.args...)...); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -278,40 +278,40 @@ func TestObjectName(t *testing.T) {
 
 func TestRevokeAtServer(t *testing.T) {
 	tests := map[string]struct {
-		args    []string
-		status  int
-		answer  string
-		want    map[string]string // of the request
-		wantOut string
-		wantErr string
+		args     []string
+		status   int
+		response string
+		want     map[string]string // of the request
+		wantOut  string
+		wantErr  string
 	}{
 		"a subject": {
-			args: []string{"--subject", "ada"}, status: 200, answer: `{"revoked":3}`, wantOut: "revoked: 3\n",
+			args: []string{"--subject", "ada"}, status: 200, response: `{"revoked":3}`, wantOut: "revoked: 3\n",
 			want: map[string]string{"subject": "ada"},
 		},
 		"a token": {
-			args: []string{"--token-id", "j", "--issuer", "https://i"}, status: 200, answer: `{"revoked":1}`, wantOut: "revoked: 1\n",
+			args: []string{"--token-id", "j", "--issuer", "https://i"}, status: 200, response: `{"revoked":1}`, wantOut: "revoked: 1\n",
 			want: map[string]string{"token_id": "j", "issuer": "https://i"},
 		},
 		"a subject, up to a time": {
 			args: []string{"--subject", "ada", "--issued-before", "2026-01-31T12:00:00.5Z", "--expires", "2026-02-01T00:00:00Z"}, status: 200,
-			answer: `{"revoked":3}`, wantOut: "revoked: 3\n",
+			response: `{"revoked":3}`, wantOut: "revoked: 3\n",
 			want: map[string]string{"subject": "ada", "issued_before": "2026-01-31T12:00:00.5Z", "expires": "2026-02-01T00:00:00Z"},
 		},
 		"a session": {
-			args: []string{"--session-id", "s"}, status: 200, answer: `{"revoked":0}`, wantOut: "revoked: 0\n",
+			args: []string{"--session-id", "s"}, status: 200, response: `{"revoked":0}`, wantOut: "revoked: 0\n",
 			want: map[string]string{"session_id": "s"},
 		},
 		"a key": {
-			args: []string{"--key-id", "k"}, status: 200, answer: `{"revoked":1}`, wantOut: "revoked: 1\n",
+			args: []string{"--key-id", "k"}, status: 200, response: `{"revoked":1}`, wantOut: "revoked: 1\n",
 			want: map[string]string{"key_id": "k"},
 		},
 		"refused": {
-			args: []string{"--key-id", "k"}, status: 400, answer: `{"detail":"The issuer is not one of the policy's."}`,
-			want: map[string]string{"key_id": "k"}, wantErr: "the sidecar answers 400 Bad Request: The issuer is not one of the policy's",
+			args: []string{"--key-id", "k"}, status: 400, response: `{"detail":"The issuer is not one of the policy's."}`,
+			want: map[string]string{"key_id": "k"}, wantErr: "the sidecar responded with 400 Bad Request: The issuer is not one of the policy's",
 		},
-		"something else": {
-			args: []string{"--key-id", "k"}, status: 200, answer: `<html>`,
+		"not a loopback API": {
+			args: []string{"--key-id", "k"}, status: 200, response: `<html>`,
 			want: map[string]string{"key_id": "k"}, wantErr: "is not a sidecar's loopback API",
 		},
 	}
@@ -327,7 +327,7 @@ func TestRevokeAtServer(t *testing.T) {
 					t.Error(err)
 				}
 				w.WriteHeader(tt.status)
-				fmt.Fprint(w, tt.answer)
+				fmt.Fprint(w, tt.response)
 			}))
 			defer server.Close()
 			out, _, err := run(t, "", append([]string{"revoke", "--server", server.URL + "/"}, tt.args...)...)
@@ -339,7 +339,7 @@ func TestRevokeAtServer(t *testing.T) {
 			}
 		})
 	}
-	if _, _, err := run(t, "", "revoke", "--key-id", "k", "--server", "http://127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "asking the sidecar") {
-		t.Errorf("a server that is away: %v", err)
+	if _, _, err := run(t, "", "revoke", "--key-id", "k", "--server", "http://127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "calling the sidecar") {
+		t.Errorf("an unavailable server: %v", err)
 	}
 }

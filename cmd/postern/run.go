@@ -24,22 +24,22 @@ func newRunCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run -f policy.yaml --upstream http://127.0.0.1:3000",
 		Short: "Enforce a policy in front of an app, without a cluster",
-		Long: "Runs the sidecar's request path on this machine, from the same YAML. The selector and the ports mean nothing here: the\n" +
-			"one listener stands for the app. Redis is the SidecarClass's, if the file has one; else limits, sessions and revocations\n" +
-			"are in memory, and end with the process.\n\n" +
-			"The file is watched: a changed policy is enforced within about a second, without a restart. A change that is not valid is\n" +
-			"reported, and the policy before it stays in force.",
+		Long: "Runs the sidecar's request path on this machine, from the same YAML. The selector and the ports are ignored, because one\n" +
+			"listener serves the app. If the file has a SidecarClass with a Redis, that Redis is used. Otherwise limits, sessions and\n" +
+			"revocations are in memory, and are lost when the process ends.\n\n" +
+			"The file is watched: a changed policy is enforced within about a second, without a restart. If a change is not valid, it is\n" +
+			"reported, and the previous policy stays active.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	addPolicyFlags(cmd, &o.file, &o.policy)
 	f := cmd.Flags()
-	f.StringVar(&o.upstream, "upstream", "", "the app, as http://host:port")
-	f.StringVar(&o.server.Listen, "listen", "127.0.0.1:8080", "address to serve at")
-	f.StringVar(&o.server.Admin, "admin", "127.0.0.1:9090", "address of health and metrics; empty for none")
-	f.StringVar(&o.server.Loopback, "loopback", "127.0.0.1:15992", "address of the app's API for tokens and passwords; empty for none")
+	f.StringVar(&o.upstream, "upstream", "", "URL of the app, as http://host:port")
+	f.StringVar(&o.server.Listen, "listen", "127.0.0.1:8080", "address to listen on")
+	f.StringVar(&o.server.Admin, "admin", "127.0.0.1:9090", "address of health and metrics; empty disables them")
+	f.StringVar(&o.server.Loopback, "loopback", "127.0.0.1:15992", "address of the app's API for tokens and passwords; empty disables it")
 	f.StringVar(&o.server.SecretsDir, "secrets-dir", "secrets", "folder with Secrets, as <name>/<key>")
-	f.StringVar(&o.logFormat, "log-format", formatAuto, "text for people, json for machines; auto is text on a terminal and json elsewhere")
+	f.StringVar(&o.logFormat, "log-format", formatAuto, "text, json or auto; auto is text on a terminal and json otherwise")
 	_ = cmd.MarkFlagRequired("upstream")
 	return cmd
 }

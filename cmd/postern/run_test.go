@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// output is what a command that runs in the background has written so far.
+// output collects the output of a command that runs in the background.
 type output struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -26,7 +26,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.b.Write(p)
 }
 
-// await returns what was written when that matches want.
+// await waits until the output matches want, and returns the submatches.
 func (o *output) await(t *testing.T, want string) []string {
 	t.Helper()
 	pattern := regexp.MustCompile(want)
@@ -53,7 +53,7 @@ spec:
   rateLimits: [{name: writes, match: [{methods: [POST]}], limit: 5/minute}]
 `
 
-// runInBackground runs postern run with a policy's file until the test ends.
+// runInBackground runs postern run with a policy file until the test ends.
 func runInBackground(t *testing.T, policy string, args ...string) (file string, out *output) {
 	t.Helper()
 	app := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
@@ -95,10 +95,10 @@ func write(t *testing.T, file, content string) {
 	}
 }
 
-func TestRunEnforcesTheFileAsItChanges(t *testing.T) {
+func TestRunEnforcesChangedFile(t *testing.T) {
 	file, out := runInBackground(t, openPolicy, "--log-format", "text")
 	url := out.await(t, `try +curl -i (http://127\.0\.0\.1:\d+/)\n`)[1]
-	out.await(t, `^\npostern dev enforces SecurityPolicy default/app from (.*\n)+.* INFO  enforcing `) // the log comes after the welcome
+	out.await(t, `^\npostern dev enforces SecurityPolicy default/app from (.*\n)+.* INFO  enforcing `) // the log comes after the welcome text
 	if got := status(t, url); got != http.StatusOK {
 		t.Fatalf("status %d before the change", got)
 	}
@@ -111,30 +111,30 @@ func TestRunEnforcesTheFileAsItChanges(t *testing.T) {
 
 	for name, tt := range map[string]struct{ content, wantLog string }{
 		"invalid":        {strings.Replace(openPolicy, "5/minute", "often", 1), `policy.yaml:8: error: SecurityPolicy/app: spec.rateLimits\[0\].limit: `},
-		"not YAML":       {"{", "ERROR changed policy file refused, the policy before it stays in force .*reading manifest"},
-		"empty":          {"", "ERROR changed policy file refused, the policy before it stays in force .*no valid SecurityPolicy"},
+		"not YAML":       {"{", "ERROR changed policy file refused, the previous policy stays active .*reading manifest"},
+		"empty":          {"", "ERROR changed policy file refused, the previous policy stays active .*no valid SecurityPolicy"},
 		"another policy": {strings.Replace(openPolicy, "name: app", "name: other", 1), `refused, .*no SecurityPolicy \\"app\\" in it`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			write(t, file, tt.content)
 			out.await(t, tt.wantLog)
 			if got := status(t, url); got != http.StatusForbidden {
-				t.Errorf("status %d, want that of the policy before", got)
+				t.Errorf("status %d, want the status of the previous policy", got)
 			}
 		})
 	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	out.await(t, "ERROR policy file cannot be read, the policy before it stays in force")
+	out.await(t, "ERROR policy file cannot be read, the previous policy stays active")
 	if got := status(t, url); got != http.StatusForbidden {
 		t.Errorf("status %d without the file", got)
 	}
 	write(t, file, closed+"# a comment\n")
-	out.await(t, "policy file changed, the policy is the same")
+	out.await(t, "policy file changed, but the policy is the same")
 }
 
-func TestRunWritesJSONWhereNobodyLooks(t *testing.T) {
+func TestRunWritesJSONWithoutTerminal(t *testing.T) {
 	file, out := runInBackground(t, openPolicy)
 	out.await(t, `^\{"time":.*"msg":"enforcing","policy":"app"`)
 	write(t, file, strings.Replace(openPolicy, "5/minute", "often", 1))
@@ -147,7 +147,7 @@ func TestRunWritesJSONWhereNobodyLooks(t *testing.T) {
 	}
 }
 
-func TestALogThatIsHeldIsWrittenOnce(t *testing.T) {
+func TestHeldLogIsWrittenOnce(t *testing.T) {
 	var b bytes.Buffer
 	h := newHeldWriter(&b)
 	_, _ = h.Write([]byte("one\n"))
@@ -163,7 +163,7 @@ func TestALogThatIsHeldIsWrittenOnce(t *testing.T) {
 	}
 }
 
-func TestRunRefusesALogFormat(t *testing.T) {
+func TestRunRejectsUnknownLogFormat(t *testing.T) {
 	if _, _, err := run(t, openPolicy, "run", "-f", "-", "--upstream", "http://127.0.0.1:1", "--log-format", "xml"); err == nil || !strings.Contains(err.Error(), "--log-format") {
 		t.Errorf("error = %v", err)
 	}

@@ -26,9 +26,9 @@ type sessionsOptions struct {
 func newSessionsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sessions",
-		Short: "Show who is logged in, and end their sessions",
-		Long: "Asks the loopback API of a pod that runs the policy, by a port-forward: who may list pods and forward ports to them may\n" +
-			"use this. With --server it asks the one at a URL, as that of postern run.",
+		Short: "List and end the sessions of users",
+		Long: "Calls the loopback API of a pod that runs the policy, through a port-forward. It needs permission to list pods and to\n" +
+			"forward ports to them. With --server it calls the API at a URL instead, for example that of postern run.",
 	}
 	cmd.AddCommand(newListSessionsCommand(), newEndSessionsCommand())
 	return cmd
@@ -37,11 +37,11 @@ func newSessionsCommand() *cobra.Command {
 func newListSessionsCommand() *cobra.Command {
 	o := &sessionsOptions{}
 	cmd := &cobra.Command{
-		Use: "list --subject user-42 -n shop --policy accounts", Short: "Show a subject's sessions, the last seen first", Args: cobra.NoArgs,
+		Use: "list --subject user-42 -n shop --policy accounts", Short: "List a subject's sessions, the last seen first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.list(cmd) },
 	}
 	o.addFlags(cmd)
-	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json: print what the sidecar answers")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "json: print the sidecar's response")
 	return cmd
 }
 
@@ -52,16 +52,16 @@ func newEndSessionsCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.end(cmd) },
 	}
 	o.addFlags(cmd)
-	cmd.Flags().StringVar(&o.sessionID, "session-id", "", "end this session alone")
+	cmd.Flags().StringVar(&o.sessionID, "session-id", "", "end only this session")
 	return cmd
 }
 
 func (o *sessionsOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.subject, "subject", "", "sub: whose sessions")
-	f.StringVar(&o.issuer, "issuer", "", "iss of a provider whose sessions are kept; left out: those of the policy's own tokens")
-	f.StringVar(&o.policy, "policy", "", "the SecurityPolicy; left out: the one that pods of the namespace run, if it is one alone")
-	f.StringVar(&o.server, "server", "", "URL of a sidecar's loopback API, as http://127.0.0.1:15992; no cluster is asked")
+	f.StringVar(&o.subject, "subject", "", "sub of the sessions")
+	f.StringVar(&o.issuer, "issuer", "", "iss of the provider of external sessions (default: sessions of the policy's own tokens)")
+	f.StringVar(&o.policy, "policy", "", "the SecurityPolicy (default: the only one that pods of the namespace run)")
+	f.StringVar(&o.server, "server", "", "URL of a sidecar's loopback API, as http://127.0.0.1:15992, to use in place of a cluster")
 	o.access.addFlags(cmd)
 }
 
@@ -71,7 +71,7 @@ func (o *sessionsOptions) at(cmd *cobra.Command, f func(context.Context, *loopba
 	if server != "" {
 		for _, name := range []string{"policy", "kubeconfig", "context", "namespace", "request-timeout"} {
 			if cmd.Flags().Changed(name) {
-				return fmt.Errorf("--%s means nothing with --server: no cluster is asked", name)
+				return fmt.Errorf("--%s cannot be used with --server: it applies only to a cluster", name)
 			}
 		}
 	} else {
@@ -97,7 +97,7 @@ func (o *sessionsOptions) path() string {
 	return path
 }
 
-// sessionList is what the loopback API answers.
+// sessionList is the loopback API's response.
 type sessionList struct {
 	Sessions []struct {
 		ID        string    `json:"id"`
@@ -112,25 +112,25 @@ type sessionList struct {
 
 func (o *sessionsOptions) list(cmd *cobra.Command) error {
 	if o.subject == "" {
-		return errors.New("say --subject: whose sessions?")
+		return errors.New("--subject is required")
 	}
 	if o.output != "" && o.output != "json" {
 		return fmt.Errorf("--output %q is not json", o.output)
 	}
-	var answer json.RawMessage
+	var response json.RawMessage
 	err := o.at(cmd, func(ctx context.Context, api *loopbackAPI) error {
-		return api.ask(ctx, http.MethodGet, o.path(), nil, &answer)
+		return api.call(ctx, http.MethodGet, o.path(), nil, &response)
 	})
 	if err != nil {
 		return err
 	}
 	if o.output == "json" {
-		_, err := fmt.Fprintln(cmd.OutOrStdout(), string(answer))
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), string(response))
 		return err
 	}
 	var list sessionList
-	if err := json.Unmarshal(answer, &list); err != nil {
-		return fmt.Errorf("reading the sidecar's answer: %w", err)
+	if err := json.Unmarshal(response, &list); err != nil {
+		return fmt.Errorf("reading the sidecar's response: %w", err)
 	}
 	return list.print(cmd.OutOrStdout())
 }
@@ -150,7 +150,8 @@ func (l sessionList) print(w io.Writer) error {
 	return table.Flush()
 }
 
-// printable keeps what a client says of itself from moving the terminal's cursor; a dash stands for nothing.
+// printable removes control characters, because they could move the terminal's cursor and the text is from a client. It returns a
+// dash for an empty text.
 func printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {
@@ -166,29 +167,29 @@ func printable(s string) string {
 
 func (o *sessionsOptions) end(cmd *cobra.Command) error {
 	if (o.subject == "") == (o.sessionID == "") {
-		return errors.New("say exactly one of --subject and --session-id")
+		return errors.New("set exactly one of --subject and --session-id")
 	}
 	if o.sessionID != "" && o.issuer != "" {
-		return errors.New("--issuer goes with --subject: a session's id says whose it is")
+		return errors.New("--issuer needs --subject: a session's id is enough to find the session")
 	}
-	var answer struct {
+	var response struct {
 		Ended *int `json:"ended"`
 	}
 	err := o.at(cmd, func(ctx context.Context, api *loopbackAPI) error {
 		if o.sessionID != "" {
-			return api.ask(ctx, http.MethodDelete, "/v1/sessions/"+url.PathEscape(o.sessionID), nil, nil)
+			return api.call(ctx, http.MethodDelete, "/v1/sessions/"+url.PathEscape(o.sessionID), nil, nil)
 		}
-		return api.ask(ctx, http.MethodDelete, o.path(), nil, &answer)
+		return api.call(ctx, http.MethodDelete, o.path(), nil, &response)
 	})
 	if err != nil {
 		return err
 	}
 	ended := 1
 	if o.subject != "" {
-		if answer.Ended == nil {
-			return errors.New("what answers is not a sidecar's loopback API")
+		if response.Ended == nil {
+			return errors.New("the server is not a sidecar's loopback API")
 		}
-		ended = *answer.Ended
+		ended = *response.Ended
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "ended: %d\n", ended)
 	return err

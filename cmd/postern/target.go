@@ -17,26 +17,26 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// target is what is to be revoked: one of a subject, a session, a token and a key.
+// target is what to revoke: one of a subject, a session, a token and a key.
 type target struct {
 	issuer, subject, sessionID, tokenID, keyID string
 	token, tokenFile                           string
 	issuedBeforeText, expiresText              string
 
-	issuedBefore, expires time.Time // zero where nothing is said
+	issuedBefore, expires time.Time // zero if not set
 }
 
 func (t *target) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&t.subject, "subject", "", "sub: everything that it was issued until now, or before --issued-before, and its sessions")
+	f.StringVar(&t.subject, "subject", "", "sub: all tokens that were issued to it until now, or before --issued-before, and its sessions")
 	f.StringVar(&t.sessionID, "session-id", "", "sid: the session and its tokens")
 	f.StringVar(&t.tokenID, "token-id", "", "jti: one token")
-	f.StringVar(&t.keyID, "key-id", "", "kid: everything that the key has signed")
-	f.StringVar(&t.token, "token", "", "- reads the token itself from standard input, and revokes it by its jti and iss")
-	f.StringVar(&t.tokenFile, "token-file", "", "file with the token itself")
-	f.StringVar(&t.issuer, "issuer", "", "iss of the tokens; left out: every issuer that is accepted")
-	f.StringVar(&t.issuedBeforeText, "issued-before", "", "with --subject: a time, as 2026-01-31T12:00:00Z")
-	f.StringVar(&t.expiresText, "expires", "", "when the last of the tokens has expired, as 2026-01-31T12:00:00Z; left out, it follows from their lifetimes")
+	f.StringVar(&t.keyID, "key-id", "", "kid: all tokens that the key has signed")
+	f.StringVar(&t.token, "token", "", "only - is allowed: reads the token from standard input, and revokes it by its jti and iss")
+	f.StringVar(&t.tokenFile, "token-file", "", "file with the token, which is revoked by its jti and iss")
+	f.StringVar(&t.issuer, "issuer", "", "iss of the tokens (default: every accepted issuer)")
+	f.StringVar(&t.issuedBeforeText, "issued-before", "", "a time, as 2026-01-31T12:00:00Z; only with --subject")
+	f.StringVar(&t.expiresText, "expires", "", "time when the last of the tokens expires, as 2026-01-31T12:00:00Z (default: calculated from their lifetimes)")
 }
 
 // resolve checks the flags, and reads the token if one is given.
@@ -48,10 +48,10 @@ func (t *target) resolve(stdin io.Reader, now time.Time) error {
 		}
 	}
 	if given != 1 {
-		return errors.New("say exactly one of --subject, --session-id, --token-id, --key-id, --token and --token-file")
+		return errors.New("set exactly one of --subject, --session-id, --token-id, --key-id, --token and --token-file")
 	}
 	if t.issuedBeforeText != "" && t.subject == "" {
-		return errors.New("--issued-before goes with --subject")
+		return errors.New("--issued-before needs --subject")
 	}
 	for _, flag := range []struct {
 		name, text string
@@ -73,13 +73,14 @@ func (t *target) resolve(stdin io.Reader, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return t.take(text, now)
+	return t.setToken(text, now)
 }
 
 // maxToken bounds a token, in bytes.
 const maxToken = 64 << 10
 
-// readToken never takes a token from the command line, which other users of the machine can see.
+// readToken reads the token from a file or standard input. It does not accept a token on the command line, because other users of
+// the machine can see it.
 func (t *target) readToken(stdin io.Reader) (string, error) {
 	in := stdin
 	if t.tokenFile != "" {
@@ -90,7 +91,7 @@ func (t *target) readToken(stdin io.Reader) (string, error) {
 		defer f.Close()
 		in = f
 	} else if t.token != "-" {
-		return "", errors.New("--token is - alone, for standard input: as an argument, other users of this machine could read the token")
+		return "", errors.New("--token must be -, for standard input: other users of this machine can read a token that is an argument")
 	}
 	b, err := io.ReadAll(io.LimitReader(in, maxToken))
 	if err != nil {
@@ -99,21 +100,21 @@ func (t *target) readToken(stdin io.Reader) (string, error) {
 	return strings.TrimPrefix(strings.TrimSpace(string(b)), "Bearer "), nil
 }
 
-// take reads jti and iss out of a token. Whether it is genuine does not matter: nothing but what it names is revoked. No error
-// holds a part of it.
-func (t *target) take(text string, now time.Time) error {
+// setToken reads jti and iss from a token. It does not verify the token, because it revokes only the token with this jti. No error
+// contains a part of the token.
+func (t *target) setToken(text string, now time.Time) error {
 	claims := &jwt.RegisteredClaims{}
 	if _, _, err := jwt.NewParser().ParseUnverified(text, claims); err != nil {
 		return errors.New("reading token: it is not a JWT")
 	}
 	if claims.ID == "" {
-		return errors.New("the token has no jti, by which alone it could be told from others: revoke its --subject")
+		return errors.New("the token has no jti, so it cannot be revoked alone: revoke its --subject")
 	}
 	if t.issuer != "" && claims.Issuer != t.issuer {
-		return errors.New("the token is not of the --issuer that you say")
+		return errors.New("the token's issuer differs from --issuer")
 	}
 	t.tokenID, t.issuer = claims.ID, claims.Issuer
-	// A token that lives longer than is assumed of a provider that says nothing must stay revoked for as long.
+	// A token that lives longer than the default assumption for a provider must stay revoked until it expires.
 	if exp := claims.ExpiresAt; t.expires.IsZero() && exp != nil && exp.Time.After(now.Add(compiled.AssumedTokenLifetime)) {
 		t.expires = exp.Add(time.Hour)
 	}
@@ -134,10 +135,10 @@ func timeOf(at time.Time) *metav1.Time {
 	return &metav1.Time{Time: at.UTC()}
 }
 
-// maxSlug bounds what a made-up name has of the value.
+// maxSlug bounds the part of the value in a generated name, in bytes.
 const maxSlug = 40
 
-// objectName makes up a name that people can read, and that is no other object's.
+// objectName generates a readable, unique name.
 func (t *target) objectName() string {
 	kind, value := "subject", t.subject
 	switch {
@@ -161,7 +162,7 @@ func (t *target) objectName() string {
 	return strings.Join(parts, "-")
 }
 
-// loopbackRequest is what the loopback API takes.
+// loopbackRequest is the request of the loopback API.
 type loopbackRequest struct {
 	Issuer       string `json:"issuer,omitempty"`
 	TokenID      string `json:"token_id,omitempty"`
@@ -172,8 +173,8 @@ type loopbackRequest struct {
 	Expires      string `json:"expires,omitempty"`
 }
 
-// request says no time that nobody said: the sidecar knows how long tokens last, and its clock, not this machine's, is the one
-// that dates them.
+// request returns the request of the loopback API. It omits times that are not set: the sidecar knows the lifetimes of tokens, and
+// its clock is the one that dates them, not the clock of this machine.
 func (t *target) request() loopbackRequest {
 	return loopbackRequest{
 		Issuer: t.issuer, TokenID: t.tokenID, SessionID: t.sessionID, Subject: t.subject, KeyID: t.keyID,
@@ -181,7 +182,7 @@ func (t *target) request() loopbackRequest {
 	}
 }
 
-// formatTime is empty for no time.
+// formatTime returns an empty text for the zero time.
 func formatTime(t time.Time) string {
 	if t.IsZero() {
 		return ""

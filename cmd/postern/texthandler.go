@@ -21,21 +21,21 @@ const (
 	cyan   = "\x1b[36m"
 )
 
-// requestMessage is the access log's. Its lines are shown without the policy and the port: postern run has one of each.
+// requestMessage is the message of the access log. Its lines omit the policy and the port, because postern run has one of each.
 const requestMessage = "request"
 
-// textHandler writes records as lines for people: "15:04:05 INFO  message key=value". Attributes are slog.TextHandler's, which
-// quotes control characters: what a client sends cannot move the terminal's cursor.
+// textHandler writes records as readable lines: "15:04:05 INFO  message key=value". slog.TextHandler writes the attributes, and
+// quotes control characters, so input of a client cannot move the terminal's cursor.
 type textHandler struct {
 	*textOutput
 	attrs slog.Handler
 }
 
-// textOutput is what a handler shares with those that are derived from it.
+// textOutput is shared by a handler and the handlers that are derived from it.
 type textOutput struct {
 	logOutput
 	mu sync.Mutex
-	// pending are the attributes of the record that is being written.
+	// pending has the attributes of the current record.
 	pending bytes.Buffer
 }
 
@@ -45,7 +45,7 @@ func newTextHandler(o logOutput, level slog.Leveler) *textHandler {
 	return &textHandler{textOutput: out, attrs: attrs}
 }
 
-// withoutHead drops the level and the message that Handle has written already.
+// withoutHead removes the level and the message, because Handle writes them.
 func withoutHead(groups []string, a slog.Attr) slog.Attr {
 	if len(groups) > 0 {
 		return a
@@ -95,7 +95,7 @@ func (h *textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &textHandler{textOutput: h.textOutput, attrs: h.attrs.WithAttrs(attrs)}
 }
 
-// WithGroup returns a handler that puts the group's name before the keys that follow.
+// WithGroup returns a handler that prefixes later keys with the group's name.
 func (h *textHandler) WithGroup(name string) slog.Handler {
 	return &textHandler{textOutput: h.textOutput, attrs: h.attrs.WithGroup(name)}
 }
@@ -112,7 +112,7 @@ func levelColour(level slog.Level) string {
 	return dim
 }
 
-// padded aligns the messages after INFO and WARN with those after ERROR and DEBUG.
+// padded pads the level, so that all messages are aligned.
 func padded(level string) string {
 	for len(level) < len("ERROR") {
 		level += " "
@@ -120,7 +120,7 @@ func padded(level string) string {
 	return level
 }
 
-// printableMessage quotes a message that a terminal would not print as it is.
+// printableMessage quotes a message that has unprintable characters.
 func printableMessage(message string) string {
 	for _, r := range message {
 		if !unicode.IsPrint(r) {

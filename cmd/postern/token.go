@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A jwk is an ES256 key pair (RFC 7517, RFC 7518 §6.2); D is empty in its public half.
+// A jwk is an ES256 key pair (RFC 7517, RFC 7518 §6.2). D is empty in a public key.
 type jwk struct {
 	KeyType   string `json:"kty"`
 	Curve     string `json:"crv"`
@@ -33,9 +33,9 @@ type jwk struct {
 func newTokenCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
-		Short: "Make keys and tokens to try a policy with",
-		Long: "Stands in for an identity provider on a laptop or in a demo: make a key, put its public half into the policy's\n" +
-			"jwks.inline, and sign tokens with it. The key lies in a file: never use it for anything that matters.",
+		Short: "Create keys and tokens to try a policy",
+		Long: "Replaces an identity provider on a laptop or in a demo: create a key, put its public key into the policy's jwks.inline,\n" +
+			"and sign tokens with it. The private key is in a plain file. Do not use it in production.",
 	}
 	cmd.AddCommand(newKeyCommand(), newJWKSCommand(), newSignCommand())
 	return cmd
@@ -57,7 +57,7 @@ func newKeyCommand() *cobra.Command {
 func newJWKSCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use: "jwks --key key.json", Short: "Print the key's public half as a JSON Web Key Set", Args: cobra.NoArgs,
+		Use: "jwks --key key.json", Short: "Print the public key as a JSON Web Key Set", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			key, err := readKey(file, cmd.InOrStdin())
 			if err != nil {
@@ -93,8 +93,8 @@ func newSignCommand() *cobra.Command {
 	cmd.Flags().StringVar(&c.issuer, "issuer", "", "iss")
 	cmd.Flags().StringArrayVar(&c.audiences, "audience", nil, "aud; may be repeated")
 	cmd.Flags().StringVar(&c.subject, "subject", "", "sub")
-	cmd.Flags().DurationVar(&c.lifetime, "lifetime", 15*time.Minute, "time from iat to exp; negative for a token that has expired")
-	cmd.Flags().StringArrayVar(&c.others, "claim", nil, "name=value, where value is JSON or else a text; may be repeated")
+	cmd.Flags().DurationVar(&c.lifetime, "lifetime", 15*time.Minute, "time from iat to exp; negative for an expired token")
+	cmd.Flags().StringArrayVar(&c.others, "claim", nil, "name=value, where value is JSON, or a string if it is not valid JSON; may be repeated")
 	return cmd
 }
 
@@ -149,7 +149,7 @@ type claims struct {
 func sign(key jwk, c claims, now time.Time) (string, error) {
 	d, err := base64.RawURLEncoding.DecodeString(key.D)
 	if err != nil || key.Algorithm != "ES256" || len(d) != 32 {
-		return "", errors.New("reading key: it is not an ES256 key pair; make one with: postern token new-key")
+		return "", errors.New("reading key: it is not an ES256 key pair; create one with: postern token new-key")
 	}
 	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), d)
 	if err != nil {

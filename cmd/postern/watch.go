@@ -12,28 +12,28 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// watchInterval lies between two looks at the policy's file. A change is compiled when two looks have seen the same content, so
-// that a file that an editor is still writing is left alone.
+// watchInterval is the time between two reads of the policy's file. A change is compiled when two reads have the same content, so
+// that a file is not read while an editor writes it.
 const watchInterval = 500 * time.Millisecond
 
-// policyWatch compiles a policy's file again whenever its content changes.
+// policyWatch compiles a policy's file whenever its content changes.
 type policyWatch struct {
 	file, policy string
 	log          *slog.Logger
-	// report tells what is wrong with a file, and returns an error where that keeps the policy from being run.
+	// report prints the findings of a file, and returns an error if they prevent the policy from running.
 	report func(*policyFile) error
 
-	// judged is the content that was compiled last, valid or not; seen is newer content, seen once.
-	judged, seen []byte
-	// document is the last valid one, and created is of its file.
+	// last is the content that was compiled last, valid or not. seen is newer content that was read once.
+	last, seen []byte
+	// document is the last valid document, and created belongs to its file.
 	document []byte
 	revision int64
 	created  map[string]time.Time
-	// failures counts the looks since the file could be read.
+	// failures counts the failed reads since the last successful one.
 	failures int
 }
 
-// watchable reports whether a file can be read again: a pipe and standard input cannot.
+// watchable reports whether a file can be read again. A pipe and standard input cannot.
 func watchable(name string) bool {
 	info, err := os.Stat(name)
 	return name != "-" && err == nil && info.Mode().IsRegular()
@@ -45,7 +45,7 @@ func (w *policyWatch) start(ctx context.Context, content []byte) (*compiled.Poli
 	if err != nil {
 		return nil, err
 	}
-	w.judged, w.policy = content, document.Name
+	w.last, w.policy = content, document.Name
 	w.accept(document)
 	return document, nil
 }
@@ -72,17 +72,17 @@ func (w *policyWatch) run(ctx context.Context, updates chan<- *compiled.Policy) 
 	}
 }
 
-// look reads the file, and returns its document if that is valid and new.
+// look reads the file, and returns its document if the document is valid and new.
 func (w *policyWatch) look(ctx context.Context) *compiled.Policy {
 	content, err := w.read()
 	if err != nil {
-		if w.failures++; w.failures == 2 { // editors replace files: one failure is none
-			w.log.Error("policy file cannot be read, the policy before it stays in force", "file", w.file, "error", err)
+		if w.failures++; w.failures == 2 { // ignore a single failure, because editors replace files
+			w.log.Error("policy file cannot be read, the previous policy stays active", "file", w.file, "error", err)
 		}
 		return nil
 	}
 	w.failures = 0
-	if bytes.Equal(content, w.judged) {
+	if bytes.Equal(content, w.last) {
 		w.seen = nil
 		return nil
 	}
@@ -90,20 +90,20 @@ func (w *policyWatch) look(ctx context.Context) *compiled.Policy {
 		w.seen = content
 		return nil
 	}
-	w.judged, w.seen = content, nil
+	w.last, w.seen = content, nil
 	document, err := w.compile(ctx, content)
 	if err != nil {
-		w.log.Error("changed policy file refused, the policy before it stays in force", "file", w.file, "error", err)
+		w.log.Error("changed policy file refused, the previous policy stays active", "file", w.file, "error", err)
 		return nil
 	}
 	if !w.accept(document) {
-		w.log.Info("policy file changed, the policy is the same", "file", w.file)
+		w.log.Info("policy file changed, but the policy is the same", "file", w.file)
 		return nil
 	}
 	return document
 }
 
-var errNotRegular = errors.New("it is not a regular file any more")
+var errNotRegular = errors.New("it is no longer a regular file")
 
 func (w *policyWatch) read() ([]byte, error) {
 	if _, err := os.Stat(w.file); err != nil {
@@ -129,7 +129,7 @@ func (w *policyWatch) compile(ctx context.Context, content []byte) (*compiled.Po
 	return document, nil
 }
 
-// accept numbers a valid document, and reports whether it differs from the one before.
+// accept sets the revision of a valid document, and reports whether it differs from the previous document.
 func (w *policyWatch) accept(document *compiled.Policy) bool {
 	document.Revision = 0
 	encoded, err := compiled.Encode(document)
@@ -142,7 +142,8 @@ func (w *policyWatch) accept(document *compiled.Policy) bool {
 	return true
 }
 
-// reportTo returns a report of a file's findings: lines as compilers write them for people, else records.
+// reportTo returns a function that reports a file's findings: as lines like those of a compiler in text format, as log records in
+// JSON.
 func reportTo(o logOutput, log *slog.Logger) func(*policyFile) error {
 	return func(f *policyFile) error {
 		if o.text {

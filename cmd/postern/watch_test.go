@@ -34,7 +34,7 @@ metadata: {name: ada}
 spec: {subject: ada}
 `
 
-// watching returns a watch of a file with content, and its first document.
+// watching returns a watch of a file with this content, and its first document.
 func watching(t *testing.T, content string) (*policyWatch, *compiled.Policy) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "policy.yaml")
@@ -47,19 +47,19 @@ func watching(t *testing.T, content string) (*policyWatch, *compiled.Policy) {
 	return w, first
 }
 
-// lookTwice looks until a change that is complete has been seen twice.
+// lookTwice reads a complete change twice, and returns its document.
 func lookTwice(t *testing.T, w *policyWatch) *compiled.Policy {
 	t.Helper()
 	if early := w.look(t.Context()); early != nil {
-		t.Error("a change was taken at first sight")
+		t.Error("a change was compiled after one read")
 	}
 	return w.look(t.Context())
 }
 
-func TestWatchTakesWhatIsWrittenCompletely(t *testing.T) {
+func TestWatchWaitsForCompleteFile(t *testing.T) {
 	w, first := watching(t, openPolicy)
 	if got := lookTwice(t, w); got != nil {
-		t.Error("a file that is unchanged brought a document")
+		t.Error("an unchanged file returned a document")
 	}
 	half := strings.Replace(openPolicy, "5/minute", "6/minute", 1)
 	whole := strings.Replace(openPolicy, "5/minute", "60/minute", 1)
@@ -72,12 +72,12 @@ func TestWatchTakesWhatIsWrittenCompletely(t *testing.T) {
 	}
 	write(t, w.file, "# a comment\n"+whole)
 	if got := lookTwice(t, w); got != nil {
-		t.Error("a comment brought a document")
+		t.Error("a changed comment returned a document")
 	}
 }
 
-// A revocation without issuedBefore is of the tokens issued until it was created. A later change to the rest of the file must not
-// move that.
+// TestWatchRevokesOnce checks that a later change of the file does not move a revocation's time. Without issuedBefore it revokes the
+// tokens that were issued before its creation.
 func TestWatchRevokesOnce(t *testing.T) {
 	w, first := watching(t, ownTokens+revokeAda)
 	if len(w.created) != 1 || len(first.RevokedTokens) != 1 {
@@ -93,12 +93,12 @@ func TestWatchRevokesOnce(t *testing.T) {
 			t.Fatalf("%s: document %+v", limit, document)
 		}
 		if moved := document.RevokedTokens[0].Before - first.RevokedTokens[0].Before; moved != -3600 {
-			t.Errorf("%s: the revocation is %d s from the first, want that of an hour ago", limit, moved)
+			t.Errorf("%s: the time of the revocation moved by %d s, want -3600 s", limit, moved)
 		}
 	}
 	write(t, w.file, ownTokens+strings.Replace(revokeAda, "subject: ada", "subject: bea", 1))
 	if document := lookTwice(t, w); document == nil || document.RevokedTokens[0].Before < first.RevokedTokens[0].Before {
-		t.Errorf("a revocation whose spec was changed is another: %+v", document)
+		t.Errorf("a revocation with a changed spec is not treated as new: %+v", document)
 	}
 }
 

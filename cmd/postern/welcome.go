@@ -11,10 +11,10 @@ import (
 	"github.com/posterndev/postern/sidecar/server"
 )
 
-// welcome is what postern run tells people when it has started: what is enforced, and where to go next.
+// welcome is the text that postern run prints when it has started: what is enforced, and what to do next.
 type welcome struct {
 	server server.Standalone
-	// file is the policy's, and watched says that its changes are enforced.
+	// file is the policy's file. watched is true if its changes are enforced.
 	file    string
 	watched bool
 	address netip.AddrPort
@@ -29,10 +29,10 @@ func (w welcome) print(o logOutput) {
 		fmt.Fprintf(&text, "  %s %s\n", o.paint(cyan, fmt.Sprintf("%-8s", line[0])), line[1])
 	}
 	text.WriteByte('\n')
-	_, _ = o.w.Write([]byte(text.String())) // a terminal that is closed has no reader
+	_, _ = o.w.Write([]byte(text.String())) // ignore errors of a closed terminal
 }
 
-// lines are pairs of a subject and what to know about it.
+// lines returns pairs of a topic and its text.
 func (w welcome) lines() [][2]string {
 	address := urlOf(w.address.String())
 	lines := [][2]string{
@@ -43,13 +43,13 @@ func (w welcome) lines() [][2]string {
 		lines = append(lines, [2]string{"health", urlOf(w.server.Admin) + "/readyz, metrics at " + urlOf(w.server.Admin) + "/metrics"})
 	}
 	if p := w.server.Document; w.server.Loopback != "" && (p.Tokens != nil || len(p.Providers) > 0 || p.Passwords != nil) {
-		lines = append(lines, [2]string{"app API", urlOf(w.server.Loopback) + ", also for postern sessions and postern revoke with --server"})
+		lines = append(lines, [2]string{"app API", urlOf(w.server.Loopback) + ", also for --server of postern sessions and postern revoke"})
 	}
 	return append(lines, [2]string{"state", w.state()}, [2]string{"changes", w.changes()}, [2]string{"try", "curl -i " + address + "/"},
 		[2]string{"stop", "Ctrl-C"})
 }
 
-// rules counts what the policy has.
+// rules counts the rules of the policy.
 func (w welcome) rules() string {
 	p := w.server.Document
 	logins := 0
@@ -57,7 +57,7 @@ func (w welcome) rules() string {
 		logins = len(p.Tokens.Login)
 	}
 	rules := cmp.Or(enumerate(
-		counted{len(p.Providers), "issuer of tokens", "issuers of tokens"}, counted{logins, "login route", "login routes"},
+		counted{len(p.Providers), "token issuer", "token issuers"}, counted{logins, "login route", "login routes"},
 		counted{len(p.Authorization.Rules), "authorization rule", "authorization rules"}, counted{len(p.RateLimits), "rate limit", "rate limits"},
 	), "no issuers, authorization rules or rate limits")
 	if p.Mode == compiled.Shadow {
@@ -70,17 +70,17 @@ func (w welcome) state() string {
 	if r := w.server.Document.Redis; r != nil {
 		return "in Redis at " + strings.Join(r.Addresses, ", ")
 	}
-	return "in memory: limits, sessions and revocations end with this process"
+	return "in memory: limits, sessions and revocations are lost when this process ends"
 }
 
 func (w welcome) changes() string {
 	if w.watched {
-		return "save " + w.file + ", and the new policy is enforced without a restart"
+		return "save " + w.file + " to enforce a new policy without a restart"
 	}
-	return w.file + " is not a file that can be watched: a change needs a restart"
+	return w.file + " cannot be watched: a change needs a restart"
 }
 
-// urlOf returns the URL at which this machine reaches a listener: one that has no address of its own is at 127.0.0.1, too.
+// urlOf returns the URL of a listener on this machine. For an unspecified address it uses 127.0.0.1.
 func urlOf(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {

@@ -25,12 +25,12 @@ func TestWelcome(t *testing.T) {
 	w.print(logOutput{w: &b, text: true})
 	const want = `
 postern v1 enforces SecurityPolicy shop/orders from policy.yaml
-  rules    1 issuer of tokens and 2 rate limits
+  rules    1 token issuer and 2 rate limits
   requests http://127.0.0.1:8080, to the app at http://127.0.0.1:3000
   health   http://127.0.0.1:9090/readyz, metrics at http://127.0.0.1:9090/metrics
-  app API  http://127.0.0.1:15992, also for postern sessions and postern revoke with --server
-  state    in memory: limits, sessions and revocations end with this process
-  changes  save policy.yaml, and the new policy is enforced without a restart
+  app API  http://127.0.0.1:15992, also for --server of postern sessions and postern revoke
+  state    in memory: limits, sessions and revocations are lost when this process ends
+  changes  save policy.yaml to enforce a new policy without a restart
   try      curl -i http://127.0.0.1:8080/
   stop     Ctrl-C
 
@@ -40,20 +40,20 @@ postern v1 enforces SecurityPolicy shop/orders from policy.yaml
 	}
 }
 
-func TestWelcomeSaysWhatIsDifferent(t *testing.T) {
+func TestWelcomeVariants(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change       func(*welcome)
 		want, wantNo string
 	}{
-		"shadow mode":       {func(w *welcome) { w.server.Document.Mode = compiled.Shadow }, "shadow mode: nothing is refused", ""},
-		"no rules":          {func(*welcome) {}, "no issuers, authorization rules or rate limits", ""},
-		"logins":            {func(w *welcome) { w.server.Document.Tokens = &compiled.Tokens{Login: make([]compiled.Match, 1)} }, "1 login route\n", ""},
-		"Redis":             {func(w *welcome) { w.server.Document.Redis = &compiled.Redis{Addresses: []string{"a:1", "b:2"}} }, "in Redis at a:1, b:2", "in memory"},
-		"not watched":       {func(w *welcome) { w.file, w.watched = "-", false }, "a change needs a restart", "save"},
-		"no admin port":     {func(w *welcome) { w.server.Admin = "" }, "", "health"},
-		"no app API":        {func(w *welcome) { w.server.Loopback, w.server.Document.Passwords = "", &compiled.Passwords{} }, "", "app API"},
-		"nothing to ask of": {func(w *welcome) { w.server.Loopback = "127.0.0.1:1" }, "", "app API"},
-		"an IPv6 listener":  {func(w *welcome) { w.address = netip.MustParseAddrPort("[::1]:80") }, "curl -i http://[::1]:80/", ""},
+		"shadow mode":      {func(w *welcome) { w.server.Document.Mode = compiled.Shadow }, "shadow mode: nothing is refused", ""},
+		"no rules":         {func(*welcome) {}, "no issuers, authorization rules or rate limits", ""},
+		"logins":           {func(w *welcome) { w.server.Document.Tokens = &compiled.Tokens{Login: make([]compiled.Match, 1)} }, "1 login route\n", ""},
+		"Redis":            {func(w *welcome) { w.server.Document.Redis = &compiled.Redis{Addresses: []string{"a:1", "b:2"}} }, "in Redis at a:1, b:2", "in memory"},
+		"not watched":      {func(w *welcome) { w.file, w.watched = "-", false }, "a change needs a restart", "save"},
+		"no admin port":    {func(w *welcome) { w.server.Admin = "" }, "", "health"},
+		"no app API":       {func(w *welcome) { w.server.Loopback, w.server.Document.Passwords = "", &compiled.Passwords{} }, "", "app API"},
+		"app API unused":   {func(w *welcome) { w.server.Loopback = "127.0.0.1:1" }, "", "app API"},
+		"an IPv6 listener": {func(w *welcome) { w.address = netip.MustParseAddrPort("[::1]:80") }, "curl -i http://[::1]:80/", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := welcome{

@@ -1,9 +1,9 @@
-// Command redirect turns a pod's inbound TCP towards its sidecar and exits. It runs as an init container with the
-// capability NET_ADMIN, and is told what to do by its environment: POSTERN_INBOUND_PORT, POSTERN_ADMIN_PORT and
+// Command redirect redirects a pod's inbound TCP to its sidecar and exits. It runs as an init container with the
+// capability NET_ADMIN, and reads its settings from the environment variables POSTERN_INBOUND_PORT, POSTERN_ADMIN_PORT and
 // POSTERN_EXCLUDED_PORTS.
 //
-// Any exit code but 0 keeps the pod from starting, unguarded as it would be: 2 for a wrong environment, 3 without
-// NET_ADMIN, 4 for a kernel that cannot redirect, 5 if the rules in the kernel differ from the requested rules, 1 for every other error.
+// With any exit code except 0 the pod does not start, because it would be unprotected: 2 for a wrong environment, 3 without
+// NET_ADMIN, 4 for a kernel that cannot redirect, 5 if the rules read back differ from those programmed, 1 for other errors.
 package main
 
 import (
@@ -35,7 +35,7 @@ func run(log *slog.Logger) error {
 	return nil
 }
 
-// exitCode tells a person, in the container's last state, whose turn it is.
+// exitCode returns the exit code of an error. It is shown in the container's last state.
 func exitCode(err error) int {
 	switch {
 	case errors.Is(err, redirect.ErrConfig):

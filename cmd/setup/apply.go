@@ -15,15 +15,15 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// fieldManager owns what setup applied: what a later version leaves out goes, what others added stays.
+// fieldManager owns the fields that setup applied: fields that a later version omits are removed, fields of others are kept.
 const fieldManager = "postern-setup"
 
 const kind = "SidecarClass"
 
-// resource is what classes are called in URLs. It is asked for without discovery, which is cached and lags behind.
+// resource is the name of classes in URLs. It is used without discovery, which is cached and can be outdated.
 var resource = schema.GroupVersionResource{Group: "postern.dev", Version: "v1alpha1", Resource: "sidecarclasses"}
 
-// decode reads the manifest of one named SidecarClass; whether its fields are right, the API server says.
+// decode reads the manifest of one SidecarClass with a name. The API server validates its fields.
 func decode(manifest []byte) (*unstructured.Unstructured, error) {
 	class := &unstructured.Unstructured{}
 	if err := yaml.UnmarshalStrict(manifest, &class.Object); err != nil {
@@ -45,8 +45,8 @@ type applier struct {
 	log     *slog.Logger
 }
 
-// apply retries until ctx ends: at first the kind is not served, and the rights to it may not be known everywhere. An
-// object that the API server finds wrong stays wrong, and is an error at once.
+// apply retries until ctx ends, because at first the kind is not served, and its RBAC rules may not have reached every API server.
+// If the API server rejects the object as invalid, apply returns an error without a retry.
 func (a applier) apply(ctx context.Context, class *unstructured.Unstructured) error {
 	for {
 		_, err := a.classes.Apply(ctx, class.GetName(), class, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
@@ -60,7 +60,7 @@ func (a applier) apply(ctx context.Context, class *unstructured.Unstructured) er
 		a.log.Info("waiting for the API server", "error", err)
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("applying %s %q: %w; the last answer was: %w", kind, class.GetName(), ctx.Err(), err)
+			return fmt.Errorf("applying %s %q: %w; last error: %w", kind, class.GetName(), ctx.Err(), err)
 		case <-time.After(a.retry):
 		}
 	}

@@ -18,19 +18,19 @@ import (
 
 const manifest = "apiVersion: postern.dev/v1alpha1\nkind: SidecarClass\nmetadata: {name: default}\nspec: {logLevel: info}\n"
 
-// classes answers one error after the other, then success.
+// classes returns the errors one after the other, then success.
 type classes struct {
 	dynamic.ResourceInterface
 	errs    []error
-	asked   int
+	calls   int
 	options metav1.ApplyOptions
 }
 
 func (c *classes) Apply(_ context.Context, name string, o *unstructured.Unstructured, options metav1.ApplyOptions, _ ...string) (*unstructured.Unstructured, error) {
-	c.asked++
+	c.calls++
 	c.options = options
-	if c.asked <= len(c.errs) {
-		return nil, c.errs[c.asked-1]
+	if c.calls <= len(c.errs) {
+		return nil, c.errs[c.calls-1]
 	}
 	return o, nil
 }
@@ -42,13 +42,13 @@ func TestApply(t *testing.T) {
 	badRequest := apierrors.NewBadRequest("unknown field")
 	for name, test := range map[string]struct {
 		errs      []error
-		wantAsked int
+		wantCalls int
 		wantErr   string
 	}{
-		"at once":               {wantAsked: 1},
-		"served a little later": {errs: []error{notFound, forbidden, notFound}, wantAsked: 4},
-		"invalid":               {errs: []error{notFound, invalid}, wantAsked: 2, wantErr: "invalid"},
-		"unknown field":         {errs: []error{badRequest}, wantAsked: 1, wantErr: "unknown field"},
+		"first attempt":        {wantCalls: 1},
+		"served after retries": {errs: []error{notFound, forbidden, notFound}, wantCalls: 4},
+		"invalid":              {errs: []error{notFound, invalid}, wantCalls: 2, wantErr: "invalid"},
+		"unknown field":        {errs: []error{badRequest}, wantCalls: 1, wantErr: "unknown field"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			class, err := decode([]byte(manifest))
@@ -60,8 +60,8 @@ func TestApply(t *testing.T) {
 			if (err == nil) != (test.wantErr == "") || err != nil && !strings.Contains(err.Error(), test.wantErr) {
 				t.Errorf("got error %v, want %q", err, test.wantErr)
 			}
-			if fake.asked != test.wantAsked || fake.options.FieldManager != fieldManager || !fake.options.Force {
-				t.Errorf("asked %d times with %+v, want %d", fake.asked, fake.options, test.wantAsked)
+			if fake.calls != test.wantCalls || fake.options.FieldManager != fieldManager || !fake.options.Force {
+				t.Errorf("called %d times with %+v, want %d", fake.calls, fake.options, test.wantCalls)
 			}
 		})
 	}
@@ -77,7 +77,7 @@ func TestApplyGivesUp(t *testing.T) {
 	fake := &classes{errs: []error{apierrors.NewNotFound(resource.GroupResource(), "default")}}
 	err = applier{fake, time.Hour, slog.New(slog.NewTextHandler(io.Discard, nil))}.apply(ctx, class)
 	if err == nil || !strings.Contains(err.Error(), "not found") || !strings.Contains(err.Error(), "canceled") {
-		t.Errorf("got error %v, want both the end and the last answer", err)
+		t.Errorf("got error %v, want both the context's error and the last error", err)
 	}
 }
 
@@ -97,8 +97,8 @@ func TestRunRefuses(t *testing.T) {
 		"no file":        {[]string{"-f", filepath.Join(dir, "absent")}, "reading manifest"},
 		"unknown flag":   {[]string{"-x"}, "not defined"},
 		"stray argument": {[]string{"x"}, `"x" is not a flag`},
-		"no YAML":        {[]string{"-f", write("yaml", "a: [")}, "decoding YAML"},
-		"key twice":      {[]string{"-f", write("twice", manifest+"kind: SidecarClass\n")}, "decoding YAML"},
+		"not YAML":       {[]string{"-f", write("yaml", "a: [")}, "decoding YAML"},
+		"duplicate key":  {[]string{"-f", write("twice", manifest+"kind: SidecarClass\n")}, "decoding YAML"},
 		"another kind":   {[]string{"-f", write("kind", strings.Replace(manifest, "SidecarClass", "SecurityPolicy", 1))}, "is not a SidecarClass"},
 		"no name":        {[]string{"-f", write("name", strings.Replace(manifest, "name: default", "", 1))}, "no metadata.name"},
 		"empty":          {[]string{"-f", write("empty", "")}, "is not a SidecarClass"},

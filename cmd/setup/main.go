@@ -1,5 +1,5 @@
-// Command setup applies the SidecarClass that an installation starts with. The chart runs it as a hook: Helm cannot create
-// an object in the same step as the CRD of its kind, and a moment later the API server may not serve the kind yet.
+// Command setup applies the default SidecarClass of an installation. The chart runs it as a hook, because Helm cannot create
+// an object in the same step as the CRD of its kind, and after that step the API server may not serve the kind yet.
 package main
 
 import (
@@ -17,14 +17,14 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
-// retry is how long setup waits before it asks the API server again.
+// retry is the time between two attempts.
 const retry = time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
-		slog.Error("nothing was set up", "error", err)
+		slog.Error("setup failed", "error", err)
 		os.Exit(1)
 	}
 }

@@ -1,5 +1,5 @@
-// Command sidecar enforces a policy in front of an app. Its settings are the environment that the webhook gave it.
-// "sidecar leave" tells the one that runs in the same pod that the pod is about to end.
+// Command sidecar enforces a policy in front of an app. It reads its settings from environment variables that the webhook sets.
+// "sidecar leave" tells the sidecar in the same pod that the pod is about to terminate.
 package main
 
 import (
@@ -25,19 +25,19 @@ func main() {
 	logger := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: level}))
 	environment, err := server.ReadEnvironment(os.Getenv)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "sidecar: this image is run by Postern's webhook, which sets its environment:", err)
+		fmt.Fprintln(os.Stderr, "sidecar: this image needs the environment variables that Postern's webhook sets:", err)
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	pod := server.Pod{Environment: environment, Version: version, Level: level, Logger: logger}
 	if err := server.Run(ctx, pod.Config()); err != nil {
-		logger.Error("the sidecar ended", "error", err)
+		logger.Error("sidecar stopped", "error", err)
 		os.Exit(1)
 	}
 }
 
-// leave is the container's preStop hook.
+// leave runs as the container's preStop hook.
 func leave() {
 	if err := server.Leave(context.Background(), os.Getenv); err != nil {
 		fmt.Fprintln(os.Stderr, "sidecar:", err)

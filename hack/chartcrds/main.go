@@ -1,6 +1,6 @@
-// Command chartcrds copies what controller-gen writes into the chart: the CRDs, so that upgrades change them and an
-// uninstallation keeps them, and the operator's RBAC, so that the chart grants what the markers in the code say and no more.
-// `make generate` calls it.
+// Command chartcrds copies the output of controller-gen into the chart: the CRDs, as templates that an upgrade changes and an
+// uninstallation keeps, and the operator's RBAC rules, so that the chart grants exactly what the markers in the code say.
+// `make generate` runs it.
 //
 //	go run ./hack/chartcrds
 package main
@@ -17,7 +17,7 @@ import (
 	"github.com/posterndev/postern/config/crd"
 )
 
-// templates is the chart's folder of templates; roles is what controller-gen writes of RBAC.
+// templates is the chart's folder of templates. roles is the RBAC file of controller-gen.
 const (
 	templates = "charts/postern/templates"
 	roles     = "config/rbac/role.yaml"
@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-// run writes the templates below root, the module's folder, in place of those that are there.
+// run replaces the templates below root, which is the module's folder.
 func run(root string, crds fs.FS) error {
 	written, err := generate(root, crds)
 	if err != nil {
@@ -54,7 +54,7 @@ func run(root string, crds fs.FS) error {
 	return nil
 }
 
-// generate returns the templates by their names below the chart's folder of templates.
+// generate returns the templates by their path in the chart's folder of templates.
 func generate(root string, crds fs.FS) (map[string][]byte, error) {
 	names, err := fs.Glob(crds, "bases/*.yaml")
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 const root = "../.."
 
-// TestChartIsGenerated: the chart has what `make generate` writes, and no other CRD.
+// TestChartIsGenerated checks that the chart has exactly the files that `make generate` writes.
 func TestChartIsGenerated(t *testing.T) {
 	written, err := generate(root, crd.Bases)
 	if err != nil {
@@ -22,7 +22,7 @@ func TestChartIsGenerated(t *testing.T) {
 	for name, want := range written {
 		got, err := os.ReadFile(filepath.Join(root, templates, name))
 		if err != nil || string(got) != string(want) {
-			t.Errorf("%s is old: run make generate (%v)", name, err)
+			t.Errorf("%s is outdated: run make generate (%v)", name, err)
 		}
 		if strings.HasPrefix(name, "crds/") {
 			crds++
@@ -60,7 +60,7 @@ metadata:
 rules: []
 `
 
-// TestRun writes into a folder that holds an older chart.
+// TestRun writes into a folder with an older chart.
 func TestRun(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) {
@@ -118,7 +118,7 @@ rules: []
 	}
 }
 
-func TestWhatCannotBeATemplate(t *testing.T) {
+func TestTemplateErrors(t *testing.T) {
 	tests := map[string]struct {
 		content string
 		make    func([]byte) ([]byte, error)
@@ -146,7 +146,7 @@ func TestWhatCannotBeATemplate(t *testing.T) {
 	}
 }
 
-// FuzzTemplates: whatever is a template holds every line that it was made of, in order.
+// FuzzTemplates checks that each template contains every line of its source, in order.
 func FuzzTemplates(f *testing.F) {
 	f.Add(object)
 	f.Add(role)

@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// What is written into the templates. The namespace of the generated roles is config's; the chart's is the release's.
+// Lines of the templates. The generated roles have the namespace of config, and the chart has the release's namespace.
 const (
 	head       = "{{- /* Written by hack/chartcrds: change api/v1alpha1, or the markers in controllers, and run make generate. */ -}}"
 	keep       = "    helm.sh/resource-policy: keep"
@@ -22,14 +22,14 @@ const (
 	end        = "{{- end }}"
 )
 
-// crdTemplate makes a CRD a template that an uninstallation keeps.
+// crdTemplate returns the template of a CRD that an uninstallation keeps.
 func crdTemplate(content []byte) ([]byte, error) {
 	f, err := parse(content)
 	if err != nil {
 		return nil, err
 	}
 	if len(f.metadata) != 1 {
-		return nil, fmt.Errorf("%d objects in place of one", len(f.metadata))
+		return nil, fmt.Errorf("%d objects, want 1", len(f.metadata))
 	}
 	m := f.metadata[0]
 	if m.annotations == 0 || m.name == 0 {
@@ -40,7 +40,7 @@ func crdTemplate(content []byte) ([]byte, error) {
 	return f.render([]string{head, ifInstalls}, end), nil
 }
 
-// roleTemplate makes roles a template in the release's namespace.
+// roleTemplate returns the template of roles in the release's namespace.
 func roleTemplate(content []byte) ([]byte, error) {
 	f, err := parse(content)
 	if err != nil {
@@ -62,15 +62,15 @@ func roleTemplate(content []byte) ([]byte, error) {
 	return f.render([]string{head}), nil
 }
 
-// file is a stream of YAML documents as text, with the lines of what is changed in it. Lines count from 1.
+// file is a stream of YAML documents as text, with the line numbers to change. Lines count from 1.
 type file struct {
 	lines    []string
 	metadata []metadata
-	// after holds the lines to be written after a line.
+	// after has the lines to insert after a line.
 	after map[int][]string
 }
 
-// metadata holds the lines of the keys of an object's metadata; 0 for one that is not there.
+// metadata has the line numbers of the keys of an object's metadata. 0 means that the key is missing.
 type metadata struct{ annotations, name, namespace int }
 
 func parse(content []byte) (*file, error) {
@@ -114,7 +114,7 @@ func value(mapping *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-// line returns the line of a key of a mapping in block style, or 0.
+// line returns the line number of a key of a mapping in block style, or 0.
 func line(mapping *yaml.Node, key string) int {
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		if mapping.Content[i].Value == key && mapping.Style&yaml.FlowStyle == 0 {
@@ -126,7 +126,7 @@ func line(mapping *yaml.Node, key string) int {
 
 func (f *file) insert(after int, text string) { f.after[after] = append(f.after[after], text) }
 
-// render writes the file between the lines before and after.
+// render returns the file between the lines before and after.
 func (f *file) render(before []string, after ...string) []byte {
 	out := slices.Clone(before)
 	for i, text := range f.lines {

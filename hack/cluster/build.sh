@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what a cluster consists of from Go modules, each once a version, into the cache folder.
+# Builds the components of a cluster from Go modules into the cache folder, once for each version.
 #
 #   build.sh            everything that up.sh needs
 #   build.sh NAME...    only these: a binary's name, "envtest" (kube-apiserver, etcd, kubectl), or "vault"
@@ -8,11 +8,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 readonly KUBERNETES=(kube-apiserver kube-controller-manager kube-proxy kube-scheduler kubectl kubelet)
 
-# build MODULE VERSION LDFLAGS PACKAGE...: the packages' binaries that are not there yet, in one go, since most of the work is common to them.
+# build MODULE VERSION LDFLAGS PACKAGE...: builds the missing binaries of the packages in one build, because they share most of the work.
 build() {
 	local module=$1 version=$2 ldflags=$3 package dir missing=() names=()
 	shift 3
-	[[ -n $version ]] || die "hack/cluster/modules/$module/go.mod names no version"
+	[[ -n $version ]] || die "hack/cluster/modules/$module/go.mod has no version"
 	dir=$CACHE/cluster/$module-$version-$(fingerprint "$module")
 	mkdir -p "$dir" "$BIN"
 	for package in "$@"; do
@@ -26,22 +26,22 @@ build() {
 	done
 }
 
-# fingerprint MODULE: of the sources here, so that a change to them is a build of its own.
+# fingerprint MODULE: prints a hash of the sources here, so that a change to them causes a new build.
 fingerprint() { cat "$HERE/modules/$1"/{go.mod,go.sum,*.go} | sha256sum | cut -c1-8; }
 
-# binary MODULE PACKAGE: a module's own package makes a binary of the module's name.
+# binary MODULE PACKAGE: prints the binary's name. A module's root package has the module's name.
 binary() { if [[ $2 == . ]]; then echo "$1"; else basename "$2"; fi; }
 
-# compile WHAT DIR MODULE LDFLAGS PACKAGE...: into a folder aside first, so that an interrupted build leaves nothing that looks done.
+# compile WHAT DIR MODULE LDFLAGS PACKAGE...: compiles into a temporary folder first, so that an interrupted build leaves no binaries.
 compile() {
 	local what=$1 dir=$2 module=$3 ldflags=$4 log aside pid since=$SECONDS
 	shift 4
 	aside=$(mktemp -d "$dir/.build.XXXXXX")
-	# shellcheck disable=SC2064 # the path is meant to be taken now
+	# shellcheck disable=SC2064 # the path is expanded now on purpose
 	trap "rm -rf '$aside'" EXIT
 	log=$aside/log
 	mkdir "$aside/bin"
-	say "building $what (once; minutes on two cores)"
+	say "building $what (only once; takes minutes on two cores)"
 	(cd "$HERE/modules/$module" && CGO_ENABLED=0 GOWORK=off exec nice -n 5 \
 		go build -v -trimpath -mod="$(mod_mode "$module")" -ldflags "-s -w $ldflags" -o "$aside/bin/" "$@") >"$log" 2>&1 &
 	pid=$!
@@ -49,14 +49,14 @@ compile() {
 	if ! wait "$pid"; then
 		tail -n 30 "$log" >&2
 		rm -rf "$aside"
-		die "building $what"
+		die "building $what failed"
 	fi
 	mv "$aside"/bin/* "$dir/"
 	rm -rf "$aside"
 	say "built $what in $((SECONDS - since)) s"
 }
 
-# heartbeat PID LOG SINCE: says every ten seconds, while the process lives, how far a build is.
+# heartbeat PID LOG SINCE: prints the progress of a build every ten seconds, while the process runs.
 heartbeat() {
 	local tick=0
 	while sleep 1 && kill -0 "$1" 2>/dev/null; do
@@ -64,7 +64,7 @@ heartbeat() {
 	done
 }
 
-# mod_mode MODULE: vault's go.sum cannot be complete, as a plugin that only its tests use has no checksum to be had.
+# mod_mode MODULE: prints the -mod flag. The go.sum of vault cannot be complete, because a plugin that only its tests use has no checksum.
 mod_mode() { if [[ $1 == vault ]]; then echo mod; else echo readonly; fi; }
 
 build_kubernetes() {
@@ -84,13 +84,13 @@ build_named() {
 		helm) build helm "$(module_version helm helm.sh/helm/v4)" "" helm.sh/helm/v4/cmd/helm ;;
 		vault) build vault "$(module_version vault github.com/hashicorp/vault)" "" . ;;
 		kube*) kubernetes+=("$name") ;;
-		*) die "no part of the cluster is called ${name@Q}" ;;
+		*) die "unknown component ${name@Q}" ;;
 		esac
 	done
 	((${#kubernetes[@]} == 0)) || build_kubernetes "${kubernetes[@]}"
 }
 
-# link_envtest: the folder that controller-runtime's envtest takes as KUBEBUILDER_ASSETS.
+# link_envtest: creates the folder for KUBEBUILDER_ASSETS of controller-runtime's envtest.
 link_envtest() {
 	local name
 	mkdir -p "$CACHE/envtest"
@@ -99,11 +99,11 @@ link_envtest() {
 	done
 }
 
-# lock_build: one build at a time: a second would only compile the same things a second time.
+# lock_build: allows one build at a time, because a second build would compile the same packages.
 lock_build() {
 	mkdir -p "$CACHE/cluster"
 	exec 8>"$CACHE/cluster/build.lock"
-	flock --nonblock 8 || { say "waiting for another build of the cluster's parts to end" && flock 8; }
+	flock --nonblock 8 || { say "waiting for another build of the cluster's components" && flock 8; }
 }
 
 main() {

@@ -1,23 +1,23 @@
 # shellcheck shell=bash disable=SC2153 # lib.sh sets NAME
-# The processes of a node, each started unless it runs. Sourced, never run.
+# Starts the processes of a node that do not run yet. This file is sourced, not executed.
 
 # shellcheck disable=SC2034 # up.sh reads it
 readonly COMPONENTS=(etcd kube-apiserver containerd kube-controller-manager kube-scheduler kubelet kube-proxy)
 
-# start NAME COMMAND...: a component, in the node. It dies with its nsenter, whose process id is the one written down.
+# start NAME COMMAND...: starts a component in the node. It ends with its nsenter, whose process id is recorded.
 start() {
 	local name=$1
 	shift
 	if alive "$name"; then return; fi
-	alive node || die "the node's first process is gone"
+	alive node || die "the node's first process does not run"
 	setsid nsenter --target "$PID" --mount --uts --ipc --net --pid -- \
 		setpriv --pdeathsig KILL env -i HOME=/root PATH="$BIN:/usr/sbin:/usr/bin:/sbin:/bin" "$@" \
 		>>"$STATE/logs/$name.log" 2>&1 </dev/null 9>&- &
 	remember "$name" $!
 }
 
-# await SECONDS COMPONENT WHAT COMMAND...: until the command succeeds. Where it does not in time, or the component
-# ends before, an error says so and shows the end of the component's log.
+# await SECONDS COMPONENT WHAT COMMAND...: waits until the command succeeds. On a timeout, or if the component ends, it shows an error
+# with the end of the component's log.
 await() {
 	local until=$((SECONDS + $1)) component=$2 what=$3
 	shift 3
@@ -25,7 +25,7 @@ await() {
 		if ! alive "$component"; then
 			say "error: $component ended; the end of $STATE/logs/$component.log:"
 		elif ((SECONDS >= until)); then
-			say "error: $component: $what not there in time; the end of $STATE/logs/$component.log:"
+			say "error: $component: timed out waiting for $what; the end of $STATE/logs/$component.log:"
 		else
 			sleep 0.1
 			continue

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The configuration files of a node's components, written for the cluster that select_cluster chose. Sourced, never run.
+# Writes the configuration files of a node's components, for the cluster of select_cluster. This file is sourced, not executed.
 
 readonly PAUSE_IMAGE=docker.io/postern/pause:1
 readonly CONTAINERD=/run/containerd.sock
@@ -12,8 +12,8 @@ write_config() {
 	kube_proxy_config >"$STATE/conf/kube-proxy.yaml"
 }
 
-# restrict_oom_score_adj: without CAP_SYS_RESOURCE no sandbox would start otherwise. Unprivileged ports: as containerd
-# has it by default since 2.0.
+# restrict_oom_score_adj: without it, no sandbox starts if CAP_SYS_RESOURCE is missing. Unprivileged ports: the default of
+# containerd since 2.0.
 containerd_config() {
 	cat <<-END
 		version = 2
@@ -40,8 +40,8 @@ containerd_config() {
 	END
 }
 
-# Point to point: every packet between pods is routed by the node, never bridged past it, so that kube-proxy sees
-# the answers of a Service's pods too without br_netfilter.
+# Point to point: the node routes every packet between pods and does not bridge them, so that kube-proxy also sees the responses
+# of a Service's pods, without br_netfilter.
 cni_config() {
 	cat <<-END
 		{
@@ -55,7 +55,7 @@ cni_config() {
 	END
 }
 
-# Images cannot be pulled a second time, so they are never collected, and no pod is evicted for a full disk.
+# Images cannot be pulled again, so they are never garbage-collected, and no pod is evicted because of a full disk.
 kubelet_config() {
 	cat <<-END
 		apiVersion: kubelet.config.k8s.io/v1beta1

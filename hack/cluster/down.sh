@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Ends a cluster and removes everything of it; the built binaries stay. No cluster is no error.
+# Stops a cluster and removes all of its files. The built binaries are kept. It is not an error if there is no cluster.
 #
-#   down.sh [NAME]      NAME is "dev" unless given
+#   down.sh [NAME]      the default of NAME is "dev"
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 main() {
 	need_root
 	select_cluster "${1:-dev}"
-	[[ -e $STATE ]] || { say "cluster $NAME: not there" && return; }
+	[[ -e $STATE ]] || { say "cluster $NAME: does not exist" && return; }
 	lock
 	end_cluster
 	rmdir --ignore-fail-on-non-empty "$RUNS"
-	say "cluster $NAME: gone"
+	say "cluster $NAME: removed"
 }
 
 main "$@"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs a command in a cluster's node: its network, processes, mounts and the built binaries.
+# Runs a command in a cluster's node: in its network, process and mount namespaces, with the built binaries on the PATH.
 #
-#   exec.sh [-c NAME] COMMAND...        NAME is "dev" unless given; say: exec.sh nft list ruleset
+#   exec.sh [-c NAME] COMMAND...        the default of NAME is "dev"; example: exec.sh nft list ruleset
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Words that the cluster scripts share: where things are, how to speak, and what the node is called and addressed by.
-# Sourced, never run.
-# shellcheck disable=SC2034 # the variables are for those who source it
+# Functions that the cluster scripts share: paths, messages, and the node's name and addresses.
+# This file is sourced, not executed.
+# shellcheck disable=SC2034 # the variables are used by the scripts that source this file
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
@@ -14,29 +14,29 @@ die() {
 	say "error: $*"
 	exit 1
 }
-need_root() { [[ $(id -u) == 0 ]] || die "a node needs root: it makes network namespaces, mounts and cgroups"; }
+need_root() { [[ $(id -u) == 0 ]] || die "a node needs root, because it creates network namespaces, mounts and cgroups"; }
 
-# module_version MODULE PATH: the version that hack/cluster/modules/MODULE pins for PATH.
+# module_version MODULE PATH: prints the version that hack/cluster/modules/MODULE pins for PATH.
 module_version() { awk -v p="$2" '$1 == p { print $2; exit } $1 == "require" && $2 == p { print $3; exit }' "$HERE/modules/$1/go.mod"; }
 
 # select_cluster NAME: sets the variables that describe one cluster.
 select_cluster() {
 	NAME=$1
-	[[ $NAME =~ ^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$ ]] || die "cluster name ${NAME@Q}: lower-case letters, digits and dashes, 32 at most"
+	[[ $NAME =~ ^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$ ]] || die "cluster name ${NAME@Q}: must be at most 32 lower-case letters, digits and dashes, and begin with a letter"
 	STATE=$RUNS/$NAME
 	case $STATE/ in
-	/run/* | /var/run/* | /var/lib/* | /var/log/*) die "$STATE is a place that the node hides behind its own: set POSTERN_CACHE to another folder" ;;
+	/run/* | /var/run/* | /var/lib/* | /var/log/*) die "$STATE is in a folder that the node mounts over: set POSTERN_CACHE to another folder" ;;
 	esac
 	KUBECONFIG=$STATE/kubeconfig
 	CGROUP=/postern-$NAME
 	[[ ! -f $STATE/slot ]] || select_slot "$(<"$STATE/slot")"
 }
 
-# select_slot N: the addresses of the Nth cluster of this machine. Clusters of different slots run side by side.
+# select_slot N: sets the addresses of the Nth cluster of this machine. Clusters with different slots can run at the same time.
 select_slot() {
 	SLOT=$1
-	LINK=postern$SLOT            # the host's end of the cable to the node
-	HOST_IP=10.245.$SLOT.1       # the host as the node and its pods see it
+	LINK=postern$SLOT            # the host's end of the link to the node
+	HOST_IP=10.245.$SLOT.1       # the host, as seen by the node and its pods
 	NODE_IP=10.245.$SLOT.2       # the node, and the API server on it
 	POD_CIDR=10.244.$SLOT.0/24   # routed from the host
 	SERVICE_CIDR=10.96.$SLOT.0/24 # routed from the host
@@ -44,18 +44,18 @@ select_slot() {
 	DNS_IP=10.96.$SLOT.10
 }
 
-# remember NAME PID: writes down a process so that a later one which got the same id is not taken for it.
+# remember NAME PID: records a process with its start time, so that a later process with the same id is not confused with it.
 remember() { printf '%s %s\n' "$2" "$(start_time "$2")" >"$STATE/pids/$1"; }
 
-# start_time PID: in clock ticks since boot (proc_pid_stat(5), field 22); nothing where there is no such process.
+# start_time PID: prints the start time in clock ticks since boot (proc_pid_stat(5), field 22), or nothing if there is no such process.
 start_time() {
 	local stat
 	stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 0
-	stat=${stat##*) } # the command's name may hold blanks
+	stat=${stat##*) } # the command's name may contain blanks
 	awk '{ print $20 }' <<<"$stat"
 }
 
-# alive NAME: whether the process remembered under NAME still runs; PID is then its id.
+# alive NAME: whether the process recorded as NAME still runs. PID is then its id.
 alive() {
 	local started boot_id
 	[[ -f $STATE/pids/$1 && -f $STATE/boot-id ]] || return 1
@@ -74,27 +74,27 @@ in_node() {
 
 kubectl() { NO_PROXY="${NO_PROXY:+$NO_PROXY,}10.0.0.0/8" "$BIN/kubectl" --kubeconfig "$KUBECONFIG" "$@"; }
 
-# wait_for SECONDS WHAT COMMAND...: until the command succeeds; an error that names WHAT otherwise.
+# wait_for SECONDS WHAT COMMAND...: waits until the command succeeds. On a timeout the error names WHAT.
 wait_for() {
 	local until=$((SECONDS + $1)) what=$2
 	shift 2
 	until "$@" >/dev/null 2>&1; do
 		((SECONDS < until)) || {
-			say "error: $what: not there in time"
+			say "error: timed out waiting for $what"
 			return 1
 		}
 		sleep 0.1
 	done
 }
 
-# lock: one script at a time changes clusters; held until the script ends.
+# lock: allows one script at a time to change clusters. The lock is held until the script ends.
 lock() {
 	mkdir -p "$CACHE/cluster"
 	exec 9>"$CACHE/cluster/lock"
-	flock --nonblock 9 || { say "waiting for another hack/cluster script to end" && flock 9; }
+	flock --nonblock 9 || { say "waiting for another hack/cluster script" && flock 9; }
 }
 
-# load_image FILE: into the node, unless just these bytes were loaded before.
+# load_image FILE: loads the image into the node, unless the same bytes were already loaded.
 load_image() {
 	local mark sum
 	sum=$(sha256sum <"$1")
@@ -104,11 +104,11 @@ load_image() {
 		touch "$mark"
 }
 
-# snapshotter: overlayfs cannot lie on overlayfs, as it would have to where the machine is a container itself.
+# snapshotter: prints native if the machine itself is a container, because overlayfs cannot be on top of overlayfs.
 snapshotter() { if [[ $(stat -f -c %T "$STATE") == overlayfs ]]; then echo native; else echo overlayfs; fi; }
 
-# end_cluster: kills the node's first process, upon which the kernel ends all others in it and drops its network
-# and its mounts; what is left is the cable, should the node never have got its end, the cgroups and the files.
+# end_cluster: kills the node's first process. The kernel then kills all others in the node and removes its network and its mounts.
+# Then end_cluster removes the link, if the node never got its end, the cgroups and the files.
 end_cluster() {
 	local name
 	if alive node || alive unshare; then kill -KILL "$PID"; fi
@@ -122,7 +122,7 @@ end_cluster() {
 
 dead() { ! alive "$1"; }
 
-# remove_cgroups: of every hierarchy there is, innermost first.
+# remove_cgroups: removes the node's cgroups from every hierarchy, innermost first.
 remove_cgroups() {
 	local top failed=0
 	for top in /sys/fs/cgroup"$CGROUP" /sys/fs/cgroup/*"$CGROUP"; do

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Loads image files, as hack/images writes them, into a cluster's node; those that are loaded already are left out.
+# Loads image files of hack/images into a cluster's node. Images that are already loaded are skipped.
 #
-#   load-image.sh [-c NAME] FILE...     NAME is "dev" unless given
+#   load-image.sh [-c NAME] FILE...     the default of NAME is "dev"
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -11,7 +11,7 @@ main() {
 		name=${2:?a name must follow -c}
 		shift 2
 	fi
-	(($#)) || die "no image file named"
+	(($#)) || die "no image file given"
 	need_root
 	select_cluster "$name"
 	alive node || die "cluster $NAME does not run: start it with hack/cluster/up.sh $NAME"

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# The first process of a node: furnishes the fresh namespaces that up.sh made it in, then holds them open. Not for people.
+# The first process of a node: sets up the new namespaces that up.sh created, and then holds them open. Only up.sh runs it.
 #
 #   node-init.sh STATE NAME PAUSE
 set -euo pipefail
 state=$1 name=$2 pause=$3
 
-# What the node writes to fixed places goes to its own folder or to memory, and none of these mounts reach the host.
+# Redirect fixed paths of the node to its own folder or to memory. None of these mounts are visible to the host.
 mount --bind "$state/var-lib" /var/lib
 mount --bind "$state/var-log" /var/log
 mount -t tmpfs -o mode=755 tmpfs /run
 mount --make-rshared /
 
-# The kubelet insists on these values (kernel tunables in its container manager) and would set them for the whole
-# machine. It is shown files that hold them instead.
+# The kubelet requires these values (kernel tunables in its container manager) and would set them for the whole
+# machine. Instead, mount files with these values over them.
 i=0
 for tunable in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 \
 	kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do

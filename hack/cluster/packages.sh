@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Sees to the Debian packages that a cluster and the tests need: installs those that are missing where it may, names
-# them where it may not.
+# Installs the missing Debian packages that a cluster and the tests need. Without root or apt it only names them.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# A file of each package, and the package. gcc is for the race detector.
+# Pairs of a file and the package that contains it. gcc is for the race detector.
 readonly NEEDED=(
 	/usr/bin/containerd containerd
 	/usr/sbin/runc runc
@@ -27,7 +26,7 @@ missing_packages() {
 	done
 }
 
-# install PACKAGE...: without the services that come with them; a policy-rc.d that refuses stands in while apt works.
+# install_packages PACKAGE...: installs packages without starting their services: a temporary policy-rc.d denies it.
 install_packages() {
 	local policy=/usr/sbin/policy-rc.d made=
 	say "installing Debian packages: $*"
@@ -35,7 +34,7 @@ install_packages() {
 		made=$policy
 		printf '#!/bin/sh\nexit 101\n' >"$policy"
 		chmod +x "$policy"
-		# shellcheck disable=SC2064 # the path is meant to be taken now
+		# shellcheck disable=SC2064 # the path is expanded now on purpose
 		trap "rm -f '$made'" EXIT
 	fi
 	export DEBIAN_FRONTEND=noninteractive

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Starts a real Kubernetes cluster of one node on this machine, or sees that it runs; prints its kubeconfig's path.
+# Starts a real Kubernetes cluster of one node on this machine, or checks that it runs. Prints the path of its kubeconfig.
 #
-#   up.sh [NAME]        NAME is "dev" unless given
+#   up.sh [NAME]        the default of NAME is "dev"
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$HERE/config.sh"
@@ -10,7 +10,7 @@ source "$HERE/components.sh"
 readonly TOOLS=$CACHE/cluster/tools
 readonly IMAGES=$CACHE/cluster/images
 
-# prepare: everything that is the same for all clusters.
+# prepare: prepares everything that is common to all clusters.
 prepare() {
 	"$HERE/packages.sh"
 	"$HERE/build.sh"
@@ -20,7 +20,7 @@ prepare() {
 		"$TOOLS/images" -out "$IMAGES" -tag "$(coredns_tag)" -prebuilt "$BIN" coredns) >/dev/null
 }
 
-# claim_slot: the first set of addresses that no cluster of this machine has.
+# claim_slot: selects the first set of addresses that no cluster of this machine uses.
 claim_slot() {
 	local slot
 	for slot in {0..15}; do
@@ -30,10 +30,10 @@ claim_slot() {
 			return
 		fi
 	done
-	die "there are 16 clusters on this machine: end one with hack/cluster/down.sh"
+	die "there are already 16 clusters on this machine: remove one with hack/cluster/down.sh"
 }
 
-# make_node: the namespaces that stand for a machine, the cable between it and the host, and its files.
+# make_node: creates the node: its namespaces, its link to the host, and its files.
 make_node() {
 	mkdir -p "$STATE"/{pids,logs,loaded,var-lib,var-log}
 	cp /proc/sys/kernel/random/boot_id "$STATE/boot-id"
@@ -50,11 +50,11 @@ make_node() {
 	connect_node
 }
 
-# make_cgroups: the group that all pods lie under, in the one hierarchy of version 2 or in each of version 1.
+# make_cgroups: creates the parent group of all pods, in the one hierarchy of version 2 or in each hierarchy of version 1.
 make_cgroups() {
 	local top=/sys/fs/cgroup controller file
 	if [[ -e $top/cgroup.controllers ]]; then
-		# One by one, as a controller that cannot be handed down must not keep the others back.
+		# One by one, because a controller that cannot be delegated must not prevent the others.
 		for controller in $(<"$top/cgroup.controllers"); do
 			{ echo "+$controller" >"$top/cgroup.subtree_control"; } 2>/dev/null || true
 		done
@@ -64,13 +64,13 @@ make_cgroups() {
 	for top in /sys/fs/cgroup/*; do
 		[[ -e $top/cgroup.procs && ! -L $top ]] || continue
 		mkdir -p "$top$CGROUP"
-		for file in cpuset.cpus cpuset.mems; do # a new one has none
+		for file in cpuset.cpus cpuset.mems; do # they are empty in a new group
 			[[ ! -e $top/$file ]] || cat "$top/$file" >"$top$CGROUP/$file"
 		done
 	done
 }
 
-# first_child PID: the process that unshare forked, which is the first in the node's process namespace.
+# first_child PID: prints the process that unshare forked, which is the first in the node's process namespace.
 first_child() { tr -d ' ' <"/proc/$1/task/$1/children"; }
 
 connect_node() {
@@ -110,13 +110,13 @@ coredns_manifest() {
 	sed -e "s|@IMAGE@|docker.io/postern/coredns:$(coredns_tag)|" -e "s|@ADDRESS@|$DNS_IP|" "$HERE/coredns.yaml"
 }
 
-# dns_answers: a ready CoreDNS, and a way to it by its Service's address, which is kube-proxy's part.
+# dns_answers: whether CoreDNS is ready, and reachable at its Service's address, which needs kube-proxy.
 dns_answers() {
 	kubectl -n kube-system rollout status deployment/coredns --timeout=1s &&
 		timeout 1 bash -c "exec 3<>/dev/tcp/$DNS_IP/53"
 }
 
-# healthy: whether all processes live and say that they are well. Cheap: two requests.
+# healthy: whether all processes run and are healthy. It needs only two requests.
 healthy() {
 	local component
 	for component in node "${COMPONENTS[@]}"; do alive "$component" || return 1; done
@@ -125,7 +125,7 @@ healthy() {
 		dns_answers >/dev/null 2>&1
 }
 
-# attempt COMMAND...: OUTCOME is its exit status. A plain "if" would switch "set -e" off inside of it.
+# attempt COMMAND...: runs the command and sets OUTCOME to its exit status. A plain "if" would disable "set -e" in the command.
 attempt() {
 	set +e
 	(
@@ -157,7 +157,7 @@ main() {
 		attempt start_cluster
 	fi
 	if ((OUTCOME != 0)); then
-		[[ ! -e $STATE ]] || { say "cluster $NAME: removing what is left of an earlier one" && end_cluster; }
+		[[ ! -e $STATE ]] || { say "cluster $NAME: removing the remains of an earlier cluster" && end_cluster; }
 		say "cluster $NAME: starting"
 		attempt start_afresh
 	fi

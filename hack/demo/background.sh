@@ -1,23 +1,24 @@
-# shellcheck shell=bash disable=SC2153 # lib.sh sets the names that are read here
-# Processes beside the demo: each has a process group of its own, so that an end of the demo ends all of it. Sourced, never run.
+# shellcheck shell=bash disable=SC2153 # lib.sh sets the variables that are read here
+# Background processes of the demo. Each has its own process group, so that the demo can stop all of them. This file is sourced, not
+# executed.
 
 GROUPS_RUNNING=() # process groups that have not been stopped
-BUILD=            # the process group of the cluster's build; empty where none was started
-MADE_CLUSTER=     # not empty where this run has made the cluster
+BUILD=            # the process group of the cluster's build; empty if none was started
+MADE_CLUSTER=     # not empty if this run created the cluster
 BUILD_LOG=$WORK/cluster-build.log
 
-# background LOG COMMAND...: starts a command; STARTED is its process id and that of its group.
+# background LOG COMMAND...: starts a command. STARTED is its process id and its process group.
 background() {
 	local log=$1
 	shift
-	set -m # a group of its own, in this session: niceness counts within a session only
+	set -m # its own process group, in this session, because niceness applies only within a session
 	"$@" >"$log" 2>&1 </dev/null &
 	set +m
 	STARTED=$!
 	GROUPS_RUNNING+=("$STARTED")
 }
 
-# stop GROUP: ends a process group: within three seconds, else by force.
+# stop GROUP: stops a process group with SIGTERM, and with SIGKILL after three seconds.
 stop() {
 	local group left=() tries
 	kill -TERM -- "-$1" 2>/dev/null || true
@@ -31,7 +32,7 @@ stop() {
 	GROUPS_RUNNING=("${left[@]}")
 }
 
-# stop_all: on every way out of the demo. Where it was interrupted, the cluster that it made is removed, too.
+# stop_all: runs at every exit of the demo. If the demo was interrupted, it also removes the cluster that the demo created.
 stop_all() {
 	local status=$? group
 	trap '' INT TERM HUP # a second Ctrl-C must not interrupt this
@@ -48,8 +49,8 @@ stop_all_at_exit() {
 	trap 'exit 143' TERM HUP
 }
 
-# await_process PID LOG WHAT: returns the status of a background process, and says meanwhile how far it is: on a terminal in one
-# line that is written again each second, else in a line every 30 seconds.
+# await_process PID LOG WHAT: waits for a background process and returns its status. It shows the progress: on a terminal in one line
+# that is updated each second, otherwise with a new line every 30 seconds.
 await_process() {
 	local pid=$1 log=$2 what=$3 started=$SECONDS status=0 tick=0
 	while kill -0 "$pid" 2>/dev/null; do
@@ -67,7 +68,7 @@ await_process() {
 	return "$status"
 }
 
-# progress_of LOG TEXT: the text and the log's last line, cut to the terminal's width.
+# progress_of LOG TEXT: prints the text and the log's last line, shortened to the terminal's width.
 progress_of() {
 	local line width
 	line="$2, $(tail -n 1 "$1" | sed 's/^[ …]*//')"
@@ -75,35 +76,35 @@ progress_of() {
 	printf '%s' "${line:0:width-1}"
 }
 
-# start_build: compiles the cluster's parts with what processor time the first act leaves. build.sh finds out what is there already.
+# start_build: compiles the cluster's components at low priority, beside the first act. build.sh skips components that exist.
 start_build() {
 	local tries
 	# shellcheck disable=SC2016 # for the inner shell
 	background "$BUILD_LOG" nice -n 15 bash -c '"$1" && "$1" vault' build "$ROOT/hack/cluster/build.sh"
 	BUILD=$STARTED
-	for ((tries = 0; tries < 15; tries++)); do # it says nothing where all is there
+	for ((tries = 0; tries < 15; tries++)); do # the log stays empty if all components exist
 		if [[ -s $BUILD_LOG ]] || ! building; then break; fi
 		sleep 0.1
 	done
 	if [[ -s $BUILD_LOG ]]; then
-		say "building the cluster's parts in the background, once, 20 to 30 minutes on two cores; the log is ${BUILD_LOG#"$PWD/"}"
+		say "building the cluster's components in the background; this takes 20 to 30 minutes on two cores, only once; log: ${BUILD_LOG#"$PWD/"}"
 	fi
 }
 
 building() { [[ -n $BUILD ]] && kill -0 "$BUILD" 2>/dev/null; }
 
-# meanwhile: a line on how far the build is.
+# meanwhile: shows the progress of the build in one line.
 meanwhile() {
 	if building; then note "(meanwhile, the cluster's build: $(tail -n 1 "$BUILD_LOG" | sed 's/^[ …]*//'))"; fi
 }
 
-# await_build: the cluster needs all of it.
+# await_build: waits until all components of the cluster are built.
 await_build() {
 	[[ -n $BUILD ]] || return 0
-	if building; then say "waiting for the cluster's parts"; fi
+	if building; then say "waiting for the cluster's components"; fi
 	await_process "$BUILD" "$BUILD_LOG" "building the cluster" || {
 		tail -n 30 "$BUILD_LOG" >&2
-		die "building the cluster's parts: the log is $BUILD_LOG"
+		die "building the cluster's components failed; log: $BUILD_LOG"
 	}
 	stop "$BUILD"
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Shows request by request what Postern does, first as one process on this machine and then on a cluster; fails where anything
-# shown is not so.
+# Shows what Postern does, request by request: first as one process on this machine, then on a cluster. It fails if a claim does not
+# hold.
 #
-#   demo.sh                      all acts, on a cluster made here (root, Debian); it needs Go and curl
-#   CLUSTER=none demo.sh         the first act alone: no cluster, no root
-#   CLUSTER=existing demo.sh     on the present kubectl context, whose nodes have the images (README.md)
+#   demo.sh                      all acts, on a cluster that it creates (needs root, Debian, Go and curl)
+#   CLUSTER=none demo.sh         only the first act: no cluster, no root
+#   CLUSTER=existing demo.sh     on the current kubectl context, whose nodes must have the images (see README.md)
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$HERE/background.sh"
@@ -27,12 +27,12 @@ main() {
 	finish "$since"
 }
 
-# makes_cluster: whether a cluster is made here. Only root can.
+# makes_cluster: whether the demo creates a cluster. This needs root.
 makes_cluster() { ! without_cluster && ! existing && [[ $(id -u) == 0 ]]; }
 
 # acts_on_cluster SINCE: SINCE is when the demo started.
 acts_on_cluster() {
-	existing || makes_cluster || die "the acts on a cluster need root, as a node is made here; CLUSTER=none ends the demo after the first act"
+	existing || makes_cluster || die "the acts on a cluster need root, because they create a node; CLUSTER=none ends the demo after the first act"
 	act "A cluster"
 	await_build
 	prepare
@@ -43,21 +43,21 @@ acts_on_cluster() {
 	act_logins
 }
 
-# finish SINCE: the verdict, and where to go next.
+# finish SINCE: shows the result, and what to do next.
 finish() {
 	if ((FAILED)); then
-		printf '\n%s%d of %d claims are not so.%s\n' "$RED" "$FAILED" "$CHECKS" "$PLAIN"
+		printf '\n%s%d of %d claims failed.%s\n' "$RED" "$FAILED" "$CHECKS" "$PLAIN"
 		exit 1
 	fi
 	printf '\n%sAll %d claims hold%s, %d s after the start. ' "$BOLD" "$CHECKS" "$PLAIN" $((SECONDS - $1))
 	if without_cluster; then
 		printf 'Everything that was started has been stopped. Next:\n'
 		printf '   make demo                                     # the same on a cluster, and more\n'
-		printf '   "On a laptop, without a cluster" in README.md # Postern in front of an app of yours\n'
+		printf '   "On a laptop, without a cluster" in README.md # Postern in front of your app\n'
 		return
 	fi
-	printf 'The cluster runs on for you to try:\n'
-	# shellcheck disable=SC2016 # the reader's shell is meant
+	printf 'The cluster keeps running. Try:\n'
+	# shellcheck disable=SC2016 # for the user's shell
 	existing || printf '   eval "$(hack/cluster/env.sh %s)"     # kubectl and helm for this cluster\n' "$NAME"
 	printf '   kubectl get securitypolicy -n %s\n   make demo-down%s\n' "$SHOP" "$(if existing; then echo ' CLUSTER=existing'; fi)"
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Removes everything that the demo made. Nothing there is no error.
+# Removes everything that the demo created. It is not an error if there is nothing to remove.
 #
-#   down.sh                      the cluster, with all in it
+#   down.sh                      the cluster and everything in it
 #   CLUSTER=none down.sh         the files of the first act
-#   CLUSTER=existing down.sh     what the demo put into the present kubectl context
+#   CLUSTER=existing down.sh     what the demo created in the current kubectl context
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$HERE/prepare.sh"
@@ -18,15 +18,15 @@ main() {
 	fi
 	rm -rf "$WORK"
 	rmdir "$ROOT/dist" 2>/dev/null || true
-	say "the demo is gone; what was installed and built to make it is kept for the next one (Debian packages, Go's cache, ${POSTERN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/postern}/cluster)"
+	say "the demo is removed; Debian packages and build caches are kept for the next run (Go's cache, ${POSTERN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/postern}/cluster)"
 }
 
-# remove_from_cluster: the app first, so that no pod is left that needs the operator.
+# remove_from_cluster: removes the app first, so that no pod needs the operator.
 remove_from_cluster() {
 	local others
 	if owned "$SHOP"; then kubectl delete namespace "$SHOP" --timeout=180s; fi
 	if ! owned "$SYSTEM"; then
-		say "Postern in $SYSTEM is not the demo's: it is left alone"
+		say "Postern in $SYSTEM was not installed by the demo: it is kept"
 		return
 	fi
 	others=$({
@@ -36,7 +36,7 @@ remove_from_cluster() {
 	helm uninstall postern --namespace "$SYSTEM" --ignore-not-found --wait --timeout 3m
 	kubectl delete namespace "$SYSTEM" --timeout=180s
 	if ((others)); then
-		say "$others policies and revocations are not the demo's: they and the CRDs are left alone"
+		say "$others policies and revocations were not created by the demo: they and the CRDs are kept"
 		return
 	fi
 	kubectl delete crd securitypolicies.postern.dev sidecarclasses.postern.dev tokenrevocations.postern.dev --ignore-not-found --timeout=60s

@@ -1,14 +1,14 @@
-# shellcheck shell=bash disable=SC2153,SC2034 # lib.sh sets the names that are read here; requests.sh reads those set here
-# What the acts on a cluster need: the cluster, images, Postern, the apps. Sourced, never run.
+# shellcheck shell=bash disable=SC2153,SC2034 # lib.sh sets the variables that are read here; requests.sh reads the variables that are set here
+# Prepares what the acts on a cluster need: the cluster, images, Postern, the apps. This file is sourced, not executed.
 
-# prepare: all of it; each step finds out by itself what is done already.
+# prepare: runs all steps. Each step skips what is already done.
 prepare() {
 	existing || prepare_cluster
 	use_cluster
 	if existing; then
-		# What a build of the working tree is called can be overridden for registries of one's own.
+		# The image names can be overridden, for images in another registry.
 		REPOSITORY=${POSTERN_REPOSITORY:-docker.io/postern} TAG=${POSTERN_TAG:-dev} IMAGES=$REPOSITORY:$TAG
-		say "cluster: the present context, $(kubectl config current-context)"
+		say "cluster: the current context, $(kubectl config current-context)"
 	else
 		REPOSITORY=docker.io/postern TAG=dev
 		prepare_images
@@ -24,10 +24,11 @@ prepare() {
 prepare_cluster() {
 	[[ -e ${POSTERN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/postern}/run/$NAME ]] || MADE_CLUSTER=yes
 	"$ROOT/hack/cluster/up.sh" "$NAME" >/dev/null
-	say "cluster $NAME: runs"
+	say "cluster $NAME is running"
 }
 
-# prepare_images: builds them into the node. IMAGES changes with their content, so that pods of older ones are replaced.
+# prepare_images: builds images and loads them into the node. IMAGES changes with their content, so that pods with older images are
+# replaced.
 prepare_images() {
 	say "building images"
 	(cd "$ROOT" && go run ./hack/images -tag "$TAG" -out "$WORK/images" operator sidecar sample-app redis >/dev/null)
@@ -35,11 +36,11 @@ prepare_images() {
 	IMAGES=$(cat "$WORK"/images/*.tar | sha256sum | cut -c1-16)
 }
 
-# prepare_namespaces: the chart puts Redis's password into the app's, so it must be there before.
+# prepare_namespaces: creates the namespaces. The app's must exist before the chart is installed, which copies Redis's password to it.
 prepare_namespaces() {
 	local namespace
 	if kubectl get namespace "$SHOP" >/dev/null 2>&1 && ! owned "$SHOP"; then
-		die "the cluster has a namespace $SHOP that is not the demo's: it is left alone"
+		die "the cluster already has a namespace $SHOP that the demo did not create"
 	fi
 	INSTALLS=yes
 	if existing && ! owned "$SYSTEM" && helm status postern -n "$SYSTEM" >/dev/null 2>&1; then
@@ -55,7 +56,8 @@ prepare_namespaces() {
 	kubectl label namespace "$SHOP" postern.dev/injection=enabled --overwrite >/dev/null
 }
 
-# prepare_vault: the server that signs the third act's tokens, where the cluster is ours. Elsewhere a Secret's key does.
+# prepare_vault: starts the Vault that signs the third act's tokens, if the demo created the cluster. Otherwise a key in a Secret is
+# used.
 prepare_vault() {
 	VAULT=()
 	if existing; then
@@ -73,10 +75,10 @@ prepare_vault() {
 
 owned() { [[ $(kubectl get namespace "$1" -o "jsonpath={.metadata.labels.postern\.dev/demo}" 2>/dev/null) == true ]]; }
 
-# install_chart: by helm, unless somebody else has installed Postern here before.
+# install_chart: installs the chart, unless Postern was already installed without the demo.
 install_chart() {
 	if [[ $INSTALLS == no ]]; then
-		say "Postern is installed in $SYSTEM already: using that one"
+		say "using the Postern that is already installed in $SYSTEM"
 		return
 	fi
 	say "installing the chart (helm upgrade --install postern charts/postern)"
@@ -90,7 +92,7 @@ install_chart() {
 		{ cat "$WORK/helm.log" >&2 && explain_pods "$SYSTEM" && die "installing the chart"; }
 }
 
-# policy: the manifest, with the issuer's key.
+# policy: prints the manifest with the issuer's key.
 policy() { sed "s|@JWKS@|$JWKS|" "$HERE/policy.yaml"; }
 
 deploy_app() {
@@ -111,20 +113,20 @@ deploy_app() {
 	done
 }
 
-# await_service APP: pods are ready a moment before every node sends the Service's connections to them.
+# await_service APP: waits until the Service responds. Nodes start to route its connections to pods shortly after the pods are ready.
 await_service() {
 	local tries
 	for ((tries = 0; tries < 60; tries++)); do
 		kubectl exec -n "$SHOP" client -- /sample-app get "http://$1.$SHOP/healthz" >/dev/null 2>&1 && return
 		sleep 0.5
 	done
-	die "the Service $1 does not answer"
+	die "the Service $1 does not respond"
 }
 
-# explain_pods NAMESPACE: what there is to see of pods that do not start.
+# explain_pods NAMESPACE: shows why pods do not start.
 explain_pods() {
 	kubectl get pods -n "$1" -o wide >&2
 	kubectl logs -n "$1" -l app.kubernetes.io/name=postern --all-containers --tail 3 --prefix >&2 2>/dev/null || true
 	kubectl get events -n "$1" --field-selector type=Warning --sort-by=.lastTimestamp 2>/dev/null | tail -n 8 >&2
-	if existing; then say "where images cannot be pulled, load them first: see \"On a cluster of yours\" in README.md"; fi
+	if existing; then say "if images cannot be pulled, load them first: see \"On your own cluster\" in README.md"; fi
 }

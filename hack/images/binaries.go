@@ -11,15 +11,15 @@ import (
 	"regexp"
 )
 
-// buildInto builds the commands of this module that the image runs and adds them. No version control stamp: a
-// commit that changes nothing else must not change the image.
+// buildInto builds the commands of this module for the image and adds them. It omits the version control stamp, because a
+// commit alone must not change the image.
 func (s spec) buildInto(ctx context.Context, l *layer) error {
 	if len(s.packages) == 0 {
 		return nil
 	}
 	dir, err := os.MkdirTemp("", "postern-image-")
 	if err != nil {
-		return fmt.Errorf("making build folder: %w", err)
+		return fmt.Errorf("creating build folder: %w", err)
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
 	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", dir + "/"}, s.packages...)
@@ -34,10 +34,10 @@ func (s spec) buildInto(ctx context.Context, l *layer) error {
 	return nil
 }
 
-// libraryPath finds the files in what ldd prints: "libm.so.6 => /lib/…/libm.so.6 (0x…)" and "/lib64/ld-linux-….so.2 (0x…)".
+// libraryPath matches the files in the output of ldd: "libm.so.6 => /lib/…/libm.so.6 (0x…)" and "/lib64/ld-linux-….so.2 (0x…)".
 var libraryPath = regexp.MustCompile(`(?m)(/\S+) \(0x[0-9a-f]+\)$`)
 
-// sharedLibraries returns the paths of the libraries and of the loader that a program of this machine needs.
+// sharedLibraries returns the paths of the libraries and of the loader of a program of this machine.
 func sharedLibraries(ctx context.Context, program string) ([]string, error) {
 	output, err := exec.CommandContext(ctx, "ldd", program).CombinedOutput()
 	if err != nil {

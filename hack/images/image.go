@@ -23,7 +23,7 @@ const rootsFile = "/etc/ssl/certs/ca-certificates.crt"
 // user is the id of the user and the group that images run as: the "nonroot" of distroless images.
 const user = 65532
 
-// write makes the image and puts it, named ref, into the file at path; the file appears whole or not at all.
+// write builds the image with the reference ref and writes it to the file at path atomically.
 func (s spec) write(ctx context.Context, ref, path string) error {
 	tag, err := name.NewTag(ref, name.StrictValidation)
 	if err != nil {
@@ -34,7 +34,7 @@ func (s spec) write(ctx context.Context, ref, path string) error {
 		return err
 	}
 	aside := path + ".part"
-	defer os.Remove(aside) //nolint:errcheck // nothing is left there unless writing went wrong already
+	defer os.Remove(aside) //nolint:errcheck // it exists only if writing failed
 	if err := tarball.WriteToFile(aside, tag, img); err != nil {
 		return fmt.Errorf("writing %s: %w", aside, err)
 	}
@@ -44,7 +44,7 @@ func (s spec) write(ctx context.Context, ref, path string) error {
 	return nil
 }
 
-// image puts everything into one layer. The layer stays uncompressed: it goes no further than this machine.
+// image returns the image with one layer. The layer is not compressed, because the image stays on this machine.
 func (s spec) image(ctx context.Context) (v1.Image, error) {
 	var content bytes.Buffer
 	if err := s.fill(ctx, newLayer(&content)); err != nil {

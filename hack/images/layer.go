@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// layer writes the tar stream of an image layer. The first error sticks, and close returns it; a path that was
-// written before is left out. No times and no names of the machine get in, so that equal content gives equal bytes.
+// layer writes the tar stream of an image layer. It keeps the first error, and close returns it. It skips a path that was already
+// written. It writes no times and no user names, so that the same content gives the same bytes.
 type layer struct {
 	tar  *tar.Writer
 	seen map[string]bool
@@ -22,7 +22,7 @@ func newLayer(w io.Writer) *layer {
 	return &layer{tar: tar.NewWriter(w), seen: map[string]bool{"/": true}}
 }
 
-// dir adds a folder that belongs to the user and group id.
+// dir adds a folder that is owned by the user and group id.
 func (l *layer) dir(name string, id int) {
 	if l.seen[name] {
 		return
@@ -32,17 +32,17 @@ func (l *layer) dir(name string, id int) {
 	l.header(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o755, Uid: id, Gid: id})
 }
 
-// text adds a file with this content, readable by all.
+// text adds a file with this content that everyone can read.
 func (l *layer) text(name, content string) { l.file(name, 0o644, []byte(content)) }
 
-// copy adds a file of the machine with its permissions, though never with set-id bits; links are followed.
+// copy adds a file of the machine with its permissions, except set-id bits. It follows links.
 func (l *layer) copy(name, source string) {
 	if l.err != nil || l.seen[name] {
 		return
 	}
 	info, err := os.Stat(source)
 	if err != nil {
-		l.err = fmt.Errorf("looking at file: %w", err)
+		l.err = fmt.Errorf("reading file information: %w", err)
 		return
 	}
 	content, err := os.ReadFile(source)
@@ -53,7 +53,7 @@ func (l *layer) copy(name, source string) {
 	l.file(name, info.Mode().Perm(), content)
 }
 
-// close ends the stream and returns the first error of all.
+// close ends the stream and returns the first error.
 func (l *layer) close() error {
 	if l.err != nil {
 		return l.err
@@ -73,7 +73,7 @@ func (l *layer) file(name string, mode fs.FileMode, content []byte) {
 	}
 }
 
-// parents adds the folders that name lies in, as root's.
+// parents adds the parent folders of name, owned by root.
 func (l *layer) parents(name string) {
 	if parent := path.Dir(name); !l.seen[parent] {
 		l.dir(parent, 0)

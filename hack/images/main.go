@@ -1,11 +1,11 @@
-// Command images makes the container images of Postern, its sample app and the local cluster without a container
-// engine and without a registry: static binaries, in one layer, on an empty base, run by an unprivileged user.
+// Command images builds the container images of Postern, its sample app and the local cluster without a container
+// engine and without a registry. An image has static binaries in one layer, no base image, and an unprivileged user.
 //
 //	go run ./hack/images -tag dev -out DIR operator sidecar sample-app
 //
 // For each image it writes DIR/NAME.tar, in the format that `docker load`, `kind load image-archive`, `podman load` and
-// hack/cluster/load-image.sh read, and prints the image's reference, a tab, and the file. The same input gives the
-// same bytes, so a file that did not change need not be loaded again.
+// hack/cluster/load-image.sh read, and prints the image's reference, a tab, and the file. The output is deterministic, so
+// an unchanged file need not be loaded again.
 package main
 
 import (
@@ -32,13 +32,13 @@ func main() {
 	}
 }
 
-// run makes the images that args name.
+// run builds the images in args.
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("images", flag.ContinueOnError)
 	tag := flags.String("tag", "dev", "tag of the images")
 	out := flags.String("out", "dist/images", "folder to write the image files to")
-	repository := flags.String("repository", "docker.io/postern", "what comes before an image's name in its reference")
-	prebuilt := flags.String("prebuilt", "", "folder with binaries that hack/cluster/build.sh made (coredns, vault)")
+	repository := flags.String("repository", "docker.io/postern", "prefix of an image's name in its reference")
+	prebuilt := flags.String("prebuilt", "", "folder with binaries of hack/cluster/build.sh (coredns, vault)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -47,20 +47,20 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if err := os.MkdirAll(*out, 0o755); err != nil {
-		return fmt.Errorf("making output folder: %w", err)
+		return fmt.Errorf("creating output folder: %w", err)
 	}
 	for _, s := range specs {
 		ref := fmt.Sprintf("%s/%s:%s", *repository, s.name, *tag)
 		path := filepath.Join(*out, s.name+".tar")
 		if err := s.write(ctx, ref, path); err != nil {
-			return fmt.Errorf("making image %s: %w", s.name, err)
+			return fmt.Errorf("building image %s: %w", s.name, err)
 		}
 		fmt.Printf("%s\t%s\n", ref, path)
 	}
 	return nil
 }
 
-// choose picks the named images from all, in the order named.
+// choose returns the named images, in the order of the names.
 func choose(all []spec, names []string) ([]spec, error) {
 	byName := make(map[string]spec, len(all))
 	known := make([]string, 0, len(all))
@@ -69,13 +69,13 @@ func choose(all []spec, names []string) ([]spec, error) {
 		known = append(known, s.name)
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("no image named: give some of %s", strings.Join(known, ", "))
+		return nil, fmt.Errorf("no image given: choose from %s", strings.Join(known, ", "))
 	}
 	var chosen []spec
 	for _, name := range names {
 		s, ok := byName[name]
 		if !ok {
-			return nil, fmt.Errorf("no image is called %q: there are %s", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("unknown image %q: choose from %s", name, strings.Join(known, ", "))
 		}
 		chosen = append(chosen, s)
 	}

@@ -2,7 +2,7 @@ package main
 
 import "path/filepath"
 
-// spec says what goes into one image.
+// spec is the content of one image.
 type spec struct {
 	// name is the last part of the image's reference.
 	name string
@@ -10,11 +10,11 @@ type spec struct {
 	packages []string
 	// prebuilt are static binaries of the machine; each becomes /<its file name>.
 	prebuilt []string
-	// dynamic are programs of the machine; each keeps its path and brings the shared libraries it needs.
+	// dynamic are programs of the machine. Each keeps its path, and its shared libraries are added.
 	dynamic []string
 	// dirs are folders that the image's user may write to.
 	dirs []string
-	// roots adds the machine's certificate authorities, for images that speak TLS to the world.
+	// roots adds the machine's certificate authorities, for images that connect to public TLS servers.
 	roots bool
 	// entrypoint is the path of the program in the image.
 	entrypoint string

@@ -1,5 +1,5 @@
 // Command reference writes the reference of Postern's objects, in Markdown, from the CRDs of this version: every field with
-// its type, default, rules and description. `make generate` keeps docs/reference.md by it.
+// its type, default, rules and description. `make generate` writes docs/reference.md with it.
 //
 //	go run ./hack/reference > docs/reference.md
 package main
@@ -23,8 +23,7 @@ func main() {
 	}
 }
 
-// write writes the page about all CRDs that are in files, in the order of their file names. The same CRDs give the same
-// bytes.
+// write writes the page about all CRDs in files, in the order of their file names. The output is deterministic.
 func write(w io.Writer, files fs.FS) error {
 	names, err := fs.Glob(files, "bases/*.yaml")
 	if err != nil {
@@ -35,8 +34,8 @@ func write(w io.Writer, files fs.FS) error {
 	}
 	p := page{}
 	p.line("# Reference")
-	p.paragraph("Every field of Postern's objects. This page is made from the CRDs by `make generate`; change the types in `api/v1alpha1` instead.")
-	p.paragraph("A rule that is a sentence is checked by the API server, which answers with that sentence; `postern lint` checks the same rules offline.")
+	p.paragraph("Every field of Postern's objects. `make generate` generates this page from the CRDs. To change it, change the types in `api/v1alpha1`.")
+	p.paragraph("The API server checks the rules that are sentences, and returns the sentence as the error. `postern lint` checks the same rules offline.")
 	for _, name := range names {
 		definition, err := read(files, name)
 		if err != nil {

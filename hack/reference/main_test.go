@@ -61,13 +61,13 @@ spec:
 `
 
 const wantDoor = "\n## Door\n\nDoor is a way in.\n\n" +
-	"`apiVersion: example.com/v1`, `kind: Door`. It belongs to the whole cluster; `kubectl get doors`, in short `dr`.\n\n" +
+	"`apiVersion: example.com/v1`, `kind: Door`. It is cluster-scoped: `kubectl get doors`, short name `dr`.\n\n" +
 	"### Door spec\n\nDoorSpec has two lines.\n\nRule: a door is shut or open.\n\n" +
 	"- **`locks`** (list of object, required): Locks of \\* the door.\n" +
 	"  - at least 1 entry\n  - at most 4 entries\n  - no two entries have the same `name`\n" +
 	"- **`port`** (integer or string)\n" +
 	"- **`state`** (string, default `\"Shut\"`)\n  - one of `Open`, `Shut`\n" +
-	"- **`tags`** (list of string)\n  - no entry twice\n  - each: at most 3 characters\n  - each: short ones.\n" +
+	"- **`tags`** (list of string)\n  - entries are unique\n  - each: at most 3 characters\n  - each: short ones.\n" +
 	"- **`weights`** (map to integer)\n\n" +
 	"### Door spec.locks[]\n\nLock is one.\n\n" +
 	"- **`name`** (string)\n  - at most 8 characters\n  - matches `^[a-z]|b$`\n" +
@@ -104,7 +104,7 @@ func TestWriteRefuses(t *testing.T) {
 	}
 }
 
-// The page in docs is the one of the present CRDs.
+// TestReferenceIsCurrent checks that the page in docs matches the CRDs.
 func TestReferenceIsCurrent(t *testing.T) {
 	want, err := os.ReadFile("../../docs/reference.md")
 	if err != nil {

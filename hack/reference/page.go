@@ -11,12 +11,12 @@ import (
 
 type schema = apiextensionsv1.JSONSchemaProps
 
-// page is Markdown under construction.
+// page builds the Markdown text.
 type page struct{ strings.Builder }
 
 func (p *page) line(format string, args ...any) { fmt.Fprintf(p, format+"\n", args...) }
 
-// paragraph leaves an empty line before text, which is taken as it is.
+// paragraph writes an empty line and text, without escaping.
 func (p *page) paragraph(text string) { p.line("\n%s", text) }
 
 // kind describes all versions of one kind.
@@ -27,11 +27,11 @@ func (p *page) kind(definition *apiextensionsv1.CustomResourceDefinition) {
 		v := &definition.Spec.Versions[i]
 		root := v.Schema.OpenAPIV3Schema
 		p.paragraph(prose(root.Description))
-		scope := "belongs to a namespace"
+		scope := "namespaced"
 		if definition.Spec.Scope == apiextensionsv1.ClusterScoped {
-			scope = "belongs to the whole cluster"
+			scope = "cluster-scoped"
 		}
-		p.paragraph(fmt.Sprintf("`apiVersion: %s/%s`, `kind: %s`. It %s; `kubectl get %s`, in short `%s`.",
+		p.paragraph(fmt.Sprintf("`apiVersion: %s/%s`, `kind: %s`. It is %s: `kubectl get %s`, short name `%s`.",
 			definition.Spec.Group, v.Name, names.Kind, scope, names.Plural, strings.Join(names.ShortNames, "`, `")))
 		for _, part := range []string{"spec", "status"} {
 			if s, ok := root.Properties[part]; ok {
@@ -82,7 +82,7 @@ func (p *page) field(name string, s *schema, required bool) {
 	}
 }
 
-// nested returns the object that a field's value holds, if it has fields of its own, and what to add to the path.
+// nested returns the schema of the object in a field's value, if it has fields, and the suffix of its path.
 func nested(s *schema) (below *schema, suffix string) {
 	switch {
 	case len(s.Properties) > 0:
@@ -97,7 +97,7 @@ func nested(s *schema) (below *schema, suffix string) {
 	return nil, ""
 }
 
-// typeOf names a value's type in words.
+// typeOf returns a value's type in words.
 func typeOf(s *schema) string {
 	switch {
 	case s.XIntOrString:
@@ -121,10 +121,10 @@ func prose(text string) string {
 	return escape(strings.Join(paragraphs, " "))
 }
 
-// escape keeps Markdown from taking * for emphasis and < for HTML.
+// escape escapes characters that Markdown would read as emphasis or HTML.
 func escape(text string) string {
 	return strings.NewReplacer("*", `\*`, "<", `\<`, "_", `\_`).Replace(text)
 }
 
-// sentence makes a rule's message one.
+// sentence formats a rule's message as a sentence.
 func sentence(message string) string { return escape(strings.TrimSuffix(message, ".")) + "." }

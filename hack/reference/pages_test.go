@@ -15,7 +15,7 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// docs/problems.md lists every code that a sidecar can answer with, and no other.
+// TestProblemsAreListed checks that docs/problems.md lists exactly the codes that a sidecar can respond with.
 func TestProblemsAreListed(t *testing.T) {
 	var listed []string
 	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9-]+)` \\|").FindAllStringSubmatch(readPage(t, "problems.md"), -1) {
@@ -29,7 +29,7 @@ func TestProblemsAreListed(t *testing.T) {
 	}
 	for i, code := range listed {
 		if !slices.Contains(codes, code) {
-			t.Errorf("docs/problems.md lists %q, which no code of the sidecar is", code)
+			t.Errorf("docs/problems.md lists %q, which is not a code of the sidecar", code)
 		}
 		if slices.Contains(listed[:i], code) {
 			t.Errorf("docs/problems.md lists %q twice", code)
@@ -37,7 +37,7 @@ func TestProblemsAreListed(t *testing.T) {
 	}
 }
 
-// reached returns the packages of the sidecar that its command links: a stage that no chain has yet answers nobody.
+// reached returns the packages that the sidecar's command links. A stage that no chain uses cannot respond.
 func reached(t *testing.T) []string {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-deps", "./cmd/sidecar")
@@ -51,7 +51,7 @@ func reached(t *testing.T) []string {
 	})
 }
 
-// codesOf returns every constant of type httperr.Code in the sidecar, whatever form it is written in.
+// codesOf returns every constant of type httperr.Code in the sidecar, in every syntax.
 func codesOf(t *testing.T) []string {
 	t.Helper()
 	cfg := &packages.Config{
@@ -83,7 +83,7 @@ func codesOf(t *testing.T) []string {
 	return codes
 }
 
-// docs/troubleshooting.md has a row for every reason that a condition can have.
+// TestReasonsAreExplained checks that docs/troubleshooting.md has a row for every reason of a condition.
 func TestReasonsAreExplained(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "../../api/v1alpha1/status_types.go", nil, 0)
 	if err != nil {
@@ -116,10 +116,10 @@ func readPage(t *testing.T, name string) string {
 	return string(b)
 }
 
-// paths finds what looks like a path of this repository in a page.
+// paths matches paths of this repository in a page.
 var paths = regexp.MustCompile(`\b(?:api|charts|cmd|config|controllers|docs|hack|sidecar|test)/[A-Za-z0-9_./-]*[A-Za-z0-9_]`)
 
-// Every path that the pages for contributors name exists.
+// TestPathsExist checks that every path in the pages for contributors exists.
 func TestPathsExist(t *testing.T) {
 	for _, page := range []string{"docs/architecture.md", "CONTRIBUTING.md"} {
 		content, err := os.ReadFile("../../" + page)

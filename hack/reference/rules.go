@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// rules lists what a field's value must be like, in words; of a list or a map, also what its members must be like.
+// rules describes the rules of a field's value in words. For a list or a map it includes the rules of the members.
 func rules(s *schema) []string {
 	out := own(s)
 	if s.Items != nil && s.Items.Schema != nil {
 		for _, rule := range own(s.Items.Schema) {
-			// Rules of an object are told where its fields are.
+			// The rules of an object are in the section with its fields.
 			if len(s.Items.Schema.Properties) == 0 {
 				out = append(out, "each: "+rule)
 			}
@@ -19,7 +19,7 @@ func rules(s *schema) []string {
 	return out
 }
 
-// own lists the rules of the value alone.
+// own describes the rules of the value itself.
 func own(s *schema) []string {
 	var out []string
 	if len(s.Enum) > 0 {
@@ -43,7 +43,7 @@ func own(s *schema) []string {
 	}
 	out = append(out, listRules(s)...)
 	if len(s.Properties) > 0 {
-		return out // an object's own rules stand in its section
+		return out // the rules of an object are in its section
 	}
 	for _, rule := range s.XValidations {
 		out = append(out, sentence(rule.Message))
@@ -58,7 +58,7 @@ func listRules(s *schema) []string {
 	case *s.XListType == "map":
 		return []string{"no two entries have the same `" + strings.Join(s.XListMapKeys, "` and `") + "`"}
 	case *s.XListType == "set":
-		return []string{"no entry twice"}
+		return []string{"entries are unique"}
 	}
 	return nil
 }

@@ -26,25 +26,25 @@ func (h headerFlags) Set(text string) error {
 	return nil
 }
 
-// get sends one request and prints the status line, the headers and the body of the answer, as `curl -i` does in
-// images that have curl. It fails where no answer comes, and with -fail where its status is 400 or more, which makes
-// it an exec probe. With -want it asks until the status is that one, for as long as -within says.
+// get sends one request and prints the status line, the headers and the body of the response, like `curl -i`. It fails without a
+// response. With -fail it also fails if the status is 400 or more, so it can be an exec probe. With -want it retries until the
+// response has this status, at most for the time in -within.
 func get(ctx context.Context, args []string, out io.Writer) error {
-	q, err := parseQuestion(args)
+	q, err := parseRequest(args)
 	if err != nil {
 		return err
 	}
 	if q.within == 0 {
-		return q.ask(ctx, out)
+		return q.send(ctx, out)
 	}
 	ctx, cancel := context.WithTimeout(ctx, q.within)
 	defer cancel()
 	for {
-		err := q.ask(ctx, out)
+		err := q.send(ctx, out)
 		if err == nil {
 			return nil
 		}
-		fmt.Fprintf(out, "asking again: %v\n", err)
+		fmt.Fprintf(out, "retrying: %v\n", err)
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("not within %v: %w", q.within, err)
@@ -53,41 +53,41 @@ func get(ctx context.Context, args []string, out io.Writer) error {
 	}
 }
 
-// question is what get was told to ask.
-type question struct {
+// requestOptions are the parsed flags of get.
+type requestOptions struct {
 	url, method, body string
 	headers           http.Header
 	fail, http2       bool
-	// want is the status that is no failure; 0 for any.
+	// want is the expected status; 0 for any.
 	want int
-	// timeout bounds one answer, within all attempts together; pause lies between two.
+	// timeout bounds one response, and within bounds all attempts together. pause is the time between two attempts.
 	timeout, within, pause time.Duration
 }
 
-func parseQuestion(args []string) (question, error) {
-	q := question{headers: http.Header{}, pause: time.Second}
+func parseRequest(args []string) (requestOptions, error) {
+	q := requestOptions{headers: http.Header{}, pause: time.Second}
 	flags := flag.NewFlagSet("get", flag.ContinueOnError)
 	flags.StringVar(&q.method, "X", http.MethodGet, "method")
 	flags.StringVar(&q.body, "d", "", "body to send")
 	flags.BoolVar(&q.fail, "fail", false, "a status of 400 or more is a failure")
 	flags.IntVar(&q.want, "want", 0, "any other status is a failure")
 	flags.BoolVar(&q.http2, "http2", false, "speak HTTP/2 cleartext")
-	flags.DurationVar(&q.timeout, "timeout", 10*time.Second, "longest time for the whole answer")
-	flags.DurationVar(&q.within, "within", 0, "ask again after a failure, for this long")
+	flags.DurationVar(&q.timeout, "timeout", 10*time.Second, "longest time for the whole response")
+	flags.DurationVar(&q.within, "within", 0, "retry failures for this long")
 	flags.Var(headerFlags{q.headers}, "H", "header to send, 'Name: value'; may be given again")
 	flags.SetOutput(os.Stderr)
 	if err := flags.Parse(args); err != nil {
-		return question{}, err
+		return requestOptions{}, err
 	}
 	if flags.NArg() != 1 {
-		return question{}, fmt.Errorf("want one URL after the flags, have %d arguments", flags.NArg())
+		return requestOptions{}, fmt.Errorf("want one URL after the flags, have %d arguments", flags.NArg())
 	}
 	q.url = flags.Arg(0)
 	return q, nil
 }
 
-// ask sends the request once.
-func (q question) ask(ctx context.Context, out io.Writer) error {
+// send sends the request once.
+func (q requestOptions) send(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, q.timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, q.method, q.url, strings.NewReader(q.body))
@@ -112,7 +112,7 @@ func (q question) ask(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// client returns a client that shows answers as they come: no redirect is followed, nothing is decompressed.
+// client returns a client that follows no redirects and decompresses nothing, to show responses unchanged.
 func client(http2 bool) *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(!http2)

@@ -13,7 +13,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// newHandler returns the app's routes. Streams that would never end by themselves end when stopping is closed.
+// newHandler returns the app's routes. Endless streams end when stopping is closed.
 func newHandler(stopping <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", echo)
@@ -39,7 +39,7 @@ func newHandler(stopping <-chan struct{}) http.Handler {
 	})
 }
 
-// seen is what the app saw of a request.
+// seen is a request as the app received it.
 type seen struct {
 	Method    string      `json:"method"`
 	Path      string      `json:"path"`
@@ -63,8 +63,8 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// login takes {"user": …, "password": "demo"}. To name the user in Postern-Subject is all that an app does to have
-// its user logged in; without Postern the header means nothing.
+// login accepts {"user": …, "password": "demo"}. To log its user in, an app only sets Postern-Subject to the user's name. Without
+// Postern the header has no effect.
 func login(w http.ResponseWriter, r *http.Request) {
 	var given struct{ User, Password string }
 	body := http.MaxBytesReader(w, r.Body, 64<<10)
@@ -76,7 +76,7 @@ func login(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"user": given.User})
 }
 
-// orders answers with enough JSON to be worth compressing, some 20 KiB.
+// orders responds with about 20 KiB of JSON, which is enough to compress.
 func orders(w http.ResponseWriter, _ *http.Request) {
 	type order struct {
 		ID       int    `json:"id"`
@@ -91,15 +91,15 @@ func orders(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, list)
 }
 
-// insecureHeaders answers as careless frameworks do.
+// insecureHeaders responds with headers that reveal the framework, as careless apps do.
 func insecureHeaders(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Server", "sample-app/1.0")
 	w.Header().Set("X-Powered-By", "Go")
 	w.Header().Set("Access-Control-Allow-Origin", "*")
-	writeJSON(w, http.StatusOK, map[string]string{"note": "this answer gives away too much"})
+	writeJSON(w, http.StatusOK, map[string]string{"note": "this response reveals too much"})
 }
 
-// slow answers after ?ms= milliseconds, unless the client has gone.
+// slow responds after ?ms= milliseconds, unless the client has disconnected.
 func slow(w http.ResponseWriter, r *http.Request) {
 	ms, ok := number(w, r, "ms", 1000)
 	if !ok {
@@ -115,6 +115,6 @@ func slow(w http.ResponseWriter, r *http.Request) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	// An error here means that the client has gone: nobody is left to tell.
+	// An error here means that the client has disconnected.
 	_ = json.NewEncoder(w).Encode(v)
 }

@@ -36,21 +36,21 @@ func TestRoutes(t *testing.T) {
 		"orders":               {method: "GET", target: "/orders", wantStatus: 200, wantBody: `"id":1299`},
 		"insecure headers":     {method: "GET", target: "/headers-insecure", wantStatus: 200, wantHeader: "X-Powered-By"},
 		"slow":                 {method: "GET", target: "/slow?ms=1", wantStatus: 200, wantBody: "1"},
-		"slow without sense":   {method: "GET", target: "/slow?ms=-1", wantStatus: 400},
+		"slow, invalid":        {method: "GET", target: "/slow?ms=-1", wantStatus: 400},
 		"stream":               {method: "GET", target: "/stream?bytes=70000", wantStatus: 200, wantBody: "0123456789abcdef"},
-		"stream without sense": {method: "GET", target: "/stream?bytes=x", wantStatus: 400},
+		"stream, invalid":      {method: "GET", target: "/stream?bytes=x", wantStatus: 400},
 		"events":               {method: "GET", target: "/sse?events=2&ms=0", wantStatus: 200, wantBody: `data: {"event":1}`},
-		"events without sense": {method: "GET", target: "/sse?ms=x", wantStatus: 400},
+		"events, invalid":      {method: "GET", target: "/sse?ms=x", wantStatus: 400},
 		"trailers":             {method: "GET", target: "/trailers", wantStatus: 200, wantBody: "a trailer follows"},
 		"no WebSocket":         {method: "GET", target: "/ws", wantStatus: 426},
 	} {
 		t.Run(name, func(t *testing.T) {
-			answer := httptest.NewRecorder()
-			newHandler(nil).ServeHTTP(answer, httptest.NewRequest(test.method, test.target, strings.NewReader(test.body)))
-			if answer.Code != test.wantStatus || !strings.Contains(answer.Body.String(), test.wantBody) {
-				t.Errorf("got %d %.200q, want %d %q", answer.Code, answer.Body, test.wantStatus, test.wantBody)
+			response := httptest.NewRecorder()
+			newHandler(nil).ServeHTTP(response, httptest.NewRequest(test.method, test.target, strings.NewReader(test.body)))
+			if response.Code != test.wantStatus || !strings.Contains(response.Body.String(), test.wantBody) {
+				t.Errorf("got %d %.200q, want %d %q", response.Code, response.Body, test.wantStatus, test.wantBody)
 			}
-			if test.wantHeader != "" && answer.Header().Get(test.wantHeader) == "" {
+			if test.wantHeader != "" && response.Header().Get(test.wantHeader) == "" {
 				t.Errorf("no header %s", test.wantHeader)
 			}
 		})
@@ -60,14 +60,14 @@ func TestRoutes(t *testing.T) {
 func TestEventsEndWithTheApp(t *testing.T) {
 	stopping := make(chan struct{})
 	close(stopping)
-	answer := httptest.NewRecorder()
-	newHandler(stopping).ServeHTTP(answer, httptest.NewRequest("GET", "/sse?ms=3600000", nil))
-	if got := strings.Count(answer.Body.String(), "data:"); got != 1 {
+	response := httptest.NewRecorder()
+	newHandler(stopping).ServeHTTP(response, httptest.NewRequest("GET", "/sse?ms=3600000", nil))
+	if got := strings.Count(response.Body.String(), "data:"); got != 1 {
 		t.Errorf("got %d events, want 1", got)
 	}
 }
 
-// startApp serves on an address of its own until the test ends.
+// startApp runs the app on a free address until the test ends.
 func startApp(t *testing.T) (address string) {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -119,9 +119,9 @@ func TestServe(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		answer, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
-		if err != nil || answer.Status != healthpb.HealthCheckResponse_SERVING {
-			t.Errorf("got %v, %v", answer, err)
+		response, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
+		if err != nil || response.Status != healthpb.HealthCheckResponse_SERVING {
+			t.Errorf("got %v, %v", response, err)
 		}
 	})
 	t.Run("WebSocket", func(t *testing.T) {
@@ -151,15 +151,15 @@ func TestServe(t *testing.T) {
 func TestGetRefuses(t *testing.T) {
 	address := startApp(t)
 	for name, args := range map[string][]string{
-		"no URL":             {},
-		"two URLs":           {"http://a", "http://b"},
-		"a bad header":       {"-H", "nonsense", "http://" + address},
-		"a bad URL":          {":"},
-		"nobody listens":     {"http://127.0.0.1:1"},
-		"a failure, -fail":   {"-fail", "-X", "POST", "http://" + address + "/login"},
-		"an answer too slow": {"-timeout", "1ms", "http://" + address + "/slow"},
-		"another status":     {"-want", "401", "http://" + address + "/healthz"},
-		"never that status":  {"-want", "401", "-within", "50ms", "http://" + address + "/healthz"},
+		"no URL":              {},
+		"two URLs":            {"http://a", "http://b"},
+		"invalid header":      {"-H", "nonsense", "http://" + address},
+		"invalid URL":         {":"},
+		"nothing listens":     {"http://127.0.0.1:1"},
+		"a failure, -fail":    {"-fail", "-X", "POST", "http://" + address + "/login"},
+		"a response too slow": {"-timeout", "1ms", "http://" + address + "/slow"},
+		"another status":      {"-want", "401", "http://" + address + "/healthz"},
+		"never that status":   {"-want", "401", "-within", "50ms", "http://" + address + "/healthz"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := get(t.Context(), args, io.Discard); err == nil {
@@ -172,18 +172,18 @@ func TestGetRefuses(t *testing.T) {
 	}
 }
 
-func TestGetAsksUntilTheStatusIsWanted(t *testing.T) {
-	asked := 0
+func TestGetRetriesUntilStatus(t *testing.T) {
+	requests := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if asked++; asked == 1 {
+		if requests++; requests == 1 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
 		w.WriteHeader(http.StatusUnauthorized)
 	}))
 	defer server.Close()
-	if err := get(t.Context(), []string{"-want", "401", "-within", "1m", server.URL}, io.Discard); err != nil || asked != 2 {
-		t.Errorf("got error %v after %d requests, want none after 2", err, asked)
+	if err := get(t.Context(), []string{"-want", "401", "-within", "1m", server.URL}, io.Discard); err != nil || requests != 2 {
+		t.Errorf("got error %v after %d requests, want none after 2", err, requests)
 	}
 }
 

@@ -1,15 +1,15 @@
-// Command sample-app is an application that knows nothing of Postern: it answers with what it saw of a request. The
-// demo and the end-to-end tests put Postern in front of it.
+// Command sample-app is an application without code for Postern. It responds with the request that it received. The
+// demo and the end-to-end tests run Postern in front of it.
 //
 //	sample-app                              serves until SIGTERM
 //	sample-app get [-X METHOD] [-H 'Name: value']… URL
-//	                                        a client to run inside of a pod; see get.go
+//	                                        a client to run inside a pod; see get.go
 //
 // Settings are environment variables:
 //
-//	LISTEN        address to serve HTTP/1.1, HTTP/2 cleartext and gRPC on, ":8080" unless given
-//	EXTRA_LISTEN  more such addresses, separated by commas
-//	EXIT_AFTER    a duration after which it ends with success, as a Job does; never unless given
+//	LISTEN        address to serve HTTP/1.1, HTTP/2 cleartext and gRPC on, default ":8080"
+//	EXTRA_LISTEN  more such addresses, comma-separated
+//	EXIT_AFTER    a duration after which it exits with 0, as a Job does; default: never
 package main
 
 import (
@@ -41,7 +41,7 @@ func main() {
 	}
 }
 
-// runServer serves as the environment says until ctx ends or EXIT_AFTER has passed.
+// runServer serves with the settings of the environment until ctx ends or EXIT_AFTER has passed.
 func runServer(ctx context.Context) error {
 	addresses := []string{":8080"}
 	if listen := os.Getenv("LISTEN"); listen != "" {

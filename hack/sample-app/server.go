@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// grace is how long requests that are under way may take when the app is told to end.
+// grace is the time that open requests have to finish when the app stops.
 const grace = 10 * time.Second
 
-// serve listens on all addresses, each with HTTP/1.1 and HTTP/2 cleartext, until ctx ends; then it lets requests finish.
+// serve listens on all addresses with HTTP/1.1 and HTTP/2 cleartext until ctx ends. Then it waits for open requests.
 func serve(ctx context.Context, log *slog.Logger, addresses []string) error {
 	stopping := make(chan struct{})
 	server := &http.Server{
@@ -38,7 +38,7 @@ func serve(ctx context.Context, log *slog.Logger, addresses []string) error {
 		return fmt.Errorf("serving: %w", err)
 	case <-ctx.Done():
 	}
-	log.Info("ending")
+	log.Info("stopping")
 	close(stopping)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()

@@ -10,7 +10,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// stream answers with ?bytes= bytes, in pieces, without a Content-Length.
+// stream responds with ?bytes= bytes, in chunks, without a Content-Length.
 func stream(w http.ResponseWriter, r *http.Request) {
 	left, ok := number(w, r, "bytes", 1<<20)
 	if !ok {
@@ -63,13 +63,13 @@ func serverSentEvents(stopping <-chan struct{}) http.HandlerFunc {
 	}
 }
 
-// webSocket sends every message back.
+// webSocket echoes every message.
 func webSocket(w http.ResponseWriter, r *http.Request) {
 	conn, err := websocket.Accept(w, r, nil)
 	if err != nil {
-		return // Accept has answered
+		return // Accept has responded
 	}
-	defer conn.CloseNow() //nolint:errcheck // a second close is of no interest
+	defer conn.CloseNow() //nolint:errcheck // a second close is harmless
 	for {
 		kind, message, err := conn.Read(r.Context())
 		if err != nil {
@@ -81,7 +81,7 @@ func webSocket(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// number reads a query parameter that must not be negative; where it is not such a number, it answers 400 itself.
+// number reads a query parameter that must be a number of at least 0. Otherwise it responds with 400.
 func number(w http.ResponseWriter, r *http.Request, name string, standard int64) (value int64, ok bool) {
 	text := r.URL.Query().Get(name)
 	if text == "" {

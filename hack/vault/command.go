@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// command is one that was read and is ready to be carried out.
+// command is a parsed command.
 type command func(ctx context.Context, s *server) error
 
-// parseCommand reads a command's name and what follows it.
+// parseCommand parses a command's name and its arguments.
 func parseCommand(args []string) (command, error) {
 	if len(args) == 0 {
-		return nil, errors.New("a command is needed: put, write, rotate, seal or unseal")
+		return nil, errors.New("a command is required: put, write, rotate, seal or unseal")
 	}
 	name, args := args[0], args[1:]
 	switch {
@@ -41,7 +41,7 @@ func parseData(args []string) (map[string]any, error) {
 	for _, arg := range args {
 		key, value, ok := strings.Cut(arg, "=")
 		if !ok || key == "" {
-			return nil, errors.New("a value is given as KEY=VALUE or KEY=@FILE")
+			return nil, errors.New("a value must be KEY=VALUE or KEY=@FILE")
 		}
 		if file, ok := strings.CutPrefix(value, "@"); ok {
 			content, err := os.ReadFile(file)
@@ -55,7 +55,7 @@ func parseData(args []string) (map[string]any, error) {
 	return data, nil
 }
 
-// put writes a version of a KV secret; path begins with the engine's mount.
+// put writes a version of a KV secret. path begins with the engine's mount.
 func put(path string, data map[string]any) command {
 	return func(ctx context.Context, s *server) error {
 		mount, name, _ := strings.Cut(path, "/")
@@ -85,7 +85,7 @@ func seal(ctx context.Context, s *server) error {
 func unseal(ctx context.Context, s *server) error {
 	key, err := s.unsealKey(ctx)
 	if err != nil {
-		return fmt.Errorf("looking for the key that unseals: %w", err)
+		return fmt.Errorf("reading the unseal key: %w", err)
 	}
 	if _, err := s.Sys().UnsealWithContext(ctx, key); err != nil {
 		return fmt.Errorf("unsealing: %w", err)

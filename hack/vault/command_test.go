@@ -8,7 +8,7 @@ import (
 func TestParseCommandRefuses(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ args, wantErr string }{
-		"nothing":       {"", "a command is needed"},
+		"nothing":       {"", "a command is required"},
 		"unknown":       {"get secret/x", `"get" is no command`},
 		"no value":      {"put secret/x", "another number of arguments"},
 		"no key":        {"put secret/x =v", "KEY=VALUE"},

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Removes what up.sh put into a cluster. Nothing there is no error.
+# Removes what up.sh created in a cluster. It is not an error if there is nothing to remove.
 #
-#   down.sh [-c CLUSTER] [-n NAMESPACE]     as up.sh; CLUSTER=existing takes the present kubectl context
+#   down.sh [-c CLUSTER] [-n NAMESPACE]     as for up.sh; CLUSTER=existing uses the current kubectl context
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -16,7 +16,7 @@ main() {
 	kubectl delete clusterrolebindings,clusterroles -l "$OBJECTS=$NAMESPACE" >/dev/null
 	rm -f "$OUT/ca.crt" "$OUT/images/vault.tar"
 	rmdir "$OUT/images" "$OUT" 2>/dev/null || true
-	say "gone from namespace $NAMESPACE"
+	say "removed from namespace $NAMESPACE"
 }
 
 main "$@"

@@ -15,7 +15,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/vault/vaulttest"
 )
 
-// initFile is init.json as up.sh fills it in, for one namespace; a CA is added, since there is none of a pod.
+// initFile returns init.json as up.sh writes it, for one namespace. A CA is added, because the test runs outside of a pod.
 func initFile(t *testing.T) string {
 	t.Helper()
 	template, err := os.ReadFile("init.json")
@@ -43,7 +43,7 @@ func file(t *testing.T, content string) string {
 	return path
 }
 
-// serverCommand runs one with -init, on a free port.
+// serverCommand returns the command of a server with -init, on a free port.
 func serverCommand(t *testing.T, initFile string) *exec.Cmd {
 	t.Helper()
 	bin, err := vaulttest.Binary()
@@ -53,7 +53,7 @@ func serverCommand(t *testing.T, initFile string) *exec.Cmd {
 	return exec.CommandContext(t.Context(), bin, "-listen", "127.0.0.1:0", "-root-token", "root", "-init", initFile)
 }
 
-// startServer runs one until the test ends.
+// startServer runs a server until the test ends.
 func startServer(t *testing.T, initFile string) *server {
 	t.Helper()
 	c := serverCommand(t, initFile)

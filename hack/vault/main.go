@@ -1,13 +1,13 @@
-// Command vault administers, as root, the Vault server that up.sh runs in a cluster: the one of the present kubectl context.
+// Command vault administers, as root, the Vault server that up.sh runs in the cluster of the current kubectl context.
 //
 //	go run ./hack/vault [-n NAMESPACE] COMMAND
 //
-//	put PATH KEY=VALUE...     writes a version of a KV secret, say: put secret/shop/redis password=s3cret
-//	write PATH KEY=VALUE...   writes anywhere, say: write auth/kubernetes/role/shop audience=vault …
-//	rotate KEY                makes a new version of a Transit key
-//	seal, unseal              takes the server out of service, and back
+//	put PATH KEY=VALUE...     writes a version of a KV secret, for example: put secret/shop/redis password=s3cret
+//	write PATH KEY=VALUE...   writes to any path, for example: write auth/kubernetes/role/shop audience=vault …
+//	rotate KEY                creates a new version of a Transit key
+//	seal, unseal              seals and unseals the server
 //
-// KEY=@FILE takes the value from a file.
+// KEY=@FILE reads the value from a file.
 package main
 
 import (
@@ -32,7 +32,7 @@ func main() {
 	}
 }
 
-// run connects, and carries out the command that args name.
+// run connects, and runs the command in args.
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("vault", flag.ContinueOnError)
 	namespace := flags.String("n", "vault", "namespace of the server")

@@ -8,21 +8,20 @@ import (
 	"testing"
 )
 
-// fakeKubectl stands for a cluster with a namespace "vault" that somebody else made, with a Vault in it. It writes down what it
-// is asked.
+// fakeKubectl simulates a cluster with a namespace "vault" and a Vault that up.sh did not create. It records its arguments.
 const fakeKubectl = `#!/bin/sh
-echo "$*" >>"$ASKED"
+echo "$*" >>"$RECORD"
 case "$*" in *"-o name") echo service/vault; echo secret/other ;; esac
 `
 
-// TestOthersVault: with CLUSTER=existing, neither script touches a Vault that up.sh did not start.
+// TestOthersVault checks that with CLUSTER=existing the scripts do not change a Vault that up.sh did not start.
 func TestOthersVault(t *testing.T) {
 	for script, tt := range map[string]struct {
 		wantErr string
-		// mayWrite is in every command that changes anything.
+		// mayWrite is in every command that changes objects.
 		mayWrite string
 	}{
-		"up.sh":   {wantErr: "namespace vault has service/vault, which is not ours", mayWrite: "nothing"},
+		"up.sh":   {wantErr: "namespace vault has service/vault, which up.sh did not create", mayWrite: "nothing"},
 		"down.sh": {mayWrite: "-l postern.dev/vault-of=vault"},
 	} {
 		t.Run(script, func(t *testing.T) {
@@ -30,14 +29,14 @@ func TestOthersVault(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "kubectl"), []byte(fakeKubectl), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			asked := filepath.Join(dir, "asked")
+			record := filepath.Join(dir, "record")
 			c := exec.CommandContext(t.Context(), "bash", script, "-o", filepath.Join(dir, "out"))
-			c.Env = append(os.Environ(), "CLUSTER=existing", "ASKED="+asked, "PATH="+dir+":"+os.Getenv("PATH"))
+			c.Env = append(os.Environ(), "CLUSTER=existing", "RECORD="+record, "PATH="+dir+":"+os.Getenv("PATH"))
 			out, err := c.CombinedOutput()
 			if (err != nil) != (tt.wantErr != "") || !strings.Contains(string(out), tt.wantErr) {
 				t.Errorf("%v: %s", err, out)
 			}
-			commands, err := os.ReadFile(asked)
+			commands, err := os.ReadFile(record)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -16,14 +16,14 @@ import (
 	"github.com/hashicorp/vault/api"
 )
 
-// server is the root user's client of a server, by way of the API server: no route to the pods is needed.
+// server is the root user's client of a server. It connects through the API server, so it needs no route to the pods.
 type server struct {
 	*api.Client
 	namespace string
 	close     func()
 }
 
-// connect forwards a port until close is called.
+// connect returns a client whose port is forwarded until close is called.
 func connect(ctx context.Context, namespace string) (*server, error) {
 	root, err := secretKey(ctx, namespace, "vault-root", "token")
 	if err != nil {
@@ -55,24 +55,24 @@ func newClient(address string, root []byte, tls *api.TLSConfig) (*api.Client, er
 	if err != nil {
 		return nil, err
 	}
-	client.ClearNamespace() // the environment may name one
+	client.ClearNamespace() // the environment may set one
 	client.SetToken(string(root))
 	return client, nil
 }
 
-// unsealKey is in the first line that the server printed.
+// unsealKey reads the key from the first line of the server's log.
 func (s *server) unsealKey(ctx context.Context) (string, error) {
 	log, err := kubectl(ctx, "logs", "-n", s.namespace, "deployment/vault")
 	if err != nil {
 		return "", err
 	}
 	for line := range bytes.Lines(log) {
-		var said struct{ UnsealKey string }
-		if json.Unmarshal(line, &said) == nil && said.UnsealKey != "" {
-			return said.UnsealKey, nil
+		var first struct{ UnsealKey string }
+		if json.Unmarshal(line, &first) == nil && first.UnsealKey != "" {
+			return first.UnsealKey, nil
 		}
 	}
-	return "", errors.New("the server's log does not have it any more: delete its pod")
+	return "", errors.New("the server's log no longer has it: delete its pod")
 }
 
 func secretKey(ctx context.Context, namespace, name, key string) ([]byte, error) {
@@ -94,10 +94,10 @@ func kubectl(ctx context.Context, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// forwarding is what kubectl says of the port that it chose.
+// forwarding matches kubectl's output with the chosen port.
 var forwarding = regexp.MustCompile(`^Forwarding from (127\.0\.0\.1:\d+) `)
 
-// forward lets kubectl forward a loopback port to the server until end is called.
+// forward runs kubectl to forward a loopback port to the server until end is called.
 func forward(ctx context.Context, namespace string) (address string, end func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var stderr bytes.Buffer

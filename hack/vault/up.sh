@@ -1,27 +1,27 @@
 #!/usr/bin/env bash
-# Runs a Vault server in a cluster, for tests and the demo, or sees that it runs; prints the path of the CA bundle that
-# its certificate is to be verified by. It serves at https://vault.NAMESPACE.svc:8200.
+# Starts a Vault server in a cluster, for tests and the demo, or checks that it runs. Prints the path of the CA bundle to verify
+# its certificate. The server's URL is https://vault.NAMESPACE.svc:8200.
 #
 #   up.sh [-c CLUSTER] [-n NAMESPACE] [-workload-namespace NS]... [-o DIR]
 #
-#   -c    cluster of hack/cluster, "dev" unless given; CLUSTER=existing takes the present kubectl context in its place,
-#         whose nodes have the image $POSTERN_REPOSITORY/vault:$POSTERN_TAG (go run ./hack/images -prebuilt … vault)
-#   -n    namespace of the server, "vault" unless given
+#   -c    cluster of hack/cluster, default "dev"; CLUSTER=existing uses the current kubectl context instead, whose nodes must
+#         have the image $POSTERN_REPOSITORY/vault:$POSTERN_TAG (go run ./hack/images -prebuilt … vault)
+#   -n    namespace of the server, default "vault"
 #   -workload-namespace
-#         a namespace whose service accounts may log in by the role "postern", or a pattern with *; without any, all that
-#         are labelled postern.dev/injection=enabled
-#   -o    folder for the image and the CA, dist/vault/CLUSTER unless given
+#         a namespace whose service accounts may log in with the role "postern", or a pattern with *; default: all namespaces
+#         that are labelled postern.dev/injection=enabled
+#   -o    folder for the image and the CA, default dist/vault/CLUSTER
 #
-# What it is set up with is in init.json. It holds everything in memory: a pod that is started again has this, a new
-# signing key, and no secret that was put in meanwhile.
+# init.json has the initial configuration. The server holds everything in memory: after a restart the pod has this configuration, a
+# new signing key, and none of the secrets that were written later.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# load_image: builds it into the node. CONTENT changes with it, so that a pod of an older one is replaced.
+# load_image: builds the image and loads it into the node. CONTENT changes with it, so that a pod with an older image is replaced.
 load_image() {
 	IMAGE=docker.io/postern/vault:dev
 	"$ROOT/hack/cluster/build.sh" vault
-	# env.sh has put the folder of the built binaries first.
+	# env.sh has put the folder of the built binaries first in the PATH.
 	(cd "$ROOT" && go run ./hack/images -tag dev -prebuilt "$(dirname "$(command -v vault)")" -out "$OUT/images" vault >/dev/null)
 	"$ROOT/hack/cluster/load-image.sh" -c "$NAME" "$OUT/images/vault.tar"
 	CONTENT=$(sha256sum <"$OUT/images/vault.tar")
@@ -36,7 +36,7 @@ prepare_image() {
 	fi
 }
 
-# prepare_namespace: nothing in one that others made is written over.
+# prepare_namespace: creates the namespace. It does not overwrite objects that up.sh did not create.
 prepare_namespace() {
 	local theirs
 	kubectl get namespace "$NAMESPACE" >/dev/null 2>&1 || {
@@ -46,10 +46,10 @@ prepare_namespace() {
 	owned && return
 	theirs=$(kubectl get deployments,statefulsets,services,serviceaccounts,configmaps,secrets -n "$NAMESPACE" -l "!$OBJECTS" -o name |
 		grep -xE '.*/(vault|vault-init|vault-tls|vault-root)' | paste -sd ' ' || true)
-	[[ -z $theirs ]] || die "namespace $NAMESPACE has $theirs, which is not ours: choose another with -n"
+	[[ -z $theirs ]] || die "namespace $NAMESPACE has $theirs, which up.sh did not create: set another namespace with -n"
 }
 
-# prepare_secrets: the certificate and the root token, which stay as they are once they are there.
+# prepare_secrets: creates the certificate and the root token, unless they exist.
 prepare_secrets() {
 	if ! there secret/vault-tls; then
 		make_certificate
@@ -67,16 +67,16 @@ prepare_secrets() {
 ours() { kubectl label "$1" -n "$NAMESPACE" "$OBJECTS=$NAMESPACE" --overwrite >/dev/null; }
 there() { kubectl get "$1" -n "$NAMESPACE" >/dev/null 2>&1; }
 
-# make_certificate: one that is its own authority.
+# make_certificate: creates a self-signed certificate.
 make_certificate() {
 	local host=vault.$NAMESPACE.svc
 	command -v openssl >/dev/null || die "openssl is not on the PATH"
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=$host" \
 		-addext "subjectAltName=DNS:$host,DNS:$host.cluster.local,DNS:vault.$NAMESPACE" \
-		-keyout "$WORK/tls.key" -out "$WORK/tls.crt" 2>"$WORK/log" || { cat "$WORK/log" >&2 && die "making the certificate"; }
+		-keyout "$WORK/tls.key" -out "$WORK/tls.crt" 2>"$WORK/log" || { cat "$WORK/log" >&2 && die "creating the certificate failed"; }
 }
 
-# prepare_init: who may log in is filled in.
+# prepare_init: writes init.json with the namespaces that may log in.
 prepare_init() {
 	local namespaces selector='matchLabels: {postern.dev/injection: enabled}'
 	namespaces=$(IFS=, && echo "${WORKLOADS[*]}")
@@ -108,7 +108,7 @@ main() {
 	prepare_secrets
 	prepare_init
 	start
-	say "serves at https://vault.$NAMESPACE.svc:8200"
+	say "serving at https://vault.$NAMESPACE.svc:8200"
 	echo "$OUT/ca.crt"
 }
 

@@ -1,5 +1,5 @@
 {{/*
-The redis section of the SidecarClass, as YAML; empty where there is no Redis. Call it with the root.
+The redis section of the SidecarClass, as YAML. It is empty without a Redis. Call it with the root.
 */}}
 {{- define "postern.redis" -}}
 {{- $redis := .Values.redis -}}
@@ -26,27 +26,27 @@ The redis section of the SidecarClass, as YAML; empty where there is no Redis. C
 {{- end -}}
 {{- end }}
 
-{{/* redis://[username@]host[:port][/database], or rediss:// for TLS, into the fields of a SidecarClass. */}}
+{{/* Parses redis://[username@]host[:port][/database], or rediss:// for TLS, into the fields of a SidecarClass. */}}
 {{- define "postern.redisURL" -}}
 {{- $redis := .Values.redis -}}
 {{- $url := urlParse $redis.url -}}
 {{- if not (has $url.scheme (list "redis" "rediss")) -}}
-  {{- fail "redis.url: want redis://host:port/database, or rediss:// for TLS" -}}
+  {{- fail "redis.url: must be redis://host:port/database, or rediss:// for TLS" -}}
 {{- end -}}
 {{- if contains ":" $url.userinfo -}}
-  {{- fail "redis.url: a password does not belong into values, where everybody reads it: put it into a Secret and name that in redis.passwordSecret" -}}
+  {{- fail "redis.url: must not contain a password, because values are not secret: put the password into a Secret, and name the Secret in redis.passwordSecret" -}}
 {{- end -}}
-{{- if or $url.query $url.fragment }}{{ fail "redis.url: it has neither a query nor a fragment; options are values of their own" }}{{ end -}}
+{{- if or $url.query $url.fragment }}{{ fail "redis.url: must have neither a query nor a fragment: options are separate values" }}{{ end -}}
 {{- if or $redis.username $redis.database $redis.masterName (ne $redis.mode "Standalone") -}}
-  {{- fail "redis.url names one server with its user and database: leave redis.mode, username, database and masterName alone, or use redis.addresses" -}}
+  {{- fail "redis.url contains the server, user and database: do not set redis.mode, username, database and masterName with it, or use redis.addresses" -}}
 {{- end -}}
-{{- if not (regexMatch "^([A-Za-z0-9._-]+|\\[[0-9a-fA-F:.]+\\])(:[0-9]{1,5})?$" $url.host) }}{{ fail "redis.url: it names no host" }}{{ end -}}
+{{- if not (regexMatch "^([A-Za-z0-9._-]+|\\[[0-9a-fA-F:.]+\\])(:[0-9]{1,5})?$" $url.host) }}{{ fail "redis.url: has no host" }}{{ end -}}
 {{- $address := $url.host -}}
 {{- if not (regexMatch ":[0-9]+$" (regexReplaceAll "^\\[.*\\]" $url.host "")) }}{{ $address = printf "%s:6379" $url.host }}{{ end -}}
 {{- $spec := dict "mode" "Standalone" "addresses" (list $address) -}}
 {{- $database := trimPrefix "/" $url.path -}}
 {{- if $database -}}
-  {{- if not (regexMatch "^[0-9]{1,5}$" $database) }}{{ fail "redis.url: the path is the database's number, as in redis://host:6379/2" }}{{ end -}}
+  {{- if not (regexMatch "^[0-9]{1,5}$" $database) }}{{ fail "redis.url: the path must be the database's number, as in redis://host:6379/2" }}{{ end -}}
   {{- if ne "0" $database }}{{ $_ := set $spec "database" (atoi $database) }}{{ end -}}
 {{- end -}}
 {{- if $url.userinfo }}{{ $_ := set $spec "username" $url.userinfo }}{{ end -}}
@@ -59,7 +59,7 @@ The redis section of the SidecarClass, as YAML; empty where there is no Redis. C
 {{- $password := include "postern.secretRef" (dict "root" .root "name" "redis.passwordRef" "ref" $redis.passwordRef "short" $redis.passwordSecret) -}}
 {{- with $password }}{{ $_ := set $.spec "passwordRef" (fromYaml .) }}{{ end -}}
 {{- $sentinel := include "postern.secretRef" (dict "root" .root "name" "redis.sentinelPasswordRef" "ref" $redis.sentinelPasswordRef "short" $redis.sentinelPasswordSecret) -}}
-{{- if and $sentinel (ne .spec.mode "Sentinel") }}{{ fail "redis.sentinelPasswordRef and sentinelPasswordSecret go with redis.mode Sentinel" }}{{ end -}}
+{{- if and $sentinel (ne .spec.mode "Sentinel") }}{{ fail "redis.sentinelPasswordRef and sentinelPasswordSecret need redis.mode Sentinel" }}{{ end -}}
 {{- with $sentinel }}{{ $_ := set $.spec "sentinelPasswordRef" (fromYaml .) }}{{ end -}}
 {{- end }}
 
@@ -67,9 +67,9 @@ The redis section of the SidecarClass, as YAML; empty where there is no Redis. C
 {{- $tls := .redis.tls -}}
 {{- $wanted := or $tls.enabled (hasKey .spec "tls") -}}
 {{- if and (or $tls.serverName $tls.caBundle $tls.certificateRef $tls.keyRef) (not $wanted) -}}
-  {{- fail "redis.tls.serverName, caBundle, certificateRef and keyRef are for TLS: set redis.tls.enabled, or write redis.url with rediss://" -}}
+  {{- fail "redis.tls.serverName, caBundle, certificateRef and keyRef need TLS: set redis.tls.enabled, or use rediss:// in redis.url" -}}
 {{- end -}}
-{{- if ne (empty $tls.certificateRef) (empty $tls.keyRef) }}{{ fail "redis.tls.certificateRef and keyRef go together" }}{{ end -}}
+{{- if ne (empty $tls.certificateRef) (empty $tls.keyRef) }}{{ fail "redis.tls.certificateRef and keyRef must both be set, or neither" }}{{ end -}}
 {{- if $wanted -}}
   {{- $out := dict -}}
   {{- if $tls.serverName }}{{ $_ := set $out "serverName" $tls.serverName }}{{ end -}}

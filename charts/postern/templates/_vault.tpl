@@ -1,5 +1,5 @@
 {{/*
-The vault section of the SidecarClass, as YAML; empty where no address is given. Call it with the root.
+The vault section of the SidecarClass, as YAML. It is empty without an address. Call it with the root.
 */}}
 {{- define "postern.vault" -}}
 {{- $vault := .Values.vault -}}
@@ -9,14 +9,14 @@ The vault section of the SidecarClass, as YAML; empty where no address is given.
 {{- if not $vault.address -}}
   {{- $given := or $kubernetes.role $appRole.roleID $appRole.secretIDSecret.name -}}
   {{- range $options }}{{ $given = or $given (get $vault .) }}{{ end -}}
-  {{- if $given }}{{ fail "vault has settings and no address: set vault.address" }}{{ end -}}
+  {{- if $given }}{{ fail "vault has settings but no address: set vault.address" }}{{ end -}}
 {{- else -}}
   {{- if eq (empty $kubernetes.role) (empty $appRole.roleID) -}}
-    {{- fail "vault.auth: say how sidecars log in, by exactly one of kubernetes.role and appRole.roleID" -}}
+    {{- fail "vault.auth: set exactly one of kubernetes.role and appRole.roleID, with which sidecars log in" -}}
   {{- end -}}
   {{- $auth := dict -}}
   {{- if $kubernetes.role -}}
-    {{- if $appRole.secretIDSecret.name }}{{ fail "vault.auth.appRole.secretIDSecret goes with appRole.roleID" }}{{ end -}}
+    {{- if $appRole.secretIDSecret.name }}{{ fail "vault.auth.appRole.secretIDSecret needs appRole.roleID" }}{{ end -}}
     {{- $_ := set $auth "kubernetes" (dict "mount" $kubernetes.mount "role" $kubernetes.role "audience" $kubernetes.audience) -}}
   {{- else -}}
     {{- $_ := set $auth "appRole" (dict "mount" $appRole.mount "roleID" $appRole.roleID) -}}
@@ -31,13 +31,13 @@ The vault section of the SidecarClass, as YAML; empty where no address is given.
 {{- end }}
 
 {{/*
-One secret of a SidecarClass, as YAML; empty where it is not named. Call it with (dict "root" $ "name" NAME "ref" REF "short" SECRET),
-where NAME is REF's name in the values, and SECRET the short form or nothing.
+One secret of a SidecarClass, as YAML. It is empty if no secret is named. Call it with (dict "root" $ "name" NAME "ref" REF "short" SECRET),
+where NAME is the name of REF in the values, and SECRET is the short form or nothing.
 */}}
 {{- define "postern.secretRef" -}}
 {{- $ref := .ref -}}
 {{- if and .short .short.name -}}
-  {{- if $ref }}{{ fail (printf "%s and %s name one secret in two ways: choose one" .name (replace "Ref" "Secret" .name)) }}{{ end -}}
+  {{- if $ref }}{{ fail (printf "%s and %s are two ways to name one secret: choose one" .name (replace "Ref" "Secret" .name)) }}{{ end -}}
   {{- $ref = dict "secretKeyRef" (dict "name" .short.name "key" .short.key) -}}
 {{- end -}}
 {{- if $ref -}}

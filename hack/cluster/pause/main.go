@@ -1,5 +1,5 @@
-// Command pause does nothing until it is told to end. It holds namespaces open, a pod's or the local node's, and as
-// the first process in them it takes in the dead of others.
+// Command pause waits until it is terminated. It holds the namespaces of a pod or of the local node open. As the first process in
+// them it reaps orphaned processes.
 package main
 
 import (
@@ -19,7 +19,7 @@ func main() {
 	}
 }
 
-// reap takes in every child that has ended; signals of several may have come as one.
+// reap reaps every child that has ended. One signal can stand for several children.
 func reap() {
 	for {
 		if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {

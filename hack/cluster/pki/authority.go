@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// validity is how long a certificate holds from when it is made.
+// validity is the lifetime of a certificate.
 const validity = 10 * 365 * 24 * time.Hour
 
 // authority signs a cluster's certificates.
@@ -24,7 +24,7 @@ type authority struct {
 	certPEM, keyPEM []byte
 }
 
-// newAuthority makes a self-signed authority.
+// newAuthority creates a self-signed authority.
 func newAuthority(name string) (*authority, error) {
 	key, keyPEM, err := newKey()
 	if err != nil {
@@ -48,7 +48,7 @@ func newAuthority(name string) (*authority, error) {
 	return &authority{cert: cert, key: key, certPEM: encode("CERTIFICATE", der), keyPEM: keyPEM}, nil
 }
 
-// issue makes a certificate, for servers and clients alike, and its key, both as PEM.
+// issue creates a certificate for servers and clients, and its key, both as PEM.
 func (a *authority) issue(id identity) (cert, keyPEM []byte, err error) {
 	key, keyPEM, err := newKey()
 	if err != nil {
@@ -69,7 +69,7 @@ func (a *authority) issue(id identity) (cert, keyPEM []byte, err error) {
 	return encode("CERTIFICATE", der), keyPEM, nil
 }
 
-// tokenKey makes the key of service-account tokens: RSA, as kubeadm's is, so that what verifies them meets the usual.
+// tokenKey creates the key of service-account tokens. It is RSA, as in kubeadm, so that tests verify the usual algorithm.
 func tokenKey() ([]byte, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// kubeconfig returns a kubeconfig, in JSON, which is YAML too, for one cluster and one user. Its names are all "postern".
+// kubeconfig returns a kubeconfig for one cluster and one user, as JSON, which is also YAML. All names in it are "postern".
 func kubeconfig(server string, ca, cert, key []byte) ([]byte, error) {
 	const name = "postern"
 	type named map[string]any

@@ -1,8 +1,8 @@
-// Command pki makes the certificates, the keys and the kubeconfig files of one local cluster.
+// Command pki creates the certificates, the keys and the kubeconfig files of one local cluster.
 //
 //	pki -out DIR -cluster NAME -node-ip IP -service-ip IP
 //
-// They hold for ten years, since a local cluster ends long before, and are made anew with each cluster.
+// They are valid for ten years, which is longer than a local cluster exists, and are created for each cluster.
 package main
 
 import (
@@ -20,7 +20,7 @@ func main() {
 	}
 }
 
-// identity is one certificate, and the kubeconfig that carries it where a component calls the API server with it.
+// identity is one certificate, and the kubeconfig that contains it if a component calls the API server with it.
 type identity struct {
 	file          string
 	name          string
@@ -30,7 +30,7 @@ type identity struct {
 	kubeconfig    bool
 }
 
-// identities lists who there is in the cluster. The names and the groups are those that RBAC's built-in roles are bound to.
+// identities returns the identities of the cluster. RBAC's built-in roles are bound to these names and groups.
 func identities(cluster string, node, service netip.Addr) []identity {
 	return []identity{
 		{
@@ -52,7 +52,7 @@ func identities(cluster string, node, service netip.Addr) []identity {
 	}
 }
 
-// run writes everything into the folder that args name.
+// run writes everything into the folder in args.
 func run(args []string) error {
 	flags := flag.NewFlagSet("pki", flag.ContinueOnError)
 	out := flags.String("out", "", "folder to write to")
@@ -71,7 +71,7 @@ func run(args []string) error {
 		return fmt.Errorf("reading -service-ip: %w", err)
 	}
 	if *out == "" || *cluster == "" {
-		return fmt.Errorf("-out and -cluster must be given")
+		return fmt.Errorf("-out and -cluster are required")
 	}
 	ca, err := newAuthority("postern-local-" + *cluster)
 	if err != nil {
@@ -82,7 +82,7 @@ func run(args []string) error {
 	}
 	for _, id := range identities(*cluster, node, service) {
 		if err := writeIdentity(ca, id, *out, fmt.Sprintf("https://%s:6443", node)); err != nil {
-			return fmt.Errorf("making certificate of %s: %w", id.name, err)
+			return fmt.Errorf("creating certificate of %s: %w", id.name, err)
 		}
 	}
 	return nil
@@ -91,7 +91,7 @@ func run(args []string) error {
 // writeAuthority writes the certificate authority, and the key that signs service-account tokens.
 func writeAuthority(ca *authority, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making folder: %w", err)
+		return fmt.Errorf("creating folder: %w", err)
 	}
 	signer, err := tokenKey()
 	if err != nil {
@@ -116,7 +116,7 @@ func writeIdentity(ca *authority, id identity, dir, server string) error {
 	return writeFiles(dir, map[string][]byte{id.file + ".crt": cert, id.file + ".key": key})
 }
 
-// writeFiles writes files that only their owner may read.
+// writeFiles writes files that only their owner can read.
 func writeFiles(dir string, files map[string][]byte) error {
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {

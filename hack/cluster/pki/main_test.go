@@ -52,7 +52,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// load reads an identity's certificate and key back, from its kubeconfig where it has one.
+// load reads an identity's certificate and key, from its kubeconfig if it has one.
 func load(dir string, id identity) (tls.Certificate, error) {
 	if !id.kubeconfig {
 		return tls.LoadX509KeyPair(filepath.Join(dir, id.file+".crt"), filepath.Join(dir, id.file+".key"))
