@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/resources/pool"
+	"github.com/posterndev/postern/sidecar/pool"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
 

@@ -21,7 +21,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/revocation/revocationmemory"
 	"github.com/posterndev/postern/sidecar/login/session/sessionmemory"
-	"github.com/posterndev/postern/sidecar/resources/pool"
+	"github.com/posterndev/postern/sidecar/pool"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitmemory"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )

@@ -17,7 +17,7 @@ import (
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/check/keyset"
 	"github.com/posterndev/postern/sidecar/keys/secret"
-	"github.com/posterndev/postern/sidecar/resources/pool"
+	"github.com/posterndev/postern/sidecar/pool"
 )
 
 // Defaults and bounds of a Spec, and how often a secret is read again.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/keys/secret"
-	"github.com/posterndev/postern/sidecar/resources/pool"
+	"github.com/posterndev/postern/sidecar/pool"
 )
 
 // Bounds of History: the number of versions that are returned, and that are read.

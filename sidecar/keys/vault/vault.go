@@ -19,7 +19,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
-	"github.com/posterndev/postern/sidecar/resources/pool"
+	"github.com/posterndev/postern/sidecar/pool"
 )
 
 // Defaults and bounds of a Config.
