@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/check"
-	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
@@ -93,18 +92,18 @@ func newProvider(p Provider) (*provider, error) {
 
 // validate refuses what check.TokenRules refuses.
 func (p Provider) validate() error {
-	rules := &compiled.Provider{
+	rules := &check.ProviderSection{
 		Audiences: p.Audiences, Algorithms: p.Algorithms, TokenTypes: p.TokenTypes,
-		Leeway: compiled.Duration(p.Leeway), MaxLifetime: compiled.Duration(p.MaxLifetime),
+		Leeway: check.Duration(p.Leeway), MaxLifetime: check.Duration(p.MaxLifetime),
 	}
 	for _, l := range p.From {
-		rules.From = append(rules.From, compiled.TokenLocation(l))
+		rules.From = append(rules.From, check.TokenLocation(l))
 	}
 	for _, c := range p.RequiredClaims {
-		rules.RequiredClaims = append(rules.RequiredClaims, compiled.RequiredClaim(c))
+		rules.RequiredClaims = append(rules.RequiredClaims, check.RequiredClaim(c))
 	}
 	for _, c := range p.ClaimsToHeaders {
-		rules.ClaimsToHeaders = append(rules.ClaimsToHeaders, compiled.ClaimToHeader(c))
+		rules.ClaimsToHeaders = append(rules.ClaimsToHeaders, check.ClaimToHeader(c))
 	}
 	return check.Error(check.TokenRules("provider", rules))
 }

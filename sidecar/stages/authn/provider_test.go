@@ -19,7 +19,7 @@ func TestNewRefuses(t *testing.T) {
 		"name twice":           {func(c *Config) { c.Providers[1].Name = "corp" }, "used twice"},
 		"issuer twice":         {func(c *Config) { c.Providers[1].Issuer = corp }, "same issuer"},
 		"HMAC and RSA":         {func(c *Config) { c.Providers[0].Algorithms = []string{"RS256", "HS256"} }, "together"},
-		"alg none":             {func(c *Config) { c.Providers[0].Algorithms = []string{"none"} }, "is not one of"},
+		"alg none":             {func(c *Config) { c.Providers[0].Algorithms = []string{"none"} }, "not a known algorithm"},
 		"negative leeway":      {func(c *Config) { c.Providers[0].Leeway = -1 }, "leeway"},
 		"leeway of a day":      {func(c *Config) { c.Providers[0].Leeway = 24 * time.Hour }, "leeway"},
 		"negative lifetime":    {func(c *Config) { c.Providers[0].MaxLifetime = -1 }, "negative"},

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/check"
-	"github.com/posterndev/postern/api/compiled"
 )
 
 // New compiles c. It refuses what check.CORS refuses, which includes all that browsers would ignore.
@@ -40,9 +39,9 @@ func appendList(fields []headerField, name string, list []string) []headerField 
 }
 
 func (c Config) validate() error {
-	return check.Error(check.CORS(&compiled.CORS{
+	return check.Error(check.CORS(&check.CORSSection{
 		AllowOrigins: c.AllowOrigins, AllowMethods: c.AllowMethods, AllowHeaders: c.AllowHeaders, ExposeHeaders: c.ExposeHeaders,
-		AllowCredentials: c.AllowCredentials, MaxAge: compiled.Duration(c.MaxAge),
+		AllowCredentials: c.AllowCredentials, MaxAge: check.Duration(c.MaxAge),
 	}))
 }
 

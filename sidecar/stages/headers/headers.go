@@ -31,7 +31,6 @@ import (
 	"net/http"
 
 	"github.com/posterndev/postern/api/check"
-	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
@@ -76,9 +75,9 @@ func New(c Config) (stage.Stage, error) {
 }
 
 func (c Config) validate() error {
-	h := &compiled.Headers{Preset: cmp.Or(c.Preset, "None"), Remove: c.Remove}
+	h := &check.HeadersSection{Preset: cmp.Or(c.Preset, "None"), Remove: c.Remove}
 	for _, f := range c.Set {
-		h.Set = append(h.Set, compiled.HeaderField(f))
+		h.Set = append(h.Set, check.HeaderField(f))
 	}
 	return check.Error(check.Headers(h))
 }
