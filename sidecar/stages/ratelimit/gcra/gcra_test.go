@@ -21,10 +21,10 @@ func TestNewRate(t *testing.T) {
 		"no limit":             {burst: 1, period: time.Second, wantErr: "limit 0"},
 		"negative burst":       {limit: 1, burst: -1, period: time.Second, wantErr: "burst -1"},
 		"short period":         {limit: 1, burst: 1, period: time.Millisecond, wantErr: "shorter than 1s"},
-		"too fast":             {limit: 1e6 + 1, burst: 1, period: time.Second, wantErr: "one request a microsecond"},
-		"too long":             {limit: 1, burst: 367, period: 24 * time.Hour, wantErr: "to come back"},
-		"a burst that is huge": {limit: 1, burst: math.MaxInt, period: time.Second, wantErr: "to come back"},
-		"a period that is too": {limit: 1, burst: 1, period: math.MaxInt64, wantErr: "to come back"},
+		"too fast":             {limit: 1e6 + 1, burst: 1, period: time.Second, wantErr: "one request per microsecond"},
+		"too long":             {limit: 1, burst: 367, period: 24 * time.Hour, wantErr: "to become available"},
+		"a burst that is huge": {limit: 1, burst: math.MaxInt, period: time.Second, wantErr: "to become available"},
+		"a period that is too": {limit: 1, burst: 1, period: math.MaxInt64, wantErr: "to become available"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
