@@ -24,7 +24,7 @@ func TestNewRefuses(t *testing.T) {
 		"no limit":              {rules: with(func(r *Rule) { r.Limit = 0 }), wantErr: "limit 0"},
 		"a negative burst":      {rules: with(func(r *Rule) { r.Burst = -1 }), wantErr: "burst -1"},
 		"a negative debt":       {rules: with(func(r *Rule) { r.Debt = -1 }), wantErr: "debt of -1"},
-		"a debt of years":       {rules: with(func(r *Rule) { r.Debt = 1 << 40 }), wantErr: "to become available"},
+		"a debt of years":       {rules: with(func(r *Rule) { r.Debt = 1 << 40 }), wantErr: "to come back"},
 		"no period":             {rules: with(func(r *Rule) { r.Period = 0 }), wantErr: "period"},
 		"no polarity":           {rules: with(func(r *Rule) { r.OnFailure = "" }), wantErr: "onFailure"},
 		"no name":               {rules: with(func(r *Rule) { r.Name = "" }), wantErr: "0 bytes"},

@@ -102,11 +102,11 @@ func TestTransitRefused(t *testing.T) {
 	}{
 		"no such key":             {publicKeys("absent"), "no key of that name"},
 		"symmetric key":           {publicKeys(symmetric), "no public key"},
-		"name with a path":        {publicKeys("../../sys/seal"), "not a name"},
+		"name with a path":        {publicKeys("../../sys/seal"), "not the name of a Transit key"},
 		"signing with no key":     {sign("absent", signing.ES256), "refused"},
-		"signing without a name":  {sign("", signing.ES256), "not a name"},
+		"signing without a name":  {sign("", signing.ES256), "not the name of a Transit key"},
 		"signing with HS256":      {sign(symmetric, signing.HS256), "does not sign"},
-		"rotating without a name": {transit.Rotator("a/b").Rotate(t.Context()), "not a name"},
+		"rotating without a name": {transit.Rotator("a/b").Rotate(t.Context()), "not the name of a Transit key"},
 		"rotating no key":         {transit.Rotator("absent").Rotate(t.Context()), "refused"},
 	}
 	for name, tt := range tests {
