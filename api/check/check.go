@@ -1,8 +1,9 @@
-// Package check decides what a policy may say: path patterns, methods, origins, header fields, rates, claims, URLs, key sets. It
-// is the only place that decides it. The operator calls Document before it writes a document, and so do postern lint and the
-// sidecar, so that each of them refuses the same documents. It is pure: it does no I/O, and links no Kubernetes code.
+// Package check validates policies: path patterns, methods, origins, header fields, rates, claims, URLs, key sets. It is the only
+// place that does so. The operator, postern lint and the sidecar all call Document, so that they refuse the same documents. The
+// package is pure: it does no I/O and imports no Kubernetes code.
 //
-// An error of this package completes the sentence "FIELD: …". It says what is wrong and what to write instead.
+// Users see the errors of this package after the path of a field, as "FIELD: error". An error says what is wrong and what to
+// write instead, with an example.
 package check
 
 import (
@@ -13,9 +14,9 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// Problem is a field that no sidecar can run.
+// Problem is a field with a value that no sidecar can run.
 type Problem struct {
-	// Field is the path in the SecurityPolicy, as "spec.rateLimits[0].limit". Fields of the SidecarClass begin with
+	// Field is the path in the SecurityPolicy, for example "spec.rateLimits[0].limit". Fields of the SidecarClass begin with
 	// "sidecarClass.".
 	Field   string
 	Message string
@@ -23,7 +24,7 @@ type Problem struct {
 
 func (p Problem) String() string { return p.Field + ": " + p.Message }
 
-// Error joins problems; it is nil where there are none.
+// Error joins problems into one error. It returns nil if there are none.
 func Error(problems []Problem) error {
 	if len(problems) == 0 {
 		return nil
@@ -35,13 +36,13 @@ func Error(problems []Problem) error {
 	return errors.New(strings.Join(lines, "; "))
 }
 
-// Document returns what in p no sidecar can run, in the order of the document. What lies elsewhere (secrets, key sets of
-// issuers, servers) is not looked at. The head of the document is not judged either: compiled.Decode does that.
+// Document returns the problems of p, in the order of the document. It does not check anything outside the document, such as
+// secrets, servers or the key sets of issuers. It does not check the head of the document either: compiled.Decode does that.
 func Document(p *compiled.Policy) []Problem {
 	c := &checker{}
 	c.sidecar(&p.Sidecar)
 	if p.Deleted {
-		return c.problems // the chain of a deleted policy has no stage of the policy
+		return c.problems // the chain of a deleted policy has none of the policy's stages
 	}
 	c.head(p)
 	c.providers(p)
@@ -62,7 +63,7 @@ func Document(p *compiled.Policy) []Problem {
 // checker collects problems.
 type checker struct{ problems []Problem }
 
-// add adds err as the problem of the field; nil is none.
+// add adds err as a problem of the field. It ignores nil.
 func (c *checker) add(field string, err error) {
 	if err != nil {
 		c.problems = append(c.problems, Problem{Field: field, Message: err.Error()})
@@ -71,10 +72,10 @@ func (c *checker) add(field string, err error) {
 
 func (c *checker) addf(field, format string, args ...any) { c.add(field, fmt.Errorf(format, args...)) }
 
-// at is the path of an entry of a list.
+// at returns the path of an entry of a list.
 func at(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
 
-// oneOf refuses a word that is not among want.
+// oneOf refuses a value that is not among want.
 func oneOf[T ~string](got T, want ...T) error {
 	for _, w := range want {
 		if got == w {
@@ -85,7 +86,7 @@ func oneOf[T ~string](got T, want ...T) error {
 	for i, w := range want {
 		words[i] = string(w)
 	}
-	return fmt.Errorf("%.64q is not known; write %s", string(got), strings.Join(words, ", "))
+	return fmt.Errorf("%.64q is not a known value; write one of %s", string(got), strings.Join(words, ", "))
 }
 
 func (c *checker) mode(field string, m compiled.Mode) {

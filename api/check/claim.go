@@ -7,22 +7,22 @@ import (
 	"strings"
 )
 
-// maxClaim bounds a claim's name or path, in bytes.
+// maxClaim is the maximum length of a claim's name or path, in bytes.
 const maxClaim = 256
 
-// Claim refuses what is not a claim's name or a dotted path into nested ones.
+// Claim refuses a path that is neither a claim's name nor a dotted path to a nested claim.
 func Claim(path string) error {
 	switch {
 	case path == "":
-		return errors.New("the claim's name is empty; write one as sub or realm_access.roles")
+		return errors.New("the claim name is empty; write a name or a dotted path, for example sub or realm_access.roles")
 	case len(path) > maxClaim:
-		return fmt.Errorf("the claim's name is longer than %d bytes", maxClaim)
+		return fmt.Errorf("the claim name is longer than %d bytes; write a shorter name or dotted path, for example realm_access.roles", maxClaim)
 	}
 	return nil
 }
 
-// ReservedClaims are set by the issuer, or would say something about a login that nobody here has checked: RFC 7519 §4.1, RFC
-// 9068 §2.2, OpenID Connect Core §2, RFC 8693 §4, RFC 7800 and back-channel logout.
+// ReservedClaims returns the claims that an app cannot choose. They are set by the issuer, or describe a login in a way that
+// Postern has not verified: RFC 7519 §4.1, RFC 9068 §2.2, OpenID Connect Core §2, RFC 8693 §4, RFC 7800 and back-channel logout.
 func ReservedClaims() []string {
 	return []string{
 		"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "sid",
@@ -30,22 +30,22 @@ func ReservedClaims() []string {
 	}
 }
 
-// CopiedClaim refuses names of claims that an app cannot choose.
+// CopiedClaim refuses the name of a claim that an app cannot choose.
 func CopiedClaim(name string) error {
 	if err := Claim(name); err != nil {
 		return err
 	}
 	if slices.Contains(ReservedClaims(), name) {
-		return fmt.Errorf("the claim %s cannot be copied: it has a meaning of its own in tokens; rename it", name)
+		return fmt.Errorf("the claim %s cannot be copied: it has a defined meaning in tokens; let the app use another name, for example app_%s", name, name)
 	}
 	return nil
 }
 
-// MediaType refuses what is not a media type or a range of them.
+// MediaType refuses a text that is neither a media type nor a range of them, such as text/*.
 func MediaType(s string) error {
 	major, minor, ok := strings.Cut(s, "/")
 	if !ok || !isTypeName(major) || (minor != "*" && !isTypeName(minor)) {
-		return fmt.Errorf("%.128q is not a media type; write type/subtype or type/*, without parameters", s)
+		return fmt.Errorf("%.128q is not a media type; write type/subtype or type/* without parameters, for example text/html", s)
 	}
 	return nil
 }

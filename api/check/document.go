@@ -8,20 +8,20 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// head is what concerns the policy as a whole.
+// head checks the fields that apply to the whole policy.
 func (c *checker) head(p *compiled.Policy) {
 	c.mode("spec.mode", p.Mode)
 	c.onFailure("spec.undeclaredPorts", p.UndeclaredPorts)
 	for i, port := range p.Ports {
 		field := at("spec.ports", i)
 		if (port.Number == 0) == (port.Name == "") {
-			c.addf(field+".port", "write the port's number, or the name of a container port")
+			c.addf(field+".port", "write either a port number or the name of a container port, for example 8080 or http")
 		}
 		c.add(field+".protocol", oneOf(port.Protocol, compiled.HTTP, compiled.TCP))
 	}
 }
 
-// sidecar is of the SidecarClass.
+// sidecar checks a section of the SidecarClass.
 func (c *checker) sidecar(s *compiled.SidecarOptions) {
 	for i, cidr := range s.TrustedProxies {
 		c.add(at("sidecarClass.spec.trustedProxies", i), CIDR(cidr))
@@ -30,7 +30,7 @@ func (c *checker) sidecar(s *compiled.SidecarOptions) {
 	c.add("sidecarClass.spec.logLevel", oneOf(s.LogLevel, "debug", "info", "warn", "error"))
 }
 
-// matches are those of one rule.
+// matches checks the matches of one rule.
 func (c *checker) matches(field string, matches []compiled.Match) {
 	for i, m := range matches {
 		for j, method := range m.Methods {
@@ -52,10 +52,10 @@ func (c *checker) authorization(a *compiled.Authorization) {
 	for i, r := range a.Rules {
 		field := at("spec.authorization.rules", i)
 		if r.Name == "" {
-			c.addf(field+".name", "the rule has no name; logs and metrics show it")
+			c.addf(field+".name", "the name is empty; write one that logs and metrics can show, for example public")
 		}
 		if len(r.Match) == 0 {
-			c.addf(field+".match", "the rule matches nothing; name at least one match, as {paths: [/public/**]}")
+			c.addf(field+".match", "the rule matches nothing; write at least one match, for example {paths: [/public/**]}")
 		}
 		c.matches(field+".match", r.Match)
 		require(field+".require", r.Require)
@@ -63,7 +63,7 @@ func (c *checker) authorization(a *compiled.Authorization) {
 	}
 }
 
-// maxKeyParts bounds the length of a limit's key.
+// maxKeyParts is the maximum number of parts in a limit's key.
 const maxKeyParts = 8
 
 func (c *checker) rateLimits(limits []compiled.RateLimit) {
@@ -71,7 +71,7 @@ func (c *checker) rateLimits(limits []compiled.RateLimit) {
 	for i := range limits {
 		l, field := &limits[i], at("spec.rateLimits", i)
 		if seen[l.Name] {
-			c.addf(field+".name", "another limit has the name %.64q; choose one of its own", l.Name)
+			c.addf(field+".name", "another limit already has the name %.64q; write a unique name", l.Name)
 		}
 		seen[l.Name] = true
 		c.add(field+".name", LimitName(l.Name))
@@ -82,7 +82,7 @@ func (c *checker) rateLimits(limits []compiled.RateLimit) {
 			c.add(field+".burst", Burst(l.Limit, l.Period.Std(), l.Burst))
 		}
 		if len(l.KeyBy) == 0 || len(l.KeyBy) > maxKeyParts {
-			c.addf(field+".keyBy", "it has %d parts; give 1 to %d", len(l.KeyBy), maxKeyParts)
+			c.addf(field+".keyBy", "it has %d parts; write 1 to %d, for example [{type: ClientAddress}]", len(l.KeyBy), maxKeyParts)
 		}
 		for j, k := range l.KeyBy {
 			c.limitKey(at(field+".keyBy", j), k)
@@ -92,14 +92,14 @@ func (c *checker) rateLimits(limits []compiled.RateLimit) {
 	}
 }
 
-// LimitName accepts what a structured field's string can hold (RFC 9651 §3.3.3).
+// LimitName refuses a name that does not fit in the string of a structured field (RFC 9651 §3.3.3).
 func LimitName(name string) error {
 	if name == "" || len(name) > 63 {
-		return fmt.Errorf("the name has %d bytes; give 1 to 63", len(name))
+		return fmt.Errorf("the name has %d bytes; write 1 to 63, for example login", len(name))
 	}
 	for i := range len(name) {
 		if name[i] < 0x20 || name[i] > 0x7e {
-			return fmt.Errorf("the name %q is not printable ASCII", name)
+			return fmt.Errorf("the name %q is not printable ASCII; write letters, digits and hyphens, for example login", name)
 		}
 	}
 	return nil
@@ -113,11 +113,18 @@ func (c *checker) limitKey(field string, k compiled.RateLimitKey) {
 		c.add(field+".name", FieldName(k.Name))
 	case compiled.KeyClientAddress, compiled.KeySubject, compiled.KeyRoute:
 		if k.Name != "" {
-			c.addf(field+".name", "%s takes no name; leave it out", k.Type)
+			c.addf(field+".name", "a key of type %s has no name; leave it out", k.Type)
 		}
 	default:
 		c.add(field+".type", oneOf(k.Type, compiled.KeyClientAddress, compiled.KeySubject, compiled.KeyClaim, compiled.KeyHeader, compiled.KeyRoute))
 	}
+}
+
+// Headers returns the problems of a policy's response headers.
+func Headers(h *compiled.Headers) []Problem {
+	c := &checker{}
+	c.headers(h)
+	return c.problems
 }
 
 func (c *checker) headers(h *compiled.Headers) {
@@ -135,13 +142,20 @@ func (c *checker) headers(h *compiled.Headers) {
 		c.add(field+".name", ResponseFieldName(f.Name))
 		switch {
 		case set[name]:
-			c.addf(field+".name", "%s is set twice, and names are compared in any case; leave one out", name)
+			c.addf(field+".name", "%s is set twice (header names ignore case); leave one out", name)
 		case removed[name]:
-			c.addf(field+".name", "%s is both set and removed; leave it out of one of them", name)
+			c.addf(field+".name", "%s is both set and removed; leave it out of one of the two lists", name)
 		}
 		set[name] = true
 		c.add(field+".value", ResponseFieldValue(f.Value))
 	}
+}
+
+// CORS returns the problems of a policy's CORS section.
+func CORS(r *compiled.CORS) []Problem {
+	c := &checker{}
+	c.cors(r)
+	return c.problems
 }
 
 func (c *checker) cors(r *compiled.CORS) {
@@ -149,7 +163,7 @@ func (c *checker) cors(r *compiled.CORS) {
 		return
 	}
 	if len(r.AllowOrigins) == 0 {
-		c.addf("spec.cors.allowOrigins", "it is empty; name at least one origin, as https://app.example.com, or leave cors out")
+		c.addf("spec.cors.allowOrigins", "the list is empty; write at least one origin, for example https://app.example.com, or leave cors out")
 	}
 	for i, origin := range r.AllowOrigins {
 		c.add(at("spec.cors.allowOrigins", i), CORSOrigin(origin, len(r.AllowOrigins) == 1, r.AllowCredentials))
@@ -164,11 +178,11 @@ func (c *checker) cors(r *compiled.CORS) {
 		c.add(at("spec.cors.exposeHeaders", i), CORSHeader(name, r.AllowCredentials))
 	}
 	if r.MaxAge < 0 {
-		c.addf("spec.cors.maxAge", "it is negative; write a duration such as 10m")
+		c.addf("spec.cors.maxAge", "it is negative; write a duration, for example 10m")
 	}
 }
 
-// MaxCompressionMinSize bounds minSize, in bytes: as much may be held back for each request.
+// MaxCompressionMinSize is the maximum of minSize, in bytes. Up to that much is buffered for each response.
 const MaxCompressionMinSize = 1 << 20
 
 func (c *checker) compression(r *compiled.Compression) {
@@ -184,7 +198,7 @@ func (c *checker) compression(r *compiled.Compression) {
 // CompressionMinSize refuses a size, in bytes, that is out of range.
 func CompressionMinSize(size int) error {
 	if size < 0 || size > MaxCompressionMinSize {
-		return fmt.Errorf("%d bytes are not between 0 and %d; write a size such as 1KiB, at most 1MiB", size, MaxCompressionMinSize)
+		return fmt.Errorf("%d bytes is not between 0 and %d; write a size of at most 1MiB, for example 1KiB", size, MaxCompressionMinSize)
 	}
 	return nil
 }
@@ -204,10 +218,10 @@ func (c *checker) passwords(p *compiled.Passwords) {
 	}
 }
 
-// errSecret is for references that name no secret.
-var errSecret = errors.New("write the name and the key of a Secret, or the path and the key of a secret in Vault")
+// errSecret is the problem of a reference without a secret.
+var errSecret = errors.New("write either a Secret or a secret in Vault, for example secretKeyRef: {name: redis, key: password} or vault: {path: secret/shop/redis, key: password}")
 
-// secret refuses a reference that leads nowhere; nil is none.
+// secret checks a reference; nil is no reference.
 func (c *checker) secret(field string, ref *compiled.SecretRef) {
 	switch {
 	case ref == nil:
@@ -217,7 +231,7 @@ func (c *checker) secret(field string, ref *compiled.SecretRef) {
 		c.add(field+".vault.path", VaultSecretPath(ref.VaultPath))
 		c.add(field+".vault.key", VaultKey(ref.Key))
 		if ref.VaultVersion < 0 {
-			c.addf(field+".vault.version", "a version is a number from 1; leave it out for the latest")
+			c.addf(field+".vault.version", "the version is negative; write 1 or greater, or leave it out for the latest version")
 		}
 	default:
 		c.add(field+".secretKeyRef.name", fileName(ref.Name))
@@ -225,14 +239,14 @@ func (c *checker) secret(field string, ref *compiled.SecretRef) {
 	}
 }
 
-// fileName keeps a reference inside the folder that its Secret is mounted at.
+// fileName refuses a name that leads out of the folder in which its Secret is mounted.
 func fileName(name string) error {
 	if name == "" || name == "." || name == ".." {
-		return fmt.Errorf("%q is not the name or key of a Secret", name)
+		return fmt.Errorf("%q is not the name or key of a Secret; write it as in the Secret, for example password", name)
 	}
 	for i := range len(name) {
 		if name[i] == '/' || name[i] == 0 {
-			return fmt.Errorf("%.64q is not the name or key of a Secret; write it without slashes", name)
+			return fmt.Errorf("%.64q is not the name or key of a Secret; write it without slashes, for example password", name)
 		}
 	}
 	return nil

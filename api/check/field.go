@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// maxFieldName bounds a field's name, in bytes.
+// maxFieldName is the maximum length of a header name, in bytes.
 const maxFieldName = 256
 
-// IsToken reports whether s is a token (RFC 9110 §5.6.2), as names of fields and methods are.
+// IsToken reports whether s is a token (RFC 9110 §5.6.2). Header names and methods are tokens.
 func IsToken(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -23,18 +23,18 @@ func IsToken(s string) bool {
 	return s != ""
 }
 
-// FieldName refuses what is not the name of a header field.
+// FieldName refuses a text that is not the name of a header.
 func FieldName(name string) error {
 	switch {
 	case len(name) > maxFieldName:
-		return fmt.Errorf("the name is longer than %d bytes", maxFieldName)
+		return fmt.Errorf("the header name is longer than %d bytes; write a shorter one, for example X-Request-ID", maxFieldName)
 	case !IsToken(name) || strings.Contains(name, "*"):
-		return fmt.Errorf("%q is not a field name (RFC 9110 §5.1); write one as X-Request-ID", name)
+		return fmt.Errorf("%q is not a header name (RFC 9110 §5.1); write letters, digits and hyphens, for example X-Request-ID", name)
 	}
 	return nil
 }
 
-// ResponseFieldName refuses names of response fields that frame the response or are kept right by another stage.
+// ResponseFieldName refuses the names of response headers that frame the response, or that another stage manages.
 func ResponseFieldName(name string) error {
 	if err := FieldName(name); err != nil {
 		return err
@@ -43,43 +43,43 @@ func ResponseFieldName(name string) error {
 	reason := ""
 	switch canonical {
 	case "Connection", "Keep-Alive", "Upgrade":
-		reason = "it belongs to the connection"
+		reason = "it is specific to the connection"
 	case "Transfer-Encoding", "Content-Length", "Trailer", "Date":
-		reason = "it belongs to the protocol"
+		reason = "HTTP itself sets it"
 	case "Content-Encoding", "Content-Range", "Content-Type":
-		reason = "it says what the body is"
+		reason = "it describes the body, which the app writes"
 	case "Vary":
-		reason = "caches would mix up responses"
+		reason = "caches would mix up the responses to different requests"
 	case "Set-Cookie":
-		reason = "it belongs to the app"
+		reason = "the app sets its own cookies"
 	default:
 		if strings.HasPrefix(canonical, "Access-Control-") {
-			reason = "the policy's cors section governs it"
+			reason = "the policy's cors section sets it"
 		}
 	}
 	if reason != "" {
-		return fmt.Errorf("%s can be neither set nor removed: %s; leave it out", canonical, reason)
+		return fmt.Errorf("%s can neither be set nor removed: %s; leave it out", canonical, reason)
 	}
 	return nil
 }
 
-// ResponseFieldValue refuses what cannot be a field's value (RFC 9110 §5.5).
+// ResponseFieldValue refuses a text that cannot be the value of a header (RFC 9110 §5.5).
 func ResponseFieldValue(value string) error {
 	switch {
 	case value == "":
-		return errors.New("the value is empty; remove the header instead")
+		return errors.New("the value is empty; write a value, or add the header to remove instead")
 	case value != strings.Trim(value, " \t"):
-		return fmt.Errorf("the value has space around it; write %q", strings.Trim(value, " \t"))
+		return fmt.Errorf("the value starts or ends with a space; write %q", strings.Trim(value, " \t"))
 	}
 	for i := range len(value) {
 		if c := value[i]; (c < ' ' && c != '\t') || c == 0x7f {
-			return errors.New("the value holds a control character; remove it")
+			return errors.New("the value contains a control character; remove it")
 		}
 	}
 	return nil
 }
 
-// reservedRequestFields have a meaning of their own to HTTP, or to proxies.
+// reservedRequestFields returns the request headers that have a meaning in HTTP or to proxies.
 func reservedRequestFields() []string {
 	return []string{
 		"Authorization", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect", "Host",
@@ -88,29 +88,29 @@ func reservedRequestFields() []string {
 	}
 }
 
-// IdentityFieldName refuses names of request fields that cannot carry a claim to the app.
+// IdentityFieldName refuses the names of request headers that cannot carry a claim to the app.
 func IdentityFieldName(name string) error {
 	if err := FieldName(name); err != nil {
 		return err
 	}
 	if slices.Contains(reservedRequestFields(), textproto.CanonicalMIMEHeaderKey(name)) {
-		return fmt.Errorf("%s cannot carry a claim: it has a meaning of its own in HTTP; choose another, as X-Auth-Subject", name)
+		return fmt.Errorf("%s cannot carry a claim: it has a defined meaning in HTTP; choose another header, for example X-Auth-Subject", name)
 	}
 	return nil
 }
 
-// TokenHeader refuses names of request fields that hold no token.
+// TokenHeader refuses the names of request headers that cannot carry a token.
 func TokenHeader(name string) error {
 	if strings.EqualFold(name, "Cookie") {
-		return errors.New("the header Cookie holds no token; name the cookie instead")
+		return errors.New("a token cannot be read from the Cookie header as a whole; name the cookie instead, for example cookie: access_token")
 	}
 	return FieldName(name)
 }
 
-// CookieName refuses what is not the name of a cookie.
+// CookieName refuses a text that is not the name of a cookie.
 func CookieName(name string) error {
 	if !IsToken(name) {
-		return fmt.Errorf("%q is not the name of a cookie; write letters, digits and hyphens", name)
+		return fmt.Errorf("%q is not the name of a cookie; write letters, digits, hyphens and underscores, for example access_token", name)
 	}
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/posterndev/postern/api/check/keyset"
 )
 
-// FuzzParseRate: a rate that is read has a count and a period within the bounds, and Rate and Burst judge it without overflow.
+// FuzzParseRate: an accepted rate has a count and a period within the bounds, and Rate and Burst check it without overflow.
 func FuzzParseRate(f *testing.F) {
 	for _, seed := range []string{"5/minute", "100/15m", "999999999/second", "1/744h", "1/745h", "0/s", "/", "5/", "5/1d"} {
 		f.Add(seed, 1)
@@ -22,13 +22,13 @@ func FuzzParseRate(f *testing.F) {
 		}
 		if Rate(count, period) == nil && Burst(count, period, burst) == nil {
 			if span := Emission(count, period) * time.Duration(burst); span <= 0 || span > MaxRateSpan {
-				t.Fatalf("%q with a burst of %d comes back in %s", s, burst, span)
+				t.Fatalf("%q with a burst of %d becomes available again in %s", s, burst, span)
 			}
 		}
 	})
 }
 
-// FuzzInlineKeys: a set that is accepted has a usable key.
+// FuzzInlineKeys: an accepted set has a usable key.
 func FuzzInlineKeys(f *testing.F) {
 	for _, seed := range []string{`{}`, `null`, `{"keys":[]}`, `{"keys":[{}]}`, `{"keys":[{"kty":"EC"}]}`} {
 		f.Add([]byte(seed))

@@ -9,37 +9,37 @@ import (
 	"strings"
 )
 
-// errOrigin is for what is no origin at all.
-var errOrigin = errors.New("this is not an origin; write scheme://host or scheme://host:port, as https://app.example.com")
+// errOrigin is the error for a text that does not look like an origin.
+var errOrigin = errors.New("it is not an origin; write scheme://host or scheme://host:port, for example https://app.example.com")
 
-// Origin returns the origin as browsers serialise it (RFC 6454 §6.2): in lower case, without the scheme's own port.
+// Origin returns the origin as browsers serialise it (RFC 6454 §6.2): in lower case, without the default port of its scheme.
 func Origin(s string) (string, error) {
 	switch {
 	case s == "null":
-		return "", errors.New("null is the origin of every sandboxed frame and local file; it cannot be allowed: name the site's origin")
+		return "", errors.New("null cannot be allowed: it is the origin of every sandboxed frame and local file; write the site's origin, for example https://app.example.com")
 	case strings.Contains(s, "*"):
-		return "", errors.New("wildcards within an origin are not supported; list the origins, as https://app.example.com")
+		return "", errors.New("wildcards inside an origin are not supported; list each origin, for example https://app.example.com")
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme == "" || u.Hostname() == "" {
 		return "", errOrigin
 	}
 	if !strings.EqualFold(s, u.Scheme+"://"+u.Host) {
-		return "", errors.New("an origin has no path, query or user; leave out all after the host and port, as https://app.example.com")
+		return "", errors.New("an origin has no path, query or user; write only the scheme, host and port, for example https://app.example.com")
 	}
 	host := strings.ToLower(u.Host)
 	if !isHost(host) {
-		return "", errors.New("the host is not one as browsers send it; write international names in their xn-- form, and IPv6 addresses in brackets")
+		return "", errors.New("browsers do not send the host in this form; write international names in their xn-- form and IPv6 addresses in brackets, for example https://xn--bcher-kva.example")
 	}
 	if port := u.Port(); port != "" && !isPort(port) {
-		return "", errors.New("the port is not a number from 1 to 65535")
+		return "", errPort
 	} else if u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
 		host = strings.TrimSuffix(host, ":"+port)
 	}
 	return u.Scheme + "://" + strings.TrimSuffix(host, ":"), nil
 }
 
-// isHost takes a host in lower case with its port.
+// isHost reports whether host, in lower case and with its port, has the form that browsers send.
 func isHost(host string) bool {
 	if rest, ok := strings.CutPrefix(host, "["); ok {
 		address, _, _ := strings.Cut(rest, "]")
@@ -51,17 +51,20 @@ func isHost(host string) bool {
 	})
 }
 
-// isPort reports whether s is a TCP port's number.
+// errPort is the error for a port that is out of range.
+var errPort = errors.New("the port is not a number from 1 to 65535; write a valid port, for example https://app.example.com:8443")
+
+// isPort reports whether s is the number of a TCP port.
 func isPort(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 16)
 	return err == nil && n > 0
 }
 
-// CORSOrigin refuses what cannot be among a policy's allowed origins; alone says that there is no other.
+// CORSOrigin refuses a text that cannot be an allowed origin. If alone is true, the list has no other origin.
 func CORSOrigin(origin string, alone, credentials bool) error {
 	if origin == "*" {
 		if credentials || !alone {
-			return errors.New("* stands alone, and without allowCredentials: any site could act as the user; list the origins")
+			return errors.New("* is only allowed as the single origin and without allowCredentials, because any site could act as the user; list the origins, for example https://app.example.com")
 		}
 		return nil
 	}
@@ -69,18 +72,18 @@ func CORSOrigin(origin string, alone, credentials bool) error {
 	return err
 }
 
-// CORSMethod refuses a method that no page can send.
+// CORSMethod refuses a method that scripts cannot send.
 func CORSMethod(method string, credentials bool) error {
 	if method == "*" {
 		return literalStar(credentials)
 	}
 	if !IsMethod(method) || slices.Contains([]string{"CONNECT", "TRACE", "TRACK"}, method) {
-		return errors.New("write a method in capital letters, as GET or POST; CONNECT, TRACE and TRACK are closed to scripts")
+		return errors.New("it is not a method that scripts can send; write one in capital letters, for example GET or POST (browsers forbid CONNECT, TRACE and TRACK)")
 	}
 	return nil
 }
 
-// CORSHeader refuses a name that no page can ask for.
+// CORSHeader refuses a header name that scripts cannot ask for.
 func CORSHeader(name string, credentials bool) error {
 	if name == "*" {
 		return literalStar(credentials)
@@ -88,10 +91,10 @@ func CORSHeader(name string, credentials bool) error {
 	return FieldName(name)
 }
 
-// literalStar: Fetch §3.3.5.
+// literalStar refuses * in responses to requests with credentials (Fetch §3.3.5).
 func literalStar(credentials bool) error {
 	if credentials {
-		return errors.New("with allowCredentials browsers take * literally (Fetch §3.3.5); list the names")
+		return errors.New("with allowCredentials, browsers read * as a literal name (Fetch §3.3.5); list the names, for example X-Request-ID for a header or PUT for a method")
 	}
 	return nil
 }

@@ -7,14 +7,14 @@ import (
 
 func TestOrigin(t *testing.T) {
 	tests := map[string]struct{ origin, want string }{
-		"as sent":              {origin: "https://app.example.com", want: "https://app.example.com"},
-		"capitals":             {origin: "HTTPS://App.Example.COM", want: "https://app.example.com"},
-		"port":                 {origin: "http://localhost:3000", want: "http://localhost:3000"},
-		"https's own port":     {origin: "https://a.example:443", want: "https://a.example"},
-		"http's own port":      {origin: "http://a.example:80", want: "http://a.example"},
-		"the other's own port": {origin: "http://a.example:443", want: "http://a.example:443"},
-		"IPv6":                 {origin: "http://[::1]:8080", want: "http://[::1]:8080"},
-		"another scheme":       {origin: "capacitor://localhost", want: "capacitor://localhost"},
+		"as sent":               {origin: "https://app.example.com", want: "https://app.example.com"},
+		"capitals":              {origin: "HTTPS://App.Example.COM", want: "https://app.example.com"},
+		"port":                  {origin: "http://localhost:3000", want: "http://localhost:3000"},
+		"default port of https": {origin: "https://a.example:443", want: "https://a.example"},
+		"default port of http":  {origin: "http://a.example:80", want: "http://a.example"},
+		"port 443 with http":    {origin: "http://a.example:443", want: "http://a.example:443"},
+		"IPv6":                  {origin: "http://[::1]:8080", want: "http://[::1]:8080"},
+		"another scheme":        {origin: "capacitor://localhost", want: "capacitor://localhost"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -9,19 +9,19 @@ import (
 	"unicode/utf8"
 )
 
-// maxPatternLen bounds a pattern, in bytes.
+// maxPatternLen is the maximum length of a pattern, in bytes.
 const maxPatternLen = 1024
 
 // Pattern is a compiled path pattern: a path in which a segment may be * (any one segment) and the last segment may be ** (the
-// rest, also none). The zero Pattern matches the path "/" alone.
+// rest of the path, which may be empty). The zero Pattern matches only the path "/".
 type Pattern struct {
 	segments []string
-	// rest is true where the pattern ends in **.
+	// rest is true if the pattern ends in **.
 	rest bool
 }
 
-// ParsePattern compiles pattern. It refuses what no normalised path could match, so that a typing error cannot
-// disable a rule.
+// ParsePattern compiles pattern. It refuses a pattern that no normalised path can match, so that a typing error cannot disable
+// a rule.
 func ParsePattern(pattern string) (Pattern, error) {
 	if reason := checkPattern(pattern); reason != "" {
 		return Pattern{}, fmt.Errorf("the path pattern %q is not one that a request can match: %s", short(pattern), reason)
@@ -41,7 +41,7 @@ func ParsePattern(pattern string) (Pattern, error) {
 	return Pattern{segments: segments}, nil
 }
 
-// short keeps messages readable.
+// short truncates a pattern for a message.
 func short(pattern string) string {
 	const most = 128
 	if len(pattern) > most {
@@ -50,65 +50,65 @@ func short(pattern string) string {
 	return pattern
 }
 
-// checkPattern says what is wrong with the pattern as a whole, or returns "".
+// checkPattern returns what is wrong with the pattern as a whole, or "".
 func checkPattern(pattern string) string {
 	switch {
 	case pattern == "":
 		return "it is empty; write /** for every path"
 	case len(pattern) > maxPatternLen:
-		return fmt.Sprintf("it is longer than %d bytes; write /** at its end for the rest", maxPatternLen)
+		return fmt.Sprintf("it is longer than %d bytes; shorten it, with /** at the end for the rest of the path", maxPatternLen)
 	case pattern[0] != '/':
 		return "it must begin with /; write " + strconv.Quote("/"+pattern)
 	case !utf8.ValidString(pattern):
-		return "it is not valid UTF-8"
+		return "it is not valid UTF-8; save the file as UTF-8"
 	case strings.ContainsFunc(pattern, unicode.IsControl):
-		return "it holds a control character, and requests with one are refused before they are matched; remove it"
+		return "it contains a control character, and requests with one are refused before rules are matched; remove it"
 	case strings.Contains(pattern, "//"):
-		return "it holds an empty segment; requests have // made / before they are matched: write " + strconv.Quote(collapsed(pattern))
+		return "it contains an empty segment, and // in requests becomes / before rules are matched; write " + strconv.Quote(collapsed(pattern))
 	case len(pattern) > 1 && pattern[len(pattern)-1] == '/':
-		return fmt.Sprintf("it ends in /; write %q, which matches a trailing slash too, or %q for what is below as well", pattern[:len(pattern)-1], pattern+"**")
+		return fmt.Sprintf("it ends in /; write %q, which also matches a trailing slash, or %q to match all paths below it as well", pattern[:len(pattern)-1], pattern+"**")
 	}
 	return ""
 }
 
-// collapsed is the pattern without its empty segments.
+// collapsed returns the pattern without its empty segments.
 func collapsed(pattern string) string {
 	segments := strings.FieldsFunc(pattern, func(r rune) bool { return r == '/' })
 	return "/" + strings.Join(segments, "/")
 }
 
-// checkSegment says what is wrong with one segment, or returns "".
+// checkSegment returns what is wrong with one segment, or "".
 func checkSegment(segment string, last bool) string {
 	switch {
 	case segment == "**" && !last:
-		return "** stands for the rest of the path and can only be the last segment; write * for any one segment"
+		return "** matches the rest of the path and can only be the last segment; write * for any one segment"
 	case segment == "*" || segment == "**":
 		return ""
 	case strings.Contains(segment, "*"):
-		return "* stands for one whole segment and cannot be part of one; write /* for any one segment, or /** for the rest"
+		return "* matches one whole segment and cannot be part of one; write /* for any one segment, or /** for the rest of the path"
 	case segment == "." || segment == "..":
-		return "requests with . or .. segments are refused before they are matched; write the path without them"
+		return "requests with . or .. segments are refused before rules are matched; write the path without them"
 	case strings.ContainsAny(segment, "?#"):
-		return "a pattern is a path alone, without query or fragment; write " + strconv.Quote("…/"+segment[:strings.IndexAny(segment, "?#")])
+		return "a pattern is a path without query or fragment; write " + strconv.Quote("…/"+segment[:strings.IndexAny(segment, "?#")])
 	case strings.ContainsAny(segment, `;\`):
-		return `requests with ; or \ in the path are refused before they are matched; write the path without it`
-	case holdsEscape(segment):
-		return "write it decoded, as requests are percent-decoded before they are matched: " + decoded(segment)
+		return `requests with ; or \ in the path are refused before rules are matched; write the path without it`
+	case hasEscape(segment):
+		return "it is percent-encoded, and requests are decoded before rules are matched; write it decoded: " + decoded(segment)
 	}
 	return ""
 }
 
-// decoded is the segment without its escapes, quoted.
+// decoded returns the segment without its escapes, quoted.
 func decoded(segment string) string {
 	plain, err := url.PathUnescape(segment)
-	if err != nil || holdsEscape(plain) {
-		return "a % that is meant as such is written as % alone"
+	if err != nil || hasEscape(plain) {
+		return "a literal % is written as % alone"
 	}
 	return strconv.Quote(plain)
 }
 
-// holdsEscape reports whether s holds a percent-encoded byte.
-func holdsEscape(s string) bool {
+// hasEscape reports whether s contains a percent-encoded byte.
+func hasEscape(s string) bool {
 	for i := 0; i+2 < len(s); i++ {
 		if s[i] == '%' && isHex(s[i+1]) && isHex(s[i+2]) {
 			return true

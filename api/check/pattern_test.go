@@ -11,14 +11,14 @@ func TestPattern(t *testing.T) {
 		want    []string
 		wantNot []string
 	}{
-		"root":         {pattern: "/", want: []string{"/"}, wantNot: []string{"/a", "*", ""}},
-		"exact":        {pattern: "/a/b", want: []string{"/a/b", "/a/b/"}, wantNot: []string{"/a", "/a/b/c", "/a/bc", "/A/b", "/"}},
-		"one segment":  {pattern: "/a/*", want: []string{"/a/b", "/a/b/", "/a/*"}, wantNot: []string{"/a", "/a/", "/a/b/c"}},
-		"in the midst": {pattern: "/a/*/c", want: []string{"/a/b/c"}, wantNot: []string{"/a/c", "/a/b/d", "/a/b/b/c"}},
-		"the rest":     {pattern: "/a/**", want: []string{"/a", "/a/", "/a/b", "/a/b/c/"}, wantNot: []string{"/", "/ab", "/b/a"}},
-		"everything":   {pattern: "/**", want: []string{"/", "/a", "/a/b"}, wantNot: []string{"*", ""}},
-		"both":         {pattern: "/*/x/**", want: []string{"/a/x", "/a/x/y"}, wantNot: []string{"/x", "/a/y/x"}},
-		"decoded":      {pattern: "/é 100%", want: []string{"/é 100%"}, wantNot: []string{"/e 100%"}},
+		"root":          {pattern: "/", want: []string{"/"}, wantNot: []string{"/a", "*", ""}},
+		"exact":         {pattern: "/a/b", want: []string{"/a/b", "/a/b/"}, wantNot: []string{"/a", "/a/b/c", "/a/bc", "/A/b", "/"}},
+		"one segment":   {pattern: "/a/*", want: []string{"/a/b", "/a/b/", "/a/*"}, wantNot: []string{"/a", "/a/", "/a/b/c"}},
+		"in the middle": {pattern: "/a/*/c", want: []string{"/a/b/c"}, wantNot: []string{"/a/c", "/a/b/d", "/a/b/b/c"}},
+		"the rest":      {pattern: "/a/**", want: []string{"/a", "/a/", "/a/b", "/a/b/c/"}, wantNot: []string{"/", "/ab", "/b/a"}},
+		"every path":    {pattern: "/**", want: []string{"/", "/a", "/a/b"}, wantNot: []string{"*", ""}},
+		"both":          {pattern: "/*/x/**", want: []string{"/a/x", "/a/x/y"}, wantNot: []string{"/x", "/a/y/x"}},
+		"decoded":       {pattern: "/é 100%", want: []string{"/é 100%"}, wantNot: []string{"/e 100%"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -53,7 +53,7 @@ func TestParsePatternRefuses(t *testing.T) {
 		"control character": {pattern: "/a\n", wantErr: "control character"},
 		"empty segment":     {pattern: "/a//b", wantErr: "empty segment"},
 		"trailing slash":    {pattern: "/a/", wantErr: `write "/a"`},
-		"** in the midst":   {pattern: "/**/a", wantErr: "last segment"},
+		"** in the middle":  {pattern: "/**/a", wantErr: "last segment"},
 		"part of a segment": {pattern: "/a*", wantErr: "whole segment"},
 		"*** segment":       {pattern: "/***", wantErr: "whole segment"},
 		"dot segment":       {pattern: "/a/../b", wantErr: ". or .. segments"},
@@ -82,7 +82,7 @@ func FuzzParsePattern(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// A star stands for itself too, so that a pattern without ** is a path that it matches.
+		// A * segment also matches the segment "*", so a pattern without ** matches itself as a path.
 		path := strings.TrimSuffix(s, "/**")
 		if path == "" {
 			path = "/"

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// Bounds of a rate. MaxRatePeriod keeps stores from holding keys for longer than anyone watches them; MaxRateSpan, in which a
-// burst must come back, keeps every sum exact in the doubles of a Redis script (2^53 microseconds are 285 years).
+// Bounds of a rate. MaxRatePeriod limits how long stores keep a key. MaxRateSpan is the maximum time in which a full burst
+// becomes available again; it keeps every sum exact in the doubles of a Redis script (2^53 microseconds are 285 years).
 const (
 	MaxRatePeriod = 31 * 24 * time.Hour
 	minRatePeriod = time.Second
 	MaxRateSpan   = 366 * 24 * time.Hour
 )
 
-// ParseRate returns the number of requests (1 to 999999999) and their period (1s to MaxRatePeriod) of a rate as a policy writes
-// it: "5/minute" or "100/15m".
+// ParseRate reads a rate as it is written in a policy, for example "5/minute" or "100/15m". It returns the number of requests
+// (1 to 999999999) and their period (1s to MaxRatePeriod).
 func ParseRate(s string) (count int, period time.Duration, err error) {
 	number, unit, ok := strings.Cut(s, "/")
 	if !ok {
-		return 0, 0, fmt.Errorf("rate %.64q: want requests/period, as in 5/minute or 100/15m", s)
+		return 0, 0, fmt.Errorf("rate %.64q is not requests/period; write for example 5/minute or 100/15m", s)
 	}
 	if count, err = parseCount(number); err != nil {
 		return 0, 0, fmt.Errorf("rate %.64q: %w", s, err)
@@ -51,43 +51,44 @@ func parsePeriod(s string) (time.Duration, error) {
 	digits := s[:len(s)-len(strings.TrimLeft(s, "0123456789"))]
 	unit, ok := units[s[len(digits):]]
 	if !ok || len(digits) == 0 || len(digits) > 6 || digits[0] == '0' {
-		return 0, fmt.Errorf("%.64q is not second, minute, hour, day or a duration such as 15m", s)
+		return 0, fmt.Errorf("the period %.64q is not valid; write second, minute, hour, day or a duration in s, m or h, for example 15m", s)
 	}
 	n, err := strconv.ParseInt(digits, 10, 32)
 	if err != nil {
-		return 0, fmt.Errorf("%.64q is not a duration: %w", s, err)
+		return 0, fmt.Errorf("the period %.64q is not valid: %w; write for example 15m", s, err)
 	}
 	if d := time.Duration(n) * unit; d <= MaxRatePeriod {
 		return d, nil
 	}
-	return 0, fmt.Errorf("the period %s is longer than %s", s, MaxRatePeriod)
+	return 0, fmt.Errorf("the period %s is longer than %s; write a shorter one, for example 24h", s, MaxRatePeriod)
 }
 
-// Rate refuses a limit that cannot be counted in whole microseconds, or not exactly.
+// Rate refuses a limit that cannot be counted exactly in whole microseconds.
 func Rate(limit int, period time.Duration) error {
 	switch {
 	case limit < 1:
-		return fmt.Errorf("limit %d is not positive; write one as 5/minute", limit)
+		return fmt.Errorf("limit %d is not positive; write for example 5/minute", limit)
 	case period < minRatePeriod:
-		return fmt.Errorf("period %s is shorter than %s; write one as 5/minute", period, minRatePeriod)
+		return fmt.Errorf("period %s is shorter than %s; write for example 5/minute", period, minRatePeriod)
 	case int64(limit) > period.Microseconds():
-		return fmt.Errorf("%d in %s is more than one request a microsecond; write at most %d", limit, period, period.Microseconds())
+		return fmt.Errorf("%d in %s is more than one request per microsecond; write at most %d", limit, period, period.Microseconds())
 	}
 	return nil
 }
 
-// Burst refuses a burst that takes too long to come back; Rate accepted limit and period.
+// Burst refuses a burst that takes too long to become available again. Rate must have accepted limit and period.
 func Burst(limit int, period time.Duration, burst int) error {
 	if burst < 1 {
-		return fmt.Errorf("burst %d is not positive; leave it out for the limit's own number", burst)
+		return fmt.Errorf("burst %d is not positive; write 1 or greater, or leave it out to use the number of the limit", burst)
 	}
 	if most := MaxRateSpan.Microseconds() / Emission(limit, period).Microseconds(); int64(burst) > most {
-		return fmt.Errorf("a burst of %d takes longer than %s to come back; write at most %d, or a higher limit", burst, MaxRateSpan, most)
+		return fmt.Errorf("a burst of %d takes longer than %s to become available again; write at most %d, or a higher limit", burst, MaxRateSpan, most)
 	}
 	return nil
 }
 
-// Emission is the time in which one request's quota comes back, in whole microseconds, rounded up: never more than limit pass.
+// Emission returns the time in which the quota of one request becomes available again, in whole microseconds. It is rounded up,
+// so that never more than limit requests pass in a period.
 func Emission(limit int, period time.Duration) time.Duration {
 	micros := (period.Microseconds() + int64(limit) - 1) / int64(limit)
 	return time.Duration(micros) * time.Microsecond

@@ -14,12 +14,12 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// Bounds of times. The longest leeway lengthens the life of every token; the shortest overlap is twice the time in which every
-// replica reads a new signing key.
+// Bounds of durations. maxLeeway is short because the leeway extends the lifetime of every token. minRotationOverlap is twice the
+// time in which every replica reads a new signing key.
 const (
 	maxLeeway          = 5 * time.Minute
 	minRefreshInterval = 10 * time.Second
-	// What a document means that does not write them.
+	// The defaults of a document that leaves these out.
 	defaultRefreshInterval = 5 * time.Minute
 	defaultMaxStale        = 24 * time.Hour
 	maxAccessLifetime      = 24 * time.Hour
@@ -30,7 +30,7 @@ const (
 	maxSessions            = 256
 )
 
-// providers are the issuers that the policy trusts.
+// providers checks the issuers that the policy trusts.
 func (c *checker) providers(p *compiled.Policy) {
 	names, issuers := map[string]bool{compiled.OwnProvider: p.Tokens != nil}, map[string]bool{}
 	if p.Tokens != nil {
@@ -40,43 +40,54 @@ func (c *checker) providers(p *compiled.Policy) {
 		provider, field := &p.Providers[i], at("spec.jwt.providers", i)
 		switch {
 		case provider.Name == "":
-			c.addf(field+".name", "the provider has no name; logs and metrics show it")
+			c.addf(field+".name", "the name is empty; write one that logs and metrics can show, for example corp")
 		case names[provider.Name]:
-			c.addf(field+".name", "the name %.64q is taken by another provider, or by the policy's own tokens; choose another", provider.Name)
+			c.addf(field+".name", "another provider, or the policy's own tokens, already has the name %.64q; write a unique name", provider.Name)
 		}
 		switch {
 		case provider.Issuer == "":
-			c.addf(field+".issuer", "it is empty; write the exact value of the tokens' iss claim, as https://id.example.com")
+			c.addf(field+".issuer", "it is empty; write the exact iss claim of the tokens, for example https://id.example.com")
 		case issuers[provider.Issuer]:
-			c.addf(field+".issuer", "another provider, or tokens, has this issuer; merge them: the policy's own tokens need no provider")
+			c.addf(field+".issuer", "another provider, or spec.tokens, has the same issuer; merge the two providers, or remove this one: the policy's own tokens need no provider")
 		}
 		names[provider.Name], issuers[provider.Issuer] = true, true
 		c.provider(field, provider)
 		if b := provider.BackChannelLogout; b != nil && (len(b.ClientIDs) == 0 || slices.Contains(b.ClientIDs, "")) {
-			c.addf(field+".backChannelLogout.clientIDs", "name what the provider calls this client: there are no audiences to take instead")
+			c.addf(field+".backChannelLogout.clientIDs", "it is empty, and the provider has no audiences to use instead; write the client ID that the provider knows this app by, for example [orders-web]")
 		}
 	}
 }
 
 func (c *checker) provider(field string, p *compiled.Provider) {
 	if len(p.Audiences) == 0 && len(p.RequiredClaims) == 0 {
-		c.addf(field+".audiences", "name the audiences that tokens must be meant for; where the issuer sends no aud claim, name requiredClaims (such as client_id) instead")
+		c.addf(field+".audiences", "it is empty; write the audiences that tokens must have, for example [orders]. If the issuer sends no aud claim, write requiredClaims instead, for example [{claim: client_id, values: [orders-web]}]")
 	}
-	c.nonEmpty(field+".audiences", p.Audiences)
-	c.nonEmpty(field+".tokenTypes", p.TokenTypes)
-	if err := keyset.CheckAlgorithms(p.Algorithms); err != nil {
-		c.add(field+".algorithms", err)
-	} else {
+	c.tokenRules(field, p)
+	if keyset.CheckAlgorithms(p.Algorithms) == nil {
 		c.keys(field+".jwks", p)
 	}
+}
+
+// TokenRules returns the problems of what a provider requires of its tokens. Their fields begin with field. It does not check the
+// provider's name, issuer and keys, and accepts a provider without audiences.
+func TokenRules(field string, p *compiled.Provider) []Problem {
+	c := &checker{}
+	c.tokenRules(field, p)
+	return c.problems
+}
+
+func (c *checker) tokenRules(field string, p *compiled.Provider) {
+	c.nonEmpty(field+".audiences", p.Audiences)
+	c.nonEmpty(field+".tokenTypes", p.TokenTypes)
+	c.add(field+".algorithms", keyset.CheckAlgorithms(p.Algorithms))
 	for i, l := range p.From {
 		c.location(at(field+".from", i), l)
 	}
 	if p.Leeway < 0 || p.Leeway.Std() > maxLeeway {
-		c.addf(field+".leeway", "%s is not between 0s and %s: it lengthens the life of every token", p.Leeway.Std(), maxLeeway)
+		c.addf(field+".leeway", "%s is not between 0s and %s; write a duration in that range, for example 30s: the leeway extends the lifetime of every token", p.Leeway.Std(), maxLeeway)
 	}
 	if p.MaxLifetime < 0 {
-		c.addf(field+".maxLifetime", "it is negative; write a duration such as 1h")
+		c.addf(field+".maxLifetime", "it is negative; write a duration, for example 1h")
 	}
 	for i, r := range p.RequiredClaims {
 		c.add(at(field+".requiredClaims", i)+".claim", Claim(r.Claim))
@@ -87,7 +98,7 @@ func (c *checker) provider(field string, p *compiled.Provider) {
 func (c *checker) nonEmpty(field string, texts []string) {
 	for i, s := range texts {
 		if s == "" {
-			c.addf(at(field, i), "it is empty; leave the entry out")
+			c.addf(at(field, i), "the entry is empty; write a value or leave the entry out")
 		}
 	}
 }
@@ -95,9 +106,9 @@ func (c *checker) nonEmpty(field string, texts []string) {
 func (c *checker) location(field string, l compiled.TokenLocation) {
 	switch {
 	case (l.Header == "") == (l.Cookie == ""):
-		c.addf(field, "say exactly one of header and cookie")
+		c.addf(field, "write exactly one of header and cookie, for example {header: Authorization, prefix: \"Bearer \"} or {cookie: access_token}")
 	case l.Cookie != "" && l.Prefix != "":
-		c.addf(field+".prefix", "a prefix goes with header; leave it out")
+		c.addf(field+".prefix", "a prefix is for headers only; leave it out")
 	case l.Cookie != "":
 		c.add(field+".cookie", CookieName(l.Cookie))
 	default:
@@ -112,13 +123,13 @@ func (c *checker) claimsToHeaders(field string, headers []compiled.ClaimToHeader
 		c.add(at(field, i)+".claim", Claim(h.Claim))
 		c.add(at(field, i)+".header", IdentityFieldName(h.Header))
 		if seen[name] {
-			c.addf(at(field, i)+".header", "%s carries another claim already, and names are compared in any case; choose another", name)
+			c.addf(at(field, i)+".header", "%s already carries another claim (header names ignore case); choose another header", name)
 		}
 		seen[name] = true
 	}
 }
 
-// keys are where a provider's keys come from; its algorithms are good.
+// keys checks where a provider's keys come from. Its algorithms must be valid.
 func (c *checker) keys(field string, p *compiled.Provider) {
 	k, sources := &p.Keys, 0
 	for _, given := range []bool{k.URI != "", len(k.Inline) > 0, k.Secret != nil} {
@@ -128,11 +139,11 @@ func (c *checker) keys(field string, p *compiled.Provider) {
 	}
 	switch {
 	case sources != 1:
-		c.addf(field, "say exactly one of uri, inline, secretKeyRef and vault")
+		c.addf(field, "write exactly one of uri, inline, secretKeyRef and vault, for example uri: https://id.example.com/keys")
 	case k.Secret != nil:
 		c.secret(field, k.Secret)
 	case keyset.Symmetric(p.Algorithms):
-		c.addf(field, "HS* algorithms need secretKeyRef or vault: an HMAC secret is never fetched or written into a policy")
+		c.addf(field, "HS* algorithms need secretKeyRef or vault, for example secretKeyRef: {name: hmac, key: secret}: an HMAC secret is never fetched by URL or written in a policy")
 	case k.URI != "":
 		c.remoteKeys(field, k)
 	default:
@@ -149,23 +160,23 @@ func (c *checker) remoteKeys(field string, k *compiled.Keys) {
 	refresh, stale := cmp.Or(k.RefreshInterval.Std(), defaultRefreshInterval), cmp.Or(k.MaxStale.Std(), defaultMaxStale)
 	switch {
 	case refresh < minRefreshInterval:
-		c.addf(field+".refreshInterval", "%s is shorter than %s", refresh, minRefreshInterval)
+		c.addf(field+".refreshInterval", "%s is shorter than %s; write a longer duration, for example 5m", refresh, minRefreshInterval)
 	case stale < refresh:
-		c.addf(field+".maxStale", "%s is shorter than the refreshInterval of %s: the keys would be too old before they are fetched again", stale, refresh)
+		c.addf(field+".maxStale", "%s is shorter than the refreshInterval of %s, so the keys would expire before they are fetched again; write a longer duration, for example 24h", stale, refresh)
 	}
 }
 
-// InlineKeys returns a key set that is written in a policy. Keys that cannot be used are in its Skipped; a set without any usable key
-// is an error.
+// InlineKeys returns a key set that is written in a policy. The set's Skipped lists the keys that cannot be used. A set without a
+// usable key is an error.
 func InlineKeys(document []byte, algorithms []string) (*keyset.Set, error) {
 	set, err := keyset.Parse(document, keyset.Options{Algorithms: algorithms})
 	if err != nil {
-		return nil, fmt.Errorf("%w; write a JSON Web Key Set of public keys, as {\"keys\": [{\"kty\": \"EC\", …}]}", err)
+		return nil, fmt.Errorf("%w; write a JSON Web Key Set of public keys, for example {\"keys\": [{\"kty\": \"EC\", …}]}", err)
 	}
 	return set, nil
 }
 
-// tokens are the policy's own.
+// tokens checks the tokens that the policy issues.
 func (c *checker) tokens(p *compiled.Policy) {
 	t := p.Tokens
 	if t == nil {
@@ -173,7 +184,7 @@ func (c *checker) tokens(p *compiled.Policy) {
 	}
 	c.add("spec.tokens.issuer", TokenIssuer(t.Issuer))
 	if len(t.Audiences) == 0 {
-		c.addf("spec.tokens.audiences", "name at least one audience: a token that comes back must hold one of them")
+		c.addf("spec.tokens.audiences", "it is empty; write at least one audience, for example [orders]: each token must have one of them")
 	}
 	c.nonEmpty("spec.tokens.audiences", t.Audiences)
 	c.add("spec.tokens.algorithm", oneOf(t.Algorithm, "ES256", "RS256", "PS256", "EdDSA", "HS256"))
@@ -189,7 +200,7 @@ func (c *checker) tokens(p *compiled.Policy) {
 	c.claimsToHeaders("spec.tokens.claimsToHeaders", t.ClaimsToHeaders)
 	for i, m := range t.Login {
 		if len(m.Paths) == 0 {
-			c.addf(at("spec.tokens.login", i)+".paths", "name the paths on which the app logs people in, as /login")
+			c.addf(at("spec.tokens.login", i)+".paths", "it is empty; write the paths on which the app logs users in, for example [/login]")
 		}
 	}
 	c.matches("spec.tokens.login", t.Login)
@@ -200,17 +211,17 @@ func (c *checker) tokens(p *compiled.Policy) {
 
 func (c *checker) tokenTimes(t *compiled.Tokens) {
 	if d := t.AccessLifetime.Std(); d < time.Second || d > maxAccessLifetime || d%time.Second != 0 {
-		c.addf("spec.tokens.accessLifetime", "%s is not between 1s and %s in whole seconds", d, maxAccessLifetime)
+		c.addf("spec.tokens.accessLifetime", "%s is not between 1s and %s in whole seconds; write for example 5m", d, maxAccessLifetime)
 	}
 	if d := t.RefreshGrace.Std(); d < 0 || d > maxRefreshGrace {
-		c.addf("spec.tokens.refreshGrace", "%s is not between 0s and %s: so long a stolen refresh token may go unnoticed", d, maxRefreshGrace)
+		c.addf("spec.tokens.refreshGrace", "%s is not between 0s and %s; write a duration in that range, for example 10s: a stolen refresh token can be used unnoticed for that long", d, maxRefreshGrace)
 	}
 	overlap, interval := t.RotationOverlap.Std(), t.RotationInterval.Std()
 	switch {
 	case overlap < minRotationOverlap:
-		c.addf("spec.tokens.rotation.overlap", "%s is shorter than %s, in which every replica and verifier must fetch the new key", overlap, minRotationOverlap)
+		c.addf("spec.tokens.rotation.overlap", "%s is shorter than %s, the time in which every replica and verifier fetches the new key; write a longer duration, for example 1h", overlap, minRotationOverlap)
 	case interval != 0 && interval/2 < overlap:
-		c.addf("spec.tokens.rotation.interval", "%s is less than twice the overlap of %s: keys would be replaced before they sign", interval, overlap)
+		c.addf("spec.tokens.rotation.interval", "%s is less than twice the overlap of %s, so keys would be replaced before they sign; write a longer interval, for example 720h", interval, overlap)
 	}
 }
 
@@ -219,18 +230,18 @@ func (c *checker) signingKey(t *compiled.Tokens) {
 	k := t.SigningKey
 	switch {
 	case (k.Transit == nil) == (k.Secret == nil):
-		c.addf(field, "say exactly one of transit, vault and secretKeyRef")
+		c.addf(field, "write exactly one of transit, vault and secretKeyRef, for example transit: {key: shop-tokens}")
 	case k.Secret != nil:
 		c.secret(field, k.Secret)
 	case t.Algorithm == "HS256":
-		c.addf("spec.tokens.algorithm", "HS256 does not work with Transit: nobody could verify without asking Vault; choose ES256")
+		c.addf("spec.tokens.algorithm", "HS256 cannot be used with Transit, because no token could be verified without a call to Vault; write for example ES256")
 	default:
 		c.add(field+".transit.mount", VaultPath(k.Transit.Mount))
 		c.add(field+".transit.key", TransitKey(k.Transit.Key))
 	}
 }
 
-// endpoints are those that clients refresh and log out at. They must not lie where the documents of discovery are.
+// endpoints checks the endpoints at which clients refresh and log out. Their paths must not be those of the discovery documents.
 func (c *checker) endpoints(t *compiled.Tokens) {
 	const field = "spec.tokens.endpoints.prefix"
 	if err := PathPrefix(t.Prefix); err != nil {
@@ -239,13 +250,13 @@ func (c *checker) endpoints(t *compiled.Tokens) {
 	}
 	u, err := url.Parse(t.Issuer)
 	if err != nil {
-		return // said of the issuer already
+		return // reported for the issuer already
 	}
 	path := strings.TrimSuffix(u.Path, "/")
 	documents := []string{"/.well-known/jwks.json", path + "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server" + path}
 	for _, name := range []string{"/refresh", "/logout", "/logout-all", "/sessions", "/backchannel-logout"} {
 		if slices.Contains(documents, t.Prefix+name) {
-			c.addf(field, "%s is the path of the issuer's discovery document; choose another prefix, as /auth", t.Prefix+name)
+			c.addf(field, "%s is the path of the issuer's discovery document; choose another prefix, for example /auth", t.Prefix+name)
 		}
 	}
 }
@@ -254,16 +265,16 @@ func (c *checker) sessions(p *compiled.Policy) {
 	s := p.Sessions
 	if s == nil {
 		if p.Tokens != nil {
-			c.add("spec.sessions", errors.New("tokens need sessions"))
+			c.add("spec.sessions", errors.New("it is missing, and tokens need it; write for example sessions: {absoluteTimeout: 24h}"))
 		}
 		return
 	}
 	c.add("spec.sessions.absoluteTimeout", sessionTimeout(s.AbsoluteTimeout.Std()))
-	if s.IdleTimeout != s.AbsoluteTimeout { // where it is left out it is the same, and so is what is wrong with it
+	if s.IdleTimeout != s.AbsoluteTimeout { // the default is the absolute timeout, whose problem is reported once
 		c.add("spec.sessions.idleTimeout", sessionTimeout(s.IdleTimeout.Std()))
 	}
 	if s.MaxPerSubject < 0 || s.MaxPerSubject > maxSessions {
-		c.addf("spec.sessions.maxPerSubject", "%d is not between 1 and %d", s.MaxPerSubject, maxSessions)
+		c.addf("spec.sessions.maxPerSubject", "%d is not between 1 and %d; write a number in that range, for example 5, or leave it out for %d", s.MaxPerSubject, maxSessions, maxSessions)
 	}
 	c.add("spec.sessions.whenFull", oneOf(s.WhenFull, "EvictOldest", "Reject"))
 	c.add("spec.sessions.device.bind", oneOf(s.Bind, "None", "UserAgent", "Address"))
@@ -276,7 +287,7 @@ func (c *checker) sessions(p *compiled.Policy) {
 
 func sessionTimeout(d time.Duration) error {
 	if d < minSessionTimeout || d > maxSessionTimeout {
-		return fmt.Errorf("%s is not between %s and %s", d, minSessionTimeout, maxSessionTimeout)
+		return fmt.Errorf("%s is not between %s and %s; write a duration in that range, for example 24h", d, minSessionTimeout, maxSessionTimeout)
 	}
 	return nil
 }
@@ -285,12 +296,12 @@ func (c *checker) revocation(p *compiled.Policy) {
 	r := p.Revocation
 	if r == nil {
 		if p.Tokens != nil || slices.ContainsFunc(p.Providers, func(p compiled.Provider) bool { return p.BackChannelLogout != nil }) {
-			c.add("spec.revocation", errors.New("tokens and backChannelLogout need revocation"))
+			c.add("spec.revocation", errors.New("it is missing, and tokens and backChannelLogout need it; write for example revocation: {mode: Enforce}"))
 		}
 		return
 	}
 	if r.MaxStaleness <= 0 {
-		c.addf("spec.revocation.maxStaleness", "%s is not positive; write a duration such as 5s", r.MaxStaleness.Std())
+		c.addf("spec.revocation.maxStaleness", "%s is not positive; write a duration, for example 5s", r.MaxStaleness.Std())
 	}
 	c.onFailure("spec.revocation.onFailure", r.OnFailure)
 	c.mode("spec.revocation.mode", r.Mode)

@@ -13,7 +13,7 @@ func newCompileCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compile -f policy.yaml",
 		Short: "Print the document that a sidecar would run",
-		Long:  "Prints the document that a sidecar would run, with what TokenRevocations of the file revoke, as if they were created now.",
+		Long:  "Prints the document that a sidecar would run. It includes the TokenRevocations of the file, as if they were created now.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			document, err := compileFile(cmd, file, policy)
@@ -34,11 +34,11 @@ func newCompileCommand() *cobra.Command {
 
 func addPolicyFlags(cmd *cobra.Command, file, policy *string) {
 	cmd.Flags().StringVarP(file, "filename", "f", "", "file with manifests, - for standard input")
-	cmd.Flags().StringVar(policy, "policy", "", "name of the policy, where the file has several")
+	cmd.Flags().StringVar(policy, "policy", "", "name of the policy, if the file has several")
 	_ = cmd.MarkFlagRequired("filename")
 }
 
-// compileFile returns the document of the file's policy; what is wrong is printed to standard error.
+// compileFile returns the document of the file's policy. It prints problems to standard error.
 func compileFile(cmd *cobra.Command, file, policy string) (*compiled.Policy, error) {
 	f, err := readPolicies(cmd.Context(), file, cmd.InOrStdin())
 	if err != nil {
@@ -47,12 +47,12 @@ func compileFile(cmd *cobra.Command, file, policy string) (*compiled.Policy, err
 	return f.document(policy, func() error { return f.report(cmd.ErrOrStderr()) })
 }
 
-// document returns the document of the file's one policy, or the one of that name. report tells what is wrong with the file,
-// and returns an error where that keeps the policy from being run.
+// document returns the document of the file's only policy, or of the named one. report prints the problems of the file, and
+// returns an error if the policy cannot run.
 func (f *policyFile) document(policy string, report func() error) (*compiled.Policy, error) {
 	p, err := f.only(policy)
 	if err != nil {
-		_ = report() // what keeps the policy from being valid is the better message
+		_ = report() // why the policy is not valid is the more useful message
 		return nil, err
 	}
 	document := f.compile(p)

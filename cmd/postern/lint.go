@@ -13,9 +13,9 @@ func newLintCommand() *cobra.Command {
 	var files []string
 	cmd := &cobra.Command{
 		Use:   "lint -f policy.yaml …",
-		Short: "Say what is wrong with policies, with file, line and field",
-		Long: "Judges policies as the API server does, with the schema and the CEL rules of this version's CRDs, and then as the\n" +
-			"operator and the sidecar do. No cluster is needed. It exits with 1 where a policy would be refused.",
+		Short: "Check policies, and print each problem with file, line and field",
+		Long: "Checks policies like the API server, with the schema and the CEL rules of this version's CRDs, and then like the\n" +
+			"operator and the sidecar. It needs no cluster. The exit code is 1 if a policy would be refused.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			failed := error(nil)
@@ -56,13 +56,13 @@ func lint(cmd *cobra.Command, name string) error {
 	return nil
 }
 
-// verdict is the last line about a file without errors.
+// verdict returns the last line about a file without errors.
 func (f *policyFile) verdict() string {
 	policies, classes, revocations := len(f.objects.Policies), len(f.objects.Classes), len(f.objects.Revocations)
 	read := enumerate(counted{policies, "policy", "policies"}, counted{classes, "class", "classes"}, counted{revocations, "revocation", "revocations"})
 	switch policies + classes + revocations {
 	case 0:
-		return "no policy, class or revocation in it"
+		return "the file has no policy, class or revocation"
 	case 1:
 		return read + " is valid"
 	}

@@ -15,23 +15,24 @@ import (
 	"github.com/posterndev/postern/controllers/manifest"
 )
 
-// policyFile is a file of manifests, "-" for standard input.
+// policyFile is a file with manifests. Its name is "-" for standard input.
 type policyFile struct {
-	// absent stands for a SidecarClass that is not in the file.
+	// absent is used in place of a SidecarClass that is not in the file.
 	absent   *v1alpha1.SidecarClass
 	name     string
 	objects  manifest.Objects
 	findings []manifest.Finding
-	// now stands for the creation of the file's revocations: they were never created.
+	// now is used as the creation time of the file's revocations, which have none.
 	now time.Time
-	// created are the times at which postern run first read revocations, by revocationKey; others were created now.
+	// created has the time at which postern run first read each revocation, by revocationKey. The creation time of any other is
+	// now.
 	created map[string]time.Time
-	// compiled are the names of the policies that were compiled, and revoked the best outcome of each revocation in them.
+	// compiled has the names of the compiled policies, and revoked the best outcome of each revocation in them.
 	compiled map[string]bool
 	revoked  map[string]string
 }
 
-// readPolicies reads and judges the file's manifests. An error means that there is nothing to judge.
+// readPolicies reads and validates the file's manifests. An error means that the file cannot be read or parsed.
 func readPolicies(ctx context.Context, name string, stdin io.Reader) (*policyFile, error) {
 	content, err := readFile(name, stdin)
 	if err != nil {
@@ -40,7 +41,7 @@ func readPolicies(ctx context.Context, name string, stdin io.Reader) (*policyFil
 	return parsePolicies(ctx, name, content)
 }
 
-// parsePolicies judges the manifests of a file that has been read.
+// parsePolicies validates the manifests in content.
 func parsePolicies(ctx context.Context, name string, content []byte) (*policyFile, error) {
 	var err error
 	f := &policyFile{name: name, absent: standaloneClass(), now: time.Now(), compiled: map[string]bool{}, revoked: map[string]string{}}
@@ -63,30 +64,30 @@ func readFile(name string, stdin io.Reader) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(in, manifest.MaxSize+1))
 }
 
-// standaloneClass is what a policy runs under where the file has no SidecarClass: no Redis, and no cluster to intercept in.
+// standaloneClass returns the class of a policy if the file has no SidecarClass. It has no Redis, and intercepts nothing.
 func standaloneClass() *v1alpha1.SidecarClass { return &v1alpha1.SidecarClass{} }
 
-// compile returns the document of one policy of the file, and adds what is wrong to the file's findings.
+// compile returns the document of one policy of the file, and adds the problems to the file's findings.
 func (f *policyFile) compile(p *manifest.Policy) *compiled.Policy {
 	class, err := compile.ResolveClass(&p.SecurityPolicy, f.objects.Classes)
 	if unused := f.unusedClass(); err != nil && unused != "" {
-		f.findings = append(f.findings, p.Finding("spec.sidecarClassName", fmt.Sprintf("the SidecarClass %q of the file is neither marked default nor named "+
-			"by a policy, so that it would not be used: write sidecarClassName: %s here, or give the class the annotation %s: \"true\"",
+		f.findings = append(f.findings, p.Finding("spec.sidecarClassName", fmt.Sprintf("the SidecarClass %q in the file would not be used, because it is not the default and no "+
+			"policy names it; write sidecarClassName: %s here, or add the annotation %s: \"true\" to the class",
 			unused, unused, v1alpha1.DefaultClassAnnotation), false))
 		return nil
 	}
 	if err != nil {
-		class = f.absent // the class is the platform's: it is often not at hand
+		class = f.absent // the platform team owns the class, so the file often lacks it
 	}
 	policy := p.DeepCopy()
-	policy.Namespace = namespaceOf(p) // names in the document are made of it
+	policy.Namespace = namespaceOf(p) // names in the document contain it
 	document, findings := compile.Compile(policy, class)
 	for _, found := range findings {
 		f.findings = append(f.findings, p.Finding(found.Field, found.Message, found.Severity == compile.Warning))
 	}
 	if document == nil {
 		if err != nil {
-			f.findings = append(f.findings, p.Finding("spec.sidecarClassName", "no SidecarClass of this policy is in the file, so it is judged under an empty one", true))
+			f.findings = append(f.findings, p.Finding("spec.sidecarClassName", "the file has no SidecarClass for this policy, so it is checked with an empty one; to check it with your class, add the class to the file", true))
 		}
 		return nil
 	}
@@ -95,7 +96,7 @@ func (f *policyFile) compile(p *manifest.Policy) *compiled.Policy {
 	return document
 }
 
-// unusedClass is the name of a class that is not marked default and that no policy of the file names; empty where there is none.
+// unusedClass returns the name of a class that is not the default and that no policy of the file names, or "".
 func (f *policyFile) unusedClass() string {
 	for i := range f.objects.Classes {
 		c := &f.objects.Classes[i]
@@ -112,23 +113,23 @@ func (f *policyFile) unusedClass() string {
 // only returns the file's one policy, or the one of that name.
 func (f *policyFile) only(name string) (*manifest.Policy, error) {
 	if len(f.objects.Policies) == 0 {
-		return nil, fmt.Errorf("%s: no valid SecurityPolicy in it", f.name)
+		return nil, fmt.Errorf("%s: the file has no valid SecurityPolicy", f.name)
 	}
 	if name == "" && len(f.objects.Policies) > 1 {
-		return nil, fmt.Errorf("%s: it has %d SecurityPolicies; choose one with --policy", f.name, len(f.objects.Policies))
+		return nil, fmt.Errorf("%s: the file has %d SecurityPolicies; choose one with --policy", f.name, len(f.objects.Policies))
 	}
 	for i := range f.objects.Policies {
 		if p := &f.objects.Policies[i]; name == "" || p.Name == name {
 			return p, nil
 		}
 	}
-	return nil, fmt.Errorf("%s: no SecurityPolicy %q in it", f.name, name)
+	return nil, fmt.Errorf("%s: the file has no SecurityPolicy %q", f.name, name)
 }
 
-// errFindings says that the findings were printed, and that one is an error.
+// errFindings means that the findings were printed, and that at least one is an error.
 var errFindings = errors.New("the policy is not valid")
 
-// report prints the findings, as compilers do, and returns errFindings if one is more than a warning.
+// report prints the findings in the format of a compiler, and returns errFindings if one is an error.
 func (f *policyFile) report(w io.Writer) error {
 	var failed error
 	for _, found := range f.findings {

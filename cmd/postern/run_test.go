@@ -113,7 +113,7 @@ func TestRunEnforcesChangedFile(t *testing.T) {
 		"invalid":        {strings.Replace(openPolicy, "5/minute", "often", 1), `policy.yaml:8: error: SecurityPolicy/app: spec.rateLimits\[0\].limit: `},
 		"not YAML":       {"{", "ERROR changed policy file refused, the previous policy stays active .*reading manifest"},
 		"empty":          {"", "ERROR changed policy file refused, the previous policy stays active .*no valid SecurityPolicy"},
-		"another policy": {strings.Replace(openPolicy, "name: app", "name: other", 1), `refused, .*no SecurityPolicy \\"app\\" in it`},
+		"another policy": {strings.Replace(openPolicy, "name: app", "name: other", 1), `refused, .*the file has no SecurityPolicy \\"app\\"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			write(t, file, tt.content)

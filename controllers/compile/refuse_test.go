@@ -56,7 +56,7 @@ func refusals() map[string]refusal {
 		"header remove Transfer-Encoding": {remove, "leave it out"},
 		"tokens login /login/":            {login, `write "/login"`},
 		"tokens login /login/*/":          {login, `write "/login/*"`},
-		"tokens issuer https://x/%zz":     {"spec.tokens.issuer", "write one as https://"},
+		"tokens issuer https://x/%zz":     {"spec.tokens.issuer", "write for example https://"},
 		"tokens issuer https://x//y":      {"spec.tokens.issuer", "write it without empty or dot segments"},
 	}
 }
@@ -120,10 +120,10 @@ func TestSiblings(t *testing.T) {
 		"* methods with credentials":     {`cors: {allowOrigins: ["https://a"], allowMethods: ["*"], allowCredentials: true}`, refusal{"spec.cors.allowMethods[0]", "list the names"}},
 		"an origin's port out of range":  {`cors: {allowOrigins: ["https://a:99999"]}`, refusal{"spec.cors.allowOrigins[0]", "from 1 to 65535"}},
 		"a CORS method in lower case":    {`cors: {allowOrigins: ["https://a"], allowMethods: [patch]}`, refusal{"spec.cors.allowMethods[0]", "capital letters"}},
-		"part of a CORS header":          {`cors: {allowOrigins: ["https://a"], allowHeaders: ["X-*"]}`, refusal{"spec.cors.allowHeaders[0]", "write one as"}},
-		"an empty value":                 {`headers: {set: [{name: X-A, value: ""}]}`, refusal{"spec.headers.set[0].value", "remove the header instead"}},
+		"part of a CORS header":          {`cors: {allowOrigins: ["https://a"], allowHeaders: ["X-*"]}`, refusal{"spec.cors.allowHeaders[0]", "for example X-Request-ID"}},
+		"an empty value":                 {`headers: {set: [{name: X-A, value: ""}]}`, refusal{"spec.headers.set[0].value", "add the header to remove"}},
 		"set and removed":                {`headers: {set: [{name: X-A, value: "1"}], remove: [x-a]}`, refusal{"spec.headers.set[0].name", "leave it out of one"}},
-		"removing with a star":           {`headers: {remove: ["X-*"]}`, refusal{"spec.headers.remove[0]", "write one as"}},
+		"removing with a star":           {`headers: {remove: ["X-*"]}`, refusal{"spec.headers.remove[0]", "for example X-Request-ID"}},
 		"bodies held back for too long":  {`compression: {minSize: 2MiB}`, refusal{"spec.compression.minSize", "at most 1MiB"}},
 		"a type with a parameter":        {`compression: {types: ["text/html;q=1"]}`, refusal{"spec.compression.types[0]", "without parameters"}},
 		"an identity header of HTTP's":   {provider + `, claimsToHeaders: [{claim: sub, header: Host}]}]}`, refusal{"spec.jwt.providers[0].claimsToHeaders[0].header", "choose another"}},
@@ -132,12 +132,12 @@ func TestSiblings(t *testing.T) {
 		"a CA bundle that is none":       {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k", caBundle: x}}]}`, refusal{"spec.jwt.providers[0].jwks.caBundle", "BEGIN CERTIFICATE"}},
 		"an HMAC secret in the policy":   {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [HS256], jwks: {inline: "{}"}}]}`, refusal{"spec.jwt.providers[0].jwks", "secretKeyRef or vault"}},
 		"both kinds of algorithms":       {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [HS256, RS256], jwks: {secretKeyRef: {name: a, key: k}}}]}`, refusal{"spec.jwt.providers[0].algorithms", "cannot be used together"}},
-		"an issuer twice":                {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://a/k"}, maxLifetime: 1h}, {name: b, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://a/k"}, maxLifetime: 1h}]}`, refusal{"spec.jwt.providers[1].issuer", "merge them"}},
-		"PS512 for tokens":               {tokens + `, algorithm: PS512}`, refusal{"spec.tokens.algorithm", "write ES256"}},
-		"HS256 with Transit":             {`tokens: {issuer: "https://a.example", audiences: [x], algorithm: HS256, signingKey: {transit: {key: k}}}`, refusal{"spec.tokens.algorithm", "choose ES256"}},
+		"an issuer twice":                {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://a/k"}, maxLifetime: 1h}, {name: b, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://a/k"}, maxLifetime: 1h}]}`, refusal{"spec.jwt.providers[1].issuer", "merge the two providers"}},
+		"PS512 for tokens":               {tokens + `, algorithm: PS512}`, refusal{"spec.tokens.algorithm", "write one of ES256"}},
+		"HS256 with Transit":             {`tokens: {issuer: "https://a.example", audiences: [x], algorithm: HS256, signingKey: {transit: {key: k}}}`, refusal{"spec.tokens.algorithm", "write for example ES256"}},
 		"an issuer with a dot segment":   {`tokens: {issuer: "https://a.example/x/..", audiences: [x], signingKey: {secretKeyRef: {name: a, key: k}}}`, refusal{"spec.tokens.issuer", "without empty or dot segments"}},
 		"an issuer with a semicolon":     {`tokens: {issuer: "https://a.example/x;y", audiences: [x], signingKey: {secretKeyRef: {name: a, key: k}}}`, refusal{"spec.tokens.issuer", "semicolons"}},
-		"a claim with a meaning":         {tokens + `, claims: [exp]}`, refusal{"spec.tokens.claims[0]", "rename it"}},
+		"a claim with a meaning":         {tokens + `, claims: [exp]}`, refusal{"spec.tokens.claims[0]", "use another name"}},
 		"a trusted origin that is none":  {tokens + `, delivery: Cookie, cookie: {trustedOrigins: ["http://[:::]"]}}`, refusal{"spec.tokens.cookie.trustedOrigins[0]", "write scheme://host"}},
 		"an overlap that is too short":   {tokens + `, rotation: {overlap: 10s}}`, refusal{"spec.tokens.rotation.overlap", "shorter than 1m0s"}},
 		"a rotation before it signs":     {tokens + `, rotation: {interval: 90m}}`, refusal{"spec.tokens.rotation.interval", "twice the overlap"}},
@@ -145,12 +145,12 @@ func TestSiblings(t *testing.T) {
 		"a prefix with a dot segment":    {tokens + `, endpoints: {prefix: /a/..}}`, refusal{"spec.tokens.endpoints.prefix", "without them"}},
 		"endpoints where discovery is":   {`tokens: {issuer: "https://a.example/refresh", audiences: [x], endpoints: {prefix: /.well-known/oauth-authorization-server}, signingKey: {secretKeyRef: {name: a, key: k}}}`, refusal{"spec.tokens.endpoints.prefix", "choose another prefix"}},
 		"two signing keys":               {`tokens: {issuer: "https://a.example", audiences: [x], signingKey: {transit: {key: k}, secretKeyRef: {name: a, key: k}}}`, refusal{"spec.tokens.signingKey", "exactly one"}},
-		"a login without paths":          {tokens + `, login: [{methods: [POST]}]}`, refusal{"spec.tokens.login[0].paths", "as /login"}},
+		"a login without paths":          {tokens + `, login: [{methods: [POST]}]}`, refusal{"spec.tokens.login[0].paths", "for example [/login]"}},
 		"a session of no time":           {`sessions: {absoluteTimeout: 1ms}`, refusal{"spec.sessions.absoluteTimeout", "between 1s"}},
 		"bcrypt that is too cheap":       {`passwordPolicy: {hash: {algorithm: Bcrypt, bcrypt: {cost: 4}}}`, refusal{"spec.passwordPolicy.hash.bcrypt.cost", "between 10 and 15"}},
-		"a limit's header that is none":  {`rateLimits: [{name: a, limit: 5/minute, keyBy: [{type: Header, name: "X A"}]}]`, refusal{"spec.rateLimits[0].keyBy[0].name", "write one as"}},
+		"a limit's header that is none":  {`rateLimits: [{name: a, limit: 5/minute, keyBy: [{type: Header, name: "X A"}]}]`, refusal{"spec.rateLimits[0].keyBy[0].name", "for example X-Request-ID"}},
 		"a key outside its Secret's dir": {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {secretKeyRef: {name: a, key: ../b}}}]}`, refusal{"spec.jwt.providers[0].jwks.secretKeyRef.key", "without slashes"}},
-		"a path in Vault that is none":   {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {vault: {path: secret/../x, key: k}}}]}`, refusal{"spec.jwt.providers[0].jwks.vault.path", "dot segment"}},
+		"a path in Vault that is none":   {`jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {vault: {path: secret/../x, key: k}}}]}`, refusal{"spec.jwt.providers[0].jwks.vault.path", "is . or .."}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -170,10 +170,10 @@ func TestClassesAreJudged(t *testing.T) {
 		class string
 		want  refusal
 	}{
-		"a proxy that is no CIDR":    {`trustedProxies: [10.0.0.1]`, refusal{"sidecarClass.spec.trustedProxies[0]", "write one as 10.0.0.0/8"}},
+		"a proxy that is no CIDR":    {`trustedProxies: [10.0.0.1]`, refusal{"sidecarClass.spec.trustedProxies[0]", "write for example 10.0.0.0/8"}},
 		"a Redis without port":       {`redis: {addresses: [redis]}`, refusal{"sidecarClass.spec.redis.addresses[0]", "redis.example.com:6379"}},
 		"a Redis port out of range":  {`redis: {addresses: ["redis:99999"]}`, refusal{"sidecarClass.spec.redis.addresses[0]", "redis.example.com:6379"}},
-		"two standalone servers":     {`redis: {addresses: ["a:1", "b:1"]}`, refusal{"sidecarClass.spec.redis.addresses", "name one"}},
+		"two standalone servers":     {`redis: {addresses: ["a:1", "b:1"]}`, refusal{"sidecarClass.spec.redis.addresses", "write one for Standalone"}},
 		"a Redis timeout of an hour": {`redis: {addresses: ["a:1"], timeout: 1h}`, refusal{"sidecarClass.spec.redis.timeout", "between"}},
 		"a Redis CA that is none":    {`redis: {addresses: ["a:1"], tls: {caBundle: x}}`, refusal{"sidecarClass.spec.redis.tls.caBundle", "BEGIN CERTIFICATE"}},
 		"a reference to nothing":     {`redis: {addresses: ["a:1"], passwordRef: {}}`, refusal{"sidecarClass.spec.redis.passwordRef", "exactly one"}},

@@ -1,19 +1,19 @@
-// Package fieldset has sets of header field names, and the sets that the sidecar removes from every request before it reads
-// a token. The sidecar removes by these lists, and the operator warns by them.
+// Package fieldset has sets of header names, and the lists of headers that the sidecar removes from every request before it
+// reads a token. The operator warns about a policy that uses one of these headers.
 //
-// Names are compared as the least careful app does: letters of either case are one, and every other character but digits is
-// one, since CGI, WSGI and PHP make the same variable of X-User, X_User and (lighttpd, old Apache) X.User.
+// Names are compared as the least strict app does. Case is ignored, and all characters except letters and digits are equal:
+// CGI, WSGI and PHP make the same variable of X-User, X_User and (lighttpd, old Apache) X.User.
 package fieldset
 
 import "strings"
 
-// Names is a set of field names. It is immutable, and asking does not allocate.
+// Names is a set of header names. It is immutable, and Has does not allocate.
 type Names struct {
 	whole    map[string]struct{}
 	prefixes []string
 }
 
-// New returns the set of names. One that ends in * stands for every name that begins with what is before it.
+// New returns the set of names. A name that ends in * is a prefix: it matches every name that begins with the text before it.
 func New(names ...string) Names {
 	n := Names{whole: make(map[string]struct{}, len(names))}
 	for _, name := range names {

@@ -1,7 +1,7 @@
 package fieldset
 
-// HopByHop are the fields that belong to one connection (RFC 9110 §7.6.1), whether or not Connection names them. RFC 7540
-// §3.2.1 gives HTTP2-Settings the same nature.
+// HopByHop returns the headers that belong to one connection (RFC 9110 §7.6.1), whether or not Connection names them. RFC 7540
+// §3.2.1 adds HTTP2-Settings.
 func HopByHop() []string {
 	return []string{
 		"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer",
@@ -9,14 +9,14 @@ func HopByHop() []string {
 	}
 }
 
-// Reserved are the fields that only the sidecar sets, and those by which some servers and frameworks let a client replace
-// the very path that the rules matched (CVE-2018-14773; gunicorn takes SCRIPT_NAME off the path, benoitc/gunicorn#2650).
+// Reserved returns the headers that only the sidecar sets, and those with which a client can replace the path that the rules
+// matched in some servers and frameworks (CVE-2018-14773; gunicorn removes SCRIPT_NAME from the path, benoitc/gunicorn#2650).
 func Reserved() [6]string {
 	return [...]string{"X-Postern-*", "Postern-*", "X-Original-URL", "X-Rewrite-URL", "Script-Name", "Path-Info"}
 }
 
-// Forwarding are the fields by which proxies tell the app of the client. They are removed where the peer is not a trusted
-// proxy: clients lie to the app by them.
+// Forwarding returns the headers in which proxies describe the client to the app. They are removed if the peer is not a trusted
+// proxy, because a client could put false values in them.
 func Forwarding() []string {
 	return []string{
 		"Forwarded", "X-Forwarded", "X-Forwarded-*", "Forwarded-*", "X-Original-Forwarded-For", "X-Original-Host", "X-Host",
@@ -26,9 +26,9 @@ func Forwarding() []string {
 	}
 }
 
-// EndToEnd returns the names of fields that the sidecar or an app relies on and that a client may send. A client must not
-// remove them by naming them in Connection (RFC 9110 §7.6.1 forbids it to name what is meant for the recipient), and must
-// not send them as trailers (§6.5.1). A name that ends in * is a prefix, as in New.
+// EndToEnd returns the headers that a client may send and that the sidecar or an app relies on. A client must not remove them
+// by naming them in Connection (RFC 9110 §7.6.1 forbids to name fields that are meant for the recipient), and must not send
+// them as trailers (§6.5.1). A name that ends in * is a prefix, as in New.
 func EndToEnd() []string {
 	return append([]string{
 		"Authorization", "Cookie", "Host", "Origin", "Referer", "Cache-Control", "Content-*", "Accept", "Accept-*", "If-*", "Range",

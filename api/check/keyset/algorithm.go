@@ -17,17 +17,17 @@ const (
 	typeOct = "oct"
 )
 
-// algorithm is what a JWS "alg" value (RFC 7518 §3.1, RFC 8037 §3.1) asks of its key.
+// algorithm is what a JWS "alg" value (RFC 7518 §3.1, RFC 8037 §3.1) requires of its key.
 type algorithm struct {
 	name string
 	// kty and crv are the JWK members that a key must have; crv is empty for RSA and oct.
 	kty, crv string
-	// minSecret is the least length of an HMAC secret, in bytes (RFC 7518 §3.2).
+	// minSecret is the minimum length of an HMAC secret, in bytes (RFC 7518 §3.2).
 	minSecret int
 	method    jwt.SigningMethod
 }
 
-// algorithmOf knows every algorithm that may sign a token; "none" is not among them.
+// algorithmOf returns an algorithm that may sign tokens, by name. "none" is not one of them.
 func algorithmOf(name string) (algorithm, bool) {
 	a := algorithm{name: name}
 	switch name {
@@ -59,7 +59,7 @@ func algorithmOf(name string) (algorithm, bool) {
 	return a, true
 }
 
-// pss returns m for signatures whose salt is as long as the hash (RFC 7518 §3.5); the library's own value takes any salt
+// pss returns m for signatures whose salt is as long as the hash (RFC 7518 §3.5). The library's own value accepts any salt
 // length when it verifies.
 func pss(m *jwt.SigningMethodRSAPSS) *jwt.SigningMethodRSAPSS {
 	return &jwt.SigningMethodRSAPSS{
@@ -68,22 +68,22 @@ func pss(m *jwt.SigningMethodRSAPSS) *jwt.SigningMethodRSAPSS {
 	}
 }
 
-// CheckAlgorithms refuses a provider's list of algorithms that is empty, names one twice or an unknown one (names are
-// case-sensitive, RFC 7518 §3.1), or mixes HMAC with public keys: whoever knows a public key could then sign with it
+// CheckAlgorithms refuses a provider's list of algorithms if it is empty, has an unknown algorithm (names are case-sensitive,
+// RFC 7518 §3.1) or the same one twice, or mixes HMAC with public keys: anyone with a public key could then sign tokens
 // (RFC 8725 §2.1).
 func CheckAlgorithms(names []string) error {
 	if len(names) == 0 {
-		return errors.New("checking algorithms: none is named")
+		return errors.New("the list is empty; write at least one algorithm, for example [RS256]")
 	}
 	seen := map[string]bool{}
 	symmetric := 0
 	for _, name := range names {
 		a, ok := algorithmOf(name)
 		if !ok {
-			return fmt.Errorf("checking algorithms: %q is not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, HS256, HS384, HS512", name)
+			return fmt.Errorf("%q is not a known algorithm; write one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, HS256, HS384, HS512", name)
 		}
 		if seen[name] {
-			return fmt.Errorf("checking algorithms: %s is named twice", name)
+			return fmt.Errorf("%s is in the list twice; leave one out", name)
 		}
 		seen[name] = true
 		if a.kty == typeOct {
@@ -91,7 +91,7 @@ func CheckAlgorithms(names []string) error {
 		}
 	}
 	if symmetric != 0 && symmetric != len(names) {
-		return errors.New("checking algorithms: HS* (a shared secret) cannot be used together with public-key algorithms in one provider")
+		return errors.New("HS* algorithms (a shared secret) cannot be used together with public-key algorithms in one provider; write for example [RS256] or [HS256]")
 	}
 	return nil
 }
@@ -102,10 +102,9 @@ func Symmetric(names []string) bool {
 	return a.kty == typeOct
 }
 
-// choose gives the one algorithm of a key (RFC 8725 §3.1) among those that the provider allows: the key's own "alg";
-// without one, the only allowed algorithm that such a key can have; where several are left, RS256 for an RSA key, which
-// is what OpenID Connect issuers sign with unless they say otherwise (OpenID Connect Core §2, Discovery §3). Anything
-// else stays undecided, so the key cannot be used.
+// choose returns the one algorithm of a key (RFC 8725 §3.1), among those that the provider allows. It is the key's own "alg".
+// Without one, it is the only allowed algorithm that fits the key. If several fit an RSA key, it is RS256, the default of
+// OpenID Connect issuers (OpenID Connect Core §2, Discovery §3). In any other case the key cannot be used.
 func choose(allowed []string, kty, crv, alg string) (algorithm, error) {
 	if alg != "" {
 		a, ok := algorithmOf(alg)
@@ -136,5 +135,5 @@ func choose(allowed []string, kty, crv, alg string) (algorithm, error) {
 			return a, nil
 		}
 	}
-	return algorithm{}, errors.New("it has no alg and the provider allows several that fit: allow one, or add alg to the key")
+	return algorithm{}, errors.New("it has no alg, and the provider allows several that fit; allow one, or add alg to the key")
 }

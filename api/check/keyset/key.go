@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// Bounds of an RSA key, in bits and as an exponent. The modulus' lower bound is RFC 7518 §3.3, the upper one keeps a
-// verification short; larger exponents than 2³¹−1 are not supported by crypto/rsa.
+// Bounds of an RSA key: its modulus in bits, and its exponent. The minimum modulus is that of RFC 7518 §3.3. The maximum keeps a
+// verification short. crypto/rsa does not support exponents above 2³¹−1.
 const (
 	minModulus  = 2048
 	maxModulus  = 8192
@@ -27,17 +27,17 @@ type Key struct {
 	id        string
 	algorithm algorithm
 	material  any
-	// print names the key by its id, algorithm and material.
+	// print is a fingerprint of the key's ID, algorithm and material.
 	print [sha256.Size]byte
 }
 
-// ID is the key's "kid", or empty.
+// ID returns the key's "kid", or an empty string.
 func (k *Key) ID() string { return k.id }
 
-// Algorithm is the only "alg" that a token signed by k may have.
+// Algorithm returns the only "alg" that a token signed by k may have.
 func (k *Key) Algorithm() string { return k.algorithm.name }
 
-// Verify checks sig over signed, the token up to its second dot. The error never holds input.
+// Verify verifies sig over signed, the token up to its second dot. The error contains nothing of the input.
 func (k *Key) Verify(signed string, sig []byte) error {
 	if err := k.algorithm.method.Verify(signed, sig, k.material); err != nil {
 		return fmt.Errorf("verifying %s signature: %w", k.algorithm.name, err)
@@ -45,12 +45,12 @@ func (k *Key) Verify(signed string, sig []byte) error {
 	return nil
 }
 
-// Format prints the key's name and algorithm, and for no verb its material: it may be a secret.
+// Format prints the key's ID and algorithm. No verb prints its material, which may be a secret.
 func (k *Key) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "key %q (%s)", k.id, k.algorithm.name)
 }
 
-// newKey makes the key of one JWK. The error says why it cannot be used, without the set's values.
+// newKey returns the key of one JWK. The error says why the key cannot be used, and contains none of its values.
 func newKey(jwk map[string]any, allowed []string) (*Key, error) {
 	if err := purpose(jwk); err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func makeKey(id string, a algorithm, material any, raw []byte) *Key {
 	return k
 }
 
-// purpose refuses a key that is not for verifying signatures (RFC 7517 §4.2, §4.3).
+// purpose refuses a key that is not meant to verify signatures (RFC 7517 §4.2, §4.3).
 func purpose(jwk map[string]any) error {
 	if use, ok := jwk["use"]; ok && use != "sig" {
 		return errors.New("its use is not sig")
@@ -97,10 +97,10 @@ func purpose(jwk map[string]any) error {
 			return nil
 		}
 	}
-	return errors.New("its key_ops do not have verify")
+	return errors.New("its key_ops do not contain verify")
 }
 
-// texts reads members that are strings where they are present; the first that is not is kept as err.
+// texts reads optional members that must be strings. err is the error of the first one that is not.
 type texts struct {
 	jwk map[string]any
 	err error
@@ -118,7 +118,7 @@ func (t *texts) get(name string) string {
 	return s
 }
 
-// decode returns the key's material for its algorithm's method, and the bytes that tell it from others.
+// decode returns the key's material for its algorithm's method, and the bytes that identify it.
 func decode(jwk map[string]any, a algorithm) (material any, raw []byte, err error) {
 	switch a.kty {
 	case typeRSA:
@@ -191,12 +191,12 @@ func decodeEC(jwk map[string]any, crv string) (*ecdsa.PublicKey, []byte, error) 
 
 func secretLength(k []byte, a algorithm) error {
 	if len(k) < a.minSecret {
-		return fmt.Errorf("its secret has %d bytes, and %s needs %d (RFC 7518 §3.2)", len(k), a.name, a.minSecret)
+		return fmt.Errorf("its secret has %d bytes, but %s needs at least %d (RFC 7518 §3.2)", len(k), a.name, a.minSecret)
 	}
 	return nil
 }
 
-// octets decodes a member in base64url without padding, strictly.
+// octets strictly decodes a member in base64url without padding.
 func octets(jwk map[string]any, name string) ([]byte, error) {
 	s, ok := jwk[name].(string)
 	if !ok || s == "" {

@@ -45,7 +45,7 @@ func keyset(t testing.TB, keys ...jwk) []byte {
 	return b
 }
 
-// testRSA is made once: making it is slow.
+// testRSA is generated once, because generating it is slow.
 var testRSA = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 func rsaKey(t testing.TB) *rsa.PrivateKey {
@@ -85,7 +85,7 @@ func edJWK(t testing.TB, kid string) (jwk, ed25519.PrivateKey) {
 	return jwk{"kty": "OKP", "kid": kid, "crv": "Ed25519", "x": b64(public)}, private
 }
 
-// sign signs as a token's issuer would.
+// sign signs text like an issuer.
 func sign(t testing.TB, alg, text string, key crypto.PrivateKey) []byte {
 	t.Helper()
 	a, ok := algorithmOf(alg)

@@ -1,5 +1,5 @@
-// Package keyset reads JSON Web Key Sets strictly (RFC 7517, RFC 7518, RFC 8037, RFC 8725): those of issuers, of Secrets, and
-// those that are written in a policy. The operator and the sidecar read them by the same rules.
+// Package keyset strictly parses JSON Web Key Sets (RFC 7517, RFC 7518, RFC 8037, RFC 8725): those of issuers, of Secrets, and
+// those in a policy. The operator and the sidecar both use it, so that they apply the same rules.
 package keyset
 
 import (
@@ -12,29 +12,29 @@ import (
 	"github.com/posterndev/postern/api/check/strictjson"
 )
 
-// MaxSize bounds a key set, in bytes.
+// MaxSize is the maximum size of a key set, in bytes.
 const MaxSize = 512 << 10
 
-// Bounds of a key set: its keys, and the nesting of its JSON.
+// Limits of a key set: the number of keys, and the nesting of its JSON.
 const (
 	maxKeys  = 100
 	maxDepth = 8
 )
 
-// Errors of Set.Lookup. None of them holds a token's content.
+// Errors of Set.Lookup. None of them contains anything of a token.
 var (
-	// ErrUnknownKey: the set has no key for the token.
-	ErrUnknownKey = errors.New("looking up key: the issuer's set does not have it")
-	// ErrAlgorithm: the key that the token names is for another algorithm (RFC 8725 §3.1).
-	ErrAlgorithm = errors.New("looking up key: it is for another algorithm")
-	// ErrAmbiguous: the token names no key, and too many could have signed it.
-	ErrAmbiguous = errors.New("looking up key: the token names none and too many fit")
+	// ErrUnknownKey means that the set has no key for the token.
+	ErrUnknownKey = errors.New("looking up key: the issuer's key set does not have it")
+	// ErrAlgorithm means that the key that the token names is for another algorithm (RFC 8725 §3.1).
+	ErrAlgorithm = errors.New("looking up key: the key is for another algorithm")
+	// ErrAmbiguous means that the token names no key, and too many keys could have signed it.
+	ErrAmbiguous = errors.New("looking up key: the token names no key, and too many keys fit")
 )
 
-// maxUnnamed is how many keys are tried for a token that does not name its key.
+// maxUnnamed is the maximum number of keys that are tried for a token that does not name its key.
 const maxUnnamed = 4
 
-// Set is the keys of one issuer that the provider's algorithms can use. It is immutable.
+// Set has the usable keys of one issuer. It is immutable.
 type Set struct {
 	keys    []*Key
 	byID    map[string]*Key
@@ -42,19 +42,19 @@ type Set struct {
 	skipped []string
 }
 
-// Options say how a set is read.
+// Options say how a set is parsed.
 type Options struct {
-	// Algorithms are the provider's; CheckAlgorithms accepted them.
+	// Algorithms are the provider's. CheckAlgorithms must have accepted them.
 	Algorithms []string
-	// Secret is true where the set comes out of a secret store. Only there may it hold "oct" keys: a symmetric key that is
-	// published, or written in a policy, lets every reader sign tokens.
+	// Secret is true if the set is from a secret store. Only then may it contain "oct" keys: anyone who can read a symmetric
+	// key can sign tokens with it.
 	Secret bool
 }
 
-// Parse reads a JWK set (RFC 7517 §5). Keys that are not for verifying with one of the algorithms, are incomplete or too
-// weak are skipped, and Skipped says why. Refused as a whole: a set without a usable key, with a "kid" twice, with both
-// symmetric and public keys, with private keys, or one that is too large. Certificates and URLs in it (x5c, x5u) are never
-// read. Errors hold none of the set's values.
+// Parse parses a JWK set (RFC 7517 §5). It skips keys that cannot verify with one of the algorithms, are incomplete or too
+// weak; Skipped says why. It refuses a set that has no usable key, the same "kid" twice, both symmetric and public keys, or
+// private keys, and a set that is too large. It never reads certificates and URLs in the set (x5c, x5u). Errors contain none
+// of the set's values.
 func Parse(data []byte, o Options) (*Set, error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("parsing key set: larger than %d bytes", MaxSize)
@@ -98,7 +98,7 @@ func build(jwks []map[string]any, allowed []string) (*Set, error) {
 	return s, nil
 }
 
-// summary joins the first few reasons.
+// summary joins the first reasons.
 func summary(reasons []string) string {
 	const most = 4
 	if len(reasons) == 0 {
@@ -110,7 +110,7 @@ func summary(reasons []string) string {
 	return strings.Join(reasons, "; ")
 }
 
-// checkSet refuses what makes a whole set untrustworthy, usable keys or not.
+// checkSet refuses a set that cannot be trusted as a whole, even if it has usable keys.
 func checkSet(jwks []map[string]any, secret bool) error {
 	ids := map[string]bool{}
 	secrets, public := false, false
@@ -127,20 +127,20 @@ func checkSet(jwks []map[string]any, secret bool) error {
 		}
 		public = true
 		if private(jwk) {
-			return fmt.Errorf("key %d has private members: whoever reads this set can sign tokens; publish public keys only and replace this key", i)
+			return fmt.Errorf("key %d has private members, so anyone who reads this set can sign tokens; publish public keys only, and replace this key", i)
 		}
 	}
 	switch {
 	case secrets && public:
 		return errors.New("it has both symmetric (oct) and public keys")
 	case secrets && !secret:
-		return errors.New("it has symmetric (oct) keys, which are taken from a Secret only")
+		return errors.New("it has symmetric (oct) keys, which are accepted from a Secret only")
 	}
 	return nil
 }
 
-// private reports members that only a private or symmetric key has (RFC 7518 §6.2.2, §6.3.2, §6.4, RFC 8037 §2; "priv" is
-// the member of the AKP type).
+// private reports whether jwk has a member that only private or symmetric keys have (RFC 7518 §6.2.2, §6.3.2, §6.4, RFC 8037
+// §2; "priv" is the member of the AKP type).
 func private(jwk map[string]any) bool {
 	for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"} {
 		if _, ok := jwk[name]; ok {
@@ -150,8 +150,8 @@ func private(jwk map[string]any) bool {
 	return false
 }
 
-// ParseSecret reads the content of a Secret: a JWK set, or, where the provider's algorithms are HMAC, the raw bytes of
-// one secret. A raw secret has no room for its algorithm, so the provider must then allow exactly one.
+// ParseSecret parses the content of a Secret: a JWK set or, if the provider's algorithms are HMAC, the raw bytes of one secret.
+// A raw secret does not name its algorithm, so the provider must then allow exactly one.
 func ParseSecret(data []byte, algorithms []string) (*Set, error) {
 	if !Symmetric(algorithms) || looksLikeJSON(data) {
 		return Parse(data, Options{Algorithms: algorithms, Secret: true})
@@ -161,7 +161,7 @@ func ParseSecret(data []byte, algorithms []string) (*Set, error) {
 	}
 	a, err := choose(algorithms, typeOct, "", "")
 	if err != nil {
-		return nil, errors.New("parsing secret: a raw secret has one algorithm: allow exactly one HS* algorithm, or store a JWK set whose keys have alg")
+		return nil, errors.New("parsing secret: a raw secret does not name its algorithm; allow exactly one HS* algorithm, or store a JWK set whose keys have alg")
 	}
 	if err := secretLength(data, a); err != nil {
 		return nil, fmt.Errorf("parsing secret: %w", err)
@@ -172,7 +172,7 @@ func ParseSecret(data []byte, algorithms []string) (*Set, error) {
 	return s, nil
 }
 
-// looksLikeJSON reports whether data starts an object with a member, as no random secret is likely to do.
+// looksLikeJSON reports whether data begins like a JSON object with a member. A random secret is unlikely to do so.
 func looksLikeJSON(data []byte) bool {
 	rest, ok := bytes.CutPrefix(bytes.TrimSpace(data), []byte("{"))
 	return ok && bytes.HasPrefix(bytes.TrimSpace(rest), []byte(`"`))
@@ -190,15 +190,15 @@ func (s *Set) add(key *Key) {
 	}
 }
 
-// Len is the number of usable keys.
+// Len returns the number of usable keys.
 func (s *Set) Len() int { return len(s.keys) }
 
-// Skipped says for each unusable key why it was skipped.
+// Skipped returns, for each unusable key, why it was skipped.
 func (s *Set) Skipped() []string { return s.skipped }
 
-// Lookup returns the keys that may have signed a token: the one that kid names, if its algorithm is alg. Where kid is
-// empty any key with that algorithm may be meant, and where the set does not have kid any such key without a name; those
-// are tried up to maxUnnamed, beyond which the token is refused, so that it cannot be made expensive.
+// Lookup returns the keys that may have signed a token. That is the key with the ID kid, if its algorithm is alg. If kid is
+// empty, it is any key with that algorithm; if the set does not have kid, any such key without an ID. More than maxUnnamed
+// keys give ErrAmbiguous, so that a token cannot make verification expensive.
 func (s *Set) Lookup(kid, alg string) ([]*Key, error) {
 	if key := s.byID[kid]; key != nil {
 		if key.algorithm.name != alg {
@@ -221,5 +221,5 @@ func (s *Set) Lookup(kid, alg string) ([]*Key, error) {
 	return keys, nil
 }
 
-// Holds reports whether key, perhaps of an earlier reading, is in the set with the same name, algorithm and material.
+// Holds reports whether key, which may be from an earlier set, is in this set with the same ID, algorithm and material.
 func (s *Set) Holds(key *Key) bool { return s.prints[key.print] }

@@ -93,8 +93,8 @@ func TestParseRefusesSet(t *testing.T) {
 		"member of a key twice":   {data: []byte(`{"keys":[{"kty":"RSA","kty":"oct"}]}`), wantErr: "twice"},
 		"nested too deeply":       {data: []byte(`{"keys":` + strings.Repeat("[", 50) + strings.Repeat("]", 50) + `}`), wantErr: "deeply"},
 		"no keys":                 {data: []byte(`{}`), wantErr: `no "keys"`},
-		"one key and no set":      {data: keyset(t, rs)[9 : len(keyset(t, rs))-2], wantErr: `no "keys"`},
-		"key is no object":        {data: []byte(`{"keys":["a"]}`), wantErr: "not an object"},
+		"a key instead of a set":  {data: keyset(t, rs)[9 : len(keyset(t, rs))-2], wantErr: `no "keys"`},
+		"key is not an object":    {data: []byte(`{"keys":["a"]}`), wantErr: "not an object"},
 		"empty set":               {data: keyset(t), wantErr: "the set is empty"},
 		"too many":                {data: keyset(t, many...), wantErr: "more than 100 keys"},
 		"too large":               {data: bytes.Repeat([]byte(" "), MaxSize+1), wantErr: "larger than"},
@@ -132,42 +132,42 @@ func TestParseSkipsKey(t *testing.T) {
 		key  jwk
 		want string
 	}{
-		"unknown type":            {jwk{"kty": "XYZ"}, "no algorithm for its kty"},
-		"no type":                 {jwk{}, "no algorithm for its kty"},
-		"unknown alg":             {rs.with("alg", "RSA-OAEP"), "alg is not supported"},
-		"alg none":                {rs.with("alg", "none"), "alg is not supported"},
-		"alg in lower case":       {rs.with("alg", "rs256"), "alg is not supported"},
-		"alg is no string":        {rs.with("alg", 1), "alg is not a string"},
-		"alg of another type":     {rs.with("alg", "ES256"), "does not fit"},
-		"HMAC with a public key":  {rs.with("alg", "HS256"), "does not fit"},
-		"alg of another curve":    {ec.with("alg", "ES384"), "does not fit"},
-		"alg not allowed":         {rs.with("alg", "RS384"), "not allowed"},
-		"encryption":              {rs.with("use", "enc"), "use is not sig"},
-		"use is no string":        {rs.with("use", []string{"sig"}), "use is not sig"},
-		"ops without verify":      {rs.with("key_ops", []string{"sign"}), "key_ops"},
-		"ops are no list":         {rs.with("key_ops", "verify"), "key_ops"},
-		"kid is no string":        {rs.with("kid", 1), "kid is not a string"},
-		"no modulus":              {rs.without("n"), "no n"},
-		"no exponent":             {rs.without("e"), "no e"},
-		"padding":                 {rs.with("n", n+"=="), "not base64url"},
-		"standard alphabet":       {rs.with("e", "+//+"), "not base64url"},
-		"line break":              {rs.with("e", "AQ\nAB"), "not base64url"},
-		"stray bits":              {ed.with("x", b64(make([]byte, 32))[:42]+"B"), "not base64url"},
-		"1024 bits":               {rs.with("n", b64(modulus[:128])), "modulus is not between"},
-		"16384 bits":              {rs.with("n", b64(bytes.Repeat([]byte{0xff}, 2048))), "modulus is not between"},
-		"even modulus":            {rs.with("n", b64(even)), "modulus is even"},
-		"exponent 1":              {rs.with("e", b64([]byte{1})), "exponent"},
-		"even exponent":           {rs.with("e", b64([]byte{1, 0, 0})), "exponent"},
-		"huge exponent":           {rs.with("e", b64(bytes.Repeat([]byte{0xff}, 100))), "exponent"},
-		"off the curve":           {ec.with("y", ec["x"]), "not on the curve"},
-		"point zero":              {ec.with("x", b64(make([]byte, 32))).with("y", b64(make([]byte, 32))), "not on the curve"},
-		"short coordinate":        {ec.with("x", b64(make([]byte, 31))), "wrong length"},
-		"long coordinate":         {ec.with("y", b64(make([]byte, 33))), "wrong length"},
-		"unknown curve":           {ec.with("crv", "secp256k1"), "no algorithm for its kty"},
-		"no curve":                {ec.without("crv"), "no algorithm for its kty"},
-		"X25519":                  {ed.with("crv", "X25519"), "no algorithm for its kty"},
-		"short Ed25519":           {ed.with("x", b64(make([]byte, 31))), "wrong length"},
-		"certificate in place of": {jwk{"kty": "RSA", "x5c": []string{"MIIB"}, "x5u": "https://a.example"}, "no n"},
+		"unknown type":           {jwk{"kty": "XYZ"}, "no algorithm for its kty"},
+		"no type":                {jwk{}, "no algorithm for its kty"},
+		"unknown alg":            {rs.with("alg", "RSA-OAEP"), "alg is not supported"},
+		"alg none":               {rs.with("alg", "none"), "alg is not supported"},
+		"alg in lower case":      {rs.with("alg", "rs256"), "alg is not supported"},
+		"alg is not a string":    {rs.with("alg", 1), "alg is not a string"},
+		"alg of another type":    {rs.with("alg", "ES256"), "does not fit"},
+		"HMAC with a public key": {rs.with("alg", "HS256"), "does not fit"},
+		"alg of another curve":   {ec.with("alg", "ES384"), "does not fit"},
+		"alg not allowed":        {rs.with("alg", "RS384"), "not allowed"},
+		"encryption":             {rs.with("use", "enc"), "use is not sig"},
+		"use is not a string":    {rs.with("use", []string{"sig"}), "use is not sig"},
+		"ops without verify":     {rs.with("key_ops", []string{"sign"}), "key_ops"},
+		"ops are not a list":     {rs.with("key_ops", "verify"), "key_ops"},
+		"kid is not a string":    {rs.with("kid", 1), "kid is not a string"},
+		"no modulus":             {rs.without("n"), "no n"},
+		"no exponent":            {rs.without("e"), "no e"},
+		"padding":                {rs.with("n", n+"=="), "not base64url"},
+		"standard alphabet":      {rs.with("e", "+//+"), "not base64url"},
+		"line break":             {rs.with("e", "AQ\nAB"), "not base64url"},
+		"stray bits":             {ed.with("x", b64(make([]byte, 32))[:42]+"B"), "not base64url"},
+		"1024 bits":              {rs.with("n", b64(modulus[:128])), "modulus is not between"},
+		"16384 bits":             {rs.with("n", b64(bytes.Repeat([]byte{0xff}, 2048))), "modulus is not between"},
+		"even modulus":           {rs.with("n", b64(even)), "modulus is even"},
+		"exponent 1":             {rs.with("e", b64([]byte{1})), "exponent"},
+		"even exponent":          {rs.with("e", b64([]byte{1, 0, 0})), "exponent"},
+		"huge exponent":          {rs.with("e", b64(bytes.Repeat([]byte{0xff}, 100))), "exponent"},
+		"off the curve":          {ec.with("y", ec["x"]), "not on the curve"},
+		"point zero":             {ec.with("x", b64(make([]byte, 32))).with("y", b64(make([]byte, 32))), "not on the curve"},
+		"short coordinate":       {ec.with("x", b64(make([]byte, 31))), "wrong length"},
+		"long coordinate":        {ec.with("y", b64(make([]byte, 33))), "wrong length"},
+		"unknown curve":          {ec.with("crv", "secp256k1"), "no algorithm for its kty"},
+		"no curve":               {ec.without("crv"), "no algorithm for its kty"},
+		"X25519":                 {ed.with("crv", "X25519"), "no algorithm for its kty"},
+		"short Ed25519":          {ed.with("x", b64(make([]byte, 31))), "wrong length"},
+		"only a certificate":     {jwk{"kty": "RSA", "x5c": []string{"MIIB"}, "x5u": "https://a.example"}, "no n"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestOneAlgorithmOfAnRSAKey(t *testing.T) {
 	tests := map[string]struct {
 		allowed []string
 		alg     any
-		want    string // empty where the key cannot be used
+		want    string // empty if the key cannot be used
 	}{
 		"its own wins":            {[]string{"RS256", "PS256"}, "PS256", "PS256"},
 		"its own is not allowed":  {[]string{"RS256"}, "PS256", ""},
@@ -268,19 +268,19 @@ func TestParseSecret(t *testing.T) {
 		want       string // algorithm of the first key
 		wantErr    string
 	}{
-		"raw":                         {data: make([]byte, 32), algorithms: []string{"HS256"}, want: "HS256"},
-		"raw, too short":              {data: make([]byte, 31), algorithms: []string{"HS256"}, wantErr: "31 bytes, and HS256 needs 32"},
-		"raw, too short for HS512":    {data: make([]byte, 63), algorithms: []string{"HS512"}, wantErr: "needs 64"},
-		"raw, several algorithms":     {data: make([]byte, 64), algorithms: hs, wantErr: "exactly one HS*"},
-		"raw, too large":              {data: make([]byte, MaxSize+1), algorithms: []string{"HS256"}, wantErr: "larger than"},
-		"raw that begins with {":      {data: append([]byte("{"), make([]byte, 40)...), algorithms: []string{"HS256"}, want: "HS256"},
-		"set":                         {data: keyset(t, oct.with("alg", "HS384")), algorithms: hs, want: "HS384"},
-		"set, several algorithms":     {data: keyset(t, oct), algorithms: hs, wantErr: "allows several"},
-		"set, secret too short":       {data: keyset(t, oct.with("alg", "HS512")), algorithms: hs, wantErr: "48 bytes, and HS512 needs 64"},
-		"set cut short is no secret":  {data: keyset(t, oct)[:50], algorithms: []string{"HS256"}, wantErr: "not one valid JSON"},
-		"public set":                  {data: keyset(t, rsaJWK(t, "r")), algorithms: []string{"RS256"}, want: "RS256"},
-		"raw with public algorithms":  {data: make([]byte, 64), algorithms: []string{"RS256"}, wantErr: "not one valid JSON"},
-		"symmetric, public algorithm": {data: keyset(t, oct), algorithms: []string{"RS256"}, wantErr: "no usable key"},
+		"raw":                           {data: make([]byte, 32), algorithms: []string{"HS256"}, want: "HS256"},
+		"raw, too short":                {data: make([]byte, 31), algorithms: []string{"HS256"}, wantErr: "31 bytes, but HS256 needs at least 32"},
+		"raw, too short for HS512":      {data: make([]byte, 63), algorithms: []string{"HS512"}, wantErr: "needs at least 64"},
+		"raw, several algorithms":       {data: make([]byte, 64), algorithms: hs, wantErr: "exactly one HS*"},
+		"raw, too large":                {data: make([]byte, MaxSize+1), algorithms: []string{"HS256"}, wantErr: "larger than"},
+		"raw that begins with {":        {data: append([]byte("{"), make([]byte, 40)...), algorithms: []string{"HS256"}, want: "HS256"},
+		"set":                           {data: keyset(t, oct.with("alg", "HS384")), algorithms: hs, want: "HS384"},
+		"set, several algorithms":       {data: keyset(t, oct), algorithms: hs, wantErr: "allows several"},
+		"set, secret too short":         {data: keyset(t, oct.with("alg", "HS512")), algorithms: hs, wantErr: "48 bytes, but HS512 needs at least 64"},
+		"truncated set is not a secret": {data: keyset(t, oct)[:50], algorithms: []string{"HS256"}, wantErr: "not one valid JSON"},
+		"public set":                    {data: keyset(t, rsaJWK(t, "r")), algorithms: []string{"RS256"}, want: "RS256"},
+		"raw with public algorithms":    {data: make([]byte, 64), algorithms: []string{"RS256"}, wantErr: "not one valid JSON"},
+		"symmetric, public algorithm":   {data: keyset(t, oct), algorithms: []string{"RS256"}, wantErr: "no usable key"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -316,14 +316,14 @@ func TestCheckAlgorithms(t *testing.T) {
 		names   []string
 		wantErr string
 	}{
-		"all public":       {names: every()},
-		"HMAC":             {names: []string{"HS256", "HS512"}},
-		"none named":       {wantErr: "none is named"},
-		"none":             {names: []string{"none"}, wantErr: "is not one of"},
-		"lower case":       {names: []string{"rs256"}, wantErr: "is not one of"},
-		"twice":            {names: []string{"RS256", "RS256"}, wantErr: "twice"},
-		"HMAC and RSA":     {names: []string{"RS256", "HS256"}, wantErr: "cannot be used together"},
-		"encryption's one": {names: []string{"RSA-OAEP"}, wantErr: "is not one of"},
+		"all public":     {names: every()},
+		"HMAC":           {names: []string{"HS256", "HS512"}},
+		"empty list":     {wantErr: "the list is empty"},
+		"none":           {names: []string{"none"}, wantErr: "not a known algorithm"},
+		"lower case":     {names: []string{"rs256"}, wantErr: "not a known algorithm"},
+		"twice":          {names: []string{"RS256", "RS256"}, wantErr: "twice"},
+		"HMAC and RSA":   {names: []string{"RS256", "HS256"}, wantErr: "cannot be used together"},
+		"for encryption": {names: []string{"RSA-OAEP"}, wantErr: "not a known algorithm"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -335,7 +335,7 @@ func TestCheckAlgorithms(t *testing.T) {
 	}
 }
 
-// FuzzParse checks that what is accepted keeps the bounds, and that no key serves two algorithms.
+// FuzzParse checks that an accepted set is within the limits, and that each key has an allowed algorithm.
 func FuzzParse(f *testing.F) {
 	ec, _ := ecJWK(f, "e", elliptic.P256())
 	ed, _ := edJWK(f, "d")

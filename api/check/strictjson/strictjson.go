@@ -1,5 +1,5 @@
-// Package strictjson decodes the JSON of tokens and key sets so that no two parsers can read it differently: duplicate
-// members, invalid UTF-8 and trailing data are refused at every level, and nesting is bounded.
+// Package strictjson decodes the JSON of tokens and key sets so that no two parsers can read it differently. It refuses
+// duplicate members, invalid UTF-8 and trailing data at every level, and limits nesting.
 package strictjson
 
 import (
@@ -9,30 +9,30 @@ import (
 	"unicode/utf8"
 )
 
-// Errors of Object; none of them holds input.
+// Errors of Object. None of them contains input.
 var (
-	ErrSyntax    = errors.New("decoding JSON: not one valid JSON object")
+	ErrSyntax    = errors.New("decoding JSON: it is not one valid JSON object")
 	ErrDuplicate = errors.New("decoding JSON: a member occurs twice in one object")
 	ErrDepth     = errors.New("decoding JSON: nested too deeply")
 	ErrValues    = errors.New("decoding JSON: too many members and elements")
 )
 
-// Limits bounds an object.
+// Limits are the limits of an object.
 type Limits struct {
-	// Depth is the most levels of nesting; a flat object is one level.
+	// Depth is the maximum number of levels of nesting. A flat object has one level.
 	Depth int
-	// Values is the most members and elements on all levels together; 0 is no limit.
+	// Values is the maximum number of members and elements on all levels together; 0 means no limit.
 	Values int
 }
 
-// Object decodes data, which must be one JSON object nested at most maxDepth levels deep (a flat object is one level).
+// Object decodes data, which must be one JSON object with at most maxDepth levels (a flat object has one level).
 // Numbers are json.Number. Duplicate members (RFC 8259 §4 leaves their meaning open; RFC 7515 §4 and RFC 7519 §4 let a
 // receiver refuse them) give ErrDuplicate. Member names are case-sensitive.
 func Object(data []byte, maxDepth int) (map[string]any, error) {
 	return ObjectWithin(data, Limits{Depth: maxDepth})
 }
 
-// ObjectWithin is Object with more limits.
+// ObjectWithin is like Object, with more limits.
 func ObjectWithin(data []byte, limits Limits) (map[string]any, error) {
 	if !utf8.Valid(data) || !json.Valid(data) {
 		return nil, ErrSyntax
@@ -65,7 +65,7 @@ func (d *decoder) next() error {
 	return nil
 }
 
-// value decodes the next value, which may open depth more levels.
+// value decodes the next value, which may have depth more levels.
 func (d *decoder) value(depth int) (any, error) {
 	token, err := d.Token()
 	if err != nil {

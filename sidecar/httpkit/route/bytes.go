@@ -1,6 +1,6 @@
 package route
 
-// isUnreserved says which bytes mean the same encoded and not (RFC 3986 §2.3).
+// isUnreserved reports whether c means the same with and without percent-encoding (RFC 3986 §2.3).
 func isUnreserved(c byte) bool {
 	switch {
 	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
@@ -9,7 +9,7 @@ func isUnreserved(c byte) bool {
 	return c == '-' || c == '.' || c == '_' || c == '~'
 }
 
-// isPathChar says which bytes may stand in a segment as they are (RFC 3986 §3.3, pchar), but for the semicolon.
+// isPathChar reports whether c may occur unencoded in a segment (RFC 3986 §3.3, pchar). It excludes the semicolon.
 func isPathChar(c byte) bool {
 	if isUnreserved(c) {
 		return true
@@ -27,7 +27,7 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// unhex is the value of a hexadecimal digit.
+// unhex returns the value of a hexadecimal digit.
 func unhex(c byte) byte {
 	switch {
 	case c <= '9':

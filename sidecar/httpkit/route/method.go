@@ -1,7 +1,7 @@
 package route
 
-// matchMethod counts HEAD as GET: HEAD is GET without the body (RFC 9110 §9.3.2), and a rule for GET that HEAD bypasses
-// would give the same headers away.
+// matchMethod reports whether method is in methods. GET in a rule also matches HEAD, which is GET without the body (RFC 9110
+// §9.3.2): otherwise HEAD would bypass the rule and reveal the same headers.
 func matchMethod(methods []string, method string) bool {
 	for _, m := range methods {
 		if m == method || (m == "GET" && method == "HEAD") {

@@ -6,36 +6,36 @@ import (
 	"unicode/utf8"
 )
 
-// Why Normalize refuses a path. Each is something that a proxy and an app, or two apps, read differently.
+// The reasons why Normalize refuses a path. A proxy and an app, or two apps, read each of them differently.
 var (
 	// ErrNotAbsolute is a path that does not begin with /.
 	ErrNotAbsolute = errors.New("the path does not begin with /")
 	// ErrBadEscape is a % without two hexadecimal digits.
-	ErrBadEscape = errors.New("the path holds an invalid percent-encoding")
-	// ErrBadUTF8 is a decoded path that is not UTF-8, overlong forms of . and / among them.
+	ErrBadEscape = errors.New("the path contains an invalid percent-encoding")
+	// ErrBadUTF8 is a decoded path that is not UTF-8, which includes overlong forms of . and /.
 	ErrBadUTF8 = errors.New("the path is not valid UTF-8")
 	// ErrEncodedSlash is %2F: some apps decode before they split into segments, and some after.
-	ErrEncodedSlash = errors.New("the path holds an encoded slash")
-	// ErrBackslash is \ or %5C, which some apps take for a slash.
-	ErrBackslash = errors.New("the path holds a backslash")
-	// ErrControl is a control character, NUL among them, encoded or not.
-	ErrControl = errors.New("the path holds a control character")
+	ErrEncodedSlash = errors.New("the path contains an encoded slash")
+	// ErrBackslash is \ or %5C, which some apps read as a slash.
+	ErrBackslash = errors.New("the path contains a backslash")
+	// ErrControl is a control character, including NUL, encoded or not.
+	ErrControl = errors.New("the path contains a control character")
 	// ErrDotSegment is a segment that decodes to . or .. .
-	ErrDotSegment = errors.New("the path holds a . or .. segment")
-	// ErrDoubleEncoding is an escape of . / \ ; % or NUL that is left after decoding once.
+	ErrDotSegment = errors.New("the path contains a . or .. segment")
+	// ErrDoubleEncoding is an escape of . / \ ; % or NUL that remains after decoding once.
 	ErrDoubleEncoding = errors.New("the path is percent-encoded twice")
-	// ErrPathParameter is ; or %3B: containers such as Tomcat cut /admin;x down to /admin, and others did so after decoding
+	// ErrPathParameter is ; or %3B: containers such as Tomcat read /admin;x as /admin, and others did so after decoding
 	// (CVE-2020-13933).
-	ErrPathParameter = errors.New("the path holds a semicolon")
-	// ErrFragment is a raw #, which no request target may hold (RFC 9112 §3.2) and some apps cut at.
-	ErrFragment = errors.New("the path holds a fragment")
+	ErrPathParameter = errors.New("the path contains a semicolon")
+	// ErrFragment is a raw #. No request target may contain one (RFC 9112 §3.2), and some apps truncate the path there.
+	ErrFragment = errors.New("the path contains a fragment")
 )
 
-// Normalize takes the path of a request target as it was sent, percent-encoded and without the query. It returns the
-// decoded path that rules match and the encoded path to forward, which decodes to the same bytes: empty segments are
-// dropped, escapes of unreserved characters are decoded, all others are kept in capitals (RFC 3986 §6.2.2), and bytes that
-// may not stand in a path are encoded. What could be read in two ways is refused with one of the errors above. A path that
-// is already clean is returned as it is, without allocating.
+// Normalize normalises the path of a request target as it was sent, percent-encoded and without the query. It returns the
+// decoded path that rules match, and the encoded path to forward, which decodes to the same bytes. It removes empty segments,
+// decodes escapes of unreserved characters, keeps all others with capital digits (RFC 3986 §6.2.2), and encodes bytes that
+// are not allowed in a path. It refuses an ambiguous path with one of the errors above. It returns a path that is already
+// normal as it is, without allocating.
 func Normalize(escaped string) (decoded, forward string, err error) {
 	if escaped == "" || escaped[0] != '/' {
 		return "", "", ErrNotAbsolute
@@ -67,7 +67,7 @@ func Normalize(escaped string) (decoded, forward string, err error) {
 	return decoded, string(n.forward), nil
 }
 
-// isClean reports whether path holds nothing to decode, encode, drop or refuse.
+// isClean reports whether path has nothing to decode, encode, remove or refuse.
 func isClean(path string) bool {
 	start := 1 // of the current segment
 	for i := 1; i < len(path); i++ {
@@ -86,7 +86,7 @@ func isClean(path string) bool {
 	return !isDots(path[start:])
 }
 
-// next returns the first byte of s, decoded, and the length of what was sent for it.
+// next returns the first byte of s, decoded, and the length of its encoded form.
 func next(s string) (c byte, width int, err error) {
 	if s[0] != '%' {
 		return s[0], 1, nil
@@ -104,7 +104,7 @@ type normalizer struct {
 	start int
 }
 
-// add takes the next decoded byte.
+// add appends the next decoded byte.
 func (n *normalizer) add(c byte, encoded bool) error {
 	switch {
 	case c == '/' && encoded:
@@ -128,7 +128,7 @@ func (n *normalizer) add(c byte, encoded bool) error {
 	return nil
 }
 
-// slash ends the current segment, and drops itself where that is empty.
+// slash ends the current segment. It appends no slash if that segment is empty.
 func (n *normalizer) slash() error {
 	if err := n.endSegment(); err != nil {
 		return err
@@ -149,7 +149,7 @@ func (n *normalizer) endSegment() error {
 	return nil
 }
 
-// checkDecoded refuses what shows only in the whole decoded path.
+// checkDecoded refuses what can only be detected in the whole decoded path.
 func checkDecoded(path string) error {
 	if !utf8.ValidString(path) {
 		return ErrBadUTF8
@@ -165,7 +165,7 @@ func checkDecoded(path string) error {
 	return nil
 }
 
-// isSecondEscape reports whether s, which begins with %, begins with an escape that means something to a path.
+// isSecondEscape reports whether s, which begins with %, begins with an escape of a character that is special in a path.
 func isSecondEscape(s string) bool {
 	if len(s) < 3 || !isHex(s[1]) || !isHex(s[2]) {
 		return false

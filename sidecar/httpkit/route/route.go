@@ -1,8 +1,8 @@
-// Package route decides which requests a rule is about: it brings a request's path into the one form that every rule
-// matches and the app receives, and matches it against the patterns of a policy.
+// Package route decides which requests a rule matches. It normalises a request's path, so that every rule and the app see the
+// same path, and matches it against the patterns of a policy.
 //
-// Patterns are those of package check: a segment may be * (any one segment) and the last segment may be ** (the rest, also none:
-// /public/** matches /public and /public/x/y). They are written decoded and are case-sensitive. One trailing slash of the
+// Patterns are those of package check: a segment may be * (any one segment), and the last segment may be ** (the rest of the
+// path, which may be empty: /public/** matches /public and /public/x/y). They are written decoded and are case-sensitive. One trailing slash of the
 // request's path is ignored: most frameworks respond to /admin and /admin/ alike, and a trailing slash must not bypass a rule.
 package route
 
@@ -12,7 +12,7 @@ import (
 	"github.com/posterndev/postern/api/check"
 )
 
-// Match is one alternative of a rule: a request by any of Methods to any of Paths. An empty list matches everything.
+// Match is one alternative of a rule: a request with any of Methods to any of Paths. An empty list matches everything.
 type Match struct {
 	Methods, Paths []string
 }
@@ -27,7 +27,7 @@ type alternative struct {
 	paths   []check.Pattern
 }
 
-// NewMatcher compiles matches. Its errors name the offending method or pattern and say what to write instead.
+// NewMatcher compiles matches. Its errors name the invalid method or pattern, and say what to write instead.
 func NewMatcher(matches []Match) (*Matcher, error) {
 	m := &Matcher{alternatives: make([]alternative, 0, len(matches))}
 	for i, match := range matches {
@@ -58,8 +58,8 @@ func compile(match Match) (alternative, error) {
 	return alt, nil
 }
 
-// Match reports whether any alternative matches method and path. The path is one that Normalize returned; the "*" of
-// an OPTIONS request is no path and matches only where no paths are asked for.
+// Match reports whether any alternative matches method and path. The path must be one that Normalize returned, or the "*" of an
+// OPTIONS request, which is not a path: only alternatives without paths match it.
 func (m *Matcher) Match(method, path string) bool {
 	if len(m.alternatives) == 0 {
 		return true

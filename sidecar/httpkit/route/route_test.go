@@ -24,8 +24,8 @@ func TestMatch(t *testing.T) {
 		"GET is not HEAD":                 {matches: []Match{{Methods: []string{"HEAD"}}}, method: "GET", path: "/x"},
 		"methods are case-sensitive":      {matches: []Match{{Methods: []string{"GET"}}}, method: "get", path: "/x"},
 		"both must hold":                  {matches: []Match{{Methods: []string{"POST"}, Paths: []string{"/a"}}}, method: "POST", path: "/b"},
-		"any match will do":               {matches: []Match{{Paths: []string{"/a"}}, {Paths: []string{"/b"}}}, method: "GET", path: "/b", want: true},
-		"any path will do":                {matches: []Match{{Paths: []string{"/a", "/b"}}}, method: "GET", path: "/b", want: true},
+		"any match is enough":             {matches: []Match{{Paths: []string{"/a"}}, {Paths: []string{"/b"}}}, method: "GET", path: "/b", want: true},
+		"any path is enough":              {matches: []Match{{Paths: []string{"/a", "/b"}}}, method: "GET", path: "/b", want: true},
 		"dimensions are not mixed across matches": {
 			matches: []Match{{Methods: []string{"POST"}, Paths: []string{"/a"}}, {Methods: []string{"GET"}, Paths: []string{"/b"}}},
 			method:  "POST", path: "/b",
@@ -50,10 +50,10 @@ func TestNewMatcherRefuses(t *testing.T) {
 		wantErr string
 	}{
 		"empty method":       {match: Match{Methods: []string{""}}, wantErr: "leave methods out"},
-		"method in small":    {match: Match{Methods: []string{"post"}}, wantErr: "capital letters"},
-		"method with a slip": {match: Match{Methods: []string{"GET,POST"}}, wantErr: "capital letters"},
+		"lowercase method":   {match: Match{Methods: []string{"post"}}, wantErr: "capital letters"},
+		"two methods in one": {match: Match{Methods: []string{"GET,POST"}}, wantErr: "capital letters"},
 		"any method":         {match: Match{Methods: []string{"*"}}, wantErr: "leave methods out"},
-		"endless method":     {match: Match{Methods: []string{strings.Repeat("A", 33)}}, wantErr: "longer than 32"},
+		"method too long":    {match: Match{Methods: []string{strings.Repeat("A", 33)}}, wantErr: "longer than 32"},
 		"bad pattern":        {match: Match{Paths: []string{"a"}}, wantErr: "must begin with /"},
 	}
 	for name, tt := range tests {
@@ -74,7 +74,7 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 	n := testing.AllocsPerRun(100, func() {
 		path, _, err := Normalize("/a/b/c/")
 		if err != nil || !m.Match("HEAD", path) || m.Match("GET", "/a/b") {
-			t.Error("wrong answer")
+			t.Error("wrong result")
 		}
 	})
 	if n != 0 {
@@ -82,7 +82,7 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// FuzzPatternsAreReached: some request has the path that a pattern names.
+// FuzzPatternsAreReached: every accepted pattern without stars is the path of some request.
 func FuzzPatternsAreReached(f *testing.F) {
 	for _, seed := range []string{"/", "/a/*", "/a/**", "/*/b", "a", "/a/", "/%41", "/**/a", "/é"} {
 		f.Add(seed)
@@ -92,7 +92,7 @@ func FuzzPatternsAreReached(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// A pattern without stars is a path, and one that some request can have.
+		// A pattern without stars must be a path that some request can have.
 		if strings.Contains(s, "*") {
 			return
 		}

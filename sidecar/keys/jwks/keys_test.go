@@ -40,7 +40,7 @@ func jwkSet(t testing.TB, keys ...jwk) []byte {
 	return b
 }
 
-// testRSA is made once: making it is slow.
+// testRSA is generated once, because generating it is slow.
 var testRSA = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 func rsaKey(t testing.TB) *rsa.PrivateKey {

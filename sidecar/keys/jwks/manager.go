@@ -20,7 +20,7 @@ import (
 	"github.com/posterndev/postern/sidecar/pool"
 )
 
-// Defaults and bounds of a Spec, and how often a secret is read again.
+// Defaults and minimums of a Spec, and the interval at which a secret is read again.
 const (
 	DefaultRefreshInterval = 5 * time.Minute
 	MinRefreshInterval     = 10 * time.Second
@@ -30,42 +30,42 @@ const (
 	MinSecretStale = 2 * secretInterval
 )
 
-// Spec says where one provider's keys come from: exactly one of URI, Inline and Secret.
+// Spec says where one provider's keys come from. It has exactly one of URI, Inline and Secret.
 type Spec struct {
-	// Provider is the policy's name of the provider: the metrics' label.
+	// Provider is the name of the provider in the policy, and a label of metrics.
 	Provider string
-	// Algorithms are the provider's, checked by keyset.CheckAlgorithms.
+	// Algorithms are the provider's. See keyset.CheckAlgorithms.
 	Algorithms []string
 
-	// URI is fetched in the background: https, or http on a loopback address. Proxies of the environment are not used.
+	// URI is fetched in the background. It is https, or http on a loopback address. Proxies of the environment are not used.
 	URI string
-	// RefreshInterval lies between two fetches, give or take a tenth; zero is DefaultRefreshInterval.
+	// RefreshInterval is the time between two fetches, varied by up to 10 %; zero means DefaultRefreshInterval.
 	RefreshInterval time.Duration
-	// MaxStale is how long a set outlives its last confirmation by the URI or the Secret; zero is DefaultMaxStale.
+	// MaxStale is how long a set stays active after the URI or the Secret last confirmed it; zero means DefaultMaxStale.
 	MaxStale time.Duration
-	// ReadStale is how long a set outlives the last reading of the Secret, whatever that gave: for one that keeps what it has read
-	// as long as it may. Zero is MaxStale.
+	// ReadStale is how long a set stays active after the Secret could last be read, valid or not. It is for a source that itself
+	// caches what it read for as long as allowed. Zero means no such limit.
 	ReadStale time.Duration
-	// CABundle holds PEM certificates that the URI's server must be signed by; empty for the system's.
+	// CABundle contains PEM certificates of the CAs that the URI's server must be signed by; empty means those of the system.
 	CABundle []byte
 
 	// Inline is a JWK set of public keys.
 	Inline []byte
 
-	// Secret is read again every ten seconds; SecretName tells it from others. See keyset.ParseSecret for its content.
+	// Secret is read again every ten seconds. SecretName identifies it. See keyset.ParseSecret for its content.
 	Secret     secret.Source
 	SecretName string
 }
 
-// ManagerConfig is what a Manager works with. Registerer may be nil; Now is time.Now where nil.
+// ManagerConfig configures a Manager. Each field may be nil: no metrics, no logs, time.Now.
 type ManagerConfig struct {
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 	Now        func() time.Time
 }
 
-// Manager shares sources between the snapshots of a policy, so that a reload neither fetches again nor loses the last
-// good set. It lives as long as the process.
+// Manager shares sources between the snapshots of a policy, so that a reload does not fetch keys again and does not lose the
+// last good set. It lives as long as the process.
 type Manager struct {
 	log     *slog.Logger
 	now     func() time.Time
@@ -75,10 +75,10 @@ type Manager struct {
 	sources *pool.Pool[specKey, *opened]
 }
 
-// specKey tells Specs apart.
+// specKey identifies a Spec.
 type specKey [sha256.Size]byte
 
-// opened is a source with what it was made from.
+// opened is a source with its Spec.
 type opened struct {
 	spec   Spec
 	source Source
@@ -110,9 +110,9 @@ func NewManager(c ManagerConfig) (*Manager, error) {
 	return m, nil
 }
 
-// Acquire returns the source for spec, the same one to all who ask with an equal spec, until each has called its release.
-// It returns at once: a set that must be loaded is loaded in the background. A spec that can never work, an inline set
-// that cannot be used among them, is an error.
+// Acquire returns the source for spec. Callers with an equal spec share one source, until each has called release. It returns
+// immediately: a set that must be loaded is loaded in the background. A spec that can never work, such as one with an invalid
+// inline set, is an error.
 func (m *Manager) Acquire(spec Spec) (source Source, release func(), err error) {
 	spec, err = spec.checked()
 	if err != nil {
@@ -132,7 +132,7 @@ func (m *Manager) Acquire(spec Spec) (source Source, release func(), err error) 
 	return s.source, release, nil
 }
 
-// open makes the source of a new spec and starts it; before are the sources that there are already.
+// open creates and starts the source of a new spec. before are the sources that already exist.
 func (m *Manager) open(spec Spec, before []*opened) (*opened, error) {
 	s := &opened{spec: spec}
 	if spec.Inline != nil {
@@ -161,7 +161,7 @@ func (m *Manager) open(spec Spec, before []*opened) (*opened, error) {
 		return nil, err
 	}
 	if spec.Secret != nil && spec.ReadStale > 0 {
-		p.unread = func() bool { return held.readFor(m.now()) > spec.ReadStale }
+		p.unread = func() bool { return held.sinceRead(m.now()) > spec.ReadStale }
 	}
 	p.current.Store(inherited(spec, before))
 	s.source, s.polled = p, p
@@ -172,7 +172,7 @@ func (m *Manager) open(spec Spec, before []*opened) (*opened, error) {
 func (m *Manager) newPolled(spec Spec, l loader, interval time.Duration) (*polled, error) {
 	absent, err := lru.New[string, time.Time](maxAbsent)
 	if err != nil {
-		return nil, fmt.Errorf("making cache of absent keys: %w", err)
+		return nil, fmt.Errorf("creating cache of absent keys: %w", err)
 	}
 	life, cancel := context.WithCancel(context.Background())
 	return &polled{
@@ -182,8 +182,8 @@ func (m *Manager) newPolled(spec Spec, l loader, interval time.Duration) (*polle
 	}, nil
 }
 
-// inherited is the last good set of a source that differs in other things than its origin, read with the new algorithms:
-// a change of the policy during an outage of the issuer costs nothing. It is nil where there is none.
+// inherited returns the last good set of an existing source with the same URI and CA bundle, parsed with the new algorithms. So
+// a policy can change during an outage of the issuer without losing its keys. It returns nil if there is no such set.
 func inherited(spec Spec, before []*opened) *content {
 	if spec.URI == "" {
 		return nil
@@ -203,10 +203,10 @@ func inherited(spec Spec, before []*opened) *content {
 	return nil
 }
 
-// checked returns the spec with its defaults, or says what is wrong with it.
+// checked returns the spec with its defaults filled in, or an error if it is not valid.
 func (s Spec) checked() (Spec, error) {
 	if err := keyset.CheckAlgorithms(s.Algorithms); err != nil {
-		return s, err
+		return s, fmt.Errorf("checking algorithms: %w", err)
 	}
 	origins := 0
 	for _, present := range []bool{s.URI != "", s.Inline != nil, s.Secret != nil} {
@@ -215,10 +215,10 @@ func (s Spec) checked() (Spec, error) {
 		}
 	}
 	if origins != 1 {
-		return s, errors.New("exactly one of URI, inline set and secret is needed")
+		return s, errors.New("exactly one of URI, inline set and secret is required")
 	}
 	if s.Secret == nil && keyset.Symmetric(s.Algorithms) {
-		return s, errors.New("HS* algorithms need a Secret: a secret that is published or written in the policy is none")
+		return s, errors.New("HS* algorithms need a Secret: an HMAC secret is never fetched by URL or written in a policy")
 	}
 	if s.Secret != nil && s.SecretName == "" {
 		return s, errors.New("the secret has no name")
@@ -234,7 +234,7 @@ func (s Spec) checked() (Spec, error) {
 		return s, fmt.Errorf("the refresh interval is shorter than %s", MinRefreshInterval)
 	}
 	if s.URI != "" && s.MaxStale < s.RefreshInterval {
-		return s, errors.New("the set would be too old before it is refreshed: raise maxStale above the refresh interval")
+		return s, errors.New("maxStale is shorter than the refresh interval, so the set would expire before it is refreshed")
 	}
 	if s.URI == "" && s.MaxStale < MinSecretStale {
 		return s, fmt.Errorf("maxStale is shorter than %s", MinSecretStale)
@@ -242,7 +242,7 @@ func (s Spec) checked() (Spec, error) {
 	return s, nil
 }
 
-// key tells the spec, whose defaults are filled in, from all others; its parts are length-prefixed.
+// key returns the key of a spec whose defaults are filled in. Its parts are length-prefixed, so that no two specs share a key.
 func (s Spec) key() specKey {
 	var b []byte
 	part := func(text string) { b = fmt.Appendf(b, "%d:%s", len(text), text) }
@@ -260,7 +260,7 @@ func (s Spec) key() specKey {
 	return sha256.Sum256(b)
 }
 
-// newest returns the sources in force, one for each provider (the latest, while a reload holds two), by name.
+// newest returns the active sources, sorted by provider. It returns the newest one if a provider has two during a reload.
 func (m *Manager) newest() []*opened {
 	latest := map[string]*opened{}
 	for _, s := range m.sources.InUse() {

@@ -29,7 +29,7 @@ func TestFloodOfUnknownKids(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.advance(m.pace.minGap)
-	o.answer(serve(jwkSet(t, rsaJWK(t, "fresh"))))
+	o.handle(serve(jwkSet(t, rsaJWK(t, "fresh"))))
 	var wg sync.WaitGroup
 	var fresh, wrong atomic.Int64
 	for i := range 200 {
@@ -50,7 +50,7 @@ func TestFloodOfUnknownKids(t *testing.T) {
 		t.Errorf("%d fetches, want 2", n)
 	}
 	if fresh.Load() != 200 || wrong.Load() != 0 {
-		t.Errorf("%d of 200 found the fresh key, %d unexpected answers", fresh.Load(), wrong.Load())
+		t.Errorf("%d of 200 found the fresh key, %d unexpected results", fresh.Load(), wrong.Load())
 	}
 	p, ok := s.(*polled)
 	if !ok || p.absent.Len() > maxAbsent {
@@ -105,16 +105,16 @@ func TestSourcesAreShared(t *testing.T) {
 		t.Fatal("equal specs have different sources")
 	}
 	releaseFirst()
-	releaseFirst() // a second call must not take the other holder's hold
+	releaseFirst() // a second call must not release the other user's source
 	if len(m.Status()) != 1 {
-		t.Fatal("the source is gone while it is held")
+		t.Fatal("the source was closed while it is in use")
 	}
 	if _, err := lookup(t, second, "a"); err != nil || o.hits.Load() != 1 {
 		t.Fatalf("Lookup after a reload: %v, %d fetches", err, o.hits.Load())
 	}
 	releaseSecond()
 	if len(m.Status()) != 0 {
-		t.Fatal("a released source is still there")
+		t.Fatal("a released source still exists")
 	}
 	p, ok := second.(*polled)
 	if !ok || p.life.Err() == nil {
@@ -128,7 +128,7 @@ func TestChangedSpecInheritsLastGoodSet(t *testing.T) {
 	if _, err := lookup(t, acquire(t, m, o.spec()), "a"); err != nil {
 		t.Fatal(err)
 	}
-	o.answer(status(500))
+	o.handle(status(500))
 	changed := o.spec()
 	changed.RefreshInterval = time.Minute
 	if _, err := lookup(t, acquire(t, m, changed), "a"); err != nil {
@@ -183,7 +183,7 @@ func TestSecretSource(t *testing.T) {
 	}
 	write([]byte("short"))
 	reload()
-	if st := m.Status()[0]; !s.Holds(keys[0]) || !strings.Contains(st.Err, "needs 32") || strings.Contains(st.Err, "short") {
+	if st := m.Status()[0]; !s.Holds(keys[0]) || !strings.Contains(st.Err, "needs at least 32") || strings.Contains(st.Err, "short") {
 		t.Fatalf("status with a bad secret: %+v", st)
 	}
 	write([]byte(strings.Repeat("b", 32)))
@@ -201,9 +201,9 @@ func TestAcquireRefuses(t *testing.T) {
 		spec    Spec
 		wantErr string
 	}{
-		"nothing":                 {Spec{Algorithms: rs}, "exactly one"},
+		"no origin":               {Spec{Algorithms: rs}, "exactly one"},
 		"two origins":             {Spec{Algorithms: rs, Inline: set, URI: "https://a.example/"}, "exactly one"},
-		"no algorithms":           {Spec{Inline: set}, "none is named"},
+		"no algorithms":           {Spec{Inline: set}, "the list is empty"},
 		"bad inline set":          {Spec{Algorithms: rs, Inline: []byte("{}")}, "no \"keys\""},
 		"empty inline set":        {Spec{Algorithms: rs, Inline: []byte{}}, "not one valid JSON"},
 		"inline without use":      {Spec{Algorithms: []string{"ES256"}, Inline: set}, "no usable key"},
@@ -214,7 +214,7 @@ func TestAcquireRefuses(t *testing.T) {
 		"bad CA bundle":           {Spec{Algorithms: rs, URI: "https://a.example/", CABundle: []byte("x")}, "no PEM"},
 		"interval too short":      {Spec{Algorithms: rs, URI: "https://a.example/", RefreshInterval: time.Second}, "shorter than"},
 		"interval negative":       {Spec{Algorithms: rs, URI: "https://a.example/", RefreshInterval: -time.Hour}, "shorter than"},
-		"maxStale below interval": {Spec{Algorithms: rs, URI: "https://a.example/", MaxStale: time.Minute}, "too old"},
+		"maxStale below interval": {Spec{Algorithms: rs, URI: "https://a.example/", MaxStale: time.Minute}, "would expire"},
 		"maxStale of a secret":    {Spec{Algorithms: hs, Secret: file, SecretName: "a", MaxStale: time.Second}, "shorter than"},
 	}
 	for name, tt := range tests {
@@ -242,11 +242,11 @@ func TestMetrics(t *testing.T) {
 # HELP postern_jwks_fetches_total Loads of a provider's key set, by result: ok, not_modified or error.
 # TYPE postern_jwks_fetches_total counter
 postern_jwks_fetches_total{provider="corp",result="ok"} 1
-# HELP postern_jwks_keys Usable keys of a provider in force.
+# HELP postern_jwks_keys Usable keys in a provider's active key set.
 # TYPE postern_jwks_keys gauge
 postern_jwks_keys{provider="corp"} 1
 postern_jwks_keys{provider="fixed"} 1
-# HELP postern_jwks_ready 1 where a provider has a key set in force; 0 where its tokens are answered with 503.
+# HELP postern_jwks_ready 1 if a provider has an active key set; 0 if its tokens are refused with 503.
 # TYPE postern_jwks_ready gauge
 postern_jwks_ready{provider="corp"} 1
 postern_jwks_ready{provider="fixed"} 1

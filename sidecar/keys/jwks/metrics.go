@@ -2,7 +2,7 @@ package jwks
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics collects the state of a manager's sources when it is asked for.
+// metrics is a prometheus.Collector of the state of a manager's sources.
 type metrics struct {
 	manager          *Manager
 	fetches          *prometheus.CounterVec
@@ -17,9 +17,9 @@ func newMetrics(m *Manager) *metrics {
 			Name: "postern_jwks_fetches_total",
 			Help: "Loads of a provider's key set, by result: ok, not_modified or error.",
 		}, []string{"provider", "result"}),
-		keys:  prometheus.NewDesc("postern_jwks_keys", "Usable keys of a provider in force.", provider, nil),
-		age:   prometheus.NewDesc("postern_jwks_age_seconds", "Time since a provider's key set was last confirmed by its origin.", provider, nil),
-		ready: prometheus.NewDesc("postern_jwks_ready", "1 where a provider has a key set in force; 0 where its tokens are answered with 503.", provider, nil),
+		keys:  prometheus.NewDesc("postern_jwks_keys", "Usable keys in a provider's active key set.", provider, nil),
+		age:   prometheus.NewDesc("postern_jwks_age_seconds", "Time since the origin last confirmed a provider's key set.", provider, nil),
+		ready: prometheus.NewDesc("postern_jwks_ready", "1 if a provider has an active key set; 0 if its tokens are refused with 503.", provider, nil),
 	}
 }
 

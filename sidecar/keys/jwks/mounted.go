@@ -10,19 +10,21 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// mounted loads a set from a secret source: a mounted Secret, or a store.
+// mounted loads a set from a secret source: a mounted Secret, or a store such as Vault.
 type mounted struct {
 	source     secret.Source
 	algorithms []string
 	now        func() time.Time
-	// value is what the last good set was read from; load is never called twice at a time.
+	// value is the content of the last good set. It needs no lock, because calls of load never overlap.
 	value secret.Value
-	// readAt is when the source could last be read, whatever it had, in nanoseconds since 1970.
+	// readAt is the time of the last successful read of the source, valid or not, in nanoseconds since 1970.
 	readAt atomic.Int64
 }
 
-// readFor is for how long the source could not be read.
-func (m *mounted) readFor(now time.Time) time.Duration { return now.Sub(time.Unix(0, m.readAt.Load())) }
+// sinceRead returns the time since the source could last be read.
+func (m *mounted) sinceRead(now time.Time) time.Duration {
+	return now.Sub(time.Unix(0, m.readAt.Load()))
+}
 
 func (m *mounted) load(ctx context.Context, last *content) (*content, error) {
 	value, err := m.source.Read(ctx)

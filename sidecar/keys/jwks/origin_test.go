@@ -37,7 +37,7 @@ func newOrigin(t *testing.T, h http.HandlerFunc) *origin {
 	return o
 }
 
-func (o *origin) answer(h http.HandlerFunc) {
+func (o *origin) handle(h http.HandlerFunc) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.handler = h
@@ -59,13 +59,13 @@ func (o *origin) spec() Spec {
 	return Spec{Provider: "corp", URI: o.URL + "/jwks.json", CABundle: o.ca(), Algorithms: every()}
 }
 
-// clock is a time that tests move.
+// clock is a clock that tests advance.
 type clock struct{ offset atomic.Int64 }
 
 func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.offset.Load())) }
 func (c *clock) advance(d time.Duration) { c.offset.Add(int64(d)) }
 
-// newTestManager retries at once and waits long, so that tests depend on conditions and not on times.
+// newTestManager returns a manager that retries immediately and waits long, so that tests depend on conditions and not on time.
 func newTestManager(t *testing.T, c *clock) (*Manager, *prometheus.Registry) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -89,12 +89,12 @@ func acquire(t *testing.T, m *Manager, spec Spec) Source {
 	return source
 }
 
-// eventually waits, generously, for a condition.
+// eventually waits up to 20 s for a condition.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("never came true: %s", what)
+			t.Fatalf("timeout waiting until %s", what)
 		}
 	}
 }

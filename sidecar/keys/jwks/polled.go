@@ -15,19 +15,19 @@ import (
 	"github.com/posterndev/postern/api/check/keyset"
 )
 
-// pace is how often and how long a polled source works.
+// pace has the intervals and time limits of a polled source.
 type pace struct {
-	// timeout bounds one load.
+	// timeout is the time limit of one load.
 	timeout time.Duration
-	// minGap lies between two loads that requests ask for.
+	// minGap is the minimum time between two loads that requests cause.
 	minGap time.Duration
-	// wait bounds how long a request waits for a load.
+	// wait is the maximum time that a request waits for a load.
 	wait time.Duration
-	// maxWaiters bounds the requests that wait at one time; more get ErrUnavailable at once.
+	// maxWaiters is the maximum number of requests that wait at one time. Others get ErrUnavailable immediately.
 	maxWaiters int64
 	// retry is the delay after the first failed load; it doubles up to maxRetry or the interval.
 	retry, maxRetry time.Duration
-	// absent is how long a kid that a fresh set did not have causes no load.
+	// absent is the time in which a kid that a fresh set did not have causes no further load.
 	absent time.Duration
 }
 
@@ -38,45 +38,45 @@ func defaultPace() pace {
 	}
 }
 
-// maxAbsent is how many absent kids are remembered.
+// maxAbsent is the maximum number of absent kids in the cache.
 const maxAbsent = 1024
 
-// content is what one load gave.
+// content is the result of one load.
 type content struct {
 	set *keyset.Set
-	// body is what the set was read from; nil for a secret.
+	// body is the document of the set; nil for a secret.
 	body []byte
 	// at is when the origin last confirmed the set.
 	at time.Time
 }
 
-// loader reads an origin. It returns the same content with a new time where nothing changed.
+// loader reads an origin. It returns the same set with a new time if nothing changed.
 type loader interface {
 	load(ctx context.Context, last *content) (*content, error)
 }
 
-// polled is a Source whose origin is read at intervals, and once more, throttled, for an unknown kid. The last good set
-// stays in force for maxStale after the origin last confirmed it.
+// polled is a Source that reads its origin at intervals, and additionally for an unknown kid, with a rate limit. The last good
+// set stays active for maxStale after the origin last confirmed it.
 type polled struct {
 	name               string
 	loader             loader
 	interval, maxStale time.Duration
-	// unread, if any, says that the origin could not be read for too long.
+	// unread, if not nil, reports whether the origin could not be read for too long.
 	unread  func() bool
 	pace    pace
 	now     func() time.Time
 	log     *slog.Logger
 	observe func(result string)
 
-	// life ends when the source is released; loads belong to it and not to the request that asked for one.
+	// life ends when the source is released. Loads use it, and not the context of the request that caused them.
 	life   context.Context
 	cancel context.CancelFunc
 
 	current atomic.Pointer[content]
 	waiters atomic.Int64
-	// absent holds when a fresh set was found not to have a kid.
+	// absent maps a kid to the time at which a fresh set did not have it.
 	absent *lru.Cache[string, time.Time]
-	// first is closed when the first load has ended, well or not.
+	// first is closed when the first load has ended, with or without an error.
 	first     chan struct{}
 	firstOnce sync.Once
 
@@ -92,14 +92,14 @@ type attempt struct {
 	err  error
 }
 
-// Results of a load, as a metric's label.
+// Results of a load, as values of a metric's label.
 const (
 	resultOK          = "ok"
 	resultNotModified = "not_modified"
 	resultError       = "error"
 )
 
-// run loads the set now and then at the interval, until the source is released.
+// run loads the set immediately and then at the interval, until the source is released.
 func (p *polled) run() {
 	delay := p.pace.retry
 	for {
@@ -122,12 +122,12 @@ func (p *polled) run() {
 	}
 }
 
-// jitter spreads d by a tenth to either side, so that replicas do not ask at the same time.
+// jitter varies d by up to 10 %, so that replicas do not send requests at the same time.
 func jitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64()))
 }
 
-// start begins a load, or joins the one under way.
+// start starts a load, or returns the one that is running.
 func (p *polled) start() *attempt {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -144,7 +144,7 @@ func (p *polled) startLocked() *attempt {
 	return a
 }
 
-// demand is start for a request: it returns nil, with the latest load's error, where the last one is too recent.
+// demand is like start, for a request. It returns no attempt, but the error of the latest load, if that was less than minGap ago.
 func (p *polled) demand() (*attempt, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -172,7 +172,7 @@ func (p *polled) load(a *attempt) {
 	p.firstOnce.Do(func() { close(p.first) })
 }
 
-// report counts a load and logs a change of state: the first failure of an outage, its end, a new set.
+// report counts a load, and logs changes of state: the first failure of an outage, its end, a new set.
 func (p *polled) report(last, next *content, err error) {
 	p.mu.Lock()
 	before := p.err
@@ -191,11 +191,11 @@ func (p *polled) report(last, next *content, err error) {
 		p.log.Info("loaded key set", "provider", p.name, "keys", next.set.Len(), "skipped", next.set.Skipped())
 	}
 	if err == nil && before != nil {
-		p.log.Info("key set can be loaded again", "provider", p.name)
+		p.log.Info("loading key set works again", "provider", p.name)
 	}
 }
 
-// usable returns the set in force, or nil where there is none or it was last confirmed too long ago.
+// usable returns the active set. It returns nil if there is none, or if it was last confirmed too long ago.
 func (p *polled) usable() *keyset.Set {
 	c := p.current.Load()
 	if c == nil || p.now().Sub(c.at) > p.maxStale || p.unread != nil && p.unread() {
@@ -204,14 +204,14 @@ func (p *polled) usable() *keyset.Set {
 	return c.set
 }
 
-// Holds is false for every key while no set is in force.
+// Holds returns false for every key while no set is active.
 func (p *polled) Holds(key *Key) bool {
 	set := p.usable()
 	return set != nil && set.Holds(key)
 }
 
-// Lookup gives ErrUnknownKey only where the latest load was good and its set does not have the key; while the origin
-// cannot be asked nothing is known about the token, and the answer is ErrUnavailable.
+// Lookup returns ErrUnknownKey only if the latest load succeeded and its set does not have the key. While the origin is
+// unavailable, the token cannot be judged, and it returns ErrUnavailable.
 func (p *polled) Lookup(ctx context.Context, kid, alg string) ([]*Key, error) {
 	set := p.usable()
 	if set == nil {
@@ -259,7 +259,7 @@ func (p *polled) knownAbsent(kid string) bool {
 	return ok && p.now().Sub(since) < p.pace.absent
 }
 
-// await waits until done is closed, for a bounded time and with a bounded company.
+// await waits until done is closed. It limits the time, and the number of requests that wait.
 func (p *polled) await(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:

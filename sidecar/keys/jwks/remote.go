@@ -16,7 +16,7 @@ import (
 	"github.com/posterndev/postern/api/check/keyset"
 )
 
-// maxRedirects bounds how often a fetch is sent elsewhere on the same server.
+// maxRedirects is the maximum number of redirects of a fetch, all on the same server.
 const maxRedirects = 3
 
 // remote loads a set from its issuer.
@@ -25,11 +25,12 @@ type remote struct {
 	client     *http.Client
 	algorithms []string
 	now        func() time.Time
-	// etag and modified are the validators of the last good answer; load is never called twice at a time.
+	// etag and modified are the validators of the last good response. They need no lock, because calls of load never overlap.
 	etag, modified string
 }
 
-// newClient makes the client of one source: no proxy, own time limits, and roots instead of the system's where given.
+// newClient returns the client of one source. It uses no proxy and its own time limits, and the certificates of the system if
+// roots is nil.
 func newClient(roots *x509.CertPool, timeout time.Duration) *http.Client {
 	dialer := &net.Dialer{Timeout: timeout}
 	return &http.Client{
@@ -46,7 +47,7 @@ func newClient(roots *x509.CertPool, timeout time.Duration) *http.Client {
 	}
 }
 
-// checkRedirect follows a redirect on the same scheme, host and port only: another server does not own the keys.
+// checkRedirect accepts redirects to the same scheme, host and port only, because no other server is trusted with the keys.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	first := via[0].URL
 	switch {
@@ -60,11 +61,11 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// load fetches the set. Errors name what went wrong and never the address, which may hold a secret in its query.
+// load fetches the set. Errors never contain the URL, which may have a secret in its query.
 func (r *remote) load(ctx context.Context, last *content) (*content, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.uri, nil)
 	if err != nil {
-		return nil, errors.New("fetching key set: the address is not valid")
+		return nil, errors.New("fetching key set: the URL is not valid")
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	req.Header.Set("User-Agent", "postern-sidecar")
@@ -78,7 +79,7 @@ func (r *remote) load(ctx context.Context, last *content) (*content, error) {
 	case res.StatusCode == http.StatusNotModified && conditional:
 		return &content{set: last.set, body: last.body, at: r.now()}, nil
 	case res.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("fetching key set: the server answered with status %d", res.StatusCode)
+		return nil, fmt.Errorf("fetching key set: the server responded with status %d", res.StatusCode)
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, keyset.MaxSize+1))
 	if err != nil {
@@ -87,7 +88,8 @@ func (r *remote) load(ctx context.Context, last *content) (*content, error) {
 	return r.accept(body, res.Header, last)
 }
 
-// setConditions asks for the set only if it is not the last one (RFC 9110 §13.1), and reports whether it could.
+// setConditions makes the request conditional on a change since the last set (RFC 9110 §13.1). It returns false if there are no
+// validators.
 func (r *remote) setConditions(req *http.Request) bool {
 	if r.etag != "" {
 		req.Header.Set("If-None-Match", r.etag)
@@ -113,7 +115,7 @@ func (r *remote) accept(body []byte, header http.Header, last *content) (*conten
 	return next, nil
 }
 
-// withoutURL takes the address off a client's error.
+// withoutURL removes the URL from a client's error.
 func withoutURL(err error) error {
 	var e *url.Error
 	if errors.As(err, &e) {

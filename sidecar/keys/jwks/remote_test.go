@@ -41,7 +41,7 @@ func TestRemoteRotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.answer(serve(jwkSet(t, rsaJWK(t, "new"))))
+	o.handle(serve(jwkSet(t, rsaJWK(t, "new"))))
 	if _, err := lookup(t, s, "new"); !errors.Is(err, ErrUnknownKey) {
 		t.Fatalf("within the gap: %v", err)
 	}
@@ -68,21 +68,21 @@ func TestRemoteRemembersAbsentKid(t *testing.T) {
 	}
 	for range 5 {
 		c.advance(m.pace.minGap)
-		if _, err := lookup(t, s, "gone"); !errors.Is(err, ErrUnknownKey) {
+		if _, err := lookup(t, s, "absent"); !errors.Is(err, ErrUnknownKey) {
 			t.Fatal(err)
 		}
 	}
 	if n := o.hits.Load(); n != 2 {
-		t.Fatalf("%d fetches, want 2: a stale client must not cause one after the other", n)
+		t.Fatalf("%d fetches, want 2: a client with an old token must not cause a fetch each time", n)
 	}
 	c.advance(m.pace.absent)
-	o.answer(serve(jwkSet(t, rsaJWK(t, "gone"))))
-	if _, err := lookup(t, s, "gone"); err != nil {
-		t.Fatalf("once forgotten: %v", err)
+	o.handle(serve(jwkSet(t, rsaJWK(t, "absent"))))
+	if _, err := lookup(t, s, "absent"); err != nil {
+		t.Fatalf("after the cache entry expired: %v", err)
 	}
 }
 
-// idle reports whether no load is under way, which a look-up would join.
+// idle reports whether no load is running, which a lookup would wait for.
 func idle(s Source) bool {
 	p, ok := s.(*polled)
 	if !ok {
@@ -104,14 +104,14 @@ func TestRemoteOutage(t *testing.T) {
 	if st := m.Status()[0]; st.Ready || !strings.Contains(st.Err, "status 500") {
 		t.Fatalf("status %+v", st)
 	}
-	o.answer(serve(jwkSet(t, rsaJWK(t, "a"))))
+	o.handle(serve(jwkSet(t, rsaJWK(t, "a"))))
 	eventually(t, "the set is loaded", func() bool { return m.Status()[0].Ready && idle(s) })
 	keys, err := lookup(t, s, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	o.answer(status(http.StatusBadGateway))
+	o.handle(status(http.StatusBadGateway))
 	c.advance(m.pace.minGap)
 	if _, err := lookup(t, s, "new"); !errors.Is(err, ErrUnavailable) {
 		t.Fatalf("unknown kid during the outage: %v", err)
@@ -134,7 +134,7 @@ func TestRemoteOutage(t *testing.T) {
 	}
 }
 
-func TestRemoteRefusesAnswer(t *testing.T) {
+func TestRemoteRefusesResponse(t *testing.T) {
 	private := rsaJWK(t, "a").with("d", "AQAB")
 	var bomb bytes.Buffer
 	zip := gzip.NewWriter(&bomb)
@@ -144,31 +144,31 @@ func TestRemoteRefusesAnswer(t *testing.T) {
 	_ = zip.Close()
 	other := newOrigin(t, serve(jwkSet(t, rsaJWK(t, "a"))))
 	tests := map[string]struct {
-		answer  http.HandlerFunc
+		handler http.HandlerFunc
 		wantErr string
 	}{
-		"garbage":                      {serve([]byte("<html>sign in</html>")), "not one valid JSON"},
-		"private key":                  {serve(jwkSet(t, private)), "private members"},
-		"secret":                       {serve(jwkSet(t, jwk{"kty": "oct", "k": b64(make([]byte, 64))})), "from a Secret only"},
-		"empty set":                    {serve([]byte(`{"keys":[]}`)), "the set is empty"},
-		"huge":                         {serve(bytes.Repeat([]byte(" "), 1<<20)), "larger than"},
-		"no content":                   {status(http.StatusNoContent), "status 204"},
-		"not modified, though unasked": {status(http.StatusNotModified), "status 304"},
-		"not found":                    {status(http.StatusNotFound), "status 404"},
-		"redirect to another server":   {redirect(other.URL + "/jwks.json"), "another server"},
-		"redirect to plain HTTP":       {redirect("http://127.0.0.1/jwks.json"), "another server"},
-		"redirect without an end":      {redirect("/again"), "more than 3 times"},
-		"redirect with credentials":    {func(w http.ResponseWriter, r *http.Request) { redirect("https://u:hunter2@"+r.Host)(w, r) }, "with credentials"},
-		"compressed beyond measure":    {compressed(bomb.Bytes()), "larger than"},
+		"garbage":                         {serve([]byte("<html>sign in</html>")), "not one valid JSON"},
+		"private key":                     {serve(jwkSet(t, private)), "private members"},
+		"secret":                          {serve(jwkSet(t, jwk{"kty": "oct", "k": b64(make([]byte, 64))})), "from a Secret only"},
+		"empty set":                       {serve([]byte(`{"keys":[]}`)), "the set is empty"},
+		"huge":                            {serve(bytes.Repeat([]byte(" "), 1<<20)), "larger than"},
+		"no content":                      {status(http.StatusNoContent), "status 204"},
+		"304 to an unconditional request": {status(http.StatusNotModified), "status 304"},
+		"not found":                       {status(http.StatusNotFound), "status 404"},
+		"redirect to another server":      {redirect(other.URL + "/jwks.json"), "another server"},
+		"redirect to plain HTTP":          {redirect("http://127.0.0.1/jwks.json"), "another server"},
+		"redirect loop":                   {redirect("/again"), "more than 3 times"},
+		"redirect with credentials":       {func(w http.ResponseWriter, r *http.Request) { redirect("https://u:hunter2@"+r.Host)(w, r) }, "with credentials"},
+		"decompression bomb":              {compressed(bomb.Bytes()), "larger than"},
 		"connection closed in the body": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = w.Write([]byte("{"))
 		}, "unexpected EOF"},
-		"connection closed at once": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
+		"connection closed immediately": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			o := newOrigin(t, tt.answer)
+			o := newOrigin(t, tt.handler)
 			m, _ := newTestManager(t, &clock{})
 			spec := o.spec()
 			spec.URI += "?key=hunter2"
@@ -201,7 +201,7 @@ func compressed(body []byte) http.HandlerFunc {
 	}
 }
 
-func TestRemoteFollowsRedirectOnItsServer(t *testing.T) {
+func TestRemoteFollowsRedirectOnSameServer(t *testing.T) {
 	body := jwkSet(t, rsaJWK(t, "a"))
 	o := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/jwks.json" {
@@ -224,13 +224,13 @@ func TestRemoteBadSetKeepsLastGood(t *testing.T) {
 	if _, err := lookup(t, s, "a"); err != nil {
 		t.Fatal(err)
 	}
-	o.answer(serve([]byte(`{"keys":[]}`)))
+	o.handle(serve([]byte(`{"keys":[]}`)))
 	c.advance(m.pace.minGap)
 	if _, err := lookup(t, s, "b"); !errors.Is(err, ErrUnavailable) {
 		t.Fatal(err)
 	}
 	if _, err := lookup(t, s, "a"); err != nil {
-		t.Fatalf("the last good set is gone: %v", err)
+		t.Fatalf("the last good set was removed: %v", err)
 	}
 }
 
@@ -283,10 +283,10 @@ func TestRemoteSlowServer(t *testing.T) {
 	if _, err := lookup(t, s, "a"); !errors.Is(err, ErrUnavailable) {
 		t.Fatalf("while loading: %v", err)
 	}
-	gone, cancel := context.WithCancel(t.Context())
+	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Lookup(gone, "a", "RS256"); !errors.Is(err, ErrUnavailable) {
-		t.Fatalf("client gone: %v", err)
+	if _, err := s.Lookup(canceled, "a", "RS256"); !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("canceled request: %v", err)
 	}
 	eventually(t, "the load times out", func() bool { return m.Status()[0].Err != "" })
 	close(gate)

@@ -1,5 +1,5 @@
-// Package jwks keeps the keys that verify tokens: it loads the JWK sets of issuers, which package keyset reads, and keeps them
-// fresh in the background. The last good set is kept through an outage, and across reloads of the policy.
+// Package jwks provides the keys that verify tokens. It loads the JWK sets of issuers, which package keyset parses, and refreshes
+// them in the background. It keeps the last good set during an outage and across reloads of the policy.
 package jwks
 
 import (
@@ -12,24 +12,24 @@ import (
 // Key verifies the signatures of one key with its one algorithm.
 type Key = keyset.Key
 
-// Errors of Source.Lookup. None of them, nor what they wrap, holds a token's content.
+// Errors of Source.Lookup. Neither they nor the errors that they wrap contain anything of a token.
 var (
-	// ErrUnknownKey: the issuer's current set has no key for the token.
+	// ErrUnknownKey means that the issuer's current set has no key for the token.
 	ErrUnknownKey = keyset.ErrUnknownKey
-	// ErrAlgorithm: the key that the token names is for another algorithm (RFC 8725 §3.1).
+	// ErrAlgorithm means that the key that the token names is for another algorithm (RFC 8725 §3.1).
 	ErrAlgorithm = keyset.ErrAlgorithm
-	// ErrAmbiguous: the token names no key, and too many could have signed it.
+	// ErrAmbiguous means that the token names no key, and too many keys could have signed it.
 	ErrAmbiguous = keyset.ErrAmbiguous
-	// ErrUnavailable: the issuer's keys are unavailable at present, so nothing can be said about the token.
-	ErrUnavailable = errors.New("looking up key: the issuer's keys are unavailable at present")
+	// ErrUnavailable means that the issuer's keys are unavailable, so that the token cannot be verified at the moment.
+	ErrUnavailable = errors.New("looking up key: the issuer's keys are unavailable")
 )
 
-// Source gives the keys of one issuer. It is safe for concurrent use.
+// Source provides the keys of one issuer. It is safe for concurrent use.
 type Source interface {
-	// Lookup returns the keys, one or few, that may have signed a token with this header: kid may be empty. For an unknown
-	// kid it may wait, for a bounded time, until the set has been fetched once more.
+	// Lookup returns the few keys that may have signed a token with this kid and alg; kid may be empty. For an unknown kid it
+	// may wait, for a limited time, until the set has been fetched again.
 	Lookup(ctx context.Context, kid, alg string) ([]*Key, error)
-	// Holds reports whether a key that Lookup gave earlier is still in force.
+	// Holds reports whether a key that Lookup returned earlier is still active.
 	Holds(key *Key) bool
 }
 

@@ -5,17 +5,17 @@ import "time"
 // Status is the state of one provider's keys.
 type Status struct {
 	Provider string
-	// Ready is false where no set is in force: tokens of this provider are answered with 503.
+	// Ready is true if a set is active. Otherwise tokens of this provider are refused with 503.
 	Ready bool
-	// Keys is the number of keys in force.
+	// Keys is the number of keys in the active set.
 	Keys int
-	// Age is the time since the origin last confirmed the set; zero where it never did, and for an inline set.
+	// Age is the time since the origin last confirmed the set. It is zero if it never did, and for an inline set.
 	Age time.Duration
-	// Err is why the latest load failed; empty where it did not. It holds no address and no key.
+	// Err is why the latest load failed, or empty if it succeeded. It contains no URL and no key.
 	Err string
 }
 
-// Status returns the state of each provider in force, by name.
+// Status returns the state of each active provider, sorted by name.
 func (m *Manager) Status() []Status {
 	sources := m.newest()
 	list := make([]Status, len(sources))

@@ -10,9 +10,9 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// TestAnUnreadableSecretEnds: where what was read is good for a time of its own, a set outlives the last reading by ReadStale
-// alone; one that could be read, and was bad, leaves the last good one in force.
-func TestAnUnreadableSecretEnds(t *testing.T) {
+// TestUnreadableSecretExpires: a set expires ReadStale after the secret could last be read. While the secret can be read but is
+// not valid, the last good set stays active.
+func TestUnreadableSecretExpires(t *testing.T) {
 	c := &clock{}
 	m, _ := newTestManager(t, c)
 	var mu sync.Mutex
@@ -46,17 +46,17 @@ func TestAnUnreadableSecretEnds(t *testing.T) {
 		reload()
 	}
 	if !s.Holds(keys[0]) {
-		t.Error("a bad value took the keys away")
+		t.Error("the keys expired because of an invalid value")
 	}
 	set("", errors.New("the value is too old"))
 	c.advance(MinSecretStale - time.Second)
 	reload()
 	if !s.Holds(keys[0]) {
-		t.Error("the keys went before ReadStale")
+		t.Error("the keys expired before ReadStale")
 	}
 	c.advance(2 * time.Second)
 	if s.Holds(keys[0]) {
-		t.Error("the keys outlive what can be read by more than ReadStale")
+		t.Error("the keys are still active more than ReadStale after the last read")
 	}
 	set(strings.Repeat("a", 32), nil)
 	reload()

@@ -38,11 +38,11 @@ func TestNewRefuses(t *testing.T) {
 		"bcrypt high":     {func(c *Config) { c.BcryptCost = 16 }, "bcrypt: cost"},
 		"parallel":        {func(c *Config) { c.Parallel = -1 }, "parallel"},
 		"memory":          {func(c *Config) { c.Memory = 1 << 10 }, "less than one hash"},
-		"no passes":       {func(c *Config) { c.Argon2.Time = 0 }, "0 passes"},
-		"t=1 below 46MiB": {func(c *Config) { c.Argon2.Time, c.Argon2.Memory = 1, 46<<10-1 }, "OWASP asks for with 1"},
-		"t=2 below 19MiB": {func(c *Config) { c.Argon2.Time, c.Argon2.Memory = 2, 19<<10-1 }, "OWASP asks for with 2"},
-		"t=3 below 12MiB": {func(c *Config) { c.Argon2.Memory = 12<<10 - 1 }, "OWASP asks for with 3"},
-		"no thread":       {func(c *Config) { c.Argon2.Threads = 0 }, "parallelism of 0"},
+		"no passes":       {func(c *Config) { c.Argon2.Time = 0 }, "number of passes"},
+		"t=1 below 46MiB": {func(c *Config) { c.Argon2.Time, c.Argon2.Memory = 1, 46<<10-1 }, "OWASP recommends for passes: 1"},
+		"t=2 below 19MiB": {func(c *Config) { c.Argon2.Time, c.Argon2.Memory = 2, 19<<10-1 }, "OWASP recommends for passes: 2"},
+		"t=3 below 12MiB": {func(c *Config) { c.Argon2.Memory = 12<<10 - 1 }, "OWASP recommends for passes: 3"},
+		"no thread":       {func(c *Config) { c.Argon2.Threads = 0 }, "number of lanes"},
 		"too much work":   {func(c *Config) { c.Argon2.Time, c.Argon2.Memory = 16, 100<<10 }, "at most 1024 MiB"},
 	}
 	for name, tt := range tests {

@@ -23,7 +23,7 @@ func TestConfigRefused(t *testing.T) {
 		"CA not PEM":          {func(c *Config) { c.CABundle = []byte("x") }, "PEM"},
 		"no login":            {func(c *Config) { c.Auth = nil }, "auth method"},
 		"no role":             {func(c *Config) { c.Auth = Kubernetes{TokenFile: "/t"} }, "role"},
-		"mount with dots":     {func(c *Config) { c.Auth = Kubernetes{Mount: "../sys", Role: "r", TokenFile: "/t"} }, "dot segment"},
+		"mount with dots":     {func(c *Config) { c.Auth = Kubernetes{Mount: "../sys", Role: "r", TokenFile: "/t"} }, "is . or .."},
 		"no role ID":          {func(c *Config) { c.Auth = AppRole{} }, "role ID"},
 		"no path":             {func(c *Config) { c.Auth = TokenFile("") }, "path"},
 		"polled too often":    {func(c *Config) { c.PollInterval = time.Millisecond }, "poll interval"},

@@ -16,7 +16,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// attacks are tokens that must give no identity, and why.
+// attacks returns tokens that must give no identity, with the expected reason.
 func attacks(t testing.TB, w *world) map[string]struct{ token, want string } {
 	rs, hs := jwt.SigningMethodRS256, jwt.SigningMethodHS256
 	claimsOK := good().json(t)
@@ -38,7 +38,7 @@ func attacks(t testing.TB, w *world) map[string]struct{ token, want string } {
 		"alg nOnE":                         {b64([]byte(`{"alg":"nOnE"}`)) + "." + parts[1] + ".", "wrong_algorithm"},
 		"alg empty":                        {rsaAs(`{"alg":""}`, claimsOK), "malformed"},
 		"alg missing":                      {rsaAs(`{"kid":"r"}`, claimsOK), "malformed"},
-		"alg no string":                    {rsaAs(`{"alg":["RS256"]}`, claimsOK), "malformed"},
+		"alg not a string":                 {rsaAs(`{"alg":["RS256"]}`, claimsOK), "malformed"},
 		"alg in lower case":                {rsaAs(`{"alg":"rs256","kid":"r"}`, claimsOK), "wrong_algorithm"},
 		"alg named ALG":                    {rsaAs(`{"ALG":"RS256","kid":"r"}`, claimsOK), "malformed"},
 		"public key as HMAC secret, PEM":   {raw(t, `{"alg":"HS256","kid":"r"}`, claimsOK, hs, publicPEM), "wrong_algorithm"},
@@ -50,12 +50,12 @@ func attacks(t testing.TB, w *world) map[string]struct{ token, want string } {
 		"another issuer's key":             {raw(t, headerRS256, claimsOK, rs, w.partner), "bad_signature"},
 		"own key, another issuer's name":   {raw(t, headerRS256, good().with("iss", partner).json(t), rs, w.corp), "bad_signature"},
 		"issuer in another case":           {rsaAs(headerRS256, good().with("iss", "https://ID.example.com").json(t)), "unknown_issuer"},
-		"issuer with a slash more":         {rsaAs(headerRS256, good().with("iss", corp+"/").json(t)), "unknown_issuer"},
+		"issuer with a slash added":        {rsaAs(headerRS256, good().with("iss", corp+"/").json(t)), "unknown_issuer"},
 		"issuer missing":                   {rsaAs(headerRS256, good().without("iss").json(t)), "unknown_issuer"},
 		"issuer a list":                    {rsaAs(headerRS256, good().with("iss", []string{corp}).json(t)), "unknown_issuer"},
 		"kid injection, path":              {rsaAs(`{"alg":"RS256","kid":"../../dev/null"}`, claimsOK), "unknown_key"},
 		"kid injection, SQL":               {rsaAs(`{"alg":"RS256","kid":"x' UNION SELECT 'a"}`, claimsOK), "unknown_key"},
-		"kid of no string":                 {rsaAs(`{"alg":"RS256","kid":{"a":1}}`, claimsOK), "malformed"},
+		"kid not a string":                 {rsaAs(`{"alg":"RS256","kid":{"a":1}}`, claimsOK), "malformed"},
 		"kid too long":                     {rsaAs(`{"alg":"RS256","kid":"`+strings.Repeat("k", 256+1)+`"}`, claimsOK), "malformed"},
 		"key in the header (jwk)":          {raw(t, jwkHeader(w.partner), claimsOK, rs, w.partner), "bad_signature"},
 		"key at an address (jku, x5u)":     {raw(t, `{"alg":"RS256","kid":"r","jku":"https://evil.example/","x5u":"https://evil.example/"}`, claimsOK, rs, w.partner), "bad_signature"},
@@ -65,7 +65,7 @@ func attacks(t testing.TB, w *world) map[string]struct{ token, want string } {
 		"duplicate alg":                    {rsaAs(`{"alg":"none","alg":"RS256","kid":"r"}`, claimsOK), "malformed"},
 		"duplicate claim":                  {rsaAs(headerRS256, strings.Replace(claimsOK, "{", `{"sub":"admin",`, 1)), "malformed"},
 		"duplicate claim by escape":        {rsaAs(headerRS256, strings.Replace(claimsOK, "{", `{"\u0073ub":"admin",`, 1)), "malformed"},
-		"duplicate claim deep down":        {rsaAs(headerRS256, strings.Replace(claimsOK, "{", `{"a":{"b":1,"b":2},`, 1)), "malformed"},
+		"duplicate claim, nested":          {rsaAs(headerRS256, strings.Replace(claimsOK, "{", `{"a":{"b":1,"b":2},`, 1)), "malformed"},
 		"PSS salt of zero":                 {pssToken(t, w, 0), "bad_signature"},
 		"PSS salt of the greatest length":  {pssToken(t, w, 2048/8-2-sha256.Size), "bad_signature"},
 		"PSS salt of 20 bytes":             {pssToken(t, w, 20), "bad_signature"},
@@ -88,9 +88,9 @@ func attacks(t testing.TB, w *world) map[string]struct{ token, want string } {
 		"too large":                        {valid + strings.Repeat("A", 16<<10), "too_large"},
 		"only dots":                        {"..", "malformed"},
 		"opaque token":                     {"0123456789abcdef", "malformed"},
-		"second token behind a comma":      {valid + ", " + valid, "encrypted"},
-		"header no object":                 {rsaAs(`[]`, claimsOK), "malformed"},
-		"claims no object":                 {rsaAs(headerRS256, `"a"`), "malformed"},
+		"second token after a comma":       {valid + ", " + valid, "encrypted"},
+		"header not an object":             {rsaAs(`[]`, claimsOK), "malformed"},
+		"claims not an object":             {rsaAs(headerRS256, `"a"`), "malformed"},
 		"claims nested token":              {rsaAs(headerRS256, valid), "malformed"},
 		"claims with trailing data":        {rsaAs(headerRS256, claimsOK+"{}"), "malformed"},
 		"claims not UTF-8":                 {rsaAs(headerRS256, strings.Replace(claimsOK, "alice", "\xff", 1)), "malformed"},
@@ -98,7 +98,7 @@ func attacks(t testing.TB, w *world) map[string]struct{ token, want string } {
 		"nested bomb":                      {rsaAs(headerRS256, nested(4000)), "malformed"},
 		"type of a logout token":           {rsaAs(`{"alg":"RS256","kid":"r","typ":"logout+jwt"}`, claimsOK), "wrong_type"},
 		"type of a DPoP proof":             {rsaAs(`{"alg":"RS256","kid":"r","typ":"dpop+jwt"}`, claimsOK), "wrong_type"},
-		"type no string":                   {rsaAs(`{"alg":"RS256","kid":"r","typ":1}`, claimsOK), "malformed"},
+		"type not a string":                {rsaAs(`{"alg":"RS256","kid":"r","typ":1}`, claimsOK), "malformed"},
 		"audience of another app":          {w.token(t, good().with("aud", "billing")), "wrong_audience"},
 		"audience missing":                 {w.token(t, good().without("aud")), "wrong_audience"},
 		"audience empty list":              {w.token(t, good().with("aud", []string{})), "wrong_audience"},
@@ -116,10 +116,10 @@ func attacks(t testing.TB, w *world) map[string]struct{ token, want string } {
 		"exp just beyond a 64-bit integer": {rsaAs(headerRS256, replaceExp(claimsOK, "9223372036854775808")), "malformed"},
 		"exp after the year 9999":          {rsaAs(headerRS256, replaceExp(claimsOK, "253402300800")), "malformed"},
 		"not yet valid":                    {w.token(t, good().with("nbf", now.Unix()+31)), "not_yet_valid"},
-		"nbf no number":                    {w.token(t, good().with("nbf", true)), "malformed"},
+		"nbf not a number":                 {w.token(t, good().with("nbf", true)), "malformed"},
 		"issued in the future":             {w.token(t, good().with("iat", now.Unix()+31)), "not_yet_valid"},
-		"subject no string":                {w.token(t, good().with("sub", 1)), "malformed"},
-		"token id no string":               {w.token(t, good().with("jti", []int{1})), "malformed"},
+		"subject not a string":             {w.token(t, good().with("sub", 1)), "malformed"},
+		"token ID not a string":            {w.token(t, good().with("jti", []int{1})), "malformed"},
 	}
 }
 
@@ -177,7 +177,7 @@ func pssToken(t testing.TB, w *world, salt int) string {
 	return signed + "." + b64(sig)
 }
 
-// pssWithoutSalt signs by RFC 8017 §9.1.1 with an empty salt, which crypto/rsa has no length for: 0 means automatic.
+// pssWithoutSalt signs by RFC 8017 §9.1.1 with an empty salt. crypto/rsa cannot do that: a length of 0 means automatic.
 func pssWithoutSalt(t testing.TB, key *rsa.PrivateKey, sum []byte) []byte {
 	t.Helper()
 	hash := sha256.Sum256(append(make([]byte, 8), sum...))
@@ -229,6 +229,6 @@ func TestEmptySaltAttackIsReal(t *testing.T) {
 	token := pssToken(t, w, 0)
 	_, err := jwt.Parse(token, func(*jwt.Token) (any, error) { return &w.corp.PublicKey, nil }, jwt.WithoutClaimsValidation())
 	if err != nil {
-		t.Fatalf("the library refuses it as well: %v; then pss in sidecar/keys/jwks has become superfluous", err)
+		t.Fatalf("the library refuses it as well: %v; then pss in api/check/keyset is no longer needed", err)
 	}
 }

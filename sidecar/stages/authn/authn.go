@@ -1,7 +1,8 @@
-// Package authn verifies the bearer token of a request (RFC 6750, RFC 7519, RFC 8725) and tells what it says: the
-// identity in request.Info, and the claims that the policy hands to the app as headers. It decides nothing: why a token
-// gave no identity is recorded in request.Info.AuthnErr, and authorization, which must come later in the chain, refuses
-// with it where the route needs an identity. The one exception is a request with two tokens.
+// Package authn verifies the bearer token of a request (RFC 6750, RFC 7519, RFC 8725). It records the identity in
+// request.Info, and sets the headers that carry claims to the app. It does not decide whether the request may pass: if a
+// token gives no identity, the reason is in request.Info.AuthnErr, and authorization, which must come later in the chain,
+// refuses with that error if the route needs an identity. The one exception is a request with two tokens, which is refused
+// here.
 package authn
 
 import (
@@ -17,19 +18,19 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// DefaultCacheSize is how many verified tokens are kept where Config.CacheSize is zero.
+// DefaultCacheSize is the number of verified tokens in the cache if Config.CacheSize is zero.
 const DefaultCacheSize = 4096
 
-// Config is what authentication needs.
+// Config configures the stage.
 type Config struct {
-	// Providers have different names and issuers.
+	// Providers must have different names and issuers.
 	Providers []Provider
-	// Realm is the realm of WWW-Authenticate; empty for "postern".
+	// Realm is the realm of WWW-Authenticate; empty means "postern".
 	Realm string
-	// CacheSize bounds the verified tokens that are remembered; zero is DefaultCacheSize. They are bounded by
-	// maxCachedBytes as well.
+	// CacheSize is the maximum number of verified tokens in the cache; zero means DefaultCacheSize. maxCachedBytes limits
+	// the cache as well.
 	CacheSize int
-	// Now is time.Now where nil.
+	// Now returns the current time; nil means time.Now.
 	Now func() time.Time
 }
 
@@ -37,7 +38,7 @@ type authenticator struct {
 	places    []place
 	providers map[string]*provider // by issuer
 	headers   []string             // identity headers of all providers
-	carriers  field.Names          // fields that hold tokens, in any variant of their names
+	carriers  field.Names          // headers that carry tokens, in any variant of their names
 	realm     string
 	now       func() time.Time
 	cache     *cache
@@ -45,17 +46,18 @@ type authenticator struct {
 
 // New returns the stage. Before the next stage sees the request:
 //   - every identity header of any provider is removed, and set again from a verified token's claims;
-//   - a field whose name is a variant of one that holds tokens (X_Token, where X-Token does) is removed: to a CGI or WSGI
-//     app it is the same field, and it has not been verified;
-//   - a token that was not verified is removed, so that an app which trusts the sidecar never sees one, and so is a verified
-//     one unless its provider has ForwardToken. In Shadow mode of the policy tokens stay where they are: the app may still
-//     check them itself;
-//   - a request with more than one token, or with two fields or cookies of a token's name, equal or not, is refused with 400
-//     (RFC 6750 §2), subject to Shadow.
+//   - a header whose name is a variant of one that carries tokens (X_Token, if X-Token does) is removed: a CGI or WSGI app
+//     reads both as the same header, and the variant is not verified;
+//   - a token that is not valid is removed, so that an app that trusts the sidecar never sees one. A verified token is removed
+//     as well unless its provider has ForwardToken. In Shadow mode of the policy tokens stay in the request: the app may still
+//     verify them itself;
+//   - a request with more than one token, or with two headers or cookies of the name that carries it, equal or not, is refused
+//     with 400 (RFC 6750 §2), unless the policy is in Shadow mode.
 //
-// Each token is an event, token_verified or token_refused, whose reason is a jwt.Reason.
+// Each token causes an event, token_verified or token_refused. The reason of a refusal is a jwt.Reason.
 //
-// A token whose issuer's keys are unavailable gives an AuthnErr with status 503, any other bad one 401; no token gives none.
+// AuthnErr has status 503 if the keys of the token's issuer are unavailable, and 401 for any other invalid token. It is nil for a
+// request without a token.
 func New(c Config) (stage.Stage, error) {
 	a := &authenticator{providers: map[string]*provider{}, headers: IdentityHeaders(c.Providers), now: c.Now}
 	if a.now == nil {
@@ -145,8 +147,8 @@ func (a *authenticator) removeVariants(h http.Header) {
 	}
 }
 
-// StripCredentials returns a function that removes what the stage handed to the app: every identity header of providers, and the
-// verified token, wherever it is. A later stage that finds the token revoked calls it.
+// StripCredentials returns a function that removes what the stage gave to the app: every identity header of providers, and the
+// verified token in any header or cookie. A later stage calls it if the token is revoked.
 func StripCredentials(providers []Provider) (func(http.Header), error) {
 	a := &authenticator{providers: map[string]*provider{}}
 	if err := a.addProviders(providers); err != nil {

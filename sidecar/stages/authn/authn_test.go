@@ -58,7 +58,7 @@ func TestAccepts(t *testing.T) {
 	}
 }
 
-func TestWhereTokensAre(t *testing.T) {
+func TestTokenLocations(t *testing.T) {
 	w := newWorld(t)
 	s := w.stage(t)
 	own := w.token(t, good())
@@ -68,14 +68,14 @@ func TestWhereTokensAre(t *testing.T) {
 		shadow     bool
 		wantIssuer string // of the identity, if any
 		wantReason string
-		wantStatus int // where the stage answers by itself
+		wantStatus int // if the stage refuses the request
 		wantHeader http.Header
 	}{
-		"nothing":                 {header: http.Header{}, wantHeader: http.Header{}},
+		"no token":                {header: http.Header{}, wantHeader: http.Header{}},
 		"scheme in another case":  {header: http.Header{"Authorization": {"bEARER   " + own}}, wantIssuer: corp, wantHeader: http.Header{"Authorization": {"bEARER   " + own}, "X-Auth-Subject": {"alice"}}},
 		"another scheme":          {header: http.Header{"Authorization": {"Basic YTpi"}}, wantHeader: http.Header{"Authorization": {"Basic YTpi"}}},
-		"scheme and no token":     {header: http.Header{"Authorization": {"Bearer"}}, wantHeader: http.Header{"Authorization": {"Bearer"}}},
-		"scheme glued on":         {header: http.Header{"Authorization": {"Bearer" + own}}, wantHeader: http.Header{"Authorization": {"Bearer" + own}}},
+		"scheme without token":    {header: http.Header{"Authorization": {"Bearer"}}, wantHeader: http.Header{"Authorization": {"Bearer"}}},
+		"scheme without space":    {header: http.Header{"Authorization": {"Bearer" + own}}, wantHeader: http.Header{"Authorization": {"Bearer" + own}}},
 		"verified, not forwarded": {header: bearer(other), wantIssuer: partner, wantHeader: http.Header{}},
 		"cookie": {
 			header: http.Header{"Cookie": {"a=1; access_token=" + other + "; b=2", "c=3"}}, wantIssuer: partner,
@@ -83,12 +83,12 @@ func TestWhereTokensAre(t *testing.T) {
 		},
 		"cookie alone":        {header: http.Header{"Cookie": {"access_token=" + other}}, wantIssuer: partner, wantHeader: http.Header{}},
 		"cookie, empty":       {header: http.Header{"Cookie": {"access_token="}}, wantHeader: http.Header{"Cookie": {"access_token="}}},
-		"cookie of like name": {header: http.Header{"Cookie": {"Access_Token=x; access_token2=y"}}, wantHeader: http.Header{"Cookie": {"Access_Token=x; access_token2=y"}}},
+		"similar cookie name": {header: http.Header{"Cookie": {"Access_Token=x; access_token2=y"}}, wantHeader: http.Header{"Cookie": {"Access_Token=x; access_token2=y"}}},
 		"issuer's token in another's cookie": {
 			header: http.Header{"Cookie": {"x=1; access_token=" + own}}, wantReason: "wrong_place", wantHeader: http.Header{"Cookie": {"x=1"}},
 		},
 		"bad token is removed":              {header: bearer("x"), wantReason: "malformed", wantHeader: http.Header{}},
-		"bad token behind a tab is removed": {header: http.Header{"Authorization": {"Bearer\tx"}}, wantReason: "malformed", wantHeader: http.Header{}},
+		"bad token after a tab is removed":  {header: http.Header{"Authorization": {"Bearer\tx"}}, wantReason: "malformed", wantHeader: http.Header{}},
 		"bad token stays in shadow":         {header: bearer("x"), shadow: true, wantReason: "malformed", wantHeader: bearer("x")},
 		"unforwarded token stays in shadow": {header: bearer(other), shadow: true, wantIssuer: partner, wantHeader: bearer(other)},
 		"header and cookie":                 {header: http.Header{"Authorization": {"Bearer " + own}, "Cookie": {"access_token=" + other}}, wantStatus: 400},
@@ -127,7 +127,7 @@ func TestWhereTokensAre(t *testing.T) {
 				tt.wantHeader["X-Auth-Subject"] = []string{"alice"}
 			}
 			if id := o.info.Identity; (id == nil) != (tt.wantIssuer == "") || id != nil && id.Issuer != tt.wantIssuer {
-				t.Fatalf("identity %+v, want of %q", id, tt.wantIssuer)
+				t.Fatalf("identity %+v, want issuer %q", id, tt.wantIssuer)
 			}
 			if delete(tt.wantHeader, "X-Auth-Email"); !reflect.DeepEqual(o.header, tt.wantHeader) && !tt.shadow {
 				t.Errorf("the app sees %v, want %v", o.header, tt.wantHeader)
@@ -151,9 +151,9 @@ func TestPrefixesOfOneHeader(t *testing.T) {
 	tests := map[string]struct{ value, wantReason string }{
 		"without prefix":        {own, ""},
 		"with prefix":           {"Partner " + other, ""},
-		"prefix of the other":   {"Partner " + own, "wrong_place"},
-		"no prefix but needed":  {other, "wrong_place"},
-		"prefix and no token":   {"Partner ", "malformed"},
+		"prefix of another":     {"Partner " + own, "wrong_place"},
+		"prefix missing":        {other, "wrong_place"},
+		"prefix without token":  {"Partner ", "malformed"},
 		"some other first word": {"Bearer " + own, "malformed"},
 	}
 	for name, tt := range tests {

@@ -8,13 +8,13 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// maxCachedBytes bounds the remembered tokens by the sum of their lengths as well: claims take several times that.
+// maxCachedBytes is the maximum sum of the lengths of cached tokens. Their claims take several times as much memory.
 const maxCachedBytes = 8 << 20
 
-// tokenSum names a token in memory; the token itself is not kept.
+// tokenSum identifies a token in the cache. The token itself is not stored.
 type tokenSum = [sha256.Size]byte
 
-// cache remembers verified tokens, the least recently used of which go first.
+// cache holds verified tokens. The least recently used are removed first.
 type cache struct {
 	tokens *lru.Cache[tokenSum, *verified]
 	bytes  atomic.Int64
@@ -26,7 +26,7 @@ func newCache(size int) (*cache, error) {
 	var err error
 	c.tokens, err = lru.NewWithEvict(size, func(_ tokenSum, v *verified) { c.bytes.Add(-int64(v.size)) })
 	if err != nil {
-		return nil, fmt.Errorf("making token cache: %w", err)
+		return nil, fmt.Errorf("creating token cache: %w", err)
 	}
 	return c, nil
 }
@@ -37,7 +37,7 @@ func (c *cache) remove(sum tokenSum) { c.tokens.Remove(sum) }
 
 func (c *cache) add(sum tokenSum, v *verified) {
 	c.bytes.Add(int64(v.size))
-	if known, _ := c.tokens.ContainsOrAdd(sum, v); known { // another request with the token was faster
+	if known, _ := c.tokens.ContainsOrAdd(sum, v); known { // another request added the token first
 		c.bytes.Add(-int64(v.size))
 	}
 	for c.bytes.Load() > maxCachedBytes {

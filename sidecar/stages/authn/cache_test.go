@@ -34,7 +34,7 @@ func TestCacheIsBounded(t *testing.T) {
 				t.Fatalf("%d kept, %d bytes; want %d", got, c.bytes.Load(), tt.wantKept)
 			}
 			if _, ok := c.get(sumOf(tt.tokens - 1)); !ok {
-				t.Error("the latest token is gone")
+				t.Error("the latest token was removed")
 			}
 		})
 	}

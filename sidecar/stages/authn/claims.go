@@ -9,7 +9,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
 
-// newIdentity makes the identity of a verified token, or says which of the provider's claims it lacks.
+// newIdentity returns the identity of a verified token. The error is reasonClaim if a claim that the provider requires is missing.
 func newIdentity(p *provider, t *jwt.Token) (*identity.Identity, error) {
 	id := &identity.Identity{
 		Provider: p.Name, Issuer: t.Issuer, Subject: t.Subject, TokenID: t.ID, KeyID: t.Key.ID(),
@@ -42,7 +42,7 @@ func (c RequiredClaim) matches(v any) bool {
 	return ok && slices.Contains(c.Values, text)
 }
 
-// scalar writes a string as it is, and a number or boolean as JSON does.
+// scalar returns a string as it is, and a number or boolean as JSON writes it.
 func scalar(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:

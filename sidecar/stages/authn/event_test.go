@@ -14,7 +14,8 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
 
-// TestTokenEvents: a verified token's event says whom it names; that of a refused one only whose rules it has not met.
+// TestTokenEvents: the event of a verified token has its actor. The event of a refused token has only the provider whose rules it
+// does not meet.
 func TestTokenEvents(t *testing.T) {
 	w := newWorld(t)
 	actor := event.Actor{Provider: "corp", Issuer: corp, Subject: "alice", Session: "s1", TokenID: "t1"}
@@ -25,9 +26,9 @@ func TestTokenEvents(t *testing.T) {
 		want        event.Event
 	}{
 		{"verified", good, event.Event{Kind: event.TokenVerified, Outcome: event.Success, Actor: actor}},
-		{"from memory", good, event.Event{Kind: event.TokenVerified, Outcome: event.Success, Actor: actor, Cached: true}},
+		{"cached", good, event.Event{Kind: event.TokenVerified, Outcome: event.Success, Actor: actor, Cached: true}},
 		{"expired", w.token(t, claims{"iss": corp, "sub": "mallory", "aud": "orders", "exp": 1}), event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: "expired", Actor: provider}},
-		{"of nobody", "aaaa.bbbb.cccc", event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: "malformed"}},
+		{"not a token", "aaaa.bbbb.cccc", event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: "malformed"}},
 	}
 	s := w.stage(t)
 	for _, tt := range tests {
@@ -42,7 +43,7 @@ func TestTokenEvents(t *testing.T) {
 			t.Errorf("%s: event %+v; want %+v", tt.name, got, tt.want)
 		}
 		if (o.info.Actor == actor) != (tt.want.Kind == event.TokenVerified) {
-			t.Errorf("%s: later events are of %+v", tt.name, o.info.Actor)
+			t.Errorf("%s: later events have the actor %+v", tt.name, o.info.Actor)
 		}
 		if text := fmt.Sprintf("%+v", got); strings.Contains(text, tt.token) || strings.Contains(text, strings.Split(tt.token, ".")[1]) {
 			t.Errorf("%s: the event holds the token", tt.name)
@@ -52,7 +53,7 @@ func TestTokenEvents(t *testing.T) {
 	w.events = nil
 	w.send(w.stage(t), bearer(good), false)
 	if len(w.events) != 1 || w.events[0].Outcome != event.Failed || w.events[0].Reason != "keys_unavailable" {
-		t.Errorf("keys away: events %+v", w.events)
+		t.Errorf("keys unavailable: events %+v", w.events)
 	}
 }
 
@@ -69,7 +70,7 @@ func TestMetricsAreASink(t *testing.T) {
 	s.Emit(event.Event{Kind: event.TokenVerified, Actor: event.Actor{Provider: "corp"}, Cached: true})
 	s.Emit(event.Event{Kind: event.TokenRefused, Reason: "expired", Actor: event.Actor{Provider: "corp"}})
 	s.Emit(event.Event{Kind: event.TokenRefused, Reason: "malformed"})
-	want := `# HELP postern_tokens_verified_total Bearer tokens by provider (empty where the token named none), result (ok, or why not), and whether an earlier verification was used.
+	want := `# HELP postern_tokens_verified_total Bearer tokens by provider (empty if the token names none), result (ok, or the reason of the refusal), and whether the verification was cached.
 # TYPE postern_tokens_verified_total counter
 postern_tokens_verified_total{cached="false",provider="",result="malformed"} 1
 postern_tokens_verified_total{cached="false",provider="corp",result="expired"} 1
@@ -80,7 +81,7 @@ postern_tokens_verified_total{cached="true",provider="corp",result="ok"} 1
 	}
 }
 
-// TestEventsAllocateNothing: a remembered token costs the one allocation that hashing it takes, whether or not it is counted.
+// TestEventsAllocateNothing: a cached token costs the one allocation of its hash, whether or not a sink counts it.
 func TestEventsAllocateNothing(t *testing.T) {
 	w := newWorld(t)
 	m, err := NewMetrics(prometheus.NewRegistry())
@@ -99,7 +100,7 @@ func TestEventsAllocateNothing(t *testing.T) {
 	}
 }
 
-// TestEveryReasonHasAText: the client is told what is wrong with its token, in a text that fits into a quoted string.
+// TestEveryReasonHasAText: every reason has its own text for the client, which fits in a quoted string.
 func TestEveryReasonHasAText(t *testing.T) {
 	seen := map[string]jwt.Reason{}
 	for _, r := range []jwt.Reason{

@@ -11,20 +11,20 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
 
-// maxHeaders bounds the values of all identity headers of one token, in bytes.
+// maxHeaders is the maximum size of the values of all identity headers of one token, in bytes.
 const maxHeaders = 8 << 10
 
-// extended begins a value that is percent-encoded UTF-8 (RFC 8187 §3.2, without a language).
+// extended is the prefix of a value in percent-encoded UTF-8 (RFC 8187 §3.2, without a language).
 const extended = "UTF-8''"
 
-// header is a field that a verified token sets.
+// header is a request header that a verified token sets.
 type header struct{ name, value string }
 
-// headersOf writes the claims for the app:
+// headersOf returns the headers that carry claims to the app:
 //   - strings, numbers and booleans as they are; arrays of them joined by commas; anything else as compact ASCII JSON;
-//   - a text that is not printable ASCII, that has spaces at an end, or that itself begins with UTF-8”, is percent-encoded
-//     behind UTF-8” (RFC 8187), so that no claim can break out of the field or be taken for another. A comma inside an
-//     array's element is encoded as well: split at commas first, then decode;
+//   - a text that is not printable ASCII, starts or ends with a space, or itself begins with the UTF-8 prefix of RFC 8187, is
+//     percent-encoded after that prefix, so that no claim can end the header early or look like another value. A comma inside
+//     an array's element is encoded as well: apps must split at commas first, then decode;
 //   - no header for a claim that is absent, null or empty.
 func headersOf(p *provider, id *identity.Identity) ([]header, error) {
 	var headers []header
@@ -79,7 +79,7 @@ func scalars(list []any) ([]string, bool) {
 	return elements, true
 }
 
-// fieldValue joins elements by commas, encoded if one of them needs it.
+// fieldValue joins elements by commas. It encodes all of them if one needs it.
 func fieldValue(elements []string) string {
 	for _, e := range elements {
 		if !plain(e) || strings.Contains(e, ",") {
@@ -101,7 +101,7 @@ func extend(elements []string) string {
 	return b.String()
 }
 
-// plain reports a text that can be a field's value as it is, and cannot be taken for an encoded one.
+// plain reports whether s can be a header's value as it is, and does not look like an encoded one.
 func plain(s string) bool {
 	if s != strings.Trim(s, " ") || len(s) >= len(extended) && strings.EqualFold(s[:len(extended)], extended) {
 		return false
@@ -114,7 +114,7 @@ func plain(s string) bool {
 	return true
 }
 
-// percentEncode keeps letters, digits and the attr-chars -._~ of RFC 8187 §3.2.1.
+// percentEncode encodes every byte except letters, digits and the attr-chars -._~ of RFC 8187 §3.2.1.
 func percentEncode(b *strings.Builder, s string) {
 	const hex = "0123456789ABCDEF"
 	for i := range len(s) {
@@ -130,7 +130,7 @@ func percentEncode(b *strings.Builder, s string) {
 	}
 }
 
-// ascii writes the characters of a JSON text beyond ASCII, and DEL, as \u escapes.
+// ascii returns a JSON text with characters beyond ASCII, and DEL, as \u escapes.
 func ascii(jsonText string) string {
 	var b strings.Builder
 	for _, r := range jsonText {

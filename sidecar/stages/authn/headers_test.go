@@ -83,7 +83,7 @@ func FuzzHeaderValue(f *testing.F) {
 				t.Fatalf("%q gives %q", elements, got)
 			}
 			if back := decodeField(t, got); !slices.Equal(back, elements) {
-				t.Fatalf("%q gives %q, which reads %q", elements, got, back)
+				t.Fatalf("%q gives %q, which is read as %q", elements, got, back)
 			}
 		}
 		if got, err := text(map[string]any{a: b}); err != nil || !httpguts.ValidHeaderFieldValue(got) || !json.Valid([]byte(got)) {
@@ -92,7 +92,7 @@ func FuzzHeaderValue(f *testing.F) {
 	})
 }
 
-// decodeField reads a field as an app does.
+// decodeField reads a header as an app does.
 func decodeField(t *testing.T, value string) []string {
 	t.Helper()
 	rest, encoded := strings.CutPrefix(value, extended)

@@ -34,7 +34,7 @@ const (
 	partner = "https://partner.example.com"
 )
 
-// testKeys are made once: making RSA keys is slow.
+// testKeys are generated once, because generating RSA keys is slow.
 var testKeys = sync.OnceValues(func() (keys struct{ corp, partner *rsa.PrivateKey }, err error) {
 	if keys.corp, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
 		return keys, err
@@ -59,7 +59,7 @@ type world struct {
 	events        []event.Event
 }
 
-// now is the time of every test that does not move it.
+// now is the time in every test that does not change it.
 var (
 	now    = time.Unix(1_800_000_000, 0)
 	client = netip.MustParseAddr("192.0.2.1")
@@ -147,7 +147,7 @@ func (w *world) stage(t testing.TB) stage.Stage {
 
 type claims map[string]any
 
-// good is what corp's tokens say.
+// good returns the claims of corp's tokens.
 func good() claims {
 	return claims{"iss": corp, "sub": "alice", "aud": "orders", "iat": now.Unix() - 60, "exp": now.Unix() + 600, "jti": "t1"}
 }
@@ -186,13 +186,13 @@ func raw(t testing.TB, header, claims string, method jwt.SigningMethod, key any)
 
 const headerRS256 = `{"alg":"RS256","kid":"r","typ":"JWT"}`
 
-// token is corp's.
+// token returns a token of corp.
 func (w *world) token(t testing.TB, c claims) string {
 	t.Helper()
 	return raw(t, headerRS256, c.json(t), jwt.SigningMethodRS256, crypto.PrivateKey(w.corp))
 }
 
-// outcome is what the next stage saw.
+// outcome is what the next stage received.
 type outcome struct {
 	info   *request.Info
 	header http.Header

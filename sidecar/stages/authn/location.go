@@ -1,46 +1,31 @@
 package authn
 
 import (
-	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
-	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 )
 
 // Location is where a token may be: exactly one of Header and Cookie.
 type Location struct {
 	Header string
-	// Prefix comes before the token, in any case; if it ends with a space, other space and more of it will do (RFC 9110 §11.4).
-	// A field with another prefix holds no token.
+	// Prefix comes before the token and ignores case. If it ends with a space, any other white space, or more of it, is accepted
+	// (RFC 9110 §11.4). A header with another prefix carries no token.
 	Prefix string
 	// Cookie is a cookie's name, case-sensitive.
 	Cookie string
 }
 
-func (l Location) check() error {
-	switch {
-	case (l.Header == "") == (l.Cookie == ""):
-		return errors.New("a location needs either a header or a cookie")
-	case l.Cookie != "" && l.Prefix != "":
-		return fmt.Errorf("cookie %q has a prefix; prefixes are for headers", l.Cookie)
-	case l.Cookie != "":
-		return check.CookieName(l.Cookie)
-	}
-	return check.TokenHeader(l.Header)
-}
-
-// place is a header or cookie that any provider takes tokens from.
+// place is a header or cookie from which at least one provider accepts tokens.
 type place struct {
 	header, cookie string
 	// prefixes of the header, in lower case, longest first, so that "Bearer " wins over "".
 	prefixes []string
 }
 
-// addPlaces adds locations, each header and cookie once.
+// addPlaces adds locations to places. Each header and cookie occurs once.
 func addPlaces(places []place, locations []Location) []place {
 	for _, l := range locations {
 		header, prefix := http.CanonicalHeaderKey(l.Header), strings.ToLower(l.Prefix)
@@ -61,11 +46,11 @@ func addPlaces(places []place, locations []Location) []place {
 type credential struct {
 	token                  string
 	header, prefix, cookie string
-	// alone says that it was in no request.
+	// alone is true if the token was not part of a request.
 	alone bool
 }
 
-// headersOfPlaces are the fields that hold tokens, in canonical form.
+// headersOfPlaces returns the headers that carry tokens, in canonical form.
 func headersOfPlaces(places []place) []string {
 	var names []string
 	for _, p := range places {
@@ -76,8 +61,8 @@ func headersOfPlaces(places []place) []string {
 	return names
 }
 
-// find returns the request's token, or nil; many says that there is more than one, or that a field or cookie that holds
-// one is repeated, so that it is unclear which of them counts.
+// find returns the request's token, or nil if it has none. many is true if there is more than one token, or if a header or
+// cookie that carries tokens is repeated, so that apps may read a different one.
 func find(h http.Header, places []place) (found *credential, many bool) {
 	for _, p := range places {
 		c, twice := p.find(h)
@@ -114,8 +99,8 @@ func (p place) find(h http.Header) (found *credential, twice bool) {
 	return nil, false
 }
 
-// cutPrefix takes prefix, in lower case, off value, in any case. Where it ends with a space, whatever any app takes for space
-// will do as well: apps that split there read a token.
+// cutPrefix removes prefix, which is in lower case, from value, ignoring case. If prefix ends with a space, it accepts
+// everything that some app reads as white space, because such an app finds a token after it.
 func cutPrefix(value, prefix string) (token string, ok bool) {
 	value = field.TrimLeftSpace(value)
 	scheme, spaced := strings.CutSuffix(prefix, " ")
@@ -130,8 +115,8 @@ func cutPrefix(value, prefix string) (token string, ok bool) {
 	return token, len(token) < len(rest)
 }
 
-// cookie returns the value of the cookie and how many there are of that name. It splits at semicolons and no more, as the
-// most lenient app does: http.Request.Cookies leaves out what it takes for malformed, which the app might read.
+// cookie returns the value of the cookie and the number of cookies with that name. It only splits at semicolons, as the most
+// lenient app does: http.Request.Cookies omits malformed cookies, which the app might read.
 func cookie(h http.Header, name string) (value string, n int) {
 	for _, line := range h["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
@@ -145,7 +130,7 @@ func cookie(h http.Header, name string) (value string, n int) {
 	return value, n
 }
 
-// accepts reports whether the provider takes tokens from c's place.
+// accepts reports whether the provider accepts tokens in the header or cookie of c.
 func (p *provider) accepts(c credential) bool {
 	if c.alone {
 		return true
@@ -158,7 +143,7 @@ func (p *provider) accepts(c credential) bool {
 	return false
 }
 
-// remove takes the token out of the request: its header, or its cookie and none of the others.
+// remove removes the token from the request: its header, or its cookie but no other.
 func (c credential) remove(h http.Header) {
 	if c.header != "" {
 		delete(h, c.header)

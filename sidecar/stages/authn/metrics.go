@@ -9,15 +9,15 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 )
 
-// Metrics is a sink of events that counts in postern_tokens_verified_total. It lives as long as the process and serves the
-// authentication of one snapshot after the other.
+// Metrics is a sink of events that counts tokens in postern_tokens_verified_total. It lives as long as the process, across
+// snapshots of the policy.
 type Metrics struct{ tokens *prometheus.CounterVec }
 
 // NewMetrics registers the counter.
 func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	tokens := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postern_tokens_verified_total",
-		Help: "Bearer tokens by provider (empty where the token named none), result (ok, or why not), and whether an earlier verification was used.",
+		Help: "Bearer tokens by provider (empty if the token names none), result (ok, or the reason of the refusal), and whether the verification was cached.",
 	}, []string{"provider", "result", "cached"})
 	if err := r.Register(tokens); err != nil {
 		return nil, fmt.Errorf("registering token metrics: %w", err)

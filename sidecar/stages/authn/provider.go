@@ -2,49 +2,44 @@ package authn
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/posterndev/postern/api/check"
-	"github.com/posterndev/postern/api/check/keyset"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
 
-// maxLeeway bounds how wrong clocks may be.
-const maxLeeway = time.Hour
-
 // Keys finds the keys of one issuer; jwks.Source is one.
 type Keys interface {
 	jwt.Keys
-	// Holds reports whether key is still in force.
+	// Holds reports whether key is still active.
 	Holds(key *jwks.Key) bool
 }
 
-// Provider is an issuer whose tokens are accepted, and what they must say.
+// Provider is an issuer whose tokens are accepted, and the rules for its tokens.
 type Provider struct {
 	Name string
-	// Issuer is compared with "iss" byte by byte.
+	// Issuer must equal the iss claim, byte by byte.
 	Issuer string
-	// Audiences: "aud" must hold one of them. Empty accepts a token for anybody, which is safe only where the issuer serves
-	// this app alone (RFC 8725 §3.9).
+	// Audiences: the aud claim must contain one of them. Empty accepts tokens for any audience, which is only safe if the
+	// issuer serves no other app (RFC 8725 §3.9).
 	Audiences []string
-	// Algorithms are those that keyset.CheckAlgorithms accepts.
+	// Algorithms are the accepted values of alg. See keyset.CheckAlgorithms.
 	Algorithms []string
 	Keys       Keys
-	// From is where the token is looked for; empty for Location{Header: "Authorization", Prefix: "Bearer "}.
+	// From are the locations of tokens; empty means Location{Header: "Authorization", Prefix: "Bearer "}.
 	From []Location
-	// Leeway is granted to exp, nbf and iat, up to an hour.
+	// Leeway allows for clock differences in exp, nbf and iat; at most five minutes.
 	Leeway time.Duration
-	// MaxLifetime bounds exp−iat and makes iat mandatory; zero for no bound.
+	// MaxLifetime is the maximum of exp−iat, and makes iat mandatory; zero means no limit.
 	MaxLifetime time.Duration
-	// TokenTypes are the accepted media types in "typ", without "application/" and in any case; a token without typ counts as
-	// JWT. Empty for JWT and at+jwt; only at+jwt accepts access tokens by RFC 9068 alone.
+	// TokenTypes are the accepted media types in the typ header, without "application/" and ignoring case. A token without typ
+	// has type JWT. Empty means JWT and at+jwt. With at+jwt alone, only access tokens of RFC 9068 are accepted.
 	TokenTypes     []string
 	RequiredClaims []RequiredClaim
-	// ClaimsToHeaders have different headers.
+	// ClaimsToHeaders must have different headers.
 	ClaimsToHeaders []ClaimHeader
 	// ForwardToken leaves a verified token in the request.
 	ForwardToken bool
@@ -53,17 +48,17 @@ type Provider struct {
 // RequiredClaim is a claim that a token must have, by name or dotted path.
 type RequiredClaim struct {
 	Claim string
-	// Values: the claim, or one element where it is an array, must be one of them; numbers and booleans as JSON writes them.
-	// Empty for any value but null.
+	// Values: the claim, or one element if it is an array, must equal one of them; numbers and booleans as JSON writes them.
+	// Empty means any value except null.
 	Values []string
 }
 
-// ClaimHeader hands a claim to the app.
+// ClaimHeader carries a claim to the app in a request header.
 type ClaimHeader struct {
 	Claim, Header string
 }
 
-// provider is a Provider with its defaults, checked. The rules are what its tokens must say to be verified.
+// provider is a valid Provider with its defaults filled in. The rules verify its tokens.
 type provider struct {
 	Provider
 	rules jwt.Issuer
@@ -76,69 +71,44 @@ func newProvider(p Provider) (*provider, error) {
 	if p.Keys == nil {
 		return nil, errors.New("it has no keys")
 	}
-	if err := keyset.CheckAlgorithms(p.Algorithms); err != nil {
+	if err := p.validate(); err != nil {
 		return nil, err
-	}
-	if p.Leeway < 0 || p.Leeway > maxLeeway {
-		return nil, fmt.Errorf("the leeway is not between 0 and %s", maxLeeway)
-	}
-	if p.MaxLifetime < 0 {
-		return nil, errors.New("the maximum lifetime is negative")
-	}
-	if slices.Contains(p.Audiences, "") {
-		return nil, errors.New("an audience is empty")
 	}
 	if len(p.From) == 0 {
 		p.From = []Location{{Header: "Authorization", Prefix: "Bearer "}}
-	}
-	for _, l := range p.From {
-		if err := l.check(); err != nil {
-			return nil, err
-		}
-	}
-	if err := checkClaims(p); err != nil {
-		return nil, err
 	}
 	types := p.TokenTypes
 	if len(types) == 0 {
 		types = []string{"JWT", "at+jwt"}
 	}
-	compiled := &provider{Provider: p, rules: jwt.Issuer{
+	valid := &provider{Provider: p, rules: jwt.Issuer{
 		Issuer: p.Issuer, Audiences: p.Audiences, Algorithms: p.Algorithms, Keys: p.Keys, Leeway: p.Leeway, MaxLifetime: p.MaxLifetime,
 	}}
 	for _, t := range types {
-		if t == "" {
-			return nil, errors.New("a token type is empty")
-		}
-		compiled.rules.Types = append(compiled.rules.Types, jwt.MediaType(t))
+		valid.rules.Types = append(valid.rules.Types, jwt.MediaType(t))
 	}
-	return compiled, nil
+	return valid, nil
 }
 
-func checkClaims(p Provider) error {
+// validate refuses what check.TokenRules refuses.
+func (p Provider) validate() error {
+	rules := &check.ProviderSection{
+		Audiences: p.Audiences, Algorithms: p.Algorithms, TokenTypes: p.TokenTypes,
+		Leeway: check.Duration(p.Leeway), MaxLifetime: check.Duration(p.MaxLifetime),
+	}
+	for _, l := range p.From {
+		rules.From = append(rules.From, check.TokenLocation(l))
+	}
 	for _, c := range p.RequiredClaims {
-		if err := check.Claim(c.Claim); err != nil {
-			return fmt.Errorf("required claims: %w", err)
-		}
+		rules.RequiredClaims = append(rules.RequiredClaims, check.RequiredClaim(c))
 	}
-	seen := map[string]bool{}
 	for _, c := range p.ClaimsToHeaders {
-		name := http.CanonicalHeaderKey(c.Header)
-		if err := check.Claim(c.Claim); err != nil {
-			return fmt.Errorf("header %q: %w", c.Header, err)
-		}
-		if err := check.IdentityFieldName(c.Header); err != nil {
-			return fmt.Errorf("claims to headers: %w", err)
-		}
-		if seen[name] {
-			return fmt.Errorf("header %s carries two claims", name)
-		}
-		seen[name] = true
+		rules.ClaimsToHeaders = append(rules.ClaimsToHeaders, check.ClaimToHeader(c))
 	}
-	return nil
+	return check.Error(check.TokenRules("provider", rules))
 }
 
-// IdentityHeaders returns the canonical names of the headers that only a verified token may set, sorted: the chain removes
+// IdentityHeaders returns the canonical names of the headers that only a verified token may set, sorted. The chain removes
 // them from every request, whether or not authentication runs for it.
 func IdentityHeaders(providers []Provider) []string {
 	var names []string

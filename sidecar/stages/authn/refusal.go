@@ -14,7 +14,7 @@ const (
 	reasonClaimSize jwt.Reason = "claims_too_large"
 )
 
-// describe is the client's text: one of these and nothing of the token.
+// describe returns the text for the client. It contains nothing of the token.
 func describe(r jwt.Reason) string {
 	switch r {
 	case jwt.TooLarge:
@@ -52,16 +52,16 @@ func describe(r jwt.Reason) string {
 	}
 }
 
-// retryAfter is how long a client waits for an issuer's keys, in seconds.
+// retryAfter is the value of Retry-After while an issuer's keys are unavailable, in seconds.
 const retryAfter = "5"
 
-// refuse is what the client is told: 503 while the issuer's keys are unavailable, else 401 by RFC 6750 §3.1.
+// refuse returns the response to the client: 503 if the issuer's keys are unavailable, else 401 (RFC 6750 §3.1).
 func refuse(err error, realm string) *httperr.Error {
 	reason := jwt.ReasonOf(err)
 	if reason == jwt.Unavailable {
 		e := &httperr.Error{
 			Status: http.StatusServiceUnavailable, Code: "keys-unavailable",
-			Detail: "Tokens of this issuer cannot be verified at present.", Cause: err,
+			Detail: "Tokens of this issuer cannot be verified at the moment.", Cause: err,
 		}
 		return e.With("Retry-After", retryAfter)
 	}

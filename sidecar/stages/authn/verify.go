@@ -14,7 +14,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
 
-// verified is a token that passed: everything that a later request with it needs. It is immutable.
+// verified is a verified token, with everything that a later request with it needs. It is immutable.
 type verified struct {
 	provider *provider
 	key      *jwks.Key
@@ -25,8 +25,8 @@ type verified struct {
 	size     int // of the token, in bytes
 }
 
-// verify returns what the token says, from memory where it was verified before and its key and dates still hold. Only
-// tokens that passed are remembered: what an attacker makes up takes no memory. The error is a jwt.Reason, perhaps with a cause.
+// verify returns the verified token. It uses the cache if the token was verified before and its key and dates are still valid.
+// Only valid tokens are cached, so that an attacker's tokens use no memory. The error is a jwt.Reason, which may have a cause.
 func (a *authenticator) verify(ctx context.Context, info *request.Info, c credential) (*verified, error) {
 	sum := sha256.Sum256([]byte(c.token))
 	if v, ok := a.cache.get(sum); ok {
@@ -46,8 +46,8 @@ func (a *authenticator) verify(ctx context.Context, info *request.Info, c creden
 	return v, nil
 }
 
-// verifyToken verifies a token that is not remembered. It also returns the provider that the token names, if any, where it
-// refuses the token.
+// verifyToken verifies a token without the cache. If it refuses the token, it still returns the provider that the token names,
+// if any.
 func (a *authenticator) verifyToken(ctx context.Context, c credential) (*provider, *verified, error) {
 	parsed, err := jwt.Parse(c.token)
 	if err != nil {
@@ -79,13 +79,13 @@ func (a *authenticator) verifyToken(ctx context.Context, c credential) (*provide
 	}, nil
 }
 
-// emit says whom the request's token names, for this event and later ones.
+// emit emits token_verified. The actor of the token is set for this event and later ones of the request.
 func (v *verified) emit(info *request.Info, cached bool) {
 	info.Actor = v.actor
 	info.Emit(event.Event{Kind: event.TokenVerified, Outcome: event.Success, Cached: cached})
 }
 
-// emitRefused names the provider, whose rules the token has not met, and nothing else that the token says.
+// emitRefused emits token_refused. It names the provider whose rules the token does not meet, and nothing else of the token.
 func emitRefused(info *request.Info, p *provider, err error) {
 	e := event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: string(jwt.ReasonOf(err))}
 	if p != nil {
@@ -97,10 +97,10 @@ func emitRefused(info *request.Info, p *provider, err error) {
 	info.Emit(e)
 }
 
-// Verifier verifies single tokens, by the same rules as the stage verifies those of requests. It is safe for concurrent use.
+// Verifier verifies tokens outside requests, by the same rules as the stage. It is safe for concurrent use.
 type Verifier struct{ a *authenticator }
 
-// NewVerifier returns one for the providers' tokens. Now is time.Now where nil.
+// NewVerifier returns a Verifier for the providers' tokens. A nil now means time.Now.
 func NewVerifier(providers []Provider, now func() time.Time) (*Verifier, error) {
 	if now == nil {
 		now = time.Now
@@ -115,8 +115,8 @@ func NewVerifier(providers []Provider, now func() time.Time) (*Verifier, error) 
 // Accepts reports whether tokens of the issuer are verified.
 func (v *Verifier) Accepts(issuer string) bool { return v.a.providers[issuer] != nil }
 
-// Verify returns what a token says, or nil where it is not valid. An error means that this is not known at present, because the
-// issuer's keys are unavailable.
+// Verify returns the identity of a token, or nil if the token is not valid. An error means that the issuer's keys are
+// unavailable, so that the token cannot be verified at the moment.
 func (v *Verifier) Verify(ctx context.Context, token string) (*identity.Identity, error) {
 	_, found, err := v.a.verifyToken(ctx, credential{token: token, alone: true})
 	switch {

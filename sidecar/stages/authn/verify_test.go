@@ -20,23 +20,23 @@ func TestProviderChecks(t *testing.T) {
 		claims claims
 		want   string
 	}{
-		"lifetime within bounds":   {func(p *Provider) { p.MaxLifetime = time.Hour }, good().with("iat", now.Unix()).with("exp", hour), ""},
-		"lifetime too long":        {func(p *Provider) { p.MaxLifetime = time.Hour }, good().with("iat", now.Unix()-1).with("exp", hour), "lifetime_too_long"},
-		"lifetime without iat":     {func(p *Provider) { p.MaxLifetime = time.Hour }, good().without("iat"), "lifetime_too_long"},
-		"lifetime of ages":         {func(p *Provider) { p.MaxLifetime = time.Hour }, good().with("iat", 0).with("exp", 253402300799), "lifetime_too_long"},
-		"access tokens only":       {func(p *Provider) { p.TokenTypes = []string{"at+jwt"} }, good(), "wrong_type"},
-		"no leeway":                {func(p *Provider) { p.Leeway = 0 }, good().with("exp", now.Unix()), "expired"},
-		"any audience":             {func(p *Provider) { p.Audiences = nil }, good().with("aud", "x"), ""},
-		"claim has the value":      {require("tenant", "acme", "b"), good().with("tenant", "b"), ""},
-		"claim in a list":          {require("realm.roles", "admin"), good().with("realm", claims{"roles": []string{"a", "admin"}}), ""},
-		"claim is a number":        {require("level", "3"), good().with("level", 3), ""},
-		"claim is a boolean":       {require("email_verified", "true"), good().with("email_verified", true), ""},
-		"claim has another value":  {require("tenant", "acme"), good().with("tenant", "Acme"), "missing_claim"},
-		"claim is absent":          {require("tenant", "acme"), good(), "missing_claim"},
-		"claim is an object":       {require("tenant", "acme"), good().with("tenant", claims{"acme": 1}), "missing_claim"},
-		"claim in no list":         {require("roles", "admin"), good().with("roles", []any{"administrator", []string{"admin"}}), "missing_claim"},
-		"claim must be there":      {require("tenant"), good().with("tenant", ""), ""},
-		"claim must be there, nil": {require("tenant"), good().with("tenant", nil), "missing_claim"},
+		"lifetime within bounds":  {func(p *Provider) { p.MaxLifetime = time.Hour }, good().with("iat", now.Unix()).with("exp", hour), ""},
+		"lifetime too long":       {func(p *Provider) { p.MaxLifetime = time.Hour }, good().with("iat", now.Unix()-1).with("exp", hour), "lifetime_too_long"},
+		"lifetime without iat":    {func(p *Provider) { p.MaxLifetime = time.Hour }, good().without("iat"), "lifetime_too_long"},
+		"lifetime of centuries":   {func(p *Provider) { p.MaxLifetime = time.Hour }, good().with("iat", 0).with("exp", 253402300799), "lifetime_too_long"},
+		"access tokens only":      {func(p *Provider) { p.TokenTypes = []string{"at+jwt"} }, good(), "wrong_type"},
+		"no leeway":               {func(p *Provider) { p.Leeway = 0 }, good().with("exp", now.Unix()), "expired"},
+		"any audience":            {func(p *Provider) { p.Audiences = nil }, good().with("aud", "x"), ""},
+		"claim has the value":     {require("tenant", "acme", "b"), good().with("tenant", "b"), ""},
+		"claim in a list":         {require("realm.roles", "admin"), good().with("realm", claims{"roles": []string{"a", "admin"}}), ""},
+		"claim is a number":       {require("level", "3"), good().with("level", 3), ""},
+		"claim is a boolean":      {require("email_verified", "true"), good().with("email_verified", true), ""},
+		"claim has another value": {require("tenant", "acme"), good().with("tenant", "Acme"), "missing_claim"},
+		"claim is absent":         {require("tenant", "acme"), good(), "missing_claim"},
+		"claim is an object":      {require("tenant", "acme"), good().with("tenant", claims{"acme": 1}), "missing_claim"},
+		"claim not in the list":   {require("roles", "admin"), good().with("roles", []any{"administrator", []string{"admin"}}), "missing_claim"},
+		"claim must be present":   {require("tenant"), good().with("tenant", ""), ""},
+		"claim must not be null":  {require("tenant"), good().with("tenant", nil), "missing_claim"},
 		"headers too large": {
 			func(*Provider) {}, good().with("realm", claims{"roles": strings.Repeat("r", maxHeaders)}), "claims_too_large",
 		},
@@ -84,11 +84,11 @@ func TestCachedTokenExpires(t *testing.T) {
 	}
 }
 
-// rotating is a key source whose answer tests change.
+// rotating is a key source whose results tests change.
 type rotating struct {
 	jwks.Source
-	gone bool
-	err  error
+	removed bool
+	err     error
 }
 
 func (r *rotating) Lookup(ctx context.Context, kid, alg string) ([]*jwks.Key, error) {
@@ -98,7 +98,7 @@ func (r *rotating) Lookup(ctx context.Context, kid, alg string) ([]*jwks.Key, er
 	return r.Source.Lookup(ctx, kid, alg)
 }
 
-func (r *rotating) Holds(key *jwks.Key) bool { return !r.gone && r.Source.Holds(key) }
+func (r *rotating) Holds(key *jwks.Key) bool { return !r.removed && r.Source.Holds(key) }
 
 func TestCachedTokenLosesItsKey(t *testing.T) {
 	w := newWorld(t)
@@ -113,9 +113,9 @@ func TestCachedTokenLosesItsKey(t *testing.T) {
 	if o := send(s, bearer(token), false); o.info.Identity == nil {
 		t.Fatal(o.info.AuthnErr)
 	}
-	keys.gone, keys.err = true, jwks.ErrUnknownKey
+	keys.removed, keys.err = true, jwks.ErrUnknownKey
 	if o := send(s, bearer(token), false); o.reason() != "unknown_key" {
-		t.Fatalf("key withdrawn: %v", o.info.AuthnErr)
+		t.Fatalf("key removed: %v", o.info.AuthnErr)
 	}
 	keys.err = fmt.Errorf("%w: outage", jwks.ErrUnavailable)
 	o := send(s, bearer(token), false)
@@ -128,7 +128,7 @@ func TestCachedTokenLosesItsKey(t *testing.T) {
 	}
 }
 
-func TestBadTokensAreNotRemembered(t *testing.T) {
+func TestBadTokensAreNotCached(t *testing.T) {
 	w := newWorld(t)
 	w.config.CacheSize = 1
 	s := w.stage(t)
@@ -140,11 +140,11 @@ func TestBadTokensAreNotRemembered(t *testing.T) {
 	w.observed = nil
 	w.send(s, bearer(token), false)
 	if !slices.Equal(w.observed, []string{"corp ok true"}) {
-		t.Fatalf("bad tokens took the place of a good one: %q", w.observed)
+		t.Fatalf("bad tokens evicted a good one: %q", w.observed)
 	}
 }
 
-// reason is why there is no identity, or "" where there is one.
+// reason returns why there is no identity, or "" if there is one.
 func (o outcome) reason() string {
 	if o.info.AuthnErr == nil {
 		return ""

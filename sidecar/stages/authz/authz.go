@@ -1,5 +1,5 @@
-// Package authz decides whether a request may go on: by its route, and by whether authentication gave it an identity. It
-// must come after authn in the chain, and before anything that trusts the identity to be there.
+// Package authz decides whether a request may pass, by its route and by whether authentication gave it an identity. It must
+// come after authn in the chain, and before any stage that relies on the identity.
 package authz
 
 import (
@@ -12,40 +12,40 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// Requirement is what a route asks of a request.
+// Requirement is what a route requires of a request.
 type Requirement string
 
-// The requirements. Anonymous lets every request pass, whatever became of its token; Deny none.
+// The requirements. Anonymous lets every request pass, even one with an invalid token. Deny lets none pass.
 const (
 	Authenticated Requirement = "Authenticated"
 	Anonymous     Requirement = "Anonymous"
 	Deny          Requirement = "Deny"
 )
 
-// Rule is a requirement for some routes.
+// Rule is the requirement of some routes.
 type Rule struct {
-	// Name is the policy's.
+	// Name is the rule's name in the policy.
 	Name    string
 	Match   *route.Matcher
 	Require Requirement
-	// Shadow: the rule's refusals are recorded and let pass.
+	// Shadow is true if the rule's refusals are only recorded, and the requests pass.
 	Shadow bool
 }
 
-// Config is what authorization needs.
+// Config configures the stage.
 type Config struct {
-	// Rules: the first that matches decides.
+	// Rules are evaluated in order; the first that matches decides.
 	Rules []Rule
-	// Default is for requests that no rule matches, and Shadow its mode.
+	// Default is the requirement of requests that no rule matches. Shadow applies to Default.
 	Default Requirement
 	Shadow  bool
-	// Realm is the realm of WWW-Authenticate; empty for "postern".
+	// Realm is the realm of WWW-Authenticate; empty means "postern".
 	Realm string
 }
 
-// New returns the stage. It refuses with what authentication recorded (401, or 503 while keys are unavailable), with 401
-// where no credentials were sent, and with 403 where the route is closed. A refusal that is shadowed lets the request
-// pass without an identity.
+// New returns the stage. It refuses with the error that authentication recorded (401, or 503 if keys are unavailable), with
+// 401 if the request has no credentials, and with 403 if the route is closed. In Shadow mode the request passes without an
+// identity instead.
 func New(c Config) (stage.Stage, error) {
 	for _, r := range c.Rules {
 		switch {
@@ -100,7 +100,7 @@ func (a authorizer) find(method, path string) Rule {
 	return a.fallback
 }
 
-// judge returns why the request may not pass, or nil.
+// judge returns the refusal of the request, or nil if it may pass.
 func (a authorizer) judge(require Requirement, info *request.Info) *httperr.Error {
 	switch {
 	case require == Anonymous, require == Authenticated && info.Identity != nil:

@@ -25,7 +25,7 @@ func matcher(t *testing.T, m route.Match) *route.Matcher {
 func TestDecisions(t *testing.T) {
 	alice := &identity.Identity{Subject: "alice"}
 	invalid := &httperr.Error{Status: http.StatusUnauthorized, Code: "invalid-token"}
-	away := &httperr.Error{Status: http.StatusServiceUnavailable, Code: "keys-unavailable"}
+	unavailable := &httperr.Error{Status: http.StatusServiceUnavailable, Code: "keys-unavailable"}
 	build, err := New(Config{
 		Default: Authenticated, Realm: `or"ders`,
 		Rules: []Rule{
@@ -41,14 +41,14 @@ func TestDecisions(t *testing.T) {
 	tests := map[string]struct {
 		method, path string
 		info         request.Info
-		wantCode     httperr.Code // empty where the request passes
+		wantCode     httperr.Code // empty if the request passes
 		wantRule     string
 		wantShadow   bool
 	}{
 		"identity passes":                       {path: "/a", info: request.Info{Identity: alice}},
 		"no credentials":                        {path: "/a", wantCode: "no-credentials"},
 		"bad token":                             {path: "/a", info: request.Info{AuthnErr: invalid}, wantCode: "invalid-token"},
-		"keys unavailable":                      {path: "/a", info: request.Info{AuthnErr: away}, wantCode: "keys-unavailable"},
+		"keys unavailable":                      {path: "/a", info: request.Info{AuthnErr: unavailable}, wantCode: "keys-unavailable"},
 		"public without credentials":            {path: "/public/x"},
 		"public with a bad token":               {path: "/public/x", info: request.Info{AuthnErr: invalid}},
 		"first rule wins":                       {path: "/public/closed", info: request.Info{Identity: alice}, wantCode: "access-denied", wantRule: "closed"},

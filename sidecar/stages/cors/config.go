@@ -1,9 +1,7 @@
 package cors
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,17 +9,14 @@ import (
 	"github.com/posterndev/postern/api/check"
 )
 
-// New compiles c. Its errors name the entry and say what to write instead; it refuses what browsers would ignore.
+// New compiles c. It refuses what check.CORS refuses, which includes all that browsers would ignore.
 func New(c Config) (*Policy, error) {
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("building CORS: %w", err)
+	}
 	p := &Policy{origins: make(map[string]struct{}, len(c.AllowOrigins))}
-	if err := p.addOrigins(c); err != nil {
-		return nil, err
-	}
-	if err := checkLists(c); err != nil {
-		return nil, err
-	}
-	if c.MaxAge < 0 {
-		return nil, fmt.Errorf("reading maxAge %v: it is negative", c.MaxAge)
+	if err := p.addOrigins(c.AllowOrigins); err != nil {
+		return nil, fmt.Errorf("building CORS: %w", err)
 	}
 	if c.AllowCredentials {
 		p.always = append(p.always, headerField{"Access-Control-Allow-Credentials", []string{"true"}})
@@ -43,14 +38,15 @@ func appendList(fields []headerField, name string, list []string) []headerField 
 	return append(fields, headerField{name, []string{strings.Join(list, ", ")}})
 }
 
-func (p *Policy) addOrigins(c Config) error {
-	if len(c.AllowOrigins) == 0 {
-		return errors.New("reading allowOrigins: it is empty; name at least one origin, or leave cors out")
-	}
-	for _, s := range c.AllowOrigins {
-		if err := check.CORSOrigin(s, len(c.AllowOrigins) == 1, c.AllowCredentials); err != nil {
-			return fmt.Errorf("reading allowed origin %q: %w", s, err)
-		}
+func (c Config) validate() error {
+	return check.Error(check.CORS(&check.CORSSection{
+		AllowOrigins: c.AllowOrigins, AllowMethods: c.AllowMethods, AllowHeaders: c.AllowHeaders, ExposeHeaders: c.ExposeHeaders,
+		AllowCredentials: c.AllowCredentials, MaxAge: check.Duration(c.MaxAge),
+	}))
+}
+
+func (p *Policy) addOrigins(origins []string) error {
+	for _, s := range origins {
 		if s == "*" {
 			p.any = true
 			continue
@@ -60,21 +56,6 @@ func (p *Policy) addOrigins(c Config) error {
 			return fmt.Errorf("reading allowed origin %q: %w", s, err)
 		}
 		p.origins[origin] = struct{}{}
-	}
-	return nil
-}
-
-// checkLists refuses entries that no browser could ask for, and * where browsers take it for a name of its own.
-func checkLists(c Config) error {
-	for _, m := range c.AllowMethods {
-		if err := check.CORSMethod(m, c.AllowCredentials); err != nil {
-			return fmt.Errorf("reading allowed method %q: %w", m, err)
-		}
-	}
-	for _, name := range slices.Concat(c.AllowHeaders, c.ExposeHeaders) {
-		if err := check.CORSHeader(name, c.AllowCredentials); err != nil {
-			return fmt.Errorf("reading header %q: %w", name, err)
-		}
 	}
 	return nil
 }

@@ -12,11 +12,11 @@ func TestNewRefuses(t *testing.T) {
 		config  Config
 		wantErr string
 	}{
-		"no origins":             {wantErr: "at least one origin"},
+		"no origins":             {wantErr: "spec.cors.allowOrigins: the list is empty"},
 		"null":                   {config: Config{AllowOrigins: []string{"null"}}, wantErr: "sandboxed"},
 		"wildcard subdomain":     {config: Config{AllowOrigins: []string{"https://*.example.com"}}, wantErr: "not supported"},
-		"* with credentials":     {config: Config{AllowOrigins: []string{"*"}, AllowCredentials: true}, wantErr: "stands alone"},
-		"* with others":          {config: Config{AllowOrigins: []string{"*", "https://a"}}, wantErr: "stands alone"},
+		"* with credentials":     {config: Config{AllowOrigins: []string{"*"}, AllowCredentials: true}, wantErr: "single origin"},
+		"* with others":          {config: Config{AllowOrigins: []string{"*", "https://a"}}, wantErr: "single origin"},
 		"host alone":             {config: Config{AllowOrigins: []string{"app.example.com"}}, wantErr: "scheme://host"},
 		"scheme alone":           {config: Config{AllowOrigins: []string{"https://"}}, wantErr: "scheme://host"},
 		"trailing slash":         {config: Config{AllowOrigins: []string{"https://a.example/"}}, wantErr: "no path"},
@@ -26,14 +26,14 @@ func TestNewRefuses(t *testing.T) {
 		"international name":     {config: Config{AllowOrigins: []string{"https://é.example"}}, wantErr: "xn--"},
 		"two in one":             {config: Config{AllowOrigins: []string{"https://a.example,https://b.example"}}, wantErr: "no path"},
 		"bad port":               {config: Config{AllowOrigins: []string{"https://a.example:x"}}, wantErr: "scheme://host"},
-		"method in small":        {config: Config{AllowOrigins: ok, AllowMethods: []string{"patch"}}, wantErr: "capital letters"},
-		"forbidden method":       {config: Config{AllowOrigins: ok, AllowMethods: []string{"TRACE"}}, wantErr: "closed to scripts"},
-		"bad header":             {config: Config{AllowOrigins: ok, AllowHeaders: []string{"a b"}}, wantErr: "field name"},
-		"part of a header":       {config: Config{AllowOrigins: ok, AllowHeaders: []string{"X-*"}}, wantErr: "field name"},
-		"bad exposed header":     {config: Config{AllowOrigins: ok, ExposeHeaders: []string{""}}, wantErr: "field name"},
-		"* methods, credentials": {config: Config{AllowOrigins: ok, AllowMethods: []string{"*"}, AllowCredentials: true}, wantErr: "literally"},
-		"* headers, credentials": {config: Config{AllowOrigins: ok, AllowHeaders: []string{"*"}, AllowCredentials: true}, wantErr: "literally"},
-		"* exposed, credentials": {config: Config{AllowOrigins: ok, ExposeHeaders: []string{"*"}, AllowCredentials: true}, wantErr: "literally"},
+		"lowercase method":       {config: Config{AllowOrigins: ok, AllowMethods: []string{"patch"}}, wantErr: "capital letters"},
+		"forbidden method":       {config: Config{AllowOrigins: ok, AllowMethods: []string{"TRACE"}}, wantErr: "browsers forbid"},
+		"bad header":             {config: Config{AllowOrigins: ok, AllowHeaders: []string{"a b"}}, wantErr: "header name"},
+		"part of a header":       {config: Config{AllowOrigins: ok, AllowHeaders: []string{"X-*"}}, wantErr: "header name"},
+		"bad exposed header":     {config: Config{AllowOrigins: ok, ExposeHeaders: []string{""}}, wantErr: "header name"},
+		"* methods, credentials": {config: Config{AllowOrigins: ok, AllowMethods: []string{"*"}, AllowCredentials: true}, wantErr: "literal name"},
+		"* headers, credentials": {config: Config{AllowOrigins: ok, AllowHeaders: []string{"*"}, AllowCredentials: true}, wantErr: "literal name"},
+		"* exposed, credentials": {config: Config{AllowOrigins: ok, ExposeHeaders: []string{"*"}, AllowCredentials: true}, wantErr: "literal name"},
 		"negative age":           {config: Config{AllowOrigins: ok, MaxAge: -time.Second}, wantErr: "negative"},
 	}
 	for name, tt := range tests {

@@ -1,19 +1,19 @@
-// Package cors says which other origins' scripts may read the app's responses, by the Fetch standard's CORS protocol.
+// Package cors decides which origins' scripts may read the app's responses, by the CORS protocol of the Fetch standard.
 //
-// Decorate is an outer stage: every response, refusals and errors among them, gets the CORS fields of the policy in place of
-// the app's, and Vary: Origin whether or not the origin is allowed. Preflight stands before authentication, for browsers
-// send preflights without credentials, and answers them:
+// Decorate is an outer stage. Every response, including refusals and errors, gets the CORS headers of the policy in place of
+// the app's, and Vary: Origin whether or not the origin is allowed. Preflight runs before authentication, because browsers
+// send preflight requests without credentials. It responds to them as follows:
 //
-//   - an allowed origin gets 204 with all that is allowed. Whether the method and the headers that it asks for are among
-//     that is for the browser to see, which then names the missing one in its console; there is nothing to parse.
-//   - any other origin gets 403 without CORS fields, as Fetch §3.3.3 encourages; the browser reports a CORS failure.
-//   - OPTIONS that is no preflight (no Origin, or no Access-Control-Request-Method) goes on to the app.
+//   - An allowed origin gets 204 with everything that is allowed. The browser compares that with the method and the headers
+//     of its request, and names a missing one in its console; the sidecar does not parse them.
+//   - Any other origin gets 403 without CORS headers, as Fetch §3.3.3 encourages; the browser reports a CORS failure.
+//   - An OPTIONS request that is not a preflight (no Origin, or no Access-Control-Request-Method) is forwarded to the app.
 //
-// An actual request of an origin that is not allowed goes on as well: CORS keeps responses from scripts and is no
-// protection against requests. Origins are compared byte by byte; "null", which sandboxed frames and files share, is never
-// allowed by name. Private network access is not granted.
+// An actual request from an origin that is not allowed is forwarded as well: CORS hides responses from scripts and does not
+// protect against requests. Origins are compared byte by byte. The origin "null", which sandboxed frames and local files
+// share, is never allowed by name. Private network access is not granted.
 //
-// Where the policy is in Shadow mode, origins that would be refused keep the app's own CORS fields.
+// In Shadow mode of the policy, responses to origins that would be refused keep the app's own CORS headers.
 package cors
 
 import (
@@ -27,18 +27,18 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// Config is what other origins may do.
+// Config says what other origins may do.
 type Config struct {
-	// AllowOrigins are origins as browsers send them (https://app.example.com), or * alone for all.
+	// AllowOrigins are origins as browsers send them (https://app.example.com), or a single * for all.
 	AllowOrigins []string
-	// AllowMethods and AllowHeaders are what preflights grant beyond what needs none (GET, HEAD, POST; Accept …). A *
-	// stands for all, except Authorization, which Fetch wants named.
+	// AllowMethods and AllowHeaders are allowed in addition to those that need no preflight (GET, HEAD, POST; Accept …). A *
+	// allows all, except the Authorization header, which Fetch requires by name.
 	AllowMethods, AllowHeaders []string
-	// ExposeHeaders are what scripts may read beyond the basic ones (Content-Type …).
+	// ExposeHeaders are the response headers that scripts may read in addition to the basic ones (Content-Type …).
 	ExposeHeaders []string
-	// AllowCredentials lets cookies and Authorization be sent. Nothing can be * then.
+	// AllowCredentials lets browsers send cookies and Authorization. No list can contain * then.
 	AllowCredentials bool
-	// MaxAge is how long browsers remember a preflight, in whole seconds; 0 leaves it to them (5 s).
+	// MaxAge is how long browsers cache the result of a preflight, in whole seconds; 0 is the browser's default (5 s).
 	MaxAge time.Duration
 }
 
@@ -46,7 +46,7 @@ type Config struct {
 type Policy struct {
 	any     bool
 	origins map[string]struct{}
-	// always and preflight are fields with values for allowed origins: on each response, and on preflights as well.
+	// always are the headers of every response to an allowed origin; preflight are added in responses to preflights.
 	always, preflight []headerField
 }
 
@@ -70,7 +70,7 @@ func (p *Policy) Decorate() stage.Stage {
 	})
 }
 
-// grant replaces the app's CORS fields.
+// grant replaces the app's CORS headers.
 func (p *Policy) grant(r *http.Request, h http.Header, preflight bool) {
 	origin, allowed := p.origin(r)
 	if !allowed && request.From(r).Shadow {
@@ -93,7 +93,7 @@ func (p *Policy) grant(r *http.Request, h http.Header, preflight bool) {
 	}
 }
 
-// appFields are the response's fields of the CORS protocol and of private network access.
+// appFields are the response headers of the CORS protocol and of private network access.
 var appFields = [...]string{
 	"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Access-Control-Expose-Headers", "Access-Control-Max-Age",
 	"Access-Control-Allow-Methods", "Access-Control-Allow-Headers", "Access-Control-Allow-Private-Network",
@@ -113,7 +113,7 @@ func (p *Policy) origin(r *http.Request) (string, bool) {
 	return origins[0], ok
 }
 
-// Preflight returns the stage that answers preflights: 204, or the error cors-origin with 403.
+// Preflight returns the stage that responds to preflights: with 204, or with 403 and the problem cors-origin.
 func (p *Policy) Preflight() stage.Stage {
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {

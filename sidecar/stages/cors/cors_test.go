@@ -21,7 +21,7 @@ func credentials() Config {
 	}
 }
 
-// app answers with CORS fields of its own, or refuses where the path says so.
+// app responds with its own CORS headers, or with 401 at /refused.
 func app(w http.ResponseWriter, r *http.Request) error {
 	if r.URL.Path == "/refused" {
 		return &httperr.Error{Status: 401, Code: "no-token"}
@@ -98,7 +98,7 @@ func TestCORS(t *testing.T) {
 			want: [6]string{front, "true", "X-B, Retry-After", "GET, PUT", "Authorization, X-A", "3600"}},
 		"preflight to any":          {config: open, r: preflight("https://x.example"), wantStatus: 204, wantVary: preflightVary, want: [6]string{"*", "", "", "*", "*, Authorization"}},
 		"preflight not allowed":     {config: credentials(), r: preflight("https://evil.example"), wantStatus: 403, wantVary: preflightVary},
-		"preflight of null":         {config: credentials(), r: preflight("null"), wantStatus: 403, wantVary: preflightVary},
+		"preflight from null":       {config: credentials(), r: preflight("null"), wantStatus: 403, wantVary: preflightVary},
 		"preflight, Shadow":         {config: credentials(), r: preflight("https://evil.example"), shadow: true, wantStatus: 200, wantVary: "Accept|" + preflightVary, want: [6]string{"*", "true", "", "DELETE"}},
 		"not allowed, Shadow":       {config: credentials(), r: get("/", "https://evil.example"), shadow: true, wantStatus: 200, wantVary: "Accept|Origin", want: [6]string{"*", "true", "", "DELETE"}},
 		"OPTIONS without a method":  {config: credentials(), r: plainOptions, wantStatus: 200, wantVary: "Accept|Origin", want: [6]string{front, "true", "X-B, Retry-After"}},

@@ -1,12 +1,12 @@
-// Package headers gives every response the security headers that OWASP's Secure Headers project recommends, and takes away
-// those that tell about the software behind. It is the outermost stage but for logs and metrics, so errors have them too.
+// Package headers adds the security headers that OWASP's Secure Headers project recommends to every response, and removes the
+// headers that reveal the software behind it. It is the outermost stage except logs and metrics, so errors have them too.
 //
-// What the presets send, and when the app's own value stays:
+// What the presets send, and when the app's own value is kept:
 //
-//	header                             Strict                               API          the app's value stays
+//	header                             Strict                               API          the app's value is kept
 //	Strict-Transport-Security          max-age=31536000; includeSubDomains  the same     merged: the longer age, each directive
-//	Content-Security-Policy            default-src 'self'; form-action …    'none' …     always: the app's is made to measure
-//	Cache-Control                      no-store, max-age=0                  the same     where it says no-store or private
+//	Content-Security-Policy            default-src 'self'; form-action …    'none' …     always: the app knows its own needs
+//	Cache-Control                      no-store, max-age=0                  the same     if it has no-store or private
 //	Cross-Origin-Opener-Policy         same-origin                          —            noopener-allow-popups, which isolates as well
 //	Cross-Origin-Resource-Policy       same-origin                          the same     never: there is nothing stricter
 //	Cross-Origin-Embedder-Policy       require-corp                         —            never: there is nothing stricter
@@ -14,19 +14,19 @@
 //	X-Frame-Options                    deny                                 the same     never: there is nothing stricter
 //	X-Content-Type-Options             nosniff                              the same     never: there is one value
 //	X-Permitted-Cross-Domain-Policies  none                                 the same     never: there is nothing stricter
-//	X-XSS-Protection                   0                                    the same     never: the filter it turns on was itself a leak
+//	X-XSS-Protection                   0                                    the same     never: the filter that it turns on leaked data itself
 //
-// API leaves out what concerns documents alone. Cross-Origin-Resource-Policy stays there: browsers ask it for embedding
-// without CORS (<img>, <script>), never for a fetch that CORS allows (Fetch §3.6), so it does not stand in the way of a
-// front end on another origin. Cache-Control overrides public and bare ages, since a path that looks static is how
-// responses of a signed-in user get into shared caches (web cache deception).
+// API leaves out the headers that only matter for HTML documents. It keeps Cross-Origin-Resource-Policy: browsers check it for
+// embedding without CORS (<img>, <script>), never for a fetch that CORS allows (Fetch §3.6), so it does not block a front end
+// on another origin. Cache-Control replaces public and a max-age alone, because a path that looks static can put responses of
+// a logged-in user into shared caches (web cache deception).
 //
-// Explicit fields come last and win over all: first the preset, then Remove, then Set. HSTS is not sent to a client of
-// whom a trusted proxy says that it spoke plain HTTP (RFC 6797 §7.2). Answers that switch protocols are left alone.
+// The order is: the preset, then Remove, then Set, so that explicit headers win. HSTS is not sent to a client that used plain
+// HTTP according to a trusted proxy (RFC 6797 §7.2). Responses that switch protocols are not changed.
 package headers
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"net/http"
 
@@ -41,9 +41,9 @@ import (
 type Config struct {
 	// Preset is Strict, API or None; empty is None.
 	Preset string
-	// Set are fields that every response has, whatever the app sent.
+	// Set are headers that every response has, whatever the app sent.
 	Set []Field
-	// Remove are names of fields that no response has.
+	// Remove are the names of headers that no response has.
 	Remove []string
 }
 
@@ -54,37 +54,32 @@ type Field struct{ Name, Value string }
 type policy struct {
 	preset []presetField
 	remove field.Names
-	// prune says that remove names anything.
+	// prune is true if remove is not empty.
 	prune bool
 	set   []Field
 }
 
-// New returns the stage. Its errors say which field of c cannot be.
+// New returns the stage. It refuses what check.Headers refuses.
 func New(c Config) (stage.Stage, error) {
-	fields, leaks, err := preset(c.Preset)
-	if err != nil {
-		return nil, err
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("building headers: %w", err)
 	}
+	fields, leaks := preset(c.Preset)
 	p := &policy{preset: fields}
-	removed := make(map[string]bool, len(c.Remove))
-	for _, name := range c.Remove {
-		if err := check.ResponseFieldName(name); err != nil {
-			return nil, fmt.Errorf("removing header %q: %w", name, err)
-		}
-		removed[http.CanonicalHeaderKey(name)] = true
-	}
-	seen := make(map[string]bool, len(c.Set))
 	for _, f := range c.Set {
-		f.Name = http.CanonicalHeaderKey(f.Name)
-		if err := checkField(f, seen[f.Name], removed[f.Name]); err != nil {
-			return nil, fmt.Errorf("setting header %q: %w", f.Name, err)
-		}
-		seen[f.Name] = true
-		p.set = append(p.set, f)
+		p.set = append(p.set, Field{Name: http.CanonicalHeaderKey(f.Name), Value: f.Value})
 	}
 	names := append(leaks, c.Remove...)
 	p.remove, p.prune = field.NewNames(names...), len(names) > 0
 	return response.Decorate(p.apply), nil
+}
+
+func (c Config) validate() error {
+	h := &check.HeadersSection{Preset: cmp.Or(c.Preset, "None"), Remove: c.Remove}
+	for _, f := range c.Set {
+		h.Set = append(h.Set, check.HeaderField(f))
+	}
+	return check.Error(check.Headers(h))
 }
 
 func (p *policy) apply(r *http.Request, status int, h http.Header) {
@@ -115,17 +110,4 @@ func (p *policy) apply(r *http.Request, status int, h http.Header) {
 			h[f.Name] = []string{f.Value}
 		}
 	}
-}
-
-func checkField(f Field, again, removed bool) error {
-	if err := check.ResponseFieldName(f.Name); err != nil {
-		return err
-	}
-	switch {
-	case again:
-		return errors.New("it is set twice")
-	case removed:
-		return errors.New("it is both set and removed")
-	}
-	return check.ResponseFieldValue(f.Value)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// answer is the header of a response to which the app gave the fields in app.
-func answer(t *testing.T, c Config, info *request.Info, app http.Header) http.Header {
+// respond returns the header of a response to which the app added the headers in app.
+func respond(t *testing.T, c Config, info *request.Info, app http.Header) http.Header {
 	t.Helper()
 	headers, err := New(c)
 	if err != nil {
@@ -32,15 +32,15 @@ func answer(t *testing.T, c Config, info *request.Info, app http.Header) http.He
 	return w.Header()
 }
 
-// TestPublicDocumentsStayCached: verifiers would fetch our keys with every token otherwise.
+// TestPublicDocumentsStayCached: otherwise verifiers would fetch our keys for every token.
 func TestPublicDocumentsStayCached(t *testing.T) {
 	app := http.Header{cacheControl: {"public, max-age=900"}}
-	h := answer(t, Config{Preset: "Strict"}, &request.Info{Public: true}, app)
+	h := respond(t, Config{Preset: "Strict"}, &request.Info{Public: true}, app)
 	if got := h.Get(cacheControl); got != "public, max-age=900" {
 		t.Errorf("Cache-Control is %q", got)
 	}
 	if got := h.Get("X-Content-Type-Options"); got != "nosniff" {
-		t.Errorf("the rest of the preset is gone: %v", h)
+		t.Errorf("the rest of the preset is missing: %v", h)
 	}
 }
 
@@ -66,7 +66,7 @@ func TestPresets(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := answer(t, Config{Preset: tt.preset}, &request.Info{}, http.Header{"Server": {"x"}, "X-Powered-By": {"x"}})
+			got := respond(t, Config{Preset: tt.preset}, &request.Info{}, http.Header{"Server": {"x"}, "X-Powered-By": {"x"}})
 			if len(got) != len(tt.want) {
 				t.Errorf("headers %v; want %v", got, tt.want)
 			}
@@ -85,23 +85,23 @@ func TestAppsValues(t *testing.T) {
 		app  []string
 		want string
 	}{
-		"longer HSTS":             {name: hsts, app: []string{"max-age=63072000; preload"}, want: "max-age=63072000; includeSubDomains; preload"},
-		"own CSP":                 {name: csp, app: []string{"default-src 'self' cdn.example"}, want: "default-src 'self' cdn.example"},
-		"two CSPs":                {name: csp, app: []string{"a", "b"}, want: "a, b"},
-		"empty CSP":               {name: csp, app: []string{" "}, want: "default-src 'none'; frame-ancestors 'none'"},
-		"no-store":                {name: cacheControl, app: []string{"No-Store"}, want: "No-Store"},
-		"private":                 {name: cacheControl, app: []string{"private, max-age=60"}, want: "private, max-age=60"},
-		"private for one field":   {name: cacheControl, app: []string{`private="set-cookie"`}, want: "no-store, max-age=0"},
-		"public":                  {name: cacheControl, app: []string{"public, max-age=60"}, want: "no-store, max-age=0"},
-		"laxer framing":           {name: "X-Frame-Options", app: []string{"SAMEORIGIN"}, want: "deny"},
-		"laxer referrer":          {name: "Referrer-Policy", app: []string{"unsafe-url"}, want: "no-referrer"},
-		"laxer embedding":         {name: "Cross-Origin-Resource-Policy", app: []string{"cross-origin"}, want: "same-origin"},
-		"the filter of old times": {name: "X-Xss-Protection", app: []string{"1; mode=block"}, want: "0"},
-		"other headers":           {name: "X-App", app: []string{"1"}, want: "1"},
+		"longer HSTS":           {name: hsts, app: []string{"max-age=63072000; preload"}, want: "max-age=63072000; includeSubDomains; preload"},
+		"own CSP":               {name: csp, app: []string{"default-src 'self' cdn.example"}, want: "default-src 'self' cdn.example"},
+		"two CSPs":              {name: csp, app: []string{"a", "b"}, want: "a, b"},
+		"empty CSP":             {name: csp, app: []string{" "}, want: "default-src 'none'; frame-ancestors 'none'"},
+		"no-store":              {name: cacheControl, app: []string{"No-Store"}, want: "No-Store"},
+		"private":               {name: cacheControl, app: []string{"private, max-age=60"}, want: "private, max-age=60"},
+		"private for one field": {name: cacheControl, app: []string{`private="set-cookie"`}, want: "no-store, max-age=0"},
+		"public":                {name: cacheControl, app: []string{"public, max-age=60"}, want: "no-store, max-age=0"},
+		"laxer framing":         {name: "X-Frame-Options", app: []string{"SAMEORIGIN"}, want: "deny"},
+		"laxer referrer":        {name: "Referrer-Policy", app: []string{"unsafe-url"}, want: "no-referrer"},
+		"laxer embedding":       {name: "Cross-Origin-Resource-Policy", app: []string{"cross-origin"}, want: "same-origin"},
+		"obsolete XSS filter":   {name: "X-Xss-Protection", app: []string{"1; mode=block"}, want: "0"},
+		"other headers":         {name: "X-App", app: []string{"1"}, want: "1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := answer(t, Config{Preset: "API"}, &request.Info{}, http.Header{tt.name: tt.app})
+			got := respond(t, Config{Preset: "API"}, &request.Info{}, http.Header{tt.name: tt.app})
 			if v := strings.Join(got[tt.name], "|"); v != tt.want {
 				t.Errorf("%s: %q; want %q", tt.name, v, tt.want)
 			}
@@ -111,9 +111,9 @@ func TestAppsValues(t *testing.T) {
 		"noopener-allow-popups; report-to=\"x\"": "noopener-allow-popups; report-to=\"x\"",
 		"unsafe-none":                            "same-origin",
 	} {
-		got := answer(t, Config{Preset: "Strict"}, &request.Info{}, http.Header{"Cross-Origin-Opener-Policy": {app}})
+		got := respond(t, Config{Preset: "Strict"}, &request.Info{}, http.Header{"Cross-Origin-Opener-Policy": {app}})
 		if v := got.Get("Cross-Origin-Opener-Policy"); v != want {
-			t.Errorf("the app's opener policy %q became %q; want %q", app, v, want)
+			t.Errorf("opener policy %q of the app became %q; want %q", app, v, want)
 		}
 	}
 }
@@ -124,7 +124,7 @@ func TestSetAndRemove(t *testing.T) {
 		Set:    []Field{{Name: "x-team", Value: "orders"}, {Name: "X-Frame-Options", Value: "SAMEORIGIN"}},
 		Remove: []string{"cross-origin-embedder-policy", "X-Debug"},
 	}
-	got := answer(t, c, &request.Info{}, http.Header{"X-Team": {"a", "b"}, "X-Debug": {"1"}, "X_debug": {"1"}})
+	got := respond(t, c, &request.Info{}, http.Header{"X-Team": {"a", "b"}, "X-Debug": {"1"}, "X_debug": {"1"}})
 	if got.Get("X-Team") != "orders" || len(got["X-Team"]) != 1 || got.Get("X-Frame-Options") != "SAMEORIGIN" {
 		t.Errorf("explicit fields did not win: %v", got)
 	}
@@ -138,13 +138,13 @@ func TestSetAndRemove(t *testing.T) {
 func TestHSTSOverPlainHTTP(t *testing.T) {
 	c := Config{Preset: "Strict"}
 	for scheme, want := range map[string]bool{"http": false, "https": true, "": true} {
-		got := answer(t, c, &request.Info{Scheme: scheme}, http.Header{hsts: {"max-age=1"}})
+		got := respond(t, c, &request.Info{Scheme: scheme}, http.Header{hsts: {"max-age=1"}})
 		if (got.Get(hsts) != "") != want {
-			t.Errorf("scheme %q: HSTS %q; wanted at all: %v", scheme, got.Get(hsts), want)
+			t.Errorf("scheme %q: HSTS %q; want a value: %v", scheme, got.Get(hsts), want)
 		}
 	}
 	c = Config{Set: []Field{{Name: hsts, Value: "max-age=5"}}}
-	if got := answer(t, c, &request.Info{Scheme: "http"}, nil); got.Get(hsts) != "" {
+	if got := respond(t, c, &request.Info{Scheme: "http"}, nil); got.Get(hsts) != "" {
 		t.Error("an explicit HSTS was sent over plain HTTP")
 	}
 }
@@ -167,18 +167,18 @@ func TestNewRefuses(t *testing.T) {
 		config  Config
 		wantErr string
 	}{
-		"unknown preset":   {config: Config{Preset: "strict"}, wantErr: "none of Strict"},
-		"no name":          {config: Config{Set: []Field{{Value: "a"}}}, wantErr: "not a field name"},
-		"bad name":         {config: Config{Set: []Field{{Name: "a b", Value: "a"}}}, wantErr: "not a field name"},
-		"star":             {config: Config{Remove: []string{"X-*"}}, wantErr: "not a field name"},
+		"unknown preset":   {config: Config{Preset: "strict"}, wantErr: "Strict, API, None"},
+		"no name":          {config: Config{Set: []Field{{Value: "a"}}}, wantErr: "not a header name"},
+		"bad name":         {config: Config{Set: []Field{{Name: "a b", Value: "a"}}}, wantErr: "not a header name"},
+		"star":             {config: Config{Remove: []string{"X-*"}}, wantErr: "not a header name"},
 		"line break":       {config: Config{Set: []Field{{Name: "A", Value: "a\r\nB: c"}}}, wantErr: "control character"},
 		"DEL":              {config: Config{Set: []Field{{Name: "A", Value: "a\x7f"}}}, wantErr: "control character"},
-		"space around":     {config: Config{Set: []Field{{Name: "A", Value: " a"}}}, wantErr: "space around"},
-		"empty value":      {config: Config{Set: []Field{{Name: "A"}}}, wantErr: "remove the header instead"},
+		"outer space":      {config: Config{Set: []Field{{Name: "A", Value: " a"}}}, wantErr: "ends with a space"},
+		"empty value":      {config: Config{Set: []Field{{Name: "A"}}}, wantErr: "the value is empty"},
 		"twice":            {config: Config{Set: []Field{{Name: "A", Value: "1"}, {Name: "a", Value: "2"}}}, wantErr: "twice"},
 		"set and removed":  {config: Config{Set: []Field{{Name: "A", Value: "1"}}, Remove: []string{"a"}}, wantErr: "both set and removed"},
-		"framing":          {config: Config{Set: []Field{{Name: "content-length", Value: "1"}}}, wantErr: "belongs to the protocol"},
-		"removing framing": {config: Config{Remove: []string{"Transfer-Encoding"}}, wantErr: "belongs to the protocol"},
+		"framing":          {config: Config{Set: []Field{{Name: "content-length", Value: "1"}}}, wantErr: "HTTP itself sets it"},
+		"removing framing": {config: Config{Remove: []string{"Transfer-Encoding"}}, wantErr: "HTTP itself sets it"},
 		"CORS":             {config: Config{Set: []Field{{Name: "Access-Control-Allow-Origin", Value: "*"}}}, wantErr: "cors section"},
 		"Vary":             {config: Config{Remove: []string{"vary"}}, wantErr: "caches"},
 	}
@@ -191,11 +191,11 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-func TestSwitchingProtocolsIsLeftAlone(t *testing.T) {
+func TestSwitchingProtocolsIsUnchanged(t *testing.T) {
 	p := &policy{set: []Field{{Name: "A", Value: "1"}}}
 	h := http.Header{}
 	p.apply(httptest.NewRequest("GET", "/", nil), http.StatusSwitchingProtocols, h)
 	if len(h) != 0 {
-		t.Errorf("an answer that switches protocols has %v", h)
+		t.Errorf("a response that switches protocols has %v", h)
 	}
 }

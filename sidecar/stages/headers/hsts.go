@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// presetAge is the presets' max-age: a year, in seconds.
+// presetAge is the max-age of the presets: one year, in seconds.
 const presetAge = 31536000
 
-// maxAge bounds the app's max-age to what fits a 32-bit number: more is no stricter to any browser.
+// maxAge limits the app's max-age to a 32-bit number. A larger one is not stricter in any browser.
 const maxAge = 1<<31 - 1
 
-// mergeHSTS returns the strictest of the preset's and the app's value, directive by directive: the longer age, always
-// includeSubDomains, and preload where the app has it. Of several lines browsers read the first (RFC 6797 §8.1); one that
-// they would not understand counts as none.
+// mergeHSTS returns the stricter of the preset's and the app's value, directive by directive: the longer age, always
+// includeSubDomains, and preload if the app has it. Browsers read only the first of several header lines (RFC 6797 §8.1). It
+// returns "" if they would not understand that line.
 func mergeHSTS(app []string) string {
 	age, preload := -1, false
 	for directive := range strings.SplitSeq(app[0], ";") {
@@ -54,7 +54,7 @@ func parseAge(s string) (seconds int, ok bool) {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil {
-		return maxAge, true // digits alone: it is only too large
+		return maxAge, true // only digits, so the number is too large
 	}
 	return min(n, maxAge), true
 }

@@ -1,7 +1,6 @@
 package headers
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/posterndev/postern/sidecar/httpkit/field"
@@ -10,8 +9,8 @@ import (
 // presetField is one header of a preset.
 type presetField struct {
 	name, value string
-	// keep returns what to send in place of value, given what the app sent, or "" for value. It is nil where the app
-	// cannot have a stricter value.
+	// keep returns what to send in place of value, given what the app sent, or "" for value. It is nil if the app cannot
+	// have a stricter value.
 	keep func(app []string) string
 }
 
@@ -24,7 +23,7 @@ func (f presetField) choose(app []string) string {
 	return f.value
 }
 
-// leaks are fields that tell of the software behind, of those on OWASP's list to remove.
+// leaks are headers that reveal the software behind the sidecar, from OWASP's list of headers to remove.
 var leaks = [...]string{
 	"Server", "X-Powered-By", "X-Powered-By-*", "X-Powered-CMS", "Powered-By", "X-Server-Powered-By", "X-CF-Powered-By",
 	"X-Turbo-Charged-By", "X-AspNet-Version", "X-AspNetMvc-Version", "X-SourceFiles", "X-Generator", "X-Generated-By",
@@ -39,8 +38,8 @@ const (
 	csp          = "Content-Security-Policy"
 )
 
-// preset returns the named preset's fields, and the names that it removes.
-func preset(name string) (fields []presetField, remove []string, err error) {
+// preset returns the headers of the named preset, and the names that it removes. Any name except Strict and API is None.
+func preset(name string) (fields []presetField, remove []string) {
 	common := []presetField{
 		{name: hsts, value: "max-age=31536000; includeSubDomains", keep: mergeHSTS},
 		{name: cacheControl, value: "no-store, max-age=0", keep: keepPrivate},
@@ -58,18 +57,16 @@ func preset(name string) (fields []presetField, remove []string, err error) {
 				"frame-ancestors 'none'; upgrade-insecure-requests"},
 			presetField{name: "Cross-Origin-Opener-Policy", value: "same-origin", keep: keepNoopener},
 			presetField{name: "Cross-Origin-Embedder-Policy", value: "require-corp"},
-		), leaks[:], nil
+		), leaks[:]
 	case "API":
 		return append(common,
 			presetField{name: csp, keep: keepPolicy, value: "default-src 'none'; frame-ancestors 'none'"},
-		), leaks[:], nil
-	case "None", "":
-		return nil, nil, nil
+		), leaks[:]
 	}
-	return nil, nil, fmt.Errorf("choosing header preset %q: it is none of Strict, API and None", name)
+	return nil, nil
 }
 
-// keepPrivate keeps the app's decision about caching where shared caches must not store the response.
+// keepPrivate keeps the app's Cache-Control if it forbids shared caches to store the response.
 func keepPrivate(app []string) string {
 	if field.HasElement(app, "no-store") || field.HasElement(app, "private") {
 		return strings.Join(app, ", ")
@@ -77,7 +74,7 @@ func keepPrivate(app []string) string {
 	return ""
 }
 
-// keepPolicy keeps the app's own policies; several lines are as many policies, and a comma joins them (CSP3 §2.2.2).
+// keepPolicy keeps the app's own policies. Each header line is one policy; a comma joins them (CSP3 §2.2.2).
 func keepPolicy(app []string) string {
 	var own []string
 	for _, line := range app {

@@ -21,7 +21,7 @@ func TestNewRate(t *testing.T) {
 		"no limit":           {burst: 1, period: time.Second, wantErr: "limit 0"},
 		"negative burst":     {limit: 1, burst: -1, period: time.Second, wantErr: "burst -1"},
 		"short period":       {limit: 1, burst: 1, period: time.Millisecond, wantErr: "shorter than 1s"},
-		"too fast":           {limit: 1e6 + 1, burst: 1, period: time.Second, wantErr: "one request a microsecond"},
+		"too fast":           {limit: 1e6 + 1, burst: 1, period: time.Second, wantErr: "one request per microsecond"},
 		"too long":           {limit: 1, burst: 367, period: 24 * time.Hour, wantErr: "a burst of"},
 		"a huge burst":       {limit: 1, burst: math.MaxInt, period: time.Second, wantErr: "a burst of"},
 		"a huge period":      {limit: 1, burst: 1, period: math.MaxInt64, wantErr: "a burst of"},
