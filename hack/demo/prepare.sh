@@ -128,5 +128,5 @@ explain_pods() {
 	kubectl get pods -n "$1" -o wide >&2
 	kubectl logs -n "$1" -l app.kubernetes.io/name=postern --all-containers --tail 3 --prefix >&2 2>/dev/null || true
 	kubectl get events -n "$1" --field-selector type=Warning --sort-by=.lastTimestamp 2>/dev/null | tail -n 8 >&2
-	if existing; then say "if images cannot be pulled, load them first: see \"On your own cluster\" in README.md"; fi
+	if existing; then say "if images cannot be pulled, load them first: see \"Images for your own cluster\" in README.md"; fi
 }

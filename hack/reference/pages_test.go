@@ -121,7 +121,7 @@ var paths = regexp.MustCompile(`\b(?:api|charts|cmd|config|controllers|docs|hack
 
 // TestPathsExist checks that every path in the pages for contributors exists.
 func TestPathsExist(t *testing.T) {
-	for _, page := range []string{"docs/architecture.md", "CONTRIBUTING.md"} {
+	for _, page := range []string{"docs/architecture.md", "docs/request-path.md", "CONTRIBUTING.md"} {
 		content, err := os.ReadFile("../../" + page)
 		if err != nil {
 			t.Fatal(err)
