@@ -70,7 +70,6 @@ type JWTProvider struct {
 
 	// Leeway allows for clocks that differ, at exp, nbf and iat; at most 5m.
 	// +optional
-	// +kubebuilder:default="30s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('5m')",message="leeway is at most 5m: it lengthens the life of every token"
 	Leeway Duration `json:"leeway,omitempty"`
 

@@ -17,7 +17,6 @@ const (
 type Headers struct {
 	// Preset of security headers. A stricter value of the app's is kept.
 	// +optional
-	// +kubebuilder:default=Strict
 	Preset HeaderPreset `json:"preset,omitempty"`
 	// Set gives headers a value, whatever preset and app say.
 	// +optional
@@ -90,7 +89,6 @@ type CORS struct {
 type Compression struct {
 	// MinSize: smaller answers are sent as they are.
 	// +optional
-	// +kubebuilder:default="1KiB"
 	MinSize Size `json:"minSize,omitempty"`
 	// Types are media types, or a type with any subtype (text/*). Left out: the usual texts, JSON, JavaScript, XML, SVG.
 	// +optional

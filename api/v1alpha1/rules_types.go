@@ -21,7 +21,6 @@ type Authorization struct {
 
 	// Mode Shadow decides, counts and logs, and lets pass, for the default and every rule.
 	// +optional
-	// +kubebuilder:default=Enforce
 	Mode Mode `json:"mode,omitempty"`
 
 	// Rules: the first that matches a request applies.
@@ -46,7 +45,6 @@ type AuthorizationRule struct {
 	Require Requirement `json:"require"`
 	// Mode of this rule.
 	// +optional
-	// +kubebuilder:default=Enforce
 	Mode Mode `json:"mode,omitempty"`
 }
 
@@ -77,12 +75,10 @@ type RateLimit struct {
 	KeyBy []RateLimitKey `json:"keyBy,omitempty"`
 	// Mode of this limit.
 	// +optional
-	// +kubebuilder:default=Enforce
 	Mode Mode `json:"mode,omitempty"`
 	// OnFailure says what happens where Redis does not answer: Allow lets each pod hold the limit on its own, Deny
 	// answers 503.
 	// +optional
-	// +kubebuilder:default=Allow
 	OnFailure FailureMode `json:"onFailure,omitempty"`
 }
 

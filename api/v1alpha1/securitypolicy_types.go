@@ -57,7 +57,6 @@ type SecurityPolicySpec struct {
 
 	// Mode Shadow decides, counts and logs every refusal of the policy, and lets the request pass.
 	// +optional
-	// +kubebuilder:default=Enforce
 	Mode Mode `json:"mode,omitempty"`
 
 	// Interception overrides the class's way of getting in front of the app. Pods take it when they are created.
@@ -67,7 +66,6 @@ type SecurityPolicySpec struct {
 	// Rollout says who restarts pods that run without the sidecar, or with an outdated one: Manual leaves it to a
 	// person, Automatic restarts the owners, one workload at a time.
 	// +optional
-	// +kubebuilder:default=Manual
 	Rollout Rollout `json:"rollout,omitempty"`
 
 	// Ports are the app's ports that take traffic. Left out, every declared TCP container port is HTTP.
@@ -81,7 +79,6 @@ type SecurityPolicySpec struct {
 	// UndeclaredPorts says what happens to connections to other ports: Deny closes them, Allow passes them through
 	// untouched.
 	// +optional
-	// +kubebuilder:default=Deny
 	UndeclaredPorts FailureMode `json:"undeclaredPorts,omitempty"`
 
 	// JWT says which tokens identify a caller.
@@ -183,7 +180,6 @@ type Port struct {
 
 	// Protocol of the port: HTTP is enforced, TCP is passed through untouched.
 	// +optional
-	// +kubebuilder:default=HTTP
 	Protocol Protocol `json:"protocol,omitempty"`
 }
 

@@ -3,7 +3,7 @@ package v1alpha1
 // Sessions bounds how long people stay logged in, and on how many devices. Sessions of the policy's own tokens are always
 // kept; those of external providers where subjectFrom says so.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.idleTimeout) || duration(self.idleTimeout) <= duration(self.absoluteTimeout)",message="idleTimeout is longer than absoluteTimeout, and would never apply"
+// +kubebuilder:validation:XValidation:rule="!has(self.idleTimeout) || duration(self.idleTimeout) <= duration(has(self.absoluteTimeout) ? self.absoluteTimeout : '720h')",message="idleTimeout is longer than absoluteTimeout, and would never apply"
 type Sessions struct {
 	// IdleTimeout ends a session that was not used for so long. Left out: tokens.refreshLifetime, or else absoluteTimeout.
 	// +optional
@@ -11,7 +11,6 @@ type Sessions struct {
 	IdleTimeout Duration `json:"idleTimeout,omitempty"`
 	// AbsoluteTimeout ends a session however much it is used.
 	// +optional
-	// +kubebuilder:default="720h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="absoluteTimeout is from 1s to 8760h"
 	AbsoluteTimeout Duration `json:"absoluteTimeout,omitempty"`
 	// MaxPerSubject is how many sessions one subject may have at once, however many log in at the same moment. Left out: 256.
@@ -22,7 +21,6 @@ type Sessions struct {
 	// WhenFull says what a login does beyond maxPerSubject: EvictOldest ends the oldest session, Reject answers 409. Neither
 	// is a failed login.
 	// +optional
-	// +kubebuilder:default=EvictOldest
 	WhenFull WhenFull `json:"whenFull,omitempty"`
 	// Device ties sessions to the device of their login.
 	// +optional
@@ -35,11 +33,9 @@ type Sessions struct {
 	// OnFailure says what happens to requests of sessions while the store does not answer: Deny answers 503, Allow takes them
 	// to go on.
 	// +optional
-	// +kubebuilder:default=Deny
 	OnFailure FailureMode `json:"onFailure,omitempty"`
 	// Mode Shadow decides, counts and logs, and lets pass.
 	// +optional
-	// +kubebuilder:default=Enforce
 	Mode Mode `json:"mode,omitempty"`
 }
 
@@ -58,7 +54,6 @@ const (
 type SessionDevice struct {
 	// Bind says what must be as it was at the login: None, the UserAgent's browser and system, or the client's Address.
 	// +optional
-	// +kubebuilder:default=None
 	// +kubebuilder:validation:Enum=None;UserAgent;Address
 	Bind string `json:"bind,omitempty"`
 }
@@ -69,16 +64,13 @@ type SessionDevice struct {
 type Revocation struct {
 	// MaxStaleness is how old a sidecar's knowledge may be before onFailure applies.
 	// +optional
-	// +kubebuilder:default="5s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="maxStaleness is from 1s to 1h"
 	MaxStaleness Duration `json:"maxStaleness,omitempty"`
 	// OnFailure: Deny answers 503 where a token is needed, Allow goes by what was known last.
 	// +optional
-	// +kubebuilder:default=Deny
 	OnFailure FailureMode `json:"onFailure,omitempty"`
 	// Mode Shadow decides, counts and logs, and lets pass.
 	// +optional
-	// +kubebuilder:default=Enforce
 	Mode Mode `json:"mode,omitempty"`
 }
 
@@ -106,12 +98,11 @@ type PasswordPolicy struct {
 
 // PasswordHash is an algorithm and its cost.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.argon2id) || self.algorithm == 'Argon2id'",message="argon2id goes with algorithm Argon2id"
-// +kubebuilder:validation:XValidation:rule="!has(self.bcrypt) || self.algorithm == 'Bcrypt'",message="bcrypt goes with algorithm Bcrypt"
+// +kubebuilder:validation:XValidation:rule="!has(self.argon2id) || !has(self.algorithm) || self.algorithm == 'Argon2id'",message="argon2id goes with algorithm Argon2id"
+// +kubebuilder:validation:XValidation:rule="!has(self.bcrypt) || (has(self.algorithm) && self.algorithm == 'Bcrypt')",message="bcrypt goes with algorithm Bcrypt"
 type PasswordHash struct {
 	// Algorithm of new hashes.
 	// +optional
-	// +kubebuilder:default=Argon2id
 	// +kubebuilder:validation:Enum=Argon2id;Bcrypt
 	Algorithm string `json:"algorithm,omitempty"`
 	// Argon2id is its cost. Left out: 19MiB, 2 passes, 1 lane, which OWASP asks for at least.
@@ -126,17 +117,14 @@ type PasswordHash struct {
 type Argon2idCost struct {
 	// Memory of one hash.
 	// +optional
-	// +kubebuilder:default="19MiB"
 	Memory Size `json:"memory,omitempty"`
 	// Passes over the memory.
 	// +optional
-	// +kubebuilder:default=2
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=16
 	Passes int32 `json:"passes,omitempty"`
 	// Parallelism is the number of lanes.
 	// +optional
-	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=16
 	Parallelism int32 `json:"parallelism,omitempty"`
@@ -146,7 +134,6 @@ type Argon2idCost struct {
 type BcryptCost struct {
 	// Cost of new hashes.
 	// +optional
-	// +kubebuilder:default=12
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=15
 	Cost int32 `json:"cost,omitempty"`

@@ -15,7 +15,7 @@ const DefaultClassAnnotation = "postern.dev/is-default-class"
 // +kubebuilder:resource:scope=Cluster,shortName=sclass,categories=postern
 // +kubebuilder:printcolumn:name="Default",type=string,JSONPath=`.metadata.annotations.postern\.dev/is-default-class`
 // +kubebuilder:printcolumn:name="Interception",type=string,JSONPath=`.spec.interception`
-// +kubebuilder:printcolumn:name="Redis",type=string,JSONPath=`.spec.redis.mode`
+// +kubebuilder:printcolumn:name="Redis",type=string,JSONPath=`.spec.redis.addresses[0]`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type SidecarClass struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -48,16 +48,13 @@ type SidecarClassSpec struct {
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 	// Interception is how the sidecar gets in front of the app.
 	// +optional
-	// +kubebuilder:default=Redirect
 	Interception Interception `json:"interception,omitempty"`
 	// LogLevel of the sidecar.
 	// +optional
-	// +kubebuilder:default=info
 	// +kubebuilder:validation:Enum=debug;info;warn;error
 	LogLevel string `json:"logLevel,omitempty"`
 	// AccessLog says which requests are logged: All, Errors (refused or failed ones) or None.
 	// +optional
-	// +kubebuilder:default=All
 	// +kubebuilder:validation:Enum=All;Errors;None
 	AccessLog string `json:"accessLog,omitempty"`
 	// TrustedProxies are the CIDRs of load balancers and proxies whose X-Forwarded-For is believed.
@@ -94,15 +91,14 @@ const (
 
 // Redis is a connection to Redis.
 //
-// +kubebuilder:validation:XValidation:rule="(self.mode == 'Sentinel') == has(self.masterName)",message="masterName goes with mode Sentinel, and is needed there"
-// +kubebuilder:validation:XValidation:rule="self.mode != 'Standalone' || self.addresses.size() == 1",message="mode Standalone has one address"
-// +kubebuilder:validation:XValidation:rule="self.mode != 'Cluster' || !has(self.database) || self.database == 0",message="a Redis Cluster has database 0 alone"
+// +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'Sentinel') == has(self.masterName)",message="masterName goes with mode Sentinel, and is needed there"
+// +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode != 'Standalone') || self.addresses.size() == 1",message="mode Standalone has one address"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'Cluster' || !has(self.database) || self.database == 0",message="a Redis Cluster has database 0 alone"
 // +kubebuilder:validation:XValidation:rule="!has(self.username) || self.username.size() == 0 || has(self.passwordRef)",message="username needs passwordRef: Redis asks for both"
-// +kubebuilder:validation:XValidation:rule="self.mode == 'Sentinel' || !has(self.sentinelPasswordRef)",message="sentinelPasswordRef goes with mode Sentinel"
+// +kubebuilder:validation:XValidation:rule="!has(self.sentinelPasswordRef) || (has(self.mode) && self.mode == 'Sentinel')",message="sentinelPasswordRef goes with mode Sentinel"
 type Redis struct {
 	// Mode of the deployment.
 	// +optional
-	// +kubebuilder:default=Standalone
 	Mode RedisMode `json:"mode,omitempty"`
 	// Addresses are host:port of the server, the Sentinels, or some nodes of the Cluster.
 	// +listType=set

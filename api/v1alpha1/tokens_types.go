@@ -3,9 +3,9 @@ package v1alpha1
 // Tokens makes the sidecar an issuer: an app that has checked a password answers with one header, and its user is logged
 // in. Issued tokens are accepted on every route, beside those of jwt.providers.
 //
-// +kubebuilder:validation:XValidation:rule="duration(self.refreshLifetime) >= duration(self.accessLifetime)",message="refreshLifetime is shorter than accessLifetime: a session would end before its token"
-// +kubebuilder:validation:XValidation:rule="!has(self.cookie) || self.delivery == 'Cookie'",message="cookie goes with delivery Cookie"
-// +kubebuilder:validation:XValidation:rule="self.algorithm != 'HS256' || !has(self.signingKey.transit)",message="HS256 does not work with Transit: nobody could verify without asking Vault; choose ES256"
+// +kubebuilder:validation:XValidation:rule="duration(has(self.refreshLifetime) ? self.refreshLifetime : '168h') >= duration(has(self.accessLifetime) ? self.accessLifetime : '15m')",message="refreshLifetime is shorter than accessLifetime: a session would end before its token"
+// +kubebuilder:validation:XValidation:rule="!has(self.cookie) || (has(self.delivery) && self.delivery == 'Cookie')",message="cookie goes with delivery Cookie"
+// +kubebuilder:validation:XValidation:rule="!has(self.algorithm) || self.algorithm != 'HS256' || !has(self.signingKey.transit)",message="HS256 does not work with Transit: nobody could verify without asking Vault; choose ES256"
 type Tokens struct {
 	// Issuer is the claim iss, an https URL at which clients and other services reach this app: discovery and keys are
 	// found below it.
@@ -23,26 +23,22 @@ type Tokens struct {
 
 	// Algorithm that tokens are signed with.
 	// +optional
-	// +kubebuilder:default=ES256
 	// +kubebuilder:validation:Enum=ES256;RS256;PS256;EdDSA;HS256
 	Algorithm Algorithm `json:"algorithm,omitempty"`
 
 	// AccessLifetime of access tokens, in whole seconds; at most 24h.
 	// +optional
-	// +kubebuilder:default="15m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h') && duration(self).getMilliseconds() % 1000 == 0",message="accessLifetime is from 1s to 24h, in whole seconds: renewed tokens are what long sessions are made of"
 	AccessLifetime Duration `json:"accessLifetime,omitempty"`
 
 	// RefreshLifetime is how long a refresh token may lie unused; each use renews it, up to sessions.absoluteTimeout.
 	// +optional
-	// +kubebuilder:default="168h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="refreshLifetime is from 1s to 8760h"
 	RefreshLifetime Duration `json:"refreshLifetime,omitempty"`
 
 	// RefreshGrace is for how long a refresh token that was used may come again, because the answer was lost. Later, its
 	// use ends the session.
 	// +optional
-	// +kubebuilder:default="10s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('1m')",message="refreshGrace is at most 1m: so long a stolen refresh token may go unnoticed"
 	RefreshGrace Duration `json:"refreshGrace,omitempty"`
 
@@ -58,7 +54,6 @@ type Tokens struct {
 	// Delivery is how clients get their tokens: Body answers with JSON (RFC 6749), Cookie sets cookies that scripts cannot
 	// read, and protects from cross-site requests.
 	// +optional
-	// +kubebuilder:default=Body
 	Delivery TokenDelivery `json:"delivery,omitempty"`
 
 	// Cookie says more about delivery Cookie.
@@ -113,7 +108,6 @@ const (
 type TokenCookie struct {
 	// SameSite of the cookies: Lax sends them when another site links to this one, Strict does not.
 	// +optional
-	// +kubebuilder:default=Lax
 	// +kubebuilder:validation:Enum=Lax;Strict
 	SameSite string `json:"sameSite,omitempty"`
 	// TrustedOrigins are further origins whose pages may send unsafe requests with the cookies; those that cors allows with
@@ -146,7 +140,6 @@ type SigningKey struct {
 type TransitKey struct {
 	// Mount of the engine.
 	// +optional
-	// +kubebuilder:default=transit
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)*$`
 	Mount string `json:"mount,omitempty"`
@@ -159,7 +152,7 @@ type TransitKey struct {
 // KeyRotation is how one signing key follows another: the next one is published for overlap before it signs, and the one
 // before until its last token has expired.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.interval) || duration(self.interval) >= duration(self.overlap) + duration(self.overlap)",message="interval is less than twice the overlap: keys would be replaced before they sign"
+// +kubebuilder:validation:XValidation:rule="!has(self.interval) || duration(self.interval) >= duration(has(self.overlap) ? self.overlap : '1h') + duration(has(self.overlap) ? self.overlap : '1h')",message="interval is less than twice the overlap: keys would be replaced before they sign"
 type KeyRotation struct {
 	// Interval after which a new key signs. With transit the sidecars make it; elsewhere the status says that it is due. Left
 	// out: keys are rotated by their owner.
@@ -167,7 +160,6 @@ type KeyRotation struct {
 	Interval Duration `json:"interval,omitempty"`
 	// Overlap is how long a new key is published before it signs; at least 1m, in which every replica has read it.
 	// +optional
-	// +kubebuilder:default="1h"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('720h')",message="overlap is from 1m to 720h: in it every replica and verifier must fetch the new key"
 	Overlap Duration `json:"overlap,omitempty"`
 }
@@ -176,7 +168,6 @@ type KeyRotation struct {
 type TokenEndpoints struct {
 	// Prefix of the endpoints' paths.
 	// +optional
-	// +kubebuilder:default=/auth
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:Pattern=`^(/[A-Za-z0-9._~-]+)+$`
 	// +kubebuilder:validation:XValidation:rule="!self.matches('/[.]{1,2}(/|$)')",message="prefix has no segment . or ..: no request would ever have it"

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/yaml"
 
+	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/manifest"
 )
 
@@ -48,6 +50,19 @@ func vault(address, auth string) string {
 
 func vaultTimes(times string) string {
 	return `{vault: {address: "https://v", auth: {kubernetes: {role: r}}, ` + times + `}}`
+}
+
+// less returns a duration that is a second shorter, and twice one that is twice as long.
+func less(d v1alpha1.Duration) string { return (std(d) - time.Second).String() }
+
+func twice(d v1alpha1.Duration) string { return (2 * std(d)).String() }
+
+func std(d v1alpha1.Duration) time.Duration {
+	v, err := d.Std()
+	if err != nil {
+		panic(err)
+	}
+	return v
 }
 
 func redis(rest string) string { return `{redis: {` + rest + `}}` }
@@ -155,6 +170,16 @@ var validations = map[string]validation{
 	"HS256 by Transit":                      {spec: strings.Replace(tokens(`, algorithm: HS256`), "secretKeyRef: {name: k, key: k}", "transit: {key: a}", 1), wantErr: "HS256 does not work with Transit"},
 	"rotation":                              {spec: tokens(`, rotation: {interval: 2h, overlap: 1h}`)},
 	"rotation within the overlap":           {spec: tokens(`, rotation: {interval: 90m, overlap: 1h}`), wantErr: "less than twice the overlap"},
+	"the shortest refresh by default":       {spec: tokens(`, refreshLifetime: ` + string(v1alpha1.DefaultAccessLifetime))},
+	"refresh before access by default":      {spec: tokens(`, refreshLifetime: ` + less(v1alpha1.DefaultAccessLifetime)), wantErr: "refreshLifetime is shorter"},
+	"the longest access by default":         {spec: tokens(`, accessLifetime: 24h`)},
+	"the shortest rotation by default":      {spec: tokens(`, rotation: {interval: ` + twice(v1alpha1.DefaultRotationOverlap) + `}`)},
+	"rotation within the default overlap":   {spec: tokens(`, rotation: {interval: ` + less(v1alpha1.Duration(twice(v1alpha1.DefaultRotationOverlap))) + `}`), wantErr: "less than twice the overlap"},
+	"cookies without Cookie":                {spec: tokens(`, cookie: {sameSite: Strict}`), wantErr: "cookie goes with delivery Cookie"},
+	"Transit by default":                    {spec: strings.Replace(tokens(``), "secretKeyRef: {name: k, key: k}", "transit: {key: k}", 1)},
+	"idle for as long as the default":       {spec: strings.Replace(tokens(``), "{selector", "{sessions: {idleTimeout: "+string(v1alpha1.DefaultAbsoluteTimeout)+"}, selector", 1)},
+	"idle beyond the default":               {spec: strings.Replace(tokens(``), "{selector", "{sessions: {idleTimeout: 721h}, selector", 1), wantErr: "idleTimeout is longer than absoluteTimeout"},
+	"argon2id by default":                   {spec: `{selector: {}, passwordPolicy: {hash: {argon2id: {memory: 64MiB}}}}`},
 	"a short overlap":                       {spec: tokens(`, rotation: {overlap: 30s}`), wantErr: "overlap is from 1m"},
 	"tokens beside a provider":              {spec: strings.Replace(tokens(``), "{selector", "{"+jwt+", selector", 1)},
 	"tokens of a provider's issuer":         {spec: strings.Replace(strings.Replace(tokens(``), "{selector", "{"+jwt+", selector", 1), "issuer: i,", "issuer: https://shop.example.com,", 1), wantErr: "accepted without a provider"},

@@ -54,7 +54,6 @@ type VaultAuth struct {
 type VaultKubernetes struct {
 	// Mount of the auth method.
 	// +optional
-	// +kubebuilder:default=kubernetes
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)*$`
 	Mount string `json:"mount,omitempty"`
@@ -64,7 +63,6 @@ type VaultKubernetes struct {
 	Role string `json:"role"`
 	// Audience of the projected service-account token, which the role should ask for.
 	// +optional
-	// +kubebuilder:default=vault
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Audience string `json:"audience,omitempty"`
@@ -74,7 +72,6 @@ type VaultKubernetes struct {
 type VaultAppRole struct {
 	// Mount of the auth method.
 	// +optional
-	// +kubebuilder:default=approle
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)*$`
 	Mount string `json:"mount,omitempty"`

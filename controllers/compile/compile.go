@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -47,16 +46,6 @@ func HasErrors(findings []Finding) bool {
 	return false
 }
 
-// Defaults of what policies and classes leave out.
-const (
-	defaultRefreshInterval = 5 * time.Minute
-	defaultMaxStale        = 24 * time.Hour
-	defaultRedisTimeout    = 100 * time.Millisecond
-	defaultDrainTimeout    = 25 * time.Second
-	defaultLeeway          = 30 * time.Second
-	defaultMinSize         = 1 << 10
-)
-
 // Compile returns the document of policy under class, without a revision, and what is wrong with it. The document is
 // nil where a finding is an Error. The same input gives the same document. A class without a name stands for one that is
 // not at hand: nothing is said of what it leaves out.
@@ -65,11 +54,12 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 	if _, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector); err != nil {
 		c.errorf("spec.selector", "%v: as long as it cannot be read, no pod of the namespace is let in without an older policy", err)
 	}
-	p := c.policy(policy)
-	p.Sidecar = c.sidecar(&class.Spec)
-	p.Redis = c.redis(class.Spec.Redis)
-	p.Vault = c.vault(class.Spec.Vault, policy.Spec.VaultRole)
-	c.settleVault(p, policy.Spec.VaultRole)
+	spec, classSpec := policy.Spec.WithDefaults(), class.Spec.WithDefaults()
+	p := c.policy(policy, &spec)
+	p.Sidecar = c.sidecar(&classSpec)
+	p.Redis = c.redis(classSpec.Redis)
+	p.Vault = c.vault(classSpec.Vault, spec.VaultRole)
+	c.settleVault(p, spec.VaultRole)
 	c.judge(p)
 	c.warn(p)
 	if HasErrors(c.findings) {
@@ -103,20 +93,20 @@ func (c *compiler) warnf(field, format string, args ...any) {
 	c.findings = append(c.findings, Finding{Warning, field, fmt.Sprintf(format, args...)})
 }
 
-func (c *compiler) policy(in *v1alpha1.SecurityPolicy) *compiled.Policy {
-	spec := &in.Spec
+// policy translates the spec of in, with its defaults.
+func (c *compiler) policy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.SecurityPolicySpec) *compiled.Policy {
 	p := &compiled.Policy{
 		SchemaVersion:   1,
 		Namespace:       in.Namespace,
 		Name:            in.Name,
 		UID:             string(in.UID),
 		Generation:      in.Generation,
-		Mode:            mode(spec.Mode),
-		UndeclaredPorts: failure(spec.UndeclaredPorts, compiled.Deny),
+		Mode:            compiled.Mode(spec.Mode),
+		UndeclaredPorts: compiled.FailureMode(spec.UndeclaredPorts),
 		Ports:           c.ports(spec.Ports),
-		Tokens:          c.tokens(in),
+		Tokens:          c.tokens(in, spec.Tokens),
 		Sessions:        c.sessions(spec),
-		Revocation:      c.revocation(spec),
+		Revocation:      c.revocation(spec.Revocation),
 		Passwords:       c.passwords(spec.PasswordPolicy),
 		Authorization:   c.authorization(spec),
 		Headers:         headers(spec.Headers),
@@ -137,7 +127,7 @@ func (c *compiler) policy(in *v1alpha1.SecurityPolicy) *compiled.Policy {
 func (c *compiler) ports(in []v1alpha1.Port) []compiled.Port {
 	var out []compiled.Port
 	for i, p := range in {
-		port := compiled.Port{Protocol: compiled.Protocol(orDefault(string(p.Protocol), string(compiled.HTTP)))}
+		port := compiled.Port{Protocol: compiled.Protocol(p.Protocol)}
 		switch {
 		case p.Port.Type == intstr.String:
 			port.Name = p.Port.StrVal
@@ -158,10 +148,8 @@ func (c *compiler) ports(in []v1alpha1.Port) []compiled.Port {
 	return out
 }
 
-func (c *compiler) duration(field string, d v1alpha1.Duration, otherwise time.Duration) compiled.Duration {
-	if d == "" {
-		return compiled.Duration(otherwise)
-	}
+// duration returns 0 for a duration that is unset and has no default.
+func (c *compiler) duration(field string, d v1alpha1.Duration) compiled.Duration {
 	v, err := d.Std()
 	if err != nil {
 		c.errorf(field, "%v", err)
@@ -173,10 +161,10 @@ func (c *compiler) provider(field string, in *v1alpha1.JWTProvider) compiled.Pro
 	p := compiled.Provider{
 		Name: in.Name, Issuer: in.Issuer, Audiences: in.Audiences, TokenTypes: in.TokenTypes, ForwardToken: in.ForwardToken,
 		Keys:        c.keys(field+".jwks", &in.JWKS),
-		Leeway:      c.duration(field+".leeway", in.Leeway, defaultLeeway),
-		MaxLifetime: c.duration(field+".maxLifetime", in.MaxLifetime, 0),
+		Leeway:      c.duration(field+".leeway", in.Leeway),
+		MaxLifetime: c.duration(field+".maxLifetime", in.MaxLifetime),
 
-		BackChannelLogout: backChannelLogout(in.BackChannelLogout, in.Audiences),
+		BackChannelLogout: backChannelLogout(in.BackChannelLogout),
 	}
 	for _, a := range in.Algorithms {
 		p.Algorithms = append(p.Algorithms, string(a))
@@ -198,8 +186,8 @@ func (c *compiler) keys(field string, in *v1alpha1.JWKS) compiled.Keys {
 	k := compiled.Keys{URI: in.URI, CABundle: in.CABundle}
 	switch {
 	case in.URI != "":
-		k.RefreshInterval = c.duration(field+".refreshInterval", in.RefreshInterval, defaultRefreshInterval)
-		k.MaxStale = c.duration(field+".maxStale", in.MaxStale, defaultMaxStale)
+		k.RefreshInterval = c.duration(field+".refreshInterval", in.RefreshInterval)
+		k.MaxStale = c.duration(field+".maxStale", in.MaxStale)
 	case in.Inline != "":
 		if !json.Valid([]byte(in.Inline)) {
 			c.errorf(field+".inline", "this is not JSON; a JSON Web Key Set looks like {\"keys\": [...]}")
@@ -225,25 +213,4 @@ func (c *compiler) one(field, members string, given ...bool) {
 	if n != 1 {
 		c.errorf(field, "say exactly one of %s", members)
 	}
-}
-
-func mode(m v1alpha1.Mode) compiled.Mode {
-	if m == v1alpha1.ModeShadow {
-		return compiled.Shadow
-	}
-	return compiled.Enforce
-}
-
-func failure(f v1alpha1.FailureMode, otherwise compiled.FailureMode) compiled.FailureMode {
-	if f == "" {
-		return otherwise
-	}
-	return compiled.FailureMode(f)
-}
-
-func orDefault(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

@@ -1,17 +1,10 @@
 package compile
 
 import (
-	"time"
+	"cmp"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
-)
-
-// Defaults of a class's Vault.
-const (
-	defaultVaultTimeout  = 5 * time.Second
-	defaultVaultPoll     = 30 * time.Second
-	defaultVaultMaxStale = 24 * time.Hour
 )
 
 func keyRef(in *v1alpha1.SecretKeyRef) *compiled.SecretRef {
@@ -46,19 +39,17 @@ func (c *compiler) vault(in *v1alpha1.Vault, role string) *compiled.Vault {
 	}
 	v := &compiled.Vault{
 		Address: in.Address, Namespace: in.Namespace, CABundle: in.CABundle, TokenFile: in.Auth.TokenFile,
-		Timeout:      c.duration("sidecarClass.spec.vault.timeout", in.Timeout, defaultVaultTimeout),
-		PollInterval: c.duration("sidecarClass.spec.vault.pollInterval", in.PollInterval, defaultVaultPoll),
-		MaxStale:     c.duration("sidecarClass.spec.vault.maxStale", in.MaxStale, defaultVaultMaxStale),
+		Timeout:      c.duration("sidecarClass.spec.vault.timeout", in.Timeout),
+		PollInterval: c.duration("sidecarClass.spec.vault.pollInterval", in.PollInterval),
+		MaxStale:     c.duration("sidecarClass.spec.vault.maxStale", in.MaxStale),
 	}
 	if k := in.Auth.Kubernetes; k != nil {
-		v.Kubernetes = &compiled.VaultKubernetes{
-			Mount: orDefault(k.Mount, "kubernetes"), Role: orDefault(role, k.Role), Audience: orDefault(k.Audience, "vault"),
-		}
+		v.Kubernetes = &compiled.VaultKubernetes{Mount: k.Mount, Role: cmp.Or(role, k.Role), Audience: k.Audience}
 	} else if role != "" {
 		c.errorf("spec.vaultRole", "the SidecarClass does not log in to Vault by kubernetes: a role means nothing to the other ways; leave it out")
 	}
 	if a := in.Auth.AppRole; a != nil {
-		v.AppRole = &compiled.VaultAppRole{Mount: orDefault(a.Mount, "approle"), RoleID: a.RoleID, SecretID: keyRef(a.SecretIDRef)}
+		v.AppRole = &compiled.VaultAppRole{Mount: a.Mount, RoleID: a.RoleID, SecretID: keyRef(a.SecretIDRef)}
 	}
 	return v
 }

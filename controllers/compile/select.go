@@ -131,5 +131,5 @@ func Interception(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass)
 	case class.Spec.Interception != "":
 		return class.Spec.Interception
 	}
-	return v1alpha1.InterceptRedirect
+	return v1alpha1.DefaultInterception
 }
