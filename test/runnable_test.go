@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/manifest"
 	"github.com/posterndev/postern/sidecar/chain"
 	"github.com/posterndev/postern/sidecar/resources"
 )
@@ -162,21 +164,25 @@ func generateClass(r *rand.Rand) v1alpha1.SidecarClassSpec {
 	return spec
 }
 
-// specs are the cases that were once accepted, and inline the good key set of the first.
-func specs(t testing.TB) (cases []v1alpha1.SecurityPolicySpec, inline string) {
+// specs are the cases that were once accepted, by name, and inline the good key set that they have.
+func specs(t testing.TB) (cases map[string]v1alpha1.SecurityPolicySpec, inline string) {
 	t.Helper()
+	cases = map[string]v1alpha1.SecurityPolicySpec{}
 	content, err := os.ReadFile("../controllers/compile/testdata/no-sidecar-runs.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for lines := bufio.NewScanner(bytes.NewReader(content)); lines.Scan(); {
-		var c struct{ Spec v1alpha1.SecurityPolicySpec }
+		var c struct {
+			Case string
+			Spec v1alpha1.SecurityPolicySpec
+		}
 		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
 			t.Fatal(err)
 		}
-		cases = append(cases, c.Spec)
+		cases[c.Case] = c.Spec
 	}
-	return cases, cases[0].JWT.Providers[0].JWKS.Inline
+	return cases, cases["path '/admin/'"].JWT.Providers[0].JWKS.Inline
 }
 
 // runs reports whether the spec is accepted; what is accepted must be built.
@@ -271,4 +277,78 @@ func FuzzWhatIsAcceptedRuns(f *testing.F) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		runs(t, shared, generate(r, inline), generateClass(r))
 	})
+}
+
+// vaultClass has a Vault, which signing keys of the cases and samples are in.
+func vaultClass() v1alpha1.SidecarClassSpec {
+	return v1alpha1.SidecarClassSpec{Vault: &v1alpha1.Vault{Address: "https://127.0.0.1:1", Auth: v1alpha1.VaultAuth{Kubernetes: &v1alpha1.VaultKubernetes{Role: "postern"}}}}
+}
+
+// repair changes what a case of no-sidecar-runs.jsonl is refused for to what its message says to write.
+func repair(name string, spec *v1alpha1.SecurityPolicySpec, inline string) bool {
+	repairs := map[string]func(){
+		"path ":         func() { spec.Authorization.Rules[0].Match[0].Paths[0] = "/admin" },
+		"origin ":       func() { spec.CORS.AllowOrigins[0] = "https://a.example" },
+		"cors expose ":  func() { spec.CORS.ExposeHeaders[0] = "X-A" },
+		"jwks ":         func() { spec.JWT.Providers[0].JWKS.Inline = inline },
+		"c2h ":          func() { spec.JWT.Providers[0].ClaimsToHeaders[1].Header = "X-B" },
+		"limit ":        func() { spec.RateLimits[0].Limit = "1000000/second" },
+		"burst ":        func() { spec.RateLimits[0].Burst = 11 },
+		"header set ":   func() { spec.Headers.Set = []v1alpha1.HeaderField{{Name: "X-A", Value: "a"}} },
+		"header remove": func() { spec.Headers.Remove[0] = "Server" },
+		"tokens login ": func() { spec.Tokens.Login[0].Paths[0] = "/login/*" },
+		"tokens issuer": func() { spec.Tokens.Issuer = "https://x.example/y" },
+	}
+	for prefix, change := range repairs {
+		if strings.HasPrefix(name, prefix) {
+			change()
+			return true
+		}
+	}
+	return false
+}
+
+// TestRepairedCasesRun: each case that is refused is accepted, and built, once it is written as the message says.
+func TestRepairedCasesRun(t *testing.T) {
+	shared := newShared(t)
+	cases, inline := specs(t)
+	for name, spec := range cases {
+		t.Run(name, func(t *testing.T) {
+			if runs(t, shared, spec, vaultClass()) {
+				t.Error("accepted before it is repaired")
+			}
+			if !repair(name, &spec, inline) {
+				t.Fatal("the test does not know how to repair the case")
+			}
+			if !runs(t, shared, spec, vaultClass()) {
+				t.Error("refused when repaired")
+			}
+		})
+	}
+}
+
+// TestSamplesAndDemoRun: the policies that people copy, under the class in their file or the sample class, and under one with a Vault.
+func TestSamplesAndDemoRun(t *testing.T) {
+	shared := newShared(t)
+	_, inline := specs(t)
+	filled := strings.NewReplacer("@JWKS@", inline, "@SIGNING_KEY@", "{transit: {key: accounts}}", "@IMAGES@", "none", "@REPOSITORY@", "example.com", "@TAG@", "v1")
+	for file, policies := range map[string]int{
+		"config/samples/securitypolicy.yaml": 1, "config/samples/tokens.yaml": 1, "hack/demo/local.yaml": 1, "hack/demo/policy.yaml": 1, "hack/demo/accounts.yaml": 1,
+	} {
+		t.Run(file, func(t *testing.T) {
+			content, err := os.ReadFile("../" + file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			objects, findings, err := manifest.Read(t.Context(), []byte(filled.Replace(string(content))))
+			if err != nil || len(findings) > 0 || len(objects.Policies) != policies {
+				t.Fatalf("%d policies, findings %v, %v", len(objects.Policies), findings, err)
+			}
+			for _, p := range objects.Policies {
+				if !runs(t, shared, p.Spec, vaultClass()) {
+					t.Errorf("policy %s is refused", p.Name)
+				}
+			}
+		})
+	}
 }

@@ -85,7 +85,7 @@ func TestAClassThatNoPolicyUses(t *testing.T) {
 		"lint": {"lint", "-f", "-"}, "compile": {"compile", "-f", "-"}, "run": {"run", "-f", "-", "--upstream", "http://127.0.0.1:1", "--listen", "none", "--admin", ""},
 	} {
 		out, stderr, err := run(t, policy+class, args...)
-		if said := out + stderr; !errors.Is(err, errFindings) || !strings.Contains(said, "spec.sidecarClassName: ") || !strings.Contains(said, "sidecarClassName: edge") {
+		if said := out + stderr; !errors.Is(err, errFindings) || !strings.Contains(said, "spec.sidecarClassName") || !strings.Contains(said, "sidecarClassName: edge") {
 			t.Errorf("%s: error %v, output:\n%s", name, err, said)
 		}
 	}
