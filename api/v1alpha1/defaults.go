@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 )
 
@@ -83,7 +84,7 @@ const (
 
 // Defaults returns the default of every field that has one. The reference and the descriptions in the CRDs state them from here.
 func Defaults() []Default {
-	return append(policyDefaults(), otherDefaults()...)
+	return slices.Concat(policyDefaults(), otherDefaults(), latest())
 }
 
 func policyDefaults() []Default {
@@ -175,6 +176,18 @@ func otherDefaults() []Default {
 		{Field: "TokenRevocation.spec.issuedBefore", Text: "the time when this object was created"},
 		{Field: "TokenRevocation.spec.expires", Text: "computed from the lifetimes that the policies allow, with 24h for providers without maxLifetime"},
 	}
+}
+
+// latest are the defaults of the versions of all secrets in Vault.
+func latest() []Default {
+	var out []Default
+	for _, ref := range []string{
+		"SecurityPolicy.spec.jwt.providers[].jwks", "SecurityPolicy.spec.tokens.signingKey", "SidecarClass.spec.redis.passwordRef",
+		"SidecarClass.spec.redis.sentinelPasswordRef", "SidecarClass.spec.redis.tls.certificateRef", "SidecarClass.spec.redis.tls.keyRef",
+	} {
+		out = append(out, Default{Field: ref + ".vault.version", Text: "the latest version"})
+	}
+	return out
 }
 
 func number(n int32) string { return strconv.Itoa(int(n)) }

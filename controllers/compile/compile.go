@@ -211,6 +211,6 @@ func (c *compiler) one(field, members string, given ...bool) {
 		}
 	}
 	if n != 1 {
-		c.errorf(field, "say exactly one of %s", members)
+		c.errorf(field, "set exactly one of %s", members)
 	}
 }
