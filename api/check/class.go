@@ -65,7 +65,7 @@ func (c *checker) vault(p *compiled.Policy) {
 	v := p.Vault
 	if v == nil {
 		if p.UsesVault() {
-			c.addf("spec", "a secret or a signing key is in Vault, and the SidecarClass names no Vault: add spec.vault to it")
+			c.addf("spec", "a secret or a signing key is in Vault, and the SidecarClass has no Vault: add spec.vault to the class")
 		}
 		return
 	}

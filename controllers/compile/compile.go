@@ -20,9 +20,9 @@ import (
 type Severity string
 
 const (
-	// Error: the policy cannot be run as written.
+	// Error: no sidecar can run the policy as it is written.
 	Error Severity = "Error"
-	// Warning: the policy runs, and probably not as meant.
+	// Warning: the policy runs, but probably not as intended.
 	Warning Severity = "Warning"
 )
 
@@ -47,12 +47,12 @@ func HasErrors(findings []Finding) bool {
 }
 
 // Compile returns the document of policy under class, without a revision, and what is wrong with it. The document is
-// nil where a finding is an Error. The same input gives the same document. A class without a name stands for one that is
-// not at hand: nothing is said of what it leaves out.
+// nil if a finding is an Error. The same input gives the same document. A class without a name stands for one that is unknown:
+// there are no warnings about its unset fields.
 func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*compiled.Policy, []Finding) {
 	c := &compiler{}
 	if _, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector); err != nil {
-		c.errorf("spec.selector", "%v: as long as it cannot be read, no pod of the namespace is let in without an older policy", err)
+		c.errorf("spec.selector", "%v: until it is correct, every pod of the namespace that no older policy selects is refused", err)
 	}
 	spec, classSpec := policy.Spec.WithDefaults(), class.Spec.WithDefaults()
 	p := c.policy(policy, &spec)
@@ -70,8 +70,8 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 	return p, c.findings
 }
 
-// judge finds what no sidecar could run, as sidecars do. A problem of a field that could not be translated is left out: it is of what
-// stands in its place.
+// judge reports what no sidecar could run, with the checks that sidecars use. A problem of a field that already has an error is left
+// out, because the document has a placeholder there.
 func (c *compiler) judge(p *compiled.Policy) {
 	translated := c.findings
 	for _, problem := range check.Document(p) {
@@ -134,14 +134,14 @@ func (c *compiler) ports(in []v1alpha1.Port) []compiled.Port {
 		case p.Port.IntVal >= 1 && p.Port.IntVal <= 65535:
 			port.Number = uint16(p.Port.IntVal)
 		default:
-			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%d is not a port number", p.Port.IntVal)
+			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%d is not a port number: write a number from 1 to 65535, such as 8080", p.Port.IntVal)
 		}
 		if slices.Contains(compiled.OwnPorts(), port.Number) {
-			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%d is the sidecar's own port; the app must use another", port.Number)
+			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%d is the sidecar's own port: make the app listen on another port, such as 8080", port.Number)
 		}
 		if slices.ContainsFunc(out, func(q compiled.Port) bool { return q.Number == port.Number && q.Name == port.Name }) {
-			// The CRD cannot say so: the cost of comparing values that are numbers or names is beyond CEL's budget.
-			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%s is named twice: name each port once", p.Port.String())
+			// The CRD cannot check it: comparing values that are numbers or names exceeds the cost budget of CEL.
+			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "port %s is in the list twice: write each port once", p.Port.String())
 		}
 		out = append(out, port)
 	}
@@ -202,7 +202,7 @@ func (c *compiler) keys(field string, in *v1alpha1.JWKS) compiled.Keys {
 	return k
 }
 
-// one refuses a one-of of which none or several are given.
+// one refuses a one-of with no member or several members.
 func (c *compiler) one(field, members string, given ...bool) {
 	n := 0
 	for _, g := range given {

@@ -43,8 +43,8 @@ func (c *compiler) signingKey(in *v1alpha1.SigningKey) compiled.SigningKey {
 	return compiled.SigningKey{Secret: keyRef(in.SecretKeyRef)}
 }
 
-// sessions are kept for tokens of the policy's own in any case. A refresh token is good for as long as its session, so what
-// is shorter of its lifetime and the idle timeout ends both.
+// sessions returns the limits of sessions. A refresh token is valid as long as its session, so the shorter of its lifetime and the idle
+// timeout ends both.
 func (c *compiler) sessions(spec *v1alpha1.SecurityPolicySpec) *compiled.Sessions {
 	in := spec.Sessions
 	if in == nil {
@@ -61,7 +61,7 @@ func (c *compiler) sessions(spec *v1alpha1.SecurityPolicySpec) *compiled.Session
 		longest = min(longest, c.duration("spec.tokens.refreshLifetime", spec.Tokens.RefreshLifetime))
 	}
 	if s.IdleTimeout > longest {
-		c.warnf("spec.sessions.idleTimeout", "longer than the refresh token lives unused: sessions end after %s, by tokens.refreshLifetime or absoluteTimeout", longest.Std())
+		c.warnf("spec.sessions.idleTimeout", "longer than tokens.refreshLifetime or absoluteTimeout, so unused sessions end after %s: write at most %[1]s", longest.Std())
 		s.IdleTimeout = longest
 	}
 	return s
