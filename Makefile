@@ -37,6 +37,7 @@ build: ## Build the commands into bin/
 generate: ## Generate deep copies, CRDs, RBAC and the policy reference
 	go tool controller-gen object paths=./api/v1alpha1
 	go tool controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
+	go run ./hack/crddefaults
 	go tool controller-gen rbac:roleName=postern-operator paths=./controllers/... output:rbac:dir=config/rbac
 	go run ./hack/reference > docs/reference.md
 	go run ./hack/chartcrds

@@ -8,26 +8,30 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/manifest"
 	"github.com/posterndev/postern/sidecar/chain"
 	"github.com/posterndev/postern/sidecar/resources"
 )
 
-// choose returns one of list; the plain values stand first, and come up as often as all others together.
+// choose returns plain in 19 of 20 cases, and otherwise one of others.
 func choose(r *rand.Rand, plain string, others ...string) string {
-	if r.IntN(4) > 0 {
+	if r.IntN(20) > 0 {
 		return plain
 	}
 	return others[r.IntN(len(others))]
 }
 
-// generate returns a spec of values that are plausible, and here and there nasty. It keeps to memory: Build opens no connection.
+// generate returns a spec of values that are mostly plausible and sometimes wrong, with up to three providers.
 func generate(r *rand.Rand, inline string) v1alpha1.SecurityPolicySpec {
 	match := func() []v1alpha1.RouteMatch {
 		return []v1alpha1.RouteMatch{{
@@ -42,6 +46,8 @@ func generate(r *rand.Rand, inline string) v1alpha1.SecurityPolicySpec {
 		return choose(r, "https://a.example", "*", "null", "http://[:::]", "http://[::1]:80", "https://a:99999", "https://A/", "app://x", "https://*.a")
 	}
 	spec := v1alpha1.SecurityPolicySpec{
+		Mode: v1alpha1.Mode(choose(r, "", "Shadow", "x")), VaultRole: choose(r, "", "shop"),
+		Tokens: generateTokens(r, match), Revocation: generateRevocation(r),
 		JWT: &v1alpha1.JWT{Providers: []v1alpha1.JWTProvider{{
 			Name: choose(r, "corp", "postern", ""), Issuer: choose(r, "https://id.example", "https://own.example", ""), Audiences: []string{choose(r, "web", "")},
 			Algorithms: []v1alpha1.Algorithm{v1alpha1.Algorithm(choose(r, "ES256", "RS256", "HS256", "none"))},
@@ -66,38 +72,125 @@ func generate(r *rand.Rand, inline string) v1alpha1.SecurityPolicySpec {
 	for _, drop := range []func(){
 		func() { spec.JWT.Providers[0].ClaimsToHeaders = nil }, func() { spec.JWT.Providers[0].From = nil }, func() { spec.Authorization = nil },
 		func() { spec.RateLimits = nil }, func() { spec.Headers = nil }, func() { spec.CORS = nil }, func() { spec.Compression = nil },
-		func() { spec.PasswordPolicy = nil }, func() { spec.Sessions = nil },
+		func() { spec.PasswordPolicy = nil }, func() { spec.Sessions = nil }, func() { spec.Tokens = nil }, func() { spec.Revocation = nil },
 	} {
 		if r.IntN(3) > 0 {
 			drop()
 		}
 	}
+	for i, n := 0, r.IntN(3); i < n; i++ {
+		spec.JWT.Providers = append(spec.JWT.Providers, generateProvider(r, i))
+	}
+	if r.IntN(8) == 0 {
+		spec.JWT = nil
+	}
 	return spec
 }
 
-// specs are the cases that were once accepted, and inline the good key set of the first.
-func specs(t testing.TB) (cases []v1alpha1.SecurityPolicySpec, inline string) {
+// generateProvider returns a further provider, with keys from anywhere.
+func generateProvider(r *rand.Rand, i int) v1alpha1.JWTProvider {
+	p := v1alpha1.JWTProvider{
+		Name: choose(r, fmt.Sprintf("more-%d", i), "corp"), Issuer: choose(r, fmt.Sprintf("https://more-%d.example", i), "https://id.example"), Audiences: []string{"web"},
+		Algorithms: []v1alpha1.Algorithm{v1alpha1.Algorithm(choose(r, "RS256", "HS256", "PS512"))}, MaxLifetime: v1alpha1.Duration(choose(r, "", "1h", "x")),
+	}
+	switch r.IntN(3) {
+	case 0:
+		p.JWKS = v1alpha1.JWKS{URI: choose(r, "https://id.example/k", "http://id.example/k", "http://localhost:1/k", ":"), MaxStale: v1alpha1.Duration(choose(r, "", "1m", "2h"))}
+	case 1:
+		p.JWKS.SecretKeyRef = &v1alpha1.SecretKeyRef{Name: "keys", Key: choose(r, "jwks", "../x", "")}
+	default:
+		p.JWKS.Vault = &v1alpha1.VaultRef{Path: choose(r, "secret/keys", "secret", "secret/../x"), Key: "k"}
+	}
+	if r.IntN(3) == 0 {
+		p.BackChannelLogout = &v1alpha1.BackChannelLogout{ClientIDs: []string{choose(r, "web", "")}}
+	}
+	return p
+}
+
+func generateTokens(r *rand.Rand, match func() []v1alpha1.RouteMatch) *v1alpha1.Tokens {
+	duration := func(plain string) v1alpha1.Duration {
+		return v1alpha1.Duration(choose(r, plain, "", "1500ms", "9000h", "x"))
+	}
+	t := &v1alpha1.Tokens{
+		Issuer: choose(r, "https://own.example", "https://own.example/%zz", "http://own.example", "https://own.example/a//b", ""), Audiences: []string{choose(r, "web", "")},
+		Algorithm: v1alpha1.Algorithm(choose(r, "", "EdDSA", "HS256", "none")), AccessLifetime: duration("5m"), RefreshLifetime: duration("24h"), RefreshGrace: duration("5s"),
+		Claims: []string{choose(r, "role", "exp", "")}, Delivery: v1alpha1.TokenDelivery(choose(r, "Cookie", "", "x")), ForwardToken: r.IntN(2) == 0,
+		Login: match(),
+	}
+	if r.IntN(2) == 0 {
+		t.Cookie = &v1alpha1.TokenCookie{SameSite: choose(r, "Strict", "", "None"), TrustedOrigins: []string{choose(r, "https://a.example", "null", "http://[:::]")}}
+		t.Rotation = &v1alpha1.KeyRotation{Interval: duration("24h"), Overlap: duration("2h")}
+		t.Endpoints = &v1alpha1.TokenEndpoints{Prefix: choose(r, "/auth", "/a/..", "/.well-known", "auth", "/a//b")}
+	}
+	switch r.IntN(3) {
+	case 0:
+		t.SigningKey.Transit = &v1alpha1.TransitKey{Key: choose(r, "k", "../k", ""), Mount: choose(r, "", "a/b", "..")}
+	case 1:
+		t.SigningKey.Vault = &v1alpha1.VaultRef{Path: choose(r, "secret/keys", "secret"), Key: choose(r, "k", "")}
+	default:
+		t.SigningKey.SecretKeyRef = &v1alpha1.SecretKeyRef{Name: choose(r, "keys", "..", ""), Key: "signing"}
+	}
+	return t
+}
+
+func generateRevocation(r *rand.Rand) *v1alpha1.Revocation {
+	return &v1alpha1.Revocation{
+		MaxStaleness: v1alpha1.Duration(choose(r, "5s", "", "1ms", "9000h", "x")), OnFailure: v1alpha1.FailureMode(choose(r, "", "Allow", "x")), Mode: v1alpha1.Mode(choose(r, "", "Shadow", "x")),
+	}
+}
+
+// generateClass returns a class with a Redis and a Vault that nobody listens at, or without.
+func generateClass(r *rand.Rand) v1alpha1.SidecarClassSpec {
+	spec := v1alpha1.SidecarClassSpec{LogLevel: choose(r, "", "debug", "loud"), DrainTimeout: v1alpha1.Duration(choose(r, "", "1s", "x")), TrustedProxies: []string{choose(r, "10.0.0.0/8", "10.0.0.1", "::/0")}}
+	if r.IntN(2) == 0 {
+		spec.Redis = &v1alpha1.Redis{
+			Mode: v1alpha1.RedisMode(choose(r, "", "Cluster", "Sentinel", "x")), Addresses: []string{choose(r, "127.0.0.1:1", "redis", "[::1]:1", "a:99999")},
+			MasterName: choose(r, "", "m"), Database: []int32{0, 0, 0, 1, -1}[r.IntN(5)], Timeout: v1alpha1.Duration(choose(r, "", "5ms", "1h")),
+		}
+		if r.IntN(3) == 0 {
+			spec.Redis.TLS = &v1alpha1.RedisTLS{CABundle: choose(r, "", "x")}
+			spec.Redis.Username, spec.Redis.PasswordRef = "u", &v1alpha1.SecretRef{SecretKeyRef: &v1alpha1.SecretKeyRef{Name: "redis", Key: choose(r, "password", "a/b")}}
+		}
+	}
+	if r.IntN(3) > 0 {
+		spec.Vault = &v1alpha1.Vault{
+			Address: choose(r, "https://127.0.0.1:1", "http://v.example", "https://v/path"), PollInterval: v1alpha1.Duration(choose(r, "", "1ms", "1h")), MaxStale: v1alpha1.Duration(choose(r, "", "1s")),
+			Auth: v1alpha1.VaultAuth{Kubernetes: &v1alpha1.VaultKubernetes{Role: choose(r, "r", ""), Mount: choose(r, "", "a/b", "..")}},
+		}
+		if r.IntN(4) == 0 {
+			spec.Vault.Auth = v1alpha1.VaultAuth{AppRole: &v1alpha1.VaultAppRole{RoleID: choose(r, "r", ""), SecretIDRef: &v1alpha1.SecretKeyRef{Name: "s", Key: "k"}}}
+		}
+	}
+	return spec
+}
+
+// specs are the cases that were once accepted, by name, and inline the good key set that they have.
+func specs(t testing.TB) (cases map[string]v1alpha1.SecurityPolicySpec, inline string) {
 	t.Helper()
+	cases = map[string]v1alpha1.SecurityPolicySpec{}
 	content, err := os.ReadFile("../controllers/compile/testdata/no-sidecar-runs.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for lines := bufio.NewScanner(bytes.NewReader(content)); lines.Scan(); {
-		var c struct{ Spec v1alpha1.SecurityPolicySpec }
+		var c struct {
+			Case string
+			Spec v1alpha1.SecurityPolicySpec
+		}
 		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
 			t.Fatal(err)
 		}
-		cases = append(cases, c.Spec)
+		cases[c.Case] = c.Spec
 	}
-	return cases, cases[0].JWT.Providers[0].JWKS.Inline
+	return cases, cases["path '/admin/'"].JWT.Providers[0].JWKS.Inline
 }
 
 // runs reports whether the spec is accepted; what is accepted must be built.
-func runs(t testing.TB, shared *resources.Resources, spec v1alpha1.SecurityPolicySpec) bool {
+func runs(t testing.TB, shared *resources.Resources, spec v1alpha1.SecurityPolicySpec, class v1alpha1.SidecarClassSpec) bool {
 	t.Helper()
 	policy := &v1alpha1.SecurityPolicy{Spec: spec}
 	policy.Namespace, policy.Name = "shop", "orders"
-	p, _ := compile.Compile(policy, &v1alpha1.SidecarClass{})
+	p, _ := compile.Compile(policy, &v1alpha1.SidecarClass{Spec: class})
 	if p == nil {
 		return false
 	}
@@ -109,7 +202,8 @@ func runs(t testing.TB, shared *resources.Resources, spec v1alpha1.SecurityPolic
 	if err == nil {
 		err = chain.Check(p)
 	}
-	if err == nil {
+	// A sidecar that starts waits for revocations from Redis, which nobody serves here: Check alone judges such a document.
+	if waits := p != nil && p.Redis != nil && p.Revocation != nil; err == nil && !waits {
 		var s *chain.Snapshot
 		if s, err = chain.Build(p, chain.Config{Resources: shared, OnlyPort: 80, Logger: slog.New(slog.DiscardHandler)}); err == nil {
 			s.Close()
@@ -117,14 +211,21 @@ func runs(t testing.TB, shared *resources.Resources, spec v1alpha1.SecurityPolic
 	}
 	if err != nil {
 		b, _ := json.Marshal(spec)
-		t.Errorf("accepted, and no sidecar runs it: %v\n%s", err, b)
+		c, _ := json.Marshal(class)
+		t.Errorf("accepted, and no sidecar runs it: %v\n%s\n%s", err, b, c)
 	}
 	return true
 }
 
 func newShared(t testing.TB) *resources.Resources {
 	t.Helper()
-	shared, err := resources.New(resources.Config{Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), SecretsDir: t.TempDir()})
+	account := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(account, []byte("account"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	shared, err := resources.New(resources.Config{
+		Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), SecretsDir: t.TempDir(), VaultTokenFile: account, CloseDelay: time.Millisecond,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,17 +238,33 @@ func TestWhatIsAcceptedRuns(t *testing.T) {
 	shared := newShared(t)
 	cases, inline := specs(t)
 	for _, spec := range cases {
-		runs(t, shared, spec)
+		runs(t, shared, spec, v1alpha1.SidecarClassSpec{})
 	}
 	const n = 3000
-	accepted := 0
+	accepted, with := 0, map[string]int{}
 	for seed := range uint64(n) {
-		if runs(t, shared, generate(rand.New(rand.NewPCG(seed, 1)), inline)) {
-			accepted++
+		r := rand.New(rand.NewPCG(seed, 1))
+		spec, class := generate(r, inline), generateClass(r)
+		if !runs(t, shared, spec, class) {
+			continue
+		}
+		accepted++
+		for section, there := range map[string]bool{
+			"tokens": spec.Tokens != nil, "sessions": spec.Sessions != nil, "revocation": spec.Revocation != nil, "passwordPolicy": spec.PasswordPolicy != nil,
+			"several providers": spec.JWT != nil && len(spec.JWT.Providers) > 1, "redis": class.Redis != nil, "vault": class.Vault != nil,
+		} {
+			if there {
+				with[section]++
+			}
 		}
 	}
 	if accepted < n/50 || accepted > n*9/10 {
 		t.Errorf("%s specs are accepted: the test sees one side alone", fmt.Sprintf("%d of %d", accepted, n))
+	}
+	for _, section := range []string{"tokens", "sessions", "revocation", "passwordPolicy", "several providers", "redis", "vault"} {
+		if with[section] < 10 {
+			t.Errorf("%d accepted specs have %s: the test does not see it", with[section], section)
+		}
 	}
 }
 
@@ -156,5 +273,82 @@ func FuzzWhatIsAcceptedRuns(f *testing.F) {
 	shared := newShared(f)
 	_, inline := specs(f)
 	f.Add(uint64(1))
-	f.Fuzz(func(t *testing.T, seed uint64) { runs(t, shared, generate(rand.New(rand.NewPCG(seed, 1)), inline)) })
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		runs(t, shared, generate(r, inline), generateClass(r))
+	})
+}
+
+// vaultClass has a Vault, which signing keys of the cases and samples are in.
+func vaultClass() v1alpha1.SidecarClassSpec {
+	return v1alpha1.SidecarClassSpec{Vault: &v1alpha1.Vault{Address: "https://127.0.0.1:1", Auth: v1alpha1.VaultAuth{Kubernetes: &v1alpha1.VaultKubernetes{Role: "postern"}}}}
+}
+
+// repair changes what a case of no-sidecar-runs.jsonl is refused for to what its message says to write.
+func repair(name string, spec *v1alpha1.SecurityPolicySpec, inline string) bool {
+	repairs := map[string]func(){
+		"path ":         func() { spec.Authorization.Rules[0].Match[0].Paths[0] = "/admin" },
+		"origin ":       func() { spec.CORS.AllowOrigins[0] = "https://a.example" },
+		"cors expose ":  func() { spec.CORS.ExposeHeaders[0] = "X-A" },
+		"jwks ":         func() { spec.JWT.Providers[0].JWKS.Inline = inline },
+		"c2h ":          func() { spec.JWT.Providers[0].ClaimsToHeaders[1].Header = "X-B" },
+		"limit ":        func() { spec.RateLimits[0].Limit = "1000000/second" },
+		"burst ":        func() { spec.RateLimits[0].Burst = 11 },
+		"header set ":   func() { spec.Headers.Set = []v1alpha1.HeaderField{{Name: "X-A", Value: "a"}} },
+		"header remove": func() { spec.Headers.Remove[0] = "Server" },
+		"tokens login ": func() { spec.Tokens.Login[0].Paths[0] = "/login/*" },
+		"tokens issuer": func() { spec.Tokens.Issuer = "https://x.example/y" },
+	}
+	for prefix, change := range repairs {
+		if strings.HasPrefix(name, prefix) {
+			change()
+			return true
+		}
+	}
+	return false
+}
+
+// TestRepairedCasesRun: each case that is refused is accepted, and built, once it is written as the message says.
+func TestRepairedCasesRun(t *testing.T) {
+	shared := newShared(t)
+	cases, inline := specs(t)
+	for name, spec := range cases {
+		t.Run(name, func(t *testing.T) {
+			if runs(t, shared, spec, vaultClass()) {
+				t.Error("accepted before it is repaired")
+			}
+			if !repair(name, &spec, inline) {
+				t.Fatal("the test does not know how to repair the case")
+			}
+			if !runs(t, shared, spec, vaultClass()) {
+				t.Error("refused when repaired")
+			}
+		})
+	}
+}
+
+// TestSamplesAndDemoRun: the policies that people copy, under the class in their file or the sample class, and under one with a Vault.
+func TestSamplesAndDemoRun(t *testing.T) {
+	shared := newShared(t)
+	_, inline := specs(t)
+	filled := strings.NewReplacer("@JWKS@", inline, "@SIGNING_KEY@", "{transit: {key: accounts}}", "@IMAGES@", "none", "@REPOSITORY@", "example.com", "@TAG@", "v1")
+	for file, policies := range map[string]int{
+		"config/samples/securitypolicy.yaml": 1, "config/samples/tokens.yaml": 1, "hack/demo/local.yaml": 1, "hack/demo/policy.yaml": 1, "hack/demo/accounts.yaml": 1,
+	} {
+		t.Run(file, func(t *testing.T) {
+			content, err := os.ReadFile("../" + file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			objects, findings, err := manifest.Read(t.Context(), []byte(filled.Replace(string(content))))
+			if err != nil || len(findings) > 0 || len(objects.Policies) != policies {
+				t.Fatalf("%d policies, findings %v, %v", len(objects.Policies), findings, err)
+			}
+			for _, p := range objects.Policies {
+				if !runs(t, shared, p.Spec, vaultClass()) {
+					t.Errorf("policy %s is refused", p.Name)
+				}
+			}
+		})
+	}
 }

@@ -5,27 +5,27 @@ package v1alpha1
 type HeaderPreset string
 
 const (
-	// PresetStrict is the OWASP Secure Headers project's recommendation for sites.
+	// PresetStrict is the recommendation of the OWASP Secure Headers Project for websites.
 	PresetStrict HeaderPreset = "Strict"
-	// PresetAPI is its counterpart for services that answer no HTML.
+	// PresetAPI is the same for services whose responses are not HTML.
 	PresetAPI HeaderPreset = "API"
 	// PresetNone sets none.
 	PresetNone HeaderPreset = "None"
 )
 
-// Headers says which headers answers carry.
+// Headers configures the headers of responses.
 type Headers struct {
-	// Preset of security headers. A stricter value of the app's is kept.
+	// Preset is a set of security headers: Strict for websites, API for services without HTML, None for none. If the app sets a
+	// stricter value, that value is kept.
 	// +optional
-	// +kubebuilder:default=Strict
 	Preset HeaderPreset `json:"preset,omitempty"`
-	// Set gives headers a value, whatever preset and app say.
+	// Set sets headers to a value. It overrides the preset and the app.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=32
 	Set []HeaderField `json:"set,omitempty"`
-	// Remove takes headers of the app away.
+	// Remove removes headers from the app's responses, such as Server.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
@@ -38,8 +38,7 @@ type HeaderField struct {
 	// Name of the header field.
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`
 	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['content-length','transfer-encoding','connection','trailer','upgrade','te','keep-alive','content-encoding','www-authenticate','vary','date']) && !self.lowerAscii().startsWith('access-control-')",message="this header field is not free to set: HTTP, or a section of the policy, governs it"
+	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['content-length','transfer-encoding','connection','trailer','upgrade','te','keep-alive','content-encoding','www-authenticate','vary','date']) && !self.lowerAscii().startsWith('access-control-')",message="HTTP or another section of the policy controls this header field: remove it from set"
 	Name string `json:"name"`
 	// Value of the header field: visible ASCII, spaces and tabs.
 	// +kubebuilder:validation:Pattern=`^[\t\x20-\x7e]*$`
@@ -47,52 +46,51 @@ type HeaderField struct {
 	Value string `json:"value"`
 }
 
-// CORS says which pages of other origins may call the app.
+// CORS configures which pages of other origins may call the app.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.allowCredentials) || !self.allowCredentials || !self.allowOrigins.exists(o, o == '*')",message="allowOrigins has * together with allowCredentials: any site could act as the user; name the origins"
+// +kubebuilder:validation:XValidation:rule="!has(self.allowCredentials) || !self.allowCredentials || !self.allowOrigins.exists(o, o == '*')",message="allowOrigins has * together with allowCredentials, so any site could act as the user: write the origins, such as https://app.example.com"
 type CORS struct {
-	// AllowOrigins are exact origins, as https://app.example.com, or * alone.
+	// AllowOrigins are exact origins, such as https://app.example.com, or only *.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
 	// +kubebuilder:validation:items:Pattern=`^(\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?)$`
-	// +kubebuilder:validation:XValidation:rule="!self.exists(o, o == '*') || self.size() == 1",message="* allows every origin already: name it alone"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(o, o == '*') || self.size() == 1",message="* allows every origin: write [*] without other origins"
 	AllowOrigins []string `json:"allowOrigins"`
-	// AllowMethods are the methods that a preflight may ask for.
+	// AllowMethods are the methods that a preflight request may ask for.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:Pattern=`^(\*|[A-Za-z-]{1,32})$`
 	AllowMethods []string `json:"allowMethods,omitempty"`
-	// AllowHeaders are the request headers that a preflight may ask for.
+	// AllowHeaders are the request headers that a preflight request may ask for.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
 	AllowHeaders []string `json:"allowHeaders,omitempty"`
-	// ExposeHeaders are the answer's headers that scripts may read.
+	// ExposeHeaders are the response headers that scripts may read.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
 	ExposeHeaders []string `json:"exposeHeaders,omitempty"`
-	// AllowCredentials lets pages send cookies and read the answer.
+	// AllowCredentials allows pages to send cookies and to read the response.
 	// +optional
 	AllowCredentials bool `json:"allowCredentials,omitempty"`
-	// MaxAge is how long a browser may remember a preflight; at most 24h.
+	// MaxAge is how long a browser may cache the response to a preflight request, at most 24h.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('24h')",message="maxAge is at most 24h: no browser keeps a preflight longer"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('24h')",message="maxAge is more than 24h, and no browser caches a preflight response longer: write at most 24h"
 	MaxAge Duration `json:"maxAge,omitempty"`
 }
 
-// Compression says which answers are compressed, with zstd, br or gzip by what the client accepts.
+// Compression configures which responses are compressed: with zstd, br or gzip, as the client accepts.
 type Compression struct {
-	// MinSize: smaller answers are sent as they are.
+	// MinSize is the smallest response that is compressed, at most 1MiB.
 	// +optional
-	// +kubebuilder:default="1KiB"
 	MinSize Size `json:"minSize,omitempty"`
-	// Types are media types, or a type with any subtype (text/*). Left out: the usual texts, JSON, JavaScript, XML, SVG.
+	// Types are the media types that are compressed. text/* means every subtype of text.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1

@@ -1,30 +1,29 @@
 package v1alpha1
 
-// Requirement is what a route demands of its caller.
+// Requirement is what a route requires of its caller.
 // +kubebuilder:validation:Enum=Authenticated;Anonymous;Deny
 type Requirement string
 
 const (
-	// RequireAuthenticated demands a valid token.
+	// RequireAuthenticated requires a valid token.
 	RequireAuthenticated Requirement = "Authenticated"
-	// RequireAnonymous demands nothing; a valid token is still recognised.
+	// RequireAnonymous requires nothing. A valid token still identifies the caller.
 	RequireAnonymous Requirement = "Anonymous"
-	// RequireDeny refuses everybody.
+	// RequireDeny refuses every caller.
 	RequireDeny Requirement = "Deny"
 )
 
-// Authorization says what each route demands.
+// Authorization is what each route requires of the caller.
 type Authorization struct {
-	// Default applies where no rule matches. Left out: Authenticated where jwt is given, else Anonymous.
+	// Default applies to requests that no rule matches: Authenticated requires a valid token, Anonymous requires nothing, Deny refuses.
 	// +optional
 	Default Requirement `json:"default,omitempty"`
 
-	// Mode Shadow decides, counts and logs, and lets pass, for the default and every rule.
+	// Mode of the default and of every rule: Enforce refuses requests, Shadow only counts and logs them.
 	// +optional
-	// +kubebuilder:default=Enforce
 	Mode Mode `json:"mode,omitempty"`
 
-	// Rules: the first that matches a request applies.
+	// Rules are tried in order. The first rule that matches a request applies.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -32,61 +31,58 @@ type Authorization struct {
 	Rules []AuthorizationRule `json:"rules,omitempty"`
 }
 
-// AuthorizationRule is what the matched requests demand.
+// AuthorizationRule is what the requests that it matches require.
 type AuthorizationRule struct {
 	// Name of the rule in logs and metrics.
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
 	Name string `json:"name"`
-	// Match picks requests; one match is enough.
+	// Match selects requests: one match is enough.
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Match []RouteMatch `json:"match"`
-	// Require is what the caller must show.
+	// Require is what the caller needs: Authenticated requires a valid token, Anonymous requires nothing, Deny refuses every caller.
 	Require Requirement `json:"require"`
-	// Mode of this rule.
+	// Mode of this rule: Enforce refuses requests, Shadow only counts and logs them.
 	// +optional
-	// +kubebuilder:default=Enforce
 	Mode Mode `json:"mode,omitempty"`
 }
 
-// RateLimit bounds how often matched requests come from one key. Limits are exact across all pods where the class names
-// a Redis, and hold per pod where it does not.
+// RateLimit limits the rate of requests with the same key. If the class has Redis, the limit is exact across all pods. Otherwise each
+// pod counts by itself.
 type RateLimit struct {
 	// Name of the limit in logs, metrics and the RateLimit header fields.
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
 	Name string `json:"name"`
-	// Match picks requests; one match is enough. Left out, every request.
+	// Match selects requests: one match is enough. If it is unset, the limit applies to every request.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	Match []RouteMatch `json:"match,omitempty"`
-	// Limit is the rate that is kept up in the long run.
-	// +kubebuilder:validation:XValidation:rule="!self.matches('[0-9](s|m|h)$') || duration(self.split('/')[1]) <= duration('744h')",message="a rate's period is at most 744h (31 days)"
+	// Limit is the rate that one key may use in the long run, such as 5/minute or 100/15m.
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[0-9](s|m|h)$') || duration(self.split('/')[1]) <= duration('744h')",message="the period of a rate is more than 744h (31 days): write a shorter one, such as 100/24h"
 	Limit Rate `json:"limit"`
-	// Burst is how many requests may come at once. Left out: the limit's own number.
+	// Burst is how many requests are allowed at once.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000000
 	Burst int32 `json:"burst,omitempty"`
-	// KeyBy says what is counted separately; all parts together make the key. Left out: the client's address.
+	// KeyBy is what the limit counts by. All parts together make the key, such as the client's address and a header.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=4
 	KeyBy []RateLimitKey `json:"keyBy,omitempty"`
-	// Mode of this limit.
+	// Mode of this limit: Enforce refuses requests, Shadow only counts and logs them.
 	// +optional
-	// +kubebuilder:default=Enforce
 	Mode Mode `json:"mode,omitempty"`
-	// OnFailure says what happens where Redis does not answer: Allow lets each pod hold the limit on its own, Deny
-	// answers 503.
+	// OnFailure is what happens while Redis is unavailable: with Allow each pod applies the limit by itself, with Deny requests get the
+	// status 503.
 	// +optional
-	// +kubebuilder:default=Allow
 	OnFailure FailureMode `json:"onFailure,omitempty"`
 }
 
-// RateLimitKeyType is a part of what is counted separately.
+// RateLimitKeyType is the kind of one part of a key.
 // +kubebuilder:validation:Enum=ClientAddress;Subject;Claim;Header;Route
 type RateLimitKeyType string
 
@@ -99,17 +95,19 @@ const (
 	KeyClaim RateLimitKeyType = "Claim"
 	// KeyHeader is a request header's value.
 	KeyHeader RateLimitKeyType = "Header"
-	// KeyRoute is the limit's own set of routes: alone, it makes one limit for everybody together.
+	// KeyRoute is the set of routes of the limit. Alone, it makes one limit for all clients together.
 	KeyRoute RateLimitKeyType = "Route"
 )
 
-// RateLimitKey is one part of a key. Where a request lacks it (no token, no such header), the client's address takes its
+// RateLimitKey is one part of a key. If a request does not have it (no token, no such header), the client's address is used in its
 // place.
 //
-// +kubebuilder:validation:XValidation:rule="(self.type in ['Claim','Header']) == has(self.name)",message="name goes with the types Claim and Header, and is needed there"
+// +kubebuilder:validation:XValidation:rule="(self.type in ['Claim','Header']) == has(self.name)",message="the types Claim and Header need a name, and the others have none: write {type: Header, name: X-Api-Key} or {type: ClientAddress}"
 type RateLimitKey struct {
+	// Type of the part: ClientAddress is the IPv4 address or the IPv6 /64 network, Subject the token's issuer and sub, Claim and Header
+	// the value of the claim or header in name, Route one shared count for all clients.
 	Type RateLimitKeyType `json:"type"`
-	// Name of the claim or header.
+	// Name of the claim or of the request header.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256

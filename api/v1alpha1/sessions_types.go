@@ -1,49 +1,45 @@
 package v1alpha1
 
-// Sessions bounds how long people stay logged in, and on how many devices. Sessions of the policy's own tokens are always
-// kept; those of external providers where subjectFrom says so.
+// Sessions limits how long users stay logged in, and on how many devices. The sidecar always keeps sessions for the policy's own
+// tokens. For tokens of external issuers it keeps them if subjectFrom is set.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.idleTimeout) || duration(self.idleTimeout) <= duration(self.absoluteTimeout)",message="idleTimeout is longer than absoluteTimeout, and would never apply"
+// +kubebuilder:validation:XValidation:rule="!has(self.idleTimeout) || duration(self.idleTimeout) <= duration(has(self.absoluteTimeout) ? self.absoluteTimeout : '720h')",message="idleTimeout is longer than absoluteTimeout (720h if it is unset), so it would never apply: write a shorter idleTimeout"
 type Sessions struct {
-	// IdleTimeout ends a session that was not used for so long. Left out: tokens.refreshLifetime, or else absoluteTimeout.
+	// IdleTimeout is how long a session may be unused before it ends.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="idleTimeout is from 1s to 8760h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="idleTimeout is not between 1s and 8760h: write a duration such as 24h"
 	IdleTimeout Duration `json:"idleTimeout,omitempty"`
-	// AbsoluteTimeout ends a session however much it is used.
+	// AbsoluteTimeout is how long a session lasts at most, even if it is used.
 	// +optional
-	// +kubebuilder:default="720h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="absoluteTimeout is from 1s to 8760h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="absoluteTimeout is not between 1s and 8760h: write a duration such as 720h"
 	AbsoluteTimeout Duration `json:"absoluteTimeout,omitempty"`
-	// MaxPerSubject is how many sessions one subject may have at once, however many log in at the same moment. Left out: 256.
+	// MaxPerSubject is how many sessions one subject may have at the same time. It is exact, even with concurrent logins.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=256
 	MaxPerSubject int32 `json:"maxPerSubject,omitempty"`
-	// WhenFull says what a login does beyond maxPerSubject: EvictOldest ends the oldest session, Reject answers 409. Neither
-	// is a failed login.
+	// WhenFull is what happens at a login beyond maxPerSubject: EvictOldest ends the oldest session, Reject refuses the login with the
+	// status 409. Neither counts as a failed login.
 	// +optional
-	// +kubebuilder:default=EvictOldest
 	WhenFull WhenFull `json:"whenFull,omitempty"`
-	// Device ties sessions to the device of their login.
+	// Device binds a session to the device that logged in.
 	// +optional
 	Device *SessionDevice `json:"device,omitempty"`
-	// SubjectFrom keeps a session for tokens of jwt.providers as well: one for each claim sid, or one for each sub. Left out:
-	// for none.
+	// SubjectFrom keeps sessions for tokens of jwt.providers as well: with sid one for each value of the claim sid, with sub one for each
+	// subject. If it is unset, such tokens have no sessions.
 	// +optional
 	// +kubebuilder:validation:Enum=sid;sub
 	SubjectFrom string `json:"subjectFrom,omitempty"`
-	// OnFailure says what happens to requests of sessions while the store does not answer: Deny answers 503, Allow takes them
-	// to go on.
+	// OnFailure is what happens to requests with a session while the session store is unavailable: with Deny they get the status 503,
+	// with Allow the session counts as active.
 	// +optional
-	// +kubebuilder:default=Deny
 	OnFailure FailureMode `json:"onFailure,omitempty"`
-	// Mode Shadow decides, counts and logs, and lets pass.
+	// Mode of this section: Enforce refuses requests, Shadow only counts and logs them.
 	// +optional
-	// +kubebuilder:default=Enforce
 	Mode Mode `json:"mode,omitempty"`
 }
 
-// WhenFull is what happens at a cap.
+// WhenFull is what happens at a login beyond maxPerSubject.
 // +kubebuilder:validation:Enum=EvictOldest;Reject
 type WhenFull string
 
@@ -54,99 +50,93 @@ const (
 	WhenFullReject WhenFull = "Reject"
 )
 
-// SessionDevice ties sessions to devices.
+// SessionDevice binds sessions to devices.
 type SessionDevice struct {
-	// Bind says what must be as it was at the login: None, the UserAgent's browser and system, or the client's Address.
+	// Bind is what must not change after the login: UserAgent is the browser and its system, Address is the client's address, None is
+	// nothing.
 	// +optional
-	// +kubebuilder:default=None
 	// +kubebuilder:validation:Enum=None;UserAgent;Address
 	Bind string `json:"bind,omitempty"`
 }
 
-// Revocation refuses tokens before they expire, for the policy's own tokens and those of jwt.providers. It holds for every
-// policy of the namespace that shares the Redis. With tokens, or a provider's backChannelLogout, it is on whether or not the
-// section is there.
+// Revocation refuses tokens before they expire: the policy's own tokens and those of jwt.providers. A revocation applies to every policy
+// of the namespace that uses the same Redis. With tokens, or with backChannelLogout of a provider, revocation is on even without this
+// section.
 type Revocation struct {
-	// MaxStaleness is how old a sidecar's knowledge may be before onFailure applies.
+	// MaxStaleness is how old the sidecar's list of revocations may be before onFailure applies.
 	// +optional
-	// +kubebuilder:default="5s"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="maxStaleness is from 1s to 1h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="maxStaleness is not between 1s and 1h: write a duration such as 5s"
 	MaxStaleness Duration `json:"maxStaleness,omitempty"`
-	// OnFailure: Deny answers 503 where a token is needed, Allow goes by what was known last.
+	// OnFailure is what happens if the list of revocations is older than maxStaleness: with Deny requests that need a token get the
+	// status 503, with Allow the last known list is used.
 	// +optional
-	// +kubebuilder:default=Deny
 	OnFailure FailureMode `json:"onFailure,omitempty"`
-	// Mode Shadow decides, counts and logs, and lets pass.
+	// Mode of this section: Enforce refuses requests, Shadow only counts and logs them.
 	// +optional
-	// +kubebuilder:default=Enforce
 	Mode Mode `json:"mode,omitempty"`
 }
 
-// BackChannelLogout lets a provider end sessions by OpenID Connect Back-Channel Logout 1.0. The endpoint is
-// tokens.endpoints.prefix (/auth) with /backchannel-logout.
+// BackChannelLogout lets a provider end sessions by OpenID Connect Back-Channel Logout 1.0. The path of the endpoint is
+// tokens.endpoints.prefix followed by /backchannel-logout: /auth/backchannel-logout.
 type BackChannelLogout struct {
-	// ClientIDs are what the provider calls this client: the logout token's aud must hold one. Left out: audiences.
+	// ClientIDs are the client IDs of this app at the provider. The aud claim of the logout token must contain one of them.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=512
 	ClientIDs []string `json:"clientIDs,omitempty"`
-	// AnyType also takes logout tokens of typ JWT or none, which older providers send. Left out: logout+jwt alone.
+	// AnyType also accepts logout tokens with typ JWT or without typ, which older providers send. Otherwise only logout+jwt is accepted.
 	// +optional
 	AnyType bool `json:"anyType,omitempty"`
 }
 
-// PasswordPolicy is for the loopback API, by which the app hashes and verifies passwords.
+// PasswordPolicy configures the loopback API with which the app hashes and verifies passwords.
 type PasswordPolicy struct {
-	// Hash is how new hashes are made; of an older or weaker one the API says that it should be replaced.
+	// Hash configures new hashes. When the API verifies a password with an older or weaker hash, it reports that the app should replace
+	// the hash.
 	// +optional
 	Hash *PasswordHash `json:"hash,omitempty"`
 }
 
 // PasswordHash is an algorithm and its cost.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.argon2id) || self.algorithm == 'Argon2id'",message="argon2id goes with algorithm Argon2id"
-// +kubebuilder:validation:XValidation:rule="!has(self.bcrypt) || self.algorithm == 'Bcrypt'",message="bcrypt goes with algorithm Bcrypt"
+// +kubebuilder:validation:XValidation:rule="!has(self.argon2id) || !has(self.algorithm) || self.algorithm == 'Argon2id'",message="argon2id applies to algorithm Argon2id only: write algorithm: Argon2id, or remove argon2id"
+// +kubebuilder:validation:XValidation:rule="!has(self.bcrypt) || (has(self.algorithm) && self.algorithm == 'Bcrypt')",message="bcrypt applies to algorithm Bcrypt only: write algorithm: Bcrypt, or remove bcrypt"
 type PasswordHash struct {
-	// Algorithm of new hashes.
+	// Algorithm of new hashes: Argon2id or Bcrypt.
 	// +optional
-	// +kubebuilder:default=Argon2id
 	// +kubebuilder:validation:Enum=Argon2id;Bcrypt
 	Algorithm string `json:"algorithm,omitempty"`
-	// Argon2id is its cost. Left out: 19MiB, 2 passes, 1 lane, which OWASP asks for at least.
+	// Argon2id is the cost of Argon2id. The default is the minimum that OWASP recommends.
 	// +optional
 	Argon2id *Argon2idCost `json:"argon2id,omitempty"`
-	// Bcrypt is its cost. Left out: 12.
+	// Bcrypt is the cost of bcrypt.
 	// +optional
 	Bcrypt *BcryptCost `json:"bcrypt,omitempty"`
 }
 
-// Argon2idCost is RFC 9106's m, t and p.
+// Argon2idCost is m, t and p of RFC 9106.
 type Argon2idCost struct {
-	// Memory of one hash.
+	// Memory that one hash uses, such as 19MiB.
 	// +optional
-	// +kubebuilder:default="19MiB"
 	Memory Size `json:"memory,omitempty"`
-	// Passes over the memory.
+	// Passes is the number of passes over the memory.
 	// +optional
-	// +kubebuilder:default=2
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=16
 	Passes int32 `json:"passes,omitempty"`
 	// Parallelism is the number of lanes.
 	// +optional
-	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=16
 	Parallelism int32 `json:"parallelism,omitempty"`
 }
 
-// BcryptCost is the logarithm of the number of rounds.
+// BcryptCost is the cost of bcrypt.
 type BcryptCost struct {
-	// Cost of new hashes.
+	// Cost is the base-2 logarithm of the number of rounds: each step up doubles the time.
 	// +optional
-	// +kubebuilder:default=12
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=15
 	Cost int32 `json:"cost,omitempty"`

@@ -5,17 +5,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// DefaultClassAnnotation marks the SidecarClass that applies to policies which name none, where its value is "true".
+// DefaultClassAnnotation with the value "true" marks the SidecarClass that applies to policies without sidecarClassName.
 const DefaultClassAnnotation = "postern.dev/is-default-class"
 
-// SidecarClass says how sidecars are run; it belongs to the platform team.
+// SidecarClass configures how sidecars run. It belongs to the platform team.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=sclass,categories=postern
 // +kubebuilder:printcolumn:name="Default",type=string,JSONPath=`.metadata.annotations.postern\.dev/is-default-class`
 // +kubebuilder:printcolumn:name="Interception",type=string,JSONPath=`.spec.interception`
-// +kubebuilder:printcolumn:name="Redis",type=string,JSONPath=`.spec.redis.mode`
+// +kubebuilder:printcolumn:name="Redis",type=string,JSONPath=`.spec.redis.addresses[0]`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type SidecarClass struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -33,9 +33,9 @@ type SidecarClassList struct {
 	Items           []SidecarClass `json:"items"`
 }
 
-// SidecarClassSpec is how sidecars are run.
+// SidecarClassSpec configures how sidecars run.
 type SidecarClassSpec struct {
-	// Image of the sidecar. Left out: the one that the operator was installed with.
+	// Image of the sidecar.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Image string `json:"image,omitempty"`
@@ -43,38 +43,37 @@ type SidecarClassSpec struct {
 	// +optional
 	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
 	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
-	// Resources of the sidecar's container. Left out: requests of 10m CPU and 32Mi memory, a limit of 256Mi memory.
+	// Resources of the sidecar's container.
 	// +optional
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
-	// Interception is how the sidecar gets in front of the app.
+	// Interception is how traffic gets to the sidecar before the app: Redirect needs no change of the app, and an init container with
+	// NET_ADMIN. Takeover needs no privilege, and the app must listen on 127.0.0.1.
 	// +optional
-	// +kubebuilder:default=Redirect
 	Interception Interception `json:"interception,omitempty"`
-	// LogLevel of the sidecar.
+	// LogLevel of the sidecar: debug, info, warn or error.
 	// +optional
-	// +kubebuilder:default=info
 	// +kubebuilder:validation:Enum=debug;info;warn;error
 	LogLevel string `json:"logLevel,omitempty"`
-	// AccessLog says which requests are logged: All, Errors (refused or failed ones) or None.
+	// AccessLog is which requests are logged: All, only Errors (refused or failed requests), or None.
 	// +optional
-	// +kubebuilder:default=All
 	// +kubebuilder:validation:Enum=All;Errors;None
 	AccessLog string `json:"accessLog,omitempty"`
-	// TrustedProxies are the CIDRs of load balancers and proxies whose X-Forwarded-For is believed.
+	// TrustedProxies are the networks of load balancers and proxies, in CIDR notation. The sidecar uses the X-Forwarded-For header of
+	// these alone to find the client's address.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c))",message="trustedProxies are CIDRs, such as 10.0.0.0/8 or 2001:db8::/32"
+	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c))",message="trustedProxies has an entry that is no network in CIDR notation: write one such as 10.0.0.0/8 or 2001:db8::/32"
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
-	// DrainTimeout is how long a stopping sidecar lets open requests finish. Left out: 25s; keep it below the pods'
-	// terminationGracePeriodSeconds.
+	// DrainTimeout is how long a stopping sidecar waits for open requests. Keep it below terminationGracePeriodSeconds of the pods.
 	// +optional
 	DrainTimeout Duration `json:"drainTimeout,omitempty"`
-	// Redis is the state that sidecars share. Left out, every pod counts for itself, and policies say SharedState=False.
+	// Redis is the store that sidecars share. Without it, each pod keeps sessions, revocations and counts for itself, and policies have
+	// the condition SharedState=False.
 	// +optional
 	Redis *Redis `json:"redis,omitempty"`
-	// Vault is where secrets and signing keys are, for references that name it.
+	// Vault is the server of secrets and signing keys, for policies that refer to it.
 	// +optional
 	Vault *Vault `json:"vault,omitempty"`
 }
@@ -86,7 +85,7 @@ type RedisMode string
 const (
 	// RedisStandalone is one server.
 	RedisStandalone RedisMode = "Standalone"
-	// RedisSentinel is a master that Sentinels name.
+	// RedisSentinel is a master that Sentinels monitor.
 	RedisSentinel RedisMode = "Sentinel"
 	// RedisCluster is a Redis Cluster.
 	RedisCluster RedisMode = "Cluster"
@@ -94,73 +93,72 @@ const (
 
 // Redis is a connection to Redis.
 //
-// +kubebuilder:validation:XValidation:rule="(self.mode == 'Sentinel') == has(self.masterName)",message="masterName goes with mode Sentinel, and is needed there"
-// +kubebuilder:validation:XValidation:rule="self.mode != 'Standalone' || self.addresses.size() == 1",message="mode Standalone has one address"
-// +kubebuilder:validation:XValidation:rule="self.mode != 'Cluster' || !has(self.database) || self.database == 0",message="a Redis Cluster has database 0 alone"
-// +kubebuilder:validation:XValidation:rule="!has(self.username) || self.username.size() == 0 || has(self.passwordRef)",message="username needs passwordRef: Redis asks for both"
-// +kubebuilder:validation:XValidation:rule="self.mode == 'Sentinel' || !has(self.sentinelPasswordRef)",message="sentinelPasswordRef goes with mode Sentinel"
+// +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode == 'Sentinel') == has(self.masterName)",message="mode Sentinel needs masterName, and the other modes have none: write mode: Sentinel and masterName: mymaster, or remove masterName"
+// +kubebuilder:validation:XValidation:rule="(has(self.mode) && self.mode != 'Standalone') || self.addresses.size() == 1",message="mode Standalone has exactly one address: write one, or mode: Sentinel or mode: Cluster"
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'Cluster' || !has(self.database) || self.database == 0",message="a Redis Cluster has database 0 only: remove database"
+// +kubebuilder:validation:XValidation:rule="!has(self.username) || self.username.size() == 0 || has(self.passwordRef)",message="username needs a password: add passwordRef: {secretKeyRef: {name: redis, key: password}}"
+// +kubebuilder:validation:XValidation:rule="!has(self.sentinelPasswordRef) || (has(self.mode) && self.mode == 'Sentinel')",message="sentinelPasswordRef applies to mode Sentinel only: write mode: Sentinel, or remove sentinelPasswordRef"
 type Redis struct {
-	// Mode of the deployment.
+	// Mode of the deployment: Standalone is one server, Sentinel a master with replicas, Cluster a Redis Cluster.
 	// +optional
-	// +kubebuilder:default=Standalone
 	Mode RedisMode `json:"mode,omitempty"`
-	// Addresses are host:port of the server, the Sentinels, or some nodes of the Cluster.
+	// Addresses of the server, the Sentinels, or some nodes of the Cluster, as host:port.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=260
 	// +kubebuilder:validation:items:Pattern=`^([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$`
 	Addresses []string `json:"addresses"`
-	// MasterName is the Sentinels' name for the master.
+	// MasterName is the name that the Sentinels have for the master.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	MasterName string `json:"masterName,omitempty"`
-	// Database number.
+	// Database is the number of the database.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=65535
 	Database int32 `json:"database,omitempty"`
-	// Username for AUTH (Redis 6 ACL).
+	// Username for AUTH (an ACL user of Redis 6 or later).
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Username string `json:"username,omitempty"`
-	// PasswordRef names the password. A Secret must exist in the namespace of every workload.
+	// PasswordRef selects the password. A Secret must exist in the namespace of every workload.
 	// +optional
 	PasswordRef *SecretRef `json:"passwordRef,omitempty"`
-	// SentinelPasswordRef is the Sentinels' own password.
+	// SentinelPasswordRef selects the password of the Sentinels themselves.
 	// +optional
 	SentinelPasswordRef *SecretRef `json:"sentinelPasswordRef,omitempty"`
-	// TLS to Redis. Left out: cleartext.
+	// TLS configures TLS to Redis. Without it, the connection is not encrypted.
 	// +optional
 	TLS *RedisTLS `json:"tls,omitempty"`
-	// Timeout of one exchange with Redis. Left out: 100ms.
+	// Timeout of one request to Redis. Requests of clients wait for it at most once.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5ms') && duration(self) <= duration('5s')",message="timeout is from 5ms to 5s: requests wait for it"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5ms') && duration(self) <= duration('5s')",message="timeout is not between 5ms and 5s, and requests wait for it: write a duration such as 100ms"
 	Timeout Duration `json:"timeout,omitempty"`
 }
 
-// RedisTLS is how Redis is known to be the right one, and how the sidecar proves who it is.
+// RedisTLS configures how the sidecar verifies Redis, and with which certificate it identifies itself.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.certificateRef) == has(self.keyRef)",message="certificateRef and keyRef go together"
+// +kubebuilder:validation:XValidation:rule="has(self.certificateRef) == has(self.keyRef)",message="certificateRef and keyRef need each other: set both or none"
 type RedisTLS struct {
-	// ServerName is the name in Redis's certificate. Left out: the address's host.
+	// ServerName is the name in the certificate of Redis.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	ServerName string `json:"serverName,omitempty"`
-	// CABundle is the PEM certificates that Redis's is checked against, in place of the system's.
+	// CABundle contains the CA certificates, in PEM, that verify Redis, in place of the system's.
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
 	CABundle string `json:"caBundle,omitempty"`
-	// CertificateRef and KeyRef name a client certificate and its private key, in PEM, where Redis asks for one.
+	// CertificateRef selects a client certificate, in PEM, if Redis requires one.
 	// +optional
 	CertificateRef *SecretRef `json:"certificateRef,omitempty"`
-	// KeyRef is the private key of certificateRef.
+	// KeyRef selects the private key of certificateRef, in PEM.
 	// +optional
 	KeyRef *SecretRef `json:"keyRef,omitempty"`
 }
 
-// SidecarClassStatus is what the operator found.
+// SidecarClassStatus is the status that the operator observed.
 type SidecarClassStatus struct {
 	// ObservedGeneration is the generation that the conditions are about.
 	// +optional

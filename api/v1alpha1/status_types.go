@@ -26,7 +26,7 @@ const (
 	ReasonAccepted = "Accepted"
 	// ReasonInvalid: the policy cannot be compiled; the message names the field.
 	ReasonInvalid = "Invalid"
-	// ReasonConflicted: an older policy picks some of the same pods.
+	// ReasonConflicted: an older policy selects some of the same pods.
 	ReasonConflicted = "Conflicted"
 	// ReasonClassNotFound: the SidecarClass does not exist, or none is marked default.
 	ReasonClassNotFound = "SidecarClassNotFound"
@@ -66,7 +66,7 @@ const (
 	// ReasonSidecarTooOld: a sidecar's build does not know a feature of the policy. It keeps the last document that it can read,
 	// with what is revoked since.
 	ReasonSidecarTooOld = "SidecarTooOld"
-	// ReasonShadow: the policy's mode is Shadow: it is decided, and nothing is refused.
+	// ReasonShadow: the policy's mode is Shadow. Refusals are only counted and logged.
 	ReasonShadow = "Shadow"
 )
 
@@ -76,7 +76,7 @@ const (
 	ReasonRedis = "Redis"
 	// ReasonInProcess: no Redis is configured; every pod counts for itself.
 	ReasonInProcess = "InProcess"
-	// ReasonRedisUnavailable: some sidecars get no answer from Redis; rules do what their onFailure says.
+	// ReasonRedisUnavailable: Redis is unavailable for some sidecars. Rules apply their onFailure.
 	ReasonRedisUnavailable = "RedisUnavailable"
 )
 
@@ -88,7 +88,7 @@ const (
 	ReasonNoReport = "NoReport"
 	// ReasonVaultSealed: Vault is sealed or not initialised.
 	ReasonVaultSealed = "Sealed"
-	// ReasonVaultUnreachable: Vault does not answer, or not as a working Vault does.
+	// ReasonVaultUnreachable: Vault does not respond, or does not respond like a working Vault.
 	ReasonVaultUnreachable = "Unreachable"
 	// ReasonVaultUntrusted: Vault's certificate is not one of the CA bundle.
 	ReasonVaultUntrusted = "Untrusted"
@@ -98,11 +98,11 @@ const (
 	ReasonVaultPermissionDenied = "PermissionDenied"
 	// ReasonVaultWrongRole: the role does not exist, or is not for the pod's service account.
 	ReasonVaultWrongRole = "WrongRole"
-	// ReasonVaultLoginRefused: the login fails for another reason, as a mount that is not there.
+	// ReasonVaultLoginRefused: the login fails for another reason, such as a mount that does not exist.
 	ReasonVaultLoginRefused = "LoginRefused"
-	// ReasonVaultNoCredentials: what is to log in with cannot be read in the pod.
+	// ReasonVaultNoCredentials: the credentials for the login cannot be read in the pod.
 	ReasonVaultNoCredentials = "NoCredentials"
-	// ReasonVaultRefused: Vault takes the login and finds a request wrong, as a key that Transit does not have.
+	// ReasonVaultRefused: Vault accepts the login and refuses a request, such as for a key that Transit does not have.
 	ReasonVaultRefused = "Refused"
 	// ReasonSigningKeyUnavailable: a sidecar has no key that may sign, so nobody can log in or refresh there.
 	ReasonSigningKeyUnavailable = "Unavailable"
@@ -114,7 +114,7 @@ const (
 const (
 	// ReasonNoPolicy: no policy of the namespace accepts tokens of the issuer, or the named policy does not exist.
 	ReasonNoPolicy = "NoPolicy"
-	// ReasonTooMany: the policies' documents carry as many revocations as they can; older ones must expire or go.
+	// ReasonTooMany: the policies' documents carry as many revocations as they can. Older ones must expire or be deleted.
 	ReasonTooMany = "TooMany"
 	// ReasonExpired: the last of the tokens has expired; the object can be deleted.
 	ReasonExpired = "Expired"
@@ -126,7 +126,7 @@ const (
 	InjectionLabelEnabled = "enabled"
 )
 
-// SecurityPolicyStatus is what the operator did and saw.
+// SecurityPolicyStatus is the status that the operator observed.
 type SecurityPolicyStatus struct {
 	// ObservedGeneration is the generation that the status is about.
 	// +optional
@@ -139,7 +139,7 @@ type SecurityPolicyStatus struct {
 	// Document is the SHA-256 of the compiled document, as sidecars report it.
 	// +optional
 	Document string `json:"document,omitempty"`
-	// Revision is that of the newest document that was written; it never decreases. New pods accept no older document.
+	// Revision of the newest document that was written. It never decreases. New pods accept no older document.
 	// +optional
 	Revision int64 `json:"revision,omitempty"`
 	// Pods counts the matched pods.
@@ -147,30 +147,30 @@ type SecurityPolicyStatus struct {
 	Pods *PodCounts `json:"pods,omitempty"`
 }
 
-// PodCounts counts pods that are not finished or going away.
+// PodCounts counts pods that are not finished or terminating.
 type PodCounts struct {
-	// Matched pods are picked by the selector.
+	// Matched is the number of pods that the selector selects.
 	Matched int32 `json:"matched"`
-	// Injected pods have the sidecar.
+	// Injected is the number of pods with the sidecar.
 	Injected int32 `json:"injected"`
-	// Current sidecars run the present document.
+	// Current is the number of sidecars that run the current document.
 	Current int32 `json:"current"`
-	// Summary is current/matched, for kubectl get.
+	// Summary is current/matched, for the output of kubectl get.
 	Summary string `json:"summary"`
-	// Offenders are the first few pods that keep the policy from being enforced, and why.
+	// Offenders are the first few pods that prevent the policy from being enforced, with the reason.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=5
 	Offenders []PodOffence `json:"offenders,omitempty"`
 }
 
-// PodOffence is a pod that keeps a policy from being enforced.
+// PodOffence is a pod that prevents a policy from being enforced.
 type PodOffence struct {
 	// Name of the pod.
 	Name string `json:"name"`
-	// Reason, one of Enforced's.
+	// Reason is one of the reasons of the condition Enforced.
 	Reason string `json:"reason"`
-	// Message says what to change.
+	// Message is what to change.
 	// +optional
 	Message string `json:"message,omitempty"`
 }

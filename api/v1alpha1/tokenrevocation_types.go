@@ -2,9 +2,9 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// TokenRevocation refuses tokens before they expire, in every pod of the namespace whose policy accepts them: one token, a
-// session, all that a subject was issued before a time, or all that a key has signed. It reaches sidecars with their policy's
-// document, so it needs no Redis and survives its loss. To delete it lifts the refusal; a session that it ended stays ended.
+// TokenRevocation refuses tokens before they expire, in every pod of the namespace whose policy accepts them: one token, the tokens of a
+// session, the tokens that a subject got before a time, or the tokens that a key signed. Sidecars get it with the document of their policy,
+// so it needs no Redis and survives the loss of one. Deleting it ends the refusal. A session that it ended stays ended.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -30,57 +30,56 @@ type TokenRevocationList struct {
 	Items           []TokenRevocation `json:"items"`
 }
 
-// TokenRevocationSpec names tokens: exactly one of tokenID, sessionID, subject and keyID.
+// TokenRevocationSpec selects tokens. Exactly one of tokenID, sessionID, subject and keyID is set.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.tokenID), has(self.sessionID), has(self.subject), has(self.keyID)].filter(x, x).size() == 1",message="say exactly one of tokenID, sessionID, subject and keyID"
-// +kubebuilder:validation:XValidation:rule="!has(self.issuedBefore) || has(self.subject)",message="issuedBefore goes with subject"
-// +kubebuilder:validation:XValidation:rule="!has(self.expires) || !has(self.keyID)",message="expires does not go with keyID: a key stays refused until the object is deleted"
-// +kubebuilder:validation:XValidation:rule="(!has(self.tokenID) || bytes(self.tokenID).size() <= 512) && (!has(self.sessionID) || bytes(self.sessionID).size() <= 512) && (!has(self.subject) || bytes(self.subject).size() <= 512) && (!has(self.keyID) || bytes(self.keyID).size() <= 512)",message="tokenID, sessionID, subject and keyID are of at most 512 bytes, which is fewer characters where they are not ASCII"
+// +kubebuilder:validation:XValidation:rule="[has(self.tokenID), has(self.sessionID), has(self.subject), has(self.keyID)].filter(x, x).size() == 1",message="set exactly one of tokenID, sessionID, subject and keyID, such as subject: user-42"
+// +kubebuilder:validation:XValidation:rule="!has(self.issuedBefore) || has(self.subject)",message="issuedBefore applies to subject only: set subject, or remove issuedBefore"
+// +kubebuilder:validation:XValidation:rule="!has(self.expires) || !has(self.keyID)",message="expires does not apply to keyID, because a key stays refused until the object is deleted: remove expires"
+// +kubebuilder:validation:XValidation:rule="(!has(self.tokenID) || bytes(self.tokenID).size() <= 512) && (!has(self.sessionID) || bytes(self.sessionID).size() <= 512) && (!has(self.subject) || bytes(self.subject).size() <= 512) && (!has(self.keyID) || bytes(self.keyID).size() <= 512)",message="tokenID, sessionID, subject and keyID have at most 512 bytes, which is fewer characters if they are not ASCII: write the value of the claim as it is in the token"
 type TokenRevocationSpec struct {
-	// PolicyName restricts the revocation to one SecurityPolicy. Left out: every policy of the namespace.
+	// PolicyName restricts the revocation to one SecurityPolicy.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	PolicyName string `json:"policyName,omitempty"`
-	// Issuer is the tokens' iss. Left out: every issuer whose tokens a policy accepts.
+	// Issuer is the iss claim of the tokens.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	Issuer string `json:"issuer,omitempty"`
-	// TokenID is the claim jti of one token.
+	// TokenID is the jti claim of one token.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	TokenID string `json:"tokenID,omitempty"`
-	// SessionID is the claim sid; the session ends, and can no longer be refreshed.
+	// SessionID is the sid claim. The session ends and can no longer be refreshed.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	SessionID string `json:"sessionID,omitempty"`
-	// Subject is the claim sub: its tokens, and sessions, from before issuedBefore end.
+	// Subject is the sub claim. Its tokens and sessions from before issuedBefore end.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	Subject string `json:"subject,omitempty"`
-	// KeyID is the kid of a signing key that is no longer trusted. It stays refused until this object is deleted.
+	// KeyID is the kid of a signing key that is no longer trusted. The key is refused until this object is deleted.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	KeyID string `json:"keyID,omitempty"`
-	// IssuedBefore: tokens of the subject with an earlier iat are refused. Left out: the object's creation.
+	// IssuedBefore is a time: tokens of the subject with an earlier iat are refused.
 	// +optional
 	IssuedBefore *metav1.Time `json:"issuedBefore,omitempty"`
-	// Expires is when the last of the tokens has expired by itself, and the revocation may be forgotten. Left out, it follows
-	// from the lifetimes that the policies grant; for providers without maxLifetime 24h are assumed. Not for a keyID.
+	// Expires is when the last of the tokens has expired, so that the revocation is no longer needed. It does not apply to keyID.
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
-	// Reason is for people.
+	// Reason is a note for people.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Reason string `json:"reason,omitempty"`
 }
 
-// TokenRevocationStatus is what the operator did and saw.
+// TokenRevocationStatus is the status that the operator observed.
 type TokenRevocationStatus struct {
 	// ObservedGeneration is the generation that the status is about.
 	// +optional
@@ -90,7 +89,7 @@ type TokenRevocationStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// Policies are the SecurityPolicies whose documents carry the revocation, by name; the first 64.
+	// Policies are the names of the SecurityPolicies whose documents contain the revocation: the first 64.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
@@ -98,20 +97,20 @@ type TokenRevocationStatus struct {
 	// Sidecars counts the pods of those policies, and how many have the revocation.
 	// +optional
 	Sidecars *SidecarCounts `json:"sidecars,omitempty"`
-	// EnforcedTime is when every sidecar first had it.
+	// EnforcedTime is when every sidecar had the revocation for the first time.
 	// +optional
 	EnforcedTime *metav1.Time `json:"enforcedTime,omitempty"`
-	// Expires is when the revocation is forgotten, as the last of the tokens has expired; none for a keyID.
+	// Expires is when the revocation ends, because the last of the tokens has expired. It is unset for a keyID.
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
 }
 
-// SidecarCounts counts sidecars that have been told something.
+// SidecarCounts counts the sidecars that have a revocation.
 type SidecarCounts struct {
-	// Matched pods are picked by the policies.
+	// Matched is the number of pods that the policies select.
 	Matched int32 `json:"matched"`
-	// Current sidecars have it.
+	// Current is the number of sidecars that have the revocation.
 	Current int32 `json:"current"`
-	// Summary is current/matched, for kubectl get.
+	// Summary is current/matched, for the output of kubectl get.
 	Summary string `json:"summary"`
 }

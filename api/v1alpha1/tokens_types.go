@@ -1,19 +1,19 @@
 package v1alpha1
 
-// Tokens makes the sidecar an issuer: an app that has checked a password answers with one header, and its user is logged
-// in. Issued tokens are accepted on every route, beside those of jwt.providers.
+// Tokens makes the sidecar an issuer of tokens. When the app has verified a password, it sets the header Postern-Subject in its response,
+// and the sidecar logs the user in. Every route accepts these tokens, in addition to those of jwt.providers.
 //
-// +kubebuilder:validation:XValidation:rule="duration(self.refreshLifetime) >= duration(self.accessLifetime)",message="refreshLifetime is shorter than accessLifetime: a session would end before its token"
-// +kubebuilder:validation:XValidation:rule="!has(self.cookie) || self.delivery == 'Cookie'",message="cookie goes with delivery Cookie"
-// +kubebuilder:validation:XValidation:rule="self.algorithm != 'HS256' || !has(self.signingKey.transit)",message="HS256 does not work with Transit: nobody could verify without asking Vault; choose ES256"
+// +kubebuilder:validation:XValidation:rule="duration(has(self.refreshLifetime) ? self.refreshLifetime : '168h') >= duration(has(self.accessLifetime) ? self.accessLifetime : '15m')",message="refreshLifetime is shorter than accessLifetime, so a session would end before its token: write a longer refreshLifetime, such as 168h"
+// +kubebuilder:validation:XValidation:rule="!has(self.cookie) || (has(self.delivery) && self.delivery == 'Cookie')",message="cookie applies to delivery Cookie only: write delivery: Cookie, or remove cookie"
+// +kubebuilder:validation:XValidation:rule="!has(self.algorithm) || self.algorithm != 'HS256' || !has(self.signingKey.transit)",message="HS256 does not work with Transit, because each verification would need a request to Vault: write algorithm: ES256"
 type Tokens struct {
-	// Issuer is the claim iss, an https URL at which clients and other services reach this app: discovery and keys are
-	// found below it.
+	// Issuer is the iss claim of the tokens: the https URL at which clients and other services reach this app. Discovery and keys are
+	// served below it.
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@ *]+(/[^?# *]*)?$')",message="issuer is an https URL without user information, query, fragment or asterisk"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@ *]+(/[^?# *]*)?$')",message="issuer is not an https URL without user information, query, fragment and asterisk: write https://shop.example.com"
 	Issuer string `json:"issuer"`
 
-	// Audiences are the claim aud; a token that comes back must hold one of them.
+	// Audiences are the aud claim of the tokens. A token in a request must contain one of them.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
@@ -21,79 +21,75 @@ type Tokens struct {
 	// +kubebuilder:validation:items:MaxLength=512
 	Audiences []string `json:"audiences"`
 
-	// Algorithm that tokens are signed with.
+	// Algorithm with which tokens are signed.
 	// +optional
-	// +kubebuilder:default=ES256
 	// +kubebuilder:validation:Enum=ES256;RS256;PS256;EdDSA;HS256
 	Algorithm Algorithm `json:"algorithm,omitempty"`
 
-	// AccessLifetime of access tokens, in whole seconds; at most 24h.
+	// AccessLifetime is the lifetime of access tokens, in whole seconds, at most 24h.
 	// +optional
-	// +kubebuilder:default="15m"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h') && duration(self).getMilliseconds() % 1000 == 0",message="accessLifetime is from 1s to 24h, in whole seconds: renewed tokens are what long sessions are made of"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h') && duration(self).getMilliseconds() % 1000 == 0",message="accessLifetime is not between 1s and 24h in whole seconds: write a duration such as 15m; for longer sessions set refreshLifetime"
 	AccessLifetime Duration `json:"accessLifetime,omitempty"`
 
-	// RefreshLifetime is how long a refresh token may lie unused; each use renews it, up to sessions.absoluteTimeout.
+	// RefreshLifetime is how long a refresh token is valid without being used. Each use renews it, up to sessions.absoluteTimeout.
 	// +optional
-	// +kubebuilder:default="168h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="refreshLifetime is from 1s to 8760h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="refreshLifetime is not between 1s and 8760h: write a duration such as 168h"
 	RefreshLifetime Duration `json:"refreshLifetime,omitempty"`
 
-	// RefreshGrace is for how long a refresh token that was used may come again, because the answer was lost. Later, its
-	// use ends the session.
+	// RefreshGrace is how long a used refresh token is accepted again, for clients that did not get the response. A later use ends the
+	// session, because the token may be stolen.
 	// +optional
-	// +kubebuilder:default="10s"
-	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('1m')",message="refreshGrace is at most 1m: so long a stolen refresh token may go unnoticed"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('1m')",message="refreshGrace is more than 1m, and for so long a stolen refresh token goes unnoticed: write at most 1m, such as 10s"
 	RefreshGrace Duration `json:"refreshGrace,omitempty"`
 
-	// Claims are the names of claims that are copied from Postern-Claims, or from the loopback API, into tokens.
+	// Claims are the names of the claims that the app may add to tokens, with the header Postern-Claims or the loopback API.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=128
-	// +kubebuilder:validation:XValidation:rule="!self.exists(c, c in ['iss','sub','aud','exp','nbf','iat','jti','client_id','sid','auth_time','acr','amr','azp','nonce','at_hash','c_hash','act','may_act','cnf','events','scope'])",message="one of claims has a meaning of its own in tokens: rename it"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(c, c in ['iss','sub','aud','exp','nbf','iat','jti','client_id','sid','auth_time','acr','amr','azp','nonce','at_hash','c_hash','act','may_act','cnf','events','scope'])",message="one of claims has a defined meaning in tokens: write another name, such as shop_role"
 	Claims []string `json:"claims,omitempty"`
 
-	// Delivery is how clients get their tokens: Body answers with JSON (RFC 6749), Cookie sets cookies that scripts cannot
-	// read, and protects from cross-site requests.
+	// Delivery is how clients get their tokens: Body sends them as JSON (RFC 6749). Cookie sets cookies that scripts cannot read, and
+	// protects against cross-site requests.
 	// +optional
-	// +kubebuilder:default=Body
 	Delivery TokenDelivery `json:"delivery,omitempty"`
 
-	// Cookie says more about delivery Cookie.
+	// Cookie configures delivery Cookie.
 	// +optional
 	Cookie *TokenCookie `json:"cookie,omitempty"`
 
-	// SigningKey is where the key lies.
+	// SigningKey selects the key that signs tokens.
 	SigningKey SigningKey `json:"signingKey"`
 
-	// Rotation of the signing key.
+	// Rotation configures the rotation of the signing key.
 	// +optional
 	Rotation *KeyRotation `json:"rotation,omitempty"`
 
-	// Login names the routes on which a 2xx answer of the app with Postern-Subject logs the client in, such as POST
-	// /login. On every other route the header means nothing. They need no token, unless a rule of authorization says so. A match
-	// without methods means POST. Name GET where a link logs people in, and protect it from pages of other origins (a state, a
-	// one-time secret): the sidecar cannot tell such a page's link from yours.
+	// Login are the routes on which the app logs users in, such as POST /login: a 2xx response with the header Postern-Subject logs the
+	// client in. On all other routes the header has no effect. Login routes need no token, unless a rule of authorization requires one.
+	// Add GET to methods if a link logs users in, and protect that link against pages of other origins, with a state or a one-time
+	// secret. The sidecar cannot distinguish links of such pages from yours.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:XValidation:rule="self.all(m, has(m.paths) && m.paths.size() > 0)",message="name the paths on which the app logs people in"
+	// +kubebuilder:validation:XValidation:rule="self.all(m, has(m.paths) && m.paths.size() > 0)",message="a login has no paths: write the paths on which the app logs users in, such as [/login]"
 	Login []RouteMatch `json:"login,omitempty"`
 
-	// Endpoints are the public ones: refresh, logout, logout-all, sessions.
+	// Endpoints configures the public endpoints: refresh, logout, logout-all and sessions.
 	// +optional
 	Endpoints *TokenEndpoints `json:"endpoints,omitempty"`
 
-	// ClaimsToHeaders tells the app who calls. A client can never send these headers itself.
+	// ClaimsToHeaders copies claims into request headers, so that the app knows the caller. The sidecar removes these headers from the
+	// client's request first.
 	// +optional
 	// +listType=map
 	// +listMapKey=header
 	// +kubebuilder:validation:MaxItems=32
 	ClaimsToHeaders []ClaimToHeader `json:"claimsToHeaders,omitempty"`
 
-	// ForwardToken leaves the access token in the request for the app.
+	// ForwardToken keeps the access token in the request to the app. Otherwise the sidecar removes it.
 	// +optional
 	ForwardToken bool `json:"forwardToken,omitempty"`
 }
@@ -103,21 +99,21 @@ type Tokens struct {
 type TokenDelivery string
 
 const (
-	// DeliverBody answers with JSON, as RFC 6749 §5.1 says.
+	// DeliverBody sends tokens as JSON, as in RFC 6749 §5.1.
 	DeliverBody TokenDelivery = "Body"
 	// DeliverCookie sets __Host- cookies: Secure, HttpOnly, SameSite.
 	DeliverCookie TokenDelivery = "Cookie"
 )
 
-// TokenCookie says more about cookies.
+// TokenCookie configures the cookies with tokens.
 type TokenCookie struct {
-	// SameSite of the cookies: Lax sends them when another site links to this one, Strict does not.
+	// SameSite attribute of the cookies: with Lax, browsers send them when a user follows a link from another site. With Strict they do
+	// not.
 	// +optional
-	// +kubebuilder:default=Lax
 	// +kubebuilder:validation:Enum=Lax;Strict
 	SameSite string `json:"sameSite,omitempty"`
-	// TrustedOrigins are further origins whose pages may send unsafe requests with the cookies; those that cors allows with
-	// credentials are among them.
+	// TrustedOrigins are other origins whose pages may send unsafe requests with the cookies, such as https://app.example.com. Origins that
+	// cors allows with credentials are trusted as well.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
@@ -126,18 +122,18 @@ type TokenCookie struct {
 	TrustedOrigins []string `json:"trustedOrigins,omitempty"`
 }
 
-// SigningKey is where the key that signs tokens lies: exactly one of its members. It holds PEM (PKCS#8), a private JWK or a
-// JWK set; for HS256, at least 32 random bytes.
+// SigningKey selects the key that signs tokens. Exactly one of transit, vault and secretKeyRef is set. A value in vault or secretKeyRef
+// is PEM (PKCS#8), a private JWK or a JWK set; for HS256, at least 32 random bytes.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.transit), has(self.vault), has(self.secretKeyRef)].filter(x, x).size() == 1",message="say exactly one of transit, vault and secretKeyRef"
+// +kubebuilder:validation:XValidation:rule="[has(self.transit), has(self.vault), has(self.secretKeyRef)].filter(x, x).size() == 1",message="set exactly one of transit, vault and secretKeyRef, such as transit: {key: shop}"
 type SigningKey struct {
-	// Transit signs in the class's Vault: the private key never leaves it.
+	// Transit signs with a key in the class's Vault. The private key never leaves Vault.
 	// +optional
 	Transit *TransitKey `json:"transit,omitempty"`
-	// Vault names the key in a KV version 2 engine; a new version of the secret rotates it.
+	// Vault selects the key in a KV version 2 engine. A new version of the secret rotates the key.
 	// +optional
 	Vault *VaultRef `json:"vault,omitempty"`
-	// SecretKeyRef names the key in a Secret of the policy's namespace.
+	// SecretKeyRef selects the key in a Secret of the policy's namespace.
 	// +optional
 	SecretKeyRef *SecretKeyRef `json:"secretKeyRef,omitempty"`
 }
@@ -146,39 +142,37 @@ type SigningKey struct {
 type TransitKey struct {
 	// Mount of the engine.
 	// +optional
-	// +kubebuilder:default=transit
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)*$`
 	Mount string `json:"mount,omitempty"`
-	// Key is the key's name; its type must fit the algorithm (ecdsa-p256, rsa-2048 and more, ed25519).
+	// Key is the name of the key. Its type must fit the algorithm: ecdsa-p256 for ES256, rsa-2048 or larger for RS256 and PS256, ed25519
+	// for EdDSA.
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.@:=+-]+$`
 	Key string `json:"key"`
 }
 
-// KeyRotation is how one signing key follows another: the next one is published for overlap before it signs, and the one
-// before until its last token has expired.
+// KeyRotation is how one signing key replaces another. The next key is published for the time of overlap before it signs. The previous
+// key is published until its last token has expired.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.interval) || duration(self.interval) >= duration(self.overlap) + duration(self.overlap)",message="interval is less than twice the overlap: keys would be replaced before they sign"
+// +kubebuilder:validation:XValidation:rule="!has(self.interval) || duration(self.interval) >= duration(has(self.overlap) ? self.overlap : '1h') + duration(has(self.overlap) ? self.overlap : '1h')",message="interval is less than twice the overlap (1h if it is unset), so keys would be replaced before they sign: write a longer interval, such as 720h"
 type KeyRotation struct {
-	// Interval after which a new key signs. With transit the sidecars make it; elsewhere the status says that it is due. Left
-	// out: keys are rotated by their owner.
+	// Interval is how long a key signs before the next one does. With transit the sidecars create the next key. Otherwise the status
+	// reports that a new key is due. If interval is unset, the owner of the key rotates it.
 	// +optional
 	Interval Duration `json:"interval,omitempty"`
-	// Overlap is how long a new key is published before it signs; at least 1m, in which every replica has read it.
+	// Overlap is how long a new key is published before it signs. It is at least 1m, so that every replica has read the key.
 	// +optional
-	// +kubebuilder:default="1h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('720h')",message="overlap is from 1m to 720h: in it every replica and verifier must fetch the new key"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('720h')",message="overlap is not between 1m and 720h, the time in which every replica and verifier must fetch the new key: write a duration such as 1h"
 	Overlap Duration `json:"overlap,omitempty"`
 }
 
-// TokenEndpoints are where clients refresh and log out.
+// TokenEndpoints configures the endpoints where clients refresh tokens and log out.
 type TokenEndpoints struct {
-	// Prefix of the endpoints' paths.
+	// Prefix of the paths of the endpoints, such as /auth for /auth/refresh.
 	// +optional
-	// +kubebuilder:default=/auth
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:Pattern=`^(/[A-Za-z0-9._~-]+)+$`
-	// +kubebuilder:validation:XValidation:rule="!self.matches('/[.]{1,2}(/|$)')",message="prefix has no segment . or ..: no request would ever have it"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('/[.]{1,2}(/|$)')",message="prefix has a segment . or .., which no request has: write one such as /auth"
 	Prefix string `json:"prefix,omitempty"`
 }

@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// Mode says whether a refusal is carried out.
+// Mode is whether requests are refused, or refusals are only counted and logged.
 // +kubebuilder:validation:Enum=Enforce;Shadow
 type Mode string
 
 const (
 	// ModeEnforce refuses.
 	ModeEnforce Mode = "Enforce"
-	// ModeShadow decides, counts and logs, and lets pass.
+	// ModeShadow counts and logs what ModeEnforce would refuse, and lets requests pass.
 	ModeShadow Mode = "Shadow"
 )
 
-// FailureMode says what happens where a rule cannot be decided, as when its store does not answer.
+// FailureMode is what happens if a rule cannot be decided, for example because its store is unavailable.
 // +kubebuilder:validation:Enum=Deny;Allow
 type FailureMode string
 
 const (
 	// FailDeny refuses the request.
 	FailDeny FailureMode = "Deny"
-	// FailAllow lets the request pass; a rate limit is then held by each pod on its own.
+	// FailAllow lets the request pass. For a rate limit, each pod then counts by itself.
 	FailAllow FailureMode = "Allow"
 )
 

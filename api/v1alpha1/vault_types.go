@@ -2,39 +2,39 @@ package v1alpha1
 
 // Vault is the HashiCorp Vault that sidecars read secrets from and sign tokens with. Each sidecar logs in by itself.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.maxStale) || duration(self.maxStale) >= duration(has(self.pollInterval) ? self.pollInterval : '30s') + duration(has(self.pollInterval) ? self.pollInterval : '30s')",message="maxStale is less than twice the pollInterval (30s where it is left out): values would be too old before they are read again"
+// +kubebuilder:validation:XValidation:rule="!has(self.maxStale) || duration(self.maxStale) >= duration(has(self.pollInterval) ? self.pollInterval : '30s') + duration(has(self.pollInterval) ? self.pollInterval : '30s')",message="maxStale is less than twice the pollInterval (30s if it is unset), so values would be too old before they are read again: write a longer maxStale, such as 24h"
 type Vault struct {
-	// Address is https://host[:port]; http is accepted for a loopback address alone, as that of a Vault Agent.
+	// Address is https://host[:port]. http is accepted for a loopback address only, such as that of a Vault Agent.
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@ ]+/?$') || self.matches('^http://(localhost|127[.]0[.]0[.]1|\\\\[::1\\\\])(:[0-9]+)?/?$')",message="address is an https URL without a path (http only for localhost)"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@ ]+/?$') || self.matches('^http://(localhost|127[.]0[.]0[.]1|\\\\[::1\\\\])(:[0-9]+)?/?$')",message="address is not an https URL without a path (http only for localhost): write https://vault.example.com:8200"
 	Address string `json:"address"`
-	// Namespace of Vault Enterprise. Left out: the root namespace.
+	// Namespace of Vault Enterprise.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Namespace string `json:"namespace,omitempty"`
-	// CABundle is the PEM certificates that Vault's is checked against, in place of the system's.
+	// CABundle contains the CA certificates, in PEM, that verify Vault, in place of the system's.
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
 	CABundle string `json:"caBundle,omitempty"`
 	// Auth is how a sidecar logs in.
 	Auth VaultAuth `json:"auth"`
-	// Timeout of one request to Vault. Left out: 5s.
+	// Timeout of one request to Vault.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('100ms') && duration(self) <= duration('60s')",message="timeout is from 100ms to 60s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('100ms') && duration(self) <= duration('60s')",message="timeout is not between 100ms and 60s: write a duration such as 5s"
 	Timeout Duration `json:"timeout,omitempty"`
-	// PollInterval is how often secrets are read again: a rotated value is noticed within it. Left out: 30s.
+	// PollInterval is how often secrets are read again. A rotated value is used after this time at the latest.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="pollInterval is from 1s to 1h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="pollInterval is not between 1s and 1h: write a duration such as 30s"
 	PollInterval Duration `json:"pollInterval,omitempty"`
-	// MaxStale is how long the last good value is used while Vault cannot be reached. Left out: 24h.
+	// MaxStale is how long the last read value is used while Vault is unavailable.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('8760h')",message="maxStale is at most 8760h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('8760h')",message="maxStale is more than 8760h: write a shorter duration, such as 24h"
 	MaxStale Duration `json:"maxStale,omitempty"`
 }
 
-// VaultAuth is a way to log in: exactly one of its members.
+// VaultAuth is how a sidecar logs in to Vault. Exactly one of kubernetes, appRole and tokenFile is set.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.kubernetes), has(self.appRole), has(self.tokenFile)].filter(x, x).size() == 1",message="say exactly one of kubernetes, appRole and tokenFile"
+// +kubebuilder:validation:XValidation:rule="[has(self.kubernetes), has(self.appRole), has(self.tokenFile)].filter(x, x).size() == 1",message="set exactly one of kubernetes, appRole and tokenFile, such as kubernetes: {role: postern}"
 type VaultAuth struct {
 	// Kubernetes logs in with a service-account token of the pod.
 	// +optional
@@ -42,8 +42,8 @@ type VaultAuth struct {
 	// AppRole logs in with a role ID and a secret ID.
 	// +optional
 	AppRole *VaultAppRole `json:"appRole,omitempty"`
-	// TokenFile is the absolute path of a file with a token that something else keeps fresh, such as a Vault Agent's sink;
-	// for postern run, since no pod has such a file in its sidecar.
+	// TokenFile is the absolute path of a file with a token that another program renews, such as the sink of a Vault Agent. It is for
+	// postern run: no sidecar in a pod has such a file.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^/`
@@ -54,17 +54,15 @@ type VaultAuth struct {
 type VaultKubernetes struct {
 	// Mount of the auth method.
 	// +optional
-	// +kubebuilder:default=kubernetes
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)*$`
 	Mount string `json:"mount,omitempty"`
-	// Role to log in with; a policy's vaultRole overrides it.
+	// Role to log in with. vaultRole of a policy overrides it.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Role string `json:"role"`
-	// Audience of the projected service-account token, which the role should ask for.
+	// Audience of the projected service-account token. The role in Vault should require it.
 	// +optional
-	// +kubebuilder:default=vault
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Audience string `json:"audience,omitempty"`
@@ -74,7 +72,6 @@ type VaultKubernetes struct {
 type VaultAppRole struct {
 	// Mount of the auth method.
 	// +optional
-	// +kubebuilder:default=approle
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)*$`
 	Mount string `json:"mount,omitempty"`
@@ -82,7 +79,7 @@ type VaultAppRole struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	RoleID string `json:"roleID"`
-	// SecretIDRef names a Secret of the pod's namespace with the secret ID. Left out where the role binds none.
+	// SecretIDRef selects the secret ID in a Secret of the pod's namespace. Leave it out if the role has bind_secret_id=false.
 	// +optional
 	SecretIDRef *SecretKeyRef `json:"secretIDRef,omitempty"`
 }

@@ -101,7 +101,7 @@ func TestAClassThatNoPolicyUses(t *testing.T) {
 
 func TestLintWarns(t *testing.T) {
 	out, _, err := run(t, changed(t, "audiences: [orders]\n", "audiences: []\n"), "lint", "-f", "-")
-	if err != nil || !strings.Contains(out, "-:19: warning: SecurityPolicy/orders: spec.jwt.providers[0].audiences: no audience is demanded") {
+	if err != nil || !strings.Contains(out, "-:19: warning: SecurityPolicy/orders: spec.jwt.providers[0].audiences: no audience is required") {
 		t.Errorf("error %v, output:\n%s", err, out)
 	}
 }

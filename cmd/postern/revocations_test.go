@@ -43,7 +43,7 @@ func TestLintRevocations(t *testing.T) {
 		},
 		"two targets": {
 			file: withRevocation(t, "  tokenID: j\n  subject: u\n"), wantErr: true,
-			want: "error: TokenRevocation/r: spec: Invalid value: say exactly one of tokenID, sessionID, subject and keyID",
+			want: "error: TokenRevocation/r: spec: Invalid value: set exactly one of tokenID, sessionID, subject and keyID",
 		},
 	}
 	for name, tt := range tests {

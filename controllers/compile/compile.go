@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -21,9 +20,9 @@ import (
 type Severity string
 
 const (
-	// Error: the policy cannot be run as written.
+	// Error: no sidecar can run the policy as it is written.
 	Error Severity = "Error"
-	// Warning: the policy runs, and probably not as meant.
+	// Warning: the policy runs, but probably not as intended.
 	Warning Severity = "Warning"
 )
 
@@ -47,29 +46,20 @@ func HasErrors(findings []Finding) bool {
 	return false
 }
 
-// Defaults of what policies and classes leave out.
-const (
-	defaultRefreshInterval = 5 * time.Minute
-	defaultMaxStale        = 24 * time.Hour
-	defaultRedisTimeout    = 100 * time.Millisecond
-	defaultDrainTimeout    = 25 * time.Second
-	defaultLeeway          = 30 * time.Second
-	defaultMinSize         = 1 << 10
-)
-
 // Compile returns the document of policy under class, without a revision, and what is wrong with it. The document is
-// nil where a finding is an Error. The same input gives the same document. A class without a name stands for one that is
-// not at hand: nothing is said of what it leaves out.
+// nil if a finding is an Error. The same input gives the same document. A class without a name stands for one that is unknown:
+// there are no warnings about its unset fields.
 func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*compiled.Policy, []Finding) {
 	c := &compiler{}
 	if _, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector); err != nil {
-		c.errorf("spec.selector", "%v: as long as it cannot be read, no pod of the namespace is let in without an older policy", err)
+		c.errorf("spec.selector", "%v: until it is correct, every pod of the namespace that no older policy selects is refused", err)
 	}
-	p := c.policy(policy)
-	p.Sidecar = c.sidecar(&class.Spec)
-	p.Redis = c.redis(class.Spec.Redis)
-	p.Vault = c.vault(class.Spec.Vault, policy.Spec.VaultRole)
-	c.settleVault(p, policy.Spec.VaultRole)
+	spec, classSpec := policy.Spec.WithDefaults(), class.Spec.WithDefaults()
+	p := c.policy(policy, &spec)
+	p.Sidecar = c.sidecar(&classSpec)
+	p.Redis = c.redis(classSpec.Redis)
+	p.Vault = c.vault(classSpec.Vault, spec.VaultRole)
+	c.settleVault(p, spec.VaultRole)
 	c.judge(p)
 	c.warn(p)
 	if HasErrors(c.findings) {
@@ -80,8 +70,8 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 	return p, c.findings
 }
 
-// judge finds what no sidecar could run, as sidecars do. A problem of a field that could not be translated is left out: it is of what
-// stands in its place.
+// judge reports what no sidecar could run, with the checks that sidecars use. A problem of a field that already has an error is left
+// out, because the document has a placeholder there.
 func (c *compiler) judge(p *compiled.Policy) {
 	translated := c.findings
 	for _, problem := range check.Document(p) {
@@ -103,20 +93,20 @@ func (c *compiler) warnf(field, format string, args ...any) {
 	c.findings = append(c.findings, Finding{Warning, field, fmt.Sprintf(format, args...)})
 }
 
-func (c *compiler) policy(in *v1alpha1.SecurityPolicy) *compiled.Policy {
-	spec := &in.Spec
+// policy translates the spec of in, with its defaults.
+func (c *compiler) policy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.SecurityPolicySpec) *compiled.Policy {
 	p := &compiled.Policy{
 		SchemaVersion:   1,
 		Namespace:       in.Namespace,
 		Name:            in.Name,
 		UID:             string(in.UID),
 		Generation:      in.Generation,
-		Mode:            mode(spec.Mode),
-		UndeclaredPorts: failure(spec.UndeclaredPorts, compiled.Deny),
+		Mode:            compiled.Mode(spec.Mode),
+		UndeclaredPorts: compiled.FailureMode(spec.UndeclaredPorts),
 		Ports:           c.ports(spec.Ports),
-		Tokens:          c.tokens(in),
+		Tokens:          c.tokens(in, spec.Tokens),
 		Sessions:        c.sessions(spec),
-		Revocation:      c.revocation(spec),
+		Revocation:      c.revocation(spec.Revocation),
 		Passwords:       c.passwords(spec.PasswordPolicy),
 		Authorization:   c.authorization(spec),
 		Headers:         headers(spec.Headers),
@@ -137,31 +127,29 @@ func (c *compiler) policy(in *v1alpha1.SecurityPolicy) *compiled.Policy {
 func (c *compiler) ports(in []v1alpha1.Port) []compiled.Port {
 	var out []compiled.Port
 	for i, p := range in {
-		port := compiled.Port{Protocol: compiled.Protocol(orDefault(string(p.Protocol), string(compiled.HTTP)))}
+		port := compiled.Port{Protocol: compiled.Protocol(p.Protocol)}
 		switch {
 		case p.Port.Type == intstr.String:
 			port.Name = p.Port.StrVal
 		case p.Port.IntVal >= 1 && p.Port.IntVal <= 65535:
 			port.Number = uint16(p.Port.IntVal)
 		default:
-			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%d is not a port number", p.Port.IntVal)
+			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%d is not a port number: write a number from 1 to 65535, such as 8080", p.Port.IntVal)
 		}
 		if slices.Contains(compiled.OwnPorts(), port.Number) {
-			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%d is the sidecar's own port; the app must use another", port.Number)
+			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%d is the sidecar's own port: make the app listen on another port, such as 8080", port.Number)
 		}
 		if slices.ContainsFunc(out, func(q compiled.Port) bool { return q.Number == port.Number && q.Name == port.Name }) {
-			// The CRD cannot say so: the cost of comparing values that are numbers or names is beyond CEL's budget.
-			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%s is named twice: name each port once", p.Port.String())
+			// The CRD cannot check it: comparing values that are numbers or names exceeds the cost budget of CEL.
+			c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "port %s is in the list twice: write each port once", p.Port.String())
 		}
 		out = append(out, port)
 	}
 	return out
 }
 
-func (c *compiler) duration(field string, d v1alpha1.Duration, otherwise time.Duration) compiled.Duration {
-	if d == "" {
-		return compiled.Duration(otherwise)
-	}
+// duration returns 0 for a duration that is unset and has no default.
+func (c *compiler) duration(field string, d v1alpha1.Duration) compiled.Duration {
 	v, err := d.Std()
 	if err != nil {
 		c.errorf(field, "%v", err)
@@ -173,10 +161,10 @@ func (c *compiler) provider(field string, in *v1alpha1.JWTProvider) compiled.Pro
 	p := compiled.Provider{
 		Name: in.Name, Issuer: in.Issuer, Audiences: in.Audiences, TokenTypes: in.TokenTypes, ForwardToken: in.ForwardToken,
 		Keys:        c.keys(field+".jwks", &in.JWKS),
-		Leeway:      c.duration(field+".leeway", in.Leeway, defaultLeeway),
-		MaxLifetime: c.duration(field+".maxLifetime", in.MaxLifetime, 0),
+		Leeway:      c.duration(field+".leeway", in.Leeway),
+		MaxLifetime: c.duration(field+".maxLifetime", in.MaxLifetime),
 
-		BackChannelLogout: backChannelLogout(in.BackChannelLogout, in.Audiences),
+		BackChannelLogout: backChannelLogout(in.BackChannelLogout),
 	}
 	for _, a := range in.Algorithms {
 		p.Algorithms = append(p.Algorithms, string(a))
@@ -198,8 +186,8 @@ func (c *compiler) keys(field string, in *v1alpha1.JWKS) compiled.Keys {
 	k := compiled.Keys{URI: in.URI, CABundle: in.CABundle}
 	switch {
 	case in.URI != "":
-		k.RefreshInterval = c.duration(field+".refreshInterval", in.RefreshInterval, defaultRefreshInterval)
-		k.MaxStale = c.duration(field+".maxStale", in.MaxStale, defaultMaxStale)
+		k.RefreshInterval = c.duration(field+".refreshInterval", in.RefreshInterval)
+		k.MaxStale = c.duration(field+".maxStale", in.MaxStale)
 	case in.Inline != "":
 		if !json.Valid([]byte(in.Inline)) {
 			c.errorf(field+".inline", "this is not JSON; a JSON Web Key Set looks like {\"keys\": [...]}")
@@ -214,7 +202,7 @@ func (c *compiler) keys(field string, in *v1alpha1.JWKS) compiled.Keys {
 	return k
 }
 
-// one refuses a one-of of which none or several are given.
+// one refuses a one-of with no member or several members.
 func (c *compiler) one(field, members string, given ...bool) {
 	n := 0
 	for _, g := range given {
@@ -223,27 +211,6 @@ func (c *compiler) one(field, members string, given ...bool) {
 		}
 	}
 	if n != 1 {
-		c.errorf(field, "say exactly one of %s", members)
+		c.errorf(field, "set exactly one of %s", members)
 	}
-}
-
-func mode(m v1alpha1.Mode) compiled.Mode {
-	if m == v1alpha1.ModeShadow {
-		return compiled.Shadow
-	}
-	return compiled.Enforce
-}
-
-func failure(f v1alpha1.FailureMode, otherwise compiled.FailureMode) compiled.FailureMode {
-	if f == "" {
-		return otherwise
-	}
-	return compiled.FailureMode(f)
-}
-
-func orDefault(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

@@ -110,11 +110,11 @@ func TestFindings(t *testing.T) {
 		},
 		"everything let through beside no ports": {
 			spec:      `undeclaredPorts: Allow`,
-			wantField: "spec.ports", wantMessage: "not guarded at all", wantSeverity: compile.Warning,
+			wantField: "spec.ports", wantMessage: "not protected at all", wantSeverity: compile.Warning,
 		},
 		"a port twice": {
 			spec:      `ports: [{port: 80}, {port: 80}]`,
-			wantField: "spec.ports[1].port", wantMessage: "named twice", wantSeverity: compile.Error,
+			wantField: "spec.ports[1].port", wantMessage: "in the list twice", wantSeverity: compile.Error,
 		},
 		"authentication by nobody": {
 			spec:      `authorization: {default: Authenticated}`,
@@ -134,7 +134,7 @@ func TestFindings(t *testing.T) {
 		},
 		"a role for a Vault that nobody asks": {
 			spec: `vaultRole: shop`, class: `vault: {address: "https://v", auth: {kubernetes: {role: r}}}`,
-			wantField: "spec.vaultRole", wantMessage: "nobody logs in with it", wantSeverity: compile.Warning,
+			wantField: "spec.vaultRole", wantMessage: "no sidecar logs in with this role", wantSeverity: compile.Warning,
 		},
 		"a class's timeout that is none": {
 			class:     `redis: {addresses: ["r:6379"], timeout: soon}`,
@@ -142,7 +142,7 @@ func TestFindings(t *testing.T) {
 		},
 		"no audience": {
 			spec:      `jwt: {providers: [{name: a, issuer: i, algorithms: [RS256], jwks: {uri: "https://id.example.com/keys"}, requiredClaims: [{claim: client_id}]}]}`,
-			wantField: "spec.jwt.providers[0].audiences", wantMessage: "made for another app", wantSeverity: compile.Warning,
+			wantField: "spec.jwt.providers[0].audiences", wantMessage: "a token for another app", wantSeverity: compile.Warning,
 		},
 		"a rule behind one for everything": {
 			spec:      `authorization: {rules: [{name: all, match: [{paths: ["/**"]}], require: Anonymous}, {name: admin, match: [{paths: [/admin]}], require: Deny}]}`,

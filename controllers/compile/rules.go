@@ -8,20 +8,10 @@ import (
 )
 
 func (c *compiler) authorization(spec *v1alpha1.SecurityPolicySpec) compiled.Authorization {
-	a := compiled.Authorization{Default: compiled.RequireAnonymous, Mode: compiled.Enforce}
-	if spec.JWT != nil || spec.Tokens != nil {
-		a.Default = compiled.RequireAuthenticated
-	}
-	if spec.Authorization == nil {
-		return a
-	}
-	if spec.Authorization.Default != "" {
-		a.Default = compiled.Requirement(spec.Authorization.Default)
-	}
-	a.Mode = mode(spec.Authorization.Mode)
+	a := compiled.Authorization{Default: compiled.Requirement(spec.Authorization.Default), Mode: compiled.Mode(spec.Authorization.Mode)}
 	for i, r := range spec.Authorization.Rules {
 		a.Rules = append(a.Rules, compiled.AuthorizationRule{
-			Name: r.Name, Match: matches(r.Match), Require: compiled.Requirement(r.Require), Mode: mode(r.Mode),
+			Name: r.Name, Match: matches(r.Match), Require: compiled.Requirement(r.Require), Mode: compiled.Mode(r.Mode),
 		})
 		c.needsProvider(spec, fmt.Sprintf("spec.authorization.rules[%d].require", i), r.Require)
 	}
@@ -31,7 +21,7 @@ func (c *compiler) authorization(spec *v1alpha1.SecurityPolicySpec) compiled.Aut
 
 func (c *compiler) needsProvider(spec *v1alpha1.SecurityPolicySpec, field string, r v1alpha1.Requirement) {
 	if spec.JWT == nil && spec.Tokens == nil && r == v1alpha1.RequireAuthenticated {
-		c.errorf(field, "Authenticated needs a jwt or a tokens section to authenticate with")
+		c.errorf(field, "Authenticated needs a jwt or a tokens section to authenticate with: add jwt.providers, or write Anonymous or Deny")
 	}
 }
 
@@ -50,16 +40,10 @@ func (c *compiler) rateLimit(field string, in *v1alpha1.RateLimit) compiled.Rate
 	}
 	l := compiled.RateLimit{
 		Name: in.Name, Match: matches(in.Match), Limit: count, Period: compiled.Duration(period), Burst: int(in.Burst),
-		Mode: mode(in.Mode), OnFailure: failure(in.OnFailure, compiled.Allow),
-	}
-	if l.Burst == 0 {
-		l.Burst = count
+		Mode: compiled.Mode(in.Mode), OnFailure: compiled.FailureMode(in.OnFailure),
 	}
 	for _, k := range in.KeyBy {
 		l.KeyBy = append(l.KeyBy, compiled.RateLimitKey{Type: string(k.Type), Name: k.Name})
-	}
-	if len(l.KeyBy) == 0 {
-		l.KeyBy = []compiled.RateLimitKey{{Type: compiled.KeyClientAddress}}
 	}
 	return l
 }
@@ -68,7 +52,7 @@ func headers(in *v1alpha1.Headers) *compiled.Headers {
 	if in == nil {
 		return nil
 	}
-	h := &compiled.Headers{Preset: orDefault(string(in.Preset), string(v1alpha1.PresetStrict)), Remove: in.Remove}
+	h := &compiled.Headers{Preset: string(in.Preset), Remove: in.Remove}
 	for _, f := range in.Set {
 		h.Set = append(h.Set, compiled.HeaderField(f))
 	}
@@ -81,7 +65,7 @@ func (c *compiler) cors(in *v1alpha1.CORS) *compiled.CORS {
 	}
 	return &compiled.CORS{
 		AllowOrigins: in.AllowOrigins, AllowMethods: in.AllowMethods, AllowHeaders: in.AllowHeaders, ExposeHeaders: in.ExposeHeaders,
-		AllowCredentials: in.AllowCredentials, MaxAge: c.duration("spec.cors.maxAge", in.MaxAge, 0),
+		AllowCredentials: in.AllowCredentials, MaxAge: c.duration("spec.cors.maxAge", in.MaxAge),
 	}
 }
 
@@ -89,13 +73,9 @@ func (c *compiler) compression(in *v1alpha1.Compression) *compiled.Compression {
 	if in == nil {
 		return nil
 	}
-	size := defaultMinSize
-	if in.MinSize != "" {
-		n, err := in.MinSize.Bytes()
-		if err != nil {
-			c.errorf("spec.compression.minSize", "%v", err)
-		}
-		size = n
+	size, err := in.MinSize.Bytes()
+	if err != nil {
+		c.errorf("spec.compression.minSize", "%v", err)
 	}
 	return &compiled.Compression{MinSize: size, Types: in.Types}
 }
@@ -103,9 +83,9 @@ func (c *compiler) compression(in *v1alpha1.Compression) *compiled.Compression {
 func (c *compiler) sidecar(in *v1alpha1.SidecarClassSpec) compiled.SidecarOptions {
 	return compiled.SidecarOptions{
 		TrustedProxies: in.TrustedProxies,
-		AccessLog:      orDefault(in.AccessLog, "All"),
-		LogLevel:       orDefault(in.LogLevel, "info"),
-		DrainTimeout:   c.duration("sidecarClass.spec.drainTimeout", in.DrainTimeout, defaultDrainTimeout),
+		AccessLog:      in.AccessLog,
+		LogLevel:       in.LogLevel,
+		DrainTimeout:   c.duration("sidecarClass.spec.drainTimeout", in.DrainTimeout),
 	}
 }
 
@@ -115,10 +95,10 @@ func (c *compiler) redis(in *v1alpha1.Redis) *compiled.Redis {
 	}
 	const field = "sidecarClass.spec.redis"
 	r := &compiled.Redis{
-		Mode: orDefault(string(in.Mode), string(v1alpha1.RedisStandalone)), Addresses: in.Addresses, MasterName: in.MasterName,
+		Mode: string(in.Mode), Addresses: in.Addresses, MasterName: in.MasterName,
 		Database: int(in.Database), Username: in.Username, Password: c.secretRef(field+".passwordRef", in.PasswordRef),
 		SentinelPassword: c.secretRef(field+".sentinelPasswordRef", in.SentinelPasswordRef),
-		Timeout:          c.duration(field+".timeout", in.Timeout, defaultRedisTimeout),
+		Timeout:          c.duration(field+".timeout", in.Timeout),
 	}
 	if in.TLS != nil {
 		r.TLS = &compiled.RedisTLS{

@@ -1,17 +1,10 @@
 package compile
 
 import (
-	"time"
+	"cmp"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
-)
-
-// Defaults of a class's Vault.
-const (
-	defaultVaultTimeout  = 5 * time.Second
-	defaultVaultPoll     = 30 * time.Second
-	defaultVaultMaxStale = 24 * time.Hour
 )
 
 func keyRef(in *v1alpha1.SecretKeyRef) *compiled.SecretRef {
@@ -36,44 +29,42 @@ func (c *compiler) secretRef(field string, in *v1alpha1.SecretRef) *compiled.Sec
 	return keyRef(in.SecretKeyRef)
 }
 
-// vault is the class's, with the role of the policy where that names one.
+// vault returns the Vault of the class, with the role of the policy if it has one.
 func (c *compiler) vault(in *v1alpha1.Vault, role string) *compiled.Vault {
 	if in == nil {
 		if role != "" {
-			c.errorf("spec.vaultRole", "the SidecarClass names no Vault: add spec.vault to it, or leave the role out")
+			c.errorf("spec.vaultRole", "the SidecarClass has no Vault: add spec.vault to the class, or remove vaultRole")
 		}
 		return nil
 	}
 	v := &compiled.Vault{
 		Address: in.Address, Namespace: in.Namespace, CABundle: in.CABundle, TokenFile: in.Auth.TokenFile,
-		Timeout:      c.duration("sidecarClass.spec.vault.timeout", in.Timeout, defaultVaultTimeout),
-		PollInterval: c.duration("sidecarClass.spec.vault.pollInterval", in.PollInterval, defaultVaultPoll),
-		MaxStale:     c.duration("sidecarClass.spec.vault.maxStale", in.MaxStale, defaultVaultMaxStale),
+		Timeout:      c.duration("sidecarClass.spec.vault.timeout", in.Timeout),
+		PollInterval: c.duration("sidecarClass.spec.vault.pollInterval", in.PollInterval),
+		MaxStale:     c.duration("sidecarClass.spec.vault.maxStale", in.MaxStale),
 	}
 	if k := in.Auth.Kubernetes; k != nil {
-		v.Kubernetes = &compiled.VaultKubernetes{
-			Mount: orDefault(k.Mount, "kubernetes"), Role: orDefault(role, k.Role), Audience: orDefault(k.Audience, "vault"),
-		}
+		v.Kubernetes = &compiled.VaultKubernetes{Mount: k.Mount, Role: cmp.Or(role, k.Role), Audience: k.Audience}
 	} else if role != "" {
-		c.errorf("spec.vaultRole", "the SidecarClass does not log in to Vault by kubernetes: a role means nothing to the other ways; leave it out")
+		c.errorf("spec.vaultRole", "the SidecarClass does not log in to Vault with kubernetes, and the other methods have no role: remove vaultRole")
 	}
 	if a := in.Auth.AppRole; a != nil {
-		v.AppRole = &compiled.VaultAppRole{Mount: orDefault(a.Mount, "approle"), RoleID: a.RoleID, SecretID: keyRef(a.SecretIDRef)}
+		v.AppRole = &compiled.VaultAppRole{Mount: a.Mount, RoleID: a.RoleID, SecretID: keyRef(a.SecretIDRef)}
 	}
 	return v
 }
 
-// settleVault finds references to a Vault that nobody has named. A document that refers to none names none: its pods get no
-// token for Vault, and need no restart when the class changes what it says of it.
+// settleVault reports references to a Vault that the class does not have. A document without such references gets no Vault, so that its
+// pods get no token for it and need no restart when the class changes it.
 func (c *compiler) settleVault(p *compiled.Policy, role string) {
 	if p.UsesVault() {
 		if p.Vault == nil {
-			c.errorf("spec", "a secret or a signing key is in Vault, and the SidecarClass names no Vault: add spec.vault to it")
+			c.errorf("spec", "a secret or a signing key is in Vault, and the SidecarClass has no Vault: add spec.vault to the class")
 		}
 		return
 	}
 	if p.Vault != nil && role != "" {
-		c.warnf("spec.vaultRole", "neither the policy nor its SidecarClass names anything in Vault, so nobody logs in with it: leave it out")
+		c.warnf("spec.vaultRole", "neither the policy nor its SidecarClass refers to a secret in Vault, so no sidecar logs in with this role: remove vaultRole")
 	}
 	p.Vault = nil
 }

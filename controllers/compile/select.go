@@ -11,7 +11,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// ErrClassNotFound is returned where a policy's SidecarClass does not exist, or none is marked default.
+// ErrClassNotFound is returned if a policy's SidecarClass does not exist, or none is marked as default.
 var ErrClassNotFound = errors.New("sidecar class not found")
 
 // Matches reports whether policy's selector picks a pod with these labels. A selector that cannot be parsed is an error.
@@ -23,7 +23,7 @@ func Matches(policy *v1alpha1.SecurityPolicy, podLabels map[string]string) (bool
 	return selector.Matches(labels.Set(podLabels)), nil
 }
 
-// Older reports whether a applies before b: the older object, then the lesser name.
+// Older reports whether a applies before b: the older object first, then by name.
 func Older(a, b *v1alpha1.SecurityPolicy) bool {
 	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
 		return a.CreationTimestamp.Before(&b.CreationTimestamp)
@@ -87,7 +87,7 @@ func ResolveClass(policy *v1alpha1.SecurityPolicy, classes []v1alpha1.SidecarCla
 				return &classes[i], nil
 			}
 		}
-		return nil, fmt.Errorf("%w: there is no SidecarClass %q; create it, or name another in spec.sidecarClassName", ErrClassNotFound, *name)
+		return nil, fmt.Errorf("%w: there is no SidecarClass %q: create it, or write another in spec.sidecarClassName", ErrClassNotFound, *name)
 	}
 	var found *v1alpha1.SidecarClass
 	for i := range classes {
@@ -100,12 +100,12 @@ func ResolveClass(policy *v1alpha1.SecurityPolicy, classes []v1alpha1.SidecarCla
 		}
 	}
 	if found == nil {
-		return nil, fmt.Errorf("%w: spec.sidecarClassName is left out, and no SidecarClass has the annotation %s=true", ErrClassNotFound, v1alpha1.DefaultClassAnnotation)
+		return nil, fmt.Errorf("%w: spec.sidecarClassName is unset, and no SidecarClass has the annotation %s=true: add the annotation to one, or set spec.sidecarClassName", ErrClassNotFound, v1alpha1.DefaultClassAnnotation)
 	}
 	return found, nil
 }
 
-// UnknownClass stands for a class that is not at hand: it may well name a Redis and a Vault.
+// UnknownClass stands for a class that is not available. It has a Redis and a Vault, because the real one may have them.
 func UnknownClass() *v1alpha1.SidecarClass {
 	return &v1alpha1.SidecarClass{Spec: v1alpha1.SidecarClassSpec{
 		Redis: &v1alpha1.Redis{Addresses: []string{"redis.example.com:6379"}},
@@ -115,7 +115,7 @@ func UnknownClass() *v1alpha1.SidecarClass {
 	}}
 }
 
-// newer decides by name between classes of one age: a cache lists in no order, and everybody must find the same.
+// newer compares by name if the ages are equal: a cache lists in no order, and every caller must find the same class.
 func newer(a, b *v1alpha1.SidecarClass) bool {
 	if c := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); c != 0 {
 		return c > 0
@@ -123,7 +123,7 @@ func newer(a, b *v1alpha1.SidecarClass) bool {
 	return a.Name < b.Name
 }
 
-// Interception returns how the policy's sidecars get in front of the app: as the policy says, or else the class.
+// Interception returns the interception of the policy, or else that of the class, or else the default.
 func Interception(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) v1alpha1.Interception {
 	switch {
 	case policy.Spec.Interception != "":
@@ -131,5 +131,5 @@ func Interception(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass)
 	case class.Spec.Interception != "":
 		return class.Spec.Interception
 	}
-	return v1alpha1.InterceptRedirect
+	return v1alpha1.DefaultInterception
 }

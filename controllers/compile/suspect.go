@@ -9,7 +9,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// suspect finds values that are legal and almost certainly wrong: what they are copied from means something else there.
+// suspect reports values that are valid but almost certainly wrong, because they mean something else in the place they are copied from.
 func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 	direct := class.Name != "" && len(class.Spec.TrustedProxies) == 0
 	for i := range p.Providers {
@@ -38,30 +38,30 @@ func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 	}
 }
 
-// suspectIssuer: a token's iss is compared to the letter (RFC 7519 §4.1.1, OpenID Connect Core §3.1.3.7).
+// suspectIssuer: the iss of a token is compared exactly (RFC 7519 §4.1.1, OpenID Connect Core §3.1.3.7).
 func (c *compiler) suspectIssuer(field, issuer string) {
 	switch {
 	case strings.TrimSpace(issuer) != issuer:
-		c.warnf(field, "%q begins or ends with a space, and no token's iss does: write %q", issuer, strings.TrimSpace(issuer))
+		c.warnf(field, "%q starts or ends with a space, and the iss of a token does not: write %q", issuer, strings.TrimSpace(issuer))
 	case strings.Contains(issuer, "*"):
-		c.warnf(field, "%q is compared to the letter, so the * stands for nothing else: write the iss of the tokens, and a provider for each issuer", issuer)
+		c.warnf(field, "%q is compared exactly, so * is no wildcard: write the iss of the tokens, and one provider for each issuer", issuer)
 	case strings.ContainsAny(issuer, "{}"):
-		c.warnf(field, "%q is compared to the letter, and braces are a placeholder in the issuer's documentation: write the iss of the tokens, "+
-			"as https://login.microsoftonline.com/<the tenant's id>/v2.0, and a provider for each tenant", issuer)
+		c.warnf(field, "%q is compared exactly, and braces are a placeholder in the documentation of the issuer: write the iss of the tokens, "+
+			"such as https://login.microsoftonline.com/<the tenant's id>/v2.0, and one provider for each tenant", issuer)
 	}
 }
 
-// suspectLocations: direct says that no proxy in front is trusted.
+// suspectLocations: direct means that no proxy is trusted.
 func (c *compiler) suspectLocations(field string, p *compiled.Policy, provider int, direct bool) {
 	for j, location := range p.Providers[provider].From {
 		at := fmt.Sprintf("%s.from[%d]", field, j)
 		if n := len(location.Prefix); n > 0 && isAlphanumeric(location.Prefix[n-1]) {
-			c.warnf(at+".prefix", "%q ends without a space, so the space after it would be the token's first character: write %q",
+			c.warnf(at+".prefix", "%q ends without a space, so the space after it becomes the first character of the token: write %q",
 				location.Prefix, location.Prefix+" ")
 		}
 		if why := removed(location.Header, p, direct); why != "" {
-			c.warnf(at+".header", "%s is removed from every request before a token is looked for: %s; have clients send the token in another "+
-				"header, as Authorization", location.Header, why)
+			c.warnf(at+".header", "the sidecar removes %s from every request before it looks for a token, because %s: make clients send the token in another "+
+				"header, such as Authorization", location.Header, why)
 		}
 	}
 }
@@ -70,20 +70,20 @@ func isAlphanumeric(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9'
 }
 
-// removed returns why the sidecar removes the header before authentication; empty where it does not.
+// removed returns why the sidecar removes the header before authentication. It is empty if it does not.
 func removed(header string, p *compiled.Policy, direct bool) string {
 	hopByHop, reserved := fieldset.HopByHop(), fieldset.Reserved()
 	switch {
 	case header == "":
 		return ""
 	case fieldset.New(hopByHop[:]...).Has(header):
-		return "it belongs to one connection (RFC 9110 §7.6.1)"
+		return "this header belongs to one connection (RFC 9110 §7.6.1)"
 	case fieldset.New(reserved[:]...).Has(header):
-		return "only the sidecar sets it"
+		return "only the sidecar sets this header"
 	case fieldset.New(p.IdentityHeaders()...).Has(header):
-		return "it carries a claim to the app (claimsToHeaders)"
+		return "this header sends a claim to the app (claimsToHeaders)"
 	case direct && fieldset.New(fieldset.Forwarding()...).Has(header):
-		return "proxies say there who the client is, and the SidecarClass names no trustedProxies"
+		return "proxies send the client's address in it, and the SidecarClass has no trustedProxies"
 	}
 	return ""
 }
@@ -98,7 +98,7 @@ func (c *compiler) suspectPaths(field string, matches []compiled.Match) {
 func (c *compiler) suspectPathList(field string, paths []string) {
 	for i, path := range paths {
 		if open := strings.IndexByte(path, '{'); open >= 0 && strings.IndexByte(path[open:], '}') > 0 {
-			c.warnf(fmt.Sprintf("%s[%d]", field, i), "%q matches the braces themselves: write * for one segment, as %q", path, starred(path))
+			c.warnf(fmt.Sprintf("%s[%d]", field, i), "%q matches braces literally: write * for one segment, as %q", path, starred(path))
 		}
 	}
 }
@@ -125,14 +125,14 @@ func (c *compiler) suspectOrigins(field string, origins []string) {
 	}
 }
 
-// suspectLimits: without trusted proxies the client's address is that of whoever opened the connection.
+// suspectLimits: without trusted proxies, the client's address is the peer address of the connection.
 func (c *compiler) suspectLimits(p *compiled.Policy) {
 	for i := range p.RateLimits {
 		for _, k := range p.RateLimits[i].KeyBy {
 			if k.Type == compiled.KeyClientAddress {
-				c.warnf(fmt.Sprintf("spec.rateLimits[%d].keyBy", i), "counts by ClientAddress, and the SidecarClass names no trustedProxies, so behind an ingress or a "+
-					"load balancer all clients share its address and one limit: name its networks in spec.trustedProxies of the SidecarClass")
-				return // once for all limits: the remedy is one
+				c.warnf(fmt.Sprintf("spec.rateLimits[%d].keyBy", i), "counts by ClientAddress, and the SidecarClass has no trustedProxies, so behind an ingress or a "+
+					"load balancer all clients share one address and one limit: add its networks to spec.trustedProxies of the SidecarClass, such as 10.0.0.0/8")
+				return // one warning for all limits, because one change fixes all
 			}
 		}
 	}

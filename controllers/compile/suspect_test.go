@@ -26,7 +26,7 @@ func TestSuspectValues(t *testing.T) {
 	}{
 		"an issuer with a wildcard": {
 			wrong: issuer("https://*.example.com"), right: issuer("https://a.example.com"),
-			field: "spec.jwt.providers[0].issuer", message: "the * stands for nothing else",
+			field: "spec.jwt.providers[0].issuer", message: "* is no wildcard",
 		},
 		"an issuer with a placeholder": {
 			wrong: issuer("https://login.microsoftonline.com/{tenantid}/v2.0"), right: issuer("https://login.microsoftonline.com/9122040d/v2.0"),
@@ -81,11 +81,11 @@ func TestSuspectValues(t *testing.T) {
 		},
 		"a token in a header of the sidecar's": {
 			wrong: from(`{header: X-Postern-Token}`), right: from(`{header: X-Token}`),
-			field: "spec.jwt.providers[0].from[0].header", message: "only the sidecar sets it",
+			field: "spec.jwt.providers[0].from[0].header", message: "only the sidecar sets this header",
 		},
 		"a token in a variant of such a header": {
 			wrong: from(`{header: x_original_url}`), right: from(`{header: X-Original-Token}`),
-			field: "spec.jwt.providers[0].from[0].header", message: "only the sidecar sets it",
+			field: "spec.jwt.providers[0].from[0].header", message: "only the sidecar sets this header",
 		},
 		"a token in a header that carries a claim": {
 			wrong: strings.Replace(from(`{header: X-User}`), "from:", `claimsToHeaders: [{claim: sub, header: X-User}], from:`, 1),

@@ -8,39 +8,39 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// warn finds what can be run and is probably not meant.
+// warn reports what a sidecar can run but is probably not intended.
 func (c *compiler) warn(p *compiled.Policy) {
 	if len(p.Ports) == 0 && p.UndeclaredPorts == compiled.Allow {
-		c.warnf("spec.ports", "left out with undeclaredPorts: Allow, so a pod that declares no TCP container port is not guarded at all: "+
-			"name the app's ports, or say Deny")
+		c.warnf("spec.ports", "unset together with undeclaredPorts: Allow, so a pod that declares no TCP container port is not protected at all: "+
+			"write the app's ports, such as [{port: 8080}], or undeclaredPorts: Deny")
 	}
 	for i := range p.Providers {
 		if len(p.Providers[i].Audiences) == 0 {
 			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].audiences", i),
-				"no audience is demanded: a token that the issuer made for another app passes where requiredClaims allow it")
+				"no audience is required, so a token for another app is accepted if requiredClaims match: write audiences: [my-app] if the issuer sends aud")
 		}
 	}
 	for i := range p.Providers {
 		if p.Revocation != nil && p.Providers[i].MaxLifetime == 0 {
 			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].maxLifetime", i),
-				"left out, so a revocation of this provider's tokens is forgotten after 24h, and a token that lives longer is good again: say how long they live at most")
+				"unset, so a revocation of this provider's tokens ends after 24h, and a token with a longer lifetime is accepted again: write the longest lifetime of its tokens, such as 1h")
 		}
 	}
 	c.warnKeys(p)
 	if p.Redis == nil && p.Sessions != nil {
-		c.warnf("spec.sessions", "the SidecarClass names no Redis, so a person who logged in at one pod is unknown to the others, and a restart logs "+
-			"everybody out: name a Redis, or run one replica")
+		c.warnf("spec.sessions", "the SidecarClass has no Redis, so other pods do not know a user who logged in at one pod, and a restart logs "+
+			"all users out: add spec.redis to the class, or run one replica")
 	}
 	for i := range p.Authorization.Rules {
 		if by := shadowedBy(p.Authorization.Rules, i); by >= 0 {
 			c.warnf(fmt.Sprintf("spec.authorization.rules[%d]", i),
-				"never applies: rule %q before it matches everything that this rule matches", p.Authorization.Rules[by].Name)
+				"never applies, because rule %q before it matches all its requests: move this rule before it, or remove one", p.Authorization.Rules[by].Name)
 		}
 	}
 }
 
-// warnKeys finds keys that are written in the policy and verify nothing. An issuer's own set has such keys (for encryption), so
-// that a copy of it is no error.
+// warnKeys reports inline keys that verify no token. The key set of an issuer may contain such keys, for encryption, so a copy of it is
+// not an error.
 func (c *compiler) warnKeys(p *compiled.Policy) {
 	for i := range p.Providers {
 		provider := &p.Providers[i]
@@ -49,10 +49,10 @@ func (c *compiler) warnKeys(p *compiled.Policy) {
 		}
 		set, err := check.InlineKeys(provider.Keys.Inline, provider.Algorithms)
 		if err != nil {
-			continue // judge has said it
+			continue // judge has reported it
 		}
 		for _, reason := range set.Skipped() {
-			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].jwks.inline", i), "%s: no token is verified with it; leave it out, or add its algorithm to algorithms", reason)
+			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].jwks.inline", i), "%s, so no token is verified with it: remove it, or add its algorithm to algorithms", reason)
 		}
 	}
 }
@@ -76,7 +76,7 @@ func matchesAll(ms []compiled.Match) bool {
 	return false
 }
 
-// covers reports whether every match of b stands in a, to the letter.
+// covers reports whether every match of b is literally in a.
 func covers(a, b []compiled.Match) bool {
 	for _, m := range b {
 		found := false
@@ -90,7 +90,7 @@ func covers(a, b []compiled.Match) bool {
 	return true
 }
 
-// coversList reports whether every member of b is in a; an empty list stands for everything.
+// coversList reports whether every member of b is in a. An empty list matches everything.
 func coversList(a, b []string) bool {
 	if len(a) == 0 {
 		return true

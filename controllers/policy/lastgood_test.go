@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -125,12 +126,22 @@ func TestInvalidEditKeepsDocument(t *testing.T) {
 	}
 	l.edit(invalidate)
 	l.reconcile()
-	l.wantAccepted(metav1.ConditionFalse, "spec.rateLimits[0].limit", "All pods, including new ones, run the last good document: revision 1000000001000")
-	if after := l.configMap().Data; after["document.json"] != before["document.json"] {
-		t.Errorf("the document changed to %s", after["document.json"])
+	l.wantAccepted(metav1.ConditionFalse, "spec.rateLimits[0].limit", "as in 5/minute", "All pods, including new ones, run the last good document: revision 1000000001000")
+	if after := l.configMap().Data; !maps.Equal(after, before) {
+		t.Errorf("the ConfigMap changed to %v", after)
 	}
 	if got := l.policy().Status.Revision; got != revision {
 		t.Errorf("the status records revision %d, want %d", got, revision)
+	}
+	// So does an edit that the CRD accepts and no sidecar could run.
+	l.edit(func(s *v1alpha1.SecurityPolicySpec) {
+		match := []v1alpha1.RouteMatch{{Paths: []string{"/admin/"}}}
+		s.RateLimits = []v1alpha1.RateLimit{{Name: "x", Limit: "5/minute", Match: match}}
+	})
+	l.reconcile()
+	l.wantAccepted(metav1.ConditionFalse, "spec.rateLimits[0].match[0].paths[0]", `write "/admin"`)
+	if after := l.configMap().Data; !maps.Equal(after, before) {
+		t.Errorf("the ConfigMap changed to %v", after)
 	}
 	l.edit(repair)
 	l.reconcile()

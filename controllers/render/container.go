@@ -123,8 +123,10 @@ func (s Sidecar) resources() corev1.ResourceRequirements {
 	}
 	return corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")},
-		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")},
+			corev1.ResourceCPU:    resource.MustParse(v1alpha1.DefaultCPURequest),
+			corev1.ResourceMemory: resource.MustParse(v1alpha1.DefaultMemoryRequest),
+		},
+		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(v1alpha1.DefaultMemoryLimit)},
 	}
 }
 

@@ -160,7 +160,7 @@ func TestHandler(t *testing.T) {
 			object: policy(invalidate), wantResult: resultRefused, wantRefusals: []string{"spec.rateLimits[0].limit: "}, wantWarnings: []string{"spec.sidecarClassName: "},
 		},
 		"the class names no Vault": {
-			object: vault, world: []client.Object{class("default", nil)}, wantResult: resultRefused, wantRefusals: []string{"names no Vault"},
+			object: vault, world: []client.Object{class("default", nil)}, wantResult: resultRefused, wantRefusals: []string{"has no Vault"},
 		},
 		"a mistake in the class": {
 			object: policy(nil), world: []client.Object{class("default", badClass)}, wantResult: resultRefused, wantRefusals: []string{"sidecarClass.spec.drainTimeout: "},

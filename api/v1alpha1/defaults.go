@@ -1,0 +1,388 @@
+package v1alpha1
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+)
+
+// The CRDs have no defaults: the API server stores a spec as it was written, so that GitOps tools see no difference in lists and
+// an unset field stays visible. The operator fills in the defaults when it compiles a policy, and this file has all of them.
+
+// Default is what applies if a field is unset.
+//
+// +kubebuilder:object:generate=false
+type Default struct {
+	// Field is the kind and the path: "SecurityPolicy.spec.jwt.providers[].leeway".
+	Field string
+	// Value is the default as a manifest has it. It is empty if the default depends on something else.
+	Value string
+	// Text describes a default that is not one fixed value. Exactly one of Value and Text is set.
+	Text string
+}
+
+// Defaults of fields of a SecurityPolicy.
+const (
+	DefaultMode            = ModeEnforce
+	DefaultRollout         = RolloutManual
+	DefaultProtocol        = ProtocolHTTP
+	DefaultUndeclaredPorts = FailDeny
+
+	DefaultLeeway          Duration = "30s"
+	DefaultRefreshInterval Duration = "5m"
+	DefaultKeysMaxStale    Duration = "24h"
+
+	DefaultAlgorithm       Algorithm = "ES256"
+	DefaultAccessLifetime  Duration  = "15m"
+	DefaultRefreshLifetime Duration  = "168h"
+	DefaultRefreshGrace    Duration  = "10s"
+	DefaultDelivery                  = DeliverBody
+	DefaultSameSite                  = "Lax"
+	DefaultTransitMount              = "transit"
+	DefaultRotationOverlap Duration  = "1h"
+	DefaultPrefix                    = "/auth"
+	DefaultLoginMethod               = http.MethodPost
+
+	DefaultMaxStaleness        Duration = "5s"
+	DefaultRevocationOnFailure          = FailDeny
+
+	DefaultAbsoluteTimeout   Duration = "720h"
+	DefaultMaxPerSubject     int32    = 256
+	DefaultWhenFull                   = WhenFullEvict
+	DefaultBind                       = "None"
+	DefaultSessionsOnFailure          = FailDeny
+
+	DefaultRateLimitKey             = KeyClientAddress
+	DefaultRateLimitOnFailure       = FailAllow
+	DefaultPreset                   = PresetStrict
+	DefaultMinSize            Size  = "1KiB"
+	DefaultHash                     = "Argon2id"
+	DefaultArgon2Memory       Size  = "19MiB"
+	DefaultArgon2Passes       int32 = 2
+	DefaultArgon2Parallelism  int32 = 1
+	DefaultBcryptCost         int32 = 12
+)
+
+// Defaults of fields of a SidecarClass.
+const (
+	DefaultInterception            = InterceptRedirect
+	DefaultLogLevel                = "info"
+	DefaultAccessLog               = "All"
+	DefaultDrainTimeout   Duration = "25s"
+	DefaultCPURequest              = "10m"
+	DefaultMemoryRequest           = "32Mi"
+	DefaultMemoryLimit             = "256Mi"
+	DefaultRedisMode               = RedisStandalone
+	DefaultRedisTimeout   Duration = "100ms"
+	DefaultVaultTimeout   Duration = "5s"
+	DefaultVaultPoll      Duration = "30s"
+	DefaultVaultMaxStale  Duration = "24h"
+	DefaultVaultMount              = "kubernetes"
+	DefaultVaultAudience           = "vault"
+	DefaultVaultRoleMount          = "approle"
+)
+
+// Defaults returns the default of every field that has one. The reference and the descriptions in the CRDs state them from here.
+func Defaults() []Default {
+	return slices.Concat(policyDefaults(), otherDefaults(), latest())
+}
+
+func policyDefaults() []Default {
+	const spec = "SecurityPolicy.spec."
+	return []Default{
+		{Field: spec + "sidecarClassName", Text: "the class that is marked as default"},
+		{Field: spec + "mode", Value: string(DefaultMode)},
+		{Field: spec + "interception", Text: "the interception of the class"},
+		{Field: spec + "rollout", Value: string(DefaultRollout)},
+		{Field: spec + "ports", Text: "every TCP port that the pod's containers declare, as HTTP"},
+		{Field: spec + "ports[].protocol", Value: string(DefaultProtocol)},
+		{Field: spec + "undeclaredPorts", Value: string(DefaultUndeclaredPorts)},
+		{Field: spec + "vaultRole", Text: "the role of the class"},
+
+		{Field: spec + "jwt.providers[].from", Text: "the Authorization header with the Bearer scheme"},
+		{Field: spec + "jwt.providers[].tokenTypes", Text: "JWT, at+jwt and application/at+jwt, and tokens without typ"},
+		{Field: spec + "jwt.providers[].leeway", Value: string(DefaultLeeway)},
+		{Field: spec + "jwt.providers[].jwks.refreshInterval", Text: string(DefaultRefreshInterval) + ", with uri"},
+		{Field: spec + "jwt.providers[].jwks.maxStale", Text: string(DefaultKeysMaxStale) + ", with uri"},
+		{Field: spec + "jwt.providers[].backChannelLogout.clientIDs", Text: "the provider's audiences"},
+
+		{Field: spec + "tokens.algorithm", Value: string(DefaultAlgorithm)},
+		{Field: spec + "tokens.accessLifetime", Value: string(DefaultAccessLifetime)},
+		{Field: spec + "tokens.refreshLifetime", Value: string(DefaultRefreshLifetime)},
+		{Field: spec + "tokens.refreshGrace", Value: string(DefaultRefreshGrace)},
+		{Field: spec + "tokens.delivery", Value: string(DefaultDelivery)},
+		{Field: spec + "tokens.cookie.sameSite", Value: DefaultSameSite},
+		{Field: spec + "tokens.signingKey.transit.mount", Value: DefaultTransitMount},
+		{Field: spec + "tokens.rotation.overlap", Value: string(DefaultRotationOverlap)},
+		{Field: spec + "tokens.login[].methods", Value: "[" + DefaultLoginMethod + "]"},
+		{Field: spec + "tokens.endpoints.prefix", Value: DefaultPrefix},
+
+		{Field: spec + "revocation.maxStaleness", Value: string(DefaultMaxStaleness)},
+		{Field: spec + "revocation.onFailure", Value: string(DefaultRevocationOnFailure)},
+		{Field: spec + "revocation.mode", Value: string(DefaultMode)},
+
+		{Field: spec + "sessions.idleTimeout", Text: "tokens.refreshLifetime or absoluteTimeout, whichever is shorter"},
+		{Field: spec + "sessions.absoluteTimeout", Value: string(DefaultAbsoluteTimeout)},
+		{Field: spec + "sessions.maxPerSubject", Value: number(DefaultMaxPerSubject)},
+		{Field: spec + "sessions.whenFull", Value: string(DefaultWhenFull)},
+		{Field: spec + "sessions.device.bind", Value: DefaultBind},
+		{Field: spec + "sessions.onFailure", Value: string(DefaultSessionsOnFailure)},
+		{Field: spec + "sessions.mode", Value: string(DefaultMode)},
+
+		{Field: spec + "authorization.default", Text: "Authenticated if the policy has jwt or tokens, otherwise Anonymous"},
+		{Field: spec + "authorization.mode", Value: string(DefaultMode)},
+		{Field: spec + "authorization.rules[].mode", Value: string(DefaultMode)},
+
+		{Field: spec + "rateLimits[].burst", Text: "the number of requests in limit"},
+		{Field: spec + "rateLimits[].keyBy", Value: "[{type: " + string(DefaultRateLimitKey) + "}]"},
+		{Field: spec + "rateLimits[].mode", Value: string(DefaultMode)},
+		{Field: spec + "rateLimits[].onFailure", Value: string(DefaultRateLimitOnFailure)},
+
+		{Field: spec + "headers.preset", Value: string(DefaultPreset)},
+		{Field: spec + "compression.minSize", Value: string(DefaultMinSize)},
+		{Field: spec + "compression.types", Text: "the common text types, JSON, JavaScript, XML and SVG"},
+		{Field: spec + "passwordPolicy.hash.algorithm", Value: DefaultHash},
+		{Field: spec + "passwordPolicy.hash.argon2id.memory", Value: string(DefaultArgon2Memory)},
+		{Field: spec + "passwordPolicy.hash.argon2id.passes", Value: number(DefaultArgon2Passes)},
+		{Field: spec + "passwordPolicy.hash.argon2id.parallelism", Value: number(DefaultArgon2Parallelism)},
+		{Field: spec + "passwordPolicy.hash.bcrypt.cost", Value: number(DefaultBcryptCost)},
+	}
+}
+
+func otherDefaults() []Default {
+	const spec = "SidecarClass.spec."
+	return []Default{
+		{Field: spec + "image", Text: "the image that the operator was installed with"},
+		{Field: spec + "imagePullPolicy", Text: "the policy that the operator was installed with"},
+		{Field: spec + "resources", Text: "requests of " + DefaultCPURequest + " CPU and " + DefaultMemoryRequest + " memory, and a limit of " +
+			DefaultMemoryLimit + " memory"},
+		{Field: spec + "interception", Value: string(DefaultInterception)},
+		{Field: spec + "logLevel", Value: DefaultLogLevel},
+		{Field: spec + "accessLog", Value: DefaultAccessLog},
+		{Field: spec + "drainTimeout", Value: string(DefaultDrainTimeout)},
+		{Field: spec + "redis.mode", Value: string(DefaultRedisMode)},
+		{Field: spec + "redis.timeout", Value: string(DefaultRedisTimeout)},
+		{Field: spec + "redis.tls.serverName", Text: "the host of the address"},
+		{Field: spec + "vault.namespace", Text: "the root namespace"},
+		{Field: spec + "vault.timeout", Value: string(DefaultVaultTimeout)},
+		{Field: spec + "vault.pollInterval", Value: string(DefaultVaultPoll)},
+		{Field: spec + "vault.maxStale", Value: string(DefaultVaultMaxStale)},
+		{Field: spec + "vault.auth.kubernetes.mount", Value: DefaultVaultMount},
+		{Field: spec + "vault.auth.kubernetes.audience", Value: DefaultVaultAudience},
+		{Field: spec + "vault.auth.appRole.mount", Value: DefaultVaultRoleMount},
+
+		{Field: "TokenRevocation.spec.policyName", Text: "every policy of the namespace"},
+		{Field: "TokenRevocation.spec.issuer", Text: "every issuer whose tokens a policy accepts"},
+		{Field: "TokenRevocation.spec.issuedBefore", Text: "the time when this object was created"},
+		{Field: "TokenRevocation.spec.expires", Text: "computed from the lifetimes that the policies allow, with 24h for providers without maxLifetime"},
+	}
+}
+
+// latest are the defaults of the versions of all secrets in Vault.
+func latest() []Default {
+	var out []Default
+	for _, ref := range []string{
+		"SecurityPolicy.spec.jwt.providers[].jwks", "SecurityPolicy.spec.tokens.signingKey", "SidecarClass.spec.redis.passwordRef",
+		"SidecarClass.spec.redis.sentinelPasswordRef", "SidecarClass.spec.redis.tls.certificateRef", "SidecarClass.spec.redis.tls.keyRef",
+	} {
+		out = append(out, Default{Field: ref + ".vault.version", Text: "the latest version"})
+	}
+	return out
+}
+
+func number(n int32) string { return strconv.Itoa(int(n)) }
+
+// WithDefaults returns a copy of the spec in which every unset field with a default has it. The sections that tokens implies are
+// there as well. Only sidecarClassName, interception, ports and vaultRole stay as they are, because the class or the pod decides
+// them, and from, tokenTypes and compression.types, because the sidecar does.
+func (s *SecurityPolicySpec) WithDefaults() SecurityPolicySpec {
+	out := *s.DeepCopy()
+	set(&out.Mode, DefaultMode)
+	set(&out.Rollout, DefaultRollout)
+	set(&out.UndeclaredPorts, DefaultUndeclaredPorts)
+	for i := range out.Ports {
+		set(&out.Ports[i].Protocol, DefaultProtocol)
+	}
+	out.addImplied()
+	if out.JWT != nil {
+		for i := range out.JWT.Providers {
+			out.JWT.Providers[i].setDefaults()
+		}
+	}
+	if out.Tokens != nil {
+		out.Tokens.setDefaults()
+	}
+	if r := out.Revocation; r != nil {
+		set(&r.MaxStaleness, DefaultMaxStaleness)
+		set(&r.OnFailure, DefaultRevocationOnFailure)
+		set(&r.Mode, DefaultMode)
+	}
+	if out.Sessions != nil {
+		out.Sessions.setDefaults(out.Tokens)
+	}
+	out.Authorization.setDefaults(out.JWT != nil || out.Tokens != nil)
+	for i := range out.RateLimits {
+		out.RateLimits[i].setDefaults()
+	}
+	if out.Headers != nil {
+		set(&out.Headers.Preset, DefaultPreset)
+	}
+	if out.Compression != nil {
+		set(&out.Compression.MinSize, DefaultMinSize)
+	}
+	if out.PasswordPolicy != nil {
+		out.PasswordPolicy.setDefaults()
+	}
+	return out
+}
+
+// addImplied adds the sections that another section needs: tokens have sessions and can be revoked, and what a provider logs out
+// must be refused by every sidecar.
+func (s *SecurityPolicySpec) addImplied() {
+	revocable := s.Tokens != nil
+	if s.JWT != nil {
+		for i := range s.JWT.Providers {
+			revocable = revocable || s.JWT.Providers[i].BackChannelLogout != nil
+		}
+	}
+	if revocable {
+		ensure(&s.Revocation)
+	}
+	if s.Tokens != nil {
+		ensure(&s.Sessions)
+	}
+	ensure(&s.Authorization)
+}
+
+func (p *JWTProvider) setDefaults() {
+	set(&p.Leeway, DefaultLeeway)
+	if p.JWKS.URI != "" {
+		set(&p.JWKS.RefreshInterval, DefaultRefreshInterval)
+		set(&p.JWKS.MaxStale, DefaultKeysMaxStale)
+	}
+	if b := p.BackChannelLogout; b != nil && len(b.ClientIDs) == 0 {
+		b.ClientIDs = p.Audiences
+	}
+}
+
+func (t *Tokens) setDefaults() {
+	set(&t.Algorithm, DefaultAlgorithm)
+	set(&t.AccessLifetime, DefaultAccessLifetime)
+	set(&t.RefreshLifetime, DefaultRefreshLifetime)
+	set(&t.RefreshGrace, DefaultRefreshGrace)
+	set(&t.Delivery, DefaultDelivery)
+	set(&ensure(&t.Cookie).SameSite, DefaultSameSite)
+	set(&ensure(&t.Rotation).Overlap, DefaultRotationOverlap)
+	set(&ensure(&t.Endpoints).Prefix, DefaultPrefix)
+	if t.SigningKey.Transit != nil {
+		set(&t.SigningKey.Transit.Mount, DefaultTransitMount)
+	}
+	for i := range t.Login {
+		// A page of another origin can make a browser send a GET, so a login by GET must be named.
+		if len(t.Login[i].Methods) == 0 {
+			t.Login[i].Methods = []string{DefaultLoginMethod}
+		}
+	}
+}
+
+func (s *Sessions) setDefaults(tokens *Tokens) {
+	set(&s.AbsoluteTimeout, DefaultAbsoluteTimeout)
+	set(&s.MaxPerSubject, DefaultMaxPerSubject)
+	set(&s.WhenFull, DefaultWhenFull)
+	set(&ensure(&s.Device).Bind, DefaultBind)
+	set(&s.OnFailure, DefaultSessionsOnFailure)
+	set(&s.Mode, DefaultMode)
+	absolute, err := s.AbsoluteTimeout.Std()
+	if err != nil {
+		return // the compiler reports it
+	}
+	if tokens != nil {
+		if refresh, err := tokens.RefreshLifetime.Std(); err == nil && refresh < absolute {
+			set(&s.IdleTimeout, tokens.RefreshLifetime)
+		}
+	}
+	set(&s.IdleTimeout, s.AbsoluteTimeout)
+}
+
+func (a *Authorization) setDefaults(authenticates bool) {
+	if authenticates {
+		set(&a.Default, RequireAuthenticated)
+	}
+	set(&a.Default, RequireAnonymous)
+	set(&a.Mode, DefaultMode)
+	for i := range a.Rules {
+		set(&a.Rules[i].Mode, DefaultMode)
+	}
+}
+
+func (l *RateLimit) setDefaults() {
+	// The compiler reports a rate that cannot be parsed.
+	if count, _, err := l.Limit.Parse(); err == nil {
+		set(&l.Burst, int32(count))
+	}
+	if len(l.KeyBy) == 0 {
+		l.KeyBy = []RateLimitKey{{Type: DefaultRateLimitKey}}
+	}
+	set(&l.Mode, DefaultMode)
+	set(&l.OnFailure, DefaultRateLimitOnFailure)
+}
+
+func (p *PasswordPolicy) setDefaults() {
+	hash := ensure(&p.Hash)
+	set(&hash.Algorithm, DefaultHash)
+	if hash.Algorithm != DefaultHash {
+		set(&ensure(&hash.Bcrypt).Cost, DefaultBcryptCost)
+		return
+	}
+	cost := ensure(&hash.Argon2id)
+	set(&cost.Memory, DefaultArgon2Memory)
+	set(&cost.Passes, DefaultArgon2Passes)
+	set(&cost.Parallelism, DefaultArgon2Parallelism)
+}
+
+// WithDefaults returns a copy of the spec in which every unset field with a default has it, except image, imagePullPolicy and
+// resources: these concern the pod alone, and controllers/render sets them.
+func (s *SidecarClassSpec) WithDefaults() SidecarClassSpec {
+	out := *s.DeepCopy()
+	set(&out.Interception, DefaultInterception)
+	set(&out.LogLevel, DefaultLogLevel)
+	set(&out.AccessLog, DefaultAccessLog)
+	set(&out.DrainTimeout, DefaultDrainTimeout)
+	if r := out.Redis; r != nil {
+		set(&r.Mode, DefaultRedisMode)
+		set(&r.Timeout, DefaultRedisTimeout)
+	}
+	if out.Vault != nil {
+		out.Vault.setDefaults()
+	}
+	return out
+}
+
+func (v *Vault) setDefaults() {
+	set(&v.Timeout, DefaultVaultTimeout)
+	set(&v.PollInterval, DefaultVaultPoll)
+	set(&v.MaxStale, DefaultVaultMaxStale)
+	if k := v.Auth.Kubernetes; k != nil {
+		set(&k.Mount, DefaultVaultMount)
+		set(&k.Audience, DefaultVaultAudience)
+	}
+	if a := v.Auth.AppRole; a != nil {
+		set(&a.Mount, DefaultVaultRoleMount)
+	}
+}
+
+// set sets a field that is unset.
+func set[T comparable](field *T, value T) {
+	var unset T
+	if *field == unset {
+		*field = value
+	}
+}
+
+// ensure returns the section, which it makes if it is unset.
+func ensure[T any](section **T) *T {
+	if *section == nil {
+		*section = new(T)
+	}
+	return *section
+}

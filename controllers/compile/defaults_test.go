@@ -1,0 +1,181 @@
+package compile_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
+)
+
+// sections has every section of both kinds, with no field that has a default.
+const sections = `
+SecurityPolicy:
+  spec:
+    selector: {}
+    ports: [{port: 80}]
+    jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}}]}
+    tokens: {issuer: "https://a.example.com", audiences: [x], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
+    revocation: {}
+    sessions: {}
+    authorization: {rules: [{name: a, match: [{paths: [/a]}], require: Anonymous}]}
+    rateLimits: [{name: a, limit: 5/minute}]
+    headers: {}
+    compression: {}
+    passwordPolicy: {hash: {}}
+SidecarClass:
+  spec:
+    redis: {addresses: ["r:6379"]}
+    vault: {address: "https://v.example.com", auth: {kubernetes: {role: r}}}
+`
+
+// others has another valid value of each field that has a fixed default. Fields that no document has are in TestDefaultsOfPods.
+var others = map[string]string{
+	"SecurityPolicy.spec.mode":                                     "Shadow",
+	"SecurityPolicy.spec.ports[].protocol":                         "TCP",
+	"SecurityPolicy.spec.undeclaredPorts":                          "Allow",
+	"SecurityPolicy.spec.jwt.providers[].leeway":                   "1m",
+	"SecurityPolicy.spec.tokens.algorithm":                         "EdDSA",
+	"SecurityPolicy.spec.tokens.accessLifetime":                    "1m",
+	"SecurityPolicy.spec.tokens.refreshLifetime":                   "24h",
+	"SecurityPolicy.spec.tokens.refreshGrace":                      "1s",
+	"SecurityPolicy.spec.tokens.delivery":                          "Cookie",
+	"SecurityPolicy.spec.tokens.cookie.sameSite":                   "Strict",
+	"SecurityPolicy.spec.tokens.signingKey.transit.mount":          "other",
+	"SecurityPolicy.spec.tokens.rotation.overlap":                  "2h",
+	"SecurityPolicy.spec.tokens.login[].methods":                   "[GET]",
+	"SecurityPolicy.spec.tokens.endpoints.prefix":                  "/other",
+	"SecurityPolicy.spec.revocation.maxStaleness":                  "9s",
+	"SecurityPolicy.spec.revocation.onFailure":                     "Allow",
+	"SecurityPolicy.spec.revocation.mode":                          "Shadow",
+	"SecurityPolicy.spec.sessions.absoluteTimeout":                 "1h",
+	"SecurityPolicy.spec.sessions.maxPerSubject":                   "3",
+	"SecurityPolicy.spec.sessions.whenFull":                        "Reject",
+	"SecurityPolicy.spec.sessions.device.bind":                     "Address",
+	"SecurityPolicy.spec.sessions.onFailure":                       "Allow",
+	"SecurityPolicy.spec.sessions.mode":                            "Shadow",
+	"SecurityPolicy.spec.authorization.mode":                       "Shadow",
+	"SecurityPolicy.spec.authorization.rules[].mode":               "Shadow",
+	"SecurityPolicy.spec.rateLimits[].keyBy":                       "[{type: Route}]",
+	"SecurityPolicy.spec.rateLimits[].mode":                        "Shadow",
+	"SecurityPolicy.spec.rateLimits[].onFailure":                   "Deny",
+	"SecurityPolicy.spec.headers.preset":                           "API",
+	"SecurityPolicy.spec.compression.minSize":                      "2KiB",
+	"SecurityPolicy.spec.passwordPolicy.hash.algorithm":            "Bcrypt",
+	"SecurityPolicy.spec.passwordPolicy.hash.argon2id.memory":      "64MiB",
+	"SecurityPolicy.spec.passwordPolicy.hash.argon2id.passes":      "3",
+	"SecurityPolicy.spec.passwordPolicy.hash.argon2id.parallelism": "2",
+	"SecurityPolicy.spec.passwordPolicy.hash.bcrypt.cost":          "13",
+	"SidecarClass.spec.logLevel":                                   "debug",
+	"SidecarClass.spec.accessLog":                                  "None",
+	"SidecarClass.spec.drainTimeout":                               "1s",
+	"SidecarClass.spec.redis.mode":                                 "Cluster",
+	"SidecarClass.spec.redis.timeout":                              "1s",
+	"SidecarClass.spec.vault.timeout":                              "1s",
+	"SidecarClass.spec.vault.pollInterval":                         "1s",
+	"SidecarClass.spec.vault.maxStale":                             "1h",
+	"SidecarClass.spec.vault.auth.kubernetes.mount":                "other",
+	"SidecarClass.spec.vault.auth.kubernetes.audience":             "other",
+	"SidecarClass.spec.vault.auth.appRole.mount":                   "other",
+}
+
+// ofPods are fields that have a fixed default and are in no document.
+var ofPods = map[string]bool{"SecurityPolicy.spec.rollout": true, "SidecarClass.spec.interception": true}
+
+// TestDefaultsAreWhatIsCompiled: for each default of the table, the document is the same whether the field is unset or has the value
+// of the table, and it is another one if the field has another value.
+func TestDefaultsAreWhatIsCompiled(t *testing.T) {
+	for _, d := range v1alpha1.Defaults() {
+		if d.Value == "" || ofPods[d.Field] {
+			continue
+		}
+		t.Run(d.Field, func(t *testing.T) {
+			other, ok := others[d.Field]
+			if !ok {
+				t.Fatal("add another valid value to others")
+			}
+			unset := document(t, d.Field, "")
+			if set := document(t, d.Field, d.Value); !bytes.Equal(unset, set) {
+				t.Errorf("the document of an unset field is not that of %s:\n%s\n%s", d.Value, unset, set)
+			}
+			if changed := document(t, d.Field, other); bytes.Equal(unset, changed) {
+				t.Errorf("the document is the same with %s: the field has no effect", other)
+			}
+		})
+	}
+}
+
+// document compiles all sections with one field set. An empty value leaves the field out.
+func document(t *testing.T, field, value string) []byte {
+	t.Helper()
+	var tree map[string]any
+	if err := yaml.Unmarshal([]byte(sections), &tree); err != nil {
+		t.Fatal(err)
+	}
+	set(t, tree, "SecurityPolicy.spec.passwordPolicy.hash.algorithm", map[bool]string{true: "Bcrypt"}[strings.Contains(field, ".bcrypt.")])
+	if strings.Contains(field, ".appRole.") {
+		set(t, tree, "SidecarClass.spec.vault.auth", "{appRole: {roleID: r}}")
+	}
+	set(t, tree, field, value)
+	b, err := json.Marshal(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var objects struct {
+		SecurityPolicy v1alpha1.SecurityPolicy
+		SidecarClass   v1alpha1.SidecarClass
+	}
+	if err := yaml.UnmarshalStrict(b, &objects); err != nil {
+		t.Fatal(err)
+	}
+	p, findings := compile.Compile(&objects.SecurityPolicy, &objects.SidecarClass)
+	if p == nil {
+		t.Fatalf("findings: %v", findings)
+	}
+	out, err := compiled.Encode(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// set sets the field at a path to a value in YAML, and makes the sections on the way. An empty value changes nothing.
+func set(t *testing.T, tree map[string]any, path, value string) {
+	t.Helper()
+	if value == "" {
+		return
+	}
+	parts := strings.Split(path, ".")
+	for _, part := range parts[:len(parts)-1] {
+		name, isList := strings.CutSuffix(part, "[]")
+		next := tree[name]
+		if isList {
+			next = next.([]any)[0]
+		} else if next == nil {
+			next = map[string]any{}
+			tree[name] = next
+		}
+		tree = next.(map[string]any)
+	}
+	var v any
+	if err := yaml.Unmarshal([]byte(value), &v); err != nil {
+		t.Fatal(err)
+	}
+	tree[parts[len(parts)-1]] = v
+}
+
+// TestDefaultsOfPods: what an unset field means that concerns the pod and is in no document. The default of rollout is the value that
+// restarts nothing, which controllers/policy tests.
+func TestDefaultsOfPods(t *testing.T) {
+	if got := compile.Interception(&v1alpha1.SecurityPolicy{}, &v1alpha1.SidecarClass{}); got != v1alpha1.DefaultInterception {
+		t.Errorf("interception = %s", got)
+	}
+	if v1alpha1.DefaultRollout == v1alpha1.RolloutAutomatic {
+		t.Error("an unset rollout restarts pods; controllers/policy restarts them if it is Automatic alone")
+	}
+}
