@@ -51,7 +51,7 @@ func (o *runOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	if s.Upstream, err = url.Parse(o.upstream); err != nil {
-		return fmt.Errorf("--upstream: %w", err)
+		return fmt.Errorf("reading --upstream %q: write it as http://127.0.0.1:3000: %w", o.upstream, err)
 	}
 	s.Version, s.Level = version, &slog.LevelVar{}
 	held := newHeldWriter(out.w)

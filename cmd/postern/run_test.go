@@ -98,7 +98,7 @@ func write(t *testing.T, file, content string) {
 func TestRunEnforcesChangedFile(t *testing.T) {
 	file, out := runInBackground(t, openPolicy, "--log-format", "text")
 	url := out.await(t, `try +curl -i (http://127\.0\.0\.1:\d+/)\n`)[1]
-	out.await(t, `^\npostern dev enforces SecurityPolicy default/app from (.*\n)+.* INFO  enforcing `) // the log comes after the welcome text
+	out.await(t, `^\npostern \(version dev\) enforces SecurityPolicy default/app from (.*\n)+.* INFO  enforcing `) // the log comes after the welcome text
 	if got := status(t, url); got != http.StatusOK {
 		t.Fatalf("status %d before the change", got)
 	}

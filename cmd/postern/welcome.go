@@ -23,7 +23,7 @@ type welcome struct {
 func (w welcome) print(o logOutput) {
 	p := w.server.Document
 	var text strings.Builder
-	title := fmt.Sprintf("postern %s enforces SecurityPolicy %s/%s from %s", w.server.Version, p.Namespace, p.Name, w.file)
+	title := fmt.Sprintf("postern (version %s) enforces SecurityPolicy %s/%s from %s", w.server.Version, p.Namespace, p.Name, w.file)
 	fmt.Fprintf(&text, "\n%s\n", o.paint(bold, title))
 	for _, line := range w.lines() {
 		fmt.Fprintf(&text, "  %s %s\n", o.paint(cyan, fmt.Sprintf("%-8s", line[0])), line[1])

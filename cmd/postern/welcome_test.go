@@ -24,7 +24,7 @@ func TestWelcome(t *testing.T) {
 	var b bytes.Buffer
 	w.print(logOutput{w: &b, text: true})
 	const want = `
-postern v1 enforces SecurityPolicy shop/orders from policy.yaml
+postern (version v1) enforces SecurityPolicy shop/orders from policy.yaml
   rules    1 token issuer and 2 rate limits
   requests http://127.0.0.1:8080, to the app at http://127.0.0.1:3000
   health   http://127.0.0.1:9090/readyz, metrics at http://127.0.0.1:9090/metrics

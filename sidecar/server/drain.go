@@ -69,7 +69,7 @@ func (s *sidecar) drain() error {
 	if active := s.enforcer.current(); active.Snapshot != nil {
 		timeout = active.Policy().Sidecar.DrainTimeout.Std()
 	}
-	s.cfg.Logger.Info("stopping", "drainTimeout", timeout)
+	s.cfg.Logger.Info("stopping", "drainTimeout", timeout.String())
 	s.set.Shutdown()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

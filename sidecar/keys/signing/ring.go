@@ -164,7 +164,11 @@ func (r *Ring) Refresh(ctx context.Context) error {
 	if err == nil {
 		s.Read, s.Due = r.cfg.Now(), r.due()
 	} else if s.Err == nil && ctx.Err() == nil {
-		r.cfg.Logger.Warn("reading signing key failed, the last good one stays in use", "error", err)
+		message := "reading signing key failed, logins fail until it can be read"
+		if s.Current != "" {
+			message = "reading signing key failed, the last good one stays in use"
+		}
+		r.cfg.Logger.Warn(message, "error", err)
 	}
 	s.Err = err
 	r.status.Store(&s)
