@@ -28,9 +28,9 @@ type Revoked struct {
 	Expires time.Time
 }
 
-// Revoke adds to p what revocations name of its tokens and has not expired at now, the older first, and says what became of
-// each. The documents of one policy and the same revocations are the same, but for those that expire. Whoever may revoke must
-// not be able to spoil a policy: what the document has no room for is left out, and never makes it too large.
+// Revoke adds to p the revocations that apply to its tokens and have not expired at now, the oldest first, and returns the result
+// for each. The same policy and revocations give the same document, until one of them expires. A user who may only revoke must
+// not be able to break a policy: revocations that the document has no room for are omitted, so it never becomes too large.
 func Revoke(p *compiled.Policy, revocations []v1alpha1.TokenRevocation, now time.Time) []Revoked {
 	if len(revocations) == 0 {
 		return nil

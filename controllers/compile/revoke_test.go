@@ -142,7 +142,7 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
-// TestRevokeTooMany: whoever may revoke cannot make a document that is too large or that a sidecar refuses.
+// TestRevokeTooMany: a user who may revoke cannot make a document that is too large or that a sidecar refuses.
 func TestRevokeTooMany(t *testing.T) {
 	tests := map[string]struct {
 		value     string

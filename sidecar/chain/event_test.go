@@ -128,7 +128,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// TestEventsOfSessions: each end of a session causes one event, whoever ends it.
+// TestEventsOfSessions: each end of a session causes one event, regardless of who ends it.
 func TestEventsOfSessions(t *testing.T) {
 	t.Parallel()
 	a := newAudited(t)

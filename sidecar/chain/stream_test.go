@@ -150,13 +150,13 @@ func TestNewLoginGetsItsResponse(t *testing.T) {
 		t.Run(delivery, func(t *testing.T) {
 			t.Parallel()
 			s := newWorld(t).sidecar(policyOf(nil)).ready()
-			anew := sent{method: "POST", path: "/login?as=ada&slow", host: ownHost}
+			second := sent{method: "POST", path: "/login?as=ada&slow", host: ownHost}
 			g := s.send(sent{method: "POST", path: "/login?as=ada", host: ownHost})
-			anew.bearer = g.field("access_token")
+			second.bearer = g.field("access_token")
 			for _, c := range g.cookies {
-				anew.cookies = append(anew.cookies, c)
+				second.cookies = append(second.cookies, c)
 			}
-			if g, err := s.try(anew); err != nil || g.status != 200 {
+			if g, err := s.try(second); err != nil || g.status != 200 {
 				t.Errorf("%d, %v", g.status, err)
 			}
 		})

@@ -71,14 +71,14 @@ func dial(t *testing.T, server *httptest.Server, request string) net.Conn {
 
 // TestUnreadBodyEnds: net/http reads the rest of an unread body before it responds and before the next request.
 func TestUnreadBodyEnds(t *testing.T) {
-	for name, answer := range map[string]func(http.ResponseWriter){
+	for name, respond := range map[string]func(http.ResponseWriter){
 		"short response": func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) },
 		"long response":  func(w http.ResponseWriter) { _, _ = io.WriteString(w, strings.Repeat("x", 1<<20)) },
 		"flushed":        func(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() },
 	} {
 		for framing, head := range map[string]string{"length": "Content-Length: 10\r\n\r\n", "chunked": "Transfer-Encoding: chunked\r\n\r\na\r\n"} {
 			t.Run(name+" "+framing, func(t *testing.T) {
-				server := httptest.NewServer(withStallTimeouts(50*time.Millisecond, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w) })))
+				server := httptest.NewServer(withStallTimeouts(50*time.Millisecond, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { respond(w) })))
 				defer server.Close()
 				if _, err := io.ReadAll(dial(t, server, "POST / HTTP/1.1\r\nHost: x\r\n"+head+"abc")); err != nil {
 					t.Errorf("the connection stayed open: %v", err)

@@ -271,7 +271,7 @@ type refusing struct{ plain }
 
 func (refusing) follow(*listen.Set, *chain.Snapshot, *chain.Snapshot) error { return errNoListener }
 
-// TestFailedStartEnds: a failed start returns its error, whatever is already open and whoever has connected.
+// TestFailedStartEnds: a failed start returns its error, even if listeners are open and clients are connected.
 func TestFailedStartEnds(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

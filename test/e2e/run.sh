@@ -51,7 +51,7 @@ install() {
 		--values test/e2e/values.yaml --set "operator.podAnnotations.images=$(images_sum)" >/dev/null
 }
 
-# images_sum: pods are made anew where an image changed under its tag.
+# images_sum: pods are recreated if an image changed under its tag.
 images_sum() { cat "${FILES[@]}" | sha256sum | cut -c 1-16; }
 
 run_tests() {

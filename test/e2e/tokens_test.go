@@ -208,9 +208,9 @@ func testTokenRevocation(t *testing.T, s *shop) {
 	}
 	get(t, s.urls[1]+"/whoami", bearer(other.Access)).wantStatus(t, http.StatusOK)
 	time.Sleep(time.Second) // iat has whole seconds
-	anew := s.mustLogin(t, s.urls[1], "mallory", firefox)
-	get(t, s.urls[0]+"/whoami", bearer(anew.Access)).wantStatus(t, http.StatusOK)
-	if list := s.sessions(t, s.urls[0], anew.Access); len(list) != 1 {
+	again := s.mustLogin(t, s.urls[1], "mallory", firefox)
+	get(t, s.urls[0]+"/whoami", bearer(again.Access)).wantStatus(t, http.StatusOK)
+	if list := s.sessions(t, s.urls[0], again.Access); len(list) != 1 {
 		t.Errorf("%d sessions are left; want only the new one", len(list))
 	}
 	s.enforced("accounts", 2)
