@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 
@@ -128,8 +129,8 @@ func (a *Acquirer) Hasher(p *compiled.Passwords) (*password.Hasher, error) {
 	return h, nil
 }
 
-// NewHasher uses up to memory KiB for all hashes in progress, or what one of them needs if that is more;
-// password.DefaultMemory where memory is zero.
+// NewHasher uses up to memory KiB for all hashes in progress, password.DefaultMemory where memory is zero; in both cases what one
+// of them needs if that is more.
 func NewHasher(p *compiled.Passwords, memory uint32) (*password.Hasher, error) {
 	c := password.Config{Algorithm: password.Bcrypt, BcryptCost: p.Cost, Argon2: password.DefaultArgon2()}
 	if p.Algorithm != "Bcrypt" {
@@ -138,8 +139,6 @@ func NewHasher(p *compiled.Passwords, memory uint32) (*password.Hasher, error) {
 			Argon2:    password.Argon2{Time: uint32(p.Passes), Memory: uint32(p.Memory), Threads: uint8(p.Parallelism)},
 		}
 	}
-	if memory != 0 {
-		c.Memory = max(memory, c.Argon2.Memory)
-	}
+	c.Memory = max(cmp.Or(memory, password.DefaultMemory), c.Argon2.Memory)
 	return password.New(c)
 }
