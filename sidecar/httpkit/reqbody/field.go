@@ -42,8 +42,9 @@ func notPlain(c rune) bool {
 // place.
 //
 // It refuses what two readers could take for different values: a field that occurs twice; JSON members whose names differ
-// in case alone, because many decoders ignore case; and parameters that PHP, Rails or Express take for the wanted one
-// (password[], PASSWORD, a name with a NUL or a leading space). A field that is no string is refused as well.
+// in case alone, because many decoders ignore case; and parameters that PHP, Rails, Express or Spring take for the wanted one
+// (password[], [password], !password, PASSWORD, a name with a NUL or a leading space). A field that is no string is refused as
+// well.
 func (b *Body) Field(s Selector) (value string, found bool, err error) {
 	switch {
 	case b.isEmpty():
@@ -81,11 +82,11 @@ func (b *Body) parameter(wanted string) (string, bool, error) {
 	}
 }
 
-// plain is a parameter's name as lenient apps read it: without space before it, up to a NUL, which ends a C string, and in
-// one case.
+// plain is a parameter's name as lenient apps read it: up to a NUL, which ends a C string, in one case, and without what some take
+// off its beginning: space (PHP), brackets (Rack 2 and Express), and the mark of a default value (Spring).
 func plain(name string) string {
 	name, _, _ = strings.Cut(name, "\x00")
-	return strings.ToLower(strings.TrimLeft(name, " \t"))
+	return strings.ToLower(strings.TrimLeft(name, " \t[]!"))
 }
 
 // flat is the same for the several ways to write a name of a name: user[email], user.email, and PHP's user_email.
