@@ -10,6 +10,7 @@ package strip
 import (
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
@@ -18,17 +19,19 @@ import (
 
 // stripper holds the compiled names.
 type stripper struct {
-	// removed are removed from the header, noTrailers from the trailer: the same, and fieldset.EndToEnd.
+	// removed are removed from the header, noTrailers from the trailer: the same, what the policy relies on, and
+	// fieldset.EndToEnd.
 	removed, noTrailers field.Names
 }
 
-// New returns the stage, which removes names, and what is removed always. A name that ends in * is a prefix.
-func New(names []string) stage.Stage {
+// New returns the stage, which removes names, and what is removed always. The names in reliedOn are removed from trailers alone:
+// clients may send these fields in the header, where the policy's rules see them. A name that ends in * is a prefix.
+func New(names, reliedOn []string) stage.Stage {
 	always := fieldset.Reserved()
 	removed := append(append([]string(nil), names...), always[:]...)
 	s := &stripper{
 		removed:    field.NewNames(removed...),
-		noTrailers: field.NewNames(append(removed, fieldset.EndToEnd()...)...),
+		noTrailers: field.NewNames(slices.Concat(removed, reliedOn, fieldset.EndToEnd())...),
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
