@@ -57,6 +57,14 @@ func TestLintRefusesWhatDoesNotFit(t *testing.T) {
 	}
 }
 
+// TestLintEscapes: a file's names cannot move the terminal's cursor.
+func TestLintEscapes(t *testing.T) {
+	out, _, err := run(t, "apiVersion: postern.dev/v1alpha1\nkind: SecurityPolicy\nmetadata: {name: \"p\\e[31mé\"}\nspec: {selector: {}, \"x\\e[2J\": 1}\n", "lint", "-f", "-")
+	if err == nil || strings.Contains(out, "\x1b") || !strings.Contains(out, `SecurityPolicy/p\x1b[31mé: spec.x\x1b[2J: unknown field`) {
+		t.Errorf("lint: %v, %q", err, out)
+	}
+}
+
 func TestLint(t *testing.T) {
 	tests := map[string]struct {
 		replace, with string
