@@ -139,7 +139,8 @@ func (f *policyFile) report(w io.Writer) error {
 		} else {
 			failed = errFindings
 		}
-		fmt.Fprintf(w, "%s:%d: %s: %s: %s: %s\n", f.name, found.Line, severity, found.Object, found.Field, found.Message)
+		line := fmt.Sprintf("%s:%d: %s: %s: %s: %s", f.name, found.Line, severity, found.Object, found.Field, found.Message)
+		fmt.Fprintln(w, escaped(line)) // names in a file are anybody's
 	}
 	return failed
 }

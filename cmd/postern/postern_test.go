@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,6 +41,28 @@ func changed(t *testing.T, replace, with string) string {
 		t.Fatalf("%q is not in the sample", replace)
 	}
 	return out
+}
+
+// TestLintRefusesWhatDoesNotFit: a policy within the schema's bounds can give a document that no ConfigMap holds, because the
+// document is indented.
+func TestLintRefusesWhatDoesNotFit(t *testing.T) {
+	set := `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}],"note":[` + strings.Repeat("[0],", 12000) + `0]}`
+	policy := "apiVersion: postern.dev/v1alpha1\nkind: SecurityPolicy\nmetadata: {name: orders, namespace: shop}\nspec:\n  selector: {}\n  jwt:\n    providers:\n"
+	for i := range 6 {
+		policy += fmt.Sprintf("    - {name: p%d, issuer: 'https://i%d.example', audiences: [a], algorithms: [EdDSA], jwks: {inline: '%s'}}\n", i, i, set)
+	}
+	out, _, err := run(t, policy, "lint", "-f", "-")
+	if err == nil || !strings.Contains(out, "error: SecurityPolicy/orders: spec: ") {
+		t.Errorf("lint: %v, %.500s", err, out)
+	}
+}
+
+// TestLintEscapes: a file's names cannot move the terminal's cursor.
+func TestLintEscapes(t *testing.T) {
+	out, _, err := run(t, "apiVersion: postern.dev/v1alpha1\nkind: SecurityPolicy\nmetadata: {name: \"p\\e[31mé\"}\nspec: {selector: {}, \"x\\e[2J\": 1}\n", "lint", "-f", "-")
+	if err == nil || strings.Contains(out, "\x1b") || !strings.Contains(out, `SecurityPolicy/p\x1b[31mé: spec.x\x1b[2J: unknown field`) {
+		t.Errorf("lint: %v, %q", err, out)
+	}
 }
 
 func TestLint(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unicode"
@@ -122,10 +123,26 @@ func padded(level string) string {
 
 // printableMessage quotes a message that has unprintable characters.
 func printableMessage(message string) string {
-	for _, r := range message {
-		if !unicode.IsPrint(r) {
-			return strconv.Quote(message)
-		}
+	if strings.ContainsFunc(message, unprintable) {
+		return strconv.Quote(message)
 	}
 	return message
 }
+
+// escaped writes what a terminal would not print as Go escapes it, and leaves the rest.
+func escaped(line string) string {
+	if !strings.ContainsFunc(line, unprintable) {
+		return line
+	}
+	var b strings.Builder
+	for _, r := range line {
+		if unprintable(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }

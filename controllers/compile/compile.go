@@ -67,6 +67,10 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 	}
 	c.suspect(p, class)
 	p.SchemaVersion = compiled.Schema(nil).VersionOf(p)
+	if err := fits(p); err != nil {
+		c.errorf("spec", "%v", err)
+		return nil, c.findings
+	}
 	return p, c.findings
 }
 

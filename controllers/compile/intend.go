@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -47,7 +48,7 @@ func Intend(in Input) Intent {
 	if out.Document != nil {
 		out.Document.SchemaVersion = in.Schema.VersionOf(out.Document)
 		out.Valid, out.Revoked = true, Revoke(out.Document, in.Revocations, in.Now)
-		if err := fits(out.Document); err != nil {
+		if err := valid(out.Document); err != nil {
 			out.Findings = append(out.Findings, Finding{Severity: Error, Field: "spec", Message: err.Error()})
 			out.Valid, out.Document, out.Revoked = false, nil, nil
 		}
@@ -65,11 +66,22 @@ func Renew(last *compiled.Policy, revocations []v1alpha1.TokenRevocation, now ti
 	return &renewed, Revoke(&renewed, revocations, now)
 }
 
-// fits returns why a document cannot be stored, or would be refused by every sidecar.
+// fits returns why a new document cannot be stored, or would be refused by every sidecar.
 func fits(p *compiled.Policy) error {
-	if _, err := compiled.Encode(p); err != nil {
+	b, err := compiled.Encode(p)
+	if err != nil {
 		return err
 	}
+	if most := compiled.MaxSize - reserve; len(b) > most {
+		return fmt.Errorf("the document has %d bytes, and a ConfigMap has room for %d: shorten the policy, or split it by selector", len(b), most)
+	}
+	named := *p
+	named.Namespace, named.Name = cmp.Or(p.Namespace, "any"), cmp.Or(p.Name, "any") // a file may leave them out
+	return valid(&named)
+}
+
+// valid returns why every sidecar would refuse the document, whatever its revision.
+func valid(p *compiled.Policy) error {
 	numbered := *p
 	numbered.Revision = 1
 	if err := numbered.Validate(); err != nil {

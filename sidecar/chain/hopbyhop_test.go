@@ -214,3 +214,17 @@ func TestTrailersPassTheChain(t *testing.T) {
 		})
 	}
 }
+
+// TestTrailersOfReliedOnFields: a token or a limit's key in a trailer has met no rule, so it does not reach the app.
+func TestTrailersOfReliedOnFields(t *testing.T) {
+	trailers := make(chan http.Header, 1)
+	addr := door(t, relying(newIssuer(t)), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		trailers <- r.Trailer
+	}))
+	rawTo(t, addr, "POST /public/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Api-Token, X-Tenant, X-Sum\r\n\r\n"+
+		"1\r\na\r\n0\r\nX-Api-Token: forged\r\nX-Tenant: other\r\nX-Sum: 42\r\n\r\n")
+	if got := fmt.Sprint(<-trailers); got != "map[X-Sum:[42]]" {
+		t.Errorf("the app sees the trailers %s; want X-Sum alone", got)
+	}
+}

@@ -21,6 +21,8 @@ type Pool[K comparable, T any] struct {
 	closed  bool
 	entries map[K]*entry[T]
 	opened  int
+	// closing are the values that are being closed after their delay.
+	closing sync.WaitGroup
 }
 
 // User is the kind of a user of a value.
@@ -99,9 +101,11 @@ func (p *Pool[K, T]) closeIdle(key K, e *entry[T], idle int) {
 	expired := e.unused() && e.idle == idle && p.entries[key] == e
 	if expired {
 		delete(p.entries, key)
+		p.closing.Add(1)
 	}
 	p.mu.Unlock()
 	if expired {
+		defer p.closing.Done()
 		e.close()
 	}
 }
@@ -134,10 +138,11 @@ func (p *Pool[K, T]) Len() int {
 // CloseAll closes every value, used or not, and returns when all are closed. Later calls of Acquire fail.
 func (p *Pool[K, T]) CloseAll() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.closed = true
 	for key, e := range p.entries {
 		delete(p.entries, key)
 		e.close()
 	}
+	p.mu.Unlock()
+	p.closing.Wait() // unlocked: closeIdle takes the lock before it finds that there is nothing to close
 }

@@ -193,3 +193,21 @@ func TestConcurrentUsers(t *testing.T) {
 		})
 	}
 }
+
+// TestCloseAllWaits: a value whose delay has passed is closed without the lock. CloseAll waits for it, because what it closes may
+// have to say goodbye: a Vault client revokes its token.
+func TestCloseAllWaits(t *testing.T) {
+	p, closed, began := New[string, int](time.Microsecond), atomic.Bool{}, make(chan struct{})
+	_, release, err := p.Acquire("a", Direct, func() (int, func(), error) {
+		return 0, func() { close(began); time.Sleep(50 * time.Millisecond); closed.Store(true) }, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	<-began
+	p.CloseAll()
+	if !closed.Load() {
+		t.Error("CloseAll returned while a value was being closed")
+	}
+}

@@ -149,3 +149,14 @@ func TestEndedSessionsAreNotEndedAgain(t *testing.T) {
 		t.Error("an entry that was removed and written again is not ended")
 	}
 }
+
+// TestHasherHasTheMemoryOfOneHash: api/check accepts hashes of more memory than the default bound of all, in a process that says
+// how much there is as well as in one that does not (postern lint).
+func TestHasherHasTheMemoryOfOneHash(t *testing.T) {
+	costly := &compiled.Passwords{Algorithm: "Argon2id", Memory: 900 << 10, Passes: 1, Parallelism: 1}
+	for _, memory := range []uint32{0, 1 << 10} {
+		if _, err := NewHasher(costly, memory); err != nil {
+			t.Errorf("memory %d: %v", memory, err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 
@@ -128,8 +129,8 @@ func (a *Acquirer) Hasher(p *compiled.Passwords) (*password.Hasher, error) {
 	return h, nil
 }
 
-// NewHasher returns a hasher that uses at most memory KiB for all hashes in progress, or the memory of one hash if
-// that is more; password.DefaultMemory if memory is zero.
+// NewHasher returns a hasher that uses at most memory KiB for all hashes in progress, or password.DefaultMemory if memory is
+// zero. If one hash needs more than that, it may use what it needs.
 func NewHasher(p *compiled.Passwords, memory uint32) (*password.Hasher, error) {
 	c := password.Config{Algorithm: password.Bcrypt, BcryptCost: p.Cost, Argon2: password.DefaultArgon2()}
 	if p.Algorithm != "Bcrypt" {
@@ -138,8 +139,6 @@ func NewHasher(p *compiled.Passwords, memory uint32) (*password.Hasher, error) {
 			Argon2:    password.Argon2{Time: uint32(p.Passes), Memory: uint32(p.Memory), Threads: uint8(p.Parallelism)},
 		}
 	}
-	if memory != 0 {
-		c.Memory = max(memory, c.Argon2.Memory)
-	}
+	c.Memory = max(cmp.Or(memory, password.DefaultMemory), c.Argon2.Memory)
 	return password.New(c)
 }

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
@@ -153,12 +154,21 @@ func (s *Stream) Emit(e Event) {
 	e.Time, e.Policy = s.now(), s.policy
 	for _, text := range []*string{&e.Subject, &e.Session, &e.TokenID, &e.Issuer, &e.KeyID, &e.RequestID} {
 		if len(*text) > MaxText {
-			*text = strings.Clone((*text)[:MaxText])
+			*text = strings.Clone(cut(*text))
 		}
 	}
 	for _, sink := range s.sinks[e.Kind] {
 		sink.Record(e)
 	}
+}
+
+// cut returns the first MaxText bytes of text, or up to three less, so that no character is cut in two.
+func cut(text string) string {
+	end := MaxText
+	for end > MaxText-utf8.UTFMax && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
 }
 
 // MaxText bounds each text of an event that a client or an issuer wrote, in bytes. Longer texts are cut.

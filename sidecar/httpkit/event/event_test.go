@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
@@ -70,6 +71,17 @@ func TestTextsAreBounded(t *testing.T) {
 	} {
 		if len(text) != MaxText {
 			t.Errorf("%s has %d bytes; want %d", name, len(text), MaxText)
+		}
+	}
+}
+
+// TestTextsAreCutBetweenCharacters: databases reject half a character.
+func TestTextsAreCutBetweenCharacters(t *testing.T) {
+	for name, char := range map[string]string{"two bytes": "é", "three": "€", "four": "😀"} {
+		sink := &recorder{kinds: Of(Login)}
+		NewStream("shop/orders", sink).Emit(Event{Kind: Login, Actor: Actor{Subject: "x" + strings.Repeat(char, MaxText)}})
+		if got := sink.events[0].Subject; !utf8.ValidString(got) || len(got) > MaxText || len(got) < MaxText-3 {
+			t.Errorf("%s: %d bytes, valid: %t", name, len(got), utf8.ValidString(got))
 		}
 	}
 }

@@ -43,8 +43,8 @@ func notPlain(c rune) bool {
 // has a body in which its value is null.
 //
 // It refuses a body that two parsers could read as different values: a field that occurs twice; JSON members whose
-// names differ only in case, because many decoders ignore case; and parameters that PHP, Rails or Express treat as
-// the wanted one (password[], PASSWORD, a name with a NUL or a leading space). It also refuses a field that is not a
+// names differ only in case, because many decoders ignore case; and parameters that PHP, Rails, Express or Spring treat
+// as the wanted one (password[], [password], !password, PASSWORD, a name with a NUL or a leading space). It also refuses a field that is not a
 // string.
 func (b *Body) Field(s Selector) (value string, found bool, err error) {
 	switch {
@@ -83,11 +83,11 @@ func (b *Body) parameter(wanted string) (string, bool, error) {
 	}
 }
 
-// plain returns a parameter's name as lenient apps read it: without leading whitespace, only up to a NUL, which ends
-// a C string, and in one case.
+// plain returns a parameter's name as lenient apps read it: only up to a NUL, which ends a C string, in one case, and
+// without what some remove from its start: spaces (PHP), brackets (Rack 2 and Express), and the mark of a default value (Spring).
 func plain(name string) string {
 	name, _, _ = strings.Cut(name, "\x00")
-	return strings.ToLower(strings.TrimLeft(name, " \t"))
+	return strings.ToLower(strings.TrimLeft(name, " \t[]!"))
 }
 
 // flat returns the same for the different ways to write a nested name: user[email], user.email, and PHP's user_email.

@@ -235,6 +235,15 @@ func TestLogout(t *testing.T) {
 	}
 }
 
+// TestLogoutOfLongLivedTokens: tokens that live longer than a store keeps a revocation are revoked for as long as it does.
+func TestLogoutOfLongLivedTokens(t *testing.T) {
+	w := newWorld(t)
+	w.config.Providers[0].TokenLifetime = 401 * 24 * time.Hour
+	if a, _ := w.send(t, form(w.sign(t, header(), claims()))); a.Code != 200 || len(w.revoked) != 1 {
+		t.Errorf("status %d, %s, revoked %+v", a.Code, a.Body, w.revoked)
+	}
+}
+
 func TestLogoutRefuses(t *testing.T) {
 	tests := map[string]struct{ header, claims object }{
 		"type of an access token": {header: object{"typ": "at+jwt"}},

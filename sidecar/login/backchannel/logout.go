@@ -160,7 +160,7 @@ func check(verified *jwt.Token) (logoutToken, error) {
 
 // end revokes the provider's tokens and ends the external sessions. Both steps are idempotent.
 func (e *endpoint) end(ctx context.Context, p provider, t logoutToken, now time.Time) error {
-	entry := revocation.Entry{Kind: revocation.Session, Issuer: p.Issuer, Value: t.session, Expires: now.Add(p.TokenLifetime + p.Leeway)}
+	entry := revocation.Entry{Kind: revocation.Session, Issuer: p.Issuer, Value: t.session, Expires: revocation.ExpiryAfter(now, p.TokenLifetime+p.Leeway)}
 	if t.session == "" {
 		// iat has whole seconds: tokens of the second of the logout are revoked too.
 		entry.Kind, entry.Value, entry.Before = revocation.Subject, t.Subject, t.Issued.Add(time.Second)

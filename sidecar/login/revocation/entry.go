@@ -33,7 +33,20 @@ const (
 	maxValue  = 512
 	// MaxRetention is the maximum lifetime of an entry.
 	MaxRetention = 400 * 24 * time.Hour
+	// clockDifference is how far a store's clock may be behind that of the sidecar which computes an expiry.
+	clockDifference = time.Hour
 )
+
+// ExpiryAfter returns the expiry of an entry whose tokens live for lifetime after now. A lifetime that is longer than stores
+// accept is cut, because a revocation of about MaxRetention is better than none. So is a negative one: it is a sum that
+// overflowed.
+func ExpiryAfter(now time.Time, lifetime time.Duration) time.Time {
+	const longest = MaxRetention - clockDifference
+	if lifetime < 0 || lifetime > longest {
+		lifetime = longest
+	}
+	return now.Add(lifetime)
+}
 
 // ErrInvalid matches the errors of invalid entries.
 var ErrInvalid = errors.New("invalid revocation")

@@ -123,8 +123,7 @@ func revoked(entry revocation.Entry) event.Event {
 
 // RevokeToken revokes one token until it expires, at most for revocation.MaxRetention. It does not end the session.
 func (r *Revoker) RevokeToken(ctx context.Context, issuer, id string, expires time.Time) error {
-	expires = expires.Add(retention)
-	if most := r.cfg.Now().Add(revocation.MaxRetention - time.Hour); expires.After(most) {
+	if most := revocation.ExpiryAfter(r.cfg.Now(), revocation.MaxRetention); expires.After(most) {
 		expires = most
 	}
 	_, err := r.Revoke(ctx, revocation.Entry{Kind: revocation.Token, Issuer: issuer, Value: id, Expires: expires})
@@ -142,14 +141,14 @@ func (r *Revoker) complete(e revocation.Entry, t TrustedIssuer) revocation.Entry
 	}
 	switch e.Kind {
 	case revocation.Key: // a stolen key can sign tokens with any date
-		e.Expires = now.Add(revocation.MaxRetention - time.Hour)
+		e.Expires = revocation.ExpiryAfter(now, revocation.MaxRetention)
 	case revocation.Token:
-		e.Expires = now.Add(t.Lifetime + retention)
+		e.Expires = revocation.ExpiryAfter(now, t.Lifetime+retention)
 		if t.Own { // it may have been issued when the configured lifetime was longer
 			e.Expires = now.Add(maxLifetime + retention)
 		}
 	default:
-		e.Expires = now.Add(t.SessionLifetime + retention)
+		e.Expires = revocation.ExpiryAfter(now, t.SessionLifetime+retention)
 	}
 	return e
 }

@@ -35,3 +35,26 @@ func TestRevokingUpToNow(t *testing.T) {
 		t.Errorf("another user's session: %v", err)
 	}
 }
+
+// TestRevokingLongLivedTokens: tokens and sessions that live longer than a store keeps a revocation are revoked for as long as it
+// does.
+func TestRevokingLongLivedTokens(t *testing.T) {
+	const corp = "https://id.example.com"
+	for name, lifetime := range map[string]time.Duration{"401 days": 401 * 24 * time.Hour, "the longest duration": 1<<63 - 1} {
+		t.Run(name, func(t *testing.T) {
+			w := logintest.New(t, logintest.Options{})
+			r, err := token.NewRevoker(token.RevokerConfig{
+				Issuers:  []token.TrustedIssuer{{Issuer: corp, Lifetime: lifetime, SessionLifetime: lifetime}},
+				Sessions: w.SessionManager, Revocations: w.Revocations,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, kind := range []revocation.Kind{revocation.Token, revocation.Session, revocation.Subject, revocation.Key} {
+				if n, err := r.Revoke(t.Context(), revocation.Entry{Kind: kind, Value: "x"}); n != 1 || err != nil {
+					t.Errorf("%s: revoked %d, %v", kind, n, err)
+				}
+			}
+		})
+	}
+}

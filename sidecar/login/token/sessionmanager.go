@@ -243,7 +243,7 @@ func (l *SessionManager) revoke(ctx context.Context, sessions ...session.Session
 		e := revocation.Entry{Kind: revocation.Session, Issuer: l.cfg.Issuer, Value: s.ID, Expires: l.cfg.Now().Add(l.cfg.Lifetime + retention)}
 		if s.External { // Created and Before use the store's clock
 			e.Kind, e.Issuer, e.Before = revocation.Subject, ExternalSessionIssuer(l.cfg.Scope), s.Created.Add(time.Microsecond)
-			e.Expires = l.cfg.Now().Add(l.cfg.ExternalTokenLifetime + retention)
+			e.Expires = revocation.ExpiryAfter(l.cfg.Now(), l.cfg.ExternalTokenLifetime+retention)
 		}
 		if e.Issuer != "" {
 			entries = append(entries, e)

@@ -10,6 +10,7 @@ package strip
 import (
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
@@ -18,18 +19,19 @@ import (
 
 // stripper holds the compiled names.
 type stripper struct {
-	// removed are the names removed from the header. noTrailers are those removed from the trailer: the same names
-	// and fieldset.EndToEnd.
+	// removed are the names removed from the header. noTrailers are those removed from the trailer: the same names, those
+	// that the policy relies on, and fieldset.EndToEnd.
 	removed, noTrailers field.Names
 }
 
-// New returns the stage. It removes names and the reserved names. A name that ends in * is a prefix.
-func New(names []string) stage.Stage {
+// New returns the stage. It removes names and the reserved names. It removes the names in reliedOn from trailers only: clients
+// may send these fields in the header, where the policy's rules see them. A name that ends in * is a prefix.
+func New(names, reliedOn []string) stage.Stage {
 	always := fieldset.Reserved()
 	removed := append(append([]string(nil), names...), always[:]...)
 	s := &stripper{
 		removed:    field.NewNames(removed...),
-		noTrailers: field.NewNames(append(removed, fieldset.EndToEnd()...)...),
+		noTrailers: field.NewNames(slices.Concat(removed, reliedOn, fieldset.EndToEnd())...),
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {

@@ -15,7 +15,7 @@ import (
 func seen(t *testing.T, r *http.Request) http.Header {
 	t.Helper()
 	var header http.Header
-	h := New([]string{"X-Auth-User", "X-Team-*"})(stage.Func(func(_ http.ResponseWriter, r *http.Request) error {
+	h := New([]string{"X-Auth-User", "X-Team-*"}, nil)(stage.Func(func(_ http.ResponseWriter, r *http.Request) error {
 		header = r.Header
 		return nil
 	}))
@@ -58,7 +58,7 @@ func TestStripHeaders(t *testing.T) {
 // TestStripTrailers sends trailers over a real connection, because only net/http's server decides when they appear.
 func TestStripTrailers(t *testing.T) {
 	trailers := make(chan http.Header, 1)
-	h := New([]string{"X-Auth-User"})(stage.Func(func(_ http.ResponseWriter, r *http.Request) error {
+	h := New([]string{"X-Auth-User"}, nil)(stage.Func(func(_ http.ResponseWriter, r *http.Request) error {
 		_, err := io.Copy(io.Discard, r.Body)
 		trailers <- r.Trailer
 		return err
