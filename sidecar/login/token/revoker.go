@@ -123,6 +123,7 @@ func revoked(entry revocation.Entry) event.Event {
 
 // RevokeToken revokes one token until it expires, at most for revocation.MaxRetention. It does not end the session.
 func (r *Revoker) RevokeToken(ctx context.Context, issuer, id string, expires time.Time) error {
+	expires = expires.Add(retention) // verifiers accept an expired token for their leeway
 	if most := revocation.ExpiryAfter(r.cfg.Now(), revocation.MaxRetention); expires.After(most) {
 		expires = most
 	}
