@@ -26,12 +26,20 @@ func Current(policy *v1alpha1.SecurityPolicy, last *compiled.Policy) *compiled.P
 	return last
 }
 
-// Floor returns the lowest revision that a pod of the policy accepts which is created now; 0 where there was no document
-// yet. last is what the ConfigMap holds. That a deleted policy of the same name left is below the floor: it would open the
-// pods of the new one.
+// FirstRevision is the lowest revision of any document of the policy: the time of its creation. Documents that a deleted policy of
+// the same name left are below it.
+func FirstRevision(policy *v1alpha1.SecurityPolicy) int64 {
+	return max(policy.CreationTimestamp.UnixMilli(), 0) // without a time the sum is negative
+}
+
+// Floor returns the lowest revision that a pod of the policy accepts which is created now. last is what the ConfigMap holds; nil
+// stands for none, and then the policy's first document is expected. That a deleted policy of the same name left is below the
+// floor: it would open the pods of the new one.
 func Floor(policy *v1alpha1.SecurityPolicy, last *compiled.Policy) int64 {
 	floor := RecordedRevision(policy)
 	switch {
+	case last == nil && floor == 0:
+		floor = FirstRevision(policy)
 	case last == nil:
 	case last.Deleted:
 		floor = max(floor, last.Revision+1)

@@ -97,7 +97,7 @@ func TestNewPodsRunLastGoodDocument(t *testing.T) {
 		// wantMessage must be in the refusal; empty if the pod is admitted.
 		wantMessage string
 	}{
-		"no document yet":                      {policy: policy(nil)},
+		"no document yet":                      {policy: policy(nil), wantFloor: securityPolicy("orders", 1).CreationTimestamp.UnixMilli()},
 		"no document yet, and invalid":         {policy: policy(broken), wantMessage: "spec.rateLimits[0].limit"},
 		"valid":                                {policy: policy(nil), configMap: documentOf(t, policy(nil), 50, nil), wantFloor: 50},
 		"invalid":                              {policy: policy(broken), configMap: documentOf(t, policy(nil), 50, nil), wantFloor: 50},
@@ -109,7 +109,7 @@ func TestNewPodsRunLastGoodDocument(t *testing.T) {
 		"a policy of that name was deleted":    {policy: policy(nil), configMap: documentOf(t, policy(nil), 50, deleted), wantFloor: 51},
 		"deleted before, and invalid":          {policy: policy(broken), configMap: documentOf(t, policy(nil), 50, deleted), wantMessage: "spec.rateLimits[0].limit"},
 		"another policy's document":            {policy: policy(broken), configMap: other, wantMessage: "spec.rateLimits[0].limit"},
-		"a forged document":                    {policy: policy(nil), configMap: forged},
+		"a forged document":                    {policy: policy(nil), configMap: forged, wantFloor: securityPolicy("orders", 1).CreationTimestamp.UnixMilli()},
 		"an implausible revision":              {policy: policy(recorded(1<<62, nil)), configMap: documentOf(t, policy(nil), 50, nil), wantFloor: 50},
 		"an invalid selector": {
 			policy: policy(func(p *v1alpha1.SecurityPolicy) {

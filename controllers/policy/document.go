@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/contextlog"
 	"github.com/posterndev/postern/controllers/render"
 )
@@ -69,7 +70,11 @@ func sameDocument(a, b *compiled.Policy) bool {
 // revisions directly below it. It stores them and returns the policy's document. Its revision is the floor of new pods, so they
 // accept none of the others.
 func (r *Reconciler) write(ctx context.Context, o *observation, policy *compiled.Policy, held []*compiled.Policy) (*document, error) {
-	revision := r.revisions.next(o.name, o.stored, r.cfg.Clock.Now()) + int64(len(held))
+	revision := r.revisions.next(o.name, o.stored, r.cfg.Clock.Now())
+	if o.policy != nil { // a pod that was created before the first document has this floor, and the clocks can differ
+		revision = max(revision, compile.FirstRevision(o.policy))
+	}
+	revision += int64(len(held))
 	var next *document
 	var documents []compiled.Signed
 	for i, p := range append([]*compiled.Policy{policy}, held...) {

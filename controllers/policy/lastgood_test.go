@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/render"
 )
 
@@ -193,4 +194,24 @@ func TestOldDocumentRestoredWithoutOperator(t *testing.T) {
 			t.Errorf("the status records revision %d, want %d", got, l.revision())
 		}
 	})
+}
+
+// TestFirstDocumentIsAboveTheFloor: pods that are created before the first document have the policy's creation time as their floor,
+// and the operator's clock can be behind that of the API server.
+func TestFirstDocumentIsAboveTheFloor(t *testing.T) {
+	l := newCluster(t)
+	p := l.policy()
+	p.CreationTimestamp = metav1.NewTime(created)
+	if err := l.c.Update(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	floor := compile.Floor(p, nil)
+	if floor != created.UnixMilli() {
+		t.Fatalf("the floor is %d, want %d", floor, created.UnixMilli())
+	}
+	l.clock.SetTime(created.Add(-time.Hour))
+	l.reconcile()
+	if l.revision() < floor {
+		t.Errorf("the revision is %d, want %d at least", l.revision(), floor)
+	}
 }
