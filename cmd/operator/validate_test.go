@@ -71,7 +71,7 @@ func TestApply(t *testing.T) {
 	stop := startOperator(t)
 	eventually(t, "an invalid policy is refused", func() error { // the API server gets the CA shortly after
 		err := c.Create(t.Context(), invalid(newPolicy(ns, "refused", "orders")), client.DryRunAll)
-		if apierrors.IsForbidden(err) && strings.Contains(err.Error(), "spec.ports[0].port: 15991 is the sidecar's own port; the app must use another") {
+		if apierrors.IsForbidden(err) && strings.Contains(err.Error(), "spec.ports[0].port: 15991 is the sidecar's own port") {
 			return nil
 		}
 		return errOf(err)

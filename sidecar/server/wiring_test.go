@@ -264,6 +264,14 @@ func TestProblemsAreLoggedOnce(t *testing.T) {
 	}
 }
 
+// listenAddress is the address of the one listener.
+func listenAddress(inbound Inbound) string {
+	if r, ok := inbound.(refusing); ok {
+		return r.address
+	}
+	return inbound.(plain).address
+}
+
 var errNoListener = errors.New("no listener for the snapshot")
 
 // refusing refuses every snapshot.
@@ -321,7 +329,7 @@ func TestFailedStartEnds(t *testing.T) {
 			case <-time.After(20 * time.Second):
 				t.Fatal("Run neither serves nor returns")
 			}
-			for _, a := range []string{address, c.Admin} {
+			for _, a := range []string{listenAddress(c.Inbound), c.Admin} {
 				if a == taken.Addr().String() {
 					continue
 				}
