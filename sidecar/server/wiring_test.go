@@ -264,6 +264,17 @@ func TestProblemsAreLoggedOnce(t *testing.T) {
 	}
 }
 
+// ownAddress is a free address that no other process takes after the test has closed it: others listen at 127.0.0.1.
+func ownAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.77:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
 // listenAddress is the address of the one listener.
 func listenAddress(inbound Inbound) string {
 	if r, ok := inbound.(refusing); ok {
@@ -306,8 +317,8 @@ func TestFailedStartEnds(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := standaloneConfig(t, tt.document, "http://127.0.0.1:1")
-			c.Admin = freeAddress(t)
-			address := c.Inbound.(plain).address
+			address := ownAddress(t)
+			c.Inbound, c.Admin = plain{address: address, app: "127.0.0.1:1"}, ownAddress(t)
 			if tt.change != nil {
 				tt.change(&c)
 			}
