@@ -78,7 +78,7 @@ func (s *space) checkPreStop(p *corev1.Pod) {
 			Time time.Time
 			Msg  string
 		}
-		if err := json.Unmarshal([]byte(line), &entry); err == nil && entry.Msg == "ending" {
+		if err := json.Unmarshal([]byte(line), &entry); err == nil && entry.Msg == "stopping" {
 			if waited := entry.Time.Sub(start); waited < hookTime {
 				s.t.Errorf("the app was told to stop after %v: the preStop hook did not wait for its response", waited)
 			}
