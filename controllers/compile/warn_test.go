@@ -1,23 +1,21 @@
-package compile_test
+package compile
 
 import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
-	"github.com/posterndev/postern/api/v1alpha1"
-	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/api/compiled"
 )
 
-// TestCompileIsQuick: a policy within the schema's bounds is compiled for each new pod of its namespace. It must not keep the
-// operator from the pods of others.
-func TestCompileIsQuick(t *testing.T) {
-	p := &v1alpha1.SecurityPolicy{Spec: v1alpha1.SecurityPolicySpec{Authorization: &v1alpha1.Authorization{}}}
+// similarRules are as many rules as the CRD allows, whose matches differ only in their last path, so that comparing them
+// literally takes the longest.
+func similarRules() []compiled.AuthorizationRule {
+	var rules []compiled.AuthorizationRule
 	for i := range 64 {
-		r := v1alpha1.AuthorizationRule{Name: fmt.Sprint("r", i), Require: "Deny"}
+		r := compiled.AuthorizationRule{Name: fmt.Sprint("r", i)}
 		for j := range 16 {
-			var m v1alpha1.RouteMatch
+			var m compiled.Match
 			for k := range 63 {
 				m.Paths = append(m.Paths, fmt.Sprint("/", k))
 			}
@@ -31,13 +29,36 @@ func TestCompileIsQuick(t *testing.T) {
 		if i%2 == 1 {
 			slices.Reverse(r.Match)
 		}
-		p.Spec.Authorization.Rules = append(p.Spec.Authorization.Rules, r)
+		rules = append(rules, r)
 	}
-	began := time.Now()
-	if d, findings := compile.Compile(p, &v1alpha1.SidecarClass{}); d == nil {
-		t.Fatal(findings)
+	return rules
+}
+
+// TestComparisonsAreBounded: a policy is compiled for each new pod of its namespace, so looking for warnings must not keep the
+// operator from the pods of others.
+func TestComparisonsAreBounded(t *testing.T) {
+	rules, left := similarRules(), maxComparisons
+	for i := range rules {
+		shadowedBy(rules, i, &left)
 	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("it took %s", took)
+	if left >= 0 {
+		t.Fatalf("%d comparisons are left: these rules no longer use up the budget", left)
+	}
+	twice := []compiled.AuthorizationRule{rules[0], rules[0]}
+	if by := shadowedBy(twice, 1, &left); by != -1 {
+		t.Errorf("rules are compared without a budget: shadowed by %d", by)
+	}
+	if left = maxComparisons; shadowedBy(twice, 1, &left) != 0 {
+		t.Error("a repeated rule is not found")
+	}
+}
+
+func TestEachComparisonIsCounted(t *testing.T) {
+	paths := []string{"/a", "/b"}
+	for budget, want := range map[int]bool{3: false, 4: true} {
+		left := budget
+		if got := coversList(paths, paths, &left); got != want || left != budget-4 {
+			t.Errorf("with a budget of %d: %t, %d left", budget, got, left)
+		}
 	}
 }
