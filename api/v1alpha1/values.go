@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/posterndev/postern/api/check"
 )
 
 // Mode is whether requests are refused, or refusals are only counted and logged.
@@ -51,59 +53,8 @@ func (d Duration) Std() (time.Duration, error) {
 // +kubebuilder:validation:MaxLength=32
 type Rate string
 
-// MaxRatePeriod bounds a rate's period: a longer one would keep keys in the store for longer than anyone watches them.
-const MaxRatePeriod = 31 * 24 * time.Hour
-
-var ratePeriods = map[string]time.Duration{
-	"second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour,
-}
-
-var rateUnits = map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour}
-
-// Parse returns the number of requests (1 to 999999999) and their period (1s to MaxRatePeriod).
-func (r Rate) Parse() (count int, period time.Duration, err error) {
-	number, unit, ok := strings.Cut(string(r), "/")
-	if !ok {
-		return 0, 0, fmt.Errorf("rate %q: want requests/period, as in 5/minute or 100/15m", string(r))
-	}
-	if count, err = parseCount(number); err != nil {
-		return 0, 0, fmt.Errorf("rate %q: %w", string(r), err)
-	}
-	if period, err = parsePeriod(unit); err != nil {
-		return 0, 0, fmt.Errorf("rate %q: %w", string(r), err)
-	}
-	return count, period, nil
-}
-
-func parseCount(s string) (int, error) {
-	if len(s) == 0 || len(s) > 9 || s[0] < '1' || s[0] > '9' {
-		return 0, fmt.Errorf("%q is not a number from 1 to 999999999", s)
-	}
-	n, err := strconv.ParseUint(s, 10, 31)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not a number from 1 to 999999999", s)
-	}
-	return int(n), nil
-}
-
-func parsePeriod(s string) (time.Duration, error) {
-	if d, ok := ratePeriods[s]; ok {
-		return d, nil
-	}
-	digits := s[:len(s)-len(strings.TrimLeft(s, "0123456789"))]
-	unit, ok := rateUnits[s[len(digits):]]
-	if !ok || len(digits) == 0 || len(digits) > 6 || digits[0] == '0' {
-		return 0, fmt.Errorf("%q is not second, minute, hour, day or a duration such as 15m", s)
-	}
-	n, err := strconv.ParseInt(digits, 10, 32)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not a duration: %w", s, err)
-	}
-	if d := time.Duration(n) * unit; d <= MaxRatePeriod {
-		return d, nil
-	}
-	return 0, fmt.Errorf("the period %s is longer than %s", s, MaxRatePeriod)
-}
+// Parse returns the number of requests and their period, within the bounds of check.ParseRate.
+func (r Rate) Parse() (count int, period time.Duration, err error) { return check.ParseRate(string(r)) }
 
 // Size is a number of bytes: "512", "1KiB", "2MiB".
 // +kubebuilder:validation:Pattern=`^[0-9]{1,9}(B|KiB|MiB)?$`

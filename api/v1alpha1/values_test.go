@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/posterndev/postern/api/check"
 )
 
 func TestRate(t *testing.T) {
@@ -19,28 +21,28 @@ func TestRate(t *testing.T) {
 		"hour":            {rate: "1/hour", wantCount: 1, wantPeriod: time.Hour},
 		"day":             {rate: "999999999/day", wantCount: 999999999, wantPeriod: 24 * time.Hour},
 		"duration":        {rate: "100/15m", wantCount: 100, wantPeriod: 15 * time.Minute},
-		"milliseconds":    {rate: "1/500ms", wantErr: "is not second"},
-		"31 days":         {rate: "1/744h", wantCount: 1, wantPeriod: MaxRatePeriod},
-		"empty":           {rate: "", wantErr: "want requests/period"},
-		"no period":       {rate: "5", wantErr: "want requests/period"},
-		"empty period":    {rate: "5/", wantErr: "is not second"},
+		"milliseconds":    {rate: "1/500ms", wantErr: "write second"},
+		"31 days":         {rate: "1/744h", wantCount: 1, wantPeriod: check.MaxRatePeriod},
+		"empty":           {rate: "", wantErr: "is not requests/period"},
+		"no period":       {rate: "5", wantErr: "is not requests/period"},
+		"empty period":    {rate: "5/", wantErr: "write second"},
 		"zero":            {rate: "0/minute", wantErr: "not a number from 1"},
 		"leading zero":    {rate: "05/minute", wantErr: "not a number from 1"},
 		"negative":        {rate: "-5/minute", wantErr: "not a number from 1"},
 		"plus":            {rate: "+5/minute", wantErr: "not a number from 1"},
 		"fraction":        {rate: "1.5/minute", wantErr: "not a number from 1"},
 		"too many":        {rate: "1000000000/minute", wantErr: "not a number from 1"},
-		"plural":          {rate: "5/minutes", wantErr: "is not second"},
-		"upper case":      {rate: "5/Minute", wantErr: "is not second"},
-		"zero period":     {rate: "5/0s", wantErr: "is not second"},
-		"negative period": {rate: "5/-1s", wantErr: "is not second"},
-		"two units":       {rate: "5/1h30m", wantErr: "is not second"},
-		"fraction period": {rate: "5/1.5h", wantErr: "is not second"},
-		"unit alone":      {rate: "5/m", wantErr: "is not second"},
+		"plural":          {rate: "5/minutes", wantErr: "write second"},
+		"upper case":      {rate: "5/Minute", wantErr: "write second"},
+		"zero period":     {rate: "5/0s", wantErr: "write second"},
+		"negative period": {rate: "5/-1s", wantErr: "write second"},
+		"two units":       {rate: "5/1h30m", wantErr: "write second"},
+		"fraction period": {rate: "5/1.5h", wantErr: "write second"},
+		"unit alone":      {rate: "5/m", wantErr: "write second"},
 		"too long":        {rate: "5/745h", wantErr: "is longer than"},
 		"overflow":        {rate: "5/999999h", wantErr: "is longer than"},
 		"spaces":          {rate: "5 / minute", wantErr: "not a number from 1"},
-		"two slashes":     {rate: "5/1/s", wantErr: "is not second"},
+		"two slashes":     {rate: "5/1/s", wantErr: "write second"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -67,7 +69,7 @@ func FuzzRate(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		count, period, err := Rate(s).Parse()
-		if err == nil && (count < 1 || period <= 0 || period > MaxRatePeriod) {
+		if err == nil && (count < 1 || period <= 0 || period > check.MaxRatePeriod) {
 			t.Errorf("Parse(%q) = %d, %s", s, count, period)
 		}
 		tooLong := err != nil && strings.Contains(err.Error(), "longer than")

@@ -127,7 +127,7 @@ func TestInvalidEditKeepsDocument(t *testing.T) {
 	}
 	l.edit(invalidate)
 	l.reconcile()
-	l.wantAccepted(metav1.ConditionFalse, "spec.rateLimits[0].limit", "as in 5/minute", "All pods, including new ones, run the last good document: revision 1000000001000")
+	l.wantAccepted(metav1.ConditionFalse, "spec.rateLimits[0].limit", "write for example 5/minute", "All pods, including new ones, run the last good document: revision 1000000001000")
 	if after := l.configMap().Data; !maps.Equal(after, before) {
 		t.Errorf("the ConfigMap changed to %v", after)
 	}
