@@ -3,7 +3,6 @@ package check
 import (
 	"errors"
 	"fmt"
-	"net/textproto"
 
 	"github.com/posterndev/postern/api/compiled"
 )
@@ -117,37 +116,6 @@ func (c *checker) limitKey(field string, k compiled.RateLimitKey) {
 		}
 	default:
 		c.add(field+".type", oneOf(k.Type, compiled.KeyClientAddress, compiled.KeySubject, compiled.KeyClaim, compiled.KeyHeader, compiled.KeyRoute))
-	}
-}
-
-// Headers returns the problems of a policy's response headers.
-func Headers(h *compiled.Headers) []Problem {
-	c := &checker{}
-	c.headers(h)
-	return c.problems
-}
-
-func (c *checker) headers(h *compiled.Headers) {
-	if h == nil {
-		return
-	}
-	c.add("spec.headers.preset", oneOf(h.Preset, "Strict", "API", "None"))
-	removed, set := map[string]bool{}, map[string]bool{}
-	for i, name := range h.Remove {
-		c.add(at("spec.headers.remove", i), ResponseFieldName(name))
-		removed[textproto.CanonicalMIMEHeaderKey(name)] = true
-	}
-	for i, f := range h.Set {
-		field, name := at("spec.headers.set", i), textproto.CanonicalMIMEHeaderKey(f.Name)
-		c.add(field+".name", ResponseFieldName(f.Name))
-		switch {
-		case set[name]:
-			c.addf(field+".name", "%s is set twice (header names ignore case); leave one out", name)
-		case removed[name]:
-			c.addf(field+".name", "%s is both set and removed; leave it out of one of the two lists", name)
-		}
-		set[name] = true
-		c.add(field+".value", ResponseFieldValue(f.Value))
 	}
 }
 

@@ -18,7 +18,7 @@ func Origin(s string) (string, error) {
 	case s == "null":
 		return "", errors.New("null cannot be allowed: it is the origin of every sandboxed frame and local file; write the site's origin, for example https://app.example.com")
 	case strings.Contains(s, "*"):
-		return "", errors.New("wildcards inside an origin are not supported; list each origin, for example https://app.example.com")
+		return "", errors.New("only the first label of the host, or the port, may be *; write for example https://*.preview.example.com or http://localhost:*")
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme == "" || u.Hostname() == "" {
@@ -68,8 +68,93 @@ func CORSOrigin(origin string, alone, credentials bool) error {
 		}
 		return nil
 	}
-	_, err := Origin(origin)
+	_, err := ParseOriginPattern(origin)
 	return err
+}
+
+// OriginPattern is a set of origins.
+type OriginPattern struct {
+	// Origin is the only member if neither AnyLabel nor AnyPort is true.
+	Origin string
+	// prefix and suffix surround the label that AnyLabel leaves open; prefix is the whole origin without its port otherwise.
+	prefix, suffix string
+	// AnyLabel says that the first label of the host may be any one label, AnyPort that the port may be any, or none.
+	AnyLabel, AnyPort bool
+}
+
+// ParseOriginPattern reads an origin whose host may start with the label *, which stands for exactly one label, and whose port may
+// be *. At least two labels must follow *, because *.com would allow every site of a registry.
+func ParseOriginPattern(s string) (OriginPattern, error) {
+	var p OriginPattern
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok || scheme == "*" {
+		_, err := Origin(s)
+		return p, err
+	}
+	host, anyPort := strings.CutSuffix(rest, ":*")
+	parent, anyLabel := strings.CutPrefix(host, "*.")
+	if anyLabel && !strings.Contains(strings.Trim(hostname(parent), "."), ".") {
+		return p, errors.New("* stands for one label, and at least two labels follow it, because *.com would allow every site; write for example https://*.preview.example.com")
+	}
+	// What is left must be an origin, so that * is nowhere else.
+	origin, err := Origin(scheme + "://" + parent)
+	if err != nil {
+		return p, err
+	}
+	if anyLabel && isAddress(hostname(parent)) {
+		return p, errors.New("* stands for a label of a host's name, and this is an address; write the origins, for example http://10.0.0.7:8080")
+	}
+	if !anyLabel && !anyPort {
+		return OriginPattern{Origin: origin}, nil
+	}
+	scheme, host, _ = strings.Cut(origin, "://")
+	p = OriginPattern{prefix: scheme + "://", AnyLabel: anyLabel, AnyPort: anyPort}
+	if anyLabel {
+		p.suffix = "." + host
+	} else {
+		p.prefix += host
+	}
+	return p, nil
+}
+
+// hostname returns the host without its port.
+func hostname(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		return host[:i]
+	}
+	return host
+}
+
+// isAddress reports whether browsers read host as an address: an IPv6 address, or a name whose last label is a number (the URL
+// standard §3.5).
+func isAddress(host string) bool {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	return strings.HasPrefix(host, "[") || strings.Trim(last, "0123456789") == ""
+}
+
+// Has reports whether origin, as a browser sends it, is in the set. It does not allocate.
+func (p *OriginPattern) Has(origin string) bool {
+	if !p.AnyLabel && !p.AnyPort {
+		return origin == p.Origin
+	}
+	rest, ok := strings.CutPrefix(origin, p.prefix)
+	if ok && p.AnyLabel {
+		label := 0
+		for label < len(rest) && isLabelByte(rest[label]) {
+			label++
+		}
+		rest, ok = strings.CutPrefix(rest[label:], p.suffix)
+		ok = ok && label > 0
+	}
+	if !ok || rest == "" {
+		return ok
+	}
+	return p.AnyPort && rest[0] == ':' && isPort(rest[1:])
+}
+
+// isLabelByte reports whether browsers send c in a label of a host.
+func isLabelByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 }
 
 // CORSMethod refuses a method that scripts cannot send.

@@ -8,6 +8,8 @@ type (
 	CORSSection     = compiled.CORS
 	HeadersSection  = compiled.Headers
 	HeaderField     = compiled.HeaderField
+	HeaderRoute     = compiled.HeaderRoute
+	Match           = compiled.Match
 	ProviderSection = compiled.Provider
 	TokenLocation   = compiled.TokenLocation
 	RequiredClaim   = compiled.RequiredClaim

@@ -191,7 +191,7 @@ func (c *checker) tokens(p *compiled.Policy) {
 	c.add("spec.tokens.delivery", oneOf(t.Delivery, "Body", "Cookie"))
 	c.add("spec.tokens.cookie.sameSite", oneOf(t.SameSite, "Lax", "Strict"))
 	for i, origin := range t.TrustedOrigins {
-		_, err := Origin(origin)
+		_, err := ParseOriginPattern(origin)
 		c.add(at("spec.tokens.cookie.trustedOrigins", i), err)
 	}
 	for i, name := range t.Claims {

@@ -213,7 +213,23 @@ const (
 
 // Headers says which headers responses have.
 type Headers struct {
-	Preset string        `json:"preset"`
+	Preset string `json:"preset"`
+	// Keep are headers of the preset whose value the app decides. Omit are headers of the preset that are not added.
+	Keep   []string      `json:"keep,omitempty"`
+	Omit   []string      `json:"omit,omitempty"`
+	Set    []HeaderField `json:"set,omitempty"`
+	Remove []string      `json:"remove,omitempty"`
+	// Routes change the headers of some responses; the first that matches applies.
+	Routes []HeaderRoute `json:"routes,omitempty"`
+}
+
+// HeaderRoute changes the headers of the responses to the requests that it matches. An empty Preset is the policy's. The
+// lists are added to the policy's; for a header in both Set and Remove, the route decides.
+type HeaderRoute struct {
+	Match  []Match       `json:"match"`
+	Preset string        `json:"preset,omitempty"`
+	Keep   []string      `json:"keep,omitempty"`
+	Omit   []string      `json:"omit,omitempty"`
 	Set    []HeaderField `json:"set,omitempty"`
 	Remove []string      `json:"remove,omitempty"`
 }

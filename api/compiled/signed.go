@@ -88,7 +88,7 @@ type Report struct {
 
 // Problem is a missing dependency of a sidecar.
 type Problem struct {
-	// Kind is ProblemVault, ProblemRedis or ProblemSigningKey.
+	// Kind is one of the constants Problem*.
 	Kind string `json:"kind"`
 	// Reason is one word in CamelCase. Message says what to fix, without secrets.
 	Reason  string `json:"reason"`
@@ -100,6 +100,8 @@ const (
 	ProblemVault      = "Vault"
 	ProblemRedis      = "Redis"
 	ProblemSigningKey = "SigningKey"
+	// ProblemClientAddress: a proxy in front of the sidecar is not trusted.
+	ProblemClientAddress = "ClientAddress"
 )
 
 // MaxReportSize bounds an encoded report, in bytes, and maxReportText each text in it.

@@ -28,7 +28,7 @@ func (p *Policy) Validate() error {
 		add(wrap(p.RateLimits[i].validate(), "rateLimits[%d]", i))
 	}
 	if p.Headers != nil {
-		add(oneOf("headers.preset", p.Headers.Preset, "Strict", "API", "None"))
+		add(p.Headers.validate())
 	}
 	add(p.Sidecar.validate())
 	if p.Redis != nil {
@@ -52,6 +52,14 @@ func (p *Policy) validateHead() error {
 		return errors.New("revision is not positive")
 	}
 	return errors.Join(oneOf("mode", p.Mode, Enforce, Shadow), oneOf("undeclaredPorts", p.UndeclaredPorts, Deny, Allow))
+}
+
+func (h *Headers) validate() error {
+	errs := []error{oneOf("headers.preset", h.Preset, "Strict", "API", "None")}
+	for i := range h.Routes {
+		errs = append(errs, oneOf(fmt.Sprintf("headers.routes[%d].preset", i), h.Routes[i].Preset, "", "Strict", "API", "None"))
+	}
+	return errors.Join(errs...)
 }
 
 func (p Port) validate() error {

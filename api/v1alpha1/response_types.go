@@ -19,6 +19,19 @@ type Headers struct {
 	// stricter value, that value is kept.
 	// +optional
 	Preset HeaderPreset `json:"preset,omitempty"`
+	// Keep are headers of the preset whose value the app decides: if its response has the header, that value is kept, even if it is
+	// less strict. This includes headers that the preset removes, such as Server.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	Keep []string `json:"keep,omitempty"`
+	// Omit are headers of the preset that the sidecar does not add. What the app sends is kept.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	Omit []string `json:"omit,omitempty"`
 	// Set sets headers to a value. It overrides the preset and the app.
 	// +optional
 	// +listType=map
@@ -26,6 +39,48 @@ type Headers struct {
 	// +kubebuilder:validation:MaxItems=32
 	Set []HeaderField `json:"set,omitempty"`
 	// Remove removes headers from the app's responses, such as Server.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	Remove []string `json:"remove,omitempty"`
+	// Routes change the headers of the responses to some requests. The first route that matches applies.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Routes []HeaderRoute `json:"routes,omitempty"`
+}
+
+// HeaderRoute changes the headers of the responses to the requests that it matches. Its preset replaces the policy's, and its lists
+// are added to the policy's. If a header is in set of one and in remove of the other, the route decides.
+type HeaderRoute struct {
+	// Match selects requests: one match is enough.
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Match []RouteMatch `json:"match"`
+	// Preset of these responses. If it is unset, they have the policy's.
+	// +optional
+	Preset HeaderPreset `json:"preset,omitempty"`
+	// Keep are headers of the preset whose value the app decides.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	Keep []string `json:"keep,omitempty"`
+	// Omit are headers of the preset that the sidecar does not add.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	Omit []string `json:"omit,omitempty"`
+	// Set sets headers to a value.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=32
+	Set []HeaderField `json:"set,omitempty"`
+	// Remove removes headers from the app's responses.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
@@ -50,12 +105,13 @@ type HeaderField struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.allowCredentials) || !self.allowCredentials || !self.allowOrigins.exists(o, o == '*')",message="allowOrigins has * together with allowCredentials, so any site could act as the user: write the origins, such as https://app.example.com"
 type CORS struct {
-	// AllowOrigins are exact origins, such as https://app.example.com, or only *.
+	// AllowOrigins are origins, such as https://app.example.com, or only *. The first label of a host may be *, which stands for one
+	// label: https://*.preview.example.com. The port may be *, which stands for every port: http://localhost:*.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
-	// +kubebuilder:validation:items:Pattern=`^(\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?)$`
+	// +kubebuilder:validation:items:Pattern=`^(\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|(\*\.)?[a-z0-9.-]+)(:([0-9]{1,5}|\*))?)$`
 	// +kubebuilder:validation:XValidation:rule="!self.exists(o, o == '*') || self.size() == 1",message="* allows every origin: write [*] without other origins"
 	AllowOrigins []string `json:"allowOrigins"`
 	// AllowMethods are the methods that a preflight request may ask for.

@@ -18,6 +18,15 @@ const (
 	ConditionVaultReady = "VaultReady"
 	// ConditionSigningKeyReady: every sidecar holds the key that signs tokens. It is there where the policy has tokens.
 	ConditionSigningKeyReady = "SigningKeyReady"
+	// ConditionClientAddressKnown: False while sidecars receive forwarding headers, such as X-Forwarded-For, from a proxy that is not in
+	// trustedProxies. It is absent otherwise.
+	ConditionClientAddressKnown = "ClientAddressKnown"
+)
+
+// Reasons of ClientAddressKnown.
+const (
+	// ReasonUntrustedProxy: a proxy in front of the pods is not in trustedProxies of the SidecarClass.
+	ReasonUntrustedProxy = "UntrustedProxy"
 )
 
 // Reasons of Accepted.
@@ -131,7 +140,7 @@ type SecurityPolicyStatus struct {
 	// ObservedGeneration is the generation that the status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Accepted, Programmed, Enforced, SharedState, VaultReady, SigningKeyReady.
+	// Conditions: Accepted, Programmed, Enforced, SharedState, VaultReady, SigningKeyReady, ClientAddressKnown.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

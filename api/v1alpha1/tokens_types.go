@@ -112,13 +112,13 @@ type TokenCookie struct {
 	// +optional
 	// +kubebuilder:validation:Enum=Lax;Strict
 	SameSite string `json:"sameSite,omitempty"`
-	// TrustedOrigins are other origins whose pages may send unsafe requests with the cookies, such as https://app.example.com. Origins that
-	// cors allows with credentials are trusted as well.
+	// TrustedOrigins are other origins whose pages may send unsafe requests with the cookies, such as https://app.example.com. The first
+	// label of a host, and the port, may be *, as in cors.allowOrigins. Origins that cors allows with credentials are trusted as well.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=512
-	// +kubebuilder:validation:items:Pattern=`^https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?$`
+	// +kubebuilder:validation:items:Pattern=`^https?://(\[[0-9a-f:.]+\]|(\*\.)?[a-z0-9.-]+)(:([0-9]{1,5}|\*))?$`
 	TrustedOrigins []string `json:"trustedOrigins,omitempty"`
 }
 

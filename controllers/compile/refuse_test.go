@@ -122,7 +122,7 @@ func TestSiblings(t *testing.T) {
 		"a CORS method in lower case":    {`cors: {allowOrigins: ["https://a"], allowMethods: [patch]}`, refusal{"spec.cors.allowMethods[0]", "capital letters"}},
 		"part of a CORS header":          {`cors: {allowOrigins: ["https://a"], allowHeaders: ["X-*"]}`, refusal{"spec.cors.allowHeaders[0]", "for example X-Request-ID"}},
 		"an empty value":                 {`headers: {set: [{name: X-A, value: ""}]}`, refusal{"spec.headers.set[0].value", "add the header to remove"}},
-		"set and removed":                {`headers: {set: [{name: X-A, value: "1"}], remove: [x-a]}`, refusal{"spec.headers.set[0].name", "leave it out of one"}},
+		"set and removed":                {`headers: {set: [{name: X-A, value: "1"}], remove: [x-a]}`, refusal{"spec.headers.set[0].name", "leave one out"}},
 		"removing with a star":           {`headers: {remove: ["X-*"]}`, refusal{"spec.headers.remove[0]", "for example X-Request-ID"}},
 		"bodies held back for too long":  {`compression: {minSize: 2MiB}`, refusal{"spec.compression.minSize", "at most 1MiB"}},
 		"a type with a parameter":        {`compression: {types: ["text/html;q=1"]}`, refusal{"spec.compression.types[0]", "without parameters"}},

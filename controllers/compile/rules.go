@@ -52,11 +52,21 @@ func headers(in *v1alpha1.Headers) *compiled.Headers {
 	if in == nil {
 		return nil
 	}
-	h := &compiled.Headers{Preset: string(in.Preset), Remove: in.Remove}
-	for _, f := range in.Set {
-		h.Set = append(h.Set, compiled.HeaderField(f))
+	h := &compiled.Headers{Preset: string(in.Preset), Keep: in.Keep, Omit: in.Omit, Set: headerFields(in.Set), Remove: in.Remove}
+	for _, r := range in.Routes {
+		h.Routes = append(h.Routes, compiled.HeaderRoute{
+			Match: matches(r.Match), Preset: string(r.Preset), Keep: r.Keep, Omit: r.Omit, Set: headerFields(r.Set), Remove: r.Remove,
+		})
 	}
 	return h
+}
+
+func headerFields(in []v1alpha1.HeaderField) []compiled.HeaderField {
+	var out []compiled.HeaderField
+	for _, f := range in {
+		out = append(out, compiled.HeaderField(f))
+	}
+	return out
 }
 
 func (c *compiler) cors(in *v1alpha1.CORS) *compiled.CORS {

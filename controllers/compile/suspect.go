@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
@@ -23,11 +26,16 @@ func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 	for i := range p.RateLimits {
 		c.suspectPaths(fmt.Sprintf("spec.rateLimits[%d]", i), p.RateLimits[i].Match)
 	}
-	if direct {
-		c.suspectLimits(p)
-	}
 	if p.CORS != nil {
 		c.suspectOrigins("spec.cors.allowOrigins", p.CORS.AllowOrigins)
+	}
+	if p.Headers != nil {
+		for i := range p.Headers.Routes {
+			c.suspectPaths(fmt.Sprintf("spec.headers.routes[%d]", i), p.Headers.Routes[i].Match)
+		}
+	}
+	if direct {
+		c.suspectLimits(p)
 	}
 	if t := p.Tokens; t != nil {
 		c.suspectIssuer("spec.tokens.issuer", t.Issuer)
@@ -114,13 +122,18 @@ func starred(path string) string {
 	return strings.Join(segments, "/")
 }
 
-// suspectOrigins: a browser never sends the default port in Origin (RFC 6454 §6.1).
+// suspectOrigins: anybody can register a name under a public suffix, such as co.uk or github.io.
 func (c *compiler) suspectOrigins(field string, origins []string) {
 	for i, origin := range origins {
-		for scheme, port := range map[string]string{"https://": ":443", "http://": ":80"} {
-			if host, ok := strings.CutSuffix(origin, port); ok && strings.HasPrefix(origin, scheme) {
-				c.warnf(fmt.Sprintf("%s[%d]", field, i), "browsers leave the default port out of Origin: write %q", host)
-			}
+		pattern, err := check.ParseOriginPattern(origin)
+		if err != nil || !pattern.AnyLabel {
+			continue
+		}
+		_, parent, _ := strings.Cut(strings.ToLower(origin), "://*.")
+		parent, _, _ = strings.Cut(parent, ":")
+		if suffix, _ := publicsuffix.PublicSuffix(parent); suffix == parent {
+			c.warnf(fmt.Sprintf("%s[%d]", field, i), "anybody can register a name under %s, so any site could call the app: write a domain of your own, "+
+				"such as https://*.preview.example.com", parent)
 		}
 	}
 }

@@ -54,18 +54,14 @@ func TestSuspectValues(t *testing.T) {
 			wrong: tokens + `login: [{paths: ["/{realm}/login"]}]}`, right: tokens + `login: [{paths: ["/*/login"]}]}`,
 			field: "spec.tokens.login[0].paths[0]", message: `as "/*/login"`,
 		},
-		"an origin with https's port": {
-			wrong: `cors: {allowOrigins: ["https://a.example:443"]}`, right: `cors: {allowOrigins: ["https://a.example:8443"]}`,
-			field: "spec.cors.allowOrigins[0]", message: `write "https://a.example"`,
+		"any name under a public suffix": {
+			wrong: `cors: {allowOrigins: ["https://a.example", "https://*.github.io"]}`, right: `cors: {allowOrigins: ["https://a.example", "https://*.shop.github.io"]}`,
+			field: "spec.cors.allowOrigins[1]", message: "anybody can register a name under github.io",
 		},
-		"an origin with http's port": {
-			wrong: `cors: {allowOrigins: ["https://b", "http://a.example:80"]}`, right: `cors: {allowOrigins: ["https://b", "http://a.example:443"]}`,
-			field: "spec.cors.allowOrigins[1]", message: `write "http://a.example"`,
-		},
-		"a trusted origin with its port": {
-			wrong: tokens + `delivery: Cookie, cookie: {trustedOrigins: ["https://a.example:443"]}, login: [{paths: [/login]}]}`,
-			right: tokens + `delivery: Cookie, cookie: {trustedOrigins: ["https://a.example"]}, login: [{paths: [/login]}]}`,
-			field: "spec.tokens.cookie.trustedOrigins[0]", message: `write "https://a.example"`,
+		"any name under a public suffix, of a trusted origin": {
+			wrong: tokens + `delivery: Cookie, cookie: {trustedOrigins: ["https://*.co.uk:8443"]}, login: [{paths: [/login]}]}`,
+			right: tokens + `delivery: Cookie, cookie: {trustedOrigins: ["https://*.shop.co.uk"]}, login: [{paths: [/login]}]}`,
+			field: "spec.tokens.cookie.trustedOrigins[0]", message: "anybody can register a name under co.uk",
 		},
 		"a prefix without its space": {
 			wrong: from(`{header: Authorization, prefix: Bearer}`), right: from(`{header: Authorization, prefix: "Bearer "}`),

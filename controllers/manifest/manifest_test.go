@@ -42,7 +42,7 @@ func TestReadFinds(t *testing.T) {
 		"an invalid rate":           {"limit: 5/minute", "limit: 5/fortnight", "spec.rateLimits[0].limit", "limit:", "should match"},
 		"no key source":             {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, "jwks: {}", "spec.jwt.providers[0].jwks", "jwks:", "exactly one of uri, inline, secretKeyRef and vault"},
 		"mixed algorithms":          {"[RS256, ES256]", "[RS256, HS256]", "spec.jwt.providers[0]", "- name: corp", "mixes HMAC"},
-		"any origin with cookies":   {`["https://app.example.com"]`, `["*"]`, "spec.cors", "cors:", "any site could act as the user"},
+		"any origin with cookies":   {`["https://app.example.com", "https://*.preview.example.com"]`, `["*"]`, "spec.cors", "cors:", "any site could act as the user"},
 		"a duplicate name":          {"  rateLimits:\n", "  rateLimits:\n  - {name: login, limit: 1/second}\n", "spec.rateLimits[1]", "- name: login", "Duplicate"},
 		"no name":                   {"  name: orders\n", "", "metadata.name", "metadata:", "an object needs a name"},
 		"a wrong kind":              {"kind: SecurityPolicy", "kind: SecurityPolicies", "kind", "apiVersion", "there is no SecurityPolicies"},

@@ -30,6 +30,7 @@ var (
 	needsKey = need{compiled.ProblemSigningKey, []string{
 		v1alpha1.ReasonSigningKeyUnavailable, v1alpha1.ReasonRotationDue,
 	}, v1alpha1.ReasonSigningKeyUnavailable}
+	needsProxy = need{compiled.ProblemClientAddress, []string{v1alpha1.ReasonUntrustedProxy}, v1alpha1.ReasonUntrustedProxy}
 	needsRedis = need{compiled.ProblemRedis, []string{v1alpha1.ReasonRedisUnavailable}, v1alpha1.ReasonRedisUnavailable}
 )
 
@@ -41,6 +42,13 @@ func (in *Input) dependencies() []metav1.Condition {
 	}
 	if in.Policy.Spec.Tokens != nil {
 		out = append(out, in.dependency(v1alpha1.ConditionSigningKeyReady, needsKey, "able to sign tokens"))
+	}
+	if complaints, _ := in.complaints(needsProxy); len(complaints) > 0 {
+		out = append(out, metav1.Condition{
+			Type: v1alpha1.ConditionClientAddressKnown, Status: metav1.ConditionFalse, Reason: complaints[0].reason,
+			Message: describe(complaints) + ". If that is your ingress or load balancer, add its network to spec.trustedProxies of the SidecarClass. A client " +
+				"can send such headers too",
+		})
 	}
 	return out
 }

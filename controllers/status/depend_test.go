@@ -139,3 +139,22 @@ func TestInProcessWarnsOfSessions(t *testing.T) {
 		t.Errorf("SharedState says %q, want %q in it", m, want)
 	}
 }
+
+// TestUntrustedProxy: the condition exists only while a sidecar reports a proxy that is not trusted.
+func TestUntrustedProxy(t *testing.T) {
+	find := func(in Input) string {
+		if c := meta.FindStatusCondition(Of(in).Conditions, v1alpha1.ConditionClientAddressKnown); c != nil {
+			return string(c.Status) + "/" + c.Reason + ": " + c.Message
+		}
+		return ""
+	}
+	got := find(input(good("a"), troubled("b", "ClientAddress/UntrustedProxy/192.0.2.7 sends X-Forwarded-*")))
+	for _, want := range []string{"False/UntrustedProxy: ", "b (192.0.2.7 sends X-Forwarded-*)", "add its network to spec.trustedProxies"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the condition is %q; want %q in it", got, want)
+		}
+	}
+	if got := find(input(good("a"))); got != "" {
+		t.Errorf("without a report the condition is %q", got)
+	}
+}

@@ -81,10 +81,10 @@ show_limit() {
 }
 
 show_response_headers() {
-	SHOW='content-security-policy|strict-transport-security|x-content-type-options|x-frame-options|x-team|server|x-powered-by'
+	SHOW='content-security-policy|referrer-policy|x-content-type-options|x-frame-options|x-team|server|x-powered-by'
 	scene "Response headers"
 	send -H "Authorization: Bearer $GOOD" "$APP/headers-insecure"
-	check "the response has security headers" all "header_has strict-transport-security max-age" "header_has x-content-type-options nosniff" \
+	check "the response has security headers" all "header_has referrer-policy no-referrer" "header_has x-content-type-options nosniff" \
 		"header_has x-frame-options deny" "header_has content-security-policy default-src"
 	check "Server and X-Powered-By of the app are removed" all "header_absent server" "header_absent x-powered-by"
 	SHOW='access-control-.*|vary'

@@ -73,6 +73,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		return err
 	}
 	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, c.App
+	given.untrustedProxy = c.Resources.SeeUntrustedProxy
 	if given.events, err = s.events(p, c); err != nil {
 		return err
 	}
@@ -114,7 +115,9 @@ type parts struct {
 	revocations revocation.Store
 	active      *resources.Revocations
 	replay      backchannel.Replay
-	metrics     resources.Metrics
+	// untrustedProxy is nil if the document is only checked.
+	untrustedProxy func(netip.Addr)
+	metrics        resources.Metrics
 	// events is nil if the document is only checked.
 	events *event.Stream
 	logger *slog.Logger

@@ -53,13 +53,24 @@ func (b *builder) headers() stage.Stage {
 	if h == nil {
 		return nil
 	}
-	c := headers.Config{Preset: h.Preset, Remove: h.Remove}
-	for _, f := range h.Set {
-		c.Set = append(c.Set, headers.Field(f))
+	c := headers.Config{Rules: headers.Rules{Preset: h.Preset, Keep: h.Keep, Omit: h.Omit, Set: headerFields(h.Set), Remove: h.Remove}}
+	for _, r := range h.Routes {
+		c.Routes = append(c.Routes, headers.Route{
+			Match: routeMatches(r.Match),
+			Rules: headers.Rules{Preset: r.Preset, Keep: r.Keep, Omit: r.Omit, Set: headerFields(r.Set), Remove: r.Remove},
+		})
 	}
 	s, err := headers.New(c)
 	b.fail(err, "headers")
 	return s
+}
+
+func headerFields(in []compiled.HeaderField) []headers.Field {
+	var out []headers.Field
+	for _, f := range in {
+		out = append(out, headers.Field(f))
+	}
+	return out
 }
 
 // corsStages are the two stages of CORS.
@@ -101,12 +112,16 @@ func (b *builder) trustedProxies() []netip.Prefix {
 	return trusted
 }
 
-func (b *builder) match(ms []compiled.Match, format string, args ...any) *route.Matcher {
+func routeMatches(ms []compiled.Match) []route.Match {
 	matches := make([]route.Match, 0, len(ms))
 	for _, m := range ms {
 		matches = append(matches, route.Match{Methods: m.Methods, Paths: m.Paths})
 	}
-	matcher, err := route.NewMatcher(matches)
+	return matches
+}
+
+func (b *builder) match(ms []compiled.Match, format string, args ...any) *route.Matcher {
+	matcher, err := route.NewMatcher(routeMatches(ms))
 	b.fail(err, format, args...)
 	return matcher
 }

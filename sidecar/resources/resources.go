@@ -65,6 +65,8 @@ type Resources struct {
 
 	ended  *endedSessions
 	active *Revocations
+
+	untrusted *untrustedProxies
 }
 
 // New registers the metrics. It fails if their names are already registered. The caller calls Close.
@@ -77,7 +79,7 @@ func New(c Config) (*Resources, error) {
 		// A closed ring still signs and verifies for the requests in progress. It only stops reading its key, and the name of that
 		// key may be the mistake that the new document corrects.
 		rings: pool.New[string, ring](0), hashers: pool.New[string, *password.Hasher](delay), ended: newEndedSessions(),
-		active: &Revocations{},
+		active: &Revocations{}, untrusted: &untrustedProxies{now: time.Now, logger: c.Logger},
 	}
 	var err error
 	if r.metrics, err = newMetrics(c.Registerer); err != nil {

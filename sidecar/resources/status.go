@@ -39,7 +39,7 @@ func (r *Resources) Unready() string {
 	return ""
 }
 
-// Problems returns the dependencies of the active policy that are currently unavailable.
+// Problems returns the dependencies of the active policy that are currently unavailable, and a proxy that is not trusted.
 func (r *Resources) Problems() []compiled.Problem {
 	var problems []compiled.Problem
 	add := func(kind, reason, message string) {
@@ -60,6 +60,9 @@ func (r *Resources) Problems() []compiled.Problem {
 		case st.Due:
 			add(compiled.ProblemSigningKey, "RotationDue", "the signing key is older than rotation.interval, and its owner has not replaced it")
 		}
+	}
+	if p, ok := r.untrusted.problem(); ok {
+		problems = append(problems, p)
 	}
 	return problems
 }

@@ -71,12 +71,12 @@ type logged struct {
 // SetProblems logs each problem once when it begins, and once when it has ended.
 func (l *logged) SetProblems(problems []compiled.Problem) {
 	for _, p := range problems {
-		if !contains(l.problems, p) {
+		if p.Kind != compiled.ProblemClientAddress && !contains(l.problems, p) { // resources logs that one
 			l.logger.Warn("a dependency is unavailable", "dependency", p.Kind, "reason", p.Reason, "error", p.Message)
 		}
 	}
 	for _, p := range l.problems {
-		if !contains(problems, p) {
+		if p.Kind != compiled.ProblemClientAddress && !contains(problems, p) {
 			l.logger.Info("a dependency is available again", "dependency", p.Kind, "reason", p.Reason)
 		}
 	}

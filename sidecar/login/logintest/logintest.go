@@ -241,7 +241,7 @@ func New(t testing.TB, o Options) *World {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.TokenTransport, err = transport.NewTokenTransport(transport.TokenTransportConfig{Delivery: o.Delivery, TrustedOrigins: []string{"https://app.example.com"}, Now: w.Now}); err != nil {
+	if w.TokenTransport, err = transport.NewTokenTransport(transport.TokenTransportConfig{Delivery: o.Delivery, TrustedOrigins: []string{"https://app.example.com:443", "https://*.preview.example.com", "http://localhost:*"}, Now: w.Now}); err != nil {
 		t.Fatal(err)
 	}
 	return w

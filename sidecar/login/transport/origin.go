@@ -3,9 +3,9 @@ package transport
 import (
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
+	"slices"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
@@ -24,7 +24,7 @@ func (c *TokenTransport) CheckOrigin(r *http.Request) error {
 // RefuseCrossOrigin refuses an unsafe request from another origin, with any delivery.
 func (c *TokenTransport) RefuseCrossOrigin(r *http.Request) error {
 	err := c.protection.Check(asUnsafe(r))
-	if err == nil {
+	if err == nil || c.trusts(r) {
 		return nil
 	}
 	return request.From(r).Refuse(csrfRule(), &httperr.Error{
@@ -43,16 +43,26 @@ func asUnsafe(r *http.Request) *http.Request {
 	return &unsafe
 }
 
-// serialized returns an origin as browsers send it (RFC 6454 §6.2): in lower case and without the default port. AddTrustedOrigin
-// refuses what is not an origin.
-func serialized(origin string) (string, error) {
-	u, err := url.Parse(origin)
-	if err != nil {
-		return "", fmt.Errorf("reading trusted origin %q: %w", origin, err)
+// trustOrigins adds the origins, in which a * stands for one label of the host or for every port, to those that are trusted.
+func (c *TokenTransport) trustOrigins(origins []string) error {
+	for _, origin := range origins {
+		pattern, err := check.ParseOriginPattern(origin)
+		switch {
+		case err != nil:
+		case pattern.AnyLabel || pattern.AnyPort:
+			c.trusted = append(c.trusted, pattern)
+		default:
+			err = c.protection.AddTrustedOrigin(pattern.Origin)
+		}
+		if err != nil {
+			return fmt.Errorf("reading trusted origin %q: %w", origin, err)
+		}
 	}
-	u.Host = strings.ToLower(u.Host)
-	if port := u.Port(); u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
-		u.Host = strings.TrimSuffix(u.Host, ":"+port)
-	}
-	return u.String(), nil
+	return nil
+}
+
+// trusts reports whether a pattern of trusted origins has the request's origin.
+func (c *TokenTransport) trusts(r *http.Request) bool {
+	origins := r.Header["Origin"]
+	return len(origins) == 1 && slices.ContainsFunc(c.trusted, func(p check.OriginPattern) bool { return p.Has(origins[0]) })
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -61,6 +62,7 @@ type TokenTransport struct {
 	delivery   Delivery
 	sameSite   http.SameSite
 	protection *http.CrossOriginProtection
+	trusted    []check.OriginPattern
 	now        func() time.Time
 }
 
@@ -77,14 +79,8 @@ func NewTokenTransport(cfg TokenTransportConfig) (*TokenTransport, error) {
 	default:
 		return nil, errors.New("building token transport: sameSite must be Lax or Strict")
 	}
-	for _, origin := range cfg.TrustedOrigins {
-		origin, err := serialized(origin)
-		if err == nil {
-			err = c.protection.AddTrustedOrigin(origin)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("building token transport: %w", err)
-		}
+	if err := c.trustOrigins(cfg.TrustedOrigins); err != nil {
+		return nil, fmt.Errorf("building token transport: %w", err)
 	}
 	if c.now == nil {
 		c.now = time.Now

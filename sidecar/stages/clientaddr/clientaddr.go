@@ -22,13 +22,15 @@ import (
 // locator is the compiled stage.
 type locator struct {
 	trusted    []netip.Prefix
+	untrusted  func(peer netip.Addr)
 	forwarding field.Names
 }
 
-// New returns the stage. trusted are the networks of the proxies in front of the sidecar. A request fails with 500 if
-// the listener does not report the peer's address.
-func New(trusted []netip.Prefix) stage.Stage {
-	l := &locator{trusted: unmapped(trusted), forwarding: field.NewNames(fieldset.Forwarding()...)}
+// New returns the stage. trusted are the networks of the proxies in front of the sidecar. untrusted is called, if it is not nil, for
+// each request with the forwarding headers of a proxy whose peer is not trusted. A request fails with 500 if the listener does not
+// report the peer's address.
+func New(trusted []netip.Prefix, untrusted func(peer netip.Addr)) stage.Stage {
+	l := &locator{trusted: unmapped(trusted), untrusted: untrusted, forwarding: field.NewNames(fieldset.Forwarding()...)}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			if err := l.locate(r); err != nil {
@@ -69,10 +71,18 @@ func (l *locator) locate(r *http.Request) error {
 			chain = proxies + ", " + chain
 		}
 	} else {
+		if l.untrusted != nil && isForwarded(r.Header) {
+			l.untrusted(peer)
+		}
 		l.drop(r.Header, nil)
 	}
 	setForwarded(r, chain)
 	return nil
+}
+
+// isForwarded reports whether h has the headers that most proxies add.
+func isForwarded(h http.Header) bool {
+	return len(h["X-Forwarded-For"]) > 0 || len(h["X-Forwarded-Proto"]) > 0 || len(h["Forwarded"]) > 0
 }
 
 // drop removes the forwarding headers that only selects by name, or all of them if only is nil.

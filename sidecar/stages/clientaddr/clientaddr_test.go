@@ -19,7 +19,7 @@ func locate(t *testing.T, peer string, header http.Header) (*request.Info, http.
 	info := &request.Info{}
 	h := New([]netip.Prefix{
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("::ffff:192.0.2.0/120"),
-	})(stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }))
+	}, nil)(stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }))
 	if err := h.ServeHTTP(httptest.NewRecorder(), request.With(r, info)); err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestScheme(t *testing.T) {
 }
 
 func TestUnknownPeer(t *testing.T) {
-	h := New(nil)(stage.Func(func(http.ResponseWriter, *http.Request) error {
+	h := New(nil, nil)(stage.Func(func(http.ResponseWriter, *http.Request) error {
 		t.Error("a request without a peer address passed")
 		return nil
 	}))
@@ -162,4 +162,31 @@ func FuzzWalk(f *testing.F) {
 			t.Fatalf("%q of %q, %q is read as %v, %q; want %v", verified, a, b, again, same, client)
 		}
 	})
+}
+
+func TestUntrustedProxies(t *testing.T) {
+	tests := map[string]struct {
+		peer   string
+		header http.Header
+		want   string
+	}{
+		"a proxy that is not trusted":      {peer: "192.0.2.7:1", header: http.Header{"X-Forwarded-For": {"1.1.1.1"}}, want: "192.0.2.7"},
+		"only the scheme":                  {peer: "[2001:db8::1]:1", header: http.Header{"X-Forwarded-Proto": {"https"}}, want: "2001:db8::1"},
+		"RFC 7239":                         {peer: "192.0.2.7:1", header: http.Header{"Forwarded": {"for=1.1.1.1"}}, want: "192.0.2.7"},
+		"a trusted proxy":                  {peer: "10.0.0.1:1", header: http.Header{"X-Forwarded-For": {"1.1.1.1"}}},
+		"a client without a proxy":         {peer: "192.0.2.7:1", header: http.Header{"X-Real-Ip": {"1.1.1.1"}}},
+		"a client with a variant spelling": {peer: "192.0.2.7:1", header: http.Header{"X_forwarded_for": {"1.1.1.1"}}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := ""
+			s := New([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, func(peer netip.Addr) { got += peer.String() })
+			r := httptest.NewRequest("GET", "http://shop.example/", nil)
+			r.RemoteAddr, r.Header = tt.peer, tt.header
+			h := s(stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }))
+			if err := h.ServeHTTP(httptest.NewRecorder(), request.With(r, &request.Info{})); err != nil || got != tt.want {
+				t.Errorf("%q is reported, %v; want %q", got, err, tt.want)
+			}
+		})
+	}
 }

@@ -51,11 +51,15 @@ func (p *Policy) addOrigins(origins []string) error {
 			p.any = true
 			continue
 		}
-		origin, err := check.Origin(s)
+		pattern, err := check.ParseOriginPattern(s)
 		if err != nil {
 			return fmt.Errorf("reading allowed origin %q: %w", s, err)
 		}
-		p.origins[origin] = struct{}{}
+		if pattern.AnyLabel || pattern.AnyPort {
+			p.patterns = append(p.patterns, pattern)
+		} else {
+			p.origins[pattern.Origin] = struct{}{}
+		}
 	}
 	return nil
 }

@@ -14,7 +14,10 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		"no origins":             {wantErr: "spec.cors.allowOrigins: the list is empty"},
 		"null":                   {config: Config{AllowOrigins: []string{"null"}}, wantErr: "sandboxed"},
-		"wildcard subdomain":     {config: Config{AllowOrigins: []string{"https://*.example.com"}}, wantErr: "not supported"},
+		"wildcard of a registry": {config: Config{AllowOrigins: []string{"https://*.com"}}, wantErr: "two labels"},
+		"wildcard in the middle": {config: Config{AllowOrigins: []string{"https://a.*.example.com"}}, wantErr: "first label"},
+		"wildcard of a part":     {config: Config{AllowOrigins: []string{"https://pr-*.example.com"}}, wantErr: "first label"},
+		"wildcard of an address": {config: Config{AllowOrigins: []string{"https://*.0.0.1"}}, wantErr: "this is an address"},
 		"* with credentials":     {config: Config{AllowOrigins: []string{"*"}, AllowCredentials: true}, wantErr: "single origin"},
 		"* with others":          {config: Config{AllowOrigins: []string{"*", "https://a"}}, wantErr: "single origin"},
 		"host alone":             {config: Config{AllowOrigins: []string{"app.example.com"}}, wantErr: "scheme://host"},

@@ -10,7 +10,8 @@
 //   - An OPTIONS request that is not a preflight (no Origin, or no Access-Control-Request-Method) is forwarded to the app.
 //
 // An actual request from an origin that is not allowed is forwarded as well: CORS hides responses from scripts and does not
-// protect against requests. Origins are compared byte by byte. The origin "null", which sandboxed frames and local files
+// protect against requests. Origins are compared byte by byte; a * in an
+// allowed origin stands for one label of the host, or for every port. The origin "null", which sandboxed frames and local files
 // share, is never allowed by name. Private network access is not granted.
 //
 // In Shadow mode of the policy, responses to origins that would be refused keep the app's own CORS headers.
@@ -20,6 +21,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -29,7 +31,8 @@ import (
 
 // Config says what other origins may do.
 type Config struct {
-	// AllowOrigins are origins as browsers send them (https://app.example.com), or a single * for all.
+	// AllowOrigins are origins as browsers send them (https://app.example.com), or a single * for all. The first label of a host, and
+	// the port, may be *.
 	AllowOrigins []string
 	// AllowMethods and AllowHeaders are allowed in addition to those that need no preflight (GET, HEAD, POST; Accept …). A *
 	// allows all, except the Authorization header, which Fetch requires by name.
@@ -44,8 +47,9 @@ type Config struct {
 
 // Policy is a compiled Config. It is immutable.
 type Policy struct {
-	any     bool
-	origins map[string]struct{}
+	any      bool
+	origins  map[string]struct{}
+	patterns []check.OriginPattern
 	// always are the headers of every response to an allowed origin; preflight are added in responses to preflights.
 	always, preflight []headerField
 }
@@ -110,6 +114,9 @@ func (p *Policy) origin(r *http.Request) (string, bool) {
 		return "*", true
 	}
 	_, ok := p.origins[origins[0]]
+	for i := 0; !ok && i < len(p.patterns); i++ {
+		ok = p.patterns[i].Has(origins[0])
+	}
 	return origins[0], ok
 }
 

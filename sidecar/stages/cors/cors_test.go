@@ -66,6 +66,7 @@ func get(path string, origins ...string) *http.Request {
 
 func TestCORS(t *testing.T) {
 	const preflightVary = "Origin|Access-Control-Request-Method|Access-Control-Request-Headers"
+	preview := Config{AllowOrigins: []string{"https://*.preview.example.com", "http://localhost:*"}, AllowCredentials: true}
 	open := Config{AllowOrigins: []string{"*"}, AllowMethods: []string{"*"}, AllowHeaders: []string{"*", "Authorization"}}
 	plainOptions := httptest.NewRequest("OPTIONS", "/", nil)
 	plainOptions.Header.Set("Origin", front)
@@ -91,6 +92,11 @@ func TestCORS(t *testing.T) {
 		"other port":            {config: credentials(), r: get("/", front+":8443"), wantStatus: 200, wantVary: "Accept|Origin"},
 		"other scheme":          {config: credentials(), r: get("/", "http://app.example.com"), wantStatus: 200, wantVary: "Accept|Origin"},
 		"a longer host":         {config: credentials(), r: get("/", front+".evil.example"), wantStatus: 200, wantVary: "Accept|Origin"},
+		"one label":             {config: preview, r: get("/", "https://pr-7.preview.example.com"), wantStatus: 200, wantVary: "Accept|Origin", want: [6]string{"https://pr-7.preview.example.com", "true"}},
+		"two labels":            {config: preview, r: get("/", "https://a.b.preview.example.com"), wantStatus: 200, wantVary: "Accept|Origin"},
+		"any port":              {config: preview, r: get("/", "http://localhost:5173"), wantStatus: 200, wantVary: "Accept|Origin", want: [6]string{"http://localhost:5173", "true"}},
+		"preflight, one label":  {config: preview, r: preflight("https://a.preview.example.com"), wantStatus: 204, wantVary: preflightVary, want: [6]string{"https://a.preview.example.com", "true"}},
+		"preflight, the parent": {config: preview, r: preflight("https://preview.example.com"), wantStatus: 403, wantVary: preflightVary},
 		"no origin":             {config: credentials(), r: get("/"), wantStatus: 200, wantVary: "Accept|Origin"},
 		"two origins":           {config: credentials(), r: get("/", front, "https://evil.example"), wantStatus: 200, wantVary: "Accept|Origin"},
 		"any":                   {config: open, r: get("/", "https://x.example"), wantStatus: 200, wantVary: "Accept|Origin", want: [6]string{"*"}},

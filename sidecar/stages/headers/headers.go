@@ -6,10 +6,11 @@
 //	header                             Strict                               API          the app's value is kept
 //	Strict-Transport-Security          max-age=31536000; includeSubDomains  the same     merged: the longer age, each directive
 //	Content-Security-Policy            default-src 'self'; form-action …    'none' …     always: the app knows its own needs
-//	Cache-Control                      no-store, max-age=0                  the same     if it has no-store or private
+//	Cache-Control                      no-store, max-age=0                  the same     if it has no-store or private, or immutable without Set-Cookie
 //	Cross-Origin-Opener-Policy         same-origin                          —            noopener-allow-popups, which isolates as well
 //	Cross-Origin-Resource-Policy       same-origin                          the same     never: there is nothing stricter
 //	Cross-Origin-Embedder-Policy       require-corp                         —            never: there is nothing stricter
+//	Permissions-Policy                 camera=(), geolocation=(), …         —            always: the app knows its own needs
 //	Referrer-Policy                    no-referrer                          the same     never: there is nothing stricter
 //	X-Frame-Options                    deny                                 the same     never: there is nothing stricter
 //	X-Content-Type-Options             nosniff                              the same     never: there is one value
@@ -19,28 +20,43 @@
 // API leaves out the headers that only matter for HTML documents. It keeps Cross-Origin-Resource-Policy: browsers check it for
 // embedding without CORS (<img>, <script>), never for a fetch that CORS allows (Fetch §3.6), so it does not block a front end
 // on another origin. Cache-Control replaces public and a max-age alone, because a path that looks static can put responses of
-// a logged-in user into shared caches (web cache deception).
+// a logged-in user into shared caches (web cache deception). A response that the app calls immutable (RFC 8246) and that sets no
+// cookie keeps its caching: the app has named it as a version of a file.
 //
-// The order is: the preset, then Remove, then Set, so that explicit headers win. HSTS is not sent to a client that used plain
-// HTTP according to a trusted proxy (RFC 6797 §7.2). Responses that switch protocols are not changed.
+// The order is: the preset, then Remove, then Set, so that explicit headers win. Keep and Omit loosen the preset for one header, and
+// a Route does so for some requests. HSTS and upgrade-insecure-requests are sent only to a client that used HTTPS according to a
+// trusted proxy (RFC 6797 §7.2): a page of a site without TLS could not load its own scripts otherwise. Responses that switch
+// protocols are not changed.
 package headers
 
 import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/posterndev/postern/api/check"
-	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
 // Config says which headers responses have.
 type Config struct {
-	// Preset is Strict, API or None; empty is None.
+	Rules
+	// Routes change the rules for some requests. The first that matches applies.
+	Routes []Route
+}
+
+// Rules are the headers of the responses to some requests.
+type Rules struct {
+	// Preset is Strict, API or None. Empty is None, and for a Route the policy's.
 	Preset string
+	// Keep are headers of the preset whose value the app decides; headers that the preset removes are allowed too.
+	Keep []string
+	// Omit are headers that the preset does not add.
+	Omit []string
 	// Set are headers that every response has, whatever the app sent.
 	Set []Field
 	// Remove are the names of headers that no response has.
@@ -50,13 +66,11 @@ type Config struct {
 // Field is a header field.
 type Field struct{ Name, Value string }
 
-// policy is the compiled Config.
-type policy struct {
-	preset []presetField
-	remove field.Names
-	// prune is true if remove is not empty.
-	prune bool
-	set   []Field
+// Route has the rules of the requests that match. Its lists are added to the policy's. For a header in both Set and Remove, the
+// route decides.
+type Route struct {
+	Match []route.Match
+	Rules
 }
 
 // New returns the stage. It refuses what check.Headers refuses.
@@ -64,22 +78,73 @@ func New(c Config) (stage.Stage, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("building headers: %w", err)
 	}
-	fields, leaks := preset(c.Preset)
-	p := &policy{preset: fields}
-	for _, f := range c.Set {
-		p.set = append(p.set, Field{Name: http.CanonicalHeaderKey(f.Name), Value: f.Value})
+	p := &policy{fields: newFields(c.Rules)}
+	for i, r := range c.Routes {
+		m, err := route.NewMatcher(r.Match)
+		if err != nil {
+			return nil, fmt.Errorf("building headers: route %d: %w", i, err)
+		}
+		p.routes = append(p.routes, routed{match: m, fields: newFields(c.Rules.with(r.Rules))})
 	}
-	names := append(leaks, c.Remove...)
-	p.remove, p.prune = field.NewNames(names...), len(names) > 0
 	return response.Decorate(p.apply), nil
 }
 
 func (c Config) validate() error {
-	h := &check.HeadersSection{Preset: cmp.Or(c.Preset, "None"), Remove: c.Remove}
-	for _, f := range c.Set {
-		h.Set = append(h.Set, check.HeaderField(f))
+	h := &check.HeadersSection{Preset: cmp.Or(c.Preset, check.PresetNone), Keep: c.Keep, Omit: c.Omit, Set: c.Rules.set(), Remove: c.Remove}
+	for _, r := range c.Routes {
+		out := check.HeaderRoute{Preset: r.Preset, Keep: r.Keep, Omit: r.Omit, Set: r.set(), Remove: r.Remove}
+		for _, m := range r.Match {
+			out.Match = append(out.Match, check.Match{Methods: m.Methods, Paths: m.Paths})
+		}
+		h.Routes = append(h.Routes, out)
 	}
 	return check.Error(check.Headers(h))
+}
+
+func (r Rules) set() (out []check.HeaderField) {
+	for _, f := range r.Set {
+		out = append(out, check.HeaderField(f))
+	}
+	return out
+}
+
+// with returns the rules of a route of r.
+func (r Rules) with(route Rules) Rules {
+	out := Rules{
+		Preset: cmp.Or(route.Preset, r.Preset),
+		Keep:   slices.Concat(r.Keep, route.Keep),
+		Omit:   slices.Concat(r.Omit, route.Omit),
+	}
+	set, removed := map[string]bool{}, map[string]bool{}
+	for _, f := range route.Set {
+		set[http.CanonicalHeaderKey(f.Name)] = true
+	}
+	for _, name := range route.Remove {
+		removed[http.CanonicalHeaderKey(name)] = true
+	}
+	for _, f := range r.Set {
+		if name := http.CanonicalHeaderKey(f.Name); !set[name] && !removed[name] {
+			out.Set = append(out.Set, f)
+		}
+	}
+	for _, name := range r.Remove {
+		if !set[http.CanonicalHeaderKey(name)] {
+			out.Remove = append(out.Remove, name)
+		}
+	}
+	out.Set, out.Remove = append(out.Set, route.Set...), append(out.Remove, route.Remove...)
+	return out
+}
+
+// policy is the compiled Config.
+type policy struct {
+	fields
+	routes []routed
+}
+
+type routed struct {
+	match *route.Matcher
+	fields
 }
 
 func (p *policy) apply(r *http.Request, status int, h http.Header) {
@@ -87,27 +152,11 @@ func (p *policy) apply(r *http.Request, status int, h http.Header) {
 		return
 	}
 	info := request.From(r)
-	plainHTTP := info.Scheme == "http"
-	for _, f := range p.preset {
-		if info.Public && f.name == cacheControl {
-			continue
-		}
-		if f.name == hsts && plainHTTP {
-			delete(h, hsts)
-			continue
-		}
-		h[f.name] = []string{f.choose(h[f.name])}
-	}
-	if p.prune {
-		for name := range h {
-			if p.remove.Has(name) {
-				delete(h, name)
-			}
+	for i := range p.routes {
+		if p.routes[i].match.Match(r.Method, info.Path) {
+			p.routes[i].apply(info, h)
+			return
 		}
 	}
-	for _, f := range p.set {
-		if f.Name != hsts || !plainHTTP {
-			h[f.Name] = []string{f.Value}
-		}
-	}
+	p.fields.apply(info, h)
 }

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
@@ -32,10 +34,12 @@ func respond(t *testing.T, c Config, info *request.Info, app http.Header) http.H
 	return w.Header()
 }
 
+func only(preset string) Config { return Config{Rules: Rules{Preset: preset}} }
+
 // TestPublicDocumentsStayCached: otherwise verifiers would fetch our keys for every token.
 func TestPublicDocumentsStayCached(t *testing.T) {
 	app := http.Header{cacheControl: {"public, max-age=900"}}
-	h := respond(t, Config{Preset: "Strict"}, &request.Info{Public: true}, app)
+	h := respond(t, only("Strict"), &request.Info{Public: true}, app)
 	if got := h.Get(cacheControl); got != "public, max-age=900" {
 		t.Errorf("Cache-Control is %q", got)
 	}
@@ -54,7 +58,8 @@ func TestPresets(t *testing.T) {
 			hsts: hstsValue, cacheControl: "no-store, max-age=0", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "deny",
 			"Referrer-Policy": "no-referrer", "X-XSS-Protection": "0", "X-Permitted-Cross-Domain-Policies": "none",
 			"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp",
-			csp: "default-src 'self'; form-action 'self'; object-src 'none'; frame-ancestors 'none'; upgrade-insecure-requests",
+			csp:         "default-src 'self'; form-action 'self'; object-src 'none'; frame-ancestors 'none'; upgrade-insecure-requests",
+			permissions: strictPermissions,
 		}},
 		"API": {preset: "API", want: map[string]string{
 			hsts: hstsValue, cacheControl: "no-store, max-age=0", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "deny",
@@ -66,7 +71,7 @@ func TestPresets(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := respond(t, Config{Preset: tt.preset}, &request.Info{}, http.Header{"Server": {"x"}, "X-Powered-By": {"x"}})
+			got := respond(t, only(tt.preset), &request.Info{Scheme: "https"}, http.Header{"Server": {"x"}, "X-Powered-By": {"x"}})
 			if len(got) != len(tt.want) {
 				t.Errorf("headers %v; want %v", got, tt.want)
 			}
@@ -91,6 +96,7 @@ func TestAppsValues(t *testing.T) {
 		"empty CSP":             {name: csp, app: []string{" "}, want: "default-src 'none'; frame-ancestors 'none'"},
 		"no-store":              {name: cacheControl, app: []string{"No-Store"}, want: "No-Store"},
 		"private":               {name: cacheControl, app: []string{"private, max-age=60"}, want: "private, max-age=60"},
+		"immutable":             {name: cacheControl, app: []string{"public, max-age=31536000, immutable"}, want: "public, max-age=31536000, immutable"},
 		"private for one field": {name: cacheControl, app: []string{`private="set-cookie"`}, want: "no-store, max-age=0"},
 		"public":                {name: cacheControl, app: []string{"public, max-age=60"}, want: "no-store, max-age=0"},
 		"laxer framing":         {name: "X-Frame-Options", app: []string{"SAMEORIGIN"}, want: "deny"},
@@ -101,7 +107,7 @@ func TestAppsValues(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := respond(t, Config{Preset: "API"}, &request.Info{}, http.Header{tt.name: tt.app})
+			got := respond(t, only("API"), &request.Info{Scheme: "https"}, http.Header{tt.name: tt.app})
 			if v := strings.Join(got[tt.name], "|"); v != tt.want {
 				t.Errorf("%s: %q; want %q", tt.name, v, tt.want)
 			}
@@ -111,7 +117,7 @@ func TestAppsValues(t *testing.T) {
 		"noopener-allow-popups; report-to=\"x\"": "noopener-allow-popups; report-to=\"x\"",
 		"unsafe-none":                            "same-origin",
 	} {
-		got := respond(t, Config{Preset: "Strict"}, &request.Info{}, http.Header{"Cross-Origin-Opener-Policy": {app}})
+		got := respond(t, only("Strict"), &request.Info{}, http.Header{"Cross-Origin-Opener-Policy": {app}})
 		if v := got.Get("Cross-Origin-Opener-Policy"); v != want {
 			t.Errorf("opener policy %q of the app became %q; want %q", app, v, want)
 		}
@@ -119,11 +125,11 @@ func TestAppsValues(t *testing.T) {
 }
 
 func TestSetAndRemove(t *testing.T) {
-	c := Config{
+	c := Config{Rules: Rules{
 		Preset: "Strict",
 		Set:    []Field{{Name: "x-team", Value: "orders"}, {Name: "X-Frame-Options", Value: "SAMEORIGIN"}},
 		Remove: []string{"cross-origin-embedder-policy", "X-Debug"},
-	}
+	}}
 	got := respond(t, c, &request.Info{}, http.Header{"X-Team": {"a", "b"}, "X-Debug": {"1"}, "X_debug": {"1"}})
 	if got.Get("X-Team") != "orders" || len(got["X-Team"]) != 1 || got.Get("X-Frame-Options") != "SAMEORIGIN" {
 		t.Errorf("explicit fields did not win: %v", got)
@@ -135,27 +141,121 @@ func TestSetAndRemove(t *testing.T) {
 	}
 }
 
-func TestHSTSOverPlainHTTP(t *testing.T) {
-	c := Config{Preset: "Strict"}
-	for scheme, want := range map[string]bool{"http": false, "https": true, "": true} {
-		got := respond(t, c, &request.Info{Scheme: scheme}, http.Header{hsts: {"max-age=1"}})
-		if (got.Get(hsts) != "") != want {
-			t.Errorf("scheme %q: HSTS %q; want a value: %v", scheme, got.Get(hsts), want)
+// TestHeadersOfHTTPS: a page over plain HTTP whose CSP has upgrade-insecure-requests cannot load the scripts of its own site.
+func TestHeadersOfHTTPS(t *testing.T) {
+	tests := map[string]struct {
+		config             Config
+		scheme, app, want  string
+		wantUpgradeRequest bool
+	}{
+		"https":                       {config: only("Strict"), scheme: "https", want: "max-age=31536000; includeSubDomains", wantUpgradeRequest: true},
+		"http":                        {config: only("Strict"), scheme: "http"},
+		"unknown":                     {config: only("Strict")},
+		"http, the app's value":       {config: only("Strict"), scheme: "http", app: "max-age=1"},
+		"unknown, the app's value":    {config: only("Strict"), app: "max-age=1", want: "max-age=1"},
+		"https, the app's value":      {config: only("Strict"), scheme: "https", app: "max-age=1", want: "max-age=31536000; includeSubDomains", wantUpgradeRequest: true},
+		"http, set by the policy":     {config: Config{Rules: Rules{Set: []Field{{Name: hsts, Value: "max-age=5"}}}}, scheme: "http"},
+		"unknown, set by the policy":  {config: Config{Rules: Rules{Set: []Field{{Name: hsts, Value: "max-age=5"}}}}, want: "max-age=5"},
+		"http, kept":                  {config: Config{Rules: Rules{Preset: "Strict", Keep: []string{hsts}}}, scheme: "http", app: "max-age=1"},
+		"None, the app's value":       {config: only("None"), scheme: "http", app: "max-age=1", want: "max-age=1"},
+		"omitted, the app's own":      {config: Config{Rules: Rules{Preset: "Strict", Omit: []string{hsts}}}, scheme: "https", app: "max-age=1", want: "max-age=1", wantUpgradeRequest: true},
+		"omitted, nothing of the app": {config: Config{Rules: Rules{Preset: "Strict", Omit: []string{hsts}}}, scheme: "https", wantUpgradeRequest: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			app := http.Header{}
+			if tt.app != "" {
+				app.Set(hsts, tt.app)
+			}
+			got := respond(t, tt.config, &request.Info{Scheme: tt.scheme}, app)
+			if got.Get(hsts) != tt.want || strings.Contains(got.Get(csp), "upgrade-insecure-requests") != tt.wantUpgradeRequest {
+				t.Errorf("HSTS %q, CSP %q; want %q, upgrade-insecure-requests: %v", got.Get(hsts), got.Get(csp), tt.want, tt.wantUpgradeRequest)
+			}
+		})
+	}
+}
+
+// TestLoosenedHeaders: every header of a preset can be left to the app, or left out, by itself.
+func TestLoosenedHeaders(t *testing.T) {
+	info := &request.Info{Scheme: "https"}
+	for _, preset := range []string{"Strict", "API"} {
+		all := respond(t, only(preset), info, nil)
+		for _, name := range check.PresetHeaders(preset) {
+			t.Run(preset+"/"+name, func(t *testing.T) {
+				const lax = "the app's own"
+				if all.Get(name) == "" || len(all) != len(check.PresetHeaders(preset)) {
+					t.Errorf("the preset sends %v; want exactly %v", all, check.PresetHeaders(preset))
+				}
+				keep := Config{Rules: Rules{Preset: preset, Keep: []string{strings.ToLower(name)}}}
+				if got := respond(t, keep, info, http.Header{name: {lax, lax}}); len(got) != len(all) || strings.Join(got[name], "|") != lax+"|"+lax {
+					t.Errorf("keep: %v", got)
+				}
+				if got := respond(t, keep, info, nil); got.Get(name) != all.Get(name) {
+					t.Errorf("keep, without a value of the app: %q; want %q", got.Get(name), all.Get(name))
+				}
+				omit := Config{Rules: Rules{Preset: preset, Omit: []string{strings.ToLower(name)}}}
+				if got := respond(t, omit, info, nil); got[name] != nil || len(got) != len(all)-1 {
+					t.Errorf("omit: %v", got)
+				}
+				if got := respond(t, omit, info, http.Header{name: {lax}}); got.Get(name) != lax {
+					t.Errorf("omit, with a value of the app: %v", got)
+				}
+			})
 		}
 	}
-	c = Config{Set: []Field{{Name: hsts, Value: "max-age=5"}}}
-	if got := respond(t, c, &request.Info{Scheme: "http"}, nil); got.Get(hsts) != "" {
-		t.Error("an explicit HSTS was sent over plain HTTP")
+	c := Config{Rules: Rules{Preset: "Strict", Keep: []string{"Server", "X-Envoy-Upstream"}}}
+	got := respond(t, c, info, http.Header{"Server": {"a"}, "X-Envoy-Upstream": {"b"}, "X-Envoy-Other": {"c"}})
+	if got.Get("Server") != "a" || got.Get("X-Envoy-Upstream") != "b" || got.Get("X-Envoy-Other") != "" {
+		t.Errorf("headers that the preset removes: %v", got)
+	}
+}
+
+// TestImmutable: an immutable response that sets a cookie belongs to one user.
+func TestImmutable(t *testing.T) {
+	app := http.Header{cacheControl: {"public, max-age=31536000, immutable"}, "Set-Cookie": {"session=1"}}
+	if got := respond(t, only("Strict"), &request.Info{}, app).Get(cacheControl); got != "no-store, max-age=0" {
+		t.Errorf("Cache-Control %q", got)
+	}
+}
+
+func TestRoutes(t *testing.T) {
+	c := Config{
+		Rules: Rules{Preset: "Strict", Set: []Field{{"X-A", "policy"}, {"X-B", "policy"}}, Remove: []string{"X-C"}, Omit: []string{"Referrer-Policy"}},
+		Routes: []Route{
+			{Match: []route.Match{{Methods: []string{"GET"}, Paths: []string{"/embed/**"}}}, Rules: Rules{
+				Keep: []string{"X-Frame-Options"}, Set: []Field{{"X-A", "route"}, {"X-C", "route"}}, Remove: []string{"X-B"}}},
+			{Match: []route.Match{{Paths: []string{"/raw/**", "/embed/**"}}}, Rules: Rules{Preset: "None"}},
+		},
+	}
+	app := http.Header{"X-Frame-Options": {"SAMEORIGIN"}, "X-B": {"app"}, "X-C": {"app"}}
+	tests := map[string]struct {
+		path string
+		want map[string]string
+	}{
+		"no route":         {path: "/", want: map[string]string{"X-Frame-Options": "deny", "X-A": "policy", "X-B": "policy", "X-C": "", csp: strictCSP, "Referrer-Policy": ""}},
+		"first route":      {path: "/embed/a", want: map[string]string{"X-Frame-Options": "SAMEORIGIN", "X-A": "route", "X-B": "", "X-C": "route", csp: strictCSP, "Referrer-Policy": ""}},
+		"another preset":   {path: "/raw/a", want: map[string]string{"X-Frame-Options": "SAMEORIGIN", "X-A": "policy", "X-B": "policy", "X-C": "", csp: ""}},
+		"a refused target": {path: "", want: map[string]string{"X-Frame-Options": "deny"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := respond(t, c, &request.Info{Path: tt.path}, app)
+			for name, want := range tt.want {
+				if got.Get(name) != want {
+					t.Errorf("%s: %q; want %q", name, got.Get(name), want)
+				}
+			}
+		})
 	}
 }
 
 func TestErrorsHaveHeaders(t *testing.T) {
-	headers, err := New(Config{Preset: "Strict"})
+	headers, err := New(only("Strict"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := headers(stage.Func(func(http.ResponseWriter, *http.Request) error { return &httperr.Error{Status: 401, Code: "no"} }))
-	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+	w, r := httptest.NewRecorder(), request.With(httptest.NewRequest("GET", "/", nil), &request.Info{Scheme: "https"})
 	httperr.Write(w, r, h.ServeHTTP(w, r))
 	if w.Code != 401 || w.Header().Get("X-Frame-Options") != "deny" || w.Header().Get(hsts) == "" {
 		t.Errorf("the refusal has %v", w.Header())
@@ -167,20 +267,28 @@ func TestNewRefuses(t *testing.T) {
 		config  Config
 		wantErr string
 	}{
-		"unknown preset":   {config: Config{Preset: "strict"}, wantErr: "Strict, API, None"},
-		"no name":          {config: Config{Set: []Field{{Value: "a"}}}, wantErr: "not a header name"},
-		"bad name":         {config: Config{Set: []Field{{Name: "a b", Value: "a"}}}, wantErr: "not a header name"},
-		"star":             {config: Config{Remove: []string{"X-*"}}, wantErr: "not a header name"},
-		"line break":       {config: Config{Set: []Field{{Name: "A", Value: "a\r\nB: c"}}}, wantErr: "control character"},
-		"DEL":              {config: Config{Set: []Field{{Name: "A", Value: "a\x7f"}}}, wantErr: "control character"},
-		"outer space":      {config: Config{Set: []Field{{Name: "A", Value: " a"}}}, wantErr: "ends with a space"},
-		"empty value":      {config: Config{Set: []Field{{Name: "A"}}}, wantErr: "the value is empty"},
-		"twice":            {config: Config{Set: []Field{{Name: "A", Value: "1"}, {Name: "a", Value: "2"}}}, wantErr: "twice"},
-		"set and removed":  {config: Config{Set: []Field{{Name: "A", Value: "1"}}, Remove: []string{"a"}}, wantErr: "both set and removed"},
-		"framing":          {config: Config{Set: []Field{{Name: "content-length", Value: "1"}}}, wantErr: "HTTP itself sets it"},
-		"removing framing": {config: Config{Remove: []string{"Transfer-Encoding"}}, wantErr: "HTTP itself sets it"},
-		"CORS":             {config: Config{Set: []Field{{Name: "Access-Control-Allow-Origin", Value: "*"}}}, wantErr: "cors section"},
-		"Vary":             {config: Config{Remove: []string{"vary"}}, wantErr: "caches"},
+		"unknown preset":   {config: Config{Rules: Rules{Preset: "strict"}}, wantErr: "Strict, API, None"},
+		"no name":          {config: Config{Rules: Rules{Set: []Field{{Value: "a"}}}}, wantErr: "not a header name"},
+		"bad name":         {config: Config{Rules: Rules{Set: []Field{{Name: "a b", Value: "a"}}}}, wantErr: "not a header name"},
+		"star":             {config: Config{Rules: Rules{Remove: []string{"X-*"}}}, wantErr: "not a header name"},
+		"line break":       {config: Config{Rules: Rules{Set: []Field{{Name: "A", Value: "a\r\nB: c"}}}}, wantErr: "control character"},
+		"DEL":              {config: Config{Rules: Rules{Set: []Field{{Name: "A", Value: "a\x7f"}}}}, wantErr: "control character"},
+		"outer space":      {config: Config{Rules: Rules{Set: []Field{{Name: "A", Value: " a"}}}}, wantErr: "ends with a space"},
+		"empty value":      {config: Config{Rules: Rules{Set: []Field{{Name: "A"}}}}, wantErr: "the value is empty"},
+		"twice":            {config: Config{Rules: Rules{Set: []Field{{Name: "A", Value: "1"}, {Name: "a", Value: "2"}}}}, wantErr: "in set already"},
+		"set and removed":  {config: Config{Rules: Rules{Set: []Field{{Name: "A", Value: "1"}}, Remove: []string{"a"}}}, wantErr: "leave one out"},
+		"framing":          {config: Config{Rules: Rules{Set: []Field{{Name: "content-length", Value: "1"}}}}, wantErr: "HTTP itself sets it"},
+		"removing framing": {config: Config{Rules: Rules{Remove: []string{"Transfer-Encoding"}}}, wantErr: "HTTP itself sets it"},
+		"CORS":             {config: Config{Rules: Rules{Set: []Field{{Name: "Access-Control-Allow-Origin", Value: "*"}}}}, wantErr: "cors section"},
+		"unknown keep":     {config: Config{Rules: Rules{Preset: "Strict", Keep: []string{"X-Frame-Option"}}}, wantErr: "does not have the header"},
+		"unknown omit":     {config: Config{Rules: Rules{Preset: "API", Omit: []string{"Permissions-Policy"}}}, wantErr: "does not have the header"},
+		"omitted leak":     {config: Config{Rules: Rules{Preset: "API", Omit: []string{"Server"}}}, wantErr: "does not have the header"},
+		"keep of None":     {config: Config{Rules: Rules{Keep: []string{"Server"}}}, wantErr: "nothing to loosen"},
+		"kept and set":     {config: Config{Rules: Rules{Preset: "API", Keep: []string{hsts}, Set: []Field{{hsts, "a"}}}}, wantErr: "in keep already"},
+		"route of nothing": {config: Config{Routes: []Route{{}}}, wantErr: "spec.headers.routes[0].match"},
+		"route's preset":   {config: Config{Routes: []Route{{Match: []route.Match{{Paths: []string{"/a"}}}, Rules: Rules{Preset: "x"}}}}, wantErr: "spec.headers.routes[0].preset"},
+		"route's pattern":  {config: Config{Routes: []Route{{Match: []route.Match{{Paths: []string{"a"}}}}}}, wantErr: "spec.headers.routes[0].match[0].paths[0]"},
+		"Vary":             {config: Config{Rules: Rules{Remove: []string{"vary"}}}, wantErr: "caches"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -192,7 +300,7 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestSwitchingProtocolsIsUnchanged(t *testing.T) {
-	p := &policy{set: []Field{{Name: "A", Value: "1"}}}
+	p := &policy{fields: fields{set: []Field{{Name: "A", Value: "1"}}}}
 	h := http.Header{}
 	p.apply(httptest.NewRequest("GET", "/", nil), http.StatusSwitchingProtocols, h)
 	if len(h) != 0 {

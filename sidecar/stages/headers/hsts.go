@@ -1,6 +1,7 @@
 package headers
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
 )
@@ -14,9 +15,9 @@ const maxAge = 1<<31 - 1
 // mergeHSTS returns the stricter of the preset's and the app's value, directive by directive: the longer age, always
 // includeSubDomains, and preload if the app has it. Browsers read only the first of several header lines (RFC 6797 §8.1). It
 // returns "" if they would not understand that line.
-func mergeHSTS(app []string) string {
+func mergeHSTS(app http.Header) string {
 	age, preload := -1, false
-	for directive := range strings.SplitSeq(app[0], ";") {
+	for directive := range strings.SplitSeq(app[hsts][0], ";") {
 		name, value, _ := strings.Cut(directive, "=")
 		switch strings.ToLower(strings.TrimSpace(name)) {
 		case "max-age":

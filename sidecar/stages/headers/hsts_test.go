@@ -1,6 +1,7 @@
 package headers
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -26,7 +27,7 @@ func TestMergeHSTS(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := mergeHSTS(tt.app); got != tt.want {
+			if got := mergeHSTS(http.Header{hsts: tt.app}); got != tt.want {
 				t.Errorf("mergeHSTS(%q) = %q; want %q", tt.app, got, tt.want)
 			}
 		})
@@ -38,11 +39,11 @@ func FuzzMergeHSTS(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, app string) {
-		got := mergeHSTS([]string{app})
+		got := mergeHSTS(http.Header{hsts: {app}})
 		if got == "" {
 			return
 		}
-		if !strings.HasPrefix(got, "max-age=") || !strings.Contains(got, "; includeSubDomains") || mergeHSTS([]string{got}) != got {
+		if !strings.HasPrefix(got, "max-age=") || !strings.Contains(got, "; includeSubDomains") || mergeHSTS(http.Header{hsts: {got}}) != got {
 			t.Fatalf("mergeHSTS(%q) = %q", app, got)
 		}
 	})

@@ -1,0 +1,72 @@
+package headers
+
+import (
+	"net/http"
+
+	"github.com/posterndev/postern/api/check"
+	"github.com/posterndev/postern/sidecar/httpkit/field"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
+)
+
+// fields are compiled Rules.
+type fields struct {
+	preset []presetField
+	// remove are deleted, except those in keep.
+	remove, keep field.Names
+	// prune is true if remove is not empty.
+	prune bool
+	set   []Field
+}
+
+func newFields(r Rules) fields {
+	added, leaks := preset(r.Preset)
+	omit, keep := field.NewNames(r.Omit...), field.NewNames(r.Keep...)
+	f := fields{keep: keep}
+	for _, p := range added {
+		if !omit.Has(p.name) {
+			p.appDecides = keep.Has(p.name)
+			f.preset = append(f.preset, p)
+		}
+	}
+	for _, s := range r.Set {
+		f.set = append(f.set, Field{Name: http.CanonicalHeaderKey(s.Name), Value: s.Value})
+	}
+	names := append(leaks, r.Remove...)
+	f.remove, f.prune = field.NewNames(names...), len(names) > 0
+	return f
+}
+
+// apply changes the header of a response.
+func (f *fields) apply(info *request.Info, h http.Header) {
+	secure := info.Scheme == "https"
+	for i := range f.preset {
+		f.preset[i].apply(info, secure, h)
+	}
+	if f.prune {
+		for name := range h {
+			if f.remove.Has(name) && !f.keep.Has(name) {
+				delete(h, name)
+			}
+		}
+	}
+	for _, s := range f.set {
+		if s.Name != hsts || info.Scheme != "http" {
+			h[s.Name] = []string{s.Value}
+		}
+	}
+}
+
+func (p *presetField) apply(info *request.Info, secure bool, h http.Header) {
+	app := h[p.name]
+	switch {
+	case p.name == hsts && info.Scheme == "http":
+		delete(h, hsts) // RFC 6797 §7.2
+		return
+	case info.Public && p.name == cacheControl, p.appDecides && len(app) > 0, p.name == hsts && !secure:
+		return
+	}
+	h[p.name] = []string{p.choose(h, secure)}
+}
+
+// leaks are the headers that the presets remove.
+func leaks() []string { return check.LeakHeaders() }
