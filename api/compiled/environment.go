@@ -115,6 +115,22 @@ func (p *Policy) ResolvePorts(declared []ContainerPort) ([]ResolvedPort, error) 
 	return resolved, nil
 }
 
+// MaxContainerPortsSize bounds the value of EnvContainerPorts, in bytes. The kernel refuses a single variable of 128 KiB
+// (MAX_ARG_STRLEN), and the app's own variables are not affected.
+const MaxContainerPortsSize = 64 << 10
+
+// EncodeContainerPorts returns the value of EnvContainerPorts. A value above MaxContainerPortsSize is an error.
+func EncodeContainerPorts(ports []ContainerPort) (string, error) {
+	b, err := json.Marshal(ports)
+	if err != nil {
+		return "", fmt.Errorf("encoding %s: %w", EnvContainerPorts, err)
+	}
+	if len(b) > MaxContainerPortsSize {
+		return "", fmt.Errorf("encoding %s: %d ports take %d bytes, more than %d", EnvContainerPorts, len(ports), len(b), MaxContainerPortsSize)
+	}
+	return string(b), nil
+}
+
 // DecodeContainerPorts decodes the value of EnvContainerPorts.
 func DecodeContainerPorts(s string) ([]ContainerPort, error) {
 	var ports []ContainerPort

@@ -143,7 +143,7 @@ func DecodeProbes(s string) ([]Probe, error) {
 
 func validateProbes(probes []Probe) error {
 	if len(probes) > MaxProbes {
-		return fmt.Errorf("%d probes are more than %d", len(probes), MaxProbes)
+		return fmt.Errorf("%d probes and hooks are more than %d: use exec probes, or fewer containers", len(probes), MaxProbes)
 	}
 	seen := map[string]bool{}
 	for i := range probes {
@@ -208,12 +208,15 @@ func (p *Probe) validateTarget() error {
 func (h *ProbeHTTP) validate() error {
 	switch {
 	case len(h.Path) > maxProbeText:
-		return fmt.Errorf("path is longer than %d bytes", maxProbeText)
+		return fmt.Errorf("the path has %d bytes, more than %d: shorten it", len(h.Path), maxProbeText)
 	case len(h.Headers) > maxProbeHeaders:
-		return fmt.Errorf("%d headers are more than %d", len(h.Headers), maxProbeHeaders)
+		return fmt.Errorf("it has %d headers, more than %d: remove some", len(h.Headers), maxProbeHeaders)
 	}
 	for i, f := range h.Headers {
-		if !isFieldName(f.Name) || len(f.Value) > maxProbeText || strings.ContainsFunc(f.Value, isControl) {
+		if len(f.Value) > maxProbeText {
+			return fmt.Errorf("headers[%d]: the value of %.50q has %d bytes, more than %d: shorten it", i, f.Name, len(f.Value), maxProbeText)
+		}
+		if !isFieldName(f.Name) || strings.ContainsFunc(f.Value, isControl) {
 			return fmt.Errorf("headers[%d]: %.50q cannot be sent", i, f.Name)
 		}
 	}

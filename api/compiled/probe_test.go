@@ -60,14 +60,14 @@ func TestDecodeProbesRefuses(t *testing.T) {
 		"long name":             {`[{"name":"` + strings.Repeat("a", 64) + `/liveness","timeout":"1s","tcp":{"port":1}}]`, "container's name"},
 		"leading dash":          {`[{"name":"-a/liveness","timeout":"1s","tcp":{"port":1}}]`, "container's name"},
 		"long path": {`[{"name":"a/liveness","timeout":"1s","http":{"port":1,"scheme":"HTTP","path":"/` +
-			strings.Repeat("x", maxProbeText) + `"}}]`, "path is longer"},
+			strings.Repeat("x", maxProbeText) + `"}}]`, "4097 bytes, more than 4096"},
 		"long service": {`[{"name":"a/liveness","timeout":"1s","grpc":{"port":1,"service":"` +
 			strings.Repeat("x", maxProbeText+1) + `"}}]`, "grpc.service is longer"},
 		"many headers": {`[{"name":"a/liveness","timeout":"1s","http":{"port":1,"scheme":"HTTP","headers":[` +
-			strings.Repeat(`{"name":"x","value":""},`, maxProbeHeaders) + `{"name":"x","value":""}]}}]`, "headers are more"},
+			strings.Repeat(`{"name":"x","value":""},`, maxProbeHeaders) + `{"name":"x","value":""}]}}]`, "headers, more than 100"},
 		"line in header":      {`[{"name":"a/liveness","timeout":"1s","http":{"port":1,"scheme":"HTTP","headers":[{"name":"x","value":"a\nb"}]}}]`, "cannot be sent"},
 		"non-ASCII letter":    {`[{"name":"a/liveness","timeout":"1s","http":{"port":1,"scheme":"HTTP","headers":[{"name":"K","value":""}]}}]`, "cannot be sent"},
-		"many probes":         {`[` + strings.Repeat(`{},`, MaxProbes) + `{}]`, "probes are more"},
+		"many probes":         {`[` + strings.Repeat(`{},`, MaxProbes) + `{}]`, "are more than 256"},
 		"header without name": {`[{"name":"a/liveness","timeout":"1s","http":{"port":1,"scheme":"HTTP","headers":[{"name":"","value":"x"}]}}]`, "cannot be sent"},
 		"twice": {`[{"name":"a/liveness","timeout":"1s","tcp":{"port":1}},
 			{"name":"a/liveness","timeout":"1s","tcp":{"port":2}}]`, "named twice"},

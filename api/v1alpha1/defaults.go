@@ -65,13 +65,15 @@ const (
 
 // Defaults of fields of a SidecarClass.
 const (
-	DefaultInterception            = InterceptRedirect
-	DefaultLogLevel                = "info"
-	DefaultAccessLog               = "All"
-	DefaultDrainTimeout   Duration = "25s"
-	DefaultCPURequest              = "10m"
-	DefaultMemoryRequest           = "32Mi"
-	DefaultMemoryLimit             = "256Mi"
+	DefaultInterception           = InterceptRedirect
+	DefaultLogLevel               = "info"
+	DefaultAccessLog              = "All"
+	DefaultDrainTimeout  Duration = "25s"
+	DefaultCPURequest             = "10m"
+	DefaultMemoryRequest          = "32Mi"
+	DefaultMemoryLimit            = "256Mi"
+	// DefaultGuaranteedCPU is the sidecar's CPU in pods of the QoS class Guaranteed, if the class sets no limit.
+	DefaultGuaranteedCPU           = "500m"
 	DefaultRedisMode               = RedisStandalone
 	DefaultRedisTimeout   Duration = "100ms"
 	DefaultVaultTimeout   Duration = "5s"
@@ -155,7 +157,7 @@ func otherDefaults() []Default {
 		{Field: spec + "image", Text: "the image that the operator was installed with"},
 		{Field: spec + "imagePullPolicy", Text: "the policy that the operator was installed with"},
 		{Field: spec + "resources", Text: "requests of " + DefaultCPURequest + " CPU and " + DefaultMemoryRequest + " memory, and a limit of " +
-			DefaultMemoryLimit + " memory"},
+			DefaultMemoryLimit + " memory. In a pod of the QoS class Guaranteed the limit is also the request, and the CPU limit " + DefaultGuaranteedCPU},
 		{Field: spec + "interception", Value: string(DefaultInterception)},
 		{Field: spec + "logLevel", Value: DefaultLogLevel},
 		{Field: spec + "accessLog", Value: DefaultAccessLog},

@@ -16,6 +16,7 @@ package inject
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -48,6 +49,9 @@ func Inject(in Input) (*corev1.Pod, error) {
 		return nil, err
 	}
 	declared := declaredPorts(pod)
+	if _, err := compiled.EncodeContainerPorts(declared); err != nil {
+		return nil, refusef("its containers declare too many ports (%v): declare only the ports that clients use, or give them shorter names", err)
+	}
 	guarded, err := guardedPorts(in.Sidecar, declared)
 	if err != nil {
 		return nil, err
@@ -61,14 +65,18 @@ func Inject(in Input) (*corev1.Pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pod, add(pod, in.Sidecar, render.Pod{Ports: declared, Probes: probes}, left)
+	facts := render.Pod{Ports: declared, Probes: probes, Guaranteed: isGuaranteed(pod)}
+	if pod.Spec.Resources != nil {
+		facts.MemoryBudget = pod.Spec.Resources.Limits.Memory().Value()
+	}
+	return pod, add(pod, in.Sidecar, facts, left)
 }
 
 // add adds the sidecar's parts to the pod, its containers first, so that everything else starts after it.
 func add(pod *corev1.Pod, sidecar render.Sidecar, facts render.Pod, left leftover) error {
 	containers, err := sidecar.InitContainers(facts)
 	if err != nil {
-		return refusef("its probes do not fit into the sidecar's environment (%v): shorten their paths and headers", err)
+		return refusef("its probes do not fit into the sidecar's environment (%v): shorten their paths and headers, or use exec probes", err)
 	}
 	for i := range containers {
 		containers[i].Resources = resources(pod, containers[i].Resources, left.resources[containers[i].Name])
@@ -96,6 +104,24 @@ func resources(pod *corev1.Pod, rendered, present corev1.ResourceRequirements) c
 	rendered.Limits = withDefaults(rendered.Limits, present.Limits)
 	rendered.Requests = withDefaults(rendered.Requests, present.Requests)
 	return rendered
+}
+
+// isGuaranteed reports whether the pod has the QoS class Guaranteed: every container has limits for CPU and memory, and requests
+// that are the same. The API server has set requests that are unset to the limits.
+func isGuaranteed(pod *corev1.Pod) bool {
+	if pod.Spec.Resources != nil {
+		return false // the class follows from the pod's resources, which the sidecar uses
+	}
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+			limit, ok := c.Resources.Limits[name]
+			request, requested := c.Resources.Requests[name]
+			if !ok || limit.IsZero() || requested && request.Cmp(limit) != 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func withDefaults(list, defaults corev1.ResourceList) corev1.ResourceList {

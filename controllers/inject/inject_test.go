@@ -144,3 +144,70 @@ func TestInjectAgainKeepsDefaultsOfLimitRange(t *testing.T) {
 		t.Errorf("limits are %v", again)
 	}
 }
+
+func guaranteedPod() *corev1.Pod {
+	pod := appPod()
+	list := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1"), corev1.ResourceMemory: resource.MustParse("1Gi")}
+	pod.Spec.Containers[0].Resources = corev1.ResourceRequirements{Requests: list, Limits: list.DeepCopy()}
+	return pod
+}
+
+// TestInjectKeepsGuaranteed: the scheduler and the kubelet treat a pod of another QoS class worse.
+func TestInjectKeepsGuaranteed(t *testing.T) {
+	of := func(cpu, memory string) *corev1.ResourceRequirements {
+		r := &corev1.ResourceRequirements{Requests: corev1.ResourceList{}, Limits: corev1.ResourceList{}}
+		r.Requests[corev1.ResourceCPU] = resource.MustParse(cpu)
+		r.Limits[corev1.ResourceMemory] = resource.MustParse(memory)
+		return r
+	}
+	tests := map[string]struct {
+		class             *corev1.ResourceRequirements
+		change            func(*corev1.Pod)
+		want              bool
+		wantCPU, wantSize string
+	}{
+		"defaults":                  {want: true, wantCPU: "500m", wantSize: "256Mi"},
+		"the class's":               {class: of("2", "64Mi"), want: true, wantCPU: "2", wantSize: "64Mi"},
+		"requests left out":         {change: func(p *corev1.Pod) { p.Spec.Containers[0].Resources.Requests = nil }, want: true, wantCPU: "500m", wantSize: "256Mi"},
+		"an init container without": {change: func(p *corev1.Pod) { p.Spec.InitContainers = []corev1.Container{{Name: "migrate"}} }},
+		"a request below its limit": {change: func(p *corev1.Pod) {
+			p.Spec.Containers[0].Resources.Requests[corev1.ResourceCPU] = resource.MustParse("1m")
+		}},
+		"no limit of memory":         {change: func(p *corev1.Pod) { delete(p.Spec.Containers[0].Resources.Limits, corev1.ResourceMemory) }},
+		"a second container without": {change: func(p *corev1.Pod) { p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "b"}) }},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			in := input(guaranteedPod(), v1alpha1.InterceptRedirect)
+			in.Sidecar.Class.Spec.Resources = tt.class
+			if tt.change != nil {
+				tt.change(in.Pod)
+			}
+			got := mustInject(t, in)
+			if isGuaranteed(got) != tt.want {
+				t.Errorf("guaranteed: %v, want %v: %+v", !tt.want, tt.want, got.Spec.InitContainers)
+			}
+			if limits := sidecarOf(t, got).Resources.Limits; tt.want && (limits.Cpu().String() != tt.wantCPU || limits.Memory().String() != tt.wantSize) {
+				t.Errorf("limits %v; want %s CPU and %s", limits, tt.wantCPU, tt.wantSize)
+			}
+			in.Pod = got
+			if again := mustInject(t, in); !reflect.DeepEqual(again, got) {
+				t.Errorf("injected again: %+v", again.Spec.InitContainers)
+			}
+		})
+	}
+}
+
+// TestPodBudgetBoundsMemory: the sidecar and the app share the memory of the pod.
+func TestPodBudgetBoundsMemory(t *testing.T) {
+	for budget, want := range map[string]string{"128Mi": "60397974", "4Gi": "241591905", "": "241591905"} {
+		pod := appPod()
+		pod.Spec.Resources = &corev1.ResourceRequirements{Limits: corev1.ResourceList{}}
+		if budget != "" {
+			pod.Spec.Resources.Limits[corev1.ResourceMemory] = resource.MustParse(budget)
+		}
+		if got := environment(sidecarOf(t, mustInject(t, input(pod, v1alpha1.InterceptRedirect))), "GOMEMLIMIT"); got != want {
+			t.Errorf("budget %q: GOMEMLIMIT %s, want %s", budget, got, want)
+		}
+	}
+}

@@ -45,11 +45,40 @@ func refuseHostNetwork(pod *corev1.Pod, _ Input) error {
 
 func refuseWindows(pod *corev1.Pod, _ Input) error {
 	named := pod.Spec.OS != nil && pod.Spec.OS.Name == corev1.Windows
-	if named || pod.Spec.NodeSelector[corev1.LabelOSStable] == "windows" {
+	if named || isWindows(pod.Spec.NodeSelector[corev1.LabelOSStable]) || isWindows(pod.Spec.NodeSelector[betaOSLabel]) || needsWindows(pod.Spec.Affinity) {
 		return refusef("it is for Windows nodes, and the sidecar runs only on Linux: " +
 			"change the policy's selector so that it does not match the pod")
 	}
 	return nil
+}
+
+// betaOSLabel is the deprecated name of corev1.LabelOSStable, which nodes still have.
+const betaOSLabel = "beta.kubernetes.io/os"
+
+func isWindows(os string) bool { return os == string(corev1.Windows) }
+
+// needsWindows reports whether no Linux node fits the affinity: every term, of which one is enough, requires Windows.
+func needsWindows(affinity *corev1.Affinity) bool {
+	if affinity == nil || affinity.NodeAffinity == nil || affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+		return false
+	}
+	terms := affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
+	return len(terms) > 0 && !slices.ContainsFunc(terms, func(term corev1.NodeSelectorTerm) bool {
+		return !slices.ContainsFunc(term.MatchExpressions, requiresWindows)
+	})
+}
+
+func requiresWindows(r corev1.NodeSelectorRequirement) bool {
+	if r.Key != corev1.LabelOSStable && r.Key != betaOSLabel {
+		return false
+	}
+	switch r.Operator {
+	case corev1.NodeSelectorOpIn:
+		return len(r.Values) > 0 && !slices.ContainsFunc(r.Values, func(os string) bool { return !isWindows(os) })
+	case corev1.NodeSelectorOpNotIn:
+		return slices.Contains(r.Values, string(corev1.Linux))
+	}
+	return false
 }
 
 // refuseStatic refuses the mirror of a static pod: the kubelet runs the static pod whatever the mirror contains.

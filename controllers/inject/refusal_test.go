@@ -1,6 +1,8 @@
 package inject
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,10 +17,31 @@ func TestInjectRefusesPod(t *testing.T) {
 		change func(*corev1.Pod)
 		want   string
 	}{
-		"host network":    {func(p *corev1.Pod) { p.Spec.HostNetwork = true }, "hostNetwork: true"},
-		"windows":         {func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }, "Windows"},
-		"windows by node": {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "windows"} }, "Windows"},
-		"static":          {func(p *corev1.Pod) { p.Annotations = map[string]string{"kubernetes.io/config.mirror": "x"} }, "static pod"},
+		"host network":          {func(p *corev1.Pod) { p.Spec.HostNetwork = true }, "hostNetwork: true"},
+		"windows":               {func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }, "Windows"},
+		"windows by node":       {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "windows"} }, "Windows"},
+		"windows by beta label": {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"beta.kubernetes.io/os": "windows"} }, "Windows"},
+		"windows by affinity": {func(p *corev1.Pod) {
+			p.Spec.Affinity = affinity([]corev1.NodeSelectorRequirement{{Key: "disk", Operator: "In", Values: []string{"ssd"}}, {Key: "kubernetes.io/os", Operator: "In", Values: []string{"windows"}}})
+		}, "Windows"},
+		"windows by affinity, no Linux": {func(p *corev1.Pod) {
+			p.Spec.Affinity = affinity([]corev1.NodeSelectorRequirement{{Key: "beta.kubernetes.io/os", Operator: "NotIn", Values: []string{"linux"}}})
+		}, "Windows"},
+		"3,500 ports": {func(p *corev1.Pod) {
+			for i := range 3500 {
+				p.Spec.Containers[0].Ports = append(p.Spec.Containers[0].Ports, corev1.ContainerPort{Name: fmt.Sprintf("p%d", i), ContainerPort: int32(20000 + i)})
+			}
+		}, "more than 65536): declare only the ports that clients use"},
+		"300 probes": {func(p *corev1.Pod) {
+			for i := range 300 {
+				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: fmt.Sprintf("c%d", i), LivenessProbe: &corev1.Probe{ProbeHandler: tcpProbe(8080)}})
+			}
+		}, "300 probes and hooks are more than 256"},
+		"large probe header": {func(p *corev1.Pod) {
+			p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: httpProbe("web")}
+			p.Spec.Containers[0].ReadinessProbe.HTTPGet.HTTPHeaders = []corev1.HTTPHeader{{Name: "a", Value: strings.Repeat("b", 5000)}}
+		}, "5000 bytes, more than 4096: shorten it"},
+		"static": {func(p *corev1.Pod) { p.Annotations = map[string]string{"kubernetes.io/config.mirror": "x"} }, "static pod"},
 		"container postern": {func(p *corev1.Pod) {
 			p.Spec.Containers[0].Name = "postern"
 		}, "rename the container"},
@@ -78,6 +101,15 @@ func TestInjectRefusesPod(t *testing.T) {
 	}
 }
 
+// affinity requires one of the terms.
+func affinity(terms ...[]corev1.NodeSelectorRequirement) *corev1.Affinity {
+	required := &corev1.NodeSelector{}
+	for _, term := range terms {
+		required.NodeSelectorTerms = append(required.NodeSelectorTerms, corev1.NodeSelectorTerm{MatchExpressions: term})
+	}
+	return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: required}}
+}
+
 func TestInjectRefusesPolicy(t *testing.T) {
 	for name, tc := range map[string]struct {
 		port compiled.Port
@@ -134,6 +166,16 @@ func TestInjectAllowsPrivilegedPods(t *testing.T) {
 			p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 15990, Protocol: corev1.ProtocolUDP}}
 		},
 		"no ports": func(p *corev1.Pod) { p.Spec.Containers[0].Ports = nil },
+		"Windows or Linux": func(p *corev1.Pod) {
+			p.Spec.Affinity = affinity([]corev1.NodeSelectorRequirement{{Key: "kubernetes.io/os", Operator: "In", Values: []string{"windows", "linux"}}})
+		},
+		"Windows or a disk": func(p *corev1.Pod) {
+			p.Spec.Affinity = affinity([]corev1.NodeSelectorRequirement{{Key: "kubernetes.io/os", Operator: "In", Values: []string{"windows"}}},
+				[]corev1.NodeSelectorRequirement{{Key: "disk", Operator: "Exists"}})
+		},
+		"not Windows": func(p *corev1.Pod) {
+			p.Spec.Affinity = affinity([]corev1.NodeSelectorRequirement{{Key: "kubernetes.io/os", Operator: "NotIn", Values: []string{"windows"}}})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pod := appPod()

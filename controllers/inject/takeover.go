@@ -7,22 +7,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/render"
 )
 
 // portStartSysctl is the lowest port that every user may bind. Pod Security allows it at all levels.
 const portStartSysctl = "net.ipv4.ip_unprivileged_port_start"
 
-// guardedPorts returns the numbers of the pod's ports that the sidecar listens on.
+// guardedPorts returns the numbers of the pod's ports that the sidecar listens on. A Job or a worker declares none. If its app
+// listens on the pod's address all the same, the sidecar reports that it is reachable around it.
 func guardedPorts(sidecar render.Sidecar, declared []compiled.ContainerPort) ([]uint16, error) {
 	ports, err := sidecar.Policy.ResolvePorts(declared)
 	if err != nil {
 		return nil, refusef("%v: give a container port that name, or change spec.ports of the policy", err)
-	}
-	if len(ports) == 0 && sidecar.Interception == v1alpha1.InterceptTakeover {
-		return nil, refusef("no port is known for the sidecar to take over: " +
-			"declare the app's ports in its containers, or in spec.ports of the policy")
 	}
 	var numbers []uint16
 	for _, p := range ports {

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
@@ -65,9 +66,12 @@ func TestTakeoverLowersItsOwnSysctl(t *testing.T) {
 	}
 }
 
-func TestTakeoverNeedsPorts(t *testing.T) {
+// TestTakeoverWithoutPorts: a Job or a worker declares no port.
+func TestTakeoverWithoutPorts(t *testing.T) {
 	pod := appPod()
 	pod.Spec.Containers[0].Ports = nil
-	_, err := Inject(input(pod, v1alpha1.InterceptTakeover))
-	wantRefusal(t, err, "no port is known")
+	got := mustInject(t, input(pod, v1alpha1.InterceptTakeover))
+	if ports := environment(sidecarOf(t, got), compiled.EnvContainerPorts); ports != "" || portStart(got) != "" {
+		t.Errorf("the sidecar is told of the ports %q, and the sysctl is %q", ports, portStart(got))
+	}
 }

@@ -37,7 +37,11 @@ func (s Sidecar) InitContainers(pod Pod) ([]corev1.Container, error) {
 		return nil, err
 	}
 	if s.Interception == v1alpha1.InterceptRedirect {
-		return []corev1.Container{s.redirect(), sidecar}, nil
+		redirect := s.redirect()
+		if pod.Guaranteed {
+			redirect.Resources = guaranteed(redirect.Resources)
+		}
+		return []corev1.Container{redirect, sidecar}, nil
 	}
 	return []corev1.Container{sidecar}, nil
 }
@@ -46,6 +50,9 @@ func (s Sidecar) InitContainers(pod Pod) ([]corev1.Container, error) {
 // ports on a native sidecar broke Services before Kubernetes 1.32.
 func (s Sidecar) container(pod Pod) (corev1.Container, error) {
 	resources := s.resources()
+	if pod.Guaranteed {
+		resources = guaranteed(resources)
+	}
 	env, err := s.environment(pod, resources)
 	if err != nil {
 		return corev1.Container{}, err
@@ -128,6 +135,31 @@ func (s Sidecar) resources() corev1.ResourceRequirements {
 		},
 		Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse(v1alpha1.DefaultMemoryLimit)},
 	}
+}
+
+// guaranteed returns resources with which a pod keeps the QoS class Guaranteed: for CPU and memory, the limit is also the request. A
+// resource without a limit gets the request or, if that is more, the default for such pods.
+func guaranteed(r corev1.ResourceRequirements) corev1.ResourceRequirements {
+	out := *r.DeepCopy()
+	if out.Limits == nil {
+		out.Limits = corev1.ResourceList{}
+	}
+	if out.Requests == nil {
+		out.Requests = corev1.ResourceList{}
+	}
+	for name, least := range map[corev1.ResourceName]string{
+		corev1.ResourceCPU: v1alpha1.DefaultGuaranteedCPU, corev1.ResourceMemory: v1alpha1.DefaultMemoryLimit,
+	} {
+		limit, ok := out.Limits[name]
+		if !ok || limit.IsZero() {
+			limit = resource.MustParse(least)
+			if request := out.Requests[name]; request.Cmp(limit) > 0 {
+				limit = request
+			}
+		}
+		out.Limits[name], out.Requests[name] = limit, limit
+	}
+	return out
 }
 
 // redirectResources returns the class's resources, so that a quota or a LimitRange that the sidecar satisfies is satisfied by

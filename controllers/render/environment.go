@@ -2,8 +2,6 @@ package render
 
 import (
 	"encoding/base64"
-	"encoding/json"
-	"fmt"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -41,11 +39,11 @@ func (s Sidecar) environment(pod Pod, resources corev1.ResourceRequirements) ([]
 		env = append(env, corev1.EnvVar{Name: compiled.EnvVaultTokenFile, Value: compiled.VaultTokenFile})
 	}
 	if len(pod.Ports) > 0 {
-		ports, err := json.Marshal(pod.Ports)
+		ports, err := compiled.EncodeContainerPorts(pod.Ports)
 		if err != nil {
-			return nil, fmt.Errorf("encoding %s: %w", compiled.EnvContainerPorts, err)
+			return nil, err
 		}
-		env = append(env, corev1.EnvVar{Name: compiled.EnvContainerPorts, Value: string(ports)})
+		env = append(env, corev1.EnvVar{Name: compiled.EnvContainerPorts, Value: ports})
 	}
 	if len(pod.Probes) > 0 {
 		probes, err := compiled.EncodeProbes(pod.Probes)
@@ -54,11 +52,22 @@ func (s Sidecar) environment(pod Pod, resources corev1.ResourceRequirements) ([]
 		}
 		env = append(env, corev1.EnvVar{Name: compiled.EnvProbes, Value: probes})
 	}
-	if limit := resources.Limits.Memory(); !limit.IsZero() {
+	if limit := memoryLimit(resources.Limits.Memory().Value(), pod.MemoryBudget); limit > 0 {
 		// A tenth is left for memory that the garbage collector does not count.
-		env = append(env, corev1.EnvVar{Name: "GOMEMLIMIT", Value: strconv.FormatInt(limit.Value()/10*9, 10)})
+		env = append(env, corev1.EnvVar{Name: "GOMEMLIMIT", Value: strconv.FormatInt(limit/10*9, 10)})
 	}
 	return env, nil
+}
+
+// memoryLimit returns the memory that the sidecar may use, in bytes; 0 for no limit. Half of a pod-level budget is left to the app.
+func memoryLimit(container, budget int64) int64 {
+	switch {
+	case budget == 0:
+		return container
+	case container == 0:
+		return budget / 2
+	}
+	return min(container, budget/2)
 }
 
 // redirectEnvironment returns the init container's environment.

@@ -57,6 +57,10 @@ type Pod struct {
 	Ports []compiled.ContainerPort
 	// Probes are those that the sidecar forwards to the app.
 	Probes []compiled.Probe
+	// Guaranteed says that the pod has the QoS class Guaranteed, which it keeps.
+	Guaranteed bool
+	// MemoryBudget is the memory limit of the whole pod, in bytes; 0 for none.
+	MemoryBudget int64
 }
 
 func (s Sidecar) image() string {
