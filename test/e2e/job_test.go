@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -14,11 +15,23 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
-// testJob: a Job whose pod has a sidecar completes when its app ends.
+// testJob: a Job whose pod has a sidecar completes when its app ends. Under Takeover it declares no port, and the sidecar listens on
+// none.
 func testJob(t *testing.T) {
+	t.Run("Redirect", func(t *testing.T) { checkJob(t, closed, 2) })
+	t.Run("Takeover without ports", func(t *testing.T) {
+		policy := strings.ReplaceAll(closed, "  ports: [{port: 8080}]\n", "  interception: Takeover\n")
+		checkJob(t, policy, 1, env("LISTEN", "127.0.0.1:8080"), func(spec *corev1.PodSpec) {
+			spec.Containers[0].Ports, spec.Containers[0].ReadinessProbe = nil, nil
+		})
+	})
+}
+
+// checkJob runs a Job whose pod must have that many init containers.
+func checkJob(t *testing.T, policy string, initContainers int, changes ...change) {
 	s := newSpace(t)
-	s.apply(closed)
-	spec := podSpec(env("EXIT_AFTER", "2s"))
+	s.apply(policy)
+	spec := podSpec(append(changes, env("EXIT_AFTER", "2s"))...)
 	spec.RestartPolicy = corev1.RestartPolicyNever
 	s.create(&batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.name, Name: "report"},
@@ -36,8 +49,8 @@ func testJob(t *testing.T) {
 		}
 		return nil
 	})
-	if p := s.pods("report")[0]; len(p.Spec.InitContainers) != 2 {
-		t.Errorf("the job's pod had no sidecar: %s", describe(&p))
+	if p := s.pods("report")[0]; len(p.Spec.InitContainers) != initContainers {
+		t.Errorf("the job's pod has not %d init containers: %s", initContainers, describe(&p))
 	}
 	s.hasCondition("closed", v1alpha1.ConditionEnforced, metav1.ConditionUnknown, v1alpha1.ReasonNoPods)
 }
