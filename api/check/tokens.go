@@ -147,7 +147,7 @@ func (c *checker) keys(field string, p *compiled.Provider) {
 	case k.URI != "":
 		c.remoteKeys(field, k)
 	default:
-		if _, err := InlineKeys(k.Inline, p.Algorithms); err != nil {
+		if _, err := InlineKeys(p); err != nil {
 			c.add(field+".inline", err)
 		}
 	}
@@ -166,10 +166,10 @@ func (c *checker) remoteKeys(field string, k *compiled.Keys) {
 	}
 }
 
-// InlineKeys returns a key set that is written in a policy. The set's Skipped lists the keys that cannot be used. A set without a
-// usable key is an error.
-func InlineKeys(document []byte, algorithms []string) (*keyset.Set, error) {
-	set, err := keyset.Parse(document, keyset.Options{Algorithms: algorithms})
+// InlineKeys returns the key set that is written in a policy for p. The set's Dropped lists the keys that cannot be used. A set
+// without a usable key is an error.
+func InlineKeys(p *compiled.Provider) (*keyset.Set, error) {
+	set, err := keyset.Parse(p.Keys.Inline, keyset.Options{Algorithms: p.Algorithms, Issuer: p.Issuer})
 	if err != nil {
 		return nil, fmt.Errorf("%w; write a JSON Web Key Set of public keys, for example {\"keys\": [{\"kty\": \"EC\", …}]}", err)
 	}

@@ -13,8 +13,9 @@ type JWT struct {
 	Providers []JWTProvider `json:"providers"`
 }
 
-// Algorithm is a JWS algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
-// +kubebuilder:validation:Enum=RS256;RS384;RS512;PS256;PS384;PS512;ES256;ES384;ES512;EdDSA;HS256;HS384;HS512
+// Algorithm is a JWS algorithm (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2). EdDSA and Ed25519 are two names of the same algorithm:
+// write the one that the issuer's tokens state, or both.
+// +kubebuilder:validation:Enum=RS256;RS384;RS512;PS256;PS384;PS512;ES256;ES384;ES512;EdDSA;Ed25519;HS256;HS384;HS512
 type Algorithm string
 
 // JWTProvider is a trusted issuer.
@@ -46,7 +47,7 @@ type JWTProvider struct {
 	// Algorithms are the signature algorithms that the issuer uses. Tokens with another algorithm are refused.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:validation:MaxItems=11
 	Algorithms []Algorithm `json:"algorithms"`
 
 	// JWKS is the source of the issuer's keys.

@@ -40,6 +40,9 @@ func (c *compiler) warn(p *compiled.Policy) {
 	}
 }
 
+// maxKeyWarnings is the maximum number of keys of one set that are reported one by one.
+const maxKeyWarnings = 4
+
 // warnKeys reports inline keys that verify no token. The key set of an issuer may contain such keys, for encryption, so a copy of it is
 // not an error.
 func (c *compiler) warnKeys(p *compiled.Policy) {
@@ -48,12 +51,17 @@ func (c *compiler) warnKeys(p *compiled.Policy) {
 		if len(provider.Keys.Inline) == 0 {
 			continue
 		}
-		set, err := check.InlineKeys(provider.Keys.Inline, provider.Algorithms)
+		set, err := check.InlineKeys(provider)
 		if err != nil {
 			continue // judge has reported it
 		}
-		for _, reason := range set.Skipped() {
-			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].jwks.inline", i), "%s, so no token is verified with it: remove it, or add its algorithm to algorithms", reason)
+		field := fmt.Sprintf("spec.jwt.providers[%d].jwks.inline", i)
+		for j, key := range set.Dropped() {
+			if j == maxKeyWarnings {
+				c.warnf(field, "%d more keys verify no token: remove them, or add their algorithms to algorithms", len(set.Dropped())-j)
+				break
+			}
+			c.warnf(field, "%s, so no token is verified with it: remove it, or add its algorithm to algorithms", key)
 		}
 	}
 }

@@ -88,7 +88,7 @@ func (a *Acquirer) vaultSecret(ref *compiled.SecretRef) (*vault.Secret, error) {
 // ProviderKeys returns the keys of an external issuer.
 func (a *Acquirer) ProviderKeys(p *compiled.Provider) (authn.Keys, error) {
 	spec := jwks.Spec{
-		Provider: p.Name, Algorithms: p.Algorithms, URI: p.Keys.URI, RefreshInterval: p.Keys.RefreshInterval.Std(),
+		Provider: p.Name, Issuer: p.Issuer, Algorithms: p.Algorithms, URI: p.Keys.URI, RefreshInterval: p.Keys.RefreshInterval.Std(),
 		MaxStale: p.Keys.MaxStale.Std(), CABundle: []byte(p.Keys.CABundle), Inline: p.Keys.Inline,
 	}
 	if ref := p.Keys.Secret; ref != nil {

@@ -34,6 +34,8 @@ const (
 type Spec struct {
 	// Provider is the name of the provider in the policy, and a label of metrics.
 	Provider string
+	// Issuer is the provider's. Keys that name another issuer are not used.
+	Issuer string
 	// Algorithms are the provider's. See keyset.CheckAlgorithms.
 	Algorithms []string
 
@@ -136,15 +138,16 @@ func (m *Manager) Acquire(spec Spec) (source Source, release func(), err error) 
 func (m *Manager) open(spec Spec, before []*opened) (*opened, error) {
 	s := &opened{spec: spec}
 	if spec.Inline != nil {
-		set, err := keyset.Parse(spec.Inline, keyset.Options{Algorithms: spec.Algorithms})
+		set, err := keyset.Parse(spec.Inline, spec.options())
 		if err != nil {
 			return nil, err
 		}
+		logDropped(m.log, spec.Provider, nil, set)
 		s.source = static{set: set}
 		return s, nil
 	}
 	interval := spec.RefreshInterval
-	held := &mounted{source: spec.Secret, algorithms: spec.Algorithms, now: m.now}
+	held := &mounted{source: spec.Secret, options: spec.options(), now: m.now}
 	held.readAt.Store(m.now().UnixNano())
 	var l loader = held
 	if spec.URI != "" {
@@ -152,7 +155,7 @@ func (m *Manager) open(spec Spec, before []*opened) (*opened, error) {
 		if err != nil {
 			return nil, err
 		}
-		l = &remote{uri: spec.URI, client: newClient(roots, m.pace.timeout), algorithms: spec.Algorithms, now: m.now}
+		l = &remote{uri: spec.URI, client: newClient(roots, m.pace.timeout), options: spec.options(), now: m.now}
 	} else {
 		interval = secretInterval
 	}
@@ -196,11 +199,16 @@ func inherited(spec Spec, before []*opened) *content {
 		if c == nil {
 			continue
 		}
-		if set, err := keyset.Parse(c.body, keyset.Options{Algorithms: spec.Algorithms}); err == nil {
+		if set, err := keyset.Parse(c.body, spec.options()); err == nil {
 			return &content{set: set, body: c.body, at: c.at}
 		}
 	}
 	return nil
+}
+
+// options returns how the spec's set is parsed.
+func (s Spec) options() keyset.Options {
+	return keyset.Options{Algorithms: s.Algorithms, Issuer: s.Issuer}
 }
 
 // checked returns the spec with its defaults filled in, or an error if it is not valid.
@@ -247,6 +255,7 @@ func (s Spec) key() specKey {
 	var b []byte
 	part := func(text string) { b = fmt.Appendf(b, "%d:%s", len(text), text) }
 	part(s.Provider)
+	part(s.Issuer)
 	part(s.URI)
 	part(s.RefreshInterval.String())
 	part(s.MaxStale.String())

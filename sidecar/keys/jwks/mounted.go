@@ -12,9 +12,9 @@ import (
 
 // mounted loads a set from a secret source: a mounted Secret, or a store such as Vault.
 type mounted struct {
-	source     secret.Source
-	algorithms []string
-	now        func() time.Time
+	source  secret.Source
+	options keyset.Options
+	now     func() time.Time
 	// value is the content of the last good set. It needs no lock, because calls of load never overlap.
 	value secret.Value
 	// readAt is the time of the last successful read of the source, valid or not, in nanoseconds since 1970.
@@ -35,7 +35,7 @@ func (m *mounted) load(ctx context.Context, last *content) (*content, error) {
 	if last != nil && value.Equal(m.value) {
 		return &content{set: last.set, at: m.now()}, nil
 	}
-	set, err := keyset.ParseSecret(value.Reveal(), m.algorithms)
+	set, err := keyset.ParseSecret(value.Reveal(), m.options)
 	if err != nil {
 		return nil, err
 	}

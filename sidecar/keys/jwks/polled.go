@@ -188,7 +188,8 @@ func (p *polled) report(last, next *content, err error) {
 		p.observe(resultNotModified)
 	default:
 		p.observe(resultOK)
-		p.log.Info("loaded key set", "provider", p.name, "keys", next.set.Len(), "skipped", next.set.Skipped())
+		p.log.Info("loaded key set", "provider", p.name, "keys", next.set.Len(), "dropped", len(next.set.Dropped()))
+		logDropped(p.log, p.name, last, next.set)
 	}
 	if err == nil && before != nil {
 		p.log.Info("loading key set works again", "provider", p.name)

@@ -21,10 +21,10 @@ const maxRedirects = 3
 
 // remote loads a set from its issuer.
 type remote struct {
-	uri        string
-	client     *http.Client
-	algorithms []string
-	now        func() time.Time
+	uri     string
+	client  *http.Client
+	options keyset.Options
+	now     func() time.Time
 	// etag and modified are the validators of the last good response. They need no lock, because calls of load never overlap.
 	etag, modified string
 }
@@ -105,7 +105,7 @@ func (r *remote) accept(body []byte, header http.Header, last *content) (*conten
 	if last != nil && bytes.Equal(body, last.body) {
 		next.set, next.body = last.set, last.body
 	} else {
-		set, err := keyset.Parse(body, keyset.Options{Algorithms: r.algorithms})
+		set, err := keyset.Parse(body, r.options)
 		if err != nil {
 			return nil, err
 		}
