@@ -101,7 +101,7 @@ func (a *Acquirer) ProviderKeys(p *compiled.Provider) (authn.Keys, error) {
 			if spec.SecretName, err = named(ref, a.policy.Vault); err != nil {
 				return nil, err
 			}
-			spec.ReadStale = jwks.MinSecretStale // the last value is used for vault.maxStale
+			spec.MaxStale = cmp.Or(a.policy.Vault.MaxStale.Std(), vault.DefaultMaxStale)
 		}
 	}
 	source, release, err := a.shared.keys.Acquire(spec)

@@ -69,7 +69,9 @@ func TestKeysOfAnotherIssuer(t *testing.T) {
 	}
 	for name, spec := range map[string]func(issuer string) Spec{
 		"by URI": byURI,
-		"inline": func(issuer string) Spec { return Spec{Provider: "corp", Issuer: issuer, Algorithms: every(), Inline: set} },
+		"inline": func(issuer string) Spec {
+			return Spec{Provider: "corp", Issuer: issuer, Algorithms: every(), Inline: set}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			first, second := acquire(t, m, spec(one)), acquire(t, m, spec(two))

@@ -43,18 +43,17 @@ type Spec struct {
 	URI string
 	// RefreshInterval is the time between two fetches, varied by up to 10 %; zero means DefaultRefreshInterval.
 	RefreshInterval time.Duration
-	// MaxStale is how long a set stays active after the URI or the Secret last confirmed it; zero means DefaultMaxStale.
+	// MaxStale is how long a set stays active after the URI or the Secret last confirmed it; zero means DefaultMaxStale. A Live
+	// secret decides itself how long its value is used, and MaxStale applies to the last good set while the value is not valid.
 	MaxStale time.Duration
-	// ReadStale is how long a set stays active after the Secret could last be read, valid or not. It is for a source that itself
-	// caches what it read for as long as allowed. Zero means no such limit.
-	ReadStale time.Duration
 	// CABundle contains PEM certificates of the CAs that the URI's server must be signed by; empty means those of the system.
 	CABundle []byte
 
 	// Inline is a JWK set of public keys.
 	Inline []byte
 
-	// Secret is read again every ten seconds. SecretName identifies it. See keyset.ParseSecret for its content.
+	// Secret is followed if it is Live, and read again every ten seconds otherwise. SecretName identifies it. See
+	// keyset.ParseSecret for its content.
 	Secret     secret.Source
 	SecretName string
 }
@@ -83,15 +82,7 @@ type specKey [sha256.Size]byte
 // opened is a source with its Spec.
 type opened struct {
 	spec   Spec
-	source Source
-	polled *polled // nil for an inline set
-}
-
-// close ends the background loads.
-func (o *opened) close() {
-	if o.polled != nil {
-		o.polled.cancel()
-	}
+	source managed
 }
 
 // NewManager returns a Manager without sources, and registers its metrics.
@@ -126,7 +117,7 @@ func (m *Manager) Acquire(spec Spec) (source Source, release func(), err error) 
 		if err != nil {
 			return nil, nil, err
 		}
-		return s, s.close, nil
+		return s, s.source.close, nil
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("keys of provider %q: %w", spec.Provider, err)
@@ -136,53 +127,77 @@ func (m *Manager) Acquire(spec Spec) (source Source, release func(), err error) 
 
 // open creates and starts the source of a new spec. before are the sources that already exist.
 func (m *Manager) open(spec Spec, before []*opened) (*opened, error) {
-	s := &opened{spec: spec}
-	if spec.Inline != nil {
+	o := &opened{spec: spec}
+	live, ok := spec.Secret.(Live)
+	switch {
+	case spec.Inline != nil:
 		set, err := keyset.Parse(spec.Inline, spec.options())
 		if err != nil {
 			return nil, err
 		}
 		logDropped(m.log, spec.Provider, nil, set)
-		s.source = static{set: set}
-		return s, nil
-	}
-	interval := spec.RefreshInterval
-	held := &mounted{source: spec.Secret, options: spec.options(), now: m.now}
-	held.readAt.Store(m.now().UnixNano())
-	var l loader = held
-	if spec.URI != "" {
-		roots, err := check.Certificates(spec.CABundle)
+		o.source = static{set: set}
+	case ok:
+		f := m.newFollowed(spec, live)
+		go f.run()
+		o.source = f
+	default:
+		p, err := m.newPolled(spec)
 		if err != nil {
 			return nil, err
 		}
-		l = &remote{uri: spec.URI, client: newClient(roots, m.pace.timeout), options: spec.options(), now: m.now}
-	} else {
-		interval = secretInterval
+		p.current.Store(inherited(spec, before))
+		go p.run()
+		o.source = p
 	}
-	p, err := m.newPolled(spec, l, interval)
+	return o, nil
+}
+
+func (m *Manager) newFollowed(spec Spec, live Live) *followed {
+	life, cancel := context.WithCancel(context.Background())
+	return &followed{
+		name: spec.Provider, source: live, options: spec.options(), maxStale: spec.MaxStale, now: m.now, log: m.log,
+		observe: m.observer(spec), waiting: m.newWaiting(), life: life, cancel: cancel, first: make(chan struct{}),
+	}
+}
+
+func (m *Manager) newPolled(spec Spec) (*polled, error) {
+	l, err := m.newLoader(spec)
 	if err != nil {
 		return nil, err
 	}
-	if spec.Secret != nil && spec.ReadStale > 0 {
-		p.unread = func() bool { return held.sinceRead(m.now()) > spec.ReadStale }
-	}
-	p.current.Store(inherited(spec, before))
-	s.source, s.polled = p, p
-	go p.run()
-	return s, nil
-}
-
-func (m *Manager) newPolled(spec Spec, l loader, interval time.Duration) (*polled, error) {
 	absent, err := lru.New[string, time.Time](maxAbsent)
 	if err != nil {
 		return nil, fmt.Errorf("creating cache of absent keys: %w", err)
 	}
+	interval := spec.RefreshInterval
+	if spec.Secret != nil {
+		interval = secretInterval
+	}
 	life, cancel := context.WithCancel(context.Background())
 	return &polled{
 		name: spec.Provider, loader: l, interval: interval, maxStale: spec.MaxStale, pace: m.pace, now: m.now, log: m.log,
-		observe: func(result string) { m.metrics.fetches.WithLabelValues(spec.Provider, result).Inc() },
-		life:    life, cancel: cancel, absent: absent, first: make(chan struct{}),
+		observe: m.observer(spec), waiting: m.newWaiting(), life: life, cancel: cancel, absent: absent, first: make(chan struct{}),
 	}, nil
+}
+
+func (m *Manager) newLoader(spec Spec) (loader, error) {
+	if spec.Secret != nil {
+		return &mounted{source: spec.Secret, options: spec.options(), now: m.now}, nil
+	}
+	roots, err := check.Certificates(spec.CABundle)
+	if err != nil {
+		return nil, err
+	}
+	return &remote{uri: spec.URI, client: newClient(roots, m.pace.timeout), options: spec.options(), now: m.now}, nil
+}
+
+func (m *Manager) observer(spec Spec) func(result string) {
+	return func(result string) { m.metrics.fetches.WithLabelValues(spec.Provider, result).Inc() }
+}
+
+func (m *Manager) newWaiting() *waiting {
+	return &waiting{limit: m.pace.wait, most: m.pace.maxWaiters}
 }
 
 // inherited returns the last good set of an existing source with the same URI and CA bundle, parsed with the new algorithms. So
@@ -192,10 +207,11 @@ func inherited(spec Spec, before []*opened) *content {
 		return nil
 	}
 	for _, s := range before {
-		if s.polled == nil || s.spec.URI != spec.URI || string(s.spec.CABundle) != string(spec.CABundle) {
+		p, ok := s.source.(*polled)
+		if !ok || s.spec.URI != spec.URI || string(s.spec.CABundle) != string(spec.CABundle) {
 			continue
 		}
-		c := s.polled.current.Load()
+		c := p.current.Load()
 		if c == nil {
 			continue
 		}
@@ -244,7 +260,7 @@ func (s Spec) checked() (Spec, error) {
 	if s.URI != "" && s.MaxStale < s.RefreshInterval {
 		return s, errors.New("maxStale is shorter than the refresh interval, so the set would expire before it is refreshed")
 	}
-	if s.URI == "" && s.MaxStale < MinSecretStale {
+	if _, live := s.Secret.(Live); !live && s.URI == "" && s.MaxStale < MinSecretStale {
 		return s, fmt.Errorf("maxStale is shorter than %s", MinSecretStale)
 	}
 	return s, nil
@@ -259,7 +275,6 @@ func (s Spec) key() specKey {
 	part(s.URI)
 	part(s.RefreshInterval.String())
 	part(s.MaxStale.String())
-	part(s.ReadStale.String())
 	part(string(s.CABundle))
 	part(string(s.Inline))
 	part(s.SecretName)

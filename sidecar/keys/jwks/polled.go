@@ -3,7 +3,6 @@ package jwks
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -61,19 +60,17 @@ type polled struct {
 	name               string
 	loader             loader
 	interval, maxStale time.Duration
-	// unread, if not nil, reports whether the origin could not be read for too long.
-	unread  func() bool
-	pace    pace
-	now     func() time.Time
-	log     *slog.Logger
-	observe func(result string)
+	pace               pace
+	now                func() time.Time
+	log                *slog.Logger
+	observe            func(result string)
 
 	// life ends when the source is released. Loads use it, and not the context of the request that caused them.
 	life   context.Context
 	cancel context.CancelFunc
 
 	current atomic.Pointer[content]
-	waiters atomic.Int64
+	waiting *waiting
 	// absent maps a kid to the time at which a fresh set did not have it.
 	absent *lru.Cache[string, time.Time]
 	// first is closed when the first load has ended, with or without an error.
@@ -199,7 +196,7 @@ func (p *polled) report(last, next *content, err error) {
 // usable returns the active set. It returns nil if there is none, or if it was last confirmed too long ago.
 func (p *polled) usable() *keyset.Set {
 	c := p.current.Load()
-	if c == nil || p.now().Sub(c.at) > p.maxStale || p.unread != nil && p.unread() {
+	if c == nil || p.now().Sub(c.at) > p.maxStale {
 		return nil
 	}
 	return c.set
@@ -216,7 +213,7 @@ func (p *polled) Holds(key *Key) bool {
 func (p *polled) Lookup(ctx context.Context, kid, alg string) ([]*Key, error) {
 	set := p.usable()
 	if set == nil {
-		if err := p.await(ctx, p.first); err != nil {
+		if err := p.waiting.await(ctx, p.first); err != nil {
 			return nil, err
 		}
 		if set = p.usable(); set == nil {
@@ -238,7 +235,7 @@ func (p *polled) refetch(ctx context.Context, kid, alg string) ([]*Key, error) {
 	if attempt == nil {
 		return nil, ErrUnknownKey
 	}
-	if err := p.await(ctx, attempt.done); err != nil {
+	if err := p.waiting.await(ctx, attempt.done); err != nil {
 		return nil, err
 	}
 	if attempt.err != nil {
@@ -260,38 +257,22 @@ func (p *polled) knownAbsent(kid string) bool {
 	return ok && p.now().Sub(since) < p.pace.absent
 }
 
-// await waits until done is closed. It limits the time, and the number of requests that wait.
-func (p *polled) await(ctx context.Context, done <-chan struct{}) error {
-	select {
-	case <-done:
-		return nil
-	default:
-	}
-	defer p.waiters.Add(-1)
-	if p.waiters.Add(1) > p.pace.maxWaiters {
-		return unavailable(errors.New("too many requests are waiting for the key set"))
-	}
-	timer := time.NewTimer(p.pace.wait)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return nil
-	case <-timer.C:
-		return unavailable(errors.New("the key set is still being loaded"))
-	case <-ctx.Done():
-		return unavailable(ctx.Err())
-	}
-}
-
-func unavailable(cause error) error {
-	if cause == nil {
-		return ErrUnavailable
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
-}
-
 func (p *polled) lastErr() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.err
 }
+
+func (p *polled) status(st *Status, now time.Time) {
+	if err := p.lastErr(); err != nil {
+		st.Err = err.Error()
+	}
+	if c := p.current.Load(); c != nil {
+		st.Age = now.Sub(c.at)
+	}
+	if set := p.usable(); set != nil {
+		st.Ready, st.Keys, st.Dropped = true, set.Len(), set.Dropped()
+	}
+}
+
+func (p *polled) close() { p.cancel() }

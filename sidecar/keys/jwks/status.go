@@ -32,18 +32,6 @@ func (m *Manager) Status() []Status {
 
 func (s *opened) status(now time.Time) Status {
 	st := Status{Provider: s.spec.Provider}
-	if fixed, ok := s.source.(static); ok {
-		st.Ready, st.Keys, st.Dropped = true, fixed.set.Len(), fixed.set.Dropped()
-		return st
-	}
-	if err := s.polled.lastErr(); err != nil {
-		st.Err = err.Error()
-	}
-	if c := s.polled.current.Load(); c != nil {
-		st.Age = now.Sub(c.at)
-	}
-	if set := s.polled.usable(); set != nil {
-		st.Ready, st.Keys, st.Dropped = true, set.Len(), set.Dropped()
-	}
+	s.source.status(&st, now)
 	return st
 }
