@@ -146,6 +146,8 @@ func (c *checker) keys(field string, p *compiled.Provider) {
 		c.addf(field, "HS* algorithms need secretKeyRef or vault, for example secretKeyRef: {name: hmac, key: secret}: an HMAC secret is never fetched by URL or written in a policy")
 	case k.URI != "":
 		c.remoteKeys(field, k)
+	case k.Bearer != nil || k.InsecureHTTP:
+		c.addf(field, "bearerToken and insecureHTTP apply to uri only; leave them out")
 	default:
 		if _, err := InlineKeys(p); err != nil {
 			c.add(field+".inline", err)
@@ -154,7 +156,10 @@ func (c *checker) keys(field string, p *compiled.Provider) {
 }
 
 func (c *checker) remoteKeys(field string, k *compiled.Keys) {
-	c.add(field+".uri", KeysURI(k.URI))
+	c.add(field+".uri", KeysURI(k.URI, k.InsecureHTTP))
+	if b := k.Bearer; b != nil {
+		c.bearer(field+".bearerToken", k.URI, b)
+	}
 	_, err := Certificates([]byte(k.CABundle))
 	c.add(field+".caBundle", err)
 	refresh, stale := cmp.Or(k.RefreshInterval.Std(), defaultRefreshInterval), cmp.Or(k.MaxStale.Std(), defaultMaxStale)
@@ -163,6 +168,17 @@ func (c *checker) remoteKeys(field string, k *compiled.Keys) {
 		c.addf(field+".refreshInterval", "%s is shorter than %s; write a longer duration, for example 5m", refresh, minRefreshInterval)
 	case stale < refresh:
 		c.addf(field+".maxStale", "%s is shorter than the refreshInterval of %s, so the keys would expire before they are fetched again; write a longer duration, for example 24h", stale, refresh)
+	}
+}
+
+func (c *checker) bearer(field, uri string, b *compiled.Bearer) {
+	switch {
+	case (b.ServiceAccount == nil) == (b.Secret == nil):
+		c.addf(field, "write exactly one of serviceAccount, vault and secretKeyRef, for example serviceAccount: {}")
+	case !strings.HasPrefix(uri, "https:"):
+		c.addf(field, "the token would be sent over plain HTTP, where anyone on the network can read it; write an https uri")
+	case b.Secret != nil:
+		c.secret(field, b.Secret)
 	}
 }
 

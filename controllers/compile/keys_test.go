@@ -73,3 +73,32 @@ func TestPastedKeySets(t *testing.T) {
 		})
 	}
 }
+
+// TestAuthenticatedKeySets: what a policy says of key sets reaches the document, and plain HTTP is a warning.
+func TestAuthenticatedKeySets(t *testing.T) {
+	for name, tt := range map[string]struct {
+		jwks     v1alpha1.JWKS
+		want     string
+		warnings int
+	}{
+		"the pod's token": {v1alpha1.JWKS{BearerToken: &v1alpha1.BearerToken{ServiceAccount: &v1alpha1.ServiceAccountToken{}}}, `{"serviceAccount":{}}`, 0},
+		"an audience":     {v1alpha1.JWKS{BearerToken: &v1alpha1.BearerToken{ServiceAccount: &v1alpha1.ServiceAccountToken{Audience: "id"}}}, `{"serviceAccount":{"audience":"id"}}`, 0},
+		"a Secret":        {v1alpha1.JWKS{BearerToken: &v1alpha1.BearerToken{SecretKeyRef: &v1alpha1.SecretKeyRef{Name: "s", Key: "k"}}}, `{"secret":{"name":"s","key":"k"}}`, 0},
+		"plain HTTP":      {v1alpha1.JWKS{URI: "http://keys.shop.svc/k", InsecureHTTP: true}, `null`, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			policy := pasted("RS256", "")
+			if tt.jwks.URI == "" {
+				tt.jwks.URI = "https://id.example.com/k"
+			}
+			policy.Spec.JWT.Providers[0].JWKS = tt.jwks
+			p, findings := compile.Compile(policy, &v1alpha1.SidecarClass{})
+			if len(findings) != tt.warnings || tt.warnings > 0 && (findings[0].Severity == compile.Error || !strings.HasSuffix(findings[0].Field, "insecureHTTP")) {
+				t.Fatalf("findings %v; want %d warnings", findings, tt.warnings)
+			}
+			if b, err := json.Marshal(p.Providers[0].Keys.Bearer); err != nil || string(b) != tt.want {
+				t.Errorf("bearer %s, %v; want %s", b, err, tt.want)
+			}
+		})
+	}
+}

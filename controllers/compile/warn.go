@@ -26,6 +26,12 @@ func (c *compiler) warn(p *compiled.Policy) {
 				"unset, so a revocation of this provider's tokens ends after 24h, and a token with a longer lifetime is accepted again: write the longest lifetime of its tokens, such as 1h")
 		}
 	}
+	for i := range p.Providers {
+		if p.Providers[i].Keys.InsecureHTTP {
+			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].jwks.insecureHTTP", i), "the keys can be fetched over plain HTTP, so anyone who can change the "+
+				"traffic to their server can replace them and make valid tokens: write an https uri with caBundle, and remove insecureHTTP")
+		}
+	}
 	c.warnKeys(p)
 	if p.Redis == nil && p.Sessions != nil {
 		c.warnf("spec.sessions", "the SidecarClass has no Redis, so other pods do not know a user who logged in at one pod, and a restart logs "+

@@ -89,7 +89,10 @@ func (a *Acquirer) vaultSecret(ref *compiled.SecretRef) (*vault.Secret, error) {
 func (a *Acquirer) ProviderKeys(p *compiled.Provider) (authn.Keys, error) {
 	spec := jwks.Spec{
 		Provider: p.Name, Issuer: p.Issuer, Algorithms: p.Algorithms, URI: p.Keys.URI, RefreshInterval: p.Keys.RefreshInterval.Std(),
-		MaxStale: p.Keys.MaxStale.Std(), CABundle: []byte(p.Keys.CABundle), Inline: p.Keys.Inline,
+		MaxStale: p.Keys.MaxStale.Std(), CABundle: []byte(p.Keys.CABundle), Inline: p.Keys.Inline, InsecureHTTP: p.Keys.InsecureHTTP,
+	}
+	if err := a.bearer(p, &spec); err != nil {
+		return nil, err
 	}
 	if ref := p.Keys.Secret; ref != nil {
 		var err error

@@ -8,7 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -39,8 +43,14 @@ type Spec struct {
 	// Algorithms are the provider's. See keyset.CheckAlgorithms.
 	Algorithms []string
 
-	// URI is fetched in the background. It is https, or http on a loopback address. Proxies of the environment are not used.
+	// URI is fetched in the background. It is https, or http on a loopback address.
 	URI string
+	// InsecureHTTP accepts an http URI on any host.
+	InsecureHTTP bool
+	// Bearer is the token in the Authorization header of each request, if not nil. It is read for each request, and BearerName
+	// identifies it. The URI must then be https.
+	Bearer     secret.Source
+	BearerName string
 	// RefreshInterval is the time between two fetches, varied by up to 10 %; zero means DefaultRefreshInterval.
 	RefreshInterval time.Duration
 	// MaxStale is how long a set stays active after the URI or the Secret last confirmed it; zero means DefaultMaxStale. A Live
@@ -48,6 +58,8 @@ type Spec struct {
 	MaxStale time.Duration
 	// CABundle contains PEM certificates of the CAs that the URI's server must be signed by; empty means those of the system.
 	CABundle []byte
+	// CAFile is a file that is used in place of CABundle, and read for each fetch; empty means CABundle.
+	CAFile string
 
 	// Inline is a JWK set of public keys.
 	Inline []byte
@@ -58,11 +70,13 @@ type Spec struct {
 	SecretName string
 }
 
-// ManagerConfig configures a Manager. Each field may be nil: no metrics, no logs, time.Now.
+// ManagerConfig configures a Manager. Each field may be nil: no metrics, no logs, time.Now, the proxy of the environment.
 type ManagerConfig struct {
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 	Now        func() time.Time
+	// Proxy returns the proxy of a request for a key set; see http.ProxyFromEnvironment.
+	Proxy func(*http.Request) (*url.URL, error)
 }
 
 // Manager shares sources between the snapshots of a policy, so that a reload does not fetch keys again and does not lose the
@@ -72,6 +86,7 @@ type Manager struct {
 	now     func() time.Time
 	metrics *metrics
 	pace    pace
+	proxy   func(*http.Request) (*url.URL, error)
 
 	sources *pool.Pool[specKey, *opened]
 }
@@ -87,12 +102,15 @@ type opened struct {
 
 // NewManager returns a Manager without sources, and registers its metrics.
 func NewManager(c ManagerConfig) (*Manager, error) {
-	m := &Manager{log: c.Logger, now: c.Now, pace: defaultPace(), sources: pool.New[specKey, *opened](0)}
+	m := &Manager{log: c.Logger, now: c.Now, pace: defaultPace(), proxy: c.Proxy, sources: pool.New[specKey, *opened](0)}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
 	if m.now == nil {
 		m.now = time.Now
+	}
+	if m.proxy == nil {
+		m.proxy = http.ProxyFromEnvironment
 	}
 	m.metrics = newMetrics(m)
 	if c.Registerer != nil {
@@ -189,7 +207,9 @@ func (m *Manager) newLoader(spec Spec) (loader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &remote{uri: spec.URI, client: newClient(roots, m.pace.timeout), options: spec.options(), now: m.now}, nil
+	return &remote{
+		uri: spec.URI, bearer: spec.Bearer, caFile: spec.CAFile, client: m.newClient(roots), connect: m.newClient, options: spec.options(), now: m.now,
+	}, nil
 }
 
 func (m *Manager) observer(spec Spec) func(result string) {
@@ -208,7 +228,7 @@ func inherited(spec Spec, before []*opened) *content {
 	}
 	for _, s := range before {
 		p, ok := s.source.(*polled)
-		if !ok || s.spec.URI != spec.URI || string(s.spec.CABundle) != string(spec.CABundle) {
+		if !ok || s.spec.URI != spec.URI || string(s.spec.CABundle) != string(spec.CABundle) || s.spec.CAFile != spec.CAFile {
 			continue
 		}
 		c := p.current.Load()
@@ -248,9 +268,15 @@ func (s Spec) checked() (Spec, error) {
 		return s, errors.New("the secret has no name")
 	}
 	if s.URI != "" {
-		if err := check.KeysURI(s.URI); err != nil {
+		if err := check.KeysURI(s.URI, s.InsecureHTTP); err != nil {
 			return s, fmt.Errorf("checking JWKS address: %w", err)
 		}
+	}
+	switch {
+	case s.Bearer != nil && !strings.HasPrefix(s.URI, "https:"):
+		return s, errors.New("a bearer token is sent over https only")
+	case s.Bearer != nil && s.BearerName == "":
+		return s, errors.New("the bearer token has no name")
 	}
 	s.RefreshInterval = cmp.Or(s.RefreshInterval, DefaultRefreshInterval)
 	s.MaxStale = cmp.Or(s.MaxStale, DefaultMaxStale)
@@ -275,7 +301,10 @@ func (s Spec) key() specKey {
 	part(s.URI)
 	part(s.RefreshInterval.String())
 	part(s.MaxStale.String())
+	part(strconv.FormatBool(s.InsecureHTTP))
+	part(s.BearerName)
 	part(string(s.CABundle))
+	part(s.CAFile)
 	part(string(s.Inline))
 	part(s.SecretName)
 	for _, name := range s.Algorithms {
