@@ -1,6 +1,7 @@
 package resources
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,12 +33,12 @@ func (a *Acquirer) bearer(p *compiled.Provider, spec *jwks.Spec) error {
 func (a *Acquirer) serviceAccount(p *compiled.Provider, spec *jwks.Spec) error {
 	dir := a.shared.cfg.KeysTokenDir
 	if dir == "" {
-		return fmt.Errorf("provider %q: jwks.bearerToken.serviceAccount needs a token file, which this pod does not have: restart the pod "+
-			"(outside of a cluster, use secretKeyRef)", p.Name)
+		return errors.New("jwks.bearerToken.serviceAccount needs a token file, which this pod does not have: restart the pod " +
+			"(outside of a cluster, use secretKeyRef)")
 	}
 	file := filepath.Join(dir, compiled.KeysTokenName(p.Keys.Bearer.ServiceAccount.Audience))
 	if _, err := os.Stat(file); err != nil {
-		return fmt.Errorf("provider %q: jwks.bearerToken.serviceAccount needs a token file with its audience: restart the pod (%w)", p.Name, err)
+		return fmt.Errorf("jwks.bearerToken.serviceAccount needs a token file with its audience: restart the pod (%w)", err)
 	}
 	spec.Bearer, spec.BearerName = secret.File(file), file
 	if len(spec.CABundle) == 0 {

@@ -3,6 +3,7 @@ package resources
 import (
 	"context"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/logtest"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/vault"
@@ -197,4 +199,31 @@ func TestInvalidVaultKeys(t *testing.T) {
 	if _, err := v.lookup("d"); err != nil {
 		t.Errorf("a valid value again: %v", err)
 	}
+}
+
+// TestBearerTokenInVault: the token for a key set is a value in Vault.
+func TestBearerTokenInVault(t *testing.T) {
+	v, server := newVaultKeys(t), guardedKeys(t)
+	v.server.Put(t, "id", map[string]any{"token": "s3cret"})
+	token := filepath.Join(t.TempDir(), "token")
+	created := v.server.Write(t, "auth/token/create", map[string]any{"policies": []string{"root"}, "ttl": "1h"})
+	if err := os.WriteFile(token, []byte(created.Auth.ClientToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := compiled.Provider{Name: "id", Issuer: "https://id.example", Algorithms: []string{"EdDSA"}, Keys: compiled.Keys{
+		URI: server.URL, CABundle: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})),
+		Bearer: &compiled.Bearer{Secret: &compiled.SecretRef{VaultPath: "secret/id", Key: "token"}},
+	}}
+	a, err := newResources(t).Acquire(&compiled.Policy{Namespace: "shop", Name: "orders", Providers: []compiled.Provider{p}, Vault: &compiled.Vault{
+		Address: v.server.Address, CABundle: string(v.server.CABundle), TokenFile: token, PollInterval: compiled.Duration(time.Second),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.Close)
+	source, err := a.ProviderKeys(&p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.await(t, "the key set", func() bool { _, err := source.Lookup(t.Context(), "d", "EdDSA"); return err == nil })
 }

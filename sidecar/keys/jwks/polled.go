@@ -71,7 +71,7 @@ type polled struct {
 
 	current atomic.Pointer[content]
 	waiting *waiting
-	// absent maps a kid to the time at which a fresh set did not have it.
+	// absent maps an algorithm and a kid to the time at which a fresh set did not have them.
 	absent *lru.Cache[string, time.Time]
 	// first is closed when the first load has ended, with or without an error.
 	first     chan struct{}
@@ -209,7 +209,8 @@ func (p *polled) Holds(key *Key) bool {
 }
 
 // Lookup returns ErrUnknownKey only if the latest load succeeded and its set does not have the key. While the origin is
-// unavailable, the token cannot be judged, and it returns ErrUnavailable.
+// unavailable, the token cannot be judged, and it returns ErrUnavailable. A known kid with another algorithm is an unknown key, too:
+// an issuer may have added it.
 func (p *polled) Lookup(ctx context.Context, kid, alg string) ([]*Key, error) {
 	set := p.usable()
 	if set == nil {
@@ -221,10 +222,14 @@ func (p *polled) Lookup(ctx context.Context, kid, alg string) ([]*Key, error) {
 		}
 	}
 	keys, err := set.Lookup(kid, alg)
-	if !errors.Is(err, ErrUnknownKey) || p.knownAbsent(kid) {
+	if err == nil || errors.Is(err, ErrAmbiguous) || p.knownAbsent(kid, alg) {
 		return keys, err
 	}
-	return p.refetch(ctx, kid, alg)
+	found, later := p.refetch(ctx, kid, alg)
+	if errors.Is(err, ErrAlgorithm) && found == nil {
+		return nil, err // the outage of an issuer does not make a key of another algorithm fit
+	}
+	return found, later
 }
 
 func (p *polled) refetch(ctx context.Context, kid, alg string) ([]*Key, error) {
@@ -246,14 +251,14 @@ func (p *polled) refetch(ctx context.Context, kid, alg string) ([]*Key, error) {
 		return nil, ErrUnavailable
 	}
 	keys, err := set.Lookup(kid, alg)
-	if errors.Is(err, ErrUnknownKey) {
-		p.absent.Add(kid, p.now())
+	if errors.Is(err, ErrUnknownKey) || errors.Is(err, ErrAlgorithm) {
+		p.absent.Add(alg+" "+kid, p.now())
 	}
 	return keys, err
 }
 
-func (p *polled) knownAbsent(kid string) bool {
-	since, ok := p.absent.Get(kid)
+func (p *polled) knownAbsent(kid, alg string) bool {
+	since, ok := p.absent.Get(alg + " " + kid)
 	return ok && p.now().Sub(since) < p.pace.absent
 }
 
