@@ -91,11 +91,12 @@ func generate(r *rand.Rand, inline string) v1alpha1.SecurityPolicySpec {
 func generateProvider(r *rand.Rand, i int) v1alpha1.JWTProvider {
 	p := v1alpha1.JWTProvider{
 		Name: choose(r, fmt.Sprintf("more-%d", i), "corp"), Issuer: choose(r, fmt.Sprintf("https://more-%d.example", i), "https://id.example"), Audiences: []string{"web"},
-		Algorithms: []v1alpha1.Algorithm{v1alpha1.Algorithm(choose(r, "RS256", "HS256", "PS512"))}, MaxLifetime: v1alpha1.Duration(choose(r, "", "1h", "x")),
+		Algorithms: []v1alpha1.Algorithm{v1alpha1.Algorithm(choose(r, "RS256", "HS256", "PS512", "Ed25519"))}, MaxLifetime: v1alpha1.Duration(choose(r, "", "1h", "x")),
 	}
 	switch r.IntN(3) {
 	case 0:
-		p.JWKS = v1alpha1.JWKS{URI: choose(r, "https://id.example/k", "http://id.example/k", "http://localhost:1/k", ":"), MaxStale: v1alpha1.Duration(choose(r, "", "1m", "2h"))}
+		p.JWKS = v1alpha1.JWKS{URI: choose(r, "https://id.example/k", "http://id.example/k", "http://localhost:1/k", ":"), MaxStale: v1alpha1.Duration(choose(r, "", "1m", "2h")), InsecureHTTP: r.IntN(3) == 0}
+		p.JWKS.BearerToken = generateBearer(r)
 	case 1:
 		p.JWKS.SecretKeyRef = &v1alpha1.SecretKeyRef{Name: "keys", Key: choose(r, "jwks", "../x", "")}
 	default:
@@ -105,6 +106,21 @@ func generateProvider(r *rand.Rand, i int) v1alpha1.JWTProvider {
 		p.BackChannelLogout = &v1alpha1.BackChannelLogout{ClientIDs: []string{choose(r, "web", "")}}
 	}
 	return p
+}
+
+// generateBearer returns a token for a key set, from anywhere, or nil.
+func generateBearer(r *rand.Rand) *v1alpha1.BearerToken {
+	switch r.IntN(6) {
+	case 0:
+		return &v1alpha1.BearerToken{ServiceAccount: &v1alpha1.ServiceAccountToken{Audience: choose(r, "", "id")}}
+	case 1:
+		return &v1alpha1.BearerToken{SecretKeyRef: &v1alpha1.SecretKeyRef{Name: "id", Key: choose(r, "token", "../x")}}
+	case 2:
+		return &v1alpha1.BearerToken{Vault: &v1alpha1.VaultRef{Path: choose(r, "secret/id", "secret"), Key: "k"}}
+	case 3:
+		return &v1alpha1.BearerToken{}
+	}
+	return nil
 }
 
 func generateTokens(r *rand.Rand, match func() []v1alpha1.RouteMatch) *v1alpha1.Tokens {
@@ -219,12 +235,15 @@ func runs(t testing.TB, shared *resources.Resources, spec v1alpha1.SecurityPolic
 
 func newShared(t testing.TB) *resources.Resources {
 	t.Helper()
-	account := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(account, []byte("account"), 0o600); err != nil {
-		t.Fatal(err)
+	pod := t.TempDir() // with what the webhook adds to it
+	account := filepath.Join(pod, "vault")
+	for _, name := range []string{"vault", compiled.KeysTokenName(""), compiled.KeysTokenName("id")} {
+		if err := os.WriteFile(filepath.Join(pod, name), []byte("account"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	shared, err := resources.New(resources.Config{
-		Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), SecretsDir: t.TempDir(), VaultTokenFile: account, CloseDelay: time.Millisecond,
+		Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), SecretsDir: t.TempDir(), VaultTokenFile: account, KeysTokenDir: pod, CloseDelay: time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/check/keyset"
+	"github.com/posterndev/postern/api/compiled"
 )
 
 // FuzzParseRate: an accepted rate has a count and a period within the bounds, and Rate and Burst check it without overflow.
@@ -34,7 +35,7 @@ func FuzzInlineKeys(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, document []byte) {
-		set, err := InlineKeys(document, []string{"ES256", "RS256", "EdDSA"})
+		set, err := InlineKeys(&compiled.Provider{Algorithms: []string{"ES256", "RS256", "EdDSA"}, Keys: compiled.Keys{Inline: document}})
 		if len(document) > keyset.MaxSize && err == nil || err == nil && set.Len() == 0 {
 			t.Fatal("a set without a key is accepted")
 		}

@@ -146,15 +146,20 @@ func (c *checker) keys(field string, p *compiled.Provider) {
 		c.addf(field, "HS* algorithms need secretKeyRef or vault, for example secretKeyRef: {name: hmac, key: secret}: an HMAC secret is never fetched by URL or written in a policy")
 	case k.URI != "":
 		c.remoteKeys(field, k)
+	case k.Bearer != nil || k.InsecureHTTP:
+		c.addf(field, "bearerToken and insecureHTTP apply to uri only; leave them out")
 	default:
-		if _, err := InlineKeys(k.Inline, p.Algorithms); err != nil {
+		if _, err := InlineKeys(p); err != nil {
 			c.add(field+".inline", err)
 		}
 	}
 }
 
 func (c *checker) remoteKeys(field string, k *compiled.Keys) {
-	c.add(field+".uri", KeysURI(k.URI))
+	c.add(field+".uri", KeysURI(k.URI, k.InsecureHTTP))
+	if b := k.Bearer; b != nil {
+		c.bearer(field+".bearerToken", k.URI, b)
+	}
 	_, err := Certificates([]byte(k.CABundle))
 	c.add(field+".caBundle", err)
 	refresh, stale := cmp.Or(k.RefreshInterval.Std(), defaultRefreshInterval), cmp.Or(k.MaxStale.Std(), defaultMaxStale)
@@ -166,10 +171,21 @@ func (c *checker) remoteKeys(field string, k *compiled.Keys) {
 	}
 }
 
-// InlineKeys returns a key set that is written in a policy. The set's Skipped lists the keys that cannot be used. A set without a
-// usable key is an error.
-func InlineKeys(document []byte, algorithms []string) (*keyset.Set, error) {
-	set, err := keyset.Parse(document, keyset.Options{Algorithms: algorithms})
+func (c *checker) bearer(field, uri string, b *compiled.Bearer) {
+	switch {
+	case (b.ServiceAccount == nil) == (b.Secret == nil):
+		c.addf(field, "write exactly one of serviceAccount, vault and secretKeyRef, for example serviceAccount: {}")
+	case !strings.HasPrefix(uri, "https:"):
+		c.addf(field, "the token would be sent over plain HTTP, where anyone on the network can read it; write an https uri")
+	case b.Secret != nil:
+		c.secret(field, b.Secret)
+	}
+}
+
+// InlineKeys returns the key set that is written in a policy for p. The set's Dropped lists the keys that cannot be used. A set
+// without a usable key is an error.
+func InlineKeys(p *compiled.Provider) (*keyset.Set, error) {
+	set, err := keyset.Parse(p.Keys.Inline, keyset.Options{Algorithms: p.Algorithms, Issuer: p.Issuer})
 	if err != nil {
 		return nil, fmt.Errorf("%w; write a JSON Web Key Set of public keys, for example {\"keys\": [{\"kty\": \"EC\", …}]}", err)
 	}

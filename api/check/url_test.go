@@ -5,6 +5,21 @@ import (
 	"testing"
 )
 
+// TestInsecureKeysURI: plain HTTP from any host, and nothing else.
+func TestInsecureKeysURI(t *testing.T) {
+	for uri, want := range map[string]bool{
+		"http://keys.shop.svc/jwks.json": true, "http://keys.shop.svc:8080/": true, "https://id.example.com/keys": true,
+		"http://u:p@keys.shop.svc/": false, "http:///keys": false, "http://keys:0/": false, "ftp://keys.shop.svc/": false, "http://keys/#a": false,
+	} {
+		if err := KeysURI(uri, true); (err == nil) != want {
+			t.Errorf("%s: %v; want accepted: %v", uri, err, want)
+		}
+	}
+	if KeysURI("http://keys.shop.svc/jwks.json", false) == nil {
+		t.Error("plain HTTP is accepted without the field")
+	}
+}
+
 func TestKeysURI(t *testing.T) {
 	tests := map[string]struct {
 		uri     string
@@ -27,7 +42,7 @@ func TestKeysURI(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := KeysURI(tt.uri)
+			err := KeysURI(tt.uri, false)
 			if (err != nil) != (tt.wantErr != "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
 				t.Fatalf("KeysURI = %v, want %q", err, tt.wantErr)
 			}

@@ -1,6 +1,8 @@
 package compiled
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 )
@@ -37,6 +39,9 @@ const (
 	EnvLoopbackPort = "POSTERN_LOOPBACK_PORT"
 	// EnvVaultTokenFile is the file of the service-account token with which the sidecar logs in to Vault.
 	EnvVaultTokenFile = "POSTERN_VAULT_TOKEN_FILE"
+	// EnvKeysTokenDir is the folder with the service-account tokens for key sets, one KeysTokenName each, and the cluster's CA. It is not
+	// set if no key set needs one.
+	EnvKeysTokenDir = "POSTERN_KEYS_TOKEN_DIR"
 	// EnvExcludedPorts are TCP ports that Redirect does not redirect, separated by commas.
 	EnvExcludedPorts = "POSTERN_EXCLUDED_PORTS"
 )
@@ -58,7 +63,17 @@ const (
 	SecretsDir        = "/var/run/postern/secrets"
 	OperatorTokenFile = "/var/run/postern/token/operator"
 	VaultTokenFile    = "/var/run/postern/token/vault"
+	KeysTokenDir      = "/var/run/postern/token"
 )
+
+// ClusterCAName is the name of the file with the cluster's CA in KeysTokenDir.
+const ClusterCAName = "cluster-ca.crt"
+
+// KeysTokenName returns the name of the file in KeysTokenDir with the service-account token for this audience.
+func KeysTokenName(audience string) string {
+	sum := sha256.Sum256([]byte(audience))
+	return "keys-" + hex.EncodeToString(sum[:8])
+}
 
 // OperatorAudience is the audience of the service-account token with which a sidecar polls the operator.
 const OperatorAudience = "postern.dev/operator"

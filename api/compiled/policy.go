@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -120,8 +121,33 @@ type Keys struct {
 	RefreshInterval Duration        `json:"refreshInterval,omitempty"`
 	MaxStale        Duration        `json:"maxStale,omitempty"`
 	CABundle        string          `json:"caBundle,omitempty"`
+	Bearer          *Bearer         `json:"bearer,omitempty"`
+	InsecureHTTP    bool            `json:"insecureHTTP,omitempty"`
 	Inline          json.RawMessage `json:"inline,omitempty"`
 	Secret          *SecretRef      `json:"secret,omitempty"`
+}
+
+// Bearer is the token that a request for a key set carries: exactly one of ServiceAccount and Secret.
+type Bearer struct {
+	ServiceAccount *ServiceAccountToken `json:"serviceAccount,omitempty"`
+	Secret         *SecretRef           `json:"secret,omitempty"`
+}
+
+// ServiceAccountToken is a projected token of the pod; an empty audience is that of the Kubernetes API.
+type ServiceAccountToken struct {
+	Audience string `json:"audience,omitempty"`
+}
+
+// KeysAudiences returns the audiences of the pod's tokens for key sets, sorted, without duplicates.
+func (p *Policy) KeysAudiences() []string {
+	var audiences []string
+	for i := range p.Providers {
+		if b := p.Providers[i].Keys.Bearer; b != nil && b.ServiceAccount != nil {
+			audiences = append(audiences, b.ServiceAccount.Audience)
+		}
+	}
+	slices.Sort(audiences)
+	return slices.Compact(audiences)
 }
 
 // TokenLocation is a header (with the prefix before the token) or a cookie.

@@ -30,6 +30,9 @@ func (p *Policy) SecretRefs() []SecretRef {
 	}
 	for i := range p.Providers {
 		add(p.Providers[i].Keys.Secret)
+		if b := p.Providers[i].Keys.Bearer; b != nil {
+			add(b.Secret)
+		}
 	}
 	if p.Tokens != nil {
 		add(p.Tokens.SigningKey.Secret)

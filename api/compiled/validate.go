@@ -86,6 +86,16 @@ func (p *Provider) validate() error {
 	case len(p.Audiences) == 0 && len(p.RequiredClaims) == 0:
 		return errors.New("audiences or requiredClaims are required")
 	}
+	return p.Keys.validateBearer()
+}
+
+func (k *Keys) validateBearer() error {
+	switch {
+	case k.URI == "" && (k.Bearer != nil || k.InsecureHTTP):
+		return errors.New("keys: bearer and insecureHTTP need uri")
+	case k.Bearer != nil && (k.Bearer.ServiceAccount == nil) == (k.Bearer.Secret == nil):
+		return errors.New("keys.bearer: exactly one of serviceAccount and secret is required")
+	}
 	return nil
 }
 

@@ -106,6 +106,7 @@ func policyDefaults() []Default {
 		{Field: spec + "jwt.providers[].leeway", Value: string(DefaultLeeway)},
 		{Field: spec + "jwt.providers[].jwks.refreshInterval", Text: string(DefaultRefreshInterval) + ", with uri"},
 		{Field: spec + "jwt.providers[].jwks.maxStale", Text: string(DefaultKeysMaxStale) + ", with uri"},
+		{Field: spec + "jwt.providers[].jwks.bearerToken.serviceAccount.audience", Text: "the audience of the Kubernetes API"},
 		{Field: spec + "jwt.providers[].backChannelLogout.clientIDs", Text: "the provider's audiences"},
 
 		{Field: spec + "tokens.algorithm", Value: string(DefaultAlgorithm)},
@@ -184,7 +185,7 @@ func otherDefaults() []Default {
 func latest() []Default {
 	var out []Default
 	for _, ref := range []string{
-		"SecurityPolicy.spec.jwt.providers[].jwks", "SecurityPolicy.spec.tokens.signingKey", "SidecarClass.spec.redis.passwordRef",
+		"SecurityPolicy.spec.jwt.providers[].jwks", "SecurityPolicy.spec.jwt.providers[].jwks.bearerToken", "SecurityPolicy.spec.tokens.signingKey", "SidecarClass.spec.redis.passwordRef",
 		"SidecarClass.spec.redis.sentinelPasswordRef", "SidecarClass.spec.redis.tls.certificateRef", "SidecarClass.spec.redis.tls.keyRef",
 	} {
 		out = append(out, Default{Field: ref + ".vault.version", Text: "the latest version"})

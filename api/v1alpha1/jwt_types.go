@@ -13,8 +13,9 @@ type JWT struct {
 	Providers []JWTProvider `json:"providers"`
 }
 
-// Algorithm is a JWS algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
-// +kubebuilder:validation:Enum=RS256;RS384;RS512;PS256;PS384;PS512;ES256;ES384;ES512;EdDSA;HS256;HS384;HS512
+// Algorithm is a JWS algorithm (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2). EdDSA and Ed25519 are two names of the same algorithm:
+// write the one that the issuer's tokens state, or both.
+// +kubebuilder:validation:Enum=RS256;RS384;RS512;PS256;PS384;PS512;ES256;ES384;ES512;EdDSA;Ed25519;HS256;HS384;HS512
 type Algorithm string
 
 // JWTProvider is a trusted issuer.
@@ -46,7 +47,7 @@ type JWTProvider struct {
 	// Algorithms are the signature algorithms that the issuer uses. Tokens with another algorithm are refused.
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:validation:MaxItems=11
 	Algorithms []Algorithm `json:"algorithms"`
 
 	// JWKS is the source of the issuer's keys.
@@ -105,12 +106,14 @@ type JWTProvider struct {
 // JWKS is a source of keys. Exactly one of uri, inline, secretKeyRef and vault is set.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.uri), has(self.inline), has(self.secretKeyRef), has(self.vault)].filter(x, x).size() == 1",message="set exactly one of uri, inline, secretKeyRef and vault, such as uri: https://id.example.com/jwks.json"
-// +kubebuilder:validation:XValidation:rule="has(self.uri) || (!has(self.refreshInterval) && !has(self.caBundle) && !has(self.maxStale))",message="refreshInterval, maxStale and caBundle apply to uri only: add uri, or remove them"
+// +kubebuilder:validation:XValidation:rule="has(self.uri) || (!has(self.refreshInterval) && !has(self.caBundle) && !has(self.maxStale) && !has(self.bearerToken) && !has(self.insecureHTTP))",message="refreshInterval, maxStale, caBundle, bearerToken and insecureHTTP apply to uri only: add uri, or remove them"
+// +kubebuilder:validation:XValidation:rule="!has(self.uri) || !self.uri.startsWith('http:') || (has(self.insecureHTTP) && self.insecureHTTP) || self.uri.matches('^http://(localhost|127[.]0[.]0[.]1|\\\\[::1\\\\])(:[0-9]+)?([/?]|$)')",message="uri is a plain http URL, so anyone on the network can replace the keys: write https://id.example.com/jwks.json, or insecureHTTP: true for a server inside the cluster"
+// +kubebuilder:validation:XValidation:rule="!has(self.bearerToken) || !has(self.uri) || self.uri.startsWith('https:')",message="bearerToken would be sent over plain http, where anyone on the network can read it: write an https uri"
 type JWKS struct {
-	// URI is the https URL of a JSON Web Key Set. http is accepted for localhost only.
+	// URI is the https URL of a JSON Web Key Set. http is accepted for localhost, and for other hosts with insecureHTTP.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.matches('^https://[^/?#@ ]+([/?][^# ]*)?$') || self.matches('^http://(localhost|127[.]0[.]0[.]1|\\\\[::1\\\\])(:[0-9]+)?([/?][^# ]*)?$')",message="uri is not an https URL without user information and fragment (http only for localhost): write https://id.example.com/jwks.json"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^/?#@ ]+([/?][^# ]*)?$')",message="uri is not an https URL without user information and fragment: write https://id.example.com/jwks.json"
 	URI string `json:"uri,omitempty"`
 
 	// RefreshInterval is how often the keys are fetched again. A token with an unknown kid causes one early fetch.
@@ -127,6 +130,15 @@ type JWKS struct {
 	// +kubebuilder:validation:MaxLength=65536
 	CABundle string `json:"caBundle,omitempty"`
 
+	// BearerToken authenticates the requests to uri, for key sets that are not public. It is never sent after a redirect.
+	// +optional
+	BearerToken *BearerToken `json:"bearerToken,omitempty"`
+
+	// InsecureHTTP accepts an http URL for uri. Whoever can change the traffic between the sidecar and the server can replace the keys,
+	// and then make valid tokens. Use it only inside the cluster, for servers without TLS.
+	// +optional
+	InsecureHTTP bool `json:"insecureHTTP,omitempty"`
+
 	// Inline is a JSON Web Key Set with public keys: {"keys": [...]}.
 	// +optional
 	// +kubebuilder:validation:MinLength=2
@@ -141,6 +153,32 @@ type JWKS struct {
 	// Vault selects a value of the same kind in a KV version 2 engine of the class's Vault.
 	// +optional
 	Vault *VaultRef `json:"vault,omitempty"`
+}
+
+// BearerToken is a token in the Authorization header of requests for a key set. Exactly one of serviceAccount, vault and secretKeyRef
+// is set.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.serviceAccount), has(self.vault), has(self.secretKeyRef)].filter(x, x).size() == 1",message="set exactly one of serviceAccount, vault and secretKeyRef, such as serviceAccount: {}"
+type BearerToken struct {
+	// ServiceAccount is a token of the pod's own service account, which the kubelet renews. It is for the key set of the Kubernetes API,
+	// https://kubernetes.default.svc/openid/v1/jwks. Without caBundle the server is verified by the cluster's CA alone.
+	// +optional
+	ServiceAccount *ServiceAccountToken `json:"serviceAccount,omitempty"`
+	// Vault selects a value in a KV version 2 engine of the class's Vault.
+	// +optional
+	Vault *VaultRef `json:"vault,omitempty"`
+	// SecretKeyRef selects a key of a Secret in the policy's namespace.
+	// +optional
+	SecretKeyRef *SecretKeyRef `json:"secretKeyRef,omitempty"`
+}
+
+// ServiceAccountToken is a projected token of the pod's service account.
+type ServiceAccountToken struct {
+	// Audience of the token.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Audience string `json:"audience,omitempty"`
 }
 
 // TokenLocation is a place where a request carries its token: a header or a cookie.

@@ -187,7 +187,7 @@ func (c *compiler) provider(field string, in *v1alpha1.JWTProvider) compiled.Pro
 
 func (c *compiler) keys(field string, in *v1alpha1.JWKS) compiled.Keys {
 	c.one(field, "uri, inline, secretKeyRef and vault", in.URI != "", in.Inline != "", in.SecretKeyRef != nil, in.Vault != nil)
-	k := compiled.Keys{URI: in.URI, CABundle: in.CABundle}
+	k := compiled.Keys{URI: in.URI, CABundle: in.CABundle, InsecureHTTP: in.InsecureHTTP, Bearer: c.bearer(field+".bearerToken", in.BearerToken)}
 	switch {
 	case in.URI != "":
 		k.RefreshInterval = c.duration(field+".refreshInterval", in.RefreshInterval)

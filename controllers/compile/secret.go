@@ -29,6 +29,20 @@ func (c *compiler) secretRef(field string, in *v1alpha1.SecretRef) *compiled.Sec
 	return keyRef(in.SecretKeyRef)
 }
 
+func (c *compiler) bearer(field string, in *v1alpha1.BearerToken) *compiled.Bearer {
+	if in == nil {
+		return nil
+	}
+	c.one(field, "serviceAccount, vault and secretKeyRef", in.ServiceAccount != nil, in.Vault != nil, in.SecretKeyRef != nil)
+	switch {
+	case in.ServiceAccount != nil:
+		return &compiled.Bearer{ServiceAccount: &compiled.ServiceAccountToken{Audience: in.ServiceAccount.Audience}}
+	case in.Vault != nil:
+		return &compiled.Bearer{Secret: vaultRef(in.Vault)}
+	}
+	return &compiled.Bearer{Secret: keyRef(in.SecretKeyRef)}
+}
+
 // vault returns the Vault of the class, with the role of the policy if it has one.
 func (c *compiler) vault(in *v1alpha1.Vault, role string) *compiled.Vault {
 	if in == nil {

@@ -26,6 +26,12 @@ func (c *compiler) warn(p *compiled.Policy) {
 				"unset, so a revocation of this provider's tokens ends after 24h, and a token with a longer lifetime is accepted again: write the longest lifetime of its tokens, such as 1h")
 		}
 	}
+	for i := range p.Providers {
+		if p.Providers[i].Keys.InsecureHTTP {
+			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].jwks.insecureHTTP", i), "the keys can be fetched over plain HTTP, so anyone who can change the "+
+				"traffic to their server can replace them and make valid tokens: write an https uri with caBundle, and remove insecureHTTP")
+		}
+	}
 	c.warnKeys(p)
 	if p.Redis == nil && p.Sessions != nil {
 		c.warnf("spec.sessions", "the SidecarClass has no Redis, so other pods do not know a user who logged in at one pod, and a restart logs "+
@@ -40,6 +46,9 @@ func (c *compiler) warn(p *compiled.Policy) {
 	}
 }
 
+// maxKeyWarnings is the maximum number of keys of one set that are reported one by one.
+const maxKeyWarnings = 4
+
 // warnKeys reports inline keys that verify no token. The key set of an issuer may contain such keys, for encryption, so a copy of it is
 // not an error.
 func (c *compiler) warnKeys(p *compiled.Policy) {
@@ -48,12 +57,17 @@ func (c *compiler) warnKeys(p *compiled.Policy) {
 		if len(provider.Keys.Inline) == 0 {
 			continue
 		}
-		set, err := check.InlineKeys(provider.Keys.Inline, provider.Algorithms)
+		set, err := check.InlineKeys(provider)
 		if err != nil {
 			continue // judge has reported it
 		}
-		for _, reason := range set.Skipped() {
-			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].jwks.inline", i), "%s, so no token is verified with it: remove it, or add its algorithm to algorithms", reason)
+		field := fmt.Sprintf("spec.jwt.providers[%d].jwks.inline", i)
+		for j, key := range set.Dropped() {
+			if j == maxKeyWarnings {
+				c.warnf(field, "%d more keys verify no token: remove them, or add their algorithms to algorithms", len(set.Dropped())-j)
+				break
+			}
+			c.warnf(field, "%s, so no token is verified with it: remove it, or add its algorithm to algorithms", key)
 		}
 	}
 }

@@ -153,6 +153,58 @@ func TestSecretsAreMounted(t *testing.T) {
 	}
 }
 
+// TestTokensForKeySets checks that a sidecar has a token for each audience, the cluster's CA, and their folder, if a key set asks for
+// the pod's token, and nothing of it otherwise.
+func TestTokensForKeySets(t *testing.T) {
+	keys := func(audience string) compiled.Provider {
+		return compiled.Provider{Keys: compiled.Keys{URI: "https://a", Bearer: &compiled.Bearer{ServiceAccount: &compiled.ServiceAccountToken{Audience: audience}}}}
+	}
+	for name, tc := range map[string]struct {
+		providers []compiled.Provider
+		want      []string
+	}{
+		"a public key set": {[]compiled.Provider{{Keys: compiled.Keys{URI: "https://a"}}}, []string{"token operator"}},
+		"a Secret":         {[]compiled.Provider{{Keys: compiled.Keys{URI: "https://a", Bearer: &compiled.Bearer{Secret: &compiled.SecretRef{Name: "s", Key: "k"}}}}}, []string{"token operator"}},
+		"the Kubernetes API": {[]compiled.Provider{keys("")}, []string{
+			"token operator", "token " + compiled.KeysTokenName(""), "ca kube-root-ca.crt " + compiled.ClusterCAName}},
+		"two audiences": {[]compiled.Provider{keys("z"), keys("y"), keys("z")}, []string{
+			"token operator", "token " + compiled.KeysTokenName("y"), "token " + compiled.KeysTokenName("z"), "ca kube-root-ca.crt " + compiled.ClusterCAName}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sidecar()
+			s.Policy.Providers = tc.providers
+			var got []string
+			for _, v := range s.Volumes() {
+				if v.Projected == nil {
+					continue
+				}
+				for _, source := range v.Projected.Sources {
+					if token := source.ServiceAccountToken; token != nil {
+						got = append(got, "token "+token.Path)
+					}
+					if cm := source.ConfigMap; cm != nil && *cm.Optional {
+						got = append(got, "ca "+cm.Name+" "+cm.Items[0].Path)
+					}
+				}
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("projected: %q, want %q", got, tc.want)
+			}
+			c, err := s.container(Pod{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := ""
+			if len(tc.want) > 1 {
+				want = compiled.KeysTokenDir
+			}
+			if dir := environmentOf(c)[compiled.EnvKeysTokenDir]; dir != want {
+				t.Errorf("%s = %q, want %q", compiled.EnvKeysTokenDir, dir, want)
+			}
+		})
+	}
+}
+
 // TestTokenForVault checks that a sidecar has a token for Vault, and its path, if the document uses it to log in to Vault.
 func TestTokenForVault(t *testing.T) {
 	audiences := func(s Sidecar) (out []string) {

@@ -38,6 +38,9 @@ func (s Sidecar) environment(pod Pod, resources corev1.ResourceRequirements) ([]
 	if s.vaultAudience() != "" {
 		env = append(env, corev1.EnvVar{Name: compiled.EnvVaultTokenFile, Value: compiled.VaultTokenFile})
 	}
+	if len(s.Policy.KeysAudiences()) > 0 {
+		env = append(env, corev1.EnvVar{Name: compiled.EnvKeysTokenDir, Value: compiled.KeysTokenDir})
+	}
 	if len(pod.Ports) > 0 {
 		ports, err := compiled.EncodeContainerPorts(pod.Ports)
 		if err != nil {

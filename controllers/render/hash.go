@@ -23,6 +23,7 @@ type injection struct {
 	PrivilegedPort uint16
 	Secrets        []string
 	VaultAudience  string
+	KeysAudiences  []string `json:",omitempty"`
 	DocumentKey    string
 	OperatorURL    string
 	OperatorCA     string
@@ -42,6 +43,7 @@ func InjectionHash(s Sidecar) (string, error) {
 		Secrets:      s.secrets(),
 
 		VaultAudience: s.vaultAudience(),
+		KeysAudiences: s.Policy.KeysAudiences(),
 		DocumentKey:   s.Settings.DocumentKeyValue(),
 		OperatorURL:   s.Settings.OperatorURL,
 		OperatorCA:    s.Settings.OperatorCA,

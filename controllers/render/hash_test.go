@@ -32,10 +32,13 @@ func TestInjectionHash(t *testing.T) {
 			s.Policy.Vault = &compiled.Vault{Kubernetes: &compiled.VaultKubernetes{Role: "r", Audience: "vault"}}
 		}, true},
 		"a Vault without that token": {func(s *Sidecar) { s.Policy.Vault = &compiled.Vault{TokenFile: "/run/token"} }, false},
-		"document key":               {func(s *Sidecar) { s.Settings.DocumentKey = ed25519.PublicKey(make([]byte, 31)) }, true},
-		"operator's URL":             {func(s *Sidecar) { s.Settings.OperatorURL = "https://other" }, true},
-		"operator's CA":              {func(s *Sidecar) { s.Settings.OperatorCA = "other" }, true},
-		"policy":                     {func(s *Sidecar) { s.Policy = &compiled.Policy{Namespace: "shop", Name: "other"} }, true},
+		"a token for a key set": {func(s *Sidecar) {
+			s.Policy.Providers = []compiled.Provider{{Keys: compiled.Keys{URI: "https://a", Bearer: &compiled.Bearer{ServiceAccount: &compiled.ServiceAccountToken{}}}}}
+		}, true},
+		"document key":   {func(s *Sidecar) { s.Settings.DocumentKey = ed25519.PublicKey(make([]byte, 31)) }, true},
+		"operator's URL": {func(s *Sidecar) { s.Settings.OperatorURL = "https://other" }, true},
+		"operator's CA":  {func(s *Sidecar) { s.Settings.OperatorCA = "other" }, true},
+		"policy":         {func(s *Sidecar) { s.Policy = &compiled.Policy{Namespace: "shop", Name: "other"} }, true},
 		"only the document": {func(s *Sidecar) {
 			s.Policy.Mode, s.Policy.Generation, s.Policy.Sidecar.LogLevel = compiled.Shadow, 7, "debug"
 			s.Policy.Ports = []compiled.Port{{Number: 80}}

@@ -42,11 +42,19 @@ func (s Sidecar) Volumes() []corev1.Volume {
 	return volumes
 }
 
-// tokens returns the sidecar's service-account tokens: for the operator, and for Vault if the class logs in with one.
+// tokens returns the sidecar's service-account tokens: for the operator, for Vault if the class logs in with one, and for key sets,
+// with the cluster's CA.
 func (s Sidecar) tokens() []corev1.VolumeProjection {
 	tokens := []corev1.VolumeProjection{projectedToken(compiled.OperatorAudience, compiled.OperatorTokenFile)}
 	if audience := s.vaultAudience(); audience != "" {
 		tokens = append(tokens, projectedToken(audience, compiled.VaultTokenFile))
+	}
+	audiences := s.Policy.KeysAudiences()
+	for _, audience := range audiences {
+		tokens = append(tokens, projectedToken(audience, compiled.KeysTokenName(audience)))
+	}
+	if len(audiences) > 0 {
+		tokens = append(tokens, clusterCA())
 	}
 	return tokens
 }
@@ -54,6 +62,16 @@ func (s Sidecar) tokens() []corev1.VolumeProjection {
 func projectedToken(audience, file string) corev1.VolumeProjection {
 	return corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
 		Audience: audience, ExpirationSeconds: ptr.To(tokenLifetime), Path: path.Base(file),
+	}}
+}
+
+// clusterCA is the CA of the Kubernetes API, which the cluster publishes in every namespace. It is optional, so that a pod can start
+// without it.
+func clusterCA() corev1.VolumeProjection {
+	return corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{
+		LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"},
+		Items:                []corev1.KeyToPath{{Key: "ca.crt", Path: compiled.ClusterCAName}},
+		Optional:             ptr.To(true),
 	}}
 }
 

@@ -72,6 +72,10 @@ func TestVaultOutages(t *testing.T) {
 	kv := compiled.SigningKey{Secret: &compiled.SecretRef{VaultPath: "secret/signing", Key: "key"}}
 	mounted := compiled.SigningKey{}
 	noKey := map[string]string{login: "503 tokens-unavailable", refresh: "503 temporarily_unavailable", apiIssue: "503 unavailable"}
+	// Beyond maxStale the provider's keys are not used either.
+	noKeys := but(noKey, map[string]string{
+		provided: "503 keys-unavailable", revoked: "503 keys-unavailable", revokedHere: "503 keys-unavailable", backChannel: "503 temporarily_unavailable",
+	})
 	unavailable := vaultOutage{func(v *vaultStand, _ *testing.T) { v.link.Cut() }, func(v *vaultStand, _ *testing.T) { v.link.Mend() }}
 	sealed := vaultOutage{func(v *vaultStand, t *testing.T) { v.server.Seal(t) }, func(v *vaultStand, t *testing.T) { v.server.Unseal(t) }}
 	denies := vaultOutage{
@@ -93,9 +97,9 @@ func TestVaultOutages(t *testing.T) {
 		"Transit denies":                        {key: transit, outage: denies, differs: noKey},
 		"KV is unavailable, within maxStale":    {key: kv, outage: unavailable},
 		"KV denies, within maxStale":            {key: kv, outage: denies},
-		"KV is unavailable, beyond maxStale":    {key: kv, outage: unavailable, tooOld: true, differs: noKey},
-		"KV is sealed, beyond maxStale":         {key: kv, outage: sealed, tooOld: true, differs: noKey},
-		"KV denies, beyond maxStale":            {key: kv, outage: denies, tooOld: true, differs: noKey},
+		"KV is unavailable, beyond maxStale":    {key: kv, outage: unavailable, tooOld: true, differs: noKeys},
+		"KV is sealed, beyond maxStale":         {key: kv, outage: sealed, tooOld: true, differs: noKeys},
+		"KV denies, beyond maxStale":            {key: kv, outage: denies, tooOld: true, differs: noKeys},
 		"Vault is unavailable, key in a Secret": {key: mounted, outage: unavailable},
 	}
 	for name, tt := range tests {
@@ -118,6 +122,7 @@ func TestVaultOutages(t *testing.T) {
 				t.Errorf("a login within maxStale: %s", got)
 			}
 			vaulttest.Eventually(t, "the expected response of logins", func() bool { return d.request(login) == want[login] })
+			vaulttest.Eventually(t, "the expected response to the provider's token", func() bool { return d.request(provided) == want[provided] })
 			for _, kind := range kinds() {
 				if got := d.request(kind); got != want[kind] {
 					t.Errorf("%-16s %s; want %s", kind, got, want[kind])
@@ -166,8 +171,7 @@ func TestRedissPasswordInVault(t *testing.T) {
 	redistest.Eventually(t, "new connections when Vault is back", func() bool { return logins() == "200" })
 }
 
-// TestAProvidersKeysEndWithMaxStale: keys from Vault are used no longer than any other value from Vault, plus the time until
-// they are read again.
+// TestAProvidersKeysEndWithMaxStale: keys from Vault are used no longer than any other value from Vault.
 func TestAProvidersKeysEndWithMaxStale(t *testing.T) {
 	t.Parallel()
 	v := newVaultStand(t)

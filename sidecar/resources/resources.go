@@ -38,6 +38,8 @@ type Config struct {
 	SecretsDir string
 	// VaultTokenFile is the service-account token with which the sidecar logs in to Vault by Kubernetes auth.
 	VaultTokenFile string
+	// KeysTokenDir has the service-account tokens for key sets, and the cluster's CA; empty if there are none.
+	KeysTokenDir string
 	// HashMemory bounds the memory of all password hashes in progress, in KiB; password.DefaultMemory if zero.
 	HashMemory uint32
 	// CloseDelay is how long a connection, a client or an index stays open after its last user; a minute if zero.

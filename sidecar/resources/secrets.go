@@ -88,8 +88,11 @@ func (a *Acquirer) vaultSecret(ref *compiled.SecretRef) (*vault.Secret, error) {
 // ProviderKeys returns the keys of an external issuer.
 func (a *Acquirer) ProviderKeys(p *compiled.Provider) (authn.Keys, error) {
 	spec := jwks.Spec{
-		Provider: p.Name, Algorithms: p.Algorithms, URI: p.Keys.URI, RefreshInterval: p.Keys.RefreshInterval.Std(),
-		MaxStale: p.Keys.MaxStale.Std(), CABundle: []byte(p.Keys.CABundle), Inline: p.Keys.Inline,
+		Provider: p.Name, Issuer: p.Issuer, Algorithms: p.Algorithms, URI: p.Keys.URI, RefreshInterval: p.Keys.RefreshInterval.Std(),
+		MaxStale: p.Keys.MaxStale.Std(), CABundle: []byte(p.Keys.CABundle), Inline: p.Keys.Inline, InsecureHTTP: p.Keys.InsecureHTTP,
+	}
+	if err := a.bearer(p, &spec); err != nil {
+		return nil, err
 	}
 	if ref := p.Keys.Secret; ref != nil {
 		var err error
@@ -101,7 +104,7 @@ func (a *Acquirer) ProviderKeys(p *compiled.Provider) (authn.Keys, error) {
 			if spec.SecretName, err = named(ref, a.policy.Vault); err != nil {
 				return nil, err
 			}
-			spec.ReadStale = jwks.MinSecretStale // the last value is used for vault.maxStale
+			spec.MaxStale = cmp.Or(a.policy.Vault.MaxStale.Std(), vault.DefaultMaxStale)
 		}
 	}
 	source, release, err := a.shared.keys.Acquire(spec)

@@ -32,6 +32,8 @@ type Environment struct {
 	SecretsDir    string
 	// VaultTokenFile is empty if the pod was injected without a token for Vault.
 	VaultTokenFile string
+	// KeysTokenDir is empty if the pod was injected without tokens for key sets.
+	KeysTokenDir string
 
 	OperatorURL, OperatorCA, OperatorTokenFile string
 
@@ -58,6 +60,7 @@ func ReadEnvironment(getenv func(string) string) (Environment, error) {
 		AdminPort:         r.port(compiled.EnvAdminPort, compiled.AdminPort),
 		LoopbackPort:      r.port(compiled.EnvLoopbackPort, compiled.LoopbackPort),
 		VaultTokenFile:    getenv(compiled.EnvVaultTokenFile),
+		KeysTokenDir:      getenv(compiled.EnvKeysTokenDir),
 		DocumentKey:       r.key(), DocumentFloor: r.floor(), PodIPs: r.podIPs(), ExcludedPorts: r.excludedPorts(),
 	}
 	if e.Interception != Redirect && e.Interception != Takeover {

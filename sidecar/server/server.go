@@ -44,6 +44,8 @@ type Config struct {
 	SecretsDir string
 	// VaultTokenFile holds a service-account token, for classes that log in to Vault with kubernetes auth.
 	VaultTokenFile string
+	// KeysTokenDir has the service-account tokens for key sets, and the cluster's CA; empty if there are none.
+	KeysTokenDir string
 
 	// Started, if not nil, is called once with the addresses of the listeners, after requests are served.
 	Started func([]netip.AddrPort)
@@ -127,7 +129,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 		return nil, err
 	}
 	s.resources, err = resources.New(resources.Config{
-		Registerer: s.registry, Logger: cfg.Logger, SecretsDir: cfg.SecretsDir, VaultTokenFile: cfg.VaultTokenFile,
+		Registerer: s.registry, Logger: cfg.Logger, SecretsDir: cfg.SecretsDir, VaultTokenFile: cfg.VaultTokenFile, KeysTokenDir: cfg.KeysTokenDir,
 		HashMemory: hashMemory(memoryLimit()),
 	})
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -15,6 +14,12 @@ const (
 	typeEC  = "EC"
 	typeOKP = "OKP"
 	typeOct = "oct"
+)
+
+// Names of the algorithm of Ed25519 keys (RFC 8037 §3.1, RFC 9864 §2.2).
+const (
+	eddsa       = "EdDSA"
+	ed25519Name = "Ed25519"
 )
 
 // algorithm is what a JWS "alg" value (RFC 7518 §3.1, RFC 8037 §3.1) requires of its key.
@@ -45,7 +50,7 @@ func algorithmOf(name string) (algorithm, bool) {
 		a.kty, a.crv, a.method = typeEC, "P-384", jwt.SigningMethodES384
 	case "ES512":
 		a.kty, a.crv, a.method = typeEC, "P-521", jwt.SigningMethodES512
-	case "EdDSA":
+	case eddsa, ed25519Name: // RFC 9864 §2.2 names the curve; EdDSA is the older name
 		a.kty, a.crv, a.method = typeOKP, "Ed25519", jwt.SigningMethodEdDSA
 	case "HS256":
 		a.kty, a.minSecret, a.method = typeOct, 32, jwt.SigningMethodHS256
@@ -80,7 +85,7 @@ func CheckAlgorithms(names []string) error {
 	for _, name := range names {
 		a, ok := algorithmOf(name)
 		if !ok {
-			return fmt.Errorf("%q is not a known algorithm; write one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, HS256, HS384, HS512", name)
+			return fmt.Errorf("%q is not a known algorithm; write one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519, HS256, HS384, HS512", name)
 		}
 		if seen[name] {
 			return fmt.Errorf("%s is in the list twice; leave one out", name)
@@ -102,38 +107,48 @@ func Symmetric(names []string) bool {
 	return a.kty == typeOct
 }
 
-// choose returns the one algorithm of a key (RFC 8725 §3.1), among those that the provider allows. It is the key's own "alg".
+// choose returns the algorithms of a key (RFC 8725 §3.1), among those that the provider allows. That is the key's own "alg".
 // Without one, it is the only allowed algorithm that fits the key. If several fit an RSA key, it is RS256, the default of
-// OpenID Connect issuers (OpenID Connect Core §2, Discovery §3). In any other case the key cannot be used.
-func choose(allowed []string, kty, crv, alg string) (algorithm, error) {
-	if alg != "" {
-		a, ok := algorithmOf(alg)
-		switch {
-		case !ok:
-			return algorithm{}, errors.New("its alg is not supported")
-		case a.kty != kty || a.crv != crv:
-			return algorithm{}, errors.New("its alg does not fit its kty and crv")
-		case !slices.Contains(allowed, alg):
-			return algorithm{}, fmt.Errorf("its alg %s is not allowed by the provider", alg)
-		}
-		return a, nil
-	}
+// OpenID Connect issuers (OpenID Connect Core §2, Discovery §3). In any other case the key cannot be used. An Ed25519 key has both
+// names of its algorithm, whichever of them it states.
+func choose(allowed []string, kty, crv, alg string) ([]algorithm, error) {
 	var fitting []algorithm
 	for _, name := range allowed {
 		if a, ok := algorithmOf(name); ok && a.kty == kty && a.crv == crv {
 			fitting = append(fitting, a)
 		}
 	}
+	if alg != "" {
+		return chooseStated(fitting, kty, crv, alg)
+	}
 	switch {
 	case len(fitting) == 0:
-		return algorithm{}, errors.New("the provider allows no algorithm for its kty and crv")
-	case len(fitting) == 1:
-		return fitting[0], nil
+		return nil, refuse(OtherAlgorithm, "the provider allows no algorithm for its kty and crv")
+	case len(fitting) == 1, kty == typeOKP:
+		return fitting, nil
 	}
 	for _, a := range fitting {
 		if a.name == "RS256" {
-			return a, nil
+			return []algorithm{a}, nil
 		}
 	}
-	return algorithm{}, errors.New("it has no alg, and the provider allows several that fit; allow one, or add alg to the key")
+	return nil, refuse(OtherAlgorithm, "it has no alg, and the provider allows several that fit; allow one, or add alg to the key")
+}
+
+func chooseStated(fitting []algorithm, kty, crv, alg string) ([]algorithm, error) {
+	own, ok := algorithmOf(alg)
+	switch {
+	case !ok:
+		return nil, refuse(OtherAlgorithm, "its alg is not supported")
+	case own.kty != kty || own.crv != crv:
+		return nil, refuse(OtherAlgorithm, "its alg does not fit its kty and crv")
+	case kty == typeOKP && len(fitting) > 0:
+		return fitting, nil
+	}
+	for _, a := range fitting {
+		if a.name == alg {
+			return []algorithm{a}, nil
+		}
+	}
+	return nil, refuse(OtherAlgorithm, "its alg %s is not allowed by the provider", alg)
 }

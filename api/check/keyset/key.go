@@ -7,9 +7,10 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 	"strings"
 )
 
@@ -22,11 +23,14 @@ const (
 	maxExponent = 1<<31 - 1
 )
 
-// Key verifies the signatures of one key with its one algorithm. It is immutable.
+// Key verifies the signatures of one key with one algorithm. It is safe for concurrent use.
 type Key struct {
 	id        string
 	algorithm algorithm
 	material  any
+	// strength is nil if the material passed every check when the set was parsed. Otherwise the first valid signature causes the
+	// slow check of an RSA modulus.
+	strength *strength
 	// print is a fingerprint of the key's ID, algorithm and material.
 	print [sha256.Size]byte
 }
@@ -42,6 +46,11 @@ func (k *Key) Verify(signed string, sig []byte) error {
 	if err := k.algorithm.method.Verify(signed, sig, k.material); err != nil {
 		return fmt.Errorf("verifying %s signature: %w", k.algorithm.name, err)
 	}
+	if k.strength != nil {
+		if err := k.strength.check(); err != nil {
+			return fmt.Errorf("verifying %s signature: checking the key: %w", k.algorithm.name, err)
+		}
+	}
 	return nil
 }
 
@@ -50,72 +59,56 @@ func (k *Key) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "key %q (%s)", k.id, k.algorithm.name)
 }
 
-// newKey returns the key of one JWK. The error says why the key cannot be used, and contains none of its values.
-func newKey(jwk map[string]any, allowed []string) (*Key, error) {
-	if err := purpose(jwk); err != nil {
-		return nil, err
-	}
-	text := texts{jwk: jwk}
-	kty, alg := text.get("kty"), text.get("alg")
-	crv := ""
-	if kty == typeEC || kty == typeOKP {
-		crv = text.get("crv")
-	}
-	id := text.get("kid")
-	if text.err != nil {
-		return nil, text.err
-	}
-	a, err := choose(allowed, kty, crv, alg)
-	if err != nil {
-		return nil, err
-	}
-	material, raw, err := decode(jwk, a)
-	if err != nil {
-		return nil, err
-	}
-	return makeKey(id, a, material, raw), nil
-}
+// header has the members of a JWK that decide whether and how it is used.
+type header struct{ id, kty, crv, alg string }
 
-func makeKey(id string, a algorithm, material any, raw []byte) *Key {
-	k := &Key{id: id, algorithm: a, material: material}
-	k.print = sha256.Sum256(fmt.Appendf(nil, "%s %d %s %s", a.name, len(id), id, raw))
-	return k
-}
-
-// purpose refuses a key that is not meant to verify signatures (RFC 7517 §4.2, §4.3).
-func purpose(jwk map[string]any) error {
+// readHeader refuses a key that is not meant to verify signatures of issuer's tokens (RFC 7517 §4.2, §4.3), and members that are not
+// texts. Null members were removed from jwk.
+func readHeader(jwk map[string]any, issuer string) (header, error) {
 	if use, ok := jwk["use"]; ok && use != "sig" {
-		return errors.New("its use is not sig")
+		return header{}, refuse(OtherUse, "its use is not sig")
 	}
-	ops, ok := jwk["key_ops"]
-	if !ok {
-		return nil
-	}
-	list, _ := ops.([]any)
-	for _, op := range list {
-		if op == "verify" {
-			return nil
+	if ops, ok := jwk["key_ops"]; ok {
+		list, _ := ops.([]any)
+		if !slices.Contains(list, any("verify")) {
+			return header{}, refuse(OtherUse, "its key_ops do not contain verify")
 		}
 	}
-	return errors.New("its key_ops do not contain verify")
+	var h header
+	names := map[string]*string{"kid": &h.id, "kty": &h.kty, "alg": &h.alg}
+	if jwk["kty"] == typeEC || jwk["kty"] == typeOKP {
+		names["crv"] = &h.crv
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		v, ok := jwk[name]
+		if !ok {
+			continue
+		}
+		if *names[name], ok = v.(string); !ok {
+			return header{}, refuse(Malformed, "its %s is not a string", name)
+		}
+	}
+	if of, ok := jwk["issuer"]; ok && !ofIssuer(of, issuer) {
+		return header{}, refuse(OtherIssuer, "its issuer is not the provider's")
+	}
+	return h, nil
 }
 
-// texts reads optional members that must be strings. err is the error of the first one that is not.
-type texts struct {
-	jwk map[string]any
-	err error
-}
-
-func (t *texts) get(name string) string {
-	v, ok := t.jwk[name]
+// ofIssuer reports whether a key with this issuer member is for the provider's issuer. Microsoft's key sets that serve many tenants
+// have the member. Its text {tenantid} stands for the ID of any tenant.
+func ofIssuer(member any, issuer string) bool {
+	const tenant = "{tenantid}"
+	text, _ := member.(string)
+	before, after, template := strings.Cut(text, tenant)
+	if !template {
+		return text != "" && text == issuer
+	}
+	rest, ok := strings.CutPrefix(issuer, before)
 	if !ok {
-		return ""
+		return false
 	}
-	s, ok := v.(string)
-	if !ok && t.err == nil {
-		t.err = fmt.Errorf("its %s is not a string", name)
-	}
-	return s
+	id, ok := strings.CutSuffix(rest, after)
+	return ok && id != "" && !strings.Contains(id, "/")
 }
 
 // decode returns the key's material for its algorithm's method, and the bytes that identify it.
@@ -127,10 +120,13 @@ func decode(jwk map[string]any, a algorithm) (material any, raw []byte, err erro
 		return decodeEC(jwk, a.crv)
 	case typeOKP:
 		x, err := octets(jwk, "x")
-		if err == nil && len(x) != ed25519.PublicKeySize {
-			err = errors.New("its x has the wrong length")
+		if err != nil {
+			return nil, nil, err
 		}
-		return ed25519.PublicKey(x), x, err
+		if len(x) != ed25519.PublicKeySize {
+			return nil, nil, refuse(Malformed, "its x has the wrong length")
+		}
+		return ed25519.PublicKey(x), x, checkEd25519(x)
 	default:
 		k, err := octets(jwk, "k")
 		if err == nil {
@@ -152,11 +148,12 @@ func decodeRSA(jwk map[string]any) (*rsa.PublicKey, []byte, error) {
 	modulus, exponent := new(big.Int).SetBytes(n), new(big.Int).SetBytes(e)
 	switch {
 	case modulus.BitLen() < minModulus || modulus.BitLen() > maxModulus:
-		return nil, nil, fmt.Errorf("its modulus is not between %d and %d bits", minModulus, maxModulus)
-	case modulus.Bit(0) == 0:
-		return nil, nil, errors.New("its modulus is even")
+		return nil, nil, refuse(Weak, "its modulus is not between %d and %d bits", minModulus, maxModulus)
 	case exponent.BitLen() > 31 || exponent.Int64() < minExponent || exponent.Int64() > maxExponent || exponent.Bit(0) == 0:
-		return nil, nil, fmt.Errorf("its exponent is not an odd number between %d and %d", minExponent, maxExponent)
+		return nil, nil, refuse(Weak, "its exponent is not an odd number between %d and %d", minExponent, maxExponent)
+	}
+	if err := checkModulus(modulus); err != nil {
+		return nil, nil, err
 	}
 	raw := append(append(modulus.Bytes(), 0), exponent.Bytes()...)
 	return &rsa.PublicKey{N: modulus, E: int(exponent.Int64())}, raw, nil
@@ -179,19 +176,19 @@ func decodeEC(jwk map[string]any, crv string) (*ecdsa.PublicKey, []byte, error) 
 		curve, size = elliptic.P521(), 66
 	}
 	if len(x) != size || len(y) != size { // RFC 7518 §6.2.1.2: always the curve's full length
-		return nil, nil, errors.New("its x or y has the wrong length")
+		return nil, nil, refuse(Malformed, "its x or y has the wrong length")
 	}
 	point := append(append([]byte{4}, x...), y...)
 	key, err := ecdsa.ParseUncompressedPublicKey(curve, point)
 	if err != nil {
-		return nil, nil, errors.New("its point is not on the curve")
+		return nil, nil, refuse(Malformed, "its point is not on the curve")
 	}
 	return key, point, nil
 }
 
 func secretLength(k []byte, a algorithm) error {
 	if len(k) < a.minSecret {
-		return fmt.Errorf("its secret has %d bytes, but %s needs at least %d (RFC 7518 §3.2)", len(k), a.name, a.minSecret)
+		return refuse(Weak, "its secret has %d bytes, but %s needs at least %d (RFC 7518 §3.2)", len(k), a.name, a.minSecret)
 	}
 	return nil
 }
@@ -200,11 +197,11 @@ func secretLength(k []byte, a algorithm) error {
 func octets(jwk map[string]any, name string) ([]byte, error) {
 	s, ok := jwk[name].(string)
 	if !ok || s == "" {
-		return nil, fmt.Errorf("it has no %s", name)
+		return nil, refuse(Malformed, "it has no %s", name)
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || strings.ContainsAny(s, "\r\n") { // the decoder skips line breaks
-		return nil, fmt.Errorf("its %s is not base64url without padding", name)
+		return nil, refuse(Malformed, "its %s is not base64url without padding", name)
 	}
 	return b, nil
 }

@@ -98,3 +98,13 @@ func sign(t testing.TB, alg, text string, key crypto.PrivateKey) []byte {
 	}
 	return sig
 }
+
+// document writes a set of any elements.
+func document(t testing.TB, keys ...any) []byte {
+	t.Helper()
+	b, err := json.Marshal(map[string]any{"keys": keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

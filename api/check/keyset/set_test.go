@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -77,6 +76,8 @@ func TestParseVerifies(t *testing.T) {
 func TestParseRefusesSet(t *testing.T) {
 	rs := rsaJWK(t, "r")
 	oct := jwk{"kty": "oct", "kid": "s", "alg": "HS256", "k": b64(make([]byte, 32))}
+	one, _ := edJWK(t, "d")
+	two, _ := edJWK(t, "d")
 	many := make([]jwk, maxKeys+1)
 	for i := range many {
 		many[i] = rs.with("kid", fmt.Sprint(i))
@@ -94,16 +95,14 @@ func TestParseRefusesSet(t *testing.T) {
 		"nested too deeply":       {data: []byte(`{"keys":` + strings.Repeat("[", 50) + strings.Repeat("]", 50) + `}`), wantErr: "deeply"},
 		"no keys":                 {data: []byte(`{}`), wantErr: `no "keys"`},
 		"a key instead of a set":  {data: keyset(t, rs)[9 : len(keyset(t, rs))-2], wantErr: `no "keys"`},
-		"key is not an object":    {data: []byte(`{"keys":["a"]}`), wantErr: "not an object"},
+		"no key is an object":     {data: []byte(`{"keys":["a",null]}`), wantErr: "not an object"},
 		"empty set":               {data: keyset(t), wantErr: "the set is empty"},
-		"too many":                {data: keyset(t, many...), wantErr: "more than 100 keys"},
+		"too many":                {data: keyset(t, many...), wantErr: "more than 1000 keys"},
 		"too large":               {data: bytes.Repeat([]byte(" "), MaxSize+1), wantErr: "larger than"},
-		"kid twice":               {data: keyset(t, rs, rs), wantErr: "kid of another key"},
-		"kid twice, one unusable": {data: keyset(t, rs, rs.with("use", "enc")), wantErr: "kid of another key"},
-		"symmetric and public":    {data: keyset(t, rs, oct), secret: true, wantErr: "both symmetric"},
+		"name of different keys":  {data: keyset(t, one, two), wantErr: "kid and the algorithm of a different key"},
 		"symmetric, published":    {data: keyset(t, oct), wantErr: "from a Secret only"},
 		"private RSA":             {data: keyset(t, rs.with("d", "AQAB")), wantErr: "private members"},
-		"private, not a string":   {data: keyset(t, rs.with("d", nil)), wantErr: "private members"},
+		"private, not a string":   {data: keyset(t, rs.with("d", 1)), wantErr: "private members"},
 		"private, of another use": {data: keyset(t, rs, rs.with("kid", "x").with("use", "enc").with("p", "AQAB")), wantErr: "private members"},
 		"private, unknown type":   {data: keyset(t, rs, jwk{"kty": "AKP", "priv": "AQAB"}), wantErr: "private members"},
 		"private, in a secret":    {data: keyset(t, rs.with("d", "AQAB")), secret: true, wantErr: "private members"},
@@ -119,7 +118,7 @@ func TestParseRefusesSet(t *testing.T) {
 	}
 }
 
-func TestParseSkipsKey(t *testing.T) {
+func TestParseDropsKey(t *testing.T) {
 	rs := rsaJWK(t, "bad")
 	n, _ := rs["n"].(string)
 	modulus, _ := base64.RawURLEncoding.DecodeString(n)
@@ -175,8 +174,8 @@ func TestParseSkipsKey(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if set.Len() != 1 || len(set.Skipped()) != 1 || !strings.Contains(set.Skipped()[0], tt.want) {
-				t.Fatalf("%d keys, skipped %q; want %q", set.Len(), set.Skipped(), tt.want)
+			if set.Len() != 1 || len(set.Dropped()) != 1 || !strings.Contains(set.Dropped()[0].String(), tt.want) {
+				t.Fatalf("%d keys, dropped %q; want %q", set.Len(), set.Dropped(), tt.want)
 			}
 		})
 	}
@@ -284,7 +283,7 @@ func TestParseSecret(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			set, err := ParseSecret(tt.data, tt.algorithms)
+			set, err := ParseSecret(tt.data, Options{Algorithms: tt.algorithms})
 			if tt.wantErr != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
 					t.Fatalf("ParseSecret = %v, want %q", err, tt.wantErr)
@@ -299,7 +298,7 @@ func TestParseSecret(t *testing.T) {
 }
 
 func TestKeyHidesItsMaterial(t *testing.T) {
-	set, err := ParseSecret(bytes.Repeat([]byte("hunter2!"), 4), []string{"HS256"})
+	set, err := ParseSecret(bytes.Repeat([]byte("hunter2!"), 4), Options{Algorithms: []string{"HS256"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,34 +332,4 @@ func TestCheckAlgorithms(t *testing.T) {
 			}
 		})
 	}
-}
-
-// FuzzParse checks that an accepted set is within the limits, and that each key has an allowed algorithm.
-func FuzzParse(f *testing.F) {
-	ec, _ := ecJWK(f, "e", elliptic.P256())
-	ed, _ := edJWK(f, "d")
-	f.Add(keyset(f, rsaJWK(f, "r"), ec, ed), false)
-	f.Add(keyset(f, jwk{"kty": "oct", "k": b64(make([]byte, 64)), "alg": "HS512"}), true)
-	f.Add([]byte(`{"keys":[{"kty":"EC","crv":"P-521","x":"","y":null}]}`), false)
-	f.Fuzz(func(t *testing.T, data []byte, secret bool) {
-		allowed := every()
-		if secret {
-			allowed = []string{"HS256", "HS384", "HS512"}
-		}
-		set, err := Parse(data, Options{Algorithms: allowed, Secret: secret})
-		if err != nil {
-			return
-		}
-		if set.Len() == 0 || set.Len()+len(set.Skipped()) > maxKeys {
-			t.Fatalf("%d keys, %d skipped", set.Len(), len(set.Skipped()))
-		}
-		for _, key := range set.keys {
-			if !slices.Contains(allowed, key.Algorithm()) {
-				t.Fatalf("key for %s", key.Algorithm())
-			}
-			if key.Verify("a.b", []byte("x")) == nil {
-				t.Fatal("a wrong signature was accepted")
-			}
-		}
-	})
 }

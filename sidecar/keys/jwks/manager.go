@@ -8,7 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -34,34 +38,45 @@ const (
 type Spec struct {
 	// Provider is the name of the provider in the policy, and a label of metrics.
 	Provider string
+	// Issuer is the provider's. Keys that name another issuer are not used.
+	Issuer string
 	// Algorithms are the provider's. See keyset.CheckAlgorithms.
 	Algorithms []string
 
-	// URI is fetched in the background. It is https, or http on a loopback address. Proxies of the environment are not used.
+	// URI is fetched in the background. It is https, or http on a loopback address.
 	URI string
+	// InsecureHTTP accepts an http URI on any host.
+	InsecureHTTP bool
+	// Bearer is the token in the Authorization header of each request, if not nil. It is read for each request, and BearerName
+	// identifies it. The URI must then be https.
+	Bearer     secret.Source
+	BearerName string
 	// RefreshInterval is the time between two fetches, varied by up to 10 %; zero means DefaultRefreshInterval.
 	RefreshInterval time.Duration
-	// MaxStale is how long a set stays active after the URI or the Secret last confirmed it; zero means DefaultMaxStale.
+	// MaxStale is how long a set stays active after the URI or the Secret last confirmed it; zero means DefaultMaxStale. A Live
+	// secret decides itself how long its value is used, and MaxStale applies to the last good set while the value is not valid.
 	MaxStale time.Duration
-	// ReadStale is how long a set stays active after the Secret could last be read, valid or not. It is for a source that itself
-	// caches what it read for as long as allowed. Zero means no such limit.
-	ReadStale time.Duration
 	// CABundle contains PEM certificates of the CAs that the URI's server must be signed by; empty means those of the system.
 	CABundle []byte
+	// CAFile is a file that is used in place of CABundle, and read for each fetch; empty means CABundle.
+	CAFile string
 
 	// Inline is a JWK set of public keys.
 	Inline []byte
 
-	// Secret is read again every ten seconds. SecretName identifies it. See keyset.ParseSecret for its content.
+	// Secret is followed if it is Live, and read again every ten seconds otherwise. SecretName identifies it. See
+	// keyset.ParseSecret for its content.
 	Secret     secret.Source
 	SecretName string
 }
 
-// ManagerConfig configures a Manager. Each field may be nil: no metrics, no logs, time.Now.
+// ManagerConfig configures a Manager. Each field may be nil: no metrics, no logs, time.Now, the proxy of the environment.
 type ManagerConfig struct {
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
 	Now        func() time.Time
+	// Proxy returns the proxy of a request for a key set; see http.ProxyFromEnvironment.
+	Proxy func(*http.Request) (*url.URL, error)
 }
 
 // Manager shares sources between the snapshots of a policy, so that a reload does not fetch keys again and does not lose the
@@ -71,6 +86,7 @@ type Manager struct {
 	now     func() time.Time
 	metrics *metrics
 	pace    pace
+	proxy   func(*http.Request) (*url.URL, error)
 
 	sources *pool.Pool[specKey, *opened]
 }
@@ -81,25 +97,20 @@ type specKey [sha256.Size]byte
 // opened is a source with its Spec.
 type opened struct {
 	spec   Spec
-	source Source
-	polled *polled // nil for an inline set
-}
-
-// close ends the background loads.
-func (o *opened) close() {
-	if o.polled != nil {
-		o.polled.cancel()
-	}
+	source managed
 }
 
 // NewManager returns a Manager without sources, and registers its metrics.
 func NewManager(c ManagerConfig) (*Manager, error) {
-	m := &Manager{log: c.Logger, now: c.Now, pace: defaultPace(), sources: pool.New[specKey, *opened](0)}
+	m := &Manager{log: c.Logger, now: c.Now, pace: defaultPace(), proxy: c.Proxy, sources: pool.New[specKey, *opened](0)}
 	if m.log == nil {
 		m.log = slog.New(slog.DiscardHandler)
 	}
 	if m.now == nil {
 		m.now = time.Now
+	}
+	if m.proxy == nil {
+		m.proxy = http.ProxyFromEnvironment
 	}
 	m.metrics = newMetrics(m)
 	if c.Registerer != nil {
@@ -124,7 +135,7 @@ func (m *Manager) Acquire(spec Spec) (source Source, release func(), err error) 
 		if err != nil {
 			return nil, nil, err
 		}
-		return s, s.close, nil
+		return s, s.source.close, nil
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("keys of provider %q: %w", spec.Provider, err)
@@ -134,52 +145,79 @@ func (m *Manager) Acquire(spec Spec) (source Source, release func(), err error) 
 
 // open creates and starts the source of a new spec. before are the sources that already exist.
 func (m *Manager) open(spec Spec, before []*opened) (*opened, error) {
-	s := &opened{spec: spec}
-	if spec.Inline != nil {
-		set, err := keyset.Parse(spec.Inline, keyset.Options{Algorithms: spec.Algorithms})
+	o := &opened{spec: spec}
+	live, ok := spec.Secret.(Live)
+	switch {
+	case spec.Inline != nil:
+		set, err := keyset.Parse(spec.Inline, spec.options())
 		if err != nil {
 			return nil, err
 		}
-		s.source = static{set: set}
-		return s, nil
-	}
-	interval := spec.RefreshInterval
-	held := &mounted{source: spec.Secret, algorithms: spec.Algorithms, now: m.now}
-	held.readAt.Store(m.now().UnixNano())
-	var l loader = held
-	if spec.URI != "" {
-		roots, err := check.Certificates(spec.CABundle)
+		logDropped(m.log, spec.Provider, nil, set)
+		o.source = static{set: set}
+	case ok:
+		f := m.newFollowed(spec, live)
+		go f.run()
+		o.source = f
+	default:
+		p, err := m.newPolled(spec)
 		if err != nil {
 			return nil, err
 		}
-		l = &remote{uri: spec.URI, client: newClient(roots, m.pace.timeout), algorithms: spec.Algorithms, now: m.now}
-	} else {
-		interval = secretInterval
+		p.current.Store(inherited(spec, before))
+		go p.run()
+		o.source = p
 	}
-	p, err := m.newPolled(spec, l, interval)
+	return o, nil
+}
+
+func (m *Manager) newFollowed(spec Spec, live Live) *followed {
+	life, cancel := context.WithCancel(context.Background())
+	return &followed{
+		name: spec.Provider, source: live, options: spec.options(), maxStale: spec.MaxStale, now: m.now, log: m.log,
+		observe: m.observer(spec), waiting: m.newWaiting(), life: life, cancel: cancel, first: make(chan struct{}),
+	}
+}
+
+func (m *Manager) newPolled(spec Spec) (*polled, error) {
+	l, err := m.newLoader(spec)
 	if err != nil {
 		return nil, err
 	}
-	if spec.Secret != nil && spec.ReadStale > 0 {
-		p.unread = func() bool { return held.sinceRead(m.now()) > spec.ReadStale }
-	}
-	p.current.Store(inherited(spec, before))
-	s.source, s.polled = p, p
-	go p.run()
-	return s, nil
-}
-
-func (m *Manager) newPolled(spec Spec, l loader, interval time.Duration) (*polled, error) {
 	absent, err := lru.New[string, time.Time](maxAbsent)
 	if err != nil {
 		return nil, fmt.Errorf("creating cache of absent keys: %w", err)
 	}
+	interval := spec.RefreshInterval
+	if spec.Secret != nil {
+		interval = secretInterval
+	}
 	life, cancel := context.WithCancel(context.Background())
 	return &polled{
 		name: spec.Provider, loader: l, interval: interval, maxStale: spec.MaxStale, pace: m.pace, now: m.now, log: m.log,
-		observe: func(result string) { m.metrics.fetches.WithLabelValues(spec.Provider, result).Inc() },
-		life:    life, cancel: cancel, absent: absent, first: make(chan struct{}),
+		observe: m.observer(spec), waiting: m.newWaiting(), life: life, cancel: cancel, absent: absent, first: make(chan struct{}),
 	}, nil
+}
+
+func (m *Manager) newLoader(spec Spec) (loader, error) {
+	if spec.Secret != nil {
+		return &mounted{source: spec.Secret, options: spec.options(), now: m.now}, nil
+	}
+	roots, err := check.Certificates(spec.CABundle)
+	if err != nil {
+		return nil, err
+	}
+	return &remote{
+		uri: spec.URI, bearer: spec.Bearer, caFile: spec.CAFile, client: m.newClient(roots), connect: m.newClient, options: spec.options(), now: m.now,
+	}, nil
+}
+
+func (m *Manager) observer(spec Spec) func(result string) {
+	return func(result string) { m.metrics.fetches.WithLabelValues(spec.Provider, result).Inc() }
+}
+
+func (m *Manager) newWaiting() *waiting {
+	return &waiting{limit: m.pace.wait, most: m.pace.maxWaiters}
 }
 
 // inherited returns the last good set of an existing source with the same URI and CA bundle, parsed with the new algorithms. So
@@ -189,18 +227,24 @@ func inherited(spec Spec, before []*opened) *content {
 		return nil
 	}
 	for _, s := range before {
-		if s.polled == nil || s.spec.URI != spec.URI || string(s.spec.CABundle) != string(spec.CABundle) {
+		p, ok := s.source.(*polled)
+		if !ok || s.spec.URI != spec.URI || string(s.spec.CABundle) != string(spec.CABundle) || s.spec.CAFile != spec.CAFile {
 			continue
 		}
-		c := s.polled.current.Load()
+		c := p.current.Load()
 		if c == nil {
 			continue
 		}
-		if set, err := keyset.Parse(c.body, keyset.Options{Algorithms: spec.Algorithms}); err == nil {
+		if set, err := keyset.Parse(c.body, spec.options()); err == nil {
 			return &content{set: set, body: c.body, at: c.at}
 		}
 	}
 	return nil
+}
+
+// options returns how the spec's set is parsed.
+func (s Spec) options() keyset.Options {
+	return keyset.Options{Algorithms: s.Algorithms, Issuer: s.Issuer}
 }
 
 // checked returns the spec with its defaults filled in, or an error if it is not valid.
@@ -224,9 +268,15 @@ func (s Spec) checked() (Spec, error) {
 		return s, errors.New("the secret has no name")
 	}
 	if s.URI != "" {
-		if err := check.KeysURI(s.URI); err != nil {
+		if err := check.KeysURI(s.URI, s.InsecureHTTP); err != nil {
 			return s, fmt.Errorf("checking JWKS address: %w", err)
 		}
+	}
+	switch {
+	case s.Bearer != nil && !strings.HasPrefix(s.URI, "https:"):
+		return s, errors.New("a bearer token is sent over https only")
+	case s.Bearer != nil && s.BearerName == "":
+		return s, errors.New("the bearer token has no name")
 	}
 	s.RefreshInterval = cmp.Or(s.RefreshInterval, DefaultRefreshInterval)
 	s.MaxStale = cmp.Or(s.MaxStale, DefaultMaxStale)
@@ -236,7 +286,7 @@ func (s Spec) checked() (Spec, error) {
 	if s.URI != "" && s.MaxStale < s.RefreshInterval {
 		return s, errors.New("maxStale is shorter than the refresh interval, so the set would expire before it is refreshed")
 	}
-	if s.URI == "" && s.MaxStale < MinSecretStale {
+	if _, live := s.Secret.(Live); !live && s.URI == "" && s.MaxStale < MinSecretStale {
 		return s, fmt.Errorf("maxStale is shorter than %s", MinSecretStale)
 	}
 	return s, nil
@@ -247,11 +297,14 @@ func (s Spec) key() specKey {
 	var b []byte
 	part := func(text string) { b = fmt.Appendf(b, "%d:%s", len(text), text) }
 	part(s.Provider)
+	part(s.Issuer)
 	part(s.URI)
 	part(s.RefreshInterval.String())
 	part(s.MaxStale.String())
-	part(s.ReadStale.String())
+	part(strconv.FormatBool(s.InsecureHTTP))
+	part(s.BearerName)
 	part(string(s.CABundle))
+	part(s.CAFile)
 	part(string(s.Inline))
 	part(s.SecretName)
 	for _, name := range s.Algorithms {

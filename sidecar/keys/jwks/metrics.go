@@ -1,12 +1,16 @@
 package jwks
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posterndev/postern/api/check/keyset"
+)
 
 // metrics is a prometheus.Collector of the state of a manager's sources.
 type metrics struct {
-	manager          *Manager
-	fetches          *prometheus.CounterVec
-	keys, age, ready *prometheus.Desc
+	manager                   *Manager
+	fetches                   *prometheus.CounterVec
+	keys, dropped, age, ready *prometheus.Desc
 }
 
 func newMetrics(m *Manager) *metrics {
@@ -17,7 +21,9 @@ func newMetrics(m *Manager) *metrics {
 			Name: "postern_jwks_fetches_total",
 			Help: "Loads of a provider's key set, by result: ok, not_modified or error.",
 		}, []string{"provider", "result"}),
-		keys:  prometheus.NewDesc("postern_jwks_keys", "Usable keys in a provider's active key set.", provider, nil),
+		keys: prometheus.NewDesc("postern_jwks_keys", "Usable keys in a provider's active key set.", provider, nil),
+		dropped: prometheus.NewDesc("postern_jwks_dropped_keys",
+			"Keys of a provider's active key set that are not used, by reason: malformed, use, algorithm, issuer, symmetric or weak.", []string{"provider", "reason"}, nil),
 		age:   prometheus.NewDesc("postern_jwks_age_seconds", "Time since the origin last confirmed a provider's key set.", provider, nil),
 		ready: prometheus.NewDesc("postern_jwks_ready", "1 if a provider has an active key set; 0 if its tokens are refused with 503.", provider, nil),
 	}
@@ -27,6 +33,7 @@ func newMetrics(m *Manager) *metrics {
 func (c *metrics) Describe(ch chan<- *prometheus.Desc) {
 	c.fetches.Describe(ch)
 	ch <- c.keys
+	ch <- c.dropped
 	ch <- c.age
 	ch <- c.ready
 }
@@ -40,7 +47,18 @@ func (c *metrics) Collect(ch chan<- prometheus.Metric) {
 			ready = 1
 		}
 		ch <- prometheus.MustNewConstMetric(c.keys, prometheus.GaugeValue, float64(s.Keys), s.Provider)
+		for reason, n := range countReasons(s.Dropped) {
+			ch <- prometheus.MustNewConstMetric(c.dropped, prometheus.GaugeValue, n, s.Provider, string(reason))
+		}
 		ch <- prometheus.MustNewConstMetric(c.age, prometheus.GaugeValue, s.Age.Seconds(), s.Provider)
 		ch <- prometheus.MustNewConstMetric(c.ready, prometheus.GaugeValue, ready, s.Provider)
 	}
+}
+
+func countReasons(list []keyset.Dropped) map[keyset.Reason]float64 {
+	counts := map[keyset.Reason]float64{}
+	for _, d := range list {
+		counts[d.Reason]++
+	}
+	return counts
 }

@@ -3,7 +3,6 @@ package jwks
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -61,20 +60,18 @@ type polled struct {
 	name               string
 	loader             loader
 	interval, maxStale time.Duration
-	// unread, if not nil, reports whether the origin could not be read for too long.
-	unread  func() bool
-	pace    pace
-	now     func() time.Time
-	log     *slog.Logger
-	observe func(result string)
+	pace               pace
+	now                func() time.Time
+	log                *slog.Logger
+	observe            func(result string)
 
 	// life ends when the source is released. Loads use it, and not the context of the request that caused them.
 	life   context.Context
 	cancel context.CancelFunc
 
 	current atomic.Pointer[content]
-	waiters atomic.Int64
-	// absent maps a kid to the time at which a fresh set did not have it.
+	waiting *waiting
+	// absent maps an algorithm and a kid to the time at which a fresh set did not have them.
 	absent *lru.Cache[string, time.Time]
 	// first is closed when the first load has ended, with or without an error.
 	first     chan struct{}
@@ -188,7 +185,8 @@ func (p *polled) report(last, next *content, err error) {
 		p.observe(resultNotModified)
 	default:
 		p.observe(resultOK)
-		p.log.Info("loaded key set", "provider", p.name, "keys", next.set.Len(), "skipped", next.set.Skipped())
+		p.log.Info("loaded key set", "provider", p.name, "keys", next.set.Len(), "dropped", len(next.set.Dropped()))
+		logDropped(p.log, p.name, last, next.set)
 	}
 	if err == nil && before != nil {
 		p.log.Info("loading key set works again", "provider", p.name)
@@ -198,7 +196,7 @@ func (p *polled) report(last, next *content, err error) {
 // usable returns the active set. It returns nil if there is none, or if it was last confirmed too long ago.
 func (p *polled) usable() *keyset.Set {
 	c := p.current.Load()
-	if c == nil || p.now().Sub(c.at) > p.maxStale || p.unread != nil && p.unread() {
+	if c == nil || p.now().Sub(c.at) > p.maxStale {
 		return nil
 	}
 	return c.set
@@ -211,11 +209,12 @@ func (p *polled) Holds(key *Key) bool {
 }
 
 // Lookup returns ErrUnknownKey only if the latest load succeeded and its set does not have the key. While the origin is
-// unavailable, the token cannot be judged, and it returns ErrUnavailable.
+// unavailable, the token cannot be judged, and it returns ErrUnavailable. A known kid with another algorithm is an unknown key, too:
+// an issuer may have added it.
 func (p *polled) Lookup(ctx context.Context, kid, alg string) ([]*Key, error) {
 	set := p.usable()
 	if set == nil {
-		if err := p.await(ctx, p.first); err != nil {
+		if err := p.waiting.await(ctx, p.first); err != nil {
 			return nil, err
 		}
 		if set = p.usable(); set == nil {
@@ -223,10 +222,14 @@ func (p *polled) Lookup(ctx context.Context, kid, alg string) ([]*Key, error) {
 		}
 	}
 	keys, err := set.Lookup(kid, alg)
-	if !errors.Is(err, ErrUnknownKey) || p.knownAbsent(kid) {
+	if err == nil || errors.Is(err, ErrAmbiguous) || p.knownAbsent(kid, alg) {
 		return keys, err
 	}
-	return p.refetch(ctx, kid, alg)
+	found, later := p.refetch(ctx, kid, alg)
+	if errors.Is(err, ErrAlgorithm) && found == nil {
+		return nil, err // the outage of an issuer does not make a key of another algorithm fit
+	}
+	return found, later
 }
 
 func (p *polled) refetch(ctx context.Context, kid, alg string) ([]*Key, error) {
@@ -237,7 +240,7 @@ func (p *polled) refetch(ctx context.Context, kid, alg string) ([]*Key, error) {
 	if attempt == nil {
 		return nil, ErrUnknownKey
 	}
-	if err := p.await(ctx, attempt.done); err != nil {
+	if err := p.waiting.await(ctx, attempt.done); err != nil {
 		return nil, err
 	}
 	if attempt.err != nil {
@@ -248,45 +251,15 @@ func (p *polled) refetch(ctx context.Context, kid, alg string) ([]*Key, error) {
 		return nil, ErrUnavailable
 	}
 	keys, err := set.Lookup(kid, alg)
-	if errors.Is(err, ErrUnknownKey) {
-		p.absent.Add(kid, p.now())
+	if errors.Is(err, ErrUnknownKey) || errors.Is(err, ErrAlgorithm) {
+		p.absent.Add(alg+" "+kid, p.now())
 	}
 	return keys, err
 }
 
-func (p *polled) knownAbsent(kid string) bool {
-	since, ok := p.absent.Get(kid)
+func (p *polled) knownAbsent(kid, alg string) bool {
+	since, ok := p.absent.Get(alg + " " + kid)
 	return ok && p.now().Sub(since) < p.pace.absent
-}
-
-// await waits until done is closed. It limits the time, and the number of requests that wait.
-func (p *polled) await(ctx context.Context, done <-chan struct{}) error {
-	select {
-	case <-done:
-		return nil
-	default:
-	}
-	defer p.waiters.Add(-1)
-	if p.waiters.Add(1) > p.pace.maxWaiters {
-		return unavailable(errors.New("too many requests are waiting for the key set"))
-	}
-	timer := time.NewTimer(p.pace.wait)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return nil
-	case <-timer.C:
-		return unavailable(errors.New("the key set is still being loaded"))
-	case <-ctx.Done():
-		return unavailable(ctx.Err())
-	}
-}
-
-func unavailable(cause error) error {
-	if cause == nil {
-		return ErrUnavailable
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
 }
 
 func (p *polled) lastErr() error {
@@ -294,3 +267,17 @@ func (p *polled) lastErr() error {
 	defer p.mu.Unlock()
 	return p.err
 }
+
+func (p *polled) status(st *Status, now time.Time) {
+	if err := p.lastErr(); err != nil {
+		st.Err = err.Error()
+	}
+	if c := p.current.Load(); c != nil {
+		st.Age = now.Sub(c.at)
+	}
+	if set := p.usable(); set != nil {
+		st.Ready, st.Keys, st.Dropped = true, set.Len(), set.Dropped()
+	}
+}
+
+func (p *polled) close() { p.cancel() }

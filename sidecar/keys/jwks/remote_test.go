@@ -57,6 +57,38 @@ func TestRemoteRotation(t *testing.T) {
 	}
 }
 
+// TestRemoteAddsAlgorithm: a key that an issuer adds with the kid of another one is fetched, like one with a new kid.
+func TestRemoteAddsAlgorithm(t *testing.T) {
+	c := &clock{}
+	rs := rsaJWK(t, "a")
+	o := newOrigin(t, serve(jwkSet(t, rs.with("alg", "RS256"))))
+	m, _ := newTestManager(t, c)
+	m.pace.absent = time.Hour
+	s := acquire(t, m, o.spec())
+	if _, err := lookup(t, s, "a"); err != nil {
+		t.Fatal(err)
+	}
+	c.advance(m.pace.minGap)
+	for range 3 {
+		if _, err := s.Lookup(t.Context(), "a", "PS384"); !errors.Is(err, ErrAlgorithm) {
+			t.Fatalf("an algorithm that the issuer does not have: %v", err)
+		}
+		c.advance(m.pace.minGap)
+	}
+	if n := o.hits.Load(); n != 2 {
+		t.Errorf("%d fetches, want 2: such a token must not cause a fetch each time", n)
+	}
+	o.handle(serve(jwkSet(t, rs.with("alg", "RS256"), rs.with("alg", "PS256"))))
+	if keys, err := s.Lookup(t.Context(), "a", "PS256"); err != nil || keys[0].Algorithm() != "PS256" {
+		t.Errorf("an algorithm that the issuer added: %v, %v", keys, err)
+	}
+	o.handle(status(http.StatusBadGateway))
+	c.advance(m.pace.minGap)
+	if _, err := s.Lookup(t.Context(), "a", "PS512"); !errors.Is(err, ErrAlgorithm) {
+		t.Errorf("during an outage: %v", err)
+	}
+}
+
 func TestRemoteRemembersAbsentKid(t *testing.T) {
 	c := &clock{}
 	o := newOrigin(t, serve(jwkSet(t, rsaJWK(t, "a"))))

@@ -5,6 +5,7 @@ package jwks
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/posterndev/postern/api/check/keyset"
 )
@@ -44,3 +45,18 @@ func (s static) Lookup(_ context.Context, kid, alg string) ([]*Key, error) {
 }
 
 func (s static) Holds(key *Key) bool { return s.set.Holds(key) }
+
+func (s static) status(st *Status, _ time.Time) {
+	st.Ready, st.Keys, st.Dropped = true, s.set.Len(), s.set.Dropped()
+}
+
+func (static) close() {}
+
+// managed is a Source of a Manager.
+type managed interface {
+	Source
+	// status fills in everything but the provider's name.
+	status(st *Status, now time.Time)
+	// close ends the background work.
+	close()
+}

@@ -1,14 +1,19 @@
 package jwks
 
-import "time"
+import (
+	"time"
+
+	"github.com/posterndev/postern/api/check/keyset"
+)
 
 // Status is the state of one provider's keys.
 type Status struct {
 	Provider string
 	// Ready is true if a set is active. Otherwise tokens of this provider are refused with 503.
 	Ready bool
-	// Keys is the number of keys in the active set.
-	Keys int
+	// Keys is the number of keys in the active set. Dropped are the keys of its document that are not used.
+	Keys    int
+	Dropped []keyset.Dropped
 	// Age is the time since the origin last confirmed the set. It is zero if it never did, and for an inline set.
 	Age time.Duration
 	// Err is why the latest load failed, or empty if it succeeded. It contains no URL and no key.
@@ -27,18 +32,6 @@ func (m *Manager) Status() []Status {
 
 func (s *opened) status(now time.Time) Status {
 	st := Status{Provider: s.spec.Provider}
-	if fixed, ok := s.source.(static); ok {
-		st.Ready, st.Keys = true, fixed.set.Len()
-		return st
-	}
-	if err := s.polled.lastErr(); err != nil {
-		st.Err = err.Error()
-	}
-	if c := s.polled.current.Load(); c != nil {
-		st.Age = now.Sub(c.at)
-	}
-	if set := s.polled.usable(); set != nil {
-		st.Ready, st.Keys = true, set.Len()
-	}
+	s.source.status(&st, now)
 	return st
 }

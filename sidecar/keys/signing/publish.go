@@ -166,8 +166,8 @@ func verifying(members []member, a Algorithm) (jwks.Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading own keys: %w", err)
 	}
-	if skipped := set.Skipped(); len(skipped) > 0 {
-		return nil, fmt.Errorf("reading own keys: %s", skipped[0])
+	if dropped := set.Dropped(); len(dropped) > 0 {
+		return nil, fmt.Errorf("reading own keys: %s", dropped[0])
 	}
 	return jwks.Fixed(set), nil
 }

@@ -86,6 +86,17 @@ func (s *Secret) Current(ctx context.Context) (Reading, error) {
 // before Read, so that no change is missed.
 func (s *Secret) Changed() <-chan struct{} { return s.document.changes() }
 
+// Confirmed returns when Vault last confirmed the value; zero if there is none.
+func (s *Secret) Confirmed() time.Time {
+	d := s.document
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.content == nil {
+		return time.Time{}
+	}
+	return d.content.confirmed
+}
+
 // History implements secret.History with requests to Vault. It returns up to eight versions that have not been deleted, the oldest
 // first, or only the pinned version.
 func (s *Secret) History(ctx context.Context) ([]secret.Version, error) {
