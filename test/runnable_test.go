@@ -40,7 +40,7 @@ func generate(r *rand.Rand, inline string) v1alpha1.SecurityPolicySpec {
 		}}
 	}
 	header := func() string {
-		return choose(r, "X-A", "x-a", "X-B", "Host", "a b", "Set-Cookie", "Vary", "X-*", "Te", "")
+		return choose(r, "X-A", "x-a", "X-B", "Host", "a b", "Set-Cookie", "Vary", "X-*", "Te", "X-Forwarded-User", "X-Original-URL", "X_A", "")
 	}
 	origin := func() string {
 		return choose(r, "https://a.example", "*", "null", "http://[:::]", "http://[::1]:80", "https://a:99999", "https://A/", "app://x", "https://*.a")
@@ -52,7 +52,7 @@ func generate(r *rand.Rand, inline string) v1alpha1.SecurityPolicySpec {
 			Name: choose(r, "corp", "postern", ""), Issuer: choose(r, "https://id.example", "https://own.example", ""), Audiences: []string{choose(r, "web", "")},
 			Algorithms: []v1alpha1.Algorithm{v1alpha1.Algorithm(choose(r, "ES256", "RS256", "HS256", "none"))},
 			JWKS:       v1alpha1.JWKS{Inline: choose(r, inline, "{}", "null", `{"keys":[{}]}`, "x")},
-			From:       []v1alpha1.TokenLocation{{Header: choose(r, "Authorization", "Cookie", "a b"), Prefix: choose(r, "Bearer ", "")}},
+			From:       []v1alpha1.TokenLocation{{Header: choose(r, "Authorization", "Cookie", "a b", "X-Forwarded-Access-Token", "X-Forwarded-For", "X_Token", "X-A"), Prefix: choose(r, "Bearer ", "")}},
 			Leeway:     v1alpha1.Duration(choose(r, "30s", "", "1h", "x")), TokenTypes: []string{choose(r, "JWT", "")},
 			RequiredClaims:  []v1alpha1.RequiredClaim{{Claim: choose(r, "a.b", "")}},
 			ClaimsToHeaders: []v1alpha1.ClaimToHeader{{Claim: choose(r, "sub", ""), Header: header()}, {Claim: "iss", Header: header()}},

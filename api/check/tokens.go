@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/api/check/keyset"
 	"github.com/posterndev/postern/api/compiled"
 )
@@ -36,6 +37,7 @@ func (c *checker) providers(p *compiled.Policy) {
 	if p.Tokens != nil {
 		issuers[p.Tokens.Issuer] = true
 	}
+	identity := fieldset.New(p.IdentityHeaders()...)
 	for i := range p.Providers {
 		provider, field := &p.Providers[i], at("spec.jwt.providers", i)
 		switch {
@@ -52,6 +54,7 @@ func (c *checker) providers(p *compiled.Policy) {
 		}
 		names[provider.Name], issuers[provider.Issuer] = true, true
 		c.provider(field, provider)
+		c.carriers(field+".from", provider.From, identity)
 		if b := provider.BackChannelLogout; b != nil && (len(b.ClientIDs) == 0 || slices.Contains(b.ClientIDs, "")) {
 			c.addf(field+".backChannelLogout.clientIDs", "it is empty, and the provider has no audiences to use instead; write the client ID that the provider knows this app by, for example [orders-web]")
 		}
@@ -113,6 +116,15 @@ func (c *checker) location(field string, l compiled.TokenLocation) {
 		c.add(field+".cookie", CookieName(l.Cookie))
 	default:
 		c.add(field+".header", TokenHeader(l.Header))
+	}
+}
+
+// carriers refuses to read a token from a header in which the sidecar sends a claim: it is removed from every request.
+func (c *checker) carriers(field string, from []compiled.TokenLocation, identity fieldset.Names) {
+	for i, l := range from {
+		if l.Header != "" && identity.Has(l.Header) {
+			c.addf(at(field, i)+".header", "%s cannot carry a token, because it carries a claim to the app (claimsToHeaders); choose another header for one of the two, for example X-Auth-Subject for the claim", l.Header)
+		}
 	}
 }
 

@@ -148,7 +148,9 @@ type JWKS struct {
 // +kubebuilder:validation:XValidation:rule="has(self.header) != has(self.cookie)",message="set exactly one of header and cookie, such as header: Authorization"
 // +kubebuilder:validation:XValidation:rule="!has(self.prefix) || has(self.header)",message="prefix applies to header only: add header, or remove prefix"
 type TokenLocation struct {
-	// Header is the name of a header field.
+	// Header is the name of a header field. It is read from every peer, also if it is one that proxies set, such as
+	// X-Forwarded-Access-Token; variants of the name with underscores are removed. The app sees it only with a valid token, and only
+	// with forwardToken. Fields that HTTP itself uses and those in which proxies describe the client are refused.
 	// +optional
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9-]{1,64}$`
 	Header string `json:"header,omitempty"`
@@ -184,9 +186,10 @@ type ClaimToHeader struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Claim string `json:"claim"`
-	// Header is the name of the header field. Fields that HTTP itself uses are refused.
+	// Header is the name of the header field. The sidecar refuses fields that HTTP itself uses, those in which proxies describe the
+	// client, and those by which frameworks replace the path or the method.
 	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9-]*$`
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['host','connection','content-length','content-type','content-encoding','transfer-encoding','te','trailer','upgrade','keep-alive','proxy-connection','proxy-authorization','proxy-authenticate','authorization','cookie','expect','origin','range','accept','accept-encoding','forwarded','via','date','x-forwarded-for','x-forwarded-host','x-forwarded-proto','x-forwarded-port','x-real-ip'])",message="this header field has a meaning of its own in HTTP: choose another, such as X-Auth-Subject"
+	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['host','connection','content-length','content-type','content-encoding','transfer-encoding','te','trailer','upgrade','keep-alive','proxy-connection','proxy-authorization','proxy-authenticate','authorization','cookie','expect','origin','range','accept','accept-encoding','forwarded','via','date','x-forwarded-for','x-forwarded-host','x-forwarded-proto','x-forwarded-port','x-real-ip','true-client-ip','proxy','x-original-url','x-rewrite-url','x-http-method-override','script-name','path-info'])",message="this header field has a meaning of its own in HTTP: choose another, such as X-Auth-Subject"
 	Header string `json:"header"`
 }

@@ -124,6 +124,7 @@ var validations = map[string]validation{
 	"a cookie's prefix":                {spec: provider(good + `, from: [{cookie: token, prefix: "Bearer "}]`), wantErr: "prefix applies to header only"},
 	"a claim to a header":              {spec: provider(good + `, claimsToHeaders: [{claim: sub, header: X-Auth-Subject}]`)},
 	"a claim to Host":                  {spec: provider(good + `, claimsToHeaders: [{claim: sub, header: HOST}]`), wantErr: "meaning of its own in HTTP"},
+	"a claim to a method override":     {spec: provider(good + `, claimsToHeaders: [{claim: sub, header: X-HTTP-Method-Override}]`), wantErr: "meaning of its own in HTTP"},
 	"a rate":                           {spec: limit(`limit: 100/15m, burst: 10`)},
 	"a rate in a long period":          {spec: limit(`limit: 100/745h`), wantErr: "more than 744h"},
 	"a rate in the longest period":     {spec: limit(`limit: 100/744h`)},

@@ -19,7 +19,7 @@ func locate(t *testing.T, peer string, header http.Header) (*request.Info, http.
 	info := &request.Info{}
 	h := New([]netip.Prefix{
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("::ffff:192.0.2.0/120"),
-	})(stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }))
+	}, []string{"x-forwarded-jwt"})(stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }))
 	if err := h.ServeHTTP(httptest.NewRecorder(), request.With(r, info)); err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestScheme(t *testing.T) {
 }
 
 func TestUnknownPeer(t *testing.T) {
-	h := New(nil)(stage.Func(func(http.ResponseWriter, *http.Request) error {
+	h := New(nil, nil)(stage.Func(func(http.ResponseWriter, *http.Request) error {
 		t.Error("a request without a peer address passed")
 		return nil
 	}))
@@ -162,4 +162,14 @@ func FuzzWalk(f *testing.F) {
 			t.Fatalf("%q of %q, %q is read as %v, %q; want %v", verified, a, b, again, same, client)
 		}
 	})
+}
+
+// TestTokenHeadersAreKept keeps the header that authentication reads, and drops variants of its name, from any peer.
+func TestTokenHeadersAreKept(t *testing.T) {
+	for _, peer := range []string{"203.0.113.9:1", "10.0.0.1:1"} {
+		_, header := locate(t, peer, http.Header{"X-Forwarded-Jwt": {"a"}, "X_forwarded_jwt": {"b"}, "X_Forwarded_Jwt": {"c"}})
+		if !slices.Equal(header["X-Forwarded-Jwt"], []string{"a"}) || header["X_forwarded_jwt"] != nil || header["X_Forwarded_Jwt"] != nil {
+			t.Errorf("from %s authentication sees %v", peer, header)
+		}
+	}
 }
