@@ -93,7 +93,7 @@ func (c *checker) tokenRules(field string, p *compiled.Provider) {
 		c.addf(field+".maxLifetime", "it is negative; write a duration, for example 1h")
 	}
 	for i, r := range p.RequiredClaims {
-		c.add(at(field+".requiredClaims", i)+".claim", Claim(r.Claim))
+		c.requiredClaim(at(field+".requiredClaims", i), r)
 	}
 	c.claimsToHeaders(field+".claimsToHeaders", p.ClaimsToHeaders)
 }

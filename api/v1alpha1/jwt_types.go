@@ -166,18 +166,46 @@ type TokenLocation struct {
 }
 
 // RequiredClaim is a claim that a token must have.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.values) || !has(self.members)",message="values compare the whole claim and members a part of it: write one of the two, such as members: {all: [orders:read]}"
 type RequiredClaim struct {
 	// Claim is the name of a claim, or a path with dots to a nested one: realm_access.roles.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Claim string `json:"claim"`
-	// Values are the accepted values. The claim must equal one of them, or contain one if it is an array. If there are no values, any
-	// value is accepted.
+	// Values are the accepted values. The claim must equal one of them, or contain one if it is an array. If there are no values and
+	// no members, any value is accepted.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
 	Values []string `json:"values,omitempty"`
+	// Members are members that the claim must have: elements of an array, or words of a string, which spaces separate. Use it for
+	// scope, scp and permissions.
+	// +optional
+	Members *ClaimMembers `json:"members,omitempty"`
+}
+
+// ClaimMembers are members that a claim must have. They are compared exactly.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.all) || has(self.any)",message="members requires nothing: write all or any, such as {all: [orders:read]}"
+type ClaimMembers struct {
+	// All are members that the claim must have, all of them.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	All []string `json:"all,omitempty"`
+	// Any are members of which the claim must have at least one.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	Any []string `json:"any,omitempty"`
 }
 
 // ClaimToHeader copies a claim into a request header.

@@ -177,7 +177,7 @@ func (c *compiler) provider(field string, in *v1alpha1.JWTProvider) compiled.Pro
 		p.From = append(p.From, compiled.TokenLocation(l))
 	}
 	for _, r := range in.RequiredClaims {
-		p.RequiredClaims = append(p.RequiredClaims, compiled.RequiredClaim(r))
+		p.RequiredClaims = append(p.RequiredClaims, compiled.RequiredClaim{Claim: r.Claim, Values: r.Values, Members: (*compiled.ClaimMembers)(r.Members)})
 	}
 	for _, h := range in.ClaimsToHeaders {
 		p.ClaimsToHeaders = append(p.ClaimsToHeaders, compiled.ClaimToHeader(h))

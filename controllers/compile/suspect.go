@@ -15,6 +15,7 @@ func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 		field := fmt.Sprintf("spec.jwt.providers[%d]", i)
 		c.suspectIssuer(field+".issuer", p.Providers[i].Issuer)
 		c.suspectLocations(field, p.Providers[i].From)
+		c.suspectScopes(field, p.Providers[i].RequiredClaims)
 	}
 	for i := range p.Authorization.Rules {
 		c.suspectPaths(fmt.Sprintf("spec.authorization.rules[%d]", i), p.Authorization.Rules[i].Match)
@@ -57,6 +58,22 @@ func (c *compiler) suspectLocations(field string, from []compiled.TokenLocation)
 		if n := len(location.Prefix); n > 0 && isAlphanumeric(location.Prefix[n-1]) {
 			c.warnf(at+".prefix", "%q ends without a space, so the space after it becomes the first character of the token: write %q",
 				location.Prefix, location.Prefix+" ")
+		}
+	}
+}
+
+// suspectScopes: a scope has several members in one string (RFC 8693 §4.2), and values compare the whole string.
+func (c *compiler) suspectScopes(field string, claims []compiled.RequiredClaim) {
+	for i, r := range claims {
+		if r.Claim != "scope" && r.Claim != "scp" {
+			continue
+		}
+		for _, value := range r.Values {
+			if !strings.Contains(value, " ") {
+				c.warnf(fmt.Sprintf("%s.requiredClaims[%d].values", field, i), "the claim %s is usually one string of several scopes, and values compare the whole string: "+
+					"write members: {any: [%.64s]}", r.Claim, value)
+				break
+			}
 		}
 	}
 }

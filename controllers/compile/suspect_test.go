@@ -75,6 +75,11 @@ func TestSuspectValues(t *testing.T) {
 			wrong: from(`{header: X-Token, prefix: token}`), right: from(`{header: X-Token, prefix: "token="}`),
 			field: "spec.jwt.providers[0].from[0].prefix", message: `write "token "`,
 		},
+		"a scope as a whole": {
+			wrong: strings.Replace(from(`{header: X-Token}`), "from:", `requiredClaims: [{claim: scope, values: [orders:read]}], from:`, 1),
+			right: strings.Replace(from(`{header: X-Token}`), "from:", `requiredClaims: [{claim: scope, members: {any: [orders:read]}}], from:`, 1),
+			field: "spec.jwt.providers[0].requiredClaims[0].values", message: "members: {any: [orders:read]}",
+		},
 		"a limit by address, without trusted proxies": {
 			wrong: `rateLimits: [{name: a, limit: 5/minute}]`, right: `rateLimits: [{name: a, limit: 5/minute}]`, class: `trustedProxies: [10.0.0.0/8]`,
 			field: "spec.rateLimits[0].keyBy", message: "spec.trustedProxies of the SidecarClass",

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/login/revocation"
@@ -149,7 +150,7 @@ func provider(p *compiled.Provider, keys authn.Keys) authn.Provider {
 		out.From = append(out.From, authn.Location(l))
 	}
 	for _, r := range p.RequiredClaims {
-		out.RequiredClaims = append(out.RequiredClaims, authn.RequiredClaim(r))
+		out.RequiredClaims = append(out.RequiredClaims, authn.RequiredClaim{Claim: r.Claim, Values: r.Values, Members: (*identity.Members)(r.Members)})
 	}
 	out.ClaimsToHeaders = claimHeaders(p.ClaimsToHeaders)
 	return out

@@ -1,9 +1,7 @@
 package authn
 
 import (
-	"encoding/json"
 	"slices"
-	"strconv"
 
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
@@ -28,6 +26,9 @@ func (c RequiredClaim) met(id *identity.Identity) bool {
 	if v == nil {
 		return false
 	}
+	if c.Members != nil {
+		return c.Members.MetBy(v)
+	}
 	if len(c.Values) == 0 {
 		return true
 	}
@@ -38,19 +39,6 @@ func (c RequiredClaim) met(id *identity.Identity) bool {
 }
 
 func (c RequiredClaim) matches(v any) bool {
-	text, ok := scalar(v)
+	text, ok := identity.Scalar(v)
 	return ok && slices.Contains(c.Values, text)
-}
-
-// scalar returns a string as it is, and a number or boolean as JSON writes it.
-func scalar(v any) (string, bool) {
-	switch v := v.(type) {
-	case string:
-		return v, true
-	case json.Number:
-		return v.String(), true
-	case bool:
-		return strconv.FormatBool(v), true
-	}
-	return "", false
 }

@@ -50,7 +50,7 @@ func text(v any) (string, error) {
 	if v == nil {
 		return "", nil
 	}
-	if s, ok := scalar(v); ok {
+	if s, ok := identity.Scalar(v); ok {
 		if plain(s) {
 			return s, nil
 		}
@@ -72,7 +72,7 @@ func scalars(list []any) ([]string, bool) {
 	elements := make([]string, len(list))
 	for i, v := range list {
 		var ok bool
-		if elements[i], ok = scalar(v); !ok {
+		if elements[i], ok = identity.Scalar(v); !ok {
 			return nil, false
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/check"
+	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
@@ -51,6 +52,8 @@ type RequiredClaim struct {
 	// Values: the claim, or one element if it is an array, must equal one of them; numbers and booleans as JSON writes them.
 	// Empty means any value except null.
 	Values []string
+	// Members are members that the claim must have; nil for none. At most one of Values and Members is set.
+	Members *identity.Members
 }
 
 // ClaimHeader carries a claim to the app in a request header.
@@ -100,7 +103,7 @@ func (p Provider) validate() error {
 		rules.From = append(rules.From, check.TokenLocation(l))
 	}
 	for _, c := range p.RequiredClaims {
-		rules.RequiredClaims = append(rules.RequiredClaims, check.RequiredClaim(c))
+		rules.RequiredClaims = append(rules.RequiredClaims, check.RequiredClaim{Claim: c.Claim, Values: c.Values, Members: (*check.ClaimMembers)(c.Members)})
 	}
 	for _, c := range p.ClaimsToHeaders {
 		rules.ClaimsToHeaders = append(rules.ClaimsToHeaders, check.ClaimToHeader(c))
