@@ -252,6 +252,8 @@ func TestLogoutRefuses(t *testing.T) {
 		"unknown issuer":          {claims: object{"iss": "https://evil.example.com"}},
 		"no issuer":               {claims: object{"iss": nil}},
 		"another audience":        {claims: object{"aud": "carts"}},
+		"audience with a number":  {claims: object{"aud": []any{1, "orders"}}},
+		"number after audience":   {claims: object{"aud": []any{"orders", 1}}},
 		"no audience":             {claims: object{"aud": nil}},
 		"expired":                 {claims: object{"exp": now.Unix()}},
 		"no exp":                  {claims: object{"exp": nil}},
