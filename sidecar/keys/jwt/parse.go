@@ -2,6 +2,7 @@ package jwt
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strings"
 
 	"github.com/posterndev/postern/api/check/strictjson"
@@ -42,11 +43,13 @@ func Parse(raw string) (*Unverified, error) {
 		return nil, TooLarge
 	}
 	parts := strings.Split(raw, ".")
-	if len(parts) == 5 {
+	switch {
+	case several(raw):
+		return nil, SeveralTokens
+	case len(parts) == 5 && encrypted(parts[0]):
 		return nil, Encrypted
-	}
-	if len(parts) != 3 {
-		return nil, Malformed
+	case len(parts) != 3:
+		return nil, Because(Malformed, fmt.Errorf("it has %d parts; a signed token has 3", len(parts)))
 	}
 	var decoded [3][]byte
 	for i, part := range parts {
@@ -66,6 +69,28 @@ func Parse(raw string) (*Unverified, error) {
 	return u, nil
 }
 
+// several reports whether raw has two tokens, which a proxy or a client has put in one field, with a comma or a space between them.
+func several(raw string) bool {
+	tokens := 0
+	for part := range strings.FieldsFuncSeq(raw, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
+		if strings.Count(part, ".") >= 2 {
+			tokens++
+		}
+	}
+	return tokens > 1
+}
+
+// encrypted reports whether a token of five parts is a JWE (RFC 7516 §4.1.2): its header has enc.
+func encrypted(header string) bool {
+	data, err := decodePart(header)
+	if err != nil {
+		return false
+	}
+	members, err := object(data, maxHeaderDepth)
+	_, ok := members["enc"].(string)
+	return err == nil && ok
+}
+
 // decodePart decodes base64url without padding. Unused bits of the last character must be zero.
 func decodePart(part string) ([]byte, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(part)
@@ -83,27 +108,36 @@ func (u *Unverified) readHeader(data []byte) error {
 	// Nothing that crit may name is supported (RFC 7515 §4.1.11); b64 (RFC 7797) would change what was signed.
 	for _, name := range []string{"crit", "b64"} {
 		if _, ok := header[name]; ok {
-			return Critical
+			return Because(Critical, &Defect{Name: name, InHeader: true, Problem: "is present"})
 		}
 	}
-	if err := readTexts(header, map[string]*string{"alg": &u.Algorithm, "kid": &u.KeyID, "typ": &u.Type}); err != nil {
+	if err := readTexts(header, true, text{"alg", &u.Algorithm}, text{"kid", &u.KeyID}, text{"typ", &u.Type}); err != nil {
 		return err
 	}
-	if u.Algorithm == "" || len(u.KeyID) > maxKeyID {
-		return Malformed
+	switch {
+	case u.Algorithm == "":
+		return Because(Malformed, &Defect{Name: "alg", InHeader: true, Problem: "is absent or empty"})
+	case len(u.KeyID) > maxKeyID:
+		return Because(Malformed, &Defect{Name: "kid", InHeader: true, Problem: fmt.Sprintf("has more than %d bytes", maxKeyID)})
 	}
 	return nil
 }
 
+// text is a member that must be a string, and where its value goes.
+type text struct {
+	name string
+	into *string
+}
+
 // readTexts reads members that must be strings if they are present.
-func readTexts(object map[string]any, fields map[string]*string) error {
-	for name, field := range fields {
-		v, ok := object[name]
+func readTexts(object map[string]any, inHeader bool, texts ...text) error {
+	for _, t := range texts {
+		v, ok := object[t.name]
 		if !ok {
 			continue
 		}
-		if *field, ok = v.(string); !ok {
-			return Malformed
+		if *t.into, ok = v.(string); !ok {
+			return Because(ClaimType, &Defect{Name: t.name, InHeader: inHeader, Problem: "is " + TypeName(v) + "; it must be a string"})
 		}
 	}
 	return nil

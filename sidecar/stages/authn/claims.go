@@ -7,7 +7,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
 
-// newIdentity returns the identity of a verified token. The error is reasonClaim if a claim that the provider requires is missing.
+// newIdentity returns the identity of a verified token. The error is jwt.MissingClaim if it does not have a claim that the provider requires.
 func newIdentity(p *provider, t *jwt.Token) (*identity.Identity, error) {
 	id := &identity.Identity{
 		Provider: p.Name, Issuer: t.Issuer, Subject: t.Subject, TokenID: t.ID, KeyID: t.Key.ID(),
@@ -15,7 +15,8 @@ func newIdentity(p *provider, t *jwt.Token) (*identity.Identity, error) {
 	}
 	for _, c := range p.RequiredClaims {
 		if !c.met(id) {
-			return nil, reasonClaim
+			v, _ := id.Claim(c.Claim)
+			return nil, jwt.BecauseOf(jwt.MissingClaim, c.Claim, "%s", c.problem(v))
 		}
 	}
 	return id, nil
@@ -36,6 +37,17 @@ func (c RequiredClaim) met(id *identity.Identity) bool {
 		return slices.ContainsFunc(list, c.matches)
 	}
 	return c.matches(v)
+}
+
+// problem returns why a claim with the value v is not what is required.
+func (c RequiredClaim) problem(v any) string {
+	switch {
+	case v == nil:
+		return "is absent or null"
+	case c.Members != nil:
+		return "is " + jwt.TypeName(v) + " without the required members"
+	}
+	return "is " + jwt.TypeName(v) + " with another value"
 }
 
 func (c RequiredClaim) matches(v any) bool {

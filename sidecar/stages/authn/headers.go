@@ -39,7 +39,7 @@ func headersOf(p *provider, id *identity.Identity) ([]header, error) {
 			continue
 		}
 		if size += len(value); size > maxHeaders {
-			return nil, reasonClaimSize
+			return nil, jwt.BecauseOf(reasonClaimSize, c.Claim, "makes the headers for the app longer than %d bytes", maxHeaders)
 		}
 		headers = append(headers, header{name: http.CanonicalHeaderKey(c.Header), value: value})
 	}
