@@ -54,8 +54,8 @@ func generate(r *rand.Rand, inline string) v1alpha1.SecurityPolicySpec {
 			JWKS:       v1alpha1.JWKS{Inline: choose(r, inline, "{}", "null", `{"keys":[{}]}`, "x")},
 			From:       []v1alpha1.TokenLocation{{Header: choose(r, "Authorization", "Cookie", "a b", "X-Forwarded-Access-Token", "X-Forwarded-For", "X_Token", "X-A"), Prefix: choose(r, "Bearer ", "")}},
 			Leeway:     v1alpha1.Duration(choose(r, "30s", "", "1h", "x")), TokenTypes: []string{choose(r, "JWT", "")},
-			RequiredClaims:  []v1alpha1.RequiredClaim{{Claim: choose(r, "a.b", "")}},
-			ClaimsToHeaders: []v1alpha1.ClaimToHeader{{Claim: choose(r, "sub", ""), Header: header()}, {Claim: "iss", Header: header()}},
+			RequiredClaims:  []v1alpha1.RequiredClaim{{Claim: choose(r, "a.b", ""), Members: &v1alpha1.ClaimMembers{All: []string{choose(r, "a", "a b", "")}}}},
+			ClaimsToHeaders: []v1alpha1.ClaimToHeader{{Claim: choose(r, "sub", ""), Header: header(), Format: v1alpha1.ClaimFormat(choose(r, "", "JSON", "XML"))}, {Claim: "iss", Header: header()}},
 		}}},
 		Authorization: &v1alpha1.Authorization{Rules: []v1alpha1.AuthorizationRule{{Name: "a", Match: match(), Require: v1alpha1.Requirement(choose(r, "Anonymous", "Deny", "Maybe"))}}},
 		RateLimits: []v1alpha1.RateLimit{{
@@ -114,7 +114,7 @@ func generateTokens(r *rand.Rand, match func() []v1alpha1.RouteMatch) *v1alpha1.
 	t := &v1alpha1.Tokens{
 		Issuer: choose(r, "https://own.example", "https://own.example/%zz", "http://own.example", "https://own.example/a//b", ""), Audiences: []string{choose(r, "web", "")},
 		Algorithm: v1alpha1.Algorithm(choose(r, "", "EdDSA", "HS256", "none")), AccessLifetime: duration("5m"), RefreshLifetime: duration("24h"), RefreshGrace: duration("5s"),
-		Claims: []string{choose(r, "role", "exp", "")}, Delivery: v1alpha1.TokenDelivery(choose(r, "Cookie", "", "x")), ForwardToken: r.IntN(2) == 0,
+		Claims: []string{choose(r, "role", "exp", "")}, Delivery: v1alpha1.TokenDelivery(choose(r, "Cookie", "", "x")), FieldEncoding: v1alpha1.FieldEncoding(choose(r, "Percent", "", "x")), ForwardToken: r.IntN(2) == 0,
 		Login: match(),
 	}
 	if r.IntN(2) == 0 {

@@ -134,6 +134,9 @@ func (c *checker) claimsToHeaders(field string, headers []compiled.ClaimToHeader
 		name := textproto.CanonicalMIMEHeaderKey(h.Header)
 		c.add(at(field, i)+".claim", Claim(h.Claim))
 		c.add(at(field, i)+".header", IdentityFieldName(h.Header))
+		if h.Format != "" {
+			c.add(at(field, i)+".format", oneOf(h.Format, "Auto", "Text", "Latin1", "Percent", "JSON", "Base64URL"))
+		}
 		if seen[name] {
 			c.addf(at(field, i)+".header", "%s already carries another claim (header names ignore case); choose another header", name)
 		}
@@ -200,6 +203,9 @@ func (c *checker) tokens(p *compiled.Policy) {
 	}
 	c.nonEmpty("spec.tokens.audiences", t.Audiences)
 	c.add("spec.tokens.algorithm", oneOf(t.Algorithm, "ES256", "RS256", "PS256", "EdDSA", "HS256"))
+	if t.FieldEncoding != "" {
+		c.add("spec.tokens.fieldEncoding", oneOf(t.FieldEncoding, "UTF8", "Latin1", "Percent"))
+	}
 	c.add("spec.tokens.delivery", oneOf(t.Delivery, "Body", "Cookie"))
 	c.add("spec.tokens.cookie.sameSite", oneOf(t.SameSite, "Lax", "Strict"))
 	for i, origin := range t.TrustedOrigins {

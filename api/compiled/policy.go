@@ -165,6 +165,8 @@ type ClaimMembers struct {
 type ClaimToHeader struct {
 	Claim  string `json:"claim"`
 	Header string `json:"header"`
+	// Format is Auto if it is empty.
+	Format string `json:"format,omitempty"`
 }
 
 // Requirement is what a route requires of a request.

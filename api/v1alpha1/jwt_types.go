@@ -220,4 +220,17 @@ type ClaimToHeader struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['host','connection','content-length','content-type','content-encoding','transfer-encoding','te','trailer','upgrade','keep-alive','proxy-connection','proxy-authorization','proxy-authenticate','authorization','cookie','expect','origin','range','accept','accept-encoding','forwarded','via','date','x-forwarded-for','x-forwarded-host','x-forwarded-proto','x-forwarded-port','x-real-ip','true-client-ip','proxy','x-original-url','x-rewrite-url','x-http-method-override','script-name','path-info'])",message="this header field has a meaning of its own in HTTP: choose another, such as X-Auth-Subject"
 	Header string `json:"header"`
+	// Format is the form of the header's value. Auto sends a text as it is, the members of an array joined by commas, and anything else
+	// as JSON; what could be read in two ways, and text beyond ASCII, is UTF-8'' and percent-encoded UTF-8. Text and Latin1 send a text
+	// as it is, in UTF-8 or ISO 8859-1. Percent sends percent-encoded UTF-8, members joined by commas. JSON sends ASCII JSON, Base64URL
+	// the same in base64url. A token with a claim that the format cannot hold is refused.
+	// +optional
+	Format ClaimFormat `json:"format,omitempty"`
 }
+
+// ClaimFormat is the form in which a header carries a claim.
+// +kubebuilder:validation:Enum=Auto;Text;Latin1;Percent;JSON;Base64URL
+type ClaimFormat string
+
+// FormatAuto chooses the form by the claim's JSON type.
+const FormatAuto ClaimFormat = "Auto"

@@ -127,6 +127,8 @@ func TestSiblings(t *testing.T) {
 		"bodies held back for too long":   {`compression: {minSize: 2MiB}`, refusal{"spec.compression.minSize", "at most 1MiB"}},
 		"a type with a parameter":         {`compression: {types: ["text/html;q=1"]}`, refusal{"spec.compression.types[0]", "without parameters"}},
 		"an identity header of HTTP's":    {provider + `, claimsToHeaders: [{claim: sub, header: Host}]}]}`, refusal{"spec.jwt.providers[0].claimsToHeaders[0].header", "choose another"}},
+		"a claim in no format":            {provider + `, claimsToHeaders: [{claim: sub, header: X-A, format: XML}]}]}`, refusal{"spec.jwt.providers[0].claimsToHeaders[0].format", "write one of Auto"}},
+		"no field encoding":               {tokens + `, fieldEncoding: UTF16}`, refusal{"spec.tokens.fieldEncoding", "write one of UTF8"}},
 		"a member with a space":           {provider + `, requiredClaims: [{claim: scope, members: {all: [a, "b c"]}}]}]}`, refusal{"spec.jwt.providers[0].requiredClaims[0].members.all[1]", "for example [b, c]"}},
 		"an empty member":                 {provider + `, requiredClaims: [{claim: scope, members: {any: [""]}}]}]}`, refusal{"spec.jwt.providers[0].requiredClaims[0].members.any[0]", "write a member"}},
 		"members of nothing":              {provider + `, requiredClaims: [{claim: scope, members: {}}]}]}`, refusal{"spec.jwt.providers[0].requiredClaims[0].members", "requires nothing"}},

@@ -159,7 +159,7 @@ func provider(p *compiled.Provider, keys authn.Keys) authn.Provider {
 func claimHeaders(in []compiled.ClaimToHeader) []authn.ClaimHeader {
 	var out []authn.ClaimHeader
 	for _, h := range in {
-		out = append(out, authn.ClaimHeader(h))
+		out = append(out, authn.ClaimHeader{Claim: h.Claim, Header: h.Header, Format: authn.Format(h.Format)})
 	}
 	return out
 }

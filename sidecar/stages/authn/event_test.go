@@ -105,7 +105,7 @@ func TestEveryReasonHasAText(t *testing.T) {
 	seen := map[string]jwt.Reason{}
 	for _, r := range []jwt.Reason{
 		jwt.Malformed, jwt.TooLarge, jwt.Encrypted, jwt.SeveralTokens, jwt.ClaimType, jwt.ClaimRange, jwt.Critical, jwt.UnknownIssuer, jwt.WrongType, jwt.WrongAlgorithm, jwt.WrongAudience,
-		jwt.Expired, jwt.NotYetValid, jwt.LifetimeTooLong, jwt.UnknownKey, jwt.BadSignature, reasonPlace, jwt.MissingClaim, reasonClaimSize,
+		jwt.Expired, jwt.NotYetValid, jwt.LifetimeTooLong, jwt.UnknownKey, jwt.BadSignature, reasonPlace, jwt.MissingClaim, reasonClaimSize, reasonFormat,
 	} {
 		text := describe(r)
 		if other, taken := seen[text]; taken || text == "" || strings.ContainsAny(text, "\"\\") {

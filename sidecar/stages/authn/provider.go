@@ -42,6 +42,8 @@ type Provider struct {
 	RequiredClaims []RequiredClaim
 	// ClaimsToHeaders must have different headers.
 	ClaimsToHeaders []ClaimHeader
+	// Encoding is the encoding of text beyond ASCII in the headers with the format Auto.
+	Encoding Encoding
 	// ForwardToken leaves a verified token in the request.
 	ForwardToken bool
 }
@@ -59,6 +61,8 @@ type RequiredClaim struct {
 // ClaimHeader carries a claim to the app in a request header.
 type ClaimHeader struct {
 	Claim, Header string
+	// Format is the form of the header's value; empty means Auto.
+	Format Format
 }
 
 // provider is a valid Provider with its defaults filled in. The rules verify its tokens.
@@ -106,7 +110,7 @@ func (p Provider) validate() error {
 		rules.RequiredClaims = append(rules.RequiredClaims, check.RequiredClaim{Claim: c.Claim, Values: c.Values, Members: (*check.ClaimMembers)(c.Members)})
 	}
 	for _, c := range p.ClaimsToHeaders {
-		rules.ClaimsToHeaders = append(rules.ClaimsToHeaders, check.ClaimToHeader(c))
+		rules.ClaimsToHeaders = append(rules.ClaimsToHeaders, check.ClaimToHeader{Claim: c.Claim, Header: c.Header, Format: string(c.Format)})
 	}
 	return check.Error(check.TokenRules("provider", rules))
 }

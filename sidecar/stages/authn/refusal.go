@@ -13,6 +13,7 @@ import (
 const (
 	reasonPlace     jwt.Reason = "wrong_place"
 	reasonClaimSize jwt.Reason = "claims_too_large"
+	reasonFormat    jwt.Reason = "claim_format"
 )
 
 // describe returns the text for the client. It contains nothing of the token.
@@ -52,6 +53,8 @@ func describe(r jwt.Reason) string {
 		return "A claim of the token is out of range"
 	case jwt.MissingClaim:
 		return "The token does not have a claim that is required"
+	case reasonFormat:
+		return "A claim of the token cannot be passed on in the form that is configured"
 	case reasonClaimSize:
 		return "The claims of the token are too large"
 	default:
