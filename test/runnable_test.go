@@ -40,7 +40,7 @@ func generate(r *rand.Rand, inline string) v1alpha1.SecurityPolicySpec {
 		}}
 	}
 	header := func() string {
-		return choose(r, "X-A", "x-a", "X-B", "Host", "a b", "Set-Cookie", "Vary", "X-*", "Te", "")
+		return choose(r, "X-A", "x-a", "X-B", "Host", "a b", "Set-Cookie", "Vary", "X-*", "Te", "X-Forwarded-User", "X-Original-URL", "X_A", "")
 	}
 	origin := func() string {
 		return choose(r, "https://a.example", "*", "null", "http://[:::]", "http://[::1]:80", "https://a:99999", "https://A/", "app://x", "https://*.a")
@@ -52,10 +52,10 @@ func generate(r *rand.Rand, inline string) v1alpha1.SecurityPolicySpec {
 			Name: choose(r, "corp", "postern", ""), Issuer: choose(r, "https://id.example", "https://own.example", ""), Audiences: []string{choose(r, "web", "")},
 			Algorithms: []v1alpha1.Algorithm{v1alpha1.Algorithm(choose(r, "ES256", "RS256", "HS256", "none"))},
 			JWKS:       v1alpha1.JWKS{Inline: choose(r, inline, "{}", "null", `{"keys":[{}]}`, "x")},
-			From:       []v1alpha1.TokenLocation{{Header: choose(r, "Authorization", "Cookie", "a b"), Prefix: choose(r, "Bearer ", "")}},
+			From:       []v1alpha1.TokenLocation{{Header: choose(r, "Authorization", "Cookie", "a b", "X-Forwarded-Access-Token", "X-Forwarded-For", "X_Token", "X-A"), Prefix: choose(r, "Bearer ", "")}},
 			Leeway:     v1alpha1.Duration(choose(r, "30s", "", "1h", "x")), TokenTypes: []string{choose(r, "JWT", "")},
-			RequiredClaims:  []v1alpha1.RequiredClaim{{Claim: choose(r, "a.b", "")}},
-			ClaimsToHeaders: []v1alpha1.ClaimToHeader{{Claim: choose(r, "sub", ""), Header: header()}, {Claim: "iss", Header: header()}},
+			RequiredClaims:  []v1alpha1.RequiredClaim{{Claim: choose(r, "a.b", ""), Members: &v1alpha1.ClaimMembers{All: []string{choose(r, "a", "a b", "")}}}},
+			ClaimsToHeaders: []v1alpha1.ClaimToHeader{{Claim: choose(r, "sub", ""), Header: header(), Format: v1alpha1.ClaimFormat(choose(r, "", "JSON", "XML"))}, {Claim: "iss", Header: header()}},
 		}}},
 		Authorization: &v1alpha1.Authorization{Rules: []v1alpha1.AuthorizationRule{{Name: "a", Match: match(), Require: v1alpha1.Requirement(choose(r, "Anonymous", "Deny", "Maybe"))}}},
 		RateLimits: []v1alpha1.RateLimit{{
@@ -130,7 +130,7 @@ func generateTokens(r *rand.Rand, match func() []v1alpha1.RouteMatch) *v1alpha1.
 	t := &v1alpha1.Tokens{
 		Issuer: choose(r, "https://own.example", "https://own.example/%zz", "http://own.example", "https://own.example/a//b", ""), Audiences: []string{choose(r, "web", "")},
 		Algorithm: v1alpha1.Algorithm(choose(r, "", "EdDSA", "HS256", "none")), AccessLifetime: duration("5m"), RefreshLifetime: duration("24h"), RefreshGrace: duration("5s"),
-		Claims: []string{choose(r, "role", "exp", "")}, Delivery: v1alpha1.TokenDelivery(choose(r, "Cookie", "", "x")), ForwardToken: r.IntN(2) == 0,
+		Claims: []string{choose(r, "role", "exp", "")}, Delivery: v1alpha1.TokenDelivery(choose(r, "Cookie", "", "x")), FieldEncoding: v1alpha1.FieldEncoding(choose(r, "Percent", "", "x")), ForwardToken: r.IntN(2) == 0,
 		Login: match(),
 	}
 	if r.IntN(2) == 0 {

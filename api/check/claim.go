@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/posterndev/postern/api/compiled"
 )
 
 // maxClaim is the maximum length of a claim's name or path, in bytes.
@@ -51,3 +53,29 @@ func MediaType(s string) error {
 }
 
 func isTypeName(s string) bool { return IsToken(s) && !strings.Contains(s, "*") }
+
+func (c *checker) requiredClaim(field string, r compiled.RequiredClaim) {
+	c.add(field+".claim", Claim(r.Claim))
+	m := r.Members
+	switch {
+	case m == nil:
+	case len(r.Values) > 0:
+		c.addf(field+".members", "values compare the whole claim and members a part of it; write one of the two, for example members: {all: [orders:read]}")
+	case len(m.All) == 0 && len(m.Any) == 0:
+		c.addf(field+".members", "it requires nothing; write the members that the claim must have, for example {all: [orders:read]}")
+	default:
+		c.claimMembers(field+".members.all", m.All)
+		c.claimMembers(field+".members.any", m.Any)
+	}
+}
+
+func (c *checker) claimMembers(field string, members []string) {
+	for i, member := range members {
+		switch {
+		case member == "":
+			c.addf(at(field, i), "the entry is empty; write a member, for example orders:read, or leave the entry out")
+		case strings.Contains(member, " "):
+			c.addf(at(field, i), "%.64q has a space, which separates members; write one entry for each, for example [%s]", member, strings.Join(strings.Fields(member), ", "))
+		}
+	}
+}

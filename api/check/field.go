@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/textproto"
-	"slices"
 	"strings"
 )
 
@@ -77,34 +76,6 @@ func ResponseFieldValue(value string) error {
 		}
 	}
 	return nil
-}
-
-// reservedRequestFields returns the request headers that have a meaning in HTTP or to proxies.
-func reservedRequestFields() []string {
-	return []string{
-		"Authorization", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect", "Host",
-		"Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Via",
-		"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip",
-	}
-}
-
-// IdentityFieldName refuses the names of request headers that cannot carry a claim to the app.
-func IdentityFieldName(name string) error {
-	if err := FieldName(name); err != nil {
-		return err
-	}
-	if slices.Contains(reservedRequestFields(), textproto.CanonicalMIMEHeaderKey(name)) {
-		return fmt.Errorf("%s cannot carry a claim: it has a defined meaning in HTTP; choose another header, for example X-Auth-Subject", name)
-	}
-	return nil
-}
-
-// TokenHeader refuses the names of request headers that cannot carry a token.
-func TokenHeader(name string) error {
-	if strings.EqualFold(name, "Cookie") {
-		return errors.New("a token cannot be read from the Cookie header as a whole; name the cookie instead, for example cookie: access_token")
-	}
-	return FieldName(name)
 }
 
 // CookieName refuses a text that is not the name of a cookie.

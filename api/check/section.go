@@ -13,6 +13,7 @@ type (
 	ProviderSection = compiled.Provider
 	TokenLocation   = compiled.TokenLocation
 	RequiredClaim   = compiled.RequiredClaim
+	ClaimMembers    = compiled.ClaimMembers
 	ClaimToHeader   = compiled.ClaimToHeader
 	Duration        = compiled.Duration
 )

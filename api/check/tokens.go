@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/api/check/keyset"
 	"github.com/posterndev/postern/api/compiled"
 )
@@ -36,6 +37,7 @@ func (c *checker) providers(p *compiled.Policy) {
 	if p.Tokens != nil {
 		issuers[p.Tokens.Issuer] = true
 	}
+	identity := fieldset.New(p.IdentityHeaders()...)
 	for i := range p.Providers {
 		provider, field := &p.Providers[i], at("spec.jwt.providers", i)
 		switch {
@@ -52,6 +54,7 @@ func (c *checker) providers(p *compiled.Policy) {
 		}
 		names[provider.Name], issuers[provider.Issuer] = true, true
 		c.provider(field, provider)
+		c.carriers(field+".from", provider.From, identity)
 		if b := provider.BackChannelLogout; b != nil && (len(b.ClientIDs) == 0 || slices.Contains(b.ClientIDs, "")) {
 			c.addf(field+".backChannelLogout.clientIDs", "it is empty, and the provider has no audiences to use instead; write the client ID that the provider knows this app by, for example [orders-web]")
 		}
@@ -90,7 +93,7 @@ func (c *checker) tokenRules(field string, p *compiled.Provider) {
 		c.addf(field+".maxLifetime", "it is negative; write a duration, for example 1h")
 	}
 	for i, r := range p.RequiredClaims {
-		c.add(at(field+".requiredClaims", i)+".claim", Claim(r.Claim))
+		c.requiredClaim(at(field+".requiredClaims", i), r)
 	}
 	c.claimsToHeaders(field+".claimsToHeaders", p.ClaimsToHeaders)
 }
@@ -116,12 +119,24 @@ func (c *checker) location(field string, l compiled.TokenLocation) {
 	}
 }
 
+// carriers refuses to read a token from a header in which the sidecar sends a claim: it is removed from every request.
+func (c *checker) carriers(field string, from []compiled.TokenLocation, identity fieldset.Names) {
+	for i, l := range from {
+		if l.Header != "" && identity.Has(l.Header) {
+			c.addf(at(field, i)+".header", "%s cannot carry a token, because it carries a claim to the app (claimsToHeaders); choose another header for one of the two, for example X-Auth-Subject for the claim", l.Header)
+		}
+	}
+}
+
 func (c *checker) claimsToHeaders(field string, headers []compiled.ClaimToHeader) {
 	seen := map[string]bool{}
 	for i, h := range headers {
 		name := textproto.CanonicalMIMEHeaderKey(h.Header)
 		c.add(at(field, i)+".claim", Claim(h.Claim))
 		c.add(at(field, i)+".header", IdentityFieldName(h.Header))
+		if h.Format != "" {
+			c.add(at(field, i)+".format", oneOf(h.Format, "Auto", "Text", "Latin1", "Percent", "JSON", "Base64URL"))
+		}
 		if seen[name] {
 			c.addf(at(field, i)+".header", "%s already carries another claim (header names ignore case); choose another header", name)
 		}
@@ -204,6 +219,9 @@ func (c *checker) tokens(p *compiled.Policy) {
 	}
 	c.nonEmpty("spec.tokens.audiences", t.Audiences)
 	c.add("spec.tokens.algorithm", oneOf(t.Algorithm, "ES256", "RS256", "PS256", "EdDSA", "HS256"))
+	if t.FieldEncoding != "" {
+		c.add("spec.tokens.fieldEncoding", oneOf(t.FieldEncoding, "UTF8", "Latin1", "Percent"))
+	}
 	c.add("spec.tokens.delivery", oneOf(t.Delivery, "Body", "Cookie"))
 	c.add("spec.tokens.cookie.sameSite", oneOf(t.SameSite, "Lax", "Strict"))
 	for i, origin := range t.TrustedOrigins {

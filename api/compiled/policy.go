@@ -173,16 +173,26 @@ func (p *Policy) IdentityHeaders() []string {
 	return names
 }
 
-// RequiredClaim must be in the token. If there are Values, the claim must have one of them.
+// RequiredClaim must be in the token. If there are Values, the claim must have one of them. At most one of Values and Members is set.
 type RequiredClaim struct {
-	Claim  string   `json:"claim"`
-	Values []string `json:"values,omitempty"`
+	Claim   string        `json:"claim"`
+	Values  []string      `json:"values,omitempty"`
+	Members *ClaimMembers `json:"members,omitempty"`
+}
+
+// ClaimMembers are members that a claim must have: all of All, and one of Any unless that is empty. They are the elements of an array,
+// or the words of a string.
+type ClaimMembers struct {
+	All []string `json:"all,omitempty"`
+	Any []string `json:"any,omitempty"`
 }
 
 // ClaimToHeader copies a claim into a request header.
 type ClaimToHeader struct {
 	Claim  string `json:"claim"`
 	Header string `json:"header"`
+	// Format is Auto if it is empty.
+	Format string `json:"format,omitempty"`
 }
 
 // Requirement is what a route requires of a request.

@@ -19,6 +19,9 @@ type Tokens struct {
 	AccessLifetime Duration `json:"accessLifetime"`
 	RefreshGrace   Duration `json:"refreshGrace"`
 	Claims         []string `json:"claims,omitempty"`
+	// FieldEncoding is the encoding of Postern-Subject and Postern-Claims, and of text in headers of ClaimsToHeaders: UTF8, Latin1 or
+	// Percent. Empty is UTF8.
+	FieldEncoding string `json:"fieldEncoding,omitempty"`
 	// Delivery is Body or Cookie. SameSite is Lax or Strict.
 	Delivery       string     `json:"delivery"`
 	SameSite       string     `json:"sameSite"`

@@ -36,6 +36,8 @@ const (
 	DefaultAccessLifetime  Duration  = "15m"
 	DefaultRefreshLifetime Duration  = "168h"
 	DefaultRefreshGrace    Duration  = "10s"
+	DefaultFormat                    = FormatAuto
+	DefaultFieldEncoding             = FieldEncodingUTF8
 	DefaultDelivery                  = DeliverBody
 	DefaultSameSite                  = "Lax"
 	DefaultTransitMount              = "transit"
@@ -103,6 +105,7 @@ func policyDefaults() []Default {
 
 		{Field: spec + "jwt.providers[].from", Text: "the Authorization header with the Bearer scheme"},
 		{Field: spec + "jwt.providers[].tokenTypes", Text: "JWT, at+jwt and application/at+jwt, and tokens without typ"},
+		{Field: spec + "jwt.providers[].claimsToHeaders[].format", Value: string(DefaultFormat)},
 		{Field: spec + "jwt.providers[].leeway", Value: string(DefaultLeeway)},
 		{Field: spec + "jwt.providers[].jwks.refreshInterval", Text: string(DefaultRefreshInterval) + ", with uri"},
 		{Field: spec + "jwt.providers[].jwks.maxStale", Text: string(DefaultKeysMaxStale) + ", with uri"},
@@ -113,6 +116,8 @@ func policyDefaults() []Default {
 		{Field: spec + "tokens.accessLifetime", Value: string(DefaultAccessLifetime)},
 		{Field: spec + "tokens.refreshLifetime", Value: string(DefaultRefreshLifetime)},
 		{Field: spec + "tokens.refreshGrace", Value: string(DefaultRefreshGrace)},
+		{Field: spec + "tokens.fieldEncoding", Value: string(DefaultFieldEncoding)},
+		{Field: spec + "tokens.claimsToHeaders[].format", Value: string(DefaultFormat)},
 		{Field: spec + "tokens.delivery", Value: string(DefaultDelivery)},
 		{Field: spec + "tokens.cookie.sameSite", Value: DefaultSameSite},
 		{Field: spec + "tokens.signingKey.transit.mount", Value: DefaultTransitMount},
@@ -259,6 +264,7 @@ func (s *SecurityPolicySpec) addImplied() {
 
 func (p *JWTProvider) setDefaults() {
 	set(&p.Leeway, DefaultLeeway)
+	setFormats(p.ClaimsToHeaders)
 	if p.JWKS.URI != "" {
 		set(&p.JWKS.RefreshInterval, DefaultRefreshInterval)
 		set(&p.JWKS.MaxStale, DefaultKeysMaxStale)
@@ -268,11 +274,19 @@ func (p *JWTProvider) setDefaults() {
 	}
 }
 
+func setFormats(headers []ClaimToHeader) {
+	for i := range headers {
+		set(&headers[i].Format, DefaultFormat)
+	}
+}
+
 func (t *Tokens) setDefaults() {
 	set(&t.Algorithm, DefaultAlgorithm)
 	set(&t.AccessLifetime, DefaultAccessLifetime)
 	set(&t.RefreshLifetime, DefaultRefreshLifetime)
 	set(&t.RefreshGrace, DefaultRefreshGrace)
+	set(&t.FieldEncoding, DefaultFieldEncoding)
+	setFormats(t.ClaimsToHeaders)
 	set(&t.Delivery, DefaultDelivery)
 	set(&ensure(&t.Cookie).SameSite, DefaultSameSite)
 	set(&ensure(&t.Rotation).Overlap, DefaultRotationOverlap)

@@ -20,8 +20,8 @@ import (
 const bare = `
 selector: {}
 ports: [{port: 80}]
-jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}, backChannelLogout: {}}]}
-tokens: {issuer: "https://a.example.com", audiences: [x], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
+jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}, backChannelLogout: {}, claimsToHeaders: [{claim: sub, header: X-A}]}]}
+tokens: {issuer: "https://a.example.com", audiences: [x], claimsToHeaders: [{claim: sub, header: X-B}], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
 revocation: {}
 sessions: {}
 authorization: {rules: [{name: a, match: [{paths: [/a]}], require: Anonymous}]}

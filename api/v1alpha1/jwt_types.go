@@ -186,7 +186,9 @@ type ServiceAccountToken struct {
 // +kubebuilder:validation:XValidation:rule="has(self.header) != has(self.cookie)",message="set exactly one of header and cookie, such as header: Authorization"
 // +kubebuilder:validation:XValidation:rule="!has(self.prefix) || has(self.header)",message="prefix applies to header only: add header, or remove prefix"
 type TokenLocation struct {
-	// Header is the name of a header field.
+	// Header is the name of a header field. It is read from every peer, also if it is one that proxies set, such as
+	// X-Forwarded-Access-Token; variants of the name with underscores are removed. The app sees it only with a valid token, and only
+	// with forwardToken. Fields that HTTP itself uses and those in which proxies describe the client are refused.
 	// +optional
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9-]{1,64}$`
 	Header string `json:"header,omitempty"`
@@ -202,18 +204,46 @@ type TokenLocation struct {
 }
 
 // RequiredClaim is a claim that a token must have.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.values) || !has(self.members)",message="values compare the whole claim and members a part of it: write one of the two, such as members: {all: [orders:read]}"
 type RequiredClaim struct {
 	// Claim is the name of a claim, or a path with dots to a nested one: realm_access.roles.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Claim string `json:"claim"`
-	// Values are the accepted values. The claim must equal one of them, or contain one if it is an array. If there are no values, any
-	// value is accepted.
+	// Values are the accepted values. The claim must equal one of them, or contain one if it is an array. If there are no values and
+	// no members, any value is accepted.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
 	Values []string `json:"values,omitempty"`
+	// Members are members that the claim must have: elements of an array, or words of a string, which spaces separate. Use it for
+	// scope, scp and permissions.
+	// +optional
+	Members *ClaimMembers `json:"members,omitempty"`
+}
+
+// ClaimMembers are members that a claim must have. They are compared exactly.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.all) || has(self.any)",message="members requires nothing: write all or any, such as {all: [orders:read]}"
+type ClaimMembers struct {
+	// All are members that the claim must have, all of them.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	All []string `json:"all,omitempty"`
+	// Any are members of which the claim must have at least one.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	Any []string `json:"any,omitempty"`
 }
 
 // ClaimToHeader copies a claim into a request header.
@@ -222,9 +252,23 @@ type ClaimToHeader struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	Claim string `json:"claim"`
-	// Header is the name of the header field. Fields that HTTP itself uses are refused.
+	// Header is the name of the header field. The sidecar refuses fields that HTTP itself uses, those in which proxies describe the
+	// client, and those by which frameworks replace the path or the method.
 	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9-]*$`
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['host','connection','content-length','content-type','content-encoding','transfer-encoding','te','trailer','upgrade','keep-alive','proxy-connection','proxy-authorization','proxy-authenticate','authorization','cookie','expect','origin','range','accept','accept-encoding','forwarded','via','date','x-forwarded-for','x-forwarded-host','x-forwarded-proto','x-forwarded-port','x-real-ip'])",message="this header field has a meaning of its own in HTTP: choose another, such as X-Auth-Subject"
+	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['host','connection','content-length','content-type','content-encoding','transfer-encoding','te','trailer','upgrade','keep-alive','proxy-connection','proxy-authorization','proxy-authenticate','authorization','cookie','expect','origin','range','accept','accept-encoding','forwarded','via','date','x-forwarded-for','x-forwarded-host','x-forwarded-proto','x-forwarded-port','x-real-ip','true-client-ip','proxy','x-original-url','x-rewrite-url','x-http-method-override','script-name','path-info'])",message="this header field has a meaning of its own in HTTP: choose another, such as X-Auth-Subject"
 	Header string `json:"header"`
+	// Format is the form of the header's value. Auto sends a text as it is, the members of an array joined by commas, and anything else
+	// as JSON; what could be read in two ways, and text beyond ASCII, is UTF-8'' and percent-encoded UTF-8. Text and Latin1 send a text
+	// as it is, in UTF-8 or ISO 8859-1. Percent sends percent-encoded UTF-8, members joined by commas. JSON sends ASCII JSON, Base64URL
+	// the same in base64url. A token with a claim that the format cannot hold is refused.
+	// +optional
+	Format ClaimFormat `json:"format,omitempty"`
 }
+
+// ClaimFormat is the form in which a header carries a claim.
+// +kubebuilder:validation:Enum=Auto;Text;Latin1;Percent;JSON;Base64URL
+type ClaimFormat string
+
+// FormatAuto chooses the form by the claim's JSON type.
+const FormatAuto ClaimFormat = "Auto"

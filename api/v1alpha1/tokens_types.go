@@ -77,6 +77,12 @@ type Tokens struct {
 	// +kubebuilder:validation:XValidation:rule="self.all(m, has(m.paths) && m.paths.size() > 0)",message="a login has no paths: write the paths on which the app logs users in, such as [/login]"
 	Login []RouteMatch `json:"login,omitempty"`
 
+	// FieldEncoding is how the app writes Postern-Subject and Postern-Claims, and how it gets text of its claims in the headers of
+	// claimsToHeaders with the format Auto. UTF8 is bytes of UTF-8. Latin1 is ISO 8859-1, which Node and WSGI write. Percent is
+	// percent-encoded UTF-8, which every app can write: encodeURIComponent in JavaScript.
+	// +optional
+	FieldEncoding FieldEncoding `json:"fieldEncoding,omitempty"`
+
 	// Endpoints configures the public endpoints: refresh, logout, logout-all and sessions.
 	// +optional
 	Endpoints *TokenEndpoints `json:"endpoints,omitempty"`
@@ -93,6 +99,13 @@ type Tokens struct {
 	// +optional
 	ForwardToken bool `json:"forwardToken,omitempty"`
 }
+
+// FieldEncoding is the encoding of text in header fields.
+// +kubebuilder:validation:Enum=UTF8;Latin1;Percent
+type FieldEncoding string
+
+// FieldEncodingUTF8 is UTF-8 without an encoding of its own.
+const FieldEncodingUTF8 FieldEncoding = "UTF8"
 
 // TokenDelivery is how clients get their tokens.
 // +kubebuilder:validation:Enum=Body;Cookie

@@ -177,12 +177,23 @@ func (c *compiler) provider(field string, in *v1alpha1.JWTProvider) compiled.Pro
 		p.From = append(p.From, compiled.TokenLocation(l))
 	}
 	for _, r := range in.RequiredClaims {
-		p.RequiredClaims = append(p.RequiredClaims, compiled.RequiredClaim(r))
+		p.RequiredClaims = append(p.RequiredClaims, compiled.RequiredClaim{Claim: r.Claim, Values: r.Values, Members: (*compiled.ClaimMembers)(r.Members)})
 	}
-	for _, h := range in.ClaimsToHeaders {
-		p.ClaimsToHeaders = append(p.ClaimsToHeaders, compiled.ClaimToHeader(h))
-	}
+	p.ClaimsToHeaders = claimsToHeaders(in.ClaimsToHeaders)
 	return p
+}
+
+// claimsToHeaders leaves the default format out, which is that of an entry without one.
+func claimsToHeaders(in []v1alpha1.ClaimToHeader) []compiled.ClaimToHeader {
+	var out []compiled.ClaimToHeader
+	for _, h := range in {
+		c := compiled.ClaimToHeader{Claim: h.Claim, Header: h.Header}
+		if h.Format != v1alpha1.FormatAuto {
+			c.Format = string(h.Format)
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 func (c *compiler) keys(field string, in *v1alpha1.JWKS) compiled.Keys {

@@ -19,8 +19,8 @@ SecurityPolicy:
   spec:
     selector: {}
     ports: [{port: 80}]
-    jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}}]}
-    tokens: {issuer: "https://a.example.com", audiences: [x], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
+    jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}, claimsToHeaders: [{claim: sub, header: X-A}]}]}
+    tokens: {issuer: "https://a.example.com", audiences: [x], claimsToHeaders: [{claim: sub, header: X-B}], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
     revocation: {}
     sessions: {}
     authorization: {rules: [{name: a, match: [{paths: [/a]}], require: Anonymous}]}
@@ -40,6 +40,9 @@ var others = map[string]string{
 	"SecurityPolicy.spec.ports[].protocol":                         "TCP",
 	"SecurityPolicy.spec.undeclaredPorts":                          "Allow",
 	"SecurityPolicy.spec.jwt.providers[].leeway":                   "1m",
+	"SecurityPolicy.spec.jwt.providers[].claimsToHeaders[].format": "JSON",
+	"SecurityPolicy.spec.tokens.claimsToHeaders[].format":          "JSON",
+	"SecurityPolicy.spec.tokens.fieldEncoding":                     "Percent",
 	"SecurityPolicy.spec.tokens.algorithm":                         "EdDSA",
 	"SecurityPolicy.spec.tokens.accessLifetime":                    "1m",
 	"SecurityPolicy.spec.tokens.refreshLifetime":                   "24h",

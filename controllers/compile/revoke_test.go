@@ -196,7 +196,7 @@ func TestIntend(t *testing.T) {
 	}}}
 	bad, huge := good.DeepCopy(), good.DeepCopy()
 	bad.Spec.JWT.Providers[0].JWKS = v1alpha1.JWKS{Inline: "no JSON"}
-	huge.Spec.JWT.Providers[0].RequiredClaims = []v1alpha1.RequiredClaim{{Claim: "scope", Values: []string{strings.Repeat("x", compiled.MaxSize)}}}
+	huge.Spec.JWT.Providers[0].RequiredClaims = []v1alpha1.RequiredClaim{{Claim: "tenant", Values: []string{strings.Repeat("x", compiled.MaxSize)}}}
 	nameless := good.DeepCopy()
 	nameless.Name = ""
 	last := trusting()

@@ -7,7 +7,6 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/posterndev/postern/api/check"
-	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 )
@@ -18,7 +17,8 @@ func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 	for i := range p.Providers {
 		field := fmt.Sprintf("spec.jwt.providers[%d]", i)
 		c.suspectIssuer(field+".issuer", p.Providers[i].Issuer)
-		c.suspectLocations(field, p, i, direct)
+		c.suspectLocations(field, p.Providers[i].From)
+		c.suspectScopes(field, p.Providers[i].RequiredClaims)
 	}
 	for i := range p.Authorization.Rules {
 		c.suspectPaths(fmt.Sprintf("spec.authorization.rules[%d]", i), p.Authorization.Rules[i].Match)
@@ -59,41 +59,35 @@ func (c *compiler) suspectIssuer(field, issuer string) {
 	}
 }
 
-// suspectLocations: direct means that no proxy is trusted.
-func (c *compiler) suspectLocations(field string, p *compiled.Policy, provider int, direct bool) {
-	for j, location := range p.Providers[provider].From {
+// suspectLocations: a prefix is compared as it is.
+func (c *compiler) suspectLocations(field string, from []compiled.TokenLocation) {
+	for j, location := range from {
 		at := fmt.Sprintf("%s.from[%d]", field, j)
 		if n := len(location.Prefix); n > 0 && isAlphanumeric(location.Prefix[n-1]) {
 			c.warnf(at+".prefix", "%q ends without a space, so the space after it becomes the first character of the token: write %q",
 				location.Prefix, location.Prefix+" ")
 		}
-		if why := removed(location.Header, p, direct); why != "" {
-			c.warnf(at+".header", "the sidecar removes %s from every request before it looks for a token, because %s: make clients send the token in another "+
-				"header, such as Authorization", location.Header, why)
+	}
+}
+
+// suspectScopes: a scope has several members in one string (RFC 8693 §4.2), and values compare the whole string.
+func (c *compiler) suspectScopes(field string, claims []compiled.RequiredClaim) {
+	for i, r := range claims {
+		if r.Claim != "scope" && r.Claim != "scp" {
+			continue
+		}
+		for _, value := range r.Values {
+			if !strings.Contains(value, " ") {
+				c.warnf(fmt.Sprintf("%s.requiredClaims[%d].values", field, i), "the claim %s is usually one string of several scopes, and values compare the whole string: "+
+					"write members: {any: [%.64s]}", r.Claim, value)
+				break
+			}
 		}
 	}
 }
 
 func isAlphanumeric(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9'
-}
-
-// removed returns why the sidecar removes the header before authentication. It is empty if it does not.
-func removed(header string, p *compiled.Policy, direct bool) string {
-	hopByHop, reserved := fieldset.HopByHop(), fieldset.Reserved()
-	switch {
-	case header == "":
-		return ""
-	case fieldset.New(hopByHop[:]...).Has(header):
-		return "this header belongs to one connection (RFC 9110 §7.6.1)"
-	case fieldset.New(reserved[:]...).Has(header):
-		return "only the sidecar sets this header"
-	case fieldset.New(p.IdentityHeaders()...).Has(header):
-		return "this header sends a claim to the app (claimsToHeaders)"
-	case direct && fieldset.New(fieldset.Forwarding()...).Has(header):
-		return "proxies send the client's address in it, and the SidecarClass has no trustedProxies"
-	}
-	return ""
 }
 
 func (c *compiler) suspectPaths(field string, matches []compiled.Match) {

@@ -71,26 +71,10 @@ func TestSuspectValues(t *testing.T) {
 			wrong: from(`{header: X-Token, prefix: token}`), right: from(`{header: X-Token, prefix: "token="}`),
 			field: "spec.jwt.providers[0].from[0].prefix", message: `write "token "`,
 		},
-		"a token in a header of one connection": {
-			wrong: from(`{header: Proxy-Authorization}`), right: from(`{header: Authorization}`),
-			field: "spec.jwt.providers[0].from[0].header", message: "one connection",
-		},
-		"a token in a header of the sidecar's": {
-			wrong: from(`{header: X-Postern-Token}`), right: from(`{header: X-Token}`),
-			field: "spec.jwt.providers[0].from[0].header", message: "only the sidecar sets this header",
-		},
-		"a token in a variant of such a header": {
-			wrong: from(`{header: x_original_url}`), right: from(`{header: X-Original-Token}`),
-			field: "spec.jwt.providers[0].from[0].header", message: "only the sidecar sets this header",
-		},
-		"a token in a header that carries a claim": {
-			wrong: strings.Replace(from(`{header: X-User}`), "from:", `claimsToHeaders: [{claim: sub, header: X-User}], from:`, 1),
-			right: strings.Replace(from(`{header: X-Token}`), "from:", `claimsToHeaders: [{claim: sub, header: X-User}], from:`, 1),
-			field: "spec.jwt.providers[0].from[0].header", message: "claimsToHeaders",
-		},
-		"a token in a forwarding header": {
-			wrong: from(`{header: X-Forwarded-Access-Token}`), right: from(`{header: X-Forwarded-Access-Token}`), class: `trustedProxies: [10.0.0.0/8]`,
-			field: "spec.jwt.providers[0].from[0].header", message: "trustedProxies",
+		"a scope as a whole": {
+			wrong: strings.Replace(from(`{header: X-Token}`), "from:", `requiredClaims: [{claim: scope, values: [orders:read]}], from:`, 1),
+			right: strings.Replace(from(`{header: X-Token}`), "from:", `requiredClaims: [{claim: scope, members: {any: [orders:read]}}], from:`, 1),
+			field: "spec.jwt.providers[0].requiredClaims[0].values", message: "members: {any: [orders:read]}",
 		},
 		"a limit by address, without trusted proxies": {
 			wrong: `rateLimits: [{name: a, limit: 5/minute}]`, right: `rateLimits: [{name: a, limit: 5/minute}]`, class: `trustedProxies: [10.0.0.0/8]`,

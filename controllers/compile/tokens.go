@@ -15,6 +15,7 @@ func (c *compiler) tokens(policy *v1alpha1.SecurityPolicy, in *v1alpha1.Tokens) 
 		AccessLifetime:   c.duration("spec.tokens.accessLifetime", in.AccessLifetime),
 		RefreshGrace:     c.duration("spec.tokens.refreshGrace", in.RefreshGrace),
 		Claims:           in.Claims,
+		FieldEncoding:    string(in.FieldEncoding),
 		Delivery:         string(in.Delivery),
 		SameSite:         in.Cookie.SameSite,
 		TrustedOrigins:   in.Cookie.TrustedOrigins,
@@ -26,9 +27,7 @@ func (c *compiler) tokens(policy *v1alpha1.SecurityPolicy, in *v1alpha1.Tokens) 
 		Leeway:           c.duration("spec.tokens", v1alpha1.DefaultLeeway),
 		ForwardToken:     in.ForwardToken,
 	}
-	for _, h := range in.ClaimsToHeaders {
-		t.ClaimsToHeaders = append(t.ClaimsToHeaders, compiled.ClaimToHeader(h))
-	}
+	t.ClaimsToHeaders = claimsToHeaders(in.ClaimsToHeaders)
 	return t
 }
 

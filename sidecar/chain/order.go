@@ -30,7 +30,7 @@ func order() []step {
 		{"guard", func(*builder) stage.Stage { return guard.New() }},
 		{"hop-by-hop", func(b *builder) stage.Stage { return hopbyhop.New(reliedOn(b.policy)) }},
 		{"strip", func(b *builder) stage.Stage { return strip.New(b.policy.IdentityHeaders(), reliedOn(b.policy)) }},
-		{"client-address", func(b *builder) stage.Stage { return clientaddr.New(b.trustedProxies(), b.untrustedProxy) }},
+		{"client-address", func(b *builder) stage.Stage { return clientaddr.New(b.clientAddress()) }},
 		{"cors-preflight", func(b *builder) stage.Stage { return b.cors().preflight }},
 		{"exhausted-limits", func(b *builder) stage.Stage { return b.rateLimits().before }},
 		{"token-transport", func(b *builder) stage.Stage { return b.tokens().tokenTransport }},

@@ -6,12 +6,14 @@ import (
 	"sync"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/authz"
+	"github.com/posterndev/postern/sidecar/stages/clientaddr"
 	"github.com/posterndev/postern/sidecar/stages/compression"
 	"github.com/posterndev/postern/sidecar/stages/cors"
 	"github.com/posterndev/postern/sidecar/stages/headers"
@@ -112,6 +114,10 @@ func (b *builder) trustedProxies() []netip.Prefix {
 	return trusted
 }
 
+func (b *builder) clientAddress() clientaddr.Config {
+	return clientaddr.Config{Trusted: b.trustedProxies(), Tokens: tokenHeaders(b.policy), Untrusted: b.untrustedProxy}
+}
+
 func routeMatches(ms []compiled.Match) []route.Match {
 	matches := make([]route.Match, 0, len(ms))
 	for _, m := range ms {
@@ -164,7 +170,7 @@ func provider(p *compiled.Provider, keys authn.Keys) authn.Provider {
 		out.From = append(out.From, authn.Location(l))
 	}
 	for _, r := range p.RequiredClaims {
-		out.RequiredClaims = append(out.RequiredClaims, authn.RequiredClaim(r))
+		out.RequiredClaims = append(out.RequiredClaims, authn.RequiredClaim{Claim: r.Claim, Values: r.Values, Members: (*identity.Members)(r.Members)})
 	}
 	out.ClaimsToHeaders = claimHeaders(p.ClaimsToHeaders)
 	return out
@@ -173,7 +179,7 @@ func provider(p *compiled.Provider, keys authn.Keys) authn.Provider {
 func claimHeaders(in []compiled.ClaimToHeader) []authn.ClaimHeader {
 	var out []authn.ClaimHeader
 	for _, h := range in {
-		out = append(out, authn.ClaimHeader(h))
+		out = append(out, authn.ClaimHeader{Claim: h.Claim, Header: h.Header, Format: authn.Format(h.Format)})
 	}
 	return out
 }

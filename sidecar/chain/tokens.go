@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -44,6 +45,7 @@ func (b *builder) ownProvider() authn.Provider {
 		Name: compiled.OwnProvider, Issuer: t.Issuer, Audiences: t.Audiences, Algorithms: []string{t.Algorithm}, Keys: b.own(),
 		TokenTypes: []string{accessTokenType}, From: []authn.Location{{Header: "Authorization", Prefix: "Bearer "}},
 		Leeway: t.Leeway.Std(), ClaimsToHeaders: claimHeaders(t.ClaimsToHeaders), ForwardToken: t.ForwardToken,
+		Encoding: authn.Encoding(cmp.Or(t.FieldEncoding, string(authn.UTF8Fields))),
 	}
 	if transport.Delivery(t.Delivery) == transport.Cookie {
 		p.From = append(p.From, authn.Location{Cookie: transport.AccessCookie})
@@ -77,7 +79,9 @@ func (b *builder) newTokens() tokenStages {
 	s.endpoints, err = endpoints.New(endpoints.Config{Prefix: t.Prefix, LoginService: s.loginService, TokenTransport: tokenTransport, Metadata: metadata, Realm: b.policy.Name})
 	b.fail(err, "tokens")
 	if len(t.Login) > 0 {
-		s.login, err = loginstage.New(loginstage.Config{Match: b.match(t.Login, "tokens.login"), LoginService: s.loginService, TokenTransport: tokenTransport})
+		s.login, err = loginstage.New(loginstage.Config{
+			Match: b.match(t.Login, "tokens.login"), LoginService: s.loginService, TokenTransport: tokenTransport, FieldEncoding: loginstage.FieldEncoding(t.FieldEncoding),
+		})
 		b.fail(err, "tokens")
 	}
 	return s

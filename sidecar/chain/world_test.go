@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -151,7 +152,7 @@ func loginApp(w http.ResponseWriter, r *http.Request) {
 	if q.Get("status") == "401" {
 		w.WriteHeader(http.StatusUnauthorized)
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"app": r.URL.Path, "header": r.Header, "padding": strings.Repeat("x", 200)})
+	_ = json.NewEncoder(w).Encode(map[string]any{"app": r.URL.Path, "header": r.Header, "caller": strconv.QuoteToASCII(r.Header.Get("X-Auth-Subject")), "padding": strings.Repeat("x", 200)})
 	if v := q.Get("trailing"); v != "" {
 		w.Header().Set(v, "mallory")
 	}

@@ -9,10 +9,11 @@ func HopByHop() []string {
 	}
 }
 
-// Reserved returns the headers that only the sidecar sets, and those with which a client can replace the path that the rules
-// matched in some servers and frameworks (CVE-2018-14773; gunicorn removes SCRIPT_NAME from the path, benoitc/gunicorn#2650).
-func Reserved() [6]string {
-	return [...]string{"X-Postern-*", "Postern-*", "X-Original-URL", "X-Rewrite-URL", "Script-Name", "Path-Info"}
+// Reserved returns the headers that only the sidecar sets, those with which a client can replace the path that the rules matched in
+// some servers and frameworks (CVE-2018-14773; gunicorn removes SCRIPT_NAME from the path, benoitc/gunicorn#2650), and Proxy, which
+// CGI apps take for the proxy of their own requests (CVE-2016-5385).
+func Reserved() []string {
+	return []string{"X-Postern-*", "Postern-*", "X-Original-URL", "X-Rewrite-URL", "Script-Name", "Path-Info", "Proxy"}
 }
 
 // Forwarding returns the headers in which proxies describe the client to the app. They are removed if the peer is not a trusted

@@ -1,5 +1,6 @@
 // Package strictjson decodes the JSON of tokens and key sets so that no two parsers can read it differently. It refuses
-// duplicate members, invalid UTF-8 and trailing data at every level, and limits nesting.
+// duplicate members, invalid UTF-8, lone surrogates and trailing data at every level, and limits nesting. Every JSON from outside whose
+// texts become identities, passwords or keys is read by it.
 package strictjson
 
 import (
@@ -13,6 +14,7 @@ import (
 var (
 	ErrSyntax    = errors.New("decoding JSON: it is not one valid JSON object")
 	ErrDuplicate = errors.New("decoding JSON: a member occurs twice in one object")
+	ErrSurrogate = errors.New("decoding JSON: a text has half of a surrogate pair")
 	ErrDepth     = errors.New("decoding JSON: nested too deeply")
 	ErrValues    = errors.New("decoding JSON: too many members and elements")
 )
@@ -27,7 +29,7 @@ type Limits struct {
 
 // Object decodes data, which must be one JSON object with at most maxDepth levels (a flat object has one level).
 // Numbers are json.Number. Duplicate members (RFC 8259 §4 leaves their meaning open; RFC 7515 §4 and RFC 7519 §4 let a
-// receiver refuse them) give ErrDuplicate. Member names are case-sensitive.
+// receiver refuse them) give ErrDuplicate. A lone surrogate gives ErrSurrogate (RFC 7493 §2.1). Member names are case-sensitive.
 func Object(data []byte, maxDepth int) (map[string]any, error) {
 	return ObjectWithin(data, Limits{Depth: maxDepth})
 }
@@ -36,6 +38,9 @@ func Object(data []byte, maxDepth int) (map[string]any, error) {
 func ObjectWithin(data []byte, limits Limits) (map[string]any, error) {
 	if !utf8.Valid(data) || !json.Valid(data) {
 		return nil, ErrSyntax
+	}
+	if loneSurrogate(data) {
+		return nil, ErrSurrogate
 	}
 	d := decoder{Decoder: json.NewDecoder(bytes.NewReader(data)), left: limits.Values, bounded: limits.Values > 0}
 	d.UseNumber()

@@ -32,6 +32,15 @@ func TestObject(t *testing.T) {
 		"NaN":                    {in: `{"a":NaN}`, wantErr: ErrSyntax},
 		"byte order mark":        {in: "\ufeff{}", wantErr: ErrSyntax},
 		"invalid UTF-8":          {in: "{\"a\":\"\xff\"}", wantErr: ErrSyntax},
+		"lone surrogate":         {in: `{"a":"x\ud800"}`, wantErr: ErrSurrogate},
+		"lone low surrogate":     {in: `{"a":"\uDC00x"}`, wantErr: ErrSurrogate},
+		"surrogates swapped":     {in: `{"a":"\udc00\ud800"}`, wantErr: ErrSurrogate},
+		"two high surrogates":    {in: `{"a":"\ud800\ud800\udc00"}`, wantErr: ErrSurrogate},
+		"surrogate in a name":    {in: `{"\ud800":1}`, wantErr: ErrSurrogate},
+		"surrogate inside":       {in: `{"a":[{"b":"\udfff"}]}`, wantErr: ErrSurrogate},
+		"after a backslash":      {in: `{"a":"\\\ud800"}`, wantErr: ErrSurrogate},
+		"surrogate pair":         {in: `{"a":"\ud83d\ude00"}`, want: map[string]any{"a": "😀"}},
+		"an escaped backslash":   {in: `{"a":"\\ud800"}`, want: map[string]any{"a": `\ud800`}},
 		"unclosed":               {in: `{"a":[`, wantErr: ErrSyntax},
 	}
 	for name, tt := range tests {

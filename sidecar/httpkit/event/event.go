@@ -39,6 +39,9 @@ type Event struct {
 	// Reason is a stable name of the reason, if the event is not a plain success; empty for none. It never contains
 	// input.
 	Reason string
+	// Claim is the claim or header parameter because of which a token was refused, by its registered or the policy's name; empty for
+	// none. The number of names is bounded.
+	Claim string
 	// Time and Policy ("namespace/name") are set by the Stream.
 	Time   time.Time
 	Policy string

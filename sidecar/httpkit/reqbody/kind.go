@@ -123,6 +123,8 @@ func parseJSON(raw []byte, limits Limits) (map[string]any, *httperr.Error) {
 		return nil, malformed(fmt.Sprintf("The JSON has more than %d levels.", limits.Depth), err)
 	case errors.Is(err, strictjson.ErrValues):
 		return nil, malformed(fmt.Sprintf("The JSON has more than %d members and elements.", limits.Fields), err)
+	case errors.Is(err, strictjson.ErrSurrogate):
+		return nil, malformed(`The JSON has a lone surrogate, such as \ud800, in a text.`, err)
 	}
 	return nil, malformed("The body is not one JSON object without repeated members.", err)
 }

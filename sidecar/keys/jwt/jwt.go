@@ -93,7 +93,7 @@ func (i *Issuer) checkHeader(u *Unverified) error {
 
 func (i *Issuer) readClaims(claims map[string]any) (*Token, error) {
 	t := &Token{Claims: claims}
-	if err := readTexts(claims, map[string]*string{"iss": &t.Issuer, "sub": &t.Subject, "jti": &t.ID}); err != nil {
+	if err := readTexts(claims, false, text{"iss", &t.Issuer}, text{"sub", &t.Subject}, text{"jti", &t.ID}); err != nil {
 		return nil, err
 	}
 	if t.Issuer != i.Issuer {
@@ -119,19 +119,22 @@ func (i *Issuer) checkAudience(claims map[string]any) error {
 		for _, element := range v {
 			s, ok := element.(string)
 			if !ok {
-				return Malformed
+				return BecauseOf(ClaimType, "aud", "has a member that is %s; its members must be strings", TypeName(element))
 			}
 			audiences = append(audiences, s)
 		}
 	default:
 		if present && v != nil {
-			return Malformed
+			return BecauseOf(ClaimType, "aud", "is %s; it must be a string or an array of strings", TypeName(v))
 		}
 	}
 	if len(i.Audiences) == 0 || slices.ContainsFunc(audiences, func(a string) bool { return slices.Contains(i.Audiences, a) }) {
 		return nil
 	}
-	return WrongAudience
+	if len(audiences) == 0 {
+		return BecauseOf(WrongAudience, "aud", "names no audience")
+	}
+	return BecauseOf(WrongAudience, "aud", "names none of the accepted audiences")
 }
 
 // checkSignature returns the key of the issuer that signed the token. A key is used only with its own algorithm.

@@ -1,11 +1,9 @@
 package jwt
 
 import (
-	"bytes"
 	"encoding/base64"
-	"strconv"
+	"fmt"
 	"strings"
-	"unicode/utf16"
 
 	"github.com/posterndev/postern/api/check/strictjson"
 )
@@ -45,11 +43,13 @@ func Parse(raw string) (*Unverified, error) {
 		return nil, TooLarge
 	}
 	parts := strings.Split(raw, ".")
-	if len(parts) == 5 {
+	switch {
+	case several(raw):
+		return nil, SeveralTokens
+	case len(parts) == 5 && encrypted(parts[0]):
 		return nil, Encrypted
-	}
-	if len(parts) != 3 {
-		return nil, Malformed
+	case len(parts) != 3:
+		return nil, Because(Malformed, fmt.Errorf("it has %d parts; a signed token has 3", len(parts)))
 	}
 	var decoded [3][]byte
 	for i, part := range parts {
@@ -69,6 +69,28 @@ func Parse(raw string) (*Unverified, error) {
 	return u, nil
 }
 
+// several reports whether raw has two tokens, which a proxy or a client has put in one field, with a comma or a space between them.
+func several(raw string) bool {
+	tokens := 0
+	for part := range strings.FieldsFuncSeq(raw, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
+		if strings.Count(part, ".") >= 2 {
+			tokens++
+		}
+	}
+	return tokens > 1
+}
+
+// encrypted reports whether a token of five parts is a JWE (RFC 7516 §4.1.2): its header has enc.
+func encrypted(header string) bool {
+	data, err := decodePart(header)
+	if err != nil {
+		return false
+	}
+	members, err := object(data, maxHeaderDepth)
+	_, ok := members["enc"].(string)
+	return err == nil && ok
+}
+
 // decodePart decodes base64url without padding. Unused bits of the last character must be zero.
 func decodePart(part string) ([]byte, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(part)
@@ -86,27 +108,36 @@ func (u *Unverified) readHeader(data []byte) error {
 	// Nothing that crit may name is supported (RFC 7515 §4.1.11); b64 (RFC 7797) would change what was signed.
 	for _, name := range []string{"crit", "b64"} {
 		if _, ok := header[name]; ok {
-			return Critical
+			return Because(Critical, &Defect{Name: name, InHeader: true, Problem: "is present"})
 		}
 	}
-	if err := readTexts(header, map[string]*string{"alg": &u.Algorithm, "kid": &u.KeyID, "typ": &u.Type}); err != nil {
+	if err := readTexts(header, true, text{"alg", &u.Algorithm}, text{"kid", &u.KeyID}, text{"typ", &u.Type}); err != nil {
 		return err
 	}
-	if u.Algorithm == "" || len(u.KeyID) > maxKeyID {
-		return Malformed
+	switch {
+	case u.Algorithm == "":
+		return Because(Malformed, &Defect{Name: "alg", InHeader: true, Problem: "is absent or empty"})
+	case len(u.KeyID) > maxKeyID:
+		return Because(Malformed, &Defect{Name: "kid", InHeader: true, Problem: fmt.Sprintf("has more than %d bytes", maxKeyID)})
 	}
 	return nil
 }
 
+// text is a member that must be a string, and where its value goes.
+type text struct {
+	name string
+	into *string
+}
+
 // readTexts reads members that must be strings if they are present.
-func readTexts(object map[string]any, fields map[string]*string) error {
-	for name, field := range fields {
-		v, ok := object[name]
+func readTexts(object map[string]any, inHeader bool, texts ...text) error {
+	for _, t := range texts {
+		v, ok := object[t.name]
 		if !ok {
 			continue
 		}
-		if *field, ok = v.(string); !ok {
-			return Malformed
+		if *t.into, ok = v.(string); !ok {
+			return Because(ClaimType, &Defect{Name: t.name, InHeader: inHeader, Problem: "is " + TypeName(v) + "; it must be a string"})
 		}
 	}
 	return nil
@@ -117,43 +148,5 @@ func object(data []byte, depth int) (map[string]any, error) {
 	if err != nil {
 		return nil, Because(Malformed, err)
 	}
-	if loneSurrogate(data) {
-		return nil, Malformed
-	}
 	return members, nil
-}
-
-// loneSurrogate reports whether valid JSON has an escaped UTF-16 surrogate without its other half (RFC 7493 §2.1). Decoders
-// replace every lone surrogate by the same character, so different texts would become equal.
-func loneSurrogate(data []byte) bool {
-	for {
-		i := bytes.IndexByte(data, '\\')
-		if i < 0 {
-			return false
-		}
-		data = data[i:]
-		first, ok := escaped(data)
-		if !ok { // a different escape, two bytes long
-			data = data[2:]
-			continue
-		}
-		data = data[6:]
-		if !utf16.IsSurrogate(first) {
-			continue
-		}
-		second, ok := escaped(data)
-		if !ok || utf16.DecodeRune(first, second) == '\uFFFD' {
-			return true
-		}
-		data = data[6:]
-	}
-}
-
-// escaped decodes an escape of the form \uXXXX at the start of data.
-func escaped(data []byte) (rune, bool) {
-	if len(data) < 6 || data[0] != '\\' || data[1] != 'u' {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(string(data[2:6]), 16, 16)
-	return rune(n), err == nil
 }

@@ -333,17 +333,19 @@ func TestIssue(t *testing.T) {
 		logins      int
 		want        int
 	}{
-		"all":               {body: object{"subject": "a", "claims": object{"roles": []string{"x"}}, "device": object{"user_agent": "curl/8", "address": "192.0.2.1"}}, want: 200},
-		"subject alone":     {body: object{"subject": "a"}, want: 200},
-		"no subject":        {body: object{}, want: 422},
-		"claims":            {body: object{"subject": "a", "claims": 1}, want: 422},
-		"address":           {body: object{"subject": "a", "device": object{"address": "x"}}, want: 422},
-		"unknown":           {body: object{"subject": "a", "admin": true}, want: 400},
-		"not JSON":          {body: "x", want: 400},
-		"repeated":          {body: `{"subject":"a","subject":"b"}`, want: 400},
-		"too large":         {body: object{"subject": strings.Repeat("x", maxBody)}, want: 413},
-		"full":              {body: object{"subject": "a"}, logins: 2, want: 409},
-		"store unavailable": {body: object{"subject": "a"}, unavailable: errUnavailable, want: 503},
+		"all":                {body: object{"subject": "a", "claims": object{"roles": []string{"x"}}, "device": object{"user_agent": "curl/8", "address": "192.0.2.1"}}, want: 200},
+		"subject alone":      {body: object{"subject": "a"}, want: 200},
+		"no subject":         {body: object{}, want: 422},
+		"claims":             {body: object{"subject": "a", "claims": 1}, want: 422},
+		"address":            {body: object{"subject": "a", "device": object{"address": "x"}}, want: 422},
+		"unknown":            {body: object{"subject": "a", "admin": true}, want: 400},
+		"not JSON":           {body: "x", want: 400},
+		"lone surrogate":     {body: `{"subject":"a\ud800"}`, want: 400},
+		"surrogate in claim": {body: `{"subject":"a","claims":{"roles":["\udc00"]}}`, want: 400},
+		"repeated":           {body: `{"subject":"a","subject":"b"}`, want: 400},
+		"too large":          {body: object{"subject": strings.Repeat("x", maxBody)}, want: 413},
+		"full":               {body: object{"subject": "a"}, logins: 2, want: 409},
+		"store unavailable":  {body: object{"subject": "a"}, unavailable: errUnavailable, want: 503},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

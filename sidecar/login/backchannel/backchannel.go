@@ -151,7 +151,7 @@ func (e *endpoint) serve(w http.ResponseWriter, r *http.Request) error {
 	ev.Outcome, ev.Reason = event.Failed, "unavailable"
 	if reason, invalid := reasonOf(err); invalid {
 		status = http.StatusBadRequest
-		ev.Outcome, ev.Reason = event.Refused, string(reason)
+		ev.Outcome, ev.Reason, ev.Claim = event.Refused, string(reason), jwt.ClaimOf(err)
 	}
 	request.Emit(r.Context(), e.Events, ev)
 	request.From(r).Decide(request.Decision{Stage: "token", Rule: "backchannel-logout", Err: &httperr.Error{

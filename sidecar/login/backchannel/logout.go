@@ -139,7 +139,7 @@ func check(verified *jwt.Token) (logoutToken, error) {
 	if sid, present := t.Claims["sid"]; present {
 		var isText bool
 		if t.session, isText = sid.(string); !isText {
-			return t, jwt.Malformed
+			return t, jwt.BecauseOf(jwt.ClaimType, "sid", "is %s; it must be a string", jwt.TypeName(sid))
 		}
 	}
 	events, _ := t.Claims["events"].(map[string]any)

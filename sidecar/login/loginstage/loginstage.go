@@ -41,6 +41,8 @@ type Config struct {
 	Match          *route.Matcher
 	LoginService   *token.LoginService
 	TokenTransport *transport.TokenTransport
+	// FieldEncoding is the encoding of the app's fields; empty is UTF8.
+	FieldEncoding FieldEncoding
 }
 
 type loginStage struct{ Config }
@@ -127,12 +129,20 @@ func (e *loginStage) begin(r *http.Request, subjects, claims []string) (token.To
 	if len(subjects) != 1 || len(claims) > 1 {
 		return token.Tokens{}, token.ErrInvalid
 	}
-	l := token.Login{Subject: subjects[0], Device: transport.Device(r), Replace: func(ctx context.Context) error { return e.endPrevious(ctx, r) }}
+	subject, err := e.FieldEncoding.decode(subjectField, subjects[0])
+	if err != nil {
+		return token.Tokens{}, fmt.Errorf("%w: %w", token.ErrInvalid, err)
+	}
+	l := token.Login{Subject: subject, Device: transport.Device(r), Replace: func(ctx context.Context) error { return e.endPrevious(ctx, r) }}
 	if len(claims) == 1 {
 		if strings.TrimSpace(claims[0]) == "" {
 			return token.Tokens{}, token.ErrInvalid
 		}
-		l.Claims = []byte(claims[0])
+		text, err := e.FieldEncoding.decode(claimsField, claims[0])
+		if err != nil {
+			return token.Tokens{}, fmt.Errorf("%w: %w", token.ErrInvalid, err)
+		}
+		l.Claims = []byte(text)
 	}
 	return e.LoginService.Begin(r.Context(), l)
 }

@@ -39,6 +39,8 @@ type authenticator struct {
 	providers map[string]*provider // by issuer
 	headers   []string             // identity headers of all providers
 	carriers  field.Names          // headers that carry tokens, in any variant of their names
+	closed    []string             // headers that reach the app with a token or not at all
+	forged    []string             // those of closed that an app believes a proxy to have set
 	realm     string
 	now       func() time.Time
 	cache     *cache
@@ -48,6 +50,8 @@ type authenticator struct {
 //   - every identity header of any provider is removed, and set again from a verified token's claims;
 //   - a header whose name is a variant of one that carries tokens (X_Token, if X-Token does) is removed: a CGI or WSGI app
 //     reads both as the same header, and the variant is not verified;
+//   - a header that carries tokens is removed if it holds none and either no prefix would distinguish them, or it is a header in
+//     which proxies describe the client (fieldset.Forwarding);
 //   - a token that is not valid is removed, so that an app that trusts the sidecar never sees one. A verified token is removed
 //     as well unless its provider has ForwardToken. In Shadow mode of the policy tokens stay in the request: the app may still
 //     verify them itself;
@@ -71,6 +75,7 @@ func New(c Config) (stage.Stage, error) {
 		return nil, err
 	}
 	a.carriers = field.NewNames(headersOfPlaces(a.places)...)
+	a.closed, a.forged = closedHeaders(a.places)
 	size := c.CacheSize
 	if size == 0 {
 		size = DefaultCacheSize
@@ -119,9 +124,11 @@ func (a *authenticator) serve(w http.ResponseWriter, r *http.Request, next stage
 		if err := info.Refuse(request.Rule{Stage: "authn"}, refusal); err != nil {
 			return err
 		}
+		a.close(r.Header, nil, a.forged)
 		return next.ServeHTTP(w, r)
 	}
 	if found == nil {
+		a.close(r.Header, nil, a.closed)
 		return next.ServeHTTP(w, r)
 	}
 	v, err := a.verify(r.Context(), info, *found)
@@ -133,10 +140,21 @@ func (a *authenticator) serve(w http.ResponseWriter, r *http.Request, next stage
 			r.Header[h.name] = []string{h.value}
 		}
 	}
-	if !info.Shadow && (v == nil || !v.provider.ForwardToken) {
+	kept := info.Shadow || v != nil && v.provider.ForwardToken
+	if !kept {
 		found.remove(r.Header)
 	}
+	a.close(r.Header, found, a.closed)
 	return next.ServeHTTP(w, r)
+}
+
+// close removes those of names that do not hold the request's token, which is nil if there is none.
+func (a *authenticator) close(h http.Header, found *credential, names []string) {
+	for _, name := range names {
+		if found == nil || found.header != name {
+			delete(h, name)
+		}
+	}
 }
 
 func (a *authenticator) removeVariants(h http.Header) {

@@ -1,15 +1,13 @@
 package authn
 
 import (
-	"encoding/json"
 	"slices"
-	"strconv"
 
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
 
-// newIdentity returns the identity of a verified token. The error is reasonClaim if a claim that the provider requires is missing.
+// newIdentity returns the identity of a verified token. The error is jwt.MissingClaim if it does not have a claim that the provider requires.
 func newIdentity(p *provider, t *jwt.Token) (*identity.Identity, error) {
 	id := &identity.Identity{
 		Provider: p.Name, Issuer: t.Issuer, Subject: t.Subject, TokenID: t.ID, KeyID: t.Key.ID(),
@@ -17,7 +15,8 @@ func newIdentity(p *provider, t *jwt.Token) (*identity.Identity, error) {
 	}
 	for _, c := range p.RequiredClaims {
 		if !c.met(id) {
-			return nil, reasonClaim
+			v, _ := id.Claim(c.Claim)
+			return nil, jwt.BecauseOf(jwt.MissingClaim, c.Claim, "%s", c.problem(v))
 		}
 	}
 	return id, nil
@@ -28,6 +27,9 @@ func (c RequiredClaim) met(id *identity.Identity) bool {
 	if v == nil {
 		return false
 	}
+	if c.Members != nil {
+		return c.Members.MetBy(v)
+	}
 	if len(c.Values) == 0 {
 		return true
 	}
@@ -37,20 +39,18 @@ func (c RequiredClaim) met(id *identity.Identity) bool {
 	return c.matches(v)
 }
 
-func (c RequiredClaim) matches(v any) bool {
-	text, ok := scalar(v)
-	return ok && slices.Contains(c.Values, text)
+// problem returns why a claim with the value v is not what is required.
+func (c RequiredClaim) problem(v any) string {
+	switch {
+	case v == nil:
+		return "is absent or null"
+	case c.Members != nil:
+		return "is " + jwt.TypeName(v) + " without the required members"
+	}
+	return "is " + jwt.TypeName(v) + " with another value"
 }
 
-// scalar returns a string as it is, and a number or boolean as JSON writes it.
-func scalar(v any) (string, bool) {
-	switch v := v.(type) {
-	case string:
-		return v, true
-	case json.Number:
-		return v.String(), true
-	case bool:
-		return strconv.FormatBool(v), true
-	}
-	return "", false
+func (c RequiredClaim) matches(v any) bool {
+	text, ok := identity.Scalar(v)
+	return ok && slices.Contains(c.Values, text)
 }

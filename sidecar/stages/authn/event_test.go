@@ -27,7 +27,7 @@ func TestTokenEvents(t *testing.T) {
 	}{
 		{"verified", good, event.Event{Kind: event.TokenVerified, Outcome: event.Success, Actor: actor}},
 		{"cached", good, event.Event{Kind: event.TokenVerified, Outcome: event.Success, Actor: actor, Cached: true}},
-		{"expired", w.token(t, claims{"iss": corp, "sub": "mallory", "aud": "orders", "exp": 1}), event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: "expired", Actor: provider}},
+		{"expired", w.token(t, claims{"iss": corp, "sub": "mallory", "aud": "orders", "exp": 1}), event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: "expired", Claim: "exp", Actor: provider}},
 		{"not a token", "aaaa.bbbb.cccc", event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: "malformed"}},
 	}
 	s := w.stage(t)
@@ -68,13 +68,13 @@ func TestMetricsAreASink(t *testing.T) {
 	}
 	s := event.NewStream("shop/orders", m)
 	s.Emit(event.Event{Kind: event.TokenVerified, Actor: event.Actor{Provider: "corp"}, Cached: true})
-	s.Emit(event.Event{Kind: event.TokenRefused, Reason: "expired", Actor: event.Actor{Provider: "corp"}})
+	s.Emit(event.Event{Kind: event.TokenRefused, Reason: "expired", Claim: "exp", Actor: event.Actor{Provider: "corp"}})
 	s.Emit(event.Event{Kind: event.TokenRefused, Reason: "malformed"})
-	want := `# HELP postern_tokens_verified_total Bearer tokens by provider (empty if the token names none), result (ok, or the reason of the refusal), and whether the verification was cached.
+	want := `# HELP postern_tokens_verified_total Bearer tokens by provider (empty if the token names none), result (ok, or the reason of the refusal), claim (the claim or header parameter that was refused, by its registered or the policy's name, or empty), and whether the verification was cached.
 # TYPE postern_tokens_verified_total counter
-postern_tokens_verified_total{cached="false",provider="",result="malformed"} 1
-postern_tokens_verified_total{cached="false",provider="corp",result="expired"} 1
-postern_tokens_verified_total{cached="true",provider="corp",result="ok"} 1
+postern_tokens_verified_total{cached="false",claim="",provider="",result="malformed"} 1
+postern_tokens_verified_total{cached="false",claim="exp",provider="corp",result="expired"} 1
+postern_tokens_verified_total{cached="true",claim="",provider="corp",result="ok"} 1
 `
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want)); err != nil {
 		t.Error(err)
@@ -104,13 +104,47 @@ func TestEventsAllocateNothing(t *testing.T) {
 func TestEveryReasonHasAText(t *testing.T) {
 	seen := map[string]jwt.Reason{}
 	for _, r := range []jwt.Reason{
-		jwt.Malformed, jwt.TooLarge, jwt.Encrypted, jwt.Critical, jwt.UnknownIssuer, jwt.WrongType, jwt.WrongAlgorithm, jwt.WrongAudience,
-		jwt.Expired, jwt.NotYetValid, jwt.LifetimeTooLong, jwt.UnknownKey, jwt.BadSignature, reasonPlace, reasonClaim, reasonClaimSize,
+		jwt.Malformed, jwt.TooLarge, jwt.Encrypted, jwt.SeveralTokens, jwt.ClaimType, jwt.ClaimRange, jwt.Critical, jwt.UnknownIssuer, jwt.WrongType, jwt.WrongAlgorithm, jwt.WrongAudience,
+		jwt.Expired, jwt.NotYetValid, jwt.LifetimeTooLong, jwt.UnknownKey, jwt.BadSignature, reasonPlace, jwt.MissingClaim, reasonClaimSize, reasonFormat,
 	} {
 		text := describe(r)
 		if other, taken := seen[text]; taken || text == "" || strings.ContainsAny(text, "\"\\") {
 			t.Errorf("%s: %q, the text of %q", r, text, other)
 		}
 		seen[text] = r
+	}
+}
+
+// TestRefusedClaims: the log and the event name the claim. The client is told only what every verifier checks, not the policy's claims.
+func TestRefusedClaims(t *testing.T) {
+	w := newWorld(t)
+	w.config.Providers[0].RequiredClaims = []RequiredClaim{{Claim: "tenant.id", Values: []string{"acme"}}}
+	tenant := good().with("tenant", claims{"id": "acme"})
+	tests := map[string]struct {
+		claims                      claims
+		wantClaim, wantLog, wantSay string
+	}{
+		"exp is a string":     {tenant.with("exp", "2000000000"), "exp", "claim_type: the claim exp is a string", `type: the claim exp is a string; it must be a number of seconds"`},
+		"exp is absent":       {tenant.without("exp"), "exp", "missing_claim: the claim exp is absent", `required: the claim exp is absent; every token needs it"`},
+		"sub is a number":     {tenant.with("sub", 7), "sub", "claim_type: the claim sub is a number", "the claim sub is a number"},
+		"tenant is another":   {good().with("tenant", claims{"id": "s3cret"}), "tenant.id", "missing_claim: the claim tenant.id is a string with another value", `does not have a claim that is required"`},
+		"tenant is absent":    {good(), "tenant.id", "missing_claim: the claim tenant.id is absent or null", `does not have a claim that is required"`},
+		"roles are too large": {tenant.with("realm", claims{"roles": strings.Repeat("s3cret", maxHeaders/6+1)}), "realm.roles", "claims_too_large: the claim realm.roles", `are too large"`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w.events = nil
+			o := w.send(w.stage(t), bearer(w.token(t, tt.claims)), false)
+			if len(w.events) != 1 || w.events[0].Claim != tt.wantClaim {
+				t.Errorf("events %+v; want the claim %q", w.events, tt.wantClaim)
+			}
+			logged, said := o.info.AuthnErr.Cause.Error(), o.info.AuthnErr.Header.Get("WWW-Authenticate")
+			if !strings.Contains(logged, tt.wantLog) || strings.Contains(logged, "s3cret") {
+				t.Errorf("logs %q; want %q", logged, tt.wantLog)
+			}
+			if !strings.Contains(said, tt.wantSay) || strings.Contains(said, "tenant") || strings.Count(said, `"`)%2 != 0 {
+				t.Errorf("the client is told %s; want %q", said, tt.wantSay)
+			}
+		})
 	}
 }

@@ -16,7 +16,10 @@ import (
 func TestHeaderValues(t *testing.T) {
 	tests := map[string]struct{ claim, want string }{
 		"string":                     {`"alice"`, "alice"},
-		"string with a comma":        {`"Doe, Jane"`, "Doe, Jane"},
+		"string with a comma":        {`"Doe, Jane"`, "UTF-8''Doe%2C%20Jane"},
+		"string like an array":       {`"[1]"`, "UTF-8''%5B1%5D"},
+		"string like an object":      {`"{\"a\":1}"`, "UTF-8''%7B%22a%22%3A1%7D"},
+		"element like an array":      {`["[a]","b"]`, "UTF-8''%5Ba%5D,b"},
 		"string with a percent sign": {`"100%25"`, "100%25"},
 		"integer":                    {`42`, "42"},
 		"large number keeps digits":  {`12345678901234567890`, "12345678901234567890"},
@@ -48,7 +51,7 @@ func TestHeaderValues(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := &provider{Provider: Provider{ClaimsToHeaders: []ClaimHeader{{"c", "x-c"}, {"absent", "X-Absent"}}}}
+			p := &provider{Provider: Provider{ClaimsToHeaders: []ClaimHeader{{Claim: "c", Header: "x-c"}, {Claim: "absent", Header: "X-Absent"}}}}
 			got, err := headersOf(p, &identity.Identity{Claims: claims})
 			if err != nil {
 				t.Fatal(err)
@@ -75,7 +78,7 @@ func FuzzHeaderValue(f *testing.F) {
 			for i, e := range elements {
 				list[i] = e
 			}
-			got, err := text(list)
+			got, err := format(Auto, "", list)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,7 +89,7 @@ func FuzzHeaderValue(f *testing.F) {
 				t.Fatalf("%q gives %q, which is read as %q", elements, got, back)
 			}
 		}
-		if got, err := text(map[string]any{a: b}); err != nil || !httpguts.ValidHeaderFieldValue(got) || !json.Valid([]byte(got)) {
+		if got, err := format(Auto, "", map[string]any{a: b}); err != nil || !httpguts.ValidHeaderFieldValue(got) || !json.Valid([]byte(got)) {
 			t.Fatalf("an object of %q and %q gives %q, %v", a, b, got, err)
 		}
 	})

@@ -91,12 +91,12 @@ func newWorld(t testing.TB) *world {
 			Leeway: 30 * time.Second,
 			Keys: w.inline(t, []string{"RS256", "PS256", "ES256"}, rsaJWK("r", "RS256", keys.corp), rsaJWK("p", "PS256", keys.corp),
 				map[string]any{"kty": "EC", "kid": "e", "crv": "P-256", "x": b64(point[1:33]), "y": b64(point[33:])}),
-			ClaimsToHeaders: []ClaimHeader{{"sub", "X-Auth-Subject"}, {"realm.roles", "x-auth-roles"}},
+			ClaimsToHeaders: []ClaimHeader{{Claim: "sub", Header: "X-Auth-Subject"}, {Claim: "realm.roles", Header: "x-auth-roles"}},
 			ForwardToken:    true,
 		}, {
 			Name: "partner", Issuer: partner, Algorithms: []string{"RS256"}, Keys: w.inline(t, []string{"RS256"}, rsaJWK("r", "RS256", keys.partner)),
 			From:            []Location{{Header: "Authorization", Prefix: "Bearer "}, {Cookie: "access_token"}},
-			ClaimsToHeaders: []ClaimHeader{{"email", "X-Auth-Email"}},
+			ClaimsToHeaders: []ClaimHeader{{Claim: "email", Header: "X-Auth-Email"}},
 		}},
 	}
 	return w

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 )
 
@@ -59,6 +60,22 @@ func headersOfPlaces(places []place) []string {
 		}
 	}
 	return names
+}
+
+// closedHeaders returns those headers of places whose value is nothing but a token: forged are those that an app believes a proxy to
+// have set, and closed are these and the ones without a prefix.
+func closedHeaders(places []place) (closed, forged []string) {
+	forwarding := field.NewNames(fieldset.Forwarding()...)
+	for _, p := range places {
+		switch {
+		case p.header == "":
+		case forwarding.Has(p.header):
+			closed, forged = append(closed, p.header), append(forged, p.header)
+		case slices.Contains(p.prefixes, ""):
+			closed = append(closed, p.header)
+		}
+	}
+	return closed, forged
 }
 
 // find returns the request's token, or nil if it has none. many is true if there is more than one token, or if a header or

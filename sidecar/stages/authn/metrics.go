@@ -17,8 +17,8 @@ type Metrics struct{ tokens *prometheus.CounterVec }
 func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	tokens := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postern_tokens_verified_total",
-		Help: "Bearer tokens by provider (empty if the token names none), result (ok, or the reason of the refusal), and whether the verification was cached.",
-	}, []string{"provider", "result", "cached"})
+		Help: "Bearer tokens by provider (empty if the token names none), result (ok, or the reason of the refusal), claim (the claim or header parameter that was refused, by its registered or the policy's name, or empty), and whether the verification was cached.",
+	}, []string{"provider", "result", "claim", "cached"})
 	if err := r.Register(tokens); err != nil {
 		return nil, fmt.Errorf("registering token metrics: %w", err)
 	}
@@ -30,5 +30,5 @@ func (m *Metrics) Kinds() event.Kinds { return event.Of(event.TokenVerified, eve
 
 // Record implements event.Sink.
 func (m *Metrics) Record(e event.Event) {
-	m.tokens.WithLabelValues(e.Provider, e.Result(), strconv.FormatBool(e.Cached)).Inc()
+	m.tokens.WithLabelValues(e.Provider, e.Result(), e.Claim, strconv.FormatBool(e.Cached)).Inc()
 }

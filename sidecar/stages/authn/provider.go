@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/check"
+	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
@@ -41,6 +42,8 @@ type Provider struct {
 	RequiredClaims []RequiredClaim
 	// ClaimsToHeaders must have different headers.
 	ClaimsToHeaders []ClaimHeader
+	// Encoding is the encoding of text beyond ASCII in the headers with the format Auto.
+	Encoding Encoding
 	// ForwardToken leaves a verified token in the request.
 	ForwardToken bool
 }
@@ -51,11 +54,15 @@ type RequiredClaim struct {
 	// Values: the claim, or one element if it is an array, must equal one of them; numbers and booleans as JSON writes them.
 	// Empty means any value except null.
 	Values []string
+	// Members are members that the claim must have; nil for none. At most one of Values and Members is set.
+	Members *identity.Members
 }
 
 // ClaimHeader carries a claim to the app in a request header.
 type ClaimHeader struct {
 	Claim, Header string
+	// Format is the form of the header's value; empty means Auto.
+	Format Format
 }
 
 // provider is a valid Provider with its defaults filled in. The rules verify its tokens.
@@ -100,10 +107,10 @@ func (p Provider) validate() error {
 		rules.From = append(rules.From, check.TokenLocation(l))
 	}
 	for _, c := range p.RequiredClaims {
-		rules.RequiredClaims = append(rules.RequiredClaims, check.RequiredClaim(c))
+		rules.RequiredClaims = append(rules.RequiredClaims, check.RequiredClaim{Claim: c.Claim, Values: c.Values, Members: (*check.ClaimMembers)(c.Members)})
 	}
 	for _, c := range p.ClaimsToHeaders {
-		rules.ClaimsToHeaders = append(rules.ClaimsToHeaders, check.ClaimToHeader(c))
+		rules.ClaimsToHeaders = append(rules.ClaimsToHeaders, check.ClaimToHeader{Claim: c.Claim, Header: c.Header, Format: string(c.Format)})
 	}
 	return check.Error(check.TokenRules("provider", rules))
 }

@@ -30,15 +30,17 @@ func TestNewRefuses(t *testing.T) {
 		"header not valid":     {mapTo("sub", "X A"), "not a header name"},
 		"header smuggled":      {mapTo("sub", "X-A\r\nX-B"), "not a header name"},
 		"header reserved":      {mapTo("sub", "cookie"), "defined meaning"},
-		"header twice":         {func(c *Config) { c.Providers[0].ClaimsToHeaders = []ClaimHeader{{"a", "X-A"}, {"b", "x-a"}} }, "already carries another claim"},
-		"empty location":       {from(Location{}), "exactly one of header and cookie"},
-		"header and cookie":    {from(Location{Header: "A", Cookie: "b"}), "exactly one of header and cookie"},
-		"prefix of a cookie":   {from(Location{Cookie: "a", Prefix: "b"}), "a prefix is for headers only"},
-		"cookie not valid":     {from(Location{Cookie: "a;b"}), "not the name of a cookie"},
-		"header not a token":   {from(Location{Header: "a b"}), "not a header name"},
-		"the cookie header":    {from(Location{Header: "cookie"}), "name the cookie"},
-		"realm not printable":  {func(c *Config) { c.Realm = "a\n" }, "realm"},
-		"negative cache":       {func(c *Config) { c.CacheSize = -1 }, "token cache"},
+		"header twice": {func(c *Config) {
+			c.Providers[0].ClaimsToHeaders = []ClaimHeader{{Claim: "a", Header: "X-A"}, {Claim: "b", Header: "x-a"}}
+		}, "already carries another claim"},
+		"empty location":      {from(Location{}), "exactly one of header and cookie"},
+		"header and cookie":   {from(Location{Header: "A", Cookie: "b"}), "exactly one of header and cookie"},
+		"prefix of a cookie":  {from(Location{Cookie: "a", Prefix: "b"}), "a prefix is for headers only"},
+		"cookie not valid":    {from(Location{Cookie: "a;b"}), "not the name of a cookie"},
+		"header not a token":  {from(Location{Header: "a b"}), "not a header name"},
+		"the cookie header":   {from(Location{Header: "cookie"}), "name the cookie"},
+		"realm not printable": {func(c *Config) { c.Realm = "a\n" }, "realm"},
+		"negative cache":      {func(c *Config) { c.CacheSize = -1 }, "token cache"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -52,7 +54,7 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func mapTo(claim, header string) func(*Config) {
-	return func(c *Config) { c.Providers[0].ClaimsToHeaders = []ClaimHeader{{claim, header}} }
+	return func(c *Config) { c.Providers[0].ClaimsToHeaders = []ClaimHeader{{Claim: claim, Header: header}} }
 }
 
 func from(l Location) func(*Config) {

@@ -1,7 +1,9 @@
 package authn
 
 import (
+	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
@@ -10,8 +12,8 @@ import (
 // The reasons that authentication adds to those of package jwt.
 const (
 	reasonPlace     jwt.Reason = "wrong_place"
-	reasonClaim     jwt.Reason = "missing_claim"
 	reasonClaimSize jwt.Reason = "claims_too_large"
+	reasonFormat    jwt.Reason = "claim_format"
 )
 
 // describe returns the text for the client. It contains nothing of the token.
@@ -19,6 +21,8 @@ func describe(r jwt.Reason) string {
 	switch r {
 	case jwt.TooLarge:
 		return "The token is too large"
+	case jwt.SeveralTokens:
+		return "The field has more than one token"
 	case jwt.Encrypted:
 		return "Encrypted tokens are not accepted"
 	case jwt.Critical:
@@ -43,13 +47,33 @@ func describe(r jwt.Reason) string {
 		return "The token is signed with an unknown key"
 	case jwt.BadSignature:
 		return "The signature of the token is wrong"
-	case reasonClaim:
+	case jwt.ClaimType:
+		return "A claim of the token has the wrong type"
+	case jwt.ClaimRange:
+		return "A claim of the token is out of range"
+	case jwt.MissingClaim:
 		return "The token does not have a claim that is required"
+	case reasonFormat:
+		return "A claim of the token cannot be passed on in the form that is configured"
 	case reasonClaimSize:
 		return "The claims of the token are too large"
 	default:
 		return "The token is malformed"
 	}
+}
+
+// detail names the registered claim or header parameter that is wrong. Names of other claims are the policy's, which clients are not
+// told.
+func detail(err error) string {
+	var d *jwt.Defect
+	if !errors.As(err, &d) || !slices.Contains([]string{"alg", "kid", "typ", "iss", "sub", "jti", "aud", "exp", "nbf", "iat"}, d.Name) {
+		return ""
+	}
+	switch jwt.ReasonOf(err) {
+	case jwt.Malformed, jwt.ClaimType, jwt.ClaimRange, jwt.MissingClaim:
+		return ": " + d.Error()
+	}
+	return ""
 }
 
 // retryAfter is the value of Retry-After while an issuer's keys are unavailable, in seconds.
@@ -65,7 +89,7 @@ func refuse(err error, realm string) *httperr.Error {
 		}
 		return e.With("Retry-After", retryAfter)
 	}
-	text := describe(reason)
+	text := describe(reason) + detail(err)
 	e := &httperr.Error{Status: http.StatusUnauthorized, Code: "invalid-token", Detail: text + ".", Cause: err}
 	return e.With("WWW-Authenticate", `Bearer realm=`+realm+`, error="invalid_token", error_description="`+text+`"`)
 }

@@ -87,7 +87,7 @@ func (v *verified) emit(info *request.Info, cached bool) {
 
 // emitRefused emits token_refused. It names the provider whose rules the token does not meet, and nothing else of the token.
 func emitRefused(info *request.Info, p *provider, err error) {
-	e := event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: string(jwt.ReasonOf(err))}
+	e := event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: string(jwt.ReasonOf(err)), Claim: jwt.ClaimOf(err)}
 	if p != nil {
 		e.Provider, e.Issuer = p.Name, p.Issuer
 	}

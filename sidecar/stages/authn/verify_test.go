@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
@@ -35,6 +36,10 @@ func TestProviderChecks(t *testing.T) {
 		"claim is absent":         {require("tenant", "acme"), good(), "missing_claim"},
 		"claim is an object":      {require("tenant", "acme"), good().with("tenant", claims{"acme": 1}), "missing_claim"},
 		"claim not in the list":   {require("roles", "admin"), good().with("roles", []any{"administrator", []string{"admin"}}), "missing_claim"},
+		"scope of several":        {requireMembers("scope", "orders:read"), good().with("scope", "openid orders:read"), ""},
+		"scope lacks one":         {requireMembers("scope", "orders:read", "email"), good().with("scope", "openid orders:read"), "missing_claim"},
+		"scope has a longer one":  {requireMembers("scope", "orders:read"), good().with("scope", "orders:read:own"), "missing_claim"},
+		"permissions in a list":   {requireMembers("permissions", "a", "b"), good().with("permissions", []string{"b", "c", "a"}), ""},
 		"claim must be present":   {require("tenant"), good().with("tenant", ""), ""},
 		"claim must not be null":  {require("tenant"), good().with("tenant", nil), "missing_claim"},
 		"headers too large": {
@@ -59,6 +64,12 @@ func TestProviderChecks(t *testing.T) {
 
 func require(claim string, values ...string) func(*Provider) {
 	return func(p *Provider) { p.RequiredClaims = []RequiredClaim{{Claim: claim, Values: values}} }
+}
+
+func requireMembers(claim string, all ...string) func(*Provider) {
+	return func(p *Provider) {
+		p.RequiredClaims = []RequiredClaim{{Claim: claim, Members: &identity.Members{All: all}}}
+	}
 }
 
 func TestCachedTokenExpires(t *testing.T) {

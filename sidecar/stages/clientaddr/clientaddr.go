@@ -5,6 +5,9 @@
 // removed. If it is trusted, they are kept, but X-Forwarded-For is cut to the verified part, because many apps read
 // its leftmost address. Then the peer is appended, as proxies do, and X-Forwarded-Proto and -Host are set if they are
 // absent. The upstream stage sends the result unchanged.
+//
+// A header that the policy reads tokens from, such as X-Forwarded-Access-Token, is kept from any peer: a token proves
+// itself. Authentication removes it before the app sees it.
 package clientaddr
 
 import (
@@ -24,13 +27,26 @@ type locator struct {
 	trusted    []netip.Prefix
 	untrusted  func(peer netip.Addr)
 	forwarding field.Names
+	// tokens are the headers that carry tokens, in canonical form.
+	tokens map[string]bool
 }
 
-// New returns the stage. trusted are the networks of the proxies in front of the sidecar. untrusted is called, if it is not nil, for
-// each request with the forwarding headers of a proxy whose peer is not trusted. A request fails with 500 if the listener does not
-// report the peer's address.
-func New(trusted []netip.Prefix, untrusted func(peer netip.Addr)) stage.Stage {
-	l := &locator{trusted: unmapped(trusted), untrusted: untrusted, forwarding: field.NewNames(fieldset.Forwarding()...)}
+// Config configures the stage.
+type Config struct {
+	// Trusted are the networks of the proxies in front of the sidecar.
+	Trusted []netip.Prefix
+	// Tokens are the headers that a later stage reads tokens from and removes; variants of their names are dropped.
+	Tokens []string
+	// Untrusted is called for each request with the forwarding headers of a proxy whose peer is not trusted. It may be nil.
+	Untrusted func(peer netip.Addr)
+}
+
+// New returns the stage. A request fails with 500 if the listener does not report the peer's address.
+func New(c Config) stage.Stage {
+	l := &locator{trusted: unmapped(c.Trusted), untrusted: c.Untrusted, forwarding: field.NewNames(fieldset.Forwarding()...), tokens: map[string]bool{}}
+	for _, name := range c.Tokens {
+		l.tokens[http.CanonicalHeaderKey(name)] = true
+	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			if err := l.locate(r); err != nil {
@@ -85,10 +101,11 @@ func isForwarded(h http.Header) bool {
 	return len(h["X-Forwarded-For"]) > 0 || len(h["X-Forwarded-Proto"]) > 0 || len(h["Forwarded"]) > 0
 }
 
-// drop removes the forwarding headers that only selects by name, or all of them if only is nil.
+// drop removes the forwarding headers that only selects by name, or all of them if only is nil. It keeps those that carry
+// tokens.
 func (l *locator) drop(h http.Header, only func(name string) bool) {
 	for name := range h {
-		if l.forwarding.Has(name) && (only == nil || only(name)) {
+		if l.forwarding.Has(name) && !l.tokens[name] && (only == nil || only(name)) {
 			delete(h, name)
 		}
 	}

@@ -17,9 +17,10 @@ func locate(t *testing.T, peer string, header http.Header) (*request.Info, http.
 	r := httptest.NewRequest("GET", "http://shop.example/", nil)
 	r.RemoteAddr, r.Header = peer, header
 	info := &request.Info{}
-	h := New([]netip.Prefix{
+	h := New(Config{Trusted: []netip.Prefix{
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("::ffff:192.0.2.0/120"),
-	}, nil)(stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }))
+	}, Tokens: []string{"x-forwarded-jwt"},
+	})(stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }))
 	if err := h.ServeHTTP(httptest.NewRecorder(), request.With(r, info)); err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +136,7 @@ func TestScheme(t *testing.T) {
 }
 
 func TestUnknownPeer(t *testing.T) {
-	h := New(nil, nil)(stage.Func(func(http.ResponseWriter, *http.Request) error {
+	h := New(Config{})(stage.Func(func(http.ResponseWriter, *http.Request) error {
 		t.Error("a request without a peer address passed")
 		return nil
 	}))
@@ -180,7 +181,9 @@ func TestUntrustedProxies(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			got := ""
-			s := New([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, func(peer netip.Addr) { got += peer.String() })
+			s := New(Config{
+				Trusted: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Untrusted: func(peer netip.Addr) { got += peer.String() },
+			})
 			r := httptest.NewRequest("GET", "http://shop.example/", nil)
 			r.RemoteAddr, r.Header = tt.peer, tt.header
 			h := s(stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }))
@@ -188,5 +191,15 @@ func TestUntrustedProxies(t *testing.T) {
 				t.Errorf("%q is reported, %v; want %q", got, err, tt.want)
 			}
 		})
+	}
+}
+
+// TestTokenHeadersAreKept keeps the header that authentication reads, and drops variants of its name, from any peer.
+func TestTokenHeadersAreKept(t *testing.T) {
+	for _, peer := range []string{"203.0.113.9:1", "10.0.0.1:1"} {
+		_, header := locate(t, peer, http.Header{"X-Forwarded-Jwt": {"a"}, "X_forwarded_jwt": {"b"}})
+		if !slices.Equal(header["X-Forwarded-Jwt"], []string{"a"}) || header["X_forwarded_jwt"] != nil {
+			t.Errorf("from %s authentication sees %v", peer, header)
+		}
 	}
 }

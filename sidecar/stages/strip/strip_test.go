@@ -15,7 +15,7 @@ import (
 func seen(t *testing.T, r *http.Request) http.Header {
 	t.Helper()
 	var header http.Header
-	h := New([]string{"X-Auth-User", "X-Team-*"}, nil)(stage.Func(func(_ http.ResponseWriter, r *http.Request) error {
+	h := New([]string{"X-Auth-User", "X-Team-*"}, []string{"X-Api-Token"})(stage.Func(func(_ http.ResponseWriter, r *http.Request) error {
 		header = r.Header
 		return nil
 	}))
@@ -30,19 +30,31 @@ func TestStripHeaders(t *testing.T) {
 		name     string
 		wantKept bool
 	}{
-		"named":             {name: "X-Auth-User"},
-		"other case":        {name: "x-AUTH-user"},
-		"underscores":       {name: "X_Auth_User"},
-		"by prefix":         {name: "X-Team-Lead"},
-		"Postern's":         {name: "X-Postern-Subject"},
-		"Postern's, no X":   {name: "Postern_Session"},
-		"replaces the path": {name: "X-Original-Url"},
-		"rewrites the path": {name: "X-Rewrite_URL"},
-		"cuts the path":     {name: "Script_name"},
-		"sets the path":     {name: "PATH_INFO"},
-		"an ordinary one":   {name: "X-Request-Id", wantKept: true},
-		"a longer name":     {name: "X-Auth-Username", wantKept: true},
-		"the credential":    {name: "Authorization", wantKept: true},
+		"named":               {name: "X-Auth-User"},
+		"other case":          {name: "x-AUTH-user"},
+		"underscores":         {name: "X_Auth_User"},
+		"by prefix":           {name: "X-Team-Lead"},
+		"Postern's":           {name: "X-Postern-Subject"},
+		"Postern's, no X":     {name: "Postern_Session"},
+		"replaces the path":   {name: "X-Original-Url"},
+		"rewrites the path":   {name: "X-Rewrite_URL"},
+		"cuts the path":       {name: "Script_name"},
+		"sets the path":       {name: "PATH_INFO"},
+		"the app's own proxy": {name: "Proxy"},
+		"the body's length":   {name: "Content_Length"},
+		"the framing":         {name: "Transfer_Encoding"},
+		"the content's type":  {name: "Content.Type"},
+		"fetch metadata":      {name: "sec_fetch-SITE"},
+		"a proxy's statement": {name: "X_Forwarded_For"},
+		"a condition":         {name: "If_None~Match"},
+		"a token's variant":   {name: "X_Api-Token"},
+		"the token":           {name: "X-Api-Token", wantKept: true},
+		"an app's underscore": {name: "X_Tenant", wantKept: true},
+		"a condition itself":  {name: "If-None-Match", wantKept: true},
+		"a proxy's own":       {name: "X-Forwarded-For", wantKept: true},
+		"an ordinary one":     {name: "X-Request-Id", wantKept: true},
+		"a longer name":       {name: "X-Auth-Username", wantKept: true},
+		"the credential":      {name: "Authorization", wantKept: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
