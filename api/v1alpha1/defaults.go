@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+
+	"github.com/posterndev/postern/api/compiled"
 )
 
 // The CRDs have no defaults: the API server stores a spec as it was written, so that GitOps tools see no difference in lists and
@@ -69,6 +71,7 @@ const (
 	DefaultLogLevel                = "info"
 	DefaultAccessLog               = "All"
 	DefaultDrainTimeout   Duration = "25s"
+	DefaultMinBodyRate    int32    = compiled.DefaultMinBodyRate
 	DefaultCPURequest              = "10m"
 	DefaultMemoryRequest           = "32Mi"
 	DefaultMemoryLimit             = "256Mi"
@@ -160,6 +163,11 @@ func otherDefaults() []Default {
 		{Field: spec + "logLevel", Value: DefaultLogLevel},
 		{Field: spec + "accessLog", Value: DefaultAccessLog},
 		{Field: spec + "drainTimeout", Value: string(DefaultDrainTimeout)},
+		{Field: spec + "requests.max", Text: "as many as the memory allows; docs/security.md has the figures"},
+		{Field: spec + "requests.maxPerAddress", Text: "half of max"},
+		{Field: spec + "requests.minBodyRate", Value: number(DefaultMinBodyRate)},
+		{Field: spec + "upgrades.max", Text: "as many as the memory allows; docs/security.md has the figures"},
+		{Field: spec + "upgrades.maxPerAddress", Text: "half of max"},
 		{Field: spec + "redis.mode", Value: string(DefaultRedisMode)},
 		{Field: spec + "redis.timeout", Value: string(DefaultRedisTimeout)},
 		{Field: spec + "redis.tls.serverName", Text: "the host of the address"},
@@ -348,6 +356,9 @@ func (s *SidecarClassSpec) WithDefaults() SidecarClassSpec {
 	set(&out.LogLevel, DefaultLogLevel)
 	set(&out.AccessLog, DefaultAccessLog)
 	set(&out.DrainTimeout, DefaultDrainTimeout)
+	if r := ensure(&out.Requests); r.MinBodyRate == nil {
+		*ensure(&r.MinBodyRate) = DefaultMinBodyRate
+	}
 	if r := out.Redis; r != nil {
 		set(&r.Mode, DefaultRedisMode)
 		set(&r.Timeout, DefaultRedisTimeout)

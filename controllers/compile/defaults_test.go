@@ -74,6 +74,7 @@ var others = map[string]string{
 	"SidecarClass.spec.logLevel":                                   "debug",
 	"SidecarClass.spec.accessLog":                                  "None",
 	"SidecarClass.spec.drainTimeout":                               "1s",
+	"SidecarClass.spec.requests.minBodyRate":                       "0",
 	"SidecarClass.spec.redis.mode":                                 "Cluster",
 	"SidecarClass.spec.redis.timeout":                              "1s",
 	"SidecarClass.spec.vault.timeout":                              "1s",
