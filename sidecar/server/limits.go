@@ -9,17 +9,19 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/password"
 )
 
-// The memory that one of each may need, in bytes; docs/security.md has the measured figures, and test/attack measures them.
+// The memory that one of each needs at most, in bytes, with a margin. test/attack measures it, and docs/security.md has the figures: an
+// idle connection 24 KiB; a request 91 KiB, which is an HTTP/2 stream whose response is not read; a WebSocket 23 KiB in addition to
+// its connection.
 const (
 	connectionMemory = 64 << 10
 	requestMemory    = 96 << 10
-	upgradeMemory    = 48 << 10
+	upgradeMemory    = 28 << 10
 )
 
 // The parts of the memory that open requests and open WebSockets may take, in percent.
 const (
-	requestsPart = 45
-	upgradesPart = 25
+	requestsPart = 30
+	upgradesPart = 20
 )
 
 // limits are the maximum numbers of connections, requests and upgraded connections at the same time. They follow from the memory,

@@ -50,7 +50,7 @@ func newOverload(r prometheus.Registerer, logger *slog.Logger) (*overload, error
 			Name: "postern_slow_bodies_total", Help: "Request bodies that ended because the client sent too slowly.",
 		}),
 	}
-	for _, name := range []string{budgetRequests, budgetStreams, budgetUpgrades} {
+	for _, name := range []string{budgetRequests, budgetStreams, budgetUpgrades, budgetHandshakes} {
 		for _, why := range []budget.Refusal{budget.Full, budget.Address, budget.Connection} {
 			o.refusals.WithLabelValues(name, string(why))
 		}
@@ -80,7 +80,7 @@ func (o *overload) refused(name string, why budget.Refusal, client netip.Prefix)
 // observe registers gauges of the budgets.
 func (b *budgets) observe(r prometheus.Registerer) error {
 	var errs []error
-	for name, of := range map[string]*budget.Budget{budgetRequests: b.requests, budgetStreams: b.streams, budgetUpgrades: b.upgrades} {
+	for name, of := range map[string]*budget.Budget{budgetRequests: b.requests, budgetStreams: b.streams, budgetUpgrades: b.upgrades, budgetHandshakes: b.handshakes} {
 		labels := prometheus.Labels{"budget": name}
 		errs = append(errs, r.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "postern_budget_open", Help: "Places of a budget that are taken.", ConstLabels: labels,

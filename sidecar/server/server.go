@@ -155,8 +155,12 @@ func (s *sidecar) onActivate(next, current *chain.Snapshot) error {
 	if err := s.cfg.Inbound.follow(s.set, next, current); err != nil {
 		return err
 	}
-	s.budgets.apply(&next.Policy().Sidecar)
-	s.budgets.noteLimits(&next.Policy().Sidecar, s.cfg.Logger)
+	memory := memoryLimit()
+	if next.Policy().Passwords != nil {
+		memory -= int64(hashMemory(memory)) << 10 // hashes may take it at any time
+	}
+	s.budgets.apply(limitsFor(memory), &next.Policy().Sidecar)
+	noteLimits(limitsFor(memory), &next.Policy().Sidecar, s.cfg.Logger)
 	return nil
 }
 
