@@ -51,6 +51,7 @@ const (
 	DefaultAbsoluteTimeout   Duration = "720h"
 	DefaultMaxPerSubject     int32    = 256
 	DefaultWhenFull                   = WhenFullEvict
+	DefaultWhenMemoryFull             = WhenMemoryFullEvict
 	DefaultBind                       = "None"
 	DefaultSessionsOnFailure          = FailDeny
 
@@ -128,6 +129,7 @@ func policyDefaults() []Default {
 		{Field: spec + "sessions.absoluteTimeout", Value: string(DefaultAbsoluteTimeout)},
 		{Field: spec + "sessions.maxPerSubject", Value: number(DefaultMaxPerSubject)},
 		{Field: spec + "sessions.whenFull", Value: string(DefaultWhenFull)},
+		{Field: spec + "sessions.whenMemoryFull", Value: string(DefaultWhenMemoryFull)},
 		{Field: spec + "sessions.device.bind", Value: DefaultBind},
 		{Field: spec + "sessions.onFailure", Value: string(DefaultSessionsOnFailure)},
 		{Field: spec + "sessions.mode", Value: string(DefaultMode)},
@@ -297,6 +299,7 @@ func (s *Sessions) setDefaults(tokens *Tokens) {
 	set(&s.AbsoluteTimeout, DefaultAbsoluteTimeout)
 	set(&s.MaxPerSubject, DefaultMaxPerSubject)
 	set(&s.WhenFull, DefaultWhenFull)
+	set(&s.WhenMemoryFull, DefaultWhenMemoryFull)
 	set(&ensure(&s.Device).Bind, DefaultBind)
 	set(&s.OnFailure, DefaultSessionsOnFailure)
 	set(&s.Mode, DefaultMode)

@@ -56,6 +56,7 @@ var others = map[string]string{
 	"SecurityPolicy.spec.sessions.absoluteTimeout":                 "1h",
 	"SecurityPolicy.spec.sessions.maxPerSubject":                   "3",
 	"SecurityPolicy.spec.sessions.whenFull":                        "Reject",
+	"SecurityPolicy.spec.sessions.whenMemoryFull":                  "Reject",
 	"SecurityPolicy.spec.sessions.device.bind":                     "Address",
 	"SecurityPolicy.spec.sessions.onFailure":                       "Allow",
 	"SecurityPolicy.spec.sessions.mode":                            "Shadow",

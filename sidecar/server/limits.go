@@ -45,6 +45,9 @@ func limitsFor(memory int64) limits {
 // A hash needs its memory until it is done, and a flood of logins is a flood of hashes.
 func hashMemory(memory int64) uint32 { return uint32(min(memory/2>>10, password.DefaultMemory)) }
 
+// sessionMemory returns the memory for sessions that are not in Redis, in bytes: a tenth, and at most a gibibyte.
+func sessionMemory(memory int64) int { return int(min(memory/10, 1<<30)) }
+
 // memoryLimit returns the process's GOMEMLIMIT, which the webhook sets from the container's limit.
 func memoryLimit() int64 { return debug.SetMemoryLimit(-1) }
 

@@ -129,7 +129,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	}
 	s.resources, err = resources.New(resources.Config{
 		Registerer: s.registry, Logger: cfg.Logger, SecretsDir: cfg.SecretsDir, VaultTokenFile: cfg.VaultTokenFile,
-		HashMemory: hashMemory(memoryLimit()),
+		HashMemory: hashMemory(memoryLimit()), SessionMemory: sessionMemory(memoryLimit()),
 	})
 	if err != nil {
 		return nil, err
