@@ -10,11 +10,11 @@ import (
 )
 
 // The memory that one of each needs at most, in bytes, with a margin. test/attack measures it, and docs/security.md has the figures: an
-// idle connection 24 KiB; a request 91 KiB, which is an HTTP/2 stream whose response is not read; a WebSocket 23 KiB in addition to
+// idle connection 24 KiB; a request up to 95 KiB, which is an HTTP/2 stream whose response is not read; a WebSocket 23 KiB in addition to
 // its connection.
 const (
 	connectionMemory = 64 << 10
-	requestMemory    = 96 << 10
+	requestMemory    = 112 << 10
 	upgradeMemory    = 28 << 10
 )
 

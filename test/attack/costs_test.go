@@ -4,6 +4,6 @@ package attack
 // them, with a margin.
 const (
 	costConnection = 32 << 10
-	costRequest    = 96 << 10
+	costRequest    = 112 << 10
 	costSocket     = 56 << 10 // with its connection
 )
