@@ -75,6 +75,10 @@ e2e: tools ## Run the tests on a real node
 bench: ## Measure revocation and the cost of a request beside hand-written peers; needs Go and redis-server
 	@go run ./test/bench
 
+.PHONY: attack
+attack: ## Flood a sidecar on this machine for ATTACK_TIME (default 10m) beside honest clients, and print how they fare
+	@go test -tags attack -count 1 -timeout 1h -v -run 'Long|Costs' ./test/attack
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME each (default 30s)
 	@hack/fuzz.sh

@@ -25,8 +25,36 @@ func (c *checker) sidecar(s *compiled.SidecarOptions) {
 	for i, cidr := range s.TrustedProxies {
 		c.add(at("sidecarClass.spec.trustedProxies", i), CIDR(cidr))
 	}
+	if r := s.Requests; r != nil {
+		c.open("sidecarClass.spec.requests", r.Max, r.MaxPerAddress)
+		if rate := r.MinBodyRate; rate != nil && (*rate < 0 || *rate > maxBodyRate) {
+			c.addf("sidecarClass.spec.requests.minBodyRate", "%d is not between 0 and %d bytes per second; write a number in that range, for example %d, or 0 for no minimum", *rate, maxBodyRate, compiled.DefaultMinBodyRate)
+		}
+	}
+	if u := s.Upgrades; u != nil {
+		c.open("sidecarClass.spec.upgrades", u.Max, u.MaxPerAddress)
+	}
 	c.add("sidecarClass.spec.accessLog", oneOf(s.AccessLog, "All", "Errors", "None"))
 	c.add("sidecarClass.spec.logLevel", oneOf(s.LogLevel, "debug", "info", "warn", "error"))
+}
+
+// Bounds of what a class says about open requests and WebSockets.
+const (
+	maxOpen     = 1000000
+	maxBodyRate = 1 << 20
+)
+
+// open checks the bounds of what is open at the same time. 0 stands for the default.
+func (c *checker) open(field string, most, perAddress int) {
+	if most < 0 || most > maxOpen {
+		c.addf(field+".max", "%d is not between 1 and %d; write a number in that range, for example 1000, or leave it out for what the memory allows", most, maxOpen)
+	}
+	switch {
+	case perAddress < 0 || perAddress > maxOpen:
+		c.addf(field+".maxPerAddress", "%d is not between 1 and %d; write a number in that range, for example 100, or leave it out for half of max", perAddress, maxOpen)
+	case most > 0 && perAddress > most:
+		c.addf(field+".maxPerAddress", "%d is greater than max (%d), so it would never apply; write a smaller number, or leave it out for half of max", perAddress, most)
+	}
 }
 
 // matches checks the matches of one rule.

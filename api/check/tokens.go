@@ -311,6 +311,9 @@ func (c *checker) sessions(p *compiled.Policy) {
 		c.addf("spec.sessions.maxPerSubject", "%d is not between 1 and %d; write a number in that range, for example 5, or leave it out for %d", s.MaxPerSubject, maxSessions, maxSessions)
 	}
 	c.add("spec.sessions.whenFull", oneOf(s.WhenFull, "EvictOldest", "Reject"))
+	if s.WhenMemoryFull != "" {
+		c.add("spec.sessions.whenMemoryFull", oneOf(s.WhenMemoryFull, "EvictIdlest", "Reject"))
+	}
 	c.add("spec.sessions.device.bind", oneOf(s.Bind, "None", "UserAgent", "Address"))
 	if s.SubjectFrom != "" {
 		c.add("spec.sessions.subjectFrom", oneOf(s.SubjectFrom, "sid", "sub"))

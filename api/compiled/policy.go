@@ -298,6 +298,26 @@ type SidecarOptions struct {
 	AccessLog      string   `json:"accessLog"`
 	LogLevel       string   `json:"logLevel"`
 	DrainTimeout   Duration `json:"drainTimeout"`
+	// Requests and Upgrades bound what is open at the same time; nil for what the memory allows.
+	Requests *RequestLimits `json:"requests,omitempty"`
+	Upgrades *UpgradeLimits `json:"upgrades,omitempty"`
+}
+
+// DefaultMinBodyRate is the minimum rate of request bodies in bytes per second if a document names none. Kestrel has the same.
+const DefaultMinBodyRate = 240
+
+// RequestLimits bounds open requests. Zero numbers stand for what the memory allows.
+type RequestLimits struct {
+	Max           int `json:"max,omitempty"`
+	MaxPerAddress int `json:"maxPerAddress,omitempty"`
+	// MinBodyRate is in bytes per second. It is 0 for no minimum, and nil for DefaultMinBodyRate.
+	MinBodyRate *int `json:"minBodyRate,omitempty"`
+}
+
+// UpgradeLimits bounds open WebSockets. Zero numbers stand for what the memory allows.
+type UpgradeLimits struct {
+	Max           int `json:"max,omitempty"`
+	MaxPerAddress int `json:"maxPerAddress,omitempty"`
 }
 
 // Duration is a time.Duration in Go's text form ("30s").

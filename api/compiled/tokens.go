@@ -63,7 +63,9 @@ type Sessions struct {
 	// MaxPerSubject is 0 if the policy sets no limit.
 	MaxPerSubject int    `json:"maxPerSubject,omitempty"`
 	WhenFull      string `json:"whenFull"`
-	Bind          string `json:"bind"`
+	// WhenMemoryFull is EvictIdlest or Reject; empty is EvictIdlest.
+	WhenMemoryFull string `json:"whenMemoryFull,omitempty"`
+	Bind           string `json:"bind"`
 	// SubjectFrom is empty if there are no external sessions.
 	SubjectFrom string      `json:"subjectFrom,omitempty"`
 	OnFailure   FailureMode `json:"onFailure"`
@@ -134,7 +136,7 @@ func (s *Sessions) validate() error {
 		return errors.New("idleTimeout and absoluteTimeout are required, and maxPerSubject must not be negative")
 	}
 	return errors.Join(
-		oneOf("whenFull", s.WhenFull, "EvictOldest", "Reject"), oneOf("bind", s.Bind, "None", "UserAgent", "Address"),
+		oneOf("whenFull", s.WhenFull, "EvictOldest", "Reject"), oneOf("whenMemoryFull", s.WhenMemoryFull, "", "EvictIdlest", "Reject"), oneOf("bind", s.Bind, "None", "UserAgent", "Address"),
 		oneOf("subjectFrom", s.SubjectFrom, "", "sid", "sub"), oneOf("onFailure", s.OnFailure, Deny, Allow), oneOf("mode", s.Mode, Enforce, Shadow))
 }
 

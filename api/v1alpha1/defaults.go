@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+
+	"github.com/posterndev/postern/api/compiled"
 )
 
 // The CRDs have no defaults: the API server stores a spec as it was written, so that GitOps tools see no difference in lists and
@@ -51,6 +53,7 @@ const (
 	DefaultAbsoluteTimeout   Duration = "720h"
 	DefaultMaxPerSubject     int32    = 256
 	DefaultWhenFull                   = WhenFullEvict
+	DefaultWhenMemoryFull             = WhenMemoryFullEvict
 	DefaultBind                       = "None"
 	DefaultSessionsOnFailure          = FailDeny
 
@@ -71,6 +74,7 @@ const (
 	DefaultLogLevel               = "info"
 	DefaultAccessLog              = "All"
 	DefaultDrainTimeout  Duration = "25s"
+	DefaultMinBodyRate   int32    = compiled.DefaultMinBodyRate
 	DefaultCPURequest             = "10m"
 	DefaultMemoryRequest          = "32Mi"
 	DefaultMemoryLimit            = "256Mi"
@@ -133,6 +137,7 @@ func policyDefaults() []Default {
 		{Field: spec + "sessions.absoluteTimeout", Value: string(DefaultAbsoluteTimeout)},
 		{Field: spec + "sessions.maxPerSubject", Value: number(DefaultMaxPerSubject)},
 		{Field: spec + "sessions.whenFull", Value: string(DefaultWhenFull)},
+		{Field: spec + "sessions.whenMemoryFull", Value: string(DefaultWhenMemoryFull)},
 		{Field: spec + "sessions.device.bind", Value: DefaultBind},
 		{Field: spec + "sessions.onFailure", Value: string(DefaultSessionsOnFailure)},
 		{Field: spec + "sessions.mode", Value: string(DefaultMode)},
@@ -168,6 +173,11 @@ func otherDefaults() []Default {
 		{Field: spec + "logLevel", Value: DefaultLogLevel},
 		{Field: spec + "accessLog", Value: DefaultAccessLog},
 		{Field: spec + "drainTimeout", Value: string(DefaultDrainTimeout)},
+		{Field: spec + "requests.max", Text: "as many as the memory allows; docs/security.md has the figures"},
+		{Field: spec + "requests.maxPerAddress", Text: "half of max"},
+		{Field: spec + "requests.minBodyRate", Value: number(DefaultMinBodyRate)},
+		{Field: spec + "upgrades.max", Text: "as many as the memory allows; docs/security.md has the figures"},
+		{Field: spec + "upgrades.maxPerAddress", Text: "half of max"},
 		{Field: spec + "redis.mode", Value: string(DefaultRedisMode)},
 		{Field: spec + "redis.timeout", Value: string(DefaultRedisTimeout)},
 		{Field: spec + "redis.tls.serverName", Text: "the host of the address"},
@@ -306,6 +316,7 @@ func (s *Sessions) setDefaults(tokens *Tokens) {
 	set(&s.AbsoluteTimeout, DefaultAbsoluteTimeout)
 	set(&s.MaxPerSubject, DefaultMaxPerSubject)
 	set(&s.WhenFull, DefaultWhenFull)
+	set(&s.WhenMemoryFull, DefaultWhenMemoryFull)
 	set(&ensure(&s.Device).Bind, DefaultBind)
 	set(&s.OnFailure, DefaultSessionsOnFailure)
 	set(&s.Mode, DefaultMode)
@@ -365,6 +376,9 @@ func (s *SidecarClassSpec) WithDefaults() SidecarClassSpec {
 	set(&out.LogLevel, DefaultLogLevel)
 	set(&out.AccessLog, DefaultAccessLog)
 	set(&out.DrainTimeout, DefaultDrainTimeout)
+	if r := ensure(&out.Requests); r.MinBodyRate == nil {
+		*ensure(&r.MinBodyRate) = DefaultMinBodyRate
+	}
 	if r := out.Redis; r != nil {
 		set(&r.Mode, DefaultRedisMode)
 		set(&r.Timeout, DefaultRedisTimeout)

@@ -22,6 +22,11 @@ type Sessions struct {
 	// status 409. Neither counts as a failed login.
 	// +optional
 	WhenFull WhenFull `json:"whenFull,omitempty"`
+	// WhenMemoryFull is what happens without Redis if the pod's memory for sessions is full, a tenth of the sidecar's memory limit:
+	// EvictIdlest forgets the session that was unused for the longest time, Reject refuses new sessions with the status 503. A person
+	// whose session was forgotten logs in again; a session of subjectFrom begins anew with the next request.
+	// +optional
+	WhenMemoryFull WhenMemoryFull `json:"whenMemoryFull,omitempty"`
 	// Device binds a session to the device that logged in.
 	// +optional
 	Device *SessionDevice `json:"device,omitempty"`
@@ -48,6 +53,17 @@ const (
 	WhenFullEvict WhenFull = "EvictOldest"
 	// WhenFullReject refuses the new one.
 	WhenFullReject WhenFull = "Reject"
+)
+
+// WhenMemoryFull is what happens if the memory for sessions is full.
+// +kubebuilder:validation:Enum=EvictIdlest;Reject
+type WhenMemoryFull string
+
+const (
+	// WhenMemoryFullEvict forgets the idlest session.
+	WhenMemoryFullEvict WhenMemoryFull = "EvictIdlest"
+	// WhenMemoryFullReject refuses new sessions.
+	WhenMemoryFullReject WhenMemoryFull = "Reject"
 )
 
 // SessionDevice binds sessions to devices.

@@ -69,6 +69,12 @@ type SidecarClassSpec struct {
 	// DrainTimeout is how long a stopping sidecar waits for open requests. Keep it below terminationGracePeriodSeconds of the pods.
 	// +optional
 	DrainTimeout Duration `json:"drainTimeout,omitempty"`
+	// Requests bounds the requests that are open at the same time in one sidecar, so that one client cannot use up the memory.
+	// +optional
+	Requests *RequestLimits `json:"requests,omitempty"`
+	// Upgrades bounds the WebSockets that are open at the same time in one sidecar. They do not count as requests.
+	// +optional
+	Upgrades *UpgradeLimits `json:"upgrades,omitempty"`
 	// Redis is the store that sidecars share. Without it, each pod keeps sessions, revocations and counts for itself, and policies have
 	// the condition SharedState=False.
 	// +optional
@@ -76,6 +82,48 @@ type SidecarClassSpec struct {
 	// Vault is the server of secrets and signing keys, for policies that refer to it.
 	// +optional
 	Vault *Vault `json:"vault,omitempty"`
+}
+
+// RequestLimits bounds open requests. A request is open from its header until its response is complete; gRPC streams and server-sent
+// events count as long as they last, and take at most three quarters of Max together. Clients are told apart by their address as
+// TrustedProxies says, and by the /64 of an IPv6 address.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.max) || !has(self.maxPerAddress) || self.maxPerAddress <= self.max",message="maxPerAddress is greater than max, so it would never apply: write a smaller number, or leave it out for half of max"
+type RequestLimits struct {
+	// Max is the number of open requests. Further ones get the status 503. More than the memory allows has no effect.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	Max int32 `json:"max,omitempty"`
+	// MaxPerAddress is the number of open requests of one client address, while half of Max is free. The less is free, the fewer one
+	// address may have. Further ones get the status 429. One connection may have half of them.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	MaxPerAddress int32 `json:"maxPerAddress,omitempty"`
+	// MinBodyRate is how many bytes of its body a client must send per second, on average over 20 seconds in which the sidecar waits for
+	// it. A slower body ends with the status 408. 0 turns this off. Bodies of gRPC calls are exempt, because a stream may be silent.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1048576
+	MinBodyRate *int32 `json:"minBodyRate,omitempty"`
+}
+
+// UpgradeLimits bounds open WebSockets.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.max) || !has(self.maxPerAddress) || self.maxPerAddress <= self.max",message="maxPerAddress is greater than max, so it would never apply: write a smaller number, or leave it out for half of max"
+type UpgradeLimits struct {
+	// Max is the number of open WebSockets. Further ones get the status 503. More than the memory allows has no effect.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	Max int32 `json:"max,omitempty"`
+	// MaxPerAddress is the number of open WebSockets of one client address, while half of Max is free. The less is free, the fewer one
+	// address may have. Further ones get the status 429.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	MaxPerAddress int32 `json:"maxPerAddress,omitempty"`
 }
 
 // RedisMode is how Redis is run.

@@ -194,6 +194,12 @@ func TestClassesAreJudged(t *testing.T) {
 		"a Redis timeout of an hour": {`redis: {addresses: ["a:1"], timeout: 1h}`, refusal{"sidecarClass.spec.redis.timeout", "between"}},
 		"a Redis CA that is none":    {`redis: {addresses: ["a:1"], tls: {caBundle: x}}`, refusal{"sidecarClass.spec.redis.tls.caBundle", "BEGIN CERTIFICATE"}},
 		"a reference to nothing":     {`redis: {addresses: ["a:1"], passwordRef: {}}`, refusal{"sidecarClass.spec.redis.passwordRef", "exactly one"}},
+		"more requests for one":      {`requests: {max: 10, maxPerAddress: 11}`, refusal{"sidecarClass.spec.requests.maxPerAddress", "write a smaller number"}},
+		"no requests":                {`requests: {max: -1}`, refusal{"sidecarClass.spec.requests.max", "for example 1000"}},
+		"a rate that is negative":    {`requests: {minBodyRate: -1}`, refusal{"sidecarClass.spec.requests.minBodyRate", "0 for no minimum"}},
+		"a rate that nobody reaches": {`requests: {minBodyRate: 2000000}`, refusal{"sidecarClass.spec.requests.minBodyRate", "for example 240"}},
+		"more upgrades for one":      {`upgrades: {max: 10, maxPerAddress: 11}`, refusal{"sidecarClass.spec.upgrades.maxPerAddress", "write a smaller number"}},
+		"too many upgrades for one":  {`upgrades: {maxPerAddress: 1000001}`, refusal{"sidecarClass.spec.upgrades.maxPerAddress", "for example 100"}},
 		"Vault in clear text":        {`vault: {address: "http://v.example", auth: {kubernetes: {role: r}}}`, refusal{"sidecarClass.spec.vault.address", "https://"}},
 		"Vault that is never fresh":  {vault + `, pollInterval: 1ms}`, refusal{"sidecarClass.spec.vault.pollInterval", "shorter than 1s"}},
 	}

@@ -96,7 +96,28 @@ func (c *compiler) sidecar(in *v1alpha1.SidecarClassSpec) compiled.SidecarOption
 		AccessLog:      in.AccessLog,
 		LogLevel:       in.LogLevel,
 		DrainTimeout:   c.duration("sidecarClass.spec.drainTimeout", in.DrainTimeout),
+		Requests:       requestLimits(in.Requests),
+		Upgrades:       upgradeLimits(in.Upgrades),
 	}
+}
+
+func requestLimits(in *v1alpha1.RequestLimits) *compiled.RequestLimits {
+	if in == nil {
+		return nil
+	}
+	out := &compiled.RequestLimits{Max: int(in.Max), MaxPerAddress: int(in.MaxPerAddress)}
+	if in.MinBodyRate != nil {
+		rate := int(*in.MinBodyRate)
+		out.MinBodyRate = &rate
+	}
+	return out
+}
+
+func upgradeLimits(in *v1alpha1.UpgradeLimits) *compiled.UpgradeLimits {
+	if in == nil {
+		return nil
+	}
+	return &compiled.UpgradeLimits{Max: int(in.Max), MaxPerAddress: int(in.MaxPerAddress)}
 }
 
 func (c *compiler) redis(in *v1alpha1.Redis) *compiled.Redis {

@@ -51,7 +51,7 @@ func (c *compiler) sessions(spec *v1alpha1.SecurityPolicySpec) *compiled.Session
 	}
 	s := &compiled.Sessions{
 		AbsoluteTimeout: c.duration("spec.sessions.absoluteTimeout", in.AbsoluteTimeout),
-		MaxPerSubject:   int(in.MaxPerSubject), WhenFull: string(in.WhenFull),
+		MaxPerSubject:   int(in.MaxPerSubject), WhenFull: string(in.WhenFull), WhenMemoryFull: string(in.WhenMemoryFull),
 		Bind: in.Device.Bind, SubjectFrom: in.SubjectFrom, OnFailure: compiled.FailureMode(in.OnFailure), Mode: compiled.Mode(in.Mode),
 		IdleTimeout: c.duration("spec.sessions.idleTimeout", in.IdleTimeout),
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/accesslog"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/authz"
+	"github.com/posterndev/postern/sidecar/stages/clientaddr"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
@@ -81,7 +82,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	if err != nil {
 		return err
 	}
-	s.appAPI = built.appAPI
+	s.appAPI, s.client = built.appAPI, built.client
 	s.activate = func() {
 		given.events.Emit(event.Event{Kind: event.PolicyActivated, Outcome: event.Success})
 		s.onClose(c.Resources.Activate(activation(p, built)))
@@ -156,6 +157,8 @@ type assembled struct {
 	revoker *token.Revoker
 	// known looks up revocations.
 	known revocation.Known
+	// client finds the client's address.
+	client clientaddr.Locator
 }
 
 // assemble builds the steps of the policy's profile in front of the app.
@@ -173,7 +176,7 @@ func assemble(p *compiled.Policy, given parts) (assembled, error) {
 	for i, s := range steps {
 		stages[i] = s.build(b)
 	}
-	built := assembled{known: b.known, handler: stage.Chain(given.app, stages...)}
+	built := assembled{known: b.known, client: clientaddr.NewLocator(b.trustedProxies()), handler: stage.Chain(given.app, stages...)}
 	if !p.Deleted {
 		built.appAPI, built.revoker = b.appAPI(b.tokens()), b.tokens().revoker
 	}

@@ -2,9 +2,11 @@ package chain
 
 import (
 	"net/http"
+	"net/netip"
 	"sync"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/stages/clientaddr"
 )
 
 // Snapshot is an executable policy. It is immutable and complete before it receives the first request. It is safe for concurrent
@@ -13,6 +15,7 @@ type Snapshot struct {
 	policy  *compiled.Policy
 	handler http.Handler
 	ports   map[uint16]compiled.Protocol
+	client  clientaddr.Locator
 	// appAPI is nil if the policy does not need it.
 	appAPI http.Handler
 
@@ -25,6 +28,10 @@ type Snapshot struct {
 
 // ServeHTTP enforces the policy and passes allowed requests to the app.
 func (s *Snapshot) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Client returns the client's address as the stage client-address finds it, without changing r, and whether the peer is a trusted
+// proxy. The address is invalid if the client is unknown: the peer's address is, or a trusted proxy names no client.
+func (s *Snapshot) Client(r *http.Request) (addr netip.Addr, proxied bool) { return s.client.Client(r) }
 
 // Activate is called once, when the snapshot becomes active, and before Close. From then on its revocations apply to responses
 // that are still streaming in older snapshots, its timeouts apply to all sessions, and the sessions that its document revokes

@@ -145,7 +145,7 @@ func (b *builder) limits() session.Limits {
 	s := b.policy.Sessions
 	return session.Limits{
 		IdleTimeout: s.IdleTimeout.Std(), AbsoluteTimeout: s.AbsoluteTimeout.Std(), MaxPerSubject: s.MaxPerSubject,
-		WhenFull: session.WhenFull(s.WhenFull),
+		WhenFull: session.WhenFull(s.WhenFull), EvictIdlest: s.WhenMemoryFull != "Reject",
 	}
 }
 

@@ -42,6 +42,8 @@ type Config struct {
 	KeysTokenDir string
 	// HashMemory bounds the memory of all password hashes in progress, in KiB; password.DefaultMemory if zero.
 	HashMemory uint32
+	// SessionMemory bounds the memory of sessions that are not in Redis, in bytes; sessionmemory.DefaultMaxBytes if zero.
+	SessionMemory int
 	// CloseDelay is how long a connection, a client or an index stays open after its last user; a minute if zero.
 	CloseDelay time.Duration
 }
@@ -75,7 +77,7 @@ type Resources struct {
 func New(c Config) (*Resources, error) {
 	delay := cmp.Or(c.CloseDelay, defaultCloseDelay)
 	r := &Resources{
-		cfg: c, limits: ratelimitmemory.New(ratelimitmemory.Config{Log: c.Logger}), sessions: sessionmemory.New(sessionmemory.Config{}),
+		cfg: c, limits: ratelimitmemory.New(ratelimitmemory.Config{Log: c.Logger}),
 		revoked: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(time.Now),
 		vaults: pool.New[string, *vault.Client](delay), conns: pool.New[string, *redis.Conn](delay), indexes: pool.New[string, *revocation.Index](delay),
 		// A closed ring still signs and verifies for the requests in progress. It only stops reading its key, and the name of that
@@ -84,6 +86,9 @@ func New(c Config) (*Resources, error) {
 		active: &Revocations{}, untrusted: &untrustedProxies{now: time.Now, logger: c.Logger},
 	}
 	var err error
+	if r.sessions, err = newSessions(c); err != nil {
+		return nil, err
+	}
 	if r.metrics, err = newMetrics(c.Registerer); err != nil {
 		return nil, err
 	}

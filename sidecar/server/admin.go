@@ -120,7 +120,7 @@ func respond(w http.ResponseWriter, ok bool, body any) {
 // newAdminServer returns a server that limits what clients can consume.
 func newAdminServer(handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler: withStallTimeouts(stallTimeout, handler), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		Handler: withStallTimeouts(stallConfig{stall: stallTimeout}, handler), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10,
 	}
 }

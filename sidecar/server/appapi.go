@@ -79,7 +79,7 @@ func (a appAPI) run(ctx context.Context) {
 		return
 	}
 	server := &http.Server{
-		Handler:           bounded(appAPIRequests, func() {}, a),
+		Handler:           atMost(appAPIRequests, a),
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: appAPITimeout, WriteTimeout: 2 * appAPITimeout, IdleTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       slog.NewLogLogger(a.logger.Handler(), slog.LevelDebug),

@@ -15,12 +15,12 @@ import (
 )
 
 // newAppServer serves the app's HTTP ports: HTTP/1.1 and cleartext HTTP/2 with prior knowledge.
-func newAppServer(handler http.Handler, logger *slog.Logger) *http.Server {
+func newAppServer(handler http.Handler, stall stallConfig, logger *slog.Logger) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           withStallTimeouts(stallTimeout, framing.Upgrades(handler)),
+		Handler:           withStallTimeouts(stall, framing.Upgrades(handler)),
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: stallTimeout},
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -36,7 +36,6 @@ func newAppServer(handler http.Handler, logger *slog.Logger) *http.Server {
 // counters count connections, and refusals before a request has its Info.
 type counters struct {
 	framing, refused, tcp *prometheus.CounterVec
-	overloaded            prometheus.Counter
 }
 
 func newCounters(r prometheus.Registerer) (counters, error) {
@@ -50,11 +49,8 @@ func newCounters(r prometheus.Registerer) (counters, error) {
 		tcp: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_tcp_connections_total", Help: "TCP connections passed through, by how they ended.",
 		}, []string{"end"}),
-		overloaded: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "postern_overload_refusals_total", Help: "Requests refused because the memory allows no more concurrent requests.",
-		}),
 	}
-	return c, errors.Join(r.Register(c.framing), r.Register(c.refused), r.Register(c.tcp), r.Register(c.overloaded))
+	return c, errors.Join(r.Register(c.framing), r.Register(c.refused), r.Register(c.tcp))
 }
 
 // withFraming refuses ambiguous framing before net/http repairs it.

@@ -3,24 +3,32 @@ package server
 import (
 	"net/http"
 	"runtime/debug"
-	"sync/atomic"
 
+	"github.com/posterndev/postern/sidecar/conn/budget"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/keys/password"
 )
 
-// The memory that one connection and one request may need, in bytes, measured with partially sent heads and with
-// streams that stay open, plus a reserve.
+// The memory that one of each needs at most, in bytes, with a margin. test/attack measures it, and docs/security.md has the figures: an
+// idle connection 24 KiB; a request up to 95 KiB, which is an HTTP/2 stream whose response is not read; a WebSocket 23 KiB in addition to
+// its connection.
 const (
 	connectionMemory = 64 << 10
-	requestMemory    = 192 << 10
+	requestMemory    = 112 << 10
+	upgradeMemory    = 28 << 10
 )
 
-// limits are the maximum numbers of connections and requests at the same time. They follow from the memory, so that a
-// flood is refused and does not kill the pod.
-type limits struct{ connections, requests int }
+// The parts of the memory that open requests and open WebSockets may take, in percent.
+const (
+	requestsPart = 30
+	upgradesPart = 20
+)
 
-// Bounds of both limits, for any amount of memory.
+// limits are the maximum numbers of connections, requests and upgraded connections at the same time. They follow from the memory,
+// so that a flood is refused and does not kill the pod.
+type limits struct{ connections, requests, upgrades int }
+
+// Bounds of the limits, for any amount of memory.
 const (
 	minLimit = 64
 	maxLimit = 10000
@@ -29,30 +37,29 @@ const (
 // limitsFor returns the limits for an amount of memory in bytes. If the process has no limit (GOMEMLIMIT), they are
 // the highest.
 func limitsFor(memory int64) limits {
-	of := func(each int64) int { return int(min(max(memory/each, minLimit), maxLimit)) }
-	return limits{connections: of(connectionMemory), requests: of(requestMemory)}
+	of := func(part, each int64) int { return int(min(max(memory/each*part/100, minLimit), maxLimit)) }
+	return limits{connections: of(100, connectionMemory), requests: of(requestsPart, requestMemory), upgrades: of(upgradesPart, upgradeMemory)}
 }
 
 // hashMemory returns the memory for all password hashes in progress, in KiB: half of memory, and at most the default.
 // A hash needs its memory until it is done, and a flood of logins is a flood of hashes.
 func hashMemory(memory int64) uint32 { return uint32(min(memory/2>>10, password.DefaultMemory)) }
 
+// sessionMemory returns the memory for sessions that are not in Redis, in bytes: a tenth, and at most a gibibyte.
+func sessionMemory(memory int64) int { return int(min(memory/10, 1<<30)) }
+
 // memoryLimit returns the process's GOMEMLIMIT, which the webhook sets from the container's limit.
 func memoryLimit() int64 { return debug.SetMemoryLimit(-1) }
 
-// bounded refuses requests beyond limit, and calls refused for each of them. Streams and upgraded connections count
-// as long as they are open.
-func bounded(limit int, refused func(), next http.Handler) http.Handler {
-	var inFlight atomic.Int64
+// atMost refuses requests beyond limit.
+func atMost(limit int, next http.Handler) http.Handler {
+	all := budget.New(budget.Limits{Max: limit, MaxPerAddress: limit})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer inFlight.Add(-1)
-		if inFlight.Add(1) > int64(limit) {
-			refused()
-			httperr.Write(w, r, (&httperr.Error{
-				Status: http.StatusServiceUnavailable, Code: "overloaded", Detail: "Too many requests are in progress. Try again in a moment.",
-			}).With("Retry-After", "1"))
+		if why := all.Take(budget.Claim{}); why != "" {
+			httperr.Write(w, r, refusal(why))
 			return
 		}
+		defer all.Release(budget.Claim{})
 		next.ServeHTTP(w, r)
 	})
 }

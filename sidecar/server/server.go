@@ -60,6 +60,7 @@ type sidecar struct {
 	registry  *prometheus.Registry
 	counters  counters
 	limits    limits
+	budgets   *budgets
 	resources *resources.Resources
 	enforcer  *enforcer
 	health    *health
@@ -130,7 +131,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	}
 	s.resources, err = resources.New(resources.Config{
 		Registerer: s.registry, Logger: cfg.Logger, SecretsDir: cfg.SecretsDir, VaultTokenFile: cfg.VaultTokenFile, KeysTokenDir: cfg.KeysTokenDir,
-		HashMemory: hashMemory(memoryLimit()),
+		HashMemory: hashMemory(memoryLimit()), SessionMemory: sessionMemory(memoryLimit()),
 	})
 	if err != nil {
 		return nil, err
@@ -138,11 +139,31 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	s.enforcer = &enforcer{
 		resources: s.resources, level: cfg.Level, logger: cfg.Logger,
 		chain:      chain.Config{Resources: s.resources, ContainerPorts: cfg.ContainerPorts, App: s.proxy, Local: localAddress, Logger: cfg.Logger},
-		onActivate: func(next, current *chain.Snapshot) error { return cfg.Inbound.follow(s.set, next, current) },
+		onActivate: s.onActivate,
 	}
 	s.health = &health{enforcer: s.enforcer, now: time.Now}
-	s.app = newAppServer(bounded(s.limits.requests, s.counters.overloaded.Inc, s.enforcer), cfg.Logger)
-	return s, nil
+	overload, err := newOverload(s.registry, cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	s.budgets = newBudgets(s.limits, overload, s.enforcer.clientOf)
+	stall := stallConfig{stall: stallTimeout, minRate: s.enforcer.minBodyRate, onSlow: overload.slow.Inc}
+	s.app = newAppServer(s.budgets.bounded(s.enforcer), stall, cfg.Logger)
+	return s, s.budgets.observe(s.registry)
+}
+
+// onActivate adapts the listeners and the budgets to a snapshot that will become active.
+func (s *sidecar) onActivate(next, current *chain.Snapshot) error {
+	if err := s.cfg.Inbound.follow(s.set, next, current); err != nil {
+		return err
+	}
+	memory := memoryLimit()
+	if next.Policy().Passwords != nil {
+		memory -= int64(hashMemory(memory)) << 10 // hashes may take it at any time
+	}
+	s.budgets.apply(limitsFor(memory), &next.Policy().Sidecar)
+	noteLimits(limitsFor(memory), &next.Policy().Sidecar, s.cfg.Logger)
+	return nil
 }
 
 // serve serves the connections of the listeners. A failure is sent to the returned channel.

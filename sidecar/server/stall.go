@@ -1,8 +1,11 @@
 package server
 
 import (
+	"cmp"
+	"errors"
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -14,26 +17,56 @@ const (
 	readHeaderTimeout = 10 * time.Second
 	idleTimeout       = 2 * time.Minute
 	// stallTimeout is how long one read of a body, or one write of a response, may make no progress. A complete
-	// transfer may take any time.
+	// transfer may take any time, as long as the body has its rate; see pace.
 	stallTimeout = time.Minute
 	maxHeader    = 64 << 10
 )
 
-// withStallTimeouts ends exchanges that stall: a client that sends no byte of its body, or reads nothing of the
-// response, for the stall time. A handler may be silent for any time. The body of an HTTP/2 request is not limited,
-// because a gRPC stream may be silent for a long time. There the connection is pinged.
-func withStallTimeouts(stall time.Duration, next http.Handler) http.Handler {
+const (
+	// restTime is how long a refusal waits for the rest of a body that nothing has read, so that the connection can be kept, and
+	// maxRest is how much of it is read, in bytes; net/http has the same bound.
+	restTime = 50 * time.Millisecond
+	maxRest  = 256 << 10
+	// lingerTime is how long the connection of a client that still sends its body stays open after the response. Without it, the
+	// client's system would discard the response.
+	lingerTime = 5 * time.Second
+)
+
+// stallConfig bounds how long an exchange may wait for its client.
+type stallConfig struct {
+	// stall bounds one read of an HTTP/1.1 body, and one write of a response.
+	stall time.Duration
+	// minRate returns the minimum rate of request bodies in bytes per second; 0, or a nil function, is none.
+	minRate func() int
+	// window replaces paceWindow in tests.
+	window time.Duration
+	// onSlow, if not nil, is called for each body that ended because it was too slow.
+	onSlow func()
+}
+
+// withStallTimeouts ends exchanges that stall: a client that sends its body too slowly, or reads nothing of the response for the
+// stall time. A handler may be silent for any time. The bodies of gRPC calls are not limited, because a stream may be silent for a
+// long time. There the connection is pinged.
+func withStallTimeouts(c stallConfig, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := &stallTimeouts{control: http.NewResponseController(w), stall: stall}
-		if r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody {
-			p.body = true
+		p := &stallTimeouts{control: http.NewResponseController(w), stall: c.stall}
+		if r.Body != nil && r.Body != http.NoBody {
+			if c.minRate != nil && !isGRPC(r) {
+				p.pace = newPace(c.minRate(), cmp.Or(c.window, paceWindow))
+			}
+			p.body, p.stream = r.ProtoMajor == 1, r.ProtoMajor == 2 && p.pace != nil
+			if p.body && r.ContentLength <= maxRest && r.Header.Get("Expect") == "" {
+				p.unread = r.Body
+			}
+		}
+		if p.body || p.stream {
 			// A copy: net/http looks at the body of its own request to decide whether it must be read to the end, and
 			// does not know this body. It would wait for a body that the client will not send.
 			r = r.WithContext(r.Context())
-			r.Body = &stallBody{ReadCloser: r.Body, stallTimeouts: p}
+			r.Body = &stallBody{ReadCloser: r.Body, stallTimeouts: p, onSlow: c.onSlow}
 		}
 		next.ServeHTTP(&stallWriter{Writer: response.Writer{ResponseWriter: w}, stallTimeouts: p}, r)
-		p.finish()
+		p.finish(w.Header())
 	})
 }
 
@@ -42,13 +75,21 @@ func withStallTimeouts(stall time.Duration, next http.Handler) http.Handler {
 type stallTimeouts struct {
 	control *http.ResponseController
 	stall   time.Duration
-	// body says that the body is read from the connection under a deadline.
-	body bool
+	// body says that the body is read from the connection under a deadline; stream says that it is an HTTP/2 stream with a pace.
+	body, stream bool
 
 	mu sync.Mutex
+	// unread is an HTTP/1.1 body that may be discarded if nothing has read it; otherwise nil.
+	unread io.Reader
+	// pace is nil if the body may arrive at any rate.
+	pace *pace
 	// reading counts the operations that may read the body. They overlap, because the app may respond before it has
 	// the complete body.
 	reading int
+	// started says that something has read from the body, discarded that settle has.
+	started, discarded bool
+	// timer ends the read of an HTTP/2 stream.
+	timer *time.Timer
 	// finished says that the handler has returned, so the deadlines belong to the next request.
 	finished bool
 }
@@ -58,8 +99,12 @@ type stallTimeouts struct {
 func (p *stallTimeouts) beginRead() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.startRead()
+}
+
+func (p *stallTimeouts) startRead() {
 	if p.reading++; p.body && !p.finished {
-		_ = p.control.SetReadDeadline(time.Now().Add(p.stall))
+		_ = p.control.SetReadDeadline(time.Now().Add(p.pace.wait(p.stall)))
 	}
 }
 
@@ -69,6 +114,65 @@ func (p *stallTimeouts) endRead() {
 	if p.reading--; p.body && !p.finished && p.reading == 0 {
 		_ = p.control.SetReadDeadline(time.Time{})
 	}
+}
+
+// beginBody and endBody surround a read of the body by the handler, or by the proxy for the app. ok is false if the body is gone.
+func (p *stallTimeouts) beginBody() (begin time.Time, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.discarded {
+		return begin, false
+	}
+	p.started = true
+	p.startRead()
+	if p.stream && !p.finished {
+		// net/http's own timer of a stream costs a message to the connection's goroutine for each change.
+		if wait := p.pace.wait(p.pace.window); p.timer == nil {
+			p.timer = time.AfterFunc(wait, p.endStream)
+		} else {
+			p.timer.Reset(wait)
+		}
+	}
+	return time.Now(), true
+}
+
+func (p *stallTimeouts) endBody(begin time.Time, n int) {
+	p.mu.Lock()
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	p.pace.spend(time.Since(begin), n)
+	p.mu.Unlock()
+	p.endRead()
+}
+
+// endStream ends the body of an HTTP/2 stream. After the handler has returned, net/http may use the stream's memory again.
+func (p *stallTimeouts) endStream() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.finished {
+		_ = p.control.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// settle is called before the final header. If nothing has read the body, the response is a refusal, and net/http would read a part
+// of the body before it sends it: a client that sends no more would wait for its response. So the body has restTime to arrive.
+// Otherwise the response says that the connection will be closed, and is sent at once.
+func (p *stallTimeouts) settle(h http.Header) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	unread := p.unread
+	p.unread = nil
+	if unread == nil || p.started || p.finished {
+		return
+	}
+	p.started = true
+	_ = p.control.SetReadDeadline(time.Now().Add(min(p.stall, restTime)))
+	p.discarded = true
+	if n, err := io.CopyN(io.Discard, unread, maxRest+1); err != io.EOF || n > maxRest {
+		h.Set("Connection", "close")
+	}
+	_ = p.control.SetReadDeadline(time.Time{})
 }
 
 // beginWrite and endWrite surround every operation that may write to the client. net/http reads the rest of the body
@@ -85,27 +189,39 @@ func (p *stallTimeouts) endWrite() {
 
 // finish bounds what net/http does after the handler: it reads the rest of the body and sends the buffered response.
 // net/http sets the deadlines again before the next request.
-func (p *stallTimeouts) finish() {
+func (p *stallTimeouts) finish(h http.Header) {
+	p.settle(h)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.finished = true
-	deadline := time.Now().Add(p.stall)
-	_ = p.control.SetWriteDeadline(deadline)
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+	_ = p.control.SetWriteDeadline(time.Now().Add(p.stall))
 	if p.body {
-		_ = p.control.SetReadDeadline(deadline)
+		_ = p.control.SetReadDeadline(time.Now().Add(min(p.stall, lingerTime)))
 	}
 }
 
 type stallBody struct {
 	io.ReadCloser
 	stallTimeouts *stallTimeouts
+	onSlow        func()
 }
 
 // Read reads from the client's body.
 func (b *stallBody) Read(p []byte) (int, error) {
-	b.stallTimeouts.beginRead()
-	defer b.stallTimeouts.endRead()
-	return b.ReadCloser.Read(p)
+	begin, ok := b.stallTimeouts.beginBody()
+	if !ok {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.stallTimeouts.endBody(begin, n)
+	if b.onSlow != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		b.onSlow()
+		b.onSlow = nil
+	}
+	return n, err
 }
 
 // Close reads a part of the rest of the body, as net/http does.
@@ -125,12 +241,15 @@ func (w *stallWriter) WriteHeader(status int) {
 	if status < 200 {
 		w.stallTimeouts.beginWrite()
 		defer w.stallTimeouts.endWrite()
+	} else {
+		w.stallTimeouts.settle(w.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write writes to the client.
 func (w *stallWriter) Write(p []byte) (int, error) {
+	w.stallTimeouts.settle(w.Header())
 	w.stallTimeouts.beginWrite()
 	defer w.stallTimeouts.endWrite()
 	return w.ResponseWriter.Write(p)
@@ -138,6 +257,7 @@ func (w *stallWriter) Write(p []byte) (int, error) {
 
 // FlushError sends what is buffered.
 func (w *stallWriter) FlushError() error {
+	w.stallTimeouts.settle(w.Header())
 	w.stallTimeouts.beginWrite()
 	defer w.stallTimeouts.endWrite()
 	return w.stallTimeouts.control.Flush()

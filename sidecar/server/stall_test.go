@@ -15,7 +15,7 @@ import (
 
 func TestStalledBodyEnds(t *testing.T) {
 	ended := make(chan error, 1)
-	server := httptest.NewServer(withStallTimeouts(50*time.Millisecond, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(withStallTimeouts(stallConfig{stall: 50 * time.Millisecond}, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, err := io.ReadAll(r.Body)
 		ended <- err
 	})))
@@ -32,7 +32,7 @@ func TestStalledBodyEnds(t *testing.T) {
 }
 
 func TestSlowResponseIsNoStall(t *testing.T) {
-	server := httptest.NewServer(withStallTimeouts(50*time.Millisecond, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(withStallTimeouts(stallConfig{stall: 50 * time.Millisecond}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		select {
 		case <-time.After(300 * time.Millisecond): // longer than the stall time
@@ -78,7 +78,7 @@ func TestUnreadBodyEnds(t *testing.T) {
 	} {
 		for framing, head := range map[string]string{"length": "Content-Length: 10\r\n\r\n", "chunked": "Transfer-Encoding: chunked\r\n\r\na\r\n"} {
 			t.Run(name+" "+framing, func(t *testing.T) {
-				server := httptest.NewServer(withStallTimeouts(50*time.Millisecond, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { respond(w) })))
+				server := httptest.NewServer(withStallTimeouts(stallConfig{stall: 50 * time.Millisecond}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { respond(w) })))
 				defer server.Close()
 				if _, err := io.ReadAll(dial(t, server, "POST / HTTP/1.1\r\nHost: x\r\n"+head+"abc")); err != nil {
 					t.Errorf("the connection stayed open: %v", err)
@@ -90,7 +90,7 @@ func TestUnreadBodyEnds(t *testing.T) {
 
 // TestRefusalNeedsNoBody: a client that waits for 100 Continue, or whose body is too large to discard, is refused without its body.
 func TestRefusalNeedsNoBody(t *testing.T) {
-	server := httptest.NewServer(withStallTimeouts(time.Hour, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewServer(withStallTimeouts(stallConfig{stall: time.Hour}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 	})))
 	defer server.CloseClientConnections()
@@ -132,7 +132,7 @@ func forEachProtocol(t *testing.T, handler http.Handler, test func(t *testing.T,
 
 func TestQuietStreamIsNoStall(t *testing.T) {
 	quiet := func() { time.Sleep(300 * time.Millisecond) } // longer than the stall time
-	handler := withStallTimeouts(50*time.Millisecond, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	handler := withStallTimeouts(stallConfig{stall: 50 * time.Millisecond}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for range 2 {
 			_, _ = io.WriteString(w, "event\n")
 			_ = http.NewResponseController(w).Flush()
@@ -153,7 +153,7 @@ func TestQuietStreamIsNoStall(t *testing.T) {
 
 func TestUnreadResponseEnds(t *testing.T) {
 	ended := make(chan error, 1)
-	handler := withStallTimeouts(50*time.Millisecond, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	handler := withStallTimeouts(stallConfig{stall: 50 * time.Millisecond}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for piece := make([]byte, 1<<20); ; {
 			if _, err := w.Write(piece); err != nil {
 				ended <- err

@@ -178,7 +178,7 @@ func TestBothInputsHaveOneWiring(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, want := range []string{`postern_framing_refusals_total{code=`, "postern_overload_refusals_total 0", "postern_sidecar_info"} {
+			for _, want := range []string{`postern_framing_refusals_total{code=`, `postern_overload_refusals_total{budget="upgrades",reason="address"} 0`, `postern_budget_max{budget="streams"}`, "postern_slow_bodies_total 0", "postern_sidecar_info"} {
 				if !strings.Contains(metrics, want) {
 					t.Errorf("the metrics have no %s", want)
 				}

@@ -54,6 +54,9 @@ type Limits struct {
 	// MaxPerSubject is the session limit of an owner, at most 256; 0 means 256. It is exact under concurrent logins.
 	MaxPerSubject int
 	WhenFull      WhenFull
+	// EvictIdlest says that a store in memory that is full forgets the session that was unused for the longest time, whoever has it.
+	// Otherwise the new session fails with ErrNoRoom. It does not apply to Redis.
+	EvictIdlest bool
 }
 
 // Timeouts limit the timeouts of existing sessions; zero means no limit. A session that began with shorter timeouts keeps them.

@@ -69,6 +69,30 @@ func unmapped(prefixes []netip.Prefix) []netip.Prefix {
 	return out
 }
 
+// Locator finds the client's address before the stages run.
+type Locator struct{ trusted []netip.Prefix }
+
+// NewLocator returns a Locator with the networks of the proxies in front of the sidecar.
+func NewLocator(trusted []netip.Prefix) Locator { return Locator{trusted: unmapped(trusted)} }
+
+// Client returns the client's address by the same rules as the stage, without changing r, and whether the peer is a trusted proxy.
+// The address is invalid if the peer's is unknown, or if the request passed trusted proxies alone: a proxy is not a client.
+func (l Locator) Client(r *http.Request) (addr netip.Addr, proxied bool) {
+	peerPort, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	peer, s := plain(peerPort.Addr()), &locator{trusted: l.trusted}
+	if !s.trusts(peer) {
+		return peer, false
+	}
+	client, _ := s.walk(peer, r.Header["X-Forwarded-For"])
+	if s.trusts(client) {
+		return netip.Addr{}, true
+	}
+	return client, true
+}
+
 func (l *locator) locate(r *http.Request) error {
 	peerPort, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

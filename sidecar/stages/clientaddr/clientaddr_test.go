@@ -79,6 +79,35 @@ func TestClientAddr(t *testing.T) {
 	})
 }
 
+// TestLocator: it finds the client that the stage finds, and no client where there are proxies alone.
+func TestLocator(t *testing.T) {
+	l := NewLocator([]netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")})
+	tests := map[string]struct {
+		peer, xff   string
+		want        string
+		wantProxied bool
+	}{
+		"no proxy":                          {"203.0.113.9:1", "", "203.0.113.9", false},
+		"untrusted peer with forged header": {"203.0.113.9:1", "1.1.1.1", "203.0.113.9", false},
+		"one proxy":                         {"10.0.0.1:1", "1.1.1.1, 203.0.113.9", "203.0.113.9", true},
+		"a proxy without header":            {"10.0.0.1:1", "", "invalid IP", true},
+		"only proxies":                      {"10.0.0.1:1", "10.0.0.2", "invalid IP", true},
+		"garbage":                           {"[::ffff:10.0.0.1]:1", "x", "invalid IP", true},
+		"no peer":                           {"@", "1.1.1.1", "invalid IP", false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.RemoteAddr = tt.peer
+			r.Header["X-Forwarded-For"] = []string{tt.xff}
+			got, proxied := l.Client(r)
+			if got.String() != tt.want || proxied != tt.wantProxied || r.Header.Get("X-Forwarded-For") != tt.xff {
+				t.Errorf("got %s, %t; want %s, %t", got, proxied, tt.want, tt.wantProxied)
+			}
+		})
+	}
+}
+
 func TestForwardingHeaders(t *testing.T) {
 	sent := func() http.Header {
 		return http.Header{

@@ -13,10 +13,10 @@ const (
 	// maxIdleConns is how many unused HTTP/1.1 connections are kept for each app port.
 	maxIdleConns = 256
 	// maxStreamBuffer is how much of one HTTP/2 response may be buffered for a slow client, in bytes. With net/http's
-	// default of 4 MiB, a thousand slow clients would need 4 GiB.
-	maxStreamBuffer = 256 << 10
+	// default of 4 MiB, a thousand slow clients would need 4 GiB. The app is on the same machine, so little is enough.
+	maxStreamBuffer = 32 << 10
 	// copyBuffer is the buffer size for copying bodies, in bytes.
-	copyBuffer = 32 << 10
+	copyBuffer = 16 << 10
 )
 
 // transports talk to the app in the client's protocol version.

@@ -43,9 +43,17 @@ func (e *entry) shorten(most session.Timeouts) {
 }
 
 // touch slides unless the session was used within the coalescing interval.
-func (e *entry) touch(now time.Time, coalesce time.Duration) {
+func (s *Store) touch(e *entry, now time.Time, coalesce time.Duration) {
 	if now.Sub(e.LastSeen) >= session.Coalesce(coalesce, e.IdleTimeout) {
-		e.slide(now)
+		s.slide(e, now)
+	}
+}
+
+// slide records the use of a stored session.
+func (s *Store) slide(e *entry, now time.Time) {
+	e.slide(now)
+	if e.place != nil {
+		s.used.MoveToBack(e.place)
 	}
 }
 
@@ -82,6 +90,7 @@ func (s *Store) retire(e *entry, end time.Time) {
 	s.sessions[e.ID] = e
 	e.ended = end
 	e.Claims, e.Device = nil, session.Device{}
+	s.resize(e)
 	s.ended[e.Owner] = append(s.ended[e.Owner], e)
 	if of := s.ended[e.Owner]; len(of) > session.MaxEnded {
 		s.remove(of[0])
@@ -99,6 +108,12 @@ func (s *Store) retireIdle(owner session.Owner, now time.Time) {
 
 func (s *Store) remove(e *entry) {
 	delete(s.sessions, e.ID)
+	s.bytes -= e.bytes
+	e.bytes = 0
+	if e.place != nil {
+		s.used.Remove(e.place)
+		e.place = nil
+	}
 	if of := s.ended[e.Owner]; of != nil {
 		if of = slices.DeleteFunc(of, func(other *entry) bool { return other == e }); len(of) > 0 {
 			s.ended[e.Owner] = of
@@ -114,8 +129,16 @@ func (s *Store) remove(e *entry) {
 	}
 }
 
-// full reports whether the store is full after removing expired entries.
-func (s *Store) full(now time.Time) bool {
+// resize counts what e takes now.
+func (s *Store) resize(e *entry) {
+	s.bytes -= e.bytes
+	e.bytes = entryBytes + len(e.ID) + len(e.Owner.Issuer) + len(e.Owner.Subject) + len(e.Claims) + len(e.Device.UserAgent) + len(e.Device.Browser) + len(e.Device.OS)
+	s.bytes += e.bytes
+}
+
+// makeRoom counts e, and reports whether there is room for it. It removes expired entries first. Then, if evict is set, it forgets the
+// idlest sessions.
+func (s *Store) makeRoom(e *entry, evict bool, now time.Time) bool {
 	if now.Sub(s.swept) >= sweepEvery {
 		s.swept = now
 		for _, e := range s.sessions {
@@ -124,5 +147,24 @@ func (s *Store) full(now time.Time) bool {
 			}
 		}
 	}
-	return len(s.sessions) >= s.limit
+	s.resize(e)
+	for evict && s.bytes > s.limit && s.used.Len() > 0 {
+		if idlest, ok := s.used.Front().Value.(*entry); ok {
+			s.remove(idlest)
+			s.onFull(Evicted)
+		}
+	}
+	if s.bytes <= s.limit {
+		return true
+	}
+	s.bytes -= e.bytes
+	s.onFull(Rejected)
+	return false
+}
+
+// Len returns the number of stored sessions, with ended ones, and their estimated memory in bytes.
+func (s *Store) Len() (sessions, bytes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions), s.bytes
 }

@@ -50,7 +50,7 @@ func (s *Store) Rotate(_ context.Context, r session.Rotation) (session.Rotated, 
 		e.rotate(r, now)
 		salts = []session.Salt{r.Salt}
 	}
-	e.slide(now)
+	s.slide(e, now)
 	return session.Rotated{Outcome: outcome, Session: e.Session, Current: r.Presented.Follow(salts)}, nil
 }
 

@@ -2,6 +2,7 @@
 package sessionmemory
 
 import (
+	"container/list"
 	"context"
 	"slices"
 	"strings"
@@ -11,27 +12,49 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// DefaultMaxSessions is the default of Config.MaxSessions. A session takes up to about 6 KiB.
-const DefaultMaxSessions = 1 << 14
+// DefaultMaxBytes is the default of Config.MaxBytes.
+const DefaultMaxBytes = 64 << 20
+
+// entryBytes is what a session takes in addition to its texts, in bytes: the entry, its places in maps and lists, and its times.
+// TestBytesAreCounted measures it.
+const entryBytes = 1400
 
 // sweepEvery is the minimum pause between removals of expired entries.
 const sweepEvery = 10 * time.Second
 
 // Config configures a Store.
 type Config struct {
-	// MaxSessions bounds the sessions, including ended ones that are still stored. At the bound no session is ended for another:
-	// further logins fail with session.ErrNoRoom.
-	MaxSessions int
+	// MaxBytes bounds the memory of the sessions, including ended ones that are still stored. At the bound session.Limits.EvictIdlest
+	// decides: another session is forgotten, or the login fails with session.ErrNoRoom. Ended sessions are never forgotten for
+	// others, because they would begin again.
+	MaxBytes int
+	// OnFull, if not nil, is called for each login at the bound.
+	OnFull func(Outcome)
 	// Now defaults to time.Now.
 	Now func() time.Time
 }
 
+// Outcome is what happened at the bound. It is a label of a metric.
+type Outcome string
+
+const (
+	// Evicted says that the idlest session was forgotten.
+	Evicted Outcome = "evicted"
+	// Rejected says that the login failed.
+	Rejected Outcome = "rejected"
+)
+
 // Store is a session.Store. It is safe for concurrent use and runs no goroutine.
 type Store struct {
-	limit int
-	clock func() time.Time
+	limit  int
+	clock  func() time.Time
+	onFull func(Outcome)
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// bytes is the estimated memory of all entries.
+	bytes int
+	// used has the entries that are in owners, the idlest first.
+	used     *list.List
 	sessions map[string]*entry
 	owners   map[session.Owner]map[string]*entry
 	// ended are the stored external sessions that were ended, the oldest end first.
@@ -48,18 +71,24 @@ type entry struct {
 	ended time.Time
 	// forget is when the entry can be removed.
 	forget time.Time
+	// bytes is the part of Store.bytes, and place the one in Store.used; nil if the session has ended.
+	bytes int
+	place *list.Element
 }
 
 // New returns an empty store.
 func New(c Config) *Store {
-	if c.MaxSessions <= 0 {
-		c.MaxSessions = DefaultMaxSessions
+	if c.MaxBytes <= 0 {
+		c.MaxBytes = DefaultMaxBytes
+	}
+	if c.OnFull == nil {
+		c.OnFull = func(Outcome) {}
 	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	return &Store{
-		limit: c.MaxSessions, clock: c.Now,
+		limit: c.MaxBytes, clock: c.Now, onFull: c.OnFull, used: list.New(),
 		sessions: map[string]*entry{}, owners: map[session.Owner]map[string]*entry{}, ended: map[session.Owner][]*entry{},
 	}
 }
@@ -101,7 +130,7 @@ func (s *Store) Admit(_ context.Context, n session.New, coalesce time.Duration) 
 	if e := s.find(n.ID, now); e != nil {
 		end := e.end(now)
 		if end.IsZero() {
-			e.touch(now, coalesce)
+			s.touch(e, now, coalesce)
 			return e.Session, nil, nil
 		}
 		if !n.Authenticated.After(end) {
@@ -128,9 +157,6 @@ func (s *Store) create(n session.New, now time.Time) (session.Session, []string,
 	if old := s.sessions[n.ID]; old != nil { // it has ended; removed only now, because a rejected login must not revive it
 		s.remove(old)
 	}
-	if s.full(now) {
-		return session.Session{}, evicted, session.ErrNoRoom
-	}
 	e := &entry{absoluteTimeout: n.AbsoluteTimeout, Session: session.Session{
 		ID: n.ID, Owner: n.Owner, Device: n.Device, Claims: slices.Clone(n.Claims), IdleTimeout: n.IdleTimeout,
 		Created: now, AbsoluteExpiry: now.Add(n.AbsoluteTimeout), External: n.Refresh.IsZero(),
@@ -139,8 +165,12 @@ func (s *Store) create(n session.New, now time.Time) (session.Session, []string,
 		e.Proof = n.Refresh.Proof()
 		e.family = family{current: n.Refresh.Hash()}
 	}
+	if !s.makeRoom(e, n.EvictIdlest, now) {
+		return session.Session{}, evicted, session.ErrNoRoom
+	}
 	e.slide(now)
 	s.sessions[e.ID] = e
+	e.place = s.used.PushBack(e)
 	if s.owners[e.Owner] == nil {
 		s.owners[e.Owner] = map[string]*entry{}
 	}
@@ -157,7 +187,7 @@ func (s *Store) Touch(_ context.Context, id string, coalesce time.Duration) (ses
 	if e == nil || !e.end(now).IsZero() {
 		return session.Session{}, session.ErrEnded
 	}
-	e.touch(now, coalesce)
+	s.touch(e, now, coalesce)
 	return e.Session, nil
 }
 

@@ -3,6 +3,7 @@ package sessionmemory
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -32,7 +33,7 @@ func (c *clocked) time() time.Time {
 
 func newClocked(limit int) *clocked {
 	c := &clocked{now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
-	c.Store = New(Config{MaxSessions: limit, Now: c.time})
+	c.Store = New(Config{MaxBytes: limit, Now: c.time})
 	return c
 }
 
@@ -41,7 +42,7 @@ func TestStore(t *testing.T) {
 }
 
 func TestStoreIsBounded(t *testing.T) {
-	c := newClocked(3)
+	c := newClocked(3 * (entryBytes + 100))
 	create := func(subject string) error {
 		id := session.NewID()
 		_, _, err := c.Create(t.Context(), session.New{ID: id, Owner: session.Owner{Subject: subject}, Refresh: session.NewRefresh(id),
@@ -67,7 +68,7 @@ func TestStoreIsBounded(t *testing.T) {
 
 // TestOneSubjectLeavesRoom: one subject that logs in again and again at an external issuer does not fill the store for others.
 func TestOneSubjectLeavesRoom(t *testing.T) {
-	c := newClocked(3 * session.MaxPerSubject)
+	c := newClocked(3 * session.MaxPerSubject * (entryBytes + 200))
 	admit := func(subject string, n int, maximum int) error {
 		_, _, err := c.Admit(t.Context(), session.New{
 			ID: session.ExternalID("https://id.example", fmt.Sprint(subject, n)), Owner: session.Owner{Issuer: "https://id.example", Subject: subject},
@@ -99,4 +100,85 @@ func TestOneSubjectLeavesRoom(t *testing.T) {
 	if err := admit("another", 0, 1); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestFullMemory: at the bound a policy forgets the idlest session, whoever has it, or refuses new ones. Nothing revives an ended one.
+func TestFullMemory(t *testing.T) {
+	const room = 50
+	for name, evict := range map[string]bool{"evict": true, "reject": false} {
+		t.Run(name, func(t *testing.T) {
+			c := &clocked{now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+			counts := map[Outcome]int{}
+			c.Store = New(Config{MaxBytes: room * (entryBytes + 150), Now: c.time, OnFull: func(o Outcome) { counts[o]++ }})
+			admit := func(subject string) error {
+				c.Advance(time.Second)
+				_, _, err := c.Admit(t.Context(), session.New{
+					ID: session.ExternalID("https://id.example", subject), Owner: session.Owner{Issuer: "https://id.example", Subject: subject},
+					Limits: session.Limits{IdleTimeout: time.Hour, AbsoluteTimeout: 720 * time.Hour, WhenFull: session.EvictOldest, EvictIdlest: evict},
+				}, time.Second)
+				return err
+			}
+			ended := session.ExternalID("https://id.example", "logged-out")
+			if err := admit("logged-out"); err != nil {
+				t.Fatal(err)
+			}
+			if ok, err := c.End(t.Context(), ended); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			var refused int
+			for n := range 10 * room {
+				if err := admit(fmt.Sprint("person", n)); errors.Is(err, session.ErrNoRoom) {
+					refused++
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				if n > 0 && !evict {
+					continue
+				}
+				if err := admit("active"); err != nil { // who comes again and again is never the idlest
+					t.Fatalf("after %d: %v", n, err)
+				}
+			}
+			sessions, bytes := c.Len()
+			if sessions > room+10 || bytes > room*(entryBytes+150) {
+				t.Errorf("%d sessions, %d bytes", sessions, bytes)
+			}
+			if (refused == 0) != evict || counts[Rejected] != refused || (counts[Evicted] > 0) != evict {
+				t.Errorf("%d refused; counted %v", refused, counts)
+			}
+			if err := admit("logged-out"); !errors.Is(err, session.ErrEnded) {
+				t.Errorf("a session that was ended: %v", err)
+			}
+			if c.used.Len() != sessions-1 {
+				t.Errorf("%d in the order of use, of %d sessions", c.used.Len(), sessions)
+			}
+		})
+	}
+}
+
+// TestBytesAreCounted: what is counted is what the sessions take, within a factor.
+func TestBytesAreCounted(t *testing.T) {
+	const n = 20000
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	s := New(Config{MaxBytes: 1 << 30})
+	for i := range n {
+		_, _, err := s.Admit(t.Context(), session.New{
+			ID: session.ExternalID("https://id.example", fmt.Sprint(i)), Owner: session.Owner{Issuer: "https://id.example", Subject: fmt.Sprint("person-", i)},
+			Limits: session.Limits{IdleTimeout: time.Hour, AbsoluteTimeout: time.Hour, WhenFull: session.Reject},
+		}, time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	_, counted := s.Len()
+	taken := int(after.HeapAlloc - before.HeapAlloc)
+	t.Logf("a session takes %d bytes; %d are counted", taken/n, counted/n)
+	if taken > counted || counted > 4*taken {
+		t.Errorf("%d sessions take %d bytes; %d are counted", n, taken, counted)
+	}
+	runtime.KeepAlive(s)
 }

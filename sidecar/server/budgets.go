@@ -1,0 +1,245 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/conn/budget"
+	"github.com/posterndev/postern/sidecar/conn/framing"
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/response"
+)
+
+// The budgets' names, which are labels of metrics.
+const (
+	budgetRequests = "requests"
+	budgetStreams  = "streams"
+	budgetUpgrades = "upgrades"
+	// budgetHandshakes are the upgrades that the app has not accepted yet.
+	budgetHandshakes = "handshakes"
+)
+
+// budgets bound what is open at the same time. A stream takes a place of both requests and streams, so streams cannot take the last
+// quarter of the requests. An upgraded connection has a place of upgrades alone: it needs less memory than a request. Until the app
+// accepts the upgrade it is a request too, and all of those take at most a quarter of the requests: many WebSockets connect at once
+// after each restart of an app.
+type budgets struct {
+	requests, streams, upgrades *budget.Budget
+	handshakes                  *budget.Budget
+	// refusing counts the refusals in progress.
+	refusing *budget.Budget
+	overload *overload
+	// client returns the client's address, and whether the peer is a trusted proxy. An invalid address is an unknown client.
+	client func(*http.Request) (addr netip.Addr, proxied bool)
+}
+
+// newBudgets returns the budgets that the memory allows.
+func newBudgets(memory limits, o *overload, client func(*http.Request) (netip.Addr, bool)) *budgets {
+	b := &budgets{
+		overload: o, client: client, handshakes: budget.New(budget.Limits{Max: 1}), refusing: budget.New(budget.Limits{Max: maxRefusing}),
+		requests: budget.New(budget.Limits{Max: 1}), streams: budget.New(budget.Limits{Max: 1}), upgrades: budget.New(budget.Limits{Max: 1}),
+	}
+	b.apply(memory, &compiled.SidecarOptions{})
+	return b
+}
+
+// apply sets the limits of a class. None is higher than the memory allows.
+func (b *budgets) apply(memory limits, o *compiled.SidecarOptions) {
+	var requests compiled.RequestLimits
+	var upgrades compiled.UpgradeLimits
+	if o.Requests != nil {
+		requests = *o.Requests
+	}
+	if o.Upgrades != nil {
+		upgrades = *o.Upgrades
+	}
+	l := within(memory.requests, requests.Max, requests.MaxPerAddress)
+	b.requests.Set(l)
+	b.streams.Set(budget.Limits{Max: max(l.Max*3/4, 1), MaxPerAddress: l.MaxPerAddress})
+	b.handshakes.Set(budget.Limits{Max: max(l.Max/4, 1), MaxPerAddress: l.MaxPerAddress})
+	b.upgrades.Set(within(memory.upgrades, upgrades.Max, upgrades.MaxPerAddress))
+}
+
+// within returns the limits that were asked for, 0 for the default, with at most allowed places.
+func within(allowed, most, perAddress int) budget.Limits {
+	if most <= 0 || most > allowed {
+		most = allowed
+	}
+	if perAddress <= 0 {
+		perAddress = (most + 1) / 2
+	}
+	return budget.Limits{Max: most, MaxPerAddress: perAddress}
+}
+
+// places are the places that one exchange holds. They are used by its goroutine, and at the end of an HTTP/2 stream by another.
+type places struct {
+	mu    sync.Mutex
+	claim budget.Claim
+	held  [4]*budget.Budget
+	n     int
+}
+
+// take takes a place of the named budget, or counts and returns the refusal.
+func (b *budgets) take(p *places, name string, of *budget.Budget) budget.Refusal {
+	why := of.Take(p.claim)
+	if why != "" {
+		b.overload.refused(name, why, p.claim.Address)
+		return why
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held[p.n] = of
+	p.n++
+	return ""
+}
+
+// release gives back the places except one of the budget kept.
+func (p *places) release(kept *budget.Budget) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, of := range p.held[:p.n] {
+		if of == kept {
+			p.held[n] = of
+			n++
+			continue
+		}
+		of.Release(p.claim)
+	}
+	p.n = n
+}
+
+// bounded refuses the requests for which there is no place. They do not reach next: no stage runs, and no body is read.
+func (b *budgets) bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := &places{claim: b.claim(r)}
+		defer atEnd(r, func() { p.release(nil) })()
+		if why := b.admit(p, r); why != "" {
+			p.release(nil)
+			b.refuse(w, r, why)
+			return
+		}
+		if isUpgrade(r) {
+			w = &upgradeWriter{Writer: response.Writer{ResponseWriter: w}, accepted: func() { p.release(b.upgrades) }}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// admit takes the places that r needs.
+func (b *budgets) admit(p *places, r *http.Request) budget.Refusal {
+	why := b.take(p, budgetRequests, b.requests)
+	if why == "" && isStream(r) {
+		why = b.take(p, budgetStreams, b.streams)
+	}
+	if why == "" && isUpgrade(r) {
+		why = b.take(p, budgetHandshakes, b.handshakes)
+	}
+	if why == "" && isUpgrade(r) {
+		why = b.take(p, budgetUpgrades, b.upgrades)
+	}
+	return why
+}
+
+func isUpgrade(r *http.Request) bool { return len(r.Header["Upgrade"]) > 0 }
+
+// atEnd returns a function that the handler calls when it returns; release is called when the response is complete. After the
+// handler, an HTTP/2 response may still wait for the client's flow control, and its context ends with the stream.
+func atEnd(r *http.Request, release func()) (returned func()) {
+	if r.ProtoMajor == 2 {
+		context.AfterFunc(r.Context(), release)
+		return func() {}
+	}
+	return release
+}
+
+// maxRefusing is how many refusals may be in progress: beyond that, streams are reset and connections closed without a response. A
+// client that does not read its refusals holds them open.
+const maxRefusing = 256
+
+// refuse responds to a request that has no place.
+func (b *budgets) refuse(w http.ResponseWriter, r *http.Request, why budget.Refusal) {
+	if b.refusing.Take(budget.Claim{}) != "" {
+		panic(http.ErrAbortHandler)
+	}
+	defer atEnd(r, func() { b.refusing.Release(budget.Claim{}) })()
+	httperr.Write(w, r, refusal(why))
+}
+
+// claim says who sends r. A trusted proxy is not a client: if it does not say whose request it passes on, its connection counts.
+func (b *budgets) claim(r *http.Request) budget.Claim {
+	addr, proxied := b.client(r)
+	c := budget.Claim{Address: budget.Network(addr), Shared: proxied}
+	if conn := framing.From(r.Context()); conn != nil {
+		c.Conn = conn
+	}
+	return c
+}
+
+// refusal is what the client is told.
+func refusal(why budget.Refusal) *httperr.Error {
+	if why == budget.Full {
+		return (&httperr.Error{
+			Status: http.StatusServiceUnavailable, Code: "overloaded", Detail: "Too many requests are in progress. Try again in a moment.",
+		}).With("Retry-After", "1")
+	}
+	return (&httperr.Error{
+		Status: http.StatusTooManyRequests, Code: "too-many-open-requests",
+		Detail: "Too many requests of this client are in progress. Wait until some of them are complete.",
+	}).With("Retry-After", "1")
+}
+
+// upgradeWriter hands over an upgraded connection that needs little memory while it is idle.
+type upgradeWriter struct {
+	response.Writer
+	// accepted is called when the connection is upgraded.
+	accepted func()
+}
+
+// Hijack hands the connection over for an accepted upgrade.
+func (w *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := w.Writer.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	w.accepted()
+	return slimConn{conn}, rw, nil
+}
+
+// clientOf returns the client's address by the rules of the active policy. Without a policy it is the peer.
+func (e *enforcer) clientOf(r *http.Request) (netip.Addr, bool) {
+	if active := e.active.Load(); active != nil {
+		return active.Client(r)
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	return peer.Addr().Unmap(), false
+}
+
+// minBodyRate returns the minimum rate of request bodies by the active policy, in bytes per second.
+func (e *enforcer) minBodyRate() int {
+	if active := e.active.Load(); active != nil {
+		if r := active.Policy().Sidecar.Requests; r != nil && r.MinBodyRate != nil {
+			return *r.MinBodyRate
+		}
+	}
+	return compiled.DefaultMinBodyRate
+}
+
+// noteLimits logs limits of a class that the memory does not allow.
+func noteLimits(memory limits, o *compiled.SidecarOptions, log *slog.Logger) {
+	if r := o.Requests; r != nil && r.Max > memory.requests {
+		log.Warn("the memory allows fewer open requests than requests.max: give the class more memory", "max", r.Max, "allowed", memory.requests)
+	}
+	if u := o.Upgrades; u != nil && u.Max > memory.upgrades {
+		log.Warn("the memory allows fewer open WebSockets than upgrades.max: give the class more memory", "max", u.Max, "allowed", memory.upgrades)
+	}
+}

@@ -1,0 +1,9 @@
+package attack
+
+// What one of each costs at most, in bytes of resident memory: the figures of docs/security.md. The budgets of sidecar/server follow from
+// them, with a margin.
+const (
+	costConnection = 32 << 10
+	costRequest    = 112 << 10
+	costSocket     = 56 << 10 // with its connection
+)
