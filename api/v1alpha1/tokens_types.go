@@ -68,7 +68,7 @@ type Tokens struct {
 	Rotation *KeyRotation `json:"rotation,omitempty"`
 
 	// Login are the routes on which the app logs users in, such as POST /login: a 2xx response with the header Postern-Subject logs the
-	// client in. On all other routes the header has no effect. Login routes need no token, unless a rule of authorization requires one.
+	// client in, with delivery Cookie also a 302 or 303. On all other routes the header has no effect. Login routes need no token, unless a rule of authorization requires one.
 	// Add GET to methods if a link logs users in, and protect that link against pages of other origins, with a state or a one-time
 	// secret. The sidecar cannot distinguish links of such pages from yours.
 	// +optional

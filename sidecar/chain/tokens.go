@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/login/appapi"
 	"github.com/posterndev/postern/sidecar/login/backchannel"
@@ -58,6 +59,9 @@ func (b *builder) newTokens() tokenStages {
 	b.addBackChannel(&s)
 	t := b.policy.Tokens
 	if t == nil {
+		var err error
+		s.login, err = loginstage.NewIgnoring(b.logger)
+		b.fail(err, "login")
 		return s
 	}
 	tokenTransport, err := transport.NewTokenTransport(transport.TokenTransportConfig{
@@ -76,11 +80,19 @@ func (b *builder) newTokens() tokenStages {
 	s.paths = append(s.paths, endpoints.Paths(t.Prefix, metadata)...)
 	s.endpoints, err = endpoints.New(endpoints.Config{Prefix: t.Prefix, LoginService: s.loginService, TokenTransport: tokenTransport, Metadata: metadata, Realm: b.policy.Name})
 	b.fail(err, "tokens")
-	if len(t.Login) > 0 {
-		s.login, err = loginstage.New(loginstage.Config{Match: b.match(t.Login, "tokens.login"), LoginService: s.loginService, TokenTransport: tokenTransport})
-		b.fail(err, "tokens")
-	}
+	s.login, err = loginstage.New(loginstage.Config{
+		Match: b.loginRoutes(), LoginService: s.loginService, TokenTransport: tokenTransport, Logger: b.logger,
+	})
+	b.fail(err, "tokens")
 	return s
+}
+
+// loginRoutes returns the routes of tokens.login; nil for none, because an empty matcher would match everything.
+func (b *builder) loginRoutes() *route.Matcher {
+	if len(b.policy.Tokens.Login) == 0 {
+		return nil
+	}
+	return b.match(b.policy.Tokens.Login, "tokens.login")
 }
 
 // trustedOrigins returns the origins that may send unsafe requests with our cookies: those of the policy, and those that CORS
