@@ -190,6 +190,7 @@ func (c *checker) tokens(p *compiled.Policy) {
 	c.add("spec.tokens.algorithm", oneOf(t.Algorithm, "ES256", "RS256", "PS256", "EdDSA", "HS256"))
 	c.add("spec.tokens.delivery", oneOf(t.Delivery, "Body", "Cookie"))
 	c.add("spec.tokens.cookie.sameSite", oneOf(t.SameSite, "Lax", "Strict"))
+	c.add("spec.tokens.cookie.renewal", oneOf(t.Renewal, "", "Automatic", "Endpoint"))
 	for i, origin := range t.TrustedOrigins {
 		_, err := Origin(origin)
 		c.add(at("spec.tokens.cookie.trustedOrigins", i), err)

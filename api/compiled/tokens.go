@@ -20,10 +20,12 @@ type Tokens struct {
 	RefreshGrace   Duration `json:"refreshGrace"`
 	Claims         []string `json:"claims,omitempty"`
 	// Delivery is Body or Cookie. SameSite is Lax or Strict.
-	Delivery       string     `json:"delivery"`
-	SameSite       string     `json:"sameSite"`
-	TrustedOrigins []string   `json:"trustedOrigins,omitempty"`
-	SigningKey     SigningKey `json:"signingKey"`
+	Delivery       string   `json:"delivery"`
+	SameSite       string   `json:"sameSite"`
+	TrustedOrigins []string `json:"trustedOrigins,omitempty"`
+	// Renewal is Automatic or Endpoint; empty is Endpoint. It has an effect with delivery Cookie only.
+	Renewal    string     `json:"renewal,omitempty"`
+	SigningKey SigningKey `json:"signingKey"`
 	// RotationInterval is 0 if only the key's owner rotates the key.
 	RotationInterval Duration `json:"rotationInterval,omitempty"`
 	RotationOverlap  Duration `json:"rotationOverlap"`
@@ -123,7 +125,8 @@ func (t *Tokens) validate() error {
 	}
 	return errors.Join(
 		oneOf("algorithm", t.Algorithm, "ES256", "RS256", "PS256", "EdDSA", "HS256"),
-		oneOf("delivery", t.Delivery, "Body", "Cookie"), oneOf("sameSite", t.SameSite, "Lax", "Strict"))
+		oneOf("delivery", t.Delivery, "Body", "Cookie"), oneOf("sameSite", t.SameSite, "Lax", "Strict"),
+		oneOf("renewal", t.Renewal, "", "Automatic", "Endpoint"))
 }
 
 func (s *Sessions) validate() error {

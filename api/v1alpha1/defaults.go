@@ -38,6 +38,7 @@ const (
 	DefaultRefreshGrace    Duration  = "10s"
 	DefaultDelivery                  = DeliverBody
 	DefaultSameSite                  = "Lax"
+	DefaultRenewal                   = RenewalAutomatic
 	DefaultTransitMount              = "transit"
 	DefaultRotationOverlap Duration  = "1h"
 	DefaultPrefix                    = "/auth"
@@ -112,6 +113,7 @@ func policyDefaults() []Default {
 		{Field: spec + "tokens.refreshGrace", Value: string(DefaultRefreshGrace)},
 		{Field: spec + "tokens.delivery", Value: string(DefaultDelivery)},
 		{Field: spec + "tokens.cookie.sameSite", Value: DefaultSameSite},
+		{Field: spec + "tokens.cookie.renewal", Value: string(DefaultRenewal)},
 		{Field: spec + "tokens.signingKey.transit.mount", Value: DefaultTransitMount},
 		{Field: spec + "tokens.rotation.overlap", Value: string(DefaultRotationOverlap)},
 		{Field: spec + "tokens.login[].methods", Value: "[" + DefaultLoginMethod + "]"},
@@ -272,6 +274,7 @@ func (t *Tokens) setDefaults() {
 	set(&t.RefreshGrace, DefaultRefreshGrace)
 	set(&t.Delivery, DefaultDelivery)
 	set(&ensure(&t.Cookie).SameSite, DefaultSameSite)
+	set(&t.Cookie.Renewal, DefaultRenewal)
 	set(&ensure(&t.Rotation).Overlap, DefaultRotationOverlap)
 	set(&ensure(&t.Endpoints).Prefix, DefaultPrefix)
 	if t.SigningKey.Transit != nil {

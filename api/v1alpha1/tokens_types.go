@@ -120,7 +120,23 @@ type TokenCookie struct {
 	// +kubebuilder:validation:items:MaxLength=512
 	// +kubebuilder:validation:items:Pattern=`^https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:[0-9]{1,5})?$`
 	TrustedOrigins []string `json:"trustedOrigins,omitempty"`
+	// Renewal is how an access token that has expired is replaced. With Automatic, the sidecar uses the refresh cookie of any request that
+	// needs it, and the response sets the new cookies, so that navigation, deep links and EventSource need no script. With Endpoint, only
+	// POST /auth/refresh does.
+	// +optional
+	Renewal CookieRenewal `json:"renewal,omitempty"`
 }
+
+// CookieRenewal is how an access token that has expired is replaced.
+// +kubebuilder:validation:Enum=Automatic;Endpoint
+type CookieRenewal string
+
+const (
+	// RenewalAutomatic replaces it in passing, with the response to any request.
+	RenewalAutomatic CookieRenewal = "Automatic"
+	// RenewalEndpoint replaces it only at the refresh endpoint.
+	RenewalEndpoint CookieRenewal = "Endpoint"
+)
 
 // SigningKey selects the key that signs tokens. Exactly one of transit, vault and secretKeyRef is set. A value in vault or secretKeyRef
 // is PEM (PKCS#8), a private JWK or a JWK set; for HS256, at least 32 random bytes.

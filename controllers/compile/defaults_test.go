@@ -46,6 +46,7 @@ var others = map[string]string{
 	"SecurityPolicy.spec.tokens.refreshGrace":                      "1s",
 	"SecurityPolicy.spec.tokens.delivery":                          "Cookie",
 	"SecurityPolicy.spec.tokens.cookie.sameSite":                   "Strict",
+	"SecurityPolicy.spec.tokens.cookie.renewal":                    "Endpoint",
 	"SecurityPolicy.spec.tokens.signingKey.transit.mount":          "other",
 	"SecurityPolicy.spec.tokens.rotation.overlap":                  "2h",
 	"SecurityPolicy.spec.tokens.login[].methods":                   "[GET]",

@@ -17,6 +17,7 @@ func (c *compiler) tokens(policy *v1alpha1.SecurityPolicy, in *v1alpha1.Tokens) 
 		Claims:           in.Claims,
 		Delivery:         string(in.Delivery),
 		SameSite:         in.Cookie.SameSite,
+		Renewal:          string(in.Cookie.Renewal),
 		TrustedOrigins:   in.Cookie.TrustedOrigins,
 		SigningKey:       c.signingKey(&in.SigningKey),
 		RotationInterval: c.duration("spec.tokens.rotation.interval", in.Rotation.Interval),

@@ -29,6 +29,9 @@ const longestKeyAge = 15 * time.Minute
 // tokenStages are the stages that issue, refresh and end tokens.
 type tokenStages struct {
 	tokenTransport, backChannel, endpoints, login stage.Stage
+	// cookies is the transport of tokens; nil if the policy issues none.
+	cookies  *transport.TokenTransport
+	metadata *endpoints.Metadata
 	// paths are the paths of the sidecar's own endpoints, which need no authorization.
 	paths []string
 	// loginService is nil if the policy issues no tokens. revoker is nil if the policy accepts no tokens.
@@ -76,7 +79,8 @@ func (b *builder) newTokens() tokenStages {
 	if len(b.errs) > 0 {
 		return s
 	}
-	s.tokenTransport = tokenTransport.Guard()
+	s.cookies, s.tokenTransport = tokenTransport, tokenTransport.Guard()
+	s.metadata = metadata
 	s.paths = append(s.paths, endpoints.Paths(t.Prefix, metadata)...)
 	s.endpoints, err = endpoints.New(endpoints.Config{Prefix: t.Prefix, LoginService: s.loginService, TokenTransport: tokenTransport, Metadata: metadata, Realm: b.policy.Name})
 	b.fail(err, "tokens")

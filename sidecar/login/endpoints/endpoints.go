@@ -99,6 +99,11 @@ func Paths(prefix string, m *Metadata) []string {
 	return slices.AppendSeq(paths, maps.Keys(m.documents()))
 }
 
+// RefreshPaths returns those of Paths at which the refresh token is used, or no user is needed.
+func RefreshPaths(prefix string, m *Metadata) []string {
+	return slices.AppendSeq([]string{prefix + "/refresh", prefix + "/logout"}, maps.Keys(m.documents()))
+}
+
 func (e *endpoints) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
 	path := strings.TrimSuffix(request.From(r).Path, "/") // package route ignores a trailing slash, too
 	handlers, ok := e.routes[path]

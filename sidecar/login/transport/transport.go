@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,7 +109,9 @@ func (c *TokenTransport) set(h http.Header, name, value string, expires time.Tim
 		maxAge = -1
 	}
 	cookie := &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: int(maxAge), Secure: true, HttpOnly: true, SameSite: c.sameSite}
-	h.Add("Set-Cookie", cookie.String())
+	// One field for each name: a request can be renewed and then log out, and browsers differ in which of two they keep.
+	others := slices.DeleteFunc(h["Set-Cookie"], func(line string) bool { return strings.HasPrefix(line, name+"=") })
+	h["Set-Cookie"] = append(others, cookie.String())
 }
 
 // ClearCookies makes the browser delete the cookies. With delivery Body it does nothing.
@@ -167,6 +170,35 @@ func RefreshToken(r *http.Request) string {
 // Device returns the device that the request describes.
 func Device(r *http.Request) session.Device {
 	return session.NewDevice(r.UserAgent(), request.From(r).ClientAddr)
+}
+
+// AccessToken returns the value of the access cookie; n is the number of such cookies.
+func AccessToken(h http.Header) (value string, n int) {
+	for _, line := range h["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			if field.CookieName(pair) != AccessCookie {
+				continue
+			}
+			if n++; n == 1 {
+				_, value, _ = strings.Cut(pair, "=")
+				value = strings.Trim(value, " \t")
+			}
+		}
+	}
+	return value, n
+}
+
+// ReplaceAccessToken replaces the access cookie of a request; an empty token removes it.
+func ReplaceAccessToken(h http.Header, token string) {
+	_, _, _ = takeCookie(h, AccessCookie)
+	if token == "" {
+		return
+	}
+	pair := AccessCookie + "=" + token
+	if others := h["Cookie"]; len(others) > 0 {
+		pair = strings.Join(others, "; ") + "; " + pair
+	}
+	h["Cookie"] = []string{pair}
 }
 
 // takeCookie removes every cookie of the name and returns the value of the first.
