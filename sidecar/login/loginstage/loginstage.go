@@ -68,7 +68,7 @@ type loginStage struct {
 // On all other responses the fields are ignored. The stage then logs a warning and emits event.LoginIgnored, with the reason.
 //
 // Refusals, in place of the app's response: 409 session-limit if the subject has its maximum of sessions, which does not count as
-// a failed login; 502 login-response-invalid if the app's fields are invalid; 503 tokens-unavailable if the store or the key is
+// a failed login; 403 login-revoked if the subject is revoked up to a time in the future; 502 login-response-invalid if the app's fields are invalid; 503 tokens-unavailable if the store or the key is
 // unavailable. A login always needs both, so there is no onFailure. In shadow mode the app's response is passed on without
 // tokens; the session limit does not refuse at all (token.LoginServiceConfig.Shadow).
 func New(c Config) (stage.Stage, error) {
@@ -176,6 +176,11 @@ func refuseLogin(err error) *httperr.Error {
 		return &httperr.Error{
 			Status: http.StatusConflict, Code: "session-limit", Cause: err,
 			Detail: "The credentials are correct, but this account has its maximum number of sessions. Log out on another device and try again.",
+		}
+	case errors.Is(err, token.ErrRevoked):
+		return &httperr.Error{
+			Status: http.StatusForbidden, Code: "login-revoked", Cause: err,
+			Detail: "The credentials are correct, but this account is blocked for some time.",
 		}
 	case errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrTooLarge):
 		return &httperr.Error{Status: http.StatusBadGateway, Code: "login-response-invalid", Cause: err, Detail: "The application named no valid subject."}
