@@ -30,9 +30,11 @@ type Tokens struct {
 	RotationInterval Duration `json:"rotationInterval,omitempty"`
 	RotationOverlap  Duration `json:"rotationOverlap"`
 	// Login are the app's login routes. The JSON name is the one that older sidecars read.
-	Login           []Match         `json:"exchange,omitempty"`
-	Prefix          string          `json:"prefix"`
-	Leeway          Duration        `json:"leeway"`
+	Login  []Match  `json:"exchange,omitempty"`
+	Prefix string   `json:"prefix"`
+	Leeway Duration `json:"leeway"`
+	// ClearSiteData is None, Cache, CacheAndStorage or All; empty is None.
+	ClearSiteData   string          `json:"clearSiteData,omitempty"`
 	ClaimsToHeaders []ClaimToHeader `json:"claimsToHeaders,omitempty"`
 	ForwardToken    bool            `json:"forwardToken,omitempty"`
 }
@@ -126,7 +128,8 @@ func (t *Tokens) validate() error {
 	return errors.Join(
 		oneOf("algorithm", t.Algorithm, "ES256", "RS256", "PS256", "EdDSA", "HS256"),
 		oneOf("delivery", t.Delivery, "Body", "Cookie"), oneOf("sameSite", t.SameSite, "Lax", "Strict"),
-		oneOf("renewal", t.Renewal, "", "Automatic", "Endpoint"))
+		oneOf("renewal", t.Renewal, "", "Automatic", "Endpoint"),
+		oneOf("clearSiteData", t.ClearSiteData, "", "None", "Cache", "CacheAndStorage", "All"))
 }
 
 func (s *Sessions) validate() error {

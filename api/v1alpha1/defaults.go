@@ -42,6 +42,8 @@ const (
 	DefaultTransitMount              = "transit"
 	DefaultRotationOverlap Duration  = "1h"
 	DefaultPrefix                    = "/auth"
+	DefaultClearSiteData             = ClearCache
+	DefaultCacheControl              = CacheNoStore
 	DefaultLoginMethod               = http.MethodPost
 
 	DefaultMaxStaleness        Duration = "5s"
@@ -118,6 +120,7 @@ func policyDefaults() []Default {
 		{Field: spec + "tokens.rotation.overlap", Value: string(DefaultRotationOverlap)},
 		{Field: spec + "tokens.login[].methods", Value: "[" + DefaultLoginMethod + "]"},
 		{Field: spec + "tokens.endpoints.prefix", Value: DefaultPrefix},
+		{Field: spec + "tokens.endpoints.clearSiteData", Value: string(DefaultClearSiteData)},
 
 		{Field: spec + "revocation.maxStaleness", Value: string(DefaultMaxStaleness)},
 		{Field: spec + "revocation.onFailure", Value: string(DefaultRevocationOnFailure)},
@@ -133,6 +136,7 @@ func policyDefaults() []Default {
 
 		{Field: spec + "authorization.default", Text: "Authenticated if the policy has jwt or tokens, otherwise Anonymous"},
 		{Field: spec + "authorization.mode", Value: string(DefaultMode)},
+		{Field: spec + "authorization.cacheControl", Value: string(DefaultCacheControl)},
 		{Field: spec + "authorization.rules[].mode", Value: string(DefaultMode)},
 
 		{Field: spec + "rateLimits[].burst", Text: "the number of requests in limit"},
@@ -277,6 +281,7 @@ func (t *Tokens) setDefaults() {
 	set(&t.Cookie.Renewal, DefaultRenewal)
 	set(&ensure(&t.Rotation).Overlap, DefaultRotationOverlap)
 	set(&ensure(&t.Endpoints).Prefix, DefaultPrefix)
+	set(&t.Endpoints.ClearSiteData, DefaultClearSiteData)
 	if t.SigningKey.Transit != nil {
 		set(&t.SigningKey.Transit.Mount, DefaultTransitMount)
 	}
@@ -313,6 +318,7 @@ func (a *Authorization) setDefaults(authenticates bool) {
 	}
 	set(&a.Default, RequireAnonymous)
 	set(&a.Mode, DefaultMode)
+	set(&a.CacheControl, DefaultCacheControl)
 	for i := range a.Rules {
 		set(&a.Rules[i].Mode, DefaultMode)
 	}

@@ -191,4 +191,23 @@ type TokenEndpoints struct {
 	// +kubebuilder:validation:Pattern=`^(/[A-Za-z0-9._~-]+)+$`
 	// +kubebuilder:validation:XValidation:rule="!self.matches('/[.]{1,2}(/|$)')",message="prefix has a segment . or .., which no request has: write one such as /auth"
 	Prefix string `json:"prefix,omitempty"`
+	// ClearSiteData is what a logout makes the browser delete, by the header Clear-Site-Data: the cache, the cache and the storage of
+	// scripts, or with All also every cookie of the site, including those of its other hosts.
+	// +optional
+	ClearSiteData ClearSiteData `json:"clearSiteData,omitempty"`
 }
+
+// ClearSiteData is what a logout makes the browser delete.
+// +kubebuilder:validation:Enum=None;Cache;CacheAndStorage;All
+type ClearSiteData string
+
+const (
+	// ClearNone deletes nothing but the two cookies.
+	ClearNone ClearSiteData = "None"
+	// ClearCache deletes cached responses and pages.
+	ClearCache ClearSiteData = "Cache"
+	// ClearCacheAndStorage also deletes what scripts have stored, and service workers.
+	ClearCacheAndStorage ClearSiteData = "CacheAndStorage"
+	// ClearAll also deletes all cookies of the registrable domain.
+	ClearAll ClearSiteData = "All"
+)

@@ -47,6 +47,8 @@ var others = map[string]string{
 	"SecurityPolicy.spec.tokens.delivery":                          "Cookie",
 	"SecurityPolicy.spec.tokens.cookie.sameSite":                   "Strict",
 	"SecurityPolicy.spec.tokens.cookie.renewal":                    "Endpoint",
+	"SecurityPolicy.spec.tokens.endpoints.clearSiteData":           "All",
+	"SecurityPolicy.spec.authorization.cacheControl":               "Unchanged",
 	"SecurityPolicy.spec.tokens.signingKey.transit.mount":          "other",
 	"SecurityPolicy.spec.tokens.rotation.overlap":                  "2h",
 	"SecurityPolicy.spec.tokens.login[].methods":                   "[GET]",

@@ -24,6 +24,7 @@ func (c *compiler) tokens(policy *v1alpha1.SecurityPolicy, in *v1alpha1.Tokens) 
 		RotationOverlap:  c.duration("spec.tokens.rotation.overlap", in.Rotation.Overlap),
 		Login:            matches(in.Login),
 		Prefix:           in.Endpoints.Prefix,
+		ClearSiteData:    string(in.Endpoints.ClearSiteData),
 		Leeway:           c.duration("spec.tokens", v1alpha1.DefaultLeeway),
 		ForwardToken:     in.ForwardToken,
 	}

@@ -91,3 +91,28 @@ func TestRenewalIsOptional(t *testing.T) {
 		}
 	}
 }
+
+// TestPagesAfterLogout: no cache keeps a page of the session, and the logout clears the browser's.
+func TestPagesAfterLogout(t *testing.T) {
+	w := newWorld(t)
+	s := w.sidecar(cookiePolicy(func(p *compiled.Policy) {
+		p.Headers, p.Authorization.CacheControl, p.Tokens.ClearSiteData = nil, "NoStore", "Cache"
+	})).ready()
+	cookies := s.browser("ada")
+	if g := s.send(sent{method: "GET", path: "/orders", cookies: cookies}); g.status != 200 || g.header.Get("Cache-Control") != "no-store" {
+		t.Errorf("a page: %d %v", g.status, g.header)
+	}
+	if g := s.send(sent{method: "GET", path: "/public/x", cookies: cookies}); g.status != 200 || g.header.Get("Cache-Control") != "" {
+		t.Errorf("a public page: %d %v", g.status, g.header)
+	}
+	if g := s.send(sent{method: "GET", path: "/.well-known/jwks.json"}); !strings.Contains(g.header.Get("Cache-Control"), "max-age") {
+		t.Errorf("the key set: %d %v", g.status, g.header)
+	}
+	for _, name := range []string{"first", "second"} {
+		g := s.send(sent{method: "POST", path: "/auth/logout", cookies: cookies})
+		if g.status != 204 || g.header.Get("Clear-Site-Data") != `"cache"` {
+			t.Errorf("%s logout: %d %s %v", name, g.status, g.text, g.header)
+		}
+		cookies = nil
+	}
+}

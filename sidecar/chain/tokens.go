@@ -82,7 +82,10 @@ func (b *builder) newTokens() tokenStages {
 	s.cookies, s.tokenTransport = tokenTransport, tokenTransport.Guard()
 	s.metadata = metadata
 	s.paths = append(s.paths, endpoints.Paths(t.Prefix, metadata)...)
-	s.endpoints, err = endpoints.New(endpoints.Config{Prefix: t.Prefix, LoginService: s.loginService, TokenTransport: tokenTransport, Metadata: metadata, Realm: b.policy.Name})
+	s.endpoints, err = endpoints.New(endpoints.Config{
+		Prefix: t.Prefix, LoginService: s.loginService, TokenTransport: tokenTransport, Metadata: metadata, Realm: b.policy.Name,
+		ClearSiteData: endpoints.ClearSiteData(t.ClearSiteData),
+	})
 	b.fail(err, "tokens")
 	s.login, err = loginstage.New(loginstage.Config{
 		Match: b.loginRoutes(), LoginService: s.loginService, TokenTransport: tokenTransport, Logger: b.logger,

@@ -127,11 +127,12 @@ func (c *TokenTransport) ClearCookies(h http.Header) {
 // request it:
 //   - removes the refresh token, so that it never reaches the app or its logs. RefreshToken returns it to later stages. A request
 //     with two is refused with 400;
+//   - makes the browser delete a cookie that cannot be a token, because browsers would send it for as long as it lives;
 //   - refuses, with 403 cross-origin, unsafe methods and WebSocket handshakes from another origin that carry one of the cookies
 //     (CSRF, cross-site WebSocket hijacking). Sec-Fetch-Site decides. If it is absent, Origin is compared with Host. A request
 //     with neither does not come from a browser (see net/http.CrossOriginProtection).
 //
-// Both are subject to shadow mode. The login stage refuses logins from another origin in the same way, with or without cookies.
+// The refusals are subject to shadow mode. The login stage refuses logins from another origin in the same way, with or without cookies.
 func (c *TokenTransport) Guard() stage.Stage {
 	if c.delivery != Cookie {
 		return nil
@@ -139,6 +140,7 @@ func (c *TokenTransport) Guard() stage.Stage {
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			refresh, hasRefresh, twice := takeCookie(r.Header, RefreshCookie)
+			next := c.clearMalformed(w, r, next, refresh, hasRefresh)
 			if twice {
 				refresh = ""
 				refusal := &httperr.Error{Status: http.StatusBadRequest, Code: "invalid-request", Detail: "The request has more than one refresh token."}
