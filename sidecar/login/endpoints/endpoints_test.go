@@ -98,7 +98,8 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestAnonymous: endpoints that require a token return the refusal of authentication.
+// TestAnonymous: endpoints that require a token return the refusal of authentication. A logout with a token that is not valid has
+// nothing to end.
 func TestAnonymous(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	h := chain(t, w, unreached(t))
@@ -108,6 +109,9 @@ func TestAnonymous(t *testing.T) {
 		a := logintest.Send(t, h, r, nil)
 		if a.Code != 401 || a.Header().Get("WWW-Authenticate") != `Bearer realm="postern"` {
 			t.Errorf("%s %s: status %d, %v", r.Method, r.URL.Path, a.Code, a.Header())
+		}
+		if r.URL.Path == "/auth/logout" {
+			continue
 		}
 		a = logintest.Send(t, h, logintest.With(r, "Authorization", "Bearer x"), nil)
 		if a.Code != 401 || !strings.Contains(a.Header().Get("WWW-Authenticate"), "invalid_token") {
