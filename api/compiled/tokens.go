@@ -110,6 +110,8 @@ type Passwords struct {
 	Passes      int    `json:"passes,omitempty"`
 	Parallelism int    `json:"parallelism,omitempty"`
 	Cost        int    `json:"cost,omitempty"`
+	// LongBcrypt is Refuse or Truncate; empty is Refuse.
+	LongBcrypt string `json:"longBcrypt,omitempty"`
 }
 
 func (t *Tokens) validate() error {
@@ -155,7 +157,7 @@ func (p *Passwords) validate() error {
 	case p.Algorithm == "Bcrypt" && p.Cost <= 0:
 		return errors.New("cost is required")
 	}
-	return oneOf("algorithm", p.Algorithm, "Argon2id", "Bcrypt")
+	return errors.Join(oneOf("algorithm", p.Algorithm, "Argon2id", "Bcrypt"), oneOf("longBcrypt", p.LongBcrypt, "", "Refuse", "Truncate"))
 }
 
 func (r RevokedTokens) validate() error {

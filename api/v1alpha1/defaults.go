@@ -64,6 +64,7 @@ const (
 	DefaultArgon2Passes       int32 = 2
 	DefaultArgon2Parallelism  int32 = 1
 	DefaultBcryptCost         int32 = 12
+	DefaultLongBcrypt               = LongBcryptRefuse
 )
 
 // Defaults of fields of a SidecarClass.
@@ -147,6 +148,7 @@ func policyDefaults() []Default {
 		{Field: spec + "headers.preset", Value: string(DefaultPreset)},
 		{Field: spec + "compression.minSize", Value: string(DefaultMinSize)},
 		{Field: spec + "compression.types", Text: "the common text types, JSON, JavaScript, XML and SVG"},
+		{Field: spec + "passwordPolicy.longBcryptPasswords", Value: string(DefaultLongBcrypt)},
 		{Field: spec + "passwordPolicy.hash.algorithm", Value: DefaultHash},
 		{Field: spec + "passwordPolicy.hash.argon2id.memory", Value: string(DefaultArgon2Memory)},
 		{Field: spec + "passwordPolicy.hash.argon2id.passes", Value: number(DefaultArgon2Passes)},
@@ -337,6 +339,7 @@ func (l *RateLimit) setDefaults() {
 }
 
 func (p *PasswordPolicy) setDefaults() {
+	set(&p.LongBcryptPasswords, DefaultLongBcrypt)
 	hash := ensure(&p.Hash)
 	set(&hash.Algorithm, DefaultHash)
 	if hash.Algorithm != DefaultHash {

@@ -69,6 +69,7 @@ var others = map[string]string{
 	"SecurityPolicy.spec.rateLimits[].onFailure":                   "Deny",
 	"SecurityPolicy.spec.headers.preset":                           "API",
 	"SecurityPolicy.spec.compression.minSize":                      "2KiB",
+	"SecurityPolicy.spec.passwordPolicy.longBcryptPasswords":       "Truncate",
 	"SecurityPolicy.spec.passwordPolicy.hash.algorithm":            "Bcrypt",
 	"SecurityPolicy.spec.passwordPolicy.hash.argon2id.memory":      "64MiB",
 	"SecurityPolicy.spec.passwordPolicy.hash.argon2id.passes":      "3",

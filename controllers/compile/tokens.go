@@ -83,7 +83,7 @@ func (c *compiler) passwords(in *v1alpha1.PasswordPolicy) *compiled.Passwords {
 	if in == nil {
 		return nil
 	}
-	p := &compiled.Passwords{Algorithm: in.Hash.Algorithm}
+	p := &compiled.Passwords{Algorithm: in.Hash.Algorithm, LongBcrypt: string(in.LongBcryptPasswords)}
 	if in.Hash.Algorithm != v1alpha1.DefaultHash {
 		p.Cost = int(in.Hash.Bcrypt.Cost)
 		return p

@@ -40,7 +40,7 @@ type endpoints struct {
 	Config
 	// realm is quoted. clear is the value of Clear-Site-Data; empty for none.
 	realm, clear string
-	routes map[string]methods
+	routes       map[string]methods
 	// sessionPrefix is the path of a session without its id.
 	sessionPrefix string
 }
