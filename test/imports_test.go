@@ -48,6 +48,7 @@ var rules = []rule{
 	{from: "sidecar/login/token", to: module + "sidecar/login/transport", reason: "the HTTP fronts depend on the login service, not the other way round"},
 	{from: "sidecar/login/transport", to: module + "sidecar/login/endpoints", reason: "the HTTP fronts share transport, so it imports none of them"},
 	{from: "sidecar/login/transport", to: module + "sidecar/login/loginstage", reason: "the HTTP fronts share transport, so it imports none of them"},
+	{from: "sidecar/login/transport", to: module + "sidecar/login/renewal", reason: "the HTTP fronts share transport, so it imports none of them"},
 	{from: "sidecar/login/endpoints", to: module + "sidecar/login/loginstage", reason: "a stage is tested and changed without the others"},
 	{from: "sidecar/login/loginstage", to: module + "sidecar/login/endpoints", reason: "a stage is tested and changed without the others"},
 	{from: "sidecar/", to: module + "sidecar/login/logintest", except: []string{"sidecar/login/logintest"}, reason: "logintest is for tests"},

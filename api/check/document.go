@@ -201,6 +201,9 @@ func CompressionMinSize(size int) error {
 
 func (c *checker) passwords(p *compiled.Passwords) {
 	const field = "spec.passwordPolicy.hash"
+	if p != nil {
+		c.add("spec.passwordPolicy.longBcryptPasswords", oneOf(p.LongBcrypt, "", "Refuse", "Truncate"))
+	}
 	switch {
 	case p == nil:
 	case p.Algorithm == "Bcrypt":

@@ -224,6 +224,8 @@ func (c *checker) tokens(p *compiled.Policy) {
 	}
 	c.add("spec.tokens.delivery", oneOf(t.Delivery, "Body", "Cookie"))
 	c.add("spec.tokens.cookie.sameSite", oneOf(t.SameSite, "Lax", "Strict"))
+	c.add("spec.tokens.cookie.renewal", oneOf(t.Renewal, "", "Automatic", "Endpoint"))
+	c.add("spec.tokens.endpoints.clearSiteData", oneOf(t.ClearSiteData, "", "None", "Cache", "CacheAndStorage", "All"))
 	for i, origin := range t.TrustedOrigins {
 		_, err := ParseOriginPattern(origin)
 		c.add(at("spec.tokens.cookie.trustedOrigins", i), err)

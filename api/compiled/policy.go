@@ -210,6 +210,8 @@ type Authorization struct {
 	Default Requirement         `json:"default"`
 	Mode    Mode                `json:"mode"`
 	Rules   []AuthorizationRule `json:"rules,omitempty"`
+	// CacheControl is NoStore or Unchanged; empty is Unchanged.
+	CacheControl string `json:"cacheControl,omitempty"`
 }
 
 // AuthorizationRule is what is required of the matching requests.

@@ -23,17 +23,21 @@ type Tokens struct {
 	// Percent. Empty is UTF8.
 	FieldEncoding string `json:"fieldEncoding,omitempty"`
 	// Delivery is Body or Cookie. SameSite is Lax or Strict.
-	Delivery       string     `json:"delivery"`
-	SameSite       string     `json:"sameSite"`
-	TrustedOrigins []string   `json:"trustedOrigins,omitempty"`
-	SigningKey     SigningKey `json:"signingKey"`
+	Delivery       string   `json:"delivery"`
+	SameSite       string   `json:"sameSite"`
+	TrustedOrigins []string `json:"trustedOrigins,omitempty"`
+	// Renewal is Automatic or Endpoint; empty is Endpoint. It has an effect with delivery Cookie only.
+	Renewal    string     `json:"renewal,omitempty"`
+	SigningKey SigningKey `json:"signingKey"`
 	// RotationInterval is 0 if only the key's owner rotates the key.
 	RotationInterval Duration `json:"rotationInterval,omitempty"`
 	RotationOverlap  Duration `json:"rotationOverlap"`
 	// Login are the app's login routes. The JSON name is the one that older sidecars read.
-	Login           []Match         `json:"exchange,omitempty"`
-	Prefix          string          `json:"prefix"`
-	Leeway          Duration        `json:"leeway"`
+	Login  []Match  `json:"exchange,omitempty"`
+	Prefix string   `json:"prefix"`
+	Leeway Duration `json:"leeway"`
+	// ClearSiteData is None, Cache, CacheAndStorage or All; empty is None.
+	ClearSiteData   string          `json:"clearSiteData,omitempty"`
 	ClaimsToHeaders []ClaimToHeader `json:"claimsToHeaders,omitempty"`
 	ForwardToken    bool            `json:"forwardToken,omitempty"`
 }
@@ -111,6 +115,8 @@ type Passwords struct {
 	Passes      int    `json:"passes,omitempty"`
 	Parallelism int    `json:"parallelism,omitempty"`
 	Cost        int    `json:"cost,omitempty"`
+	// LongBcrypt is Refuse or Truncate; empty is Refuse.
+	LongBcrypt string `json:"longBcrypt,omitempty"`
 }
 
 func (t *Tokens) validate() error {
@@ -128,7 +134,9 @@ func (t *Tokens) validate() error {
 	}
 	return errors.Join(
 		oneOf("algorithm", t.Algorithm, "ES256", "RS256", "PS256", "EdDSA", "HS256"),
-		oneOf("delivery", t.Delivery, "Body", "Cookie"), oneOf("sameSite", t.SameSite, "Lax", "Strict"))
+		oneOf("delivery", t.Delivery, "Body", "Cookie"), oneOf("sameSite", t.SameSite, "Lax", "Strict"),
+		oneOf("renewal", t.Renewal, "", "Automatic", "Endpoint"),
+		oneOf("clearSiteData", t.ClearSiteData, "", "None", "Cache", "CacheAndStorage", "All"))
 }
 
 func (s *Sessions) validate() error {
@@ -154,7 +162,7 @@ func (p *Passwords) validate() error {
 	case p.Algorithm == "Bcrypt" && p.Cost <= 0:
 		return errors.New("cost is required")
 	}
-	return oneOf("algorithm", p.Algorithm, "Argon2id", "Bcrypt")
+	return errors.Join(oneOf("algorithm", p.Algorithm, "Argon2id", "Bcrypt"), oneOf("longBcrypt", p.LongBcrypt, "", "Refuse", "Truncate"))
 }
 
 func (r RevokedTokens) validate() error {

@@ -42,9 +42,12 @@ const (
 	DefaultFieldEncoding             = FieldEncodingUTF8
 	DefaultDelivery                  = DeliverBody
 	DefaultSameSite                  = "Lax"
+	DefaultRenewal                   = RenewalAutomatic
 	DefaultTransitMount              = "transit"
 	DefaultRotationOverlap Duration  = "1h"
 	DefaultPrefix                    = "/auth"
+	DefaultClearSiteData             = ClearCache
+	DefaultCacheControl              = CacheNoStore
 	DefaultLoginMethod               = http.MethodPost
 
 	DefaultMaxStaleness        Duration = "5s"
@@ -66,6 +69,7 @@ const (
 	DefaultArgon2Passes       int32 = 2
 	DefaultArgon2Parallelism  int32 = 1
 	DefaultBcryptCost         int32 = 12
+	DefaultLongBcrypt               = LongBcryptRefuse
 )
 
 // Defaults of fields of a SidecarClass.
@@ -124,10 +128,12 @@ func policyDefaults() []Default {
 		{Field: spec + "tokens.claimsToHeaders[].format", Value: string(DefaultFormat)},
 		{Field: spec + "tokens.delivery", Value: string(DefaultDelivery)},
 		{Field: spec + "tokens.cookie.sameSite", Value: DefaultSameSite},
+		{Field: spec + "tokens.cookie.renewal", Value: string(DefaultRenewal)},
 		{Field: spec + "tokens.signingKey.transit.mount", Value: DefaultTransitMount},
 		{Field: spec + "tokens.rotation.overlap", Value: string(DefaultRotationOverlap)},
 		{Field: spec + "tokens.login[].methods", Value: "[" + DefaultLoginMethod + "]"},
 		{Field: spec + "tokens.endpoints.prefix", Value: DefaultPrefix},
+		{Field: spec + "tokens.endpoints.clearSiteData", Value: string(DefaultClearSiteData)},
 
 		{Field: spec + "revocation.maxStaleness", Value: string(DefaultMaxStaleness)},
 		{Field: spec + "revocation.onFailure", Value: string(DefaultRevocationOnFailure)},
@@ -144,6 +150,7 @@ func policyDefaults() []Default {
 
 		{Field: spec + "authorization.default", Text: "Authenticated if the policy has jwt or tokens, otherwise Anonymous"},
 		{Field: spec + "authorization.mode", Value: string(DefaultMode)},
+		{Field: spec + "authorization.cacheControl", Value: string(DefaultCacheControl)},
 		{Field: spec + "authorization.rules[].mode", Value: string(DefaultMode)},
 
 		{Field: spec + "rateLimits[].burst", Text: "the number of requests in limit"},
@@ -154,6 +161,7 @@ func policyDefaults() []Default {
 		{Field: spec + "headers.preset", Value: string(DefaultPreset)},
 		{Field: spec + "compression.minSize", Value: string(DefaultMinSize)},
 		{Field: spec + "compression.types", Text: "the common text types, JSON, JavaScript, XML and SVG"},
+		{Field: spec + "passwordPolicy.longBcryptPasswords", Value: string(DefaultLongBcrypt)},
 		{Field: spec + "passwordPolicy.hash.algorithm", Value: DefaultHash},
 		{Field: spec + "passwordPolicy.hash.argon2id.memory", Value: string(DefaultArgon2Memory)},
 		{Field: spec + "passwordPolicy.hash.argon2id.passes", Value: number(DefaultArgon2Passes)},
@@ -299,8 +307,10 @@ func (t *Tokens) setDefaults() {
 	setFormats(t.ClaimsToHeaders)
 	set(&t.Delivery, DefaultDelivery)
 	set(&ensure(&t.Cookie).SameSite, DefaultSameSite)
+	set(&t.Cookie.Renewal, DefaultRenewal)
 	set(&ensure(&t.Rotation).Overlap, DefaultRotationOverlap)
 	set(&ensure(&t.Endpoints).Prefix, DefaultPrefix)
+	set(&t.Endpoints.ClearSiteData, DefaultClearSiteData)
 	if t.SigningKey.Transit != nil {
 		set(&t.SigningKey.Transit.Mount, DefaultTransitMount)
 	}
@@ -338,6 +348,7 @@ func (a *Authorization) setDefaults(authenticates bool) {
 	}
 	set(&a.Default, RequireAnonymous)
 	set(&a.Mode, DefaultMode)
+	set(&a.CacheControl, DefaultCacheControl)
 	for i := range a.Rules {
 		set(&a.Rules[i].Mode, DefaultMode)
 	}
@@ -356,6 +367,7 @@ func (l *RateLimit) setDefaults() {
 }
 
 func (p *PasswordPolicy) setDefaults() {
+	set(&p.LongBcryptPasswords, DefaultLongBcrypt)
 	hash := ensure(&p.Hash)
 	set(&hash.Algorithm, DefaultHash)
 	if hash.Algorithm != DefaultHash {

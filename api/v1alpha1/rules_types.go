@@ -23,6 +23,12 @@ type Authorization struct {
 	// +optional
 	Mode Mode `json:"mode,omitempty"`
 
+	// CacheControl is what happens to responses of routes that require Authenticated and whose app sends none of Cache-Control, Expires
+	// and Pragma. With NoStore they get Cache-Control: no-store, so that no cache keeps them and the browser's Back button does not show
+	// them after a logout. With Unchanged they stay as they are.
+	// +optional
+	CacheControl CacheControl `json:"cacheControl,omitempty"`
+
 	// Rules are tried in order. The first rule that matches a request applies.
 	// +optional
 	// +listType=map
@@ -30,6 +36,17 @@ type Authorization struct {
 	// +kubebuilder:validation:MaxItems=64
 	Rules []AuthorizationRule `json:"rules,omitempty"`
 }
+
+// CacheControl is what happens to responses whose app says nothing about caching.
+// +kubebuilder:validation:Enum=NoStore;Unchanged
+type CacheControl string
+
+const (
+	// CacheNoStore adds Cache-Control: no-store.
+	CacheNoStore CacheControl = "NoStore"
+	// CacheUnchanged adds nothing.
+	CacheUnchanged CacheControl = "Unchanged"
+)
 
 // AuthorizationRule is what the requests that it matches require.
 type AuthorizationRule struct {

@@ -113,7 +113,23 @@ type PasswordPolicy struct {
 	// the hash.
 	// +optional
 	Hash *PasswordHash `json:"hash,omitempty"`
+	// LongBcryptPasswords is how a password of more than 72 bytes is verified with a hash of bcrypt, which ignores the rest. Refuse
+	// responds with 422 password-too-long. Truncate compares the first 72 bytes, for old hashes of other software: every password with
+	// these bytes matches. New hashes never ignore a part of the password.
+	// +optional
+	LongBcryptPasswords LongBcryptPasswords `json:"longBcryptPasswords,omitempty"`
 }
+
+// LongBcryptPasswords is how a password of more than 72 bytes is verified with a hash of bcrypt.
+// +kubebuilder:validation:Enum=Refuse;Truncate
+type LongBcryptPasswords string
+
+const (
+	// LongBcryptRefuse responds with 422.
+	LongBcryptRefuse LongBcryptPasswords = "Refuse"
+	// LongBcryptTruncate compares the first 72 bytes.
+	LongBcryptTruncate LongBcryptPasswords = "Truncate"
+)
 
 // PasswordHash is an algorithm and its cost.
 //

@@ -68,7 +68,7 @@ type Tokens struct {
 	Rotation *KeyRotation `json:"rotation,omitempty"`
 
 	// Login are the routes on which the app logs users in, such as POST /login: a 2xx response with the header Postern-Subject logs the
-	// client in. On all other routes the header has no effect. Login routes need no token, unless a rule of authorization requires one.
+	// client in, with delivery Cookie also a 302 or 303. On all other routes the header has no effect. Login routes need no token, unless a rule of authorization requires one.
 	// Add GET to methods if a link logs users in, and protect that link against pages of other origins, with a state or a one-time
 	// secret. The sidecar cannot distinguish links of such pages from yours.
 	// +optional
@@ -133,7 +133,23 @@ type TokenCookie struct {
 	// +kubebuilder:validation:items:MaxLength=512
 	// +kubebuilder:validation:items:Pattern=`^https?://(\[[0-9a-f:.]+\]|(\*\.)?[a-z0-9.-]+)(:([0-9]{1,5}|\*))?$`
 	TrustedOrigins []string `json:"trustedOrigins,omitempty"`
+	// Renewal is how an access token that has expired is replaced. With Automatic, the sidecar uses the refresh cookie of any request that
+	// needs it, and the response sets the new cookies, so that navigation, deep links and EventSource need no script. With Endpoint, only
+	// POST /auth/refresh does.
+	// +optional
+	Renewal CookieRenewal `json:"renewal,omitempty"`
 }
+
+// CookieRenewal is how an access token that has expired is replaced.
+// +kubebuilder:validation:Enum=Automatic;Endpoint
+type CookieRenewal string
+
+const (
+	// RenewalAutomatic replaces it in passing, with the response to any request.
+	RenewalAutomatic CookieRenewal = "Automatic"
+	// RenewalEndpoint replaces it only at the refresh endpoint.
+	RenewalEndpoint CookieRenewal = "Endpoint"
+)
 
 // SigningKey selects the key that signs tokens. Exactly one of transit, vault and secretKeyRef is set. A value in vault or secretKeyRef
 // is PEM (PKCS#8), a private JWK or a JWK set; for HS256, at least 32 random bytes.
@@ -188,4 +204,23 @@ type TokenEndpoints struct {
 	// +kubebuilder:validation:Pattern=`^(/[A-Za-z0-9._~-]+)+$`
 	// +kubebuilder:validation:XValidation:rule="!self.matches('/[.]{1,2}(/|$)')",message="prefix has a segment . or .., which no request has: write one such as /auth"
 	Prefix string `json:"prefix,omitempty"`
+	// ClearSiteData is what a logout makes the browser delete, by the header Clear-Site-Data: the cache, the cache and the storage of
+	// scripts, or with All also every cookie of the site, including those of its other hosts.
+	// +optional
+	ClearSiteData ClearSiteData `json:"clearSiteData,omitempty"`
 }
+
+// ClearSiteData is what a logout makes the browser delete.
+// +kubebuilder:validation:Enum=None;Cache;CacheAndStorage;All
+type ClearSiteData string
+
+const (
+	// ClearNone deletes nothing but the two cookies.
+	ClearNone ClearSiteData = "None"
+	// ClearCache deletes cached responses and pages.
+	ClearCache ClearSiteData = "Cache"
+	// ClearCacheAndStorage also deletes what scripts have stored, and service workers.
+	ClearCacheAndStorage ClearSiteData = "CacheAndStorage"
+	// ClearAll also deletes all cookies of the registrable domain.
+	ClearAll ClearSiteData = "All"
+)

@@ -280,6 +280,7 @@ func TestPasswordCosts(t *testing.T) {
 		`{hash: {algorithm: Bcrypt}}`:                          {Algorithm: "Bcrypt", Cost: 12},
 		`{hash: {algorithm: Bcrypt, bcrypt: {cost: 14}}}`:      {Algorithm: "Bcrypt", Cost: 14},
 	} {
+		want.LongBcrypt = "Refuse"
 		policy := &v1alpha1.SecurityPolicy{}
 		if err := yaml.UnmarshalStrict([]byte(`{passwordPolicy: `+text+`}`), &policy.Spec); err != nil {
 			t.Fatal(err)

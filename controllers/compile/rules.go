@@ -9,6 +9,7 @@ import (
 
 func (c *compiler) authorization(spec *v1alpha1.SecurityPolicySpec) compiled.Authorization {
 	a := compiled.Authorization{Default: compiled.Requirement(spec.Authorization.Default), Mode: compiled.Mode(spec.Authorization.Mode)}
+	a.CacheControl = string(spec.Authorization.CacheControl)
 	for i, r := range spec.Authorization.Rules {
 		a.Rules = append(a.Rules, compiled.AuthorizationRule{
 			Name: r.Name, Match: matches(r.Match), Require: compiled.Requirement(r.Require), Mode: compiled.Mode(r.Mode),

@@ -18,12 +18,14 @@ func (c *compiler) tokens(policy *v1alpha1.SecurityPolicy, in *v1alpha1.Tokens) 
 		FieldEncoding:    string(in.FieldEncoding),
 		Delivery:         string(in.Delivery),
 		SameSite:         in.Cookie.SameSite,
+		Renewal:          string(in.Cookie.Renewal),
 		TrustedOrigins:   in.Cookie.TrustedOrigins,
 		SigningKey:       c.signingKey(&in.SigningKey),
 		RotationInterval: c.duration("spec.tokens.rotation.interval", in.Rotation.Interval),
 		RotationOverlap:  c.duration("spec.tokens.rotation.overlap", in.Rotation.Overlap),
 		Login:            matches(in.Login),
 		Prefix:           in.Endpoints.Prefix,
+		ClearSiteData:    string(in.Endpoints.ClearSiteData),
 		Leeway:           c.duration("spec.tokens", v1alpha1.DefaultLeeway),
 		ForwardToken:     in.ForwardToken,
 	}
@@ -80,7 +82,7 @@ func (c *compiler) passwords(in *v1alpha1.PasswordPolicy) *compiled.Passwords {
 	if in == nil {
 		return nil
 	}
-	p := &compiled.Passwords{Algorithm: in.Hash.Algorithm}
+	p := &compiled.Passwords{Algorithm: in.Hash.Algorithm, LongBcrypt: string(in.LongBcryptPasswords)}
 	if in.Hash.Algorithm != v1alpha1.DefaultHash {
 		p.Cost = int(in.Hash.Bcrypt.Cost)
 		return p

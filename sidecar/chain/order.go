@@ -34,6 +34,7 @@ func order() []step {
 		{"cors-preflight", func(b *builder) stage.Stage { return b.cors().preflight }},
 		{"exhausted-limits", func(b *builder) stage.Stage { return b.rateLimits().before }},
 		{"token-transport", func(b *builder) stage.Stage { return b.tokens().tokenTransport }},
+		{"renewal", (*builder).renewal},
 		{"authentication", (*builder).authn},
 		{"revocation", (*builder).revocation},
 		{"session", (*builder).session},

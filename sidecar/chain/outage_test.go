@@ -138,7 +138,7 @@ func outages() map[string]outage {
 	}
 	loggedOut := map[string]string{
 		seen: "401 session-ended", unseen: "401 session-ended", sessions: "401 session-ended", refresh: "400 invalid_grant",
-		logout: "401 session-ended", logoutAll: "401 session-ended", endOne: "401 session-ended", apiEndOne: "404 no-session",
+		logout: "204", logoutAll: "401 session-ended", endOne: "401 session-ended", apiEndOne: "404 no-session",
 	}
 	return map[string]outage{
 		"nothing": {want: healthy()},

@@ -306,7 +306,7 @@ func TestACluster(t *testing.T) {
 	}{
 		"neither":         {want: [4]string{"200", "200", "200", "204"}},
 		"the sessions":    {sessions: true, want: [4]string{"503 tokens-unavailable", "200", "503 temporarily_unavailable", "503 tokens-unavailable"}},
-		"the revocations": {revocations: true, want: [4]string{"200", "503 revocation-unavailable", "503 temporarily_unavailable", "503 revocation-unavailable"}},
+		"the revocations": {revocations: true, want: [4]string{"503 tokens-unavailable", "503 revocation-unavailable", "503 temporarily_unavailable", "503 revocation-unavailable"}},
 	}
 	w := newWorld(t)
 	w.writeSecret("redis", "password", []byte("s3cret"))

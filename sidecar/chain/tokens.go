@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/login/appapi"
 	"github.com/posterndev/postern/sidecar/login/backchannel"
@@ -29,6 +30,9 @@ const longestKeyAge = 15 * time.Minute
 // tokenStages are the stages that issue, refresh and end tokens.
 type tokenStages struct {
 	tokenTransport, backChannel, endpoints, login stage.Stage
+	// cookies is the transport of tokens; nil if the policy issues none.
+	cookies  *transport.TokenTransport
+	metadata *endpoints.Metadata
 	// paths are the paths of the sidecar's own endpoints, which need no authorization.
 	paths []string
 	// loginService is nil if the policy issues no tokens. revoker is nil if the policy accepts no tokens.
@@ -60,6 +64,9 @@ func (b *builder) newTokens() tokenStages {
 	b.addBackChannel(&s)
 	t := b.policy.Tokens
 	if t == nil {
+		var err error
+		s.login, err = loginstage.NewIgnoring(b.logger)
+		b.fail(err, "login")
 		return s
 	}
 	tokenTransport, err := transport.NewTokenTransport(transport.TokenTransportConfig{
@@ -74,17 +81,28 @@ func (b *builder) newTokens() tokenStages {
 	if len(b.errs) > 0 {
 		return s
 	}
-	s.tokenTransport = tokenTransport.Guard()
+	s.cookies, s.tokenTransport = tokenTransport, tokenTransport.Guard()
+	s.metadata = metadata
 	s.paths = append(s.paths, endpoints.Paths(t.Prefix, metadata)...)
-	s.endpoints, err = endpoints.New(endpoints.Config{Prefix: t.Prefix, LoginService: s.loginService, TokenTransport: tokenTransport, Metadata: metadata, Realm: b.policy.Name})
+	s.endpoints, err = endpoints.New(endpoints.Config{
+		Prefix: t.Prefix, LoginService: s.loginService, TokenTransport: tokenTransport, Metadata: metadata, Realm: b.policy.Name,
+		ClearSiteData: endpoints.ClearSiteData(t.ClearSiteData),
+	})
 	b.fail(err, "tokens")
-	if len(t.Login) > 0 {
-		s.login, err = loginstage.New(loginstage.Config{
-			Match: b.match(t.Login, "tokens.login"), LoginService: s.loginService, TokenTransport: tokenTransport, FieldEncoding: loginstage.FieldEncoding(t.FieldEncoding),
-		})
-		b.fail(err, "tokens")
-	}
+	s.login, err = loginstage.New(loginstage.Config{
+		Match: b.loginRoutes(), LoginService: s.loginService, TokenTransport: tokenTransport, Logger: b.logger,
+		FieldEncoding: loginstage.FieldEncoding(t.FieldEncoding),
+	})
+	b.fail(err, "tokens")
 	return s
+}
+
+// loginRoutes returns the routes of tokens.login; nil for none, because an empty matcher would match everything.
+func (b *builder) loginRoutes() *route.Matcher {
+	if len(b.policy.Tokens.Login) == 0 {
+		return nil
+	}
+	return b.match(b.policy.Tokens.Login, "tokens.login")
 }
 
 // trustedOrigins returns the origins that may send unsafe requests with our cookies: those of the policy, and those that CORS

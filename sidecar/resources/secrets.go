@@ -142,6 +142,7 @@ func NewHasher(p *compiled.Passwords, memory uint32) (*password.Hasher, error) {
 			Argon2:    password.Argon2{Time: uint32(p.Passes), Memory: uint32(p.Memory), Threads: uint8(p.Parallelism)},
 		}
 	}
+	c.TruncateBcrypt = p.LongBcrypt == "Truncate"
 	c.Memory = max(cmp.Or(memory, password.DefaultMemory), c.Argon2.Memory)
 	return password.New(c)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 
@@ -84,7 +85,8 @@ func (h argon2Hash) encode() string {
 	return fmt.Sprintf("%sm=%d,t=%d,p=%d$%s$%s", argon2Prefix, h.cost.Memory, h.cost.Time, h.cost.Threads, b64.EncodeToString(h.salt), b64.EncodeToString(h.sum))
 }
 
-// parseArgon2 parses a PHC string with the parameters in the order m, t, p. Its memory is bounded by most, in KiB, and its cost by
+// parseArgon2 parses a PHC string with the parameters m, t and p in any order: the PHC format asks for one order, but the npm package
+// argon2 and others write another. Its memory is bounded by most, in KiB, and its cost by
 // constants.
 func parseArgon2(encoded string, most uint32) (hash, error) {
 	if len(encoded) > maxEncoded {
@@ -114,23 +116,42 @@ func parseArgon2(encoded string, most uint32) (hash, error) {
 	return h, nil
 }
 
+// readCost reads each of the three parameters once.
 func (h *argon2Hash) readCost(s string) bool {
 	fields := strings.Split(s, ",")
 	if len(fields) != 3 {
 		return false
 	}
-	m, okM := number(fields[0], "m=", 32)
-	t, okT := number(fields[1], "t=", 32)
-	p, okP := number(fields[2], "p=", 8)
-	h.cost = Argon2{Memory: uint32(m), Time: uint32(t), Threads: uint8(p)}
-	return okM && okT && okP && p > 0
+	seen := map[string]bool{}
+	for _, f := range fields {
+		name, digits, _ := strings.Cut(f, "=")
+		bits := 32
+		if name == "p" {
+			bits = 8
+		}
+		n, ok := number(digits, bits)
+		if !ok || seen[name] {
+			return false
+		}
+		seen[name] = true
+		switch name {
+		case "m":
+			h.cost.Memory = uint32(n)
+		case "t":
+			h.cost.Time = uint32(n)
+		case "p":
+			h.cost.Threads = uint8(n)
+		default:
+			return false
+		}
+	}
+	return h.cost.Threads > 0
 }
 
 // number parses a decimal without sign or leading zeros.
-func number(s, prefix string, bits int) (uint64, bool) {
-	digits, ok := strings.CutPrefix(s, prefix)
+func number(digits string, bits int) (uint64, bool) {
 	n, err := strconv.ParseUint(digits, 10, bits)
-	return n, ok && err == nil && strconv.FormatUint(n, 10) == digits
+	return n, err == nil && strconv.FormatUint(n, 10) == digits
 }
 
 func decode(s string, least, most int) ([]byte, bool) {
@@ -142,6 +163,15 @@ func decode(s string, least, most int) ([]byte, bool) {
 }
 
 func (h argon2Hash) memory() uint32 { return h.cost.Memory }
+
+func (h argon2Hash) work() time.Duration { return h.cost.work() }
+
+// work is an estimate: a core fills about 1 GiB per second.
+func (a Argon2) work() time.Duration {
+	return time.Duration(uint64(a.Time) * uint64(a.Memory) * uint64(time.Second) >> 20)
+}
+
+func (argon2Hash) takes(string) bool { return true }
 
 func (h argon2Hash) matches(password string) bool {
 	sum := argon2.IDKey([]byte(password), h.salt, h.cost.Time, h.cost.Memory, h.cost.Threads, uint32(len(h.sum)))

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -84,6 +85,15 @@ func decoyBcrypt(cost int) hash {
 }
 
 func (bcryptHash) memory() uint32 { return 0 }
+
+func (h bcryptHash) work() time.Duration { return bcryptWork(h.cost) }
+
+// bcryptWork is an estimate: a core computes cost 10 in about 60 ms, and each step doubles the time.
+func bcryptWork(cost int) time.Duration {
+	return 60 * time.Millisecond << max(0, cost-minCost)
+}
+
+func (bcryptHash) takes(password string) bool { return len(password) <= maxBcrypt }
 
 func (h bcryptHash) matches(password string) bool {
 	fits := len(password) <= maxBcrypt && strings.IndexByte(password, 0) < 0

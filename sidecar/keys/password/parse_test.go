@@ -2,6 +2,7 @@ package password
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -44,7 +45,12 @@ func TestParseRefuses(t *testing.T) {
 		"no version":            {strings.Replace(foreignArgon2, "$v=19", "", 1), ErrMalformed},
 		"four parts":            {foreignArgon2 + "$x", ErrMalformed},
 		"too long":              {foreignArgon2 + strings.Repeat("A", maxEncoded), ErrMalformed},
-		"order":                 {argon("t=2,m=65536,p=1"), ErrMalformed},
+		"repeated":              {argon("m=65536,t=2,m=65536"), ErrMalformed},
+		"unknown parameter":     {argon("m=65536,t=2,x=1"), ErrMalformed},
+		"four parameters":       {argon("m=65536,t=2,p=1,x=1"), ErrMalformed},
+		"no name":               {argon("m=65536,t=2,1"), ErrMalformed},
+		"empty name":            {argon("m=65536,t=2,=1"), ErrMalformed},
+		"costly in any order":   {argon("p=1,t=1,m=4294967295"), ErrTooCostly},
 		"leading zero":          {argon("m=065536,t=2,p=1"), ErrMalformed},
 		"sign":                  {argon("m=+65536,t=2,p=1"), ErrMalformed},
 		"overflow":              {argon("m=4294967296,t=2,p=1"), ErrMalformed},
@@ -89,6 +95,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(foreignArgon2)
 	f.Add(foreignBcrypt)
+	f.Add(strings.Replace(foreignArgon2, "m=65536,t=2,p=1", "p=1,t=2,m=65536", 1))
 	f.Add("$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA")
 	f.Fuzz(func(t *testing.T, encoded string) {
 		parsed, err := h.parse(encoded)
@@ -97,13 +104,37 @@ func FuzzParse(f *testing.F) {
 		}
 		switch parsed := parsed.(type) {
 		case argon2Hash:
-			if !parsed.cost.bounded() || parsed.cost.Memory > h.cfg.Memory || parsed.encode() != encoded {
+			if !parsed.cost.bounded() || parsed.cost.Memory > h.cfg.Memory || parsed.encode() != canonical(encoded) || parsed.work() <= 0 {
 				t.Errorf("%q was read as %+v", encoded, parsed)
 			}
 		case bcryptHash:
-			if parsed.cost > maxCost || parsed.encoded != encoded {
+			if parsed.cost > maxCost || parsed.encoded != encoded || parsed.work() <= 0 {
 				t.Errorf("%q was read as %+v", encoded, parsed)
 			}
 		}
 	})
+}
+
+// canonical returns an argon2id string with its parameters in the order m, t, p.
+func canonical(encoded string) string {
+	parts := strings.Split(encoded, "$")
+	fields := strings.Split(parts[3], ",")
+	slices.SortFunc(fields, func(a, b string) int { return strings.IndexByte("mtp", a[0]) - strings.IndexByte("mtp", b[0]) })
+	parts[3] = strings.Join(fields, ",")
+	return strings.Join(parts, "$")
+}
+
+// TestArgon2ParametersInAnyOrder: npm's argon2 writes m, p, t.
+func TestArgon2ParametersInAnyOrder(t *testing.T) {
+	h := newHasher(t, cheap())
+	hashed := newArgon2("password", Argon2{Memory: 64, Time: 2, Threads: 3})
+	for _, order := range []string{"m=64,t=2,p=3", "m=64,p=3,t=2", "t=2,m=64,p=3", "t=2,p=3,m=64", "p=3,m=64,t=2", "p=3,t=2,m=64"} {
+		encoded := strings.Replace(hashed, "m=64,t=2,p=3", order, 1)
+		if got, err := h.Verify(t.Context(), "password", encoded); err != nil || !got.Match {
+			t.Errorf("%s: %+v, %v", order, got, err)
+		}
+		if got, err := h.Verify(t.Context(), "passwore", encoded); err != nil || got.Match {
+			t.Errorf("%s, a wrong password: %+v, %v", order, got, err)
+		}
+	}
 }

@@ -2,7 +2,7 @@
 // a cost that the policy sets and a hint when an older hash should be replaced.
 //
 // Hashing is expensive by design, so it can be used to exhaust a machine. The memory and the number of concurrent hashes are bounded, a
-// call that would wait for too many others fails with ErrBusy, and the cost of a hash to verify is bounded.
+// call that would wait for too long or for too many others fails with ErrBusy, and the cost of a hash to verify is bounded.
 package password
 
 import (
@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -20,8 +21,10 @@ import (
 
 // Errors of Hash and Verify. None of them contains a password or a hash.
 var (
-	// ErrTooLong reports a password that is too long for the algorithm (72 bytes for bcrypt, maxPassword otherwise).
-	ErrTooLong = errors.New("hashing password: it is too long for the algorithm")
+	// ErrTooLong reports a password that is longer than maxPassword.
+	ErrTooLong = errors.New("hashing password: it is too long")
+	// ErrTooLongForBcrypt reports a password of more than 72 bytes, of which bcrypt would ignore the rest.
+	ErrTooLongForBcrypt = errors.New("hashing password: bcrypt uses 72 bytes, and it is longer")
 	// ErrNUL reports a password with NUL bytes. bcrypt repeats the password with a NUL in between, so a shorter password could have
 	// the same hash.
 	ErrNUL = errors.New("hashing password: bcrypt cannot tell passwords with NUL bytes apart")
@@ -29,7 +32,7 @@ var (
 	ErrMalformed = errors.New("reading password hash: not a bcrypt or argon2id hash")
 	// ErrTooCostly reports a hash that needs more time or memory than allowed.
 	ErrTooCostly = errors.New("reading password hash: its cost is out of bounds")
-	// ErrBusy reports that too many calls are waiting. The caller can retry.
+	// ErrBusy reports that too many calls are waiting. The caller can retry after RetryAfter.
 	ErrBusy = errors.New("hashing password: too many in progress")
 )
 
@@ -64,6 +67,13 @@ type Config struct {
 	Memory uint32
 	// Parallel bounds the number of concurrent hashes. It defaults to GOMAXPROCS.
 	Parallel int
+	// Wait bounds the estimated time that a call waits for others. It defaults to DefaultWait.
+	Wait time.Duration
+	// TruncateBcrypt verifies passwords of more than 72 bytes with a bcrypt hash by their first 72 bytes, as the software did that
+	// made the hash. Any password with the same first 72 bytes then matches. New hashes are not affected.
+	TruncateBcrypt bool
+	// Now defaults to time.Now.
+	Now func() time.Time
 }
 
 // Result is the result of Verify.
@@ -81,14 +91,18 @@ type Hasher struct {
 	least   int64
 	queued  atomic.Int64
 	longest int64
+	backlog backlog
 	// decoy is the hash to verify against if the account does not exist.
 	decoy hash
 }
 
 // hash is a parsed hash.
 type hash interface {
-	// memory returns the memory that computing it needs, in KiB.
+	// memory returns the memory that computing it needs, in KiB, and work the estimated time of a core.
 	memory() uint32
+	work() time.Duration
+	// takes reports whether the algorithm uses the whole password.
+	takes(password string) bool
 	// matches computes the hash of password and compares it in constant time.
 	matches(password string) bool
 	// weaker reports whether the policy requires more.
@@ -112,12 +126,18 @@ func New(c Config) (*Hasher, error) {
 	if c.Parallel == 0 {
 		c.Parallel = runtime.GOMAXPROCS(0)
 	}
+	if c.Wait == 0 {
+		c.Wait = DefaultWait
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("building password hasher: %w", err)
 	}
 	h := &Hasher{
 		cfg: c, gate: semaphore.NewWeighted(int64(c.Memory)), least: int64(c.Memory) / int64(c.Parallel),
-		longest: int64(c.Parallel) * waiting, decoy: decoyBcrypt(c.BcryptCost),
+		longest: int64(c.Parallel) * waiting, decoy: decoyBcrypt(c.BcryptCost), backlog: newBacklog(c.Wait),
 	}
 	if c.Algorithm == Argon2id {
 		h.decoy = decoyArgon2(c.Argon2)
@@ -134,23 +154,25 @@ func (c Config) check() error {
 		return fmt.Errorf("bcrypt: %w", check.BcryptCost(c.BcryptCost))
 	case c.Parallel < 1 || c.Parallel > 1024:
 		return fmt.Errorf("parallel %d must be between 1 and 1024", c.Parallel)
+	case c.Wait < 0:
+		return fmt.Errorf("wait %s is negative", c.Wait)
 	case c.Memory < c.Argon2.Memory:
 		return fmt.Errorf("memory of %d KiB is less than one hash needs, %d KiB", c.Memory, c.Argon2.Memory)
 	}
 	return c.Argon2.check()
 }
 
-// Hash returns the hash of password as a string to store. It waits for its turn until ctx ends. Errors match ErrTooLong, ErrNUL or
-// ErrBusy.
+// Hash returns the hash of password as a string to store. It waits for its turn until ctx ends. Errors match ErrTooLong,
+// ErrTooLongForBcrypt, ErrNUL or ErrBusy.
 func (h *Hasher) Hash(ctx context.Context, password string) (encoded string, err error) {
 	if err := h.checkPassword(password); err != nil {
 		return "", err
 	}
-	memory := h.cfg.Argon2.Memory
+	memory, work := h.cfg.Argon2.Memory, h.cfg.Argon2.work()
 	if h.cfg.Algorithm == Bcrypt {
-		memory = 0
+		memory, work = 0, bcryptWork(h.cfg.BcryptCost)
 	}
-	release, err := h.enter(ctx, memory)
+	release, err := h.enter(ctx, memory, work)
 	if err != nil {
 		return "", err
 	}
@@ -163,7 +185,8 @@ func (h *Hasher) Hash(ctx context.Context, password string) (encoded string, err
 
 // Verify compares password with the hash encoded. It takes the same time for a wrong and for a correct password. An empty encoded means
 // that the account does not exist: Verify then takes the time of a hash with the policy's cost and does not match, so that the time
-// does not reveal which accounts exist. A password longer than maxPassword does not match. Errors match ErrMalformed, ErrTooCostly or
+// does not reveal which accounts exist. A password longer than maxPassword does not match. A longer one than bcrypt uses fails with
+// ErrTooLongForBcrypt, after the same time, unless TruncateBcrypt is set. Errors match ErrTooLongForBcrypt, ErrMalformed, ErrTooCostly or
 // ErrBusy.
 func (h *Hasher) Verify(ctx context.Context, password, encoded string) (Result, error) {
 	parsed, exists := h.decoy, encoded != ""
@@ -176,12 +199,19 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (Result, 
 	if len(password) > maxPassword {
 		return Result{}, nil
 	}
-	release, err := h.enter(ctx, parsed.memory())
+	release, err := h.enter(ctx, parsed.memory(), parsed.work())
 	if err != nil {
 		return Result{}, err
 	}
 	defer release()
+	whole := parsed.takes(password)
+	if !whole && h.cfg.TruncateBcrypt {
+		password = password[:maxBcrypt]
+	}
 	match := parsed.matches(password) && exists
+	if !whole && !h.cfg.TruncateBcrypt {
+		return Result{}, ErrTooLongForBcrypt
+	}
 	return Result{Match: match, Rehash: match && parsed.weaker(h.cfg)}, nil
 }
 
@@ -194,27 +224,37 @@ func (h *Hasher) parse(encoded string) (hash, error) {
 
 func (h *Hasher) checkPassword(password string) error {
 	switch {
-	case len(password) > maxPassword, h.cfg.Algorithm == Bcrypt && len(password) > maxBcrypt:
+	case len(password) > maxPassword:
 		return ErrTooLong
+	case h.cfg.Algorithm == Bcrypt && len(password) > maxBcrypt:
+		return ErrTooLongForBcrypt
 	case h.cfg.Algorithm == Bcrypt && strings.IndexByte(password, 0) >= 0:
 		return ErrNUL
 	}
 	return nil
 }
 
-// enter waits until memory is available.
-func (h *Hasher) enter(ctx context.Context, memory uint32) (release func(), err error) {
+// enter waits until memory is available. It fails at once if that would take longer than Config.Wait.
+func (h *Hasher) enter(ctx context.Context, memory uint32, work time.Duration) (release func(), err error) {
 	if h.queued.Add(1) > h.longest {
 		h.queued.Add(-1)
-		return nil, ErrBusy
+		return nil, &busyError{after: h.backlog.wait()}
 	}
 	weight := max(int64(memory), h.least)
+	share := time.Duration(float64(work) * float64(weight) / float64(h.cfg.Memory))
+	if err := h.backlog.add(share); err != nil {
+		h.queued.Add(-1)
+		return nil, err
+	}
 	if err := h.gate.Acquire(ctx, weight); err != nil {
+		h.backlog.remove(share)
 		h.queued.Add(-1)
 		return nil, fmt.Errorf("%w: %w", ErrBusy, err)
 	}
+	began := h.cfg.Now()
 	return func() {
 		h.gate.Release(weight)
+		h.backlog.done(share, work, h.cfg.Now().Sub(began))
 		h.queued.Add(-1)
 	}, nil
 }

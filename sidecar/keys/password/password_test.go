@@ -91,7 +91,8 @@ func TestHashRefuses(t *testing.T) {
 		want      error
 	}{
 		"bcrypt at 72 bytes":      {Bcrypt, strings.Repeat("x", 72), nil},
-		"bcrypt over 72 bytes":    {Bcrypt, strings.Repeat("x", 73), ErrTooLong},
+		"bcrypt over 72 bytes":    {Bcrypt, strings.Repeat("x", 73), ErrTooLongForBcrypt},
+		"bcrypt over all bounds":  {Bcrypt, strings.Repeat("x", maxPassword+1), ErrTooLong},
 		"bcrypt NUL":              {Bcrypt, "a\x00a", ErrNUL},
 		"argon2id over its bound": {Argon2id, strings.Repeat("x", maxPassword+1), ErrTooLong},
 		"argon2id at its bound":   {Argon2id, strings.Repeat("x", maxPassword), nil},
@@ -156,7 +157,7 @@ func TestQueueLength(t *testing.T) {
 // TestBounds fills the queue. It checks which callers wait, which are refused, and that a canceled caller leaves.
 func TestBounds(t *testing.T) {
 	h := newHasher(t, with(func(c *Config) { c.Parallel = 1 }))
-	release, err := h.enter(t.Context(), 0)
+	release, err := h.enter(t.Context(), 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,8 @@
 // lacks responds with 404 not-enabled.
 //
 // Every caller can log in as any user, so the API must listen on 127.0.0.1 only. Requests that could still come from outside the
-// pod are refused: from a browser in the pod's network (Origin, Sec-Fetch-*), by a name that was rebound to 127.0.0.1 (Host),
-// through a proxy (Forwarded, X-Forwarded-*, X-Real-IP, Via), and by server-side request forgery (no RequestHeader). Bodies are
+// pod are refused: from a browser in the pod's network (Origin, Referer, Cookie, Sec-Fetch-*), by a name that was rebound to 127.0.0.1
+// (Host), through a proxy or CDN (Forwarded, X-Forwarded-*, X-Real-IP, Via, True-Client-IP, CF-* …), and by server-side request forgery (no RequestHeader). Bodies are
 // JSON, or forms for RFC 7662 and RFC 7009, of up to 32 KiB.
 package appapi
 
@@ -187,14 +187,34 @@ func checkCaller(r *http.Request) error {
 	if !isLoopback(r.Host) {
 		return &httperr.Error{Status: http.StatusMisdirectedRequest, Code: "not-loopback", Detail: "Use the host 127.0.0.1 or localhost for this API."}
 	}
-	for name := range r.Header {
-		browser := name == "Origin" || strings.HasPrefix(name, "Sec-Fetch-") && name != "Sec-Fetch-Mode" // fetch in Node.js sends it, too
-		proxied := name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-")
-		if browser || proxied {
+	for name, values := range r.Header {
+		if byBrowser(name, values) || byProxy(name) {
 			return &httperr.Error{Status: http.StatusForbidden, Code: "not-the-app", Detail: "This API is for the app itself. It does not accept requests of browsers or proxies."}
 		}
 	}
 	return nil
+}
+
+// byBrowser reports whether browsers add the field. fetch in Node.js sends Sec-Fetch-Mode: cors, without Origin; a browser that sends
+// this value sends Origin as well.
+func byBrowser(name string, values []string) bool {
+	switch name {
+	case "Origin", "Referer", "Cookie", "Cookie2":
+		return true
+	case "Sec-Fetch-Mode":
+		return len(values) != 1 || values[0] != "cors"
+	}
+	return strings.HasPrefix(name, "Sec-Fetch-")
+}
+
+// byProxy reports whether proxies and CDNs add the field.
+func byProxy(name string) bool {
+	switch name {
+	case "Forwarded", "Via", "X-Real-Ip", "True-Client-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "Fastly-Client-Ip", "Fly-Client-Ip",
+		"X-Azure-Clientip", "X-Original-Forwarded-For", "X-Envoy-External-Address", "Cdn-Loop":
+		return true
+	}
+	return strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "Cf-")
 }
 
 // guard refuses requests without RequestHeader (server-side request forgery).

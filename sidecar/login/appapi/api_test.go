@@ -270,6 +270,21 @@ func TestStrangers(t *testing.T) {
 		"navigation":       {set("Sec-Fetch-Dest", "document"), 403},
 		"another site":     {set("Sec-Fetch-Site", "cross-site"), 403},
 		"Node's fetch":     {set("Sec-Fetch-Mode", "cors"), 200},
+		"a navigation":     {set("Sec-Fetch-Mode", "navigate"), 403},
+		"an image":         {set("Sec-Fetch-Mode", "no-cors"), 403},
+		"an empty mode":    {set("Sec-Fetch-Mode", ""), 403},
+		"a page's fetch": {func(r *http.Request) {
+			r.Header.Set("Sec-Fetch-Mode", "cors")
+			r.Header.Set("Origin", "http://evil.example.com")
+		}, 403},
+		"a referrer":       {set("Referer", "http://evil.example.com/"), 403},
+		"a cookie":         {set("Cookie", "a=b"), 403},
+		"Cloudflare":       {set("CF-Connecting-IP", "192.0.2.1"), 403},
+		"Cloudflare's ray": {set("CF-Ray", "1"), 403},
+		"a CDN":            {set("True-Client-IP", "192.0.2.1"), 403},
+		"another CDN":      {set("Fastly-Client-IP", "192.0.2.1"), 403},
+		"Azure":            {set("X-Azure-ClientIP", "192.0.2.1"), 403},
+		"a CDN's loop":     {set("CDN-Loop", "cloudflare"), 403},
 		"proxied":          {set("X-Forwarded-For", "192.0.2.1"), 403},
 		"proxied, RFC":     {set("Forwarded", "for=192.0.2.1"), 403},
 		"proxied, Via":     {set("Via", "1.1 proxy"), 403},

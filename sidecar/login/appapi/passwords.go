@@ -3,6 +3,8 @@ package appapi
 import (
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/keys/password"
@@ -60,9 +62,11 @@ func refusePassword(err error) error {
 	switch {
 	case errors.Is(err, password.ErrBusy):
 		e.Status, e.Code, e.Detail = http.StatusServiceUnavailable, "busy", "Too many passwords are being hashed. Try again."
-		return e.With("Retry-After", "1")
+		return e.With("Retry-After", strconv.Itoa(int(password.RetryAfter(err)/time.Second)))
+	case errors.Is(err, password.ErrTooLongForBcrypt):
+		e.Code, e.Detail = "password-too-long", "bcrypt uses the first 72 bytes of a password, and this one is longer. Treat it as a wrong password."
 	case errors.Is(err, password.ErrTooLong), errors.Is(err, password.ErrNUL):
-		e.Code, e.Detail = "password-unusable", "The password is too long for the algorithm, or contains a NUL."
+		e.Code, e.Detail = "password-unusable", "The password is longer than 4096 bytes, or contains a NUL, which bcrypt cannot hash."
 	case errors.Is(err, password.ErrTooCostly), errors.Is(err, password.ErrMalformed):
 		e.Code, e.Detail = "hash-unusable", "The hash is not a bcrypt or argon2id hash, or needs more time or memory than is allowed."
 	default:

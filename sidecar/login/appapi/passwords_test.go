@@ -31,6 +31,7 @@ func TestPasswords(t *testing.T) {
 		"malformed hash":    {"verify", object{"password": "p", "hash": "x"}, password.ErrMalformed, 422},
 		"costly hash":       {"verify", object{"password": "p", "hash": "x"}, password.ErrTooCostly, 422},
 		"verify, busy":      {"verify", object{"password": "p", "hash": "x"}, password.ErrBusy, 503},
+		"for bcrypt":        {"verify", object{"password": "p", "hash": "x"}, password.ErrTooLongForBcrypt, 422},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -38,6 +39,9 @@ func TestPasswords(t *testing.T) {
 			status, response := w.call(t, "POST", "/v1/passwords/"+tt.path, tt.body)
 			if status != tt.want {
 				t.Fatalf("status %d, %v; want %d", status, response, tt.want)
+			}
+			if long := response["type"] == "https://postern.dev/problems/password-too-long"; long != (tt.err == password.ErrTooLongForBcrypt) {
+				t.Errorf("response %v", response)
 			}
 			if status == 200 && response["hash"] != "hash of p" && (response["match"] != true || response["rehash"] != true) {
 				t.Errorf("response %v", response)

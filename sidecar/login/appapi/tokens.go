@@ -73,6 +73,8 @@ func refuseLogin(err error) *httperr.Error {
 	switch {
 	case errors.Is(err, session.ErrFull):
 		return &httperr.Error{Status: http.StatusConflict, Code: "session-limit", Detail: "The subject has its maximum number of sessions.", Cause: err}
+	case errors.Is(err, token.ErrRevoked):
+		return &httperr.Error{Status: http.StatusForbidden, Code: "login-revoked", Detail: "The subject is revoked up to a time in the future.", Cause: err}
 	case errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrTooLarge):
 		return httperr.From(badRequest(http.StatusUnprocessableEntity, "The subject or the claims are invalid."))
 	default:

@@ -32,13 +32,15 @@ type Config struct {
 	Metadata       *Metadata
 	// Realm is the realm of WWW-Authenticate; it defaults to "postern".
 	Realm string
+	// ClearSiteData is what a logout makes the browser delete; it defaults to ClearNone.
+	ClearSiteData ClearSiteData
 }
 
 type endpoints struct {
 	Config
-	// realm is quoted.
-	realm  string
-	routes map[string]methods
+	// realm is quoted. clear is the value of Clear-Site-Data; empty for none.
+	realm, clear string
+	routes       map[string]methods
 	// sessionPrefix is the path of a session without its id.
 	sessionPrefix string
 }
@@ -75,7 +77,11 @@ func New(c Config) (stage.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building token endpoints: %w", err)
 	}
-	e := &endpoints{Config: c, realm: realm, sessionPrefix: c.Prefix + "/sessions/"}
+	clear, err := c.ClearSiteData.value()
+	if err != nil {
+		return nil, fmt.Errorf("building token endpoints: %w", err)
+	}
+	e := &endpoints{Config: c, realm: realm, clear: clear, sessionPrefix: c.Prefix + "/sessions/"}
 	e.routes = map[string]methods{
 		c.Prefix + "/refresh":    {http.MethodPost: e.refresh},
 		c.Prefix + "/logout":     {http.MethodPost: e.logout},
@@ -97,6 +103,11 @@ func New(c Config) (stage.Stage, error) {
 func Paths(prefix string, m *Metadata) []string {
 	paths := []string{prefix + "/refresh", prefix + "/logout", prefix + "/logout-all", prefix + "/sessions", prefix + "/sessions/*"}
 	return slices.AppendSeq(paths, maps.Keys(m.documents()))
+}
+
+// RefreshPaths returns those of Paths at which the refresh token is used, or no user is needed.
+func RefreshPaths(prefix string, m *Metadata) []string {
+	return slices.AppendSeq([]string{prefix + "/refresh", prefix + "/logout"}, maps.Keys(m.documents()))
 }
 
 func (e *endpoints) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
@@ -157,7 +168,7 @@ func (e *endpoints) caller(r *http.Request) (owner session.Owner, current string
 }
 
 // logout ends the session of the refresh token and that of the access token, own or external. A session that has already ended
-// is not an error.
+// is not an error, and neither are missing cookies: after a logout the browser has none.
 func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 	refresh, err := e.refreshToken(r)
 	var bad *bodyError
@@ -167,7 +178,7 @@ func (e *endpoints) logout(w http.ResponseWriter, r *http.Request) error {
 	owner, sid, err := e.caller(r)
 	switch {
 	case refresh == "" && err != nil:
-		return err
+		return e.loggedOut(w, r, err)
 	case refresh == "" && sid == "": // an untracked external session, which only its issuer can end
 		return notOurs()
 	}
@@ -212,9 +223,31 @@ func (e *endpoints) logoutAll(w http.ResponseWriter, r *http.Request) error {
 // done responds that the current session has ended, and clears the cookies.
 func (e *endpoints) done(w http.ResponseWriter, r *http.Request, kind event.Kind) error {
 	e.LoginService.Emit(r.Context(), event.Event{Kind: kind, Outcome: event.Success})
+	e.clearClient(w)
+	return nil
+}
+
+// clearClient responds with 204, and makes the browser delete what it has.
+func (e *endpoints) clearClient(w http.ResponseWriter) {
 	transport.NoStore(w.Header())
 	e.TokenTransport.ClearCookies(w.Header())
+	if e.clear != "" {
+		w.Header().Set("Clear-Site-Data", e.clear)
+	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// loggedOut responds to a logout for which caller returned err. If the client's token is no longer valid, or its cookies are deleted,
+// it is logged out already (as in RFC 7009 §2.2). A page of another origin must not delete cookies in this way.
+func (e *endpoints) loggedOut(w http.ResponseWriter, r *http.Request, err error) error {
+	cookies := e.TokenTransport.Delivery() == transport.Cookie
+	if httperr.From(err).Status != http.StatusUnauthorized || !cookies && request.From(r).AuthnErr == nil {
+		return err
+	}
+	if err := e.TokenTransport.CheckOrigin(r); err != nil {
+		return err
+	}
+	e.clearClient(w)
 	return nil
 }
 

@@ -98,7 +98,8 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestAnonymous: endpoints that require a token return the refusal of authentication.
+// TestAnonymous: endpoints that require a token return the refusal of authentication. A logout with a token that is not valid has
+// nothing to end.
 func TestAnonymous(t *testing.T) {
 	w := logintest.New(t, logintest.Options{})
 	h := chain(t, w, unreached(t))
@@ -108,6 +109,9 @@ func TestAnonymous(t *testing.T) {
 		a := logintest.Send(t, h, r, nil)
 		if a.Code != 401 || a.Header().Get("WWW-Authenticate") != `Bearer realm="postern"` {
 			t.Errorf("%s %s: status %d, %v", r.Method, r.URL.Path, a.Code, a.Header())
+		}
+		if r.URL.Path == "/auth/logout" {
+			continue
 		}
 		a = logintest.Send(t, h, logintest.With(r, "Authorization", "Bearer x"), nil)
 		if a.Code != 401 || !strings.Contains(a.Header().Get("WWW-Authenticate"), "invalid_token") {
@@ -215,6 +219,101 @@ func TestLogout(t *testing.T) {
 				t.Errorf("cookies %v", a.Header()["Set-Cookie"])
 			}
 		})
+	}
+}
+
+// TestSecondLogout: a client that is logged out already gets 204. A page of another origin cannot delete the cookies.
+func TestSecondLogout(t *testing.T) {
+	ended := func(w *logintest.World, s token.Tokens) {
+		if _, err := w.LoginService.EndOwn(t.Context(), s.Session.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	post := func(fields ...string) func(token.Tokens) *http.Request {
+		return func(token.Tokens) *http.Request {
+			r := logintest.Post("/auth/logout", "")
+			for i := 0; i < len(fields); i += 2 {
+				r.Header.Add(fields[i], fields[i+1])
+			}
+			return r
+		}
+	}
+	tests := map[string]struct {
+		delivery transport.Delivery
+		request  func(token.Tokens) *http.Request
+		// refusal is what earlier stages say about the access token.
+		refusal *httperr.Error
+		want    int
+	}{
+		"no cookies":                 {delivery: transport.Cookie, request: post(), want: 204},
+		"no cookies, own page":       {delivery: transport.Cookie, request: post("Sec-Fetch-Site", "same-origin"), want: 204},
+		"no cookies, another origin": {delivery: transport.Cookie, request: post("Sec-Fetch-Site", "cross-site"), want: 403},
+		"no cookies, another, old":   {delivery: transport.Cookie, request: post("Origin", "https://evil.example.com"), want: 403},
+		"malformed cookies":          {delivery: transport.Cookie, request: post("Cookie", transport.AccessCookie+"=x; "+transport.RefreshCookie+"=y"), want: 204},
+		"cookies of the ended session": {delivery: transport.Cookie, request: func(s token.Tokens) *http.Request {
+			return logintest.With(logintest.Post("/auth/logout", ""), "Cookie", transport.RefreshCookie+"="+logintest.RefreshToken(s))
+		}, want: 204},
+		"refresh token again": {request: func(s token.Tokens) *http.Request {
+			return logintest.Post("/auth/logout", "refresh_token="+logintest.RefreshToken(s))
+		}, want: 204},
+		"access token, revoked":         {request: post(), refusal: httperr.InvalidToken("token-revoked", `"x"`, "The token was revoked"), want: 204},
+		"access token, not a token":     {request: post("Authorization", "Bearer x"), want: 204},
+		"access token, cannot be known": {request: post(), refusal: &httperr.Error{Status: 503, Code: "revocation-unavailable"}, want: 503},
+		"nothing":                       {request: post(), want: 401},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := logintest.New(t, logintest.Options{Delivery: tt.delivery, Grace: time.Second})
+			s := w.Login(t, "a")
+			ended(w, s)
+			a := logintest.Send(t, chain(t, w, unreached(t)), tt.request(s), func(i *request.Info) { i.AuthnErr = tt.refusal })
+			if a.Code != tt.want {
+				t.Fatalf("status %d, %v; want %d", a.Code, a.Err, tt.want)
+			}
+			jar := a.Cookies()
+			if cleared := len(jar) == 2 && jar[transport.AccessCookie].MaxAge < 0 && jar[transport.RefreshCookie].MaxAge < 0; cleared != (tt.delivery == transport.Cookie && tt.want == 204) {
+				t.Errorf("cookies %v", a.Header()["Set-Cookie"])
+			}
+		})
+	}
+}
+
+// TestClearSiteData: what the browser deletes at the end of the current session, and at no other.
+func TestClearSiteData(t *testing.T) {
+	for c, want := range map[ClearSiteData]string{"": "", ClearNone: "", ClearCache: `"cache"`, ClearCacheAndStorage: `"cache", "storage"`, ClearAll: `"cache", "storage", "cookies"`} {
+		for _, path := range []string{"POST /auth/logout", "POST /auth/logout-all", "DELETE /auth/sessions/own", "DELETE /auth/sessions/other", "POST /auth/logout again"} {
+			t.Run(string(c)+" "+path, func(t *testing.T) {
+				w := logintest.New(t, logintest.Options{Delivery: transport.Cookie})
+				own, other := w.Login(t, "a"), w.Login(t, "a")
+				metadata, err := NewMetadata(MetadataConfig{Issuer: logintest.Issuer, Prefix: DefaultPrefix, Keys: w.Ring, MaxAge: time.Minute})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s, err := New(Config{LoginService: w.LoginService, TokenTransport: w.TokenTransport, Metadata: metadata, ClearSiteData: c})
+				if err != nil {
+					t.Fatal(err)
+				}
+				method, target, _ := strings.Cut(path, " ")
+				target, again := strings.CutSuffix(target, " again")
+				target = strings.NewReplacer("own", own.Session.ID, "other", other.Session.ID).Replace(target)
+				r := httptest.NewRequest(method, logintest.Issuer+target, nil)
+				if !again {
+					r.Header.Set("Cookie", transport.AccessCookie+"="+own.Token)
+				}
+				a := logintest.Send(t, w.Chain(t, logintest.App(unreached(t)), s), r, nil)
+				expected := want
+				if strings.HasSuffix(path, "other") {
+					expected = ""
+				}
+				if got := a.Header().Get("Clear-Site-Data"); a.Code != 204 || got != expected {
+					t.Errorf("status %d, Clear-Site-Data %q; want %q", a.Code, got, expected)
+				}
+			})
+		}
+	}
+	w := logintest.New(t, logintest.Options{})
+	if _, err := New(Config{LoginService: w.LoginService, TokenTransport: w.TokenTransport, Metadata: &Metadata{}, ClearSiteData: "Everything"}); err == nil {
+		t.Error("an unknown value is accepted")
 	}
 }
 

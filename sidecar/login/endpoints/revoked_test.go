@@ -19,7 +19,8 @@ type known struct {
 }
 
 func (k *known) Revoked(_ context.Context, q *revocation.Query) (bool, error) {
-	return q.Issuer == logintest.Issuer && (q.Session == k.session || q.Subject == k.subject && !q.IssuedAt.IsZero()), k.err
+	session, subject := k.session != "" && q.Session == k.session, k.subject != "" && q.Subject == k.subject
+	return q.Issuer == logintest.Issuer && (session || subject && !q.IssuedAt.IsZero()), k.err
 }
 
 // TestRefreshOfARevokedSession: no token is issued, also if the session could not be ended. If it is unknown whether the session

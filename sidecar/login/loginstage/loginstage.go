@@ -1,19 +1,21 @@
 // Package loginstage turns the response of an app that has checked a password into a login.
 //
-// The app responds with 2xx, on a route of the policy's tokens.login, and with
+// The app responds with 2xx, or with delivery Cookie also with the redirects 302 and 303, on a route of the policy's
+// tokens.login, and with
 //
 //	Postern-Subject: user-42
 //	Postern-Claims: {"roles":["admin"]}     (optional; a JSON object of up to 4 KiB)
 //
-// and the client gets tokens. On every other route and status these fields have no effect. Clients never receive them, because
-// the upstream stage removes them from every response, and cannot send them, because the strip stage removes them from every
-// request.
+// and the client gets tokens. On every other route and status these fields have no effect, and the stage reports that. Clients
+// never receive them, because the upstream stage removes them from every response, and cannot send them, because the strip stage
+// removes them from every request.
 package loginstage
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -37,15 +39,22 @@ const (
 
 // Config configures the login stage.
 type Config struct {
-	// Match selects the routes. It is required: no other route may log anyone in.
+	// Match selects the routes. No other route may log anyone in; nil selects none.
 	Match          *route.Matcher
 	LoginService   *token.LoginService
 	TokenTransport *transport.TokenTransport
 	// FieldEncoding is the encoding of the app's fields; empty is UTF8.
 	FieldEncoding FieldEncoding
+	// Logger gets a warning where the fields have no effect. It defaults to no log.
+	Logger *slog.Logger
+	// Now defaults to time.Now.
+	Now func() time.Time
 }
 
-type loginStage struct{ Config }
+type loginStage struct {
+	Config
+	ignored *ignored
+}
 
 // New returns the login stage. It must be the stage next to the app, inside the stages that compress or cache. On the routes of
 // Match, for a 2xx response with Postern-Subject:
@@ -55,24 +64,28 @@ type loginStage struct{ Config }
 //     its members are added (§5.1 allows additional members); the tokens win if names are equal. Any other body of the app is
 //     dropped. The app's header fields are kept, except those that describe its body;
 //   - with delivery Cookie the app's response is passed on with the cookies added. A login from a page of another origin is
-//     refused with 403 cross-origin before it reaches the app.
+//     refused with 403 cross-origin before it reaches the app. A redirect by 302 or 303 is a login as well, because apps that
+//     render pages respond to the POST of a form so. 307 and 308 are not: they make the browser send the password again.
+//
+// On all other responses the fields are ignored. The stage then logs a warning and emits event.LoginIgnored, with the reason.
 //
 // Refusals, in place of the app's response: 409 session-limit if the subject has its maximum of sessions, which does not count as
-// a failed login; 502 login-response-invalid if the app's fields are invalid; 503 tokens-unavailable if the store or the key is
+// a failed login; 403 login-revoked if the subject is revoked up to a time in the future; 502 login-response-invalid if the app's fields are invalid; 503 tokens-unavailable if the store or the key is
 // unavailable. A login always needs both, so there is no onFailure. In shadow mode the app's response is passed on without
 // tokens; the session limit does not refuse at all (token.LoginServiceConfig.Shadow).
 func New(c Config) (stage.Stage, error) {
-	if c.Match == nil || c.LoginService == nil || c.TokenTransport == nil {
-		return nil, errors.New("building the login stage: Match, LoginService and TokenTransport are required")
+	if c.LoginService == nil || c.TokenTransport == nil {
+		return nil, errors.New("building the login stage: LoginService and TokenTransport are required")
 	}
-	e := &loginStage{c}
+	e := &loginStage{Config: c, ignored: newIgnored(c.Logger, c.Now)}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error { return e.serve(w, r, next) })
 	}, nil
 }
 
 func (e *loginStage) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
-	if r.Method == http.MethodHead || !e.Match.Match(r.Method, request.From(r).Path) { // Match treats HEAD as GET
+	if r.Method == http.MethodHead || e.Match == nil || !e.Match.Match(r.Method, request.From(r).Path) { // Match treats HEAD as GET
+		defer e.ignored.report(r, ignoredRoute)
 		return next.ServeHTTP(w, r)
 	}
 	if err := e.TokenTransport.CheckOrigin(r); err != nil {
@@ -81,7 +94,10 @@ func (e *loginStage) serve(w http.ResponseWriter, r *http.Request, next stage.Ha
 	if e.TokenTransport.Delivery() == transport.Body {
 		delete(r.Header, "Accept-Encoding") // a compressed body could not be read
 	}
-	x := &loginResponse{login: func() (token.Tokens, bool, error) { return e.login(r) }, tokenTransport: e.TokenTransport}
+	x := &loginResponse{
+		login: func() (token.Tokens, bool, error) { return e.login(r) }, tokenTransport: e.TokenTransport,
+		ignore: func(reason string) { e.ignored.report(r, reason) },
+	}
 	delivered := false
 	defer func() {
 		if !delivered && x.replaced { // also where the response broke off, which is a panic
@@ -103,12 +119,13 @@ func (e *loginStage) abandon(r *http.Request, id string) {
 	e.LoginService.Abandon(ctx, id)
 }
 
-// login is called for the app's 2xx response. It reports false if that is to be passed on unchanged. The client gets an error in
+// login is called for the app's response if its status is that of a login. It reports false if that is to be passed on unchanged. The client gets an error in
 // its place.
 func (e *loginStage) login(r *http.Request) (token.Tokens, bool, error) {
 	info := request.From(r)
 	subjects, named := info.AppFields[subjectField]
 	if !named {
+		e.ignored.report(r, ignoredNoSubject)
 		return token.Tokens{}, false, nil
 	}
 	tokens, err := e.begin(r, subjects, info.AppFields[claimsField])
@@ -169,6 +186,11 @@ func refuseLogin(err error) *httperr.Error {
 		return &httperr.Error{
 			Status: http.StatusConflict, Code: "session-limit", Cause: err,
 			Detail: "The credentials are correct, but this account has its maximum number of sessions. Log out on another device and try again.",
+		}
+	case errors.Is(err, token.ErrRevoked):
+		return &httperr.Error{
+			Status: http.StatusForbidden, Code: "login-revoked", Cause: err,
+			Detail: "The credentials are correct, but this account is blocked for some time.",
 		}
 	case errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrTooLarge):
 		return &httperr.Error{Status: http.StatusBadGateway, Code: "login-response-invalid", Cause: err, Detail: "The application named no valid subject."}

@@ -1,14 +1,19 @@
 package loginstage
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
@@ -182,40 +187,142 @@ func TestLoginInCookies(t *testing.T) {
 	}
 }
 
-// TestNoLogin: requests for which Postern-Subject is ignored.
+// TestNoLogin: requests for which Postern-Subject is ignored. Where the app sent one of its fields, an event says why.
 func TestNoLogin(t *testing.T) {
+	status := func(status int) http.HandlerFunc {
+		return func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Postern-Subject", "a")
+			rw.WriteHeader(status)
+		}
+	}
+	get := func() *http.Request { return httptest.NewRequest("GET", logintest.Issuer+"/login", nil) }
+	head := func() *http.Request { return httptest.NewRequest("HEAD", logintest.Issuer+"/login", nil) }
+	post := func() *http.Request { return logintest.Post("/login", "") }
 	tests := map[string]struct {
-		request *http.Request
-		app     http.HandlerFunc
-		want    int
+		delivery transport.Delivery
+		request  *http.Request
+		app      http.HandlerFunc
+		want     int
+		// wantReason is empty if there is nothing to report.
+		wantReason string
 	}{
-		"another route":  {logintest.Post("/profile", ""), logintest.Says("a"), 200},
-		"another method": {httptest.NewRequest("GET", logintest.Issuer+"/login", nil), logintest.Says("a"), 200},
-		"no subject":     {logintest.Post("/login", ""), func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(204) }, 204},
-		"wrong password": {logintest.Post("/login", ""), func(rw http.ResponseWriter, _ *http.Request) {
-			rw.Header().Set("Postern-Subject", "a")
-			rw.WriteHeader(401)
-		}, 401},
-		"redirect": {logintest.Post("/login", ""), func(rw http.ResponseWriter, _ *http.Request) {
-			rw.Header().Set("Postern-Subject", "a")
-			rw.WriteHeader(303)
-		}, 303},
-		"header from the client": {logintest.With(logintest.Post("/login", ""), "Postern-Subject", "a"), func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(200) }, 200},
-		"only claims": {logintest.Post("/login", ""), func(rw http.ResponseWriter, _ *http.Request) {
+		"another route":             {"", logintest.Post("/profile", ""), logintest.Says("a"), 200, "route"},
+		"another method":            {"", get(), logintest.Says("a"), 200, "route"},
+		"HEAD":                      {"", head(), logintest.Says("a"), 200, "route"},
+		"no subject":                {"", post(), func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(204) }, 204, ""},
+		"wrong password":            {"", post(), func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(401) }, 401, ""},
+		"401":                       {"", post(), status(401), 401, "status"},
+		"redirect, in a body":       {"", post(), status(303), 303, "delivery"},
+		"307":                       {transport.Cookie, post(), status(307), 307, "status"},
+		"308":                       {transport.Cookie, post(), status(308), 308, "status"},
+		"301":                       {transport.Cookie, post(), status(301), 301, "status"},
+		"304":                       {transport.Cookie, post(), status(304), 304, "status"},
+		"500, in cookies":           {transport.Cookie, post(), status(500), 500, "status"},
+		"redirect without subject":  {transport.Cookie, post(), func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(303) }, 303, ""},
+		"redirect of another route": {transport.Cookie, logintest.Post("/profile", ""), status(303), 303, "route"},
+		"header from the client":    {"", logintest.With(post(), "Postern-Subject", "a"), func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(200) }, 200, ""},
+		"only claims": {"", post(), func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Postern-Claims", "{}")
 			rw.WriteHeader(200)
-		}, 200},
-		"early hints": {logintest.Post("/login", ""), func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(103); rw.WriteHeader(202) }, 202},
+		}, 200, "no-subject"},
+		"early hints": {"", post(), func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(103); rw.WriteHeader(202) }, 202, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := logintest.New(t, logintest.Options{})
-			a := logintest.Send(t, chain(t, w, tt.app), tt.request, nil)
-			if a.Code != tt.want && a.Code != 103 || a.Body.Len() != 0 || len(w.Events) != 0 || len(a.Header()["Postern-Subject"]) != 0 {
-				t.Errorf("status %d, body %s, events %v", a.Code, a.Body, w.Events)
+			w := logintest.New(t, logintest.Options{Delivery: tt.delivery})
+			a := logintest.Send(t, chain(t, w, tt.app), tt.request, func(i *request.Info) { i.Events = event.NewStream("shop/orders", w) })
+			if a.Code != tt.want && a.Code != 103 || a.Body.Len() != 0 || len(a.Header()["Postern-Subject"]) != 0 || len(a.Header()["Set-Cookie"]) != 0 {
+				t.Errorf("status %d, %v, body %s", a.Code, a.Header(), a.Body)
+			}
+			var want []string
+			if tt.wantReason != "" {
+				want = []string{"login_ignored " + tt.wantReason}
+			}
+			if !slices.Equal(w.Events, want) {
+				t.Errorf("events %v; want %v", w.Events, want)
 			}
 		})
 	}
+}
+
+// TestIgnoredLoginsAreLogged: once a minute for each reason, with what to change, because an app may set the header always.
+func TestIgnoredLoginsAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	now := time.Unix(1_800_000_000, 0)
+	g := newIgnored(slog.New(slog.NewTextHandler(&log, nil)), func() time.Time { return now })
+	send := func(reason string) {
+		info := &request.Info{Path: "/login", AppFields: http.Header{subjectField: {"user-42"}}}
+		g.report(request.With(logintest.Post("/login", ""), info), reason)
+	}
+	for range 3 {
+		for _, reason := range []string{ignoredTokens, ignoredRoute, ignoredStatus, ignoredDelivery, ignoredNoSubject} {
+			send(reason)
+		}
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 5 || strings.Contains(log.String(), "user-42") || !strings.Contains(log.String(), "tokens.login") {
+		t.Errorf("%d lines:\n%s", lines, log.String())
+	}
+	now = now.Add(logEvery)
+	if send(ignoredRoute); strings.Count(log.String(), "\n") != 6 {
+		t.Errorf("not logged again:\n%s", log.String())
+	}
+}
+
+// TestIgnoringWithoutTokens: a policy without tokens reports the app's fields as well, also if the response breaks off.
+func TestIgnoringWithoutTokens(t *testing.T) {
+	if _, err := NewIgnoring(nil); err == nil {
+		t.Error("no error")
+	}
+	w := logintest.New(t, logintest.Options{})
+	s, err := NewIgnoring(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := logintest.App(func(rw http.ResponseWriter, r *http.Request) {
+		logintest.Says("a")(rw, r)
+		panic(http.ErrAbortHandler)
+	})
+	func() {
+		defer func() { _ = recover() }()
+		logintest.Send(t, s(app), logintest.Post("/login", ""), func(i *request.Info) { i.Events = event.NewStream("shop/orders", w) })
+	}()
+	if !slices.Equal(w.Events, []string{"login_ignored no-tokens"}) {
+		t.Errorf("events %v", w.Events)
+	}
+}
+
+// TestLoginByRedirect: an app that renders pages responds to the form with a redirect, which gets the cookies.
+func TestLoginByRedirect(t *testing.T) {
+	for _, status := range []int{302, 303} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			w := logintest.New(t, logintest.Options{Delivery: transport.Cookie})
+			h := chain(t, w, func(rw http.ResponseWriter, _ *http.Request) {
+				rw.Header().Set("Postern-Subject", "a")
+				rw.Header().Set("Location", "/home")
+				rw.Header().Set("Cache-Control", "public, max-age=60")
+				rw.WriteHeader(status)
+			})
+			a := logintest.Send(t, h, logintest.Post("/login", "user=a"), nil)
+			jar := a.Cookies()
+			if a.Code != status || a.Header().Get("Location") != "/home" || a.Header().Get("Cache-Control") != "no-store" || !a.Info.Sensitive {
+				t.Errorf("status %d, %v", a.Code, a.Header())
+			}
+			if jar[transport.AccessCookie] == nil || jar[transport.RefreshCookie] == nil || !slices.Equal(w.Events, []string{"login ok"}) {
+				t.Errorf("cookies %v, events %v", jar, w.Events)
+			}
+		})
+	}
+	t.Run("refused", func(t *testing.T) {
+		w := logintest.New(t, logintest.Options{Delivery: transport.Cookie})
+		a := logintest.Send(t, chain(t, w, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Postern-Subject", " ")
+			rw.Header().Set("Location", "/home")
+			rw.WriteHeader(303)
+		}), logintest.Post("/login", ""), nil)
+		if a.Code != 502 || a.Header().Get("Location") != "" {
+			t.Errorf("status %d, %v", a.Code, a.Header())
+		}
+	})
 }
 
 func TestLoginRefuses(t *testing.T) {

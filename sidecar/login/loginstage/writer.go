@@ -19,6 +19,8 @@ const maxAppBody = 64 << 10
 type loginResponse struct {
 	login          func() (token.Tokens, bool, error)
 	tokenTransport *transport.TokenTransport
+	// ignore reports that the app's fields have no effect.
+	ignore func(reason string)
 
 	// replaced says that tokens take the response's place.
 	replaced bool
@@ -27,7 +29,8 @@ type loginResponse struct {
 
 // decide logs in where the app says so, with a round trip to the session store.
 func (x *loginResponse) decide(status int, h http.Header) response.Action {
-	if status < 200 || status > 299 {
+	if reason := x.reasonToIgnore(status); reason != "" {
+		x.ignore(reason)
 		return response.Action{}
 	}
 	tokens, ok, err := x.login()
@@ -47,6 +50,20 @@ func (x *loginResponse) decide(status int, h http.Header) response.Action {
 	}
 	dropBodyFields(h)
 	return action
+}
+
+// reasonToIgnore returns why a response with this status logs nobody in; empty for one that can.
+func (x *loginResponse) reasonToIgnore(status int) string {
+	switch {
+	case status >= 200 && status <= 299:
+		return ""
+	case status != http.StatusFound && status != http.StatusSeeOther:
+		return ignoredStatus
+	case x.tokenTransport.Delivery() != transport.Cookie: // a redirect has no body for the tokens
+		return ignoredDelivery
+	default:
+		return ""
+	}
 }
 
 // replace writes the tokens, with the members of the app's own JSON.

@@ -166,8 +166,9 @@ type World struct {
 	TokenTransport *transport.TokenTransport
 	// Limits apply to new sessions.
 	Limits session.Limits
-	// Events are the recorded events of the login service, as "event result".
+	// Events are the recorded events of the login service, as "event result". It is complete when no request is in progress.
 	Events []string
+	events sync.Mutex
 	// Offset is added to the clock.
 	Offset time.Duration
 }
@@ -193,7 +194,11 @@ func (w *World) Now() time.Time { return time.Now().Add(w.Offset) }
 func (w *World) Kinds() event.Kinds { return (&token.Metrics{}).Kinds() }
 
 // Record implements event.Sink.
-func (w *World) Record(e event.Event) { w.Events = append(w.Events, token.Label(e)+" "+e.Result()) }
+func (w *World) Record(e event.Event) {
+	w.events.Lock()
+	defer w.events.Unlock()
+	w.Events = append(w.Events, token.Label(e)+" "+e.Result())
+}
 
 // Options configure a World.
 type Options struct {

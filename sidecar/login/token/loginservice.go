@@ -39,7 +39,8 @@ type LoginServiceConfig struct {
 	// SessionManager must have the same issuer and store.
 	SessionManager *SessionManager
 	Sessions       Sessions
-	// Revoked is checked at each refresh: a revoked session gets no token, even if ending it has failed. Nil disables the check.
+	// Revoked is checked at each login and refresh: nobody gets a token that is revoked already. A revoked session gets no token,
+	// even if ending it has failed. Nil disables the check.
 	Revoked RevocationChecker
 	// Limits are the policy's limits for new sessions.
 	Limits session.Limits
@@ -69,6 +70,8 @@ const retention = time.Hour
 var (
 	// ErrInvalid reports that the subject or the claims of a login are invalid.
 	ErrInvalid = errors.New("beginning session: the subject or the claims are invalid")
+	// ErrRevoked reports that the subject is revoked up to a time in the future, or the session by its id.
+	ErrRevoked = errors.New("issuing token: the subject is revoked up to a time in the future")
 	// ErrGrant reports that the refresh token is invalid, for any reason.
 	ErrGrant = errors.New("refreshing session: the refresh token is invalid")
 )
@@ -114,7 +117,7 @@ type Tokens struct {
 }
 
 // Begin begins a session with a new id. Sessions that it evicts at the limit are ended with their tokens. On error there is no
-// new session. Errors are ErrInvalid, ErrTooLarge, session.ErrFull, and those of the stores and the signer.
+// new session. Errors are ErrInvalid, ErrTooLarge, ErrRevoked, session.ErrFull, and those of the stores and the signer.
 func (d *LoginService) Begin(ctx context.Context, l Login) (Tokens, error) {
 	if !printable(l.Subject) {
 		return Tokens{}, ErrInvalid
@@ -134,8 +137,9 @@ func (d *LoginService) Begin(ctx context.Context, l Login) (Tokens, error) {
 		return Tokens{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	// The token is signed first: an unavailable signer then leaves no session behind and evicts none.
-	end := d.cfg.Issuer.cfg.Now().Add(d.cfg.Limits.AbsoluteTimeout)
-	access, err := d.cfg.Issuer.Issue(ctx, Grant{Subject: l.Subject, Session: id, Claims: claims, NotAfter: end})
+	now := d.cfg.Issuer.cfg.Now()
+	end := now.Add(d.cfg.Limits.AbsoluteTimeout)
+	access, err := d.issue(ctx, Grant{Subject: l.Subject, Session: id, Claims: claims, NotAfter: end}, now)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -156,6 +160,46 @@ func (d *LoginService) Begin(ctx context.Context, l Login) (Tokens, error) {
 		return Tokens{}, fmt.Errorf("revoking evicted sessions: %w", err)
 	}
 	return Tokens{Access: access, Refresh: refresh.Token(), Session: s, OverLimit: d.overLimit(ctx, s.Owner)}, nil
+}
+
+// issue signs an access token of the session that began at the given time, unless it would be revoked from the start.
+//
+// A token has whole seconds. A revocation of the subject can have a time later in the same second, and before the session began. The
+// time of issue is then rounded up.
+func (d *LoginService) issue(ctx context.Context, g Grant, began time.Time) (Access, error) {
+	q := revocation.Query{Issuer: d.cfg.Issuer.cfg.Issuer, Session: g.Session, Subject: g.Subject, IssuedAt: began}
+	revoked, err := d.revoked(ctx, q)
+	if err != nil {
+		return Access{}, err
+	}
+	if revoked {
+		return Access{}, ErrRevoked
+	}
+	q.IssuedAt = d.cfg.Issuer.cfg.Now().Truncate(time.Second)
+	if g.RoundUp, err = d.revoked(ctx, q); err != nil {
+		return Access{}, err
+	}
+	access, err := d.cfg.Issuer.Issue(ctx, g)
+	if err != nil {
+		return Access{}, err
+	}
+	q = revocation.Query{Issuer: q.Issuer, TokenID: access.ID, KeyID: access.KeyID, IssuedAt: access.Issued}
+	if revoked, err = d.revoked(ctx, q); err == nil && revoked {
+		err = errors.New("issuing token: the signing key is revoked")
+	}
+	return access, err
+}
+
+// revoked reports whether a token is revoked, as far as this sidecar knows.
+func (d *LoginService) revoked(ctx context.Context, q revocation.Query) (bool, error) {
+	if d.cfg.Revoked == nil {
+		return false, nil
+	}
+	revoked, err := d.cfg.Revoked.Revoked(ctx, &q)
+	if err != nil {
+		return false, fmt.Errorf("issuing token: %w", err)
+	}
+	return revoked, nil
 }
 
 // printable rejects subjects with control characters or surrounding space, which look like other subjects in a log.
@@ -216,7 +260,7 @@ func (d *LoginService) Refresh(ctx context.Context, refreshToken string, device 
 			return Tokens{}, outcomeRevoked, err
 		}
 		grant := Grant{Subject: s.Subject, Session: s.ID, Claims: s.Claims, NotAfter: s.AbsoluteExpiry}
-		if access, err = d.cfg.Issuer.Issue(ctx, grant); err != nil {
+		if access, err = d.issue(ctx, grant, s.Created); err != nil {
 			return Tokens{}, "", err
 		}
 	}
@@ -254,11 +298,7 @@ const outcomeRevoked session.Outcome = "revoked"
 
 // refuseRevoked returns ErrGrant if the session or its subject is revoked.
 func (d *LoginService) refuseRevoked(ctx context.Context, s session.Session) error {
-	if d.cfg.Revoked == nil {
-		return nil
-	}
-	q := revocation.Query{Issuer: d.cfg.Issuer.cfg.Issuer, Session: s.ID, Subject: s.Subject, IssuedAt: s.Created}
-	revoked, err := d.cfg.Revoked.Revoked(ctx, &q)
+	revoked, err := d.revoked(ctx, revocation.Query{Issuer: d.cfg.Issuer.cfg.Issuer, Session: s.ID, Subject: s.Subject, IssuedAt: s.Created})
 	if err != nil {
 		return fmt.Errorf("refreshing session: %w", err)
 	}
@@ -299,7 +339,7 @@ func (d *LoginService) EndByRefreshToken(ctx context.Context, refreshToken strin
 // code of what was responded.
 func FailedLogin(subject, reason string, err error) event.Event {
 	e := event.Event{Kind: event.Login, Outcome: event.Failed, Reason: reason, Actor: event.Actor{Subject: subject}}
-	if errors.Is(err, session.ErrFull) || errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooLarge) {
+	if errors.Is(err, session.ErrFull) || errors.Is(err, ErrInvalid) || errors.Is(err, ErrTooLarge) || errors.Is(err, ErrRevoked) {
 		e.Outcome = event.Refused
 	}
 	return e

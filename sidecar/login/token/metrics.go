@@ -17,7 +17,7 @@ type Metrics struct{ events *prometheus.CounterVec }
 func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	events := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postern_token_events_total",
-		Help: "Logins, refreshes and ends of sessions, by event and result (ok, or the reason of a refusal).",
+		Help: "Logins, ignored logins, refreshes and ends of sessions, by event and result (ok, or the reason of a refusal).",
 	}, []string{"event", "result"})
 	if err := r.Register(events); err != nil {
 		return nil, fmt.Errorf("registering token metrics: %w", err)
@@ -28,7 +28,7 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 
 // Kinds implements event.Sink.
 func (m *Metrics) Kinds() event.Kinds {
-	return event.Of(event.Login, event.Refresh, event.Logout, event.LogoutAll, event.LogoutSession, event.SessionLimit, event.SessionDevice)
+	return event.Of(event.Login, event.LoginIgnored, event.Refresh, event.Logout, event.LogoutAll, event.LogoutSession, event.SessionLimit, event.SessionDevice)
 }
 
 // Record implements event.Sink.

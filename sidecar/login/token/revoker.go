@@ -75,12 +75,13 @@ func NewRevoker(c RevokerConfig) (*Revoker, error) {
 // be dropped and revoke nothing. Errors match revocation.ErrInvalid or ErrUntrusted, or come from the stores; after the latter
 // the call can be repeated.
 //
-// "Up to now" ends every existing session, whatever its start time: the clocks of sidecars and stores can differ.
+// "Up to now" ends every existing session, whatever its start time: the clocks of sidecars and stores can differ. Own sessions that
+// begin after the call are not affected, also in the same second and at a sidecar whose clock is up to clockSkew behind.
 func (r *Revoker) Revoke(ctx context.Context, e revocation.Entry) (int, error) {
 	if !e.Expires.IsZero() && !e.Expires.After(r.cfg.Now()) {
 		return 0, fmt.Errorf("revoking: %w: it has expired", revocation.ErrInvalid)
 	}
-	all := e.Kind == revocation.Subject && e.Before.IsZero()
+	before := e.Before // of the sessions that are ended; zero for all
 	var entries []revocation.Entry
 	for _, t := range r.cfg.Issuers {
 		if e.Issuer == "" || e.Issuer == t.Issuer {
@@ -95,9 +96,7 @@ func (r *Revoker) Revoke(ctx context.Context, e revocation.Entry) (int, error) {
 	}
 	for _, entry := range entries {
 		request.Emit(ctx, r.cfg.Events, revoked(entry))
-		if all {
-			entry.Before = time.Time{}
-		}
+		entry.Before = before
 		if err := r.EndSessions(ctx, entry); err != nil {
 			return 0, err
 		}
@@ -134,8 +133,8 @@ func (r *Revoker) RevokeToken(ctx context.Context, issuer, id string, expires ti
 func (r *Revoker) complete(e revocation.Entry, t TrustedIssuer) revocation.Entry {
 	now := r.cfg.Now()
 	e.Issuer = t.Issuer
-	if e.Kind == revocation.Subject && e.Before.IsZero() {
-		e.Before = now.Truncate(time.Second).Add(time.Second) // tokens have whole seconds
+	if e.Kind == revocation.Subject {
+		e.Before = tokensBefore(e.Before, now, t.Own)
 	}
 	if !e.Expires.IsZero() {
 		return e
@@ -152,6 +151,27 @@ func (r *Revoker) complete(e revocation.Entry, t TrustedIssuer) revocation.Entry
 		e.Expires = revocation.ExpiryAfter(now, t.SessionLifetime+retention)
 	}
 	return e
+}
+
+// clockSkew is how far the clocks of sidecars and stores may differ.
+const clockSkew = 5 * time.Second
+
+// tokensBefore returns the time of issue before which a subject's tokens are revoked; before is zero for "up to now".
+//
+// Tokens have whole seconds. So for an external issuer "up to now" includes the current second. For own tokens that would revoke a
+// login right after the call. There every token belongs to a session, and the existing sessions are ended one by one, each with its
+// tokens. So only the tokens of sessions that no longer exist depend on this time, and it can leave out the latest seconds.
+func tokensBefore(before, now time.Time, own bool) time.Time {
+	switch {
+	case own && before.IsZero():
+		return now.Add(-clockSkew)
+	case own && !before.After(now):
+		return before.Add(-clockSkew)
+	case before.IsZero():
+		return now.Truncate(time.Second).Add(time.Second)
+	default:
+		return before
+	}
 }
 
 // EndSessions ends the sessions that e, an entry of one issuer, names. It does nothing for kinds other than Session and Subject.

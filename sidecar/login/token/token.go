@@ -90,13 +90,15 @@ type Grant struct {
 	Claims json.RawMessage
 	// NotAfter is the end of the session. The token expires at that time at the latest.
 	NotAfter time.Time
+	// RoundUp rounds the time of issue up to a whole second, and not down.
+	RoundUp bool
 }
 
 // Access is an access token.
 type Access struct {
 	Token string
-	// ID is its jti.
-	ID              string
+	// ID is its jti, and KeyID the kid of the key that signed it.
+	ID, KeyID       string
 	Issued, Expires time.Time
 }
 
@@ -106,7 +108,10 @@ func (i *Issuer) Issue(ctx context.Context, g Grant) (Access, error) {
 	if err != nil {
 		return Access{}, fmt.Errorf("issuing token: %w", err)
 	}
-	a := Access{ID: newTokenID(), Issued: i.cfg.Now().Truncate(time.Second)}
+	a := Access{ID: newTokenID(), KeyID: signer.KeyID(), Issued: i.cfg.Now().Truncate(time.Second)}
+	if g.RoundUp {
+		a.Issued = a.Issued.Add(time.Second)
+	}
 	a.Expires = a.Issued.Add(i.cfg.Lifetime)
 	if end := g.NotAfter.Truncate(time.Second); end.Before(a.Expires) {
 		a.Expires = end

@@ -33,6 +33,14 @@ func (c *TokenTransport) RefuseCrossOrigin(r *http.Request) error {
 	})
 }
 
+// OwnPage reports whether a page of the app's own origin, or of a trusted one, or no page at all, made the browser send r. Unlike
+// RefuseCrossOrigin it does not distinguish methods.
+func (c *TokenTransport) OwnPage(r *http.Request) bool {
+	unsafe := *r
+	unsafe.Method = http.MethodPost
+	return c.protection.Check(&unsafe) == nil || c.trusts(r)
+}
+
 // asUnsafe returns r. For a WebSocket handshake, which is a GET, it returns a copy with the method POST.
 func asUnsafe(r *http.Request) *http.Request {
 	if len(r.Header["Upgrade"]) == 0 {

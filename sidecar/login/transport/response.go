@@ -6,14 +6,21 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/login/token"
 )
 
-// NoStore keeps a response out of caches (RFC 6749 §5.1).
+// NoStore keeps a response out of caches (RFC 6749 §5.1). It removes the fields that take precedence over Cache-Control at a CDN
+// (RFC 9213) or in nginx, because these may be shared caches in front of the sidecar.
 func NoStore(h http.Header) {
+	for name := range h {
+		if strings.HasSuffix(name, "Cdn-Cache-Control") || name == "Surrogate-Control" || name == "X-Accel-Expires" || name == "Edge-Control" {
+			delete(h, name)
+		}
+	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("Pragma", "no-cache")
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,7 +105,9 @@ func (c *TokenTransport) set(h http.Header, name, value string, expires time.Tim
 		maxAge = -1
 	}
 	cookie := &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: int(maxAge), Secure: true, HttpOnly: true, SameSite: c.sameSite}
-	h.Add("Set-Cookie", cookie.String())
+	// One field for each name: a request can be renewed and then log out, and browsers differ in which of two they keep.
+	others := slices.DeleteFunc(h["Set-Cookie"], func(line string) bool { return strings.HasPrefix(line, name+"=") })
+	h["Set-Cookie"] = append(others, cookie.String())
 }
 
 // ClearCookies makes the browser delete the cookies. With delivery Body it does nothing.
@@ -120,11 +123,12 @@ func (c *TokenTransport) ClearCookies(h http.Header) {
 // request it:
 //   - removes the refresh token, so that it never reaches the app or its logs. RefreshToken returns it to later stages. A request
 //     with two is refused with 400;
+//   - makes the browser delete a cookie that cannot be a token, because browsers would send it for as long as it lives;
 //   - refuses, with 403 cross-origin, unsafe methods and WebSocket handshakes from another origin that carry one of the cookies
 //     (CSRF, cross-site WebSocket hijacking). Sec-Fetch-Site decides. If it is absent, Origin is compared with Host. A request
 //     with neither does not come from a browser (see net/http.CrossOriginProtection).
 //
-// Both are subject to shadow mode. The login stage refuses logins from another origin in the same way, with or without cookies.
+// The refusals are subject to shadow mode. The login stage refuses logins from another origin in the same way, with or without cookies.
 func (c *TokenTransport) Guard() stage.Stage {
 	if c.delivery != Cookie {
 		return nil
@@ -132,6 +136,7 @@ func (c *TokenTransport) Guard() stage.Stage {
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			refresh, hasRefresh, twice := takeCookie(r.Header, RefreshCookie)
+			next := c.clearMalformed(w, r, next, refresh, hasRefresh)
 			if twice {
 				refresh = ""
 				refusal := &httperr.Error{Status: http.StatusBadRequest, Code: "invalid-request", Detail: "The request has more than one refresh token."}
@@ -163,6 +168,35 @@ func RefreshToken(r *http.Request) string {
 // Device returns the device that the request describes.
 func Device(r *http.Request) session.Device {
 	return session.NewDevice(r.UserAgent(), request.From(r).ClientAddr)
+}
+
+// AccessToken returns the value of the access cookie; n is the number of such cookies.
+func AccessToken(h http.Header) (value string, n int) {
+	for _, line := range h["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			if field.CookieName(pair) != AccessCookie {
+				continue
+			}
+			if n++; n == 1 {
+				_, value, _ = strings.Cut(pair, "=")
+				value = strings.Trim(value, " \t")
+			}
+		}
+	}
+	return value, n
+}
+
+// ReplaceAccessToken replaces the access cookie of a request; an empty token removes it.
+func ReplaceAccessToken(h http.Header, token string) {
+	_, _, _ = takeCookie(h, AccessCookie)
+	if token == "" {
+		return
+	}
+	pair := AccessCookie + "=" + token
+	if others := h["Cookie"]; len(others) > 0 {
+		pair = strings.Join(others, "; ") + "; " + pair
+	}
+	h["Cookie"] = []string{pair}
 }
 
 // takeCookie removes every cookie of the name and returns the value of the first.

@@ -146,3 +146,42 @@ func TestRefreshCookieIsRemoved(t *testing.T) {
 		})
 	}
 }
+
+// TestMalformedCookiesAreDeleted: the browser would otherwise send them for as long as they live. The response is not cached.
+func TestMalformedCookiesAreDeleted(t *testing.T) {
+	refresh := string(session.NewRefresh(session.NewID()).Token().Reveal())
+	tests := map[string]struct {
+		cookies     string
+		wantAccess  bool
+		wantRefresh bool
+	}{
+		"none":                {"theme=dark", false, false},
+		"well-formed":         {transport.AccessCookie + "=a.b.c; " + transport.RefreshCookie + "=" + refresh, false, false},
+		"malformed refresh":   {transport.RefreshCookie + "=x", false, true},
+		"empty refresh":       {transport.RefreshCookie + "=", false, true},
+		"malformed access":    {transport.AccessCookie + "=x", true, false},
+		"access of two parts": {transport.AccessCookie + "=a.b", true, false},
+		"access with a quote": {transport.AccessCookie + `="a.b.c"`, true, false},
+		"empty access":        {transport.AccessCookie + "=", true, false},
+		"both":                {transport.AccessCookie + "=; " + transport.RefreshCookie + "=" + refresh + "x", true, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := logintest.New(t, logintest.Options{Delivery: transport.Cookie})
+			h := w.Chain(t, logintest.App(func(rw http.ResponseWriter, _ *http.Request) {
+				rw.Header().Set("Cache-Control", "public")
+				rw.WriteHeader(200)
+			}))
+			a := logintest.Send(t, h, logintest.With(httptest.NewRequest(http.MethodGet, logintest.Issuer+"/", nil), "Cookie", tt.cookies), nil)
+			jar := a.Cookies()
+			for cookie, want := range map[string]bool{transport.AccessCookie: tt.wantAccess, transport.RefreshCookie: tt.wantRefresh} {
+				if deleted := jar[cookie] != nil && jar[cookie].MaxAge < 0; deleted != want {
+					t.Errorf("%s deleted %v; want %v: %v", cookie, deleted, want, a.Header())
+				}
+			}
+			if stored := a.Header().Get("Cache-Control") == "public"; stored != !(tt.wantAccess || tt.wantRefresh) {
+				t.Errorf("Cache-Control %q", a.Header().Get("Cache-Control"))
+			}
+		})
+	}
+}

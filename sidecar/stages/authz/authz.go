@@ -41,6 +41,8 @@ type Config struct {
 	Shadow  bool
 	// Realm is the realm of WWW-Authenticate; empty means "postern".
 	Realm string
+	// NoStore keeps the responses of routes that require Authenticated out of caches, if the app says nothing about caching.
+	NoStore bool
 }
 
 // New returns the stage. It refuses with the error that authentication recorded (401, or 503 if keys are unavailable), with
@@ -64,9 +66,17 @@ func New(c Config) (stage.Stage, error) {
 	}
 	a := authorizer{rules: c.Rules, fallback: Rule{Require: c.Default, Shadow: c.Shadow}, challenge: "Bearer realm=" + realm}
 	return func(next stage.Handler) stage.Handler {
+		guarded := next
+		if c.NoStore {
+			guarded = noStore(next)
+		}
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
-			if err := a.decide(r); err != nil {
+			require, err := a.decide(r)
+			if err != nil {
 				return err
+			}
+			if require == Authenticated && !request.From(r).Shadow {
+				return guarded.ServeHTTP(w, r)
 			}
 			return next.ServeHTTP(w, r)
 		})
@@ -81,14 +91,15 @@ type authorizer struct {
 	challenge string
 }
 
-func (a authorizer) decide(r *http.Request) error {
+// decide returns what the request's route requires, and the refusal or nil.
+func (a authorizer) decide(r *http.Request) (Requirement, error) {
 	info := request.From(r)
 	rule := a.find(r.Method, info.Path)
 	refusal := a.judge(rule.Require, info)
 	if refusal == nil {
-		return nil
+		return rule.Require, nil
 	}
-	return info.Refuse(request.Rule{Stage: "authz", Name: rule.Name, Shadow: rule.Shadow}, refusal)
+	return rule.Require, info.Refuse(request.Rule{Stage: "authz", Name: rule.Name, Shadow: rule.Shadow}, refusal)
 }
 
 func (a authorizer) find(method, path string) Rule {
