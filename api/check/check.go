@@ -45,6 +45,7 @@ func Document(p *compiled.Policy) []Problem {
 		return c.problems // the chain of a deleted policy has none of the policy's stages
 	}
 	c.head(p)
+	c.paths(p.Paths)
 	c.providers(p)
 	c.tokens(p)
 	c.sessions(p)

@@ -81,6 +81,11 @@ type SecurityPolicySpec struct {
 	// +optional
 	UndeclaredPorts FailureMode `json:"undeclaredPorts,omitempty"`
 
+	// Paths says which paths are passed on although apps read them in several ways, such as group%2Fproject or ;jsessionid=1. They are
+	// refused by default.
+	// +optional
+	Paths *Paths `json:"paths,omitempty"`
+
 	// JWT configures which tokens of external issuers identify a caller.
 	// +optional
 	JWT *JWT `json:"jwt,omitempty"`
@@ -193,7 +198,8 @@ type RouteMatch struct {
 	Methods []string `json:"methods,omitempty"`
 
 	// Paths are exact paths or patterns. In a pattern, * stands for one segment, and ** at the end for any number of segments:
-	// "/public/**" also matches "/public". They are compared to the normalized, decoded path of the request, without a trailing slash.
+	// "/public/**" also matches "/public". They are compared to the normalized, decoded path of the request, without a trailing slash;
+	// see paths.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64

@@ -108,6 +108,7 @@ func (c *compiler) policy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.SecurityPo
 		Mode:            compiled.Mode(spec.Mode),
 		UndeclaredPorts: compiled.FailureMode(spec.UndeclaredPorts),
 		Ports:           c.ports(spec.Ports),
+		Paths:           paths(spec.Paths),
 		Tokens:          c.tokens(in, spec.Tokens),
 		Sessions:        c.sessions(spec),
 		Revocation:      c.revocation(spec.Revocation),

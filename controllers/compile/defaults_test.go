@@ -19,6 +19,7 @@ SecurityPolicy:
   spec:
     selector: {}
     ports: [{port: 80}]
+    paths: {}
     jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}}]}
     tokens: {issuer: "https://a.example.com", audiences: [x], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
     revocation: {}
@@ -39,6 +40,11 @@ var others = map[string]string{
 	"SecurityPolicy.spec.mode":                                     "Shadow",
 	"SecurityPolicy.spec.ports[].protocol":                         "TCP",
 	"SecurityPolicy.spec.undeclaredPorts":                          "Allow",
+	"SecurityPolicy.spec.paths.encodedSlash":                       "Keep",
+	"SecurityPolicy.spec.paths.semicolon":                          "Keep",
+	"SecurityPolicy.spec.paths.backslash":                          "Keep",
+	"SecurityPolicy.spec.paths.doubleEncoding":                     "Keep",
+	"SecurityPolicy.spec.paths.emptySegments":                      "Reject",
 	"SecurityPolicy.spec.jwt.providers[].leeway":                   "1m",
 	"SecurityPolicy.spec.tokens.algorithm":                         "EdDSA",
 	"SecurityPolicy.spec.tokens.accessLifetime":                    "1m",

@@ -10,6 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
 )
 
 // Info is the record of one request. It belongs to the request's goroutine: stages write it before the response; the
@@ -26,8 +27,11 @@ type Info struct {
 	// Scheme is "https" or "http", the client's scheme as a trusted proxy reported it. It is empty if that is not
 	// known.
 	Scheme string
-	// Path is the normalised, decoded path that every rule matches; the app receives the same bytes.
+	// Path is the normalised, decoded path for logs and for the sidecar's own endpoints. Rules match Target. An encoded slash is
+	// written %2F in it.
 	Path string
+	// Readings is Path in every way that an app may read it; the zero value stands for Path alone.
+	Readings route.Target
 	// Identity is nil for an anonymous request.
 	Identity *identity.Identity
 	// Session is the id of the external session that the identity's token belongs to; empty for none.
@@ -59,6 +63,14 @@ type Info struct {
 	// Actor is the subject of the request's verified token, also if a later stage removed the identity. It is only
 	// for events and grants nothing.
 	Actor event.Actor
+}
+
+// Target returns the path that rules match.
+func (i *Info) Target() route.Target {
+	if i.Readings.Path == "" {
+		return route.Target{Path: i.Path}
+	}
+	return i.Readings
 }
 
 // Decision is a refusal by one rule.

@@ -37,7 +37,7 @@ const (
 
 // Config configures the login stage.
 type Config struct {
-	// Match selects the routes. It is required: no other route may log anyone in.
+	// Match selects the routes, in every reading of a path. It is required: no other route may log anyone in.
 	Match          *route.Matcher
 	LoginService   *token.LoginService
 	TokenTransport *transport.TokenTransport
@@ -70,7 +70,8 @@ func New(c Config) (stage.Stage, error) {
 }
 
 func (e *loginStage) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
-	if r.Method == http.MethodHead || !e.Match.Match(r.Method, request.From(r).Path) { // Match treats HEAD as GET
+	target := request.From(r).Target()
+	if r.Method == http.MethodHead || !e.Match.MatchEvery(r.Method, &target) { // a match of GET includes HEAD
 		return next.ServeHTTP(w, r)
 	}
 	if err := e.TokenTransport.CheckOrigin(r); err != nil {

@@ -2,7 +2,7 @@
 // normalizes all others. It protects the protocol and is no rule of the policy, so shadow mode does not change it.
 //
 // It refuses an invalid target, method or field with 400, and the methods CONNECT and TRACE with 405. After this
-// stage, Info.Path is the decoded path that rules match, and r.URL encodes to the same path. r.URL is in origin form.
+// stage, Info.Target is the decoded path that rules match, and r.URL encodes to the same path. r.URL is in origin form.
 //
 // net/http has already handled several Host fields in HTTP/1.1, a Host field with an absolute-form target (the target wins,
 // RFC 9112 §3.2.2), control characters in fields, and invalid framing.
@@ -22,12 +22,21 @@ import (
 // allow is the Allow field of a 405 response, which RFC 9110 §15.5.6 requires.
 const allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
+// Config configures the stage.
+type Config struct {
+	// Paths says which paths pass; nil for those without ambiguous characters.
+	Paths *route.Reader
+}
+
 // New returns the stage.
-func New() stage.Stage {
+func New(c Config) stage.Stage {
+	if c.Paths == nil {
+		c.Paths = &route.Reader{}
+	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			info := request.From(r)
-			if err := judge(r, info); err != nil {
+			if err := judge(r, info, c.Paths); err != nil {
 				info.Decide(request.Decision{Stage: "guard", Rule: string(err.Code), Err: err})
 				return err
 			}
@@ -36,14 +45,14 @@ func New() stage.Stage {
 	}
 }
 
-func judge(r *http.Request, info *request.Info) *httperr.Error {
+func judge(r *http.Request, info *request.Info, paths *route.Reader) *httperr.Error {
 	if err := checkMethod(r.Method); err != nil {
 		return err
 	}
 	if err := checkFields(r); err != nil {
 		return err
 	}
-	return checkTarget(r, info)
+	return checkTarget(r, info, paths)
 }
 
 func checkMethod(method string) *httperr.Error {
@@ -59,7 +68,7 @@ func checkMethod(method string) *httperr.Error {
 }
 
 // checkTarget normalizes the request target.
-func checkTarget(r *http.Request, info *request.Info) *httperr.Error {
+func checkTarget(r *http.Request, info *request.Info, paths *route.Reader) *httperr.Error {
 	u := r.URL
 	if u.User != nil || u.Opaque != "" || (u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https") {
 		return refuse("bad-target", "The request target is not a path.", nil)
@@ -79,12 +88,12 @@ func checkTarget(r *http.Request, info *request.Info) *httperr.Error {
 	if sent == "" && u.Host != "" {
 		sent = "/" // http://example.com, RFC 9110 §4.2.3
 	}
-	decoded, forward, err := route.Normalize(sent)
+	path, err := paths.Read(sent)
 	if err != nil {
 		return refuse("bad-path", "The path could be read in more than one way: "+err.Error()+".", err)
 	}
-	info.Path = decoded
-	u.Scheme, u.Host, u.Path, u.RawPath = "", "", decoded, forward
+	info.Path, info.Readings = path.Path, path.Target
+	u.Scheme, u.Host, u.Path, u.RawPath = "", "", path.Decoded, path.Forward
 	return nil
 }
 
