@@ -33,6 +33,8 @@ type Policy struct {
 	// Ports is empty if every declared container port is HTTP.
 	Ports           []Port      `json:"ports,omitempty"`
 	UndeclaredPorts FailureMode `json:"undeclaredPorts"`
+	// UpstreamProtocol is empty for Auto.
+	UpstreamProtocol UpstreamProtocol `json:"upstreamProtocol,omitempty"`
 	// Paths is nil if only paths pass that all apps read alike.
 	Paths         *Paths        `json:"paths,omitempty"`
 	Providers     []Provider    `json:"providers,omitempty"`
@@ -89,6 +91,16 @@ type Match struct {
 	Methods []string `json:"methods,omitempty"`
 	Paths   []string `json:"paths,omitempty"`
 }
+
+// UpstreamProtocol is the protocol in which requests are sent to the app.
+type UpstreamProtocol string
+
+// Values of UpstreamProtocol that Validate accepts.
+const (
+	UpstreamAuto  UpstreamProtocol = "Auto"
+	UpstreamHTTP1 UpstreamProtocol = "HTTP1"
+	UpstreamH2C   UpstreamProtocol = "H2C"
+)
 
 // Paths says which paths pass although apps read them in several ways.
 type Paths struct {

@@ -20,6 +20,7 @@ func (p *Policy) Validate() error {
 	for i := range p.Ports {
 		add(wrap(p.Ports[i].validate(), "ports[%d]", i))
 	}
+	add(oneOf("upstreamProtocol", p.UpstreamProtocol, "", UpstreamAuto, UpstreamHTTP1, UpstreamH2C))
 	if p.Paths != nil {
 		add(wrap(p.Paths.validate(), "paths"))
 	}

@@ -27,6 +27,7 @@ const (
 	DefaultRollout         = RolloutManual
 	DefaultProtocol        = ProtocolHTTP
 	DefaultUndeclaredPorts = FailDeny
+	DefaultUpstream        = UpstreamAuto
 	DefaultPathHandling    = PathReject
 	DefaultEmptySegments   = EmptySegmentsKeep
 
@@ -100,6 +101,7 @@ func policyDefaults() []Default {
 		{Field: spec + "ports[].protocol", Value: string(DefaultProtocol)},
 		{Field: spec + "undeclaredPorts", Value: string(DefaultUndeclaredPorts)},
 
+		{Field: spec + "upstreamProtocol", Value: string(DefaultUpstream)},
 		{Field: spec + "paths.encodedSlash", Value: string(DefaultPathHandling)},
 		{Field: spec + "paths.semicolon", Value: string(DefaultPathHandling)},
 		{Field: spec + "paths.backslash", Value: string(DefaultPathHandling)},
@@ -216,6 +218,7 @@ func (s *SecurityPolicySpec) WithDefaults() SecurityPolicySpec {
 	for i := range out.Ports {
 		set(&out.Ports[i].Protocol, DefaultProtocol)
 	}
+	set(&out.UpstreamProtocol, DefaultUpstream)
 	if out.Paths != nil {
 		out.Paths.setDefaults()
 	}

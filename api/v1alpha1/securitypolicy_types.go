@@ -81,6 +81,12 @@ type SecurityPolicySpec struct {
 	// +optional
 	UndeclaredPorts FailureMode `json:"undeclaredPorts,omitempty"`
 
+	// UpstreamProtocol is the protocol that the app speaks on its HTTP ports. Auto sends HTTP/2 requests as HTTP/2 to an app that speaks it
+	// without TLS (h2c), and everything else as HTTP/1.1. HTTP1 and H2C send every request in one protocol, except WebSockets, which are
+	// always HTTP/1.1.
+	// +optional
+	UpstreamProtocol UpstreamProtocol `json:"upstreamProtocol,omitempty"`
+
 	// Paths says which paths are passed on although apps read them in several ways, such as group%2Fproject or ;jsessionid=1. They are
 	// refused by default.
 	// +optional
@@ -187,6 +193,19 @@ type Port struct {
 	// +optional
 	Protocol Protocol `json:"protocol,omitempty"`
 }
+
+// UpstreamProtocol is the protocol in which requests are sent to the app.
+// +kubebuilder:validation:Enum=Auto;HTTP1;H2C
+type UpstreamProtocol string
+
+const (
+	// UpstreamAuto is the client's protocol, if the app speaks it.
+	UpstreamAuto UpstreamProtocol = "Auto"
+	// UpstreamHTTP1 is HTTP/1.1.
+	UpstreamHTTP1 UpstreamProtocol = "HTTP1"
+	// UpstreamH2C is HTTP/2 without TLS, with prior knowledge.
+	UpstreamH2C UpstreamProtocol = "H2C"
+)
 
 // RouteMatch matches requests. An unset field matches everything.
 type RouteMatch struct {

@@ -118,6 +118,9 @@ func (c *compiler) policy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.SecurityPo
 		CORS:            c.cors(spec.CORS),
 		Compression:     c.compression(spec.Compression),
 	}
+	if spec.UpstreamProtocol != v1alpha1.DefaultUpstream {
+		p.UpstreamProtocol = compiled.UpstreamProtocol(spec.UpstreamProtocol)
+	}
 	if spec.JWT != nil {
 		for i := range spec.JWT.Providers {
 			p.Providers = append(p.Providers, c.provider(fmt.Sprintf("spec.jwt.providers[%d]", i), &spec.JWT.Providers[i]))

@@ -40,6 +40,7 @@ var others = map[string]string{
 	"SecurityPolicy.spec.mode":                                     "Shadow",
 	"SecurityPolicy.spec.ports[].protocol":                         "TCP",
 	"SecurityPolicy.spec.undeclaredPorts":                          "Allow",
+	"SecurityPolicy.spec.upstreamProtocol":                         "HTTP1",
 	"SecurityPolicy.spec.paths.encodedSlash":                       "Keep",
 	"SecurityPolicy.spec.paths.semicolon":                          "Keep",
 	"SecurityPolicy.spec.paths.backslash":                          "Keep",

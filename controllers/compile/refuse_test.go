@@ -121,6 +121,7 @@ func TestSiblings(t *testing.T) {
 		"every path as prefix":           {`paths: {routes: [{prefix: /, encodedSlash: Keep}]}`, refusal{"spec.paths.routes[0].prefix", "in spec.paths"}},
 		"a dot segment in a prefix":      {`paths: {routes: [{prefix: /a/../b, encodedSlash: Keep}]}`, refusal{"spec.paths.routes[0].prefix", "dot segment"}},
 		"a prefix of paths twice":        {`paths: {routes: [{prefix: /a}, {prefix: /a}]}`, refusal{"spec.paths.routes[1].prefix", "write each prefix once"}},
+		"an unknown upstream protocol":   {`upstreamProtocol: HTTP2`, refusal{"spec.upstreamProtocol", "H2C"}},
 		"an unknown path handling":       {`paths: {semicolon: Merge}`, refusal{"spec.paths.semicolon", "Keep"}},
 		"a path that is none":            {`rateLimits: [{name: a, limit: 5/minute, match: [{paths: [/ok]}, {paths: [/ok, login]}]}]`, refusal{"spec.rateLimits[0].match[1].paths[1]", `write "/login"`}},
 		"a method in lower case":         {`authorization: {rules: [{name: a, match: [{methods: [post]}], require: Deny}]}`, refusal{"spec.authorization.rules[0].match[0].methods[0]", "capital letters"}},

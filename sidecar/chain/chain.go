@@ -72,7 +72,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	if err != nil {
 		return err
 	}
-	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, c.App
+	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, upstreamProtocol(p, c.App)
 	if given.events, err = s.events(p, c); err != nil {
 		return err
 	}

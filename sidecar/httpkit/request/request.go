@@ -48,6 +48,8 @@ type Info struct {
 	Watches []Watch
 	// LimitsTaken says that the request's rate limits were counted.
 	LimitsTaken bool
+	// UpstreamProtocol is the protocol in which the request is sent to the app; empty for Auto.
+	UpstreamProtocol Protocol
 	// AppFields are the fields reserved for the sidecar (Postern-*) in the app's final response, by canonical name;
 	// nil for none. The upstream stage removes them from the response, so that none reaches a client.
 	AppFields http.Header
@@ -72,6 +74,16 @@ func (i *Info) Target() route.Target {
 	}
 	return i.Readings
 }
+
+// Protocol is a protocol that an app speaks.
+type Protocol string
+
+// Values of Protocol. Auto is the client's protocol, if the app speaks it.
+const (
+	Auto  Protocol = "Auto"
+	HTTP1 Protocol = "HTTP1"
+	H2C   Protocol = "H2C"
+)
 
 // Decision is a refusal by one rule.
 type Decision = event.Decision

@@ -204,7 +204,6 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL.RawQuery = pr.In.URL.RawQuery // unchanged: the app decides about "a=1;b" and "%zz"
 	pr.Out.URL.Fragment, pr.Out.URL.User = "", nil
 	pr.Out.Trailer = announced(pr.In)
-	pr.Out.Close = pr.In.ProtoMajor == 1 && mayIgnoreBody(pr.In)
 	if pr.Out.Body != nil {
 		pr.Out.Body = &requestBody{ReadCloser: pr.Out.Body, in: pr.In, trailer: pr.Out.Trailer, exchange: exchangeOf(pr.In)}
 	}
