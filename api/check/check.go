@@ -45,6 +45,8 @@ func Document(p *compiled.Policy) []Problem {
 		return c.problems // the chain of a deleted policy has none of the policy's stages
 	}
 	c.head(p)
+	c.add("spec.upstreamProtocol", oneOf(p.UpstreamProtocol, "", compiled.UpstreamAuto, compiled.UpstreamHTTP1, compiled.UpstreamH2C))
+	c.paths(p.Paths)
 	c.providers(p)
 	c.tokens(p)
 	c.sessions(p)

@@ -64,7 +64,7 @@ func checkPattern(pattern string) string {
 	case strings.ContainsFunc(pattern, unicode.IsControl):
 		return "it contains a control character, and requests with one are refused before rules are matched; remove it"
 	case strings.Contains(pattern, "//"):
-		return "it contains an empty segment, and // in requests becomes / before rules are matched; write " + strconv.Quote(collapsed(pattern))
+		return "it contains an empty segment, and rules match requests with // as if it were /; write " + strconv.Quote(collapsed(pattern))
 	case len(pattern) > 1 && pattern[len(pattern)-1] == '/':
 		return fmt.Sprintf("it ends in /; write %q, which also matches a trailing slash, or %q to match all paths below it as well", pattern[:len(pattern)-1], pattern+"**")
 	}
@@ -91,7 +91,7 @@ func checkSegment(segment string, last bool) string {
 	case strings.ContainsAny(segment, "?#"):
 		return "a pattern is a path without query or fragment; write " + strconv.Quote("…/"+segment[:strings.IndexAny(segment, "?#")])
 	case strings.ContainsAny(segment, `;\`):
-		return `requests with ; or \ in the path are refused before rules are matched; write the path without it`
+		return `requests with ; or \ in the path are refused, or spec.paths passes them and rules match them without it; write the path without it`
 	case hasEscape(segment):
 		return "it is percent-encoded, and requests are decoded before rules are matched; write it decoded: " + decoded(segment)
 	}
@@ -121,21 +121,22 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// Match reports whether the normalised path matches.
+// Match reports whether the normalised path matches. One trailing slash is ignored; further empty segments count as segments.
 func (p *Pattern) Match(path string) bool {
 	if path == "" || path[0] != '/' {
 		return false
 	}
 	left := strings.TrimSuffix(path[1:], "/")
+	more := path != "/" // another segment follows, which may be empty
 	for _, want := range p.segments {
-		if left == "" {
+		if !more {
 			return false
 		}
 		var segment string
-		segment, left, _ = strings.Cut(left, "/")
+		segment, left, more = strings.Cut(left, "/")
 		if want != "*" && want != segment {
 			return false
 		}
 	}
-	return p.rest || left == ""
+	return p.rest || !more
 }

@@ -32,10 +32,14 @@ type Policy struct {
 
 	Mode Mode `json:"mode"`
 	// Ports is empty if every declared container port is HTTP.
-	Ports           []Port        `json:"ports,omitempty"`
-	UndeclaredPorts FailureMode   `json:"undeclaredPorts"`
-	Providers       []Provider    `json:"providers,omitempty"`
-	Authorization   Authorization `json:"authorization"`
+	Ports           []Port      `json:"ports,omitempty"`
+	UndeclaredPorts FailureMode `json:"undeclaredPorts"`
+	// UpstreamProtocol is empty for Auto.
+	UpstreamProtocol UpstreamProtocol `json:"upstreamProtocol,omitempty"`
+	// Paths is nil if only paths pass that all apps read alike.
+	Paths         *Paths        `json:"paths,omitempty"`
+	Providers     []Provider    `json:"providers,omitempty"`
+	Authorization Authorization `json:"authorization"`
 	// Tokens is nil if the sidecar issues no tokens.
 	Tokens   *Tokens   `json:"tokens,omitempty"`
 	Sessions *Sessions `json:"sessions,omitempty"`
@@ -88,6 +92,49 @@ type Match struct {
 	Methods []string `json:"methods,omitempty"`
 	Paths   []string `json:"paths,omitempty"`
 }
+
+// UpstreamProtocol is the protocol in which requests are sent to the app.
+type UpstreamProtocol string
+
+// Values of UpstreamProtocol that Validate accepts.
+const (
+	UpstreamAuto  UpstreamProtocol = "Auto"
+	UpstreamHTTP1 UpstreamProtocol = "HTTP1"
+	UpstreamH2C   UpstreamProtocol = "H2C"
+)
+
+// Paths says which paths pass although apps read them in several ways.
+type Paths struct {
+	Options         PathOptions `json:"options"`
+	CaseInsensitive bool        `json:"caseInsensitive,omitempty"`
+	// Routes have options of their own, which are complete: nothing is inherited.
+	Routes []PathRoute `json:"routes,omitempty"`
+}
+
+// PathOptions says which ambiguous characters pass.
+type PathOptions struct {
+	EncodedSlash   PathHandling `json:"encodedSlash"`
+	Semicolon      PathHandling `json:"semicolon"`
+	Backslash      PathHandling `json:"backslash"`
+	DoubleEncoding PathHandling `json:"doubleEncoding"`
+	EmptySegments  PathHandling `json:"emptySegments"`
+}
+
+// PathRoute has the options of the paths that begin with Prefix as they were sent.
+type PathRoute struct {
+	Prefix  string      `json:"prefix"`
+	Options PathOptions `json:"options"`
+}
+
+// PathHandling says what happens to a path. Only EmptySegments can be Merge.
+type PathHandling string
+
+// Values of PathHandling that Validate accepts.
+const (
+	PathReject PathHandling = "Reject"
+	PathKeep   PathHandling = "Keep"
+	PathMerge  PathHandling = "Merge"
+)
 
 // Provider is a trusted issuer of tokens.
 type Provider struct {

@@ -20,6 +20,10 @@ func (p *Policy) Validate() error {
 	for i := range p.Ports {
 		add(wrap(p.Ports[i].validate(), "ports[%d]", i))
 	}
+	add(oneOf("upstreamProtocol", p.UpstreamProtocol, "", UpstreamAuto, UpstreamHTTP1, UpstreamH2C))
+	if p.Paths != nil {
+		add(wrap(p.Paths.validate(), "paths"))
+	}
 	for i := range p.Providers {
 		add(wrap(p.Providers[i].validate(), "providers[%d]", i))
 	}
@@ -67,6 +71,24 @@ func (p Port) validate() error {
 		return errors.New("exactly one of number and name is required")
 	}
 	return oneOf("protocol", p.Protocol, HTTP, TCP)
+}
+
+func (p *Paths) validate() error {
+	errs := []error{p.Options.validate()}
+	for i := range p.Routes {
+		errs = append(errs, wrap(p.Routes[i].Options.validate(), "routes[%d]", i))
+	}
+	return errors.Join(errs...)
+}
+
+func (o *PathOptions) validate() error {
+	return errors.Join(
+		oneOf("encodedSlash", o.EncodedSlash, PathReject, PathKeep),
+		oneOf("semicolon", o.Semicolon, PathReject, PathKeep),
+		oneOf("backslash", o.Backslash, PathReject, PathKeep),
+		oneOf("doubleEncoding", o.DoubleEncoding, PathReject, PathKeep),
+		oneOf("emptySegments", o.EmptySegments, PathKeep, PathMerge, PathReject),
+	)
 }
 
 func (p *Provider) validate() error {

@@ -29,6 +29,9 @@ const (
 	DefaultRollout         = RolloutManual
 	DefaultProtocol        = ProtocolHTTP
 	DefaultUndeclaredPorts = FailDeny
+	DefaultUpstream        = UpstreamAuto
+	DefaultPathHandling    = PathReject
+	DefaultEmptySegments   = EmptySegmentsKeep
 
 	DefaultLeeway          Duration = "30s"
 	DefaultRefreshInterval Duration = "5m"
@@ -109,6 +112,18 @@ func policyDefaults() []Default {
 		{Field: spec + "ports", Text: "every TCP port that the pod's containers declare, as HTTP"},
 		{Field: spec + "ports[].protocol", Value: string(DefaultProtocol)},
 		{Field: spec + "undeclaredPorts", Value: string(DefaultUndeclaredPorts)},
+
+		{Field: spec + "upstreamProtocol", Value: string(DefaultUpstream)},
+		{Field: spec + "paths.encodedSlash", Value: string(DefaultPathHandling)},
+		{Field: spec + "paths.semicolon", Value: string(DefaultPathHandling)},
+		{Field: spec + "paths.backslash", Value: string(DefaultPathHandling)},
+		{Field: spec + "paths.doubleEncoding", Value: string(DefaultPathHandling)},
+		{Field: spec + "paths.emptySegments", Value: string(DefaultEmptySegments)},
+		{Field: spec + "paths.routes[].encodedSlash", Text: "the value of paths.encodedSlash"},
+		{Field: spec + "paths.routes[].semicolon", Text: "the value of paths.semicolon"},
+		{Field: spec + "paths.routes[].backslash", Text: "the value of paths.backslash"},
+		{Field: spec + "paths.routes[].doubleEncoding", Text: "the value of paths.doubleEncoding"},
+		{Field: spec + "paths.routes[].emptySegments", Text: "the value of paths.emptySegments"},
 		{Field: spec + "vaultRole", Text: "the role of the class"},
 
 		{Field: spec + "jwt.providers[].from", Text: "the Authorization header with the Bearer scheme"},
@@ -229,6 +244,10 @@ func (s *SecurityPolicySpec) WithDefaults() SecurityPolicySpec {
 	for i := range out.Ports {
 		set(&out.Ports[i].Protocol, DefaultProtocol)
 	}
+	set(&out.UpstreamProtocol, DefaultUpstream)
+	if out.Paths != nil {
+		out.Paths.setDefaults()
+	}
 	out.addImplied()
 	if out.JWT != nil {
 		for i := range out.JWT.Providers {
@@ -278,6 +297,25 @@ func (s *SecurityPolicySpec) addImplied() {
 		ensure(&s.Sessions)
 	}
 	ensure(&s.Authorization)
+}
+
+func (p *Paths) setDefaults() {
+	p.inherit(&PathOptions{
+		EncodedSlash: DefaultPathHandling, Semicolon: DefaultPathHandling, Backslash: DefaultPathHandling, DoubleEncoding: DefaultPathHandling,
+		EmptySegments: DefaultEmptySegments,
+	})
+	for i := range p.Routes {
+		p.Routes[i].inherit(&p.PathOptions)
+	}
+}
+
+// inherit sets what is unset to the values of from.
+func (o *PathOptions) inherit(from *PathOptions) {
+	set(&o.EncodedSlash, from.EncodedSlash)
+	set(&o.Semicolon, from.Semicolon)
+	set(&o.Backslash, from.Backslash)
+	set(&o.DoubleEncoding, from.DoubleEncoding)
+	set(&o.EmptySegments, from.EmptySegments)
 }
 
 func (p *JWTProvider) setDefaults() {

@@ -20,6 +20,7 @@ import (
 const bare = `
 selector: {}
 ports: [{port: 80}]
+paths: {routes: [{prefix: /a}]}
 jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}, backChannelLogout: {}, claimsToHeaders: [{claim: sub, header: X-A}]}]}
 tokens: {issuer: "https://a.example.com", audiences: [x], claimsToHeaders: [{claim: sub, header: X-B}], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
 revocation: {}

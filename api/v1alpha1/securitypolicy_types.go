@@ -81,6 +81,17 @@ type SecurityPolicySpec struct {
 	// +optional
 	UndeclaredPorts FailureMode `json:"undeclaredPorts,omitempty"`
 
+	// UpstreamProtocol is the protocol that the app speaks on its HTTP ports. Auto sends HTTP/2 requests as HTTP/2 to an app that speaks it
+	// without TLS (h2c), and everything else as HTTP/1.1. HTTP1 and H2C send every request in one protocol, except WebSockets, which are
+	// always HTTP/1.1.
+	// +optional
+	UpstreamProtocol UpstreamProtocol `json:"upstreamProtocol,omitempty"`
+
+	// Paths says which paths are passed on although apps read them in several ways, such as group%2Fproject or ;jsessionid=1. They are
+	// refused by default.
+	// +optional
+	Paths *Paths `json:"paths,omitempty"`
+
 	// JWT configures which tokens of external issuers identify a caller.
 	// +optional
 	JWT *JWT `json:"jwt,omitempty"`
@@ -183,6 +194,19 @@ type Port struct {
 	Protocol Protocol `json:"protocol,omitempty"`
 }
 
+// UpstreamProtocol is the protocol in which requests are sent to the app.
+// +kubebuilder:validation:Enum=Auto;HTTP1;H2C
+type UpstreamProtocol string
+
+const (
+	// UpstreamAuto is the client's protocol, if the app speaks it.
+	UpstreamAuto UpstreamProtocol = "Auto"
+	// UpstreamHTTP1 is HTTP/1.1.
+	UpstreamHTTP1 UpstreamProtocol = "HTTP1"
+	// UpstreamH2C is HTTP/2 without TLS, with prior knowledge.
+	UpstreamH2C UpstreamProtocol = "H2C"
+)
+
 // RouteMatch matches requests. An unset field matches everything.
 type RouteMatch struct {
 	// Methods are HTTP methods in upper case, such as POST. GET also matches HEAD.
@@ -193,7 +217,8 @@ type RouteMatch struct {
 	Methods []string `json:"methods,omitempty"`
 
 	// Paths are exact paths or patterns. In a pattern, * stands for one segment, and ** at the end for any number of segments:
-	// "/public/**" also matches "/public". They are compared to the normalized, decoded path of the request, without a trailing slash.
+	// "/public/**" also matches "/public". They are compared to the normalized, decoded path of the request, without a trailing slash;
+	// see paths.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64

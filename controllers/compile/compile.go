@@ -108,6 +108,7 @@ func (c *compiler) policy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.SecurityPo
 		Mode:            compiled.Mode(spec.Mode),
 		UndeclaredPorts: compiled.FailureMode(spec.UndeclaredPorts),
 		Ports:           c.ports(spec.Ports),
+		Paths:           paths(spec.Paths),
 		Tokens:          c.tokens(in, spec.Tokens),
 		Sessions:        c.sessions(spec),
 		Revocation:      c.revocation(spec.Revocation),
@@ -116,6 +117,9 @@ func (c *compiler) policy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.SecurityPo
 		Headers:         headers(spec.Headers),
 		CORS:            c.cors(spec.CORS),
 		Compression:     c.compression(spec.Compression),
+	}
+	if spec.UpstreamProtocol != v1alpha1.DefaultUpstream {
+		p.UpstreamProtocol = compiled.UpstreamProtocol(spec.UpstreamProtocol)
 	}
 	if spec.JWT != nil {
 		for i := range spec.JWT.Providers {

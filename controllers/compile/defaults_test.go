@@ -19,6 +19,7 @@ SecurityPolicy:
   spec:
     selector: {}
     ports: [{port: 80}]
+    paths: {}
     jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}, claimsToHeaders: [{claim: sub, header: X-A}]}]}
     tokens: {issuer: "https://a.example.com", audiences: [x], claimsToHeaders: [{claim: sub, header: X-B}], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
     revocation: {}
@@ -39,6 +40,12 @@ var others = map[string]string{
 	"SecurityPolicy.spec.mode":                                     "Shadow",
 	"SecurityPolicy.spec.ports[].protocol":                         "TCP",
 	"SecurityPolicy.spec.undeclaredPorts":                          "Allow",
+	"SecurityPolicy.spec.upstreamProtocol":                         "HTTP1",
+	"SecurityPolicy.spec.paths.encodedSlash":                       "Keep",
+	"SecurityPolicy.spec.paths.semicolon":                          "Keep",
+	"SecurityPolicy.spec.paths.backslash":                          "Keep",
+	"SecurityPolicy.spec.paths.doubleEncoding":                     "Keep",
+	"SecurityPolicy.spec.paths.emptySegments":                      "Reject",
 	"SecurityPolicy.spec.jwt.providers[].leeway":                   "1m",
 	"SecurityPolicy.spec.jwt.providers[].claimsToHeaders[].format": "JSON",
 	"SecurityPolicy.spec.tokens.claimsToHeaders[].format":          "JSON",

@@ -114,6 +114,15 @@ func TestSiblings(t *testing.T) {
 		want refusal
 	}{
 		"an empty segment":                {`authorization: {rules: [{name: a, match: [{paths: [/a//b]}], require: Deny}]}`, refusal{"spec.authorization.rules[0].match[0].paths[0]", `write "/a/b"`}},
+		"a stricter route of paths":       {`paths: {encodedSlash: Keep, routes: [{prefix: /a, encodedSlash: Reject}]}`, refusal{"spec.paths.routes[0].encodedSlash", "encodedSlash: Keep for the routes"}},
+		"a route that refuses segments":   {`paths: {routes: [{prefix: /a, emptySegments: Reject}]}`, refusal{"spec.paths.routes[0].emptySegments", "emptySegments: Keep for the routes"}},
+		"an encoded prefix of paths":      {`paths: {routes: [{prefix: /a%2Fb, encodedSlash: Keep}]}`, refusal{"spec.paths.routes[0].prefix", "as it was sent"}},
+		"a pattern as prefix of paths":    {`paths: {routes: [{prefix: /a/**, encodedSlash: Keep}]}`, refusal{"spec.paths.routes[0].prefix", "as it was sent"}},
+		"every path as prefix":            {`paths: {routes: [{prefix: /, encodedSlash: Keep}]}`, refusal{"spec.paths.routes[0].prefix", "in spec.paths"}},
+		"a dot segment in a prefix":       {`paths: {routes: [{prefix: /a/../b, encodedSlash: Keep}]}`, refusal{"spec.paths.routes[0].prefix", "dot segment"}},
+		"a prefix of paths twice":         {`paths: {routes: [{prefix: /a}, {prefix: /a}]}`, refusal{"spec.paths.routes[1].prefix", "write each prefix once"}},
+		"an unknown upstream protocol":    {`upstreamProtocol: HTTP2`, refusal{"spec.upstreamProtocol", "H2C"}},
+		"an unknown path handling":        {`paths: {semicolon: Merge}`, refusal{"spec.paths.semicolon", "Keep"}},
 		"a path that is none":             {`rateLimits: [{name: a, limit: 5/minute, match: [{paths: [/ok]}, {paths: [/ok, login]}]}]`, refusal{"spec.rateLimits[0].match[1].paths[1]", `write "/login"`}},
 		"a method in lower case":          {`authorization: {rules: [{name: a, match: [{methods: [post]}], require: Deny}]}`, refusal{"spec.authorization.rules[0].match[0].methods[0]", "capital letters"}},
 		"* with credentials":              {`cors: {allowOrigins: ["*"], allowCredentials: true}`, refusal{"spec.cors.allowOrigins[0]", "list the origins"}},

@@ -73,7 +73,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	if err != nil {
 		return err
 	}
-	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, c.App
+	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, upstreamProtocol(p, c.App)
 	given.untrustedProxy = c.Resources.SeeUntrustedProxy
 	if given.events, err = s.events(p, c); err != nil {
 		return err

@@ -28,7 +28,7 @@ func TestLogin(t *testing.T) {
 		"login":                              {send: sent{method: "POST", path: "/login?as=ada"}, wantSubject: "ada"},
 		"with claims":                        {send: sent{method: "POST", path: "/login?as=ada&claims={\"roles\":\"admin\",\"other\":1}"}, wantSubject: "ada", wantRoles: "admin"},
 		"claims cannot replace ours":         {send: sent{method: "POST", path: "/login?as=ada&claims={\"sub\":\"eve\",\"sid\":\"x\",\"exp\":1}"}, wantSubject: "ada"},
-		"other spelling of the path":         {send: sent{method: "POST", path: "//login/?as=ada"}, wantSubject: "ada"},
+		"a trailing slash":                   {send: sent{method: "POST", path: "/login/?as=ada"}, wantSubject: "ada"},
 		"compressed":                         {send: sent{method: "POST", path: "/login?as=ada", header: http.Header{"Accept-Encoding": {"gzip"}}}, wantSubject: "ada"},
 		"no subject":                         {send: sent{method: "POST", path: "/login"}, wantStatus: 200},
 		"a wrong password":                   {send: sent{method: "POST", path: "/login?as=ada&status=401"}, wantStatus: 401},

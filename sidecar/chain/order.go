@@ -7,7 +7,6 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/stages/accesslog"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
-	"github.com/posterndev/postern/sidecar/stages/guard"
 	"github.com/posterndev/postern/sidecar/stages/hopbyhop"
 	"github.com/posterndev/postern/sidecar/stages/strip"
 )
@@ -27,7 +26,7 @@ func order() []step {
 		{"headers", (*builder).headers},
 		{"cors", func(b *builder) stage.Stage { return b.cors().decorate }},
 		{"errors", func(*builder) stage.Stage { return accesslog.Errors() }},
-		{"guard", func(*builder) stage.Stage { return guard.New() }},
+		{"guard", (*builder).guard},
 		{"hop-by-hop", func(b *builder) stage.Stage { return hopbyhop.New(reliedOn(b.policy)) }},
 		{"strip", func(b *builder) stage.Stage { return strip.New(b.policy.IdentityHeaders(), reliedOn(b.policy)) }},
 		{"client-address", func(b *builder) stage.Stage { return clientaddr.New(b.clientAddress()) }},

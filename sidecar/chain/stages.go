@@ -198,7 +198,7 @@ func (b *builder) authz() stage.Stage {
 	c := authz.Config{Default: requirement(a.Default), Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name, NoStore: a.CacheControl == "NoStore"}
 	if open := b.tokens().paths; len(open) > 0 {
 		match := b.match([]compiled.Match{{Paths: open}}, "tokens.endpoints.prefix")
-		c.Rules = append(c.Rules, authz.Rule{Name: ownRule, Match: match, Require: authz.Anonymous})
+		c.Rules = append(c.Rules, authz.Rule{Name: ownRule, Match: match, Require: authz.Anonymous, Exact: true})
 	}
 	for i, r := range a.Rules {
 		c.Rules = append(c.Rules, authz.Rule{

@@ -67,9 +67,6 @@ func (s *scanner) startValue() violation {
 		return repeated
 	}
 	s.seen[s.known] = true
-	if s.known == hostField {
-		s.known = otherField // net/http checks its value
-	}
 	return none
 }
 
@@ -90,7 +87,7 @@ func (s *scanner) fieldValue(b []byte) (int, violation) {
 	return len(b), none
 }
 
-// knownValue reads one byte of a Content-Length or Transfer-Encoding.
+// knownValue reads one byte of a Host, Content-Length or Transfer-Encoding.
 func (s *scanner) knownValue(c byte) (int, violation) {
 	switch {
 	case c == '\r':
@@ -103,6 +100,15 @@ func (s *scanner) knownValue(c byte) (int, violation) {
 		return 1, none
 	case s.known == lengthField:
 		return s.lengthDigit(c)
+	case s.known == hostField:
+		if !isValue(c) {
+			return 0, badFieldValue
+		}
+		if s.valueEnd || !isHost(c) {
+			return 0, badHost
+		}
+		s.valuePos++
+		return 1, none
 	}
 	const coding = "chunked"
 	if s.valueEnd || s.valuePos == len(coding) || lower(c) != coding[s.valuePos] {

@@ -42,7 +42,9 @@ type scanner struct {
 	minor   byte // '0' or '1'
 	known   field
 	seen    [codingField + 1]bool
-	// name is the current field's name in lower case, up to the length of the longest known name.
+	// form checks the request target.
+	form targetForm
+	// name is the method, and then the current field's name in lower case, up to the length of the longest known name.
 	name    [len("transfer-encoding")]byte
 	nameLen int
 	// valuePos counts the relevant bytes of the version, or of a known field's value; valueEnd says that whitespace
@@ -124,19 +126,25 @@ func (s *scanner) start(c byte) (int, violation) {
 	if !isToken(c) {
 		return 0, badRequestLine
 	}
-	*s = scanner{limits: s.limits, heads: s.heads, state: inMethod}
+	*s = scanner{limits: s.limits, heads: s.heads, state: inMethod, nameLen: 1}
+	s.name[0] = c
 	return 1, none
 }
 
 func (s *scanner) method(b []byte) (int, violation) {
 	for i, c := range b {
 		if isToken(c) {
+			if s.nameLen < len(s.name) {
+				s.name[s.nameLen] = c
+			}
+			s.nameLen++
 			continue
 		}
 		if c != ' ' {
 			return 0, badRequestLine
 		}
 		s.state = inTarget
+		s.form.authority = s.nameLen == len("CONNECT") && string(s.name[:s.nameLen]) == "CONNECT"
 		return i + 1, none
 	}
 	return len(b), none
@@ -146,10 +154,16 @@ func (s *scanner) target(b []byte) (int, violation) {
 	for i, c := range b {
 		if isTarget(c) {
 			s.valuePos = 1
+			if v := s.form.add(c); v != none {
+				return 0, v
+			}
 			continue
 		}
 		if c != ' ' || s.valuePos == 0 {
 			return 0, badRequestLine
+		}
+		if v := s.form.end(); v != none {
+			return 0, v
 		}
 		s.state, s.valuePos = inVersion, 0
 		return i + 1, none

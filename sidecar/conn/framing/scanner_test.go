@@ -103,7 +103,7 @@ func TestScanner(t *testing.T) {
 		"HTTP/1.2":                       {"GET / HTTP/1.2\r\n", 0, badVersion},
 		"HTTP/2.0":                       {"PRI * HTTP/2.0\r\n\r\n", 0, badVersion},
 		"TLS hello":                      {"\x16\x03\x01\x02\x00", 0, badRequestLine},
-		"proxy protocol":                 {"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n", 0, badRequestLine},
+		"proxy protocol":                 {"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n", 0, badTarget},
 
 		"chunk size empty":              {post + "Transfer-Encoding: chunked\r\n\r\n\r\n", 0, badChunkSize},
 		"chunk size with 0x":            {post + "Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n", 0, badChunkSize},

@@ -31,6 +31,9 @@ const (
 	badChunkExtension
 	badChunkEnd
 	forbiddenTrailer
+	badTarget
+	badEscape
+	badHost
 )
 
 // refusal returns what the client is told about v, with the code for the log.
@@ -67,6 +70,12 @@ func (v violation) refusal() *httperr.Error {
 		code, detail = "malformed-chunk-extension", "A chunk's extension is malformed or too long."
 	case badChunkEnd:
 		code, detail = "malformed-chunk-end", "A chunk's data does not end in CR LF."
+	case badTarget:
+		code, detail = "bad-target", "The request target is not a path."
+	case badEscape:
+		code, detail = "bad-path", "The path could be read in more than one way: the path contains an invalid percent-encoding."
+	case badHost:
+		code, detail = "bad-host", "The host is malformed."
 	case forbiddenTrailer:
 		code, detail = "forbidden-trailer", "The trailer contains a field that frames or routes the request."
 	}

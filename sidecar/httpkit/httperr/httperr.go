@@ -1,4 +1,4 @@
-// Package httperr writes refusals to the client: as problem details (RFC 9457), or as HTML if a browser asks for it.
+// Package httperr writes refusals to the client: as problem details (RFC 9457), as HTML if a browser asks for it, or as a gRPC status.
 // The client sees the public text; the log has the cause.
 package httperr
 
@@ -73,12 +73,16 @@ var page = template.Must(template.New("problem").Parse(`<!doctype html>
 <body><h1>{{.Title}}</h1><p>{{.Detail}}</p></body></html>
 `))
 
-// Write writes err as the response to r. It must be called before anything else was written to w.
+// Write writes err as the response to r, to a call of gRPC as its status. It must be called before anything else was written to w.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	e := From(err)
 	p := problem{Type: TypePrefix + string(e.Code), Title: http.StatusText(e.Status), Status: e.Status, Detail: e.Detail}
 	for name, values := range e.Header {
 		w.Header()[name] = values
+	}
+	if contentType := grpcType(r); contentType != "" {
+		writeGRPC(w, contentType, e)
+		return
 	}
 	body, contentType := render(p, prefersHTML(r.Header.Get("Accept")))
 	w.Header().Set("Content-Type", contentType)

@@ -10,6 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
 )
 
 // Info is the record of one request. It belongs to the request's goroutine: stages write it before the response; the
@@ -26,8 +27,11 @@ type Info struct {
 	// Scheme is "https" or "http", the client's scheme as a trusted proxy reported it. It is empty if that is not
 	// known.
 	Scheme string
-	// Path is the normalised, decoded path that every rule matches; the app receives the same bytes.
+	// Path is the normalised, decoded path for logs and for the sidecar's own endpoints. Rules match Target. An encoded slash is
+	// written %2F in it.
 	Path string
+	// Readings is Path in every way that an app may read it; the zero value stands for Path alone.
+	Readings route.Target
 	// Identity is nil for an anonymous request.
 	Identity *identity.Identity
 	// Session is the id of the external session that the identity's token belongs to; empty for none.
@@ -44,6 +48,8 @@ type Info struct {
 	Watches []Watch
 	// LimitsTaken says that the request's rate limits were counted.
 	LimitsTaken bool
+	// UpstreamProtocol is the protocol in which the request is sent to the app; empty for Auto.
+	UpstreamProtocol Protocol
 	// AppFields are the fields reserved for the sidecar (Postern-*) in the app's final response, by canonical name;
 	// nil for none. The upstream stage removes them from the response, so that none reaches a client.
 	AppFields http.Header
@@ -60,6 +66,24 @@ type Info struct {
 	// for events and grants nothing.
 	Actor event.Actor
 }
+
+// Target returns the path that rules match.
+func (i *Info) Target() route.Target {
+	if i.Readings.Path == "" {
+		return route.Target{Path: i.Path}
+	}
+	return i.Readings
+}
+
+// Protocol is a protocol that an app speaks.
+type Protocol string
+
+// Values of Protocol. Auto is the client's protocol, if the app speaks it.
+const (
+	Auto  Protocol = "Auto"
+	HTTP1 Protocol = "HTTP1"
+	H2C   Protocol = "H2C"
+)
 
 // Decision is a refusal by one rule.
 type Decision = event.Decision

@@ -1,12 +1,8 @@
 package route
 
-import (
-	"errors"
-	"unicode"
-	"unicode/utf8"
-)
+import "errors"
 
-// The reasons why Normalize refuses a path. A proxy and an app, or two apps, read each of them differently.
+// The reasons why Read refuses a path. A proxy and an app, or two apps, read each of them differently.
 var (
 	// ErrNotAbsolute is a path that does not begin with /.
 	ErrNotAbsolute = errors.New("the path does not begin with /")
@@ -29,43 +25,12 @@ var (
 	ErrPathParameter = errors.New("the path contains a semicolon")
 	// ErrFragment is a raw #. No request target may contain one (RFC 9112 §3.2), and some apps truncate the path there.
 	ErrFragment = errors.New("the path contains a fragment")
+	// ErrEmptySegment is // where the policy refuses it.
+	ErrEmptySegment = errors.New("the path contains an empty segment")
+	// ErrTooManyReadings and ErrTooLong bound the work for one path.
+	ErrTooManyReadings = errors.New("the path combines too many kinds of ambiguous characters")
+	ErrTooLong         = errors.New("the path is too long for one with ambiguous characters")
 )
-
-// Normalize normalises the path of a request target as it was sent, percent-encoded and without the query. It returns the
-// decoded path that rules match, and the encoded path to forward, which decodes to the same bytes. It removes empty segments,
-// decodes escapes of unreserved characters, keeps all others with capital digits (RFC 3986 §6.2.2), and encodes bytes that
-// are not allowed in a path. It refuses an ambiguous path with one of the errors above. It returns a path that is already
-// normal as it is, without allocating.
-func Normalize(escaped string) (decoded, forward string, err error) {
-	if escaped == "" || escaped[0] != '/' {
-		return "", "", ErrNotAbsolute
-	}
-	if isClean(escaped) {
-		return escaped, escaped, nil
-	}
-	n := normalizer{
-		decoded: make([]byte, 0, len(escaped)),
-		forward: make([]byte, 0, len(escaped)+16),
-	}
-	for i := 0; i < len(escaped); {
-		c, width, err := next(escaped[i:])
-		if err != nil {
-			return "", "", err
-		}
-		if err := n.add(c, width == 3); err != nil {
-			return "", "", err
-		}
-		i += width
-	}
-	if err := n.endSegment(); err != nil {
-		return "", "", err
-	}
-	decoded = string(n.decoded)
-	if err := checkDecoded(decoded); err != nil {
-		return "", "", err
-	}
-	return decoded, string(n.forward), nil
-}
 
 // isClean reports whether path has nothing to decode, encode, remove or refuse.
 func isClean(path string) bool {
@@ -95,74 +60,6 @@ func next(s string) (c byte, width int, err error) {
 		return 0, 0, ErrBadEscape
 	}
 	return unhex(s[1])<<4 | unhex(s[2]), 3, nil
-}
-
-// normalizer builds both forms of a path.
-type normalizer struct {
-	decoded, forward []byte
-	// start is where the current segment begins in decoded.
-	start int
-}
-
-// add appends the next decoded byte.
-func (n *normalizer) add(c byte, encoded bool) error {
-	switch {
-	case c == '/' && encoded:
-		return ErrEncodedSlash
-	case c == '\\':
-		return ErrBackslash
-	case c == ';':
-		return ErrPathParameter
-	case c == '#' && !encoded:
-		return ErrFragment
-	case c == '/':
-		return n.slash()
-	}
-	n.decoded = append(n.decoded, c)
-	if isUnreserved(c) || (!encoded && isPathChar(c)) {
-		n.forward = append(n.forward, c)
-		return nil
-	}
-	const digits = "0123456789ABCDEF"
-	n.forward = append(n.forward, '%', digits[c>>4], digits[c&15])
-	return nil
-}
-
-// slash ends the current segment. It appends no slash if that segment is empty.
-func (n *normalizer) slash() error {
-	if err := n.endSegment(); err != nil {
-		return err
-	}
-	if len(n.decoded) > 0 && n.start == len(n.decoded) {
-		return nil
-	}
-	n.decoded = append(n.decoded, '/')
-	n.forward = append(n.forward, '/')
-	n.start = len(n.decoded)
-	return nil
-}
-
-func (n *normalizer) endSegment() error {
-	if isDots(string(n.decoded[n.start:])) {
-		return ErrDotSegment
-	}
-	return nil
-}
-
-// checkDecoded refuses what can only be detected in the whole decoded path.
-func checkDecoded(path string) error {
-	if !utf8.ValidString(path) {
-		return ErrBadUTF8
-	}
-	for i, r := range path {
-		if unicode.IsControl(r) {
-			return ErrControl
-		}
-		if r == '%' && isSecondEscape(path[i:]) {
-			return ErrDoubleEncoding
-		}
-	}
-	return nil
 }
 
 // isSecondEscape reports whether s, which begins with %, begins with an escape of a character that is special in a path.

@@ -1,8 +1,10 @@
 // Package route decides which requests a rule matches. It normalises a request's path, so that every rule and the app see the
-// same path, and matches it against the patterns of a policy.
+// same path, and matches it against the patterns of a policy. If apps read a path in several ways and the policy's options pass it
+// on, it has several readings, and every reading is matched; see docs/design/0021-path-options.md.
 //
 // Patterns are those of package check: a segment may be * (any one segment), and the last segment may be ** (the rest of the
-// path, which may be empty: /public/** matches /public and /public/x/y). They are written decoded and are case-sensitive. One trailing slash of the
+// path, which may be empty: /public/** matches /public and /public/x/y). They are written decoded and are case-sensitive,
+// unless an option says otherwise. One trailing slash of the
 // request's path is ignored: most frameworks respond to /admin and /admin/ alike, and a trailing slash must not bypass a rule.
 package route
 
@@ -25,6 +27,8 @@ type Matcher struct {
 type alternative struct {
 	methods []string
 	paths   []check.Pattern
+	// folded are the paths for targets that ignore case.
+	folded []check.Pattern
 }
 
 // NewMatcher compiles matches. Its errors name the invalid method or pattern, and say what to write instead.
@@ -54,33 +58,44 @@ func compile(match Match) (alternative, error) {
 			return alternative{}, err
 		}
 		alt.paths = append(alt.paths, p)
+		if p, err = check.ParsePattern(fold(path)); err != nil {
+			return alternative{}, err
+		}
+		alt.folded = append(alt.folded, p)
 	}
 	return alt, nil
 }
 
-// Match reports whether any alternative matches method and path. The path must be one that Normalize returned, or the "*" of an
-// OPTIONS request, which is not a path: only alternatives without paths match it.
-func (m *Matcher) Match(method, path string) bool {
+// Match reports whether any alternative matches method and path, with regard to case. The path must be one that Read returned, or
+// the "*" of an OPTIONS request, which is not a path: only alternatives without paths match it.
+func (m *Matcher) Match(method, path string) bool { return m.match(method, path, false) }
+
+// match compares a path that is folded if ignoreCase is set.
+func (m *Matcher) match(method, path string, ignoreCase bool) bool {
 	if len(m.alternatives) == 0 {
 		return true
 	}
 	for i := range m.alternatives {
-		if m.alternatives[i].match(method, path) {
+		if m.alternatives[i].match(method, path, ignoreCase) {
 			return true
 		}
 	}
 	return false
 }
 
-func (a *alternative) match(method, path string) bool {
+func (a *alternative) match(method, path string, ignoreCase bool) bool {
 	if len(a.methods) > 0 && !matchMethod(a.methods, method) {
 		return false
 	}
 	if len(a.paths) == 0 {
 		return true
 	}
-	for i := range a.paths {
-		if a.paths[i].Match(path) {
+	paths := a.paths
+	if ignoreCase {
+		paths = a.folded
+	}
+	for i := range paths {
+		if paths[i].Match(path) {
 			return true
 		}
 	}

@@ -39,7 +39,7 @@ const (
 
 // Config configures the login stage.
 type Config struct {
-	// Match selects the routes. No other route may log anyone in; nil selects none.
+	// Match selects the routes, in every reading of a path. No other route may log anyone in; nil selects none.
 	Match          *route.Matcher
 	LoginService   *token.LoginService
 	TokenTransport *transport.TokenTransport
@@ -84,7 +84,8 @@ func New(c Config) (stage.Stage, error) {
 }
 
 func (e *loginStage) serve(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
-	if r.Method == http.MethodHead || e.Match == nil || !e.Match.Match(r.Method, request.From(r).Path) { // Match treats HEAD as GET
+	target := request.From(r).Target()
+	if r.Method == http.MethodHead || e.Match == nil || !e.Match.MatchEvery(r.Method, &target) { // a match of GET includes HEAD
 		defer e.ignored.report(r, ignoredRoute)
 		return next.ServeHTTP(w, r)
 	}

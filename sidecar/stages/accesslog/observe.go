@@ -158,6 +158,9 @@ func (h *handler) finish(rec *record, r *http.Request, aborted bool) {
 		rec.w.implicit() // net/http sends 200 if the handler wrote nothing
 	}
 	s.Status, s.Bytes, s.Decisions = rec.w.status, rec.w.bytes, info.Decisions
+	if s.Err != nil && !aborted {
+		s.Status = httperr.From(s.Err).Status // a gRPC status has the HTTP status 200
+	}
 	e := event.Event{Kind: event.Request, Outcome: outcome(s), Served: s}
 	if id := info.Identity; id != nil {
 		s.Authenticated = true

@@ -5,6 +5,7 @@ package authz
 import (
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -30,11 +31,15 @@ type Rule struct {
 	Require Requirement
 	// Shadow is true if the rule's refusals are only recorded, and the requests pass.
 	Shadow bool
+	// Exact is true if the rule applies only to paths that have one reading and are spelled as Match has them. It is for paths that
+	// the sidecar itself serves.
+	Exact bool
 }
 
 // Config configures the stage.
 type Config struct {
-	// Rules are evaluated in order; the first that matches decides.
+	// Rules are evaluated in order; the first that matches decides. If apps read the path in several ways, it decides for each
+	// reading, and the request passes only if every decision lets it pass.
 	Rules []Rule
 	// Default is the requirement of requests that no rule matches. Shadow applies to Default.
 	Default Requirement
@@ -64,7 +69,7 @@ func New(c Config) (stage.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building authorization: %w", err)
 	}
-	a := authorizer{rules: c.Rules, fallback: Rule{Require: c.Default, Shadow: c.Shadow}, challenge: "Bearer realm=" + realm}
+	a := &authorizer{rules: c.Rules, fallback: Rule{Require: c.Default, Shadow: c.Shadow}, challenge: "Bearer realm=" + realm}
 	return func(next stage.Handler) stage.Handler {
 		guarded := next
 		if c.NoStore {
@@ -91,28 +96,61 @@ type authorizer struct {
 	challenge string
 }
 
-// decide returns what the request's route requires, and the refusal or nil.
-func (a authorizer) decide(r *http.Request) (Requirement, error) {
+// decide returns what the request's route requires, and the refusal or nil. It refuses the request if the rule of any reading of its
+// path refuses it. Deny takes precedence.
+func (a *authorizer) decide(r *http.Request) (Requirement, error) {
 	info := request.From(r)
-	rule := a.find(r.Method, info.Path)
-	refusal := a.judge(rule.Require, info)
-	if refusal == nil {
-		return rule.Require, nil
+	target := info.Target()
+	var refusing *Rule
+	require := Anonymous
+	seen := make([]*Rule, 0, 8)
+	for i := range target.Readings() {
+		rule := a.find(r.Method, &target, i)
+		if slices.Contains(seen, rule) {
+			continue
+		}
+		seen = append(seen, rule)
+		if rule.Require == Authenticated {
+			require = Authenticated
+		}
+		refusal := a.judge(rule.Require, info)
+		switch {
+		case refusal == nil:
+		case rule.Shadow:
+			_ = info.Refuse(rule.named(), refusal) // recorded only
+		case refusing == nil || rule.Require == Deny:
+			refusing = rule
+		}
 	}
-	return rule.Require, info.Refuse(request.Rule{Stage: "authz", Name: rule.Name, Shadow: rule.Shadow}, refusal)
+	if refusing == nil {
+		return require, nil
+	}
+	return require, info.Refuse(refusing.named(), a.judge(refusing.Require, info))
 }
 
-func (a authorizer) find(method, path string) Rule {
-	for _, rule := range a.rules {
-		if rule.Match.Match(method, path) {
+func (r *Rule) named() request.Rule {
+	return request.Rule{Stage: "authz", Name: r.Name, Shadow: r.Shadow}
+}
+
+// find returns the rule for the reading i of the path.
+func (a *authorizer) find(method string, target *route.Target, i int) *Rule {
+	for k := range a.rules {
+		rule := &a.rules[k]
+		if rule.Exact {
+			if target.Readings() == 1 && rule.Match.Match(method, target.Path) {
+				return rule
+			}
+			continue
+		}
+		if rule.Match.MatchReading(method, target, i) {
 			return rule
 		}
 	}
-	return a.fallback
+	return &a.fallback
 }
 
 // judge returns the refusal of the request, or nil if it may pass.
-func (a authorizer) judge(require Requirement, info *request.Info) *httperr.Error {
+func (a *authorizer) judge(require Requirement, info *request.Info) *httperr.Error {
 	switch {
 	case require == Anonymous, require == Authenticated && info.Identity != nil:
 		return nil

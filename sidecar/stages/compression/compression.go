@@ -4,7 +4,7 @@
 //
 // A response is not encoded if
 //   - its type is not one of the policy's, or it is shorter than MinSize;
-//   - it is encoded already, partial (206, Content-Range), without body (HEAD, 204, 304), or marked no-transform;
+//   - it is encoded already, partial (206, Content-Range), without body (204, 304), or marked no-transform;
 //   - it is gRPC, which compresses each message, or server-sent events, unless text/event-stream itself is in the
 //     list;
 //   - it has a digest of its body (RFC 9530), which would become wrong;
@@ -13,7 +13,8 @@
 //     responds to a POST with no-store as token endpoints must (RFC 6749 §5.1), or has Info.Sensitive set by a
 //     stage.
 //
-// Every response that could be encoded gets Vary: Accept-Encoding, encoded or not. Encoded responses lose
+// Every response that could be encoded gets Vary: Accept-Encoding, encoded or not, and so do partial responses and 304 responses. The
+// response to HEAD has the fields of the one to GET. Encoded responses lose
 // Content-Length and Accept-Ranges, and a strong ETag becomes weak because the bytes differ (RFC 9110 §8.8.3). The
 // ETag of a 304 response becomes weak as well. A client that then sends the weak tag in If-Match gets 412, as with
 // other proxies that compress.

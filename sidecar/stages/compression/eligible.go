@@ -13,7 +13,12 @@ func (p *policy) eligible(r *http.Request, info *request.Info, status int, h htt
 	if status < 200 || status == http.StatusNoContent || status == http.StatusPartialContent || status == http.StatusNotModified {
 		return false
 	}
-	if len(h["Content-Encoding"]) > 0 || len(h["Content-Range"]) > 0 || len(h["Content-Type"]) != 1 {
+	return len(h["Content-Range"]) == 0 && p.varies(r, info, h)
+}
+
+// varies reports whether the complete response with these fields depends on Accept-Encoding.
+func (p *policy) varies(r *http.Request, info *request.Info, h http.Header) bool {
+	if len(h["Content-Encoding"]) > 0 || len(h["Content-Type"]) != 1 {
 		return false
 	}
 	if field.HasElement(h["Cache-Control"], "no-transform") || hasDigest(h) {
@@ -21,6 +26,15 @@ func (p *policy) eligible(r *http.Request, info *request.Info, status int, h htt
 	}
 	t := mediaType(h["Content-Type"][0])
 	return p.types.has(t) && !strings.HasPrefix(t, "application/grpc") && !sensitive(r, info, t, h)
+}
+
+// varies304 reports whether the response that a 304 confirms may depend on Accept-Encoding. Most have no Content-Type (RFC 9110
+// §15.4.5), so that the type is unknown.
+func (p *policy) varies304(r *http.Request, info *request.Info, h http.Header) bool {
+	if len(h["Content-Type"]) > 0 {
+		return p.varies(r, info, h)
+	}
+	return len(h["Content-Encoding"]) == 0 && !field.HasElement(h["Cache-Control"], "no-transform") && !hasDigest(h) && !info.Sensitive
 }
 
 // hasDigest reports whether the response has a digest of the body's bytes.

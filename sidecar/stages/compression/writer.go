@@ -45,6 +45,9 @@ func (w *writer) WriteHeader(status int) {
 	if status == http.StatusNotModified && w.coding != identity {
 		weakenETag(h)
 	}
+	if status == http.StatusNotModified && w.policy.varies304(w.r, w.info, h) || status == http.StatusPartialContent && w.policy.varies(w.r, w.info, h) {
+		field.AddVary(h, "Accept-Encoding") // as in the 200 response (RFC 9110 §15.4.5, §15.3.7)
+	}
 	if !w.policy.eligible(w.r, w.info, status, h) {
 		w.ResponseWriter.WriteHeader(status)
 		return
@@ -52,7 +55,10 @@ func (w *writer) WriteHeader(status int) {
 	field.AddVary(h, "Accept-Encoding")
 	length, known := contentLength(h)
 	switch {
-	case w.coding == identity || w.r.Method == http.MethodHead || (known && length < max(1, w.policy.minSize)):
+	case w.coding == identity || (known && length < max(1, w.policy.minSize)):
+		w.ResponseWriter.WriteHeader(status)
+	case w.r.Method == http.MethodHead:
+		w.describe(known || w.policy.minSize == 0)
 		w.ResponseWriter.WriteHeader(status)
 	case known || w.policy.minSize == 0:
 		w.encode()
@@ -79,13 +85,22 @@ func (w *writer) encode() {
 	e, err := w.policy.pools[w.coding].get(w.ResponseWriter)
 	if err == nil {
 		w.encoder = e
-		h := w.Header()
-		h["Content-Encoding"] = []string{w.coding.name()}
-		delete(h, "Content-Length")
-		delete(h, "Accept-Ranges")
-		weakenETag(h)
+		w.describe(true)
 	}
 	w.ResponseWriter.WriteHeader(w.status)
+}
+
+// describe changes the fields that differ between the encoded response and the app's. A HEAD response gets the same fields as the
+// one to GET (RFC 9110 §9.3.2). If its length is unknown, encoded is false: then Content-Encoding, which depends on the length, is
+// left out.
+func (w *writer) describe(encoded bool) {
+	h := w.Header()
+	if encoded {
+		h["Content-Encoding"] = []string{w.coding.name()}
+	}
+	delete(h, "Content-Length")
+	delete(h, "Accept-Ranges")
+	weakenETag(h)
 }
 
 // Write encodes p, buffers it, or passes it on.

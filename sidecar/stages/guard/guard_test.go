@@ -16,7 +16,7 @@ import (
 func serve(t *testing.T, r *http.Request) (seen *http.Request, info *request.Info, err error) {
 	t.Helper()
 	info = &request.Info{}
-	h := New()(stage.Func(func(_ http.ResponseWriter, r *http.Request) error {
+	h := New(Config{})(stage.Func(func(_ http.ResponseWriter, r *http.Request) error {
 		seen = r
 		return nil
 	}))
@@ -44,10 +44,11 @@ func TestGuardPasses(t *testing.T) {
 		"plain":                 {head: "GET /a/b?c=%2f HTTP/1.1\r\nHost: x", wantPath: "/a/b", wantForward: "/a/b", wantQuery: "c=%2f"},
 		"escaped":               {head: "GET /%61%20b HTTP/1.1\r\nHost: x", wantPath: "/a b", wantForward: "/a%20b"},
 		"unescaped mark":        {head: "GET /a!b HTTP/1.1\r\nHost: x", wantPath: "/a!b", wantForward: "/a!b"},
-		"two slashes":           {head: "GET //evil//b HTTP/1.1\r\nHost: x", wantPath: "/evil/b", wantForward: "/evil/b"},
+		"two slashes":           {head: "GET //evil//b HTTP/1.1\r\nHost: x", wantPath: "//evil//b", wantForward: "//evil//b"},
 		"absolute form":         {head: "GET http://x/a HTTP/1.1\r\nHost: x", wantPath: "/a", wantForward: "/a"},
 		"absolute without path": {head: "GET http://x?y HTTP/1.1\r\nHost: x", wantPath: "/", wantForward: "/", wantQuery: "y"},
 		"raw UTF-8":             {head: "GET /é HTTP/1.1\r\nHost: x", wantPath: "/é", wantForward: "/%C3%A9"},
+		"raw bytes in a query":  {head: "GET /a?b=é&c[]={d}|%zz#x HTTP/1.1\r\nHost: x", wantPath: "/a", wantForward: "/a", wantQuery: "b=%C3%A9&c[]={d}|%zz%23x"},
 		"the server as a whole": {head: "OPTIONS * HTTP/1.1\r\nHost: x", wantPath: "*", wantForward: "*"},
 		"another method":        {head: "M-SEARCH / HTTP/1.1\r\nHost: x", wantPath: "/", wantForward: "/"},
 	}
@@ -93,6 +94,12 @@ func TestGuardRefuses(t *testing.T) {
 		"HTTP/2 Proxy-Connection":  {http2: http.Header{"Proxy-Connection": {"x"}}, wantCode: "connection-header"},
 		"HTTP/2 Transfer-Encoding": {http2: http.Header{"Transfer-Encoding": {"chunked"}}, wantCode: "connection-header"},
 		"HTTP/2 Upgrade":           {http2: http.Header{"Upgrade": {"websocket"}}, wantCode: "connection-header"},
+		"no authority":             {head: "GET http:///a HTTP/1.1\r\nHost: x", wantCode: "bad-target"},
+		"two hosts in one":         {head: "GET /a HTTP/1.1\r\nHost: x,y", wantCode: "bad-host"},
+		"a host with user":         {head: "GET /a HTTP/1.1\r\nHost: u@x", wantCode: "bad-host"},
+		"HTTP/2 two lengths":       {http2: http.Header{"Content-Length": {"1", "1"}}, wantCode: "duplicate-content-length"},
+		"HTTP/2 malformed length":  {http2: http.Header{"Content-Length": {"+1"}}, wantCode: "malformed-content-length"},
+		"HTTP/2 empty length":      {http2: http.Header{"Content-Length": {""}}, wantCode: "malformed-content-length"},
 		"HTTP/2 TE":                {http2: http.Header{"Te": {"trailers, deflate"}}, wantCode: "connection-header"},
 		"HTTP/2 another Host":      {http2: http.Header{"Host": {"other"}}, wantCode: "bad-host"},
 		"HTTP/2 two Hosts":         {http2: http.Header{"Host": {"x", "x"}}, wantCode: "bad-host"},

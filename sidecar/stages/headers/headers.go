@@ -152,11 +152,23 @@ func (p *policy) apply(r *http.Request, status int, h http.Header) {
 		return
 	}
 	info := request.From(r)
-	for i := range p.routes {
-		if p.routes[i].match.Match(r.Method, info.Path) {
-			p.routes[i].apply(info, h)
-			return
-		}
+	if route := p.route(r.Method, info); route != nil {
+		route.apply(info, h)
+		return
 	}
 	p.fields.apply(info, h)
+}
+
+// route returns the first route that matches every reading of the request's path; nil if none does.
+func (p *policy) route(method string, info *request.Info) *routed {
+	if len(p.routes) == 0 {
+		return nil
+	}
+	target := info.Target()
+	for i := range p.routes {
+		if p.routes[i].match.MatchEvery(method, &target) {
+			return &p.routes[i]
+		}
+	}
+	return nil
 }

@@ -77,8 +77,9 @@ func (l *Limiter) After() stage.Stage {
 
 // hits returns the rules that apply to a request.
 func (l *Limiter) hits(r *http.Request, info *request.Info, rules []rule) (hits []hit) {
+	target := info.Target()
 	for i := range rules {
-		if rule := &rules[i]; rule.matches(r.Method, info.Path) {
+		if rule := &rules[i]; rule.matches(r.Method, &target) {
 			hits = append(hits, hit{rule: rule, key: rule.keys.key(r, info)})
 		}
 	}

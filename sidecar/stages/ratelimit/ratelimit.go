@@ -136,7 +136,7 @@ func compile(r Rule, space keyspace.Keyspace) (rule, error) {
 	}, nil
 }
 
-// matches reports whether the rule applies to a request.
-func (r *rule) matches(method, path string) bool {
-	return r.match == nil || r.match.Match(method, path)
+// matches reports whether the rule applies to a request: in any reading of its path.
+func (r *rule) matches(method string, target *route.Target) bool {
+	return r.match == nil || r.match.MatchAny(method, target)
 }

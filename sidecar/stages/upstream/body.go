@@ -48,6 +48,16 @@ func mayTrail(name string) bool {
 	return true
 }
 
+// mayIgnoreBody reports whether r has a body that the app perhaps does not read, because the method gives it no meaning (RFC 9110
+// §9.3.1). An app that keeps the connection open would then read the body as the next request, which no rule has matched. Such a
+// request says Connection: close.
+func mayIgnoreBody(r *http.Request) bool {
+	if r.ContentLength == 0 {
+		return false
+	}
+	return r.Method != http.MethodPost && r.Method != http.MethodPut && r.Method != http.MethodPatch
+}
+
 // requestBody is the client's body while it is sent to the app.
 type requestBody struct {
 	io.ReadCloser

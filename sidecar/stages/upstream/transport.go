@@ -19,8 +19,11 @@ const (
 	copyBuffer = 16 << 10
 )
 
-// transports talk to the app in the client's protocol version.
-type transports struct{ http1, http2 *http.Transport }
+// transports talk to the app in the protocol that both the client and the app speak.
+type transports struct {
+	http1, http2 *http.Transport
+	protocols    protocols
+}
 
 func newTransports(cfg Config) *transports {
 	dial := cfg.DialContext
@@ -39,17 +42,20 @@ func newTransports(cfg Config) *transports {
 			MaxResponseHeaderBytes: maxResponseHeader,
 		}
 	}
-	t := &transports{http1: build(), http2: build()}
+	t := &transports{http1: build(), http2: build(), protocols: protocols{dial: dial, now: time.Now, known: map[string]*probed{}}}
 	t.http1.Protocols.SetHTTP1(true)
 	t.http2.Protocols.SetUnencryptedHTTP2(true)
 	t.http2.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: maxStreamBuffer}
 	return t
 }
 
-// RoundTrip sends HTTP/2 requests with prior knowledge (RFC 9113 §3.3) and all other requests as HTTP/1.1.
+// RoundTrip sends requests as HTTP/2 with prior knowledge (RFC 9113 §3.3) or as HTTP/1.1.
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.ProtoMajor == 2 {
+	if t.protocols.useHTTP2(r) {
 		return t.http2.RoundTrip(r)
+	}
+	if mayIgnoreBody(r) {
+		r.Close = true // r is the proxy's own copy
 	}
 	return t.http1.RoundTrip(r)
 }

@@ -115,7 +115,11 @@ func TestOtherUpgradesAreStripped(t *testing.T) {
 				text += "0\r\n\r\n"
 			}
 			got := raw(t, d.addr, text)
-			if !strings.Contains(got, " 200 OK\r\n") || !strings.Contains(got, `up=[] conn=[] h2=[]`) {
+			conn := "[]"
+			if strings.Contains(head, "chunked") {
+				conn = `["close"]` // the app may not read the body
+			}
+			if !strings.Contains(got, " 200 OK\r\n") || !strings.Contains(got, `up=[] conn=`+conn+` h2=[]`) {
 				t.Errorf("response %q", got)
 			}
 		})
