@@ -26,6 +26,7 @@ func (c *checker) sidecar(s *compiled.SidecarOptions) {
 	for i, cidr := range s.TrustedProxies {
 		c.add(at("sidecarClass.spec.trustedProxies", i), CIDR(cidr))
 	}
+	c.connections(s.Connections)
 	c.add("sidecarClass.spec.accessLog", oneOf(s.AccessLog, "All", "Errors", "None"))
 	c.add("sidecarClass.spec.logLevel", oneOf(s.LogLevel, "debug", "info", "warn", "error"))
 }

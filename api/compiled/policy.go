@@ -246,6 +246,8 @@ type SidecarOptions struct {
 	AccessLog      string   `json:"accessLog"`
 	LogLevel       string   `json:"logLevel"`
 	DrainTimeout   Duration `json:"drainTimeout"`
+	// Connections bounds the connections of clients; nil leaves it to the sidecar.
+	Connections *Connections `json:"connections,omitempty"`
 }
 
 // Duration is a time.Duration in Go's text form ("30s").

@@ -69,6 +69,7 @@ const (
 	DefaultLogLevel                = "info"
 	DefaultAccessLog               = "All"
 	DefaultDrainTimeout   Duration = "25s"
+	DefaultConnectionIdle Duration = "2m"
 	DefaultCPURequest              = "10m"
 	DefaultMemoryRequest           = "32Mi"
 	DefaultMemoryLimit             = "256Mi"
@@ -159,6 +160,9 @@ func otherDefaults() []Default {
 		{Field: spec + "interception", Value: string(DefaultInterception)},
 		{Field: spec + "logLevel", Value: DefaultLogLevel},
 		{Field: spec + "accessLog", Value: DefaultAccessLog},
+		{Field: spec + "connections.max", Text: "as many as fit into the memory limit at 48 KiB each, between 64 and 10000"},
+		{Field: spec + "connections.maxPerAddress", Text: "half of max"},
+		{Field: spec + "connections.idleTimeout", Value: string(DefaultConnectionIdle)},
 		{Field: spec + "drainTimeout", Value: string(DefaultDrainTimeout)},
 		{Field: spec + "redis.mode", Value: string(DefaultRedisMode)},
 		{Field: spec + "redis.timeout", Value: string(DefaultRedisTimeout)},
@@ -348,6 +352,9 @@ func (s *SidecarClassSpec) WithDefaults() SidecarClassSpec {
 	set(&out.LogLevel, DefaultLogLevel)
 	set(&out.AccessLog, DefaultAccessLog)
 	set(&out.DrainTimeout, DefaultDrainTimeout)
+	if c := out.Connections; c != nil {
+		set(&c.IdleTimeout, DefaultConnectionIdle)
+	}
 	if r := out.Redis; r != nil {
 		set(&r.Mode, DefaultRedisMode)
 		set(&r.Timeout, DefaultRedisTimeout)

@@ -86,6 +86,7 @@ func (c *compiler) sidecar(in *v1alpha1.SidecarClassSpec) compiled.SidecarOption
 		AccessLog:      in.AccessLog,
 		LogLevel:       in.LogLevel,
 		DrainTimeout:   c.duration("sidecarClass.spec.drainTimeout", in.DrainTimeout),
+		Connections:    c.connections(in.Connections),
 	}
 }
 

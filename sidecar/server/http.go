@@ -20,13 +20,14 @@ func newAppServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           withStallTimeouts(stallTimeout, framing.Upgrades(handler)),
+		Handler:           withPlaces(withStallTimeouts(stallTimeout, framing.Upgrades(handler))),
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: stallTimeout},
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
+		ConnState:         connState,
 		MaxHeaderBytes:    maxHeader,
-		ConnContext:       framing.ConnContext,
+		ConnContext:       placeContext,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 		// Otherwise net/http responds to OPTIONS * by itself, without any rule and without the access log.
 		DisableGeneralOptionsHandler: true,
@@ -36,6 +37,7 @@ func newAppServer(handler http.Handler, logger *slog.Logger) *http.Server {
 // counters count connections, and refusals before a request has its Info.
 type counters struct {
 	framing, refused, tcp *prometheus.CounterVec
+	adminClosed           *prometheus.CounterVec
 	overloaded            prometheus.Counter
 }
 
@@ -50,11 +52,14 @@ func newCounters(r prometheus.Registerer) (counters, error) {
 		tcp: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_tcp_connections_total", Help: "TCP connections passed through, by how they ended.",
 		}, []string{"end"}),
+		adminClosed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_admin_connections_closed_total", Help: "Connections to the admin port that were closed for new ones, by reason.",
+		}, []string{"reason"}),
 		overloaded: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "postern_overload_refusals_total", Help: "Requests refused because the memory allows no more concurrent requests.",
 		}),
 	}
-	return c, errors.Join(r.Register(c.framing), r.Register(c.refused), r.Register(c.tcp), r.Register(c.overloaded))
+	return c, errors.Join(r.Register(c.framing), r.Register(c.refused), r.Register(c.tcp), r.Register(c.adminClosed), r.Register(c.overloaded))
 }
 
 // withFraming refuses ambiguous framing before net/http repairs it.

@@ -9,18 +9,15 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/password"
 )
 
-// The memory that one connection and one request may need, in bytes, measured with partially sent heads and with
-// streams that stay open, plus a reserve.
-const (
-	connectionMemory = 64 << 10
-	requestMemory    = 192 << 10
-)
+// requestMemory is the memory that one request may need, in bytes, measured with partially sent heads and with streams
+// that stay open, plus a reserve.
+const requestMemory = 192 << 10
 
-// limits are the maximum numbers of connections and requests at the same time. They follow from the memory, so that a
-// flood is refused and does not kill the pod.
-type limits struct{ connections, requests int }
+// limits is the maximum number of requests at the same time. It follows from the memory, so that a flood is refused and
+// does not kill the pod. Those of connections are in connections.go.
+type limits struct{ requests int }
 
-// Bounds of both limits, for any amount of memory.
+// Bounds of the limits, for any amount of memory.
 const (
 	minLimit = 64
 	maxLimit = 10000
@@ -30,7 +27,7 @@ const (
 // the highest.
 func limitsFor(memory int64) limits {
 	of := func(each int64) int { return int(min(max(memory/each, minLimit), maxLimit)) }
-	return limits{connections: of(connectionMemory), requests: of(requestMemory)}
+	return limits{requests: of(requestMemory)}
 }
 
 // hashMemory returns the memory for all password hashes in progress, in KiB: half of memory, and at most the default.

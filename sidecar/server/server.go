@@ -54,17 +54,19 @@ type Config struct {
 
 // sidecar is a running sidecar.
 type sidecar struct {
-	cfg       Config
-	registry  *prometheus.Registry
-	counters  counters
-	limits    limits
-	resources *resources.Resources
-	enforcer  *enforcer
-	health    *health
-	proxy     *upstream.Proxy
-	tcp       *passthrough.Proxy
-	set       *listen.Set
-	app       *http.Server
+	cfg      Config
+	registry *prometheus.Registry
+	counters counters
+	limits   limits
+	// connections holds the places of the clients' connections.
+	connections *connections
+	resources   *resources.Resources
+	enforcer    *enforcer
+	health      *health
+	proxy       *upstream.Proxy
+	tcp         *passthrough.Proxy
+	set         *listen.Set
+	app         *http.Server
 }
 
 // Run serves until ctx ends, and then lets open requests finish. An error says why it could not start or could not
@@ -97,6 +99,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	failed := s.serve()
 	go s.watchProblems(watch, reports)
+	go s.connections.run(watch)
 	go s.watchSockets(watch, reports)
 	defer appAPI{enforcer: s.enforcer, logger: cfg.Logger, address: cfg.AppAPI}.start(ctx)()
 	if cfg.Started != nil {
@@ -115,6 +118,9 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	s := &sidecar{cfg: cfg, registry: newRegistry(cfg.Version), limits: limitsFor(memoryLimit())}
 	var err error
 	if s.counters, err = newCounters(s.registry); err != nil {
+		return nil, err
+	}
+	if err := s.openConnections(); err != nil {
 		return nil, err
 	}
 	if s.proxy, err = upstream.New(upstream.Config{Target: cfg.Inbound.target, Logger: cfg.Logger}); err != nil {
@@ -136,7 +142,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	s.enforcer = &enforcer{
 		resources: s.resources, level: cfg.Level, logger: cfg.Logger,
 		chain:      chain.Config{Resources: s.resources, ContainerPorts: cfg.ContainerPorts, App: s.proxy, Local: localAddress, Logger: cfg.Logger},
-		onActivate: func(next, current *chain.Snapshot) error { return cfg.Inbound.follow(s.set, next, current) },
+		onActivate: s.activate,
 	}
 	s.health = &health{enforcer: s.enforcer, now: time.Now}
 	s.app = newAppServer(bounded(s.limits.requests, s.counters.overloaded.Inc, s.enforcer), cfg.Logger)
