@@ -160,7 +160,7 @@ func otherDefaults() []Default {
 		{Field: spec + "interception", Value: string(DefaultInterception)},
 		{Field: spec + "logLevel", Value: DefaultLogLevel},
 		{Field: spec + "accessLog", Value: DefaultAccessLog},
-		{Field: spec + "connections.max", Text: "as many as fit into the memory limit at 48 KiB each, between 64 and 10000"},
+		{Field: spec + "connections.max", Text: "as many as fit into the memory limit at 64 KiB each, between 64 and 10000"},
 		{Field: spec + "connections.maxPerAddress", Text: "half of max"},
 		{Field: spec + "connections.idleTimeout", Value: string(DefaultConnectionIdle)},
 		{Field: spec + "drainTimeout", Value: string(DefaultDrainTimeout)},

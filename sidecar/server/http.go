@@ -14,13 +14,14 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
-// newAppServer serves the app's HTTP ports: HTTP/1.1 and cleartext HTTP/2 with prior knowledge.
-func newAppServer(handler http.Handler, logger *slog.Logger) *http.Server {
+// newAppServer serves the app's HTTP ports: HTTP/1.1 and cleartext HTTP/2 with prior knowledge. Its upgraded
+// connections are in upgraded.
+func newAppServer(handler http.Handler, upgraded *upgrades, logger *slog.Logger) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           withPlaces(withStallTimeouts(stallTimeout, framing.Upgrades(handler))),
+		Handler:           withPlaces(withStallTimeouts(stallTimeout, framing.Upgrades(upgraded.track(handler)))),
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: stallTimeout},
 		ReadHeaderTimeout: readHeaderTimeout,

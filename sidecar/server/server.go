@@ -67,6 +67,7 @@ type sidecar struct {
 	tcp         *passthrough.Proxy
 	set         *listen.Set
 	app         *http.Server
+	upgraded    upgrades
 }
 
 // Run serves until ctx ends, and then lets open requests finish. An error says why it could not start or could not
@@ -145,7 +146,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 		onActivate: s.activate,
 	}
 	s.health = &health{enforcer: s.enforcer, now: time.Now}
-	s.app = newAppServer(bounded(s.limits.requests, s.counters.overloaded.Inc, s.enforcer), cfg.Logger)
+	s.app = newAppServer(bounded(s.limits.requests, s.counters.overloaded.Inc, s.enforcer), &s.upgraded, cfg.Logger)
 	return s, nil
 }
 
