@@ -32,7 +32,7 @@ type losses struct {
 func newLosses(r prometheus.Registerer, logger *slog.Logger) (*losses, error) {
 	l := &losses{logger: logger, pending: map[string]int{}, closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postern_connections_closed_total",
-		Help: "Connections without a request in progress that were closed, by the limit that was reached (max, address, idle) and by their state (waiting, idle).",
+		Help: "Connections without a request in progress that were closed, by the limit that was reached (max, address, idle) and by their state (waiting, idle, finishing).",
 	}, []string{"reason", "state"})}
 	return l, r.Register(l.closed)
 }
@@ -75,9 +75,9 @@ func (l *losses) log(now time.Time) {
 // registerConnections shows the number of connections in each state, and their limit.
 func registerConnections(r prometheus.Registerer, c *connections) error {
 	const name = "postern_connections"
-	for _, state := range []capacity.State{capacity.Waiting, capacity.Unused, capacity.Busy} {
+	for _, state := range []capacity.State{capacity.Waiting, capacity.Unused, capacity.Finishing, capacity.Busy} {
 		g := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: name, Help: "Open connections of clients: waiting for the first request, idle between requests, or busy.",
+			Name: name, Help: "Open connections of clients: waiting for the first request, idle between requests, finishing a response, or busy.",
 			ConstLabels: prometheus.Labels{"state": state.String()},
 		}, func() float64 { return float64(c.Counts()[state]) })
 		if err := r.Register(g); err != nil {

@@ -108,6 +108,7 @@ func (l *Limiter) Admit(stop <-chan struct{}, peer netip.Addr, shut func()) (*Pl
 		}
 		select {
 		case <-freed:
+		case <-time.After(settled): // a connection may have been in its state for long enough by now
 		case <-stop:
 			return nil, Stopped
 		}
@@ -122,7 +123,7 @@ func (l *Limiter) admit(peer netip.Addr, shut func()) (*Place, Reason, <-chan st
 	key := l.sourceOf(peer)
 	if !key.trusted {
 		if a := l.sources[key]; a != nil && a.count() >= l.limits.MaxPerAddress {
-			victim := a.victim(now, l.config.CloseBusy)
+			victim := a.victim(now, l.config.rounds())
 			if victim == nil {
 				l.report(Loss{Peer: peer, Reason: Share, Refused: true})
 				return nil, Share, nil
@@ -149,25 +150,34 @@ func (l *Limiter) admit(peer netip.Addr, shut func()) (*Place, Reason, <-chan st
 
 // victim returns the connection that closes first, or nil.
 func (l *Limiter) victim(now time.Time) *Place {
-	for _, age := range []time.Duration{settled, 0} {
+	for _, r := range l.config.rounds() {
 		for trusted := range l.ranks {
-			for state := range Busy {
-				if p := l.ranks[trusted][state].oldest(state); p != nil && now.Sub(p.since) >= age {
+			for state := r.first; state < r.end; state++ {
+				if p := l.ranks[trusted][state].oldest(state); p != nil && now.Sub(p.since) >= r.age {
 					return p
 				}
 			}
 		}
 	}
-	if !l.config.CloseBusy {
-		return nil
-	}
-	for trusted := range l.ranks {
-		if p := l.ranks[trusted][Busy].oldest(Busy); p != nil {
-			return p
-		}
-	}
 	return nil
 }
+
+// round is one round of the search for a connection that closes: of the states from first to before end, one that has
+// been in its state for age.
+type round struct {
+	first, end State
+	age        time.Duration
+}
+
+// rounds returns the rounds in their order. A response that is not sent is cut only after it had its time.
+func (c *Config) rounds() []round {
+	if c.CloseBusy {
+		return everyRound
+	}
+	return everyRound[:2]
+}
+
+var everyRound = []round{{Waiting, Busy, settled}, {Waiting, Finishing, 0}, {Finishing, states, 0}}
 
 // evict takes the place from p and closes its connection.
 func (l *Limiter) evict(p *Place, reason Reason) {

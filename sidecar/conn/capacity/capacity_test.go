@@ -101,6 +101,16 @@ func TestWhatClosesFirst(t *testing.T) {
 			h.idle("b", "10.0.0.2")
 			h.idle("c", "10.0.0.3")
 		}, "b"},
+		"one whose response waits for long, before one that has just connected": {func(h *harness) {
+			p := h.idle("a", "10.0.0.1")
+			p.Begin()
+			p.End()
+			h.now = h.now.Add(time.Second)
+			for _, name := range []string{"b", "c"} {
+				h.open(name, "10.0.0.2")
+				h.now = h.now.Add(-time.Second)
+			}
+		}, "a"},
 		"trusted sources last":             {func(h *harness) { h.idle("a", "192.0.2.1"); h.idle("b", "192.0.2.1"); h.idle("c", "10.0.0.3") }, "c"},
 		"trusted sources, if no other can": {func(h *harness) { h.idle("a", "192.0.2.1"); h.idle("b", "192.0.2.1"); h.idle("c", "10.0.0.3").Begin() }, "a"},
 		"streams end one after the other": {func(h *harness) {
@@ -291,7 +301,7 @@ func TestLatePlaces(t *testing.T) {
 	p.Unused()
 	p.Done()
 	p.Done()
-	if n := h.Counts(); n[Waiting] != 1 || n[Busy]+n[Unused] != 0 {
+	if n := h.Counts(); n[Waiting] != 1 || n[Busy]+n[Unused]+n[Finishing] != 0 {
 		t.Errorf("counts %v", n)
 	}
 }

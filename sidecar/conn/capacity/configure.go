@@ -25,7 +25,7 @@ func (l *Limiter) Configure(limits Limits) {
 	}
 	for _, a := range l.sources {
 		for !a.source.trusted && a.count() > limits.MaxPerAddress {
-			victim := a.victim(now, l.config.CloseBusy)
+			victim := a.victim(now, l.config.rounds())
 			if victim == nil {
 				break
 			}
@@ -62,7 +62,7 @@ func (l *Limiter) Sweep() {
 	}
 	now := l.config.Now()
 	for _, a := range l.sources {
-		for state := range Busy {
+		for state := range Finishing {
 			l.sweep(&a.places[state], now)
 		}
 	}

@@ -14,6 +14,9 @@ const (
 	Waiting State = iota
 	// Unused is a connection between requests.
 	Unused
+	// Finishing is a connection whose requests were handled, but whose last response may not be sent yet: the client
+	// does not read it, or owes the rest of a body that nobody wants.
+	Finishing
 	// Busy is a connection with a request in progress, or one that carries no requests, such as an upgraded one.
 	Busy
 
@@ -22,7 +25,7 @@ const (
 
 // String returns the state as a metric's label.
 func (s State) String() string {
-	return [states]string{"waiting", "idle", "busy"}[s]
+	return [states]string{"waiting", "idle", "finishing", "busy"}[s]
 }
 
 // Place is one connection's place. Its methods may be called concurrently, also after the place was lost.
@@ -88,8 +91,10 @@ func (p *Place) change(apply func()) {
 	}
 	state := Unused
 	switch {
-	case p.open > 0 || p.unfinished:
+	case p.open > 0:
 		state = Busy
+	case p.unfinished:
+		state = Finishing
 	case !p.begun:
 		state = Waiting
 	}
@@ -99,7 +104,7 @@ func (p *Place) change(apply func()) {
 	l.leave(p)
 	p.state = state
 	l.enter(p, l.config.Now())
-	if state != Busy {
+	if state < Finishing {
 		l.wake()
 	}
 }

@@ -43,16 +43,13 @@ func (a *account) count() int {
 }
 
 // victim returns the connection of this source that closes first, or nil.
-func (a *account) victim(now time.Time, closeBusy bool) *Place {
-	for _, age := range []time.Duration{settled, 0} {
-		for state := range Busy {
-			if p := a.places[state].first(); p != nil && now.Sub(p.since) >= age {
+func (a *account) victim(now time.Time, rounds []round) *Place {
+	for _, r := range rounds {
+		for state := r.first; state < r.end; state++ {
+			if p := a.places[state].first(); p != nil && now.Sub(p.since) >= r.age {
 				return p
 			}
 		}
-	}
-	if closeBusy {
-		return a.places[Busy].first()
 	}
 	return nil
 }
