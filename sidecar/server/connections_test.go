@@ -152,7 +152,8 @@ func TestFloodsOfConnections(t *testing.T) {
 			newcomer, _ := honest(t, "127.0.0.10")
 			getOf(t, newcomer, r.address)()
 			get()
-			if n := dialed.Load(); n > 2 {
+			// Idle connections close before responses are cut, so here the honest client's may close as well.
+			if n := dialed.Load(); n > 2 && attack.state != "finishing" {
 				t.Errorf("the honest client connected %d times", n)
 			}
 			if status, _, err := r.ask("/readyz"); status != http.StatusOK {
