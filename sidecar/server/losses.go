@@ -34,6 +34,11 @@ func newLosses(r prometheus.Registerer, logger *slog.Logger) (*losses, error) {
 		Name: "postern_connections_closed_total",
 		Help: "Connections without a request in progress that were closed, by the limit that was reached (max, address, idle) and by their state (waiting, idle, finishing).",
 	}, []string{"reason", "state"})}
+	for _, reason := range []capacity.Reason{capacity.Full, capacity.Share, capacity.Idle} {
+		for _, state := range []capacity.State{capacity.Waiting, capacity.Unused, capacity.Finishing} {
+			l.closed.WithLabelValues(string(reason), state.String()) // so that increase() counts the first one
+		}
+	}
 	return l, r.Register(l.closed)
 }
 
