@@ -306,6 +306,29 @@ func TestLatePlaces(t *testing.T) {
 	}
 }
 
+// request is what a request does to its place.
+func request(p *Place) {
+	p.Begin()
+	p.End()
+	p.Unused()
+}
+
+func TestRequestsAllocateNothing(t *testing.T) {
+	p := start(t, Limits{Max: 10, MaxPerAddress: 10}).open("a", "10.0.0.1")
+	if n := testing.AllocsPerRun(100, func() { request(p) }); n != 0 {
+		t.Errorf("%v allocations a request", n)
+	}
+}
+
+func BenchmarkRequest(b *testing.B) {
+	l := New(Config{Limits: Limits{Max: 1000, MaxPerAddress: 1000}})
+	p, _ := l.Admit(nil, netip.MustParseAddr("10.0.0.1"), func() {})
+	b.ReportAllocs()
+	for b.Loop() {
+		request(p)
+	}
+}
+
 // FuzzLimiter: after any sequence of events the limits hold, and every connection is counted once.
 func FuzzLimiter(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 0, 8, 16, 24, 1, 9, 2, 10, 7})

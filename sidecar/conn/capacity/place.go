@@ -101,9 +101,9 @@ func (p *Place) change(apply func()) {
 	if state == p.state {
 		return
 	}
-	l.leave(p)
+	l.drop(p)
 	p.state = state
-	l.enter(p, l.config.Now())
+	l.add(p, l.config.Now())
 	if state < Finishing {
 		l.wake()
 	}

@@ -92,7 +92,6 @@ func (r *ranking) oldest(state State) *Place {
 
 // enter adds p to its source, in p.state since now.
 func (l *Limiter) enter(p *Place, now time.Time) {
-	p.since = now
 	key := l.sourceOf(p.peer)
 	a := l.sources[key]
 	if a == nil {
@@ -103,20 +102,32 @@ func (l *Limiter) enter(p *Place, now time.Time) {
 		l.sources[key] = a
 	}
 	p.account = a
+	l.add(p, now)
+}
+
+// leave removes p from its source.
+func (l *Limiter) leave(p *Place) {
+	l.drop(p)
+	if p.account.count() == 0 {
+		delete(l.sources, p.account.source)
+	}
+}
+
+// add adds p to its account, in p.state since now.
+func (l *Limiter) add(p *Place, now time.Time) {
+	p.since = now
+	a := p.account
 	places := &a.places[p.state]
 	places.add(&p.item)
 	l.rank(a, p.state).move(&a.items[p.state], places.n-1, places.n)
 }
 
-// leave removes p from its source.
-func (l *Limiter) leave(p *Place) {
+// drop removes p from its account.
+func (l *Limiter) drop(p *Place) {
 	a := p.account
 	places := &a.places[p.state]
 	places.remove(&p.item)
 	l.rank(a, p.state).move(&a.items[p.state], places.n+1, places.n)
-	if a.count() == 0 {
-		delete(l.sources, a.source)
-	}
 }
 
 func (l *Limiter) rank(a *account, state State) *ranking {
