@@ -69,7 +69,8 @@ type SidecarClassSpec struct {
 	// Connections bounds the connections of clients.
 	// +optional
 	Connections *Connections `json:"connections,omitempty"`
-	// DrainTimeout is how long a stopping sidecar waits for open requests, streams and WebSockets. At its end it closes them. Keep it below terminationGracePeriodSeconds of the pods.
+	// DrainTimeout is how long a stopping sidecar waits for open requests, streams and WebSockets. At its end it closes them, which
+	// takes up to 3s. Keep it 5s below terminationGracePeriodSeconds of the pods.
 	// +optional
 	DrainTimeout Duration `json:"drainTimeout,omitempty"`
 	// Redis is the store that sidecars share. Without it, each pod keeps sessions, revocations and counts for itself, and policies have

@@ -324,3 +324,24 @@ func TestAdminRespondsWhileClientsHoldAll(t *testing.T) {
 		}
 	}
 }
+
+// TestResetStreamsLeaveConnectionsIdle: a client that resets its streams at once does not make its connection look busy for ever.
+func TestResetStreamsLeaveConnectionsIdle(t *testing.T) {
+	r := startStandalone(t, makeDocument(denied), hello)
+	text := []byte(h2Preface)
+	for stream := range uint32(100) {
+		id := binary.BigEndian.AppendUint32(nil, 2*stream+1)
+		text = append(append(append(text, h2Denied[:5]...), id...), h2Denied[9:]...)
+		text = append(append(append(text, 0, 0, 4, 3, 0), id...), 0, 0, 0, 8) // RST_STREAM, CANCEL
+	}
+	connect(t, "127.0.0.1", r.address, string(text))
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		_, metrics, err := r.ask("/metrics")
+		if err == nil && strings.Contains(metrics, `postern_connections{state="idle"} 1`) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%v\n%s", err, lineWith(metrics, "postern_connections"))
+		}
+	}
+}
