@@ -60,7 +60,7 @@ var groups = map[string]group{
 	"conn": {
 		may:    []string{"httpkit", "keys/secret"},
 		reason: "connections are below HTTP: they do not depend on policies, stages and logins",
-		apart:  true,
+		order:  [][]string{{"framing", "listen", "passthrough", "probe", "redirect", "sockets", "websocket"}, {"capacity"}},
 	},
 	"keys": {
 		may:    []string{"pool"},

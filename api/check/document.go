@@ -34,6 +34,7 @@ func (c *checker) sidecar(s *compiled.SidecarOptions) {
 	if u := s.Upgrades; u != nil {
 		c.open("sidecarClass.spec.upgrades", u.Max, u.MaxPerAddress)
 	}
+	c.connections(s.Connections)
 	c.add("sidecarClass.spec.accessLog", oneOf(s.AccessLog, "All", "Errors", "None"))
 	c.add("sidecarClass.spec.logLevel", oneOf(s.LogLevel, "debug", "info", "warn", "error"))
 }

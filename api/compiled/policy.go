@@ -347,6 +347,8 @@ type SidecarOptions struct {
 	AccessLog      string   `json:"accessLog"`
 	LogLevel       string   `json:"logLevel"`
 	DrainTimeout   Duration `json:"drainTimeout"`
+	// Connections bounds the connections of clients; nil leaves it to the sidecar.
+	Connections *Connections `json:"connections,omitempty"`
 	// Requests and Upgrades bound what is open at the same time; nil for what the memory allows.
 	Requests *RequestLimits `json:"requests,omitempty"`
 	Upgrades *UpgradeLimits `json:"upgrades,omitempty"`

@@ -77,14 +77,15 @@ const (
 
 // Defaults of fields of a SidecarClass.
 const (
-	DefaultInterception           = InterceptRedirect
-	DefaultLogLevel               = "info"
-	DefaultAccessLog              = "All"
-	DefaultDrainTimeout  Duration = "25s"
-	DefaultMinBodyRate   int32    = compiled.DefaultMinBodyRate
-	DefaultCPURequest             = "10m"
-	DefaultMemoryRequest          = "32Mi"
-	DefaultMemoryLimit            = "256Mi"
+	DefaultInterception            = InterceptRedirect
+	DefaultLogLevel                = "info"
+	DefaultAccessLog               = "All"
+	DefaultDrainTimeout   Duration = "25s"
+	DefaultConnectionIdle Duration = "2m"
+	DefaultMinBodyRate    int32    = compiled.DefaultMinBodyRate
+	DefaultCPURequest              = "10m"
+	DefaultMemoryRequest           = "32Mi"
+	DefaultMemoryLimit             = "256Mi"
 	// DefaultGuaranteedCPU is the sidecar's CPU in pods of the QoS class Guaranteed, if the class sets no limit.
 	DefaultGuaranteedCPU           = "500m"
 	DefaultRedisMode               = RedisStandalone
@@ -195,6 +196,9 @@ func otherDefaults() []Default {
 		{Field: spec + "interception", Value: string(DefaultInterception)},
 		{Field: spec + "logLevel", Value: DefaultLogLevel},
 		{Field: spec + "accessLog", Value: DefaultAccessLog},
+		{Field: spec + "connections.max", Text: "as many as fit into the memory limit at 64 KiB each, between 64 and 10000"},
+		{Field: spec + "connections.maxPerAddress", Text: "half of max"},
+		{Field: spec + "connections.idleTimeout", Value: string(DefaultConnectionIdle)},
 		{Field: spec + "drainTimeout", Value: string(DefaultDrainTimeout)},
 		{Field: spec + "requests.max", Text: "as many as the memory allows; docs/security.md has the figures"},
 		{Field: spec + "requests.maxPerAddress", Text: "half of max"},
@@ -428,6 +432,9 @@ func (s *SidecarClassSpec) WithDefaults() SidecarClassSpec {
 	set(&out.DrainTimeout, DefaultDrainTimeout)
 	if r := ensure(&out.Requests); r.MinBodyRate == nil {
 		*ensure(&r.MinBodyRate) = DefaultMinBodyRate
+	}
+	if c := out.Connections; c != nil {
+		set(&c.IdleTimeout, DefaultConnectionIdle)
 	}
 	if r := out.Redis; r != nil {
 		set(&r.Mode, DefaultRedisMode)

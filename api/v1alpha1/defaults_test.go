@@ -33,6 +33,7 @@ passwordPolicy: {hash: {}}
 `
 
 const bareClass = `
+connections: {}
 redis: {addresses: ["r:6379"]}
 vault: {address: "https://v.example.com", auth: {kubernetes: {role: r}, appRole: {roleID: r}}}
 `

@@ -66,7 +66,11 @@ type SidecarClassSpec struct {
 	// +kubebuilder:validation:items:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c))",message="trustedProxies has an entry that is no network in CIDR notation: write one such as 10.0.0.0/8 or 2001:db8::/32"
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
-	// DrainTimeout is how long a stopping sidecar waits for open requests. Keep it below terminationGracePeriodSeconds of the pods.
+	// Connections bounds the connections of clients.
+	// +optional
+	Connections *Connections `json:"connections,omitempty"`
+	// DrainTimeout is how long a stopping sidecar waits for open requests, streams and WebSockets. At its end it closes them, which
+	// takes up to 3s. Keep it 5s below terminationGracePeriodSeconds of the pods.
 	// +optional
 	DrainTimeout Duration `json:"drainTimeout,omitempty"`
 	// Requests bounds the requests that are open at the same time in one sidecar, so that one client cannot use up the memory.

@@ -31,6 +31,7 @@ SecurityPolicy:
     passwordPolicy: {hash: {}}
 SidecarClass:
   spec:
+    connections: {}
     redis: {addresses: ["r:6379"]}
     vault: {address: "https://v.example.com", auth: {kubernetes: {role: r}}}
 `
@@ -88,6 +89,7 @@ var others = map[string]string{
 	"SecurityPolicy.spec.passwordPolicy.hash.bcrypt.cost":          "13",
 	"SidecarClass.spec.logLevel":                                   "debug",
 	"SidecarClass.spec.accessLog":                                  "None",
+	"SidecarClass.spec.connections.idleTimeout":                    "1m",
 	"SidecarClass.spec.drainTimeout":                               "1s",
 	"SidecarClass.spec.requests.minBodyRate":                       "0",
 	"SidecarClass.spec.redis.mode":                                 "Cluster",
@@ -193,5 +195,12 @@ func TestDefaultsOfPods(t *testing.T) {
 	}
 	if v1alpha1.DefaultRollout == v1alpha1.RolloutAutomatic {
 		t.Error("an unset rollout restarts pods; controllers/policy restarts them if it is Automatic alone")
+	}
+}
+
+// TestDefaultOfSidecar: a sidecar that gets no connections applies the default of the table.
+func TestDefaultOfSidecar(t *testing.T) {
+	if got, err := v1alpha1.DefaultConnectionIdle.Std(); err != nil || got != compiled.DefaultIdleTimeout.Std() {
+		t.Errorf("%s, %v; the sidecar has %s", got, err, compiled.DefaultIdleTimeout.Std())
 	}
 }

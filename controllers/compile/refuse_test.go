@@ -197,6 +197,11 @@ func TestClassesAreJudged(t *testing.T) {
 		want  refusal
 	}{
 		"a proxy that is no CIDR":    {`trustedProxies: [10.0.0.1]`, refusal{"sidecarClass.spec.trustedProxies[0]", "write for example 10.0.0.0/8"}},
+		"too few connections":        {`connections: {max: 3}`, refusal{"sidecarClass.spec.connections.max", "between 16 and 1000000"}},
+		"a share of less than none":  {`connections: {maxPerAddress: -1}`, refusal{"sidecarClass.spec.connections.maxPerAddress", "between 1 and 1000000"}},
+		"a share beyond the whole":   {`connections: {max: 20, maxPerAddress: 21}`, refusal{"sidecarClass.spec.connections.maxPerAddress", "greater than max (20)"}},
+		"connections idle for a day": {`connections: {idleTimeout: 24h}`, refusal{"sidecarClass.spec.connections.idleTimeout", "between 1s and 1h"}},
+		"connections idle for never": {`connections: {idleTimeout: 0s}`, refusal{"sidecarClass.spec.connections.idleTimeout", "between 1s and 1h"}},
 		"a Redis without port":       {`redis: {addresses: [redis]}`, refusal{"sidecarClass.spec.redis.addresses[0]", "redis.example.com:6379"}},
 		"a Redis port out of range":  {`redis: {addresses: ["redis:99999"]}`, refusal{"sidecarClass.spec.redis.addresses[0]", "redis.example.com:6379"}},
 		"two standalone servers":     {`redis: {addresses: ["a:1", "b:1"]}`, refusal{"sidecarClass.spec.redis.addresses", "write one for Standalone"}},

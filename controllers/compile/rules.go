@@ -99,6 +99,7 @@ func (c *compiler) sidecar(in *v1alpha1.SidecarClassSpec) compiled.SidecarOption
 		DrainTimeout:   c.duration("sidecarClass.spec.drainTimeout", in.DrainTimeout),
 		Requests:       requestLimits(in.Requests),
 		Upgrades:       upgradeLimits(in.Upgrades),
+		Connections:    c.connections(in.Connections),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/conn/capacity"
 )
 
 // keysGrace is how long a sidecar that just got its policy stays unready while it waits for the issuers' keys, its
@@ -117,12 +118,30 @@ func respond(w http.ResponseWriter, ok bool, body any) {
 	_ = json.NewEncoder(w).Encode(body) // on an error the client has disconnected
 }
 
+// The admin port has places of its own, so that it responds while clients hold all others. A new connection always gets
+// in: its requests are short, so an old one is closed also if it is busy.
+const (
+	adminConnections           = 128
+	adminConnectionsPerAddress = 32
+	// adminStall is shorter than stallTimeout: few clients can be served at once.
+	adminStall = 5 * time.Second
+)
+
 // newAdminServer returns a server that limits what clients can consume.
 func newAdminServer(handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler: withStallTimeouts(stallConfig{stall: stallTimeout}, handler), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute,
-		MaxHeaderBytes: 16 << 10,
+		Handler: withPlaces(withStallTimeouts(stallConfig{stall: adminStall}, handler)), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ConnState: connState, ConnContext: placeContext,
 	}
+}
+
+// adminPlaces returns the places of the admin port.
+func adminPlaces(closed *prometheus.CounterVec) *capacity.Limiter {
+	return capacity.New(capacity.Config{
+		Limits:    capacity.Limits{Max: adminConnections, MaxPerAddress: adminConnectionsPerAddress},
+		CloseBusy: true,
+		OnLoss:    func(loss capacity.Loss) { closed.WithLabelValues(string(loss.Reason)).Inc() },
+	})
 }
 
 // serveAdmin serves health, metrics and the kubelet's probes, and returns a function that stops it.
@@ -138,6 +157,7 @@ func (s *sidecar) serveAdmin() (stop func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the admin port: %w", err)
 	}
+	listener = adminPlaces(s.counters.adminClosed).Listener(listener)
 	admin := newAdminServer(adminHandler(s.health, s.registry, probes))
 	go func() {
 		if err := admin.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

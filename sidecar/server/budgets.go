@@ -126,7 +126,7 @@ func (b *budgets) bounded(next http.Handler) http.Handler {
 			return
 		}
 		if isUpgrade(r) {
-			w = &upgradeWriter{Writer: response.Writer{ResponseWriter: w}, accepted: func() { p.release(b.upgrades) }}
+			w = &acceptedWriter{Writer: response.Writer{ResponseWriter: w}, accepted: func() { p.release(b.upgrades) }}
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -195,15 +195,15 @@ func refusal(why budget.Refusal) *httperr.Error {
 	}).With("Retry-After", "1")
 }
 
-// upgradeWriter hands over an upgraded connection that needs little memory while it is idle.
-type upgradeWriter struct {
+// acceptedWriter hands over an upgraded connection that needs little memory while it is idle.
+type acceptedWriter struct {
 	response.Writer
 	// accepted is called when the connection is upgraded.
 	accepted func()
 }
 
 // Hijack hands the connection over for an accepted upgrade.
-func (w *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (w *acceptedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := w.Writer.Hijack()
 	if err != nil {
 		return nil, nil, err

@@ -61,8 +61,9 @@ func Leave(ctx context.Context, getenv func(string) string) error {
 // defaultDrain bounds the drain of a sidecar that never had a document.
 const defaultDrain = 25 * time.Second
 
-// drain stops accepting, lets open requests finish for as long as the policy allows, and then ends the remaining
-// ones.
+// drain stops accepting, lets open requests, streams and upgraded connections finish for as long as the policy allows,
+// and then ends the remaining ones. HTTP/2 clients get GOAWAY at the beginning, and WebSockets get close frames at the
+// end.
 func (s *sidecar) drain() error {
 	s.health.draining.Store(true)
 	timeout := defaultDrain
@@ -76,9 +77,11 @@ func (s *sidecar) drain() error {
 	untouched := make(chan error, 1)
 	go func() { untouched <- s.tcp.Shutdown(ctx) }()
 	err := s.app.Shutdown(ctx)
-	s.proxy.Close()
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = errors.Join(errors.New("requests were still open at the end of drainTimeout"), s.app.Close())
 	}
+	// After the requests, because one of them may have become a WebSocket meanwhile.
+	err = errors.Join(err, s.upgraded.shutdown(ctx))
+	s.proxy.Close()
 	return errors.Join(err, <-untouched)
 }

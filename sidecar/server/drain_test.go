@@ -38,7 +38,7 @@ func TestLeaveSendsClientsToOtherPods(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			app := newAppServer(c, stallConfig{stall: stallTimeout}, c.logger)
+			app := newAppServer(c, &upgrades{}, stallConfig{stall: stallTimeout}, c.logger)
 			defer app.Close()
 			go func() { _ = app.Serve(countListener{listener, accepted}) }()
 			h := &health{enforcer: c, now: time.Now}

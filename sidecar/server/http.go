@@ -14,19 +14,21 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
-// newAppServer serves the app's HTTP ports: HTTP/1.1 and cleartext HTTP/2 with prior knowledge.
-func newAppServer(handler http.Handler, stall stallConfig, logger *slog.Logger) *http.Server {
+// newAppServer serves the app's HTTP ports: HTTP/1.1 and cleartext HTTP/2 with prior knowledge. Its upgraded
+// connections are in upgraded.
+func newAppServer(handler http.Handler, upgraded *upgrades, stall stallConfig, logger *slog.Logger) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           withStallTimeouts(stall, framing.Upgrades(handler)),
+		Handler:           withPlaces(withStallTimeouts(stall, framing.Upgrades(upgraded.track(handler)))),
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: stallTimeout},
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
+		ConnState:         connState,
 		MaxHeaderBytes:    maxHeader,
-		ConnContext:       framing.ConnContext,
+		ConnContext:       placeContext,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 		// Otherwise net/http responds to OPTIONS * by itself, without any rule and without the access log.
 		DisableGeneralOptionsHandler: true,
@@ -36,6 +38,7 @@ func newAppServer(handler http.Handler, stall stallConfig, logger *slog.Logger) 
 // counters count connections, and refusals before a request has its Info.
 type counters struct {
 	framing, refused, tcp *prometheus.CounterVec
+	adminClosed           *prometheus.CounterVec
 }
 
 func newCounters(r prometheus.Registerer) (counters, error) {
@@ -49,8 +52,11 @@ func newCounters(r prometheus.Registerer) (counters, error) {
 		tcp: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_tcp_connections_total", Help: "TCP connections passed through, by how they ended.",
 		}, []string{"end"}),
+		adminClosed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_admin_connections_closed_total", Help: "Connections to the admin port that were closed for new ones, by reason.",
+		}, []string{"reason"}),
 	}
-	return c, errors.Join(r.Register(c.framing), r.Register(c.refused), r.Register(c.tcp))
+	return c, errors.Join(r.Register(c.framing), r.Register(c.refused), r.Register(c.tcp), r.Register(c.adminClosed))
 }
 
 // withFraming refuses ambiguous framing before net/http repairs it.

@@ -131,7 +131,7 @@ func (s *sidecar) newTCP() (*passthrough.Proxy, error) {
 func (s *sidecar) newSet() (*listen.Set, error) {
 	return listen.New(listen.Config{
 		Decide:   s.decide,
-		MaxConns: s.limits.connections,
+		Places:   s.connections.Limiter,
 		TCP:      func(conn *listen.Conn) { s.tcp.Serve(context.Background(), conn, conn.Local()) },
 		OnRefuse: func(_ netip.AddrPort, why listen.Refusal) { s.counters.refused.WithLabelValues(string(why)).Inc() },
 		OnBind: func(addr netip.AddrPort, err error) {

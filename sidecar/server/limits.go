@@ -9,13 +9,11 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/password"
 )
 
-// The memory that one of each needs at most, in bytes, with a margin. test/attack measures it, and docs/security.md has the figures: an
-// idle connection 24 KiB; a request up to 95 KiB, which is an HTTP/2 stream whose response is not read; a WebSocket 23 KiB in addition to
-// its connection.
+// The memory that one of each needs at most, in bytes, with a margin. test/attack measures it, and docs/security.md has the figures: a
+// request up to 95 KiB, which is an HTTP/2 stream whose response is not read; a WebSocket 23 KiB in addition to its connection.
 const (
-	connectionMemory = 64 << 10
-	requestMemory    = 112 << 10
-	upgradeMemory    = 28 << 10
+	requestMemory = 112 << 10
+	upgradeMemory = 28 << 10
 )
 
 // The parts of the memory that open requests and open WebSockets may take, in percent.
@@ -24,9 +22,9 @@ const (
 	upgradesPart = 20
 )
 
-// limits are the maximum numbers of connections, requests and upgraded connections at the same time. They follow from the memory,
-// so that a flood is refused and does not kill the pod.
-type limits struct{ connections, requests, upgrades int }
+// limits are the maximum numbers of requests and upgraded connections at the same time. They follow from the memory, so that a flood
+// is refused and does not kill the pod. Those of connections are in connections.go.
+type limits struct{ requests, upgrades int }
 
 // Bounds of the limits, for any amount of memory.
 const (
@@ -38,7 +36,7 @@ const (
 // the highest.
 func limitsFor(memory int64) limits {
 	of := func(part, each int64) int { return int(min(max(memory/each*part/100, minLimit), maxLimit)) }
-	return limits{connections: of(100, connectionMemory), requests: of(requestsPart, requestMemory), upgrades: of(upgradesPart, upgradeMemory)}
+	return limits{requests: of(requestsPart, requestMemory), upgrades: of(upgradesPart, upgradeMemory)}
 }
 
 // hashMemory returns the memory for all password hashes in progress, in KiB: half of memory, and at most the default.

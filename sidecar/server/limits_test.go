@@ -12,9 +12,9 @@ func TestLimitsFollowMemory(t *testing.T) {
 		limit int64
 		want  limits
 	}{
-		"no limit":            {math.MaxInt64, limits{maxLimit, maxLimit, maxLimit}},
-		"the default's 230Mi": {230 << 20, limits{3680, 630, 1682}},
-		"very little":         {1 << 20, limits{minLimit, minLimit, minLimit}},
+		"no limit":            {math.MaxInt64, limits{maxLimit, maxLimit}},
+		"the default's 230Mi": {230 << 20, limits{630, 1682}},
+		"very little":         {1 << 20, limits{minLimit, minLimit}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

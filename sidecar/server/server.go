@@ -56,18 +56,21 @@ type Config struct {
 
 // sidecar is a running sidecar.
 type sidecar struct {
-	cfg       Config
-	registry  *prometheus.Registry
-	counters  counters
-	limits    limits
-	budgets   *budgets
-	resources *resources.Resources
-	enforcer  *enforcer
-	health    *health
-	proxy     *upstream.Proxy
-	tcp       *passthrough.Proxy
-	set       *listen.Set
-	app       *http.Server
+	cfg      Config
+	registry *prometheus.Registry
+	counters counters
+	limits   limits
+	// connections holds the places of the clients' connections.
+	connections *connections
+	budgets     *budgets
+	resources   *resources.Resources
+	enforcer    *enforcer
+	health      *health
+	proxy       *upstream.Proxy
+	tcp         *passthrough.Proxy
+	set         *listen.Set
+	app         *http.Server
+	upgraded    upgrades
 }
 
 // Run serves until ctx ends, and then lets open requests finish. An error says why it could not start or could not
@@ -100,6 +103,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	failed := s.serve()
 	go s.watchProblems(watch, reports)
+	go s.connections.run(watch)
 	go s.watchSockets(watch, reports)
 	defer appAPI{enforcer: s.enforcer, logger: cfg.Logger, address: cfg.AppAPI}.start(ctx)()
 	if cfg.Started != nil {
@@ -118,6 +122,9 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	s := &sidecar{cfg: cfg, registry: newRegistry(cfg.Version), limits: limitsFor(memoryLimit())}
 	var err error
 	if s.counters, err = newCounters(s.registry); err != nil {
+		return nil, err
+	}
+	if err := s.openConnections(); err != nil {
 		return nil, err
 	}
 	if s.proxy, err = upstream.New(upstream.Config{Target: cfg.Inbound.target, Logger: cfg.Logger}); err != nil {
@@ -139,7 +146,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	s.enforcer = &enforcer{
 		resources: s.resources, level: cfg.Level, logger: cfg.Logger,
 		chain:      chain.Config{Resources: s.resources, ContainerPorts: cfg.ContainerPorts, App: s.proxy, Local: localAddress, Logger: cfg.Logger},
-		onActivate: s.onActivate,
+		onActivate: s.activate,
 	}
 	s.health = &health{enforcer: s.enforcer, now: time.Now}
 	overload, err := newOverload(s.registry, cfg.Logger)
@@ -148,21 +155,22 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	}
 	s.budgets = newBudgets(s.limits, overload, s.enforcer.clientOf)
 	stall := stallConfig{stall: stallTimeout, minRate: s.enforcer.minBodyRate, onSlow: overload.slow.Inc}
-	s.app = newAppServer(s.budgets.bounded(s.enforcer), stall, cfg.Logger)
+	s.app = newAppServer(s.budgets.bounded(s.enforcer), &s.upgraded, stall, cfg.Logger)
 	return s, s.budgets.observe(s.registry)
 }
 
-// onActivate adapts the listeners and the budgets to a snapshot that will become active.
-func (s *sidecar) onActivate(next, current *chain.Snapshot) error {
+// activate adapts the listeners, the limits of connections and the budgets to a snapshot that will become active.
+func (s *sidecar) activate(next, current *chain.Snapshot) error {
 	if err := s.cfg.Inbound.follow(s.set, next, current); err != nil {
 		return err
 	}
-	memory := memoryLimit()
+	options, memory := &next.Policy().Sidecar, memoryLimit()
 	if next.Policy().Passwords != nil {
 		memory -= int64(hashMemory(memory)) << 10 // hashes may take it at any time
 	}
-	s.budgets.apply(limitsFor(memory), &next.Policy().Sidecar)
-	noteLimits(limitsFor(memory), &next.Policy().Sidecar, s.cfg.Logger)
+	s.connections.apply(options)
+	s.budgets.apply(limitsFor(memory), options)
+	noteLimits(limitsFor(memory), options, s.cfg.Logger)
 	return nil
 }
 

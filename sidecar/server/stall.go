@@ -15,7 +15,8 @@ import (
 // Limits against clients that hold connections without using them.
 const (
 	readHeaderTimeout = 10 * time.Second
-	idleTimeout       = 2 * time.Minute
+	// idleTimeout is the longest that a class may set. The places of the connections have the one that applies.
+	idleTimeout = time.Hour + time.Minute
 	// stallTimeout is how long one read of a body, or one write of a response, may make no progress. A complete
 	// transfer may take any time, as long as the body has its rate; see pace.
 	stallTimeout = time.Minute

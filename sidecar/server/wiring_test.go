@@ -290,6 +290,27 @@ type refusing struct{ plain }
 
 func (refusing) follow(*listen.Set, *chain.Snapshot, *chain.Snapshot) error { return errNoListener }
 
+var errNoDocument = errors.New("no document can be had")
+
+// failing are documents whose start fails after clients have connected, more than there are places.
+type failing struct {
+	t       *testing.T
+	address string
+}
+
+func (f failing) start(context.Context, *enforcer) (reports, error) {
+	for i := range 3 * minLimit {
+		conn, err := from(fmt.Sprintf("127.0.2.%d", 1+i%100)).Dial("tcp", f.address)
+		if err != nil {
+			f.t.Error(err)
+			break
+		}
+		f.t.Cleanup(func() { conn.Close() })
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+	return nil, errNoDocument
+}
+
 // TestFailedStartEnds: a failed start returns its error, even if listeners are open and clients are connected.
 func TestFailedStartEnds(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
@@ -309,6 +330,9 @@ func TestFailedStartEnds(t *testing.T) {
 			c.Inbound = plain{address: taken.Addr().String(), app: "127.0.0.1:1"}
 		}, false, "address already in use"},
 		"a reachable address of the API": {makeDocument(nil), func(c *Config) { c.AppAPI = "0.0.0.0:15992" }, false, "not a loopback address"},
+		"the documents are refused": {makeDocument(nil), func(c *Config) {
+			c.Documents = failing{t, c.Inbound.(plain).address}
+		}, false, errNoDocument.Error()},
 		"the snapshot is refused": {
 			makeDocument(unavailableRedis), // Build waits for Redis while the listener is open
 			func(c *Config) { c.Inbound = refusing{c.Inbound.(plain)} }, true, errNoListener.Error(),

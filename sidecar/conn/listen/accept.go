@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"os"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/conn/capacity"
 )
 
 const (
@@ -84,21 +86,6 @@ func (a *acceptor) run() {
 	}
 }
 
-// takePlace waits until there are fewer connections than allowed. It returns false if the listener was closed first.
-func (a *acceptor) takePlace() bool {
-	select {
-	case a.set.places <- struct{}{}:
-		return true
-	default:
-	}
-	select {
-	case a.set.places <- struct{}{}:
-		return true
-	case <-a.stop:
-		return false
-	}
-}
-
 // sleep returns false if the listener was closed in the meantime.
 func (a *acceptor) sleep(d time.Duration) bool {
 	timer := time.NewTimer(d)
@@ -114,10 +101,9 @@ func (a *acceptor) sleep(d time.Duration) bool {
 // dispatch passes tcp to what serves its port.
 func (a *acceptor) dispatch(tcp *net.TCPConn) {
 	local, why := a.locate(tcp, a.inbound)
-	conn := newConn(tcp, local, func() { <-a.set.places })
-	if !a.takePlace() {
-		conn.release = func() {}
-		why = Stopped
+	conn := newConn(tcp, local)
+	if why == "" {
+		why = a.admit(conn)
 	}
 	if why != "" {
 		a.set.refuse(conn, why)
@@ -135,6 +121,7 @@ func (a *acceptor) dispatch(tcp *net.TCPConn) {
 			}
 		}()
 	case TCP:
+		conn.place.Begin() // its bytes are not inspected, so it is never known to be idle
 		go func() {
 			defer conn.Close()
 			a.set.config.TCP(conn)
@@ -142,6 +129,23 @@ func (a *acceptor) dispatch(tcp *net.TCPConn) {
 	default:
 		a.set.refuse(conn, Undeclared)
 	}
+}
+
+// admit gives conn its place, or says why it gets none. It waits while no connection can close. A connection that is
+// refused anyway takes no place from another.
+func (a *acceptor) admit(conn *Conn) Refusal {
+	if d := a.set.config.Decide(conn.local); d != HTTP && d != TCP {
+		return Undeclared
+	}
+	place, why := a.set.config.Places.Admit(a.stop, capacity.PeerOf(conn.tcp), conn.evict)
+	switch why {
+	case "":
+		conn.place = place
+		return ""
+	case capacity.Stopped:
+		return Stopped
+	}
+	return Crowded
 }
 
 // deliver passes conn to the HTTP server.

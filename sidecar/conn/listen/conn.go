@@ -5,7 +5,8 @@ package listen
 import (
 	"net"
 	"net/netip"
-	"sync"
+
+	"github.com/posterndev/postern/sidecar/conn/capacity"
 )
 
 // Conn is an accepted connection. Its bytes are those of the socket, or those above TLS after a handshake. The server
@@ -16,12 +17,20 @@ type Conn struct {
 	// protocol was agreed on in the handshake.
 	protocol string
 	local    netip.AddrPort
-	release  func()
+	// place is nil for a connection that is refused.
+	place *capacity.Place
 }
 
-func newConn(tcp *net.TCPConn, local netip.AddrPort, release func()) *Conn {
-	return &Conn{Conn: tcp, tcp: tcp, local: local, release: sync.OnceFunc(release)}
+func newConn(tcp *net.TCPConn, local netip.AddrPort) *Conn {
+	return &Conn{Conn: tcp, tcp: tcp, local: local}
 }
+
+// Place returns the connection's place among all.
+func (c *Conn) Place() *capacity.Place { return c.place }
+
+// evict closes the socket, because the connection has lost its place. What serves the connection notices, and closes
+// the layers above.
+func (c *Conn) evict() { _ = c.tcp.Close() }
 
 // NegotiatedProtocol returns the protocol that the handshake agreed on by ALPN (RFC 7301), "h2" or "http/1.1". It is
 // empty if there was no handshake or no agreement. The first bytes decide then.
@@ -49,7 +58,9 @@ func (c *Conn) SetLinger(seconds int) error { return c.tcp.SetLinger(seconds) }
 
 // Close closes the connection and frees its place for the next one.
 func (c *Conn) Close() error {
-	defer c.release()
+	if c.place != nil {
+		defer c.place.Done()
+	}
 	return c.Conn.Close()
 }
 

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// defaultHandshakeTime bounds a handshake. During the handshake the connection counts for Config.MaxConns.
+// defaultHandshakeTime bounds a handshake. During the handshake the connection has its place already.
 const defaultHandshakeTime = 10 * time.Second
 
 // Handshake performs a handshake on conn, and returns the connection above it with the agreed protocol (ALPN), empty

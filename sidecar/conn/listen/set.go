@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/conn/capacity"
 )
 
 // Decision says what serves a connection. The zero Decision refuses it.
@@ -37,9 +39,14 @@ const (
 	Untracked Refusal = "untracked"
 	// Unagreed is a connection whose handshake failed or took too long.
 	Unagreed Refusal = "handshake"
+	// Crowded is a connection of a source that has as many as it may have, none of which can close.
+	Crowded Refusal = "address"
 	// Stopped is a connection that was accepted while the Set shut down.
 	Stopped Refusal = "stopped"
 )
+
+// defaultMax is the number of connections without Config.Places.
+const defaultMax = 10000
 
 // Config configures a Set. Decide and TCP are required.
 type Config struct {
@@ -51,10 +58,10 @@ type Config struct {
 	// Handshake runs before the HTTP listener gets a connection; nil leaves connections unchanged. It does not run
 	// for TCP connections, whose bytes are passed through.
 	Handshake Handshake
-	// MaxConns is the maximum number of connections; 0 is 10000. More connections wait, one accepted per listener and
-	// the others in the kernel's backlog, and are served in order when others end. So a client waits and does not
-	// fail.
-	MaxConns int
+	// Places bound the connections; nil bounds only their number, to 10000. A connection takes the place of one that
+	// can close. If none can, connections wait, one accepted per listener and the others in the kernel's backlog, and
+	// are served in order when others end. So a client waits and does not fail.
+	Places *capacity.Limiter
 	// KeepAlive configures TCP keep-alive; the zero value detects lost clients within about two minutes.
 	KeepAlive net.KeepAliveConfig
 	// OnRefuse is called for each connection that was reset; it may be nil.
@@ -70,7 +77,6 @@ type Config struct {
 type Set struct {
 	config Config
 	log    *slog.Logger
-	places chan struct{}
 	http   *httpListener
 	work   sync.WaitGroup // acceptors and binders
 	// handshakeTime is defaultHandshakeTime except in tests.
@@ -87,8 +93,8 @@ func New(config Config) (*Set, error) {
 	if config.Decide == nil || config.TCP == nil {
 		return nil, errors.New("creating listeners: Decide and TCP are required")
 	}
-	if config.MaxConns <= 0 {
-		config.MaxConns = 10000
+	if config.Places == nil {
+		config.Places = capacity.New(capacity.Config{Limits: capacity.Limits{Max: defaultMax, MaxPerAddress: defaultMax}})
 	}
 	if config.KeepAlive == (net.KeepAliveConfig{}) {
 		config.KeepAlive = defaultKeepAlive()
@@ -97,7 +103,7 @@ func New(config Config) (*Set, error) {
 		config.Logger = slog.Default()
 	}
 	return &Set{
-		config: config, log: config.Logger, places: make(chan struct{}, config.MaxConns),
+		config: config, log: config.Logger,
 		handshakeTime: defaultHandshakeTime, http: newHTTPListener(), bound: map[netip.AddrPort]*acceptor{}, takes: map[netip.AddrPort]context.CancelFunc{},
 	}, nil
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/conn/capacity"
 )
 
 const waitLimit = 20 * time.Second
@@ -26,11 +28,14 @@ type harness struct {
 
 func start(t *testing.T, maxConns int) *harness {
 	t.Helper()
+	if maxConns == 0 {
+		maxConns = defaultMax
+	}
 	h := &harness{refusals: make(chan Refusal, 100), binds: make(chan error, 100)}
 	set, err := New(Config{
 		Decide:   func(netip.AddrPort) Decision { return Decision(h.decision.Load()) },
 		TCP:      func(c *Conn) { h.tcp(c) },
-		MaxConns: maxConns,
+		Places:   capacity.New(capacity.Config{Limits: capacity.Limits{Max: maxConns, MaxPerAddress: defaultMax}}),
 		OnRefuse: func(_ netip.AddrPort, why Refusal) { h.refusals <- why },
 		OnBind:   func(_ netip.AddrPort, err error) { h.binds <- err },
 	})
