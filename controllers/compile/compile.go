@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/posterndev/postern/api/check"
@@ -50,8 +49,11 @@ func HasErrors(findings []Finding) bool {
 // nil if a finding is an Error. The same input gives the same document. A class without a name stands for one that is unknown:
 // there are no warnings about its unset fields.
 func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*compiled.Policy, []Finding) {
+	if f := tooLarge(SpecSize(&policy.Spec)); f != nil {
+		return nil, []Finding{*f}
+	}
 	c := &compiler{}
-	if _, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector); err != nil {
+	if _, err := ParseSelector(policy); err != nil {
 		c.errorf("spec.selector", "%v: until it is correct, every pod of the namespace that no older policy selects is refused", err)
 	}
 	spec, classSpec := policy.Spec.WithDefaults(), class.Spec.WithDefaults()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/posterndev/postern/api/v1alpha1"
@@ -16,7 +15,7 @@ var ErrClassNotFound = errors.New("sidecar class not found")
 
 // Matches reports whether policy's selector picks a pod with these labels. A selector that cannot be parsed is an error.
 func Matches(policy *v1alpha1.SecurityPolicy, podLabels map[string]string) (bool, error) {
-	selector, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector)
+	selector, err := ParseSelector(policy)
 	if err != nil {
 		return false, fmt.Errorf("parsing selector of policy %q: %w", policy.Name, err)
 	}
@@ -45,7 +44,7 @@ func NewSelection(policies []v1alpha1.SecurityPolicy) *Selection {
 	s := &Selection{}
 	for i := range policies {
 		// The error is Compile's to report.
-		selector, err := metav1.LabelSelectorAsSelector(&policies[i].Spec.Selector)
+		selector, err := ParseSelector(&policies[i])
 		if err != nil {
 			selector = nil
 		}
