@@ -73,6 +73,25 @@ func (s *Selection) Select(podLabels map[string]string) *v1alpha1.SecurityPolicy
 	return nil
 }
 
+// Nth returns the policy that n others apply before; nil if there are not as many.
+func (s *Selection) Nth(n int) *v1alpha1.SecurityPolicy {
+	if n >= len(s.byAge) {
+		return nil
+	}
+	return s.byAge[n].policy
+}
+
+// All returns every policy that picks a pod with these labels, the oldest first.
+func (s *Selection) All(podLabels map[string]string) []*v1alpha1.SecurityPolicy {
+	var out []*v1alpha1.SecurityPolicy
+	for _, c := range s.byAge {
+		if c.selector == nil || c.selector.Matches(labels.Set(podLabels)) {
+			out = append(out, c.policy)
+		}
+	}
+	return out
+}
+
 // Select returns the policy of the pod's namespace that applies to a pod with these labels; see Selection.
 func Select(policies []v1alpha1.SecurityPolicy, podLabels map[string]string) *v1alpha1.SecurityPolicy {
 	return NewSelection(policies).Select(podLabels)

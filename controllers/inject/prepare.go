@@ -93,12 +93,22 @@ func (h *Handler) namespaceLabels(ctx context.Context, name string) (map[string]
 	return nil, fmt.Errorf("reading namespace: %w", errors.Join(errs...))
 }
 
-// last returns the document in the policy's ConfigMap; nil if there is none that the operator signed for this policy. It is read
-// from the API server, because the pod's floor depends on it.
+// last returns the document in the policy's ConfigMap; nil if there is none that the operator signed for this policy. The cache's is
+// good if it was compiled from this very policy, generation and all: what was written since differs in revocations, which the
+// sidecar gets with its first poll. Otherwise the ConfigMap is read, because the pod's floor depends on it.
 func (h *Handler) last(ctx context.Context, policy *v1alpha1.SecurityPolicy) (*compiled.Policy, error) {
+	last, err := h.document(ctx, h.config.Reader, policy)
+	if err == nil && last != nil && !last.Deleted && last.UID == string(policy.UID) && last.Generation == policy.Generation &&
+		last.Revision >= compile.RecordedRevision(policy) {
+		return last, nil
+	}
+	return h.document(ctx, h.config.Live, policy)
+}
+
+func (h *Handler) document(ctx context.Context, reader client.Reader, policy *v1alpha1.SecurityPolicy) (*compiled.Policy, error) {
 	cm := &corev1.ConfigMap{}
 	name := client.ObjectKey{Namespace: policy.Namespace, Name: render.ConfigMapName(policy.Name)}
-	err := h.config.Live.Get(ctx, name, cm)
+	err := reader.Get(ctx, name, cm)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/index"
 )
@@ -138,5 +139,35 @@ func TestClassJustCreated(t *testing.T) {
 	h.config.Reader = handler(t, "", namespace("")).config.Reader
 	if response := h.Handle(t.Context(), request(t, appPod())); !response.Allowed || c.lists.Load() != 1 {
 		t.Errorf("got %+v after %d lists", response, c.lists.Load())
+	}
+}
+
+// TestDocumentOfTheCache checks when the cache's document is good enough for a pod's floor, so that nothing is read.
+func TestDocumentOfTheCache(t *testing.T) {
+	policy := securityPolicy("orders", 1)
+	policy.UID, policy.Generation = "u", 3
+	recorded := policy.DeepCopy()
+	recorded.Status.Revision = 9
+	for name, tc := range map[string]struct {
+		policy    *v1alpha1.SecurityPolicy
+		change    func(*compiled.Policy)
+		wantReads int64
+	}{
+		"of this policy":               {policy, nil, 0},
+		"of an older generation":       {policy, func(p *compiled.Policy) { p.Generation = 2 }, 1},
+		"of a deleted one of the name": {policy, func(p *compiled.Policy) { p.UID = "old" }, 1},
+		"a tombstone":                  {policy, func(p *compiled.Policy) { p.Deleted = true }, 1},
+		"older than the status says":   {recorded, nil, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cached := signedHandler(t, documentOf(t, policy, 7, tc.change))
+			live := signedHandler(t, documentOf(t, policy, 8, nil))
+			c := &counted{Reader: live.config.Live}
+			cached.config.Live = c
+			got, err := cached.last(t.Context(), tc.policy)
+			if want := 7 + tc.wantReads; err != nil || c.gets.Load() != tc.wantReads || got.Revision != want {
+				t.Errorf("got %+v after %d reads: %v", got, c.gets.Load(), err)
+			}
+		})
 	}
 }

@@ -38,7 +38,7 @@ type observation struct {
 	enabled, excluded bool
 	// revocations are those of the namespace that are not being deleted.
 	revocations []v1alpha1.TokenRevocation
-	// pods are those of the namespace.
+	// pods are those of the namespace. They are the cache's, and must not be changed.
 	pods []corev1.Pod
 	// configMap holds the policy's document; nil if there is none.
 	configMap *corev1.ConfigMap
@@ -62,7 +62,7 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*ob
 	pods, classes := &corev1.PodList{}, &v1alpha1.SidecarClassList{}
 	if err := errors.Join(
 		r.list(ctx, policies, "policies", here, client.UnsafeDisableDeepCopy), r.list(ctx, revocations, "token revocations", here),
-		r.list(ctx, pods, "pods", here), r.list(ctx, classes, "sidecar classes"),
+		r.list(ctx, pods, "pods", here, client.UnsafeDisableDeepCopy), r.list(ctx, classes, "sidecar classes"),
 	); err != nil {
 		return nil, err
 	}
