@@ -10,9 +10,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
@@ -24,6 +27,7 @@ import (
 	"github.com/posterndev/postern/controllers/policy"
 	"github.com/posterndev/postern/controllers/revocation"
 	"github.com/posterndev/postern/controllers/rollout"
+	"github.com/posterndev/postern/controllers/transition"
 	"github.com/posterndev/postern/controllers/validate"
 )
 
@@ -112,7 +116,7 @@ func (op *operator) index(ctx context.Context) (*index.Index, error) {
 
 // addReconcilers adds the reconcilers of policies, classes and revocations, which run on the leader.
 func (op *operator) addReconcilers(context.Context) error {
-	recorder := op.GetEventRecorder("postern.dev/operator")
+	recorder := &transition.Recorder{Events: op.GetEventRecorder("postern.dev/operator"), Ending: op.ending}
 	policies := policy.NewReconciler(policy.Config{
 		Client: op.GetClient(), Live: op.direct, Key: op.key, Settings: op.settings, Events: recorder,
 		Restarter: &rollout.Restarter{Reader: op.direct, Writer: op.direct, Now: time.Now},
@@ -132,6 +136,14 @@ func (op *operator) addReconcilers(context.Context) error {
 		return fmt.Errorf("adding the reconciler of token revocations: %w", err)
 	}
 	return nil
+}
+
+// ending reports whether a namespace is being deleted, or does not exist any more.
+func (op *operator) ending(name string) bool {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	err := op.GetClient().Get(context.Background(), client.ObjectKey{Name: name}, namespace)
+	return apierrors.IsNotFound(err) || err == nil && namespace.DeletionTimestamp != nil
 }
 
 // informersSynced is ready when all informers are synced.

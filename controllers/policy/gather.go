@@ -36,6 +36,8 @@ type observation struct {
 	labels map[string]string
 	// enabled says that the webhook sees the namespace's pods. excluded says that it never sees them, whatever the label is.
 	enabled, excluded bool
+	// ending says that the namespace is being deleted: nothing can be created in it.
+	ending bool
 	// revocations are those of the namespace that are not being deleted.
 	revocations []v1alpha1.TokenRevocation
 	// pods are those of the namespace. They are the cache's, and must not be changed.
@@ -116,6 +118,7 @@ func (r *Reconciler) gatherNamespace(ctx context.Context, o *observation) error 
 		return fmt.Errorf("reading namespace %q: %w", o.name.Namespace, err)
 	}
 	o.labels = namespace.Labels
+	o.ending = namespace.DeletionTimestamp != nil
 	o.excluded = slices.Contains(r.cfg.Excluded, o.name.Namespace)
 	o.enabled = !o.excluded && namespace.Labels[v1alpha1.InjectionLabel] == v1alpha1.InjectionLabelEnabled
 	return nil

@@ -86,6 +86,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if o.ending && o.configMap == nil {
+		return ctrl.Result{}, nil // its document was deleted with the namespace's other objects, and cannot be created again
+	}
 	if o.policy == nil {
 		return r.retire(ctx, o)
 	}
