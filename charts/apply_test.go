@@ -1,9 +1,9 @@
 package charts
 
 import (
+	"context"
 	"testing"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -27,14 +27,14 @@ func TestServerSideApply(t *testing.T) {
 		}
 		return versions
 	}
-	first := apply("helm")
 	t.Cleanup(func() {
 		for _, o := range objects {
-			if _, applied := first[o.GetKind()+" "+o.GetName()]; applied && o.GetKind() != "CustomResourceDefinition" {
-				_ = shared.Delete(t.Context(), &unstructured.Unstructured{Object: o.Object})
+			if !foreign.MatchString(o.GetAPIVersion()) && o.GetKind() != "CustomResourceDefinition" {
+				_ = shared.Delete(context.Background(), o)
 			}
 		}
 	})
+	apply("helm")
 	writeOperatorState(t)
 	second := apply("helm")
 	for name, version := range apply("helm") {
