@@ -42,6 +42,8 @@ const (
 	ReasonInjectionDisabled = "InjectionDisabled"
 	// ReasonPending: the document could not be written yet.
 	ReasonPending = "Pending"
+	// ReasonMissingRights: the operator lacks a right that it needs to deliver documents; the message names it.
+	ReasonMissingRights = "MissingRights"
 )
 
 // Reasons of Enforced.

@@ -26,6 +26,7 @@ import (
 	"github.com/posterndev/postern/controllers/inject"
 	"github.com/posterndev/postern/controllers/policy"
 	"github.com/posterndev/postern/controllers/revocation"
+	"github.com/posterndev/postern/controllers/rights"
 	"github.com/posterndev/postern/controllers/rollout"
 	"github.com/posterndev/postern/controllers/transition"
 	"github.com/posterndev/postern/controllers/validate"
@@ -117,7 +118,15 @@ func (op *operator) index(ctx context.Context) (*index.Index, error) {
 // addReconcilers adds the reconcilers of policies, classes and revocations, which run on the leader.
 func (op *operator) addReconcilers(context.Context) error {
 	recorder := &transition.Recorder{Events: op.GetEventRecorder("postern.dev/operator"), Ending: op.ending}
+	checker, err := rights.NewChecker(op.direct, metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("checking the operator's rights: %w", err)
+	}
+	if err := op.Add(checker); err != nil {
+		return fmt.Errorf("checking the operator's rights: %w", err)
+	}
 	policies := policy.NewReconciler(policy.Config{
+		Rights: checker,
 		Client: op.GetClient(), Live: op.direct, Key: op.key, Settings: op.settings, Events: recorder,
 		Restarter: &rollout.Restarter{Reader: op.direct, Writer: op.direct, Now: time.Now},
 		Excluded:  op.excludedNamespaces(),

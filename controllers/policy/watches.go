@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
@@ -37,8 +38,11 @@ const (
 // SetupWithManager registers the reconciler and its watches. The ConfigMaps that exist at the start trigger a reconcile of the
 // policies that were deleted while no operator was running.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).
-		Named("policy").
+	controller := ctrl.NewControllerManagedBy(mgr).Named("policy")
+	if r.cfg.Rights != nil {
+		controller.WatchesRawSource(source.Channel(r.cfg.Rights.Changed(), handler.EnqueueRequestsFromMapFunc(r.everyPolicy)))
+	}
+	return controller.
 		// The reconciler's own status writes trigger it, too, so that a status computed from an outdated cache is corrected.
 		For(&v1alpha1.SecurityPolicy{}).
 		Watches(&v1alpha1.SecurityPolicy{}, r.neighbours()).
