@@ -18,6 +18,11 @@ const (
 	ConditionVaultReady = "VaultReady"
 	// ConditionSigningKeyReady: every sidecar holds the key that signs tokens. It is there where the policy has tokens.
 	ConditionSigningKeyReady = "SigningKeyReady"
+	// ConditionReady: the policy is accepted and its document is written, whether or not there are pods. With ConditionStalled it
+	// is what kstatus, and so Flux and helm --wait, go by.
+	ConditionReady = "Ready"
+	// ConditionStalled: the policy will not become ready until somebody changes it or another policy.
+	ConditionStalled = "Stalled"
 )
 
 // Reasons of Accepted.
@@ -112,6 +117,9 @@ const (
 	ReasonRotationDue = "RotationDue"
 )
 
+// ReasonNotStalled: reason of Stalled=False. Ready and Stalled otherwise have the reason of Accepted or Programmed.
+const ReasonNotStalled = "NotStalled"
+
 // Reasons of a TokenRevocation's conditions, beside Accepted, Enforced, NoPods and PodsOutdated.
 const (
 	// ReasonNoPolicy: no policy of the namespace accepts tokens of the issuer, or the named policy does not exist.
@@ -133,7 +141,7 @@ type SecurityPolicyStatus struct {
 	// ObservedGeneration is the generation that the status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Accepted, Programmed, Enforced, SharedState, VaultReady, SigningKeyReady.
+	// Conditions: Accepted, Programmed, Enforced, SharedState, VaultReady, SigningKeyReady, Ready, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

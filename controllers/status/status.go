@@ -76,6 +76,7 @@ func Of(in Input) v1alpha1.SecurityPolicyStatus {
 	}
 	programmed := in.programmed()
 	conditions := append([]metav1.Condition{in.accepted(), programmed, in.enforced(programmed, offences), in.sharedState()}, in.dependencies()...)
+	conditions = append(conditions, summary(conditions)...)
 	for _, c := range conditions {
 		set(&next.Conditions, c, in.Policy.Generation, in.Now)
 	}

@@ -21,6 +21,9 @@ const maxNote = 1024
 // if it is a fault: a new object would otherwise begin with an event for each of its conditions. An expiry is not a warning.
 func Record(recorder events.EventRecorder, object runtime.Object, before, after []metav1.Condition) {
 	for _, c := range after {
+		if c.Type == v1alpha1.ConditionReady || c.Type == v1alpha1.ConditionStalled {
+			continue // they repeat other conditions
+		}
 		old := meta.FindStatusCondition(before, c.Type)
 		if old != nil && old.Status == c.Status && old.Reason == c.Reason {
 			continue
