@@ -18,6 +18,8 @@ const (
 	ConditionVaultReady = "VaultReady"
 	// ConditionSigningKeyReady: every sidecar holds the key that signs tokens. It is there where the policy has tokens.
 	ConditionSigningKeyReady = "SigningKeyReady"
+	// ConditionKeysReady: every sidecar has the keys of every provider. It is there where a provider's keys are not inline.
+	ConditionKeysReady = "KeysReady"
 	// ConditionReady: the policy is accepted and its document is written, whether or not there are pods. With ConditionStalled it
 	// is what kstatus, and so Flux and helm --wait, go by.
 	ConditionReady = "Ready"
@@ -87,7 +89,7 @@ const (
 	ReasonRedisUnavailable = "RedisUnavailable"
 )
 
-// Reasons of VaultReady and SigningKeyReady. Those of VaultReady are the states that sidecars report.
+// Reasons of VaultReady, SigningKeyReady and KeysReady. Those of VaultReady are the states that sidecars report.
 const (
 	// ReasonReady: every sidecar that runs the document has what it needs.
 	ReasonReady = "Ready"
@@ -113,6 +115,10 @@ const (
 	ReasonVaultRefused = "Refused"
 	// ReasonSigningKeyUnavailable: a sidecar has no key that may sign, so nobody can log in or refresh there.
 	ReasonSigningKeyUnavailable = "Unavailable"
+	// ReasonKeysUnavailable: a sidecar has no keys of a provider, so requests with its tokens get 503.
+	ReasonKeysUnavailable = "Unavailable"
+	// ReasonRefreshFails: the keys of a provider cannot be loaded again; the last good ones are used for maxStale.
+	ReasonRefreshFails = "RefreshFails"
 	// ReasonRotationDue: the key is older than rotation.interval, and its owner has not replaced it.
 	ReasonRotationDue = "RotationDue"
 )
@@ -141,7 +147,7 @@ type SecurityPolicyStatus struct {
 	// ObservedGeneration is the generation that the status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Accepted, Programmed, Enforced, SharedState, VaultReady, SigningKeyReady, Ready, Stalled.
+	// Conditions: Accepted, Programmed, Enforced, SharedState, VaultReady, SigningKeyReady, KeysReady, Ready, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
