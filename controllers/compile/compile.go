@@ -137,6 +137,9 @@ func (c *compiler) ports(in []v1alpha1.Port) []compiled.Port {
 		switch {
 		case p.Port.Type == intstr.String:
 			port.Name = p.Port.StrVal
+			if strings.Trim(port.Name, "0123456789") == "" {
+				c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%q is a name without a letter, which no container port can have: write a number without quotes, such as 8080", port.Name)
+			}
 		case p.Port.IntVal >= 1 && p.Port.IntVal <= 65535:
 			port.Number = uint16(p.Port.IntVal)
 		default:
