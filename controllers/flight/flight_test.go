@@ -35,6 +35,9 @@ func TestResultsAreNewer(t *testing.T) {
 			call(2)
 		}
 		wg.Wait()
+		synctest.Wait()
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		if len(g.lanes) != 0 || runs.Load() != 2 {
 			t.Errorf("%d lanes are left after %d runs", len(g.lanes), runs.Load())
 		}
