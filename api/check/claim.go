@@ -20,7 +20,17 @@ func Claim(path string) error {
 	case len(path) > maxClaim:
 		return fmt.Errorf("the claim name is longer than %d bytes; write a shorter name or dotted path, for example realm_access.roles", maxClaim)
 	}
+	if strings.HasPrefix(path, "$.") || indexed(path) {
+		return fmt.Errorf("%.128q is written in JSONPath, which is not read, so it never matches; write a dotted path to the claim, for example realm_access.roles: "+
+			"a list matches if one of its members does", path)
+	}
 	return nil
+}
+
+// indexed reports whether the path ends with an index, such as [0] or [*].
+func indexed(path string) bool {
+	open := strings.LastIndexByte(path, '[')
+	return open >= 0 && strings.HasSuffix(path, "]") && strings.Trim(path[open+1:len(path)-1], "0123456789*") == ""
 }
 
 // ReservedClaims returns the claims that an app cannot choose. They are set by the issuer, or describe a login in a way that

@@ -88,7 +88,8 @@ type Report struct {
 
 // Problem is a missing dependency of a sidecar.
 type Problem struct {
-	// Kind is one of the constants Problem*.
+	// Kind is one of the constants Problem*. A problem of kind ProblemKeys has a message that begins with the provider's name and a
+	// colon.
 	Kind string `json:"kind"`
 	// Reason is one word in CamelCase. Message says what to fix, without secrets.
 	Reason  string `json:"reason"`
@@ -100,6 +101,7 @@ const (
 	ProblemVault      = "Vault"
 	ProblemRedis      = "Redis"
 	ProblemSigningKey = "SigningKey"
+	ProblemKeys       = "Keys"
 	// ProblemClientAddress: a proxy in front of the sidecar is not trusted.
 	ProblemClientAddress = "ClientAddress"
 )
@@ -110,6 +112,8 @@ const (
 	maxReportText = 512
 	maxReachable  = 20
 	maxProblems   = 8
+	// MaxKeyProblems bounds the problems of keys in a report, so that others have room.
+	MaxKeyProblems = 4
 )
 
 // DecodeReport decodes a report strictly, because it comes from a pod, which may be hostile.

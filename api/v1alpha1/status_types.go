@@ -18,6 +18,13 @@ const (
 	ConditionVaultReady = "VaultReady"
 	// ConditionSigningKeyReady: every sidecar holds the key that signs tokens. It is there where the policy has tokens.
 	ConditionSigningKeyReady = "SigningKeyReady"
+	// ConditionKeysReady: every sidecar has the keys of every provider. It is there where a provider's keys are not inline.
+	ConditionKeysReady = "KeysReady"
+	// ConditionReady: the policy is accepted and its document is written, whether or not there are pods. With ConditionStalled it
+	// is what kstatus, and so Flux and helm --wait, go by.
+	ConditionReady = "Ready"
+	// ConditionStalled: the policy will not become ready until somebody changes it or another policy.
+	ConditionStalled = "Stalled"
 	// ConditionClientAddressKnown: False while sidecars receive forwarding headers, such as X-Forwarded-For, from a proxy that is not in
 	// trustedProxies. It is absent otherwise.
 	ConditionClientAddressKnown = "ClientAddressKnown"
@@ -51,6 +58,8 @@ const (
 	ReasonInjectionDisabled = "InjectionDisabled"
 	// ReasonPending: the document could not be written yet.
 	ReasonPending = "Pending"
+	// ReasonMissingRights: the operator lacks a right that it needs to deliver documents; the message names it.
+	ReasonMissingRights = "MissingRights"
 )
 
 // Reasons of Enforced.
@@ -89,7 +98,7 @@ const (
 	ReasonRedisUnavailable = "RedisUnavailable"
 )
 
-// Reasons of VaultReady and SigningKeyReady. Those of VaultReady are the states that sidecars report.
+// Reasons of VaultReady, SigningKeyReady and KeysReady. Those of VaultReady are the states that sidecars report.
 const (
 	// ReasonReady: every sidecar that runs the document has what it needs.
 	ReasonReady = "Ready"
@@ -115,9 +124,16 @@ const (
 	ReasonVaultRefused = "Refused"
 	// ReasonSigningKeyUnavailable: a sidecar has no key that may sign, so nobody can log in or refresh there.
 	ReasonSigningKeyUnavailable = "Unavailable"
+	// ReasonKeysUnavailable: a sidecar has no keys of a provider, so requests with its tokens get 503.
+	ReasonKeysUnavailable = "Unavailable"
+	// ReasonRefreshFails: the keys of a provider cannot be loaded again; the last good ones are used for maxStale.
+	ReasonRefreshFails = "RefreshFails"
 	// ReasonRotationDue: the key is older than rotation.interval, and its owner has not replaced it.
 	ReasonRotationDue = "RotationDue"
 )
+
+// ReasonNotStalled: reason of Stalled=False. Ready and Stalled otherwise have the reason of Accepted or Programmed.
+const ReasonNotStalled = "NotStalled"
 
 // Reasons of a TokenRevocation's conditions, beside Accepted, Enforced, NoPods and PodsOutdated.
 const (
@@ -140,7 +156,7 @@ type SecurityPolicyStatus struct {
 	// ObservedGeneration is the generation that the status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Accepted, Programmed, Enforced, SharedState, VaultReady, SigningKeyReady, ClientAddressKnown.
+	// Conditions: Accepted, Programmed, Enforced, SharedState, VaultReady, SigningKeyReady, KeysReady, ClientAddressKnown, Ready, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

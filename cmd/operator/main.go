@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
+	"strconv"
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
@@ -31,9 +33,19 @@ func run() error {
 	slog.SetDefault(log)
 	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
 	klog.SetSlogLogger(log)
+	limitMemory(os.Getenv)
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("finding the cluster: %w", err)
 	}
 	return operate(ctrl.SetupSignalHandler(), config, options, log)
+}
+
+// limitMemory makes the garbage collector work harder near the container's limit, in bytes, as GOMEMLIMIT does, which takes
+// precedence.
+func limitMemory(getenv func(string) string) {
+	limit, err := strconv.ParseInt(getenv("POSTERN_MEMORY_LIMIT"), 10, 64)
+	if err == nil && limit > 0 && getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(limit / 10 * 9)
+	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/certs"
 	"github.com/posterndev/postern/controllers/contextlog"
+	"github.com/posterndev/postern/controllers/index"
 	"github.com/posterndev/postern/controllers/policy"
 	"github.com/posterndev/postern/controllers/render"
 )
@@ -43,6 +44,8 @@ type operator struct {
 	log    *slog.Logger
 	keeper *certs.Keeper
 	key    ed25519.PrivateKey
+	// trimmer bounds what the cache holds of policies.
+	trimmer *index.Trimmer
 	// direct reads and writes without a cache.
 	direct client.WithWatch
 	ctrl.Manager
@@ -116,7 +119,8 @@ func (op *operator) startKeeping(ctx context.Context) error {
 }
 
 func (op *operator) newManager(rc *rest.Config, scheme *runtime.Scheme) error {
-	caches, err := policy.CacheOptions()
+	op.trimmer = index.NewTrimmer()
+	caches, err := policy.CacheOptions(op.key.Public().(ed25519.PublicKey), op.trimmer.Transform)
 	if err != nil {
 		return fmt.Errorf("restricting caches: %w", err)
 	}

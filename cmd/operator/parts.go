@@ -10,16 +10,25 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
+	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/deliver"
+	"github.com/posterndev/postern/controllers/gate"
+	"github.com/posterndev/postern/controllers/index"
 	"github.com/posterndev/postern/controllers/inject"
 	"github.com/posterndev/postern/controllers/policy"
 	"github.com/posterndev/postern/controllers/revocation"
+	"github.com/posterndev/postern/controllers/rights"
 	"github.com/posterndev/postern/controllers/rollout"
+	"github.com/posterndev/postern/controllers/transition"
 	"github.com/posterndev/postern/controllers/validate"
 )
 
@@ -50,29 +59,74 @@ func (op *operator) addDelivery(ctx context.Context) error {
 	return nil
 }
 
+// Budgets of the webhooks, in bytes of the reviews in progress. Each byte takes about ten while it is decoded and patched.
+const (
+	podBudget    = 6 << 20
+	objectBudget = 4 << 20
+)
+
 // addWebhook serves the pod webhook and the validating webhook on every replica.
-func (op *operator) addWebhook(context.Context) error {
+func (op *operator) addWebhook(ctx context.Context) error {
+	policies, err := op.index(ctx)
+	if err != nil {
+		return fmt.Errorf("creating the index of policies: %w", err)
+	}
 	handler, err := inject.NewHandler(inject.Config{
-		Reader: op.direct, Scheme: op.GetScheme(), Settings: op.settings, Registerer: metrics.Registry,
+		Policies: policies, Reader: op.GetClient(), Live: op.direct, Scheme: op.GetScheme(), Settings: op.settings, Registerer: metrics.Registry,
 	})
 	if err != nil {
 		return fmt.Errorf("creating the pod webhook: %w", err)
 	}
-	op.GetWebhookServer().Register(inject.Path, &webhook.Admission{Handler: handler})
 	validator, err := validate.NewHandler(validate.Config{
-		Reader: op.direct, Scheme: op.GetScheme(), Registerer: metrics.Registry, Now: time.Now,
+		Reader: op.direct, Policies: op.GetClient(), Count: policies.Count, Scheme: op.GetScheme(), Registerer: metrics.Registry, Now: time.Now,
 	})
 	if err != nil {
 		return fmt.Errorf("creating the validating webhook: %w", err)
 	}
-	op.GetWebhookServer().Register(validate.Path, &webhook.Admission{Handler: validator})
+	reviews, err := gate.New(metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("bounding the webhooks: %w", err)
+	}
+	server := op.GetWebhookServer()
+	server.Register(inject.Path, reviews.Wrap(&webhook.Admission{Handler: handler}, podBudget))
+	server.Register(validate.Path, reviews.Wrap(&webhook.Admission{Handler: validator}, objectBudget))
 	return nil
+}
+
+// index returns the index of policies, which the informer feeds on every replica.
+func (op *operator) index(ctx context.Context) (*index.Index, error) {
+	lister, err := index.NewMetadataLister(op.GetConfig())
+	if err != nil {
+		return nil, err
+	}
+	x, err := index.New(index.Config{Lister: lister, Live: op.direct, Registerer: metrics.Registry})
+	if err != nil {
+		return nil, err
+	}
+	informer, err := op.GetCache().GetInformer(ctx, &v1alpha1.SecurityPolicy{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return nil, fmt.Errorf("watching policies: %w", err)
+	}
+	for _, h := range []toolscache.ResourceEventHandler{x, op.trimmer} {
+		if _, err := informer.AddEventHandler(h); err != nil {
+			return nil, fmt.Errorf("watching policies: %w", err)
+		}
+	}
+	return x, nil
 }
 
 // addReconcilers adds the reconcilers of policies, classes and revocations, which run on the leader.
 func (op *operator) addReconcilers(context.Context) error {
-	recorder := op.GetEventRecorder("postern.dev/operator")
+	recorder := &transition.Recorder{Events: op.GetEventRecorder("postern.dev/operator"), Ending: op.ending}
+	checker, err := rights.NewChecker(op.direct, metrics.Registry)
+	if err != nil {
+		return fmt.Errorf("checking the operator's rights: %w", err)
+	}
+	if err := op.Add(checker); err != nil {
+		return fmt.Errorf("checking the operator's rights: %w", err)
+	}
 	policies := policy.NewReconciler(policy.Config{
+		Rights: checker,
 		Client: op.GetClient(), Live: op.direct, Key: op.key, Settings: op.settings, Events: recorder,
 		Restarter: &rollout.Restarter{Reader: op.direct, Writer: op.direct, Now: time.Now},
 		Excluded:  op.excludedNamespaces(),
@@ -91,6 +145,14 @@ func (op *operator) addReconcilers(context.Context) error {
 		return fmt.Errorf("adding the reconciler of token revocations: %w", err)
 	}
 	return nil
+}
+
+// ending reports whether a namespace is being deleted, or does not exist any more.
+func (op *operator) ending(name string) bool {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	err := op.GetClient().Get(context.Background(), client.ObjectKey{Name: name}, namespace)
+	return apierrors.IsNotFound(err) || err == nil && namespace.DeletionTimestamp != nil
 }
 
 // informersSynced is ready when all informers are synced.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/posterndev/postern/api/check"
@@ -50,8 +49,11 @@ func HasErrors(findings []Finding) bool {
 // nil if a finding is an Error. The same input gives the same document. A class without a name stands for one that is unknown:
 // there are no warnings about its unset fields.
 func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*compiled.Policy, []Finding) {
+	if f := tooLarge(SpecSize(&policy.Spec)); f != nil {
+		return nil, []Finding{*f}
+	}
 	c := &compiler{}
-	if _, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector); err != nil {
+	if _, err := ParseSelector(policy); err != nil {
 		c.errorf("spec.selector", "%v: until it is correct, every pod of the namespace that no older policy selects is refused", err)
 	}
 	spec, classSpec := policy.Spec.WithDefaults(), class.Spec.WithDefaults()
@@ -139,6 +141,9 @@ func (c *compiler) ports(in []v1alpha1.Port) []compiled.Port {
 		switch {
 		case p.Port.Type == intstr.String:
 			port.Name = p.Port.StrVal
+			if strings.Trim(port.Name, "0123456789") == "" {
+				c.errorf(fmt.Sprintf("spec.ports[%d].port", i), "%q is a name without a letter, which no container port can have: write a number without quotes, such as 8080", port.Name)
+			}
 		case p.Port.IntVal >= 1 && p.Port.IntVal <= 65535:
 			port.Number = uint16(p.Port.IntVal)
 		default:

@@ -12,8 +12,14 @@ import (
 
 // Input is all that a policy's document is made of.
 type Input struct {
-	Policy  *v1alpha1.SecurityPolicy
-	Classes []v1alpha1.SidecarClass
+	Policy *v1alpha1.SecurityPolicy
+	// Size is that of the policy's spec, where Policy has only a part of a spec that is too large; 0 if Policy has all of it.
+	Size int
+	// Excess says that the namespace has MaxPolicies older policies.
+	Excess bool
+	// SpecUnknown says that Policy has no spec, and that the last document stands for it.
+	SpecUnknown bool
+	Classes     []v1alpha1.SidecarClass
 	// Last is the document that was written last; nil where there is none.
 	Last *compiled.Policy
 	// Revocations are those of the policy's namespace that are not going.
@@ -42,7 +48,13 @@ type Intent struct {
 func Intend(in Input) Intent {
 	var out Intent
 	out.Class, out.ClassErr = ResolveClass(in.Policy, in.Classes)
-	if out.ClassErr == nil {
+	switch large := tooLarge(in.Size); {
+	case out.ClassErr != nil, in.SpecUnknown:
+	case in.Excess:
+		out.Findings = []Finding{TooMany(in.Policy.Namespace)}
+	case large != nil:
+		out.Findings = []Finding{*large}
+	default:
 		out.Document, out.Findings = Compile(in.Policy, out.Class)
 	}
 	if out.Document != nil {

@@ -214,7 +214,7 @@ func TestIntend(t *testing.T) {
 		"a bad one":                        {policy: bad, wantFinding: "not JSON"},
 		"a bad one that was good":          {policy: bad, last: last, wantIssuers: []string{"https://own", "https://corp"}, wantFinding: "not JSON"},
 		"a bad one that had been deleted":  {policy: bad, last: gone, wantFinding: "not JSON"},
-		"one that is too large":            {policy: huge, last: last, wantIssuers: []string{"https://own", "https://corp"}, wantFinding: "bytes is more than"},
+		"one that is too large":            {policy: huge, last: last, wantIssuers: []string{"https://own", "https://corp"}, wantFinding: "bytes, and at most 262144 are allowed"},
 		"one that sidecars would not take": {policy: nameless, wantFinding: "name are required"},
 	}
 	for name, tt := range tests {

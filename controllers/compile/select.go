@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/posterndev/postern/api/v1alpha1"
@@ -16,7 +15,7 @@ var ErrClassNotFound = errors.New("sidecar class not found")
 
 // Matches reports whether policy's selector picks a pod with these labels. A selector that cannot be parsed is an error.
 func Matches(policy *v1alpha1.SecurityPolicy, podLabels map[string]string) (bool, error) {
-	selector, err := metav1.LabelSelectorAsSelector(&policy.Spec.Selector)
+	selector, err := ParseSelector(policy)
 	if err != nil {
 		return false, fmt.Errorf("parsing selector of policy %q: %w", policy.Name, err)
 	}
@@ -45,7 +44,7 @@ func NewSelection(policies []v1alpha1.SecurityPolicy) *Selection {
 	s := &Selection{}
 	for i := range policies {
 		// The error is Compile's to report.
-		selector, err := metav1.LabelSelectorAsSelector(&policies[i].Spec.Selector)
+		selector, err := ParseSelector(&policies[i])
 		if err != nil {
 			selector = nil
 		}
@@ -72,6 +71,25 @@ func (s *Selection) Select(podLabels map[string]string) *v1alpha1.SecurityPolicy
 		}
 	}
 	return nil
+}
+
+// Nth returns the policy that n others apply before; nil if there are not as many.
+func (s *Selection) Nth(n int) *v1alpha1.SecurityPolicy {
+	if n >= len(s.byAge) {
+		return nil
+	}
+	return s.byAge[n].policy
+}
+
+// All returns every policy that picks a pod with these labels, the oldest first.
+func (s *Selection) All(podLabels map[string]string) []*v1alpha1.SecurityPolicy {
+	var out []*v1alpha1.SecurityPolicy
+	for _, c := range s.byAge {
+		if c.selector == nil || c.selector.Matches(labels.Set(podLabels)) {
+			out = append(out, c.policy)
+		}
+	}
+	return out
 }
 
 // Select returns the policy of the pod's namespace that applies to a pod with these labels; see Selection.

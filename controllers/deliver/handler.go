@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -60,6 +62,8 @@ type Handler struct {
 	acks    *acknowledger
 	polls   *polls
 	metrics *metrics
+	// failures are the kinds of failures that were logged a while ago.
+	failures *cache.LRUExpireCache
 }
 
 // NewHandler returns the handler.
@@ -78,6 +82,8 @@ func NewHandler(cfg Config) (*Handler, error) {
 		tokens: newAuthenticator(cfg.Client, apiSlots, cfg.Clock),
 		acks:   &acknowledger{pods: cfg.Client.Status(), slots: make(chan struct{}, apiSlots), now: cfg.Clock.Now},
 		polls:  newPolls(cfg.MaxHeld, cfg.Clock.Now),
+
+		failures: cache.NewLRUExpireCacheWithClock(16, cfg.Clock),
 	}
 	var err error
 	h.metrics, err = newMetrics(cfg.Registerer)
@@ -95,7 +101,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		h.metrics.responded(problem(w, err))
-		contextlog.From(r.Context()).Debug("poll refused", "remote", r.RemoteAddr, "error", err)
+		contextlog.From(r.Context()).Log(r.Context(), h.levelOf(err), "poll refused", "remote", r.RemoteAddr, "error", err)
 	case body == nil:
 		h.metrics.responded(http.StatusNoContent)
 		w.WriteHeader(http.StatusNoContent)
@@ -104,6 +110,27 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(body) // a client that has disconnected polls again
 	}
+}
+
+// failureQuiet is the time in which a failure of the same kind is not logged again as a warning.
+const failureQuiet = 10 * time.Minute
+
+// levelOf returns Warn for the first poll that fails for a reason of the operator's own, such as a missing right, and Debug for those
+// that follow and for the mistakes of clients.
+func (h *Handler) levelOf(err error) slog.Level {
+	var r *refusal
+	if errors.As(err, &r) && (r.status != http.StatusServiceUnavailable || r.cause == nil || errors.Is(err, context.Canceled)) {
+		return slog.LevelDebug
+	}
+	kind := "internal"
+	if r != nil {
+		kind = r.detail
+	}
+	if _, logged := h.failures.Get(kind); logged {
+		return slog.LevelDebug
+	}
+	h.failures.Add(kind, nil, failureQuiet)
+	return slog.LevelWarn
 }
 
 // poll authenticates, acknowledges and waits. It returns the signed document; nil if there is no newer one.

@@ -311,3 +311,24 @@ func TestRefusedTokensEvictNone(t *testing.T) {
 		t.Error("a cached token was reviewed again")
 	}
 }
+
+// TestFailedPollsAreLoggedOnce checks that polls which fail because of the operator are logged as a warning once, and mistakes of clients
+// never.
+func TestFailedPollsAreLoggedOnce(t *testing.T) {
+	f := newFixture(t)
+	noRight := &refusal{status: http.StatusServiceUnavailable, detail: "the token cannot be reviewed at the moment", cause: errors.New("forbidden")}
+	other := &refusal{status: http.StatusServiceUnavailable, detail: "the pod cannot be read at the moment", cause: errors.New("no route")}
+	client := &refusal{status: http.StatusUnauthorized, detail: "no token"}
+	for i, step := range []struct {
+		err  error
+		want slog.Level
+	}{{noRight, slog.LevelWarn}, {noRight, slog.LevelDebug}, {other, slog.LevelWarn}, {client, slog.LevelDebug}, {noRight, slog.LevelDebug}} {
+		if got := f.levelOf(step.err); got != step.want {
+			t.Errorf("step %d is logged at %s, want %s", i, got, step.want)
+		}
+	}
+	f.clock.SetTime(f.clock.Now().Add(failureQuiet + time.Second))
+	if got := f.levelOf(noRight); got != slog.LevelWarn {
+		t.Errorf("later it is logged at %s", got)
+	}
+}

@@ -83,7 +83,7 @@ func startCluster(t *testing.T) client.Client {
 func serveWebhook(t *testing.T, reader client.Reader, options *envtest.WebhookInstallOptions) {
 	t.Helper()
 	h, err := NewHandler(Config{
-		Reader: reader, Scheme: scheme(t), Settings: settings, Registerer: prometheus.NewRegistry()})
+		Policies: livePolicies{reader}, Reader: reader, Live: reader, Scheme: scheme(t), Settings: settings, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

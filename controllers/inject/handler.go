@@ -6,21 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
-	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/contextlog"
+	"github.com/posterndev/postern/controllers/flight"
+	"github.com/posterndev/postern/controllers/index"
 	"github.com/posterndev/postern/controllers/render"
 )
 
@@ -29,21 +28,32 @@ const Path = "/mutate-pods"
 
 // Config configures a Handler.
 type Config struct {
-	// Reader reads from the API server, not from a cache: an outdated cache would admit pods without a sidecar if a policy was
-	// applied just before.
-	Reader client.Reader
-	Scheme *runtime.Scheme
+	// Policies finds the policy of a pod.
+	Policies Policies
+	// Reader reads from the informers' cache, Live from the API server.
+	Reader, Live client.Reader
+	Scheme       *runtime.Scheme
 	// Settings returns the current settings. The operator's CA may change while the operator runs.
 	Settings func() render.Settings
 	// Registerer registers the handler's metrics.
 	Registerer prometheus.Registerer
 }
 
+// Policies finds the policy that applies to a pod: see index.Index.
+type Policies interface {
+	// Select considers every policy that existed when it was called.
+	Select(ctx context.Context, namespace string, podLabels map[string]string) (*v1alpha1.SecurityPolicy, error)
+	// Known reads nothing, and may not know the newest policies.
+	Known(namespace string, podLabels map[string]string) *v1alpha1.SecurityPolicy
+}
+
 // Handler handles the API server's admission request for each new pod. It has no side effects.
 type Handler struct {
-	config     Config
-	decoder    admission.Decoder
-	injections *prometheus.CounterVec
+	config       Config
+	decoder      admission.Decoder
+	preparations *flight.Group[preparation, Input]
+	looked       *looked
+	injections   *prometheus.CounterVec
 }
 
 // Values of the metric's label "result".
@@ -57,8 +67,10 @@ const (
 // NewHandler returns the handler and registers its metrics.
 func NewHandler(config Config) (*Handler, error) {
 	h := &Handler{
-		config:  config,
-		decoder: admission.NewDecoder(config.Scheme),
+		config:       config,
+		decoder:      admission.NewDecoder(config.Scheme),
+		preparations: flight.New[preparation, Input](flight.Config{Slots: preparations, Timeout: prepareTimeout}),
+		looked:       newLooked(),
 		injections: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_injections_total",
 			Help: "New pods that the webhook was called for, by result: injected, unselected (no policy selects the pod), refused, failed.",
@@ -114,20 +126,17 @@ func (h *Handler) admit(ctx context.Context, req admission.Request) (string, adm
 
 // inject returns the pod with its sidecar; nil if no policy selects it.
 func (h *Handler) inject(ctx context.Context, namespace string, pod *corev1.Pod) (*corev1.Pod, error) {
-	policies := &v1alpha1.SecurityPolicyList{}
-	if err := h.config.Reader.List(ctx, policies, client.InNamespace(namespace)); err != nil {
-		return nil, fmt.Errorf("listing policies: %w", err)
+	policy, err := h.selected(ctx, namespace, pod)
+	if policy == nil || err != nil {
+		return nil, err
 	}
-	// A policy that is being deleted has no document for new pods.
-	active := slices.DeleteFunc(policies.Items, func(p v1alpha1.SecurityPolicy) bool { return p.DeletionTimestamp != nil })
-	policy := compile.Select(active, pod.Labels)
-	if policy == nil {
-		return nil, nil
-	}
-	in, err := h.input(ctx, pod, policy)
+	of := preparation{policy.UID, policy.Name, policy.Generation}
+	in, err := h.preparations.Do(ctx, of, func(ctx context.Context) (Input, error) { return h.prepare(ctx, policy) })
 	if err == nil {
+		in.Pod, in.Random = pod, rand.Reader
 		var injected *corev1.Pod
 		if injected, err = Inject(in); err == nil {
+			h.looked.add(namespace, injected)
 			return injected, nil
 		}
 	}
@@ -138,77 +147,17 @@ func (h *Handler) inject(ctx context.Context, namespace string, pod *corev1.Pod)
 	return nil, fmt.Errorf("injecting sidecar of policy %q: %w", policy.Name, err)
 }
 
-// input gathers the input of Inject.
-func (h *Handler) input(ctx context.Context, pod *corev1.Pod, policy *v1alpha1.SecurityPolicy) (Input, error) {
-	classes := &v1alpha1.SidecarClassList{}
-	if err := h.config.Reader.List(ctx, classes); err != nil {
-		return Input{}, fmt.Errorf("listing classes: %w", err)
+// selected returns the policy that applies to the pod; nil if none does. A pod is looked at once: if the webhook is invoked again for
+// it, the index alone decides.
+func (h *Handler) selected(ctx context.Context, namespace string, pod *corev1.Pod) (*v1alpha1.SecurityPolicy, error) {
+	if h.looked.has(namespace, pod) {
+		return h.config.Policies.Known(namespace, pod.Labels), nil
 	}
-	class, err := compile.ResolveClass(policy, classes.Items)
-	if err != nil {
-		return Input{}, refusef("%v", err)
+	policy, err := h.config.Policies.Select(ctx, namespace, pod.Labels)
+	if errors.Is(err, index.ErrTooMany) {
+		return nil, refusef("%v", index.ErrTooMany)
 	}
-	last, err := h.last(ctx, policy)
-	if err != nil {
-		return Input{}, err
-	}
-	document, err := documentFor(policy, classes.Items, last)
-	if err != nil {
-		return Input{}, err
-	}
-	sidecar := h.sidecar(document, policy, class)
-	sidecar.Floor = compile.Floor(policy, last)
-	namespace := &corev1.Namespace{}
-	if err := h.config.Reader.Get(ctx, client.ObjectKey{Name: policy.Namespace}, namespace); err != nil {
-		return Input{}, fmt.Errorf("reading namespace: %w", err)
-	}
-	return Input{
-		Pod:             pod,
-		Sidecar:         sidecar,
-		NamespaceLabels: namespace.Labels,
-		Random:          rand.Reader,
-	}, nil
-}
-
-// last returns the document in the policy's ConfigMap; nil if there is none that the operator signed for this policy.
-func (h *Handler) last(ctx context.Context, policy *v1alpha1.SecurityPolicy) (*compiled.Policy, error) {
-	cm := &corev1.ConfigMap{}
-	name := client.ObjectKey{Namespace: policy.Namespace, Name: render.ConfigMapName(policy.Name)}
-	err := h.config.Reader.Get(ctx, name, cm)
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading ConfigMap %q: %w", name, err)
-	}
-	documents, err := render.Reader{Key: h.config.Settings().DocumentKey}.Open(cm, policy.Name)
-	if err != nil {
-		return nil, nil // package policy replaces it, or reports that the name is taken
-	}
-	return documents[0].Policy, nil
-}
-
-// documentFor returns the document for which the pod's sidecar is rendered: that of the current policy, or the last good one if
-// the policy cannot be compiled. If the selector is invalid, the pod is refused, because it is unknown which pods the policy
-// selects.
-func documentFor(policy *v1alpha1.SecurityPolicy, classes []v1alpha1.SidecarClass, last *compiled.Policy) (*compiled.Policy, error) {
-	intent := compile.Intend(compile.Input{Policy: policy, Classes: classes, Last: compile.Current(policy, last)})
-	unread := slices.ContainsFunc(intent.Findings, func(f compile.Finding) bool {
-		return f.Severity == compile.Error && f.Field == "spec.selector"
-	})
-	if intent.Document == nil || unread {
-		return nil, refusef("the policy is invalid, correct it: %s", describe(intent.Findings))
-	}
-	return intent.Document, nil
-}
-
-func (h *Handler) sidecar(document *compiled.Policy, policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) render.Sidecar {
-	return render.Sidecar{
-		Policy:       document,
-		Class:        class,
-		Interception: compile.Interception(policy, class),
-		Settings:     h.config.Settings(),
-	}
+	return policy, err
 }
 
 // maxFindings bounds how many findings a refusal quotes.

@@ -65,7 +65,7 @@ func handler(t *testing.T, broken string, objects ...client.Object) *Handler {
 		},
 	}).Build()
 	h, err := NewHandler(Config{
-		Reader: reader, Scheme: s, Settings: settings, Registerer: prometheus.NewRegistry()})
+		Policies: livePolicies{reader}, Reader: reader, Live: reader, Scheme: s, Settings: settings, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -177,8 +177,9 @@ func signedHandler(t *testing.T, objects ...client.Object) *Handler {
 	s := scheme(t)
 	known := settings()
 	known.DocumentKey = signingKey.Public().(ed25519.PublicKey)
+	reader := fake.NewClientBuilder().WithScheme(s).WithObjects(objects...).Build()
 	h, err := NewHandler(Config{
-		Reader: fake.NewClientBuilder().WithScheme(s).WithObjects(objects...).Build(), Scheme: s,
+		Policies: livePolicies{reader}, Reader: reader, Live: reader, Scheme: s,
 		Settings: func() render.Settings { return known }, Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)

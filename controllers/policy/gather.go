@@ -15,6 +15,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/index"
 	"github.com/posterndev/postern/controllers/render"
 )
 
@@ -23,16 +24,23 @@ type observation struct {
 	name types.NamespacedName
 	// policy is nil if it is deleted or being deleted.
 	policy *v1alpha1.SecurityPolicy
-	// policies are those of the namespace that are not being deleted.
+	// size is that of the policy's spec, in bytes. A spec that is too large is not read.
+	size int
+	// excess says that the namespace has as many older policies as are allowed.
+	excess bool
+	// policies are those of the namespace that are not being deleted. They are the cache's, and must not be changed. Their specs may
+	// be trimmed, except for the selectors.
 	policies []v1alpha1.SecurityPolicy
 	classes  []v1alpha1.SidecarClass
 	// labels are those of the namespace.
 	labels map[string]string
 	// enabled says that the webhook sees the namespace's pods. excluded says that it never sees them, whatever the label is.
 	enabled, excluded bool
+	// ending says that the namespace is being deleted: nothing can be created in it.
+	ending bool
 	// revocations are those of the namespace that are not being deleted.
 	revocations []v1alpha1.TokenRevocation
-	// pods are those of the namespace.
+	// pods are those of the namespace. They are the cache's, and must not be changed.
 	pods []corev1.Pod
 	// configMap holds the policy's document; nil if there is none.
 	configMap *corev1.ConfigMap
@@ -55,16 +63,14 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*ob
 	policies, revocations := &v1alpha1.SecurityPolicyList{}, &v1alpha1.TokenRevocationList{}
 	pods, classes := &corev1.PodList{}, &v1alpha1.SidecarClassList{}
 	if err := errors.Join(
-		r.list(ctx, policies, "policies", here), r.list(ctx, revocations, "token revocations", here),
-		r.list(ctx, pods, "pods", here), r.list(ctx, classes, "sidecar classes"),
+		r.list(ctx, policies, "policies", here, client.UnsafeDisableDeepCopy), r.list(ctx, revocations, "token revocations", here),
+		r.list(ctx, pods, "pods", here, client.UnsafeDisableDeepCopy), r.list(ctx, classes, "sidecar classes"),
 	); err != nil {
 		return nil, err
 	}
 	o.policies = slices.DeleteFunc(policies.Items, func(p v1alpha1.SecurityPolicy) bool { return p.DeletionTimestamp != nil })
-	for i := range o.policies {
-		if o.policies[i].Name == name.Name {
-			o.policy = o.policies[i].DeepCopy()
-		}
+	if err := r.gatherPolicy(ctx, o); err != nil {
+		return nil, err
 	}
 	o.revocations = slices.DeleteFunc(revocations.Items, func(r v1alpha1.TokenRevocation) bool { return r.DeletionTimestamp != nil })
 	o.pods, o.classes = pods.Items, classes.Items
@@ -76,6 +82,25 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*ob
 		return nil, err
 	}
 	return o, r.gatherDocument(ctx, o)
+}
+
+// gatherPolicy copies the policy from the list, and reads its spec if the cache dropped it.
+func (r *Reconciler) gatherPolicy(ctx context.Context, o *observation) error {
+	for i := range o.policies {
+		cached := &o.policies[i]
+		if cached.Name != o.name.Name {
+			continue
+		}
+		full, size, err := index.Complete(ctx, r.cfg.Live, cached)
+		if err != nil {
+			return client.IgnoreNotFound(err) // it was deleted, and its event follows
+		}
+		o.policy, o.size = full.DeepCopy(), size
+		if others := compile.OlderOf(o.policies, o.policy); others >= compile.MaxPolicies {
+			o.excess = true
+		}
+	}
+	return nil
 }
 
 func (r *Reconciler) list(ctx context.Context, into client.ObjectList, what string, options ...client.ListOption) error {
@@ -93,6 +118,7 @@ func (r *Reconciler) gatherNamespace(ctx context.Context, o *observation) error 
 		return fmt.Errorf("reading namespace %q: %w", o.name.Namespace, err)
 	}
 	o.labels = namespace.Labels
+	o.ending = namespace.DeletionTimestamp != nil
 	o.excluded = slices.Contains(r.cfg.Excluded, o.name.Namespace)
 	o.enabled = !o.excluded && namespace.Labels[v1alpha1.InjectionLabel] == v1alpha1.InjectionLabelEnabled
 	return nil

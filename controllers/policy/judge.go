@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -30,7 +29,7 @@ type verdict struct {
 
 // judge is pure: the same observation, settings and time give the same verdict.
 func judge(o *observation, settings render.Settings, schema compiled.Schema, now time.Time) *verdict {
-	in := compile.Input{Policy: o.policy, Classes: o.classes, Revocations: o.revocations, Now: now, Schema: schema}
+	in := compile.Input{Policy: o.policy, Size: o.size, Excess: o.excess, Classes: o.classes, Revocations: o.revocations, Now: now, Schema: schema}
 	if o.stored != nil {
 		in.Last = o.stored.policy
 	}
@@ -59,7 +58,7 @@ func (v *verdict) render(o *observation, settings render.Settings) {
 // judgePods adds the pods that the policy's selector matches. A selector that cannot be parsed matches none; Compile reports
 // the error.
 func (v *verdict) judgePods(o *observation) {
-	selector, err := metav1.LabelSelectorAsSelector(&o.policy.Spec.Selector)
+	selector, err := compile.ParseSelector(o.policy)
 	if err != nil {
 		return
 	}

@@ -182,3 +182,24 @@ func TestSuccessor(t *testing.T) {
 		})
 	}
 }
+
+// TestNamespaceEnds checks that nothing is written in a namespace that is being deleted, once the document was deleted in it.
+func TestNamespaceEnds(t *testing.T) {
+	for title, policy := range map[string][]client.Object{"with policy": unreconciled()[1:], "without policy": nil} {
+		t.Run(title, func(t *testing.T) {
+			ending := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+				Name: name.Namespace, DeletionTimestamp: &metav1.Time{Time: time.Unix(1e9, 0)}, Finalizers: []string{"x/y"},
+			}}
+			refused := func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error {
+				t.Error("something was created")
+				return nil
+			}
+			c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(append(policy, ending)...).
+				WithStatusSubresource(&v1alpha1.SecurityPolicy{}).WithInterceptorFuncs(interceptor.Funcs{Create: refused}).Build()
+			result, err := newTestReconciler(c, clocktesting.NewFakePassiveClock(time.Unix(1e9, 0))).Reconcile(t.Context(), ctrl.Request{NamespacedName: name})
+			if err != nil || result.RequeueAfter != 0 {
+				t.Errorf("got %+v, %v", result, err)
+			}
+		})
+	}
+}

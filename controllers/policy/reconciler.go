@@ -34,6 +34,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -57,8 +58,16 @@ type Config struct {
 	Events    events.EventRecorder
 	Restarter *rollout.Restarter
 	Clock     clock.PassiveClock
+	// Rights knows what the operator may not do; nil if that is not checked.
+	Rights Rights
 	// Schema decides which schema version a document needs; nil means that of this build.
 	Schema compiled.Schema
+}
+
+// Rights knows the operator's missing rights, and sends an event when they change: see package rights.
+type Rights interface {
+	Missing() []string
+	Changed() <-chan event.GenericEvent
 }
 
 // Reconciler reconciles SecurityPolicies.
@@ -85,6 +94,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	o, err := r.gather(ctx, request.NamespacedName)
 	if err != nil {
 		return ctrl.Result{}, err
+	}
+	if o.ending && o.configMap == nil {
+		return ctrl.Result{}, nil // its document was deleted with the namespace's other objects, and cannot be created again
 	}
 	if o.policy == nil {
 		return r.retire(ctx, o)

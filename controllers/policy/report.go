@@ -27,6 +27,9 @@ func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict, w w
 		NamespaceEnabled: o.enabled, NamespaceExcluded: o.excluded, WriteError: w.err, Pods: v.pods, Rollout: w.outcome.Notes,
 		Now: r.cfg.Clock.Now(), Schema: r.cfg.Schema,
 	}
+	if r.cfg.Rights != nil {
+		in.MissingRights = r.cfg.Rights.Missing()
+	}
 	if d := w.document; d != nil {
 		in.Document, in.Revision, in.Generation = d.hash, d.policy.Revision, d.policy.Generation
 	}

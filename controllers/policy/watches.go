@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
@@ -37,12 +38,14 @@ const (
 // SetupWithManager registers the reconciler and its watches. The ConfigMaps that exist at the start trigger a reconcile of the
 // policies that were deleted while no operator was running.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).
-		Named("policy").
+	controller := ctrl.NewControllerManagedBy(mgr).Named("policy")
+	if r.cfg.Rights != nil {
+		controller.WatchesRawSource(source.Channel(r.cfg.Rights.Changed(), handler.EnqueueRequestsFromMapFunc(r.everyPolicy)))
+	}
+	return controller.
 		// The reconciler's own status writes trigger it, too, so that a status computed from an outdated cache is corrected.
 		For(&v1alpha1.SecurityPolicy{}).
-		Watches(&v1alpha1.SecurityPolicy{}, handler.EnqueueRequestsFromMapFunc(r.siblings),
-			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.SecurityPolicy{}, r.neighbours()).
 		Watches(&v1alpha1.SidecarClass{}, handler.EnqueueRequestsFromMapFunc(r.everyPolicy), builder.WithPredicates(
 			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace),
@@ -54,14 +57,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// siblings returns the policies of the namespace, because the selectors of the others decide about conflicts.
-func (r *Reconciler) siblings(ctx context.Context, object client.Object) []reconcile.Request {
-	return r.requests(ctx, nil, client.InNamespace(object.GetNamespace()))
-}
-
 // ofRevocation returns the policies of the namespace, and the deleted policies whose documents still exist.
 func (r *Reconciler) ofRevocation(ctx context.Context, object client.Object) []reconcile.Request {
-	requests := r.siblings(ctx, object)
+	requests := r.requests(ctx, nil, client.InNamespace(object.GetNamespace()))
 	documents := &corev1.ConfigMapList{}
 	// They are large and are only read here, so they need no copy.
 	if err := r.cfg.Client.List(ctx, documents, client.InNamespace(object.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
@@ -148,7 +146,7 @@ func (r *Reconciler) ofPod(ctx context.Context, object client.Object) []reconcil
 // requests returns requests for the policies that keep accepts; a nil keep accepts all.
 func (r *Reconciler) requests(ctx context.Context, keep func(*v1alpha1.SecurityPolicy) bool, options ...client.ListOption) []reconcile.Request {
 	policies := &v1alpha1.SecurityPolicyList{}
-	if err := r.cfg.Client.List(ctx, policies, options...); err != nil {
+	if err := r.cfg.Client.List(ctx, policies, append(options, client.UnsafeDisableDeepCopy)...); err != nil {
 		contextlog.From(ctx).Error("listing policies failed, the change waits for the next event", "error", err)
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/deliver"
+	"github.com/posterndev/postern/controllers/index"
 	"github.com/posterndev/postern/controllers/status"
 )
 
@@ -59,7 +60,7 @@ type judging struct {
 func (j *judging) policy(p *v1alpha1.SecurityPolicy) {
 	j.exists[p.Name] = true
 	known := j.known[p.Name]
-	in := compile.Input{Policy: p, Classes: j.classes, Revocations: j.revocations, Now: j.now}
+	in := compile.Input{Policy: p, SpecUnknown: index.Trimmed(p), Classes: j.classes, Revocations: j.revocations, Now: j.now}
 	if known != nil {
 		in.Last = known.present
 	}

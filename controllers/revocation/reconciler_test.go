@@ -211,7 +211,7 @@ func TestProof(t *testing.T) {
 	for e := range w.events.Events {
 		got = append(got, strings.Join(strings.Fields(e)[:2], " "))
 	}
-	want := []string{"Normal Accepted", "Normal NotProgrammed", "Normal PodsOutdated", "Normal Enforced", "Warning NotProgrammed", "Normal Enforced", "Normal Expired", "Normal Expired"}
+	want := []string{"Normal PodsOutdated", "Normal Enforced", "Warning NotProgrammed", "Normal Enforced", "Normal Expired", "Normal Expired"}
 	if !slices.Equal(got, want) {
 		t.Errorf("events are %q, want %q", got, want)
 	}

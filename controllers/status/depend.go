@@ -31,6 +31,9 @@ var (
 		v1alpha1.ReasonSigningKeyUnavailable, v1alpha1.ReasonRotationDue,
 	}, v1alpha1.ReasonSigningKeyUnavailable}
 	needsProxy = need{compiled.ProblemClientAddress, []string{v1alpha1.ReasonUntrustedProxy}, v1alpha1.ReasonUntrustedProxy}
+	needsKeys  = need{compiled.ProblemKeys, []string{
+		v1alpha1.ReasonKeysUnavailable, v1alpha1.ReasonRefreshFails,
+	}, v1alpha1.ReasonKeysUnavailable}
 	needsRedis = need{compiled.ProblemRedis, []string{v1alpha1.ReasonRedisUnavailable}, v1alpha1.ReasonRedisUnavailable}
 )
 
@@ -50,7 +53,48 @@ func (in *Input) dependencies() []metav1.Condition {
 				"can send such headers too",
 		})
 	}
+	if in.Compiled != nil && slices.ContainsFunc(in.Compiled.Providers, func(p compiled.Provider) bool { return len(p.Keys.Inline) == 0 }) {
+		c := in.dependency(v1alpha1.ConditionKeysReady, needsKeys, "able to verify the tokens of every provider")
+		if c.Status == metav1.ConditionFalse {
+			c.Message += in.keySources()
+		}
+		out = append(out, c)
+	}
 	return out
+}
+
+// keySources names where the keys come from of the providers that sidecars report: the URI, the Secret, or the path in Vault.
+func (in *Input) keySources() string {
+	named := map[string]bool{}
+	for i := range in.Pods {
+		if p := &in.Pods[i]; p.Bound == in.Policy.Name && p.Report != nil {
+			for _, problem := range p.Report.Problems {
+				if provider, _, ok := strings.Cut(problem.Message, ":"); ok && problem.Kind == compiled.ProblemKeys {
+					named[provider] = true
+				}
+			}
+		}
+	}
+	var out strings.Builder
+	for i := range in.Compiled.Providers { // a hostile pod can name others, which are not here
+		p := &in.Compiled.Providers[i]
+		if named[p.Name] {
+			fmt.Fprintf(&out, ". The keys of provider %q come from %s", p.Name, sourceOf(&p.Keys, in.Policy.Namespace))
+		}
+	}
+	return out.String()
+}
+
+func sourceOf(k *compiled.Keys, namespace string) string {
+	switch {
+	case k.URI != "":
+		return k.URI
+	case k.Secret != nil && k.Secret.VaultPath != "":
+		return fmt.Sprintf("Vault at %s, key %q", k.Secret.VaultPath, k.Secret.Key)
+	case k.Secret != nil:
+		return fmt.Sprintf("Secret %q, key %q, in namespace %s: create it, or correct its content", k.Secret.Name, k.Secret.Key, namespace)
+	}
+	return "the policy"
 }
 
 func (in *Input) dependency(condition string, n need, ready string) metav1.Condition {

@@ -42,6 +42,8 @@ type Input struct {
 	WriteError error
 	// Revision is that of the document, and Generation that of the policy that it was compiled from; 0 if there is none.
 	Revision, Generation int64
+	// MissingRights names what the operator may not do, although it needs to.
+	MissingRights []string
 	// Compiled is the document that sidecars should run; nil if there is none.
 	Compiled *compiled.Policy
 	Pods     []Pod
@@ -74,6 +76,7 @@ func Of(in Input) v1alpha1.SecurityPolicyStatus {
 	}
 	programmed := in.programmed()
 	conditions := append([]metav1.Condition{in.accepted(), programmed, in.enforced(programmed, offences), in.sharedState()}, in.dependencies()...)
+	conditions = append(conditions, summary(conditions)...)
 	for _, c := range conditions {
 		set(&next.Conditions, c, in.Policy.Generation, in.Now)
 	}
@@ -116,6 +119,10 @@ func (in *Input) programmed() metav1.Condition {
 	switch {
 	case in.ClassError != nil || len(in.texts(compile.Error)) > 0:
 		c.Reason, c.Message = v1alpha1.ReasonNotAccepted, "the policy is not valid. "+in.meanwhile()
+	case len(in.MissingRights) > 0:
+		c.Reason = v1alpha1.ReasonMissingRights
+		c.Message = fmt.Sprintf("the operator may not %s, which it needs to deliver documents and to read the sidecars' reports: "+
+			"compare ClusterRole postern-operator and its binding with the chart's", strings.Join(in.MissingRights, ", "))
 	case in.WriteError != nil:
 		c.Reason, c.Message = v1alpha1.ReasonPending, "the document could not be written yet: "+in.WriteError.Error()
 	case in.NamespaceExcluded:

@@ -23,7 +23,8 @@ func TestTell(t *testing.T) {
 		want          string
 	}{
 		"nothing changed":    {enforced("True", "Enforced"), enforced("True", "Enforced"), ""},
-		"new and False":      {nil, enforced("False", "PodsOutdated"), "Normal PodsOutdated m"},
+		"new and False":      {nil, enforced("False", "PodsOutdated"), ""},
+		"new and True":       {nil, enforced("True", "Enforced"), ""},
 		"becomes True":       {enforced("False", "PodsOutdated"), enforced("True", "Enforced"), "Normal Enforced m"},
 		"becomes False":      {enforced("True", "Enforced"), enforced("False", "PodsOutdated"), "Warning PodsOutdated m"},
 		"changes its reason": {enforced("False", "NotProgrammed"), enforced("False", "PodsOutdated"), "Normal PodsOutdated m"},
@@ -40,6 +41,22 @@ func TestTell(t *testing.T) {
 				t.Errorf("-want +got:\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestNoEventsInNamespacesThatEnd(t *testing.T) {
+	sent := events.NewFakeRecorder(4)
+	recorder := &Recorder{Events: sent, Ending: func(namespace string) bool { return namespace == "ending" }}
+	for _, namespace := range []string{"ending", "shop", ""} {
+		recorder.Eventf(&v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: namespace}}, nil, "Normal", "R", "A", "%s", "in "+namespace)
+	}
+	close(sent.Events)
+	var got []string
+	for e := range sent.Events {
+		got = append(got, e)
+	}
+	if diff := cmp.Diff([]string{"Normal R in shop", "Normal R in "}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

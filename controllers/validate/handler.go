@@ -39,6 +39,10 @@ const (
 type Config struct {
 	// Reader reads from the API server, not from a cache: a policy and its class are often applied together.
 	Reader client.Reader
+	// Policies reads the policies of a namespace from the informers' cache: only warnings depend on them, and they can be many.
+	Policies client.Reader
+	// Count returns how many policies a namespace has.
+	Count  func(namespace string) int
 	Scheme *runtime.Scheme
 	// Registerer registers the handler's metrics.
 	Registerer prometheus.Registerer

@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
 )
 
 var now = time.Unix(1e9, 0)
@@ -41,7 +42,7 @@ func newHandler(t *testing.T, readErr error, objects ...client.Object) *Handler 
 		},
 	}).Build()
 	h, err := NewHandler(Config{
-		Reader: reader, Scheme: scheme, Registerer: prometheus.NewRegistry(),
+		Reader: reader, Policies: reader, Count: func(string) int { return len(objects) }, Scheme: scheme, Registerer: prometheus.NewRegistry(),
 		Now: func() time.Time { return now },
 	})
 	if err != nil {
@@ -295,8 +296,9 @@ func FuzzHandle(f *testing.F) {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		f.Fatal(err)
 	}
+	reader := fake.NewClientBuilder().WithScheme(scheme).WithObjects(class("default", nil), policy(trusting)).Build()
 	h, err := NewHandler(Config{
-		Reader: fake.NewClientBuilder().WithScheme(scheme).WithObjects(class("default", nil), policy(trusting)).Build(), Scheme: scheme,
+		Reader: reader, Policies: reader, Count: func(string) int { return 1 }, Scheme: scheme,
 		Registerer: prometheus.NewRegistry(), Now: func() time.Time { return now },
 	})
 	if err != nil {
@@ -313,4 +315,43 @@ func FuzzHandle(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestLimits checks that objects which would cost the operator too much are refused at apply, with what to do.
+func TestLimits(t *testing.T) {
+	long := func(p *v1alpha1.SecurityPolicy) {
+		p.Spec.Headers = &v1alpha1.Headers{Set: []v1alpha1.HeaderField{{Name: "X-Long", Value: strings.Repeat("x", compile.MaxSpec)}}}
+	}
+	wide := func(p *v1alpha1.SecurityPolicy) {
+		p.Spec.Selector.MatchLabels = map[string]string{}
+		for i := range 400 {
+			p.Spec.Selector.MatchLabels[fmt.Sprintf("label-%d", i)] = "x"
+		}
+	}
+	existing := policy(nil)
+	existing.CreationTimestamp = metav1.NewTime(now)
+	for name, tc := range map[string]struct {
+		policy      *v1alpha1.SecurityPolicy
+		count       int
+		wantMessage string
+	}{
+		"a long spec":            {policy(long), 1, "at most 262144 are allowed: shorten it, or split the policy by selector"},
+		"a long selector":        {policy(wide), 1, "at most 4096 are allowed: select by fewer labels or values"},
+		"too many policies":      {policy(nil), compile.MaxPolicies, "namespace shop has 500 other SecurityPolicies"},
+		"the last of them":       {policy(nil), compile.MaxPolicies - 1, ""},
+		"a change of an old one": {existing, compile.MaxPolicies, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHandler(t, nil, class("default", nil))
+			h.config.Count = func(string) int { return tc.count }
+			findings, err := h.policy(t.Context(), tc.policy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			errs := strings.Join(texts(findings, compile.Error), "; ")
+			if (errs == "") != (tc.wantMessage == "") || !strings.Contains(errs, tc.wantMessage) {
+				t.Errorf("the errors are %q, want %q", errs, tc.wantMessage)
+			}
+		})
+	}
 }

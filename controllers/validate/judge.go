@@ -11,6 +11,7 @@ import (
 
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/index"
 )
 
 // sameToJudge reports whether an update changes nothing that is checked. Labels, finalizers and the status are not checked.
@@ -37,6 +38,9 @@ func (h *Handler) policy(ctx context.Context, policy *v1alpha1.SecurityPolicy) (
 	classes, err := h.classes(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if policy.CreationTimestamp.IsZero() && h.config.Count(policy.Namespace) >= compile.MaxPolicies {
+		return []compile.Finding{compile.TooMany(policy.Namespace)}, nil
 	}
 	intent := compile.Intend(compile.Input{Policy: policy, Classes: classes, Now: h.config.Now()})
 	if intent.ClassErr == nil {
@@ -82,7 +86,7 @@ func (h *Handler) revocation(ctx context.Context, revocation *v1alpha1.TokenRevo
 		return nil, err
 	}
 	policies := &v1alpha1.SecurityPolicyList{}
-	if err := h.config.Reader.List(ctx, policies, client.InNamespace(revocation.Namespace)); err != nil {
+	if err := h.config.Policies.List(ctx, policies, client.InNamespace(revocation.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing policies: %w", err)
 	}
 	now := h.config.Now()
@@ -93,6 +97,10 @@ func (h *Handler) revocation(ctx context.Context, revocation *v1alpha1.TokenRevo
 	for i := range policies.Items {
 		p := &policies.Items[i]
 		exists = exists || p.Name == revocation.Spec.PolicyName
+		if index.Trimmed(p) {
+			unknown = true // too large for the cache, and a warning is not worth reading it
+			continue
+		}
 		intent := compile.Intend(compile.Input{Policy: p, Classes: classes, Revocations: []v1alpha1.TokenRevocation{*revocation}, Now: now})
 		unknown = unknown || intent.Document == nil
 		for _, outcome := range intent.Revoked {

@@ -1,7 +1,9 @@
 package resources
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
@@ -61,10 +63,33 @@ func (r *Resources) Problems() []compiled.Problem {
 			add(compiled.ProblemSigningKey, "RotationDue", "the signing key is older than rotation.interval, and its owner has not replaced it")
 		}
 	}
+	for _, p := range keyProblems(r.Keys()) {
+		add(compiled.ProblemKeys, p.Reason, p.Message)
+	}
 	if p, ok := r.untrusted.problem(); ok {
 		problems = append(problems, p)
 	}
 	return problems
+}
+
+// maxKeyMessage bounds the message about one provider's keys, in bytes.
+const maxKeyMessage = 256
+
+// keyProblems names the providers whose keys are missing or cannot be refreshed, those that are missing first.
+func keyProblems(providers []jwks.Status) []compiled.Problem {
+	var missing, stale []compiled.Problem
+	for _, p := range providers {
+		message := p.Provider + ": " + cmp.Or(p.Err, "the keys were not loaded yet")
+		message = strings.ToValidUTF8(message[:min(len(message), maxKeyMessage)], "")
+		switch {
+		case !p.Ready:
+			missing = append(missing, compiled.Problem{Reason: "Unavailable", Message: message})
+		case p.Err != "":
+			stale = append(stale, compiled.Problem{Reason: "RefreshFails", Message: message})
+		}
+	}
+	all := append(missing, stale...)
+	return all[:min(len(all), compiled.MaxKeyProblems)]
 }
 
 // noKey says why no token can be signed.

@@ -1,0 +1,173 @@
+package inject
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/index"
+)
+
+// counted counts the calls of Policies and of the reader.
+type counted struct {
+	Policies
+	client.Reader
+	selects, gets, lists atomic.Int64
+	// during is called while a read is in progress; nil for none.
+	during func()
+}
+
+func (c *counted) Select(ctx context.Context, namespace string, podLabels map[string]string) (*v1alpha1.SecurityPolicy, error) {
+	c.selects.Add(1)
+	return c.Policies.Select(ctx, namespace, podLabels)
+}
+
+func (c *counted) Get(ctx context.Context, key client.ObjectKey, object client.Object, opts ...client.GetOption) error {
+	c.gets.Add(1)
+	if c.during != nil {
+		c.during()
+	}
+	return c.Reader.Get(ctx, key, object, opts...)
+}
+
+func (c *counted) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	c.lists.Add(1)
+	return c.Reader.List(ctx, list, opts...)
+}
+
+func countedHandler(t *testing.T, objects ...client.Object) (*Handler, *counted) {
+	t.Helper()
+	h := handler(t, "", objects...)
+	c := &counted{Policies: h.config.Policies, Reader: h.config.Live}
+	h.config.Policies, h.config.Live = c, c
+	return h, c
+}
+
+// TestOneLookPerPod checks that a second invocation for a pod, after another webhook added a container, reads no policies again,
+// and that any other pod is looked at.
+func TestOneLookPerPod(t *testing.T) {
+	h, c := countedHandler(t, namespace(""), class(), securityPolicy("orders", 1))
+	first := request(t, appPod())
+	response := h.Handle(t.Context(), first)
+	if !response.Allowed || len(response.Patches) == 0 {
+		t.Fatalf("got %+v", response)
+	}
+	patch, err := jsonpatch.DecodePatch(encode(t, response.Patches))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := patch.Apply(first.Object.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := &corev1.Pod{}
+	if err := json.Unmarshal(b, pod); err != nil {
+		t.Fatal(err)
+	}
+	pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "added", Image: "x"})
+	pod.Spec.InitContainers[0].TerminationMessagePath = "/dev/termination-log" // a default of the API server
+	pod.Spec.InitContainers[0].Image = "mirror.example.com/sidecar:1"
+	if response := h.Handle(t.Context(), request(t, pod)); !response.Allowed {
+		t.Fatalf("got %+v", response)
+	}
+	if n := c.selects.Load(); n != 1 {
+		t.Errorf("the policies were looked at %d times for one pod", n)
+	}
+	pod.Labels["version"] = "2"
+	h.Handle(t.Context(), request(t, pod))
+	if n := c.selects.Load(); n != 2 {
+		t.Errorf("another pod was not looked at")
+	}
+}
+
+// TestReadsOfManyPods checks that pods of one policy that arrive together share the reads of its document.
+func TestReadsOfManyPods(t *testing.T) {
+	const pods = 100
+	h, c := countedHandler(t, namespace(""), class(), securityPolicy("orders", 1))
+	arrived, proceed := make(chan struct{}, pods), make(chan struct{})
+	c.during = func() { arrived <- struct{}{}; <-proceed }
+	var wg sync.WaitGroup
+	review := func() {
+		wg.Go(func() {
+			if response := h.Handle(t.Context(), request(t, appPod())); !response.Allowed {
+				t.Errorf("got %+v", response.Result)
+			}
+		})
+	}
+	review()
+	<-arrived
+	for range pods - 1 {
+		review()
+	}
+	close(proceed)
+	wg.Wait()
+	if gets, lists := c.gets.Load(), c.lists.Load(); gets > 20 || lists != 0 {
+		t.Errorf("%d pods cost %d reads and %d lists of the API server", pods, gets, lists)
+	}
+}
+
+// refusing refuses every namespace.
+type refusing struct{ Policies }
+
+func (refusing) Select(context.Context, string, map[string]string) (*v1alpha1.SecurityPolicy, error) {
+	return nil, index.ErrTooMany
+}
+
+func TestTooManyPoliciesRefusePods(t *testing.T) {
+	h := handler(t, "")
+	h.config.Policies = refusing{}
+	response := h.Handle(t.Context(), request(t, appPod()))
+	if response.Allowed || response.Result.Code != 403 {
+		t.Errorf("got %+v", response)
+	}
+}
+
+// TestClassJustCreated checks that a class which the cache does not have yet is read.
+func TestClassJustCreated(t *testing.T) {
+	policy := securityPolicy("orders", 1)
+	policy.Spec.SidecarClassName = ptr.To("default")
+	h, c := countedHandler(t, namespace(""), class(), policy)
+	h.config.Reader = handler(t, "", namespace("")).config.Reader
+	if response := h.Handle(t.Context(), request(t, appPod())); !response.Allowed || c.lists.Load() != 1 {
+		t.Errorf("got %+v after %d lists", response, c.lists.Load())
+	}
+}
+
+// TestDocumentOfTheCache checks when the cache's document is good enough for a pod's floor, so that nothing is read.
+func TestDocumentOfTheCache(t *testing.T) {
+	policy := securityPolicy("orders", 1)
+	policy.UID, policy.Generation = "u", 3
+	recorded := policy.DeepCopy()
+	recorded.Status.Revision = 9
+	for name, tc := range map[string]struct {
+		policy    *v1alpha1.SecurityPolicy
+		change    func(*compiled.Policy)
+		wantReads int64
+	}{
+		"of this policy":               {policy, nil, 0},
+		"of an older generation":       {policy, func(p *compiled.Policy) { p.Generation = 2 }, 1},
+		"of a deleted one of the name": {policy, func(p *compiled.Policy) { p.UID = "old" }, 1},
+		"a tombstone":                  {policy, func(p *compiled.Policy) { p.Deleted = true }, 1},
+		"older than the status says":   {recorded, nil, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cached := signedHandler(t, documentOf(t, policy, 7, tc.change))
+			live := signedHandler(t, documentOf(t, policy, 8, nil))
+			c := &counted{Reader: live.config.Live}
+			cached.config.Live = c
+			got, err := cached.last(t.Context(), tc.policy)
+			if want := 7 + tc.wantReads; err != nil || c.gets.Load() != tc.wantReads || got.Revision != want {
+				t.Errorf("got %+v after %d reads: %v", got, c.gets.Load(), err)
+			}
+		})
+	}
+}

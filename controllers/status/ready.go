@@ -1,0 +1,40 @@
+package status
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+// stalling are the reasons that end only when somebody changes a policy. The others may pass while objects are being applied: the
+// class or the namespace's label can come later than the policy.
+var stalling = []string{v1alpha1.ReasonInvalid, v1alpha1.ReasonConflicted}
+
+// summary returns the two conditions by which tools know whether an object was applied with success, in the convention of kstatus.
+// Ready is True if the policy is accepted and its document is written. Stalled is True if it will not become ready by itself. Neither
+// depends on pods: a policy is often applied together with them, and before them.
+func summary(conditions []metav1.Condition) []metav1.Condition {
+	ready := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady,
+		Message: "the policy is valid and its document is written",
+	}
+	stalled := metav1.Condition{
+		Type: v1alpha1.ConditionStalled, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonNotStalled,
+		Message: "nobody has to change the policy",
+	}
+	for _, kind := range []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionProgrammed} {
+		c := meta.FindStatusCondition(conditions, kind)
+		if c.Status == metav1.ConditionTrue {
+			continue
+		}
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, c.Reason, c.Message
+		if slices.Contains(stalling, c.Reason) {
+			stalled.Status, stalled.Reason, stalled.Message = metav1.ConditionTrue, c.Reason, c.Message
+		}
+		break
+	}
+	return []metav1.Condition{ready, stalled}
+}
