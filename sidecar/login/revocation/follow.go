@@ -51,20 +51,33 @@ func (x *Index) step(ctx context.Context, loaded bool) error {
 	x.table.begin()
 	cursor, err := x.config.Feed.Load(ctx, func(entries []Entry) { x.table.add(entries, x.config.Now()) })
 	x.config.Metrics.loaded(err)
-	if err != nil {
+	unproven := errors.Is(err, ErrUnproven)
+	if err != nil && !unproven {
 		return err
 	}
 	x.table.complete()
 	x.counted = began
 	x.Apply(cursor, nil)
-	x.fresh.Store(max(0, int64(began.Sub(x.start))))
+	if unproven { // Follow goes on from here, and reports once the store is known to be current
+		return x.Doubt(err)
+	}
+	x.confirm(began)
+	return nil
+}
+
+// confirm records that the index was complete at a time.
+func (x *Index) confirm(at time.Time) {
+	x.fresh.Store(max(0, int64(at.Sub(x.start))))
+	x.caughtUp.Store(true)
+	if x.doubted.Swap(false) {
+		x.config.Log.Info("the revocations are known to be current again")
+	}
 	select {
 	case <-x.ready:
 	default:
 		close(x.ready)
-		x.config.Log.Info("revocations loaded", "position", cursor.Position.String())
+		x.config.Log.Info("revocations loaded", "position", x.cursor.Load().Position.String())
 	}
-	return nil
 }
 
 // follow ends with errMaxSilence if LowerMaxStaleness asks for it.
@@ -76,6 +89,7 @@ func (x *Index) follow(ctx context.Context) error {
 	x.interrupt = cancel
 	x.mu.Unlock()
 	err := x.config.Feed.Follow(following, *x.cursor.Load(), maxSilence, x)
+	x.caughtUp.Store(false)
 	if following.Err() != nil && ctx.Err() == nil {
 		return errMaxSilence
 	}

@@ -49,8 +49,10 @@ type Index struct {
 	start  time.Time
 	cursor atomic.Pointer[Cursor]
 	ready  chan struct{}
-	stop   context.CancelFunc
-	wg     sync.WaitGroup
+	// caughtUp says that the index follows the store and has seen all of it. doubted says that the store is not known to be current.
+	caughtUp, doubted atomic.Bool
+	stop              context.CancelFunc
+	wg                sync.WaitGroup
 	// counted is when the size of the store was last read. Only the feed's goroutine uses it.
 	counted time.Time
 
@@ -165,7 +167,7 @@ func (x *Index) Apply(c Cursor, entries []Entry) {
 // Fresh implements Sink.
 func (x *Index) Fresh(ctx context.Context, at time.Time) error {
 	now := x.config.Now()
-	x.fresh.Store(max(0, int64(at.Sub(x.start))))
+	x.confirm(at)
 	x.table.sweep(now)
 	if !x.table.overflow.Load() || now.Sub(x.counted) < recountEvery {
 		return nil
@@ -176,6 +178,15 @@ func (x *Index) Fresh(ctx context.Context, at time.Time) error {
 		return errRoom
 	}
 	return err
+}
+
+// Doubt implements Sink. The index ages, although changes still arrive.
+func (x *Index) Doubt(cause error) error {
+	x.caughtUp.Store(false)
+	if !x.doubted.Swap(true) {
+		x.config.Log.Warn("the revocations may not be current, because the store does not prove that it is the master", "error", cause)
+	}
+	return nil
 }
 
 // WriteThrough is a Store that also updates the sidecar's own Index. A sidecar then refuses a token as soon as it has responded
