@@ -17,7 +17,7 @@ const (
 	// DefaultMaxStaleness is the default of MaxStaleness.
 	DefaultMaxStaleness = 5 * time.Second
 	// retryFirst and retryMost are the first and the longest pause between attempts to read the feed.
-	retryFirst, retryMost = 20 * time.Millisecond, time.Second
+	retryFirst, retryMost = 20 * time.Millisecond, 500 * time.Millisecond
 	// recountEvery is the pause between checks whether an index that overflowed has room again.
 	recountEvery = 30 * time.Second
 )
