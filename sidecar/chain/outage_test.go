@@ -194,6 +194,7 @@ func outages() map[string]outage {
 				d.untilStale()
 				d.redis.Promote()
 				redistest.Eventually(d.t, "recovery", func() bool { return d.s.use(d.seen).status == 200 })
+				d.untilWrites()
 			},
 			want: healthy(),
 		},
@@ -212,6 +213,7 @@ func outages() map[string]outage {
 				d.untilStale()
 				d.redis.Resume()
 				redistest.Eventually(d.t, "recovery", func() bool { return d.s.use(d.seen).status == 200 })
+				d.untilWrites()
 			},
 			want: healthy(),
 		},
@@ -223,6 +225,7 @@ func outages() map[string]outage {
 			happens: func(d *stand) {
 				d.redis.Restart()
 				redistest.Eventually(d.t, "recovery", func() bool { return d.s.login("eve") != tokens{} })
+				d.untilWrites()
 				d.untilCacheIsOld()
 			},
 			want: but(healthy(), loggedOut),
@@ -303,6 +306,12 @@ func (d *stand) untilStale() {
 func (d *stand) untilCacheIsOld() {
 	d.t.Helper()
 	redistest.Eventually(d.t, "the sidecar to look up the session again", func() bool { return d.s.use(d.seen).status != 200 })
+}
+
+// untilWrites waits until the sidecar takes revocations again.
+func (d *stand) untilWrites() {
+	d.t.Helper()
+	redistest.Eventually(d.t, "a revocation to be accepted", func() bool { return d.request(apiRevoke) == "200" })
 }
 
 // untilNoticed waits until the sidecar no longer uses its Redis.

@@ -33,9 +33,12 @@ func (x *Index) run(ctx context.Context) {
 		case errors.Is(err, ErrGap), errors.Is(err, errRoom):
 			x.config.Log.Info("loading all revocations again", "reason", err)
 			loaded = false
-		case !unavailable: // once per outage; the age metric shows how long it lasts
-			x.config.Log.Warn("following revocations failed, retrying", "error", err)
-			unavailable = true
+		default:
+			x.fallBehind()
+			if !unavailable { // once per outage; the age metric shows how long it lasts
+				x.config.Log.Warn("following revocations failed, retrying", "error", err)
+				unavailable = true
+			}
 		}
 		x.sleep(ctx, pause)
 		pause = min(2*pause, retryMost)
@@ -68,7 +71,7 @@ func (x *Index) step(ctx context.Context, loaded bool) error {
 // confirm records that the index was complete at a time.
 func (x *Index) confirm(at time.Time) {
 	x.fresh.Store(max(0, int64(at.Sub(x.start))))
-	x.caughtUp.Store(true)
+	x.catchUp()
 	if x.doubted.Swap(false) {
 		x.config.Log.Info("the revocations are known to be current again")
 	}
@@ -89,7 +92,6 @@ func (x *Index) follow(ctx context.Context) error {
 	x.interrupt = cancel
 	x.mu.Unlock()
 	err := x.config.Feed.Follow(following, *x.cursor.Load(), maxSilence, x)
-	x.caughtUp.Store(false)
 	if following.Err() != nil && ctx.Err() == nil {
 		return errMaxSilence
 	}
