@@ -34,6 +34,8 @@ type Conn struct {
 	last    atomic.Pointer[lastOutcome]
 	// doubt is why the Sentinels do not confirm the master.
 	doubt atomic.Pointer[lastOutcome]
+	// policy is the maxmemory-policy of the servers; nil before it is known, and empty if they do not say it.
+	policy atomic.Pointer[string]
 	// asked is how urgently the master must be looked up again.
 	asked atomic.Int32
 
@@ -57,6 +59,8 @@ type Status struct {
 	Up bool
 	// Err is why Up is false: an error reply, or the cause of the outage.
 	Err error
+	// Evicts is the maxmemory-policy under which a server may delete keys. It is empty under noeviction, and if it is unknown.
+	Evicts string
 }
 
 // Open returns a connection that is made in the background, so Redis may be unavailable. An error means that c is invalid. log
@@ -126,10 +130,10 @@ func (c *Conn) Status() Status {
 	defer c.mu.Unlock()
 	for g := range c.guards {
 		if g.breaker.open.Load() && g.blamed.Load() && g.inUse() {
-			return Status{Err: g.cause.Load()}
+			return Status{Err: g.cause.Load(), Evicts: c.evicting()}
 		}
 	}
-	return Status{Up: last == nil, Err: last}
+	return Status{Up: last == nil, Err: last, Evicts: c.evicting()}
 }
 
 // Close closes the connection. Operations in progress fail.

@@ -42,7 +42,10 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "postern_state_breaker_open", Help: "Unavailable Redis servers. No commands are sent to them until a probe succeeds.",
 	}, m.open)
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.lookups, up, open} {
+	evicts := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "postern_state_evicts", Help: "1 while the maxmemory-policy of a configured Redis is not noeviction.",
+	}, m.evicts)
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.lookups, up, open, evicts} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics of shared state: %w", err)
 		}
@@ -96,6 +99,17 @@ func (m *Metrics) up() float64 {
 		}
 	}
 	return 1
+}
+
+func (m *Metrics) evicts() float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for c := range m.conns {
+		if c.evicting() != "" {
+			return 1
+		}
+	}
+	return 0
 }
 
 func (m *Metrics) open() (n float64) {

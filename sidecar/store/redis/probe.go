@@ -10,7 +10,7 @@ import (
 
 // monitor is the state of run.
 type monitor struct {
-	swept, replaced, loaded time.Time
+	swept, replaced, loaded, policy time.Time
 }
 
 // run monitors the connection until ctx ends. It checks at once, so that Status is known soon. Then it checks rarely while all
@@ -31,6 +31,10 @@ func (c *Conn) run(ctx context.Context) {
 			}
 			c.answer(ctx, &m)
 			c.check(ctx, sweep)
+			if time.Since(m.policy) > policyInterval && c.openGuards() == 0 {
+				m.policy = time.Now()
+				c.checkPolicy(ctx)
+			}
 		}
 		if c.Status().Up && c.openGuards() == 0 {
 			timer.Reset(idleInterval)
