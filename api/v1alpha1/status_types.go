@@ -96,6 +96,8 @@ const (
 	ReasonInProcess = "InProcess"
 	// ReasonRedisUnavailable: Redis is unavailable for some sidecars. Rules apply their onFailure.
 	ReasonRedisUnavailable = "RedisUnavailable"
+	// ReasonRedisEvicts: Redis may delete keys to make room, and with them sessions and revocations.
+	ReasonRedisEvicts = "RedisEvicts"
 )
 
 // Reasons of VaultReady, SigningKeyReady and KeysReady. Those of VaultReady are the states that sidecars report.

@@ -34,7 +34,7 @@ var (
 	needsKeys  = need{compiled.ProblemKeys, []string{
 		v1alpha1.ReasonKeysUnavailable, v1alpha1.ReasonRefreshFails,
 	}, v1alpha1.ReasonKeysUnavailable}
-	needsRedis = need{compiled.ProblemRedis, []string{v1alpha1.ReasonRedisUnavailable}, v1alpha1.ReasonRedisUnavailable}
+	needsRedis = need{compiled.ProblemRedis, []string{v1alpha1.ReasonRedisUnavailable, v1alpha1.ReasonRedisEvicts}, v1alpha1.ReasonRedisUnavailable}
 )
 
 // dependencies returns the conditions about the dependencies of this policy's sidecars.
@@ -122,6 +122,9 @@ func (in *Input) sharedState() metav1.Condition {
 	case len(complaints) > 0:
 		c.Reason = complaints[0].reason
 		c.Message = describe(complaints) + ". Their rules follow onFailure"
+		if c.Reason == v1alpha1.ReasonRedisEvicts {
+			c.Message = describe(complaints) + ". Sessions and revocations can be lost; set maxmemory-policy noeviction in Redis"
+		}
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonRedis, "sidecars share their state in Redis"
 	}

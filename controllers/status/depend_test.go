@@ -76,6 +76,14 @@ func TestDependencies(t *testing.T) {
 			in: issuing(troubled("b", "Redis/Timeout/dial"), good("a")), wantVault: "True/Ready", wantKey: "True/Ready", wantRedis: "False/RedisUnavailable",
 			wantMessage: "1 sidecar reports RedisUnavailable: b (Timeout: dial). Their rules follow onFailure",
 		},
+		"Redis evicts": {
+			in: issuing(troubled("b", "Redis/RedisEvicts/maxmemory-policy is allkeys-lru"), good("a")), wantVault: "True/Ready", wantKey: "True/Ready", wantRedis: "False/RedisEvicts",
+			wantMessage: "1 sidecar reports RedisEvicts: b (maxmemory-policy is allkeys-lru). Sessions and revocations can be lost; set maxmemory-policy noeviction",
+		},
+		"Redis evicts, and is unavailable for another": {
+			in: issuing(troubled("b", "Redis/RedisEvicts/x"), troubled("a", "Redis/Unavailable/dial")), wantVault: "True/Ready", wantKey: "True/Ready", wantRedis: "False/RedisUnavailable",
+			wantMessage: "1 sidecar reports RedisUnavailable: a (Unavailable: dial). 1 sidecar reports RedisEvicts: b (x). Their rules follow onFailure",
+		},
 		"an unknown kind": {
 			in: issuing(troubled("a", "Moon/Full/x")), wantVault: "True/Ready", wantKey: "True/Ready", wantRedis: "True/Redis",
 		},

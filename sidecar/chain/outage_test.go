@@ -2,6 +2,7 @@ package chain
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -160,12 +161,59 @@ func outages() map[string]outage {
 			want:      but(healthy(), withoutStore(), tooOld),
 			wantAllow: but(allowed, withoutStore()),
 		},
+		"a demoted master, within maxStaleness": {
+			before: longStaleness, happens: func(d *stand) { d.redis.Demote(); d.untilNoticed() },
+			want: but(healthy(), withoutStore(), unknown), wantAllow: unknownAllowed,
+		},
+		"a demoted master, for longer": {
+			happens:   func(d *stand) { d.redis.Demote(); d.untilStale(); d.untilNoticed() },
+			want:      but(healthy(), withoutStore(), tooOld),
+			wantAllow: but(allowed, withoutStore()),
+		},
+		"a replica with its master (READONLY), for longer": {
+			happens: func(d *stand) {
+				becomeReplica(d.t, d.redis)
+				d.untilStale()
+				d.untilNoticed()
+			},
+			want:      but(healthy(), withoutStore(), tooOld),
+			wantAllow: but(allowed, withoutStore()),
+		},
+		"MASTERDOWN, within maxStaleness": {
+			before: longStaleness, happens: func(d *stand) { masterDown(d.redis); d.untilNoticed() },
+			want: but(healthy(), withoutStore(), unknown), wantAllow: unknownAllowed,
+		},
+		"MASTERDOWN, for longer": {
+			happens:   func(d *stand) { masterDown(d.redis); d.untilStale(); d.untilNoticed() },
+			want:      but(healthy(), withoutStore(), tooOld),
+			wantAllow: but(allowed, withoutStore()),
+		},
+		"Redis is promoted again": {
+			happens: func(d *stand) {
+				d.redis.Demote()
+				d.untilStale()
+				d.redis.Promote()
+				redistest.Eventually(d.t, "recovery", func() bool { return d.s.use(d.seen).status == 200 })
+				d.untilWrites()
+			},
+			want: healthy(),
+		},
+		"Redis misses its replicas, within maxStaleness": {
+			all: shortIdle, before: longStaleness, happens: func(d *stand) { missReplicas(d.redis); d.untilTouched() },
+			want: but(healthy(), withoutWrites()), wantAllow: map[string]string{},
+		},
+		"Redis misses its replicas, for longer": {
+			happens:   func(d *stand) { missReplicas(d.redis); d.untilStale() },
+			want:      but(healthy(), withoutWrites(), tooOld, map[string]string{apiCheck: "503 unavailable"}),
+			wantAllow: but(allowed, withoutWrites(), map[string]string{sessions: "200", apiCheck: "200"}),
+		},
 		"Redis is back": {
 			happens: func(d *stand) {
 				d.redis.Pause()
 				d.untilStale()
 				d.redis.Resume()
 				redistest.Eventually(d.t, "recovery", func() bool { return d.s.use(d.seen).status == 200 })
+				d.untilWrites()
 			},
 			want: healthy(),
 		},
@@ -177,6 +225,7 @@ func outages() map[string]outage {
 			happens: func(d *stand) {
 				d.redis.Restart()
 				redistest.Eventually(d.t, "recovery", func() bool { return d.s.login("eve") != tokens{} })
+				d.untilWrites()
 				d.untilCacheIsOld()
 			},
 			want: but(healthy(), loggedOut),
@@ -258,6 +307,39 @@ func (d *stand) untilCacheIsOld() {
 	d.t.Helper()
 	redistest.Eventually(d.t, "the sidecar to look up the session again", func() bool { return d.s.use(d.seen).status != 200 })
 }
+
+// untilWrites waits until the sidecar takes revocations again.
+func (d *stand) untilWrites() {
+	d.t.Helper()
+	redistest.Eventually(d.t, "a revocation to be accepted", func() bool { return d.request(apiRevoke) == "200" })
+}
+
+// untilNoticed waits until the sidecar no longer uses its Redis.
+func (d *stand) untilNoticed() {
+	d.t.Helper()
+	redistest.Eventually(d.t, "the sidecar to notice", func() bool { st, _ := d.s.shared.Redis(); return !st.Up })
+}
+
+// masterDown makes a replica that does not answer without its master.
+func masterDown(s *redistest.Server) {
+	s.Do("CONFIG", "SET", "replica-serve-stale-data", "no")
+	s.Demote()
+}
+
+// becomeReplica makes s a replica with all data, of another server that was its replica.
+func becomeReplica(t *testing.T, s *redistest.Server) {
+	t.Helper()
+	master := s.Replica()
+	master.Promote()
+	host, port, err := net.SplitHostPort(master.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Do("REPLICAOF", host, port)
+}
+
+// missReplicas makes a master refuse writes because it has no replicas.
+func missReplicas(s *redistest.Server) { s.Do("CONFIG", "SET", "min-replicas-to-write", "1") }
 
 func (d *stand) hideKey() {
 	d.t.Helper()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/store/keyspace"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
@@ -62,7 +63,7 @@ func (a *Acquirer) openConn() (*redis.Conn, func(), error) {
 func (a *Acquirer) redisConfig(r *compiled.Redis) (c redis.Config, err error) {
 	c = redis.Config{
 		Mode: redis.Mode(r.Mode), Addresses: r.Addresses, MasterName: r.MasterName, Database: r.Database, Username: r.Username,
-		Timeout: r.Timeout.Std(),
+		Timeout: r.Timeout.Std(), ProbeKey: keyspace.New("revocation", a.policy.Namespace).Key("probe"),
 	}
 	if c.Password, err = a.secret(r.Password); err != nil {
 		return c, err

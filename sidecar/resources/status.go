@@ -52,8 +52,13 @@ func (r *Resources) Problems() []compiled.Problem {
 			add(compiled.ProblemVault, reason, message)
 		}
 	}
-	if st, ok := r.Redis(); ok && !st.Up {
-		add(compiled.ProblemRedis, "Unavailable", st.Err.Error())
+	if st, ok := r.Redis(); ok {
+		if !st.Up {
+			add(compiled.ProblemRedis, "Unavailable", st.Err.Error())
+		}
+		if st.Evicts != "" {
+			add(compiled.ProblemRedis, "RedisEvicts", "maxmemory-policy is "+st.Evicts)
+		}
 	}
 	for _, ring := range r.rings.InUse() {
 		switch st := ring.Status(); {

@@ -33,9 +33,12 @@ func (x *Index) run(ctx context.Context) {
 		case errors.Is(err, ErrGap), errors.Is(err, errRoom):
 			x.config.Log.Info("loading all revocations again", "reason", err)
 			loaded = false
-		case !unavailable: // once per outage; the age metric shows how long it lasts
-			x.config.Log.Warn("following revocations failed, retrying", "error", err)
-			unavailable = true
+		default:
+			x.fallBehind()
+			if !unavailable { // once per outage; the age metric shows how long it lasts
+				x.config.Log.Warn("following revocations failed, retrying", "error", err)
+				unavailable = true
+			}
 		}
 		x.sleep(ctx, pause)
 		pause = min(2*pause, retryMost)
@@ -51,20 +54,33 @@ func (x *Index) step(ctx context.Context, loaded bool) error {
 	x.table.begin()
 	cursor, err := x.config.Feed.Load(ctx, func(entries []Entry) { x.table.add(entries, x.config.Now()) })
 	x.config.Metrics.loaded(err)
-	if err != nil {
+	unproven := errors.Is(err, ErrUnproven)
+	if err != nil && !unproven {
 		return err
 	}
 	x.table.complete()
 	x.counted = began
 	x.Apply(cursor, nil)
-	x.fresh.Store(max(0, int64(began.Sub(x.start))))
+	if unproven { // Follow goes on from here, and reports once the store is known to be current
+		return x.Doubt(err)
+	}
+	x.confirm(began)
+	return nil
+}
+
+// confirm records that the index was complete at a time.
+func (x *Index) confirm(at time.Time) {
+	x.fresh.Store(max(0, int64(at.Sub(x.start))))
+	x.catchUp()
+	if x.doubted.Swap(false) {
+		x.config.Log.Info("the revocations are known to be current again")
+	}
 	select {
 	case <-x.ready:
 	default:
 		close(x.ready)
-		x.config.Log.Info("revocations loaded", "position", cursor.Position.String())
+		x.config.Log.Info("revocations loaded", "position", x.cursor.Load().Position.String())
 	}
-	return nil
 }
 
 // follow ends with errMaxSilence if LowerMaxStaleness asks for it.

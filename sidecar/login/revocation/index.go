@@ -17,7 +17,10 @@ const (
 	// DefaultMaxStaleness is the default of MaxStaleness.
 	DefaultMaxStaleness = 5 * time.Second
 	// retryFirst and retryMost are the first and the longest pause between attempts to read the feed.
-	retryFirst, retryMost = 20 * time.Millisecond, time.Second
+	retryFirst, retryMost = 20 * time.Millisecond, 250 * time.Millisecond
+	// settleFor is how long a sidecar takes no revocations after it has caught up again. All sidecars find a store that is back, and
+	// catch up, within this time. A revocation is then known everywhere at once, and not only at those that were faster.
+	settleFor = time.Second
 	// recountEvery is the pause between checks whether an index that overflowed has room again.
 	recountEvery = 30 * time.Second
 )
@@ -49,8 +52,14 @@ type Index struct {
 	start  time.Time
 	cursor atomic.Pointer[Cursor]
 	ready  chan struct{}
-	stop   context.CancelFunc
-	wg     sync.WaitGroup
+	// writable is the time, in nanoseconds since start, from which WriteThrough takes revocations; negative while the index is behind.
+	writable atomic.Int64
+	// doubted says that the store is not known to be current.
+	doubted atomic.Bool
+	// lost says that the store was unavailable since the index last had everything. Only the feed's goroutine uses it.
+	lost bool
+	stop context.CancelFunc
+	wg   sync.WaitGroup
 	// counted is when the size of the store was last read. Only the feed's goroutine uses it.
 	counted time.Time
 
@@ -80,6 +89,7 @@ func NewIndex(c IndexConfig) (*Index, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	x := &Index{config: c, table: newTable(c.MaxEntries), start: c.Now(), ready: make(chan struct{}), stop: stop, maxSilence: c.MaxStaleness}
 	x.fresh.Store(-1)
+	x.writable.Store(-1)
 	x.cursor.Store(&Cursor{})
 	if c.Before != nil {
 		x.table.inherit(c.Before.table)
@@ -165,7 +175,7 @@ func (x *Index) Apply(c Cursor, entries []Entry) {
 // Fresh implements Sink.
 func (x *Index) Fresh(ctx context.Context, at time.Time) error {
 	now := x.config.Now()
-	x.fresh.Store(max(0, int64(at.Sub(x.start))))
+	x.confirm(at)
 	x.table.sweep(now)
 	if !x.table.overflow.Load() || now.Sub(x.counted) < recountEvery {
 		return nil
@@ -178,6 +188,37 @@ func (x *Index) Fresh(ctx context.Context, at time.Time) error {
 	return err
 }
 
+// Doubt implements Sink. The index ages, although changes still arrive.
+func (x *Index) Doubt(cause error) error {
+	x.fallBehind()
+	if !x.doubted.Swap(true) {
+		x.config.Log.Warn("the revocations may not be current, because the store does not prove that it is the master", "error", cause)
+	}
+	return nil
+}
+
+// fallBehind records that the index may miss revocations, because of its store.
+func (x *Index) fallBehind() { x.lost = true; x.writable.Store(-1) }
+
+// catchUp records that the index has everything.
+func (x *Index) catchUp() {
+	if x.writable.Load() >= 0 {
+		return
+	}
+	at := x.config.Now().Sub(x.start)
+	if x.lost {
+		at += settleFor
+	}
+	x.lost = false
+	x.writable.Store(int64(max(0, at)))
+}
+
+// takesWrites reports whether the index has had everything for long enough.
+func (x *Index) takesWrites() bool {
+	from := x.writable.Load()
+	return from >= 0 && x.config.Now().Sub(x.start) >= time.Duration(from)
+}
+
 // WriteThrough is a Store that also updates the sidecar's own Index. A sidecar then refuses a token as soon as it has responded
 // that the token is revoked. Other sidecars get the revocation from the store's feed, as does this one a little later.
 type WriteThrough struct {
@@ -185,8 +226,15 @@ type WriteThrough struct {
 	Index *Index
 }
 
-// Add implements Store. If the store fails, the index is not updated either, and the caller gets the error.
+// ErrBehind reports that the index has not caught up with its store after an outage. Nothing was revoked.
+var ErrBehind = errors.New("the revocation index has not caught up with the store")
+
+// Add implements Store. It fails with ErrBehind until some time after an outage: otherwise a revocation could be acknowledged
+// while other sidecars still accept the token. If the store fails, the index is not updated either, and the caller gets the error.
 func (w WriteThrough) Add(ctx context.Context, entries ...Entry) (Position, error) {
+	if !w.Index.takesWrites() {
+		return Position{}, ErrBehind
+	}
 	p, err := w.Store.Add(ctx, entries...)
 	if err == nil {
 		w.Index.table.add(entries, w.Index.config.Now())

@@ -42,6 +42,17 @@ func (k Keyspace) Key(parts ...string) string {
 	return string(b)
 }
 
+// Hash returns a part that stands for names of persons: a key does not show who they are, whatever the length of the names. The
+// hash differs between keyspaces. Many people can read the keys of a Redis. Who knows a name can compute its hash.
+func (k Keyspace) Hash(names ...string) string {
+	b := append([]byte(k.prefix), 0)
+	for _, name := range names {
+		b = appendPlain(b, name)
+	}
+	sum := sha256.Sum256(b)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
 // appendPart appends "length:bytes", or "#hash" for a long part. A length has only decimal digits, so the two forms differ in
 // their first byte.
 func appendPart(b []byte, part string) []byte {

@@ -47,6 +47,27 @@ func TestLongPartIsHashed(t *testing.T) {
 	}
 }
 
+func TestHash(t *testing.T) {
+	k := New("room", "shop/orders")
+	if got, want := k.Hash("iss", "ada@example.com"), "bCazeO0U-2Ir_uyHlX4uppDJhGbF6CHuUNQVVuVZU0M"; got != want { // stored keys have it
+		t.Errorf("Hash = %q; want %q", got, want)
+	}
+	seen := map[string]string{}
+	for name, hash := range map[string]string{
+		"two names": k.Hash("a", "bc"), "cut elsewhere": k.Hash("ab", "c"), "joined": k.Hash("abc"), "with an empty one": k.Hash("", "abc"),
+		"another scope": New("room", "shop/other").Hash("a", "bc"), "another room": New("other", "shop/orders").Hash("a", "bc"),
+		"long": k.Hash(strings.Repeat("x", 1<<16)),
+	} {
+		if len(hash) != 43 {
+			t.Errorf("%s: %d characters", name, len(hash))
+		}
+		if other, taken := seen[hash]; taken {
+			t.Errorf("%s and %s have the same hash", name, other)
+		}
+		seen[hash] = name
+	}
+}
+
 // FuzzKeyIsInjective decodes the parts from the key. If they can be decoded, no other parts give the same key.
 func FuzzKeyIsInjective(f *testing.F) {
 	f.Add("shop/orders", "login", "192.0.2.1", "")

@@ -7,7 +7,7 @@ import "sync/atomic"
 const threshold = 3
 
 // breaker decides whether commands are sent to a server. It is closed at first. It opens after threshold consecutive failures,
-// and only a successful probe closes it.
+// or at once if the server is not the master. Only a successful probe closes it.
 type breaker struct {
 	failures atomic.Int32
 	open     atomic.Bool
@@ -24,6 +24,9 @@ func (b *breaker) succeed() {
 func (b *breaker) fail() bool {
 	return b.failures.Add(1) >= threshold && b.open.CompareAndSwap(false, true)
 }
+
+// trip opens the breaker at once, and reports whether it was closed.
+func (b *breaker) trip() bool { return b.open.CompareAndSwap(false, true) }
 
 // reset closes the breaker after a successful probe, and reports whether it was open.
 func (b *breaker) reset() bool {

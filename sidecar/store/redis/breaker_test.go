@@ -52,7 +52,7 @@ func TestClassify(t *testing.T) {
 		"no value":                   {err: goredis.Nil, want: answered},
 		"no value from the sentinel": {err: fmt.Errorf("asking sentinel: %w", goredis.Nil), want: unavailable},
 		"wrong type":                 {err: response("WRONGTYPE Operation against a key"), want: refused},
-		"read-only":                  {err: response("READONLY You can't write"), want: refused},
+		"read-only":                  {err: response("READONLY You can't write"), want: notMaster},
 		"moved":                      {err: response("MOVED 1 127.0.0.1:1"), want: refused},
 		"loading":                    {err: response("LOADING Redis is loading"), want: unavailable},
 		"not logged in":              {err: response("NOAUTH Authentication required."), want: unavailable},

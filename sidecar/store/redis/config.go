@@ -28,6 +28,9 @@ const (
 	maxTimeout     = 10 * time.Second
 )
 
+// defaultProbeKey is the default of Config.ProbeKey.
+const defaultProbeKey = "postern:probe"
+
 // Config configures the addresses and the login.
 type Config struct {
 	Mode Mode
@@ -44,6 +47,9 @@ type Config struct {
 	Password, SentinelPassword secret.Source
 	// TLS is nil for plain TCP.
 	TLS *TLSConfig
+	// ProbeKey is a key that no store writes. Deleting it proves that a server takes writes. The user of Username must have access
+	// to it. It defaults to defaultProbeKey.
+	ProbeKey string
 	// Timeout bounds one round trip. One operation takes at most three times as long, on a new connection. It defaults to
 	// DefaultTimeout.
 	Timeout time.Duration
@@ -64,6 +70,9 @@ type TLSConfig struct {
 func (c Config) withDefaults() (Config, error) {
 	if c.Timeout == 0 {
 		c.Timeout = DefaultTimeout
+	}
+	if c.ProbeKey == "" {
+		c.ProbeKey = defaultProbeKey
 	}
 	if c.Timeout < time.Millisecond || c.Timeout > maxTimeout {
 		return c, fmt.Errorf("timeout %s is not between 1ms and %s", c.Timeout, maxTimeout)

@@ -26,14 +26,24 @@ const (
 
 // Conn is the shared connection. It is safe for concurrent use.
 type Conn struct {
-	client  goredis.UniversalClient
-	timeout time.Duration
+	config  Config
+	opener  *opener
 	metrics *Metrics
 	log     *slog.Logger
+	link    atomic.Pointer[link]
 	last    atomic.Pointer[lastOutcome]
+	// doubt is why the Sentinels do not confirm the master.
+	doubt atomic.Pointer[lastOutcome]
+	// policy is the maxmemory-policy of the servers; nil before it is known, and empty if they do not say it.
+	policy atomic.Pointer[string]
+	// asked is how urgently the master must be looked up again.
+	asked atomic.Int32
 
 	mu     sync.Mutex
 	guards map[*guard]struct{}
+	ended  bool
+	// sole is the guard of a server that is not in a cluster.
+	sole *guard
 
 	wake chan struct{}
 	stop context.CancelFunc
@@ -44,10 +54,13 @@ type lastOutcome struct{ err error }
 
 // Status is the status of shared state, for readiness and conditions.
 type Status struct {
-	// Up reports that the last operation got a reply and that no server in use has an open breaker.
+	// Up reports that the last operation got a reply, that no server in use has an open breaker, and that the Sentinels, if any,
+	// confirm the master.
 	Up bool
 	// Err is why Up is false: an error reply, or the cause of the outage.
 	Err error
+	// Evicts is the maxmemory-policy under which a server may delete keys. It is empty under noeviction, and if it is unknown.
+	Evicts string
 }
 
 // Open returns a connection that is made in the background, so Redis may be unavailable. An error means that c is invalid. log
@@ -59,15 +72,14 @@ func Open(c Config, metrics *Metrics, log *slog.Logger) (*Conn, error) {
 	}
 	goredis.SetLogger(libraryLog{log})
 	ctx, stop := context.WithCancel(context.Background())
-	conn := &Conn{
-		timeout: c.Timeout, metrics: metrics, log: log, guards: map[*guard]struct{}{},
-		wake: make(chan struct{}, 1), stop: stop,
-	}
+	conn := &Conn{config: c, metrics: metrics, log: log, guards: map[*guard]struct{}{}, wake: make(chan struct{}, 1), stop: stop}
 	conn.last.Store(&lastOutcome{err: errors.New("redis has not been contacted yet")})
-	if conn.client, err = newClient(c, conn.watch); err != nil {
+	if conn.opener, err = newOpener(c); err != nil {
 		stop()
 		return nil, fmt.Errorf("opening redis: %w", err)
 	}
+	conn.opener.watch, conn.opener.moved = conn.watch, conn.moved
+	conn.link.Store(conn.opener.open())
 	metrics.add(conn)
 	conn.wg.Go(func() { conn.run(ctx) })
 	return conn, nil
@@ -77,10 +89,14 @@ func Open(c Config, metrics *Metrics, log *slog.Logger) (*Conn, error) {
 // client could undo its own count by closing its connection. f must return the client's errors unchanged. If the error matches
 // ErrUnavailable, the outcome is unknown.
 func (c *Conn) Do(ctx context.Context, f func(context.Context, goredis.UniversalClient) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTrips*c.timeout)
+	return c.do(ctx, c.link.Load(), f)
+}
+
+func (c *Conn) do(ctx context.Context, l *link, f func(context.Context, goredis.UniversalClient) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTrips*c.config.Timeout)
 	defer cancel()
 	start := time.Now()
-	err := f(ctx, c.client)
+	err := f(ctx, l.client)
 	c.metrics.observe(err, time.Since(start))
 	if err == nil {
 		if c.last.Load().err != nil {
@@ -92,31 +108,47 @@ func (c *Conn) Do(ctx context.Context, f func(context.Context, goredis.Universal
 		return err
 	}
 	c.last.Store(&lastOutcome{err: err})
+	return hide(err)
+}
+
+// hide turns the errors of an outage into an ErrUnavailable.
+func hide(err error) error {
 	var known *outage
-	if classify(err) != refused && !errors.As(err, &known) {
-		err = &outage{cause: err.Error()}
+	if found := classify(err); found == answered || found == refused || found == unwritable || errors.As(err, &known) {
+		return err
 	}
-	return err
+	return &outage{cause: err.Error()}
 }
 
 // Status returns the current status.
 func (c *Conn) Status() Status {
 	last := c.last.Load().err
+	if doubt := c.doubt.Load(); last == nil && doubt != nil {
+		last = doubt.err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for g := range c.guards {
-		if g.breaker.open.Load() && g.blamed.Load() {
-			return Status{Err: g.cause.Load()}
+		if g.breaker.open.Load() && g.blamed.Load() && g.inUse() {
+			return Status{Err: g.cause.Load(), Evicts: c.evicting()}
 		}
 	}
-	return Status{Up: last == nil, Err: last}
+	return Status{Up: last == nil, Err: last, Evicts: c.evicting()}
 }
 
 // Close closes the connection. Operations in progress fail.
 func (c *Conn) Close() error {
 	c.stop()
 	c.metrics.remove(c)
-	err := c.client.Close()
+	c.mu.Lock()
+	c.ended = true
+	l := c.link.Load()
+	c.mu.Unlock()
+	err := l.client.Close()
+	l.drop()
+	if c.opener.sentinels != nil {
+		c.opener.sentinels.close()
+	}
 	c.wg.Wait()
 	if err != nil && !errors.Is(err, goredis.ErrClosed) {
 		return fmt.Errorf("closing redis: %w", err)
@@ -124,12 +156,19 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// watch adds a guard to the client of a new node.
+// watch adds a guard to the client of a new node. A client that replaces another one gets the same guard.
 func (c *Conn) watch(node *goredis.Client) {
-	g := &guard{conn: c, node: node}
-	node.AddHook(g)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	g := c.sole
+	if g == nil {
+		g = &guard{conn: c}
+	}
+	if c.config.Mode != Cluster {
+		c.sole = g
+	}
+	g.node.Store(node)
+	node.AddHook(g)
 	c.guards[g] = struct{}{}
 }
 
@@ -139,14 +178,20 @@ func (c *Conn) forget(g *guard) {
 	delete(c.guards, g)
 }
 
+// opened is called when a breaker opens. The master may be elsewhere by now.
 func (c *Conn) opened(g *guard, cause error) {
-	c.log.Warn("Redis is unavailable; commands fail until a probe succeeds", "address", g.node.Options().Addr, "error", cause)
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	c.log.Warn("Redis is unavailable; commands fail until a probe succeeds", "address", c.address(g), "error", cause)
+	c.lookUp(true)
 }
 
 func (c *Conn) closed(g *guard) {
-	c.log.Info("Redis is available again", "address", g.node.Options().Addr)
+	c.log.Info("Redis is available again", "address", c.address(g))
+}
+
+// address returns the address of a guard's server, for the log.
+func (c *Conn) address(g *guard) string {
+	if addr := c.link.Load().master.Load(); addr != nil {
+		return *addr
+	}
+	return g.node.Load().Options().Addr
 }

@@ -7,34 +7,35 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// dialer opens connections. It logs in to sentinels itself: the client library reads the sentinel password only once, so it
-// would not use a rotated one.
+// dialer opens connections.
 type dialer struct {
-	timeout   time.Duration
-	tls       *tls.Config
-	sentinels []string
-	password  secret.Source
+	timeout time.Duration
+	tls     *tls.Config
 }
 
 // dial connects to addr within the dialer's timeout.
 func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	conn, err := d.connect(ctx, network, addr)
-	if err != nil {
-		return nil, err
+	return d.connect(ctx, network, addr)
+}
+
+// dialSentinel connects to a sentinel and logs in if password is not nil. The password is read for each connection: the client
+// library would keep the first one.
+func (d *dialer) dialSentinel(ctx context.Context, addr string, password secret.Source) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	conn, err := d.connect(ctx, "tcp", addr)
+	if err != nil || password == nil {
+		return conn, err
 	}
-	if d.password == nil || !slices.Contains(d.sentinels, addr) {
-		return conn, nil
-	}
-	if err := d.login(ctx, conn); err != nil {
+	if err := login(ctx, conn, password); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("logging in to sentinel %s: %w", addr, err)
 	}
@@ -54,8 +55,8 @@ func (d *dialer) connect(ctx context.Context, network, addr string) (net.Conn, e
 }
 
 // login sends AUTH. The reply is one line, because no other command was sent.
-func (d *dialer) login(ctx context.Context, conn net.Conn) error {
-	password, err := d.password.Read(ctx)
+func login(ctx context.Context, conn net.Conn, source secret.Source) error {
+	password, err := source.Read(ctx)
 	if err != nil {
 		return err
 	}

@@ -9,14 +9,16 @@ import (
 )
 
 // guard adds a breaker to one server, as a hook of its client. In a cluster each node has its own guard, so that a lost node
-// affects only its own keys.
+// affects only its own keys. In other modes there is one guard, also when the client is replaced.
 type guard struct {
 	conn    *Conn
-	node    *goredis.Client
+	node    atomic.Pointer[goredis.Client]
 	breaker breaker
 	// blamed reports that a command of a store failed here, not only the client's own requests for the cluster layout, which
 	// also go to replicas.
 	blamed atomic.Bool
+	// retired reports that the node of a cluster has no slots: it is a replica, or has left. It is not in use.
+	retired atomic.Bool
 	// cause is the server's latest failure. errOpen does not contain it.
 	cause atomic.Pointer[outage]
 }
@@ -57,9 +59,14 @@ func (g *guard) refuses(ctx context.Context) bool {
 
 // judge records the outcome. It hides the cause of an outage from the cluster client, which would otherwise retry.
 func (g *guard) judge(err error, layout bool) error {
-	switch classify(err) {
+	found := classify(err)
+	switch found {
 	case answered, refused:
 		g.breaker.succeed()
+		return err
+	case unwritable:
+		g.breaker.succeed()
+		g.conn.lookUp(false)
 		return err
 	case gone:
 		return err
@@ -69,22 +76,27 @@ func (g *guard) judge(err error, layout bool) error {
 	}
 	failed := &outage{cause: err.Error()}
 	g.cause.Store(failed)
-	if g.breaker.fail() {
+	if found == notMaster && g.breaker.trip() || found != notMaster && g.breaker.fail() {
 		g.conn.opened(g, err)
+	} else if found == notMaster {
+		g.conn.lookUp(true)
 	}
 	return failed
 }
 
-// probe checks whether the server is available again.
+// probe checks whether the server takes writes again. A refusal that is not about being a replica comes from a working master.
 func (g *guard) probe(ctx context.Context) {
-	err := g.node.Ping(context.WithValue(ctx, probeKey{}, true)).Err()
+	err := g.node.Load().Del(context.WithValue(ctx, probeKey{}, true), g.conn.config.ProbeKey).Err()
 	switch classify(err) {
 	case gone:
 		g.conn.forget(g)
-	case answered:
+	case answered, refused, unwritable:
 		g.blamed.Store(false)
 		if g.breaker.reset() {
 			g.conn.closed(g)
 		}
 	}
 }
+
+// inUse reports whether the server matters to the stores.
+func (g *guard) inUse() bool { return !g.retired.Load() }

@@ -13,6 +13,7 @@ import (
 type Metrics struct {
 	requests *prometheus.CounterVec
 	seconds  prometheus.Histogram
+	lookups  *prometheus.CounterVec
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
@@ -29,6 +30,10 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			Name: "postern_state_request_seconds", Help: "Duration of operations on shared state.",
 			Buckets: []float64{.0002, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
 		}),
+		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_state_lookups_total",
+			Help: "Look-ups after a server was unavailable or refused writes, by kind: master (all connections were made again), topology (of a cluster).",
+		}, []string{"kind"}),
 		conns: map[*Conn]struct{}{},
 	}
 	up := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -37,13 +42,19 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "postern_state_breaker_open", Help: "Unavailable Redis servers. No commands are sent to them until a probe succeeds.",
 	}, m.open)
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, up, open} {
+	evicts := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "postern_state_evicts", Help: "1 while the maxmemory-policy of a configured Redis is not noeviction.",
+	}, m.evicts)
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.lookups, up, open, evicts} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics of shared state: %w", err)
 		}
 	}
 	for _, result := range []string{"ok", "refused", "unavailable", "open"} {
 		m.requests.WithLabelValues(result)
+	}
+	for _, kind := range []string{"master", "topology"} {
+		m.lookups.WithLabelValues(kind)
 	}
 	return m, nil
 }
@@ -60,7 +71,7 @@ func result(err error) string {
 	switch classify(err) {
 	case answered:
 		return "ok"
-	case refused:
+	case refused, unwritable:
 		return "refused"
 	default:
 		return "unavailable"
@@ -88,6 +99,17 @@ func (m *Metrics) up() float64 {
 		}
 	}
 	return 1
+}
+
+func (m *Metrics) evicts() float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for c := range m.conns {
+		if c.evicting() != "" {
+			return 1
+		}
+	}
+	return 0
 }
 
 func (m *Metrics) open() (n float64) {

@@ -8,22 +8,33 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 )
 
+// monitor is the state of run.
+type monitor struct {
+	swept, replaced, loaded, policy time.Time
+}
+
 // run monitors the connection until ctx ends. It checks at once, so that Status is known soon. Then it checks rarely while all
 // servers are available, and often while one is not. Requests never wait for a probe.
 func (c *Conn) run(ctx context.Context) {
-	timer, swept := time.NewTimer(0), time.Now()
+	timer, m := time.NewTimer(0), monitor{swept: time.Now()}
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-c.wake:
+			c.answer(ctx, &m)
 		case <-timer.C:
-			sweep := time.Since(swept) > sweepInterval
+			sweep := time.Since(m.swept) > sweepInterval
 			if sweep {
-				swept = time.Now()
+				m.swept = time.Now()
 			}
+			c.answer(ctx, &m)
 			c.check(ctx, sweep)
+			if time.Since(m.policy) > policyInterval && c.openGuards() == 0 {
+				m.policy = time.Now()
+				c.checkPolicy(ctx)
+			}
 		}
 		if c.Status().Up && c.openGuards() == 0 {
 			timer.Reset(idleInterval)
@@ -34,23 +45,22 @@ func (c *Conn) run(ctx context.Context) {
 }
 
 // check probes the servers whose breaker is open, or with sweep all servers, to forget those that left the cluster. The probes
-// run concurrently, because each may use its full timeout. Then check runs an ordinary operation.
+// run concurrently, because each may use its full timeout. Then check runs an ordinary write, because a replica would answer a
+// read, and asks the Sentinels whether its server is the master.
 func (c *Conn) check(ctx context.Context, sweep bool) {
 	var wg sync.WaitGroup
 	for _, g := range c.suspects(sweep) {
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, roundTrips*c.timeout)
+			ctx, cancel := context.WithTimeout(ctx, roundTrips*c.config.Timeout)
 			defer cancel()
 			g.probe(ctx)
 		})
 	}
 	wg.Wait()
 	if ctx.Err() == nil {
-		_ = c.Do(ctx, ping) // Do records the outcome
+		_, _ = c.Prove(ctx, c.config.ProbeKey, func(context.Context, goredis.Pipeliner) {}) // it records the outcome
 	}
 }
-
-func ping(ctx context.Context, client goredis.UniversalClient) error { return client.Ping(ctx).Err() }
 
 // suspects returns the guards whose breaker is open, or all guards.
 func (c *Conn) suspects(all bool) (found []*guard) {
@@ -64,4 +74,12 @@ func (c *Conn) suspects(all bool) (found []*guard) {
 	return found
 }
 
-func (c *Conn) openGuards() int { return len(c.suspects(false)) }
+// openGuards returns the number of servers in use whose breaker is open.
+func (c *Conn) openGuards() (n int) {
+	for _, g := range c.suspects(false) {
+		if g.inUse() {
+			n++
+		}
+	}
+	return n
+}

@@ -41,8 +41,11 @@ func startWatcher(tb testing.TB, master, masterPassword, password string) *Serve
 		tb.Fatal(err)
 	}
 	// Sentinel rewrites its configuration, so it must be a file. Settings from the command line are added to it.
-	conf := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 1\nsentinel auth-pass %[1]s %[4]s\n"+
-		"sentinel down-after-milliseconds %[1]s 300\nsentinel failover-timeout %[1]s 2000\n", MasterName, host, port, masterPassword)
+	conf := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 1\nsentinel down-after-milliseconds %[1]s 300\n"+
+		"sentinel failover-timeout %[1]s 2000\n", MasterName, host, port)
+	if masterPassword != "" {
+		conf += fmt.Sprintf("sentinel auth-pass %s %s\n", MasterName, masterPassword)
+	}
 	s := &Server{Password: password, tb: tb, dir: tb.TempDir()}
 	tb.Cleanup(func() { s.Stop() })
 	for range 5 {
@@ -63,14 +66,28 @@ func startWatcher(tb testing.TB, master, masterPassword, password string) *Serve
 
 // ready reports whether a failover would succeed now.
 func (s *Sentinel) ready() bool {
-	replica := s.Replica.Client()
-	defer replica.Close()
-	info, err := replica.InfoMap(context.Background(), "replication").Result()
-	if err != nil || info["Replication"]["master_link_status"] != "up" {
+	if !s.Replica.synchronised() {
 		return false
 	}
 	watcher := s.Watcher.Client()
 	defer watcher.Close()
 	known, err := watcher.Do(context.Background(), "SENTINEL", "replicas", MasterName).Slice()
 	return err == nil && len(known) == 1
+}
+
+// CutOff makes the replica the master, without the knowledge of the old master: it keeps its role and takes writes, as if a network
+// separated it from the replica and the sentinel.
+func (s *Sentinel) CutOff() {
+	tb := s.Watcher.tb
+	tb.Helper()
+	host, port, err := net.SplitHostPort(s.Replica.Addr)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.Replica.Promote()
+	s.Watcher.Do("SENTINEL", "REMOVE", MasterName)
+	s.Watcher.Do("SENTINEL", "MONITOR", MasterName, host, port, 1)
+	if s.Replica.Password != "" {
+		s.Watcher.Do("SENTINEL", "SET", MasterName, "auth-pass", s.Replica.Password)
+	}
 }

@@ -176,6 +176,33 @@ func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 // Resume undoes Pause.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
+// Demote makes the server a replica whose link to its master is down. It keeps its data, and answers reads with it. Promote undoes
+// it.
+func (s *Server) Demote() { s.tb.Helper(); s.Do("REPLICAOF", "127.0.0.1", "1") }
+
+// Promote makes a replica a master.
+func (s *Server) Promote() { s.tb.Helper(); s.Do("REPLICAOF", "NO", "ONE") }
+
+// Replica starts a replica of s, and waits until it has all data.
+func (s *Server) Replica() *Server {
+	s.tb.Helper()
+	host, port, err := net.SplitHostPort(s.Addr)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	replica := Start(s.tb, Options{Password: s.Password, Args: []string{"--masterauth", s.Password, "--replicaof", host + " " + port}})
+	s.Do("CONFIG", "SET", "repl-diskless-sync-delay", "0")
+	Eventually(s.tb, "the replica to be synchronised", replica.synchronised)
+	return replica
+}
+
+func (s *Server) synchronised() bool {
+	client := s.Client()
+	defer client.Close()
+	info, err := client.InfoMap(context.Background(), "replication").Result()
+	return err == nil && info["Replication"]["master_link_status"] == "up"
+}
+
 func (s *Server) signal(sig syscall.Signal) {
 	s.tb.Helper()
 	if err := s.cmd.Process.Signal(sig); err != nil {

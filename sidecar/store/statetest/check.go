@@ -9,11 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/store/keyspace"
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // Password is the password of the users that Grant creates.
 const Password = "s3cret-of-the-user"
+
+// ProbeKey is a key that both users of data servers may use, and that no store writes.
+var ProbeKey = keyspace.New("revocation", "shop").Key("probe")
 
 // slack is the time by which Redis may round up a TTL.
 const slack = time.Second

@@ -16,10 +16,14 @@ const maxWait = time.Second
 
 // Load implements revocation.Feed. It uses one connection for all pages, because a scan must continue at the same server.
 func (s *Store) Load(ctx context.Context, apply func([]revocation.Entry)) (cursor revocation.Cursor, err error) {
-	if cursor, err = s.cursor(ctx); err != nil {
+	cursor, doubt, err := s.cursor(ctx)
+	if err != nil {
 		return cursor, fmt.Errorf("loading revocations: %w", err)
 	}
 	err = s.conn.Hold(ctx, s.entries, func(ctx context.Context, conn *goredis.Conn) error {
+		if err := s.reached(ctx, conn, cursor); err != nil {
+			return err
+		}
 		for at := uint64(0); ; {
 			pairs, next, err := s.scan(ctx, conn, at)
 			if err != nil {
@@ -38,7 +42,28 @@ func (s *Store) Load(ctx context.Context, apply func([]revocation.Entry)) (curso
 	if err != nil {
 		return cursor, fmt.Errorf("loading revocations: %w", err)
 	}
+	if doubt != nil {
+		return cursor, fmt.Errorf("%w: %w", revocation.ErrUnproven, doubt)
+	}
 	return cursor, nil
+}
+
+// reached returns an error if the connection that lists the entries is behind the cursor: a proxy may send its reads to a replica.
+func (s *Store) reached(ctx context.Context, conn *goredis.Conn, cursor revocation.Cursor) error {
+	ctx, cancel := context.WithTimeout(ctx, s.conn.HoldTimeout(0))
+	defer cancel()
+	values, err := conn.HMGet(ctx, s.meta, fields...).Result()
+	if err != nil {
+		return err
+	}
+	seen, err := decodeCursor(values)
+	if err != nil {
+		return err
+	}
+	if cursor.Generation != "" && !seen.Covers(cursor.Position) {
+		return fmt.Errorf("a server lists the revocations up to %s, not up to %s", seen.Position, cursor.Position)
+	}
+	return nil
 }
 
 func (s *Store) scan(ctx context.Context, conn *goredis.Conn, at uint64) (pairs []string, next uint64, err error) {
@@ -59,18 +84,23 @@ func decodePairs(pairs []string) ([]revocation.Entry, error) {
 	return entries, nil
 }
 
-// cursor reads the position over the shared connection, which leads to the primary.
-func (s *Store) cursor(ctx context.Context) (c revocation.Cursor, err error) {
-	var values []any
-	err = s.conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) (err error) {
-		values, err = client.HMGet(ctx, s.meta, "generation", "sequence", "tip", "offset").Result()
-		return err
-	})
+// fields are those of the position.
+var fields = []string{"generation", "sequence", "tip", "offset"}
+
+// cursor reads the position over the shared connection. doubt is nil if the server has proved to be the master.
+func (s *Store) cursor(ctx context.Context) (c revocation.Cursor, doubt, err error) {
+	var reply *goredis.SliceCmd
+	doubt, err = s.conn.Prove(ctx, s.probe, func(ctx context.Context, p goredis.Pipeliner) { reply = p.HMGet(ctx, s.meta, fields...) })
 	if err != nil {
-		return c, err
+		return c, doubt, err
 	}
-	texts := make([]string, 4)
-	for i, v := range values {
+	c, err = decodeCursor(reply.Val())
+	return c, doubt, err
+}
+
+func decodeCursor(values []any) (c revocation.Cursor, err error) {
+	texts := make([]string, len(fields))
+	for i, v := range values[:min(len(values), len(fields))] {
 		texts[i], _ = v.(string)
 	}
 	if texts[0] == "" { // nothing has been revoked
@@ -84,7 +114,7 @@ func (s *Store) cursor(ctx context.Context) (c revocation.Cursor, err error) {
 // Follow implements revocation.Feed.
 func (s *Store) Follow(ctx context.Context, from revocation.Cursor, maxSilence time.Duration, sink revocation.Sink) error {
 	err := s.conn.Hold(ctx, s.stream, func(ctx context.Context, conn *goredis.Conn) error {
-		f := follower{store: s, conn: conn, cursor: from, wait: min(maxSilence/4, maxWait), sink: sink}
+		f := follower{store: s, conn: conn, cursor: from, wait: min(maxSilence/4, maxWait), sink: sink, first: true}
 		for {
 			if err := f.step(ctx); err != nil {
 				return err
@@ -103,8 +133,10 @@ type follower struct {
 	cursor revocation.Cursor
 	wait   time.Duration
 	sink   revocation.Sink
-	// behind says that the primary has a change that the stream has not returned.
+	// behind says that the master has a change that the stream has not returned.
 	behind bool
+	// first says that nothing was read yet. The first step does not wait, so that an index knows at once whether it is complete.
+	first bool
 }
 
 // step waits for changes, passes them on, and checks whether there are others.
@@ -113,7 +145,7 @@ func (f *follower) step(ctx context.Context) error {
 		return err
 	}
 	wait := f.wait
-	if f.behind {
+	if f.behind || f.first {
 		wait = -1 // do not wait
 	}
 	messages, err := f.read(ctx, wait)
@@ -123,13 +155,17 @@ func (f *follower) step(ctx context.Context) error {
 	if err := f.hand(messages); err != nil {
 		return err
 	}
+	f.first = false
 	at := time.Now()
-	cursor, err := f.store.cursor(ctx)
+	cursor, doubt, err := f.store.cursor(ctx)
 	switch {
 	case err != nil:
 		return err
 	case cursor.Tip == f.cursor.Tip:
 		f.behind = false
+		if doubt != nil { // the changes that arrive are still applied, and the index ages
+			return f.sink.Doubt(doubt)
+		}
 		return f.sink.Fresh(ctx, at)
 	case f.behind && len(messages) == 0:
 		return revocation.ErrGap

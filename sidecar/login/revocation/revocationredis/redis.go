@@ -36,13 +36,15 @@ type Conn interface {
 	Do(ctx context.Context, f func(context.Context, goredis.UniversalClient) error) error
 	Hold(ctx context.Context, key string, f func(context.Context, *goredis.Conn) error) error
 	HoldTimeout(wait time.Duration) time.Duration
+	// Prove runs read. doubt is nil if the replies have every write that was acknowledged before the call.
+	Prove(ctx context.Context, key string, read func(context.Context, goredis.Pipeliner)) (doubt, err error)
 }
 
 // Store is a revocation.Store and a revocation.Feed. It is safe for concurrent use.
 type Store struct {
-	conn                          Conn
-	script                        *goredis.Script
-	meta, entries, expiry, stream string
+	conn                                 Conn
+	script                               *goredis.Script
+	meta, entries, expiry, stream, probe string
 }
 
 // New returns the store of scope on conn. All sidecars that trust the same issuers must share a scope.
@@ -51,6 +53,7 @@ func New(conn Conn, scope string) *Store {
 	return &Store{
 		conn: conn, script: goredis.NewScript(addScript),
 		meta: space.Key("meta"), entries: space.Key("entries"), expiry: space.Key("expiry"), stream: space.Key("stream"),
+		probe: space.Key("probe"),
 	}
 }
 

@@ -72,6 +72,7 @@ func follow(t *testing.T, store *Store) {
 type freshSink struct{ stop context.CancelFunc }
 
 func (s freshSink) Apply(revocation.Cursor, []revocation.Entry) {}
+func (s freshSink) Doubt(error) error                           { return nil }
 func (s freshSink) Fresh(context.Context, time.Time) error      { s.stop(); return nil }
 
 func TestSizes(t *testing.T) {

@@ -218,6 +218,8 @@ func (s *sink) Fresh(context.Context, time.Time) error {
 	return nil
 }
 
+func (s *sink) Doubt(error) error { return nil }
+
 func (s *sink) tell() {
 	select {
 	case s.changed <- struct{}{}:

@@ -75,7 +75,10 @@ func (s *Store) args(own ...any) []any {
 	return append(own, s.most.Idle.Microseconds(), s.most.Absolute.Microseconds())
 }
 
-func (s *Store) owner(o session.Owner) string { return s.space.Key("owner", o.Issuer, o.Subject) }
+// owner returns the key of a subject's sessions. It does not show the subject.
+func (s *Store) owner(o session.Owner) string {
+	return s.space.Key("owner", s.space.Hash(o.Issuer, o.Subject))
+}
 
 // Create implements session.Store.
 func (s *Store) Create(ctx context.Context, n session.New) (session.Session, []string, error) {

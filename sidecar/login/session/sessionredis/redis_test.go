@@ -23,6 +23,7 @@ func connect(tb testing.TB, c redis.Config) *redis.Conn {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	c.ProbeKey = statetest.ProbeKey
 	conn, err := redis.Open(c, metrics, slog.New(slog.DiscardHandler))
 	if err != nil {
 		tb.Fatal(err)

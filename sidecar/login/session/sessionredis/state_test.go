@@ -2,6 +2,8 @@ package sessionredis
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +55,50 @@ func TestSizes(t *testing.T) {
 		}
 	}
 	page.CheckSizes(t, server, statetest.Units{"ended sessions": ended})
+}
+
+// TestTheExampleIsTrue: docs/state.md shows the key of a subject's sessions.
+func TestTheExampleIsTrue(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(statetest.Root(t), "docs", "state.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key := New(nil, "shop/orders", session.Timeouts{}).owner(session.Owner{Subject: "user-42"}); !strings.Contains(string(page), "\n"+key+"\n") {
+		t.Errorf("docs/state.md does not show %s", key)
+	}
+}
+
+// TestKeysDoNotShowSubjects: neither the subject nor the issuer is part of a key, and a long subject makes no long key.
+func TestKeysDoNotShowSubjects(t *testing.T) {
+	t.Parallel()
+	server, conn := asNamespace(t, statetest.Read(t))
+	store := New(conn, scope, session.Timeouts{})
+	for _, owner := range []session.Owner{
+		{Subject: "ada@example.com"}, {Subject: "ada@example.com", Issuer: "https://issuer.example"}, {Subject: "ada@example.com" + strings.Repeat("x", 200)},
+	} {
+		n := login(1, session.EvictOldest)
+		n.Owner = owner
+		if owner.Issuer != "" {
+			n.Refresh = session.Refresh{}
+		}
+		if _, _, err := store.Create(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		if owner.Issuer != "" {
+			if _, err := store.End(t.Context(), n.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	keys := statetest.Keys(server)
+	if len(keys) < 5 {
+		t.Errorf("%d keys: %q", len(keys), keys)
+	}
+	for _, key := range keys {
+		if strings.Contains(key, "ada") || strings.Contains(key, "issuer") || len(key) > 100 {
+			t.Errorf("the key %q", key)
+		}
+	}
 }
 
 func TestAnotherNamespaceIsRefused(t *testing.T) {

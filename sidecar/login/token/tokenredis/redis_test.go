@@ -29,7 +29,7 @@ func connect(t *testing.T, server *redistest.Server) *redis.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := redis.Open(redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}, Timeout: 5 * time.Second,
+	conn, err := redis.Open(redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}, Timeout: 5 * time.Second, ProbeKey: statetest.ProbeKey,
 		Username: statetest.Namespace, Password: password(statetest.Password)}, m, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -36,6 +36,7 @@ func connect(tb testing.TB, c redis.Config) *redis.Conn {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	c.ProbeKey = statetest.ProbeKey
 	conn, err := redis.Open(c, metrics, slog.New(slog.DiscardHandler))
 	if err != nil {
 		tb.Fatal(err)
@@ -219,7 +220,7 @@ func TestFailures(t *testing.T) {
 		"stopped":       {fail: (*redistest.Server).Stop, wantUnavailable: true},
 		"hanging":       {fail: (*redistest.Server).Pause, wantUnavailable: true},
 		"out of memory": {fail: func(s *redistest.Server) { s.Do("CONFIG", "SET", "maxmemory", "1") }},
-		"read-only":     {fail: func(s *redistest.Server) { s.Do("REPLICAOF", "127.0.0.1", "1") }},
+		"a replica":     {fail: (*redistest.Server).Demote, wantUnavailable: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
