@@ -72,8 +72,8 @@ func TestLint(t *testing.T) {
 		wantLine      string
 	}{
 		"valid":               {"forwardToken: true", "forwardToken: false", false, "-: 1 policy is valid"},
-		"violates the schema": {"5/minute", "5/fortnight", true, "-:35: error: SecurityPolicy/orders: spec.rateLimits[0].limit:"},
-		"violates a CEL rule": {"[RS256, ES256]", "[RS256, HS256]", true, "-:17: error: SecurityPolicy/orders: spec.jwt.providers[0]:"},
+		"violates the schema": {"5/minute", "5/fortnight", true, "-:44: error: SecurityPolicy/orders: spec.rateLimits[0].limit:"},
+		"violates a CEL rule": {"[RS256, ES256]", "[RS256, HS256]", true, "-:26: error: SecurityPolicy/orders: spec.jwt.providers[0]:"},
 		"rejected by a stage": {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, `jwks: {inline: '{"keys":[]}'}`, true, "error: SecurityPolicy/orders: spec.jwt.providers[0].jwks.inline: "},
 		"open route":          {"[/public/**, /healthz]", "[/**]", false, "-: 1 policy is valid"},
 	}
@@ -124,7 +124,7 @@ func TestAClassThatNoPolicyUses(t *testing.T) {
 
 func TestLintWarns(t *testing.T) {
 	out, _, err := run(t, changed(t, "audiences: [orders]\n", "audiences: []\n"), "lint", "-f", "-")
-	if err != nil || !strings.Contains(out, "-:19: warning: SecurityPolicy/orders: spec.jwt.providers[0].audiences: no audience is required") {
+	if err != nil || !strings.Contains(out, "-:28: warning: SecurityPolicy/orders: spec.jwt.providers[0].audiences: no audience is required") {
 		t.Errorf("error %v, output:\n%s", err, out)
 	}
 }
