@@ -102,6 +102,12 @@ func TestAdmission(t *testing.T) {
 		_, err := dryRun(t, newPod(namespace, "first", "p0"))
 		return err
 	})
+	t.Run("no policies", func(t *testing.T) {
+		pod, err := dryRun(t, newPod(newNamespace(t, "empty", enabled()), "a", "a"))
+		if err != nil || isInjected(pod) {
+			t.Errorf("a pod of a namespace without policies: %v, injected %v", err, isInjected(pod))
+		}
+	})
 	t.Run("reads", func(t *testing.T) { testReads(t, address, namespace) })
 	t.Run("freshness", func(t *testing.T) { testFreshness(t, namespace) })
 	t.Run("hostile", func(t *testing.T) { testHostile(t, address, hostile) })

@@ -362,9 +362,21 @@ func TestCutListsAreErrors(t *testing.T) {
 	if got, err := decodeKeys(strings.NewReader(whole)); err != nil || len(got) != 2 || got[0] != (Key{"a", "u", 2}) {
 		t.Fatalf("got %v, %v", got, err)
 	}
+	for _, empty := range []string{`{"kind":"X","items":[],"metadata":{"resourceVersion":"7"}}`, `{"kind":"X","items":null,"metadata":{"resourceVersion":"7"}}`} {
+		if got, err := decodeKeys(strings.NewReader(empty)); err != nil || len(got) != 0 {
+			t.Errorf("%s: got %v, %v", empty, got, err)
+		}
+		mustNotDecode(t, empty)
+	}
+	mustNotDecode(t, whole)
+}
+
+// mustNotDecode checks that no list that begins like whole and is cut off is accepted.
+func mustNotDecode(t *testing.T, whole string) {
+	t.Helper()
 	for i := range len(whole) {
 		if got, err := decodeKeys(strings.NewReader(whole[:i])); err == nil {
-			t.Fatalf("cut at %d: %v", i, got)
+			t.Fatalf("%s, cut at %d: %v", whole, i, got)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package index
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -56,11 +57,12 @@ func (l *MetadataLister) Keys(ctx context.Context, namespace string) ([]Key, err
 // decodeKeys decodes a PartialObjectMetadataList.
 func decodeKeys(r io.Reader) ([]Key, error) {
 	d := json.NewDecoder(r)
-	if err := enterItems(d); err != nil {
+	depth, err := enterItems(d)
+	if err != nil {
 		return nil, fmt.Errorf("decoding list: %w", err)
 	}
 	var keys []Key
-	for d.More() {
+	for depth == inItems && d.More() {
 		var item struct {
 			Metadata Key `json:"metadata"`
 		}
@@ -75,7 +77,7 @@ func decodeKeys(r io.Reader) ([]Key, error) {
 		}
 	}
 	// A list that was cut off must not pass for a short one.
-	for depth := 1; depth >= 0; {
+	for depth >= 0 {
 		token, err := d.Token()
 		if err != nil {
 			return nil, fmt.Errorf("decoding end of list: %w", err)
@@ -90,26 +92,44 @@ func decodeKeys(r io.Reader) ([]Key, error) {
 	return keys, nil
 }
 
-// enterItems moves to the first member of the list's items. An empty list of Kubernetes is [], never null.
-func enterItems(d *json.Decoder) error {
-	if token, err := d.Token(); err != nil || token != json.Delim('{') {
-		return fmt.Errorf("it is not an object (%w)", err)
+// Depths of the decoder in a list.
+const (
+	inList  = 0
+	inItems = 1
+)
+
+// enterItems moves to the first member of the list's items, and returns inItems. The API server writes null for the items of an empty
+// list of metadata: then enterItems moves behind them, and returns inList.
+func enterItems(d *json.Decoder) (depth int, err error) {
+	token, err := d.Token()
+	if err != nil {
+		return 0, err
+	}
+	if token != json.Delim('{') {
+		return 0, fmt.Errorf("it begins with %v and is not an object", token)
 	}
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if name == "items" {
-			if token, err := d.Token(); err != nil || token != json.Delim('[') {
-				return fmt.Errorf("its items are not a list (%v, %w)", token, err)
+		if name != "items" {
+			var skipped json.RawMessage
+			if err := d.Decode(&skipped); err != nil {
+				return 0, err
 			}
-			return nil
+			continue
 		}
-		var skipped json.RawMessage
-		if err := d.Decode(&skipped); err != nil {
-			return err
+		switch token, err := d.Token(); {
+		case err != nil:
+			return 0, err
+		case token == nil:
+			return inList, nil
+		case token == json.Delim('['):
+			return inItems, nil
+		default:
+			return 0, fmt.Errorf("its items begin with %v and are not a list", token)
 		}
 	}
-	return fmt.Errorf("it has no items")
+	return 0, errors.New("it has no items")
 }
