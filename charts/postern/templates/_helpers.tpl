@@ -133,7 +133,7 @@ ipFamilies: {{- toYaml . | nindent 0 }}
 The namespaces whose pods the webhook sees: labelled, not excluded, and matched by webhook.namespaceSelector. The value can only
 narrow the selector, because the operator judges a namespace by its label.
 */}}
-{{- define "postern.namespaceSelector" -}}
+{{- define "postern.injectedNamespaces" -}}
 {{- $value := default dict .Values.webhook.namespaceSelector -}}
 matchLabels:
   postern.dev/injection: enabled
