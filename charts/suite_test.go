@@ -51,6 +51,7 @@ func runSuite(m *testing.M) (code int, err error) {
 	}
 	ctrl.SetLogger(ctrl.Log.WithSink(nil))
 	env := &envtest.Environment{}
+	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.0.0.0/24,fd00:10::/112") // for both IP families
 	config, err := env.Start()
 	if err != nil {
 		return 1, fmt.Errorf("starting API server: %w", err)

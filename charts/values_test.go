@@ -23,6 +23,10 @@ func TestChartLints(t *testing.T) {
 func TestOldestKubernetes(t *testing.T) {
 	objects := decode(t, run(t, "helm", "template", release, chart, "--kube-version", "1.29.0"))
 	find(t, objects, "Deployment", "postern-operator")
+	for _, file := range []string{"platform.yaml", "openshift.yaml"} {
+		objects = decode(t, run(t, "helm", "template", release, chart, "--kube-version", "1.29.0", "--values", filepath.Join(chart, "ci", file)))
+		find(t, objects, "Deployment", "postern-operator")
+	}
 }
 
 // TestRejectsWrongValues checks that the chart rejects these values with a message that says what to change.
@@ -52,6 +56,33 @@ func TestRejectsWrongValues(t *testing.T) {
 		{`vault.address=https://vault,vault.auth.kubernetes.role=a,vault.auth.appRole.secretIDSecret.name=b`, `needs appRole.roleID`},
 		{`vault.address=http://vault.platform.svc:8200,vault.auth.kubernetes.role=a`, `does not match pattern`},
 		{`webhook.excludedNamespaces={shop}`, `must be 'kube-system'`},
+		{`webhook.namespaceSelector.matchLabel.a=b`, `additional properties 'matchLabel' not allowed`},
+		{`webhook.namespaceSelector.matchLabels.postern\.dev/injection=disabled`, `is always required`},
+		{`webhook.namespaceSelector.matchExpressions[0].key=a`, `missing property 'operator'`},
+		{`serviceAccount.create=false`, `needs serviceAccount.name`},
+		{`serviceAccount.annotation.a=b`, `additional properties 'annotation' not allowed`},
+		{`setup.serviceAccount.create=false`, `needs setup.serviceAccount.name`},
+		{`setup.image=x`, `additional properties 'image' not allowed`},
+		{`rbac.created=false`, `additional properties 'created' not allowed`},
+		{`service.ipFamilies={IPv4,IPv6},service.ipFamilyPolicy=SingleStack`, `SingleStack allows one of service.ipFamilies`},
+		{`service.ipFamilies={v4}`, `must be one of 'IPv4', 'IPv6'`},
+		{`service.ipFamily=IPv4`, `additional properties 'ipFamily' not allowed`},
+		{`commonLabels.app\.kubernetes\.io/name=x`, `choose another label`},
+		{`commonLabels.rbac\.authorization\.k8s\.io/aggregate-to-view=true`, `got boolean, want string`},
+		{`commonLabels.postern\.dev/injection=enabled`, `choose another label`},
+		{`commonLabels.team=a b`, `does not match pattern`},
+		{`operator.updateStrategy.type=OnDelete`, `must be one of 'RollingUpdate', 'Recreate'`},
+		{`operator.updateStrategy.rollingUpdate.partition=1`, `additional properties 'partition' not allowed`},
+		{`operator.resources.limits.ephemeralStorage=1Gi`, `does not match pattern`},
+		{`operator.resources.limits.memory=512 Mi`, `does not match pattern`},
+		{`test.resources.limit.memory=1Mi`, `additional properties 'limit' not allowed`},
+		{`operator.extraVolumes[0].name=a`, `minProperties`},
+		{`operator.extraVolumeMounts[0].name=a`, `missing property 'mountPath'`},
+		{`operator.extraVolumeMounts[0].name=a,operator.extraVolumeMounts[0].mountPath=/a,operator.extraVolumeMounts[0].readonly=true`, `additional properties 'readonly' not allowed`},
+		{`podSecurityContext.runAsUsers=1`, `additional properties 'runAsUsers' not allowed`},
+		{`containerSecurityContext.privileged=true`, `additional properties 'privileged' not allowed`},
+		{`global.imageRegistry=https://r.example`, `does not match pattern`},
+		{`extraObjects[0].kind=ConfigMap`, `missing property 'apiVersion'`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.set, func(t *testing.T) {

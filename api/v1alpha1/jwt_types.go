@@ -28,7 +28,7 @@ type JWTProvider struct {
 	// Name of the provider in logs and metrics. The name postern is reserved for the policy's own tokens.
 	// +kubebuilder:validation:XValidation:rule="self != 'postern'",message="the name postern is reserved for the policy's own tokens: choose another, such as corp"
 	// +kubebuilder:validation:MaxLength=63
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")`,message="not a name: write lower-case letters, digits and hyphens inside, such as corp-login"
 	Name string `json:"name"`
 
 	// Issuer is the exact value of the token's iss claim.
@@ -71,7 +71,7 @@ type JWTProvider struct {
 
 	// Leeway is the accepted clock difference when exp, nbf and iat are checked, at most 5m.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('5m')",message="leeway is more than 5m, and it extends the life of every token: write at most 5m, such as 30s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('5m') || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="leeway is more than 5m, and it extends the life of every token: write at most 5m, such as 30s"
 	Leeway Duration `json:"leeway,omitempty"`
 
 	// MaxLifetime is the longest accepted lifetime of a token, exp − iat. Tokens with a longer lifetime are refused, and tokens without
@@ -118,7 +118,7 @@ type JWKS struct {
 
 	// RefreshInterval is how often the keys are fetched again. A token with an unknown kid causes one early fetch.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('24h')",message="refreshInterval is not between 10s and 24h: write a duration such as 5m"
+	// +kubebuilder:validation:XValidation:rule="(duration(self) >= duration('10s') && duration(self) <= duration('24h')) || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="refreshInterval is not between 10s and 24h: write a duration such as 5m"
 	RefreshInterval Duration `json:"refreshInterval,omitempty"`
 
 	// MaxStale is how long the last fetched keys are used while the issuer is unavailable.
@@ -190,7 +190,8 @@ type TokenLocation struct {
 	// X-Forwarded-Access-Token; variants of the name with underscores are removed. The app sees it only with a valid token, and only
 	// with forwardToken. Fields that HTTP itself uses and those in which proxies describe the client are refused.
 	// +optional
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9-]{1,64}$`
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[A-Za-z0-9-]{1,64}$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Token"
 	Header string `json:"header,omitempty"`
 	// Prefix is the text before the token in the header, with its space: "Bearer ".
 	// +optional
@@ -199,7 +200,8 @@ type TokenLocation struct {
 	Prefix string `json:"prefix,omitempty"`
 	// Cookie is the name of a cookie.
 	// +optional
-	// +kubebuilder:validation:Pattern=`^[!#$%&'*+.^_|~0-9A-Za-z-]{1,64}$`
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[!#$%&'*+.^_|~0-9A-Za-z-]{1,64}$")`,message="not the name of a cookie: write letters, digits, hyphens and underscores, such as __Host-token"
 	Cookie string `json:"cookie,omitempty"`
 }
 
@@ -254,7 +256,7 @@ type ClaimToHeader struct {
 	Claim string `json:"claim"`
 	// Header is the name of the header field. The sidecar refuses fields that HTTP itself uses, those in which proxies describe the
 	// client, and those by which frameworks replace the path or the method.
-	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9-]*$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[A-Za-z][A-Za-z0-9-]*$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Auth-Subject"
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['host','connection','content-length','content-type','content-encoding','transfer-encoding','te','trailer','upgrade','keep-alive','proxy-connection','proxy-authorization','proxy-authenticate','authorization','cookie','expect','origin','range','accept','accept-encoding','forwarded','via','date','x-forwarded-for','x-forwarded-host','x-forwarded-proto','x-forwarded-port','x-real-ip','true-client-ip','proxy','x-original-url','x-rewrite-url','x-http-method-override','script-name','path-info'])",message="this header field has a meaning of its own in HTTP: choose another, such as X-Auth-Subject"
 	Header string `json:"header"`

@@ -67,7 +67,7 @@ type PathRoute struct {
 	// Prefix is the beginning of the paths, in whole segments: /api also means /api/v4. It is compared to the path as it was sent, before
 	// decoding, so it has no percent-encoding. The longest prefix applies.
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:Pattern=`^(/[A-Za-z0-9._~!$&'()+,=:@-]+)+$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^(/[A-Za-z0-9._~!$&'()+,=:@-]+)+$")`,message="not the beginning of a path as it was sent: write / and names, without a slash at its end, such as /api/v4/projects"
 	Prefix string `json:"prefix"`
 
 	PathOptions `json:",inline"`

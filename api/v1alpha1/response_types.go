@@ -24,13 +24,15 @@ type Headers struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Request-ID"
 	Keep []string `json:"keep,omitempty"`
 	// Omit are headers of the preset that the sidecar does not add. What the app sends is kept.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Request-ID"
 	Omit []string `json:"omit,omitempty"`
 	// Set sets headers to a value. It overrides the preset and the app.
 	// +optional
@@ -42,7 +44,8 @@ type Headers struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Request-ID"
 	Remove []string `json:"remove,omitempty"`
 	// Routes change the headers of the responses to some requests. The first route that matches applies.
 	// +optional
@@ -66,13 +69,15 @@ type HeaderRoute struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Request-ID"
 	Keep []string `json:"keep,omitempty"`
 	// Omit are headers of the preset that the sidecar does not add.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Request-ID"
 	Omit []string `json:"omit,omitempty"`
 	// Set sets headers to a value.
 	// +optional
@@ -84,19 +89,20 @@ type HeaderRoute struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Request-ID"
 	Remove []string `json:"remove,omitempty"`
 }
 
 // HeaderField is a header's name and value.
 type HeaderField struct {
 	// Name of the header field.
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[A-Za-z0-9!#$%&'*+.^_|~-]+$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Request-ID"
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:XValidation:rule="!(self.lowerAscii() in ['content-length','transfer-encoding','connection','trailer','upgrade','te','keep-alive','content-encoding','www-authenticate','vary','date']) && !self.lowerAscii().startsWith('access-control-')",message="HTTP or another section of the policy controls this header field: remove it from set"
 	Name string `json:"name"`
 	// Value of the header field: visible ASCII, spaces and tabs.
-	// +kubebuilder:validation:Pattern=`^[\t\x20-\x7e]*$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[\t\x20-\x7e]*$")`,message="a header's value is one line of ASCII text: write one such as max-age=600, and encode other characters"
 	// +kubebuilder:validation:MaxLength=4096
 	Value string `json:"value"`
 }
@@ -111,33 +117,36 @@ type CORS struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
-	// +kubebuilder:validation:items:Pattern=`^(\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|(\*\.)?[a-z0-9.-]+)(:([0-9]{1,5}|\*))?)$`
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^(\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|(\*\.)?[a-z0-9.-]+)(:([0-9]{1,5}|\*))?)$")`,message="not an origin: write the scheme and the host in lower case without a path, such as https://app.example.com:8443, https://*.preview.example.com or http://localhost:*"
 	// +kubebuilder:validation:XValidation:rule="!self.exists(o, o == '*') || self.size() == 1",message="* allows every origin: write [*] without other origins"
 	AllowOrigins []string `json:"allowOrigins"`
 	// AllowMethods are the methods that a preflight request may ask for.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:items:Pattern=`^(\*|[A-Za-z-]{1,32})$`
+	// +kubebuilder:validation:items:MaxLength=32
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^(\*|[A-Za-z-]{1,32})$")`,message="not a method: write one such as PATCH, or *"
 	AllowMethods []string `json:"allowMethods,omitempty"`
 	// AllowHeaders are the request headers that a preflight request may ask for.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
-	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Request-ID"
 	AllowHeaders []string `json:"allowHeaders,omitempty"`
 	// ExposeHeaders are the response headers that scripts may read.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
-	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$`
+	// +kubebuilder:validation:items:MaxLength=128
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Request-ID"
 	ExposeHeaders []string `json:"exposeHeaders,omitempty"`
 	// AllowCredentials allows pages to send cookies and to read the response.
 	// +optional
 	AllowCredentials bool `json:"allowCredentials,omitempty"`
 	// MaxAge is how long a browser may cache the response to a preflight request, at most 24h.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('24h')",message="maxAge is more than 24h, and no browser caches a preflight response longer: write at most 24h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('24h') || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="maxAge is more than 24h, and no browser caches a preflight response longer: write at most 24h"
 	MaxAge Duration `json:"maxAge,omitempty"`
 }
 
@@ -151,6 +160,7 @@ type Compression struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:Pattern=`^[a-z0-9!#$&^_.+-]{1,64}/(\*|[a-z0-9!#$&^_.+-]{1,64})$`
+	// +kubebuilder:validation:items:MaxLength=129
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^[a-z0-9!#$&^_.+-]{1,64}/(\*|[a-z0-9!#$&^_.+-]{1,64})$")`,message="not a media type: write one in lower case, such as application/json or text/*"
 	Types []string `json:"types,omitempty"`
 }

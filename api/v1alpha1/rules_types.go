@@ -51,7 +51,8 @@ const (
 // AuthorizationRule is what the requests that it matches require.
 type AuthorizationRule struct {
 	// Name of the rule in logs and metrics.
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")`,message="not a name: write lower-case letters, digits and hyphens inside, such as corp-login"
 	Name string `json:"name"`
 	// Match selects requests: one match is enough.
 	// +listType=atomic
@@ -69,7 +70,8 @@ type AuthorizationRule struct {
 // pod counts by itself.
 type RateLimit struct {
 	// Name of the limit in logs, metrics and the RateLimit header fields.
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")`,message="not a name: write lower-case letters, digits and hyphens inside, such as corp-login"
 	Name string `json:"name"`
 	// Match selects requests: one match is enough. If it is unset, the limit applies to every request.
 	// +optional
@@ -77,7 +79,7 @@ type RateLimit struct {
 	// +kubebuilder:validation:MaxItems=16
 	Match []RouteMatch `json:"match,omitempty"`
 	// Limit is the rate that one key may use in the long run, such as 5/minute or 100/15m.
-	// +kubebuilder:validation:XValidation:rule="!self.matches('[0-9](s|m|h)$') || duration(self.split('/')[1]) <= duration('744h')",message="the period of a rate is more than 744h (31 days): write a shorter one, such as 100/24h"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('/[1-9][0-9]{0,5}(s|m|h)$') || duration(self.split('/')[1]) <= duration('744h')",message="the period of a rate is more than 744h (31 days): write a shorter one, such as 100/24h"
 	Limit Rate `json:"limit"`
 	// Burst is how many requests are allowed at once.
 	// +optional

@@ -17,7 +17,7 @@ type VaultRef struct {
 	// Path of the secret with its mount, as in the command vault kv get: secret/shop/redis.
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)+$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)+$")`,message="not a path in Vault: write the mount and the path of the secret, such as secret/shop/redis"
 	Path string `json:"path"`
 	// Key in the secret's data. Its value must be a string.
 	// +kubebuilder:validation:MinLength=1
@@ -32,11 +32,11 @@ type VaultRef struct {
 // SecretKeyRef selects a key of a Secret.
 type SecretKeyRef struct {
 	// Name of the Secret.
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")`,message="not the name of a Secret: write lower-case letters, digits, hyphens and dots, such as orders-keys"
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 	// Key in the Secret's data.
-	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[-._a-zA-Z0-9]+$")`,message="not a key of a Secret: write letters, digits, hyphens, underscores and dots, such as password"
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('..') && self != '.'",message="a key of a Secret is not . and does not start with ..: write one such as password"
 	Key string `json:"key"`

@@ -185,8 +185,7 @@ type Port struct {
 	// Port is a number from 1 to 65535, or the name of a container port.
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:MaxLength=15
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$`
-	// +kubebuilder:validation:XValidation:rule="type(self) != int || (self >= 1 && self <= 65535)",message="port is a number from 1 to 65535 or the name of a container port: write port: 8080 or port: http"
+	// +kubebuilder:validation:XValidation:rule=`type(self) == int ? self >= 1 && self <= 65535 : string(self).matches(r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$")`,message="port is a number from 1 to 65535 or the name of a container port: write port: 8080 or port: http"
 	Port intstr.IntOrString `json:"port"`
 
 	// Protocol of the port: the policy is enforced on HTTP, TCP is passed through without any check.
@@ -213,7 +212,8 @@ type RouteMatch struct {
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:items:Pattern=`^[A-Z][A-Z-]{0,31}$`
+	// +kubebuilder:validation:items:MaxLength=32
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^[A-Z][A-Z-]{0,31}$")`,message="not a method: write it in upper case, such as GET or POST"
 	Methods []string `json:"methods,omitempty"`
 
 	// Paths are exact paths or patterns. In a pattern, * stands for one segment, and ** at the end for any number of segments:
@@ -223,6 +223,7 @@ type RouteMatch struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:XValidation:rule="self.startsWith('/')",message="a path starts with /: write one such as /orders, /orders/*/items or /public/**"
 	// +kubebuilder:validation:items:Pattern=`^/([^*]|/\*(/|$))*(\*\*)?$`
 	Paths []string `json:"paths,omitempty"`
 }

@@ -3,15 +3,15 @@ package v1alpha1
 // Sessions limits how long users stay logged in, and on how many devices. The sidecar always keeps sessions for the policy's own
 // tokens. For tokens of external issuers it keeps them if subjectFrom is set.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.idleTimeout) || duration(self.idleTimeout) <= duration(has(self.absoluteTimeout) ? self.absoluteTimeout : '720h')",message="idleTimeout is longer than absoluteTimeout (720h if it is unset), so it would never apply: write a shorter idleTimeout"
+// +kubebuilder:validation:XValidation:rule="!has(self.idleTimeout) || duration(self.idleTimeout) <= duration(has(self.absoluteTimeout) ? self.absoluteTimeout : '720h') || has(self.idleTimeout) && !self.idleTimeout.matches('^([0-9]{1,9}(ms|s|m|h))+$') || has(self.absoluteTimeout) && !self.absoluteTimeout.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="idleTimeout is longer than absoluteTimeout (720h if it is unset), so it would never apply: write a shorter idleTimeout"
 type Sessions struct {
 	// IdleTimeout is how long a session may be unused before it ends.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="idleTimeout is not between 1s and 8760h: write a duration such as 24h"
+	// +kubebuilder:validation:XValidation:rule="(duration(self) >= duration('1s') && duration(self) <= duration('8760h')) || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="idleTimeout is not between 1s and 8760h: write a duration such as 24h"
 	IdleTimeout Duration `json:"idleTimeout,omitempty"`
 	// AbsoluteTimeout is how long a session lasts at most, even if it is used.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="absoluteTimeout is not between 1s and 8760h: write a duration such as 720h"
+	// +kubebuilder:validation:XValidation:rule="(duration(self) >= duration('1s') && duration(self) <= duration('8760h')) || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="absoluteTimeout is not between 1s and 8760h: write a duration such as 720h"
 	AbsoluteTimeout Duration `json:"absoluteTimeout,omitempty"`
 	// MaxPerSubject is how many sessions one subject may have at the same time. It is exact, even with concurrent logins.
 	// +optional
@@ -81,7 +81,7 @@ type SessionDevice struct {
 type Revocation struct {
 	// MaxStaleness is how old the sidecar's list of revocations may be before onFailure applies.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="maxStaleness is not between 1s and 1h: write a duration such as 5s"
+	// +kubebuilder:validation:XValidation:rule="(duration(self) >= duration('1s') && duration(self) <= duration('1h')) || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="maxStaleness is not between 1s and 1h: write a duration such as 5s"
 	MaxStaleness Duration `json:"maxStaleness,omitempty"`
 	// OnFailure is what happens if the list of revocations is older than maxStaleness: with Deny requests that need a token get the
 	// status 503, with Allow the last known list is used.

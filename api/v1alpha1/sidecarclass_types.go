@@ -159,7 +159,7 @@ type Redis struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=260
-	// +kubebuilder:validation:items:Pattern=`^([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$`
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$")`,message="not an address: write host:port, such as redis.shop.svc:6379 or [2001:db8::1]:6379"
 	Addresses []string `json:"addresses"`
 	// MasterName is the name that the Sentinels have for the master.
 	// +optional
@@ -186,7 +186,7 @@ type Redis struct {
 	TLS *RedisTLS `json:"tls,omitempty"`
 	// Timeout of one request to Redis. Requests of clients wait for it at most once.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5ms') && duration(self) <= duration('5s')",message="timeout is not between 5ms and 5s, and requests wait for it: write a duration such as 100ms"
+	// +kubebuilder:validation:XValidation:rule="(duration(self) >= duration('5ms') && duration(self) <= duration('5s')) || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="timeout is not between 5ms and 5s, and requests wait for it: write a duration such as 100ms"
 	Timeout Duration `json:"timeout,omitempty"`
 }
 

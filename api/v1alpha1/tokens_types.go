@@ -3,7 +3,7 @@ package v1alpha1
 // Tokens makes the sidecar an issuer of tokens. When the app has verified a password, it sets the header Postern-Subject in its response,
 // and the sidecar logs the user in. Every route accepts these tokens, in addition to those of jwt.providers.
 //
-// +kubebuilder:validation:XValidation:rule="duration(has(self.refreshLifetime) ? self.refreshLifetime : '168h') >= duration(has(self.accessLifetime) ? self.accessLifetime : '15m')",message="refreshLifetime is shorter than accessLifetime, so a session would end before its token: write a longer refreshLifetime, such as 168h"
+// +kubebuilder:validation:XValidation:rule="duration(has(self.refreshLifetime) ? self.refreshLifetime : '168h') >= duration(has(self.accessLifetime) ? self.accessLifetime : '15m') || has(self.refreshLifetime) && !self.refreshLifetime.matches('^([0-9]{1,9}(ms|s|m|h))+$') || has(self.accessLifetime) && !self.accessLifetime.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="refreshLifetime is shorter than accessLifetime, so a session would end before its token: write a longer refreshLifetime, such as 168h"
 // +kubebuilder:validation:XValidation:rule="!has(self.cookie) || (has(self.delivery) && self.delivery == 'Cookie')",message="cookie applies to delivery Cookie only: write delivery: Cookie, or remove cookie"
 // +kubebuilder:validation:XValidation:rule="!has(self.algorithm) || self.algorithm != 'HS256' || !has(self.signingKey.transit)",message="HS256 does not work with Transit, because each verification would need a request to Vault: write algorithm: ES256"
 type Tokens struct {
@@ -28,18 +28,18 @@ type Tokens struct {
 
 	// AccessLifetime is the lifetime of access tokens, in whole seconds, at most 24h.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h') && duration(self).getMilliseconds() % 1000 == 0",message="accessLifetime is not between 1s and 24h in whole seconds: write a duration such as 15m; for longer sessions set refreshLifetime"
+	// +kubebuilder:validation:XValidation:rule="(duration(self) >= duration('1s') && duration(self) <= duration('24h') && duration(self).getMilliseconds() % 1000 == 0) || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="accessLifetime is not between 1s and 24h in whole seconds: write a duration such as 15m; for longer sessions set refreshLifetime"
 	AccessLifetime Duration `json:"accessLifetime,omitempty"`
 
 	// RefreshLifetime is how long a refresh token is valid without being used. Each use renews it, up to sessions.absoluteTimeout.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="refreshLifetime is not between 1s and 8760h: write a duration such as 168h"
+	// +kubebuilder:validation:XValidation:rule="(duration(self) >= duration('1s') && duration(self) <= duration('8760h')) || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="refreshLifetime is not between 1s and 8760h: write a duration such as 168h"
 	RefreshLifetime Duration `json:"refreshLifetime,omitempty"`
 
 	// RefreshGrace is how long a used refresh token is accepted again, for clients that did not get the response. A later use ends the
 	// session, because the token may be stolen.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('1m')",message="refreshGrace is more than 1m, and for so long a stolen refresh token goes unnoticed: write at most 1m, such as 10s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('1m') || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="refreshGrace is more than 1m, and for so long a stolen refresh token goes unnoticed: write at most 1m, such as 10s"
 	RefreshGrace Duration `json:"refreshGrace,omitempty"`
 
 	// Claims are the names of the claims that the app may add to tokens, with the header Postern-Claims or the loopback API.
@@ -131,7 +131,7 @@ type TokenCookie struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=512
-	// +kubebuilder:validation:items:Pattern=`^https?://(\[[0-9a-f:.]+\]|(\*\.)?[a-z0-9.-]+)(:([0-9]{1,5}|\*))?$`
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^https?://(\[[0-9a-f:.]+\]|(\*\.)?[a-z0-9.-]+)(:([0-9]{1,5}|\*))?$")`,message="not an origin: write http or https and the host in lower case without a path, such as https://app.example.com"
 	TrustedOrigins []string `json:"trustedOrigins,omitempty"`
 	// Renewal is how an access token that has expired is replaced. With Automatic, the sidecar uses the refresh cookie of any request that
 	// needs it, and the response sets the new cookies, so that navigation, deep links and EventSource need no script. With Endpoint, only
@@ -172,19 +172,19 @@ type TransitKey struct {
 	// Mount of the engine.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)*$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)*$")`,message="not a mount in Vault: write it without a slash at its start or end, such as kubernetes or auth/shop"
 	Mount string `json:"mount,omitempty"`
 	// Key is the name of the key. Its type must fit the algorithm: ecdsa-p256 for ES256, rsa-2048 or larger for RS256 and PS256, ed25519
 	// for EdDSA.
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.@:=+-]+$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[A-Za-z0-9_.@:=+-]+$")`,message="not the name of a Transit key: write one such as orders-tokens"
 	Key string `json:"key"`
 }
 
 // KeyRotation is how one signing key replaces another. The next key is published for the time of overlap before it signs. The previous
 // key is published until its last token has expired.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.interval) || duration(self.interval) >= duration(has(self.overlap) ? self.overlap : '1h') + duration(has(self.overlap) ? self.overlap : '1h')",message="interval is less than twice the overlap (1h if it is unset), so keys would be replaced before they sign: write a longer interval, such as 720h"
+// +kubebuilder:validation:XValidation:rule="!has(self.interval) || duration(self.interval) >= duration(has(self.overlap) ? self.overlap : '1h') + duration(has(self.overlap) ? self.overlap : '1h') || has(self.interval) && !self.interval.matches('^([0-9]{1,9}(ms|s|m|h))+$') || has(self.overlap) && !self.overlap.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="interval is less than twice the overlap (1h if it is unset), so keys would be replaced before they sign: write a longer interval, such as 720h"
 type KeyRotation struct {
 	// Interval is how long a key signs before the next one does. With transit the sidecars create the next key. Otherwise the status
 	// reports that a new key is due. If interval is unset, the owner of the key rotates it.
@@ -192,7 +192,7 @@ type KeyRotation struct {
 	Interval Duration `json:"interval,omitempty"`
 	// Overlap is how long a new key is published before it signs. It is at least 1m, so that every replica has read the key.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('720h')",message="overlap is not between 1m and 720h, the time in which every replica and verifier must fetch the new key: write a duration such as 1h"
+	// +kubebuilder:validation:XValidation:rule="(duration(self) >= duration('1m') && duration(self) <= duration('720h')) || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="overlap is not between 1m and 720h, the time in which every replica and verifier must fetch the new key: write a duration such as 1h"
 	Overlap Duration `json:"overlap,omitempty"`
 }
 
@@ -201,7 +201,7 @@ type TokenEndpoints struct {
 	// Prefix of the paths of the endpoints, such as /auth for /auth/refresh.
 	// +optional
 	// +kubebuilder:validation:MaxLength=128
-	// +kubebuilder:validation:Pattern=`^(/[A-Za-z0-9._~-]+)+$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^(/[A-Za-z0-9._~-]+)+$")`,message="not a path prefix: write / and a name, without a slash at its end, such as /auth"
 	// +kubebuilder:validation:XValidation:rule="!self.matches('/[.]{1,2}(/|$)')",message="prefix has a segment . or .., which no request has: write one such as /auth"
 	Prefix string `json:"prefix,omitempty"`
 	// ClearSiteData is what a logout makes the browser delete, by the header Clear-Site-Data: the cache, the cache and the storage of

@@ -32,7 +32,7 @@ const (
 )
 
 // Duration is a length of time as Go writes it: "30s", "15m", "168h", "1h30m".
-// +kubebuilder:validation:Pattern=`^([0-9]{1,9}(ms|s|m|h))+$`
+// +kubebuilder:validation:XValidation:rule=`self.matches(r"^([0-9]{1,9}(ms|s|m|h))+$")`,message="not a duration: write numbers with the unit ms, s, m or h, such as 30s, 15m or 168h"
 // +kubebuilder:validation:MaxLength=32
 type Duration string
 
@@ -49,7 +49,7 @@ func (d Duration) Std() (time.Duration, error) {
 }
 
 // Rate is a number of requests in a period: "5/minute" (second, minute, hour, day) or "100/15m".
-// +kubebuilder:validation:Pattern=`^[1-9][0-9]{0,8}/(second|minute|hour|day|[1-9][0-9]{0,5}(s|m|h))$`
+// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[1-9][0-9]{0,8}/(second|minute|hour|day|[1-9][0-9]{0,5}(s|m|h))$")`,message="not a rate: write a number of requests and second, minute, hour, day or a period, such as 5/minute or 100/15m"
 // +kubebuilder:validation:MaxLength=32
 type Rate string
 
@@ -57,7 +57,7 @@ type Rate string
 func (r Rate) Parse() (count int, period time.Duration, err error) { return check.ParseRate(string(r)) }
 
 // Size is a number of bytes: "512", "1KiB", "2MiB".
-// +kubebuilder:validation:Pattern=`^[0-9]{1,9}(B|KiB|MiB)?$`
+// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[0-9]{1,9}(B|KiB|MiB)?$")`,message="not a size: write a number of bytes, KiB or MiB, such as 512, 64KiB or 2MiB"
 // +kubebuilder:validation:MaxLength=16
 type Size string
 

@@ -2,7 +2,7 @@ package v1alpha1
 
 // Vault is the HashiCorp Vault that sidecars read secrets from and sign tokens with. Each sidecar logs in by itself.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.maxStale) || duration(self.maxStale) >= duration(has(self.pollInterval) ? self.pollInterval : '30s') + duration(has(self.pollInterval) ? self.pollInterval : '30s')",message="maxStale is less than twice the pollInterval (30s if it is unset), so values would be too old before they are read again: write a longer maxStale, such as 24h"
+// +kubebuilder:validation:XValidation:rule="!has(self.maxStale) || duration(self.maxStale) >= duration(has(self.pollInterval) ? self.pollInterval : '30s') + duration(has(self.pollInterval) ? self.pollInterval : '30s') || has(self.maxStale) && !self.maxStale.matches('^([0-9]{1,9}(ms|s|m|h))+$') || has(self.pollInterval) && !self.pollInterval.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="maxStale is less than twice the pollInterval (30s if it is unset), so values would be too old before they are read again: write a longer maxStale, such as 24h"
 type Vault struct {
 	// Address is https://host[:port]. http is accepted for a loopback address only, such as that of a Vault Agent.
 	// +kubebuilder:validation:MaxLength=512
@@ -20,15 +20,15 @@ type Vault struct {
 	Auth VaultAuth `json:"auth"`
 	// Timeout of one request to Vault.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('100ms') && duration(self) <= duration('60s')",message="timeout is not between 100ms and 60s: write a duration such as 5s"
+	// +kubebuilder:validation:XValidation:rule="(duration(self) >= duration('100ms') && duration(self) <= duration('60s')) || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="timeout is not between 100ms and 60s: write a duration such as 5s"
 	Timeout Duration `json:"timeout,omitempty"`
 	// PollInterval is how often secrets are read again. A rotated value is used after this time at the latest.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="pollInterval is not between 1s and 1h: write a duration such as 30s"
+	// +kubebuilder:validation:XValidation:rule="(duration(self) >= duration('1s') && duration(self) <= duration('1h')) || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="pollInterval is not between 1s and 1h: write a duration such as 30s"
 	PollInterval Duration `json:"pollInterval,omitempty"`
 	// MaxStale is how long the last read value is used while Vault is unavailable.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('8760h')",message="maxStale is more than 8760h: write a shorter duration, such as 24h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('8760h') || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="maxStale is more than 8760h: write a shorter duration, such as 24h"
 	MaxStale Duration `json:"maxStale,omitempty"`
 }
 
@@ -46,7 +46,7 @@ type VaultAuth struct {
 	// postern run: no sidecar in a pod has such a file.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:Pattern=`^/`
+	// +kubebuilder:validation:XValidation:rule=`self.startsWith('/')`,message="not an absolute path: write one such as /run/vault/token"
 	TokenFile string `json:"tokenFile,omitempty"`
 }
 
@@ -55,7 +55,7 @@ type VaultKubernetes struct {
 	// Mount of the auth method.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)*$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)*$")`,message="not a mount in Vault: write it without a slash at its start or end, such as kubernetes or auth/shop"
 	Mount string `json:"mount,omitempty"`
 	// Role to log in with. vaultRole of a policy overrides it.
 	// +kubebuilder:validation:MinLength=1
@@ -73,7 +73,7 @@ type VaultAppRole struct {
 	// Mount of the auth method.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)*$`
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[A-Za-z0-9_.@:=+-]+(/[A-Za-z0-9_.@:=+-]+)*$")`,message="not a mount in Vault: write it without a slash at its start or end, such as kubernetes or auth/shop"
 	Mount string `json:"mount,omitempty"`
 	// RoleID of the role.
 	// +kubebuilder:validation:MinLength=1

@@ -1,13 +1,19 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/sidecar/chain"
 )
+
+// errNoObjects is returned for a file in which nothing was checked.
+var errNoObjects = errors.New("no objects found: the file has no SecurityPolicy, SidecarClass or TokenRevocation of " + v1alpha1.GroupVersion.String())
 
 func newLintCommand() *cobra.Command {
 	var files []string
@@ -15,16 +21,21 @@ func newLintCommand() *cobra.Command {
 		Use:   "lint -f policy.yaml …",
 		Short: "Check policies, and print each problem with file, line and field",
 		Long: "Checks policies like the API server, with the schema and the CEL rules of this version's CRDs, and then like the\n" +
-			"operator and the sidecar. It needs no cluster. The exit code is 1 if a policy would be refused.",
+			"operator and the sidecar. It needs no cluster. The exit code is 1 if a policy would be refused, or if a file has no object\n" +
+			"of Postern, because then nothing was checked.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			failed := error(nil)
+			// The command prints what it returns, except for findings, which are printed with their file.
+			var refused, unread error
 			for _, name := range files {
-				if err := lint(cmd, name); err != nil {
-					failed = err
+				switch err := lint(cmd, name); {
+				case errors.Is(err, errFindings):
+					refused = err
+				case err != nil:
+					unread = errors.Join(unread, err)
 				}
 			}
-			return failed
+			return cmp.Or(unread, refused)
 		},
 	}
 	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "file with manifests, - for standard input; may be repeated")
@@ -52,6 +63,9 @@ func lint(cmd *cobra.Command, name string) error {
 	if err := f.report(cmd.OutOrStdout()); err != nil {
 		return err
 	}
+	if len(f.objects.Policies)+len(f.objects.Classes)+len(f.objects.Revocations) == 0 {
+		return fmt.Errorf("%s: %w", name, errNoObjects)
+	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", name, f.verdict())
 	return nil
 }
@@ -60,10 +74,7 @@ func lint(cmd *cobra.Command, name string) error {
 func (f *policyFile) verdict() string {
 	policies, classes, revocations := len(f.objects.Policies), len(f.objects.Classes), len(f.objects.Revocations)
 	read := enumerate(counted{policies, "policy", "policies"}, counted{classes, "class", "classes"}, counted{revocations, "revocation", "revocations"})
-	switch policies + classes + revocations {
-	case 0:
-		return "the file has no policy, class or revocation"
-	case 1:
+	if policies+classes+revocations == 1 {
 		return read + " is valid"
 	}
 	return read + " are valid"

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -42,5 +44,33 @@ func TestLintRefusesWhatNoSidecarRuns(t *testing.T) {
 	}
 	if seen < 30 {
 		t.Errorf("found %d cases only", seen)
+	}
+}
+
+// TestLintWithoutObjects: a file in which nothing was checked does not pass, also beside a file that is good.
+func TestLintWithoutObjects(t *testing.T) {
+	const other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
+	for name, file := range map[string]string{
+		"empty": "", "separators": "---\n---\n", "a comment": "# later\n", "another kind": other,
+		"another version": "apiVersion: postern.example/v1\nkind: SecurityPolicy\nmetadata: {name: a}\nspec: {selector: {}}\n",
+		"an empty list":   "apiVersion: v1\nkind: List\nitems: []\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, _, err := run(t, file, "lint", "-f", "-", "-f", sample)
+			if !errors.Is(err, errNoObjects) || !strings.Contains(err.Error(), "-: no objects found") || strings.Contains(out, "-: ") {
+				t.Errorf("error %v, output:\n%s", err, out)
+			}
+			if !strings.Contains(out, sample+": 1 policy is valid") {
+				t.Errorf("the other file is not checked:\n%s", out)
+			}
+		})
+	}
+	// Findings in another file do not hide the message.
+	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	if err := os.WriteFile(bad, []byte(changed(t, "5/minute", "5/fortnight")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := run(t, "", "lint", "-f", "-", "-f", bad); !errors.Is(err, errNoObjects) || errors.Is(err, errFindings) {
+		t.Errorf("beside findings: error %v", err)
 	}
 }

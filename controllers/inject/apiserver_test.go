@@ -156,6 +156,7 @@ func TestAPIServer(t *testing.T) {
 		"restricted namespaces admit Takeover":             testRestricted,
 		"restricted namespaces refuse Redirect":            testRestrictedRedirect,
 		"a limit range's defaults are kept":                testLimitRange,
+		"quotas and limit ranges that refuse the sidecar":  testBoundedNamespaces,
 		"a key set that asks for the pod's token":          testKeysToken,
 		"an injected pod can be copied":                    testCopy,
 		"other pods and namespaces are not changed":        testNotChanged,

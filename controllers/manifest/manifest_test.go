@@ -39,7 +39,7 @@ func TestReadFinds(t *testing.T) {
 		"an unknown field":          {"  mode: Enforce", "  modus: Enforce", "spec.modus", "modus:", "unknown field"},
 		"an unknown nested field":   {"leeway: 30s", "leway: 30s", "spec.jwt.providers[0].leway", "leway:", "unknown field"},
 		"an unsupported value":      {"undeclaredPorts: Deny", "undeclaredPorts: Maybe", "spec.undeclaredPorts", "undeclaredPorts:", `supported values: "Deny", "Allow"`},
-		"an invalid rate":           {"limit: 5/minute", "limit: 5/fortnight", "spec.rateLimits[0].limit", "limit:", "should match"},
+		"an invalid rate":           {"limit: 5/minute", "limit: 5/fortnight", "spec.rateLimits[0].limit", "limit:", "such as 5/minute"},
 		"no key source":             {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, "jwks: {}", "spec.jwt.providers[0].jwks", "jwks:", "exactly one of uri, inline, secretKeyRef and vault"},
 		"mixed algorithms":          {"[RS256, ES256]", "[RS256, HS256]", "spec.jwt.providers[0]", "- name: corp", "mixes HMAC"},
 		"any origin with cookies":   {`["https://app.example.com", "https://*.preview.example.com"]`, `["*"]`, "spec.cors", "cors:", "any site could act as the user"},

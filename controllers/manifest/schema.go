@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sort"
 
 	yamlv3 "go.yaml.in/yaml/v3"
@@ -104,16 +105,27 @@ func (s *objectSchema) validate(ctx context.Context, content map[string]any, nod
 	return findings
 }
 
-// errors validates in the API server's order: CEL rules run on objects that the schema accepts.
+// errors validates in the API server's order: CEL rules run on objects whose fields the schema has in this type and size.
 func (s *objectSchema) errors(ctx context.Context, content map[string]any) field.ErrorList {
 	errs := validateMeta(content)
 	errs = append(errs, validation.ValidateCustomResource(nil, content, s.schema)...)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, s.structural, content)...)
-	if len(errs) > 0 || s.cel == nil {
+	if s.cel == nil || slices.ContainsFunc(errs, blocksRules) {
 		return errs
 	}
 	violations, _ := s.cel.Validate(ctx, nil, s.structural, content, nil, celconfig.RuntimeCELCostBudget)
-	return violations
+	return append(errs, violations...)
+}
+
+// blocksRules says whether the API server evaluates no rules of an object with this error: see hasBlockingErr in
+// k8s.io/apiextensions-apiserver/pkg/registry/customresource.
+func blocksRules(err *field.Error) bool {
+	switch err.Type {
+	case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid:
+		return true
+	default:
+		return false
+	}
 }
 
 func validateMeta(content map[string]any) field.ErrorList {

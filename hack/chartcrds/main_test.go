@@ -92,7 +92,8 @@ spec:
     name: other
 {{- end }}
 `
-	wantRole := head + "\n" + `---
+	wantRole := head + "\n" + `{{- if .Values.rbac.create }}
+---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
@@ -107,6 +108,7 @@ metadata:
   labels: {{- include "postern.labels" (dict "root" $ "component" "operator") | nindent 4 }}
   namespace: {{ .Release.Namespace }}
 rules: []
+{{- end }}
 `
 	for name, want := range map[string]string{"crds/things.yaml": wantCRD, "operator/role.yaml": wantRole} {
 		if got, err := os.ReadFile(filepath.Join(dir, templates, name)); err != nil || string(got) != want {

@@ -19,6 +19,7 @@ const (
 	namespace  = "postern-system"
 	inRelease  = "  namespace: {{ .Release.Namespace }}"
 	ifInstalls = "{{- if .Values.crds.install }}"
+	ifRBAC     = "{{- if .Values.rbac.create }}"
 	end        = "{{- end }}"
 )
 
@@ -59,7 +60,7 @@ func roleTemplate(content []byte) ([]byte, error) {
 		}
 		f.lines[m.namespace-1] = inRelease
 	}
-	return f.render([]string{head}), nil
+	return f.render([]string{head, ifRBAC}, end), nil
 }
 
 // file is a stream of YAML documents as text, with the line numbers to change. Lines count from 1.
