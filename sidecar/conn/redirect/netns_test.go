@@ -3,6 +3,7 @@ package redirect
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -59,6 +60,13 @@ func ip(t *testing.T, args ...string) {
 // within runs f on a thread in the named namespace; sockets that f opens stay there. The thread ends afterwards.
 func within(t *testing.T, name string, f func() error) {
 	t.Helper()
+	if err := enter(name, f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// enter is within for other goroutines than the test's.
+func enter(name string, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the runtime ends the thread with the goroutine
@@ -74,9 +82,7 @@ func within(t *testing.T, name string, f func() error) {
 		}
 		done <- f()
 	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	return <-done
 }
 
 // dial connects from the namespace name. Go's dialer may use another thread, so the socket is created by hand.
@@ -97,7 +103,10 @@ func dial(t *testing.T, name, addr string) (conn net.Conn, err error) {
 	return conn, err
 }
 
-func connect(target *net.TCPAddr) (net.Conn, error) {
+func connect(target *net.TCPAddr) (net.Conn, error) { return connectFrom(netip.Addr{}, target) }
+
+// connectFrom connects from a source address, if it is valid; of IPv4 only.
+func connectFrom(source netip.Addr, target *net.TCPAddr) (net.Conn, error) {
 	family, address := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: target.Port, Addr: [16]byte(target.IP.To16())})
 	if four := target.IP.To4(); four != nil {
 		family, address = unix.AF_INET, &unix.SockaddrInet4{Port: target.Port, Addr: [4]byte(four)}
@@ -111,6 +120,11 @@ func connect(target *net.TCPAddr) (net.Conn, error) {
 	timeout := unix.Timeval{Sec: 3} // connecting within one machine succeeds at once or never
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout); err != nil {
 		return nil, err
+	}
+	if source.IsValid() {
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: source.As4()}); err != nil {
+			return nil, err
+		}
 	}
 	if err := unix.Connect(fd, address); err != nil {
 		return nil, err
