@@ -20,20 +20,26 @@ import (
 type meshRules struct {
 	file string
 	load []string
-	// port is where its proxy receives inbound connections, uid its user, and source the address from which it connects to the app.
+	// port is where its proxy receives inbound connections, uid its user, and from the origin of its connections to the app.
 	port, uid int
-	source    netip.Addr
+	from      from
+	// kubelet is the source of the kubelet's probes; the zero Addr is the client's own address.
+	kubelet netip.Addr
 }
 
-var istioSource = netip.MustParseAddr("127.0.0.6")
+const client4 = "10.199.7.1"
 
 func meshes() map[string]meshRules {
+	istio := from{source: netip.MustParseAddr("127.0.0.6")}
+	ztunnel, kubelet := from{netip.MustParseAddr(client4), 0x539}, netip.MustParseAddr("169.254.7.127")
 	return map[string]meshRules{
-		"Istio, iptables-nft":      {"testdata/istio.iptables", []string{"iptables-nft-restore", "--noflush"}, 15006, 1337, istioSource},
-		"Istio, iptables-legacy":   {"testdata/istio.iptables", []string{"iptables-legacy-restore", "--noflush"}, 15006, 1337, istioSource},
-		"Istio, nftables":          {"testdata/istio.nft", []string{"nft", "-f", "-"}, 15006, 1337, istioSource},
-		"Linkerd, iptables-nft":    {"testdata/linkerd.iptables", []string{"iptables-nft-restore", "--noflush"}, 4143, 2102, netip.Addr{}},
-		"Linkerd, iptables-legacy": {"testdata/linkerd.iptables", []string{"iptables-legacy-restore", "--noflush"}, 4143, 2102, netip.Addr{}},
+		"Istio, iptables-nft":      {"testdata/istio.iptables", []string{"iptables-nft-restore", "--noflush"}, 15006, 1337, istio, netip.Addr{}},
+		"Istio, iptables-legacy":   {"testdata/istio.iptables", []string{"iptables-legacy-restore", "--noflush"}, 15006, 1337, istio, netip.Addr{}},
+		"Istio, nftables":          {"testdata/istio.nft", []string{"nft", "-f", "-"}, 15006, 1337, istio, netip.Addr{}},
+		"Linkerd, iptables-nft":    {"testdata/linkerd.iptables", []string{"iptables-nft-restore", "--noflush"}, 4143, 2102, from{}, netip.Addr{}},
+		"Linkerd, iptables-legacy": {"testdata/linkerd.iptables", []string{"iptables-legacy-restore", "--noflush"}, 4143, 2102, from{}, netip.Addr{}},
+		"Istio ambient, nft":       {"testdata/ambient.iptables", []string{"iptables-nft-restore", "--noflush"}, 15006, 0, ztunnel, kubelet},
+		"Istio ambient, legacy":    {"testdata/ambient.iptables", []string{"iptables-legacy-restore", "--noflush"}, 15006, 0, ztunnel, kubelet},
 	}
 }
 
@@ -49,6 +55,14 @@ func (m meshRules) program(t *testing.T, n network) {
 	cmd.Stdin = rules
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v: %s", m.load, err, out)
+	}
+	if m.from.mark != 0 { // ambient mode: responses of connections with ztunnel's mark stay in the pod
+		ip(t, "-n", n.pod, "rule", "add", "fwmark", "0x111/0xfff", "pref", "32764", "lookup", "100")
+		ip(t, "-n", n.pod, "route", "add", "local", "0.0.0.0/0", "dev", "lo", "table", "100")
+	}
+	if m.kubelet.IsValid() {
+		ip(t, "-n", n.client, "addr", "add", m.kubelet.String()+"/32", "dev", "eth0")
+		ip(t, "-n", n.pod, "route", "add", m.kubelet.String(), "dev", "eth0")
 	}
 }
 
@@ -82,7 +96,7 @@ func (m meshRules) forward(n network, conn *net.TCPConn) string {
 		if err := unix.Setfsuid(m.uid); err != nil { // of this thread: the rules compare the socket's owner
 			return err
 		}
-		upstream, err := connectFrom(m.source, target)
+		upstream, err := connectFrom(m.from, target)
 		if err != nil {
 			return err
 		}
@@ -114,11 +128,11 @@ func originalTarget(conn *net.TCPConn) (target *net.TCPAddr, err error) {
 }
 
 // outcome is what a client in another pod reads at a port of the pod.
-func outcome(t *testing.T, n network, port int) string {
+func outcome(t *testing.T, n network, source netip.Addr, port int) string {
 	t.Helper()
 	var conn net.Conn
 	err := enter(n.client, func() (err error) {
-		conn, err = connect(&net.TCPAddr{IP: net.ParseIP(pod4), Port: port})
+		conn, err = connectFrom(from{source: source}, &net.TCPAddr{IP: net.ParseIP(pod4), Port: port})
 		return err
 	})
 	switch {
@@ -179,7 +193,7 @@ func (m meshRules) pod(t *testing.T) network {
 
 func wantOutcome(t *testing.T, n network, port int, want string) {
 	t.Helper()
-	if got := outcome(t, n, port); got != want {
+	if got := outcome(t, n, netip.Addr{}, port); got != want {
 		t.Errorf("the client gets %q, want %q", got, want)
 	}
 }
@@ -192,7 +206,9 @@ func TestTakeoverBesideMesh(t *testing.T) {
 			n := newNetwork(t)
 			mesh.program(t, n)
 			serve(t, n, admin, "admin")
-			wantOutcome(t, n, admin, "admin")
+			if got := outcome(t, n, mesh.kubelet, admin); got != "admin" {
+				t.Errorf("the kubelet gets %q", got)
+			}
 			wantOutcome(t, n, appPort, "connection refused")
 
 			mesh.serve(t, n)
@@ -202,8 +218,8 @@ func TestTakeoverBesideMesh(t *testing.T) {
 				return fmt.Sprintf("sidecar for %s, %s, %v", conn.RemoteAddr().(*net.TCPAddr).IP, response, err)
 			})
 			peer := pod4 // of the pod itself
-			if mesh.source.IsValid() {
-				peer = mesh.source.String()
+			if mesh.from.source.IsValid() {
+				peer = mesh.from.source.String()
 			}
 			wantOutcome(t, n, appPort, "mesh, sidecar for "+peer+", app, <nil>")
 		})

@@ -103,10 +103,17 @@ func dial(t *testing.T, name, addr string) (conn net.Conn, err error) {
 	return conn, err
 }
 
-func connect(target *net.TCPAddr) (net.Conn, error) { return connectFrom(netip.Addr{}, target) }
+func connect(target *net.TCPAddr) (net.Conn, error) { return connectFrom(from{}, target) }
 
-// connectFrom connects from a source address, if it is valid; of IPv4 only.
-func connectFrom(source netip.Addr, target *net.TCPAddr) (net.Conn, error) {
+// from is the origin of a connection.
+type from struct {
+	// source is the address, of IPv4; the zero Addr lets the kernel choose.
+	source netip.Addr
+	// mark is the socket's mark. With one, source may be an address of another host.
+	mark int
+}
+
+func connectFrom(from from, target *net.TCPAddr) (net.Conn, error) {
 	family, address := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: target.Port, Addr: [16]byte(target.IP.To16())})
 	if four := target.IP.To4(); four != nil {
 		family, address = unix.AF_INET, &unix.SockaddrInet4{Port: target.Port, Addr: [4]byte(four)}
@@ -121,13 +128,26 @@ func connectFrom(source netip.Addr, target *net.TCPAddr) (net.Conn, error) {
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout); err != nil {
 		return nil, err
 	}
-	if source.IsValid() {
-		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: source.As4()}); err != nil {
-			return nil, err
-		}
+	if err := from.set(fd); err != nil {
+		return nil, err
 	}
 	if err := unix.Connect(fd, address); err != nil {
 		return nil, err
 	}
 	return net.FileConn(file)
+}
+
+func (f from) set(fd int) error {
+	if f.mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, f.mark); err != nil {
+			return err
+		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1); err != nil {
+			return err
+		}
+	}
+	if !f.source.IsValid() {
+		return nil
+	}
+	return unix.Bind(fd, &unix.SockaddrInet4{Addr: f.source.As4()})
 }
