@@ -25,7 +25,9 @@ func TestRedirectInMeshIsRefused(t *testing.T) {
 		return func(p *corev1.Pod) { p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: name}) }
 	}
 	first := func(name string) func(*corev1.Pod) {
-		return func(p *corev1.Pod) { p.Spec.InitContainers = append(p.Spec.InitContainers, corev1.Container{Name: name}) }
+		return func(p *corev1.Pod) {
+			p.Spec.InitContainers = append(p.Spec.InitContainers, corev1.Container{Name: name})
+		}
 	}
 	annotation := func(key, value string) func(*corev1.Pod) {
 		return func(p *corev1.Pod) { p.Annotations = map[string]string{key: value} }
