@@ -31,7 +31,7 @@ const client4 = "10.199.7.1"
 
 func meshes() map[string]meshRules {
 	istio := from{source: netip.MustParseAddr("127.0.0.6")}
-	ztunnel, kubelet := from{netip.MustParseAddr(client4), 0x539}, netip.MustParseAddr("169.254.7.127")
+	ztunnel, kubelet := from{source: netip.MustParseAddr(client4), mark: 0x539}, netip.MustParseAddr("169.254.7.127")
 	return map[string]meshRules{
 		"Istio, iptables-nft":      {"testdata/istio.iptables", []string{"iptables-nft-restore", "--noflush"}, 15006, 1337, istio, netip.Addr{}},
 		"Istio, iptables-legacy":   {"testdata/istio.iptables", []string{"iptables-legacy-restore", "--noflush"}, 15006, 1337, istio, netip.Addr{}},
@@ -128,11 +128,11 @@ func originalTarget(conn *net.TCPConn) (target *net.TCPAddr, err error) {
 }
 
 // outcome is what a client in another pod reads at a port of the pod.
-func outcome(t *testing.T, n network, source netip.Addr, port int) string {
+func outcome(t *testing.T, n network, from from, port int) string {
 	t.Helper()
 	var conn net.Conn
 	err := enter(n.client, func() (err error) {
-		conn, err = connectFrom(from{source: source}, &net.TCPAddr{IP: net.ParseIP(pod4), Port: port})
+		conn, err = connectFrom(from, &net.TCPAddr{IP: net.ParseIP(pod4), Port: port})
 		return err
 	})
 	switch {
@@ -193,7 +193,11 @@ func (m meshRules) pod(t *testing.T) network {
 
 func wantOutcome(t *testing.T, n network, port int, want string) {
 	t.Helper()
-	if got := outcome(t, n, netip.Addr{}, port); got != want {
+	var from from
+	if want == "timeout" {
+		from.seconds = 1
+	}
+	if got := outcome(t, n, from, port); got != want {
 		t.Errorf("the client gets %q, want %q", got, want)
 	}
 }
@@ -206,7 +210,7 @@ func TestTakeoverBesideMesh(t *testing.T) {
 			n := newNetwork(t)
 			mesh.program(t, n)
 			serve(t, n, admin, "admin")
-			if got := outcome(t, n, mesh.kubelet, admin); got != "admin" {
+			if got := outcome(t, n, from{source: mesh.kubelet}, admin); got != "admin" {
 				t.Errorf("the kubelet gets %q", got)
 			}
 			wantOutcome(t, n, appPort, "connection refused")

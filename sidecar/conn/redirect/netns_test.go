@@ -1,6 +1,7 @@
 package redirect
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -111,6 +112,8 @@ type from struct {
 	source netip.Addr
 	// mark is the socket's mark. With one, source may be an address of another host.
 	mark int
+	// seconds is how long connecting may take; 0 is 3.
+	seconds int64
 }
 
 func connectFrom(from from, target *net.TCPAddr) (net.Conn, error) {
@@ -124,7 +127,7 @@ func connectFrom(from from, target *net.TCPAddr) (net.Conn, error) {
 	}
 	file := os.NewFile(uintptr(fd), "socket")
 	defer file.Close()
-	timeout := unix.Timeval{Sec: 3} // connecting within one machine succeeds at once or never
+	timeout := unix.Timeval{Sec: cmp.Or(from.seconds, 3)} // connecting within one machine succeeds at once or never
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout); err != nil {
 		return nil, err
 	}
