@@ -42,7 +42,8 @@ const (
 	// EnvKeysTokenDir is the folder with the service-account tokens for key sets, one KeysTokenName each, and the cluster's CA. It is not
 	// set if no key set needs one.
 	EnvKeysTokenDir = "POSTERN_KEYS_TOKEN_DIR"
-	// EnvExcludedPorts are TCP ports that Redirect does not redirect, separated by commas.
+	// EnvExcludedPorts are TCP ports that are not guarded, separated by commas: those that Redirect does not redirect, and under
+	// Takeover those of the proxy of the pod's mesh.
 	EnvExcludedPorts = "POSTERN_EXCLUDED_PORTS"
 )
 

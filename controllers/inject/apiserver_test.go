@@ -59,7 +59,7 @@ func startCluster(t *testing.T) client.Client {
 		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
 		WebhookInstallOptions: envtest.WebhookInstallOptions{
-			MutatingWebhooks: []*admissionregistrationv1.MutatingWebhookConfiguration{webhookConfiguration()}},
+			MutatingWebhooks: append(meshConfigurations(), webhookConfiguration())},
 	}
 	// envtest disables the ServiceAccount plugin, which adds a mount to pods. Enable it, as in a real cluster.
 	env.ControlPlane.GetAPIServer().Configure().Disable("disable-admission-plugins")
@@ -90,6 +90,7 @@ func serveWebhook(t *testing.T, reader client.Reader, options *envtest.WebhookIn
 	server := webhook.NewServer(webhook.Options{
 		Host: options.LocalServingHost, Port: options.LocalServingPort, CertDir: options.LocalServingCertDir})
 	server.Register(Path, &admission.Webhook{Handler: h})
+	server.Register(meshPath, &admission.Webhook{Handler: meshWebhook(admission.NewDecoder(scheme(t)))})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.Start(ctx) }()
@@ -161,6 +162,8 @@ func TestAPIServer(t *testing.T) {
 		"an injected pod can be copied":                    testCopy,
 		"other pods and namespaces are not changed":        testNotChanged,
 		"refusals reach the client":                        testRefused,
+		"Takeover in a mesh, in both orders of webhooks":   testMeshTakeover,
+		"Redirect in a mesh is refused in both orders":     testMeshRedirect,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, c) })
 	}

@@ -3,7 +3,8 @@
 //
 // Every pod that a policy selects gets a correct sidecar or is refused, with a message that says what to change. No container
 // name and no annotation opts a pod out. In the user's containers only probes and HTTP hooks change: the kubelet sends them
-// to the sidecar's admin port.
+// to the sidecar's admin port. The containers of a service mesh, by name, keep their probes and their ports, which must be ports that the
+// mesh is known to use; the sidecar's admin port is added to those that the mesh leaves alone.
 //
 // Three kinds of pods are admitted on purpose. First, containers that are privileged or have NET_ADMIN under Redirect: they can
 // undo the rules in their own pod, but the author of the pod is protected by the policy and not an attacker, and node agents
@@ -41,6 +42,9 @@ type Input struct {
 // is idempotent, so that the webhook may be invoked again.
 func Inject(in Input) (*corev1.Pod, error) {
 	pod := in.Pod.DeepCopy()
+	if err := undoIstioProbes(pod); err != nil {
+		return nil, err
+	}
 	left, err := strip(pod, in.Sidecar.Settings)
 	if err != nil {
 		return nil, err
@@ -48,12 +52,19 @@ func Inject(in Input) (*corev1.Pod, error) {
 	if err := refuse(pod, in); err != nil {
 		return nil, err
 	}
+	meshes := meshesOf(pod, in.NamespaceLabels)
 	declared := declaredPorts(pod)
 	if _, err := compiled.EncodeContainerPorts(declared); err != nil {
 		return nil, refusef("its containers declare too many ports (%v): declare only the ports that clients use, or give them shorter names", err)
 	}
 	guarded, err := guardedPorts(in.Sidecar, declared)
 	if err != nil {
+		return nil, err
+	}
+	if err := refuseGuarded(guarded, meshes); err != nil {
+		return nil, err
+	}
+	if err := skipAdminPort(pod, meshes); err != nil {
 		return nil, err
 	}
 	if in.Sidecar.Interception == v1alpha1.InterceptTakeover {
@@ -65,7 +76,7 @@ func Inject(in Input) (*corev1.Pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts := render.Pod{Ports: declared, Probes: probes, Guaranteed: isGuaranteed(pod)}
+	facts := render.Pod{Ports: declared, MeshPorts: meshPorts(meshes), Probes: probes, Guaranteed: isGuaranteed(pod)}
 	if pod.Spec.Resources != nil {
 		facts.MemoryBudget = pod.Spec.Resources.Limits.Memory().Value()
 	}
@@ -161,12 +172,12 @@ func longRunning(pod *corev1.Pod) []*corev1.Container {
 	return out
 }
 
-// declaredPorts lists the TCP ports that containers declare, in their order.
+// declaredPorts lists the TCP ports that containers declare, in their order, without those of a mesh's proxy.
 func declaredPorts(pod *corev1.Pod) []compiled.ContainerPort {
 	var out []compiled.ContainerPort
 	for _, c := range longRunning(pod) {
 		for _, p := range c.Ports {
-			if isTCP(p.Protocol) && isPort(p.ContainerPort) {
+			if isTCP(p.Protocol) && isPort(p.ContainerPort) && meshOfContainer(c.Name) == nil {
 				out = append(out, compiled.ContainerPort{Name: p.Name, Number: uint16(p.ContainerPort)})
 			}
 		}

@@ -22,6 +22,9 @@ const tokenSize = 16
 func rewriteProbes(pod *corev1.Pod, tokens map[string]string, random io.Reader) ([]compiled.Probe, error) {
 	r := &rewriter{tokens: tokens, random: random}
 	for _, c := range longRunning(pod) {
+		if meshOfContainer(c.Name) != nil {
+			continue // the kubelet reaches its ports as it did before
+		}
 		for _, kind := range []compiled.ProbeKind{compiled.ProbeLiveness, compiled.ProbeReadiness, compiled.ProbeStartup} {
 			if err := r.probe(c, kind); err != nil {
 				return nil, err

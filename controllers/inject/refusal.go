@@ -26,7 +26,7 @@ const enforceLabel = "pod-security.kubernetes.io/enforce"
 // refuse returns the first reason to refuse the pod, which must not contain parts of the sidecar.
 func refuse(pod *corev1.Pod, in Input) error {
 	for _, check := range []func(*corev1.Pod, Input) error{
-		refuseHostNetwork, refuseWindows, refuseStatic, refuseNames, refusePorts, refuseLevel,
+		refuseHostNetwork, refuseWindows, refuseStatic, refuseNames, refusePorts, refuseMesh, refuseMeshPorts, refuseLevel,
 	} {
 		if err := check(pod, in); err != nil {
 			return err

@@ -3,6 +3,7 @@ package render
 import (
 	"encoding/base64"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -48,6 +49,9 @@ func (s Sidecar) environment(pod Pod, resources corev1.ResourceRequirements) ([]
 		}
 		env = append(env, corev1.EnvVar{Name: compiled.EnvContainerPorts, Value: ports})
 	}
+	if len(pod.MeshPorts) > 0 {
+		env = append(env, corev1.EnvVar{Name: compiled.EnvExcludedPorts, Value: decimals(pod.MeshPorts)})
+	}
 	if len(pod.Probes) > 0 {
 		probes, err := compiled.EncodeProbes(pod.Probes)
 		if err != nil {
@@ -81,6 +85,14 @@ func redirectEnvironment() []corev1.EnvVar {
 		// The kubelet connects to the admin port directly.
 		{Name: compiled.EnvExcludedPorts, Value: decimal(compiled.AdminPort)},
 	}
+}
+
+func decimals(ports []uint16) string {
+	var texts []string
+	for _, port := range ports {
+		texts = append(texts, decimal(port))
+	}
+	return strings.Join(texts, ",")
 }
 
 func decimal(port uint16) string { return strconv.Itoa(int(port)) }

@@ -55,6 +55,8 @@ type Sidecar struct {
 type Pod struct {
 	// Ports are the TCP ports that containers declare.
 	Ports []compiled.ContainerPort
+	// MeshPorts are the ports that the proxy of the pod's mesh listens on.
+	MeshPorts []uint16
 	// Probes are those that the sidecar forwards to the app.
 	Probes []compiled.Probe
 	// Guaranteed says that the pod has the QoS class Guaranteed, which it keeps.

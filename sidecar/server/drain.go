@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -28,10 +29,12 @@ func (h *health) leave(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// fromPod reports whether the request comes from the pod itself, or through a port-forward.
+// fromPod reports whether the request comes from the pod itself, or through a port-forward. Both addresses must be loopback: the proxy
+// of a mesh connects to the pod's address from 127.0.0.6, on behalf of other pods.
 func fromPod(r *http.Request) bool {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && peer.Addr().Unmap().IsLoopback()
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return err == nil && ok && peer.Addr().Unmap().IsLoopback() && local.IP.IsLoopback()
 }
 
 // Leave tells the sidecar of this pod that the pod will stop. The preStop hook calls it in its own process.

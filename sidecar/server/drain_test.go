@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -122,19 +123,27 @@ func get(t *testing.T, c *http.Client, url string) func() {
 func TestOnlyThePodItselfLeaves(t *testing.T) {
 	c := newEnforcer(t, hello)
 	h := &health{enforcer: c, now: time.Now}
-	for address, want := range map[string]int{
-		"127.0.0.1:1": http.StatusNoContent, "[::1]:1": http.StatusNoContent, "[::ffff:127.0.0.1]:1": http.StatusNoContent,
-		"10.244.0.9:1": http.StatusForbidden, "garbage": http.StatusForbidden,
+	for addresses, want := range map[[2]string]int{
+		{"127.0.0.1:1", "127.0.0.1"}: http.StatusNoContent, {"[::1]:1", "::1"}: http.StatusNoContent,
+		{"[::ffff:127.0.0.1]:1", "::ffff:127.0.0.1"}: http.StatusNoContent, {"10.244.0.9:1", "10.244.0.8"}: http.StatusForbidden,
+		{"garbage", "127.0.0.1"}: http.StatusForbidden, {"127.0.0.1:1", ""}: http.StatusForbidden,
+		{"127.0.0.6:1", "10.244.0.8"}: http.StatusForbidden, // another pod, through Istio's proxy
 	} {
 		c.leaving.Store(false)
-		r := httptest.NewRequest(http.MethodPost, leavePath, nil)
-		r.RemoteAddr = address
+		r := requestBetween(http.MethodPost, leavePath, addresses[0], addresses[1])
 		w := httptest.NewRecorder()
 		h.leave(w, r)
 		if w.Code != want || c.leaving.Load() != (want == http.StatusNoContent) {
-			t.Errorf("%s: %d, leaving %v; want %d", address, w.Code, c.leaving.Load(), want)
+			t.Errorf("%s: %d, leaving %v; want %d", addresses, w.Code, c.leaving.Load(), want)
 		}
 	}
+}
+
+// requestBetween returns a request from remote to the IP address local.
+func requestBetween(method, path, remote, local string) *http.Request {
+	r := httptest.NewRequest(method, path, nil)
+	r.RemoteAddr = remote
+	return r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.ParseIP(local)}))
 }
 
 func TestLeaveErrors(t *testing.T) {

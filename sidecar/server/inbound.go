@@ -52,6 +52,7 @@ type takeover struct {
 	addresses []netip.Addr
 	// declared are the ports that the containers declare. They are opened until the policy names the ports.
 	declared []uint16
+	// excluded are the ports of the proxy of the pod's mesh.
 	excluded []uint16
 }
 
@@ -76,9 +77,9 @@ func (takeover) target(local netip.AddrPort) string {
 }
 
 func (t takeover) exposure(listening []netip.AddrPort, current *chain.Snapshot) (sockets.Pod, bool) {
-	pod := sockets.Pod{Mode: sockets.Takeover, Excluded: t.excluded}
+	pod := sockets.Pod{Mode: sockets.Takeover, Accepted: t.excluded}
 	if current != nil && current.Policy().UndeclaredPorts == compiled.Allow {
-		pod.Accepted = undeclared(listening, current.Ports())
+		pod.Accepted = append(undeclared(listening, current.Ports()), t.excluded...)
 	}
 	return pod, true
 }

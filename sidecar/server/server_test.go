@@ -73,8 +73,7 @@ func status(t *testing.T, handler http.Handler, path string) int {
 func TestReadinessHidesReasons(t *testing.T) {
 	h := &health{enforcer: newEnforcer(t, hello), now: time.Now}
 	for from, told := range map[string]bool{"127.0.0.1:4711": true, "[::1]:4711": true, "10.244.0.7:4711": false, "": false} {
-		r := httptest.NewRequest(http.MethodGet, "/readyz", nil)
-		r.RemoteAddr = from
+		r := requestBetween(http.MethodGet, "/readyz", from, "127.0.0.1")
 		recorder := httptest.NewRecorder()
 		adminHandler(h, prometheus.NewRegistry(), nil).ServeHTTP(recorder, r)
 		if recorder.Code != http.StatusServiceUnavailable || strings.Contains(recorder.Body.String(), "listeners") != told {

@@ -1,8 +1,10 @@
 package redirect
 
 import (
+	"cmp"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -59,6 +61,13 @@ func ip(t *testing.T, args ...string) {
 // within runs f on a thread in the named namespace; sockets that f opens stay there. The thread ends afterwards.
 func within(t *testing.T, name string, f func() error) {
 	t.Helper()
+	if err := enter(name, f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// enter is within for other goroutines than the test's.
+func enter(name string, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the runtime ends the thread with the goroutine
@@ -74,9 +83,7 @@ func within(t *testing.T, name string, f func() error) {
 		}
 		done <- f()
 	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	return <-done
 }
 
 // dial connects from the namespace name. Go's dialer may use another thread, so the socket is created by hand.
@@ -97,7 +104,19 @@ func dial(t *testing.T, name, addr string) (conn net.Conn, err error) {
 	return conn, err
 }
 
-func connect(target *net.TCPAddr) (net.Conn, error) {
+func connect(target *net.TCPAddr) (net.Conn, error) { return connectFrom(from{}, target) }
+
+// from is the origin of a connection.
+type from struct {
+	// source is the address, of IPv4; the zero Addr lets the kernel choose.
+	source netip.Addr
+	// mark is the socket's mark. With one, source may be an address of another host.
+	mark int
+	// seconds is how long connecting may take; 0 is 3.
+	seconds int64
+}
+
+func connectFrom(from from, target *net.TCPAddr) (net.Conn, error) {
 	family, address := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: target.Port, Addr: [16]byte(target.IP.To16())})
 	if four := target.IP.To4(); four != nil {
 		family, address = unix.AF_INET, &unix.SockaddrInet4{Port: target.Port, Addr: [4]byte(four)}
@@ -108,12 +127,30 @@ func connect(target *net.TCPAddr) (net.Conn, error) {
 	}
 	file := os.NewFile(uintptr(fd), "socket")
 	defer file.Close()
-	timeout := unix.Timeval{Sec: 3} // connecting within one machine succeeds at once or never
+	timeout := unix.Timeval{Sec: cmp.Or(from.seconds, 3)} // connecting within one machine succeeds at once or never
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout); err != nil {
+		return nil, err
+	}
+	if err := from.set(fd); err != nil {
 		return nil, err
 	}
 	if err := unix.Connect(fd, address); err != nil {
 		return nil, err
 	}
 	return net.FileConn(file)
+}
+
+func (f from) set(fd int) error {
+	if f.mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, f.mark); err != nil {
+			return err
+		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TRANSPARENT, 1); err != nil {
+			return err
+		}
+	}
+	if !f.source.IsValid() {
+		return nil
+	}
+	return unix.Bind(fd, &unix.SockaddrInet4{Addr: f.source.As4()})
 }

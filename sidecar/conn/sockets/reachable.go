@@ -23,7 +23,7 @@ type Pod struct {
 	Own []netip.AddrPort
 	// Excluded are the ports that are not redirected. They have no meaning under Takeover.
 	Excluded []uint16
-	// Accepted are ports that the policy allows to be reached; they are not reported.
+	// Accepted are ports that may be reached, by the policy or because a mesh's proxy listens there; they are not reported.
 	Accepted []uint16
 }
 
