@@ -9,6 +9,7 @@ readonly NEEDED=(
 	/usr/sbin/runc runc
 	/usr/lib/cni/ptp containernetworking-plugins
 	/usr/sbin/nft nftables
+	/usr/sbin/iptables-legacy-restore iptables
 	/usr/sbin/conntrack conntrack
 	/bin/ip iproute2
 	/usr/bin/redis-server redis-server
