@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	corev1 "k8s.io/api/core/v1"
@@ -90,7 +91,9 @@ func TestOneLookPerPod(t *testing.T) {
 }
 
 // TestReadsOfManyPods checks that pods of one policy that arrive together share the reads of its document.
-func TestReadsOfManyPods(t *testing.T) {
+func TestReadsOfManyPods(t *testing.T) { synctest.Test(t, testReadsOfManyPods) }
+
+func testReadsOfManyPods(t *testing.T) {
 	const pods = 100
 	h, c := countedHandler(t, namespace(""), class(), securityPolicy("orders", 1))
 	arrived, proceed := make(chan struct{}, pods), make(chan struct{})
@@ -108,6 +111,7 @@ func TestReadsOfManyPods(t *testing.T) {
 	for range pods - 1 {
 		review()
 	}
+	synctest.Wait() // all of them wait for the read in progress, or for the next one
 	close(proceed)
 	wg.Wait()
 	if gets, lists := c.gets.Load(), c.lists.Load(); gets > 20 || lists != 0 {
