@@ -122,7 +122,7 @@ func (h *Handler) inject(ctx context.Context, namespace string, pod *corev1.Pod)
 	active := slices.DeleteFunc(policies.Items, func(p v1alpha1.SecurityPolicy) bool { return p.DeletionTimestamp != nil })
 	policy := compile.Select(active, pod.Labels)
 	if policy == nil {
-		return nil, nil
+		return nil, unselected(pod)
 	}
 	in, err := h.input(ctx, pod, policy)
 	if err == nil {
