@@ -70,6 +70,10 @@ const (
 	// ReasonAppFailing: a container of the app fails again and again under Takeover, most likely because it listens on the
 	// wildcard address, where the sidecar has the port already.
 	ReasonAppFailing = "AppFailing"
+	// ReasonSidecarAltered: a container of the sidecar is not what the operator injected, for example because its image was changed.
+	ReasonSidecarAltered = "SidecarAltered"
+	// ReasonReportTooOld: a sidecar has not polled the operator for minutes, so it is unknown what it runs.
+	ReasonReportTooOld = "ReportTooOld"
 	// ReasonRefusedBySidecar: a sidecar refused the document and keeps the last good one.
 	ReasonRefusedBySidecar = "RefusedBySidecar"
 	// ReasonSidecarTooOld: a sidecar's build does not know a feature of the policy. It keeps the last document that it can read,

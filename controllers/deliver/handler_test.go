@@ -258,6 +258,31 @@ func TestProblemsChange(t *testing.T) {
 	}
 }
 
+// TestReportIsConfirmed checks that an unchanged report is written again every few minutes, so that a sidecar that stopped polling can
+// be told from one that has nothing new to say.
+func TestReportIsConfirmed(t *testing.T) {
+	pod := sidecarPod("orders")
+	f := newFixture(t, pod)
+	start := f.clock.Now()
+	for range 22 { // polls of eleven minutes
+		f.ask(t, "right", compiled.Report{Hash: "sha256:a"})
+		f.clock.SetTime(f.clock.Now().Add(30 * time.Second))
+	}
+	if n := f.patches.Load(); n != 3 {
+		t.Errorf("the status was patched %d times in eleven minutes, want 3", n)
+	}
+	now := &corev1.Pod{}
+	if err := f.client.Get(t.Context(), client.ObjectKeyFromObject(pod), now); err != nil {
+		t.Fatal(err)
+	}
+	if at, ok := ConfirmedAt(now); !ok || !at.Equal(start.Add(10*time.Minute)) {
+		t.Errorf("the report was confirmed at %s, want %s", at, start.Add(10*time.Minute))
+	}
+	if c := sidecarCondition(now); !c.LastTransitionTime.Time.Equal(start) {
+		t.Errorf("the condition changed at %s", c.LastTransitionTime)
+	}
+}
+
 func TestReportOfAnotherWriter(t *testing.T) {
 	pod := sidecarPod("orders")
 	pod.Status.Conditions = []corev1.PodCondition{{Type: ConditionSidecar, Status: corev1.ConditionTrue, Message: "not JSON"}}

@@ -28,7 +28,7 @@ func TestReservedNamesWithoutPolicy(t *testing.T) {
 			p.Spec.InitContainers = []corev1.Container{{Name: render.SidecarName}}
 		}), `container "postern" has a name that is reserved`},
 		"a container": {unselected(func(p *corev1.Pod) { p.Spec.Containers[0].Name = render.RedirectName }), `container "postern-redirect" has a name`},
-		"a volume": {unselected(func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{{Name: "postern-token"}} }), `volume "postern-token"`},
+		"a volume":    {unselected(func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{{Name: "postern-token"}} }), `volume "postern-token"`},
 		"a mount": {unselected(func(p *corev1.Pod) {
 			p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "postern-token"}}
 		}), `mounts the volume "postern-token"`},

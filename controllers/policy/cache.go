@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"slices"
-
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -10,7 +8,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/controllers/deliver"
 	"github.com/posterndev/postern/controllers/render"
 )
@@ -31,9 +28,6 @@ func CacheOptions() (cache.Options, error) {
 	}, nil
 }
 
-// keptEnv lists the environment variables of a sidecar that are read.
-var keptEnv = []string{compiled.EnvPolicy, compiled.EnvInterception}
-
 // trimPod drops the fields of a pod that are never read, which are most of them.
 func trimPod(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
@@ -52,12 +46,7 @@ func trimPod(object any) (any, error) {
 	if hash, ok := pod.Annotations[render.InjectionAnnotation]; ok {
 		trimmed.Annotations = map[string]string{render.InjectionAnnotation: hash}
 	}
-	for _, c := range pod.Spec.InitContainers {
-		if c.Name == render.SidecarName {
-			env := slices.DeleteFunc(slices.Clone(c.Env), func(e corev1.EnvVar) bool { return !slices.Contains(keptEnv, e.Name) })
-			trimmed.Spec.InitContainers = []corev1.Container{{Name: c.Name, Env: slices.Clip(env)}}
-		}
-	}
+	trimmed.Spec.InitContainers = render.Judged(pod.Spec.InitContainers)
 	for _, c := range pod.Status.Conditions {
 		if c.Type == deliver.ConditionSidecar {
 			trimmed.Status.Conditions = []corev1.PodCondition{c}

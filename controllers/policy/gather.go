@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,6 +22,8 @@ import (
 // observation is everything that a policy is judged by.
 type observation struct {
 	name types.NamespacedName
+	// since is when the operator began to receive reports.
+	since time.Time
 	// policy is nil if it is deleted or being deleted.
 	policy *v1alpha1.SecurityPolicy
 	// policies are those of the namespace that are not being deleted.
@@ -50,7 +53,7 @@ type document struct {
 }
 
 func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*observation, error) {
-	o := &observation{name: name}
+	o := &observation{name: name, since: r.started}
 	here := client.InNamespace(name.Namespace)
 	policies, revocations := &v1alpha1.SecurityPolicyList{}, &v1alpha1.TokenRevocationList{}
 	pods, classes := &corev1.PodList{}, &v1alpha1.SidecarClassList{}

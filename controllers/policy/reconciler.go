@@ -67,13 +67,14 @@ type Reconciler struct {
 	revisions *revisions
 	rollouts  *pace
 	settling  *settling
+	started   time.Time
 }
 
 var _ reconcile.Reconciler = (*Reconciler)(nil)
 
 // NewReconciler returns a reconciler.
 func NewReconciler(cfg Config) *Reconciler {
-	return &Reconciler{cfg: cfg, revisions: newRevisions(), rollouts: newPace(), settling: newSettling()}
+	return &Reconciler{cfg: cfg, revisions: newRevisions(), rollouts: newPace(), settling: newSettling(), started: cfg.Clock.Now()}
 }
 
 // rolloutPause is the delay between two steps of a rollout that waits.
@@ -106,6 +107,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if v.Document != nil {
 		again = sooner(again, compile.NextExpiry(v.Document, now))
 	}
+	again = sooner(again, nextSilence(o, now))
 	if outcome.Waiting {
 		again = sooner(again, rolloutPause)
 	}

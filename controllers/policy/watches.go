@@ -171,5 +171,5 @@ func podChanged(e event.UpdateEvent) bool {
 	}
 	return status.Inactive(before) != status.Inactive(after) || status.Finished(before) != status.Finished(after) ||
 		!maps.Equal(before.Labels, after.Labels) || !maps.Equal(before.Annotations, after.Annotations) ||
-		!reflect.DeepEqual(before.Status.Conditions, after.Status.Conditions) || failing(before) != failing(after)
+		!reflect.DeepEqual(before.Spec.InitContainers, after.Spec.InitContainers) || reportChanged(before, after) || failing(before) != failing(after)
 }

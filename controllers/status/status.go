@@ -212,6 +212,10 @@ func phrase(same []*offence) string {
 	switch same[0].reason {
 	case v1alpha1.ReasonPodsWithoutSidecar:
 		return plural(n, "pod runs", "pods run") + " without a sidecar"
+	case v1alpha1.ReasonSidecarAltered:
+		return plural(n, "pod has a sidecar", "pods have sidecars") + " that the operator did not inject (" + printable(same[0].pod.Altered) + ")"
+	case v1alpha1.ReasonReportTooOld:
+		return plural(n, "sidecar", "sidecars") + " stopped reporting"
 	case v1alpha1.ReasonReachableAround:
 		return plural(n, "pod", "pods") + " can be reached around the sidecar, for example at " + listeners(same[0].pod.Report.Reachable)
 	case v1alpha1.ReasonRefusedBySidecar:
