@@ -69,6 +69,16 @@ imagePullSecrets: {{- toYaml . | nindent 0 }}
 {{- append (default (list "kube-system" "kube-node-lease" "kube-public") .Values.webhook.excludedNamespaces) .Release.Namespace | uniq | toYaml -}}
 {{- end }}
 
+{{/* Selects the namespaces whose pods the webhook sees. */}}
+{{- define "postern.injectedNamespaces" -}}
+matchLabels:
+  postern.dev/injection: enabled
+matchExpressions:
+- key: kubernetes.io/metadata.name
+  operator: NotIn
+  values: {{- include "postern.excludedNamespaces" . | nindent 2 }}
+{{- end }}
+
 {{/* Rejects a namespace for `helm test` that is already in use, because the test deletes the namespace before and after. */}}
 {{- define "postern.validateTest" -}}
 {{- $name := .Values.test.namespace -}}
