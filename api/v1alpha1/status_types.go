@@ -72,6 +72,8 @@ const (
 	ReasonAppFailing = "AppFailing"
 	// ReasonSidecarAltered: a container of the sidecar is not what the operator injected, for example because its image was changed.
 	ReasonSidecarAltered = "SidecarAltered"
+	// ReasonRedirectMissing: the rules that redirect a pod's traffic to its sidecar were deleted.
+	ReasonRedirectMissing = "RedirectMissing"
 	// ReasonReportTooOld: a sidecar has not polled the operator for minutes, so it is unknown what it runs.
 	ReasonReportTooOld = "ReportTooOld"
 	// ReasonRefusedBySidecar: a sidecar refused the document and keeps the last good one.

@@ -24,6 +24,8 @@ const (
 	ReasonRefused = "DocumentRefused"
 	// ReasonReachable: clients can reach a listener of the pod around the sidecar.
 	ReasonReachable = "ReachableAround"
+	// ReasonUnredirected: the rules of Redirect are missing in the pod's network.
+	ReasonUnredirected = "RedirectMissing"
 )
 
 // ReportFrom returns the last report of the pod's sidecar; false if there is none that can be read.
@@ -71,6 +73,8 @@ func newCondition(report compiled.Report, old *corev1.PodCondition, now time.Tim
 		LastTransitionTime: metav1.NewTime(now), LastProbeTime: metav1.NewTime(now),
 	}
 	switch {
+	case report.Unredirected:
+		c.Reason = ReasonUnredirected
 	case len(report.Reachable) > 0:
 		c.Reason = ReasonReachable
 	case report.Refused != "":

@@ -201,6 +201,7 @@ func TestReportIsStored(t *testing.T) {
 		"no document": {compiled.Report{SchemaVersion: 1}, corev1.ConditionFalse, ReasonNoDocument},
 		"refused":     {compiled.Report{Hash: "sha256:a", Refused: "sha256:b", Error: "x"}, corev1.ConditionFalse, ReasonRefused},
 		"reachable":   {compiled.Report{Hash: "sha256:a", Reachable: []string{"0.0.0.0:1"}}, corev1.ConditionFalse, ReasonReachable},
+		"no rules":    {compiled.Report{Hash: "sha256:a", Unredirected: true}, corev1.ConditionFalse, ReasonUnredirected},
 		"a problem":   {compiled.Report{Hash: "sha256:a", Problems: []compiled.Problem{{Kind: "Vault", Reason: "Sealed"}}}, corev1.ConditionTrue, ReasonEnforcing},
 	}
 	for name, tt := range tests {

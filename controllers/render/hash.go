@@ -29,7 +29,7 @@ type injection struct {
 	OperatorCA     string
 }
 
-const template = 2
+const template = 3
 
 // InjectionHash is the hash of what the sidecar's containers and volumes are made from, which a running pod cannot change: a pod
 // whose InjectionAnnotation differs needs a restart. The content of documents does not change it.

@@ -62,6 +62,8 @@ func (p Pod) judge(in *Input) *offence {
 		o.reason, o.what, o.restart = v1alpha1.ReasonPodsOutdated, fmt.Sprintf("has a sidecar for policy %q", p.Bound), true
 	case p.Altered != "":
 		o.reason, o.what, o.restart = v1alpha1.ReasonSidecarAltered, "has a sidecar that is not the injected one: "+printable(p.Altered), true
+	case r != nil && r.Unredirected:
+		o.reason, o.what, o.restart = v1alpha1.ReasonRedirectMissing, "has lost the rules that redirect its traffic to the sidecar", true
 	case r != nil && len(r.Reachable) > 0:
 		o.reason, o.what = v1alpha1.ReasonReachableAround, "can be reached around the sidecar at "+listeners(r.Reachable)
 		o.remedy = "make the app listen on 127.0.0.1 there, or close the port"
@@ -173,7 +175,7 @@ func count(in *Input) (*v1alpha1.PodCounts, []*offence) {
 // rank orders reasons by severity: 0 is the most severe.
 func rank(reason string) int {
 	return slices.Index([]string{
-		v1alpha1.ReasonReachableAround, v1alpha1.ReasonPodsWithoutSidecar, v1alpha1.ReasonSidecarAltered, v1alpha1.ReasonRefusedBySidecar, v1alpha1.ReasonSidecarTooOld,
+		v1alpha1.ReasonRedirectMissing, v1alpha1.ReasonReachableAround, v1alpha1.ReasonPodsWithoutSidecar, v1alpha1.ReasonSidecarAltered, v1alpha1.ReasonRefusedBySidecar, v1alpha1.ReasonSidecarTooOld,
 		v1alpha1.ReasonReportTooOld, v1alpha1.ReasonPodsOutdated, v1alpha1.ReasonAppFailing, v1alpha1.ReasonConflicted,
 	}, reason)
 }

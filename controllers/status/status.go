@@ -214,6 +214,8 @@ func phrase(same []*offence) string {
 		return plural(n, "pod runs", "pods run") + " without a sidecar"
 	case v1alpha1.ReasonSidecarAltered:
 		return plural(n, "pod has a sidecar", "pods have sidecars") + " that the operator did not inject (" + printable(same[0].pod.Altered) + ")"
+	case v1alpha1.ReasonRedirectMissing:
+		return plural(n, "pod has", "pods have") + " lost the rules that redirect traffic to the sidecar"
 	case v1alpha1.ReasonReportTooOld:
 		return plural(n, "sidecar", "sidecars") + " stopped reporting"
 	case v1alpha1.ReasonReachableAround:

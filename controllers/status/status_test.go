@@ -80,6 +80,12 @@ func TestOf(t *testing.T) {
 			wantMessage: "1 pod has a sidecar that the operator did not inject (its container postern has the image \"x\"): a; restart the workload",
 			wantMatched: 2, wantInjected: 2, wantCurrent: 1,
 		},
+		"rules that were deleted": {
+			in:           input(changed("a", func(p *Pod) { p.Report = &compiled.Report{Hash: hash, Unredirected: true} }), good("b")),
+			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/RedirectMissing",
+			wantMessage: "1 pod has lost the rules that redirect traffic to the sidecar: a; restart the workload",
+			wantMatched: 2, wantInjected: 2, wantCurrent: 2,
+		},
 		"a silent sidecar": {
 			in:           input(changed("a", func(p *Pod) { p.Silent = true }), good("b")),
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/ReportTooOld",

@@ -67,6 +67,8 @@ type sidecar struct {
 	tcp       *passthrough.Proxy
 	set       *listen.Set
 	app       *http.Server
+	// unredirected says that the rules of Redirect were missing at the last check. Only watchSockets uses it.
+	unredirected bool
 }
 
 // Run serves until ctx ends, and then lets open requests finish. An error says why it could not start or could not
