@@ -49,6 +49,8 @@ const (
 	ReasonNotAccepted = "NotAccepted"
 	// ReasonInjectionDisabled: the namespace lacks the label that lets the webhook see its pods.
 	ReasonInjectionDisabled = "InjectionDisabled"
+	// ReasonWebhookMissing: the MutatingWebhookConfiguration that sends new pods to the operator is missing or was changed.
+	ReasonWebhookMissing = "WebhookMissing"
 	// ReasonPending: the document could not be written yet.
 	ReasonPending = "Pending"
 )

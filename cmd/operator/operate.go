@@ -116,7 +116,7 @@ func (op *operator) startKeeping(ctx context.Context) error {
 }
 
 func (op *operator) newManager(rc *rest.Config, scheme *runtime.Scheme) error {
-	caches, err := policy.CacheOptions()
+	caches, err := policy.CacheOptions(op.webhookConfiguration)
 	if err != nil {
 		return fmt.Errorf("restricting caches: %w", err)
 	}

@@ -65,6 +65,13 @@ func (op *operator) addWebhook(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("creating the validating webhook: %w", err)
 	}
+	check, err := policy.NewWebhookCheck(op.direct, op.webhookConfiguration, metrics.Registry, op.log)
+	if err != nil {
+		return fmt.Errorf("checking the webhook's configuration: %w", err)
+	}
+	if err := op.Add(check); err != nil {
+		return fmt.Errorf("checking the webhook's configuration: %w", err)
+	}
 	op.GetWebhookServer().Register(validate.Path, &webhook.Admission{Handler: validator})
 	return nil
 }
@@ -76,6 +83,7 @@ func (op *operator) addReconcilers(context.Context) error {
 		Client: op.GetClient(), Live: op.direct, Key: op.key, Settings: op.settings, Events: recorder,
 		Restarter: &rollout.Restarter{Reader: op.direct, Writer: op.direct, Now: time.Now},
 		Excluded:  op.excludedNamespaces(),
+		Webhook:   op.webhookConfiguration,
 		Clock:     clock.RealClock{},
 	})
 	if err := policies.SetupWithManager(op); err != nil {

@@ -1,8 +1,10 @@
 package policy
 
 import (
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -13,8 +15,8 @@ import (
 )
 
 // CacheOptions returns options that keep the informers small: they hold only the fields of pods that this package and deliver
-// read, and only the ConfigMaps that have documents.
-func CacheOptions() (cache.Options, error) {
+// read, only the ConfigMaps that have documents, and only the MutatingWebhookConfiguration of that name.
+func CacheOptions(webhook string) (cache.Options, error) {
 	managed, err := labels.NewRequirement(render.PolicyLabel, selection.Exists, nil)
 	if err != nil {
 		return cache.Options{}, err
@@ -24,6 +26,7 @@ func CacheOptions() (cache.Options, error) {
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Pod{}:       {Transform: trimPod},
 			&corev1.ConfigMap{}: {Label: labels.NewSelector().Add(*managed)},
+			&admissionv1.MutatingWebhookConfiguration{}: {Field: fields.OneTermEqualSelector("metadata.name", webhook)},
 		},
 	}, nil
 }

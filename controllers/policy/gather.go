@@ -33,6 +33,8 @@ type observation struct {
 	labels map[string]string
 	// enabled says that the webhook sees the namespace's pods. excluded says that it never sees them, whatever the label is.
 	enabled, excluded bool
+	// webhook says why new pods of the namespace are not sent to the webhook although it is enabled; empty if they are.
+	webhook string
 	// revocations are those of the namespace that are not being deleted.
 	revocations []v1alpha1.TokenRevocation
 	// pods are those of the namespace.
@@ -98,7 +100,7 @@ func (r *Reconciler) gatherNamespace(ctx context.Context, o *observation) error 
 	o.labels = namespace.Labels
 	o.excluded = slices.Contains(r.cfg.Excluded, o.name.Namespace)
 	o.enabled = !o.excluded && namespace.Labels[v1alpha1.InjectionLabel] == v1alpha1.InjectionLabelEnabled
-	return nil
+	return r.gatherWebhook(ctx, o)
 }
 
 func (r *Reconciler) gatherDocument(ctx context.Context, o *observation) error {

@@ -53,7 +53,9 @@ type Config struct {
 	// Settings returns the current settings of injected sidecars.
 	Settings func() render.Settings
 	// Excluded are the namespaces whose pods the webhook never sees, whatever their labels are.
-	Excluded  []string
+	Excluded []string
+	// Webhook is the name of the MutatingWebhookConfiguration that sends new pods to the webhook; empty if it is not checked.
+	Webhook   string
 	Events    events.EventRecorder
 	Restarter *rollout.Restarter
 	Clock     clock.PassiveClock

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -37,7 +38,7 @@ const (
 // SetupWithManager registers the reconciler and its watches. The ConfigMaps that exist at the start trigger a reconcile of the
 // policies that were deleted while no operator was running.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr).
 		Named("policy").
 		// The reconciler's own status writes trigger it, too, so that a status computed from an outdated cache is corrected.
 		For(&v1alpha1.SecurityPolicy{}).
@@ -50,8 +51,12 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(ofConfigMap)).
 		Watches(&v1alpha1.TokenRevocation{}, gathering(revocationDelay, r.ofRevocation),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&corev1.Pod{}, gathering(podDelay, r.ofPod), builder.WithPredicates(predicate.Funcs{UpdateFunc: podChanged})).
-		Complete(r)
+		Watches(&corev1.Pod{}, gathering(podDelay, r.ofPod), builder.WithPredicates(predicate.Funcs{UpdateFunc: podChanged}))
+	if r.cfg.Webhook != "" {
+		b = b.Watches(&admissionv1.MutatingWebhookConfiguration{}, handler.EnqueueRequestsFromMapFunc(r.everyPolicy),
+			builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+	}
+	return b.Complete(r)
 }
 
 // siblings returns the policies of the namespace, because the selectors of the others decide about conflicts.
