@@ -146,9 +146,10 @@ func (op *operator) newManager(rc *rest.Config, scheme *runtime.Scheme) error {
 
 // settings returns the current settings of injected sidecars. It is called for each injection, because the CA may change.
 func (op *operator) settings() render.Settings {
+	mirrors, _ := render.ParseImageMirrors(op.mirrors) // validate has parsed them
 	return render.Settings{
 		OperatorURL: op.operatorURL, OperatorCA: string(op.keeper.CA()), DocumentKey: op.key.Public().(ed25519.PublicKey),
-		Image: op.image, ImagePullPolicy: corev1.PullPolicy(op.pullPolicy),
+		Image: op.image, ImagePullPolicy: corev1.PullPolicy(op.pullPolicy), ImageMirrors: mirrors,
 	}
 }
 

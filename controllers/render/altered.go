@@ -64,7 +64,7 @@ func (s Sidecar) Altered(containers []corev1.Container) string {
 // differs compares one container with what s renders.
 func (s Sidecar) differs(c *corev1.Container, command string, env map[string]string) string {
 	switch {
-	case c.Image != s.image():
+	case !s.RunsImage(c.Image):
 		return fmt.Sprintf("its container %s has the image %q, not %q", c.Name, c.Image, s.image())
 	case !slices.Equal(c.Command, []string{command}) || len(c.Args) > 0:
 		return fmt.Sprintf("its container %s has another command", c.Name)

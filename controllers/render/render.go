@@ -38,6 +38,8 @@ type Settings struct {
 	// Image and ImagePullPolicy are for sidecars whose class names none.
 	Image           string
 	ImagePullPolicy corev1.PullPolicy
+	// ImageMirrors are registries, with an optional path, at which other webhooks may pull the sidecar's image.
+	ImageMirrors []string
 }
 
 // Sidecar is what the containers of one policy's pods are made from.
