@@ -84,6 +84,7 @@ func (op *operator) addReconcilers(context.Context) error {
 		Restarter: &rollout.Restarter{Reader: op.direct, Writer: op.direct, Now: time.Now},
 		Excluded:  op.excludedNamespaces(),
 		Webhook:   op.webhookConfiguration,
+		Changed:   op.changed,
 		Clock:     clock.RealClock{},
 	})
 	if err := policies.SetupWithManager(op); err != nil {

@@ -34,6 +34,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -55,7 +56,9 @@ type Config struct {
 	// Excluded are the namespaces whose pods the webhook never sees, whatever their labels are.
 	Excluded []string
 	// Webhook is the name of the MutatingWebhookConfiguration that sends new pods to the webhook; empty if it is not checked.
-	Webhook   string
+	Webhook string
+	// Changed receives an event when Settings returns other settings, which may mean that pods need a restart.
+	Changed   <-chan event.GenericEvent
 	Events    events.EventRecorder
 	Restarter *rollout.Restarter
 	Clock     clock.PassiveClock

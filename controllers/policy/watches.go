@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
@@ -55,6 +56,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.cfg.Webhook != "" {
 		b = b.Watches(&admissionv1.MutatingWebhookConfiguration{}, handler.EnqueueRequestsFromMapFunc(r.everyPolicy),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+	}
+	if r.cfg.Changed != nil {
+		b = b.WatchesRawSource(source.Channel(r.cfg.Changed, handler.EnqueueRequestsFromMapFunc(r.everyPolicy)))
 	}
 	return b.Complete(r)
 }

@@ -33,6 +33,8 @@ type Settings struct {
 	// OperatorURL is where sidecars poll, and OperatorCA the CA of its certificate, as PEM.
 	OperatorURL string
 	OperatorCA  string
+	// OperatorIdentity changes when sidecars that were injected before do not trust the operator any more; see certs.Keeper.
+	OperatorIdentity string
 	// DocumentKey verifies documents.
 	DocumentKey ed25519.PublicKey
 	// Image and ImagePullPolicy are for sidecars whose class names none.
