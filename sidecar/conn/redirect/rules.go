@@ -7,8 +7,6 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
-
-	"github.com/posterndev/postern/sidecar/conn/sockets"
 )
 
 const (
@@ -19,6 +17,8 @@ const (
 	destinationPort, portSize = 2, 2
 	// replyDirection is IP_CT_DIR_REPLY (linux/netfilter/nf_conntrack_tuple_common.h).
 	replyDirection = 1
+	// rulesPort is sockets.RulesPort: the sidecar connects to it to find out whether the rules exist.
+	rulesPort = 15993
 )
 
 // chain is one of the table's chains with its rules in order.
@@ -51,7 +51,7 @@ type chain struct {
 //		type nat hook output priority dstnat; policy accept;
 //		oifname != "lo" return
 //		meta l4proto != tcp return
-//		th dport != 15993 return # sockets.RulesPort
+//		th dport != 15993 return # rulesPort
 //		redirect to :15991
 //	}
 //
@@ -71,7 +71,7 @@ func (c Config) chains() []chain {
 	lost := [][]expr.Any{
 		returnIf(meta(expr.MetaKeyOIFNAME), expr.CmpOpNeq, interfaceName("lo")),
 		returnIf(meta(expr.MetaKeyL4PROTO), expr.CmpOpNeq, []byte{unix.IPPROTO_TCP}),
-		returnIf(tcpPort(), expr.CmpOpNeq, port(sockets.RulesPort)),
+		returnIf(tcpPort(), expr.CmpOpNeq, port(rulesPort)),
 		redirectTo(c.AdminPort),
 	}
 	return []chain{
