@@ -61,6 +61,17 @@ func (s Sidecar) Altered(containers []corev1.Container) string {
 	return s.differs(&containers[j], redirectCommand, want)
 }
 
+// RunsSidecar reports whether the containers have a sidecar that runs beside the app and verifies documents with that key, in the form of
+// Settings.DocumentKeyValue. It proves less than Altered, and needs no policy or class.
+func RunsSidecar(containers []corev1.Container, key string) bool {
+	i := slices.IndexFunc(containers, func(c corev1.Container) bool { return c.Name == SidecarName })
+	if i < 0 {
+		return false
+	}
+	policy := containers[i].RestartPolicy
+	return policy != nil && *policy == corev1.ContainerRestartPolicyAlways && hasOnly(containers[i].Env, compiled.EnvDocumentKey, key)
+}
+
 // differs compares one container with what s renders.
 func (s Sidecar) differs(c *corev1.Container, command string, env map[string]string) string {
 	switch {
