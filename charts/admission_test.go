@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
@@ -251,6 +252,22 @@ func TestBackstop(t *testing.T) {
 			eventually(t, "the policy is forgotten", func() bool { return bare() == nil })
 		})
 	}
+	t.Run("a policy that is being deleted", func(t *testing.T) {
+		policy := selecting(a.namespace, "leaving", metav1.LabelSelector{MatchLabels: map[string]string{"app": "leaving"}})
+		policy.Finalizers = []string{"example.com/kept"}
+		a.create(t, policy)
+		bare := func() error {
+			return a.Create(t.Context(), podIn(a.namespace, "bare", false, map[string]string{"app": "leaving"}), client.DryRunAll)
+		}
+		eventually(t, "the policy is seen", func() bool { return apierrors.IsForbidden(bare()) })
+		if err := a.Delete(t.Context(), policy); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the policy does not count any more", func() bool { return bare() == nil })
+		if err := a.Patch(t.Context(), policy, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("another namespace", func(t *testing.T) {
 		if err := a.Create(t.Context(), podIn("shop", "bare", false, map[string]string{"canary": "true"}), client.DryRunAll); err != nil {
 			t.Error(err)
