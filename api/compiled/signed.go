@@ -82,6 +82,8 @@ type Report struct {
 	Error   string `json:"error,omitempty"`
 	// Reachable lists the first listeners of the pod that clients can reach around the sidecar, as address:port.
 	Reachable []string `json:"reachable,omitempty"`
+	// Unredirected says that the rules of Redirect are missing in the pod's network, so that clients reach every port around the sidecar.
+	Unredirected bool `json:"unredirected,omitempty"`
 	// Problems are the dependencies of the sidecar that are currently missing.
 	Problems []Problem `json:"problems,omitempty"`
 }

@@ -56,6 +56,8 @@ const (
 	ReasonNotAccepted = "NotAccepted"
 	// ReasonInjectionDisabled: the namespace lacks the label that lets the webhook see its pods.
 	ReasonInjectionDisabled = "InjectionDisabled"
+	// ReasonWebhookMissing: the MutatingWebhookConfiguration that sends new pods to the operator is missing or was changed.
+	ReasonWebhookMissing = "WebhookMissing"
 	// ReasonPending: the document could not be written yet.
 	ReasonPending = "Pending"
 	// ReasonMissingRights: the operator lacks a right that it needs to deliver documents; the message names it.
@@ -79,6 +81,12 @@ const (
 	// ReasonAppFailing: a container of the app fails again and again under Takeover, most likely because it listens on the
 	// wildcard address, where the sidecar has the port already.
 	ReasonAppFailing = "AppFailing"
+	// ReasonSidecarAltered: a container of the sidecar is not what the operator injected, for example because its image was changed.
+	ReasonSidecarAltered = "SidecarAltered"
+	// ReasonRedirectMissing: the rules that redirect a pod's traffic to its sidecar were deleted.
+	ReasonRedirectMissing = "RedirectMissing"
+	// ReasonReportTooOld: a sidecar has not polled the operator for minutes, so it is unknown what it runs.
+	ReasonReportTooOld = "ReportTooOld"
 	// ReasonRefusedBySidecar: a sidecar refused the document and keeps the last good one.
 	ReasonRefusedBySidecar = "RefusedBySidecar"
 	// ReasonSidecarTooOld: a sidecar's build does not know a feature of the policy. It keeps the last document that it can read,

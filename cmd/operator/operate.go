@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -48,7 +49,17 @@ type operator struct {
 	trimmer *index.Trimmer
 	// direct reads and writes without a cache.
 	direct client.WithWatch
+	// changed receives an event when the settings of injected sidecars change.
+	changed chan event.GenericEvent
 	ctrl.Manager
+}
+
+// settingsChanged triggers a reconcile of every policy. It never blocks: an event that is waiting already is enough.
+func (op *operator) settingsChanged() {
+	select {
+	case op.changed <- event.GenericEvent{Object: &v1alpha1.SecurityPolicy{}}:
+	default:
+	}
 }
 
 // operate runs the operator until ctx ends.
@@ -60,7 +71,7 @@ func operate(ctx context.Context, rc *rest.Config, o *options, log *slog.Logger)
 		return err
 	}
 	ctx = contextlog.Into(ctx, log) // for code that runs outside of reconciles and requests
-	op := &operator{options: o, log: log}
+	op := &operator{options: o, log: log, changed: make(chan event.GenericEvent, 1)}
 	if op.direct, err = client.NewWithWatch(rc, client.Options{Scheme: scheme}); err != nil {
 		return fmt.Errorf("connecting to the API server: %w", err)
 	}
@@ -98,7 +109,7 @@ func newScheme() (*runtime.Scheme, error) {
 func (op *operator) startKeeping(ctx context.Context) error {
 	keeper, err := certs.NewKeeper(certs.Config{
 		Client: op.direct, Mode: certs.Mode(op.certMode), DNSNames: op.dnsNames(), Webhook: op.webhookConfiguration, Validating: op.validatingConfiguration,
-		Secret: types.NamespacedName{Namespace: op.namespace, Name: op.certSecret}, Now: time.Now,
+		Secret: types.NamespacedName{Namespace: op.namespace, Name: op.certSecret}, OnChange: op.settingsChanged, Now: time.Now,
 	})
 	if err != nil {
 		return fmt.Errorf("keeping certificates: %w", err)
@@ -120,7 +131,7 @@ func (op *operator) startKeeping(ctx context.Context) error {
 
 func (op *operator) newManager(rc *rest.Config, scheme *runtime.Scheme) error {
 	op.trimmer = index.NewTrimmer()
-	caches, err := policy.CacheOptions(op.key.Public().(ed25519.PublicKey), op.trimmer.Transform)
+	caches, err := policy.CacheOptions(op.key.Public().(ed25519.PublicKey), op.trimmer.Transform, op.webhookConfiguration)
 	if err != nil {
 		return fmt.Errorf("restricting caches: %w", err)
 	}
@@ -150,9 +161,10 @@ func (op *operator) newManager(rc *rest.Config, scheme *runtime.Scheme) error {
 
 // settings returns the current settings of injected sidecars. It is called for each injection, because the CA may change.
 func (op *operator) settings() render.Settings {
+	mirrors, _ := render.ParseImageMirrors(op.mirrors) // validate has parsed them
 	return render.Settings{
-		OperatorURL: op.operatorURL, OperatorCA: string(op.keeper.CA()), DocumentKey: op.key.Public().(ed25519.PublicKey),
-		Image: op.image, ImagePullPolicy: corev1.PullPolicy(op.pullPolicy),
+		OperatorURL: op.operatorURL, OperatorCA: string(op.keeper.CA()), OperatorIdentity: op.keeper.Identity(), DocumentKey: op.key.Public().(ed25519.PublicKey),
+		Image: op.image, ImagePullPolicy: corev1.PullPolicy(op.pullPolicy), ImageMirrors: mirrors,
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/posterndev/postern/controllers/certs"
+	"github.com/posterndev/postern/controllers/render"
 )
 
 // options are the operator's flags.
@@ -26,6 +27,7 @@ type options struct {
 
 	image       string
 	pullPolicy  string
+	mirrors     string
 	operatorURL string
 	services    string
 
@@ -52,6 +54,7 @@ func parseOptions(args []string, getenv func(string) string) (*options, error) {
 	f.StringVar(&o.healthAddr, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
 	f.StringVar(&o.image, "sidecar-image", "", "image of sidecars if their class does not name one")
 	f.StringVar(&o.pullPolicy, "sidecar-image-pull-policy", string(corev1.PullIfNotPresent), "Always, IfNotPresent or Never")
+	f.StringVar(&o.mirrors, "sidecar-image-mirrors", "", "comma-separated registries, with an optional path, at which other webhooks may pull the sidecar's image, for example registry.example/cache")
 	f.StringVar(&o.operatorURL, "operator-url", "", "URL that sidecars poll, for example https://postern-operator.postern-system.svc:9444")
 	f.StringVar(&o.services, "operator-service", "", "comma-separated Services of the operator, for the DNS names of its certificate")
 	f.StringVar(&o.webhookConfiguration, "webhook-configuration", "postern", "MutatingWebhookConfiguration to write the CA to")
@@ -77,7 +80,10 @@ func parseOptions(args []string, getenv func(string) string) (*options, error) {
 
 func (o *options) validate() error {
 	u, err := url.Parse(o.operatorURL)
+	_, mirrorsErr := render.ParseImageMirrors(o.mirrors)
 	switch {
+	case mirrorsErr != nil:
+		return fmt.Errorf("--sidecar-image-mirrors: %w", mirrorsErr)
 	case o.namespace == "":
 		return errors.New("--operator-namespace or POD_NAMESPACE is required")
 	case o.image == "":

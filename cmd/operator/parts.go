@@ -83,6 +83,13 @@ func (op *operator) addWebhook(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("creating the validating webhook: %w", err)
 	}
+	check, err := policy.NewWebhookCheck(op.direct, op.webhookConfiguration, metrics.Registry, op.log)
+	if err != nil {
+		return fmt.Errorf("checking the webhook's configuration: %w", err)
+	}
+	if err := op.Add(check); err != nil {
+		return fmt.Errorf("checking the webhook's configuration: %w", err)
+	}
 	reviews, err := gate.New(metrics.Registry)
 	if err != nil {
 		return fmt.Errorf("bounding the webhooks: %w", err)
@@ -130,6 +137,8 @@ func (op *operator) addReconcilers(context.Context) error {
 		Client: op.GetClient(), Live: op.direct, Key: op.key, Settings: op.settings, Events: recorder,
 		Restarter: &rollout.Restarter{Reader: op.direct, Writer: op.direct, Now: time.Now},
 		Excluded:  op.excludedNamespaces(),
+		Webhook:   op.webhookConfiguration,
+		Changed:   op.changed,
 		Clock:     clock.RealClock{},
 	})
 	if err := policies.SetupWithManager(op); err != nil {

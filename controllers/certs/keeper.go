@@ -47,19 +47,24 @@ type Config struct {
 	// Webhook is the name of the MutatingWebhookConfiguration whose caBundle is written. Validating is that of the
 	// ValidatingWebhookConfiguration; empty if there is none.
 	Webhook, Validating string
-	Now                 func() time.Time
+	// OnChange is called, if it is set, when Identity changes.
+	OnChange func()
+	Now      func() time.Time
 }
 
 // Keeper manages the serving certificate. It is a manager.Runnable that runs on every replica.
 type Keeper struct {
 	cfg     Config
 	current atomic.Pointer[served]
+	// last is the Secret as it was read or written last; nil before. Only Ensure uses it, and calls of Ensure do not overlap.
+	last *corev1.Secret
 }
 
 // served is the certificate that the operator currently serves with, and its CA.
 type served struct {
 	certificate *tls.Certificate
 	ca          []byte
+	identity    string
 }
 
 // errNotReady is returned before there is a certificate.
@@ -92,6 +97,15 @@ func (k *Keeper) CA() []byte {
 	return nil
 }
 
+// Identity returns a text that is the same as long as clients that trust an earlier CA also trust the current certificate, and changes
+// when they do not any more; empty before there is a certificate.
+func (k *Keeper) Identity() string {
+	if c := k.current.Load(); c != nil {
+		return c.identity
+	}
+	return ""
+}
+
 // Ready is a readiness check.
 func (k *Keeper) Ready(*http.Request) error {
 	_, err := k.GetCertificate(nil)
@@ -108,13 +122,19 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("parsing serving certificate of Secret %q: %w", k.cfg.Secret, err)
 	}
-	if _, err := firstCert(secret.Data[keyCA]); err != nil {
+	identity, err := identityOf(secret.Data)
+	if err != nil {
 		return fmt.Errorf("reading CA of Secret %q: %w", k.cfg.Secret, err)
 	}
-	if old := k.current.Load(); old == nil || !bytes.Equal(old.certificate.Certificate[0], pair.Certificate[0]) {
+	old := k.current.Load()
+	if old == nil || !bytes.Equal(old.certificate.Certificate[0], pair.Certificate[0]) {
 		contextlog.From(ctx).Info("serving with a new certificate", "notAfter", pair.Leaf.NotAfter, "dnsNames", pair.Leaf.DNSNames)
 	}
-	k.current.Store(&served{certificate: &pair, ca: secret.Data[keyCA]})
+	k.current.Store(&served{certificate: &pair, ca: secret.Data[keyCA], identity: identity})
+	k.last = remembered(secret)
+	if old != nil && old.identity != identity && k.cfg.OnChange != nil {
+		k.cfg.OnChange()
+	}
 	if k.cfg.Mode == CertManager {
 		return nil
 	}
@@ -125,17 +145,29 @@ func (k *Keeper) Ensure(ctx context.Context) error {
 func (k *Keeper) ensureSecret(ctx context.Context) (*corev1.Secret, error) {
 	for range attempts {
 		secret := &corev1.Secret{}
-		if err := k.cfg.Client.Get(ctx, k.cfg.Secret, secret); err != nil {
+		err := k.cfg.Client.Get(ctx, k.cfg.Secret, secret)
+		if apierrors.IsNotFound(err) && k.last != nil && k.cfg.Mode == Own {
+			if err := restore(ctx, k.cfg.Client, k.last); client.IgnoreAlreadyExists(err) != nil {
+				return nil, err
+			}
+			contextlog.From(ctx).Warn("restored the Secret of the certificates, which was deleted", "secret", k.cfg.Secret.String())
+			continue
+		}
+		if err != nil {
 			return nil, fmt.Errorf("reading Secret %q (the chart creates it, or cert-manager does): %w", k.cfg.Secret, err)
 		}
 		if k.cfg.Mode == CertManager {
 			return secret, nil
 		}
+		emptied := len(secret.Data[keyCA]) == 0 && k.last != nil
+		if emptied { // deleted, and the chart created it again; sidecars trust the CA in use
+			secret.Data = k.last.DeepCopy().Data
+		}
 		data, changed, err := renew(secret.Data, k.cfg.DNSNames, k.cfg.Now())
 		if err != nil {
 			return nil, fmt.Errorf("renewing certificates: %w", err)
 		}
-		if !changed {
+		if !changed && !emptied {
 			return secret, nil
 		}
 		secret.Data = data

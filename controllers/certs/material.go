@@ -5,9 +5,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -22,6 +24,7 @@ const (
 	keyServingKey = "tls.key"
 	keyCAKey      = "ca.key"
 	keyBridge     = "bridge.crt" // the current CA, certified by the previous one
+	keyIdentity   = "identity"   // that of the first CA of which the current one is a bridged successor
 )
 
 // Lifetimes of certificates. A CA is replaced a year before it expires. Pods that were injected earlier trust only the old CA,
@@ -85,8 +88,33 @@ func replaceAuthority(data map[string][]byte, old, fresh authority, usable bool)
 		data[keyBridge] = encodeCert(der)
 		bundle = append(bundle, encodeCert(old.cert.Raw)...)
 	}
-	data[keyCA], data[keyCAKey] = bundle, key
+	identity := fingerprint(fresh.cert)
+	if usable {
+		if identity, err = identityOf(data); err != nil {
+			return err
+		}
+	}
+	data[keyCA], data[keyCAKey], data[keyIdentity] = bundle, key, []byte(identity)
 	return nil
+}
+
+// identityOf returns the identity of the CA in data: that of the first CA whose clients still trust certificates, if data has it (the
+// operator's own does), and that of the CA's public key otherwise.
+func identityOf(data map[string][]byte) (string, error) {
+	ca, err := firstCert(data[keyCA])
+	if err != nil {
+		return "", err
+	}
+	if identity := data[keyIdentity]; len(identity) > 0 {
+		return string(identity), nil
+	}
+	return fingerprint(ca), nil
+}
+
+// fingerprint identifies a CA by its public key: a CA that is issued again with the same key is trusted by clients of either.
+func fingerprint(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
+	return hex.EncodeToString(sum[:16])
 }
 
 func newAuthority(now time.Time) (authority, error) {

@@ -201,6 +201,7 @@ func TestReportIsStored(t *testing.T) {
 		"no document": {compiled.Report{SchemaVersion: 1}, corev1.ConditionFalse, ReasonNoDocument},
 		"refused":     {compiled.Report{Hash: "sha256:a", Refused: "sha256:b", Error: "x"}, corev1.ConditionFalse, ReasonRefused},
 		"reachable":   {compiled.Report{Hash: "sha256:a", Reachable: []string{"0.0.0.0:1"}}, corev1.ConditionFalse, ReasonReachable},
+		"no rules":    {compiled.Report{Hash: "sha256:a", Unredirected: true}, corev1.ConditionFalse, ReasonUnredirected},
 		"a problem":   {compiled.Report{Hash: "sha256:a", Problems: []compiled.Problem{{Kind: "Vault", Reason: "Sealed"}}}, corev1.ConditionTrue, ReasonEnforcing},
 	}
 	for name, tt := range tests {
@@ -255,6 +256,31 @@ func TestProblemsChange(t *testing.T) {
 	}
 	if n := f.patches.Load(); n != 4 {
 		t.Errorf("the status was patched %d times, want 4", n)
+	}
+}
+
+// TestReportIsConfirmed checks that an unchanged report is written again every few minutes, so that a sidecar that stopped polling can
+// be told from one that has nothing new to say.
+func TestReportIsConfirmed(t *testing.T) {
+	pod := sidecarPod("orders")
+	f := newFixture(t, pod)
+	start := f.clock.Now()
+	for range 22 { // polls of eleven minutes
+		f.ask(t, "right", compiled.Report{Hash: "sha256:a"})
+		f.clock.SetTime(f.clock.Now().Add(30 * time.Second))
+	}
+	if n := f.patches.Load(); n != 3 {
+		t.Errorf("the status was patched %d times in eleven minutes, want 3", n)
+	}
+	now := &corev1.Pod{}
+	if err := f.client.Get(t.Context(), client.ObjectKeyFromObject(pod), now); err != nil {
+		t.Fatal(err)
+	}
+	if at, ok := ConfirmedAt(now); !ok || !at.Equal(start.Add(10*time.Minute)) {
+		t.Errorf("the report was confirmed at %s, want %s", at, start.Add(10*time.Minute))
+	}
+	if c := sidecarCondition(now); !c.LastTransitionTime.Time.Equal(start) {
+		t.Errorf("the condition changed at %s", c.LastTransitionTime)
 	}
 }
 

@@ -127,8 +127,11 @@ func (h *Handler) admit(ctx context.Context, req admission.Request) (string, adm
 // inject returns the pod with its sidecar; nil if no policy selects it.
 func (h *Handler) inject(ctx context.Context, namespace string, pod *corev1.Pod) (*corev1.Pod, error) {
 	policy, err := h.selected(ctx, namespace, pod)
-	if policy == nil || err != nil {
+	if err != nil {
 		return nil, err
+	}
+	if policy == nil {
+		return nil, unselected(pod)
 	}
 	of := preparation{policy.UID, policy.Name, policy.Generation}
 	in, err := h.preparations.Do(ctx, of, func(ctx context.Context) (Input, error) { return h.prepare(ctx, policy) })

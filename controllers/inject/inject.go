@@ -90,7 +90,9 @@ func add(pod *corev1.Pod, sidecar render.Sidecar, facts render.Pod, left leftove
 		return refusef("its probes do not fit into the sidecar's environment (%v): shorten their paths and headers, or use exec probes", err)
 	}
 	for i := range containers {
-		containers[i].Resources = resources(pod, containers[i].Resources, left.resources[containers[i].Name])
+		if containers[i], err = keep(pod, sidecar, containers[i], left.containers[containers[i].Name]); err != nil {
+			return err
+		}
 	}
 	hash, err := render.InjectionHash(sidecar)
 	if err != nil {

@@ -17,8 +17,8 @@ type leftover struct {
 	found bool
 	// tokens of hooks, by the probe's path.
 	tokens map[string]string
-	// resources of the sidecar's containers, by name, with what a LimitRange may have added.
-	resources map[string]corev1.ResourceRequirements
+	// containers of the sidecar, by name, with what others may have changed; see keep.
+	containers map[string]corev1.Container
 }
 
 // strip removes an earlier injection from the pod and restores its probes and hooks. An injection is recognised by the
@@ -36,10 +36,10 @@ func strip(pod *corev1.Pod, settings render.Settings) (leftover, error) {
 		return leftover{}, refusef("its container %q was injected before, and its environment is broken (%v): "+
 			"remove the container, so that it is injected again", render.SidecarName, err)
 	}
-	left := leftover{found: true, tokens: map[string]string{}, resources: map[string]corev1.ResourceRequirements{}}
+	left := leftover{found: true, tokens: map[string]string{}, containers: map[string]corev1.Container{}}
 	pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, func(c corev1.Container) bool {
 		if isOurContainer(c) {
-			left.resources[c.Name] = c.Resources
+			left.containers[c.Name] = c
 		}
 		return isOurContainer(c)
 	})

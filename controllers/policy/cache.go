@@ -3,10 +3,11 @@ package policy
 import (
 	"crypto/ed25519"
 	"fmt"
-	"slices"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -20,8 +21,9 @@ import (
 )
 
 // CacheOptions returns options that keep the informers small: they hold only the fields of pods that this package and deliver
-// read, and only the ConfigMaps that have documents, and of those no data that key did not sign. transform is that of policies.
-func CacheOptions(key ed25519.PublicKey, transform toolscache.TransformFunc) (cache.Options, error) {
+// read, and only the ConfigMaps that have documents, and of those no data that key did not sign, and only the
+// MutatingWebhookConfiguration of that name. transform is that of policies.
+func CacheOptions(key ed25519.PublicKey, transform toolscache.TransformFunc, webhook string) (cache.Options, error) {
 	managed, err := labels.NewRequirement(render.PolicyLabel, selection.Exists, nil)
 	if err != nil {
 		return cache.Options{}, err
@@ -29,10 +31,11 @@ func CacheOptions(key ed25519.PublicKey, transform toolscache.TransformFunc) (ca
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:               {Transform: trimPod},
-			&v1alpha1.SecurityPolicy{}:  {Transform: transform},
-			&v1alpha1.TokenRevocation{}: {Transform: trimMetadata},
-			&corev1.ConfigMap{}:         {Label: labels.NewSelector().Add(*managed), Transform: trimConfigMap(key)},
+			&corev1.Pod{}:                               {Transform: trimPod},
+			&v1alpha1.SecurityPolicy{}:                  {Transform: transform},
+			&v1alpha1.TokenRevocation{}:                 {Transform: trimMetadata},
+			&corev1.ConfigMap{}:                         {Label: labels.NewSelector().Add(*managed), Transform: trimConfigMap(key)},
+			&admissionv1.MutatingWebhookConfiguration{}: {Field: fields.OneTermEqualSelector("metadata.name", webhook)},
 		},
 	}, nil
 }
@@ -87,9 +90,6 @@ func documentsIn(cm *corev1.ConfigMap, reader render.Reader, policy string) map[
 	return out
 }
 
-// keptEnv lists the environment variables of a sidecar that are read.
-var keptEnv = []string{compiled.EnvPolicy, compiled.EnvInterception}
-
 // trimPod drops the fields of a pod that are never read, which are most of them.
 func trimPod(object any) (any, error) {
 	pod, ok := object.(*corev1.Pod)
@@ -108,12 +108,7 @@ func trimPod(object any) (any, error) {
 	if hash, ok := pod.Annotations[render.InjectionAnnotation]; ok {
 		trimmed.Annotations = map[string]string{render.InjectionAnnotation: hash}
 	}
-	for _, c := range pod.Spec.InitContainers {
-		if c.Name == render.SidecarName {
-			env := slices.DeleteFunc(slices.Clone(c.Env), func(e corev1.EnvVar) bool { return !slices.Contains(keptEnv, e.Name) })
-			trimmed.Spec.InitContainers = []corev1.Container{{Name: c.Name, Env: slices.Clip(env)}}
-		}
-	}
+	trimmed.Spec.InitContainers = render.Judged(pod.Spec.InitContainers)
 	for _, c := range pod.Status.Conditions {
 		if c.Type == deliver.ConditionSidecar {
 			trimmed.Status.Conditions = []corev1.PodCondition{c}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -22,7 +23,7 @@ func fullPod() *corev1.Pod {
 	p.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
 	p.Spec.Containers = []corev1.Container{{Name: "app", Image: "i"}}
 	p.Spec.InitContainers[0].Env = append([]corev1.EnvVar{{Name: compiled.EnvOperatorCA, Value: "long"}}, p.Spec.InitContainers[0].Env...)
-	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady}, {Type: deliver.ConditionSidecar, Message: `{"hash":"a"}`}}
+	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady}, {Type: deliver.ConditionSidecar, Message: `{"hash":"a"}`, LastProbeTime: metav1.NewTime(created)}}
 	return p
 }
 
@@ -57,6 +58,13 @@ func TestPodChanged(t *testing.T) {
 		"finished":           {func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, true},
 		"going":              {func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} }, true},
 		"a report":           {func(p *corev1.Pod) { p.Status.Conditions[0].Message = "x" }, true},
+		"an image":           {func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "x" }, true},
+		"a confirmation": {func(p *corev1.Pod) {
+			p.Status.Conditions[0].LastProbeTime = metav1.NewTime(created.Add(5 * time.Minute))
+		}, false},
+		"after a silence": {func(p *corev1.Pod) {
+			p.Status.Conditions[0].LastProbeTime = metav1.NewTime(created.Add(deliver.MaxReportAge))
+		}, true},
 	}
 	for title, tt := range tests {
 		t.Run(title, func(t *testing.T) {

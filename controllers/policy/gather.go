@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,6 +23,8 @@ import (
 // observation is everything that a policy is judged by.
 type observation struct {
 	name types.NamespacedName
+	// since is when the operator began to receive reports.
+	since time.Time
 	// policy is nil if it is deleted or being deleted.
 	policy *v1alpha1.SecurityPolicy
 	// size is that of the policy's spec, in bytes. A spec that is too large is not read.
@@ -38,6 +41,8 @@ type observation struct {
 	enabled, excluded bool
 	// ending says that the namespace is being deleted: nothing can be created in it.
 	ending bool
+	// webhook says why new pods of the namespace are not sent to the webhook although it is enabled; empty if they are.
+	webhook string
 	// revocations are those of the namespace that are not being deleted.
 	revocations []v1alpha1.TokenRevocation
 	// pods are those of the namespace. They are the cache's, and must not be changed.
@@ -58,7 +63,7 @@ type document struct {
 }
 
 func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*observation, error) {
-	o := &observation{name: name}
+	o := &observation{name: name, since: r.started}
 	here := client.InNamespace(name.Namespace)
 	policies, revocations := &v1alpha1.SecurityPolicyList{}, &v1alpha1.TokenRevocationList{}
 	pods, classes := &corev1.PodList{}, &v1alpha1.SidecarClassList{}
@@ -121,7 +126,7 @@ func (r *Reconciler) gatherNamespace(ctx context.Context, o *observation) error 
 	o.ending = namespace.DeletionTimestamp != nil
 	o.excluded = slices.Contains(r.cfg.Excluded, o.name.Namespace)
 	o.enabled = !o.excluded && namespace.Labels[v1alpha1.InjectionLabel] == v1alpha1.InjectionLabelEnabled
-	return nil
+	return r.gatherWebhook(ctx, o)
 }
 
 func (r *Reconciler) gatherDocument(ctx context.Context, o *observation) error {

@@ -37,7 +37,7 @@ func judge(o *observation, settings render.Settings, schema compiled.Schema, now
 	if v.Valid {
 		v.render(o, settings)
 	}
-	v.judgePods(o)
+	v.judgePods(o, now)
 	v.held = hold(o, v.Document, now)
 	return v
 }
@@ -57,7 +57,7 @@ func (v *verdict) render(o *observation, settings render.Settings) {
 
 // judgePods adds the pods that the policy's selector matches. A selector that cannot be parsed matches none; Compile reports
 // the error.
-func (v *verdict) judgePods(o *observation) {
+func (v *verdict) judgePods(o *observation, now time.Time) {
 	selector, err := compile.ParseSelector(o.policy)
 	if err != nil {
 		return
@@ -74,6 +74,10 @@ func (v *verdict) judgePods(o *observation) {
 		p := status.Pod{Name: pod.Name, Workload: status.WorkloadOf(pod), Governor: selection.Select(pod.Labels).Name}
 		p.Bound, _ = deliver.BoundPolicy(pod)
 		p.Stale = v.injection != "" && p.Bound != "" && pod.Annotations[render.InjectionAnnotation] != v.injection
+		if v.injection != "" && p.Bound == o.policy.Name && !p.Stale {
+			p.Altered = v.sidecar.Altered(pod.Spec.InitContainers)
+		}
+		p.Silent = silent(pod, o.since, now)
 		p.Failing = failing(pod)
 		if report, ok := deliver.ReportFrom(pod); ok {
 			p.Report = &report

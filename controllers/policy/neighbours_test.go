@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -44,7 +45,7 @@ func TestNeighbours(t *testing.T) {
 	moved.Labels = map[string]string{"app": "app-2"}
 	objects = append(objects, tier, podOf("both", map[string]string{"app": "app-1", "tier": "web"}), moved)
 	c := fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects...).Build()
-	r := NewReconciler(Config{Client: c})
+	r := NewReconciler(Config{Client: c, Clock: clocktesting.NewFakePassiveClock(created)})
 
 	edited := appPolicy("app-1")
 	edited.Generation, edited.Spec.Mode = 2, v1alpha1.ModeShadow

@@ -35,7 +35,7 @@ func unreconciled() []client.Object {
 func newTestReconciler(c client.Client, clock *clocktesting.FakePassiveClock, excluded ...string) *Reconciler {
 	return NewReconciler(Config{
 		Client: c, Live: c, Key: key, Clock: clock, Events: events.NewFakeRecorder(16),
-		Settings: func() render.Settings { return render.Settings{} }, Excluded: excluded,
+		Settings: func() render.Settings { return render.Settings{Image: "sidecar:1", DocumentKey: publicKey(key)} }, Excluded: excluded,
 	})
 }
 

@@ -54,7 +54,11 @@ type Config struct {
 	// Settings returns the current settings of injected sidecars.
 	Settings func() render.Settings
 	// Excluded are the namespaces whose pods the webhook never sees, whatever their labels are.
-	Excluded  []string
+	Excluded []string
+	// Webhook is the name of the MutatingWebhookConfiguration that sends new pods to the webhook; empty if it is not checked.
+	Webhook string
+	// Changed receives an event when Settings returns other settings, which may mean that pods need a restart.
+	Changed   <-chan event.GenericEvent
 	Events    events.EventRecorder
 	Restarter *rollout.Restarter
 	Clock     clock.PassiveClock
@@ -76,13 +80,14 @@ type Reconciler struct {
 	revisions *revisions
 	rollouts  *pace
 	settling  *settling
+	started   time.Time
 }
 
 var _ reconcile.Reconciler = (*Reconciler)(nil)
 
 // NewReconciler returns a reconciler.
 func NewReconciler(cfg Config) *Reconciler {
-	return &Reconciler{cfg: cfg, revisions: newRevisions(), rollouts: newPace(), settling: newSettling()}
+	return &Reconciler{cfg: cfg, revisions: newRevisions(), rollouts: newPace(), settling: newSettling(), started: cfg.Clock.Now()}
 }
 
 // rolloutPause is the delay between two steps of a rollout that waits.
@@ -118,6 +123,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if v.Document != nil {
 		again = sooner(again, compile.NextExpiry(v.Document, now))
 	}
+	again = sooner(again, nextSilence(o, now))
 	if outcome.Waiting {
 		again = sooner(again, rolloutPause)
 	}

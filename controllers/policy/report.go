@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/rollout"
 	"github.com/posterndev/postern/controllers/status"
 	"github.com/posterndev/postern/controllers/transition"
@@ -24,7 +25,7 @@ type written struct {
 func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict, w written) error {
 	in := status.Input{
 		Policy: o.policy, Class: v.Class, ClassError: v.ClassErr, Findings: v.Findings, Conflict: v.conflict, Compiled: v.Document,
-		NamespaceEnabled: o.enabled, NamespaceExcluded: o.excluded, WriteError: w.err, Pods: v.pods, Rollout: w.outcome.Notes,
+		NamespaceEnabled: o.enabled, NamespaceExcluded: o.excluded, NamespaceLabel: o.labels[v1alpha1.InjectionLabel], WebhookProblem: o.webhook, WriteError: w.err, Pods: v.pods, Rollout: w.outcome.Notes,
 		Now: r.cfg.Clock.Now(), Schema: r.cfg.Schema,
 	}
 	if r.cfg.Rights != nil {

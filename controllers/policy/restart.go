@@ -20,7 +20,7 @@ import (
 // restart advances the rollout of a policy with rollout: Automatic by one step. It restarts pods only if their replacements get
 // a sidecar: the policy is valid, and the webhook sees the namespace and does not refuse the pods.
 func (r *Reconciler) restart(ctx context.Context, o *observation, v *verdict) (rollout.Outcome, error) {
-	if o.policy.Spec.Rollout != v1alpha1.RolloutAutomatic || !v.Valid || !o.enabled {
+	if o.policy.Spec.Rollout != v1alpha1.RolloutAutomatic || !v.Valid || !o.enabled || o.webhook != "" {
 		return rollout.Outcome{}, nil
 	}
 	request := rollout.Request{Namespace: o.name.Namespace, Hash: v.injection, Workloads: map[status.Workload]bool{}, Refused: refusal(o, v)}

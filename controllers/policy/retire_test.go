@@ -135,7 +135,7 @@ func TestRevisions(t *testing.T) {
 
 // TestReplayedDocument checks that a signed document that is older than the last one written is not used.
 func TestReplayedDocument(t *testing.T) {
-	r := NewReconciler(Config{Key: key})
+	r := NewReconciler(Config{Clock: clocktesting.NewFakePassiveClock(created), Key: key})
 	cm := stored(t, time.Unix(1e9, 0))
 	if first(r.open(cm, name)) == nil {
 		t.Fatal("the document is not accepted")

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -42,7 +43,10 @@ func newScene(t *testing.T) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.pod.Annotations = map[string]string{render.InjectionAnnotation: judge(o, s.r.cfg.Settings(), nil, created).injection}
+	v := judge(o, s.r.cfg.Settings(), nil, created)
+	s.pod.Annotations = map[string]string{render.InjectionAnnotation: v.injection}
+	s.pod.Spec.InitContainers, err = v.sidecar.InitContainers(render.Pod{})
+	s.must(err)
 	s.must(s.c.Update(t.Context(), s.pod))
 	s.reconcile()
 	s.report(s.document())
@@ -86,7 +90,9 @@ func (s *scene) report(hash string) {
 	s.t.Helper()
 	message, err := json.Marshal(compiled.Report{Hash: hash, SchemaVersion: 1})
 	s.must(err)
-	s.pod.Status.Conditions = []corev1.PodCondition{{Type: deliver.ConditionSidecar, Status: corev1.ConditionTrue, Message: string(message)}}
+	s.pod.Status.Conditions = []corev1.PodCondition{{
+		Type: deliver.ConditionSidecar, Status: corev1.ConditionTrue, Message: string(message), LastProbeTime: metav1.NewTime(s.clock.Now()),
+	}}
 	s.must(s.c.Status().Update(s.t.Context(), s.pod))
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -38,11 +39,11 @@ const (
 // SetupWithManager registers the reconciler and its watches. The ConfigMaps that exist at the start trigger a reconcile of the
 // policies that were deleted while no operator was running.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	controller := ctrl.NewControllerManagedBy(mgr).Named("policy")
+	b := ctrl.NewControllerManagedBy(mgr).Named("policy")
 	if r.cfg.Rights != nil {
-		controller.WatchesRawSource(source.Channel(r.cfg.Rights.Changed(), handler.EnqueueRequestsFromMapFunc(r.everyPolicy)))
+		b = b.WatchesRawSource(source.Channel(r.cfg.Rights.Changed(), handler.EnqueueRequestsFromMapFunc(r.everyPolicy)))
 	}
-	return controller.
+	b = b.
 		// The reconciler's own status writes trigger it, too, so that a status computed from an outdated cache is corrected.
 		For(&v1alpha1.SecurityPolicy{}).
 		Watches(&v1alpha1.SecurityPolicy{}, r.neighbours()).
@@ -53,8 +54,15 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(ofConfigMap)).
 		Watches(&v1alpha1.TokenRevocation{}, gathering(revocationDelay, r.ofRevocation),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&corev1.Pod{}, gathering(podDelay, r.ofPod), builder.WithPredicates(predicate.Funcs{UpdateFunc: podChanged})).
-		Complete(r)
+		Watches(&corev1.Pod{}, gathering(podDelay, r.ofPod), builder.WithPredicates(predicate.Funcs{UpdateFunc: podChanged}))
+	if r.cfg.Webhook != "" {
+		b = b.Watches(&admissionv1.MutatingWebhookConfiguration{}, handler.EnqueueRequestsFromMapFunc(r.everyPolicy),
+			builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+	}
+	if r.cfg.Changed != nil {
+		b = b.WatchesRawSource(source.Channel(r.cfg.Changed, handler.EnqueueRequestsFromMapFunc(r.everyPolicy)))
+	}
+	return b.Complete(r)
 }
 
 // ofRevocation returns the policies of the namespace, and the deleted policies whose documents still exist.
@@ -169,5 +177,5 @@ func podChanged(e event.UpdateEvent) bool {
 	}
 	return status.Inactive(before) != status.Inactive(after) || status.Finished(before) != status.Finished(after) ||
 		!maps.Equal(before.Labels, after.Labels) || !maps.Equal(before.Annotations, after.Annotations) ||
-		!reflect.DeepEqual(before.Status.Conditions, after.Status.Conditions) || failing(before) != failing(after)
+		!reflect.DeepEqual(before.Spec.InitContainers, after.Spec.InitContainers) || reportChanged(before, after) || failing(before) != failing(after)
 }

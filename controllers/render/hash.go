@@ -26,10 +26,11 @@ type injection struct {
 	KeysAudiences  []string `json:",omitempty"`
 	DocumentKey    string
 	OperatorURL    string
-	OperatorCA     string
+	// OperatorIdentity, and not the CA: a sidecar that trusts an earlier CA needs no restart while the current one is certified by it.
+	OperatorIdentity string
 }
 
-const template = 2
+const template = 3
 
 // InjectionHash is the hash of what the sidecar's containers and volumes are made from, which a running pod cannot change: a pod
 // whose InjectionAnnotation differs needs a restart. The content of documents does not change it.
@@ -46,7 +47,8 @@ func InjectionHash(s Sidecar) (string, error) {
 		KeysAudiences: s.Policy.KeysAudiences(),
 		DocumentKey:   s.Settings.DocumentKeyValue(),
 		OperatorURL:   s.Settings.OperatorURL,
-		OperatorCA:    s.Settings.OperatorCA,
+
+		OperatorIdentity: s.Settings.OperatorIdentity,
 	}
 	slices.Sort(in.Secrets)
 	if s.Interception == v1alpha1.InterceptTakeover {

@@ -35,10 +35,11 @@ func TestInjectionHash(t *testing.T) {
 		"a token for a key set": {func(s *Sidecar) {
 			s.Policy.Providers = []compiled.Provider{{Keys: compiled.Keys{URI: "https://a", Bearer: &compiled.Bearer{ServiceAccount: &compiled.ServiceAccountToken{}}}}}
 		}, true},
-		"document key":   {func(s *Sidecar) { s.Settings.DocumentKey = ed25519.PublicKey(make([]byte, 31)) }, true},
-		"operator's URL": {func(s *Sidecar) { s.Settings.OperatorURL = "https://other" }, true},
-		"operator's CA":  {func(s *Sidecar) { s.Settings.OperatorCA = "other" }, true},
-		"policy":         {func(s *Sidecar) { s.Policy = &compiled.Policy{Namespace: "shop", Name: "other"} }, true},
+		"document key":           {func(s *Sidecar) { s.Settings.DocumentKey = ed25519.PublicKey(make([]byte, 31)) }, true},
+		"operator's URL":         {func(s *Sidecar) { s.Settings.OperatorURL = "https://other" }, true},
+		"operator's CA, bridged": {func(s *Sidecar) { s.Settings.OperatorCA = "other" }, false},
+		"operator's identity":    {func(s *Sidecar) { s.Settings.OperatorIdentity = "other" }, true},
+		"policy":                 {func(s *Sidecar) { s.Policy = &compiled.Policy{Namespace: "shop", Name: "other"} }, true},
 		"only the document": {func(s *Sidecar) {
 			s.Policy.Mode, s.Policy.Generation, s.Policy.Sidecar.LogLevel = compiled.Shadow, 7, "debug"
 			s.Policy.Ports = []compiled.Port{{Number: 80}}

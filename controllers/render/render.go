@@ -33,11 +33,15 @@ type Settings struct {
 	// OperatorURL is where sidecars poll, and OperatorCA the CA of its certificate, as PEM.
 	OperatorURL string
 	OperatorCA  string
+	// OperatorIdentity changes when sidecars that were injected before do not trust the operator any more; see certs.Keeper.
+	OperatorIdentity string
 	// DocumentKey verifies documents.
 	DocumentKey ed25519.PublicKey
 	// Image and ImagePullPolicy are for sidecars whose class names none.
 	Image           string
 	ImagePullPolicy corev1.PullPolicy
+	// ImageMirrors are registries, with an optional path, at which other webhooks may pull the sidecar's image.
+	ImageMirrors []string
 }
 
 // Sidecar is what the containers of one policy's pods are made from.

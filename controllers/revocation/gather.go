@@ -19,7 +19,9 @@ import (
 
 // observation is everything that a namespace's revocations are judged by. It contains nothing that is being deleted, except pods.
 type observation struct {
-	namespace   string
+	namespace string
+	// key is the operator's key as sidecars have it.
+	key         string
 	revocations []v1alpha1.TokenRevocation
 	// policies are sorted by name.
 	policies []v1alpha1.SecurityPolicy
@@ -40,7 +42,7 @@ type document struct {
 
 // gather stops early if there are no revocations.
 func (r *Reconciler) gather(ctx context.Context, namespace string) (*observation, error) {
-	o := &observation{namespace: namespace, documents: map[string]document{}}
+	o := &observation{namespace: namespace, key: render.Settings{DocumentKey: r.cfg.Key}.DocumentKeyValue(), documents: map[string]document{}}
 	here := client.InNamespace(namespace)
 	revocations := &v1alpha1.TokenRevocationList{}
 	if err := r.list(ctx, revocations, "token revocations", here); err != nil {

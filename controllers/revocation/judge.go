@@ -13,6 +13,7 @@ import (
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/deliver"
 	"github.com/posterndev/postern/controllers/index"
+	"github.com/posterndev/postern/controllers/render"
 	"github.com/posterndev/postern/controllers/status"
 )
 
@@ -133,7 +134,7 @@ func runners(o *observation, known map[string]*past) map[string][]status.Runner 
 func home(pod *corev1.Pod, o *observation, selection *compile.Selection) (policy string, running bool) {
 	bound, ok := deliver.BoundPolicy(pod)
 	if ok && slices.ContainsFunc(o.policies, func(p v1alpha1.SecurityPolicy) bool { return p.Name == bound }) {
-		return bound, true
+		return bound, render.RunsSidecar(pod.Spec.InitContainers, o.key)
 	}
 	if governor := selection.Select(pod.Labels); governor != nil {
 		return governor.Name, false

@@ -17,6 +17,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -86,7 +87,12 @@ func revoking(name string) *v1alpha1.TokenRevocation {
 func pod(name, bound string) *corev1.Pod {
 	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: map[string]string{"app": "accounts"}}}
 	if bound != "" {
-		p.Spec.InitContainers = []corev1.Container{{Name: render.SidecarName, Env: []corev1.EnvVar{{Name: compiled.EnvPolicy, Value: bound}}}}
+		p.Spec.InitContainers = []corev1.Container{{
+			Name: render.SidecarName, RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways), Env: []corev1.EnvVar{
+				{Name: compiled.EnvPolicy, Value: bound},
+				{Name: compiled.EnvDocumentKey, Value: render.Settings{DocumentKey: key.Public().(ed25519.PublicKey)}.DocumentKeyValue()},
+			},
+		}}
 	}
 	return p
 }
@@ -243,6 +249,9 @@ func TestWhichPodsCount(t *testing.T) {
 	ended.Status.Phase = corev1.PodSucceeded
 	stranger := pod("z", "")
 	stranger.Labels = nil
+	once, foreign := pod("z", "accounts"), pod("z", "accounts")
+	once.Spec.InitContainers[0].RestartPolicy = nil
+	foreign.Spec.InitContainers[0].Env[1].Value = "AAAA"
 	tests := map[string]struct {
 		pod          *corev1.Pod
 		reports      string // the policy whose document it reports
@@ -256,6 +265,8 @@ func TestWhichPodsCount(t *testing.T) {
 		"it has no sidecar, but a report":      {pod("z", ""), "accounts", "False/PodsOutdated", "1/2"},
 		"its sidecar is another policy's":      {pod("z", "other"), "other", "True/Enforced", "2/2"},
 		"its sidecar's policy is deleted":      {pod("z", "gone"), "accounts", "False/PodsOutdated", "1/2"},
+		"its container runs once":              {once, "accounts", "False/PodsOutdated", "1/2"},
+		"its sidecar has another key":          {foreign, "accounts", "False/PodsOutdated", "1/2"},
 		"it is being deleted":                  {deleted, "", "True/Enforced", "1/1"},
 		"it has ended":                         {ended, "", "True/Enforced", "1/1"},
 		"no policy selects it":                 {stranger, "", "True/Enforced", "1/1"},

@@ -21,6 +21,10 @@ type Pod struct {
 	Bound string
 	// Stale says that the pod was injected with settings that change only with a restart.
 	Stale bool
+	// Altered says in what the sidecar differs from the one that the operator injects; empty if in nothing.
+	Altered string
+	// Silent says that the last report is too old: it is unknown what the sidecar runs.
+	Silent bool
 	// Failing names a container of the app that keeps failing under Takeover; empty if none does.
 	Failing string
 	// Report is the sidecar's last; nil before the first.
@@ -56,6 +60,10 @@ func (p Pod) judge(in *Input) *offence {
 		o.reason, o.what, o.restart = v1alpha1.ReasonPodsWithoutSidecar, "runs without a sidecar", true
 	case p.Bound != policy:
 		o.reason, o.what, o.restart = v1alpha1.ReasonPodsOutdated, fmt.Sprintf("has a sidecar for policy %q", p.Bound), true
+	case p.Altered != "":
+		o.reason, o.what, o.restart = v1alpha1.ReasonSidecarAltered, "has a sidecar that is not the injected one: "+printable(p.Altered), true
+	case r != nil && r.Unredirected:
+		o.reason, o.what, o.restart = v1alpha1.ReasonRedirectMissing, "has lost the rules that redirect its traffic to the sidecar", true
 	case r != nil && len(r.Reachable) > 0:
 		o.reason, o.what = v1alpha1.ReasonReachableAround, "can be reached around the sidecar at "+listeners(r.Reachable)
 		o.remedy = "make the app listen on 127.0.0.1 there, or close the port"
@@ -75,6 +83,9 @@ func (p Pod) judge(in *Input) *offence {
 	case r == nil:
 		o.reason, o.what = v1alpha1.ReasonPodsOutdated, "has a sidecar that has not reported yet"
 		o.remedy = "if this persists, look at the logs of its container postern"
+	case p.Silent:
+		o.reason, o.what = v1alpha1.ReasonReportTooOld, "has a sidecar that no longer reports"
+		o.remedy = silentRemedy
 	case r.Hash != document:
 		o.reason, o.what = v1alpha1.ReasonPodsOutdated, "has a sidecar that does not run the current document yet"
 		o.remedy = "if this persists, look at the logs of its container postern"
@@ -106,6 +117,9 @@ func keeps(r *compiled.Report) string {
 // takeoverRemedy is for the most frequent failure of an app under Takeover: its bind returns EADDRINUSE.
 const takeoverRemedy = "see its logs; under Takeover the sidecar listens on the app's port at the pod's address, so an app that listens " +
 	"on 0.0.0.0 or [::] fails with EADDRINUSE: make it listen on 127.0.0.1, or set interception: Redirect"
+
+// silentRemedy is for a sidecar that ran the document once and does not poll any more.
+const silentRemedy = "look at the logs of its container postern, and at the network between the pod and the operator (port 9444)"
 
 // advice says what to do about the offence.
 func (o *offence) advice(in *Input) string {
@@ -139,7 +153,7 @@ func count(in *Input) (*v1alpha1.PodCounts, []*offence) {
 		if p.Bound != "" {
 			c.Injected++
 		}
-		if p.Bound == in.Policy.Name && p.Report != nil && in.Document != "" && p.Report.Hash == in.Document {
+		if p.Bound == in.Policy.Name && p.Altered == "" && !p.Silent && p.Report != nil && in.Document != "" && p.Report.Hash == in.Document {
 			c.Current++
 		}
 		if o := p.judge(in); o != nil {
@@ -161,8 +175,8 @@ func count(in *Input) (*v1alpha1.PodCounts, []*offence) {
 // rank orders reasons by severity: 0 is the most severe.
 func rank(reason string) int {
 	return slices.Index([]string{
-		v1alpha1.ReasonReachableAround, v1alpha1.ReasonPodsWithoutSidecar, v1alpha1.ReasonRefusedBySidecar, v1alpha1.ReasonSidecarTooOld,
-		v1alpha1.ReasonPodsOutdated, v1alpha1.ReasonAppFailing, v1alpha1.ReasonConflicted,
+		v1alpha1.ReasonRedirectMissing, v1alpha1.ReasonReachableAround, v1alpha1.ReasonPodsWithoutSidecar, v1alpha1.ReasonSidecarAltered, v1alpha1.ReasonRefusedBySidecar, v1alpha1.ReasonSidecarTooOld,
+		v1alpha1.ReasonReportTooOld, v1alpha1.ReasonPodsOutdated, v1alpha1.ReasonAppFailing, v1alpha1.ReasonConflicted,
 	}, reason)
 }
 

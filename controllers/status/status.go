@@ -36,6 +36,10 @@ type Input struct {
 	Conflict   *Conflict
 	// NamespaceEnabled says that the webhook sees the namespace's pods. NamespaceExcluded says that no label can enable it.
 	NamespaceEnabled, NamespaceExcluded bool
+	// NamespaceLabel is the value of the namespace's label for injection; empty if it has none.
+	NamespaceLabel string
+	// WebhookProblem says why new pods of an enabled namespace get no sidecar; empty if they do.
+	WebhookProblem string
 	// Document is the hash of the written document; empty if there is none. WriteError says why it is not that of the current
 	// policy.
 	Document   string
@@ -131,12 +135,25 @@ func (in *Input) programmed() metav1.Condition {
 			"of the chart): run the workload in another namespace", in.Policy.Namespace)
 	case !in.NamespaceEnabled:
 		c.Reason = v1alpha1.ReasonInjectionDisabled
-		c.Message = fmt.Sprintf("new pods in the namespace get no sidecar; to enable injection: kubectl label namespace %s %s=%s",
-			in.Policy.Namespace, v1alpha1.InjectionLabel, v1alpha1.InjectionLabelEnabled)
+		c.Message = in.enable()
+	case in.WebhookProblem != "":
+		c.Reason = v1alpha1.ReasonWebhookMissing
+		c.Message = fmt.Sprintf("new pods in the namespace get no sidecar, because %s: restore it with helm upgrade. The admission policy "+
+			"postern-backstop, if it is installed, refuses them meanwhile", in.WebhookProblem)
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonProgrammed, "the document is written"
 	}
 	return c
+}
+
+// enable says how to enable injection in the namespace.
+func (in *Input) enable() string {
+	command := fmt.Sprintf("kubectl label namespace %s %s=%s", in.Policy.Namespace, v1alpha1.InjectionLabel, v1alpha1.InjectionLabelEnabled)
+	if in.NamespaceLabel == "" {
+		return "new pods in the namespace get no sidecar; to enable injection: " + command
+	}
+	return fmt.Sprintf("new pods in the namespace get no sidecar, because its label %s has the value %q, not %q; to enable injection: %s --overwrite",
+		v1alpha1.InjectionLabel, in.NamespaceLabel, v1alpha1.InjectionLabelEnabled, command)
 }
 
 // meanwhile says what pods run while the policy is not valid.
@@ -219,6 +236,12 @@ func phrase(same []*offence) string {
 	switch same[0].reason {
 	case v1alpha1.ReasonPodsWithoutSidecar:
 		return plural(n, "pod runs", "pods run") + " without a sidecar"
+	case v1alpha1.ReasonSidecarAltered:
+		return plural(n, "pod has a sidecar", "pods have sidecars") + " that the operator did not inject (" + printable(same[0].pod.Altered) + ")"
+	case v1alpha1.ReasonRedirectMissing:
+		return plural(n, "pod has", "pods have") + " lost the rules that redirect traffic to the sidecar"
+	case v1alpha1.ReasonReportTooOld:
+		return plural(n, "sidecar", "sidecars") + " stopped reporting"
 	case v1alpha1.ReasonReachableAround:
 		return plural(n, "pod", "pods") + " can be reached around the sidecar, for example at " + listeners(same[0].pod.Report.Reachable)
 	case v1alpha1.ReasonRefusedBySidecar:

@@ -74,6 +74,24 @@ func TestOf(t *testing.T) {
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/PodsWithoutSidecar",
 			wantMessage: "delete the pod and create it again", wantMatched: 1,
 		},
+		"an altered sidecar": {
+			in:           input(changed("a", func(p *Pod) { p.Altered = "its container postern has the image \"x\"" }), good("b")),
+			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/SidecarAltered",
+			wantMessage: "1 pod has a sidecar that the operator did not inject (its container postern has the image \"x\"): a; restart the workload",
+			wantMatched: 2, wantInjected: 2, wantCurrent: 1,
+		},
+		"rules that were deleted": {
+			in:           input(changed("a", func(p *Pod) { p.Report = &compiled.Report{Hash: hash, Unredirected: true} }), good("b")),
+			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/RedirectMissing",
+			wantMessage: "1 pod has lost the rules that redirect traffic to the sidecar: a; restart the workload",
+			wantMatched: 2, wantInjected: 2, wantCurrent: 2,
+		},
+		"a silent sidecar": {
+			in:           input(changed("a", func(p *Pod) { p.Silent = true }), good("b")),
+			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/ReportTooOld",
+			wantMessage: "1 sidecar stopped reporting: a; look at the logs of its container postern",
+			wantMatched: 2, wantInjected: 2, wantCurrent: 1,
+		},
 		"an app that cannot bind its port": {
 			in:           input(changed("a", func(p *Pod) { p.Failing = "app" }), good("b")),
 			wantAccepted: "True/Accepted", wantProgrammed: "True/Programmed", wantEnforced: "False/AppFailing",

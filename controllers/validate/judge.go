@@ -42,11 +42,16 @@ func (h *Handler) policy(ctx context.Context, policy *v1alpha1.SecurityPolicy) (
 	if policy.CreationTimestamp.IsZero() && h.config.Count(policy.Namespace) >= compile.MaxPolicies {
 		return []compile.Finding{compile.TooMany(policy.Namespace)}, nil
 	}
+	label, err := h.injectionLabel(ctx, policy.Namespace)
+	if err != nil {
+		return nil, err
+	}
 	intent := compile.Intend(compile.Input{Policy: policy, Classes: classes, Now: h.config.Now()})
 	if intent.ClassErr == nil {
-		return intent.Findings, nil
+		return append(intent.Findings, label...), nil
 	}
 	_, findings := compile.Compile(policy, compile.UnknownClass())
+	findings = append(findings, label...)
 	return append(findings, warning("spec.sidecarClassName", "%v; until then new pods are refused", intent.ClassErr)), nil
 }
 

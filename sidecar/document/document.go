@@ -148,6 +148,15 @@ func (k *Keeper) SetReachable(listeners []string) {
 	}
 }
 
+// SetUnredirected reports whether the rules of Redirect are missing in the pod's network.
+func (k *Keeper) SetUnredirected(missing bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.report.Unredirected != missing {
+		k.update(func(r *compiled.Report) { r.Unredirected = missing })
+	}
+}
+
 // SetProblems reports the policy's dependencies that are unavailable.
 func (k *Keeper) SetProblems(problems []compiled.Problem) {
 	k.mu.Lock()

@@ -180,6 +180,7 @@ func TestRefusedDocumentIsReportedUntilAValidOne(t *testing.T) {
 func TestReachableChangesTheReportOnce(t *testing.T) {
 	k := newOperator(t).keeper(nil)
 	_, changed := k.Report()
+	k.SetUnredirected(false) // changes nothing
 	k.SetReachable([]string{"0.0.0.0:9000"})
 	<-changed
 	r, changed := k.Report()

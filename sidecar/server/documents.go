@@ -24,6 +24,8 @@ type reports interface {
 	SetProblems(problems []compiled.Problem)
 	// SetReachable names the pod's listeners that clients can reach without the sidecar.
 	SetReachable(listeners []string)
+	// SetUnredirected says whether the rules of Redirect are missing in the pod's network.
+	SetUnredirected(missing bool)
 }
 
 // mountedInterval is the pause between two reads of the mounted document.

@@ -71,6 +71,8 @@ type sidecar struct {
 	set         *listen.Set
 	app         *http.Server
 	upgraded    upgrades
+	// unredirected says that the rules of Redirect were missing at the last check. Only watchSockets uses it.
+	unredirected bool
 }
 
 // Run serves until ctx ends, and then lets open requests finish. An error says why it could not start or could not

@@ -46,6 +46,24 @@ func (s *sidecar) reportSockets(ctx context.Context, r reports) {
 		found = append(found, addr.String())
 	}
 	r.SetReachable(found)
+	if pod.Mode == sockets.Redirect {
+		s.reportRules(ctx, r, sockets.RulesExist(ctx, listening))
+	}
+}
+
+// reportRules reports whether the rules of Redirect exist, and logs when that changes.
+func (s *sidecar) reportRules(ctx context.Context, r reports, exist bool) {
+	if ctx.Err() != nil {
+		return
+	}
+	r.SetUnredirected(!exist)
+	switch {
+	case !exist && !s.unredirected:
+		s.cfg.Logger.ErrorContext(ctx, "the rules that redirect the pod's traffic are missing, so clients reach the app around the sidecar: recreate the pod")
+	case exist && s.unredirected:
+		s.cfg.Logger.InfoContext(ctx, "the rules that redirect the pod's traffic exist again")
+	}
+	s.unredirected = !exist
 }
 
 // ownAddresses returns the sidecar's own listeners that are reachable from outside.

@@ -90,3 +90,6 @@ func contains(problems []compiled.Problem, p compiled.Problem) bool {
 
 // SetReachable does nothing: only pods have other listeners.
 func (*logged) SetReachable([]string) {}
+
+// SetUnredirected does nothing: only pods are redirected.
+func (*logged) SetUnredirected(bool) {}

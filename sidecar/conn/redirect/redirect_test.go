@@ -15,6 +15,7 @@ import (
 	"github.com/google/nftables"
 
 	"github.com/posterndev/postern/sidecar/conn/listen"
+	"github.com/posterndev/postern/sidecar/conn/sockets"
 )
 
 const (
@@ -113,6 +114,8 @@ func TestRedirect(t *testing.T) {
 				"the admin port":               {n.client, pod4, admin, "admin"},
 				"the admin port, IPv6":         {n.client, pod6, admin, "admin"},
 				"an excluded port":             {n.client, pod4, excluded, "excluded"},
+				"the rules' port by loopback":  {n.pod, "127.0.0.1", int(sockets.RulesPort), "admin"},
+				"the rules' port from outside": {n.client, pod4, int(sockets.RulesPort), "sidecar for " + pod4 + ":15993"},
 				"the app by loopback":          {n.pod, "127.0.0.1", appPort, "app"},
 				"the app by loopback, IPv6":    {n.pod, "::1", appPort, "app"},
 				"the app by the pod's own IP":  {n.pod, pod4, appPort, "app"},
@@ -145,6 +148,45 @@ func TestRedirect(t *testing.T) {
 }
 
 // TestOutboundIsNotRedirected: the pod's own calls and their responses are not redirected.
+// TestDeletedRulesAreNoticed deletes the table, as nft flush ruleset does, and looks from a process without any capability's help.
+func TestDeletedRulesAreNoticed(t *testing.T) {
+	for form, program := range programs() {
+		t.Run(form, func(t *testing.T) {
+			n := newNetwork(t)
+			sidecar(t, n)
+			serve(t, n, admin, "admin")
+			exist := func(listening ...netip.AddrPort) (exist bool) {
+				within(t, n.pod, func() error {
+					exist = sockets.RulesExist(t.Context(), listening)
+					return nil
+				})
+				return exist
+			}
+			if exist() {
+				t.Error("rules are found before there are any")
+			}
+			within(t, n.pod, program)
+			if !exist() {
+				t.Error("the rules are not found")
+			}
+			if exist(netip.MustParseAddrPort("127.0.0.1:15993")) {
+				t.Error("a container that listens on the port proves the rules")
+			}
+			within(t, n.pod, func() error {
+				conn, err := nftables.New()
+				if err != nil {
+					return err
+				}
+				conn.FlushRuleset()
+				return conn.Flush()
+			})
+			if exist() {
+				t.Error("the rules are found after they were deleted")
+			}
+		})
+	}
+}
+
 func TestOutboundIsNotRedirected(t *testing.T) {
 	n := newNetwork(t)
 	within(t, n.pod, func() error { return Program(config()) })

@@ -17,6 +17,8 @@ const (
 	destinationPort, portSize = 2, 2
 	// replyDirection is IP_CT_DIR_REPLY (linux/netfilter/nf_conntrack_tuple_common.h).
 	replyDirection = 1
+	// rulesPort is sockets.RulesPort: the sidecar connects to it to find out whether the rules exist.
+	rulesPort = 15993
 )
 
 // chain is one of the table's chains with its rules in order.
@@ -45,26 +47,46 @@ type chain struct {
 //		drop
 //	}
 //
+//	chain output {
+//		type nat hook output priority dstnat; policy accept;
+//		oifname != "lo" return
+//		meta l4proto != tcp return
+//		th dport != 15993 return # rulesPort
+//		redirect to :15991
+//	}
+//
 // The second chain exists because NAT is not a filter: a packet that connection tracking finds invalid passes the first chain
-// unchanged, and a client that can craft packets might complete a handshake with the app by such packets alone.
+// unchanged, and a client that can craft packets might complete a handshake with the app by such packets alone. The third lets the
+// sidecar notice that the table was deleted; see sockets.RulesExist.
 func (c Config) chains() []chain {
 	alone := append([][]expr.Any{
 		returnIf(meta(expr.MetaKeyIIFNAME), expr.CmpOpEq, interfaceName("lo")),
 		returnIf(meta(expr.MetaKeyL4PROTO), expr.CmpOpNeq, []byte{unix.IPPROTO_TCP}),
 	}, c.leftPorts()...)
-	redirect := []expr.Any{
-		&expr.Immediate{Register: register, Data: port(c.InboundPort)},
-		// The kernel would add the last two itself. They are explicit so that every kernel returns the same rules.
-		&expr.Redir{RegisterProtoMin: register, RegisterProtoMax: register, Flags: unix.NF_NAT_RANGE_PROTO_SPECIFIED},
-	}
 	guard := [][]expr.Any{
 		returnIf(tcpPort(), expr.CmpOpEq, port(c.InboundPort)),
 		returnIf(&expr.Ct{Key: expr.CtKeyDIRECTION, Register: register}, expr.CmpOpEq, []byte{replyDirection}),
 		{&expr.Verdict{Kind: expr.VerdictDrop}},
 	}
+	lost := [][]expr.Any{
+		returnIf(meta(expr.MetaKeyOIFNAME), expr.CmpOpNeq, interfaceName("lo")),
+		returnIf(meta(expr.MetaKeyL4PROTO), expr.CmpOpNeq, []byte{unix.IPPROTO_TCP}),
+		returnIf(tcpPort(), expr.CmpOpNeq, port(rulesPort)),
+		redirectTo(c.AdminPort),
+	}
 	return []chain{
-		{"prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, slices.Concat(alone, [][]expr.Any{redirect})},
+		{"prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest, slices.Concat(alone, [][]expr.Any{redirectTo(c.InboundPort)})},
 		{"input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter, slices.Concat(alone, guard)},
+		{"output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest, lost},
+	}
+}
+
+// redirectTo returns a rule that redirects to a port of the pod.
+func redirectTo(target uint16) []expr.Any {
+	return []expr.Any{
+		&expr.Immediate{Register: register, Data: port(target)},
+		// The kernel would add the last two itself. They are explicit so that every kernel returns the same rules.
+		&expr.Redir{RegisterProtoMin: register, RegisterProtoMax: register, Flags: unix.NF_NAT_RANGE_PROTO_SPECIFIED},
 	}
 }
 
