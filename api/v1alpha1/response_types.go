@@ -114,13 +114,13 @@ type CORS struct {
 	// +kubebuilder:validation:items:Pattern=`^(\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|(\*\.)?[a-z0-9.-]+)(:([0-9]{1,5}|\*))?)$`
 	// +kubebuilder:validation:XValidation:rule="!self.exists(o, o == '*') || self.size() == 1",message="* allows every origin: write [*] without other origins"
 	AllowOrigins []string `json:"allowOrigins"`
-	// AllowMethods are the methods that a preflight request may ask for.
+	// AllowMethods are the methods that a preflight request may ask for, in addition to GET, HEAD and POST.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:Pattern=`^(\*|[A-Za-z-]{1,32})$`
 	AllowMethods []string `json:"allowMethods,omitempty"`
-	// AllowHeaders are the request headers that a preflight request may ask for.
+	// AllowHeaders are the request headers that a preflight request may ask for, in addition to those that need none, such as Accept.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
