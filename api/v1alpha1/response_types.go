@@ -120,14 +120,14 @@ type CORS struct {
 	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^(\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|(\*\.)?[a-z0-9.-]+)(:([0-9]{1,5}|\*))?)$")`,message="not an origin: write the scheme and the host in lower case without a path, such as https://app.example.com:8443, https://*.preview.example.com or http://localhost:*"
 	// +kubebuilder:validation:XValidation:rule="!self.exists(o, o == '*') || self.size() == 1",message="* allows every origin: write [*] without other origins"
 	AllowOrigins []string `json:"allowOrigins"`
-	// AllowMethods are the methods that a preflight request may ask for.
+	// AllowMethods are the methods that a preflight request may ask for, in addition to GET, HEAD and POST.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=32
 	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^(\*|[A-Za-z-]{1,32})$")`,message="not a method: write one such as PATCH, or *"
 	AllowMethods []string `json:"allowMethods,omitempty"`
-	// AllowHeaders are the request headers that a preflight request may ask for.
+	// AllowHeaders are the request headers that a preflight request may ask for, in addition to those that need none, such as Accept.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64

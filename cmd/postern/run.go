@@ -25,8 +25,8 @@ func newRunCommand() *cobra.Command {
 		Use:   "run -f policy.yaml --upstream http://127.0.0.1:3000",
 		Short: "Enforce a policy in front of an app, without a cluster",
 		Long: "Runs the sidecar's request path on this machine, from the same YAML. The selector and the ports are ignored, because one\n" +
-			"listener serves the app. If the file has a SidecarClass with a Redis, that Redis is used. Otherwise limits, sessions and\n" +
-			"revocations are in memory, and are lost when the process ends.\n\n" +
+			"listener serves the app. If the file has a SidecarClass, its redis, trustedProxies, connections, requests and upgrades apply.\n" +
+			"Without a redis, limits, sessions and revocations are in memory, and are lost when the process ends.\n\n" +
 			"The file is watched: a changed policy is enforced within about a second, without a restart. If a change is not valid, it is\n" +
 			"reported, and the previous policy stays active.",
 		Args: cobra.NoArgs,

@@ -96,7 +96,9 @@ func TestExcessPolicies(t *testing.T) {
 	for i := range compile.MaxPolicies {
 		objects = append(objects, appPolicy(fmt.Sprintf("app-%03d", i)))
 	}
-	r := NewReconciler(Config{Client: fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects...).Build()})
+	r := NewReconciler(Config{
+		Client: fake.NewClientBuilder().WithScheme(scheme(t)).WithObjects(objects...).Build(), Clock: clocktesting.NewFakePassiveClock(created),
+	})
 	got := r.sharing(t.Context(), []client.Object{appPolicy("gone")})
 	if len(got) != 1 || got[0].Name != fmt.Sprintf("app-%03d", compile.MaxPolicies-1) {
 		t.Errorf("enqueued %v", got)
