@@ -380,3 +380,31 @@ func mustNotDecode(t *testing.T, whole string) {
 		}
 	}
 }
+
+// TestBarePoliciesRecover: a namespace that had too many policies is judged again once some were deleted, although the cache has
+// dropped more of the others than one look may read.
+func TestBarePoliciesRecover(t *testing.T) {
+	const n = 3 * maxMissing
+	lister := &keys{}
+	var all []*v1alpha1.SecurityPolicy
+	var live []client.Object
+	for i := range n {
+		p := policy(fmt.Sprintf("app-%d", i), i)
+		all, live = append(all, p), append(live, p.DeepCopy())
+	}
+	lister.set(all...)
+	x := newIndex(t, lister, live...)
+	for _, p := range all {
+		bare := p.DeepCopy()
+		bare.Annotations, bare.Spec = map[string]string{sizeAnnotation: "100", bareAnnotation: ""}, v1alpha1.SecurityPolicySpec{}
+		x.OnAdd(bare, true)
+	}
+	for range n/maxMissing - 1 {
+		if p, err := x.Select(t.Context(), "shop", map[string]string{"app": "app-7"}); err == nil && (p == nil || p.Name != "app-7") {
+			t.Fatalf("selected %v", p)
+		}
+	}
+	if got := selected(t, x, "app-7"); got != "app-7" {
+		t.Errorf("selected %q", got)
+	}
+}

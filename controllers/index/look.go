@@ -76,19 +76,36 @@ func (x *Index) look(ctx context.Context, namespace string) (*selection, error) 
 		return nil, fmt.Errorf("listing policies: %w", err)
 	}
 	entries, missing := x.await(ctx, namespace, keys)
-	if len(missing) > maxMissing {
-		return nil, errBehind
-	}
-	for _, key := range missing {
+	for _, key := range missing[:min(len(missing), maxMissing)] {
 		e, err := x.read(ctx, namespace, key)
 		if err != nil {
 			return nil, err
 		}
 		if e != nil {
+			x.complete(namespace, e)
 			entries = append(entries, e)
 		}
 	}
+	if len(missing) > maxMissing {
+		return nil, errBehind
+	}
 	return ordered(entries), nil
+}
+
+// complete replaces an entry whose selector the cache has dropped, so that the next look does not read it again. The informer does
+// not bring it back after other policies were deleted. A namespace has at most twice compile.MaxPolicies complete entries: looks read
+// policies only if there are no more than that, and the Trimmer keeps no more.
+func (x *Index) complete(namespace string, e *entry) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s := x.spaces[namespace]
+	if s == nil {
+		return
+	}
+	old := s.entries[e.policy.Name]
+	if old != nil && Bare(old.policy) && old.policy.UID == e.policy.UID && old.policy.Generation <= e.policy.Generation {
+		s.entries[e.policy.Name] = e
+	}
 }
 
 // await waits until the index has every key, or patience ends.

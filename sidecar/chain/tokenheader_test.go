@@ -103,6 +103,37 @@ func TestPrefixedTokenInProxyHeader(t *testing.T) {
 	}
 }
 
+// TestBadTokenInProxyHeaderInShadow: shadow mode leaves a bad token to the app, but not in the name of a proxy that the peer is not.
+func TestBadTokenInProxyHeaderInShadow(t *testing.T) {
+	i := newIssuer(t)
+	p := policy(i)
+	p.Mode = compiled.Shadow
+	tests := map[string]struct {
+		header, value string
+		trusted       []string
+		wantKept      bool
+	}{
+		"of an unknown peer":        {header: "X-Forwarded-Access-Token", value: "forged"},
+		"of a trusted proxy":        {header: "X-Forwarded-Access-Token", value: "opaque", trusted: []string{"127.0.0.1/32"}, wantKept: true},
+		"valid":                     {header: "X-Forwarded-Access-Token", value: i.token(t, "ada"), wantKept: true},
+		"in a header of no proxies": {header: "X-Token", value: "forged", wantKept: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p.Sidecar.TrustedProxies = tt.trusted
+			p.Providers[0].From = []compiled.TokenLocation{{Header: tt.header}}
+			got := rawTo(t, door(t, p, echo), "GET /orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+tt.header+": "+tt.value+"\r\n\r\n")
+			var seen struct{ Header http.Header }
+			if err := json.NewDecoder(got.Body).Decode(&seen); err != nil {
+				t.Fatal(err)
+			}
+			if kept := seen.Header[tt.header] != nil; kept != tt.wantKept {
+				t.Errorf("the app sees %s: %v; want %v", tt.header, kept, tt.wantKept)
+			}
+		})
+	}
+}
+
 // TestDeletedPolicyKeepsNoTokenHeader: nothing verifies tokens any more, so the headers are those of an unknown peer again.
 func TestDeletedPolicyKeepsNoTokenHeader(t *testing.T) {
 	i := newIssuer(t)

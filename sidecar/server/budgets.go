@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -147,7 +149,11 @@ func (b *budgets) admit(p *places, r *http.Request) budget.Refusal {
 	return why
 }
 
-func isUpgrade(r *http.Request) bool { return len(r.Header["Upgrade"]) > 0 }
+// isUpgrade reports whether r may become a WebSocket. Other upgrades are ignored (package hopbyhop), so these are requests: the client
+// of the JDK offers h2c in each.
+func isUpgrade(r *http.Request) bool {
+	return slices.ContainsFunc(r.Header["Upgrade"], func(value string) bool { return strings.EqualFold(strings.TrimSpace(value), "websocket") })
+}
 
 // atEnd returns a function that the handler calls when it returns; release is called when the response is complete. After the
 // handler, an HTTP/2 response may still wait for the client's flow control, and its context ends with the stream.

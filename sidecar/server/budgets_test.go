@@ -221,6 +221,28 @@ func TestUpgradesHoldNoRequest(t *testing.T) {
 	}
 }
 
+// TestIgnoredUpgradesAreRequests: a client that offers h2c, as that of the JDK does, is no WebSocket.
+func TestIgnoredUpgradesAreRequests(t *testing.T) {
+	g := newGate(t, limits{requests: 8, upgrades: 1}, protocols()["HTTP/1.1"])
+	for n := range 4 {
+		conn := dial(t, g.server, "GET / HTTP/1.1\r\nHost: x\r\nX-Client: 203.0.113."+string(rune('0'+n))+"\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n\r\n")
+		refused := make(chan int, 1)
+		go func() {
+			if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {
+				refused <- resp.StatusCode
+			}
+		}()
+		select {
+		case <-g.arrived:
+		case status := <-refused:
+			t.Fatalf("request %d: %d", n, status)
+		}
+	}
+	if g.requests.Open() != 4 || g.upgrades.Open() != 0 || g.handshakes.Open() != 0 {
+		t.Errorf("%d requests, %d upgrades, %d handshakes", g.requests.Open(), g.upgrades.Open(), g.handshakes.Open())
+	}
+}
+
 func TestBudgetsFollowTheClass(t *testing.T) {
 	rate := 7
 	tests := map[string]struct {

@@ -14,6 +14,14 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
+// maxStreams bounds the streams of one HTTP/2 connection. streamWindow is how much of one request body may wait for the app, in bytes.
+// A connection has room for that of every stream: a body that the app does not take stops no other, whose client would seem slow. With
+// net/http's default of 1 MiB one stream can use up the whole connection, and the open requests more memory than the pod has.
+const (
+	maxStreams   = 250
+	streamWindow = 64 << 10
+)
+
 // newAppServer serves the app's HTTP ports: HTTP/1.1 and cleartext HTTP/2 with prior knowledge. Its upgraded
 // connections are in upgraded.
 func newAppServer(handler http.Handler, upgraded *upgrades, stall stallConfig, logger *slog.Logger) *http.Server {
@@ -21,9 +29,12 @@ func newAppServer(handler http.Handler, upgraded *upgrades, stall stallConfig, l
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:           withPlaces(withStallTimeouts(stall, framing.Upgrades(upgraded.track(handler)))),
-		Protocols:         protocols,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: stallTimeout},
+		Handler:   withPlaces(withStallTimeouts(stall, framing.Upgrades(upgraded.track(handler)))),
+		Protocols: protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerStream: streamWindow, MaxReceiveBufferPerConnection: maxStreams * streamWindow,
+			SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: stallTimeout,
+		},
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		ConnState:         connState,

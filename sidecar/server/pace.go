@@ -49,7 +49,8 @@ func isStream(r *http.Request) bool {
 	return isGRPC(r) || strings.HasPrefix(r.Header.Get("Accept"), "text/event-stream")
 }
 
-// isGRPC reports whether the request is a gRPC call. gRPC needs HTTP/2.
+// isGRPC reports whether the request is a gRPC call, with any codec. gRPC needs HTTP/2. gRPC-Web has no streams of the client.
 func isGRPC(r *http.Request) bool {
-	return r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+	rest, ok := strings.CutPrefix(r.Header.Get("Content-Type"), "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';') && r.ProtoMajor == 2
 }

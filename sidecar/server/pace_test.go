@@ -73,6 +73,7 @@ func TestSlowBodyEnds(t *testing.T) {
 		"a rate":           {rate: 1000, wantEnd: true},
 		"no rate":          {rate: 0},
 		"a gRPC's content": {rate: 1000, contentType: "application/grpc+proto"},
+		"gRPC-Web's":       {rate: 1000, contentType: "application/grpc-web+proto", wantEnd: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			slow, read := make(chan struct{}, 10), make(chan error, 10)

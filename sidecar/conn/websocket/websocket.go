@@ -19,6 +19,9 @@ var goingAway = [...]byte{0x88, 0x02, 0x03, 0xe9}
 // between the sidecar and its app there is none, so it need not be random.
 var maskedGoingAway = [...]byte{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9}
 
+// lingerTime is how long a client may still send after the app's end: its close frame, which the app may wait for.
+const lingerTime = 2 * time.Second
+
 // Conn is the client's side of an upgraded connection. What is read goes to the app, and what is written comes from
 // it. One goroutine reads and one writes.
 type Conn struct {
@@ -54,6 +57,22 @@ func New(conn net.Conn, onClose func()) *Conn {
 func (c *Conn) Close() error {
 	defer c.onClose()
 	return c.Conn.Close()
+}
+
+// CloseWrite passes on the app's end. What the client sends within lingerTime still reaches the app. Then reading ends, so that a
+// client that ignores the end does not keep its connection.
+func (c *Conn) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return c.Close()
+	}
+	if err := half.CloseWrite(); err != nil {
+		return err
+	}
+	if c.leaving.Load() {
+		return nil // GoAway has set a deadline
+	}
+	return c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
 }
 
 // Write sends what the app sent. After a close frame the rest is dropped.

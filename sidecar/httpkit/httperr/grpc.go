@@ -54,8 +54,12 @@ func grpcStatusOf(status int) grpcStatus {
 	return grpcUnknown
 }
 
-// grpcType returns the Content-Type of the response if r is a call of gRPC, or of gRPC-Web, and otherwise "".
+// grpcType returns the Content-Type of the response if r is a call of gRPC, or of gRPC-Web, and otherwise "". A call is a
+// POST. Any other method can have this Content-Type too, and caches would keep the empty response 200 to a GET.
 func grpcType(r *http.Request) string {
+	if r.Method != http.MethodPost {
+		return ""
+	}
 	t, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
 	t = strings.ToLower(strings.Trim(t, " \t"))
 	base, _, _ := strings.Cut(t, "+")

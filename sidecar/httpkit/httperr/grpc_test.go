@@ -2,6 +2,7 @@ package httperr
 
 import (
 	"bytes"
+	"cmp"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -60,23 +61,27 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
-// TestWhoGetsAGRPCStatus: only calls of gRPC and of gRPC-Web.
+// TestWhoGetsAGRPCStatus: only calls of gRPC and of gRPC-Web. A refusal of any other request has its HTTP status: a cache would keep the
+// empty 200 of a GET.
 func TestWhoGetsAGRPCStatus(t *testing.T) {
 	tests := map[string]struct {
 		major      int
 		sent, want string
+		method     string // POST if empty
 	}{
-		"gRPC":              {2, "application/grpc", "application/grpc"},
-		"gRPC with a codec": {2, "Application/gRPC+proto; a=b", "application/grpc"},
-		"gRPC in HTTP/1.1":  {1, "application/grpc", "application/problem+json"},
-		"gRPC-Web":          {1, "application/grpc-web+proto", "application/grpc-web"},
-		"gRPC-Web as text":  {1, "application/grpc-web-text", "application/grpc-web-text"},
-		"another type":      {2, "application/grpcx", "application/problem+json"},
-		"no type":           {2, "", "application/problem+json"},
+		"gRPC":              {2, "application/grpc", "application/grpc", ""},
+		"gRPC with a codec": {2, "Application/gRPC+proto; a=b", "application/grpc", ""},
+		"gRPC in HTTP/1.1":  {1, "application/grpc", "application/problem+json", ""},
+		"gRPC-Web":          {1, "application/grpc-web+proto", "application/grpc-web", ""},
+		"gRPC-Web as text":  {1, "application/grpc-web-text", "application/grpc-web-text", ""},
+		"a GET of gRPC-Web": {1, "application/grpc-web", "application/problem+json", "GET"},
+		"a GET of gRPC":     {2, "application/grpc", "application/problem+json", "GET"},
+		"another type":      {2, "application/grpcx", "application/problem+json", ""},
+		"no type":           {2, "", "application/problem+json", ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			r, w := httptest.NewRequest("POST", "/", nil), httptest.NewRecorder()
+			r, w := httptest.NewRequest(cmp.Or(tt.method, "POST"), "/", nil), httptest.NewRecorder()
 			r.ProtoMajor = tt.major
 			r.Header.Set("Content-Type", tt.sent)
 			Write(w, r, &Error{Status: 403, Code: "access-denied", Detail: "Closed."})

@@ -24,6 +24,8 @@ type Info struct {
 	Local netip.AddrPort
 	// ClientAddr is the client's address after trusted proxies, unmapped (never ::ffff:a.b.c.d).
 	ClientAddr netip.Addr
+	// Proxied says that the peer is a trusted proxy.
+	Proxied bool
 	// Scheme is "https" or "http", the client's scheme as a trusted proxy reported it. It is empty if that is not
 	// known.
 	Scheme string

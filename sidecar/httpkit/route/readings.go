@@ -1,6 +1,9 @@
 package route
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // reading says how one kind of app reads a path.
 type reading struct {
@@ -9,11 +12,15 @@ type reading struct {
 	slash, backslash int
 	// semicolon is the same for the start of a path parameter, which is removed.
 	semicolon int
-	// raw ends a path parameter only at an unencoded slash, and not at every separator.
-	raw bool
+	// ends is the depth of the separators that end a path parameter, or less. With layered it is the depth of the parameter's own
+	// semicolon: parameters are removed before and after an escape is decoded.
+	ends int
 }
 
-const none = -1
+const (
+	none    = -1
+	layered = -2
+)
 
 // readings returns the path in every way that an app may read it: without repetitions, and first as the app is meant to read it.
 func (n *normalizer) readings() ([]string, error) {
@@ -45,20 +52,32 @@ func (c *collector) level(chars []char) error {
 	for _, slash := range depths(chars, '/', 0) {
 		for _, semicolon := range depths(chars, ';', none) {
 			for _, backslash := range depths(chars, '\\', none) {
-				r := reading{slash: slash, semicolon: semicolon, backslash: backslash}
-				if err := c.add(chars, r); err != nil {
-					return err
-				}
-				if r.raw = semicolon != none && (slash > 0 || backslash != none); !r.raw {
-					continue
-				}
-				if err := c.add(chars, r); err != nil {
-					return err
+				for _, ends := range endsOf(chars, semicolon) {
+					if err := c.add(chars, reading{slash: slash, semicolon: semicolon, backslash: backslash, ends: ends}); err != nil {
+						return err
+					}
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// endsOf returns the values of reading.ends. There is always one.
+func endsOf(chars []char, semicolon int) []int {
+	if semicolon == none {
+		return []int{none}
+	}
+	ends := depths(chars, '/', 0)
+	for _, depth := range depths(chars, '\\', none) {
+		if depth > 0 && !slices.Contains(ends, depth) {
+			ends = append(ends, depth)
+		}
+	}
+	if semicolon > 0 && len(ends) > 1 {
+		ends = append(ends, layered)
+	}
+	return ends
 }
 
 // only reports whether chars can be split in only one way.
@@ -93,6 +112,13 @@ func (c *collector) add(chars []char, r reading) error {
 	if empty {
 		c.keep(merged(path))
 	}
+	// Apps that never expect a semicolon in a decoded path read up to the first (Struts 2). The server in front of them removes
+	// the unencoded ones.
+	if r.semicolon <= 0 && slices.ContainsFunc(chars, func(x char) bool { return x.c == ';' && x.depth > 0 }) {
+		path, _, _ = strings.Cut(path, ";")
+		c.keep(path)
+		c.keep(merged(path))
+	}
 	if len(c.paths) > maxReadings {
 		return ErrTooManyReadings
 	}
@@ -108,10 +134,10 @@ func (c *collector) keep(path string) {
 // path returns the path in the reading r, and whether it has empty segments before its last one.
 func (r reading) path(chars []char) (path string, empty bool, err error) {
 	out := make([]byte, 0, len(chars)+8)
-	start, parameter := 1, false // where the segment begins in out, and whether a parameter of it is skipped
+	start, parameter, ends := 1, false, 0 // where the segment begins in out, whether a parameter of it is skipped, and what ends that
 	for i, x := range chars {
 		switch {
-		case r.separates(x) && (!parameter || !r.raw || x == (char{'/', 0})):
+		case r.separates(x) && (!parameter || int(x.depth) <= ends):
 			if isDots(string(out[min(start, len(out)):])) {
 				return "", false, ErrDotSegment
 			}
@@ -120,7 +146,9 @@ func (r reading) path(chars []char) (path string, empty bool, err error) {
 			start = len(out)
 		case parameter:
 		case x.c == ';' && int(x.depth) <= r.semicolon:
-			parameter = true
+			if parameter, ends = true, r.ends; ends == layered {
+				ends = int(x.depth)
+			}
 		case x.c == '/':
 			out = append(out, "%2F"...)
 		default:

@@ -54,7 +54,7 @@ type authenticator struct {
 //     which proxies describe the client (fieldset.Forwarding);
 //   - a token that is not valid is removed, so that an app that trusts the sidecar never sees one. A verified token is removed
 //     as well unless its provider has ForwardToken. In Shadow mode of the policy tokens stay in the request: the app may still
-//     verify them itself;
+//     verify them itself. One that is not valid in a header in which proxies describe the client stays only if a trusted proxy sent it;
 //   - a request with more than one token, or with two headers or cookies of the name that carries it, equal or not, is refused
 //     with 400 (RFC 6750 §2), unless the policy is in Shadow mode.
 //
@@ -141,6 +141,9 @@ func (a *authenticator) serve(w http.ResponseWriter, r *http.Request, next stage
 		}
 	}
 	kept := info.Shadow || v != nil && v.provider.ForwardToken
+	if v == nil && !info.Proxied && slices.Contains(a.forged, found.header) {
+		kept = false // no client may say it to the app in a proxy's name
+	}
 	if !kept {
 		found.remove(r.Header)
 	}

@@ -105,7 +105,7 @@ func (l *locator) locate(r *http.Request) error {
 	if l.trusts(peer) {
 		l.drop(r.Header, isVariant)
 		client, proxies := l.walk(peer, r.Header["X-Forwarded-For"])
-		info.ClientAddr = client
+		info.ClientAddr, info.Proxied = client, true
 		info.Scheme = scheme(r.Header["X-Forwarded-Proto"])
 		if proxies != "" {
 			chain = proxies + ", " + chain
