@@ -14,12 +14,12 @@ func TestRefusalAdvice(t *testing.T) {
 	in := Input{Class: &v1alpha1.SidecarClass{}}
 	in.Class.Name = "default"
 	for text, want := range map[string]string{
-		"failed quota: q: must specify limits.cpu for: postern; limits.memory for: app,postern-redirect": `set spec.resources of SidecarClass "default"`,
-		"failed quota: q: must specify limits.cpu for: app":                                              "pod template",
-		"exceeded quota: q, requested: limits.cpu=1, used: limits.cpu=1, limited: limits.cpu=1":          `raise the quota, or lower spec.resources of SidecarClass "default"`,
-		"maximum memory usage per Container is 64Mi, but limit is 128Mi":                                 `change spec.resources of SidecarClass "default"`,
-		"minimum cpu usage per Pod is 2, but request is 1":                                               `change spec.resources of SidecarClass "default"`,
-		"cpu max limit to request ratio per Container is 2, but provided ratio is 10.000000":             `change spec.resources of SidecarClass "default"`,
+		"failed quota: q: must specify limits.cpu for: postern; limits.memory for: app,postern-redirect":                               `set spec.resources of SidecarClass "default"`,
+		"failed quota: q: must specify limits.cpu for: app":                                                                            "pod template",
+		"exceeded quota: q, requested: limits.cpu=1, used: limits.cpu=1, limited: limits.cpu=1":                                        `raise the quota, or lower spec.resources of SidecarClass "default"`,
+		"maximum memory usage per Container is 64Mi, but limit is 128Mi":                                                               `change spec.resources of SidecarClass "default"`,
+		"minimum cpu usage per Pod is 2, but request is 1":                                                                             `change spec.resources of SidecarClass "default"`,
+		"cpu max limit to request ratio per Container is 2, but provided ratio is 10.000000":                                           `change spec.resources of SidecarClass "default"`,
 		`violates PodSecurity "baseline:latest": non-default capabilities (container "postern-redirect" must not include "NET_ADMIN")`: "spec.interception: Takeover",
 		`violates PodSecurity "baseline:latest": host namespaces (hostNetwork=true)`:                                                   "securityContext in the workload's pod template",
 		`Internal error occurred: failed calling webhook "pods.postern.dev": failed to call webhook: Post: EOF`:                        "the operator does not respond",
