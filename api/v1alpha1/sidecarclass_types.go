@@ -13,6 +13,7 @@ const DefaultClassAnnotation = "postern.dev/is-default-class"
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=sclass,categories=postern
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Default",type=string,JSONPath=`.metadata.annotations.postern\.dev/is-default-class`
 // +kubebuilder:printcolumn:name="Interception",type=string,JSONPath=`.spec.interception`
 // +kubebuilder:printcolumn:name="Redis",type=string,JSONPath=`.spec.redis.addresses[0]`
@@ -215,7 +216,7 @@ type SidecarClassStatus struct {
 	// ObservedGeneration is the generation that the conditions are about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Accepted.
+	// Conditions: Accepted, Ready, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

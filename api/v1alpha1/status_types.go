@@ -28,6 +28,15 @@ const (
 	// ConditionClientAddressKnown: False while sidecars receive forwarding headers, such as X-Forwarded-For, from a proxy that is not in
 	// trustedProxies. It is absent otherwise.
 	ConditionClientAddressKnown = "ClientAddressKnown"
+	// ConditionPodsAdmitted: False while a workload cannot create pods that the policy selects, because the API server refuses them:
+	// the message has its reason. It is absent otherwise.
+	ConditionPodsAdmitted = "PodsAdmitted"
+)
+
+// Reasons of PodsAdmitted.
+const (
+	// ReasonPodsRefused: Pod Security, a quota, a LimitRange or a webhook refuses pods.
+	ReasonPodsRefused = "PodsRefused"
 )
 
 // Reasons of ClientAddressKnown.
@@ -166,7 +175,7 @@ type SecurityPolicyStatus struct {
 	// ObservedGeneration is the generation that the status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Accepted, Programmed, Enforced, SharedState, VaultReady, SigningKeyReady, KeysReady, ClientAddressKnown, Ready, Stalled.
+	// Conditions: Accepted, Programmed, Enforced, SharedState, VaultReady, SigningKeyReady, KeysReady, ClientAddressKnown, PodsAdmitted, Ready, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -190,6 +199,10 @@ type PodCounts struct {
 	Injected int32 `json:"injected"`
 	// Current is the number of sidecars that run the current document.
 	Current int32 `json:"current"`
+	// Refused is the number of pods that ReplicaSets, StatefulSets, DaemonSets and Jobs want and the API server refuses. They are not
+	// among the matched pods. The condition PodsAdmitted has the reasons.
+	// +optional
+	Refused int32 `json:"refused,omitempty"`
 	// Summary is current/matched, for the output of kubectl get.
 	Summary string `json:"summary"`
 	// Offenders are the first few pods that prevent the policy from being enforced, with the reason.

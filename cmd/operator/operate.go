@@ -47,6 +47,8 @@ type operator struct {
 	key    ed25519.PrivateKey
 	// trimmer bounds what the cache holds of policies.
 	trimmer *index.Trimmer
+	// policies finds the policy of a pod.
+	policies *index.Index
 	// direct reads and writes without a cache.
 	direct client.WithWatch
 	// changed receives an event when the settings of injected sidecars change.

@@ -25,6 +25,7 @@ import (
 	"github.com/posterndev/postern/controllers/index"
 	"github.com/posterndev/postern/controllers/inject"
 	"github.com/posterndev/postern/controllers/policy"
+	"github.com/posterndev/postern/controllers/refused"
 	"github.com/posterndev/postern/controllers/revocation"
 	"github.com/posterndev/postern/controllers/rights"
 	"github.com/posterndev/postern/controllers/rollout"
@@ -71,6 +72,7 @@ func (op *operator) addWebhook(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("creating the index of policies: %w", err)
 	}
+	op.policies = policies
 	handler, err := inject.NewHandler(inject.Config{
 		Policies: policies, Reader: op.GetClient(), Live: op.direct, Scheme: op.GetScheme(), Settings: op.settings, Registerer: metrics.Registry,
 	})
@@ -132,8 +134,12 @@ func (op *operator) addReconcilers(context.Context) error {
 	if err := op.Add(checker); err != nil {
 		return fmt.Errorf("checking the operator's rights: %w", err)
 	}
+	refusals, err := op.watchRefused()
+	if err != nil {
+		return fmt.Errorf("watching refused pods: %w", err)
+	}
 	policies := policy.NewReconciler(policy.Config{
-		Rights: checker,
+		Rights: checker, Refused: refusals,
 		Client: op.GetClient(), Live: op.direct, Key: op.key, Settings: op.settings, Events: recorder,
 		Restarter: &rollout.Restarter{Reader: op.direct, Writer: op.direct, Now: time.Now},
 		Excluded:  op.excludedNamespaces(),
@@ -154,6 +160,21 @@ func (op *operator) addReconcilers(context.Context) error {
 		return fmt.Errorf("adding the reconciler of token revocations: %w", err)
 	}
 	return nil
+}
+
+// watchRefused watches the workloads whose pods the API server refuses.
+func (op *operator) watchRefused() (*refused.Watcher, error) {
+	w, err := refused.NewWatcher(refused.Config{
+		Watch: op.direct, Reader: op.direct, Clock: clock.RealClock{}, Registerer: metrics.Registry,
+		Policed: func(namespace string) bool { return op.policies.Count(namespace) > 0 },
+		Selects: func(namespace string, podLabels map[string]string) bool {
+			return op.policies.Known(namespace, podLabels) != nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return w, op.Add(w)
 }
 
 // ending reports whether a namespace is being deleted, or does not exist any more.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/status"
 )
 
 // ClassReconciler writes the status of SidecarClasses: whether each one applies as written. The CRD cannot check that only one
@@ -62,7 +63,9 @@ func (r *ClassReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 		class := classes.Items[i].DeepCopy()
 		before := class.DeepCopy()
 		class.Status.ObservedGeneration = class.Generation
-		meta.SetStatusCondition(&class.Status.Conditions, judgeClass(class, classes.Items))
+		for _, c := range status.OfClass(judgeClass(class, classes.Items)) {
+			meta.SetStatusCondition(&class.Status.Conditions, c)
+		}
 		if equality.Semantic.DeepEqual(before.Status, class.Status) {
 			return ctrl.Result{}, nil
 		}

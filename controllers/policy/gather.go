@@ -17,6 +17,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
 	"github.com/posterndev/postern/controllers/index"
+	"github.com/posterndev/postern/controllers/refused"
 	"github.com/posterndev/postern/controllers/render"
 )
 
@@ -47,6 +48,8 @@ type observation struct {
 	revocations []v1alpha1.TokenRevocation
 	// pods are those of the namespace. They are the cache's, and must not be changed.
 	pods []corev1.Pod
+	// refused are the workloads of the namespace whose pods the API server refuses.
+	refused []refused.Refusal
 	// configMap holds the policy's document; nil if there is none.
 	configMap *corev1.ConfigMap
 	// stored is the document in the ConfigMap; nil if the operator did not sign it for this policy, or if it is outdated.
@@ -79,6 +82,9 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*ob
 	}
 	o.revocations = slices.DeleteFunc(revocations.Items, func(r v1alpha1.TokenRevocation) bool { return r.DeletionTimestamp != nil })
 	o.pods, o.classes = pods.Items, classes.Items
+	if r.cfg.Refused != nil {
+		o.refused = r.cfg.Refused.In(name.Namespace)
+	}
 	if o.policy != nil {
 		// Another replica may have written this revision, or this one before a restart.
 		r.revisions.wrote(name, compile.RecordedRevision(o.policy))

@@ -22,6 +22,7 @@ type verdict struct {
 	sidecar   render.Sidecar
 	injection string
 	pods      []status.Pod
+	refused   []status.Refusal
 	conflict  *status.Conflict
 	// held are the documents that should be stored beside the policy's, for sidecars that cannot read it.
 	held []*compiled.Policy
@@ -86,5 +87,10 @@ func (v *verdict) judgePods(o *observation, now time.Time) {
 			v.conflict = &status.Conflict{Older: p.Governor, Pod: p.Name}
 		}
 		v.pods = append(v.pods, p)
+	}
+	for _, r := range o.refused {
+		if selected := selection.Select(r.Labels); selected != nil && selected.Name == o.policy.Name {
+			v.refused = append(v.refused, r.Refusal)
+		}
 	}
 }

@@ -39,6 +39,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/refused"
 	"github.com/posterndev/postern/controllers/render"
 	"github.com/posterndev/postern/controllers/rollout"
 )
@@ -64,6 +65,8 @@ type Config struct {
 	Clock     clock.PassiveClock
 	// Rights knows what the operator may not do; nil if that is not checked.
 	Rights Rights
+	// Refused knows the workloads whose pods the API server refuses; nil if nobody watches them.
+	Refused Refused
 	// Schema decides which schema version a document needs; nil means that of this build.
 	Schema compiled.Schema
 }
@@ -71,6 +74,13 @@ type Config struct {
 // Rights knows the operator's missing rights, and sends an event when they change: see package rights.
 type Rights interface {
 	Missing() []string
+	Changed() <-chan event.GenericEvent
+}
+
+// Refused knows the workloads of a namespace whose pods the API server refuses, and sends an event with a pod's labels when that
+// changes: see package refused.
+type Refused interface {
+	In(namespace string) []refused.Refusal
 	Changed() <-chan event.GenericEvent
 }
 

@@ -25,7 +25,8 @@ type written struct {
 func (r *Reconciler) report(ctx context.Context, o *observation, v *verdict, w written) error {
 	in := status.Input{
 		Policy: o.policy, Class: v.Class, ClassError: v.ClassErr, Findings: v.Findings, Conflict: v.conflict, Compiled: v.Document,
-		NamespaceEnabled: o.enabled, NamespaceExcluded: o.excluded, NamespaceLabel: o.labels[v1alpha1.InjectionLabel], WebhookProblem: o.webhook, WriteError: w.err, Pods: v.pods, Rollout: w.outcome.Notes,
+		NamespaceEnabled: o.enabled, NamespaceExcluded: o.excluded, NamespaceLabel: o.labels[v1alpha1.InjectionLabel], WebhookProblem: o.webhook,
+		WriteError: w.err, Pods: v.pods, Refused: v.refused, Rollout: w.outcome.Notes,
 		Now: r.cfg.Clock.Now(), Schema: r.cfg.Schema,
 	}
 	if r.cfg.Rights != nil {

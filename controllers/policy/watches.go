@@ -43,6 +43,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if r.cfg.Rights != nil {
 		b = b.WatchesRawSource(source.Channel(r.cfg.Rights.Changed(), handler.EnqueueRequestsFromMapFunc(r.everyPolicy)))
 	}
+	if r.cfg.Refused != nil {
+		b = b.WatchesRawSource(source.Channel(r.cfg.Refused.Changed(), handler.EnqueueRequestsFromMapFunc(r.ofPod)))
+	}
 	b = b.
 		// The reconciler's own status writes trigger it, too, so that a status computed from an outdated cache is corrected.
 		For(&v1alpha1.SecurityPolicy{}).

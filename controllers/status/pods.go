@@ -147,7 +147,7 @@ const maxOffenders = 5
 
 // count returns the counts and every offence, ordered by severity and then by name.
 func count(in *Input) (*v1alpha1.PodCounts, []*offence) {
-	c := &v1alpha1.PodCounts{Matched: int32(len(in.Pods))}
+	c := &v1alpha1.PodCounts{Matched: int32(len(in.Pods)), Refused: in.countRefused()}
 	var offences []*offence
 	for _, p := range in.Pods {
 		if p.Bound != "" {
@@ -203,14 +203,16 @@ func list(names []string) string {
 }
 
 // printable makes text from a pod, which may be hostile, safe to print on a terminal.
-func printable(s string) string {
+func printable(s string) string { return printableUpTo(s, maxQuoted) }
+
+func printableUpTo(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
 	}, s)
-	return truncate(s, maxQuoted)
+	return truncate(s, limit)
 }
 
 // truncate cuts s at limit bytes and marks the cut with an ellipsis.

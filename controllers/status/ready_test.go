@@ -3,8 +3,10 @@ package status
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
@@ -38,5 +40,42 @@ func TestReadyAndStalled(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRevocationIsReady: an expired revocation that stays in a repository must not hold up helm --wait.
+func TestRevocationIsReady(t *testing.T) {
+	pending := func(c *Carrier) { c.Since = 0 }
+	for name, tc := range map[string]struct {
+		carriers               []Carrier
+		wantReady, wantStalled string
+	}{
+		"in the document, and no pod has it yet": {[]Carrier{carrier("a", 1)}, "True/Ready", "False/NotStalled"},
+		"not in the document yet":                {[]Carrier{with(carrier("a", 1), pending)}, "False/NotProgrammed", "False/NotStalled"},
+		"expired":                                {[]Carrier{with(carrier("a"), became(v1alpha1.ReasonExpired))}, "True/Expired", "False/NotStalled"},
+		"no policy yet":                          {nil, "False/NoPolicy", "False/NotStalled"},
+		"no room":                                {[]Carrier{with(carrier("a"), became(v1alpha1.ReasonTooMany))}, "False/TooMany", "True/TooMany"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := OfRevocation(RevocationInput{Revocation: &v1alpha1.TokenRevocation{}, Carriers: tc.carriers, Now: time.Unix(1e9, 0)})
+			wantPair(t, got.Conditions, tc.wantReady, tc.wantStalled)
+		})
+	}
+}
+
+func TestClassIsReady(t *testing.T) {
+	accepted := metav1.Condition{Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAccepted}
+	wantPair(t, OfClass(accepted), "True/Ready", "False/NotStalled")
+	accepted.Status, accepted.Reason = metav1.ConditionFalse, v1alpha1.ReasonConflicted
+	wantPair(t, OfClass(accepted), "False/Conflicted", "True/Conflicted")
+}
+
+func wantPair(t *testing.T, conditions []metav1.Condition, wantReady, wantStalled string) {
+	t.Helper()
+	for kind, want := range map[string]string{v1alpha1.ConditionReady: wantReady, v1alpha1.ConditionStalled: wantStalled} {
+		c := meta.FindStatusCondition(conditions, kind)
+		if c == nil || string(c.Status)+"/"+c.Reason != want {
+			t.Errorf("%s is %+v, want %s", kind, c, want)
+		}
 	}
 }

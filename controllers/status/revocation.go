@@ -63,8 +63,9 @@ func OfRevocation(in RevocationInput) v1alpha1.TokenRevocationStatus {
 	}
 	accepted := in.accepted()
 	enforced := in.enforced(accepted, t)
-	set(&next.Conditions, accepted, r.Generation, in.Now)
-	set(&next.Conditions, enforced, r.Generation, in.Now)
+	for _, c := range append([]metav1.Condition{accepted, enforced}, revocationSummary(accepted, t)...) {
+		set(&next.Conditions, c, r.Generation, in.Now)
+	}
 	switch {
 	case r.Status.ObservedGeneration == r.Generation && r.Status.EnforcedTime != nil:
 		next.EnforcedTime = r.Status.EnforcedTime

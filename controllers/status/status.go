@@ -51,6 +51,8 @@ type Input struct {
 	// Compiled is the document that sidecars should run; nil if there is none.
 	Compiled *compiled.Policy
 	Pods     []Pod
+	// Refused are the workloads whose pods the API server refuses.
+	Refused []Refusal
 	// Schema names the features that a sidecar with an older schema version does not know; nil means that of this build.
 	Schema compiled.Schema
 	// Rollout says what the operator does about workloads with outdated pods.
@@ -80,6 +82,7 @@ func Of(in Input) v1alpha1.SecurityPolicyStatus {
 	}
 	programmed := in.programmed()
 	conditions := append([]metav1.Condition{in.accepted(), programmed, in.enforced(programmed, offences), in.sharedState()}, in.dependencies()...)
+	conditions = append(conditions, in.refused()...)
 	conditions = append(conditions, summary(conditions)...)
 	for _, c := range conditions {
 		set(&next.Conditions, c, in.Policy.Generation, in.Now)
@@ -184,6 +187,9 @@ func (in *Input) enforced(programmed metav1.Condition, offences []*offence) meta
 	case len(in.Pods) == 0:
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonNoPods
 		c.Message = "no running pod matches the selector: there is nothing to enforce"
+		if len(in.Refused) > 0 {
+			c.Message += "; " + plural(int(in.countRefused()), "pod was", "pods were") + " refused: see " + v1alpha1.ConditionPodsAdmitted
+		}
 	case len(offences) > 0:
 		c.Reason, c.Message = offences[0].reason, in.summarize(offences)
 	default:

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -67,10 +68,21 @@ func (d *damper) settle(document string, seen []compiled.Problem) []compiled.Pro
 	return d.reported
 }
 
-// sameProblems compares kinds and reasons. A message may count attempts or name a connection, so a different message
-// is not a change.
+// sameProblems compares kinds, reasons and the providers whose keys are missing. A message may count attempts or name a connection, so
+// a different message is not a change.
 func sameProblems(a, b []compiled.Problem) bool {
-	return slices.EqualFunc(a, b, func(a, b compiled.Problem) bool { return a.Kind == b.Kind && a.Reason == b.Reason })
+	return slices.EqualFunc(a, b, func(a, b compiled.Problem) bool {
+		return a.Kind == b.Kind && a.Reason == b.Reason && provider(a) == provider(b)
+	})
+}
+
+// provider returns the provider that the problem is about; empty if it is about none.
+func provider(p compiled.Problem) string {
+	if p.Kind != compiled.ProblemKeys {
+		return ""
+	}
+	name, _, _ := strings.Cut(p.Message, ":")
+	return name
 }
 
 func shortened(s string) string { return document.Short(s, maxProblemText) }

@@ -14,6 +14,10 @@ func TestDamper(t *testing.T) {
 	vault := compiled.Problem{Kind: compiled.ProblemVault, Reason: "Sealed", Message: "b"}
 	other := redis
 	other.Message = "dial tcp 10.0.0.1:6379, attempt 2"
+	keys := func(message string) compiled.Problem {
+		return compiled.Problem{Kind: compiled.ProblemKeys, Reason: "Unavailable", Message: message}
+	}
+	okta, entra := keys("okta: connection refused"), keys("entra: connection refused")
 	tests := map[string]struct {
 		seen [][]compiled.Problem
 		want []compiled.Problem
@@ -22,6 +26,10 @@ func TestDamper(t *testing.T) {
 		"a moment":             {[][]compiled.Problem{{redis}, {redis}, nil, nil}, nil},
 		"it lasts":             {[][]compiled.Problem{{redis}, {redis}, {redis}}, []compiled.Problem{redis}},
 		"its message changes":  {[][]compiled.Problem{{redis}, {other}, {redis}, {other}}, []compiled.Problem{redis}},
+		"another provider":     {[][]compiled.Problem{{okta}, {okta}, {okta}, {entra}, {entra}, {entra}}, []compiled.Problem{entra}},
+		"another for a moment": {[][]compiled.Problem{{okta}, {okta}, {okta}, {entra}, {entra}, {okta}}, []compiled.Problem{okta}},
+		"its provider's error changes": {[][]compiled.Problem{{okta}, {okta}, {okta}, {keys("okta: attempt 1")}, {keys("okta: attempt 2")}, {keys("okta: attempt 3")}},
+			[]compiled.Problem{okta}},
 		"it comes and goes":    {[][]compiled.Problem{{redis}, nil, {redis}, nil, {redis}, nil}, nil},
 		"it ends":              {[][]compiled.Problem{{redis}, {redis}, {redis}, nil, nil, nil}, nil},
 		"it ends for a moment": {[][]compiled.Problem{{redis}, {redis}, {redis}, nil, nil, {redis}}, []compiled.Problem{redis}},
