@@ -56,10 +56,10 @@ func TestAppliedObjectsStaySynced(t *testing.T) {
 		}
 		for _, entry := range live.GetManagedFields() {
 			if entry.Manager != "argocd-controller" && entry.Subresource != "status" {
-				t.Errorf("%s: %s owns fields besides the status: %s", first.GetKind(), entry.Manager, entry.FieldsV1.Raw)
+				t.Errorf("%s: %s owns fields besides the status: %s", first.GetKind(), entry.Manager, entry.FieldsV1.GetRawString())
 			}
-			if entry.Manager == "argocd-controller" && strings.Contains(string(entry.FieldsV1.Raw), "f:status") {
-				t.Errorf("%s: the applied fields have a status: %s", first.GetKind(), entry.FieldsV1.Raw)
+			if entry.Manager == "argocd-controller" && strings.Contains(entry.FieldsV1.GetRawString(), "f:status") {
+				t.Errorf("%s: the applied fields have a status: %s", first.GetKind(), entry.FieldsV1.GetRawString())
 			}
 		}
 	}

@@ -72,8 +72,7 @@ func TestAProxyInFrontOfAReplica(t *testing.T) {
 		}
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
-			var proxy *fake
-			proxy = startFake(t, func([]string) string { return ":1" })
+			proxy := startFake(t, func([]string) string { return ":1" })
 			conn := openUp(t, Config{Mode: Standalone, Addresses: []string{proxy.addr}, Timeout: generous})
 			before := proxy.accepted.Load()
 			bad := func([]string) string { return "-" + text }
