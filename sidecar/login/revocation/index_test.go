@@ -100,22 +100,39 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
-// TestLowerMaxStaleness: an index with a long staleness is fresh soon after a shorter one is set, and keeps its entries.
+// silences is a feed that records what Follow is asked for.
+type silences struct {
+	*revocationmemory.Store
+	asked chan time.Duration
+}
+
+func (s silences) Follow(ctx context.Context, from revocation.Cursor, maxSilence time.Duration, sink revocation.Sink) error {
+	s.asked <- maxSilence
+	return s.Store.Follow(ctx, from, maxSilence, sink)
+}
+
+// TestLowerMaxStaleness: an index with a long staleness asks its feed for a shorter one as soon as that is set, and keeps its entries.
 func TestLowerMaxStaleness(t *testing.T) {
 	store := revocationmemory.New(revocationmemory.Config{})
-	x := newIndex(t, revocation.IndexConfig{Feed: store, MaxStaleness: time.Hour})
+	feed := silences{store, make(chan time.Duration, 100)}
+	x := newIndex(t, revocation.IndexConfig{Feed: feed, MaxStaleness: time.Hour})
 	<-x.Ready()
 	add(t, store, x, entry(revocation.Token, "t1"))
 	x.LowerMaxStaleness(2 * time.Hour)
-	x.LowerMaxStaleness(200 * time.Millisecond)
-	time.Sleep(2 * time.Second)
-	if age := x.Age(); age > time.Second {
-		t.Errorf("age %s; want at most 1s", age)
+	x.LowerMaxStaleness(time.Minute)
+	x.LowerMaxStaleness(0)
+	for _, want := range []time.Duration{time.Hour, time.Minute} {
+		if got := <-feed.asked; got != want {
+			t.Errorf("the feed was asked for %s; want %s", got, want)
+		}
 	}
 	if got, err := x.Revoked(t.Context(), &revocation.Query{Issuer: issuer, TokenID: "t1"}); !got || err != nil {
 		t.Errorf("Revoked = %v, %v", got, err)
 	}
 	add(t, store, x, entry(revocation.Token, "t2"))
+	if len(feed.asked) > 0 {
+		t.Errorf("the feed was asked for %s", <-feed.asked)
+	}
 }
 
 // never is a feed whose Load never returns.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/posterndev/postern/api/check/fieldset"
 )
@@ -64,6 +65,18 @@ type requestBody struct {
 	in       *http.Request
 	trailer  http.Header
 	exchange *exchange
+	// closed says that the transport has closed the body. What fails after that is not the client's fault.
+	closed atomic.Bool
+}
+
+// Close ends a Read in progress, for which the transport waits after the app has failed. In HTTP/1.1 it does not: closing the
+// client's body would read it to its end.
+func (b *requestBody) Close() error {
+	b.closed.Store(true)
+	if b.in.ProtoMajor == 2 {
+		_ = b.in.Body.Close()
+	}
+	return b.ReadCloser.Close()
 }
 
 // Read also copies the trailer at the end: the server fills in.Trailer only then, and the transport reads the trailer
@@ -77,7 +90,9 @@ func (b *requestBody) Read(p []byte) (int, error) {
 			b.trailer[name] = b.in.Trailer[name]
 		}
 	default:
-		b.exchange.bodyErr.CompareAndSwap(nil, &err)
+		if !b.closed.Load() {
+			b.exchange.bodyErr.CompareAndSwap(nil, &err)
+		}
 	}
 	return n, err
 }
