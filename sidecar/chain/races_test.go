@@ -120,7 +120,12 @@ func (r race) run(t *testing.T, all []*sidecar, subject string, lead time.Durati
 		wg.Go(func() {
 			<-start
 			time.Sleep(-lead)
-			f.add(t, s.refresh(current))
+			g := s.refresh(current)
+			for n := 0; g.status == 503 && n < 20; n++ { // a slow machine: the client is told to try again with the same token
+				time.Sleep(50 * time.Millisecond)
+				g = s.refresh(current)
+			}
+			f.add(t, g)
 		})
 	}
 	close(start)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -99,7 +100,7 @@ func (o *opener) dialMaster(ctx context.Context, network string, l *link) (net.C
 
 func options(c Config) *goredis.UniversalOptions {
 	return &goredis.UniversalOptions{
-		Addrs: c.Addresses, DB: c.Database, Protocol: 2, DisableIdentity: true,
+		Addrs: slices.Clone(c.Addresses), DB: c.Database, Protocol: 2, DisableIdentity: true,
 		CredentialsProviderContext: credentials(c),
 		MaxRetries:                 -1, MaxRedirects: 2, MinRetryBackoff: -1, MaxRetryBackoff: -1,
 		DialTimeout: max(c.Timeout, minDialTimeout), DialerRetries: 1,
