@@ -3,6 +3,7 @@ package check
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // maxMethodLen is the maximum length of a method, in bytes. The longest registered method is UPDATEREDIRECTREF, with 17 bytes.
@@ -33,4 +34,25 @@ func IsMethod(method string) bool {
 		}
 	}
 	return method != "" && len(method) <= maxMethodLen
+}
+
+// UnknownMethod says what is wrong with a valid method that probably no request has: one that is not registered, or one that every
+// sidecar refuses. It returns "" for the others. Apps may use methods of their own, so this is no error.
+func UnknownMethod(method string) string {
+	switch method {
+	case "CONNECT", "TRACE":
+		return "the sidecar refuses every " + method + " request before its rules: leave it out"
+	}
+	if !IsMethod(method) || slices.Contains(registeredMethods[:], method) {
+		return ""
+	}
+	return fmt.Sprintf("%q is not a registered method, so probably no request has it: write GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, unless the app "+
+		"has a method of this name", method)
+}
+
+// registeredMethods are those of the HTTP Method Registry (RFC 9110 §16.1) except PRI, which no client may send, and PURGE, which caches use.
+var registeredMethods = [...]string{
+	"ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "COPY", "DELETE", "GET", "HEAD", "LABEL", "LINK", "LOCK", "MERGE", "MKACTIVITY",
+	"MKCALENDAR", "MKCOL", "MKREDIRECTREF", "MKWORKSPACE", "MOVE", "OPTIONS", "ORDERPATCH", "PATCH", "POST", "PROPFIND", "PROPPATCH", "PURGE",
+	"PUT", "QUERY", "REBIND", "REPORT", "SEARCH", "UNBIND", "UNCHECKOUT", "UNLINK", "UNLOCK", "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL",
 }

@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/yaml"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
 )
@@ -236,6 +239,34 @@ func TestClassesAreJudged(t *testing.T) {
 			}
 			if p != nil || len(errs) != 1 || errs[0].Field != tt.want.field || !strings.Contains(errs[0].Message, tt.want.write) {
 				t.Errorf("document %t, errors %v; want one of %s with %q", p != nil, errs, tt.want.field, tt.want.write)
+			}
+		})
+	}
+}
+
+// TestPortsThatAreNone: a quoted number is the name of a container port, and no port has such a name.
+func TestPortsThatAreNone(t *testing.T) {
+	tests := map[string]struct {
+		port intstr.IntOrString
+		want string // a part of the message; empty for none
+	}{
+		"a quoted number":              {intstr.FromString("8080"), "without quotes, such as 8080"},
+		"a quoted number with a zero":  {intstr.FromString("080"), "without quotes, such as 8080"},
+		"no name":                      {intstr.FromString(""), "without quotes, such as 8080"},
+		"zero":                         {intstr.FromInt32(0), "write a number from 1 to 65535"},
+		"above the highest":            {intstr.FromInt32(65536), "write a number from 1 to 65535"},
+		"the port of the sidecar":      {intstr.FromInt32(int32(compiled.OwnPorts()[0])), "the sidecar's own port"},
+		"a number":                     {intstr.FromInt32(8080), ""},
+		"a name":                       {intstr.FromString("http"), ""},
+		"a name that begins in digits": {intstr.FromString("80-http"), ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			policy := &v1alpha1.SecurityPolicy{Spec: v1alpha1.SecurityPolicySpec{Ports: []v1alpha1.Port{{Port: tt.port}}}}
+			_, found := compile.Compile(policy, &v1alpha1.SidecarClass{})
+			at := slices.IndexFunc(found, func(f compile.Finding) bool { return f.Field == "spec.ports[0].port" && f.Severity == compile.Error })
+			if (at >= 0) != (tt.want != "") || at >= 0 && !strings.Contains(found[at].Message, tt.want) {
+				t.Errorf("findings %v; want %q", found, tt.want)
 			}
 		})
 	}

@@ -21,17 +21,18 @@ func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 		c.suspectScopes(field, p.Providers[i].RequiredClaims)
 	}
 	for i := range p.Authorization.Rules {
-		c.suspectPaths(fmt.Sprintf("spec.authorization.rules[%d]", i), p.Authorization.Rules[i].Match)
+		c.suspectMatches(fmt.Sprintf("spec.authorization.rules[%d]", i), p.Authorization.Rules[i].Match)
 	}
 	for i := range p.RateLimits {
-		c.suspectPaths(fmt.Sprintf("spec.rateLimits[%d]", i), p.RateLimits[i].Match)
+		c.suspectMatches(fmt.Sprintf("spec.rateLimits[%d]", i), p.RateLimits[i].Match)
 	}
 	if p.CORS != nil {
+		c.suspectMethods("spec.cors.allowMethods", p.CORS.AllowMethods)
 		c.suspectOrigins("spec.cors.allowOrigins", p.CORS.AllowOrigins)
 	}
 	if p.Headers != nil {
 		for i := range p.Headers.Routes {
-			c.suspectPaths(fmt.Sprintf("spec.headers.routes[%d]", i), p.Headers.Routes[i].Match)
+			c.suspectMatches(fmt.Sprintf("spec.headers.routes[%d]", i), p.Headers.Routes[i].Match)
 		}
 	}
 	if direct {
@@ -41,6 +42,7 @@ func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 		c.suspectIssuer("spec.tokens.issuer", t.Issuer)
 		c.suspectOrigins("spec.tokens.cookie.trustedOrigins", t.TrustedOrigins)
 		for i, m := range t.Login {
+			c.suspectMethods(fmt.Sprintf("spec.tokens.login[%d].methods", i), m.Methods)
 			c.suspectPathList(fmt.Sprintf("spec.tokens.login[%d].paths", i), m.Paths)
 		}
 	}
@@ -90,9 +92,19 @@ func isAlphanumeric(b byte) bool {
 	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9'
 }
 
-func (c *compiler) suspectPaths(field string, matches []compiled.Match) {
+func (c *compiler) suspectMatches(field string, matches []compiled.Match) {
 	for i, m := range matches {
+		c.suspectMethods(fmt.Sprintf("%s.match[%d].methods", field, i), m.Methods)
 		c.suspectPathList(fmt.Sprintf("%s.match[%d].paths", field, i), m.Paths)
+	}
+}
+
+// suspectMethods: a mistyped method matches nothing, so the rule does not apply.
+func (c *compiler) suspectMethods(field string, methods []string) {
+	for i, method := range methods {
+		if why := check.UnknownMethod(method); why != "" {
+			c.warnf(fmt.Sprintf("%s[%d]", field, i), "%s", why)
+		}
 	}
 }
 

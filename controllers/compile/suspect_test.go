@@ -54,6 +54,29 @@ func TestSuspectValues(t *testing.T) {
 			wrong: tokens + `login: [{paths: ["/{realm}/login"]}]}`, right: tokens + `login: [{paths: ["/*/login"]}]}`,
 			field: "spec.tokens.login[0].paths[0]", message: `as "/*/login"`,
 		},
+		"a mistyped method, in a rule": {
+			wrong: `authorization: {rules: [{name: a, match: [{methods: [GET, GETX]}], require: Anonymous}]}`,
+			right: `authorization: {rules: [{name: a, match: [{methods: [GET, PROPFIND]}], require: Anonymous}]}`,
+			field: "spec.authorization.rules[0].match[0].methods[1]", message: `"GETX" is not a registered method`,
+		},
+		"a method that is always refused": {
+			wrong: `authorization: {rules: [{name: a, match: [{methods: [TRACE]}], require: Anonymous}]}`,
+			right: `authorization: {rules: [{name: a, match: [{methods: [PURGE]}], require: Anonymous}]}`,
+			field: "spec.authorization.rules[0].match[0].methods[0]", message: "refuses every TRACE request",
+		},
+		"a mistyped method, in a limit": {
+			wrong: `rateLimits: [{name: a, limit: 5/minute, match: [{methods: [PSOT]}]}]`,
+			right: `rateLimits: [{name: a, limit: 5/minute, match: [{methods: [POST]}]}]`,
+			field: "spec.rateLimits[0].match[0].methods[0]", message: "write GET, HEAD",
+		},
+		"a mistyped method, of other origins": {
+			wrong: `cors: {allowOrigins: ["https://a.example"], allowMethods: [DELET]}`, right: `cors: {allowOrigins: ["https://a.example"], allowMethods: ["*"]}`,
+			field: "spec.cors.allowMethods[0]", message: "write GET, HEAD",
+		},
+		"a mistyped method, of a login": {
+			wrong: tokens + `login: [{paths: ["/login"], methods: [POSTS]}]}`, right: tokens + `login: [{paths: ["/login"], methods: [POST]}]}`,
+			field: "spec.tokens.login[0].methods[0]", message: "write GET, HEAD",
+		},
 		"any name under a public suffix": {
 			wrong: `cors: {allowOrigins: ["https://a.example", "https://*.github.io"]}`, right: `cors: {allowOrigins: ["https://a.example", "https://*.shop.github.io"]}`,
 			field: "spec.cors.allowOrigins[1]", message: "anybody can register a name under github.io",

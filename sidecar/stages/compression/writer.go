@@ -58,7 +58,7 @@ func (w *writer) WriteHeader(status int) {
 	case w.coding == identity || (known && length < max(1, w.policy.minSize)):
 		w.ResponseWriter.WriteHeader(status)
 	case w.r.Method == http.MethodHead:
-		w.describe(known || w.policy.minSize == 0)
+		w.describe()
 		w.ResponseWriter.WriteHeader(status)
 	case known || w.policy.minSize == 0:
 		w.encode()
@@ -85,19 +85,16 @@ func (w *writer) encode() {
 	e, err := w.policy.pools[w.coding].get(w.ResponseWriter)
 	if err == nil {
 		w.encoder = e
-		w.describe(true)
+		w.describe()
 	}
 	w.ResponseWriter.WriteHeader(w.status)
 }
 
 // describe changes the fields that differ between the encoded response and the app's. A HEAD response gets the same fields as the
-// one to GET (RFC 9110 §9.3.2). If its length is unknown, encoded is false: then Content-Encoding, which depends on the length, is
-// left out.
-func (w *writer) describe(encoded bool) {
+// one to GET (RFC 9110 §9.3.2). A GET response of unknown length is encoded too: the proxy flushes what it has of such a body.
+func (w *writer) describe() {
 	h := w.Header()
-	if encoded {
-		h["Content-Encoding"] = []string{w.coding.name()}
-	}
+	h["Content-Encoding"] = []string{w.coding.name()}
 	delete(h, "Content-Length")
 	delete(h, "Accept-Ranges")
 	weakenETag(h)

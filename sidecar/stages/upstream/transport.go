@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"sync"
@@ -44,6 +45,13 @@ func newTransports(cfg Config) *transports {
 	}
 	t := &transports{http1: build(), http2: build(), protocols: protocols{dial: dial, now: time.Now, known: map[string]*probed{}}}
 	t.http1.Protocols.SetHTTP1(true)
+	t.http1.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err // as it is: classify looks at it
+		}
+		return &appConn{Conn: conn}, nil
+	}
 	t.http2.Protocols.SetUnencryptedHTTP2(true)
 	t.http2.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: maxStreamBuffer}
 	return t
@@ -56,6 +64,8 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if mayIgnoreBody(r) {
 		r.Close = true // r is the proxy's own copy
+	} else if r.ContentLength != 0 {
+		r = watchSending(r)
 	}
 	return t.http1.RoundTrip(r)
 }
