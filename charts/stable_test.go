@@ -21,7 +21,7 @@ import (
 // chart's objects, and applies the unchanged chart again without force: there is no conflict, and no object changes.
 func TestServerSideApplyIsStable(t *testing.T) {
 	removeCRDs(t)
-	// Hooks are applied by helm alone. The password of the bundled Redis is made anew without a cluster: see the README.
+	// Hooks are applied by helm alone. The password of the bundled Redis is generated again if there is no cluster: see the README.
 	helm := []string{"helm", "template", release, chart, "--no-hooks", "--set", "redis.bundled.existingSecret=redis", "--values"}
 	for name, command := range map[string][]string{
 		"the chart":             append(slices.Clone(helm), filepath.Join(chart, "ci", "minimal.yaml")),

@@ -134,7 +134,7 @@ type JWKS struct {
 	// +optional
 	BearerToken *BearerToken `json:"bearerToken,omitempty"`
 
-	// InsecureHTTP accepts an http URL for uri. Whoever can change the traffic between the sidecar and the server can replace the keys,
+	// InsecureHTTP accepts an http URL for uri. An attacker who can change the traffic between the sidecar and the server can replace the keys,
 	// and then make valid tokens. Use it only inside the cluster, for servers without TLS.
 	// +optional
 	InsecureHTTP bool `json:"insecureHTTP,omitempty"`

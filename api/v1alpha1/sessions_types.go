@@ -24,7 +24,7 @@ type Sessions struct {
 	WhenFull WhenFull `json:"whenFull,omitempty"`
 	// WhenMemoryFull is what happens without Redis if the pod's memory for sessions is full, a tenth of the sidecar's memory limit:
 	// EvictIdlest forgets the session that was unused for the longest time, Reject refuses new sessions with the status 503. A person
-	// whose session was forgotten logs in again; a session of subjectFrom begins anew with the next request.
+	// whose session was forgotten logs in again; a session of subjectFrom begins again with the next request.
 	// +optional
 	WhenMemoryFull WhenMemoryFull `json:"whenMemoryFull,omitempty"`
 	// Device binds a session to the device that logged in.

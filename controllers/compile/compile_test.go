@@ -201,7 +201,7 @@ func TestSelect(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			got := ""
-			if p := compile.Select(tt.policies, orders); p != nil {
+			if p := compile.NewSelection(tt.policies).Select(orders); p != nil {
 				got = p.Name
 			}
 			if got != tt.want {

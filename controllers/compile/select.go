@@ -92,11 +92,6 @@ func (s *Selection) All(podLabels map[string]string) []*v1alpha1.SecurityPolicy 
 	return out
 }
 
-// Select returns the policy of the pod's namespace that applies to a pod with these labels; see Selection.
-func Select(policies []v1alpha1.SecurityPolicy, podLabels map[string]string) *v1alpha1.SecurityPolicy {
-	return NewSelection(policies).Select(podLabels)
-}
-
 // ResolveClass returns the class that policy names, or the one marked default. ErrClassNotFound says which is missing.
 func ResolveClass(policy *v1alpha1.SecurityPolicy, classes []v1alpha1.SidecarClass) (*v1alpha1.SidecarClass, error) {
 	if name := policy.Spec.SidecarClassName; name != nil {

@@ -24,7 +24,7 @@ func (l livePolicies) Select(ctx context.Context, namespace string, podLabels ma
 			active = append(active, p)
 		}
 	}
-	return compile.Select(active, podLabels), nil
+	return compile.NewSelection(active).Select(podLabels), nil
 }
 
 func (l livePolicies) Known(namespace string, podLabels map[string]string) *v1alpha1.SecurityPolicy {

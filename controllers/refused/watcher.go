@@ -32,7 +32,7 @@ const (
 	// failedCreate is the reason of the event with which a controller reports a pod that it cannot create.
 	failedCreate = "FailedCreate"
 	// refresh is the time between two reads of the workloads, and retry that between two watches that failed. No event causes a read
-	// at once: whoever may create events could cause any number of them.
+	// at once: users who may create events could cause any number of them.
 	refresh = 10 * time.Second
 	retry   = 30 * time.Second
 	// grace is how long a workload without missing pods is kept after its last event: its status may lag behind.

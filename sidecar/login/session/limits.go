@@ -54,7 +54,7 @@ type Limits struct {
 	// MaxPerSubject is the session limit of an owner, at most 256; 0 means 256. It is exact under concurrent logins.
 	MaxPerSubject int
 	WhenFull      WhenFull
-	// EvictIdlest says that a store in memory that is full forgets the session that was unused for the longest time, whoever has it.
+	// EvictIdlest says that a store in memory that is full forgets the session that was unused for the longest time, of any subject.
 	// Otherwise the new session fails with ErrNoRoom. It does not apply to Redis.
 	EvictIdlest bool
 }

@@ -13,23 +13,10 @@ import (
 // rude is an app that reads a little and closes the connection without a response.
 func rude(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Read(make([]byte, 4096))
-			_, _ = io.WriteString(conn, "no protocol at all\r\n\r\n")
-			_ = conn.Close()
-		}
-	}()
-	return l.Addr().String()
+	return connApp(t, func(conn net.Conn) {
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = io.WriteString(conn, "no protocol at all\r\n\r\n")
+	})
 }
 
 // TestAppFailuresAreTheApps: if the app fails while the client still sends, the transport closes the client's body. Reading it then

@@ -17,8 +17,8 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// rawApp writes response to every connection after it has read a request's header, and closes.
-func rawApp(t *testing.T, response string) string {
+// connApp serves every connection with serve, and then closes it. It returns the app's address.
+func connApp(t *testing.T, serve func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -33,13 +33,21 @@ func rawApp(t *testing.T, response string) string {
 			}
 			go func() {
 				defer conn.Close()
-				if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-					_, _ = io.WriteString(conn, response)
-				}
+				serve(conn)
 			}()
 		}
 	}()
 	return l.Addr().String()
+}
+
+// rawApp writes response to every connection after it has read a request's header, and closes.
+func rawApp(t *testing.T, response string) string {
+	t.Helper()
+	return connApp(t, func(conn net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			_, _ = io.WriteString(conn, response)
+		}
+	})
 }
 
 // closedPort returns an address on which nothing listens.

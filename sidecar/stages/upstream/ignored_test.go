@@ -15,44 +15,29 @@ import (
 // close the connection. It counts the requests that it sees.
 func ignorant(t *testing.T, seen *atomic.Int64, paths chan<- string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
+	return connApp(t, func(conn net.Conn) {
+		in := bufio.NewReader(conn)
 		for {
-			conn, err := l.Accept()
+			line, err := in.ReadString('\n')
 			if err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				in := bufio.NewReader(conn)
-				for {
-					line, err := in.ReadString('\n')
-					if err != nil {
-						return
-					}
-					closing := false
-					for {
-						field, err := in.ReadString('\n')
-						if err != nil || strings.TrimSpace(field) == "" {
-							break
-						}
-						closing = closing || strings.EqualFold(strings.TrimSpace(field), "Connection: close")
-					}
-					seen.Add(1)
-					paths <- line
-					fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-					if closing {
-						return
-					}
+			closing := false
+			for {
+				field, err := in.ReadString('\n')
+				if err != nil || strings.TrimSpace(field) == "" {
+					break
 				}
-			}()
+				closing = closing || strings.EqualFold(strings.TrimSpace(field), "Connection: close")
+			}
+			seen.Add(1)
+			paths <- line
+			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			if closing {
+				return
+			}
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 // TestIgnoredBodies: an app that does not read the body of a GET, HEAD or DELETE does not take it for the next request.

@@ -102,7 +102,7 @@ func TestOneSubjectLeavesRoom(t *testing.T) {
 	}
 }
 
-// TestFullMemory: at the bound a policy forgets the idlest session, whoever has it, or refuses new ones. Nothing revives an ended one.
+// TestFullMemory: at the bound a policy forgets the idlest session of any subject, or refuses new ones. Nothing revives an ended one.
 func TestFullMemory(t *testing.T) {
 	const room = 50
 	for name, evict := range map[string]bool{"evict": true, "reject": false} {
