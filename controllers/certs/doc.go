@@ -5,6 +5,6 @@
 // Every replica reads them, and any replica may renew them: a write carries the resourceVersion that was read, so that one
 // replica wins and the others use its result. Nothing waits for a leader, because the webhook must serve before there is one.
 //
-// docs/design/0021-certificates-change-without-restarts.md says how a CA is replaced, and weighs
+// docs/design/0024-certificates-change-without-restarts.md says how a CA is replaced, and weighs
 // github.com/open-policy-agent/cert-controller against this package.
 package certs
