@@ -39,12 +39,17 @@ type budgets struct {
 	overload *overload
 	// client returns the client's address, and whether the peer is a trusted proxy. An invalid address is an unknown client.
 	client func(*http.Request) (addr netip.Addr, proxied bool)
+	// respond writes a refusal.
+	respond refuser
 }
 
+// refuser writes the response to a refused request.
+type refuser func(w http.ResponseWriter, r *http.Request, why *httperr.Error)
+
 // newBudgets returns the budgets that the memory allows.
-func newBudgets(memory limits, o *overload, client func(*http.Request) (netip.Addr, bool)) *budgets {
+func newBudgets(memory limits, o *overload, client func(*http.Request) (netip.Addr, bool), respond refuser) *budgets {
 	b := &budgets{
-		overload: o, client: client, handshakes: budget.New(budget.Limits{Max: 1}), refusing: budget.New(budget.Limits{Max: maxRefusing}),
+		overload: o, client: client, respond: respond, handshakes: budget.New(budget.Limits{Max: 1}), refusing: budget.New(budget.Limits{Max: maxRefusing}),
 		requests: budget.New(budget.Limits{Max: 1}), streams: budget.New(budget.Limits{Max: 1}), upgrades: budget.New(budget.Limits{Max: 1}),
 	}
 	b.apply(memory, &compiled.SidecarOptions{})
@@ -117,7 +122,7 @@ func (p *places) release(kept *budget.Budget) {
 	p.n = n
 }
 
-// bounded refuses the requests for which there is no place. They do not reach next: no stage runs, and no body is read.
+// bounded refuses the requests for which there is no place. They do not reach next, and no body is read.
 func (b *budgets) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p := &places{claim: b.claim(r)}
@@ -175,7 +180,7 @@ func (b *budgets) refuse(w http.ResponseWriter, r *http.Request, why budget.Refu
 		panic(http.ErrAbortHandler)
 	}
 	defer atEnd(r, func() { b.refusing.Release(budget.Claim{}) })()
-	httperr.Write(w, r, refusal(why))
+	b.respond(w, r, refusal(why))
 }
 
 // claim says who sends r. A trusted proxy is not a client: if it does not say whose request it passes on, its connection counts.

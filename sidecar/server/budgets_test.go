@@ -20,6 +20,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/conn/budget"
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
 func serverOf(t *testing.T, handler http.Handler) *httptest.Server {
@@ -61,7 +62,7 @@ func newGate(t *testing.T, memory limits, set func(*http.Protocols)) *gate {
 	g.budgets = newBudgets(memory, g.overload, func(r *http.Request) (netip.Addr, bool) {
 		addr, _ := netip.ParseAddr(r.Header.Get("X-Client"))
 		return addr, false
-	})
+	}, func(w http.ResponseWriter, r *http.Request, why *httperr.Error) { httperr.Write(w, r, why) })
 	g.server = httptest.NewUnstartedServer(g.bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if isUpgrade(r) {
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -262,7 +263,7 @@ func TestBudgetsFollowTheClass(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
-			b := newBudgets(limits{}, nil, nil)
+			b := newBudgets(limits{}, nil, nil, nil)
 			b.apply(limits{requests: 100, upgrades: 200}, &tt.options)
 			noteLimits(limits{requests: 100, upgrades: 200}, &tt.options, slog.New(slog.NewTextHandler(&log, nil)))
 			if b.requests.Limits() != tt.wantRequests || b.upgrades.Limits() != tt.wantUpgrades {

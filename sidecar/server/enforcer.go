@@ -12,6 +12,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/resources"
 )
 
@@ -94,7 +95,22 @@ func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		active.ServeHTTP(w, r)
 		return
 	}
+	if refused := request.Refused(r); refused != nil {
+		httperr.Write(w, r, refused.Err)
+		return
+	}
 	httperr.Write(w, r, (&httperr.Error{
 		Status: http.StatusServiceUnavailable, Code: "no-policy", Detail: "The service is starting.", Cause: errNoPolicy,
 	}).With("Retry-After", "1"))
+}
+
+// refuseFraming responds to a request whose head is malformed.
+func (e *enforcer) refuseFraming(w http.ResponseWriter, r *http.Request, why *httperr.Error) {
+	e.ServeHTTP(w, request.Refuse(r, &request.Refusal{Stage: "framing", Err: why}))
+}
+
+// refuseOverload responds to a request for which there is no place. It is not in the access log, because a flood
+// must not become a flood of lines: overload logs one line for many refusals.
+func (e *enforcer) refuseOverload(w http.ResponseWriter, r *http.Request, why *httperr.Error) {
+	e.ServeHTTP(w, request.Refuse(r, &request.Refusal{Stage: "overload", Err: why, Unlogged: true}))
 }

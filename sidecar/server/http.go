@@ -71,12 +71,12 @@ func newCounters(r prometheus.Registerer) (counters, error) {
 }
 
 // withFraming refuses ambiguous framing before net/http repairs it.
-func withFraming(listener net.Listener, logger *slog.Logger, c counters) net.Listener {
+func withFraming(listener net.Listener, logger *slog.Logger, c counters, respond refuser) net.Listener {
 	return framing.Listener(listener, framing.Config{
-		HTTP2: true,
+		HTTP2: true, Respond: respond,
 		OnRefuse: func(conn net.Conn, refusal *httperr.Error) {
 			c.framing.WithLabelValues(string(refusal.Code)).Inc()
-			logger.Warn("request refused", "peer", conn.RemoteAddr().String(), "code", string(refusal.Code), "error", refusal)
+			logger.Debug("request refused", "peer", conn.RemoteAddr().String(), "code", string(refusal.Code), "error", refusal)
 		},
 	})
 }

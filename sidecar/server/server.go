@@ -155,7 +155,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.budgets = newBudgets(s.limits, overload, s.enforcer.clientOf)
+	s.budgets = newBudgets(s.limits, overload, s.enforcer.clientOf, s.enforcer.refuseOverload)
 	stall := stallConfig{stall: stallTimeout, minRate: s.enforcer.minBodyRate, onSlow: overload.slow.Inc}
 	s.app = newAppServer(s.budgets.bounded(s.enforcer), &s.upgraded, stall, cfg.Logger)
 	return s, s.budgets.observe(s.registry)
@@ -180,7 +180,7 @@ func (s *sidecar) activate(next, current *chain.Snapshot) error {
 func (s *sidecar) serve() <-chan error {
 	failed := make(chan error, 1)
 	go func() {
-		err := s.app.Serve(withFraming(s.set.HTTP(), s.cfg.Logger, s.counters))
+		err := s.app.Serve(withFraming(s.set.HTTP(), s.cfg.Logger, s.counters, s.enforcer.refuseFraming))
 		if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			failed <- err
 		}

@@ -11,6 +11,8 @@ package framing
 
 import (
 	"net"
+	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +36,9 @@ type Config struct {
 	HTTP2 bool
 	// OnRefuse is called for each refusal, once per connection; it may be nil.
 	OnRefuse func(conn net.Conn, refusal *httperr.Error)
+	// Respond writes the response to a request whose head is refused. r has only what could be read of it: the method, the path, and
+	// the fields Origin and Accept. If Respond is nil, or writes no error, the response is a plain problem document.
+	Respond func(w http.ResponseWriter, r *http.Request, refusal *httperr.Error)
 }
 
 func (c Config) withDefaults() Config {
@@ -55,6 +60,7 @@ type Conn struct {
 	scan               scanner
 	detected           bool   // the connection is known to be, or not to be, HTTP/2
 	ahead              []byte // read from the client, not yet scanned
+	head               []byte // the start of a head of which a part has passed; nil for none
 	reported, lingered bool
 
 	opaque atomic.Bool
@@ -69,6 +75,8 @@ type breach struct {
 	refusal *httperr.Error
 	// body says that the request's head has already passed, so that a handler may be running.
 	body bool
+	// head is the start of the refused head, if body is false.
+	head []byte
 }
 
 // maxKeptAhead bounds the buffer that an idle connection keeps, in bytes. net/http reads in pieces of this size.
@@ -146,6 +154,9 @@ func (c *Conn) check(received []byte) (int, error) {
 	}
 	if v != none {
 		b := &breach{refusal: v.refusal(), body: !first && !inHead}
+		if !b.body {
+			b.head = slices.Concat(c.head, received, c.ahead)
+		}
 		c.broken.Store(b)
 		if first && len(received) == 1 {
 			// net/http reads one byte ahead while a handler runs. An error now would cancel that valid request. One
@@ -154,6 +165,7 @@ func (c *Conn) check(received []byte) (int, error) {
 		}
 		return 0, c.refuse(b)
 	}
+	c.keepHead(received[:n])
 	if n < len(received) {
 		c.putBack(received[n:])
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
@@ -20,7 +21,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		return c.Conn.Write(p)
 	}
 	if !c.responded.Load() {
-		if b := c.broken.Load(); b != nil && b.body {
+		if b := c.broken.Load(); b != nil && b.body && !says(p, b.refusal.Status) {
 			c.sendRefusal(b)
 		} else if !interim(p) {
 			c.responded.Store(true)
@@ -36,6 +37,13 @@ func (c *Conn) Write(p []byte) (int, error) {
 func interim(p []byte) bool {
 	const status = "HTTP/1.1 "
 	return bytes.HasPrefix(p, []byte(status+"1")) && !bytes.HasPrefix(p, []byte(status+"101"))
+}
+
+// says reports whether p begins a response with the status. A handler's own response with a refusal's status is that refusal, with the
+// headers of the policy.
+func says(p []byte, status int) bool {
+	const version = "HTTP/1.1 "
+	return len(p) > len(version) && bytes.HasPrefix(p, []byte("HTTP/1.")) && bytes.HasPrefix(p[len(version):], strconv.AppendInt(nil, int64(status), 10))
 }
 
 // CloseWrite closes the sending half, as http.Server does before it closes a connection on which the client still
@@ -64,10 +72,14 @@ func (c *Conn) sendRefusal(b *breach) {
 	if c.Conn.SetWriteDeadline(time.Now().Add(refusalTime)) != nil {
 		return
 	}
-	_, _ = c.Conn.Write(render(b.refusal)) // on an error the client has disconnected
+	response := render(b.refusal)
+	if !b.body {
+		response = c.respond(b)
+	}
+	_, _ = c.Conn.Write(response) // on an error the client has disconnected
 }
 
-// render returns refusal as a complete HTTP/1.1 response. httperr.Write needs a request, and there is none.
+// render returns refusal as a complete HTTP/1.1 response.
 func render(refusal *httperr.Error) []byte {
 	title := http.StatusText(refusal.Status)
 	body, err := json.Marshal(struct {

@@ -80,6 +80,8 @@ type Served struct {
 	Aborted, ClientGone bool
 	// Authenticated says that the request had an identity at its end.
 	Authenticated bool
+	// Unlogged says that the request is not in the access log.
+	Unlogged bool
 	// Decisions are the refusals in order, enforced or in shadow mode.
 	Decisions []Decision
 	// Err is the error that was written as the response. The client received its public part.

@@ -92,7 +92,7 @@ func (l *Log) Kinds() event.Kinds { return event.Of(event.Request) }
 // Record implements event.Sink. It never logs the query, because it may contain tokens, and never logs headers.
 func (l *Log) Record(e event.Event) {
 	s := e.Served
-	if !l.wants(s) {
+	if s.Unlogged || !l.wants(s) {
 		return
 	}
 	status := s.Status

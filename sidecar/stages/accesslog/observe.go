@@ -161,6 +161,9 @@ func (h *handler) finish(rec *record, r *http.Request, aborted bool) {
 	if s.Err != nil && !aborted {
 		s.Status = httperr.From(s.Err).Status // a gRPC status has the HTTP status 200
 	}
+	if refused := request.Refused(r); refused != nil {
+		s.Unlogged = refused.Unlogged
+	}
 	e := event.Event{Kind: event.Request, Outcome: outcome(s), Served: s}
 	if id := info.Identity; id != nil {
 		s.Authenticated = true

@@ -35,6 +35,10 @@ func New(c Config) stage.Stage {
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			info := request.From(r)
+			if refused := request.Refused(r); refused != nil {
+				info.Decide(request.Decision{Stage: refused.Stage, Rule: string(refused.Err.Code), Err: refused.Err})
+				return refused.Err
+			}
 			if err := judge(r, info, c.Paths); err != nil {
 				info.Decide(request.Decision{Stage: "guard", Rule: string(err.Code), Err: err})
 				return err

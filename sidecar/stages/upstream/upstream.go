@@ -123,6 +123,7 @@ func (p *Proxy) Close() {
 //     app-bad-response if the app sends no valid response;
 //   - 499 client-closed-request if the client disconnected, 400 or 408 if the client's body is invalid or late, and
 //     the error of an earlier stage if that stage refuses the body while it is read;
+//   - the refusal of a request that was refused before the chain;
 //   - 501 connect-unsupported for CONNECT, which would open a tunnel that no rule inspects.
 //
 // If a response fails later, the error is logged and ServeHTTP panics with http.ErrAbortHandler, so that the client
@@ -130,6 +131,9 @@ func (p *Proxy) Close() {
 // the response, which is recorded as a refusal. Nothing is retried here. net/http itself repeats only requests that
 // are idempotent or of which no byte was sent, and only if a kept connection turned out to be closed.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	if refused := request.Refused(r); refused != nil {
+		return refused.Err // the guard returns it; no profile of the chain may pass it on
+	}
 	if r.Method == http.MethodConnect {
 		return &httperr.Error{Status: http.StatusNotImplemented, Code: "connect-unsupported", Detail: "CONNECT is not supported."}
 	}
