@@ -85,9 +85,10 @@ func (x *exchange) WriteHeader(status int) {
 	x.watch.start()
 }
 
-// inform sends a 1xx response with only its own fields (100, 103).
+// inform sends a 1xx response with only its own fields (103). The server sends 100 Continue itself when the body is first
+// read, which is what the transport does once the app has said 100: passed on, it would arrive twice.
 func (x *exchange) inform(status int) {
-	if x.http10 {
+	if x.http10 || status == http.StatusContinue {
 		return
 	}
 	h := x.ResponseWriter.Header()

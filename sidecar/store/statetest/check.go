@@ -85,7 +85,7 @@ func (r Row) check(tb testing.TB, s *redistest.Server, key string, bounds Bounds
 	if kind != r.Type {
 		tb.Errorf("%q is a %s; docs/state.md says %s", key, kind, r.Type)
 	}
-	if most := r.most(tb, bounds); ttl <= 0 || ttl > most+slack {
+	if most := r.most(tb, bounds); ttl < 0 || ttl > most+slack {
 		tb.Errorf("%q expires in %s; docs/state.md says within %s, which is %s here", key, ttl, strings.Join(r.TTL, " or "), most)
 	}
 	return true
