@@ -139,7 +139,7 @@ func TestGRPCCancelReachesTheApp(t *testing.T) {
 }
 
 func TestGRPCAppDown(t *testing.T) {
-	c := healthpb.NewHealthClient(dialGRPC(t, open(t, closedPort(t), nil).addr))
+	c := healthpb.NewHealthClient(dialGRPC(t, open(t, closedPort, nil).addr))
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
 	defer cancel()
 	if _, err := c.Check(ctx, &healthpb.HealthCheckRequest{}); status.Code(err) != codes.Unavailable {

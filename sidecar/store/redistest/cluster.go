@@ -108,9 +108,3 @@ func (c *Cluster) Index(key string) int {
 
 // Owner returns the node that holds key, if no other was promoted.
 func (c *Cluster) Owner(key string) *Server { return c.Nodes[c.Index(key)] }
-
-// IsMaster reports whether s says that it is a master.
-func (s *Server) IsMaster() bool {
-	role, _ := s.Do("ROLE").([]any)
-	return len(role) > 0 && role[0] == "master"
-}

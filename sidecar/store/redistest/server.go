@@ -121,7 +121,7 @@ func (s *Server) run() error {
 	return fmt.Errorf("redis-server at %s does not reply", s.Addr)
 }
 
-// answers reports whether the started process replies, and not another process on its port.
+// responses reports whether the started process replies, and not another process on its port.
 func (s *Server) responses() bool {
 	c := s.Client()
 	defer c.Close()
@@ -148,6 +148,14 @@ func (s *Server) Do(args ...any) any {
 		s.tb.Fatalf("running %v on %s: %v", args[0], s.Addr, err)
 	}
 	return v
+}
+
+// IsMaster reports whether the server says that it is a master. A server that is promoted may close the connection: that is no answer.
+func (s *Server) IsMaster() bool {
+	c := s.Client()
+	defer c.Close()
+	role, err := c.Do(context.Background(), "ROLE").Slice()
+	return err == nil && len(role) > 0 && role[0] == "master"
 }
 
 // Stop kills the server: connections are reset and its port refuses new ones.

@@ -272,7 +272,7 @@ func TestFailover(t *testing.T) {
 	wantRevoked(t, x, "lost")
 	s.Master.Stop()
 	s.Replica.Resume()
-	redistest.Eventually(t, "the replica to be promoted", func() bool { return fmt.Sprint(s.Replica.Do("ROLE").([]any)[0]) == "master" })
+	redistest.Eventually(t, "the replica to be promoted", s.Replica.IsMaster)
 	revoke(t, conn, token("after"))
 	wantRevoked(t, x, "after", "before", "lost")
 	fresh(t, x)
