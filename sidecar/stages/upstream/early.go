@@ -1,11 +1,13 @@
 package upstream
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
 	"sync/atomic"
+	"syscall"
 )
 
 // appConn is an HTTP/1.1 connection to the app that is not used again after an early response: one that begins before the request's
@@ -19,6 +21,8 @@ type appConn struct {
 	sending, writing atomic.Bool
 	// begun says that a request has begun, and nothing of its response was read.
 	begun atomic.Bool
+	// wrote says that a part of the request was sent, and switched that the app responded with 101.
+	wrote, switched atomic.Bool
 	// Used only by the reader:
 	head responseHead
 	// ahead is read from the app, with the added field, and not yet returned.
@@ -33,6 +37,7 @@ func watchSending(r *http.Request) *http.Request {
 			if conn, _ = got.Conn.(*appConn); conn != nil {
 				conn.sending.Store(true)
 				conn.begun.Store(true)
+				conn.wrote.Store(false)
 			}
 		},
 		WroteRequest: func(wrote httptrace.WroteRequestInfo) {
@@ -43,11 +48,17 @@ func watchSending(r *http.Request) *http.Request {
 	}))
 }
 
-// Write sends p.
+// Write sends p. An app that responds early may close the connection without reading the body. Then the rest of the body goes nowhere
+// instead of failing: at an error the transport would give up the response, which waits to be read. If there is none, Read fails.
 func (c *appConn) Write(p []byte) (int, error) {
 	c.writing.Store(true)
 	defer c.writing.Store(false)
-	return c.Conn.Write(p)
+	n, err := c.Conn.Write(p)
+	if closed := errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET); closed && c.wrote.Load() && !c.switched.Load() {
+		return len(p), nil
+	}
+	c.wrote.Store(true)
+	return n, err
 }
 
 // CloseWrite closes the sending half of an upgraded connection.
@@ -66,6 +77,9 @@ func (c *appConn) Read(p []byte) (int, error) {
 			c.head = responseHead{active: true}
 		}
 		at := c.head.statusLine(p[:n])
+		if c.head.switched {
+			c.switched.Store(true)
+		}
 		if at < 0 || !c.sending.Load() && !c.writing.Load() {
 			return n, err
 		}
@@ -81,6 +95,8 @@ func (c *appConn) Read(p []byte) (int, error) {
 // responseHead finds the end of the status line of a final response. The zero value looks for nothing.
 type responseHead struct {
 	active bool
+	// switched says that the final response is a 101.
+	switched bool
 	// interim says that the fields of an informational response are being read. length is the length of the line so far.
 	interim bool
 	line    [len("HTTP/1.1 100")]byte
@@ -97,7 +113,8 @@ func (h *responseHead) statusLine(b []byte) int {
 		case c == '\n':
 			status := string(h.line[len("HTTP/1.1 "):min(max(h.length, len("HTTP/1.1 ")), len(h.line))])
 			h.interim, h.length = len(status) == 3 && status[0] == '1' && status != "101", 0
-			if h.active = h.interim; !h.active && status != "101" {
+			h.active, h.switched = h.interim, status == "101"
+			if !h.active && !h.switched {
 				return i + 1
 			}
 		case c != '\r':

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -140,4 +141,21 @@ func FuzzStatusLine(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestUploadsThatTheAppRefuses: an app that refuses an upload and closes the connection without reading it resets that connection. The
+// client gets the whole response all the same. Of a large response, the app's own kernel discards what it has not sent yet.
+func TestUploadsThatTheAppRefuses(t *testing.T) {
+	const size = 1000
+	app := rawApp(t, fmt.Sprintf("HTTP/1.1 413 Content Too Large\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("x", size)))
+	for _, version := range []int{1, 2} {
+		d := open(t, app, nil, speakHTTP1)
+		for range 20 {
+			body := io.LimitReader(zeros{}, 1<<20)
+			res, text := do(t, client(t, version), request1(t, "POST", "http://"+d.addr+"/upload", io.NopCloser(body)))
+			if res.StatusCode != http.StatusRequestEntityTooLarge || len(text) != size {
+				t.Fatalf("HTTP/%d: %s and %d bytes; want 413 and %d", version, res.Status, len(text), size)
+			}
+		}
+	}
 }
