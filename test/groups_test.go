@@ -60,7 +60,7 @@ var groups = map[string]group{
 	"conn": {
 		may:    []string{"httpkit", "keys/secret"},
 		reason: "connections are below HTTP: they do not depend on policies, stages and logins",
-		order:  [][]string{{"framing", "listen", "passthrough", "probe", "redirect", "sockets", "websocket"}, {"capacity", "budget"}},
+		order:  [][]string{{"framing", "listen", "passthrough", "probe", "redirect", "sockets", "websocket"}, {"capacity", "budget"}, {"share"}},
 	},
 	"keys": {
 		may:    []string{"pool"},

@@ -79,6 +79,7 @@ func TestStoredIsWhatWasApplied(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			remove(t, c, live)
 			if diff := cmp.Diff(normal(t, object.Object["spec"]), normal(t, live.Object["spec"])); diff != "" {
 				t.Errorf("the stored spec differs from the applied one: %s", diff)
 			}

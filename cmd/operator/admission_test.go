@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -81,9 +82,18 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// createPolicies creates policies p0, p1 …, each of which selects app=NAME.
+// createPolicies creates policies p0, p1 …, each of which selects app=NAME. They are deleted with their documents at the end: the
+// operator of each later test would read and report them all.
 func createPolicies(t *testing.T, namespace string, count int, change func(*v1alpha1.SecurityPolicy)) {
 	t.Helper()
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		for _, kind := range []client.Object{&v1alpha1.SecurityPolicy{}, &corev1.ConfigMap{}} {
+			if err := shared.DeleteAllOf(ctx, kind, client.InNamespace(namespace)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	for i := range count {
 		p := newPolicy(namespace, fmt.Sprintf("p%d", i), fmt.Sprintf("p%d", i))
 		if change != nil {
@@ -97,11 +107,11 @@ func createPolicies(t *testing.T, namespace string, count int, change func(*v1al
 // just before, and that hostile policies and pods do not make the operator large. With POSTERN_BENCH_ADMISSION it also prints how
 // fast that is.
 func TestAdmission(t *testing.T) {
-	hostile := hostileNamespace(t) // while no webhook for objects runs
+	// While no webhook for objects runs, which would refuse the hostile policies and make the creation of all slow.
+	hostile, namespace := hostileNamespace(t), newNamespace(t, "admission", enabled())
+	createPolicies(t, namespace, 400, nil)
 	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	runOperator(t, t.Output(), "--log-format=text", "--log-level=warn", "--metrics-bind-address="+address)
-	namespace := newNamespace(t, "admission", enabled())
-	createPolicies(t, namespace, 400, nil)
 	eventually(t, "the API server calls the webhook", func() error {
 		_, err := dryRun(t, newPod(namespace, "first", "p0"))
 		return err

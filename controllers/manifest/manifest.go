@@ -72,7 +72,7 @@ func Read(ctx context.Context, file []byte) (Objects, []Finding, error) {
 	if len(file) > MaxSize {
 		return objects, nil, fmt.Errorf("reading manifest: more than %d bytes", MaxSize)
 	}
-	schemas, err := loadSchemas()
+	byKind, err := schemas()
 	if err != nil {
 		return objects, nil, err
 	}
@@ -86,7 +86,7 @@ func Read(ctx context.Context, file []byte) (Objects, []Finding, error) {
 		if err != nil {
 			return objects, nil, fmt.Errorf("reading manifest: %w", err)
 		}
-		found, err := objects.add(ctx, schemas, node)
+		found, err := objects.add(ctx, byKind, node)
 		if err != nil {
 			return objects, nil, err
 		}
@@ -95,7 +95,7 @@ func Read(ctx context.Context, file []byte) (Objects, []Finding, error) {
 }
 
 // add validates one document and adds the object if it is valid.
-func (o *Objects) add(ctx context.Context, schemas map[string]*objectSchema, node *yamlv3.Node) ([]Finding, error) {
+func (o *Objects) add(ctx context.Context, byKind map[string]*objectSchema, node *yamlv3.Node) ([]Finding, error) {
 	content, meta, err := toMap(node)
 	if err != nil {
 		return nil, fmt.Errorf("reading manifest, line %d: %w", node.Line, err)
@@ -108,7 +108,7 @@ func (o *Objects) add(ctx context.Context, schemas map[string]*objectSchema, nod
 		o.Others++
 		return nil, nil
 	}
-	known, ok := schemas[meta.Kind]
+	known, ok := byKind[meta.Kind]
 	if !ok || gv.Version != v1alpha1.GroupVersion.Version {
 		return []Finding{{Line: node.Line, Object: meta.Kind, Field: "kind", Message: fmt.Sprintf("there is no %s in %s", meta.Kind, meta.APIVersion)}}, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"sort"
+	"sync"
 
 	yamlv3 "go.yaml.in/yaml/v3"
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
@@ -37,9 +38,12 @@ type objectSchema struct {
 	cel        *cel.Validator
 }
 
-// loadSchemas reads the CRDs of this build, by kind.
+// schemas returns the CRDs of this build, by kind. They are read once, because compiling their rules takes most of a second. They
+// are safe for concurrent use.
+var schemas = sync.OnceValues(loadSchemas)
+
 func loadSchemas() (map[string]*objectSchema, error) {
-	schemas := map[string]*objectSchema{}
+	byKind := map[string]*objectSchema{}
 	files, err := fs.Glob(crd.Bases, "bases/*.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("finding CRDs: %w", err)
@@ -53,9 +57,9 @@ func loadSchemas() (map[string]*objectSchema, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading CRD %s: %w", file, err)
 		}
-		schemas[s.kind] = s
+		byKind[s.kind] = s
 	}
-	return schemas, nil
+	return byKind, nil
 }
 
 func newObjectSchema(manifest []byte) (*objectSchema, error) {

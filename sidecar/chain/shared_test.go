@@ -335,6 +335,9 @@ func TestACluster(t *testing.T) {
 				func() got { return s.refresh(ada) },
 				func() got { return s.send(sent{method: "POST", path: "/auth/logout", bearer: ada.access}) },
 			}
+			redistest.Eventually(t, "the loss to be noticed, or the rest of the cluster to be found again", func() bool {
+				return asks[0]().word() == tt.want[0] && asks[1]().word() == tt.want[1]
+			})
 			for i, ask := range asks {
 				if got := ask().word(); got != tt.want[i] {
 					t.Errorf("request %d: %s; want %s", i+1, got, tt.want[i])

@@ -14,6 +14,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/conn/budget"
 	"github.com/posterndev/postern/sidecar/conn/framing"
+	"github.com/posterndev/postern/sidecar/httpkit/clientnet"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
@@ -186,7 +187,7 @@ func (b *budgets) refuse(w http.ResponseWriter, r *http.Request, why budget.Refu
 // claim says who sends r. A trusted proxy is not a client: if it does not say whose request it passes on, its connection counts.
 func (b *budgets) claim(r *http.Request) budget.Claim {
 	addr, proxied := b.client(r)
-	c := budget.Claim{Address: budget.Network(addr), Shared: proxied}
+	c := budget.Claim{Address: clientnet.Of(addr), Shared: proxied}
 	if conn := framing.From(r.Context()); conn != nil {
 		c.Conn = conn
 	}

@@ -10,6 +10,8 @@ package budget
 import (
 	"net/netip"
 	"sync"
+
+	"github.com/posterndev/postern/sidecar/conn/share"
 )
 
 // Limits are the numbers of places.
@@ -30,28 +32,13 @@ func (l Limits) perConn(shared bool) int {
 
 // Claim says who wants a place. A claim without Address and Conn is bounded by Limits.Max alone.
 type Claim struct {
-	// Address is the client's network, from Network. The zero Prefix is an unknown client: then the connection counts alone.
+	// Address is the client's network, from clientnet.Of. The zero Prefix is an unknown client: then the connection counts alone.
 	Address netip.Prefix
 	// Conn identifies the connection, for example by a pointer; nil for none. It must be comparable.
 	Conn any
 	// Shared says that the connection is that of a proxy and carries requests of several clients. Otherwise it may hold half of
 	// what its address may hold.
 	Shared bool
-}
-
-// Network returns the network that counts as one client: an IPv4 address, or the /64 of an IPv6 address, because a host chooses
-// freely among the addresses of its /64. It returns the zero Prefix for an invalid address.
-func Network(addr netip.Addr) netip.Prefix {
-	addr = addr.WithZone("").Unmap()
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	p, err := addr.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
 }
 
 // Refusal says why there is no place. It is a label of metrics. The empty Refusal is none.
@@ -71,13 +58,13 @@ type Budget struct {
 	mu        sync.Mutex
 	limits    Limits
 	open      int
-	addresses map[netip.Prefix]int
-	conns     map[any]int
+	addresses share.Counter[netip.Prefix]
+	conns     share.Counter[any]
 }
 
 // New returns a budget of which nothing is taken.
 func New(l Limits) *Budget {
-	return &Budget{limits: l.bounded(), addresses: map[netip.Prefix]int{}, conns: map[any]int{}}
+	return &Budget{limits: l.bounded()}
 }
 
 // bounded returns l within its own bounds.
@@ -115,17 +102,17 @@ func (b *Budget) Take(c Claim) Refusal {
 	switch {
 	case b.open >= b.limits.Max:
 		return Full
-	case c.Address.IsValid() && !b.within(b.addresses[c.Address], b.limits.MaxPerAddress):
+	case c.Address.IsValid() && !b.within(b.addresses.Of(c.Address), b.limits.MaxPerAddress):
 		return Address
-	case c.Conn != nil && !b.within(b.conns[c.Conn], b.limits.perConn(c.Shared)):
+	case c.Conn != nil && !b.within(b.conns.Of(c.Conn), b.limits.perConn(c.Shared)):
 		return Connection
 	}
 	b.open++
 	if c.Address.IsValid() {
-		b.addresses[c.Address]++
+		b.addresses.Add(c.Address)
 	}
 	if c.Conn != nil {
-		b.conns[c.Conn]++
+		b.conns.Add(c.Conn)
 	}
 	return ""
 }
@@ -142,16 +129,9 @@ func (b *Budget) Release(c Claim) {
 	defer b.mu.Unlock()
 	b.open--
 	if c.Address.IsValid() {
-		less(b.addresses, c.Address)
+		b.addresses.Remove(c.Address)
 	}
 	if c.Conn != nil {
-		less(b.conns, c.Conn)
-	}
-}
-
-// less counts one less, and forgets a holder of nothing.
-func less[K comparable](counts map[K]int, k K) {
-	if counts[k]--; counts[k] <= 0 {
-		delete(counts, k)
+		b.conns.Remove(c.Conn)
 	}
 }

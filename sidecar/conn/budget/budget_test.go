@@ -5,10 +5,12 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+
+	"github.com/posterndev/postern/sidecar/httpkit/clientnet"
 )
 
 func address(n int) netip.Prefix {
-	return Network(netip.AddrFrom4([4]byte{203, 0, byte(n >> 8), byte(n)}))
+	return clientnet.Of(netip.AddrFrom4([4]byte{203, 0, byte(n >> 8), byte(n)}))
 }
 
 // take takes until it is refused, and returns how many places it got and why it got no more.
@@ -95,8 +97,8 @@ func TestReleaseGivesBack(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	if b.Open() != 0 || len(b.addresses) != 0 || len(b.conns) != 0 {
-		t.Errorf("%d open, %v, %v are kept", b.Open(), b.addresses, b.conns)
+	if b.Open() != 0 || b.addresses.Holders() != 0 || b.conns.Holders() != 0 {
+		t.Errorf("%d open, %d addresses and %d connections are kept", b.Open(), b.addresses.Holders(), b.conns.Holders())
 	}
 	if n, why := take(b, c); n != 25 || why != Connection {
 		t.Errorf("afterwards %d, %s", n, why)
@@ -115,18 +117,5 @@ func TestSetKeepsWhatIsOpen(t *testing.T) {
 	}
 	if n, _ := take(b, Claim{Address: address(2)}); n != 10 || b.Limits() != (Limits{20, 10}) {
 		t.Errorf("afterwards %d of %+v", n, b.Limits())
-	}
-}
-
-func TestNetwork(t *testing.T) {
-	for addr, want := range map[string]string{
-		"203.0.113.9": "203.0.113.9/32", "::ffff:203.0.113.9": "203.0.113.9/32", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64",
-	} {
-		if got := Network(netip.MustParseAddr(addr)).String(); got != want {
-			t.Errorf("%s is in %s; want %s", addr, got, want)
-		}
-	}
-	if Network(netip.Addr{}).IsValid() {
-		t.Error("no address has a network")
 	}
 }

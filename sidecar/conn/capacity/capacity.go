@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/conn/share"
 )
 
 // settled is how long a connection is in its state before it is among the first to close. A client that has just
@@ -73,9 +75,11 @@ type Config struct {
 type Limiter struct {
 	config Config
 
-	mu      sync.Mutex
-	limits  Limits
-	total   int
+	mu     sync.Mutex
+	limits Limits
+	total  int
+	// shares counts the connections of each source.
+	shares  share.Counter[source]
 	sources map[source]*account
 	// ranks has the accounts by the number of their connections in each state; those of trusted sources are separate.
 	ranks [2][states]ranking
@@ -122,8 +126,8 @@ func (l *Limiter) admit(peer netip.Addr, shut func()) (*Place, Reason, <-chan st
 	now := l.config.Now()
 	key := l.sourceOf(peer)
 	if !key.trusted {
-		if a := l.sources[key]; a != nil && a.count() >= l.limits.MaxPerAddress {
-			victim := a.victim(now, l.config.rounds())
+		if l.shares.Of(key) >= l.limits.MaxPerAddress {
+			victim := l.sources[key].victim(now, l.config.rounds())
 			if victim == nil {
 				l.report(Loss{Peer: peer, Reason: Share, Refused: true})
 				return nil, Share, nil

@@ -396,8 +396,15 @@ func (h *harness) verify(places []*Place) {
 		h.t.Fatalf("%d places, counted %d, at most %d", total, h.total, h.limits.Max)
 	}
 	for key, a := range h.sources {
-		if a.count() == 0 {
-			h.t.Fatalf("the empty account of %v is kept", key)
+		n := 0
+		for i := range a.places {
+			n += a.places[i].n
 		}
+		if n == 0 || n != h.shares.Of(key) {
+			h.t.Fatalf("%v has %d connections, counted %d", key, n, h.shares.Of(key))
+		}
+	}
+	if h.shares.Holders() != len(h.sources) {
+		h.t.Fatalf("%d sources, counted %d", len(h.sources), h.shares.Holders())
 	}
 }

@@ -3,6 +3,8 @@ package capacity
 import (
 	"slices"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/conn/share"
 )
 
 // Configure replaces the limits. Connections beyond the new ones close if they can; the others stay until they end.
@@ -24,7 +26,7 @@ func (l *Limiter) Configure(limits Limits) {
 		l.evict(victim, Full)
 	}
 	for _, a := range l.sources {
-		for !a.source.trusted && a.count() > limits.MaxPerAddress {
+		for !a.source.trusted && l.shares.Of(a.source) > limits.MaxPerAddress {
 			victim := a.victim(now, l.config.rounds())
 			if victim == nil {
 				break
@@ -45,7 +47,7 @@ func (l *Limiter) regroup() {
 			}
 		}
 	}
-	l.sources, l.ranks = map[source]*account{}, [2][states]ranking{}
+	l.shares, l.sources, l.ranks = share.Counter[source]{}, map[source]*account{}, [2][states]ranking{}
 	slices.SortFunc(all, func(a, b *Place) int { return a.since.Compare(b.since) })
 	for _, p := range all {
 		l.enter(p, p.since)

@@ -3,6 +3,8 @@ package capacity
 import (
 	"net/netip"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/httpkit/clientnet"
 )
 
 // source is what MaxPerAddress counts.
@@ -18,12 +20,7 @@ func (l *Limiter) sourceOf(peer netip.Addr) source {
 			return source{netip.PrefixFrom(peer, peer.BitLen()), true}
 		}
 	}
-	bits := peer.BitLen()
-	if peer.Is6() {
-		bits = 64
-	}
-	network, _ := peer.Prefix(bits) // an invalid address is the zero prefix, and all of these are one source
-	return source{network, false}
+	return source{clientnet.Of(peer), false} // invalid addresses are one source, the zero prefix
 }
 
 // account has the connections of one source, by state and in the order in which they came to it.
@@ -32,14 +29,6 @@ type account struct {
 	places [states]list[Place]
 	// items are the account's items in the rankings.
 	items [states]item[account]
-}
-
-func (a *account) count() int {
-	n := 0
-	for i := range a.places {
-		n += a.places[i].n
-	}
-	return n
 }
 
 // victim returns the connection of this source that closes first, or nil.
@@ -102,14 +91,15 @@ func (l *Limiter) enter(p *Place, now time.Time) {
 		l.sources[key] = a
 	}
 	p.account = a
+	l.shares.Add(key)
 	l.add(p, now)
 }
 
 // leave removes p from its source.
 func (l *Limiter) leave(p *Place) {
 	l.drop(p)
-	if p.account.count() == 0 {
-		delete(l.sources, p.account.source)
+	if key := p.account.source; l.shares.Remove(key) == 0 {
+		delete(l.sources, key)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 
+	"github.com/posterndev/postern/sidecar/httpkit/clientnet"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/store/keyspace"
@@ -134,13 +135,12 @@ func (p *part) value(r *http.Request, info *request.Info) string {
 	}
 }
 
-// address returns the network that counts as one client.
+// address returns the text of the network that counts as one client. That of an IPv4 address has no prefix length.
 func address(a netip.Addr) string {
-	a = a.Unmap().WithZone("")
-	if a.Is6() {
-		return netip.PrefixFrom(a, 64).Masked().String()
+	if network := clientnet.Of(a); network.Addr().Is6() {
+		return network.String()
 	}
-	return a.String()
+	return a.Unmap().String()
 }
 
 func header(r *http.Request, name string) string {
