@@ -43,7 +43,7 @@ type Config struct {
 type Policies interface {
 	// Select considers every policy that existed when it was called.
 	Select(ctx context.Context, namespace string, podLabels map[string]string) (*v1alpha1.SecurityPolicy, error)
-	// Known reads nothing, and may not know the newest policies.
+	// Known reads nothing, and may not know the newest policies. It returns nil if it knows none.
 	Known(namespace string, podLabels map[string]string) *v1alpha1.SecurityPolicy
 }
 
@@ -126,7 +126,7 @@ func (h *Handler) admit(ctx context.Context, req admission.Request) (string, adm
 
 // inject returns the pod with its sidecar; nil if no policy selects it.
 func (h *Handler) inject(ctx context.Context, namespace string, pod *corev1.Pod) (*corev1.Pod, error) {
-	policy, err := h.selected(ctx, namespace, pod)
+	policy, fresh, err := h.selected(ctx, namespace, pod)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,9 @@ func (h *Handler) inject(ctx context.Context, namespace string, pod *corev1.Pod)
 		in.Pod, in.Random = pod, rand.Reader
 		var injected *corev1.Pod
 		if injected, err = Inject(in); err == nil {
-			h.looked.add(namespace, injected)
+			if fresh {
+				h.looked.add(namespace, injected, policy.UID)
+			}
 			return injected, nil
 		}
 	}
@@ -150,17 +152,19 @@ func (h *Handler) inject(ctx context.Context, namespace string, pod *corev1.Pod)
 	return nil, fmt.Errorf("injecting sidecar of policy %q: %w", policy.Name, err)
 }
 
-// selected returns the policy that applies to the pod; nil if none does. A pod is looked at once: if the webhook is invoked again for
-// it, the index alone decides.
-func (h *Handler) selected(ctx context.Context, namespace string, pod *corev1.Pod) (*v1alpha1.SecurityPolicy, error) {
-	if h.looked.has(namespace, pod) {
-		return h.config.Policies.Known(namespace, pod.Labels), nil
+// selected returns the policy that applies to the pod; nil if none does. fresh says that it considers every policy. A pod is looked at
+// once: if the webhook is invoked again for it, and the index still has the policy that was found, that decides.
+func (h *Handler) selected(ctx context.Context, namespace string, pod *corev1.Pod) (policy *v1alpha1.SecurityPolicy, fresh bool, err error) {
+	if found, ok := h.looked.policy(namespace, pod); ok {
+		if known := h.config.Policies.Known(namespace, pod.Labels); known != nil && known.UID == found {
+			return known, false, nil
+		}
 	}
-	policy, err := h.config.Policies.Select(ctx, namespace, pod.Labels)
+	policy, err = h.config.Policies.Select(ctx, namespace, pod.Labels)
 	if errors.Is(err, index.ErrTooMany) {
-		return nil, refusef("%v", index.ErrTooMany)
+		return nil, true, refusef("%v", index.ErrTooMany)
 	}
-	return policy, err
+	return policy, true, err
 }
 
 // maxFindings bounds how many findings a refusal quotes.

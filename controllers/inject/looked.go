@@ -6,38 +6,44 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/cache"
 
 	"github.com/posterndev/postern/controllers/render"
 )
 
 const (
-	// lookedFor is longer than a webhook may take, which is 30 s at most: the second invocation for a pod comes within it.
-	lookedFor = 30 * time.Second
+	// lookedFor is how long the answer for a pod holds for the second invocation. Webhooks that take longer cost another look.
+	lookedFor = 2 * time.Second
 	maxLooked = 4 << 10
 )
 
 // looked remembers the pods that were injected a moment ago, so that a second invocation for a pod, after another webhook changed
 // it, does not read the policies again. A pod is known by what the API server does not change between the two: its owner's name for
-// it, its labels and the sidecar's settings. Somebody who copies all of that into a new pod is compared with the policies that the
-// informer holds, which are those of a few milliseconds ago.
+// it, its labels and the sidecar's settings. A new pod has no UID yet.
+//
+// Somebody who copies all of that into a new pod gets the policy that the copied pod got at most lookedFor before, as if the copy had
+// been created then. Other labels, another policy and any later copy are looked at: a pod that was not looked at does not count.
 type looked struct{ pods *cache.LRUExpireCache }
 
 func newLooked() *looked { return &looked{cache.NewLRUExpireCache(maxLooked)} }
 
-func (l *looked) add(namespace string, pod *corev1.Pod) {
+// add remembers the policy that was found for the injected pod.
+func (l *looked) add(namespace string, pod *corev1.Pod, policy types.UID) {
 	if key, ok := keyOf(namespace, pod); ok {
-		l.pods.Add(key, nil, lookedFor)
+		l.pods.Add(key, policy, lookedFor)
 	}
 }
 
-func (l *looked) has(namespace string, pod *corev1.Pod) bool {
+// policy returns the policy that was found for the pod a moment ago; ok is false if it was not looked at.
+func (l *looked) policy(namespace string, pod *corev1.Pod) (policy types.UID, ok bool) {
 	key, ok := keyOf(namespace, pod)
 	if !ok {
-		return false
+		return "", false
 	}
-	_, ok = l.pods.Get(key)
-	return ok
+	found, _ := l.pods.Get(key)
+	policy, ok = found.(types.UID)
+	return policy, ok
 }
 
 // keyOf returns false for a pod without a sidecar.

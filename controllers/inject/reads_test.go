@@ -7,15 +7,18 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/index"
+	"github.com/posterndev/postern/controllers/render"
 )
 
 // counted counts the calls of Policies and of the reader.
@@ -58,22 +61,7 @@ func countedHandler(t *testing.T, objects ...client.Object) (*Handler, *counted)
 func TestOneLookPerPod(t *testing.T) {
 	h, c := countedHandler(t, namespace(""), class(), securityPolicy("orders", 1))
 	first := request(t, appPod())
-	response := h.Handle(t.Context(), first)
-	if !response.Allowed || len(response.Patches) == 0 {
-		t.Fatalf("got %+v", response)
-	}
-	patch, err := jsonpatch.DecodePatch(encode(t, response.Patches))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := patch.Apply(first.Object.Raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pod := &corev1.Pod{}
-	if err := json.Unmarshal(b, pod); err != nil {
-		t.Fatal(err)
-	}
+	pod := patched(t, first, h.Handle(t.Context(), first))
 	pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: "added", Image: "x"})
 	pod.Spec.InitContainers[0].TerminationMessagePath = "/dev/termination-log" // a default of the API server
 	pod.Spec.InitContainers[0].Image = "mirror.example.com/sidecar:1"
@@ -88,6 +76,80 @@ func TestOneLookPerPod(t *testing.T) {
 	if n := c.selects.Load(); n != 2 {
 		t.Errorf("another pod was not looked at")
 	}
+}
+
+// stale is an index whose informer has stopped: it knows the policies of the start.
+type stale struct {
+	Policies
+	start *v1alpha1.SecurityPolicy
+}
+
+func (s stale) Known(string, map[string]string) *v1alpha1.SecurityPolicy { return s.start }
+
+// TestCopiesOfInjectedPods: somebody who copies an injected pod, sidecar and all, again and again, while the informer has stopped, gets
+// the policy that was just applied after lookedFor at the latest, and at once with other labels, or if the index has another policy.
+func TestCopiesOfInjectedPods(t *testing.T) { synctest.Test(t, testCopiesOfInjectedPods) }
+
+func testCopiesOfInjectedPods(t *testing.T) {
+	before, after := securityPolicy("before", 1), securityPolicy("after", 2)
+	before.UID, after.UID = "before", "after"
+	h := handler(t, "", namespace(""), class(), before)
+	first := request(t, appPod())
+	copied := patched(t, first, h.Handle(t.Context(), first))
+	if copied.Annotations[render.PolicyAnnotation] != "before" {
+		t.Fatalf("got %v", copied.Annotations)
+	}
+	now := handler(t, "", namespace(""), class(), after)
+	h.config.Reader, h.config.Live = now.config.Reader, now.config.Live
+	h.config.Policies = &counted{Policies: stale{now.config.Policies, before}}
+	policyOf := func(pod *corev1.Pod) string {
+		r := request(t, pod)
+		return patched(t, r, h.Handle(t.Context(), r)).Annotations[render.PolicyAnnotation]
+	}
+	other := copied.DeepCopy()
+	other.Labels["version"] = "2"
+	if got := policyOf(other); got != "after" {
+		t.Errorf("other labels: policy %q", got)
+	}
+	for waited := time.Duration(0); waited <= 2*lookedFor; waited += lookedFor / 4 {
+		copied.Spec.Containers[0].Image = "evil" + waited.String()
+		want := "before"
+		if waited > lookedFor {
+			want = "after"
+		}
+		if got := policyOf(copied.DeepCopy()); got != want {
+			t.Errorf("a copy after %s: policy %q, want %q", waited, got, want)
+		}
+		time.Sleep(lookedFor / 4)
+	}
+	h.looked.add(copied.Namespace, copied, "before")
+	h.config.Policies = &counted{Policies: stale{now.config.Policies, nil}}
+	if got := policyOf(copied); got != "after" {
+		t.Errorf("an index without the policy: policy %q", got)
+	}
+}
+
+// patched returns the pod of a request after the response's patches.
+func patched(t *testing.T, r admission.Request, response admission.Response) *corev1.Pod {
+	t.Helper()
+	if !response.Allowed {
+		t.Fatalf("got %+v", response)
+	}
+	b := r.Object.Raw
+	if len(response.Patches) > 0 {
+		patch, err := jsonpatch.DecodePatch(encode(t, response.Patches))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err = patch.Apply(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pod := &corev1.Pod{}
+	if err := json.Unmarshal(b, pod); err != nil {
+		t.Fatal(err)
+	}
+	return pod
 }
 
 // TestReadsOfManyPods checks that pods of one policy that arrive together share the reads of its document.

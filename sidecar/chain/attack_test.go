@@ -13,7 +13,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
 // raw sends a request with these lines unchanged, and returns its response.
@@ -53,11 +52,11 @@ func TestNoTokenPassesUnverified(t *testing.T) {
 		"next line of Latin-1":             {public, "Authorization: Bearer\x85forged.jwt.x", 200},
 		"a Unicode space":                  {public, "Authorization: Bearer\u2000forged.jwt.x", 200},
 		"space before the scheme":          {public, "Authorization: \u00a0Bearer forged.jwt.x", 200},
-		"a cookie after Latin-1 space":     {public, "Cookie: \xa0" + transport.AccessCookie + "=forged.jwt.x", 200},
-		"a cookie after Unicode space":     {public, "Cookie: \u2000" + transport.AccessCookie + "=forged.jwt.x", 200},
-		"a cookie before space":            {public, "Cookie: " + transport.AccessCookie + "\u3000=forged.jwt.x", 200},
-		"a second cookie after space":      {guarded, "Cookie: " + good.Name + "=" + good.Value + "; \u2000" + transport.AccessCookie + "=forged.jwt.x", 400},
-		"a second cookie before the other": {guarded, "Cookie: \xa0" + transport.AccessCookie + "=forged.jwt.x; " + good.Name + "=" + good.Value, 400},
+		"a cookie after Latin-1 space":     {public, "Cookie: \xa0" + accessCookie + "=forged.jwt.x", 200},
+		"a cookie after Unicode space":     {public, "Cookie: \u2000" + accessCookie + "=forged.jwt.x", 200},
+		"a cookie before space":            {public, "Cookie: " + accessCookie + "\u3000=forged.jwt.x", 200},
+		"a second cookie after space":      {guarded, "Cookie: " + good.Name + "=" + good.Value + "; \u2000" + accessCookie + "=forged.jwt.x", 400},
+		"a second cookie before the other": {guarded, "Cookie: \xa0" + accessCookie + "=forged.jwt.x; " + good.Name + "=" + good.Value, 400},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

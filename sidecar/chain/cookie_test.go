@@ -23,6 +23,12 @@ func cookiePolicy(change func(*compiled.Policy)) *compiled.Policy {
 	})
 }
 
+// The cookies of the policy shop/orders. The digest is of that name: printf shop/orders | sha256sum.
+const (
+	accessCookie  = transport.AccessCookie + "-644f7b8c"
+	refreshCookie = transport.RefreshCookie + "-644f7b8c"
+)
+
 // browser logs in with cookies.
 func (s *sidecar) browser(subject string) []*http.Cookie {
 	s.world.t.Helper()
@@ -33,8 +39,48 @@ func (s *sidecar) browser(subject string) []*http.Cookie {
 	return jar(g)
 }
 
+// TestTwoPoliciesOnOneHost: a browser sends the cookies of both apps to both. Neither replaces, deletes, uses or passes on those of the
+// other, malformed or expired or whole, while it logs in, renews, refreshes and logs out.
+func TestTwoPoliciesOnOneHost(t *testing.T) {
+	w := newWorld(t)
+	renewed := func(p *compiled.Policy) { p.Tokens.Renewal, p.Tokens.ForwardToken = "Automatic", true }
+	shop := w.sidecar(cookiePolicy(renewed)).ready()
+	desk := w.sidecar(cookiePolicy(func(p *compiled.Policy) { renewed(p); p.Name = "desk" })).ready()
+	ada, bob := shop.browser("ada"), []*http.Cookie(nil)
+	g := desk.send(sent{method: "POST", path: "/login?as=bob", host: ownHost, header: http.Header{"Sec-Fetch-Site": {"same-origin"}}, cookies: ada})
+	for _, c := range g.cookies {
+		if c.Name == ada[0].Name || c.Name == ada[1].Name {
+			t.Errorf("a login at the other app sets %s", c)
+		}
+		bob = append(bob, c)
+	}
+	if g.status != 200 || len(bob) != 2 {
+		t.Fatalf("logging in: %d %v", g.status, g.header)
+	}
+	broken := []*http.Cookie{{Name: ada[0].Name, Value: "x"}, {Name: ada[1].Name, Value: "y"}}
+	foreign := map[string][]*http.Cookie{"whole": ada, "refresh alone": ada[1:], "malformed": broken}
+	for name, foreign := range foreign {
+		for path, want := range map[string]int{"/orders": 401, "/public/x": 200} {
+			g := desk.send(sent{method: "GET", path: path, cookies: foreign, host: ownHost, header: http.Header{"Sec-Fetch-Site": {"same-origin"}}})
+			if g.status != want || len(g.cookies) > 0 || strings.Contains(g.text, "__Host-postern") || strings.Contains(g.text, "ada") {
+				t.Errorf("%s at %s alone: %d %s %v", name, path, g.status, g.text, g.header)
+			}
+		}
+		g := desk.send(sent{method: "GET", path: "/orders", cookies: append(append([]*http.Cookie{}, foreign...), bob...), host: ownHost})
+		if g.status != 200 || len(g.cookies) > 0 || !strings.Contains(g.text, `"X-Auth-Subject":["bob"]`) || strings.Contains(g.text, foreign[0].Name) {
+			t.Errorf("%s beside its own: %d %s %v", name, g.status, g.text, g.header)
+		}
+	}
+	if g := desk.send(sent{method: "POST", path: "/auth/logout", cookies: append(ada, bob...)}); g.status != 204 || g.cookies[ada[0].Name] != nil || g.cookies[ada[1].Name] != nil || len(g.cookies) != 2 {
+		t.Errorf("logging out: %d %v", g.status, g.header)
+	}
+	if g := shop.send(sent{method: "POST", path: "/auth/refresh", cookies: append(ada, bob...)}); g.status != 204 {
+		t.Errorf("the first session after the other's logout: %d %s", g.status, g.text)
+	}
+}
+
 func jar(g got) []*http.Cookie {
-	return []*http.Cookie{g.cookies[transport.AccessCookie], g.cookies[transport.RefreshCookie]}
+	return []*http.Cookie{g.cookies[accessCookie], g.cookies[refreshCookie]}
 }
 
 func TestCookies(t *testing.T) {
@@ -51,16 +97,16 @@ func TestCookies(t *testing.T) {
 		t.Errorf("using it: %d %s", g.status, g.text)
 	}
 	g = s.send(sent{method: "POST", path: "/auth/refresh", cookies: cookies})
-	if g.status != 204 || len(g.cookies) != 2 || g.cookies[transport.RefreshCookie].Value == cookies[1].Value || g.header.Get("Cache-Control") != "no-store" {
+	if g.status != 204 || len(g.cookies) != 2 || g.cookies[refreshCookie].Value == cookies[1].Value || g.header.Get("Cache-Control") != "no-store" {
 		t.Fatalf("refreshing: %d %s %v", g.status, g.text, g.header)
 	}
 	cookies = jar(g)
 	g = s.send(sent{method: "POST", path: "/auth/logout", cookies: cookies})
-	if g.status != 204 || g.cookies[transport.AccessCookie] == nil || g.cookies[transport.AccessCookie].MaxAge >= 0 || g.cookies[transport.RefreshCookie].MaxAge >= 0 {
+	if g.status != 204 || g.cookies[accessCookie] == nil || g.cookies[accessCookie].MaxAge >= 0 || g.cookies[refreshCookie].MaxAge >= 0 {
 		t.Errorf("logging out: %d %v", g.status, g.header)
 	}
 	redistest.Eventually(t, "the session to end", func() bool { return s.send(sent{method: "GET", path: "/orders", cookies: cookies}).status == 401 })
-	if g := s.send(sent{method: "POST", path: "/auth/refresh", cookies: cookies}); g.status != 400 || g.cookies[transport.RefreshCookie].MaxAge >= 0 {
+	if g := s.send(sent{method: "POST", path: "/auth/refresh", cookies: cookies}); g.status != 400 || g.cookies[refreshCookie].MaxAge >= 0 {
 		t.Errorf("refreshing afterwards: %d %v", g.status, g.header)
 	}
 	if g := s.send(sent{method: "GET", path: "/public/x", cookies: cookies}); g.status != 200 || strings.Contains(g.text, "postern") {
@@ -177,10 +223,10 @@ func TestTwoTokens(t *testing.T) {
 		"two access cookies":          {sent{method: "GET", path: "/orders", cookies: []*http.Cookie{access(ada), access(bob)}}, 400, "invalid-request"},
 		"two refresh cookies":         {sent{method: "POST", path: "/auth/refresh", cookies: []*http.Cookie{refresh(ada), refresh(bob)}}, 400, "invalid-request"},
 		"two refresh cookies, public": {sent{method: "GET", path: "/public/x", cookies: []*http.Cookie{refresh(ada), refresh(bob)}}, 400, "invalid-request"},
-		"an empty second one":         {sent{method: "GET", path: "/orders", cookies: []*http.Cookie{access(ada), {Name: transport.AccessCookie}}}, 400, "invalid-request"},
+		"an empty second one":         {sent{method: "GET", path: "/orders", cookies: []*http.Cookie{access(ada), {Name: accessCookie}}}, 400, "invalid-request"},
 		"only bearer":                 {sent{method: "GET", path: "/orders", bearer: access(ada).Value}, 200, ""},
 		"refresh as access":           {sent{method: "GET", path: "/orders", bearer: refresh(ada).Value}, 401, "invalid-token"},
-		"access as refresh":           {sent{method: "POST", path: "/auth/refresh", cookies: []*http.Cookie{{Name: transport.RefreshCookie, Value: access(ada).Value}}}, 400, ""},
+		"access as refresh":           {sent{method: "POST", path: "/auth/refresh", cookies: []*http.Cookie{{Name: refreshCookie, Value: access(ada).Value}}}, 400, ""},
 		"refresh in a body":           {sent{method: "POST", path: "/auth/refresh", body: "refresh_token=" + refresh(ada).Value, header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}, 400, ""},
 	}
 	for name, tt := range tests {

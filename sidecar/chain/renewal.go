@@ -23,7 +23,7 @@ func (b *builder) renewal() stage.Stage {
 	if len(b.errs) > 0 {
 		return nil
 	}
-	sent, err := authn.Sent(providers, transport.AccessCookie)
+	sent, err := authn.Sent(providers, b.accessCookie())
 	b.fail(err, "tokens.cookie.renewal")
 	// The login routes end the session of the refresh token, and need no identity.
 	skip := append([]compiled.Match{{Paths: endpoints.RefreshPaths(t.Prefix, tokens.metadata)}}, t.Login...)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/login/transport"
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
@@ -40,7 +39,7 @@ func TestRenewal(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			seen[g.cookies[transport.RefreshCookie].Value] = jar(g)
+			seen[g.cookies[refreshCookie].Value] = jar(g)
 		})
 	}
 	wg.Wait()
@@ -53,12 +52,12 @@ func TestRenewal(t *testing.T) {
 			t.Errorf("sessions: %d %s", g.status, g.text)
 		}
 		g = replicas[0].send(sent{method: "POST", path: "/auth/logout-all", cookies: jar(g)[1:]})
-		if g.status != 204 || g.cookies[transport.AccessCookie].MaxAge >= 0 || g.cookies[transport.RefreshCookie].MaxAge >= 0 {
+		if g.status != 204 || g.cookies[accessCookie].MaxAge >= 0 || g.cookies[refreshCookie].MaxAge >= 0 {
 			t.Errorf("logout-all, renewed on the way: %d %v", g.status, g.header)
 		}
 	}
 	g := replicas[1].send(sent{method: "GET", path: "/orders", cookies: first})
-	if g.status != 401 || g.code() != "session-ended" || g.cookies[transport.RefreshCookie].MaxAge >= 0 {
+	if g.status != 401 || g.code() != "session-ended" || g.cookies[refreshCookie].MaxAge >= 0 {
 		t.Errorf("after the logout: %d %s %v", g.status, g.text, g.header)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/login/transport"
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
@@ -115,7 +114,7 @@ func TestShadowIssuesNothingWrongly(t *testing.T) {
 				}
 			}))
 			g := s.send(tt.send)
-			_, cookie := g.cookies[transport.AccessCookie]
+			_, cookie := g.cookies[accessCookie]
 			issued := g.field("access_token") != "" || cookie
 			if g.status >= 500 || issued != tt.wantTokens || g.json["app"] == nil {
 				t.Errorf("%d %s, %v", g.status, g.text, g.header)

@@ -52,9 +52,25 @@ func (b *builder) ownProvider() authn.Provider {
 		Encoding: authn.Encoding(cmp.Or(t.FieldEncoding, string(authn.UTF8Fields))),
 	}
 	if transport.Delivery(t.Delivery) == transport.Cookie {
-		p.From = append(p.From, authn.Location{Cookie: transport.AccessCookie})
+		p.From = append(p.From, authn.Location{Cookie: b.accessCookie()})
 	}
 	return p
+}
+
+// accessCookie returns the name of the policy's access cookie.
+func (b *builder) accessCookie() string {
+	access, _ := transport.CookieNames(resources.Scope(b.policy))
+	return access
+}
+
+// readCookies returns the cookies in which external issuers' tokens may be.
+func (b *builder) readCookies() (names []string) {
+	for i := range b.policy.Providers {
+		for _, from := range b.policy.Providers[i].From {
+			names = append(names, from.Cookie)
+		}
+	}
+	return names
 }
 
 func (b *builder) newTokens() tokenStages {
@@ -71,6 +87,7 @@ func (b *builder) newTokens() tokenStages {
 	}
 	tokenTransport, err := transport.NewTokenTransport(transport.TokenTransportConfig{
 		Delivery: transport.Delivery(t.Delivery), SameSite: transport.SameSite(t.SameSite), TrustedOrigins: b.trustedOrigins(),
+		Owner: resources.Scope(b.policy), Read: b.readCookies(),
 	})
 	b.fail(err, "tokens")
 	metadata, err := endpoints.NewMetadata(endpoints.MetadataConfig{

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -78,6 +79,48 @@ func TestRefusedHeads(t *testing.T) {
 				t.Errorf("%d refused requests reached the app", arrived.Load())
 			}
 		})
+	}
+}
+
+// TestRefusedBodies: a body whose framing breaks while it is sent to the app is refused like a malformed head. net/http takes it for a
+// client that has disconnected.
+func TestRefusedBodies(t *testing.T) {
+	got := make(chan error, 8)
+	r := startStandalone(t, makeDocument(visible), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadFull(r.Body, make([]byte, 5))
+		got <- nil
+		_, err := io.Copy(io.Discard, r.Body)
+		got <- err
+	}))
+	for range 4 {
+		conn, err := net.Dial("tcp", r.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		fmt.Fprint(conn, "POST /body HTTP/1.1\r\nHost: a\r\nOrigin: https://b.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+		<-got
+		fmt.Fprint(conn, "zz\r\n"+strings.Repeat("x", 32<<10)) // the client does not wait
+		answer, err := io.ReadAll(conn)
+		if err != nil {
+			t.Errorf("the connection was reset: %v", err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(answer)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		if h := resp.Header; resp.StatusCode != 400 || h.Get("X-Policy") != "here" || h.Get("Access-Control-Allow-Origin") == "" || !resp.Close || !strings.Contains(string(body), "malformed-chunk-size") {
+			t.Errorf("%s %v %s", resp.Status, h, body)
+		}
+		if err := <-got; err == nil {
+			t.Error("the app took a part of the body for the whole")
+		}
+	}
+	r.log.await(t, 4, "path=/body status=400")
+	if err := r.stop(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -57,17 +57,18 @@ type Conn struct {
 	net.Conn
 	config *Config
 	// Used only by the reader:
-	scan               scanner
-	detected           bool   // the connection is known to be, or not to be, HTTP/2
-	ahead              []byte // read from the client, not yet scanned
-	head               []byte // the start of a head of which a part has passed; nil for none
-	reported, lingered bool
+	scan     scanner
+	detected bool   // the connection is known to be, or not to be, HTTP/2
+	ahead    []byte // read from the client, not yet scanned
+	head     []byte // the start of a head of which a part has passed; nil for none
+	reported bool
 
 	opaque atomic.Bool
 	broken atomic.Pointer[breach]
 	// responded says that the final response to the current request has begun, refusalSent that this response is a
 	// refusal of this package.
 	responded, refusalSent atomic.Bool
+	lingered               atomic.Bool
 }
 
 // breach is a violation for which a connection is refused.
@@ -187,8 +188,7 @@ func (c *Conn) refuse(b *breach) error {
 	if !b.body {
 		c.sendRefusal(b)
 	}
-	if c.refusalSent.Load() && !c.lingered {
-		c.lingered = true
+	if c.refusalSent.Load() && c.lingered.CompareAndSwap(false, true) {
 		c.linger()
 	}
 	return &net.OpError{Op: "read", Net: "tcp", Source: c.Conn.LocalAddr(), Addr: c.Conn.RemoteAddr(), Err: b.refusal}

@@ -57,13 +57,21 @@ func (s *scanner) startValue() violation {
 		s.known, repeated = lengthField, duplicateLength
 	case "transfer-encoding":
 		s.known, repeated = codingField, badCoding
+	case "expect":
+		s.known, repeated = expectField, badExpectation
+	case "trailer":
+		s.known, s.nameLen = trailerField, 0
 	default:
+		return none
+	}
+	if s.trailer && s.known > codingField {
+		s.known = otherField // never sent to the app
 		return none
 	}
 	if s.trailer {
 		return forbiddenTrailer // RFC 9110 §6.5.1
 	}
-	if s.seen[s.known] {
+	if s.seen[s.known] && s.known != trailerField {
 		return repeated
 	}
 	s.seen[s.known] = true
@@ -87,7 +95,7 @@ func (s *scanner) fieldValue(b []byte) (int, violation) {
 	return len(b), none
 }
 
-// knownValue reads one byte of a Host, Content-Length or Transfer-Encoding.
+// knownValue reads one byte of a field that frames, routes or announces.
 func (s *scanner) knownValue(c byte) (int, violation) {
 	switch {
 	case c == '\r':
@@ -100,22 +108,56 @@ func (s *scanner) knownValue(c byte) (int, violation) {
 		return 1, none
 	case s.known == lengthField:
 		return s.lengthDigit(c)
-	case s.known == hostField:
-		if !isValue(c) {
-			return 0, badFieldValue
-		}
-		if s.valueEnd || !isHost(c) {
-			return 0, badHost
-		}
-		s.valuePos++
-		return 1, none
-	}
-	const coding = "chunked"
-	if s.valueEnd || s.valuePos == len(coding) || lower(c) != coding[s.valuePos] {
+	case !isValue(c) && s.known != codingField:
+		return 0, badFieldValue
+	case s.known == hostField && (s.valueEnd || !isHost(c)):
+		return 0, badHost
+	case s.known == codingField && !s.continues("chunked", c):
 		return 0, badCoding
+	case s.known == expectField && !s.continues(continueExpectation, c):
+		return 0, badExpectation
+	case s.known == trailerField:
+		return 1, s.announce(c)
 	}
 	s.valuePos++
 	return 1, none
+}
+
+// continueExpectation is the only expectation that there is, RFC 9110 §10.1.1.
+const continueExpectation = "100-continue"
+
+// continues reports whether c is the next byte of the value want.
+func (s *scanner) continues(want string, c byte) bool {
+	return !s.valueEnd && s.valuePos < len(want) && lower(c) == want[s.valuePos]
+}
+
+// announce reads one byte of the list of a Trailer field.
+func (s *scanner) announce(c byte) violation {
+	switch {
+	case c == ',':
+		return s.endAnnounced()
+	case s.valueEnd || s.nameLen >= len(s.name):
+		s.nameLen = len(s.name) + 1 // no known name
+	default:
+		s.name[s.nameLen] = lower(c)
+		s.nameLen++
+	}
+	s.valuePos++
+	return none
+}
+
+// endAnnounced checks a name in the list of a Trailer field.
+func (s *scanner) endAnnounced() violation {
+	length := s.nameLen
+	s.nameLen, s.valuePos, s.valueEnd = 0, 0, false
+	if length > len(s.name) {
+		return none
+	}
+	switch string(s.name[:length]) {
+	case "content-length", "transfer-encoding", "trailer":
+		return forbiddenTrailer
+	}
+	return none
 }
 
 func (s *scanner) lengthDigit(c byte) (int, violation) {
@@ -137,6 +179,10 @@ func (s *scanner) endValue() violation {
 		return badLength
 	case s.known == codingField && s.valuePos != len("chunked"):
 		return badCoding
+	case s.known == expectField && s.valuePos > 0 && s.valuePos != len(continueExpectation):
+		return badExpectation
+	case s.known == trailerField:
+		return s.endAnnounced()
 	}
 	return none
 }

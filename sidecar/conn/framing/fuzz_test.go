@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -54,7 +55,7 @@ func messages(c *Conn) (whole [][]byte, cut []byte, refused bool) {
 }
 
 // FuzzAgreesWithNetHTTP checks that net/http reads each passed message as exactly one message with the same bytes and
-// the same body, or refuses it.
+// the same body, and does not refuse its head: its own refusals are in no log.
 func FuzzAgreesWithNetHTTP(f *testing.F) {
 	chunked := post + "Transfer-Encoding: chunked\r\n\r\n"
 	for _, seed := range []string{
@@ -62,6 +63,8 @@ func FuzzAgreesWithNetHTTP(f *testing.F) {
 		post + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", chunked + "5\nhello\r\n0\r\n\r\n",
 		"POST /a HTTP/1.0\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\nabc" + get, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 		chunked + "0\r\nTrailer: x\r\n\r\n" + get, "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n" + get, post + "Content-Length: 0\r\n\r\n\r\n" + get,
+		chunked[:len(chunked)-2] + "Trailer: X-A, Content-Length \r\n\r\n0\r\n\r\n", "GET http://[::1]:80/a HTTP/1.1\r\nHost: a\r\n\r\n",
+		post + "Expect: 100-continue\r\nContent-Length: 1\r\n\r\na", "GET https://a.b:8?c HTTP/1.1\r\nHost: [::1]\r\nExpect: a\r\n\r\n",
 	} {
 		f.Add([]byte(seed), uint16(4096))
 		f.Add([]byte(seed), uint16(1))
@@ -95,7 +98,10 @@ func checkOne(t *testing.T, message []byte) {
 	reader := bufio.NewReader(bytes.NewReader(message))
 	r, err := http.ReadRequest(reader)
 	if err != nil {
-		return // net/http closes the connection on it
+		t.Fatalf("net/http refuses %q by itself: %v", message, err)
+	}
+	if e := r.Header.Get("Expect"); e != "" && !strings.EqualFold(e, "100-continue") {
+		t.Fatalf("net/http refuses %q by itself", e)
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {

@@ -56,12 +56,23 @@ func (c *Conn) CloseWrite() error {
 }
 
 // Close closes the connection. If the request's body was refused and the handler has written no response, Close sends
-// the refusal first.
+// the refusal first. If the client may still send, the connection is closed a little later by another goroutine.
 func (c *Conn) Close() error {
-	if b := c.broken.Load(); b != nil && b.body && !c.responded.Load() {
+	b := c.broken.Load()
+	if b == nil || !b.body {
+		return c.Conn.Close()
+	}
+	if !c.responded.Load() {
 		c.sendRefusal(b)
 	}
-	return c.Conn.Close()
+	if !c.lingered.CompareAndSwap(false, true) {
+		return c.Conn.Close()
+	}
+	go func() {
+		c.linger()
+		_ = c.Conn.Close()
+	}()
+	return nil
 }
 
 // sendRefusal writes b's refusal, once.

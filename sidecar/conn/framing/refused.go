@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
@@ -37,13 +38,34 @@ func (c *Conn) respond(b *breach) []byte {
 	return w.bytes()
 }
 
-// refused returns what can be read of a refused head as a request, for the response and the log alone: the method, the target without
-// its query as the path, and the fields that choose the form of the response. Each may be empty or malformed.
+// requestLine returns the method and the path of a refused head, for the log. The first line of what is no request may be the rest of a
+// body with a wrong length, with a password in it: without a method that a request can have, and the space after it, both are empty.
+// The path is what is left of the target without its query, user name and host, and is empty if that could be a query too.
+func requestLine(line string) (method, path string) {
+	method, target, ok := strings.Cut(strings.TrimSuffix(line, "\r"), " ")
+	if !ok || !check.IsMethod(method) {
+		return "", ""
+	}
+	target, _, _ = strings.Cut(target, " ")
+	if scheme, after, absolute := strings.Cut(target, "://"); absolute && !strings.ContainsAny(scheme, "/?#") {
+		_, path, _ = strings.Cut(after, "/")
+		target = "/" + path
+	}
+	end := "?#"
+	if !strings.HasPrefix(target, "/") {
+		end = "?#=&@"
+	}
+	if at := strings.IndexAny(target, end); at >= 0 {
+		target = target[:at]
+	}
+	return method, target
+}
+
+// refused returns what can be read of a refused head as a request, for the response and the log alone: the method, the path, and the
+// fields that choose the form of the response. Each may be empty or malformed.
 func (c *Conn) refused(head []byte) *http.Request {
 	line, rest, _ := bytes.Cut(head, []byte("\n"))
-	method, target, _ := strings.Cut(strings.TrimSuffix(string(line), "\r"), " ")
-	target, _, _ = strings.Cut(target, " ")
-	target, _, _ = strings.Cut(target, "?")
+	method, target := requestLine(string(line))
 	r := &http.Request{
 		Method: method, URL: &url.URL{Path: target}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{}, Body: http.NoBody, RemoteAddr: c.Conn.RemoteAddr().String(),

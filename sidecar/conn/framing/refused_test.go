@@ -23,7 +23,7 @@ func TestRespond(t *testing.T) {
 		"no path":            {"HEAD ! HTTP/1.1\r\nOrigin: https://b.example\r\n\r\n", "HEAD", "!", "https://b.example", "bad-target"},
 		"a malformed host":   {"GET /x HTTP/1.1\r\nOrigin: https://b.example\r\nHost: a, b\r\n\r\n", "GET", "/x", "https://b.example", "bad-host"},
 		"an incomplete line": {"GET /x HTTP/1.1\r\nHost: a b\r\nOrigin: https://b", "GET", "/x", "", "bad-host"},
-		"nothing readable":   {"\x16\x03\x01\x02\x00\x01", "\x16\x03\x01\x02\x00\x01", "", "", "malformed-request-line"},
+		"nothing readable":   {"\x16\x03\x01\x02\x00\x01", "", "", "", "malformed-request-line"},
 	}
 	for name, tt := range tests {
 		for _, size := range []int{1, 7, 4096} {
@@ -52,6 +52,33 @@ func TestRespond(t *testing.T) {
 			if body, err := io.ReadAll(res.Body); err != nil || (tt.method != "HEAD") != bytes.Contains(body, []byte(tt.code)) {
 				t.Errorf("%s: %q, %v", name, body, err)
 			}
+		}
+	}
+}
+
+// TestRequestLine: what may be logged of the first line of a refused head has no query, no user name and no part of a body.
+func TestRequestLine(t *testing.T) {
+	tests := map[string]struct{ line, wantMethod, wantPath string }{
+		"a path":                  {"GET /a%zz?token=s HTTP/1.1\r", "GET", "/a%zz"},
+		"a fragment":              {"GET /a#access_token=s HTTP/1.1\r", "GET", "/a"},
+		"no path":                 {"PUT .git/config HTTP/1.1\r", "PUT", ".git/config"},
+		"cut in the path":         {"GET /a%z", "GET", "/a%z"},
+		"a query alone":           {"GET token=s&a=b HTTP/1.1\r", "GET", "token"},
+		"a user name":             {"GET http://u:s@a.example/b%zz?c HTTP/1.1\r", "GET", "/b%zz"},
+		"a user name, no path":    {"GET http://u:s@a.example HTTP/1.1\r", "GET", "/"},
+		"a user name, no scheme":  {"GET s@a.example/b HTTP/1.1\r", "GET", "s"},
+		"a scheme in the path":    {"GET /to/http://u/%zz HTTP/1.1\r", "GET", "/to/http://u/%zz"},
+		"a tab for the space":     {"GET\t/a?token=s HTTP/1.1\r", "", ""},
+		"the rest of a form":      {"=ada&password=s", "", ""},
+		"the rest of JSON":        {`{"password": "s"}`, "", ""},
+		"one word":                {"S3CRET", "", ""},
+		"two words":               {"s3cret word", "", ""},
+		"a method that is long":   {strings.Repeat("S", 80) + " /", "", ""},
+		"another protocol's data": {"\x16\x03\x01 /a", "", ""},
+	}
+	for name, tt := range tests {
+		if method, path := requestLine(tt.line); method != tt.wantMethod || path != tt.wantPath {
+			t.Errorf("%s: %q %q, want %q %q", name, method, path, tt.wantMethod, tt.wantPath)
 		}
 	}
 }

@@ -31,6 +31,8 @@ const (
 	hostField
 	lengthField
 	codingField
+	expectField
+	trailerField
 )
 
 // scanner follows one direction of an HTTP/1.x connection byte by byte (RFC 9112). It stores no bytes of the message.
@@ -41,10 +43,11 @@ type scanner struct {
 	trailer bool // the fields being read are a chunked body's trailer
 	minor   byte // '0' or '1'
 	known   field
-	seen    [codingField + 1]bool
+	seen    [trailerField + 1]bool
 	// form checks the request target.
 	form targetForm
-	// name is the method, and then the current field's name in lower case, up to the length of the longest known name.
+	// name is the method, then the current field's name in lower case, and then the current name in the list of a Trailer field, up to
+	// the length of the longest known name.
 	name    [len("transfer-encoding")]byte
 	nameLen int
 	// valuePos counts the relevant bytes of the version, or of a known field's value; valueEnd says that whitespace
@@ -143,8 +146,10 @@ func (s *scanner) method(b []byte) (int, violation) {
 		if c != ' ' {
 			return 0, badRequestLine
 		}
+		if s.nameLen == len("CONNECT") && string(s.name[:s.nameLen]) == "CONNECT" {
+			return 0, connectMethod
+		}
 		s.state = inTarget
-		s.form.authority = s.nameLen == len("CONNECT") && string(s.name[:s.nameLen]) == "CONNECT"
 		return i + 1, none
 	}
 	return len(b), none

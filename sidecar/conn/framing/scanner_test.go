@@ -153,7 +153,7 @@ func TestScanner(t *testing.T) {
 
 func TestRefusalsAreDistinct(t *testing.T) {
 	seen := map[string]violation{}
-	for v := badRequestLine; v <= forbiddenTrailer; v++ {
+	for v := badRequestLine; v <= badExpectation; v++ {
 		refusal := v.refusal()
 		if other, ok := seen[string(refusal.Code)]; ok {
 			t.Errorf("violations %d and %d share the code %q", v, other, refusal.Code)

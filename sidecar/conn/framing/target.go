@@ -3,8 +3,8 @@ package framing
 // targetForm checks the form of a request target (RFC 9112 §3.2) as far as net/http would refuse it by itself, with a response of
 // its own and without a trace in the log. The guard checks everything else.
 type targetForm struct {
-	// authority is true for CONNECT, whose target is not checked: the guard refuses the method.
-	authority bool
+	// authority is the host of an absolute target.
+	authority authority
 	// first is the first byte, and scheme the number of bytes of http:// or https:// that have been read.
 	first  byte
 	scheme int
@@ -17,7 +17,7 @@ type targetForm struct {
 
 // add checks the next byte.
 func (f *targetForm) add(c byte) violation {
-	if f.authority || f.query {
+	if f.query {
 		return none
 	}
 	if f.first == 0 {
@@ -28,7 +28,7 @@ func (f *targetForm) add(c byte) violation {
 	if f.first == '*' {
 		return badTarget
 	}
-	if f.first != '/' && !f.inScheme(c) {
+	if f.first != '/' && !f.authority.ended && !f.inScheme(c) {
 		return badTarget
 	}
 	switch _, hex := hexDigit(c); {
@@ -44,7 +44,7 @@ func (f *targetForm) add(c byte) violation {
 	return none
 }
 
-// inScheme reports whether c continues the scheme of an absolute target, or follows it.
+// inScheme reports whether c continues the scheme or the authority of an absolute target, or ends the authority.
 func (f *targetForm) inScheme(c byte) bool {
 	const plain, secure = "http://", "https://"
 	want := plain
@@ -52,7 +52,7 @@ func (f *targetForm) inScheme(c byte) bool {
 		want = secure
 	}
 	if f.scheme == len(want) {
-		return true
+		return f.authority.add(c)
 	}
 	f.scheme++
 	return lower(c) == want[f.scheme-1]
@@ -61,11 +61,11 @@ func (f *targetForm) inScheme(c byte) bool {
 // end checks the whole target.
 func (f *targetForm) end() violation {
 	switch {
-	case f.authority || f.first == '*':
+	case f.first == '*':
 		return none
 	case f.escape > 0:
 		return badEscape
-	case f.first != '/' && f.scheme < len("http://"):
+	case f.first != '/' && (f.scheme < len("http://") || !f.authority.add('/')):
 		return badTarget
 	}
 	return none

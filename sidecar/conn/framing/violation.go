@@ -34,12 +34,18 @@ const (
 	badTarget
 	badEscape
 	badHost
+	connectMethod
+	badExpectation
 )
 
 // refusal returns what the client is told about v, with the code for the log.
 func (v violation) refusal() *httperr.Error {
 	status, code, detail := http.StatusBadRequest, httperr.Code("malformed-request"), "The request is malformed."
 	switch v {
+	case connectMethod:
+		return httperr.MethodNotAllowed()
+	case badExpectation:
+		status, code, detail = http.StatusExpectationFailed, "expectation", "The Expect field is not exactly one \"100-continue\"."
 	case badRequestLine:
 		code, detail = "malformed-request-line", "The request line is not METHOD SP TARGET SP HTTP/1.1 CR LF."
 	case badVersion:
@@ -77,7 +83,7 @@ func (v violation) refusal() *httperr.Error {
 	case badHost:
 		code, detail = "bad-host", "The host is malformed."
 	case forbiddenTrailer:
-		code, detail = "forbidden-trailer", "The trailer contains a field that frames or routes the request."
+		code, detail = "forbidden-trailer", "The trailer contains, or the Trailer field announces, a field that frames or routes the request."
 	}
 	return &httperr.Error{Status: status, Code: code, Detail: detail}
 }

@@ -48,6 +48,12 @@ func (e *Error) With(name, value string) *Error {
 	return e
 }
 
+// MethodNotAllowed returns the refusal of a method that no app gets: CONNECT and TRACE. A 405 needs the field Allow, RFC 9110 §15.5.6.
+func MethodNotAllowed() *Error {
+	e := &Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "This method is not allowed."}
+	return e.With("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+}
+
 // From returns err's *Error, or an internal error that hides err from the client.
 func From(err error) *Error {
 	var e *Error

@@ -91,10 +91,10 @@ func (s *renewer) serve(w http.ResponseWriter, r *http.Request, next stage.Handl
 	}
 	tokens, err := s.refresh(r, presented)
 	if err != nil {
-		transport.ReplaceAccessToken(r.Header, "") // it has expired, and would only hide the reason
+		s.TokenTransport.ReplaceAccessToken(r.Header, "") // it has expired, and would only hide the reason
 		return s.refused(w, r, next, err)
 	}
-	transport.ReplaceAccessToken(r.Header, tokens.Token)
+	s.TokenTransport.ReplaceAccessToken(r.Header, tokens.Token)
 	// The cookies are set now, because the header of an accepted upgrade is not written through the ResponseWriter.
 	s.TokenTransport.SetCookies(w.Header(), tokens)
 	return uncached(next).ServeHTTP(w, r)
@@ -122,7 +122,7 @@ func (s *renewer) applies(r *http.Request) bool {
 	if r.Method == http.MethodOptions || s.Skip != nil && s.Skip.Match(r.Method, request.From(r).Path) {
 		return false
 	}
-	access, n := transport.AccessToken(r.Header)
+	access, n := s.TokenTransport.AccessToken(r.Header)
 	if n > 1 || n == 1 && s.Now().Before(expiry(access).Add(s.Leeway)) {
 		return false
 	}

@@ -10,17 +10,17 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 )
 
-// clearMalformed deletes cookies that cannot be tokens, in the response of next. Cookies that a later stage sets replace that.
+// clearMalformed deletes cookies of this policy that cannot be tokens, in the response of next. Cookies that a later stage sets replace that.
 func (c *TokenTransport) clearMalformed(w http.ResponseWriter, r *http.Request, next stage.Handler, refresh string, hasRefresh bool) stage.Handler {
 	cleared := false
 	if hasRefresh {
 		if _, err := session.ParseRefresh(refresh); err != nil {
-			c.set(w.Header(), RefreshCookie, "", time.Time{})
+			c.set(w.Header(), c.refresh, "", time.Time{})
 			cleared = true
 		}
 	}
-	if access, n := AccessToken(r.Header); n > 0 && !isJWS(access) {
-		c.set(w.Header(), AccessCookie, "", time.Time{})
+	if access, n := c.AccessToken(r.Header); n > 0 && !isJWS(access) {
+		c.set(w.Header(), c.access, "", time.Time{})
 		cleared = true
 	}
 	if !cleared {

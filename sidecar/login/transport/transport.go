@@ -4,6 +4,8 @@ package transport
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,12 +22,16 @@ import (
 	"github.com/posterndev/postern/sidecar/login/token"
 )
 
-// The names of the cookies. The prefix __Host- makes browsers reject them from other hosts of the site, without Secure, or with
-// another path (RFC 6265bis §4.1.3.2). Browsers send both with every request; Guard removes the refresh token from each.
+// The names of the cookies, to which TokenTransportConfig.Owner adds a suffix. The prefix __Host- makes browsers reject them from
+// other hosts of the site, without Secure, or with another path (RFC 6265bis §4.1.3.2). Browsers send both with every request; Guard
+// removes the refresh token from each.
 const (
-	AccessCookie  = "__Host-postern-access"
-	RefreshCookie = "__Host-postern-refresh"
+	AccessCookie  = reservedCookies + "access"
+	RefreshCookie = reservedCookies + "refresh"
 )
+
+// reservedCookies begins the names of the cookies of all policies.
+const reservedCookies = "__Host-postern-"
 
 // Delivery is how clients receive their tokens.
 type Delivery string
@@ -54,6 +60,11 @@ type TokenTransportConfig struct {
 	// TrustedOrigins are further origins ("https://app.example.com") whose pages may send unsafe requests with the cookies and
 	// log users in, such as those that CORS allows with credentials.
 	TrustedOrigins []string
+	// Owner names the policy among all that may serve the same host: the names of the cookies end in a digest of it. The path of a
+	// __Host- cookie is always /, so policies with the same names would replace and delete the cookies of each other.
+	Owner string
+	// Read are cookies that later stages read: Guard leaves them in the request, also if they belong to another policy.
+	Read []string
 	// Now defaults to time.Now.
 	Now func() time.Time
 }
@@ -65,6 +76,9 @@ type TokenTransport struct {
 	protection *http.CrossOriginProtection
 	trusted    []check.OriginPattern
 	now        func() time.Time
+	// access and refresh are the names of the cookies.
+	access, refresh string
+	read            []string
 }
 
 // NewTokenTransport returns a TokenTransport. Its error says which setting to change.
@@ -72,7 +86,8 @@ func NewTokenTransport(cfg TokenTransportConfig) (*TokenTransport, error) {
 	if cfg.Delivery != Body && cfg.Delivery != Cookie {
 		return nil, errors.New("building token transport: delivery must be Body or Cookie")
 	}
-	c := &TokenTransport{delivery: cfg.Delivery, sameSite: http.SameSiteLaxMode, protection: http.NewCrossOriginProtection(), now: cfg.Now}
+	c := &TokenTransport{delivery: cfg.Delivery, sameSite: http.SameSiteLaxMode, protection: http.NewCrossOriginProtection(), now: cfg.Now, read: cfg.Read}
+	c.access, c.refresh = CookieNames(cfg.Owner)
 	switch cfg.SameSite {
 	case Lax, "":
 	case Strict:
@@ -89,14 +104,27 @@ func NewTokenTransport(cfg TokenTransportConfig) (*TokenTransport, error) {
 	return c, nil
 }
 
+// ownerBytes is how much of the digest of an owner is in a cookie's name, in bytes.
+const ownerBytes = 4
+
+// CookieNames returns the names of the cookies of an owner.
+func CookieNames(owner string) (access, refresh string) {
+	if owner == "" {
+		return AccessCookie, RefreshCookie
+	}
+	digest := sha256.Sum256([]byte(owner))
+	suffix := "-" + hex.EncodeToString(digest[:ownerBytes])
+	return AccessCookie + suffix, RefreshCookie + suffix
+}
+
 // Delivery returns how clients receive their tokens.
 func (c *TokenTransport) Delivery() Delivery { return c.delivery }
 
 // SetCookies adds the cookies for t to h. A cookie expires with its token, the refresh cookie with the session.
 func (c *TokenTransport) SetCookies(h http.Header, t token.Tokens) {
 	NoStore(h)
-	c.set(h, AccessCookie, t.Token, t.Expires)
-	c.set(h, RefreshCookie, string(t.Refresh.Reveal()), t.Session.AbsoluteExpiry)
+	c.set(h, c.access, t.Token, t.Expires)
+	c.set(h, c.refresh, string(t.Refresh.Reveal()), t.Session.AbsoluteExpiry)
 }
 
 func (c *TokenTransport) set(h http.Header, name, value string, expires time.Time) {
@@ -115,15 +143,16 @@ func (c *TokenTransport) ClearCookies(h http.Header) {
 	if c.delivery != Cookie {
 		return
 	}
-	c.set(h, AccessCookie, "", time.Time{})
-	c.set(h, RefreshCookie, "", time.Time{})
+	c.set(h, c.access, "", time.Time{})
+	c.set(h, c.refresh, "", time.Time{})
 }
 
 // Guard returns the stage for requests with the cookies; nil with delivery Body. It must come before authentication. For each
 // request it:
 //   - removes the refresh token, so that it never reaches the app or its logs. RefreshToken returns it to later stages. A request
 //     with two is refused with 400;
-//   - makes the browser delete a cookie that cannot be a token, because browsers would send it for as long as it lives;
+//   - removes the cookies of other policies from the request, unless a later stage reads them. The browser keeps them;
+//   - makes the browser delete a cookie of its own that cannot be a token, because browsers would send it for as long as it lives;
 //   - refuses, with 403 cross-origin, unsafe methods and WebSocket handshakes from another origin that carry one of the cookies
 //     (CSRF, cross-site WebSocket hijacking). Sec-Fetch-Site decides. If it is absent, Origin is compared with Host. A request
 //     with neither does not come from a browser (see net/http.CrossOriginProtection).
@@ -135,7 +164,8 @@ func (c *TokenTransport) Guard() stage.Stage {
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
-			refresh, hasRefresh, twice := takeCookie(r.Header, RefreshCookie)
+			refresh, hasRefresh, twice := takeCookie(r.Header, c.refresh)
+			c.dropForeign(r.Header)
 			next := c.clearMalformed(w, r, next, refresh, hasRefresh)
 			if twice {
 				refresh = ""
@@ -144,7 +174,7 @@ func (c *TokenTransport) Guard() stage.Stage {
 					return err
 				}
 			}
-			if _, hasAccess := findCookie(r.Header, AccessCookie); hasRefresh || hasAccess {
+			if _, hasAccess := findCookie(r.Header, c.access); hasRefresh || hasAccess {
 				if err := c.CheckOrigin(r); err != nil {
 					return err
 				}
@@ -171,10 +201,10 @@ func Device(r *http.Request) session.Device {
 }
 
 // AccessToken returns the value of the access cookie; n is the number of such cookies.
-func AccessToken(h http.Header) (value string, n int) {
+func (c *TokenTransport) AccessToken(h http.Header) (value string, n int) {
 	for _, line := range h["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			if field.CookieName(pair) != AccessCookie {
+			if field.CookieName(pair) != c.access {
 				continue
 			}
 			if n++; n == 1 {
@@ -187,12 +217,12 @@ func AccessToken(h http.Header) (value string, n int) {
 }
 
 // ReplaceAccessToken replaces the access cookie of a request; an empty token removes it.
-func ReplaceAccessToken(h http.Header, token string) {
-	_, _, _ = takeCookie(h, AccessCookie)
+func (c *TokenTransport) ReplaceAccessToken(h http.Header, token string) {
+	_, _, _ = takeCookie(h, c.access)
 	if token == "" {
 		return
 	}
-	pair := AccessCookie + "=" + token
+	pair := c.access + "=" + token
 	if others := h["Cookie"]; len(others) > 0 {
 		pair = strings.Join(others, "; ") + "; " + pair
 	}
@@ -205,24 +235,42 @@ func takeCookie(h http.Header, name string) (value string, found, twice bool) {
 	if !found {
 		return "", false, false
 	}
+	n := dropCookies(h, func(other string) bool { return other == name })
+	return value, true, n > 1
+}
+
+// dropForeign removes the cookies of other policies of the same host, whose apps may not have each other's tokens.
+func (c *TokenTransport) dropForeign(h http.Header) {
+	foreign := func(name string) bool {
+		return strings.HasPrefix(name, reservedCookies) && name != c.access && !slices.Contains(c.read, name)
+	}
+	if slices.ContainsFunc(h["Cookie"], func(line string) bool { return strings.Contains(line, reservedCookies) }) {
+		dropCookies(h, foreign)
+	}
+}
+
+// dropCookies removes the cookies whose names match and returns their number.
+func dropCookies(h http.Header, match func(name string) bool) (n int) {
 	var others []string
-	n := 0
 	for _, line := range h["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
 			pair = strings.Trim(pair, " \t")
 			switch {
-			case field.CookieName(pair) == name:
+			case match(field.CookieName(pair)):
 				n++
 			case pair != "":
 				others = append(others, pair)
 			}
 		}
 	}
+	if n == 0 {
+		return 0
+	}
 	delete(h, "Cookie")
 	if len(others) > 0 {
 		h["Cookie"] = []string{strings.Join(others, "; ")}
 	}
-	return value, true, n > 1
+	return n
 }
 
 // findCookie returns the first cookie of the name. It splits at semicolons only, as the most lenient app does.

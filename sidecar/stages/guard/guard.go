@@ -18,9 +18,6 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// allow is the Allow field of a 405 response, which RFC 9110 §15.5.6 requires.
-const allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-
 // Config configures the stage.
 type Config struct {
 	// Paths says which paths pass; nil for those without ambiguous characters.
@@ -62,8 +59,7 @@ func checkMethod(method string) *httperr.Error {
 	switch {
 	case method == http.MethodConnect || method == http.MethodTrace:
 		// CONNECT would open a tunnel that no rule inspects; TRACE echoes credentials.
-		err := &httperr.Error{Status: http.StatusMethodNotAllowed, Code: "method-not-allowed", Detail: "This method is not allowed."}
-		return err.With("Allow", allow)
+		return httperr.MethodNotAllowed()
 	case !check.IsMethod(method):
 		return refuse("bad-method", "The method is malformed.", nil)
 	}

@@ -65,7 +65,7 @@ type requestBody struct {
 	in       *http.Request
 	trailer  http.Header
 	exchange *exchange
-	// closed says that the transport has closed the body. What fails after that is not the client's fault.
+	// closed says that the transport has closed the body. What fails after that is not the client's fault, unless its context had ended.
 	closed atomic.Bool
 }
 
@@ -82,6 +82,8 @@ func (b *requestBody) Close() error {
 // Read also copies the trailer at the end: the server fills in.Trailer only then, and the transport reads the trailer
 // of its own request right after.
 func (b *requestBody) Read(p []byte) (int, error) {
+	b.exchange.reading <- struct{}{}
+	defer func() { <-b.exchange.reading }()
 	n, err := b.ReadCloser.Read(p)
 	switch err {
 	case nil:
@@ -90,7 +92,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 			b.trailer[name] = b.in.Trailer[name]
 		}
 	default:
-		if !b.closed.Load() {
+		if !b.closed.Load() || b.in.Context().Err() != nil {
 			b.exchange.bodyErr.CompareAndSwap(nil, &err)
 		}
 	}

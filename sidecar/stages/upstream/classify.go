@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
@@ -14,10 +15,13 @@ import (
 // client receives it. The number is nginx's.
 const StatusClientClosedRequest = 499
 
-// classify returns why there is no response. It checks the client's context first, then the client's body, then the
-// app.
+// classify returns why there is no response. It checks the client first, then the client's body, then the app. In HTTP/1.1 net/http
+// takes every error of reading the body for a client that has disconnected, and ends the context just before Read returns the error.
 func classify(client context.Context, x *exchange, cause error) *httperr.Error {
 	if gone(client) {
+		if err := x.awaitBody(); err != nil && refusesBody(*err) {
+			return reqbody.Refusal(*err)
+		}
 		return &httperr.Error{Status: StatusClientClosedRequest, Code: "client-closed-request", Detail: "The client closed the request.", Cause: cause}
 	}
 	if err := x.bodyErr.Load(); err != nil {
@@ -32,4 +36,10 @@ func classify(client context.Context, x *exchange, cause error) *httperr.Error {
 		return &httperr.Error{Status: http.StatusGatewayTimeout, Code: "app-timeout", Detail: "The application did not respond in time.", Cause: cause}
 	}
 	return &httperr.Error{Status: http.StatusBadGateway, Code: "app-bad-response", Detail: "The application sent an invalid response.", Cause: cause}
+}
+
+// refusesBody reports whether the sidecar itself ended the body: its framing is wrong, or it is too slow.
+func refusesBody(err error) bool {
+	var refusal *httperr.Error
+	return errors.As(err, &refusal) || errors.Is(err, os.ErrDeadlineExceeded)
 }

@@ -241,6 +241,45 @@ func TestClientBodyErrors(t *testing.T) {
 	}
 }
 
+// TestSlowBodyIsNoDisconnect: an HTTP/1.1 body whose deadline passes is refused with 408, although net/http ends the context of its
+// request; a client that leaves in its body is gone.
+func TestSlowBodyIsNoDisconnect(t *testing.T) {
+	tests := map[string]struct {
+		leave      bool
+		wantStatus int
+	}{"slow": {wantStatus: 408}, "gone": {leave: true, wantStatus: StatusClientClosedRequest}}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			arrived := make(chan func(time.Time) error, 1)
+			d := doorTo(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) }, func(next stage.Handler) stage.Handler {
+				return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
+					arrived <- http.NewResponseController(w).SetReadDeadline
+					return next.ServeHTTP(w, r)
+				})
+			})
+			conn, err := net.Dial("tcp", d.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(waitLimit))
+			_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")
+			end := wait(t, arrived, "the request")
+			if tt.leave {
+				_ = conn.Close()
+			} else {
+				_ = end(time.Now())
+			}
+			if e := httperr.From(wait(t, d.errs, "the stage's error")); e.Status != tt.wantStatus {
+				t.Errorf("error %v", e)
+			}
+			if answer, err := io.ReadAll(conn); !tt.leave && (err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 408 ")) {
+				t.Errorf("%q, %v", answer, err)
+			}
+		})
+	}
+}
+
 // TestPostIsNotRepeated: a POST that has reached the app is never sent twice, whatever its outcome.
 func TestPostIsNotRepeated(t *testing.T) {
 	seen := make(chan string, 10)

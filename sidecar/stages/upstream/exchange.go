@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
@@ -24,7 +25,7 @@ type exchangeKey struct{}
 func exchangeOf(r *http.Request) *exchange {
 	x, ok := r.Context().Value(exchangeKey{}).(*exchange)
 	if !ok {
-		return &exchange{}
+		return &exchange{reading: make(chan struct{}, 1)}
 	}
 	return x
 }
@@ -45,8 +46,24 @@ type exchange struct {
 	err, readErr, writeErr error
 	// watch may end the response.
 	watch watch
-	// bodyErr is why reading the client's body failed. The transport's goroutine sets it.
+	// bodyErr is why reading the client's body failed. The transport's goroutine sets it, and holds reading while it reads.
 	bodyErr atomic.Pointer[error]
+	reading chan struct{}
+}
+
+// bodyWait bounds waiting for a read of a body whose client is gone. The read ends at once, except in an unknown case.
+const bodyWait = time.Second
+
+// awaitBody waits for a read of the client's body that is ending, and returns why it failed, or nil.
+func (x *exchange) awaitBody() *error {
+	ended := time.NewTimer(bodyWait)
+	defer ended.Stop()
+	select {
+	case x.reading <- struct{}{}:
+		<-x.reading
+	case <-ended.C:
+	}
+	return x.bodyErr.Load()
 }
 
 // failure returns the first known reason, or nil.
