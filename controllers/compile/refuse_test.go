@@ -46,7 +46,7 @@ func refusals() map[string]refusal {
 		`jwks {"keys":[{"kty":"EC"}]}`:    {inline, "write a JSON Web Key Set"},
 		"jwks null":                       {inline, "write a JSON Web Key Set"},
 		"jwks private key":                {inline, "publish public keys only"},
-		"jwks use enc":                    {inline, "its use is not sig"},
+		"jwks use enc":                    {inline, "it is for encryption (use: enc)"},
 		"jwks alg RS256":                  {inline, "its alg does not fit"},
 		"c2h dup case":                    {"spec.jwt.providers[0].claimsToHeaders[1].header", "choose another"},
 		"limit 999999999/second":          {"spec.rateLimits[0].limit", "write at most 1000000"},
