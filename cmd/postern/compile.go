@@ -16,7 +16,7 @@ func newCompileCommand() *cobra.Command {
 		Short: "Print the document that a sidecar would run",
 		Long: "Prints the document that a sidecar would run. It includes the TokenRevocations of the files, as if they were created now.\n" +
 			"Several files are read as one. Without the policy's SidecarClass, the document is that of a class without fields.",
-		Args: cobra.NoArgs,
+		Args: onlyFiles,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			document, err := compileFiles(cmd, files, policy)
 			if err != nil {

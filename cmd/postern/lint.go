@@ -29,7 +29,7 @@ func newLintCommand() *cobra.Command {
 			"What kubectl get -o yaml prints can be a file. A note on standard error says what was not checked, because a SidecarClass or a\n" +
 			"Secret is not in the files. The exit code is 1 if a policy would be refused, or if a file has no object of Postern, because\n" +
 			"then nothing was checked.",
-		Args: cobra.NoArgs,
+		Args: onlyFiles,
 		RunE: func(cmd *cobra.Command, _ []string) error { return lint(cmd, files) },
 	}
 	addFilesFlag(cmd, &files)

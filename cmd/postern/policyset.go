@@ -85,6 +85,9 @@ func readFile(name string, stdin io.Reader) ([]byte, error) {
 			return nil, err
 		}
 		defer file.Close()
+		if info, err := file.Stat(); err == nil && info.IsDir() {
+			return nil, fmt.Errorf("%s is a directory: write -f before each of its files", name)
+		}
 		in = file
 	}
 	return io.ReadAll(io.LimitReader(in, manifest.MaxSize+1))

@@ -30,7 +30,7 @@ func newRunCommand() *cobra.Command {
 			"Without a redis, limits, sessions and revocations are in memory, and are lost when the process ends.\n\n" +
 			"Several files are read as one. They are watched: a changed policy is enforced within about a second, without a restart. If a change is not valid, it is\n" +
 			"reported, and the previous policy stays active.",
-		Args: cobra.NoArgs,
+		Args: onlyFiles,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	addPolicyFlags(cmd, &o.files, &o.policy)
@@ -65,6 +65,9 @@ func (o *runOptions) run(cmd *cobra.Command) error {
 	}
 	if s.Document, err = watch.start(ctx, content); err != nil {
 		return err
+	}
+	if watch.classless != "" {
+		s.Logger.Info("the SidecarClass that the policy names is not in the files, so it runs without redis, vault and trustedProxies", "class", watch.classless, "change", "add it with -f")
 	}
 	if len(watch.watched) > 0 {
 		updates := make(chan *compiled.Policy)

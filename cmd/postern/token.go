@@ -44,7 +44,7 @@ func newTokenCommand() *cobra.Command {
 
 func newKeyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "new-key", Short: "Print a new ES256 key pair", Args: cobra.NoArgs,
+		Use: "new-key", Short: "Print a new ES256 key pair", Args: onlyFlags,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			key, err := generateKey()
 			if err != nil {
@@ -58,7 +58,7 @@ func newKeyCommand() *cobra.Command {
 func newJWKSCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use: "jwks --key key.json", Short: "Print the public key as a JSON Web Key Set", Args: cobra.NoArgs,
+		Use: "jwks --key key.json", Short: "Print the public key as a JSON Web Key Set", Args: onlyFlags,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			key, err := readKey(file, cmd.InOrStdin())
 			if err != nil {
@@ -76,7 +76,7 @@ func newSignCommand() *cobra.Command {
 	var file string
 	var c claims
 	cmd := &cobra.Command{
-		Use: "sign --key key.json --issuer … --audience … --subject …", Short: "Print a token signed with the key", Args: cobra.NoArgs,
+		Use: "sign --key key.json --issuer … --audience … --subject …", Short: "Print a token signed with the key", Args: onlyFlags,
 		Long: "Prints a token signed with the key. --issuer must equal the issuer of the policy's provider, and --audience one of its audiences.\n" +
 			"A warning on standard error names what is missing. The token is printed nevertheless, to try what a policy does with it.",
 		RunE: func(cmd *cobra.Command, _ []string) error {

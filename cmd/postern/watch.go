@@ -34,6 +34,8 @@ type policyWatch struct {
 	document []byte
 	revision int64
 	created  map[string]time.Time
+	// classless has the name of the SidecarClass that the policy names, if the files that were read last do not have it.
+	classless string
 	// failures counts the failed reads since the last successful one.
 	failures int
 }
@@ -155,6 +157,10 @@ func (w *policyWatch) compile(ctx context.Context, content [][]byte) (*compiled.
 		return nil, err
 	}
 	w.created = s.creations()
+	w.classless = ""
+	if len(s.unknown.classes) > 0 {
+		w.classless = s.unknown.classes[0].name
+	}
 	return document, nil
 }
 
