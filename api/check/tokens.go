@@ -243,6 +243,7 @@ func (c *checker) tokens(p *compiled.Policy) {
 	c.tokenTimes(t)
 	c.signingKey(t)
 	c.endpoints(t)
+	c.logoutRedirect(t)
 }
 
 func (c *checker) tokenTimes(t *compiled.Tokens) {
@@ -290,9 +291,34 @@ func (c *checker) endpoints(t *compiled.Tokens) {
 	}
 	path := strings.TrimSuffix(u.Path, "/")
 	documents := []string{"/.well-known/jwks.json", path + "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server" + path}
-	for _, name := range []string{"/refresh", "/logout", "/logout-all", "/sessions", "/backchannel-logout"} {
+	for _, name := range endpointNames() {
 		if slices.Contains(documents, t.Prefix+name) {
 			c.addf(field, "%s is the path of the issuer's discovery document; choose another prefix, for example /auth", t.Prefix+name)
+		}
+	}
+}
+
+// endpointNames are the paths of the endpoints, under the prefix.
+func endpointNames() []string {
+	return []string{"/refresh", "/logout", "/logout-all", "/sessions", "/backchannel-logout"}
+}
+
+// logoutRedirect checks the page after a logout. An endpoint is no page.
+func (c *checker) logoutRedirect(t *compiled.Tokens) {
+	const field = "spec.tokens.endpoints.logoutRedirect"
+	if t.LogoutRedirect == "" {
+		return
+	}
+	if err := RedirectPath(t.LogoutRedirect); err != nil {
+		c.add(field, err)
+		return
+	}
+	path, _, _ := strings.Cut(t.LogoutRedirect, "?")
+	path, _, _ = strings.Cut(path, "#")
+	path = strings.TrimSuffix(path, "/")
+	for _, name := range endpointNames() {
+		if path == t.Prefix+name {
+			c.addf(field, "%s is an endpoint of the sidecar, and no page; write the page to show after a logout, for example /login", path)
 		}
 	}
 }

@@ -37,7 +37,9 @@ type Tokens struct {
 	Prefix string   `json:"prefix"`
 	Leeway Duration `json:"leeway"`
 	// ClearSiteData is None, Cache, CacheAndStorage or All; empty is None.
-	ClearSiteData   string          `json:"clearSiteData,omitempty"`
+	ClearSiteData string `json:"clearSiteData,omitempty"`
+	// LogoutRedirect is a path of the same host, or empty.
+	LogoutRedirect  string          `json:"logoutRedirect,omitempty"`
 	ClaimsToHeaders []ClaimToHeader `json:"claimsToHeaders,omitempty"`
 	ForwardToken    bool            `json:"forwardToken,omitempty"`
 }

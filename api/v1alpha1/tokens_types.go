@@ -208,6 +208,13 @@ type TokenEndpoints struct {
 	// scripts, or with All also every cookie of the site, including those of its other hosts.
 	// +optional
 	ClearSiteData ClearSiteData `json:"clearSiteData,omitempty"`
+	// LogoutRedirect is the page that the browser shows after a form has posted to logout or logout-all, such as /login. It is a path of
+	// the same host, and may have a query. Such a logout is answered by 303 instead of 204. Scripts still get 204. If unset, every logout
+	// is answered by 204, and a form stays on its page.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^/([!-.0-\[\]-~][!-\[\]-~]*)?$")`,message="not a path of the same host: write / and the page to show after a logout, such as /login"
+	LogoutRedirect string `json:"logoutRedirect,omitempty"`
 }
 
 // ClearSiteData is what a logout makes the browser delete.

@@ -9,14 +9,16 @@ import (
 )
 
 func newCompileCommand() *cobra.Command {
-	var file, policy string
+	var files []string
+	var policy string
 	cmd := &cobra.Command{
-		Use:   "compile -f policy.yaml",
+		Use:   "compile -f policy.yaml [-f class.yaml …]",
 		Short: "Print the document that a sidecar would run",
-		Long:  "Prints the document that a sidecar would run. It includes the TokenRevocations of the file, as if they were created now.",
-		Args:  cobra.NoArgs,
+		Long: "Prints the document that a sidecar would run. It includes the TokenRevocations of the files, as if they were created now.\n" +
+			"Several files are read as one. Without the policy's SidecarClass, the document is that of a class without fields.",
+		Args: onlyFiles,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			document, err := compileFile(cmd, file, policy)
+			document, err := compileFiles(cmd, files, policy)
 			if err != nil {
 				return err
 			}
@@ -28,35 +30,53 @@ func newCompileCommand() *cobra.Command {
 			return nil
 		},
 	}
-	addPolicyFlags(cmd, &file, &policy)
+	addPolicyFlags(cmd, &files, &policy)
 	return cmd
 }
 
-func addPolicyFlags(cmd *cobra.Command, file, policy *string) {
-	cmd.Flags().StringVarP(file, "filename", "f", "", "file with manifests, - for standard input")
-	cmd.Flags().StringVar(policy, "policy", "", "name of the policy, if the file has several")
+// addFilesFlag adds the required flag -f.
+func addFilesFlag(cmd *cobra.Command, files *[]string) {
+	cmd.Flags().StringArrayVarP(files, "filename", "f", nil, "file with manifests, - for standard input; may be repeated, and the files are read as one")
 	_ = cmd.MarkFlagRequired("filename")
 }
 
-// compileFile returns the document of the file's policy. It prints problems to standard error.
-func compileFile(cmd *cobra.Command, file, policy string) (*compiled.Policy, error) {
-	f, err := readPolicies(cmd.Context(), file, cmd.InOrStdin())
+func addPolicyFlags(cmd *cobra.Command, files *[]string, policy *string) {
+	addFilesFlag(cmd, files)
+	cmd.Flags().StringVar(policy, "policy", "", "name of the policy, if the files have several")
+}
+
+// compileFiles returns the document of the files' policy. It prints problems to standard error.
+func compileFiles(cmd *cobra.Command, files []string, policy string) (*compiled.Policy, error) {
+	s, err := readPolicies(cmd.Context(), files, cmd.InOrStdin())
 	if err != nil {
 		return nil, err
 	}
-	return f.document(policy, func() error { return f.report(cmd.ErrOrStderr()) })
+	document, err := s.document(policy, func() error { return s.report(cmd.ErrOrStderr()) })
+	if note := s.withoutClass(); note != "" && err == nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), escaped("note: "+note))
+	}
+	return document, err
 }
 
-// document returns the document of the file's only policy, or of the named one. report prints the problems of the file, and
+// withoutClass says that the files have no SidecarClass for the compiled policy. It is empty if they have.
+func (s *policySet) withoutClass() string {
+	if len(s.unknown.classes) == 0 {
+		return ""
+	}
+	return "the files do not have " + listed(s.unknown.classes, "the SidecarClass %q", "the default SidecarClass") +
+		": compiled with a class without fields, so without redis, vault and trustedProxies; add the class with -f"
+}
+
+// document returns the document of the set's only policy, or of the named one. report prints the problems of the files, and
 // returns an error if the policy cannot run.
-func (f *policyFile) document(policy string, report func() error) (*compiled.Policy, error) {
-	p, err := f.only(policy)
+func (s *policySet) document(policy string, report func() error) (*compiled.Policy, error) {
+	p, err := s.only(policy)
 	if err != nil {
 		_ = report() // why the policy is not valid is the more useful message
 		return nil, err
 	}
-	document := f.compile(p)
-	f.judgeRevocations()
+	document := s.compile(p)
+	s.judgeRevocations()
 	if err := report(); err != nil {
 		return nil, err
 	}

@@ -4,11 +4,15 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/compile"
+	"github.com/posterndev/postern/controllers/manifest"
 	"github.com/posterndev/postern/sidecar/chain"
 )
 
@@ -18,64 +22,135 @@ var errNoObjects = errors.New("no objects found: the file has no SecurityPolicy,
 func newLintCommand() *cobra.Command {
 	var files []string
 	cmd := &cobra.Command{
-		Use:   "lint -f policy.yaml …",
+		Use:   "lint -f policy.yaml [-f class.yaml …]",
 		Short: "Check policies, and print each problem with file, line and field",
 		Long: "Checks policies like the API server, with the schema and the CEL rules of this version's CRDs, and then like the\n" +
-			"operator and the sidecar. It needs no cluster. The exit code is 1 if a policy would be refused, or if a file has no object\n" +
-			"of Postern, because then nothing was checked.",
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			// The command prints what it returns, except for findings, which are printed with their file.
-			var refused, unread error
-			for _, name := range files {
-				switch err := lint(cmd, name); {
-				case errors.Is(err, errFindings):
-					refused = err
-				case err != nil:
-					unread = errors.Join(unread, err)
-				}
-			}
-			return cmp.Or(unread, refused)
-		},
+			"operator and the sidecar. It needs no cluster. Several files are read as one: a class in one applies to the policies in another.\n" +
+			"What kubectl get -o yaml prints can be a file. A note on standard error says what was not checked, because a SidecarClass or a\n" +
+			"Secret is not in the files. The exit code is 1 if a policy would be refused, or if a file has no object of Postern, because\n" +
+			"then nothing was checked.",
+		Args: onlyFiles,
+		RunE: func(cmd *cobra.Command, _ []string) error { return lint(cmd, files) },
 	}
-	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "file with manifests, - for standard input; may be repeated")
-	_ = cmd.MarkFlagRequired("filename")
+	addFilesFlag(cmd, &files)
 	return cmd
 }
 
-func lint(cmd *cobra.Command, name string) error {
-	f, err := readPolicies(cmd.Context(), name, cmd.InOrStdin())
-	if err != nil {
-		return err
-	}
-	f.absent = compile.UnknownClass()
-	for i := range f.objects.Policies {
-		p := &f.objects.Policies[i]
-		document := f.compile(p)
+// lint prints the findings of each file, and its verdict if it has no errors. Errors about files are returned. For findings,
+// which were printed, it returns errFindings.
+func lint(cmd *cobra.Command, files []string) error {
+	s, unread := readPolicies(cmd.Context(), files, cmd.InOrStdin())
+	s.absent = compile.UnknownClass()
+	for i := range s.objects.Policies {
+		p := &s.objects.Policies[i]
+		document := s.compile(p)
 		if document == nil {
 			continue
 		}
 		if err := chain.Check(document); err != nil {
-			f.findings = append(f.findings, p.Finding("spec", err.Error(), false))
+			s.find(p.Finding("spec", err.Error(), false))
 		}
 	}
-	f.judgeRevocations()
-	if err := f.report(cmd.OutOrStdout()); err != nil {
+	s.judgeClasses()
+	s.judgeRevocations()
+	s.judgeRepeated()
+	var refused error
+	for _, name := range s.files {
+		switch err := s.lintFile(cmd.OutOrStdout(), name); {
+		case errors.Is(err, errFindings):
+			refused = err
+		case err != nil:
+			unread = errors.Join(unread, err)
+		}
+	}
+	s.notChecked(cmd.ErrOrStderr())
+	return cmp.Or(unread, refused)
+}
+
+// lintFile prints the findings of one file, in the order of its lines, and its verdict.
+func (s *policySet) lintFile(w io.Writer, name string) error {
+	var findings []manifest.Finding
+	for _, f := range s.findings {
+		if f.File == name {
+			findings = append(findings, f)
+		}
+	}
+	slices.SortStableFunc(findings, func(a, b manifest.Finding) int { return cmp.Compare(a.Line, b.Line) })
+	if err := printFindings(w, findings); err != nil {
 		return err
 	}
-	if len(f.objects.Policies)+len(f.objects.Classes)+len(f.objects.Revocations) == 0 {
+	verdict := s.verdict(name)
+	if verdict == "" {
 		return fmt.Errorf("%s: %w", name, errNoObjects)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", name, f.verdict())
+	fmt.Fprintf(w, "%s: %s\n", name, verdict)
 	return nil
 }
 
-// verdict returns the last line about a file without errors.
-func (f *policyFile) verdict() string {
-	policies, classes, revocations := len(f.objects.Policies), len(f.objects.Classes), len(f.objects.Revocations)
-	read := enumerate(counted{policies, "policy", "policies"}, counted{classes, "class", "classes"}, counted{revocations, "revocation", "revocations"})
-	if policies+classes+revocations == 1 {
-		return read + " is valid"
+// judgeClasses checks the classes that no policy of the set has, as admission does.
+func (s *policySet) judgeClasses() {
+	empty := &manifest.Policy{}
+	empty.Namespace, empty.Name = "default", "empty"
+	for i := range s.objects.Classes {
+		class := &s.objects.Classes[i].SidecarClass
+		_, findings := compile.Compile(&empty.SecurityPolicy, class)
+		for _, found := range findings {
+			if strings.HasPrefix(found.Field, ofClass) {
+				s.find(s.place(empty, class, found))
+			}
+		}
 	}
-	return read + " are valid"
+}
+
+// judgeRepeated warns about an object that is in the set twice: in a cluster only the last one would exist.
+func (s *policySet) judgeRepeated() {
+	seen := map[string]string{}
+	check := func(name, file string, line int, warn func(field, message string) manifest.Finding) {
+		if at, ok := seen[name]; ok {
+			s.find(warn("metadata.name", "the same object is at "+at+": in a cluster, the one that is applied last replaces the other"))
+		}
+		seen[name] = fmt.Sprintf("%s:%d", file, line)
+	}
+	for i := range s.objects.Policies {
+		p := &s.objects.Policies[i]
+		check("SecurityPolicy "+fullName(namespaceOf(p), p.Name), p.File(), p.Line(),
+			func(field, message string) manifest.Finding { return p.Finding(field, message, true) })
+	}
+	for i := range s.objects.Classes {
+		c := &s.objects.Classes[i]
+		check("SidecarClass "+c.Name, c.File(), c.Line(), func(field, message string) manifest.Finding { return c.Finding(field, message, true) })
+	}
+	for i := range s.objects.Revocations {
+		r := &s.objects.Revocations[i]
+		check("TokenRevocation "+fullName(namespaceOf(r), r.Name), r.File(), r.Line(), r.Warning)
+	}
+}
+
+// verdict returns the last line about a file without errors. It is empty if nothing of the file was checked.
+func (s *policySet) verdict(file string) string {
+	policies := countIn(s.objects.Policies, func(p manifest.Policy) bool { return p.File() == file })
+	classes := countIn(s.objects.Classes, func(c manifest.Class) bool { return c.File() == file })
+	revocations := countIn(s.objects.Revocations, func(r manifest.Revocation) bool { return r.File() == file })
+	read := enumerate(counted{policies, "policy", "policies"}, counted{classes, "class", "classes"}, counted{revocations, "revocation", "revocations"})
+	switch {
+	case policies+classes+revocations == 1:
+		return read + " is valid"
+	case read != "":
+		return read + " are valid"
+	}
+	secrets := countIn(s.objects.Secrets, func(o manifest.Secret) bool { return o.File() == file })
+	if secrets == 0 || len(s.objects.Policies) == 0 {
+		return ""
+	}
+	return count(secrets, "Secret was", "Secrets were") + " compared with the policies, but for the values"
+}
+
+func countIn[T any](list []T, is func(T) bool) int {
+	n := 0
+	for _, member := range list {
+		if is(member) {
+			n++
+		}
+	}
+	return n
 }

@@ -38,7 +38,7 @@ func newRevokeCommand() *cobra.Command {
 			"  postern revoke --token - -n shop < token.jwt\n" +
 			"  postern revoke --subject user-42 -n shop --dry-run > revocation.yaml\n" +
 			"  postern revoke --subject user-42 --server http://127.0.0.1:15992",
-		Args: cobra.NoArgs,
+		Args: onlyFlags,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	o.target.addFlags(cmd)

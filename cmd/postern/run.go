@@ -15,24 +15,25 @@ import (
 
 // runOptions are the flags of postern run.
 type runOptions struct {
-	file, policy, upstream, logFormat string
-	server                            server.Standalone
+	files                       []string
+	policy, upstream, logFormat string
+	server                      server.Standalone
 }
 
 func newRunCommand() *cobra.Command {
 	o := &runOptions{}
 	cmd := &cobra.Command{
-		Use:   "run -f policy.yaml --upstream http://127.0.0.1:3000",
+		Use:   "run -f policy.yaml [-f class.yaml …] --upstream http://127.0.0.1:3000",
 		Short: "Enforce a policy in front of an app, without a cluster",
 		Long: "Runs the sidecar's request path on this machine, from the same YAML. The selector and the ports are ignored, because one\n" +
-			"listener serves the app. If the file has a SidecarClass, its redis, trustedProxies, connections, requests and upgrades apply.\n" +
+			"listener serves the app. If the files have the policy's SidecarClass, its redis, trustedProxies, connections, requests and upgrades apply.\n" +
 			"Without a redis, limits, sessions and revocations are in memory, and are lost when the process ends.\n\n" +
-			"The file is watched: a changed policy is enforced within about a second, without a restart. If a change is not valid, it is\n" +
+			"Several files are read as one. They are watched: a changed policy is enforced within about a second, without a restart. If a change is not valid, it is\n" +
 			"reported, and the previous policy stays active.",
-		Args: cobra.NoArgs,
+		Args: onlyFiles,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
-	addPolicyFlags(cmd, &o.file, &o.policy)
+	addPolicyFlags(cmd, &o.files, &o.policy)
 	f := cmd.Flags()
 	f.StringVar(&o.upstream, "upstream", "", "URL of the app, as http://host:port")
 	f.StringVar(&o.server.Listen, "listen", "127.0.0.1:8080", "address to listen on")
@@ -57,16 +58,18 @@ func (o *runOptions) run(cmd *cobra.Command) error {
 	held := newHeldWriter(out.w)
 	defer held.release(func() {})
 	s.Logger = out.to(held).logger(s.Level)
-	content, err := readFile(o.file, cmd.InOrStdin())
+	watch := &policyWatch{files: unique(o.files), policy: o.policy, log: s.Logger, report: reportTo(out, s.Logger)}
+	content, err := readFiles(watch.files, cmd.InOrStdin())
 	if err != nil {
 		return err
 	}
-	watch := &policyWatch{file: o.file, policy: o.policy, log: s.Logger, report: reportTo(out, s.Logger)}
 	if s.Document, err = watch.start(ctx, content); err != nil {
 		return err
 	}
-	watched := watchable(o.file)
-	if watched {
+	if watch.classless != "" {
+		s.Logger.Info("the SidecarClass that the policy names is not in the files, so it runs without redis, vault and trustedProxies", "class", watch.classless, "change", "add it with -f")
+	}
+	if len(watch.watched) > 0 {
 		updates := make(chan *compiled.Policy)
 		s.Updates = updates
 		go watch.run(ctx, updates)
@@ -74,7 +77,7 @@ func (o *runOptions) run(cmd *cobra.Command) error {
 	s.Started = func(address netip.AddrPort) {
 		held.release(func() {
 			if out.text {
-				welcome{s, o.file, watched, address}.print(out)
+				welcome{s, watch.files, watch.watched, address}.print(out)
 			}
 		})
 	}

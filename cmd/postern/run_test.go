@@ -168,3 +168,9 @@ func TestRunRejectsUnknownLogFormat(t *testing.T) {
 		t.Errorf("error = %v", err)
 	}
 }
+
+// TestRunSaysThatItHasNoClass: a policy that names a class does not run without its Redis in silence.
+func TestRunSaysThatItHasNoClass(t *testing.T) {
+	_, out := runInBackground(t, strings.Replace(openPolicy, "selector: {}", "selector: {}\n  sidecarClassName: edge", 1))
+	out.await(t, `"msg":"the SidecarClass that the policy names is not in the files, so it runs without redis, vault and trustedProxies","class":"edge"`)
+}

@@ -37,7 +37,7 @@ func newSessionsCommand() *cobra.Command {
 func newListSessionsCommand() *cobra.Command {
 	o := &sessionsOptions{}
 	cmd := &cobra.Command{
-		Use: "list --subject user-42 -n shop --policy accounts", Short: "List a subject's sessions, the last seen first", Args: cobra.NoArgs,
+		Use: "list --subject user-42 -n shop --policy accounts", Short: "List a subject's sessions, the last seen first", Args: onlyFlags,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.list(cmd) },
 	}
 	o.addFlags(cmd)
@@ -48,7 +48,7 @@ func newListSessionsCommand() *cobra.Command {
 func newEndSessionsCommand() *cobra.Command {
 	o := &sessionsOptions{}
 	cmd := &cobra.Command{
-		Use: "end --subject user-42 -n shop --policy accounts", Short: "End a subject's sessions, or one session, with its tokens", Args: cobra.NoArgs,
+		Use: "end --subject user-42 -n shop --policy accounts", Short: "End a subject's sessions, or one session, with its tokens", Args: onlyFlags,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.end(cmd) },
 	}
 	o.addFlags(cmd)

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ func newTokenCommand() *cobra.Command {
 
 func newKeyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "new-key", Short: "Print a new ES256 key pair", Args: cobra.NoArgs,
+		Use: "new-key", Short: "Print a new ES256 key pair", Args: onlyFlags,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			key, err := generateKey()
 			if err != nil {
@@ -57,7 +58,7 @@ func newKeyCommand() *cobra.Command {
 func newJWKSCommand() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use: "jwks --key key.json", Short: "Print the public key as a JSON Web Key Set", Args: cobra.NoArgs,
+		Use: "jwks --key key.json", Short: "Print the public key as a JSON Web Key Set", Args: onlyFlags,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			key, err := readKey(file, cmd.InOrStdin())
 			if err != nil {
@@ -75,7 +76,9 @@ func newSignCommand() *cobra.Command {
 	var file string
 	var c claims
 	cmd := &cobra.Command{
-		Use: "sign --key key.json --issuer … --audience … --subject …", Short: "Print a token signed with the key", Args: cobra.NoArgs,
+		Use: "sign --key key.json --issuer … --audience … --subject …", Short: "Print a token signed with the key", Args: onlyFlags,
+		Long: "Prints a token signed with the key. --issuer must equal the issuer of the policy's provider, and --audience one of its audiences.\n" +
+			"A warning on standard error names what is missing. The token is printed nevertheless, to try what a policy does with it.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			key, err := readKey(file, cmd.InOrStdin())
 			if err != nil {
@@ -85,14 +88,17 @@ func newSignCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			for _, text := range c.missing() {
+				fmt.Fprintln(cmd.ErrOrStderr(), "warning: "+text)
+			}
 			fmt.Fprintln(cmd.OutOrStdout(), token)
 			return nil
 		},
 	}
 	addKeyFlag(cmd, &file)
-	cmd.Flags().StringVar(&c.issuer, "issuer", "", "iss")
-	cmd.Flags().StringArrayVar(&c.audiences, "audience", nil, "aud; may be repeated")
-	cmd.Flags().StringVar(&c.subject, "subject", "", "sub")
+	cmd.Flags().StringVar(&c.issuer, "issuer", "", "iss; no provider accepts a token without it")
+	cmd.Flags().StringArrayVar(&c.audiences, "audience", nil, "aud; may be repeated, and providers with audiences require one")
+	cmd.Flags().StringVar(&c.subject, "subject", "", "sub, whom the token is for")
 	cmd.Flags().DurationVar(&c.lifetime, "lifetime", 15*time.Minute, "time from iat to exp; negative for an expired token")
 	cmd.Flags().StringArrayVar(&c.others, "claim", nil, "name=value, where value is JSON, or a string if it is not valid JSON; may be repeated")
 	return cmd
@@ -144,6 +150,23 @@ type claims struct {
 	issuer, subject   string
 	audiences, others []string
 	lifetime          time.Duration
+}
+
+// missing warns about each claim that a policy needs, and that neither a flag nor --claim sets.
+func (c claims) missing() (warnings []string) {
+	has := func(name string) bool {
+		return slices.ContainsFunc(c.others, func(other string) bool { return strings.HasPrefix(other, name+"=") })
+	}
+	if c.issuer == "" && !has("iss") {
+		warnings = append(warnings, "the token has no iss, so no provider of a policy accepts it: add --issuer with the issuer of the provider")
+	}
+	if len(c.audiences) == 0 && !has("aud") {
+		warnings = append(warnings, "the token has no aud, so a provider with audiences refuses it: add --audience with one of them")
+	}
+	if c.subject == "" && !has("sub") {
+		warnings = append(warnings, "the token has no sub, so it is for nobody: limits, headers and revocations by subject do not apply: add --subject")
+	}
+	return warnings
 }
 
 func sign(key jwk, c claims, now time.Time) (string, error) {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -16,22 +18,30 @@ import (
 // that a file is not read while an editor writes it.
 const watchInterval = 500 * time.Millisecond
 
-// policyWatch compiles a policy's file whenever its content changes.
+// policyWatch compiles a policy's files whenever the content of one changes.
 type policyWatch struct {
-	file, policy string
-	log          *slog.Logger
-	// report prints the findings of a file, and returns an error if they prevent the policy from running.
-	report func(*policyFile) error
+	files  []string
+	policy string
+	log    *slog.Logger
+	// report prints the findings of the files, and returns an error if they prevent the policy from running.
+	report func(*policySet) error
 
-	// last is the content that was compiled last, valid or not. seen is newer content that was read once.
-	last, seen []byte
-	// document is the last valid document, and created belongs to its file.
+	// last is the content of each file that was compiled last, valid or not. seen is newer content that was read once.
+	last, seen [][]byte
+	// watched has the files that can be read again.
+	watched []string
+	// document is the last valid document, and created belongs to its files.
 	document []byte
 	revision int64
 	created  map[string]time.Time
+	// classless has the name of the SidecarClass that the policy names, if the files that were read last do not have it.
+	classless string
 	// failures counts the failed reads since the last successful one.
 	failures int
 }
+
+// name returns the names of the files, for the log.
+func (w *policyWatch) name() string { return strings.Join(w.files, ", ") }
 
 // watchable reports whether a file can be read again. A pipe and standard input cannot.
 func watchable(name string) bool {
@@ -39,13 +49,18 @@ func watchable(name string) bool {
 	return name != "-" && err == nil && info.Mode().IsRegular()
 }
 
-// start compiles the file's content for the first time.
-func (w *policyWatch) start(ctx context.Context, content []byte) (*compiled.Policy, error) {
+// start compiles the content of the files for the first time.
+func (w *policyWatch) start(ctx context.Context, content [][]byte) (*compiled.Policy, error) {
 	document, err := w.compile(ctx, content)
 	if err != nil {
 		return nil, err
 	}
 	w.last, w.policy = content, document.Name
+	for _, name := range w.files {
+		if watchable(name) {
+			w.watched = append(w.watched, name)
+		}
+	}
 	w.accept(document)
 	return document, nil
 }
@@ -72,32 +87,32 @@ func (w *policyWatch) run(ctx context.Context, updates chan<- *compiled.Policy) 
 	}
 }
 
-// look reads the file, and returns its document if the document is valid and new.
+// look reads the files, and returns its document if the document is valid and new.
 func (w *policyWatch) look(ctx context.Context) *compiled.Policy {
-	content, err := w.read()
+	content, err := w.read(w.last)
 	if err != nil {
 		if w.failures++; w.failures == 2 { // ignore a single failure, because editors replace files
-			w.log.Error("policy file cannot be read, the previous policy stays active", "file", w.file, "error", err)
+			w.log.Error("policy file cannot be read, the previous policy stays active", "file", w.name(), "error", err)
 		}
 		return nil
 	}
 	w.failures = 0
-	if bytes.Equal(content, w.last) {
+	if equal(content, w.last) {
 		w.seen = nil
 		return nil
 	}
-	if w.seen == nil || !bytes.Equal(content, w.seen) {
+	if w.seen == nil || !equal(content, w.seen) {
 		w.seen = content
 		return nil
 	}
 	w.last, w.seen = content, nil
 	document, err := w.compile(ctx, content)
 	if err != nil {
-		w.log.Error("changed policy file refused, the previous policy stays active", "file", w.file, "error", err)
+		w.log.Error("changed policy file refused, the previous policy stays active", "file", w.name(), "error", err)
 		return nil
 	}
 	if !w.accept(document) {
-		w.log.Info("policy file changed, but the policy is the same", "file", w.file)
+		w.log.Info("policy file changed, but the policy is the same", "file", w.name())
 		return nil
 	}
 	return document
@@ -105,27 +120,47 @@ func (w *policyWatch) look(ctx context.Context) *compiled.Policy {
 
 var errNotRegular = errors.New("it is no longer a regular file")
 
-func (w *policyWatch) read() ([]byte, error) {
-	if _, err := os.Stat(w.file); err != nil {
-		return nil, err
+// read returns the content of each file. Of a pipe it returns the previous content, because a pipe can be read once.
+func (w *policyWatch) read(previous [][]byte) ([][]byte, error) {
+	out := slices.Clone(previous)
+	for i, name := range w.files {
+		if !slices.Contains(w.watched, name) {
+			continue
+		}
+		if _, err := os.Stat(name); err != nil {
+			return nil, err
+		}
+		if !watchable(name) {
+			return nil, fmt.Errorf("%s: %w", name, errNotRegular)
+		}
+		content, err := readFile(name, nil)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = content
 	}
-	if !watchable(w.file) {
-		return nil, errNotRegular
-	}
-	return readFile(w.file, nil)
+	return out, nil
 }
 
-func (w *policyWatch) compile(ctx context.Context, content []byte) (*compiled.Policy, error) {
-	f, err := parsePolicies(ctx, w.file, content)
+func equal(a, b [][]byte) bool { return slices.EqualFunc(a, b, bytes.Equal) }
+
+func (w *policyWatch) compile(ctx context.Context, content [][]byte) (*compiled.Policy, error) {
+	s := newPolicySet()
+	for i, name := range w.files {
+		if err := s.add(ctx, name, content[i]); err != nil {
+			return nil, err
+		}
+	}
+	s.created = w.created
+	document, err := s.document(w.policy, func() error { return w.report(s) })
 	if err != nil {
 		return nil, err
 	}
-	f.created = w.created
-	document, err := f.document(w.policy, func() error { return w.report(f) })
-	if err != nil {
-		return nil, err
+	w.created = s.creations()
+	w.classless = ""
+	if len(s.unknown.classes) > 0 {
+		w.classless = s.unknown.classes[0].name
 	}
-	w.created = f.creations()
 	return document, nil
 }
 
@@ -142,20 +177,20 @@ func (w *policyWatch) accept(document *compiled.Policy) bool {
 	return true
 }
 
-// reportTo returns a function that reports a file's findings: as lines like those of a compiler in text format, as log records in
+// reportTo returns a function that reports the findings of files: as lines like those of a compiler in text format, as log records in
 // JSON.
-func reportTo(o logOutput, log *slog.Logger) func(*policyFile) error {
-	return func(f *policyFile) error {
+func reportTo(o logOutput, log *slog.Logger) func(*policySet) error {
+	return func(s *policySet) error {
 		if o.text {
-			return f.report(o.w)
+			return s.report(o.w)
 		}
 		var failed error
-		for _, found := range f.findings {
+		for _, found := range s.findings {
 			level := slog.LevelWarn
 			if !found.Warning {
 				level, failed = slog.LevelError, errFindings
 			}
-			log.Log(context.Background(), level, "policy file finding", "file", fmt.Sprintf("%s:%d", f.name, found.Line),
+			log.Log(context.Background(), level, "policy file finding", "file", fmt.Sprintf("%s:%d", found.File, found.Line),
 				"object", found.Object, "field", found.Field, "finding", found.Message)
 		}
 		return failed

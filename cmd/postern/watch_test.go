@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -34,13 +35,17 @@ metadata: {name: ada}
 spec: {subject: ada}
 `
 
-// watching returns a watch of a file with this content, and its first document.
-func watching(t *testing.T, content string) (*policyWatch, *compiled.Policy) {
+// watching returns a watch of files with these contents, and its first document.
+func watching(t *testing.T, contents ...string) (*policyWatch, *compiled.Policy) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "policy.yaml")
-	write(t, file, content)
-	w := &policyWatch{file: file, log: slog.New(slog.DiscardHandler), report: reportTo(logOutput{w: &bytes.Buffer{}, text: true}, nil)}
-	first, err := w.start(t.Context(), []byte(content))
+	w := &policyWatch{log: slog.New(slog.DiscardHandler), report: reportTo(logOutput{w: &bytes.Buffer{}, text: true}, nil)}
+	dir, read := t.TempDir(), [][]byte(nil)
+	for i, content := range contents {
+		w.files = append(w.files, filepath.Join(dir, fmt.Sprintf("%d.yaml", i)))
+		write(t, w.files[i], content)
+		read = append(read, []byte(content))
+	}
+	first, err := w.start(t.Context(), read)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,14 +68,14 @@ func TestWatchWaitsForCompleteFile(t *testing.T) {
 	}
 	half := strings.Replace(openPolicy, "5/minute", "6/minute", 1)
 	whole := strings.Replace(openPolicy, "5/minute", "60/minute", 1)
-	write(t, w.file, half)
+	write(t, w.files[0], half)
 	w.look(t.Context())
-	write(t, w.file, whole)
+	write(t, w.files[0], whole)
 	got := lookTwice(t, w)
 	if got == nil || got.Revision != first.Revision+1 || got.RateLimits[0].Limit == first.RateLimits[0].Limit {
 		t.Fatalf("got %+v", got)
 	}
-	write(t, w.file, "# a comment\n"+whole)
+	write(t, w.files[0], "# a comment\n"+whole)
 	if got := lookTwice(t, w); got != nil {
 		t.Error("a changed comment returned a document")
 	}
@@ -87,7 +92,7 @@ func TestWatchRevokesOnce(t *testing.T) {
 		w.created[key] = w.created[key].Add(-time.Hour)
 	}
 	for _, limit := range []string{"6/minute", "7/minute"} {
-		write(t, w.file, strings.Replace(ownTokens, "5/minute", limit, 1)+revokeAda)
+		write(t, w.files[0], strings.Replace(ownTokens, "5/minute", limit, 1)+revokeAda)
 		document := lookTwice(t, w)
 		if document == nil || len(document.RevokedTokens) != 1 {
 			t.Fatalf("%s: document %+v", limit, document)
@@ -96,7 +101,7 @@ func TestWatchRevokesOnce(t *testing.T) {
 			t.Errorf("%s: the time of the revocation moved by %d s, want -3600 s", limit, moved)
 		}
 	}
-	write(t, w.file, ownTokens+strings.Replace(revokeAda, "subject: ada", "subject: bea", 1))
+	write(t, w.files[0], ownTokens+strings.Replace(revokeAda, "subject: ada", "subject: bea", 1))
 	if document := lookTwice(t, w); document == nil || document.RevokedTokens[0].Before < first.RevokedTokens[0].Before {
 		t.Errorf("a revocation with a changed spec is not treated as new: %+v", document)
 	}

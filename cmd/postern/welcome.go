@@ -14,16 +14,15 @@ import (
 // welcome is the text that postern run prints when it has started: what is enforced, and what to do next.
 type welcome struct {
 	server server.Standalone
-	// file is the policy's file. watched is true if its changes are enforced.
-	file    string
-	watched bool
-	address netip.AddrPort
+	// files are those of the policy. watched has those whose changes are enforced.
+	files, watched []string
+	address        netip.AddrPort
 }
 
 func (w welcome) print(o logOutput) {
 	p := w.server.Document
 	var text strings.Builder
-	title := fmt.Sprintf("postern (version %s) enforces SecurityPolicy %s/%s from %s", w.server.Version, p.Namespace, p.Name, w.file)
+	title := fmt.Sprintf("postern (version %s) enforces SecurityPolicy %s/%s from %s", w.server.Version, p.Namespace, p.Name, strings.Join(w.files, ", "))
 	fmt.Fprintf(&text, "\n%s\n", o.paint(bold, title))
 	for _, line := range w.lines() {
 		fmt.Fprintf(&text, "  %s %s\n", o.paint(cyan, fmt.Sprintf("%-8s", line[0])), line[1])
@@ -74,10 +73,10 @@ func (w welcome) state() string {
 }
 
 func (w welcome) changes() string {
-	if w.watched {
-		return "save " + w.file + " to enforce a new policy without a restart"
+	if len(w.watched) > 0 {
+		return "save " + strings.Join(w.watched, " or ") + " to enforce a new policy without a restart"
 	}
-	return w.file + " cannot be watched: a change needs a restart"
+	return strings.Join(w.files, ", ") + " cannot be watched: a change needs a restart"
 }
 
 // urlOf returns the URL of a listener on this machine. For an unspecified address it uses 127.0.0.1.

@@ -19,7 +19,7 @@ func TestWelcome(t *testing.T) {
 			},
 			Upstream: &url.URL{Scheme: "http", Host: "127.0.0.1:3000"}, Admin: ":9090", Loopback: "127.0.0.1:15992", Version: "v1",
 		},
-		file: "policy.yaml", watched: true, address: netip.MustParseAddrPort("0.0.0.0:8080"),
+		files: []string{"policy.yaml"}, watched: []string{"policy.yaml"}, address: netip.MustParseAddrPort("0.0.0.0:8080"),
 	}
 	var b bytes.Buffer
 	w.print(logOutput{w: &b, text: true})
@@ -49,7 +49,7 @@ func TestWelcomeVariants(t *testing.T) {
 		"no rules":         {func(*welcome) {}, "no issuers, authorization rules or rate limits", ""},
 		"logins":           {func(w *welcome) { w.server.Document.Tokens = &compiled.Tokens{Login: make([]compiled.Match, 1)} }, "1 login route\n", ""},
 		"Redis":            {func(w *welcome) { w.server.Document.Redis = &compiled.Redis{Addresses: []string{"a:1", "b:2"}} }, "in Redis at a:1, b:2", "in memory"},
-		"not watched":      {func(w *welcome) { w.file, w.watched = "-", false }, "a change needs a restart", "save"},
+		"not watched":      {func(w *welcome) { w.files, w.watched = []string{"-"}, nil }, "a change needs a restart", "save"},
 		"no admin port":    {func(w *welcome) { w.server.Admin = "" }, "", "health"},
 		"no app API":       {func(w *welcome) { w.server.Loopback, w.server.Document.Passwords = "", &compiled.Passwords{} }, "", "app API"},
 		"app API unused":   {func(w *welcome) { w.server.Loopback = "127.0.0.1:1" }, "", "app API"},

@@ -63,6 +63,7 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 	p.Vault = c.vault(classSpec.Vault, spec.VaultRole)
 	c.settleVault(p, spec.VaultRole)
 	c.judge(p)
+	c.refuseOrigins(p)
 	c.warn(p)
 	if HasErrors(c.findings) {
 		return nil, c.findings

@@ -102,3 +102,27 @@ func TestAuthenticatedKeySets(t *testing.T) {
 		})
 	}
 }
+
+// TestAdviceAboutKeys: the warning about a key that verifies no token says what the key is, and what helps. An algorithm for encryption
+// can never be one of algorithms.
+func TestAdviceAboutKeys(t *testing.T) {
+	n := rsaModulus(t)
+	key := func(members string) string { return fmt.Sprintf(`{"kty":"RSA","n":%q,"e":"AQAB"%s}`, n, members) }
+	for name, tt := range map[string]struct{ key, want, wantNo string }{
+		"use enc":         {key(`,"kid":"e","use":"enc","alg":"RSA-OAEP"`), "key 1: it is for encryption (use: enc), so no token is verified with it: it does no harm", "algorithms"},
+		"alg of encoding": {key(`,"kid":"e","alg":"RSA-OAEP-256"`), "key 1: it is for encryption (alg: RSA-OAEP-256), so no token is verified with it: it does no harm", "algorithms"},
+		"key_ops":         {key(`,"kid":"e","key_ops":["wrapKey"]`), "it does no harm", "algorithms"},
+		"not allowed":     {key(`,"kid":"e","alg":"PS256"`), "its alg PS256 is not allowed by the provider, so no token is verified with it: if the issuer signs tokens with it, add its algorithm to algorithms", ""},
+		"another issuer":  {key(`,"kid":"e","issuer":"https://b.example"`), "correct issuer", "algorithms"},
+		"a shared secret": {`{"kty":"oct","kid":"e","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`, "everyone who can read the policy could sign", "algorithms"},
+		"a short key":     {`{"kty":"RSA","kid":"e","n":"AQAB","e":"AQAB"}`, "have the issuer replace it", "algorithms"},
+		"half a key":      {`{"kty":"RSA","kid":"e","e":"AQAB"}`, "copy the set from the issuer again", "algorithms"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, findings := compile.Compile(pasted("RS256", `{"keys":[`+key(`,"kid":"s"`)+`,`+tt.key+`]}`), &v1alpha1.SidecarClass{})
+			if len(findings) != 1 || !strings.Contains(findings[0].Message, tt.want) || tt.wantNo != "" && strings.Contains(findings[0].Message, tt.wantNo) {
+				t.Errorf("findings %v; want one with %q", findings, tt.want)
+			}
+		})
+	}
+}

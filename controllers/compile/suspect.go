@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"golang.org/x/net/publicsuffix"
-
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
@@ -28,7 +26,9 @@ func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 	}
 	if p.CORS != nil {
 		c.suspectMethods("spec.cors.allowMethods", p.CORS.AllowMethods)
-		c.suspectOrigins("spec.cors.allowOrigins", p.CORS.AllowOrigins)
+		if !p.CORS.AllowCredentials {
+			c.publicOrigins("spec.cors.allowOrigins", p.CORS.AllowOrigins, c.warnf)
+		}
 	}
 	if p.Headers != nil {
 		for i := range p.Headers.Routes {
@@ -40,7 +40,6 @@ func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 	}
 	if t := p.Tokens; t != nil {
 		c.suspectIssuer("spec.tokens.issuer", t.Issuer)
-		c.suspectOrigins("spec.tokens.cookie.trustedOrigins", t.TrustedOrigins)
 		for i, m := range t.Login {
 			c.suspectMethods(fmt.Sprintf("spec.tokens.login[%d].methods", i), m.Methods)
 			c.suspectPathList(fmt.Sprintf("spec.tokens.login[%d].paths", i), m.Paths)
@@ -126,22 +125,6 @@ func starred(path string) string {
 		}
 	}
 	return strings.Join(segments, "/")
-}
-
-// suspectOrigins: anybody can register a name under a public suffix, such as co.uk or github.io.
-func (c *compiler) suspectOrigins(field string, origins []string) {
-	for i, origin := range origins {
-		pattern, err := check.ParseOriginPattern(origin)
-		if err != nil || !pattern.AnyLabel {
-			continue
-		}
-		_, parent, _ := strings.Cut(strings.ToLower(origin), "://*.")
-		parent, _, _ = strings.Cut(parent, ":")
-		if suffix, _ := publicsuffix.PublicSuffix(parent); suffix == parent {
-			c.warnf(fmt.Sprintf("%s[%d]", field, i), "anybody can register a name under %s, so any site could call the app: write a domain of your own, "+
-				"such as https://*.preview.example.com", parent)
-		}
-	}
 }
 
 // suspectLimits: without trusted proxies, the client's address is the peer address of the connection.

@@ -26,6 +26,7 @@ func (c *compiler) tokens(policy *v1alpha1.SecurityPolicy, in *v1alpha1.Tokens) 
 		Login:            matches(in.Login),
 		Prefix:           in.Endpoints.Prefix,
 		ClearSiteData:    string(in.Endpoints.ClearSiteData),
+		LogoutRedirect:   in.Endpoints.LogoutRedirect,
 		Leeway:           c.duration("spec.tokens", v1alpha1.DefaultLeeway),
 		ForwardToken:     in.ForwardToken,
 	}

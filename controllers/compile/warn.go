@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/posterndev/postern/api/check"
+	"github.com/posterndev/postern/api/check/keyset"
 	"github.com/posterndev/postern/api/compiled"
 )
 
@@ -64,12 +65,29 @@ func (c *compiler) warnKeys(p *compiled.Policy) {
 		field := fmt.Sprintf("spec.jwt.providers[%d].jwks.inline", i)
 		for j, key := range set.Dropped() {
 			if j == maxKeyWarnings {
-				c.warnf(field, "%d more keys verify no token: remove them, or add their algorithms to algorithms", len(set.Dropped())-j)
+				c.warnf(field, "%d more keys verify no token", len(set.Dropped())-j)
 				break
 			}
-			c.warnf(field, "%s, so no token is verified with it: remove it, or add its algorithm to algorithms", key)
+			c.warnf(field, "%s, so no token is verified with it: %s", key, adviceFor(key.Reason))
 		}
 	}
+}
+
+// adviceFor returns what to do about a key that verifies no token.
+func adviceFor(reason keyset.Reason) string {
+	switch reason {
+	case keyset.OtherUse:
+		return "it does no harm, and nothing is missing if another key of the set signs the tokens; remove it to end this warning"
+	case keyset.OtherAlgorithm:
+		return "if the issuer signs tokens with it, add its algorithm to algorithms; otherwise remove it"
+	case keyset.OtherIssuer:
+		return "if it signs the tokens of this provider, correct issuer; otherwise remove it"
+	case keyset.SharedSecret:
+		return "everyone who can read the policy could sign tokens with it: replace it, and write the new one into a Secret (secretKeyRef)"
+	case keyset.Weak:
+		return "remove it, and have the issuer replace it if it signs tokens"
+	}
+	return "copy the set from the issuer again, or remove it"
 }
 
 // maxComparisons bounds the comparisons of paths and methods for one policy's warnings: about 20 ms. Within the schema's bounds it

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"fmt"
+	"net/http"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,12 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		if err := registerer.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics of polls: %w", err)
 		}
+	}
+	for _, code := range []int{
+		http.StatusOK, http.StatusNoContent, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
+		http.StatusMethodNotAllowed, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable,
+	} {
+		m.responses.WithLabelValues(strconv.Itoa(code)) // increase() does not count the response that creates a series
 	}
 	return m, nil
 }

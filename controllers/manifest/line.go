@@ -49,3 +49,23 @@ func child(node *yamlv3.Node, part string) (key, value *yamlv3.Node) {
 	}
 	return nil, nil
 }
+
+// items returns the members of the sequence "items" of a document.
+func items(document *yamlv3.Node) []*yamlv3.Node {
+	node := document
+	if node.Kind == yamlv3.DocumentNode && len(node.Content) > 0 {
+		node = node.Content[0]
+	}
+	_, list := child(node, "items")
+	if list == nil || list.Kind != yamlv3.SequenceNode {
+		return nil
+	}
+	var out []*yamlv3.Node
+	for _, item := range list.Content {
+		if item.Kind == yamlv3.AliasNode {
+			item = item.Alias
+		}
+		out = append(out, item)
+	}
+	return out
+}

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	yamlv3 "go.yaml.in/yaml/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,127 +23,156 @@ import (
 // MaxSize bounds a file, in bytes.
 const MaxSize = 4 << 20
 
-// Finding is an error or a warning about a file.
-type Finding struct {
-	// Line in the file, starting at 1.
-	Line int
-	// Object is kind/name, and Field the path in it.
-	Object, Field string
-	Message       string
-	// Warning is true if the API server would accept the object nevertheless.
-	Warning bool
-}
-
-// Objects holds a file's objects of Postern. Other objects are only counted.
+// Objects holds the objects of Postern of one or more files, and the Secrets that policies can name. Other objects are only counted.
 type Objects struct {
 	Policies []Policy
-	Classes  []v1alpha1.SidecarClass
+	Classes  []Class
 	// Revocations have no creationTimestamp, because they were never created.
 	Revocations []Revocation
+	Secrets     []Secret
 	// Others counts the documents of other kinds.
 	Others int
 }
 
-// Policy is a SecurityPolicy with its place in the file.
-type Policy struct {
-	v1alpha1.SecurityPolicy
-	node *yamlv3.Node
-}
-
-// Finding returns a finding about a field of p, with its line.
-func (p *Policy) Finding(field, message string, warning bool) Finding {
-	return Finding{Line: lineOf(p.node, field), Object: "SecurityPolicy/" + p.Name, Field: field, Message: message, Warning: warning}
-}
-
-// Revocation is a TokenRevocation with its place in the file.
-type Revocation struct {
-	v1alpha1.TokenRevocation
-	node *yamlv3.Node
-}
-
-// Warning returns a finding about a field of r, with its line.
-func (r *Revocation) Warning(field, message string) Finding {
-	return Finding{Line: lineOf(r.node, field), Object: "TokenRevocation/" + r.Name, Field: field, Message: message, Warning: true}
-}
-
-// Read parses a file. Objects with findings that are not warnings are not in the result. An error means that the file is not
-// YAML.
+// Read parses one file. See Objects.Add.
 func Read(ctx context.Context, file []byte) (Objects, []Finding, error) {
 	var objects Objects
-	var findings []Finding
+	findings, err := objects.Add(ctx, "", file)
+	return objects, findings, err
+}
+
+// Add parses a file and adds its objects. Objects with findings that are not warnings are not added. An error means that the file
+// cannot be parsed. Then nothing is added.
+func (o *Objects) Add(ctx context.Context, name string, file []byte) ([]Finding, error) {
 	if len(file) > MaxSize {
-		return objects, nil, fmt.Errorf("reading manifest: more than %d bytes", MaxSize)
+		return nil, fmt.Errorf("reading manifest: more than %d bytes", MaxSize)
 	}
 	byKind, err := schemas()
 	if err != nil {
-		return objects, nil, err
+		return nil, err
 	}
+	r := reader{file: name, schemas: byKind}
 	decoder := yamlv3.NewDecoder(bytes.NewReader(file))
 	for {
 		node := &yamlv3.Node{}
 		err := decoder.Decode(node)
 		if errors.Is(err, io.EOF) {
-			return objects, findings, nil
+			break
 		}
 		if err != nil {
-			return objects, nil, fmt.Errorf("reading manifest: %w", err)
+			return nil, fmt.Errorf("reading manifest: %w", err)
 		}
-		found, err := objects.add(ctx, byKind, node)
-		if err != nil {
-			return objects, nil, err
+		if err := r.document(ctx, node); err != nil {
+			return nil, err
 		}
-		findings = append(findings, found...)
 	}
+	o.Policies = append(o.Policies, r.objects.Policies...)
+	o.Classes = append(o.Classes, r.objects.Classes...)
+	o.Revocations = append(o.Revocations, r.objects.Revocations...)
+	o.Secrets = append(o.Secrets, r.objects.Secrets...)
+	o.Others += r.objects.Others
+	return r.findings, nil
 }
 
-// add validates one document and adds the object if it is valid.
-func (o *Objects) add(ctx context.Context, byKind map[string]*objectSchema, node *yamlv3.Node) ([]Finding, error) {
+// reader collects the objects and the findings of one file.
+type reader struct {
+	file     string
+	schemas  map[string]*objectSchema
+	objects  Objects
+	findings []Finding
+}
+
+// document adds the object of one document, or the items of a List, as kubectl get prints them. Lists in lists are not read.
+func (r *reader) document(ctx context.Context, node *yamlv3.Node) error {
 	content, meta, err := toMap(node)
 	if err != nil {
-		return nil, fmt.Errorf("reading manifest, line %d: %w", node.Line, err)
+		return fmt.Errorf("reading manifest, line %d: %w", node.Line, err)
 	}
 	if content == nil {
-		return nil, nil
+		return nil
 	}
-	gv, err := schema.ParseGroupVersion(meta.APIVersion)
-	if err != nil || gv.Group != v1alpha1.GroupVersion.Group {
-		o.Others++
-		return nil, nil
+	if meta.APIVersion != "v1" || meta.Kind != "List" {
+		return r.object(ctx, node, content, meta)
 	}
-	known, ok := byKind[meta.Kind]
-	if !ok || gv.Version != v1alpha1.GroupVersion.Version {
-		return []Finding{{Line: node.Line, Object: meta.Kind, Field: "kind", Message: fmt.Sprintf("there is no %s in %s", meta.Kind, meta.APIVersion)}}, nil
+	for _, item := range items(node) {
+		content, meta, err := toMap(item)
+		if err == nil && content != nil {
+			err = r.object(ctx, item, content, meta)
+		}
+		if err != nil {
+			return fmt.Errorf("reading manifest, item of a List at line %d: %w", item.Line, err)
+		}
 	}
-	findings := known.validate(ctx, content, node)
-	if len(findings) > 0 {
-		return findings, nil
-	}
-	return nil, o.keep(meta.Kind, content, node)
+	return nil
 }
 
-func (o *Objects) keep(kind string, content map[string]any, node *yamlv3.Node) error {
+// object validates an object, and adds it if it is valid.
+func (r *reader) object(ctx context.Context, node *yamlv3.Node, content map[string]any, meta metav1.TypeMeta) error {
+	at := place{file: r.file, node: node}
+	gv, err := schema.ParseGroupVersion(meta.APIVersion)
+	if meta.APIVersion == "v1" && meta.Kind == "Secret" {
+		r.keepSecret(content, at)
+		return nil
+	}
+	if err != nil || gv.Group != v1alpha1.GroupVersion.Group {
+		r.objects.Others++
+		return nil
+	}
+	known, ok := r.schemas[meta.Kind]
+	if !ok || gv.Version != v1alpha1.GroupVersion.Version {
+		message := fmt.Sprintf("there is no %s in %s", meta.Kind, meta.APIVersion)
+		r.findings = append(r.findings, Finding{File: r.file, Line: node.Line, Object: meta.Kind, Field: "kind", Message: message})
+		return nil
+	}
+	findings := known.validate(ctx, content, node)
+	if len(findings) == 0 {
+		return r.keep(meta.Kind, content, at)
+	}
+	for _, f := range findings {
+		f.File = r.file
+		r.findings = append(r.findings, f)
+	}
+	return nil
+}
+
+func (r *reader) keep(kind string, content map[string]any, at place) error {
 	b, err := json.Marshal(content)
 	if err != nil {
-		return fmt.Errorf("reading manifest, line %d: %w", node.Line, err)
+		return fmt.Errorf("reading manifest, line %d: %w", at.node.Line, err)
 	}
 	switch kind {
 	case "SidecarClass":
-		var c v1alpha1.SidecarClass
-		err = json.Unmarshal(b, &c)
-		o.Classes = append(o.Classes, c)
+		c := Class{place: at}
+		err = json.Unmarshal(b, &c.SidecarClass)
+		r.objects.Classes = append(r.objects.Classes, c)
 	case "TokenRevocation":
-		r := Revocation{node: node}
-		err = json.Unmarshal(b, &r.TokenRevocation)
-		o.Revocations = append(o.Revocations, r)
+		t := Revocation{place: at}
+		err = json.Unmarshal(b, &t.TokenRevocation)
+		r.objects.Revocations = append(r.objects.Revocations, t)
 	default:
-		p := Policy{node: node}
+		p := Policy{place: at}
 		err = json.Unmarshal(b, &p.SecurityPolicy)
-		o.Policies = append(o.Policies, p)
+		r.objects.Policies = append(r.objects.Policies, p)
 	}
 	if err != nil {
-		return fmt.Errorf("reading manifest, line %d: %w", node.Line, err)
+		return fmt.Errorf("reading manifest, line %d: %w", at.node.Line, err)
 	}
 	return nil
+}
+
+// keepSecret keeps the names of a Secret's keys, and none of its values. A Secret that the API server would refuse is not kept.
+func (r *reader) keepSecret(content map[string]any, at place) {
+	var in struct {
+		Metadata         metav1.ObjectMeta
+		Data, StringData map[string]any
+	}
+	b, err := json.Marshal(content)
+	if err != nil || json.Unmarshal(b, &in) != nil || in.Metadata.Name == "" {
+		r.objects.Others++
+		return
+	}
+	keys := append(slices.Collect(maps.Keys(in.Data)), slices.Collect(maps.Keys(in.StringData))...)
+	r.objects.Secrets = append(r.objects.Secrets, Secret{Namespace: in.Metadata.Namespace, Name: in.Metadata.Name, Keys: keys, place: at})
 }
 
 // toMap returns the document as the API server decodes it, and its type. It returns nil for an empty document.

@@ -95,13 +95,13 @@ func newObjectSchema(manifest []byte) (*objectSchema, error) {
 // as well, and they would have no effect.
 func (s *objectSchema) validate(ctx context.Context, content map[string]any, node *yamlv3.Node) []Finding {
 	object := s.kind + "/" + nameOf(content)
+	delete(content, "status") // the operator's, possibly of another version
 	var findings []Finding
 	unknown := pruning.PruneWithOptions(content, s.structural, true, structural.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
 	sort.Strings(unknown)
 	for _, path := range unknown {
 		findings = append(findings, Finding{Line: lineOf(node, path), Object: object, Field: path, Message: "unknown field"})
 	}
-	delete(content, "status")
 	defaulting.Default(content, s.structural)
 	for _, err := range s.errors(ctx, content) {
 		findings = append(findings, Finding{Line: lineOf(node, err.Field), Object: object, Field: err.Field, Message: err.ErrorBody()})

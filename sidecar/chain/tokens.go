@@ -103,7 +103,7 @@ func (b *builder) newTokens() tokenStages {
 	s.paths = append(s.paths, endpoints.Paths(t.Prefix, metadata)...)
 	s.endpoints, err = endpoints.New(endpoints.Config{
 		Prefix: t.Prefix, LoginService: s.loginService, TokenTransport: tokenTransport, Metadata: metadata, Realm: b.policy.Name,
-		ClearSiteData: endpoints.ClearSiteData(t.ClearSiteData),
+		ClearSiteData: endpoints.ClearSiteData(t.ClearSiteData), LogoutRedirect: t.LogoutRedirect,
 	})
 	b.fail(err, "tokens")
 	s.login, err = loginstage.New(loginstage.Config{

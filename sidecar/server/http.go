@@ -10,7 +10,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/posterndev/postern/sidecar/conn/capacity"
 	"github.com/posterndev/postern/sidecar/conn/framing"
+	"github.com/posterndev/postern/sidecar/conn/listen"
+	"github.com/posterndev/postern/sidecar/conn/passthrough"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
@@ -67,7 +70,24 @@ func newCounters(r prometheus.Registerer) (counters, error) {
 			Name: "postern_admin_connections_closed_total", Help: "Connections to the admin port that were closed for new ones, by reason.",
 		}, []string{"reason"}),
 	}
+	c.start()
 	return c, errors.Join(r.Register(c.framing), r.Register(c.refused), r.Register(c.tcp), r.Register(c.adminClosed))
+}
+
+// start gives every counter its series, because increase() does not count the event that creates one.
+func (c counters) start() {
+	for _, code := range framing.Codes() {
+		c.framing.WithLabelValues(string(code))
+	}
+	for _, why := range listen.Refusals() {
+		c.refused.WithLabelValues(string(why))
+	}
+	for _, end := range passthrough.Ends() {
+		c.tcp.WithLabelValues(string(end))
+	}
+	for _, reason := range capacity.Reasons() {
+		c.adminClosed.WithLabelValues(string(reason))
+	}
 }
 
 // withFraming refuses ambiguous framing before net/http repairs it.

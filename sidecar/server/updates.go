@@ -3,8 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"slices"
 
 	"github.com/posterndev/postern/api/compiled"
 )
@@ -61,35 +59,3 @@ func (g given) apply(ctx context.Context, e *enforcer, document *compiled.Policy
 	hash = compiled.Signed{Document: encoded}.Hash()
 	return hash, e.apply(ctx, document, hash)
 }
-
-// logged reports to the log.
-type logged struct {
-	logger   *slog.Logger
-	problems []compiled.Problem
-}
-
-// SetProblems logs each problem once when it begins, and once when it has ended.
-func (l *logged) SetProblems(problems []compiled.Problem) {
-	for _, p := range problems {
-		if p.Kind != compiled.ProblemClientAddress && !contains(l.problems, p) { // resources logs that one
-			l.logger.Warn("a dependency is unavailable", "dependency", p.Kind, "reason", p.Reason, "error", p.Message)
-		}
-	}
-	for _, p := range l.problems {
-		if p.Kind != compiled.ProblemClientAddress && !contains(problems, p) {
-			l.logger.Info("a dependency is available again", "dependency", p.Kind, "reason", p.Reason)
-		}
-	}
-	l.problems = problems
-}
-
-// contains compares kinds and reasons, as sameProblems does.
-func contains(problems []compiled.Problem, p compiled.Problem) bool {
-	return slices.ContainsFunc(problems, func(other compiled.Problem) bool { return other.Kind == p.Kind && other.Reason == p.Reason })
-}
-
-// SetReachable does nothing: only pods have other listeners.
-func (*logged) SetReachable([]string) {}
-
-// SetUnredirected does nothing: only pods are redirected.
-func (*logged) SetUnredirected(bool) {}

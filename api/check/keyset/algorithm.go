@@ -135,9 +135,22 @@ func choose(allowed []string, kty, crv, alg string) ([]algorithm, error) {
 	return nil, refuse(OtherAlgorithm, "it has no alg, and the provider allows several that fit; allow one, or add alg to the key")
 }
 
+// encrypts reports whether alg is one that encrypts keys (RFC 7518 §4.1, and the registry of JSON Web Algorithms).
+func encrypts(alg string) bool {
+	switch alg {
+	case "RSA1_5", "RSA-OAEP", "RSA-OAEP-256", "RSA-OAEP-384", "RSA-OAEP-512", "A128KW", "A192KW", "A256KW", "dir",
+		"ECDH-ES", "ECDH-ES+A128KW", "ECDH-ES+A192KW", "ECDH-ES+A256KW", "A128GCMKW", "A192GCMKW", "A256GCMKW",
+		"PBES2-HS256+A128KW", "PBES2-HS384+A192KW", "PBES2-HS512+A256KW":
+		return true
+	}
+	return false
+}
+
 func chooseStated(fitting []algorithm, kty, crv, alg string) ([]algorithm, error) {
 	own, ok := algorithmOf(alg)
 	switch {
+	case encrypts(alg):
+		return nil, refuse(OtherUse, "it is for encryption (alg: %s)", alg)
 	case !ok:
 		return nil, refuse(OtherAlgorithm, "its alg is not supported")
 	case own.kty != kty || own.crv != crv:

@@ -34,7 +34,7 @@ type Dropped struct {
 	Text string
 }
 
-// String returns a text such as "key 1: its use is not sig".
+// String returns a text such as "key 1: it is for encryption (use: enc)".
 func (d Dropped) String() string { return fmt.Sprintf("key %d: %s", d.Index, d.Text) }
 
 // refusal is the error of a key that is not used.

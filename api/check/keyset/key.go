@@ -65,7 +65,10 @@ type header struct{ id, kty, crv, alg string }
 // readHeader refuses a key that is not meant to verify signatures of issuer's tokens (RFC 7517 §4.2, §4.3), and members that are not
 // texts. Null members were removed from jwk.
 func readHeader(jwk map[string]any, issuer string) (header, error) {
-	if use, ok := jwk["use"]; ok && use != "sig" {
+	switch use, ok := jwk["use"]; {
+	case use == "enc":
+		return header{}, refuse(OtherUse, "it is for encryption (use: enc)")
+	case ok && use != "sig":
 		return header{}, refuse(OtherUse, "its use is not sig")
 	}
 	if ops, ok := jwk["key_ops"]; ok {

@@ -106,7 +106,7 @@ func TestParseRefusesSet(t *testing.T) {
 		"private, of another use": {data: keyset(t, rs, rs.with("kid", "x").with("use", "enc").with("p", "AQAB")), wantErr: "private members"},
 		"private, unknown type":   {data: keyset(t, rs, jwk{"kty": "AKP", "priv": "AQAB"}), wantErr: "private members"},
 		"private, in a secret":    {data: keyset(t, rs.with("d", "AQAB")), secret: true, wantErr: "private members"},
-		"none usable":             {data: keyset(t, rs.with("use", "enc")), wantErr: "use is not sig"},
+		"none usable":             {data: keyset(t, rs.with("use", "enc")), wantErr: "for encryption (use: enc)"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -133,7 +133,7 @@ func TestParseDropsKey(t *testing.T) {
 	}{
 		"unknown type":           {jwk{"kty": "XYZ"}, "no algorithm for its kty"},
 		"no type":                {jwk{}, "no algorithm for its kty"},
-		"unknown alg":            {rs.with("alg", "RSA-OAEP"), "alg is not supported"},
+		"unknown alg":            {rs.with("alg", "RS1"), "alg is not supported"},
 		"alg none":               {rs.with("alg", "none"), "alg is not supported"},
 		"alg in lower case":      {rs.with("alg", "rs256"), "alg is not supported"},
 		"alg is not a string":    {rs.with("alg", 1), "alg is not a string"},
@@ -141,7 +141,9 @@ func TestParseDropsKey(t *testing.T) {
 		"HMAC with a public key": {rs.with("alg", "HS256"), "does not fit"},
 		"alg of another curve":   {ec.with("alg", "ES384"), "does not fit"},
 		"alg not allowed":        {rs.with("alg", "RS384"), "not allowed"},
-		"encryption":             {rs.with("use", "enc"), "use is not sig"},
+		"encryption":             {rs.with("use", "enc"), "it is for encryption (use: enc)"},
+		"alg of encryption":      {rs.with("alg", "RSA-OAEP"), "it is for encryption (alg: RSA-OAEP)"},
+		"use of another kind":    {rs.with("use", "tls"), "use is not sig"},
 		"use is not a string":    {rs.with("use", []string{"sig"}), "use is not sig"},
 		"ops without verify":     {rs.with("key_ops", []string{"sign"}), "key_ops"},
 		"ops are not a list":     {rs.with("key_ops", "verify"), "key_ops"},

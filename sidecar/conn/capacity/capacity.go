@@ -49,6 +49,9 @@ const (
 	Stopped Reason = "stopped"
 )
 
+// Reasons returns every Reason, for a metric that has each of them from the start.
+func Reasons() []Reason { return []Reason{Full, Share, Idle, Stopped} }
+
 // Loss is a connection that lost its place, or did not get one.
 type Loss struct {
 	Peer   netip.Addr

@@ -36,7 +36,18 @@ const (
 	badHost
 	connectMethod
 	badExpectation
+	// violations is the number of values before it.
+	violations
 )
+
+// Codes returns the code of every refusal, for a metric that has each of them from the start.
+func Codes() []httperr.Code {
+	var codes []httperr.Code
+	for v := none + 1; v < violations; v++ {
+		codes = append(codes, v.refusal().Code)
+	}
+	return codes
+}
 
 // refusal returns what the client is told about v, with the code for the log.
 func (v violation) refusal() *httperr.Error {

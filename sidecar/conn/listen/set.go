@@ -45,6 +45,11 @@ const (
 	Stopped Refusal = "stopped"
 )
 
+// Refusals returns every Refusal, for a metric that has each of them from the start.
+func Refusals() []Refusal {
+	return []Refusal{Undeclared, Direct, Untracked, Unagreed, Crowded, Stopped}
+}
+
 // defaultMax is the number of connections without Config.Places.
 const defaultMax = 10000
 

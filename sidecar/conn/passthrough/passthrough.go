@@ -48,6 +48,9 @@ const (
 	Stopped End = "stopped"
 )
 
+// Ends returns every End, for a metric that has each of them from the start.
+func Ends() []End { return []End{Finished, Broken, Idle, Unreachable, Crowded, Stopped} }
+
 // Stats are one connection's figures.
 type Stats struct {
 	Local netip.AddrPort

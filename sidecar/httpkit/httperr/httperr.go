@@ -90,7 +90,7 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 		writeGRPC(w, contentType, e)
 		return
 	}
-	body, contentType := render(p, prefersHTML(r.Header.Get("Accept")))
+	body, contentType := render(p, PrefersHTML(r.Header.Get("Accept")))
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -114,9 +114,9 @@ func render(p problem, html bool) (body []byte, contentType string) {
 	return body, "application/problem+json"
 }
 
-// prefersHTML reports whether HTML comes before any JSON in the list, as in browser navigation. It ignores quality
+// PrefersHTML reports whether HTML comes before any JSON in the list, as in browser navigation. It ignores quality
 // values: an API client names JSON first, or nothing.
-func prefersHTML(accept string) bool {
+func PrefersHTML(accept string) bool {
 	html := strings.Index(accept, "text/html")
 	if html < 0 {
 		return false

@@ -36,7 +36,7 @@ func TestDroppedKeysAreLoggedAndCounted(t *testing.T) {
 		}
 	}
 	count(1)
-	if text := log.String(); !strings.Contains(text, "its use is not sig") || !strings.Contains(text, "modulus is not between") {
+	if text := log.String(); !strings.Contains(text, "it is for encryption (use: enc)") || !strings.Contains(text, "modulus is not between") {
 		t.Errorf("the log does not say why: %s", text)
 	}
 	reload(short, enc, a, rsaJWK(t, "c")) // other order, another key, the same reasons

@@ -213,6 +213,9 @@ func (m *Manager) newLoader(spec Spec) (loader, error) {
 }
 
 func (m *Manager) observer(spec Spec) func(result string) {
+	for _, result := range []string{resultOK, resultNotModified, resultError} {
+		m.metrics.fetches.WithLabelValues(spec.Provider, result) // increase() does not count the load that creates a series
+	}
 	return func(result string) { m.metrics.fetches.WithLabelValues(spec.Provider, result).Inc() }
 }
 

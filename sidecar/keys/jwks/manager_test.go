@@ -241,6 +241,8 @@ func TestMetrics(t *testing.T) {
 	want := `
 # HELP postern_jwks_fetches_total Loads of a provider's key set, by result: ok, not_modified or error.
 # TYPE postern_jwks_fetches_total counter
+postern_jwks_fetches_total{provider="corp",result="error"} 0
+postern_jwks_fetches_total{provider="corp",result="not_modified"} 0
 postern_jwks_fetches_total{provider="corp",result="ok"} 1
 # HELP postern_jwks_keys Usable keys in a provider's active key set.
 # TYPE postern_jwks_keys gauge

@@ -23,6 +23,11 @@ type Metrics struct {
 // NewMetrics registers the metrics with reg. Call it once per process.
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	m := newMetrics()
+	for _, state := range results() {
+		for _, c := range []*prometheus.CounterVec{m.requests, m.logins, m.renewals} {
+			c.WithLabelValues(string(state)) // increase() does not count the request that creates a series
+		}
+	}
 	if err := reg.Register(m); err != nil {
 		return nil, fmt.Errorf("registering Vault metrics: %w", err)
 	}

@@ -45,6 +45,9 @@ func states() []State {
 		NoCredentials, Refused}
 }
 
+// results returns the states that a request can end in.
+func results() []State { return states()[1:] }
+
 // stateOf returns the state for the error of a request with a token.
 func stateOf(err error) State {
 	var own *Error

@@ -34,6 +34,9 @@ type Config struct {
 	Realm string
 	// ClearSiteData is what a logout makes the browser delete; it defaults to ClearNone.
 	ClearSiteData ClearSiteData
+	// LogoutRedirect is where a browser goes after a form has posted to logout or logout-all. It must pass check.RedirectPath. If it is
+	// empty, forms get 204, as scripts do.
+	LogoutRedirect string
 }
 
 type endpoints struct {
@@ -72,6 +75,11 @@ func New(c Config) (stage.Stage, error) {
 	}
 	if err := check.PathPrefix(c.Prefix); err != nil {
 		return nil, fmt.Errorf("building token endpoints: prefix %q: %w", c.Prefix, err)
+	}
+	if c.LogoutRedirect != "" {
+		if err := check.RedirectPath(c.LogoutRedirect); err != nil {
+			return nil, fmt.Errorf("building token endpoints: logout redirect %q: %w", c.LogoutRedirect, err)
+		}
 	}
 	realm, err := httperr.QuoteRealm(c.Realm)
 	if err != nil {
@@ -223,18 +231,32 @@ func (e *endpoints) logoutAll(w http.ResponseWriter, r *http.Request) error {
 // done responds that the current session has ended, and clears the cookies.
 func (e *endpoints) done(w http.ResponseWriter, r *http.Request, kind event.Kind) error {
 	e.LoginService.Emit(r.Context(), event.Event{Kind: kind, Outcome: event.Success})
-	e.clearClient(w)
+	e.clearClient(w, r)
 	return nil
 }
 
-// clearClient responds with 204, and makes the browser delete what it has.
-func (e *endpoints) clearClient(w http.ResponseWriter) {
+// clearClient makes the browser delete what it has. It responds with 204, or after a form with a redirect to the configured page.
+func (e *endpoints) clearClient(w http.ResponseWriter, r *http.Request) {
 	transport.NoStore(w.Header())
 	e.TokenTransport.ClearCookies(w.Header())
 	if e.clear != "" {
 		w.Header().Set("Clear-Site-Data", e.clear)
 	}
+	if e.LogoutRedirect != "" && r.Method == http.MethodPost && navigates(r.Header) {
+		w.Header().Set("Location", e.LogoutRedirect)
+		w.WriteHeader(http.StatusSeeOther)
+		return
+	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// navigates reports whether a browser shows the response as a page, as after a form. Browsers send Sec-Fetch-Mode over HTTPS (Fetch
+// Metadata Request Headers, section 2.2). Without it Accept decides: scripts do not ask for HTML unless they say so.
+func navigates(h http.Header) bool {
+	if mode := h["Sec-Fetch-Mode"]; len(mode) > 0 {
+		return len(mode) == 1 && mode[0] == "navigate"
+	}
+	return httperr.PrefersHTML(h.Get("Accept"))
 }
 
 // loggedOut responds to a logout for which caller returned err. If the client's token is no longer valid, or its cookies are deleted,
@@ -247,7 +269,7 @@ func (e *endpoints) loggedOut(w http.ResponseWriter, r *http.Request, err error)
 	if err := e.TokenTransport.CheckOrigin(r); err != nil {
 		return err
 	}
-	e.clearClient(w)
+	e.clearClient(w, r)
 	return nil
 }
 

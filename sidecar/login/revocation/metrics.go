@@ -40,8 +40,17 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			return nil, fmt.Errorf("registering revocation metrics: %w", err)
 		}
 	}
+	for _, result := range []string{resultOK, resultError} {
+		m.loads.WithLabelValues(result) // increase() does not count the load that creates a series
+	}
 	return m, nil
 }
+
+// Results of a load, as values of a metric's label.
+const (
+	resultOK    = "ok"
+	resultError = "error"
+)
 
 func ageSeconds(x *Index) float64 {
 	select {
@@ -82,9 +91,9 @@ func (m *Metrics) loaded(err error) {
 	if m == nil {
 		return
 	}
-	result := "ok"
+	result := resultOK
 	if err != nil {
-		result = "error"
+		result = resultError
 	}
 	m.loads.WithLabelValues(result).Inc()
 }

@@ -22,8 +22,28 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	if err := r.Register(events); err != nil {
 		return nil, fmt.Errorf("registering token metrics: %w", err)
 	}
-	events.WithLabelValues("refresh", string(session.OutcomeReused)) // present from the start, because increase() ignores the first value
+	for kind, results := range knownResults() {
+		for _, result := range results {
+			// increase() does not count the event that creates a series.
+			events.WithLabelValues(Label(event.Event{Kind: kind}), result)
+		}
+	}
 	return &Metrics{events: events}, nil
+}
+
+// knownResults returns the results of each kind of event. The login's are the codes of its refusals, which the packages of the
+// endpoints define.
+func knownResults() map[event.Kind][]string {
+	return map[event.Kind][]string{
+		event.Login:        {"ok", "session-limit", "login-revoked", "login-response-invalid", "tokens-unavailable", "invalid-request", "unavailable"},
+		event.LoginIgnored: {"no-tokens", "route", "status", "delivery", "no-subject"},
+		event.Refresh: {
+			string(session.OutcomeRotated), string(session.OutcomeRetried), string(session.OutcomeReused), string(session.OutcomeBound),
+			string(session.OutcomeExpired), string(session.OutcomeUnknown), "invalid_request", "unavailable",
+		},
+		event.Logout: {"ok"}, event.LogoutAll: {"ok"}, event.LogoutSession: {"ok"},
+		event.SessionLimit: {"shadow"}, event.SessionDevice: {"shadow"},
+	}
 }
 
 // Kinds implements event.Sink.
