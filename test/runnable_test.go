@@ -62,7 +62,7 @@ func generate(r *rand.Rand, inline string) v1alpha1.SecurityPolicySpec {
 			Name: choose(r, "rl", "", "é"), Limit: v1alpha1.Rate(choose(r, "5/minute", "999999999/second", "1/744h", "0/day", "x")), Burst: []int32{0, 1, 100000, -1}[r.IntN(4)],
 			Match: match(), KeyBy: []v1alpha1.RateLimitKey{{Type: v1alpha1.RateLimitKeyType(choose(r, "Header", "Claim", "Route", "X")), Name: choose(r, "X-A", "", "a b")}},
 		}},
-		Headers:        &v1alpha1.Headers{Preset: v1alpha1.HeaderPreset(choose(r, "Strict", "API", "None", "x")), Set: []v1alpha1.HeaderField{{Name: header(), Value: choose(r, "1", "", " a ", "a\nb")}}, Remove: []string{header()}},
+		Headers:        &v1alpha1.Headers{Preset: v1alpha1.HeaderPreset(choose(r, "Strict", "API", "None", "x")), HeaderRules: v1alpha1.HeaderRules{Set: []v1alpha1.HeaderField{{Name: header(), Value: choose(r, "1", "", " a ", "a\nb")}}, Remove: []string{header()}}},
 		CORS:           &v1alpha1.CORS{AllowOrigins: []string{origin()}, AllowMethods: []string{choose(r, "GET", "*", "get")}, ExposeHeaders: []string{choose(r, "X-A", "*", "a b")}, AllowCredentials: r.IntN(2) == 0},
 		Compression:    &v1alpha1.Compression{MinSize: v1alpha1.Size(choose(r, "1KiB", "2MiB", "x", "")), Types: []string{choose(r, "text/*", "text", "a/b;q")}},
 		PasswordPolicy: &v1alpha1.PasswordPolicy{Hash: &v1alpha1.PasswordHash{Argon2id: &v1alpha1.Argon2idCost{Memory: v1alpha1.Size(choose(r, "46MiB", "19MiB", "1MiB", "900MiB")), Passes: int32(r.IntN(19)), Parallelism: int32(r.IntN(19))}}},

@@ -58,7 +58,7 @@ func (c *checker) headers(h *compiled.Headers) {
 	}
 	const field = "spec.headers"
 	c.add(field+".preset", oneOf(h.Preset, PresetStrict, PresetAPI, PresetNone))
-	c.headerLists(field, h.Preset, h)
+	c.headerRules(field, h.Preset, &h.HeaderRules)
 	for i := range h.Routes {
 		r, at := &h.Routes[i], at(field+".routes", i)
 		if len(r.Match) == 0 {
@@ -70,12 +70,12 @@ func (c *checker) headers(h *compiled.Headers) {
 			preset = r.Preset
 			c.add(at+".preset", oneOf(preset, PresetStrict, PresetAPI, PresetNone))
 		}
-		c.headerLists(at, preset, &compiled.Headers{Keep: r.Keep, Omit: r.Omit, Set: r.Set, Remove: r.Remove})
+		c.headerRules(at, preset, &r.HeaderRules)
 	}
 }
 
-// headerLists checks the lists of the policy or of a route. preset is what applies there.
-func (c *checker) headerLists(field, preset string, h *compiled.Headers) {
+// headerRules checks the lists of the policy or of a route. preset is what applies there.
+func (c *checker) headerRules(field, preset string, h *compiled.HeaderRules) {
 	used := map[string]string{}
 	claim := func(at, name, list string) {
 		name = textproto.CanonicalMIMEHeaderKey(name)

@@ -9,6 +9,7 @@ type (
 	HeadersSection  = compiled.Headers
 	HeaderField     = compiled.HeaderField
 	HeaderRoute     = compiled.HeaderRoute
+	HeaderRules     = compiled.HeaderRules
 	Match           = compiled.Match
 	ProviderSection = compiled.Provider
 	TokenLocation   = compiled.TokenLocation

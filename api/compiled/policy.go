@@ -299,11 +299,7 @@ const (
 // Headers says which headers responses have.
 type Headers struct {
 	Preset string `json:"preset"`
-	// Keep are headers of the preset whose value the app decides. Omit are headers of the preset that are not added.
-	Keep   []string      `json:"keep,omitempty"`
-	Omit   []string      `json:"omit,omitempty"`
-	Set    []HeaderField `json:"set,omitempty"`
-	Remove []string      `json:"remove,omitempty"`
+	HeaderRules
 	// Routes change the headers of some responses; the first that matches applies.
 	Routes []HeaderRoute `json:"routes,omitempty"`
 }
@@ -311,8 +307,14 @@ type Headers struct {
 // HeaderRoute changes the headers of the responses to the requests that it matches. An empty Preset is the policy's. The
 // lists are added to the policy's; for a header in both Set and Remove, the route decides.
 type HeaderRoute struct {
-	Match  []Match       `json:"match"`
-	Preset string        `json:"preset,omitempty"`
+	Match  []Match `json:"match"`
+	Preset string  `json:"preset,omitempty"`
+	HeaderRules
+}
+
+// HeaderRules loosen the preset, and set and remove other headers.
+type HeaderRules struct {
+	// Keep are headers of the preset whose value the app decides. Omit are headers of the preset that are not added.
 	Keep   []string      `json:"keep,omitempty"`
 	Omit   []string      `json:"omit,omitempty"`
 	Set    []HeaderField `json:"set,omitempty"`

@@ -139,8 +139,7 @@ func fieldsOf(of reflect.Type) map[string]string {
 	out := map[string]string{}
 	var walk func(of reflect.Type, prefix string)
 	walk = func(of reflect.Type, prefix string) {
-		for i := range of.NumField() {
-			f := of.Field(i)
+		for _, f := range jsonFields(of) {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			path := prefix + name
 			inner, list := element(f.Type)
@@ -153,6 +152,11 @@ func fieldsOf(of reflect.Type) map[string]string {
 	}
 	walk(of, "")
 	return out
+}
+
+// jsonFields returns the fields of a struct, with those of embedded structs in their place, as JSON has them.
+func jsonFields(of reflect.Type) []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(of), func(f reflect.StructField) bool { return f.Anonymous })
 }
 
 // element removes pointers and lists from a type, and returns a prefix that names the lists.
@@ -195,9 +199,9 @@ func set(v reflect.Value, path []string) {
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		set(v.Index(0), path)
 	case len(path) > 0:
-		for i := range v.NumField() {
-			if name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ","); name == path[0] {
-				set(v.Field(i), path[1:])
+		for _, f := range jsonFields(v.Type()) {
+			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name == path[0] {
+				set(v.FieldByIndex(f.Index), path[1:])
 			}
 		}
 	case v.Kind() == reflect.String:

@@ -18,7 +18,31 @@ type Headers struct {
 	// Preset is a set of security headers: Strict for websites, API for services without HTML, None for none. If the app sets a
 	// stricter value, that value is kept.
 	// +optional
-	Preset HeaderPreset `json:"preset,omitempty"`
+	Preset      HeaderPreset `json:"preset,omitempty"`
+	HeaderRules `json:",inline"`
+	// Routes change the headers of the responses to some requests. The first route that matches applies.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Routes []HeaderRoute `json:"routes,omitempty"`
+}
+
+// HeaderRoute changes the headers of the responses to the requests that it matches. Its preset replaces the policy's, and its lists
+// are added to the policy's. If a header is in set of one and in remove of the other, the route decides.
+type HeaderRoute struct {
+	// Match selects requests: one match is enough.
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Match []RouteMatch `json:"match"`
+	// Preset of these responses. If it is unset, they have the policy's.
+	// +optional
+	Preset      HeaderPreset `json:"preset,omitempty"`
+	HeaderRules `json:",inline"`
+}
+
+// HeaderRules loosen the preset, and set and remove other headers.
+type HeaderRules struct {
 	// Keep are headers of the preset whose value the app decides: if its response has the header, that value is kept, even if it is
 	// less strict. This includes headers that the preset removes, such as Server.
 	// +optional
@@ -41,51 +65,6 @@ type Headers struct {
 	// +kubebuilder:validation:MaxItems=32
 	Set []HeaderField `json:"set,omitempty"`
 	// Remove removes headers from the app's responses, such as Server.
-	// +optional
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:MaxLength=128
-	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Request-ID"
-	Remove []string `json:"remove,omitempty"`
-	// Routes change the headers of the responses to some requests. The first route that matches applies.
-	// +optional
-	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=32
-	Routes []HeaderRoute `json:"routes,omitempty"`
-}
-
-// HeaderRoute changes the headers of the responses to the requests that it matches. Its preset replaces the policy's, and its lists
-// are added to the policy's. If a header is in set of one and in remove of the other, the route decides.
-type HeaderRoute struct {
-	// Match selects requests: one match is enough.
-	// +listType=atomic
-	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=16
-	Match []RouteMatch `json:"match"`
-	// Preset of these responses. If it is unset, they have the policy's.
-	// +optional
-	Preset HeaderPreset `json:"preset,omitempty"`
-	// Keep are headers of the preset whose value the app decides.
-	// +optional
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:MaxLength=128
-	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Request-ID"
-	Keep []string `json:"keep,omitempty"`
-	// Omit are headers of the preset that the sidecar does not add.
-	// +optional
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:MaxLength=128
-	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r"^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$")`,message="not the name of a header field: write letters, digits and hyphens, such as X-Request-ID"
-	Omit []string `json:"omit,omitempty"`
-	// Set sets headers to a value.
-	// +optional
-	// +listType=map
-	// +listMapKey=name
-	// +kubebuilder:validation:MaxItems=32
-	Set []HeaderField `json:"set,omitempty"`
-	// Remove removes headers from the app's responses.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=32

@@ -53,13 +53,15 @@ func headers(in *v1alpha1.Headers) *compiled.Headers {
 	if in == nil {
 		return nil
 	}
-	h := &compiled.Headers{Preset: string(in.Preset), Keep: in.Keep, Omit: in.Omit, Set: headerFields(in.Set), Remove: in.Remove}
+	h := &compiled.Headers{Preset: string(in.Preset), HeaderRules: headerRules(in.HeaderRules)}
 	for _, r := range in.Routes {
-		h.Routes = append(h.Routes, compiled.HeaderRoute{
-			Match: matches(r.Match), Preset: string(r.Preset), Keep: r.Keep, Omit: r.Omit, Set: headerFields(r.Set), Remove: r.Remove,
-		})
+		h.Routes = append(h.Routes, compiled.HeaderRoute{Match: matches(r.Match), Preset: string(r.Preset), HeaderRules: headerRules(r.HeaderRules)})
 	}
 	return h
+}
+
+func headerRules(in v1alpha1.HeaderRules) compiled.HeaderRules {
+	return compiled.HeaderRules{Keep: in.Keep, Omit: in.Omit, Set: headerFields(in.Set), Remove: in.Remove}
 }
 
 func headerFields(in []v1alpha1.HeaderField) []compiled.HeaderField {

@@ -221,7 +221,7 @@ func TestHeldDocumentsFit(t *testing.T) {
 	large := func(version int) *document {
 		p := tombstone(&observation{name: name})
 		p.Deleted, p.SchemaVersion, p.Revision = false, version, 1
-		p.Headers = &compiled.Headers{Preset: "API", Set: []compiled.HeaderField{{Name: "X", Value: strings.Repeat("x", compiled.MaxSize/2)}}}
+		p.Headers = &compiled.Headers{Preset: "API", HeaderRules: compiled.HeaderRules{Set: []compiled.HeaderField{{Name: "X", Value: strings.Repeat("x", compiled.MaxSize/2)}}}}
 		return &document{policy: p}
 	}
 	pod := bound(corev1.PodRunning)

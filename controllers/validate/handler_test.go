@@ -321,7 +321,7 @@ func FuzzHandle(f *testing.F) {
 // TestLimits checks that objects which would cost the operator too much are refused at apply, with what to do.
 func TestLimits(t *testing.T) {
 	long := func(p *v1alpha1.SecurityPolicy) {
-		p.Spec.Headers = &v1alpha1.Headers{Set: []v1alpha1.HeaderField{{Name: "X-Long", Value: strings.Repeat("x", compile.MaxSpec)}}}
+		p.Spec.Headers = &v1alpha1.Headers{HeaderRules: v1alpha1.HeaderRules{Set: []v1alpha1.HeaderField{{Name: "X-Long", Value: strings.Repeat("x", compile.MaxSpec)}}}}
 	}
 	wide := func(p *v1alpha1.SecurityPolicy) {
 		p.Spec.Selector.MatchLabels = map[string]string{}

@@ -76,7 +76,7 @@ func policy(i issuer) *compiled.Policy {
 			Name: "strangers", Match: []compiled.Match{{Paths: []string{"/counted"}}}, Limit: 2, Burst: 2,
 			Period: compiled.Duration(time.Hour), KeyBy: []compiled.RateLimitKey{{Type: compiled.KeyClientAddress}}, Mode: compiled.Enforce, OnFailure: compiled.Allow,
 		}},
-		Headers:     &compiled.Headers{Preset: "Strict", Remove: []string{"X-App"}},
+		Headers:     &compiled.Headers{Preset: "Strict", HeaderRules: compiled.HeaderRules{Remove: []string{"X-App"}}},
 		CORS:        &compiled.CORS{AllowOrigins: []string{"https://app.example.com"}, AllowMethods: []string{"GET"}, AllowCredentials: true},
 		Compression: &compiled.Compression{MinSize: 64},
 		Sidecar:     compiled.SidecarOptions{AccessLog: "None", LogLevel: "info"},

@@ -55,22 +55,19 @@ func (b *builder) headers() stage.Stage {
 	if h == nil {
 		return nil
 	}
-	c := headers.Config{Rules: headers.Rules{Preset: h.Preset, Keep: h.Keep, Omit: h.Omit, Set: headerFields(h.Set), Remove: h.Remove}}
+	c := headers.Config{Rules: headerRules(h.Preset, &h.HeaderRules)}
 	for _, r := range h.Routes {
-		c.Routes = append(c.Routes, headers.Route{
-			Match: routeMatches(r.Match),
-			Rules: headers.Rules{Preset: r.Preset, Keep: r.Keep, Omit: r.Omit, Set: headerFields(r.Set), Remove: r.Remove},
-		})
+		c.Routes = append(c.Routes, headers.Route{Match: routeMatches(r.Match), Rules: headerRules(r.Preset, &r.HeaderRules)})
 	}
 	s, err := headers.New(c)
 	b.fail(err, "headers")
 	return s
 }
 
-func headerFields(in []compiled.HeaderField) []headers.Field {
-	var out []headers.Field
-	for _, f := range in {
-		out = append(out, headers.Field(f))
+func headerRules(preset string, in *compiled.HeaderRules) headers.Rules {
+	out := headers.Rules{Preset: preset, Keep: in.Keep, Omit: in.Omit, Remove: in.Remove}
+	for _, f := range in.Set {
+		out.Set = append(out.Set, headers.Field(f))
 	}
 	return out
 }

@@ -1,15 +1,10 @@
 package server
 
 import (
-	"bufio"
-	"context"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/conn/budget"
@@ -74,55 +69,6 @@ func (b *budgets) apply(memory limits, o *compiled.SidecarOptions) {
 	b.upgrades.Set(within(memory.upgrades, upgrades.Max, upgrades.MaxPerAddress))
 }
 
-// within returns the limits that were asked for, 0 for the default, with at most allowed places.
-func within(allowed, most, perAddress int) budget.Limits {
-	if most <= 0 || most > allowed {
-		most = allowed
-	}
-	if perAddress <= 0 {
-		perAddress = (most + 1) / 2
-	}
-	return budget.Limits{Max: most, MaxPerAddress: perAddress}
-}
-
-// places are the places that one exchange holds. They are used by its goroutine, and at the end of an HTTP/2 stream by another.
-type places struct {
-	mu    sync.Mutex
-	claim budget.Claim
-	held  [4]*budget.Budget
-	n     int
-}
-
-// take takes a place of the named budget, or counts and returns the refusal.
-func (b *budgets) take(p *places, name string, of *budget.Budget) budget.Refusal {
-	why := of.Take(p.claim)
-	if why != "" {
-		b.overload.refused(name, why, p.claim.Address)
-		return why
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.held[p.n] = of
-	p.n++
-	return ""
-}
-
-// release gives back the places except one of the budget kept.
-func (p *places) release(kept *budget.Budget) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := 0
-	for _, of := range p.held[:p.n] {
-		if of == kept {
-			p.held[n] = of
-			n++
-			continue
-		}
-		of.Release(p.claim)
-	}
-	p.n = n
-}
-
 // bounded refuses the requests for which there is no place. They do not reach next, and no body is read.
 func (b *budgets) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -161,16 +107,6 @@ func isUpgrade(r *http.Request) bool {
 	return slices.ContainsFunc(r.Header["Upgrade"], func(value string) bool { return strings.EqualFold(strings.TrimSpace(value), "websocket") })
 }
 
-// atEnd returns a function that the handler calls when it returns; release is called when the response is complete. After the
-// handler, an HTTP/2 response may still wait for the client's flow control, and its context ends with the stream.
-func atEnd(r *http.Request, release func()) (returned func()) {
-	if r.ProtoMajor == 2 {
-		context.AfterFunc(r.Context(), release)
-		return func() {}
-	}
-	return release
-}
-
 // maxRefusing is how many refusals may be in progress: beyond that, streams are reset and connections closed without a response. A
 // client that does not read its refusals holds them open.
 const maxRefusing = 256
@@ -207,23 +143,6 @@ func refusal(why budget.Refusal) *httperr.Error {
 	}).With("Retry-After", "1")
 }
 
-// acceptedWriter hands over an upgraded connection that needs little memory while it is idle.
-type acceptedWriter struct {
-	response.Writer
-	// accepted is called when the connection is upgraded.
-	accepted func()
-}
-
-// Hijack hands the connection over for an accepted upgrade.
-func (w *acceptedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := w.Writer.Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	w.accepted()
-	return slimConn{conn}, rw, nil
-}
-
 // clientOf returns the client's address by the rules of the active policy. Without a policy it is the peer.
 func (e *enforcer) clientOf(r *http.Request) (netip.Addr, bool) {
 	if active := e.active.Load(); active != nil {
@@ -244,14 +163,4 @@ func (e *enforcer) minBodyRate() int {
 		}
 	}
 	return compiled.DefaultMinBodyRate
-}
-
-// noteLimits logs limits of a class that the memory does not allow.
-func noteLimits(memory limits, o *compiled.SidecarOptions, log *slog.Logger) {
-	if r := o.Requests; r != nil && r.Max > memory.requests {
-		log.Warn("the memory allows fewer open requests than requests.max: give the class more memory", "max", r.Max, "allowed", memory.requests)
-	}
-	if u := o.Upgrades; u != nil && u.Max > memory.upgrades {
-		log.Warn("the memory allows fewer open WebSockets than upgrades.max: give the class more memory", "max", u.Max, "allowed", memory.upgrades)
-	}
 }

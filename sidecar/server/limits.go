@@ -1,9 +1,11 @@
 package server
 
 import (
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/conn/budget"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/keys/password"
@@ -60,4 +62,25 @@ func atMost(limit int, next http.Handler) http.Handler {
 		defer all.Release(budget.Claim{})
 		next.ServeHTTP(w, r)
 	})
+}
+
+// within returns the limits that were asked for, 0 for the default, with at most allowed places.
+func within(allowed, most, perAddress int) budget.Limits {
+	if most <= 0 || most > allowed {
+		most = allowed
+	}
+	if perAddress <= 0 {
+		perAddress = (most + 1) / 2
+	}
+	return budget.Limits{Max: most, MaxPerAddress: perAddress}
+}
+
+// noteLimits logs limits of a class that the memory does not allow.
+func noteLimits(memory limits, o *compiled.SidecarOptions, log *slog.Logger) {
+	if r := o.Requests; r != nil && r.Max > memory.requests {
+		log.Warn("the memory allows fewer open requests than requests.max: give the class more memory", "max", r.Max, "allowed", memory.requests)
+	}
+	if u := o.Upgrades; u != nil && u.Max > memory.upgrades {
+		log.Warn("the memory allows fewer open WebSockets than upgrades.max: give the class more memory", "max", u.Max, "allowed", memory.upgrades)
+	}
 }

@@ -35,7 +35,7 @@ func (r *running) sent(t *testing.T, text string) *http.Response {
 
 // visible makes refusals visible: headers, CORS and the access log.
 func visible(p *compiled.Policy) {
-	p.Headers = &compiled.Headers{Preset: "Strict", Set: []compiled.HeaderField{{Name: "X-Policy", Value: "here"}}}
+	p.Headers = &compiled.Headers{Preset: "Strict", HeaderRules: compiled.HeaderRules{Set: []compiled.HeaderField{{Name: "X-Policy", Value: "here"}}}}
 	p.CORS = &compiled.CORS{AllowOrigins: []string{"https://b.example"}}
 	p.Sidecar.AccessLog = "All"
 }

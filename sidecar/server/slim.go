@@ -1,14 +1,34 @@
 package server
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net"
+
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
 
 // relayBuffer is the size of the buffer for each direction of an upgraded connection, in bytes. io.Copy's 32 KiB would be the
 // largest part of what an idle WebSocket needs.
 const relayBuffer = 4 << 10
+
+// acceptedWriter hands over an upgraded connection that needs little memory while it is idle.
+type acceptedWriter struct {
+	response.Writer
+	// accepted is called when the connection is upgraded.
+	accepted func()
+}
+
+// Hijack hands the connection over for an accepted upgrade.
+func (w *acceptedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := w.Writer.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	w.accepted()
+	return slimConn{conn}, rw, nil
+}
 
 // slimConn is an upgraded connection. httputil.ReverseProxy copies both directions with io.Copy, which uses these methods.
 type slimConn struct{ net.Conn }

@@ -90,9 +90,9 @@ func New(c Config) (stage.Stage, error) {
 }
 
 func (c Config) validate() error {
-	h := &check.HeadersSection{Preset: cmp.Or(c.Preset, check.PresetNone), Keep: c.Keep, Omit: c.Omit, Set: c.Rules.set(), Remove: c.Remove}
+	h := &check.HeadersSection{Preset: cmp.Or(c.Preset, check.PresetNone), HeaderRules: c.Rules.section()}
 	for _, r := range c.Routes {
-		out := check.HeaderRoute{Preset: r.Preset, Keep: r.Keep, Omit: r.Omit, Set: r.set(), Remove: r.Remove}
+		out := check.HeaderRoute{Preset: r.Preset, HeaderRules: r.Rules.section()}
 		for _, m := range r.Match {
 			out.Match = append(out.Match, check.Match{Methods: m.Methods, Paths: m.Paths})
 		}
@@ -101,9 +101,10 @@ func (c Config) validate() error {
 	return check.Error(check.Headers(h))
 }
 
-func (r Rules) set() (out []check.HeaderField) {
+func (r Rules) section() check.HeaderRules {
+	out := check.HeaderRules{Keep: r.Keep, Omit: r.Omit, Remove: r.Remove}
 	for _, f := range r.Set {
-		out = append(out, check.HeaderField(f))
+		out.Set = append(out.Set, check.HeaderField(f))
 	}
 	return out
 }
