@@ -92,6 +92,9 @@ func FuzzRead(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	f.Add([]byte("apiVersion: v1\nkind: List\nx: &a {apiVersion: v1, kind: Secret, metadata: {name: s}, data: {k: dg==}}\nitems: [*a, {}, null, a, [], {apiVersion: postern.dev/v1alpha1, kind: SecurityPolicy}]\n"))
+	f.Add([]byte("apiVersion: v1\nkind: List\nitems: {a: b}\n"))
+	f.Add([]byte("apiVersion: v1\nkind: Secret\nmetadata: []\ndata: 1\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		lines := strings.Count(string(file), "\n") + 1
 		_, findings, err := Read(t.Context(), file)
