@@ -24,6 +24,9 @@ type group struct {
 // check is pure, so every group may import it.
 const check = "api/check"
 
+// freeport finds ports for the servers that test support starts.
+const freeport = "test/freeport"
+
 // groups are all folders of sidecar/, the highest first.
 var groups = map[string]group{
 	"server": {
@@ -111,7 +114,7 @@ func TestGroups(t *testing.T) {
 // forbidden returns the reason why a package of the group must not import another one, or "".
 func forbidden(path, name, imported string) string {
 	target, ok := strings.CutPrefix(imported, module)
-	if !ok || under(target, check) {
+	if !ok || under(target, check) || under(target, freeport) && strings.HasSuffix(path, "test") {
 		return ""
 	}
 	g := groups[name]

@@ -28,6 +28,7 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/inject"
 	"github.com/posterndev/postern/controllers/render"
+	"github.com/posterndev/postern/test/freeport"
 )
 
 // figures of an operator, from its metrics.
@@ -72,16 +73,6 @@ func isInjected(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == render.SidecarName })
 }
 
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // createPolicies creates policies p0, p1 …, each of which selects app=NAME. They are deleted with their documents at the end: the
 // operator of each later test would read and report them all.
 func createPolicies(t *testing.T, namespace string, count int, change func(*v1alpha1.SecurityPolicy)) {
@@ -110,7 +101,7 @@ func TestAdmission(t *testing.T) {
 	// While no webhook for objects runs, which would refuse the hostile policies and make the creation of all slow.
 	hostile, namespace := hostileNamespace(t), newNamespace(t, "admission", enabled())
 	createPolicies(t, namespace, 400, nil)
-	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	address := freeport.Address(t)
 	runOperator(t, t.Output(), "--log-format=text", "--log-level=warn", "--metrics-bind-address="+address)
 	eventually(t, "the API server calls the webhook", func() error {
 		_, err := dryRun(t, newPod(namespace, "first", "p0"))

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,6 +28,7 @@ import (
 
 	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/inject"
+	"github.com/posterndev/postern/test/freeport"
 )
 
 const (
@@ -209,13 +210,12 @@ func readRoles(dir string) ([]client.Object, error) {
 }
 
 func (c *cluster) pickPorts() error {
-	for i := range c.ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		defer l.Close()
-		c.ports[i] = l.Addr().(*net.TCPAddr).Port
+	addresses, err := freeport.Addresses(len(c.ports))
+	if err != nil {
+		return err
+	}
+	for i, address := range addresses {
+		c.ports[i] = int(netip.MustParseAddrPort(address).Port())
 	}
 	return nil
 }

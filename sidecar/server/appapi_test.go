@@ -16,21 +16,11 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/test/freeport"
 )
 
 func withPasswords(p *compiled.Policy) {
 	p.Passwords = &compiled.Passwords{Algorithm: "Bcrypt", Cost: 10}
-}
-
-// freeAddress returns a loopback address without a listener.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // reachable waits until address has a listener.
@@ -98,7 +88,7 @@ func TestAppAPIRefusesForeignRequests(t *testing.T) {
 	if err := c.apply(t.Context(), makeDocument(withPasswords), "a"); err != nil {
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
+	address := freeport.Address(t)
 	defer appAPI{enforcer: c, logger: c.logger, address: address}.start(t.Context())()
 	reachable(t, address)
 	tests := map[string]struct {
@@ -162,7 +152,7 @@ func TestAppAPIWaitsForItsPort(t *testing.T) {
 
 // TestAppAPIServesDuringDrain: a login in progress while the sidecar drains can still use the API.
 func TestAppAPIServesDuringDrain(t *testing.T) {
-	api, arrived, proceed := freeAddress(t), make(chan struct{}), make(chan struct{})
+	api, arrived, proceed := freeport.Address(t), make(chan struct{}), make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(arrived)
 		<-proceed
@@ -174,7 +164,7 @@ func TestAppAPIServesDuringDrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
+	address := freeport.Address(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	done := make(chan error, 1)

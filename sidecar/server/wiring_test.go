@@ -25,6 +25,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
 	"github.com/posterndev/postern/sidecar/conn/listen"
+	"github.com/posterndev/postern/test/freeport"
 )
 
 // running is a sidecar that was started by Run.
@@ -39,7 +40,7 @@ type running struct {
 // start runs c until stop is called, and returns when it serves the document.
 func start(t *testing.T, address string, c Config) *running {
 	t.Helper()
-	r := &running{address: address, admin: freeAddress(t), log: &lines{}}
+	r := &running{address: address, admin: freeport.Address(t), log: &lines{}}
 	c.Admin, c.SecretsDir, c.Level = r.admin, t.TempDir(), &slog.LevelVar{}
 	c.Logger = slog.New(slog.NewTextHandler(r.log, nil))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -108,7 +109,7 @@ func startPod(t *testing.T, p *compiled.Policy, app http.Handler) *running {
 	pod := Pod{Environment: Environment{
 		Namespace: p.Namespace, Policy: p.Name, DocumentKey: public, DocumentDir: dir, OperatorURL: operator.URL, OperatorCA: certificate(operator), OperatorTokenFile: token,
 		Interception: Takeover, PodIPs: []netip.Addr{address}, ContainerPorts: []compiled.ContainerPort{{Name: "http", Number: port}},
-		LoopbackPort: netip.MustParseAddrPort(freeAddress(t)).Port(),
+		LoopbackPort: netip.MustParseAddrPort(freeport.Address(t)).Port(),
 	}}
 	r := start(t, netip.AddrPortFrom(address, port).String(), pod.Config())
 	r.reported = log
@@ -147,7 +148,7 @@ func standaloneConfig(t *testing.T, p *compiled.Policy, upstream string) Config 
 		t.Fatal(err)
 	}
 	s := Standalone{
-		Document: p, Upstream: target, Listen: freeAddress(t), Loopback: freeAddress(t), SecretsDir: t.TempDir(),
+		Document: p, Upstream: target, Listen: freeport.Address(t), Loopback: freeport.Address(t), SecretsDir: t.TempDir(),
 		Level: &slog.LevelVar{}, Logger: slog.New(slog.DiscardHandler),
 	}
 	c, err := s.Config()

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/test/freeport"
 )
 
 // The memory of the default SidecarClass: the container's limit, and the GOMEMLIMIT that the webhook sets for it.
@@ -100,7 +101,7 @@ func open(t *testing.T, change func(*compiled.Policy)) *door {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &door{address: freeAddress(t), admin: freeAddress(t), log: &lockedBuffer{}, app: newApp(t)}
+	d := &door{address: freeport.Address(t), admin: freeport.Address(t), log: &lockedBuffer{}, app: newApp(t)}
 	cmd := exec.Command(binary, d.address, d.admin, d.app.url)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -124,16 +125,6 @@ func open(t *testing.T, change func(*compiled.Policy)) *door {
 	})
 	eventually(t, "the sidecar is ready", func() bool { _, err := d.ask("/readyz"); return err == nil })
 	return d
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // app reads bodies, accepts WebSockets, sends an endless response at /large, and says hello otherwise.

@@ -12,6 +12,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+
+	"github.com/posterndev/postern/test/freeport"
 )
 
 // bench has what all measurements share: a temporary folder, a Redis and an app.
@@ -76,7 +78,7 @@ func (b *bench) prepare(ctx context.Context) error {
 	if err := writeKey(filepath.Join(b.dir, "secrets", "key", "key.pem")); err != nil {
 		return err
 	}
-	ports, err := freePorts(2)
+	ports, err := freeport.Addresses(2)
 	if err != nil {
 		return err
 	}
@@ -117,7 +119,7 @@ func (b *bench) sidecar(ctx context.Context, name, policy string) (*member, erro
 	if err := os.WriteFile(file, []byte(policy), 0o600); err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(3)
+	ports, err := freeport.Addresses(3)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +133,7 @@ func (b *bench) sidecar(ctx context.Context, name, policy string) (*member, erro
 
 // peer starts the hand-written proxy. revoked is how it looks up revocations: ask or poll.
 func (b *bench) peer(ctx context.Context, name, revoked string) (*member, error) {
-	ports, err := freePorts(1)
+	ports, err := freeport.Addresses(1)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -91,22 +90,4 @@ func (p *program) listens(ctx context.Context, address string) error {
 func (p *program) stop() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
-}
-
-// freePorts returns n free addresses of 127.0.0.1. They are outside of the range that the kernel assigns to clients and to
-// servers without a fixed port: such a port could be in use before the program listens on it.
-func freePorts(n int) ([]string, error) {
-	const lowest, highest, attempts = 20000, 29999, 1000
-	var addresses []string
-	for range attempts {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(highest-lowest+1)))
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		if addresses = append(addresses, l.Addr().String()); len(addresses) == n {
-			return addresses, nil
-		}
-	}
-	return nil, fmt.Errorf("there are not %d free ports between %d and %d", n, lowest, highest)
 }

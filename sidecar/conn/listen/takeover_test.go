@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/posterndev/postern/test/freeport"
 )
 
 // podIPs are loopback addresses other than the app's.
@@ -18,12 +20,7 @@ func podIPs() []netip.Addr {
 // freePort returns a port without a listener at any address.
 func freePort(t *testing.T) uint16 {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return uint16(l.Addr().(*net.TCPAddr).Port)
+	return netip.MustParseAddrPort(freeport.Address(t)).Port()
 }
 
 func on(ip netip.Addr, port uint16) string { return netip.AddrPortFrom(ip, port).String() }

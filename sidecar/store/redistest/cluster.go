@@ -6,6 +6,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/posterndev/postern/test/freeport"
 )
 
 // slots is the number of hash slots of a Redis Cluster.
@@ -58,7 +60,7 @@ func StartReplicatedCluster(tb testing.TB, password string) *Cluster {
 func startNode(tb testing.TB, password string) (node *Server, bus string) {
 	tb.Helper()
 	node = start(tb, Options{Password: password, Args: []string{"--masterauth", password, "--repl-diskless-sync-delay", "0"}}, func(string) []string {
-		bus = freePort(tb)
+		bus = freeport.Port(tb)
 		return []string{"--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-require-full-coverage", "no",
 			"--cluster-config-file", "nodes-" + bus + ".conf", "--cluster-node-timeout", "2000"}
 	})

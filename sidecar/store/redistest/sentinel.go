@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"testing"
+
+	"github.com/posterndev/postern/test/freeport"
 )
 
 // MasterName is the name of the master in Sentinel.
@@ -50,7 +52,7 @@ func startWatcher(tb testing.TB, master, masterPassword, password string) *Serve
 	tb.Cleanup(func() { s.Stop() })
 	for range 5 {
 		file := s.write("sentinel.conf", []byte(conf))
-		own := freePort(tb)
+		own := freeport.Port(tb)
 		s.Addr = net.JoinHostPort("127.0.0.1", own)
 		s.args = []string{file, "--sentinel", "--bind", "127.0.0.1", "--port", own, "--dir", s.dir, "--logfile", "redis.log"}
 		if password != "" {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/posterndev/postern/test/freeport"
 )
 
 // waitLimit bounds every wait of the package. A machine that also runs other tests is slow.
@@ -67,7 +69,7 @@ func start(tb testing.TB, o Options, extra func(port string) []string) *Server {
 	tb.Cleanup(func() { s.Stop() })
 	var err error
 	for range 5 {
-		port := freePort(tb)
+		port := freeport.Port(tb)
 		s.Addr = net.JoinHostPort("127.0.0.1", port)
 		s.args = []string{"--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--logfile", "redis.log"}
 		s.args = append(s.args, portArgs(port, tls)...)
@@ -216,20 +218,6 @@ func (s *Server) signal(sig syscall.Signal) {
 	if err := s.cmd.Process.Signal(sig); err != nil {
 		s.tb.Fatalf("sending %v to redis-server: %v", sig, err)
 	}
-}
-
-func freePort(tb testing.TB) string {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return port
 }
 
 // Eventually waits until ok returns true. After waitLimit it fails the test with what.

@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/posterndev/postern/test/freeport"
 )
 
 // waitLimit bounds every wait of the package. A machine that also runs other tests is slow.
@@ -79,11 +80,11 @@ func (s *Server) run(bin string) error {
 	if err != nil {
 		return err
 	}
-	port, err := freePort()
+	addresses, err := freeport.Addresses(1)
 	if err != nil {
 		return err
 	}
-	s.cmd = exec.Command(bin, "-listen", net.JoinHostPort("127.0.0.1", port), "-root-token", rootToken, "-tls-cert", cert, "-tls-key", key)
+	s.cmd = exec.Command(bin, "-listen", addresses[0], "-root-token", rootToken, "-tls-cert", cert, "-tls-key", key)
 	s.cmd.Stderr = &s.stderr
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -195,14 +196,4 @@ func Eventually(tb testing.TB, what string, ok func() bool) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
 }
