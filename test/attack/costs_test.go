@@ -5,5 +5,6 @@ package attack
 const (
 	costConnection = 32 << 10
 	costRequest    = 112 << 10
+	costEncoder    = 1 << 20  // in addition to its request
 	costSocket     = 56 << 10 // with its connection
 )

@@ -5,6 +5,8 @@ package attack
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -136,7 +138,8 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// app reads bodies, accepts WebSockets, sends an endless response at /large, and says hello otherwise.
+// app reads bodies, accepts WebSockets, sends an endless response at /large, /text and /both, and says hello otherwise. At /blocked and
+// /both it does not read the body. The response at /text is worth compressing.
 type app struct {
 	url string
 	// held are the open WebSockets, and open the number of them and of requests.
@@ -166,13 +169,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.open.Add(1)
 	if r.Header.Get("Upgrade") == "" {
 		defer a.open.Add(-1)
-		_, _ = io.Copy(io.Discard, r.Body)
-		for part := make([]byte, 64<<10); r.URL.Path == "/large"; {
-			if _, err := w.Write(part); err != nil {
-				return
-			}
-		}
-		_, _ = io.WriteString(w, "hello")
+		a.respond(w, r)
 		return
 	}
 	conn, rw, err := http.NewResponseController(w).Hijack()
@@ -188,6 +185,29 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = conn.Close()
 		a.held.Delete(conn)
 	}()
+}
+
+func (*app) respond(w http.ResponseWriter, r *http.Request) {
+	part := make([]byte, 64<<10)
+	switch r.URL.Path {
+	case "/blocked":
+		<-r.Context().Done()
+		return
+	case "/both":
+		_ = http.NewResponseController(w).EnableFullDuplex() // an error is HTTP/2, which is always so
+	case "/text":
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = rand.Read(part[:len(part)/2])
+		copy(part, hex.EncodeToString(part[:len(part)/2]))
+	default:
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
+	for endless := r.URL.Path == "/large" || r.URL.Path == "/both" || r.URL.Path == "/text"; endless; {
+		if _, err := w.Write(part); err != nil {
+			return
+		}
+	}
+	_, _ = io.WriteString(w, "hello")
 }
 
 func eventually(t *testing.T, what string, done func() bool) {
