@@ -11,15 +11,16 @@ import (
 )
 
 // The memory that one of each needs at most, in bytes, with a margin. test/attack measures it, and docs/security.md has the figures: a
-// request up to 95 KiB, which is an HTTP/2 stream whose response is not read; a WebSocket 23 KiB in addition to its connection.
+// request at most needs an HTTP/2 stream whose body the app does not take and whose response the client does not read; a WebSocket needs
+// 23 KiB in addition to its connection.
 const (
-	requestMemory = 112 << 10
+	requestMemory = 208 << 10
 	upgradeMemory = 28 << 10
 )
 
 // The parts of the memory that open requests and open WebSockets may take, in percent.
 const (
-	requestsPart = 30
+	requestsPart = 35
 	upgradesPart = 20
 )
 

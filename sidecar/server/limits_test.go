@@ -13,7 +13,7 @@ func TestLimitsFollowMemory(t *testing.T) {
 		want  limits
 	}{
 		"no limit":            {math.MaxInt64, limits{maxLimit, maxLimit}},
-		"the default's 230Mi": {230 << 20, limits{630, 1682}},
+		"the default's 230Mi": {230 << 20, limits{396, 1682}},
 		"very little":         {1 << 20, limits{minLimit, minLimit}},
 	}
 	for name, tt := range tests {
@@ -22,6 +22,15 @@ func TestLimitsFollowMemory(t *testing.T) {
 				t.Errorf("got %+v; want %+v", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestEncodersFollowMemory: a flood of compressed responses that nobody reads does not kill the pod.
+func TestEncodersFollowMemory(t *testing.T) {
+	for limit, want := range map[int64]int{math.MaxInt64: maxEncoders, 230 << 20: 23, 1 << 20: minEncoders} {
+		if got := encodersFor(limit); got != want {
+			t.Errorf("%d bytes: got %d; want %d", limit, got, want)
+		}
 	}
 }
 

@@ -145,11 +145,13 @@ type app struct {
 	// held are the open WebSockets, and open the number of them and of requests.
 	held sync.Map
 	open atomic.Int64
+	// closed is closed at the end: net/http does not notice that a client is gone while nothing reads its body.
+	closed chan struct{}
 }
 
 func newApp(t *testing.T) *app {
 	t.Helper()
-	a := &app{}
+	a := &app{closed: make(chan struct{})}
 	server := httptest.NewUnstartedServer(a)
 	server.Config.Protocols = &http.Protocols{}
 	server.Config.Protocols.SetHTTP1(true)
@@ -157,6 +159,7 @@ func newApp(t *testing.T) *app {
 	server.Start()
 	a.url = server.URL
 	t.Cleanup(func() {
+		close(a.closed)
 		a.held.Range(func(conn, _ any) bool { _ = conn.(net.Conn).Close(); return true })
 		server.CloseClientConnections()
 		server.Close()
@@ -187,11 +190,14 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 }
 
-func (*app) respond(w http.ResponseWriter, r *http.Request) {
+func (a *app) respond(w http.ResponseWriter, r *http.Request) {
 	part := make([]byte, 64<<10)
 	switch r.URL.Path {
 	case "/blocked":
-		<-r.Context().Done()
+		select {
+		case <-r.Context().Done():
+		case <-a.closed:
+		}
 		return
 	case "/both":
 		_ = http.NewResponseController(w).EnableFullDuplex() // an error is HTTP/2, which is always so
