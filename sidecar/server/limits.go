@@ -20,7 +20,7 @@ const (
 
 // The parts of the memory that open requests and open WebSockets may take, in percent.
 const (
-	requestsPart = 35
+	requestsPart = 30
 	upgradesPart = 20
 )
 
