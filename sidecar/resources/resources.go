@@ -45,8 +45,8 @@ type Config struct {
 	HashMemory uint32
 	// SessionMemory bounds the memory of sessions that are not in Redis, in bytes; sessionmemory.DefaultMaxBytes if zero.
 	SessionMemory int
-	// Encoders bounds the responses that are being compressed; defaultEncoders if zero.
-	Encoders int
+	// EncoderMemory bounds the memory of all responses that are being compressed, in bytes; defaultEncoderMemory if zero.
+	EncoderMemory int64
 	// CloseDelay is how long a connection, a client or an index stays open after its last user; a minute if zero.
 	CloseDelay time.Duration
 }
@@ -98,7 +98,7 @@ func New(c Config) (*Resources, error) {
 	if r.metrics, err = newMetrics(c.Registerer); err != nil {
 		return nil, err
 	}
-	if r.encoders, err = compression.NewPlaces(cmp.Or(c.Encoders, defaultEncoders), c.Registerer); err != nil {
+	if r.encoders, err = compression.NewPlaces(cmp.Or(c.EncoderMemory, defaultEncoderMemory), c.Registerer); err != nil {
 		return nil, err
 	}
 	if r.keys, err = jwks.NewManager(jwks.ManagerConfig{Registerer: c.Registerer, Logger: c.Logger}); err != nil {
@@ -119,8 +119,7 @@ func (r *Resources) Close() {
 // Encoders returns the places of the encoders of all snapshots.
 func (r *Resources) Encoders() *compression.Places { return r.encoders }
 
-// defaultEncoders is the number of encoders if the process has no limit of its memory.
-const defaultEncoders = 256
+const defaultEncoderMemory = 256 << 20
 
 // Metrics returns the process's metrics, for the stages that count.
 func (r *Resources) Metrics() Metrics { return r.metrics }

@@ -7,7 +7,6 @@ import (
 	"github.com/posterndev/postern/sidecar/conn/budget"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/keys/password"
-	"github.com/posterndev/postern/sidecar/stages/compression"
 )
 
 // The memory that one of each needs at most, in bytes, with a margin. test/attack measures it, and docs/security.md has the figures: a
@@ -41,16 +40,8 @@ func limitsFor(memory int64) limits {
 	return limits{requests: of(requestsPart, requestMemory), upgrades: of(upgradesPart, upgradeMemory)}
 }
 
-// encodersFor returns how many responses may be compressed at the same time, for an amount of memory in bytes: a tenth of it.
-func encodersFor(memory int64) int {
-	return int(min(max(memory/10/compression.EncoderMemory, minEncoders), maxEncoders))
-}
-
-// Bounds of the encoders, for any amount of memory.
-const (
-	minEncoders = 4
-	maxEncoders = 1024
-)
+// encoderMemory returns the memory for compressing responses, in bytes: a tenth.
+func encoderMemory(memory int64) int64 { return memory / 10 }
 
 // hashMemory returns the memory for all password hashes in progress, in KiB: half of memory, and at most the default.
 // A hash needs its memory until it is done, and a flood of logins is a flood of hashes.

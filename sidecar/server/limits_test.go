@@ -25,15 +25,6 @@ func TestLimitsFollowMemory(t *testing.T) {
 	}
 }
 
-// TestEncodersFollowMemory: a flood of compressed responses that nobody reads does not kill the pod.
-func TestEncodersFollowMemory(t *testing.T) {
-	for limit, want := range map[int64]int{math.MaxInt64: maxEncoders, 230 << 20: 23, 1 << 20: minEncoders} {
-		if got := encodersFor(limit); got != want {
-			t.Errorf("%d bytes: got %d; want %d", limit, got, want)
-		}
-	}
-}
-
 // TestHashesFitIntoMemory: a flood of logins ends with 503 and does not kill the pod.
 func TestHashesFitIntoMemory(t *testing.T) {
 	tests := map[string]struct {

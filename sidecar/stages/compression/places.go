@@ -7,8 +7,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// EncoderMemory is what one encoder needs at most, in bytes, with a margin: test/attack measures it.
-const EncoderMemory = 1 << 20
+// encoderMemory is what one encoder needs at most, in bytes, with a margin: test/attack measures it.
+const encoderMemory = 1 << 20
+
+// Bounds of the encoders, for any amount of memory.
+const (
+	minEncoders = 4
+	maxEncoders = 1024
+)
 
 // Places bound the encoders in use at the same time, of all policies. An encoder is in use until its response is complete, so clients
 // that do not read hold encoders, each of which needs several times the memory of the request. A nil *Places is no bound.
@@ -17,12 +23,12 @@ type Places struct {
 	skipped prometheus.Counter
 }
 
-// NewPlaces returns n places, and registers the metric of responses that found none.
-func NewPlaces(n int, r prometheus.Registerer) (*Places, error) {
+// NewPlaces returns as many places as the memory allows, in bytes, and registers the metric of responses that found none.
+func NewPlaces(memory int64, r prometheus.Registerer) (*Places, error) {
 	p := &Places{skipped: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "postern_compression_skipped_total", Help: "Responses that were not compressed, because too many others were being compressed.",
 	})}
-	p.free.Store(int64(n))
+	p.free.Store(min(max(memory/encoderMemory, minEncoders), maxEncoders))
 	if err := r.Register(p.skipped); err != nil {
 		return nil, fmt.Errorf("registering compression metrics: %w", err)
 	}

@@ -1,6 +1,7 @@
 package compression
 
 import (
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,10 +16,11 @@ import (
 // TestPlaces: more responses than there are places are not compressed, and a place is free again when its response is complete, has
 // failed, or was cut off by a panic.
 func TestPlaces(t *testing.T) {
-	places, err := NewPlaces(1, prometheus.NewRegistry())
+	places, err := NewPlaces(0, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
+	places.free.Store(1)
 	s, err := New(Config{Places: places})
 	if err != nil {
 		t.Fatal(err)
@@ -60,5 +62,15 @@ func TestPlaces(t *testing.T) {
 	}
 	if got := testutil.ToFloat64(places.skipped); got != 3 {
 		t.Errorf("%v are counted", got)
+	}
+}
+
+// TestPlacesFollowMemory: a flood of compressed responses that nobody reads does not kill the pod.
+func TestPlacesFollowMemory(t *testing.T) {
+	for memory, want := range map[int64]int64{math.MaxInt64: maxEncoders, 23 << 20: 23, 1 << 20: minEncoders} {
+		places, err := NewPlaces(memory, prometheus.NewRegistry())
+		if err != nil || places.free.Load() != want {
+			t.Errorf("%d bytes: %d places, %v; want %d", memory, places.free.Load(), err, want)
+		}
 	}
 }
