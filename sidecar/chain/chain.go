@@ -25,6 +25,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/authz"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
+	"github.com/posterndev/postern/sidecar/stages/compression"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
@@ -75,6 +76,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	}
 	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, upstreamProtocol(p, c.App)
 	given.untrustedProxy = c.Resources.SeeUntrustedProxy
+	given.encoders = c.Resources.Encoders()
 	if given.events, err = s.events(p, c); err != nil {
 		return err
 	}
@@ -118,7 +120,9 @@ type parts struct {
 	replay      backchannel.Replay
 	// untrustedProxy is nil if the document is only checked.
 	untrustedProxy func(netip.Addr)
-	metrics        resources.Metrics
+	// encoders is nil if the document is only checked.
+	encoders *compression.Places
+	metrics  resources.Metrics
 	// events is nil if the document is only checked.
 	events *event.Stream
 	logger *slog.Logger

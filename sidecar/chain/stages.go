@@ -96,7 +96,7 @@ func (b *builder) compression() stage.Stage {
 	if c == nil {
 		return nil
 	}
-	s, err := compression.New(compression.Config{MinSize: c.MinSize, Types: c.Types})
+	s, err := compression.New(compression.Config{MinSize: c.MinSize, Types: c.Types, Places: b.encoders})
 	b.fail(err, "compression")
 	return s
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation/revocationmemory"
 	"github.com/posterndev/postern/sidecar/login/session/sessionmemory"
 	"github.com/posterndev/postern/sidecar/pool"
+	"github.com/posterndev/postern/sidecar/stages/compression"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitmemory"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
@@ -44,6 +45,8 @@ type Config struct {
 	HashMemory uint32
 	// SessionMemory bounds the memory of sessions that are not in Redis, in bytes; sessionmemory.DefaultMaxBytes if zero.
 	SessionMemory int
+	// EncoderMemory bounds the memory of all responses that are being compressed, in bytes; defaultEncoderMemory if zero.
+	EncoderMemory int64
 	// CloseDelay is how long a connection, a client or an index stays open after its last user; a minute if zero.
 	CloseDelay time.Duration
 }
@@ -66,6 +69,9 @@ type Resources struct {
 	rings   *pool.Pool[string, ring]
 	// hashers bound the memory for hashing. They are shared so that a reload does not start a second count.
 	hashers *pool.Pool[string, *password.Hasher]
+
+	// encoders bound the memory for compression, in the same way.
+	encoders *compression.Places
 
 	ended  *endedSessions
 	active *Revocations
@@ -92,6 +98,9 @@ func New(c Config) (*Resources, error) {
 	if r.metrics, err = newMetrics(c.Registerer); err != nil {
 		return nil, err
 	}
+	if r.encoders, err = compression.NewPlaces(cmp.Or(c.EncoderMemory, defaultEncoderMemory), c.Registerer); err != nil {
+		return nil, err
+	}
 	if r.keys, err = jwks.NewManager(jwks.ManagerConfig{Registerer: c.Registerer, Logger: c.Logger}); err != nil {
 		return nil, fmt.Errorf("registering key metrics: %w", err)
 	}
@@ -106,6 +115,11 @@ func (r *Resources) Close() {
 	r.conns.CloseAll()
 	r.vaults.CloseAll()
 }
+
+// Encoders returns the places of the encoders of all snapshots.
+func (r *Resources) Encoders() *compression.Places { return r.encoders }
+
+const defaultEncoderMemory = 256 << 20
 
 // Metrics returns the process's metrics, for the stages that count.
 func (r *Resources) Metrics() Metrics { return r.metrics }

@@ -12,9 +12,10 @@ import (
 )
 
 // The memory that one of each needs at most, in bytes, with a margin. test/attack measures it, and docs/security.md has the figures: a
-// request up to 95 KiB, which is an HTTP/2 stream whose response is not read; a WebSocket 23 KiB in addition to its connection.
+// request at most needs an HTTP/2 stream whose body the app does not take and whose response the client does not read; a WebSocket needs
+// 23 KiB in addition to its connection.
 const (
-	requestMemory = 112 << 10
+	requestMemory = 208 << 10
 	upgradeMemory = 28 << 10
 )
 
@@ -40,6 +41,9 @@ func limitsFor(memory int64) limits {
 	of := func(part, each int64) int { return int(min(max(memory/each*part/100, minLimit), maxLimit)) }
 	return limits{requests: of(requestsPart, requestMemory), upgrades: of(upgradesPart, upgradeMemory)}
 }
+
+// encoderMemory returns the memory for compressing responses, in bytes: a tenth.
+func encoderMemory(memory int64) int64 { return memory / 10 }
 
 // hashMemory returns the memory for all password hashes in progress, in KiB: half of memory, and at most the default.
 // A hash needs its memory until it is done, and a flood of logins is a flood of hashes.

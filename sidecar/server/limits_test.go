@@ -13,7 +13,7 @@ func TestLimitsFollowMemory(t *testing.T) {
 		want  limits
 	}{
 		"no limit":            {math.MaxInt64, limits{maxLimit, maxLimit}},
-		"the default's 230Mi": {230 << 20, limits{630, 1682}},
+		"the default's 230Mi": {230 << 20, limits{339, 1682}},
 		"very little":         {1 << 20, limits{minLimit, minLimit}},
 	}
 	for name, tt := range tests {

@@ -140,7 +140,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	}
 	s.resources, err = resources.New(resources.Config{
 		Registerer: s.registry, Logger: cfg.Logger, SecretsDir: cfg.SecretsDir, VaultTokenFile: cfg.VaultTokenFile, KeysTokenDir: cfg.KeysTokenDir,
-		HashMemory: hashMemory(memoryLimit()), SessionMemory: sessionMemory(memoryLimit()),
+		HashMemory: hashMemory(memoryLimit()), SessionMemory: sessionMemory(memoryLimit()), EncoderMemory: encoderMemory(memoryLimit()),
 	})
 	if err != nil {
 		return nil, err

@@ -112,8 +112,8 @@ type attack struct {
 // attacks are those of the floods in docs/security.md.
 func attacks() []attack {
 	return []attack{
-		{"6 HTTP/2 connections of 245 silent POST streams", 6, one("127.0.3.1"), silentStreams(245), 250, "requests"},
-		{"1300 slow HTTP/1.1 bodies", 1300, one("127.0.3.2"), slowBody, 250, "requests"},
+		{"6 HTTP/2 connections of 245 silent POST streams", 6, one("127.0.3.1"), silentStreams(245), 150, "requests"},
+		{"1300 slow HTTP/1.1 bodies", 1300, one("127.0.3.2"), slowBody, 150, "requests"},
 		{"300 unread HTTP/2 responses", 6, one("127.0.3.3"), unreadStreams(50), 100, ""},
 		{"1226 idle WebSockets of as many people", 1226, many, idleSocket, 1226, ""},
 	}

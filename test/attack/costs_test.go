@@ -4,6 +4,7 @@ package attack
 // them, with a margin.
 const (
 	costConnection = 32 << 10
-	costRequest    = 112 << 10
+	costRequest    = 208 << 10
+	costEncoder    = 1 << 20  // in addition to its request
 	costSocket     = 56 << 10 // with its connection
 )

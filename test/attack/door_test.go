@@ -5,6 +5,8 @@ package attack
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -127,17 +129,20 @@ func open(t *testing.T, change func(*compiled.Policy)) *door {
 	return d
 }
 
-// app reads bodies, accepts WebSockets, sends an endless response at /large, and says hello otherwise.
+// app reads bodies, accepts WebSockets, sends an endless response at /large, /text and /both, and says hello otherwise. At /blocked and
+// /both it does not read the body. The response at /text is worth compressing.
 type app struct {
 	url string
 	// held are the open WebSockets, and open the number of them and of requests.
 	held sync.Map
 	open atomic.Int64
+	// closed is closed at the end: net/http does not notice that a client is gone while nothing reads its body.
+	closed chan struct{}
 }
 
 func newApp(t *testing.T) *app {
 	t.Helper()
-	a := &app{}
+	a := &app{closed: make(chan struct{})}
 	server := httptest.NewUnstartedServer(a)
 	server.Config.Protocols = &http.Protocols{}
 	server.Config.Protocols.SetHTTP1(true)
@@ -145,6 +150,7 @@ func newApp(t *testing.T) *app {
 	server.Start()
 	a.url = server.URL
 	t.Cleanup(func() {
+		close(a.closed)
 		a.held.Range(func(conn, _ any) bool { _ = conn.(net.Conn).Close(); return true })
 		server.CloseClientConnections()
 		server.Close()
@@ -157,13 +163,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.open.Add(1)
 	if r.Header.Get("Upgrade") == "" {
 		defer a.open.Add(-1)
-		_, _ = io.Copy(io.Discard, r.Body)
-		for part := make([]byte, 64<<10); r.URL.Path == "/large"; {
-			if _, err := w.Write(part); err != nil {
-				return
-			}
-		}
-		_, _ = io.WriteString(w, "hello")
+		a.respond(w, r)
 		return
 	}
 	conn, rw, err := http.NewResponseController(w).Hijack()
@@ -179,6 +179,32 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = conn.Close()
 		a.held.Delete(conn)
 	}()
+}
+
+func (a *app) respond(w http.ResponseWriter, r *http.Request) {
+	part := make([]byte, 64<<10)
+	switch r.URL.Path {
+	case "/blocked":
+		select {
+		case <-r.Context().Done():
+		case <-a.closed:
+		}
+		return
+	case "/both":
+		_ = http.NewResponseController(w).EnableFullDuplex() // an error is HTTP/2, which is always so
+	case "/text":
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = rand.Read(part[:len(part)/2])
+		copy(part, hex.EncodeToString(part[:len(part)/2]))
+	default:
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
+	for endless := r.URL.Path == "/large" || r.URL.Path == "/both" || r.URL.Path == "/text"; endless; {
+		if _, err := w.Write(part); err != nil {
+			return
+		}
+	}
+	_, _ = io.WriteString(w, "hello")
 }
 
 func eventually(t *testing.T, what string, done func() bool) {

@@ -14,9 +14,11 @@ func TestFullBudgetsFit(t *testing.T) {
 		// each is how many one client holds.
 		each int
 	}
-	requests, sockets := holders{`"requests"`, unreadStreams(2), 2}, holders{`"upgrades"`, idleSocket, 1}
+	requests, sockets := holders{`"requests"`, fullStreams(2, "/both"), 2}, holders{`"upgrades"`, idleSocket, 1}
+	encoded := holders{`"requests"`, unreadEncoded(2, "br"), 2} // the response of those without an encoder is not compressed
 	tests := map[string][]holders{
-		"requests": {requests}, "slow bodies": {{`"requests"`, slowBody, 1}}, "upgrades": {sockets}, "all": {requests, sockets},
+		"requests": {requests}, "compressed": {encoded}, "slow bodies": {{`"requests"`, slowBody, 1}}, "upgrades": {sockets},
+		"requests and upgrades": {requests, sockets}, "compressed and upgrades": {encoded, sockets},
 	}
 	for name, all := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -108,6 +108,18 @@ func idleSocket(f *flood, conn net.Conn) {
 	f.ended.Add(1)
 }
 
+// fullBody sends all of an HTTP/1.1 body that the sidecar takes, to an app that does not read it.
+func fullBody(f *flood, conn net.Conn) {
+	_, _ = io.WriteString(conn, "POST /blocked HTTP/1.1\r\nHost: shop\r\nContent-Length: 100000000\r\n\r\n")
+	f.open.Add(1)
+	for part := make([]byte, 64<<10); ; {
+		if _, err := conn.Write(part); err != nil {
+			break
+		}
+	}
+	f.open.Add(-1)
+}
+
 // unread asks for a large response, and does not read it.
 func unread(f *flood, conn net.Conn) {
 	_, _ = io.WriteString(conn, "GET /large HTTP/1.1\r\nHost: shop\r\n\r\n")
@@ -130,14 +142,34 @@ func idleConn(f *flood, conn net.Conn) {
 
 // silentStreams returns a client with n POST streams on an HTTP/2 connection, each with one byte and then silence. A stream that ends
 // is replaced.
-func silentStreams(n int) func(*flood, net.Conn) { return manyStreams(n, false) }
+func silentStreams(n int) func(*flood, net.Conn) {
+	return manyStreams(n, ask{"POST", "/upload", 1, ""})
+}
 
 // unreadStreams returns a client with n streams that ask for a large response and do not make room for it. The connection has room.
-func unreadStreams(n int) func(*flood, net.Conn) { return manyStreams(n, true) }
+func unreadStreams(n int) func(*flood, net.Conn) { return manyStreams(n, ask{"GET", "/large", 0, ""}) }
 
-func manyStreams(n int, large bool) func(*flood, net.Conn) {
+// unreadEncoded is unreadStreams with a response that is compressed.
+func unreadEncoded(n int, coding string) func(*flood, net.Conn) {
+	return manyStreams(n, ask{"GET", "/text", 0, coding})
+}
+
+// fullStreams returns a client with n streams, each with all of a body that the sidecar takes. The app does not read it, and responds
+// without end at /both, to a client that does not read that.
+func fullStreams(n int, path string) func(*flood, net.Conn) {
+	return manyStreams(n, ask{"POST", path, 4 << 20, ""})
+}
+
+// ask is the request of a stream. body is the length of what is sent of its body, in bytes, and coding its Accept-Encoding.
+type ask struct {
+	method, path string
+	body         int
+	coding       string
+}
+
+func manyStreams(n int, ask ask) func(*flood, net.Conn) {
 	return func(f *flood, conn net.Conn) {
-		s := &streams{large: large, flood: f, framer: http2.NewFramer(conn, bufio.NewReader(conn)), next: 1}
+		s := &streams{ask: ask, flood: f, left: map[uint32]*sending{}, framer: http2.NewFramer(conn, bufio.NewReader(conn)), next: 1, room: 65535, first: 65535}
 		if _, err := io.WriteString(conn, http2.ClientPreface); err != nil || s.framer.WriteSettings() != nil || s.framer.WriteWindowUpdate(0, 1<<30) != nil {
 			return
 		}
@@ -153,35 +185,56 @@ func manyStreams(n int, large bool) func(*flood, net.Conn) {
 }
 
 type streams struct {
-	large  bool
-	flood  *flood
-	framer *http2.Framer
-	next   uint32
-	open   int64
+	ask   ask
+	flood *flood
+	// left is what is left of the bodies, by stream; room and first are the windows of the connection and of a new stream.
+	left        map[uint32]*sending
+	room, first int
+	framer      *http2.Framer
+	next        uint32
+	open        int64
 }
 
-// post opens a stream, and sends one byte of a body.
+// sending is the rest of a body, and the room that the sidecar gives it, in bytes.
+type sending struct{ left, room int }
+
+// send sends what there is room for.
+func (s *streams) send(id uint32) error {
+	b := s.left[id]
+	for b != nil && b.left > 0 {
+		n := min(b.left, b.room, s.room, 16<<10)
+		if n <= 0 {
+			return nil
+		}
+		b.left, b.room, s.room = b.left-n, b.room-n, s.room-n
+		if err := s.framer.WriteData(id, false, make([]byte, n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// post opens a stream, and sends its body.
 func (s *streams) post() error {
 	var block bytes.Buffer
 	encoder := hpack.NewEncoder(&block)
-	method, path := "POST", "/upload"
-	if s.large {
-		method, path = "GET", "/large"
+	fields := [][2]string{{":method", s.ask.method}, {":scheme", "http"}, {":authority", "shop"}, {":path", s.ask.path}}
+	if s.ask.coding != "" {
+		fields = append(fields, [2]string{"accept-encoding", s.ask.coding})
 	}
-	for _, field := range [][2]string{{":method", method}, {":scheme", "http"}, {":authority", "shop"}, {":path", path}} {
+	for _, field := range fields {
 		if err := encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}); err != nil {
 			return err
 		}
 	}
 	id := s.next
 	s.next += 2
-	if err := s.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: s.large}); err != nil {
+	if err := s.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: s.ask.body == 0}); err != nil {
 		return err
 	}
-	if !s.large {
-		if err := s.framer.WriteData(id, false, []byte{'a'}); err != nil {
-			return err
-		}
+	s.left[id] = &sending{left: s.ask.body, room: s.first}
+	if err := s.send(id); err != nil {
+		return err
 	}
 	s.open++
 	s.flood.open.Add(1)
@@ -203,7 +256,19 @@ func (s *streams) follow() error {
 		if !frame.IsAck() {
 			return s.framer.WritePing(true, frame.Data)
 		}
+	case *http2.WindowUpdateFrame:
+		if b := s.left[frame.StreamID]; b != nil {
+			b.room += int(frame.Increment)
+			return s.send(frame.StreamID)
+		}
+		s.room += int(frame.Increment)
+		for id := range s.left {
+			if err := s.send(id); err != nil {
+				return err
+			}
+		}
 	case *http2.RSTStreamFrame:
+		delete(s.left, frame.StreamID)
 		s.open--
 		s.flood.open.Add(-1)
 		s.flood.ended.Add(1)

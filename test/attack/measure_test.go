@@ -13,6 +13,7 @@ func exempt(p *compiled.Policy) {
 	p.Sidecar.TrustedProxies = []string{"127.0.0.0/8"}
 	none := 0
 	p.Sidecar.Requests = &compiled.RequestLimits{MinBodyRate: &none}
+	p.Compression = &compiled.Compression{}
 }
 
 // A load is something that clients hold open. cost is how many bytes one needs at most, in docs/security.md.
@@ -29,6 +30,12 @@ var loads = map[string]struct {
 	"HTTP/2 stream with body":    {silentStreams(3), 100, 3, 1, costRequest},
 	"HTTP/1.1 response, unread":  {unread, 300, 1, 1, costRequest},
 	"HTTP/2 response, unread":    {unreadStreams(3), 100, 3, 1, costRequest},
+	"HTTP/1.1 body, not taken":   {fullBody, 300, 1, 1, costRequest},
+	"HTTP/2 body, not taken":     {fullStreams(3, "/blocked"), 100, 3, 1, costRequest},
+	"HTTP/2, both":               {fullStreams(3, "/both"), 100, 3, 1, costRequest},
+	"HTTP/2 response, zstd":      {unreadEncoded(3, "zstd"), 7, 3, 1, costRequest + costEncoder},
+	"HTTP/2 response, br":        {unreadEncoded(3, "br"), 7, 3, 1, costRequest + costEncoder},
+	"HTTP/2 response, gzip":      {unreadEncoded(3, "gzip"), 7, 3, 1, costRequest + costEncoder},
 	"idle WebSocket":             {idleSocket, 800, 1, 1, costSocket},
 }
 

@@ -19,6 +19,8 @@
 // ETag of a 304 response becomes weak as well. A client that then sends the weak tag in If-Match gets 412, as with
 // other proxies that compress.
 //
+// If too many responses are being encoded, further ones are not: see Places. HEAD may then differ from GET.
+//
 // If the length of a response is unknown, up to MinSize bytes are buffered until the response is long enough. A flush
 // ends the buffering.
 package compression
@@ -40,6 +42,8 @@ type Config struct {
 	// Types are media types, such as application/json or text/*. If empty, text, JSON, JavaScript, XML, SVG and
 	// WebAssembly are encoded.
 	Types []string
+	// Places bound the encoders in use, together with those of other policies; nil is no bound.
+	Places *Places
 }
 
 // policy is the compiled Config.
@@ -47,6 +51,7 @@ type policy struct {
 	minSize int
 	types   types
 	pools   [numCodings]pool
+	places  *Places
 }
 
 // New returns the stage.
@@ -58,12 +63,13 @@ func New(c Config) (stage.Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &policy{minSize: c.MinSize, types: t, pools: newPools()}
+	p := &policy{minSize: c.MinSize, types: t, pools: newPools(), places: c.Places}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			cw := &writer{Writer: response.Writer{ResponseWriter: w}, policy: p, r: r, info: request.From(r), coding: negotiate(r.Header["Accept-Encoding"])}
-			// No defer: if the app's connection fails, the proxy panics, and the encoded body must stay incomplete
-			// too.
+			// If the app's connection fails, the proxy panics. The encoded body must stay incomplete too, so only the
+			// place is given back.
+			defer cw.leave()
 			err := next.ServeHTTP(cw, r)
 			if err == nil || cw.started {
 				cw.close()

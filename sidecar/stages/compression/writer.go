@@ -79,15 +79,27 @@ func weakenETag(h http.Header) {
 	}
 }
 
-// encode sends the header and starts encoding. If no encoder can be created, the response is not encoded.
+// encode sends the header and starts encoding. If there is no place for an encoder, or none can be created, the response is not encoded.
 func (w *writer) encode() {
 	w.held = false
-	e, err := w.policy.pools[w.coding].get(w.ResponseWriter)
-	if err == nil {
-		w.encoder = e
-		w.describe()
+	if w.policy.places.take() {
+		e, err := w.policy.pools[w.coding].get(w.ResponseWriter)
+		if err == nil {
+			w.encoder = e
+			w.describe()
+		} else {
+			w.policy.places.release()
+		}
 	}
 	w.ResponseWriter.WriteHeader(w.status)
+}
+
+// leave gives back the place of an encoder that is not closed.
+func (w *writer) leave() {
+	if w.encoder != nil {
+		w.encoder = nil
+		w.policy.places.release()
+	}
 }
 
 // describe changes the fields that differ between the encoded response and the app's. A HEAD response gets the same fields as the
@@ -168,6 +180,7 @@ func (w *writer) close() {
 	}
 	if e := w.encoder; e != nil {
 		w.encoder = nil
+		defer w.policy.places.release()
 		_ = e.Close()
 		w.policy.pools[w.coding].put(e)
 	}

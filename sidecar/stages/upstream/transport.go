@@ -53,6 +53,13 @@ func newTransports(cfg Config) *transports {
 		return &appConn{Conn: conn}, nil
 	}
 	t.http2.Protocols.SetUnencryptedHTTP2(true)
+	t.http2.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &smallFrames{Conn: conn}, nil
+	}
 	t.http2.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: maxStreamBuffer}
 	return t
 }
