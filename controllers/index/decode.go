@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/posterndev/postern/controllers/compile"
 )
 
@@ -36,47 +38,45 @@ func decodeRows(r io.Reader) ([]Key, error) {
 		}
 		return nil
 	}
-	return decodeList(r, "rows", map[string]func(json.RawMessage) error{"columnDefinitions": columns}, func(value json.RawMessage) (Key, error) {
+	var row struct{ Cells []any }
+	return decodeList(r, "rows", map[string]func(json.RawMessage) error{"columnDefinitions": columns}, func(d *json.Decoder) (Key, error) {
 		if uid == 0 || generation == 0 {
 			return Key{}, errNoColumns
 		}
-		var row struct{ Cells []json.RawMessage }
-		if err := json.Unmarshal(value, &row); err != nil {
+		row.Cells = row.Cells[:0]
+		if err := d.Decode(&row); err != nil {
 			return Key{}, err
 		}
 		if len(row.Cells) <= max(uid, generation) {
 			return Key{}, errors.New("it has too few cells")
 		}
-		var key Key
-		return key, errors.Join(
-			json.Unmarshal(row.Cells[0], &key.Name), json.Unmarshal(row.Cells[uid], &key.UID), json.Unmarshal(row.Cells[generation], &key.Generation))
+		name, _ := row.Cells[0].(string)
+		id, _ := row.Cells[uid].(string)
+		number, _ := row.Cells[generation].(float64) // exact up to 2^53
+		return Key{name, types.UID(id), int64(number)}, nil
 	})
 }
 
 // decodeItems decodes a PartialObjectMetadataList.
 func decodeItems(r io.Reader) ([]Key, error) {
-	return decodeList(r, "items", nil, func(value json.RawMessage) (Key, error) {
+	return decodeList(r, "items", nil, func(d *json.Decoder) (Key, error) {
 		var item struct{ Metadata Key }
-		err := json.Unmarshal(value, &item)
+		err := d.Decode(&item)
 		return item.Metadata, err
 	})
 }
 
 // decodeList decodes the list that is a member of an object, one element at a time. Members before the list that have a name of
 // before are passed to it.
-func decodeList(r io.Reader, member string, before map[string]func(json.RawMessage) error, decode func(json.RawMessage) (Key, error)) ([]Key, error) {
+func decodeList(r io.Reader, member string, before map[string]func(json.RawMessage) error, decode func(*json.Decoder) (Key, error)) ([]Key, error) {
 	d := json.NewDecoder(r)
 	depth, err := enter(d, member, before)
 	if err != nil {
 		return nil, fmt.Errorf("decoding list: %w", err)
 	}
 	var keys []Key
-	var value json.RawMessage
 	for depth == inList && d.More() {
-		if err := d.Decode(&value); err != nil {
-			return nil, fmt.Errorf("decoding policy: %w", err)
-		}
-		key, err := decode(value)
+		key, err := decode(d)
 		if err != nil {
 			return nil, fmt.Errorf("decoding policy %d: %w", len(keys), err)
 		}
