@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/index"
 	"github.com/posterndev/postern/controllers/inject"
 	"github.com/posterndev/postern/controllers/render"
 	"github.com/posterndev/postern/test/freeport"
@@ -113,12 +115,68 @@ func TestAdmission(t *testing.T) {
 			t.Errorf("a pod of a namespace without policies: %v, injected %v", err, isInjected(pod))
 		}
 	})
+	t.Run("keys", func(t *testing.T) { testKeys(t, namespace, 400) })
 	t.Run("reads", func(t *testing.T) { testReads(t, address, namespace) })
 	t.Run("freshness", func(t *testing.T) { testFreshness(t, namespace) })
 	t.Run("hostile", func(t *testing.T) { testHostile(t, address, hostile) })
 	if os.Getenv("POSTERN_BENCH_ADMISSION") != "" {
 		t.Run("bench", func(t *testing.T) { benchAdmission(t, address, namespace) })
 	}
+}
+
+// testKeys checks that one small response of a real API server has the key of every policy.
+func testKeys(t *testing.T, namespace string, count int) {
+	config := rest.CopyConfig(shared.env.Config)
+	var requests, size atomic.Int64
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return counter{next, &requests, &size} })
+	lister, err := index.NewKeyLister(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := lister.Keys(t.Context(), namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies := &v1alpha1.SecurityPolicyList{}
+	if err := shared.List(t.Context(), policies, client.InNamespace(namespace)); err != nil {
+		t.Fatal(err)
+	}
+	var want []index.Key
+	for _, p := range policies.Items {
+		want = append(want, index.Key{Name: p.Name, UID: p.UID, Generation: p.Generation})
+	}
+	if len(want) != count || !slices.Equal(got, want) {
+		t.Errorf("the lister has %d keys, which differ from those of the %d policies", len(got), len(want))
+	}
+	if requests.Load() != 1 || size.Load() > int64(count)*200 {
+		t.Errorf("%d keys took %d requests and %d bytes, want one and at most 200 bytes each", count, requests.Load(), size.Load())
+	}
+}
+
+// counter counts requests and the bytes of response bodies.
+type counter struct {
+	http.RoundTripper
+	requests, size *atomic.Int64
+}
+
+func (c counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.requests.Add(1)
+	response, err := c.RoundTripper.RoundTrip(r)
+	if err == nil {
+		response.Body = counted{response.Body, c.size}
+	}
+	return response, err
+}
+
+type counted struct {
+	io.ReadCloser
+	size *atomic.Int64
+}
+
+func (c counted) Read(b []byte) (int, error) {
+	n, err := c.ReadCloser.Read(b)
+	c.size.Add(int64(n))
+	return n, err
 }
 
 func testReads(t *testing.T, address, namespace string) {
@@ -209,26 +267,29 @@ func testHostile(t *testing.T, address, namespace string) {
 	}
 }
 
-// benchAdmission prints the latencies at 200 pods a second: of the webhook alone, of creating pods (as dry runs) through the API
-// server, and of the same without the webhook, which shows what this machine's API server can do.
+// benchAdmission prints the latencies at 200 pods a second: of the webhook alone, of creating pods through the API server, as dry
+// runs and stored, and of the same without the webhook, which shows what this machine's API server can do.
 func benchAdmission(t *testing.T, address, namespace string) {
 	unlabelled := newNamespace(t, "baseline", nil)
 	review, clients := webhookCaller(t), benchClients(t)
 	bench(t, address, "the webhook alone", func(i int) error {
 		return review(newPod(namespace, fmt.Sprintf("bench-%d", i), fmt.Sprintf("p%d", i%400)))
 	})
-	bench(t, address, "pods through the API server", func(i int) error {
-		pod := newPod(namespace, fmt.Sprintf("bench-%d", i), fmt.Sprintf("p%d", i%400))
-		err := clients[i%len(clients)].Create(t.Context(), pod, client.DryRunAll)
-		if err == nil && !isInjected(pod) {
-			err = errors.New("it has no sidecar")
+	creating := func(namespace string, options ...client.CreateOption) func(int) error {
+		return func(i int) error {
+			pod := newPod(namespace, fmt.Sprintf("bench-%d", i), fmt.Sprintf("p%d", i%400))
+			err := clients[i%len(clients)].Create(t.Context(), pod, options...)
+			if err == nil && isInjected(pod) != (namespace != unlabelled) {
+				err = errors.New("a sidecar is missing, or there is one")
+			}
+			return err
 		}
-		return err
-	})
-	bench(t, address, "pods without the webhook", func(i int) error {
-		return clients[i%len(clients)].Create(t.Context(), newPod(unlabelled, fmt.Sprintf("bench-%d", i), "p1"), client.DryRunAll)
-	})
-	benchLists(t, namespace)
+	}
+	bench(t, address, "dry runs through the API server", creating(namespace, client.DryRunAll))
+	bench(t, address, "dry runs without the webhook", creating(unlabelled, client.DryRunAll))
+	benchReads(t, namespace)
+	bench(t, address, "stored pods through the API server", creating(namespace))
+	bench(t, address, "stored pods without the webhook", creating(unlabelled))
 }
 
 // benchClients returns clients with a connection each. The API server serves at most 100 requests of a connection at once.
@@ -247,24 +308,50 @@ func benchClients(t *testing.T) []client.Client {
 	return out
 }
 
-// benchLists prints how long the read takes that makes sure that the index is not behind, beside the same read of what the API server
-// happens to have in its cache.
-func benchLists(t *testing.T, namespace string) {
+// benchReads prints how long the read takes that makes sure that the index is not behind, and a list of metadata for comparison:
+// alone, and while other objects are written.
+func benchReads(t *testing.T, namespace string) {
 	t.Helper()
-	for what, version := range map[string]string{"newest state": "", "any state": "0"} {
-		took := make([]time.Duration, 50)
-		for i := range took {
+	lister, err := index.NewKeyLister(shared.env.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := map[string]func() error{
+		"table": func() error {
+			_, err := lister.Keys(t.Context(), namespace)
+			return err
+		},
+		"metadata": func() error {
 			list := &metav1.PartialObjectMetadataList{}
 			list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("SecurityPolicyList"))
-			begun := time.Now()
-			err := shared.List(t.Context(), list, client.InNamespace(namespace), &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: version}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			took[i] = time.Since(begun)
+			return shared.List(t.Context(), list, client.InNamespace(namespace))
+		},
+	}
+	for _, beside := range []string{"alone", "beside writes"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		var writer sync.WaitGroup
+		if beside != "alone" {
+			writer.Go(func() {
+				for i := 0; ctx.Err() == nil; i++ {
+					_ = shared.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("write-%d", i)}})
+					time.Sleep(5 * time.Millisecond)
+				}
+			})
 		}
-		slices.Sort(took)
-		fmt.Printf("metadata of 400 policies, %s: p50 %s, p90 %s\n", what, took[25].Round(time.Millisecond), took[45].Round(time.Millisecond))
+		for what, read := range reads {
+			took := make([]time.Duration, 50)
+			for i := range took {
+				begun := time.Now()
+				if err := read(); err != nil {
+					t.Fatal(err)
+				}
+				took[i] = time.Since(begun)
+			}
+			slices.Sort(took)
+			fmt.Printf("%s of 400 policies, %s: p50 %s, p90 %s\n", what, beside, took[25].Round(time.Millisecond), took[45].Round(time.Millisecond))
+		}
+		cancel()
+		writer.Wait()
 	}
 }
 

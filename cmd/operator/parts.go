@@ -104,7 +104,7 @@ func (op *operator) addWebhook(ctx context.Context) error {
 
 // index returns the index of policies, which the informer feeds on every replica.
 func (op *operator) index(ctx context.Context) (*index.Index, error) {
-	lister, err := index.NewMetadataLister(op.GetConfig())
+	lister, err := index.NewKeyLister(op.GetConfig())
 	if err != nil {
 		return nil, err
 	}

@@ -13,13 +13,16 @@ import (
 type Config struct {
 	// Slots bounds the runs of all keys at once.
 	Slots int
+	// Overlap bounds the runs of one key at once; 0 means 1. A caller then does not wait for the whole run that is in progress
+	// before its own starts.
+	Overlap int
 	// Timeout bounds one run, including the wait for a slot.
 	Timeout time.Duration
 	// Pace is the shortest time between the starts of two runs of one key; 0 for none.
 	Pace time.Duration
 }
 
-// Group shares runs by key. At most one run of a key is in progress, and at most one waits, whatever the number of callers.
+// Group shares runs by key. At most Overlap runs of a key are in progress, and at most one waits, whatever the number of callers.
 type Group[K comparable, V any] struct {
 	cfg   Config
 	slots chan struct{}
@@ -27,8 +30,17 @@ type Group[K comparable, V any] struct {
 	lanes map[K]*lane[V]
 }
 
-// lane is the run of a key that has not started yet; nil if there is none.
-type lane[V any] struct{ next *run[V] }
+// lane holds the runs of a key. It is kept until the last of them ended and the pace allows another.
+type lane[V any] struct {
+	// next has not started yet; nil if there is none.
+	next *run[V]
+	// runs counts next and those in progress.
+	runs int
+	// room bounds those in progress.
+	room chan struct{}
+	// earliest is when the next may start.
+	earliest time.Time
+}
 
 type run[V any] struct {
 	do    func(context.Context) (V, error)
@@ -39,6 +51,7 @@ type run[V any] struct {
 
 // New returns a Group.
 func New[K comparable, V any](cfg Config) *Group[K, V] {
+	cfg.Overlap = max(cfg.Overlap, 1)
 	return &Group[K, V]{cfg: cfg, slots: make(chan struct{}, cfg.Slots), lanes: map[K]*lane[V]{}}
 }
 
@@ -59,53 +72,56 @@ func (g *Group[K, V]) join(ctx context.Context, key K, do func(context.Context) 
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	l := g.lanes[key]
-	if l != nil && l.next != nil {
-		return l.next
+	if l == nil {
+		l = &lane[V]{room: make(chan struct{}, g.cfg.Overlap)}
+		g.lanes[key] = l
 	}
-	r := &run[V]{do: do, done: make(chan struct{})}
-	if l != nil {
-		l.next = r
-		return r
+	if l.next == nil {
+		l.next = &run[V]{do: do, done: make(chan struct{})}
+		l.runs++
+		go g.fly(context.WithoutCancel(ctx), key, l)
 	}
-	l = &lane[V]{next: r}
-	g.lanes[key] = l
-	go g.fly(context.WithoutCancel(ctx), key, l)
-	return r
+	return l.next
 }
 
-// fly runs what is asked for the key, one run after the other, until nobody asks.
+// fly runs what is asked for the key when the pace and the other runs allow it.
 func (g *Group[K, V]) fly(ctx context.Context, key K, l *lane[V]) {
-	for {
-		g.mu.Lock()
-		if l.next == nil {
-			delete(g.lanes, key)
-			g.mu.Unlock()
-			return
-		}
-		g.mu.Unlock()
-		started := time.Now()
-		g.run(ctx, l)
-		time.Sleep(g.cfg.Pace - time.Since(started))
+	g.mu.Lock()
+	earliest := l.earliest // only the start of a run changes it, and none starts before this one
+	g.mu.Unlock()
+	time.Sleep(time.Until(earliest))
+	started := g.run(ctx, l)
+	time.Sleep(time.Until(started.Add(g.cfg.Pace)))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if l.runs--; l.runs == 0 {
+		delete(g.lanes, key)
 	}
 }
 
-// run waits for a slot and then closes the run to new callers, who need a run that starts later.
-func (g *Group[K, V]) run(ctx context.Context, l *lane[V]) {
+// run waits for the lane and for a slot, closes the run to new callers, who need one that starts later, and returns when it started.
+func (g *Group[K, V]) run(ctx context.Context, l *lane[V]) time.Time {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeout)
 	defer cancel()
 	var err error
-	select {
-	case g.slots <- struct{}{}:
-		defer func() { <-g.slots }()
-	case <-ctx.Done():
-		err = fmt.Errorf("waiting for other reads to finish: %w", ctx.Err())
+	for _, room := range []chan struct{}{l.room, g.slots} {
+		select {
+		case room <- struct{}{}:
+			defer func() { <-room }()
+			continue
+		case <-ctx.Done():
+			err = fmt.Errorf("waiting for other reads to finish: %w", ctx.Err())
+		}
+		break
 	}
+	started := time.Now()
 	g.mu.Lock()
 	r := l.next
-	l.next = nil
+	l.next, l.earliest = nil, started.Add(g.cfg.Pace)
 	g.mu.Unlock()
 	defer close(r.done)
 	if r.err = err; err == nil {
 		r.value, r.err = r.do(ctx)
 	}
+	return started
 }

@@ -75,6 +75,48 @@ func TestSlotsAndPace(t *testing.T) {
 	})
 }
 
+// TestOverlap checks that a caller waits for a run of its own alone as long as there is room, that the runs of a key in progress are
+// bounded, and that the pace holds for those that overlap.
+func TestOverlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const length, pace = time.Second, 100 * time.Millisecond
+		g := New[string, time.Duration](Config{Slots: 8, Overlap: 3, Timeout: time.Minute, Pace: pace})
+		begun := time.Now()
+		var running, most atomic.Int64
+		do := func(context.Context) (time.Duration, error) {
+			start := time.Since(begun)
+			most.Store(max(most.Load(), running.Add(1)))
+			time.Sleep(length)
+			running.Add(-1)
+			return start, nil
+		}
+		var wg sync.WaitGroup
+		// When each of them calls, and when its run starts: the pace delays the second, and the room of three the fifth and later.
+		for _, caller := range []struct{ at, want time.Duration }{
+			{0, 0}, {10 * time.Millisecond, pace}, {50 * time.Millisecond, pace}, {150 * time.Millisecond, 2 * pace},
+			{300 * time.Millisecond, length}, {900 * time.Millisecond, length}, {1050 * time.Millisecond, length + pace},
+		} {
+			wg.Go(func() {
+				time.Sleep(caller.at)
+				if got, err := g.Do(t.Context(), "k", do); err != nil || got != caller.want {
+					t.Errorf("who calls at %s shares a run of %s, %v, want %s", caller.at, got, err, caller.want)
+				}
+			})
+		}
+		wg.Wait()
+		if most.Load() != 3 {
+			t.Errorf("%d runs at once, want 3", most.Load())
+		}
+		time.Sleep(pace)
+		synctest.Wait()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if len(g.lanes) != 0 {
+			t.Errorf("%d lanes are left", len(g.lanes))
+		}
+	})
+}
+
 func TestErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New[string, int](Config{Slots: 1, Timeout: time.Second})

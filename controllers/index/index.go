@@ -25,11 +25,14 @@ import (
 )
 
 const (
-	// looks bounds the namespaces whose policies are read at once, and lookTimeout one read with everything that follows from it.
-	looks       = 8
+	// looks bounds the looks in progress, overlap those at the same namespace, and lookTimeout one look with everything that follows
+	// from its read. They overlap because a read takes up to 100 ms beside writes of other objects: the API server's cache then
+	// waits for etcd to confirm that there is nothing new, for which it asks at most every 100 ms.
+	looks       = 16
+	overlap     = 4
 	lookTimeout = 5 * time.Second
 	// pace is the shortest time between the starts of two looks at the same namespace. Reviews that arrive meanwhile share one.
-	pace = 20 * time.Millisecond
+	pace = 30 * time.Millisecond
 	// patience is how long a look waits for the informer before it reads the missing policies from the API server.
 	patience = 500 * time.Millisecond
 	// maxMissing bounds the policies that one look reads.
@@ -102,7 +105,7 @@ const (
 func New(cfg Config) (*Index, error) {
 	x := &Index{
 		cfg: cfg, spaces: map[string]*space{},
-		looks: flight.New[string, *selection](flight.Config{Slots: looks, Timeout: lookTimeout, Pace: pace}),
+		looks: flight.New[string, *selection](flight.Config{Slots: looks, Overlap: overlap, Timeout: lookTimeout, Pace: pace}),
 		reads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_policy_reads_total",
 			Help: "Reads of policies from the API server for new pods, by kind: list (the names and generations of a namespace, shared by concurrent reviews), policy (one policy that the cache does not hold).",

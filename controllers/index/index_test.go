@@ -338,49 +338,6 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-func FuzzDecodeKeys(f *testing.F) {
-	f.Add(`{"kind":"PartialObjectMetadataList","metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"a","uid":"u","generation":2}}]}`)
-	f.Add(`{"items":[]}`)
-	f.Add(`{"items":[{"metadata":{"name":"a","uid":"u"}}`)
-	f.Add(`{"items":null}`)
-	f.Fuzz(func(t *testing.T, text string) {
-		got, err := decodeKeys(strings.NewReader(text))
-		if err != nil {
-			return
-		}
-		var whole struct {
-			Items []struct{ Metadata Key }
-		}
-		if json.Unmarshal([]byte(text), &whole) == nil && len(whole.Items) > len(got) && strings.Count(text, `"items"`) == 1 {
-			t.Errorf("%d of %d keys", len(got), len(whole.Items))
-		}
-	})
-}
-
-func TestCutListsAreErrors(t *testing.T) {
-	whole := `{"kind":"X","items":[{"metadata":{"name":"a","uid":"u","generation":2}},{"metadata":{"name":"b","uid":"v","generation":1}}]}`
-	if got, err := decodeKeys(strings.NewReader(whole)); err != nil || len(got) != 2 || got[0] != (Key{"a", "u", 2}) {
-		t.Fatalf("got %v, %v", got, err)
-	}
-	for _, empty := range []string{`{"kind":"X","items":[],"metadata":{"resourceVersion":"7"}}`, `{"kind":"X","items":null,"metadata":{"resourceVersion":"7"}}`} {
-		if got, err := decodeKeys(strings.NewReader(empty)); err != nil || len(got) != 0 {
-			t.Errorf("%s: got %v, %v", empty, got, err)
-		}
-		mustNotDecode(t, empty)
-	}
-	mustNotDecode(t, whole)
-}
-
-// mustNotDecode checks that no list that begins like whole and is cut off is accepted.
-func mustNotDecode(t *testing.T, whole string) {
-	t.Helper()
-	for i := range len(whole) {
-		if got, err := decodeKeys(strings.NewReader(whole[:i])); err == nil {
-			t.Fatalf("%s, cut at %d: %v", whole, i, got)
-		}
-	}
-}
-
 // TestBarePoliciesRecover: a namespace that had too many policies is judged again once some were deleted, although the cache has
 // dropped more of the others than one look may read.
 func TestBarePoliciesRecover(t *testing.T) {

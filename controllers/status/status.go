@@ -75,7 +75,6 @@ func Of(in Input) v1alpha1.SecurityPolicyStatus {
 	pods, offences := count(&in)
 	next := v1alpha1.SecurityPolicyStatus{
 		ObservedGeneration: in.Policy.Generation,
-		Conditions:         slices.Clone(in.Policy.Status.Conditions),
 		Document:           in.Document,
 		Revision:           max(compile.RecordedRevision(in.Policy), in.Revision),
 		Pods:               pods,
@@ -83,14 +82,21 @@ func Of(in Input) v1alpha1.SecurityPolicyStatus {
 	programmed := in.programmed()
 	conditions := append([]metav1.Condition{in.accepted(), programmed, in.enforced(programmed, offences), in.sharedState()}, in.dependencies()...)
 	conditions = append(conditions, in.refused()...)
-	conditions = append(conditions, summary(conditions)...)
-	for _, c := range conditions {
-		set(&next.Conditions, c, in.Policy.Generation, in.Now)
-	}
-	next.Conditions = slices.DeleteFunc(next.Conditions, func(c metav1.Condition) bool {
-		return meta.FindStatusCondition(conditions, c.Type) == nil // it no longer applies
-	})
+	next.Conditions = ordered(append(summary(conditions), conditions...), &in)
 	return next
+}
+
+// ordered returns the conditions, in their order, with the transition times of those that did not change. The columns of the CRD
+// depend on the order: they know a condition by its index, because the API server's search for it by type takes twice as long, and
+// package index reads a namespace's table for new pods.
+func ordered(conditions []metav1.Condition, in *Input) []metav1.Condition {
+	before := slices.Clone(in.Policy.Status.Conditions)
+	out := make([]metav1.Condition, 0, len(conditions))
+	for _, c := range conditions {
+		set(&before, c, in.Policy.Generation, in.Now)
+		out = append(out, *meta.FindStatusCondition(before, c.Type))
+	}
+	return out
 }
 
 func set(conditions *[]metav1.Condition, c metav1.Condition, generation int64, now time.Time) {
