@@ -78,8 +78,9 @@ type Tokens struct {
 	Login []RouteMatch `json:"login,omitempty"`
 
 	// FieldEncoding is how the app writes Postern-Subject and Postern-Claims, and how it gets text of its claims in the headers of
-	// claimsToHeaders with the format Auto. UTF8 is bytes of UTF-8. Latin1 is ISO 8859-1, which Node and WSGI write. Percent is
-	// percent-encoded UTF-8, which every app can write: encodeURIComponent in JavaScript.
+	// claimsToHeaders with the format Auto. UTF8 is bytes of UTF-8. Latin1 is ISO 8859-1, which WSGI writes. Percent is
+	// percent-encoded UTF-8, which every app can write: encodeURIComponent in JavaScript. Node writes either UTF-8 or ISO 8859-1, so use
+	// Percent there.
 	// +optional
 	FieldEncoding FieldEncoding `json:"fieldEncoding,omitempty"`
 

@@ -20,7 +20,7 @@ func Reserved() []string {
 // proxy, because a client could put false values in them.
 func Forwarding() []string {
 	return []string{
-		"Forwarded", "X-Forwarded", "X-Forwarded-*", "Forwarded-*", "X-Original-Forwarded-For", "X-Original-Host", "X-Host",
+		"Forwarded", "X-Forwarded", "X-Forwarded-*", "Forwarded-*", "X-Original-Forwarded-For", "X-Original-Host", "X-Host", "X-HTTP-Host-Override", "X-ARR-*",
 		"X-Real-IP", "True-Client-IP", "Client-IP", "X-Client-IP", "X-Cluster-Client-IP", "X-ProxyUser-IP", "X-Remote-*",
 		"CF-*", "Fastly-Client-IP", "Fly-Client-IP", "X-Azure-*", "X-Appengine-*", "X-Envoy-*", "X-NF-Client-Connection-IP",
 		"X-Scheme", "X-URL-Scheme", "X-Script-Name", "Front-End-Https", "SSL-Client-*", "X-SSL-*", "X-Client-Cert*",

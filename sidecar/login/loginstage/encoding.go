@@ -20,7 +20,8 @@ const (
 
 // Errors of decode. They contain nothing of the value.
 var (
-	errUTF8    = errors.New("it is not UTF-8; if the app writes ISO 8859-1, as Node and WSGI do, set tokens.fieldEncoding to Latin1, or to Percent and encode it")
+	errUTF8    = errors.New("it is not UTF-8; if the app writes ISO 8859-1, as WSGI does, set tokens.fieldEncoding to Latin1, or to Percent and encode it")
+	errLatin1  = errors.New("it may be UTF-8, which Node writes if the response's body is a string; set tokens.fieldEncoding to Percent and encode it")
 	errPercent = errors.New("it is not percent-encoded UTF-8, which tokens.fieldEncoding requires")
 )
 
@@ -29,6 +30,11 @@ func (e FieldEncoding) decode(name, value string) (string, error) {
 	text, err := value, error(nil)
 	switch e {
 	case Latin1:
+		// Node writes a header in the encoding of its body's first part: in UTF-8 if that is a string, in ISO 8859-1 if it is a Buffer or
+		// there is none. So these bytes may be either, and are rare in honest ISO 8859-1.
+		if utf8.ValidString(value) && !isASCII(value) {
+			return "", fmt.Errorf("reading %s: %w", name, errLatin1)
+		}
 		return fromLatin1(value), nil
 	case Percent:
 		if text, err = url.PathUnescape(value); err != nil || !isASCII(value) {

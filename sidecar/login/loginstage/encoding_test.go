@@ -9,10 +9,25 @@ import (
 
 // TestDecodeSaysWhatToSet: the log of a refused login names the field and the setting, and nothing of the value.
 func TestDecodeSaysWhatToSet(t *testing.T) {
-	for encoding, value := range map[FieldEncoding]string{"": "s3cret\xe9", UTF8: "s3cret\xff", Percent: "s3cret%E9"} {
+	for encoding, value := range map[FieldEncoding]string{"": "s3cret\xe9", UTF8: "s3cret\xff", Latin1: "s3cret\xc3\xa9", Percent: "s3cret%E9"} {
 		_, err := encoding.decode(subjectField, value)
 		if err == nil || !strings.Contains(err.Error(), "Postern-Subject") || !strings.Contains(err.Error(), "tokens.fieldEncoding") || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: %v", encoding, err)
+		}
+	}
+}
+
+// TestLatin1IsNeverUTF8: Node writes the same text in ISO 8859-1 or in UTF-8, which depends on the response's body. The latter must not
+// become the name of another user.
+func TestLatin1IsNeverUTF8(t *testing.T) {
+	for _, name := range []string{"José", "Müller", "東京", "a🔑"} {
+		if text, err := Latin1.decode(subjectField, name); err == nil {
+			t.Errorf("the UTF-8 of %s is read as %s", name, text)
+		}
+	}
+	for latin1, want := range map[string]string{"Jos\xe9": "José", "M\xfcller": "Müller", "user-42": "user-42", "\xc3\xa9\xe9": "Ã©é"} {
+		if text, err := Latin1.decode(subjectField, latin1); text != want || err != nil {
+			t.Errorf("%q: %q, %v", latin1, text, err)
 		}
 	}
 }
