@@ -63,14 +63,7 @@ func withStallTimeouts(c stallConfig, next http.Handler) http.Handler {
 		if p.body || p.stream {
 			// A copy: net/http looks at the body of its own request to decide whether it must be read to the end, and
 			// does not know this body. It would wait for a body that the client will not send.
-			ctx := r.Context()
-			if p.body {
-				var release func()
-				p.blame = newBlame()
-				ctx, release = p.blame.client(ctx)
-				defer release()
-			}
-			r = r.WithContext(ctx)
+			r = r.WithContext(r.Context())
 			r.Body = &stallBody{ReadCloser: r.Body, stallTimeouts: p, onSlow: c.onSlow}
 		}
 		next.ServeHTTP(&stallWriter{Writer: response.Writer{ResponseWriter: w}, stallTimeouts: p}, r)
@@ -85,8 +78,6 @@ type stallTimeouts struct {
 	stall   time.Duration
 	// body says that the body is read from the connection under a deadline; stream says that it is an HTTP/2 stream with a pace.
 	body, stream bool
-	// blame is set if body is.
-	blame *blame
 
 	mu sync.Mutex
 	// unread is an HTTP/1.1 body that may be discarded if nothing has read it; otherwise nil.
@@ -179,10 +170,7 @@ func (p *stallTimeouts) settle(h http.Header) {
 	p.started = true
 	_ = p.control.SetReadDeadline(time.Now().Add(min(p.stall, restTime)))
 	p.discarded = true
-	p.blame.begin()
-	n, err := io.CopyN(io.Discard, unread, maxRest+1)
-	p.blame.end(err)
-	if err != io.EOF || n > maxRest {
+	if n, err := io.CopyN(io.Discard, unread, maxRest+1); err != io.EOF || n > maxRest {
 		h.Set("Connection", "close")
 	}
 	_ = p.control.SetReadDeadline(time.Time{})
@@ -228,21 +216,13 @@ func (b *stallBody) Read(p []byte) (int, error) {
 	if !ok {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	n, err := b.read(p)
+	n, err := b.ReadCloser.Read(p)
 	b.stallTimeouts.endBody(begin, n)
 	if b.onSlow != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		b.onSlow()
 		b.onSlow = nil
 	}
 	return n, err
-}
-
-func (b *stallBody) read(p []byte) (n int, err error) {
-	if blame := b.stallTimeouts.blame; blame != nil {
-		blame.begin()
-		defer func() { blame.end(err) }()
-	}
-	return b.ReadCloser.Read(p)
 }
 
 // Close reads a part of the rest of the body, as net/http does.
