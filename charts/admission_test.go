@@ -77,7 +77,8 @@ func (a *admitted) install(t *testing.T) {
 	canary := selecting(a.namespace, "canary", metav1.LabelSelector{MatchLabels: map[string]string{"canary": "true"}})
 	a.create(t, canary)
 	guarded := podIn(a.namespace, "canary", true, nil)
-	a.create(t, guarded)
+	// Until the API server watches the kind of the parameters, it refuses every pod.
+	eventually(t, "the parameters are synced", func() bool { return a.Create(t.Context(), guarded) == nil })
 	eventually(t, "the admission policies refuse", func() bool {
 		bare := podIn(a.namespace, "bare", false, map[string]string{"canary": "true"})
 		changed := guarded.DeepCopy()

@@ -19,6 +19,6 @@ type Connections struct {
 	MaxPerAddress int32 `json:"maxPerAddress,omitempty"`
 	// IdleTimeout is how long a connection may have no request in progress. It does not apply to ports with the protocol TCP.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('1h')",message="idleTimeout is not between 1s and 1h: write a duration such as 2m"
+	// +kubebuilder:validation:XValidation:rule="(duration(self) >= duration('1s') && duration(self) <= duration('1h')) || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="idleTimeout is not between 1s and 1h: write a duration such as 2m"
 	IdleTimeout Duration `json:"idleTimeout,omitempty"`
 }

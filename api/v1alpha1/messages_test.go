@@ -21,6 +21,7 @@ var messages = map[string]validation{
 	"a duration without a unit":        {spec: `{selector: {}, cors: {allowOrigins: ["https://a"], maxAge: "60"}}`, wantErr: "such as 30s, 15m or 168h"},
 	"two durations":                    {spec: strings.Replace(tokens(``), "{selector", "{sessions: {idleTimeout: 1d, absoluteTimeout: 30 days}, selector", 1), wantErr: "such as 30s, 15m or 168h"},
 	"a duration of the class":          {kind: "SidecarClass", spec: `{drainTimeout: 1 minute}`, wantErr: "such as 30s, 15m or 168h"},
+	"an idle timeout without a unit":   {kind: "SidecarClass", spec: `{connections: {idleTimeout: "2"}}`, wantErr: "such as 30s, 15m or 168h"},
 	"a timeout of Redis":               {kind: "SidecarClass", spec: redis(`addresses: ["r:6379"], timeout: "100"`), wantErr: "such as 30s, 15m or 168h"},
 	"times of Vault":                   {kind: "SidecarClass", spec: vaultTimes(`timeout: 5sec, pollInterval: 30sec, maxStale: 1d`), wantErr: "such as 30s, 15m or 168h"},
 	"times of a rotation":              {spec: tokens(`, rotation: {interval: 30d, overlap: 1d}`), wantErr: "such as 30s, 15m or 168h"},

@@ -49,7 +49,7 @@ const (
 const (
 	// ReasonAccepted: nothing is wrong.
 	ReasonAccepted = "Accepted"
-	// ReasonInvalid: the policy cannot be compiled; the message names the field.
+	// ReasonInvalid: the policy, or any policy of the class, cannot be compiled; the message names the field.
 	ReasonInvalid = "Invalid"
 	// ReasonConflicted: an older policy selects some of the same pods.
 	ReasonConflicted = "Conflicted"

@@ -38,14 +38,13 @@ func (k *SigningKeeper) NeedLeaderElection() bool { return false }
 
 // Start compares until ctx ends or the Secret holds another key. It does not stop if the Secret cannot be read.
 func (k *SigningKeeper) Start(ctx context.Context) error {
+	failing := outage{what: "the signing key's Secret cannot be checked or restored", ended: "the signing key's Secret can be checked again"}
 	for sleep(ctx, recheckKey, nil) {
 		err := k.compare(ctx)
 		if errors.Is(err, ErrOtherKey) {
 			return err
 		}
-		if err != nil && ctx.Err() == nil {
-			contextlog.From(ctx).Error("the signing key's Secret cannot be checked or restored", "error", err)
-		}
+		failing.observe(ctx, err)
 	}
 	return nil
 }

@@ -10,8 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"github.com/posterndev/postern/controllers/contextlog"
 )
 
 // NeedLeaderElection says that every replica manages its certificate.
@@ -39,12 +37,14 @@ func (k *Keeper) Start(ctx context.Context) error {
 	for kind, open := range watched {
 		go k.follow(ctx, kind, open, changed)
 	}
+	failing := outage{what: "the certificates cannot be checked or renewed", ended: "the certificates can be checked and renewed again"}
 	for {
 		wait := recheck
-		if err := k.Ensure(ctx); err != nil && ctx.Err() == nil {
-			contextlog.From(ctx).Error("the certificates cannot be checked or renewed", "error", err)
+		err := k.Ensure(ctx)
+		if err != nil {
 			wait = retry
 		}
+		failing.observe(ctx, err)
 		if !sleep(ctx, wait, changed) {
 			return nil
 		}
@@ -53,10 +53,9 @@ func (k *Keeper) Start(ctx context.Context) error {
 
 // follow signals every change that a watch reports, and opens the watch again when it ends.
 func (k *Keeper) follow(ctx context.Context, kind string, open func() (watch.Interface, error), changed chan<- struct{}) {
+	failing := outage{what: "a watch cannot be opened", ended: "a watch can be opened again", kind: kind}
 	for {
-		if err := signalChanges(open, changed); err != nil && ctx.Err() == nil {
-			contextlog.From(ctx).Warn("a watch failed and will be reopened", "kind", kind, "error", err)
-		}
+		failing.observe(ctx, signalChanges(open, changed))
 		if !sleep(ctx, retry, nil) {
 			return
 		}

@@ -76,11 +76,16 @@ func (r *ClassReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	return ctrl.Result{}, nil
 }
 
-// judgeClass returns the condition Accepted. It is False for a class that is marked default if another one applies.
+// judgeClass returns the condition Accepted. It is False for a class with which no policy can be compiled, which the validating webhook
+// lets pass if it is off or the operator was down, and for a class that is marked default if another one applies.
 func judgeClass(class *v1alpha1.SidecarClass, classes []v1alpha1.SidecarClass) metav1.Condition {
 	c := metav1.Condition{
 		Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAccepted,
 		Message: "the class is valid", ObservedGeneration: class.Generation,
+	}
+	if findings := compile.Class(class); compile.HasErrors(findings) {
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1alpha1.ReasonInvalid, status.Errors(findings)
+		return c
 	}
 	if class.Annotations[v1alpha1.DefaultClassAnnotation] != "true" {
 		return c

@@ -78,7 +78,7 @@ func (v *verdict) judgePods(o *observation, now time.Time) {
 		if v.injection != "" && p.Bound == o.policy.Name && !p.Stale {
 			p.Altered = v.sidecar.Altered(pod.Spec.InitContainers)
 		}
-		p.Silent = silent(pod, o.since, now)
+		p.Silent = silent(o, pod, now)
 		p.Failing = failing(pod)
 		if report, ok := deliver.ReportFrom(pod); ok {
 			p.Report = &report

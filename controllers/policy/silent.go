@@ -4,24 +4,33 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 
+	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/deliver"
 	"github.com/posterndev/postern/controllers/status"
 )
 
-// confirmed returns when the pod's sidecar last confirmed its report; false if it has not reported. since is when this process
-// started: while no operator ran, no sidecar could report, so that time does not count.
-func confirmed(pod *corev1.Pod, since time.Time) (time.Time, bool) {
+// confirmed returns when the pod's sidecar last confirmed its report; false if it has not reported. o.since is when this process
+// started: while no operator ran, no sidecar could report, so that time does not count. But what the status already says was found by an
+// operator that ran, so a restart does not make a report valid again.
+func confirmed(o *observation, pod *corev1.Pod) (time.Time, bool) {
 	at, ok := deliver.ConfirmedAt(pod)
-	if at.Before(since) {
-		at = since
+	if at.Before(o.since) && !foundSilent(o, at) {
+		at = o.since
 	}
 	return at, ok
 }
 
+// foundSilent reports whether the policy's status says that reports are too old, since a time when the one of at was.
+func foundSilent(o *observation, at time.Time) bool {
+	c := meta.FindStatusCondition(o.policy.Status.Conditions, v1alpha1.ConditionEnforced)
+	return c != nil && c.Reason == v1alpha1.ReasonReportTooOld && c.LastTransitionTime.Sub(at) > deliver.MaxReportAge-time.Second // it is in whole seconds
+}
+
 // silent reports whether the pod's sidecar has stopped reporting.
-func silent(pod *corev1.Pod, since, now time.Time) bool {
-	at, ok := confirmed(pod, since)
+func silent(o *observation, pod *corev1.Pod, now time.Time) bool {
+	at, ok := confirmed(o, pod)
 	return ok && now.Sub(at) >= deliver.MaxReportAge
 }
 
@@ -33,7 +42,7 @@ func nextSilence(o *observation, now time.Time) time.Duration {
 		if bound, _ := deliver.BoundPolicy(pod); bound != o.name.Name || status.Inactive(pod) {
 			continue
 		}
-		if at, ok := confirmed(pod, o.since); ok {
+		if at, ok := confirmed(o, pod); ok {
 			next = sooner(next, max(0, at.Add(deliver.MaxReportAge).Sub(now)))
 		}
 	}

@@ -37,7 +37,7 @@ func TestAlteredSidecarIsNotEnforced(t *testing.T) {
 }
 
 // TestOldReportIsNotEnforced checks that Enforced becomes False without any event when a sidecar stops reporting, True when it reports
-// again, and that an operator that was away does not take its own absence for silence.
+// again, that an operator that was away does not take its own absence for silence, and that its restart ends no silence.
 func TestOldReportIsNotEnforced(t *testing.T) {
 	s := newScene(t)
 	after := s.reconcile()
@@ -62,4 +62,14 @@ func TestOldReportIsNotEnforced(t *testing.T) {
 	s.clock.SetTime(s.clock.Now().Add(deliver.MaxReportAge))
 	s.reconcile()
 	s.want(v1alpha1.ReasonReportTooOld, s.document(), true)
+
+	for len(s.sent.Events) > 0 {
+		<-s.sent.Events
+	}
+	s.r = newTestReconciler(s.c, s.clock) // a restart proves nothing about the sidecar
+	s.reconcile()
+	s.want(v1alpha1.ReasonReportTooOld, s.document(), false)
+	s.report(s.document())
+	s.reconcile()
+	s.want(v1alpha1.ReasonEnforced, s.document(), false)
 }

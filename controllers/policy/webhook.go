@@ -19,6 +19,20 @@ import (
 // WebhookName is the name of the pod webhook in its MutatingWebhookConfiguration.
 const WebhookName = "pods.postern.dev"
 
+// notSelected is the problem of a namespace that the webhook leaves out, which the chart's values may intend. Otherwise the configuration
+// is missing or was changed.
+const notSelected = "does not select the namespace"
+
+// remedy says what to do about a problem, and what happens meanwhile. The binding of the admission policy has the same selector as the
+// chart's webhook, so it covers no namespace that the chart leaves out.
+func remedy(problem string) string {
+	if problem == notSelected {
+		return "change the namespace's labels, or webhook.namespaceSelector of the chart. If the selector is not what the chart's values say, " +
+			"somebody changed it: restore it with helm upgrade"
+	}
+	return "restore it with helm upgrade. The admission policy postern-backstop, if it is installed, refuses them meanwhile"
+}
+
 // webhookProblem says why the API server does not send every new pod of a namespace with these labels to the pod webhook; empty if it
 // does. config is nil if it does not exist.
 func webhookProblem(config *admissionv1.MutatingWebhookConfiguration, namespace map[string]string) string {
@@ -41,7 +55,7 @@ func webhookProblem(config *admissionv1.MutatingWebhookConfiguration, namespace 
 	case len(w.MatchConditions) > 0:
 		return "has matchConditions, with which pods avoid their sidecar"
 	case err != nil || w.NamespaceSelector != nil && !selector.Matches(labels.Set(namespace)):
-		return "does not select the namespace"
+		return notSelected
 	}
 	return ""
 }
@@ -64,7 +78,7 @@ func (r *Reconciler) gatherWebhook(ctx context.Context, o *observation) error {
 		return err
 	}
 	if problem := webhookProblem(config, o.labels); problem != "" {
-		o.webhook = fmt.Sprintf("the MutatingWebhookConfiguration %q %s", r.cfg.Webhook, problem)
+		o.webhook = fmt.Sprintf("the MutatingWebhookConfiguration %q %s: %s", r.cfg.Webhook, problem, remedy(problem))
 	}
 	return nil
 }
@@ -142,9 +156,10 @@ func (w *WebhookCheck) check(ctx context.Context) {
 		}
 	}
 	problem := webhookProblem(config, nil)
-	w.gauge.Set(1)
 	if problem != "" {
 		w.gauge.Set(0)
+	} else {
+		w.gauge.Set(1)
 	}
 	switch {
 	case problem != "" && problem != w.last:

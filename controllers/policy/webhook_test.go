@@ -48,7 +48,7 @@ func TestWebhookMissing(t *testing.T) {
 		elsewhere bool
 	}{
 		"unchanged":  {edit: func(c *admissionv1.MutatingWebhookConfiguration) *admissionv1.MutatingWebhookConfiguration { return c }},
-		"deleted":    {edit: func(*admissionv1.MutatingWebhookConfiguration) *admissionv1.MutatingWebhookConfiguration { return nil }, want: "is missing"},
+		"deleted":    {edit: func(*admissionv1.MutatingWebhookConfiguration) *admissionv1.MutatingWebhookConfiguration { return nil }, want: "is missing: restore it with helm upgrade"},
 		"no webhook": {edit: change(func(c *admissionv1.MutatingWebhookConfiguration) { c.Webhooks = nil }), want: "has no webhook"},
 		"renamed":    {edit: change(func(c *admissionv1.MutatingWebhookConfiguration) { c.Webhooks[0].Name = "x.y.z" }), want: "has no webhook"},
 		"other rules": {edit: change(func(c *admissionv1.MutatingWebhookConfiguration) {
@@ -71,7 +71,7 @@ func TestWebhookMissing(t *testing.T) {
 		}), want: "matchConditions"},
 		"another namespace's": {edit: change(func(c *admissionv1.MutatingWebhookConfiguration) {
 			c.Webhooks[0].NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "x"}}
-		}), want: "does not select the namespace", elsewhere: true},
+		}), want: "does not select the namespace: change the namespace's labels, or webhook.namespaceSelector of the chart", elsewhere: true},
 	} {
 		t.Run(title, func(t *testing.T) {
 			objects := unreconciled()

@@ -66,16 +66,16 @@ func OfClass(accepted metav1.Condition) []metav1.Condition {
 	if ready.Status == metav1.ConditionTrue {
 		ready.Reason = v1alpha1.ReasonReady
 	}
-	return []metav1.Condition{accepted, ready, stalledBy(ready, v1alpha1.ReasonConflicted)}
+	return []metav1.Condition{accepted, ready, stalledBy(ready, stalling...)}
 }
 
 // stalledBy returns Stalled, which is True if Ready is False for a reason that ends only when somebody changes something.
-func stalledBy(ready metav1.Condition, reason string) metav1.Condition {
+func stalledBy(ready metav1.Condition, reasons ...string) metav1.Condition {
 	c := metav1.Condition{
 		Type: v1alpha1.ConditionStalled, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonNotStalled, ObservedGeneration: ready.ObservedGeneration,
 		Message: "nobody has to change the object",
 	}
-	if ready.Status != metav1.ConditionTrue && ready.Reason == reason {
+	if ready.Status != metav1.ConditionTrue && slices.Contains(reasons, ready.Reason) {
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, ready.Reason, ready.Message
 	}
 	return c

@@ -68,6 +68,8 @@ func TestClassIsReady(t *testing.T) {
 	wantPair(t, OfClass(accepted), "True/Ready", "False/NotStalled")
 	accepted.Status, accepted.Reason = metav1.ConditionFalse, v1alpha1.ReasonConflicted
 	wantPair(t, OfClass(accepted), "False/Conflicted", "True/Conflicted")
+	accepted.Reason = v1alpha1.ReasonInvalid
+	wantPair(t, OfClass(accepted), "False/Invalid", "True/Invalid")
 }
 
 func wantPair(t *testing.T, conditions []metav1.Condition, wantReady, wantStalled string) {

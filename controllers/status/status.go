@@ -38,7 +38,7 @@ type Input struct {
 	NamespaceEnabled, NamespaceExcluded bool
 	// NamespaceLabel is the value of the namespace's label for injection; empty if it has none.
 	NamespaceLabel string
-	// WebhookProblem says why new pods of an enabled namespace get no sidecar; empty if they do.
+	// WebhookProblem says why new pods of an enabled namespace get no sidecar, and what to do; empty if they do.
 	WebhookProblem string
 	// Document is the hash of the written document; empty if there is none. WriteError says why it is not that of the current
 	// policy.
@@ -147,8 +147,7 @@ func (in *Input) programmed() metav1.Condition {
 		c.Message = in.enable()
 	case in.WebhookProblem != "":
 		c.Reason = v1alpha1.ReasonWebhookMissing
-		c.Message = fmt.Sprintf("new pods in the namespace get no sidecar, because %s: restore it with helm upgrade. The admission policy "+
-			"postern-backstop, if it is installed, refuses them meanwhile", in.WebhookProblem)
+		c.Message = "new pods in the namespace get no sidecar, because " + in.WebhookProblem
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1alpha1.ReasonProgrammed, "the document is written"
 	}
@@ -205,10 +204,17 @@ func (in *Input) enforced(programmed metav1.Condition, offences []*offence) meta
 	return c
 }
 
+func (in *Input) texts(severity compile.Severity) []string { return texts(in.Findings, severity) }
+
+// Errors returns the message of a condition about the errors among findings.
+func Errors(findings []compile.Finding) string {
+	return truncate(strings.Join(texts(findings, compile.Error), "; "), maxMessage)
+}
+
 // texts returns the findings of that severity, in order.
-func (in *Input) texts(severity compile.Severity) []string {
+func texts(findings []compile.Finding, severity compile.Severity) []string {
 	var out []string
-	for _, f := range in.Findings {
+	for _, f := range findings {
 		if f.Severity == severity {
 			out = append(out, f.String())
 		}

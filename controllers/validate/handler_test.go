@@ -127,6 +127,8 @@ func TestHandler(t *testing.T) {
 		trusting(p)
 		p.Spec.JWT.Providers[0].JWKS = v1alpha1.JWKS{Vault: &v1alpha1.VaultRef{Path: "secret/jwks", Key: "jwks"}}
 	})
+	badVault := *compile.UnknownClass().Spec.Vault
+	badVault.CABundle = "nope"
 	badClass := func(c *v1alpha1.SidecarClass) { c.Spec.DrainTimeout = "soon" }
 	for name, tc := range map[string]struct {
 		object, before client.Object
@@ -172,6 +174,10 @@ func TestHandler(t *testing.T) {
 		},
 		"a valid class":          {object: class("default", nil), wantResult: resultAllowed},
 		"a class with a mistake": {object: class("default", badClass), wantResult: resultRefused, wantRefusals: []string{"this: spec.drainTimeout: "}},
+		"a class with a mistake in its Vault, which no policy uses": {
+			object: class("default", func(c *v1alpha1.SidecarClass) { c.Spec.Vault = &badVault }), wantResult: resultRefused,
+			wantRefusals: []string{"this: spec.vault.caBundle: "},
+		},
 		"a class with a mistake is labelled": {
 			object: class("default", func(c *v1alpha1.SidecarClass) { badClass(c); c.Labels = map[string]string{"a": "b"} }), before: class("default", badClass),
 			wantResult: resultAllowed,

@@ -3,7 +3,6 @@ package validate
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -55,18 +54,9 @@ func (h *Handler) policy(ctx context.Context, policy *v1alpha1.SecurityPolicy) (
 	return append(findings, warning("spec.sidecarClassName", "%v; until then new pods are refused", intent.ClassErr)), nil
 }
 
-// ofClass is the prefix of the fields of findings about a class. A class is checked by compiling an empty policy with it.
-const ofClass = "sidecarClass."
-
+// class warns if another class is marked default, in addition to what is wrong with the class itself.
 func (h *Handler) class(ctx context.Context, class *v1alpha1.SidecarClass) ([]compile.Finding, error) {
-	_, all := compile.Compile(&v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "empty"}}, class)
-	var findings []compile.Finding
-	for _, f := range all {
-		if field, ok := strings.CutPrefix(f.Field, ofClass); ok {
-			f.Field = field
-			findings = append(findings, f)
-		}
-	}
+	findings := compile.Class(class)
 	if class.Annotations[v1alpha1.DefaultClassAnnotation] != "true" {
 		return findings, nil
 	}

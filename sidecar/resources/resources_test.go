@@ -1,7 +1,9 @@
 package resources
 
 import (
+	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
 func newResources(t *testing.T) *Resources {
@@ -131,6 +134,30 @@ func TestProblemsNameAnUnavailableRedis(t *testing.T) {
 	a.Close()
 	if problems := r.Problems(); len(problems) != 0 {
 		t.Errorf("problems without a policy: %v", problems)
+	}
+}
+
+// TestRedisThatIsNotContactedYetIsNoProblem: a pod that starts on a busy node would otherwise report an outage.
+func TestRedisThatIsNotContactedYetIsNoProblem(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close() // it accepts in the kernel, and never responds
+	r := newResources(t)
+	a, err := r.Acquire(unavailableRedis(func(p *compiled.Policy) {
+		p.Redis.Addresses, p.Redis.Timeout = []string{silent.Addr().String()}, compiled.Duration(10*time.Second)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	problems := r.Problems()
+	if st, ok := r.Redis(); !ok || st.Up || !errors.Is(st.Err, redis.ErrNotContacted) {
+		t.Fatalf("Redis is %+v, %t", st, ok)
+	}
+	if len(problems) != 0 {
+		t.Errorf("problems %v", problems)
 	}
 }
 

@@ -2,6 +2,7 @@ package resources
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -53,7 +54,7 @@ func (r *Resources) Problems() []compiled.Problem {
 		}
 	}
 	if st, ok := r.Redis(); ok {
-		if !st.Up {
+		if !st.Up && !errors.Is(st.Err, redis.ErrNotContacted) {
 			add(compiled.ProblemRedis, "Unavailable", st.Err.Error())
 		}
 		if st.Evicts != "" {

@@ -16,6 +16,9 @@ const (
 	// lookBack is how many samples a problem must last, or be absent, before it is reported: each report is a write
 	// to the API server, and blips must cause no writes.
 	lookBack = 3
+	// longLookBack is how many samples the message of a reported problem must stay the same before it replaces the reported one. The
+	// first one is often only that an attempt is still in progress.
+	longLookBack = 30
 	// maxProblemText keeps a report within the operator's limits, in bytes.
 	maxProblemText = 400
 )
@@ -44,6 +47,9 @@ type damper struct {
 	reported []compiled.Problem
 	// differing is how many samples in a row differ from what is reported.
 	differing int
+	// seen is the last sample, and alike how many samples in a row are the same with their messages.
+	seen  []compiled.Problem
+	alike int
 }
 
 // settle processes a sample of the active document, and returns what is to be reported.
@@ -52,11 +58,16 @@ func (d *damper) settle(document string, seen []compiled.Problem) []compiled.Pro
 	if document != d.document {
 		d.document, d.samples = document, 0
 	}
-	if sameProblems(seen, d.reported) {
-		d.differing = 0
-		return d.reported
+	if d.alike++; !slices.Equal(seen, d.seen) {
+		d.seen, d.alike = slices.Clone(seen), 1
 	}
-	if d.differing++; d.differing < lookBack && d.samples != 1 {
+	switch {
+	case !sameProblems(seen, d.reported):
+		if d.differing++; d.differing < lookBack && d.samples != 1 {
+			return d.reported
+		}
+	case d.alike != longLookBack:
+		d.differing = 0
 		return d.reported
 	}
 	d.differing = 0
@@ -69,7 +80,7 @@ func (d *damper) settle(document string, seen []compiled.Problem) []compiled.Pro
 }
 
 // sameProblems compares kinds, reasons and the providers whose keys are missing. A message may count attempts or name a connection, so
-// a different message is not a change.
+// a different message is a change only if it stays for longLookBack samples.
 func sameProblems(a, b []compiled.Problem) bool {
 	return slices.EqualFunc(a, b, func(a, b compiled.Problem) bool {
 		return a.Kind == b.Kind && a.Reason == b.Reason && provider(a) == provider(b)

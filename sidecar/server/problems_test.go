@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -61,6 +62,36 @@ func TestDamperOfANewDocument(t *testing.T) {
 	}
 	if got := d.settle("b", nil); !slices.Equal(got, key) {
 		t.Errorf("reported %v at the third; it may be resolved at the next sample", got)
+	}
+}
+
+// TestDamperOfMessages: a message that stays replaces the reported one, which may be only that the first attempt is in progress. One that
+// differs in each sample causes no reports.
+func TestDamperOfMessages(t *testing.T) {
+	keys := func(message string) []compiled.Problem {
+		return []compiled.Problem{{Kind: compiled.ProblemKeys, Reason: "Unavailable", Message: message}}
+	}
+	pending, cause := keys("okta: the keys were not loaded yet"), keys("okta: context deadline exceeded")
+	var d damper
+	reported := func(seen []compiled.Problem, times int) (got []compiled.Problem) {
+		for range times {
+			got = d.settle("a", seen)
+		}
+		return got
+	}
+	if got := reported(pending, 5); !slices.Equal(got, pending) {
+		t.Fatalf("reported %v", got)
+	}
+	if got := reported(cause, longLookBack-1); !slices.Equal(got, pending) {
+		t.Errorf("reported %v after %d samples", got, longLookBack-1)
+	}
+	if got := reported(cause, 1); !slices.Equal(got, cause) {
+		t.Errorf("reported %v after %d samples", got, longLookBack)
+	}
+	for i := range 3 * longLookBack {
+		if got := d.settle("a", keys(fmt.Sprintf("okta: attempt %d", i))); !slices.Equal(got, cause) {
+			t.Fatalf("reported %v", got)
+		}
 	}
 }
 

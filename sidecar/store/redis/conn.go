@@ -63,6 +63,9 @@ type Status struct {
 	Evicts string
 }
 
+// ErrNotContacted is Status.Err of a connection whose first request has no outcome yet. It says nothing about Redis.
+var ErrNotContacted = errors.New("redis has not been contacted yet")
+
 // Open returns a connection that is made in the background, so Redis may be unavailable. An error means that c is invalid. log
 // receives changes of state and, at debug level, the messages of the client library, which has one logger per process.
 func Open(c Config, metrics *Metrics, log *slog.Logger) (*Conn, error) {
@@ -73,7 +76,7 @@ func Open(c Config, metrics *Metrics, log *slog.Logger) (*Conn, error) {
 	goredis.SetLogger(libraryLog{log})
 	ctx, stop := context.WithCancel(context.Background())
 	conn := &Conn{config: c, metrics: metrics, log: log, guards: map[*guard]struct{}{}, wake: make(chan struct{}, 1), stop: stop}
-	conn.last.Store(&lastOutcome{err: errors.New("redis has not been contacted yet")})
+	conn.last.Store(&lastOutcome{err: ErrNotContacted})
 	if conn.opener, err = newOpener(c); err != nil {
 		stop()
 		return nil, fmt.Errorf("opening redis: %w", err)
