@@ -99,6 +99,7 @@ func TestCompileSaysThatItHasNoClass(t *testing.T) {
 func TestFilesAreOneSet(t *testing.T) {
 	revocation := "apiVersion: postern.dev/v1alpha1\nkind: TokenRevocation\nmetadata: {name: r, namespace: shop}\nspec: {tokenID: j, issuer: 'https://b.example'}\n"
 	noKey := strings.Replace(redisSecret, "password:", "passwort:", 1)
+	const badVault = "apiVersion: postern.dev/v1alpha1\nkind: SidecarClass\nmetadata: {name: edge}\nspec:\n  vault: {address: https://v:8200, caBundle: nope, auth: {kubernetes: {role: r}}}\n"
 	badClass := strings.Replace(edgeClass, `"redis.shop:6379"`, `"redis.shop"`, 1)
 	for name, tt := range map[string]struct {
 		files []string
@@ -108,6 +109,7 @@ func TestFilesAreOneSet(t *testing.T) {
 	}{
 		"a warning by the class":       {[]string{edgeClass, needsMuch}, "1.yaml:11: warning: SecurityPolicy/app: spec.rateLimits[0].keyBy: counts by ClientAddress, and the SidecarClass has no trustedProxies", nil},
 		"a mistake of the class":       {[]string{needsMuch, badClass}, "1.yaml:6: error: SidecarClass/edge: spec.redis.addresses", errFindings},
+		"a section that nobody uses":   {[]string{badVault}, "0.yaml:5: error: SidecarClass/edge: spec.vault.caBundle: the CA bundle contains no PEM", errFindings},
 		"a class that nobody names":    {[]string{strings.Replace(needsMuch, "edge", "other", 1), edgeClass}, "0.yaml:6: error: SecurityPolicy/app: spec.sidecarClassName: the SidecarClass \"edge\"", errFindings},
 		"a Secret without the key":     {[]string{needsMuch, edgeClass, hmacSecret, noKey}, "3.yaml:4: warning: Secret/redis: data: it has no key \"password\", which SecurityPolicy/app names", nil},
 		"a revocation":                 {[]string{revocation, needsMuch}, "0.yaml:4: warning: TokenRevocation/r: spec.issuer: no SecurityPolicy of the files", nil},

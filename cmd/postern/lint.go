@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -87,17 +86,13 @@ func (s *policySet) lintFile(w io.Writer, name string) error {
 	return nil
 }
 
-// judgeClasses checks the classes that no policy of the set has, as admission does.
+// judgeClasses checks every section of the classes, whether or not a policy of the set uses it, as admission does.
 func (s *policySet) judgeClasses() {
-	empty := &manifest.Policy{}
-	empty.Namespace, empty.Name = "default", "empty"
 	for i := range s.objects.Classes {
 		class := &s.objects.Classes[i].SidecarClass
-		_, findings := compile.Compile(&empty.SecurityPolicy, class)
-		for _, found := range findings {
-			if strings.HasPrefix(found.Field, ofClass) {
-				s.find(s.place(empty, class, found))
-			}
+		for _, found := range compile.Class(class) {
+			found.Field = ofClass + found.Field
+			s.find(s.place(&manifest.Policy{}, class, found))
 		}
 	}
 }
