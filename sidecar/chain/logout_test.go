@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/login/transport"
 )
 
 // TestLogoutByForm: a form leads to the policy's page through the whole chain, where the session has ended, and a script gets 204.
@@ -22,7 +21,7 @@ func TestLogoutByForm(t *testing.T) {
 			g := s.send(sent{method: "POST", path: "/auth/logout", cookies: cookies, host: ownHost, header: http.Header{
 				"Sec-Fetch-Site": {"same-origin"}, "Sec-Fetch-Mode": {tt.mode},
 			}})
-			if g.status != tt.status || g.header.Get("Location") != tt.want || g.cookies[transport.RefreshCookie].MaxAge >= 0 {
+			if g.status != tt.status || g.header.Get("Location") != tt.want || g.cookies[refreshCookie].MaxAge >= 0 {
 				t.Fatalf("%d %v", g.status, g.header)
 			}
 			if g := s.send(sent{method: "GET", path: "/orders", cookies: cookies}); g.status != 401 {
