@@ -8,7 +8,7 @@ import (
 )
 
 // parallelTests is how many parallel tests run at once unless -parallel says otherwise. Most of them wait for timeouts, and use little CPU.
-const parallelTests = "6"
+const parallelTests = "3"
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -457,7 +457,7 @@ func newStand(t *testing.T, o outage, onFailure compiled.FailureMode) *stand {
 			}
 		})
 	}
-	d.other = d.world.sidecar(document(d.redis.Addr, nil)).ready()
+	d.other = d.world.sidecar(document(d.redis.Addr, longStaleness)).ready()
 	if g := d.other.loopback("POST", "/v1/revocations", `{"token_id":"rob"}`); g.status != 200 {
 		t.Fatalf("revoking: %d %s", g.status, g.text)
 	}
