@@ -95,7 +95,7 @@ func (b *block) appendRefused(v violation) {
 	b.out = appendField(b.out, tokenField, token)
 	kept := 0
 	for _, f := range b.fields {
-		form := f.Name == "origin" || f.Name == "accept" || f.Name == "content-type" && strings.HasPrefix(f.Value, "application/grpc")
+		form := f.Name == "origin" || f.Name == "accept" || f.Name == "content-type"
 		if form && kept < maxKeptValues && len(f.Value) <= maxKept && httpguts.ValidHeaderFieldValue(f.Value) {
 			kept++
 			b.out = appendField(b.out, f.Name, f.Value)
