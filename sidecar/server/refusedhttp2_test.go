@@ -400,7 +400,7 @@ func TestBrokenHTTP2Connections(t *testing.T) {
 		"too much padding": {func(c *rawHTTP2) {
 			c.check(c.framer.WriteRawFrame(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersPadded, 1, []byte{9, 1}))
 		}, http2.ErrCodeProtocol, "malformed-frame"},
-		"a huge field": {func(c *rawHTTP2) { c.sendBlock(c.encode(ask("/", "x", strings.Repeat("\x01", 66<<10))...)) }, http2.ErrCodeCompression, "malformed-field-block"},
+		"a huge field": {func(c *rawHTTP2) { c.sendBlock(c.encode(ask("/", "x", strings.Repeat("\x01", 66<<10))...)) }, http2.ErrCodeProtocol, "head-too-large"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ package h2
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 
 	"golang.org/x/net/http2/hpack"
@@ -171,6 +172,7 @@ func (r *Reader) payload(length int) ([]byte, error) {
 	for n := 0; n < length; {
 		got, err := r.receive(p[n:])
 		if n += got; n < length && err != nil {
+			r.broken = true // the rest cannot be read later
 			return nil, err
 		}
 	}
@@ -214,7 +216,10 @@ func (r *Reader) decode(part []byte, last bool) {
 		r.fail(headTooLarge)
 		return
 	}
-	if _, err := r.decoder.Write(part); err != nil {
+	if _, err := r.decoder.Write(part); errors.Is(err, hpack.ErrStringLength) {
+		r.fail(headTooLarge)
+		return
+	} else if err != nil {
 		r.fail(badBlock)
 		return
 	}

@@ -43,7 +43,7 @@ func (v violation) refusal() *httperr.Error {
 	case badFieldValue:
 		code, detail = "malformed-field-value", "A header field's value contains a control character."
 	case badPseudo:
-		code, detail = "malformed-pseudo-field", "A pseudo-header field is missing, unknown, repeated, malformed or behind another field."
+		code, detail = "malformed-pseudo-field", "A pseudo-header field is missing, unknown, repeated, malformed or after another field."
 	case connectionField:
 		code, detail = "connection-header", "HTTP/2 does not allow connection-specific headers."
 	case badLength:
