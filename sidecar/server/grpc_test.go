@@ -28,7 +28,7 @@ func echoCalls(_ any, s grpc.ServerStream) error {
 		} else if err != nil {
 			return err
 		}
-		if err := s.SendMsg(wrapperspb.String(m.Value + strings.Join(md.Get("x-call"), ",") + strings.Join(md.Get("x-bin"), ","))); err != nil {
+		if err := s.SendMsg(wrapperspb.String(m.Value + strings.Join(md.Get("x-call"), ",") + fmt.Sprintf("%q", md.Get("x-bin")))); err != nil {
 			return err
 		}
 	}

@@ -102,7 +102,7 @@ func (c *rawHTTP2) await(streams ...uint32) (answers map[uint32]*answer, goAway 
 		if g, ok := f.(*http2.GoAwayFrame); ok && g.ErrCode != http2.ErrCodeNo {
 			return answers, g
 		}
-		if s, ok := f.(*http2.SettingsFrame); ok && !s.IsAck() {
+		if s, ok := f.(*http2.SettingsFrame); ok && !s.IsAck() && !c.ended { // then another goroutine writes
 			c.check(c.framer.WriteSettingsAck())
 		}
 		if a := answers[f.Header().StreamID]; a != nil && a.add(f) {
