@@ -104,9 +104,12 @@ func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}).With("Retry-After", "1"))
 }
 
+// stageFraming names in logs and metrics what refuses malformed heads.
+const stageFraming = "framing"
+
 // refuseFraming responds to a request whose head is malformed.
 func (e *enforcer) refuseFraming(w http.ResponseWriter, r *http.Request, why *httperr.Error) {
-	e.ServeHTTP(w, request.Refuse(r, &request.Refusal{Stage: "framing", Err: why}))
+	e.ServeHTTP(w, request.Refuse(r, &request.Refusal{Stage: stageFraming, Err: why}))
 }
 
 // refuseOverload responds to a request for which there is no place. It is not in the access log, because a flood

@@ -12,9 +12,11 @@ import (
 
 	"github.com/posterndev/postern/sidecar/conn/capacity"
 	"github.com/posterndev/postern/sidecar/conn/framing"
+	"github.com/posterndev/postern/sidecar/conn/framing/h2"
 	"github.com/posterndev/postern/sidecar/conn/listen"
 	"github.com/posterndev/postern/sidecar/conn/passthrough"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
 // maxStreams bounds the streams of one HTTP/2 connection. streamWindow is how much of one request body may wait for the app, in bytes.
@@ -32,9 +34,10 @@ func newAppServer(handler http.Handler, upgraded *upgrades, stall stallConfig, l
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:   withPlaces(withStallTimeouts(stall, framing.Upgrades(upgraded.track(handler)))),
+		Handler:   withPlaces(withStallTimeouts(stall, framing.Upgrades(upgraded.track(withRefused(handler))))),
 		Protocols: protocols,
 		HTTP2: &http.HTTP2Config{
+			MaxReadFrameSize:     h2.MaxFrame,
 			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerStream: streamWindow, MaxReceiveBufferPerConnection: maxStreams * streamWindow,
 			SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second, WriteByteTimeout: stallTimeout,
 		},
@@ -98,6 +101,16 @@ func withFraming(listener net.Listener, logger *slog.Logger, c counters, respond
 			c.framing.WithLabelValues(string(refusal.Code)).Inc()
 			logger.Debug("request refused", "peer", conn.RemoteAddr().String(), "code", string(refusal.Code), "error", refusal)
 		},
+	})
+}
+
+// withRefused marks the HTTP/2 requests that were refused because of their head, so that next only responds.
+func withRefused(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if sent, refusal := h2.Refused(r); refusal != nil {
+			r = request.Refuse(sent, &request.Refusal{Stage: stageFraming, Err: refusal})
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

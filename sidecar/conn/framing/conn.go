@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/conn/framing/h2"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
@@ -62,6 +63,7 @@ type Conn struct {
 	ahead    []byte // read from the client, not yet scanned
 	head     []byte // the start of a head of which a part has passed; nil for none
 	reported bool
+	http2    *h2.Reader // nil if the connection is not HTTP/2
 
 	opaque atomic.Bool
 	broken atomic.Pointer[breach]
@@ -113,6 +115,9 @@ func (c *Conn) Opaque() {
 // response of its own.
 func (c *Conn) Read(p []byte) (int, error) {
 	for len(p) > 0 {
+		if c.http2 != nil {
+			return c.http2.Read(p)
+		}
 		if c.opaque.Load() {
 			return c.receive(p)
 		}

@@ -3,6 +3,7 @@ package framing
 import (
 	"net/http"
 
+	"github.com/posterndev/postern/sidecar/conn/framing/h2"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
@@ -40,9 +41,9 @@ const (
 	violations
 )
 
-// Codes returns the code of every refusal, for a metric that has each of them from the start.
+// Codes returns the code of every refusal, for a metric that has each of them from the start. Some refusals have the same code.
 func Codes() []httperr.Code {
-	var codes []httperr.Code
+	codes := h2.Codes()
 	for v := none + 1; v < violations; v++ {
 		codes = append(codes, v.refusal().Code)
 	}
