@@ -6,5 +6,5 @@ const (
 	costConnection = 32 << 10
 	costRequest    = 208 << 10
 	costEncoder    = 1 << 20  // in addition to its request
-	costSocket     = 56 << 10 // with its connection
+	costSocket     = 64 << 10 // with its connection
 )

@@ -26,7 +26,7 @@ var loads = map[string]struct {
 	cost  int
 }{
 	"idle connection":            {idleConn, 1000, 1, 0, costConnection},
-	"HTTP/1.1 request with body": {slowBody, 500, 1, 1, costRequest},
+	"HTTP/1.1 request with body": {slowBody, 300, 1, 1, costRequest},
 	"HTTP/2 stream with body":    {silentStreams(3), 100, 3, 1, costRequest},
 	"HTTP/1.1 response, unread":  {unread, 300, 1, 1, costRequest},
 	"HTTP/2 response, unread":    {unreadStreams(3), 100, 3, 1, costRequest},
