@@ -73,7 +73,11 @@ func (o *overload) refused(name string, why budget.Refusal, client netip.Prefix)
 	if now.Sub(l.at) < overloadLogInterval {
 		return
 	}
-	o.logger.Warn("request refused because of a budget", "budget", name, "reason", string(why), "client", client.String(), "refusals", l.since)
+	who := "unknown" // a trusted proxy did not say
+	if client.IsValid() {
+		who = client.String()
+	}
+	o.logger.Warn("request refused because of a budget", "budget", name, "reason", string(why), "client", who, "refusals", l.since)
 	*l = repeated{at: now}
 }
 
