@@ -432,3 +432,27 @@ func (r *running) refusals(t *testing.T, code string) string {
 	}
 	return ""
 }
+
+// TestBodiesOfRefusedHTTP2RequestsReturnTheirWindow: more bytes than the connection's window has can be sent to refused requests.
+func TestBodiesOfRefusedHTTP2RequestsReturnTheirWindow(t *testing.T) {
+	var arrived atomic.Int32
+	r := startStandalone(t, makeDocument(visible), echoRequest(&arrived))
+	c := dialHTTP2(t, r.address)
+	part := make([]byte, 15<<10)
+	for sent := 0; sent < maxStreams*streamWindow+1<<20; {
+		bad := c.begin(http2.HeadersFrameParam{EndHeaders: true, BlockFragment: c.encode(append([]string{":method", "POST"}, ask("/body%", "content-type", "text/plain")[2:]...)...)})
+		for range 4 {
+			_ = c.framer.WriteData(bad, false, part)
+			sent += len(part)
+		}
+		answers, goAway := c.await(bad)
+		if goAway != nil || answers[bad].header[":status"] != "400" {
+			t.Fatalf("after %d bytes: %v, %v", sent, answers[bad].header, goAway)
+		}
+	}
+	good := c.begin(http2.HeadersFrameParam{EndHeaders: true, EndStream: true, BlockFragment: c.encode(ask("/after")...)})
+	if answers, goAway := c.await(good); goAway != nil || answers[good].header[":status"] != "200" {
+		t.Errorf("%v, %v", answers[good].header, goAway)
+	}
+	_ = r.stop()
+}
