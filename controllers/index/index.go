@@ -29,10 +29,10 @@ const (
 	// from its read. They overlap because a read takes up to 100 ms beside writes of other objects: the API server's cache then
 	// waits for etcd to confirm that there is nothing new, for which it asks at most every 100 ms.
 	looks       = 16
-	overlap     = 4
+	overlap     = 2
 	lookTimeout = 5 * time.Second
 	// pace is the shortest time between the starts of two looks at the same namespace. Reviews that arrive meanwhile share one.
-	pace = 30 * time.Millisecond
+	pace = 20 * time.Millisecond
 	// patience is how long a look waits for the informer before it reads the missing policies from the API server.
 	patience = 500 * time.Millisecond
 	// maxMissing bounds the policies that one look reads.
