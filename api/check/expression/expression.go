@@ -8,7 +8,6 @@ package expression
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"sync"
@@ -37,7 +36,7 @@ type Input struct {
 	// Segments are those of the path, without empty ones.
 	Segments []string
 	Query    url.Values
-	Headers  http.Header
+	Headers  map[string][]string
 	Host     string
 	Address  netip.Addr
 	Time     time.Time

@@ -3,7 +3,6 @@ package expression
 import (
 	"encoding/json"
 	"errors"
-	"net/http"
 	"net/textproto"
 	"reflect"
 	"strings"
@@ -71,7 +70,7 @@ func (a adapter) NativeToValue(value any) ref.Val {
 
 // headers are the header fields by their names in lower case. A field that was sent several times has no value: servers read the first, the
 // last or all of them, so that a condition could be met by one and the app read another.
-type headers struct{ fields http.Header }
+type headers struct{ fields map[string][]string }
 
 var _ traits.Mapper = headers{}
 
