@@ -155,7 +155,7 @@ func FuzzCompile(f *testing.F) {
 			t.Fatalf("%T is not an *Error", err)
 		}
 		in := input()
-		in.Headers.Add(header, text)
+		in.Headers[http.CanonicalHeaderKey(header)] = append(in.Headers[http.CanonicalHeaderKey(header)], text)
 		d := json.NewDecoder(strings.NewReader(claims))
 		d.UseNumber()
 		_ = d.Decode(&in.Claims)
