@@ -54,6 +54,7 @@ func Document(p *compiled.Policy) []Problem {
 	c.passwords(p.Passwords)
 	c.authorization(&p.Authorization)
 	c.rateLimits(p.RateLimits)
+	c.loginProtection(p.LoginProtection)
 	c.headers(p.Headers)
 	c.cors(p.CORS)
 	c.compression(p.Compression)

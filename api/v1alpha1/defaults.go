@@ -64,6 +64,21 @@ const (
 	DefaultBind                       = "None"
 	DefaultSessionsOnFailure          = FailDeny
 
+	DefaultLoginResponse            = LoginResponseSame
+	DefaultLoginOnFailure           = FailDeny
+	DefaultAccountFailures int32    = 5
+	DefaultAddressFailures int32    = 50
+	DefaultGlobalFailures  int32    = 200
+	DefaultDeviceFailures  int32    = 5
+	DefaultLoginWithin     Duration = "15m"
+	DefaultGlobalWithin    Duration = "5m"
+	DefaultAccountLock     Duration = "1m"
+	DefaultAddressLock     Duration = "5m"
+	DefaultMaxLock         Duration = "1h"
+	DefaultRememberDevice  Duration = "2160h"
+	DefaultAccountResets   Rate     = "3/hour"
+	DefaultAddressResets   Rate     = "10/hour"
+
 	DefaultRateLimitKey             = KeyClientAddress
 	DefaultRateLimitOnFailure       = FailAllow
 	DefaultPreset                   = PresetStrict
@@ -128,6 +143,25 @@ func policyDefaults() []Default {
 		{Field: spec + "paths.routes[].emptySegments", Text: "the value of paths.emptySegments"},
 		{Field: spec + "vaultRole", Text: "the role of the class"},
 
+		{Field: spec + "loginProtection.routes[].kind", Value: string(LoginRouteLogin)},
+		{Field: spec + "loginProtection.routes[].failure", Text: "statuses: [401, 403, 422], on routes of kind Login"},
+		{Field: spec + "loginProtection.perAccount.failures", Value: number(DefaultAccountFailures)},
+		{Field: spec + "loginProtection.perAccount.within", Value: string(DefaultLoginWithin)},
+		{Field: spec + "loginProtection.perAccount.lockFor", Value: string(DefaultAccountLock)},
+		{Field: spec + "loginProtection.perAccount.maxLock", Value: string(DefaultMaxLock)},
+		{Field: spec + "loginProtection.perAddress.failures", Value: number(DefaultAddressFailures)},
+		{Field: spec + "loginProtection.perAddress.within", Value: string(DefaultLoginWithin)},
+		{Field: spec + "loginProtection.perAddress.lockFor", Value: string(DefaultAddressLock)},
+		{Field: spec + "loginProtection.perAddress.maxLock", Value: string(DefaultMaxLock)},
+		{Field: spec + "loginProtection.global.failures", Value: number(DefaultGlobalFailures)},
+		{Field: spec + "loginProtection.global.within", Value: string(DefaultGlobalWithin)},
+		{Field: spec + "loginProtection.resets.perAccount", Value: string(DefaultAccountResets)},
+		{Field: spec + "loginProtection.resets.perAddress", Value: string(DefaultAddressResets)},
+		{Field: spec + "loginProtection.knownDevices.failures", Value: number(DefaultDeviceFailures)},
+		{Field: spec + "loginProtection.knownDevices.rememberFor", Value: string(DefaultRememberDevice)},
+		{Field: spec + "loginProtection.response", Value: string(DefaultLoginResponse)},
+		{Field: spec + "loginProtection.onFailure", Value: string(DefaultLoginOnFailure)},
+		{Field: spec + "loginProtection.mode", Value: string(DefaultMode)},
 		{Field: spec + "jwt.providers[].from", Text: "the Authorization header with the Bearer scheme"},
 		{Field: spec + "jwt.providers[].tokenTypes", Text: "JWT, at+jwt and application/at+jwt, and tokens without typ"},
 		{Field: spec + "jwt.providers[].claimsToHeaders[].format", Value: string(DefaultFormat)},

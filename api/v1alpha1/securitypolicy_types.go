@@ -136,6 +136,10 @@ type SecurityPolicySpec struct {
 	// +optional
 	Compression *Compression `json:"compression,omitempty"`
 
+	// LoginProtection stops the guessing of passwords on the app's own login routes.
+	// +optional
+	LoginProtection *LoginProtection `json:"loginProtection,omitempty"`
+
 	// PasswordPolicy configures how the loopback API hashes passwords for the app.
 	// +optional
 	PasswordPolicy *PasswordPolicy `json:"passwordPolicy,omitempty"`

@@ -43,6 +43,7 @@ func order() []step {
 		{"backchannel-logout", func(b *builder) stage.Stage { return b.tokens().backChannel }},
 		{"token-endpoints", func(b *builder) stage.Stage { return b.tokens().endpoints }},
 		{"login", func(b *builder) stage.Stage { return b.tokens().login }},
+		{"login-protection", (*builder).loginProtection},
 	}
 }
 
