@@ -144,7 +144,7 @@ func policyDefaults() []Default {
 		{Field: spec + "vaultRole", Text: "the role of the class"},
 
 		{Field: spec + "loginProtection.routes[].kind", Value: string(LoginRouteLogin)},
-		{Field: spec + "loginProtection.routes[].failure", Text: "statuses: [401, 403, 422], on routes of kind Login"},
+		{Field: spec + "loginProtection.routes[].failure.statuses", Text: "401, 403 and 422, if failure is unset on a route of kind Login"},
 		{Field: spec + "loginProtection.perAccount.failures", Value: number(DefaultAccountFailures)},
 		{Field: spec + "loginProtection.perAccount.within", Value: string(DefaultLoginWithin)},
 		{Field: spec + "loginProtection.perAccount.lockFor", Value: string(DefaultAccountLock)},

@@ -14,6 +14,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
@@ -63,6 +65,7 @@ type Config struct {
 	Shadow          bool
 	// Store counts, and Local replaces it while it is unavailable.
 	Store, Local Store
+	// Metrics may be nil.
 	Metrics      *Metrics
 	Logger       *slog.Logger
 	// Now defaults to time.Now, Sleep to a wait that ends with the request, and Jitter to a random number below n.
@@ -127,6 +130,13 @@ func New(c Config) (stage.Stage, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("building login protection: %w", err)
 	}
+	if c.Metrics == nil {
+		m, err := NewMetrics(prometheus.NewRegistry())
+		if err != nil {
+			return nil, err
+		}
+		c.Metrics = m
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -146,8 +156,8 @@ func New(c Config) (stage.Stage, error) {
 }
 
 func (c *Config) validate() error {
-	if c.Store == nil || c.Local == nil || c.Metrics == nil || c.Logger == nil || c.Scope == "" {
-		return errors.New("a scope, stores, metrics and a logger are required")
+	if c.Store == nil || c.Local == nil || c.Logger == nil || c.Scope == "" {
+		return errors.New("a scope, stores and a logger are required")
 	}
 	if c.OnFailure != Deny && c.OnFailure != Allow {
 		return fmt.Errorf("onFailure %q must be Deny or Allow", c.OnFailure)

@@ -15,7 +15,6 @@ local function text(n) return string.format('%.0f', n) end
 local at = now()
 
 local function load(key, limit, window, lock, longest)
-  if redis.call('TYPE', key).ok ~= 'hash' then redis.call('DEL', key) end
   local v = redis.call('HMGET', key, 't', 'p', 'e', 'u', 'l')
   local s = {times = {}, pending = int(v[2]), ends = int(v[3]), untl = int(v[4]), locks = int(v[5])}
   for t in string.gmatch(v[1] or '', '%d+') do
