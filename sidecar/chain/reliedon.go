@@ -13,7 +13,7 @@ func reliedOn(p *compiled.Policy) []string {
 			}
 		}
 	}
-	return names
+	return append(names, conditionHeaders(&p.Authorization)...)
 }
 
 // tokenHeaders returns the header fields from which authentication reads tokens. A deleted policy has none.
