@@ -59,12 +59,14 @@ func Conditions(in *compiled.Conditions) []Problem {
 
 func (c *checker) conditions(field string, in *compiled.Conditions) {
 	for i := range in.Claims {
-		at := at(field+".claims", i)
-		c.add(at+".claim", Claim(in.Claims[i].Claim))
-		c.required(at, &in.Claims[i].ClaimMembers, "any: [admin]")
+		at, claim := at(field+".claims", i), &in.Claims[i]
+		c.add(at+".claim", Claim(claim.Claim))
+		c.requiresSome(at, &claim.ClaimMembers, "any: [admin]")
+		c.notEmpty(at+".all", claim.All)
+		c.notEmpty(at+".any", claim.Any)
 	}
 	if in.Scopes != nil {
-		c.required(field+".scopes", in.Scopes, "all: [orders:write]")
+		c.requiresSome(field+".scopes", in.Scopes, "all: [orders:write]")
 		c.scopes(field+".scopes", in.Scopes)
 	}
 	c.networks(field+".clientAddresses", in.ClientAddresses)
@@ -81,26 +83,32 @@ func (c *checker) conditions(field string, in *compiled.Conditions) {
 	}
 }
 
-// required checks members that a claim or the scope must have.
-func (c *checker) required(field string, m *compiled.ClaimMembers, example string) {
+func (c *checker) requiresSome(field string, m *compiled.ClaimMembers, example string) {
 	if len(m.All) == 0 && len(m.Any) == 0 {
 		c.addf(field, "it requires nothing; write all or any, for example %s", example)
 	}
-	c.claimMembers(field+".all", m.All)
-	c.claimMembers(field+".any", m.Any)
+}
+
+// notEmpty refuses empty members, which no claim has. A member may have spaces, as an element of an array.
+func (c *checker) notEmpty(field string, members []string) {
+	if i := slices.Index(members, ""); i >= 0 {
+		c.addf(at(field, i), "the entry is empty; write a member, for example admin, or leave the entry out")
+	}
 }
 
 // scopes refuses what no scope can contain, and what does not fit into the challenge of a refusal.
 func (c *checker) scopes(field string, m *compiled.ClaimMembers) {
 	total := 0
-	for _, list := range []struct {
-		field  string
-		scopes []string
-	}{{field + ".all", m.All}, {field + ".any", m.Any}} {
-		for i, scope := range list.scopes {
+	for _, list := range []string{".all", ".any"} {
+		scopes := m.All
+		if list == ".any" {
+			scopes = m.Any
+		}
+		c.claimMembers(field+list, scopes)
+		for i, scope := range scopes {
 			total += len(scope) + 1
-			if !isScope(scope) && scope != "" && !strings.Contains(scope, " ") {
-				c.addf(at(list.field, i), "%.64q is not a scope (RFC 6749 §3.3); write printable ASCII without quotes and backslashes, for example orders:write", scope)
+			if scope != "" && !strings.Contains(scope, " ") && !isScope(scope) {
+				c.addf(at(field+list, i), "%.64q is not a scope (RFC 6749 §3.3); write printable ASCII without quotes and backslashes, for example orders:write", scope)
 			}
 		}
 	}

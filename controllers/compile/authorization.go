@@ -41,3 +41,19 @@ func conditions(in *v1alpha1.AuthorizationConditions) compiled.Conditions {
 	}
 	return out
 }
+
+// suspectAddresses: without trusted proxies, the client's address is the peer address of the connection. Behind an ingress it is the
+// ingress's, so that a rule for addresses of the cluster lets everybody pass.
+func (c *compiler) suspectAddresses(rules []compiled.AuthorizationRule) {
+	for i := range rules {
+		name := "clientAddresses"
+		if len(rules[i].ClientAddresses) == 0 {
+			name = "notClientAddresses"
+		}
+		if len(rules[i].ClientAddresses)+len(rules[i].NotClientAddresses) > 0 {
+			c.warnf(fmt.Sprintf("spec.authorization.rules[%d].%s", i, name), "the SidecarClass has no trustedProxies, so behind an ingress or a load balancer all clients have its "+
+				"address, and a rule for addresses of the cluster lets everybody pass: add its networks to spec.trustedProxies of the SidecarClass, such as 10.0.0.0/8")
+			return // one warning for all rules, because one change fixes all
+		}
+	}
+}

@@ -1,10 +1,5 @@
 package route
 
-import (
-	"strings"
-	"unicode"
-)
-
 // Target is the path of a request in every way that an app may read it. Most paths have one reading.
 type Target struct {
 	// Path is the decoded path for logs, and the first reading. An encoded slash that is part of a segment is written %2F in it.
@@ -47,10 +42,4 @@ func (m *Matcher) MatchEvery(method string, t *Target) bool {
 		}
 	}
 	return true
-}
-
-// fold returns s in a form that is the same for all spellings which differ only in case. It maps to upper case first, so that also
-// letters with several lower-case forms become one: ſ and s, the Kelvin sign and k, ı and i.
-func fold(s string) string {
-	return strings.Map(func(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }, s)
 }
