@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -16,6 +17,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/httpkit/logtest"
+	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 // with returns a token with these claims in addition to the usual ones.
@@ -95,6 +98,7 @@ func conditional(i issuer) *compiled.Policy {
 	}
 	p.Providers = append(p.Providers, compiled.Provider{
 		Name: "partner", Issuer: "https://partner.example.com", Audiences: []string{"orders"}, Algorithms: []string{"ES256"}, Keys: compiled.Keys{Inline: i.jwks},
+		RequiredClaims: []compiled.RequiredClaim{{Claim: "scope", Members: &compiled.ClaimMembers{All: []string{"orders:read"}}}},
 	})
 	return p
 }
@@ -121,6 +125,8 @@ func answers() map[string]answer {
 		"no token": {path: "/scopes", claims: "-", wantStatus: 401, wantCode: "no-credentials", wantChallenge: `Bearer realm="orders"`},
 		"a token that is not valid": {path: "/scopes", claims: `"aud": "other"`, wantStatus: 401, wantCode: "invalid-token",
 			wantChallenge: `Bearer realm="orders", error="invalid_token", error_description="The token is for another audience"`},
+		"a token without the requiredClaims of its provider": {path: "/scopes", claims: `"iss": "https://partner.example.com"`, wantStatus: 401, wantCode: "invalid-token",
+			wantChallenge: `Bearer realm="orders", error="invalid_token", error_description="The token does not have a claim that is required"`},
 		"no token, from an address that does not hold": {path: "/all", claims: "-", client: "192.0.2.1", wantStatus: 401, wantCode: "no-credentials", wantChallenge: `Bearer realm="orders"`},
 		"all scopes":                                      {path: "/scopes", claims: `"scope": "orders:read orders:write"`, wantStatus: 200},
 		"a scope is missing":                              {path: "/scopes", claims: `"scope": "orders:read"`, wantStatus: 403, wantCode: "insufficient-scope", wantChallenge: insufficient + `"orders:read orders:write"`},
@@ -172,6 +178,7 @@ func attacks() map[string]answer {
 		"an array in place of the outer object": deny(answer{path: "/claims", claims: `"realm_access": [{"roles": ["admin"]}], "tenant": "acme"`}),
 		"a huge array of roles":                 deny(answer{path: "/claims", claims: `"realm_access": {"roles": [` + huge + `]}, "tenant": "acme"`}),
 		"the own provider":                      pass(answer{path: "/providers"}),
+		"the other provider":                    pass(answer{path: "/other-provider", claims: `"iss": "https://partner.example.com", "scope": "orders:read"`}),
 		"a claim that names another provider":   deny(answer{path: "/other-provider", claims: `"provider": "partner", "azp": "https://partner.example.com"`}),
 
 		"inside":                                 pass(answer{path: "/inside", claims: "-", client: "10.1.2.3"}),
@@ -274,6 +281,68 @@ func TestAnswersAreDocumented(t *testing.T) {
 		}
 		if !strings.Contains(string(page), row) {
 			t.Errorf("docs/authorization.md has no row that begins with %s", row)
+		}
+	}
+}
+
+// TestRefusalsAreLogged: the log has the rule and the kind of the condition, also in Shadow mode.
+func TestRefusalsAreLogged(t *testing.T) {
+	i := newIssuer(t)
+	for _, shadow := range []bool{false, true} {
+		p := conditional(i)
+		p.Sidecar.AccessLog = "All"
+		for k := range p.Authorization.Rules {
+			if shadow {
+				p.Authorization.Rules[k].Mode = compiled.Shadow
+			}
+		}
+		log := &logtest.Buffer{}
+		c := config(t, newShared(t))
+		c.Logger = slog.New(slog.NewJSONHandler(log, nil))
+		url := serve(t, p, c)
+		want := map[string]string{"/inside": "clientAddresses", "/header": "headers", "/scopes": "scopes", "/claims": "claims", "/other-provider": "providers", "/hosts": "hosts"}
+		for path := range want {
+			if got := call(t, "GET", url+path, map[string]string{"Authorization": "Bearer " + i.token(t, "ada")}); (got.status == 200) != shadow {
+				t.Errorf("%s: %d in shadow mode: %v", path, got.status, shadow)
+			}
+		}
+		for path, condition := range want {
+			code := "access-denied"
+			if condition == "scopes" {
+				code = "insufficient-scope"
+			}
+			line := fmt.Sprintf(`"decisions":[{"stage":"authz","rule":"rule%s","condition":%q,"code":%q,"shadow":%v}]`, strings.ReplaceAll(path, "/", "-"), condition, code, shadow)
+			redistest.Eventually(t, "the line of "+path, func() bool { return strings.Contains(log.String(), line) })
+		}
+	}
+}
+
+// TestOwnTokensAreAProvider: a rule names the policy's own tokens postern.
+func TestOwnTokensAreAProvider(t *testing.T) {
+	w := newWorld(t)
+	i := newIssuer(t)
+	s := w.sidecar(loginPolicy(func(p *compiled.Policy) {
+		p.Providers = policy(i).Providers
+		for path, provider := range map[string]string{"/own": "postern", "/corp": "corp"} {
+			p.Authorization.Rules = append(p.Authorization.Rules, compiled.AuthorizationRule{
+				Name: provider, Match: []compiled.Match{{Paths: []string{path}}}, Require: compiled.RequireAuthenticated, Mode: compiled.Enforce,
+				Conditions: compiled.Conditions{Providers: []string{provider}},
+			})
+		}
+	})).ready()
+	own, corp := s.login("ada").access, i.token(t, "ada")
+	for name, tt := range map[string]struct {
+		path, token string
+		want        int
+	}{
+		"own":                      {"/own", own, 200},
+		"own where corp must be":   {"/corp", own, 403},
+		"corp":                     {"/corp", corp, 200},
+		"corp where own must be":   {"/own", corp, 403},
+		"nobody where own must be": {"/own", "", 401},
+	} {
+		if g := s.send(sent{method: "GET", path: tt.path, bearer: tt.token}); g.status != tt.want {
+			t.Errorf("%s: %d %s; want %d", name, g.status, g.text, tt.want)
 		}
 	}
 }
