@@ -16,7 +16,8 @@ import (
 // It compares witnesses, which are finitely many requests that stand for all of a rule. A segment that is * stands for every
 // segment, and only * matches all of them, so a segment that is in no pattern stands for it. A ** at the end stands for every number
 // of segments, and patterns tell only as many apart as the longest of them has. A rule without methods is for every method, and only
-// rules without methods match all of them, so a method that no rule names stands for it. GET also matches HEAD.
+// rules without methods match all of them, so a method that no rule names stands for it. What matches GET also
+// matches HEAD, so GET stands for both.
 type Coverage struct {
 	rules []coverageRule
 	// deepest is the number of segments of the longest pattern.
@@ -148,9 +149,6 @@ func (c *Coverage) eachWitness(r *coverageRule, found func(method, path string) 
 func methodWitnesses(methods []string) []string {
 	if len(methods) == 0 {
 		return []string{freshMethod}
-	}
-	if slices.Contains(methods, "GET") && !slices.Contains(methods, "HEAD") {
-		return append(slices.Clone(methods), "HEAD")
 	}
 	return methods
 }

@@ -136,6 +136,18 @@ func TestConditionsFailClosed(t *testing.T) {
 	}
 }
 
+// TestAddressForms: an address is compared without its zone, and an IPv4 address as such.
+func TestAddressForms(t *testing.T) {
+	c := Conditions{ClientAddresses: []string{"10.0.0.0/8", "fe80::/64"}}
+	for addr, want := range map[string]bool{"10.1.2.3": true, "::ffff:10.1.2.3": true, "fe80::1%eth0": true, "::ffff:192.0.2.1": false, "fe80:1::1%eth0": false} {
+		info := &request.Info{Path: "/a", ClientAddr: netip.MustParseAddr(addr)}
+		refusal := decideWith(t, []Rule{{Name: "a", Match: everything(t), Require: Anonymous, Conditions: c}}, httptest.NewRequest("GET", "/a", nil), info)
+		if (refusal == nil) != want {
+			t.Errorf("%s: %v; want it to pass: %v", addr, refusal, want)
+		}
+	}
+}
+
 // TestExpressionErrorsAreLogged: the log has the cause, and the client does not.
 func TestExpressionErrorsAreLogged(t *testing.T) {
 	c := Conditions{Expression: func(*http.Request, *request.Info) (bool, error) { return false, errors.New("no such key: tenant") }}
