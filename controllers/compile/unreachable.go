@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/posterndev/postern/api/check"
@@ -28,8 +29,12 @@ func (c *compiler) warnUnreachable(p *compiled.Policy) {
 		if len(by) == 0 {
 			continue
 		}
-		c.warnf(fmt.Sprintf("spec.authorization.rules[%d]", i), "never applies, because %s before it %s all its requests: move this rule before %s, or remove it",
-			namedRules(rules, by), plural(by, "matches", "match"), plural(by, "it", "them"))
+		hint := ""
+		if slices.ContainsFunc(by, func(j int) bool { return rules[j].Conditions.Any() }) {
+			hint = "; a condition that does not hold refuses the request, and does not pass it on to later rules"
+		}
+		c.warnf(fmt.Sprintf("spec.authorization.rules[%d]", i), "never applies, because %s before it %s all its requests%s: move this rule before %s, or remove it",
+			namedRules(rules, by), plural(by, "matches", "match"), hint, plural(by, "it", "them"))
 	}
 }
 

@@ -69,6 +69,13 @@ func TestUnreachableRulesAreNamed(t *testing.T) {
 			rules: []compiled.AuthorizationRule{rule("g", get), rule("p", post), rule("both", get, post)},
 			want:  `[spec.authorization.rules[2]: never applies, because rules "g", "p" before it match all its requests: move this rule before them, or remove it]`,
 		},
+		"by a rule with a condition": {
+			rules: []compiled.AuthorizationRule{
+				{Name: "inside", Match: []compiled.Match{get}, Conditions: compiled.Conditions{ClientAddresses: []string{"10.0.0.0/8"}}}, rule("outside", get),
+			},
+			want: `[spec.authorization.rules[1]: never applies, because rule "inside" before it matches all its requests; a condition that does not hold refuses the ` +
+				`request, and does not pass it on to later rules: move this rule before it, or remove it]`,
+		},
 		"by neither": {rules: []compiled.AuthorizationRule{rule("g", get), rule("p", post), rule("both", compiled.Match{Paths: []string{"/a"}})}, want: `[]`},
 		"another case": {
 			rules: []compiled.AuthorizationRule{rule("upper", compiled.Match{Paths: []string{"/A"}}), rule("lower", get)}, want: `[]`,

@@ -346,3 +346,32 @@ func TestOwnTokensAreAProvider(t *testing.T) {
 		}
 	}
 }
+
+// TestBadConditionsBuildNothing: a sidecar refuses what the operator refuses, and keeps its current document.
+func TestBadConditionsBuildNothing(t *testing.T) {
+	i := newIssuer(t)
+	authenticated := compiled.RequireAuthenticated
+	tests := map[string]struct {
+		require    compiled.Requirement
+		conditions compiled.Conditions
+		want       string
+	}{
+		"a network":              {authenticated, compiled.Conditions{ClientAddresses: []string{"10.0.0.1/8"}}, "clientAddresses[0]"},
+		"an unknown provider":    {authenticated, compiled.Conditions{Providers: []string{"unknown"}}, "providers[0]"},
+		"the own provider":       {authenticated, compiled.Conditions{Providers: []string{"postern"}}, "providers[0]"},
+		"the header of a token":  {authenticated, compiled.Conditions{Headers: []compiled.HeaderCondition{{Name: "Authorization", Prefix: "Bearer"}}}, "headers[0].name"},
+		"conditions of Deny":     {compiled.RequireDeny, compiled.Conditions{Hosts: []string{"a"}}, "require"},
+		"scopes of Anonymous":    {compiled.RequireAnonymous, compiled.Conditions{Scopes: &compiled.ClaimMembers{All: []string{"a"}}}, "require"},
+		"scopes without a scope": {authenticated, compiled.Conditions{Scopes: &compiled.ClaimMembers{}}, "scopes"},
+	}
+	c := config(t, newShared(t))
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p := policy(i)
+			p.Authorization.Rules[0].Require, p.Authorization.Rules[0].Conditions = tt.require, tt.conditions
+			if _, err := Build(p, c); err == nil || !strings.Contains(err.Error(), "spec.authorization.rules[0]."+tt.want) {
+				t.Errorf("%v; want an error about %s", err, tt.want)
+			}
+		})
+	}
+}
