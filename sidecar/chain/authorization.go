@@ -25,10 +25,14 @@ func (b *builder) authz() stage.Stage {
 	}
 	for i := range a.Rules {
 		r := &a.Rules[i]
-		c.Rules = append(c.Rules, authz.Rule{
+		rule := authz.Rule{
 			Name: r.Name, Match: b.match(r.Match, "authorization.rules[%d]", i), Require: requirement(r.Require),
 			Shadow: r.Mode == compiled.Shadow || c.Shadow, Conditions: ruleConditions(&r.Conditions),
-		})
+		}
+		var err error
+		rule.Expression, err = expression(r.Expression)
+		b.fail(err, "authorization.rules[%d].expression", i)
+		c.Rules = append(c.Rules, rule)
 	}
 	if t := b.policy.Tokens; t != nil && len(t.Login) > 0 {
 		c.Rules = append(c.Rules, authz.Rule{Name: loginRule, Match: b.match(t.Login, "tokens.login"), Require: authz.Anonymous, Shadow: c.Shadow})

@@ -362,7 +362,11 @@ func TestBadConditionsBuildNothing(t *testing.T) {
 		"the header of a token":  {authenticated, compiled.Conditions{Headers: []compiled.HeaderCondition{{Name: "Authorization", Prefix: "Bearer"}}}, "headers[0].name"},
 		"conditions of Deny":     {compiled.RequireDeny, compiled.Conditions{Hosts: []string{"a"}}, "require"},
 		"scopes of Anonymous":    {compiled.RequireAnonymous, compiled.Conditions{Scopes: &compiled.ClaimMembers{All: []string{"a"}}}, "require"},
+		"an expression":          {authenticated, compiled.Conditions{Expression: "true"}, "expression"},
 		"scopes without a scope": {authenticated, compiled.Conditions{Scopes: &compiled.ClaimMembers{}}, "scopes"},
+	}
+	if holds, err := expression("true"); err == nil || holds != nil {
+		t.Errorf("an expression without an engine: %v", err)
 	}
 	c := config(t, newShared(t))
 	for name, tt := range tests {

@@ -25,7 +25,8 @@ type Conditions struct {
 	// Hosts have the form of check.ParseHostPattern.
 	Hosts   []string
 	Headers []Header
-	// Expression is evaluated after all other conditions; nil for none. If it returns an error, it does not hold.
+	// Expression is evaluated after all other conditions; nil for none. If it returns an error, it does not hold. It is called once, so
+	// it must itself hold for every reading of the path, info.Target().
 	Expression func(*http.Request, *request.Info) (bool, error)
 }
 
