@@ -152,13 +152,37 @@ type Provider struct {
 	ForwardToken    bool            `json:"forwardToken,omitempty"`
 	// BackChannelLogout is nil if the provider may not log users out.
 	BackChannelLogout *BackChannelLogout `json:"backChannelLogout,omitempty"`
+	// Legacy is nil unless the provider stands for code that Postern replaces.
+	Legacy *Legacy `json:"legacy,omitempty"`
 }
 
-// AssumedTokenLifetime is the assumed maximum lifetime of tokens if the provider has no MaxLifetime.
-const AssumedTokenLifetime = 24 * time.Hour
+// Legacy are the rules for tokens of an app's former code.
+type Legacy struct {
+	// Until is when the last of the tokens is refused.
+	Until time.Time `json:"until"`
+	// Unnamed says that the tokens have no iss. Issuer then stands for them in the sidecar, and no token may name it.
+	Unnamed bool `json:"unnamed,omitempty"`
+	// SubjectClaim identifies the user.
+	SubjectClaim string `json:"subjectClaim"`
+	// ShortSecret accepts a secret that is shorter than its algorithm requires.
+	ShortSecret bool `json:"shortSecret,omitempty"`
+}
+
+// LegacyIssuer returns the name of the issuer of the tokens without iss that a provider accepts. Revocations use it.
+func LegacyIssuer(provider string) string { return "urn:postern:legacy:" + provider }
+
+// AssumedTokenLifetime is the assumed maximum lifetime of tokens if the provider has no MaxLifetime, and AssumedLegacyLifetime that of
+// tokens of an app's former code, which often live for weeks.
+const (
+	AssumedTokenLifetime  = 24 * time.Hour
+	AssumedLegacyLifetime = 90 * 24 * time.Hour
+)
 
 // TokenLifetime returns how long a revocation of the provider's tokens must be remembered.
 func (p *Provider) TokenLifetime() time.Duration {
+	if p.Legacy != nil {
+		return cmp.Or(p.MaxLifetime.Std(), AssumedLegacyLifetime)
+	}
 	return cmp.Or(p.MaxLifetime.Std(), AssumedTokenLifetime)
 }
 

@@ -42,6 +42,7 @@ const (
 	DefaultRefreshLifetime Duration  = "168h"
 	DefaultRefreshGrace    Duration  = "10s"
 	DefaultFormat                    = FormatAuto
+	DefaultSubjectClaim              = "sub"
 	DefaultFieldEncoding             = FieldEncodingUTF8
 	DefaultDelivery                  = DeliverBody
 	DefaultSameSite                  = "Lax"
@@ -131,6 +132,8 @@ func policyDefaults() []Default {
 		{Field: spec + "jwt.providers[].from", Text: "the Authorization header with the Bearer scheme"},
 		{Field: spec + "jwt.providers[].tokenTypes", Text: "JWT, at+jwt and application/at+jwt, and tokens without typ"},
 		{Field: spec + "jwt.providers[].claimsToHeaders[].format", Value: string(DefaultFormat)},
+		{Field: spec + "jwt.providers[].legacy.subjectClaim", Value: DefaultSubjectClaim},
+		{Field: spec + "jwt.providers[].legacy.shortSecret", Value: string(FailDeny)},
 		{Field: spec + "jwt.providers[].leeway", Value: string(DefaultLeeway)},
 		{Field: spec + "jwt.providers[].jwks.refreshInterval", Text: string(DefaultRefreshInterval) + ", with uri"},
 		{Field: spec + "jwt.providers[].jwks.maxStale", Text: string(DefaultKeysMaxStale) + ", with uri"},

@@ -88,6 +88,10 @@ func (o *PathOptions) inherit(from *PathOptions) {
 func (p *JWTProvider) setDefaults() {
 	set(&p.Leeway, DefaultLeeway)
 	setFormats(p.ClaimsToHeaders)
+	if p.Legacy != nil {
+		set(&p.Legacy.SubjectClaim, DefaultSubjectClaim)
+		set(&p.Legacy.ShortSecret, FailDeny)
+	}
 	if p.JWKS.URI != "" {
 		set(&p.JWKS.RefreshInterval, DefaultRefreshInterval)
 		set(&p.JWKS.MaxStale, DefaultKeysMaxStale)

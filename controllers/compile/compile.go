@@ -180,6 +180,14 @@ func (c *compiler) provider(field string, in *v1alpha1.JWTProvider) compiled.Pro
 
 		BackChannelLogout: backChannelLogout(in.BackChannelLogout),
 	}
+	if l := in.Legacy; l != nil {
+		p.Legacy = &compiled.Legacy{
+			Until: l.Until.UTC(), Unnamed: in.Issuer == "", SubjectClaim: l.SubjectClaim, ShortSecret: l.ShortSecret == v1alpha1.FailAllow,
+		}
+		if in.Issuer == "" {
+			p.Issuer = compiled.LegacyIssuer(in.Name)
+		}
+	}
 	for _, a := range in.Algorithms {
 		p.Algorithms = append(p.Algorithms, string(a))
 	}

@@ -20,7 +20,7 @@ SecurityPolicy:
     selector: {}
     ports: [{port: 80}]
     paths: {}
-    jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}, claimsToHeaders: [{claim: sub, header: X-A}]}]}
+    jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [HS256], jwks: {secretKeyRef: {name: s, key: k}}, legacy: {until: "2026-03-01T00:00:00Z"}, claimsToHeaders: [{claim: sub, header: X-A}]}]}
     tokens: {issuer: "https://a.example.com", audiences: [x], claimsToHeaders: [{claim: sub, header: X-B}], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
     revocation: {}
     sessions: {}
@@ -47,6 +47,8 @@ var others = map[string]string{
 	"SecurityPolicy.spec.paths.backslash":                          "Keep",
 	"SecurityPolicy.spec.paths.doubleEncoding":                     "Keep",
 	"SecurityPolicy.spec.paths.emptySegments":                      "Reject",
+	"SecurityPolicy.spec.jwt.providers[].legacy.subjectClaim":      "user.id",
+	"SecurityPolicy.spec.jwt.providers[].legacy.shortSecret":       "Allow",
 	"SecurityPolicy.spec.jwt.providers[].leeway":                   "1m",
 	"SecurityPolicy.spec.jwt.providers[].claimsToHeaders[].format": "JSON",
 	"SecurityPolicy.spec.tokens.claimsToHeaders[].format":          "JSON",

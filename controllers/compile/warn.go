@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/check/keyset"
@@ -15,13 +16,15 @@ func (c *compiler) warn(p *compiled.Policy) {
 			"write the app's ports, such as [{port: 8080}], or undeclaredPorts: Deny")
 	}
 	for i := range p.Providers {
-		if len(p.Providers[i].Audiences) == 0 {
+		if l := p.Providers[i].Legacy; l != nil {
+			c.warnLegacy(fmt.Sprintf("spec.jwt.providers[%d].legacy", i), l)
+		} else if len(p.Providers[i].Audiences) == 0 {
 			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].audiences", i),
 				"no audience is required, so a token for another app is accepted if requiredClaims match: write audiences: [my-app] if the issuer sends aud")
 		}
 	}
 	for i := range p.Providers {
-		if p.Revocation != nil && p.Providers[i].MaxLifetime == 0 {
+		if p.Revocation != nil && p.Providers[i].MaxLifetime == 0 && p.Providers[i].Legacy == nil {
 			c.warnf(fmt.Sprintf("spec.jwt.providers[%d].maxLifetime", i),
 				"unset, so a revocation of this provider's tokens ends after 24h, and a token with a longer lifetime is accepted again: write the longest lifetime of its tokens, such as 1h")
 		}
@@ -38,6 +41,14 @@ func (c *compiler) warn(p *compiled.Policy) {
 			"all users out: add spec.redis to the class, or run one replica")
 	}
 	c.warnUnreachable(p)
+}
+
+// warnLegacy reminds of an exception that must end, and of what is weak about it.
+func (c *compiler) warnLegacy(field string, l *compiled.Legacy) {
+	c.warnf(field, "tokens of the app's former code are accepted until %s: remove this provider, and its secret, after that", l.Until.Format(time.RFC3339))
+	if l.ShortSecret {
+		c.warnf(field+".shortSecret", "a short secret is accepted, which whoever has one token can guess: choose an early until")
+	}
 }
 
 // maxKeyWarnings is the maximum number of keys of one set that are reported one by one.

@@ -162,6 +162,9 @@ func provider(p *compiled.Provider, keys authn.Keys) authn.Provider {
 		Name: p.Name, Issuer: p.Issuer, Audiences: p.Audiences, Algorithms: p.Algorithms, Keys: keys, TokenTypes: p.TokenTypes,
 		Leeway: p.Leeway.Std(), MaxLifetime: p.MaxLifetime.Std(), ForwardToken: p.ForwardToken,
 	}
+	if l := p.Legacy; l != nil {
+		out.Legacy = &authn.Legacy{Until: l.Until, Unnamed: l.Unnamed, SubjectClaim: l.SubjectClaim}
+	}
 	for _, l := range p.From {
 		out.From = append(out.From, authn.Location(l))
 	}
