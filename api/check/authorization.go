@@ -1,12 +1,14 @@
 package check
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/textproto"
 	"slices"
 	"strings"
 
+	"github.com/posterndev/postern/api/check/expression"
 	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/api/compiled"
 )
@@ -32,7 +34,10 @@ func (c *checker) authorization(p *compiled.Policy) {
 		c.suits(field, r)
 		c.conditions(field, &r.Conditions)
 		c.providersExist(field+".providers", p, r.Providers)
-		c.headersReachRules(field+".headers", p, r.Headers)
+		for j := range r.Headers {
+			c.add(at(field+".headers", j)+".name", carriesNoToken(p, r.Headers[j].Name))
+		}
+		c.expression(field+".expression", p, r.Expression)
 	}
 }
 
@@ -77,9 +82,6 @@ func (c *checker) conditions(field string, in *compiled.Conditions) {
 	}
 	for i := range in.Headers {
 		c.headerCondition(at(field+".headers", i), &in.Headers[i])
-	}
-	if in.Expression != "" {
-		c.addf(field+".expression", "this build cannot evaluate expressions; write claims, scopes or headers instead")
 	}
 }
 
@@ -222,15 +224,32 @@ func providerNames(p *compiled.Policy) []string {
 	return names
 }
 
-// headersReachRules refuses conditions for headers in which the policy's authentication looks for credentials, and which it removes.
-func (c *checker) headersReachRules(field string, p *compiled.Policy, headers []compiled.HeaderCondition) {
+// carriesNoToken refuses a header in which the policy's authentication looks for a token, and which it removes.
+func carriesNoToken(p *compiled.Policy, header string) error {
 	for i := range p.Providers {
 		for _, from := range p.Providers[i].From {
-			for j := range headers {
-				if from.Header != "" && strings.EqualFold(from.Header, headers[j].Name) {
-					c.addf(at(field, j)+".name", "the provider %s reads its token from %s, and removes it; write claims, scopes or providers instead", p.Providers[i].Name, canonical(headers[j].Name))
-				}
+			if from.Header != "" && strings.EqualFold(from.Header, header) {
+				return fmt.Errorf("the provider %s reads its token from %s, and removes it; write claims, scopes or providers instead", p.Providers[i].Name, canonical(header))
 			}
 		}
+	}
+	return nil
+}
+
+// expression refuses an expression that does not compile, or that looks up headers which no rule sees.
+func (c *checker) expression(field string, p *compiled.Policy, text string) {
+	if text == "" {
+		return
+	}
+	program, err := expression.Compile(text)
+	if err != nil {
+		if !strings.Contains(err.Error(), "write") {
+			err = fmt.Errorf("%w; write a condition in CEL, for example claims.tenant == \"acme\"", err)
+		}
+		c.add(field, err)
+		return
+	}
+	for _, name := range program.Headers() {
+		c.add(field, cmp.Or(conditionField(name), carriesNoToken(p, name)))
 	}
 }

@@ -69,6 +69,7 @@ func TestConditionsAreJudged(t *testing.T) {
 		"a value with a space behind it":  {`headers: [{name: X-Env, values: ["a "]}]`, refusal{rule + ".headers[0].values[0]", `write "a"`}},
 		"a value with a line break":       {`headers: [{name: X-Env, values: ["a\nb"]}]`, refusal{rule + ".headers[0].values[0]", "control character"}},
 		"Deny with a condition":           {`require: Deny, clientAddresses: [10.0.0.0/8]`, refusal{rule + ".require", "remove them"}},
+		"Deny with an expression":         {`require: Deny, expression: "true"`, refusal{rule + ".require", "remove them"}},
 		"Anonymous with scopes":           {`require: Anonymous, scopes: {any: [a]}`, refusal{rule + ".require", "write require: Authenticated"}},
 		"Anonymous with claims":           {`require: Anonymous, claims: [{claim: a, any: [b]}]`, refusal{rule + ".require", "write require: Authenticated"}},
 		"Anonymous with providers":        {`require: Anonymous, providers: [corp]`, refusal{rule + ".require", "write require: Authenticated"}},

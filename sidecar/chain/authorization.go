@@ -23,15 +23,16 @@ func (b *builder) authz() stage.Stage {
 		match := b.match([]compiled.Match{{Paths: open}}, "tokens.endpoints.prefix")
 		c.Rules = append(c.Rules, authz.Rule{Name: ownRule, Match: match, Require: authz.Anonymous, Exact: true})
 	}
+	expressions := b.expressions()
 	for i := range a.Rules {
 		r := &a.Rules[i]
 		rule := authz.Rule{
 			Name: r.Name, Match: b.match(r.Match, "authorization.rules[%d]", i), Require: requirement(r.Require),
 			Shadow: r.Mode == compiled.Shadow || c.Shadow, Conditions: ruleConditions(&r.Conditions),
 		}
-		var err error
-		rule.Expression, err = expression(r.Expression)
-		b.fail(err, "authorization.rules[%d].expression", i)
+		if r.Expression != "" {
+			rule.Expression = condition(expressions[i])
+		}
 		c.Rules = append(c.Rules, rule)
 	}
 	if t := b.policy.Tokens; t != nil && len(t.Login) > 0 {
@@ -56,12 +57,17 @@ func ruleConditions(in *compiled.Conditions) authz.Conditions {
 	return out
 }
 
-// conditionHeaders returns the header fields that conditions of authorization rules read.
-func conditionHeaders(a *compiled.Authorization) []string {
+// conditionHeaders returns the header fields that conditions of authorization rules read, expressions included.
+func (b *builder) conditionHeaders() []string {
 	var names []string
-	for i := range a.Rules {
-		for _, h := range a.Rules[i].Headers {
+	for i := range b.policy.Authorization.Rules {
+		for _, h := range b.policy.Authorization.Rules[i].Headers {
 			names = append(names, h.Name)
+		}
+	}
+	for _, program := range b.expressions() {
+		if program != nil {
+			names = append(names, program.Headers()...)
 		}
 	}
 	return names

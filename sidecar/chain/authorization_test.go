@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,9 @@ func conditional(i issuer) *compiled.Policy {
 	p := policy(i)
 	p.RateLimits, p.CORS, p.Compression = nil, nil, nil
 	p.Sidecar.TrustedProxies = []string{"127.0.0.1/32"}
+	p.Paths = &compiled.Paths{Options: compiled.PathOptions{
+		EncodedSlash: compiled.PathKeep, Semicolon: compiled.PathReject, Backslash: compiled.PathReject, DoubleEncoding: compiled.PathReject, EmptySegments: compiled.PathKeep,
+	}}
 	present, absent := true, false
 	rule := func(path string, require compiled.Requirement, c compiled.Conditions) compiled.AuthorizationRule {
 		return compiled.AuthorizationRule{
@@ -95,6 +99,11 @@ func conditional(i issuer) *compiled.Policy {
 			Claims: []compiled.ClaimCondition{{Claim: "tenant", ClaimMembers: compiled.ClaimMembers{All: []string{"acme"}}}},
 		}),
 		rule("/denied", compiled.RequireDeny, compiled.Conditions{}),
+		rule("/expression/*/refund", authenticated, compiled.Conditions{Expression: `request.segments[1] != "0" && claims.tenant == request.headers["x-tenant"]`}),
+		rule("/other/**", anonymous, compiled.Conditions{Expression: `!(request.segments.exists(s, s == "secret")) && request.path != "/other/2"`}),
+		rule("/dry", anonymous, compiled.Conditions{Expression: `request.method == "GET" && !("debug" in request.query) && !("x-debug" in request.headers)`}),
+		rule("/network", anonymous, compiled.Conditions{Expression: `request.address == "10.1.2.3" && request.host == "shop.example.com" && request.time > timestamp("2020-01-01T00:00:00Z")`}),
+		rule("/guests", anonymous, compiled.Conditions{Expression: `!has(claims.tenant) || claims.tenant == "acme"`}),
 	}
 	p.Providers = append(p.Providers, compiled.Provider{
 		Name: "partner", Issuer: "https://partner.example.com", Audiences: []string{"orders"}, Algorithms: []string{"ES256"}, Keys: compiled.Keys{Inline: i.jwks},
@@ -140,6 +149,8 @@ func answers() map[string]answer {
 		"an address inside of notClientAddresses":         {path: "/not-inside", claims: "-", client: "10.1.2.3", wantStatus: 403, wantCode: "access-denied"},
 		"another host":                                    {path: "/hosts", claims: "-", host: "evil.example.com", wantStatus: 403, wantCode: "access-denied"},
 		"a header does not hold":                          {path: "/header", claims: "-", lines: []string{"X-Env: prod"}, wantStatus: 403, wantCode: "access-denied"},
+		"an expression does not hold":                     {path: "/expression/0/refund", claims: `"tenant": "acme"`, lines: []string{"X-Tenant: acme"}, wantStatus: 403, wantCode: "access-denied"},
+		"an expression needs a claim that is missing":     {path: "/expression/7/refund", lines: []string{"X-Tenant: acme"}, wantStatus: 403, wantCode: "access-denied"},
 		"a rule that denies":                              {path: "/denied", wantStatus: 403, wantCode: "access-denied"},
 	}
 }
@@ -209,6 +220,36 @@ func attacks() map[string]answer {
 		"the absolute form wins":           deny(answer{path: "http://evil.example/hosts", claims: "-"}),
 		"the absolute form":                pass(answer{path: "http://shop.example.com/hosts", claims: "-"}),
 
+		"the expression holds":                    pass(answer{path: "/expression/7/refund", claims: `"tenant": "acme"`, lines: []string{"x-tenant: acme"}}),
+		"the expression without its header":       deny(answer{path: "/expression/7/refund", claims: `"tenant": "acme"`}),
+		"the expression with its header twice":    deny(answer{path: "/expression/7/refund", claims: `"tenant": "acme"`, lines: []string{"X-Tenant: acme", "X-Tenant: acme"}}),
+		"the expression, another tenant":          deny(answer{path: "/expression/7/refund", claims: `"tenant": "acme"`, lines: []string{"X-Tenant: umbra"}}),
+		"the expression, a claim of another type": deny(answer{path: "/expression/7/refund", claims: `"tenant": ["acme"]`, lines: []string{"X-Tenant: acme"}}),
+		"the expression, named by Connection":     pass(answer{path: "/expression/7/refund", claims: `"tenant": "acme"`, lines: []string{"X-Tenant: acme", "Connection: X-Tenant"}}),
+		"the expression, under a variant's name":  deny(answer{path: "/expression/7/refund", claims: `"tenant": "acme"`, lines: []string{"X_Tenant: acme"}}),
+		"the expression without a token":          {path: "/expression/7/refund", claims: "-", lines: []string{"X-Tenant: acme"}, wantStatus: 401, wantCode: "no-credentials", wantChallenge: `Bearer realm="orders"`},
+		"a slash at the end":                      deny(answer{path: "/other/2/secret/", claims: "-"}),
+		"a path that is not excluded":             pass(answer{path: "/other/3", claims: "-"}),
+		"a path that is excluded":                 deny(answer{path: "/other/2", claims: "-"}),
+		"a path that is excluded, encoded":        deny(answer{path: "/other/%32", claims: "-"}),
+		"a path with an encoded slash":            deny(answer{path: "/other/a%2Fsecret", claims: "-"}),
+		"a path that one reading excludes":        deny(answer{path: "/other//2", claims: "-"}),
+		"no debug parameter":                      pass(answer{path: "/dry?a=1", claims: "-"}),
+		"a debug parameter":                       deny(answer{path: "/dry?a=1&debug", claims: "-"}),
+		"a debug parameter, encoded":              deny(answer{path: "/dry?%64ebug=1", claims: "-"}),
+		"a query that servers read differently":   deny(answer{path: "/dry?a=1;debug=1", claims: "-"}),
+		"a query that is malformed":               deny(answer{path: "/dry?a=%zz&b=1", claims: "-"}),
+		"no debug header":                         pass(answer{path: "/dry", claims: "-"}),
+		"a debug header that Connection names":    deny(answer{path: "/dry", claims: "-", lines: []string{"X-Debug: 1", "Connection: x-debug"}}),
+		"a debug header, twice":                   deny(answer{path: "/dry", claims: "-", lines: []string{"X-Debug: 1", "X-Debug: 2"}}),
+		"the address, the host and the time":      pass(answer{path: "/network", claims: "-", client: "::ffff:10.1.2.3", host: "SHOP.example.com.:80"}),
+		"another address in the expression":       deny(answer{path: "/network", claims: "-", client: "10.1.2.4"}),
+		"another host in the expression":          deny(answer{path: "/network", claims: "-", client: "10.1.2.3", host: "other.example.com"}),
+		"an IPv6 host in the expression":          deny(answer{path: "/network", claims: "-", client: "10.1.2.3", host: "[::1]"}),
+		"a guest":                                 pass(answer{path: "/guests", claims: "-"}),
+		"a guest of the tenant":                   pass(answer{path: "/guests", claims: `"tenant": "acme"`}),
+		"a guest of another tenant":               deny(answer{path: "/guests", claims: `"tenant": "umbra"`}),
+
 		"the header":                             pass(answer{path: "/header", claims: "-", lines: []string{"x-env: staging"}}),
 		"the header in another case":             deny(answer{path: "/header", claims: "-", lines: []string{"X-Env: Staging"}}),
 		"the header twice, good first":           deny(answer{path: "/header", claims: "-", lines: []string{"X-Env: staging", "X-Env: prod"}}),
@@ -256,7 +297,7 @@ func TestConditions(t *testing.T) {
 			if tt.wantCode != "" && !strings.Contains(got.body, "/problems/"+tt.wantCode+`"`) {
 				t.Errorf("%s; want the code %s", got.body, tt.wantCode)
 			}
-			for _, inner := range []string{"10.0.0.0", "realm_access", "tenant", "acme", "partner", "preview", "X-Env", "staging", "rule-"} {
+			for _, inner := range []string{"10.0.0.0", "realm_access", "tenant", "acme", "partner", "preview", "X-Env", "staging", "rule-", "segments", "claims"} {
 				if got.status >= 400 && strings.Contains(fmt.Sprint(got.header, got.body), inner) {
 					t.Errorf("the refusal tells the client %q: %v %s", inner, got.header, got.body)
 				}
@@ -300,7 +341,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 		c := config(t, newShared(t))
 		c.Logger = slog.New(slog.NewJSONHandler(log, nil))
 		url := serve(t, p, c)
-		want := map[string]string{"/inside": "clientAddresses", "/header": "headers", "/scopes": "scopes", "/claims": "claims", "/other-provider": "providers", "/hosts": "hosts"}
+		want := map[string]string{"/inside": "clientAddresses", "/header": "headers", "/scopes": "scopes", "/claims": "claims", "/other-provider": "providers", "/hosts": "hosts", "/expression/7/refund": "expression"}
 		for path := range want {
 			if got := call(t, "GET", url+path, map[string]string{"Authorization": "Bearer " + i.token(t, "ada")}); (got.status == 200) != shadow {
 				t.Errorf("%s: %d in shadow mode: %v", path, got.status, shadow)
@@ -311,8 +352,11 @@ func TestRefusalsAreLogged(t *testing.T) {
 			if condition == "scopes" {
 				code = "insufficient-scope"
 			}
-			line := fmt.Sprintf(`"decisions":[{"stage":"authz","rule":"rule%s","condition":%q,"code":%q,"shadow":%v}]`, strings.ReplaceAll(path, "/", "-"), condition, code, shadow)
+			line := fmt.Sprintf(`"decisions":[{"stage":"authz","rule":"rule%s","condition":%q,"code":%q,"shadow":%v}]`, strings.ReplaceAll(strings.ReplaceAll(path, "7", "*"), "/", "-"), condition, code, shadow)
 			redistest.Eventually(t, "the line of "+path, func() bool { return strings.Contains(log.String(), line) })
+		}
+		if cause := `"cause":"evaluating expression: a value that it needs is absent`; strings.Contains(log.String(), cause) == shadow {
+			t.Errorf("the log has the cause %s in shadow mode %v:\n%s", cause, shadow, log)
 		}
 	}
 }
@@ -362,11 +406,8 @@ func TestBadConditionsBuildNothing(t *testing.T) {
 		"the header of a token":  {authenticated, compiled.Conditions{Headers: []compiled.HeaderCondition{{Name: "Authorization", Prefix: "Bearer"}}}, "headers[0].name"},
 		"conditions of Deny":     {compiled.RequireDeny, compiled.Conditions{Hosts: []string{"a"}}, "require"},
 		"scopes of Anonymous":    {compiled.RequireAnonymous, compiled.Conditions{Scopes: &compiled.ClaimMembers{All: []string{"a"}}}, "require"},
-		"an expression":          {authenticated, compiled.Conditions{Expression: "true"}, "expression"},
+		"an expression":          {authenticated, compiled.Conditions{Expression: "request.verb == \"GET\""}, "expression: line 1, column 1: undeclared reference"},
 		"scopes without a scope": {authenticated, compiled.Conditions{Scopes: &compiled.ClaimMembers{}}, "scopes"},
-	}
-	if holds, err := expression("true"); err == nil || holds != nil {
-		t.Errorf("an expression without an engine: %v", err)
 	}
 	c := config(t, newShared(t))
 	for name, tt := range tests {
@@ -377,5 +418,16 @@ func TestBadConditionsBuildNothing(t *testing.T) {
 				t.Errorf("%v; want an error about %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestSegments: an expression counts segments as patterns do.
+func TestSegments(t *testing.T) {
+	for path, want := range map[string][]string{
+		"/": nil, "/a": {"a"}, "/a/": {"a"}, "/a/b": {"a", "b"}, "/a//b": {"a", "", "b"}, "/a//": {"a", ""}, "//a": {"", "a"}, "/a%2Fb/c": {"a%2Fb", "c"}, "*": {"*"},
+	} {
+		if got := segments(path); !slices.Equal(got, want) {
+			t.Errorf("segments(%q) = %q; want %q", path, got, want)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/posterndev/postern/api/check/expression"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
@@ -29,6 +30,8 @@ type builder struct {
 	cors       func() corsStages
 	rateLimits func() limitStages
 	tokens     func() tokenStages
+	// expressions compiles, once, the expressions of authorization rules, by the index of the rule.
+	expressions func() []*expression.Program
 	// stripCredentials removes identity headers and tokens from a request whose token is refused. It is nil without
 	// authentication.
 	stripCredentials func(http.Header)
@@ -40,6 +43,7 @@ type builder struct {
 func newBuilder(p *compiled.Policy, given parts) *builder {
 	b := &builder{policy: p, parts: given, known: revocation.Known{Listed: revocation.NewListed(listed(p), nil), Index: given.index}}
 	b.cors, b.rateLimits, b.tokens = sync.OnceValue(b.newCORS), sync.OnceValue(b.newRateLimits), sync.OnceValue(b.newTokens)
+	b.expressions = sync.OnceValue(b.newExpressions)
 	return b
 }
 

@@ -33,13 +33,14 @@ const (
 // Input is what an expression sees of a request. Expressions only read it.
 type Input struct {
 	Method, Path string
-	// Segments are those of the path, without empty ones.
+	// Segments are those of the path, as patterns count them.
 	Segments []string
 	Query    url.Values
 	Headers  map[string][]string
-	Host     string
-	Address  netip.Addr
-	Time     time.Time
+	// Host is empty, and Address is not valid, if it is unknown. It then has no value.
+	Host    string
+	Address netip.Addr
+	Time    time.Time
 	// Claims are nil for a request without an identity. Numbers are json.Number.
 	Claims map[string]any
 }
@@ -66,7 +67,10 @@ func (e *Error) Error() string {
 }
 
 // Program is a compiled expression. It is safe for concurrent use.
-type Program struct{ program cel.Program }
+type Program struct {
+	program cel.Program
+	uses    uses
+}
 
 // environment is built once, by the first Compile.
 var environment = sync.OnceValues(newEnvironment)
@@ -110,6 +114,10 @@ func Compile(text string) (*Program, error) {
 	if err := checkPatterns(checked); err != nil {
 		return nil, err
 	}
+	uses, err := usesOf(checked)
+	if err != nil {
+		return nil, err
+	}
 	estimate, err := env.EstimateCost(checked, sizes{})
 	if err != nil {
 		return nil, &Error{Message: "its cost cannot be estimated"}
@@ -121,7 +129,7 @@ func Compile(text string) (*Program, error) {
 	if err != nil {
 		return nil, &Error{Message: "it cannot be planned"}
 	}
-	return &Program{program}, nil
+	return &Program{program: program, uses: uses}, nil
 }
 
 // mistake returns the first mistake.

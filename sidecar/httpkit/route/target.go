@@ -12,7 +12,8 @@ type Target struct {
 // Readings returns the number of readings, at least 1.
 func (t *Target) Readings() int { return max(1, len(t.readings)) }
 
-func (t *Target) reading(i int) string {
+// Reading returns the reading i, in lower case if rules match without regard to case.
+func (t *Target) Reading(i int) string {
 	if len(t.readings) == 0 {
 		return t.Path
 	}
@@ -21,7 +22,7 @@ func (t *Target) reading(i int) string {
 
 // MatchReading reports whether any alternative matches method and the reading i of t.
 func (m *Matcher) MatchReading(method string, t *Target, i int) bool {
-	return m.match(method, t.reading(i), t.ignoreCase)
+	return m.match(method, t.Reading(i), t.ignoreCase)
 }
 
 // MatchAny reports whether any alternative matches method and at least one reading of t: for rules that limit.
