@@ -13,6 +13,10 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
+// maxExpressions is the maximum length of all expressions of a policy together, in bytes, so that compiling them takes less than some
+// tenths of a second.
+const maxExpressions = 16 << 10
+
 // maxScopes is the maximum length of all scopes of one condition together, in bytes, because a refusal names them in a header.
 const maxScopes = 1024
 
@@ -20,6 +24,7 @@ func (c *checker) authorization(p *compiled.Policy) {
 	a := &p.Authorization
 	c.add("spec.authorization.default", requirement(a.Default))
 	c.mode("spec.authorization.mode", a.Mode)
+	expressions := 0
 	for i := range a.Rules {
 		r, field := &a.Rules[i], at("spec.authorization.rules", i)
 		if r.Name == "" {
@@ -36,6 +41,10 @@ func (c *checker) authorization(p *compiled.Policy) {
 		c.providersExist(field+".providers", p, r.Providers)
 		for j := range r.Headers {
 			c.add(at(field+".headers", j)+".name", carriesNoToken(p, r.Headers[j].Name))
+		}
+		if expressions += len(r.Expression); expressions > maxExpressions {
+			c.addf(field+".expression", "with this expression, those of the policy have more than %d bytes together; write shorter ones, or conditions such as claims", maxExpressions)
+			continue
 		}
 		c.expression(field+".expression", p, r.Expression)
 	}

@@ -1,11 +1,14 @@
 package compile_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"sigs.k8s.io/yaml"
 
 	"github.com/posterndev/postern/api/v1alpha1"
+	"github.com/posterndev/postern/controllers/compile"
 )
 
 // TestExpressionsAreJudged: a mistake is reported at the field of the expression, with its position in the text.
@@ -35,6 +38,28 @@ func TestExpressionsAreJudged(t *testing.T) {
 			mustRefuse(t, &spec, refusal{field, tt.want})
 		})
 	}
+}
+
+// TestExpressionsAreBoundedTogether: the operator, which all namespaces share, compiles them for each change of a policy and for new pods.
+func TestExpressionsAreBoundedTogether(t *testing.T) {
+	long := `claims.tenant == "` + strings.Repeat("a", 4000) + `"`
+	build := func(rules int) *v1alpha1.SecurityPolicySpec {
+		var spec v1alpha1.SecurityPolicySpec
+		if err := yaml.UnmarshalStrict([]byte(ruled(`require: Authenticated`)), &spec); err != nil {
+			t.Fatal(err)
+		}
+		for i := range rules {
+			spec.Authorization.Rules = append(spec.Authorization.Rules, v1alpha1.AuthorizationRule{
+				Name: fmt.Sprint("r", i), Match: []v1alpha1.RouteMatch{{Paths: []string{fmt.Sprint("/", i)}}}, AuthorizationConditions: v1alpha1.AuthorizationConditions{Expression: long},
+			})
+		}
+		return &spec
+	}
+	policy := &v1alpha1.SecurityPolicy{Spec: *build(4)}
+	if _, out := compile.Compile(policy, &v1alpha1.SidecarClass{}); len(out) > 0 {
+		t.Errorf("four long expressions: %v", out)
+	}
+	mustRefuse(t, build(5), refusal{"spec.authorization.rules[5].expression", "write shorter ones"})
 }
 
 // TestExpressionsAreAccepted: an expression needs no identity.

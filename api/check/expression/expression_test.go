@@ -99,6 +99,9 @@ func TestMistakes(t *testing.T) {
 		"macros in macros":       {`claims.a.all(x, claims.b.all(y, claims.c.all(z, x == y && y == z)))`, 1, 45, "nesting"},
 		"too costly":             {`claims.a.all(x, claims.b.all(y, request.path.contains(string(x)) || request.host.contains(string(y))))`, 0, 0, "cost too much"},
 		"too long":               {strings.Repeat(" ", MaxLength) + "true", 0, 0, "more than 4096 bytes"},
+		"many parts":             {"claims.a in [" + strings.Repeat("1,", 1000) + "1]", 0, 0, "at most 1000"},
+		"many macros":            {strings.Repeat(`claims.a.exists(x, x) || `, 9) + "true", 0, 0, "at most 8"},
+		"many macros on results": {"claims.a" + strings.Repeat(".map(x, x)", 9) + " == []", 0, 0, "at most 8"},
 		"brackets":               {strings.Repeat("(", 300) + "true" + strings.Repeat(")", 300), 0, 0, "recursion"},
 		"empty":                  {"", 1, 1, "Syntax error"},
 	}
