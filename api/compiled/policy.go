@@ -293,6 +293,7 @@ type AuthorizationRule struct {
 	Match   []Match     `json:"match"`
 	Require Requirement `json:"require"`
 	Mode    Mode        `json:"mode"`
+	Conditions
 }
 
 // RateLimit limits the matching requests per key: Limit requests per Period in the long run, and Burst at once.

@@ -52,6 +52,7 @@ const (
 	DefaultPrefix                    = "/auth"
 	DefaultClearSiteData             = ClearCache
 	DefaultCacheControl              = CacheNoStore
+	DefaultRequire                   = RequireAuthenticated
 	DefaultLoginMethod               = http.MethodPost
 
 	DefaultMaxStaleness        Duration = "5s"
@@ -204,6 +205,7 @@ func policyDefaults() []Default {
 		{Field: spec + "authorization.default", Text: "Authenticated if the policy has jwt or tokens, otherwise Anonymous"},
 		{Field: spec + "authorization.mode", Value: string(DefaultMode)},
 		{Field: spec + "authorization.cacheControl", Value: string(DefaultCacheControl)},
+		{Field: spec + "authorization.rules[].require", Value: string(DefaultRequire)},
 		{Field: spec + "authorization.rules[].mode", Value: string(DefaultMode)},
 
 		{Field: spec + "rateLimits[].burst", Text: "the number of requests in limit"},

@@ -26,7 +26,7 @@ jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks
 tokens: {issuer: "https://a.example.com", audiences: [x], claimsToHeaders: [{claim: sub, header: X-B}], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
 revocation: {}
 sessions: {}
-authorization: {rules: [{name: a, match: [{paths: [/a]}], require: Anonymous}]}
+authorization: {rules: [{name: a, match: [{paths: [/a]}]}]}
 rateLimits: [{name: a, limit: 5/minute}]
 headers: {}
 compression: {}

@@ -193,6 +193,7 @@ func (a *Authorization) setDefaults(authenticates bool) {
 	set(&a.Mode, DefaultMode)
 	set(&a.CacheControl, DefaultCacheControl)
 	for i := range a.Rules {
+		set(&a.Rules[i].Require, DefaultRequire)
 		set(&a.Rules[i].Mode, DefaultMode)
 	}
 }

@@ -24,7 +24,7 @@ SecurityPolicy:
     tokens: {issuer: "https://a.example.com", audiences: [x], claimsToHeaders: [{claim: sub, header: X-B}], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
     revocation: {}
     sessions: {}
-    authorization: {rules: [{name: a, match: [{paths: [/a]}], require: Anonymous}]}
+    authorization: {rules: [{name: a, match: [{paths: [/a]}]}]}
     rateLimits: [{name: a, limit: 5/minute}]
     loginProtection: {routes: [{name: a, match: [{paths: [/login]}], account: {json: email}}]}
     headers: {}
@@ -97,6 +97,7 @@ var others = map[string]string{
 	"SecurityPolicy.spec.sessions.mode":                            "Shadow",
 	"SecurityPolicy.spec.authorization.mode":                       "Shadow",
 	"SecurityPolicy.spec.authorization.rules[].mode":               "Shadow",
+	"SecurityPolicy.spec.authorization.rules[].require":            "Deny",
 	"SecurityPolicy.spec.rateLimits[].keyBy":                       "[{type: Route}]",
 	"SecurityPolicy.spec.rateLimits[].mode":                        "Shadow",
 	"SecurityPolicy.spec.rateLimits[].onFailure":                   "Deny",
