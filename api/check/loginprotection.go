@@ -1,6 +1,8 @@
 package check
 
 import (
+	"errors"
+	"net/url"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -38,9 +40,24 @@ func (c *checker) loginProtection(p *compiled.LoginProtection) {
 	c.loginLimit(field+".global", p.Global, MaxLoginFailures)
 	c.loginLimit(field+".resets.perAccount", p.ResetsPerAccount, MaxLoginFailures)
 	c.loginLimit(field+".resets.perAddress", p.ResetsPerAddress, MaxLoginFailures)
+	if ch := p.Challenge; ch != nil {
+		c.add(field+".challenge.header", FieldName(ch.Header))
+		c.add(field+".challenge.url", challengeURL(ch.URL, ch.InsecureHTTP))
+	}
 	if p.KnownDevices != nil {
 		c.loginLimit(field+".knownDevices", *p.KnownDevices, maxAccountFailures)
 	}
+}
+
+func challengeURL(text string, insecure bool) error {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http":
+		return errors.New("it is not a URL without user information and fragment; write for example https://challenges.cloudflare.com/turnstile/v0/siteverify")
+	case u.Scheme == "http" && !insecure:
+		return errors.New("it is a plain http URL; write https, or insecureHTTP: true for a server inside the cluster")
+	}
+	return nil
 }
 
 func (c *checker) loginLimit(field string, l compiled.LoginLimit, most int) {

@@ -14,10 +14,26 @@ type LoginProtection struct {
 	// KnownDevices is nil if devices are not remembered.
 	KnownDevices   *LoginLimit `json:"knownDevices,omitempty"`
 	RememberDevice Duration    `json:"rememberDevice,omitempty"`
+	// Challenge is nil if no challenge is asked for.
+	Challenge *Challenge `json:"challenge,omitempty"`
 	// Response is Same or TooManyRequests.
 	Response  string      `json:"response"`
 	OnFailure FailureMode `json:"onFailure"`
 	Mode      Mode        `json:"mode"`
+}
+
+// Challenge is verified by a service.
+type Challenge struct {
+	Header        string      `json:"header"`
+	URL           string      `json:"url"`
+	Secret        *SecretRef  `json:"secret"`
+	Hostnames     []string    `json:"hostnames,omitempty"`
+	Action        string      `json:"action,omitempty"`
+	AfterFailures int         `json:"afterFailures,omitempty"`
+	SendAddress   bool        `json:"sendAddress,omitempty"`
+	Timeout       Duration    `json:"timeout"`
+	InsecureHTTP  bool        `json:"insecureHTTP,omitempty"`
+	OnFailure     FailureMode `json:"onFailure"`
 }
 
 // LoginLimit is a number of failures within a sliding window, and the lock that they cause: LockFor, twice as long for each further one,
@@ -76,6 +92,14 @@ func (p *LoginProtection) validate() error {
 			return errors.New("routes: kind must be Login or PasswordReset")
 		case r.Kind == "Login" && len(r.FailureStatuses) == 0 && r.FailureHeader == nil:
 			return errors.New("routes: a login needs failureStatuses or failureHeader")
+		}
+	}
+	if c := p.Challenge; c != nil {
+		if c.Header == "" || c.URL == "" || c.Secret == nil || c.Timeout <= 0 {
+			return errors.New("challenge: header, url, secret and timeout are required")
+		}
+		if err := oneOf("challenge.onFailure", c.OnFailure, Deny, Allow); err != nil {
+			return err
 		}
 	}
 	return errors.Join(oneOf("onFailure", p.OnFailure, Deny, Allow), oneOf("mode", p.Mode, Enforce, Shadow))

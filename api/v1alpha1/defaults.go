@@ -67,6 +67,9 @@ const (
 
 	DefaultLoginResponse            = LoginResponseSame
 	DefaultLoginOnFailure           = FailDeny
+	DefaultChallengeHeader          = "CF-Turnstile-Response"
+	DefaultChallengeAfter  int32    = 2
+	DefaultChallengeTime   Duration = "2s"
 	DefaultAccountFailures int32    = 5
 	DefaultAddressFailures int32    = 50
 	DefaultGlobalFailures  int32    = 200
@@ -160,6 +163,10 @@ func policyDefaults() []Default {
 		{Field: spec + "loginProtection.resets.perAddress", Value: string(DefaultAddressResets)},
 		{Field: spec + "loginProtection.knownDevices.failures", Value: number(DefaultDeviceFailures)},
 		{Field: spec + "loginProtection.knownDevices.rememberFor", Value: string(DefaultRememberDevice)},
+		{Field: spec + "loginProtection.challenge.header", Value: DefaultChallengeHeader},
+		{Field: spec + "loginProtection.challenge.afterFailures", Value: number(DefaultChallengeAfter)},
+		{Field: spec + "loginProtection.challenge.timeout", Value: string(DefaultChallengeTime)},
+		{Field: spec + "loginProtection.challenge.onFailure", Value: string(FailDeny)},
 		{Field: spec + "loginProtection.response", Value: string(DefaultLoginResponse)},
 		{Field: spec + "loginProtection.onFailure", Value: string(DefaultLoginOnFailure)},
 		{Field: spec + "loginProtection.mode", Value: string(DefaultMode)},

@@ -33,6 +33,11 @@ type LoginProtection struct {
 	// +optional
 	KnownDevices KnownDevices `json:"knownDevices,omitempty"`
 
+	// Challenge asks a client to solve a CAPTCHA or a proof of work before it may try again, which a service such as Turnstile, hCaptcha or
+	// reCAPTCHA verifies.
+	// +optional
+	Challenge *Challenge `json:"challenge,omitempty"`
+
 	// Response is what a refused attempt gets: Same is the app's own latest response to a wrong password on this route, so that a client
 	// cannot tell a lock from a wrong password, and TooManyRequests is 429. The attempt does not reach the app in either case.
 	// +optional
@@ -185,6 +190,53 @@ type PasswordResets struct {
 	// PerAddress is the rate for one client address, or IPv6 /64, such as 10/hour.
 	// +optional
 	PerAddress Rate `json:"perAddress,omitempty"`
+}
+
+// Challenge is verified by a POST of the secret and the client's token to a service (siteverify).
+//
+// +kubebuilder:validation:XValidation:rule="!self.url.startsWith('http:') || (has(self.insecureHTTP) && self.insecureHTTP)",message="url is a plain http URL, so anyone on the network can read the secret and forge the result: write https, or insecureHTTP: true for a server inside the cluster"
+type Challenge struct {
+	// Header is the request header in which the client sends its token. The app does not see it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Header string `json:"header,omitempty"`
+	// URL of the service, such as https://challenges.cloudflare.com/turnstile/v0/siteverify.
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^/?#@ ]+([/?][^# ]*)?$')",message="url is not an https URL without user information and fragment: write https://challenges.cloudflare.com/turnstile/v0/siteverify"
+	URL string `json:"url"`
+	// SecretRef is the site's secret at the service.
+	SecretRef SecretRef `json:"secretRef"`
+	// Hostnames are the sites whose challenges count. If it is unset, those of every site with this secret do.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	Hostnames []string `json:"hostnames,omitempty"`
+	// Action is the action that the page names. If it is unset, every action counts.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Action string `json:"action,omitempty"`
+	// AfterFailures is from how many failures of the account on an attempt needs a solved challenge; 0 for every attempt.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	AfterFailures *int32 `json:"afterFailures,omitempty"`
+	// SendAddress tells the service the client's address.
+	// +optional
+	SendAddress bool `json:"sendAddress,omitempty"`
+	// Timeout of one request to the service, at most 10s.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="(duration(self) >= duration('100ms') && duration(self) <= duration('10s')) || !self.matches('^([0-9]{1,9}(ms|s|m|h))+$')",message="timeout is not between 100ms and 10s: write a duration such as 2s"
+	Timeout Duration `json:"timeout,omitempty"`
+	// InsecureHTTP accepts an http URL. Anyone who can change the traffic can then read the secret and forge results.
+	// +optional
+	InsecureHTTP bool `json:"insecureHTTP,omitempty"`
+	// OnFailure is what happens while the service is unavailable: Deny refuses attempts that need a challenge with 503, and Allow lets them try;
+	// the other limits hold.
+	// +optional
+	OnFailure FailureMode `json:"onFailure,omitempty"`
 }
 
 // KnownDevices are browsers from which an account has logged in.

@@ -107,6 +107,15 @@ func (p *LoginProtection) setDefaults() {
 		p.KnownDevices.Failures = &failures
 	}
 	set(&p.KnownDevices.RememberFor, DefaultRememberDevice)
+	if c := p.Challenge; c != nil {
+		set(&c.Header, DefaultChallengeHeader)
+		set(&c.Timeout, DefaultChallengeTime)
+		set(&c.OnFailure, FailDeny)
+		if c.AfterFailures == nil {
+			after := DefaultChallengeAfter
+			c.AfterFailures = &after
+		}
+	}
 	set(&p.Response, DefaultLoginResponse)
 	set(&p.OnFailure, DefaultLoginOnFailure)
 	set(&p.Mode, DefaultMode)

@@ -26,7 +26,7 @@ SecurityPolicy:
     sessions: {}
     authorization: {rules: [{name: a, match: [{paths: [/a]}]}]}
     rateLimits: [{name: a, limit: 5/minute}]
-    loginProtection: {routes: [{name: a, match: [{paths: [/login]}], account: {json: email}}]}
+    loginProtection: {routes: [{name: a, match: [{paths: [/login]}], account: {json: email}}], challenge: {url: "https://c.example.com/", secretRef: {secretKeyRef: {name: s, key: k}}}}
     headers: {}
     compression: {}
     passwordPolicy: {hash: {}}
@@ -63,6 +63,10 @@ var others = map[string]string{
 	"SecurityPolicy.spec.loginProtection.resets.perAddress":        "11/hour",
 	"SecurityPolicy.spec.loginProtection.knownDevices.failures":    "0",
 	"SecurityPolicy.spec.loginProtection.knownDevices.rememberFor": "1h",
+	"SecurityPolicy.spec.loginProtection.challenge.header":         "X-Other",
+	"SecurityPolicy.spec.loginProtection.challenge.afterFailures":  "0",
+	"SecurityPolicy.spec.loginProtection.challenge.timeout":        "3s",
+	"SecurityPolicy.spec.loginProtection.challenge.onFailure":      "Allow",
 	"SecurityPolicy.spec.loginProtection.response":                 "TooManyRequests",
 	"SecurityPolicy.spec.loginProtection.onFailure":                "Allow",
 	"SecurityPolicy.spec.loginProtection.mode":                     "Shadow",

@@ -22,6 +22,13 @@ func (c *compiler) loginProtection(in *v1alpha1.LoginProtection) *compiled.Login
 		out.KnownDevices = &compiled.LoginLimit{Failures: int(*n), Within: out.PerAccount.Within}
 		out.RememberDevice = c.duration(field+".knownDevices.rememberFor", in.KnownDevices.RememberFor)
 	}
+	if ch := in.Challenge; ch != nil {
+		out.Challenge = &compiled.Challenge{
+			Header: ch.Header, URL: ch.URL, Secret: c.secretRef(field+".challenge.secretRef", &ch.SecretRef), Hostnames: ch.Hostnames, Action: ch.Action,
+			AfterFailures: int(*ch.AfterFailures), SendAddress: ch.SendAddress, Timeout: c.duration(field+".challenge.timeout", ch.Timeout),
+			InsecureHTTP: ch.InsecureHTTP, OnFailure: compiled.FailureMode(ch.OnFailure),
+		}
+	}
 	for i := range in.Routes {
 		out.Routes = append(out.Routes, loginRoute(&in.Routes[i]))
 	}

@@ -114,6 +114,7 @@ type parts struct {
 	store, local ratelimit.Store
 	// logins counts attempts to log in, and localLogins replaces it while it is unavailable.
 	logins, localLogins loginprotection.Store
+	challenge           func(*compiled.Challenge) (loginprotection.Challenge, error)
 	// ring is nil if the policy issues no tokens. index is nil if it has no revocation.
 	ring        *signing.Ring
 	index       *revocation.Index
@@ -136,7 +137,7 @@ type parts struct {
 func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error) {
 	given = parts{
 		keys: a.ProviderKeys, hasher: a.Hasher, store: a.Counters(), local: a.LocalCounters(), sessions: a.Sessions(),
-		logins: a.Logins(), localLogins: a.LocalLogins(),
+		logins: a.Logins(), localLogins: a.LocalLogins(), challenge: a.Challenge,
 		revocations: a.Revocations(), active: a.Active(), replay: a.Replays(),
 	}
 	if p.Deleted {

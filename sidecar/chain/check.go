@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/posterndev/postern/api/check"
@@ -42,7 +43,7 @@ func Check(p *compiled.Policy) error {
 	}
 	given := parts{
 		keys: absent, hasher: checkHasher, store: noStore{}, local: noStore{}, sessions: sessionmemory.New(sessionmemory.Config{}),
-		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), logins: noStore{}, localLogins: noStore{}, active: &resources.Revocations{}, logger: slog.New(slog.DiscardHandler),
+		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), logins: noStore{}, localLogins: noStore{}, challenge: noChallenge, active: &resources.Revocations{}, logger: slog.New(slog.DiscardHandler),
 		app: stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }),
 	}
 	var err error
@@ -87,6 +88,13 @@ func (noStore) Put(context.Context, string, []byte, time.Duration, bool) ([]byte
 }
 
 func (noStore) Get(context.Context, string) ([]byte, error) { return nil, errNotRun }
+
+// noChallenge is the verifier of a chain that is only checked.
+func noChallenge(*compiled.Challenge) (loginprotection.Challenge, error) { return noVerifier{}, nil }
+
+type noVerifier struct{}
+
+func (noVerifier) Verify(context.Context, string, netip.Addr) error { return errNotRun }
 
 // absentKey replaces a signing key, which Check does not load.
 type absentKey struct{}

@@ -25,6 +25,12 @@ func (b *builder) loginProtection() stage.Stage {
 	if p.KnownDevices != nil {
 		c.KnownDevice, c.RememberDevice = loginLimit(*p.KnownDevices), p.RememberDevice.Std()
 	}
+	if ch := p.Challenge; ch != nil {
+		verifier, err := b.challenge(ch)
+		b.fail(err, "loginProtection.challenge")
+		c.Challenge, c.ChallengeAfter, c.ChallengeHeader = verifier, ch.AfterFailures, ch.Header
+		c.ChallengeOnFailure = loginprotection.OnFailure(ch.OnFailure)
+	}
 	for i := range p.Routes {
 		r := &p.Routes[i]
 		route := loginprotection.Route{

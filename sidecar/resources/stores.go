@@ -12,6 +12,8 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 	"github.com/posterndev/postern/sidecar/login/session/sessionredis"
 	"github.com/posterndev/postern/sidecar/login/token/tokenredis"
+	"github.com/posterndev/postern/sidecar/lookup/challenge"
+	"github.com/posterndev/postern/sidecar/lookup/service"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection/loginprotectionredis"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
@@ -39,6 +41,19 @@ func (a *Acquirer) Logins() loginprotection.Store {
 
 // LocalLogins returns the store that replaces Logins while Redis is unavailable.
 func (a *Acquirer) LocalLogins() loginprotection.Store { return a.shared.logins }
+
+// Challenge returns the verifier of solved challenges.
+func (a *Acquirer) Challenge(p *compiled.Challenge) (loginprotection.Challenge, error) {
+	source, err := a.secret(p.Secret)
+	if err != nil {
+		return nil, err
+	}
+	client := service.NewClient(service.Config{Timeout: p.Timeout.Std()})
+	a.onClose(client.Close)
+	return challenge.New(challenge.Config{
+		URL: p.URL, Secret: source, Hostnames: p.Hostnames, Action: p.Action, SendAddress: p.SendAddress, Client: client,
+	})
+}
 
 // Sessions returns the store of the policy's sessions.
 func (a *Acquirer) Sessions() session.Store {

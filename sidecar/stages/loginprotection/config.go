@@ -8,10 +8,12 @@
 package loginprotection
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,6 +61,12 @@ type Config struct {
 	KnownDevice Limit
 	// RememberDevice is how long a device is known after its last login.
 	RememberDevice time.Duration
+	// Challenge is asked for from ChallengeAfter failures on; nil for none.
+	Challenge      Challenge
+	ChallengeAfter int
+	// ChallengeHeader is the request header with the client's token.
+	ChallengeHeader    string
+	ChallengeOnFailure OnFailure
 	// TooManyRequests responds to a refused attempt with 429, in place of the app's response to a wrong password.
 	TooManyRequests bool
 	OnFailure       OnFailure
@@ -66,12 +74,17 @@ type Config struct {
 	// Store counts, and Local replaces it while it is unavailable.
 	Store, Local Store
 	// Metrics may be nil.
-	Metrics      *Metrics
-	Logger       *slog.Logger
+	Metrics *Metrics
+	Logger  *slog.Logger
 	// Now defaults to time.Now, Sleep to a wait that ends with the request, and Jitter to a random number below n.
 	Now    func() time.Time
 	Sleep  Sleep
 	Jitter func(n int) int
+}
+
+// Challenge verifies that a client solved a challenge; *challenge.Verifier is one. Errors match service.ErrUnavailable or are about the token.
+type Challenge interface {
+	Verify(ctx context.Context, token string, client netip.Addr) error
 }
 
 // Limit is how many failures are allowed within a sliding window, and how long the key is locked then. See Counter.

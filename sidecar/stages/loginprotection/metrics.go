@@ -8,8 +8,8 @@ import (
 
 // Metrics count attempts. They are created once for a process. No label value comes from a client.
 type Metrics struct {
-	attempts, refused, locked *prometheus.CounterVec
-	unavailable               prometheus.Counter
+	attempts, refused, locked, challenges *prometheus.CounterVec
+	unavailable                           prometheus.Counter
 }
 
 // NewMetrics registers the metrics.
@@ -22,15 +22,19 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 			"Requests on protected login routes by result: success, failure, neutral (neither), refused, unreadable, unavailable.", "route", "result"),
 		refused:     counter("postern_login_refused_total", "Attempts that did not reach the app, by what was used up: account, address, device.", "route", "kind"),
 		locked:      counter("postern_login_lockouts_total", "Limits of failed logins that were reached: account (many addresses guess at one), address (one guesses at many), device, global (many at many).", "kind"),
+		challenges:  counter("postern_login_challenges_total", "Challenges that an attempt needed by result: solved, missing, rejected, unavailable.", "result"),
 		unavailable: prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_login_store_failures_total", Help: "Attempts that could not be counted in the shared store."}),
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.refused, m.locked, m.unavailable} {
+	for _, c := range []prometheus.Collector{m.attempts, m.refused, m.locked, m.challenges, m.unavailable} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering login metrics: %w", err)
 		}
 	}
 	for _, kind := range []string{kindAccount, kindAddress, kindDevice, kindGlobal} {
 		m.locked.WithLabelValues(kind) // increase() does not count the event that creates a series
+	}
+	for _, result := range []string{"solved", "missing", "rejected", "unavailable"} {
+		m.challenges.WithLabelValues(result)
 	}
 	return m, nil
 }

@@ -78,6 +78,10 @@ func (a *attempt) serve(w http.ResponseWriter, r *http.Request, known []mark, ne
 		}
 		return next.ServeHTTP(w, r)
 	}
+	if err := a.challenge(r, begun.Failures); err != nil {
+		a.settle(context.WithoutCancel(r.Context()), neutral)
+		return err
+	}
 	a.slowDown(r.Context(), begun.Failures)
 	return a.forward(w, r, next)
 }
