@@ -47,13 +47,15 @@ type Policy struct {
 	Revocation    *Revocation     `json:"revocation,omitempty"`
 	RevokedTokens []RevokedTokens `json:"revokedTokens,omitempty"`
 	Passwords     *Passwords      `json:"passwords,omitempty"`
-	RateLimits    []RateLimit     `json:"rateLimits,omitempty"`
-	Headers       *Headers        `json:"headers,omitempty"`
-	CORS          *CORS           `json:"cors,omitempty"`
-	Compression   *Compression    `json:"compression,omitempty"`
-	Sidecar       SidecarOptions  `json:"sidecar"`
-	Redis         *Redis          `json:"redis,omitempty"`
-	Vault         *Vault          `json:"vault,omitempty"`
+	// PasswordPolicy is nil if new passwords are not judged.
+	PasswordPolicy *PasswordPolicy `json:"passwordPolicy,omitempty"`
+	RateLimits     []RateLimit     `json:"rateLimits,omitempty"`
+	Headers        *Headers        `json:"headers,omitempty"`
+	CORS           *CORS           `json:"cors,omitempty"`
+	Compression    *Compression    `json:"compression,omitempty"`
+	Sidecar        SidecarOptions  `json:"sidecar"`
+	Redis          *Redis          `json:"redis,omitempty"`
+	Vault          *Vault          `json:"vault,omitempty"`
 }
 
 // Mode says whether a refusal is enforced, or only counted and logged.

@@ -136,7 +136,7 @@ type SecurityPolicySpec struct {
 	// +optional
 	Compression *Compression `json:"compression,omitempty"`
 
-	// PasswordPolicy configures how the loopback API hashes passwords for the app.
+	// PasswordPolicy configures how the loopback API hashes passwords for the app, and the rules for new passwords.
 	// +optional
 	PasswordPolicy *PasswordPolicy `json:"passwordPolicy,omitempty"`
 
