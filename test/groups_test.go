@@ -38,7 +38,7 @@ var groups = map[string]group{
 		reason: "the chain turns a document into a snapshot: connections and stores belong to resources, listeners to the server",
 	},
 	"resources": {
-		may:    []string{"api/compiled", "stages", "login", "keys", "store", "pool"},
+		may:    []string{"api/compiled", "stages", "login", "keys", "lookup", "store", "pool"},
 		reason: "resources outlive snapshots. They provide the stores and metrics of the stages, and do not depend on the chain",
 	},
 	"pool": {reason: "the pool is a leaf, so that keys can use it as well"},
@@ -47,12 +47,12 @@ var groups = map[string]group{
 		reason: "sources of documents are independent of their content",
 	},
 	"stages": {
-		may:    []string{"httpkit", "keys", "store/keyspace"},
+		may:    []string{"httpkit", "keys", "lookup", "store/keyspace"},
 		reason: "a stage has its own small Config, and is tested without documents, logins, connections and other stages",
 		apart:  true,
 	},
 	"login": {
-		may:    []string{"httpkit", "keys", "store/keyspace"},
+		may:    []string{"httpkit", "keys", "lookup", "store/keyspace"},
 		reason: "login packages have their own small Configs, and are tested without documents, connections and other stages",
 		order:  [][]string{{"appapi", "backchannel", "endpoints", "loginstage", "renewal"}, {"transport"}, {"token"}, {"session", "revocation"}},
 	},
@@ -68,7 +68,12 @@ var groups = map[string]group{
 	"keys": {
 		may:    []string{"pool"},
 		reason: "keys are independent of their use and exist only in memory: no stage, no login, no store",
-		order:  [][]string{{"signing", "jwt"}, {"vault", "jwks"}, {"secret", "password", "passwordrules"}},
+		order:  [][]string{{"signing", "jwt"}, {"vault", "jwks", "htpasswd"}, {"secret", "password", "passwordrules"}},
+	},
+	"lookup": {
+		may:    []string{"keys/secret"},
+		reason: "services of the user's are asked about single values: they know no requests, stages and logins",
+		order:  [][]string{{"breached", "challenge"}, {"service"}},
 	},
 	"store": {
 		may:    []string{"keys/secret"},

@@ -62,8 +62,14 @@ func (c *checker) providers(p *compiled.Policy) {
 }
 
 func (c *checker) provider(field string, p *compiled.Provider) {
-	if len(p.Audiences) == 0 && len(p.RequiredClaims) == 0 {
+	if len(p.Audiences) == 0 && len(p.RequiredClaims) == 0 && p.Legacy == nil {
 		c.addf(field+".audiences", "it is empty; write the audiences that tokens must have, for example [orders]. If the issuer sends no aud claim, write requiredClaims instead, for example [{claim: client_id, values: [orders-web]}]")
+	}
+	if p.Legacy != nil {
+		c.add(field+".legacy.subjectClaim", Claim(p.Legacy.SubjectClaim))
+		if p.Legacy.ShortSecret && !keyset.Symmetric(p.Algorithms) {
+			c.addf(field+".legacy.shortSecret", "it is about the secrets of HS* algorithms, and the provider has none; remove it")
+		}
 	}
 	c.tokenRules(field, p)
 	if keyset.CheckAlgorithms(p.Algorithms) == nil {

@@ -49,13 +49,15 @@ type Policy struct {
 	Passwords     *Passwords      `json:"passwords,omitempty"`
 	// PasswordPolicy is nil if new passwords are not judged.
 	PasswordPolicy *PasswordPolicy `json:"passwordPolicy,omitempty"`
-	RateLimits     []RateLimit     `json:"rateLimits,omitempty"`
-	Headers        *Headers        `json:"headers,omitempty"`
-	CORS           *CORS           `json:"cors,omitempty"`
-	Compression    *Compression    `json:"compression,omitempty"`
-	Sidecar        SidecarOptions  `json:"sidecar"`
-	Redis          *Redis          `json:"redis,omitempty"`
-	Vault          *Vault          `json:"vault,omitempty"`
+	// LoginProtection is nil if no route is protected.
+	LoginProtection *LoginProtection `json:"loginProtection,omitempty"`
+	RateLimits      []RateLimit      `json:"rateLimits,omitempty"`
+	Headers         *Headers         `json:"headers,omitempty"`
+	CORS            *CORS            `json:"cors,omitempty"`
+	Compression     *Compression     `json:"compression,omitempty"`
+	Sidecar         SidecarOptions   `json:"sidecar"`
+	Redis           *Redis           `json:"redis,omitempty"`
+	Vault           *Vault           `json:"vault,omitempty"`
 }
 
 // Mode says whether a refusal is enforced, or only counted and logged.
@@ -154,13 +156,37 @@ type Provider struct {
 	ForwardToken    bool            `json:"forwardToken,omitempty"`
 	// BackChannelLogout is nil if the provider may not log users out.
 	BackChannelLogout *BackChannelLogout `json:"backChannelLogout,omitempty"`
+	// Legacy is nil unless the provider stands for code that Postern replaces.
+	Legacy *Legacy `json:"legacy,omitempty"`
 }
 
-// AssumedTokenLifetime is the assumed maximum lifetime of tokens if the provider has no MaxLifetime.
-const AssumedTokenLifetime = 24 * time.Hour
+// Legacy are the rules for tokens of an app's former code.
+type Legacy struct {
+	// Until is when the last of the tokens is refused.
+	Until time.Time `json:"until"`
+	// Unnamed says that the tokens have no iss. Issuer then stands for them in the sidecar, and no token may name it.
+	Unnamed bool `json:"unnamed,omitempty"`
+	// SubjectClaim identifies the user.
+	SubjectClaim string `json:"subjectClaim"`
+	// ShortSecret accepts a secret that is shorter than its algorithm requires.
+	ShortSecret bool `json:"shortSecret,omitempty"`
+}
+
+// LegacyIssuer returns the name of the issuer of the tokens without iss that a provider accepts. Revocations use it.
+func LegacyIssuer(provider string) string { return "urn:postern:legacy:" + provider }
+
+// AssumedTokenLifetime is the assumed maximum lifetime of tokens if the provider has no MaxLifetime, and AssumedLegacyLifetime that of
+// tokens of an app's former code, which often live for weeks.
+const (
+	AssumedTokenLifetime  = 24 * time.Hour
+	AssumedLegacyLifetime = 90 * 24 * time.Hour
+)
 
 // TokenLifetime returns how long a revocation of the provider's tokens must be remembered.
 func (p *Provider) TokenLifetime() time.Duration {
+	if p.Legacy != nil {
+		return cmp.Or(p.MaxLifetime.Std(), AssumedLegacyLifetime)
+	}
 	return cmp.Or(p.MaxLifetime.Std(), AssumedTokenLifetime)
 }
 
@@ -269,6 +295,7 @@ type AuthorizationRule struct {
 	Match   []Match     `json:"match"`
 	Require Requirement `json:"require"`
 	Mode    Mode        `json:"mode"`
+	Conditions
 }
 
 // RateLimit limits the matching requests per key: Limit requests per Period in the long run, and Burst at once.

@@ -41,6 +41,7 @@ func (p *Policy) Validate() error {
 	if p.Vault != nil {
 		add(wrap(p.Vault.validate(), "vault"))
 	}
+	add(wrap(p.LoginProtection.validate(), "loginProtection"))
 	add(p.validateTokens())
 	add(p.validateSecrets())
 	return errors.Join(errs...)
@@ -105,10 +106,28 @@ func (p *Provider) validate() error {
 		return errors.New("algorithms are required")
 	case sources != 1:
 		return errors.New("keys: exactly one of uri, inline and secret is required")
-	case len(p.Audiences) == 0 && len(p.RequiredClaims) == 0:
+	case len(p.Audiences) == 0 && len(p.RequiredClaims) == 0 && p.Legacy == nil:
 		return errors.New("audiences or requiredClaims are required")
 	}
+	if err := p.validateLegacy(); err != nil {
+		return err
+	}
 	return p.Keys.validateBearer()
+}
+
+func (p *Provider) validateLegacy() error {
+	l := p.Legacy
+	switch {
+	case l == nil:
+		return nil
+	case l.Until.IsZero() || l.SubjectClaim == "":
+		return errors.New("legacy: until and subjectClaim are required")
+	case l.Unnamed != (p.Issuer == LegacyIssuer(p.Name)):
+		return errors.New("legacy: tokens without iss have the issuer of LegacyIssuer")
+	case p.BackChannelLogout != nil:
+		return errors.New("legacy: there is no back-channel logout")
+	}
+	return nil
 }
 
 func (k *Keys) validateBearer() error {

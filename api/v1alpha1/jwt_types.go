@@ -1,9 +1,13 @@
 package v1alpha1
 
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
 // JWT configures which tokens of external issuers identify a caller. The token's iss claim selects the provider. A request with two
 // tokens is refused.
 //
-// +kubebuilder:validation:XValidation:rule="self.providers.all(p, self.providers.exists_one(q, q.issuer == p.issuer))",message="two providers have the same issuer: merge them into one"
+// +kubebuilder:validation:XValidation:rule="self.providers.all(p, self.providers.exists_one(q, has(q.issuer) == has(p.issuer) && (!has(p.issuer) || q.issuer == p.issuer)))",message="two providers have the same issuer, or two legacy ones have none: merge them into one"
 type JWT struct {
 	// Providers are the trusted issuers.
 	// +listType=map
@@ -23,7 +27,9 @@ type Algorithm string
 // +kubebuilder:validation:XValidation:rule="self.algorithms.all(a, a.startsWith('HS')) || self.algorithms.all(a, !a.startsWith('HS'))",message="algorithms mixes HMAC (HS*) with public-key algorithms, so a public key could be used as an HMAC secret: write one kind, such as [RS256, ES256]"
 // +kubebuilder:validation:XValidation:rule="!self.algorithms.exists(a, a.startsWith('HS')) || has(self.jwks.secretKeyRef) || has(self.jwks.vault)",message="HS* algorithms need jwks.secretKeyRef or jwks.vault: an HMAC secret is never fetched or written into a policy"
 // +kubebuilder:validation:XValidation:rule="!has(self.backChannelLogout) || has(self.backChannelLogout.clientIDs) || (has(self.audiences) && size(self.audiences) > 0)",message="backChannelLogout needs clientIDs if there are no audiences: write clientIDs: [my-client]"
-// +kubebuilder:validation:XValidation:rule="(has(self.audiences) && size(self.audiences) > 0) || (has(self.requiredClaims) && size(self.requiredClaims) > 0)",message="no audience is required, so tokens for other apps would be accepted: write audiences: [my-app], or requiredClaims: [{claim: client_id, values: [my-app]}] if the issuer sends no aud claim"
+// +kubebuilder:validation:XValidation:rule="(has(self.audiences) && size(self.audiences) > 0) || (has(self.requiredClaims) && size(self.requiredClaims) > 0) || has(self.legacy)",message="no audience is required, so tokens for other apps would be accepted: write audiences: [my-app], or requiredClaims: [{claim: client_id, values: [my-app]}] if the issuer sends no aud claim"
+// +kubebuilder:validation:XValidation:rule="has(self.issuer) || has(self.legacy)",message="there is no issuer: write the exact iss claim of the tokens, such as https://id.example.com"
+// +kubebuilder:validation:XValidation:rule="!has(self.legacy) || !has(self.backChannelLogout)",message="legacy tokens belong to no session that a provider could end: remove backChannelLogout"
 type JWTProvider struct {
 	// Name of the provider in logs and metrics. The name postern is reserved for the policy's own tokens.
 	// +kubebuilder:validation:XValidation:rule="self != 'postern'",message="the name postern is reserved for the policy's own tokens: choose another, such as corp"
@@ -31,10 +37,11 @@ type JWTProvider struct {
 	// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")`,message="not a name: write lower-case letters, digits and hyphens inside, such as corp-login"
 	Name string `json:"name"`
 
-	// Issuer is the exact value of the token's iss claim.
+	// Issuer is the exact value of the token's iss claim. Only a legacy provider may leave it out.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	Issuer string `json:"issuer"`
+	Issuer string `json:"issuer,omitempty"`
 
 	// Audiences are the accepted audiences: the token's aud claim must contain one of them.
 	// +optional
@@ -101,6 +108,29 @@ type JWTProvider struct {
 	// BackChannelLogout lets the provider end sessions, from server to server.
 	// +optional
 	BackChannelLogout *BackChannelLogout `json:"backChannelLogout,omitempty"`
+
+	// Legacy accepts, until a stated time, the tokens of code that Postern replaces, so that nobody has to log in again. Such tokens often
+	// have no iss and no aud. Without issuer the provider is for tokens without iss.
+	// +optional
+	Legacy *LegacyTokens `json:"legacy,omitempty"`
+}
+
+// LegacyTokens are tokens that the app's former code issued.
+type LegacyTokens struct {
+	// Until is when the last of these tokens is refused, whatever its exp. Write the time of the change plus the longest lifetime of the
+	// old tokens, such as 2026-03-01T00:00:00Z.
+	Until metav1.Time `json:"until"`
+	// SubjectClaim is the claim that identifies the user, or a path with dots to a nested one: user_id, user.id. Its value is a string or a
+	// number.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	SubjectClaim string `json:"subjectClaim,omitempty"`
+	// ShortSecret is what happens to a secret of HS* that is shorter than its algorithm requires (RFC 7518 §3.2): Deny does not use it, and
+	// Allow uses one of at least 16 bytes. Whoever has one token can guess a short secret without asking the sidecar, and then make tokens
+	// for anybody.
+	// +optional
+	ShortSecret FailureMode `json:"shortSecret,omitempty"`
 }
 
 // JWKS is a source of keys. Exactly one of uri, inline, secretKeyRef and vault is set.

@@ -117,6 +117,7 @@ func (c *compiler) policy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.SecurityPo
 		Revocation:      c.revocation(spec.Revocation),
 		Passwords:       c.passwords(spec.PasswordPolicy),
 		PasswordPolicy:  c.passwordPolicy(in, spec.PasswordPolicy),
+		LoginProtection: c.loginProtection(spec.LoginProtection),
 		Authorization:   c.authorization(spec),
 		Headers:         headers(spec.Headers),
 		CORS:            c.cors(spec.CORS),
@@ -180,6 +181,14 @@ func (c *compiler) provider(field string, in *v1alpha1.JWTProvider) compiled.Pro
 		MaxLifetime: c.duration(field+".maxLifetime", in.MaxLifetime),
 
 		BackChannelLogout: backChannelLogout(in.BackChannelLogout),
+	}
+	if l := in.Legacy; l != nil {
+		p.Legacy = &compiled.Legacy{
+			Until: l.Until.UTC(), Unnamed: in.Issuer == "", SubjectClaim: l.SubjectClaim, ShortSecret: l.ShortSecret == v1alpha1.FailAllow,
+		}
+		if in.Issuer == "" {
+			p.Issuer = compiled.LegacyIssuer(in.Name)
+		}
 	}
 	for _, a := range in.Algorithms {
 		p.Algorithms = append(p.Algorithms, string(a))

@@ -14,7 +14,9 @@ func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 	direct := class.Name != "" && len(class.Spec.TrustedProxies) == 0
 	for i := range p.Providers {
 		field := fmt.Sprintf("spec.jwt.providers[%d]", i)
-		c.suspectIssuer(field+".issuer", p.Providers[i].Issuer)
+		if l := p.Providers[i].Legacy; l == nil || !l.Unnamed {
+			c.suspectIssuer(field+".issuer", p.Providers[i].Issuer)
+		}
 		c.suspectLocations(field, p.Providers[i].From)
 		c.suspectScopes(field, p.Providers[i].RequiredClaims)
 	}
@@ -37,6 +39,7 @@ func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 	}
 	if direct {
 		c.suspectLimits(p)
+		c.suspectAddresses(p.Authorization.Rules)
 	}
 	if t := p.Tokens; t != nil {
 		c.suspectIssuer("spec.tokens.issuer", t.Issuer)

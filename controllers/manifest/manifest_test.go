@@ -36,17 +36,19 @@ func TestReadFinds(t *testing.T) {
 		wantLineOf  string
 		wantMessage string
 	}{
-		"an unknown field":          {"  mode: Enforce", "  modus: Enforce", "spec.modus", "modus:", "unknown field"},
-		"an unknown nested field":   {"leeway: 30s", "leway: 30s", "spec.jwt.providers[0].leway", "leway:", "unknown field"},
-		"an unsupported value":      {"undeclaredPorts: Deny", "undeclaredPorts: Maybe", "spec.undeclaredPorts", "undeclaredPorts:", `supported values: "Deny", "Allow"`},
-		"an invalid rate":           {"limit: 5/minute", "limit: 5/fortnight", "spec.rateLimits[0].limit", "limit:", "such as 5/minute"},
-		"no key source":             {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, "jwks: {}", "spec.jwt.providers[0].jwks", "jwks:", "exactly one of uri, inline, secretKeyRef and vault"},
-		"mixed algorithms":          {"[RS256, ES256]", "[RS256, HS256]", "spec.jwt.providers[0]", "- name: corp", "mixes HMAC"},
-		"any origin with cookies":   {`["https://app.example.com", "https://*.preview.example.com"]`, `["*"]`, "spec.cors", "cors:", "any site could act as the user"},
-		"a duplicate name":          {"  rateLimits:\n", "  rateLimits:\n  - {name: login, limit: 1/second}\n", "spec.rateLimits[1]", "- name: login", "Duplicate"},
-		"no name":                   {"  name: orders\n", "", "metadata.name", "metadata:", "an object needs a name"},
-		"a wrong kind":              {"kind: SecurityPolicy", "kind: SecurityPolicies", "kind", "apiVersion", "there is no SecurityPolicies"},
-		"a value of the wrong type": {"forwardToken: true", "forwardToken: maybe", "spec.jwt.providers[0].forwardToken", "forwardToken:", "boolean"},
+		"an unknown field":           {"  mode: Enforce", "  modus: Enforce", "spec.modus", "modus:", "unknown field"},
+		"an unknown nested field":    {"leeway: 30s", "leway: 30s", "spec.jwt.providers[0].leway", "leway:", "unknown field"},
+		"an unsupported value":       {"undeclaredPorts: Deny", "undeclaredPorts: Maybe", "spec.undeclaredPorts", "undeclaredPorts:", `supported values: "Deny", "Allow"`},
+		"an invalid rate":            {"limit: 5/minute", "limit: 5/fortnight", "spec.rateLimits[0].limit", "limit:", "such as 5/minute"},
+		"no key source":              {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, "jwks: {}", "spec.jwt.providers[0].jwks", "jwks:", "exactly one of uri, inline, secretKeyRef and vault"},
+		"mixed algorithms":           {"[RS256, ES256]", "[RS256, HS256]", "spec.jwt.providers[0]", "- name: corp", "mixes HMAC"},
+		"any origin with cookies":    {`["https://app.example.com", "https://*.preview.example.com"]`, `["*"]`, "spec.cors", "cors:", "any site could act as the user"},
+		"a duplicate name":           {"  rateLimits:\n", "  rateLimits:\n  - {name: login, limit: 1/second}\n", "spec.rateLimits[1]", "- name: login", "Duplicate"},
+		"no name":                    {"  name: orders\n", "", "metadata.name", "metadata:", "an object needs a name"},
+		"a name YAML reads as false": {"  name: orders\n", "  name: no\n", "metadata.name", "name: no", `in quotes, such as "no"`},
+		"a rule YAML reads as false": {"{name: public,", "{name: off,", "spec.authorization.rules[0].name", "name: off", `in quotes, such as "no"`},
+		"a wrong kind":               {"kind: SecurityPolicy", "kind: SecurityPolicies", "kind", "apiVersion", "there is no SecurityPolicies"},
+		"a value of the wrong type":  {"forwardToken: true", "forwardToken: maybe", "spec.jwt.providers[0].forwardToken", "forwardToken:", "boolean"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

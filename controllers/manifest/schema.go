@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 
 	yamlv3 "go.yaml.in/yaml/v3"
@@ -104,9 +105,18 @@ func (s *objectSchema) validate(ctx context.Context, content map[string]any, nod
 	}
 	defaulting.Default(content, s.structural)
 	for _, err := range s.errors(ctx, content) {
-		findings = append(findings, Finding{Line: lineOf(node, err.Field), Object: object, Field: err.Field, Message: err.ErrorBody()})
+		findings = append(findings, Finding{Line: lineOf(node, err.Field), Object: object, Field: err.Field, Message: message(err)})
 	}
 	return findings
+}
+
+// message returns the API server's message. It adds the cause that is hard to see: YAML 1.1 reads some words as other types than text.
+func message(err *field.Error) string {
+	text := err.ErrorBody()
+	if err.Type == field.ErrorTypeTypeInvalid && strings.Contains(text, "must be of type string") {
+		text += `; YAML reads words such as no, yes, on, off, null and 1.5 as other types than text: write them in quotes, such as "no"`
+	}
+	return text
 }
 
 // errors validates in the API server's order: CEL rules run on objects whose fields the schema has in this type and size.
@@ -135,6 +145,9 @@ func blocksRules(err *field.Error) bool {
 func validateMeta(content map[string]any) field.ErrorList {
 	path := field.NewPath("metadata", "name")
 	name := nameOf(content)
+	if meta, _ := content["metadata"].(map[string]any); meta["name"] != nil && name == "" {
+		return field.ErrorList{field.TypeInvalid(path, meta["name"], "metadata.name must be of type string")}
+	}
 	if name == "" {
 		return field.ErrorList{field.Required(path, "an object needs a name")}
 	}

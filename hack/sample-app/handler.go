@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,6 +21,9 @@ func newHandler(stopping <-chan struct{}) http.Handler {
 	mux.HandleFunc("/public/", echo)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("POST /login", login)
+	mux.HandleFunc("POST /register", register)
+	mux.HandleFunc("POST /password/reset", resetPassword)
+	mux.HandleFunc("POST /v1/chat", chat)
 	mux.HandleFunc("GET /orders", orders)
 	mux.HandleFunc("GET /headers-insecure", insecureHeaders)
 	mux.HandleFunc("GET /slow", slow)
@@ -63,17 +67,42 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// login accepts {"user": …, "password": "demo"}. To log its user in, an app only sets Postern-Subject to the user's name. Without
-// Postern the header has no effect.
+// login accepts {"user": …, "password": "demo"}, or email in place of user. To log its user in, an app only sets Postern-Subject to the
+// user's name. Without Postern the header has no effect.
 func login(w http.ResponseWriter, r *http.Request) {
-	var given struct{ User, Password string }
-	body := http.MaxBytesReader(w, r.Body, 64<<10)
-	if err := json.NewDecoder(body).Decode(&given); err != nil || given.User == "" || given.Password != "demo" {
+	var given struct{ User, Email, Password string }
+	user := ""
+	if readJSON(w, r, &given) {
+		user = cmp.Or(given.User, given.Email)
+	}
+	if user == "" || given.Password != "demo" {
 		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "wrong user or password"})
 		return
 	}
-	w.Header().Set("Postern-Subject", given.User)
-	writeJSON(w, http.StatusOK, map[string]string{"user": given.User})
+	w.Header().Set("Postern-Subject", user)
+	writeJSON(w, http.StatusOK, map[string]string{"user": user})
+}
+
+// register accepts any password, as careless apps do.
+func register(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusCreated, map[string]string{"note": "registered"})
+}
+
+// resetPassword sends no mail.
+func resetPassword(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusAccepted, map[string]string{"note": "if this account exists, it gets a mail"})
+}
+
+// chat responds as a language model does: with the number of tokens that it used, which the client chooses here.
+func chat(w http.ResponseWriter, r *http.Request) {
+	var given struct{ Tokens int }
+	readJSON(w, r, &given)
+	writeJSON(w, http.StatusOK, map[string]any{"reply": "ok", "usage": map[string]int{"total_tokens": given.Tokens}})
+}
+
+// readJSON reports whether the body is JSON.
+func readJSON(w http.ResponseWriter, r *http.Request, into any) bool {
+	return json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(into) == nil
 }
 
 // orders responds with about 20 KiB of JSON, which is enough to compress.

@@ -91,6 +91,7 @@ func (a *Acquirer) ProviderKeys(p *compiled.Provider) (authn.Keys, error) {
 		Provider: p.Name, Issuer: p.Issuer, Algorithms: p.Algorithms, URI: p.Keys.URI, RefreshInterval: p.Keys.RefreshInterval.Std(),
 		MaxStale: p.Keys.MaxStale.Std(), CABundle: []byte(p.Keys.CABundle), Inline: p.Keys.Inline, InsecureHTTP: p.Keys.InsecureHTTP,
 	}
+	spec.ShortSecret = p.Legacy != nil && p.Legacy.ShortSecret
 	if err := a.bearer(p, &spec); err != nil {
 		return nil, err
 	}

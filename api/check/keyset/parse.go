@@ -20,7 +20,12 @@ type Options struct {
 	// Secret is true if the set is from a secret store. Only then may it contain "oct" keys: anyone who can read a symmetric
 	// key can sign tokens with it.
 	Secret bool
+	// ShortSecret accepts a raw HMAC secret of at least minShortSecret bytes, although its algorithm requires more.
+	ShortSecret bool
 }
+
+// minShortSecret is the minimum length of a secret with ShortSecret, in bytes.
+const minShortSecret = 16
 
 // Parse parses a JWK set (RFC 7517 §5). First it drops each key that cannot verify the issuer's tokens: one for another use,
 // algorithm or issuer, or one that is incomplete or weak; Dropped says why. A member that is null counts as absent. The same key
@@ -172,7 +177,11 @@ func ParseSecret(data []byte, o Options) (*Set, error) {
 	if err != nil {
 		return nil, errors.New("parsing secret: a raw secret does not name its algorithm; allow exactly one HS* algorithm, or store a JWK set whose keys have alg")
 	}
-	if err := secretLength(data, a[0]); err != nil {
+	required := a[0]
+	if o.ShortSecret {
+		required.minSecret = minShortSecret
+	}
+	if err := secretLength(data, required); err != nil {
 		return nil, fmt.Errorf("parsing secret: %w", err)
 	}
 	s := newSet()

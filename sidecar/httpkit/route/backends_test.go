@@ -50,6 +50,14 @@ var backends = map[string]func(path string) (string, bool){
 		s, ok := unescape(path)
 		return strings.ReplaceAll(s, `\`, "/"), ok
 	},
+	"resolves it as a reference, so that //a/b has the host a (URL in Node, Java, Python)": func(path string) (string, bool) {
+		rest, ok := strings.CutPrefix(path, "//")
+		if !ok {
+			return unescape(path)
+		}
+		_, rest, _ = strings.Cut(strings.TrimLeft(rest, "/"), "/")
+		return unescape("/" + rest)
+	},
 	"decodes twice": func(path string) (string, bool) {
 		s, ok := unescape(path)
 		twice, err := url.PathUnescape(s)

@@ -125,7 +125,18 @@ func (c *collector) add(chars []char, r reading) error {
 	return nil
 }
 
+// keep adds a path. Apps that resolve it as a reference, such as new URL(path, base) in Node, read the first segment after several
+// slashes as a host (RFC 3986 §4.2), and the rest as the path.
 func (c *collector) keep(path string) {
+	c.keepOnce(path)
+	if rest, ok := strings.CutPrefix(path, "//"); ok {
+		_, rest, _ = strings.Cut(strings.TrimLeft(rest, "/"), "/")
+		c.keepOnce("/" + rest)
+		c.keepOnce(merged("/" + rest))
+	}
+}
+
+func (c *collector) keepOnce(path string) {
 	if !slices.Contains(c.paths, path) {
 		c.paths = append(c.paths, path)
 	}

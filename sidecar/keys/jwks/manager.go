@@ -64,6 +64,9 @@ type Spec struct {
 	// Inline is a JWK set of public keys.
 	Inline []byte
 
+	// ShortSecret accepts a secret that is shorter than its algorithm requires. See keyset.Options.
+	ShortSecret bool
+
 	// Secret is followed if it is Live, and read again every ten seconds otherwise. SecretName identifies it. See
 	// keyset.ParseSecret for its content.
 	Secret     secret.Source
@@ -247,7 +250,7 @@ func inherited(spec Spec, before []*opened) *content {
 
 // options returns how the spec's set is parsed.
 func (s Spec) options() keyset.Options {
-	return keyset.Options{Algorithms: s.Algorithms, Issuer: s.Issuer}
+	return keyset.Options{Algorithms: s.Algorithms, Issuer: s.Issuer, ShortSecret: s.ShortSecret}
 }
 
 // checked returns the spec with its defaults filled in, or an error if it is not valid.
@@ -305,6 +308,7 @@ func (s Spec) key() specKey {
 	part(s.RefreshInterval.String())
 	part(s.MaxStale.String())
 	part(strconv.FormatBool(s.InsecureHTTP))
+	part(strconv.FormatBool(s.ShortSecret))
 	part(s.BearerName)
 	part(string(s.CABundle))
 	part(s.CAFile)

@@ -54,6 +54,8 @@ func date(claim string, v any) (time.Time, error) {
 // token.
 func (i *Issuer) CheckDates(d Dates, now time.Time) error {
 	switch {
+	case !i.Until.IsZero() && !now.Before(i.Until):
+		return Ended
 	case !now.Before(d.Expires.Add(i.Leeway)):
 		return BecauseOf(Expired, "exp", "is in the past by more than the leeway of %s", i.Leeway)
 	case !d.NotBefore.IsZero() && now.Add(i.Leeway).Before(d.NotBefore):

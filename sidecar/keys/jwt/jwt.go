@@ -39,6 +39,12 @@ type Issuer struct {
 	Leeway time.Duration
 	// MaxLifetime is the maximum of exp−iat. If it is set, iat is required. Zero means no maximum.
 	MaxLifetime time.Duration
+	// Unnamed accepts only tokens without iss, as tokens of Issuer.
+	Unnamed bool
+	// Until, unless zero, is when the issuer's last token is refused, whatever its exp.
+	Until time.Time
+	// AnySubject accepts sub in any type. Token.Subject is then empty unless it is a string.
+	AnySubject bool
 }
 
 // Token is a verified token.
@@ -93,10 +99,17 @@ func (i *Issuer) checkHeader(u *Unverified) error {
 
 func (i *Issuer) readClaims(claims map[string]any) (*Token, error) {
 	t := &Token{Claims: claims}
-	if err := readTexts(claims, false, text{"iss", &t.Issuer}, text{"sub", &t.Subject}, text{"jti", &t.ID}); err != nil {
+	if err := readTexts(claims, false, text{"iss", &t.Issuer}, text{"jti", &t.ID}); err != nil {
 		return nil, err
 	}
-	if t.Issuer != i.Issuer {
+	if i.AnySubject {
+		t.Subject, _ = claims["sub"].(string)
+	} else if err := readTexts(claims, false, text{"sub", &t.Subject}); err != nil {
+		return nil, err
+	}
+	if _, named := claims["iss"]; i.Unnamed && !named {
+		t.Issuer = i.Issuer
+	} else if i.Unnamed || t.Issuer != i.Issuer {
 		return nil, UnknownIssuer
 	}
 	if err := i.checkAudience(claims); err != nil {

@@ -24,6 +24,7 @@ const (
 	WrongAlgorithm  Reason = "wrong_algorithm"
 	WrongAudience   Reason = "wrong_audience"
 	Expired         Reason = "expired"
+	Ended           Reason = "legacy_ended"
 	NotYetValid     Reason = "not_yet_valid"
 	LifetimeTooLong Reason = "lifetime_too_long"
 	UnknownKey      Reason = "unknown_key"

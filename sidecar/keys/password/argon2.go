@@ -10,13 +10,14 @@ import (
 	"strings"
 	"time"
 
+	cryptargon2 "github.com/go-crypt/x/argon2"
 	"golang.org/x/crypto/argon2"
 
 	"github.com/posterndev/postern/api/check"
 )
 
-// argon2Prefix is the prefix of the supported PHC strings: argon2id, version 1.3.
-const argon2Prefix = "$argon2id$v=19$"
+// argon2Version is the version in the supported PHC strings: 1.3.
+const argon2Version = "v=19"
 
 // Bounds of the cost of a hash. Config.Memory bounds the memory as well. maxWork is passes times KiB: at about 1 GiB per second and
 // core, one verification takes at most about a second.
@@ -26,6 +27,13 @@ const (
 	maxWork    = check.MaxArgon2Work
 )
 
+// The variants of argon2.
+const (
+	argon2id = "argon2id"
+	argon2i  = "argon2i"
+	argon2d  = "argon2d"
+)
+
 // Lengths in bytes: of new salts and sums, and bounds of those in hashes to verify.
 const (
 	saltLength         = 16
@@ -33,7 +41,7 @@ const (
 	minSalt, maxSalt   = 8, 64
 	minSum, maxSum     = 16, 64
 	minMemoryPerThread = 8 // KiB, RFC 9106 §3.1
-	maxEncoded         = 256
+	maxEncoded         = 512
 )
 
 // Argon2 is the cost of argon2id.
@@ -63,6 +71,8 @@ func (a Argon2) bounded() bool {
 }
 
 type argon2Hash struct {
+	// variant is argon2id, argon2i or argon2d. New hashes are argon2id.
+	variant   string
 	cost      Argon2
 	salt, sum []byte
 }
@@ -70,47 +80,43 @@ type argon2Hash struct {
 func newArgon2(password string, a Argon2) string {
 	salt := make([]byte, saltLength)
 	_, _ = rand.Read(salt) // never fails, crypto/rand.Read
-	h := argon2Hash{cost: a, salt: salt, sum: argon2.IDKey([]byte(password), salt, a.Time, a.Memory, a.Threads, sumLength)}
+	h := argon2Hash{variant: argon2id, cost: a, salt: salt, sum: argon2.IDKey([]byte(password), salt, a.Time, a.Memory, a.Threads, sumLength)}
 	return h.encode()
 }
 
 func decoyArgon2(a Argon2) hash {
 	random := make([]byte, saltLength+sumLength)
 	_, _ = rand.Read(random) // never fails, crypto/rand.Read
-	return argon2Hash{cost: a, salt: random[:saltLength], sum: random[saltLength:]}
+	return argon2Hash{variant: argon2id, cost: a, salt: random[:saltLength], sum: random[saltLength:]}
 }
 
 func (h argon2Hash) encode() string {
 	b64 := base64.RawStdEncoding
-	return fmt.Sprintf("%sm=%d,t=%d,p=%d$%s$%s", argon2Prefix, h.cost.Memory, h.cost.Time, h.cost.Threads, b64.EncodeToString(h.salt), b64.EncodeToString(h.sum))
+	return fmt.Sprintf("$%s$%s$m=%d,t=%d,p=%d$%s$%s", h.variant, argon2Version, h.cost.Memory, h.cost.Time, h.cost.Threads, b64.EncodeToString(h.salt), b64.EncodeToString(h.sum))
 }
 
 // parseArgon2 parses a PHC string with the parameters m, t and p in any order: the PHC format asks for one order, but the npm package
-// argon2 and others write another. Its memory is bounded by most, in KiB, and its cost by
-// constants.
-func parseArgon2(encoded string, most uint32) (hash, error) {
-	if len(encoded) > maxEncoded {
+// argon2 and others write another.
+func parseArgon2(encoded string) (hash, error) {
+	parts := strings.Split(encoded, "$")
+	if len(parts) != 6 || parts[0] != "" || parts[2] != argon2Version {
 		return nil, ErrMalformed
 	}
-	parts := strings.Split(strings.TrimPrefix(encoded, argon2Prefix), "$")
-	if len(parts) != 3 {
-		return nil, ErrMalformed
-	}
-	var h argon2Hash
-	ok := h.readCost(parts[0])
+	h := argon2Hash{variant: parts[1]}
+	ok := h.readCost(parts[3])
 	if !ok {
 		return nil, ErrMalformed
 	}
-	if h.cost.Memory > most || !h.cost.bounded() {
+	if !h.cost.bounded() {
 		return nil, ErrTooCostly
 	}
 	if h.cost.Time == 0 || h.cost.Memory < minMemoryPerThread*uint32(h.cost.Threads) {
 		return nil, ErrMalformed
 	}
-	if h.salt, ok = decode(parts[1], minSalt, maxSalt); !ok {
+	if h.salt, ok = decode(parts[4], minSalt, maxSalt); !ok {
 		return nil, ErrMalformed
 	}
-	if h.sum, ok = decode(parts[2], minSum, maxSum); !ok {
+	if h.sum, ok = decode(parts[5], minSum, maxSum); !ok {
 		return nil, ErrMalformed
 	}
 	return h, nil
@@ -174,12 +180,24 @@ func (a Argon2) work() time.Duration {
 func (argon2Hash) takes(string) bool { return true }
 
 func (h argon2Hash) matches(password string) bool {
-	sum := argon2.IDKey([]byte(password), h.salt, h.cost.Time, h.cost.Memory, h.cost.Threads, uint32(len(h.sum)))
+	derive := argon2.IDKey
+	switch h.variant {
+	case argon2i:
+		derive = argon2.Key
+	case argon2d:
+		derive = derive2d
+	}
+	sum := derive([]byte(password), h.salt, h.cost.Time, h.cost.Memory, h.cost.Threads, uint32(len(h.sum)))
 	return subtle.ConstantTimeCompare(sum, h.sum) == 1
+}
+
+// derive2d computes argon2d, which golang.org/x/crypto does not export.
+func derive2d(password, salt []byte, time, memory uint32, threads uint8, length uint32) []byte {
+	return cryptargon2.DKey(password, salt, time, memory, uint32(threads), length)
 }
 
 // weaker compares each parameter separately: more memory does not compensate for fewer passes.
 func (h argon2Hash) weaker(c Config) bool {
-	return c.Algorithm != Argon2id || h.cost.Memory < c.Argon2.Memory || h.cost.Time < c.Argon2.Time ||
+	return h.variant != argon2id || c.Algorithm != Argon2id || h.cost.Memory < c.Argon2.Memory || h.cost.Time < c.Argon2.Time ||
 		len(h.salt) < saltLength || len(h.sum) < sumLength
 }

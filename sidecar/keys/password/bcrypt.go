@@ -104,3 +104,9 @@ func (h bcryptHash) matches(password string) bool {
 }
 
 func (h bcryptHash) weaker(c Config) bool { return c.Algorithm != Bcrypt || h.cost < c.BcryptCost }
+
+// IsBcrypt reports whether encoded is a hash of bcrypt that Verify accepts.
+func IsBcrypt(encoded string) bool {
+	_, err := parseBcrypt(encoded)
+	return err == nil
+}

@@ -1,5 +1,5 @@
 // Package password hashes and verifies passwords: argon2id (RFC 9106) as PHC strings and bcrypt as its usual strings, with
-// a cost that the policy sets and a hint when an older hash should be replaced.
+// a cost that the policy sets and a hint when an older hash should be replaced. It also verifies the hashes that other systems have stored.
 //
 // Hashing is expensive by design, so it can be used to exhaust a machine. The memory and the number of concurrent hashes are bounded, a
 // call that would wait for too long or for too many others fails with ErrBusy, and the cost of a hash to verify is bounded.
@@ -28,8 +28,8 @@ var (
 	// ErrNUL reports a password with NUL bytes. bcrypt repeats the password with a NUL in between, so a shorter password could have
 	// the same hash.
 	ErrNUL = errors.New("hashing password: bcrypt cannot tell passwords with NUL bytes apart")
-	// ErrMalformed reports a hash of no supported algorithm.
-	ErrMalformed = errors.New("reading password hash: not a bcrypt or argon2id hash")
+	// ErrMalformed reports a hash in no supported format.
+	ErrMalformed = errors.New("reading password hash: not a hash of a supported format")
 	// ErrTooCostly reports a hash that needs more time or memory than allowed.
 	ErrTooCostly = errors.New("reading password hash: its cost is out of bounds")
 	// ErrBusy reports that too many calls are waiting. The caller can retry after RetryAfter.
@@ -98,6 +98,13 @@ type Hasher struct {
 
 // hash is a parsed hash.
 type hash interface {
+	computation
+	// weaker reports whether the policy requires more.
+	weaker(c Config) bool
+}
+
+// computation compares passwords with a hash.
+type computation interface {
 	// memory returns the memory that computing it needs, in KiB, and work the estimated time of a core.
 	memory() uint32
 	work() time.Duration
@@ -105,8 +112,6 @@ type hash interface {
 	takes(password string) bool
 	// matches computes the hash of password and compares it in constant time.
 	matches(password string) bool
-	// weaker reports whether the policy requires more.
-	weaker(c Config) bool
 }
 
 // New returns a Hasher. Its error says which setting to change.
@@ -192,7 +197,7 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (Result, 
 	parsed, exists := h.decoy, encoded != ""
 	if exists {
 		var err error
-		if parsed, err = h.parse(encoded); err != nil {
+		if parsed, err = parse(encoded, h.cfg.Memory); err != nil {
 			return Result{}, err
 		}
 	}
@@ -213,13 +218,6 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (Result, 
 		return Result{}, ErrTooLongForBcrypt
 	}
 	return Result{Match: match, Rehash: match && parsed.weaker(h.cfg)}, nil
-}
-
-func (h *Hasher) parse(encoded string) (hash, error) {
-	if strings.HasPrefix(encoded, argon2Prefix) {
-		return parseArgon2(encoded, h.cfg.Memory)
-	}
-	return parseBcrypt(encoded)
 }
 
 func (h *Hasher) checkPassword(password string) error {

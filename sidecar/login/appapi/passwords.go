@@ -82,7 +82,7 @@ func refusePassword(err error) error {
 	case errors.Is(err, password.ErrTooLong), errors.Is(err, password.ErrNUL):
 		e.Code, e.Detail = "password-unusable", "The password is longer than 4096 bytes, or contains a NUL, which bcrypt cannot hash."
 	case errors.Is(err, password.ErrTooCostly), errors.Is(err, password.ErrMalformed):
-		e.Code, e.Detail = "hash-unusable", "The hash is not a bcrypt or argon2id hash, or needs more time or memory than is allowed."
+		e.Code, e.Detail = "hash-unusable", "The hash is in none of the supported formats, or needs more time or memory than is allowed."
 	default:
 		return err
 	}

@@ -36,7 +36,7 @@ type Config struct {
 
 type authenticator struct {
 	places    []place
-	providers map[string]*provider // by issuer
+	providers map[string]*provider // by the iss of their tokens
 	headers   []string             // identity headers of all providers
 	carriers  field.Names          // headers that carry tokens, in any variant of their names
 	closed    []string             // headers that reach the app with a token or not at all
@@ -101,11 +101,11 @@ func (a *authenticator) addProviders(providers []Provider) error {
 		switch {
 		case names[config.Name]:
 			return fmt.Errorf("building provider %q: the name is used twice", config.Name)
-		case a.providers[config.Issuer] != nil:
-			return fmt.Errorf("building provider %q: provider %q has the same issuer", config.Name, a.providers[config.Issuer].Name)
+		case a.providers[p.claimed()] != nil:
+			return fmt.Errorf("building provider %q: provider %q has the same issuer", config.Name, a.providers[p.claimed()].Name)
 		}
 		names[config.Name] = true
-		a.providers[config.Issuer] = p
+		a.providers[p.claimed()] = p
 		a.places = addPlaces(a.places, p.From)
 	}
 	return nil

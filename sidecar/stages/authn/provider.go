@@ -46,6 +46,18 @@ type Provider struct {
 	Encoding Encoding
 	// ForwardToken leaves a verified token in the request.
 	ForwardToken bool
+	// Legacy is nil unless the tokens are those of code that the sidecar replaces.
+	Legacy *Legacy
+}
+
+// Legacy are the rules for tokens of an app's former code.
+type Legacy struct {
+	// Until is when the last of the tokens is refused.
+	Until time.Time
+	// Unnamed says that the tokens have no iss. Issuer stands for them, and no token may name it.
+	Unnamed bool
+	// SubjectClaim is the claim whose text or number is the subject, by name or dotted path.
+	SubjectClaim string
 }
 
 // RequiredClaim is a claim that a token must have, by name or dotted path.
@@ -91,10 +103,24 @@ func newProvider(p Provider) (*provider, error) {
 	valid := &provider{Provider: p, rules: jwt.Issuer{
 		Issuer: p.Issuer, Audiences: p.Audiences, Algorithms: p.Algorithms, Keys: p.Keys, Leeway: p.Leeway, MaxLifetime: p.MaxLifetime,
 	}}
+	if l := p.Legacy; l != nil {
+		if l.Until.IsZero() || l.SubjectClaim == "" {
+			return nil, errors.New("its legacy tokens have no end, or no claim for the subject")
+		}
+		valid.rules.Until, valid.rules.Unnamed, valid.rules.AnySubject = l.Until, l.Unnamed, true
+	}
 	for _, t := range types {
 		valid.rules.Types = append(valid.rules.Types, jwt.MediaType(t))
 	}
 	return valid, nil
+}
+
+// claimed returns the iss of the provider's tokens.
+func (p *provider) claimed() string {
+	if p.Legacy != nil && p.Legacy.Unnamed {
+		return ""
+	}
+	return p.Issuer
 }
 
 // validate refuses what check.TokenRules refuses.

@@ -37,6 +37,8 @@ func describe(r jwt.Reason) string {
 		return "The token is signed with an algorithm that is not accepted"
 	case jwt.Expired:
 		return "The token has expired"
+	case jwt.Ended:
+		return "Tokens of the app's former code are no longer accepted"
 	case jwt.NotYetValid:
 		return "The token is not valid yet"
 	case jwt.LifetimeTooLong:

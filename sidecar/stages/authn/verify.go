@@ -113,7 +113,14 @@ func NewVerifier(providers []Provider, now func() time.Time) (*Verifier, error) 
 }
 
 // Accepts reports whether tokens of the issuer are verified.
-func (v *Verifier) Accepts(issuer string) bool { return v.a.providers[issuer] != nil }
+func (v *Verifier) Accepts(issuer string) bool {
+	for _, p := range v.a.providers {
+		if p.Issuer == issuer {
+			return true
+		}
+	}
+	return false
+}
 
 // Verify returns the identity of a token, or nil if the token is not valid. An error means that the issuer's keys are
 // unavailable, so that the token cannot be verified at the moment.

@@ -95,6 +95,25 @@ func TestCachedTokenExpires(t *testing.T) {
 	}
 }
 
+// TestCachedLegacyTokenEnds: the end holds for tokens that were verified before, at the second.
+func TestCachedLegacyTokenEnds(t *testing.T) {
+	w := newWorld(t)
+	at := now
+	w.config.Now = func() time.Time { return at }
+	w.config.Providers[0].Legacy = &Legacy{Until: now.Add(time.Minute), SubjectClaim: "sub"}
+	s := w.stage(t)
+	token := w.token(t, good())
+	for _, step := range []struct {
+		after time.Duration
+		want  jwt.Reason
+	}{{0, ""}, {time.Minute - time.Second, ""}, {time.Minute, "legacy_ended"}, {0, ""}} {
+		at = now.Add(step.after)
+		if o := send(s, bearer(token), false); (o.info.Identity != nil) != (step.want == "") || step.want != "" && o.reason() != string(step.want) {
+			t.Errorf("after %s: %v; want %q", step.after, o.info.AuthnErr, step.want)
+		}
+	}
+}
+
 // rotating is a key source whose results tests change.
 type rotating struct {
 	jwks.Source
