@@ -47,6 +47,8 @@ type Policy struct {
 	Revocation    *Revocation     `json:"revocation,omitempty"`
 	RevokedTokens []RevokedTokens `json:"revokedTokens,omitempty"`
 	Passwords     *Passwords      `json:"passwords,omitempty"`
+	// PasswordPolicy is nil if new passwords are not judged.
+	PasswordPolicy *PasswordPolicy `json:"passwordPolicy,omitempty"`
 	// LoginProtection is nil if no route is protected.
 	LoginProtection *LoginProtection `json:"loginProtection,omitempty"`
 	RateLimits      []RateLimit      `json:"rateLimits,omitempty"`

@@ -219,6 +219,9 @@ func (p *Policy) validateTokens() error {
 	if p.Passwords != nil {
 		errs = append(errs, wrap(p.Passwords.validate(), "passwords"))
 	}
+	if p.PasswordPolicy != nil {
+		errs = append(errs, wrap(p.PasswordPolicy.validate(), "passwordPolicy"))
+	}
 	for i := range p.Providers {
 		if b := p.Providers[i].BackChannelLogout; b != nil && (len(b.ClientIDs) == 0 || p.Revocation == nil) {
 			errs = append(errs, fmt.Errorf("providers[%d].backChannelLogout: clientIDs and the section revocation are required", i))

@@ -140,7 +140,7 @@ type SecurityPolicySpec struct {
 	// +optional
 	LoginProtection *LoginProtection `json:"loginProtection,omitempty"`
 
-	// PasswordPolicy configures how the loopback API hashes passwords for the app.
+	// PasswordPolicy configures how the loopback API hashes passwords for the app, and the rules for new passwords.
 	// +optional
 	PasswordPolicy *PasswordPolicy `json:"passwordPolicy,omitempty"`
 

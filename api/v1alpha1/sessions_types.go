@@ -107,8 +107,20 @@ type BackChannelLogout struct {
 	AnyType bool `json:"anyType,omitempty"`
 }
 
-// PasswordPolicy configures the loopback API with which the app hashes and verifies passwords.
+// PasswordPolicy configures the loopback API with which the app hashes and verifies passwords, and the rules for new passwords.
 type PasswordPolicy struct {
+	// Mode of all rules: Enforce refuses passwords, Shadow only counts and logs the refusals.
+	// +optional
+	Mode Mode `json:"mode,omitempty"`
+	// Rules is what a new password must satisfy, on routes and when the loopback API hashes it. If rules and routes are unset, new
+	// passwords are not judged.
+	// +optional
+	Rules *PasswordRules `json:"rules,omitempty"`
+	// Routes are those on which the sidecar judges new passwords before the app gets the request. Every route that matches applies.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Routes []PasswordRoute `json:"routes,omitempty"`
 	// Hash configures new hashes. When the API verifies a password with an older or weaker hash, it reports that the app should replace
 	// the hash.
 	// +optional

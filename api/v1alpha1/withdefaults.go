@@ -220,6 +220,7 @@ func (l *RateLimit) setDefaults() {
 }
 
 func (p *PasswordPolicy) setDefaults() {
+	p.setRuleDefaults()
 	set(&p.LongBcryptPasswords, DefaultLongBcrypt)
 	hash := ensure(&p.Hash)
 	set(&hash.Algorithm, DefaultHash)

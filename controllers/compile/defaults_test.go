@@ -29,7 +29,7 @@ SecurityPolicy:
     loginProtection: {routes: [{name: a, match: [{paths: [/login]}], account: {json: email}}], challenge: {url: "https://c.example.com/", secretRef: {secretKeyRef: {name: s, key: k}}}}
     headers: {}
     compression: {}
-    passwordPolicy: {hash: {}}
+    passwordPolicy: {hash: {}, rules: {}, routes: [{match: [{paths: [/register]}], password: {json: password}}]}
 SidecarClass:
   spec:
     connections: {}
@@ -107,6 +107,11 @@ var others = map[string]string{
 	"SecurityPolicy.spec.rateLimits[].onFailure":                   "Deny",
 	"SecurityPolicy.spec.headers.preset":                           "API",
 	"SecurityPolicy.spec.compression.minSize":                      "2KiB",
+	"SecurityPolicy.spec.passwordPolicy.mode":                      "Shadow",
+	"SecurityPolicy.spec.passwordPolicy.rules.minLength":           "16",
+	"SecurityPolicy.spec.passwordPolicy.rules.maxLength":           "64",
+	"SecurityPolicy.spec.passwordPolicy.rules.blocklist":           "None",
+	"SecurityPolicy.spec.passwordPolicy.routes[].match[].methods":  "[PUT]",
 	"SecurityPolicy.spec.passwordPolicy.longBcryptPasswords":       "Truncate",
 	"SecurityPolicy.spec.passwordPolicy.hash.algorithm":            "Bcrypt",
 	"SecurityPolicy.spec.passwordPolicy.hash.argon2id.memory":      "64MiB",

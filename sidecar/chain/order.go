@@ -39,6 +39,7 @@ func order() []step {
 		{"session", (*builder).session},
 		{"authorization", (*builder).authz},
 		{"limits", func(b *builder) stage.Stage { return b.rateLimits().after }},
+		{"password-policy", (*builder).passwordStage},
 		{"compression", (*builder).compression},
 		{"backchannel-logout", func(b *builder) stage.Stage { return b.tokens().backChannel }},
 		{"token-endpoints", func(b *builder) stage.Stage { return b.tokens().endpoints }},

@@ -17,6 +17,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/compression"
 	"github.com/posterndev/postern/sidecar/stages/cors"
 	"github.com/posterndev/postern/sidecar/stages/headers"
+	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
@@ -30,6 +31,8 @@ type builder struct {
 	cors       func() corsStages
 	rateLimits func() limitStages
 	tokens     func() tokenStages
+	// passwordPolicy builds, once, the rules for new passwords; nil for none.
+	passwordPolicy func() *passwordpolicy.Policy
 	// expressions compiles, once, the expressions of authorization rules, by the index of the rule.
 	expressions func() []*expression.Program
 	// stripCredentials removes identity headers and tokens from a request whose token is refused. It is nil without
@@ -43,6 +46,7 @@ type builder struct {
 func newBuilder(p *compiled.Policy, given parts) *builder {
 	b := &builder{policy: p, parts: given, known: revocation.Known{Listed: revocation.NewListed(listed(p), nil), Index: given.index}}
 	b.cors, b.rateLimits, b.tokens = sync.OnceValue(b.newCORS), sync.OnceValue(b.newRateLimits), sync.OnceValue(b.newTokens)
+	b.passwordPolicy = sync.OnceValue(b.newPasswordPolicy)
 	b.expressions = sync.OnceValue(b.newExpressions)
 	return b
 }

@@ -259,6 +259,9 @@ func (b *builder) appAPI(s tokenStages) http.Handler {
 		hasher, err := b.hasher(p)
 		b.fail(err, "passwordPolicy")
 		c.Passwords = hasher
+		if rules := b.passwordPolicy(); rules != nil {
+			c.PasswordRules = rules
+		}
 	}
 	api, err := appapi.New(c)
 	b.fail(err, "the app's API")

@@ -24,8 +24,19 @@ type Error struct {
 	Detail string
 	// Header is added to the response (WWW-Authenticate, Retry-After …).
 	Header http.Header
+	// Errors says which fields of the request are wrong; nil for none. Like Detail, it never contains raw input.
+	Errors []FieldError
 	// Cause is only for the log.
 	Cause error
+}
+
+// FieldError is a member of the extension "errors" of a problem (RFC 9457 §3.2).
+type FieldError struct {
+	// Field is the name of the field, as the policy writes it.
+	Field string `json:"field"`
+	Code  Code   `json:"code"`
+	// Detail is a sentence for the client.
+	Detail string `json:"detail"`
 }
 
 // Error returns the text for the log: the code, and the cause if there is one.
@@ -69,6 +80,8 @@ type problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail,omitempty"`
+
+	Errors []FieldError `json:"errors,omitempty"`
 }
 
 // TypePrefix comes before a Code in a problem's type. The page at that address lists every code.
@@ -76,13 +89,13 @@ const TypePrefix = "https://postern.dev/problems/"
 
 var page = template.Must(template.New("problem").Parse(`<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{{.Status}} {{.Title}}</title>
-<body><h1>{{.Title}}</h1><p>{{.Detail}}</p></body></html>
+<body><h1>{{.Title}}</h1><p>{{.Detail}}</p>{{if .Errors}}<ul>{{range .Errors}}<li>{{.Detail}}</li>{{end}}</ul>{{end}}</body></html>
 `))
 
 // Write writes err as the response to r, to a call of gRPC as its status. It must be called before anything else was written to w.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	e := From(err)
-	p := problem{Type: TypePrefix + string(e.Code), Title: http.StatusText(e.Status), Status: e.Status, Detail: e.Detail}
+	p := problem{Type: TypePrefix + string(e.Code), Title: http.StatusText(e.Status), Status: e.Status, Detail: e.Detail, Errors: e.Errors}
 	for name, values := range e.Header {
 		w.Header()[name] = values
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -80,7 +81,7 @@ func checkProblem(t *testing.T, body []byte, status int, code, detail string) {
 		t.Fatal(err)
 	}
 	want := problem{Type: TypePrefix + code, Title: http.StatusText(status), Status: status, Detail: detail}
-	if p != want {
+	if !reflect.DeepEqual(p, want) {
 		t.Errorf("problem %+v; want %+v", p, want)
 	}
 }
@@ -113,5 +114,21 @@ func TestErrorText(t *testing.T) {
 	}
 	if !errors.Is(&Error{Cause: cause}, cause) {
 		t.Error("the cause is not found behind the error")
+	}
+}
+
+// TestWriteLists: a problem has the fields that are wrong, and a page has the sentences, escaped.
+func TestWriteLists(t *testing.T) {
+	e := &Error{Status: 422, Code: "password-refused", Errors: []FieldError{{Field: "password", Code: "too-short", Detail: "<b>short"}}}
+	for accept, want := range map[string]string{
+		"":          `"errors":[{"field":"password","code":"too-short","detail":"\u003cb\u003eshort"}]`,
+		"text/html": `<li>&lt;b&gt;short</li>`,
+	} {
+		r, w := httptest.NewRequest("POST", "/", nil), httptest.NewRecorder()
+		r.Header.Set("Accept", accept)
+		Write(w, r, e)
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("Accept %q: %s; want %s", accept, w.Body, want)
+		}
 	}
 }

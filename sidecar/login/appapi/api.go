@@ -73,7 +73,9 @@ type Config struct {
 	Revoker Revoker
 	// Passwords is nil if the policy has no passwordPolicy.
 	Passwords Passwords
-	Logger    *slog.Logger
+	// PasswordRules judge a password before it is hashed; nil for none.
+	PasswordRules PasswordRules
+	Logger        *slog.Logger
 	// Now defaults to time.Now.
 	Now func() time.Time
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 	"github.com/posterndev/postern/sidecar/keys/password"
@@ -64,6 +65,16 @@ func (p passwords) Hash(_ context.Context, password string) (string, error) {
 func (p passwords) Verify(_ context.Context, given, encoded string) (password.Result, error) {
 	match := encoded == "hash of "+given
 	return password.Result{Match: match, Rehash: match}, p.err
+}
+
+// rules refuse one password for one account.
+type rules struct{}
+
+func (rules) Check(_ context.Context, password, account string) error {
+	if password != "refused" || account != "ada" {
+		return nil
+	}
+	return &httperr.Error{Status: 422, Code: "password-refused", Errors: []httperr.FieldError{{Field: "password", Code: "common", Detail: "It is common."}}}
 }
 
 type fixed []byte
@@ -204,7 +215,7 @@ func newWorld(t testing.TB, p Passwords) *world {
 		Issuer: issuer, Audiences: []string{"orders"}, Algorithms: []string{"EdDSA"}, Types: []string{"at+jwt"}, Keys: w.ring,
 	}}
 	w.config = Config{
-		LoginService: w.loginService, SessionManager: sessionManager, Verifier: w.verifier, Revoked: w.revocations, Revoker: revoker, Passwords: p, Logger: log, Now: now,
+		LoginService: w.loginService, SessionManager: sessionManager, Verifier: w.verifier, Revoked: w.revocations, Revoker: revoker, Passwords: p, PasswordRules: rules{}, Logger: log, Now: now,
 	}
 	w.Handler, err = New(w.config)
 	if err != nil {

@@ -109,6 +109,8 @@ func conformance() map[string]map[string]try {
 		},
 		"POST /v1/passwords/hash": and(bodies(object{"password": "p"}), map[string]try{
 			"empty":    {body: object{"password": ""}, want: 422},
+			"refused":  {body: object{"password": "refused", "account": "ada"}, want: 422},
+			"allowed":  {body: object{"password": "refused", "account": "eve"}, want: 200},
 			"too long": {body: object{"password": "p"}, busy: password.ErrTooLong, want: 422},
 			"busy":     {body: object{"password": "p"}, busy: password.ErrBusy, want: 503},
 		}),

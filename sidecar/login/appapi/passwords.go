@@ -1,6 +1,7 @@
 package appapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -12,6 +13,14 @@ import (
 
 type hashRequest struct {
 	Password string `json:"password"`
+	// Account is the name or e-mail address that the password is for; empty if it is not known.
+	Account string `json:"account,omitempty"`
+}
+
+// PasswordRules judge new passwords.
+type PasswordRules interface {
+	// Check returns the refusal of a password, or nil. The fields of the refusal are password and account.
+	Check(ctx context.Context, password, account string) error
 }
 
 type hashResponse struct {
@@ -37,6 +46,11 @@ func (a *api) hash(w http.ResponseWriter, r *http.Request) error {
 	}
 	if request.Password == "" {
 		return badRequest(http.StatusUnprocessableEntity, "The password is empty.")
+	}
+	if a.PasswordRules != nil {
+		if err := a.PasswordRules.Check(r.Context(), request.Password, request.Account); err != nil {
+			return err
+		}
 	}
 	encoded, err := a.Passwords.Hash(r.Context(), request.Password)
 	if err != nil {
