@@ -110,6 +110,7 @@ func (a *authorizer) decide(r *http.Request) (Requirement, error) {
 			continue
 		}
 		seen = append(seen, rule)
+		info.Note(rule.Name, string(rule.Require))
 		if rule.Require == Authenticated {
 			require = Authenticated
 		}
