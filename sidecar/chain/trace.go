@@ -57,7 +57,7 @@ func passing(next stage.Handler) stage.Handler {
 		step := t.Open()
 		step.Pass(r)
 		err := next.ServeHTTP(w, r)
-		step.Passed(err)
+		step.Passed(r, err)
 		return err
 	})
 }

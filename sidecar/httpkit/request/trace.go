@@ -17,6 +17,8 @@ const (
 	Passed    Outcome = "Passed"
 	Refusing  Outcome = "Refused"
 	Responded Outcome = "Responded"
+	// NotReached says that an earlier stage refused or responded.
+	NotReached Outcome = "NotReached"
 )
 
 // Trace records what each stage did with one request, for postern test and postern explain. The sidecar traces nothing. It has no
@@ -114,14 +116,17 @@ func (s *Step) Pass(r *http.Request) {
 	s.compare(r)
 }
 
-// Passed records the error of the later stages, or nil.
-func (s *Step) Passed(err error) { s.passed = err }
+// Passed records that the later stages have returned err.
+func (s *Step) Passed(r *http.Request, err error) { s.passed, s.before.decisions = err, len(From(r).Decisions) }
 
 // End records that the stage has returned err.
 func (t *Trace) End(s *Step, r *http.Request, err error) {
 	t.open = slices.DeleteFunc(t.open, func(o *Step) bool { return o == s })
 	if s.Outcome != Passed {
 		s.compare(r)
+	}
+	if s.Outcome == Passed {
+		s.decided(From(r))
 	}
 	if err != nil && (s.Outcome != Passed || s.passed != err) {
 		s.Outcome, s.Err = Refusing, httperr.From(err)
@@ -153,7 +158,11 @@ func (s *Step) compare(r *http.Request) {
 	if i.AuthnErr != before.authn {
 		s.Credential = i.AuthnErr
 	}
-	if len(i.Decisions) > before.decisions {
-		s.Decisions = append(s.Decisions, i.Decisions[before.decisions:]...)
-	}
+	s.decided(i)
+}
+
+// decided adds the decisions of this stage.
+func (s *Step) decided(i *Info) {
+	s.Decisions = append(s.Decisions, i.Decisions[s.before.decisions:]...)
+	s.before.decisions = len(i.Decisions)
 }
