@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
@@ -45,6 +46,10 @@ type Config struct {
 	Logger   *slog.Logger
 	// Sinks receive the policy's events, in addition to metrics and the access log.
 	Sinks []event.Sink
+	// Trace makes the chain record what each stage does with a request that has a request.Trace. It costs time.
+	Trace bool
+	// Now is the clock of tokens, sessions and limits; nil for time.Now. Resources should have the same clock.
+	Now func() time.Time
 }
 
 // Build returns the snapshot of a document. An error says what in the document cannot run here. On an error all acquired
@@ -77,7 +82,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	}
 	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, upstreamProtocol(p, c.App)
 	given.untrustedProxy = c.Resources.SeeUntrustedProxy
-	given.encoders = c.Resources.Encoders()
+	given.encoders, given.trace, given.now = c.Resources.Encoders(), c.Trace, c.Now
 	if given.events, err = s.events(p, c); err != nil {
 		return err
 	}
@@ -91,7 +96,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		s.onClose(c.Resources.Activate(activation(p, built)))
 	}
 	s.handler, err = accesslog.New(accesslog.Config{
-		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local,
+		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local, Now: c.Now,
 	}, built.handler)
 	return err
 }
@@ -131,6 +136,9 @@ type parts struct {
 	events *event.Stream
 	logger *slog.Logger
 	app    stage.Handler
+	trace  bool
+	// now is nil for time.Now.
+	now func() time.Time
 }
 
 // acquire acquires the resources that the document needs.
@@ -184,6 +192,9 @@ func assemble(p *compiled.Policy, given parts) (assembled, error) {
 	stages := make([]stage.Stage, len(steps))
 	for i, s := range steps {
 		stages[i] = s.build(b)
+	}
+	if given.trace {
+		given.app = traceSteps(steps, stages, given.app)
 	}
 	built := assembled{known: b.known, client: clientaddr.NewLocator(b.trustedProxies()), handler: stage.Chain(given.app, stages...)}
 	if !p.Deleted {

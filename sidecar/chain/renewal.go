@@ -29,7 +29,7 @@ func (b *builder) renewal() stage.Stage {
 	skip := append([]compiled.Match{{Paths: endpoints.RefreshPaths(t.Prefix, tokens.metadata)}}, t.Login...)
 	s, err := renewal.New(renewal.Config{
 		LoginService: tokens.loginService, TokenTransport: tokens.cookies, Skip: b.match(skip, "tokens.cookie.renewal"), OtherToken: sent,
-		Leeway: t.Leeway.Std(), Realm: b.policy.Name,
+		Leeway: t.Leeway.Std(), Realm: b.policy.Name, Now: b.now,
 	})
 	b.fail(err, "tokens.cookie.renewal")
 	return s

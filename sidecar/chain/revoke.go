@@ -72,7 +72,7 @@ func (b *builder) revoker(sessionManager *token.SessionManager) *token.Revoker {
 	if len(trusted) == 0 {
 		return nil
 	}
-	r, err := token.NewRevoker(token.RevokerConfig{Issuers: trusted, Sessions: sessionManager, Revocations: b.revocations, Events: b.events})
+	r, err := token.NewRevoker(token.RevokerConfig{Issuers: trusted, Sessions: sessionManager, Revocations: b.revocations, Events: b.events, Now: b.now})
 	b.fail(err, "revocation")
 	return r
 }

@@ -44,7 +44,7 @@ type builder struct {
 }
 
 func newBuilder(p *compiled.Policy, given parts) *builder {
-	b := &builder{policy: p, parts: given, known: revocation.Known{Listed: revocation.NewListed(listed(p), nil), Index: given.index}}
+	b := &builder{policy: p, parts: given, known: revocation.Known{Listed: revocation.NewListed(listed(p), given.now), Index: given.index}}
 	b.cors, b.rateLimits, b.tokens = sync.OnceValue(b.newCORS), sync.OnceValue(b.newRateLimits), sync.OnceValue(b.newTokens)
 	b.passwordPolicy = sync.OnceValue(b.newPasswordPolicy)
 	b.expressions = sync.OnceValue(b.newExpressions)
@@ -160,7 +160,7 @@ func (b *builder) authn() stage.Stage {
 	var err error
 	b.stripCredentials, err = authn.StripCredentials(providers)
 	b.fail(err, "jwt")
-	s, err := authn.New(authn.Config{Realm: b.policy.Name, Providers: providers})
+	s, err := authn.New(authn.Config{Realm: b.policy.Name, Providers: providers, Now: b.now})
 	b.fail(err, "jwt")
 	return s
 }
@@ -198,7 +198,7 @@ func (b *builder) newRateLimits() limitStages {
 	if len(b.policy.RateLimits) == 0 {
 		return limitStages{}
 	}
-	c := ratelimit.Config{Scope: resources.Scope(b.policy), Store: b.store, Local: b.local}
+	c := ratelimit.Config{Scope: resources.Scope(b.policy), Store: b.store, Local: b.local, Now: b.now}
 	for i := range b.policy.RateLimits {
 		l := &b.policy.RateLimits[i]
 		rule := ratelimit.Rule{

@@ -87,7 +87,7 @@ func (b *builder) newTokens() tokenStages {
 	}
 	tokenTransport, err := transport.NewTokenTransport(transport.TokenTransportConfig{
 		Delivery: transport.Delivery(t.Delivery), SameSite: transport.SameSite(t.SameSite), TrustedOrigins: b.trustedOrigins(),
-		Owner: resources.Scope(b.policy), Read: b.readCookies(),
+		Owner: resources.Scope(b.policy), Read: b.readCookies(), Now: b.now,
 	})
 	b.fail(err, "tokens")
 	metadata, err := endpoints.NewMetadata(endpoints.MetadataConfig{
@@ -108,7 +108,7 @@ func (b *builder) newTokens() tokenStages {
 	b.fail(err, "tokens")
 	s.login, err = loginstage.New(loginstage.Config{
 		Match: b.loginRoutes(), LoginService: s.loginService, TokenTransport: tokenTransport, Logger: b.logger,
-		FieldEncoding: loginstage.FieldEncoding(t.FieldEncoding),
+		FieldEncoding: loginstage.FieldEncoding(t.FieldEncoding), Now: b.now,
 	})
 	b.fail(err, "tokens")
 	return s
@@ -135,7 +135,7 @@ func (b *builder) trustedOrigins() []string {
 func (b *builder) loginService(sessionManager *token.SessionManager) *token.LoginService {
 	t := b.policy.Tokens
 	issuer, err := token.NewIssuer(token.IssuerConfig{
-		Issuer: t.Issuer, Audiences: t.Audiences, ClientID: t.ClientID, Lifetime: t.AccessLifetime.Std(), Claims: t.Claims, Keys: b.own(),
+		Issuer: t.Issuer, Audiences: t.Audiences, ClientID: t.ClientID, Lifetime: t.AccessLifetime.Std(), Claims: t.Claims, Keys: b.own(), Now: b.now,
 	})
 	b.fail(err, "tokens")
 	if err != nil {
@@ -153,7 +153,7 @@ func (b *builder) loginService(sessionManager *token.SessionManager) *token.Logi
 // sessionManager returns the manager of the policy's sessions. It also works in a policy without sessions, but the app's API
 // does not use it there.
 func (b *builder) sessionManager() *token.SessionManager {
-	c := token.SessionManagerConfig{Scope: resources.Scope(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger, Events: b.events}
+	c := token.SessionManagerConfig{Scope: resources.Scope(b.policy), Sessions: b.parts.sessions, Revocations: b.revocations, Logger: b.logger, Events: b.events, Now: b.now}
 	if t := b.policy.Tokens; t != nil {
 		c.Issuer, c.Lifetime = t.Issuer, t.AccessLifetime.Std()
 	}
@@ -193,7 +193,7 @@ func (b *builder) session() stage.Stage {
 	c := session.Config{
 		Store: b.parts.sessions, SubjectFrom: session.SubjectFrom(s.SubjectFrom), Limits: b.limits(), Bind: session.Bind(s.Bind),
 		OnFailure: session.OnFailure(s.OnFailure), Shadow: s.Mode == compiled.Shadow, Realm: b.policy.Name, StripCredentials: b.stripCredentials,
-		Events: b.events,
+		Events: b.events, Now: b.now,
 	}
 	if b.policy.Tokens != nil {
 		c.Issuer = b.policy.Tokens.Issuer
@@ -214,7 +214,7 @@ func (b *builder) addBackChannel(s *tokenStages) {
 	}
 	c := backchannel.Config{
 		Path: prefix + "/backchannel-logout", Sessions: s.sessionManager, Revocations: b.revocations, Revoked: b.verdicts(),
-		Replay: b.replay, Logger: b.logger, Events: b.events,
+		Replay: b.replay, Logger: b.logger, Events: b.events, Now: b.now,
 	}
 	for i := range b.policy.Providers {
 		p := &b.policy.Providers[i]

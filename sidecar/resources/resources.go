@@ -50,6 +50,8 @@ type Config struct {
 	EncoderMemory int64
 	// CloseDelay is how long a connection, a client or an index stays open after its last user; a minute if zero.
 	CloseDelay time.Duration
+	// Now is the clock of what is kept in memory: counters, sessions and revocations. It is time.Now if nil.
+	Now func() time.Time
 }
 
 // Resources is what the snapshots of one process share. It is safe for concurrent use.
@@ -85,8 +87,8 @@ type Resources struct {
 func New(c Config) (*Resources, error) {
 	delay := cmp.Or(c.CloseDelay, defaultCloseDelay)
 	r := &Resources{
-		cfg: c, limits: ratelimitmemory.New(ratelimitmemory.Config{Log: c.Logger}),
-		revoked: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(time.Now),
+		cfg: c, limits: ratelimitmemory.New(ratelimitmemory.Config{Log: c.Logger, Now: c.Now}),
+		revoked: revocationmemory.New(revocationmemory.Config{Now: c.Now}), replay: backchannel.NewMemory(c.Now),
 		vaults: pool.New[string, *vault.Client](delay), conns: pool.New[string, *redis.Conn](delay), indexes: pool.New[string, *revocation.Index](delay),
 		// A closed ring still signs and verifies for the requests in progress. It only stops reading its key, and the name of that
 		// key may be the mistake that the new document corrects.

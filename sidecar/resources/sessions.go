@@ -19,7 +19,7 @@ func newSessions(c Config) (*sessionmemory.Store, error) {
 		full.WithLabelValues(string(o))
 	}
 	store := sessionmemory.New(sessionmemory.Config{
-		MaxBytes: c.SessionMemory, OnFull: func(o sessionmemory.Outcome) { full.WithLabelValues(string(o)).Inc() },
+		MaxBytes: c.SessionMemory, Now: c.Now, OnFull: func(o sessionmemory.Outcome) { full.WithLabelValues(string(o)).Inc() },
 	})
 	held := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "postern_sessions_memory_sessions", Help: "Sessions in memory, with ended ones that are remembered.",

@@ -67,6 +67,8 @@ type Info struct {
 	// Actor is the subject of the request's verified token, also if a later stage removed the identity. It is only
 	// for events and grants nothing.
 	Actor event.Actor
+	// Trace is nil unless the request is traced (postern test and postern explain).
+	Trace *Trace
 }
 
 // Target returns the path that rules match.

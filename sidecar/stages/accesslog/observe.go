@@ -34,6 +34,8 @@ type Config struct {
 	// Local returns the address and port that the client connected to, before any redirect, from the request's
 	// context. If it is nil, net/http's value is used (http.LocalAddrContextKey).
 	Local func(ctx context.Context) netip.AddrPort
+	// Now is the clock of request.Info.Start; time.Now if nil.
+	Now func() time.Time
 }
 
 // handler surrounds a chain.
@@ -51,6 +53,9 @@ func New(cfg Config, chain stage.Handler) (http.Handler, error) {
 	}
 	if cfg.Local == nil {
 		cfg.Local = localAddr
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	return &handler{cfg: cfg, next: chain}, nil
 }
@@ -81,7 +86,7 @@ type recordKey struct{}
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &record{metrics: h.cfg.Metrics, logger: h.cfg.Logger}
 	rec.w.Writer = response.Writer{ResponseWriter: w, OnHeader: &rec.w}
-	rec.info = request.Info{Start: time.Now(), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow, Events: h.cfg.Events}
+	rec.info = request.Info{Start: h.cfg.Now(), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow, Events: h.cfg.Events}
 	h.cfg.Metrics.inFlight.Inc()
 	r = request.With(r.WithContext(context.WithValue(r.Context(), recordKey{}, rec)), &rec.info)
 	defer func() {

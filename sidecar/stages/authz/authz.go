@@ -137,6 +137,7 @@ func (a *authorizer) decide(r *http.Request) (personal bool, err error) {
 			continue
 		}
 		seen = append(seen, rule)
+		info.Note(rule.Name, string(rule.Require))
 		personal = personal || rule.Require == Authenticated || rule.conditions.any()
 		refused, kind := a.judge(rule, r, info)
 		switch {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/posterndev/postern/sidecar/httpkit/clientnet"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
@@ -49,6 +50,8 @@ type keyBuilder struct {
 	space keyspace.Keyspace
 	rule  string
 	parts []part
+	// kinds are the types of the parts, for a trace.
+	kinds string
 	// needIdentity says that a part comes from the identity.
 	needIdentity bool
 }
@@ -92,6 +95,7 @@ func newKeyBuilder(space keyspace.Keyspace, rule string, by []KeyPart) (keyBuild
 		default:
 			return b, fmt.Errorf("keyBy type %q is not known", p.Type)
 		}
+		b.kinds = strings.TrimPrefix(b.kinds+", "+string(p.Type), ", ")
 		b.parts = append(b.parts, part{KeyPart: p, tag: string(p.Type) + ":" + p.Name, absent: "no " + string(p.Type) + ":" + p.Name})
 	}
 	return b, nil

@@ -81,6 +81,7 @@ func (l *Limiter) hits(r *http.Request, info *request.Info, rules []rule) (hits 
 	for i := range rules {
 		if rule := &rules[i]; rule.matches(r.Method, &target) {
 			hits = append(hits, hit{rule: rule, key: rule.keys.key(r, info)})
+			info.Note(rule.name, rule.keys.kinds)
 		}
 	}
 	return hits

@@ -1,0 +1,143 @@
+package cases
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/simulation"
+)
+
+// Failure is a step whose response is not the expected one.
+type Failure struct {
+	// Line is where the step begins. Step counts from 1, and Request counts its repetitions from 1.
+	Line, Step, Request int
+	// Differences are texts as "status: want 200, got 403".
+	Differences []string
+	// Decided is what decided.
+	Decided simulation.Verdict
+}
+
+// Run runs a case. It returns its first failure, or nil. An error means that the case cannot be run with this policy.
+func Run(ctx context.Context, p *compiled.Policy, keys *simulation.Keys, c *Case, at time.Time) (*Failure, error) {
+	s, err := simulation.New(p, simulation.Config{Keys: keys, Start: at})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	for i := range c.Steps {
+		step := &c.Steps[i]
+		if err := s.Advance(step.After); err != nil {
+			return nil, err
+		}
+		for n := range step.Repeat {
+			result, err := send(ctx, s, step)
+			if err != nil {
+				return nil, fmt.Errorf("line %d: %w", step.Line, err)
+			}
+			if d := step.Expect.compare(result); len(d) > 0 {
+				return &Failure{Line: step.Line, Step: i + 1, Request: n + 1, Differences: d, Decided: result.Verdict()}, nil
+			}
+		}
+	}
+	return nil, ctx.Err()
+}
+
+func send(ctx context.Context, s *simulation.Simulation, step *Step) (*simulation.Result, error) {
+	in := step.Request
+	r := simulation.Request{
+		Method: in.Method, Path: in.Path, Host: in.Host, Address: in.Address, Body: in.Body, Header: header(in.Headers),
+		App: simulation.AppResponse{Status: step.App.Status, Header: header(step.App.Headers), Body: step.App.Body},
+	}
+	if in.Token != nil {
+		name, value, err := credential(s, in.Token)
+		if err != nil {
+			return nil, fmt.Errorf("request.token: %w", err)
+		}
+		r.Header.Add(name, value)
+	}
+	return s.Send(ctx, r)
+}
+
+func credential(s *simulation.Simulation, t *Token) (name, value string, err error) {
+	if t.JWT == "" {
+		return s.Credential(t.Provider, t.Claims)
+	}
+	p, err := s.Issued(t.JWT)
+	if err != nil {
+		return "", "", err
+	}
+	name, value = simulation.Carry(p, t.JWT)
+	return name, value, nil
+}
+
+func header(fields map[string]Values) http.Header {
+	h := http.Header{}
+	for name, values := range fields {
+		h[http.CanonicalHeaderKey(name)] = values
+	}
+	return h
+}
+
+// compare returns the differences between what is expected and r.
+func (e *Expect) compare(r *simulation.Result) (differences []string) {
+	differ := func(name string, want, got any) {
+		differences = append(differences, fmt.Sprintf("%s: want %v, got %v", name, want, got))
+	}
+	decided := r.Verdict()
+	if r.Aborted {
+		differ("response", "a whole response", "one that ends early")
+	}
+	if e.Status != 0 && e.Status != r.Status {
+		differ("status", e.Status, r.Status)
+	}
+	for _, text := range []struct {
+		name string
+		want *string
+		got  string
+	}{{"rule", e.Rule, decided.Rule}, {"stage", e.Stage, decided.Stage}, {"code", e.Code, decided.Code}} {
+		if text.want != nil && *text.want != text.got {
+			differ(text.name, orNone(*text.want), orNone(text.got))
+		}
+	}
+	if reached := r.App != nil; e.ReachesApp != nil && *e.ReachesApp != reached {
+		differ("reachesApp", *e.ReachesApp, reached)
+	}
+	compareFields(differ, "headers", e.Headers, r.Header)
+	if len(e.AppHeaders) > 0 && r.App == nil {
+		differ("appHeaders", "a request that reaches the app", "none")
+	} else if len(e.AppHeaders) > 0 {
+		compareFields(differ, "appHeaders", e.AppHeaders, r.App.Header)
+	}
+	return differences
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "none"
+	}
+	return text
+}
+
+func compareFields(differ func(string, any, any), what string, want map[string]*Values, got http.Header) {
+	names := make([]string, 0, len(want))
+	for name := range want {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		values, present := got[http.CanonicalHeaderKey(name)]
+		switch w := want[name]; {
+		case w == nil && present:
+			differ(what+"."+name, "none", fmt.Sprintf("%q", strings.Join(values, ", ")))
+		case w != nil && !present:
+			differ(what+"."+name, fmt.Sprintf("%q", strings.Join(*w, ", ")), "none")
+		case w != nil && strings.Join(*w, ", ") != strings.Join(values, ", "):
+			differ(what+"."+name, fmt.Sprintf("%q", strings.Join(*w, ", ")), fmt.Sprintf("%q", strings.Join(values, ", ")))
+		}
+	}
+}
