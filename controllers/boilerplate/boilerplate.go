@@ -67,6 +67,8 @@ type translation struct {
 // A secret is a value of the settings, and where it belongs.
 type secret struct {
 	id, variable, value string
+	// unknown is why the settings have a name for the value, and not the value, or "".
+	unknown string
 	// object is the last part of the name of the Secret, or of the path in Vault; key is the key in it.
 	object, key string
 }
@@ -100,6 +102,9 @@ func Secret(s *Settings, o Options, id string) (string, error) {
 	}
 	var ids []string
 	for _, secret := range t.secrets {
+		if secret.id == id && secret.unknown != "" {
+			return "", fmt.Errorf("the value of %s is not known: %s", secret.variable, secret.unknown)
+		}
 		if secret.id == id {
 			return secret.value, nil
 		}

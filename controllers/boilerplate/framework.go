@@ -22,7 +22,7 @@ type framework struct {
 var frameworks = []framework{
 	{
 		name: "django", keys: []string{"DJANGO_SETTINGS_MODULE", "DJANGO_SECRET_KEY", "ALLOWED_HOSTS", "DJANGO_ALLOWED_HOSTS", "DJANGO_DEBUG"}, prefixes: []string{"SIMPLE_JWT_"},
-		login: "/api/token/", account: "json:username", subjectClaim: "user_id", accessOnly: "token_type",
+		login: "/api/token", account: "json:username", subjectClaim: "user_id", accessOnly: "token_type",
 	},
 	{name: "spring", prefixes: []string{"SPRING_"}, login: "/api/auth/login", account: "json:username", subjectClaim: "sub", milliseconds: true},
 	{

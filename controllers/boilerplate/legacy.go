@@ -58,11 +58,12 @@ func (t *translation) readLegacy() {
 	if err == nil {
 		err = t.weakness(algorithm, value)
 	}
-	if err != nil {
+	unknown := chosen.Unresolved != ""
+	if err != nil && !unknown {
 		t.drop(chosen.Name, "%v. The old tokens are refused, and everybody logs in once more", err)
 		return
 	}
-	l := &legacy{algorithm: algorithm, until: t.until(), short: len(value) < secretLengths[algorithm]}
+	l := &legacy{algorithm: algorithm, until: t.until(), short: len(value) < secretLengths[algorithm] && !unknown}
 	if issuerKnown {
 		if !t.legacyIssuer(l, name) {
 			return
@@ -72,7 +73,7 @@ func (t *translation) readLegacy() {
 		l.audience = t.tokens.audience
 	}
 	t.legacy = l
-	t.secrets = append(t.secrets, secret{id: "legacy-secret", variable: chosen.Name, value: value, object: "legacy", key: "secret"})
+	t.secrets = append(t.secrets, secret{id: "legacy-secret", variable: chosen.Name, value: value, unknown: chosen.Unresolved, object: "legacy", key: "secret"})
 	t.carry(chosen.Name, "jwt.providers, legacy: the old tokens are accepted until %s", l.until.Format(time.RFC3339))
 	t.legacyTodo(l)
 }
@@ -103,7 +104,7 @@ func (t *translation) legacyAlgorithm() (algorithm string, ok bool) {
 func (t *translation) setSecrets() []Setting {
 	var set []Setting
 	for _, key := range tokenSecrets {
-		found, ok := t.take(key)
+		found, ok := t.settings.first(key)
 		if !ok {
 			continue
 		}

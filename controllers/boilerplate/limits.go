@@ -67,7 +67,7 @@ func (t *translation) givenLimit(given string) error {
 		l.method, fields = fields[0], fields[1:]
 	}
 	if len(fields) > 1 && strings.HasPrefix(fields[0], "/") {
-		l.path, fields = fields[0], fields[1:]
+		l.path, fields = withoutSlash(fields[0]), fields[1:]
 		if _, err := check.ParsePattern(l.path); err != nil {
 			return fmt.Errorf("--rate-limit %.128q: %w", given, err)
 		}

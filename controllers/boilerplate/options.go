@@ -38,6 +38,8 @@ func (o *Options) complete(s *Settings) error {
 			o.LoginPath = strings.TrimSuffix(prefix.Value, "/") + "/login/access-token"
 		}
 	}
+	// A pattern without a slash at its end matches it as well.
+	o.LoginPath, o.ResetPath = withoutSlash(o.LoginPath), withoutSlash(o.ResetPath)
 	if o.Account == "" {
 		o.Account = f.account
 	}
@@ -48,6 +50,14 @@ func (o *Options) complete(s *Settings) error {
 		}
 	}
 	return errors.Join(o.port(s), o.check())
+}
+
+// withoutSlash removes the slash at the end of a path, except of /.
+func withoutSlash(path string) string {
+	if len(path) > 1 {
+		return strings.TrimSuffix(path, "/")
+	}
+	return path
 }
 
 func (o *Options) port(s *Settings) error {

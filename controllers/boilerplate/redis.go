@@ -3,6 +3,7 @@ package boilerplate
 import (
 	"cmp"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -47,55 +48,75 @@ func (t *translation) readRedis() {
 	}
 }
 
+// redisParts are the variables with one prefix.
+type redisParts struct {
+	master, sentinels, nodes, host, port, database, username, password, tls Setting
+}
+
 // readRedisParts reads HOST, PORT and so on, and what Spring has for Sentinels and Cluster.
 func (t *translation) readRedisParts(prefix string) {
-	get := func(keys ...string) string {
+	get := func(keys ...string) Setting {
 		for i := range keys {
 			keys[i] = prefix + keys[i]
 		}
-		found, _ := t.take(keys...)
-		return found.Value
+		found, _ := t.settings.first(keys...)
+		return found
 	}
-	r := &Redis{MasterName: get("SENTINEL_MASTER", "MASTER_NAME", "MASTER", "SENTINEL_SERVICE_NAME", "SENTINEL_NAME")}
-	sentinels, nodes := get("SENTINEL_NODES", "SENTINELS", "SENTINEL_HOSTS"), get("CLUSTER_NODES", "CLUSTER")
-	host, port, database := get("HOST", "HOSTNAME", "SERVER"), get("PORT"), get("DB", "DATABASE", "DB_INDEX")
-	r.Username, r.Password = get("USERNAME", "USER"), get("PASSWORD", "PASS", "AUTH_TOKEN", "AUTH")
-	r.TLS = isTrue(get("SSL", "TLS", "USE_TLS", "SSL_ENABLED", "USE_SSL"))
-	list, standard := host, cmp.Or(port, "6379")
-	switch {
-	case sentinels != "":
-		r.Mode, list, standard = "Sentinel", sentinels, "26379"
-	case nodes != "" && strings.Contains(nodes, ":"):
-		r.Mode, list, standard, database = "Cluster", nodes, "6379", ""
+	v := redisParts{
+		master: get("SENTINEL_MASTER", "MASTER_NAME", "MASTER", "SENTINEL_SERVICE_NAME", "SENTINEL_NAME"), sentinels: get("SENTINEL_NODES", "SENTINELS", "SENTINEL_HOSTS"),
+		nodes: get("CLUSTER_NODES"), host: get("HOST", "HOSTNAME", "SERVER"), port: get("PORT"), database: get("DB", "DATABASE", "DB_INDEX"),
+		username: get("USERNAME", "USER"), password: get("PASSWORD", "PASS", "AUTH_TOKEN", "AUTH"), tls: get("SSL", "TLS", "USE_TLS", "SSL_ENABLED", "USE_SSL"),
 	}
-	if list == "" {
-		if r.Password != "" {
-			t.usePassword(prefix, r.Password)
-		}
-		return
-	}
-	for _, step := range []func() error{
-		func() error { return r.hosts(strings.Trim(list, "[]"), standard) }, func() error { return r.database(database) }, r.complete,
-	} {
-		if err := step(); err != nil {
-			t.drop(prefix+"HOST", "%v", err)
+	for _, needed := range []Setting{v.master, v.sentinels, v.nodes, v.host, v.port, v.database, v.username, v.tls} {
+		if needed.Unresolved != "" {
+			t.drop(needed.Name, "%s", needed.Unresolved)
 			return
 		}
 	}
-	t.useRedis(prefix+"HOST", r)
+	r := &Redis{MasterName: v.master.Value, Username: v.username.Value, Password: v.password.Value, unknown: v.password.Unresolved, TLS: isTrue(v.tls.Value)}
+	list, standard := v.host, cmp.Or(v.port.Value, "6379")
+	switch {
+	case v.sentinels.Value != "":
+		r.Mode, list, standard = "Sentinel", v.sentinels, "26379"
+	case v.nodes.Value != "":
+		r.Mode, list, standard, v.database.Value = "Cluster", v.nodes, "6379", ""
+	}
+	if list.Value == "" {
+		t.usePassword(v.password)
+		return
+	}
+	err := r.hosts(strings.Trim(list.Value, "[]"), standard)
+	if err == nil {
+		err = r.database(v.database.Value)
+	}
+	if err == nil {
+		err = r.complete()
+	}
+	if err != nil {
+		t.drop(list.Name, "%v", err)
+		return
+	}
+	r.passwordName = v.password.Name
+	t.useRedis(list.Name, r)
 }
 
 // usePassword adds a password that is beside a URL without one.
-func (t *translation) usePassword(prefix, password string) {
-	if t.redis == nil || t.redis.Password != "" {
-		t.drop(prefix+"PASSWORD", "there is no server of Redis that it belongs to, or its URL has a password already")
-		return
+func (t *translation) usePassword(password Setting) {
+	switch {
+	case password.Name == "" || t.redis != nil && password.Value != "" && t.redis.Password == password.Value:
+	case t.redis == nil || t.redis.hasPassword():
+		t.drop(password.Name, "there is no server of Redis that it belongs to, or its URL has a password already")
+	default:
+		t.redis.Password, t.redis.unknown = password.Value, password.Unresolved
+		t.addRedisPassword(password.Name)
 	}
-	t.redis.Password = password
-	t.addRedisPassword(prefix + "PASSWORD")
 }
 
 func (t *translation) useRedis(name string, r *Redis) {
+	if t.redis != nil && t.redis.Mode == r.Mode && slices.Equal(t.redis.Addresses, r.Addresses) {
+		t.carry(name, "the same Redis")
+		return
+	}
 	if t.redis != nil {
 		t.drop(name, "a class has one Redis, and another variable names it already")
 		return
@@ -105,13 +126,13 @@ func (t *translation) useRedis(name string, r *Redis) {
 	for _, parameter := range r.Dropped {
 		t.drop(name, "its parameter %s has no field. Timeouts and pools are the sidecar's, and certificates are always verified (tls.caBundle for a CA of your own)", safe(parameter))
 	}
-	if r.Password != "" {
-		t.addRedisPassword(name)
+	if r.hasPassword() {
+		t.addRedisPassword(cmp.Or(r.passwordName, name))
 	}
 }
 
 func (t *translation) addRedisPassword(variable string) {
-	t.secrets = append(t.secrets, secret{id: "redis-password", variable: variable, value: t.redis.Password, object: "redis", key: "password"})
+	t.secrets = append(t.secrets, secret{id: "redis-password", variable: variable, value: t.redis.Password, unknown: t.redis.unknown, object: "redis", key: "password"})
 }
 
 // safe returns a name as it may be printed: bounded, and without other characters than those of names.

@@ -25,7 +25,11 @@ type Redis struct {
 	TLS                bool
 	// Dropped are the parameters of the URL that have no field, by name.
 	Dropped []string
+	// passwordName is the variable with the password if it is one of its own. unknown is why its value is not known, or "".
+	passwordName, unknown string
 }
+
+func (r *Redis) hasPassword() bool { return r.Password != "" || r.unknown != "" }
 
 // ParseRedisURL reads redis:// and rediss:// (TLS) with user, password and database, and what clients of Sentinel and Cluster read:
 // redis+sentinel://:password@host:26379,host:26379/master/0 and redis+cluster://host:6379,host:6379. Errors never quote the URL, which may
@@ -57,7 +61,7 @@ func ParseRedisURL(text string) (*Redis, error) {
 	default:
 		return nil, errors.New("its scheme is not redis, rediss, redis+sentinel or redis+cluster")
 	}
-	rest, _, _ = strings.Cut(rest, "#")
+	rest, fragment, _ := strings.Cut(rest, "#")
 	rest, query, _ := strings.Cut(rest, "?")
 	// A password may have a slash, because not every client wants it encoded: the last @ ends it.
 	at := strings.LastIndexByte(rest, '@')
@@ -70,7 +74,7 @@ func ParseRedisURL(text string) (*Redis, error) {
 	if err := r.hosts(hosts, port); err != nil {
 		return nil, err
 	}
-	if err := r.path(path); err != nil {
+	if err := r.path(path, fragment); err != nil {
 		return nil, err
 	}
 	if err := r.query(query); err != nil {
@@ -119,12 +123,17 @@ func (r *Redis) hosts(list, port string) error {
 	return nil
 }
 
-// path reads /database, or /master/database of Sentinels.
-func (r *Redis) path(path string) error {
+// path reads /database, or /master/database of Sentinels. Lettuce has the master in the fragment.
+func (r *Redis) path(path, fragment string) error {
 	path = strings.TrimSuffix(path, "/")
 	if r.Mode == "Sentinel" {
-		name, database, _ := strings.Cut(path, "/")
-		r.MasterName, path = name, database
+		name, database, both := strings.Cut(path, "/")
+		switch {
+		case both || strings.Trim(path, "0123456789") != "":
+			r.MasterName, path = name, database
+		default:
+			r.MasterName = fragment
+		}
 	}
 	return r.database(path)
 }
@@ -183,7 +192,7 @@ func (r *Redis) complete() error {
 		return errors.New("the name of the master is missing, or is not printable: write redis+sentinel://host:26379/mymaster/0")
 	case r.Mode == "Cluster" && r.Database != 0:
 		return errors.New("a Redis Cluster has database 0 only")
-	case r.Username != "" && r.Password == "":
+	case r.Username != "" && !r.hasPassword():
 		return errors.New("it has a user without a password")
 	case !plain(r.Username, 128) && r.Username != "":
 		return errors.New("its user name is not printable, or has more than 128 bytes")

@@ -65,7 +65,7 @@ func (t *translation) renderClass() []byte {
 		if r.Username != "" {
 			p.line("    username: %s", quote(r.Username))
 		}
-		if r.Password != "" {
+		if r.hasPassword() {
 			p.line("    passwordRef: {%s}", t.ref("redis", "password"))
 		}
 		if r.TLS {
@@ -195,6 +195,12 @@ func (t *translation) renderCommands() []byte {
 	ids := slices.Clone(t.secrets)
 	slices.SortFunc(ids, func(a, b secret) int { return strings.Compare(a.id, b.id) })
 	for _, s := range ids {
+		if s.unknown != "" {
+			p.line("\n# %s is not in the settings: type it, and press enter.", safe(s.variable))
+			p.line("printf '%%s: ' %s >&2; IFS= read -rs value; echo >&2", safe(s.variable))
+			p.line("printf %%s \"$value\" | %s", t.store(s.object, s.key))
+			continue
+		}
 		p.line("\n# %s", safe(s.variable))
 		p.line("postern init %s --print-secret %s | %s", t.arguments(), s.id, t.store(s.object, s.key))
 	}

@@ -23,6 +23,7 @@ var notCarried = []struct {
 	{"sessions are not in cookies that the app signs; the app keeps it if it signs something else", []string{"SESSION_SECRET", "COOKIE_SECRET", "SESSION_SECRET_KEY"}},
 	{"with delivery Cookie the sidecar checks the origin of each request, and needs no CSRF token", []string{"CSRF_SECRET", "CSRF_TRUSTED_ORIGINS", "CSRF_COOKIE_SECURE", "CSRF_ENABLED"}},
 	{"Kubernetes sends the Host of each request; name the app's hosts in the Ingress or the Gateway", []string{"ALLOWED_HOSTS", "DJANGO_ALLOWED_HOSTS", "TRUSTED_HOSTS"}},
+	{"it is not the password of Redis itself: store it, and name it in spec.redis.sentinelPasswordRef of the class", []string{"REDIS_SENTINEL_PASSWORD", "SPRING_DATA_REDIS_SENTINEL_PASSWORD"}},
 	{"the sidecar shows no debug output to clients", []string{"DEBUG", "DJANGO_DEBUG"}},
 }
 

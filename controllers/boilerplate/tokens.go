@@ -139,14 +139,7 @@ func (t *translation) readCookies() {
 		}
 	}
 	if found, ok := t.take("COOKIE_SAMESITE", "COOKIE_SAME_SITE", "JWT_COOKIE_SAMESITE", "JWT_AUTH_SAMESITE", "AUTH_COOKIE_SAMESITE"); ok {
-		t.tokens.cookie = true
-		switch strings.ToLower(found.Value) {
-		case "lax", "strict":
-			t.tokens.sameSite = strings.ToUpper(found.Value[:1]) + strings.ToLower(found.Value[1:])
-			t.carry(found.Name, "tokens.cookie.sameSite, %s", t.tokens.sameSite)
-		default:
-			t.drop(found.Name, "the cookies are Lax or Strict; None would send them with requests that pages of other sites make. Such pages use delivery Body, or cookie.trustedOrigins on the same site")
-		}
+		t.sameSite(found)
 	}
 	if found, ok := t.take("COOKIE_SECURE", "JWT_COOKIE_SECURE", "SESSION_COOKIE_SECURE"); ok && !isTrue(found.Value) {
 		t.drop(found.Name, "the cookies are always Secure; browsers accept them at localhost as well")
@@ -156,5 +149,19 @@ func (t *translation) readCookies() {
 	}
 	if found, ok := t.take("COOKIE_HTTPONLY", "JWT_COOKIE_HTTPONLY", "COOKIE_HTTP_ONLY"); ok && !isTrue(found.Value) {
 		t.drop(found.Name, "the cookies are always HttpOnly: a script that is injected cannot steal them")
+	}
+}
+
+// sameSite reads an attribute of the cookies. It has no effect if the access token is in none.
+func (t *translation) sameSite(found Setting) {
+	value := strings.ToLower(found.Value)
+	switch {
+	case value != "lax" && value != "strict":
+		t.drop(found.Name, "the cookies are Lax or Strict; None would send them with requests that pages of other sites make. Such pages use delivery Body, or cookie.trustedOrigins on the same site")
+	case !t.tokens.cookie:
+		t.drop(found.Name, "the settings do not name the cookie of the access token, so the policy has delivery Body. If it is in a cookie, write tokens.delivery: Cookie and tokens.cookie.sameSite")
+	default:
+		t.tokens.sameSite = strings.ToUpper(value[:1]) + value[1:]
+		t.carry(found.Name, "tokens.cookie.sameSite, %s", t.tokens.sameSite)
 	}
 }
