@@ -300,14 +300,20 @@ type AuthorizationRule struct {
 
 // RateLimit limits the matching requests per key: Limit requests per Period in the long run, and Burst at once.
 type RateLimit struct {
-	Name      string         `json:"name"`
-	Match     []Match        `json:"match,omitempty"`
-	Limit     int            `json:"limit"`
-	Period    Duration       `json:"period"`
-	Burst     int            `json:"burst"`
-	KeyBy     []RateLimitKey `json:"keyBy"`
-	Mode      Mode           `json:"mode"`
-	OnFailure FailureMode    `json:"onFailure"`
+	Name   string   `json:"name"`
+	Match  []Match  `json:"match,omitempty"`
+	Limit  int      `json:"limit"`
+	Period Duration `json:"period"`
+	Burst  int      `json:"burst"`
+	// LimitByClaim, Exempt and Cost are nil if the limit is the same for all requests, applies to all, and counts each once.
+	LimitByClaim *LimitByClaim   `json:"limitByClaim,omitempty"`
+	Exempt       *LimitExemption `json:"exempt,omitempty"`
+	Cost         *LimitCost      `json:"cost,omitempty"`
+	// IPv6PrefixLength is the length in bits of the IPv6 networks that count as one client; 0 is 64.
+	IPv6PrefixLength int            `json:"ipv6PrefixLength,omitempty"`
+	KeyBy            []RateLimitKey `json:"keyBy"`
+	Mode             Mode           `json:"mode"`
+	OnFailure        FailureMode    `json:"onFailure"`
 }
 
 // RateLimitKey is a part of the key by which requests are counted separately.

@@ -85,6 +85,7 @@ const (
 
 	DefaultRateLimitKey             = KeyClientAddress
 	DefaultRateLimitOnFailure       = FailAllow
+	DefaultIPv6PrefixLength         = 64
 	DefaultPreset                   = PresetStrict
 	DefaultMinSize            Size  = "1KiB"
 	DefaultHash                     = "Argon2id"
@@ -216,6 +217,8 @@ func policyDefaults() []Default {
 		{Field: spec + "authorization.rules[].mode", Value: string(DefaultMode)},
 
 		{Field: spec + "rateLimits[].burst", Text: "the number of requests in limit"},
+		{Field: spec + "rateLimits[].limitByClaim.values[].burst", Text: "the number of requests in limit"},
+		{Field: spec + "rateLimits[].ipv6PrefixLength", Value: number(DefaultIPv6PrefixLength)},
 		{Field: spec + "rateLimits[].keyBy", Value: "[{type: " + string(DefaultRateLimitKey) + "}]"},
 		{Field: spec + "rateLimits[].mode", Value: string(DefaultMode)},
 		{Field: spec + "rateLimits[].onFailure", Value: string(DefaultRateLimitOnFailure)},

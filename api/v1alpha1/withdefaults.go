@@ -212,6 +212,15 @@ func (l *RateLimit) setDefaults() {
 	if count, _, err := l.Limit.Parse(); err == nil {
 		set(&l.Burst, int32(count))
 	}
+	if l.LimitByClaim != nil {
+		for i := range l.LimitByClaim.Values {
+			v := &l.LimitByClaim.Values[i]
+			if count, _, err := v.Limit.Parse(); err == nil {
+				set(&v.Burst, int32(count))
+			}
+		}
+	}
+	set(&l.IPv6PrefixLength, DefaultIPv6PrefixLength)
 	if len(l.KeyBy) == 0 {
 		l.KeyBy = []RateLimitKey{{Type: DefaultRateLimitKey}}
 	}

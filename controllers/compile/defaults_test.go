@@ -103,6 +103,7 @@ var others = map[string]string{
 	"SecurityPolicy.spec.authorization.rules[].mode":               "Shadow",
 	"SecurityPolicy.spec.authorization.rules[].require":            "Deny",
 	"SecurityPolicy.spec.rateLimits[].keyBy":                       "[{type: Route}]",
+	"SecurityPolicy.spec.rateLimits[].ipv6PrefixLength":            "56",
 	"SecurityPolicy.spec.rateLimits[].mode":                        "Shadow",
 	"SecurityPolicy.spec.rateLimits[].onFailure":                   "Deny",
 	"SecurityPolicy.spec.headers.preset":                           "API",
