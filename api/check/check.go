@@ -52,6 +52,7 @@ func Document(p *compiled.Policy) []Problem {
 	c.sessions(p)
 	c.revocation(p)
 	c.passwords(p.Passwords)
+	c.apiKeys(p)
 	c.authorization(&p.Authorization)
 	c.rateLimits(p.RateLimits)
 	c.headers(p.Headers)

@@ -47,13 +47,15 @@ type Policy struct {
 	Revocation    *Revocation     `json:"revocation,omitempty"`
 	RevokedTokens []RevokedTokens `json:"revokedTokens,omitempty"`
 	Passwords     *Passwords      `json:"passwords,omitempty"`
-	RateLimits    []RateLimit     `json:"rateLimits,omitempty"`
-	Headers       *Headers        `json:"headers,omitempty"`
-	CORS          *CORS           `json:"cors,omitempty"`
-	Compression   *Compression    `json:"compression,omitempty"`
-	Sidecar       SidecarOptions  `json:"sidecar"`
-	Redis         *Redis          `json:"redis,omitempty"`
-	Vault         *Vault          `json:"vault,omitempty"`
+	// APIKeys is nil if no API keys are accepted.
+	APIKeys     *APIKeys       `json:"apiKeys,omitempty"`
+	RateLimits  []RateLimit    `json:"rateLimits,omitempty"`
+	Headers     *Headers       `json:"headers,omitempty"`
+	CORS        *CORS          `json:"cors,omitempty"`
+	Compression *Compression   `json:"compression,omitempty"`
+	Sidecar     SidecarOptions `json:"sidecar"`
+	Redis       *Redis         `json:"redis,omitempty"`
+	Vault       *Vault         `json:"vault,omitempty"`
 }
 
 // Mode says whether a refusal is enforced, or only counted and logged.
@@ -214,6 +216,11 @@ func (p *Policy) IdentityHeaders() []string {
 	}
 	if p.Tokens != nil {
 		for _, h := range p.Tokens.ClaimsToHeaders {
+			names = append(names, h.Header)
+		}
+	}
+	if p.APIKeys != nil {
+		for _, h := range p.APIKeys.ClaimsToHeaders {
 			names = append(names, h.Header)
 		}
 	}

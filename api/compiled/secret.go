@@ -37,6 +37,9 @@ func (p *Policy) SecretRefs() []SecretRef {
 	if p.Tokens != nil {
 		add(p.Tokens.SigningKey.Secret)
 	}
+	if p.APIKeys != nil {
+		add(p.APIKeys.Keys)
+	}
 	if p.Redis != nil {
 		add(p.Redis.Password, p.Redis.SentinelPassword)
 		if p.Redis.TLS != nil {

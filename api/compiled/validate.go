@@ -42,6 +42,7 @@ func (p *Policy) Validate() error {
 		add(wrap(p.Vault.validate(), "vault"))
 	}
 	add(p.validateTokens())
+	add(wrap(p.APIKeys.validate(), "apiKeys"))
 	add(p.validateSecrets())
 	return errors.Join(errs...)
 }

@@ -35,6 +35,6 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newLintCommand(), newCompileCommand(), newRunCommand(), newTokenCommand(), newRevokeCommand(), newSessionsCommand())
+	root.AddCommand(newLintCommand(), newCompileCommand(), newRunCommand(), newTokenCommand(), newAPIKeyCommand(), newRevokeCommand(), newSessionsCommand())
 	return root
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/token"
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/accesslog"
+	"github.com/posterndev/postern/sidecar/stages/apikey"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/authz"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
@@ -110,6 +111,7 @@ func (s *Snapshot) events(p *compiled.Policy, c Config) (*event.Stream, error) {
 type parts struct {
 	keys         func(*compiled.Provider) (authn.Keys, error)
 	hasher       func(*compiled.Passwords) (*password.Hasher, error)
+	apiKeys      func(*compiled.APIKeys) (apikey.Keys, error)
 	store, local ratelimit.Store
 	// ring is nil if the policy issues no tokens. index is nil if it has no revocation.
 	ring        *signing.Ring
@@ -132,7 +134,7 @@ type parts struct {
 // acquire acquires the resources that the document needs.
 func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error) {
 	given = parts{
-		keys: a.ProviderKeys, hasher: a.Hasher, store: a.Counters(), local: a.LocalCounters(), sessions: a.Sessions(),
+		keys: a.ProviderKeys, hasher: a.Hasher, apiKeys: a.APIKeys, store: a.Counters(), local: a.LocalCounters(), sessions: a.Sessions(),
 		revocations: a.Revocations(), active: a.Active(), replay: a.Replays(),
 	}
 	if p.Deleted {

@@ -29,5 +29,6 @@ func tokenHeaders(p *compiled.Policy) []string {
 			}
 		}
 	}
+	names = append(names, p.APIKeys.CredentialHeaders()...)
 	return names
 }

@@ -46,6 +46,8 @@ type Config struct {
 	Shadow  bool
 	// Realm is the realm of WWW-Authenticate; empty means "postern".
 	Realm string
+	// Challenges are further values of WWW-Authenticate, for credentials other than tokens.
+	Challenges []string
 	// NoStore keeps the responses of routes that require Authenticated out of caches, if the app says nothing about caching.
 	NoStore bool
 }
@@ -69,7 +71,7 @@ func New(c Config) (stage.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building authorization: %w", err)
 	}
-	a := &authorizer{rules: c.Rules, fallback: Rule{Require: c.Default, Shadow: c.Shadow}, challenge: "Bearer realm=" + realm}
+	a := &authorizer{rules: c.Rules, fallback: Rule{Require: c.Default, Shadow: c.Shadow}, challenge: "Bearer realm=" + realm, others: c.Challenges}
 	return func(next stage.Handler) stage.Handler {
 		guarded := next
 		if c.NoStore {
@@ -94,6 +96,7 @@ type authorizer struct {
 	rules     []Rule
 	fallback  Rule
 	challenge string
+	others    []string
 }
 
 // decide returns what the request's route requires, and the refusal or nil. It refuses the request if the rule of any reading of its
@@ -157,9 +160,21 @@ func (a *authorizer) judge(require Requirement, info *request.Info) *httperr.Err
 	case require == Authenticated && info.AuthnErr != nil:
 		return info.AuthnErr
 	case require == Authenticated:
-		e := &httperr.Error{Status: http.StatusUnauthorized, Code: "no-credentials", Detail: "This resource needs a token."}
-		return e.With("WWW-Authenticate", a.challenge) // without an error code: RFC 6750 §3.1
+		return a.noCredentials()
 	default:
 		return &httperr.Error{Status: http.StatusForbidden, Code: "access-denied", Detail: "This resource is closed."}
 	}
+}
+
+// noCredentials returns the refusal of a request without credentials.
+func (a *authorizer) noCredentials() *httperr.Error {
+	e := &httperr.Error{Status: http.StatusUnauthorized, Code: "no-credentials", Detail: "This resource needs a token."}
+	if len(a.others) > 0 {
+		e.Detail = "This resource needs a token or an API key."
+	}
+	e = e.With("WWW-Authenticate", a.challenge) // without an error code: RFC 6750 §3.1
+	for _, challenge := range a.others {
+		e = e.With("WWW-Authenticate", challenge)
+	}
+	return e
 }
