@@ -165,7 +165,7 @@ func policyDefaults() []Default {
 		{Field: spec + "sessions.onFailure", Value: string(DefaultSessionsOnFailure)},
 		{Field: spec + "sessions.mode", Value: string(DefaultMode)},
 
-		{Field: spec + "apiKeys.from", Text: "the header " + DefaultAPIKeyHeader},
+		{Field: spec + "apiKeys.from", Value: "[{header: " + DefaultAPIKeyHeader + "}]"},
 		{Field: spec + "apiKeys.claimsToHeaders[].format", Value: string(DefaultFormat)},
 		{Field: spec + "apiKeys.mode", Value: string(DefaultMode)},
 

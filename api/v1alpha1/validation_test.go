@@ -75,6 +75,13 @@ var validations = map[string]validation{
 	"selector Exists with values":      {spec: `{selector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}}`, wantErr: "an operator of matchExpressions"},
 	"default Authenticated with jwt":   {spec: `{selector: {}, ` + jwt + `, authorization: {default: Authenticated}}`},
 	"default Authenticated without":    {spec: `{selector: {}, authorization: {default: Authenticated}}`, wantErr: "neither a jwt, a tokens nor an apiKeys section to authenticate with"},
+	"API keys":                         {spec: `{selector: {}, apiKeys: {` + keysRef + `}, revocation: {}, authorization: {default: Authenticated, rules: [{name: a, match: [{}], require: Authenticated}]}, rateLimits: [{name: a, limit: 1/second, keyBy: [{type: Subject}]}]}`},
+	"API keys in all places":           {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{header: X-API-Key, prefix: "k "}, {query: api_key}, {basicAuth: true}]}}`},
+	"API keys without a file":          {spec: `{selector: {}, apiKeys: {}}`, wantErr: "Required value"},
+	"API keys nowhere":                 {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{basicAuth: false}]}}`, wantErr: "exactly one of header, query and basicAuth"},
+	"API keys in two places at once":   {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{header: X-K, query: k}]}}`, wantErr: "exactly one of header, query and basicAuth"},
+	"a prefix of a query":              {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{query: k, prefix: a}]}}`, wantErr: "prefix applies to header only"},
+	"a query by another name":          {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{query: "a b"}]}}`, wantErr: "not the name of a query parameter"},
 	"default Deny without jwt":         {spec: `{selector: {}, authorization: {default: Deny}}`},
 	"rule Authenticated with jwt":      {spec: `{selector: {}, ` + jwt + `, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`},
 	"rule Authenticated without":       {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`, wantErr: "neither a jwt, a tokens nor an apiKeys section to authenticate with"},
@@ -216,7 +223,7 @@ var validations = map[string]validation{
 	"a session for ever":                    {spec: strings.Replace(tokens(``), "{selector", "{sessions: {absoluteTimeout: 9000h}, selector", 1), wantErr: "absoluteTimeout is not between 1s and 8760h"},
 	"a refresh token for ever":              {spec: tokens(`, refreshLifetime: 9000h`), wantErr: "refreshLifetime is not between 1s and 8760h"},
 	"revocation of providers' tokens":       {spec: `{selector: {}, ` + jwt + `, revocation: {maxStaleness: 10s, onFailure: Allow}}`},
-	"revocation of nothing":                 {spec: `{selector: {}, revocation: {}}`, wantErr: "there are no tokens to revoke"},
+	"revocation of nothing":                 {spec: `{selector: {}, revocation: {}}`, wantErr: "there are no tokens or keys to revoke"},
 	"revocation in no time":                 {spec: `{selector: {}, ` + jwt + `, revocation: {maxStaleness: 10ms}}`, wantErr: "maxStaleness is not between 1s"},
 	"back-channel logout":                   {spec: provider(good + `, backChannelLogout: {}`)},
 	"back-channel logout for nobody":        {spec: provider(`requiredClaims: [{claim: c}], algorithms: [RS256], jwks: {inline: "{}"}, backChannelLogout: {}`), wantErr: "backChannelLogout needs clientIDs"},
@@ -348,3 +355,6 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 		t.Errorf("error = %v", err)
 	}
 }
+
+// keysRef is the key file of a section of API keys.
+const keysRef = `keysRef: {secretKeyRef: {name: shop-keys, key: keys.yaml}}`

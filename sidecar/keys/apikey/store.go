@@ -12,11 +12,18 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// DefaultInterval is how often a source is read. The Secret is a file, or a value in memory that Vault's client keeps up to date.
+// DefaultInterval is how often a source is read if Config names no interval. A mounted Secret is a file, and a value of Vault is in the
+// memory of its client.
 const DefaultInterval = time.Second
 
 // ErrUnavailable is the error while no file was read.
 var ErrUnavailable = errors.New("the key file is not available")
+
+// Live is a source that keeps itself up to date, such as a value in Vault. Its new value is read at once.
+type Live interface {
+	// Changed returns a channel that is closed when the value changes or is deleted.
+	Changed() <-chan struct{}
+}
 
 // Config configures a Store. Source and Logger are required.
 type Config struct {
@@ -26,7 +33,7 @@ type Config struct {
 	// Revocable says that an error of Source means that the value must not be used any more, as it is with Vault. Otherwise the last good
 	// file stays in use.
 	Revocable bool
-	// Interval defaults to DefaultInterval.
+	// Interval is how often the source is read; it defaults to DefaultInterval.
 	Interval time.Duration
 	Logger   *slog.Logger
 }
@@ -67,10 +74,15 @@ func (s *Store) run(ctx context.Context) {
 	ticker := time.NewTicker(s.cfg.Interval)
 	defer ticker.Stop()
 	for {
+		var changed <-chan struct{} // nil is never ready
+		if live, ok := s.cfg.Source.(Live); ok {
+			changed = live.Changed() // before read, so that no change is missed
+		}
 		s.read(ctx)
 		select {
 		case <-ctx.Done():
 			return
+		case <-changed:
 		case <-ticker.C:
 		}
 	}

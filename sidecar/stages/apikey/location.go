@@ -110,7 +110,7 @@ func parseBasic(text string) credential {
 	if err != nil {
 		return credential{malformed: true}
 	}
-	_, password, ok := strings.Cut(string(decoded), ":")
+	_, password, ok := strings.Cut(string(decoded), ":") // without a colon, password is empty
 	return credential{key: password, malformed: !ok}
 }
 
