@@ -47,6 +47,8 @@ type Policy struct {
 	Revocation    *Revocation     `json:"revocation,omitempty"`
 	RevokedTokens []RevokedTokens `json:"revokedTokens,omitempty"`
 	Passwords     *Passwords      `json:"passwords,omitempty"`
+	// APIKeys is nil if no API keys are accepted.
+	APIKeys *APIKeys `json:"apiKeys,omitempty"`
 	// PasswordPolicy is nil if new passwords are not judged.
 	PasswordPolicy *PasswordPolicy `json:"passwordPolicy,omitempty"`
 	// LoginProtection is nil if no route is protected.
@@ -242,6 +244,11 @@ func (p *Policy) IdentityHeaders() []string {
 	}
 	if p.Tokens != nil {
 		for _, h := range p.Tokens.ClaimsToHeaders {
+			names = append(names, h.Header)
+		}
+	}
+	if p.APIKeys != nil {
+		for _, h := range p.APIKeys.ClaimsToHeaders {
 			names = append(names, h.Header)
 		}
 	}

@@ -43,6 +43,7 @@ func (p *Policy) Validate() error {
 	}
 	add(wrap(p.LoginProtection.validate(), "loginProtection"))
 	add(p.validateTokens())
+	add(wrap(p.APIKeys.validate(), "apiKeys"))
 	add(p.validateSecrets())
 	return errors.Join(errs...)
 }

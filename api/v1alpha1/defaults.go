@@ -102,6 +102,7 @@ const (
 	DefaultLogLevel                = "info"
 	DefaultAccessLog               = "All"
 	DefaultDrainTimeout   Duration = "25s"
+	DefaultAPIKeyHeader            = "X-API-Key"
 	DefaultConnectionIdle Duration = "2m"
 	DefaultMinBodyRate    int32    = compiled.DefaultMinBodyRate
 	DefaultCPURequest              = "10m"
@@ -210,7 +211,11 @@ func policyDefaults() []Default {
 		{Field: spec + "sessions.onFailure", Value: string(DefaultSessionsOnFailure)},
 		{Field: spec + "sessions.mode", Value: string(DefaultMode)},
 
-		{Field: spec + "authorization.default", Text: "Authenticated if the policy has jwt or tokens, otherwise Anonymous"},
+		{Field: spec + "apiKeys.from", Value: "[{header: " + DefaultAPIKeyHeader + "}]"},
+		{Field: spec + "apiKeys.claimsToHeaders[].format", Value: string(DefaultFormat)},
+		{Field: spec + "apiKeys.mode", Value: string(DefaultMode)},
+
+		{Field: spec + "authorization.default", Text: "Authenticated if the policy has jwt, tokens or apiKeys, otherwise Anonymous"},
 		{Field: spec + "authorization.mode", Value: string(DefaultMode)},
 		{Field: spec + "authorization.cacheControl", Value: string(DefaultCacheControl)},
 		{Field: spec + "authorization.rules[].require", Value: string(DefaultRequire)},
@@ -281,7 +286,7 @@ func otherDefaults() []Default {
 func latest() []Default {
 	var out []Default
 	for _, ref := range []string{
-		"SecurityPolicy.spec.jwt.providers[].jwks", "SecurityPolicy.spec.jwt.providers[].jwks.bearerToken", "SecurityPolicy.spec.tokens.signingKey", "SidecarClass.spec.redis.passwordRef",
+		"SecurityPolicy.spec.jwt.providers[].jwks", "SecurityPolicy.spec.jwt.providers[].jwks.bearerToken", "SecurityPolicy.spec.tokens.signingKey", "SecurityPolicy.spec.apiKeys.keysRef", "SidecarClass.spec.redis.passwordRef",
 		"SidecarClass.spec.redis.sentinelPasswordRef", "SidecarClass.spec.redis.tls.certificateRef", "SidecarClass.spec.redis.tls.keyRef",
 	} {
 		out = append(out, Default{Field: ref + ".vault.version", Text: "the latest version"})

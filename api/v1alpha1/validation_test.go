@@ -79,10 +79,17 @@ var validations = map[string]validation{
 	"selector In nothing":              {spec: `{selector: {matchExpressions: [{key: a, operator: In}]}}`, wantErr: "an operator of matchExpressions"},
 	"selector Exists with values":      {spec: `{selector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}}`, wantErr: "an operator of matchExpressions"},
 	"default Authenticated with jwt":   {spec: `{selector: {}, ` + jwt + `, authorization: {default: Authenticated}}`},
-	"default Authenticated without":    {spec: `{selector: {}, authorization: {default: Authenticated}}`, wantErr: "neither a jwt nor a tokens section to authenticate with"},
+	"default Authenticated without":    {spec: `{selector: {}, authorization: {default: Authenticated}}`, wantErr: "neither a jwt, a tokens nor an apiKeys section to authenticate with"},
+	"API keys":                         {spec: `{selector: {}, apiKeys: {` + keysRef + `}, revocation: {}, authorization: {default: Authenticated, rules: [{name: a, match: [{}], require: Authenticated}]}, rateLimits: [{name: a, limit: 1/second, keyBy: [{type: Subject}]}]}`},
+	"API keys in all places":           {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{header: X-API-Key, prefix: "k "}, {query: api_key}, {basicAuth: true}]}}`},
+	"API keys without a file":          {spec: `{selector: {}, apiKeys: {}}`, wantErr: "Required value"},
+	"API keys nowhere":                 {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{basicAuth: false}]}}`, wantErr: "exactly one of header, query and basicAuth"},
+	"API keys in two places at once":   {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{header: X-K, query: k}]}}`, wantErr: "exactly one of header, query and basicAuth"},
+	"a prefix of a query":              {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{query: k, prefix: a}]}}`, wantErr: "prefix applies to header only"},
+	"a query by another name":          {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{query: "a b"}]}}`, wantErr: "not the name of a query parameter"},
 	"default Deny without jwt":         {spec: `{selector: {}, authorization: {default: Deny}}`},
 	"rule Authenticated with jwt":      {spec: `{selector: {}, ` + jwt + `, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`},
-	"a rule without require or jwt":    {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}]}]}}`, wantErr: "neither a jwt nor a tokens section to authenticate with"},
+	"a rule without require or jwt":    {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}]}]}}`, wantErr: "neither a jwt, a tokens nor an apiKeys section to authenticate with"},
 	"the rule of the docs":             {spec: conditional(`scopes: {all: [orders:write]}, claims: [{claim: realm_access.roles, any: [support, admin]}], clientAddresses: [10.0.0.0/8]`)},
 	"every condition":                  {spec: conditional(`require: Authenticated, scopes: {any: [a]}, claims: [{claim: a, all: [b]}], providers: [a], notClientAddresses: ["::1"], hosts: ["*.a.example"], headers: [{name: X-A, values: [b]}, {name: X-B, prefix: b}, {name: X-C, present: false}], expression: "true"`)},
 	"conditions of an anonymous rule":  {spec: conditional(`require: Anonymous, clientAddresses: [10.0.0.0/8], hosts: [a.example], headers: [{name: X-A, present: true}]`)},
@@ -101,7 +108,7 @@ var validations = map[string]validation{
 	"a header without a value":         {spec: conditional(`headers: [{name: X-A}]`), wantErr: "such as {name: X-Env, values: [staging]}"},
 	"a header with two conditions":     {spec: conditional(`headers: [{name: X-A, prefix: a, present: true}]`), wantErr: "such as {name: X-Env, values: [staging]}"},
 	"a condition's header with _":      {spec: conditional(`headers: [{name: X_A, prefix: a}]`), wantErr: "such as X-Env"},
-	"rule Authenticated without":       {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`, wantErr: "neither a jwt nor a tokens section to authenticate with"},
+	"rule Authenticated without":       {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`, wantErr: "neither a jwt, a tokens nor an apiKeys section to authenticate with"},
 	"keyed by Subject with jwt":        {spec: limit(`limit: 1/second, keyBy: [{type: Subject}]`)},
 	"keyed by Subject without":         {spec: `{selector: {}, rateLimits: [{name: a, limit: 1/second, keyBy: [{type: Subject}]}]}`, wantErr: "keyed by Subject or Claim"},
 	"the limits of the issue": {spec: limit(`keyBy: [{type: Subject}], limit: 10/minute,
@@ -259,7 +266,7 @@ var validations = map[string]validation{
 	"a session for ever":                    {spec: strings.Replace(tokens(``), "{selector", "{sessions: {absoluteTimeout: 9000h}, selector", 1), wantErr: "absoluteTimeout is not between 1s and 8760h"},
 	"a refresh token for ever":              {spec: tokens(`, refreshLifetime: 9000h`), wantErr: "refreshLifetime is not between 1s and 8760h"},
 	"revocation of providers' tokens":       {spec: `{selector: {}, ` + jwt + `, revocation: {maxStaleness: 10s, onFailure: Allow}}`},
-	"revocation of nothing":                 {spec: `{selector: {}, revocation: {}}`, wantErr: "there are no tokens to revoke"},
+	"revocation of nothing":                 {spec: `{selector: {}, revocation: {}}`, wantErr: "there are no tokens or keys to revoke"},
 	"revocation in no time":                 {spec: `{selector: {}, ` + jwt + `, revocation: {maxStaleness: 10ms}}`, wantErr: "maxStaleness is not between 1s"},
 	"back-channel logout":                   {spec: provider(good + `, backChannelLogout: {}`)},
 	"back-channel logout for nobody":        {spec: provider(`requiredClaims: [{claim: c}], algorithms: [RS256], jwks: {inline: "{}"}, backChannelLogout: {}`), wantErr: "backChannelLogout needs clientIDs"},
@@ -391,3 +398,6 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 		t.Errorf("error = %v", err)
 	}
 }
+
+// keysRef is the key file of a section of API keys.
+const keysRef = `keysRef: {secretKeyRef: {name: shop-keys, key: keys.yaml}}`

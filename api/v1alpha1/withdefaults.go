@@ -32,7 +32,14 @@ func (s *SecurityPolicySpec) WithDefaults() SecurityPolicySpec {
 	if out.Sessions != nil {
 		out.Sessions.setDefaults(out.Tokens)
 	}
-	out.Authorization.setDefaults(out.JWT != nil || out.Tokens != nil)
+	out.Authorization.setDefaults(out.JWT != nil || out.Tokens != nil || out.APIKeys != nil)
+	if a := out.APIKeys; a != nil {
+		if len(a.From) == 0 {
+			a.From = []APIKeyLocation{{Header: DefaultAPIKeyHeader}}
+		}
+		setFormats(a.ClaimsToHeaders)
+		set(&a.Mode, DefaultMode)
+	}
 	if out.LoginProtection != nil {
 		out.LoginProtection.setDefaults()
 	}

@@ -35,6 +35,6 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newLintCommand(), newCompileCommand(), newRunCommand(), newTestCommand(), newTokenCommand(), newRevokeCommand(), newSessionsCommand(), newInitCommand())
+	root.AddCommand(newLintCommand(), newCompileCommand(), newRunCommand(), newTestCommand(), newTokenCommand(), newAPIKeyCommand(), newRevokeCommand(), newSessionsCommand(), newInitCommand())
 	return root
 }

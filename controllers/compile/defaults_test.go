@@ -30,6 +30,7 @@ SecurityPolicy:
     headers: {}
     compression: {}
     passwordPolicy: {hash: {}, rules: {}, routes: [{match: [{paths: [/register]}], password: {json: password}}]}
+    apiKeys: {keysRef: {secretKeyRef: {name: k, key: k}}, claimsToHeaders: [{claim: sub, header: X-C}]}
 SidecarClass:
   spec:
     connections: {}
@@ -75,6 +76,9 @@ var others = map[string]string{
 	"SecurityPolicy.spec.jwt.providers[].leeway":                   "1m",
 	"SecurityPolicy.spec.jwt.providers[].claimsToHeaders[].format": "JSON",
 	"SecurityPolicy.spec.tokens.claimsToHeaders[].format":          "JSON",
+	"SecurityPolicy.spec.apiKeys.claimsToHeaders[].format":         "JSON",
+	"SecurityPolicy.spec.apiKeys.from":                             "[{header: X-Key}]",
+	"SecurityPolicy.spec.apiKeys.mode":                             "Shadow",
 	"SecurityPolicy.spec.tokens.fieldEncoding":                     "Percent",
 	"SecurityPolicy.spec.tokens.algorithm":                         "EdDSA",
 	"SecurityPolicy.spec.tokens.accessLifetime":                    "1m",
