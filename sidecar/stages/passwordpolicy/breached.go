@@ -41,5 +41,5 @@ func (p *Policy) lookUp(ctx context.Context, field, password string, record reco
 	if count < p.Breached.MinCount {
 		return nil, nil
 	}
-	return []httperr.FieldError{{Field: field, Code: httperr.Code(Breached), Detail: "The password is known from a data breach. Do not use it anywhere."}}, nil
+	return []httperr.FieldError{{Field: field, Code: string(Breached), Detail: "The password is known from a data breach. Do not use it anywhere."}}, nil
 }

@@ -121,7 +121,7 @@ func (p *Policy) judge(m *Route, r *http.Request) error {
 func (p *Policy) Check(ctx context.Context, password, account string) error {
 	var failed []httperr.FieldError
 	for _, f := range p.Rules.Judge(password, account) {
-		failed = append(failed, httperr.FieldError{Field: "password", Code: httperr.Code(f.Code), Detail: f.Detail})
+		failed = append(failed, httperr.FieldError{Field: "password", Code: string(f.Code), Detail: f.Detail})
 	}
 	record := func(rule request.Rule, e *httperr.Error) bool {
 		d := event.Decision{Stage: rule.Stage, Rule: rule.Name, Shadow: rule.Shadow || p.PolicyShadow, Err: e}
@@ -157,7 +157,7 @@ func (p *Policy) rule(code passwordrules.Code) request.Rule {
 func refusal(failed []httperr.FieldError) *httperr.Error {
 	e := &httperr.Error{Status: http.StatusUnprocessableEntity, Code: "password-refused", Detail: "Choose another password.", Errors: failed}
 	for _, f := range failed {
-		e.Cause = errors.Join(e.Cause, errors.New(string(f.Code)))
+		e.Cause = errors.Join(e.Cause, errors.New(f.Code))
 	}
 	return e.With("Cache-Control", "no-store").With("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 }
