@@ -30,7 +30,7 @@ authorization: {rules: [{name: a, match: [{paths: [/a]}]}]}
 rateLimits: [{name: a, limit: 5/minute}]
 headers: {}
 compression: {}
-passwordPolicy: {hash: {}, rules: {}, routes: [{match: [{paths: [/register]}], password: {json: password}}]}
+passwordPolicy: {hash: {}, rules: {breachedPasswords: {url: "https://p.example.com/range"}}, routes: [{match: [{paths: [/register]}], password: {json: password}}]}
 apiKeys: {keysRef: {secretKeyRef: {name: k, key: k}}, claimsToHeaders: [{claim: sub, header: X-C}]}
 `
 

@@ -34,6 +34,9 @@ type PasswordRules struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=4
 	MinScore int32 `json:"minScore,omitempty"`
+	// BreachedPasswords refuses passwords that are known from data breaches. If it is unset, no server is asked.
+	// +optional
+	BreachedPasswords *BreachedPasswords `json:"breachedPasswords,omitempty"`
 	// Require lists kinds of characters of which a password needs one. NIST says that such rules shall not be imposed, because users
 	// meet them in ways that are easy to guess.
 	// +optional
@@ -63,7 +66,7 @@ const (
 type PasswordCharacters string
 
 // PasswordRule is the code of a rule.
-// +kubebuilder:validation:Enum=missing;too-short;too-long;invalid-characters;common;context-word;too-weak;missing-lower;missing-upper;missing-digit;missing-symbol;confirmation-mismatch;body
+// +kubebuilder:validation:Enum=missing;too-short;too-long;invalid-characters;common;context-word;too-weak;missing-lower;missing-upper;missing-digit;missing-symbol;breached;confirmation-mismatch;body
 type PasswordRule string
 
 // PasswordRoute is a route with which users register, or reset or change their password.
@@ -124,6 +127,9 @@ func (p *PasswordPolicy) setRuleDefaults() {
 	set(&r.MinLength, DefaultPasswordMinLength)
 	set(&r.MaxLength, DefaultPasswordMaxLength)
 	set(&r.Blocklist, DefaultPasswordBlocklist)
+	if r.BreachedPasswords != nil {
+		r.BreachedPasswords.setDefaults()
+	}
 	for i := range p.Routes {
 		for j := range p.Routes[i].Match {
 			if m := &p.Routes[i].Match[j]; len(m.Methods) == 0 {

@@ -148,6 +148,18 @@ func TestFindings(t *testing.T) {
 			spec:      `apiKeys: {from: [{header: Host}], keysRef: {secretKeyRef: {name: k, key: k}}}`,
 			wantField: "spec.apiKeys.from[0].header", wantMessage: "cannot carry", wantSeverity: compile.Error,
 		},
+		"passwords that are short": {
+			spec:      `passwordPolicy: {rules: {minLength: 8}}`,
+			wantField: "spec.passwordPolicy.rules.minLength", wantMessage: "secondFactor: true", wantSeverity: compile.Warning,
+		},
+		"passwords of kinds of characters": {
+			spec:      `passwordPolicy: {rules: {require: [Digit]}}`,
+			wantField: "spec.passwordPolicy.rules.require", wantMessage: "shall not be imposed", wantSeverity: compile.Warning,
+		},
+		"passwords that are common": {
+			spec:      `passwordPolicy: {rules: {blocklist: None}}`,
+			wantField: "spec.passwordPolicy.rules.blocklist", wantMessage: "write Common", wantSeverity: compile.Warning,
+		},
 		"hashes that are too cheap": {
 			spec:      `passwordPolicy: {hash: {argon2id: {passes: 1}}}`,
 			wantField: "spec.passwordPolicy.hash.argon2id.memory", wantMessage: "less than the 47104 KiB", wantSeverity: compile.Error,
