@@ -81,7 +81,7 @@ func (t *translation) renderClass() []byte {
 func (t *translation) renderPolicy() []byte {
 	p := &page{}
 	key, value, _ := strings.Cut(t.Selector, "=")
-	p.line("# Written by postern init; the values are yours to change. In Shadow mode nothing is refused, and no token is issued.")
+	p.line("# Written by postern init; the values are yours to change. In Shadow mode nothing is refused.")
 	p.line("apiVersion: postern.dev/v1alpha1\nkind: SecurityPolicy\nmetadata: {name: %s, namespace: %s}\nspec:", quote(t.Name), quote(t.Namespace))
 	p.line("  selector: {matchLabels: {%s: %s}}", quote(key), quote(value))
 	p.line("  sidecarClassName: %s\n  mode: Shadow\n  ports: [{port: %d}]", quote(t.Name), t.Port)
