@@ -71,26 +71,6 @@ func (c *checker) matches(field string, matches []compiled.Match) {
 	}
 }
 
-func (c *checker) authorization(a *compiled.Authorization) {
-	require := func(field string, r compiled.Requirement) {
-		c.add(field, oneOf(r, compiled.RequireAuthenticated, compiled.RequireAnonymous, compiled.RequireDeny))
-	}
-	require("spec.authorization.default", a.Default)
-	c.mode("spec.authorization.mode", a.Mode)
-	for i, r := range a.Rules {
-		field := at("spec.authorization.rules", i)
-		if r.Name == "" {
-			c.addf(field+".name", "the name is empty; write one that logs and metrics can show, for example public")
-		}
-		if len(r.Match) == 0 {
-			c.addf(field+".match", "the rule matches nothing; write at least one match, for example {paths: [/public/**]}")
-		}
-		c.matches(field+".match", r.Match)
-		require(field+".require", r.Require)
-		c.mode(field+".mode", r.Mode)
-	}
-}
-
 // maxKeyParts is the maximum number of parts in a limit's key.
 const maxKeyParts = 8
 

@@ -17,4 +17,7 @@ type (
 	ClaimMembers    = compiled.ClaimMembers
 	ClaimToHeader   = compiled.ClaimToHeader
 	Duration        = compiled.Duration
+	RuleConditions  = compiled.Conditions
+	ClaimCondition  = compiled.ClaimCondition
+	HeaderCondition = compiled.HeaderCondition
 )

@@ -47,13 +47,15 @@ type Policy struct {
 	Revocation    *Revocation     `json:"revocation,omitempty"`
 	RevokedTokens []RevokedTokens `json:"revokedTokens,omitempty"`
 	Passwords     *Passwords      `json:"passwords,omitempty"`
-	RateLimits    []RateLimit     `json:"rateLimits,omitempty"`
-	Headers       *Headers        `json:"headers,omitempty"`
-	CORS          *CORS           `json:"cors,omitempty"`
-	Compression   *Compression    `json:"compression,omitempty"`
-	Sidecar       SidecarOptions  `json:"sidecar"`
-	Redis         *Redis          `json:"redis,omitempty"`
-	Vault         *Vault          `json:"vault,omitempty"`
+	// LoginProtection is nil if no route is protected.
+	LoginProtection *LoginProtection `json:"loginProtection,omitempty"`
+	RateLimits      []RateLimit      `json:"rateLimits,omitempty"`
+	Headers         *Headers         `json:"headers,omitempty"`
+	CORS            *CORS            `json:"cors,omitempty"`
+	Compression     *Compression     `json:"compression,omitempty"`
+	Sidecar         SidecarOptions   `json:"sidecar"`
+	Redis           *Redis           `json:"redis,omitempty"`
+	Vault           *Vault           `json:"vault,omitempty"`
 }
 
 // Mode says whether a refusal is enforced, or only counted and logged.
@@ -291,6 +293,7 @@ type AuthorizationRule struct {
 	Match   []Match     `json:"match"`
 	Require Requirement `json:"require"`
 	Mode    Mode        `json:"mode"`
+	Conditions
 }
 
 // RateLimit limits the matching requests per key: Limit requests per Period in the long run, and Burst at once.

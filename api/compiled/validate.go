@@ -41,6 +41,7 @@ func (p *Policy) Validate() error {
 	if p.Vault != nil {
 		add(wrap(p.Vault.validate(), "vault"))
 	}
+	add(wrap(p.LoginProtection.validate(), "loginProtection"))
 	add(p.validateTokens())
 	add(p.validateSecrets())
 	return errors.Join(errs...)

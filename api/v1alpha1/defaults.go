@@ -52,6 +52,7 @@ const (
 	DefaultPrefix                    = "/auth"
 	DefaultClearSiteData             = ClearCache
 	DefaultCacheControl              = CacheNoStore
+	DefaultRequire                   = RequireAuthenticated
 	DefaultLoginMethod               = http.MethodPost
 
 	DefaultMaxStaleness        Duration = "5s"
@@ -63,6 +64,21 @@ const (
 	DefaultWhenMemoryFull             = WhenMemoryFullEvict
 	DefaultBind                       = "None"
 	DefaultSessionsOnFailure          = FailDeny
+
+	DefaultLoginResponse            = LoginResponseSame
+	DefaultLoginOnFailure           = FailDeny
+	DefaultAccountFailures int32    = 5
+	DefaultAddressFailures int32    = 50
+	DefaultGlobalFailures  int32    = 200
+	DefaultDeviceFailures  int32    = 5
+	DefaultLoginWithin     Duration = "15m"
+	DefaultGlobalWithin    Duration = "5m"
+	DefaultAccountLock     Duration = "1m"
+	DefaultAddressLock     Duration = "5m"
+	DefaultMaxLock         Duration = "1h"
+	DefaultRememberDevice  Duration = "2160h"
+	DefaultAccountResets   Rate     = "3/hour"
+	DefaultAddressResets   Rate     = "10/hour"
 
 	DefaultRateLimitKey             = KeyClientAddress
 	DefaultRateLimitOnFailure       = FailAllow
@@ -128,6 +144,25 @@ func policyDefaults() []Default {
 		{Field: spec + "paths.routes[].emptySegments", Text: "the value of paths.emptySegments"},
 		{Field: spec + "vaultRole", Text: "the role of the class"},
 
+		{Field: spec + "loginProtection.routes[].kind", Value: string(LoginRouteLogin)},
+		{Field: spec + "loginProtection.routes[].failure.statuses", Text: "401, 403 and 422, if failure is unset on a route of kind Login"},
+		{Field: spec + "loginProtection.perAccount.failures", Value: number(DefaultAccountFailures)},
+		{Field: spec + "loginProtection.perAccount.within", Value: string(DefaultLoginWithin)},
+		{Field: spec + "loginProtection.perAccount.lockFor", Value: string(DefaultAccountLock)},
+		{Field: spec + "loginProtection.perAccount.maxLock", Value: string(DefaultMaxLock)},
+		{Field: spec + "loginProtection.perAddress.failures", Value: number(DefaultAddressFailures)},
+		{Field: spec + "loginProtection.perAddress.within", Value: string(DefaultLoginWithin)},
+		{Field: spec + "loginProtection.perAddress.lockFor", Value: string(DefaultAddressLock)},
+		{Field: spec + "loginProtection.perAddress.maxLock", Value: string(DefaultMaxLock)},
+		{Field: spec + "loginProtection.global.failures", Value: number(DefaultGlobalFailures)},
+		{Field: spec + "loginProtection.global.within", Value: string(DefaultGlobalWithin)},
+		{Field: spec + "loginProtection.resets.perAccount", Value: string(DefaultAccountResets)},
+		{Field: spec + "loginProtection.resets.perAddress", Value: string(DefaultAddressResets)},
+		{Field: spec + "loginProtection.knownDevices.failures", Value: number(DefaultDeviceFailures)},
+		{Field: spec + "loginProtection.knownDevices.rememberFor", Value: string(DefaultRememberDevice)},
+		{Field: spec + "loginProtection.response", Value: string(DefaultLoginResponse)},
+		{Field: spec + "loginProtection.onFailure", Value: string(DefaultLoginOnFailure)},
+		{Field: spec + "loginProtection.mode", Value: string(DefaultMode)},
 		{Field: spec + "jwt.providers[].from", Text: "the Authorization header with the Bearer scheme"},
 		{Field: spec + "jwt.providers[].tokenTypes", Text: "JWT, at+jwt and application/at+jwt, and tokens without typ"},
 		{Field: spec + "jwt.providers[].claimsToHeaders[].format", Value: string(DefaultFormat)},
@@ -170,6 +205,7 @@ func policyDefaults() []Default {
 		{Field: spec + "authorization.default", Text: "Authenticated if the policy has jwt or tokens, otherwise Anonymous"},
 		{Field: spec + "authorization.mode", Value: string(DefaultMode)},
 		{Field: spec + "authorization.cacheControl", Value: string(DefaultCacheControl)},
+		{Field: spec + "authorization.rules[].require", Value: string(DefaultRequire)},
 		{Field: spec + "authorization.rules[].mode", Value: string(DefaultMode)},
 
 		{Field: spec + "rateLimits[].burst", Text: "the number of requests in limit"},

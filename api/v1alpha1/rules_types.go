@@ -23,8 +23,8 @@ type Authorization struct {
 	// +optional
 	Mode Mode `json:"mode,omitempty"`
 
-	// CacheControl is what happens to responses of routes that require Authenticated and whose app sends none of Cache-Control, Expires
-	// and Pragma. With NoStore they get Cache-Control: no-store, so that no cache keeps them and the browser's Back button does not show
+	// CacheControl is what happens to responses of routes that require Authenticated or have conditions, and whose app sends none of
+	// Cache-Control, Expires and Pragma. With NoStore they get Cache-Control: no-store, so that no cache keeps them and the browser's Back button does not show
 	// them after a logout. With Unchanged they stay as they are.
 	// +optional
 	CacheControl CacheControl `json:"cacheControl,omitempty"`
@@ -49,6 +49,9 @@ const (
 )
 
 // AuthorizationRule is what the requests that it matches require.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.require) || self.require != 'Deny' || !(has(self.claims) || has(self.scopes) || has(self.providers) || has(self.clientAddresses) || has(self.notClientAddresses) || has(self.hosts) || has(self.headers) || has(self.expression))",message="Deny refuses every caller, so conditions change nothing: remove them, or write require: Authenticated to let the callers pass for whom they hold"
+// +kubebuilder:validation:XValidation:rule="!has(self.require) || self.require != 'Anonymous' || !(has(self.claims) || has(self.scopes) || has(self.providers))",message="claims, scopes and providers are conditions for the caller's token, and Anonymous requires none: write require: Authenticated"
 type AuthorizationRule struct {
 	// Name of the rule in logs and metrics.
 	// +kubebuilder:validation:MaxLength=63
@@ -60,7 +63,11 @@ type AuthorizationRule struct {
 	// +kubebuilder:validation:MaxItems=16
 	Match []RouteMatch `json:"match"`
 	// Require is what the caller needs: Authenticated requires a valid token, Anonymous requires nothing, Deny refuses every caller.
-	Require Requirement `json:"require"`
+	// +optional
+	Require Requirement `json:"require,omitempty"`
+
+	AuthorizationConditions `json:",inline"`
+
 	// Mode of this rule: Enforce refuses requests, Shadow only counts and logs them.
 	// +optional
 	Mode Mode `json:"mode,omitempty"`

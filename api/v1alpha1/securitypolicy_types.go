@@ -39,7 +39,7 @@ type SecurityPolicyList struct {
 // SecurityPolicySpec is what the sidecars enforce. Every section is optional: a section that is left out enforces nothing.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || !has(self.authorization) || !has(self.authorization.default) || self.authorization.default != 'Authenticated'",message="authorization.default is Authenticated, but there is neither a jwt nor a tokens section to authenticate with: add jwt.providers, or write default: Anonymous or default: Deny"
-// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || !has(self.authorization) || !has(self.authorization.rules) || self.authorization.rules.all(r, r.require != 'Authenticated')",message="a rule of authorization requires Authenticated, but there is neither a jwt nor a tokens section to authenticate with: add jwt.providers"
+// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || !has(self.authorization) || !has(self.authorization.rules) || self.authorization.rules.all(r, has(r.require) && r.require != 'Authenticated')",message="a rule of authorization requires Authenticated, but there is neither a jwt nor a tokens section to authenticate with: add jwt.providers"
 // +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || !has(self.rateLimits) || self.rateLimits.all(l, !has(l.keyBy) || l.keyBy.all(k, k.type != 'Subject' && k.type != 'Claim'))",message="a rate limit is keyed by Subject or Claim, but there is no jwt or tokens section that identifies callers: add jwt.providers, or write keyBy: [{type: ClientAddress}]"
 // +kubebuilder:validation:XValidation:rule="!has(self.jwt) || !has(self.tokens) || self.jwt.providers.all(p, !has(p.issuer) || p.issuer != self.tokens.issuer)",message="a provider of jwt has the issuer of tokens: the policy's own tokens are accepted without a provider; remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.sessions) || has(self.tokens) || (has(self.jwt) && has(self.sessions.subjectFrom))",message="there is nothing to keep sessions of: add a tokens section, or a jwt section with sessions.subjectFrom: sid"
@@ -135,6 +135,10 @@ type SecurityPolicySpec struct {
 	// Compression compresses responses for clients that accept it.
 	// +optional
 	Compression *Compression `json:"compression,omitempty"`
+
+	// LoginProtection stops the guessing of passwords on the app's own login routes.
+	// +optional
+	LoginProtection *LoginProtection `json:"loginProtection,omitempty"`
 
 	// PasswordPolicy configures how the loopback API hashes passwords for the app.
 	// +optional

@@ -32,6 +32,11 @@ func provider(rest string) string {
 	return `{selector: {}, jwt: {providers: [{name: a, issuer: i, ` + rest + `}]}}`
 }
 
+// conditional returns a policy with one rule.
+func conditional(rest string) string {
+	return `{selector: {}, ` + jwt + `, authorization: {rules: [{name: a, match: [{paths: [/a]}], ` + rest + `}]}}`
+}
+
 func limit(rest string) string {
 	return `{selector: {}, ` + jwt + `, rateLimits: [{name: a, ` + rest + `}]}`
 }
@@ -77,6 +82,25 @@ var validations = map[string]validation{
 	"default Authenticated without":    {spec: `{selector: {}, authorization: {default: Authenticated}}`, wantErr: "neither a jwt nor a tokens section to authenticate with"},
 	"default Deny without jwt":         {spec: `{selector: {}, authorization: {default: Deny}}`},
 	"rule Authenticated with jwt":      {spec: `{selector: {}, ` + jwt + `, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`},
+	"a rule without require or jwt":    {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}]}]}}`, wantErr: "neither a jwt nor a tokens section to authenticate with"},
+	"the rule of the docs":             {spec: conditional(`scopes: {all: [orders:write]}, claims: [{claim: realm_access.roles, any: [support, admin]}], clientAddresses: [10.0.0.0/8]`)},
+	"every condition":                  {spec: conditional(`require: Authenticated, scopes: {any: [a]}, claims: [{claim: a, all: [b]}], providers: [a], notClientAddresses: ["::1"], hosts: ["*.a.example"], headers: [{name: X-A, values: [b]}, {name: X-B, prefix: b}, {name: X-C, present: false}], expression: "true"`)},
+	"conditions of an anonymous rule":  {spec: conditional(`require: Anonymous, clientAddresses: [10.0.0.0/8], hosts: [a.example], headers: [{name: X-A, present: true}]`)},
+	"claims of an anonymous rule":      {spec: conditional(`require: Anonymous, claims: [{claim: a, any: [b]}]`), wantErr: "Anonymous requires none: write require: Authenticated"},
+	"scopes of an anonymous rule":      {spec: conditional(`require: Anonymous, scopes: {any: [b]}`), wantErr: "Anonymous requires none: write require: Authenticated"},
+	"providers of an anonymous rule":   {spec: conditional(`require: Anonymous, providers: [a]`), wantErr: "Anonymous requires none: write require: Authenticated"},
+	"scopes of a closed rule":          {spec: conditional(`require: Deny, scopes: {any: [b]}`), wantErr: "Deny refuses every caller"},
+	"addresses of a closed rule":       {spec: conditional(`require: Deny, clientAddresses: [10.0.0.0/8]`), wantErr: "Deny refuses every caller"},
+	"other addresses of a closed rule": {spec: conditional(`require: Deny, notClientAddresses: [10.0.0.0/8]`), wantErr: "Deny refuses every caller"},
+	"hosts of a closed rule":           {spec: conditional(`require: Deny, hosts: [a]`), wantErr: "Deny refuses every caller"},
+	"headers of a closed rule":         {spec: conditional(`require: Deny, headers: [{name: X-A, prefix: a}]`), wantErr: "Deny refuses every caller"},
+	"an expression of a closed rule":   {spec: conditional(`require: Deny, expression: "true"`), wantErr: "Deny refuses every caller"},
+	"a claim of any value":             {spec: conditional(`claims: [{claim: a}]`), wantErr: "such as {claim: realm_access.roles, any: [admin]}"},
+	"scopes that are none":             {spec: conditional(`scopes: {}`), wantErr: "such as {all: [orders:write]}"},
+	"no client addresses":              {spec: conditional(`clientAddresses: []`), wantErr: "should have at least 1 items"},
+	"a header without a value":         {spec: conditional(`headers: [{name: X-A}]`), wantErr: "such as {name: X-Env, values: [staging]}"},
+	"a header with two conditions":     {spec: conditional(`headers: [{name: X-A, prefix: a, present: true}]`), wantErr: "such as {name: X-Env, values: [staging]}"},
+	"a condition's header with _":      {spec: conditional(`headers: [{name: X_A, prefix: a}]`), wantErr: "such as X-Env"},
 	"rule Authenticated without":       {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`, wantErr: "neither a jwt nor a tokens section to authenticate with"},
 	"keyed by Subject with jwt":        {spec: limit(`limit: 1/second, keyBy: [{type: Subject}]`)},
 	"keyed by Subject without":         {spec: `{selector: {}, rateLimits: [{name: a, limit: 1/second, keyBy: [{type: Subject}]}]}`, wantErr: "keyed by Subject or Claim"},

@@ -33,6 +33,9 @@ func (s *SecurityPolicySpec) WithDefaults() SecurityPolicySpec {
 		out.Sessions.setDefaults(out.Tokens)
 	}
 	out.Authorization.setDefaults(out.JWT != nil || out.Tokens != nil)
+	if out.LoginProtection != nil {
+		out.LoginProtection.setDefaults()
+	}
 	for i := range out.RateLimits {
 		out.RateLimits[i].setDefaults()
 	}
@@ -83,6 +86,37 @@ func (o *PathOptions) inherit(from *PathOptions) {
 	set(&o.Backslash, from.Backslash)
 	set(&o.DoubleEncoding, from.DoubleEncoding)
 	set(&o.EmptySegments, from.EmptySegments)
+}
+
+func (p *LoginProtection) setDefaults() {
+	for i := range p.Routes {
+		r := &p.Routes[i]
+		set(&r.Kind, LoginRouteLogin)
+		if r.Kind == LoginRouteLogin && r.Failure == nil {
+			r.Failure = &LoginFailure{Statuses: []int32{401, 403, 422}}
+		}
+	}
+	p.PerAccount.setDefaults(DefaultAccountFailures, DefaultAccountLock)
+	p.PerAddress.setDefaults(DefaultAddressFailures, DefaultAddressLock)
+	set(&p.Global.Failures, DefaultGlobalFailures)
+	set(&p.Global.Within, DefaultGlobalWithin)
+	set(&p.Resets.PerAccount, DefaultAccountResets)
+	set(&p.Resets.PerAddress, DefaultAddressResets)
+	if p.KnownDevices.Failures == nil {
+		failures := DefaultDeviceFailures
+		p.KnownDevices.Failures = &failures
+	}
+	set(&p.KnownDevices.RememberFor, DefaultRememberDevice)
+	set(&p.Response, DefaultLoginResponse)
+	set(&p.OnFailure, DefaultLoginOnFailure)
+	set(&p.Mode, DefaultMode)
+}
+
+func (l *LoginLimit) setDefaults(failures int32, lock Duration) {
+	set(&l.Failures, failures)
+	set(&l.Within, DefaultLoginWithin)
+	set(&l.LockFor, lock)
+	set(&l.MaxLock, DefaultMaxLock)
 }
 
 func (p *JWTProvider) setDefaults() {
@@ -159,6 +193,7 @@ func (a *Authorization) setDefaults(authenticates bool) {
 	set(&a.Mode, DefaultMode)
 	set(&a.CacheControl, DefaultCacheControl)
 	for i := range a.Rules {
+		set(&a.Rules[i].Require, DefaultRequire)
 		set(&a.Rules[i].Mode, DefaultMode)
 	}
 }

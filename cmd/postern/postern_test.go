@@ -72,7 +72,8 @@ func TestLint(t *testing.T) {
 		wantLine      string
 	}{
 		"valid":               {"forwardToken: true", "forwardToken: false", false, "-: 1 policy is valid"},
-		"violates the schema": {"5/minute", "5/fortnight", true, "-:44: error: SecurityPolicy/orders: spec.rateLimits[0].limit:"},
+		"an expression":       {`headers["x-tenant"]`, `headers["X-Tenant"]`, true, `spec.authorization.rules[1].expression: line 1, column 64: names of headers are in lower case: write "x-tenant"`},
+		"violates the schema": {"5/minute", "5/fortnight", true, "-:50: error: SecurityPolicy/orders: spec.rateLimits[0].limit:"},
 		"violates a CEL rule": {"[RS256, ES256]", "[RS256, HS256]", true, "-:26: error: SecurityPolicy/orders: spec.jwt.providers[0]:"},
 		"rejected by a stage": {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, `jwks: {inline: '{"keys":[]}'}`, true, "error: SecurityPolicy/orders: spec.jwt.providers[0].jwks.inline: "},
 		"open route":          {"[/public/**, /healthz]", "[/**]", false, "-: 1 policy is valid"},

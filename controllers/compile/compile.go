@@ -116,6 +116,7 @@ func (c *compiler) policy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.SecurityPo
 		Sessions:        c.sessions(spec),
 		Revocation:      c.revocation(spec.Revocation),
 		Passwords:       c.passwords(spec.PasswordPolicy),
+		LoginProtection: c.loginProtection(spec.LoginProtection),
 		Authorization:   c.authorization(spec),
 		Headers:         headers(spec.Headers),
 		CORS:            c.cors(spec.CORS),

@@ -24,8 +24,9 @@ SecurityPolicy:
     tokens: {issuer: "https://a.example.com", audiences: [x], claimsToHeaders: [{claim: sub, header: X-B}], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
     revocation: {}
     sessions: {}
-    authorization: {rules: [{name: a, match: [{paths: [/a]}], require: Anonymous}]}
+    authorization: {rules: [{name: a, match: [{paths: [/a]}]}]}
     rateLimits: [{name: a, limit: 5/minute}]
+    loginProtection: {routes: [{name: a, match: [{paths: [/login]}], account: {json: email}}]}
     headers: {}
     compression: {}
     passwordPolicy: {hash: {}}
@@ -47,6 +48,24 @@ var others = map[string]string{
 	"SecurityPolicy.spec.paths.backslash":                          "Keep",
 	"SecurityPolicy.spec.paths.doubleEncoding":                     "Keep",
 	"SecurityPolicy.spec.paths.emptySegments":                      "Reject",
+	"SecurityPolicy.spec.loginProtection.routes[].kind":            "PasswordReset",
+	"SecurityPolicy.spec.loginProtection.perAccount.failures":      "6",
+	"SecurityPolicy.spec.loginProtection.perAccount.within":        "16m",
+	"SecurityPolicy.spec.loginProtection.perAccount.lockFor":       "2m",
+	"SecurityPolicy.spec.loginProtection.perAccount.maxLock":       "2h",
+	"SecurityPolicy.spec.loginProtection.perAddress.failures":      "6",
+	"SecurityPolicy.spec.loginProtection.perAddress.within":        "16m",
+	"SecurityPolicy.spec.loginProtection.perAddress.lockFor":       "2m",
+	"SecurityPolicy.spec.loginProtection.perAddress.maxLock":       "2h",
+	"SecurityPolicy.spec.loginProtection.global.failures":          "7",
+	"SecurityPolicy.spec.loginProtection.global.within":            "6m",
+	"SecurityPolicy.spec.loginProtection.resets.perAccount":        "4/hour",
+	"SecurityPolicy.spec.loginProtection.resets.perAddress":        "11/hour",
+	"SecurityPolicy.spec.loginProtection.knownDevices.failures":    "0",
+	"SecurityPolicy.spec.loginProtection.knownDevices.rememberFor": "1h",
+	"SecurityPolicy.spec.loginProtection.response":                 "TooManyRequests",
+	"SecurityPolicy.spec.loginProtection.onFailure":                "Allow",
+	"SecurityPolicy.spec.loginProtection.mode":                     "Shadow",
 	"SecurityPolicy.spec.jwt.providers[].legacy.subjectClaim":      "user.id",
 	"SecurityPolicy.spec.jwt.providers[].legacy.shortSecret":       "Allow",
 	"SecurityPolicy.spec.jwt.providers[].leeway":                   "1m",
@@ -78,6 +97,7 @@ var others = map[string]string{
 	"SecurityPolicy.spec.sessions.mode":                            "Shadow",
 	"SecurityPolicy.spec.authorization.mode":                       "Shadow",
 	"SecurityPolicy.spec.authorization.rules[].mode":               "Shadow",
+	"SecurityPolicy.spec.authorization.rules[].require":            "Deny",
 	"SecurityPolicy.spec.rateLimits[].keyBy":                       "[{type: Route}]",
 	"SecurityPolicy.spec.rateLimits[].mode":                        "Shadow",
 	"SecurityPolicy.spec.rateLimits[].onFailure":                   "Deny",

@@ -1,30 +1,9 @@
 package compile
 
 import (
-	"fmt"
-
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 )
-
-func (c *compiler) authorization(spec *v1alpha1.SecurityPolicySpec) compiled.Authorization {
-	a := compiled.Authorization{Default: compiled.Requirement(spec.Authorization.Default), Mode: compiled.Mode(spec.Authorization.Mode)}
-	a.CacheControl = string(spec.Authorization.CacheControl)
-	for i, r := range spec.Authorization.Rules {
-		a.Rules = append(a.Rules, compiled.AuthorizationRule{
-			Name: r.Name, Match: matches(r.Match), Require: compiled.Requirement(r.Require), Mode: compiled.Mode(r.Mode),
-		})
-		c.needsProvider(spec, fmt.Sprintf("spec.authorization.rules[%d].require", i), r.Require)
-	}
-	c.needsProvider(spec, "spec.authorization.default", v1alpha1.Requirement(a.Default))
-	return a
-}
-
-func (c *compiler) needsProvider(spec *v1alpha1.SecurityPolicySpec, field string, r v1alpha1.Requirement) {
-	if spec.JWT == nil && spec.Tokens == nil && r == v1alpha1.RequireAuthenticated {
-		c.errorf(field, "Authenticated needs a jwt or a tokens section to authenticate with: add jwt.providers, or write Anonymous or Deny")
-	}
-}
 
 func matches(in []v1alpha1.RouteMatch) []compiled.Match {
 	var out []compiled.Match

@@ -39,6 +39,7 @@ func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 	}
 	if direct {
 		c.suspectLimits(p)
+		c.suspectAddresses(p.Authorization.Rules)
 	}
 	if t := p.Tokens; t != nil {
 		c.suspectIssuer("spec.tokens.issuer", t.Issuer)

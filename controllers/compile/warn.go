@@ -2,7 +2,6 @@ package compile
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/posterndev/postern/api/check"
@@ -37,17 +36,12 @@ func (c *compiler) warn(p *compiled.Policy) {
 		}
 	}
 	c.warnKeys(p)
+	c.warnLogins(p)
 	if p.Redis == nil && p.Sessions != nil {
 		c.warnf("spec.sessions", "the SidecarClass has no Redis, so other pods do not know a user who logged in at one pod, and a restart logs "+
 			"all users out: add spec.redis to the class, or run one replica")
 	}
-	left := maxComparisons
-	for i := range p.Authorization.Rules {
-		if by := shadowedBy(p.Authorization.Rules, i, &left); by >= 0 {
-			c.warnf(fmt.Sprintf("spec.authorization.rules[%d]", i),
-				"never applies, because rule %q before it matches all its requests: move this rule before it, or remove one", p.Authorization.Rules[by].Name)
-		}
-	}
+	c.warnUnreachable(p)
 }
 
 // warnLegacy reminds of an exception that must end, and of what is weak about it.
@@ -99,58 +93,4 @@ func adviceFor(reason keyset.Reason) string {
 		return "remove it, and have the issuer replace it if it signs tokens"
 	}
 	return "copy the set from the issuer again, or remove it"
-}
-
-// maxComparisons bounds the comparisons of paths and methods for one policy's warnings: about 20 ms. Within the schema's bounds it
-// could be billions, and the policy is compiled for each new pod.
-const maxComparisons = 1 << 22
-
-// shadowedBy returns the index of an earlier rule with the same matches, or one that matches everything; -1 if none, or if no
-// comparisons are left.
-func shadowedBy(rules []compiled.AuthorizationRule, i int, left *int) int {
-	for j := range i {
-		if matchesAll(rules[j].Match) || covers(rules[j].Match, rules[i].Match, left) {
-			return j
-		}
-	}
-	return -1
-}
-
-func matchesAll(ms []compiled.Match) bool {
-	for _, m := range ms {
-		if len(m.Methods) == 0 && (len(m.Paths) == 0 || slices.Contains(m.Paths, "/**")) {
-			return true
-		}
-	}
-	return false
-}
-
-// covers reports whether every match of b is literally in a.
-func covers(a, b []compiled.Match, left *int) bool {
-	for _, m := range b {
-		found := false
-		for _, n := range a {
-			found = found || (coversList(n.Methods, m.Methods, left) && coversList(n.Paths, m.Paths, left))
-		}
-		if !found {
-			return false
-		}
-	}
-	return true
-}
-
-// coversList reports whether every member of b is in a. An empty list matches everything.
-func coversList(a, b []string, left *int) bool {
-	if len(a) == 0 {
-		return true
-	}
-	if *left -= len(a) * len(b); len(b) == 0 || *left < 0 {
-		return false
-	}
-	for _, s := range b {
-		if !slices.Contains(a, s) {
-			return false
-		}
-	}
-	return true
 }

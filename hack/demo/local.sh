@@ -16,6 +16,7 @@ act_local() {
 	show_local_limit
 	show_local_login
 	show_local_sessions
+	show_local_stuffing
 	show_local_revocation
 	show_local_change
 	show_invalid_change
@@ -101,7 +102,7 @@ show_local_tokens() {
 }
 
 show_local_limit() {
-	local statuses=() guess=(--interface "$OTHER_CLIENT" -X POST -d '{"user":"maria","password":"guess"}' "$POSTERN_URL/login")
+	local statuses=() guess=(--interface "$OTHER_CLIENT" -X POST -H 'Content-Type: application/json' -d '{"user":"maria","password":"guess"}' "$POSTERN_URL/login")
 	SHOW='ratelimit|ratelimit-policy|retry-after'
 	scene "A client guesses passwords: five logins a minute"
 	for _ in {1..5}; do
@@ -124,11 +125,38 @@ show_local_login() {
 	said=$(response_head | grep -i '^postern-subject:' || true)
 	note "without Postern, the app responds to a correct password with: $said"
 	log_in "$POSTERN_URL" "$FIREFOX"
-	command_line "${TRANSPORT_NAME[@]}" -X POST -d '{"user":"maria","password":"demo"}' "$POSTERN_URL/login"
+	DEVICE=$(response_head | sed -nE 's/^set-cookie: (__Host-postern-device-[^;]*).*/\1/ip')
+	command_line "${TRANSPORT_NAME[@]}" -X POST -H 'Content-Type: application/json' -d '{"user":"maria","password":"demo"}' "$POSTERN_URL/login"
 	show_response_tokens
 	check "through Postern, the client gets tokens, and not this header" all "status_is 200" 'test -n "$TOKEN"' "header_absent postern-subject"
 	send -H "Authorization: Bearer $TOKEN" "$POSTERN_URL/whoami"
 	check "with the token, the app gets the caller's name: maria" all "status_is 200" "app_saw X-Auth-Subject maria"
+}
+
+# guess ADDRESS PASSWORD: tries to log in as maria from another address.
+guess() {
+	ask --interface "$1" -X POST -H 'Content-Type: application/json' -d "{\"user\":\"maria\",\"password\":\"$2\"}" "$POSTERN_URL/login"
+}
+
+# show_local_stuffing: many addresses guess the password of one account, so that no limit per address stops them.
+show_local_stuffing() {
+	local i statuses=() wrong login=(-X POST -H 'Content-Type: application/json')
+	SHOW=none
+	scene "Credential stuffing: twelve addresses guess maria's password"
+	for i in {1..12}; do
+		guess "127.0.0.$((100 + i))" "guess $i"
+		statuses+=("$STATUS")
+		[[ $i != 1 ]] || wrong=$(tail -n 1 "$RESPONSE")
+	done
+	command_line "${TRANSPORT_NAME[@]}" --interface 127.0.0.101 "${login[@]}" -d '{"user":"maria","password":"guess 1"}' "$POSTERN_URL/login"
+	printf '     twelve times, from 127.0.0.101 to 127.0.0.112: %s\n' "${statuses[*]}"
+	check "each gets what the app says to a wrong password" test "${statuses[*]}" = "401 401 401 401 401 401 401 401 401 401 401 401"
+	guess 127.0.0.120 demo
+	check "so does an attacker with the right password: the account is locked, and nobody can tell" all "status_is 401" "test '$wrong' = '$(tail -n 1 "$RESPONSE")'"
+	send --interface 127.0.0.121 "${login[@]}" -H "Cookie: $DEVICE" -d '{"user":"maria","password":"demo"}' "$POSTERN_URL/login"
+	check "maria herself logs in: her browser has a cookie of her last login" all "status_is 200" 'test -n "$(member access_token)"'
+	REFUSED=$(curl -q -sS --noproxy '*' "http://$ADMIN/metrics" | sed -nE 's/^postern_login_refused_total\{kind="account",route="login"\} ([0-9]+)$/\1/p')
+	check "$REFUSED of the guesses did not reach the app, and a metric says so" test "${REFUSED:-0}" -ge 3
 }
 
 show_local_sessions() {

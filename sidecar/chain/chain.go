@@ -26,6 +26,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/authz"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
 	"github.com/posterndev/postern/sidecar/stages/compression"
+	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
@@ -111,6 +112,8 @@ type parts struct {
 	keys         func(*compiled.Provider) (authn.Keys, error)
 	hasher       func(*compiled.Passwords) (*password.Hasher, error)
 	store, local ratelimit.Store
+	// logins counts attempts to log in, and localLogins replaces it while it is unavailable.
+	logins, localLogins loginprotection.Store
 	// ring is nil if the policy issues no tokens. index is nil if it has no revocation.
 	ring        *signing.Ring
 	index       *revocation.Index
@@ -133,6 +136,7 @@ type parts struct {
 func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error) {
 	given = parts{
 		keys: a.ProviderKeys, hasher: a.Hasher, store: a.Counters(), local: a.LocalCounters(), sessions: a.Sessions(),
+		logins: a.Logins(), localLogins: a.LocalLogins(),
 		revocations: a.Revocations(), active: a.Active(), replay: a.Replays(),
 	}
 	if p.Deleted {

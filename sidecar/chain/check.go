@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
@@ -17,6 +18,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session/sessionmemory"
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/authn"
+	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
@@ -40,7 +42,7 @@ func Check(p *compiled.Policy) error {
 	}
 	given := parts{
 		keys: absent, hasher: checkHasher, store: noStore{}, local: noStore{}, sessions: sessionmemory.New(sessionmemory.Config{}),
-		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), active: &resources.Revocations{}, logger: slog.New(slog.DiscardHandler),
+		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), logins: noStore{}, localLogins: noStore{}, active: &resources.Revocations{}, logger: slog.New(slog.DiscardHandler),
 		app: stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }),
 	}
 	var err error
@@ -71,6 +73,20 @@ func (noStore) Peek(context.Context, []ratelimit.Request) ([]ratelimit.Result, e
 func (noStore) Charge(context.Context, []ratelimit.Request) ([]ratelimit.Result, error) {
 	return nil, errNotRun
 }
+
+func (noStore) Begin(context.Context, []loginprotection.Counter) (loginprotection.Begun, error) {
+	return loginprotection.Begun{}, errNotRun
+}
+
+func (noStore) End(context.Context, []loginprotection.Counter, []loginprotection.Outcome) ([]bool, error) {
+	return nil, errNotRun
+}
+
+func (noStore) Put(context.Context, string, []byte, time.Duration, bool) ([]byte, error) {
+	return nil, errNotRun
+}
+
+func (noStore) Get(context.Context, string) ([]byte, error) { return nil, errNotRun }
 
 // absentKey replaces a signing key, which Check does not load.
 type absentKey struct{}

@@ -27,8 +27,8 @@ func order() []step {
 		{"cors", func(b *builder) stage.Stage { return b.cors().decorate }},
 		{"errors", func(*builder) stage.Stage { return accesslog.Errors() }},
 		{"guard", (*builder).guard},
-		{"hop-by-hop", func(b *builder) stage.Stage { return hopbyhop.New(reliedOn(b.policy)) }},
-		{"strip", func(b *builder) stage.Stage { return strip.New(b.policy.IdentityHeaders(), reliedOn(b.policy)) }},
+		{"hop-by-hop", func(b *builder) stage.Stage { return hopbyhop.New(b.reliedOn()) }},
+		{"strip", func(b *builder) stage.Stage { return strip.New(b.policy.IdentityHeaders(), b.reliedOn()) }},
 		{"client-address", func(b *builder) stage.Stage { return clientaddr.New(b.clientAddress()) }},
 		{"cors-preflight", func(b *builder) stage.Stage { return b.cors().preflight }},
 		{"exhausted-limits", func(b *builder) stage.Stage { return b.rateLimits().before }},
@@ -43,6 +43,7 @@ func order() []step {
 		{"backchannel-logout", func(b *builder) stage.Stage { return b.tokens().backChannel }},
 		{"token-endpoints", func(b *builder) stage.Stage { return b.tokens().endpoints }},
 		{"login", func(b *builder) stage.Stage { return b.tokens().login }},
+		{"login-protection", (*builder).loginProtection},
 	}
 }
 

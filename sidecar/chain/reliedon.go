@@ -4,7 +4,8 @@ import "github.com/posterndev/postern/api/compiled"
 
 // reliedOn returns the header fields that the policy's rules read or set, in addition to those that every policy relies on. A
 // client's Connection field cannot remove them, and a client cannot send them as trailers, which no rule checks.
-func reliedOn(p *compiled.Policy) []string {
+func (b *builder) reliedOn() []string {
+	p := b.policy
 	names := append(p.IdentityHeaders(), tokenHeaders(p)...)
 	for i := range p.RateLimits {
 		for _, key := range p.RateLimits[i].KeyBy {
@@ -13,7 +14,7 @@ func reliedOn(p *compiled.Policy) []string {
 			}
 		}
 	}
-	return names
+	return append(names, b.conditionHeaders()...)
 }
 
 // tokenHeaders returns the header fields from which authentication reads tokens. A deleted policy has none.

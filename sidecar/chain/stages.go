@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/posterndev/postern/api/check/expression"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
@@ -12,7 +13,6 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/authn"
-	"github.com/posterndev/postern/sidecar/stages/authz"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
 	"github.com/posterndev/postern/sidecar/stages/compression"
 	"github.com/posterndev/postern/sidecar/stages/cors"
@@ -30,6 +30,8 @@ type builder struct {
 	cors       func() corsStages
 	rateLimits func() limitStages
 	tokens     func() tokenStages
+	// expressions compiles, once, the expressions of authorization rules, by the index of the rule.
+	expressions func() []*expression.Program
 	// stripCredentials removes identity headers and tokens from a request whose token is refused. It is nil without
 	// authentication.
 	stripCredentials func(http.Header)
@@ -41,6 +43,7 @@ type builder struct {
 func newBuilder(p *compiled.Policy, given parts) *builder {
 	b := &builder{policy: p, parts: given, known: revocation.Known{Listed: revocation.NewListed(listed(p), nil), Index: given.index}}
 	b.cors, b.rateLimits, b.tokens = sync.OnceValue(b.newCORS), sync.OnceValue(b.newRateLimits), sync.OnceValue(b.newTokens)
+	b.expressions = sync.OnceValue(b.newExpressions)
 	return b
 }
 
@@ -182,36 +185,6 @@ func claimHeaders(in []compiled.ClaimToHeader) []authn.ClaimHeader {
 		out = append(out, authn.ClaimHeader{Claim: h.Claim, Header: h.Header, Format: authn.Format(h.Format)})
 	}
 	return out
-}
-
-// Names of the rules that come with tokens. ownRule opens the sidecar's own endpoints, which authenticate requests themselves.
-// loginRule opens the login routes of the app, whose users have no token yet.
-const (
-	ownRule   = "postern"
-	loginRule = "postern-login"
-)
-
-// authz adds a first rule that opens the paths of the sidecar's own endpoints. The routes of tokens.login are open unless a rule
-// of the policy matches them first.
-func (b *builder) authz() stage.Stage {
-	a := &b.policy.Authorization
-	c := authz.Config{Default: requirement(a.Default), Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name, NoStore: a.CacheControl == "NoStore"}
-	if open := b.tokens().paths; len(open) > 0 {
-		match := b.match([]compiled.Match{{Paths: open}}, "tokens.endpoints.prefix")
-		c.Rules = append(c.Rules, authz.Rule{Name: ownRule, Match: match, Require: authz.Anonymous, Exact: true})
-	}
-	for i, r := range a.Rules {
-		c.Rules = append(c.Rules, authz.Rule{
-			Name: r.Name, Match: b.match(r.Match, "authorization.rules[%d]", i), Require: requirement(r.Require),
-			Shadow: r.Mode == compiled.Shadow || c.Shadow,
-		})
-	}
-	if t := b.policy.Tokens; t != nil && len(t.Login) > 0 {
-		c.Rules = append(c.Rules, authz.Rule{Name: loginRule, Match: b.match(t.Login, "tokens.login"), Require: authz.Anonymous, Shadow: c.Shadow})
-	}
-	s, err := authz.New(c)
-	b.fail(err, "authorization")
-	return s
 }
 
 // limitStages are the two stages of rate limits, before and after authentication.

@@ -10,6 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/token"
 	"github.com/posterndev/postern/sidecar/stages/accesslog"
 	"github.com/posterndev/postern/sidecar/stages/authn"
+	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
@@ -19,6 +20,8 @@ type Metrics struct {
 	Requests *accesslog.Metrics
 	Verified *authn.Metrics
 	Issued   *token.Metrics
+	// Logins counts attempts on protected login routes.
+	Logins *loginprotection.Metrics
 
 	redis      *redis.Metrics
 	vault      *vault.Metrics
@@ -31,6 +34,9 @@ func newMetrics(r prometheus.Registerer) (m Metrics, err error) {
 	}
 	if m.Verified, err = authn.NewMetrics(r); err != nil {
 		return m, fmt.Errorf("registering token metrics: %w", err)
+	}
+	if m.Logins, err = loginprotection.NewMetrics(r); err != nil {
+		return m, err
 	}
 	if m.redis, err = redis.NewMetrics(r); err != nil {
 		return m, fmt.Errorf("registering state metrics: %w", err)

@@ -23,6 +23,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session/sessionmemory"
 	"github.com/posterndev/postern/sidecar/pool"
 	"github.com/posterndev/postern/sidecar/stages/compression"
+	"github.com/posterndev/postern/sidecar/stages/loginprotection/loginprotectionmemory"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitmemory"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
@@ -59,6 +60,7 @@ type Resources struct {
 
 	// The stores in memory are used if the policy names no Redis.
 	limits   *ratelimitmemory.Store
+	logins   *loginprotectionmemory.Store
 	sessions *sessionmemory.Store
 	revoked  *revocationmemory.Store
 	replay   *backchannel.Memory
@@ -92,6 +94,9 @@ func New(c Config) (*Resources, error) {
 		active: &Revocations{}, untrusted: &untrustedProxies{now: time.Now, logger: c.Logger},
 	}
 	var err error
+	if r.logins, err = loginprotectionmemory.New(nil); err != nil {
+		return nil, err
+	}
 	if r.sessions, err = newSessions(c); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session"
 	"github.com/posterndev/postern/sidecar/login/session/sessionredis"
 	"github.com/posterndev/postern/sidecar/login/token/tokenredis"
+	"github.com/posterndev/postern/sidecar/stages/loginprotection"
+	"github.com/posterndev/postern/sidecar/stages/loginprotection/loginprotectionredis"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitredis"
 )
@@ -26,6 +28,17 @@ func (a *Acquirer) Counters() ratelimit.Store {
 
 // LocalCounters returns the store that replaces Counters while Redis is unavailable.
 func (a *Acquirer) LocalCounters() ratelimit.Store { return a.shared.limits }
+
+// Logins returns the store of attempts to log in.
+func (a *Acquirer) Logins() loginprotection.Store {
+	if a.conn == nil {
+		return a.shared.logins
+	}
+	return loginprotectionredis.New(a.conn)
+}
+
+// LocalLogins returns the store that replaces Logins while Redis is unavailable.
+func (a *Acquirer) LocalLogins() loginprotection.Store { return a.shared.logins }
 
 // Sessions returns the store of the policy's sessions.
 func (a *Acquirer) Sessions() session.Store {

@@ -31,8 +31,14 @@ func (a activation) ResolveName(name string) (any, bool) {
 	case "request.headers":
 		return headers{a.in.Headers}, true
 	case "request.host":
+		if a.in.Host == "" {
+			return types.NewErr("host is unknown"), true
+		}
 		return types.String(a.in.Host), true
 	case "request.address":
+		if !a.in.Address.IsValid() {
+			return types.NewErr("address is unknown"), true
+		}
 		return types.String(a.in.Address.String()), true
 	case "request.time":
 		return types.Timestamp{Time: a.in.Time.UTC()}, true
@@ -117,9 +123,9 @@ func (h headers) IsSet(field ref.Val) ref.Val { return h.Contains(field) }
 // Size implements traits.Sizer.
 func (h headers) Size() ref.Val { return types.Int(len(h.fields)) }
 
-// Iterator implements traits.Iterable: expressions look fields up by name.
+// Iterator implements traits.Iterable. No expression iterates, because Compile refuses it; if one did, each name would be an error.
 func (h headers) Iterator() traits.Iterator {
-	return types.NewStringList(adapter{}, nil).Iterator()
+	return types.NewDynamicList(adapter{}, []ref.Val{types.NewErr("headers are looked up by name")}).Iterator()
 }
 
 // Equal implements ref.Val.

@@ -94,6 +94,8 @@ type Decision struct {
 	Stage string
 	// Rule is the policy's name of the rule, or empty if the stage has only one rule.
 	Rule string
+	// Condition is the kind of the rule's condition that does not hold, or empty.
+	Condition string
 	// Shadow is true if the refusal was not enforced.
 	Shadow bool
 	// Err is what the client received, or would have received in enforce mode.

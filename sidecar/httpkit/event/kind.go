@@ -18,6 +18,8 @@ const (
 	RequestRefused
 	// Login: the app authenticated a user, who was logged in or not.
 	Login
+	// LoginLocked: a limit of failed logins was reached; Reason says which.
+	LoginLocked
 	// LoginIgnored: the app named a subject in a response that logs nobody in; Reason says why.
 	LoginIgnored
 	// Refresh: a refresh token was presented; Reason is the result. RefreshReused: the token had been rotated before,
@@ -58,7 +60,7 @@ func names() [kinds]string {
 	return [kinds]string{
 		Request: "request", TokenVerified: "token_verified", TokenRefused: "token_refused",
 		AuthorizationRefused: "authorization_refused", LimitHit: "limit_hit", RequestRefused: "request_refused",
-		Login: "login", LoginIgnored: "login_ignored", Refresh: "refresh", RefreshReused: "refresh_reused",
+		Login: "login", LoginLocked: "login_locked", LoginIgnored: "login_ignored", Refresh: "refresh", RefreshReused: "refresh_reused",
 		Logout: "logout", LogoutAll: "logout_all", LogoutSession: "logout_session", BackChannelLogout: "backchannel_logout",
 		SessionEnded: "session_ended", SessionEvicted: "session_evicted", SessionLimit: "session_limit", SessionDevice: "session_device",
 		Revocation: "revocation", PolicyActivated: "policy_activated",

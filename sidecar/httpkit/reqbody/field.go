@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/posterndev/postern/api/check"
 )
 
 // Selector says where a field is in a body. Field refuses a body of a kind for which the Selector has no place,
@@ -17,26 +19,13 @@ type Selector struct {
 	Form string
 }
 
-// maxPath bounds the number of names in a path.
-const maxPath = 8
-
 // ParsePath reads a path of JSON members, such as "user.email". Names consist of letters, digits, hyphens and
 // underscores.
 func ParsePath(path string) ([]string, error) {
-	names := strings.Split(path, ".")
-	if len(names) > maxPath {
-		return nil, fmt.Errorf("parsing JSON path %.100q: it has more than %d names", path, maxPath)
+	if err := check.JSONPath(path); err != nil {
+		return nil, fmt.Errorf("parsing JSON path: %w", err)
 	}
-	for _, name := range names {
-		if name == "" || strings.ContainsFunc(name, notPlain) {
-			return nil, fmt.Errorf("parsing JSON path %.100q: write names of letters, digits, - and _ with dots between them, as in user.email", path)
-		}
-	}
-	return names, nil
-}
-
-func notPlain(c rune) bool {
-	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
+	return strings.Split(path, "."), nil
 }
 
 // Field returns the text of a field, and whether the body has it. An empty body does not have the field, and neither

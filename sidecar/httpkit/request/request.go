@@ -93,6 +93,8 @@ type Decision = event.Decision
 // Rule names the rule that refuses, for Refuse.
 type Rule struct {
 	Stage, Name string
+	// Condition is the kind of the rule's condition that does not hold, such as clientAddresses; empty for none. It is only for the log.
+	Condition string
 	// Shadow is the rule's own mode; Info has the policy's mode.
 	Shadow bool
 }
@@ -101,7 +103,7 @@ type Rule struct {
 // mode, so that the caller continues.
 func (i *Info) Refuse(rule Rule, err *httperr.Error) error {
 	shadow := rule.Shadow || i.Shadow
-	i.Decide(Decision{Stage: rule.Stage, Rule: rule.Name, Shadow: shadow, Err: err})
+	i.Decide(Decision{Stage: rule.Stage, Rule: rule.Name, Condition: rule.Condition, Shadow: shadow, Err: err})
 	if shadow {
 		return nil
 	}

@@ -1,12 +1,9 @@
 package route
 
-// matchMethod reports whether method is in methods. GET in a rule also matches HEAD, which is GET without the body (RFC 9110
-// §9.3.2): otherwise HEAD would bypass the rule and reveal the same headers.
-func matchMethod(methods []string, method string) bool {
-	for _, m := range methods {
-		if m == method || (m == "GET" && method == "HEAD") {
-			return true
-		}
-	}
-	return false
-}
+import "github.com/posterndev/postern/api/check"
+
+// matchMethod reports whether method is in methods, or is HEAD and GET is.
+func matchMethod(methods []string, method string) bool { return check.MatchMethod(methods, method) }
+
+// fold returns s in a form that is the same for all spellings which differ only in case.
+func fold(s string) string { return check.FoldPath(s) }

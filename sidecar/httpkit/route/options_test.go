@@ -24,7 +24,7 @@ func reader(t testing.TB, o Options, routes ...Route) *Reader {
 
 func all(t *Target) (out []string) {
 	for i := range t.Readings() {
-		out = append(out, t.reading(i))
+		out = append(out, t.Reading(i))
 	}
 	slices.Sort(out)
 	return out

@@ -1,10 +1,5 @@
 package route
 
-import (
-	"strings"
-	"unicode"
-)
-
 // Target is the path of a request in every way that an app may read it. Most paths have one reading.
 type Target struct {
 	// Path is the decoded path for logs, and the first reading. An encoded slash that is part of a segment is written %2F in it.
@@ -17,7 +12,8 @@ type Target struct {
 // Readings returns the number of readings, at least 1.
 func (t *Target) Readings() int { return max(1, len(t.readings)) }
 
-func (t *Target) reading(i int) string {
+// Reading returns the reading i, in lower case if rules match without regard to case.
+func (t *Target) Reading(i int) string {
 	if len(t.readings) == 0 {
 		return t.Path
 	}
@@ -26,7 +22,7 @@ func (t *Target) reading(i int) string {
 
 // MatchReading reports whether any alternative matches method and the reading i of t.
 func (m *Matcher) MatchReading(method string, t *Target, i int) bool {
-	return m.match(method, t.reading(i), t.ignoreCase)
+	return m.match(method, t.Reading(i), t.ignoreCase)
 }
 
 // MatchAny reports whether any alternative matches method and at least one reading of t: for rules that limit.
@@ -47,10 +43,4 @@ func (m *Matcher) MatchEvery(method string, t *Target) bool {
 		}
 	}
 	return true
-}
-
-// fold returns s in a form that is the same for all spellings which differ only in case. It maps to upper case first, so that also
-// letters with several lower-case forms become one: ſ and s, the Kelvin sign and k, ı and i.
-func fold(s string) string {
-	return strings.Map(func(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }, s)
 }

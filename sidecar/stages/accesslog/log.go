@@ -40,10 +40,11 @@ const (
 
 // decision is one entry of a log line.
 type decision struct {
-	Stage  string       `json:"stage"`
-	Rule   string       `json:"rule,omitempty"`
-	Code   httperr.Code `json:"code"`
-	Shadow bool         `json:"shadow"`
+	Stage     string       `json:"stage"`
+	Rule      string       `json:"rule,omitempty"`
+	Condition string       `json:"condition,omitempty"`
+	Code      httperr.Code `json:"code"`
+	Shadow    bool         `json:"shadow"`
 }
 
 // decisionList is the value of the field decisions. A JSON handler writes it as an array of objects, any other handler as the
@@ -62,6 +63,9 @@ func (l decisionList) String() string {
 			b.WriteString("/" + d.Rule)
 		}
 		b.WriteString(": " + string(d.Code))
+		if d.Condition != "" {
+			b.WriteString(" by " + d.Condition)
+		}
 		if d.Shadow {
 			b.WriteString(" (shadow)")
 		}
@@ -152,7 +156,7 @@ func appendDecisions(attrs []slog.Attr, decisions []event.Decision) []slog.Attr 
 	}
 	list := make(decisionList, 0, len(decisions))
 	for _, d := range decisions {
-		entry := decision{Stage: d.Stage, Rule: d.Rule, Shadow: d.Shadow}
+		entry := decision{Stage: d.Stage, Rule: d.Rule, Condition: d.Condition, Shadow: d.Shadow}
 		if d.Err != nil {
 			entry.Code = d.Err.Code
 		}

@@ -66,11 +66,12 @@ func TestDecisionFormats(t *testing.T) {
 	}{
 		"text": {
 			newHandler: func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
-			want:       `decisions="authz: forbidden, ratelimit/login: rate-limited (shadow)"`,
+			want:       `decisions="authz: forbidden, authz/refunds: access-denied by clientAddresses, ratelimit/login: rate-limited (shadow)"`,
 		},
 		"JSON": {
 			newHandler: func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
 			want: `"decisions":[{"stage":"authz","code":"forbidden","shadow":false},` +
+				`{"stage":"authz","rule":"refunds","condition":"clientAddresses","code":"access-denied","shadow":false},` +
 				`{"stage":"ratelimit","rule":"login","code":"rate-limited","shadow":true}]`,
 		},
 	}
@@ -83,6 +84,7 @@ func TestDecisionFormats(t *testing.T) {
 			}
 			log.Record(event.Event{Kind: event.Request, Served: &event.Served{Decisions: []event.Decision{
 				{Stage: "authz", Err: &httperr.Error{Status: 403, Code: "forbidden"}},
+				{Stage: "authz", Rule: "refunds", Condition: "clientAddresses", Err: &httperr.Error{Status: 403, Code: "access-denied"}},
 				{Stage: "ratelimit", Rule: "login", Shadow: true, Err: &httperr.Error{Status: 429, Code: "rate-limited"}},
 			}}})
 			if !strings.Contains(out.String(), tt.want) {

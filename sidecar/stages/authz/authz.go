@@ -3,6 +3,7 @@
 package authz
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -34,6 +35,8 @@ type Rule struct {
 	// Exact is true if the rule applies only to paths that have one reading and are spelled as Match has them. It is for paths that
 	// the sidecar itself serves.
 	Exact bool
+	// Conditions must hold in addition to Require. Deny has none, and Anonymous none that need an identity.
+	Conditions
 }
 
 // Config configures the stage.
@@ -51,36 +54,36 @@ type Config struct {
 }
 
 // New returns the stage. It refuses with the error that authentication recorded (401, or 503 if keys are unavailable), with
-// 401 if the request has no credentials, and with 403 if the route is closed. In Shadow mode the request passes without an
-// identity instead.
+// 401 if the request has no credentials, with 403 if the route is closed or a condition of its rule does not hold, and with 403 and
+// the error insufficient_scope if the token lacks a scope. In Shadow mode the request passes without an identity instead.
 func New(c Config) (stage.Stage, error) {
-	for _, r := range c.Rules {
-		switch {
-		case r.Match == nil:
-			return nil, fmt.Errorf("building authorization rule %q: it has no match", r.Name)
-		case !r.Require.known():
-			return nil, fmt.Errorf("building authorization rule %q: unknown requirement %q", r.Name, r.Require)
-		}
-	}
-	if !c.Default.known() {
-		return nil, fmt.Errorf("building authorization: unknown default requirement %q", c.Default)
-	}
 	realm, err := httperr.QuoteRealm(c.Realm)
 	if err != nil {
 		return nil, fmt.Errorf("building authorization: %w", err)
 	}
-	a := &authorizer{rules: c.Rules, fallback: Rule{Require: c.Default, Shadow: c.Shadow}, challenge: "Bearer realm=" + realm}
+	a := &authorizer{challenge: "Bearer realm=" + realm}
+	for _, r := range c.Rules {
+		compiled, err := compile(r, realm)
+		if err != nil {
+			return nil, fmt.Errorf("building authorization rule %q: %w", r.Name, err)
+		}
+		a.rules = append(a.rules, compiled)
+	}
+	if !c.Default.known() {
+		return nil, fmt.Errorf("building authorization: unknown default requirement %q", c.Default)
+	}
+	a.fallback = rule{Rule: Rule{Require: c.Default, Shadow: c.Shadow}, conditions: &conditions{}}
 	return func(next stage.Handler) stage.Handler {
 		guarded := next
 		if c.NoStore {
 			guarded = noStore(next)
 		}
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
-			require, err := a.decide(r)
+			personal, err := a.decide(r)
 			if err != nil {
 				return err
 			}
-			if require == Authenticated && !request.From(r).Shadow {
+			if personal && !request.From(r).Shadow {
 				return guarded.ServeHTTP(w, r)
 			}
 			return next.ServeHTTP(w, r)
@@ -88,52 +91,74 @@ func New(c Config) (stage.Stage, error) {
 	}, nil
 }
 
+// rule is a valid Rule.
+type rule struct {
+	Rule
+	conditions *conditions
+}
+
+func compile(r Rule, realm string) (rule, error) {
+	switch {
+	case r.Match == nil:
+		return rule{}, errors.New("it has no match")
+	case !r.Require.known():
+		return rule{}, fmt.Errorf("unknown requirement %q", r.Require)
+	}
+	c, err := r.Conditions.compile(realm)
+	switch {
+	case err != nil:
+		return rule{}, err
+	case r.Require == Deny && c.any(), r.Require == Anonymous && c.needIdentity():
+		return rule{}, fmt.Errorf("it has conditions that no request with the requirement %s can meet", r.Require)
+	}
+	return rule{Rule: r, conditions: c}, nil
+}
+
 func (r Requirement) known() bool { return r == Authenticated || r == Anonymous || r == Deny }
 
 type authorizer struct {
-	rules     []Rule
-	fallback  Rule
+	rules     []rule
+	fallback  rule
 	challenge string
 }
 
-// decide returns what the request's route requires, and the refusal or nil. It refuses the request if the rule of any reading of its
-// path refuses it. Deny takes precedence.
-func (a *authorizer) decide(r *http.Request) (Requirement, error) {
+// decide returns the refusal of the request, or nil, and whether its response is meant for its caller alone: a rule requires an
+// identity or has conditions. It refuses the request if the rule of any reading of its path refuses it. Deny takes precedence.
+func (a *authorizer) decide(r *http.Request) (personal bool, err error) {
 	info := request.From(r)
 	target := info.Target()
-	var refusing *Rule
-	require := Anonymous
-	seen := make([]*Rule, 0, 8)
+	var refusing *rule
+	var refusal *httperr.Error
+	var condition string
+	seen := make([]*rule, 0, 8)
 	for i := range target.Readings() {
 		rule := a.find(r.Method, &target, i)
 		if slices.Contains(seen, rule) {
 			continue
 		}
 		seen = append(seen, rule)
-		if rule.Require == Authenticated {
-			require = Authenticated
-		}
-		refusal := a.judge(rule.Require, info)
+		personal = personal || rule.Require == Authenticated || rule.conditions.any()
+		refused, kind := a.judge(rule, r, info)
 		switch {
-		case refusal == nil:
+		case refused == nil:
 		case rule.Shadow:
-			_ = info.Refuse(rule.named(), refusal) // recorded only
+			_ = info.Refuse(rule.named(kind), refused) // recorded only
 		case refusing == nil || rule.Require == Deny:
-			refusing = rule
+			refusing, refusal, condition = rule, refused, kind
 		}
 	}
 	if refusing == nil {
-		return require, nil
+		return personal, nil
 	}
-	return require, info.Refuse(refusing.named(), a.judge(refusing.Require, info))
+	return personal, info.Refuse(refusing.named(condition), refusal)
 }
 
-func (r *Rule) named() request.Rule {
-	return request.Rule{Stage: "authz", Name: r.Name, Shadow: r.Shadow}
+func (r *rule) named(condition string) request.Rule {
+	return request.Rule{Stage: "authz", Name: r.Name, Condition: condition, Shadow: r.Shadow}
 }
 
 // find returns the rule for the reading i of the path.
-func (a *authorizer) find(method string, target *route.Target, i int) *Rule {
+func (a *authorizer) find(method string, target *route.Target, i int) *rule {
 	for k := range a.rules {
 		rule := &a.rules[k]
 		if rule.Exact {
@@ -149,17 +174,17 @@ func (a *authorizer) find(method string, target *route.Target, i int) *Rule {
 	return &a.fallback
 }
 
-// judge returns the refusal of the request, or nil if it may pass.
-func (a *authorizer) judge(require Requirement, info *request.Info) *httperr.Error {
+// judge returns the refusal of the request and the kind of the condition that does not hold, or nil if it may pass.
+func (a *authorizer) judge(rule *rule, r *http.Request, info *request.Info) (*httperr.Error, string) {
 	switch {
-	case require == Anonymous, require == Authenticated && info.Identity != nil:
-		return nil
-	case require == Authenticated && info.AuthnErr != nil:
-		return info.AuthnErr
-	case require == Authenticated:
-		e := &httperr.Error{Status: http.StatusUnauthorized, Code: "no-credentials", Detail: "This resource needs a token."}
-		return e.With("WWW-Authenticate", a.challenge) // without an error code: RFC 6750 §3.1
+	case rule.Require == Deny:
+		return &httperr.Error{Status: http.StatusForbidden, Code: "access-denied", Detail: "This resource is closed."}, ""
+	case rule.Require == Anonymous, info.Identity != nil:
+		return rule.conditions.judge(r, info)
+	case info.AuthnErr != nil:
+		return info.AuthnErr, ""
 	default:
-		return &httperr.Error{Status: http.StatusForbidden, Code: "access-denied", Detail: "This resource is closed."}
+		e := &httperr.Error{Status: http.StatusUnauthorized, Code: "no-credentials", Detail: "This resource needs a token."}
+		return e.With("WWW-Authenticate", a.challenge), "" // without an error code: RFC 6750 §3.1
 	}
 }

@@ -3,6 +3,7 @@ package authz
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
@@ -35,13 +36,17 @@ func TestNoStore(t *testing.T) {
 		"the app's Pragma":            {path: "/a", status: 200, fields: []string{"Pragma", "no-cache"}},
 		"not modified":                {path: "/a", status: 304},
 		"an anonymous route":          {path: "/public", status: 200},
+		"an address's route":          {path: "/inside", status: 200, want: "no-store"},
 		"switched off":                {off: true, path: "/a", status: 200},
 		"a policy in shadow mode":     {shadow: true, path: "/a", status: 200},
 		"anonymous and cached by app": {path: "/public", status: 200, fields: []string{"Cache-Control", "public"}, want: "public"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s, err := New(Config{NoStore: !tt.off, Default: Authenticated, Rules: []Rule{{Name: "public", Match: public, Require: Anonymous}}})
+			s, err := New(Config{NoStore: !tt.off, Default: Authenticated, Rules: []Rule{
+				{Name: "public", Match: public, Require: Anonymous},
+				{Name: "inside", Match: matcher(t, route.Match{Paths: []string{"/inside"}}), Require: Anonymous, Conditions: Conditions{ClientAddresses: []string{"192.0.2.0/24"}}},
+			}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,7 +60,7 @@ func TestNoStore(t *testing.T) {
 				}
 				return nil
 			})
-			info := &request.Info{Path: tt.path, Shadow: tt.shadow, Identity: &identity.Identity{Subject: "ada"}}
+			info := &request.Info{Path: tt.path, ClientAddr: netip.MustParseAddr("192.0.2.1"), Shadow: tt.shadow, Identity: &identity.Identity{Subject: "ada"}}
 			if err := s(app).ServeHTTP(w, request.With(httptest.NewRequest("GET", tt.path, nil), info)); err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,57 @@
+package check
+
+import (
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// Bounds of login protection. NIST SP 800-63B-4 §3.2.2 allows at most 100 consecutive failures of one account.
+const (
+	MaxLoginFailures   = 1000
+	maxAccountFailures = 100
+	maxLoginLock       = 24 * time.Hour
+	maxLoginWindow     = 24 * time.Hour
+)
+
+// loginProtection checks the routes and limits of spec.loginProtection.
+func (c *checker) loginProtection(p *compiled.LoginProtection) {
+	if p == nil {
+		return
+	}
+	const field = "spec.loginProtection"
+	names := map[string]bool{}
+	for i := range p.Routes {
+		r, at := &p.Routes[i], at(field+".routes", i)
+		if names[r.Name] {
+			c.addf(at+".name", "another route has this name; write a unique name, for example login")
+		}
+		names[r.Name] = true
+		c.matches(at, r.Match)
+		c.requestField(at+".account", r.Account)
+		if h := r.FailureHeader; h != nil {
+			c.add(at+".failure.header.name", FieldName(h.Name))
+		}
+	}
+	c.loginLimit(field+".perAccount", p.PerAccount, maxAccountFailures)
+	c.loginLimit(field+".perAddress", p.PerAddress, MaxLoginFailures)
+	c.loginLimit(field+".global", p.Global, MaxLoginFailures)
+	c.loginLimit(field+".resets.perAccount", p.ResetsPerAccount, MaxLoginFailures)
+	c.loginLimit(field+".resets.perAddress", p.ResetsPerAddress, MaxLoginFailures)
+	if p.KnownDevices != nil {
+		c.loginLimit(field+".knownDevices", *p.KnownDevices, maxAccountFailures)
+	}
+}
+
+func (c *checker) loginLimit(field string, l compiled.LoginLimit, most int) {
+	switch {
+	case l.Failures < 1 || l.Failures > most:
+		c.addf(field, "%d is not between 1 and %d; write a number in that range, for example 5", l.Failures, most)
+	case l.Within.Std() < time.Second || l.Within.Std() > maxLoginWindow:
+		c.addf(field, "the window %s is not between 1s and %s; write a duration in that range, for example 15m", l.Within.Std(), maxLoginWindow)
+	case l.LockFor.Std() > maxLoginLock || l.MaxLock.Std() > maxLoginLock:
+		c.addf(field, "a lock is longer than %s; write a shorter one, for example 1h: whoever knows the name of an account could keep its owner out", maxLoginLock)
+	case l.MaxLock < l.LockFor:
+		c.addf(field+".maxLock", "%s is shorter than lockFor, %s; write a longer one", l.MaxLock.Std(), l.LockFor.Std())
+	}
+}

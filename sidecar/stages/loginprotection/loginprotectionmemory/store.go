@@ -1,0 +1,183 @@
+// Package loginprotectionmemory counts attempts to log in for one process. It holds a bounded number of keys; the least recently used
+// are forgotten first.
+package loginprotectionmemory
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/posterndev/postern/sidecar/stages/loginprotection"
+)
+
+// Bounds: the number of counters, of about 300 bytes each, and of other values.
+const (
+	maxCounters = 32 << 10
+	maxValues   = 256
+)
+
+// Store is a loginprotection.Store. It is safe for concurrent use.
+type Store struct {
+	now func() time.Time
+
+	mu       sync.Mutex
+	counters *lru.Cache[string, *state]
+	values   *lru.Cache[string, value]
+}
+
+type value struct {
+	bytes []byte
+	until time.Time
+}
+
+// state is one counter, with the fields of attempts.lua.
+type state struct {
+	times       []time.Time
+	pending     int
+	pendingEnds time.Time
+	until       time.Time
+	locks       int
+	forget      time.Time
+}
+
+// New returns an empty store. A nil now means time.Now.
+func New(now func() time.Time) (*Store, error) {
+	if now == nil {
+		now = time.Now
+	}
+	counters, err := lru.New[string, *state](maxCounters)
+	if err != nil {
+		return nil, fmt.Errorf("creating attempt counters: %w", err)
+	}
+	values, err := lru.New[string, value](maxValues)
+	if err != nil {
+		return nil, fmt.Errorf("creating attempt counters: %w", err)
+	}
+	return &Store{now: now, counters: counters, values: values}, nil
+}
+
+// load returns the state of a counter at now.
+func (s *Store) load(c *loginprotection.Counter, now time.Time) *state {
+	v, ok := s.counters.Get(c.Key)
+	if !ok || now.After(v.forget) {
+		v = &state{}
+		s.counters.Add(c.Key, v)
+	}
+	kept := v.times[:0]
+	for _, t := range v.times {
+		if t.After(now.Add(-c.Within)) && !t.After(now.Add(c.Within)) {
+			kept = append(kept, t)
+		}
+	}
+	v.times = kept
+	if !v.pendingEnds.After(now) || v.pendingEnds.After(now.Add(loginprotection.PendingFor)) {
+		v.pending = 0
+	}
+	if latest := now.Add(c.MaxLock); v.until.After(latest) { // the clock was set back
+		v.until = latest
+	}
+	return v
+}
+
+func (s *Store) keep(c *loginprotection.Counter, v *state, now time.Time) {
+	v.forget = now.Add(max(c.Within, loginprotection.PendingFor, v.until.Sub(now)))
+	if v.locks > 0 {
+		v.forget = v.forget.Add(c.MaxLock)
+	}
+}
+
+// Begin implements loginprotection.Store.
+func (s *Store) Begin(_ context.Context, counters []loginprotection.Counter) (loginprotection.Begun, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	states := make([]*state, len(counters))
+	for i := range counters {
+		states[i] = s.load(&counters[i], now)
+	}
+	for i, v := range states {
+		c, wait := &counters[i], time.Duration(-1)
+		switch {
+		case v.until.After(now):
+			wait = v.until.Sub(now)
+		case len(v.times) >= c.Limit:
+			wait = v.times[len(v.times)-c.Limit].Add(c.Within).Sub(now)
+		case len(v.times)+v.pending >= c.Limit:
+			wait = time.Second
+		}
+		if wait >= 0 {
+			return loginprotection.Begun{Blocking: i, Wait: max(wait, time.Millisecond), Failures: len(states[0].times)}, nil
+		}
+	}
+	for i, v := range states {
+		v.pending, v.pendingEnds = v.pending+1, now.Add(loginprotection.PendingFor)
+		s.keep(&counters[i], v, now)
+	}
+	return loginprotection.Begun{Allowed: true, Failures: len(states[0].times)}, nil
+}
+
+// End implements loginprotection.Store.
+func (s *Store) End(_ context.Context, counters []loginprotection.Counter, outcomes []loginprotection.Outcome) ([]bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	locked := make([]bool, len(counters))
+	for i := range counters {
+		c := &counters[i]
+		v := s.load(c, now)
+		v.pending = max(v.pending-1, 0)
+		switch outcomes[i] {
+		case loginprotection.Clear:
+			v.times, v.until, v.locks = nil, time.Time{}, 0
+		case loginprotection.Fail:
+			locked[i] = v.fail(c, now)
+		}
+		s.keep(c, v, now)
+	}
+	return locked, nil
+}
+
+// fail counts a failure and reports whether it locks the key.
+func (v *state) fail(c *loginprotection.Counter, now time.Time) bool {
+	v.times = append(v.times, now)
+	if len(v.times) > c.Limit {
+		v.times = v.times[len(v.times)-c.Limit:]
+	}
+	if c.LockFor <= 0 || len(v.times) < c.Limit || v.until.After(now) {
+		return false
+	}
+	lock := c.LockFor
+	for range min(v.locks, 30) {
+		if lock >= c.MaxLock {
+			break
+		}
+		lock *= 2
+	}
+	v.until, v.locks, v.times = now.Add(min(lock, c.MaxLock)), v.locks+1, nil
+	return true
+}
+
+// Put implements loginprotection.Store.
+func (s *Store) Put(_ context.Context, key string, b []byte, ttl time.Duration, absent bool) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if v, ok := s.values.Get(key); ok && absent && now.Before(v.until) {
+		return v.bytes, nil
+	}
+	s.values.Add(key, value{b, now.Add(ttl)})
+	return b, nil
+}
+
+// Get implements loginprotection.Store.
+func (s *Store) Get(_ context.Context, key string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v, ok := s.values.Get(key); ok && s.now().Before(v.until) {
+		return v.bytes, nil
+	}
+	return nil, nil
+}
