@@ -35,6 +35,6 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newLintCommand(), newCompileCommand(), newRunCommand(), newTestCommand(), newTokenCommand(), newRevokeCommand(), newSessionsCommand())
+	root.AddCommand(newLintCommand(), newCompileCommand(), newRunCommand(), newTestCommand(), newExplainCommand(), newTokenCommand(), newRevokeCommand(), newSessionsCommand())
 	return root
 }
