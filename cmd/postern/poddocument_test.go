@@ -56,7 +56,7 @@ func TestPodDocument(t *testing.T) {
 			if tt.sidecar {
 				pod.Spec.InitContainers = []corev1.Container{{Name: render.SidecarName, Env: []corev1.EnvVar{{Name: compiled.EnvPolicy, Value: "orders"}}}}
 			}
-			pod.Status.Conditions = []corev1.PodCondition{{Type: deliver.ConditionType, Message: string(message)}}
+			pod.Status.Conditions = []corev1.PodCondition{{Type: deliver.ConditionSidecar, Message: string(message)}}
 			got, note, err := podDocument(t.Context(), fake.NewClientset(pod, render.ConfigMap("shop", "orders", signed)), "shop", "orders-1")
 			if tt.want == "" {
 				if err != nil || got.Name != "orders" || !strings.Contains(note, "orders-1") {
