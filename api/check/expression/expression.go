@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/ast"
-	"github.com/google/cel-go/common/overloads"
 )
 
 // Bounds of an expression.
@@ -114,15 +113,15 @@ func Compile(text string) (*Program, error) {
 	if err := checkSize(parsed); err != nil {
 		return nil, err
 	}
+	if err := checkLiterals(parsed); err != nil {
+		return nil, err
+	}
 	checked, issues := env.Check(parsed)
 	if issues.Err() != nil {
 		return nil, mistake(issues)
 	}
 	if t := checked.OutputType(); t != cel.BoolType && t != cel.DynType { // the type of a claim is known at evaluation
 		return nil, &Error{Message: fmt.Sprintf("its result is %s; it must be true or false, as in claims.tenant == \"acme\"", checked.OutputType())}
-	}
-	if err := checkPatterns(checked); err != nil {
-		return nil, err
 	}
 	uses, err := usesOf(checked)
 	if err != nil {
@@ -135,7 +134,7 @@ func Compile(text string) (*Program, error) {
 	if estimate.Max > maxEstimate {
 		return nil, &Error{Message: "it may cost too much: use fewer macros inside each other, such as exists in all"}
 	}
-	program, err := env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
+	program, err := env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostTracking(costs{}), cel.CostLimit(maxCost))
 	if err != nil {
 		return nil, &Error{Message: "it cannot be planned"}
 	}
@@ -168,26 +167,6 @@ func mistake(issues *cel.Issues) *Error {
 		e.Line, e.Column = first.Location.Line(), max(first.Location.Column()+1, 1)
 	}
 	return e
-}
-
-// checkPatterns refuses regular expressions that are not literals: they would be compiled for each request, from what a client sends.
-func checkPatterns(checked *cel.Ast) error {
-	native := checked.NativeRep()
-	var found *Error
-	ast.PreOrderVisit(native.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != overloads.Matches {
-			return
-		}
-		args := e.AsCall().Args()
-		if pattern := args[len(args)-1]; pattern.Kind() != ast.LiteralKind && found == nil {
-			at := native.SourceInfo().GetStartLocation(pattern.ID())
-			found = &Error{Line: at.Line(), Column: at.Column() + 1, Message: "the pattern of matches is not a text: write it in quotes, as in request.path.matches(\"^/a/[0-9]+$\")"}
-		}
-	}))
-	if found != nil {
-		return found
-	}
-	return nil
 }
 
 // Eval evaluates the expression. A request for which it fails does not meet the condition. Errors match ErrCost or ErrValue.

@@ -45,7 +45,7 @@ func TestEval(t *testing.T) {
 		"before a date":                 {text: `request.time < timestamp("2027-01-01T00:00:00Z")`, want: true},
 		"a whole number":                {text: `claims.level >= 3 && claims.level == 3.0`, want: true},
 		"a fraction":                    {text: `claims.ratio > 1`, want: true},
-		"a number beyond 64 bits":       {text: `claims.big > 1`, want: true},
+		"a number beyond 64 bits":       {text: `claims.big > 1`, wantErr: ErrValue},
 		"a boolean":                     {text: `claims.admin`, want: true},
 		"a nested list":                 {text: `"support" in claims.realm_access.roles`, want: true},
 		"a name with dots":              {text: `claims["https://example.com/plan"] == "gold"`, want: true},

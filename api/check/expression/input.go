@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/textproto"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/google/cel-go/cel"
@@ -39,7 +40,7 @@ func (a activation) ResolveName(name string) (any, bool) {
 		if !a.in.Address.IsValid() {
 			return types.NewErr("address is unknown"), true
 		}
-		return types.String(a.in.Address.String()), true
+		return types.String(a.in.Address.Unmap().WithZone("").String()), true
 	case "request.time":
 		return types.Timestamp{Time: a.in.Time.UTC()}, true
 	case "claims":
@@ -58,20 +59,28 @@ type adapter struct{}
 func (a adapter) NativeToValue(value any) ref.Val {
 	switch v := value.(type) {
 	case json.Number:
-		if i, err := v.Int64(); err == nil {
-			return types.Int(i)
-		}
-		f, err := v.Float64()
-		if err != nil {
-			return types.NewErr("number out of range")
-		}
-		return types.Double(f)
+		return number(v)
 	case map[string]any:
 		return types.NewStringInterfaceMap(a, v)
 	case []any:
 		return types.NewDynamicList(a, v)
 	}
 	return types.DefaultTypeAdapter.NativeToValue(value)
+}
+
+// number converts a number of JSON. A whole number of more than 64 bits has no value: as a double it would equal others.
+func number(n json.Number) ref.Val {
+	if i, err := n.Int64(); err == nil {
+		return types.Int(i)
+	}
+	if u, err := strconv.ParseUint(string(n), 10, 64); err == nil {
+		return types.Uint(u)
+	}
+	f, err := n.Float64()
+	if err != nil || !strings.ContainsAny(string(n), ".eE") {
+		return types.NewErr("number out of range")
+	}
+	return types.Double(f)
 }
 
 // headers are the header fields by their names in lower case. A field that was sent several times has no value: servers read the first, the
