@@ -140,13 +140,17 @@ func (s *Store) End(_ context.Context, counters []loginprotection.Counter, outco
 	return locked, nil
 }
 
-// fail counts a failure and reports whether it locks the key.
+// fail counts a failure and reports whether it locks the key, or without a lock, whether it uses up the limit.
 func (v *state) fail(c *loginprotection.Counter, now time.Time) bool {
+	before := len(v.times)
 	v.times = append(v.times, now)
 	if len(v.times) > c.Limit {
 		v.times = v.times[len(v.times)-c.Limit:]
 	}
-	if c.LockFor <= 0 || len(v.times) < c.Limit || v.until.After(now) {
+	if c.LockFor <= 0 {
+		return before < c.Limit && len(v.times) >= c.Limit
+	}
+	if len(v.times) < c.Limit || v.until.After(now) {
 		return false
 	}
 	lock := c.LockFor

@@ -72,7 +72,9 @@ for i, c in ipairs(states) do
   if c.outcome == 'c' then
     s.times, s.untl, s.locks = {}, 0, 0
   elseif c.outcome == 'f' then
+    local before = #s.times
     s.times[#s.times + 1] = at
+    if c.lock == 0 and before < c.limit and #s.times >= c.limit then locked[i] = 1 end
     while #s.times > c.limit do table.remove(s.times, 1) end
     if c.lock > 0 and #s.times >= c.limit and s.untl <= at then
       s.untl = at + math.min(c.lock * 2 ^ math.min(s.locks, 30), c.longest)
