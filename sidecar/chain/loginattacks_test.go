@@ -175,8 +175,15 @@ func TestSamplesAreOfWrongPasswords(t *testing.T) {
 			w.WriteHeader(http.StatusAccepted)
 		default:
 			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, "wrong")
 		}
-	}), func(p *compiled.LoginProtection) { p.Routes[0].FailureStatuses = []int{401, 403, 422} })
+	}), func(p *compiled.LoginProtection) {
+		p.Routes[0].Match[0].Methods = nil
+		p.Routes[0].FailureStatuses = []int{401, 403, 422}
+	})
+	for i := range 3 {
+		l.replicas[0].send(sent{method: "HEAD", path: "/login", header: http.Header{"X-Forwarded-For": {fmt.Sprintf("203.0.113.20%d", i)}}})
+	}
 	for i := range 5 {
 		l.attempt(fmt.Sprintf("203.0.113.%d", i), "ada@example.com", "guess")
 		l.send("/password/reset", "application/x-www-form-urlencoded", "email=ada", fmt.Sprintf("203.0.113.%d", i))
@@ -185,8 +192,11 @@ func TestSamplesAreOfWrongPasswords(t *testing.T) {
 		l.attempt(fmt.Sprintf("203.0.113.10%d", i), fmt.Sprintf("m%d@example.com", i), "malformed")
 		l.send("/password/reset", "application/x-www-form-urlencoded", "email=malformed", fmt.Sprintf("203.0.113.10%d", i))
 	}
-	if g := l.attempt("198.51.100.1", "ada@example.com", "right"); g.status != http.StatusUnauthorized {
-		t.Errorf("a locked account gets %d; want 401", g.status)
+	for i := range 3 {
+		l.replicas[0].send(sent{method: "HEAD", path: "/login", header: http.Header{"X-Forwarded-For": {fmt.Sprintf("203.0.113.21%d", i)}}})
+	}
+	if g := l.attempt("198.51.100.1", "ada@example.com", "right"); g.status != http.StatusUnauthorized || g.text != "wrong" {
+		t.Errorf("a locked account gets %d %q; want 401 wrong", g.status, g.text)
 	}
 	if g := l.send("/password/reset", "application/x-www-form-urlencoded", "email=ada", "198.51.100.1"); g.status != http.StatusAccepted {
 		t.Errorf("a reset beyond the limit gets %d; want 202", g.status)

@@ -73,12 +73,18 @@ func newMemories(routes int) *memories {
 	return m
 }
 
-// form is the form of a response that the client prefers.
+// form is the form of a response that the client gets, by its method and the type that it prefers; "" for one that is never repeated. A HEAD
+// request would leave a sample without its body.
 func form(r *http.Request) string {
-	if httperr.PrefersHTML(r.Header.Get("Accept")) {
-		return "html"
+	switch r.Method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodGet:
+	default:
+		return ""
 	}
-	return "other"
+	if httperr.PrefersHTML(r.Header.Get("Accept")) {
+		return r.Method + " html"
+	}
+	return r.Method + " other"
 }
 
 // unrepeated are fields of a response that belong to one request. What a later stage sets is not in a sample anyway.
@@ -117,7 +123,7 @@ func (rec *recorder) begin(status int) {
 	if result == failure {
 		a.memory.timed(a.index, a.cfg.Now().Sub(rec.sent))
 	}
-	if rec.keeps = result == failure && a.repeatable(status); rec.keeps {
+	if rec.keeps = result == failure && rec.form != "" && a.repeatable(status); rec.keeps {
 		rec.header = http.Header{}
 		size := 0
 		for name, values := range rec.Header() {
@@ -269,7 +275,7 @@ func (a *attempt) respond(w http.ResponseWriter, r *http.Request, wait time.Dura
 	}
 	f, refused := form(r), a.cfg.Now()
 	s, took := a.memory.recall(a.index, f, a.cfg.Jitter)
-	if s == nil {
+	if s == nil && f != "" {
 		s = a.stored(r.Context(), f)
 	}
 	if spent := a.cfg.Now().Sub(refused); took > spent {

@@ -178,7 +178,9 @@ func (a *attempt) forward(w http.ResponseWriter, r *http.Request, next stage.Han
 	case !rec.begun:
 		rec.begin(http.StatusOK)
 	}
-	rec.remember()
+	if err == nil { // a response that broke off is no sample
+		rec.remember()
+	}
 	return err
 }
 
