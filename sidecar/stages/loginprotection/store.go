@@ -54,6 +54,6 @@ type Begun struct {
 	// Blocking is the index of the first counter that refuses the attempt, and Wait the time after which it may allow one.
 	Blocking int
 	Wait     time.Duration
-	// Failures is the number of failures of the first counter.
+	// Failures is the number of failures of the first counter, with those that locked it.
 	Failures int
 }

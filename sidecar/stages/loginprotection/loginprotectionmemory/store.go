@@ -98,6 +98,7 @@ func (s *Store) Begin(_ context.Context, counters []loginprotection.Counter) (lo
 	for i := range counters {
 		states[i] = s.load(&counters[i], now)
 	}
+	failures := len(states[0].times) + states[0].locks*counters[0].Limit
 	for i, v := range states {
 		c, wait := &counters[i], time.Duration(-1)
 		switch {
@@ -109,14 +110,14 @@ func (s *Store) Begin(_ context.Context, counters []loginprotection.Counter) (lo
 			wait = time.Second
 		}
 		if wait >= 0 {
-			return loginprotection.Begun{Blocking: i, Wait: max(wait, time.Millisecond), Failures: len(states[0].times)}, nil
+			return loginprotection.Begun{Blocking: i, Wait: max(wait, time.Millisecond), Failures: failures}, nil
 		}
 	}
 	for i, v := range states {
 		v.pending, v.pendingEnds = v.pending+1, now.Add(loginprotection.PendingFor)
 		s.keep(&counters[i], v, now)
 	}
-	return loginprotection.Begun{Allowed: true, Failures: len(states[0].times)}, nil
+	return loginprotection.Begun{Allowed: true, Failures: failures}, nil
 }
 
 // End implements loginprotection.Store.

@@ -47,6 +47,8 @@ for i, key in ipairs(KEYS) do
 end
 
 if ARGV[1] == 'begin' then
+  local first = states[1]
+  local failures = #first.state.times + first.state.locks * first.limit
   for i, c in ipairs(states) do
     local s, wait = c.state, -1
     if s.untl > at then
@@ -55,13 +57,13 @@ if ARGV[1] == 'begin' then
       wait = 1000
       if #s.times >= c.limit then wait = s.times[#s.times - c.limit + 1] + c.window - at end
     end
-    if wait >= 0 then return {0, i - 1, math.max(wait, 1), #states[1].state.times} end
+    if wait >= 0 then return {0, i - 1, math.max(wait, 1), failures} end
   end
   for i, c in ipairs(states) do
     c.state.pending, c.state.ends = c.state.pending + 1, at + PENDING
     save(KEYS[i], c.state, c.window, c.longest)
   end
-  return {1, 0, 0, #states[1].state.times}
+  return {1, 0, 0, failures}
 end
 
 local locked = {}

@@ -30,7 +30,7 @@ func counter(limit int, lock, longest time.Duration) loginprotection.Counter {
 func Run(t *testing.T, newStore func(*testing.T) loginprotection.Store) {
 	tests := map[string]func(*testing.T, loginprotection.Store){
 		"failures lock": failuresLock, "a success clears": successClears, "pending attempts count": pendingCounts, "all or nothing": allOrNothing,
-		"without lock": withoutLock, "locks end and grow": locksEnd, "values": values, "replicas": replicas,
+		"without lock": withoutLock, "locks end and grow": locksEnd, "failures outlast locks": failuresOutlastLocks, "values": values, "replicas": replicas,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { test(t, newStore(t)) })
@@ -154,6 +154,24 @@ func locksEnd(t *testing.T, s loginprotection.Store) {
 	}
 	if waits[0] > 50*time.Millisecond || waits[3] <= 50*time.Millisecond {
 		t.Errorf("the locks do not grow: %v", waits)
+	}
+}
+
+// failuresOutlastLocks: failures that have locked a key are still told after the lock, so that delays and challenges go on.
+func failuresOutlastLocks(t *testing.T, s loginprotection.Store) {
+	c := counter(2, 50*time.Millisecond, time.Hour)
+	fail(t, s, c)
+	fail(t, s, c)
+	eventually(t, "the lock to end", func() bool {
+		b := begin(t, s, c)
+		if b.Allowed && b.Failures != 2 {
+			t.Errorf("%d failures after a lock; want 2", b.Failures)
+		}
+		return b.Allowed
+	})
+	end(t, s, loginprotection.Clear, c)
+	if b := begin(t, s, c); !b.Allowed || b.Failures != 0 {
+		t.Errorf("after a success: %+v", b)
 	}
 }
 
