@@ -82,9 +82,9 @@ func form(r *http.Request) string {
 		return ""
 	}
 	if httperr.PrefersHTML(r.Header.Get("Accept")) {
-		return r.Method + " html"
+		return r.Method + "-html"
 	}
-	return r.Method + " other"
+	return r.Method + "-other"
 }
 
 // unrepeated are fields of a response that belong to one request. What a later stage sets is not in a sample anyway.
