@@ -176,6 +176,9 @@ func failuresOutlastLocks(t *testing.T, s loginprotection.Store) {
 }
 
 func values(t *testing.T, s loginprotection.Store) {
+	if _, err := s.Put(t.Context(), space.Key("candidate", "login", fmt.Sprint(made.Add(1))), []byte("x"), time.Hour, false); err != nil {
+		t.Error(err)
+	}
 	key := space.Key("sample", "login", fmt.Sprint(made.Add(1)))
 	if got, err := s.Get(t.Context(), key); err != nil || got != nil {
 		t.Fatalf("%q, %v before it is stored", got, err)
