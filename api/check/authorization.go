@@ -230,6 +230,9 @@ func providerNames(p *compiled.Policy) []string {
 	if p.Tokens != nil {
 		names = append(names, compiled.OwnProvider)
 	}
+	if p.APIKeys != nil {
+		names = append(names, compiled.APIKeysProvider)
+	}
 	return names
 }
 
@@ -239,6 +242,13 @@ func carriesNoToken(p *compiled.Policy, header string) error {
 		for _, from := range p.Providers[i].From {
 			if from.Header != "" && strings.EqualFold(from.Header, header) {
 				return fmt.Errorf("the provider %s reads its token from %s, and removes it; write claims, scopes or providers instead", p.Providers[i].Name, canonical(header))
+			}
+		}
+	}
+	if p.APIKeys != nil {
+		for _, from := range p.APIKeys.From {
+			if from.Header != "" && strings.EqualFold(from.Header, header) {
+				return fmt.Errorf("API keys are read from %s, which is removed; write claims, scopes or providers instead", canonical(header))
 			}
 		}
 	}

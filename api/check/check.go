@@ -52,6 +52,7 @@ func Document(p *compiled.Policy) []Problem {
 	c.sessions(p)
 	c.revocation(p)
 	c.passwords(p.Passwords)
+	c.apiKeys(p)
 	c.passwordPolicy(p.PasswordPolicy)
 	c.authorization(p)
 	c.rateLimits(p.RateLimits)

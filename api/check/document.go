@@ -95,6 +95,7 @@ func (c *checker) rateLimits(limits []compiled.RateLimit) {
 		for j, k := range l.KeyBy {
 			c.limitKey(at(field+".keyBy", j), k)
 		}
+		c.limitOptions(field, l)
 		c.mode(field+".mode", l.Mode)
 		c.onFailure(field+".onFailure", l.OnFailure)
 	}

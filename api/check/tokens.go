@@ -33,7 +33,8 @@ const (
 
 // providers checks the issuers that the policy trusts.
 func (c *checker) providers(p *compiled.Policy) {
-	names, issuers := map[string]bool{compiled.OwnProvider: p.Tokens != nil}, map[string]bool{}
+	names := map[string]bool{compiled.OwnProvider: p.Tokens != nil, compiled.APIKeysProvider: p.APIKeys != nil}
+	issuers := map[string]bool{compiled.APIKeysIssuer: p.APIKeys != nil}
 	if p.Tokens != nil {
 		issuers[p.Tokens.Issuer] = true
 	}

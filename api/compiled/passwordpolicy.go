@@ -10,13 +10,24 @@ type PasswordPolicy struct {
 	// Common says that common passwords are refused.
 	Common       bool     `json:"common,omitempty"`
 	ContextWords []string `json:"contextWords,omitempty"`
-	// MinScore is the lowest accepted score of zxcvbn; 0 computes none.
+	// MinScore is the lowest accepted score; 0 computes none.
 	MinScore int `json:"minScore,omitempty"`
+	// Breached is nil if no list is asked.
+	Breached *BreachedPasswords `json:"breached,omitempty"`
 	// Require lists Lower, Upper, Digit and Symbol.
 	Require []string `json:"require,omitempty"`
 	// Shadow lists the codes of the rules whose refusals are not enforced.
 	Shadow []string        `json:"shadow,omitempty"`
 	Routes []PasswordRoute `json:"routes,omitempty"`
+}
+
+// BreachedPasswords is a server that knows passwords from data breaches.
+type BreachedPasswords struct {
+	URL          string      `json:"url"`
+	InsecureHTTP bool        `json:"insecureHTTP,omitempty"`
+	Timeout      Duration    `json:"timeout"`
+	MinCount     int         `json:"minCount"`
+	OnFailure    FailureMode `json:"onFailure"`
 }
 
 // PasswordRoute is a route on which new passwords are judged.
@@ -40,6 +51,12 @@ func (p *PasswordPolicy) validate() error {
 		return errors.New("minLength and maxLength are required, and maxLength is not less than minLength")
 	}
 	errs := []error{oneOf("mode", p.Mode, Enforce, Shadow)}
+	if b := p.Breached; b != nil {
+		if b.URL == "" || b.Timeout <= 0 || b.MinCount <= 0 {
+			errs = append(errs, errors.New("breached: url, timeout and minCount are required"))
+		}
+		errs = append(errs, oneOf("breached.onFailure", b.OnFailure, Deny, Allow))
+	}
 	for i, r := range p.Routes {
 		if len(r.Match) == 0 || r.Password == (PasswordField{}) {
 			errs = append(errs, wrap(errors.New("match and password are required"), "routes[%d]", i))

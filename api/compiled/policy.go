@@ -47,6 +47,8 @@ type Policy struct {
 	Revocation    *Revocation     `json:"revocation,omitempty"`
 	RevokedTokens []RevokedTokens `json:"revokedTokens,omitempty"`
 	Passwords     *Passwords      `json:"passwords,omitempty"`
+	// APIKeys is nil if no API keys are accepted.
+	APIKeys *APIKeys `json:"apiKeys,omitempty"`
 	// PasswordPolicy is nil if new passwords are not judged.
 	PasswordPolicy *PasswordPolicy `json:"passwordPolicy,omitempty"`
 	// LoginProtection is nil if no route is protected.
@@ -245,6 +247,11 @@ func (p *Policy) IdentityHeaders() []string {
 			names = append(names, h.Header)
 		}
 	}
+	if p.APIKeys != nil {
+		for _, h := range p.APIKeys.ClaimsToHeaders {
+			names = append(names, h.Header)
+		}
+	}
 	return names
 }
 
@@ -300,14 +307,20 @@ type AuthorizationRule struct {
 
 // RateLimit limits the matching requests per key: Limit requests per Period in the long run, and Burst at once.
 type RateLimit struct {
-	Name      string         `json:"name"`
-	Match     []Match        `json:"match,omitempty"`
-	Limit     int            `json:"limit"`
-	Period    Duration       `json:"period"`
-	Burst     int            `json:"burst"`
-	KeyBy     []RateLimitKey `json:"keyBy"`
-	Mode      Mode           `json:"mode"`
-	OnFailure FailureMode    `json:"onFailure"`
+	Name   string   `json:"name"`
+	Match  []Match  `json:"match,omitempty"`
+	Limit  int      `json:"limit"`
+	Period Duration `json:"period"`
+	Burst  int      `json:"burst"`
+	// LimitByClaim, Exempt and Cost are nil if the limit is the same for all requests, applies to all, and counts each once.
+	LimitByClaim *LimitByClaim   `json:"limitByClaim,omitempty"`
+	Exempt       *LimitExemption `json:"exempt,omitempty"`
+	Cost         *LimitCost      `json:"cost,omitempty"`
+	// IPv6PrefixLength is the length in bits of the IPv6 networks that count as one client; 0 is 64.
+	IPv6PrefixLength int            `json:"ipv6PrefixLength,omitempty"`
+	KeyBy            []RateLimitKey `json:"keyBy"`
+	Mode             Mode           `json:"mode"`
+	OnFailure        FailureMode    `json:"onFailure"`
 }
 
 // RateLimitKey is a part of the key by which requests are counted separately.

@@ -40,6 +40,9 @@ func (p *Policy) SecretRefs() []SecretRef {
 	if p.LoginProtection != nil && p.LoginProtection.Challenge != nil {
 		add(p.LoginProtection.Challenge.Secret)
 	}
+	if p.APIKeys != nil {
+		add(p.APIKeys.Keys)
+	}
 	if p.Redis != nil {
 		add(p.Redis.Password, p.Redis.SentinelPassword)
 		if p.Redis.TLS != nil {

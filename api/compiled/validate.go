@@ -43,6 +43,7 @@ func (p *Policy) Validate() error {
 	}
 	add(wrap(p.LoginProtection.validate(), "loginProtection"))
 	add(p.validateTokens())
+	add(wrap(p.APIKeys.validate(), "apiKeys"))
 	add(p.validateSecrets())
 	return errors.Join(errs...)
 }
@@ -160,7 +161,7 @@ func (l *RateLimit) validate() error {
 	if l.Name == "" || l.Limit < 1 || l.Period <= 0 || l.Burst < 1 || len(l.KeyBy) == 0 {
 		return errors.New("name, limit, period, burst and keyBy are required")
 	}
-	errs := []error{oneOf("mode", l.Mode, Enforce, Shadow), oneOf("onFailure", l.OnFailure, Deny, Allow)}
+	errs := []error{oneOf("mode", l.Mode, Enforce, Shadow), oneOf("onFailure", l.OnFailure, Deny, Allow), l.validateOptions()}
 	for i, k := range l.KeyBy {
 		errs = append(errs, wrap(oneOf("type", k.Type, KeyClientAddress, KeySubject, KeyClaim, KeyHeader, KeyRoute), "keyBy[%d]", i))
 		if named := k.Type == KeyClaim || k.Type == KeyHeader; named != (k.Name != "") {

@@ -85,6 +85,7 @@ const (
 
 	DefaultRateLimitKey             = KeyClientAddress
 	DefaultRateLimitOnFailure       = FailAllow
+	DefaultIPv6PrefixLength         = 64
 	DefaultPreset                   = PresetStrict
 	DefaultMinSize            Size  = "1KiB"
 	DefaultHash                     = "Argon2id"
@@ -101,6 +102,7 @@ const (
 	DefaultLogLevel                = "info"
 	DefaultAccessLog               = "All"
 	DefaultDrainTimeout   Duration = "25s"
+	DefaultAPIKeyHeader            = "X-API-Key"
 	DefaultConnectionIdle Duration = "2m"
 	DefaultMinBodyRate    int32    = compiled.DefaultMinBodyRate
 	DefaultCPURequest              = "10m"
@@ -209,13 +211,19 @@ func policyDefaults() []Default {
 		{Field: spec + "sessions.onFailure", Value: string(DefaultSessionsOnFailure)},
 		{Field: spec + "sessions.mode", Value: string(DefaultMode)},
 
-		{Field: spec + "authorization.default", Text: "Authenticated if the policy has jwt or tokens, otherwise Anonymous"},
+		{Field: spec + "apiKeys.from", Value: "[{header: " + DefaultAPIKeyHeader + "}]"},
+		{Field: spec + "apiKeys.claimsToHeaders[].format", Value: string(DefaultFormat)},
+		{Field: spec + "apiKeys.mode", Value: string(DefaultMode)},
+
+		{Field: spec + "authorization.default", Text: "Authenticated if the policy has jwt, tokens or apiKeys, otherwise Anonymous"},
 		{Field: spec + "authorization.mode", Value: string(DefaultMode)},
 		{Field: spec + "authorization.cacheControl", Value: string(DefaultCacheControl)},
 		{Field: spec + "authorization.rules[].require", Value: string(DefaultRequire)},
 		{Field: spec + "authorization.rules[].mode", Value: string(DefaultMode)},
 
 		{Field: spec + "rateLimits[].burst", Text: "the number of requests in limit"},
+		{Field: spec + "rateLimits[].limitByClaim.values[].burst", Text: "the number of requests in limit"},
+		{Field: spec + "rateLimits[].ipv6PrefixLength", Value: number(DefaultIPv6PrefixLength)},
 		{Field: spec + "rateLimits[].keyBy", Value: "[{type: " + string(DefaultRateLimitKey) + "}]"},
 		{Field: spec + "rateLimits[].mode", Value: string(DefaultMode)},
 		{Field: spec + "rateLimits[].onFailure", Value: string(DefaultRateLimitOnFailure)},
@@ -227,6 +235,9 @@ func policyDefaults() []Default {
 		{Field: spec + "passwordPolicy.rules.minLength", Text: number(DefaultPasswordMinLength) + ", or " + number(DefaultPasswordMinSecondFactor) + " with secondFactor"},
 		{Field: spec + "passwordPolicy.rules.maxLength", Value: number(DefaultPasswordMaxLength)},
 		{Field: spec + "passwordPolicy.rules.blocklist", Value: string(DefaultPasswordBlocklist)},
+		{Field: spec + "passwordPolicy.rules.breachedPasswords.timeout", Value: string(DefaultBreachedTimeout)},
+		{Field: spec + "passwordPolicy.rules.breachedPasswords.minCount", Value: number(DefaultBreachedMinCount)},
+		{Field: spec + "passwordPolicy.rules.breachedPasswords.onFailure", Value: string(DefaultBreachedOnFailure)},
 		{Field: spec + "passwordPolicy.routes[].match[].methods", Value: "[" + DefaultPasswordMethod + "]"},
 		{Field: spec + "passwordPolicy.longBcryptPasswords", Value: string(DefaultLongBcrypt)},
 		{Field: spec + "passwordPolicy.hash.algorithm", Value: DefaultHash},
@@ -278,7 +289,7 @@ func otherDefaults() []Default {
 func latest() []Default {
 	var out []Default
 	for _, ref := range []string{
-		"SecurityPolicy.spec.jwt.providers[].jwks", "SecurityPolicy.spec.jwt.providers[].jwks.bearerToken", "SecurityPolicy.spec.tokens.signingKey", "SidecarClass.spec.redis.passwordRef",
+		"SecurityPolicy.spec.jwt.providers[].jwks", "SecurityPolicy.spec.jwt.providers[].jwks.bearerToken", "SecurityPolicy.spec.tokens.signingKey", "SecurityPolicy.spec.apiKeys.keysRef", "SidecarClass.spec.redis.passwordRef",
 		"SidecarClass.spec.redis.sentinelPasswordRef", "SidecarClass.spec.redis.tls.certificateRef", "SidecarClass.spec.redis.tls.keyRef",
 	} {
 		out = append(out, Default{Field: ref + ".vault.version", Text: "the latest version"})

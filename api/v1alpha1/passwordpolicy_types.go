@@ -28,12 +28,15 @@ type PasswordRules struct {
 	// +kubebuilder:validation:items:MinLength=3
 	// +kubebuilder:validation:items:MaxLength=64
 	ContextWords []string `json:"contextWords,omitempty"`
-	// MinScore is the lowest accepted score of the estimator zxcvbn, from 1 (very easy to guess) to 4 (hard to guess). 0 computes no
+	// MinScore is the lowest accepted score of an estimate of its guesses, with the steps of zxcvbn, from 1 (very easy to guess) to 4 (hard to guess). 0 computes no
 	// score.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=4
 	MinScore int32 `json:"minScore,omitempty"`
+	// BreachedPasswords refuses passwords that are known from data breaches. If it is unset, no server is asked.
+	// +optional
+	BreachedPasswords *BreachedPasswords `json:"breachedPasswords,omitempty"`
 	// Require lists kinds of characters of which a password needs one. NIST says that such rules shall not be imposed, because users
 	// meet them in ways that are easy to guess.
 	// +optional
@@ -63,7 +66,7 @@ const (
 type PasswordCharacters string
 
 // PasswordRule is the code of a rule.
-// +kubebuilder:validation:Enum=missing;too-short;too-long;invalid-characters;common;context-word;too-weak;missing-lower;missing-upper;missing-digit;missing-symbol;confirmation-mismatch;body
+// +kubebuilder:validation:Enum=missing;too-short;too-long;invalid-characters;common;context-word;too-weak;missing-lower;missing-upper;missing-digit;missing-symbol;breached;confirmation-mismatch;body
 type PasswordRule string
 
 // PasswordRoute is a route with which users register, or reset or change their password.
@@ -124,6 +127,9 @@ func (p *PasswordPolicy) setRuleDefaults() {
 	set(&r.MinLength, DefaultPasswordMinLength)
 	set(&r.MaxLength, DefaultPasswordMaxLength)
 	set(&r.Blocklist, DefaultPasswordBlocklist)
+	if r.BreachedPasswords != nil {
+		r.BreachedPasswords.setDefaults()
+	}
 	for i := range p.Routes {
 		for j := range p.Routes[i].Match {
 			if m := &p.Routes[i].Match[j]; len(m.Methods) == 0 {

@@ -93,6 +93,21 @@ type RateLimit struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000000
 	Burst int32 `json:"burst,omitempty"`
+	// LimitByClaim replaces limit and burst for callers with certain values of a claim.
+	// +optional
+	LimitByClaim *LimitByClaim `json:"limitByClaim,omitempty"`
+	// Exempt selects requests that are neither counted nor refused.
+	// +optional
+	Exempt *LimitExemption `json:"exempt,omitempty"`
+	// Cost is how much of the limit a request uses.
+	// +optional
+	Cost *LimitCost `json:"cost,omitempty"`
+	// IPv6PrefixLength is the length in bits of the IPv6 networks that count as one client, where the client's address is a part of the
+	// key. Providers often assign a /56 or a /48 to one customer.
+	// +optional
+	// +kubebuilder:validation:Minimum=32
+	// +kubebuilder:validation:Maximum=128
+	IPv6PrefixLength int32 `json:"ipv6PrefixLength,omitempty"`
 	// KeyBy is what the limit counts by. All parts together make the key, such as the client's address and a header.
 	// +optional
 	// +listType=atomic
@@ -113,7 +128,7 @@ type RateLimit struct {
 type RateLimitKeyType string
 
 const (
-	// KeyClientAddress is the client's IPv4 address or IPv6 /64.
+	// KeyClientAddress is the client's IPv4 address or IPv6 network of ipv6PrefixLength bits.
 	KeyClientAddress RateLimitKeyType = "ClientAddress"
 	// KeySubject is the token's issuer and subject.
 	KeySubject RateLimitKeyType = "Subject"
@@ -130,7 +145,7 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="(self.type in ['Claim','Header']) == has(self.name)",message="the types Claim and Header need a name, and the others have none: write {type: Header, name: X-Api-Key} or {type: ClientAddress}"
 type RateLimitKey struct {
-	// Type of the part: ClientAddress is the IPv4 address or the IPv6 /64 network, Subject the token's issuer and sub, Claim and Header
+	// Type of the part: ClientAddress is the IPv4 address or the IPv6 network of ipv6PrefixLength bits, Subject the token's issuer and sub, Claim and Header
 	// the value of the claim or header in name, Route one shared count for all clients.
 	Type RateLimitKeyType `json:"type"`
 	// Name of the claim or of the request header.

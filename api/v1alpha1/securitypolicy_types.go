@@ -38,13 +38,14 @@ type SecurityPolicyList struct {
 
 // SecurityPolicySpec is what the sidecars enforce. Every section is optional: a section that is left out enforces nothing.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || !has(self.authorization) || !has(self.authorization.default) || self.authorization.default != 'Authenticated'",message="authorization.default is Authenticated, but there is neither a jwt nor a tokens section to authenticate with: add jwt.providers, or write default: Anonymous or default: Deny"
-// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || !has(self.authorization) || !has(self.authorization.rules) || self.authorization.rules.all(r, has(r.require) && r.require != 'Authenticated')",message="a rule of authorization requires Authenticated, but there is neither a jwt nor a tokens section to authenticate with: add jwt.providers"
-// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || !has(self.rateLimits) || self.rateLimits.all(l, !has(l.keyBy) || l.keyBy.all(k, k.type != 'Subject' && k.type != 'Claim'))",message="a rate limit is keyed by Subject or Claim, but there is no jwt or tokens section that identifies callers: add jwt.providers, or write keyBy: [{type: ClientAddress}]"
+// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || has(self.apiKeys) || !has(self.authorization) || !has(self.authorization.default) || self.authorization.default != 'Authenticated'",message="authorization.default is Authenticated, but there is neither a jwt, a tokens nor an apiKeys section to authenticate with: add jwt.providers, or write default: Anonymous or default: Deny"
+// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || has(self.apiKeys) || !has(self.authorization) || !has(self.authorization.rules) || self.authorization.rules.all(r, has(r.require) && r.require != 'Authenticated')",message="a rule of authorization requires Authenticated, but there is neither a jwt, a tokens nor an apiKeys section to authenticate with: add jwt.providers"
+// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || has(self.apiKeys) || !has(self.rateLimits) || self.rateLimits.all(l, !has(l.keyBy) || l.keyBy.all(k, k.type != 'Subject' && k.type != 'Claim'))",message="a rate limit is keyed by Subject or Claim, but there is no jwt, tokens or apiKeys section that identifies callers: add jwt.providers, or write keyBy: [{type: ClientAddress}]"
+// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || has(self.apiKeys) || !has(self.rateLimits) || self.rateLimits.all(l, !has(l.limitByClaim) && (!has(l.exempt) || !has(l.exempt.claims)))",message="a rate limit has limitByClaim or exempt.claims, but there is no jwt, tokens or apiKeys section that identifies callers: add jwt.providers, or remove them"
 // +kubebuilder:validation:XValidation:rule="!has(self.jwt) || !has(self.tokens) || self.jwt.providers.all(p, !has(p.issuer) || p.issuer != self.tokens.issuer)",message="a provider of jwt has the issuer of tokens: the policy's own tokens are accepted without a provider; remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.sessions) || has(self.tokens) || (has(self.jwt) && has(self.sessions.subjectFrom))",message="there is nothing to keep sessions of: add a tokens section, or a jwt section with sessions.subjectFrom: sid"
 // +kubebuilder:validation:XValidation:rule="!has(self.sessions) || !has(self.sessions.subjectFrom) || has(self.jwt)",message="sessions.subjectFrom applies to the tokens of jwt.providers, and there are none: add jwt.providers, or remove subjectFrom"
-// +kubebuilder:validation:XValidation:rule="!has(self.revocation) || has(self.jwt) || has(self.tokens)",message="there are no tokens to revoke: add a jwt or a tokens section, or remove revocation"
+// +kubebuilder:validation:XValidation:rule="!has(self.revocation) || has(self.jwt) || has(self.tokens) || has(self.apiKeys)",message="there are no tokens or keys to revoke: add a jwt, a tokens or an apiKeys section, or remove revocation"
 type SecurityPolicySpec struct {
 	// Selector selects pods of this namespace by their labels. The empty selector ({}) selects every pod. If two policies select the
 	// same pod, the older policy applies. The younger one has the condition Accepted=False with the reason Conflicted.
@@ -111,8 +112,8 @@ type SecurityPolicySpec struct {
 	// +optional
 	Sessions *Sessions `json:"sessions,omitempty"`
 
-	// Authorization is what each route requires of the caller. If it is unset, every route requires a valid token if the policy has jwt
-	// or tokens, and nothing otherwise.
+	// Authorization is what each route requires of the caller. If it is unset, every route requires a valid token or API key if the policy
+	// has jwt, tokens or apiKeys, and nothing otherwise.
 	// +optional
 	Authorization *Authorization `json:"authorization,omitempty"`
 
@@ -143,6 +144,10 @@ type SecurityPolicySpec struct {
 	// PasswordPolicy configures how the loopback API hashes passwords for the app, and the rules for new passwords.
 	// +optional
 	PasswordPolicy *PasswordPolicy `json:"passwordPolicy,omitempty"`
+
+	// APIKeys accepts API keys as a second credential, for machines.
+	// +optional
+	APIKeys *APIKeys `json:"apiKeys,omitempty"`
 
 	// VaultRole is the role for Vault's Kubernetes auth, in place of the role of the class. With a role for each app, an app reads only
 	// its own secrets. Vault decides which service accounts may use a role.

@@ -32,7 +32,14 @@ func (s *SecurityPolicySpec) WithDefaults() SecurityPolicySpec {
 	if out.Sessions != nil {
 		out.Sessions.setDefaults(out.Tokens)
 	}
-	out.Authorization.setDefaults(out.JWT != nil || out.Tokens != nil)
+	out.Authorization.setDefaults(out.JWT != nil || out.Tokens != nil || out.APIKeys != nil)
+	if a := out.APIKeys; a != nil {
+		if len(a.From) == 0 {
+			a.From = []APIKeyLocation{{Header: DefaultAPIKeyHeader}}
+		}
+		setFormats(a.ClaimsToHeaders)
+		set(&a.Mode, DefaultMode)
+	}
 	if out.LoginProtection != nil {
 		out.LoginProtection.setDefaults()
 	}
@@ -212,6 +219,15 @@ func (l *RateLimit) setDefaults() {
 	if count, _, err := l.Limit.Parse(); err == nil {
 		set(&l.Burst, int32(count))
 	}
+	if l.LimitByClaim != nil {
+		for i := range l.LimitByClaim.Values {
+			v := &l.LimitByClaim.Values[i]
+			if count, _, err := v.Limit.Parse(); err == nil {
+				set(&v.Burst, int32(count))
+			}
+		}
+	}
+	set(&l.IPv6PrefixLength, DefaultIPv6PrefixLength)
 	if len(l.KeyBy) == 0 {
 		l.KeyBy = []RateLimitKey{{Type: DefaultRateLimitKey}}
 	}

@@ -14,6 +14,8 @@ type framework struct {
 	subjectClaim   string
 	// accessOnly is the claim whose value access tells access tokens from refresh tokens of the same secret, or "".
 	accessOnly string
+	// failure is how the login route says that a password is wrong, unless by the default statuses.
+	failure string
 	// milliseconds is true if a lifetime without unit is in milliseconds.
 	milliseconds bool
 }
@@ -27,7 +29,7 @@ var frameworks = []framework{
 	{name: "spring", prefixes: []string{"SPRING_"}, login: "/api/auth/login", account: "json:username", subjectClaim: "sub", milliseconds: true},
 	{
 		name: "fastapi", keys: []string{"ACCESS_TOKEN_EXPIRE_MINUTES", "BACKEND_CORS_ORIGINS", "API_V1_STR", "UVICORN_PORT"},
-		login: "/login", account: "form:username", subjectClaim: "sub",
+		login: "/login", account: "form:username", subjectClaim: "sub", failure: ", failure: {statuses: [400, 401, 403, 422]}",
 	},
 	{
 		name: "express", keys: []string{"NODE_ENV", "JWT_EXPIRES_IN", "JWT_ACCESS_EXPIRATION_MINUTES"},

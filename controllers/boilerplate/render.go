@@ -81,7 +81,7 @@ func (t *translation) renderClass() []byte {
 func (t *translation) renderPolicy() []byte {
 	p := &page{}
 	key, value, _ := strings.Cut(t.Selector, "=")
-	p.line("# Written by postern init; the values are yours to change. In Shadow mode nothing is refused, and no token is issued.")
+	p.line("# Written by postern init; the values are yours to change. In Shadow mode nothing is refused.")
 	p.line("apiVersion: postern.dev/v1alpha1\nkind: SecurityPolicy\nmetadata: {name: %s, namespace: %s}\nspec:", quote(t.Name), quote(t.Namespace))
 	p.line("  selector: {matchLabels: {%s: %s}}", quote(key), quote(value))
 	p.line("  sidecarClassName: %s\n  mode: Shadow\n  ports: [{port: %d}]", quote(t.Name), t.Port)
@@ -172,8 +172,11 @@ func (t *translation) renderLegacy(p *page) {
 func (t *translation) renderLoginProtection(p *page) {
 	kind, field, _ := strings.Cut(t.Account, ":")
 	p.line("  loginProtection:\n    routes:")
-	p.line("    - {name: login, match: [{methods: [POST], paths: [%s]}], account: {%s: %s}, failure: {statuses: [400, 401, 403, 422]}}", quote(t.LoginPath), kind, quote(field))
+	p.line("    - {name: login, match: [{methods: [POST], paths: [%s]}], account: {%s: %s}%s}", quote(t.LoginPath), kind, quote(field), t.framework.failure)
 	if t.ResetPath != "" {
+		if kind != "header" {
+			field = "email" // where a reset asks for it, also if the login has a user name
+		}
 		p.line("    - {name: reset, kind: PasswordReset, match: [{methods: [POST], paths: [%s]}], account: {%s: %s}}", quote(t.ResetPath), kind, quote(field))
 	}
 	p.line("    perAccount: {failures: 5, within: 15m, lockFor: 1m, maxLock: 1h}")

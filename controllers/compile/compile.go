@@ -118,6 +118,7 @@ func (c *compiler) policy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.SecurityPo
 		Passwords:       c.passwords(spec.PasswordPolicy),
 		PasswordPolicy:  c.passwordPolicy(in, spec.PasswordPolicy),
 		LoginProtection: c.loginProtection(spec.LoginProtection),
+		APIKeys:         c.apiKeys(spec.APIKeys),
 		Authorization:   c.authorization(spec),
 		Headers:         headers(spec.Headers),
 		CORS:            c.cors(spec.CORS),

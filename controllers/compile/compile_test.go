@@ -118,7 +118,47 @@ func TestFindings(t *testing.T) {
 		},
 		"authentication by nobody": {
 			spec:      `authorization: {default: Authenticated}`,
-			wantField: "spec.authorization.default", wantMessage: "jwt or a tokens section", wantSeverity: compile.Error,
+			wantField: "spec.authorization.default", wantMessage: "a jwt, a tokens or an apiKeys section", wantSeverity: compile.Error,
+		},
+		"a key in the query": {
+			spec:      `apiKeys: {from: [{query: api_key}], keysRef: {secretKeyRef: {name: k, key: k}}}`,
+			wantField: "spec.apiKeys.from[0].query", wantMessage: "Referer", wantSeverity: compile.Warning,
+		},
+		"a key and a claim in one header": {
+			spec:      `apiKeys: {keysRef: {secretKeyRef: {name: k, key: k}}, claimsToHeaders: [{claim: sub, header: x-api-key}]}`,
+			wantField: "spec.apiKeys.from[0].header", wantMessage: "carries a claim", wantSeverity: compile.Error,
+		},
+		"two API keys in one header": {
+			spec:      `apiKeys: {from: [{header: X-Key}, {header: x-key, prefix: a}], keysRef: {secretKeyRef: {name: k, key: k}}}`,
+			wantField: "spec.apiKeys.from[1]", wantMessage: "reads the same place", wantSeverity: compile.Error,
+		},
+		"Basic authentication twice": {
+			spec:      `apiKeys: {from: [{basicAuth: true}, {header: Authorization, prefix: "ApiKey "}], keysRef: {secretKeyRef: {name: k, key: k}}}`,
+			wantField: "spec.apiKeys.from[1]", wantMessage: "reads the same place", wantSeverity: compile.Error,
+		},
+		"a key without a prefix in Authorization": {
+			spec:      `apiKeys: {from: [{header: Authorization}], keysRef: {secretKeyRef: {name: k, key: k}}}`,
+			wantField: "spec.apiKeys.from[0].prefix", wantMessage: "tells the two apart", wantSeverity: compile.Error,
+		},
+		"an API key as a Bearer token": {
+			spec:      `apiKeys: {from: [{header: Authorization, prefix: "bearer "}], keysRef: {secretKeyRef: {name: k, key: k}}}`,
+			wantField: "spec.apiKeys.from[0].prefix", wantMessage: "scheme of tokens", wantSeverity: compile.Error,
+		},
+		"an API key in a header of HTTP": {
+			spec:      `apiKeys: {from: [{header: Host}], keysRef: {secretKeyRef: {name: k, key: k}}}`,
+			wantField: "spec.apiKeys.from[0].header", wantMessage: "cannot carry", wantSeverity: compile.Error,
+		},
+		"passwords that are short": {
+			spec:      `passwordPolicy: {rules: {minLength: 8}}`,
+			wantField: "spec.passwordPolicy.rules.minLength", wantMessage: "secondFactor: true", wantSeverity: compile.Warning,
+		},
+		"passwords of kinds of characters": {
+			spec:      `passwordPolicy: {rules: {require: [Digit]}}`,
+			wantField: "spec.passwordPolicy.rules.require", wantMessage: "shall not be imposed", wantSeverity: compile.Warning,
+		},
+		"passwords that are common": {
+			spec:      `passwordPolicy: {rules: {blocklist: None}}`,
+			wantField: "spec.passwordPolicy.rules.blocklist", wantMessage: "write Common", wantSeverity: compile.Warning,
 		},
 		"hashes that are too cheap": {
 			spec:      `passwordPolicy: {hash: {argon2id: {passes: 1}}}`,

@@ -67,7 +67,7 @@ func (v *revoker) revoke(r *v1alpha1.TokenRevocation) Revoked {
 	var entries []compiled.RevokedTokens
 	size := 0
 	for _, t := range v.trusted {
-		if r.Spec.Issuer != "" && r.Spec.Issuer != t.issuer {
+		if r.Spec.Issuer != "" && r.Spec.Issuer != t.issuer || t.issuer == compiled.APIKeysIssuer && !revokesKeys(r) {
 			continue
 		}
 		entry := entryOf(r, t)
@@ -149,6 +149,9 @@ func trusted(p *compiled.Policy) []trust {
 			session += p.Sessions.AbsoluteTimeout.Std()
 		}
 		add(trust{p.Providers[i].Issuer, lifetime, session})
+	}
+	if p.APIKeys != nil {
+		add(trust{compiled.APIKeysIssuer, keyLifetime, keyLifetime})
 	}
 	return out
 }

@@ -52,6 +52,26 @@ func TestRevoke(t *testing.T) {
 				{Name: "r", Kind: "Token", Issuer: "https://corp", Value: "j", Expires: at(3 * time.Hour)},
 			},
 		},
+		"an API key by its id": {
+			policy: withAPIKeys,
+			spec:   func(s *v1alpha1.TokenRevocationSpec) { s.TokenID, s.Issuer = "ci", compiled.APIKeysIssuer },
+			after:  24 * 365 * time.Hour,
+			want:   []compiled.RevokedTokens{{Name: "r", Kind: "Token", Issuer: compiled.APIKeysIssuer, Value: "ci", Expires: at(10*365*24*time.Hour + time.Hour)}},
+		},
+		"a token of any issuer is no API key": {
+			policy: withAPIKeys,
+			spec:   func(s *v1alpha1.TokenRevocationSpec) { s.TokenID = "ci" },
+			after:  3 * time.Hour,
+			want:   []compiled.RevokedTokens{{Name: "r", Kind: "Token", Issuer: "https://own", Value: "ci", Expires: at(25 * time.Hour)}},
+		},
+		"the API keys of a subject": {
+			policy: withAPIKeys,
+			spec:   func(s *v1alpha1.TokenRevocationSpec) { s.Subject = "svc:ci" },
+			after:  24 * 365 * time.Hour,
+			want: []compiled.RevokedTokens{{
+				Name: "r", Kind: "Subject", Issuer: compiled.APIKeysIssuer, Value: "svc:ci", Before: created.Unix() + 1, Expires: at(10*365*24*time.Hour + time.Hour),
+			}},
+		},
 		"a token of any issuer, when that of one has expired": {
 			spec:  func(s *v1alpha1.TokenRevocationSpec) { s.TokenID = "j" },
 			after: 3 * time.Hour,
@@ -253,3 +273,5 @@ func TestNextExpiry(t *testing.T) {
 		}
 	}
 }
+
+func withAPIKeys(p *compiled.Policy) { p.APIKeys = &compiled.APIKeys{} }

@@ -25,6 +25,7 @@ func (c *compiler) rateLimit(field string, in *v1alpha1.RateLimit) compiled.Rate
 	for _, k := range in.KeyBy {
 		l.KeyBy = append(l.KeyBy, compiled.RateLimitKey{Type: string(k.Type), Name: k.Name})
 	}
+	c.limitOptions(field, in, &l)
 	return l
 }
 

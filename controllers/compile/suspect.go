@@ -40,6 +40,7 @@ func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 	if direct {
 		c.suspectLimits(p)
 		c.suspectAddresses(p.Authorization.Rules)
+		c.suspectExemptions(p)
 	}
 	if t := p.Tokens; t != nil {
 		c.suspectIssuer("spec.tokens.issuer", t.Issuer)

@@ -98,6 +98,11 @@ func TestSuspectValues(t *testing.T) {
 			wrong: `rateLimits: [{name: a, limit: 5/minute}]`, right: `rateLimits: [{name: a, limit: 5/minute}]`, class: `trustedProxies: [10.0.0.0/8]`,
 			field: "spec.rateLimits[0].keyBy", message: "spec.trustedProxies of the SidecarClass",
 		},
+		"exempt addresses, without trusted proxies": {
+			wrong: `rateLimits: [{name: a, limit: 5/minute, exempt: {clientAddresses: [10.0.0.0/8]}}]`,
+			right: `rateLimits: [{name: a, limit: 5/minute, exempt: {clientAddresses: [10.0.0.0/8]}}]`, class: `trustedProxies: [10.1.0.0/16]`,
+			field: "spec.rateLimits[0].exempt.clientAddresses", message: "all its clients are exempt",
+		},
 		"a limit by address and header, without trusted proxies": {
 			wrong: `rateLimits: [{name: a, limit: 5/minute, keyBy: [{type: Route}]}, {name: b, limit: 5/minute, keyBy: [{type: Route}, {type: ClientAddress}]}]`,
 			right: `rateLimits: [{name: a, limit: 5/minute, keyBy: [{type: Route}]}]`,

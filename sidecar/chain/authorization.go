@@ -18,7 +18,7 @@ const (
 // of the policy matches them first.
 func (b *builder) authz() stage.Stage {
 	a := &b.policy.Authorization
-	c := authz.Config{Default: requirement(a.Default), Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name, NoStore: a.CacheControl == "NoStore"}
+	c := authz.Config{Default: requirement(a.Default), Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name, NoStore: a.CacheControl == "NoStore", Challenges: b.apiKeyChallenges()}
 	if open := b.tokens().paths; len(open) > 0 {
 		match := b.match([]compiled.Match{{Paths: open}}, "tokens.endpoints.prefix")
 		c.Rules = append(c.Rules, authz.Rule{Name: ownRule, Match: match, Require: authz.Anonymous, Exact: true})

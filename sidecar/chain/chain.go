@@ -23,11 +23,13 @@ import (
 	"github.com/posterndev/postern/sidecar/login/token"
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/accesslog"
+	"github.com/posterndev/postern/sidecar/stages/apikey"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/authz"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
 	"github.com/posterndev/postern/sidecar/stages/compression"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
+	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
@@ -114,8 +116,11 @@ func (s *Snapshot) events(p *compiled.Policy, c Config) (*event.Stream, error) {
 
 // parts are the inputs of the stages other than the document.
 type parts struct {
-	keys         func(*compiled.Provider) (authn.Keys, error)
-	hasher       func(*compiled.Passwords) (*password.Hasher, error)
+	keys    func(*compiled.Provider) (authn.Keys, error)
+	hasher  func(*compiled.Passwords) (*password.Hasher, error)
+	apiKeys func(*compiled.APIKeys) (apikey.Keys, error)
+	// breached is nil if the document is only checked.
+	breached     func(*compiled.BreachedPasswords) passwordpolicy.Source
 	store, local ratelimit.Store
 	// logins counts attempts to log in, and localLogins replaces it while it is unavailable.
 	logins, localLogins loginprotection.Store
@@ -144,7 +149,7 @@ type parts struct {
 // acquire acquires the resources that the document needs.
 func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error) {
 	given = parts{
-		keys: a.ProviderKeys, hasher: a.Hasher, store: a.Counters(), local: a.LocalCounters(), sessions: a.Sessions(),
+		keys: a.ProviderKeys, hasher: a.Hasher, breached: a.Breached, apiKeys: a.APIKeys, store: a.Counters(), local: a.LocalCounters(), sessions: a.Sessions(),
 		logins: a.Logins(), localLogins: a.LocalLogins(), challenge: a.Challenge,
 		revocations: a.Revocations(), active: a.Active(), replay: a.Replays(),
 	}

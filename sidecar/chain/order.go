@@ -35,6 +35,7 @@ func order() []step {
 		{"token-transport", func(b *builder) stage.Stage { return b.tokens().tokenTransport }},
 		{"renewal", (*builder).renewal},
 		{"authentication", (*builder).authn},
+		{"api-keys", (*builder).apiKeys},
 		{"revocation", (*builder).revocation},
 		{"session", (*builder).session},
 		{"authorization", (*builder).authz},

@@ -1,13 +1,17 @@
 package chain
 
 import (
+	"crypto/sha1" //nolint:gosec // the format of the list
+	"encoding/hex"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -251,5 +255,65 @@ func TestJudgingIsNoOracle(t *testing.T) {
 	b := s.send(registration("application/json", "", account("short", "short", "other@example.com")))
 	if a.text != b.text || a.status != 422 || b.status != 422 || asked.Load() != 0 {
 		t.Errorf("%d %s; %d %s; the app was asked %d times", a.status, a.text, b.status, b.text, asked.Load())
+	}
+}
+
+// TestBreachedPasswords: a real server with the range API decides, on the route and for the hash endpoint, and gets no more than five digits.
+func TestBreachedPasswords(t *testing.T) {
+	sum := sha1.Sum([]byte(goodPassword)) //nolint:gosec // the format of the list
+	digest := strings.ToUpper(hex.EncodeToString(sum[:]))
+	var asked atomic.Int64
+	var away atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if r.URL.Path != "/range/"+digest[:5] && len(r.URL.Path) != len("/range/")+5 {
+			t.Errorf("the list was asked for %s", r.URL)
+		}
+		if away.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		_, _ = io.WriteString(w, strings.Repeat("0", 35)+":7\r\n"+digest[5:]+":3\r\n")
+	}))
+	defer server.Close()
+	tests := map[string]struct {
+		minCount   int
+		onFailure  compiled.FailureMode
+		away       bool
+		shadow     []string
+		password   string
+		wantStatus int
+		wantCode   string
+		wantFailed []string
+	}{
+		"in the list":              {3, compiled.Allow, false, nil, goodPassword, 422, "password-refused", []string{"user.password:breached"}},
+		"too seldom in the list":   {4, compiled.Allow, false, nil, goodPassword, 200, "", nil},
+		"not in the list":          {1, compiled.Deny, false, nil, goodPassword + "8", 200, "", nil},
+		"in the list, in shadow":   {1, compiled.Deny, false, []string{"breached"}, goodPassword, 200, "", nil},
+		"away, Allow":              {1, compiled.Allow, true, nil, goodPassword, 200, "", nil},
+		"away, Deny":               {1, compiled.Deny, true, nil, goodPassword, 503, "password-check-unavailable", nil},
+		"away, Deny, in shadow":    {1, compiled.Deny, true, []string{"breached"}, goodPassword, 200, "", nil},
+		"away, Deny, and too weak": {1, compiled.Deny, true, nil, "x", 422, "password-refused", []string{"user.password:too-short", "user.password:too-weak"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			away.Store(tt.away)
+			before := asked.Load()
+			w := newWorld(t).echoed()
+			s := w.sidecar(registers(func(p *compiled.Policy) {
+				p.PasswordPolicy.Shadow = tt.shadow
+				p.PasswordPolicy.Breached = &compiled.BreachedPasswords{URL: server.URL + "/range", Timeout: compiled.Duration(5 * time.Second), MinCount: tt.minCount, OnFailure: tt.onFailure}
+			}))
+			g := s.send(registration("application/json", "", account(tt.password, tt.password, "a@b")))
+			if g.status != tt.wantStatus || g.code() != tt.wantCode || !slices.Equal(g.failed(), tt.wantFailed) {
+				t.Errorf("%d %s %v", g.status, g.text, g.failed())
+			}
+			if api := s.loopback("POST", "/v1/passwords/hash", `{"password":"`+tt.password+`"}`); api.status != tt.wantStatus || api.code() != tt.wantCode {
+				t.Errorf("hash: %d %s", api.status, api.text)
+			}
+			if asked.Load() != before+2 {
+				t.Errorf("the list was asked %d times", asked.Load()-before)
+			}
+		})
 	}
 }

@@ -30,5 +30,6 @@ func tokenHeaders(p *compiled.Policy) []string {
 			}
 		}
 	}
+	names = append(names, p.APIKeys.CredentialHeaders()...)
 	return names
 }

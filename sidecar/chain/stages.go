@@ -200,18 +200,7 @@ func (b *builder) newRateLimits() limitStages {
 	}
 	c := ratelimit.Config{Scope: resources.Scope(b.policy), Store: b.store, Local: b.local, Now: b.now}
 	for i := range b.policy.RateLimits {
-		l := &b.policy.RateLimits[i]
-		rule := ratelimit.Rule{
-			Name: l.Name, Limit: l.Limit, Period: l.Period.Std(), Burst: l.Burst, Shadow: l.Mode == compiled.Shadow,
-			OnFailure: ratelimit.OnFailure(l.OnFailure),
-		}
-		if len(l.Match) > 0 {
-			rule.Match = b.match(l.Match, "rateLimits[%d]", i)
-		}
-		for _, k := range l.KeyBy {
-			rule.KeyBy = append(rule.KeyBy, ratelimit.KeyPart{Type: ratelimit.KeyType(k.Type), Name: k.Name})
-		}
-		c.Rules = append(c.Rules, rule)
+		c.Rules = append(c.Rules, b.limitRule(i))
 	}
 	if len(b.errs) > 0 {
 		return limitStages{}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/sidecar/keys/apikey"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/vault"
@@ -73,6 +74,8 @@ type Resources struct {
 	rings   *pool.Pool[string, ring]
 	// hashers bound the memory for hashing. They are shared so that a reload does not start a second count.
 	hashers *pool.Pool[string, *password.Hasher]
+	// apiKeys read key files.
+	apiKeys *pool.Pool[string, *apikey.Store]
 
 	// encoders bound the memory for compression, in the same way.
 	encoders *compression.Places
@@ -92,7 +95,7 @@ func New(c Config) (*Resources, error) {
 		vaults: pool.New[string, *vault.Client](delay), conns: pool.New[string, *redis.Conn](delay), indexes: pool.New[string, *revocation.Index](delay),
 		// A closed ring still signs and verifies for the requests in progress. It only stops reading its key, and the name of that
 		// key may be the mistake that the new document corrects.
-		rings: pool.New[string, ring](0), hashers: pool.New[string, *password.Hasher](delay), ended: newEndedSessions(),
+		rings: pool.New[string, ring](0), hashers: pool.New[string, *password.Hasher](delay), apiKeys: pool.New[string, *apikey.Store](0), ended: newEndedSessions(),
 		active: &Revocations{}, untrusted: &untrustedProxies{now: time.Now, logger: c.Logger},
 	}
 	var err error
@@ -103,6 +106,9 @@ func New(c Config) (*Resources, error) {
 		return nil, err
 	}
 	if r.metrics, err = newMetrics(c.Registerer); err != nil {
+		return nil, err
+	}
+	if _, err = apikey.NewMetrics(c.Registerer, r.apiKeys.InUse); err != nil {
 		return nil, err
 	}
 	if r.encoders, err = compression.NewPlaces(cmp.Or(c.EncoderMemory, defaultEncoderMemory), c.Registerer); err != nil {
@@ -118,6 +124,7 @@ func New(c Config) (*Resources, error) {
 // any more.
 func (r *Resources) Close() {
 	r.rings.CloseAll()
+	r.apiKeys.CloseAll()
 	r.indexes.CloseAll()
 	r.conns.CloseAll()
 	r.vaults.CloseAll()

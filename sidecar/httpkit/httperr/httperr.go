@@ -34,7 +34,8 @@ type Error struct {
 type FieldError struct {
 	// Field is the name of the field, as the policy writes it.
 	Field string `json:"field"`
-	Code  Code   `json:"code"`
+	// Code is the stable name of the rule. It is no Code, and docs/problems.md does not list it.
+	Code string `json:"code"`
 	// Detail is a sentence for the client.
 	Detail string `json:"detail"`
 }

@@ -117,7 +117,9 @@ func (s *Step) Pass(r *http.Request) {
 }
 
 // Passed records that the later stages have returned err.
-func (s *Step) Passed(r *http.Request, err error) { s.passed, s.before.decisions = err, len(From(r).Decisions) }
+func (s *Step) Passed(r *http.Request, err error) {
+	s.passed, s.before.decisions = err, len(From(r).Decisions)
+}
 
 // End records that the stage has returned err.
 func (t *Trace) End(s *Step, r *http.Request, err error) {

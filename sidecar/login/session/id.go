@@ -23,6 +23,9 @@ type claim struct {
 
 // claimOf returns the session of a token, and false for a token that needs none.
 func (c *checker) claimOf(id *identity.Identity) (claim, bool) {
+	if c.Sessionless != "" && id.Issuer == c.Sessionless {
+		return claim{}, false
+	}
 	sid, _ := id.Claims["sid"].(string)
 	if c.Issuer != "" && id.Issuer == c.Issuer {
 		if _, has := id.Claims["sid"]; !has {

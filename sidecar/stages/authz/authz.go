@@ -49,6 +49,8 @@ type Config struct {
 	Shadow  bool
 	// Realm is the realm of WWW-Authenticate; empty means "postern".
 	Realm string
+	// Challenges are further values of WWW-Authenticate, for credentials other than tokens.
+	Challenges []string
 	// NoStore keeps the responses of routes that require Authenticated out of caches, if the app says nothing about caching.
 	NoStore bool
 }
@@ -61,7 +63,7 @@ func New(c Config) (stage.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building authorization: %w", err)
 	}
-	a := &authorizer{challenge: "Bearer realm=" + realm}
+	a := &authorizer{challenge: "Bearer realm=" + realm, others: c.Challenges}
 	for _, r := range c.Rules {
 		compiled, err := compile(r, realm)
 		if err != nil {
@@ -120,6 +122,7 @@ type authorizer struct {
 	rules     []rule
 	fallback  rule
 	challenge string
+	others    []string
 }
 
 // decide returns the refusal of the request, or nil, and whether its response is meant for its caller alone: a rule requires an
@@ -185,7 +188,19 @@ func (a *authorizer) judge(rule *rule, r *http.Request, info *request.Info) (*ht
 	case info.AuthnErr != nil:
 		return info.AuthnErr, ""
 	default:
-		e := &httperr.Error{Status: http.StatusUnauthorized, Code: "no-credentials", Detail: "This resource needs a token."}
-		return e.With("WWW-Authenticate", a.challenge), "" // without an error code: RFC 6750 §3.1
+		return a.noCredentials(), ""
 	}
+}
+
+// noCredentials returns the refusal of a request without credentials.
+func (a *authorizer) noCredentials() *httperr.Error {
+	e := &httperr.Error{Status: http.StatusUnauthorized, Code: "no-credentials", Detail: "This resource needs a token."}
+	if len(a.others) > 0 {
+		e.Detail = "This resource needs a token or an API key."
+	}
+	e = e.With("WWW-Authenticate", a.challenge) // without an error code: RFC 6750 §3.1
+	for _, challenge := range a.others {
+		e = e.With("WWW-Authenticate", challenge)
+	}
+	return e
 }

@@ -53,14 +53,14 @@ func (m *Route) failures(rules passwordrules.Rules, f fields) []httperr.FieldErr
 	case m.Optional && f.password == "" && f.confirmation == "": // a form that leaves the password as it is sends an empty field
 		return nil
 	case !f.hasPassword:
-		return []httperr.FieldError{{Field: f.passwordName, Code: httperr.Code(Missing), Detail: "The password is missing."}}
+		return []httperr.FieldError{{Field: f.passwordName, Code: string(Missing), Detail: "The password is missing."}}
 	}
 	var failed []httperr.FieldError
 	for _, failure := range rules.Judge(f.password, f.account) {
-		failed = append(failed, httperr.FieldError{Field: f.passwordName, Code: httperr.Code(failure.Code), Detail: failure.Detail})
+		failed = append(failed, httperr.FieldError{Field: f.passwordName, Code: string(failure.Code), Detail: failure.Detail})
 	}
 	if m.Confirmation != nil && f.confirmation != f.password {
-		failed = append(failed, httperr.FieldError{Field: f.confirmationName, Code: httperr.Code(ConfirmationMismatch), Detail: "The two passwords differ."})
+		failed = append(failed, httperr.FieldError{Field: f.confirmationName, Code: string(ConfirmationMismatch), Detail: "The two passwords differ."})
 	}
 	return failed
 }

@@ -1,6 +1,6 @@
 // Package passwordpolicy refuses new passwords that the policy's rules do not allow, on the routes with which users register, or
 // reset or change their password. It comes after limits, so that guesses about the rules are limited, and before the app. It has no
-// store.
+// store. While the list of breached passwords is unavailable, it passes the password, or refuses it with 503, as the policy says.
 //
 // A refusal has the status 422 and lists every rule that failed. A body in which the fields cannot be found has the status of
 // reqbody (400, 408, 413 or 415). In Shadow mode, of the policy, the section or one rule, the request passes.
@@ -26,6 +26,7 @@ import (
 const (
 	Missing              passwordrules.Code = "missing"
 	ConfirmationMismatch passwordrules.Code = "confirmation-mismatch"
+	Breached             passwordrules.Code = "breached"
 	Body                 passwordrules.Code = "body"
 )
 
@@ -49,7 +50,9 @@ type Config struct {
 	Rules  passwordrules.Rules
 	Routes []Route
 	// Shadow is true if no refusal is enforced, and ShadowRules lists the rules whose refusals are not enforced.
-	Shadow      bool
+	Shadow bool
+	// Breached is nil if no list is asked.
+	Breached    *BreachedList
 	ShadowRules []passwordrules.Code
 	// PolicyShadow is the mode of the policy, for Check. Requests have it in their Info.
 	PolicyShadow bool
@@ -108,35 +111,42 @@ func (p *Policy) judge(m *Route, r *http.Request) error {
 	if err != nil {
 		return info.Refuse(p.rule(Body), httperr.From(err))
 	}
-	enforced := p.enforced(m.failures(p.Rules, found), func(rule request.Rule, e *httperr.Error) bool { return info.Refuse(rule, e) != nil })
-	if len(enforced) == 0 {
-		return nil
-	}
-	return refusal(enforced)
+	failed := m.failures(p.Rules, found)
+	record := func(rule request.Rule, e *httperr.Error) bool { return info.Refuse(rule, e) != nil }
+	breached, unavailable := p.lookUp(r.Context(), found.passwordName, found.password, record)
+	return p.verdict(append(failed, breached...), unavailable, record)
 }
 
 // Check judges a password that the loopback API is asked to hash. It returns nil, or the refusal.
 func (p *Policy) Check(ctx context.Context, password, account string) error {
 	var failed []httperr.FieldError
 	for _, f := range p.Rules.Judge(password, account) {
-		failed = append(failed, httperr.FieldError{Field: "password", Code: httperr.Code(f.Code), Detail: f.Detail})
+		failed = append(failed, httperr.FieldError{Field: "password", Code: string(f.Code), Detail: f.Detail})
 	}
-	enforced := p.enforced(failed, func(rule request.Rule, e *httperr.Error) bool {
+	record := func(rule request.Rule, e *httperr.Error) bool {
 		d := event.Decision{Stage: rule.Stage, Rule: rule.Name, Shadow: rule.Shadow || p.PolicyShadow, Err: e}
 		request.Emit(ctx, p.Events, d.Event())
 		return !d.Shadow
-	})
-	if len(enforced) == 0 {
-		return nil
 	}
-	return refusal(enforced)
+	breached, unavailable := p.lookUp(ctx, "password", password, record)
+	return p.verdict(append(failed, breached...), unavailable, record)
 }
 
-// enforced records each failure by itself, and returns those that are enforced.
-func (p *Policy) enforced(failed []httperr.FieldError, record func(request.Rule, *httperr.Error) bool) []httperr.FieldError {
-	return slices.DeleteFunc(failed, func(f httperr.FieldError) bool {
+// A recorder records a refusal, and reports whether it is enforced.
+type recorder func(request.Rule, *httperr.Error) bool
+
+// verdict records each failure by itself, and returns the refusal with those that are enforced; otherwise unavailable, or nil.
+func (p *Policy) verdict(failed []httperr.FieldError, unavailable *httperr.Error, record recorder) error {
+	enforced := slices.DeleteFunc(failed, func(f httperr.FieldError) bool {
 		return !record(p.rule(passwordrules.Code(f.Code)), refusal([]httperr.FieldError{f}))
 	})
+	switch {
+	case len(enforced) > 0:
+		return refusal(enforced)
+	case unavailable != nil:
+		return unavailable
+	}
+	return nil
 }
 
 func (p *Policy) rule(code passwordrules.Code) request.Rule {
@@ -147,7 +157,7 @@ func (p *Policy) rule(code passwordrules.Code) request.Rule {
 func refusal(failed []httperr.FieldError) *httperr.Error {
 	e := &httperr.Error{Status: http.StatusUnprocessableEntity, Code: "password-refused", Detail: "Choose another password.", Errors: failed}
 	for _, f := range failed {
-		e.Cause = errors.Join(e.Cause, errors.New(string(f.Code)))
+		e.Cause = errors.Join(e.Cause, errors.New(f.Code))
 	}
 	return e.With("Cache-Control", "no-store").With("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 }

@@ -22,8 +22,8 @@ type KeyType string
 
 // The key parts, as the policy spells them.
 const (
-	// ClientAddress is the client's IPv4 address, or the /64 network of its IPv6 address: one client usually has all
-	// of that network.
+	// ClientAddress is the client's IPv4 address, or the network of its IPv6 address with Rule.IPv6PrefixLength bits:
+	// one client usually has all of that network.
 	ClientAddress KeyType = "ClientAddress"
 	// Subject is the identity's subject together with its issuer.
 	Subject KeyType = "Subject"
@@ -52,6 +52,8 @@ type keyBuilder struct {
 	parts []part
 	// kinds are the types of the parts, for a trace.
 	kinds string
+	// ipv6Bits is the length of the IPv6 networks that count as one client; 0 is that of clientnet.
+	ipv6Bits int
 	// needIdentity says that a part comes from the identity.
 	needIdentity bool
 }
@@ -66,8 +68,11 @@ type part struct {
 // maxParts bounds a key's length.
 const maxParts = 8
 
-func newKeyBuilder(space keyspace.Keyspace, rule string, by []KeyPart) (keyBuilder, error) {
-	b := keyBuilder{space: space, rule: rule}
+func newKeyBuilder(space keyspace.Keyspace, r *Rule) (keyBuilder, error) {
+	b, by := keyBuilder{space: space, rule: r.Name, ipv6Bits: r.IPv6PrefixLength}, r.KeyBy
+	if b.ipv6Bits < 0 || b.ipv6Bits > 128 {
+		return b, fmt.Errorf("an IPv6 prefix length of %d is not between 0 and 128", b.ipv6Bits)
+	}
 	if len(by) == 0 || len(by) > maxParts {
 		return b, fmt.Errorf("keyBy has %d parts; use 1 to %d parts", len(by), maxParts)
 	}
@@ -101,10 +106,14 @@ func newKeyBuilder(space keyspace.Keyspace, rule string, by []KeyPart) (keyBuild
 	return b, nil
 }
 
-// key returns the key of a request. Values that a client or an issuer wrote are hashed: they may be secret (an API
+// planTag is the tag of the part that a plan adds. The other parts of a rule's keys are the same in number for every
+// request, so it cannot be confused with them.
+const planTag = "Plan"
+
+// key returns the key of a request under the plan with that value; empty is the rule's own limit. Values that a client or an issuer wrote are hashed: they may be secret (an API
 // key) or personal, and many people can read the keys of a store.
-func (b *keyBuilder) key(r *http.Request, info *request.Info) string {
-	var room [1 + 2*maxParts]string
+func (b *keyBuilder) key(r *http.Request, info *request.Info, plan string) string {
+	var room [3 + 2*maxParts]string
 	parts := append(room[:0], b.rule)
 	for i := range b.parts {
 		p := &b.parts[i]
@@ -112,21 +121,24 @@ func (b *keyBuilder) key(r *http.Request, info *request.Info) string {
 			parts = append(parts, p.tag)
 			continue
 		}
-		value := p.value(r, info)
+		value := b.value(p, r, info)
 		if value == "" {
-			parts = append(parts, p.absent, address(info.ClientAddr))
+			parts = append(parts, p.absent, b.address(info.ClientAddr))
 			continue
 		}
 		parts = append(parts, p.tag, value)
+	}
+	if plan != "" {
+		parts = append(parts, planTag, plan)
 	}
 	return b.space.Key(parts...)
 }
 
 // value returns the request's value for the part, or "".
-func (p *part) value(r *http.Request, info *request.Info) string {
+func (b *keyBuilder) value(p *part, r *http.Request, info *request.Info) string {
 	switch p.Type {
 	case ClientAddress:
-		return address(info.ClientAddr)
+		return b.address(info.ClientAddr)
 	case Subject:
 		if info.Identity == nil || info.Identity.Subject == "" {
 			return ""
@@ -140,11 +152,17 @@ func (p *part) value(r *http.Request, info *request.Info) string {
 }
 
 // address returns the text of the network that counts as one client. That of an IPv4 address has no prefix length.
-func address(a netip.Addr) string {
-	if network := clientnet.Of(a); network.Addr().Is6() {
-		return network.String()
+func (b *keyBuilder) address(a netip.Addr) string {
+	network := clientnet.Of(a)
+	if !network.Addr().Is6() {
+		return a.Unmap().String()
 	}
-	return a.Unmap().String()
+	if b.ipv6Bits != 0 && b.ipv6Bits != network.Bits() {
+		if own, err := a.WithZone("").Prefix(b.ipv6Bits); err == nil {
+			network = own
+		}
+	}
+	return network.String()
 }
 
 func header(r *http.Request, name string) string {

@@ -16,7 +16,7 @@ import (
 
 func builder(t testing.TB, parts ...KeyPart) keyBuilder {
 	t.Helper()
-	b, err := newKeyBuilder(keyspace.New("ratelimit", "shop/orders"), "rule", parts)
+	b, err := newKeyBuilder(keyspace.New("ratelimit", "shop/orders"), &Rule{Name: "rule", KeyBy: parts})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func (c client) key(t testing.TB, b keyBuilder) string {
 	if c.addr != "" {
 		addr = c.addr
 	}
-	return b.key(r, &request.Info{ClientAddr: netip.MustParseAddr(addr), Identity: c.id})
+	return b.key(r, &request.Info{ClientAddr: netip.MustParseAddr(addr), Identity: c.id}, "")
 }
 
 func claims(issuer string, tenant any) *identity.Identity {

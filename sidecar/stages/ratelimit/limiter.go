@@ -18,14 +18,16 @@ const stageName = "ratelimit"
 // retryStore is how long a client is told to wait while the store is unavailable.
 const retryStore = time.Second
 
-// hit is a rule that applies to a request, and the key under which the request is counted.
+// hit is a rule that applies to a request, with the limit that it has for the request's identity, and the key under
+// which the request is counted.
 type hit struct {
 	rule *rule
+	plan *plan
 	key  string
 }
 
-// Before returns the stage before authentication. For the rules that need no identity, it refuses keys that are known
-// to have no quota. If a later stage, such as authentication, refuses a request before its limits were counted,
+// Before returns the stage before authentication. For the rules whose key, limit and exemptions need no identity, it
+// refuses keys that are known to have no quota. If a later stage, such as authentication, refuses a request before its limits were counted,
 // Before counts the request under these rules, and refuses with 429 instead if a limit is exceeded. Before returns
 // nil if there are no rules.
 func (l *Limiter) Before() stage.Stage {
@@ -79,8 +81,8 @@ func (l *Limiter) After() stage.Stage {
 func (l *Limiter) hits(r *http.Request, info *request.Info, rules []rule) (hits []hit) {
 	target := info.Target()
 	for i := range rules {
-		if rule := &rules[i]; rule.matches(r.Method, &target) {
-			hits = append(hits, hit{rule: rule, key: rule.keys.key(r, info)})
+		if rule := &rules[i]; rule.matches(r.Method, &target) && !rule.exempt.covers(info) {
+			hits = append(hits, rule.hit(r, info))
 			info.Note(rule.name, rule.keys.kinds)
 		}
 	}
@@ -92,7 +94,7 @@ func (l *Limiter) recall(w http.ResponseWriter, r *http.Request, info *request.I
 	if l.refused.empty() {
 		return nil
 	}
-	shown, err := l.known(info, l.hits(r, info, l.open))
+	shown, err := l.known(info, l.hits(r, info, l.recalled))
 	if err != nil {
 		info.LimitsTaken = true
 	}
@@ -112,7 +114,7 @@ func (l *Limiter) known(info *request.Info, hits []hit) (shown shownFields, err 
 			continue
 		}
 		if left := l.refused.remaining(h.key); left > 0 {
-			shown.add(&h.rule.fields, Result{Next: left})
+			shown.add(&h.plan.fields, Result{Next: left})
 			if left > wait {
 				wait, by = left, h.rule
 			}
@@ -187,7 +189,7 @@ func (l *Limiter) decide(r *http.Request, info *request.Info, rules []rule, ask 
 func requestsOf(info *request.Info, hits []hit) []Request {
 	requests := make([]Request, len(hits))
 	for i, h := range hits {
-		requests[i] = Request{Key: h.key, Rate: h.rule.rate, Shadow: h.rule.shadow || info.Shadow}
+		requests[i] = Request{Key: h.key, Rate: h.plan.rate, Cost: h.rule.cost, Shadow: h.rule.shadow || info.Shadow}
 	}
 	return requests
 }
@@ -211,7 +213,7 @@ func (l *Limiter) judge(info *request.Info, hits []hit, results []Result) (shown
 	for i, result := range results {
 		rule := hits[i].rule
 		if !rule.shadow && !info.Shadow {
-			shown.add(&rule.fields, result)
+			shown.add(&hits[i].plan.fields, result)
 		}
 		if result.Allowed {
 			continue

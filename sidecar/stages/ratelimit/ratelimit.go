@@ -13,11 +13,12 @@ package ratelimit
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/posterndev/postern/api/check"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
-	"github.com/posterndev/postern/sidecar/stages/ratelimit/gcra"
 	"github.com/posterndev/postern/sidecar/store/keyspace"
 )
 
@@ -41,10 +42,18 @@ type Rule struct {
 	Limit  int
 	Period time.Duration
 	Burst  int
+	// ByClaim replaces Limit, Period and Burst for some identities; nil for none.
+	ByClaim *ByClaim
+	// Exempt selects requests to which the rule does not apply.
+	Exempt Exemption
+	// Cost is the number of requests as which one counts, at most the burst; 0 is 1.
+	Cost int
 	// Debt is how many requests Charge counts beyond the quota (gcra.Rate).
 	Debt int
 	// KeyBy says which requests are counted together; at least one part.
 	KeyBy []KeyPart
+	// IPv6PrefixLength is the length in bits of the IPv6 networks that count as one client, 1 to 128; 0 is 64.
+	IPv6PrefixLength int
 	// Shadow decides and records, but refuses nothing.
 	Shadow    bool
 	OnFailure OnFailure
@@ -64,21 +73,24 @@ type Config struct {
 // Limiter holds a policy's compiled limits. It is safe for concurrent use.
 type Limiter struct {
 	rules []rule
-	// open are the rules whose keys need no identity.
-	open         []rule
-	store, local Store
-	refused      *refusals
+	// open are the rules whose keys need no identity. recalled are those of them whose limit and exemption need none
+	// either, so that Before can know what After will decide.
+	open, recalled []rule
+	store, local   Store
+	refused        *refusals
 }
 
 // rule is a compiled Rule.
 type rule struct {
 	name      string
 	match     *route.Matcher
-	rate      gcra.Rate
+	base      plan
+	plans     plans
+	exempt    Exemption
+	cost      int
 	shadow    bool
 	onFailure OnFailure
 	keys      keyBuilder
-	fields    fields
 }
 
 // New compiles c. The error names the invalid rule.
@@ -104,20 +116,21 @@ func New(c Config) (*Limiter, error) {
 		l.rules = append(l.rules, compiled)
 		if !compiled.keys.needIdentity {
 			l.open = append(l.open, compiled)
+			if compiled.plans.claim == "" && len(compiled.exempt.Claims) == 0 {
+				l.recalled = append(l.recalled, compiled)
+			}
 		}
 	}
 	return l, nil
 }
 
 func compile(r Rule, space keyspace.Keyspace) (rule, error) {
-	if r.Burst == 0 {
-		r.Burst = r.Limit
-	}
-	rate, err := gcra.NewRate(r.Limit, r.Period, r.Burst)
+	base, err := newPlan(&r, Plan{Limit: r.Limit, Period: r.Period, Burst: r.Burst})
 	if err != nil {
 		return rule{}, err
 	}
-	if rate, err = rate.WithDebt(r.Debt); err != nil {
+	byClaim, err := newPlans(&r)
+	if err != nil {
 		return rule{}, err
 	}
 	if r.OnFailure != Deny && r.OnFailure != Allow {
@@ -126,17 +139,26 @@ func compile(r Rule, space keyspace.Keyspace) (rule, error) {
 	if err := check.LimitName(r.Name); err != nil {
 		return rule{}, err
 	}
-	keys, err := newKeyBuilder(space, r.Name, r.KeyBy)
+	keys, err := newKeyBuilder(space, &r)
 	if err != nil {
 		return rule{}, err
 	}
 	return rule{
-		name: r.Name, match: r.Match, rate: rate, shadow: r.Shadow, onFailure: r.OnFailure,
-		keys: keys, fields: newFields(r.Name, r.Limit, r.Period),
+		name: r.Name, match: r.Match, base: base, plans: byClaim, exempt: r.Exempt, cost: max(r.Cost, 1), shadow: r.Shadow,
+		onFailure: r.OnFailure, keys: keys,
 	}, nil
 }
 
 // matches reports whether the rule applies to a request: in any reading of its path.
 func (r *rule) matches(method string, target *route.Target) bool {
 	return r.match == nil || r.match.MatchAny(method, target)
+}
+
+// hit returns the limit that the rule has for a request, and the key under which it is counted.
+func (r *rule) hit(req *http.Request, info *request.Info) hit {
+	p := r.plans.of(info.Identity)
+	if p == nil {
+		p = &r.base
+	}
+	return hit{rule: r, plan: p, key: r.keys.key(req, info, p.value)}
 }

@@ -22,10 +22,12 @@ type Store interface {
 	Charge(ctx context.Context, requests []Request) ([]Result, error)
 }
 
-// Request asks for the quota of one request under a key.
+// Request asks for quota under a key.
 type Request struct {
 	Key  string
 	Rate gcra.Rate
+	// Cost is the number of requests as which this one counts; 0 is 1.
+	Cost int
 	// Shadow limits never prevent the other limits from being counted.
 	Shadow bool
 }
@@ -36,13 +38,27 @@ type Result struct {
 	Allowed bool
 	// Remaining is the number of requests that are allowed now.
 	Remaining int
-	// Next is the time until one more request is allowed. If Allowed is false, an earlier request is refused.
+	// Next is the time until one more request is allowed; if Allowed is false, until one of the same cost is. An earlier
+	// request is refused.
 	Next time.Duration
 }
 
-// NewResult returns the result of a limit, of which used is used after the decision.
-func NewResult(rate gcra.Rate, used time.Duration, allowed bool) Result {
-	r := Result{Allowed: allowed}
-	r.Remaining, r.Next = rate.Left(used)
-	return r
+// Units returns the cost, at least 1. It is bounded by what a key can use at all, so that sums stay exact.
+func (r *Request) Units() int { return min(max(r.Cost, 1), r.Rate.Burst+r.Rate.Debt+1) }
+
+// NewResult returns the result of a decision, if used of the quota is used after it. The Next of a refusal is when the
+// whole cost is available.
+func NewResult(r Request, used time.Duration, allowed bool) Result {
+	result := ChargedResult(r, used, allowed)
+	if !allowed {
+		result.Next = max(result.Next, r.Rate.Wait(used, r.Units()))
+	}
+	return result
+}
+
+// ChargedResult returns the result of a charge, if used of the quota is used after it.
+func ChargedResult(r Request, used time.Duration, allowed bool) Result {
+	result := Result{Allowed: allowed}
+	result.Remaining, result.Next = r.Rate.Left(used)
+	return result
 }

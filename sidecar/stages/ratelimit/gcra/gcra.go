@@ -56,15 +56,35 @@ func (r Rate) Used(arrival, now int64) time.Duration {
 }
 
 // Take returns the usage after one more request, or false if there is no quota left for it.
-func (r Rate) Take(used time.Duration) (time.Duration, bool) {
-	if used+r.Emission > r.span() {
+func (r Rate) Take(used time.Duration) (time.Duration, bool) { return r.TakeUnits(used, 1) }
+
+// TakeUnits is Take of a request that counts as several.
+func (r Rate) TakeUnits(used time.Duration, units int) (time.Duration, bool) {
+	if r.Wait(used, units) > 0 {
 		return used, false
 	}
-	return used + r.Emission, true
+	return used + r.Emission*time.Duration(units), true
+}
+
+// Wait returns the time until a request that counts as units is allowed; 0 if it is allowed now. It is never allowed if
+// units is more than the burst.
+func (r Rate) Wait(used time.Duration, units int) time.Duration {
+	return max(used+r.Emission*time.Duration(units)-r.span(), 0)
 }
 
 // Charge returns the usage after one more request, whether or not there is quota for it.
-func (r Rate) Charge(used time.Duration) time.Duration { return min(used+r.Emission, r.most()) }
+func (r Rate) Charge(used time.Duration) time.Duration { return r.ChargeUnits(used, 1) }
+
+// ChargeUnits is Charge of a request that counts as several.
+func (r Rate) ChargeUnits(used time.Duration, units int) time.Duration {
+	return min(used+r.Emission*time.Duration(units), r.most())
+}
+
+// Stale reports whether an arrival time is later than this rate can produce at now: the clock was set back, or a slower
+// rate wrote it. A store replaces it by now plus Used, also if it refuses, so that the key is not refused until then.
+func (r Rate) Stale(arrival, now int64) bool {
+	return arrival-now > r.most().Microseconds()
+}
 
 // Left returns the number of requests allowed now, and the time until there is one more; 0 if the whole quota is
 // available.

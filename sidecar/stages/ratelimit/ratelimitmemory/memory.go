@@ -113,9 +113,14 @@ func (s *Store) elapsed() int64 { return s.now().Sub(s.start).Microseconds() }
 func (s *Store) decide(ids []id, requests []ratelimit.Request, now int64) (results []ratelimit.Result, refused bool) {
 	results = make([]ratelimit.Result, len(requests))
 	for i, r := range requests {
-		used := r.Rate.Used(s.shard(ids[i]).arrival(ids[i], r.Rate, now), now)
-		_, ok := r.Rate.Take(used)
-		results[i] = ratelimit.NewResult(r.Rate, used, ok)
+		shard := s.shard(ids[i])
+		arrival := shard.arrival(ids[i], r.Rate, now)
+		used := r.Rate.Used(arrival, now)
+		if r.Rate.Stale(arrival, now) {
+			shard.set(ids[i], r.Rate, now+used.Microseconds(), now)
+		}
+		_, ok := r.Rate.TakeUnits(used, r.Units())
+		results[i] = ratelimit.NewResult(r, used, ok)
 		refused = refused || !ok && !r.Shadow
 	}
 	return results, refused
@@ -125,12 +130,12 @@ func (s *Store) decide(ids []id, requests []ratelimit.Request, now int64) (resul
 func (s *Store) charge(key id, r ratelimit.Request, now int64) ratelimit.Result {
 	shard := s.shard(key)
 	used := r.Rate.Used(shard.arrival(key, r.Rate, now), now)
-	_, ok := r.Rate.Take(used)
-	used = r.Rate.Charge(used)
+	_, ok := r.Rate.TakeUnits(used, r.Units())
+	used = r.Rate.ChargeUnits(used, r.Units())
 	if !shard.set(key, r.Rate, now+used.Microseconds(), now) {
 		s.warnFull(now)
 	}
-	return ratelimit.NewResult(r.Rate, used, ok)
+	return ratelimit.ChargedResult(r, used, ok)
 }
 
 func (s *Store) warnFull(now int64) {

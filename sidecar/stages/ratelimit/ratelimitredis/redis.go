@@ -50,11 +50,11 @@ func (s *Store) Charge(ctx context.Context, requests []ratelimit.Request) ([]rat
 // run runs the script for one operation.
 func (s *Store) run(ctx context.Context, operation string, requests []ratelimit.Request) ([]ratelimit.Result, error) {
 	keys := make([]string, len(requests))
-	args := make([]any, 0, 1+4*len(requests))
+	args := make([]any, 0, 1+5*len(requests))
 	args = append(args, operation)
 	for i, r := range requests {
 		keys[i] = r.Key
-		args = append(args, r.Rate.Emission.Microseconds(), r.Rate.Burst, r.Rate.Debt, r.Shadow)
+		args = append(args, r.Rate.Emission.Microseconds(), r.Rate.Burst, r.Rate.Debt, r.Shadow, r.Units())
 	}
 	var reply []int64
 	err := s.conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) (err error) {
@@ -67,10 +67,14 @@ func (s *Store) run(ctx context.Context, operation string, requests []ratelimit.
 	if len(reply) != 2*len(requests) {
 		return nil, fmt.Errorf("running %s of rate limits: the reply has %d numbers for %d requests", operation, len(reply), len(requests))
 	}
+	result := ratelimit.NewResult
+	if operation == "charge" {
+		result = ratelimit.ChargedResult
+	}
 	results := make([]ratelimit.Result, len(requests))
 	for i, r := range requests {
 		used := time.Duration(reply[2*i+1]) * time.Microsecond
-		results[i] = ratelimit.NewResult(r.Rate, used, reply[2*i] == 1)
+		results[i] = result(r, used, reply[2*i] == 1)
 	}
 	return results, nil
 }

@@ -36,6 +36,8 @@ func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
 		"a charge counts every limit":                  chargeAll,
 		"concurrent charges are exact":                 exactCharges,
 		"quota becomes available again after a charge": chargeComesBack,
+		"a request that counts as several":             cost,
+		"a faster rate does not wait for a slower one": staleRate,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

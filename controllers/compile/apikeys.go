@@ -1,0 +1,37 @@
+package compile
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
+)
+
+func (c *compiler) apiKeys(in *v1alpha1.APIKeys) *compiled.APIKeys {
+	if in == nil {
+		return nil
+	}
+	a := &compiled.APIKeys{
+		Keys: c.secretRef("spec.apiKeys.keysRef", &in.KeysRef), ForwardKey: in.ForwardKey, Mode: compiled.Mode(in.Mode),
+		ClaimsToHeaders: claimsToHeaders(in.ClaimsToHeaders),
+	}
+	for i, l := range in.From {
+		a.From = append(a.From, compiled.APIKeyLocation(l))
+		if l.Query != "" {
+			c.warnf(fmt.Sprintf("spec.apiKeys.from[%d].query", i), "a key in the URL is kept by the histories and logs of clients and proxies, "+
+				"and sent to other sites as Referer: write header: X-API-Key if the clients can send a header")
+		}
+	}
+	return a
+}
+
+// keyLifetime is how long a revocation of API keys lasts unless it says expires: longer than anybody keeps a key, because the operator
+// does not know when a key expires.
+const keyLifetime = 10 * 365 * 24 * time.Hour
+
+// revokesKeys reports whether a revocation applies to API keys: all keys of a subject, or, if it names the issuer of API keys, the key
+// whose id is tokenID.
+func revokesKeys(r *v1alpha1.TokenRevocation) bool {
+	return r.Spec.Subject != "" || r.Spec.Issuer == compiled.APIKeysIssuer && r.Spec.TokenID != ""
+}
