@@ -3,6 +3,7 @@ package reqbody
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"unicode/utf8"
 
@@ -70,6 +71,23 @@ func (b *Body) parameter(wanted string) (string, bool, error) {
 	default:
 		return found[0], true, nil
 	}
+}
+
+// NotInQuery refuses a raw query that has the parameter, in any spelling that Field refuses in a form: some apps prefer it to the body's
+// (Servlet's getParameter), and some accept it in place of the body's. It also refuses a query that parsers could read in two ways.
+func NotInQuery(query, wanted string) error {
+	folded, index := flat(wanted), plain(wanted)+"["
+	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
+		name, _, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(name)
+		if err != nil {
+			return malformed("The query is malformed.", nil)
+		}
+		if flat(name) == folded || strings.HasPrefix(plain(name), index) {
+			return malformed("The query has a field that belongs into the body.", nil)
+		}
+	}
+	return nil
 }
 
 // plain returns a parameter's name as lenient apps read it: only up to a NUL, which ends a C string, in one case, and

@@ -28,7 +28,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // slowDown delays an attempt after failures of its account.
 func (a *attempt) slowDown(ctx context.Context, failures int) {
-	if a.route.Kind != Login || failures < delayAfter || a.kinds[0] == kindAddress {
+	if a.cfg.Shadow || a.info.Shadow || a.route.Kind != Login || failures < delayAfter || a.kinds[0] == kindAddress {
 		return
 	}
 	d := firstDelay << min(failures-delayAfter, 8)

@@ -1,11 +1,15 @@
 package loginprotection
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +28,9 @@ const (
 	sampleEvery = time.Minute
 	// times is how many durations of the app's responses are remembered per route.
 	times = 16
+	// candidates is how many different responses of a route are compared with later ones.
+	candidates     = 8
+	candidateLasts = time.Hour
 	// longestWait bounds the time that a refusal waits to take as long as a response of the app.
 	longestWait = 3 * time.Second
 )
@@ -35,6 +42,13 @@ type sample struct {
 	Body   []byte      `json:"body"`
 }
 
+// candidate is a response that one attempt got.
+type candidate struct {
+	digest [sha256.Size]byte
+	// who is a hash of the account and the network.
+	who string
+}
+
 // memories are the samples of each route, in the forms that apps give by Accept, and how long the app took.
 type memories struct {
 	mu     sync.Mutex
@@ -44,8 +58,11 @@ type memories struct {
 type memory struct {
 	samples map[string]*sample
 	written map[string]time.Time
-	took    [times]time.Duration
-	n       int
+	// seen are the latest responses, of which one becomes a sample when another client or account gets the same.
+	seen [candidates]candidate
+	next int
+	took [times]time.Duration
+	n    int
 }
 
 func newMemories(routes int) *memories {
@@ -56,12 +73,18 @@ func newMemories(routes int) *memories {
 	return m
 }
 
-// form is the form of a response that the client prefers.
+// form is the form of a response that the client gets, by its method and the type that it prefers; "" for one that is never repeated. A HEAD
+// request would leave a sample without its body.
 func form(r *http.Request) string {
-	if httperr.PrefersHTML(r.Header.Get("Accept")) {
-		return "html"
+	switch r.Method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodGet:
+	default:
+		return ""
 	}
-	return "other"
+	if httperr.PrefersHTML(r.Header.Get("Accept")) {
+		return r.Method + "-html"
+	}
+	return r.Method + "-other"
 }
 
 // unrepeated are fields of a response that belong to one request. What a later stage sets is not in a sample anyway.
@@ -82,9 +105,12 @@ type recorder struct {
 	status  int
 	begun   bool
 	ended   bool
-	header  http.Header
-	body    bytes.Buffer
-	keeps   bool
+	// before is the header as earlier stages left it.
+	before http.Header
+	sent   time.Time // to the app
+	header http.Header
+	body   bytes.Buffer
+	keeps  bool
 }
 
 // BeforeHeader implements response.HeaderHook.
@@ -94,11 +120,14 @@ func (rec *recorder) begin(status int) {
 	rec.begun, rec.status = true, status
 	a := rec.attempt
 	result := a.resultOf(status, rec.Header())
-	if rec.keeps = result == failure; rec.keeps {
+	if result == failure {
+		a.memory.timed(a.index, a.cfg.Now().Sub(rec.sent))
+	}
+	if rec.keeps = result == failure && rec.form != "" && a.repeatable(status); rec.keeps {
 		rec.header = http.Header{}
 		size := 0
 		for name, values := range rec.Header() {
-			if !unrepeated(name) {
+			if !unrepeated(name) && !slices.Equal(values, rec.before[name]) {
 				rec.header[name] = append([]string(nil), values...)
 				for _, v := range values {
 					size += len(name) + len(v)
@@ -119,6 +148,16 @@ func (rec *recorder) end(r result) {
 	}
 	rec.ended = true
 	rec.attempt.settle(rec.ctx, r)
+}
+
+// Hijack ends the attempt: a connection that the app takes over says nothing about a password.
+func (rec *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := rec.Writer.Hijack()
+	if err == nil {
+		rec.begun = true
+		rec.end(neutral)
+	}
+	return conn, rw, err
 }
 
 // Write passes the body on.
@@ -142,28 +181,80 @@ func (rec *recorder) remember() {
 	}
 	a := rec.attempt
 	s := &sample{Status: rec.status, Header: rec.header, Body: rec.body.Bytes()}
-	if a.memory.keep(a.index, rec.form, s, a.cfg.Now(), a.cfg.Now().Sub(a.began)) {
-		if b, err := json.Marshal(s); err == nil {
-			_, _ = a.store.Put(rec.ctx, a.sampleKey(rec.form), b, sampleLasts, false) // another replica can do without
+	b, err := json.Marshal(s) // with the fields in the order of their names
+	if err != nil || s.reveals(a.secrets) {
+		return
+	}
+	if a.confirmed(rec.ctx, rec.form, b) && a.memory.keep(a, rec.form, s) {
+		// A replica that has seen no 401 must not replace that of another.
+		_, _ = a.store.Put(rec.ctx, a.sampleKey(rec.form), b, sampleLasts, a.route.Kind == Login && s.Status != http.StatusUnauthorized) // another replica can do without
+	}
+}
+
+// confirmed reports whether another attempt got the same response, byte for byte, for another account or from another network. What the app
+// says to one client only, with a token or with text of its request, is not for others. Replicas share their latest candidate.
+func (a *attempt) confirmed(ctx context.Context, form string, text []byte) bool {
+	c := candidate{digest: sha256.Sum256(append([]byte(form+"\x00"), text...)), who: a.space.Hash("candidate", a.name, network(a.info.ClientAddr))}
+	if a.memory.confirmed(a.index, c) {
+		return true
+	}
+	key := a.space.Key("candidate", a.route.Name, form)
+	if stored, err := a.store.Get(ctx, key); err == nil {
+		if who, same := bytes.CutPrefix(stored, c.digest[:]); same {
+			return string(who) != c.who
 		}
 	}
+	_, _ = a.store.Put(ctx, key, append(c.digest[:], c.who...), candidateLasts, false) // a later attempt can do it
+	return false
+}
+
+// repeatable reports whether a response with this status can become a sample: for a request for a new password only what the app says to a
+// correct one, because every client can cause an error.
+func (a *attempt) repeatable(status int) bool {
+	return a.route.Kind == Login || status < http.StatusBadRequest
 }
 
 func (a *attempt) sampleKey(form string) string { return a.space.Key("sample", a.route.Name, form) }
 
-// keep remembers a sample and reports whether it is to be written to the store.
-func (m *memories) keep(i int, form string, s *sample, now time.Time, took time.Duration) bool {
+// keep remembers a confirmed response as the sample. A 401 is not replaced by another status, which a malformed request may cause. It
+// reports whether the sample is to be written to the store.
+func (m *memories) keep(a *attempt, form string, s *sample) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := &m.routes[i]
+	r, now := &m.routes[a.index], a.cfg.Now()
+	if old := r.samples[form]; old != nil && old.Status == http.StatusUnauthorized && s.Status != old.Status {
+		return false
+	}
 	r.samples[form] = s
-	r.took[r.n%times] = took
-	r.n++
 	if last, ok := r.written[form]; ok && now.Sub(last) < sampleEvery {
 		return false
 	}
 	r.written[form] = now
 	return true
+}
+
+// confirmed reports whether another attempt at this replica got the same response, and remembers a new one.
+func (m *memories) confirmed(i int, c candidate) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := &m.routes[i]
+	for _, other := range r.seen {
+		if other.digest == c.digest {
+			return other.who != c.who
+		}
+	}
+	r.seen[r.next%candidates] = c
+	r.next++
+	return false
+}
+
+// timed remembers how long the app took.
+func (m *memories) timed(i int, took time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := &m.routes[i]
+	r.took[r.n%times] = took
+	r.n++
 }
 
 // recall returns the sample of a route, and one of the times that the app took; 0 if none is known.
@@ -182,12 +273,12 @@ func (a *attempt) respond(w http.ResponseWriter, r *http.Request, wait time.Dura
 	if a.cfg.TooManyRequests {
 		return locked(wait)
 	}
-	f := form(r)
+	f, refused := form(r), a.cfg.Now()
 	s, took := a.memory.recall(a.index, f, a.cfg.Jitter)
-	if s == nil {
+	if s == nil && f != "" {
 		s = a.stored(r.Context(), f)
 	}
-	if spent := a.cfg.Now().Sub(a.began); took > spent {
+	if spent := a.cfg.Now().Sub(refused); took > spent {
 		a.wait(r.Context(), min(took-spent, longestWait))
 	}
 	if s == nil {

@@ -20,12 +20,12 @@ type attempt struct {
 	index    int
 	info     *request.Info
 	name     string // canonical
+	secrets  []string
 	device   string // the known device, or ""
 	known    []mark // that the browser has sent
 	counters []Counter
 	kinds    []string // of the counters
 	store    Store    // that has the pending attempt
-	began    time.Time
 }
 
 // Kinds of counters, the values of a label.
@@ -43,7 +43,7 @@ func (g *guard) stage(next stage.Handler) stage.Handler {
 		target := info.Target()
 		for i := range g.cfg.Routes {
 			if route := &g.cfg.Routes[i]; route.Match.MatchAny(r.Method, &target) {
-				a := &attempt{guard: g, route: route, index: i, info: info, began: g.cfg.Now()}
+				a := &attempt{guard: g, route: route, index: i, info: info}
 				return a.serve(w, r, known, next)
 			}
 		}
@@ -52,7 +52,7 @@ func (g *guard) stage(next stage.Handler) stage.Handler {
 }
 
 func (a *attempt) serve(w http.ResponseWriter, r *http.Request, known []mark, next stage.Handler) error {
-	name, err := a.route.Account.name(r)
+	given, err := a.route.Account.read(r)
 	if err != nil {
 		a.count("unreadable")
 		if refusal := a.info.Refuse(a.rule(), httperr.From(err)); refusal != nil {
@@ -60,7 +60,7 @@ func (a *attempt) serve(w http.ResponseWriter, r *http.Request, known []mark, ne
 		}
 		return next.ServeHTTP(w, r)
 	}
-	a.name, a.known = Canonical(name), known
+	a.name, a.secrets, a.known = Canonical(given.account), given.secrets, known
 	r.Header.Del("Accept-Encoding") // what is remembered of the response must suit every client; compression comes after this stage
 	a.prepare(r.Context(), known)
 	begun, err := a.begin(r.Context())
@@ -110,15 +110,20 @@ func (a *attempt) add(kind string, c Counter) {
 
 // begin makes the attempt pending. A known device that has used up its budget counts like an unknown one.
 func (a *attempt) begin(ctx context.Context) (Begun, error) {
+	begun, err := a.beginAny(ctx)
+	if err == nil && !begun.Allowed && a.device != "" {
+		a.device, a.counters, a.kinds = "", nil, nil
+		a.prepare(ctx, nil)
+		return a.beginAny(ctx)
+	}
+	return begun, err
+}
+
+func (a *attempt) beginAny(ctx context.Context) (Begun, error) {
 	begun, err := a.beginIn(ctx, a.cfg.Store)
 	if err != nil && a.cfg.OnFailure == Allow {
 		a.cfg.Metrics.unavailable.Inc()
 		begun, err = a.beginIn(ctx, a.cfg.Local)
-	}
-	if err == nil && !begun.Allowed && a.device != "" {
-		a.device, a.counters, a.kinds = "", nil, nil
-		a.prepare(ctx, nil)
-		return a.beginIn(ctx, a.store)
 	}
 	return begun, err
 }
@@ -155,6 +160,7 @@ func unavailable(err error) *httperr.Error {
 // forward sends the attempt to the app, and ends it with what the app says.
 func (a *attempt) forward(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
 	rec := &recorder{Writer: response.Writer{ResponseWriter: w}, attempt: a, ctx: context.WithoutCancel(r.Context()), form: form(r), status: http.StatusOK}
+	rec.before, rec.sent = w.Header().Clone(), a.cfg.Now()
 	rec.OnHeader = rec
 	done := false
 	defer func() { // also after a panic, by which the proxy ends a broken response
@@ -165,12 +171,16 @@ func (a *attempt) forward(w http.ResponseWriter, r *http.Request, next stage.Han
 	err := next.ServeHTTP(rec, r)
 	done = true
 	switch {
+	case err != nil && !rec.begun && r.Context().Err() != nil: // the client left, or the time of the request is over
+		rec.end(aborted)
 	case err != nil && !rec.begun:
 		rec.end(neutral)
 	case !rec.begun:
 		rec.begin(http.StatusOK)
 	}
-	rec.remember()
+	if err == nil { // a response that broke off is no sample
+		rec.remember()
+	}
 	return err
 }
 

@@ -12,7 +12,8 @@ type Store interface {
 	// Begin decides on all counters of an attempt in one atomic step. If one of them is locked or used up, nothing is counted. Otherwise the
 	// attempt is pending under each: it counts as a failure until End, or for PendingFor if End is never called.
 	Begin(ctx context.Context, counters []Counter) (Begun, error)
-	// End ends a pending attempt in one atomic step, with an outcome for each counter. It reports which of them are locked by it.
+	// End ends a pending attempt in one atomic step, with an outcome for each counter. It reports which of them are locked by it,
+	// and which of those without a lock are used up by it.
 	End(ctx context.Context, counters []Counter, outcomes []Outcome) (locked []bool, err error)
 	// Put stores a value under a key for a time. With absent it stores it only if there is none. It returns what is stored then.
 	Put(ctx context.Context, key string, value []byte, ttl time.Duration, absent bool) ([]byte, error)
@@ -53,6 +54,6 @@ type Begun struct {
 	// Blocking is the index of the first counter that refuses the attempt, and Wait the time after which it may allow one.
 	Blocking int
 	Wait     time.Duration
-	// Failures is the number of failures of the first counter.
+	// Failures is the number of failures of the first counter, with those that locked it.
 	Failures int
 }

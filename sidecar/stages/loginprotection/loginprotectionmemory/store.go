@@ -5,6 +5,7 @@ package loginprotectionmemory
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,12 +36,12 @@ type value struct {
 
 // state is one counter, with the fields of attempts.lua.
 type state struct {
-	times       []time.Time
-	pending     int
-	pendingEnds time.Time
-	until       time.Time
-	locks       int
-	forget      time.Time
+	times []time.Time
+	// pending are the times at which attempts began.
+	pending []time.Time
+	until   time.Time
+	locks   int
+	forget  time.Time
 }
 
 // New returns an empty store. A nil now means time.Now.
@@ -66,20 +67,16 @@ func (s *Store) load(c *loginprotection.Counter, now time.Time) *state {
 		v = &state{}
 		s.counters.Add(c.Key, v)
 	}
-	kept := v.times[:0]
-	for _, t := range v.times {
-		if t.After(now.Add(-c.Within)) && !t.After(now.Add(c.Within)) {
-			kept = append(kept, t)
-		}
-	}
-	v.times = kept
-	if !v.pendingEnds.After(now) || v.pendingEnds.After(now.Add(loginprotection.PendingFor)) {
-		v.pending = 0
-	}
+	v.times, v.pending = near(v.times, now, c.Within), near(v.pending, now, loginprotection.PendingFor)
 	if latest := now.Add(c.MaxLock); v.until.After(latest) { // the clock was set back
 		v.until = latest
 	}
 	return v
+}
+
+// near returns the times less than d before now and, if the clock was set back, at most d after it.
+func near(times []time.Time, now time.Time, d time.Duration) []time.Time {
+	return slices.DeleteFunc(times, func(t time.Time) bool { return !t.After(now.Add(-d)) || t.After(now.Add(d)) })
 }
 
 func (s *Store) keep(c *loginprotection.Counter, v *state, now time.Time) {
@@ -98,6 +95,7 @@ func (s *Store) Begin(_ context.Context, counters []loginprotection.Counter) (lo
 	for i := range counters {
 		states[i] = s.load(&counters[i], now)
 	}
+	failures := len(states[0].times) + states[0].locks*counters[0].Limit
 	for i, v := range states {
 		c, wait := &counters[i], time.Duration(-1)
 		switch {
@@ -105,18 +103,18 @@ func (s *Store) Begin(_ context.Context, counters []loginprotection.Counter) (lo
 			wait = v.until.Sub(now)
 		case len(v.times) >= c.Limit:
 			wait = v.times[len(v.times)-c.Limit].Add(c.Within).Sub(now)
-		case len(v.times)+v.pending >= c.Limit:
+		case len(v.times)+len(v.pending) >= c.Limit:
 			wait = time.Second
 		}
 		if wait >= 0 {
-			return loginprotection.Begun{Blocking: i, Wait: max(wait, time.Millisecond), Failures: len(states[0].times)}, nil
+			return loginprotection.Begun{Blocking: i, Wait: max(wait, time.Millisecond), Failures: failures}, nil
 		}
 	}
 	for i, v := range states {
-		v.pending, v.pendingEnds = v.pending+1, now.Add(loginprotection.PendingFor)
+		v.pending = append(v.pending, now)
 		s.keep(&counters[i], v, now)
 	}
-	return loginprotection.Begun{Allowed: true, Failures: len(states[0].times)}, nil
+	return loginprotection.Begun{Allowed: true, Failures: failures}, nil
 }
 
 // End implements loginprotection.Store.
@@ -128,7 +126,9 @@ func (s *Store) End(_ context.Context, counters []loginprotection.Counter, outco
 	for i := range counters {
 		c := &counters[i]
 		v := s.load(c, now)
-		v.pending = max(v.pending-1, 0)
+		if n := len(v.pending); n > 0 { // the latest: one that never ends must not look younger
+			v.pending = v.pending[:n-1]
+		}
 		switch outcomes[i] {
 		case loginprotection.Clear:
 			v.times, v.until, v.locks = nil, time.Time{}, 0
@@ -140,13 +140,17 @@ func (s *Store) End(_ context.Context, counters []loginprotection.Counter, outco
 	return locked, nil
 }
 
-// fail counts a failure and reports whether it locks the key.
+// fail counts a failure and reports whether it locks the key, or without a lock, whether it uses up the limit.
 func (v *state) fail(c *loginprotection.Counter, now time.Time) bool {
+	before := len(v.times)
 	v.times = append(v.times, now)
 	if len(v.times) > c.Limit {
 		v.times = v.times[len(v.times)-c.Limit:]
 	}
-	if c.LockFor <= 0 || len(v.times) < c.Limit || v.until.After(now) {
+	if c.LockFor <= 0 {
+		return before < c.Limit && len(v.times) >= c.Limit
+	}
+	if len(v.times) < c.Limit || v.until.After(now) {
 		return false
 	}
 	lock := c.LockFor

@@ -100,6 +100,29 @@ func TestPendingEnds(t *testing.T) {
 	}
 }
 
+// TestLeakedAttempts: attempts that never ended are forgotten in time, also while others begin and end.
+func TestLeakedAttempts(t *testing.T) {
+	s, now := clocked(t)
+	c := []loginprotection.Counter{{Key: "k", Limit: 3, Within: time.Hour}}
+	begin := func() bool {
+		b, _ := s.Begin(t.Context(), c)
+		return b.Allowed
+	}
+	if !begin() || !begin() { // their process dies
+		t.Fatal("refused")
+	}
+	for range 4 {
+		*now = now.Add(loginprotection.PendingFor / 4)
+		if !begin() {
+			t.Fatal("refused")
+		}
+		_, _ = s.End(t.Context(), c, []loginprotection.Outcome{loginprotection.Release})
+	}
+	if !begin() || !begin() || !begin() || begin() {
+		t.Error("after a minute not exactly three attempts are allowed")
+	}
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	s, _ := clocked(t)
 	for i := range maxCounters + 100 {

@@ -3,6 +3,7 @@ package loginprotectionredis
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -95,6 +96,36 @@ func TestAnotherNamespaceIsRefused(t *testing.T) {
 	_, err := store.Begin(t.Context(), []loginprotection.Counter{{Key: key, Limit: 1, Within: time.Hour}})
 	if err == nil || !strings.Contains(err.Error(), "NOPERM") {
 		t.Errorf("counting for another namespace: %v; want NOPERM", err)
+	}
+}
+
+// TestLeakedAttempts: attempts that never ended are forgotten in time, also while others begin and end.
+func TestLeakedAttempts(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	store := New(connect(t, redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}}))
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr})
+	defer func() { _ = client.Close() }()
+	const key = "postern:login:{11:shop/orders}:leaked"
+	now, err := client.Time(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, young := now.Add(-loginprotection.PendingFor).UnixMilli(), now.Add(-loginprotection.PendingFor/4).UnixMilli()
+	if err := client.HSet(t.Context(), key, "p", fmt.Sprintf("%d,%d,%d", old, old, young)).Err(); err != nil {
+		t.Fatal(err)
+	}
+	c := []loginprotection.Counter{{Key: key, Limit: 3, Within: time.Hour}}
+	for range 3 {
+		if b, err := store.Begin(t.Context(), c); err != nil || !b.Allowed {
+			t.Fatalf("%+v, %v", b, err)
+		}
+		if _, err := store.End(t.Context(), c, []loginprotection.Outcome{loginprotection.Release}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := client.HGet(t.Context(), key, "p").Val(); left != fmt.Sprint(young) {
+		t.Errorf("%q is pending; want %d", left, young)
 	}
 }
 
