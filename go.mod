@@ -48,8 +48,6 @@ require (
 	sigs.k8s.io/yaml v1.6.0
 )
 
-require github.com/ccojocar/zxcvbn-go v1.0.4
-
 require github.com/go-crypt/x v0.4.17
 
 require (

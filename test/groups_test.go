@@ -33,6 +33,10 @@ var groups = map[string]group{
 		may:    []string{"api/compiled", "chain", "resources", "document", "conn", "httpkit", "stages/upstream", "keys/secret", "keys/password"},
 		reason: "the server only wires components: rules and logins belong to the chain",
 	},
+	"simulation": {
+		may:    []string{"api/compiled", "chain", "resources", "httpkit", "stages/upstream"},
+		reason: "a simulation runs the chain of the sidecar, and decides nothing itself",
+	},
 	"chain": {
 		may:    []string{"api/compiled", "resources", "stages", "login", "keys", "httpkit"},
 		reason: "the chain turns a document into a snapshot: connections and stores belong to resources, listeners to the server",

@@ -10,7 +10,7 @@ type PasswordPolicy struct {
 	// Common says that common passwords are refused.
 	Common       bool     `json:"common,omitempty"`
 	ContextWords []string `json:"contextWords,omitempty"`
-	// MinScore is the lowest accepted score of zxcvbn; 0 computes none.
+	// MinScore is the lowest accepted score; 0 computes none.
 	MinScore int `json:"minScore,omitempty"`
 	// Breached is nil if no list is asked.
 	Breached *BreachedPasswords `json:"breached,omitempty"`

@@ -28,7 +28,7 @@ type PasswordRules struct {
 	// +kubebuilder:validation:items:MinLength=3
 	// +kubebuilder:validation:items:MaxLength=64
 	ContextWords []string `json:"contextWords,omitempty"`
-	// MinScore is the lowest accepted score of the estimator zxcvbn, from 1 (very easy to guess) to 4 (hard to guess). 0 computes no
+	// MinScore is the lowest accepted score of an estimate of its guesses, with the steps of zxcvbn, from 1 (very easy to guess) to 4 (hard to guess). 0 computes no
 	// score.
 	// +optional
 	// +kubebuilder:validation:Minimum=0

@@ -126,7 +126,7 @@ func (f *initFlags) complete() error {
 
 // formerUntil returns the end of the old tokens in a policy, or zero if there is none or it is past.
 func formerUntil(path string, now time.Time) time.Time {
-	content, err := readBounded(path, manifest.MaxSize)
+	content, err := readPrefix(path, manifest.MaxSize)
 	if err != nil {
 		return time.Time{}
 	}
@@ -147,7 +147,7 @@ func readSettings(stdin io.Reader, path string) (*boilerplate.Settings, error) {
 	if path == "-" {
 		content, err = io.ReadAll(io.LimitReader(stdin, boilerplate.MaxFile+1))
 	} else {
-		content, err = readBounded(path, boilerplate.MaxFile)
+		content, err = readPrefix(path, boilerplate.MaxFile)
 	}
 	if err != nil {
 		return nil, err
@@ -159,8 +159,8 @@ func readSettings(stdin io.Reader, path string) (*boilerplate.Settings, error) {
 	return settings, nil
 }
 
-// readBounded reads a file of up to most bytes. What it returns of a longer one is longer than most.
-func readBounded(path string, most int64) ([]byte, error) {
+// readPrefix reads a file of up to most bytes. What it returns of a longer one is longer than most.
+func readPrefix(path string, most int64) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -180,7 +180,7 @@ func writeGenerated(folder string, files []generated, force bool) error {
 	var changed []generated
 	for _, file := range files {
 		path := filepath.Join(folder, file.name)
-		former, err := readBounded(path, manifest.MaxSize)
+		former, err := readPrefix(path, manifest.MaxSize)
 		switch {
 		case err == nil && bytes.Equal(former, file.content):
 			continue

@@ -35,6 +35,7 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newLintCommand(), newCompileCommand(), newRunCommand(), newTestCommand(), newTokenCommand(), newAPIKeyCommand(), newRevokeCommand(), newSessionsCommand(), newInitCommand())
+	root.AddCommand(newInitCommand(), newLintCommand(), newCompileCommand(), newTestCommand(), newExplainCommand(), newRunCommand(), newTokenCommand(),
+		newAPIKeyCommand(), newRevokeCommand(), newSessionsCommand())
 	return root
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
@@ -28,4 +29,8 @@ func (*access) forward(context.Context, string) (server string, stop func(), err
 
 func (*access) createAndWait(context.Context, *v1alpha1.TokenRevocation, time.Duration, printers) error {
 	return errNoCluster
+}
+
+func (*access) documentOf(context.Context, string) (*compiled.Policy, string, error) {
+	return nil, "", errNoCluster
 }

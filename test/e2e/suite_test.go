@@ -26,6 +26,7 @@ func TestWorkloads(t *testing.T) {
 		"rollingRestart":  testRollingRestart,
 		"shadow":          testShadow,
 		"status":          testStatus,
+		"guards":          testGuards,
 		"hooks":           testHooks,
 		"hotReload":       testHotReload,
 		"job":             testJob,

@@ -9,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	zxcvbn "github.com/ccojocar/zxcvbn-go"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
@@ -54,7 +53,7 @@ type Rules struct {
 	Blocklist bool
 	// ContextWords are the names of the service and its like. The account of a request is added to them.
 	ContextWords []string
-	// MinScore is the lowest accepted score of zxcvbn, 0 to 4. 0 computes no score.
+	// MinScore is the lowest accepted score, 0 to 4. 0 computes no score.
 	MinScore int
 	// Require lists classes of which the password must have a character: Lower, Upper, Digit, Symbol.
 	Require []string
@@ -67,7 +66,7 @@ type Failure struct {
 }
 
 // Bounds of what is judged. MaxBytes is the size in bytes above which a password is only too long. maxScored is the number of code
-// points that are scored: zxcvbn's time grows faster than its input. The rest could only raise the score.
+// points that are scored: the time grows faster than the length. The rest could only raise the score.
 const (
 	MaxBytes  = 4096
 	maxScored = 64
@@ -110,9 +109,4 @@ func (r Rules) tooLong() string {
 		return fmt.Sprintf("The password has more than %d bytes.", MaxBytes)
 	}
 	return fmt.Sprintf("The password can have at most %d characters.", r.MaxLength)
-}
-
-func (r Rules) score(normal, account string) int {
-	runes := []rune(normal)
-	return zxcvbn.PasswordStrength(string(runes[:min(len(runes), maxScored)]), r.words(account)).Score
 }

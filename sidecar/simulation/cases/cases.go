@@ -141,7 +141,9 @@ func Parse(content []byte) (*File, error) {
 	if err := yaml.Unmarshal(content, &root); err != nil {
 		return nil, readable(err)
 	}
-	f.setLines(&root)
+	if err := f.setLines(&root); err != nil {
+		return nil, err
+	}
 	return f, f.check()
 }
 
@@ -152,15 +154,24 @@ func readable(err error) error {
 	return errors.New(strings.Join(strings.Fields(goType.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "")), " "))
 }
 
-// setLines sets the lines of cases and steps.
-func (f *File) setLines(root *yaml.Node) {
-	for i, node := range items(root, "cases") {
+// setLines sets the lines of cases and steps. It refuses empty items, which the decoder drops.
+func (f *File) setLines(root *yaml.Node) error {
+	list := items(root, "cases")
+	if len(list) > len(f.Cases) {
+		return fmt.Errorf("line %d: a case of the list is empty", list[0].Line)
+	}
+	for i, node := range list {
 		c := &f.Cases[i]
 		c.Line, c.Step.Line = node.Line, node.Line
-		for k, step := range items(node, "steps") {
+		steps := items(node, "steps")
+		if len(steps) > len(c.Steps) {
+			return fmt.Errorf("line %d: a step of the list is empty", node.Line)
+		}
+		for k, step := range steps {
 			c.Steps[k].Line = step.Line
 		}
 	}
+	return nil
 }
 
 // items returns the nodes of the list that a mapping has under name.

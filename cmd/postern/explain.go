@@ -1,0 +1,220 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/simulation"
+)
+
+// maxBodyFile bounds the request's body, and maxKeys a file of keys, in bytes.
+const (
+	maxBodyFile = 1 << 20
+	maxKeys     = 1 << 20
+)
+
+// explainOptions are the flags of postern explain.
+type explainOptions struct {
+	files                           []string
+	policy, pod                     string
+	request                         simulation.Request
+	headers                         []string
+	address, bodyFile               string
+	token                           target
+	claims, provider, jwks, secrets string
+	access                          access
+}
+
+func newExplainCommand() *cobra.Command {
+	o := &explainOptions{}
+	cmd := &cobra.Command{
+		Use:   "explain {-f policy.yaml | pod/NAME} --path /x [--method POST] [--token - | --claims JSON]",
+		Short: "Print what each stage decides about a request, and which rule decided",
+		Long: "Sends one request through the request path of the sidecar, and prints what each stage did, the rule that decided, and the response.\n" +
+			"The policy is that of the files, or with pod/NAME the document that the pod runs. Nothing is counted, stored or sent to the app or\n" +
+			"the pod: limits and sessions begin empty.\n\n" +
+			"--token - reads a token from standard input, and verifies it with the policy's keys, or with those of --jwks. --claims makes a token of\n" +
+			"the provider instead. No output contains a token.",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+func (o *explainOptions) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVarP(&o.files, "filename", "f", nil, "file with manifests, - for standard input; may be repeated, and the files are read as one")
+	f.StringVar(&o.policy, "policy", "", "name of the policy, if the files have several")
+	f.StringVar(&o.pod, "pod", "", "pod whose policy is explained, as the argument pod/NAME")
+	f.StringVar(&o.request.Path, "path", "/", "path and query as a client sends them")
+	f.StringVar(&o.request.Method, "method", http.MethodGet, "method")
+	f.StringVar(&o.request.Host, "host", "", "field Host (default: app.example.com)")
+	f.StringArrayVar(&o.headers, "header", nil, `field of the request, as "Name: value"; may be repeated`)
+	f.StringVar(&o.address, "address", "", "address of the client or proxy that connects (default: "+simulation.DefaultAddress.String()+")")
+	f.StringVar(&o.request.Body, "body", "", "body of the request")
+	f.StringVar(&o.bodyFile, "body-file", "", "file with the body")
+	f.StringVar(&o.token.token, "token", "", "only - is allowed: reads the token from standard input")
+	f.StringVar(&o.token.tokenFile, "token-file", "", "file with the token")
+	f.StringVar(&o.claims, "claims", "", `claims of a token that is made for this run, as JSON: '{"sub": "ada"}'`)
+	f.StringVar(&o.provider, "provider", "", "provider of --claims and --jwks, if the policy has several")
+	f.StringVar(&o.jwks, "jwks", "", "file with the provider's JSON Web Key Set, in place of its jwks in the policy")
+	f.StringVar(&o.secrets, "secrets-dir", "secrets", "folder with Secrets, as <name>/<key>, for keys that a policy has there")
+	o.access.addFlags(cmd)
+	cmd.MarkFlagsMutuallyExclusive("token", "token-file", "claims")
+	cmd.MarkFlagsMutuallyExclusive("filename", "pod")
+	cmd.MarkFlagsMutuallyExclusive("body", "body-file")
+}
+
+func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
+	if err := o.complete(args); err != nil {
+		return err
+	}
+	document, note, err := o.document(cmd)
+	if err != nil {
+		return err
+	}
+	c := simulation.Config{Start: time.Now()}
+	if o.token.token == "" && o.token.tokenFile == "" {
+		c.Keys = simulation.NewKeys()
+	} else if c.SecretsDir = o.secrets; o.jwks != "" {
+		if document, err = o.withKeys(document); err != nil {
+			return err
+		}
+	}
+	s, err := simulation.New(document, c)
+	if err != nil {
+		return fmt.Errorf("running policy: %w", err)
+	}
+	defer s.Close()
+	if err := o.addCredential(cmd.InOrStdin(), s); err != nil {
+		return err
+	}
+	result, err := s.Send(cmd.Context(), o.request)
+	if err != nil {
+		return err
+	}
+	explanation{document, note, o.request, result}.print(cmd.OutOrStdout())
+	return nil
+}
+
+// complete reads the flags that are not texts.
+func (o *explainOptions) complete(args []string) error {
+	if len(args) == 1 {
+		name, ok := strings.CutPrefix(args[0], "pod/")
+		if !ok || name == "" || o.pod != "" || len(o.files) > 0 {
+			return fmt.Errorf("unexpected argument %q: write pod/NAME for a running pod, or -f before each file", args[0])
+		}
+		o.pod = name
+	}
+	if o.pod == "" && len(o.files) == 0 {
+		return errors.New("name the policy: -f policy.yaml, or pod/NAME for a running pod")
+	}
+	o.request.Header = http.Header{}
+	for _, h := range o.headers {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok || strings.TrimSpace(name) == "" {
+			return errors.New(`a --header is not of the form "Name: value"`) // without the value, which may be secret
+		}
+		o.request.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	var err error
+	if o.address != "" {
+		if o.request.Address, err = netip.ParseAddr(o.address); err != nil || o.request.Address.Zone() != "" {
+			return fmt.Errorf("--address %q is not an address like 203.0.113.7", o.address)
+		}
+	}
+	if o.bodyFile != "" {
+		body, err := readBounded(o.bodyFile, maxBodyFile)
+		if err != nil {
+			return fmt.Errorf("reading --body-file: %w", err)
+		}
+		o.request.Body = string(body)
+	}
+	return nil
+}
+
+// document returns the document to explain, and a note about where it comes from.
+func (o *explainOptions) document(cmd *cobra.Command) (*compiled.Policy, string, error) {
+	if o.pod != "" {
+		return o.access.documentOf(cmd.Context(), o.pod)
+	}
+	document, err := compileFiles(cmd, o.files, o.policy)
+	return document, "from " + strings.Join(o.files, ", "), err
+}
+
+// withKeys returns a copy of the document in which the provider has the keys of --jwks.
+func (o *explainOptions) withKeys(p *compiled.Policy) (*compiled.Policy, error) {
+	keys, err := readBounded(o.jwks, maxKeys)
+	if err != nil {
+		return nil, fmt.Errorf("reading --jwks: %w", err)
+	}
+	if !json.Valid(keys) {
+		return nil, errors.New("reading --jwks: the file is not JSON")
+	}
+	c := *p
+	c.Providers = append([]compiled.Provider(nil), p.Providers...)
+	for i := range c.Providers {
+		if c.Providers[i].Name == o.provider || o.provider == "" && len(c.Providers) == 1 {
+			c.Providers[i].Keys = compiled.Keys{Inline: keys}
+			return &c, nil
+		}
+	}
+	return nil, errors.New("--jwks belongs to one provider: name it with --provider")
+}
+
+// addCredential adds the token to the request.
+func (o *explainOptions) addCredential(stdin io.Reader, s *simulation.Simulation) error {
+	if o.claims != "" {
+		var claims map[string]any
+		if err := json.Unmarshal([]byte(o.claims), &claims); err != nil {
+			return errors.New(`--claims is not a JSON object like '{"sub": "ada"}'`)
+		}
+		name, value, err := s.Credential(o.provider, claims)
+		if err == nil {
+			o.request.Header.Add(name, value)
+		}
+		return err
+	}
+	if o.token.token == "" && o.token.tokenFile == "" {
+		return nil
+	}
+	token, err := o.token.readToken(stdin)
+	if err != nil {
+		return err
+	}
+	if token == "" {
+		return errors.New("reading token: it is empty")
+	}
+	p, err := s.Issued(token)
+	if err != nil {
+		return err
+	}
+	name, value := simulation.Carry(p, token)
+	o.request.Header.Add(name, value)
+	return nil
+}
+
+// readBounded returns the content of a file of up to limit bytes.
+func readBounded(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s is larger than %d bytes", name, limit)
+	}
+	return b, err
+}
