@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func TestBench(t *testing.T) {
 	if err := b.cost(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"sidecar: POST /auth/logout", "peer that polls", "/asking peer", "first request of each token", "refresh"} {
+	for _, want := range []string{"sidecar: POST /auth/logout", "peer that polls", "/asking peer", "first request of each token", "with an expression", "refresh"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, &out)
 		}
@@ -106,5 +107,32 @@ func TestJudge(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestExpressionDecides: the sidecar whose cost with an expression is measured evaluates it.
+func TestExpressionDecides(t *testing.T) {
+	b, err := newBench(t.Context(), small, io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.close)
+	for policy, want := range map[string]int{
+		withExpression(b.redis): http.StatusOK,
+		strings.Replace(withExpression(b.redis), "claims.iss ==", "claims.iss !=", 1): http.StatusForbidden,
+	} {
+		m, err := b.sidecar(t.Context(), "expression", policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := newClient(1)
+		t.Cleanup(client.CloseIdleConnections)
+		user, err := login(t.Context(), client, m.url, "ada")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ask(t.Context(), client, m.url, user.Access); got != want || err != nil {
+			t.Errorf("status %d, %v; want %d", got, err, want)
+		}
 	}
 }

@@ -53,6 +53,7 @@ func ask(ctx context.Context, client *http.Client, base, token string) (int, err
 		return 0, err
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
+	request.Header.Set("X-Tenant", tenant)
 	response, err := client.Do(request)
 	if err != nil {
 		return 0, err

@@ -72,7 +72,7 @@ type costs struct {
 	*bench
 	client *http.Client
 	// other is a second guarded sidecar. Users log in there and use their tokens at guarded, where they are new.
-	passing, guarded, logged, other, bare, asking, polling *member
+	passing, guarded, logged, expression, other, bare, asking, polling *member
 }
 
 func (b *bench) costs(ctx context.Context) (*costs, error) {
@@ -83,6 +83,7 @@ func (b *bench) costs(ctx context.Context) (*costs, error) {
 	c.guarded = keep(b.sidecar(ctx, "guarded", guarded(b.redis, "Errors")))
 	c.other = keep(b.sidecar(ctx, "other", guarded(b.redis, "Errors")))
 	c.logged = keep(b.sidecar(ctx, "logged", guarded(b.redis, "All")))
+	c.expression = keep(b.sidecar(ctx, "expression", withExpression(b.redis)))
 	c.bare = keep(b.peer(ctx, "bare", "off"))
 	c.asking = keep(b.peer(ctx, "asking", "ask"))
 	c.polling = keep(b.peer(ctx, "polling", "poll"))

@@ -42,6 +42,7 @@ func (c *costs) requestLegs(ctx context.Context) ([]*leg, error) {
 		c.again("peer that polls Redis", c.polling, peers),
 		c.again("sidecar: tokens, sessions, revocation", c.guarded, sidecars),
 		c.again("sidecar: the same with an access log", c.logged, sidecars),
+		c.again("sidecar: the same with an expression", c.expression, sidecars),
 		{name: "sidecar: the first request of each token", member: c.guarded, count: c.logins, begin: c.fresh(sidecars)},
 	}, nil
 }

@@ -15,6 +15,17 @@ metadata: {name: bench}
 spec: {selector: {}}
 `
 
+// tenant is the issuer of the tokens. Every request names it in X-Tenant, which the expression compares with the claim.
+const tenant = "https://bench.example.com"
+
+// withExpression is guarded with a rule for the request that is measured, like the one in docs/authorization.md.
+func withExpression(redis string) string {
+	return guarded(redis, "Errors") + `    - name: tenant
+      match: [{methods: [GET], paths: [/healthz]}]
+      expression: 'request.segments[0] != "0" && claims.iss == request.headers["x-tenant"]'
+`
+}
+
 // guarded is a policy with tokens, sessions and revocation, like config/samples/tokens.yaml.
 func guarded(redis, accessLog string) string {
 	return fmt.Sprintf(`
@@ -31,7 +42,7 @@ metadata: {name: bench}
 spec:
   selector: {}
   tokens:
-    issuer: https://bench.example.com
+    issuer: %s
     audiences: [bench]
     signingKey: {secretKeyRef: {name: key, key: key.pem}}
     login: [{methods: [POST], paths: [/login]}]
@@ -41,5 +52,5 @@ spec:
   authorization:
     rules:
     - {name: login, match: [{methods: [POST], paths: [/login]}], require: Anonymous}
-`, accessLog, redis)
+`, accessLog, redis, tenant)
 }

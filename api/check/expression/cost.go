@@ -19,6 +19,9 @@ func (costs) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
 	var n int
 	switch function {
 	case operators.Equals, operators.NotEquals:
+		if !isContainer(args[0]) || !isContainer(args[1]) {
+			return nil // they differ without a look inside, or have no inside
+		}
 		n = lighter(args[0], args[1])
 	case operators.In, operators.OldIn:
 		if _, ok := args[1].(traits.Lister); !ok {
@@ -30,6 +33,11 @@ func (costs) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
 	}
 	cost := uint64(n)
 	return &cost
+}
+
+func isContainer(v ref.Val) bool {
+	_, ok := v.(traits.Container)
+	return ok
 }
 
 // lighter returns the weight of the lighter value, in time that grows with it: values are compared until they differ.
