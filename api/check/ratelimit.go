@@ -106,7 +106,7 @@ func (c *checker) limitCost(field string, l *compiled.RateLimit) {
 		}
 	}
 	switch {
-	case places > 1:
+	case places != 1:
 		c.addf(field, "write exactly one of requests, responseJSON and responseHeader, for example {responseJSON: usage.total_tokens}")
 	case l.Cost.ResponseJSON != "":
 		c.add(field+".responseJSON", JSONPath(l.Cost.ResponseJSON))
