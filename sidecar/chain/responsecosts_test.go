@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -11,7 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/httpkit/logtest"
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
@@ -144,6 +148,92 @@ func TestTokensOfAModel(t *testing.T) {
 				left := both[1].chat(ada, "none", 0, nil).left(t)
 				return left <= want && left >= want-1000
 			})
+		})
+	}
+}
+
+// TestQuotaOfAModel: who has used the quota on one sidecar is refused by both, until the app's response is no longer the client's to
+// read: a stream that breaks off and a client that disconnects are charged too.
+func TestQuotaOfAModel(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	w := newModelWorld(t)
+	both := w.sidecars(2, server.Addr, modelPolicy(compiled.LimitCost{ResponseJSON: "usage.total_tokens"}, nil))
+	for _, as := range []string{"whole", "events", "broken", "waits"} {
+		t.Run(as, func(t *testing.T) {
+			here, there := both[0].in(t), both[1].in(t)
+			ada, bob := here.login("ada-"+as), here.login("bob-"+as)
+			if err := here.hangUp(ada, as, 30000); err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range []*sidecar{here, there} {
+				redistest.Eventually(t, "the refusal", func() bool { return s.chat(ada, "none", 0, nil).code() == "rate-limited" })
+				if g := s.chat(bob, "none", 0, nil); g.status != http.StatusOK {
+					t.Errorf("another subject: %d %s", g.status, g.text)
+				}
+				if g := s.use(ada); g.status != http.StatusOK {
+					t.Errorf("another route: %d %s", g.status, g.text)
+				}
+			}
+			wait, err := strconv.Atoi(there.chat(ada, "none", 0, nil).header.Get("Retry-After"))
+			if err != nil || wait < 1700 || wait > 1810 { // 10000 tokens beyond the quota take half an hour
+				t.Errorf("Retry-After %d, %v", wait, err)
+			}
+		})
+	}
+}
+
+// hangUp reads a response up to its usage, or to its end, and disconnects.
+func (s *sidecar) hangUp(t tokens, as string, used int) error {
+	req, err := http.NewRequest(http.MethodGet, fmt.Sprintf("%s/v1/chat?as=%s&tokens=%d", s.url, as, used), nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+t.access)
+	resp, err := roundTripper.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %d", resp.StatusCode)
+	}
+	var text strings.Builder
+	for piece := make([]byte, 512); !strings.Contains(text.String(), strconv.Itoa(used)); {
+		n, err := resp.Body.Read(piece)
+		text.Write(piece[:n])
+		if err != nil && !strings.Contains(text.String(), strconv.Itoa(used)) {
+			return fmt.Errorf("reading %q: %w", text.String(), err)
+		}
+	}
+	return nil
+}
+
+// TestModelWithoutRedis: Redis is away when the response is charged. The response is the client's, and the loss is visible.
+func TestModelWithoutRedis(t *testing.T) {
+	t.Parallel()
+	for _, onFailure := range []compiled.FailureMode{compiled.Allow, compiled.Deny} {
+		t.Run(string(onFailure), func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t, redistest.Options{})
+			w, log := newModelWorld(t), &logtest.Buffer{}
+			w.log, w.registry = slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry()
+			s := w.sidecars(1, server.Addr, modelPolicy(compiled.LimitCost{ResponseJSON: "usage.total_tokens"}, func(p *compiled.Policy) {
+				p.RateLimits[0].OnFailure = onFailure
+				p.Revocation, p.Sessions = nil, nil // they have their own onFailure
+			}))[0]
+			ada := s.login("ada")
+			w.app.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				server.Stop()
+				modelApp(w, r)
+			})
+			if g := s.chat(ada, "whole", 30000, nil); g.status != http.StatusOK {
+				t.Fatalf("%d %s", g.status, g.text)
+			}
+			redistest.Eventually(t, "the loss in the log", func() bool { return strings.Contains(log.String(), "not charged in the shared store") })
+			if g := s.chat(ada, "whole", 0, nil); g.code() != "rate-limited" { // this sidecar remembers
+				t.Errorf("%d %s", g.status, g.text)
+			}
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -86,7 +87,17 @@ func (l *Limiter) settle(r *http.Request, hits []hit, m *meter) {
 	}
 	if err := l.charge(r, payers, requests); err != nil {
 		l.metrics.lose(len(requests))
-		l.logger.Warn("the cost of a response was not charged in the shared store", "limit", payers[0].rule.name, "cost", requests[0].Cost, "error", err)
+		l.logLoss("limit", payers[0].rule.name, "cost", requests[0].Cost, "error", err)
+	}
+}
+
+// lossLogEvery is the minimum pause between two warnings about lost charges: an outage affects all of them.
+const lossLogEvery = time.Minute
+
+func (l *Limiter) logLoss(attributes ...any) {
+	now, last := l.now().Unix(), l.lossLogged.Load()
+	if now-last >= int64(lossLogEvery/time.Second) && l.lossLogged.CompareAndSwap(last, now) {
+		l.logger.Warn("the cost of a response was not charged in the shared store", attributes...)
 	}
 }
 

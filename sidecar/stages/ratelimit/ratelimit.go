@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/posterndev/postern/api/check"
@@ -92,6 +93,9 @@ type Limiter struct {
 	refused      *refusals
 	metrics      *Metrics
 	logger       *slog.Logger
+	now          func() time.Time
+	// lossLogged is when a lost charge was logged last, in Unix seconds.
+	lossLogged atomic.Int64
 }
 
 // rule is a compiled Rule.
@@ -119,7 +123,7 @@ func New(c Config) (*Limiter, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Limiter{store: c.Store, local: c.Local, refused: newRefusals(c.Now), metrics: c.Metrics, logger: c.Logger}
+	l := &Limiter{store: c.Store, local: c.Local, refused: newRefusals(c.Now), metrics: c.Metrics, logger: c.Logger, now: c.Now}
 	space := keyspace.New("ratelimit", c.Scope)
 	seen := map[string]bool{}
 	for _, r := range c.Rules {
