@@ -152,8 +152,8 @@ func TestTokensOfAModel(t *testing.T) {
 	}
 }
 
-// TestQuotaOfAModel: who has used the quota on one sidecar is refused by both, until the app's response is no longer the client's to
-// read: a stream that breaks off and a client that disconnects are charged too.
+// TestQuotaOfAModel: who has used the quota on one sidecar is refused by both. A stream that breaks off and a client that
+// disconnects are charged too.
 func TestQuotaOfAModel(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.Options{})
@@ -216,17 +216,20 @@ func TestModelWithoutRedis(t *testing.T) {
 		t.Run(string(onFailure), func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t, redistest.Options{})
-			w, log := newModelWorld(t), &logtest.Buffer{}
+			w, log := newWorld(t), &logtest.Buffer{}
+			w.app = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/v1/chat" {
+					server.Stop()
+				}
+				modelApp(w, r)
+			}))
+			t.Cleanup(w.app.Close)
 			w.log, w.registry = slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry()
 			s := w.sidecars(1, server.Addr, modelPolicy(compiled.LimitCost{ResponseJSON: "usage.total_tokens"}, func(p *compiled.Policy) {
 				p.RateLimits[0].OnFailure = onFailure
-				p.Revocation, p.Sessions = nil, nil // they have their own onFailure
+				p.Revocation.OnFailure, p.Sessions.OnFailure = compiled.Allow, compiled.Allow
 			}))[0]
 			ada := s.login("ada")
-			w.app.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				server.Stop()
-				modelApp(w, r)
-			})
 			if g := s.chat(ada, "whole", 30000, nil); g.status != http.StatusOK {
 				t.Fatalf("%d %s", g.status, g.text)
 			}
