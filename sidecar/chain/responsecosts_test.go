@@ -131,16 +131,17 @@ func TestTokensOfAModel(t *testing.T) {
 		"a trailer":                     {cost: header, as: "trailer", want: 7000},
 		"no header":                     {cost: header, as: "whole", want: 1},
 	}
-	world := newModelWorld(t)
+	w := newModelWorld(t)
+	pair := func(cost compiled.LimitCost) []*sidecar {
+		return w.sidecars(2, server.Addr, modelPolicy(cost, func(p *compiled.Policy) { p.Compression = &compiled.Compression{MinSize: 100} }))
+	}
+	pairs := map[compiled.LimitCost][]*sidecar{json: pair(json), header: pair(header)}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w := world.in(t)
-			both := w.sidecars(2, server.Addr, modelPolicy(tt.cost, func(p *compiled.Policy) {
-				p.Compression = &compiled.Compression{MinSize: 100}
-			}))
+			both := []*sidecar{pairs[tt.cost][0].in(t), pairs[tt.cost][1].in(t)}
 			ada := both[0].login(strings.ReplaceAll(name, " ", "-"))
-			if g := both[0].chat(ada, tt.as, 7000, tt.header); g.left(t) != 20000 {
-				t.Errorf("before: %d left", g.left(t))
+			if g := both[0].chat(ada, tt.as, 7000, tt.header); g.left(t) != 20000 || g.header.Get("Content-Encoding") != tt.header.Get("Accept-Encoding") {
+				t.Errorf("before: %d left, %v", g.left(t), g.header)
 			}
 			want := 20000 - tt.want
 			// Each look costs 1, and 5.6 come back in a second.
