@@ -97,8 +97,28 @@ func IPv6PrefixLength(bits int) error {
 	return nil
 }
 
-// limitCost refuses a cost that no request could pay.
+// limitCost refuses a cost that is in no place or in several, or that no request could pay.
 func (c *checker) limitCost(field string, l *compiled.RateLimit) {
+	places := 0
+	for _, given := range []bool{l.Cost.Requests != 0, l.Cost.ResponseJSON != "", l.Cost.ResponseHeader != ""} {
+		if given {
+			places++
+		}
+	}
+	switch {
+	case places != 1:
+		c.addf(field, "write exactly one of requests, responseJSON and responseHeader, for example {responseJSON: usage.total_tokens}")
+	case l.Cost.ResponseJSON != "":
+		c.add(field+".responseJSON", JSONPath(l.Cost.ResponseJSON))
+	case l.Cost.ResponseHeader != "":
+		c.add(field+".responseHeader", FieldName(l.Cost.ResponseHeader))
+	default:
+		c.fixedCost(field, l)
+	}
+}
+
+// fixedCost refuses a cost that no request could pay.
+func (c *checker) fixedCost(field string, l *compiled.RateLimit) {
 	least, of := l.Burst, "burst"
 	if l.LimitByClaim != nil {
 		for i, v := range l.LimitByClaim.Values {

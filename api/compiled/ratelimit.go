@@ -32,10 +32,13 @@ type ExemptClaim struct {
 	Members ClaimMembers `json:"members"`
 }
 
-// LimitCost is how much of a limit a request uses.
+// LimitCost is how much of a limit a request uses: exactly one field is set.
 type LimitCost struct {
 	// Requests is the number of requests as which one counts.
-	Requests int `json:"requests"`
+	Requests int `json:"requests,omitempty"`
+	// ResponseJSON is the path of a number in the response's JSON, and ResponseHeader the name of a response header.
+	ResponseJSON   string `json:"responseJSON,omitempty"`
+	ResponseHeader string `json:"responseHeader,omitempty"`
 }
 
 // validateOptions checks the required fields of the limit's optional sections. Package check judges their values.
@@ -54,8 +57,8 @@ func (l *RateLimit) validateOptions() error {
 	if e := l.Exempt; e != nil && len(e.ClientAddresses) == 0 && len(e.Claims) == 0 {
 		errs = append(errs, errors.New("exempt: clientAddresses or claims are required"))
 	}
-	if l.Cost != nil && l.Cost.Requests < 1 {
-		errs = append(errs, errors.New("cost: requests is required"))
+	if c := l.Cost; c != nil && c.Requests < 1 && c.ResponseJSON == "" && c.ResponseHeader == "" {
+		errs = append(errs, errors.New("cost: requests, responseJSON or responseHeader is required"))
 	}
 	return errors.Join(errs...)
 }

@@ -64,10 +64,26 @@ type ExemptClaim struct {
 	ClaimMembers `json:",inline"`
 }
 
-// LimitCost is how much of the limit a request uses.
+// LimitCost is how much of the limit a request uses: a number, or what the app's response says, such as the tokens that a model used.
+// A cost that the response says is charged after the response, also beyond the limit; the caller then waits until it is paid off. A
+// response that is not 2xx, or has no readable number there, costs 1.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.requests), has(self.responseJSON), has(self.responseHeader)].filter(x, x).size() == 1",message="set exactly one of requests, responseJSON and responseHeader, such as responseJSON: usage.total_tokens"
 type LimitCost struct {
 	// Requests is the number of requests as which each request counts. It is at most the burst.
+	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000000
-	Requests int32 `json:"requests"`
+	Requests int32 `json:"requests,omitempty"`
+	// ResponseJSON is the path of a number in the response's JSON: names with dots between them, such as usage.total_tokens. In JSON
+	// lines and in server-sent events, the last value that has the number counts. The app is asked for a body without encoding.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	ResponseJSON string `json:"responseJSON,omitempty"`
+	// ResponseHeader is the name of a response header or trailer with a number, such as X-Cost.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	ResponseHeader string `json:"responseHeader,omitempty"`
 }

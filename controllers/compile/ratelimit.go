@@ -31,7 +31,7 @@ func (c *compiler) limitOptions(field string, in *v1alpha1.RateLimit, l *compile
 		}
 	}
 	if in.Cost != nil {
-		l.Cost = &compiled.LimitCost{Requests: int(in.Cost.Requests)}
+		l.Cost = &compiled.LimitCost{Requests: int(in.Cost.Requests), ResponseJSON: in.Cost.ResponseJSON, ResponseHeader: in.Cost.ResponseHeader}
 	}
 }
 

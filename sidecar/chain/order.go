@@ -42,6 +42,7 @@ func order() []step {
 		{"limits", func(b *builder) stage.Stage { return b.rateLimits().after }},
 		{"password-policy", (*builder).passwordStage},
 		{"compression", (*builder).compression},
+		{"response-costs", func(b *builder) stage.Stage { return b.rateLimits().charges }},
 		{"backchannel-logout", func(b *builder) stage.Stage { return b.tokens().backChannel }},
 		{"token-endpoints", func(b *builder) stage.Stage { return b.tokens().endpoints }},
 		{"login", func(b *builder) stage.Stage { return b.tokens().login }},

@@ -1,7 +1,9 @@
 package chain
 
 import (
+	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
@@ -30,10 +32,21 @@ func (b *builder) limitRule(i int) ratelimit.Rule {
 	if l.Exempt != nil {
 		rule.Exempt = b.exemption(l.Exempt, i)
 	}
-	if l.Cost != nil {
-		rule.Cost = l.Cost.Requests
+	if c := l.Cost; c != nil {
+		rule.Cost, rule.CostFrom = c.Requests, costFrom(c)
 	}
 	return rule
+}
+
+// costFrom returns where the response has the cost, or nil.
+func costFrom(c *compiled.LimitCost) *ratelimit.CostFrom {
+	switch {
+	case c.ResponseJSON != "":
+		return &ratelimit.CostFrom{JSON: strings.Split(c.ResponseJSON, ".")}
+	case c.ResponseHeader != "":
+		return &ratelimit.CostFrom{Header: http.CanonicalHeaderKey(c.ResponseHeader)}
+	}
+	return nil
 }
 
 func (b *builder) exemption(in *compiled.LimitExemption, i int) ratelimit.Exemption {

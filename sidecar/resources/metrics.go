@@ -11,6 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/accesslog"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
@@ -22,6 +23,8 @@ type Metrics struct {
 	Issued   *token.Metrics
 	// Logins counts attempts on protected login routes.
 	Logins *loginprotection.Metrics
+	// Limits counts the charges of rate limits whose cost comes from the response.
+	Limits *ratelimit.Metrics
 
 	redis      *redis.Metrics
 	vault      *vault.Metrics
@@ -36,6 +39,9 @@ func newMetrics(r prometheus.Registerer) (m Metrics, err error) {
 		return m, fmt.Errorf("registering token metrics: %w", err)
 	}
 	if m.Logins, err = loginprotection.NewMetrics(r); err != nil {
+		return m, err
+	}
+	if m.Limits, err = ratelimit.NewMetrics(r); err != nil {
 		return m, err
 	}
 	if m.redis, err = redis.NewMetrics(r); err != nil {

@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -147,11 +148,18 @@ func (l *Limiter) Charge(r *http.Request) {
 	if len(hits) == 0 {
 		return
 	}
-	ctx, requests := context.WithoutCancel(r.Context()), requestsOf(info, hits)
-	results, err := l.store.Charge(ctx, requests)
-	if err != nil {
+	_ = l.charge(r, hits, requestsOf(info, hits)) // onFailure decides in Peek
+}
+
+// charge counts requests, which belong to the hits with the same index, in the local store if the other one is
+// unavailable. It then returns the error of that one.
+func (l *Limiter) charge(r *http.Request, hits []hit, requests []Request) error {
+	ctx := context.WithoutCancel(r.Context())
+	results, cause := l.store.Charge(ctx, requests)
+	if cause != nil {
+		var err error
 		if results, err = l.local.Charge(ctx, requests); err != nil {
-			return // neither store counts; onFailure decides in Peek
+			return errors.Join(cause, err)
 		}
 	}
 	for i, result := range results {
@@ -159,6 +167,7 @@ func (l *Limiter) Charge(r *http.Request) {
 			l.refused.remember(hits[i].key, result.Next)
 		}
 	}
+	return cause
 }
 
 // operation is Store.Take or Store.Peek.
@@ -189,7 +198,7 @@ func (l *Limiter) decide(r *http.Request, info *request.Info, rules []rule, ask 
 func requestsOf(info *request.Info, hits []hit) []Request {
 	requests := make([]Request, len(hits))
 	for i, h := range hits {
-		requests[i] = Request{Key: h.key, Rate: h.plan.rate, Cost: h.rule.cost, Shadow: h.rule.shadow || info.Shadow}
+		requests[i] = Request{Key: h.key, Rate: h.plan.rate, Cost: h.rule.cost, Later: h.rule.costFrom != nil, Shadow: h.rule.shadow || info.Shadow}
 	}
 	return requests
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -12,8 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
+	"github.com/posterndev/postern/sidecar/httpkit/logtest"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
@@ -64,17 +68,26 @@ type fixture struct {
 	store   *countedStore
 	local   *countedStore
 	handler stage.Handler
+	// log and registry have what the charges of responses wrote.
+	log      *logtest.Buffer
+	registry *prometheus.Registry
 	// authn and app are what the stages in the middle and at the end do.
 	authn, app stage.Func
 }
 
 func newFixture(t *testing.T, rules ...ratelimit.Rule) *fixture {
 	t.Helper()
-	f := &fixture{t: t, at: time.Unix(1e9, 0)}
+	f := &fixture{t: t, at: time.Unix(1e9, 0), log: &logtest.Buffer{}, registry: prometheus.NewRegistry()}
 	now := func() time.Time { return f.at }
 	f.store = &countedStore{Store: ratelimitmemory.New(ratelimitmemory.Config{Now: now})}
 	f.local = &countedStore{Store: ratelimitmemory.New(ratelimitmemory.Config{Now: now})}
-	l, err := ratelimit.New(ratelimit.Config{Rules: rules, Scope: "shop/orders", Store: f.store, Local: f.local, Now: now})
+	metrics, err := ratelimit.NewMetrics(f.registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ratelimit.New(ratelimit.Config{
+		Rules: rules, Scope: "shop/orders", Store: f.store, Local: f.local, Now: now, Metrics: metrics, Logger: slog.New(slog.NewTextHandler(f.log, nil)),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +108,7 @@ func newFixture(t *testing.T, rules ...ratelimit.Rule) *fixture {
 		_, err := io.WriteString(w, "ok")
 		return err
 	})
-	f.handler = stage.Chain(app, l.Before(), authn, l.After())
+	f.handler = stage.Chain(app, l.Before(), authn, l.After(), l.Charges())
 	return f
 }
 

@@ -44,7 +44,11 @@ func newPlan(r *Rule, p Plan) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	if rate, err = rate.WithDebt(r.Debt); err != nil {
+	debt := r.Debt
+	if r.CostFrom != nil {
+		debt = costDebt(p, rate)
+	}
+	if rate, err = rate.WithDebt(debt); err != nil {
 		return plan{}, err
 	}
 	if r.Cost < 0 || r.Cost > p.Burst {

@@ -8,12 +8,17 @@
 //
 // If only the outcome decides whether a request counts, such as a failed login, Peek decides before the outcome and
 // Charge counts after it. Use the rules of one limiter either with its stages, or with Peek and Charge.
+//
+// If the response says what a request cost, such as the tokens that a model used, After decides whether anything is left,
+// and the stage Charges, next to the app, counts the cost after the response.
 package ratelimit
 
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/posterndev/postern/api/check"
@@ -48,6 +53,9 @@ type Rule struct {
 	Exempt Exemption
 	// Cost is the number of requests as which one counts, at most the burst; 0 is 1.
 	Cost int
+	// CostFrom is where the response says what the request cost; nil if every request costs the same. Take then only
+	// decides whether anything is left, and Charges counts.
+	CostFrom *CostFrom
 	// Debt is how many requests Charge counts beyond the quota (gcra.Rate).
 	Debt int
 	// KeyBy says which requests are counted together; at least one part.
@@ -68,6 +76,9 @@ type Config struct {
 	Store, Local Store
 	// Now is the clock of the remembered refusals; time.Now if nil.
 	Now func() time.Time
+	// Metrics and Logger see the charges of rules with CostFrom. They may be nil.
+	Metrics *Metrics
+	Logger  *slog.Logger
 }
 
 // Limiter holds a policy's compiled limits. It is safe for concurrent use.
@@ -76,8 +87,15 @@ type Limiter struct {
 	// open are the rules whose keys need no identity. recalled are those of them whose limit and exemption need none
 	// either, so that Before can know what After will decide.
 	open, recalled []rule
-	store, local   Store
-	refused        *refusals
+	// charged are the rules with CostFrom.
+	charged      []rule
+	store, local Store
+	refused      *refusals
+	metrics      *Metrics
+	logger       *slog.Logger
+	now          func() time.Time
+	// lossLogged is when a lost charge was logged last, in Unix seconds.
+	lossLogged atomic.Int64
 }
 
 // rule is a compiled Rule.
@@ -88,6 +106,7 @@ type rule struct {
 	plans     plans
 	exempt    Exemption
 	cost      int
+	costFrom  *CostFrom
 	shadow    bool
 	onFailure OnFailure
 	keys      keyBuilder
@@ -101,7 +120,10 @@ func New(c Config) (*Limiter, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	l := &Limiter{store: c.Store, local: c.Local, refused: newRefusals(c.Now)}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	l := &Limiter{store: c.Store, local: c.Local, refused: newRefusals(c.Now), metrics: c.Metrics, logger: c.Logger, now: c.Now}
 	space := keyspace.New("ratelimit", c.Scope)
 	seen := map[string]bool{}
 	for _, r := range c.Rules {
@@ -114,6 +136,9 @@ func New(c Config) (*Limiter, error) {
 		}
 		seen[r.Name] = true
 		l.rules = append(l.rules, compiled)
+		if compiled.costFrom != nil {
+			l.charged = append(l.charged, compiled)
+		}
 		if !compiled.keys.needIdentity {
 			l.open = append(l.open, compiled)
 			if compiled.plans.claim == "" && len(compiled.exempt.Claims) == 0 {
@@ -125,6 +150,9 @@ func New(c Config) (*Limiter, error) {
 }
 
 func compile(r Rule, space keyspace.Keyspace) (rule, error) {
+	if err := r.CostFrom.check(&r); err != nil {
+		return rule{}, err
+	}
 	base, err := newPlan(&r, Plan{Limit: r.Limit, Period: r.Period, Burst: r.Burst})
 	if err != nil {
 		return rule{}, err
@@ -144,7 +172,7 @@ func compile(r Rule, space keyspace.Keyspace) (rule, error) {
 		return rule{}, err
 	}
 	return rule{
-		name: r.Name, match: r.Match, base: base, plans: byClaim, exempt: r.Exempt, cost: max(r.Cost, 1), shadow: r.Shadow,
+		name: r.Name, match: r.Match, base: base, plans: byClaim, exempt: r.Exempt, cost: max(r.Cost, 1), costFrom: r.CostFrom, shadow: r.Shadow,
 		onFailure: r.OnFailure, keys: keys,
 	}, nil
 }

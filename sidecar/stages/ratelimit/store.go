@@ -28,6 +28,8 @@ type Request struct {
 	Rate gcra.Rate
 	// Cost is the number of requests as which this one counts; 0 is 1.
 	Cost int
+	// Later says that the request is charged later: Take decides whether there is quota left, and counts nothing for it.
+	Later bool
 	// Shadow limits never prevent the other limits from being counted.
 	Shadow bool
 }

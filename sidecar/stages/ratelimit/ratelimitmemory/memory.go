@@ -67,7 +67,7 @@ func (s *Store) Take(_ context.Context, requests []ratelimit.Request) ([]ratelim
 		return results, nil
 	}
 	for i, r := range requests {
-		if results[i].Allowed {
+		if results[i].Allowed && !r.Later {
 			results[i] = s.charge(ids[i], r, now)
 		}
 	}

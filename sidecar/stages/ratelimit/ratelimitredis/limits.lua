@@ -1,7 +1,7 @@
 -- Decides on all limits of a request, counts them, or both. See ratelimit.Store for the operations and package gcra for the arithmetic.
 -- KEYS: one per limit. ARGV: the operation, then for each limit its emission in microseconds, its burst, its debt, 1
--- for shadow, and as how many requests this one counts. The operation is
---   take    decide on all limits, and count them unless an enforced one has no quota left;
+-- for shadow, as how many requests this one counts, and 1 if it is charged later. The operation is
+--   take    decide on all limits, and count them unless an enforced one has no quota left or the request is charged later;
 --   peek    decide, and count nothing;
 --   charge  count every limit, beyond its quota up to its debt.
 -- Returns for each limit: 1 if it had quota left, and how much of the quota is used afterwards, in microseconds.
@@ -19,10 +19,10 @@ local arrivals = redis.call('MGET', unpack(KEYS))
 
 local cost, most, used, allowed, refused = {}, {}, {}, {}, false
 for i = 1, #KEYS do
-  local emission = tonumber(ARGV[5 * i - 3])
-  local span = emission * tonumber(ARGV[5 * i - 2])
-  cost[i] = emission * tonumber(ARGV[5 * i + 1])
-  most[i] = span + emission * tonumber(ARGV[5 * i - 1])
+  local emission = tonumber(ARGV[6 * i - 4])
+  local span = emission * tonumber(ARGV[6 * i - 3])
+  cost[i] = emission * tonumber(ARGV[6 * i])
+  most[i] = span + emission * tonumber(ARGV[6 * i - 2])
   local arrival = arrivals[i] and tonumber(arrivals[i]) or 0
   used[i] = math.min(math.max(arrival - now, 0), most[i])
   -- The clock was set back, or a slower rate wrote the time: do not refuse until then (gcra.Rate.Stale).
@@ -30,14 +30,14 @@ for i = 1, #KEYS do
     write(KEYS[i], now, used[i])
   end
   allowed[i] = used[i] + cost[i] <= span
-  if not allowed[i] and ARGV[5 * i] ~= '1' then
+  if not allowed[i] and ARGV[6 * i - 1] ~= '1' then
     refused = true
   end
 end
 
 local reply = {}
 for i = 1, #KEYS do
-  if operation == 'charge' or operation == 'take' and allowed[i] and not refused then
+  if operation == 'charge' or operation == 'take' and allowed[i] and not refused and ARGV[6 * i + 1] ~= '1' then
     used[i] = math.min(used[i] + cost[i], most[i])
     write(KEYS[i], now, used[i])
   end

@@ -50,11 +50,11 @@ func (s *Store) Charge(ctx context.Context, requests []ratelimit.Request) ([]rat
 // run runs the script for one operation.
 func (s *Store) run(ctx context.Context, operation string, requests []ratelimit.Request) ([]ratelimit.Result, error) {
 	keys := make([]string, len(requests))
-	args := make([]any, 0, 1+5*len(requests))
+	args := make([]any, 0, 1+6*len(requests))
 	args = append(args, operation)
 	for i, r := range requests {
 		keys[i] = r.Key
-		args = append(args, r.Rate.Emission.Microseconds(), r.Rate.Burst, r.Rate.Debt, r.Shadow, r.Units())
+		args = append(args, r.Rate.Emission.Microseconds(), r.Rate.Burst, r.Rate.Debt, r.Shadow, r.Units(), r.Later)
 	}
 	var reply []int64
 	err := s.conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) (err error) {

@@ -24,6 +24,26 @@ func cost(_ *testing.T, u *user) {
 	u.want(u.ask(u.store.Charge, u.costs(1<<60, "b", inDebt(2, 100)))[0], false, 0, 101)
 }
 
+// later tests that a request which is charged later is decided on with the others, and counts nothing until then.
+func later(_ *testing.T, u *user) {
+	model := func() ratelimit.Request {
+		r := u.request("model", inDebt(2, 5))
+		r.Later = true
+		return r
+	}
+	for left := range 3 {
+		got := u.take(model(), u.request("plain", slow(4)))
+		u.want(got[0], true, 2, 0)
+		u.want(got[1], true, 3-left, 1)
+	}
+	charge := model()
+	charge.Cost = 4
+	u.want(u.ask(u.store.Charge, charge)[0], false, 0, 3)
+	got := u.take(model(), u.request("plain", slow(4)))
+	u.want(got[0], false, 0, 3)
+	u.want(got[1], true, 1, 1) // nothing is counted for a refused request
+}
+
 // staleRate tests that a key that a slower rate filled, or a clock that was set back, is free again after the new rate's own
 // time, whichever operation comes first.
 func staleRate(t *testing.T, u *user) {

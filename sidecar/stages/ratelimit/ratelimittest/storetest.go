@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) ratelimit.Store) {
 		"concurrent charges are exact":                 exactCharges,
 		"quota becomes available again after a charge": chargeComesBack,
 		"a request that counts as several":             cost,
+		"a request that is charged later":              later,
 		"a faster rate does not wait for a slower one": staleRate,
 	}
 	for name, test := range tests {
