@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/logtest"
+	"github.com/posterndev/postern/sidecar/keys/keyfile"
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
@@ -63,7 +64,7 @@ func TestStoreFollows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log := &logtest.Buffer{}
 			source := &live{value: one, changed: make(chan struct{})}
-			s := Open(Config{Name: "shop", Source: source, Revocable: revocable, Interval: time.Hour, Logger: slog.New(slog.NewTextHandler(log, nil))})
+			s := Open(keyfile.Source{Name: "shop", Source: source, Revocable: revocable, Interval: time.Hour, Logger: slog.New(slog.NewTextHandler(log, nil))})
 			defer s.Close()
 			size := func() int {
 				f, err := s.File()

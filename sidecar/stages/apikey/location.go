@@ -17,7 +17,7 @@ type Location struct {
 	Prefix string
 	// Query is the name of a parameter, case-sensitive.
 	Query string
-	// BasicAuth is the password of HTTP Basic authentication (RFC 7617).
+	// BasicAuth is HTTP Basic authentication (RFC 7617). Its password is the key, or that of a user if there are Users.
 	BasicAuth bool
 }
 
@@ -42,9 +42,10 @@ func placesOf(from []Location) []place {
 	return out
 }
 
-// credential is a key as it was sent.
+// credential is a key, or the name and the password of a user, as it was sent.
 type credential struct {
-	key       string
+	user, key string
+	basic     bool
 	malformed bool
 }
 
@@ -100,18 +101,18 @@ func cutPrefix(value, prefix string) (rest string, ok bool) {
 	return text, len(text) < len(rest)
 }
 
-// parseBasic returns the password of user-id:password in base64 (RFC 7617 §2). The user name may be anything.
+// parseBasic returns the name and the password of user-id:password in base64 (RFC 7617 §2).
 func parseBasic(text string) credential {
 	text = strings.TrimRight(text, " \t")
 	if len(text) > maxBasic {
-		return credential{malformed: true}
+		return credential{basic: true, malformed: true}
 	}
 	decoded, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil {
-		return credential{malformed: true}
+		return credential{basic: true, malformed: true}
 	}
-	_, password, ok := strings.Cut(string(decoded), ":") // without a colon, password is empty
-	return credential{key: password, malformed: !ok}
+	user, password, ok := strings.Cut(string(decoded), ":") // without a colon, password is empty
+	return credential{user: user, key: password, basic: true, malformed: !ok}
 }
 
 // inQuery returns the parameters with the name. Apps separate parameters at & and some at semicolons too.
