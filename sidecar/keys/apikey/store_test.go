@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,6 +44,34 @@ func (l *live) set(value string) {
 	l.value = value
 	close(l.changed)
 	l.changed = make(chan struct{})
+}
+
+// TestEmptyFile: who empties the file revokes all keys.
+func TestEmptyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("- {id: a, subject: s, hash: '" + sum1 + "'}\n")
+	log := &logtest.Buffer{}
+	s := Open(keyfile.Source{Name: "shop", Source: secret.File(path), Interval: time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	defer s.Close()
+	if f, err := s.File(); err != nil || f.Len() != 1 {
+		t.Fatal(f, err)
+	}
+	for _, text := range []string{"", "\n"} {
+		write("- {id: a, subject: s, hash: '" + sum1 + "'}\n")
+		eventually(t, "the key", func() bool { f, err := s.File(); return err == nil && f.Len() == 1 })
+		write(text)
+		eventually(t, "the file without keys", func() bool { f, err := s.File(); return err == nil && f.Len() == 0 && s.Err() == nil })
+	}
+	before := strings.Count(log.String(), "loaded API keys")
+	time.Sleep(50 * time.Millisecond) // time for many reads: each would be a line
+	if after := strings.Count(log.String(), "loaded API keys"); after != before {
+		t.Errorf("%d lines about a file that did not change", after-before)
+	}
 }
 
 // eventually waits for a condition, for up to ten seconds.

@@ -57,8 +57,9 @@ type Format[F File] struct {
 type Store[F File] struct {
 	source Source
 	format Format[F]
-	mu     sync.Mutex // held while a file is read
-	value  secret.Value
+	mu     sync.Mutex   // held while a file is read
+	value  secret.Value // the latest that was parsed
+	parsed bool         // whether value is that of the source
 	state  atomic.Pointer[state[F]]
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -118,19 +119,22 @@ func (s *Store[F]) read(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
+	if errors.Is(err, secret.ErrEmpty) { // a file from which everything was removed is parsed like any other
+		value, err = secret.Value{}, nil
+	}
 	if err != nil {
 		next := &state[F]{err: fmt.Errorf("reading file of %s %s: %w", s.format.Entries, s.source.Name, err)}
 		if !s.source.Revocable {
 			next.file = last.file
 		}
-		s.value = secret.Value{}
+		s.parsed = false
 		s.replace(last, next)
 		return
 	}
-	if !s.value.IsZero() && value.Equal(s.value) {
+	if s.parsed && value.Equal(s.value) {
 		return
 	}
-	s.value = value
+	s.value, s.parsed = value, true
 	file, err := s.format.Parse(value.Reveal(), last.file)
 	if err != nil {
 		s.replace(last, &state[F]{file: last.file, err: err})
