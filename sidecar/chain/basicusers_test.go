@@ -1,11 +1,13 @@
 package chain
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -144,5 +146,77 @@ func TestBasicUsersRotation(t *testing.T) {
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("%q is in the log: %s", secret, log.String())
 		}
+	}
+}
+
+// alike are the parts of a response by which a client could tell two refusals apart.
+func (g got) alike() string {
+	h := g.header.Clone()
+	h.Del("Date")
+	return fmt.Sprint(g.status, h, g.text)
+}
+
+// TestRefusalsSayNothing: what differs from a real key or user in one character, and what is like nothing, get the same response.
+func TestRefusalsSayNothing(t *testing.T) {
+	w := newWorld(t)
+	key, entry := mint(t, "ci", "")
+	unknown, _ := mint(t, "unknown", "")
+	w.writeSecret("shop-keys", "keys.yaml", []byte(entry))
+	w.writeSecret("shop-users", "users", []byte(user(t, "ada", "right")))
+	s := w.sidecar(keyPolicy(func(p *compiled.Policy) {
+		p.APIKeys.Users = userPolicy(nil).APIKeys.Users
+		p.APIKeys.From = append(p.APIKeys.From, compiled.APIKeyLocation{Query: "api_key"})
+	}))
+	for name, group := range map[string][]sent{
+		"keys": {
+			{header: http.Header{"X-Api-Key": {unknown}}}, {header: http.Header{"X-Api-Key": {key[:len(key)-1]}}}, {header: http.Header{"X-Api-Key": {key + "x"}}},
+			{header: http.Header{"X-Api-Key": {"x"}}}, {header: http.Header{"X-Api-Key": {"ci"}}}, {header: http.Header{"X-Api-Key": {strings.ToLower(key)}}},
+			{path: "/orders?api_key=" + unknown}, {path: "/orders?api_key=%zz"},
+		},
+		"users": {
+			{header: basic("ada", "wrong")}, {header: basic("paul", "wrong")}, {header: basic("paul", "right")}, {header: basic("", "")},
+			{header: basic("ada", strings.Repeat("x", 73))}, {header: basic("ada", "right\x00")}, {header: basic("ada", key)}, {header: http.Header{"Authorization": {"Basic !"}}},
+		},
+		"a public route": {
+			{path: "/public/a"}, {path: "/public/a", header: http.Header{"X-Api-Key": {unknown}}}, {path: "/public/a", header: http.Header{"X-Api-Key": {"x"}}},
+			{path: "/public/a", header: basic("ada", "wrong")}, {path: "/public/a", header: basic("paul", "wrong")}, {path: "/public/a?api_key=" + unknown},
+		},
+	} {
+		first := ""
+		for i, r := range group {
+			r.method = "GET"
+			if r.path == "" {
+				r.path = "/orders"
+			}
+			g := s.send(r)
+			switch {
+			case i == 0:
+				first = g.alike()
+			case g.alike() != first:
+				t.Errorf("%s: %d differs: %s and %s", name, i, g.alike(), first)
+			}
+		}
+	}
+}
+
+// TestBasicUsersRevoked: a revocation of a subject refuses the user, and names of API keys mean no users.
+func TestBasicUsersRevoked(t *testing.T) {
+	w := newWorld(t)
+	w.writeSecret("shop-users", "users", []byte(user(t, "ada", "right")+user(t, "grace", "right")))
+	s := w.sidecar(userPolicy(func(p *compiled.Policy) {
+		p.Revocation = &compiled.Revocation{MaxStaleness: compiled.Duration(time.Minute), OnFailure: compiled.Deny, Mode: compiled.Enforce}
+		until := time.Now().Add(time.Hour).Unix()
+		p.RevokedTokens = []compiled.RevokedTokens{
+			{Name: "r", Kind: compiled.RevokedSubject, Issuer: compiled.BasicUsersIssuer, Value: "ada", Before: time.Now().Unix(), Expires: until},
+			{Name: "s", Kind: compiled.RevokedSubject, Issuer: compiled.APIKeysIssuer, Value: "grace", Before: time.Now().Unix(), Expires: until},
+		}
+	})).ready()
+	for name, want := range map[string]int{"ada": 401, "grace": 200} {
+		if g := s.send(sent{method: "GET", path: "/orders", header: basic(name, "right")}); g.status != want || want == 401 && g.code() != "token-revoked" {
+			t.Errorf("%s: %d %s", name, g.status, g.text)
+		}
+	}
+	if g := s.send(sent{method: "GET", path: "/public/a", header: basic("ada", "right")}); g.status != 200 || g.appHeader("Authorization") != "" || g.appHeader("X-Auth-Subject") != "" {
+		t.Errorf("a revoked user on a public route: %d %s", g.status, g.text)
 	}
 }
