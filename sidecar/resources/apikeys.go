@@ -99,7 +99,7 @@ func (r *Resources) keyFileProblems() []compiled.Problem {
 		if unavailable {
 			reason = "Unavailable"
 		}
-		message := "apiKeys: " + err.Error()
+		message := compiled.ProblemAPIKeys + ": " + err.Error()
 		message = strings.ToValidUTF8(message[:min(len(message), maxKeyMessage)], "")
 		problems = append(problems, compiled.Problem{Reason: reason, Message: message})
 	}
