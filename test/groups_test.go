@@ -72,7 +72,7 @@ var groups = map[string]group{
 	"keys": {
 		may:    []string{"pool"},
 		reason: "keys are independent of their use and exist only in memory: no stage, no login, no store",
-		order:  [][]string{{"signing", "jwt"}, {"vault", "jwks", "htpasswd", "apikey"}, {"secret", "password", "passwordrules"}},
+		order:  [][]string{{"signing", "jwt"}, {"vault", "jwks", "htpasswd", "apikey"}, {"keyfile"}, {"secret", "password", "passwordrules"}},
 	},
 	"lookup": {
 		may:    []string{"keys/secret"},

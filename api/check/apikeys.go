@@ -17,11 +17,15 @@ func (c *checker) apiKeys(p *compiled.Policy) {
 	}
 	const field = "spec.apiKeys"
 	c.mode(field+".mode", a.Mode)
-	if a.Keys == nil {
-		c.add(field+".keysRef", errSecret)
+	if a.Keys == nil && a.Users == nil {
+		c.addf(field, "there is no file to verify keys or users with; write keysRef, usersRef or both, for example keysRef: {secretKeyRef: {name: shop-keys, key: keys.yaml}}")
 	}
 	c.secret(field+".keysRef", a.Keys)
-	if len(a.From) == 0 {
+	c.secret(field+".usersRef", a.Users)
+	if a.Keys == nil && len(a.From) > 0 {
+		c.addf(field+".from", "it says where API keys are, but there is no key file; write keysRef, or remove from, because users of usersRef always use HTTP Basic authentication")
+	}
+	if a.Keys != nil && len(a.From) == 0 {
 		c.addf(field+".from", "it is empty; write where requests have their key, for example [{header: X-API-Key}]")
 	}
 	identity, seen := fieldset.New(p.IdentityHeaders()...), map[string]bool{}
@@ -34,6 +38,9 @@ func (c *checker) apiKeys(p *compiled.Policy) {
 		}
 		if l.BasicAuth {
 			name = "Authorization"
+			if a.Users != nil {
+				c.addf(at+".basicAuth", "Authorization: Basic is either an API key or a user of usersRef; write another place for the key, for example header: X-API-Key, or remove usersRef")
+			}
 		}
 		if seen[name] {
 			c.addf(at, "another entry reads the same place; write each header and query parameter once, and not the Authorization header beside basicAuth")

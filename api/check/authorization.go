@@ -230,8 +230,11 @@ func providerNames(p *compiled.Policy) []string {
 	if p.Tokens != nil {
 		names = append(names, compiled.OwnProvider)
 	}
-	if p.APIKeys != nil {
+	if p.APIKeys != nil && p.APIKeys.Keys != nil {
 		names = append(names, compiled.APIKeysProvider)
+	}
+	if p.APIKeys != nil && p.APIKeys.Users != nil {
+		names = append(names, compiled.BasicUsersProvider)
 	}
 	return names
 }

@@ -41,7 +41,7 @@ func (p *Policy) SecretRefs() []SecretRef {
 		add(p.LoginProtection.Challenge.Secret)
 	}
 	if p.APIKeys != nil {
-		add(p.APIKeys.Keys)
+		add(p.APIKeys.Keys, p.APIKeys.Users)
 	}
 	if p.Redis != nil {
 		add(p.Redis.Password, p.Redis.SentinelPassword)

@@ -104,6 +104,8 @@ const (
 	ProblemRedis      = "Redis"
 	ProblemSigningKey = "SigningKey"
 	ProblemKeys       = "Keys"
+	// ProblemAPIKeys begins the message of a problem of kind ProblemKeys about the files of API keys and users.
+	ProblemAPIKeys = "apiKeys"
 	// ProblemClientAddress: a proxy in front of the sidecar is not trusted.
 	ProblemClientAddress = "ClientAddress"
 )

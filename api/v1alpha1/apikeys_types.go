@@ -1,6 +1,10 @@
 package v1alpha1
 
-// APIKeys accepts API keys as a second credential, for machines. A request with a key and a token is refused.
+// APIKeys accepts API keys, users of an htpasswd file, or both, as a second credential. A request with several credentials is refused.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.keysRef) || has(self.usersRef)",message="there is no file to verify keys or users with: add keysRef, usersRef or both"
+// +kubebuilder:validation:XValidation:rule="has(self.keysRef) || !has(self.from)",message="from says where API keys are, but there is no key file: add keysRef, or remove from, because users of usersRef always use HTTP Basic authentication"
+// +kubebuilder:validation:XValidation:rule="!has(self.usersRef) || !has(self.from) || self.from.all(l, !has(l.basicAuth) || !l.basicAuth)",message="Authorization: Basic is either an API key (from basicAuth) or a user of usersRef: write another place in from, such as header: X-API-Key, or remove usersRef"
 type APIKeys struct {
 	// From are the places in a request where the sidecar looks for the key.
 	// +optional
@@ -11,13 +15,19 @@ type APIKeys struct {
 
 	// KeysRef is the key file: a YAML list of entries {id, hash, subject, scopes, claims, expires}, as postern apikey new writes them. It has
 	// the hashes of keys, and no key.
-	KeysRef SecretRef `json:"keysRef"`
+	// +optional
+	KeysRef *SecretRef `json:"keysRef,omitempty"`
 
-	// ForwardKey leaves a valid key in the request to the app. A key that is not valid never reaches the app.
+	// UsersRef is an htpasswd file with bcrypt hashes, as htpasswd -B writes them. Its users send their name and password by HTTP Basic
+	// authentication.
+	// +optional
+	UsersRef *SecretRef `json:"usersRef,omitempty"`
+
+	// ForwardKey leaves a valid key or password in the request to the app. One that is not valid never reaches the app.
 	// +optional
 	ForwardKey bool `json:"forwardKey,omitempty"`
 
-	// ClaimsToHeaders sends claims of the key's entry to the app. These headers are removed from every request first.
+	// ClaimsToHeaders sends claims of the key's entry to the app. A user has the claim sub, the name, and no other. These headers are removed from every request first.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32

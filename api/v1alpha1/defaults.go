@@ -211,7 +211,7 @@ func policyDefaults() []Default {
 		{Field: spec + "sessions.onFailure", Value: string(DefaultSessionsOnFailure)},
 		{Field: spec + "sessions.mode", Value: string(DefaultMode)},
 
-		{Field: spec + "apiKeys.from", Value: "[{header: " + DefaultAPIKeyHeader + "}]"},
+		{Field: spec + "apiKeys.from", Text: "[{header: " + DefaultAPIKeyHeader + "}] if there is a keysRef"},
 		{Field: spec + "apiKeys.claimsToHeaders[].format", Value: string(DefaultFormat)},
 		{Field: spec + "apiKeys.mode", Value: string(DefaultMode)},
 
@@ -289,7 +289,7 @@ func otherDefaults() []Default {
 func latest() []Default {
 	var out []Default
 	for _, ref := range []string{
-		"SecurityPolicy.spec.jwt.providers[].jwks", "SecurityPolicy.spec.jwt.providers[].jwks.bearerToken", "SecurityPolicy.spec.tokens.signingKey", "SecurityPolicy.spec.apiKeys.keysRef", "SidecarClass.spec.redis.passwordRef",
+		"SecurityPolicy.spec.jwt.providers[].jwks", "SecurityPolicy.spec.jwt.providers[].jwks.bearerToken", "SecurityPolicy.spec.tokens.signingKey", "SecurityPolicy.spec.apiKeys.keysRef", "SecurityPolicy.spec.apiKeys.usersRef", "SidecarClass.spec.redis.passwordRef",
 		"SidecarClass.spec.redis.sentinelPasswordRef", "SidecarClass.spec.redis.tls.certificateRef", "SidecarClass.spec.redis.tls.keyRef",
 	} {
 		out = append(out, Default{Field: ref + ".vault.version", Text: "the latest version"})

@@ -18,7 +18,8 @@ const (
 	ConditionVaultReady = "VaultReady"
 	// ConditionSigningKeyReady: every sidecar holds the key that signs tokens. It is there where the policy has tokens.
 	ConditionSigningKeyReady = "SigningKeyReady"
-	// ConditionKeysReady: every sidecar has the keys of every provider. It is there where a provider's keys are not inline.
+	// ConditionKeysReady: every sidecar has the keys of every provider, and the files of spec.apiKeys. It is there where a provider's keys are
+	// not inline, and with spec.apiKeys.
 	ConditionKeysReady = "KeysReady"
 	// ConditionReady: the policy is accepted and its document is written, whether or not there are pods. With ConditionStalled it
 	// is what kstatus, and so Flux and helm --wait, go by.

@@ -82,7 +82,12 @@ var validations = map[string]validation{
 	"default Authenticated without":    {spec: `{selector: {}, authorization: {default: Authenticated}}`, wantErr: "neither a jwt, a tokens nor an apiKeys section to authenticate with"},
 	"API keys":                         {spec: `{selector: {}, apiKeys: {` + keysRef + `}, revocation: {}, authorization: {default: Authenticated, rules: [{name: a, match: [{}], require: Authenticated}]}, rateLimits: [{name: a, limit: 1/second, keyBy: [{type: Subject}]}]}`},
 	"API keys in all places":           {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{header: X-API-Key, prefix: "k "}, {query: api_key}, {basicAuth: true}]}}`},
-	"API keys without a file":          {spec: `{selector: {}, apiKeys: {}}`, wantErr: "Required value"},
+	"API keys without a file":          {spec: `{selector: {}, apiKeys: {}}`, wantErr: "add keysRef, usersRef or both"},
+	"users":                            {spec: `{selector: {}, apiKeys: {` + usersRef + `}, authorization: {default: Authenticated}}`},
+	"users and keys":                   {spec: `{selector: {}, apiKeys: {` + keysRef + `, ` + usersRef + `, from: [{header: X-API-Key}]}}`},
+	"users and Basic keys":             {spec: `{selector: {}, apiKeys: {` + keysRef + `, ` + usersRef + `, from: [{header: X-API-Key}, {basicAuth: true}]}}`, wantErr: "either an API key (from basicAuth) or a user"},
+	"users and places of keys":         {spec: `{selector: {}, apiKeys: {` + usersRef + `, from: [{header: X-API-Key}]}}`, wantErr: "there is no key file: add keysRef, or remove from"},
+	"users in both places":             {spec: `{selector: {}, apiKeys: {usersRef: {secretKeyRef: {name: u, key: u}, vault: {path: a/b, key: c}}}}`, wantErr: "vault"},
 	"API keys nowhere":                 {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{basicAuth: false}]}}`, wantErr: "exactly one of header, query and basicAuth"},
 	"API keys in two places at once":   {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{header: X-K, query: k}]}}`, wantErr: "exactly one of header, query and basicAuth"},
 	"a prefix of a query":              {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{query: k, prefix: a}]}}`, wantErr: "prefix applies to header only"},
@@ -408,3 +413,4 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 
 // keysRef is the key file of a section of API keys.
 const keysRef = `keysRef: {secretKeyRef: {name: shop-keys, key: keys.yaml}}`
+const usersRef = `usersRef: {secretKeyRef: {name: shop-keys, key: keys.yaml}}`

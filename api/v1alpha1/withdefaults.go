@@ -34,7 +34,7 @@ func (s *SecurityPolicySpec) WithDefaults() SecurityPolicySpec {
 	}
 	out.Authorization.setDefaults(out.JWT != nil || out.Tokens != nil || out.APIKeys != nil)
 	if a := out.APIKeys; a != nil {
-		if len(a.From) == 0 {
+		if len(a.From) == 0 && a.KeysRef != nil {
 			a.From = []APIKeyLocation{{Header: DefaultAPIKeyHeader}}
 		}
 		setFormats(a.ClaimsToHeaders)

@@ -33,7 +33,16 @@ func (in *APIKeys) DeepCopyInto(out *APIKeys) {
 		*out = make([]APIKeyLocation, len(*in))
 		copy(*out, *in)
 	}
-	in.KeysRef.DeepCopyInto(&out.KeysRef)
+	if in.KeysRef != nil {
+		in, out := &in.KeysRef, &out.KeysRef
+		*out = new(SecretRef)
+		(*in).DeepCopyInto(*out)
+	}
+	if in.UsersRef != nil {
+		in, out := &in.UsersRef, &out.UsersRef
+		*out = new(SecretRef)
+		(*in).DeepCopyInto(*out)
+	}
 	if in.ClaimsToHeaders != nil {
 		in, out := &in.ClaimsToHeaders, &out.ClaimsToHeaders
 		*out = make([]ClaimToHeader, len(*in))

@@ -13,7 +13,7 @@ func (c *compiler) apiKeys(in *v1alpha1.APIKeys) *compiled.APIKeys {
 		return nil
 	}
 	a := &compiled.APIKeys{
-		Keys: c.secretRef("spec.apiKeys.keysRef", &in.KeysRef), ForwardKey: in.ForwardKey, Mode: compiled.Mode(in.Mode),
+		Keys: c.secretRef("spec.apiKeys.keysRef", in.KeysRef), Users: c.secretRef("spec.apiKeys.usersRef", in.UsersRef), ForwardKey: in.ForwardKey, Mode: compiled.Mode(in.Mode),
 		ClaimsToHeaders: claimsToHeaders(in.ClaimsToHeaders),
 	}
 	for i, l := range in.From {
@@ -26,12 +26,18 @@ func (c *compiler) apiKeys(in *v1alpha1.APIKeys) *compiled.APIKeys {
 	return a
 }
 
-// keyLifetime is how long a revocation of API keys lasts unless it says expires: longer than anybody keeps a key, because the operator
-// does not know when a key expires.
+// keyLifetime is how long a revocation of API keys and users lasts unless it says expires: longer than anybody keeps a key, because the
+// operator does not know when a key expires.
 const keyLifetime = 10 * 365 * 24 * time.Hour
 
-// revokesKeys reports whether a revocation applies to API keys: all keys of a subject, or, if it names the issuer of API keys, the key
-// whose id is tokenID.
-func revokesKeys(r *v1alpha1.TokenRevocation) bool {
-	return r.Spec.Subject != "" || r.Spec.Issuer == compiled.APIKeysIssuer && r.Spec.TokenID != ""
+// applies reports whether a revocation applies to the identities of an issuer. To users of a file only those of a subject do. To API
+// keys those of a subject do, and, if they name the issuer of API keys, those of a key whose id is tokenID.
+func applies(r *v1alpha1.TokenRevocation, issuer string) bool {
+	switch issuer {
+	case compiled.APIKeysIssuer:
+		return r.Spec.Subject != "" || r.Spec.Issuer == issuer && r.Spec.TokenID != ""
+	case compiled.BasicUsersIssuer:
+		return r.Spec.Subject != ""
+	}
+	return true
 }

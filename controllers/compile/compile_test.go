@@ -40,7 +40,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range append(policies, "../../config/samples/securitypolicy.yaml", "../../config/samples/tokens.yaml") {
+	for _, path := range append(policies, "../../config/samples/securitypolicy.yaml", "../../config/samples/tokens.yaml", "../../config/samples/apikeys.yaml") {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			p, findings := compile.Compile(read[v1alpha1.SecurityPolicy](t, path), class)
 			if len(findings) > 0 {
@@ -135,6 +135,22 @@ func TestFindings(t *testing.T) {
 		"Basic authentication twice": {
 			spec:      `apiKeys: {from: [{basicAuth: true}, {header: Authorization, prefix: "ApiKey "}], keysRef: {secretKeyRef: {name: k, key: k}}}`,
 			wantField: "spec.apiKeys.from[1]", wantMessage: "reads the same place", wantSeverity: compile.Error,
+		},
+		"users and API keys by Basic authentication": {
+			spec:      `apiKeys: {from: [{basicAuth: true}], keysRef: {secretKeyRef: {name: k, key: k}}, usersRef: {secretKeyRef: {name: k, key: u}}}`,
+			wantField: "spec.apiKeys.from[0].basicAuth", wantMessage: "either an API key or a user", wantSeverity: compile.Error,
+		},
+		"users and places of keys": {
+			spec:      `apiKeys: {from: [{header: X-Key}], usersRef: {secretKeyRef: {name: k, key: u}}}`,
+			wantField: "spec.apiKeys.from", wantMessage: "there is no key file", wantSeverity: compile.Error,
+		},
+		"API keys without a file": {
+			spec:      `apiKeys: {}`,
+			wantField: "spec.apiKeys", wantMessage: "write keysRef, usersRef or both", wantSeverity: compile.Error,
+		},
+		"a rule for users of no file": {
+			spec:      `{apiKeys: {keysRef: {secretKeyRef: {name: k, key: k}}}, authorization: {rules: [{name: a, match: [{}], providers: [basic-users]}]}}`,
+			wantField: "spec.authorization.rules[0].providers[0]", wantMessage: "basic-users", wantSeverity: compile.Error,
 		},
 		"a key without a prefix in Authorization": {
 			spec:      `apiKeys: {from: [{header: Authorization}], keysRef: {secretKeyRef: {name: k, key: k}}}`,

@@ -68,7 +68,7 @@ func documents(t *testing.T) map[string][]byte {
 	}
 	out := map[string][]byte{}
 	for _, file := range []string{
-		"testdata/least.yaml", "testdata/releases/everything.yaml", "../../config/samples/securitypolicy.yaml", "../../config/samples/tokens.yaml",
+		"testdata/least.yaml", "testdata/releases/everything.yaml", "../../config/samples/securitypolicy.yaml", "../../config/samples/tokens.yaml", "../../config/samples/apikeys.yaml",
 		"../../hack/demo/policy.yaml", "../../hack/demo/accounts.yaml",
 	} {
 		policies, class := pages(t, file)

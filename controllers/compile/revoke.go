@@ -67,7 +67,7 @@ func (v *revoker) revoke(r *v1alpha1.TokenRevocation) Revoked {
 	var entries []compiled.RevokedTokens
 	size := 0
 	for _, t := range v.trusted {
-		if r.Spec.Issuer != "" && r.Spec.Issuer != t.issuer || t.issuer == compiled.APIKeysIssuer && !revokesKeys(r) {
+		if r.Spec.Issuer != "" && r.Spec.Issuer != t.issuer || !applies(r, t.issuer) {
 			continue
 		}
 		entry := entryOf(r, t)
@@ -150,8 +150,11 @@ func trusted(p *compiled.Policy) []trust {
 		}
 		add(trust{p.Providers[i].Issuer, lifetime, session})
 	}
-	if p.APIKeys != nil {
+	if p.APIKeys != nil && p.APIKeys.Keys != nil {
 		add(trust{compiled.APIKeysIssuer, keyLifetime, keyLifetime})
+	}
+	if p.APIKeys != nil && p.APIKeys.Users != nil {
+		add(trust{compiled.BasicUsersIssuer, keyLifetime, keyLifetime})
 	}
 	return out
 }

@@ -274,4 +274,4 @@ func TestNextExpiry(t *testing.T) {
 	}
 }
 
-func withAPIKeys(p *compiled.Policy) { p.APIKeys = &compiled.APIKeys{} }
+func withAPIKeys(p *compiled.Policy) { p.APIKeys = &compiled.APIKeys{Keys: &compiled.SecretRef{}} }

@@ -53,8 +53,8 @@ func (in *Input) dependencies() []metav1.Condition {
 				"can send such headers too",
 		})
 	}
-	if in.Compiled != nil && slices.ContainsFunc(in.Compiled.Providers, func(p compiled.Provider) bool { return len(p.Keys.Inline) == 0 }) {
-		c := in.dependency(v1alpha1.ConditionKeysReady, needsKeys, "able to verify the tokens of every provider")
+	if in.Compiled != nil && (in.Compiled.APIKeys != nil || slices.ContainsFunc(in.Compiled.Providers, func(p compiled.Provider) bool { return len(p.Keys.Inline) == 0 })) {
+		c := in.dependency(v1alpha1.ConditionKeysReady, needsKeys, "able to verify the credentials of callers")
 		if c.Status == metav1.ConditionFalse {
 			c.Message += in.keySources()
 		}
@@ -80,6 +80,13 @@ func (in *Input) keySources() string {
 		p := &in.Compiled.Providers[i]
 		if named[p.Name] {
 			fmt.Fprintf(&out, ". The keys of provider %q come from %s", p.Name, sourceOf(&p.Keys, in.Policy.Namespace))
+		}
+	}
+	if a := in.Compiled.APIKeys; a != nil && named[compiled.ProblemAPIKeys] {
+		for _, ref := range []*compiled.SecretRef{a.Keys, a.Users} {
+			if ref != nil {
+				fmt.Fprintf(&out, ". A file of spec.apiKeys comes from %s", sourceOf(&compiled.Keys{Secret: ref}, in.Policy.Namespace))
+			}
 		}
 	}
 	return out.String()

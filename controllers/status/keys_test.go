@@ -54,3 +54,15 @@ func TestKeysReady(t *testing.T) {
 		t.Errorf("with inline keys: %+v", c)
 	}
 }
+
+// TestKeyFilesReady: a policy that has only API keys or users reports a file that is missing or not valid, and where it comes from.
+func TestKeyFilesReady(t *testing.T) {
+	in := input(changed("a", func(p *Pod) {
+		p.Report.Problems = []compiled.Problem{{Kind: compiled.ProblemKeys, Reason: "RefreshFails", Message: "apiKeys: parsing key file: entry 2"}}
+	}))
+	in.Compiled = &compiled.Policy{APIKeys: &compiled.APIKeys{Keys: &compiled.SecretRef{Name: "shop-keys", Key: "keys.yaml"}}}
+	c := meta.FindStatusCondition(Of(in).Conditions, v1alpha1.ConditionKeysReady)
+	if c == nil || c.Status != "False" || c.Reason != v1alpha1.ReasonRefreshFails || !strings.Contains(c.Message, "entry 2") || !strings.Contains(c.Message, `Secret "shop-keys", key "keys.yaml"`) {
+		t.Errorf("%+v", c)
+	}
+}

@@ -1,12 +1,14 @@
 package chain
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	keys "github.com/posterndev/postern/sidecar/keys/apikey"
+	"github.com/posterndev/postern/sidecar/keys/htpasswd"
 	"github.com/posterndev/postern/sidecar/stages/apikey"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 )
@@ -18,20 +20,41 @@ func (b *builder) apiKeys() stage.Stage {
 	if a == nil || len(b.errs) > 0 {
 		return nil
 	}
-	source, err := b.parts.apiKeys(a)
+	keys, users, err := b.keySources(a)
 	if err != nil {
 		b.fail(err, "apiKeys")
 		return nil
 	}
 	from, headers := apiKeyLocations(a), claimHeaders(a.ClaimsToHeaders)
 	s, err := apikey.New(apikey.Config{
-		Provider: compiled.APIKeysProvider, Issuer: compiled.APIKeysIssuer, From: from, Keys: source, ForwardKey: a.ForwardKey,
+		From: from, Keys: keys, Users: users, ForwardKey: a.ForwardKey,
 		Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name,
 		Headers: func(id *identity.Identity) (http.Header, error) { return authn.ClaimHeaders(headers, id) },
 	})
 	b.fail(err, "apiKeys")
 	b.stripCredentials = stripBoth(b.stripCredentials, apikey.StripCredentials(from), a.ClaimsToHeaders)
 	return s
+}
+
+// keySources returns what verifies keys and users; nil for what the policy does not have.
+func (b *builder) keySources(a *compiled.APIKeys) (*apikey.KeySource, *apikey.UserSource, error) {
+	var keys *apikey.KeySource
+	var users *apikey.UserSource
+	if a.Keys != nil {
+		source, err := b.parts.apiKeys(a)
+		if err != nil {
+			return nil, nil, err
+		}
+		keys = &apikey.KeySource{Provider: compiled.APIKeysProvider, Issuer: compiled.APIKeysIssuer, Keys: source}
+	}
+	if a.Users != nil {
+		source, err := b.parts.users(a)
+		if err != nil {
+			return nil, nil, err
+		}
+		users = &apikey.UserSource{Provider: compiled.BasicUsersProvider, Issuer: compiled.BasicUsersIssuer, Users: source}
+	}
+	return keys, users, nil
 }
 
 // stripBoth removes tokens, if there are any, and keys with the headers of their claims.
@@ -52,6 +75,9 @@ func apiKeyLocations(a *compiled.APIKeys) []apikey.Location {
 	for _, l := range a.From {
 		out = append(out, apikey.Location(l))
 	}
+	if a.Users != nil {
+		out = append(out, apikey.Location{BasicAuth: true})
+	}
 	return out
 }
 
@@ -69,5 +95,16 @@ func (b *builder) apiKeyChallenges() []string {
 type absentFile struct{}
 
 func (absentFile) File() (*keys.File, error) { return nil, keys.ErrUnavailable }
+
+// absentUsers replaces the file of users, which Check does not load.
+type absentUsers struct{}
+
+func (absentUsers) File() (*htpasswd.File, error) { return nil, keys.ErrUnavailable }
+
+func (absentUsers) Verify(context.Context, *htpasswd.File, string, string) (bool, error) {
+	return false, nil
+}
+
+func absentBasicUsers(*compiled.APIKeys) (apikey.Users, error) { return absentUsers{}, nil }
 
 func absentAPIKeys(*compiled.APIKeys) (apikey.Keys, error) { return absentFile{}, nil }

@@ -119,6 +119,7 @@ type parts struct {
 	keys    func(*compiled.Provider) (authn.Keys, error)
 	hasher  func(*compiled.Passwords) (*password.Hasher, error)
 	apiKeys func(*compiled.APIKeys) (apikey.Keys, error)
+	users   func(*compiled.APIKeys) (apikey.Users, error)
 	// breached is nil if the document is only checked.
 	breached     func(*compiled.BreachedPasswords) passwordpolicy.Source
 	store, local ratelimit.Store
@@ -149,7 +150,7 @@ type parts struct {
 // acquire acquires the resources that the document needs.
 func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error) {
 	given = parts{
-		keys: a.ProviderKeys, hasher: a.Hasher, breached: a.Breached, apiKeys: a.APIKeys, store: a.Counters(), local: a.LocalCounters(), sessions: a.Sessions(),
+		keys: a.ProviderKeys, hasher: a.Hasher, breached: a.Breached, apiKeys: a.APIKeys, users: a.BasicUsers, store: a.Counters(), local: a.LocalCounters(), sessions: a.Sessions(),
 		logins: a.Logins(), localLogins: a.LocalLogins(), challenge: a.Challenge,
 		revocations: a.Revocations(), active: a.Active(), replay: a.Replays(),
 	}

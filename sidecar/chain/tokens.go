@@ -193,7 +193,7 @@ func (b *builder) session() stage.Stage {
 	c := session.Config{
 		Store: b.parts.sessions, SubjectFrom: session.SubjectFrom(s.SubjectFrom), Limits: b.limits(), Bind: session.Bind(s.Bind),
 		OnFailure: session.OnFailure(s.OnFailure), Shadow: s.Mode == compiled.Shadow, Realm: b.policy.Name, StripCredentials: b.stripCredentials,
-		Events: b.events, Now: b.now, Sessionless: compiled.APIKeysIssuer,
+		Events: b.events, Now: b.now, Sessionless: []string{compiled.APIKeysIssuer, compiled.BasicUsersIssuer},
 	}
 	if b.policy.Tokens != nil {
 		c.Issuer = b.policy.Tokens.Issuer

@@ -5,6 +5,8 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/keys/apikey"
+	"github.com/posterndev/postern/sidecar/keys/htpasswd"
+	"github.com/posterndev/postern/sidecar/keys/keyfile"
 	stage "github.com/posterndev/postern/sidecar/stages/apikey"
 )
 
@@ -17,16 +19,12 @@ func (a *Acquirer) APIKeys(k *compiled.APIKeys) (stage.Keys, error) {
 	}
 	store, release, err := a.shared.apiKeys.Acquire(name, a.user, func() (*apikey.Store, func(), error) {
 		nested := a.nested()
-		source, err := nested.secret(k.Keys)
+		source, err := nested.keyFile(k.Keys)
 		if err != nil {
 			nested.Close()
 			return nil, nil, err
 		}
-		title := k.Keys.Name + "/" + k.Keys.Key
-		if k.Keys.VaultPath != "" {
-			title = "vault " + k.Keys.VaultPath
-		}
-		s := apikey.Open(apikey.Config{Name: title, Source: source, Revocable: k.Keys.VaultPath != "", Logger: a.shared.cfg.Logger})
+		s := apikey.Open(source)
 		return s, func() {
 			s.Close()
 			nested.Close()
@@ -39,15 +37,79 @@ func (a *Acquirer) APIKeys(k *compiled.APIKeys) (stage.Keys, error) {
 	return store, nil
 }
 
-// apiKeyReason returns the reason of the problem with a key file: whether an earlier one is still in use.
-func apiKeyReason(s *apikey.Store) string {
-	if _, err := s.File(); err != nil {
-		return "Unavailable"
+// usersHash configures the hasher of users. It only verifies, and the hashes of a file have their own costs.
+var usersHash = compiled.Passwords{Algorithm: "Bcrypt", Cost: 12}
+
+// BasicUsers returns the policy's file of users. Documents with the same reference share it, and what it remembers of correct passwords.
+func (a *Acquirer) BasicUsers(k *compiled.APIKeys) (stage.Users, error) {
+	name, err := named(k.Users, a.policy.Vault)
+	if err != nil {
+		return nil, err
 	}
-	return "RefreshFails"
+	store, release, err := a.shared.users.Acquire(name, a.user, func() (*htpasswd.Store, func(), error) {
+		nested := a.nested()
+		s, err := nested.openUsers(k.Users)
+		if err != nil {
+			nested.Close()
+			return nil, nil, err
+		}
+		return s, func() {
+			s.Close()
+			nested.Close()
+		}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.onClose(release)
+	return store, nil
 }
 
-func apiKeyMessage(err error) string {
-	message := "apiKeys: " + err.Error()
-	return strings.ToValidUTF8(message[:min(len(message), maxKeyMessage)], "")
+func (a *Acquirer) openUsers(ref *compiled.SecretRef) (*htpasswd.Store, error) {
+	hash := usersHash
+	hasher, err := a.Hasher(&hash)
+	if err != nil {
+		return nil, err
+	}
+	source, err := a.keyFile(ref)
+	if err != nil {
+		return nil, err
+	}
+	return htpasswd.Open(source, hasher, a.shared.cfg.Now)
+}
+
+// keyFile returns the source of a file of hashes.
+func (a *Acquirer) keyFile(ref *compiled.SecretRef) (keyfile.Source, error) {
+	source, err := a.secret(ref)
+	title := ref.Name + "/" + ref.Key
+	if ref.VaultPath != "" {
+		title = "vault " + ref.VaultPath
+	}
+	return keyfile.Source{Name: title, Source: source, Revocable: ref.VaultPath != "", Logger: a.shared.cfg.Logger}, err
+}
+
+// keyFileProblems returns the problems with the files of API keys and users.
+func (r *Resources) keyFileProblems() []compiled.Problem {
+	var problems []compiled.Problem
+	add := func(err error, unavailable bool) {
+		if err == nil {
+			return
+		}
+		reason := "RefreshFails"
+		if unavailable {
+			reason = "Unavailable"
+		}
+		message := compiled.ProblemAPIKeys + ": " + err.Error()
+		message = strings.ToValidUTF8(message[:min(len(message), maxKeyMessage)], "")
+		problems = append(problems, compiled.Problem{Reason: reason, Message: message})
+	}
+	for _, s := range r.apiKeys.InUse() {
+		_, err := s.File()
+		add(s.Err(), err != nil)
+	}
+	for _, s := range r.users.InUse() {
+		_, err := s.File()
+		add(s.Err(), err != nil)
+	}
+	return problems
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/sidecar/keys/apikey"
+	"github.com/posterndev/postern/sidecar/keys/htpasswd"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/vault"
@@ -74,8 +75,9 @@ type Resources struct {
 	rings   *pool.Pool[string, ring]
 	// hashers bound the memory for hashing. They are shared so that a reload does not start a second count.
 	hashers *pool.Pool[string, *password.Hasher]
-	// apiKeys read key files.
+	// apiKeys read key files, and users files of users.
 	apiKeys *pool.Pool[string, *apikey.Store]
+	users   *pool.Pool[string, *htpasswd.Store]
 
 	// encoders bound the memory for compression, in the same way.
 	encoders *compression.Places
@@ -95,7 +97,8 @@ func New(c Config) (*Resources, error) {
 		vaults: pool.New[string, *vault.Client](delay), conns: pool.New[string, *redis.Conn](delay), indexes: pool.New[string, *revocation.Index](delay),
 		// A closed ring still signs and verifies for the requests in progress. It only stops reading its key, and the name of that
 		// key may be the mistake that the new document corrects.
-		rings: pool.New[string, ring](0), hashers: pool.New[string, *password.Hasher](delay), apiKeys: pool.New[string, *apikey.Store](0), ended: newEndedSessions(),
+		rings: pool.New[string, ring](0), hashers: pool.New[string, *password.Hasher](delay), apiKeys: pool.New[string, *apikey.Store](0), users: pool.New[string, *htpasswd.Store](0),
+		ended:  newEndedSessions(),
 		active: &Revocations{}, untrusted: &untrustedProxies{now: time.Now, logger: c.Logger},
 	}
 	var err error
@@ -125,6 +128,7 @@ func New(c Config) (*Resources, error) {
 func (r *Resources) Close() {
 	r.rings.CloseAll()
 	r.apiKeys.CloseAll()
+	r.users.CloseAll()
 	r.indexes.CloseAll()
 	r.conns.CloseAll()
 	r.vaults.CloseAll()

@@ -72,10 +72,8 @@ func (r *Resources) Problems() []compiled.Problem {
 	for _, p := range keyProblems(r.Keys()) {
 		add(compiled.ProblemKeys, p.Reason, p.Message)
 	}
-	for _, s := range r.apiKeys.InUse() {
-		if err := s.Err(); err != nil {
-			add(compiled.ProblemKeys, apiKeyReason(s), apiKeyMessage(err))
-		}
+	for _, p := range r.keyFileProblems() {
+		add(compiled.ProblemKeys, p.Reason, p.Message)
 	}
 	if p, ok := r.untrusted.problem(); ok {
 		problems = append(problems, p)

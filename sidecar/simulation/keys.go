@@ -53,7 +53,7 @@ func (k *Keys) replace(p *compiled.Policy, secrets string) error {
 			return fmt.Errorf("provider %q: %w", p.Providers[i].Name, err)
 		}
 	}
-	p.Vault = nil
+	replaceVault(p)
 	if p.Tokens == nil {
 		return nil
 	}

@@ -12,6 +12,23 @@ import (
 	"time"
 )
 
+// TestKeyAsText: a key that is written in place of an id or a subject would be in logs, metrics and headers.
+func TestKeyAsText(t *testing.T) {
+	key, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, entry := range map[string]string{
+		"id":      "- {id: " + key + ", subject: s, hash: '" + sum1 + "'}",
+		"subject": "- {id: a, subject: " + key + ", hash: '" + sum1 + "'}",
+		"claim":   "- {id: a, subject: s, claims: {x: [" + key + "]}, hash: '" + sum1 + "'}",
+	} {
+		if _, err := Parse([]byte(entry)); err == nil || strings.Contains(err.Error(), key) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestKeys(t *testing.T) {
 	seen := map[string]bool{}
 	for range 200 {

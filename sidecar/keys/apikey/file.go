@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -165,6 +166,8 @@ func parseEntry(node *yaml.Node) (*Entry, error) {
 	e := &Entry{ID: in.ID, Subject: in.Subject, Scopes: in.Scopes, use: &use{}}
 	var err error
 	switch {
+	case holdsKey(node):
+		return nil, errors.New("an API key is written in place of a name or its hash; logs, metrics or the app would show it: remove it, and replace the key where it is used")
 	case !validID(in.ID):
 		return nil, fmt.Errorf("id is not 1 to %d letters, digits, dots, hyphens and underscores", maxID)
 	case in.Subject == "" || len(in.Subject) > maxText || !printable(in.Subject):
@@ -189,6 +192,11 @@ func parseEntry(node *yaml.Node) (*Entry, error) {
 		e.Claims["scope"] = strings.Join(e.Scopes, " ") // RFC 8693 §4.2
 	}
 	return e, nil
+}
+
+// holdsKey reports whether a text of the entry is an API key.
+func holdsKey(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && Check(n.Value) == nil || slices.ContainsFunc(n.Content, holdsKey)
 }
 
 // known refuses unknown and repeated fields of an entry.

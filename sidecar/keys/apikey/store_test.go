@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/logtest"
+	"github.com/posterndev/postern/sidecar/keys/keyfile"
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
@@ -42,6 +46,34 @@ func (l *live) set(value string) {
 	l.changed = make(chan struct{})
 }
 
+// TestEmptyFile: who empties the file revokes all keys.
+func TestEmptyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("- {id: a, subject: s, hash: '" + sum1 + "'}\n")
+	log := &logtest.Buffer{}
+	s := Open(keyfile.Source{Name: "shop", Source: secret.File(path), Interval: time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	defer s.Close()
+	if f, err := s.File(); err != nil || f.Len() != 1 {
+		t.Fatal(f, err)
+	}
+	for _, text := range []string{"", "\n"} {
+		write("- {id: a, subject: s, hash: '" + sum1 + "'}\n")
+		eventually(t, "the key", func() bool { f, err := s.File(); return err == nil && f.Len() == 1 })
+		write(text)
+		eventually(t, "the file without keys", func() bool { f, err := s.File(); return err == nil && f.Len() == 0 && s.Err() == nil })
+	}
+	before := strings.Count(log.String(), "loaded API keys")
+	time.Sleep(50 * time.Millisecond) // time for many reads: each would be a line
+	if after := strings.Count(log.String(), "loaded API keys"); after != before {
+		t.Errorf("%d lines about a file that did not change", after-before)
+	}
+}
+
 // eventually waits for a condition, for up to ten seconds.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
@@ -63,7 +95,7 @@ func TestStoreFollows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			log := &logtest.Buffer{}
 			source := &live{value: one, changed: make(chan struct{})}
-			s := Open(Config{Name: "shop", Source: source, Revocable: revocable, Interval: time.Hour, Logger: slog.New(slog.NewTextHandler(log, nil))})
+			s := Open(keyfile.Source{Name: "shop", Source: source, Revocable: revocable, Interval: time.Hour, Logger: slog.New(slog.NewTextHandler(log, nil))})
 			defer s.Close()
 			size := func() int {
 				f, err := s.File()

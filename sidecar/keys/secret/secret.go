@@ -4,6 +4,7 @@ package secret
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -66,6 +67,9 @@ func (l Latest) History(ctx context.Context) ([]Version, error) {
 	return []Version{{Value: v}}, nil
 }
 
+// ErrEmpty is the error of a source that exists and has no content.
+var ErrEmpty = errors.New("empty")
+
 // maxFileSize bounds a secret in bytes: the limit of a Kubernetes Secret.
 const maxFileSize = 1 << 20
 
@@ -91,7 +95,7 @@ func (f File) Read(context.Context) (Value, error) {
 		b = b[:n-1]
 	}
 	if len(b) == 0 {
-		return Value{}, fmt.Errorf("reading secret %s: empty", f)
+		return Value{}, fmt.Errorf("reading secret %s: %w", f, ErrEmpty)
 	}
 	return New(b), nil
 }

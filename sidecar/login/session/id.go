@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
@@ -23,7 +24,7 @@ type claim struct {
 
 // claimOf returns the session of a token, and false for a token that needs none.
 func (c *checker) claimOf(id *identity.Identity) (claim, bool) {
-	if c.Sessionless != "" && id.Issuer == c.Sessionless {
+	if slices.Contains(c.Sessionless, id.Issuer) {
 		return claim{}, false
 	}
 	sid, _ := id.Claims["sid"].(string)

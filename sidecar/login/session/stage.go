@@ -50,8 +50,8 @@ type Config struct {
 	Store Store
 	// Issuer is the claim iss of the tokens that the policy issues; empty if it issues none.
 	Issuer string
-	// Sessionless is the issuer of identities that have no sessions, such as those of API keys; empty for none.
-	Sessionless string
+	// Sessionless are the issuers of identities that have no sessions, such as those of API keys.
+	Sessionless []string
 	// SubjectFrom and Limits are for external sessions.
 	SubjectFrom SubjectFrom
 	Limits      Limits

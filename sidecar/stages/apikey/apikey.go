@@ -1,6 +1,6 @@
-// Package apikey gives requests with a valid API key an identity. It must come after authn, because a request with a token and a key
+// Package apikey gives requests with a valid API key, or the name and password of a user, an identity. It must come after authn, because a request with a token and a key
 // is refused here with 400, and before revocation and authorization, which judge the identity. If a key gives no identity, the reason is in
-// request.Info.AuthnErr: 401 for a key that is not valid, and 503 while the key file is unavailable. Authorization refuses with it on the
+// request.Info.AuthnErr: 401 for a key or a user that is not valid, and 503 while the file is unavailable or too many passwords are being hashed. Authorization refuses with it on the
 // routes that need an identity, and on no others. The stage has no state that could fail open: without a key file no key is valid.
 package apikey
 
@@ -24,12 +24,13 @@ type Keys interface {
 	File() (*keys.File, error)
 }
 
-// Config configures the stage. Provider, Issuer, From and Keys are required.
+// Config configures the stage. From, and Keys, Users or both are required.
 type Config struct {
-	// Provider and Issuer are those of the identities.
-	Provider, Issuer string
-	From             []Location
-	Keys             Keys
+	From []Location
+	// Keys verifies keys, and Users the users of Basic authentication. With Users, the password of a Location with BasicAuth is never a
+	// key.
+	Keys  *KeySource
+	Users *UserSource
 	// Headers returns the headers that carry an identity's claims to the app; nil for none.
 	Headers func(*identity.Identity) (http.Header, error)
 	// ForwardKey leaves a valid key in its header. A key in the query is always removed.
@@ -40,6 +41,12 @@ type Config struct {
 	Realm string
 	// Now returns the current time; nil means time.Now.
 	Now func() time.Time
+}
+
+// KeySource gives API keys the identities of a provider. All fields are required.
+type KeySource struct {
+	Provider, Issuer string
+	Keys
 }
 
 type authenticator struct {
@@ -53,8 +60,8 @@ type authenticator struct {
 //
 // Each key causes an event, token_verified or token_refused. The reason of a refusal is one of Reasons.
 func New(c Config) (stage.Stage, error) {
-	if c.Provider == "" || c.Issuer == "" || len(c.From) == 0 || c.Keys == nil {
-		return nil, errors.New("building API keys: Provider, Issuer, From and Keys are required")
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("building API keys: %w", err)
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -72,6 +79,23 @@ func New(c Config) (stage.Stage, error) {
 			return next.ServeHTTP(w, r)
 		})
 	}, nil
+}
+
+func (c *Config) check() error {
+	switch {
+	case len(c.From) == 0 || c.Keys == nil && c.Users == nil:
+		return errors.New("From, and Keys or Users are required")
+	case c.Keys != nil && (c.Keys.Keys == nil || c.Keys.Provider == "" || c.Keys.Issuer == ""):
+		return errors.New("Keys needs a Provider, an Issuer and a file")
+	case c.Users != nil && (c.Users.Users == nil || c.Users.Provider == "" || c.Users.Issuer == ""):
+		return errors.New("Users needs a Provider, an Issuer and a file")
+	}
+	for _, l := range c.From {
+		if c.Keys == nil && !l.BasicAuth {
+			return errors.New("without Keys, From can only be BasicAuth")
+		}
+	}
+	return nil
 }
 
 // authenticate returns the refusal of a request with several credentials.
@@ -96,13 +120,11 @@ func (a *authenticator) authenticate(r *http.Request) error {
 	case found == nil:
 		return nil
 	}
-	entry, reason, err := a.verify(found)
-	if entry == nil {
-		info.AuthnErr = a.refuse(reason, err)
-		a.emitRefused(info, reason)
-		return nil
+	verify := a.verifyKey
+	if a.isUser(found) {
+		verify = a.verifyUser
 	}
-	if refusal := a.accept(r, info, entry); refusal != nil {
+	if refusal := a.accept(r, verify(r.Context(), found)); refusal != nil {
 		info.AuthnErr = refusal
 		return nil
 	}
@@ -110,8 +132,36 @@ func (a *authenticator) authenticate(r *http.Request) error {
 	return nil
 }
 
-// verify returns the entry of a key, or why there is none. A key with a wrong checksum is refused without a look-up.
-func (a *authenticator) verify(c *credential) (*keys.Entry, Reason, error) {
+// isUser reports whether the credential is that of a user, and not a key.
+func (a *authenticator) isUser(c *credential) bool { return a.Users != nil && c.basic }
+
+// verified is a credential that was verified.
+type verified struct {
+	provider, issuer string
+	// id is nil if the credential gives no identity. refusal and reason say why.
+	id      *identity.Identity
+	refusal *httperr.Error
+	reason  Reason
+	// used records the use; nil if it is not recorded. watch ends responses in progress.
+	used  func()
+	watch func() *httperr.Error
+}
+
+func (a *authenticator) verifyKey(_ context.Context, c *credential) verified {
+	v := verified{provider: a.Keys.Provider, issuer: a.Keys.Issuer}
+	entry, reason, err := a.lookUp(c)
+	if entry == nil {
+		v.reason, v.refusal = reason, a.refuse(reason, err)
+		return v
+	}
+	v.id = a.identityOf(entry)
+	v.used = func() { entry.Used(a.Now()) }
+	v.watch = func() *httperr.Error { return a.ended(entry) }
+	return v
+}
+
+// lookUp returns the entry of a key, or why there is none. A key with a wrong checksum is refused without a look-up.
+func (a *authenticator) lookUp(c *credential) (*keys.Entry, Reason, error) {
 	if c.malformed || keys.Check(c.key) != nil {
 		return nil, Malformed, nil
 	}
@@ -129,47 +179,53 @@ func (a *authenticator) verify(c *credential) (*keys.Entry, Reason, error) {
 	return entry, "", nil
 }
 
-// accept gives the request the identity of the entry. It returns the refusal if the claims do not fit into the app's headers.
-func (a *authenticator) accept(r *http.Request, info *request.Info, e *keys.Entry) *httperr.Error {
-	id := a.identityOf(e)
-	if a.Headers != nil {
-		headers, err := a.Headers(id)
+// accept gives the request the identity of the credential. It returns the refusal if there is none, or if the claims do not fit into
+// the app's headers.
+func (a *authenticator) accept(r *http.Request, v verified) *httperr.Error {
+	info := request.From(r)
+	if v.id != nil && a.Headers != nil {
+		headers, err := a.Headers(v.id)
 		if err != nil {
-			a.emitRefused(info, ClaimHeaders)
-			return a.refuse(ClaimHeaders, err)
+			v.id, v.reason, v.refusal = nil, ClaimHeaders, a.refuse(ClaimHeaders, err)
 		}
 		for name, values := range headers {
 			r.Header[name] = values
 		}
 	}
-	e.Used(a.Now())
-	info.Identity = id
-	info.Actor = event.Actor{Provider: a.Provider, Issuer: a.Issuer, Subject: id.Subject, TokenID: id.TokenID}
+	if v.id == nil {
+		emitRefused(info, v)
+		return v.refusal
+	}
+	if v.used != nil {
+		v.used()
+	}
+	info.Identity = v.id
+	info.Actor = event.Actor{Provider: v.provider, Issuer: v.issuer, Subject: v.id.Subject, TokenID: v.id.TokenID}
 	info.Emit(event.Event{Kind: event.TokenVerified, Outcome: event.Success})
-	info.Watches = append(info.Watches, a.watch(e))
+	info.Watches = append(info.Watches, request.Watch{
+		Rule: request.Rule{Stage: "apikey"}, Judge: func(context.Context) *httperr.Error { return v.watch() },
+	})
 	return nil
 }
 
-// watch ends a response in progress when its key expires or is no longer in the file. It goes on while there is no file.
-func (a *authenticator) watch(e *keys.Entry) request.Watch {
-	return request.Watch{Rule: request.Rule{Stage: "apikey"}, Judge: func(context.Context) *httperr.Error {
-		file, err := a.Keys.File()
-		switch {
-		case err != nil:
-			return nil
-		case file.Get(e) == nil:
-			return a.refuse(Unknown, nil)
-		case file.Get(e).Expired(a.Now()):
-			return a.refuse(Expired, nil)
-		}
+// ended returns a refusal if a key expires or is no longer in the file. There is none while there is no file.
+func (a *authenticator) ended(e *keys.Entry) *httperr.Error {
+	file, err := a.Keys.File()
+	switch {
+	case err != nil:
 		return nil
-	}}
+	case file.Get(e) == nil:
+		return a.refuse(Unknown, nil)
+	case file.Get(e).Expired(a.Now()):
+		return a.refuse(Expired, nil)
+	}
+	return nil
 }
 
-func (a *authenticator) emitRefused(info *request.Info, reason Reason) {
+func emitRefused(info *request.Info, v verified) {
 	outcome := event.Refused
-	if reason == Unavailable {
+	if v.reason == Unavailable || v.reason == UsersUnavailable || v.reason == Busy {
 		outcome = event.Failed
 	}
-	info.Emit(event.Event{Kind: event.TokenRefused, Outcome: outcome, Reason: string(reason), Actor: event.Actor{Provider: a.Provider, Issuer: a.Issuer}})
+	info.Emit(event.Event{Kind: event.TokenRefused, Outcome: outcome, Reason: string(v.reason), Actor: event.Actor{Provider: v.provider, Issuer: v.issuer}})
 }

@@ -59,7 +59,7 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{t: t, key: key, now: end.Add(-time.Hour), source: &source{}}
 	f.source.set(t, key, ", expires: '2027-01-31T00:00:00Z'")
 	f.config = Config{
-		Provider: "api-keys", Issuer: "urn:test", From: []Location{{Header: "X-API-Key"}}, Keys: f.source, Now: func() time.Time { return f.now },
+		From: []Location{{Header: "X-API-Key"}}, Keys: &KeySource{Provider: "api-keys", Issuer: "urn:test", Keys: f.source}, Now: func() time.Time { return f.now },
 	}
 	return f
 }
@@ -161,8 +161,9 @@ func TestHeadersThatDoNotFit(t *testing.T) {
 
 func TestNew(t *testing.T) {
 	for name, change := range map[string]func(*Config){
-		"no provider": func(c *Config) { c.Provider = "" }, "no issuer": func(c *Config) { c.Issuer = "" }, "no places": func(c *Config) { c.From = nil },
-		"no keys": func(c *Config) { c.Keys = nil }, "a realm that is not ASCII": func(c *Config) { c.Realm = "\n" },
+		"no provider": func(c *Config) { c.Keys.Provider = "" }, "no issuer": func(c *Config) { c.Keys.Issuer = "" }, "no file": func(c *Config) { c.Keys.Keys = nil }, "no places": func(c *Config) { c.From = nil },
+		"no keys and users": func(c *Config) { c.Keys = nil }, "users without a file": func(c *Config) { c.Users = &UserSource{Provider: "p", Issuer: "i"} },
+		"a header without keys": func(c *Config) { c.Keys, c.Users = nil, &UserSource{Provider: "p", Issuer: "i", Users: &userList{}} }, "a realm that is not ASCII": func(c *Config) { c.Realm = "\n" },
 	} {
 		c := newFixture(t).config
 		change(&c)

@@ -17,7 +17,7 @@ type Location struct {
 	Prefix string
 	// Query is the name of a parameter, case-sensitive.
 	Query string
-	// BasicAuth is the password of HTTP Basic authentication (RFC 7617).
+	// BasicAuth is HTTP Basic authentication (RFC 7617). Its password is the key, or that of a user if there are Users.
 	BasicAuth bool
 }
 
@@ -42,9 +42,10 @@ func placesOf(from []Location) []place {
 	return out
 }
 
-// credential is a key as it was sent.
+// credential is a key, or the name and the password of a user, as it was sent.
 type credential struct {
-	key       string
+	user, key string
+	basic     bool
 	malformed bool
 }
 
@@ -100,18 +101,18 @@ func cutPrefix(value, prefix string) (rest string, ok bool) {
 	return text, len(text) < len(rest)
 }
 
-// parseBasic returns the password of user-id:password in base64 (RFC 7617 §2). The user name may be anything.
+// parseBasic returns the name and the password of user-id:password in base64 (RFC 7617 §2).
 func parseBasic(text string) credential {
 	text = strings.TrimRight(text, " \t")
 	if len(text) > maxBasic {
-		return credential{malformed: true}
+		return credential{basic: true, malformed: true}
 	}
 	decoded, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil {
-		return credential{malformed: true}
+		return credential{basic: true, malformed: true}
 	}
-	_, password, ok := strings.Cut(string(decoded), ":") // without a colon, password is empty
-	return credential{key: password, malformed: !ok}
+	user, password, ok := strings.Cut(string(decoded), ":") // without a colon, password is empty
+	return credential{user: user, key: password, basic: true, malformed: !ok}
 }
 
 // inQuery returns the parameters with the name. Apps separate parameters at & and some at semicolons too.
@@ -153,10 +154,27 @@ func (a *authenticator) removeHeaders(h http.Header) {
 	}
 }
 
-// removeQuery removes the parameters that carry keys, and leaves the other bytes of the query as they are.
+// readAs reports whether some app reads the parameter sent as name. A key is read only from the name itself, but an app that trusts what the
+// sidecar passes must not see another value by another spelling.
+func readAs(sent, name string) bool {
+	sent = unescape(sent)
+	list, _, _ := strings.Cut(sent, "[")
+	return folded(sent) == folded(name) || folded(list) == folded(name)
+}
+
+// folded returns a name as the most lenient app reads it: PHP removes spaces before it, ends it at NUL, and reads dots, spaces and an open
+// bracket as underscores; ASP.NET ignores case.
+func folded(name string) string {
+	name, _, _ = strings.Cut(strings.TrimLeft(name, " "), "\x00")
+	return strings.ToLower(underscores.Replace(name))
+}
+
+var underscores = strings.NewReplacer(".", "_", " ", "_", "[", "_")
+
+// removeQuery removes the parameters that carry keys and their variants, and leaves the other bytes of the query as they are.
 func (a *authenticator) removeQuery(r *http.Request) {
 	for _, p := range a.places {
-		if p.query != "" && len(inQuery(r.URL.RawQuery, p.query)) > 0 {
+		if p.query != "" {
 			r.URL.RawQuery = without(r.URL.RawQuery, p.query)
 		}
 	}
@@ -164,16 +182,20 @@ func (a *authenticator) removeQuery(r *http.Request) {
 
 func without(query, name string) string {
 	var b strings.Builder
+	whole := query
 	for len(query) > 0 {
 		end := strings.IndexFunc(query, isSeparator)
 		part, separator, rest := query, "", ""
 		if end >= 0 {
 			part, separator, rest = query[:end], query[end:end+1], query[end+1:]
 		}
-		if sent, _, _ := strings.Cut(part, "="); unescape(sent) != name {
+		if sent, _, _ := strings.Cut(part, "="); !readAs(sent, name) {
 			b.WriteString(part + separator)
 		}
 		query = rest
+	}
+	if b.Len() == len(whole) {
+		return whole
 	}
 	return strings.TrimRight(b.String(), "&")
 }

@@ -16,6 +16,11 @@ const (
 	Expired      Reason = "api_key_expired"
 	Unavailable  Reason = "unavailable"
 	ClaimHeaders Reason = "claim_format"
+	// Those of users. A name that is not in the file and a wrong password have the same reason.
+	MalformedUser    Reason = "basic_malformed"
+	WrongUser        Reason = "basic_wrong"
+	UsersUnavailable Reason = "users_unavailable"
+	Busy             Reason = "busy"
 )
 
 // retryAfter is the value of Retry-After while there is no key file, in seconds.

@@ -1,0 +1,79 @@
+package apikey
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/identity"
+	"github.com/posterndev/postern/sidecar/keys/htpasswd"
+	"github.com/posterndev/postern/sidecar/keys/password"
+)
+
+// Users gives the current file of users and verifies them; htpasswd.Store is one.
+type Users interface {
+	File() (*htpasswd.File, error)
+	// Verify errors match password.ErrBusy.
+	Verify(ctx context.Context, file *htpasswd.File, name, secret string) (bool, error)
+}
+
+// UserSource gives users the identities of a provider. All fields are required.
+type UserSource struct {
+	Provider, Issuer string
+	Users
+}
+
+// verifyUser hashes the password, also if the user does not exist, so that the time does not tell who does.
+func (a *authenticator) verifyUser(ctx context.Context, c *credential) verified {
+	v := verified{provider: a.Users.Provider, issuer: a.Users.Issuer}
+	refused := func(reason Reason, cause error) verified {
+		v.reason, v.refusal = reason, a.refuseUser(reason, cause)
+		return v
+	}
+	if c.malformed {
+		return refused(MalformedUser, nil)
+	}
+	file, err := a.Users.File()
+	if err != nil {
+		return refused(UsersUnavailable, err)
+	}
+	ok, err := a.Users.Verify(ctx, file, c.user, c.key)
+	switch {
+	case err != nil:
+		return refused(Busy, err)
+	case !ok:
+		return refused(WrongUser, nil)
+	}
+	v.id = &identity.Identity{Provider: v.provider, Issuer: v.issuer, Subject: c.user, Claims: map[string]any{"sub": c.user}}
+	v.watch = func() *httperr.Error { return a.userEnded(file, c.user) }
+	return v
+}
+
+// userEnded returns a refusal if a user is no longer in the file, or has another password. There is none while there is no file.
+func (a *authenticator) userEnded(verified *htpasswd.File, name string) *httperr.Error {
+	now, err := a.Users.File()
+	if err != nil || now.Unchanged(verified, name) {
+		return nil
+	}
+	return a.refuseUser(WrongUser, nil)
+}
+
+func (a *authenticator) refuseUser(reason Reason, cause error) *httperr.Error {
+	switch reason {
+	case UsersUnavailable, Busy:
+		e := &httperr.Error{
+			Status: http.StatusServiceUnavailable, Code: "users-unavailable", Detail: "Users cannot be verified at the moment.", Cause: cause,
+		}
+		after := retryAfter
+		if errors.Is(cause, password.ErrBusy) {
+			after = strconv.Itoa(int(password.RetryAfter(cause) / time.Second))
+		}
+		return e.With("Retry-After", after)
+	}
+	return a.challenged(&httperr.Error{
+		Status: http.StatusUnauthorized, Code: "invalid-user", Detail: "The user name or the password is not valid.", Cause: cause,
+	})
+}
