@@ -36,6 +36,7 @@ const guards = ofCorp + `
     keyBy: [{type: Subject}]
     limit: 10/hour
     limitByClaim: {claim: plan, values: [{value: gold, limit: 40/hour}]}
+  - {name: model, match: [{paths: [/v1/chat]}], keyBy: [{type: Subject}], limit: 20000/hour, cost: {responseJSON: usage.total_tokens}}
   apiKeys:
     from: [{header: X-API-Key}]
     keysRef: {secretKeyRef: {name: shop-keys, key: keys.yaml}}
@@ -78,6 +79,7 @@ func testGuards(t *testing.T) {
 	}
 	t.Run("authorization", g.testConditions)
 	t.Run("plans", g.testPlans)
+	t.Run("tokensOfAModel", g.testModel)
 	t.Run("apiKeys", g.testAPIKeys)
 	t.Run("stuffing", g.testStuffing)
 	t.Run("resets", g.testResets)
@@ -143,6 +145,19 @@ func (g *guard) testPlans(t *testing.T) {
 			t.Errorf("plan %s: statuses %v; want %d requests that pass", plan, got, want)
 		}
 	}
+}
+
+// testModel: a quota of a model's tokens is charged after the responses, through both pods.
+func (g *guard) testModel(t *testing.T) {
+	token := g.id.token("writer")
+	for i, tokens := range []int{9000, 9000, 9000} {
+		do(t, http.MethodPost, g.urls[i%2]+"/v1/chat", fmt.Sprintf(`{"tokens":%d}`, tokens), bearer(token)).wantStatus(t, http.StatusOK)
+	}
+	got := do(t, http.MethodPost, g.urls[1]+"/v1/chat", `{"tokens":1}`, bearer(token)).wantStatus(t, http.StatusTooManyRequests)
+	if got.header.Get("Retry-After") == "" {
+		t.Errorf("the refusal is %v %s", got.header, got.body)
+	}
+	do(t, http.MethodPost, g.urls[0]+"/v1/chat", `{"tokens":1}`, bearer(g.id.token("reader"))).wantStatus(t, http.StatusOK)
 }
 
 // newAPIKey makes a key as a person does. It returns the key, and the file with its hash.
