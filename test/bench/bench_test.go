@@ -37,7 +37,7 @@ func TestBench(t *testing.T) {
 	if err := b.cost(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"sidecar: POST /auth/logout", "peer that polls", "/asking peer", "first request of each token", "with an expression", "refresh"} {
+	for _, want := range []string{"sidecar: POST /auth/logout", "peer that polls", "/asking peer", "first request of each token", "with an expression", "API key", "login with loginProtection", "refresh"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, &out)
 		}
@@ -131,7 +131,7 @@ func TestExpressionDecides(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ask(t.Context(), client, m.url, user.Access); got != want || err != nil {
+		if got, err := ask(t.Context(), client, m.url, user); got != want || err != nil {
 			t.Errorf("status %d, %v; want %d", got, err, want)
 		}
 	}

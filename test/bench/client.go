@@ -19,10 +19,20 @@ func newClient(connections int) *http.Client {
 	}
 }
 
-// credentials are the tokens of a login.
+// credentials are the tokens of a login, or an API key.
 type credentials struct {
 	Access  string `json:"access_token"`
 	Refresh string `json:"refresh_token"`
+	APIKey  string `json:"-"`
+}
+
+// addTo adds the access token or the key to a request.
+func (c credentials) addTo(r *http.Request) {
+	if c.APIKey != "" {
+		r.Header.Set("X-API-Key", c.APIKey)
+		return
+	}
+	r.Header.Set("Authorization", "Bearer "+c.Access)
 }
 
 // names are the values by which a token can be revoked.
@@ -45,14 +55,14 @@ func (c credentials) names() (n names, err error) {
 	return n, json.Unmarshal(payload, &n)
 }
 
-// ask sends a GET with a token to the app behind base, and returns the status. The app's response is short, so that copying it
+// ask sends a GET with credentials to the app behind base, and returns the status. The app's response is short, so that copying it
 // does not dominate the result.
-func ask(ctx context.Context, client *http.Client, base, token string) (int, error) {
+func ask(ctx context.Context, client *http.Client, base string, by credentials) (int, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/healthz", nil)
 	if err != nil {
 		return 0, err
 	}
-	request.Header.Set("Authorization", "Bearer "+token)
+	by.addTo(request)
 	request.Header.Set("X-Tenant", tenant)
 	response, err := client.Do(request)
 	if err != nil {

@@ -72,7 +72,7 @@ type costs struct {
 	*bench
 	client *http.Client
 	// other is a second guarded sidecar. Users log in there and use their tokens at guarded, where they are new.
-	passing, guarded, logged, expression, other, bare, asking, polling *member
+	passing, guarded, logged, expression, keyed, protected, other, bare, asking, polling *member
 }
 
 func (b *bench) costs(ctx context.Context) (*costs, error) {
@@ -84,6 +84,8 @@ func (b *bench) costs(ctx context.Context) (*costs, error) {
 	c.other = keep(b.sidecar(ctx, "other", guarded(b.redis, "Errors")))
 	c.logged = keep(b.sidecar(ctx, "logged", guarded(b.redis, "All")))
 	c.expression = keep(b.sidecar(ctx, "expression", withExpression(b.redis)))
+	c.keyed = keep(b.sidecar(ctx, "keyed", withAPIKey(b.redis)))
+	c.protected = keep(b.sidecar(ctx, "protected", withLoginProtection(b.redis)))
 	c.bare = keep(b.peer(ctx, "bare", "off"))
 	c.asking = keep(b.peer(ctx, "asking", "ask"))
 	c.polling = keep(b.peer(ctx, "polling", "poll"))

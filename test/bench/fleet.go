@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/posterndev/postern/sidecar/keys/apikey"
 	"github.com/posterndev/postern/test/freeport"
 )
 
@@ -24,6 +25,7 @@ type bench struct {
 	dir           string
 	programs      []*program
 	redis, app    string
+	apiKey        string
 	persons       int
 }
 
@@ -76,6 +78,9 @@ func (b *bench) prepare(ctx context.Context) error {
 		return err
 	}
 	if err := writeKey(filepath.Join(b.dir, "secrets", "key", "key.pem")); err != nil {
+		return err
+	}
+	if err := b.writeAPIKey(filepath.Join(b.dir, "secrets", "key", "keys.yaml")); err != nil {
 		return err
 	}
 	ports, err := freeport.Addresses(2)
@@ -159,4 +164,12 @@ func writeKey(file string) error {
 		return err
 	}
 	return os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+}
+
+// writeAPIKey creates an API key and writes the file in which sidecars find it.
+func (b *bench) writeAPIKey(file string) (err error) {
+	if b.apiKey, err = apikey.New(); err != nil {
+		return err
+	}
+	return os.WriteFile(file, fmt.Appendf(nil, "- {id: bench, subject: bench, hash: %q}\n", apikey.Hash(b.apiKey)), 0o600)
 }

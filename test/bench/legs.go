@@ -43,6 +43,7 @@ func (c *costs) requestLegs(ctx context.Context) ([]*leg, error) {
 		c.again("sidecar: tokens, sessions, revocation", c.guarded, sidecars),
 		c.again("sidecar: the same with an access log", c.logged, sidecars),
 		c.again("sidecar: the same with an expression", c.expression, sidecars),
+		c.again("sidecar: API key, revocation", c.keyed, []credentials{{APIKey: c.apiKey}}),
 		{name: "sidecar: the first request of each token", member: c.guarded, count: c.logins, begin: c.fresh(sidecars)},
 	}, nil
 }
@@ -72,6 +73,9 @@ func (c *costs) loginLegs() []*leg {
 	var legs []*leg
 	for _, m := range []*member{c.guarded, c.asking} {
 		legs = append(legs, &leg{name: "login", member: m, count: c.logins, begin: c.loggingIn(m)})
+	}
+	for _, m := range []*member{c.protected, c.asking} {
+		legs = append(legs, &leg{name: "login with loginProtection", member: m, count: c.logins, begin: c.loggingIn(m)})
 	}
 	for _, m := range []*member{c.guarded, c.asking} {
 		legs = append(legs, &leg{name: "refresh", member: m, count: c.logins, begin: c.refreshing(m)})

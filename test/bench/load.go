@@ -54,10 +54,10 @@ func each(ctx context.Context, workers, n int, do work) error {
 	return errors.Join(errs...)
 }
 
-// asking returns work that sends a GET with the token of one session after the other. A status other than 200 is an error.
+// asking returns work that sends a GET with the credentials of one session after the other. A status other than 200 is an error.
 func asking(client *http.Client, m *member, sessions []credentials) work {
 	return func(ctx context.Context, i int) error {
-		status, err := ask(ctx, client, m.url, sessions[i%len(sessions)].Access)
+		status, err := ask(ctx, client, m.url, sessions[i%len(sessions)])
 		if err == nil && status != http.StatusOK {
 			err = fmt.Errorf("GET: status %d", status)
 		}

@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // passing is a policy without rules. It measures the proxy with its guards.
 const passing = `
@@ -53,4 +56,26 @@ spec:
     rules:
     - {name: login, match: [{methods: [POST], paths: [/login]}], require: Anonymous}
 `, accessLog, redis, tenant)
+}
+
+// withAPIKey accepts API keys in place of tokens. The class and its Redis are those of guarded.
+func withAPIKey(redis string) string {
+	class, _, _ := strings.Cut(guarded(redis, "Errors"), "---\n")
+	return class + `---
+apiVersion: postern.dev/v1alpha1
+kind: SecurityPolicy
+metadata: {name: bench}
+spec:
+  selector: {}
+  apiKeys: {keysRef: {secretKeyRef: {name: key, key: keys.yaml}}}
+  revocation: {}
+  authorization: {default: Authenticated}
+`
+}
+
+// withLoginProtection is guarded, with the login route protected.
+func withLoginProtection(redis string) string {
+	return guarded(redis, "Errors") + `  loginProtection:
+    routes: [{name: login, match: [{methods: [POST], paths: [/login]}], account: {json: user}}]
+`
 }

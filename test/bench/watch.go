@@ -37,7 +37,7 @@ func (a *asker) run(ctx context.Context) error {
 		s := sample{sent: time.Now()}
 		var err error
 		// A request that has started is completed, so that its end is not a failure of the member.
-		s.status, err = ask(context.WithoutCancel(ctx), a.client, a.url, a.token)
+		s.status, err = ask(context.WithoutCancel(ctx), a.client, a.url, credentials{Access: a.token})
 		s.got = time.Now()
 		switch {
 		case err != nil:
