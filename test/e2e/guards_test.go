@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	corev1 "k8s.io/api/core/v1"
@@ -62,13 +63,14 @@ type guard struct {
 	id   *issuer
 	urls [2]string
 	key  string
+	keys string // the file with its hash
 }
 
 // testGuards: each guard, through both pods, with their state in the same Redis.
 func testGuards(t *testing.T) {
 	g := &guard{space: newSpace(t), id: newIssuer(t)}
 	key, file := g.newAPIKey(t, "ci", "svc:ci")
-	g.key = key
+	g.key, g.keys = key, file
 	g.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: g.name, Name: "shop-keys"}, StringData: map[string]string{"keys.yaml": file}})
 	g.apply(guards, "JWKS", g.id.jwks())
 	g.deploy("orders", 2)
@@ -81,6 +83,7 @@ func testGuards(t *testing.T) {
 	t.Run("plans", g.testPlans)
 	t.Run("tokensOfAModel", g.testModel)
 	t.Run("apiKeys", g.testAPIKeys)
+	t.Run("keyRotation", g.testKeyRotation)
 	t.Run("stuffing", g.testStuffing)
 	t.Run("resets", g.testResets)
 	t.Run("passwords", g.testPasswords)
@@ -194,6 +197,33 @@ func (g *guard) testAPIKeys(t *testing.T) {
 	}
 	get(t, g.urls[1]+"/x", "X-API-Key: "+damaged).wantStatus(t, http.StatusUnauthorized)
 	get(t, g.urls[1]+"/x").wantStatus(t, http.StatusUnauthorized)
+}
+
+// testKeyRotation: a new key of the Secret is accepted soon after the pods' volumes are refreshed, and a revoked one is refused.
+func (g *guard) testKeyRotation(t *testing.T) {
+	in := g.in(t)
+	key, file := g.newAPIKey(t, "ci-2", "svc:ci")
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: g.name, Name: "shop-keys"}, StringData: map[string]string{"keys.yaml": g.keys + file}}
+	if err := g.c.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for _, p := range g.pods("orders") {
+		in.refreshVolumes(&p)
+	}
+	for _, url := range g.urls {
+		eventuallyStatus(t, http.StatusOK, url+"/x", "X-API-Key: "+key)
+	}
+	measured(t, "a new API key in a Secret, with the pods annotated: accepted by both pods after %.1f s", time.Since(began).Seconds())
+	in.apply(`{apiVersion: postern.dev/v1alpha1, kind: TokenRevocation, metadata: {name: leaked}, spec: {issuer: "urn:postern:api-keys", tokenID: ci}}`)
+	began = time.Now()
+	for _, url := range g.urls {
+		if got := eventuallyStatus(t, http.StatusUnauthorized, url+"/x", "X-API-Key: "+g.key); !problemIs(got, "token-revoked") {
+			t.Errorf("the revoked key got %s", got.body)
+		}
+		get(t, url+"/x", "X-API-Key: "+key).wantStatus(t, http.StatusOK)
+	}
+	measured(t, "a TokenRevocation of an API key: refused by both pods after %.1f s", time.Since(began).Seconds())
 }
 
 // testStuffing: guesses at one account from both pods are stopped after five, the response to a right guess looks like the others, and
