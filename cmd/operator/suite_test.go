@@ -33,7 +33,7 @@ import (
 
 const (
 	operatorNamespace = "postern-system"
-	waitLimit         = 60 * time.Second
+	waitLimit         = 3 * time.Minute
 )
 
 // cluster is a real API server with the operator's CRDs, roles and Secrets, as the chart installs them.
