@@ -72,13 +72,7 @@ func Conditions(in *compiled.Conditions) []Problem {
 }
 
 func (c *checker) conditions(field string, in *compiled.Conditions) {
-	for i := range in.Claims {
-		at, claim := at(field+".claims", i), &in.Claims[i]
-		c.add(at+".claim", Claim(claim.Claim))
-		c.requiresSome(at, &claim.ClaimMembers, "any: [admin]")
-		c.notEmpty(at+".all", claim.All)
-		c.notEmpty(at+".any", claim.Any)
-	}
+	c.claimConditions(field+".claims", in.Claims)
 	if in.Scopes != nil {
 		c.requiresSome(field+".scopes", in.Scopes, "all: [orders:write]")
 		c.scopes(field+".scopes", in.Scopes)
@@ -91,6 +85,16 @@ func (c *checker) conditions(field string, in *compiled.Conditions) {
 	}
 	for i := range in.Headers {
 		c.headerCondition(at(field+".headers", i), &in.Headers[i])
+	}
+}
+
+func (c *checker) claimConditions(field string, claims []compiled.ClaimCondition) {
+	for i := range claims {
+		at, claim := at(field, i), &claims[i]
+		c.add(at+".claim", Claim(claim.Claim))
+		c.requiresSome(at, &claim.ClaimMembers, "any: [admin]")
+		c.notEmpty(at+".all", claim.All)
+		c.notEmpty(at+".any", claim.Any)
 	}
 }
 

@@ -2,7 +2,6 @@ package check
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -71,22 +70,7 @@ func (c *checker) exempt(field string, e *compiled.LimitExemption) {
 	if len(e.Claims) > maxExemptClaims {
 		c.addf(field+".claims", "%d claims are more than %d; write fewer", len(e.Claims), maxExemptClaims)
 	}
-	for i, claim := range e.Claims {
-		at := at(field+".claims", i)
-		c.add(at+".claim", Claim(claim.Claim))
-		if len(claim.Members.All) == 0 && len(claim.Members.Any) == 0 {
-			c.addf(at, "the claim may have any value; write all or any, for example {claim: roles, any: [batch]}")
-		}
-		for _, name := range []string{"all", "any"} {
-			members := claim.Members.All
-			if name == "any" {
-				members = claim.Members.Any
-			}
-			if i := slices.Index(members, ""); i >= 0 {
-				c.addf(fmt.Sprintf("%s.%s[%d]", at, name, i), "the entry is empty; write a member, for example batch, or leave the entry out")
-			}
-		}
-	}
+	c.claimConditions(field+".claims", e.Claims)
 }
 
 // IPv6PrefixLength refuses a length of networks that cannot count as one client: most providers assign a /48 or a longer prefix.

@@ -22,14 +22,8 @@ type ClaimLimit struct {
 // LimitExemption selects requests that a limit does not apply to: one match is enough.
 type LimitExemption struct {
 	// ClientAddresses are networks in CIDR notation.
-	ClientAddresses []string      `json:"clientAddresses,omitempty"`
-	Claims          []ExemptClaim `json:"claims,omitempty"`
-}
-
-// ExemptClaim is a claim with the members that exempt an identity.
-type ExemptClaim struct {
-	Claim   string       `json:"claim"`
-	Members ClaimMembers `json:"members"`
+	ClientAddresses []string         `json:"clientAddresses,omitempty"`
+	Claims          []ClaimCondition `json:"claims,omitempty"`
 }
 
 // LimitCost is how much of a limit a request uses: exactly one field is set.

@@ -49,19 +49,7 @@ type LimitExemption struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
-	Claims []ExemptClaim `json:"claims,omitempty"`
-}
-
-// ExemptClaim is a claim of exempt callers. Its members are the elements of an array, or the words of a string. They are compared exactly.
-//
-// +kubebuilder:validation:XValidation:rule="has(self.all) || has(self.any)",message="the claim may have any value: write all or any, such as {claim: roles, any: [batch]}"
-type ExemptClaim struct {
-	// Claim is the name of a claim, or a path with dots to a nested one: realm_access.roles.
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
-	Claim string `json:"claim"`
-
-	ClaimMembers `json:",inline"`
+	Claims []ClaimCondition `json:"claims,omitempty"`
 }
 
 // LimitCost is how much of the limit a request uses: a number, or what the app's response says, such as the tokens that a model used.

@@ -27,7 +27,7 @@ func (c *compiler) limitOptions(field string, in *v1alpha1.RateLimit, l *compile
 	if e := in.Exempt; e != nil {
 		l.Exempt = &compiled.LimitExemption{ClientAddresses: e.ClientAddresses}
 		for _, claim := range e.Claims {
-			l.Exempt.Claims = append(l.Exempt.Claims, compiled.ExemptClaim{Claim: claim.Claim, Members: compiled.ClaimMembers{All: claim.All, Any: claim.Any}})
+			l.Exempt.Claims = append(l.Exempt.Claims, compiled.ClaimCondition{Claim: claim.Claim, ClaimMembers: compiled.ClaimMembers{All: claim.All, Any: claim.Any}})
 		}
 	}
 	if in.Cost != nil {

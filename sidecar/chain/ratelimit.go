@@ -57,7 +57,7 @@ func (b *builder) exemption(in *compiled.LimitExemption, i int) ratelimit.Exempt
 		e.ClientAddresses = append(e.ClientAddresses, network)
 	}
 	for _, c := range in.Claims {
-		e.Claims = append(e.Claims, ratelimit.ExemptClaim{Claim: c.Claim, Members: identity.Members{All: c.Members.All, Any: c.Members.Any}})
+		e.Claims = append(e.Claims, ratelimit.ExemptClaim{Claim: c.Claim, Members: identity.Members{All: c.All, Any: c.Any}})
 	}
 	return e
 }
