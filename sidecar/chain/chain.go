@@ -121,7 +121,7 @@ type parts struct {
 	apiKeys func(*compiled.APIKeys) (apikey.Keys, error)
 	users   func(*compiled.APIKeys) (apikey.Users, error)
 	// breached is nil if the document is only checked.
-	breached     func(*compiled.BreachedPasswords) passwordpolicy.Source
+	breached     func(*compiled.BreachedPasswords) (passwordpolicy.Source, error)
 	store, local ratelimit.Store
 	// logins counts attempts to log in, and localLogins replaces it while it is unavailable.
 	logins, localLogins loginprotection.Store
