@@ -57,3 +57,26 @@ func VolumeFile(f *compiled.VolumeFile) error {
 	}
 	return nil
 }
+
+// loginPassword checks where a login has its password. needed says that passwords are looked up.
+func (c *checker) loginPassword(route string, r *compiled.LoginRoute, needed bool) {
+	field := route + ".password"
+	switch {
+	case r.Password == nil:
+		if needed && r.Kind == "Login" {
+			c.addf(field, "breachedPasswords needs the place of the password; write for example {json: password}")
+		}
+	case r.Kind != "Login":
+		c.addf(field, "a request for a new password has none; leave password out")
+	default:
+		c.requestField(field, *r.Password)
+		inBody := func(f *compiled.RequestField) bool { return f.JSON != "" || f.Form != "" }
+		p, a := r.Password, &r.Account
+		if inBody(p) && inBody(a) && ((p.JSON == "") != (a.JSON == "") || (p.Form == "") != (a.Form == "")) {
+			c.addf(field, "the password is not in the same kinds of bodies as the account, so requests would be refused; write json and form as in account")
+		}
+		if *p == *a && !p.Basic {
+			c.addf(field, "the password is at the account's place; write the name of another field, for example {json: password}")
+		}
+	}
+}

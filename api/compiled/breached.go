@@ -55,6 +55,9 @@ func (p *Policy) Claims() []string {
 	if p.PasswordPolicy != nil {
 		lists = append(lists, p.PasswordPolicy.Breached)
 	}
+	if p.LoginProtection != nil {
+		lists = append(lists, p.LoginProtection.Breached)
+	}
 	var names []string
 	for _, b := range lists {
 		if b != nil && b.File != nil && !slices.Contains(names, b.File.Claim) {

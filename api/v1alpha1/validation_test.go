@@ -261,6 +261,11 @@ var validations = map[string]validation{
 	"idle beyond the default":               {spec: strings.Replace(tokens(``), "{selector", "{sessions: {idleTimeout: 721h}, selector", 1), wantErr: "idleTimeout is longer than absoluteTimeout"},
 	"rules for passwords":                   {spec: `{selector: {}, passwordPolicy: {rules: {minLength: 15, maxLength: 128, blocklist: Common, contextWords: [shop], minScore: 3}, routes: [{match: [{methods: [POST], paths: [/register]}], password: {json: password}, confirmation: {json: password2}, account: {json: email}}]}}`},
 	"passwords of at most 63":               {spec: `{selector: {}, passwordPolicy: {rules: {maxLength: 63}}}`, wantErr: "greater than or equal to 64"},
+	"a list for logins":                     {spec: breachedLogin(`account: {json: email}, password: {json: password}`, ``)},
+	"a list for a reset as well":            {spec: breachedLogin(`account: {json: email}, password: {json: password}}, {name: b, kind: PasswordReset, match: [{paths: [/reset]}], account: {json: email}`, ``)},
+	"a list, and no place of the password":  {spec: breachedLogin(`account: {json: email}`, ``), wantErr: "needs the place of the password"},
+	"a password for a reset":                {spec: breachedLogin(`kind: PasswordReset, account: {json: email}, password: {json: password}`, ``), wantErr: "remove password"},
+	"a list that refuses logins":            {spec: breachedLogin(`account: {json: email}, password: {json: password}`, `, onFailure: Deny`), wantErr: "no login is refused"},
 	"a list at a URL":                       {spec: breachedAt(`url: "https://p.example.com/range", caBundle: x`)},
 	"a list in a file":                      {spec: breachedAt(`file: {claimName: breached, path: lists/pwned.txt}`)},
 	"a list nowhere":                        {spec: breachedAt(`minCount: 2`), wantErr: "exactly one of url and file"},
@@ -423,6 +428,10 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 
 func breachedAt(list string) string {
 	return `{selector: {}, passwordPolicy: {rules: {breachedPasswords: {` + list + `}}}}`
+}
+
+func breachedLogin(route, list string) string {
+	return `{selector: {}, loginProtection: {routes: [{name: a, match: [{paths: [/login]}], ` + route + `}], breachedPasswords: {url: "https://p.example.com/range"` + list + `}}}`
 }
 
 // keysRef is the key file of a section of API keys.

@@ -27,7 +27,7 @@ func (b *builder) newPasswordPolicy() *passwordpolicy.Policy {
 		},
 		Shadow: in.Mode == compiled.Shadow, PolicyShadow: b.policy.Mode == compiled.Shadow, Events: b.events,
 	}
-	if l := in.Breached; l != nil && b.breached != nil {
+	if l := in.Breached; l != nil {
 		source, err := b.breached(l)
 		b.fail(err, "passwordPolicy.breached")
 		c.Breached = &passwordpolicy.BreachedList{Source: source, MinCount: l.MinCount, Allow: l.OnFailure == compiled.Allow}
