@@ -44,6 +44,8 @@ func (c *checker) loginProtection(p *compiled.LoginProtection) {
 	if ch := p.Challenge; ch != nil {
 		c.add(field+".challenge.header", FieldName(ch.Header))
 		c.add(field+".challenge.url", challengeURL(ch.URL, ch.InsecureHTTP))
+		_, err := Certificates([]byte(ch.CABundle))
+		c.add(field+".challenge.caBundle", err)
 	}
 	if b := p.Breached; b != nil {
 		c.breached(field+".breachedPasswords", b)

@@ -28,6 +28,7 @@ type LoginProtection struct {
 type Challenge struct {
 	Header        string      `json:"header"`
 	URL           string      `json:"url"`
+	CABundle      string      `json:"caBundle,omitempty"`
 	Secret        *SecretRef  `json:"secret"`
 	Hostnames     []string    `json:"hostnames,omitempty"`
 	Action        string      `json:"action,omitempty"`

@@ -218,6 +218,10 @@ type Challenge struct {
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^/?#@ ]+([/?][^# ]*)?$')",message="url is not an https URL without user information and fragment: write https://challenges.cloudflare.com/turnstile/v0/siteverify"
 	URL string `json:"url"`
+	// CABundle contains the CA certificates, in PEM, that verify the service at url, in place of the system's.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	CABundle string `json:"caBundle,omitempty"`
 	// SecretRef is the site's secret at the service.
 	SecretRef SecretRef `json:"secretRef"`
 	// Hostnames are the sites whose challenges count. If it is unset, those of every site with this secret do.

@@ -24,7 +24,7 @@ func (c *compiler) loginProtection(in *v1alpha1.LoginProtection) *compiled.Login
 	}
 	if ch := in.Challenge; ch != nil {
 		out.Challenge = &compiled.Challenge{
-			Header: ch.Header, URL: ch.URL, Secret: c.secretRef(field+".challenge.secretRef", &ch.SecretRef), Hostnames: ch.Hostnames, Action: ch.Action,
+			Header: ch.Header, URL: ch.URL, CABundle: ch.CABundle, Secret: c.secretRef(field+".challenge.secretRef", &ch.SecretRef), Hostnames: ch.Hostnames, Action: ch.Action,
 			AfterFailures: int(*ch.AfterFailures), SendAddress: ch.SendAddress, Timeout: c.duration(field+".challenge.timeout", ch.Timeout),
 			InsecureHTTP: ch.InsecureHTTP, OnFailure: compiled.FailureMode(ch.OnFailure),
 		}

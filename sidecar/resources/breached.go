@@ -20,11 +20,20 @@ func (a *Acquirer) Breached(b *compiled.BreachedPasswords) (passwordpolicy.Sourc
 		}
 		return breached.NewFile(dir, f.Path, b.Timeout.Std()), nil
 	}
-	roots, err := check.Certificates([]byte(b.CABundle))
+	client, err := a.serviceClient(b.CABundle, b.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	return breached.URL{Base: b.URL, Client: client}, nil
+}
+
+// serviceClient returns a client of a service whose certificate is verified by the CAs of a bundle in PEM; empty for those of the system.
+func (a *Acquirer) serviceClient(caBundle string, timeout compiled.Duration) (*service.Client, error) {
+	roots, err := check.Certificates([]byte(caBundle))
 	if err != nil {
 		return nil, fmt.Errorf("reading caBundle: %w", err)
 	}
-	client := service.NewClient(service.Config{Timeout: b.Timeout.Std(), Roots: roots})
+	client := service.NewClient(service.Config{Timeout: timeout.Std(), Roots: roots})
 	a.onClose(client.Close)
-	return breached.URL{Base: b.URL, Client: client}, nil
+	return client, nil
 }
