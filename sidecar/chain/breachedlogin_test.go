@@ -67,7 +67,13 @@ func (l *logins) counts() string {
 func (l *logins) told() string {
 	l.app.mu.Lock()
 	defer l.app.mu.Unlock()
-	return strings.Join(l.app.seen[len(l.app.seen)-1].Values("Postern-Password-Breached"), ",")
+	var told []string
+	for name, values := range l.app.seen[len(l.app.seen)-1] {
+		if strings.EqualFold(strings.ReplaceAll(name, "_", "-"), "Postern-Password-Breached") { // as WSGI, CGI and PHP read names
+			told = append(told, values...)
+		}
+	}
+	return strings.Join(told, ",")
 }
 
 // TestBreachedAtLogin: the app is told of a password in the list, also if it is wrong, and of no other. The client is told nothing, and
@@ -87,17 +93,19 @@ func TestBreachedAtLogin(t *testing.T) {
 		wantTold   string
 		wantCounts string
 	}{
-		"the right password, in the list": {password: "right", wantStatus: 200, wantTold: "true", wantCounts: "logins 1, listed 1"},
-		"a wrong one, in the list":        {password: "guess", wantStatus: 401, wantTold: "true", wantCounts: "logins 0, listed 1"},
-		"a wrong one, not in the list":    {password: "other", wantStatus: 401, wantCounts: "logins 0, unlisted 1"},
-		"no password":                     {password: "", wantStatus: 401, wantCounts: "logins 0"},
-		"too seldom in the list":          {change: func(p *compiled.LoginProtection) { p.Breached.MinCount = 2 }, password: "right", wantStatus: 200, wantCounts: "logins 0, unlisted 1"},
-		"a missing list":                  {change: func(p *compiled.LoginProtection) { p.Breached.File.Path = "next.txt" }, password: "right", wantStatus: 200, wantCounts: "logins 0, unavailable 1"},
-		"the section in shadow":           {change: func(p *compiled.LoginProtection) { p.Mode = compiled.Shadow }, password: "right", wantStatus: 200, wantCounts: "logins 1, listed 1"},
-		"the policy in shadow":            {mode: compiled.Shadow, password: "right", wantStatus: 200, wantCounts: "logins 1, listed 1"},
-		"the client's own, in shadow":     {mode: compiled.Shadow, password: "right", header: "Postern-Password-Breached: true", wantStatus: 200, wantCounts: "logins 1, listed 1"},
-		"the client's own field":          {password: "other", header: "Postern-Password-Breached: true", wantStatus: 401, wantCounts: "logins 0, unlisted 1"},
-		"the client's own field, listed":  {password: "right", header: "postern-password-breached: false", wantStatus: 200, wantTold: "true", wantCounts: "logins 1, listed 1"},
+		"the right password, in the list":    {password: "right", wantStatus: 200, wantTold: "true", wantCounts: "logins 1, listed 1"},
+		"a wrong one, in the list":           {password: "guess", wantStatus: 401, wantTold: "true", wantCounts: "logins 0, listed 1"},
+		"a wrong one, not in the list":       {password: "other", wantStatus: 401, wantCounts: "logins 0, unlisted 1"},
+		"no password":                        {password: "", wantStatus: 401, wantCounts: "logins 0"},
+		"too seldom in the list":             {change: func(p *compiled.LoginProtection) { p.Breached.MinCount = 2 }, password: "right", wantStatus: 200, wantCounts: "logins 0, unlisted 1"},
+		"a missing list":                     {change: func(p *compiled.LoginProtection) { p.Breached.File.Path = "next.txt" }, password: "right", wantStatus: 200, wantCounts: "logins 0, unavailable 1"},
+		"the section in shadow":              {change: func(p *compiled.LoginProtection) { p.Mode = compiled.Shadow }, password: "right", wantStatus: 200, wantCounts: "logins 1, listed 1"},
+		"the policy in shadow":               {mode: compiled.Shadow, password: "right", wantStatus: 200, wantCounts: "logins 1, listed 1"},
+		"the client's own, in shadow":        {mode: compiled.Shadow, password: "right", header: "Postern-Password-Breached: true", wantStatus: 200, wantCounts: "logins 1, listed 1"},
+		"the client's own, with underscores": {password: "other", header: "Postern_Password_Breached: true", wantStatus: 401, wantCounts: "logins 0, unlisted 1"},
+		"the field named in Connection":      {password: "right", header: "Connection: Postern-Password-Breached", wantStatus: 200, wantTold: "true", wantCounts: "logins 1, listed 1"},
+		"the client's own field":             {password: "other", header: "Postern-Password-Breached: true", wantStatus: 401, wantCounts: "logins 0, unlisted 1"},
+		"the client's own field, listed":     {password: "right", header: "postern-password-breached: false", wantStatus: 200, wantTold: "true", wantCounts: "logins 1, listed 1"},
 		"Basic authentication": {change: basic, header: "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("ada:guess")), body: `{"email":"ada","password":"other"}`,
 			wantStatus: 401, wantTold: "true", wantCounts: "logins 0, listed 1"},
 		"a header": {change: func(p *compiled.LoginProtection) { p.Routes[0].Password = &compiled.RequestField{Header: "X-Password"} }, password: "other",

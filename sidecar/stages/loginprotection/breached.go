@@ -90,11 +90,8 @@ const (
 	lookupUnavailable = "unavailable"
 )
 
-// startBreached creates the series, so that increase() counts the first event of each.
+// startBreached creates the series of the routes, so that increase() counts the first event of each.
 func (m *Metrics) startBreached(routes []Route) {
-	for _, result := range []string{lookupListed, lookupUnlisted, lookupUnavailable} {
-		m.lookups.WithLabelValues(result)
-	}
 	for i := range routes {
 		if routes[i].Kind == Login {
 			m.breached.WithLabelValues(routes[i].Name)
@@ -103,9 +100,15 @@ func (m *Metrics) startBreached(routes []Route) {
 }
 
 func newBreachedMetrics() (breached, lookups *prometheus.CounterVec) {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "postern_login_breached_passwords_total", Help: "Successful logins with a password that is known from data breaches."}, []string{"route"}),
-		prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "postern_login_password_lookups_total",
-			Help: "Passwords of attempts that were looked up in the list of breached passwords by result: listed, unlisted, unavailable."}, []string{"result"})
+	breached = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "postern_login_breached_passwords_total", Help: "Successful logins with a password that is known from data breaches.",
+	}, []string{"route"})
+	lookups = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "postern_login_password_lookups_total",
+		Help: "Passwords of attempts that were looked up in the list of breached passwords by result: listed, unlisted, unavailable.",
+	}, []string{"result"})
+	for _, result := range []string{lookupListed, lookupUnlisted, lookupUnavailable} {
+		lookups.WithLabelValues(result)
+	}
+	return breached, lookups
 }
