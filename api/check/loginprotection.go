@@ -31,6 +31,7 @@ func (c *checker) loginProtection(p *compiled.LoginProtection) {
 		names[r.Name] = true
 		c.matches(at, r.Match)
 		c.requestField(at+".account", r.Account)
+		c.loginPassword(at, r, p.Breached != nil)
 		if h := r.FailureHeader; h != nil {
 			c.add(at+".failure.header.name", FieldName(h.Name))
 		}
@@ -43,6 +44,14 @@ func (c *checker) loginProtection(p *compiled.LoginProtection) {
 	if ch := p.Challenge; ch != nil {
 		c.add(field+".challenge.header", FieldName(ch.Header))
 		c.add(field+".challenge.url", challengeURL(ch.URL, ch.InsecureHTTP))
+		_, err := Certificates([]byte(ch.CABundle))
+		c.add(field+".challenge.caBundle", err)
+	}
+	if b := p.Breached; b != nil {
+		c.breached(field+".breachedPasswords", b)
+		if b.OnFailure == compiled.Deny {
+			c.addf(field+".breachedPasswords.onFailure", "no login is refused because of this list; leave onFailure out")
+		}
 	}
 	if p.KnownDevices != nil {
 		c.loginLimit(field+".knownDevices", *p.KnownDevices, maxAccountFailures)

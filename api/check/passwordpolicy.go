@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/posterndev/postern/api/compiled"
 )
@@ -62,23 +61,6 @@ func (c *checker) passwordPolicy(p *compiled.PasswordPolicy) {
 	for i := range p.Routes {
 		c.passwordRoute(at("spec.passwordPolicy.routes", i), &p.Routes[i])
 	}
-}
-
-// maxBreachedTimeout bounds how long a request waits for the list.
-const maxBreachedTimeout = 10 * time.Second
-
-func (c *checker) breached(field string, b *compiled.BreachedPasswords) {
-	c.add(field+".url", KeysURI(b.URL, b.InsecureHTTP))
-	if strings.Contains(b.URL, "?") {
-		c.addf(field+".url", "it must not contain a query, because the digits of the hash are added to the path; write for example https://api.pwnedpasswords.com/range")
-	}
-	if d := b.Timeout.Std(); d < 10*time.Millisecond || d > maxBreachedTimeout {
-		c.addf(field+".timeout", "%s is not between 10ms and %s; write a duration in that range, for example 2s", d, maxBreachedTimeout)
-	}
-	if b.MinCount < 1 {
-		c.addf(field+".minCount", "%d is less than 1; write 1 or more, or leave out breachedPasswords", b.MinCount)
-	}
-	c.onFailure(field+".onFailure", b.OnFailure)
 }
 
 func (c *checker) passwordRoute(field string, r *compiled.PasswordRoute) {

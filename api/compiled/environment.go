@@ -20,6 +20,8 @@ const (
 	EnvDocumentDir = "POSTERN_DOCUMENT_DIR"
 	// EnvSecretsDir is the folder where Secrets are mounted, each in a folder of its own.
 	EnvSecretsDir = "POSTERN_SECRETS_DIR"
+	// EnvVolumesDir is the folder where PersistentVolumeClaims are mounted, each in a folder of its own. It is not set if there are none.
+	EnvVolumesDir = "POSTERN_VOLUMES_DIR"
 	// EnvOperatorURL, EnvOperatorCA (PEM) and EnvOperatorTokenFile configure the long poll.
 	EnvOperatorURL       = "POSTERN_OPERATOR_URL"
 	EnvOperatorCA        = "POSTERN_OPERATOR_CA"
@@ -58,10 +60,11 @@ const (
 // OwnPorts returns all ports of the sidecar.
 func OwnPorts() []uint16 { return []uint16{InboundPort, AdminPort, LoopbackPort} }
 
-// Paths in the sidecar's container where the webhook mounts the document, Secrets and tokens.
+// Paths in the sidecar's container where the webhook mounts the document, Secrets, volumes and tokens.
 const (
 	DocumentDir       = "/var/run/postern/document"
 	SecretsDir        = "/var/run/postern/secrets"
+	VolumesDir        = "/var/run/postern/volumes"
 	OperatorTokenFile = "/var/run/postern/token/operator"
 	VaultTokenFile    = "/var/run/postern/token/vault"
 	KeysTokenDir      = "/var/run/postern/token"

@@ -16,6 +16,8 @@ type LoginProtection struct {
 	RememberDevice Duration    `json:"rememberDevice,omitempty"`
 	// Challenge is nil if no challenge is asked for.
 	Challenge *Challenge `json:"challenge,omitempty"`
+	// Breached is nil if no list is asked. Its OnFailure is Allow.
+	Breached *BreachedPasswords `json:"breached,omitempty"`
 	// Response is Same or TooManyRequests.
 	Response  string      `json:"response"`
 	OnFailure FailureMode `json:"onFailure"`
@@ -26,6 +28,7 @@ type LoginProtection struct {
 type Challenge struct {
 	Header        string      `json:"header"`
 	URL           string      `json:"url"`
+	CABundle      string      `json:"caBundle,omitempty"`
 	Secret        *SecretRef  `json:"secret"`
 	Hostnames     []string    `json:"hostnames,omitempty"`
 	Action        string      `json:"action,omitempty"`
@@ -52,6 +55,8 @@ type LoginRoute struct {
 	Kind    string       `json:"kind"`
 	Match   []Match      `json:"match"`
 	Account RequestField `json:"account"`
+	// Password is nil if it is not needed.
+	Password *RequestField `json:"password,omitempty"`
 	// FailureStatuses and FailureHeader are the signs of a wrong password.
 	FailureStatuses []int          `json:"failureStatuses,omitempty"`
 	FailureHeader   *FailureHeader `json:"failureHeader,omitempty"`
@@ -99,6 +104,11 @@ func (p *LoginProtection) validate() error {
 			return errors.New("challenge: header, url, secret and timeout are required")
 		}
 		if err := oneOf("challenge.onFailure", c.OnFailure, Deny, Allow); err != nil {
+			return err
+		}
+	}
+	if p.Breached != nil {
+		if err := p.Breached.validate(); err != nil {
 			return err
 		}
 	}

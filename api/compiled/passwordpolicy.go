@@ -21,15 +21,6 @@ type PasswordPolicy struct {
 	Routes []PasswordRoute `json:"routes,omitempty"`
 }
 
-// BreachedPasswords is a server that knows passwords from data breaches.
-type BreachedPasswords struct {
-	URL          string      `json:"url"`
-	InsecureHTTP bool        `json:"insecureHTTP,omitempty"`
-	Timeout      Duration    `json:"timeout"`
-	MinCount     int         `json:"minCount"`
-	OnFailure    FailureMode `json:"onFailure"`
-}
-
 // PasswordRoute is a route on which new passwords are judged.
 type PasswordRoute struct {
 	Match        []Match        `json:"match"`
@@ -51,11 +42,8 @@ func (p *PasswordPolicy) validate() error {
 		return errors.New("minLength and maxLength are required, and maxLength is not less than minLength")
 	}
 	errs := []error{oneOf("mode", p.Mode, Enforce, Shadow)}
-	if b := p.Breached; b != nil {
-		if b.URL == "" || b.Timeout <= 0 || b.MinCount <= 0 {
-			errs = append(errs, errors.New("breached: url, timeout and minCount are required"))
-		}
-		errs = append(errs, oneOf("breached.onFailure", b.OnFailure, Deny, Allow))
+	if p.Breached != nil {
+		errs = append(errs, p.Breached.validate())
 	}
 	for i, r := range p.Routes {
 		if len(r.Match) == 0 || r.Password == (PasswordField{}) {

@@ -2,6 +2,9 @@ package v1alpha1
 
 // LoginProtection stops the guessing of passwords on the routes on which the app checks them. Failures are counted per account, per
 // address and in all, exactly across all pods if the class has Redis. A lock grows with each further one, and always ends.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.breachedPasswords) || self.routes.all(r, has(r.password) || (has(r.kind) && r.kind == 'PasswordReset'))",message="breachedPasswords needs the place of the password on each route of kind Login: write password: {json: password}"
+// +kubebuilder:validation:XValidation:rule="!has(self.breachedPasswords) || !has(self.breachedPasswords.onFailure) || self.breachedPasswords.onFailure != 'Deny'",message="no login is refused because of breachedPasswords: remove its onFailure"
 type LoginProtection struct {
 	// Routes are those on which the app checks a password, or sends a new one.
 	// +listType=map
@@ -37,6 +40,12 @@ type LoginProtection struct {
 	// reCAPTCHA verifies.
 	// +optional
 	Challenge *Challenge `json:"challenge,omitempty"`
+
+	// BreachedPasswords tells the app that the password of an attempt is known from data breaches, with the request header
+	// Postern-Password-Breached: true, so that it can ask for another one. No login is refused because of it. If it is unset, no password is
+	// looked up.
+	// +optional
+	BreachedPasswords *BreachedPasswords `json:"breachedPasswords,omitempty"`
 
 	// Response is what a refused attempt gets: Same is the app's own latest response to a wrong password on this route, so that a client
 	// cannot tell a lock from a wrong password, and TooManyRequests is 429. The attempt does not reach the app in either case.
@@ -77,6 +86,7 @@ const (
 // LoginRoute is a route on which the app checks a password, or sends a new one.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.failure) || !has(self.kind) || self.kind != 'PasswordReset'",message="every request for a new password counts: remove failure"
+// +kubebuilder:validation:XValidation:rule="!has(self.password) || !has(self.kind) || self.kind != 'PasswordReset'",message="a request for a new password has none: remove password"
 type LoginRoute struct {
 	// Name of the route in logs and metrics.
 	// +kubebuilder:validation:MaxLength=63
@@ -92,6 +102,9 @@ type LoginRoute struct {
 	Match []RouteMatch `json:"match"`
 	// Account is where the request names the account.
 	Account RequestField `json:"account"`
+	// Password is where the request has the password, for breachedPasswords. basicAuth is the password of Basic authentication here.
+	// +optional
+	Password *RequestField `json:"password,omitempty"`
 	// Failure says how a wrong password is known.
 	// +optional
 	Failure *LoginFailure `json:"failure,omitempty"`
@@ -205,6 +218,10 @@ type Challenge struct {
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:XValidation:rule="self.matches('^https?://[^/?#@ ]+([/?][^# ]*)?$')",message="url is not an https URL without user information and fragment: write https://challenges.cloudflare.com/turnstile/v0/siteverify"
 	URL string `json:"url"`
+	// CABundle contains the CA certificates, in PEM, that verify the service at url, in place of the system's.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	CABundle string `json:"caBundle,omitempty"`
 	// SecretRef is the site's secret at the service.
 	SecretRef SecretRef `json:"secretRef"`
 	// Hostnames are the sites whose challenges count. If it is unset, those of every site with this secret do.

@@ -261,6 +261,21 @@ var validations = map[string]validation{
 	"idle beyond the default":               {spec: strings.Replace(tokens(``), "{selector", "{sessions: {idleTimeout: 721h}, selector", 1), wantErr: "idleTimeout is longer than absoluteTimeout"},
 	"rules for passwords":                   {spec: `{selector: {}, passwordPolicy: {rules: {minLength: 15, maxLength: 128, blocklist: Common, contextWords: [shop], minScore: 3}, routes: [{match: [{methods: [POST], paths: [/register]}], password: {json: password}, confirmation: {json: password2}, account: {json: email}}]}}`},
 	"passwords of at most 63":               {spec: `{selector: {}, passwordPolicy: {rules: {maxLength: 63}}}`, wantErr: "greater than or equal to 64"},
+	"a list for logins":                     {spec: breachedLogin(`account: {json: email}, password: {json: password}`, ``)},
+	"a list for a reset as well":            {spec: breachedLogin(`account: {json: email}, password: {json: password}}, {name: b, kind: PasswordReset, match: [{paths: [/reset]}], account: {json: email}`, ``)},
+	"a list, and no place of the password":  {spec: breachedLogin(`account: {json: email}`, ``), wantErr: "needs the place of the password"},
+	"a password for a reset":                {spec: breachedLogin(`kind: PasswordReset, account: {json: email}, password: {json: password}`, ``), wantErr: "remove password"},
+	"a list that refuses logins":            {spec: breachedLogin(`account: {json: email}, password: {json: password}`, `, onFailure: Deny`), wantErr: "no login is refused"},
+	"a list at a URL":                       {spec: breachedAt(`url: "https://p.example.com/range", caBundle: x`)},
+	"a list in a file":                      {spec: breachedAt(`file: {claimName: breached, path: lists/pwned.txt}`)},
+	"a list nowhere":                        {spec: breachedAt(`minCount: 2`), wantErr: "exactly one of url and file"},
+	"a list at two places":                  {spec: breachedAt(`url: "https://p.example.com/range", file: {claimName: breached, path: pwned.txt}`), wantErr: "exactly one of url and file"},
+	"a file with a CA":                      {spec: breachedAt(`file: {claimName: breached, path: pwned.txt}, caBundle: x`), wantErr: "apply to url only"},
+	"a file outside its volume":             {spec: breachedAt(`file: {claimName: breached, path: a/../../b}`), wantErr: "not a path inside the volume"},
+	"a file at an absolute path":            {spec: breachedAt(`file: {claimName: breached, path: /b}`), wantErr: "not a path inside the volume"},
+	"a file of no name":                     {spec: breachedAt(`file: {claimName: breached, path: .}`), wantErr: "not a path inside the volume"},
+	"a file at a path that is not clean":    {spec: breachedAt(`file: {claimName: breached, path: a//b}`), wantErr: "not a path inside the volume"},
+	"a file of no claim":                    {spec: breachedAt(`file: {claimName: a..b, path: c}`), wantErr: "not the name of a PersistentVolumeClaim"},
 	"a password nowhere":                    {spec: `{selector: {}, passwordPolicy: {routes: [{match: [{paths: [/a]}], password: {}}]}}`, wantErr: "write {json: user.password}"},
 	"argon2id by default":                   {spec: `{selector: {}, passwordPolicy: {hash: {argon2id: {memory: 64MiB}}}}`},
 	"a short overlap":                       {spec: tokens(`, rotation: {overlap: 30s}`), wantErr: "overlap is not between 1m"},
@@ -409,6 +424,14 @@ func TestUnknownFieldsAreRefused(t *testing.T) {
 	if err := c.Create(t.Context(), object); err == nil || !strings.Contains(err.Error(), `unknown field "spec.rateLimit"`) {
 		t.Errorf("error = %v", err)
 	}
+}
+
+func breachedAt(list string) string {
+	return `{selector: {}, passwordPolicy: {rules: {breachedPasswords: {` + list + `}}}}`
+}
+
+func breachedLogin(route, list string) string {
+	return `{selector: {}, loginProtection: {routes: [{name: a, match: [{paths: [/login]}], ` + route + `}], breachedPasswords: {url: "https://p.example.com/range"` + list + `}}}`
 }
 
 // keysRef is the key file of a section of API keys.

@@ -103,6 +103,9 @@ func (p *LoginProtection) setDefaults() {
 			r.Failure = &LoginFailure{Statuses: []int32{401, 403, 422}}
 		}
 	}
+	if p.BreachedPasswords != nil {
+		p.BreachedPasswords.setDefaults()
+	}
 	p.PerAccount.setDefaults(DefaultAccountFailures, DefaultAccountLock)
 	p.PerAddress.setDefaults(DefaultAddressFailures, DefaultAddressLock)
 	set(&p.Global.Failures, DefaultGlobalFailures)

@@ -32,6 +32,7 @@ type explainOptions struct {
 	address, bodyFile               string
 	token                           target
 	claims, provider, jwks, secrets string
+	volumes                         string
 	access                          access
 }
 
@@ -70,6 +71,7 @@ func (o *explainOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.provider, "provider", "", "provider of --claims and --jwks, if the policy has several")
 	f.StringVar(&o.jwks, "jwks", "", "file with the provider's JSON Web Key Set, in place of its jwks in the policy")
 	f.StringVar(&o.secrets, "secrets-dir", "secrets", "folder with Secrets, as <name>/<key>, for keys that a policy has there")
+	f.StringVar(&o.volumes, "volumes-dir", "volumes", "folder with the content of PersistentVolumeClaims, as <name>/<path>")
 	o.access.addFlags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("token", "token-file", "claims")
 	cmd.MarkFlagsMutuallyExclusive("filename", "pod")
@@ -84,7 +86,7 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	c := simulation.Config{Start: time.Now()}
+	c := simulation.Config{Start: time.Now(), VolumesDir: o.volumes}
 	if o.token.token == "" && o.token.tokenFile == "" {
 		c.Keys = simulation.NewKeys()
 	} else if c.SecretsDir = o.secrets; o.jwks != "" {

@@ -40,6 +40,7 @@ func newRunCommand() *cobra.Command {
 	f.StringVar(&o.server.Admin, "admin", "127.0.0.1:9090", "address of health and metrics; empty disables them")
 	f.StringVar(&o.server.Loopback, "loopback", "127.0.0.1:15992", "address of the app's API for tokens and passwords; empty disables it")
 	f.StringVar(&o.server.SecretsDir, "secrets-dir", "secrets", "folder with Secrets, as <name>/<key>")
+	f.StringVar(&o.server.VolumesDir, "volumes-dir", "volumes", "folder with the content of PersistentVolumeClaims, as <name>/<path>")
 	f.StringVar(&o.logFormat, "log-format", formatAuto, "text, json or auto; auto is text on a terminal and json otherwise")
 	_ = cmd.MarkFlagRequired("upstream")
 	return cmd

@@ -136,6 +136,8 @@ var others = map[string]string{
 	"SidecarClass.spec.vault.auth.kubernetes.mount":                        "other",
 	"SidecarClass.spec.vault.auth.kubernetes.audience":                     "other",
 	"SidecarClass.spec.vault.auth.appRole.mount":                           "other",
+	"SecurityPolicy.spec.loginProtection.breachedPasswords.timeout":        "3s",
+	"SecurityPolicy.spec.loginProtection.breachedPasswords.minCount":       "2",
 	"SecurityPolicy.spec.passwordPolicy.rules.breachedPasswords.timeout":   "3s",
 	"SecurityPolicy.spec.passwordPolicy.rules.breachedPasswords.minCount":  "2",
 	"SecurityPolicy.spec.passwordPolicy.rules.breachedPasswords.onFailure": "Deny",
@@ -177,6 +179,10 @@ func document(t *testing.T, field, value string) []byte {
 	set(t, tree, "SecurityPolicy.spec.passwordPolicy.hash.algorithm", map[bool]string{true: "Bcrypt"}[strings.Contains(field, ".bcrypt.")])
 	if strings.Contains(field, ".appRole.") {
 		set(t, tree, "SidecarClass.spec.vault.auth", "{appRole: {roleID: r}}")
+	}
+	if login := "SecurityPolicy.spec.loginProtection."; strings.HasPrefix(field, login+"breachedPasswords.") {
+		set(t, tree, login+"routes[].password", "{json: password}")
+		set(t, tree, login+"breachedPasswords.url", "https://p.example.com/range")
 	}
 	set(t, tree, field, value)
 	b, err := json.Marshal(tree)

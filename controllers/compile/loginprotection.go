@@ -24,11 +24,12 @@ func (c *compiler) loginProtection(in *v1alpha1.LoginProtection) *compiled.Login
 	}
 	if ch := in.Challenge; ch != nil {
 		out.Challenge = &compiled.Challenge{
-			Header: ch.Header, URL: ch.URL, Secret: c.secretRef(field+".challenge.secretRef", &ch.SecretRef), Hostnames: ch.Hostnames, Action: ch.Action,
+			Header: ch.Header, URL: ch.URL, CABundle: ch.CABundle, Secret: c.secretRef(field+".challenge.secretRef", &ch.SecretRef), Hostnames: ch.Hostnames, Action: ch.Action,
 			AfterFailures: int(*ch.AfterFailures), SendAddress: ch.SendAddress, Timeout: c.duration(field+".challenge.timeout", ch.Timeout),
 			InsecureHTTP: ch.InsecureHTTP, OnFailure: compiled.FailureMode(ch.OnFailure),
 		}
 	}
+	out.Breached = c.breached(field+".breachedPasswords", in.BreachedPasswords)
 	for i := range in.Routes {
 		out.Routes = append(out.Routes, loginRoute(&in.Routes[i]))
 	}
@@ -37,6 +38,10 @@ func (c *compiler) loginProtection(in *v1alpha1.LoginProtection) *compiled.Login
 
 func loginRoute(in *v1alpha1.LoginRoute) compiled.LoginRoute {
 	r := compiled.LoginRoute{Name: in.Name, Kind: string(in.Kind), Match: matches(in.Match), Account: requestField(in.Account)}
+	if in.Password != nil {
+		r.Password = new(compiled.RequestField)
+		*r.Password = requestField(*in.Password)
+	}
 	if f := in.Failure; f != nil {
 		for _, s := range f.Statuses {
 			r.FailureStatuses = append(r.FailureStatuses, int(s))

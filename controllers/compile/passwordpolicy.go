@@ -25,12 +25,7 @@ func (c *compiler) passwordPolicy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.Pa
 			p.ContextWords = append(p.ContextWords, name)
 		}
 	}
-	if b := r.BreachedPasswords; b != nil {
-		p.Breached = &compiled.BreachedPasswords{
-			URL: b.URL, InsecureHTTP: b.InsecureHTTP, MinCount: int(b.MinCount), OnFailure: compiled.FailureMode(b.OnFailure),
-			Timeout: c.duration("spec.passwordPolicy.rules.breachedPasswords.timeout", b.Timeout),
-		}
-	}
+	p.Breached = c.breached("spec.passwordPolicy.rules.breachedPasswords", r.BreachedPasswords)
 	c.weakRules(r)
 	for i := range spec.Routes {
 		route := &spec.Routes[i]

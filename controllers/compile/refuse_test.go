@@ -212,6 +212,24 @@ func TestSiblings(t *testing.T) {
 		"an account in another kind of body":     {`passwordPolicy: {routes: [{match: [{paths: [/a]}], password: {json: p}, account: {json: a, form: a}}]}`, refusal{"spec.passwordPolicy.routes[0].account", "same kinds of bodies"}},
 		"a list by plain HTTP":                   {`passwordPolicy: {rules: {breachedPasswords: {url: "http://p.example.com/range"}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.url", "start with https://"}},
 		"a list with a query":                    {`passwordPolicy: {rules: {breachedPasswords: {url: "https://p.example.com/range?x=y"}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.url", "digits of the hash"}},
+		"a list, and no place of the password":   {breachedLogin(`account: {json: email}`, ``), refusal{"spec.loginProtection.routes[0].password", "for example {json: password}"}},
+		"a password for a reset":                 {breachedLogin(`kind: PasswordReset, account: {json: email}, password: {json: password}`, ``), refusal{"spec.loginProtection.routes[0].password", "leave password out"}},
+		"a password in another kind of body":     {breachedLogin(`account: {json: email, form: email}, password: {json: password}`, ``), refusal{"spec.loginProtection.routes[0].password", "same kinds of bodies"}},
+		"an account as the password":             {breachedLogin(`account: {json: email}, password: {json: email}`, ``), refusal{"spec.loginProtection.routes[0].password", "another field"}},
+		"a password at two places":               {breachedLogin(`account: {json: email}, password: {json: p, header: X-P}`, ``), refusal{"spec.loginProtection.routes[0].password", "json, form or both"}},
+		"a list that refuses logins":             {breachedLogin(`account: {json: email}, password: {json: password}`, `, onFailure: Deny`), refusal{"spec.loginProtection.breachedPasswords.onFailure", "leave onFailure out"}},
+		"a list of logins outside its volume":    {breachedLogin(`account: {json: email}, password: {json: password}`, `, file: {claimName: a, path: ../b}`), refusal{"spec.loginProtection.breachedPasswords", "exactly one"}},
+		"a list nowhere":                         {`passwordPolicy: {rules: {breachedPasswords: {}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords", "exactly one of url and file"}},
+		"a list at two places":                   {`passwordPolicy: {rules: {breachedPasswords: {url: "https://p.example.com/range", file: {claimName: a, path: b}}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords", "exactly one of url and file"}},
+		"a list outside its volume":              {`passwordPolicy: {rules: {breachedPasswords: {file: {claimName: a, path: ../b}}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.file", "lists/pwned.txt"}},
+		"a list at an absolute path":             {`passwordPolicy: {rules: {breachedPasswords: {file: {claimName: a, path: /b}}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.file", "lists/pwned.txt"}},
+		"a list at a path that is not clean":     {`passwordPolicy: {rules: {breachedPasswords: {file: {claimName: a, path: b//c}}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.file", "lists/pwned.txt"}},
+		"a list that is the volume":              {`passwordPolicy: {rules: {breachedPasswords: {file: {claimName: a, path: .}}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.file", "lists/pwned.txt"}},
+		"a list of no claim":                     {`passwordPolicy: {rules: {breachedPasswords: {file: {claimName: ../b, path: c}}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.file", "for example breached"}},
+		"a claim that no namespace has":          {`passwordPolicy: {rules: {breachedPasswords: {file: {claimName: a..b, path: c}}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.file", "for example breached"}},
+		"a file with a CA":                       {`passwordPolicy: {rules: {breachedPasswords: {file: {claimName: a, path: c}, caBundle: x}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords", "url only"}},
+		"a challenge whose CA is none":           {`loginProtection: {routes: [{name: a, match: [{paths: [/login]}], account: {json: email}}], challenge: {url: "https://c.example.com/", caBundle: x, secretRef: {secretKeyRef: {name: s, key: k}}}}`, refusal{"spec.loginProtection.challenge.caBundle", "BEGIN CERTIFICATE"}},
+		"a list whose CA is none":                {`passwordPolicy: {rules: {breachedPasswords: {url: "https://p.example.com/range", caBundle: x}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.caBundle", "BEGIN CERTIFICATE"}},
 		"a list that is waited for too long":     {`passwordPolicy: {rules: {breachedPasswords: {url: "https://p.example.com/range", timeout: 1m}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.timeout", "between 10ms and 10s"}},
 		"a list that never counts":               {`passwordPolicy: {rules: {breachedPasswords: {url: "https://p.example.com/range", minCount: -1}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.minCount", "1 or more"}},
 		"a list that fails somehow":              {`passwordPolicy: {rules: {breachedPasswords: {url: "https://p.example.com/range", onFailure: Ignore}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.onFailure", "Deny"}},
@@ -305,4 +323,9 @@ func TestPortsThatAreNone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// breachedLogin looks up the passwords of one route.
+func breachedLogin(route, list string) string {
+	return `loginProtection: {routes: [{name: a, match: [{paths: [/login]}], ` + route + `}], breachedPasswords: {url: "https://p.example.com/range"` + list + `}}`
 }

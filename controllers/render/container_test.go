@@ -153,6 +153,43 @@ func TestSecretsAreMounted(t *testing.T) {
 	}
 }
 
+// TestClaimsAreMounted: the sidecar, and no other container, has the claim, read-only, in the folder that its environment names.
+func TestClaimsAreMounted(t *testing.T) {
+	s := sidecar()
+	s.Policy = claimPolicy()
+	containers, err := s.InitContainers(Pod{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	volumes := map[string]*corev1.PersistentVolumeClaimVolumeSource{}
+	for _, v := range s.Volumes() {
+		if v.PersistentVolumeClaim != nil {
+			volumes[v.Name] = v.PersistentVolumeClaim
+		}
+	}
+	var mounts []string
+	for _, c := range containers {
+		for _, m := range c.VolumeMounts {
+			if claim, ok := volumes[m.Name]; ok {
+				mounts = append(mounts, c.Name+" "+claim.ClaimName+" "+m.MountPath)
+				if !m.ReadOnly || !claim.ReadOnly {
+					t.Errorf("%s can be written", m.MountPath)
+				}
+				if got := environmentOf(c)[compiled.EnvVolumesDir]; got != "/var/run/postern/volumes" {
+					t.Errorf("%s is %q", compiled.EnvVolumesDir, got)
+				}
+			}
+		}
+	}
+	if len(volumes) != 1 || !slices.Equal(mounts, []string{"postern breached.lists /var/run/postern/volumes/breached.lists"}) {
+		t.Errorf("%d volumes, mounted: %q", len(volumes), mounts)
+	}
+	s.Policy.PasswordPolicy.Breached = &compiled.BreachedPasswords{URL: "https://p.example.com/range"}
+	if c, err := s.container(Pod{}); err != nil || len(s.Volumes()) != 2 || len(c.VolumeMounts) != 2 || environmentOf(c)[compiled.EnvVolumesDir] != "" {
+		t.Errorf("a list at a URL needs a volume: %v", err)
+	}
+}
+
 // TestTokensForKeySets checks that a sidecar has a token for each audience, the cluster's CA, and their folder, if a key set asks for
 // the pod's token, and nothing of it otherwise.
 func TestTokensForKeySets(t *testing.T) {

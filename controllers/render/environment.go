@@ -39,6 +39,9 @@ func (s Sidecar) environment(pod Pod, resources corev1.ResourceRequirements) ([]
 	if s.vaultAudience() != "" {
 		env = append(env, corev1.EnvVar{Name: compiled.EnvVaultTokenFile, Value: compiled.VaultTokenFile})
 	}
+	if len(s.Policy.Claims()) > 0 {
+		env = append(env, corev1.EnvVar{Name: compiled.EnvVolumesDir, Value: compiled.VolumesDir})
+	}
 	if len(s.Policy.KeysAudiences()) > 0 {
 		env = append(env, corev1.EnvVar{Name: compiled.EnvKeysTokenDir, Value: compiled.KeysTokenDir})
 	}

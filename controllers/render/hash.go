@@ -22,6 +22,7 @@ type injection struct {
 	Interception   v1alpha1.Interception
 	PrivilegedPort uint16
 	Secrets        []string
+	Claims         []string `json:",omitempty"`
 	VaultAudience  string
 	KeysAudiences  []string `json:",omitempty"`
 	DocumentKey    string
@@ -42,6 +43,7 @@ func InjectionHash(s Sidecar) (string, error) {
 		Resources:    s.resources(),
 		Interception: s.Interception,
 		Secrets:      s.secrets(),
+		Claims:       s.Policy.Claims(),
 
 		VaultAudience: s.vaultAudience(),
 		KeysAudiences: s.Policy.KeysAudiences(),
@@ -51,6 +53,7 @@ func InjectionHash(s Sidecar) (string, error) {
 		OperatorIdentity: s.Settings.OperatorIdentity,
 	}
 	slices.Sort(in.Secrets)
+	slices.Sort(in.Claims)
 	if s.Interception == v1alpha1.InterceptTakeover {
 		in.PrivilegedPort = LowestPrivilegedPort(numbers(s.Policy.Ports))
 	}

@@ -28,6 +28,10 @@ func TestInjectionHash(t *testing.T) {
 		}, true},
 		"interception": {func(s *Sidecar) { s.Interception = v1alpha1.InterceptTakeover }, true},
 		"secrets":      {func(s *Sidecar) { s.Policy = secretPolicy() }, true},
+		"a claim":      {func(s *Sidecar) { s.Policy = claimPolicy() }, true},
+		"a list at a URL": {func(s *Sidecar) {
+			s.Policy.PasswordPolicy = &compiled.PasswordPolicy{Breached: &compiled.BreachedPasswords{URL: "https://p.example.com/range"}}
+		}, false},
 		"a token for Vault": {func(s *Sidecar) {
 			s.Policy.Vault = &compiled.Vault{Kubernetes: &compiled.VaultKubernetes{Role: "r", Audience: "vault"}}
 		}, true},

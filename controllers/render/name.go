@@ -38,6 +38,14 @@ func secretVolumeName(secret string) string {
 	return VolumePrefix + "hashed-" + digest(secret)
 }
 
+// claimVolumeName returns the name of the volume of a PersistentVolumeClaim: a DNS label, unlike the claim's name.
+func claimVolumeName(claim string) string {
+	if name := VolumePrefix + "claim-" + claim; len(name) <= maxLabel && !strings.Contains(claim, ".") {
+		return name
+	}
+	return VolumePrefix + "hashed-claim-" + digest(claim)
+}
+
 // digest is the first 160 bits of the SHA-256 of s, in hexadecimal.
 func digest(s string) string {
 	sum := sha256.Sum256([]byte(s))

@@ -35,20 +35,22 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestSecretVolumeName(t *testing.T) {
+// TestVolumeNames: no two Secrets and claims share the name of a volume.
+func TestVolumeNames(t *testing.T) {
 	seen := map[string]string{}
 	long := strings.Repeat("s", 253)
-	for _, secret := range []string{"keys", "a.b", "a-b", long, long[:252], "hashed-" + digest("a.b"), "0"} {
-		name := secretVolumeName(secret)
-		if errs := validation.IsDNS1123Label(name); len(errs) > 0 {
-			t.Errorf("%q: %v", name, errs)
+	for _, secret := range []string{"keys", "a.b", "a-b", long, long[:252], "hashed-" + digest("a.b"), "0", "hashed-claim-" + digest("a.b")} {
+		for kind, name := range map[string]string{"Secret": secretVolumeName(secret), "claim": claimVolumeName(secret)} {
+			if errs := validation.IsDNS1123Label(name); len(errs) > 0 {
+				t.Errorf("%s %q: %v", kind, name, errs)
+			}
+			if other, ok := seen[name]; ok {
+				t.Errorf("%s %q and %s share the volume %q", kind, secret, other, name)
+			}
+			if !strings.HasPrefix(name, VolumePrefix) {
+				t.Errorf("%q does not have the prefix", name)
+			}
+			seen[name] = kind + " " + secret
 		}
-		if other, ok := seen[name]; ok {
-			t.Errorf("%q and %q share the volume %q", secret, other, name)
-		}
-		if !strings.HasPrefix(name, VolumePrefix) {
-			t.Errorf("%q does not have the prefix", name)
-		}
-		seen[name] = secret
 	}
 }

@@ -38,6 +38,12 @@ func secretPolicy() *compiled.Policy {
 	}
 }
 
+// claimPolicy refers to a claim.
+func claimPolicy() *compiled.Policy {
+	return &compiled.Policy{Namespace: "shop", Name: "orders", PasswordPolicy: &compiled.PasswordPolicy{
+		Breached: &compiled.BreachedPasswords{File: &compiled.VolumeFile{Claim: "breached.lists", Path: "pwned.txt"}}}}
+}
+
 func environmentOf(c corev1.Container) map[string]string {
 	env := map[string]string{}
 	for _, e := range c.Env {

@@ -20,8 +20,8 @@ const tokenLifetime int64 = 3600
 // fileMode allows the sidecar's user to read files that the kubelet writes as root.
 const fileMode int32 = 0o444
 
-// Volumes returns what the sidecar mounts: the document and Secrets, without which a pod can start as well, and the tokens
-// for polling the operator and for logging in to Vault.
+// Volumes returns what the sidecar mounts: the document and Secrets, without which a pod can start as well, the tokens
+// for polling the operator and for logging in to Vault, and claims, for which a pod waits, because Kubernetes knows no optional ones.
 func (s Sidecar) Volumes() []corev1.Volume {
 	volumes := []corev1.Volume{
 		{Name: documentVolume, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
@@ -38,6 +38,10 @@ func (s Sidecar) Volumes() []corev1.Volume {
 		volumes = append(volumes, corev1.Volume{Name: secretVolumeName(secret), VolumeSource: corev1.VolumeSource{
 			Secret: &corev1.SecretVolumeSource{
 				SecretName: secret, DefaultMode: ptr.To(fileMode), Optional: ptr.To(true)}}})
+	}
+	for _, claim := range s.Policy.Claims() {
+		volumes = append(volumes, corev1.Volume{Name: claimVolumeName(claim), VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim, ReadOnly: true}}})
 	}
 	return volumes
 }
@@ -91,6 +95,10 @@ func (s Sidecar) volumeMounts() []corev1.VolumeMount {
 	for _, secret := range s.secrets() {
 		mounts = append(mounts, corev1.VolumeMount{
 			Name: secretVolumeName(secret), MountPath: path.Join(compiled.SecretsDir, secret), ReadOnly: true})
+	}
+	for _, claim := range s.Policy.Claims() {
+		mounts = append(mounts, corev1.VolumeMount{
+			Name: claimVolumeName(claim), MountPath: path.Join(compiled.VolumesDir, claim), ReadOnly: true})
 	}
 	return mounts
 }

@@ -116,12 +116,11 @@ func (s *Snapshot) events(p *compiled.Policy, c Config) (*event.Stream, error) {
 
 // parts are the inputs of the stages other than the document.
 type parts struct {
-	keys    func(*compiled.Provider) (authn.Keys, error)
-	hasher  func(*compiled.Passwords) (*password.Hasher, error)
-	apiKeys func(*compiled.APIKeys) (apikey.Keys, error)
-	users   func(*compiled.APIKeys) (apikey.Users, error)
-	// breached is nil if the document is only checked.
-	breached     func(*compiled.BreachedPasswords) passwordpolicy.Source
+	keys         func(*compiled.Provider) (authn.Keys, error)
+	hasher       func(*compiled.Passwords) (*password.Hasher, error)
+	apiKeys      func(*compiled.APIKeys) (apikey.Keys, error)
+	users        func(*compiled.APIKeys) (apikey.Users, error)
+	breached     func(*compiled.BreachedPasswords) (passwordpolicy.Source, error)
 	store, local ratelimit.Store
 	// logins counts attempts to log in, and localLogins replaces it while it is unavailable.
 	logins, localLogins loginprotection.Store

@@ -20,6 +20,7 @@ import (
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
+	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 )
 
@@ -43,7 +44,7 @@ func Check(p *compiled.Policy) error {
 	}
 	given := parts{
 		keys: absent, hasher: checkHasher, apiKeys: absentAPIKeys, users: absentBasicUsers, store: noStore{}, local: noStore{}, sessions: sessionmemory.New(sessionmemory.Config{}),
-		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), logins: noStore{}, localLogins: noStore{}, challenge: noChallenge, active: &resources.Revocations{}, logger: slog.New(slog.DiscardHandler),
+		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), logins: noStore{}, localLogins: noStore{}, challenge: noChallenge, breached: noBreached, active: &resources.Revocations{}, logger: slog.New(slog.DiscardHandler),
 		app: stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }),
 	}
 	var err error
@@ -95,6 +96,13 @@ func noChallenge(*compiled.Challenge) (loginprotection.Challenge, error) { retur
 type noVerifier struct{}
 
 func (noVerifier) Verify(context.Context, string, netip.Addr) error { return errNotRun }
+
+// noBreached is the list of a chain that is only checked.
+func noBreached(*compiled.BreachedPasswords) (passwordpolicy.Source, error) { return noList{}, nil }
+
+type noList struct{}
+
+func (noList) Count(context.Context, string) (int, error) { return 0, errNotRun }
 
 // absentKey replaces a signing key, which Check does not load.
 type absentKey struct{}

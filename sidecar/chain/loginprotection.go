@@ -31,11 +31,19 @@ func (b *builder) loginProtection() stage.Stage {
 		c.Challenge, c.ChallengeAfter, c.ChallengeHeader = verifier, ch.AfterFailures, ch.Header
 		c.ChallengeOnFailure = loginprotection.OnFailure(ch.OnFailure)
 	}
+	if l := p.Breached; l != nil {
+		source, err := b.breached(l)
+		b.fail(err, "loginProtection.breached")
+		c.Breached = &loginprotection.BreachedList{Source: source, MinCount: l.MinCount}
+	}
 	for i := range p.Routes {
 		r := &p.Routes[i]
 		route := loginprotection.Route{
 			Name: r.Name, Kind: loginprotection.Kind(r.Kind), Match: b.match(r.Match, "loginProtection.routes[%d]", i),
 			Account: loginprotection.Account{Body: selector(r.Account), Header: r.Account.Header, Basic: r.Account.Basic}, FailureStatuses: r.FailureStatuses,
+		}
+		if f := r.Password; f != nil {
+			route.Password = &loginprotection.Password{Body: selector(*f), Header: f.Header, Basic: f.Basic}
 		}
 		if h := r.FailureHeader; h != nil {
 			route.FailureHeader = loginprotection.HeaderMatch(*h)

@@ -27,8 +27,10 @@ func (b *builder) newPasswordPolicy() *passwordpolicy.Policy {
 		},
 		Shadow: in.Mode == compiled.Shadow, PolicyShadow: b.policy.Mode == compiled.Shadow, Events: b.events,
 	}
-	if l := in.Breached; l != nil && b.breached != nil {
-		c.Breached = &passwordpolicy.BreachedList{Source: b.breached(l), MinCount: l.MinCount, Allow: l.OnFailure == compiled.Allow}
+	if l := in.Breached; l != nil {
+		source, err := b.breached(l)
+		b.fail(err, "passwordPolicy.breached")
+		c.Breached = &passwordpolicy.BreachedList{Source: source, MinCount: l.MinCount, Allow: l.OnFailure == compiled.Allow}
 	}
 	for _, code := range in.Shadow {
 		c.ShadowRules = append(c.ShadowRules, passwordrules.Code(code))

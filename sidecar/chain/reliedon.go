@@ -14,7 +14,28 @@ func (b *builder) reliedOn() []string {
 			}
 		}
 	}
+	names = append(names, loginHeaders(p.LoginProtection)...)
 	return append(names, b.conditionHeaders()...)
+}
+
+// loginHeaders returns the header fields from which attempts to log in are read. An app that reads X_Account as X-Account would otherwise check
+// the password of an account that nothing has counted.
+func loginHeaders(p *compiled.LoginProtection) []string {
+	if p == nil {
+		return nil
+	}
+	var names []string
+	for i := range p.Routes {
+		for _, f := range []*compiled.RequestField{&p.Routes[i].Account, p.Routes[i].Password} {
+			if f != nil && f.Header != "" {
+				names = append(names, f.Header)
+			}
+		}
+	}
+	if p.Challenge != nil {
+		names = append(names, p.Challenge.Header)
+	}
+	return names
 }
 
 // tokenHeaders returns the header fields from which authentication reads tokens. A deleted policy has none.

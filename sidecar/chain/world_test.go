@@ -7,9 +7,12 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha1" //nolint:gosec // the format of the list
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -18,6 +21,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -78,6 +82,7 @@ func onRedis(p *compiled.Policy, addr string) {
 type world struct {
 	t       testing.TB
 	secrets string
+	volumes string
 	app     *httptest.Server
 	// reached counts the requests that reached the app.
 	reached *atomic.Int64
@@ -96,7 +101,7 @@ func (w *world) in(t testing.TB) *world {
 // newWorld returns a world with a signing key and the app loginApp.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, secrets: t.TempDir(), reached: &atomic.Int64{}}
+	w := &world{t: t, secrets: t.TempDir(), volumes: t.TempDir(), reached: &atomic.Int64{}}
 	w.writeKey("signing", "key.pem")
 	w.app = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.reached.Add(1)
@@ -118,6 +123,20 @@ func (w *world) writeKey(name, key string) {
 		w.t.Fatal(err)
 	}
 	w.writeSecret(name, key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+}
+
+// writeList writes a list of breached passwords, each once in it, on the volume of a claim.
+func (w *world) writeList(claim, name string, passwords ...string) {
+	w.t.Helper()
+	var lines []string
+	for _, p := range passwords {
+		lines = append(lines, fmt.Sprintf("%X:1\n", sha1.Sum([]byte(p)))) //nolint:gosec // the format of the list
+	}
+	slices.Sort(lines)
+	file := filepath.Join(w.volumes, claim, filepath.FromSlash(name))
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(strings.Join(lines, "")), 0o600)); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *world) writeSecret(name, key string, content []byte) {
@@ -177,7 +196,7 @@ func (w *world) shared() *resources.Resources { return w.sharedBy(resources.Conf
 // sharedBy is like shared, with the fields of c.
 func (w *world) sharedBy(c resources.Config) *resources.Resources {
 	w.t.Helper()
-	c.SecretsDir, c.Logger, c.Registerer = w.secrets, w.logger(), cmp.Or(w.registry, prometheus.NewRegistry())
+	c.SecretsDir, c.VolumesDir, c.Logger, c.Registerer = w.secrets, w.volumes, w.logger(), cmp.Or(w.registry, prometheus.NewRegistry())
 	s, err := resources.New(c)
 	if err != nil {
 		w.t.Fatal(err)

@@ -40,6 +40,8 @@ type Config struct {
 	Logger     *slog.Logger
 	// SecretsDir is the directory where Secrets are mounted, one subdirectory each.
 	SecretsDir string
+	// VolumesDir is the directory where PersistentVolumeClaims are mounted, one subdirectory each; empty if there are none.
+	VolumesDir string
 	// VaultTokenFile is the service-account token with which the sidecar logs in to Vault by Kubernetes auth.
 	VaultTokenFile string
 	// KeysTokenDir has the service-account tokens for key sets, and the cluster's CA; empty if there are none.

@@ -13,7 +13,6 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session/sessionredis"
 	"github.com/posterndev/postern/sidecar/login/token/tokenredis"
 	"github.com/posterndev/postern/sidecar/lookup/challenge"
-	"github.com/posterndev/postern/sidecar/lookup/service"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection/loginprotectionredis"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
@@ -48,8 +47,10 @@ func (a *Acquirer) Challenge(p *compiled.Challenge) (loginprotection.Challenge, 
 	if err != nil {
 		return nil, err
 	}
-	client := service.NewClient(service.Config{Timeout: p.Timeout.Std()})
-	a.onClose(client.Close)
+	client, err := a.serviceClient(p.CABundle, p.Timeout)
+	if err != nil {
+		return nil, err
+	}
 	return challenge.New(challenge.Config{
 		URL: p.URL, Secret: source, Hostnames: p.Hostnames, Action: p.Action, SendAddress: p.SendAddress, Client: client,
 	})

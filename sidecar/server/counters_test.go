@@ -15,12 +15,17 @@ import (
 
 // openLabels are the metrics without a series before the first event, with the reason.
 var openLabels = map[string]string{
-	"postern_http_requests_total":           "a series for each port, method and status, of which most never occur",
-	"postern_http_request_duration_seconds": "a series for each port of the policy, created with the policy",
-	"postern_http_response_bytes_total":     "a series for each port of the policy, created with the policy",
-	"postern_decisions_total":               "a series for each rule and code of the policy",
-	"postern_tokens_verified_total":         "a series for each provider, reason and claim of the policy",
-	"postern_jwks_fetches_total":            "a series for each provider, created with the provider",
+	"postern_http_requests_total":                         "a series for each port, method and status, of which most never occur",
+	"postern_http_request_duration_seconds":               "a series for each port of the policy, created with the policy",
+	"postern_http_response_bytes_total":                   "a series for each port of the policy, created with the policy",
+	"postern_decisions_total":                             "a series for each rule and code of the policy",
+	"postern_tokens_verified_total":                       "a series for each provider, reason and claim of the policy",
+	"postern_jwks_fetches_total":                          "a series for each provider, created with the provider",
+	"postern_login_attempts_total":                        "a series for each route of the policy, created with the policy",
+	"postern_login_refused_total":                         "a series for each route of the policy, created with the policy",
+	"postern_login_breached_passwords_total":              "a series for each route of the policy, created with the policy",
+	"postern_sidecar_api_key_requests_total":              "a series for each key of the policy's file",
+	"postern_sidecar_api_key_last_used_timestamp_seconds": "a series for each key that was used",
 }
 
 // TestCountersStartAtZero: increase() and rate() do not count the event that creates a series, so an alert would miss the first one.

@@ -30,6 +30,7 @@ type Environment struct {
 	DocumentFloor int64
 	DocumentDir   string
 	SecretsDir    string
+	VolumesDir    string
 	// VaultTokenFile is empty if the pod was injected without a token for Vault.
 	VaultTokenFile string
 	// KeysTokenDir is empty if the pod was injected without tokens for key sets.
@@ -53,6 +54,7 @@ func ReadEnvironment(getenv func(string) string) (Environment, error) {
 	e := Environment{
 		Namespace: r.needed(compiled.EnvNamespace), Policy: r.needed(compiled.EnvPolicy),
 		DocumentDir: r.or(compiled.EnvDocumentDir, compiled.DocumentDir), SecretsDir: r.or(compiled.EnvSecretsDir, compiled.SecretsDir),
+		VolumesDir:  r.or(compiled.EnvVolumesDir, compiled.VolumesDir),
 		OperatorURL: r.needed(compiled.EnvOperatorURL), OperatorCA: r.needed(compiled.EnvOperatorCA),
 		OperatorTokenFile: r.or(compiled.EnvOperatorTokenFile, compiled.OperatorTokenFile),
 		Interception:      Interception(r.needed(compiled.EnvInterception)),

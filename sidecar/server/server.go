@@ -42,6 +42,8 @@ type Config struct {
 	AppAPI string
 	// SecretsDir has one directory for each Secret.
 	SecretsDir string
+	// VolumesDir has one directory for each PersistentVolumeClaim.
+	VolumesDir string
 	// VaultTokenFile holds a service-account token, for classes that log in to Vault with kubernetes auth.
 	VaultTokenFile string
 	// KeysTokenDir has the service-account tokens for key sets, and the cluster's CA; empty if there are none.
@@ -139,7 +141,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 		return nil, err
 	}
 	s.resources, err = resources.New(resources.Config{
-		Registerer: s.registry, Logger: cfg.Logger, SecretsDir: cfg.SecretsDir, VaultTokenFile: cfg.VaultTokenFile, KeysTokenDir: cfg.KeysTokenDir,
+		Registerer: s.registry, Logger: cfg.Logger, SecretsDir: cfg.SecretsDir, VolumesDir: cfg.VolumesDir, VaultTokenFile: cfg.VaultTokenFile, KeysTokenDir: cfg.KeysTokenDir,
 		HashMemory: hashMemory(memoryLimit()), SessionMemory: sessionMemory(memoryLimit()), EncoderMemory: encoderMemory(memoryLimit()),
 	})
 	if err != nil {

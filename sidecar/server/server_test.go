@@ -182,6 +182,9 @@ func TestReadEnvironment(t *testing.T) {
 		e.DocumentFloor != 1_700_000_000_000 {
 		t.Fatalf("%+v, %v", e, err)
 	}
+	if c := (Pod{Environment: e}).Config(); c.VolumesDir != compiled.VolumesDir || c.SecretsDir != compiled.SecretsDir {
+		t.Errorf("volumes in %q, Secrets in %q", c.VolumesDir, c.SecretsDir)
+	}
 	for name, bad := range map[string]struct{ variable, value string }{
 		"no policy":                    {compiled.EnvPolicy, ""},
 		"no key":                       {compiled.EnvDocumentKey, ""},

@@ -25,6 +25,7 @@ type Standalone struct {
 	// Loopback is the address of the app's API; empty for none.
 	Loopback   string
 	SecretsDir string
+	VolumesDir string
 	// VaultTokenFile holds a service-account token, for classes that log in to Vault with kubernetes auth.
 	VaultTokenFile string
 	Version        string
@@ -49,7 +50,7 @@ func (s Standalone) Config() (Config, error) {
 	}
 	return Config{
 		Documents: given{document: s.Document, updates: s.Updates}, Inbound: plain{address: s.Listen, app: app},
-		Admin: s.Admin, AppAPI: s.Loopback, SecretsDir: s.SecretsDir, VaultTokenFile: s.VaultTokenFile,
+		Admin: s.Admin, AppAPI: s.Loopback, SecretsDir: s.SecretsDir, VolumesDir: s.VolumesDir, VaultTokenFile: s.VaultTokenFile,
 		Started: s.started, Version: s.Version, Level: s.Level, Logger: s.Logger,
 	}, nil
 }

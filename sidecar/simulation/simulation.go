@@ -30,6 +30,8 @@ type Config struct {
 	Keys *Keys
 	// SecretsDir has the Secrets of the document, as <name>/<key>; empty for a folder that is made for the run.
 	SecretsDir string
+	// VolumesDir has the files of the document's PersistentVolumeClaims, as <name>/<path>; empty for none.
+	VolumesDir string
 	// Start is the time at the beginning.
 	Start time.Time
 }
@@ -80,7 +82,7 @@ func (s *Simulation) start(p *compiled.Policy, c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	s.shared, err = resources.New(resources.Config{Registerer: prometheus.NewRegistry(), Logger: logger, SecretsDir: secrets, Now: s.Now})
+	s.shared, err = resources.New(resources.Config{Registerer: prometheus.NewRegistry(), Logger: logger, SecretsDir: secrets, VolumesDir: c.VolumesDir, Now: s.Now})
 	if err != nil {
 		return err
 	}

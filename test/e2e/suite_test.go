@@ -22,6 +22,7 @@ func TestWorkloads(t *testing.T) {
 		"issuer":          testIssuer,
 		"protocols":       testProtocols,
 		"bypass":          testBypass,
+		"breachedFile":    testBreachedFile,
 		"delivery":        testDelivery,
 		"rollingRestart":  testRollingRestart,
 		"shadow":          testShadow,

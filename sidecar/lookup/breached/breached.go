@@ -8,11 +8,8 @@ import (
 	"context"
 	"crypto/sha1" //nolint:gosec // the format of the list
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 
@@ -85,93 +82,4 @@ func readLine(line []byte, length int) (hash string, count int, ok bool) {
 	}
 	count, err := strconv.Atoi(strings.TrimSpace(number))
 	return hash, count, err == nil && count >= 0
-}
-
-// File is a Source in a file: lines of "hash:count" in the order of the hashes, as the downloader of Have I Been Pwned writes them. It
-// opens the file for each look-up, so that a new file can replace it, and reads about forty blocks of it.
-type File string
-
-// maxLine bounds a line of the file, in bytes.
-const maxLine = 128
-
-// Count implements Source.
-func (f File) Count(_ context.Context, password string) (int, error) {
-	file, err := os.Open(string(f))
-	if err != nil {
-		return 0, fmt.Errorf("looking up password: %w: %w", service.ErrUnavailable, err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return 0, fmt.Errorf("looking up password: %w: %w", service.ErrUnavailable, err)
-	}
-	count, err := search(file, info.Size(), digest(password))
-	if err != nil {
-		return 0, fmt.Errorf("looking up password: %w: %w", service.ErrUnavailable, err)
-	}
-	return count, nil
-}
-
-var errNotSorted = errors.New("the list has a line that is not hash:count")
-
-// search finds a hash among sorted lines by bisection over the bytes: at every step it reads the first line that begins at or after the
-// middle.
-func search(r io.ReaderAt, size int64, hash string) (int, error) {
-	low, high := int64(0), size // the line begins in [low, high)
-	for low < high {
-		middle := low + (high-low)/2
-		start, line, err := lineFrom(r, middle, size)
-		if err != nil {
-			return 0, err
-		}
-		if start >= high {
-			high = middle
-			continue
-		}
-		found, count, ok := readLine(line, len(hash))
-		if !ok {
-			return 0, errNotSorted
-		}
-		switch order := strings.Compare(strings.ToUpper(found), hash); {
-		case order == 0:
-			return count, nil
-		case order < 0:
-			low = start + int64(len(line))
-		default:
-			high = middle
-		}
-	}
-	return 0, nil
-}
-
-// lineFrom returns the first line that begins at offset or later, and where it begins; size if there is none.
-func lineFrom(r io.ReaderAt, offset, size int64) (start int64, line []byte, err error) {
-	from := max(offset-1, 0)
-	buffer := make([]byte, min(2*maxLine, size-from))
-	n, err := r.ReadAt(buffer, from)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return 0, nil, err
-	}
-	rest := buffer[:n]
-	start = from
-	if offset > 0 {
-		end := bytes.IndexByte(rest, '\n')
-		if end < 0 {
-			if start+int64(len(rest)) >= size {
-				return size, nil, nil
-			}
-			return 0, nil, errNotSorted
-		}
-		start, rest = from+int64(end)+1, rest[end+1:]
-	}
-	if start >= size {
-		return size, nil, nil
-	}
-	if end := bytes.IndexByte(rest, '\n'); end >= 0 {
-		return start, rest[:end+1], nil
-	}
-	if start+int64(len(rest)) < size { // the line is longer than maxLine
-		return 0, nil, errNotSorted
-	}
-	return start, rest, nil
 }

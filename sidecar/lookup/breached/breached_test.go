@@ -11,12 +11,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/posterndev/postern/sidecar/lookup/service"
 )
 
 // list writes the passwords as a sorted list, and the count of each is its index plus one.
-func list(t testing.TB, newline string, lower bool, passwords ...string) File {
+func list(t testing.TB, newline string, lower bool, passwords ...string) *File {
 	t.Helper()
 	var lines []string
 	for i, p := range passwords {
@@ -31,12 +32,14 @@ func list(t testing.TB, newline string, lower bool, passwords ...string) File {
 	if err := os.WriteFile(path, []byte(strings.Join(lines, newline)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return File(path)
+	return open(path)
 }
+
+func open(path string) *File { return NewFile(filepath.Dir(path), filepath.Base(path), time.Minute) }
 
 // TestFile: every password of a list is found, whatever its length and line ends, and no other.
 func TestFile(t *testing.T) {
-	for _, n := range []int{0, 1, 2, 3, 7, 100} {
+	for _, n := range []int{1, 2, 3, 7, 100} {
 		for name, newline := range map[string]string{"LF": "\n", "CRLF": "\r\n"} {
 			for _, lower := range []bool{false, true} {
 				var passwords []string
@@ -61,6 +64,7 @@ func TestFile(t *testing.T) {
 
 func TestUnusableFiles(t *testing.T) {
 	tests := map[string]string{
+		"empty":               "",
 		"text":                strings.Repeat("hello, world\n", 100),
 		"one long line":       strings.Repeat("A", 10_000),
 		"a long line between": digest("a") + ":1\n" + strings.Repeat("A", 10_000) + "\n",
@@ -73,12 +77,12 @@ func TestUnusableFiles(t *testing.T) {
 			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := File(path).Count(t.Context(), "x"); !errors.Is(err, service.ErrUnavailable) {
+			if _, err := open(path).Count(t.Context(), "x"); !errors.Is(err, service.ErrUnavailable) {
 				t.Errorf("%v; want ErrUnavailable", err)
 			}
 		})
 	}
-	if _, err := File(filepath.Join(t.TempDir(), "missing")).Count(t.Context(), "x"); !errors.Is(err, service.ErrUnavailable) {
+	if _, err := open(filepath.Join(t.TempDir(), "missing")).Count(t.Context(), "x"); !errors.Is(err, service.ErrUnavailable) {
 		t.Errorf("a missing file: %v", err)
 	}
 }
@@ -149,7 +153,7 @@ func (c *counting) ReadAt(p []byte, off int64) (int, error) {
 	return strings.NewReader(string(c.data)).ReadAt(p, off)
 }
 
-var _ = []Source{File(""), URL{}}
+var _ = []Source{&File{}, URL{}}
 
 func BenchmarkFile(b *testing.B) {
 	var passwords []string

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"sort"
 	"strings"
-	"time"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/simulation"
@@ -23,8 +22,8 @@ type Failure struct {
 }
 
 // Run runs a case. It returns its first failure, or nil. An error means that the case cannot be run with this policy.
-func Run(ctx context.Context, p *compiled.Policy, keys *simulation.Keys, c *Case, at time.Time) (*Failure, error) {
-	s, err := simulation.New(p, simulation.Config{Keys: keys, Start: at})
+func Run(ctx context.Context, p *compiled.Policy, with simulation.Config, c *Case) (*Failure, error) {
+	s, err := simulation.New(p, with)
 	if err != nil {
 		return nil, err
 	}

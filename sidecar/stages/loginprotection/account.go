@@ -29,6 +29,8 @@ type given struct {
 	account string
 	// secrets are the account, and what looks like passwords and tokens in the request. They must not get into a sample.
 	secrets []string
+	// password is "" if the route does not say where it is, or the request has none.
+	password string
 }
 
 // read returns what the request says. The error is the refusal of a request in which apps could find another account.

@@ -67,6 +67,8 @@ type Config struct {
 	// ChallengeHeader is the request header with the client's token.
 	ChallengeHeader    string
 	ChallengeOnFailure OnFailure
+	// Breached is nil if no list is asked. Each route of kind Login has a Password then.
+	Breached *BreachedList
 	// TooManyRequests responds to a refused attempt with 429, in place of the app's response to a wrong password.
 	TooManyRequests bool
 	OnFailure       OnFailure
@@ -113,6 +115,8 @@ type Route struct {
 	Kind    Kind
 	Match   *route.Matcher
 	Account Account
+	// Password is nil if it is not needed.
+	Password *Password
 	// FailureStatuses are the statuses of the app's response to a wrong password.
 	FailureStatuses []int
 	// FailureHeader is a header of the app's response by which a failure is known; the zero value for none.
@@ -165,6 +169,9 @@ func New(c Config) (stage.Stage, error) {
 		device: &devices{store: c.Store, key: space.Key("device-key"), lasts: c.RememberDevice, now: c.Now},
 	}
 	c.Metrics.start(c.Routes)
+	if c.Breached != nil {
+		c.Metrics.startBreached(c.Routes)
+	}
 	return g.stage, nil
 }
 
@@ -196,6 +203,8 @@ func (c *Config) validate() error {
 			return fmt.Errorf("route %q: a name, a match and exactly one place of the account are required", r.Name)
 		case r.Kind != Login && r.Kind != PasswordReset:
 			return fmt.Errorf("route %q: kind %q must be Login or PasswordReset", r.Name, r.Kind)
+		case c.Breached != nil && r.Kind == Login && r.Password == nil:
+			return fmt.Errorf("route %q: a place of the password is required with a list of breached passwords", r.Name)
 		case r.Kind == Login && len(r.FailureStatuses) == 0 && r.FailureHeader.Name == "":
 			return fmt.Errorf("route %q: there is no sign of a failure", r.Name)
 		}

@@ -9,6 +9,7 @@ import (
 // Metrics count attempts. They are created once for a process. No label value comes from a client.
 type Metrics struct {
 	attempts, refused, locked, challenges *prometheus.CounterVec
+	breached, lookups                     *prometheus.CounterVec
 	unavailable                           prometheus.Counter
 }
 
@@ -25,7 +26,8 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 		challenges:  counter("postern_login_challenges_total", "Challenges that an attempt needed by result: solved, missing, rejected, unavailable.", "result"),
 		unavailable: prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_login_store_failures_total", Help: "Attempts that could not be counted in the shared store."}),
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.refused, m.locked, m.challenges, m.unavailable} {
+	m.breached, m.lookups = newBreachedMetrics()
+	for _, c := range []prometheus.Collector{m.breached, m.lookups, m.attempts, m.refused, m.locked, m.challenges, m.unavailable} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering login metrics: %w", err)
 		}

@@ -21,6 +21,8 @@ type attempt struct {
 	info     *request.Info
 	name     string // canonical
 	secrets  []string
+	password string // to look up
+	breached bool
 	device   string // the known device, or ""
 	known    []mark // that the browser has sent
 	counters []Counter
@@ -52,7 +54,7 @@ func (g *guard) stage(next stage.Handler) stage.Handler {
 }
 
 func (a *attempt) serve(w http.ResponseWriter, r *http.Request, known []mark, next stage.Handler) error {
-	given, err := a.route.Account.read(r)
+	given, err := a.route.read(r)
 	if err != nil {
 		a.count("unreadable")
 		if refusal := a.info.Refuse(a.rule(), httperr.From(err)); refusal != nil {
@@ -60,7 +62,7 @@ func (a *attempt) serve(w http.ResponseWriter, r *http.Request, known []mark, ne
 		}
 		return next.ServeHTTP(w, r)
 	}
-	a.name, a.secrets, a.known = Canonical(given.account), given.secrets, known
+	a.name, a.secrets, a.password, a.known = Canonical(given.account), given.secrets, given.password, known
 	r.Header.Del("Accept-Encoding") // what is remembered of the response must suit every client; compression comes after this stage
 	a.prepare(r.Context(), known)
 	begun, err := a.begin(r.Context())
@@ -168,6 +170,7 @@ func (a *attempt) forward(w http.ResponseWriter, r *http.Request, next stage.Han
 			rec.end(aborted)
 		}
 	}()
+	a.lookUp(r) // in the time that refusals are made to take, so that they do not differ
 	err := next.ServeHTTP(rec, r)
 	done = true
 	switch {
@@ -248,6 +251,9 @@ func (a *attempt) settle(ctx context.Context, r result) {
 		a.countAll(ctx)
 	case r == success:
 		a.count("success")
+		if a.breached {
+			a.cfg.Metrics.breached.WithLabelValues(a.route.Name).Inc()
+		}
 	default:
 		a.count("neutral")
 	}
