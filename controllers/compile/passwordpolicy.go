@@ -31,6 +31,7 @@ func (c *compiler) passwordPolicy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.Pa
 			Timeout: c.duration("spec.passwordPolicy.rules.breachedPasswords.timeout", b.Timeout),
 		}
 	}
+	p.History = c.passwordHistory(spec)
 	c.weakRules(r)
 	for i := range spec.Routes {
 		route := &spec.Routes[i]

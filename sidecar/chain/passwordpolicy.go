@@ -30,6 +30,7 @@ func (b *builder) newPasswordPolicy() *passwordpolicy.Policy {
 	if l := in.Breached; l != nil && b.breached != nil {
 		c.Breached = &passwordpolicy.BreachedList{Source: b.breached(l), MinCount: l.MinCount, Allow: l.OnFailure == compiled.Allow}
 	}
+	c.History = b.passwordHistory(in.History)
 	for _, code := range in.Shadow {
 		c.ShadowRules = append(c.ShadowRules, passwordrules.Code(code))
 	}

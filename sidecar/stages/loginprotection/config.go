@@ -67,6 +67,8 @@ type Config struct {
 	// ChallengeHeader is the request header with the client's token.
 	ChallengeHeader    string
 	ChallengeOnFailure OnFailure
+	// PasswordExpired reports whether the password of an account, by its canonical name, has expired; nil if none does.
+	PasswordExpired func(ctx context.Context, account string) bool
 	// TooManyRequests responds to a refused attempt with 429, in place of the app's response to a wrong password.
 	TooManyRequests bool
 	OnFailure       OnFailure
