@@ -16,11 +16,17 @@ func (b *builder) passwordHistory(in *compiled.PasswordHistory) *passwordpolicy.
 	if in == nil {
 		return nil
 	}
-	hasher, err := b.hasher(historyHash(b.policy.Passwords))
+	own := historyHash(b.policy.Passwords)
+	hasher, err := b.hasher(own)
 	b.fail(err, "passwordPolicy.rules.remember")
+	apps := hasher
+	if p := b.policy.Passwords; p != nil && p != own {
+		apps, err = b.hasher(p)
+		b.fail(err, "passwordPolicy")
+	}
 	h, err := passwordpolicy.NewHistory(passwordpolicy.HistoryConfig{
 		Scope: resources.Scope(b.policy), Remember: in.Remember, MaxAge: in.MaxAge.Std(), AccountClaim: in.AccountClaim, Allow: in.OnFailure == compiled.Allow,
-		Store: b.passwords, Hasher: hasher, Canonical: loginprotection.Canonical, Logger: b.logger, Now: b.now,
+		Store: b.passwords, Hasher: hasher, AppHasher: apps, Canonical: loginprotection.Canonical, Logger: b.logger, Now: b.now,
 	})
 	b.fail(err, "passwordPolicy.rules")
 	return h

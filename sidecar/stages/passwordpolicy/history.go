@@ -70,6 +70,8 @@ type HistoryConfig struct {
 	Allow  bool
 	Store  Store
 	Hasher Hasher
+	// AppHasher compares passwords with the hashes that the app keeps.
+	AppHasher Hasher
 	// Canonical returns the form of an account's name under which login protection counts.
 	Canonical func(string) string
 	Logger    *slog.Logger
@@ -85,8 +87,8 @@ type History struct {
 
 // NewHistory returns a History.
 func NewHistory(c HistoryConfig) (*History, error) {
-	if c.Scope == "" || c.AccountClaim == "" || c.Store == nil || c.Hasher == nil || c.Canonical == nil || c.Logger == nil || c.Remember < 0 {
-		return nil, errors.New("building password history: a scope, a claim, a store, a hasher, a canonical form and a logger are required")
+	if c.Scope == "" || c.AccountClaim == "" || c.Store == nil || c.Hasher == nil || c.AppHasher == nil || c.Canonical == nil || c.Logger == nil || c.Remember < 0 {
+		return nil, errors.New("building password history: a scope, a claim, a store, hashers, a canonical form and a logger are required")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -230,7 +232,7 @@ func (h *History) Expired(ctx context.Context, account string) bool {
 
 // CheckPrevious judges a password that the loopback API is asked to hash by the hashes of the account's former passwords, the latest
 // first. It returns nil, the refusal, or an error of password.Hasher. Without Remember it ignores them.
-func (p *Policy) CheckPrevious(ctx context.Context, hasher Hasher, text string, previous []string) error {
+func (p *Policy) CheckPrevious(ctx context.Context, text string, previous []string) error {
 	if p.History == nil {
 		return nil
 	}
@@ -238,7 +240,7 @@ func (p *Policy) CheckPrevious(ctx context.Context, hasher Hasher, text string, 
 		if encoded == "" { // Verify would compute the hash of no account
 			return password.ErrMalformed
 		}
-		result, err := hasher.Verify(ctx, text, encoded)
+		result, err := p.History.AppHasher.Verify(ctx, text, encoded)
 		switch {
 		case errors.Is(err, password.ErrTooLongForBcrypt): // no password of bcrypt's is as long
 			continue
