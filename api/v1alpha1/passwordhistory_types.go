@@ -14,13 +14,18 @@ type Age string
 
 // Std returns the age; the empty one is 0. A malformed or negative one is an error.
 func (a Age) Std() (time.Duration, error) {
+	malformed := fmt.Errorf("%q is not an age such as 90d or 2160h", string(a))
 	text, inDays := strings.CutSuffix(string(a), "d")
 	if !inDays {
-		return Duration(a).Std()
+		v, err := Duration(a).Std()
+		if err != nil {
+			return 0, malformed
+		}
+		return v, nil
 	}
 	days, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || days == 0 || days > 9999 {
-		return 0, fmt.Errorf("%q is not an age such as 90d or 2160h", string(a))
+		return 0, malformed
 	}
 	return time.Duration(days) * 24 * time.Hour, nil
 }
