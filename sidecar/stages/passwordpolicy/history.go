@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -75,8 +74,9 @@ type HistoryConfig struct {
 	// Canonical returns the form of an account's name under which login protection counts.
 	Canonical func(string) string
 	Logger    *slog.Logger
-	// Now defaults to time.Now.
-	Now func() time.Time
+	// Now defaults to time.Now, and Sleep to a wait that ends with ctx.
+	Now   func() time.Time
+	Sleep func(ctx context.Context, d time.Duration)
 }
 
 // History knows the last passwords of accounts, as hashes, and when they were changed.
@@ -92,6 +92,9 @@ func NewHistory(c HistoryConfig) (*History, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Sleep == nil {
+		c.Sleep = sleep
 	}
 	return &History{HistoryConfig: c, space: keyspace.New("login", c.Scope)}, nil // the room in which login protection counts
 }
@@ -154,10 +157,8 @@ func (p *Policy) reused(ctx context.Context, c *change, record recorder) error {
 		return p.enforce(Reused, e.With("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second))), record)
 	}
 	match := false
-	for i := 0; i < min(len(old), h.Remember) && err == nil && !match; i++ {
-		var result password.Result
-		result, err = h.Hasher.Verify(ctx, c.password, old[i])
-		match = result.Match
+	if err == nil {
+		match, err = h.matches(ctx, c.password, old[:min(len(old), h.Remember)])
 	}
 	switch {
 	case match:
@@ -166,6 +167,23 @@ func (p *Policy) reused(ctx context.Context, c *change, record recorder) error {
 		return p.historyUnavailable(err, record)
 	}
 	return nil
+}
+
+// matches compares a password with hashes until one matches. Hashes that the policy's memory no longer suffices for are left out, because
+// their owner could never change the password again.
+func (h *History) matches(ctx context.Context, text string, hashes []string) (bool, error) {
+	for _, encoded := range hashes {
+		result, err := h.Hasher.Verify(ctx, text, encoded)
+		switch {
+		case errors.Is(err, password.ErrTooCostly), errors.Is(err, password.ErrMalformed):
+			h.Logger.WarnContext(ctx, "the hash of an old password is not compared", "error", err)
+		case err != nil:
+			return false, err
+		case result.Match:
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func reusedIn(field string) httperr.FieldError {
@@ -205,15 +223,36 @@ func (h *History) remember(r *http.Request, c *change) {
 	defer cancel()
 	hash, err := "", error(nil)
 	if h.Remember > 0 {
-		hash, err = h.Hasher.Hash(ctx, c.password)
+		hash, err = h.hash(ctx, c.password)
 	}
-	if err != nil {
-		err = fmt.Errorf("hashing: %w", err)
-	} else {
+	if err == nil {
 		err = h.Store.Add(ctx, h.key(c.account), hash, h.Remember, h.MaxAge+keptLonger)
 	}
 	if err != nil {
 		h.Logger.WarnContext(ctx, "an accepted password is not remembered", "requestID", request.From(r).RequestID, "error", err)
+	}
+}
+
+// hash waits while too many passwords are being hashed, until ctx ends.
+func (h *History) hash(ctx context.Context, text string) (string, error) {
+	for {
+		encoded, err := h.Hasher.Hash(ctx, text)
+		if !errors.Is(err, password.ErrBusy) || ctx.Err() != nil {
+			return encoded, err
+		}
+		h.Sleep(ctx, password.RetryAfter(err))
+		if ctx.Err() != nil {
+			return "", err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
