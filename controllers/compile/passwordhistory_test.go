@@ -74,3 +74,15 @@ func TestPasswordAges(t *testing.T) {
 		}
 	}
 }
+
+// FuzzPasswordAge: what is an age is not negative, and within what a duration can be.
+func FuzzPasswordAge(f *testing.F) {
+	for _, text := range []string{"", "90d", "9999d", "2160h", "1h30m", "-1d", "1d1h", "d", "99999999999999999999d"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if got, err := v1alpha1.Age(text).Std(); got < 0 || err != nil && got != 0 {
+			t.Errorf("%q: %s, %v", text, got, err)
+		}
+	})
+}
