@@ -37,7 +37,7 @@ func (a *accounts) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.reached++
-	if r.URL.Path == "/login" {
+	if r.URL.Path == "/login" || r.URL.Path == "/password/reset" {
 		w.Header().Set("Postern-Subject", given.Email)
 		a.expired = append(a.expired, strings.Join(r.Header.Values("Postern-Password-Expired"), ","))
 	}
@@ -260,6 +260,10 @@ func TestExpiredPasswords(t *testing.T) {
 	}
 	if got := login(maxAge+time.Hour, "bob@example.com"); got != "" {
 		t.Errorf("of another account the app is told %q", got)
+	}
+	a.replicas[0].send(sent{method: "POST", path: "/password/reset", body: "email=ada@example.com", header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}})
+	if got := a.expired[len(a.expired)-1]; got != "" {
+		t.Errorf("at a request for a new password the app is told %q", got)
 	}
 	for _, key := range a.keys() { // without remember no password is kept
 		if hashes := a.server.Do("HGET", key, "h"); fmt.Sprint(hashes) != "" {

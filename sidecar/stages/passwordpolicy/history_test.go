@@ -290,6 +290,19 @@ func TestBusyForTooLong(t *testing.T) {
 	}
 }
 
+// TestTheClientLeaves: a password that the app accepted is kept, also if the client does not wait for the response.
+func TestTheClientLeaves(t *testing.T) {
+	m := remembers(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	r := httptest.NewRequest("POST", "/register", strings.NewReader("")).WithContext(ctx)
+	cancel()
+	m.hasher.busy = 1 // waiting for a place ends with the context
+	m.policy.History.remember(r, &change{password: fresh, account: "ada@x"})
+	if !slices.Equal(m.store.added, []string{"hash of " + fresh}) {
+		t.Errorf("kept %q", m.store.added)
+	}
+}
+
 // TestTwoRoutes: a request on two routes is remembered once.
 func TestTwoRoutes(t *testing.T) {
 	m := remembers(t, func(_ *HistoryConfig, c *Config) { c.Routes = append(c.Routes, c.Routes[0]) })
