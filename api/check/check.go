@@ -53,7 +53,7 @@ func Document(p *compiled.Policy) []Problem {
 	c.revocation(p)
 	c.passwords(p.Passwords)
 	c.apiKeys(p)
-	c.passwordPolicy(p.PasswordPolicy)
+	c.passwordPolicy(p)
 	c.authorization(p)
 	c.rateLimits(p.RateLimits)
 	c.loginProtection(p.LoginProtection)

@@ -23,10 +23,11 @@ const (
 // passwordCodes are the codes of the rules that can be in shadow mode.
 var passwordCodes = []string{
 	"missing", "too-short", "too-long", "invalid-characters", "common", "context-word", "too-weak",
-	"missing-lower", "missing-upper", "missing-digit", "missing-symbol", "breached", "confirmation-mismatch", "body",
+	"missing-lower", "missing-upper", "missing-digit", "missing-symbol", "breached", "reused", "confirmation-mismatch", "body",
 }
 
-func (c *checker) passwordPolicy(p *compiled.PasswordPolicy) {
+func (c *checker) passwordPolicy(policy *compiled.Policy) {
+	p := policy.PasswordPolicy
 	if p == nil {
 		return
 	}
@@ -58,6 +59,7 @@ func (c *checker) passwordPolicy(p *compiled.PasswordPolicy) {
 	if b := p.Breached; b != nil {
 		c.breached(rules+".breachedPasswords", b)
 	}
+	c.passwordHistory(policy)
 	for i := range p.Routes {
 		c.passwordRoute(at("spec.passwordPolicy.routes", i), &p.Routes[i])
 	}

@@ -14,6 +14,8 @@ type PasswordPolicy struct {
 	MinScore int `json:"minScore,omitempty"`
 	// Breached is nil if no list is asked.
 	Breached *BreachedPasswords `json:"breached,omitempty"`
+	// History is nil if no old passwords and no dates are kept.
+	History *PasswordHistory `json:"history,omitempty"`
 	// Require lists Lower, Upper, Digit and Symbol.
 	Require []string `json:"require,omitempty"`
 	// Shadow lists the codes of the rules whose refusals are not enforced.
@@ -44,6 +46,9 @@ func (p *PasswordPolicy) validate() error {
 	errs := []error{oneOf("mode", p.Mode, Enforce, Shadow)}
 	if p.Breached != nil {
 		errs = append(errs, p.Breached.validate())
+	}
+	if h := p.History; h != nil {
+		errs = append(errs, h.validate())
 	}
 	for i, r := range p.Routes {
 		if len(r.Match) == 0 || r.Password == (PasswordField{}) {

@@ -241,6 +241,8 @@ func policyDefaults() []Default {
 		{Field: spec + "passwordPolicy.rules.breachedPasswords.timeout", Value: string(DefaultBreachedTimeout)},
 		{Field: spec + "passwordPolicy.rules.breachedPasswords.minCount", Value: number(DefaultBreachedMinCount)},
 		{Field: spec + "passwordPolicy.rules.breachedPasswords.onFailure", Value: string(DefaultBreachedOnFailure)},
+		{Field: spec + "passwordPolicy.onFailure", Value: string(DefaultHistoryOnFailure)},
+		{Field: spec + "passwordPolicy.rules.accountClaim", Value: DefaultAccountClaim},
 		{Field: spec + "passwordPolicy.routes[].match[].methods", Value: "[" + DefaultPasswordMethod + "]"},
 		{Field: spec + "passwordPolicy.longBcryptPasswords", Value: string(DefaultLongBcrypt)},
 		{Field: spec + "passwordPolicy.hash.algorithm", Value: DefaultHash},

@@ -43,6 +43,22 @@ type PasswordRules struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=4
 	Require []PasswordCharacters `json:"require,omitempty"`
+	// Remember refuses a new password that is one of the account's last ones: as many as this number. On routes it is judged only if the
+	// caller is authenticated as the account; see accountClaim. Every route then needs account. 0 remembers none.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=24
+	Remember int32 `json:"remember,omitempty"`
+	// MaxAge is how old a password may be, at least 1d. On the login routes of loginProtection the app gets the request header
+	// Postern-Password-Expired: true for an account whose password is older. If it is unset, passwords do not expire.
+	// +optional
+	MaxAge Age `json:"maxAge,omitempty"`
+	// AccountClaim is the claim of the caller's token that names the account as users write it, such as email. It can be a path with dots.
+	// It must be one that callers cannot choose, at any accepted issuer.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	AccountClaim string `json:"accountClaim,omitempty"`
 	// Shadow lists rules whose refusals are only counted and logged, by the codes of their refusals, such as context-word.
 	// +optional
 	// +listType=set
@@ -66,7 +82,7 @@ const (
 type PasswordCharacters string
 
 // PasswordRule is the code of a rule.
-// +kubebuilder:validation:Enum=missing;too-short;too-long;invalid-characters;common;context-word;too-weak;missing-lower;missing-upper;missing-digit;missing-symbol;breached;confirmation-mismatch;body
+// +kubebuilder:validation:Enum=missing;too-short;too-long;invalid-characters;common;context-word;too-weak;missing-lower;missing-upper;missing-digit;missing-symbol;breached;reused;confirmation-mismatch;body
 type PasswordRule string
 
 // PasswordRoute is a route with which users register, or reset or change their password.
@@ -130,6 +146,7 @@ func (p *PasswordPolicy) setRuleDefaults() {
 	if r.BreachedPasswords != nil {
 		r.BreachedPasswords.setDefaults()
 	}
+	p.setHistoryDefaults()
 	for i := range p.Routes {
 		for j := range p.Routes[i].Match {
 			if m := &p.Routes[i].Match[j]; len(m.Methods) == 0 {

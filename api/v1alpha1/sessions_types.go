@@ -112,6 +112,10 @@ type PasswordPolicy struct {
 	// Mode of all rules: Enforce refuses passwords, Shadow only counts and logs the refusals.
 	// +optional
 	Mode Mode `json:"mode,omitempty"`
+	// OnFailure is what happens to a new password while the old ones of rules.remember are unavailable: Deny responds with the status 503,
+	// Allow judges it by the other rules. It has no effect without remember.
+	// +optional
+	OnFailure FailureMode `json:"onFailure,omitempty"`
 	// Rules is what a new password must satisfy, on routes and when the loopback API hashes it. If rules and routes are unset, new
 	// passwords are not judged.
 	// +optional

@@ -29,7 +29,7 @@ SecurityPolicy:
     loginProtection: {routes: [{name: a, match: [{paths: [/login]}], account: {json: email}}], challenge: {url: "https://c.example.com/", secretRef: {secretKeyRef: {name: s, key: k}}}}
     headers: {}
     compression: {}
-    passwordPolicy: {hash: {}, rules: {breachedPasswords: {url: "https://p.example.com/range"}}, routes: [{match: [{paths: [/register]}], password: {json: password}}]}
+    passwordPolicy: {hash: {}, rules: {remember: 5, breachedPasswords: {url: "https://p.example.com/range"}}, routes: [{match: [{paths: [/register]}], password: {json: password}, account: {json: email}}]}
     apiKeys: {keysRef: {secretKeyRef: {name: k, key: k}}, claimsToHeaders: [{claim: sub, header: X-C}]}
 SidecarClass:
   spec:
@@ -116,6 +116,8 @@ var others = map[string]string{
 	"SecurityPolicy.spec.passwordPolicy.rules.minLength":                   "16",
 	"SecurityPolicy.spec.passwordPolicy.rules.maxLength":                   "64",
 	"SecurityPolicy.spec.passwordPolicy.rules.blocklist":                   "None",
+	"SecurityPolicy.spec.passwordPolicy.onFailure":                         "Allow",
+	"SecurityPolicy.spec.passwordPolicy.rules.accountClaim":                "email",
 	"SecurityPolicy.spec.passwordPolicy.routes[].match[].methods":          "[PUT]",
 	"SecurityPolicy.spec.passwordPolicy.longBcryptPasswords":               "Truncate",
 	"SecurityPolicy.spec.passwordPolicy.hash.algorithm":                    "Bcrypt",

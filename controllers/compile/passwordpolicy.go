@@ -26,6 +26,7 @@ func (c *compiler) passwordPolicy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.Pa
 		}
 	}
 	p.Breached = c.breached("spec.passwordPolicy.rules.breachedPasswords", r.BreachedPasswords)
+	p.History = c.passwordHistory(spec)
 	c.weakRules(r)
 	for i := range spec.Routes {
 		route := &spec.Routes[i]

@@ -233,6 +233,14 @@ func TestSiblings(t *testing.T) {
 		"a list that is waited for too long":     {`passwordPolicy: {rules: {breachedPasswords: {url: "https://p.example.com/range", timeout: 1m}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.timeout", "between 10ms and 10s"}},
 		"a list that never counts":               {`passwordPolicy: {rules: {breachedPasswords: {url: "https://p.example.com/range", minCount: -1}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.minCount", "1 or more"}},
 		"a list that fails somehow":              {`passwordPolicy: {rules: {breachedPasswords: {url: "https://p.example.com/range", onFailure: Ignore}}}`, refusal{"spec.passwordPolicy.rules.breachedPasswords.onFailure", "Deny"}},
+		"25 old passwords":                       {`passwordPolicy: {rules: {remember: 25}}`, refusal{"spec.passwordPolicy.rules.remember", "between 0 and 24"}},
+		"old passwords of nobody":                {`passwordPolicy: {rules: {remember: 5}, routes: [{match: [{paths: [/a]}], password: {json: p}}]}`, refusal{"spec.passwordPolicy.routes[0].account", "{json: email}"}},
+		"a store of passwords that fails":        {`passwordPolicy: {onFailure: Ignore, rules: {remember: 5}}`, refusal{"spec.passwordPolicy.onFailure", "Deny"}},
+		"passwords of an hour":                   {`passwordPolicy: {rules: {maxAge: 1h}, ` + changes + `}` + logins, refusal{"spec.passwordPolicy.rules.maxAge", "between 1d and 1098d"}},
+		"passwords of ten years":                 {`passwordPolicy: {rules: {maxAge: 3650d}, ` + changes + `}` + logins, refusal{"spec.passwordPolicy.rules.maxAge", "between 1d and 1098d"}},
+		"an age that is none":                    {`passwordPolicy: {rules: {maxAge: 3 months}, ` + changes + `}` + logins, refusal{"spec.passwordPolicy.rules.maxAge", "such as 90d"}},
+		"an age without changes":                 {`passwordPolicy: {rules: {maxAge: 90d}}` + logins, refusal{"spec.passwordPolicy.rules.maxAge", "write passwordPolicy.routes"}},
+		"an age without logins":                  {`passwordPolicy: {rules: {maxAge: 90d}, ` + changes + `}`, refusal{"spec.passwordPolicy.rules.maxAge", "of the kind Login"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -122,6 +122,7 @@ type parts struct {
 	users        func(*compiled.APIKeys) (apikey.Users, error)
 	breached     func(*compiled.BreachedPasswords) (passwordpolicy.Source, error)
 	store, local ratelimit.Store
+	passwords    passwordpolicy.Store
 	// logins counts attempts to log in, and localLogins replaces it while it is unavailable.
 	logins, localLogins loginprotection.Store
 	challenge           func(*compiled.Challenge) (loginprotection.Challenge, error)
@@ -150,7 +151,7 @@ type parts struct {
 func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error) {
 	given = parts{
 		keys: a.ProviderKeys, hasher: a.Hasher, breached: a.Breached, apiKeys: a.APIKeys, users: a.BasicUsers, store: a.Counters(), local: a.LocalCounters(), sessions: a.Sessions(),
-		logins: a.Logins(), localLogins: a.LocalLogins(), challenge: a.Challenge,
+		passwords: a.Passwords(), logins: a.Logins(), localLogins: a.LocalLogins(), challenge: a.Challenge,
 		revocations: a.Revocations(), active: a.Active(), replay: a.Replays(),
 	}
 	if p.Deleted {

@@ -44,7 +44,8 @@ func Check(p *compiled.Policy) error {
 	}
 	given := parts{
 		keys: absent, hasher: checkHasher, apiKeys: absentAPIKeys, users: absentBasicUsers, store: noStore{}, local: noStore{}, sessions: sessionmemory.New(sessionmemory.Config{}),
-		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), logins: noStore{}, localLogins: noStore{}, challenge: noChallenge, breached: noBreached, active: &resources.Revocations{}, logger: slog.New(slog.DiscardHandler),
+		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), passwords: noPasswords{}, logins: noStore{}, localLogins: noStore{}, challenge: noChallenge,
+		breached: noBreached, active: &resources.Revocations{}, logger: slog.New(slog.DiscardHandler),
 		app: stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }),
 	}
 	var err error

@@ -22,6 +22,9 @@ func (b *builder) loginProtection() stage.Stage {
 		TooManyRequests: p.Response == "TooManyRequests", OnFailure: loginprotection.OnFailure(p.OnFailure),
 		Shadow: p.Mode == compiled.Shadow, Store: b.logins, Local: b.localLogins, Metrics: b.metrics.Logins, Logger: b.logger,
 	}
+	if h := b.passwordPolicy(); h != nil && h.History != nil {
+		c.PasswordExpired = h.History.Expired
+	}
 	if p.KnownDevices != nil {
 		c.KnownDevice, c.RememberDevice = loginLimit(*p.KnownDevices), p.RememberDevice.Std()
 	}

@@ -32,6 +32,7 @@ func (b *builder) newPasswordPolicy() *passwordpolicy.Policy {
 		b.fail(err, "passwordPolicy.breached")
 		c.Breached = &passwordpolicy.BreachedList{Source: source, MinCount: l.MinCount, Allow: l.OnFailure == compiled.Allow}
 	}
+	c.History = b.passwordHistory(in.History)
 	for _, code := range in.Shadow {
 		c.ShadowRules = append(c.ShadowRules, passwordrules.Code(code))
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/posterndev/postern/sidecar/pool"
 	"github.com/posterndev/postern/sidecar/stages/compression"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection/loginprotectionmemory"
+	"github.com/posterndev/postern/sidecar/stages/passwordpolicy/passwordpolicymemory"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitmemory"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
@@ -65,11 +66,13 @@ type Resources struct {
 	keys    *jwks.Manager
 
 	// The stores in memory are used if the policy names no Redis.
-	limits   *ratelimitmemory.Store
-	logins   *loginprotectionmemory.Store
-	sessions *sessionmemory.Store
-	revoked  *revocationmemory.Store
-	replay   *backchannel.Memory
+	limits *ratelimitmemory.Store
+	logins *loginprotectionmemory.Store
+	// passwords are old passwords and their dates.
+	passwords *passwordpolicymemory.Store
+	sessions  *sessionmemory.Store
+	revoked   *revocationmemory.Store
+	replay    *backchannel.Memory
 
 	vaults  *pool.Pool[string, *vault.Client]
 	conns   *pool.Pool[string, *redis.Conn]
@@ -105,6 +108,9 @@ func New(c Config) (*Resources, error) {
 	}
 	var err error
 	if r.logins, err = loginprotectionmemory.New(nil); err != nil {
+		return nil, err
+	}
+	if r.passwords, err = passwordpolicymemory.New(c.Now); err != nil {
 		return nil, err
 	}
 	if r.sessions, err = newSessions(c); err != nil {

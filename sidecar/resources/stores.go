@@ -15,6 +15,8 @@ import (
 	"github.com/posterndev/postern/sidecar/lookup/challenge"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection/loginprotectionredis"
+	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
+	"github.com/posterndev/postern/sidecar/stages/passwordpolicy/passwordpolicyredis"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitredis"
 )
@@ -40,6 +42,14 @@ func (a *Acquirer) Logins() loginprotection.Store {
 
 // LocalLogins returns the store that replaces Logins while Redis is unavailable.
 func (a *Acquirer) LocalLogins() loginprotection.Store { return a.shared.logins }
+
+// Passwords returns the store of old passwords.
+func (a *Acquirer) Passwords() passwordpolicy.Store {
+	if a.conn == nil {
+		return a.shared.passwords
+	}
+	return passwordpolicyredis.New(a.conn)
+}
 
 // Challenge returns the verifier of solved challenges.
 func (a *Acquirer) Challenge(p *compiled.Challenge) (loginprotection.Challenge, error) {

@@ -77,6 +77,14 @@ func (rules) Check(_ context.Context, password, account string) error {
 	return &httperr.Error{Status: 422, Code: "password-refused", Errors: []httperr.FieldError{{Field: "password", Code: "common", Detail: "It is common."}}}
 }
 
+// CheckPrevious refuses every password that has a previous hash.
+func (rules) CheckPrevious(_ context.Context, _ string, previous []string) error {
+	if len(previous) == 0 {
+		return nil
+	}
+	return &httperr.Error{Status: 422, Code: "password-refused", Errors: []httperr.FieldError{{Field: "password", Code: "reused", Detail: "It was used before."}}}
+}
+
 type fixed []byte
 
 func (f fixed) Read(context.Context) (secret.Value, error) { return secret.New(f), nil }

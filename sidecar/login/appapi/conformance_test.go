@@ -111,6 +111,7 @@ func conformance() map[string]map[string]try {
 			"empty":    {body: object{"password": ""}, want: 422},
 			"refused":  {body: object{"password": "refused", "account": "ada"}, want: 422},
 			"allowed":  {body: object{"password": "refused", "account": "eve"}, want: 200},
+			"reused":   {body: object{"password": "p", "previous": []string{"hash of p"}}, want: 422},
 			"too long": {body: object{"password": "p"}, busy: password.ErrTooLong, want: 422},
 			"busy":     {body: object{"password": "p"}, busy: password.ErrBusy, want: 503},
 		}),

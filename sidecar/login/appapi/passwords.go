@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/keys/password"
 )
@@ -15,13 +16,20 @@ type hashRequest struct {
 	Password string `json:"password"`
 	// Account is the name or e-mail address that the password is for; empty if it is not known.
 	Account string `json:"account,omitempty"`
+	// Previous are the hashes of the account's former passwords, the latest first.
+	Previous []string `json:"previous,omitempty"`
 }
 
 // PasswordRules judge new passwords.
 type PasswordRules interface {
 	// Check returns the refusal of a password, or nil. The fields of the refusal are password and account.
 	Check(ctx context.Context, password, account string) error
+	// CheckPrevious returns the refusal of a password that has one of the hashes of former ones, an error of package password, or nil.
+	CheckPrevious(ctx context.Context, password string, previous []string) error
 }
+
+// maxPrevious is the maximum number of hashes of former passwords.
+const maxPrevious = check.MaxRememberedPasswords
 
 type hashResponse struct {
 	Hash string `json:"hash"`
@@ -47,9 +55,15 @@ func (a *api) hash(w http.ResponseWriter, r *http.Request) error {
 	if request.Password == "" {
 		return badRequest(http.StatusUnprocessableEntity, "The password is empty.")
 	}
+	if len(request.Previous) > maxPrevious {
+		return badRequest(http.StatusUnprocessableEntity, "There are more than "+strconv.Itoa(maxPrevious)+" previous hashes.")
+	}
 	if a.PasswordRules != nil {
 		if err := a.PasswordRules.Check(r.Context(), request.Password, request.Account); err != nil {
 			return err
+		}
+		if err := a.PasswordRules.CheckPrevious(r.Context(), request.Password, request.Previous); err != nil {
+			return refusePassword(err)
 		}
 	}
 	encoded, err := a.Passwords.Hash(r.Context(), request.Password)

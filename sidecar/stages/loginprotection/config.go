@@ -69,6 +69,8 @@ type Config struct {
 	ChallengeOnFailure OnFailure
 	// Breached is nil if no list is asked. Each route of kind Login has a Password then.
 	Breached *BreachedList
+	// PasswordExpired reports whether the password of an account, by its canonical name, has expired; nil if none does.
+	PasswordExpired func(ctx context.Context, account string) bool
 	// TooManyRequests responds to a refused attempt with 429, in place of the app's response to a wrong password.
 	TooManyRequests bool
 	OnFailure       OnFailure

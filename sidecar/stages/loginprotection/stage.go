@@ -164,6 +164,7 @@ func (a *attempt) forward(w http.ResponseWriter, r *http.Request, next stage.Han
 	rec := &recorder{Writer: response.Writer{ResponseWriter: w}, attempt: a, ctx: context.WithoutCancel(r.Context()), form: form(r), status: http.StatusOK}
 	rec.before, rec.sent = w.Header().Clone(), a.cfg.Now()
 	rec.OnHeader = rec
+	a.tellExpired(r)
 	done := false
 	defer func() { // also after a panic, by which the proxy ends a broken response
 		if !done {

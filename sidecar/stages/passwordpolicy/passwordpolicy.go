@@ -1,6 +1,6 @@
 // Package passwordpolicy refuses new passwords that the policy's rules do not allow, on the routes with which users register, or
-// reset or change their password. It comes after limits, so that guesses about the rules are limited, and before the app. It has no
-// store. While the list of breached passwords is unavailable, it passes the password, or refuses it with 503, as the policy says.
+// reset or change their password. It comes after limits, so that guesses about the rules are limited, and before the app. Its
+// store has old passwords, if the policy wants them to be remembered: see History. While the list of breached passwords is unavailable, it passes the password, or refuses it with 503, as the policy says.
 //
 // A refusal has the status 422 and lists every rule that failed. A body in which the fields cannot be found has the status of
 // reqbody (400, 408, 413 or 415). In Shadow mode, of the policy, the section or one rule, the request passes.
@@ -17,6 +17,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/passwordrules"
@@ -54,6 +55,8 @@ type Config struct {
 	// Breached is nil if no list is asked.
 	Breached    *BreachedList
 	ShadowRules []passwordrules.Code
+	// History is nil if no old passwords and no dates are kept.
+	History *History
 	// PolicyShadow is the mode of the policy, for Check. Requests have it in their Info.
 	PolicyShadow bool
 	// Events receives the refusals by Check; nil for none.
@@ -80,15 +83,18 @@ func (p *Policy) Stage() stage.Stage {
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
+			var changes []*change
 			for i := range p.Routes {
 				if !p.Routes[i].matches(r) {
 					continue
 				}
-				if err := p.judge(&p.Routes[i], r); err != nil {
+				c, err := p.judge(&p.Routes[i], r)
+				if err != nil {
 					return err
 				}
+				changes = append(changes, c)
 			}
-			return next.ServeHTTP(w, r)
+			return p.forward(w, r, next, changes)
 		})
 	}
 }
@@ -104,17 +110,40 @@ func (m *Route) matches(r *http.Request) bool {
 	return false
 }
 
-// judge returns the refusal of the request, or nil.
-func (p *Policy) judge(m *Route, r *http.Request) error {
+// judge returns the refusal of the request, or nil and the change of which the history wants to know, or nil.
+func (p *Policy) judge(m *Route, r *http.Request) (*change, error) {
 	info := request.From(r)
 	found, err := m.read(r)
 	if err != nil {
-		return info.Refuse(p.rule(Body), httperr.From(err))
+		return nil, info.Refuse(p.rule(Body), httperr.From(err))
 	}
 	failed := m.failures(p.Rules, found)
 	record := func(rule request.Rule, e *httperr.Error) bool { return info.Refuse(rule, e) != nil }
 	breached, unavailable := p.lookUp(r.Context(), found.passwordName, found.password, record)
-	return p.verdict(append(failed, breached...), unavailable, record)
+	if err := p.verdict(append(failed, breached...), unavailable, record); err != nil {
+		return nil, err // without the expensive look at old passwords
+	}
+	c := p.History.changeOf(found, info.Identity)
+	if c == nil {
+		return nil, nil
+	}
+	return c, p.reused(r.Context(), c, record)
+}
+
+// forward sends the request to the app, and remembers the passwords that the app accepts.
+func (p *Policy) forward(w http.ResponseWriter, r *http.Request, next stage.Handler, changes []*change) error {
+	changes = slices.DeleteFunc(changes, func(c *change) bool { return c == nil || c.account == "" })
+	if len(changes) == 0 {
+		return next.ServeHTTP(w, r)
+	}
+	return response.Intercept(w, r, next, func(status int, _ http.Header) response.Action {
+		for i, c := range changes {
+			if status < http.StatusBadRequest && !slices.ContainsFunc(changes[:i], func(other *change) bool { return *other == *c }) {
+				p.History.remember(r, c)
+			}
+		}
+		return response.Action{}
+	})
 }
 
 // Check judges a password that the loopback API is asked to hash. It returns nil, or the refusal.
@@ -123,13 +152,18 @@ func (p *Policy) Check(ctx context.Context, password, account string) error {
 	for _, f := range p.Rules.Judge(password, account) {
 		failed = append(failed, httperr.FieldError{Field: "password", Code: string(f.Code), Detail: f.Detail})
 	}
-	record := func(rule request.Rule, e *httperr.Error) bool {
+	record := p.recordOutside(ctx)
+	breached, unavailable := p.lookUp(ctx, "password", password, record)
+	return p.verdict(append(failed, breached...), unavailable, record)
+}
+
+// recordOutside records the refusals of passwords that come in no request of a client.
+func (p *Policy) recordOutside(ctx context.Context) recorder {
+	return func(rule request.Rule, e *httperr.Error) bool {
 		d := event.Decision{Stage: rule.Stage, Rule: rule.Name, Shadow: rule.Shadow || p.PolicyShadow, Err: e}
 		request.Emit(ctx, p.Events, d.Event())
 		return !d.Shadow
 	}
-	breached, unavailable := p.lookUp(ctx, "password", password, record)
-	return p.verdict(append(failed, breached...), unavailable, record)
 }
 
 // A recorder records a refusal, and reports whether it is enforced.
