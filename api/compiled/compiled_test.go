@@ -82,6 +82,10 @@ func TestDecodeRefuses(t *testing.T) {
 		"a rule without match":          {func(p *Policy) { p.Authorization.Rules[0].Match = nil }, "rules[0]"},
 		"a rule without require":        {func(p *Policy) { p.Authorization.Rules[0].Require = "" }, "require"},
 		"a limit of 0":                  {func(p *Policy) { p.RateLimits[0].Limit = 0 }, "rateLimits[0]"},
+		"a limit of 0 with a burst":     {func(p *Policy) { p.RateLimits[0].Limit, p.RateLimits[0].MaxInFlight = 0, 1 }, "rateLimits[0]"},
+		"a limit of 0 with a cost": {func(p *Policy) {
+			p.RateLimits[0] = RateLimit{Name: "a", MaxInFlight: 1, Cost: &LimitCost{Requests: 2}, KeyBy: p.RateLimits[0].KeyBy, Mode: Enforce, OnFailure: Allow}
+		}, "rateLimits[0]"},
 		"a limit without key":           {func(p *Policy) { p.RateLimits[0].KeyBy = nil }, "rateLimits[0]"},
 		"a header key without name":     {func(p *Policy) { p.RateLimits[0].KeyBy[0].Name = "" }, "keyBy[0]"},
 		"an unknown key type":           {func(p *Policy) { p.RateLimits[0].KeyBy[0].Type = "IP" }, "keyBy[0]"},

@@ -250,7 +250,7 @@ func (s *sidecar) socket(t testing.TB, path string) *websocket.Conn {
 // TestWebSocketsKeepTheirPlaces for longer than a lease.
 func TestWebSocketsKeepTheirPlaces(t *testing.T) {
 	t.Parallel()
-	const lease = 2 * time.Second
+	const lease = 3 * time.Second
 	server := redistest.Start(t, redistest.Options{})
 	w := newHoldWorld(t)
 	here, there := w.with(server.Addr, lease, atMost(1, nil)), w.with(server.Addr, lease, atMost(1, nil))

@@ -83,8 +83,14 @@ func (l *Limiter) enter(r *http.Request, info *request.Info) (*inflight.Holding,
 		return nil, nil
 	}
 	free, held, err := l.places.Acquire(r.Context(), asks, func(cause error) error { return refuseConcurrencyByDeny(info, rules, cause) })
+	if _, refused := err.(*httperr.Error); err != nil && !refused {
+		err = info.Refuse(request.Rule{Stage: stageName}, storeUnavailable(err))
+	}
 	if err != nil {
 		return nil, err
+	}
+	if free == nil { // nobody counts, in shadow mode
+		return nil, nil
 	}
 	for i, c := range rules {
 		if free[i] {

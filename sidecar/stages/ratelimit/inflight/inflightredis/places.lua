@@ -15,7 +15,9 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 local function hold(key, id)
   redis.call('ZADD', key, text(now + lease), id)
-  redis.call('PEXPIRE', key, text(lease))
+  if redis.call('PTTL', key) < lease then -- sidecars of another version may have a longer lease
+    redis.call('PEXPIRE', key, text(lease))
+  end
 end
 
 -- Returns the number of places that are held. 1000 ended ones are removed at most, so that no script takes long.
