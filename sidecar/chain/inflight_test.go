@@ -334,6 +334,20 @@ func TestKilledPod(t *testing.T) {
 	wait()
 }
 
+// TestSidecarEnds: it frees the places of requests that are still in progress.
+func TestSidecarEnds(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	w := newHoldWorld(t)
+	s := w.with(server.Addr, 0, atMost(2, nil))
+	wait := w.hold(s, "/public/hold", 2)
+	wantPlaces(t, server, 2)
+	s.shared.Close()
+	wantPlaces(t, server, 0)
+	w.finish()
+	wait()
+}
+
 // TestInFlightWithoutRedis: with Allow the pod counts its requests alone, including those from before the outage.
 func TestInFlightWithoutRedis(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -221,6 +222,18 @@ func TestSeveralProcesses(t *testing.T) {
 		t.Fatal(free, err)
 	}
 	f.acquire(2, false)
+}
+
+// TestOneGoroutine: requests in progress add none. It does not run in parallel, so that no other test changes the number.
+func TestOneGoroutine(t *testing.T) {
+	f := newFixture(t, 0)
+	before := runtime.NumGoroutine()
+	for range 1000 {
+		f.acquire(1000, true)
+	}
+	if now := runtime.NumGoroutine(); now > before {
+		t.Errorf("%d goroutines; %d before the requests", now, before)
+	}
 }
 
 func TestKeeperNeedsALocalStore(t *testing.T) {
