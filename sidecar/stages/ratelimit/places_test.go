@@ -3,6 +3,7 @@ package ratelimit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -122,6 +123,33 @@ func TestDenyInShadow(t *testing.T) {
 	info, err := from("192.0.2.1", l.Places(), false, done)
 	if err != nil || len(info.Decisions) != 1 || info.Decisions[0].Err.Code != "rate-limit-unavailable" {
 		t.Errorf("%v, %+v", err, info.Decisions)
+	}
+}
+
+// TestPolicyInShadow: a full rule does not prevent the others from counting.
+func TestPolicyInShadow(t *testing.T) {
+	store := inflightmemory.New(nil)
+	l, err := limited(t, store, store, busy(nil), busy(func(r *ratelimit.Rule) { r.Name, r.MaxInFlight = "wide", 2 }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusals := func(app func() error) (names []string) {
+		info, err := from("192.0.2.1", l.Places(), true, app)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, d := range info.Decisions {
+			names = append(names, d.Rule)
+		}
+		return names
+	}
+	var second, third []string
+	refusals(func() error {
+		second = refusals(func() error { third = refusals(done); return nil })
+		return nil
+	})
+	if fmt.Sprint(second, third) != "[busy] [busy wide]" {
+		t.Errorf("refused by %v and %v", second, third)
 	}
 }
 

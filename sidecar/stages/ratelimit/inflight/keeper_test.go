@@ -192,7 +192,8 @@ func TestStoreIsAway(t *testing.T) {
 		t.Errorf("%v, %v, %v", free, h, err)
 	}
 	before := f.remote.renewed()
-	redistest.Eventually(t, "renewals to fail", func() bool { return f.remote.renewed() > before+3 })
+	redistest.Eventually(t, "renewals to fail", func() bool { return f.remote.renewed() > before+4 }) // longer than a lease
+	f.acquire(2, false)
 	f.remote.set(nil, nil)
 	redistest.Eventually(t, "the store to have both requests", func() bool { return held(t, f.remote.Store, "k") == 2 })
 	f.keeper.Close()

@@ -123,6 +123,28 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// TestEndedPlacesAreRemoved: a busy key does not keep the places of killed pods.
+func TestEndedPlacesAreRemoved(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	store, client := New(connect(t, standalone(server))), server.Client()
+	defer client.Close()
+	key := inflighttest.Key()
+	for i := range 1500 {
+		if err := client.ZAdd(t.Context(), key, goredis.Z{Score: float64(i), Member: i}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range []int64{500 + 1, 2} { // at most 1000 are removed at once
+		if free, err := store.Acquire(t.Context(), fmt.Sprint("request-", i), inflight.Lease, []inflight.Ask{{Key: key, Max: 2}}); err != nil || !free[0] {
+			t.Fatal(free, err)
+		}
+		if n := client.ZCard(t.Context(), key).Val(); n != want {
+			t.Errorf("%d members; want %d", n, want)
+		}
+	}
+}
+
 func TestFailures(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]func(*redistest.Server){"stopped": (*redistest.Server).Stop, "hanging": (*redistest.Server).Pause, "a replica": (*redistest.Server).Demote} {
