@@ -84,11 +84,7 @@ func (c *checker) rateLimits(limits []compiled.RateLimit) {
 		seen[l.Name] = true
 		c.add(field+".name", LimitName(l.Name))
 		c.matches(field+".match", l.Match)
-		if err := Rate(l.Limit, l.Period.Std()); err != nil {
-			c.add(field+".limit", err)
-		} else {
-			c.add(field+".burst", Burst(l.Limit, l.Period.Std(), l.Burst))
-		}
+		c.rateOrInFlight(field, l)
 		if len(l.KeyBy) == 0 || len(l.KeyBy) > maxKeyParts {
 			c.addf(field+".keyBy", "it has %d parts; write 1 to %d, for example [{type: ClientAddress}]", len(l.KeyBy), maxKeyParts)
 		}

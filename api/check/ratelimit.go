@@ -26,7 +26,7 @@ func (c *checker) limitOptions(field string, l *compiled.RateLimit) {
 	if l.IPv6PrefixLength != 0 {
 		c.add(field+".ipv6PrefixLength", IPv6PrefixLength(l.IPv6PrefixLength))
 	}
-	if l.Cost != nil {
+	if l.Cost != nil && l.Limit != 0 { // without a limit the cost itself is refused
 		c.limitCost(field+".cost", l)
 	}
 }

@@ -82,14 +82,18 @@ func TestDecodeRefuses(t *testing.T) {
 		"a rule without match":          {func(p *Policy) { p.Authorization.Rules[0].Match = nil }, "rules[0]"},
 		"a rule without require":        {func(p *Policy) { p.Authorization.Rules[0].Require = "" }, "require"},
 		"a limit of 0":                  {func(p *Policy) { p.RateLimits[0].Limit = 0 }, "rateLimits[0]"},
-		"a limit without key":           {func(p *Policy) { p.RateLimits[0].KeyBy = nil }, "rateLimits[0]"},
-		"a header key without name":     {func(p *Policy) { p.RateLimits[0].KeyBy[0].Name = "" }, "keyBy[0]"},
-		"an unknown key type":           {func(p *Policy) { p.RateLimits[0].KeyBy[0].Type = "IP" }, "keyBy[0]"},
-		"an unknown preset":             {func(p *Policy) { p.Headers.Preset = "strict" }, "headers.preset"},
-		"a proxy that is not a CIDR":    {func(p *Policy) { p.Sidecar.TrustedProxies[0] = "10.0.0.1" }, "trustedProxies[0]"},
-		"an unknown log level":          {func(p *Policy) { p.Sidecar.LogLevel = "loud" }, "logLevel"},
-		"redis without address":         {func(p *Policy) { p.Redis.Addresses = nil }, "redis"},
-		"sentinel without master":       {func(p *Policy) { p.Redis.MasterName = "" }, "masterName"},
+		"a limit of 0 with a burst":     {func(p *Policy) { p.RateLimits[0].Limit, p.RateLimits[0].MaxInFlight = 0, 1 }, "rateLimits[0]"},
+		"a limit of 0 with a cost": {func(p *Policy) {
+			p.RateLimits[0] = RateLimit{Name: "a", MaxInFlight: 1, Cost: &LimitCost{Requests: 2}, KeyBy: p.RateLimits[0].KeyBy, Mode: Enforce, OnFailure: Allow}
+		}, "rateLimits[0]"},
+		"a limit without key":        {func(p *Policy) { p.RateLimits[0].KeyBy = nil }, "rateLimits[0]"},
+		"a header key without name":  {func(p *Policy) { p.RateLimits[0].KeyBy[0].Name = "" }, "keyBy[0]"},
+		"an unknown key type":        {func(p *Policy) { p.RateLimits[0].KeyBy[0].Type = "IP" }, "keyBy[0]"},
+		"an unknown preset":          {func(p *Policy) { p.Headers.Preset = "strict" }, "headers.preset"},
+		"a proxy that is not a CIDR": {func(p *Policy) { p.Sidecar.TrustedProxies[0] = "10.0.0.1" }, "trustedProxies[0]"},
+		"an unknown log level":       {func(p *Policy) { p.Sidecar.LogLevel = "loud" }, "logLevel"},
+		"redis without address":      {func(p *Policy) { p.Redis.Addresses = nil }, "redis"},
+		"sentinel without master":    {func(p *Policy) { p.Redis.MasterName = "" }, "masterName"},
 	}
 	for name, tt := range changes {
 		t.Run(name, func(t *testing.T) {

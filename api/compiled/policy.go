@@ -305,13 +305,16 @@ type AuthorizationRule struct {
 	Conditions
 }
 
-// RateLimit limits the matching requests per key: Limit requests per Period in the long run, and Burst at once.
+// RateLimit limits the matching requests per key: Limit requests per Period in the long run, and Burst at once, unless Limit is 0;
+// and to MaxInFlight in progress, unless that is 0.
 type RateLimit struct {
 	Name   string   `json:"name"`
 	Match  []Match  `json:"match,omitempty"`
-	Limit  int      `json:"limit"`
-	Period Duration `json:"period"`
-	Burst  int      `json:"burst"`
+	Limit  int      `json:"limit,omitempty"`
+	Period Duration `json:"period,omitempty"`
+	Burst  int      `json:"burst,omitempty"`
+	// MaxInFlight is how many requests may be in progress at once; 0 for any number.
+	MaxInFlight int `json:"maxInFlight,omitempty"`
 	// LimitByClaim, Exempt and Cost are nil if the limit is the same for all requests, applies to all, and counts each once.
 	LimitByClaim *LimitByClaim   `json:"limitByClaim,omitempty"`
 	Exempt       *LimitExemption `json:"exempt,omitempty"`

@@ -158,8 +158,9 @@ func (a *Authorization) validate() error {
 }
 
 func (l *RateLimit) validate() error {
-	if l.Name == "" || l.Limit < 1 || l.Period <= 0 || l.Burst < 1 || len(l.KeyBy) == 0 {
-		return errors.New("name, limit, period, burst and keyBy are required")
+	unlimited := l.Limit == 0 && l.Period == 0 && l.Burst == 0 && l.LimitByClaim == nil && l.Cost == nil && l.MaxInFlight > 0
+	if l.Name == "" || !unlimited && (l.Limit < 1 || l.Period <= 0 || l.Burst < 1) || len(l.KeyBy) == 0 {
+		return errors.New("name, limit, period, burst and keyBy are required; without limitByClaim and cost, maxInFlight may replace limit, period and burst")
 	}
 	errs := []error{oneOf("mode", l.Mode, Enforce, Shadow), oneOf("onFailure", l.OnFailure, Deny, Allow), l.validateOptions()}
 	for i, k := range l.KeyBy {

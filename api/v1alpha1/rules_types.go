@@ -73,8 +73,11 @@ type AuthorizationRule struct {
 	Mode Mode `json:"mode,omitempty"`
 }
 
-// RateLimit limits the rate of requests with the same key. If the class has Redis, the limit is exact across all pods. Otherwise each
-// pod counts by itself.
+// RateLimit limits the rate of requests with the same key, how many of them are in progress at once, or both. If the class has Redis,
+// the limit is exact across all pods. Otherwise each pod counts by itself.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.limit) || has(self.maxInFlight)",message="a rate limit limits nothing: write limit, such as 100/minute, or maxInFlight, such as 10"
+// +kubebuilder:validation:XValidation:rule="has(self.limit) || !(has(self.burst) || has(self.limitByClaim) || has(self.cost))",message="burst, limitByClaim and cost change limit, and there is none: write limit, such as 100/minute, or remove them"
 type RateLimit struct {
 	// Name of the limit in logs, metrics and the RateLimit header fields.
 	// +kubebuilder:validation:MaxLength=63
@@ -85,10 +88,17 @@ type RateLimit struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	Match []RouteMatch `json:"match,omitempty"`
-	// Limit is the rate that one key may use in the long run, such as 5/minute or 100/15m.
+	// Limit is the rate that one key may use in the long run, such as 5/minute or 100/15m. It is required without maxInFlight.
 	// +kubebuilder:validation:XValidation:rule="!self.matches('/[1-9][0-9]{0,5}(s|m|h)$') || duration(self.split('/')[1]) <= duration('744h')",message="the period of a rate is more than 744h (31 days): write a shorter one, such as 100/24h"
-	Limit Rate `json:"limit"`
-	// Burst is how many requests are allowed at once.
+	// +optional
+	Limit Rate `json:"limit,omitempty"`
+	// MaxInFlight is how many requests of one key may be in progress at once, until their responses, streams and WebSockets have ended.
+	// It is the same for all callers: limitByClaim does not change it.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	MaxInFlight int32 `json:"maxInFlight,omitempty"`
+	// Burst is how many requests of limit may come at once.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000000

@@ -14,13 +14,16 @@ func matches(in []v1alpha1.RouteMatch) []compiled.Match {
 }
 
 func (c *compiler) rateLimit(field string, in *v1alpha1.RateLimit) compiled.RateLimit {
-	count, period, err := in.Limit.Parse()
-	if err != nil {
-		c.errorf(field+".limit", "%v", err)
-	}
 	l := compiled.RateLimit{
-		Name: in.Name, Match: matches(in.Match), Limit: count, Period: compiled.Duration(period), Burst: int(in.Burst),
+		Name: in.Name, Match: matches(in.Match), Burst: int(in.Burst), MaxInFlight: int(in.MaxInFlight),
 		Mode: compiled.Mode(in.Mode), OnFailure: compiled.FailureMode(in.OnFailure),
+	}
+	if in.Limit != "" || in.MaxInFlight == 0 {
+		count, period, err := in.Limit.Parse()
+		if err != nil {
+			c.errorf(field+".limit", "%v", err)
+		}
+		l.Limit, l.Period = count, compiled.Duration(period)
 	}
 	for _, k := range in.KeyBy {
 		l.KeyBy = append(l.KeyBy, compiled.RateLimitKey{Type: string(k.Type), Name: k.Name})

@@ -31,6 +31,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight"
 )
 
 // Config configures a Snapshot, together with the document.
@@ -123,6 +124,8 @@ type parts struct {
 	breached     func(*compiled.BreachedPasswords) (passwordpolicy.Source, error)
 	store, local ratelimit.Store
 	passwords    passwordpolicy.Store
+	// places count requests in progress.
+	places *inflight.Places
 	// logins counts attempts to log in, and localLogins replaces it while it is unavailable.
 	logins, localLogins loginprotection.Store
 	challenge           func(*compiled.Challenge) (loginprotection.Challenge, error)
@@ -150,7 +153,7 @@ type parts struct {
 // acquire acquires the resources that the document needs.
 func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error) {
 	given = parts{
-		keys: a.ProviderKeys, hasher: a.Hasher, breached: a.Breached, apiKeys: a.APIKeys, users: a.BasicUsers, store: a.Counters(), local: a.LocalCounters(), sessions: a.Sessions(),
+		keys: a.ProviderKeys, hasher: a.Hasher, breached: a.Breached, apiKeys: a.APIKeys, users: a.BasicUsers, store: a.Counters(), local: a.LocalCounters(), places: a.Places(), sessions: a.Sessions(),
 		passwords: a.Passwords(), logins: a.Logins(), localLogins: a.LocalLogins(), challenge: a.Challenge,
 		revocations: a.Revocations(), active: a.Active(), replay: a.Replays(),
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight"
 )
 
 // absentKeys replace keys outside of the document, which Check does not load.
@@ -43,7 +44,7 @@ func Check(p *compiled.Policy) error {
 		return err
 	}
 	given := parts{
-		keys: absent, hasher: checkHasher, apiKeys: absentAPIKeys, users: absentBasicUsers, store: noStore{}, local: noStore{}, sessions: sessionmemory.New(sessionmemory.Config{}),
+		keys: absent, hasher: checkHasher, apiKeys: absentAPIKeys, users: absentBasicUsers, store: noStore{}, local: noStore{}, places: &inflight.Places{}, sessions: sessionmemory.New(sessionmemory.Config{}),
 		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), passwords: noPasswords{}, logins: noStore{}, localLogins: noStore{}, challenge: noChallenge,
 		breached: noBreached, active: &resources.Revocations{}, logger: slog.New(slog.DiscardHandler),
 		app: stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }),

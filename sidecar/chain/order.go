@@ -40,6 +40,7 @@ func order() []step {
 		{"session", (*builder).session},
 		{"authorization", (*builder).authz},
 		{"limits", func(b *builder) stage.Stage { return b.rateLimits().after }},
+		{"places", func(b *builder) stage.Stage { return b.rateLimits().places }},
 		{"password-policy", (*builder).passwordStage},
 		{"compression", (*builder).compression},
 		{"response-costs", func(b *builder) stage.Stage { return b.rateLimits().charges }},

@@ -40,6 +40,8 @@ const (
 	backChannel = "back-channel"
 	limitAllow  = "limit, Allow"
 	limitDeny   = "limit, Deny"
+	placeAllow  = "in flight, Allow"
+	placeDeny   = "in flight, Deny"
 	apiIssue    = "API: issue"
 	apiCheck    = "API: introspect"
 	apiRevoke   = "API: revoke"
@@ -51,7 +53,7 @@ const (
 
 func kinds() []string {
 	return []string{
-		public, noToken, seen, unseen, provided, revoked, revokedHere, limitAllow, limitDeny, keySet, discovery, apiHash, apiCheck, sessions, apiList, // these change nothing
+		public, noToken, seen, unseen, provided, revoked, revokedHere, limitAllow, limitDeny, placeAllow, placeDeny, keySet, discovery, apiHash, apiCheck, sessions, apiList, // these change nothing
 		login, refresh, backChannel, apiIssue, apiRevoke, logout, logoutAll, endOne, apiEndOne, apiEndAll,
 	}
 }
@@ -90,7 +92,7 @@ func healthy() map[string]string {
 	return map[string]string{
 		public: "200", noToken: "401 no-credentials", seen: "200", unseen: "200", provided: "200", login: "200", refresh: "200", logout: "204",
 		revoked: "401 token-revoked", revokedHere: "401 token-revoked",
-		logoutAll: "204", sessions: "200", keySet: "200", discovery: "200", backChannel: "200", limitAllow: "200", limitDeny: "200",
+		logoutAll: "204", sessions: "200", keySet: "200", discovery: "200", backChannel: "200", limitAllow: "200", limitDeny: "200", placeAllow: "200", placeDeny: "200",
 		apiIssue: "200", apiCheck: "200", apiRevoke: "200", apiHash: "200", endOne: "204", apiList: "200", apiEndOne: "204", apiEndAll: "200",
 	}
 }
@@ -110,7 +112,7 @@ func but(a map[string]string, differs ...map[string]string) map[string]string {
 func withoutStore() map[string]string {
 	return map[string]string{
 		login: "503 tokens-unavailable", refresh: "503 temporarily_unavailable", logout: "503 tokens-unavailable", logoutAll: "503 tokens-unavailable",
-		sessions: "503 tokens-unavailable", backChannel: "503 temporarily_unavailable", limitDeny: "503 rate-limit-unavailable",
+		sessions: "503 tokens-unavailable", backChannel: "503 temporarily_unavailable", limitDeny: "503 rate-limit-unavailable", placeDeny: "503 rate-limit-unavailable",
 		apiIssue: "503 unavailable", apiCheck: "503 unavailable", apiRevoke: "503 unavailable",
 		endOne: "503 tokens-unavailable", apiList: "503 unavailable", apiEndOne: "503 unavailable", apiEndAll: "503 unavailable",
 	}
@@ -370,6 +372,7 @@ func (d *stand) request(kind string) string {
 		sessions: get("/auth/sessions", d.seen), keySet: get("/.well-known/jwks.json", tokens{}), discovery: get("/.well-known/openid-configuration", tokens{}),
 		backChannel: post("/auth/backchannel-logout", "logout_token", d.issuer.logoutToken(d.t, jwt.MapClaims{"sub": "nobody", "jti": fmt.Sprint(time.Now().UnixNano())})),
 		limitAllow:  get("/public/allow", tokens{}), limitDeny: get("/public/deny", tokens{}),
+		placeAllow: get("/public/places/allow", tokens{}), placeDeny: get("/public/places/deny", tokens{}),
 	}
 	calls := map[string][2]string{
 		apiIssue: {"POST /v1/tokens", `{"subject":"new"}`}, apiCheck: {"POST /v1/introspect", `{"token":"` + d.seen.access + `"}`},
@@ -448,6 +451,9 @@ func newStand(t *testing.T, o outage, onFailure compiled.FailureMode) *stand {
 				p.RateLimits = append(p.RateLimits, compiled.RateLimit{
 					Name: strings.ToLower(string(mode)), Match: []compiled.Match{{Paths: []string{"/public/" + strings.ToLower(string(mode))}}}, Limit: 100, Burst: 100,
 					Period: compiled.Duration(time.Minute), KeyBy: []compiled.RateLimitKey{{Type: compiled.KeyClientAddress}}, Mode: compiled.Enforce, OnFailure: mode,
+				}, compiled.RateLimit{
+					Name: "places-" + strings.ToLower(string(mode)), Match: []compiled.Match{{Paths: []string{"/public/places/" + strings.ToLower(string(mode))}}}, MaxInFlight: 10,
+					KeyBy: []compiled.RateLimitKey{{Type: compiled.KeyClientAddress}}, Mode: compiled.Enforce, OnFailure: mode,
 				})
 			}
 			for _, change := range []func(*compiled.Policy){o.all, change} {

@@ -14,7 +14,7 @@ import (
 func (b *builder) limitRule(i int) ratelimit.Rule {
 	l := &b.policy.RateLimits[i]
 	rule := ratelimit.Rule{
-		Name: l.Name, Limit: l.Limit, Period: l.Period.Std(), Burst: l.Burst, Shadow: l.Mode == compiled.Shadow,
+		Name: l.Name, Limit: l.Limit, Period: l.Period.Std(), Burst: l.Burst, MaxInFlight: l.MaxInFlight, Shadow: l.Mode == compiled.Shadow,
 		OnFailure: ratelimit.OnFailure(l.OnFailure), IPv6PrefixLength: l.IPv6PrefixLength,
 	}
 	if len(l.Match) > 0 {

@@ -191,14 +191,14 @@ func claimHeaders(in []compiled.ClaimToHeader) []authn.ClaimHeader {
 	return out
 }
 
-// limitStages are the stages of rate limits: before and after authentication, and next to the app.
-type limitStages struct{ before, after, charges stage.Stage }
+// limitStages are the stages of rate limits: before and after authentication, of requests in progress, and next to the app.
+type limitStages struct{ before, after, places, charges stage.Stage }
 
 func (b *builder) newRateLimits() limitStages {
 	if len(b.policy.RateLimits) == 0 {
 		return limitStages{}
 	}
-	c := ratelimit.Config{Scope: resources.Scope(b.policy), Store: b.store, Local: b.local, Now: b.now, Metrics: b.metrics.Limits, Logger: b.logger}
+	c := ratelimit.Config{Scope: resources.Scope(b.policy), Store: b.store, Local: b.local, Places: b.places, Now: b.now, Metrics: b.metrics.Limits, Logger: b.logger}
 	for i := range b.policy.RateLimits {
 		c.Rules = append(c.Rules, b.limitRule(i))
 	}
@@ -210,5 +210,5 @@ func (b *builder) newRateLimits() limitStages {
 		b.fail(err, "rateLimits")
 		return limitStages{}
 	}
-	return limitStages{before: limiter.Before(), after: limiter.After(), charges: limiter.Charges()}
+	return limitStages{before: limiter.Before(), after: limiter.After(), places: limiter.Places(), charges: limiter.Charges()}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
@@ -26,6 +27,7 @@ type Metrics struct {
 	// Limits counts the charges of rate limits whose cost comes from the response.
 	Limits *ratelimit.Metrics
 
+	inFlight   *inflight.Metrics
 	redis      *redis.Metrics
 	vault      *vault.Metrics
 	revocation *revocation.Metrics
@@ -42,6 +44,9 @@ func newMetrics(r prometheus.Registerer) (m Metrics, err error) {
 		return m, err
 	}
 	if m.Limits, err = ratelimit.NewMetrics(r); err != nil {
+		return m, err
+	}
+	if m.inFlight, err = inflight.NewMetrics(r); err != nil {
 		return m, err
 	}
 	if m.redis, err = redis.NewMetrics(r); err != nil {

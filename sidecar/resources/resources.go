@@ -27,6 +27,8 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/compression"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection/loginprotectionmemory"
 	"github.com/posterndev/postern/sidecar/stages/passwordpolicy/passwordpolicymemory"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight/inflightmemory"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitmemory"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
@@ -57,6 +59,8 @@ type Config struct {
 	CloseDelay time.Duration
 	// Now is the clock of what is kept in memory: counters, sessions and revocations. It is time.Now if nil.
 	Now func() time.Time
+	// InFlightLease is how long the places of a process that was killed are held; inflight.Lease if zero.
+	InFlightLease time.Duration
 }
 
 // Resources is what the snapshots of one process share. It is safe for concurrent use.
@@ -66,8 +70,9 @@ type Resources struct {
 	keys    *jwks.Manager
 
 	// The stores in memory are used if the policy names no Redis.
-	limits *ratelimitmemory.Store
-	logins *loginprotectionmemory.Store
+	limits   *ratelimitmemory.Store
+	inFlight *inflightmemory.Store
+	logins   *loginprotectionmemory.Store
 	// passwords are old passwords and their dates.
 	passwords *passwordpolicymemory.Store
 	sessions  *sessionmemory.Store
@@ -86,6 +91,8 @@ type Resources struct {
 
 	// encoders bound the memory for compression, in the same way.
 	encoders *compression.Places
+	// places renews those of requests in progress.
+	places *inflight.Keeper
 
 	ended  *endedSessions
 	active *Revocations
@@ -98,7 +105,8 @@ func New(c Config) (*Resources, error) {
 	delay := cmp.Or(c.CloseDelay, defaultCloseDelay)
 	r := &Resources{
 		cfg: c, limits: ratelimitmemory.New(ratelimitmemory.Config{Log: c.Logger, Now: c.Now}),
-		revoked: revocationmemory.New(revocationmemory.Config{Now: c.Now}), replay: backchannel.NewMemory(c.Now),
+		inFlight: inflightmemory.New(c.Now),
+		revoked:  revocationmemory.New(revocationmemory.Config{Now: c.Now}), replay: backchannel.NewMemory(c.Now),
 		vaults: pool.New[string, *vault.Client](delay), conns: pool.New[string, *redis.Conn](delay), indexes: pool.New[string, *revocation.Index](delay),
 		// A closed ring still signs and verifies for the requests in progress. It only stops reading its key, and the name of that
 		// key may be the mistake that the new document corrects.
@@ -128,12 +136,16 @@ func New(c Config) (*Resources, error) {
 	if r.keys, err = jwks.NewManager(jwks.ManagerConfig{Registerer: c.Registerer, Logger: c.Logger}); err != nil {
 		return nil, fmt.Errorf("registering key metrics: %w", err)
 	}
+	if r.places, err = inflight.NewKeeper(inflight.Config{Local: r.inFlight, Lease: c.InFlightLease, Metrics: r.metrics.inFlight, Logger: c.Logger}); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 
-// Close releases what the process holds elsewhere: it revokes the Vault token of its login. No snapshot may be in use
+// Close releases what the process holds elsewhere: the places of requests that have not ended, and the Vault token of its login. No snapshot may be in use
 // any more.
 func (r *Resources) Close() {
+	r.places.Close()
 	r.rings.CloseAll()
 	r.apiKeys.CloseAll()
 	r.users.CloseAll()

@@ -18,6 +18,8 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
 	"github.com/posterndev/postern/sidecar/stages/passwordpolicy/passwordpolicyredis"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight/inflightredis"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitredis"
 )
 
@@ -31,6 +33,14 @@ func (a *Acquirer) Counters() ratelimit.Store {
 
 // LocalCounters returns the store that replaces Counters while Redis is unavailable.
 func (a *Acquirer) LocalCounters() ratelimit.Store { return a.shared.limits }
+
+// Places returns the places of requests in progress.
+func (a *Acquirer) Places() *inflight.Places {
+	if a.conn == nil {
+		return a.shared.places.Places(a.shared.inFlight)
+	}
+	return a.shared.places.Places(inflightredis.New(a.conn))
+}
 
 // Logins returns the store of attempts to log in.
 func (a *Acquirer) Logins() loginprotection.Store {

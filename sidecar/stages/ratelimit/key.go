@@ -50,6 +50,8 @@ type keyBuilder struct {
 	space keyspace.Keyspace
 	rule  string
 	parts []part
+	// kind separates the keys of requests in progress from those of the rule's rate; empty for the rate.
+	kind string
 	// kinds are the types of the parts, for a trace.
 	kinds string
 	// ipv6Bits is the length of the IPv6 networks that count as one client; 0 is that of clientnet.
@@ -110,11 +112,17 @@ func newKeyBuilder(space keyspace.Keyspace, r *Rule) (keyBuilder, error) {
 // request, so it cannot be confused with them.
 const planTag = "Plan"
 
+// inFlightTag is the kind of the keys of requests in progress. The tags of parts contain a colon, so it is none of them.
+const inFlightTag = "in-flight"
+
 // key returns the key of a request under the plan with that value; empty is the rule's own limit. Values that a client or an issuer wrote are hashed: they may be secret (an API
 // key) or personal, and many people can read the keys of a store.
 func (b *keyBuilder) key(r *http.Request, info *request.Info, plan string) string {
-	var room [3 + 2*maxParts]string
+	var room [4 + 2*maxParts]string
 	parts := append(room[:0], b.rule)
+	if b.kind != "" {
+		parts = append(parts, b.kind)
+	}
 	for i := range b.parts {
 		p := &b.parts[i]
 		if p.Type == Route {

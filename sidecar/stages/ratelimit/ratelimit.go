@@ -1,4 +1,4 @@
-// Package ratelimit limits the request rate of clients. It has two stages, before and after authentication. Before
+// Package ratelimit limits the request rate of clients, and how many of their requests are in progress at once. For the rate it has two stages, before and after authentication. Before
 // refuses requests that are known to be refused, and counts the requests that authentication or authorization
 // refuses. After knows the identity and counts all other requests. In both cases all limits of one request are
 // counted in one step and one round trip.
@@ -11,6 +11,9 @@
 //
 // If the response says what a request cost, such as the tokens that a model used, After decides whether anything is left,
 // and the stage Charges, next to the app, counts the cost after the response.
+//
+// The stage Places, after After, limits the requests in progress. It refuses in the same way, and releases the place of a request
+// when the stages after it return, also by a panic.
 package ratelimit
 
 import (
@@ -24,6 +27,7 @@ import (
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
+	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight"
 	"github.com/posterndev/postern/sidecar/store/keyspace"
 )
 
@@ -43,7 +47,9 @@ type Rule struct {
 	Name string
 	// Match selects the requests; nil selects all.
 	Match *route.Matcher
-	// Limit is the number of requests per Period; Burst of them may come at once (Limit if 0).
+	// MaxInFlight is how many requests with the same key may be in progress at once; 0 for no such limit. Only Places looks at it.
+	MaxInFlight int
+	// Limit is the number of requests per Period; Burst of them may come at once (Limit if 0). It may be 0 if MaxInFlight is set.
 	Limit  int
 	Period time.Duration
 	Burst  int
@@ -74,6 +80,8 @@ type Config struct {
 	Scope string
 	// Store counts. Local replaces it while it is unavailable; it may be the same store.
 	Store, Local Store
+	// Places count the requests of rules with MaxInFlight; required for those.
+	Places *inflight.Places
 	// Now is the clock of the remembered refusals; time.Now if nil.
 	Now func() time.Time
 	// Metrics and Logger see the charges of rules with CostFrom. They may be nil.
@@ -88,7 +96,10 @@ type Limiter struct {
 	// either, so that Before can know what After will decide.
 	open, recalled []rule
 	// charged are the rules with CostFrom.
-	charged      []rule
+	charged []rule
+	// concurrent are the rules with MaxInFlight.
+	concurrent   []concurrency
+	places       *inflight.Places
 	store, local Store
 	refused      *refusals
 	metrics      *Metrics
@@ -123,11 +134,11 @@ func New(c Config) (*Limiter, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Limiter{store: c.Store, local: c.Local, refused: newRefusals(c.Now), metrics: c.Metrics, logger: c.Logger, now: c.Now}
+	l := &Limiter{store: c.Store, local: c.Local, places: c.Places, refused: newRefusals(c.Now), metrics: c.Metrics, logger: c.Logger, now: c.Now}
 	space := keyspace.New("ratelimit", c.Scope)
 	seen := map[string]bool{}
 	for _, r := range c.Rules {
-		compiled, err := compile(r, space)
+		err := l.add(r, space)
 		if err == nil && seen[r.Name] {
 			err = errors.New("another rule has the same name")
 		}
@@ -135,18 +146,32 @@ func New(c Config) (*Limiter, error) {
 			return nil, fmt.Errorf("compiling rate limit %q: %w", r.Name, err)
 		}
 		seen[r.Name] = true
-		l.rules = append(l.rules, compiled)
-		if compiled.costFrom != nil {
-			l.charged = append(l.charged, compiled)
-		}
-		if !compiled.keys.needIdentity {
-			l.open = append(l.open, compiled)
-			if compiled.plans.claim == "" && len(compiled.exempt.Claims) == 0 {
-				l.recalled = append(l.recalled, compiled)
-			}
-		}
 	}
 	return l, nil
+}
+
+// add compiles a rule: its rate, its requests in progress, or both.
+func (l *Limiter) add(r Rule, space keyspace.Keyspace) error {
+	if r.MaxInFlight != 0 {
+		if err := l.addConcurrency(r, space); err != nil || r.Limit == 0 {
+			return err
+		}
+	}
+	compiled, err := compile(r, space)
+	if err != nil {
+		return err
+	}
+	l.rules = append(l.rules, compiled)
+	if compiled.costFrom != nil {
+		l.charged = append(l.charged, compiled)
+	}
+	if !compiled.keys.needIdentity {
+		l.open = append(l.open, compiled)
+		if compiled.plans.claim == "" && len(compiled.exempt.Claims) == 0 {
+			l.recalled = append(l.recalled, compiled)
+		}
+	}
+	return nil
 }
 
 func compile(r Rule, space keyspace.Keyspace) (rule, error) {
@@ -161,13 +186,7 @@ func compile(r Rule, space keyspace.Keyspace) (rule, error) {
 	if err != nil {
 		return rule{}, err
 	}
-	if r.OnFailure != Deny && r.OnFailure != Allow {
-		return rule{}, fmt.Errorf("onFailure %q must be %s or %s", r.OnFailure, Deny, Allow)
-	}
-	if err := check.LimitName(r.Name); err != nil {
-		return rule{}, err
-	}
-	keys, err := newKeyBuilder(space, &r)
+	keys, err := newKeys(space, &r)
 	if err != nil {
 		return rule{}, err
 	}
@@ -175,6 +194,17 @@ func compile(r Rule, space keyspace.Keyspace) (rule, error) {
 		name: r.Name, match: r.Match, base: base, plans: byClaim, exempt: r.Exempt, cost: max(r.Cost, 1), costFrom: r.CostFrom, shadow: r.Shadow,
 		onFailure: r.OnFailure, keys: keys,
 	}, nil
+}
+
+// newKeys checks what both kinds of limits need, and returns the keys of a rule.
+func newKeys(space keyspace.Keyspace, r *Rule) (keyBuilder, error) {
+	if r.OnFailure != Deny && r.OnFailure != Allow {
+		return keyBuilder{}, fmt.Errorf("onFailure %q must be %s or %s", r.OnFailure, Deny, Allow)
+	}
+	if err := check.LimitName(r.Name); err != nil {
+		return keyBuilder{}, err
+	}
+	return newKeyBuilder(space, r)
 }
 
 // matches reports whether the rule applies to a request: in any reading of its path.
