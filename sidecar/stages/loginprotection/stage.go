@@ -74,7 +74,7 @@ func (a *attempt) serve(w http.ResponseWriter, r *http.Request, known []mark, ne
 	case !begun.Allowed:
 		a.count("refused")
 		if a.refuse(begun) {
-			return a.respond(w, r, begun.Wait)
+			return a.respond(w, r, begun)
 		}
 		return next.ServeHTTP(w, r)
 	}
