@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -37,6 +38,7 @@ func (b *builder) loginProtection() stage.Stage {
 		route := loginprotection.Route{
 			Name: r.Name, Kind: loginprotection.Kind(r.Kind), Match: b.match(r.Match, "loginProtection.routes[%d]", i),
 			Account: loginprotection.Account{Body: selector(r.Account), Header: r.Account.Header, Basic: r.Account.Basic}, FailureStatuses: r.FailureStatuses,
+			AnyMethod: slices.ContainsFunc(r.Match, func(m compiled.Match) bool { return len(m.Methods) == 0 }),
 		}
 		if h := r.FailureHeader; h != nil {
 			route.FailureHeader = loginprotection.HeaderMatch(*h)

@@ -26,6 +26,7 @@ type attempt struct {
 	counters []Counter
 	kinds    []string // of the counters
 	store    Store    // that has the pending attempt
+	logsIn   bool     // a response without failure is a login
 }
 
 // Kinds of counters, the values of a label.
@@ -43,7 +44,7 @@ func (g *guard) stage(next stage.Handler) stage.Handler {
 		target := info.Target()
 		for i := range g.cfg.Routes {
 			if route := &g.cfg.Routes[i]; route.Match.MatchAny(r.Method, &target) {
-				a := &attempt{guard: g, route: route, index: i, info: info}
+				a := &attempt{guard: g, route: route, index: i, info: info, logsIn: !route.AnyMethod || r.Method == http.MethodPost}
 				return a.serve(w, r, known, next)
 			}
 		}
@@ -211,7 +212,7 @@ func (a *attempt) resultOf(status int, h http.Header) result {
 		return failure // every request for a new password counts
 	case failed:
 		return failure
-	case status < http.StatusBadRequest:
+	case status < http.StatusBadRequest && a.logsIn:
 		return success
 	}
 	return neutral
