@@ -172,7 +172,7 @@ func (a *attempt) forward(w http.ResponseWriter, r *http.Request, next stage.Han
 	err := next.ServeHTTP(rec, r)
 	done = true
 	switch {
-	case err != nil && !rec.begun && r.Context().Err() != nil: // the client left, or the time of the request is over
+	case err != nil && !rec.begun && (r.Context().Err() != nil || brokeOff(err)): // also if the client left, or the time of the request is over
 		rec.end(aborted)
 	case err != nil && !rec.begun:
 		rec.end(neutral)
@@ -183,6 +183,12 @@ func (a *attempt) forward(w http.ResponseWriter, r *http.Request, next stage.Han
 		rec.remember()
 	}
 	return err
+}
+
+// brokeOff reports whether an app that got the request sent no valid response.
+func brokeOff(err error) bool {
+	code := httperr.From(err).Code
+	return code == "app-bad-response" || code == "app-timeout"
 }
 
 // result is what the app said.
