@@ -31,6 +31,8 @@ const (
 	// candidates is how many different responses of a route are compared with later ones.
 	candidates     = 8
 	candidateLasts = time.Hour
+	// maxForms bounds the forms of a route's responses that are remembered: those of some hosts, beside the general ones.
+	maxForms = 64
 	// longestWait bounds the time that a refusal waits to take as long as a response of the app.
 	longestWait = 3 * time.Second
 )
@@ -104,6 +106,7 @@ type recorder struct {
 	attempt *attempt
 	ctx     context.Context
 	form    string
+	place   place
 	status  int
 	begun   bool
 	ended   bool
@@ -188,9 +191,13 @@ func (rec *recorder) remember() {
 	if err != nil || s.reveals(a.secrets) {
 		return
 	}
-	if a.confirmed(rec.ctx, rec.form, b) && a.memory.keep(a, rec.form, s) {
+	form := rec.form
+	if s.reveals(rec.place) {
+		form = rec.place.form(form)
+	}
+	if a.confirmed(rec.ctx, form, b) && a.memory.keep(a, form, s) {
 		// A replica that has seen no 401 must not replace that of another.
-		_, _ = a.store.Put(rec.ctx, a.sampleKey(rec.form), b, sampleLasts, a.route.Kind == Login && s.Status != http.StatusUnauthorized) // another replica can do without
+		_, _ = a.store.Put(rec.ctx, a.sampleKey(form), b, sampleLasts, a.route.Kind == Login && s.Status != http.StatusUnauthorized) // another replica can do without
 	}
 }
 
@@ -225,6 +232,9 @@ func (m *memories) keep(a *attempt, form string, s *sample) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, now := &m.routes[a.index], a.cfg.Now()
+	if ofPlace := strings.Count(form, "-") > 1; ofPlace && r.samples[form] == nil && len(r.samples) >= maxForms {
+		return false
+	}
 	if old := r.samples[form]; old != nil && old.Status == http.StatusUnauthorized && s.Status != old.Status {
 		return false
 	}
@@ -277,10 +287,7 @@ func (a *attempt) respond(w http.ResponseWriter, r *http.Request, b Begun) error
 		return locked(b.Wait)
 	}
 	f, refused := form(r), a.cfg.Now()
-	s, took := a.memory.recall(a.index, f, a.cfg.Jitter)
-	if s == nil && f != "" {
-		s = a.stored(r.Context(), f)
-	}
+	s, took := a.recall(r, f)
 	if rest := a.delay(b.Failures) + min(took-a.cfg.Now().Sub(refused), longestWait); rest > 0 {
 		a.wait(r.Context(), rest)
 	}
@@ -289,6 +296,25 @@ func (a *attempt) respond(w http.ResponseWriter, r *http.Request, b Begun) error
 	}
 	s.write(w, r.Method)
 	return nil
+}
+
+// recall returns the sample for a request: that of its host and origin, or one that has neither.
+func (a *attempt) recall(r *http.Request, form string) (*sample, time.Duration) {
+	s, took := a.memory.recall(a.index, form, a.cfg.Jitter)
+	if form == "" {
+		return nil, took
+	}
+	at := placeOf(r).form(form)
+	if own, _ := a.memory.recall(a.index, at, a.cfg.Jitter); own != nil {
+		return own, took
+	}
+	if s == nil {
+		s = a.stored(r.Context(), at)
+	}
+	if s == nil {
+		s = a.stored(r.Context(), form)
+	}
+	return s, took
 }
 
 // write repeats the response as the app sent it: in chunks, or with the length of the body.

@@ -61,7 +61,7 @@ func (a *attempt) serve(w http.ResponseWriter, r *http.Request, known []mark, ne
 		}
 		return next.ServeHTTP(w, r)
 	}
-	a.name, a.secrets, a.known = Canonical(given.account), given.secrets, known
+	a.name, a.secrets, a.known = Canonical(given.account), append(given.secrets, chosen(r)...), known
 	r.Header.Del("Accept-Encoding") // what is remembered of the response must suit every client; compression comes after this stage
 	a.prepare(r.Context(), known)
 	begun, err := a.begin(r.Context())
@@ -160,7 +160,7 @@ func unavailable(err error) *httperr.Error {
 
 // forward sends the attempt to the app, and ends it with what the app says.
 func (a *attempt) forward(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
-	rec := &recorder{Writer: response.Writer{ResponseWriter: w}, attempt: a, ctx: context.WithoutCancel(r.Context()), form: form(r), status: http.StatusOK}
+	rec := &recorder{Writer: response.Writer{ResponseWriter: w}, attempt: a, ctx: context.WithoutCancel(r.Context()), form: form(r), place: placeOf(r), status: http.StatusOK}
 	rec.before, rec.sent = w.Header().Clone(), a.cfg.Now()
 	rec.OnHeader = rec
 	done := false
