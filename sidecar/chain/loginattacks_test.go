@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -21,7 +22,7 @@ import (
 func loginsBefore(t *testing.T, app http.HandlerFunc, change func(*compiled.LoginProtection)) *logins {
 	t.Helper()
 	w := newWorld(t)
-	w.registry = prometheus.NewRegistry()
+	w.registry, w.sleep = prometheus.NewRegistry(), func(context.Context, time.Duration) {}
 	w.app.Close()
 	w.app = httptest.NewServer(app)
 	t.Cleanup(w.app.Close)

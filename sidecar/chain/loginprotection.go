@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -21,6 +22,7 @@ func (b *builder) loginProtection() stage.Stage {
 		ResetsPerAccount: loginLimit(p.ResetsPerAccount), ResetsPerAddress: loginLimit(p.ResetsPerAddress),
 		TooManyRequests: p.Response == "TooManyRequests", OnFailure: loginprotection.OnFailure(p.OnFailure),
 		Shadow: p.Mode == compiled.Shadow, Store: b.logins, Local: b.localLogins, Metrics: b.metrics.Logins, Logger: b.logger,
+		Now: b.now, Sleep: b.sleep,
 	}
 	if h := b.passwordPolicy(); h != nil && h.History != nil {
 		c.PasswordExpired = h.History.Expired
@@ -44,6 +46,7 @@ func (b *builder) loginProtection() stage.Stage {
 		route := loginprotection.Route{
 			Name: r.Name, Kind: loginprotection.Kind(r.Kind), Match: b.match(r.Match, "loginProtection.routes[%d]", i),
 			Account: loginprotection.Account{Body: selector(r.Account), Header: r.Account.Header, Basic: r.Account.Basic}, FailureStatuses: r.FailureStatuses,
+			AnyMethod: slices.ContainsFunc(r.Match, func(m compiled.Match) bool { return len(m.Methods) == 0 }),
 		}
 		if f := r.Password; f != nil {
 			route.Password = &loginprotection.Password{Body: selector(*f), Header: f.Header, Basic: f.Basic}

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -76,6 +77,7 @@ func newLogins(t *testing.T, change func(*compiled.LoginProtection)) *logins {
 func loginsOn(t *testing.T, redis string, change func(*compiled.LoginProtection)) *logins {
 	t.Helper()
 	w := newWorld(t)
+	w.sleep = func(context.Context, time.Duration) {}
 	l := &logins{t: t, app: &passwordApp{}}
 	w.app.Close()
 	w.app = httptest.NewServer(l.app)

@@ -32,6 +32,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/resources"
+	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
@@ -89,6 +90,9 @@ type world struct {
 	// log and registry are used by the sidecars started next; nil for none.
 	log      *slog.Logger
 	registry *prometheus.Registry
+	// now and sleep are the clock of the sidecars started next, and how they delay logins; nil for real ones.
+	now   func() time.Time
+	sleep loginprotection.Sleep
 }
 
 // in returns w for a subtest.
@@ -241,7 +245,7 @@ func (w *world) sidecarOf(shared *resources.Resources, p *compiled.Policy) *side
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s := &sidecar{world: w, snapshot: &atomic.Pointer[Snapshot]{}, shared: shared, cfg: Config{Resources: shared, App: proxy, OnlyPort: 8080, Logger: log}}
+	s := &sidecar{world: w, snapshot: &atomic.Pointer[Snapshot]{}, shared: shared, cfg: Config{Resources: shared, App: proxy, OnlyPort: 8080, Logger: log, Now: w.now, Sleep: w.sleep}}
 	s.apply(p)
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { s.snapshot.Load().ServeHTTP(rw, r) }))
 	s.url = server.URL

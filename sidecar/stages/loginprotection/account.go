@@ -98,9 +98,27 @@ func Canonical(name string) string {
 		name = strings.ToValidUTF8(name[:maxAccount], "")
 	}
 	// Folding can give characters that NFKC changes, and the other way round: twice is stable (Unicode §3.13, D146).
-	folded := norm.NFKC.String(strings.TrimSpace(name))
+	folded := strings.Map(oneCase, norm.NFKC.String(strings.TrimSpace(name)))
 	folded = norm.NFKC.String(cases.Fold().String(norm.NFD.String(folded)))
-	return strings.TrimSpace(norm.NFKC.String(cases.Fold().String(folded)))
+	folded = norm.NFKC.String(strings.Map(oneCase, cases.Fold().String(folded)))
+	return strings.TrimSpace(norm.NFKC.String(dotless(folded)))
+}
+
+// oneCase maps a character as databases do that compare names by UPPER or LOWER of one character at a time (CVE-2019-19844): the dotless ı
+// of Turkish has the upper case I, and its İ the lower case i.
+func oneCase(r rune) rune { return unicode.ToLower(unicode.ToUpper(r)) }
+
+// dotless drops the dot above that apps find in the lower case of İ, and databases do not.
+func dotless(name string) string {
+	const dot = '\u0307'
+	after := rune(0)
+	return strings.Map(func(r rune) rune {
+		if r == dot && after == 'i' {
+			return -1
+		}
+		after = r
+		return r
+	}, name)
 }
 
 // visible drops control characters and those that Unicode's NFKC_Casefold drops (DerivedNormalizationProps.txt). Databases with a Unicode

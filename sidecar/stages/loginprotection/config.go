@@ -119,6 +119,9 @@ type Route struct {
 	Account Account
 	// Password is nil if it is not needed.
 	Password *Password
+	// AnyMethod says that the route does not name its methods. Then only a response to a POST is a login: the page of the login, and the
+	// response to a preflight, are on the same path.
+	AnyMethod bool
 	// FailureStatuses are the statuses of the app's response to a wrong password.
 	FailureStatuses []int
 	// FailureHeader is a header of the app's response by which a failure is known; the zero value for none.

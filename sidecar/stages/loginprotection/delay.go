@@ -28,11 +28,17 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // slowDown delays an attempt after failures of its account.
 func (a *attempt) slowDown(ctx context.Context, failures int) {
-	if a.cfg.Shadow || a.info.Shadow || a.route.Kind != Login || failures < delayAfter || a.kinds[0] == kindAddress {
-		return
+	if d := a.delay(failures); d > 0 {
+		a.wait(ctx, d)
 	}
-	d := firstDelay << min(failures-delayAfter, 8)
-	a.wait(ctx, min(d, maxDelay))
+}
+
+// delay returns how long an attempt after failures of its account is delayed, whether it is refused or not.
+func (a *attempt) delay(failures int) time.Duration {
+	if a.cfg.Shadow || a.info.Shadow || a.route.Kind != Login || failures < delayAfter || a.kinds[0] == kindAddress {
+		return 0
+	}
+	return min(firstDelay<<min(failures-delayAfter, 8), maxDelay)
 }
 
 // wait waits if not too many others do.

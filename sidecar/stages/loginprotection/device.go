@@ -22,6 +22,8 @@ const (
 	// keyLasts is how long the key of the cookies is kept after it was last made, and keyCached how long a process keeps it.
 	keyLasts  = 366 * 24 * time.Hour
 	keyCached = time.Minute
+	// maxSkew is how far the clocks of two pods may differ: a mark from further in the future is not known.
+	maxSkew = 5 * time.Minute
 )
 
 // CookieName returns the name of the cookie that marks known devices of a policy.
@@ -141,7 +143,7 @@ func (d *devices) find(ctx context.Context, marks []mark, account string) string
 	for _, m := range marks {
 		made := time.Unix(int64(binary.BigEndian.Uint32(m[markDevice:])), 0)
 		valid := hmac.Equal(m[markTime:], sumOf(secret, "mark\x00", m[:markTime])[:16])
-		if valid && hmac.Equal(m[:markAccount], owner) && d.now().Before(made.Add(d.lasts)) {
+		if valid && hmac.Equal(m[:markAccount], owner) && d.now().Before(made.Add(d.lasts)) && !made.After(d.now().Add(maxSkew)) {
 			return hex.EncodeToString(m[markAccount:markDevice])
 		}
 	}

@@ -130,3 +130,19 @@ func FuzzSample(f *testing.F) {
 		}
 	})
 }
+
+// TestDevicesOfTheFuture: a mark that a pod made while its clock was ahead is not known for longer than the others.
+func TestDevicesOfTheFuture(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	d := &devices{store: &oneValue{}, lasts: time.Hour, now: func() time.Time { return now }}
+	now = now.Add(1000 * time.Hour)
+	ahead := login(t, d, "ada", nil)
+	now = now.Add(-1000 * time.Hour)
+	if d.find(t.Context(), ahead, "ada") != "" {
+		t.Error("it is known, for 1001 hours")
+	}
+	now = now.Add(1000*time.Hour - time.Minute) // clocks of pods differ a little
+	if d.find(t.Context(), ahead, "ada") == "" {
+		t.Error("it is not known a minute before it was made")
+	}
+}

@@ -31,6 +31,8 @@ const (
 	// candidates is how many different responses of a route are compared with later ones.
 	candidates     = 8
 	candidateLasts = time.Hour
+	// maxForms bounds the forms of a route's responses that are remembered: those of some hosts, beside the general ones.
+	maxForms = 64
 	// longestWait bounds the time that a refusal waits to take as long as a response of the app.
 	longestWait = 3 * time.Second
 )
@@ -40,6 +42,8 @@ type sample struct {
 	Status int         `json:"status"`
 	Header http.Header `json:"header"`
 	Body   []byte      `json:"body"`
+	// Chunked says that the app did not say how long the body is.
+	Chunked bool `json:"chunked,omitempty"`
 }
 
 // candidate is a response that one attempt got.
@@ -102,6 +106,7 @@ type recorder struct {
 	attempt *attempt
 	ctx     context.Context
 	form    string
+	place   place
 	status  int
 	begun   bool
 	ended   bool
@@ -110,7 +115,8 @@ type recorder struct {
 	sent   time.Time // to the app
 	header http.Header
 	body   bytes.Buffer
-	keeps  bool
+	// chunked says that the header has no length of the body.
+	chunked, keeps bool
 }
 
 // BeforeHeader implements response.HeaderHook.
@@ -124,7 +130,7 @@ func (rec *recorder) begin(status int) {
 		a.memory.timed(a.index, a.cfg.Now().Sub(rec.sent))
 	}
 	if rec.keeps = result == failure && rec.form != "" && a.repeatable(status); rec.keeps {
-		rec.header = http.Header{}
+		rec.header, rec.chunked = http.Header{}, rec.Header().Get("Content-Length") == ""
 		size := 0
 		for name, values := range rec.Header() {
 			if !unrepeated(name) && !slices.Equal(values, rec.before[name]) {
@@ -180,14 +186,18 @@ func (rec *recorder) remember() {
 		return
 	}
 	a := rec.attempt
-	s := &sample{Status: rec.status, Header: rec.header, Body: rec.body.Bytes()}
+	s := &sample{Status: rec.status, Header: rec.header, Body: rec.body.Bytes(), Chunked: rec.chunked}
 	b, err := json.Marshal(s) // with the fields in the order of their names
 	if err != nil || s.reveals(a.secrets) {
 		return
 	}
-	if a.confirmed(rec.ctx, rec.form, b) && a.memory.keep(a, rec.form, s) {
+	form := rec.form
+	if s.reveals(rec.place) {
+		form = rec.place.form(form)
+	}
+	if a.confirmed(rec.ctx, form, b) && a.memory.keep(a, form, s) {
 		// A replica that has seen no 401 must not replace that of another.
-		_, _ = a.store.Put(rec.ctx, a.sampleKey(rec.form), b, sampleLasts, a.route.Kind == Login && s.Status != http.StatusUnauthorized) // another replica can do without
+		_, _ = a.store.Put(rec.ctx, a.sampleKey(form), b, sampleLasts, a.route.Kind == Login && s.Status != http.StatusUnauthorized) // another replica can do without
 	}
 }
 
@@ -222,6 +232,9 @@ func (m *memories) keep(a *attempt, form string, s *sample) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, now := &m.routes[a.index], a.cfg.Now()
+	if ofPlace := strings.Count(form, "-") > 1; ofPlace && r.samples[form] == nil && len(r.samples) >= maxForms {
+		return false
+	}
 	if old := r.samples[form]; old != nil && old.Status == http.StatusUnauthorized && s.Status != old.Status {
 		return false
 	}
@@ -268,32 +281,61 @@ func (m *memories) recall(i int, form string, jitter func(int) int) (*sample, ti
 	return r.samples[form], r.took[jitter(min(r.n, times))]
 }
 
-// respond writes the response to a refused attempt.
-func (a *attempt) respond(w http.ResponseWriter, r *http.Request, wait time.Duration) error {
+// respond writes the response to a refused attempt, after the time that an attempt with as many failures takes that is allowed.
+func (a *attempt) respond(w http.ResponseWriter, r *http.Request, b Begun) error {
 	if a.cfg.TooManyRequests {
-		return locked(wait)
+		return locked(b.Wait)
 	}
 	f, refused := form(r), a.cfg.Now()
-	s, took := a.memory.recall(a.index, f, a.cfg.Jitter)
-	if s == nil && f != "" {
-		s = a.stored(r.Context(), f)
-	}
-	if spent := a.cfg.Now().Sub(refused); took > spent {
-		a.wait(r.Context(), min(took-spent, longestWait))
+	s, took := a.recall(r, f)
+	if rest := a.delay(b.Failures) + min(took-a.cfg.Now().Sub(refused), longestWait); rest > 0 {
+		a.wait(r.Context(), rest)
 	}
 	if s == nil {
 		return a.substitute()
 	}
+	s.write(w, r.Method)
+	return nil
+}
+
+// recall returns the sample for a request: that of its host and origin, or one that has neither.
+func (a *attempt) recall(r *http.Request, form string) (*sample, time.Duration) {
+	s, took := a.memory.recall(a.index, form, a.cfg.Jitter)
+	if form == "" {
+		return nil, took
+	}
+	at := placeOf(r).form(form)
+	if own, _ := a.memory.recall(a.index, at, a.cfg.Jitter); own != nil {
+		return own, took
+	}
+	if s == nil {
+		s = a.stored(r.Context(), at)
+	}
+	if s == nil {
+		s = a.stored(r.Context(), form)
+	}
+	return s, took
+}
+
+// write repeats the response as the app sent it: in chunks, or with the length of the body.
+func (s *sample) write(w http.ResponseWriter, method string) {
 	h := w.Header()
 	for name, values := range s.Header {
 		h[name] = append([]string(nil), values...)
 	}
-	h.Set("Content-Length", strconv.Itoa(len(s.Body)))
-	w.WriteHeader(s.Status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(s.Body) // on an error the client has disconnected
+	if _, ok := s.Header["Content-Type"]; !ok {
+		h["Content-Type"] = nil // otherwise net/http guesses one
 	}
-	return nil
+	if !s.Chunked {
+		h.Set("Content-Length", strconv.Itoa(len(s.Body)))
+	}
+	w.WriteHeader(s.Status)
+	if s.Chunked {
+		_ = http.NewResponseController(w).Flush() // on an error the client has disconnected
+	}
+	if method != http.MethodHead {
+		_, _ = w.Write(s.Body) // the same
+	}
 }
 
 // stored returns the sample of another replica, or nil.

@@ -28,6 +28,7 @@ type attempt struct {
 	counters []Counter
 	kinds    []string // of the counters
 	store    Store    // that has the pending attempt
+	logsIn   bool     // a response without failure is a login
 }
 
 // Kinds of counters, the values of a label.
@@ -45,7 +46,7 @@ func (g *guard) stage(next stage.Handler) stage.Handler {
 		target := info.Target()
 		for i := range g.cfg.Routes {
 			if route := &g.cfg.Routes[i]; route.Match.MatchAny(r.Method, &target) {
-				a := &attempt{guard: g, route: route, index: i, info: info}
+				a := &attempt{guard: g, route: route, index: i, info: info, logsIn: !route.AnyMethod || r.Method == http.MethodPost}
 				return a.serve(w, r, known, next)
 			}
 		}
@@ -62,7 +63,7 @@ func (a *attempt) serve(w http.ResponseWriter, r *http.Request, known []mark, ne
 		}
 		return next.ServeHTTP(w, r)
 	}
-	a.name, a.secrets, a.password, a.known = Canonical(given.account), given.secrets, given.password, known
+	a.name, a.secrets, a.password, a.known = Canonical(given.account), append(given.secrets, chosen(r)...), given.password, known
 	r.Header.Del("Accept-Encoding") // what is remembered of the response must suit every client; compression comes after this stage
 	a.prepare(r.Context(), known)
 	begun, err := a.begin(r.Context())
@@ -76,7 +77,7 @@ func (a *attempt) serve(w http.ResponseWriter, r *http.Request, known []mark, ne
 	case !begun.Allowed:
 		a.count("refused")
 		if a.refuse(begun) {
-			return a.respond(w, r, begun.Wait)
+			return a.respond(w, r, begun)
 		}
 		return next.ServeHTTP(w, r)
 	}
@@ -161,7 +162,7 @@ func unavailable(err error) *httperr.Error {
 
 // forward sends the attempt to the app, and ends it with what the app says.
 func (a *attempt) forward(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
-	rec := &recorder{Writer: response.Writer{ResponseWriter: w}, attempt: a, ctx: context.WithoutCancel(r.Context()), form: form(r), status: http.StatusOK}
+	rec := &recorder{Writer: response.Writer{ResponseWriter: w}, attempt: a, ctx: context.WithoutCancel(r.Context()), form: form(r), place: placeOf(r), status: http.StatusOK}
 	rec.before, rec.sent = w.Header().Clone(), a.cfg.Now()
 	rec.OnHeader = rec
 	a.tellExpired(r)
@@ -175,7 +176,7 @@ func (a *attempt) forward(w http.ResponseWriter, r *http.Request, next stage.Han
 	err := next.ServeHTTP(rec, r)
 	done = true
 	switch {
-	case err != nil && !rec.begun && r.Context().Err() != nil: // the client left, or the time of the request is over
+	case err != nil && !rec.begun && (r.Context().Err() != nil || brokeOff(err)): // also if the client left, or the time of the request is over
 		rec.end(aborted)
 	case err != nil && !rec.begun:
 		rec.end(neutral)
@@ -186,6 +187,12 @@ func (a *attempt) forward(w http.ResponseWriter, r *http.Request, next stage.Han
 		rec.remember()
 	}
 	return err
+}
+
+// brokeOff reports whether an app that got the request sent no valid response.
+func brokeOff(err error) bool {
+	code := httperr.From(err).Code
+	return code == "app-bad-response" || code == "app-timeout"
 }
 
 // result is what the app said.
@@ -215,7 +222,7 @@ func (a *attempt) resultOf(status int, h http.Header) result {
 		return failure // every request for a new password counts
 	case failed:
 		return failure
-	case status < http.StatusBadRequest:
+	case status < http.StatusBadRequest && a.logsIn:
 		return success
 	}
 	return neutral

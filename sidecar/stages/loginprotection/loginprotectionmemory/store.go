@@ -1,5 +1,6 @@
 // Package loginprotectionmemory counts attempts to log in for one process. It holds a bounded number of keys; the least recently used
-// are forgotten first.
+// are forgotten first. Only attempts that are allowed take memory, and keys that are locked, or were a short time ago, have memory of their
+// own: to make the store forget a lock takes more than 8000 locks of other keys.
 package loginprotectionmemory
 
 import (
@@ -14,9 +15,10 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 )
 
-// Bounds: the number of counters, of about 300 bytes each, and of other values.
+// Bounds: the number of counters without and with a lock, of about 300 bytes each, and of other values.
 const (
-	maxCounters = 32 << 10
+	maxCounters = 24 << 10
+	maxLocked   = 8 << 10
 	maxValues   = 256
 )
 
@@ -24,9 +26,10 @@ const (
 type Store struct {
 	now func() time.Time
 
-	mu       sync.Mutex
-	counters *lru.Cache[string, *state]
-	values   *lru.Cache[string, value]
+	mu sync.Mutex
+	// locked has the counters with locks that are not forgotten yet, and counters the others.
+	counters, locked *lru.Cache[string, *state]
+	values           *lru.Cache[string, value]
 }
 
 type value struct {
@@ -53,19 +56,25 @@ func New(now func() time.Time) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating attempt counters: %w", err)
 	}
+	locked, err := lru.New[string, *state](maxLocked)
+	if err != nil {
+		return nil, fmt.Errorf("creating attempt counters: %w", err)
+	}
 	values, err := lru.New[string, value](maxValues)
 	if err != nil {
 		return nil, fmt.Errorf("creating attempt counters: %w", err)
 	}
-	return &Store{now: now, counters: counters, values: values}, nil
+	return &Store{now: now, counters: counters, locked: locked, values: values}, nil
 }
 
-// load returns the state of a counter at now.
+// load returns the state of a counter at now. A new one takes no memory until keep.
 func (s *Store) load(c *loginprotection.Counter, now time.Time) *state {
-	v, ok := s.counters.Get(c.Key)
+	v, ok := s.locked.Get(c.Key)
+	if !ok {
+		v, ok = s.counters.Get(c.Key)
+	}
 	if !ok || now.After(v.forget) {
 		v = &state{}
-		s.counters.Add(c.Key, v)
 	}
 	v.times, v.pending = near(v.times, now, c.Within), near(v.pending, now, loginprotection.PendingFor)
 	if latest := now.Add(c.MaxLock); v.until.After(latest) { // the clock was set back
@@ -79,7 +88,18 @@ func near(times []time.Time, now time.Time, d time.Duration) []time.Time {
 	return slices.DeleteFunc(times, func(t time.Time) bool { return !t.After(now.Add(-d)) || t.After(now.Add(d)) })
 }
 
+// keep stores the state of a counter, if it is not empty.
 func (s *Store) keep(c *loginprotection.Counter, v *state, now time.Time) {
+	home, other := s.counters, s.locked
+	if v.locks > 0 {
+		home, other = other, home
+	}
+	other.Remove(c.Key)
+	if v.locks == 0 && len(v.times)+len(v.pending) == 0 {
+		home.Remove(c.Key)
+		return
+	}
+	home.Add(c.Key, v)
 	v.forget = now.Add(max(c.Within, loginprotection.PendingFor, v.until.Sub(now)))
 	if v.locks > 0 {
 		v.forget = v.forget.Add(c.MaxLock)

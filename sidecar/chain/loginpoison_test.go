@@ -1,0 +1,71 @@
+package chain
+
+import (
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/posterndev/postern/api/compiled"
+)
+
+// TestPoisonedSamples: an attacker cannot make what the app repeats of the attacker's requests the response that others get.
+func TestPoisonedSamples(t *testing.T) {
+	t.Parallel()
+	const evil = "https://evil.example/x"
+	tests := map[string]func(addr, account string) sent{
+		"the query": func(_, account string) sent {
+			return sent{path: "/login?next=" + url.QueryEscape(evil), body: "email=" + account}
+		},
+		"the form": func(_, account string) sent {
+			return sent{path: "/login", body: "next=" + url.QueryEscape(evil) + "&email=" + account}
+		},
+		"a header": func(_, account string) sent {
+			return sent{path: "/login", body: "email=" + account, header: http.Header{"Referer": {evil}}}
+		},
+		"the forwarded host": func(_, account string) sent {
+			return sent{path: "/login", body: "email=" + account, header: http.Header{"X-Forwarded-Host": {"evil.example"}}}
+		},
+		"the host": func(_, account string) sent {
+			return sent{path: "/login", body: "email=" + account, host: "evil.example"}
+		},
+	}
+	for name, request := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var n atomic.Int64
+			l := loginsBefore(t, refusing(&n, func(w http.ResponseWriter, r *http.Request) {
+				_ = r.ParseForm()
+				w.WriteHeader(http.StatusUnauthorized)
+				_, _ = io.WriteString(w, "<form action="+html.EscapeString(r.Form.Get("next")+r.Referer()+r.Header.Get("X-Forwarded-Host")+r.Host)+">")
+			}), func(p *compiled.LoginProtection) { p.Routes[0].Account = compiled.RequestField{Form: "email"} })
+			send := func(r sent, addr string) got {
+				r.method = "POST"
+				if r.header == nil {
+					r.header = http.Header{}
+				}
+				r.header.Set("Content-Type", "application/x-www-form-urlencoded")
+				r.header.Set("X-Forwarded-For", addr)
+				return l.replicas[0].send(r)
+			}
+			try := func(i int) got {
+				return send(sent{path: "/login", body: "email=ada@example.com", host: "shop.example.com"}, fmt.Sprintf("198.51.100.%d", i))
+			}
+			for i := range 5 {
+				try(i)
+			}
+			for i := range 4 { // the attacker's are the latest
+				addr := fmt.Sprintf("203.0.113.%d", i)
+				send(request(addr, fmt.Sprintf("user%d@example.com", i)), addr)
+			}
+			g := try(9)
+			if n.Load() != 9 || strings.Contains(g.text, "evil.example") {
+				t.Errorf("%d requests reached the app; a locked account gets %s", n.Load(), g.text)
+			}
+		})
+	}
+}
