@@ -3,6 +3,7 @@ package check
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -17,7 +18,8 @@ const (
 )
 
 // loginProtection checks the routes and limits of spec.loginProtection.
-func (c *checker) loginProtection(p *compiled.LoginProtection) {
+func (c *checker) loginProtection(policy *compiled.Policy) {
+	p := policy.LoginProtection
 	if p == nil {
 		return
 	}
@@ -31,6 +33,7 @@ func (c *checker) loginProtection(p *compiled.LoginProtection) {
 		names[r.Name] = true
 		c.matches(at, r.Match)
 		c.requestField(at+".account", r.Account)
+		c.accountReachesLogin(at+".account", policy, r.Account)
 		if h := r.FailureHeader; h != nil {
 			c.add(at+".failure.header.name", FieldName(h.Name))
 		}
@@ -46,6 +49,27 @@ func (c *checker) loginProtection(p *compiled.LoginProtection) {
 	}
 	if p.KnownDevices != nil {
 		c.loginLimit(field+".knownDevices", *p.KnownDevices, maxAccountFailures)
+	}
+}
+
+// accountReachesLogin refuses an account in what authentication removes from every request: login protection would see no account.
+func (c *checker) accountReachesLogin(field string, p *compiled.Policy, account compiled.RequestField) {
+	const remedy = "and removes it before login protection; write another place of the account, for example {json: email}"
+	reads := ""
+	if account.Header != "" {
+		reads = ReadsCredential(p, account.Header)
+		field += ".header"
+	} else if account.Basic && p.APIKeys != nil {
+		field += ".basicAuth"
+		switch {
+		case p.APIKeys.Users != nil:
+			reads = "spec.apiKeys.usersRef reads Authorization: Basic"
+		case slices.ContainsFunc(p.APIKeys.From, func(l compiled.APIKeyLocation) bool { return l.BasicAuth }):
+			reads = "spec.apiKeys.from reads Authorization: Basic"
+		}
+	}
+	if reads != "" {
+		c.addf(field, "%s, %s", reads, remedy)
 	}
 }
 
