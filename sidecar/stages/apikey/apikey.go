@@ -31,6 +31,8 @@ type Config struct {
 	// key.
 	Keys  *KeySource
 	Users *UserSource
+	// Current ends responses in progress whose key or user is not in its files; nil means those of Keys and Users.
+	Current *Current
 	// Headers returns the headers that carry an identity's claims to the app; nil for none.
 	Headers func(*identity.Identity) (http.Header, error)
 	// ForwardKey leaves a valid key in its header. A key in the query is always removed.
@@ -208,9 +210,16 @@ func (a *authenticator) accept(r *http.Request, v verified) *httperr.Error {
 	return nil
 }
 
-// ended returns a refusal if a key expires or is no longer in the file. There is none while there is no file.
+// ended returns a refusal if a key expires or is no longer in the file of the active policy. There is none while there is no file.
 func (a *authenticator) ended(e *keys.Entry) *httperr.Error {
-	file, err := a.Keys.File()
+	now := a.judging()
+	switch {
+	case now == nil:
+		return nil
+	case now.Keys == nil:
+		return a.refuse(Unknown, nil)
+	}
+	file, err := now.Keys.File()
 	switch {
 	case err != nil:
 		return nil

@@ -52,11 +52,18 @@ func (a *authenticator) verifyUser(ctx context.Context, c *credential) verified 
 	return v
 }
 
-// userEnded returns a refusal if a user is no longer in the file, or has another password. There is none while there is no file.
+// userEnded returns a refusal if a user is no longer in the file of the active policy, or has another password. There is none while there
+// is no file.
 func (a *authenticator) userEnded(verified *htpasswd.File, name string) *httperr.Error {
-	now, err := a.Users.File()
-	if err != nil || now.Unchanged(verified, name) {
+	now := a.judging()
+	if now == nil {
 		return nil
+	}
+	if now.Users != nil {
+		file, err := now.Users.File()
+		if err != nil || file.Unchanged(verified, name) {
+			return nil
+		}
 	}
 	return a.refuseUser(WrongUser, nil)
 }
