@@ -107,8 +107,8 @@ type absentUsers struct{}
 
 func (absentUsers) File() (*htpasswd.File, error) { return nil, keys.ErrUnavailable }
 
-func (absentUsers) Verify(context.Context, *htpasswd.File, string, string) (bool, error) {
-	return false, nil
+func (absentUsers) Verify(context.Context, *htpasswd.File, htpasswd.Attempt) (string, error) {
+	return "", nil
 }
 
 func absentBasicUsers(*compiled.APIKeys) (apikey.Users, error) { return absentUsers{}, nil }

@@ -126,7 +126,7 @@ func (a *authenticator) authenticate(r *http.Request) error {
 	if a.isUser(found) {
 		verify = a.verifyUser
 	}
-	if refusal := a.accept(r, verify(r.Context(), found)); refusal != nil {
+	if refusal := a.accept(r, verify(r, found)); refusal != nil {
 		info.AuthnErr = refusal
 		return nil
 	}
@@ -149,7 +149,7 @@ type verified struct {
 	watch func() *httperr.Error
 }
 
-func (a *authenticator) verifyKey(_ context.Context, c *credential) verified {
+func (a *authenticator) verifyKey(_ *http.Request, c *credential) verified {
 	v := verified{provider: a.Keys.Provider, issuer: a.Keys.Issuer}
 	entry, reason, err := a.lookUp(c)
 	if entry == nil {
