@@ -86,6 +86,7 @@ func TestCostsOfResponses(t *testing.T) {
 	}
 	twice := func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header()["X-Cost"] = []string{"9", "10"}
+		w.WriteHeader(http.StatusOK)
 		return nil
 	}
 	refuses := func(http.ResponseWriter, *http.Request) error { return &httperr.Error{Status: 502, Code: "x"} }
