@@ -245,21 +245,30 @@ func providerNames(p *compiled.Policy) []string {
 
 // carriesNoToken refuses a header in which the policy's authentication looks for a token, and which it removes.
 func carriesNoToken(p *compiled.Policy, header string) error {
+	if reads := ReadsCredential(p, header); reads != "" {
+		return fmt.Errorf("%s, and removes it; write claims, scopes or providers instead", reads)
+	}
+	return nil
+}
+
+// ReadsCredential says what reads a token or an API key from the header, which is then removed from requests; empty for nothing. It does not
+// know the Authorization header of providers that do not name it.
+func ReadsCredential(p *compiled.Policy, header string) string {
 	for i := range p.Providers {
 		for _, from := range p.Providers[i].From {
 			if from.Header != "" && strings.EqualFold(from.Header, header) {
-				return fmt.Errorf("the provider %s reads its token from %s, and removes it; write claims, scopes or providers instead", p.Providers[i].Name, canonical(header))
+				return fmt.Sprintf("the provider %s reads its token from %s", p.Providers[i].Name, canonical(header))
 			}
 		}
 	}
 	if p.APIKeys != nil {
 		for _, from := range p.APIKeys.From {
 			if from.Header != "" && strings.EqualFold(from.Header, header) {
-				return fmt.Errorf("API keys are read from %s, which is removed; write claims, scopes or providers instead", canonical(header))
+				return fmt.Sprintf("spec.apiKeys reads keys from %s", canonical(header))
 			}
 		}
 	}
-	return nil
+	return ""
 }
 
 // expression refuses an expression that does not compile, or that looks up headers which no rule sees.

@@ -56,7 +56,7 @@ func Document(p *compiled.Policy) []Problem {
 	c.passwordPolicy(p)
 	c.authorization(p)
 	c.rateLimits(p.RateLimits)
-	c.loginProtection(p.LoginProtection)
+	c.loginProtection(p)
 	c.headers(p.Headers)
 	c.cors(p.CORS)
 	c.compression(p.Compression)

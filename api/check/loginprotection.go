@@ -3,6 +3,7 @@ package check
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -17,7 +18,8 @@ const (
 )
 
 // loginProtection checks the routes and limits of spec.loginProtection.
-func (c *checker) loginProtection(p *compiled.LoginProtection) {
+func (c *checker) loginProtection(policy *compiled.Policy) {
+	p := policy.LoginProtection
 	if p == nil {
 		return
 	}
@@ -32,6 +34,10 @@ func (c *checker) loginProtection(p *compiled.LoginProtection) {
 		c.matches(at, r.Match)
 		c.requestField(at+".account", r.Account)
 		c.loginPassword(at, r, p.Breached != nil)
+		c.reachesLogin(at+".account", policy, r.Account)
+		if r.Password != nil {
+			c.reachesLogin(at+".password", policy, *r.Password)
+		}
 		if h := r.FailureHeader; h != nil {
 			c.add(at+".failure.header.name", FieldName(h.Name))
 		}
@@ -55,6 +61,27 @@ func (c *checker) loginProtection(p *compiled.LoginProtection) {
 	}
 	if p.KnownDevices != nil {
 		c.loginLimit(field+".knownDevices", *p.KnownDevices, maxAccountFailures)
+	}
+}
+
+// reachesLogin refuses a place that authentication removes from every request: login protection would find nothing there.
+func (c *checker) reachesLogin(field string, p *compiled.Policy, place compiled.RequestField) {
+	const remedy = "and removes it before login protection; write another place, for example {json: email}"
+	reads := ""
+	if place.Header != "" {
+		reads = ReadsCredential(p, place.Header)
+		field += ".header"
+	} else if place.Basic && p.APIKeys != nil {
+		field += ".basicAuth"
+		switch {
+		case p.APIKeys.Users != nil:
+			reads = "spec.apiKeys.usersRef reads Authorization: Basic"
+		case slices.ContainsFunc(p.APIKeys.From, func(l compiled.APIKeyLocation) bool { return l.BasicAuth }):
+			reads = "spec.apiKeys.from reads Authorization: Basic"
+		}
+	}
+	if reads != "" {
+		c.addf(field, "%s, %s", reads, remedy)
 	}
 }
 

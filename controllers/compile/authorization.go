@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 
+	"github.com/posterndev/postern/api/check/expression"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
 )
@@ -54,6 +55,20 @@ func (c *compiler) suspectAddresses(rules []compiled.AuthorizationRule) {
 			c.warnf(fmt.Sprintf("spec.authorization.rules[%d].%s", i, name), "the SidecarClass has no trustedProxies, so behind an ingress or a load balancer all clients have its "+
 				"address, and a rule for addresses of the cluster lets everybody pass: add its networks to spec.trustedProxies of the SidecarClass, such as 10.0.0.0/8")
 			return // one warning for all rules, because one change fixes all
+		}
+	}
+}
+
+// suspectAnonymous: a request without a token has no claims, so a condition that needs one refuses it with a 403 that no token is asked for.
+func (c *compiler) suspectAnonymous(rules []compiled.AuthorizationRule) {
+	for i := range rules {
+		r := &rules[i]
+		if r.Require != compiled.RequireAnonymous || r.Expression == "" {
+			continue
+		}
+		if program, err := expression.Compile(r.Expression); err == nil && !program.Anonymous() {
+			c.warnf(fmt.Sprintf("spec.authorization.rules[%d].require", i), "the expression needs a claim, and a request without a token has none, so it gets a 403, which asks for no token: "+
+				"write require: Authenticated, or let the expression hold without the claim, such as !has(claims.tenant) || claims.tenant == \"acme\"")
 		}
 	}
 }

@@ -116,6 +116,9 @@ func TestSiblings(t *testing.T) {
 		spec string
 		want refusal
 	}{
+		"an account in Basic, with users":        {`{apiKeys: {usersRef: {secretKeyRef: {name: k, key: u}}}, loginProtection: {routes: [{name: l, match: [{paths: [/l]}], account: {basicAuth: true}, failure: {statuses: [401]}}]}}`, refusal{"spec.loginProtection.routes[0].account.basicAuth", "usersRef reads Authorization: Basic"}},
+		"an account in Basic, with keys":         {`{apiKeys: {from: [{basicAuth: true}], keysRef: {secretKeyRef: {name: k, key: u}}}, loginProtection: {routes: [{name: l, match: [{paths: [/l]}], account: {basicAuth: true}, failure: {statuses: [401]}}]}}`, refusal{"spec.loginProtection.routes[0].account.basicAuth", "write another place"}},
+		"an account in the header of keys":       {`{apiKeys: {keysRef: {secretKeyRef: {name: k, key: u}}}, loginProtection: {routes: [{name: l, match: [{paths: [/l]}], account: {header: x-api-key}, failure: {statuses: [401]}}]}}`, refusal{"spec.loginProtection.routes[0].account.header", "spec.apiKeys reads keys from X-Api-Key"}},
 		"an empty segment":                       {`authorization: {rules: [{name: a, match: [{paths: [/a//b]}], require: Deny}]}`, refusal{"spec.authorization.rules[0].match[0].paths[0]", `write "/a/b"`}},
 		"a stricter route of paths":              {`paths: {encodedSlash: Keep, routes: [{prefix: /a, encodedSlash: Reject}]}`, refusal{"spec.paths.routes[0].encodedSlash", "encodedSlash: Keep for the routes"}},
 		"a route that refuses segments":          {`paths: {routes: [{prefix: /a, emptySegments: Reject}]}`, refusal{"spec.paths.routes[0].emptySegments", "emptySegments: Keep for the routes"}},

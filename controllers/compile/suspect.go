@@ -23,7 +23,9 @@ func (c *compiler) suspect(p *compiled.Policy, class *v1alpha1.SidecarClass) {
 	for i := range p.Authorization.Rules {
 		c.suspectMatches(fmt.Sprintf("spec.authorization.rules[%d]", i), p.Authorization.Rules[i].Match)
 	}
+	c.suspectAnonymous(p.Authorization.Rules)
 	for i := range p.RateLimits {
+		c.suspectKeys(i, p)
 		c.suspectMatches(fmt.Sprintf("spec.rateLimits[%d]", i), p.RateLimits[i].Match)
 	}
 	if p.CORS != nil {
@@ -140,6 +142,18 @@ func (c *compiler) suspectLimits(p *compiled.Policy) {
 					"load balancer all clients share one address and one limit: add its networks to spec.trustedProxies of the SidecarClass, such as 10.0.0.0/8")
 				return // one warning for all limits, because one change fixes all
 			}
+		}
+	}
+}
+
+// suspectKeys: a limit counts after authentication, which removes the header of a credential.
+func (c *compiler) suspectKeys(i int, p *compiled.Policy) {
+	for j, k := range p.RateLimits[i].KeyBy {
+		if k.Type != compiled.KeyHeader {
+			continue
+		}
+		if reads := check.ReadsCredential(p, k.Name); reads != "" {
+			c.warnf(fmt.Sprintf("spec.rateLimits[%d].keyBy[%d]", i, j), "%s, and requests are counted after it is removed, by the client's address instead: write {type: Subject}", reads)
 		}
 	}
 }

@@ -94,6 +94,21 @@ func TestSuspectValues(t *testing.T) {
 			right: strings.Replace(from(`{header: X-Token}`), "from:", `requiredClaims: [{claim: scope, members: {any: [orders:read]}}], from:`, 1),
 			field: "spec.jwt.providers[0].requiredClaims[0].values", message: "members: {any: [orders:read]}",
 		},
+		"a claim of nobody, in an expression": {
+			wrong: `authorization: {rules: [{name: a, match: [{}], require: Anonymous, expression: 'request.method == "GET" && claims.tenant == "acme"'}]}`,
+			right: `authorization: {rules: [{name: a, match: [{}], require: Anonymous, expression: '!has(claims.tenant) || claims.tenant == "acme"'}]}`,
+			field: "spec.authorization.rules[0].require", message: "write require: Authenticated",
+		},
+		"a limit by the header of API keys": {
+			wrong: `{apiKeys: {keysRef: {secretKeyRef: {name: k, key: k}}}, rateLimits: [{name: a, limit: 5/minute, keyBy: [{type: Header, name: x-api-key}]}]}`,
+			right: `rateLimits: [{name: a, limit: 5/minute, keyBy: [{type: Header, name: x-api-key}]}]`,
+			field: "spec.rateLimits[0].keyBy[0]", message: "write {type: Subject}",
+		},
+		"a limit by the header of tokens": {
+			wrong: `{` + from(`{header: X-Token}`) + `, rateLimits: [{name: a, limit: 5/minute, keyBy: [{type: Header, name: x-token}]}]}`,
+			right: `{` + from(`{header: X-Token}`) + `, rateLimits: [{name: a, limit: 5/minute, keyBy: [{type: Header, name: x-tenant}]}]}`,
+			field: "spec.rateLimits[0].keyBy[0]", message: "write {type: Subject}",
+		},
 		"a limit by address, without trusted proxies": {
 			wrong: `rateLimits: [{name: a, limit: 5/minute}]`, right: `rateLimits: [{name: a, limit: 5/minute}]`, class: `trustedProxies: [10.0.0.0/8]`,
 			field: "spec.rateLimits[0].keyBy", message: "spec.trustedProxies of the SidecarClass",

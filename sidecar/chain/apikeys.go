@@ -25,9 +25,15 @@ func (b *builder) apiKeys() stage.Stage {
 		b.fail(err, "apiKeys")
 		return nil
 	}
+	if keys != nil {
+		b.files.Keys = keys.Keys
+	}
+	if users != nil {
+		b.files.Users = users.Users
+	}
 	from, headers := apiKeyLocations(a), claimHeaders(a.ClaimsToHeaders)
 	s, err := apikey.New(apikey.Config{
-		From: from, Keys: keys, Users: users, ForwardKey: a.ForwardKey,
+		From: from, Keys: keys, Users: users, Current: &b.active.Files, ForwardKey: a.ForwardKey,
 		Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name,
 		Headers: func(id *identity.Identity) (http.Header, error) { return authn.ClaimHeaders(headers, id) },
 	})
@@ -101,8 +107,8 @@ type absentUsers struct{}
 
 func (absentUsers) File() (*htpasswd.File, error) { return nil, keys.ErrUnavailable }
 
-func (absentUsers) Verify(context.Context, *htpasswd.File, string, string) (bool, error) {
-	return false, nil
+func (absentUsers) Verify(context.Context, *htpasswd.File, htpasswd.Attempt) (string, error) {
+	return "", nil
 }
 
 func absentBasicUsers(*compiled.APIKeys) (apikey.Users, error) { return absentUsers{}, nil }

@@ -187,6 +187,8 @@ type assembled struct {
 	revoker *token.Revoker
 	// known looks up revocations.
 	known revocation.Known
+	// files are those of API keys and users.
+	files *apikey.Files
 	// client finds the client's address.
 	client clientaddr.Locator
 }
@@ -209,7 +211,7 @@ func assemble(p *compiled.Policy, given parts) (assembled, error) {
 	if given.trace {
 		given.app = traceSteps(steps, stages, given.app)
 	}
-	built := assembled{known: b.known, client: clientaddr.NewLocator(b.trustedProxies()), handler: stage.Chain(given.app, stages...)}
+	built := assembled{known: b.known, files: &b.files, client: clientaddr.NewLocator(b.trustedProxies()), handler: stage.Chain(given.app, stages...)}
 	if !p.Deleted {
 		built.appAPI, built.revoker = b.appAPI(b.tokens()), b.tokens().revoker
 	}

@@ -59,6 +59,18 @@ func modelApp(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "data: [DONE]\n\n")
 	case "header":
 		w.Header().Set("X-Cost", q.Get("tokens"))
+	case "conditional": // as Express does for every response to GET
+		w.Header().Set("X-Cost", q.Get("tokens"))
+		w.Header().Set("Etag", `"v1"`)
+		http.ServeContent(w, r, "", time.Unix(1e9, 0), strings.NewReader(choices+usage))
+	case "polite": // sends trailers only to who asks for them (RFC 9110 §6.5.1)
+		if r.Header.Get("TE") == "trailers" {
+			w.Header().Set("Trailer", "X-Cost")
+		}
+		_, _ = io.WriteString(w, choices+`"x":1}`)
+		if r.Header.Get("TE") == "trailers" {
+			w.Header().Set("X-Cost", q.Get("tokens"))
+		}
 	case "trailer":
 		w.Header().Set("Trailer", "X-Cost")
 		_, _ = io.WriteString(w, choices+`"x":1}`)
@@ -129,6 +141,11 @@ func TestTokensOfAModel(t *testing.T) {
 		"an error":                      {cost: json, as: "error", want: 1},
 		"a header":                      {cost: header, as: "header", want: 7000},
 		"a trailer":                     {cost: header, as: "trailer", want: 7000},
+		"a body that is not changed":    {cost: json, as: "conditional", header: http.Header{"If-None-Match": {"*"}}, want: 7000},
+		"a body of a date":              {cost: json, as: "conditional", header: http.Header{"If-Modified-Since": {"Fri, 01 Jan 2100 00:00:00 GMT"}}, want: 7000},
+		"a body of a condition":         {cost: json, as: "conditional", header: http.Header{"If-Match": {`"v0"`}}, want: 7000},
+		"a header, not changed":         {cost: header, as: "conditional", header: http.Header{"If-None-Match": {"*"}}, want: 7000},
+		"a trailer, on request":         {cost: header, as: "polite", want: 7000},
 		"no header":                     {cost: header, as: "whole", want: 1},
 	}
 	w := newModelWorld(t)

@@ -107,5 +107,8 @@ func activation(p *compiled.Policy, built assembled) resources.Activation {
 	if p.Mode != compiled.Shadow && (p.Sessions == nil || p.Sessions.Mode != compiled.Shadow) {
 		a.Sessions = built.known
 	}
+	if p.Mode != compiled.Shadow && !p.Deleted {
+		a.Files = built.files
+	}
 	return a
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/resources"
+	"github.com/posterndev/postern/sidecar/stages/apikey"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
 	"github.com/posterndev/postern/sidecar/stages/compression"
@@ -40,7 +41,9 @@ type builder struct {
 	stripCredentials func(http.Header)
 	// accepted are the issuers whose tokens are accepted, including the policy itself.
 	accepted []authn.Provider
-	errs     []error
+	// files are those of API keys and users.
+	files apikey.Files
+	errs  []error
 }
 
 func newBuilder(p *compiled.Policy, given parts) *builder {

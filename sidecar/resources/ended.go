@@ -9,15 +9,18 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/session"
 	"github.com/posterndev/postern/sidecar/login/token"
+	"github.com/posterndev/postern/sidecar/stages/apikey"
 )
 
-// Revocations are the revocations of the active snapshot. Responses that are still streaming in older snapshots are
+// Revocations are the revocations of the active snapshot, and its files of API keys and users. Responses that are still streaming in older snapshots are
 // checked against them.
 type Revocations struct {
 	// Tokens is empty in revocation shadow mode, and Sessions, for the sessions of external issuers, in session shadow mode.
 	Tokens, Sessions revocation.Current
 	// Recorded holds all of them in every mode.
 	Recorded revocation.Current
+	// Files are those of API keys and users.
+	Files apikey.Current
 }
 
 // Activation is what a snapshot changes outside of itself when it becomes active.
@@ -29,6 +32,8 @@ type Activation struct {
 	// ended.
 	Revoker *token.Revoker
 	Listed  []revocation.Entry
+	// Files judge responses in progress; nil if nothing does.
+	Files *apikey.Files
 }
 
 // Activate is called once for each snapshot that becomes active. It ends sessions in the background until all are
@@ -37,6 +42,7 @@ func (r *Resources) Activate(a Activation) (stop func()) {
 	r.active.Tokens.Set(a.Tokens)
 	r.active.Sessions.Set(a.Sessions)
 	r.active.Recorded.Set(a.Recorded)
+	r.active.Files.Set(a.Files)
 	r.sessions.Hold(a.Timeouts)
 	ctx, cancel := context.WithCancel(context.Background())
 	if a.Revoker != nil {

@@ -23,6 +23,8 @@ func (p *Program) ReadsQuery() bool { return p.uses.query }
 type uses struct {
 	headers []string
 	query   bool
+	// anonymous says that it may hold without claims.
+	anonymous bool
 }
 
 // usesOf finds what the expression reads. It refuses headers that are not looked up by a name in lower case: "X-Debug" is in no map of
@@ -50,6 +52,7 @@ func usesOf(checked *cel.Ast) (uses, error) {
 	}
 	slices.Sort(f.found.headers)
 	f.found.headers = slices.Compact(f.found.headers)
+	f.found.anonymous = anonymous(checked)
 	return f.found, nil
 }
 

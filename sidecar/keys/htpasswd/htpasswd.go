@@ -23,6 +23,7 @@ const (
 
 // File holds the users of a file. It is immutable.
 type File struct {
+	// hashes are by the name as prepare returns it.
 	hashes map[string]string
 	// decoy is a hash to compare with if the user does not exist. Its cost is that of the first user.
 	decoy string
@@ -54,6 +55,7 @@ func Parse(data []byte) (*File, error) {
 
 func (f *File) add(line string) error {
 	name, hash, ok := strings.Cut(line, ":")
+	name = prepare(name)
 	hash = strings.TrimRight(hash, " \t")
 	switch {
 	case !ok || name == "":

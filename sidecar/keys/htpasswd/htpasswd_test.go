@@ -97,23 +97,22 @@ func TestVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
-		user, secret string
-		want         bool
+		user, secret, want string
 	}{
-		"correct":                       {"ada", "demo", true},
-		"beyond ASCII":                  {"grace hopper", "Grüße", true},
-		"wrong":                         {"ada", "demo2", false},
-		"of another user":               {"grace hopper", "demo", false},
-		"unknown":                       {"paul", "demo", false},
-		"unknown, the decoy's password": {"nobody", "demo", false},
-		"empty":                         {"", "", false},
-		"longer than bcrypt uses":       {"ada", "demo" + strings.Repeat("\x00", 70), false},
-		"in another case":               {"Ada", "demo", false},
+		"correct":                       {"ada", "demo", "ada"},
+		"beyond ASCII":                  {"grace hopper", "Grüße", "grace hopper"},
+		"wrong":                         {"ada", "demo2", ""},
+		"of another user":               {"grace hopper", "demo", ""},
+		"unknown":                       {"paul", "demo", ""},
+		"unknown, the decoy's password": {"nobody", "demo", ""},
+		"empty":                         {"", "", ""},
+		"longer than bcrypt uses":       {"ada", "demo" + strings.Repeat("\x00", 70), ""},
+		"in another case":               {"Ada", "demo", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := c.calls
-			if got, err := v.Verify(t.Context(), file, tt.user, tt.secret); err != nil || got != tt.want {
-				t.Errorf("%v, %v; want %v", got, err, tt.want)
+			if got, err := v.Verify(t.Context(), file, Attempt{Name: tt.user, Secret: tt.secret}); err != nil || got != tt.want {
+				t.Errorf("%q, %v; want %q", got, err, tt.want)
 			}
 			if c.calls != before+1 {
 				t.Errorf("%d hashes were computed; every first attempt needs one", c.calls-before)
@@ -123,7 +122,7 @@ func TestVerify(t *testing.T) {
 	correct := func(wantCalls int) {
 		t.Helper()
 		before := c.calls
-		if got, err := v.Verify(t.Context(), file, "ada", "demo"); err != nil || !got || c.calls-before != wantCalls {
+		if got, err := v.Verify(t.Context(), file, Attempt{Name: "ada", Secret: "demo"}); err != nil || got != "ada" || c.calls-before != wantCalls {
 			t.Errorf("%v, %v with %d hashes; want %d", got, err, c.calls-before, wantCalls)
 		}
 	}
@@ -134,11 +133,11 @@ func TestVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := v.Verify(t.Context(), changed, "ada", "demo"); got {
+	if got, _ := v.Verify(t.Context(), changed, Attempt{Name: "ada", Secret: "demo"}); got != "" {
 		t.Error("the old password is accepted after a change of the file")
 	}
 	c.err = password.ErrBusy
-	if _, err := v.Verify(t.Context(), file, "ada", "other"); !errors.Is(err, password.ErrBusy) {
+	if _, err := v.Verify(t.Context(), file, Attempt{Name: "ada", Secret: "other"}); !errors.Is(err, password.ErrBusy) {
 		t.Errorf("busy: %v", err)
 	}
 }

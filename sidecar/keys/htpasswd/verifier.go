@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -26,16 +27,23 @@ type Hasher interface {
 	Verify(ctx context.Context, password, encoded string) (password.Result, error)
 }
 
+// Attempt is a name and a password as they were sent, and the network that counts as the client.
+type Attempt struct {
+	Name, Secret string
+	Client       netip.Prefix
+}
+
 // sum identifies a pair of a name and a password, together with the hash, so that a changed hash is never answered from the cache.
 type sum = [sha256.Size]byte
 
 // Verifier verifies users. It remembers for five minutes which passwords were correct, by a hash under a key that exists only in this
-// process. It is safe for concurrent use.
+// process. Equal attempts at the same time need one hash, and one client cannot occupy the hasher. It is safe for concurrent use.
 type Verifier struct {
-	hasher Hasher
-	now    func() time.Time
-	key    [sha256.Size]byte
-	known  *lru.Cache[sum, time.Time]
+	hasher  Hasher
+	now     func() time.Time
+	key     [sha256.Size]byte
+	known   *lru.Cache[sum, time.Time]
+	flights flights
 }
 
 // NewVerifier returns a Verifier. A nil now means time.Now.
@@ -47,34 +55,40 @@ func NewVerifier(hasher Hasher, now func() time.Time) (*Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating cache of users: %w", err)
 	}
-	v := &Verifier{hasher: hasher, now: now, known: known}
+	v := &Verifier{hasher: hasher, now: now, known: known, flights: newFlights()}
 	_, _ = rand.Read(v.key[:]) // never fails, crypto/rand.Read
 	return v, nil
 }
 
-// Verify reports whether file has a user with this name and password. An unknown name takes as long as a wrong password. A password of
-// more than 72 bytes is wrong, because bcrypt ignores the rest. Errors match password.ErrBusy.
-func (v *Verifier) Verify(ctx context.Context, file *File, name, secret string) (bool, error) {
+// Verify returns the user's name as the file has it if the password is correct, and else "". An unknown name takes as long as a wrong
+// password. A password of more than 72 bytes is wrong, because bcrypt ignores the rest. Errors match password.ErrBusy.
+func (v *Verifier) Verify(ctx context.Context, file *File, a Attempt) (string, error) {
+	name, secret := prepare(a.Name), prepare(a.Secret)
 	hash, exists := file.hashes[name]
 	if !exists {
 		hash = file.decoy
 	}
 	id := v.sum(name, hash, secret)
 	if until, ok := v.known.Get(id); ok && exists && v.now().Before(until) {
-		return true, nil
+		return name, nil
 	}
-	got, err := v.hasher.Verify(ctx, secret, hash)
+	match, err := v.flights.do(ctx, id, a.Client, func() (bool, error) { return v.compare(ctx, secret, hash) })
 	switch {
-	case errors.Is(err, password.ErrTooLongForBcrypt):
-		return false, nil
 	case err != nil:
-		return false, fmt.Errorf("verifying user: %w", err)
-	}
-	if !got.Match || !exists {
-		return false, nil
+		return "", fmt.Errorf("verifying user: %w", err)
+	case !match || !exists:
+		return "", nil
 	}
 	v.known.Add(id, v.now().Add(cacheFor))
-	return true, nil
+	return name, nil
+}
+
+func (v *Verifier) compare(ctx context.Context, secret, hash string) (bool, error) {
+	got, err := v.hasher.Verify(ctx, secret, hash)
+	if errors.Is(err, password.ErrTooLongForBcrypt) {
+		return false, nil
+	}
+	return got.Match, err
 }
 
 func (v *Verifier) sum(parts ...string) (s sum) {

@@ -31,6 +31,8 @@ type Config struct {
 	// key.
 	Keys  *KeySource
 	Users *UserSource
+	// Current ends responses in progress whose key or user is not in its files; nil means those of Keys and Users.
+	Current *Current
 	// Headers returns the headers that carry an identity's claims to the app; nil for none.
 	Headers func(*identity.Identity) (http.Header, error)
 	// ForwardKey leaves a valid key in its header. A key in the query is always removed.
@@ -124,7 +126,7 @@ func (a *authenticator) authenticate(r *http.Request) error {
 	if a.isUser(found) {
 		verify = a.verifyUser
 	}
-	if refusal := a.accept(r, verify(r.Context(), found)); refusal != nil {
+	if refusal := a.accept(r, verify(r, found)); refusal != nil {
 		info.AuthnErr = refusal
 		return nil
 	}
@@ -147,7 +149,7 @@ type verified struct {
 	watch func() *httperr.Error
 }
 
-func (a *authenticator) verifyKey(_ context.Context, c *credential) verified {
+func (a *authenticator) verifyKey(_ *http.Request, c *credential) verified {
 	v := verified{provider: a.Keys.Provider, issuer: a.Keys.Issuer}
 	entry, reason, err := a.lookUp(c)
 	if entry == nil {
@@ -208,9 +210,16 @@ func (a *authenticator) accept(r *http.Request, v verified) *httperr.Error {
 	return nil
 }
 
-// ended returns a refusal if a key expires or is no longer in the file. There is none while there is no file.
+// ended returns a refusal if a key expires or is no longer in the file of the active policy. There is none while there is no file.
 func (a *authenticator) ended(e *keys.Entry) *httperr.Error {
-	file, err := a.Keys.File()
+	now := a.judging()
+	switch {
+	case now == nil:
+		return nil
+	case now.Keys == nil:
+		return a.refuse(Unknown, nil)
+	}
+	file, err := now.Keys.File()
 	switch {
 	case err != nil:
 		return nil

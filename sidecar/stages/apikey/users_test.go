@@ -27,8 +27,11 @@ type userList struct {
 
 func (u *userList) File() (*htpasswd.File, error) { return u.file, u.missing }
 
-func (u *userList) Verify(_ context.Context, _ *htpasswd.File, _, secret string) (bool, error) {
-	return secret == "right", u.busy
+func (u *userList) Verify(_ context.Context, _ *htpasswd.File, a htpasswd.Attempt) (string, error) {
+	if a.Secret != "right" {
+		return "", u.busy
+	}
+	return a.Name, u.busy
 }
 
 // fileOf returns a file in which ada has a password.
@@ -73,9 +76,10 @@ func TestUserRefusals(t *testing.T) {
 		wantStatus int
 		wantResult string
 	}{
-		"a wrong password": {secret: "wrong", wantStatus: 401, wantResult: "basic_wrong"},
-		"no file":          {users: userList{missing: errors.New("none")}, secret: "right", wantStatus: 503, wantResult: "users_unavailable"},
-		"busy":             {users: userList{busy: password.ErrBusy}, secret: "right", wantStatus: 503, wantResult: "busy"},
+		"a wrong password":    {secret: "wrong", wantStatus: 401, wantResult: "basic_wrong"},
+		"a control character": {secret: "right\x00", wantStatus: 401, wantResult: "basic_malformed"},
+		"no file":             {users: userList{missing: errors.New("none")}, secret: "right", wantStatus: 503, wantResult: "users_unavailable"},
+		"busy":                {users: userList{busy: password.ErrBusy}, secret: "right", wantStatus: 503, wantResult: "busy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			info, results, seen := asAda(t, &tt.users, tt.secret)

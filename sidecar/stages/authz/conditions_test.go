@@ -103,13 +103,15 @@ func TestConditionKinds(t *testing.T) {
 
 // TestConditionsFailClosed: what cannot be decided does not hold.
 func TestConditionsFailClosed(t *testing.T) {
-	present := true
+	present, absent := true, false
 	claims := []Claim{{Path: "a", Members: identity.Members{Any: []string{"b"}}}}
 	tests := map[string]Conditions{
 		"an unknown address":                     {ClientAddresses: []string{"0.0.0.0/0", "::/0"}},
 		"an unknown address that must not be":    {NotClientAddresses: []string{"10.0.0.0/8"}},
 		"no host":                                {Hosts: []string{"localhost"}},
 		"no header":                              {Headers: []Header{{Name: "X-A", Present: &present}}},
+		"an empty header that must not be":       {Headers: []Header{{Name: "X-Empty", Present: &absent}}},
+		"a scope that is a number":               {Scopes: &identity.Members{All: []string{"7"}}},
 		"no claims":                              {Claims: claims},
 		"no scope":                               {Scopes: &identity.Members{Any: []string{"b"}}},
 		"no provider":                            {Providers: []string{"corp"}},
@@ -120,7 +122,10 @@ func TestConditionsFailClosed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := httptest.NewRequest("GET", "/a", nil)
 			r.Host = ""
-			refusal := decideWith(t, []Rule{{Name: "a", Match: everything(t), Require: Authenticated, Conditions: c}}, r, &request.Info{Path: "/a", Identity: &identity.Identity{}})
+			r.Header.Set("X-Empty", "")
+			refusal := decideWith(t, []Rule{{Name: "a", Match: everything(t), Require: Authenticated, Conditions: c}}, r, &request.Info{
+				Path: "/a", Identity: &identity.Identity{Claims: map[string]any{"scope": json.Number("7")}},
+			})
 			if refusal == nil || refusal.Status != http.StatusForbidden {
 				t.Errorf("%v; want 403", refusal)
 			}

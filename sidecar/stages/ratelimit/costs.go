@@ -111,7 +111,7 @@ type reader interface {
 type meter struct {
 	response.Writer
 	hits []hit
-	// successful says that the status is 2xx.
+	// successful says that the status is 2xx, or 304 for a cost in the header: the app has computed the response then too.
 	successful bool
 	// readers and costs have the index of the hit. A reader is nil if the cost is not in the body, and a cost is nil if
 	// the header does not have it.
@@ -125,26 +125,40 @@ func newMeter(w http.ResponseWriter, hits []hit) *meter {
 	return m
 }
 
-// plain returns the request that the app gets. Its body must arrive as it is and from its beginning to its end.
+// plain returns the request that the app gets. It asks for a response that says what it cost, whatever the client asked for.
 func (m *meter) plain(r *http.Request) *http.Request {
+	out := new(http.Request)
+	*out = *r
+	out.Header = r.Header.Clone()
 	for _, h := range m.hits {
-		if len(h.rule.costFrom.JSON) > 0 {
-			out := new(http.Request)
-			*out = *r
-			out.Header = r.Header.Clone()
-			out.Header.Set("Accept-Encoding", "identity")
-			out.Header.Del("Range")
-			out.Header.Del("If-Range")
-			return out
+		if h.rule.costFrom.Header != "" {
+			out.Header.Set("Te", "trailers") // an app need not send a trailer to who does not ask for it (RFC 9110 §6.5.1)
+		} else {
+			wholeBody(r.Method, out.Header)
 		}
 	}
-	return r
+	return out
+}
+
+// wholeBody changes the header of a request so that the body of the response arrives as it is and from its beginning to its end. The
+// conditions of a safe request go too: many apps compute the whole body before they find that the client has it. Other methods keep them,
+// because they guard a change.
+func wholeBody(method string, h http.Header) {
+	h.Set("Accept-Encoding", "identity")
+	h.Del("Range")
+	h.Del("If-Range")
+	if method != http.MethodGet && method != http.MethodHead {
+		return
+	}
+	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
+		h.Del(name)
+	}
 }
 
 // BeforeHeader reads the costs in the header, and chooses how the body is read.
 func (m *meter) BeforeHeader(status int) {
 	h := m.Header()
-	if m.successful = status >= 200 && status <= 299; !m.successful {
+	if m.successful = status >= 200 && status <= 299 || status == http.StatusNotModified; !m.successful {
 		return
 	}
 	encoding := h.Get("Content-Encoding")

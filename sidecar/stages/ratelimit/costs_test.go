@@ -86,6 +86,7 @@ func TestCostsOfResponses(t *testing.T) {
 	}
 	twice := func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header()["X-Cost"] = []string{"9", "10"}
+		w.WriteHeader(http.StatusOK)
 		return nil
 	}
 	refuses := func(http.ResponseWriter, *http.Request) error { return &httperr.Error{Status: 502, Code: "x"} }
@@ -310,5 +311,28 @@ func TestCostsThatAreRefused(t *testing.T) {
 				t.Error("accepted")
 			}
 		})
+	}
+}
+
+// TestConditionsOfAChange: the conditions of a safe request are removed, and those that guard a change are not.
+func TestConditionsOfAChange(t *testing.T) {
+	for method, want := range map[string]int{http.MethodGet: 0, http.MethodHead: 0, http.MethodPut: 4, http.MethodPost: 4} {
+		f := newFixture(t, model())
+		var seen http.Header
+		f.app = func(_ http.ResponseWriter, r *http.Request) error { seen = r.Header; return nil }
+		names := []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"}
+		f.send("192.0.2.1", func(r *http.Request, _ *request.Info) {
+			r.Method = method
+			for _, name := range names {
+				r.Header.Set(name, "x")
+			}
+		})
+		got := 0
+		for _, name := range names {
+			got += len(seen[name])
+		}
+		if got != want {
+			t.Errorf("%s: the app gets %v", method, seen)
+		}
 	}
 }

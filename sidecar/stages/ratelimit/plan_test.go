@@ -244,3 +244,17 @@ func TestInvalidPlans(t *testing.T) {
 		}
 	}
 }
+
+// TestExemptClaimAfterARefusal: a claim that exempts is not known before authentication, so what is remembered of the address must not
+// refuse its holder.
+func TestExemptClaimAfterARefusal(t *testing.T) {
+	r := login()
+	r.Limit = 1
+	r.Exempt = ratelimit.Exemption{Claims: []ratelimit.ExemptClaim{{Claim: "role", Members: identity.Members{Any: []string{"batch"}}}}}
+	f := newFixture(t, r)
+	f.send("192.0.2.1")
+	f.wantStatus(http.StatusTooManyRequests, f.send("192.0.2.1"))
+	holder := with(map[string]any{"role": "batch"})
+	f.authn = func(_ http.ResponseWriter, req *http.Request) error { holder(req, request.From(req)); return nil }
+	f.wantStatus(http.StatusOK, f.send("192.0.2.1"))
+}

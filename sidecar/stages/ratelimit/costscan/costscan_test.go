@@ -79,6 +79,8 @@ func TestCost(t *testing.T) {
 		"an event of several lines":   {events: true, text: "data: {\"usage\":\ndata: {\"total_tokens\":2}}\n\n", want: 2},
 		"an event without a space":    {events: true, text: "data:{\"usage\":{\"total_tokens\":2}}\n\n", want: 2},
 		"events with CRLF":            {events: true, text: "data: [DONE\r\n\r\ndata: {\"usage\":{\"total_tokens\":2}}\r\n\r\n", want: 2},
+		"lines of an event with CRLF": {events: true, text: "data: {\"usage\":\r\ndata: {\"total_tokens\":2}}\r\n\r\n", want: 2},
+		"in another object twice":     {text: `{"usage":{"x":1},"b":{"c":{}},"usage":{"y":{},"total_tokens":2}}`, want: 2},
 		"events with CR":              {events: true, text: "data: [DONE\r\rdata: {\"usage\":{\"total_tokens\":2}}\r\r", want: 2},
 		"a comment and other fields":  {events: true, text: ": {\"usage\":{\"total_tokens\":9}}\nid: {\"usage\":{\"total_tokens\":8}}\ndatas: {\"usage\":{\"total_tokens\":7}}\ndat: {\"usage\":{\"total_tokens\":6}}\n\n", none: true},
 		"an unfinished event":         {events: true, text: "data: {\"usage\":{\"total_tokens\":2},", want: 2},
