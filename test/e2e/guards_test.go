@@ -62,13 +62,15 @@ type guard struct {
 	id   *issuer
 	urls [2]string
 	key  string
+	// keys is the file of the API keys.
+	keys string
 }
 
 // testGuards: each guard, through both pods, with their state in the same Redis.
 func testGuards(t *testing.T) {
 	g := &guard{space: newSpace(t), id: newIssuer(t)}
 	key, file := g.newAPIKey(t, "ci", "svc:ci")
-	g.key = key
+	g.key, g.keys = key, file
 	g.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: g.name, Name: "shop-keys"}, StringData: map[string]string{"keys.yaml": file}})
 	g.apply(guards, "JWKS", g.id.jwks())
 	g.deploy("orders", 2)
@@ -84,6 +86,7 @@ func testGuards(t *testing.T) {
 	t.Run("stuffing", g.testStuffing)
 	t.Run("resets", g.testResets)
 	t.Run("passwords", g.testPasswords)
+	t.Run("explain", g.testExplain)
 }
 
 func (g *guard) testConditions(t *testing.T) {
