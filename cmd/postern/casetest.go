@@ -21,7 +21,7 @@ var errCasesFailed = fmt.Errorf("%w: a case failed", errFindings)
 
 func newTestCommand() *cobra.Command {
 	var files []string
-	var output string
+	var output, secrets string
 	cmd := &cobra.Command{
 		Use:   "test -f policy.yaml -f cases.yaml [-f …]",
 		Short: "Test policies with requests and expected responses, for CI",
@@ -30,10 +30,11 @@ func newTestCommand() *cobra.Command {
 			"list cases is a case file; any other has manifests. The exit code is 1 if a case fails or cannot be run.\n" +
 			"docs/testing-policies.md describes the format.",
 		Args: onlyFiles,
-		RunE: func(cmd *cobra.Command, _ []string) error { return testPolicies(cmd, files, output) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return testPolicies(cmd, files, output, secrets) },
 	}
 	addFilesFlag(cmd, &files)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, junit, or junit=FILE, which prints text too")
+	cmd.Flags().StringVar(&secrets, "secrets-dir", "secrets", "folder with Secrets, as <name>/<key>, for API keys and users that a policy has there")
 	return cmd
 }
 
@@ -48,7 +49,7 @@ type outcome struct {
 
 func (o *outcome) failed() bool { return o.failure != nil || o.err != nil }
 
-func testPolicies(cmd *cobra.Command, files []string, output string) error {
+func testPolicies(cmd *cobra.Command, files []string, output, secrets string) error {
 	format, report, _ := strings.Cut(output, "=")
 	if format != "text" && format != "junit" || format == "text" && output != "text" || format == "junit" && strings.Contains(output, "=") && report == "" {
 		return fmt.Errorf("--output %q is not text, junit or junit=FILE", output)
@@ -57,7 +58,7 @@ func testPolicies(cmd *cobra.Command, files []string, output string) error {
 	if err != nil {
 		return err
 	}
-	outcomes, err := runCases(cmd, policies, caseFiles)
+	outcomes, err := runCases(cmd, policies, caseFiles, secrets)
 	if err != nil {
 		return err
 	}
@@ -108,7 +109,7 @@ func readTests(cmd *cobra.Command, files []string) (*policySet, []caseFile, erro
 }
 
 // runCases runs all cases. Each policy is compiled once.
-func runCases(cmd *cobra.Command, s *policySet, files []caseFile) ([]outcome, error) {
+func runCases(cmd *cobra.Command, s *policySet, files []caseFile, secrets string) ([]outcome, error) {
 	documents, keys := map[string]*compiled.Policy{}, simulation.NewKeys()
 	document := func(name string) (*compiled.Policy, error) {
 		if documents[name] != nil {
@@ -138,7 +139,7 @@ func runCases(cmd *cobra.Command, s *policySet, files []caseFile) ([]outcome, er
 			}
 			began := time.Now()
 			o := outcome{file: f.name, test: c}
-			o.failure, o.err = cases.Run(cmd.Context(), p, keys, c, at)
+			o.failure, o.err = cases.Run(cmd.Context(), p, simulation.Config{Keys: keys, SecretsDir: secrets, Start: at}, c)
 			o.took = time.Since(began)
 			outcomes = append(outcomes, o)
 		}

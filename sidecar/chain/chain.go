@@ -52,6 +52,8 @@ type Config struct {
 	Trace bool
 	// Now is the clock of tokens, sessions and limits; nil for time.Now. Resources should have the same clock.
 	Now func() time.Time
+	// Sleep delays responses to logins; nil for a wait.
+	Sleep func(context.Context, time.Duration)
 }
 
 // Build returns the snapshot of a document. An error says what in the document cannot run here. On an error all acquired
@@ -85,6 +87,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, upstreamProtocol(p, c.App)
 	given.untrustedProxy = c.Resources.SeeUntrustedProxy
 	given.encoders, given.trace, given.now = c.Resources.Encoders(), c.Trace, c.Now
+	given.sleep = c.Sleep
 	if given.events, err = s.events(p, c); err != nil {
 		return err
 	}
@@ -145,6 +148,8 @@ type parts struct {
 	trace  bool
 	// now is nil for time.Now.
 	now func() time.Time
+	// sleep is nil for a wait.
+	sleep func(context.Context, time.Duration)
 }
 
 // acquire acquires the resources that the document needs.

@@ -21,6 +21,7 @@ func (b *builder) loginProtection() stage.Stage {
 		ResetsPerAccount: loginLimit(p.ResetsPerAccount), ResetsPerAddress: loginLimit(p.ResetsPerAddress),
 		TooManyRequests: p.Response == "TooManyRequests", OnFailure: loginprotection.OnFailure(p.OnFailure),
 		Shadow: p.Mode == compiled.Shadow, Store: b.logins, Local: b.localLogins, Metrics: b.metrics.Logins, Logger: b.logger,
+		Now: b.now, Sleep: b.sleep,
 	}
 	if p.KnownDevices != nil {
 		c.KnownDevice, c.RememberDevice = loginLimit(*p.KnownDevices), p.RememberDevice.Std()

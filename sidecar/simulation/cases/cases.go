@@ -69,9 +69,12 @@ type Request struct {
 
 // Token is a token of a provider with Claims, which is made for the run, or an existing one.
 type Token struct {
+	// Provider is compiled.OwnProvider for a token that the policy itself issues.
 	Provider string         `yaml:"provider"`
 	Claims   map[string]any `yaml:"claims"`
-	JWT      string         `yaml:"jwt"`
+	// Session is one of several sessions of a subject, for a token that the policy itself issues.
+	Session string `yaml:"session"`
+	JWT     string `yaml:"jwt"`
 }
 
 // App is what the app responds.

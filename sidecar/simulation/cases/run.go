@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sort"
 	"strings"
-	"time"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/simulation"
@@ -22,9 +22,10 @@ type Failure struct {
 	Decided simulation.Verdict
 }
 
-// Run runs a case. It returns its first failure, or nil. An error means that the case cannot be run with this policy.
-func Run(ctx context.Context, p *compiled.Policy, keys *simulation.Keys, c *Case, at time.Time) (*Failure, error) {
-	s, err := simulation.New(p, simulation.Config{Keys: keys, Start: at})
+// Run runs a case, which begins at config.Start. It returns its first failure, or nil. An error means that the case cannot be run with
+// this policy.
+func Run(ctx context.Context, p *compiled.Policy, config simulation.Config, c *Case) (*Failure, error) {
+	s, err := simulation.New(p, config)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +36,7 @@ func Run(ctx context.Context, p *compiled.Policy, keys *simulation.Keys, c *Case
 			return nil, err
 		}
 		for n := range step.Repeat {
-			result, err := send(ctx, s, step)
+			result, err := send(ctx, p, s, step)
 			if err != nil {
 				return nil, fmt.Errorf("line %d: %w", step.Line, err)
 			}
@@ -47,14 +48,14 @@ func Run(ctx context.Context, p *compiled.Policy, keys *simulation.Keys, c *Case
 	return nil, ctx.Err()
 }
 
-func send(ctx context.Context, s *simulation.Simulation, step *Step) (*simulation.Result, error) {
+func send(ctx context.Context, p *compiled.Policy, s *simulation.Simulation, step *Step) (*simulation.Result, error) {
 	in := step.Request
 	r := simulation.Request{
 		Method: in.Method, Path: in.Path, Host: in.Host, Address: in.Address, Body: in.Body, Header: header(in.Headers),
 		App: simulation.AppResponse{Status: step.App.Status, Header: header(step.App.Headers), Body: step.App.Body},
 	}
 	if in.Token != nil {
-		name, value, err := credential(s, in.Token)
+		name, value, err := credential(ctx, p, s, in.Token, r)
 		if err != nil {
 			return nil, fmt.Errorf("request.token: %w", err)
 		}
@@ -63,16 +64,30 @@ func send(ctx context.Context, s *simulation.Simulation, step *Step) (*simulatio
 	return s.Send(ctx, r)
 }
 
-func credential(s *simulation.Simulation, t *Token) (name, value string, err error) {
+func credential(ctx context.Context, p *compiled.Policy, s *simulation.Simulation, t *Token, r simulation.Request) (name, value string, err error) {
 	if t.JWT == "" {
-		return s.Credential(t.Provider, t.Claims)
+		return s.Credential(ctx, simulation.Claimed{Provider: t.Provider, Claims: t.Claims, Session: t.Session}, r)
 	}
-	p, err := s.Issued(t.JWT)
-	if err != nil {
+	if err := verifiable(p, t.JWT); err != nil {
 		return "", "", err
 	}
-	name, value = simulation.Carry(p, t.JWT)
-	return name, value, nil
+	return s.Existing(ctx, t.JWT, nil, r)
+}
+
+// verifiable returns an error if a case cannot verify a token that exists, because its keys are not in the policy. A case that expects a
+// refusal would otherwise pass for the wrong reason. A token whose algorithm is not accepted is refused whatever the keys are.
+func verifiable(p *compiled.Policy, token string) error {
+	issuer := simulation.Issuer(p, token)
+	if issuer == compiled.OwnProvider && p.Tokens != nil {
+		return fmt.Errorf("the policy itself issues the token in jwt, so it cannot be verified here: write {provider: %s, claims: {sub: …}}", issuer)
+	}
+	for i := range p.Providers {
+		if provider := &p.Providers[i]; provider.Name == issuer && len(provider.Keys.Inline) == 0 && slices.Contains(provider.Algorithms, simulation.Algorithm(token)) {
+			return fmt.Errorf("the keys of the provider %q are not in the policy, and a case reads them from nowhere else: write claims in place of jwt, "+
+				"or try the token with postern explain --token-file", issuer)
+		}
+	}
+	return nil
 }
 
 func header(fields map[string]Values) http.Header {
