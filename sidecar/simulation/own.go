@@ -76,8 +76,12 @@ func (s *Simulation) carryOwn(token string) (name, value string) {
 
 // login begins a session as the app does.
 func (s *Simulation) login(ctx context.Context, subject string, claims map[string]any, r Request) (ownSession, error) {
-	copied := maps.Clone(claims)
-	maps.DeleteFunc(copied, func(name string, value any) bool { return value == nil || slices.Contains(registered, name) })
+	copied := map[string]any{}
+	for name, value := range claims {
+		if value != nil && !slices.Contains(registered, name) {
+			copied[name] = value
+		}
+	}
 	body, err := json.Marshal(map[string]any{
 		"subject": subject, "claims": copied, "device": map[string]string{"user_agent": r.Header.Get("User-Agent"), "address": r.address().String()},
 	})
