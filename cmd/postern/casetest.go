@@ -40,7 +40,9 @@ func newTestCommand() *cobra.Command {
 
 // outcome is the result of one case.
 type outcome struct {
-	file    string
+	file string
+	// secrets is the folder with Secrets.
+	secrets string
 	test    *cases.Case
 	failure *cases.Failure
 	err     error
@@ -138,7 +140,7 @@ func runCases(cmd *cobra.Command, s *policySet, files []caseFile, secrets string
 				return nil, fmt.Errorf("%s:%d: case %q: %w", f.name, c.Line, c.Name, err)
 			}
 			began := time.Now()
-			o := outcome{file: f.name, test: c}
+			o := outcome{file: f.name, secrets: secrets, test: c}
 			o.failure, o.err = cases.Run(cmd.Context(), p, simulation.Config{Keys: keys, SecretsDir: secrets, Start: at}, c)
 			o.took = time.Since(began)
 			outcomes = append(outcomes, o)
@@ -176,7 +178,11 @@ func (o *outcome) lines() []string {
 	for _, d := range o.failure.Differences {
 		lines = append(lines, "  "+d)
 	}
-	return append(lines, "  decided by "+decidedBy(o.failure.Decided))
+	lines = append(lines, "  decided by "+decidedBy(o.failure.Decided))
+	for _, file := range o.failure.Missing {
+		lines = append(lines, "  "+missingFile(o.secrets, file))
+	}
+	return lines
 }
 
 // decidedBy says what decided about a request.

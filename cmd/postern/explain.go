@@ -114,7 +114,7 @@ func (o *explainOptions) complete(args []string) error {
 	if len(args) == 1 {
 		name, ok := strings.CutPrefix(args[0], "pod/")
 		if !ok || name == "" || o.pod != "" || len(o.files) > 0 {
-			return fmt.Errorf("unexpected argument %q: write pod/NAME for a running pod, or -f before each file", args[0])
+			return errors.New("unexpected argument: write one pod/NAME for a running pod, or -f before each file") // without it, which may be a token
 		}
 		o.pod = name
 	}
@@ -132,7 +132,7 @@ func (o *explainOptions) complete(args []string) error {
 	var err error
 	if o.address != "" {
 		if o.request.Address, err = netip.ParseAddr(o.address); err != nil || o.request.Address.Zone() != "" {
-			return fmt.Errorf("--address %q is not an address like 203.0.113.7", o.address)
+			return errors.New("--address is not an address like 203.0.113.7")
 		}
 	}
 	if o.bodyFile != "" {

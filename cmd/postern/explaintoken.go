@@ -110,7 +110,7 @@ func (o *explainOptions) hints(p *compiled.Policy, verified string, s *simulatio
 		return nil
 	}
 	for _, file := range s.Missing() {
-		lines = append(lines, fmt.Sprintf("missing here: the file %s (--secrets-dir)", filepath.Join(o.secrets, file)))
+		lines = append(lines, missingFile(o.secrets, file))
 	}
 	for i := range p.Providers {
 		if provider := &p.Providers[i]; provider.Name == verified && provider.Keys.URI != "" {
@@ -118,4 +118,8 @@ func (o *explainOptions) hints(p *compiled.Policy, verified string, s *simulatio
 		}
 	}
 	return lines
+}
+
+func missingFile(secrets, file string) string {
+	return fmt.Sprintf("missing here: the file %s (--secrets-dir)", filepath.Join(secrets, file))
 }

@@ -90,7 +90,8 @@ func (r Request) http(ctx context.Context) (*http.Request, error) {
 	}
 	r.Address = r.address()
 	if !strings.HasPrefix(r.Path, "/") {
-		return nil, fmt.Errorf("the path %q does not start with /", r.Path)
+		path, _, _ := strings.Cut(r.Path, "?") // the query may have a key
+		return nil, fmt.Errorf("the path %q does not start with /", path)
 	}
 	u, err := url.ParseRequestURI(r.Path)
 	if err != nil {

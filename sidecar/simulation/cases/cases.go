@@ -154,6 +154,9 @@ func Parse(content []byte) (*File, error) {
 var goType = regexp.MustCompile(` (in|into) (type )?[a-zA-Z0-9_.*\[\]]+`)
 
 func readable(err error) error {
+	if several := new(yaml.TypeError); errors.As(err, &several) {
+		err = errors.New(strings.Join(several.Errors, "; "))
+	}
 	return errors.New(strings.Join(strings.Fields(goType.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "")), " "))
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/keys/apikey"
 	"github.com/posterndev/postern/sidecar/simulation"
 )
 
@@ -20,6 +21,8 @@ type Failure struct {
 	Differences []string
 	// Decided is what decided.
 	Decided simulation.Verdict
+	// Missing are the files of the folder of Secrets that do not exist, as <name>/<key>, if a request was refused by 503.
+	Missing []string
 }
 
 // Run runs a case, which begins at config.Start. It returns its first failure, or nil. An error means that the case cannot be run with
@@ -41,7 +44,11 @@ func Run(ctx context.Context, p *compiled.Policy, config simulation.Config, c *C
 				return nil, fmt.Errorf("line %d: %w", step.Line, err)
 			}
 			if d := step.Expect.compare(result); len(d) > 0 {
-				return &Failure{Line: step.Line, Step: i + 1, Request: n + 1, Differences: d, Decided: result.Verdict()}, nil
+				f := &Failure{Line: step.Line, Step: i + 1, Request: n + 1, Differences: d, Decided: result.Verdict()}
+				if f.Decided.Status == http.StatusServiceUnavailable {
+					f.Missing = s.Missing()
+				}
+				return f, nil
 			}
 		}
 	}
@@ -146,13 +153,26 @@ func compareFields(differ func(string, any, any), what string, want map[string]*
 	sort.Strings(names)
 	for _, name := range names {
 		values, present := got[http.CanonicalHeaderKey(name)]
+		text := func(values []string) string { return printable(name, strings.Join(values, ", ")) }
 		switch w := want[name]; {
 		case w == nil && present:
-			differ(what+"."+name, "none", fmt.Sprintf("%q", strings.Join(values, ", ")))
+			differ(what+"."+name, "none", text(values))
 		case w != nil && !present:
-			differ(what+"."+name, fmt.Sprintf("%q", strings.Join(*w, ", ")), "none")
+			differ(what+"."+name, text(*w), "none")
 		case w != nil && strings.Join(*w, ", ") != strings.Join(values, ", "):
-			differ(what+"."+name, fmt.Sprintf("%q", strings.Join(*w, ", ")), fmt.Sprintf("%q", strings.Join(values, ", ")))
+			differ(what+"."+name, text(*w), text(values))
 		}
 	}
+}
+
+// printable returns a value in quotes, or says that it is a credential, which does not belong into the log of a CI system.
+func printable(name, value string) string {
+	switch http.CanonicalHeaderKey(name) {
+	case "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie":
+		return "a value that is not printed"
+	}
+	if strings.Contains(value, apikey.Prefix) || strings.Contains(value, "eyJ") {
+		return "a credential that is not printed"
+	}
+	return fmt.Sprintf("%q", value)
 }
