@@ -129,7 +129,7 @@ func runCases(cmd *cobra.Command, s *policySet, files []caseFile, secrets string
 	}
 	var outcomes []outcome
 	for _, f := range files {
-		at := f.At
+		at := f.At.Time
 		if at.IsZero() {
 			at = time.Now()
 		}
