@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -312,5 +313,43 @@ cases:
 	if all := stdout + stderr + string(report); !errors.Is(err, errFindings) || readErr != nil || !strings.Contains(all, "headers.Set-Cookie: want none, got a value that is not printed") ||
 		strings.Contains(all, key[5:]) || strings.Contains(all, "hush") || strings.Contains(all, "eyJ") {
 		t.Errorf("%v %v\n%s", err, readErr, all)
+	}
+}
+
+// TestNoServices: no command sends the secret of a challenge or a part of a password's hash to a service, which is unavailable for the
+// policy.
+func TestNoServices(t *testing.T) {
+	asked := make(chan string, 8)
+	service := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.Path }))
+	defer service.Close()
+	service.EnableHTTP2 = false
+	connected := make(chan struct{}, 8)
+	service.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connected <- struct{}{}
+		}
+	}
+	policy := strings.Replace(keyed, "    response: TooManyRequests\n", "    challenge: {afterFailures: 0, header: X-Challenge, url: URL, secretRef: {secretKeyRef: {name: turnstile, key: secret}}}\n"+
+		"  passwordPolicy:\n    rules: {breachedPasswords: {url: URL, onFailure: Deny}}\n    routes: [{match: [{paths: [/register]}], password: {json: password}}]\n", 1)
+	policy = strings.Replace(strings.ReplaceAll(policy, "URL", service.URL), "paths: [/login]}], require", "paths: [/login, /register]}], require", 1)
+	args, dir := writeFiles(t, policy, `cases:
+- name: a challenge
+  request: {method: POST, path: /login, headers: {Content-Type: application/json, X-Challenge: solved}, body: '{"email": "ada@example.com"}'}
+  expect: {status: 503}
+- name: a password
+  request: {method: POST, path: /register, headers: {Content-Type: application/json}, body: '{"password": "orbit-lantern-crayon-fjord"}'}
+  expect: {status: 503}
+`)
+	if err := os.MkdirAll(dir+"/secrets/turnstile", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir+"/secrets/turnstile/secret", "0x4AAAA")
+	stdout, stderr, err := run(t, "", append([]string{"test", "--secrets-dir", dir + "/secrets"}, args...)...)
+	if err != nil || !strings.Contains(stdout, "2 cases, 0 failed") {
+		t.Errorf("%v\n%s%s", err, stdout, stderr)
+	}
+	mustRun(t, "", "explain", "-f", args[1], "--secrets-dir", dir+"/secrets", "--method", "POST", "--path", "/register", "--header", "Content-Type: application/json", "--body", `{"password": "orbit-lantern-crayon-fjord"}`)
+	if len(asked)+len(connected) > 0 {
+		t.Errorf("%d requests and %d connections", len(asked), len(connected))
 	}
 }

@@ -115,8 +115,18 @@ func local(p *compiled.Policy) (*compiled.Policy, error) {
 		return nil, fmt.Errorf("copying document: %w", err)
 	}
 	c.Redis, c.UpstreamProtocol = nil, "HTTP1"
+	if l := c.LoginProtection; l != nil && l.Challenge != nil {
+		l.Challenge.URL = nowhere
+	}
+	if r := c.PasswordPolicy; r != nil && r.Breached != nil {
+		r.Breached.URL = nowhere
+	}
 	return c, nil
 }
+
+// nowhere replaces the URLs of services that would get a secret or a part of a password's hash. They are unavailable, and their onFailure
+// decides. Nothing is sent even if something listens there, because it has no certificate for the address.
+const nowhere = "https://127.0.0.1:1/"
 
 // Now is the time in the simulation.
 func (s *Simulation) Now() time.Time { return *s.now.Load() }
