@@ -34,8 +34,8 @@ var groups = map[string]group{
 		reason: "the server only wires components: rules and logins belong to the chain",
 	},
 	"simulation": {
-		may:    []string{"api/compiled", "chain", "resources", "httpkit", "stages/upstream"},
-		reason: "a simulation runs the chain of the sidecar, and decides nothing itself",
+		may:    []string{"api/compiled", "chain", "resources", "httpkit", "stages/upstream", "login/appapi", "login/session", "login/transport", "keys/apikey"},
+		reason: "a simulation runs the chain of the sidecar, and decides nothing itself; it logs in as the app does, and sends tokens as a client does",
 	},
 	"chain": {
 		may:    []string{"api/compiled", "resources", "stages", "login", "keys", "httpkit"},

@@ -21,7 +21,8 @@ var errCasesFailed = fmt.Errorf("%w: a case failed", errFindings)
 
 func newTestCommand() *cobra.Command {
 	var files []string
-	var output, volumes string
+	var output string
+	var with simulation.Config
 	cmd := &cobra.Command{
 		Use:   "test -f policy.yaml -f cases.yaml [-f …]",
 		Short: "Test policies with requests and expected responses, for CI",
@@ -30,17 +31,20 @@ func newTestCommand() *cobra.Command {
 			"list cases is a case file; any other has manifests. The exit code is 1 if a case fails or cannot be run.\n" +
 			"docs/testing-policies.md describes the format.",
 		Args: onlyFiles,
-		RunE: func(cmd *cobra.Command, _ []string) error { return testPolicies(cmd, files, output, volumes) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return testPolicies(cmd, files, output, with) },
 	}
 	addFilesFlag(cmd, &files)
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, junit, or junit=FILE, which prints text too")
-	cmd.Flags().StringVar(&volumes, "volumes-dir", "volumes", "folder with the content of PersistentVolumeClaims, as <name>/<path>")
+	cmd.Flags().StringVar(&with.SecretsDir, "secrets-dir", "secrets", "folder with Secrets, as <name>/<key>, for API keys and users that a policy has there")
+	cmd.Flags().StringVar(&with.VolumesDir, "volumes-dir", "volumes", "folder with the content of PersistentVolumeClaims, as <name>/<path>")
 	return cmd
 }
 
 // outcome is the result of one case.
 type outcome struct {
-	file    string
+	file string
+	// secrets is the folder with Secrets.
+	secrets string
 	test    *cases.Case
 	failure *cases.Failure
 	err     error
@@ -49,7 +53,7 @@ type outcome struct {
 
 func (o *outcome) failed() bool { return o.failure != nil || o.err != nil }
 
-func testPolicies(cmd *cobra.Command, files []string, output, volumes string) error {
+func testPolicies(cmd *cobra.Command, files []string, output string, with simulation.Config) error {
 	format, report, _ := strings.Cut(output, "=")
 	if format != "text" && format != "junit" || format == "text" && output != "text" || format == "junit" && strings.Contains(output, "=") && report == "" {
 		return fmt.Errorf("--output %q is not text, junit or junit=FILE", output)
@@ -58,7 +62,8 @@ func testPolicies(cmd *cobra.Command, files []string, output, volumes string) er
 	if err != nil {
 		return err
 	}
-	outcomes, err := runCases(cmd, policies, caseFiles, simulation.Config{Keys: simulation.NewKeys(), VolumesDir: volumes})
+	with.Keys = simulation.NewKeys()
+	outcomes, err := runCases(cmd, policies, caseFiles, with)
 	if err != nil {
 		return err
 	}
@@ -127,7 +132,7 @@ func runCases(cmd *cobra.Command, s *policySet, files []caseFile, with simulatio
 	}
 	var outcomes []outcome
 	for _, f := range files {
-		if with.Start = f.At; f.At.IsZero() {
+		if with.Start = f.At.Time; with.Start.IsZero() {
 			with.Start = time.Now()
 		}
 		for i := range f.Cases {
@@ -137,7 +142,7 @@ func runCases(cmd *cobra.Command, s *policySet, files []caseFile, with simulatio
 				return nil, fmt.Errorf("%s:%d: case %q: %w", f.name, c.Line, c.Name, err)
 			}
 			began := time.Now()
-			o := outcome{file: f.name, test: c}
+			o := outcome{file: f.name, secrets: with.SecretsDir, test: c}
 			o.failure, o.err = cases.Run(cmd.Context(), p, with, c)
 			o.took = time.Since(began)
 			outcomes = append(outcomes, o)
@@ -175,7 +180,11 @@ func (o *outcome) lines() []string {
 	for _, d := range o.failure.Differences {
 		lines = append(lines, "  "+d)
 	}
-	return append(lines, "  decided by "+decidedBy(o.failure.Decided))
+	lines = append(lines, "  decided by "+decidedBy(o.failure.Decided))
+	for _, file := range o.failure.Missing {
+		lines = append(lines, "  "+missingFile(o.secrets, file))
+	}
+	return lines
 }
 
 // decidedBy says what decided about a request.

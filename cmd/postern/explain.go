@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +32,9 @@ type explainOptions struct {
 	token                           target
 	claims, provider, jwks, secrets string
 	volumes                         string
-	access                          access
+	// ownKeys are those of --jwks if they verify the policy's own tokens.
+	ownKeys []byte
+	access  access
 }
 
 func newExplainCommand() *cobra.Command {
@@ -68,9 +69,9 @@ func (o *explainOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.token.token, "token", "", "only - is allowed: reads the token from standard input")
 	f.StringVar(&o.token.tokenFile, "token-file", "", "file with the token")
 	f.StringVar(&o.claims, "claims", "", `claims of a token that is made for this run, as JSON: '{"sub": "ada"}'`)
-	f.StringVar(&o.provider, "provider", "", "provider of --claims and --jwks, if the policy has several")
+	f.StringVar(&o.provider, "provider", "", "provider of --claims and --jwks, if the policy has several; postern for tokens that the policy itself issues")
 	f.StringVar(&o.jwks, "jwks", "", "file with the provider's JSON Web Key Set, in place of its jwks in the policy")
-	f.StringVar(&o.secrets, "secrets-dir", "secrets", "folder with Secrets, as <name>/<key>, for keys that a policy has there")
+	f.StringVar(&o.secrets, "secrets-dir", "secrets", "folder with Secrets, as <name>/<key>, for keys and users that a policy has there")
 	f.StringVar(&o.volumes, "volumes-dir", "volumes", "folder with the content of PersistentVolumeClaims, as <name>/<path>")
 	o.access.addFlags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("token", "token-file", "claims")
@@ -86,27 +87,27 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	c := simulation.Config{Start: time.Now(), VolumesDir: o.volumes}
-	if o.token.token == "" && o.token.tokenFile == "" {
-		c.Keys = simulation.NewKeys()
-	} else if c.SecretsDir = o.secrets; o.jwks != "" {
-		if document, err = o.withKeys(document); err != nil {
-			return err
-		}
+	token, err := o.readToken(cmd.InOrStdin())
+	if err != nil {
+		return err
 	}
-	s, err := simulation.New(document, c)
+	document, verify, err := o.withKeys(document, token)
+	if err != nil {
+		return err
+	}
+	s, err := simulation.New(document, simulation.Config{Start: time.Now(), Verify: verify, SecretsDir: o.secrets, VolumesDir: o.volumes})
 	if err != nil {
 		return fmt.Errorf("running policy: %w", err)
 	}
 	defer s.Close()
-	if err := o.addCredential(cmd.InOrStdin(), s); err != nil {
+	if err := o.addCredential(cmd.Context(), s, token); err != nil {
 		return err
 	}
 	result, err := s.Send(cmd.Context(), o.request)
 	if err != nil {
 		return err
 	}
-	explanation{document, note, o.request, result}.print(cmd.OutOrStdout())
+	explanation{document, note, o.request, result, o.hints(document, verify, s, result)}.print(cmd.OutOrStdout())
 	return nil
 }
 
@@ -115,7 +116,7 @@ func (o *explainOptions) complete(args []string) error {
 	if len(args) == 1 {
 		name, ok := strings.CutPrefix(args[0], "pod/")
 		if !ok || name == "" || o.pod != "" || len(o.files) > 0 {
-			return fmt.Errorf("unexpected argument %q: write pod/NAME for a running pod, or -f before each file", args[0])
+			return errors.New("unexpected argument: write one pod/NAME for a running pod, or -f before each file") // without it, which may be a token
 		}
 		o.pod = name
 	}
@@ -133,7 +134,7 @@ func (o *explainOptions) complete(args []string) error {
 	var err error
 	if o.address != "" {
 		if o.request.Address, err = netip.ParseAddr(o.address); err != nil || o.request.Address.Zone() != "" {
-			return fmt.Errorf("--address %q is not an address like 203.0.113.7", o.address)
+			return errors.New("--address is not an address like 203.0.113.7")
 		}
 	}
 	if o.bodyFile != "" {
@@ -153,58 +154,6 @@ func (o *explainOptions) document(cmd *cobra.Command) (*compiled.Policy, string,
 	}
 	document, err := compileFiles(cmd, o.files, o.policy)
 	return document, "from " + strings.Join(o.files, ", "), err
-}
-
-// withKeys returns a copy of the document in which the provider has the keys of --jwks.
-func (o *explainOptions) withKeys(p *compiled.Policy) (*compiled.Policy, error) {
-	keys, err := readBounded(o.jwks, maxKeys)
-	if err != nil {
-		return nil, fmt.Errorf("reading --jwks: %w", err)
-	}
-	if !json.Valid(keys) {
-		return nil, errors.New("reading --jwks: the file is not JSON")
-	}
-	c := *p
-	c.Providers = append([]compiled.Provider(nil), p.Providers...)
-	for i := range c.Providers {
-		if c.Providers[i].Name == o.provider || o.provider == "" && len(c.Providers) == 1 {
-			c.Providers[i].Keys = compiled.Keys{Inline: keys}
-			return &c, nil
-		}
-	}
-	return nil, errors.New("--jwks belongs to one provider: name it with --provider")
-}
-
-// addCredential adds the token to the request.
-func (o *explainOptions) addCredential(stdin io.Reader, s *simulation.Simulation) error {
-	if o.claims != "" {
-		var claims map[string]any
-		if err := json.Unmarshal([]byte(o.claims), &claims); err != nil {
-			return errors.New(`--claims is not a JSON object like '{"sub": "ada"}'`)
-		}
-		name, value, err := s.Credential(o.provider, claims)
-		if err == nil {
-			o.request.Header.Add(name, value)
-		}
-		return err
-	}
-	if o.token.token == "" && o.token.tokenFile == "" {
-		return nil
-	}
-	token, err := o.token.readToken(stdin)
-	if err != nil {
-		return err
-	}
-	if token == "" {
-		return errors.New("reading token: it is empty")
-	}
-	p, err := s.Issued(token)
-	if err != nil {
-		return err
-	}
-	name, value := simulation.Carry(p, token)
-	o.request.Header.Add(name, value)
-	return nil
 }
 
 // readBounded returns the content of a file of up to limit bytes.

@@ -18,6 +18,8 @@ type explanation struct {
 	note    string
 	request simulation.Request
 	result  *simulation.Result
+	// hints say what this machine lacks.
+	hints []string
 }
 
 func (e explanation) print(w io.Writer) {
@@ -41,6 +43,9 @@ func (e explanation) print(w io.Writer) {
 		action = "answered by the sidecar"
 	}
 	line("%s: decided by %s", action, decidedBy(verdict))
+	for _, hint := range e.hints {
+		line("%s", hint)
+	}
 	if e.result.Aborted {
 		line("the response ends before its end")
 	}

@@ -4,19 +4,27 @@ import (
 	"encoding/xml"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // The elements of a JUnit report that CI systems read.
 type junitSuites struct {
-	XMLName xml.Name     `xml:"testsuites"`
-	Suites  []junitSuite `xml:"testsuite"`
+	XMLName  xml.Name     `xml:"testsuites"`
+	Tests    int          `xml:"tests,attr"`
+	Failures int          `xml:"failures,attr"`
+	Errors   int          `xml:"errors,attr"`
+	Suites   []junitSuite `xml:"testsuite"`
 }
 
 type junitSuite struct {
 	Name     string      `xml:"name,attr"`
 	Tests    int         `xml:"tests,attr"`
 	Failures int         `xml:"failures,attr"`
+	Errors   int         `xml:"errors,attr"`
+	Time     string      `xml:"time,attr"`
 	Cases    []junitCase `xml:"testcase"`
+
+	took time.Duration
 }
 
 type junitCase struct {
@@ -25,10 +33,12 @@ type junitCase struct {
 	File    string        `xml:"file,attr"`
 	Line    int           `xml:"line,attr"`
 	Time    string        `xml:"time,attr"`
-	Failure *junitFailure `xml:"failure,omitempty"`
+	Failure *junitProblem `xml:"failure,omitempty"`
+	// Error says that the case could not be run.
+	Error *junitProblem `xml:"error,omitempty"`
 }
 
-type junitFailure struct {
+type junitProblem struct {
 	Message string `xml:"message,attr"`
 	Text    string `xml:",chardata"`
 }
@@ -42,15 +52,28 @@ func junit(outcomes []outcome) ([]byte, error) {
 			all.Suites = append(all.Suites, junitSuite{Name: o.file})
 		}
 		suite := &all.Suites[len(all.Suites)-1]
-		c := junitCase{Name: o.test.Name, Class: o.file, File: o.file, Line: o.test.Line, Time: fmt.Sprintf("%.3f", o.took.Seconds())}
+		c := junitCase{Name: o.test.Name, Class: o.file, File: o.file, Line: o.test.Line, Time: seconds(o.took)}
 		if o.failed() {
 			lines := o.lines()
-			c.Failure = &junitFailure{Message: strings.TrimSpace(lines[1]), Text: strings.Join(lines[1:], "\n")}
-			suite.Failures++
+			problem := &junitProblem{Message: strings.TrimSpace(lines[1]), Text: strings.Join(lines[1:], "\n")}
+			if o.err != nil {
+				c.Error = problem
+				suite.Errors++
+				all.Errors++
+			} else {
+				c.Failure = problem
+				suite.Failures++
+				all.Failures++
+			}
 		}
+		suite.took += o.took
+		suite.Time = seconds(suite.took)
 		suite.Tests++
+		all.Tests++
 		suite.Cases = append(suite.Cases, c)
 	}
 	b, err := xml.MarshalIndent(all, "", "  ")
 	return append([]byte(xml.Header), append(b, '\n')...), err
 }
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }

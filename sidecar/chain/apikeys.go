@@ -34,7 +34,7 @@ func (b *builder) apiKeys() stage.Stage {
 	from, headers := apiKeyLocations(a), claimHeaders(a.ClaimsToHeaders)
 	s, err := apikey.New(apikey.Config{
 		From: from, Keys: keys, Users: users, Current: &b.active.Files, ForwardKey: a.ForwardKey,
-		Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name,
+		Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name, Now: b.now,
 		Headers: func(id *identity.Identity) (http.Header, error) { return authn.ClaimHeaders(headers, id) },
 	})
 	b.fail(err, "apiKeys")

@@ -240,7 +240,7 @@ func (b *builder) addBackChannel(s *tokenStages) {
 
 // appAPI returns the API for the app itself, or nil if the policy does not need it.
 func (b *builder) appAPI(s tokenStages) http.Handler {
-	c := appapi.Config{LoginService: s.loginService, Logger: b.logger}
+	c := appapi.Config{LoginService: s.loginService, Logger: b.logger, Now: b.now}
 	if b.policy.Sessions != nil {
 		c.SessionManager = s.sessionManager
 	}
@@ -248,7 +248,7 @@ func (b *builder) appAPI(s tokenStages) http.Handler {
 		return nil
 	}
 	if len(b.accepted) > 0 {
-		verifier, err := authn.NewVerifier(b.accepted, nil)
+		verifier, err := authn.NewVerifier(b.accepted, b.now)
 		b.fail(err, "the app's API")
 		c.Verifier, c.Revoked = verifier, b.verdicts()
 	}

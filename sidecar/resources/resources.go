@@ -115,7 +115,7 @@ func New(c Config) (*Resources, error) {
 		active: &Revocations{}, untrusted: &untrustedProxies{now: time.Now, logger: c.Logger},
 	}
 	var err error
-	if r.logins, err = loginprotectionmemory.New(nil); err != nil {
+	if r.logins, err = loginprotectionmemory.New(c.Now); err != nil {
 		return nil, err
 	}
 	if r.passwords, err = passwordpolicymemory.New(c.Now); err != nil {

@@ -79,7 +79,7 @@ func (a *Acquirer) newRing(p *compiled.Tokens, before *signing.Ring) (*signing.R
 	c := signing.Config{
 		Before:    before,
 		Algorithm: signing.Algorithm(p.Algorithm), Overlap: p.RotationOverlap.Std(), Interval: p.RotationInterval.Std(),
-		Lifetime: p.AccessLifetime.Std() + p.Leeway.Std(), Logger: a.shared.cfg.Logger,
+		Lifetime: p.AccessLifetime.Std() + p.Leeway.Std(), Logger: a.shared.cfg.Logger, Now: a.shared.cfg.Now,
 	}
 	if a.policy.Redis != nil {
 		conn, err := a.acquireConn()

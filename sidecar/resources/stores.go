@@ -140,6 +140,7 @@ func (a *Acquirer) Index() (*revocation.Index, error) {
 		}
 		index, err := revocation.NewIndex(revocation.IndexConfig{
 			Feed: own.Revocations(), MaxStaleness: staleness, Before: before, Metrics: a.shared.metrics.revocation, Log: a.shared.cfg.Logger,
+			InProcess: a.policy.Redis == nil, Now: a.shared.cfg.Now,
 		})
 		if err != nil {
 			own.Close()

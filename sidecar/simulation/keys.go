@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -45,15 +46,21 @@ type signer struct {
 // NewKeys returns Keys. Each is made when it is first needed. They are not safe for concurrent use.
 func NewKeys() *Keys { return &Keys{map[string]signer{}} }
 
-// replace adds the keys of the run to the providers of p, and replaces the policy's own signing key. Keys that cannot be read
-// without another service are replaced.
-func (k *Keys) replace(p *compiled.Policy, secrets string) error {
+// replace adds the keys of the run to the providers of p, except one. Keys that cannot be read without another service are replaced.
+func (k *Keys) replace(p *compiled.Policy, except, secrets string) error {
 	for i := range p.Providers {
+		if p.Providers[i].Name == except {
+			continue
+		}
 		if err := k.add(&p.Providers[i], secrets); err != nil {
 			return fmt.Errorf("provider %q: %w", p.Providers[i].Name, err)
 		}
 	}
-	replaceVault(p)
+	return nil
+}
+
+// replaceOwn replaces the key that signs the policy's own tokens.
+func (k *Keys) replaceOwn(p *compiled.Policy, secrets string) error {
 	if p.Tokens == nil {
 		return nil
 	}
@@ -165,18 +172,35 @@ func newSigner(algorithm string) (signer, error) {
 	return signer{private, jwk}, nil
 }
 
-// Credential is a token with the claims, as a client of the provider sends it: the name of the field, and its value.
-func (s *Simulation) Credential(provider string, claims map[string]any) (name, value string, err error) {
-	p, err := s.provider(provider)
+// Credential is a token with the claims, as a client of the provider sends it: the name of the field, and its value. An own token is of
+// the session with that name, which begins with the first; other tokens need no session.
+func (s *Simulation) Credential(ctx context.Context, c Claimed, r Request) (name, value string, err error) {
+	if s.own(c.Provider) {
+		return s.ownCredential(ctx, c, r)
+	}
+	p, err := s.provider(c.Provider)
 	if err != nil {
 		return "", "", err
 	}
-	token, err := s.keys.sign(p, claims, s.Now())
+	if c.Session != "" {
+		return "", "", fmt.Errorf("session is for the policy's own tokens; write the claim sid for a token of %q", p.Name)
+	}
+	token, err := s.keys.sign(p, c.Claims, s.Now())
 	if err != nil {
 		return "", "", err
 	}
 	name, value = Carry(p, token)
 	return name, value, nil
+}
+
+// Claimed describes a token that is made.
+type Claimed struct {
+	// Provider may be empty if there is one, and is compiled.OwnProvider for a token that the policy itself issues.
+	Provider string
+	// Claims that are not given are those of a valid token, and nil leaves one out.
+	Claims map[string]any
+	// Session names one of several sessions of a subject.
+	Session string
 }
 
 // Carry returns the field in which a client sends a token of p.
@@ -192,22 +216,6 @@ func Carry(p *compiled.Provider, token string) (name, value string) {
 	return "Authorization", "Bearer " + token
 }
 
-// Issued returns the provider that issues the token, or the first. The token is not verified: the chain does that.
-func (s *Simulation) Issued(token string) (*compiled.Provider, error) {
-	claims := &jwt.RegisteredClaims{}
-	if _, _, err := jwt.NewParser().ParseUnverified(token, claims); err == nil {
-		for i := range s.document.Providers {
-			if p := &s.document.Providers[i]; p.Issuer == claims.Issuer {
-				return p, nil
-			}
-		}
-	}
-	if len(s.document.Providers) == 0 {
-		return &compiled.Provider{}, nil
-	}
-	return &s.document.Providers[0], nil
-}
-
 func (s *Simulation) provider(name string) (*compiled.Provider, error) {
 	var names []string
 	for i := range s.document.Providers {
@@ -217,9 +225,12 @@ func (s *Simulation) provider(name string) (*compiled.Provider, error) {
 		}
 		names = append(names, p.Name)
 	}
+	if s.document.Tokens != nil {
+		names = append(names, compiled.OwnProvider)
+	}
 	switch {
 	case len(names) == 0:
-		return nil, fmt.Errorf("the policy has no jwt.providers whose tokens can be made")
+		return nil, fmt.Errorf("the policy has no jwt.providers and no tokens, so no token can be made")
 	case name == "":
 		return nil, fmt.Errorf("the policy has several providers: write provider, one of %s", strings.Join(names, ", "))
 	}

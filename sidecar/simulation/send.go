@@ -74,6 +74,13 @@ func (s *Simulation) Send(ctx context.Context, r Request) (*Result, error) {
 	return result, nil
 }
 
+func (r Request) address() netip.Addr {
+	if !r.Address.IsValid() {
+		return DefaultAddress
+	}
+	return r.Address
+}
+
 func (r Request) http(ctx context.Context) (*http.Request, error) {
 	if r.Method == "" {
 		r.Method = http.MethodGet
@@ -81,11 +88,10 @@ func (r Request) http(ctx context.Context) (*http.Request, error) {
 	if r.Host == "" {
 		r.Host = "app.example.com"
 	}
-	if !r.Address.IsValid() {
-		r.Address = DefaultAddress
-	}
+	r.Address = r.address()
 	if !strings.HasPrefix(r.Path, "/") {
-		return nil, fmt.Errorf("the path %q does not start with /", r.Path)
+		path, _, _ := strings.Cut(r.Path, "?") // the query may have a key
+		return nil, fmt.Errorf("the path %q does not start with /", path)
 	}
 	u, err := url.ParseRequestURI(r.Path)
 	if err != nil {

@@ -25,10 +25,12 @@ const appPort = 8080
 
 // Config configures a Simulation.
 type Config struct {
-	// Keys sign the tokens of the requests. They are added to the keys of each provider. If Keys is nil, each provider has its own
-	// keys alone.
+	// Keys sign the tokens of the requests; nil for new ones. They are added to the keys of each provider, replace those that cannot be
+	// read without another service, and sign the policy's own tokens.
 	Keys *Keys
-	// SecretsDir has the Secrets of the document, as <name>/<key>; empty for a folder that is made for the run.
+	// Verify is the provider of a token that exists. It has its own keys alone, which may be fetched. Empty for none.
+	Verify string
+	// SecretsDir has the Secrets of the document, as <name>/<key>; empty for none. It is not changed.
 	SecretsDir string
 	// VolumesDir has the files of the document's PersistentVolumeClaims, as <name>/<path>; empty for none.
 	VolumesDir string
@@ -40,6 +42,8 @@ type Config struct {
 type Simulation struct {
 	document *compiled.Policy
 	keys     *Keys
+	// sessions are those of the policy's own tokens that the requests have used.
+	sessions map[sessionKey]ownSession
 	now      atomic.Pointer[time.Time]
 	app      *app
 	proxy    *upstream.Proxy
@@ -50,7 +54,10 @@ type Simulation struct {
 
 // New returns a simulation of p, which is not changed. The error says what in p cannot run. The caller calls Close.
 func New(p *compiled.Policy, c Config) (*Simulation, error) {
-	s := &Simulation{keys: c.Keys, app: newApp()}
+	s := &Simulation{keys: c.Keys, sessions: map[sessionKey]ownSession{}, app: newApp()}
+	if s.keys == nil {
+		s.keys = NewKeys()
+	}
 	s.now.Store(&c.Start)
 	if err := s.start(p, c); err != nil {
 		s.Close()
@@ -60,20 +67,21 @@ func New(p *compiled.Policy, c Config) (*Simulation, error) {
 }
 
 func (s *Simulation) start(p *compiled.Policy, c Config) (err error) {
-	secrets := c.SecretsDir
-	if secrets == "" {
-		if s.secrets, err = os.MkdirTemp("", "postern-simulation-"); err != nil {
-			return fmt.Errorf("making folder for Secrets: %w", err)
-		}
-		secrets = s.secrets
+	if s.secrets, err = os.MkdirTemp("", "postern-simulation-"); err != nil {
+		return fmt.Errorf("making folder for Secrets: %w", err)
 	}
 	if s.document, err = local(p); err != nil {
 		return err
 	}
-	if s.keys != nil {
-		if err := s.keys.replace(s.document, secrets); err != nil {
-			return err
-		}
+	replaceVault(s.document)
+	if err := s.keys.replaceOwn(s.document, s.secrets); err != nil {
+		return err
+	}
+	if err := s.keys.replace(s.document, c.Verify, s.secrets); err != nil {
+		return err
+	}
+	if err := link(s.document, c.SecretsDir, s.secrets); err != nil {
+		return err
 	}
 	logger := slog.New(slog.DiscardHandler)
 	s.proxy, err = upstream.New(upstream.Config{
@@ -82,12 +90,15 @@ func (s *Simulation) start(p *compiled.Policy, c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	s.shared, err = resources.New(resources.Config{Registerer: prometheus.NewRegistry(), Logger: logger, SecretsDir: secrets, VolumesDir: c.VolumesDir, Now: s.Now})
+	s.shared, err = resources.New(resources.Config{
+		Registerer: prometheus.NewRegistry(), Logger: logger, SecretsDir: s.secrets, VolumesDir: c.VolumesDir, Now: s.Now,
+	})
 	if err != nil {
 		return err
 	}
 	s.snapshot, err = chain.Build(s.document, chain.Config{
 		Resources: s.shared, App: s.proxy, OnlyPort: appPort, Logger: logger, Trace: true, Now: s.Now,
+		Sleep: func(context.Context, time.Duration) {},
 		Local: func(context.Context) netip.AddrPort { return netip.AddrPortFrom(netip.IPv4Unspecified(), appPort) },
 	})
 	if err != nil {
@@ -108,8 +119,30 @@ func local(p *compiled.Policy) (*compiled.Policy, error) {
 		return nil, fmt.Errorf("copying document: %w", err)
 	}
 	c.Redis, c.UpstreamProtocol = nil, "HTTP1"
+	if l := c.LoginProtection; l != nil && l.Challenge != nil {
+		l.Challenge.URL = nowhere
+	}
+	for _, list := range breachedLists(c) {
+		if list.URL != "" { // a file is in the folder of volumes
+			list.URL = nowhere
+		}
+	}
 	return c, nil
 }
+
+func breachedLists(p *compiled.Policy) (lists []*compiled.BreachedPasswords) {
+	if r := p.PasswordPolicy; r != nil && r.Breached != nil {
+		lists = append(lists, r.Breached)
+	}
+	if l := p.LoginProtection; l != nil && l.Breached != nil {
+		lists = append(lists, l.Breached)
+	}
+	return lists
+}
+
+// nowhere replaces the URLs of services that would get a secret or a part of a password's hash. They are unavailable, and their onFailure
+// decides. Nothing is sent even if something listens there, because it has no certificate for the address.
+const nowhere = "https://127.0.0.1:1/"
 
 // Now is the time in the simulation.
 func (s *Simulation) Now() time.Time { return *s.now.Load() }

@@ -87,6 +87,7 @@ func testGuards(t *testing.T) {
 	t.Run("stuffing", g.testStuffing)
 	t.Run("resets", g.testResets)
 	t.Run("passwords", g.testPasswords)
+	t.Run("explain", g.testExplain)
 }
 
 func (g *guard) testConditions(t *testing.T) {

@@ -33,6 +33,9 @@ type IndexConfig struct {
 	MaxEntries int
 	// MaxStaleness is that of the stages; the feed is asked to be much fresher. It defaults to DefaultMaxStaleness.
 	MaxStaleness time.Duration
+	// InProcess says that the feed is in this process, and that whoever adds to it does so by WriteThrough. An index that is ready then
+	// misses nothing, and its age is 0.
+	InProcess bool
 	// Before is the index that this one replaces; may be nil. Its entries are kept, also before this index is complete.
 	Before *Index
 	// Metrics show the index; may be nil.
@@ -121,6 +124,9 @@ func (x *Index) Age() time.Duration {
 	fresh := x.fresh.Load()
 	if fresh < 0 {
 		return math.MaxInt64
+	}
+	if x.config.InProcess {
+		return 0
 	}
 	return max(0, x.config.Now().Sub(x.start)-time.Duration(fresh))
 }

@@ -28,8 +28,8 @@ type File struct {
 	// Policy is the name of the cases' policy; empty if there is one policy.
 	Policy string `yaml:"policy"`
 	// At is the time at the beginning of each case, as 2026-01-31T12:00:00Z; zero for the present.
-	At    time.Time `yaml:"at"`
-	Cases []Case    `yaml:"cases"`
+	At    Time   `yaml:"at"`
+	Cases []Case `yaml:"cases"`
 }
 
 // Case is one request, or several in Steps. Each case begins with empty counters and sessions.
@@ -69,9 +69,12 @@ type Request struct {
 
 // Token is a token of a provider with Claims, which is made for the run, or an existing one.
 type Token struct {
+	// Provider is compiled.OwnProvider for a token that the policy itself issues.
 	Provider string         `yaml:"provider"`
 	Claims   map[string]any `yaml:"claims"`
-	JWT      string         `yaml:"jwt"`
+	// Session is one of several sessions of a subject, for a token that the policy itself issues.
+	Session string `yaml:"session"`
+	JWT     string `yaml:"jwt"`
 }
 
 // App is what the app responds.
@@ -93,6 +96,17 @@ type Expect struct {
 	Headers    map[string]*Values `yaml:"headers"`
 	AppHeaders map[string]*Values `yaml:"appHeaders"`
 	ReachesApp *bool              `yaml:"reachesApp"`
+}
+
+// Time is a time as 2026-01-31T12:00:00Z.
+type Time struct{ time.Time }
+
+// UnmarshalYAML reads a time. The error names the line.
+func (t *Time) UnmarshalYAML(n *yaml.Node) (err error) {
+	if t.Time, err = time.Parse(time.RFC3339, n.Value); err != nil {
+		return fmt.Errorf("line %d: %.64q is not a time like 2026-01-31T12:00:00Z", n.Line, n.Value)
+	}
+	return nil
 }
 
 // Values are the lines of a field: a text, or a list.
@@ -147,11 +161,33 @@ func Parse(content []byte) (*File, error) {
 	return f, f.check()
 }
 
-// goType is the name of a Go type in an error of the decoder, which says nothing to the user.
-var goType = regexp.MustCompile(` (in|into) (type )?[a-zA-Z0-9_.*\[\]]+`)
+// wrongType is the decoder's error for a value of another type, and kinds says in words what the types are.
+var (
+	wrongType = regexp.MustCompile("cannot unmarshal !!([a-z]+)( `.*`)? into ([^ ;]+)")
+	goType    = regexp.MustCompile(` (in|into) (type )?[a-zA-Z0-9_.*\[\]]+`)
+	kinds     = map[string]string{
+		"int": "a number", "string": "a text", "bool": "true or false", "time.Duration": "a duration like 1m", "[]string": "a text or a list of texts",
+		"[]cases.Case": "a list of cases", "[]cases.Step": "a list of steps",
+	}
+)
 
+// readable replaces names of Go types in an error of the decoder, which say nothing to the user.
 func readable(err error) error {
-	return errors.New(strings.Join(strings.Fields(goType.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "")), " "))
+	if several := new(yaml.TypeError); errors.As(err, &several) {
+		err = errors.New(strings.Join(several.Errors, "; "))
+	}
+	text := wrongType.ReplaceAllStringFunc(strings.TrimPrefix(err.Error(), "yaml: "), func(found string) string {
+		m := wrongType.FindStringSubmatch(found)
+		kind, ok := kinds[m[3]]
+		if !ok {
+			kind = "a mapping"
+		}
+		if m[2] == "" {
+			return "a " + map[string]string{"map": "mapping", "seq": "list"}[m[1]] + " is not " + kind
+		}
+		return strings.TrimSpace(m[2]) + " is not " + kind
+	})
+	return errors.New(strings.Join(strings.Fields(goType.ReplaceAllString(text, "")), " "))
 }
 
 // setLines sets the lines of cases and steps. It refuses empty items, which the decoder drops.

@@ -64,8 +64,8 @@ func (s *Step) check() error {
 	case s.Expect.empty():
 		return errors.New("it expects nothing, so it cannot fail: write expect, as {status: 200}")
 	}
-	if t := s.Request.Token; t != nil && t.JWT != "" && (t.Provider != "" || t.Claims != nil) {
-		return errors.New("request.token has jwt beside provider or claims: a token that exists has its own")
+	if t := s.Request.Token; t != nil && t.JWT != "" && (t.Provider != "" || t.Claims != nil || t.Session != "") {
+		return errors.New("request.token has jwt beside provider, claims or session: a token that exists has its own")
 	}
 	if s.Request.AddressText == "" {
 		return nil

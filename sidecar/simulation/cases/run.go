@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sort"
 	"strings"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/keys/apikey"
 	"github.com/posterndev/postern/sidecar/simulation"
 )
 
@@ -19,9 +21,12 @@ type Failure struct {
 	Differences []string
 	// Decided is what decided.
 	Decided simulation.Verdict
+	// Missing are the files of the folder of Secrets that do not exist, as <name>/<key>, if a request was refused by 503.
+	Missing []string
 }
 
-// Run runs a case. It returns its first failure, or nil. An error means that the case cannot be run with this policy.
+// Run runs a case, which begins at with.Start. It returns its first failure, or nil. An error means that the case cannot be run with
+// this policy.
 func Run(ctx context.Context, p *compiled.Policy, with simulation.Config, c *Case) (*Failure, error) {
 	s, err := simulation.New(p, with)
 	if err != nil {
@@ -34,26 +39,30 @@ func Run(ctx context.Context, p *compiled.Policy, with simulation.Config, c *Cas
 			return nil, err
 		}
 		for n := range step.Repeat {
-			result, err := send(ctx, s, step)
+			result, err := send(ctx, p, s, step)
 			if err != nil {
 				return nil, fmt.Errorf("line %d: %w", step.Line, err)
 			}
 			if d := step.Expect.compare(result); len(d) > 0 {
-				return &Failure{Line: step.Line, Step: i + 1, Request: n + 1, Differences: d, Decided: result.Verdict()}, nil
+				f := &Failure{Line: step.Line, Step: i + 1, Request: n + 1, Differences: d, Decided: result.Verdict()}
+				if f.Decided.Status == http.StatusServiceUnavailable {
+					f.Missing = s.Missing()
+				}
+				return f, nil
 			}
 		}
 	}
 	return nil, ctx.Err()
 }
 
-func send(ctx context.Context, s *simulation.Simulation, step *Step) (*simulation.Result, error) {
+func send(ctx context.Context, p *compiled.Policy, s *simulation.Simulation, step *Step) (*simulation.Result, error) {
 	in := step.Request
 	r := simulation.Request{
 		Method: in.Method, Path: in.Path, Host: in.Host, Address: in.Address, Body: in.Body, Header: header(in.Headers),
 		App: simulation.AppResponse{Status: step.App.Status, Header: header(step.App.Headers), Body: step.App.Body},
 	}
 	if in.Token != nil {
-		name, value, err := credential(s, in.Token)
+		name, value, err := credential(ctx, p, s, in.Token, r)
 		if err != nil {
 			return nil, fmt.Errorf("request.token: %w", err)
 		}
@@ -62,16 +71,30 @@ func send(ctx context.Context, s *simulation.Simulation, step *Step) (*simulatio
 	return s.Send(ctx, r)
 }
 
-func credential(s *simulation.Simulation, t *Token) (name, value string, err error) {
+func credential(ctx context.Context, p *compiled.Policy, s *simulation.Simulation, t *Token, r simulation.Request) (name, value string, err error) {
 	if t.JWT == "" {
-		return s.Credential(t.Provider, t.Claims)
+		return s.Credential(ctx, simulation.Claimed{Provider: t.Provider, Claims: t.Claims, Session: t.Session}, r)
 	}
-	p, err := s.Issued(t.JWT)
-	if err != nil {
+	if err := verifiable(p, t.JWT); err != nil {
 		return "", "", err
 	}
-	name, value = simulation.Carry(p, t.JWT)
-	return name, value, nil
+	return s.Existing(ctx, t.JWT, nil, r)
+}
+
+// verifiable returns an error if a case cannot verify a token that exists, because its keys are not in the policy. A case that expects a
+// refusal would otherwise pass for the wrong reason. A token whose algorithm is not accepted is refused whatever the keys are.
+func verifiable(p *compiled.Policy, token string) error {
+	issuer := simulation.Issuer(p, token)
+	if issuer == compiled.OwnProvider && p.Tokens != nil {
+		return fmt.Errorf("the policy itself issues the token in jwt, so it cannot be verified here: write {provider: %s, claims: {sub: …}}", issuer)
+	}
+	for i := range p.Providers {
+		if provider := &p.Providers[i]; provider.Name == issuer && len(provider.Keys.Inline) == 0 && slices.Contains(provider.Algorithms, simulation.Algorithm(token)) {
+			return fmt.Errorf("the keys of the provider %q are not in the policy, and a case reads them from nowhere else: write claims in place of jwt, "+
+				"or try the token with postern explain --token-file", issuer)
+		}
+	}
+	return nil
 }
 
 func header(fields map[string]Values) http.Header {
@@ -130,13 +153,26 @@ func compareFields(differ func(string, any, any), what string, want map[string]*
 	sort.Strings(names)
 	for _, name := range names {
 		values, present := got[http.CanonicalHeaderKey(name)]
+		text := func(values []string) string { return printable(name, strings.Join(values, ", ")) }
 		switch w := want[name]; {
 		case w == nil && present:
-			differ(what+"."+name, "none", fmt.Sprintf("%q", strings.Join(values, ", ")))
+			differ(what+"."+name, "none", text(values))
 		case w != nil && !present:
-			differ(what+"."+name, fmt.Sprintf("%q", strings.Join(*w, ", ")), "none")
+			differ(what+"."+name, text(*w), "none")
 		case w != nil && strings.Join(*w, ", ") != strings.Join(values, ", "):
-			differ(what+"."+name, fmt.Sprintf("%q", strings.Join(*w, ", ")), fmt.Sprintf("%q", strings.Join(values, ", ")))
+			differ(what+"."+name, text(*w), text(values))
 		}
 	}
+}
+
+// printable returns a value in quotes, or says that it is a credential, which does not belong into the log of a CI system.
+func printable(name, value string) string {
+	switch http.CanonicalHeaderKey(name) {
+	case "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie":
+		return "a value that is not printed"
+	}
+	if strings.Contains(value, apikey.Prefix) || strings.Contains(value, "eyJ") {
+		return "a credential that is not printed"
+	}
+	return fmt.Sprintf("%q", value)
 }
