@@ -20,6 +20,7 @@ RUN go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/ ./cmd/
 
 # Certificate authorities, /etc/passwd with "nonroot" (65532), and no shell.
 FROM gcr.io/distroless/static-debian13:nonroot AS base
+COPY LICENSE NOTICE /licenses/
 USER 65532:65532
 
 FROM base AS operator

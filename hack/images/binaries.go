@@ -11,6 +11,9 @@ import (
 	"regexp"
 )
 
+// licences are files at the root of this module that go with its binaries.
+var licences = []string{"LICENSE", "NOTICE"}
+
 // buildInto builds the commands of this module for the image and adds them. It omits the version control stamp, because a
 // commit alone must not change the image.
 func (s spec) buildInto(ctx context.Context, l *layer) error {
@@ -30,6 +33,9 @@ func (s spec) buildInto(ctx context.Context, l *layer) error {
 	}
 	for _, p := range s.packages {
 		l.copy("/"+path.Base(p), filepath.Join(dir, path.Base(p)))
+	}
+	for _, text := range licences {
+		l.copy("/licenses/"+text, text)
 	}
 	return nil
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +39,32 @@ func TestWrite(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(path + ".*"); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// TestLicences: an image with our binaries has the licences of what is in them.
+func TestLicences(t *testing.T) {
+	t.Chdir("../..")
+	var content bytes.Buffer
+	s := spec{packages: []string{"./hack/cluster/pause"}}
+	if err := s.fill(t.Context(), newLayer(&content)); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for r := tar.NewReader(&content); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, h.Name)
+	}
+	for _, want := range []string{"pause", "licenses/LICENSE", "licenses/NOTICE"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("no %s among %q", want, names)
+		}
 	}
 }
 
