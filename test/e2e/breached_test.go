@@ -45,32 +45,29 @@ func testBreachedFile(t *testing.T) {
 	s.deploy("orders", 2)
 	s.rolledOut("orders")
 	s.enforced("orders", 2)
-	register := func(password string) response {
-		return do(t, http.MethodPost, s.serviceURL("orders")+"/register", fmt.Sprintf(`{"email":"ada@example.com","password":%q}`, password), "Content-Type: application/json")
+	registers := func(password string, status int, text string) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("waiting for status %d and %q", status, text), func() error {
+			got, err := send(t, http.MethodPost, s.serviceURL("orders")+"/register", fmt.Sprintf(`{"email":"ada@example.com","password":%q}`, password), "Content-Type: application/json")
+			if err == nil && (got.status != status || !strings.Contains(got.body, text)) {
+				err = errStatus(got)
+			}
+			return err
+		})
 	}
-	register(breachedPassword).wantStatus(t, http.StatusCreated)
+	registers(breachedPassword, http.StatusCreated, "")
 
 	file := "file: {claimName: breached, path: pwned.txt}"
 	rules, login := "breachedPasswords: {"+file+", onFailure: Deny}", "    breachedPasswords: {"+file+"}\n"
 	s.apply(listed, "ROLLOUT", "Manual", "RULES", rules, "LOGIN", login)
 	s.hasCondition("orders", v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonPodsOutdated, "restart")
-	eventually(t, "waiting for pods without the volume to refuse passwords", func() error {
-		if got := register("orbit-lantern-crayon-fjord"); got.status != http.StatusServiceUnavailable || !problemIs(got, "password-check-unavailable") {
-			return errStatus(got)
-		}
-		return nil
-	})
+	registers("orbit-lantern-crayon-fjord", http.StatusServiceUnavailable, "password-check-unavailable") // by pods without the volume
 
 	s.apply(listed, "ROLLOUT", "Automatic", "RULES", rules, "LOGIN", login)
 	s.enforced("orders", 2)
 	s.rolledOut("orders")
-	eventually(t, "waiting for pods with the volume", func() error {
-		if got := register(breachedPassword); got.status != http.StatusUnprocessableEntity || !strings.Contains(got.body, `"breached"`) {
-			return errStatus(got)
-		}
-		return nil
-	})
-	register("orbit-lantern-crayon-fjord").wantStatus(t, http.StatusCreated)
+	registers(breachedPassword, http.StatusUnprocessableEntity, `"breached"`)
+	registers("orbit-lantern-crayon-fjord", http.StatusCreated, "")
 	for password, want := range map[string]string{breachedPassword: "true", "orbit-lantern-crayon-fjord": ""} {
 		got := do(t, http.MethodPost, s.serviceURL("orders")+"/session", fmt.Sprintf(`{"email":"ada@example.com","password":%q}`, password),
 			"Content-Type: application/json", "Postern-Password-Breached: forged").wantStatus(t, http.StatusOK)
