@@ -38,6 +38,7 @@ const guards = ofCorp + `
     limit: 10/hour
     limitByClaim: {claim: plan, values: [{value: gold, limit: 40/hour}]}
   - {name: model, match: [{paths: [/v1/chat]}], keyBy: [{type: Subject}], limit: 20000/hour, cost: {responseJSON: usage.total_tokens}}
+  - {name: streams, match: [{paths: [/sse]}], keyBy: [{type: Subject}], maxInFlight: 2}
   apiKeys:
     from: [{header: X-API-Key}]
     keysRef: {secretKeyRef: {name: shop-keys, key: keys.yaml}}
@@ -52,7 +53,7 @@ const guards = ofCorp + `
     response: Same
     onFailure: Deny
   passwordPolicy:
-    rules: {minLength: 15, maxLength: 128, blocklist: Common, contextWords: [shop], minScore: 3}
+    rules: {minLength: 15, maxLength: 128, blocklist: Common, contextWords: [shop], minScore: 3, remember: 2}
     routes:
     - {match: [{methods: [POST], paths: [/register]}], password: {json: password}, confirmation: {json: password2}, account: {json: email}}
 `
@@ -82,11 +83,13 @@ func testGuards(t *testing.T) {
 	t.Run("authorization", g.testConditions)
 	t.Run("plans", g.testPlans)
 	t.Run("tokensOfAModel", g.testModel)
+	t.Run("streams", g.testStreams)
 	t.Run("apiKeys", g.testAPIKeys)
 	t.Run("keyRotation", g.testKeyRotation)
 	t.Run("stuffing", g.testStuffing)
 	t.Run("resets", g.testResets)
 	t.Run("passwords", g.testPasswords)
+	t.Run("oldPasswords", g.testOldPasswords)
 	t.Run("explain", g.testExplain)
 }
 
@@ -162,6 +165,30 @@ func (g *guard) testModel(t *testing.T) {
 		t.Errorf("the refusal is %v %s", got.header, got.body)
 	}
 	do(t, http.MethodPost, g.urls[0]+"/v1/chat", `{"tokens":1}`, bearer(g.id.token("reader"))).wantStatus(t, http.StatusOK)
+}
+
+// testStreams: a caller's streams through both pods are counted together, and one that ends makes room.
+func (g *guard) testStreams(t *testing.T) {
+	token := bearer(g.id.token("listener"))
+	open := "/sse?events=2&ms=3600000"
+	first := events(t, g.urls[0]+open, token)
+	events(t, g.urls[1]+open, token)
+	for _, url := range g.urls {
+		got := get(t, url+open, token).wantStatus(t, http.StatusTooManyRequests)
+		if !problemIs(got, "too-many-in-flight") || got.header.Get("Retry-After") == "" {
+			t.Errorf("the third stream got %v %s", got.header, got.body)
+		}
+	}
+	if err := first.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "waiting for the place of a stream that ended", func() error {
+		got, err := send(t, http.MethodGet, g.urls[1]+"/sse?events=1", "", token)
+		if err == nil && got.status != http.StatusOK {
+			err = errStatus(got)
+		}
+		return err
+	})
 }
 
 // newAPIKey makes a key as a person does. It returns the key, and the file with its hash.
@@ -296,4 +323,21 @@ func (g *guard) testPasswords(t *testing.T) {
 	if strings.Contains(got.body, "hunter2") {
 		t.Errorf("the response has the password: %s", got.body)
 	}
+}
+
+// testOldPasswords: a person's old password is refused through the other pod. A caller who is not that person learns nothing of it.
+func (g *guard) testOldPasswords(t *testing.T) {
+	change := func(i int, password string, fields ...string) response {
+		body := fmt.Sprintf(`{"email":"rosa@example.com","password":%q,"password2":%q}`, password, password)
+		return do(t, http.MethodPost, g.urls[i]+"/register", body, append(fields, "Content-Type: application/json")...)
+	}
+	rosa := bearer(g.id.token("rosa@example.com"))
+	old, next := "copper-lantern-river-moss", "silent-orchard-velvet-tram"
+	change(0, old, rosa).wantStatus(t, http.StatusCreated)
+	change(1, next, rosa).wantStatus(t, http.StatusCreated)
+	if got := change(1, old, rosa).wantStatus(t, http.StatusUnprocessableEntity); !strings.Contains(got.body, `"reused"`) {
+		t.Errorf("an old password got %s", got.body)
+	}
+	change(0, old).wantStatus(t, http.StatusCreated)
+	change(0, old, bearer(g.id.token("mallory@example.com"))).wantStatus(t, http.StatusCreated)
 }

@@ -103,7 +103,10 @@ func events(t *testing.T, url string, header ...string) *http.Response {
 	if err != nil || line != "id: 0\n" {
 		t.Errorf("%s: %d %q, %v, %v", url, response.StatusCode, line, response.Header, err)
 	}
-	response.Body = io.NopCloser(body)
+	response.Body = struct {
+		io.Reader
+		io.Closer
+	}{body, response.Body}
 	return response
 }
 
