@@ -18,9 +18,8 @@ import (
 // sessionsOptions are the flags of postern sessions.
 type sessionsOptions struct {
 	subject, issuer, sessionID string
-	policy, server             string
-	access                     access
-	output                     string
+	sidecarFlags
+	output string
 }
 
 func newSessionsCommand() *cobra.Command {
@@ -60,33 +59,7 @@ func (o *sessionsOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.subject, "subject", "", "sub of the sessions")
 	f.StringVar(&o.issuer, "issuer", "", "iss of the provider of external sessions (default: sessions of the policy's own tokens)")
-	f.StringVar(&o.policy, "policy", "", "the SecurityPolicy (default: the only one that pods of the namespace run)")
-	f.StringVar(&o.server, "server", "", "URL of a sidecar's loopback API, as http://127.0.0.1:15992, to use in place of a cluster")
-	o.access.addFlags(cmd)
-}
-
-// at calls f with the loopback API.
-func (o *sessionsOptions) at(cmd *cobra.Command, f func(context.Context, *loopbackAPI) error) error {
-	server := o.server
-	if server != "" {
-		for _, name := range []string{"policy", "kubeconfig", "context", "namespace", "request-timeout"} {
-			if cmd.Flags().Changed(name) {
-				return fmt.Errorf("--%s cannot be used with --server: it applies only to a cluster", name)
-			}
-		}
-	} else {
-		forwarded, stop, err := o.access.forward(cmd.Context(), o.policy)
-		if err != nil {
-			return err
-		}
-		defer stop()
-		server = forwarded
-	}
-	api, err := newLoopbackAPI(server)
-	if err != nil {
-		return err
-	}
-	return f(cmd.Context(), api)
+	o.sidecarFlags.addFlags(cmd)
 }
 
 func (o *sessionsOptions) path() string {

@@ -31,22 +31,24 @@ func loginsBefore(t *testing.T, app http.HandlerFunc, change func(*compiled.Logi
 
 // refusing is an app that knows no password. It counts the requests.
 func refusing(count *atomic.Int64, respond http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+	return unprobed(func(w http.ResponseWriter, r *http.Request) {
 		count.Add(1)
 		if respond != nil {
 			respond(w, r)
 			return
 		}
 		w.WriteHeader(http.StatusUnauthorized)
-	}
+	})
 }
 
 // TestManyAddressesManyAccounts: failures of many accounts from many addresses are reported once, when they reach the limit, and refuse
 // nobody.
-func TestManyAddressesManyAccounts(t *testing.T) {
-	t.Parallel()
+func TestManyAddressesManyAccounts(t *testing.T) { overBoth(t, manyAddressesManyAccounts) }
+
+func manyAddressesManyAccounts(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
 	var n atomic.Int64
-	l := loginsBefore(t, refusing(&n, nil), func(p *compiled.LoginProtection) { p.Global.Failures = 10 })
+	l := over(loginsBefore(t, refusing(&n, nil), func(p *compiled.LoginProtection) { p.Global.Failures = 10 }))
 	for i := range 15 {
 		if i == 9 && !metricIs(t, l, "global", 0) {
 			t.Error("reported before the limit")
@@ -124,8 +126,10 @@ func TestPaddedAccounts(t *testing.T) {
 }
 
 // TestSamplesAreNobodys: what an app says to one client, with data of its request, is not repeated to another.
-func TestSamplesAreNobodys(t *testing.T) {
-	t.Parallel()
+func TestSamplesAreNobodys(t *testing.T) { overBoth(t, samplesAreNobodys) }
+
+func samplesAreNobodys(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
 	echo := map[string]http.HandlerFunc{
 		"the account": func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
@@ -148,7 +152,7 @@ func TestSamplesAreNobodys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var n atomic.Int64
-			l := loginsBefore(t, refusing(&n, app), nil)
+			l := over(loginsBefore(t, refusing(&n, app), nil))
 			for i := range 5 {
 				l.attempt(fmt.Sprintf("203.0.113.%d", i), "grace@example.com", "my-secret")
 			}
@@ -164,10 +168,12 @@ func TestSamplesAreNobodys(t *testing.T) {
 }
 
 // TestSamplesAreOfWrongPasswords: a malformed request of an attacker does not change what others get.
-func TestSamplesAreOfWrongPasswords(t *testing.T) {
-	t.Parallel()
+func TestSamplesAreOfWrongPasswords(t *testing.T) { overBoth(t, samplesAreOfWrongPasswords) }
+
+func samplesAreOfWrongPasswords(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
 	var n atomic.Int64
-	l := loginsBefore(t, refusing(&n, func(w http.ResponseWriter, r *http.Request) {
+	l := over(loginsBefore(t, refusing(&n, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		switch {
 		case strings.Contains(string(body), "malformed"):
@@ -181,7 +187,7 @@ func TestSamplesAreOfWrongPasswords(t *testing.T) {
 	}), func(p *compiled.LoginProtection) {
 		p.Routes[0].Match[0].Methods = nil
 		p.Routes[0].FailureStatuses = []int{401, 403, 422}
-	})
+	}))
 	for i := range 3 {
 		l.replicas[0].send(sent{method: "HEAD", path: "/login", header: http.Header{"X-Forwarded-For": {fmt.Sprintf("203.0.113.20%d", i)}}})
 	}
@@ -218,15 +224,17 @@ func TestRefusedLoginsMarkNoDevice(t *testing.T) {
 }
 
 // TestHungUpLogins: a client that leaves before the app responds has made a guess.
-func TestHungUpLogins(t *testing.T) {
-	t.Parallel()
+func TestHungUpLogins(t *testing.T) { overBoth(t, hungUpLogins) }
+
+func hungUpLogins(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
 	var n atomic.Int64
 	arrived := make(chan struct{}, 100)
-	l := loginsBefore(t, refusing(&n, func(_ http.ResponseWriter, r *http.Request) {
+	l := over(loginsBefore(t, refusing(&n, func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		arrived <- struct{}{}
 		<-r.Context().Done()
-	}), nil)
+	}), nil))
 	for i := range 5 {
 		ctx, leave := context.WithCancel(t.Context())
 		r, err := http.NewRequestWithContext(ctx, http.MethodPost, l.replicas[0].url+"/login", strings.NewReader(`{"email":"ada@example.com"}`))
@@ -238,7 +246,7 @@ func TestHungUpLogins(t *testing.T) {
 			<-arrived
 			leave()
 		}()
-		if res, err := http.DefaultClient.Do(r); err == nil {
+		if res, err := l.replicas[0].world.transport().RoundTrip(r); err == nil {
 			_ = res.Body.Close()
 			t.Fatalf("attempt %d: %d", i, res.StatusCode)
 		}

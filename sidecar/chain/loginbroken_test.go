@@ -9,8 +9,10 @@ import (
 )
 
 // TestBrokenOffLogins: an app that breaks off, before or after its header, may have checked the password. Each such attempt is a failure.
-func TestBrokenOffLogins(t *testing.T) {
-	t.Parallel()
+func TestBrokenOffLogins(t *testing.T) { overBoth(t, brokenOffLogins) }
+
+func brokenOffLogins(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
 	apps := map[string]string{
 		"without a response":  "",
 		"in the header":       "HTTP/1.1 401 Unautho",
@@ -24,7 +26,7 @@ func TestBrokenOffLogins(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var n atomic.Int64
-			l := loginsBefore(t, func(w http.ResponseWriter, r *http.Request) {
+			l := over(loginsBefore(t, unprobed(func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body)
 				n.Add(1)
 				conn, _, err := http.NewResponseController(w).Hijack()
@@ -33,7 +35,7 @@ func TestBrokenOffLogins(t *testing.T) {
 				}
 				_, _ = io.WriteString(conn, text)
 				_ = conn.Close()
-			}, nil)
+			}), nil))
 			for i := range 12 {
 				_, _ = l.replicas[0].try(sent{method: "POST", path: "/login", body: `{"email":"ada@example.com"}`, header: http.Header{
 					"Content-Type": {"application/json"}, "X-Forwarded-For": {fmt.Sprintf("203.0.113.%d", i)},

@@ -77,8 +77,10 @@ func TestLocksTakeAsLong(t *testing.T) {
 
 // TestLocksLookTheSame: a refused attempt has the same fields as the app's own response, however the app sends
 // it.
-func TestLocksLookTheSame(t *testing.T) {
-	t.Parallel()
+func TestLocksLookTheSame(t *testing.T) { overBoth(t, locksLookTheSame) }
+
+func locksLookTheSame(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
 	const text = `{"error":"wrong email or password"}`
 	apps := map[string]http.HandlerFunc{
 		"with a length": func(w http.ResponseWriter, _ *http.Request) {
@@ -121,7 +123,7 @@ func TestLocksLookTheSame(t *testing.T) {
 			t.Run(name+", "+accept, func(t *testing.T) {
 				t.Parallel()
 				var n atomic.Int64
-				l := loginsBefore(t, refusing(&n, app), nil)
+				l := over(loginsBefore(t, refusing(&n, app), nil))
 				try := func(i int) got {
 					return l.replicas[0].send(sent{method: "POST", path: "/login", body: `{"email":"ada@example.com"}`, header: http.Header{
 						"Content-Type": {"application/json"}, "Accept": {accept}, "X-Forwarded-For": {fmt.Sprintf("203.0.113.%d", i)},

@@ -14,8 +14,10 @@ import (
 )
 
 // TestPoisonedSamples: an attacker cannot make what the app repeats of the attacker's requests the response that others get.
-func TestPoisonedSamples(t *testing.T) {
-	t.Parallel()
+func TestPoisonedSamples(t *testing.T) { overBoth(t, poisonedSamples) }
+
+func poisonedSamples(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
 	const evil = "https://evil.example/x"
 	tests := map[string]func(addr, account string) sent{
 		"the query": func(_, account string) sent {
@@ -38,11 +40,11 @@ func TestPoisonedSamples(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var n atomic.Int64
-			l := loginsBefore(t, refusing(&n, func(w http.ResponseWriter, r *http.Request) {
+			l := over(loginsBefore(t, refusing(&n, func(w http.ResponseWriter, r *http.Request) {
 				_ = r.ParseForm()
 				w.WriteHeader(http.StatusUnauthorized)
 				_, _ = io.WriteString(w, "<form action="+html.EscapeString(r.Form.Get("next")+r.Referer()+r.Header.Get("X-Forwarded-Host")+r.Host)+">")
-			}), func(p *compiled.LoginProtection) { p.Routes[0].Account = compiled.RequestField{Form: "email"} })
+			}), func(p *compiled.LoginProtection) { p.Routes[0].Account = compiled.RequestField{Form: "email"} }))
 			send := func(r sent, addr string) got {
 				r.method = "POST"
 				if r.header == nil {

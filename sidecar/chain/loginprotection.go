@@ -59,6 +59,9 @@ func (b *builder) loginProtection() stage.Stage {
 	if len(b.errs) > 0 {
 		return nil
 	}
+	locks, err := loginprotection.NewLocks(c, b.policy.Redis != nil)
+	b.fail(err, "loginProtection")
+	b.locks = locks
 	s, err := loginprotection.New(c)
 	b.fail(err, "loginProtection")
 	return s

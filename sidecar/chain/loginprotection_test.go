@@ -80,7 +80,7 @@ func loginsOn(t *testing.T, redis string, change func(*compiled.LoginProtection)
 	w.sleep = func(context.Context, time.Duration) {}
 	l := &logins{t: t, app: &passwordApp{}}
 	w.app.Close()
-	w.app = httptest.NewServer(l.app)
+	w.app = httptest.NewServer(unprobed(l.app.ServeHTTP))
 	t.Cleanup(w.app.Close)
 	for range 2 {
 		l.replicas = append(l.replicas, w.sidecar(loginProtectionPolicy(redis, change)).ready())
@@ -149,9 +149,11 @@ func shape(g got) string {
 
 // TestManyAddressesOneAccount: guesses at one account from many addresses, in all its spellings, are stopped exactly after five, at
 // whichever replica. The locked account, an unknown one and a wrong password look the same, also if the password is right.
-func TestManyAddressesOneAccount(t *testing.T) {
-	t.Parallel()
-	l := newLogins(t, nil)
+func TestManyAddressesOneAccount(t *testing.T) { overBoth(t, manyAddressesOneAccount) }
+
+func manyAddressesOneAccount(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
+	l := over(newLogins(t, nil))
 	wrong := shape(l.attempt("198.51.100.1", "grace@example.com", "x"))
 	spellings := []string{"ada@example.com", "ADA@example.com", " ada@example.com", "ａｄａ@example.com", "Ada@Example.COM", "ada@exa\u1d50ple.com", "ada@example.com\t"}
 	before := l.app.count()
@@ -176,9 +178,11 @@ func TestManyAddressesOneAccount(t *testing.T) {
 }
 
 // TestOneAddressManyAccounts: an address that guesses at many accounts is stopped after fifty, and other addresses are not.
-func TestOneAddressManyAccounts(t *testing.T) {
-	t.Parallel()
-	l := newLogins(t, nil)
+func TestOneAddressManyAccounts(t *testing.T) { overBoth(t, oneAddressManyAccounts) }
+
+func oneAddressManyAccounts(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
+	l := over(newLogins(t, nil))
 	for i := range 80 {
 		l.attempt("203.0.113.9", fmt.Sprintf("user%d@example.com", i), "guess")
 	}
@@ -194,9 +198,11 @@ func TestOneAddressManyAccounts(t *testing.T) {
 }
 
 // TestParallelGuesses: guesses that are in progress count, so that a thousand at once are not more than five.
-func TestParallelGuesses(t *testing.T) {
-	t.Parallel()
-	l := newLogins(t, nil)
+func TestParallelGuesses(t *testing.T) { overBoth(t, parallelGuesses) }
+
+func parallelGuesses(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
+	l := over(newLogins(t, nil))
 	var all sync.WaitGroup
 	for i := range 60 {
 		all.Go(func() {
@@ -211,9 +217,11 @@ func TestParallelGuesses(t *testing.T) {
 }
 
 // TestLockOutIsNoWeapon: a device that logged in before logs in while the account is locked, with a small number of failures of its own.
-func TestLockOutIsNoWeapon(t *testing.T) {
-	t.Parallel()
-	l := newLogins(t, nil)
+func TestLockOutIsNoWeapon(t *testing.T) { overBoth(t, lockOutIsNoWeapon) }
+
+func lockOutIsNoWeapon(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
+	l := over(newLogins(t, nil))
 	first := l.attempt("198.51.100.1", "ada@example.com", "right")
 	var device *http.Cookie
 	for name, c := range first.cookies {
@@ -258,9 +266,11 @@ func TestLockOutIsNoWeapon(t *testing.T) {
 }
 
 // TestResets: requests beyond the limit get the same response, whether the account exists.
-func TestResets(t *testing.T) {
-	t.Parallel()
-	l := newLogins(t, nil)
+func TestResets(t *testing.T) { overBoth(t, resets) }
+
+func resets(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
+	l := over(newLogins(t, nil))
 	reset := func(addr, email string) got {
 		return l.send("/password/reset", "application/x-www-form-urlencoded", "email="+email, addr)
 	}
@@ -282,9 +292,11 @@ func TestResets(t *testing.T) {
 }
 
 // TestLoginOutcomes: what counts as a failure, and what clears the count.
-func TestLoginOutcomes(t *testing.T) {
-	t.Parallel()
-	l := newLogins(t, nil)
+func TestLoginOutcomes(t *testing.T) { overBoth(t, loginOutcomes) }
+
+func loginOutcomes(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
+	l := over(newLogins(t, nil))
 	for i := range 20 { // the app is broken: no failures of the account
 		if g := l.attempt("198.51.100.1", "ada@example.com", "broken"); g.status != 500 {
 			t.Fatalf("attempt %d: %d", i, g.status)
@@ -301,9 +313,11 @@ func TestLoginOutcomes(t *testing.T) {
 }
 
 // TestLoginBodies: what each kind of body on a protected route gets. A body that apps could read in several ways does not reach the app.
-func TestLoginBodies(t *testing.T) {
-	t.Parallel()
-	l := newLogins(t, nil)
+func TestLoginBodies(t *testing.T) { overBoth(t, loginBodies) }
+
+func loginBodies(t *testing.T, over func(*logins) *logins) {
+	t.Helper()
+	l := over(newLogins(t, nil))
 	tests := map[string]struct {
 		kind, body string
 		want       int

@@ -244,7 +244,7 @@ func (b *builder) appAPI(s tokenStages) http.Handler {
 	if b.policy.Sessions != nil {
 		c.SessionManager = s.sessionManager
 	}
-	if len(b.errs) > 0 || s.revoker == nil && b.policy.Passwords == nil {
+	if len(b.errs) > 0 || s.revoker == nil && b.policy.Passwords == nil && b.locks == nil {
 		return nil
 	}
 	if len(b.accepted) > 0 {
@@ -262,6 +262,9 @@ func (b *builder) appAPI(s tokenStages) http.Handler {
 		if rules := b.passwordPolicy(); rules != nil {
 			c.PasswordRules = rules
 		}
+	}
+	if b.locks != nil {
+		c.Locks = b.locks
 	}
 	api, err := appapi.New(c)
 	b.fail(err, "the app's API")

@@ -93,6 +93,8 @@ type world struct {
 	// now and sleep are the clock of the sidecars started next, and how they delay logins; nil for real ones.
 	now   func() time.Time
 	sleep loginprotection.Sleep
+	// http2 makes clients use HTTP/2.
+	http2 bool
 }
 
 // in returns w for a subtest.
@@ -247,7 +249,9 @@ func (w *world) sidecarOf(shared *resources.Resources, p *compiled.Policy) *side
 	}
 	s := &sidecar{world: w, snapshot: &atomic.Pointer[Snapshot]{}, shared: shared, cfg: Config{Resources: shared, App: proxy, OnlyPort: 8080, Logger: log, Now: w.now, Sleep: w.sleep}}
 	s.apply(p)
-	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { s.snapshot.Load().ServeHTTP(rw, r) }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { s.snapshot.Load().ServeHTTP(rw, r) }))
+	server.Config.Protocols = bothVersions()
+	server.Start()
 	s.url = server.URL
 	w.t.Cleanup(func() {
 		server.Close()
@@ -338,7 +342,7 @@ func (s *sidecar) try(r sent) (got, error) {
 		req.AddCookie(&http.Cookie{Name: c.Name, Value: c.Value})
 	}
 	req.Host = r.host
-	resp, err := roundTripper.RoundTrip(req)
+	resp, err := s.world.transport().RoundTrip(req)
 	if err != nil {
 		return got{}, err
 	}
@@ -346,6 +350,9 @@ func (s *sidecar) try(r sent) (got, error) {
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return got{}, err
+	}
+	if (resp.ProtoMajor == 2) != s.world.http2 {
+		return got{}, fmt.Errorf("the response is in %s", resp.Proto)
 	}
 	g := got{status: resp.StatusCode, header: resp.Header, trailer: resp.Trailer, text: string(body), cookies: map[string]*http.Cookie{}}
 	_ = json.Unmarshal(body, &g.json)
@@ -355,7 +362,24 @@ func (s *sidecar) try(r sent) (got, error) {
 	return g, nil
 }
 
-var roundTripper = &http.Transport{DisableCompression: true, DisableKeepAlives: true}
+// Transports of clients. That for HTTP/2 sends many requests on a connection.
+var (
+	roundTripper  = &http.Transport{DisableCompression: true, DisableKeepAlives: true}
+	roundTripper2 = &http.Transport{DisableCompression: true, Protocols: onlyHTTP2()}
+)
+
+func (w *world) transport() *http.Transport {
+	if w.http2 {
+		return roundTripper2
+	}
+	return roundTripper
+}
+
+func onlyHTTP2() *http.Protocols {
+	p := &http.Protocols{}
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
 
 // tokens are the tokens of a client.
 type tokens struct{ access, refresh string }

@@ -52,7 +52,7 @@ func (a appAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}).With("Retry-After", "1"))
 	case active.AppAPI() == nil:
 		httperr.Write(w, r, &httperr.Error{
-			Status: http.StatusNotFound, Code: "not-enabled", Detail: "The policy has neither tokens, jwt nor passwordPolicy.",
+			Status: http.StatusNotFound, Code: "not-enabled", Detail: "The policy has neither tokens, jwt, passwordPolicy nor loginProtection.",
 		})
 	default:
 		active.AppAPI().ServeHTTP(w, r)

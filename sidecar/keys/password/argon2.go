@@ -170,7 +170,7 @@ func decode(s string, least, most int) ([]byte, bool) {
 
 func (h argon2Hash) memory() uint32 { return h.cost.Memory }
 
-func (h argon2Hash) work() time.Duration { return h.cost.work() }
+func (h argon2Hash) work(int) time.Duration { return h.cost.work() }
 
 // work is an estimate: a core fills about 1 GiB per second.
 func (a Argon2) work() time.Duration {

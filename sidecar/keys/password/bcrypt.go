@@ -86,7 +86,7 @@ func decoyBcrypt(cost int) hash {
 
 func (bcryptHash) memory() uint32 { return 0 }
 
-func (h bcryptHash) work() time.Duration { return bcryptWork(h.cost) }
+func (h bcryptHash) work(int) time.Duration { return bcryptWork(h.cost) }
 
 // bcryptWork is an estimate: a core computes cost 10 in about 60 ms, and each step doubles the time.
 func bcryptWork(cost int) time.Duration {

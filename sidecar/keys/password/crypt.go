@@ -41,6 +41,11 @@ func fits(password string) (string, bool) {
 	return password[:min(len(password), maxCryptPassword)], len(password) <= maxCryptPassword
 }
 
+// roundsWork is the estimated time of rounds that read the password: each of them takes a time, and more for each byte of it.
+func roundsWork(rounds int, round, perByte time.Duration, length int) time.Duration {
+	return time.Duration(rounds) * (round + time.Duration(min(length, maxCryptPassword))*perByte)
+}
+
 // sha512Crypt is the $6$ of crypt(3).
 type sha512Crypt struct {
 	rounds    int
@@ -69,7 +74,9 @@ func parseSHA512Crypt(encoded string) (computation, error) {
 
 func (sha512Crypt) memory() uint32 { return 0 }
 
-func (h sha512Crypt) work() time.Duration { return time.Duration(h.rounds) * 1500 * time.Nanosecond }
+func (h sha512Crypt) work(length int) time.Duration {
+	return roundsWork(h.rounds, 1500*time.Nanosecond, 12*time.Nanosecond, length)
+}
 
 func (sha512Crypt) takes(string) bool { return true }
 
@@ -102,7 +109,9 @@ func parsePHPass(encoded string) (computation, error) {
 
 func (phpass) memory() uint32 { return 0 }
 
-func (h phpass) work() time.Duration { return time.Duration(h.rounds) * 300 * time.Nanosecond }
+func (h phpass) work(length int) time.Duration {
+	return roundsWork(h.rounds, 300*time.Nanosecond, 4*time.Nanosecond, length)
+}
 
 func (phpass) takes(string) bool { return true }
 

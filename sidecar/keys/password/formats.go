@@ -63,7 +63,7 @@ func (h storedHash) matches(password string) bool {
 	return h.computation.matches(password) && strings.IndexByte(password, 0) < 0
 }
 
-// parse reads a hash in any of the formats. Its memory is bounded by most, in KiB, and its work by maxVerify. The error is ErrMalformed or
+// parse reads a hash in any of the formats. Its memory is bounded by most, in KiB, and its work by maxVerify, for a short password. The error is ErrMalformed or
 // ErrTooCostly.
 func parse(encoded string, most uint32) (hash, error) {
 	if len(encoded) > maxEncoded {
@@ -73,7 +73,7 @@ func parse(encoded string, most uint32) (hash, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case h.memory() > most || h.work() > maxVerify:
+	case h.memory() > most || h.work(0) > maxVerify:
 		return nil, ErrTooCostly
 	}
 	return h, nil

@@ -69,7 +69,7 @@ func TestDamagedHashes(t *testing.T) {
 					if err != nil && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrTooCostly) {
 						t.Fatalf("%q: %v", damaged, err)
 					}
-					if err == nil && (parsed.memory() > h.cfg.Memory || parsed.work() > maxVerify) {
+					if err == nil && (parsed.memory() > h.cfg.Memory || parsed.work(0) > maxVerify) {
 						t.Fatalf("%q is out of bounds", damaged)
 					}
 				}

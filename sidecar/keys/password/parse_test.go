@@ -105,16 +105,16 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if parsed.memory() > h.cfg.Memory || parsed.work() > maxVerify || parsed.work() <= 0 {
+		if parsed.memory() > h.cfg.Memory || parsed.work(0) > maxVerify || parsed.work(maxPassword) > 8*maxVerify || parsed.work(0) <= 0 {
 			t.Errorf("%q was read as %+v, which is out of bounds", encoded, parsed)
 		}
 		switch parsed := parsed.(type) {
 		case argon2Hash:
-			if !parsed.cost.bounded() || parsed.cost.Memory > h.cfg.Memory || parsed.encode() != canonical(encoded) || parsed.work() <= 0 {
+			if !parsed.cost.bounded() || parsed.cost.Memory > h.cfg.Memory || parsed.encode() != canonical(encoded) || parsed.work(0) <= 0 {
 				t.Errorf("%q was read as %+v", encoded, parsed)
 			}
 		case bcryptHash:
-			if parsed.cost > maxCost || parsed.encoded != encoded || parsed.work() <= 0 {
+			if parsed.cost > maxCost || parsed.encoded != encoded || parsed.work(0) <= 0 {
 				t.Errorf("%q was read as %+v", encoded, parsed)
 			}
 		}

@@ -105,9 +105,9 @@ type hash interface {
 
 // computation compares passwords with a hash.
 type computation interface {
-	// memory returns the memory that computing it needs, in KiB, and work the estimated time of a core.
+	// memory returns the memory that computing it needs, in KiB, and work the estimated time of a core for a password of a length in bytes.
 	memory() uint32
-	work() time.Duration
+	work(length int) time.Duration
 	// takes reports whether the algorithm uses the whole password.
 	takes(password string) bool
 	// matches computes the hash of password and compares it in constant time.
@@ -204,7 +204,7 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (Result, 
 	if len(password) > maxPassword {
 		return Result{}, nil
 	}
-	release, err := h.enter(ctx, parsed.memory(), parsed.work())
+	release, err := h.enter(ctx, parsed.memory(), parsed.work(len(password)))
 	if err != nil {
 		return Result{}, err
 	}

@@ -97,7 +97,7 @@ func parsePasslibPBKDF2(encoded string) (computation, error) {
 
 func (pbkdf2Hash) memory() uint32 { return 0 }
 
-func (h pbkdf2Hash) work() time.Duration {
+func (h pbkdf2Hash) work(int) time.Duration {
 	d, _ := pbkdf2Digests(h.digest)
 	return time.Duration(h.iterations) * d.work
 }

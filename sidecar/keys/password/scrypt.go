@@ -73,7 +73,7 @@ func parseWerkzeugScrypt(encoded string) (computation, error) {
 func (h scryptHash) memory() uint32 { return uint32(128*h.n*h.r>>10) + 1 }
 
 // work is an estimate: a core mixes about 256 MiB per second, each byte twice.
-func (h scryptHash) work() time.Duration {
+func (h scryptHash) work(int) time.Duration {
 	return time.Duration(uint64(h.memory()) * uint64(h.p) * uint64(time.Second) >> 18)
 }
 

@@ -1,5 +1,5 @@
 // Package appapi is the HTTP API for the app in the pod: issue, introspect and revoke tokens, list and end a subject's sessions,
-// hash and verify passwords. openapi.json describes it, and is served at /openapi.json. An operation whose section the policy
+// hash and verify passwords, and clear the locks of an account. openapi.json describes it, and is served at /openapi.json. An operation whose section the policy
 // lacks responds with 404 not-enabled.
 //
 // Every caller can log in as any user, so the API must listen on 127.0.0.1 only. Requests that could still come from outside the
@@ -75,7 +75,9 @@ type Config struct {
 	Passwords Passwords
 	// PasswordRules judge a password before it is hashed; nil for none.
 	PasswordRules PasswordRules
-	Logger        *slog.Logger
+	// Locks is nil if the policy has no loginProtection.
+	Locks  Locks
+	Logger *slog.Logger
 	// Now defaults to time.Now.
 	Now func() time.Time
 }
@@ -110,6 +112,7 @@ func (a *api) endpoints() []endpoint {
 		{http.MethodDelete, "/v1/sessions/{id}", a.end, "sessions", sessions, guarded},
 		{http.MethodPost, "/v1/passwords/hash", a.hash, "passwordPolicy", passwords, guarded},
 		{http.MethodPost, "/v1/passwords/verify", a.verify, "passwordPolicy", passwords, guarded},
+		{http.MethodPost, "/v1/login-locks/clear", a.clearLocks, "loginProtection", a.Locks != nil, guarded},
 		{http.MethodGet, "/openapi.json", a.describe, "", true, plain},
 	}
 }

@@ -119,6 +119,14 @@ func conformance() map[string]map[string]try {
 			"invalid hash": {body: object{"password": "p", "hash": "x"}, busy: password.ErrMalformed, want: 422},
 			"busy":         {body: object{"password": "p", "hash": "x"}, busy: password.ErrBusy, want: 503},
 		}),
+		"POST /v1/login-locks/clear": and(bodies(object{"account": "ada"}), map[string]try{
+			"not shared":        {body: object{"account": "alone"}, want: 200},
+			"nobody":            {body: object{"account": ""}, want: 422},
+			"no account":        {body: object{}, want: 422},
+			"a list":            {body: object{"account": []string{"ada"}}, want: 400},
+			"twice":             {body: `{"account":"ada","account":"eve"}`, want: 400},
+			"store unavailable": {body: object{"account": "ada"}, unavailable: errUnavailable, want: 503},
+		}),
 		"GET /openapi.json": {"the document": {path: "/openapi.json", want: 200}},
 	}
 }

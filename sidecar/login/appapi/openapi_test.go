@@ -74,6 +74,7 @@ func TestOpenAPIHasEveryMember(t *testing.T) {
 		"Sessions": listResponse{}, "Session": session.Resource{}, "Ended": endedResponse{}, "HashRequest": hashRequest{}, "Hash": hashResponse{},
 		"RevocationRequest": revocationRequest{}, "RevocationAnswer": revocationResponse{},
 		"VerifyRequest": verifyRequest{}, "Verification": verifyResponse{}, "Empty": struct{}{},
+		"ClearRequest": clearRequest{}, "Cleared": clearResponse{},
 	} {
 		s, ok := d.Components.Schemas[name]
 		if !ok || s.AdditionalProperties == nil || *s.AdditionalProperties {

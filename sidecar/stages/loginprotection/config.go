@@ -149,13 +149,30 @@ type guard struct {
 
 // New returns the stage.
 func New(c Config) (stage.Stage, error) {
-	if err := c.validate(); err != nil {
+	if err := c.complete(); err != nil {
 		return nil, fmt.Errorf("building login protection: %w", err)
+	}
+	space := keyspace.New("login", c.Scope)
+	g := &guard{
+		cfg: c, space: space, cookie: CookieName(c.Scope), memory: newMemories(len(c.Routes)), delays: make(chan struct{}, maxDelayed),
+		device: &devices{store: c.Store, key: space.Key("device-key"), lasts: c.RememberDevice, now: c.Now},
+	}
+	c.Metrics.start(c.Routes)
+	if c.Breached != nil {
+		c.Metrics.startBreached(c.Routes)
+	}
+	return g.stage, nil
+}
+
+// complete validates the configuration and sets its defaults.
+func (c *Config) complete() error {
+	if err := c.validate(); err != nil {
+		return err
 	}
 	if c.Metrics == nil {
 		m, err := NewMetrics(prometheus.NewRegistry())
 		if err != nil {
-			return nil, err
+			return err
 		}
 		c.Metrics = m
 	}
@@ -168,16 +185,7 @@ func New(c Config) (stage.Stage, error) {
 	if c.Jitter == nil {
 		c.Jitter = rand.IntN
 	}
-	space := keyspace.New("login", c.Scope)
-	g := &guard{
-		cfg: c, space: space, cookie: CookieName(c.Scope), memory: newMemories(len(c.Routes)), delays: make(chan struct{}, maxDelayed),
-		device: &devices{store: c.Store, key: space.Key("device-key"), lasts: c.RememberDevice, now: c.Now},
-	}
-	c.Metrics.start(c.Routes)
-	if c.Breached != nil {
-		c.Metrics.startBreached(c.Routes)
-	}
-	return g.stage, nil
+	return nil
 }
 
 func (c *Config) validate() error {

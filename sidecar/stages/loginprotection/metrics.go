@@ -9,7 +9,7 @@ import (
 // Metrics count attempts. They are created once for a process. No label value comes from a client.
 type Metrics struct {
 	attempts, refused, locked, challenges *prometheus.CounterVec
-	breached, lookups                     *prometheus.CounterVec
+	breached, lookups, unlocks            *prometheus.CounterVec
 	unavailable                           prometheus.Counter
 }
 
@@ -24,10 +24,11 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 		refused:     counter("postern_login_refused_total", "Attempts that did not reach the app, by what was used up: account, address, device.", "route", "kind"),
 		locked:      counter("postern_login_lockouts_total", "Limits of failed logins that were reached: account (many addresses guess at one), address (one guesses at many), device, global (many at many).", "kind"),
 		challenges:  counter("postern_login_challenges_total", "Challenges that an attempt needed by result: solved, missing, rejected, unavailable.", "result"),
+		unlocks:     counter("postern_login_unlocks_total", "Accounts whose failures and locks were cleared by the app or an operator, by result: cleared, unavailable.", "result"),
 		unavailable: prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_login_store_failures_total", Help: "Attempts that could not be counted in the shared store."}),
 	}
 	m.breached, m.lookups = newBreachedMetrics()
-	for _, c := range []prometheus.Collector{m.breached, m.lookups, m.attempts, m.refused, m.locked, m.challenges, m.unavailable} {
+	for _, c := range []prometheus.Collector{m.breached, m.lookups, m.attempts, m.refused, m.locked, m.challenges, m.unlocks, m.unavailable} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering login metrics: %w", err)
 		}
@@ -37,6 +38,9 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	}
 	for _, result := range []string{"solved", "missing", "rejected", "unavailable"} {
 		m.challenges.WithLabelValues(result)
+	}
+	for _, result := range []string{"cleared", "unavailable"} {
+		m.unlocks.WithLabelValues(result)
 	}
 	return m, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/store/keyspace"
 )
 
 // attempt is one request on a protected route.
@@ -102,9 +103,14 @@ func (a *attempt) prepare(ctx context.Context, known []mark) {
 		}
 	}
 	if a.name != "" {
-		a.add(kindAccount, perAccount.counter(a.space.Key("account", string(a.route.Kind), account)))
+		a.add(kindAccount, perAccount.counter(accountKey(a.space, a.route.Kind, account)))
 	}
 	a.add(kindAddress, perAddress.counter(a.space.Key("address", string(a.route.Kind), address)))
+}
+
+// accountKey is the key under which the attempts at an account count, on all routes of a kind. account is its hash.
+func accountKey(space keyspace.Keyspace, kind Kind, account string) string {
+	return space.Key("account", string(kind), account)
 }
 
 func (a *attempt) add(kind string, c Counter) {

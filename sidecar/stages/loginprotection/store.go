@@ -46,6 +46,8 @@ const (
 	Fail Outcome = 'f'
 	// Clear forgets all failures and locks.
 	Clear Outcome = 'c'
+	// Forget forgets all failures and locks, and ends no attempt: those in progress count on.
+	Forget Outcome = 'x'
 )
 
 // Begun is the decision about an attempt.

@@ -146,11 +146,11 @@ func (s *Store) End(_ context.Context, counters []loginprotection.Counter, outco
 	for i := range counters {
 		c := &counters[i]
 		v := s.load(c, now)
-		if n := len(v.pending); n > 0 { // the latest: one that never ends must not look younger
+		if n := len(v.pending); n > 0 && outcomes[i] != loginprotection.Forget { // the latest: one that never ends must not look younger
 			v.pending = v.pending[:n-1]
 		}
 		switch outcomes[i] {
-		case loginprotection.Clear:
+		case loginprotection.Clear, loginprotection.Forget:
 			v.times, v.until, v.locks = nil, time.Time{}, 0
 		case loginprotection.Fail:
 			locked[i] = v.fail(c, now)

@@ -1,5 +1,5 @@
 -- Counts attempts under each of KEYS. ARGV[1] is the operation, followed for each key by: limit, window, lock and longest lock in
--- milliseconds, and for "end" the outcome (f, c or r).
+-- milliseconds, and for "end" the outcome (f, c, r or x).
 -- A key is a hash: t are the times of its failures, p those at which pending attempts began, u the end of its lock, l the number of locks.
 local PENDING = 60000
 
@@ -75,8 +75,8 @@ local locked = {}
 for i, c in ipairs(states) do
   local s = c.state
   locked[i] = 0
-  table.remove(s.pending) -- the latest: one that never ends must not look younger
-  if c.outcome == 'c' then
+  if c.outcome ~= 'x' then table.remove(s.pending) end -- the latest: one that never ends must not look younger
+  if c.outcome == 'c' or c.outcome == 'x' then
     s.times, s.untl, s.locks = {}, 0, 0
   elseif c.outcome == 'f' then
     local before = #s.times

@@ -31,6 +31,7 @@ func Run(t *testing.T, newStore func(*testing.T) loginprotection.Store) {
 	tests := map[string]func(*testing.T, loginprotection.Store){
 		"failures lock": failuresLock, "a success clears": successClears, "pending attempts count": pendingCounts, "all or nothing": allOrNothing,
 		"without lock": withoutLock, "locks end and grow": locksEnd, "failures outlast locks": failuresOutlastLocks, "values": values, "replicas": replicas,
+		"forgetting keeps attempts in progress": forgetKeepsPending,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { test(t, newStore(t)) })
@@ -94,6 +95,26 @@ func successClears(t *testing.T, s loginprotection.Store) {
 	end(t, s, loginprotection.Release, c)
 	if b := begin(t, s, c); !b.Allowed || b.Failures != 0 {
 		t.Errorf("%+v", b)
+	}
+}
+
+// forgetKeepsPending: attempts in progress count on after the failures and locks are forgotten, so that they are no further guesses.
+func forgetKeepsPending(t *testing.T, s loginprotection.Store) {
+	locked := counter(1, time.Minute, time.Hour)
+	fail(t, s, locked)
+	c := counter(3, time.Minute, time.Hour)
+	fail(t, s, c)
+	begin(t, s, c)
+	begin(t, s, c)
+	end(t, s, loginprotection.Forget, c, locked, counter(3, time.Minute, time.Hour))
+	if b := begin(t, s, locked); !b.Allowed || b.Failures != 0 {
+		t.Errorf("a key that was locked: %+v", b)
+	}
+	if b := begin(t, s, c); !b.Allowed || b.Failures != 0 {
+		t.Errorf("a third attempt beside two: %+v", b)
+	}
+	if b := begin(t, s, c); b.Allowed {
+		t.Errorf("a fourth attempt beside three: %+v", b)
 	}
 }
 

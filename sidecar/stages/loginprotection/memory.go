@@ -1,0 +1,107 @@
+package loginprotection
+
+import (
+	"crypto/sha256"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Bounds of what a process remembers.
+const (
+	// sampleEvery is how often a sample is written to the store at most.
+	sampleEvery = time.Minute
+	// times is how many durations of the app's responses are remembered per route.
+	times = 16
+	// candidates is how many different responses of a route are compared with later ones.
+	candidates = 8
+	// maxForms bounds the forms of a route's responses that are remembered: those of some hosts, beside the general ones.
+	maxForms = 64
+)
+
+// candidate is a response that one attempt got.
+type candidate struct {
+	digest [sha256.Size]byte
+	// who is a hash of the account and the network.
+	who string
+}
+
+// memories are the samples of each route, in the forms that apps give by Accept, and how long the app took.
+type memories struct {
+	mu     sync.Mutex
+	routes []memory
+}
+
+type memory struct {
+	samples map[string]*sample
+	written map[string]time.Time
+	// seen are the latest responses, of which one becomes a sample when another client or account gets the same.
+	seen [candidates]candidate
+	next int
+	took [times]time.Duration
+	n    int
+}
+
+func newMemories(routes int) *memories {
+	m := &memories{routes: make([]memory, routes)}
+	for i := range m.routes {
+		m.routes[i] = memory{samples: map[string]*sample{}, written: map[string]time.Time{}}
+	}
+	return m
+}
+
+// keep remembers a confirmed response as the sample. A 401 is not replaced by another status, which a malformed request may cause. It
+// reports whether the sample is to be written to the store.
+func (m *memories) keep(a *attempt, form string, s *sample) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, now := &m.routes[a.index], a.cfg.Now()
+	if ofPlace := strings.Count(form, "-") > 1; ofPlace && r.samples[form] == nil && len(r.samples) >= maxForms {
+		return false
+	}
+	if old := r.samples[form]; old != nil && old.Status == http.StatusUnauthorized && s.Status != old.Status {
+		return false
+	}
+	r.samples[form] = s
+	if last, ok := r.written[form]; ok && now.Sub(last) < sampleEvery {
+		return false
+	}
+	r.written[form] = now
+	return true
+}
+
+// confirmed reports whether another attempt at this replica got the same response, and remembers a new one.
+func (m *memories) confirmed(i int, c candidate) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := &m.routes[i]
+	for _, other := range r.seen {
+		if other.digest == c.digest {
+			return other.who != c.who
+		}
+	}
+	r.seen[r.next%candidates] = c
+	r.next++
+	return false
+}
+
+// timed remembers how long the app took.
+func (m *memories) timed(i int, took time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := &m.routes[i]
+	r.took[r.n%times] = took
+	r.n++
+}
+
+// recall returns the sample of a route, and one of the times that the app took; 0 if none is known.
+func (m *memories) recall(i int, form string, jitter func(int) int) (*sample, time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := &m.routes[i]
+	if r.n == 0 {
+		return r.samples[form], 0
+	}
+	return r.samples[form], r.took[jitter(min(r.n, times))]
+}
