@@ -87,6 +87,16 @@ func (c *Coverage) CoveredBy(i int) []int {
 	return by
 }
 
+// Escapes reports whether no earlier rule matches some request of rule i; false if the budget is used up.
+func (c *Coverage) Escapes(i int) bool {
+	escapes := false
+	c.eachWitness(&c.rules[i], func(method, path string) bool {
+		escapes = c.first(i, method, path) < 0
+		return !escapes
+	})
+	return escapes && c.left >= 0
+}
+
 // first returns the first rule before end that matches, or -1.
 func (c *Coverage) first(end int, method, path string) int {
 	for j := range end {

@@ -43,6 +43,6 @@ func (c *checker) requestField(field string, f compiled.RequestField) {
 		c.add(field+".json", JSONPath(f.JSON))
 	}
 	if f.Header != "" {
-		c.add(field+".header", FieldName(f.Header))
+		c.add(field+".header", AccountHeader(f.Header))
 	}
 }

@@ -48,7 +48,8 @@ func (c *checker) loginProtection(policy *compiled.Policy) {
 	c.loginLimit(field+".resets.perAccount", p.ResetsPerAccount, MaxLoginFailures)
 	c.loginLimit(field+".resets.perAddress", p.ResetsPerAddress, MaxLoginFailures)
 	if ch := p.Challenge; ch != nil {
-		c.add(field+".challenge.header", FieldName(ch.Header))
+		c.add(field+".challenge.header", ChallengeHeader(ch.Header))
+		c.reachesLogin(field+".challenge", policy, compiled.RequestField{Header: ch.Header})
 		c.add(field+".challenge.url", challengeURL(ch.URL, ch.InsecureHTTP))
 		_, err := Certificates([]byte(ch.CABundle))
 		c.add(field+".challenge.caBundle", err)
@@ -66,7 +67,7 @@ func (c *checker) loginProtection(policy *compiled.Policy) {
 
 // reachesLogin refuses a place that authentication removes from every request: login protection would find nothing there.
 func (c *checker) reachesLogin(field string, p *compiled.Policy, place compiled.RequestField) {
-	const remedy = "and removes it before login protection; write another place, for example {json: email}"
+	const remedy = "and removes it before login protection; write another place"
 	reads := ""
 	if place.Header != "" {
 		reads = ReadsCredential(p, place.Header)

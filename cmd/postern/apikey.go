@@ -171,7 +171,11 @@ func newCheckKeyFileCommand() *cobra.Command {
 					expired++
 				}
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d keys, %d of them expired\n", file.Len(), expired)
+			noun := "keys"
+			if file.Len() == 1 {
+				noun = "key"
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d %s, %d expired\n", file.Len(), noun, expired)
 			return err
 		},
 	}

@@ -71,7 +71,7 @@ func TestAPIKeyFile(t *testing.T) {
 	if after, _ := os.ReadFile(path); !bytes.Equal(before, after) {
 		t.Error("the refused entry changed the file")
 	}
-	if out, _, err := runAPIKey(t, "", "check", path); err != nil || out != "2 keys, 0 of them expired\n" {
+	if out, _, err := runAPIKey(t, "", "check", path); err != nil || out != "2 keys, 0 expired\n" {
 		t.Errorf("check: %q, %v", out, err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {

@@ -126,7 +126,9 @@ func runCases(cmd *cobra.Command, s *policySet, files []caseFile, with simulatio
 		}
 		documents[name] = s.compile(p)
 		if documents[name] == nil {
-			return nil, errors.Join(s.report(cmd.ErrOrStderr()), fmt.Errorf("the policy %q is not valid", p.Name))
+			_ = s.report(cmd.ErrOrStderr())
+			s.noteClass(cmd.ErrOrStderr())
+			return nil, fmt.Errorf("the policy %q is not valid", p.Name)
 		}
 		return documents[name], nil
 	}

@@ -100,4 +100,21 @@ func TestRefusedCaseFiles(t *testing.T) {
 	if _, _, err := run(t, "", "test", "-f", samples+"securitypolicy.yaml"); err == nil || !strings.Contains(err.Error(), "no file has cases") {
 		t.Error(err)
 	}
+	if _, _, err := run(t, "", "test", "-f", samples+"cases.yaml"); err == nil || !strings.Contains(err.Error(), "no file has a SecurityPolicy; add one with -f policy.yaml") {
+		t.Error(err)
+	}
+}
+
+// TestInvalidWithoutClass: a policy that is not valid because the files lack its class is reported with the advice to add it.
+func TestInvalidWithoutClass(t *testing.T) {
+	cases, _ := writeFiles(t, "cases:\n- {name: a, request: {path: /}, expect: {status: 401}}\n")
+	for name, args := range map[string][]string{
+		"test": append([]string{"test", "-f", samples + "tokens.yaml"}, cases...), "explain": {"explain", "-f", samples + "tokens.yaml", "--path", "/"},
+		"compile": {"compile", "-f", samples + "tokens.yaml"},
+	} {
+		_, stderr, err := run(t, "", args...)
+		if err == nil || !strings.Contains(stderr, "the SidecarClass has no Vault") || !strings.Contains(stderr, "add the class with -f") {
+			t.Errorf("%s: %v\n%s", name, err, stderr)
+		}
+	}
 }

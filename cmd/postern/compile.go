@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -52,10 +53,15 @@ func compileFiles(cmd *cobra.Command, files []string, policy string) (*compiled.
 		return nil, err
 	}
 	document, err := s.document(policy, func() error { return s.report(cmd.ErrOrStderr()) })
-	if note := s.withoutClass(); note != "" && err == nil {
-		fmt.Fprintln(cmd.ErrOrStderr(), escaped("note: "+note))
-	}
+	s.noteClass(cmd.ErrOrStderr())
 	return document, err
+}
+
+// noteClass prints the note of withoutClass, also if the policy is not valid: the missing class can be why.
+func (s *policySet) noteClass(w io.Writer) {
+	if note := s.withoutClass(); note != "" {
+		fmt.Fprintln(w, escaped("note: "+note))
+	}
 }
 
 // withoutClass says that the files have no SidecarClass for the compiled policy. It is empty if they have.

@@ -188,6 +188,9 @@ func (s *policySet) only(name string) (*manifest.Policy, error) {
 	if len(s.files) > 1 {
 		has = "the files have"
 	}
+	if len(s.files) == 0 {
+		return nil, errors.New("no file has a SecurityPolicy; add one with -f policy.yaml")
+	}
 	if len(s.objects.Policies) == 0 {
 		return nil, fmt.Errorf("%s: %s no valid SecurityPolicy", files, has)
 	}

@@ -43,12 +43,13 @@ var examples = []string{
 }
 
 func (t *translation) readLegacy() {
-	algorithm, ok := t.legacyAlgorithm()
+	algorithm, from, ok := t.legacyAlgorithm()
 	name, issuerKnown := t.take("JWT_ISSUER", "JWT_ISS", "TOKEN_ISSUER")
 	secrets := t.setSecrets()
 	if !ok {
 		return
 	}
+	defer t.reportAlgorithm(from)
 	if len(secrets) == 0 {
 		t.drop("The old tokens", "the settings have no secret that signs them, such as JWT_SECRET: everybody logs in once more")
 		return
@@ -78,26 +79,36 @@ func (t *translation) readLegacy() {
 	t.legacyTodo(l)
 }
 
-// legacyAlgorithm returns the HMAC algorithm of the old tokens. ok is false if they have none.
-func (t *translation) legacyAlgorithm() (algorithm string, ok bool) {
+// reportAlgorithm says what became of the algorithm of the old tokens. from is the variable that names it; empty if none does.
+func (t *translation) reportAlgorithm(from string) {
+	switch {
+	case t.legacy == nil && from != "":
+		t.drop(from, "the old tokens are refused, and new ones are signed by ES256, whose key the app does not have")
+	case t.legacy != nil && from != "":
+		t.carry(from, "jwt.providers, algorithms of the old tokens; new ones are signed by ES256, whose key the app does not have")
+	case t.legacy != nil:
+		t.ask("The settings do not name the algorithm of the old tokens, so it is HS256: correct it in jwt.providers if it is another one.")
+	}
+}
+
+// legacyAlgorithm returns the HMAC algorithm of the old tokens, and the variable that names it. ok is false if they have none.
+func (t *translation) legacyAlgorithm() (algorithm, from string, ok bool) {
 	found, set := t.take("JWT_ALGORITHM", "ALGORITHM", "JWT_ALG", "JWT_SIGNING_ALGORITHM", "SIMPLE_JWT_ALGORITHM", "ENCRYPTION_ALGORITHM")
 	if !set {
 		if found.Unresolved != "" {
-			return "", false
+			return "", "", false
 		}
-		t.ask("The settings do not name the algorithm of the old tokens, so it is HS256: correct it in jwt.providers if it is another one.")
-		return "HS256", true
+		return "HS256", "", true
 	}
 	switch upper := strings.ToUpper(found.Value); {
 	case secretLengths[upper] != 0:
-		t.carry(found.Name, "jwt.providers, algorithms of the old tokens; new ones are signed by ES256, whose key the app does not have")
-		return upper, true
+		return upper, found.Name, true
 	case upper == "NONE":
 		t.drop(found.Name, "tokens without a signature can be made by anybody: the old tokens are refused, and everybody logs in once more")
 	default:
 		t.drop(found.Name, "only HS256, HS384 and HS512 have a secret that can be carried over. For tokens with a public key, write a provider with legacy and the JWK set of the key in jwks; see the page about keys")
 	}
-	return "", false
+	return "", "", false
 }
 
 // setSecrets returns the secrets that are set, the one that signs tokens first, and reports the others.

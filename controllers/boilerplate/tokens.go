@@ -2,6 +2,7 @@ package boilerplate
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,12 +51,25 @@ var refreshLifetimes = []lifetimes{
 	{0, []string{"JWT_REFRESH_EXPIRES_IN", "REFRESH_TOKEN_EXPIRES_IN", "REFRESH_TOKEN_EXPIRY", "JWT_REFRESH_EXPIRATION", "REFRESH_TOKEN_LIFETIME", "APPLICATION_SECURITY_JWT_REFRESH_TOKEN_EXPIRATION", "JWT_REFRESH_TOKEN_EXPIRATION"}},
 }
 
+// reportPort says where the port comes from. One that --port replaces is not carried over.
+func (t *translation) reportPort(found Setting) {
+	n, err := strconv.Atoi(found.Value)
+	switch {
+	case found.Unresolved != "":
+		t.drop(found.Name, "its value is not in the settings, so spec.ports has %d: correct it if the app listens on another one", t.Port)
+	case err != nil || n != t.Port:
+		t.drop(found.Name, "--port says %d, which spec.ports has", t.Port)
+	default:
+		t.carry(found.Name, "spec.ports, %d", t.Port)
+	}
+}
+
 // routes reads what complete has read already, for the report.
 func (t *translation) routes() {
 	t.settings.first("API_V1_STR", "API_PREFIX")
 	t.settings.first("JWT_SUBJECT_CLAIM", "SIMPLE_JWT_USER_ID_CLAIM", "JWT_USER_ID_CLAIM")
 	if found, ok := t.settings.first("PORT", "APP_PORT", "SERVER_PORT", "UVICORN_PORT", "BACKEND_PORT"); ok {
-		t.carry(found.Name, "spec.ports, %d", t.Port)
+		t.reportPort(found)
 	}
 	t.ask("The login is taken to be POST %s with the account in %s, as in apps of the kind %s: check it, or run this again with --login-path and --account.", t.LoginPath, t.Account, t.framework.name)
 	t.ask("Every other route needs a token: add the public ones to authorization.rules.")

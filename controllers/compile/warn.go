@@ -38,6 +38,7 @@ func (c *compiler) warn(p *compiled.Policy) {
 	c.warnKeys(p)
 	c.warnLogins(p)
 	c.warnHistory(p)
+	c.warnForgotten(p)
 	if p.Redis == nil && p.Sessions != nil {
 		c.warnf("spec.sessions", "the SidecarClass has no Redis, so other pods do not know a user who logged in at one pod, and a restart logs "+
 			"all users out: add spec.redis to the class, or run one replica")

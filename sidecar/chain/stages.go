@@ -125,7 +125,11 @@ func (b *builder) trustedProxies() []netip.Prefix {
 }
 
 func (b *builder) clientAddress() clientaddr.Config {
-	return clientaddr.Config{Trusted: b.trustedProxies(), Tokens: tokenHeaders(b.policy), Untrusted: b.untrustedProxy}
+	tokens := tokenHeaders(b.policy)
+	if l := b.policy.LoginProtection; l != nil && l.Challenge != nil && !b.policy.Deleted {
+		tokens = append(tokens, l.Challenge.Header)
+	}
+	return clientaddr.Config{Trusted: b.trustedProxies(), Tokens: tokens, Untrusted: b.untrustedProxy}
 }
 
 func routeMatches(ms []compiled.Match) []route.Match {

@@ -76,7 +76,7 @@ func TestParse(t *testing.T) {
 		"not YAML":             {file: "- {" + ok, wantErr: "not YAML"},
 		"not UTF-8":            {file: "- \xff", wantErr: "UTF-8"},
 		"two documents":        {file: "- {" + ok + "}\n---\n[]", wantErr: "second YAML document"},
-		"unknown field":        {file: "- {" + ok + ", role: admin}", wantErr: "unknown field"},
+		"unknown field":        {file: "- {" + ok + ", role: admin}", wantErr: "entry 1 (line 1): an unknown field in line 1; known are id"},
 		"repeated field":       {file: "- {" + ok + ", id: b}", wantErr: "written twice"},
 		"repeated id":          {file: "- {" + ok + "}\n- {" + strings.Replace(ok, "2c", "2d", 1) + "}", wantErr: `the id "ci" is used twice`},
 		"repeated key":         {file: "- {" + ok + "}\n- {" + strings.Replace(ok, "ci", "cd", 1) + "}", wantErr: `also that of "ci"`},

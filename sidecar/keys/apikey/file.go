@@ -210,7 +210,7 @@ func known(node *yaml.Node) error {
 		switch name {
 		case "id", "hash", "subject", "scopes", "claims", "expires":
 		default:
-			return fmt.Errorf("line %d: unknown field; known are id, hash, subject, scopes, claims and expires", node.Content[i].Line)
+			return fmt.Errorf("an unknown field in line %d; known are id, hash, subject, scopes, claims and expires", node.Content[i].Line)
 		}
 		if seen[name] {
 			return fmt.Errorf("the field %s is written twice", name)

@@ -100,7 +100,7 @@ func (r Rules) Judge(password, account string) []Failure {
 	for _, c := range classes {
 		add(slices.Contains(r.Require, c.name) && !strings.ContainsFunc(normal, c.has), c.code, c.detail)
 	}
-	add(r.MinScore > 0 && r.score(normal, account) < r.MinScore, Weak, "The password is too easy to guess. Use more or less common words.")
+	add(r.MinScore > 0 && r.score(normal, account) < r.MinScore, Weak, "The password is too easy to guess. Use more words, or words that are less common.")
 	return failures
 }
 

@@ -6,8 +6,8 @@
 // its leftmost address. Then the peer is appended, as proxies do, and X-Forwarded-Proto and -Host are set if they are
 // absent. The upstream stage sends the result unchanged.
 //
-// A header that the policy reads tokens from, such as X-Forwarded-Access-Token, is kept from any peer: a token proves
-// itself. Authentication removes it before the app sees it.
+// A header that the policy reads tokens from, such as X-Forwarded-Access-Token or CF-Turnstile-Response, is kept from any peer: a
+// token proves itself. Authentication removes it before the app sees it, and login protection that of a challenge on its routes.
 package clientaddr
 
 import (

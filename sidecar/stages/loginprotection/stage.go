@@ -286,5 +286,9 @@ func (a *attempt) countAll(ctx context.Context) {
 func (a *attempt) lockedOut(kind string) {
 	a.cfg.Metrics.locked.WithLabelValues(kind).Inc()
 	a.info.Emit(event.Event{Kind: event.LoginLocked, Outcome: event.Refused, Reason: kind, Stage: stageName, Rule: a.route.Name})
-	a.cfg.Logger.Warn("too many failed logins", "kind", kind, "route", a.route.Name)
+	message := "too many failed logins"
+	if a.route.Kind == PasswordReset {
+		message = "too many requests for a new password"
+	}
+	a.cfg.Logger.Warn(message, "kind", kind, "route", a.route.Name)
 }
