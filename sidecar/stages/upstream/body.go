@@ -104,15 +104,21 @@ type responseBody struct {
 	io.ReadCloser
 	res      *http.Response
 	exchange *exchange
+	begun    bool // not empty
 }
 
-// Read removes the reserved names from the trailer as soon as it is known, and records why the body failed.
+// Read removes the reserved names from the trailer as soon as it is known, and records why the body failed. It flushes the header of an empty
+// body of unknown length, which would otherwise get a length sometimes: ReverseProxy's own flush races with the end of the body.
 func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	b.begun = b.begun || n > 0
 	switch err {
 	case nil:
 	case io.EOF:
 		removeReserved(b.res.Trailer)
+		if !b.begun && b.res.ContentLength < 0 {
+			_ = b.exchange.FlushError() // on an error the client has disconnected
+		}
 	default:
 		b.exchange.readErr = fmt.Errorf("reading the app's response: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,8 @@ type exchange struct {
 	// bodyErr is why reading the client's body failed. The transport's goroutine sets it, and holds reading while it reads.
 	bodyErr atomic.Pointer[error]
 	reading chan struct{}
+	// flushing is held while the response is flushed: ReverseProxy also does it in a goroutine of its own.
+	flushing sync.Mutex
 }
 
 // bodyWait bounds waiting for a read of a body whose client is gone. The read ends at once, except in an unknown case.
@@ -125,6 +128,13 @@ func (x *exchange) Write(b []byte) (int, error) {
 		x.writeErr = fmt.Errorf("writing to client: %w", err)
 	}
 	return n, err
+}
+
+// FlushError sends what was written, at least the header.
+func (x *exchange) FlushError() error {
+	x.flushing.Lock()
+	defer x.flushing.Unlock()
+	return x.Writer.FlushError()
 }
 
 // Hijack hands the connection over for an accepted upgrade.

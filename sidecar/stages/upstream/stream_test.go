@@ -75,6 +75,26 @@ func TestSlowBodyOfKnownLength(t *testing.T) {
 	}
 }
 
+// TestEmptyBodyOfUnknownLength: a response of unknown length without a body always arrives as the app sent it. ReverseProxy flushes its header in
+// another goroutine, or, if the body ends first, not at all. Two responses of the app could be told apart by that.
+func TestEmptyBodyOfUnknownLength(t *testing.T) {
+	d := doorTo(t, func(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush() })
+	for _, version := range []int{1, 2} {
+		c := client(t, version)
+		for i := range 300 {
+			res, err := c.Do(request1(t, "GET", "http://"+d.addr+"/", nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(res.Body)
+			if length := res.Header.Get("Content-Length"); err != nil || len(b) != 0 || length != "" {
+				t.Fatalf("HTTP/%d, response %d: body %q, Content-Length %q, %v", version, i, b, length, err)
+			}
+			<-d.errs
+		}
+	}
+}
+
 func TestResponseTrailers(t *testing.T) {
 	d := doorTo(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/announced" {
