@@ -144,10 +144,11 @@ func FuzzStatusLine(f *testing.F) {
 }
 
 // TestUploadsThatTheAppRefuses: an app that refuses an upload and closes the connection without reading it resets that connection. The
-// client gets the whole response all the same. Of a large response, the app's own kernel discards what it has not sent yet.
+// client gets the whole response all the same. It says Connection: close: otherwise the next request can get the connection just before it is
+// closed. Of a large response, the app's own kernel discards what it has not sent yet.
 func TestUploadsThatTheAppRefuses(t *testing.T) {
 	const size = 1000
-	app := rawApp(t, fmt.Sprintf("HTTP/1.1 413 Content Too Large\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("x", size)))
+	app := rawApp(t, fmt.Sprintf("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("x", size)))
 	for _, version := range []int{1, 2} {
 		d := open(t, app, nil, speakHTTP1)
 		for range 20 {
