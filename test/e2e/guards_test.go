@@ -256,7 +256,7 @@ func (g *guard) testKeyRotation(t *testing.T) {
 }
 
 // testStuffing: guesses at one account from both pods are stopped after five, the response to a right guess looks like the others, and
-// the owner still logs in with a device that was known before.
+// the owner still logs in with a device that was known before, and on a new one after an operator has unlocked the account.
 func (g *guard) testStuffing(t *testing.T) {
 	login := func(i int, email, password string, fields ...string) response {
 		return do(t, http.MethodPost, g.urls[i%2]+"/login", fmt.Sprintf(`{"email":%q,"password":%q}`, email, password), append(fields, "Content-Type: application/json")...)
@@ -283,6 +283,13 @@ func (g *guard) testStuffing(t *testing.T) {
 	}
 	login(1, "maria@example.com", "demo", "Cookie: "+device).wantStatus(t, http.StatusOK)
 	login(0, "paul@example.com", "demo").wantStatus(t, http.StatusOK)
+	out, err := exec.Command("go", "run", "../../cmd/postern", "unlock", "--account", "maria@example.com", "--namespace", g.name).CombinedOutput()
+	if err != nil || string(out) != "cleared, in all pods of the policy\n" {
+		t.Fatalf("postern unlock: %v: %s", err, out)
+	}
+	for i := range g.urls {
+		login(i, "maria@example.com", "demo").wantStatus(t, http.StatusOK)
+	}
 }
 
 // names returns the names of the fields, without those that differ for each response.
