@@ -7,63 +7,52 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/apikey"
 	"github.com/posterndev/postern/sidecar/keys/htpasswd"
 	"github.com/posterndev/postern/sidecar/keys/keyfile"
+	"github.com/posterndev/postern/sidecar/pool"
 	stage "github.com/posterndev/postern/sidecar/stages/apikey"
 )
 
 // APIKeys returns the policy's key file. Documents with the same reference share it, so that a reload does not read it again, and keeps
 // the record of use.
 func (a *Acquirer) APIKeys(k *compiled.APIKeys) (stage.Keys, error) {
-	name, err := named(k.Keys, a.policy.Vault)
+	return hashes(a, a.shared.apiKeys, k.Keys, (*Acquirer).openKeys)
+}
+
+// BasicUsers returns the policy's file of users. Documents with the same reference share it, and what it remembers of correct passwords.
+func (a *Acquirer) BasicUsers(k *compiled.APIKeys) (stage.Users, error) {
+	return hashes(a, a.shared.users, k.Users, (*Acquirer).openUsers)
+}
+
+// hashes acquires the file of hashes that ref names. open gets an acquirer whose values live as long as the file.
+func hashes[S interface{ Close() }](a *Acquirer, files *pool.Pool[string, S], ref *compiled.SecretRef, open func(*Acquirer, *compiled.SecretRef) (S, error)) (file S, err error) {
+	name, err := named(ref, a.policy.Vault)
 	if err != nil {
-		return nil, err
+		return file, err
 	}
-	store, release, err := a.shared.apiKeys.Acquire(name, a.user, func() (*apikey.Store, func(), error) {
-		nested := a.nested()
-		source, err := nested.keyFile(k.Keys)
+	file, release, err := files.Acquire(name, a.user, func() (S, func(), error) {
+		own := a.nested()
+		s, err := open(own, ref)
 		if err != nil {
-			nested.Close()
-			return nil, nil, err
+			own.Close()
+			return s, nil, err
 		}
-		s := apikey.Open(source)
-		return s, func() {
-			s.Close()
-			nested.Close()
-		}, nil
+		return s, func() { s.Close(); own.Close() }, nil
 	})
+	if err == nil {
+		a.onClose(release)
+	}
+	return file, err
+}
+
+func (a *Acquirer) openKeys(ref *compiled.SecretRef) (*apikey.Store, error) {
+	source, err := a.keyFile(ref)
 	if err != nil {
 		return nil, err
 	}
-	a.onClose(release)
-	return store, nil
+	return apikey.Open(source), nil
 }
 
 // usersHash configures the hasher of users. It only verifies, and the hashes of a file have their own costs.
 var usersHash = compiled.Passwords{Algorithm: "Bcrypt", Cost: 12}
-
-// BasicUsers returns the policy's file of users. Documents with the same reference share it, and what it remembers of correct passwords.
-func (a *Acquirer) BasicUsers(k *compiled.APIKeys) (stage.Users, error) {
-	name, err := named(k.Users, a.policy.Vault)
-	if err != nil {
-		return nil, err
-	}
-	store, release, err := a.shared.users.Acquire(name, a.user, func() (*htpasswd.Store, func(), error) {
-		nested := a.nested()
-		s, err := nested.openUsers(k.Users)
-		if err != nil {
-			nested.Close()
-			return nil, nil, err
-		}
-		return s, func() {
-			s.Close()
-			nested.Close()
-		}, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	a.onClose(release)
-	return store, nil
-}
 
 func (a *Acquirer) openUsers(ref *compiled.SecretRef) (*htpasswd.Store, error) {
 	hash := usersHash
