@@ -40,7 +40,7 @@ func limited(t *testing.T, store, local inflight.Store, rules ...ratelimit.Rule)
 	}
 	t.Cleanup(keeper.Close)
 	counters := ratelimitmemory.New(ratelimitmemory.Config{})
-	return ratelimit.New(ratelimit.Config{Scope: "shop/orders", Store: counters, Local: counters, Places: keeper.Places(store), Rules: rules})
+	return ratelimit.New(ratelimit.Config{Scope: "shop/orders", Store: counters, Local: counters, Places: keeper.Places(store, nil), Rules: rules})
 }
 
 func busy(change func(*ratelimit.Rule)) ratelimit.Rule {
