@@ -1,6 +1,9 @@
 package chain
 
 import (
+	"context"
+	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,4 +41,49 @@ func TestPlacesOutliveTheirConnection(t *testing.T) {
 	}
 	_ = c.Close(websocket.StatusNormalClosure, "")
 	wantPlaces(t, server, 0)
+}
+
+// TestResetStreamsHoldNoPlace: a client that opens HTTP/2 streams and resets them at once keeps nobody out.
+func TestResetStreamsHoldNoPlace(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	w := newHoldWorld(t)
+	w.http2 = true
+	s := w.with(server.Addr, 0, atMost(200, nil))
+	var clients sync.WaitGroup
+	for i := range 200 {
+		clients.Go(func() {
+			ctx, reset := context.WithTimeout(t.Context(), time.Minute)
+			defer reset()
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/public/hold", nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if i%10 == 0 {
+				go resetOnce(ctx, reset, func() bool { return w.reached.Load() > 0 })
+			} else {
+				time.AfterFunc(time.Duration(i)*100*time.Microsecond, reset)
+			}
+			if res, err := w.transport().RoundTrip(r); err == nil {
+				_ = res.Body.Close()
+			}
+		})
+	}
+	clients.Wait()
+	wantPlaces(t, server, 0)
+	if w.reached.Load() == 0 {
+		t.Error("no stream reached the app")
+	}
+	if g := s.send(sent{method: "GET", path: "/public/x"}); g.status != 200 {
+		t.Errorf("afterwards: %d %s", g.status, g.text)
+	}
+}
+
+// resetOnce resets a stream when ready, unless ctx ends before.
+func resetOnce(ctx context.Context, reset func(), ready func() bool) {
+	for ctx.Err() == nil && !ready() {
+		time.Sleep(time.Millisecond)
+	}
+	reset()
 }
