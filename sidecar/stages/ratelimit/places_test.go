@@ -153,6 +153,26 @@ func TestPolicyInShadow(t *testing.T) {
 	}
 }
 
+// TestRuleInShadow: a full rule in shadow mode does not prevent an enforced one from counting.
+func TestRuleInShadow(t *testing.T) {
+	store := inflightmemory.New(nil)
+	l, err := limited(t, store, store, busy(func(r *ratelimit.Rule) { r.Shadow = true }), busy(func(r *ratelimit.Rule) { r.Name, r.MaxInFlight = "wide", 2 }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := func(app func() error) error {
+		_, err := from("192.0.2.1", l.Places(), false, app)
+		return err
+	}
+	var third error
+	err = request(func() error {
+		return request(func() error { third = request(done); return nil })
+	})
+	if err != nil || code(third) != "too-many-in-flight" {
+		t.Errorf("two requests: %v; a third one: %v", err, third)
+	}
+}
+
 func TestRulesWithMaxInFlight(t *testing.T) {
 	store := inflightmemory.New(nil)
 	tests := map[string]struct {
