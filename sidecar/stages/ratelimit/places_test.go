@@ -153,6 +153,25 @@ func TestPolicyInShadow(t *testing.T) {
 	}
 }
 
+// TestPlacesOfIPv6Networks: the rule says which network is one client.
+func TestPlacesOfIPv6Networks(t *testing.T) {
+	store := inflightmemory.New(nil)
+	l, err := limited(t, store, store, busy(func(r *ratelimit.Rule) { r.IPv6PrefixLength = 48 }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = from("2001:db8:1:2::1", l.Places(), false, func() error {
+		if _, err := from("2001:db8:1:3::1", l.Places(), false, done); code(err) != "too-many-in-flight" {
+			t.Errorf("an address of the same /48: %v", err)
+		}
+		_, err := from("2001:db8:2:2::1", l.Places(), false, done)
+		return err
+	})
+	if err != nil {
+		t.Errorf("an address of another /48: %v", err)
+	}
+}
+
 // TestRuleInShadow: a full rule in shadow mode does not prevent an enforced one from counting.
 func TestRuleInShadow(t *testing.T) {
 	store := inflightmemory.New(nil)
