@@ -357,3 +357,34 @@ func TestLeftoversAreBounded(t *testing.T) {
 		t.Errorf("%d leftovers; want %d", n, inflight.MaxLeftovers)
 	}
 }
+
+// TestCloseReleasesLeftovers: a process that ends leaves nothing behind.
+func TestCloseReleasesLeftovers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 0)
+	h := f.acquire(1, true)
+	f.remote.set(errAway, nil)
+	h.Release(t.Context())
+	f.remote.set(nil, nil)
+	f.keeper.Close()
+	if n := held(t, f.remote.Store, "k"); n != 0 {
+		t.Errorf("%d places are held", n)
+	}
+}
+
+// TestLocalStoreHasNoLeftovers: a process without Redis decides by its own store, which is never unavailable.
+func TestLocalStoreHasNoLeftovers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 0)
+	away := f.keeper.Places(f.local, nil)
+	refusal := errors.New("refused")
+	ctx := t.Context()
+	_, h, err := away.Acquire(ctx, []inflight.Ask{{Key: "k", Max: 1}}, func(error) error { return refusal })
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Release(ctx)
+	if n := f.keeper.Leftovers(); n != 0 || held(t, f.local, "k") != 0 {
+		t.Errorf("%d leftovers", n)
+	}
+}
