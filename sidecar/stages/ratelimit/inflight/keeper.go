@@ -128,9 +128,7 @@ func (k *Keeper) all() map[*Places][]*Holding {
 	defer k.mu.Unlock()
 	all := map[*Places][]*Holding{}
 	for h := range k.held {
-		if !h.released.Load() {
-			all[h.of] = append(all[h.of], h)
-		}
+		all[h.of] = append(all[h.of], h)
 	}
 	return all
 }

@@ -27,6 +27,8 @@ type remote struct {
 	// renewing is called before places are renewed.
 	renewing func([]inflight.Place)
 	renewals int
+	// failures is the number of releases that failed.
+	failures int
 	// lost is what the next Acquire returns after it took the places.
 	lost error
 	// users is the number of its users.
@@ -55,6 +57,12 @@ func (r *remote) set(away error, renewing func([]inflight.Place)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.away, r.renewing = away, renewing
+}
+
+func (r *remote) failed() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failures
 }
 
 func (r *remote) err() error {
@@ -102,8 +110,14 @@ func (r *remote) Release(ctx context.Context, places []inflight.Place) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := r.err(); err != nil {
-		return err
+	r.mu.Lock()
+	away := r.away
+	if away != nil {
+		r.failures++
+	}
+	r.mu.Unlock()
+	if away != nil {
+		return away
 	}
 	return r.Store.Release(ctx, places)
 }
@@ -372,19 +386,20 @@ func TestCloseReleasesLeftovers(t *testing.T) {
 	}
 }
 
-// TestLocalStoreHasNoLeftovers: a process without Redis decides by its own store, which is never unavailable.
-func TestLocalStoreHasNoLeftovers(t *testing.T) {
+// TestReleaseDuringRenewalFails: it is tried again. The store's clock stands still.
+func TestReleaseDuringRenewalFails(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, 0)
-	away := f.keeper.Places(f.local, nil)
-	refusal := errors.New("refused")
-	ctx := t.Context()
-	_, h, err := away.Acquire(ctx, []inflight.Ask{{Key: "k", Max: 1}}, func(error) error { return refusal })
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.Release(ctx)
-	if n := f.keeper.Leftovers(); n != 0 || held(t, f.local, "k") != 0 {
-		t.Errorf("%d leftovers", n)
-	}
+	f := newFixture(t, 300*time.Millisecond)
+	f.remote.Store = inflightmemory.New(func() time.Time { return time.Unix(1e9, 0) })
+	h := f.acquire(1, true)
+	var once sync.Once
+	f.remote.set(nil, func([]inflight.Place) {
+		once.Do(func() {
+			h.Release(t.Context())
+			f.remote.set(errAway, nil)
+		})
+	})
+	redistest.Eventually(t, "the release after the renewal to fail", func() bool { return f.remote.failed() > 0 })
+	f.remote.set(nil, nil)
+	redistest.Eventually(t, "the place to be released", func() bool { return held(t, f.remote.Store, "k") == 0 })
 }

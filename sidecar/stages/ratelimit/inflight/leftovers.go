@@ -21,9 +21,6 @@ type leftover struct {
 
 // leave adds places to the leftovers. Beyond the bound they end with their lease.
 func (k *Keeper) leave(p *Places, places []Place) {
-	if p.store == k.local {
-		return
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	until := time.Now().Add(k.lease)

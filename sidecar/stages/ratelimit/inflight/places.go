@@ -43,7 +43,7 @@ func (p *Places) Acquire(ctx context.Context, asks []Ask, unavailable func(cause
 		return free, nil, err
 	}
 	k.hold(h)
-	if known && p.store != k.local { // so that the process knows all its requests when the store becomes unavailable
+	if p.store != k.local { // so that the process knows all its requests when the store becomes unavailable
 		_ = k.local.Renew(ctx, k.lease, h.places)
 	}
 	return free, h, nil
