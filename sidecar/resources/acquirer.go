@@ -20,6 +20,8 @@ type Acquirer struct {
 	closers []func()
 	// conn is nil if the policy names no Redis.
 	conn *redis.Conn
+	// connName is the name of conn in the pool.
+	connName string
 }
 
 // Acquire acquires the connection to Redis, which the stores share, and the client of Vault, so that both are

@@ -1,9 +1,11 @@
 package resources
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/pool"
 	"github.com/posterndev/postern/sidecar/store/keyspace"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
@@ -18,7 +20,25 @@ func (a *Acquirer) acquireConn() (*redis.Conn, error) {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
 	a.onClose(release)
+	a.connName = name
 	return conn, nil
+}
+
+// errGone says that a connection is closed.
+var errGone = errors.New("the connection is closed")
+
+// useConn returns a function that keeps the connection open, also when no snapshot uses it any more, until the result of that function is
+// called. It is for requests that outlive their snapshot. The result is nil if the connection is already closed.
+func (a *Acquirer) useConn() func() (done func()) {
+	conns, name := a.shared.conns, a.connName
+	gone := func() (*redis.Conn, func(), error) { return nil, nil, errGone }
+	return func() func() {
+		_, release, err := conns.Acquire(name, pool.Nested, gone)
+		if err != nil {
+			return nil
+		}
+		return release
+	}
 }
 
 // vaultOfRedis returns the policy's Vault if it holds one of Redis's secrets. Otherwise a change of the Vault does

@@ -37,9 +37,9 @@ func (a *Acquirer) LocalCounters() ratelimit.Store { return a.shared.limits }
 // Places returns the places of requests in progress.
 func (a *Acquirer) Places() *inflight.Places {
 	if a.conn == nil {
-		return a.shared.places.Places(a.shared.inFlight)
+		return a.shared.places.Places(a.shared.inFlight, nil)
 	}
-	return a.shared.places.Places(inflightredis.New(a.conn))
+	return a.shared.places.Places(inflightredis.New(a.conn), a.useConn())
 }
 
 // Logins returns the store of attempts to log in.

@@ -10,7 +10,8 @@ import (
 )
 
 // maxPerClient is the maximum number of hashes of one client in progress. It is half of what a hasher of one core lets wait, so that a
-// client that tries many passwords leaves room for the others.
+// client that tries many passwords leaves room for the others. Few costly hashes can take as long: all but the first one take only spare
+// time of the hasher.
 const maxPerClient = 8
 
 // flights are the hashes in progress. It is safe for concurrent use.
@@ -24,6 +25,7 @@ type flight struct {
 	done  chan struct{} // closed after match and err are set
 	match bool
 	err   error
+	first bool // the client had no other in progress
 }
 
 func newFlights() flights {
@@ -31,8 +33,9 @@ func newFlights() flights {
 }
 
 // do returns the result of compute, or that of an equal attempt in progress. If that one fails, because its client disconnected, do
-// computes itself. It fails with password.ErrBusy if the client has too many hashes in progress, or if ctx ends before the result.
-func (f *flights) do(ctx context.Context, id sum, client netip.Prefix, compute func() (bool, error)) (bool, error) {
+// computes itself. compute is told whether its client has no other in progress. do fails with password.ErrBusy if the client has too many
+// hashes in progress, or if ctx ends before the result.
+func (f *flights) do(ctx context.Context, id sum, client netip.Prefix, compute func(first bool) (bool, error)) (bool, error) {
 	for {
 		other, own, err := f.join(id, client)
 		switch {
@@ -40,7 +43,7 @@ func (f *flights) do(ctx context.Context, id sum, client netip.Prefix, compute f
 			return false, err
 		case own != nil:
 			defer f.leave(id, client, own)
-			own.match, own.err = compute()
+			own.match, own.err = compute(own.first)
 			return own.match, own.err
 		}
 		select {
@@ -64,7 +67,7 @@ func (f *flights) join(id sum, client netip.Prefix) (other, own *flight, err err
 	if f.clients[client] == maxPerClient {
 		return nil, nil, password.ErrBusy
 	}
-	own = &flight{done: make(chan struct{}), err: password.ErrBusy} // the error if compute panics
+	own = &flight{done: make(chan struct{}), first: f.clients[client] == 0, err: password.ErrBusy} // the error if compute panics
 	f.byID[id] = own
 	f.clients[client]++
 	return nil, own, nil

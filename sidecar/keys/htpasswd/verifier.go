@@ -25,6 +25,8 @@ const (
 // Hasher compares a password with a hash; *password.Hasher is one.
 type Hasher interface {
 	Verify(ctx context.Context, password, encoded string) (password.Result, error)
+	// VerifySpare is Verify, but fails with password.ErrBusy if that would leave too little room for others.
+	VerifySpare(ctx context.Context, password, encoded string) (password.Result, error)
 }
 
 // Attempt is a name and a password as they were sent, and the network that counts as the client.
@@ -72,7 +74,12 @@ func (v *Verifier) Verify(ctx context.Context, file *File, a Attempt) (string, e
 	if until, ok := v.known.Get(id); ok && exists && v.now().Before(until) {
 		return name, nil
 	}
-	match, err := v.flights.do(ctx, id, a.Client, func() (bool, error) { return v.compare(ctx, secret, hash) })
+	match, err := v.flights.do(ctx, id, a.Client, func(first bool) (bool, error) {
+		if first {
+			return compared(v.hasher.Verify(ctx, secret, hash))
+		}
+		return compared(v.hasher.VerifySpare(ctx, secret, hash))
+	})
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("verifying user: %w", err)
@@ -83,8 +90,7 @@ func (v *Verifier) Verify(ctx context.Context, file *File, a Attempt) (string, e
 	return name, nil
 }
 
-func (v *Verifier) compare(ctx context.Context, secret, hash string) (bool, error) {
-	got, err := v.hasher.Verify(ctx, secret, hash)
+func compared(got password.Result, err error) (bool, error) {
 	if errors.Is(err, password.ErrTooLongForBcrypt) {
 		return false, nil
 	}

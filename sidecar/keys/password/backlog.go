@@ -30,12 +30,12 @@ type backlog struct {
 
 func newBacklog(longest time.Duration) backlog { return backlog{longest: longest, factor: 1} }
 
-// add adds a call, unless it would wait too long for the others. A call that waits for no other is always accepted.
-func (b *backlog) add(share time.Duration) error {
+// add adds a call, unless it would wait for the others for more than longest. A call that waits for no other is always accepted.
+func (b *backlog) add(share, longest time.Duration) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if wait := b.estimate(); wait > b.longest {
-		return &busyError{after: wait - b.longest}
+	if wait := b.estimate(); wait > longest {
+		return &busyError{after: wait - longest}
 	}
 	b.pending += share
 	return nil

@@ -38,7 +38,7 @@ func TestWaitIsBounded(t *testing.T) {
 			}()
 			accepted := 0
 			for range 16 {
-				err := h.backlog.add(share)
+				err := h.backlog.add(share, h.backlog.longest)
 				if err == nil {
 					accepted++
 				} else if !errors.Is(err, ErrBusy) || RetryAfter(err) < time.Second {
@@ -51,7 +51,7 @@ func TestWaitIsBounded(t *testing.T) {
 			for range accepted {
 				h.backlog.remove(share)
 			}
-			if err := h.backlog.add(share); err != nil || h.backlog.wait() != share {
+			if err := h.backlog.add(share, h.backlog.longest); err != nil || h.backlog.wait() != share {
 				t.Errorf("afterwards: %v, %s", err, h.backlog.wait())
 			}
 		})

@@ -194,6 +194,15 @@ func (h *Hasher) Hash(ctx context.Context, password string) (encoded string, err
 // ErrTooLongForBcrypt, after the same time, unless TruncateBcrypt is set. Errors match ErrTooLongForBcrypt, ErrMalformed, ErrTooCostly or
 // ErrBusy.
 func (h *Hasher) Verify(ctx context.Context, password, encoded string) (Result, error) {
+	return h.verify(ctx, password, encoded, h.backlog.longest)
+}
+
+// VerifySpare is Verify, but leaves room for others: it fails with ErrBusy if it would wait for more than half of Config.Wait.
+func (h *Hasher) VerifySpare(ctx context.Context, password, encoded string) (Result, error) {
+	return h.verify(ctx, password, encoded, h.backlog.longest/2)
+}
+
+func (h *Hasher) verify(ctx context.Context, password, encoded string, longest time.Duration) (Result, error) {
 	parsed, exists := h.decoy, encoded != ""
 	if exists {
 		var err error
@@ -204,7 +213,7 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (Result, 
 	if len(password) > maxPassword {
 		return Result{}, nil
 	}
-	release, err := h.enter(ctx, parsed.memory(), parsed.work(len(password)))
+	release, err := h.enterFor(ctx, longest, parsed.memory(), parsed.work(len(password)))
 	if err != nil {
 		return Result{}, err
 	}
@@ -234,13 +243,18 @@ func (h *Hasher) checkPassword(password string) error {
 
 // enter waits until memory is available. It fails at once if that would take longer than Config.Wait.
 func (h *Hasher) enter(ctx context.Context, memory uint32, work time.Duration) (release func(), err error) {
+	return h.enterFor(ctx, h.backlog.longest, memory, work)
+}
+
+// enterFor is enter with another bound than Config.Wait.
+func (h *Hasher) enterFor(ctx context.Context, longest time.Duration, memory uint32, work time.Duration) (release func(), err error) {
 	if h.queued.Add(1) > h.longest {
 		h.queued.Add(-1)
 		return nil, &busyError{after: h.backlog.wait()}
 	}
 	weight := max(int64(memory), h.least)
 	share := time.Duration(float64(work) * float64(weight) / float64(h.cfg.Memory))
-	if err := h.backlog.add(share); err != nil {
+	if err := h.backlog.add(share, longest); err != nil {
 		h.queued.Add(-1)
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func limited(t *testing.T, store, local inflight.Store, rules ...ratelimit.Rule)
 	}
 	t.Cleanup(keeper.Close)
 	counters := ratelimitmemory.New(ratelimitmemory.Config{})
-	return ratelimit.New(ratelimit.Config{Scope: "shop/orders", Store: counters, Local: counters, Places: keeper.Places(store), Rules: rules})
+	return ratelimit.New(ratelimit.Config{Scope: "shop/orders", Store: counters, Local: counters, Places: keeper.Places(store, nil), Rules: rules})
 }
 
 func busy(change func(*ratelimit.Rule)) ratelimit.Rule {
@@ -150,6 +150,45 @@ func TestPolicyInShadow(t *testing.T) {
 	})
 	if fmt.Sprint(second, third) != "[busy] [busy wide]" {
 		t.Errorf("refused by %v and %v", second, third)
+	}
+}
+
+// TestPlacesOfIPv6Networks: the rule says which network is one client.
+func TestPlacesOfIPv6Networks(t *testing.T) {
+	store := inflightmemory.New(nil)
+	l, err := limited(t, store, store, busy(func(r *ratelimit.Rule) { r.IPv6PrefixLength = 48 }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = from("2001:db8:1:2::1", l.Places(), false, func() error {
+		if _, err := from("2001:db8:1:3::1", l.Places(), false, done); code(err) != "too-many-in-flight" {
+			t.Errorf("an address of the same /48: %v", err)
+		}
+		_, err := from("2001:db8:2:2::1", l.Places(), false, done)
+		return err
+	})
+	if err != nil {
+		t.Errorf("an address of another /48: %v", err)
+	}
+}
+
+// TestRuleInShadow: a full rule in shadow mode does not prevent an enforced one from counting.
+func TestRuleInShadow(t *testing.T) {
+	store := inflightmemory.New(nil)
+	l, err := limited(t, store, store, busy(func(r *ratelimit.Rule) { r.Shadow = true }), busy(func(r *ratelimit.Rule) { r.Name, r.MaxInFlight = "wide", 2 }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := func(app func() error) error {
+		_, err := from("192.0.2.1", l.Places(), false, app)
+		return err
+	}
+	var third error
+	err = request(func() error {
+		return request(func() error { third = request(done); return nil })
+	})
+	if err != nil || code(third) != "too-many-in-flight" {
+		t.Errorf("two requests: %v; a third one: %v", err, third)
 	}
 }
 

@@ -151,7 +151,7 @@ func (s *Scanner) enter(object bool) {
 // leave ends an array or object.
 func (s *Scanner) leave() {
 	s.depth--
-	s.matched = min(s.matched, max(s.depth-1, 0)) // the value of a matched name has ended
+	s.matched = min(s.matched, s.depth-1) // the value of a matched name may have ended; at depth 0, restart sets it
 	s.endValue()
 }
 

@@ -41,6 +41,7 @@ type Keeper struct {
 
 	mu   sync.Mutex
 	held map[*Holding]struct{}
+	left leftovers
 
 	failing bool
 	stop    context.CancelFunc
@@ -72,6 +73,7 @@ func NewKeeper(c Config) (*Keeper, error) {
 func (k *Keeper) Close() {
 	k.stop()
 	k.ended.Wait()
+	k.sweep(context.Background())
 	for p, all := range k.all() {
 		for some := range slices.Chunk(all, batch) {
 			_ = p.store.Release(context.Background(), placesOf(some)) // the lease ends anyway
@@ -79,8 +81,12 @@ func (k *Keeper) Close() {
 	}
 }
 
-// Places returns the places of one policy in store. The keys of one Places must share a hash tag.
-func (k *Keeper) Places(store Store) *Places { return &Places{keeper: k, store: store} }
+// Places returns the places of one policy in store. The keys of one Places must share a hash tag. While requests hold places, or places
+// are still to be released, the store must stay open: use is called when the first one begins, and the function that it returns after the
+// last one. They must not block, and use may return nil. A nil use means that the store is never closed.
+func (k *Keeper) Places(store Store, use func() (done func())) *Places {
+	return &Places{keeper: k, store: store, use: use}
+}
 
 func (k *Keeper) run(ctx context.Context) {
 	tick := time.NewTicker(k.lease / 3)
@@ -91,6 +97,7 @@ func (k *Keeper) run(ctx context.Context) {
 			return
 		case <-tick.C:
 			k.renew(ctx)
+			k.sweep(ctx)
 		}
 	}
 }

@@ -27,12 +27,42 @@ type remote struct {
 	// renewing is called before places are renewed.
 	renewing func([]inflight.Place)
 	renewals int
+	// failures is the number of releases that failed.
+	failures int
+	// lost is what the next Acquire returns after it took the places.
+	lost error
+	// users is the number of its users.
+	users int
+}
+
+func (r *remote) use() func() {
+	r.count(1)
+	return func() { r.count(-1) }
+}
+
+func (r *remote) count(n int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.users += n
+	return r.users
+}
+
+func (r *remote) late(lost error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = lost
 }
 
 func (r *remote) set(away error, renewing func([]inflight.Place)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.away, r.renewing = away, renewing
+}
+
+func (r *remote) failed() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failures
 }
 
 func (r *remote) err() error {
@@ -51,7 +81,15 @@ func (r *remote) Acquire(ctx context.Context, id string, lease time.Duration, as
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	return r.Store.Acquire(ctx, id, lease, asks)
+	r.mu.Lock()
+	lost := r.lost
+	r.lost = nil
+	r.mu.Unlock()
+	free, err := r.Store.Acquire(ctx, id, lease, asks)
+	if lost != nil {
+		return nil, lost
+	}
+	return free, err
 }
 
 func (r *remote) Renew(ctx context.Context, lease time.Duration, places []inflight.Place) error {
@@ -72,8 +110,14 @@ func (r *remote) Release(ctx context.Context, places []inflight.Place) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := r.err(); err != nil {
-		return err
+	r.mu.Lock()
+	away := r.away
+	if away != nil {
+		r.failures++
+	}
+	r.mu.Unlock()
+	if away != nil {
+		return away
 	}
 	return r.Store.Release(ctx, places)
 }
@@ -114,7 +158,7 @@ func newFixture(t *testing.T, lease time.Duration) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(f.keeper.Close)
-	f.places = f.keeper.Places(f.remote)
+	f.places = f.keeper.Places(f.remote, f.remote.use)
 	return f
 }
 
@@ -219,7 +263,7 @@ func TestSeveralProcesses(t *testing.T) {
 	defer other.Close()
 	f.acquire(2, true)
 	asks := []inflight.Ask{{Key: "k", Max: 2}}
-	if free, _, err := other.Places(f.remote).Acquire(t.Context(), asks, allow); err != nil || !free[0] {
+	if free, _, err := other.Places(f.remote, nil).Acquire(t.Context(), asks, allow); err != nil || !free[0] {
 		t.Fatal(free, err)
 	}
 	f.acquire(2, false)
@@ -242,4 +286,120 @@ func TestKeeperNeedsALocalStore(t *testing.T) {
 	if _, err := inflight.NewKeeper(inflight.Config{}); err == nil {
 		t.Error("no error")
 	}
+}
+
+// TestOutcomeUnknown: a call that took places and then failed, because its reply was late, holds none once the store is back. Nor does a
+// request whose release failed. The store's clock stands still, so no lease ends by itself.
+func TestOutcomeUnknown(t *testing.T) {
+	t.Parallel()
+	refusal := errors.New("refused")
+	tests := map[string]func(*fixture){
+		"refused by Deny": func(f *fixture) {
+			f.remote.late(errAway)
+			if _, h, err := f.places.Acquire(t.Context(), []inflight.Ask{{Key: "k", Max: 9}}, func(error) error { return refusal }); !errors.Is(err, refusal) || h != nil {
+				t.Errorf("%v, %v", h, err)
+			}
+		},
+		"refused by this process": func(f *fixture) {
+			_ = f.local.Renew(t.Context(), inflight.Lease, []inflight.Place{{Key: "k", ID: "another"}})
+			f.remote.late(errAway)
+			f.acquire(1, false)
+		},
+		"full in Shadow mode": func(f *fixture) {
+			_ = f.local.Renew(t.Context(), inflight.Lease, []inflight.Place{{Key: "k", ID: "another"}})
+			f.remote.late(errAway)
+			if free, h, err := f.places.Acquire(t.Context(), []inflight.Ask{{Key: "k", Max: 1, Shadow: true}}, allow); free[0] || h != nil || err != nil {
+				t.Errorf("%v, %v, %v", free, h, err)
+			}
+		},
+		"a release that fails": func(f *fixture) {
+			h := f.acquire(1, true)
+			f.remote.set(errAway, nil)
+			h.Release(t.Context())
+		},
+	}
+	for name, request := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t, 300*time.Millisecond)
+			f.remote.Store = inflightmemory.New(func() time.Time { return time.Unix(1e9, 0) })
+			request(f)
+			if n := held(t, f.remote.Store, "k"); n != 1 {
+				t.Fatalf("%d places are held at first", n)
+			}
+			f.remote.set(nil, nil)
+			redistest.Eventually(t, "the place to be released", func() bool { return held(t, f.remote.Store, "k") == 0 })
+			redistest.Eventually(t, "the store to be unused", func() bool { return f.remote.count(0) == 0 })
+		})
+	}
+}
+
+// TestStoreStaysOpen from the first request that holds a place until the last one ends.
+func TestStoreStaysOpen(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 0)
+	want := func(what string, users int) {
+		t.Helper()
+		if n := f.remote.count(0); n != users {
+			t.Errorf("%s: %d users", what, n)
+		}
+	}
+	first := f.acquire(2, true)
+	second := f.acquire(2, true)
+	f.acquire(2, false)
+	want("two requests", 1)
+	first.Release(t.Context())
+	first.Release(t.Context())
+	want("one request", 1)
+	second.Release(t.Context())
+	want("none", 0)
+	f.acquire(2, true).Release(t.Context())
+	want("none again", 0)
+}
+
+// TestLeftoversAreBounded: an outage with many requests needs no more memory than that.
+func TestLeftoversAreBounded(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 0)
+	f.remote.set(errAway, nil)
+	refusal := errors.New("refused")
+	asks := []inflight.Ask{{Key: "k", Max: 9}, {Key: "l", Max: 9}, {Key: "m", Max: 9}}
+	for range inflight.MaxLeftovers {
+		_, _, _ = f.places.Acquire(t.Context(), asks, func(error) error { return refusal })
+	}
+	if n := f.keeper.Leftovers(); n != inflight.MaxLeftovers {
+		t.Errorf("%d leftovers; want %d", n, inflight.MaxLeftovers)
+	}
+}
+
+// TestCloseReleasesLeftovers: a process that ends leaves nothing behind.
+func TestCloseReleasesLeftovers(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 0)
+	h := f.acquire(1, true)
+	f.remote.set(errAway, nil)
+	h.Release(t.Context())
+	f.remote.set(nil, nil)
+	f.keeper.Close()
+	if n := held(t, f.remote.Store, "k"); n != 0 {
+		t.Errorf("%d places are held", n)
+	}
+}
+
+// TestReleaseDuringRenewalFails: it is tried again. The store's clock stands still.
+func TestReleaseDuringRenewalFails(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, 300*time.Millisecond)
+	f.remote.Store = inflightmemory.New(func() time.Time { return time.Unix(1e9, 0) })
+	h := f.acquire(1, true)
+	var once sync.Once
+	f.remote.set(nil, func([]inflight.Place) {
+		once.Do(func() {
+			h.Release(t.Context())
+			f.remote.set(errAway, nil)
+		})
+	})
+	redistest.Eventually(t, "the release after the renewal to fail", func() bool { return f.remote.failed() > 0 })
+	f.remote.set(nil, nil)
+	redistest.Eventually(t, "the place to be released", func() bool { return held(t, f.remote.Store, "k") == 0 })
 }

@@ -10,6 +10,10 @@ import (
 type Places struct {
 	keeper *Keeper
 	store  Store
+	use    func() (done func())
+	// users is the number of Holdings and of leftovers. done ends the use of the store. The Keeper's mutex guards them.
+	users int
+	done  func()
 }
 
 // Holding is the places that one request holds. A nil Holding holds none.
@@ -22,54 +26,66 @@ type Holding struct {
 // Acquire takes the places of a request, and says which keys had one (see Store). The caller calls Holding.Release on every path,
 // once. If the store is unavailable, it calls unavailable with the cause. An error of unavailable refuses the request and is
 // returned unchanged. Otherwise the requests of this process decide. The Keeper then adds the request to the store when that is
-// available again.
+// available again. Places that the call took before it failed are released by the Keeper.
 func (p *Places) Acquire(ctx context.Context, asks []Ask, unavailable func(cause error) error) ([]bool, *Holding, error) {
 	k, id := p.keeper, p.keeper.id()
-	by := p.store
-	free, err := by.Acquire(ctx, id, k.lease, asks)
-	if err != nil {
-		if err := unavailable(err); err != nil {
-			return nil, nil, err
-		}
-		by = k.local
-		if free, err = by.Acquire(ctx, id, k.lease, asks); err != nil {
-			return nil, nil, fmt.Errorf("counting requests in progress: %w", err)
-		}
+	free, err := p.store.Acquire(ctx, id, k.lease, asks)
+	known := err == nil
+	if !known {
+		free, err = p.alone(ctx, id, asks, func() error { return unavailable(err) })
 	}
-	if Refused(asks, free) {
-		return free, nil, nil
-	}
-	h := &Holding{of: p}
-	for i, ask := range asks {
-		if free[i] {
-			h.places = append(h.places, Place{Key: ask.Key, ID: id})
-		}
+	h, others := &Holding{of: p}, []Place(nil)
+	h.places, others = split(id, asks, free)
+	if !known {
+		k.leave(p, others)
 	}
 	if len(h.places) == 0 {
-		return free, nil, nil
+		return free, nil, err
 	}
-	k.mu.Lock()
-	k.held[h] = struct{}{}
-	k.mu.Unlock()
-	if by != k.local { // so that the process knows all its requests when the store becomes unavailable
+	k.hold(h)
+	if p.store != k.local { // so that the process knows all its requests when the store becomes unavailable
 		_ = k.local.Renew(ctx, k.lease, h.places)
 	}
 	return free, h, nil
 }
 
-// Release ends the places, also if the client has disconnected. If the store is unavailable, they end with their lease.
+// alone decides by the requests of this process, unless refuse does.
+func (p *Places) alone(ctx context.Context, id string, asks []Ask, refuse func() error) ([]bool, error) {
+	if err := refuse(); err != nil {
+		return nil, err
+	}
+	free, err := p.keeper.local.Acquire(ctx, id, p.keeper.lease, asks)
+	if err != nil {
+		return nil, fmt.Errorf("counting requests in progress: %w", err)
+	}
+	return free, nil
+}
+
+// split returns the places that the request id got, and the others that it asked for. A nil free is that of no decision.
+func split(id string, asks []Ask, free []bool) (got, others []Place) {
+	refused := free == nil || Refused(asks, free)
+	for i, ask := range asks {
+		if place := (Place{Key: ask.Key, ID: id}); refused || !free[i] {
+			others = append(others, place)
+		} else {
+			got = append(got, place)
+		}
+	}
+	return got, others
+}
+
+// Release ends the places, also if the client has disconnected. If the store is unavailable, the Keeper releases them when it is back,
+// or else they end with their lease.
 func (h *Holding) Release(ctx context.Context) {
 	if h == nil || !h.released.CompareAndSwap(false, true) {
 		return
 	}
 	ctx, k := context.WithoutCancel(ctx), h.of.keeper
-	k.mu.Lock()
-	delete(k.held, h)
-	k.mu.Unlock()
 	_ = k.local.Release(ctx, h.places)
-	if h.of.store != k.local {
-		_ = h.of.store.Release(ctx, h.places)
+	if h.of.store != k.local && h.of.store.Release(ctx, h.places) != nil {
+		k.leave(h.of, h.places)
 	}
+	k.drop(h)
 }
 
 // renew renews the places of some requests. A request that ends at the same time may release its places before they are renewed, so
@@ -88,7 +104,9 @@ func (p *Places) renew(ctx context.Context, some []*Holding) error {
 	}
 	if again := placesOf(ended); len(again) > 0 {
 		_ = k.local.Release(ctx, again)
-		_ = p.store.Release(ctx, again)
+		if p.store.Release(ctx, again) != nil {
+			k.leave(p, again)
+		}
 	}
 	return err
 }
