@@ -2,10 +2,11 @@ package chain
 
 import (
 	"fmt"
-	"html"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -29,6 +30,24 @@ func poisonedSamples(t *testing.T, over func(*logins) *logins) {
 		"a header": func(_, account string) sent {
 			return sent{path: "/login", body: "email=" + account, header: http.Header{"Referer": {evil}}}
 		},
+		"a cookie": func(_, account string) sent {
+			return sent{path: "/login", body: "email=" + account, cookies: []*http.Cookie{{Name: "flash", Value: evil}}}
+		},
+		"the browser's name": func(_, account string) sent {
+			return sent{path: "/login", body: "email=" + account, header: http.Header{"User-Agent": {evil}}}
+		},
+		"the name of a field": func(_, account string) sent {
+			return sent{path: "/login", body: url.QueryEscape(evil) + "=1&email=" + account}
+		},
+		"a sentence": func(_, account string) sent {
+			return sent{path: "/login", body: "next=Call+0800+123456+because+of+evil+example&email=" + account}
+		},
+		"one account, from several networks": func(string, string) sent {
+			return sent{path: "/login", body: "email=" + url.QueryEscape(`'"><a href='`+evil+`'>`)}
+		},
+		"accounts with the same beginning": func(_, account string) sent {
+			return sent{path: "/login", body: "email=" + url.QueryEscape("Click here: "+evil+" to log in. ") + account}
+		},
 		"the forwarded host": func(_, account string) sent {
 			return sent{path: "/login", body: "email=" + account, header: http.Header{"X-Forwarded-Host": {"evil.example"}}}
 		},
@@ -43,10 +62,21 @@ func poisonedSamples(t *testing.T, over func(*logins) *logins) {
 			l := over(loginsBefore(t, refusing(&n, func(w http.ResponseWriter, r *http.Request) {
 				_ = r.ParseForm()
 				w.WriteHeader(http.StatusUnauthorized)
-				_, _ = io.WriteString(w, "<form action="+html.EscapeString(r.Form.Get("next")+r.Referer()+r.Header.Get("X-Forwarded-Host")+r.Host)+">")
+				text := r.Form.Get("next") + r.Referer() + r.UserAgent() + r.Header.Get("X-Forwarded-Host") + r.Host
+				text += strings.Join(slices.Sorted(maps.Keys(r.Form)), ",")
+				if c, err := r.Cookie("flash"); err == nil {
+					text += c.Value
+				}
+				_, _ = io.WriteString(w, "<form action="+pythonEscape(text)+">")
+				if email := r.Form.Get("email"); strings.Contains(email, " ") {
+					_, _ = io.WriteString(w, pythonEscape(fmt.Sprintf("%.40s", email))+"...")
+				}
 			}), func(p *compiled.LoginProtection) { p.Routes[0].Account = compiled.RequestField{Form: "email"} }))
 			send := func(r sent, addr string) got {
 				r.method = "POST"
+				if r.host == "" {
+					r.host = "shop.example.com"
+				}
 				if r.header == nil {
 					r.header = http.Header{}
 				}
@@ -55,7 +85,7 @@ func poisonedSamples(t *testing.T, over func(*logins) *logins) {
 				return l.replicas[0].send(r)
 			}
 			try := func(i int) got {
-				return send(sent{path: "/login", body: "email=ada@example.com", host: "shop.example.com"}, fmt.Sprintf("198.51.100.%d", i))
+				return send(sent{path: "/login", body: "email=ada@example.com"}, fmt.Sprintf("198.51.100.%d", i))
 			}
 			for i := range 5 {
 				try(i)
@@ -65,9 +95,14 @@ func poisonedSamples(t *testing.T, over func(*logins) *logins) {
 				send(request(addr, fmt.Sprintf("user%d@example.com", i)), addr)
 			}
 			g := try(9)
-			if n.Load() != 9 || strings.Contains(g.text, "evil.example") {
+			if n.Load() != 9 || strings.Contains(g.text, "evil") {
 				t.Errorf("%d requests reached the app; a locked account gets %s", n.Load(), g.text)
 			}
 		})
 	}
+}
+
+// pythonEscape escapes text as html.escape of Python does.
+func pythonEscape(text string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&#x27;").Replace(text)
 }
