@@ -106,3 +106,64 @@ func poisonedSamples(t *testing.T, over func(*logins) *logins) {
 func pythonEscape(text string) string {
 	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&#x27;").Replace(text)
 }
+
+// TestSamplesOfPathsWithPlaceholders: where a route has many paths, what the app says on one of them is not repeated on another. It may be
+// the page of another tenant, or repeat a path that an attacker has chosen.
+func TestSamplesOfPathsWithPlaceholders(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	l := loginsBefore(t, refusing(&n, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, strings.Split(r.URL.Path, "/")[2]+" does not know you")
+	}), func(p *compiled.LoginProtection) { p.Routes[0].Match[0].Paths = []string{"/public/*/login"} })
+	try := func(tenant, account string, i int) got {
+		return l.send("/public/"+tenant+"/login", "application/json", fmt.Sprintf(`{"email":%q}`, account), fmt.Sprintf("203.0.113.%d", i))
+	}
+	for i := range 4 {
+		try("globex", fmt.Sprintf("user%d", i), i)
+		try("acme", fmt.Sprintf("user%d", i), i)
+	}
+	for i := range 5 {
+		try("shop", "ada", i)
+	}
+	before := n.Load()
+	for tenant, want := range map[string]string{"acme": "acme does not know you", "globex": "globex does not know you"} {
+		if g := try(tenant, "ada", 9); g.status != 401 || g.text != want {
+			t.Errorf("a locked account at %s gets %d %s", tenant, g.status, g.text)
+		}
+	}
+	if g := try("evil", "ada", 9); g.status != 401 || g.code() != "login-failed" || n.Load() != before {
+		t.Errorf("a locked account at a new path gets %d %s", g.status, g.text)
+	}
+}
+
+// TestManyHostsCrowdOutNoSample: an attacker who names many hosts does not keep the sidecar from remembering the response for another host.
+func TestManyHostsCrowdOutNoSample(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	l := loginsBefore(t, refusing(&n, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, "no such account at "+r.Host)
+	}), nil)
+	i := 0
+	try := func(host, account string) got {
+		i++
+		return l.replicas[0].send(sent{method: "POST", path: "/login", host: host, body: fmt.Sprintf(`{"email":%q}`, account), header: http.Header{
+			"Content-Type": {"application/json"}, "X-Forwarded-For": {fmt.Sprintf("203.0.113.%d", i%250)},
+		}})
+	}
+	for host := range 100 {
+		for account := range 2 {
+			try(fmt.Sprintf("host%d.example", host), fmt.Sprintf("user%d-%d", host, account))
+		}
+	}
+	for range 6 {
+		try("shop.example.com", fmt.Sprintf("customer%d", i))
+	}
+	for range 5 {
+		try("shop.example.com", "ada")
+	}
+	if g := try("shop.example.com", "ada"); n.Load() != 211 || g.text != "no such account at shop.example.com" {
+		t.Errorf("%d requests reached the app; a locked account gets %d %s", n.Load(), g.status, g.text)
+	}
+}

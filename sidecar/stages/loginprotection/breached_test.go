@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/store/keyspace"
 )
@@ -50,8 +51,12 @@ func TestRefusalsTakeTheTimeOfLookUps(t *testing.T) {
 					return 1, err
 				})},
 			}}
-			route := &Route{Name: "login", Kind: Login, FailureStatuses: []int{401}}
-			a := &attempt{guard: g, route: route, info: &request.Info{}, store: uncounted{}, password: "x"}
+			match, e := route.NewMatcher([]route.Match{{Paths: []string{"/login"}}})
+			if e != nil {
+				t.Fatal(e)
+			}
+			login := &Route{Name: "login", Kind: Login, Match: match, FailureStatuses: []int{401}}
+			a := &attempt{guard: g, route: login, info: &request.Info{}, store: uncounted{}, password: "x"}
 			app := stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 				if told := r.Header.Get(BreachedHeader) == "true"; told != (err == nil) {
 					t.Errorf("the app is told: %v", told)

@@ -16,7 +16,7 @@ const (
 	times = 16
 	// candidates is how many different responses of a route are compared with later ones.
 	candidates = 8
-	// maxForms bounds the forms of a route's responses that are remembered: those of some hosts, beside the general ones.
+	// maxForms bounds the forms of a route's responses that are remembered: those of some hosts and paths, beside the general ones.
 	maxForms = 64
 )
 
@@ -57,18 +57,32 @@ func (m *memories) keep(a *attempt, form string, s *sample) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, now := &m.routes[a.index], a.cfg.Now()
-	if ofPlace := strings.Count(form, "-") > 1; ofPlace && r.samples[form] == nil && len(r.samples) >= maxForms {
-		return false
-	}
 	if old := r.samples[form]; old != nil && old.Status == http.StatusUnauthorized && s.Status != old.Status {
 		return false
 	}
+	if ofPlace(form) && r.samples[form] == nil && len(r.samples) >= maxForms {
+		r.forget()
+	}
 	r.samples[form] = s
-	if last, ok := r.written[form]; ok && now.Sub(last) < sampleEvery {
+	last, ok := r.written[form]
+	if ok && now.Sub(last) < sampleEvery || !ok && ofPlace(form) && len(r.written) >= maxForms { // the store keeps each for long
 		return false
 	}
 	r.written[form] = now
 	return true
+}
+
+// ofPlace reports whether a form is that of some hosts or paths, which clients can choose.
+func ofPlace(form string) bool { return strings.Count(form, "-") > 1 }
+
+// forget forgets one sample of a place, at random: a client that names many places makes room for none of them for long.
+func (r *memory) forget() {
+	for form := range r.samples {
+		if ofPlace(form) {
+			delete(r.samples, form)
+			return
+		}
+	}
 }
 
 // confirmed reports whether another attempt at this replica got the same response, and remembers a new one.

@@ -16,7 +16,7 @@ func (a *attempt) respond(w http.ResponseWriter, r *http.Request, b Begun) error
 	if a.cfg.TooManyRequests {
 		return locked(b.Wait)
 	}
-	f, refused := form(r), a.cfg.Now()
+	f, refused := a.route.form(r), a.cfg.Now()
 	s, took := a.recall(r, f)
 	if rest := a.delay(b.Failures) + min(took-a.cfg.Now().Sub(refused), longestWait); rest > 0 {
 		a.wait(r.Context(), rest)

@@ -170,7 +170,7 @@ func unavailable(err error) *httperr.Error {
 
 // forward sends the attempt to the app, and ends it with what the app says.
 func (a *attempt) forward(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
-	rec := &recorder{Writer: response.Writer{ResponseWriter: w}, attempt: a, ctx: context.WithoutCancel(r.Context()), form: form(r), place: placeOf(r), status: http.StatusOK}
+	rec := &recorder{Writer: response.Writer{ResponseWriter: w}, attempt: a, ctx: context.WithoutCancel(r.Context()), form: a.route.form(r), place: placeOf(r), status: http.StatusOK}
 	rec.before, rec.sent = w.Header().Clone(), a.cfg.Now()
 	rec.OnHeader = rec
 	a.tellExpired(r)
