@@ -87,6 +87,32 @@ func TestUnusableFiles(t *testing.T) {
 	}
 }
 
+// TestUnsortedFile: a list in another order, such as that of the counts, is unavailable, and no password of it is taken for one that is not in
+// it.
+func TestUnsortedFile(t *testing.T) {
+	var lines []string
+	for i := range 4000 {
+		lines = append(lines, fmt.Sprintf("%s:%d\r\n", digest(fmt.Sprint(i)), 4000-i))
+	}
+	path := filepath.Join(t.TempDir(), "list.txt")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for i := range lines {
+		got, err := open(path).Count(t.Context(), fmt.Sprint(i))
+		switch {
+		case errors.Is(err, service.ErrUnavailable):
+			refused++
+		case got != 4000-i:
+			t.Fatalf("%d has count %d, %v; want %d", i, got, err, 4000-i)
+		}
+	}
+	if refused < len(lines)*9/10 {
+		t.Errorf("%d look-ups were refused of %d", refused, len(lines))
+	}
+}
+
 // TestURL: the server gets five digits of the hash and nothing else of the password.
 func TestURL(t *testing.T) {
 	hash := digest("hunter2")

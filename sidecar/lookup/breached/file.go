@@ -93,12 +93,16 @@ func (f *File) search(password string) (int, error) {
 	return search(file, info.Size(), digest(password))
 }
 
-var errNotSorted = errors.New("the list has a line that is not hash:count")
+var (
+	errLine      = errors.New("the list has a line that is not hash:count")
+	errNotSorted = errors.New("the list is not in the order of its hashes")
+)
 
 // search finds a hash among sorted lines by bisection over the bytes: at every step it reads the first line that begins at or after the
-// middle.
+// middle. A line that is not between those read before shows that the list has another order, in which most hashes would not be found.
 func search(r io.ReaderAt, size int64, hash string) (int, error) {
 	low, high := int64(0), size // the line begins in [low, high)
+	least, most := "", "G"      // and its hash is between these
 	for low < high {
 		middle := low + (high-low)/2
 		start, line, err := lineFrom(r, middle, size)
@@ -110,16 +114,19 @@ func search(r io.ReaderAt, size int64, hash string) (int, error) {
 			continue
 		}
 		found, count, ok := readLine(line, len(hash))
-		if !ok {
+		if found = strings.ToUpper(found); !ok {
+			return 0, errLine
+		}
+		if found < least || found > most {
 			return 0, errNotSorted
 		}
-		switch order := strings.Compare(strings.ToUpper(found), hash); {
+		switch order := strings.Compare(found, hash); {
 		case order == 0:
 			return count, nil
 		case order < 0:
-			low = start + int64(len(line))
+			low, least = start+int64(len(line)), found
 		default:
-			high = middle
+			high, most = middle, found
 		}
 	}
 	return 0, nil
@@ -141,7 +148,7 @@ func lineFrom(r io.ReaderAt, offset, size int64) (start int64, line []byte, err 
 			if start+int64(len(rest)) >= size {
 				return size, nil, nil
 			}
-			return 0, nil, errNotSorted
+			return 0, nil, errLine
 		}
 		start, rest = from+int64(end)+1, rest[end+1:]
 	}
@@ -152,7 +159,7 @@ func lineFrom(r io.ReaderAt, offset, size int64) (start int64, line []byte, err 
 		return start, rest[:end+1], nil
 	}
 	if start+int64(len(rest)) < size { // the line is longer than maxLine
-		return 0, nil, errNotSorted
+		return 0, nil, errLine
 	}
 	return start, rest, nil
 }
