@@ -65,11 +65,23 @@ func TestRefusalsTakeTheTimeOfLookUps(t *testing.T) {
 				w.WriteHeader(http.StatusUnauthorized)
 				return nil
 			})
+			fast := stage.Func(func(w http.ResponseWriter, _ *http.Request) error {
+				w.WriteHeader(http.StatusUnauthorized)
+				return nil
+			})
 			if err := a.forward(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/login", nil), app); err != nil {
 				t.Fatal(err)
 			}
-			if _, took := g.memory.recall(0, "", func(int) int { return 0 }); took != 800*time.Millisecond {
+			if took := g.memory.duration(0, answer{401, true}, func(int) int { return 0 }); took != 800*time.Millisecond {
 				t.Errorf("refusals take %s; want 800ms", took)
+			}
+			a.password = "" // is not looked up, and does not change the time of those that are
+			if err := a.forward(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/login", nil), fast); err != nil {
+				t.Fatal(err)
+			}
+			last := func(n int) int { return n - 1 }
+			if with, without := g.memory.duration(0, answer{401, true}, last), g.memory.duration(0, answer{401, false}, last); with != 800*time.Millisecond || without != 0 {
+				t.Errorf("refusals take %s with a password, and %s without", with, without)
 			}
 		})
 	}

@@ -12,7 +12,7 @@ import (
 const (
 	// sampleEvery is how often a sample is written to the store at most.
 	sampleEvery = time.Minute
-	// times is how many durations of the app's responses are remembered per route.
+	// times is how many durations of the app's responses of one kind are remembered per route.
 	times = 16
 	// candidates is how many different responses of a route are compared with later ones.
 	candidates = 8
@@ -39,6 +39,18 @@ type memory struct {
 	// seen are the latest responses, of which one becomes a sample when another client or account gets the same.
 	seen [candidates]candidate
 	next int
+	took map[answer]*durations
+}
+
+// answer is a kind of responses that take about as long: those with a status, to attempts that were looked up in the list of breached
+// passwords or not. Its zero value stands for all.
+type answer struct {
+	status int
+	looked bool
+}
+
+// durations are the latest ones.
+type durations struct {
 	took [times]time.Duration
 	n    int
 }
@@ -46,7 +58,7 @@ type memory struct {
 func newMemories(routes int) *memories {
 	m := &memories{routes: make([]memory, routes)}
 	for i := range m.routes {
-		m.routes[i] = memory{samples: map[string]*sample{}, written: map[string]time.Time{}}
+		m.routes[i] = memory{samples: map[string]*sample{}, written: map[string]time.Time{}, took: map[answer]*durations{}}
 	}
 	return m
 }
@@ -100,22 +112,39 @@ func (m *memories) confirmed(i int, c candidate) bool {
 	return false
 }
 
-// timed remembers how long the app took.
-func (m *memories) timed(i int, took time.Duration) {
+// timed remembers how long the app took to give an answer.
+func (m *memories) timed(i int, to answer, took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := &m.routes[i]
-	r.took[r.n%times] = took
-	r.n++
+	for _, kind := range []answer{to, {}} {
+		d := r.took[kind]
+		if d == nil {
+			d = &durations{}
+			r.took[kind] = d
+		}
+		d.took[d.n%times] = took
+		d.n++
+	}
 }
 
-// recall returns the sample of a route, and one of the times that the app took; 0 if none is known.
-func (m *memories) recall(i int, form string, jitter func(int) int) (*sample, time.Duration) {
+// duration returns one of the times that the app took to give an answer or, if none is known, another one; 0 before the first. Otherwise
+// attempts that the app refuses fast, because they have no password, would show the locks of others.
+func (m *memories) duration(i int, to answer, jitter func(int) int) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := &m.routes[i]
-	if r.n == 0 {
-		return r.samples[form], 0
+	for _, kind := range []answer{to, {}} {
+		if d := r.took[kind]; d != nil {
+			return d.took[jitter(min(d.n, times))]
+		}
 	}
-	return r.samples[form], r.took[jitter(min(r.n, times))]
+	return 0
+}
+
+// recall returns the sample of a route, or nil.
+func (m *memories) recall(i int, form string) *sample {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.routes[i].samples[form]
 }

@@ -47,7 +47,7 @@ func (rec *recorder) begin(status int) {
 	a := rec.attempt
 	result := a.resultOf(status, rec.Header())
 	if result == failure {
-		a.memory.timed(a.index, a.cfg.Now().Sub(rec.sent))
+		a.memory.timed(a.index, answer{status, a.looksUp()}, a.cfg.Now().Sub(rec.sent))
 	}
 	if rec.keeps = result == failure && rec.form != "" && a.repeatable(status); rec.keeps {
 		rec.header, rec.chunked = http.Header{}, rec.Header().Get("Content-Length") == ""

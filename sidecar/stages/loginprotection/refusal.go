@@ -17,7 +17,12 @@ func (a *attempt) respond(w http.ResponseWriter, r *http.Request, b Begun) error
 		return locked(b.Wait)
 	}
 	f, refused := a.route.form(r), a.cfg.Now()
-	s, took := a.recall(r, f)
+	s := a.recall(r, f)
+	status := http.StatusUnauthorized
+	if s != nil {
+		status = s.Status
+	}
+	took := a.memory.duration(a.index, answer{status, a.looksUp()}, a.cfg.Jitter)
 	if rest := a.delay(b.Failures) + min(took-a.cfg.Now().Sub(refused), longestWait); rest > 0 {
 		a.wait(r.Context(), rest)
 	}
@@ -29,22 +34,22 @@ func (a *attempt) respond(w http.ResponseWriter, r *http.Request, b Begun) error
 }
 
 // recall returns the sample for a request: that of its host and origin, or one that has neither.
-func (a *attempt) recall(r *http.Request, form string) (*sample, time.Duration) {
-	s, took := a.memory.recall(a.index, form, a.cfg.Jitter)
+func (a *attempt) recall(r *http.Request, form string) *sample {
 	if form == "" {
-		return nil, took
+		return nil
 	}
 	at := placeOf(r).form(form)
-	if own, _ := a.memory.recall(a.index, at, a.cfg.Jitter); own != nil {
-		return own, took
+	if own := a.memory.recall(a.index, at); own != nil {
+		return own
 	}
+	s := a.memory.recall(a.index, form)
 	if s == nil {
 		s = a.stored(r.Context(), at)
 	}
 	if s == nil {
 		s = a.stored(r.Context(), form)
 	}
-	return s, took
+	return s
 }
 
 // stored returns the sample of another replica, or nil.
