@@ -328,3 +328,59 @@ func TestPreviousHashes(t *testing.T) {
 		})
 	}
 }
+
+// TestShadowSaysNothingOfAge: in shadow mode, of the policy or of a section, the app is not told of an expired password, and so does not ask for
+// another one. The dates are kept.
+func TestShadowSaysNothingOfAge(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*compiled.Policy){
+		"the policy":                  func(p *compiled.Policy) { p.Mode = compiled.Shadow },
+		"loginProtection":             func(p *compiled.Policy) { p.LoginProtection.Mode = compiled.Shadow },
+		"passwordPolicy":              func(p *compiled.Policy) { p.PasswordPolicy.Mode = compiled.Shadow },
+		"nothing, so the app is told": func(*compiled.Policy) {},
+		"another rule, so it is told": func(p *compiled.Policy) { p.PasswordPolicy.Shadow = []string{"too-short"} },
+		"reused, so the app is told":  func(p *compiled.Policy) { p.PasswordPolicy.Shadow = []string{"reused"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAccounts(t, func(p *compiled.Policy) {
+				p.PasswordPolicy.History.Remember, p.PasswordPolicy.History.MaxAge = 0, compiled.Duration(24*time.Hour)
+				change(p)
+			})
+			a.send("/register", "", "ada@example.com", "tidal lantern 0")
+			for _, s := range a.replicas {
+				s.cfg.Now = func() time.Time { return time.Now().Add(25 * time.Hour) }
+				s.apply(s.snapshot.Load().Policy())
+			}
+			a.send("/login", "", "ada@example.com", "right")
+			want := ""
+			if strings.Contains(name, "told") {
+				want = "true"
+			}
+			if got := a.expired[len(a.expired)-1]; got != want || len(a.keys()) != 1 {
+				t.Errorf("the app is told %q; want %q", got, want)
+			}
+		})
+	}
+}
+
+// TestPreviousHashesInShadow: in shadow mode the hash endpoint hashes, also beside hashes that it cannot compare.
+func TestPreviousHashesInShadow(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*compiled.Policy){
+		"the policy": func(p *compiled.Policy) { p.Mode = compiled.Shadow },
+		"a section":  func(p *compiled.Policy) { p.PasswordPolicy.Mode = compiled.Shadow },
+		"the rule":   func(p *compiled.Policy) { p.PasswordPolicy.Shadow = []string{"reused"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newWorld(t).sidecar(historyPolicy("", change))
+			g := s.loopback("POST", "/v1/passwords/hash", `{"password":"tidal lantern 0"}`)
+			for _, previous := range []string{g.field("hash"), "", "$unknown$", "$argon2id$v=19$m=4194304,t=100,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA"} {
+				g := s.loopback("POST", "/v1/passwords/hash", fmt.Sprintf(`{"password":"tidal lantern 0","previous":[%q]}`, previous))
+				if g.status != 200 {
+					t.Errorf("beside %q: %d %s", previous, g.status, g.text)
+				}
+			}
+		})
+	}
+}
