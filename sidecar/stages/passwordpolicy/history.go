@@ -115,6 +115,10 @@ type change struct {
 	own bool
 }
 
+func (c *change) same(other *change) bool {
+	return c.account == other.account && c.password == other.password
+}
+
 // changeOf returns the change that a request asks for, or nil. An anonymous request changes the password of the account in its body, if
 // the app accepts it. With a token the account must be that of the token: an app may ignore the field, and the caller could write any.
 func (h *History) changeOf(f fields, who *identity.Identity) *change {
@@ -213,24 +217,27 @@ func (p *Policy) enforce(code passwordrules.Code, e *httperr.Error, record recor
 	return nil
 }
 
-// remember keeps the password that the app accepted. The response waits for it, so that the next request finds it at any replica. The
+// remember keeps the passwords that the app accepted. The response waits for it, so that the next request finds them at any replica. The
 // app has changed the password already: if it cannot be kept, this is only logged.
-func (h *History) remember(r *http.Request, c *change) {
-	if c.account == "" {
-		return
-	}
+func (h *History) remember(r *http.Request, changes []*change) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), rememberTime)
 	defer cancel()
+	for _, c := range changes {
+		if err := h.add(ctx, c); err != nil {
+			h.Logger.WarnContext(ctx, "an accepted password is not remembered", "requestID", request.From(r).RequestID, "error", err)
+		}
+	}
+}
+
+func (h *History) add(ctx context.Context, c *change) error {
 	hash, err := "", error(nil)
 	if h.Remember > 0 {
 		hash, err = h.hash(ctx, c.password)
 	}
-	if err == nil {
-		err = h.Store.Add(ctx, h.key(c.account), hash, h.Remember, h.MaxAge+keptLonger)
-	}
 	if err != nil {
-		h.Logger.WarnContext(ctx, "an accepted password is not remembered", "requestID", request.From(r).RequestID, "error", err)
+		return err
 	}
+	return h.Store.Add(ctx, h.key(c.account), hash, h.Remember, h.MaxAge+keptLonger)
 }
 
 // hash waits while too many passwords are being hashed, until ctx ends.

@@ -51,9 +51,12 @@ func (s *store) Changed(context.Context, string) (time.Time, error) { return s.c
 type hasher struct {
 	busy, hashed, verified int
 	err                    error
+	deadlines              []time.Time // of the calls of Hash
 }
 
-func (h *hasher) Hash(_ context.Context, text string) (string, error) {
+func (h *hasher) Hash(ctx context.Context, text string) (string, error) {
+	deadline, _ := ctx.Deadline()
+	h.deadlines = append(h.deadlines, deadline)
 	if h.hashed++; h.hashed <= h.busy {
 		return "", password.ErrBusy
 	}
@@ -297,7 +300,7 @@ func TestTheClientLeaves(t *testing.T) {
 	r := httptest.NewRequest("POST", "/register", strings.NewReader("")).WithContext(ctx)
 	cancel()
 	m.hasher.busy = 1 // waiting for a place ends with the context
-	m.policy.History.remember(r, &change{password: fresh, account: "ada@x"})
+	m.policy.History.remember(r, []*change{{password: fresh, account: "ada@x"}})
 	if !slices.Equal(m.store.added, []string{"hash of " + fresh}) {
 		t.Errorf("kept %q", m.store.added)
 	}
@@ -308,6 +311,26 @@ func TestTwoRoutes(t *testing.T) {
 	m := remembers(t, func(_ *HistoryConfig, c *Config) { c.Routes = append(c.Routes, c.Routes[0]) })
 	if err := m.change(nil, "ada@x", fresh, 200); err != nil || len(m.store.added) != 1 {
 		t.Errorf("%v, kept %q", err, m.store.added)
+	}
+}
+
+// TestTwoFields: a password in the fields of two routes is remembered once, and two passwords within the time of one.
+func TestTwoFields(t *testing.T) {
+	for second, want := range map[string]int{fresh: 1, fresh + "7": 2} {
+		m := remembers(t, func(_ *HistoryConfig, c *Config) {
+			other := c.Routes[0]
+			other.Password.JSON = []string{"again"}
+			c.Routes = append(c.Routes, other)
+		})
+		err := m.change(nil, "ada@x", fresh+`","again":"`+second, 200)
+		if err != nil || len(m.store.added) != want || len(m.hasher.deadlines) != want {
+			t.Errorf("%v, kept %q; want %d", err, m.store.added, want)
+		}
+		for _, deadline := range m.hasher.deadlines {
+			if deadline.IsZero() || deadline != m.hasher.deadlines[0] {
+				t.Errorf("deadlines %v; want one", m.hasher.deadlines)
+			}
+		}
 	}
 }
 
