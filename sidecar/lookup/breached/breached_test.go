@@ -35,7 +35,9 @@ func list(t testing.TB, newline string, lower bool, passwords ...string) *File {
 	return open(path)
 }
 
-func open(path string) *File { return NewFile(filepath.Dir(path), filepath.Base(path), time.Minute) }
+func open(path string) *File {
+	return NewFile(filepath.Dir(path), filepath.Base(path), time.Minute, NewPlaces())
+}
 
 // TestFile: every password of a list is found, whatever its length and line ends, and no other.
 func TestFile(t *testing.T) {

@@ -17,24 +17,30 @@ import (
 // maxLine bounds a line of the file, in bytes.
 const maxLine = 128
 
-// parallel bounds the look-ups in one file that are in progress. Further ones fail at once. Reading from a network volume whose server does
-// not respond blocks in the kernel, for as long as it likes.
+// parallel bounds the look-ups on one volume that are in progress. Further ones fail at once. Reading from a network volume whose server does
+// not respond blocks a thread in the kernel, for as long as it likes.
 const parallel = 16
+
+// Places bound the look-ups on one volume. They outlive a File, so that a reload during an outage does not block more threads.
+type Places chan struct{}
+
+// NewPlaces returns the places of one volume.
+func NewPlaces() Places { return make(Places, parallel) }
 
 // File is a Source in a file: lines of "hash:count" in the order of the hashes, as the downloader of Have I Been Pwned writes them. It
 // opens the file for each look-up, so that a new file can replace it, and reads about forty blocks of it.
 type File struct {
 	dir, path string
 	timeout   time.Duration
-	places    chan struct{}
+	places    Places
 	// look is replaced in tests.
 	look func(password string) (int, error)
 }
 
 // NewFile returns a Source in the file at path, with slashes and relative to dir. Neither path nor a symbolic link leaves dir. A look-up
-// that takes longer than timeout fails. The file need not exist yet.
-func NewFile(dir, path string, timeout time.Duration) *File {
-	f := &File{dir: dir, path: path, timeout: timeout, places: make(chan struct{}, parallel)}
+// that takes longer than timeout fails. The file need not exist yet. places are those of the volume.
+func NewFile(dir, path string, timeout time.Duration, places Places) *File {
+	f := &File{dir: dir, path: path, timeout: timeout, places: places}
 	f.look = f.search
 	return f
 }
@@ -44,7 +50,7 @@ func (f *File) Count(ctx context.Context, password string) (int, error) {
 	select {
 	case f.places <- struct{}{}:
 	default:
-		return 0, fmt.Errorf("looking up password: %w: %d look-ups in its file are in progress", service.ErrUnavailable, parallel)
+		return 0, fmt.Errorf("looking up password: %w: %d look-ups on its volume are in progress", service.ErrUnavailable, parallel)
 	}
 	type result struct {
 		count int
