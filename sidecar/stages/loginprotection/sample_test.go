@@ -2,8 +2,10 @@ package loginprotection
 
 import (
 	"encoding/json"
+	"html"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +32,9 @@ func TestRevealingSamples(t *testing.T) {
 		"URL, in lower case":           {"a/b+c d@e", body(`href="?next=a%2fb%2bc+d%40e"`), true},
 		"URL, without the reserved":    {"https://evil.example/?a=b c", body(`href="/x?next=https://evil.example/?a%3Db%20c"`), true},
 		"Unicode":                      {"ÄDA@example.com", body("no account äda@example.com"), true},
+		"JSON, lines":                  {"call\nevil\tnow", body(`{"no":"call\nevil\tnow"}`), true},
+		"many times":                   {"an &amp;amp;amp;amp;invitation", body("no account an &amp;amp;amp;amp;amp;invitation"), true},
+		"too often":                    {"&" + strings.Repeat("amp;", 100) + "x", body("another"), true},
 		"twice":                        {`a<b@evil.example`, body(`href="?next=a%253Cb%2540evil.example"`), true},
 		"cut off":                      {"an invitation by https://evil.example/ to everybody 1", body("no account an invitation by https://evil.exam..."), true},
 		"URL":                          {"ada@example.com", &sample{Header: http.Header{"Location": {"/login?email=ada%40example.com"}}}, true},
@@ -111,5 +116,27 @@ func FuzzDecodeSample(f *testing.F) {
 			t.Errorf("%+v", s)
 		}
 		httptest.NewRecorder().WriteHeader(s.Status)
+	})
+}
+
+// FuzzReveals: what a client sent is found in a response, in each way to escape it, and looking for it does not take long.
+func FuzzReveals(f *testing.F) {
+	for _, secret := range []string{"ada@example.com", `<a href="https://evil.example/?a=b+c&d=%20">'x'</a>`, `\u003c\x3c%3C&lt;`, "&amp;amp;amp;lt;", "ÀÉ İı ǅ\x00\u2028"} {
+		f.Add(secret)
+	}
+	f.Fuzz(func(t *testing.T, secret string) {
+		secret = strings.ToValidUTF8(secret, "\ufffd")
+		quoted, err := json.Marshal(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plain, ok := unescaped(strings.TrimSpace(secret), maxRounds); ok && len(plain) < shortest {
+			return
+		}
+		for _, body := range []string{secret, html.EscapeString(secret), url.QueryEscape(secret), string(quoted)} {
+			if s := (&sample{Body: []byte("no account " + body + "!")}); !s.reveals([]string{secret}) {
+				t.Errorf("%q is not found in %q", secret, body)
+			}
+		}
 	})
 }

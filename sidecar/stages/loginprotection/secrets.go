@@ -26,6 +26,8 @@ const (
 	longestWhole = 24
 	// maxSecrets is how many secrets a request may have, so that looking for them is bounded.
 	maxSecrets = 512
+	// maxRounds is how often a secret may be escaped.
+	maxRounds = 8
 )
 
 // secretsOf returns the fields of a body that look like secrets by their names, and those that are no simple words. A name that is no simple
@@ -162,44 +164,55 @@ func (s *sample) reveals(secrets []string) bool {
 		texts = append(texts, values...)
 	}
 	for i, text := range texts {
-		texts[i] = unescaped(text)
-		texts = append(texts, letters(texts[i]))
-	}
-	for _, secret := range secrets {
-		whole := unescaped(strings.TrimSpace(secret))
-		few := letters(whole)
-		for _, text := range texts {
-			if len(whole) >= shortest && strings.Contains(text, whole) || len(few) >= shortestLetters && strings.Contains(text, few) {
-				return true
-			}
+		whole, ok := unescaped(text, 2*maxRounds)
+		if !ok {
+			return true
 		}
+		texts[i] = whole
+		texts = append(texts, letters(whole))
 	}
-	return false
+	return slices.ContainsFunc(secrets, func(secret string) bool {
+		whole, ok := unescaped(strings.TrimSpace(secret), maxRounds)
+		few := letters(whole)
+		return !ok || slices.ContainsFunc(texts, func(text string) bool {
+			return len(whole) >= shortest && strings.Contains(text, whole) || len(few) >= shortestLetters && strings.Contains(text, few)
+		})
+	})
 }
 
-// unescaped undoes the escapes of HTML, JSON, JavaScript and URLs, which differ between frameworks, and capitals. Something can be escaped twice.
-func unescaped(text string) string {
-	for range 3 {
-		text = percents.ReplaceAllStringFunc(escapes.ReplaceAllStringFunc(html.UnescapeString(text), func(escape string) string {
-			n, err := strconv.ParseUint(strings.Trim(escape[2:], "{}"), 16, 32)
-			if err != nil {
-				return escape
-			}
-			return string(rune(n))
-		}), func(octets string) string {
-			plain, err := url.PathUnescape(octets)
-			if err != nil {
-				return octets
-			}
-			return plain
-		})
+// unescaped undoes the escapes of HTML, JSON, JavaScript and URLs, which differ between frameworks, and capitals, until none is left. It reports
+// false if some are left after so many rounds: a client can escape a text more often than any app.
+func unescaped(text string, rounds int) (plain string, ok bool) {
+	for range rounds {
+		if plain = once(strings.ToLower(text)); plain == text {
+			return spaces.Replace(plain), true // a backslash is left of what is escaped twice
+		}
+		text = plain
 	}
-	return strings.ToLower(spaces.Replace(text))
+	return text, false
+}
+
+// once undoes one level of each kind of escapes.
+func once(text string) string {
+	text = escapes.ReplaceAllStringFunc(html.UnescapeString(text), func(escape string) string {
+		n, err := strconv.ParseUint(strings.Trim(escape[2:], "{}"), 16, 32)
+		if err != nil {
+			return escape
+		}
+		return string(rune(n))
+	})
+	return percents.ReplaceAllStringFunc(text, func(octets string) string {
+		plain, err := url.PathUnescape(octets)
+		if err != nil {
+			return octets
+		}
+		return plain
+	})
 }
 
 var (
 	escapes  = regexp.MustCompile(`\\(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\}|x[0-9A-Fa-f]{2})`)
-	spaces   = strings.NewReplacer(`\`, "", "+", " ")
+	spaces   = strings.NewReplacer(`\b`, " ", `\f`, " ", `\n`, " ", `\r`, " ", `\t`, " ", "\b", " ", "\f", " ", "\n", " ", "\r", " ", "\t", " ", "+", " ", `\`, "")
 	percents = regexp.MustCompile(`(?:%[0-9A-Fa-f]{2})+`)
 )
 
