@@ -401,3 +401,12 @@ func TestNewHistory(t *testing.T) {
 		t.Error("a history without a store has no error")
 	}
 }
+
+// TestDatesAlone: without remember no password is compared, so that neither an unavailable store nor the bound of comparisons refuses one.
+func TestDatesAlone(t *testing.T) {
+	m := remembers(t, func(h *HistoryConfig, _ *Config) { h.Remember, h.MaxAge = 0, 24*time.Hour })
+	m.store.wait, m.store.err = time.Minute, errAway
+	if err := m.change(ada("ada@x"), "ada@x", used, 200); err != nil || m.store.looked != 0 || m.hasher.verified != 0 {
+		t.Errorf("%v; %d looks, %d comparisons", err, m.store.looked, m.hasher.verified)
+	}
+}
