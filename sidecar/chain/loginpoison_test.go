@@ -45,6 +45,12 @@ func poisonedSamples(t *testing.T, over func(*logins) *logins) {
 		"one account, from several networks": func(string, string) sent {
 			return sent{path: "/login", body: "email=" + url.QueryEscape(`'"><a href='`+evil+`'>`)}
 		},
+		"accounts with the same name": func(addr, _ string) sent {
+			return sent{path: "/login", body: "email=" + url.QueryEscape("ask evil people@"+addr[len(addr)-1:]+".example")}
+		},
+		"accounts of one domain": func(_, account string) sent {
+			return sent{path: "/login", body: "email=" + url.QueryEscape(strings.Replace(account, "@", "@ask-evil-people.", 1))}
+		},
 		"accounts with the same beginning": func(_, account string) sent {
 			return sent{path: "/login", body: "email=" + url.QueryEscape("Click here: "+evil+" to log in. ") + account}
 		},
@@ -62,13 +68,23 @@ func poisonedSamples(t *testing.T, over func(*logins) *logins) {
 			l := over(loginsBefore(t, refusing(&n, func(w http.ResponseWriter, r *http.Request) {
 				_ = r.ParseForm()
 				w.WriteHeader(http.StatusUnauthorized)
-				text := r.Form.Get("next") + r.Referer() + r.UserAgent() + r.Header.Get("X-Forwarded-Host") + r.Host
+				text := r.Form.Get("next") + r.Referer() + r.Header.Get("X-Forwarded-Host") + r.Host
 				text += strings.Join(slices.Sorted(maps.Keys(r.Form)), ",")
+				if strings.Contains(r.UserAgent(), "evil") {
+					text += r.UserAgent()
+				}
 				if c, err := r.Cookie("flash"); err == nil {
 					text += c.Value
 				}
 				_, _ = io.WriteString(w, "<form action="+pythonEscape(text)+">")
-				if email := r.Form.Get("email"); strings.Contains(email, " ") {
+				email := r.Form.Get("email")
+				name, domain, _ := strings.Cut(email, "@")
+				switch {
+				case strings.Contains(domain, "evil"):
+					_, _ = io.WriteString(w, domain)
+				case strings.HasPrefix(name, "ask"):
+					_, _ = io.WriteString(w, name)
+				case strings.Contains(email, " "):
 					_, _ = io.WriteString(w, pythonEscape(fmt.Sprintf("%.40s", email))+"...")
 				}
 			}), func(p *compiled.LoginProtection) { p.Routes[0].Account = compiled.RequestField{Form: "email"} }))
@@ -95,6 +111,9 @@ func poisonedSamples(t *testing.T, over func(*logins) *logins) {
 				send(request(addr, fmt.Sprintf("user%d@example.com", i)), addr)
 			}
 			g := try(9)
+			if g.code() == "login-failed" {
+				t.Errorf("the app's response is not repeated: %s", g.text)
+			}
 			if n.Load() != 9 || strings.Contains(g.text, "evil") {
 				t.Errorf("%d requests reached the app; a locked account gets %s", n.Load(), g.text)
 			}
@@ -165,5 +184,35 @@ func TestManyHostsCrowdOutNoSample(t *testing.T) {
 	}
 	if g := try("shop.example.com", "ada"); n.Load() != 211 || g.text != "no such account at shop.example.com" {
 		t.Errorf("%d requests reached the app; a locked account gets %d %s", n.Load(), g.status, g.text)
+	}
+}
+
+// TestSamplesOfDomains: a response that names the domain of the account is repeated to accounts of this domain, and to no others.
+func TestSamplesOfDomains(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	l := loginsBefore(t, refusing(&n, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_, domain, _ := strings.Cut(string(body), "@")
+		w.WriteHeader(http.StatusUnauthorized)
+		_, _ = io.WriteString(w, "no such account of "+strings.Split(domain, `"`)[0])
+	}), nil)
+	for i := range 4 {
+		for _, domain := range []string{"shop.example", "other.example"} {
+			l.attempt(fmt.Sprintf("203.0.113.%d", i), fmt.Sprintf("user%d@%s", i, domain), "guess")
+		}
+	}
+	for _, account := range []string{"ada@shop.example", "ada@other.example", "ada@new.example"} {
+		for i := range 5 {
+			l.attempt(fmt.Sprintf("198.51.100.%d", i), account, "guess"+account) // one response is not confirmed by one account
+		}
+	}
+	for account, want := range map[string]string{"ada@shop.example": "no such account of shop.example", "ada@other.example": "no such account of other.example"} {
+		if g := l.attempt("198.51.100.9", account, "guess"); g.status != 401 || g.text != want {
+			t.Errorf("%s gets %d %s", account, g.status, g.text)
+		}
+	}
+	if n.Load() != 23 {
+		t.Errorf("%d requests reached the app; want 23", n.Load())
 	}
 }

@@ -111,8 +111,11 @@ func (rec *recorder) remember() {
 	if err != nil || s.reveals(a.secrets) {
 		return
 	}
-	form := rec.form
-	if s.reveals(rec.place) {
+	form, ofDomain := rec.form, rec.place.ofDomain(a.name)
+	switch {
+	case s.reveals(ofDomain[len(rec.place):]):
+		form = ofDomain.form(form)
+	case s.reveals(rec.place):
 		form = rec.place.form(form)
 	}
 	if a.confirmed(rec.ctx, form, b) && a.memory.keep(a, form, s) {

@@ -33,23 +33,24 @@ func (a *attempt) respond(w http.ResponseWriter, r *http.Request, b Begun) error
 	return nil
 }
 
-// recall returns the sample for a request: that of its host and origin, or one that has neither.
+// recall returns the sample for a request: that of its domain, that of its host and origin, or one that has neither.
 func (a *attempt) recall(r *http.Request, form string) *sample {
 	if form == "" {
 		return nil
 	}
-	at := placeOf(r).form(form)
-	if own := a.memory.recall(a.index, at); own != nil {
-		return own
+	at := placeOf(r)
+	forms := []string{at.ofDomain(a.name).form(form), at.form(form), form}
+	for _, f := range forms {
+		if s := a.memory.recall(a.index, f); s != nil {
+			return s
+		}
 	}
-	s := a.memory.recall(a.index, form)
-	if s == nil {
-		s = a.stored(r.Context(), at)
+	for _, f := range forms {
+		if s := a.stored(r.Context(), f); s != nil {
+			return s
+		}
 	}
-	if s == nil {
-		s = a.stored(r.Context(), form)
-	}
-	return s
+	return nil
 }
 
 // stored returns the sample of another replica, or nil.

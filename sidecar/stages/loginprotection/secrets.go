@@ -12,6 +12,8 @@ import (
 	"strings"
 	"unicode"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 )
 
@@ -83,6 +85,15 @@ func appendChosen(texts []string, text string) []string {
 	return append(texts, text)
 }
 
+// nameOf returns what is before the @ of an account; "" for none. Apps greet with it.
+func nameOf(account string) string {
+	name, _, found := strings.Cut(account, "@")
+	if !found {
+		return ""
+	}
+	return name
+}
+
 // beginnings returns the first characters of long texts: apps cut them off.
 func beginnings(texts []string) (cut []string) {
 	for _, text := range texts {
@@ -138,6 +149,12 @@ func placeOf(r *http.Request) place {
 	return p
 }
 
+// ofDomain is the place of an account in a domain. Apps name domains that they do not accept.
+func (p place) ofDomain(account string) place {
+	_, domain, _ := strings.Cut(account, "@")
+	return append(p[:len(p):len(p)], domain)
+}
+
 // form returns the form of a response that is only for this place.
 func (p place) form(form string) string {
 	sum := sha256.Sum256([]byte(strings.Join(p, "\x00")))
@@ -180,11 +197,11 @@ func (s *sample) reveals(secrets []string) bool {
 	})
 }
 
-// unescaped undoes the escapes of HTML, JSON, JavaScript and URLs, which differ between frameworks, and capitals, until none is left. It reports
+// unescaped undoes the escapes of HTML, JSON, JavaScript and URLs, which differ between frameworks, capitals, and what NFKC changes, until none is left. It reports
 // false if some are left after so many rounds: a client can escape a text more often than any app.
 func unescaped(text string, rounds int) (plain string, ok bool) {
 	for range rounds {
-		if plain = once(strings.ToLower(text)); plain == text {
+		if plain = once(strings.ToLower(norm.NFKC.String(text))); plain == text {
 			return spaces.Replace(plain), true // a backslash is left of what is escaped twice
 		}
 		text = plain

@@ -66,7 +66,7 @@ func (a *attempt) serve(w http.ResponseWriter, r *http.Request, known []mark, ne
 		return next.ServeHTTP(w, r)
 	}
 	a.name, a.password, a.known = Canonical(given.account), given.password, known
-	a.secrets = slices.Concat(given.secrets, beginnings(given.secrets), chosen(r))
+	a.secrets = slices.Concat(given.secrets, []string{nameOf(given.account)}, beginnings(given.secrets), chosen(r))
 	r.Header.Del("Accept-Encoding") // what is remembered of the response must suit every client; compression comes after this stage
 	a.prepare(r.Context(), known)
 	begun, err := a.begin(r.Context())
