@@ -202,9 +202,9 @@ func TestSamplesOfDomains(t *testing.T) {
 			l.attempt(fmt.Sprintf("203.0.113.%d", i), fmt.Sprintf("user%d@%s", i, domain), "guess")
 		}
 	}
-	for _, account := range []string{"ada@shop.example", "ada@other.example", "ada@new.example"} {
+	for _, account := range []string{"ada@shop.example", "ada@other.example"} {
 		for i := range 5 {
-			l.attempt(fmt.Sprintf("198.51.100.%d", i), account, "guess"+account) // one response is not confirmed by one account
+			l.attempt(fmt.Sprintf("198.51.100.%d", i), account, "guess")
 		}
 	}
 	for account, want := range map[string]string{"ada@shop.example": "no such account of shop.example", "ada@other.example": "no such account of other.example"} {
@@ -212,7 +212,7 @@ func TestSamplesOfDomains(t *testing.T) {
 			t.Errorf("%s gets %d %s", account, g.status, g.text)
 		}
 	}
-	if n.Load() != 23 {
-		t.Errorf("%d requests reached the app; want 23", n.Load())
+	if n.Load() != 18 {
+		t.Errorf("%d requests reached the app; want 18", n.Load())
 	}
 }
