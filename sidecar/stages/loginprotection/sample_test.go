@@ -98,6 +98,9 @@ func TestManySecrets(t *testing.T) {
 	if many := make([]string, maxSecrets+1); !s.reveals(many) || s.reveals(many[1:]) {
 		t.Error("the number of texts is not bounded")
 	}
+	if s := (&sample{Body: []byte("&" + strings.Repeat("amp;", 100) + "x")}); !s.reveals(nil) {
+		t.Error("a body that is escaped very often is a sample")
+	}
 }
 
 // FuzzDecodeSample: what is in the store becomes a response that can be written, or an error.
