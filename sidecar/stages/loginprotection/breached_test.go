@@ -86,3 +86,24 @@ func TestRefusalsTakeTheTimeOfLookUps(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatIsLookedUp: passwords of logins, and nothing without a list.
+func TestWhatIsLookedUp(t *testing.T) {
+	list := &BreachedList{}
+	for name, tt := range map[string]struct {
+		kind     Kind
+		list     *BreachedList
+		password string
+		want     bool
+	}{
+		"a login":                      {Login, list, "x", true},
+		"a login without a password":   {Login, list, "", false},
+		"a login without a list":       {Login, nil, "x", false},
+		"a request for a new password": {PasswordReset, list, "x", false},
+	} {
+		a := &attempt{guard: &guard{cfg: Config{Breached: tt.list}}, route: &Route{Kind: tt.kind}, password: tt.password}
+		if got := a.looksUp(); got != tt.want {
+			t.Errorf("%s: %v; want %v", name, got, tt.want)
+		}
+	}
+}
