@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -120,6 +121,9 @@ func hasEscape(s string) bool {
 func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
+
+// Fixed reports whether the pattern has no placeholder: it matches one path, with and without a slash at its end.
+func (p *Pattern) Fixed() bool { return !p.rest && !slices.Contains(p.segments, "*") }
 
 // Match reports whether the normalised path matches. One trailing slash is ignored; further empty segments count as segments.
 func (p *Pattern) Match(path string) bool {

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -18,7 +19,7 @@ import (
 func looksUp(t *testing.T, mode compiled.Mode, change func(*compiled.LoginProtection)) *logins {
 	t.Helper()
 	w := newWorld(t)
-	w.registry = prometheus.NewRegistry()
+	w.registry, w.sleep = prometheus.NewRegistry(), func(context.Context, time.Duration) {}
 	w.writeList("breached", "pwned.txt", "right", "guess")
 	l := &logins{t: t, app: &passwordApp{}}
 	w.app.Close()

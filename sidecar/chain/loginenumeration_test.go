@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -138,5 +139,40 @@ func locksLookTheSame(t *testing.T, over func(*logins) *logins) {
 				}
 			})
 		}
+	}
+}
+
+// TestLocksTakeAsLongAsWrongPasswords: requests that the app refuses fast, because they have no password, do not make refusals of a locked
+// account fast. The app checks a password in 400 ms of the sidecar's clock.
+func TestLocksTakeAsLongAsWrongPasswords(t *testing.T) {
+	t.Parallel()
+	var clock, slept, n atomic.Int64
+	w := newWorld(t)
+	start := time.Now()
+	w.now = func() time.Time { return start.Add(time.Duration(clock.Load())) }
+	w.sleep = func(_ context.Context, d time.Duration) { slept.Add(int64(d)) }
+	w.app.Close()
+	w.app = httptest.NewServer(refusing(&n, func(w http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); strings.Contains(string(body), "guess") {
+			clock.Add(int64(400 * time.Millisecond))
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.WriteHeader(http.StatusUnprocessableEntity)
+	}))
+	t.Cleanup(w.app.Close)
+	l := &logins{t: t, app: &passwordApp{}, replicas: []*sidecar{w.sidecar(loginProtectionPolicy("", func(p *compiled.LoginProtection) {
+		p.Routes[0].FailureStatuses = []int{401, 422}
+	})).ready()}}
+	for i := range 5 {
+		l.attempt(fmt.Sprintf("203.0.113.%d", i), "ada@example.com", "guess")
+	}
+	for i := range 20 {
+		l.attempt(fmt.Sprintf("198.51.100.%d", i), fmt.Sprintf("user%d@example.com", i), "")
+	}
+	slept.Store(0)
+	g := l.attempt("203.0.113.9", "ada@example.com", "guess")
+	if got := time.Duration(slept.Load()); g.status != 401 || n.Load() != 25 || got != 2400*time.Millisecond {
+		t.Errorf("a locked account: %d after %s; want 2.4s", g.status, got)
 	}
 }

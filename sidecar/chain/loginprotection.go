@@ -24,7 +24,7 @@ func (b *builder) loginProtection() stage.Stage {
 		Shadow: p.Mode == compiled.Shadow, Store: b.logins, Local: b.localLogins, Metrics: b.metrics.Logins, Logger: b.logger,
 		Now: b.now, Sleep: b.sleep,
 	}
-	if h := b.passwordPolicy(); h != nil && h.History != nil {
+	if h := b.passwordPolicy(); h != nil && h.History != nil && !h.Shadow {
 		c.PasswordExpired = h.History.Expired
 	}
 	if p.KnownDevices != nil {

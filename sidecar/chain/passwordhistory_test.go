@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -190,8 +192,9 @@ func TestGuessingOldPasswordsIsBounded(t *testing.T) {
 		wantReused(t, "again", a.send("/password", ada, "ada@example.com", "tidal lantern 0"), true)
 	}
 	g := a.send("/password", ada, "ada@example.com", "another orbit 1")
-	if g.status != 429 || g.code() != "too-many-passwords" || g.header.Get("Retry-After") == "" {
-		t.Errorf("%d %s", g.status, g.text)
+	wait, err := strconv.Atoi(g.header.Get("Retry-After"))
+	if g.status != 429 || g.code() != "too-many-passwords" || err != nil || wait < 1800 || wait > 3600 { // what is left of an hour
+		t.Errorf("%d %s, after %s", g.status, g.text, g.header.Get("Retry-After"))
 	}
 	wantReused(t, "another account", a.send("/password", a.token("bob@example.com"), "bob@example.com", "tidal lantern 0"), false)
 }
@@ -301,6 +304,7 @@ func TestPreviousHashes(t *testing.T) {
 		"a malformed hash":        {nil, "tidal lantern 3", []string{"x"}, 422, "hash-unusable"},
 		"an empty hash":           {nil, "tidal lantern 3", []string{""}, 422, "hash-unusable"},
 		"a hash that is too dear": {nil, "tidal lantern 3", []string{"$argon2id$v=19$m=1048576,t=9,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}, 422, "hash-unusable"},
+		"24 hashes":               {nil, "tidal lantern 3", slices.Repeat(hashes[:1], 24), 200, ""},
 		"25 hashes":               {nil, "tidal lantern 3", make([]string, 25), 422, "invalid-request"},
 		"without remember": {historyPolicy("", func(p *compiled.Policy) {
 			p.PasswordPolicy.History.Remember, p.PasswordPolicy.History.MaxAge = 0, compiled.Duration(90*24*time.Hour)
@@ -326,5 +330,76 @@ func TestPreviousHashes(t *testing.T) {
 				t.Errorf("failed %v", g.failed())
 			}
 		})
+	}
+}
+
+// TestShadowSaysNothingOfAge: in shadow mode, of the policy or of a section, the app is not told of an expired password, and so does not ask for
+// another one. The dates are kept.
+func TestShadowSaysNothingOfAge(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*compiled.Policy){
+		"the policy":                  func(p *compiled.Policy) { p.Mode = compiled.Shadow },
+		"loginProtection":             func(p *compiled.Policy) { p.LoginProtection.Mode = compiled.Shadow },
+		"passwordPolicy":              func(p *compiled.Policy) { p.PasswordPolicy.Mode = compiled.Shadow },
+		"nothing, so the app is told": func(*compiled.Policy) {},
+		"another rule, so it is told": func(p *compiled.Policy) { p.PasswordPolicy.Shadow = []string{"too-short"} },
+		"reused, so the app is told":  func(p *compiled.Policy) { p.PasswordPolicy.Shadow = []string{"reused"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAccounts(t, func(p *compiled.Policy) {
+				p.PasswordPolicy.History.Remember, p.PasswordPolicy.History.MaxAge = 0, compiled.Duration(24*time.Hour)
+				change(p)
+			})
+			a.send("/register", "", "ada@example.com", "tidal lantern 0")
+			for _, s := range a.replicas {
+				s.cfg.Now = func() time.Time { return time.Now().Add(25 * time.Hour) }
+				s.apply(s.snapshot.Load().Policy())
+			}
+			a.send("/login", "", "ada@example.com", "right")
+			want := ""
+			if strings.Contains(name, "told") {
+				want = "true"
+			}
+			if got := a.expired[len(a.expired)-1]; got != want || len(a.keys()) != 1 {
+				t.Errorf("the app is told %q; want %q", got, want)
+			}
+		})
+	}
+}
+
+// TestPreviousHashesInShadow: in shadow mode the hash endpoint hashes, also beside hashes that it cannot compare.
+func TestPreviousHashesInShadow(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*compiled.Policy){
+		"the policy": func(p *compiled.Policy) { p.Mode = compiled.Shadow },
+		"a section":  func(p *compiled.Policy) { p.PasswordPolicy.Mode = compiled.Shadow },
+		"the rule":   func(p *compiled.Policy) { p.PasswordPolicy.Shadow = []string{"reused"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newWorld(t).sidecar(historyPolicy("", change))
+			g := s.loopback("POST", "/v1/passwords/hash", `{"password":"tidal lantern 0"}`)
+			for _, previous := range []string{g.field("hash"), "", "$unknown$", "$argon2id$v=19$m=4194304,t=100,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA"} {
+				g := s.loopback("POST", "/v1/passwords/hash", fmt.Sprintf(`{"password":"tidal lantern 0","previous":[%q]}`, previous))
+				if g.status != 200 {
+					t.Errorf("beside %q: %d %s", previous, g.status, g.text)
+				}
+			}
+		})
+	}
+}
+
+// TestOldPasswordsBesideBcrypt: an app whose own hashes are bcrypt has old passwords kept with Argon2id, which does not ignore the end of long ones.
+func TestOldPasswordsBesideBcrypt(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t, func(p *compiled.Policy) { p.Passwords = &compiled.Passwords{Algorithm: "Bcrypt", Cost: 10} })
+	ada, long := a.token("ada@example.com"), strings.Repeat("tidal lantern ", 8)
+	wantReused(t, "the first", a.send("/password", ada, "ada@example.com", long+"0"), false)
+	wantReused(t, "with another end", a.send("/password", ada, "ada@example.com", long+"1"), false)
+	wantReused(t, "the first again", a.send("/password", ada, "ada@example.com", long+"0"), true)
+	for _, key := range a.keys() {
+		if hashes := fmt.Sprint(a.server.Do("HGET", key, "h")); !strings.Contains(hashes, "$argon2id$") || strings.Contains(hashes, "$2") {
+			t.Errorf("%s has %s", key, hashes)
+		}
 	}
 }

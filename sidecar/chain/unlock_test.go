@@ -163,3 +163,27 @@ func TestUnlockNeedsNoTokens(t *testing.T) {
 		}
 	}
 }
+
+// TestUnlockDuringAnOutage: with Allow and without Redis the response is a 503, and the account is open in the pod that was called.
+func TestUnlockDuringAnOutage(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	l := loginsOn(t, server.Addr, func(p *compiled.LoginProtection) { p.OnFailure = compiled.Allow })
+	l.replicas = l.replicas[:1]
+	server.Stop()
+	reach := func() int {
+		before := l.app.count()
+		l.attempt("198.51.100.1", "ada@example.com", "right") // tokens would need Redis
+		return l.app.count() - before
+	}
+	l.guess(10, "ada@example.com")
+	if reach() != 0 {
+		t.Fatal("the account is not locked")
+	}
+	if g := l.unlock("ada@example.com"); g.status != 503 {
+		t.Errorf("unlocking: %d %s", g.status, g.text)
+	}
+	if reach() != 1 {
+		t.Error("the account is still locked in the pod")
+	}
+}

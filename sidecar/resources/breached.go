@@ -18,13 +18,23 @@ func (a *Acquirer) Breached(b *compiled.BreachedPasswords) (passwordpolicy.Sourc
 		if dir != "" { // without volumes no folder is the claim's, not even one of that name in the working directory
 			dir = filepath.Join(dir, f.Claim)
 		}
-		return breached.NewFile(dir, f.Path, b.Timeout.Std()), nil
+		return breached.NewFile(dir, f.Path, b.Timeout.Std(), a.shared.volumePlaces(f.Claim)), nil
 	}
 	client, err := a.serviceClient(b.CABundle, b.Timeout)
 	if err != nil {
 		return nil, err
 	}
 	return breached.URL{Base: b.URL, Client: client}, nil
+}
+
+// volumePlaces returns the places for look-ups on a volume, which all documents share.
+func (r *Resources) volumePlaces(claim string) breached.Places {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.volumes[claim] == nil {
+		r.volumes[claim] = breached.NewPlaces()
+	}
+	return r.volumes[claim]
 }
 
 // serviceClient returns a client of a service whose certificate is verified by the CAs of a bundle in PEM; empty for those of the system.

@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +24,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/revocation/revocationmemory"
 	"github.com/posterndev/postern/sidecar/login/session/sessionmemory"
+	"github.com/posterndev/postern/sidecar/lookup/breached"
 	"github.com/posterndev/postern/sidecar/pool"
 	"github.com/posterndev/postern/sidecar/stages/compression"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection/loginprotectionmemory"
@@ -98,6 +100,10 @@ type Resources struct {
 	active *Revocations
 
 	untrusted *untrustedProxies
+
+	mu sync.Mutex
+	// volumes are the places for look-ups by the name of the PersistentVolumeClaim.
+	volumes map[string]breached.Places
 }
 
 // New registers the metrics. It fails if their names are already registered. The caller calls Close.
@@ -112,7 +118,7 @@ func New(c Config) (*Resources, error) {
 		// key may be the mistake that the new document corrects.
 		rings: pool.New[string, ring](0), hashers: pool.New[string, *password.Hasher](delay), apiKeys: pool.New[string, *apikey.Store](0), users: pool.New[string, *htpasswd.Store](0),
 		ended:  newEndedSessions(),
-		active: &Revocations{}, untrusted: &untrustedProxies{now: time.Now, logger: c.Logger},
+		active: &Revocations{}, volumes: map[string]breached.Places{}, untrusted: &untrustedProxies{now: time.Now, logger: c.Logger},
 	}
 	var err error
 	if r.logins, err = loginprotectionmemory.New(c.Now); err != nil {

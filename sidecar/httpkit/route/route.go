@@ -101,3 +101,15 @@ func (a *alternative) match(method, path string, ignoreCase bool) bool {
 	}
 	return false
 }
+
+// Fixed reports whether a pattern without placeholders matches path, with regard to case.
+func (m *Matcher) Fixed(path string) bool {
+	for i := range m.alternatives {
+		for j := range m.alternatives[i].paths {
+			if p := &m.alternatives[i].paths[j]; p.Fixed() && p.Match(path) {
+				return true
+			}
+		}
+	}
+	return false
+}

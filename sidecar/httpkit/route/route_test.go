@@ -119,3 +119,15 @@ func BenchmarkMatch(b *testing.B) {
 		}
 	}
 }
+
+func TestFixed(t *testing.T) {
+	m, err := NewMatcher([]Match{{Paths: []string{"/login", "/a/*", "/b/**"}}, {Methods: []string{"GET"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{"/login": true, "/login/": true, "/LOGIN": false, "/login/x": false, "/a/b": false, "/b/c": false, "/b": false, "/": false, "": false} {
+		if got := m.Fixed(path); got != want {
+			t.Errorf("%q: %v; want %v", path, got, want)
+		}
+	}
+}

@@ -35,7 +35,9 @@ func list(t testing.TB, newline string, lower bool, passwords ...string) *File {
 	return open(path)
 }
 
-func open(path string) *File { return NewFile(filepath.Dir(path), filepath.Base(path), time.Minute) }
+func open(path string) *File {
+	return NewFile(filepath.Dir(path), filepath.Base(path), time.Minute, NewPlaces())
+}
 
 // TestFile: every password of a list is found, whatever its length and line ends, and no other.
 func TestFile(t *testing.T) {
@@ -84,6 +86,32 @@ func TestUnusableFiles(t *testing.T) {
 	}
 	if _, err := open(filepath.Join(t.TempDir(), "missing")).Count(t.Context(), "x"); !errors.Is(err, service.ErrUnavailable) {
 		t.Errorf("a missing file: %v", err)
+	}
+}
+
+// TestUnsortedFile: a list in another order, such as that of the counts, is unavailable, and no password of it is taken for one that is not in
+// it.
+func TestUnsortedFile(t *testing.T) {
+	var lines []string
+	for i := range 4000 {
+		lines = append(lines, fmt.Sprintf("%s:%d\r\n", digest(fmt.Sprint(i)), 4000-i))
+	}
+	path := filepath.Join(t.TempDir(), "list.txt")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for i := range lines {
+		got, err := open(path).Count(t.Context(), fmt.Sprint(i))
+		switch {
+		case errors.Is(err, service.ErrUnavailable):
+			refused++
+		case got != 4000-i:
+			t.Fatalf("%d has count %d, %v; want %d", i, got, err, 4000-i)
+		}
+	}
+	if refused < len(lines)*9/10 {
+		t.Errorf("%d look-ups were refused of %d", refused, len(lines))
 	}
 }
 

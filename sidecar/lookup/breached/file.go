@@ -17,24 +17,30 @@ import (
 // maxLine bounds a line of the file, in bytes.
 const maxLine = 128
 
-// parallel bounds the look-ups in one file that are in progress. Further ones fail at once. Reading from a network volume whose server does
-// not respond blocks in the kernel, for as long as it likes.
+// parallel bounds the look-ups on one volume that are in progress. Further ones fail at once. Reading from a network volume whose server does
+// not respond blocks a thread in the kernel, for as long as it likes.
 const parallel = 16
+
+// Places bound the look-ups on one volume. They outlive a File, so that a reload during an outage does not block more threads.
+type Places chan struct{}
+
+// NewPlaces returns the places of one volume.
+func NewPlaces() Places { return make(Places, parallel) }
 
 // File is a Source in a file: lines of "hash:count" in the order of the hashes, as the downloader of Have I Been Pwned writes them. It
 // opens the file for each look-up, so that a new file can replace it, and reads about forty blocks of it.
 type File struct {
 	dir, path string
 	timeout   time.Duration
-	places    chan struct{}
+	places    Places
 	// look is replaced in tests.
 	look func(password string) (int, error)
 }
 
 // NewFile returns a Source in the file at path, with slashes and relative to dir. Neither path nor a symbolic link leaves dir. A look-up
-// that takes longer than timeout fails. The file need not exist yet.
-func NewFile(dir, path string, timeout time.Duration) *File {
-	f := &File{dir: dir, path: path, timeout: timeout, places: make(chan struct{}, parallel)}
+// that takes longer than timeout fails. The file need not exist yet. places are those of the volume.
+func NewFile(dir, path string, timeout time.Duration, places Places) *File {
+	f := &File{dir: dir, path: path, timeout: timeout, places: places}
 	f.look = f.search
 	return f
 }
@@ -44,7 +50,7 @@ func (f *File) Count(ctx context.Context, password string) (int, error) {
 	select {
 	case f.places <- struct{}{}:
 	default:
-		return 0, fmt.Errorf("looking up password: %w: %d look-ups in its file are in progress", service.ErrUnavailable, parallel)
+		return 0, fmt.Errorf("looking up password: %w: %d look-ups on its volume are in progress", service.ErrUnavailable, parallel)
 	}
 	type result struct {
 		count int
@@ -93,12 +99,16 @@ func (f *File) search(password string) (int, error) {
 	return search(file, info.Size(), digest(password))
 }
 
-var errNotSorted = errors.New("the list has a line that is not hash:count")
+var (
+	errLine      = errors.New("the list has a line that is not hash:count")
+	errNotSorted = errors.New("the list is not in the order of its hashes")
+)
 
 // search finds a hash among sorted lines by bisection over the bytes: at every step it reads the first line that begins at or after the
-// middle.
+// middle. A line that is not between those read before shows that the list has another order, in which most hashes would not be found.
 func search(r io.ReaderAt, size int64, hash string) (int, error) {
 	low, high := int64(0), size // the line begins in [low, high)
+	least, most := "", "G"      // and its hash is between these
 	for low < high {
 		middle := low + (high-low)/2
 		start, line, err := lineFrom(r, middle, size)
@@ -110,16 +120,19 @@ func search(r io.ReaderAt, size int64, hash string) (int, error) {
 			continue
 		}
 		found, count, ok := readLine(line, len(hash))
-		if !ok {
+		if found = strings.ToUpper(found); !ok {
+			return 0, errLine
+		}
+		if found < least || found > most {
 			return 0, errNotSorted
 		}
-		switch order := strings.Compare(strings.ToUpper(found), hash); {
+		switch order := strings.Compare(found, hash); {
 		case order == 0:
 			return count, nil
 		case order < 0:
-			low = start + int64(len(line))
+			low, least = start+int64(len(line)), found
 		default:
-			high = middle
+			high, most = middle, found
 		}
 	}
 	return 0, nil
@@ -141,7 +154,7 @@ func lineFrom(r io.ReaderAt, offset, size int64) (start int64, line []byte, err 
 			if start+int64(len(rest)) >= size {
 				return size, nil, nil
 			}
-			return 0, nil, errNotSorted
+			return 0, nil, errLine
 		}
 		start, rest = from+int64(end)+1, rest[end+1:]
 	}
@@ -152,7 +165,7 @@ func lineFrom(r io.ReaderAt, offset, size int64) (start int64, line []byte, err 
 		return start, rest[:end+1], nil
 	}
 	if start+int64(len(rest)) < size { // the line is longer than maxLine
-		return 0, nil, errNotSorted
+		return 0, nil, errLine
 	}
 	return start, rest, nil
 }

@@ -35,7 +35,7 @@ func TestFileStaysInside(t *testing.T) {
 		"relative": false, "absolute": false, "parent/outside.txt": false, "../outside.txt": false, filepath.Join(base, "outside.txt"): false,
 		"a": false, "pipe": false, "missing": false,
 	} {
-		got, err := NewFile(dir, path, time.Minute).Count(t.Context(), "hunter2")
+		got, err := NewFile(dir, path, time.Minute, NewPlaces()).Count(t.Context(), "hunter2")
 		if inside && (got != 3 || err != nil) || !inside && !errors.Is(err, service.ErrUnavailable) {
 			t.Errorf("%s: %d, %v", path, got, err)
 		}
@@ -45,7 +45,7 @@ func TestFileStaysInside(t *testing.T) {
 // TestFileIsReplaced: a file that appears, and one that replaces another, are used by the next look-up.
 func TestFileIsReplaced(t *testing.T) {
 	dir := t.TempDir()
-	f := NewFile(dir, "pwned.txt", time.Minute)
+	f := NewFile(dir, "pwned.txt", time.Minute, NewPlaces())
 	if _, err := f.Count(t.Context(), "a"); !errors.Is(err, service.ErrUnavailable) {
 		t.Errorf("before the file is there: %v", err)
 	}
@@ -64,7 +64,7 @@ func TestFileIsReplaced(t *testing.T) {
 
 // TestHungVolume: look-ups in a file that cannot be read end by the timeout, and no more than parallel of them wait.
 func TestHungVolume(t *testing.T) {
-	f := NewFile(t.TempDir(), "pwned.txt", time.Millisecond)
+	f := NewFile(t.TempDir(), "pwned.txt", time.Millisecond, NewPlaces())
 	hang, started := make(chan struct{}), make(chan struct{}, 2*parallel)
 	f.look = func(string) (int, error) {
 		started <- struct{}{}

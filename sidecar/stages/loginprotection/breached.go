@@ -59,13 +59,18 @@ func (m *Route) read(r *http.Request) (given, error) {
 	return g, nil
 }
 
+// looksUp reports whether the password of the attempt is looked up, if the app gets the attempt.
+func (a *attempt) looksUp() bool {
+	return a.cfg.Breached != nil && a.route.Kind == Login && a.password != ""
+}
+
 // lookUp tells the app, and nobody else, that the password of the attempt is breached. Only attempts that the app is about to get are looked
 // up, so that nobody has look-ups for free. In shadow mode the app is not told.
 func (a *attempt) lookUp(r *http.Request) {
-	list := a.cfg.Breached
-	if list == nil || a.route.Kind != Login || a.password == "" {
+	if !a.looksUp() {
 		return
 	}
+	list := a.cfg.Breached
 	count, err := list.Source.Count(r.Context(), a.password)
 	lookups := a.cfg.Metrics.lookups
 	switch {

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/store/keyspace"
 )
@@ -50,8 +51,12 @@ func TestRefusalsTakeTheTimeOfLookUps(t *testing.T) {
 					return 1, err
 				})},
 			}}
-			route := &Route{Name: "login", Kind: Login, FailureStatuses: []int{401}}
-			a := &attempt{guard: g, route: route, info: &request.Info{}, store: uncounted{}, password: "x"}
+			match, e := route.NewMatcher([]route.Match{{Paths: []string{"/login"}}})
+			if e != nil {
+				t.Fatal(e)
+			}
+			login := &Route{Name: "login", Kind: Login, Match: match, FailureStatuses: []int{401}}
+			a := &attempt{guard: g, route: login, info: &request.Info{}, store: uncounted{}, password: "x"}
 			app := stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 				if told := r.Header.Get(BreachedHeader) == "true"; told != (err == nil) {
 					t.Errorf("the app is told: %v", told)
@@ -60,12 +65,45 @@ func TestRefusalsTakeTheTimeOfLookUps(t *testing.T) {
 				w.WriteHeader(http.StatusUnauthorized)
 				return nil
 			})
+			fast := stage.Func(func(w http.ResponseWriter, _ *http.Request) error {
+				w.WriteHeader(http.StatusUnauthorized)
+				return nil
+			})
 			if err := a.forward(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/login", nil), app); err != nil {
 				t.Fatal(err)
 			}
-			if _, took := g.memory.recall(0, "", func(int) int { return 0 }); took != 800*time.Millisecond {
+			if took := g.memory.duration(0, answer{401, true}, func(int) int { return 0 }); took != 800*time.Millisecond {
 				t.Errorf("refusals take %s; want 800ms", took)
 			}
+			a.password = "" // is not looked up, and does not change the time of those that are
+			if err := a.forward(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/login", nil), fast); err != nil {
+				t.Fatal(err)
+			}
+			last := func(n int) int { return n - 1 }
+			if with, without := g.memory.duration(0, answer{401, true}, last), g.memory.duration(0, answer{401, false}, last); with != 800*time.Millisecond || without != 0 {
+				t.Errorf("refusals take %s with a password, and %s without", with, without)
+			}
 		})
+	}
+}
+
+// TestWhatIsLookedUp: passwords of logins, and nothing without a list.
+func TestWhatIsLookedUp(t *testing.T) {
+	list := &BreachedList{}
+	for name, tt := range map[string]struct {
+		kind     Kind
+		list     *BreachedList
+		password string
+		want     bool
+	}{
+		"a login":                      {Login, list, "x", true},
+		"a login without a password":   {Login, list, "", false},
+		"a login without a list":       {Login, nil, "x", false},
+		"a request for a new password": {PasswordReset, list, "x", false},
+	} {
+		a := &attempt{guard: &guard{cfg: Config{Breached: tt.list}}, route: &Route{Kind: tt.kind}, password: tt.password}
+		if got := a.looksUp(); got != tt.want {
+			t.Errorf("%s: %v; want %v", name, got, tt.want)
+		}
 	}
 }

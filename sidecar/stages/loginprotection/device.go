@@ -19,7 +19,7 @@ const (
 	maxMarks      = 5
 	maxCookie     = 1 << 10
 	deviceKeySize = 32
-	// keyLasts is how long the key of the cookies is kept after it was last made, and keyCached how long a process keeps it.
+	// keyLasts is how long the key of the cookies is kept after it was stored, and keyCached how long a process keeps it.
 	keyLasts  = 366 * 24 * time.Hour
 	keyCached = time.Minute
 	// maxSkew is how far the clocks of two pods may differ: a mark from further in the future is not known.
@@ -109,8 +109,11 @@ func (d *devices) secretKey(ctx context.Context) []byte {
 	if secret != nil && fresh {
 		return secret
 	}
-	made := make([]byte, deviceKeySize)
-	_, _ = rand.Read(made) // never fails, crypto/rand.Read
+	made := secret // if the store has lost it, devices stay known
+	if made == nil {
+		made = make([]byte, deviceKeySize)
+		_, _ = rand.Read(made) // never fails, crypto/rand.Read
+	}
 	stored, err := d.store.Put(ctx, d.key, made, keyLasts, true)
 	if err != nil || len(stored) != deviceKeySize {
 		return secret

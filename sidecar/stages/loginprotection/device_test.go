@@ -1,6 +1,7 @@
 package loginprotection
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -82,6 +83,22 @@ func TestDevicesWithoutStore(t *testing.T) {
 	d := &devices{store: &oneValue{err: errors.New("unavailable")}, lasts: time.Hour, now: time.Now}
 	if d.find(t.Context(), []mark{{}}, "a") != "" || len(login(t, d, "a", nil)) != 0 {
 		t.Error("a device is known without a key")
+	}
+}
+
+// TestTheStoreForgetsTheKey: a process that knows the key puts it back, so that devices stay known, and takes one that another process has made.
+func TestTheStoreForgetsTheKey(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	shared := &oneValue{}
+	d := &devices{store: shared, lasts: time.Hour, now: func() time.Time { return now }}
+	marks := login(t, d, "ada", nil)
+	shared.value, now = nil, now.Add(2*keyCached)
+	if d.find(t.Context(), marks, "ada") == "" {
+		t.Error("the device is not known any more")
+	}
+	shared.value, now = bytes.Repeat([]byte("k"), deviceKeySize), now.Add(2*keyCached)
+	if d.find(t.Context(), marks, "ada") != "" {
+		t.Error("the key in the store is not used")
 	}
 }
 

@@ -12,11 +12,11 @@ import (
 const (
 	// sampleEvery is how often a sample is written to the store at most.
 	sampleEvery = time.Minute
-	// times is how many durations of the app's responses are remembered per route.
+	// times is how many durations of the app's responses of one kind are remembered per route.
 	times = 16
 	// candidates is how many different responses of a route are compared with later ones.
 	candidates = 8
-	// maxForms bounds the forms of a route's responses that are remembered: those of some hosts, beside the general ones.
+	// maxForms bounds the forms of a route's responses that are remembered: those of some hosts and paths, beside the general ones.
 	maxForms = 64
 )
 
@@ -39,6 +39,18 @@ type memory struct {
 	// seen are the latest responses, of which one becomes a sample when another client or account gets the same.
 	seen [candidates]candidate
 	next int
+	took map[answer]*durations
+}
+
+// answer is a kind of responses that take about as long: those with a status, to attempts that were looked up in the list of breached
+// passwords or not. Its zero value stands for all.
+type answer struct {
+	status int
+	looked bool
+}
+
+// durations are the latest ones.
+type durations struct {
 	took [times]time.Duration
 	n    int
 }
@@ -46,7 +58,7 @@ type memory struct {
 func newMemories(routes int) *memories {
 	m := &memories{routes: make([]memory, routes)}
 	for i := range m.routes {
-		m.routes[i] = memory{samples: map[string]*sample{}, written: map[string]time.Time{}}
+		m.routes[i] = memory{samples: map[string]*sample{}, written: map[string]time.Time{}, took: map[answer]*durations{}}
 	}
 	return m
 }
@@ -57,18 +69,32 @@ func (m *memories) keep(a *attempt, form string, s *sample) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, now := &m.routes[a.index], a.cfg.Now()
-	if ofPlace := strings.Count(form, "-") > 1; ofPlace && r.samples[form] == nil && len(r.samples) >= maxForms {
-		return false
-	}
 	if old := r.samples[form]; old != nil && old.Status == http.StatusUnauthorized && s.Status != old.Status {
 		return false
 	}
+	if ofPlace(form) && r.samples[form] == nil && len(r.samples) >= maxForms {
+		r.forget()
+	}
 	r.samples[form] = s
-	if last, ok := r.written[form]; ok && now.Sub(last) < sampleEvery {
+	last, ok := r.written[form]
+	if ok && now.Sub(last) < sampleEvery || !ok && ofPlace(form) && len(r.written) >= maxForms { // the store keeps each for long
 		return false
 	}
 	r.written[form] = now
 	return true
+}
+
+// ofPlace reports whether a form is that of some hosts or paths, which clients can choose.
+func ofPlace(form string) bool { return strings.Count(form, "-") > 1 }
+
+// forget forgets one sample of a place, at random: a client that names many places makes room for none of them for long.
+func (r *memory) forget() {
+	for form := range r.samples {
+		if ofPlace(form) {
+			delete(r.samples, form)
+			return
+		}
+	}
 }
 
 // confirmed reports whether another attempt at this replica got the same response, and remembers a new one.
@@ -86,22 +112,39 @@ func (m *memories) confirmed(i int, c candidate) bool {
 	return false
 }
 
-// timed remembers how long the app took.
-func (m *memories) timed(i int, took time.Duration) {
+// timed remembers how long the app took to give an answer.
+func (m *memories) timed(i int, to answer, took time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := &m.routes[i]
-	r.took[r.n%times] = took
-	r.n++
+	for _, kind := range []answer{to, {}} {
+		d := r.took[kind]
+		if d == nil {
+			d = &durations{}
+			r.took[kind] = d
+		}
+		d.took[d.n%times] = took
+		d.n++
+	}
 }
 
-// recall returns the sample of a route, and one of the times that the app took; 0 if none is known.
-func (m *memories) recall(i int, form string, jitter func(int) int) (*sample, time.Duration) {
+// duration returns one of the times that the app took to give an answer or, if none is known, another one; 0 before the first. Otherwise
+// attempts that the app refuses fast, because they have no password, would show the locks of others.
+func (m *memories) duration(i int, to answer, jitter func(int) int) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := &m.routes[i]
-	if r.n == 0 {
-		return r.samples[form], 0
+	for _, kind := range []answer{to, {}} {
+		if d := r.took[kind]; d != nil {
+			return d.took[jitter(min(d.n, times))]
+		}
 	}
-	return r.samples[form], r.took[jitter(min(r.n, times))]
+	return 0
+}
+
+// recall returns the sample of a route, or nil.
+func (m *memories) recall(i int, form string) *sample {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.routes[i].samples[form]
 }

@@ -47,7 +47,7 @@ func (rec *recorder) begin(status int) {
 	a := rec.attempt
 	result := a.resultOf(status, rec.Header())
 	if result == failure {
-		a.memory.timed(a.index, a.cfg.Now().Sub(rec.sent))
+		a.memory.timed(a.index, answer{status, a.looksUp()}, a.cfg.Now().Sub(rec.sent))
 	}
 	if rec.keeps = result == failure && rec.form != "" && a.repeatable(status); rec.keeps {
 		rec.header, rec.chunked = http.Header{}, rec.Header().Get("Content-Length") == ""
@@ -111,8 +111,11 @@ func (rec *recorder) remember() {
 	if err != nil || s.reveals(a.secrets) {
 		return
 	}
-	form := rec.form
-	if s.reveals(rec.place) {
+	form, ofDomain := rec.form, rec.place.ofDomain(a.name)
+	switch {
+	case s.reveals(ofDomain[len(rec.place):]):
+		form = ofDomain.form(form)
+	case s.reveals(rec.place):
 		form = rec.place.form(form)
 	}
 	if a.confirmed(rec.ctx, form, b) && a.memory.keep(a, form, s) {

@@ -16,8 +16,13 @@ func (a *attempt) respond(w http.ResponseWriter, r *http.Request, b Begun) error
 	if a.cfg.TooManyRequests {
 		return locked(b.Wait)
 	}
-	f, refused := form(r), a.cfg.Now()
-	s, took := a.recall(r, f)
+	f, refused := a.route.form(r), a.cfg.Now()
+	s := a.recall(r, f)
+	status := http.StatusUnauthorized
+	if s != nil {
+		status = s.Status
+	}
+	took := a.memory.duration(a.index, answer{status, a.looksUp()}, a.cfg.Jitter)
 	if rest := a.delay(b.Failures) + min(took-a.cfg.Now().Sub(refused), longestWait); rest > 0 {
 		a.wait(r.Context(), rest)
 	}
@@ -28,23 +33,24 @@ func (a *attempt) respond(w http.ResponseWriter, r *http.Request, b Begun) error
 	return nil
 }
 
-// recall returns the sample for a request: that of its host and origin, or one that has neither.
-func (a *attempt) recall(r *http.Request, form string) (*sample, time.Duration) {
-	s, took := a.memory.recall(a.index, form, a.cfg.Jitter)
+// recall returns the sample for a request: that of its domain, that of its host and origin, or one that has neither.
+func (a *attempt) recall(r *http.Request, form string) *sample {
 	if form == "" {
-		return nil, took
+		return nil
 	}
-	at := placeOf(r).form(form)
-	if own, _ := a.memory.recall(a.index, at, a.cfg.Jitter); own != nil {
-		return own, took
+	at := placeOf(r)
+	forms := []string{at.ofDomain(a.name).form(form), at.form(form), form}
+	for _, f := range forms {
+		if s := a.memory.recall(a.index, f); s != nil {
+			return s
+		}
 	}
-	if s == nil {
-		s = a.stored(r.Context(), at)
+	for _, f := range forms {
+		if s := a.stored(r.Context(), f); s != nil {
+			return s
+		}
 	}
-	if s == nil {
-		s = a.stored(r.Context(), form)
-	}
-	return s, took
+	return nil
 }
 
 // stored returns the sample of another replica, or nil.

@@ -25,18 +25,22 @@ type sample struct {
 	Chunked bool `json:"chunked,omitempty"`
 }
 
-// form is the form of a response that the client gets, by its method and the type that it prefers; "" for one that is never repeated. A HEAD
-// request would leave a sample without its body.
-func form(r *http.Request) string {
+// form is the form of a response that the client gets, by its method, the type that it prefers, and its path if the route has several; "" for
+// one that is never repeated. A HEAD request would leave a sample without its body.
+func (m *Route) form(r *http.Request) string {
 	switch r.Method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodGet:
 	default:
 		return ""
 	}
+	form := r.Method + "-other"
 	if httperr.PrefersHTML(r.Header.Get("Accept")) {
-		return r.Method + "-html"
+		form = r.Method + "-html"
 	}
-	return r.Method + "-other"
+	if m.Match.Fixed(r.URL.Path) {
+		return form
+	}
+	return place{r.URL.Path}.form(form)
 }
 
 // unrepeated are fields of a response that belong to one request. What a later stage sets is not in a sample anyway.

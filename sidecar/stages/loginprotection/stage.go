@@ -3,6 +3,7 @@ package loginprotection
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -64,7 +65,8 @@ func (a *attempt) serve(w http.ResponseWriter, r *http.Request, known []mark, ne
 		}
 		return next.ServeHTTP(w, r)
 	}
-	a.name, a.secrets, a.password, a.known = Canonical(given.account), append(given.secrets, chosen(r)...), given.password, known
+	a.name, a.password, a.known = Canonical(given.account), given.password, known
+	a.secrets = slices.Concat(given.secrets, []string{nameOf(given.account)}, beginnings(given.secrets), chosen(r))
 	r.Header.Del("Accept-Encoding") // what is remembered of the response must suit every client; compression comes after this stage
 	a.prepare(r.Context(), known)
 	begun, err := a.begin(r.Context())
@@ -168,7 +170,7 @@ func unavailable(err error) *httperr.Error {
 
 // forward sends the attempt to the app, and ends it with what the app says.
 func (a *attempt) forward(w http.ResponseWriter, r *http.Request, next stage.Handler) error {
-	rec := &recorder{Writer: response.Writer{ResponseWriter: w}, attempt: a, ctx: context.WithoutCancel(r.Context()), form: form(r), place: placeOf(r), status: http.StatusOK}
+	rec := &recorder{Writer: response.Writer{ResponseWriter: w}, attempt: a, ctx: context.WithoutCancel(r.Context()), form: a.route.form(r), place: placeOf(r), status: http.StatusOK}
 	rec.before, rec.sent = w.Header().Clone(), a.cfg.Now()
 	rec.OnHeader = rec
 	a.tellExpired(r)

@@ -115,6 +115,10 @@ type change struct {
 	own bool
 }
 
+func (c *change) same(other *change) bool {
+	return c.account == other.account && c.password == other.password
+}
+
 // changeOf returns the change that a request asks for, or nil. An anonymous request changes the password of the account in its body, if
 // the app accepts it. With a token the account must be that of the token: an app may ignore the field, and the caller could write any.
 func (h *History) changeOf(f fields, who *identity.Identity) *change {
@@ -213,24 +217,27 @@ func (p *Policy) enforce(code passwordrules.Code, e *httperr.Error, record recor
 	return nil
 }
 
-// remember keeps the password that the app accepted. The response waits for it, so that the next request finds it at any replica. The
+// remember keeps the passwords that the app accepted. The response waits for it, so that the next request finds them at any replica. The
 // app has changed the password already: if it cannot be kept, this is only logged.
-func (h *History) remember(r *http.Request, c *change) {
-	if c.account == "" {
-		return
-	}
+func (h *History) remember(r *http.Request, changes []*change) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), rememberTime)
 	defer cancel()
+	for _, c := range changes {
+		if err := h.add(ctx, c); err != nil {
+			h.Logger.WarnContext(ctx, "an accepted password is not remembered", "requestID", request.From(r).RequestID, "error", err)
+		}
+	}
+}
+
+func (h *History) add(ctx context.Context, c *change) error {
 	hash, err := "", error(nil)
 	if h.Remember > 0 {
 		hash, err = h.hash(ctx, c.password)
 	}
-	if err == nil {
-		err = h.Store.Add(ctx, h.key(c.account), hash, h.Remember, h.MaxAge+keptLonger)
-	}
 	if err != nil {
-		h.Logger.WarnContext(ctx, "an accepted password is not remembered", "requestID", request.From(r).RequestID, "error", err)
+		return err
 	}
+	return h.Store.Add(ctx, h.key(c.account), hash, h.Remember, h.MaxAge+keptLonger)
 }
 
 // hash waits while too many passwords are being hashed, until ctx ends.
@@ -270,19 +277,17 @@ func (h *History) Expired(ctx context.Context, account string) bool {
 }
 
 // CheckPrevious judges a password that the loopback API is asked to hash by the hashes of the account's former passwords, the latest
-// first. It returns nil, the refusal, or an error of password.Hasher. Without Remember it ignores them.
+// first. It returns nil, the refusal, or an error of password.Hasher, which shadow mode ignores. Without Remember it ignores them.
 func (p *Policy) CheckPrevious(ctx context.Context, text string, previous []string) error {
 	if p.History == nil {
 		return nil
 	}
 	for _, encoded := range previous[:min(len(previous), p.History.Remember)] {
-		if encoded == "" { // Verify would compute the hash of no account
-			return password.ErrMalformed
-		}
-		result, err := p.History.AppHasher.Verify(ctx, text, encoded)
+		result, err := p.compare(ctx, text, encoded)
 		switch {
 		case errors.Is(err, password.ErrTooLongForBcrypt): // no password of bcrypt's is as long
-			continue
+		case err != nil && (p.PolicyShadow || p.rule(Reused).Shadow):
+			p.History.Logger.WarnContext(ctx, "the hash of a former password is not compared", "error", err)
 		case err != nil:
 			return err
 		case result.Match:
@@ -290,4 +295,12 @@ func (p *Policy) CheckPrevious(ctx context.Context, text string, previous []stri
 		}
 	}
 	return nil
+}
+
+// compare compares a password with a hash of the app's.
+func (p *Policy) compare(ctx context.Context, text, encoded string) (password.Result, error) {
+	if encoded == "" { // Verify would compute the hash of no account
+		return password.Result{}, password.ErrMalformed
+	}
+	return p.History.AppHasher.Verify(ctx, text, encoded)
 }

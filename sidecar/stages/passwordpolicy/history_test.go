@@ -51,9 +51,12 @@ func (s *store) Changed(context.Context, string) (time.Time, error) { return s.c
 type hasher struct {
 	busy, hashed, verified int
 	err                    error
+	deadlines              []time.Time // of the calls of Hash
 }
 
-func (h *hasher) Hash(_ context.Context, text string) (string, error) {
+func (h *hasher) Hash(ctx context.Context, text string) (string, error) {
+	deadline, _ := ctx.Deadline()
+	h.deadlines = append(h.deadlines, deadline)
 	if h.hashed++; h.hashed <= h.busy {
 		return "", password.ErrBusy
 	}
@@ -297,7 +300,7 @@ func TestTheClientLeaves(t *testing.T) {
 	r := httptest.NewRequest("POST", "/register", strings.NewReader("")).WithContext(ctx)
 	cancel()
 	m.hasher.busy = 1 // waiting for a place ends with the context
-	m.policy.History.remember(r, &change{password: fresh, account: "ada@x"})
+	m.policy.History.remember(r, []*change{{password: fresh, account: "ada@x"}})
 	if !slices.Equal(m.store.added, []string{"hash of " + fresh}) {
 		t.Errorf("kept %q", m.store.added)
 	}
@@ -308,6 +311,26 @@ func TestTwoRoutes(t *testing.T) {
 	m := remembers(t, func(_ *HistoryConfig, c *Config) { c.Routes = append(c.Routes, c.Routes[0]) })
 	if err := m.change(nil, "ada@x", fresh, 200); err != nil || len(m.store.added) != 1 {
 		t.Errorf("%v, kept %q", err, m.store.added)
+	}
+}
+
+// TestTwoFields: a password in the fields of two routes is remembered once, and two passwords within the time of one.
+func TestTwoFields(t *testing.T) {
+	for second, want := range map[string]int{fresh: 1, fresh + "7": 2} {
+		m := remembers(t, func(_ *HistoryConfig, c *Config) {
+			other := c.Routes[0]
+			other.Password.JSON = []string{"again"}
+			c.Routes = append(c.Routes, other)
+		})
+		err := m.change(nil, "ada@x", fresh+`","again":"`+second, 200)
+		if err != nil || len(m.store.added) != want || len(m.hasher.deadlines) != want {
+			t.Errorf("%v, kept %q; want %d", err, m.store.added, want)
+		}
+		for _, deadline := range m.hasher.deadlines {
+			if deadline.IsZero() || deadline != m.hasher.deadlines[0] || time.Until(deadline) > 10*time.Second {
+				t.Errorf("deadlines %v; want one, in 10 s", m.hasher.deadlines)
+			}
+		}
 	}
 }
 
@@ -376,5 +399,14 @@ func TestCheckPrevious(t *testing.T) {
 func TestNewHistory(t *testing.T) {
 	if _, err := NewHistory(HistoryConfig{Scope: "a/b"}); err == nil {
 		t.Error("a history without a store has no error")
+	}
+}
+
+// TestDatesAlone: without remember no password is compared, so that neither an unavailable store nor the bound of comparisons refuses one.
+func TestDatesAlone(t *testing.T) {
+	m := remembers(t, func(h *HistoryConfig, _ *Config) { h.Remember, h.MaxAge = 0, 24*time.Hour })
+	m.store.wait, m.store.err = time.Minute, errAway
+	if err := m.change(ada("ada@x"), "ada@x", used, 200); err != nil || m.store.looked != 0 || m.hasher.verified != 0 {
+		t.Errorf("%v; %d looks, %d comparisons", err, m.store.looked, m.hasher.verified)
 	}
 }

@@ -132,15 +132,18 @@ func (p *Policy) judge(m *Route, r *http.Request) (*change, error) {
 
 // forward sends the request to the app, and remembers the passwords that the app accepts.
 func (p *Policy) forward(w http.ResponseWriter, r *http.Request, next stage.Handler, changes []*change) error {
-	changes = slices.DeleteFunc(changes, func(c *change) bool { return c == nil || c.account == "" })
-	if len(changes) == 0 {
+	var kept []*change
+	for _, c := range changes {
+		if c != nil && c.account != "" && !slices.ContainsFunc(kept, c.same) {
+			kept = append(kept, c)
+		}
+	}
+	if len(kept) == 0 {
 		return next.ServeHTTP(w, r)
 	}
 	return response.Intercept(w, r, next, func(status int, _ http.Header) response.Action {
-		for i, c := range changes {
-			if status < http.StatusBadRequest && !slices.ContainsFunc(changes[:i], func(other *change) bool { return *other == *c }) {
-				p.History.remember(r, c)
-			}
+		if status < http.StatusBadRequest {
+			p.History.remember(r, kept)
 		}
 		return response.Action{}
 	})

@@ -29,7 +29,9 @@ type Store struct {
 	mu sync.Mutex
 	// locked has the counters with locks that are not forgotten yet, and counters the others.
 	counters, locked *lru.Cache[string, *state]
-	values           *lru.Cache[string, value]
+	// lasting has the values that must not change, such as the key of device cookies, and values the others. Whoever makes the app respond in
+	// many ways makes the store forget others only.
+	values, lasting *lru.Cache[string, value]
 }
 
 type value struct {
@@ -64,7 +66,11 @@ func New(now func() time.Time) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("creating attempt counters: %w", err)
 	}
-	return &Store{now: now, counters: counters, locked: locked, values: values}, nil
+	lasting, err := lru.New[string, value](maxValues)
+	if err != nil {
+		return nil, fmt.Errorf("creating attempt counters: %w", err)
+	}
+	return &Store{now: now, counters: counters, locked: locked, values: values, lasting: lasting}, nil
 }
 
 // load returns the state of a counter at now. A new one takes no memory until keep.
@@ -188,11 +194,15 @@ func (v *state) fail(c *loginprotection.Counter, now time.Time) bool {
 func (s *Store) Put(_ context.Context, key string, b []byte, ttl time.Duration, absent bool) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
-	if v, ok := s.values.Get(key); ok && absent && now.Before(v.until) {
-		return v.bytes, nil
+	if stored := s.value(key); absent && stored != nil {
+		return stored, nil
 	}
-	s.values.Add(key, value{b, now.Add(ttl)})
+	home, other := s.values, s.lasting
+	if absent {
+		home, other = other, home
+	}
+	other.Remove(key)
+	home.Add(key, value{b, s.now().Add(ttl)})
 	return b, nil
 }
 
@@ -200,8 +210,17 @@ func (s *Store) Put(_ context.Context, key string, b []byte, ttl time.Duration, 
 func (s *Store) Get(_ context.Context, key string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if v, ok := s.values.Get(key); ok && s.now().Before(v.until) {
-		return v.bytes, nil
+	return s.value(key), nil
+}
+
+// value returns the value of a key, or nil.
+func (s *Store) value(key string) []byte {
+	v, ok := s.lasting.Get(key)
+	if !ok {
+		v, ok = s.values.Get(key)
 	}
-	return nil, nil
+	if !ok || !s.now().Before(v.until) {
+		return nil
+	}
+	return v.bytes
 }

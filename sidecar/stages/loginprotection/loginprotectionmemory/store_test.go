@@ -127,9 +127,11 @@ func TestMemoryIsBounded(t *testing.T) {
 	s, _ := clocked(t)
 	for i := range maxCounters + 100 {
 		fail(t, s, loginprotection.Counter{Key: fmt.Sprint(i), Limit: 2, Within: time.Hour})
-		_, _ = s.Put(t.Context(), fmt.Sprint(i), []byte("x"), time.Hour, false)
+		for _, absent := range []bool{false, true} {
+			_, _ = s.Put(t.Context(), fmt.Sprint(absent, i), []byte("x"), time.Hour, absent)
+		}
 	}
-	if s.counters.Len() > maxCounters || s.values.Len() > maxValues {
+	if s.counters.Len() > maxCounters || s.values.Len() > maxValues || s.lasting.Len() > maxValues {
 		t.Errorf("%d counters and %d values", s.counters.Len(), s.values.Len())
 	}
 }
