@@ -39,10 +39,13 @@ func (r *Result) Verdict() Verdict {
 // errorsStage writes the refusals of the stages after it.
 const errorsStage = "errors"
 
-// refusing returns the rule that refuses in s, or "".
+// refusing returns the rule that refuses in s, or "". Of several rules with one joint refusal, such as those of a password, it is the first.
 func refusing(s *request.Step) string {
-	for _, d := range s.Decisions {
-		if d.Err == s.Err && !d.Shadow {
+	for _, joint := range []bool{false, true} {
+		for _, d := range s.Decisions {
+			if d.Shadow || d.Err == nil || d.Err != s.Err && !(joint && d.Err.Code == s.Err.Code) {
+				continue
+			}
 			if s.Stage == authorization {
 				return named(d.Rule)
 			}

@@ -121,6 +121,6 @@ func write(w http.ResponseWriter, v any) error {
 
 // unavailable returns the refusal for an unavailable store or key.
 func unavailable(err error) error {
-	e := &httperr.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Detail: "The store or the key is unavailable. Try again.", Cause: err}
+	e := &httperr.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Detail: "The store, such as Redis, or the key is unavailable. Try again.", Cause: err}
 	return e.With("Retry-After", "1")
 }
