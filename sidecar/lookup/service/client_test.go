@@ -29,7 +29,7 @@ func TestDo(t *testing.T) {
 		"a response":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("yes")) }, "yes"},
 		"an error":      {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 500) }, ""},
 		"too long":      {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(strings.Repeat("x", 101))) }, ""},
-		"a redirect":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 302) }, ""},
+		"a redirect":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, ""},
 		"a closed line": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, ""},
 		"a broken body": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "9")

@@ -86,15 +86,15 @@ func New(c Config) (stage.Stage, error) {
 func (c *Config) check() error {
 	switch {
 	case len(c.From) == 0 || c.Keys == nil && c.Users == nil:
-		return errors.New("From, and Keys or Users are required")
+		return errors.New("checking settings of API keys: From, and Keys or Users are required")
 	case c.Keys != nil && (c.Keys.Keys == nil || c.Keys.Provider == "" || c.Keys.Issuer == ""):
-		return errors.New("Keys needs a Provider, an Issuer and a file")
+		return errors.New("checking settings of API keys: Keys needs a Provider, an Issuer and a file")
 	case c.Users != nil && (c.Users.Users == nil || c.Users.Provider == "" || c.Users.Issuer == ""):
-		return errors.New("Users needs a Provider, an Issuer and a file")
+		return errors.New("checking settings of API keys: Users needs a Provider, an Issuer and a file")
 	}
 	for _, l := range c.From {
 		if c.Keys == nil && !l.BasicAuth {
-			return errors.New("without Keys, From can only be BasicAuth")
+			return errors.New("checking settings of API keys: without Keys, From can only be BasicAuth")
 		}
 	}
 	return nil
