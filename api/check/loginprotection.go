@@ -104,7 +104,7 @@ func (c *checker) loginLimit(field string, l compiled.LoginLimit, most int) {
 	case l.Within.Std() < time.Second || l.Within.Std() > maxLoginWindow:
 		c.addf(field, "the window %s is not between 1s and %s; write a duration in that range, for example 15m", l.Within.Std(), maxLoginWindow)
 	case l.LockFor.Std() > maxLoginLock || l.MaxLock.Std() > maxLoginLock:
-		c.addf(field, "a lock is longer than %s; write a shorter one, for example 1h: whoever knows the name of an account could keep its owner out", maxLoginLock)
+		c.addf(field, "a lock is longer than %s; write a shorter one, for example 1h: a client that knows the name of an account could keep its owner out", maxLoginLock)
 	case l.MaxLock < l.LockFor:
 		c.addf(field+".maxLock", "%s is shorter than lockFor, %s; write a longer one", l.MaxLock.Std(), l.LockFor.Std())
 	}

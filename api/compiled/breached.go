@@ -38,7 +38,7 @@ func (b *BreachedPasswords) validate() error {
 	return oneOf("breached.onFailure", b.OnFailure, Deny, Allow)
 }
 
-// validate ensures that the file stays inside the folder where its claim is mounted. Symbolic links are for whoever opens it.
+// validate ensures that the file stays inside the folder where its claim is mounted. Symbolic links are left to the code that opens it.
 func (f *VolumeFile) validate() error {
 	if f.Claim == "" || f.Claim == "." || f.Claim == ".." || strings.ContainsAny(f.Claim, "/\x00") {
 		return fmt.Errorf("%q is not the name of a claim", f.Claim)

@@ -127,7 +127,7 @@ type LegacyTokens struct {
 	// +kubebuilder:validation:MaxLength=256
 	SubjectClaim string `json:"subjectClaim,omitempty"`
 	// ShortSecret is what happens to a secret of HS* that is shorter than its algorithm requires (RFC 7518 §3.2): Deny does not use it, and
-	// Allow uses one of at least 16 bytes. Whoever has one token can guess a short secret without asking the sidecar, and then make tokens
+	// Allow uses one of at least 16 bytes. A person who has one token can guess a short secret without asking the sidecar, and then make tokens
 	// for anybody.
 	// +optional
 	ShortSecret FailureMode `json:"shortSecret,omitempty"`

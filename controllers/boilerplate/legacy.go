@@ -190,7 +190,7 @@ func (t *translation) until() time.Time {
 
 func (t *translation) legacyTodo(l *legacy) {
 	if l.short {
-		t.ask("The secret is shorter than %s requires. Whoever has one token can guess it: make legacy.until as early as you can.", l.algorithm)
+		t.ask("The secret is shorter than %s requires. A person who has one token can guess it: make legacy.until as early as you can.", l.algorithm)
 	}
 	if t.framework.accessOnly == "" {
 		t.ask("Tokens that the same secret signed for something else, such as refreshing, a password reset or an e-mail address, are accepted as access tokens. If there are such, add requiredClaims that only access tokens have to the provider legacy, such as {claim: type, values: [access]}.")

@@ -50,7 +50,7 @@ func (c *compiler) warn(p *compiled.Policy) {
 func (c *compiler) warnLegacy(field string, l *compiled.Legacy) {
 	c.warnf(field, "tokens of the app's former code are accepted until %s: remove this provider, and its secret, after that", l.Until.Format(time.RFC3339))
 	if l.ShortSecret {
-		c.warnf(field+".shortSecret", "a short secret is accepted, which whoever has one token can guess: choose an early until")
+		c.warnf(field+".shortSecret", "a short secret is accepted, which a person who has one token can guess: choose an early until")
 	}
 }
 

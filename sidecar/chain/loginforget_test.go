@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestStrangersMakeNoDeviceUnknown: without Redis, whoever makes the pod remember many responses, each for another host, does not make it
+// TestStrangersMakeNoDeviceUnknown: without Redis, a client that makes the pod remember many responses, each for another host, does not make it
 // forget the key of the device cookies. Otherwise an attacker could lock an owner out of a known device.
 func TestStrangersMakeNoDeviceUnknown(t *testing.T) {
 	t.Parallel()

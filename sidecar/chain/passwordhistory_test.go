@@ -182,7 +182,7 @@ func TestOnlyAcceptedPasswordsAreRemembered(t *testing.T) {
 	wantReused(t, "after a redirect", a.send("/password", ada, "ada@example.com", "tidal lantern 1"), true)
 }
 
-// TestGuessingOldPasswordsIsBounded: whoever has a token of the account learns about ten passwords within an hour, over all replicas.
+// TestGuessingOldPasswordsIsBounded: a caller with a token of the account learns about ten passwords within an hour, over all replicas.
 func TestGuessingOldPasswordsIsBounded(t *testing.T) {
 	t.Parallel()
 	a := newAccounts(t, nil)

@@ -12,7 +12,7 @@ import (
 var documented = regexp.MustCompile(`pstn_[0-9A-Za-z]{36}`)
 
 // TestTheSameKeyWithAnotherName: a key whose id or subject changes is another one: its responses in progress end, and its uses are counted
-// anew if the id changes.
+// apart if the id changes.
 func TestTheSameKeyWithAnotherName(t *testing.T) {
 	parse := func(id, subject string) *File {
 		f, err := Parse(fmt.Appendf(nil, "- {id: %s, subject: %s, hash: 'sha256:%s'}", id, subject, strings.Repeat("ab", 32)))

@@ -78,7 +78,7 @@ func TestDamagedHashes(t *testing.T) {
 	}
 }
 
-// TestCostlyStoredHashes: whoever can write a hash cannot make the sidecar compute for minutes, or use up its memory.
+// TestCostlyStoredHashes: a user who can write a hash cannot make the sidecar compute for minutes, or use up its memory.
 func TestCostlyStoredHashes(t *testing.T) {
 	tests := map[string]struct {
 		name, from, to string

@@ -33,7 +33,7 @@ type IndexConfig struct {
 	MaxEntries int
 	// MaxStaleness is that of the stages; the feed is asked to be much fresher. It defaults to DefaultMaxStaleness.
 	MaxStaleness time.Duration
-	// InProcess says that the feed is in this process, and that whoever adds to it does so by WriteThrough. An index that is ready then
+	// InProcess says that the feed is in this process, and that all its writers use WriteThrough. An index that is ready then
 	// misses nothing, and its age is 0.
 	InProcess bool
 	// Before is the index that this one replaces; may be nil. Its entries are kept, also before this index is complete.

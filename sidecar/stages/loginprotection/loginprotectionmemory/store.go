@@ -29,8 +29,8 @@ type Store struct {
 	mu sync.Mutex
 	// locked has the counters with locks that are not forgotten yet, and counters the others.
 	counters, locked *lru.Cache[string, *state]
-	// lasting has the values that must not change, such as the key of device cookies, and values the others. Whoever makes the app respond in
-	// many ways makes the store forget others only.
+	// lasting has the values that must not change, such as the key of device cookies, and values the others. A client that makes the app respond in
+	// many ways makes the store forget only the others.
 	values, lasting *lru.Cache[string, value]
 }
 
