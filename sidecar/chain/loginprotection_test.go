@@ -29,6 +29,7 @@ func (a *passwordApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	a.mu.Lock()
 	a.tried++
+	attempt := a.tried
 	a.seen = append(a.seen, r.Header.Clone())
 	a.mu.Unlock()
 	w.Header().Set("X-App", "shop")
@@ -44,7 +45,7 @@ func (a *passwordApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case given.Password == "broken":
 		w.WriteHeader(http.StatusInternalServerError)
 	case given.Password != "right":
-		w.Header().Set("X-Request-Id", fmt.Sprint(a.tried))
+		w.Header().Set("X-Request-Id", fmt.Sprint(attempt))
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = w.Write([]byte(`{"error":"wrong email or password"}`))
 	default:
