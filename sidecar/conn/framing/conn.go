@@ -70,7 +70,8 @@ type Conn struct {
 	// responded says that the final response to the current request has begun, refusalSent that this response is a
 	// refusal of this package.
 	responded, refusalSent atomic.Bool
-	lingered               atomic.Bool
+	// unfinished says that a message has begun and not ended, lingered that the connection was already closed in the way of linger.
+	unfinished, lingered atomic.Bool
 }
 
 // breach is a violation for which a connection is refused.
@@ -158,6 +159,7 @@ func (c *Conn) check(received []byte) (int, error) {
 	if c.scan.heads != heads {
 		c.responded.Store(false)
 	}
+	c.unfinished.Store(c.scan.state != atStart)
 	if v != none {
 		b := &breach{refusal: v.refusal(), body: !first && !inHead}
 		if !b.body {
@@ -200,8 +202,8 @@ func (c *Conn) refuse(b *breach) error {
 }
 
 const (
-	// lingerTime and lingerBytes bound reading what a refused client still sends. Closing with unread bytes resets
-	// the connection, and the client loses the response (RFC 9112 §9.6). net/http waits equally long.
+	// lingerTime bounds how long a connection stays open on which the client still sends, and lingerBytes how much of that is read.
+	// Closing with unread bytes resets the connection, and the client loses the response (RFC 9112 §9.6). net/http waits equally long.
 	lingerTime  = 500 * time.Millisecond
 	lingerBytes = 64 << 10
 )
@@ -210,7 +212,8 @@ func (c *Conn) linger() {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
 		return
 	}
-	if c.Conn.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+	end := time.Now().Add(lingerTime)
+	if c.Conn.SetReadDeadline(end) != nil {
 		return
 	}
 	var scrap [1 << 10]byte
@@ -221,4 +224,5 @@ func (c *Conn) linger() {
 		}
 		read += n
 	}
+	time.Sleep(time.Until(end))
 }

@@ -49,6 +49,7 @@ func says(p []byte, status int) bool {
 // CloseWrite closes the sending half, as http.Server does before it closes a connection on which the client still
 // sends.
 func (c *Conn) CloseWrite() error {
+	c.lingered.Store(true)
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
@@ -56,16 +57,16 @@ func (c *Conn) CloseWrite() error {
 }
 
 // Close closes the connection. If the request's body was refused and the handler has written no response, Close sends
-// the refusal first. If the client may still send, the connection is closed a little later by another goroutine.
+// the refusal first. If the client may still send its body, the connection is closed a little later by another goroutine: net/http
+// waits only for clients that would have kept the connection.
 func (c *Conn) Close() error {
 	b := c.broken.Load()
-	if b == nil || !b.body {
-		return c.Conn.Close()
-	}
-	if !c.responded.Load() {
+	refused := b != nil && b.body
+	if refused && !c.responded.Load() {
 		c.sendRefusal(b)
 	}
-	if !c.lingered.CompareAndSwap(false, true) {
+	sending := c.unfinished.Load() && c.responded.Load() && !c.opaque.Load()
+	if !refused && !sending || !c.lingered.CompareAndSwap(false, true) {
 		return c.Conn.Close()
 	}
 	go func() {
