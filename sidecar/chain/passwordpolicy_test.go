@@ -114,7 +114,7 @@ func TestNewPasswords(t *testing.T) {
 		"too deep":                      {asJSON, `{"a":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`, 400, nil, "malformed-body"},
 		"multipart":                     {"multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"password\"\r\n\r\nx\r\n--b--\r\n", 415, nil, "unsupported-body"},
 		"another charset":               {asJSON + "; charset=utf-16", same(goodPassword), 415, nil, "unsupported-body"},
-		"80 KiB":                        {asJSON, same(strings.Repeat("x", 40<<10)), 413, nil, "body-too-large"},
+		"200 KiB":                       {asJSON, same(strings.Repeat("x", 200<<10)), 413, nil, "body-too-large"},
 	}
 	w := newWorld(t).echoed()
 	s := w.sidecar(registers(nil))
