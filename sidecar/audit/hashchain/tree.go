@@ -1,6 +1,8 @@
 package hashchain
 
 import (
+	"slices"
+
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/posterndev/postern/sidecar/audit/record"
@@ -16,6 +18,9 @@ type Tree struct {
 
 // Size returns the number of records.
 func (t *Tree) Size() uint64 { return t.size }
+
+// Clone returns a copy that can be changed.
+func (t *Tree) Clone() *Tree { return &Tree{size: t.size, roots: slices.Clone(t.roots)} }
 
 // Add appends the record with the hash.
 func (t *Tree) Add(h record.Hash) {

@@ -1,0 +1,219 @@
+// Package verify checks an audit trail: that no record was changed, removed, added or moved since its writer signed it.
+//
+// It reads the records of each writer in order, once, and keeps one small state for each writer, so that it can check any number of
+// records. Records may be read from a table or from lines of JSON; records of several writers may be mixed.
+package verify
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/posterndev/postern/sidecar/audit/hashchain"
+	"github.com/posterndev/postern/sidecar/audit/record"
+)
+
+// Kind is what a finding is about.
+type Kind string
+
+// The kinds of findings.
+const (
+	// Changed: the content of a record is not what its writer wrote. Malformed: it is not a record at all.
+	Changed   Kind = "changed"
+	Malformed Kind = "malformed"
+	// Missing: records are missing between two others. Truncated: records are missing at the end, which a checkpoint still covers.
+	Missing   Kind = "missing"
+	Truncated Kind = "truncated"
+	// Reordered: a record comes after one with a higher number, and is not a repetition of it.
+	Reordered Kind = "reordered"
+	// Unsigned: a checkpoint has no valid signature. Forged: the records do not have the root that a signed checkpoint states, so
+	// one of them since the checkpoint before was changed together with the chain.
+	Unsigned Kind = "unsigned"
+	Forged   Kind = "forged"
+)
+
+// Finding is one fault of a trail.
+type Finding struct {
+	Kind   Kind
+	Writer uuid.UUID
+	// First and Last are the numbers of the records that it concerns. They are equal if it is one.
+	First, Last uint64
+	// ID is the id of the record, if it is one and is known.
+	ID uuid.UUID
+	// Detail says what was found.
+	Detail string
+}
+
+// String returns the finding in one line.
+func (f Finding) String() string {
+	where := fmt.Sprintf("record %d", f.First)
+	if f.First != f.Last {
+		where = fmt.Sprintf("records %d to %d", f.First, f.Last)
+	}
+	if f.ID != uuid.Nil {
+		where += fmt.Sprintf(" (id %s)", f.ID)
+	}
+	return fmt.Sprintf("%s: %s of writer %s: %s", f.Kind, where, f.Writer, f.Detail)
+}
+
+// Config configures a Verifier.
+type Config struct {
+	// Keys verify checkpoints. Without keys no signature is checked, and a checkpoint only counts as a statement.
+	Keys note.Verifiers
+	// OnFinding is called for each finding, in the order in which they are found.
+	OnFinding func(Finding)
+}
+
+// Verifier checks one trail. It is for one goroutine.
+type Verifier struct {
+	cfg     Config
+	writers map[uuid.UUID]*writer
+	summary Summary
+}
+
+// Summary counts what was read.
+type Summary struct {
+	Writers, Records, Checkpoints, Repeated, Findings uint64
+	// Unsigned is the number of records that no signed checkpoint covers: nobody could tell if they were missing.
+	Unsigned uint64
+	// From and To are the times of the first and the last record.
+	From, To time.Time
+}
+
+// New returns a Verifier.
+func New(c Config) *Verifier { return &Verifier{cfg: c, writers: map[uuid.UUID]*writer{}} }
+
+// Record checks the next record. Hash is what was stored beside it; zero if nothing was.
+func (v *Verifier) Record(encoded []byte, hash record.Hash) {
+	v.summary.Records++
+	r, err := record.Decode(encoded)
+	if err != nil {
+		v.found(Finding{Kind: Malformed, Detail: err.Error()})
+		return
+	}
+	v.seen(r.Time.Time)
+	w, own := v.writer(r.Writer), hashchain.HashOf(encoded)
+	if r.Seq <= w.size {
+		v.again(w, r, own)
+		return
+	}
+	v.follow(w, r)
+	if !hash.IsZero() && hash != own {
+		v.found(Finding{Kind: Changed, Writer: w.id, First: r.Seq, Last: r.Seq, ID: r.ID, Detail: "its content does not have the hash that is stored with it"})
+		own = hash // if the hash is the original one, the next record has it too
+	}
+	w.hold(r, own)
+	v.settle(w)
+}
+
+// again judges a record whose number was read before.
+func (v *Verifier) again(w *writer, r *record.Record, own record.Hash) {
+	if w.had(r.Seq, own) {
+		v.summary.Repeated++
+		return
+	}
+	v.found(Finding{Kind: Reordered, Writer: w.id, First: r.Seq, Last: r.Seq, ID: r.ID, Detail: fmt.Sprintf("it comes after record %d, and is not a copy of the one that was read before with its number", w.size)})
+}
+
+// follow checks that r follows the record before it.
+func (v *Verifier) follow(w *writer, r *record.Record) {
+	if first := w.size + 1; r.Seq > first {
+		v.found(Finding{Kind: Missing, Writer: w.id, First: first, Last: r.Seq - 1, Detail: "the trail does not have them"})
+		w.skip(r)
+		return
+	}
+	if r.Prev == w.last {
+		return
+	}
+	if r.Seq == 1 {
+		v.found(Finding{Kind: Changed, Writer: w.id, First: 1, Last: 1, ID: r.ID, Detail: "it is the first, and names one before it"})
+		return
+	}
+	v.found(Finding{Kind: Changed, Writer: w.id, First: w.size, Last: w.size, ID: w.lastID, Detail: "the record after it was written after another one"})
+	w.last = r.Prev // if this is the original hash, the next checkpoint agrees
+}
+
+// Checkpoint checks a checkpoint. It may come before or after the records that it covers; of those before, only the latest few.
+func (v *Verifier) Checkpoint(signed []byte) {
+	v.summary.Checkpoints++
+	c, err := hashchain.Peek(signed)
+	if err != nil {
+		v.found(Finding{Kind: Malformed, Detail: err.Error()})
+		return
+	}
+	w := v.writer(c.Writer)
+	if v.cfg.Keys != nil {
+		if _, err := hashchain.Open(signed, v.cfg.Keys); err != nil {
+			v.found(Finding{Kind: Unsigned, Writer: w.id, First: w.signed + 1, Last: max(c.Size, w.signed+1), Detail: err.Error()})
+			return
+		}
+	}
+	w.claimed = max(w.claimed, c.Size)
+	if len(w.pending) == maxPending {
+		w.pending = slices.Delete(w.pending, 0, 1)
+	}
+	w.pending = append(w.pending, c)
+	slices.SortStableFunc(w.pending, func(a, b hashchain.Checkpoint) int { return cmp.Compare(a.Size, b.Size) })
+	v.settle(w)
+}
+
+// settle compares the checkpoints of the present size.
+func (v *Verifier) settle(w *writer) {
+	for len(w.pending) > 0 && w.pending[0].Size <= w.size {
+		c := w.pending[0]
+		w.pending = w.pending[1:]
+		switch {
+		case c.Size < w.size || w.incomplete:
+			// It came too late to be compared, or records are missing, which was reported.
+		case c.Root != w.root():
+			v.found(Finding{Kind: Forged, Writer: w.id, First: w.signed + 1, Last: c.Size, Detail: "they do not have the root of the signed checkpoint"})
+			w.incomplete = true
+		default:
+			w.signed = c.Size
+		}
+	}
+}
+
+// Finish reports what is missing at the end, and returns the summary.
+func (v *Verifier) Finish() Summary {
+	for _, id := range slices.SortedFunc(maps.Keys(v.writers), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }) {
+		w := v.writers[id]
+		if w.claimed > w.size {
+			v.found(Finding{Kind: Truncated, Writer: id, First: w.size + 1, Last: w.claimed, Detail: "a checkpoint covers them, and they are not in the trail"})
+		}
+		v.summary.Unsigned += w.size - min(w.signed, w.size)
+	}
+	v.summary.Writers = uint64(len(v.writers))
+	return v.summary
+}
+
+func (v *Verifier) writer(id uuid.UUID) *writer {
+	w := v.writers[id]
+	if w == nil {
+		w = &writer{id: id}
+		v.writers[id] = w
+	}
+	return w
+}
+
+func (v *Verifier) seen(t time.Time) {
+	if v.summary.From.IsZero() || t.Before(v.summary.From) {
+		v.summary.From = t
+	}
+	if t.After(v.summary.To) {
+		v.summary.To = t
+	}
+}
+
+func (v *Verifier) found(f Finding) {
+	v.summary.Findings++
+	if v.cfg.OnFinding != nil {
+		v.cfg.OnFinding(f)
+	}
+}
