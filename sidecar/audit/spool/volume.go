@@ -131,9 +131,9 @@ func (v *Volume) Reader(sink string) Reader {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	r := &volumeReader{spool: v, file: filepath.Join(v.dir, sink+acknowledgedSuffix)}
-	r.next = min(readNumber(r.file), v.end())
+	r.next = v.base
 	if len(v.segments) > 0 {
-		r.next = max(r.next, v.segments[0].start)
+		r.next = min(max(readNumber(r.file), v.segments[0].start), v.end())
 	}
 	v.readers = append(v.readers, r)
 	return r

@@ -1,0 +1,117 @@
+package trail
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/audit/spool"
+)
+
+const (
+	// deliveryItems and deliveryBytes bound what is delivered at once.
+	deliveryItems = 500
+	deliveryBytes = 1 << 20
+	// minRetry and maxRetry bound the time before another attempt.
+	minRetry, maxRetry = 100 * time.Millisecond, 5 * time.Second
+)
+
+// delivery delivers the items of a spool to the sinks, each at its own pace.
+type delivery struct {
+	policy  string
+	metrics *Metrics
+	logger  *slog.Logger
+	readers []spool.Reader
+	sinks   sync.WaitGroup
+	cancel  context.CancelFunc
+	// closed is closed when no more is delivered.
+	closed    chan struct{}
+	closeOnce sync.Once
+}
+
+func newDelivery(c Config) *delivery {
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &delivery{policy: c.Policy, metrics: c.Metrics, logger: c.Logger, cancel: cancel, closed: make(chan struct{})}
+	for _, s := range c.Sinks {
+		r := c.Spool.Reader(s.Name())
+		d.readers = append(d.readers, r)
+		c.Metrics.watch(c.Policy, s.Name(), r, c.Spool)
+		d.sinks.Go(func() { d.run(ctx, s, r) })
+	}
+	return d
+}
+
+// run delivers to one sink until ctx ends.
+func (d *delivery) run(ctx context.Context, s Sink, r spool.Reader) {
+	retry, failing := minRetry, false
+	for {
+		items, err := r.Next(ctx, deliveryItems, deliveryBytes)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = s.Deliver(ctx, items)
+		}
+		if err == nil {
+			err = r.Ack(len(items))
+		}
+		if err == nil {
+			if failing {
+				d.logger.Info("audit sink available again", "policy", d.policy, "sink", s.Name())
+			}
+			retry, failing = minRetry, false
+			d.metrics.delivered.WithLabelValues(d.policy, s.Name()).Add(float64(records(items)))
+			continue
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		d.metrics.failures.WithLabelValues(d.policy, s.Name()).Inc()
+		if !failing {
+			d.logger.Warn("audit sink unavailable, records wait in the spool", "policy", d.policy, "sink", s.Name(), "error", err)
+		}
+		failing = true
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(retry):
+		}
+		retry = min(2*retry, maxRetry)
+	}
+}
+
+func records(items []spool.Item) (n int) {
+	for _, i := range items {
+		if i.Kind == spool.Record {
+			n++
+		}
+	}
+	return n
+}
+
+// close waits until everything is delivered or ctx ends.
+func (d *delivery) close(ctx context.Context) error {
+	defer d.closeOnce.Do(func() {
+		close(d.closed)
+		d.cancel()
+		d.sinks.Wait()
+	})
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		left := 0
+		for _, r := range d.readers {
+			left = max(left, r.Pending())
+		}
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("delivering the last items: %d are left: %w", left, context.Cause(ctx))
+		case <-poll.C:
+		}
+	}
+}

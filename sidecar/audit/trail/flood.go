@@ -1,0 +1,87 @@
+package trail
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/httpkit/clientnet"
+	"github.com/posterndev/postern/sidecar/httpkit/event"
+)
+
+// Of the events that anybody can cause, such as refused tokens, the first floodBurst of a source within floodWindow have records of their
+// own. The others are counted, and one record at the end of the window has their number. So a flood can neither fill the spool, which would
+// refuse everybody's requests, nor hide what else happens.
+const (
+	floodWindow = 10 * time.Second
+	floodBurst  = 10
+	// floodSources bounds the sources that are told apart. Further sources are counted together, for each kind of event.
+	floodSources = 1024
+)
+
+// source is what is counted together.
+type source struct {
+	kind    event.Kind
+	outcome event.Outcome
+	reason  string
+	rule    string
+	network netip.Prefix
+}
+
+// counted is an event that stands for count events; 0 stands for itself.
+type counted struct {
+	event *event.Event
+	count uint64
+}
+
+// flood bounds public events. It is safe for concurrent use.
+type flood struct {
+	mu      sync.Mutex
+	sources map[source]*counted
+	// seen counts the events of the window that had a record.
+	seen map[source]int
+}
+
+func newFlood() *flood {
+	return &flood{sources: map[source]*counted{}, seen: map[source]int{}}
+}
+
+// admit reports whether e gets a record of its own. If not, it is counted. If the spool is crowded, every event is counted.
+func (f *flood) admit(e *event.Event, crowded bool) bool {
+	s := source{kind: e.Kind, outcome: e.Outcome, reason: e.Reason, rule: e.Stage + "/" + e.Rule, network: clientnet.Of(e.ClientAddr)}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, known := f.seen[s]; !known && len(f.seen) >= floodSources {
+		s = source{kind: e.Kind, outcome: e.Outcome}
+	}
+	if !crowded && f.seen[s] < floodBurst {
+		f.seen[s]++
+		return true
+	}
+	if c := f.sources[s]; c != nil {
+		c.count++
+		return false
+	}
+	one := *e
+	if s.network == (netip.Prefix{}) {
+		one = event.Event{Kind: e.Kind, Outcome: e.Outcome, Time: e.Time, Policy: e.Policy}
+	}
+	f.sources[s] = &counted{event: &one, count: 1}
+	f.seen[s]++
+	return false
+}
+
+// summaries ends the window, and returns an event for each source of events that were counted.
+func (f *flood) summaries() []counted {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []counted
+	for _, c := range f.sources {
+		all = append(all, *c)
+	}
+	slices.SortFunc(all, func(a, b counted) int { return a.event.Time.Compare(b.event.Time) })
+	clear(f.sources)
+	clear(f.seen)
+	return all
+}

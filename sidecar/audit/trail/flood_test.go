@@ -1,0 +1,47 @@
+package trail
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/httpkit/event"
+)
+
+func refused(addr string) *event.Event {
+	return &event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: "expired", Time: time.Unix(1, 0), ClientAddr: netip.MustParseAddr(addr)}
+}
+
+// TestCrowded: while only half of the spool is left, no public event has a record of its own.
+func TestCrowded(t *testing.T) {
+	f := newFlood()
+	for range 3 {
+		if f.admit(refused("192.0.2.1"), true) {
+			t.Error("admitted")
+		}
+	}
+	if all := f.summaries(); len(all) != 1 || all[0].count != 3 || !f.admit(refused("192.0.2.1"), false) {
+		t.Errorf("%+v", all)
+	}
+}
+
+// TestSources: the address and the reason tell sources apart, and the addresses of one host do not.
+func TestSources(t *testing.T) {
+	f := newFlood()
+	for range floodBurst {
+		f.admit(refused("2001:db8::1"), false)
+	}
+	other := refused("2001:db8::1")
+	other.Reason = "unknown-key"
+	for name, tt := range map[string]struct {
+		event *event.Event
+		want  bool
+	}{"the same": {refused("2001:db8::1"), false}, "its /64": {refused("2001:db8::2"), false}, "another": {refused("2001:db8:1::1"), true}, "another reason": {other, true}} {
+		if got := f.admit(tt.event, false); got != tt.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+	if all := f.summaries(); len(all) != 1 || all[0].count != 2 || all[0].event.ClientAddr != netip.MustParseAddr("2001:db8::1") {
+		t.Errorf("%+v", all)
+	}
+}
