@@ -48,9 +48,18 @@ type Event struct {
 	Actor
 	// KeyID is the id of the revoked key.
 	KeyID string
-	// RequestID is the id of the request; empty until requests have one. ClientAddr is not valid outside of requests.
-	RequestID  string
-	ClientAddr netip.Addr
+	// Account is the account that a client named at a login or a reset, in its canonical form; empty for none. Nobody has verified it: it is
+	// not the subject.
+	Account string
+	// PerformedBy is who acted, if that is not the Subject: an administrator, or a person at the command line.
+	PerformedBy string
+	// Resource is what an event of the kind Lifecycle changed, and Changes is how; empty and nil for other kinds.
+	Resource Resource
+	Changes  *Changes
+	// RequestID and TraceID are the ids of the request and of its trace, and UserAgent is its header field; empty for none. ClientAddr is
+	// not valid outside of requests.
+	RequestID, TraceID, UserAgent string
+	ClientAddr                    netip.Addr
 	// Stage and Rule name what refused a request.
 	Stage, Rule string
 	// Cached says that the result of an earlier verification of the token was used.
@@ -106,6 +115,8 @@ type Decision struct {
 func (d Decision) Event() Event {
 	e := Event{Kind: RequestRefused, Outcome: Refused, Stage: d.Stage, Rule: d.Rule}
 	switch d.Stage {
+	case "password-policy":
+		e.Kind = PasswordRefused
 	case "authz":
 		e.Kind = AuthorizationRefused
 	case "ratelimit":
@@ -159,7 +170,9 @@ func (s *Stream) Emit(e Event) {
 		return
 	}
 	e.Time, e.Policy = s.now(), s.policy
-	for _, text := range []*string{&e.Subject, &e.Session, &e.TokenID, &e.Issuer, &e.KeyID, &e.RequestID} {
+	for _, text := range []*string{
+		&e.Subject, &e.Session, &e.TokenID, &e.Issuer, &e.KeyID, &e.Account, &e.PerformedBy, &e.Resource.ID, &e.RequestID, &e.TraceID, &e.UserAgent,
+	} {
 		if len(*text) > MaxText {
 			*text = strings.Clone(cut(*text))
 		}

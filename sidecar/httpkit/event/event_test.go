@@ -117,6 +117,10 @@ func TestDecisionsAsEvents(t *testing.T) {
 			Decision{Stage: "ratelimit", Rule: "login", Shadow: true, Err: refusal},
 			Event{Kind: LimitHit, Outcome: Shadow, Reason: "access-denied", Stage: "ratelimit", Rule: "login"},
 		},
+		"a password": {
+			Decision{Stage: "password-policy", Rule: "too-short", Err: refusal},
+			Event{Kind: PasswordRefused, Outcome: Refused, Reason: "access-denied", Stage: "password-policy", Rule: "too-short"},
+		},
 		"another": {Decision{Stage: "guard"}, Event{Kind: RequestRefused, Outcome: Refused, Stage: "guard"}},
 	}
 	for name, tt := range tests {

@@ -10,14 +10,19 @@ const (
 	// TokenVerified: a token was accepted and gave an identity. TokenRefused: a token was refused; Reason says why.
 	TokenVerified
 	TokenRefused
-	// AuthorizationRefused, LimitHit and RequestRefused: a rule of authorization, of a rate limit, or of another
-	// stage refused a request. Stage and Rule name the rule, and Reason is the problem's code. In shadow mode the
+	// AuthorizationRefused, LimitHit, PasswordRefused and RequestRefused: a rule of authorization, of a rate limit, of the
+	// password policy, or of another stage refused a request. Stage and Rule name the rule, and Reason is the problem's code. In shadow mode the
 	// request continued.
 	AuthorizationRefused
 	LimitHit
+	PasswordRefused
 	RequestRefused
 	// Login: the app authenticated a user, who was logged in or not.
 	Login
+	// LoginAttempt: the app responded to an attempt to log in at a protected route; Refused if the password was wrong. A policy that
+	// issues tokens also emits Login. ResetRequest: somebody asked for a reset of a password.
+	LoginAttempt
+	ResetRequest
 	// LoginLocked: a limit of failed logins was reached; Reason says which.
 	LoginLocked
 	// LoginIgnored: the app named a subject in a response that logs nobody in; Reason says why.
@@ -44,6 +49,12 @@ const (
 	Revocation
 	// PolicyActivated: a policy became active.
 	PolicyActivated
+	// Lifecycle: a resource of the app, such as a user, was created, updated or deleted; Resource and Changes say which and how.
+	Lifecycle
+	// Admin: an operator acted through the command line or the app's API; Reason says what was done, PerformedBy by whom.
+	Admin
+	// AuditDropped: events could not be kept for the audit trail.
+	AuditDropped
 
 	kinds
 )
@@ -59,11 +70,12 @@ func (k Kind) String() string {
 func names() [kinds]string {
 	return [kinds]string{
 		Request: "request", TokenVerified: "token_verified", TokenRefused: "token_refused",
-		AuthorizationRefused: "authorization_refused", LimitHit: "limit_hit", RequestRefused: "request_refused",
-		Login: "login", LoginLocked: "login_locked", LoginIgnored: "login_ignored", Refresh: "refresh", RefreshReused: "refresh_reused",
+		AuthorizationRefused: "authorization_refused", LimitHit: "limit_hit", PasswordRefused: "password_refused", RequestRefused: "request_refused",
+		Login: "login", LoginAttempt: "login_attempt", ResetRequest: "reset_request", LoginLocked: "login_locked", LoginIgnored: "login_ignored", Refresh: "refresh", RefreshReused: "refresh_reused",
 		Logout: "logout", LogoutAll: "logout_all", LogoutSession: "logout_session", BackChannelLogout: "backchannel_logout",
 		SessionEnded: "session_ended", SessionEvicted: "session_evicted", SessionLimit: "session_limit", SessionDevice: "session_device",
 		Revocation: "revocation", PolicyActivated: "policy_activated",
+		Lifecycle: "lifecycle", Admin: "admin", AuditDropped: "audit_dropped",
 	}
 }
 
