@@ -82,7 +82,7 @@ var groups = map[string]group{
 	"store": {
 		may:    []string{"keys/secret"},
 		reason: "a store client is independent of the stored data",
-		order:  [][]string{{"statetest"}, {"redistest"}, {"redis"}, {"keyspace"}},
+		order:  [][]string{{"statetest"}, {"redistest", "postgrestest"}, {"redis", "postgres", "storetest"}, {"breaker", "keyspace"}},
 	},
 	"httpkit": {reason: "httpkit is the base of all stages, so it imports none"},
 }
