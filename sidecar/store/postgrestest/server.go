@@ -230,6 +230,7 @@ func (s *Server) Config(user, password, database string) (*pgx.ConnConfig, error
 	}
 	config.Host, config.Port, config.Database, config.User, config.Password = host, uint16(number), database, user, password
 	config.Fallbacks, config.ConnectTimeout = nil, storetest.WaitLimit
+	config.RequireAuth, config.ChannelBinding, config.RuntimeParams = "", "prefer", map[string]string{} // not from the environment
 	if s.CABundle != nil {
 		if config.TLSConfig, err = trust(s.CABundle); err != nil {
 			return nil, err
