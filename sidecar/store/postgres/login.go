@@ -42,7 +42,9 @@ func (p *Pool) loggedIn(_ context.Context, conn *pgx.Conn) error {
 
 // usable reports whether a connection may be used: its credentials are still the present ones. A connection in use is not disturbed.
 // The monitor looks at the idle ones.
-func (p *Pool) usable(ctx context.Context, conn *pgx.Conn) (bool, error) { return p.current(ctx, conn), nil }
+func (p *Pool) usable(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	return p.current(ctx, conn), nil
+}
 
 // current reports whether the credentials of a connection are the present ones. While those cannot be read, the server decides.
 func (p *Pool) current(ctx context.Context, conn *pgx.Conn) bool {
