@@ -48,7 +48,20 @@ require (
 	sigs.k8s.io/yaml v1.6.0
 )
 
-require github.com/go-crypt/x v0.4.17
+require (
+	github.com/go-crypt/x v0.4.17
+	github.com/jackc/pgx/v5 v5.13.0
+	github.com/jackc/puddle/v2 v2.2.3
+	github.com/pressly/goose/v3 v3.27.0
+)
+
+require (
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	github.com/mfridman/interpolate v0.0.2 // indirect
+	github.com/sethvargo/go-retry v0.3.0 // indirect
+	go.uber.org/multierr v1.11.0 // indirect
+)
 
 require (
 	cel.dev/expr v0.25.3 // indirect

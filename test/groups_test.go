@@ -74,6 +74,13 @@ var groups = map[string]group{
 		reason: "keys are independent of their use and exist only in memory: no stage, no login, no store",
 		order:  [][]string{{"signing", "jwt"}, {"vault", "jwks", "htpasswd", "apikey"}, {"keyfile"}, {"secret", "password", "passwordrules"}},
 	},
+	"audit": {
+		reason: "the audit trail's schema and maintenance know no requests, stages and stores",
+	},
+	"audit/auditsql/auditsqltest": {
+		may:    []string{"audit/auditsql", "store/postgrestest"},
+		reason: "auditsqltest makes databases for tests",
+	},
 	"lookup": {
 		may:    []string{"keys/secret"},
 		reason: "services of the user's are asked about single values: they know no requests, stages and logins",
@@ -82,7 +89,7 @@ var groups = map[string]group{
 	"store": {
 		may:    []string{"keys/secret"},
 		reason: "a store client is independent of the stored data",
-		order:  [][]string{{"statetest"}, {"redistest"}, {"redis"}, {"keyspace"}},
+		order:  [][]string{{"statetest"}, {"redistest", "postgrestest"}, {"redis", "postgres", "storetest"}, {"breaker", "keyspace"}},
 	},
 	"httpkit": {reason: "httpkit is the base of all stages, so it imports none"},
 }

@@ -57,6 +57,9 @@ var rules = []rule{
 	{from: "sidecar/", to: "github.com/redis/", direct: true,
 		except: []string{"sidecar/store", "sidecar/stages/ratelimit/ratelimitredis", "sidecar/stages/ratelimit/inflight/inflightredis", "sidecar/stages/loginprotection/loginprotectionredis", "sidecar/stages/passwordpolicy/passwordpolicyredis", "sidecar/login/revocation/revocationredis", "sidecar/login/session/sessionredis", "sidecar/login/token/tokenredis"},
 		reason: "a stage has a store interface with two implementations, in memory and in Redis"},
+	{from: "cmd/sidecar", to: "github.com/pressly/goose", reason: "the sidecar only inserts: people migrate the database"},
+	{from: "cmd/sidecar", to: module + "sidecar/audit/auditsql", reason: "the sidecar only inserts: people migrate the database"},
+	{from: "cmd/operator", to: "github.com/jackc/", reason: "the operator has no database"},
 	{from: "cmd/operator", to: "github.com/hashicorp/vault/", reason: "the operator never reads a secret"},
 	{from: "cmd/", to: "github.com/hashicorp/vault/", but: []string{"github.com/hashicorp/vault/api"}, reason: "a Vault server is only for tests and the demo: its licence differs from ours"},
 }

@@ -14,6 +14,8 @@ readonly NEEDED=(
 	/bin/ip iproute2
 	/usr/bin/redis-server redis-server
 	/usr/bin/redis-cli redis-tools
+	/usr/lib/postgresql/15/bin/initdb postgresql-15
+	/usr/sbin/pgbouncer pgbouncer
 	/usr/bin/gcc gcc
 	/usr/include/stdio.h libc6-dev
 	/usr/bin/curl curl

@@ -181,7 +181,7 @@ type SecretStatus struct {
 	Version int
 	// Ready is false if there is no value, or it has expired.
 	Ready bool
-	// Current is the version in use; zero if there is none.
+	// Current is the version in use, or the number of accounts so far; zero if there is none.
 	Current int
 	// Age is the time since Vault last confirmed the value.
 	Age time.Duration

@@ -41,6 +41,11 @@ func runSuite(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer server.Stop()
+	defer func() {
+		if databaseServer != nil {
+			databaseServer.Close()
+		}
+	}()
 	if err := server.Root().Sys().EnableAuthWithOptions("approle", &api.EnableAuthOptions{Type: "approle"}); err != nil {
 		return 0, fmt.Errorf("mounting AppRole: %w", err)
 	}
@@ -58,7 +63,7 @@ path "transit/keys/*" { capabilities = ["read", "update"] }`); err != nil {
 // quick shortens the waits. The poll interval is the minimum that a Config accepts.
 func quick() pace {
 	return pace{first: 20 * time.Millisecond, last: 200 * time.Millisecond, watch: 50 * time.Millisecond,
-		refresh: time.Hour, revoke: 5 * time.Second}
+		refresh: time.Hour, revoke: 5 * time.Second, drain: 100 * time.Millisecond}
 }
 
 // harness is a client with its log and metrics.

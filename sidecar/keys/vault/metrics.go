@@ -13,8 +13,8 @@ import (
 // Metrics counts for all clients of the process, and shows the state of the newest open one. There are two for a moment when new
 // settings replace the old ones.
 type Metrics struct {
-	requests, logins, renewals *prometheus.CounterVec
-	state, expiry, ready, age  *prometheus.Desc
+	requests, logins, renewals, leases *prometheus.CounterVec
+	state, expiry, ready, age          *prometheus.Desc
 
 	mu      sync.Mutex
 	clients []*Client // the newest last
@@ -24,7 +24,7 @@ type Metrics struct {
 func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	m := newMetrics()
 	for _, state := range results() {
-		for _, c := range []*prometheus.CounterVec{m.requests, m.logins, m.renewals} {
+		for _, c := range []*prometheus.CounterVec{m.requests, m.logins, m.renewals, m.leases} {
 			c.WithLabelValues(string(state)) // increase() does not count the request that creates a series
 		}
 	}
@@ -46,6 +46,9 @@ func newMetrics() *Metrics {
 		}, result),
 		renewals: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_vault_renewals_total", Help: "Renewals of the Vault token, by result: ok or the state of the failure.",
+		}, result),
+		leases: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_vault_lease_renewals_total", Help: "Renewals of the leases of accounts, by result: ok or the state of the failure.",
 		}, result),
 		state:  prometheus.NewDesc("postern_vault_state", "1 for the current state of the Vault client, 0 for all others.", []string{"state"}, nil),
 		expiry: prometheus.NewDesc("postern_vault_token_expiry_seconds", "Time to the expiry of the Vault token; absent if there is none or it does not expire.", nil, nil),
@@ -81,6 +84,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	m.requests.Describe(ch)
 	m.logins.Describe(ch)
 	m.renewals.Describe(ch)
+	m.leases.Describe(ch)
 	for _, d := range []*prometheus.Desc{m.state, m.expiry, m.ready, m.age} {
 		ch <- d
 	}
@@ -91,6 +95,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.requests.Collect(ch)
 	m.logins.Collect(ch)
 	m.renewals.Collect(ch)
+	m.leases.Collect(ch)
 	if c := m.newest(); c != nil {
 		m.collect(ch, c.Status(), c.cfg.Now())
 	}

@@ -16,13 +16,15 @@ type pace struct {
 	doubt time.Duration
 	// refresh is the age from which a token is replaced after a forbidden request: its role may have got more policies.
 	refresh time.Duration
-	// revoke bounds the revocation of the token at Close.
+	// revoke bounds the revocation of the token or an account.
 	revoke time.Duration
+	// drain is how long a replaced account is kept for connections that use it.
+	drain time.Duration
 }
 
 func defaultPace() pace {
 	return pace{first: time.Second, last: 30 * time.Second, watch: 10 * time.Second, doubt: 5 * time.Second,
-		refresh: 5 * time.Minute, revoke: 2 * time.Second}
+		refresh: 5 * time.Minute, revoke: 2 * time.Second, drain: time.Minute}
 }
 
 // backoff doubles from first to last, with a jitter of half, so that the sidecars of a cluster do not all retry at the same time after

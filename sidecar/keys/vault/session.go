@@ -163,6 +163,13 @@ func (s *session) renew(ctx context.Context, l *lease) (next *lease, again bool)
 	return &renewed, renewed.spent()
 }
 
+// settling returns a channel that is closed when the next login has succeeded or failed.
+func (s *session) settling() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settled
+}
+
 func (s *session) ended(l *lease) bool { return l.left(s.cfg.Now()) <= 0 }
 
 // holds reports whether l's token is still the current one.

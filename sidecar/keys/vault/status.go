@@ -15,7 +15,7 @@ type Status struct {
 	Message string
 	// TokenExpires is when the current token expires; zero if there is none or it does not expire.
 	TokenExpires time.Time
-	// Secrets are the secrets in use, sorted by path and version.
+	// Secrets are the secrets and accounts in use, sorted by path and version.
 	Secrets []SecretStatus
 }
 
@@ -28,6 +28,9 @@ func (c *Client) Status() Status {
 	}
 	for _, d := range c.documents.InUse() {
 		st.Secrets = append(st.Secrets, d.status())
+	}
+	for _, a := range c.accounts.InUse() {
+		st.Secrets = append(st.Secrets, a.status())
 	}
 	slices.SortFunc(st.Secrets, func(a, b SecretStatus) int {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Version, b.Version))

@@ -1,5 +1,5 @@
 // Package vault is a client of HashiCorp Vault. One Client logs in and keeps its token valid for the whole sidecar. It reads secrets
-// of KV version 2 (Secret), and other secrets engines by path (Read, Write). It is a leaf: adapters are beside their users, as
+// of KV version 2 (Secret), keeps accounts that an engine makes for it (Account), and uses other engines by path (Read, Write). It is a leaf: adapters are beside their users, as
 // keys/signing/transit does.
 //
 // The sidecar keeps running in every state of Vault: a failed login is retried with bounded backoff, a revoked token is replaced, and
@@ -65,6 +65,7 @@ type Client struct {
 	ctx       context.Context // ends with Close
 	work      sync.WaitGroup
 	documents *pool.Pool[documentKey, *document]
+	accounts  *pool.Pool[string, *heldAccount]
 }
 
 // New returns a Client that logs in in the background. It fails only for an invalid Config, not if Vault is unavailable or refuses
@@ -80,7 +81,7 @@ func newClient(cfg Config, p pace) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up Vault: %w", err)
 	}
-	c := &Client{cfg: cfg, pace: p, transport: t, documents: pool.New[documentKey, *document](0)}
+	c := &Client{cfg: cfg, pace: p, transport: t, documents: pool.New[documentKey, *document](0), accounts: pool.New[string, *heldAccount](0)}
 	c.health = newHealth(cfg.Now, cfg.Logger)
 	c.session = newSession(cfg, p, t, c.health)
 	cfg.Metrics.add(c)
@@ -89,10 +90,11 @@ func newClient(cfg Config, p pace) (*Client, error) {
 	return c, nil
 }
 
-// Close ends all background work, and revokes the token if the login created it. Secrets keep their last value.
+// Close ends all background work, and revokes the accounts, and the token if the login created it. Secrets keep their last value.
 func (c *Client) Close() {
 	c.stop()
 	c.documents.CloseAll()
+	c.accounts.CloseAll()
 	c.work.Wait()
 	c.session.revoke()
 	c.transport.http.CloseIdleConnections()

@@ -12,31 +12,6 @@ import (
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
-func TestBreaker(t *testing.T) {
-	var b breaker
-	for range threshold - 1 {
-		b.fail()
-	}
-	b.succeed()
-	for i := range threshold {
-		if opened := b.fail(); opened != (i == threshold-1) {
-			t.Errorf("failure %d after a success opened it: %v", i+1, opened)
-		}
-	}
-	if b.fail() {
-		t.Error("opened twice")
-	}
-	if b.succeed(); !b.open.Load() {
-		t.Error("a late reply closed it; only a probe may")
-	}
-	if !b.reset() || b.open.Load() || b.reset() {
-		t.Error("reset must report once that a probe closed it")
-	}
-	if b.fail() {
-		t.Error("one failure after a probe opened it")
-	}
-}
-
 // reply is an error reply from Redis.
 type response string
 

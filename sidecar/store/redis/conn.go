@@ -132,7 +132,7 @@ func (c *Conn) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for g := range c.guards {
-		if g.breaker.open.Load() && g.blamed.Load() && g.inUse() {
+		if g.breaker.Open() && g.blamed.Load() && g.inUse() {
 			return Status{Err: g.cause.Load(), Evicts: c.evicting()}
 		}
 	}

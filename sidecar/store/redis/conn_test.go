@@ -15,6 +15,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/logtest"
 	"github.com/posterndev/postern/sidecar/keys/secret"
+	"github.com/posterndev/postern/sidecar/store/breaker"
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
@@ -199,7 +200,7 @@ func TestErrorReplyIsNoOutage(t *testing.T) {
 	s := redistest.Start(t, redistest.Options{})
 	conn := openUp(t, standalone(s))
 	s.Do("SET", "k", "text")
-	for range 2 * threshold {
+	for range 2 * breaker.Threshold {
 		if _, err := incr(t.Context(), conn, "k"); err == nil || errors.Is(err, ErrUnavailable) {
 			t.Fatalf("INCR of a string = %v; want Redis's own error", err)
 		}
@@ -210,7 +211,7 @@ func TestErrorReplyIsNoOutage(t *testing.T) {
 	if _, err := incr(t.Context(), conn, "n"); err != nil || !conn.Status().Up {
 		t.Errorf("INCR = %v, status %+v", err, conn.Status())
 	}
-	if got := testutil.ToFloat64(conn.metrics.requests.WithLabelValues("refused")); got != 2*threshold {
+	if got := testutil.ToFloat64(conn.metrics.requests.WithLabelValues("refused")); got != 2*breaker.Threshold {
 		t.Errorf("refused = %v", got)
 	}
 }

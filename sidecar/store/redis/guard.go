@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/posterndev/postern/sidecar/store/breaker"
 )
 
 // guard adds a breaker to one server, as a hook of its client. In a cluster each node has its own guard, so that a lost node
@@ -13,7 +15,7 @@ import (
 type guard struct {
 	conn    *Conn
 	node    atomic.Pointer[goredis.Client]
-	breaker breaker
+	breaker breaker.Breaker
 	// blamed reports that a command of a store failed here, not only the client's own requests for the cluster layout, which
 	// also go to replicas.
 	blamed atomic.Bool
@@ -54,7 +56,7 @@ func (g *guard) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.Pr
 }
 
 func (g *guard) refuses(ctx context.Context) bool {
-	return g.breaker.open.Load() && ctx.Value(probeKey{}) == nil
+	return g.breaker.Open() && ctx.Value(probeKey{}) == nil
 }
 
 // judge records the outcome. It hides the cause of an outage from the cluster client, which would otherwise retry.
@@ -62,10 +64,10 @@ func (g *guard) judge(err error, layout bool) error {
 	found := classify(err)
 	switch found {
 	case answered, refused:
-		g.breaker.succeed()
+		g.breaker.Succeed()
 		return err
 	case unwritable:
-		g.breaker.succeed()
+		g.breaker.Succeed()
 		g.conn.lookUp(false)
 		return err
 	case gone:
@@ -76,7 +78,7 @@ func (g *guard) judge(err error, layout bool) error {
 	}
 	failed := &outage{cause: err.Error()}
 	g.cause.Store(failed)
-	if found == notMaster && g.breaker.trip() || found != notMaster && g.breaker.fail() {
+	if found == notMaster && g.breaker.Trip() || found != notMaster && g.breaker.Fail() {
 		g.conn.opened(g, err)
 	} else if found == notMaster {
 		g.conn.lookUp(true)
@@ -92,7 +94,7 @@ func (g *guard) probe(ctx context.Context) {
 		g.conn.forget(g)
 	case answered, refused, unwritable:
 		g.blamed.Store(false)
-		if g.breaker.reset() {
+		if g.breaker.Reset() {
 			g.conn.closed(g)
 		}
 	}

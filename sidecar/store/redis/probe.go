@@ -67,7 +67,7 @@ func (c *Conn) suspects(all bool) (found []*guard) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for g := range c.guards {
-		if all || g.breaker.open.Load() {
+		if all || g.breaker.Open() {
 			found = append(found, g)
 		}
 	}

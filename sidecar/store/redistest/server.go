@@ -17,11 +17,9 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/posterndev/postern/sidecar/store/storetest"
 	"github.com/posterndev/postern/test/freeport"
 )
-
-// waitLimit bounds every wait of the package. A machine that also runs other tests is slow.
-const waitLimit = 30 * time.Second
 
 // Options configure a server.
 type Options struct {
@@ -44,7 +42,7 @@ type Server struct {
 	CAFile   string
 	CABundle []byte
 
-	authority *authority
+	authority *storetest.Authority
 	tb        testing.TB
 	args      []string
 	dir       string
@@ -108,7 +106,7 @@ func (s *Server) run() error {
 	done := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(done) }()
 	s.cmd, s.done = cmd, done
-	deadline := time.Now().Add(waitLimit)
+	deadline := time.Now().Add(storetest.WaitLimit)
 	for time.Now().Before(deadline) {
 		select {
 		case <-done:
@@ -220,14 +218,8 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 }
 
-// Eventually waits until ok returns true. After waitLimit it fails the test with what.
+// Eventually waits until ok returns true. After storetest.WaitLimit it fails the test with what.
 func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	deadline := time.Now().Add(waitLimit)
-	for !ok() {
-		if time.Now().After(deadline) {
-			tb.Fatalf("timed out waiting for %s", what)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	storetest.Eventually(tb, what, ok)
 }

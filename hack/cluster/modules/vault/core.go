@@ -9,6 +9,8 @@ import (
 	authkubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
 	"github.com/hashicorp/vault-plugin-secrets-kv"
 	"github.com/hashicorp/vault/builtin/credential/approle"
+	"github.com/hashicorp/vault/builtin/logical/database"
+	"github.com/hashicorp/vault/builtin/logical/pki"
 	"github.com/hashicorp/vault/builtin/logical/transit"
 	"github.com/hashicorp/vault/helper/namespace"
 	"github.com/hashicorp/vault/sdk/logical"
@@ -23,7 +25,9 @@ func newCore(ctx context.Context, rootToken string) (core *vault.Core, unsealKey
 	if err != nil {
 		return nil, nil, fmt.Errorf("making storage: %w", err)
 	}
-	secrets := map[string]logical.Factory{"kv": kv.Factory, "transit": transit.Factory}
+	secrets := map[string]logical.Factory{
+		"kv": kv.Factory, "transit": transit.Factory, "pki": pki.Factory, "database": database.Factory,
+	}
 	auth := map[string]logical.Factory{"kubernetes": authkubernetes.Factory, "approle": approle.Factory}
 	core, err = vault.NewCore(&vault.CoreConfig{
 		Physical:           storage,

@@ -1,6 +1,6 @@
 // Command vault is Vault's own server core over memory, for tests and for the local cluster: it is unsealed when it
-// comes up, and what it held is gone when it ends. KV (versions 1 and 2), Transit, and the Kubernetes, AppRole and
-// token methods are there to be mounted and used as in any Vault.
+// comes up, and what it held is gone when it ends. KV (versions 1 and 2), Transit, PKI, the database engine (for
+// PostgreSQL), and the Kubernetes, AppRole and token methods are there to be mounted and used as in any Vault.
 //
 //	vault -listen 127.0.0.1:8200 -root-token root [-tls-cert FILE -tls-key FILE] [-init FILE]
 //

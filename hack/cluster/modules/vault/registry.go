@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 
+	"github.com/hashicorp/vault/plugins/database/postgresql"
 	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
 )
@@ -19,18 +20,30 @@ func newRegistry(secrets, auth map[string]logical.Factory) registry {
 	}}
 }
 
+// The one plugin of the database engine.
+const databasePlugin = "postgresql-database-plugin"
+
 func (r registry) Contains(name string, kind consts.PluginType) bool {
+	if kind == consts.PluginTypeDatabase {
+		return name == databasePlugin
+	}
 	_, ok := r.factories[kind][name]
 	return ok
 }
 
 func (r registry) Get(name string, kind consts.PluginType) (func() (any, error), bool) {
+	if kind == consts.PluginTypeDatabase {
+		return postgresql.New, name == databasePlugin
+	}
 	factory, ok := r.factories[kind][name]
 	return func() (any, error) { return factory, nil }, ok
 }
 
 func (r registry) Keys(kind consts.PluginType) []string {
 	var names []string
+	if kind == consts.PluginTypeDatabase {
+		names = append(names, databasePlugin)
+	}
 	for name := range r.factories[kind] {
 		names = append(names, name)
 	}

@@ -1,0 +1,60 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/posterndev/postern/sidecar/keys/secret"
+)
+
+// login is what a connection logged in with.
+type login struct {
+	user     string
+	password secret.Value
+}
+
+// loginKey is where a connection keeps its login.
+const loginKey = "postern.login"
+
+// logIn sets the credentials of a new connection.
+func (p *Pool) logIn(ctx context.Context, settings *pgx.ConnConfig) error {
+	ctx, cancel := context.WithTimeout(ctx, p.config.ConnectTimeout)
+	defer cancel()
+	user, password, _, err := p.config.Credentials.Credentials(ctx)
+	if err != nil {
+		return fmt.Errorf("reading credentials: %w", err)
+	}
+	p.password.Store(&password)
+	settings.User, settings.Password = user, string(password.Reveal())
+	return nil
+}
+
+// loggedIn notes what the connection logged in with.
+func (p *Pool) loggedIn(_ context.Context, conn *pgx.Conn) error {
+	c := conn.Config()
+	conn.PgConn().CustomData()[loginKey] = login{user: c.User, password: secret.New([]byte(c.Password))}
+	p.metrics.connects.Inc()
+	return nil
+}
+
+// usable reports whether a connection may be used: its credentials are still the present ones. A connection in use is not disturbed.
+// The monitor looks at the idle ones.
+func (p *Pool) usable(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	return p.current(ctx, conn), nil
+}
+
+// current reports whether the credentials of a connection are the present ones. While those cannot be read, the server decides.
+func (p *Pool) current(ctx context.Context, conn *pgx.Conn) bool {
+	user, password, valid, err := p.config.Credentials.Credentials(ctx)
+	if err != nil {
+		return true
+	}
+	held, ok := conn.PgConn().CustomData()[loginKey].(login)
+	if !ok || held.user != user || !held.password.Equal(password) {
+		return false
+	}
+	return valid.IsZero() || time.Now().Before(valid)
+}
