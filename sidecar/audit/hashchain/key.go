@@ -55,3 +55,16 @@ func VerifierKey(public ed25519.PublicKey) string {
 }
 
 func keyData(public ed25519.PublicKey) []byte { return append([]byte{algEd25519}, public...) }
+
+// Verifiers returns the verifiers of keys in the form of VerifierKey.
+func Verifiers(keys ...string) (note.Verifiers, error) {
+	list := make([]note.Verifier, 0, len(keys))
+	for _, key := range keys {
+		v, err := note.NewVerifier(key)
+		if err != nil {
+			return nil, fmt.Errorf("reading the public key %.80q: %w", key, err)
+		}
+		list = append(list, v)
+	}
+	return note.VerifierList(list...), nil
+}

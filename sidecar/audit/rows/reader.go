@@ -3,6 +3,7 @@ package rows
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,8 +28,9 @@ type Row struct {
 
 // Filter selects records. Empty fields select all.
 type Filter struct {
-	// Subject selects the records that are about a subject or performed by it. Values that are stored as pseudonyms are given as such.
-	Subject, Action, Policy, Outcome string
+	// Subjects selects the records that are about one of the subjects or performed by one. A pseudonym is a subject of its own.
+	Subjects                []string
+	Action, Policy, Outcome string
 	// From is inclusive, To is exclusive.
 	From, To time.Time
 }
@@ -40,8 +42,8 @@ func (f Filter) where() (condition string, args []any) {
 		args = append(args, value)
 		all = append(all, strings.ReplaceAll(format, "?", fmt.Sprintf("$%d", len(args))))
 	}
-	if f.Subject != "" {
-		add("(subject = ? OR performed_by = ?)", f.Subject)
+	if len(f.Subjects) > 0 {
+		add("(subject = ANY (?::text[]) OR performed_by = ANY (?::text[]))", f.Subjects)
 	}
 	for column, value := range map[string]string{"action": f.Action, "policy": f.Policy, "outcome": f.Outcome} {
 		if value != "" {
@@ -58,6 +60,14 @@ func (f Filter) where() (condition string, args []any) {
 		return "true", nil
 	}
 	return strings.Join(all, " AND "), args
+}
+
+// Match reports whether the filter selects a record.
+func (f Filter) Match(r *record.Record) bool {
+	matches := func(want, got string) bool { return want == "" || want == got }
+	return (len(f.Subjects) == 0 || slices.Contains(f.Subjects, r.Subject) || slices.Contains(f.Subjects, r.PerformedBy)) &&
+		matches(f.Action, r.Action) && matches(f.Policy, r.Policy) && matches(f.Outcome, string(r.Outcome)) &&
+		(f.From.IsZero() || !r.Time.Before(f.From)) && (f.To.IsZero() || r.Time.Before(f.To))
 }
 
 // Chained calls f with all records and checkpoints, those of each writer in their order. Rows are not kept in memory.

@@ -326,18 +326,31 @@ func TestFilters(t *testing.T) {
 	}{
 		"all":                 {rows.Filter{}, 0, "1 2 3 4 5 6 7 8 9 10 11"},
 		"the latest":          {rows.Filter{}, 3, "9 10 11"},
-		"a subject":           {rows.Filter{Subject: "user3"}, 0, "4 11"},
+		"a subject":           {rows.Filter{Subjects: []string{"user3"}}, 0, "4 11"},
 		"an action":           {rows.Filter{Action: "session_ended"}, 0, "11"},
 		"a time":              {rows.Filter{From: at(2), To: at(5)}, 0, "3 4 5"},
-		"everything together": {rows.Filter{Subject: "user3", Action: "login", Policy: "shop/orders", Outcome: "success", From: at(0), To: at(9)}, 5, "4"},
+		"everything together": {rows.Filter{Subjects: []string{"user3", "x"}, Action: "login", Policy: "shop/orders", Outcome: "success", From: at(0), To: at(9)}, 5, "4"},
 		"another policy":      {rows.Filter{Policy: "shop/other"}, 0, ""},
-		"an injection":        {rows.Filter{Subject: "' OR true --"}, 0, ""},
+		"an injection":        {rows.Filter{Subjects: []string{"' OR true --", "{a,b}"}}, 0, ""},
 	} {
 		var got []string
 		err := rows.Latest(t.Context(), s.server.Connect(t, s.db.Name), tt.filter, tt.limit, func(r rows.Row) error {
 			got = append(got, fmt.Sprint(r.Seq))
 			return nil
 		})
+		var matched []string
+		if err == nil && tt.limit == 0 {
+			err = rows.Latest(t.Context(), s.server.Connect(t, s.db.Name), rows.Filter{}, 0, func(r rows.Row) error {
+				read, err := record.Decode(r.Payload)
+				if err == nil && tt.filter.Match(read) {
+					matched = append(matched, fmt.Sprint(r.Seq))
+				}
+				return err
+			})
+			if !slices.Equal(matched, got) {
+				t.Errorf("%s: the database selects %q, Match %q", name, got, matched)
+			}
+		}
 		if err != nil || strings.Join(got, " ") != tt.want {
 			t.Errorf("%s: %q, %v; want %s", name, got, err, tt.want)
 		}

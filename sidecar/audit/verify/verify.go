@@ -40,14 +40,15 @@ const (
 
 // Finding is one fault of a trail.
 type Finding struct {
-	Kind   Kind
-	Writer uuid.UUID
+	Kind   Kind      `json:"kind"`
+	Writer uuid.UUID `json:"writer"`
 	// First and Last are the numbers of the records that it concerns. They are equal if it is one.
-	First, Last uint64
+	First uint64 `json:"first"`
+	Last  uint64 `json:"last"`
 	// ID is the id of the record, if it is one and is known.
-	ID uuid.UUID
+	ID uuid.UUID `json:"id,omitzero"`
 	// Detail says what was found.
-	Detail string
+	Detail string `json:"detail"`
 }
 
 // String returns the finding in one line.
@@ -79,11 +80,16 @@ type Verifier struct {
 
 // Summary counts what was read.
 type Summary struct {
-	Writers, Records, Checkpoints, Repeated, Findings uint64
+	Writers     uint64 `json:"writers"`
+	Records     uint64 `json:"records"`
+	Checkpoints uint64 `json:"checkpoints"`
+	Repeated    uint64 `json:"repeated"`
+	Findings    uint64 `json:"findings"`
 	// Unsigned is the number of records that no signed checkpoint covers: nobody could tell if they were missing.
-	Unsigned uint64
+	Unsigned uint64 `json:"unsigned"`
 	// From and To are the times of the first and the last record.
-	From, To time.Time
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
 }
 
 // New returns a Verifier.
@@ -110,6 +116,11 @@ func (v *Verifier) Record(encoded []byte, hash record.Hash) {
 	}
 	w.hold(r, own)
 	v.settle(w)
+}
+
+// Altered reports a column beside a record that does not have the value of the record.
+func (v *Verifier) Altered(writer uuid.UUID, seq uint64, column string) {
+	v.found(Finding{Kind: Changed, Writer: writer, First: seq, Last: seq, Detail: "the column " + column + " does not have the value of the record"})
 }
 
 // again judges a record whose number was read before.

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posterndev/postern/sidecar/audit/personal"
+	"github.com/posterndev/postern/sidecar/audit/record"
+	"github.com/posterndev/postern/sidecar/audit/rows"
+	"github.com/posterndev/postern/sidecar/audit/spool"
+)
+
+// auditFilter are the flags that select records.
+type auditFilter struct {
+	source        auditSource
+	filter        rows.Filter
+	subjects      []string
+	since, until  string
+	keyFile, form string
+	limit         int
+	keys          *personal.Keys
+	find          personal.Find
+	closeDatabase func()
+}
+
+func (a *auditFilter) addFlags(cmd *cobra.Command, form, forms string) {
+	a.source.addFlags(cmd)
+	f := cmd.Flags()
+	f.StringArrayVar(&a.subjects, "subject", nil, "records about a subject, or of what it did to others; may be repeated")
+	f.StringVar(&a.filter.Action, "action", "", "such as login, login_failed, revocation, CREATE")
+	f.StringVar(&a.filter.Policy, "policy", "", "as namespace/name")
+	f.StringVar(&a.filter.Outcome, "outcome", "", "success, refused, failed or shadow")
+	f.StringVar(&a.since, "since", "", "from this time on: 2026-11-29T08:00:00Z, 2026-11-29, or a duration such as 24h before now")
+	f.StringVar(&a.until, "until", "", "before this time")
+	f.StringVar(&a.keyFile, "key-file", "", "the file of the master key: to find subjects by their pseudonyms, and to decrypt fields")
+	f.StringVarP(&a.form, "output", "o", form, forms)
+}
+
+// prepare reads the flags.
+func (a *auditFilter) prepare(cmd *cobra.Command, now time.Time) (err error) {
+	if a.filter.From, err = timeFlag("since", a.since, now); err != nil {
+		return err
+	}
+	if a.filter.To, err = timeFlag("until", a.until, now); err != nil {
+		return err
+	}
+	a.filter.Subjects, a.closeDatabase = a.subjects, func() {}
+	if a.keyFile == "" {
+		return nil
+	}
+	if a.keys, err = readMasterKey(a.keyFile); err != nil {
+		return err
+	}
+	for _, s := range a.subjects {
+		a.filter.Subjects = append(a.filter.Subjects, a.keys.Pseudonym(string(personal.Subject), s))
+	}
+	if a.source.file == "" {
+		conn, err := a.source.connect(cmd.Context())
+		if err != nil {
+			return err
+		}
+		a.find, a.closeDatabase = rows.Keys(cmd.Context(), conn), func() { _ = conn.Close(context.WithoutCancel(cmd.Context())) }
+	}
+	return nil
+}
+
+// reveal decrypts the fields of a record, if the key is given and was not erased.
+func (a *auditFilter) reveal(r *record.Record) error {
+	if a.keys == nil || a.find == nil {
+		return nil
+	}
+	_, err := personal.Reveal(r, a.keys, a.find)
+	return err
+}
+
+// timeFlag reads a time or a duration before now; the zero time for an empty text.
+func timeFlag(name, text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateTime, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("--%s is %q: write a time such as 2026-11-29T08:00:00Z, or a duration such as 24h", name, text)
+}
+
+func newAuditSearchCommand() *cobra.Command {
+	a := &auditFilter{}
+	cmd := &cobra.Command{
+		Use: "search [--subject ada] [--action login] [--since 24h]", Short: "Print records of the audit trail", Args: onlyFlags,
+		Long:    "Prints the latest records that the flags select, the oldest first.\n\n" + auditSourceHelp,
+		Example: "  postern audit search --subject ada --since 24h\n  postern audit search --action authorization_refused -o jsonl | jq .ip_address",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.prepare(cmd, time.Now()); err != nil {
+				return err
+			}
+			defer a.closeDatabase()
+			return a.print(cmd, &a.filter, a.limit, nil)
+		},
+	}
+	a.addFlags(cmd, "text", "text, jsonl or csv")
+	cmd.Flags().IntVar(&a.limit, "limit", 100, "at most this number of records; 0 for all")
+	return cmd
+}
+
+// print prints records. After each one it calls seen, if that is not nil.
+func (a *auditFilter) print(cmd *cobra.Command, filter *rows.Filter, limit int, seen func(*record.Record) (again bool)) error {
+	p, err := newRecordPrinter(a.form, cmd.OutOrStdout())
+	if err != nil {
+		return err
+	}
+	err = a.source.each(cmd, filter, limit, func(row rows.Row) error {
+		if row.Kind != spool.Record {
+			return nil
+		}
+		r, err := record.Decode(row.Payload)
+		if err != nil {
+			return err
+		}
+		if seen != nil && seen(r) {
+			return nil
+		}
+		if err := a.reveal(r); err != nil {
+			return err
+		}
+		return p.print(r)
+	})
+	return errors.Join(err, p.flush())
+}
+
+func newAuditTailCommand() *cobra.Command {
+	a := &auditFilter{}
+	interval := 2 * time.Second
+	cmd := &cobra.Command{
+		Use: "tail [--subject ada] [--action login]", Short: "Print records of the audit trail as they are written", Args: onlyFlags,
+		Long: "Prints the latest ten records that the flags select, and then new ones, until it is interrupted. Records arrive some seconds\n" +
+			"after their event, and not in the order of their times.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.source.file != "" {
+				return errors.New("tail reads the database: to follow a log, write kubectl logs -f ... | postern audit search -f - --limit 0")
+			}
+			if err := a.prepare(cmd, time.Now()); err != nil {
+				return err
+			}
+			defer a.closeDatabase()
+			return a.follow(cmd, interval)
+		},
+	}
+	a.addFlags(cmd, "text", "text or jsonl")
+	cmd.Flags().DurationVar(&interval, "interval", interval, "time between two looks at the database")
+	return cmd
+}
+
+// lateness is how long after its event a record may be written and still be printed by tail.
+const lateness = time.Minute
+
+// follow prints new records until the context ends.
+func (a *auditFilter) follow(cmd *cobra.Command, interval time.Duration) error {
+	printed := map[string]time.Time{}
+	again := func(r *record.Record) bool {
+		_, ok := printed[r.ID.String()]
+		printed[r.ID.String()] = r.Time.Time
+		return ok
+	}
+	limit, filter := 10, a.filter
+	for {
+		if err := a.print(cmd, &filter, limit, again); err != nil {
+			return err
+		}
+		limit = 0
+		if start := time.Now().Add(-lateness); filter.From.Before(start) {
+			filter.From = start
+		}
+		for id, t := range printed {
+			if t.Before(filter.From) {
+				delete(printed, id)
+			}
+		}
+		select {
+		case <-cmd.Context().Done():
+			return nil
+		case <-time.After(interval):
+		}
+	}
+}
+
+func newAuditExportCommand() *cobra.Command {
+	a := &auditFilter{}
+	cmd := &cobra.Command{
+		Use: "export [--since 720h] -o jsonl", Short: "Write records of the audit trail as JSON Lines or CSV", Args: onlyFlags,
+		Long: "Without flags that select records, JSON Lines have the whole trail with its checkpoints, in the bytes of its writers, so that\n" +
+			"`postern audit verify -f` can check the export. With them, or as CSV, it has the selected records by time.\n\n" + auditSourceHelp,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.prepare(cmd, time.Now()); err != nil {
+				return err
+			}
+			defer a.closeDatabase()
+			if a.form == "jsonl" && a.keys == nil && a.all() {
+				return a.exportChain(cmd)
+			}
+			return a.print(cmd, &a.filter, 0, nil)
+		},
+	}
+	a.addFlags(cmd, "jsonl", "jsonl or csv")
+	return cmd
+}
+
+// all reports whether no flag selects records.
+func (a *auditFilter) all() bool {
+	f := a.filter
+	return len(f.Subjects) == 0 && f.Action == "" && f.Policy == "" && f.Outcome == "" && f.From.IsZero() && f.To.IsZero()
+}
