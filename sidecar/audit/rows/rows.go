@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -40,9 +41,10 @@ type Config struct {
 	Logger    *slog.Logger
 }
 
-// Sink writes to the tables. It is for one goroutine.
+// Sink writes to the tables. It is safe for concurrent use.
 type Sink struct {
 	cfg Config
+	mu  sync.Mutex
 	// uncertain says that the last batch may have been written.
 	uncertain bool
 }
@@ -55,6 +57,12 @@ func (*Sink) Name() string { return Name }
 
 // Deliver implements trail.Sink.
 func (s *Sink) Deliver(ctx context.Context, items []spool.Item) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.deliver(ctx, items)
+}
+
+func (s *Sink) deliver(ctx context.Context, items []spool.Item) error {
 	tables, err := s.tables(items)
 	if err != nil {
 		return err
@@ -73,7 +81,7 @@ func (s *Sink) Deliver(ctx context.Context, items []spool.Item) error {
 	s.uncertain = true
 	if refusedContent(err) {
 		if first {
-			return s.Deliver(ctx, items) // a copy fails as a whole also for one row that is there already
+			return s.deliver(ctx, items) // a copy fails as a whole also for one row that is there already
 		}
 		return s.oneByOne(ctx, items, err)
 	}
@@ -92,7 +100,7 @@ func (s *Sink) oneByOne(ctx context.Context, items []spool.Item, cause error) er
 	}
 	for _, half := range [][]spool.Item{items[:len(items)/2], items[len(items)/2:]} {
 		s.uncertain = true
-		if err := s.Deliver(ctx, half); err != nil {
+		if err := s.deliver(ctx, half); err != nil {
 			return err
 		}
 	}

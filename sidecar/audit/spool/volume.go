@@ -19,6 +19,8 @@ const segmentSize = 4 << 20
 type Volume struct {
 	dir   string
 	limit int64
+	// lock is held while the spool is open; nil if the caller sees to that.
+	lock *os.File
 
 	mu       sync.Mutex
 	segments []*segment
@@ -160,6 +162,10 @@ func (v *Volume) Close() error {
 	var errs []error
 	for _, s := range v.segments {
 		errs = append(errs, s.file.Close())
+	}
+	if v.lock != nil {
+		errs = append(errs, v.lock.Close())
+		v.lock = nil
 	}
 	v.segments, v.err = nil, errors.New("the spool is closed")
 	return errors.Join(errs...)

@@ -37,7 +37,6 @@ func newDelivery(c Config) *delivery {
 	for _, s := range c.Sinks {
 		r := c.Spool.Reader(s.Name())
 		d.readers = append(d.readers, r)
-		c.Metrics.watch(c.Policy, s.Name(), r, c.Spool)
 		d.sinks.Go(func() { d.run(ctx, s, r) })
 	}
 	return d
@@ -89,6 +88,23 @@ func records(items []spool.Item) (n int) {
 		}
 	}
 	return n
+}
+
+// deliverLeft delivers what an earlier process has left, and removes its spool.
+func (t *Trail) deliverLeft(ctx context.Context, l Left) {
+	c := t.cfg
+	c.Spool = l
+	d := newDelivery(c)
+	t.cfg.Logger.Info("delivering what an earlier process has left in the spool of the audit trail", "policy", c.Policy)
+	err := d.close(ctx)
+	if err == nil {
+		err = l.Remove()
+	} else {
+		_ = l.Close() // the next process continues
+	}
+	if err != nil && ctx.Err() == nil {
+		t.cfg.Logger.Warn("removing a delivered spool of the audit trail", "policy", c.Policy, "error", err)
+	}
 }
 
 // close waits until everything is delivered or ctx ends.

@@ -5,8 +5,6 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/posterndev/postern/sidecar/audit/spool"
 )
 
 // Metrics count records. They are created once for a process.
@@ -14,9 +12,9 @@ type Metrics struct {
 	recorded, delivered, failures *prometheus.CounterVec
 	dropped, unsigned             *prometheus.CounterVec
 
-	mu      sync.Mutex
-	spools  map[string]spool.Spool
-	readers map[[2]string]spool.Reader
+	mu sync.Mutex
+	// trails are those in use, by policy: the newest, if a new configuration has just replaced another one.
+	trails  map[string]*Trail
 	used    *prometheus.Desc
 	limit   *prometheus.Desc
 	pending *prometheus.Desc
@@ -39,7 +37,7 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 		used:      desc("spool_bytes", "Size of the records that wait in the spool."),
 		limit:     desc("spool_limit_bytes", "Size at which the spool is full."),
 		pending:   desc("pending_items", "Items in the spool that a sink has not confirmed.", "sink"),
-		spools:    map[string]spool.Spool{}, readers: map[[2]string]spool.Reader{},
+		trails:    map[string]*Trail{},
 	}
 	for _, c := range []prometheus.Collector{m.recorded, m.delivered, m.failures, m.dropped, m.unsigned, m} {
 		if err := r.Register(c); err != nil {
@@ -49,11 +47,21 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
-// watch reports the state of a spool and of one of its readers.
-func (m *Metrics) watch(policy, sink string, r spool.Reader, s spool.Spool) {
+// watch reports the state of a trail.
+func (m *Metrics) watch(t *Trail) {
+	m.dropped.WithLabelValues(t.cfg.Policy) // from 0 on, so that the first increase is seen
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.spools[policy], m.readers[[2]string{policy, sink}] = s, r
+	m.trails[t.cfg.Policy] = t
+}
+
+// forget ends that, unless another trail of the policy has replaced t.
+func (m *Metrics) forget(t *Trail) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.trails[t.cfg.Policy] == t {
+		delete(m.trails, t.cfg.Policy)
+	}
 }
 
 // Describe implements prometheus.Collector.
@@ -67,12 +75,12 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for policy, s := range m.spools {
-		used, limit := s.Usage()
+	for policy, t := range m.trails {
+		used, limit := t.cfg.Spool.Usage()
 		ch <- prometheus.MustNewConstMetric(m.used, prometheus.GaugeValue, float64(used), policy)
 		ch <- prometheus.MustNewConstMetric(m.limit, prometheus.GaugeValue, float64(limit), policy)
-	}
-	for key, r := range m.readers {
-		ch <- prometheus.MustNewConstMetric(m.pending, prometheus.GaugeValue, float64(r.Pending()), key[0], key[1])
+		for i, s := range t.cfg.Sinks {
+			ch <- prometheus.MustNewConstMetric(m.pending, prometheus.GaugeValue, float64(t.delivery.readers[i].Pending()), policy, s.Name())
+		}
 	}
 }

@@ -36,6 +36,13 @@ type Sink interface {
 	Deliver(ctx context.Context, items []spool.Item) error
 }
 
+// Left is a spool of an earlier process.
+type Left interface {
+	spool.Spool
+	// Remove removes the spool.
+	Remove() error
+}
+
 // Protector hides personal data in a record. It returns the keys that the record needs, as items.
 type Protector interface {
 	Protect(r *record.Record) ([]spool.Item, error)
@@ -48,9 +55,11 @@ type Config struct {
 	// Categories are recorded.
 	Categories []record.Category
 	Classifier record.Classifier
-	// Spool keeps the items, and Sinks get them; at least one.
+	// Spool keeps the items, and Sinks get them; at least one. A sink is safe for concurrent use.
 	Spool spool.Spool
 	Sinks []Sink
+	// Left are spools of earlier processes. The sinks get what is in them, and then they are removed.
+	Left []Left
 	// Protector is nil if nothing is hidden.
 	Protector Protector
 	// Signer signs checkpoints; nil for none. CheckpointInterval is the time between two; one minute if zero.
@@ -91,6 +100,8 @@ type Trail struct {
 	stopOnce  sync.Once
 	recording sync.WaitGroup
 	delivery  *delivery
+	left      sync.WaitGroup
+	endLeft   context.CancelFunc
 }
 
 // Open starts a trail. The caller calls Close.
@@ -111,7 +122,13 @@ func Open(c Config) (*Trail, error) {
 	t := &Trail{cfg: c, chain: hashchain.New(writer), queue: make(chan *event.Event, queueLength), stop: make(chan struct{})}
 	t.flood = newFlood()
 	t.delivery = newDelivery(c)
+	c.Metrics.watch(t)
 	t.recording.Go(t.run)
+	ctx, cancel := context.WithCancel(context.Background())
+	t.endLeft = cancel
+	for _, l := range c.Left {
+		t.left.Go(func() { t.deliverLeft(ctx, l) })
+	}
 	return t, nil
 }
 
@@ -189,7 +206,16 @@ func (t *Trail) Close(ctx context.Context) error {
 	}
 	err := t.delivery.close(ctx)
 	t.recording.Wait()
-	if closing := t.cfg.Spool.Close(); err == nil {
+	stop := context.AfterFunc(ctx, t.endLeft)
+	t.left.Wait()
+	stop()
+	t.endLeft()
+	t.cfg.Metrics.forget(t)
+	end := t.cfg.Spool.Close
+	if l, ok := t.cfg.Spool.(Left); ok && err == nil {
+		end = l.Remove
+	}
+	if closing := end(); err == nil {
 		err = closing
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -327,5 +328,52 @@ func TestClosingWhileTheSinkIsDown(t *testing.T) {
 	}
 	if text := f.log.String(); !strings.Contains(text, "records of the audit trail are lost") {
 		t.Errorf("the log has %s", text)
+	}
+}
+
+// TestNextProcessDelivers: what a process leaves on its volume is delivered by the next, which removes it. A process that is alive keeps its own.
+func TestNextProcessDelivers(t *testing.T) {
+	base := t.TempDir()
+	sink := &memory{down: true}
+	open := func(name string) (*fixture, *Trail) {
+		own, left, err := spool.OpenDirectory(base, name, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := newFixture(t, 0)
+		f.sink, f.spool = sink, own
+		f.change = func(c *Config) {
+			for _, l := range left {
+				c.Left = append(c.Left, l)
+			}
+		}
+		return f, f.open()
+	}
+	record := func(f *fixture, trail *Trail) {
+		trail.Record(login(1))
+		eventually(t, "the record", func() bool { return f.counter("postern_audit_spool_bytes") > 0 })
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for n := range 2 {
+		f, trail := open(fmt.Sprint("process", n))
+		record(f, trail)
+		if err := trail.Close(ended); err == nil {
+			t.Fatal("closed although the sink is down")
+		}
+	}
+	alive, second := open("alive")
+	record(alive, second)
+	last, third := open("last")
+	record(last, third)
+	sink.set(false)
+	alive.close(second)
+	last.close(third)
+	eventually(t, "an empty directory", func() bool {
+		left, err := os.ReadDir(base)
+		return err == nil && len(left) == 0
+	})
+	if got := len(sink.kept(t)); got != 4 {
+		t.Errorf("%d records", got)
 	}
 }
