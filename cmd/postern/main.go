@@ -36,6 +36,6 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newInitCommand(), newLintCommand(), newCompileCommand(), newTestCommand(), newExplainCommand(), newRunCommand(), newTokenCommand(),
-		newAPIKeyCommand(), newRevokeCommand(), newSessionsCommand(), newUnlockCommand())
+		newAPIKeyCommand(), newRevokeCommand(), newSessionsCommand(), newUnlockCommand(), newAuditCommand())
 	return root
 }

@@ -101,7 +101,7 @@ func Maintain(ctx context.Context, conn *pgx.Conn, now time.Time, c Config) (Res
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Pruner == nil || c.Ahead < 0 || c.Ahead > 24 || c.LockTimeout < time.Millisecond {
-		return Result{}, errors.New("maintaining the audit trail: a pruner, 0 to 24 months and a lock timeout are required")
+		return Result{}, errors.New("maintaining the audit trail: a pruner, 1 to 24 months and a lock timeout are required")
 	}
 	m := &maintainer{Config: c, conn: conn, now: now.UTC()}
 	if err := m.run(ctx); err != nil {
