@@ -63,7 +63,7 @@ tools: ## Install packages and build the cluster's binaries, where missing
 	@hack/cluster/build.sh
 
 .PHONY: unit
-unit: tools ## Run the tests that need no cluster: units, real Redis, Vault and API server; with the race detector
+unit: tools ## Run the tests that need no cluster: units, real Redis, PostgreSQL, Vault and API server; with the race detector
 	@hack/cluster/build.sh vault
 	@eval "$$(hack/cluster/env.sh)"; go test -race -timeout 20m ./...
 

@@ -76,6 +76,7 @@ var groups = map[string]group{
 	},
 	"audit": {
 		reason: "the audit trail's schema and maintenance know no requests, stages and stores",
+		order:  [][]string{{"retention"}, {"auditsql"}},
 	},
 	"audit/auditsql/auditsqltest": {
 		may:    []string{"audit/auditsql", "store/postgrestest"},

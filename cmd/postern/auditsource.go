@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -17,55 +15,27 @@ import (
 	"github.com/posterndev/postern/sidecar/audit/spool"
 )
 
-// databaseVariable has the URL of the database of the audit trail, as postgres://reader@postgres.platform.svc/postern?sslmode=verify-full.
-const databaseVariable = "POSTERN_AUDIT_DATABASE"
-
 // auditSource is where a command reads an audit trail: a database, or lines of JSON.
 type auditSource struct {
-	file, url string
+	file     string
+	database databaseFlags
 }
 
 func (s *auditSource) addFlags(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringVarP(&s.file, "file", "f", "", "lines of JSON, from an export or the log of sidecars; - is the standard input")
-	f.StringVar(&s.url, "database", "", "URL of the database, without a password (default: $"+databaseVariable+"; libpq's variables such as\n"+
-		"PGHOST, PGUSER and PGPASSWORD, and ~/.pgpass, complete it)")
+	cmd.Flags().StringVarP(&s.file, "file", "f", "", "lines of JSON, from an export or the log of sidecars; - is the standard input")
+	s.database.addFlags(cmd)
 }
 
-const auditSourceHelp = "It reads the tables that --database or $" + databaseVariable + " names, for which the role postern_audit_reader is enough, or lines of\n" +
-	"JSON with --file. Nothing is kept in memory, so that the trail may be of any size."
+const auditSourceHelp = "It reads a database, for which the role postern_audit_reader is enough, or lines of JSON with --file. Nothing is kept in memory, so that\n" +
+	"the trail may be of any size.\n\n" + databaseHelp
 
 // connect opens the database.
 func (s *auditSource) connect(ctx context.Context) (*pgx.Conn, error) {
-	url := s.url
-	if url == "" {
-		url = os.Getenv(databaseVariable)
-	}
-	config, err := pgx.ParseConfig(url)
+	conn, err := s.database.connect(ctx)
 	if err != nil {
-		return nil, errors.New("the URL of the database cannot be read: write postgres://user@host/database") // err may have a password
-	}
-	if s.url != "" && config.Password != "" && hasPassword(s.url) {
-		return nil, errors.New("--database has a password, which other users of the machine can see: use PGPASSWORD, ~/.pgpass or $" + databaseVariable)
-	}
-	config.DefaultQueryExecMode = pgx.QueryExecModeExec
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("connecting to the database of the audit trail (--database or $%s): %w", databaseVariable, err)
+		return nil, fmt.Errorf("opening the audit trail: %w; to read a file, write --file", err)
 	}
 	return conn, nil
-}
-
-// hasPassword reports whether a URL or a connection string has a password.
-func hasPassword(url string) bool {
-	without, err := pgx.ParseConfig(url)
-	if err != nil {
-		return true
-	}
-	plain, err := pgx.ParseConfig("")
-	return err != nil || without.Password != plain.Password
 }
 
 // each calls f with the rows of the trail: in their chain if filter is nil, else the selected ones by time, and at most limit of the latest.

@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,6 +28,10 @@ func (p *Pool) logIn(ctx context.Context, settings *pgx.ConnConfig) error {
 	user, password, _, err := p.config.Credentials.Credentials(ctx)
 	if err != nil {
 		return fmt.Errorf("reading credentials: %w", err)
+	}
+	// The server's protocol ends both with a zero byte, and what follows would be another parameter.
+	if bytes.IndexByte([]byte(user), 0) >= 0 || bytes.IndexByte(password.Reveal(), 0) >= 0 {
+		return errors.New("the user or the password of the database has a zero byte")
 	}
 	p.password.Store(&password)
 	settings.User, settings.Password = user, string(password.Reveal())
