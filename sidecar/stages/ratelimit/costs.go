@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/check"
+	"github.com/posterndev/postern/sidecar/httpkit/jsonscan"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
-	"github.com/posterndev/postern/sidecar/stages/ratelimit/costscan"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/gcra"
 )
 
@@ -174,9 +174,9 @@ func (m *meter) BeforeHeader(status int) {
 		if encoded {
 			continue
 		}
-		scanner := costscan.New(from.JSON)
+		scanner := jsonscan.New(from.JSON)
 		if m.readers[i] = scanner; events {
-			m.readers[i] = costscan.NewEvents(scanner)
+			m.readers[i] = jsonscan.NewEvents(scanner)
 		}
 	}
 }
@@ -221,7 +221,7 @@ func headerCost(h http.Header, name string) *int {
 	if len(lines) != 1 {
 		return nil
 	}
-	cost, ok := costscan.Number([]byte(strings.TrimSpace(lines[0])))
+	cost, ok := jsonscan.Number([]byte(strings.TrimSpace(lines[0])))
 	if !ok {
 		return nil
 	}

@@ -1,9 +1,9 @@
-// Package costscan finds the number under one path of member names in JSON, while the JSON passes as a stream. It needs
+// Package jsonscan finds the number or the text under one path of member names in JSON, while the JSON passes as a stream. It needs
 // constant memory, however large the stream is.
 //
-// A stream is one JSON value, several (JSON lines), or server-sent events with JSON in their data. The last value that
-// has the number counts. A number counts once it is complete, also if the stream breaks off later.
-package costscan
+// A stream is one JSON value, several (JSON lines), or server-sent events with JSON in their data. As a cost, the last number
+// counts; as a text, the first string or number. A value counts once it is complete, also if the stream breaks off later.
+package jsonscan
 
 import (
 	"encoding/json"
@@ -17,6 +17,8 @@ const (
 	MaxCost   = 1_000_000_000
 	maxDepth  = 128
 	maxNumber = 32 // bytes
+	// MaxText is the maximum length of a text, in bytes of JSON between its quotes. A longer one is not found.
+	MaxText = 2048
 )
 
 // Scanner reads a stream of JSON values. Use New.
@@ -39,6 +41,12 @@ type Scanner struct {
 	length int
 	cost   int
 	found  bool
+	// reading says that the open string is the text, and raw is what is read of it, as JSON writes it.
+	reading bool
+	raw     []byte
+	// text is the first text that was found; hasText says that there was one.
+	text    string
+	hasText bool
 }
 
 type state byte
@@ -62,6 +70,9 @@ func New(path []string) *Scanner { return &Scanner{path: path} }
 // Cost returns the last number that was found, rounded up, from 0 to MaxCost.
 func (s *Scanner) Cost() (cost int, found bool) { return s.cost, s.found }
 
+// Text returns the first string or number that was found.
+func (s *Scanner) Text() (text string, found bool) { return s.text, s.hasText }
+
 // Write reads the next bytes. Bytes after what is not JSON are ignored.
 func (s *Scanner) Write(p []byte) {
 	for _, c := range p {
@@ -75,12 +86,13 @@ func (s *Scanner) Write(p []byte) {
 // restart begins a new value, also after what is not JSON.
 func (s *Scanner) restart() {
 	s.state, s.depth, s.matched, s.wanted, s.length, s.escape = value, 0, 0, false, 0, 0
+	s.reading = false
 }
 
 func (s *Scanner) read(c byte) {
 	switch s.state {
 	case inName, inText:
-		s.text(c)
+		s.character(c)
 		return
 	case inScalar:
 		if scalar(c) {
@@ -120,6 +132,7 @@ func (s *Scanner) begin(c byte) {
 	case c == '[':
 		s.enter(false)
 	case c == '"':
+		s.reading, s.raw = s.wanted && s.matched+1 == len(s.path) && !s.hasText, s.raw[:0]
 		s.state, s.wanted, s.name = inText, false, -1
 	case scalar(c):
 		s.state, s.length = inScalar, 0
@@ -192,14 +205,18 @@ func (s *Scanner) beginName(c byte) {
 	}
 }
 
-// text reads a byte of a string.
-func (s *Scanner) text(c byte) {
+// character reads a byte of a string.
+func (s *Scanner) character(c byte) {
+	if s.reading && (c != '"' || s.escape > 0) {
+		s.keep(c)
+	}
 	switch {
 	case s.escape > 0:
 		s.escaped(c)
 	case c == '\\':
 		s.escape = 1
 	case c == '"' && s.state == inText:
+		s.endText()
 		s.endValue()
 	case c == '"':
 		s.wanted = s.name >= 0 && s.name == len(s.path[s.matched])
@@ -208,6 +225,20 @@ func (s *Scanner) text(c byte) {
 		s.state = failed
 	default:
 		s.match(rune(c))
+	}
+}
+
+// keep adds a byte to the text.
+func (s *Scanner) keep(c byte) {
+	if s.reading = len(s.raw) < MaxText; s.reading {
+		s.raw = append(s.raw, c)
+	}
+}
+
+func (s *Scanner) endText() {
+	if s.reading {
+		s.hasText = json.Unmarshal(append(append([]byte{'"'}, s.raw...), '"'), &s.text) == nil
+		s.reading, s.raw = false, nil
 	}
 }
 
@@ -266,6 +297,9 @@ func (s *Scanner) endScalar() {
 	if s.wanted && s.matched+1 == len(s.path) {
 		if cost, ok := Number(s.number[:s.length]); ok {
 			s.cost, s.found = cost, true
+		}
+		if c := s.number[0]; !s.hasText && (c == '-' || '0' <= c && c <= '9') && json.Valid(s.number[:s.length]) {
+			s.text, s.hasText = string(s.number[:s.length]), true
 		}
 	}
 	s.endValue()

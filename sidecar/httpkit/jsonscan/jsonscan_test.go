@@ -1,4 +1,4 @@
-package costscan
+package jsonscan
 
 import (
 	"encoding/json"

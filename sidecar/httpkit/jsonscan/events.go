@@ -1,4 +1,4 @@
-package costscan
+package jsonscan
 
 // Events reads server-sent events (HTML Living Standard, 9.2.6) and gives the data of each to a Scanner. Use NewEvents.
 type Events struct {
