@@ -87,6 +87,12 @@ type SidecarClassSpec struct {
 	// Vault is the server of secrets and signing keys, for policies that refer to it.
 	// +optional
 	Vault *Vault `json:"vault,omitempty"`
+	// Database is the PostgreSQL database of the audit trail, for policies with the sink PostgreSQL.
+	// +optional
+	Database *Database `json:"database,omitempty"`
+	// Audit has the keys of the audit trail, and where records wait for their sinks, for policies with audit.
+	// +optional
+	Audit *AuditOptions `json:"audit,omitempty"`
 }
 
 // RequestLimits bounds open requests. A request is open from its header until its response is complete; gRPC streams and server-sent
