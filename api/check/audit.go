@@ -132,7 +132,10 @@ func (c *checker) auditPersonal(field string, p *compiled.Policy) {
 func (c *checker) lifecycle(field string, r *compiled.LifecycleRule) {
 	c.add(field+".resource", ResourceKind(r.Resource))
 	c.add(field+".action", oneOf(r.Action, compiled.LifecycleCreate, compiled.LifecycleUpdate, compiled.LifecycleDelete))
-	c.matches(field, r.Match)
+	if len(r.Match) == 0 {
+		c.addf(field+".match", "the rule matches nothing; write at least one match, for example {methods: [POST], paths: [/users]}")
+	}
+	c.matches(field+".match", r.Match)
 	c.resourceID(field+".id", r)
 	if len(r.Changes) > maxChangedFields {
 		c.addf(field+".changes.requestJSON", "%d fields are more than %d; record fewer", len(r.Changes), maxChangedFields)

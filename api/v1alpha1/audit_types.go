@@ -226,7 +226,7 @@ type LifecycleChanges struct {
 }
 
 // Days is a number of days, such as 400d.
-// +kubebuilder:validation:XValidation:rule=`self.matches(r"^[1-9][0-9]{0,3}d$")`,message="not a number of days: write one from 1d to 3650d, such as 400d"
+// +kubebuilder:validation:XValidation:rule=`self.matches(r"^([1-9][0-9]{0,2}|[12][0-9]{3}|3[0-5][0-9]{2}|36[0-4][0-9]|3650)d$")`,message="not a number of days: write one from 1d to 3650d, such as 400d"
 // +kubebuilder:validation:MaxLength=5
 type Days string
 

@@ -35,6 +35,10 @@ type SidecarClassList struct {
 }
 
 // SidecarClassSpec configures how sidecars run.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.redis) || !has(self.database) || !has(self.database.via) || self.database.via != 'RedisStream'",message="database.via is RedisStream, and there is no redis: add redis, or write via: Direct"
+// +kubebuilder:validation:XValidation:rule="has(self.vault) || !has(self.database) || !has(self.database.credentials) || !has(self.database.credentials.vault)",message="database.credentials are in Vault, and there is no vault: add vault, or write userRef and passwordRef"
+// +kubebuilder:validation:XValidation:rule="has(self.vault) || !has(self.audit) || !has(self.audit.signingKey)",message="audit.signingKey is in Vault, and there is no vault: add vault, or use keyRef without signingKey"
 type SidecarClassSpec struct {
 	// Image of the sidecar.
 	// +optional
