@@ -62,6 +62,7 @@ func Document(p *compiled.Policy) []Problem {
 	c.compression(p.Compression)
 	c.redis(p.Redis)
 	c.vault(p)
+	c.audit(p)
 	return c.problems
 }
 

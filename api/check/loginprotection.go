@@ -31,7 +31,7 @@ func (c *checker) loginProtection(policy *compiled.Policy) {
 			c.addf(at+".name", "another route has this name; write a unique name, for example login")
 		}
 		names[r.Name] = true
-		c.matches(at, r.Match)
+		c.matches(at+".match", r.Match)
 		c.requestField(at+".account", r.Account)
 		c.loginPassword(at, r, p.Breached != nil)
 		c.reachesLogin(at+".account", policy, r.Account)

@@ -22,6 +22,8 @@ const (
 	EnvSecretsDir = "POSTERN_SECRETS_DIR"
 	// EnvVolumesDir is the folder where PersistentVolumeClaims are mounted, each in a folder of its own. It is not set if there are none.
 	EnvVolumesDir = "POSTERN_VOLUMES_DIR"
+	// EnvSpoolDir is the folder in which records of the audit trail wait for their sinks. It is not set if they wait in memory.
+	EnvSpoolDir = "POSTERN_SPOOL_DIR"
 	// EnvOperatorURL, EnvOperatorCA (PEM) and EnvOperatorTokenFile configure the long poll.
 	EnvOperatorURL       = "POSTERN_OPERATOR_URL"
 	EnvOperatorCA        = "POSTERN_OPERATOR_CA"
@@ -65,6 +67,7 @@ const (
 	DocumentDir       = "/var/run/postern/document"
 	SecretsDir        = "/var/run/postern/secrets"
 	VolumesDir        = "/var/run/postern/volumes"
+	SpoolDir          = "/var/run/postern/spool"
 	OperatorTokenFile = "/var/run/postern/token/operator"
 	VaultTokenFile    = "/var/run/postern/token/vault"
 	KeysTokenDir      = "/var/run/postern/token"

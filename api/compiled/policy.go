@@ -60,6 +60,10 @@ type Policy struct {
 	Sidecar         SidecarOptions   `json:"sidecar"`
 	Redis           *Redis           `json:"redis,omitempty"`
 	Vault           *Vault           `json:"vault,omitempty"`
+	// Audit and AuditOptions are nil if there is no audit trail. Database is nil if it has no sink PostgreSQL.
+	Audit        *Audit        `json:"audit,omitempty"`
+	AuditOptions *AuditOptions `json:"auditOptions,omitempty"`
+	Database     *Database     `json:"database,omitempty"`
 }
 
 // Mode says whether a refusal is enforced, or only counted and logged.

@@ -52,13 +52,19 @@ func (p *Policy) SecretRefs() []SecretRef {
 	if p.Vault != nil && p.Vault.AppRole != nil {
 		add(p.Vault.AppRole.SecretID)
 	}
+	if p.AuditOptions != nil {
+		add(p.AuditOptions.Key)
+	}
+	if p.Database != nil {
+		add(p.Database.User, p.Database.Password)
+	}
 	return refs
 }
 
 // UsesVault reports whether the document refers to a secret or key in Vault.
 func (p *Policy) UsesVault() bool {
-	transit := p.Tokens != nil && p.Tokens.SigningKey.Transit != nil
-	return transit || slices.ContainsFunc(p.SecretRefs(), func(ref SecretRef) bool { return ref.VaultPath != "" })
+	transit := p.Tokens != nil && p.Tokens.SigningKey.Transit != nil || p.AuditOptions != nil && p.AuditOptions.SigningKey != nil
+	return transit || p.Database != nil && p.Database.VaultPath != "" || slices.ContainsFunc(p.SecretRefs(), func(ref SecretRef) bool { return ref.VaultPath != "" })
 }
 
 func (p *Policy) validateSecrets() error {

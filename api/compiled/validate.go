@@ -44,6 +44,7 @@ func (p *Policy) Validate() error {
 	add(wrap(p.LoginProtection.validate(), "loginProtection"))
 	add(p.validateTokens())
 	add(wrap(p.APIKeys.validate(), "apiKeys"))
+	add(p.validateAudit())
 	add(p.validateSecrets())
 	return errors.Join(errs...)
 }

@@ -250,6 +250,15 @@ func policyDefaults() []Default {
 		{Field: spec + "passwordPolicy.hash.argon2id.passes", Value: number(DefaultArgon2Passes)},
 		{Field: spec + "passwordPolicy.hash.argon2id.parallelism", Value: number(DefaultArgon2Parallelism)},
 		{Field: spec + "passwordPolicy.hash.bcrypt.cost", Value: number(DefaultBcryptCost)},
+
+		{Field: spec + "audit.events", Text: "all of them"},
+		{Field: spec + "audit.lifecycle[].match[].methods", Text: "POST for CREATE, PUT and PATCH for UPDATE, DELETE for DELETE"},
+		{Field: spec + "audit.lifecycle[].statuses", Text: "every 2xx status"},
+		{Field: spec + "audit.sinks", Value: "[" + string(DefaultAuditSink) + "]"},
+		{Field: spec + "audit.format", Value: string(DefaultAuditFormat)},
+		{Field: spec + "audit.retain", Text: string(DefaultRetain) + ", with the sink PostgreSQL"},
+		{Field: spec + "audit.onFailure", Value: string(DefaultAuditOnFailure)},
+		{Field: spec + "audit.mode", Value: string(DefaultMode)},
 	}
 }
 
@@ -283,6 +292,16 @@ func otherDefaults() []Default {
 		{Field: spec + "vault.auth.kubernetes.audience", Value: DefaultVaultAudience},
 		{Field: spec + "vault.auth.appRole.mount", Value: DefaultVaultRoleMount},
 
+		{Field: spec + "database.via", Value: string(DefaultDatabaseVia)},
+		{Field: spec + "database.tls.mode", Value: string(DefaultDatabaseTLS)},
+		{Field: spec + "database.tls.serverName", Text: "the host of the address"},
+		{Field: spec + "database.maxConnections", Value: number(DefaultMaxConnections)},
+		{Field: spec + "audit.signingKey", Text: "a key that is derived from keyRef; without both there are no checkpoints"},
+		{Field: spec + "audit.signingKey.vaultTransit.mount", Value: DefaultTransitMount},
+		{Field: spec + "audit.spool.maxBytes", Value: string(DefaultSpoolSize)},
+		{Field: spec + "audit.spool.storage", Value: string(DefaultSpoolStorage)},
+		{Field: spec + "audit.checkpointInterval", Value: string(DefaultCheckpointInterval)},
+
 		{Field: "TokenRevocation.spec.policyName", Text: "every policy of the namespace"},
 		{Field: "TokenRevocation.spec.issuer", Text: "every issuer whose tokens a policy accepts"},
 		{Field: "TokenRevocation.spec.issuedBefore", Text: "the time when this object was created"},
@@ -296,6 +315,7 @@ func latest() []Default {
 	for _, ref := range []string{
 		"SecurityPolicy.spec.jwt.providers[].jwks", "SecurityPolicy.spec.jwt.providers[].jwks.bearerToken", "SecurityPolicy.spec.tokens.signingKey", "SecurityPolicy.spec.apiKeys.keysRef", "SecurityPolicy.spec.apiKeys.usersRef", "SidecarClass.spec.redis.passwordRef",
 		"SidecarClass.spec.redis.sentinelPasswordRef", "SidecarClass.spec.redis.tls.certificateRef", "SidecarClass.spec.redis.tls.keyRef",
+		"SidecarClass.spec.database.credentials.userRef", "SidecarClass.spec.database.credentials.passwordRef", "SidecarClass.spec.audit.keyRef",
 	} {
 		out = append(out, Default{Field: ref + ".vault.version", Text: "the latest version"})
 	}

@@ -32,12 +32,15 @@ headers: {}
 compression: {}
 passwordPolicy: {hash: {}, rules: {breachedPasswords: {url: "https://p.example.com/range"}}, routes: [{match: [{paths: [/register]}], password: {json: password}}]}
 apiKeys: {keysRef: {secretKeyRef: {name: k, key: k}}, claimsToHeaders: [{claim: sub, header: X-C}]}
+audit: {lifecycle: [{resource: user, action: CREATE, match: [{paths: [/users]}]}]}
 `
 
 const bareClass = `
 connections: {}
 redis: {addresses: ["r:6379"]}
 vault: {address: "https://v.example.com", auth: {kubernetes: {role: r}, appRole: {roleID: r}}}
+database: {address: "p:5432", name: postern, credentials: {vault: {path: database/creds/r}}}
+audit: {signingKey: {vaultTransit: {key: k}}}
 `
 
 // filled returns, by kind and path, the leaves of every bare spec before and after its defaults are filled in.

@@ -57,10 +57,11 @@ var messages = map[string]validation{
 	"an address of Redis":              {kind: "SidecarClass", spec: redis(`addresses: ["redis://r:6379"]`), wantErr: "such as redis.shop.svc:6379"},
 }
 
-// allValidations returns the cases of both tables.
+// allValidations returns the cases of all tables.
 func allValidations() map[string]validation {
 	all := maps.Clone(validations)
 	maps.Copy(all, messages)
+	maps.Copy(all, audits)
 	return all
 }
 

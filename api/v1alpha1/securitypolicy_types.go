@@ -149,6 +149,11 @@ type SecurityPolicySpec struct {
 	// +optional
 	APIKeys *APIKeys `json:"apiKeys,omitempty"`
 
+	// Audit records logins, sessions, refusals, changes of users and other events, in a trail that shows whether records were changed or
+	// removed. If it is unset, there is no trail.
+	// +optional
+	Audit *Audit `json:"audit,omitempty"`
+
 	// VaultRole is the role for Vault's Kubernetes auth, in place of the role of the class. With a role for each app, an app reads only
 	// its own secrets. Vault decides which service accounts may use a role.
 	// +optional

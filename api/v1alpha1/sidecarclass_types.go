@@ -35,6 +35,10 @@ type SidecarClassList struct {
 }
 
 // SidecarClassSpec configures how sidecars run.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.redis) || !has(self.database) || !has(self.database.via) || self.database.via != 'RedisStream'",message="database.via is RedisStream, and there is no redis: add redis, or write via: Direct"
+// +kubebuilder:validation:XValidation:rule="has(self.vault) || !has(self.database) || !has(self.database.credentials) || !has(self.database.credentials.vault)",message="database.credentials are in Vault, and there is no vault: add vault, or write userRef and passwordRef"
+// +kubebuilder:validation:XValidation:rule="has(self.vault) || !has(self.audit) || !has(self.audit.signingKey)",message="audit.signingKey is in Vault, and there is no vault: add vault, or use keyRef without signingKey"
 type SidecarClassSpec struct {
 	// Image of the sidecar.
 	// +optional
@@ -87,6 +91,12 @@ type SidecarClassSpec struct {
 	// Vault is the server of secrets and signing keys, for policies that refer to it.
 	// +optional
 	Vault *Vault `json:"vault,omitempty"`
+	// Database is the PostgreSQL database of the audit trail, for policies with the sink PostgreSQL.
+	// +optional
+	Database *Database `json:"database,omitempty"`
+	// Audit has the keys of the audit trail, and where records wait for their sinks, for policies with audit.
+	// +optional
+	Audit *AuditOptions `json:"audit,omitempty"`
 }
 
 // RequestLimits bounds open requests. A request is open from its header until its response is complete; gRPC streams and server-sent

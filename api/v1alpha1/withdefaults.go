@@ -55,6 +55,9 @@ func (s *SecurityPolicySpec) WithDefaults() SecurityPolicySpec {
 	if out.PasswordPolicy != nil {
 		out.PasswordPolicy.setDefaults()
 	}
+	if out.Audit != nil {
+		out.Audit.setDefaults()
+	}
 	return out
 }
 
@@ -274,6 +277,10 @@ func (s *SidecarClassSpec) WithDefaults() SidecarClassSpec {
 	if out.Vault != nil {
 		out.Vault.setDefaults()
 	}
+	if out.Database != nil {
+		out.Database.setDefaults()
+	}
+	ensure(&out.Audit).setDefaults()
 	return out
 }
 

@@ -21,6 +21,10 @@ func Class(class *v1alpha1.SidecarClass) []Finding {
 			JWKS: v1alpha1.JWKS{Vault: &v1alpha1.VaultRef{Path: "secret/empty", Key: "jwks"}},
 		}}}
 	}
+	user.Spec.Audit = &v1alpha1.Audit{Sinks: []v1alpha1.AuditSink{v1alpha1.AuditLog}}
+	if class.Spec.Database != nil {
+		user.Spec.Audit.Sinks = append(user.Spec.Audit.Sinks, v1alpha1.AuditPostgreSQL)
+	}
 	_, all := Compile(user, class)
 	var findings []Finding
 	for _, f := range all {

@@ -61,6 +61,7 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 	p.Sidecar = c.sidecar(&classSpec)
 	p.Redis = c.redis(classSpec.Redis)
 	p.Vault = c.vault(classSpec.Vault, spec.VaultRole)
+	c.addAudit(p, spec.Audit, &classSpec)
 	c.settleVault(p, spec.VaultRole)
 	c.judge(p)
 	c.refuseOrigins(p)

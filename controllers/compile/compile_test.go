@@ -40,7 +40,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range append(policies, "../../config/samples/securitypolicy.yaml", "../../config/samples/tokens.yaml", "../../config/samples/apikeys.yaml") {
+	for _, path := range append(policies, "../../config/samples/securitypolicy.yaml", "../../config/samples/tokens.yaml", "../../config/samples/apikeys.yaml", "../../config/samples/audit.yaml") {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			p, findings := compile.Compile(read[v1alpha1.SecurityPolicy](t, path), class)
 			if len(findings) > 0 {

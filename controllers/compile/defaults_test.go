@@ -31,11 +31,14 @@ SecurityPolicy:
     compression: {}
     passwordPolicy: {hash: {}, rules: {remember: 5, breachedPasswords: {url: "https://p.example.com/range"}}, routes: [{match: [{paths: [/register]}], password: {json: password}, account: {json: email}}]}
     apiKeys: {keysRef: {secretKeyRef: {name: k, key: k}}, claimsToHeaders: [{claim: sub, header: X-C}]}
+    audit: {}
 SidecarClass:
   spec:
     connections: {}
     redis: {addresses: ["r:6379"]}
     vault: {address: "https://v.example.com", auth: {kubernetes: {role: r}}}
+    database: {address: "p:5432", name: postern, credentials: {vault: {path: database/creds/r}}}
+    audit: {signingKey: {vaultTransit: {key: k}}}
 `
 
 // others has another valid value of each field that has a fixed default. Fields that no document has are in TestDefaultsOfPods.
@@ -143,6 +146,17 @@ var others = map[string]string{
 	"SecurityPolicy.spec.passwordPolicy.rules.breachedPasswords.timeout":   "3s",
 	"SecurityPolicy.spec.passwordPolicy.rules.breachedPasswords.minCount":  "2",
 	"SecurityPolicy.spec.passwordPolicy.rules.breachedPasswords.onFailure": "Deny",
+	"SecurityPolicy.spec.audit.sinks":                                      "[Log, PostgreSQL]",
+	"SecurityPolicy.spec.audit.format":                                     "OCSF",
+	"SecurityPolicy.spec.audit.onFailure":                                  "Allow",
+	"SecurityPolicy.spec.audit.mode":                                       "Shadow",
+	"SidecarClass.spec.database.via":                                       "RedisStream",
+	"SidecarClass.spec.database.tls.mode":                                  "Disable",
+	"SidecarClass.spec.database.maxConnections":                            "4",
+	"SidecarClass.spec.audit.signingKey.vaultTransit.mount":                "other",
+	"SidecarClass.spec.audit.spool.maxBytes":                               "17MiB",
+	"SidecarClass.spec.audit.spool.storage":                                "EmptyDir",
+	"SidecarClass.spec.audit.checkpointInterval":                           "2m",
 }
 
 // ofPods are fields that have a fixed default and are in no document.
@@ -185,6 +199,9 @@ func document(t *testing.T, field, value string) []byte {
 	if login := "SecurityPolicy.spec.loginProtection."; strings.HasPrefix(field, login+"breachedPasswords.") {
 		set(t, tree, login+"routes[].password", "{json: password}")
 		set(t, tree, login+"breachedPasswords.url", "https://p.example.com/range")
+	}
+	if strings.HasPrefix(field, "SidecarClass.spec.database.") {
+		set(t, tree, "SecurityPolicy.spec.audit.sinks", "[Log, PostgreSQL]")
 	}
 	set(t, tree, field, value)
 	b, err := json.Marshal(tree)

@@ -68,7 +68,7 @@ func documents(t *testing.T) map[string][]byte {
 	}
 	out := map[string][]byte{}
 	for _, file := range []string{
-		"testdata/least.yaml", "testdata/releases/everything.yaml", "../../config/samples/securitypolicy.yaml", "../../config/samples/tokens.yaml", "../../config/samples/apikeys.yaml",
+		"testdata/least.yaml", "testdata/releases/everything.yaml", "../../config/samples/securitypolicy.yaml", "../../config/samples/tokens.yaml", "../../config/samples/apikeys.yaml", "../../config/samples/audit.yaml",
 		"../../hack/demo/policy.yaml", "../../hack/demo/accounts.yaml",
 	} {
 		policies, class := pages(t, file)
@@ -202,7 +202,7 @@ func (r *released) value(path, kind string, value any) error {
 func TestTheStandInIsStrict(t *testing.T) {
 	good := string(documents(t)["everything-everything"])
 	for name, change := range map[string]struct{ from, to string }{
-		"a new field that is always written": {`"mode": "Shadow",`, `"mode": "Shadow", "audit": {},`},
+		"a new field that is always written": {`"mode": "Shadow",`, `"mode": "Shadow", "lifecycle": {},`},
 		"a new field in a list":              {`"name": "corp",`, `"name": "corp", "realm": "",`},
 		"a renamed field":                    {`"exchange":`, `"login":`},
 		"another kind":                       {`"minSize": 2048`, `"minSize": "2Ki"`},

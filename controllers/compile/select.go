@@ -118,13 +118,18 @@ func ResolveClass(policy *v1alpha1.SecurityPolicy, classes []v1alpha1.SidecarCla
 	return found, nil
 }
 
-// UnknownClass stands for a class that is not available. It has a Redis and a Vault, because the real one may have them.
+// UnknownClass stands for a class that is not available. It has all sections that policies need, because the real one may have them.
 func UnknownClass() *v1alpha1.SidecarClass {
 	return &v1alpha1.SidecarClass{Spec: v1alpha1.SidecarClassSpec{
 		Redis: &v1alpha1.Redis{Addresses: []string{"redis.example.com:6379"}},
 		Vault: &v1alpha1.Vault{
 			Address: "https://vault.example.com", Auth: v1alpha1.VaultAuth{Kubernetes: &v1alpha1.VaultKubernetes{Role: "postern"}},
 		},
+		Database: &v1alpha1.Database{
+			Address: "postgres.example.com:5432", Name: "postern",
+			Credentials: &v1alpha1.DatabaseCredentials{Vault: &v1alpha1.DatabaseVault{Path: "database/creds/postern-audit"}},
+		},
+		Audit: &v1alpha1.AuditOptions{KeyRef: &v1alpha1.SecretRef{SecretKeyRef: &v1alpha1.SecretKeyRef{Name: "postern-audit", Key: "key"}}},
 	}}
 }
 

@@ -44,6 +44,7 @@ func (c *compiler) warn(p *compiled.Policy) {
 			"all users out: add spec.redis to the class, or run one replica")
 	}
 	c.warnUnreachable(p)
+	c.warnAudit(p)
 }
 
 // warnLegacy reminds of an exception that must end, and of what is weak about it.

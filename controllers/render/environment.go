@@ -42,6 +42,9 @@ func (s Sidecar) environment(pod Pod, resources corev1.ResourceRequirements) ([]
 	if len(s.Policy.Claims()) > 0 {
 		env = append(env, corev1.EnvVar{Name: compiled.EnvVolumesDir, Value: compiled.VolumesDir})
 	}
+	if s.spool() > 0 {
+		env = append(env, corev1.EnvVar{Name: compiled.EnvSpoolDir, Value: compiled.SpoolDir})
+	}
 	if len(s.Policy.KeysAudiences()) > 0 {
 		env = append(env, corev1.EnvVar{Name: compiled.EnvKeysTokenDir, Value: compiled.KeysTokenDir})
 	}

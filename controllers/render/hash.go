@@ -23,6 +23,7 @@ type injection struct {
 	PrivilegedPort uint16
 	Secrets        []string
 	Claims         []string `json:",omitempty"`
+	Spool          int64    `json:",omitempty"`
 	VaultAudience  string
 	KeysAudiences  []string `json:",omitempty"`
 	DocumentKey    string
@@ -44,6 +45,7 @@ func InjectionHash(s Sidecar) (string, error) {
 		Interception: s.Interception,
 		Secrets:      s.secrets(),
 		Claims:       s.Policy.Claims(),
+		Spool:        s.spool(),
 
 		VaultAudience: s.vaultAudience(),
 		KeysAudiences: s.Policy.KeysAudiences(),

@@ -4,6 +4,7 @@ import (
 	"path"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/utils/ptr"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -12,6 +13,7 @@ import (
 const (
 	documentVolume = VolumePrefix + "document"
 	tokenVolume    = VolumePrefix + "token"
+	spoolVolume    = VolumePrefix + "spool"
 )
 
 // tokenLifetime is that of the sidecar's service-account token, in seconds; the kubelet renews it well before it expires.
@@ -42,6 +44,10 @@ func (s Sidecar) Volumes() []corev1.Volume {
 	for _, claim := range s.Policy.Claims() {
 		volumes = append(volumes, corev1.Volume{Name: claimVolumeName(claim), VolumeSource: corev1.VolumeSource{
 			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim, ReadOnly: true}}})
+	}
+	if size := s.spool(); size > 0 {
+		volumes = append(volumes, corev1.Volume{Name: spoolVolume, VolumeSource: corev1.VolumeSource{
+			EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(2*size+spoolReserve, resource.BinarySI)}}})
 	}
 	return volumes
 }
@@ -100,7 +106,22 @@ func (s Sidecar) volumeMounts() []corev1.VolumeMount {
 		mounts = append(mounts, corev1.VolumeMount{
 			Name: claimVolumeName(claim), MountPath: path.Join(compiled.VolumesDir, claim), ReadOnly: true})
 	}
+	if s.spool() > 0 {
+		mounts = append(mounts, corev1.VolumeMount{Name: spoolVolume, MountPath: compiled.SpoolDir})
+	}
 	return mounts
+}
+
+// spoolReserve is what the volume of the audit trail may hold in addition to twice the spool, in bytes. The kubelet evicts a pod whose
+// volume is larger, so the limit is well above what the sidecar writes.
+const spoolReserve = 64 << 20
+
+// spool returns the size of the audit trail's spool on a volume, in bytes; 0 if it is in memory, or there is none.
+func (s Sidecar) spool() int64 {
+	if o := s.Policy.AuditOptions; o != nil && o.SpoolVolume {
+		return o.SpoolBytes
+	}
+	return 0
 }
 
 // secrets returns the names of the Kubernetes Secrets that the document refers to, each once, in its order.
