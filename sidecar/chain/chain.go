@@ -13,6 +13,7 @@ import (
 
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/audit/trail"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/password"
@@ -88,7 +89,10 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, upstreamProtocol(p, c.App)
 	given.untrustedProxy = c.Resources.SeeUntrustedProxy
 	given.encoders, given.trace, given.now, given.sleep = c.Resources.Encoders(), c.Trace, c.Now, c.Sleep
-	if given.events, err = s.events(p, c); err != nil {
+	if given.trail, err = acquirer.Trail(); err != nil {
+		return err
+	}
+	if given.events, err = s.events(p, c, given.trail); err != nil {
 		return err
 	}
 	built, err := assemble(p, given)
@@ -107,13 +111,16 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 }
 
 // events returns the event stream of the policy. Metrics and the access log are always among its sinks.
-func (s *Snapshot) events(p *compiled.Policy, c Config) (*event.Stream, error) {
+func (s *Snapshot) events(p *compiled.Policy, c Config, t *trail.Trail) (*event.Stream, error) {
 	log, err := accesslog.NewLog(accesslog.Mode(p.Sidecar.AccessLog), c.Logger)
 	if err != nil {
 		return nil, err
 	}
 	m := c.Resources.Metrics()
 	sinks := append([]event.Sink{m.Verified, m.Issued, m.Requests.Sink(s.httpPorts()), log}, c.Sinks...)
+	if t != nil {
+		sinks = append(sinks, t)
+	}
 	return event.NewStream(resources.Scope(p), sinks...), nil
 }
 
@@ -143,6 +150,8 @@ type parts struct {
 	// encoders is nil if the document is only checked.
 	encoders *compression.Places
 	metrics  resources.Metrics
+	// trail is the audit trail; nil for none, or if the document is only checked.
+	trail *trail.Trail
 	// events is nil if the document is only checked.
 	events *event.Stream
 	logger *slog.Logger

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/sidecar/audit/trail"
 	"github.com/posterndev/postern/sidecar/keys/vault"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/token"
@@ -13,6 +14,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight"
+	"github.com/posterndev/postern/sidecar/store/postgres"
 	"github.com/posterndev/postern/sidecar/store/redis"
 )
 
@@ -31,6 +33,8 @@ type Metrics struct {
 	redis      *redis.Metrics
 	vault      *vault.Metrics
 	revocation *revocation.Metrics
+	audit      *trail.Metrics
+	database   *postgres.Metrics
 }
 
 func newMetrics(r prometheus.Registerer) (m Metrics, err error) {
@@ -57,6 +61,12 @@ func newMetrics(r prometheus.Registerer) (m Metrics, err error) {
 	}
 	if m.revocation, err = revocation.NewMetrics(r); err != nil {
 		return m, err
+	}
+	if m.audit, err = trail.NewMetrics(r); err != nil {
+		return m, err
+	}
+	if m.database, err = postgres.NewMetrics(r); err != nil {
+		return m, fmt.Errorf("registering database metrics: %w", err)
 	}
 	m.Issued, err = token.NewMetrics(r)
 	return m, err

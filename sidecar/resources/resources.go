@@ -9,12 +9,14 @@ package resources
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/sidecar/audit/trail"
 	"github.com/posterndev/postern/sidecar/keys/apikey"
 	"github.com/posterndev/postern/sidecar/keys/htpasswd"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
@@ -61,6 +63,12 @@ type Config struct {
 	CloseDelay time.Duration
 	// Now is the clock of what is kept in memory: counters, sessions and revocations. It is time.Now if nil.
 	Now func() time.Time
+	// Pod is the name of the pod in the audit trail; empty if there is none.
+	Pod string
+	// AuditOutput is where the sink Log of audit trails writes lines; io.Discard if nil.
+	AuditOutput io.Writer
+	// SpoolDir is the directory of a volume for records of audit trails that wait for their sinks; empty if there is none.
+	SpoolDir string
 	// InFlightLease is how long the places of a process that was killed are held; inflight.Lease if zero.
 	InFlightLease time.Duration
 }
@@ -90,6 +98,8 @@ type Resources struct {
 	// apiKeys read key files, and users files of users.
 	apiKeys *pool.Pool[string, *apikey.Store]
 	users   *pool.Pool[string, *htpasswd.Store]
+	// trails are the audit trails.
+	trails *pool.Pool[string, *trail.Trail]
 
 	// encoders bound the memory for compression, in the same way.
 	encoders *compression.Places
@@ -109,6 +119,9 @@ type Resources struct {
 // New registers the metrics. It fails if their names are already registered. The caller calls Close.
 func New(c Config) (*Resources, error) {
 	delay := cmp.Or(c.CloseDelay, defaultCloseDelay)
+	if c.AuditOutput == nil {
+		c.AuditOutput = io.Discard
+	}
 	r := &Resources{
 		cfg: c, limits: ratelimitmemory.New(ratelimitmemory.Config{Log: c.Logger, Now: c.Now}),
 		inFlight: inflightmemory.New(c.Now),
@@ -117,6 +130,7 @@ func New(c Config) (*Resources, error) {
 		// A closed ring still signs and verifies for the requests in progress. It only stops reading its key, and the name of that
 		// key may be the mistake that the new document corrects.
 		rings: pool.New[string, ring](0), hashers: pool.New[string, *password.Hasher](delay), apiKeys: pool.New[string, *apikey.Store](0), users: pool.New[string, *htpasswd.Store](0),
+		trails: pool.New[string, *trail.Trail](delay),
 		ended:  newEndedSessions(),
 		active: &Revocations{}, volumes: map[string]breached.Places{}, untrusted: &untrustedProxies{now: time.Now, logger: c.Logger},
 	}
@@ -152,6 +166,7 @@ func New(c Config) (*Resources, error) {
 // any more.
 func (r *Resources) Close() {
 	r.places.Close()
+	r.trails.CloseAll()
 	r.rings.CloseAll()
 	r.apiKeys.CloseAll()
 	r.users.CloseAll()

@@ -35,6 +35,8 @@ type Environment struct {
 	VaultTokenFile string
 	// KeysTokenDir is empty if the pod was injected without tokens for key sets.
 	KeysTokenDir string
+	// SpoolDir is empty if records of the audit trail wait in memory.
+	SpoolDir string
 
 	OperatorURL, OperatorCA, OperatorTokenFile string
 
@@ -63,6 +65,7 @@ func ReadEnvironment(getenv func(string) string) (Environment, error) {
 		LoopbackPort:      r.port(compiled.EnvLoopbackPort, compiled.LoopbackPort),
 		VaultTokenFile:    getenv(compiled.EnvVaultTokenFile),
 		KeysTokenDir:      getenv(compiled.EnvKeysTokenDir),
+		SpoolDir:          getenv(compiled.EnvSpoolDir),
 		DocumentKey:       r.key(), DocumentFloor: r.floor(), PodIPs: r.podIPs(), ExcludedPorts: r.excludedPorts(),
 	}
 	if e.Interception != Redirect && e.Interception != Takeover {

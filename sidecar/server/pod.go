@@ -33,7 +33,7 @@ func (p Pod) Config() Config {
 		// The kubelet would have connected to the pod's first address.
 		ProbeTarget: func(port uint16) string { return inbound.target(netip.AddrPortFrom(e.PodIPs[0], port)) },
 		Admin:       ":" + strconv.Itoa(int(e.AdminPort)), AppAPI: net.JoinHostPort("127.0.0.1", strconv.Itoa(int(e.LoopbackPort))),
-		SecretsDir: e.SecretsDir, VolumesDir: e.VolumesDir, VaultTokenFile: e.VaultTokenFile, KeysTokenDir: e.KeysTokenDir, Version: p.Version, Level: p.Level, Logger: p.Logger,
+		SecretsDir: e.SecretsDir, VolumesDir: e.VolumesDir, VaultTokenFile: e.VaultTokenFile, KeysTokenDir: e.KeysTokenDir, SpoolDir: e.SpoolDir, Version: p.Version, Level: p.Level, Logger: p.Logger,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,6 +49,8 @@ type Config struct {
 	VaultTokenFile string
 	// KeysTokenDir has the service-account tokens for key sets, and the cluster's CA; empty if there are none.
 	KeysTokenDir string
+	// SpoolDir is the folder of a volume in which records of the audit trail wait for their sinks; empty if there is none.
+	SpoolDir string
 
 	// Started, if not nil, is called once with the addresses of the listeners, after requests are served.
 	Started func([]netip.AddrPort)
@@ -121,6 +124,15 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 }
 
+// podName returns the name of the host, which is that of the pod.
+func podName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
 // newSidecar creates every part, and opens nothing.
 func newSidecar(cfg Config) (*sidecar, error) {
 	s := &sidecar{cfg: cfg, registry: newRegistry(cfg.Version), limits: limitsFor(memoryLimit())}
@@ -142,6 +154,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	}
 	s.resources, err = resources.New(resources.Config{
 		Registerer: s.registry, Logger: cfg.Logger, SecretsDir: cfg.SecretsDir, VolumesDir: cfg.VolumesDir, VaultTokenFile: cfg.VaultTokenFile, KeysTokenDir: cfg.KeysTokenDir,
+		Pod: podName(), AuditOutput: os.Stdout, SpoolDir: cfg.SpoolDir,
 		HashMemory: hashMemory(memoryLimit()), SessionMemory: sessionMemory(memoryLimit()), EncoderMemory: encoderMemory(memoryLimit()),
 	})
 	if err != nil {

@@ -100,7 +100,7 @@ func (s *stage) open(change func(*trail.Config)) *trail.Trail {
 	}
 	c := trail.Config{
 		Policy: "shop/orders", Pod: "orders-1", Categories: record.Categories(), Spool: spool.NewMemory(16 << 20), Sinks: []trail.Sink{s.sink()},
-		Signer: signer, CheckpointInterval: 50 * time.Millisecond, Metrics: metrics, Logger: slog.New(slog.DiscardHandler),
+		Keys: func(context.Context) (trail.Keys, error) { return trail.Keys{Signer: signer}, nil }, CheckpointInterval: 50 * time.Millisecond, Metrics: metrics, Logger: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&c)
@@ -264,7 +264,12 @@ func TestErasedSubjects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Protector = p
+		signed := c.Keys
+		c.Keys = func(ctx context.Context) (trail.Keys, error) {
+			k, err := signed(ctx)
+			k.Protector = p
+			return k, err
+		}
 	})
 	for n := range 4 {
 		e := login(n % 2)

@@ -1,6 +1,7 @@
 package trail
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -16,6 +17,9 @@ func (t *Trail) run() {
 	checkpoints, floods := time.NewTicker(t.cfg.CheckpointInterval), time.NewTicker(floodWindow)
 	defer checkpoints.Stop()
 	defer floods.Stop()
+	if !t.ready() {
+		return
+	}
 	for {
 		select {
 		case e := <-t.queue:
@@ -27,6 +31,37 @@ func (t *Trail) run() {
 		case <-t.stop:
 			t.finish()
 			return
+		}
+	}
+}
+
+const (
+	// keysTimeout bounds one attempt to get the keys, and keysRetry is the time between two.
+	keysTimeout, keysRetry = 5 * time.Second, time.Second
+)
+
+// ready gets the keys. While they are unavailable, events wait in the queue. It reports whether there are keys: not if the trail is closed
+// before.
+func (t *Trail) ready() bool {
+	if t.cfg.Keys == nil {
+		return true
+	}
+	for failed := false; ; failed = true {
+		ctx, cancel := context.WithTimeout(context.Background(), keysTimeout)
+		keys, err := t.cfg.Keys(ctx)
+		cancel()
+		if err == nil {
+			t.keys = keys
+			return true
+		}
+		if !failed {
+			t.cfg.Logger.Warn("the audit trail waits for its keys", "policy", t.cfg.Policy, "error", err)
+		}
+		select {
+		case <-t.stop:
+			t.cfg.Logger.Error("events of the audit trail are lost, because there were no keys before the process ended", "policy", t.cfg.Policy, "count", len(t.queue))
+			return false
+		case <-time.After(keysRetry):
 		}
 	}
 }
@@ -97,8 +132,8 @@ func (t *Trail) items(e counted) []spool.Item {
 	var items []spool.Item
 	id, err := uuid.NewV7()
 	r.ID = id
-	if err == nil && t.cfg.Protector != nil {
-		items, err = t.cfg.Protector.Protect(r)
+	if err == nil && t.keys.Protector != nil {
+		items, err = t.keys.Protector.Protect(r)
 	}
 	var encoded []byte
 	if err == nil {
@@ -157,10 +192,10 @@ func (t *Trail) lose(items []spool.Item) {
 // checkpoint signs the chain, if it has grown.
 func (t *Trail) checkpoint() {
 	size := t.chain.Size()
-	if t.cfg.Signer == nil || size == t.signed {
+	if t.keys.Signer == nil || size == t.signed {
 		return
 	}
-	signed, err := t.chain.Checkpoint(t.cfg.Policy).Sign(t.cfg.Signer)
+	signed, err := t.chain.Checkpoint(t.cfg.Policy).Sign(t.keys.Signer)
 	if err != nil {
 		if !t.failing {
 			t.cfg.Logger.Warn("the audit trail is not signed at present", "policy", t.cfg.Policy, "error", err)

@@ -48,6 +48,14 @@ type Protector interface {
 	Protect(r *record.Record) ([]spool.Item, error)
 }
 
+// Keys are used for all records of a trail.
+type Keys struct {
+	// Signer signs checkpoints; nil for none.
+	Signer note.Signer
+	// Protector is nil if nothing is hidden.
+	Protector Protector
+}
+
 // Config configures a Trail.
 type Config struct {
 	// Policy is "namespace/name"; Pod is the name of the pod.
@@ -60,10 +68,10 @@ type Config struct {
 	Sinks []Sink
 	// Left are spools of earlier processes. The sinks get what is in them, and then they are removed.
 	Left []Left
-	// Protector is nil if nothing is hidden.
-	Protector Protector
-	// Signer signs checkpoints; nil for none. CheckpointInterval is the time between two; one minute if zero.
-	Signer             note.Signer
+	// Keys returns what signs checkpoints and hides personal data. It is called until it succeeds, and nothing is recorded before; nil
+	// for none of both.
+	Keys func(context.Context) (Keys, error)
+	// CheckpointInterval is the time between two checkpoints; one minute if zero.
 	CheckpointInterval time.Duration
 	Metrics            *Metrics
 	Logger             *slog.Logger
@@ -92,7 +100,8 @@ type Trail struct {
 	dropped atomic.Uint64
 	// waiting says that a batch waits for room in the spool.
 	waiting atomic.Bool
-	// signed is the size of the chain at the last checkpoint. Only the recording goroutine uses it, and failing.
+	// keys, signed and failing are used by the recording goroutine alone. signed is the size of the chain at the last checkpoint.
+	keys    Keys
 	signed  uint64
 	failing bool
 

@@ -132,7 +132,8 @@ func (f *fixture) open() *Trail {
 		f.t.Fatal(err)
 	}
 	c := Config{
-		Policy: "shop/orders", Pod: "orders-1", Categories: record.Categories(), Spool: f.spool, Sinks: []Sink{f.sink}, Signer: signer,
+		Policy: "shop/orders", Pod: "orders-1", Categories: record.Categories(), Spool: f.spool, Sinks: []Sink{f.sink},
+		Keys:    func(context.Context) (Keys, error) { return Keys{Signer: signer}, nil },
 		Metrics: m, Logger: slog.New(slog.NewTextHandler(f.log, nil)),
 	}
 	if f.change != nil {
@@ -287,7 +288,7 @@ func TestCheckpointsFail(t *testing.T) {
 	failing := true
 	f.change = func(c *Config) {
 		c.CheckpointInterval = time.Millisecond
-		c.Signer = hashchain.RemoteSigner{Public: private().Public().(ed25519.PublicKey), SignWith: func(message []byte) ([]byte, error) {
+		signer := hashchain.RemoteSigner{Public: private().Public().(ed25519.PublicKey), SignWith: func(message []byte) ([]byte, error) {
 			away.Lock()
 			defer away.Unlock()
 			if failing {
@@ -295,6 +296,7 @@ func TestCheckpointsFail(t *testing.T) {
 			}
 			return ed25519.Sign(private(), message), nil
 		}}
+		c.Keys = func(context.Context) (Keys, error) { return Keys{Signer: signer}, nil }
 	}
 	trail := f.open()
 	trail.Record(login(1))
@@ -375,5 +377,35 @@ func TestNextProcessDelivers(t *testing.T) {
 	})
 	if got := len(sink.kept(t)); got != 4 {
 		t.Errorf("%d records", got)
+	}
+}
+
+// TestKeysComeLater: nothing is recorded without the keys, and nothing is lost.
+func TestKeysComeLater(t *testing.T) {
+	f := newFixture(t, 1<<20)
+	asked, come := make(chan struct{}, 9), make(chan struct{})
+	f.change = func(c *Config) {
+		keys := c.Keys
+		c.Keys = func(ctx context.Context) (Keys, error) {
+			asked <- struct{}{}
+			select {
+			case <-come:
+				return keys(ctx)
+			default:
+				return Keys{}, errors.New("the Secret is not mounted")
+			}
+		}
+	}
+	trail := f.open()
+	trail.Record(login(1))
+	<-asked
+	if n := f.counter("postern_audit_records_total"); n != 0 {
+		t.Errorf("%v records without keys", n)
+	}
+	close(come)
+	<-asked
+	f.close(trail)
+	if got := len(f.sink.kept(t)); got != 1 || !strings.Contains(f.log.String(), "waits for its keys") {
+		t.Errorf("%d records, log %s", got, f.log.String())
 	}
 }
