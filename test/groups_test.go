@@ -38,11 +38,11 @@ var groups = map[string]group{
 		reason: "a simulation runs the chain of the sidecar, and decides nothing itself; it logs in as the app does, and sends tokens as a client does",
 	},
 	"chain": {
-		may:    []string{"api/compiled", "resources", "stages", "login", "keys", "httpkit"},
+		may:    []string{"api/compiled", "resources", "audit/trail", "stages", "login", "keys", "httpkit"},
 		reason: "the chain turns a document into a snapshot: connections and stores belong to resources, listeners to the server",
 	},
 	"resources": {
-		may:    []string{"api/compiled", "stages", "login", "keys", "lookup", "store", "pool"},
+		may:    []string{"api/compiled", "audit", "stages", "login", "keys", "lookup", "store", "pool"},
 		reason: "resources outlive snapshots. They provide the stores and metrics of the stages, and do not depend on the chain",
 	},
 	"pool": {reason: "the pool is a leaf, so that keys can use it as well"},
@@ -75,8 +75,9 @@ var groups = map[string]group{
 		order:  [][]string{{"signing", "jwt"}, {"vault", "jwks", "htpasswd", "apikey"}, {"keyfile"}, {"secret", "password", "passwordrules"}},
 	},
 	"audit": {
-		reason: "the audit trail's schema and maintenance know no requests, stages and stores",
-		order:  [][]string{{"retention"}, {"auditsql"}},
+		may:    []string{"httpkit/event", "httpkit/clientnet", "keys/secret"},
+		reason: "the audit trail knows events, and no requests, stages, documents and connections",
+		order:  [][]string{{"trail", "rows", "logsink", "ocsf", "verify", "retention"}, {"personal"}, {"spool", "hashchain", "auditsql"}, {"record"}},
 	},
 	"audit/auditsql/auditsqltest": {
 		may:    []string{"audit/auditsql", "store/postgrestest"},

@@ -126,13 +126,13 @@ func (i *Info) Emit(e event.Event) {
 	}
 }
 
-// complete adds the request to e, and the subject of the request's token if e has none.
+// complete adds the request to e, and the subject of the request's token if e has none, or only names its session.
 func (i *Info) complete(e *event.Event) {
 	e.RequestID = i.RequestID
 	if !e.ClientAddr.IsValid() {
 		e.ClientAddr = i.ClientAddr
 	}
-	if e.Actor == (event.Actor{}) {
+	if e.Actor == (event.Actor{}) || e.Subject == "" && e.Session != "" && e.Session == i.Actor.Session {
 		e.Actor = i.Actor
 		if i.Session != "" {
 			e.Session = i.Session
