@@ -60,8 +60,12 @@ func (a *api) issue(w http.ResponseWriter, r *http.Request) error {
 		e := token.FailedLogin(request.Subject, string(refusal.Code), err)
 		e.ClientAddr = address
 		a.LoginService.Emit(r.Context(), e)
+		if refusal.Status >= http.StatusInternalServerError {
+			a.acted(r, issueTokens, event.Event{Actor: event.Actor{Subject: request.Subject}, ClientAddr: address}, err)
+		}
 		return refusal
 	}
+	a.acted(r, issueTokens, event.Event{Actor: tokens.Session.Actor(), ClientAddr: address}, nil)
 	a.LoginService.Emit(r.Context(), event.Event{Kind: event.Login, Outcome: event.Success, Actor: tokens.Session.Actor(), ClientAddr: address})
 	return write(w, issueResponse{
 		AccessToken: tokens.Token, TokenType: "Bearer", ExpiresIn: int64(tokens.Expires.Sub(tokens.Issued).Seconds()),
