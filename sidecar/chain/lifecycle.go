@@ -5,11 +5,8 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/lifecycle"
 )
 
-func (b *builder) lifecycle() stage.Stage {
-	s, err := lifecycle.New(lifecycle.Config{Rules: b.lifecycleRules()})
+func (b *builder) lifecycleStage() stage.Stage {
+	s, err := lifecycle.New(lifecycle.Config{Rules: b.lifecycle})
 	b.fail(err, "audit.lifecycle")
 	return s
 }
-
-// lifecycleRules returns the rules of the policy's audit trail. Documents have none yet.
-func (b *builder) lifecycleRules() []lifecycle.Rule { return b.lifecycles }

@@ -18,7 +18,6 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/compression"
 	"github.com/posterndev/postern/sidecar/stages/cors"
 	"github.com/posterndev/postern/sidecar/stages/headers"
-	"github.com/posterndev/postern/sidecar/stages/lifecycle"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
@@ -45,8 +44,6 @@ type builder struct {
 	accepted []authn.Provider
 	// files are those of API keys and users.
 	files apikey.Files
-	// lifecycles are the rules of the audit trail about what the app does to its resources.
-	lifecycles []lifecycle.Rule
 	// locks clears the locks of accounts; nil without login protection.
 	locks *loginprotection.Locks
 	errs  []error

@@ -65,8 +65,8 @@ func (a *api) issue(w http.ResponseWriter, r *http.Request) error {
 		}
 		return refusal
 	}
-	a.acted(r, issueTokens, event.Event{Actor: tokens.Session.Actor(), ClientAddr: address}, nil)
 	a.LoginService.Emit(r.Context(), event.Event{Kind: event.Login, Outcome: event.Success, Actor: tokens.Session.Actor(), ClientAddr: address})
+	a.acted(r, issueTokens, event.Event{Actor: tokens.Session.Actor(), ClientAddr: address}, nil)
 	return write(w, issueResponse{
 		AccessToken: tokens.Token, TokenType: "Bearer", ExpiresIn: int64(tokens.Expires.Sub(tokens.Issued).Seconds()),
 		RefreshToken: string(tokens.Refresh.Reveal()), SessionID: tokens.Session.ID,
