@@ -24,7 +24,9 @@ import (
 
 // forward forwards a local port to the loopback API of a pod that runs the policy, as kubectl port-forward does, and returns its
 // URL. If policy is empty, the pods of the namespace must run only one policy. The caller must call stop.
-func (a *access) forward(ctx context.Context, policy string) (server string, stop func(), err error) {
+//
+// as is the user to impersonate; empty for none.
+func (a *access) forward(ctx context.Context, policy, as string) (server string, stop func(), err error) {
 	namespace, err := a.namespaceName()
 	if err != nil {
 		return "", nil, err
@@ -33,6 +35,7 @@ func (a *access) forward(ctx context.Context, policy string) (server string, sto
 	if err != nil {
 		return "", nil, fmt.Errorf("reading kubeconfig: %w", err)
 	}
+	config.Impersonate.UserName = as
 	clients, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return "", nil, fmt.Errorf("connecting to the API server: %w", err)

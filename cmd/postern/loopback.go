@@ -19,14 +19,18 @@ const (
 )
 
 // loopbackAPI is a client of a sidecar's loopback API.
-type loopbackAPI struct{ base *url.URL }
+type loopbackAPI struct {
+	base *url.URL
+	// performedBy is who acts, for the audit trail; empty if it is not known.
+	performedBy string
+}
 
 func newLoopbackAPI(server string) (*loopbackAPI, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("--server %q is not a URL like http://127.0.0.1:15992", server)
 	}
-	return &loopbackAPI{u}, nil
+	return &loopbackAPI{base: u}, nil
 }
 
 // call sends a request with body as JSON, or without a body if body is nil. It decodes the response into v. If v is nil, the
@@ -52,6 +56,9 @@ func (a *loopbackAPI) call(ctx context.Context, method, path string, body, v any
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Postern-Request", "true")
+	if a.performedBy != "" {
+		r.Header.Set("Postern-Performed-By", a.performedBy)
+	}
 	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return fmt.Errorf("calling the sidecar: %w", err)

@@ -23,9 +23,11 @@ func (*access) addFlags(*cobra.Command) {}
 
 func (*access) namespaceName() (string, error) { return "", errNoCluster }
 
-func (*access) forward(context.Context, string) (server string, stop func(), err error) {
+func (*access) forward(context.Context, string, string) (server string, stop func(), err error) {
 	return "", nil, errNoCluster
 }
+
+func (*access) user(context.Context) string { return "" }
 
 func (*access) createAndWait(context.Context, *v1alpha1.TokenRevocation, time.Duration, printers) error {
 	return errNoCluster

@@ -18,7 +18,7 @@ import (
 type revokeOptions struct {
 	target
 	policy, reason, name string
-	server               string
+	server, as           string
 	access               access
 	wait                 time.Duration
 	dryRun               bool
@@ -50,6 +50,7 @@ func newRevokeCommand() *cobra.Command {
 	f.BoolVar(&o.dryRun, "dry-run", false, "print the object as YAML, and do not create it")
 	f.StringVarP(&o.output, "output", "o", "", "yaml: print the object with its last status")
 	f.StringVar(&o.server, "server", "", "URL of a sidecar's loopback API, as http://127.0.0.1:15992, to use in place of a cluster")
+	f.StringVar(&o.as, "as", "", "who acts, for the audit trail; with --server only")
 	o.access.addFlags(cmd)
 	return cmd
 }
@@ -66,6 +67,9 @@ func (o *revokeOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	if o.server == "" {
+		if o.as != "" {
+			return errors.New("--as can be used with --server only: in a cluster, the API server's own audit log says who creates a TokenRevocation")
+		}
 		return o.runInCluster(cmd, now)
 	}
 	for _, name := range clusterFlags {
@@ -84,6 +88,7 @@ func (o *revokeOptions) runAtServer(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	api.performedBy = o.as
 	var done struct {
 		Revoked *int `json:"revoked"`
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/signing"
+	"github.com/posterndev/postern/sidecar/login/appapi"
 	"github.com/posterndev/postern/sidecar/login/backchannel"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/session"
@@ -29,6 +30,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/authz"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
 	"github.com/posterndev/postern/sidecar/stages/compression"
+	"github.com/posterndev/postern/sidecar/stages/lifecycle"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
@@ -50,6 +52,11 @@ type Config struct {
 	Logger   *slog.Logger
 	// Sinks receive the policy's events, in addition to metrics and the access log.
 	Sinks []event.Sink
+	// Trail is the policy's audit trail; nil for none. TrailDenies says that events of the app are refused while it is full.
+	Trail       appapi.Trail
+	TrailDenies bool
+	// Lifecycle are the rules of the audit trail about what the app does to its resources.
+	Lifecycle []lifecycle.Rule
 	// Trace makes the chain record what each stage does with a request that has a request.Trace. It costs time.
 	Trace bool
 	// Now is the clock of tokens, sessions and limits; nil for time.Now. Resources should have the same clock.
@@ -88,6 +95,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	}
 	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, upstreamProtocol(p, c.App)
 	given.untrustedProxy = c.Resources.SeeUntrustedProxy
+	given.trail, given.trailDenies, given.lifecycle = c.Trail, c.TrailDenies, c.Lifecycle
 	given.encoders, given.trace, given.now, given.sleep = c.Resources.Encoders(), c.Trace, c.Now, c.Sleep
 	if given.trail, err = acquirer.Trail(); err != nil {
 		return err
@@ -154,9 +162,13 @@ type parts struct {
 	trail *trail.Trail
 	// events is nil if the document is only checked.
 	events *event.Stream
-	logger *slog.Logger
-	app    stage.Handler
-	trace  bool
+	// trail is nil if the policy has no audit trail.
+	trail       appapi.Trail
+	trailDenies bool
+	lifecycle   []lifecycle.Rule
+	logger      *slog.Logger
+	app         stage.Handler
+	trace       bool
 	// now is nil for time.Now.
 	now func() time.Time
 	// sleep is nil for a wait.

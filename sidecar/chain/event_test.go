@@ -157,7 +157,7 @@ func TestEventsOfSessions(t *testing.T) {
 	if g := a.loopback("POST", "/v1/revocations", `{"subject":"ada"}`); g.status != 200 {
 		t.Fatal(g.text)
 	}
-	list = a.want("a revocation by the app", false, "revocation success subject", "session_ended success")
+	list = a.want("a revocation by the app", false, "revocation success subject", "session_ended success", "admin success revoke")
 	a.of(list[0], "ada", "")
 	a.of(list[1], "ada", sid(t, fourth.access))
 
@@ -169,7 +169,9 @@ func TestEventsOfSessions(t *testing.T) {
 	if g.status != 200 {
 		t.Fatal(g.text)
 	}
-	a.of(a.want("a login by the app", false, "login success")[0], "bob", g.field("session_id"))
+	list = a.want("a login by the app", false, "login success", "admin success issue_tokens")
+	a.of(list[0], "bob", g.field("session_id"))
+	a.of(list[1], "bob", g.field("session_id"))
 	a.send(sent{method: "POST", path: "/login?as=%20"})
 	a.want("a login with an invalid subject", true, "login refused login-response-invalid", "request_refused refused login-response-invalid")
 }

@@ -48,6 +48,7 @@ func order() []step {
 		{"token-endpoints", func(b *builder) stage.Stage { return b.tokens().endpoints }},
 		{"login", func(b *builder) stage.Stage { return b.tokens().login }},
 		{"login-protection", (*builder).loginProtection},
+		{"lifecycle", (*builder).lifecycleStage},
 	}
 }
 

@@ -136,3 +136,9 @@ func unsupported(detail string) *httperr.Error {
 func malformed(detail string, cause error) *httperr.Error {
 	return &httperr.Error{Status: http.StatusBadRequest, Code: "malformed-body", Detail: detail, Cause: cause}
 }
+
+// IsJSON reports whether the header describes a body that Read takes for JSON: of that one Content-Type, in UTF-8, and not encoded.
+func IsJSON(h http.Header) bool {
+	k, err := kindOf(h)
+	return err == nil && k == jsonObject
+}

@@ -1,5 +1,5 @@
 // Package appapi is the HTTP API for the app in the pod: issue, introspect and revoke tokens, list and end a subject's sessions,
-// hash and verify passwords, and clear the locks of an account. openapi.json describes it, and is served at /openapi.json. An operation whose section the policy
+// hash and verify passwords, clear the locks of an account, and add events to the audit trail. openapi.json describes it, and is served at /openapi.json. An operation whose section the policy
 // lacks responds with 404 not-enabled.
 //
 // Every caller can log in as any user, so the API must listen on 127.0.0.1 only. Requests that could still come from outside the
@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
@@ -76,8 +77,13 @@ type Config struct {
 	// PasswordRules judge a password before it is hashed; nil for none.
 	PasswordRules PasswordRules
 	// Locks is nil if the policy has no loginProtection.
-	Locks  Locks
-	Logger *slog.Logger
+	Locks Locks
+	// Events receives what the app reports and what administrators do; nil for none.
+	Events *event.Stream
+	// Trail is nil if the policy has no audit trail. TrailDenies says that events are refused while it is full.
+	Trail       Trail
+	TrailDenies bool
+	Logger      *slog.Logger
 	// Now defaults to time.Now.
 	Now func() time.Time
 }
@@ -113,6 +119,7 @@ func (a *api) endpoints() []endpoint {
 		{http.MethodPost, "/v1/passwords/hash", a.hash, "passwordPolicy", passwords, guarded},
 		{http.MethodPost, "/v1/passwords/verify", a.verify, "passwordPolicy", passwords, guarded},
 		{http.MethodPost, "/v1/login-locks/clear", a.clearLocks, "loginProtection", a.Locks != nil, guarded},
+		{http.MethodPost, "/v1/audit", a.audit, "audit", a.Trail != nil, guarded},
 		{http.MethodGet, "/openapi.json", a.describe, "", true, plain},
 	}
 }
@@ -131,7 +138,7 @@ func New(c Config) (http.Handler, error) {
 			e.handle = notEnabled(e.section)
 		}
 		if !e.plain {
-			e.handle = guard(e.handle)
+			e.handle = guard(named(e.handle))
 		}
 		a.mux.Handle(e.method+" "+e.path, a.handler(e.handle))
 	}

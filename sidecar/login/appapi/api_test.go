@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
@@ -165,6 +166,7 @@ type world struct {
 	verifier     *verifier
 	config       Config
 	revocations  *revocations
+	events       events
 	sessions     *store
 	offset       time.Duration
 }
@@ -224,6 +226,7 @@ func newWorld(t testing.TB, p Passwords) *world {
 	}}
 	w.config = Config{
 		LoginService: w.loginService, SessionManager: sessionManager, Verifier: w.verifier, Revoked: w.revocations, Revoker: revoker, Passwords: p, PasswordRules: rules{}, Locks: locks{w.revocations}, Logger: log, Now: now,
+		Events: event.NewStream("shop/orders", &w.events), Trail: trail{w.revocations}, TrailDenies: true,
 	}
 	w.Handler, err = New(w.config)
 	if err != nil {

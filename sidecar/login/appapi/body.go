@@ -74,8 +74,26 @@ func exact(object map[string]any, of reflect.Type) bool {
 	}
 	for name, value := range object {
 		t, ok := known[name]
-		if inner, isObject := value.(map[string]any); !ok || isObject && t.Kind() == reflect.Struct && !exact(inner, t) {
+		if !ok || !exactValue(value, t) {
 			return false
+		}
+	}
+	return true
+}
+
+// exactValue does so for the objects in a value: a struct, or a map of structs.
+func exactValue(value any, of reflect.Type) bool {
+	inner, isObject := value.(map[string]any)
+	switch {
+	case !isObject:
+		return true
+	case of.Kind() == reflect.Struct:
+		return exact(inner, of)
+	case of.Kind() == reflect.Map:
+		for _, entry := range inner {
+			if !exactValue(entry, of.Elem()) {
+				return false
+			}
 		}
 	}
 	return true

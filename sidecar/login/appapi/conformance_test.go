@@ -127,6 +127,11 @@ func conformance() map[string]map[string]try {
 			"twice":             {body: `{"account":"ada","account":"eve"}`, want: 400},
 			"store unavailable": {body: object{"account": "ada"}, unavailable: errUnavailable, want: 503},
 		}),
+		"POST /v1/audit": and(bodies(object{"action": "CREATE", "resource": object{"kind": "user"}}), map[string]try{
+			"valid":    {body: object{"action": "CREATE", "resource": object{"kind": "user"}}, want: 202},
+			"a reason": {body: object{"action": "CREATE", "resource": object{"kind": "user"}, "reason": "Because it is so."}, want: 422},
+			"full":     {body: object{"action": "CREATE", "resource": object{"kind": "user"}}, unavailable: errUnavailable, want: 503},
+		}),
 		"GET /openapi.json": {"the document": {path: "/openapi.json", want: 200}},
 	}
 }

@@ -75,6 +75,7 @@ func TestOpenAPIHasEveryMember(t *testing.T) {
 		"RevocationRequest": revocationRequest{}, "RevocationAnswer": revocationResponse{},
 		"VerifyRequest": verifyRequest{}, "Verification": verifyResponse{}, "Empty": struct{}{},
 		"ClearRequest": clearRequest{}, "Cleared": clearResponse{},
+		"AuditEvent": auditRequest{}, "AuditResource": auditResource{}, "AuditChange": auditChange{},
 	} {
 		s, ok := d.Components.Schemas[name]
 		if !ok || s.AdditionalProperties == nil || *s.AdditionalProperties {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/token"
@@ -43,13 +44,20 @@ func (a *api) revokeAny(w http.ResponseWriter, r *http.Request) error {
 	n, err := a.Revoker.Revoke(r.Context(), entry)
 	switch {
 	case err == nil:
+		a.acted(r, revokeAny, request.event(), nil)
 		return write(w, revocationResponse{Revoked: n})
 	case errors.Is(err, token.ErrUntrusted):
 		return unknownIssuer(err)
 	case errors.Is(err, revocation.ErrInvalid):
 		return &httperr.Error{Status: http.StatusUnprocessableEntity, Code: "invalid-request", Detail: "This cannot be revoked: a text is too long, or a time is out of range.", Cause: err}
 	}
+	a.acted(r, revokeAny, request.event(), err)
 	return unavailable(err)
+}
+
+// event returns what is revoked.
+func (q revocationRequest) event() event.Event {
+	return event.Event{Actor: event.Actor{Issuer: q.Issuer, Subject: q.Subject, Session: q.SessionID, TokenID: q.TokenID}, KeyID: q.KeyID}
 }
 
 func unknownIssuer(cause error) error {

@@ -32,8 +32,16 @@ type shape struct {
 	Format               string
 	Properties           map[string]shape
 	Required             []string
-	AdditionalProperties *bool
+	AdditionalProperties *others
 	Items                *shape
+}
+
+// others says whether an object may have members that are not among its properties. A schema of them says that it may.
+type others bool
+
+func (o *others) UnmarshalJSON(b []byte) error {
+	*o = others(string(b) != "false")
+	return nil
 }
 
 func readContract(t *testing.T) *contract {

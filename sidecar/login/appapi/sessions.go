@@ -3,6 +3,7 @@ package appapi
 import (
 	"net/http"
 
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/login/session"
 )
@@ -49,6 +50,7 @@ func (a *api) endAll(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ended, err := a.SessionManager.EndAll(r.Context(), owner, "")
+	a.acted(r, endSessions, event.Event{Actor: event.Actor{Issuer: owner.Issuer, Subject: owner.Subject}}, err)
 	if err != nil {
 		return unavailable(err)
 	}
@@ -58,6 +60,9 @@ func (a *api) endAll(w http.ResponseWriter, r *http.Request) error {
 // end ends one session with its tokens. It responds with 404 if there is none.
 func (a *api) end(w http.ResponseWriter, r *http.Request) error {
 	ended, err := a.SessionManager.End(r.Context(), r.PathValue("id"))
+	if ended || err != nil {
+		a.acted(r, endSession, event.Event{Actor: event.Actor{Session: r.PathValue("id")}}, err)
+	}
 	if err != nil {
 		return unavailable(err)
 	}
