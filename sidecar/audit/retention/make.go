@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// makeRetentions makes a partition for every retention that has rows in the default partition, and moves them to it.
+// makeRetentions makes a partition for every retention that is configured or has rows in the default partition, and moves them to it.
 func (m *maintainer) makeRetentions(ctx context.Context) error {
 	var missing []int
 	err := m.within(ctx, func(tx pgx.Tx) error {
@@ -22,14 +22,26 @@ func (m *maintainer) makeRetentions(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		missing, err = pgx.CollectRows(rows, pgx.RowTo[int])
-		return err
+		if missing, err = pgx.CollectRows(rows, pgx.RowTo[int]); err != nil {
+			return err
+		}
+		missing = append(missing, m.Retentions...)
+		slices.Sort(missing)
+		missing = slices.DeleteFunc(slices.Compact(missing), func(days int) bool {
+			for _, bound := range existing {
+				if other, ok := parseDays(bound); ok && other == days {
+					return true
+				}
+			}
+			return false
+		})
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("looking for retentions: %w", err)
 	}
 	for _, days := range missing {
-		r := retention{name: fmt.Sprintf("audit_logs_%dd", days), days: days}
+		r := retention{name: nameOf(days), days: days}
 		if err := m.within(ctx, func(tx pgx.Tx) error { return m.makeRetention(ctx, tx, r) }); err != nil {
 			return fmt.Errorf("making partition %s: %w", r.name, err)
 		}
@@ -37,6 +49,8 @@ func (m *maintainer) makeRetentions(ctx context.Context) error {
 	}
 	return nil
 }
+
+func nameOf(days int) string { return fmt.Sprintf("audit_logs_%dd", days) }
 
 func (m *maintainer) makeRetention(ctx context.Context, tx pgx.Tx, r retention) error {
 	return m.attach(ctx, tx, attachment{

@@ -35,6 +35,8 @@ const (
 	readOnly
 	// unavailable: no reply in time, no connection, no login, or a server that accepts no statement.
 	unavailable
+	// busy: all connections were in use. This says nothing about the server; the requests that use them will.
+	busy
 	// open: not sent.
 	open
 	// gone: the pool was closed or the caller canceled. This says nothing about the server.

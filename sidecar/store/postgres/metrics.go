@@ -23,7 +23,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_database_requests_total",
-			Help: "Requests to the database by result: ok, refused (PostgreSQL replied with an error), unavailable (no usable reply), open (not sent, the breaker is open), canceled.",
+			Help: "Requests to the database by result: ok, refused (PostgreSQL replied with an error), unavailable (no usable reply), open (not sent, the breaker is open), busy (all connections were in use), canceled.",
 		}, []string{"result"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "postern_database_request_duration_seconds", Help: "Duration of requests to the database, with waiting for a connection.",
@@ -78,7 +78,7 @@ func (m *Metrics) observe(found outcome, took time.Duration) {
 
 // results are the values of the label result.
 var results = map[outcome]string{
-	answered: "ok", refused: "refused", unavailable: "unavailable", readOnly: "unavailable", open: "open", gone: "canceled",
+	answered: "ok", refused: "refused", unavailable: "unavailable", readOnly: "unavailable", open: "open", busy: "busy", gone: "canceled",
 }
 
 func (m *Metrics) add(p *Pool) {

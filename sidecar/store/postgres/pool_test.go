@@ -183,6 +183,33 @@ func TestCanceledCallerIsNoOutage(t *testing.T) {
 	}
 }
 
+// TestBusyIsNoOutage: long requests in all connections say nothing about the server.
+func TestBusyIsNoOutage(t *testing.T) {
+	t.Parallel()
+	h := up(t, shared, func(c *Config) { c.MaxConns, c.Timeout = 1, 300*time.Millisecond })
+	held, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = h.Do(t.Context(), func(context.Context, *pgx.Conn) error {
+			close(held)
+			for h.count("busy") <= breaker.Threshold {
+				time.Sleep(time.Millisecond)
+			}
+			return nil
+		})
+	}()
+	<-held
+	for h.count("busy") <= breaker.Threshold {
+		if err := h.copy(t.Context(), 1); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "all 1 connections are in use") {
+			t.Fatalf("err = %v", err)
+		}
+	}
+	<-done
+	if h.breaker.Open() || !h.Status().Up {
+		t.Errorf("open %v, status %+v", h.breaker.Open(), h.Status())
+	}
+}
+
 func TestNoRowsIsAnAnswer(t *testing.T) {
 	t.Parallel()
 	h := up(t, shared, nil)
