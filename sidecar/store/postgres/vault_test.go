@@ -10,7 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/vault"
 	"github.com/posterndev/postern/sidecar/keys/vault/vaulttest"
 	"github.com/posterndev/postern/sidecar/store/postgrestest"
-	"github.com/posterndev/postern/sidecar/store/storetest"
+	"github.com/posterndev/postern/test/servertest"
 )
 
 // TestVaultRotatesWhileCopying copies batches while Vault replaces the account twice, then seals Vault: the last account is used until
@@ -47,12 +47,12 @@ func TestVaultRotatesWhileCopying(t *testing.T) {
 	}
 	server.Seal(t)
 	copyOne()
-	storetest.Eventually(t, "the last account to end", func() bool {
+	servertest.Eventually(t, "the last account to end", func() bool {
 		_, _, _, err := account.Credentials(t.Context())
 		return err != nil
 	})
 	server.Unseal(t)
-	storetest.Eventually(t, "another account", func() bool {
+	servertest.Eventually(t, "another account", func() bool {
 		_, _, _, err := account.Credentials(t.Context())
 		return err == nil
 	})
