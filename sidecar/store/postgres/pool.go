@@ -96,6 +96,7 @@ func (p *Pool) attempt(ctx context.Context, f func(context.Context, *pgx.Conn) e
 	defer cancel()
 	conn, err := p.pool.Acquire(ctx)
 	if err != nil {
+		p.rejected(err)
 		if found := classify(err, false); found != unavailable || !p.exhausted(err) {
 			return found, err
 		}
@@ -103,6 +104,9 @@ func (p *Pool) attempt(ctx context.Context, f func(context.Context, *pgx.Conn) e
 	}
 	defer conn.Release()
 	err = f(ctx, conn.Conn())
+	if denied(err) {
+		_ = conn.Conn().Close(ctx) // the next login shows whether the user still exists
+	}
 	return classify(err, !conn.Conn().IsClosed()), err
 }
 

@@ -65,6 +65,38 @@ func TestVaultRotatesWhileCopying(t *testing.T) {
 	}
 }
 
+// TestVaultRevokes: somebody revokes all accounts of the role, which are valid for an hour. The pool's connections are of no use then; it
+// gets another account as soon as a login is rejected.
+func TestVaultRevokes(t *testing.T) {
+	t.Parallel()
+	server, err := vaulttest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	server.ConnectDatabase(t, "database", shared.Addr, postgrestest.Superuser, shared.Password)
+	group, _ := shared.User(t)
+	server.DatabaseRole(t, "database/roles/audit", time.Hour, time.Hour,
+		`CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' IN ROLE `+group)
+	server.Policy(t, "audit", `path "database/creds/audit" { capabilities = ["read"] }`)
+	account := vaultAccount(t, server, "audit")
+	h := newHarness(t, shared, func(c *Config) { c.Credentials = account })
+	shared.Do(t, h.database, "REVOKE ALL ON kept FROM PUBLIC", "GRANT INSERT, SELECT ON kept TO "+group)
+	h.awaitUp(t)
+	_, first, err := h.backend(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Write(t, "sys/leases/revoke-prefix/database/creds/audit", map[string]any{})
+	servertest.Eventually(t, "a batch of another account", func() bool {
+		if err := h.copy(t.Context(), 1); err != nil {
+			return false
+		}
+		_, user, err := h.backend(t.Context())
+		return err == nil && user != first
+	})
+}
+
 // vaultAccount returns the account database/creds/<role> of a client with a policy.
 func vaultAccount(t *testing.T, server *vaulttest.Server, role string) *vault.Account {
 	t.Helper()
