@@ -133,8 +133,8 @@ type attachment struct {
 	from, where, bound string
 }
 
-// attach makes a table, moves rows to it, and makes it a partition. Writers of the default partition wait meanwhile: PostgreSQL
-// refuses a partition while the default one has rows for it.
+// attach makes a table, moves rows to it, and makes it a partition. Writers wait meanwhile: PostgreSQL refuses a partition while the
+// default one has rows for it.
 func (m *maintainer) attach(ctx context.Context, tx pgx.Tx, a attachment) error {
 	create := fmt.Sprintf("CREATE TABLE %s (LIKE public.audit_logs INCLUDING DEFAULTS INCLUDING CONSTRAINTS) %s", quote(a.name), a.layout)
 	if _, err := tx.Exec(ctx, create); err != nil {
@@ -145,9 +145,9 @@ func (m *maintainer) attach(ctx context.Context, tx pgx.Tx, a attachment) error 
 			return err
 		}
 	}
-	// The order is that of an INSERT: first the parents.
-	lock := fmt.Sprintf("LOCK TABLE ONLY public.audit_logs, ONLY %s IN SHARE UPDATE EXCLUSIVE MODE", quote(a.parent))
-	if _, err := tx.Exec(ctx, lock); err != nil {
+	// Writers must wait for the parent. One that waits for the default partition has chosen it already, and would fail when the wait
+	// ends, because the row now belongs to the new one. Readers do not wait for the parent.
+	if _, err := tx.Exec(ctx, fmt.Sprintf("LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE", quote(a.parent))); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, fmt.Sprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", quote(a.from))); err != nil {
