@@ -416,9 +416,12 @@ func TestChangedRetention(t *testing.T) {
 	for _, days := range []int{400, 400, 30, 30, 400, 400} {
 		tr.add(t, 1, day, days, "ada")
 	}
+	for _, days := range []int{400, 30} { // the earlier record goes last: there is nothing new to record then
+		tr.add(t, 2, day, days, "bob")
+	}
 	tr.maintain(t, day)
 	var all []Row
-	rows, err := tr.admin.Query(t.Context(), "SELECT seq, prev, hash FROM audit_logs ORDER BY seq")
+	rows, err := tr.admin.Query(t.Context(), "SELECT seq, prev, hash FROM audit_logs WHERE writer = $1 ORDER BY seq", writerID(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -433,12 +436,12 @@ func TestChangedRetention(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got Cut
-		err = tr.admin.QueryRow(t.Context(), "SELECT size, last_hash, nodes FROM audit_pruned WHERE size = $1", size).Scan(&got.Size, &got.LastHash, &got.Nodes)
+		err = tr.admin.QueryRow(t.Context(), "SELECT size, last_hash, nodes FROM audit_pruned WHERE writer = $1 AND size = $2", writerID(1), size).Scan(&got.Size, &got.LastHash, &got.Nodes)
 		if err != nil || string(got.Nodes) != string(want.Nodes) || string(got.LastHash) != string(want.LastHash) {
 			t.Errorf("the cut at %d is %+v, %v; want %+v", size, got, err, want)
 		}
 	}
-	if tr.count(t, "audit_logs") != 0 || tr.count(t, "audit_pruned") != 2 {
+	if tr.count(t, "audit_logs") != 0 || tr.count(t, "audit_pruned") != 3 {
 		t.Errorf("%d rows, %d cuts", tr.count(t, "audit_logs"), tr.count(t, "audit_pruned"))
 	}
 }
