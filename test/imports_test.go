@@ -57,6 +57,7 @@ var rules = []rule{
 	{from: "sidecar/", to: "github.com/redis/", direct: true,
 		except: []string{"sidecar/store", "sidecar/stages/ratelimit/ratelimitredis", "sidecar/stages/ratelimit/inflight/inflightredis", "sidecar/stages/loginprotection/loginprotectionredis", "sidecar/stages/passwordpolicy/passwordpolicyredis", "sidecar/login/revocation/revocationredis", "sidecar/login/session/sessionredis", "sidecar/login/token/tokenredis"},
 		reason: "a stage has a store interface with two implementations, in memory and in Redis"},
+	{from: "sidecar/", to: "github.com/jackc/", direct: true, except: []string{"sidecar/store", "sidecar/audit"}, reason: "only the audit trail is in PostgreSQL, and its connections belong to sidecar/store"},
 	{from: "cmd/sidecar", to: "github.com/pressly/goose", reason: "the sidecar only inserts: people migrate the database"},
 	{from: "cmd/sidecar", to: module + "sidecar/audit/auditsql", reason: "the sidecar only inserts: people migrate the database"},
 	{from: "cmd/operator", to: "github.com/jackc/", reason: "the operator has no database"},

@@ -65,6 +65,8 @@ func newAuditMaintainCommand() *cobra.Command {
 	}
 	o.addFlags(cmd)
 	cmd.Flags().IntVar(&c.Ahead, "months-ahead", retention.DefaultAhead, "months after the present one that have partitions, 1 to 24")
+	cmd.Flags().IntSliceVar(&c.Retentions, "retentions", nil, "days that get partitions before they have records, as 30,400")
+	cmd.Flags().StringSliceVar(&c.Force, "drop-broken", nil, "a partition that is dropped although its records do not follow each other; run postern audit verify first")
 	cmd.Flags().DurationVar(&c.LockTimeout, "lock-timeout", retention.DefaultLockTimeout, "how long to wait for a table; writers wait as long")
 	return cmd
 }
@@ -98,7 +100,10 @@ func (o *databaseFlags) maintain(ctx context.Context, c retention.Config, out io
 	if done.Moved > 0 {
 		fmt.Fprintf(out, "moved out of default partitions: %d rows\n", done.Moved)
 	}
-	if err == nil && len(done.Made)+len(done.Dropped)+len(done.Held) == 0 {
+	if done.Keys > 0 {
+		fmt.Fprintf(out, "keys of subjects without records deleted: %d\n", done.Keys)
+	}
+	if err == nil && len(done.Made)+len(done.Dropped)+len(done.Held) == 0 && done.Keys == 0 {
 		_, err = fmt.Fprintln(out, "nothing to do")
 	}
 	return err

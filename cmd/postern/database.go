@@ -48,6 +48,7 @@ func (o *databaseFlags) config() (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, errors.New("a PG variable is invalid; see the environment variables of libpq, such as PGHOST and PGSSLMODE")
 	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec // for PgBouncer in transaction mode
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = databaseTimeout
 	}

@@ -30,7 +30,6 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/authz"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
 	"github.com/posterndev/postern/sidecar/stages/compression"
-	"github.com/posterndev/postern/sidecar/stages/lifecycle"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
@@ -52,11 +51,8 @@ type Config struct {
 	Logger   *slog.Logger
 	// Sinks receive the policy's events, in addition to metrics and the access log.
 	Sinks []event.Sink
-	// Trail is the policy's audit trail; nil for none. TrailDenies says that events of the app are refused while it is full.
-	Trail       appapi.Trail
-	TrailDenies bool
-	// Lifecycle are the rules of the audit trail about what the app does to its resources.
-	Lifecycle []lifecycle.Rule
+	// Trail replaces the policy's audit trail in tests, where it answers whether it is full.
+	Trail appapi.Trail
 	// Trace makes the chain record what each stage does with a request that has a request.Trace. It costs time.
 	Trace bool
 	// Now is the clock of tokens, sessions and limits; nil for time.Now. Resources should have the same clock.
@@ -95,12 +91,15 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	}
 	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, upstreamProtocol(p, c.App)
 	given.untrustedProxy = c.Resources.SeeUntrustedProxy
-	given.trail, given.trailDenies, given.lifecycle = c.Trail, c.TrailDenies, c.Lifecycle
 	given.encoders, given.trace, given.now, given.sleep = c.Resources.Encoders(), c.Trace, c.Now, c.Sleep
-	if given.trail, err = acquirer.Trail(); err != nil {
+	recorded, err := acquirer.Trail()
+	if err != nil {
 		return err
 	}
-	if given.events, err = s.events(p, c, given.trail); err != nil {
+	if given.trail = c.Trail; given.trail == nil && recorded != nil {
+		given.trail = recorded
+	}
+	if given.events, err = s.events(p, c, recorded); err != nil {
 		return err
 	}
 	built, err := assemble(p, given)
@@ -158,14 +157,10 @@ type parts struct {
 	// encoders is nil if the document is only checked.
 	encoders *compression.Places
 	metrics  resources.Metrics
-	// trail is the audit trail; nil for none, or if the document is only checked.
-	trail *trail.Trail
 	// events is nil if the document is only checked.
 	events *event.Stream
-	// trail is nil if the policy has no audit trail.
-	trail       appapi.Trail
-	trailDenies bool
-	lifecycle   []lifecycle.Rule
+	// trail is nil if the policy has no audit trail, or the document is only checked.
+	trail appapi.Trail
 	logger      *slog.Logger
 	app         stage.Handler
 	trace       bool

@@ -12,8 +12,6 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
-	"github.com/posterndev/postern/sidecar/httpkit/route"
-	"github.com/posterndev/postern/sidecar/stages/lifecycle"
 )
 
 // usersApp keeps users. Everything else is loginApp. It encodes what a client may get encoded, if it is asked to by ?encodes.
@@ -48,18 +46,18 @@ func auditedUsers(t *testing.T, trail *fullTrail, change func(*compiled.Policy))
 	w := newWorld(t)
 	w.app = httptest.NewServer(http.HandlerFunc(usersApp))
 	t.Cleanup(w.app.Close)
-	p := loginPolicy(func(p *compiled.Policy) {
+	p := w.audited(func(p *compiled.Policy) {
+		p.Audit.Lifecycle = []compiled.LifecycleRule{{
+			Resource: "user", Action: compiled.LifecycleCreate, Match: []compiled.Match{{Methods: []string{"POST"}, Paths: []string{"/users"}}},
+			ID: &compiled.ResourceID{ResponseJSON: "id"}, Changes: []string{"name", "email"}, Redact: []string{"email"},
+		}}
 		p.Compression = &compiled.Compression{MinSize: 1024}
 		if change != nil {
 			change(p)
 		}
 	})
 	s, sink := w.sidecar(p).ready(), &events{}
-	s.cfg.Sinks, s.cfg.Trail, s.cfg.TrailDenies = []event.Sink{sink}, trail, true
-	s.cfg.Lifecycle = []lifecycle.Rule{{
-		Resource: "user", Action: event.Create, Match: []route.Match{{Methods: []string{"POST"}, Paths: []string{"/users"}}},
-		ID: lifecycle.ID{ResponseJSON: "id"}, Changes: []string{"name", "email"}, Redact: []string{"email"},
-	}}
+	s.cfg.Sinks, s.cfg.Trail = []event.Sink{sink}, trail
 	s.apply(p)
 	sink.take()
 	return s, sink

@@ -240,7 +240,7 @@ func (b *builder) addBackChannel(s *tokenStages) {
 
 // appAPI returns the API for the app itself, or nil if the policy does not need it.
 func (b *builder) appAPI(s tokenStages) http.Handler {
-	c := appapi.Config{LoginService: s.loginService, Events: b.events, Trail: b.trail, TrailDenies: b.trailDenies, Logger: b.logger, Now: b.now}
+	c := appapi.Config{LoginService: s.loginService, Events: b.events, Trail: b.trail, TrailDenies: b.trailDenies(), Logger: b.logger, Now: b.now}
 	if b.policy.Sessions != nil {
 		c.SessionManager = s.sessionManager
 	}

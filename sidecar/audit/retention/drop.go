@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -105,7 +106,7 @@ func (m *maintainer) summarise(ctx context.Context, tx pgx.Tx, old month) (s sum
 		return s, err
 	}
 	for _, w := range writers {
-		cut, err := m.cut(ctx, tx, w)
+		cut, err := m.cut(ctx, tx, w, slices.Contains(m.Force, old.name))
 		if err != nil {
 			return s, fmt.Errorf("writer %s: %w", w.writer, err)
 		}
@@ -138,8 +139,9 @@ func (m *maintainer) writers(ctx context.Context, tx pgx.Tx, old month) ([]lastO
 }
 
 // cut returns the cut after the last record of a writer; of size 0 if an earlier run has dropped records after it. The records before
-// it may be in other partitions, which stay: the retention of a writer can change.
-func (m *maintainer) cut(ctx context.Context, tx pgx.Tx, w lastOf) (Cut, error) {
+// it may be in other partitions, which stay: the retention of a writer can change. force accepts records that do not follow each
+// other; then there are no nodes.
+func (m *maintainer) cut(ctx context.Context, tx pgx.Tx, w lastOf, force bool) (Cut, error) {
 	var previous Cut
 	var note *string
 	err := tx.QueryRow(ctx, "SELECT size, last_hash, nodes, note FROM audit_pruned WHERE writer = $1 ORDER BY size DESC LIMIT 1", w.writer).
@@ -154,6 +156,10 @@ func (m *maintainer) cut(ctx context.Context, tx pgx.Tx, w lastOf) (Cut, error) 
 		return Cut{}, nil
 	}
 	next, err := m.Pruner.Prune(previous, records(ctx, tx, w, previous.Size))
+	if force && errors.Is(err, ErrBroken) {
+		m.Logger.Warn("records that do not follow each other are dropped", "writer", w.writer, "error", err)
+		return m.forced(ctx, tx, w, err)
+	}
 	if err != nil {
 		return Cut{}, fmt.Errorf("computing the cut: %w", err)
 	}
@@ -161,6 +167,16 @@ func (m *maintainer) cut(ctx context.Context, tx pgx.Tx, w lastOf) (Cut, error) 
 		return Cut{}, fmt.Errorf("computing the cut: its size is %d, and the last record is %d", next.Size, w.seq)
 	}
 	return next, nil
+}
+
+// forced returns the cut after records that do not follow each other.
+func (m *maintainer) forced(ctx context.Context, tx pgx.Tx, w lastOf, why error) (Cut, error) {
+	c := Cut{Size: w.seq, Note: "forced: " + why.Error()}
+	err := tx.QueryRow(ctx, "SELECT hash FROM audit_logs WHERE writer = $1 AND seq = $2 LIMIT 1", w.writer, w.seq).Scan(&c.LastHash)
+	if err != nil {
+		return Cut{}, fmt.Errorf("reading the last record: %w", err)
+	}
+	return c, nil
 }
 
 // records streams the records of a writer after a number, until its last in the month.

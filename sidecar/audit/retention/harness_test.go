@@ -48,7 +48,17 @@ func newTrail(t *testing.T) *trail {
 	t.Helper()
 	db := auditsqltest.New(t, shared)
 	user, password := shared.User(t, auditsql.Owner)
-	return &trail{Database: db, owner: shared.ConnectAs(t, user, password, db.Name), admin: shared.Connect(t, db.Name), last: map[int]*record{}}
+	config, err := shared.Config(user, password, db.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec // as through PgBouncer
+	owner, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = owner.Close(context.Background()) })
+	return &trail{Database: db, owner: owner, admin: shared.Connect(t, db.Name), last: map[int]*record{}}
 }
 
 func writerID(writer int) string { return fmt.Sprintf("019ac5f0-0000-7000-8000-%012d", writer) }

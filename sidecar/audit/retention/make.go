@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// makeRetentions makes a partition for every retention that has rows in the default partition, and moves them to it.
+// makeRetentions makes a partition for every retention that is configured or has rows in the default partition, and moves them to it.
 func (m *maintainer) makeRetentions(ctx context.Context) error {
 	var missing []int
 	err := m.within(ctx, func(tx pgx.Tx) error {
@@ -22,14 +22,26 @@ func (m *maintainer) makeRetentions(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		missing, err = pgx.CollectRows(rows, pgx.RowTo[int])
-		return err
+		if missing, err = pgx.CollectRows(rows, pgx.RowTo[int]); err != nil {
+			return err
+		}
+		missing = append(missing, m.Retentions...)
+		slices.Sort(missing)
+		missing = slices.DeleteFunc(slices.Compact(missing), func(days int) bool {
+			for _, bound := range existing {
+				if other, ok := parseDays(bound); ok && other == days {
+					return true
+				}
+			}
+			return false
+		})
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("looking for retentions: %w", err)
 	}
 	for _, days := range missing {
-		r := retention{name: fmt.Sprintf("audit_logs_%dd", days), days: days}
+		r := retention{name: nameOf(days), days: days}
 		if err := m.within(ctx, func(tx pgx.Tx) error { return m.makeRetention(ctx, tx, r) }); err != nil {
 			return fmt.Errorf("making partition %s: %w", r.name, err)
 		}
@@ -37,6 +49,8 @@ func (m *maintainer) makeRetentions(ctx context.Context) error {
 	}
 	return nil
 }
+
+func nameOf(days int) string { return fmt.Sprintf("audit_logs_%dd", days) }
 
 func (m *maintainer) makeRetention(ctx context.Context, tx pgx.Tx, r retention) error {
 	return m.attach(ctx, tx, attachment{
@@ -119,8 +133,8 @@ type attachment struct {
 	from, where, bound string
 }
 
-// attach makes a table, moves rows to it, and makes it a partition. Writers of the default partition wait meanwhile: PostgreSQL
-// refuses a partition while the default one has rows for it.
+// attach makes a table, moves rows to it, and makes it a partition. Writers wait meanwhile: PostgreSQL refuses a partition while the
+// default one has rows for it.
 func (m *maintainer) attach(ctx context.Context, tx pgx.Tx, a attachment) error {
 	create := fmt.Sprintf("CREATE TABLE %s (LIKE public.audit_logs INCLUDING DEFAULTS INCLUDING CONSTRAINTS) %s", quote(a.name), a.layout)
 	if _, err := tx.Exec(ctx, create); err != nil {
@@ -131,9 +145,9 @@ func (m *maintainer) attach(ctx context.Context, tx pgx.Tx, a attachment) error 
 			return err
 		}
 	}
-	// The order is that of an INSERT: first the parents.
-	lock := fmt.Sprintf("LOCK TABLE ONLY public.audit_logs, ONLY %s IN SHARE UPDATE EXCLUSIVE MODE", quote(a.parent))
-	if _, err := tx.Exec(ctx, lock); err != nil {
+	// Writers must wait for the parent. One that waits for the default partition has chosen it already, and would fail when the wait
+	// ends, because the row now belongs to the new one. Readers do not wait for the parent.
+	if _, err := tx.Exec(ctx, fmt.Sprintf("LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE", quote(a.parent))); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, fmt.Sprintf("LOCK TABLE %s IN ACCESS EXCLUSIVE MODE", quote(a.from))); err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,6 +41,10 @@ type Config struct {
 	// HashSubject returns the hash by which audit_holds names a subject of audit_logs. Without it, a hold of a subject keeps every month
 	// of its time.
 	HashSubject func(subject string) []byte
+	// Retentions are days that get partitions before they have rows. Others get them when they have rows, up to a bound.
+	Retentions []int
+	// Force are names of partitions that are dropped although their records do not follow each other (ErrBroken).
+	Force []string
 	// Ahead is the number of months after the present one that have partitions. It defaults to DefaultAhead.
 	Ahead int
 	// LockTimeout bounds the wait for a table, while which writers wait as well. It defaults to DefaultLockTimeout.
@@ -76,6 +81,8 @@ type Result struct {
 	Made, Dropped, Held []string
 	// Moved is the number of rows that were moved out of default partitions.
 	Moved int64
+	// Keys is the number of subject keys that were deleted, because they are older than every record.
+	Keys int64
 }
 
 // maintainer is one run.
@@ -102,6 +109,9 @@ func Maintain(ctx context.Context, conn *pgx.Conn, now time.Time, c Config) (Res
 	}
 	if c.Pruner == nil || c.Ahead < 0 || c.Ahead > 24 || c.LockTimeout < time.Millisecond {
 		return Result{}, errors.New("maintaining the audit trail: a pruner, 1 to 24 months and a lock timeout are required")
+	}
+	if slices.ContainsFunc(c.Retentions, func(days int) bool { return days < 0 || days > maxRetention }) {
+		return Result{}, fmt.Errorf("maintaining the audit trail: a retention is not 0 to %d days", maxRetention)
 	}
 	m := &maintainer{Config: c, conn: conn, now: now.UTC()}
 	if err := m.run(ctx); err != nil {
@@ -132,7 +142,25 @@ func (m *maintainer) run(ctx context.Context) error {
 			failures = append(failures, err)
 		}
 	}
+	if err := m.deleteKeys(ctx); err != nil {
+		return err
+	}
 	return errors.Join(failures...)
+}
+
+// deleteKeys deletes the subject keys that are older than every record: nothing is encrypted with them any more, and they name
+// subjects. A key is used for an hour; the margin is for clocks that differ.
+func (m *maintainer) deleteKeys(ctx context.Context) error {
+	err := m.within(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `DELETE FROM audit_subject_keys WHERE created < (SELECT min(time) FROM audit_logs WHERE time >= '0001-01-01')
+			- interval '1 day'`)
+		m.result.Keys = tag.RowsAffected()
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("deleting subject keys: %w", err)
+	}
+	return nil
 }
 
 // within runs f in a transaction as the owner, under the lock of the run.

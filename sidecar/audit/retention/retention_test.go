@@ -327,6 +327,87 @@ func TestBrokenRecordsAreKept(t *testing.T) {
 	}
 }
 
+// TestForce: after the trail was verified, a month with broken records is dropped by name. Later months of its writer follow it.
+func TestForce(t *testing.T) {
+	t.Parallel()
+	tr := newTrail(t)
+	for _, month := range []time.Month{time.January, time.January, time.January, time.February} {
+		tr.add(t, 1, date(2026, month, 5), 30, "ada")
+	}
+	tr.maintain(t, date(2026, time.February, 6))
+	if _, err := tr.admin.Exec(t.Context(), "DELETE FROM audit_logs WHERE seq = 2"); err != nil {
+		t.Fatal(err)
+	}
+	now := date(2026, time.April, 15)
+	for _, force := range [][]string{nil, {"audit_logs_30d_2026_02"}} {
+		c := Config{Pruner: Tree{}, Force: force}
+		if r, err := Maintain(t.Context(), tr.owner, now, c); !errors.Is(err, ErrBroken) || len(r.Dropped) > 1 || slices.Contains(r.Dropped, "audit_logs_30d_2026_01") {
+			t.Errorf("force %v: %+v, %v", force, r, err)
+		}
+	}
+	r, err := Maintain(t.Context(), tr.owner, now, Config{Pruner: Tree{}, Force: []string{"audit_logs_30d_2026_01"}})
+	if err != nil || tr.count(t, "audit_logs") != 0 {
+		t.Errorf("%+v, %v, %d rows are left", r, err, tr.count(t, "audit_logs"))
+	}
+	if notes := query[string](t, tr, "SELECT note FROM audit_pruned WHERE nodes IS NULL"); len(notes) == 0 || !strings.HasPrefix(notes[0], "forced: record 3 after 1") {
+		t.Errorf("notes %q", notes)
+	}
+}
+
+// TestSubjectKeys: a key is deleted when every record is younger.
+func TestSubjectKeys(t *testing.T) {
+	t.Parallel()
+	tr := newTrail(t)
+	add := func(at time.Time) {
+		t.Helper()
+		_, err := tr.admin.Exec(t.Context(), "INSERT INTO audit_subject_keys (key_id, subject_hash, wrapped, created) VALUES (gen_random_uuid(), '\\x01', '\\x02', $1)", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, month := range []time.Month{time.January, time.February} {
+		at := date(2026, month, 5)
+		add(at)
+		tr.add(t, 1, at, 30, "ada")
+	}
+	if r := tr.maintain(t, date(2026, time.February, 6)); r.Keys != 0 || tr.count(t, "audit_subject_keys") != 2 {
+		t.Errorf("keys of present records are deleted: %+v", r)
+	}
+	if r := tr.maintain(t, date(2026, time.March, 10)); r.Keys != 1 || tr.count(t, "audit_subject_keys") != 1 {
+		t.Errorf("result %+v", r)
+	}
+}
+
+// TestConfiguredRetentions: partitions are made before the first row, also when others have taken up the bound.
+func TestConfiguredRetentions(t *testing.T) {
+	t.Parallel()
+	tr := newTrail(t)
+	_, err := tr.admin.Exec(t.Context(), `INSERT INTO audit_logs (id, writer, seq, hash, record, time, retain_days)
+		SELECT gen_random_uuid(), gen_random_uuid(), 1, sha256(''), '', timestamptz '2026-06-01', n FROM generate_series(1000, 1100) n`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := date(2026, time.June, 15)
+	tr.maintain(t, now)
+	c := Config{Pruner: Tree{}, Retentions: []int{400}, Ahead: 1}
+	r, err := Maintain(t.Context(), tr.owner, now, c)
+	if want := []string{"audit_logs_400d", "audit_logs_400d_2026_06", "audit_logs_400d_2026_07"}; err != nil || !slices.Equal(r.Made, want) {
+		t.Errorf("made %v, %v; want %v", r.Made, err, want)
+	}
+	tr.add(t, 1, now, 400, "ada")
+	if tr.count(t, "audit_logs_400d_2026_06") != 1 {
+		t.Error("the first row is not in its month")
+	}
+	if r, err := Maintain(t.Context(), tr.owner, now, c); err != nil || len(r.Made) > 0 {
+		t.Errorf("a second run made %v, %v", r.Made, err)
+	}
+	for _, days := range []int{-1, maxRetention + 1} {
+		if _, err := Maintain(t.Context(), tr.owner, now, Config{Pruner: Tree{}, Retentions: []int{days}}); err == nil {
+			t.Errorf("%d days are accepted", days)
+		}
+	}
+}
+
 // TestChangedRetention: a writer's records are in two partitions, and the one with the later records is dropped first.
 func TestChangedRetention(t *testing.T) {
 	t.Parallel()
@@ -335,9 +416,12 @@ func TestChangedRetention(t *testing.T) {
 	for _, days := range []int{400, 400, 30, 30, 400, 400} {
 		tr.add(t, 1, day, days, "ada")
 	}
+	for _, days := range []int{400, 30} { // the earlier record goes last: there is nothing new to record then
+		tr.add(t, 2, day, days, "bob")
+	}
 	tr.maintain(t, day)
 	var all []Row
-	rows, err := tr.admin.Query(t.Context(), "SELECT seq, prev, hash FROM audit_logs ORDER BY seq")
+	rows, err := tr.admin.Query(t.Context(), "SELECT seq, prev, hash FROM audit_logs WHERE writer = $1 ORDER BY seq", writerID(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,12 +436,12 @@ func TestChangedRetention(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got Cut
-		err = tr.admin.QueryRow(t.Context(), "SELECT size, last_hash, nodes FROM audit_pruned WHERE size = $1", size).Scan(&got.Size, &got.LastHash, &got.Nodes)
+		err = tr.admin.QueryRow(t.Context(), "SELECT size, last_hash, nodes FROM audit_pruned WHERE writer = $1 AND size = $2", writerID(1), size).Scan(&got.Size, &got.LastHash, &got.Nodes)
 		if err != nil || string(got.Nodes) != string(want.Nodes) || string(got.LastHash) != string(want.LastHash) {
 			t.Errorf("the cut at %d is %+v, %v; want %+v", size, got, err, want)
 		}
 	}
-	if tr.count(t, "audit_logs") != 0 || tr.count(t, "audit_pruned") != 2 {
+	if tr.count(t, "audit_logs") != 0 || tr.count(t, "audit_pruned") != 3 {
 		t.Errorf("%d rows, %d cuts", tr.count(t, "audit_logs"), tr.count(t, "audit_pruned"))
 	}
 }

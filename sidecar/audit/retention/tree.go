@@ -12,7 +12,7 @@ import (
 
 // Tree is a Pruner for records whose hashes are the leaves of a Merkle tree as in RFC 6962. The nodes of its cuts are the hashes of
 // the largest complete subtrees, from the left: one for each bit of the size, each of 32 bytes. It keeps records that do not follow
-// each other.
+// each other. After a cut that was forced and has no nodes, it checks the records after it, and gives no nodes either.
 type Tree struct{}
 
 // ErrBroken reports records that do not follow each other: one is missing, or was changed.
@@ -24,6 +24,7 @@ func (Tree) Prune(previous Cut, rows iter.Seq2[Row, error]) (Cut, error) {
 	if err != nil {
 		return Cut{}, err
 	}
+	forced := previous.Size > 0 && len(previous.Nodes) == 0
 	size, last := previous.Size, previous.LastHash
 	for row, err := range rows {
 		if err != nil {
@@ -32,7 +33,9 @@ func (Tree) Prune(previous Cut, rows iter.Seq2[Row, error]) (Cut, error) {
 		if row.Seq != size+1 || len(row.Hash) != tlog.HashSize || last != nil && !bytes.Equal(row.Prev, last) {
 			return Cut{}, fmt.Errorf("record %d after %d: %w", row.Seq, size, ErrBroken)
 		}
-		nodes = appendLeaf(nodes, size, tlog.Hash(row.Hash))
+		if !forced {
+			nodes = appendLeaf(nodes, size, tlog.Hash(row.Hash))
+		}
 		size, last = row.Seq, row.Hash
 	}
 	next := Cut{Size: size, LastHash: bytes.Clone(last)}
@@ -44,6 +47,9 @@ func (Tree) Prune(previous Cut, rows iter.Seq2[Row, error]) (Cut, error) {
 
 // parseNodes returns the nodes of a cut.
 func parseNodes(c Cut) (nodes []tlog.Hash, err error) {
+	if c.Size > 0 && len(c.Nodes) == 0 {
+		return nil, nil
+	}
 	if c.Size < 0 || len(c.Nodes) != bits.OnesCount64(uint64(c.Size))*tlog.HashSize {
 		return nil, fmt.Errorf("the cut at %d has %d bytes of nodes: %w", c.Size, len(c.Nodes), ErrBroken)
 	}

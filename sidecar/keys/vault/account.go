@@ -59,5 +59,9 @@ func (a *Account) Credentials(ctx context.Context) (user string, password secret
 	return i.user, i.password, i.expires(a.held.client.cfg), nil
 }
 
+// Rejected reports that a server rejected the login of user, for example because somebody revoked its lease. If that is the present
+// account, it is renewed at once, or replaced if Vault refuses that.
+func (a *Account) Rejected(user string) { a.held.rejected(user) }
+
 // Changes returns a channel that is closed when another account replaces the present one.
 func (a *Account) Changes() <-chan struct{} { return a.held.changes() }

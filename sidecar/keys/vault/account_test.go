@@ -111,6 +111,33 @@ func TestAccountIsRenewedAndReplaced(t *testing.T) {
 // callTime bounds a wait for a channel.
 const callTime = time.Minute
 
+// TestRejectedAccount: somebody revokes the lease of an hour, and the server rejects the login.
+func TestRejectedAccount(t *testing.T) {
+	t.Parallel()
+	db, path, policy := newEngine(t, server, time.Hour, time.Hour)
+	h := open(t, tokenFile(t, policy), nil)
+	a, _ := holdAccount(t, h, path)
+	first, _ := present(t, a, db)
+	changed := a.Changes()
+	a.Rejected("another")
+	a.Rejected(first)
+	vaulttest.Eventually(t, "a renewal", func() bool { return h.gauge(t, "postern_vault_lease_renewals_total", "ok") == 1 })
+	if user, _ := present(t, a, db); user != first {
+		t.Error("an account that Vault renews was replaced")
+	}
+	server.Write(t, "sys/leases/revoke-prefix/"+path, map[string]any{})
+	vaulttest.Eventually(t, "the account to be revoked", func() bool { return !userExists(t, db, first) })
+	a.Rejected(first)
+	select {
+	case <-changed:
+	case <-time.After(callTime):
+		t.Fatal("the account was not replaced")
+	}
+	if user, _ := present(t, a, db); user == first {
+		t.Error("the account is the same")
+	}
+}
+
 // TestAccountIsRevokedAtClose: also without the right to revoke a lease, because it ends with the token.
 func TestAccountIsRevokedAtClose(t *testing.T) {
 	t.Parallel()

@@ -20,10 +20,14 @@ type heldAccount struct {
 	expired bool    // the last account ended
 	tried   chan struct{}
 	changed chan struct{}
+	checked time.Time // when a rejection was last followed up
+
+	// doubted asks run to renew the account now.
+	doubted chan struct{}
 }
 
 func newHeldAccount(c *Client, path string) *heldAccount {
-	return &heldAccount{client: c, path: path, tried: make(chan struct{}), changed: make(chan struct{})}
+	return &heldAccount{client: c, path: path, tried: make(chan struct{}), changed: make(chan struct{}), doubted: make(chan struct{}, 1)}
 }
 
 // run asks for an account, renews it, and replaces it, until ctx ends. Then it revokes the account.
@@ -112,7 +116,7 @@ func (h *heldAccount) due(i *issued) time.Duration {
 	return i.term.due(h.client.cfg.Now(), h.client.pace.first)
 }
 
-// pause waits, but not longer than until the token that made the account is replaced.
+// pause waits, but not longer than until the account is doubted, or the token that made it is replaced.
 func (h *heldAccount) pause(ctx context.Context, i *issued, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -126,8 +130,25 @@ func (h *heldAccount) pause(ctx context.Context, i *issued, d time.Duration) {
 			return
 		case <-timer.C:
 			return
+		case <-h.doubted:
+			return
 		case <-settled:
 		}
+	}
+}
+
+// rejected asks for a renewal if user is that of the present account, and not more often than tokens are checked.
+func (h *heldAccount) rejected(user string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.client.cfg.Now()
+	if h.issued == nil || h.issued.user != user || now.Sub(h.checked) < h.client.pace.doubt {
+		return
+	}
+	h.checked = now
+	select {
+	case h.doubted <- struct{}{}:
+	default: // already asked
 	}
 }
 

@@ -58,6 +58,12 @@ type Credentials interface {
 	Credentials(ctx context.Context) (user string, password secret.Value, valid time.Time, err error)
 }
 
+// Rejecter are Credentials that want to know when the server rejects a login, because they may have been revoked before their time.
+type Rejecter interface {
+	// Rejected reports that the server rejected the login of user. It returns at once.
+	Rejected(user string)
+}
+
 // Login are Credentials that are read from two sources, such as the keys of a Secret.
 type Login struct {
 	// User is a name or a source of it. UserSource is used if User is empty.

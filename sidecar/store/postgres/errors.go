@@ -35,6 +35,8 @@ const (
 	readOnly
 	// unavailable: no reply in time, no connection, no login, or a server that accepts no statement.
 	unavailable
+	// busy: all connections were in use. This says nothing about the server; the requests that use them will.
+	busy
 	// open: not sent.
 	open
 	// gone: the pool was closed or the caller canceled. This says nothing about the server.
@@ -45,11 +47,13 @@ const (
 const (
 	codeReadOnly       = "25006"
 	codeInvalidCatalog = "3D000" // the database does not exist
+	codeDenied         = "42501" // no privilege; also what a session gets whose user was dropped
+	classRejected      = "28"    // invalid authorization
 )
 
 // notReady are prefixes of codes with which a server refuses every statement: connection exceptions, invalid authorization, no room
 // for connections or on the disk, shutting down or starting, and errors outside of PostgreSQL.
-var notReady = []string{"08", "28", "53", "57P01", "57P02", "57P03", "57P05", "58", codeInvalidCatalog}
+var notReady = []string{"08", classRejected, "53", "57P01", "57P02", "57P03", "57P05", "58", codeInvalidCatalog}
 
 // classify judges the error of a request. alive reports that the connection still works: then an error that is not from PostgreSQL
 // comes from the caller's function, for example a value that cannot be encoded.
@@ -82,4 +86,10 @@ func judge(code string) outcome {
 		}
 	}
 	return refused
+}
+
+// denied reports whether PostgreSQL refused a statement for lack of a privilege.
+func denied(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) && refusal.Code == codeDenied
 }

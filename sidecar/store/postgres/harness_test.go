@@ -18,7 +18,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/logtest"
 	"github.com/posterndev/postern/sidecar/keys/secret"
 	"github.com/posterndev/postern/sidecar/store/postgrestest"
-	"github.com/posterndev/postern/sidecar/store/storetest"
+	"github.com/posterndev/postern/test/servertest"
 )
 
 // shared is the server of all tests that leave it running.
@@ -111,8 +111,8 @@ func up(t *testing.T, server *postgrestest.Server, change func(*Config)) *harnes
 
 func (h *harness) awaitUp(t *testing.T) {
 	t.Helper()
-	storetest.Eventually(t, "the database to be up", func() bool { return h.Status().Up })
-	storetest.Eventually(t, "a copy to succeed", func() bool { return h.copy(t.Context(), 1) == nil })
+	servertest.Eventually(t, "the database to be up", func() bool { return h.Status().Up })
+	servertest.Eventually(t, "a copy to succeed", func() bool { return h.copy(t.Context(), 1) == nil })
 	if h.gauge(t, "postern_database_up") != 1 || h.gauge(t, "postern_database_breaker_open") != 0 {
 		t.Errorf("up %v, open %v", h.gauge(t, "postern_database_up"), h.gauge(t, "postern_database_breaker_open"))
 	}

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
@@ -63,4 +65,14 @@ func (p *Pool) current(ctx context.Context, conn *pgx.Conn) bool {
 		return false
 	}
 	return valid.IsZero() || time.Now().Before(valid)
+}
+
+// rejected tells the credentials that the server rejected a login, if that is why err came.
+func (p *Pool) rejected(err error) {
+	var connecting *pgconn.ConnectError
+	var refusal *pgconn.PgError
+	who, ok := p.config.Credentials.(Rejecter)
+	if ok && errors.As(err, &connecting) && errors.As(err, &refusal) && strings.HasPrefix(refusal.Code, classRejected) {
+		who.Rejected(connecting.Config.User)
+	}
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/keys/secret"
 	"github.com/posterndev/postern/sidecar/store/postgrestest"
-	"github.com/posterndev/postern/sidecar/store/storetest"
+	"github.com/posterndev/postern/test/servertest"
 )
 
 // TestNewCredentials: a connection in use is not disturbed, all others are closed.
@@ -46,7 +46,7 @@ func TestNewCredentials(t *testing.T) {
 func (h *harness) awaitNoneOf(t *testing.T, user string) {
 	t.Helper()
 	admin := shared.Connect(t, "postgres")
-	storetest.Eventually(t, "the connections of "+user+" to be closed", func() bool {
+	servertest.Eventually(t, "the connections of "+user+" to be closed", func() bool {
 		var n int
 		err := admin.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE usename = $1", user).Scan(&n)
 		return err == nil && n == 0
@@ -86,7 +86,7 @@ func TestCredentialsAway(t *testing.T) {
 func TestErrorsHaveNoPassword(t *testing.T) {
 	t.Parallel()
 	encrypted := postgrestest.Start(t, postgrestest.Options{TLS: true})
-	foreign, err := storetest.NewAuthority()
+	foreign, err := servertest.NewAuthority()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestErrorsHaveNoPassword(t *testing.T) {
 			t.Parallel()
 			h := newHarness(t, tt.server, tt.change)
 			var err error
-			storetest.Eventually(t, "an outage", func() bool {
+			servertest.Eventually(t, "an outage", func() bool {
 				err = h.copy(t.Context(), 1)
 				return errors.Is(err, ErrUnavailable) && !errors.Is(err, errOpen)
 			})

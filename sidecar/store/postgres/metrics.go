@@ -23,7 +23,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	m := &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_database_requests_total",
-			Help: "Requests to the database by result: ok, refused (PostgreSQL replied with an error), unavailable (no usable reply), open (not sent, the breaker is open), canceled.",
+			Help: "Requests to the database by result: ok, refused (PostgreSQL replied with an error), unavailable (no usable reply), open (not sent, the breaker is open), busy (all connections were in use), canceled.",
 		}, []string{"result"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "postern_database_request_duration_seconds", Help: "Duration of requests to the database, with waiting for a connection.",
@@ -35,6 +35,20 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		}),
 		pools: map[*Pool]struct{}{},
 	}
+	collectors := append(m.gauges(), m.requests, m.seconds, m.connects)
+	for _, c := range collectors {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("registering metrics of the database: %w", err)
+		}
+	}
+	for _, result := range results {
+		m.requests.WithLabelValues(result)
+	}
+	return m, nil
+}
+
+// gauges show the state of the pools.
+func (m *Metrics) gauges() []prometheus.Collector {
 	up := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "postern_database_up", Help: "1 while every configured database is available.",
 	}, func() float64 { return m.least(func(p *Pool) bool { return p.Status().Up }) })
@@ -48,7 +62,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			return 0
 		})
 	})
-	collectors := []prometheus.Collector{m.requests, m.seconds, m.connects, up, opened}
+	collectors := []prometheus.Collector{up, opened}
 	for state, count := range map[string]func(*Pool) float64{
 		"in_use": func(p *Pool) float64 { return float64(p.pool.Stat().AcquiredConns()) },
 		"idle":   func(p *Pool) float64 { return float64(p.pool.Stat().IdleConns()) },
@@ -58,15 +72,7 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			ConstLabels: prometheus.Labels{"state": state},
 		}, func() float64 { return m.sum(count) }))
 	}
-	for _, c := range collectors {
-		if err := reg.Register(c); err != nil {
-			return nil, fmt.Errorf("registering metrics of the database: %w", err)
-		}
-	}
-	for _, result := range results {
-		m.requests.WithLabelValues(result)
-	}
-	return m, nil
+	return collectors
 }
 
 func (m *Metrics) observe(found outcome, took time.Duration) {
@@ -78,7 +84,7 @@ func (m *Metrics) observe(found outcome, took time.Duration) {
 
 // results are the values of the label result.
 var results = map[outcome]string{
-	answered: "ok", refused: "refused", unavailable: "unavailable", readOnly: "unavailable", open: "open", gone: "canceled",
+	answered: "ok", refused: "refused", unavailable: "unavailable", readOnly: "unavailable", open: "open", busy: "busy", gone: "canceled",
 }
 
 func (m *Metrics) add(p *Pool) {

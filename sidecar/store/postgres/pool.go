@@ -96,11 +96,23 @@ func (p *Pool) attempt(ctx context.Context, f func(context.Context, *pgx.Conn) e
 	defer cancel()
 	conn, err := p.pool.Acquire(ctx)
 	if err != nil {
-		return classify(err, false), err
+		p.rejected(err)
+		if found := classify(err, false); found != unavailable || !p.exhausted(err) {
+			return found, err
+		}
+		return busy, fmt.Errorf("all %d connections are in use: %w", p.config.MaxConns, err)
 	}
 	defer conn.Release()
 	err = f(ctx, conn.Conn())
+	if denied(err) {
+		_ = conn.Conn().Close(ctx) // the next login shows whether the user still exists
+	}
 	return classify(err, !conn.Conn().IsClosed()), err
+}
+
+// exhausted reports whether Acquire ran out of time because others use all connections.
+func (p *Pool) exhausted(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) && p.pool.Stat().AcquiredConns() == int32(p.config.MaxConns)
 }
 
 // judge records the outcome of a request, and returns the error for its caller.
@@ -120,6 +132,9 @@ func (p *Pool) judge(found outcome, err error) error {
 		return err
 	}
 	failed := &outage{cause: p.scrub(err.Error())}
+	if found == busy {
+		return failed
+	}
 	p.last.Store(&lastOutcome{err: failed})
 	if found == readOnly {
 		p.pool.Reset() // the name may lead to another server by now

@@ -14,7 +14,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/store/breaker"
 	"github.com/posterndev/postern/sidecar/store/postgrestest"
-	"github.com/posterndev/postern/sidecar/store/storetest"
+	"github.com/posterndev/postern/test/servertest"
 )
 
 func TestCopy(t *testing.T) {
@@ -62,30 +62,30 @@ func TestBouncer(t *testing.T) {
 func TestOutages(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		fail, heal func(*testing.T, *postgrestest.Server, *storetest.Link)
+		fail, heal func(*testing.T, *postgrestest.Server, *servertest.Link)
 	}{
 		"stopped": {
-			fail: func(_ *testing.T, s *postgrestest.Server, _ *storetest.Link) { s.Stop() },
-			heal: func(t *testing.T, s *postgrestest.Server, _ *storetest.Link) { s.Restart(t) },
+			fail: func(_ *testing.T, s *postgrestest.Server, _ *servertest.Link) { s.Stop() },
+			heal: func(t *testing.T, s *postgrestest.Server, _ *servertest.Link) { s.Restart(t) },
 		},
 		"hanging": {
-			fail: func(t *testing.T, s *postgrestest.Server, _ *storetest.Link) { s.Pause(t) },
-			heal: func(t *testing.T, s *postgrestest.Server, _ *storetest.Link) { s.Resume(t) },
+			fail: func(t *testing.T, s *postgrestest.Server, _ *servertest.Link) { s.Pause(t) },
+			heal: func(t *testing.T, s *postgrestest.Server, _ *servertest.Link) { s.Resume(t) },
 		},
 		"cut off": {
-			fail: func(_ *testing.T, _ *postgrestest.Server, l *storetest.Link) { l.Cut() },
-			heal: func(_ *testing.T, _ *postgrestest.Server, l *storetest.Link) { l.Mend() },
+			fail: func(_ *testing.T, _ *postgrestest.Server, l *servertest.Link) { l.Cut() },
+			heal: func(_ *testing.T, _ *postgrestest.Server, l *servertest.Link) { l.Mend() },
 		},
 		"read-only": {
-			fail: func(t *testing.T, s *postgrestest.Server, _ *storetest.Link) { setReadOnly(t, s, "on") },
-			heal: func(t *testing.T, s *postgrestest.Server, _ *storetest.Link) { setReadOnly(t, s, "off") },
+			fail: func(t *testing.T, s *postgrestest.Server, _ *servertest.Link) { setReadOnly(t, s, "on") },
+			heal: func(t *testing.T, s *postgrestest.Server, _ *servertest.Link) { setReadOnly(t, s, "off") },
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := postgrestest.Start(t, postgrestest.Options{})
-			link := storetest.NewLink(t, s.Addr)
+			link := servertest.NewLink(t, s.Addr)
 			h := up(t, s, func(c *Config) { c.Address, c.ConnectTimeout, c.Timeout = link.Addr, 2*time.Second, 2*time.Second })
 			for range 2 {
 				tt.fail(t, s, link)
@@ -105,7 +105,7 @@ func setReadOnly(t *testing.T, s *postgrestest.Server, value string) {
 // awaitOpen runs requests until the breaker opens.
 func (h *harness) awaitOpen(t *testing.T) {
 	t.Helper()
-	storetest.Eventually(t, "the breaker to open", func() bool {
+	servertest.Eventually(t, "the breaker to open", func() bool {
 		err := h.copy(t.Context(), 1)
 		if err != nil && !errors.Is(err, ErrUnavailable) {
 			t.Fatalf("COPY = %v; want ErrUnavailable", err)
@@ -123,7 +123,7 @@ func (h *harness) awaitOpen(t *testing.T) {
 func TestStartsWithoutServer(t *testing.T) {
 	t.Parallel()
 	s := postgrestest.Start(t, postgrestest.Options{})
-	link := storetest.NewLink(t, s.Addr)
+	link := servertest.NewLink(t, s.Addr)
 	link.Cut()
 	h := newHarness(t, s, func(c *Config) { c.Address = link.Addr })
 	h.awaitOpen(t)
@@ -180,6 +180,33 @@ func TestCanceledCallerIsNoOutage(t *testing.T) {
 	}
 	if h.breaker.Open() || h.count("canceled") != breaker.Threshold+1 {
 		t.Errorf("open %v, %v canceled", h.breaker.Open(), h.count("canceled"))
+	}
+}
+
+// TestBusyIsNoOutage: long requests in all connections say nothing about the server.
+func TestBusyIsNoOutage(t *testing.T) {
+	t.Parallel()
+	h := up(t, shared, func(c *Config) { c.MaxConns, c.Timeout = 1, 300*time.Millisecond })
+	held, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = h.Do(t.Context(), func(context.Context, *pgx.Conn) error {
+			close(held)
+			for h.count("busy") <= breaker.Threshold {
+				time.Sleep(time.Millisecond)
+			}
+			return nil
+		})
+	}()
+	<-held
+	for h.count("busy") <= breaker.Threshold {
+		if err := h.copy(t.Context(), 1); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "all 1 connections are in use") {
+			t.Fatalf("err = %v", err)
+		}
+	}
+	<-done
+	if h.breaker.Open() || !h.Status().Up {
+		t.Errorf("open %v, status %+v", h.breaker.Open(), h.Status())
 	}
 }
 

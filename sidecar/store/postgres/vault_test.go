@@ -10,7 +10,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/vault"
 	"github.com/posterndev/postern/sidecar/keys/vault/vaulttest"
 	"github.com/posterndev/postern/sidecar/store/postgrestest"
-	"github.com/posterndev/postern/sidecar/store/storetest"
+	"github.com/posterndev/postern/test/servertest"
 )
 
 // TestVaultRotatesWhileCopying copies batches while Vault replaces the account twice, then seals Vault: the last account is used until
@@ -47,12 +47,12 @@ func TestVaultRotatesWhileCopying(t *testing.T) {
 	}
 	server.Seal(t)
 	copyOne()
-	storetest.Eventually(t, "the last account to end", func() bool {
+	servertest.Eventually(t, "the last account to end", func() bool {
 		_, _, _, err := account.Credentials(t.Context())
 		return err != nil
 	})
 	server.Unseal(t)
-	storetest.Eventually(t, "another account", func() bool {
+	servertest.Eventually(t, "another account", func() bool {
 		_, _, _, err := account.Credentials(t.Context())
 		return err == nil
 	})
@@ -63,6 +63,38 @@ func TestVaultRotatesWhileCopying(t *testing.T) {
 	if err != nil || rows != sent-1000 || last != sent {
 		t.Errorf("%d rows, the last is %d, %v; want %d", rows, last, err, sent-1000)
 	}
+}
+
+// TestVaultRevokes: somebody revokes all accounts of the role, which are valid for an hour. The pool's connections are of no use then; it
+// gets another account as soon as a login is rejected.
+func TestVaultRevokes(t *testing.T) {
+	t.Parallel()
+	server, err := vaulttest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	server.ConnectDatabase(t, "database", shared.Addr, postgrestest.Superuser, shared.Password)
+	group, _ := shared.User(t)
+	server.DatabaseRole(t, "database/roles/audit", time.Hour, time.Hour,
+		`CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' IN ROLE `+group)
+	server.Policy(t, "audit", `path "database/creds/audit" { capabilities = ["read"] }`)
+	account := vaultAccount(t, server, "audit")
+	h := newHarness(t, shared, func(c *Config) { c.Credentials = account })
+	shared.Do(t, h.database, "REVOKE ALL ON kept FROM PUBLIC", "GRANT INSERT, SELECT ON kept TO "+group)
+	h.awaitUp(t)
+	_, first, err := h.backend(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Write(t, "sys/leases/revoke-prefix/database/creds/audit", map[string]any{})
+	servertest.Eventually(t, "a batch of another account", func() bool {
+		if err := h.copy(t.Context(), 1); err != nil {
+			return false
+		}
+		_, user, err := h.backend(t.Context())
+		return err == nil && user != first
+	})
 }
 
 // vaultAccount returns the account database/creds/<role> of a client with a policy.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/posterndev/postern/sidecar/store/storetest"
 	"github.com/posterndev/postern/test/freeport"
+	"github.com/posterndev/postern/test/servertest"
 )
 
 // Bouncer is a running PgBouncer in transaction mode.
@@ -91,7 +91,7 @@ func (b *Bouncer) run(server *Server, users [][2]string) error {
 
 // responds reports whether a user can log in and reaches the server.
 func (b *Bouncer) responds(server *Server, users [][2]string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), storetest.WaitLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), servertest.WaitLimit)
 	defer cancel()
 	through := &Server{Addr: b.Addr}
 	config, err := through.Config(users[0][0], users[0][1], "postgres")

@@ -17,7 +17,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/posterndev/postern/sidecar/store/storetest"
+	"github.com/posterndev/postern/test/servertest"
 )
 
 // owners are the users that may own a server which root starts. PostgreSQL and PgBouncer refuse to run as root.
@@ -153,7 +153,7 @@ func startProcess(log, name string, args ...string) (*process, error) {
 
 // await waits until ok returns true. It fails if the process ends before.
 func (p *process) await(ok func() bool) error {
-	deadline := time.Now().Add(storetest.WaitLimit)
+	deadline := time.Now().Add(servertest.WaitLimit)
 	for time.Now().Before(deadline) {
 		select {
 		case <-p.done:
@@ -176,7 +176,7 @@ func (p *process) end(sig syscall.Signal) {
 	_ = p.cmd.Process.Signal(sig)
 	select {
 	case <-p.done:
-	case <-time.After(storetest.WaitLimit):
+	case <-time.After(servertest.WaitLimit):
 		_ = p.cmd.Process.Kill()
 		<-p.done
 	}

@@ -19,8 +19,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/posterndev/postern/sidecar/store/storetest"
 	"github.com/posterndev/postern/test/freeport"
+	"github.com/posterndev/postern/test/servertest"
 )
 
 // Superuser is the administrator of every server, with Server.Password.
@@ -94,7 +94,7 @@ func (s *Server) prepare() error {
 	if !s.options.TLS {
 		return nil
 	}
-	authority, err := storetest.NewAuthority()
+	authority, err := servertest.NewAuthority()
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (s *Server) run() error {
 
 // responds reports whether the started process replies, and not another process on its port.
 func (s *Server) responds() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), storetest.WaitLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), servertest.WaitLimit)
 	defer cancel()
 	conn, err := s.connect(ctx, "postgres")
 	if err != nil {
@@ -229,7 +229,7 @@ func (s *Server) Config(user, password, database string) (*pgx.ConnConfig, error
 		return nil, err
 	}
 	config.Host, config.Port, config.Database, config.User, config.Password = host, uint16(number), database, user, password
-	config.Fallbacks, config.ConnectTimeout = nil, storetest.WaitLimit
+	config.Fallbacks, config.ConnectTimeout = nil, servertest.WaitLimit
 	config.RequireAuth, config.ChannelBinding, config.RuntimeParams = "", "prefer", map[string]string{} // not from the environment
 	if s.CABundle != nil {
 		if config.TLSConfig, err = trust(s.CABundle); err != nil {

@@ -17,8 +17,8 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/posterndev/postern/sidecar/store/storetest"
 	"github.com/posterndev/postern/test/freeport"
+	"github.com/posterndev/postern/test/servertest"
 )
 
 // Options configure a server.
@@ -42,7 +42,7 @@ type Server struct {
 	CAFile   string
 	CABundle []byte
 
-	authority *storetest.Authority
+	authority *servertest.Authority
 	tb        testing.TB
 	args      []string
 	dir       string
@@ -106,7 +106,7 @@ func (s *Server) run() error {
 	done := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(done) }()
 	s.cmd, s.done = cmd, done
-	deadline := time.Now().Add(storetest.WaitLimit)
+	deadline := time.Now().Add(servertest.WaitLimit)
 	for time.Now().Before(deadline) {
 		select {
 		case <-done:
@@ -218,8 +218,8 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 }
 
-// Eventually waits until ok returns true. After storetest.WaitLimit it fails the test with what.
+// Eventually waits until ok returns true. After servertest.WaitLimit it fails the test with what.
 func Eventually(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	storetest.Eventually(tb, what, ok)
+	servertest.Eventually(tb, what, ok)
 }

@@ -5,13 +5,13 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/posterndev/postern/sidecar/store/storetest"
+	"github.com/posterndev/postern/test/servertest"
 )
 
 // makeCertificates writes a self-signed server certificate, which is its own authority, and returns the Redis arguments for it.
 func (s *Server) makeCertificates(authClients bool) []string {
 	s.tb.Helper()
-	authority, err := storetest.NewAuthority()
+	authority, err := servertest.NewAuthority()
 	if err != nil {
 		s.tb.Fatal(err)
 	}

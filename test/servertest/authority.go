@@ -1,5 +1,6 @@
-// Package storetest has what the test servers of all stores share: certificates, links that can be slowed down and cut, and waiting.
-package storetest
+// Package servertest has what the packages share that run real servers for tests: certificates, links that can be slowed down and cut,
+// and waiting.
+package servertest
 
 import (
 	"crypto/ecdsa"
@@ -31,7 +32,7 @@ func NewAuthority() (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("generating a key: %w", err)
 	}
-	t := template("storetest")
+	t := template("servertest")
 	t.IsCA, t.BasicConstraintsValid = true, true
 	t.KeyUsage |= x509.KeyUsageCertSign
 	t.DNSNames, t.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
