@@ -24,6 +24,7 @@ import (
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/accesslog"
 	"github.com/posterndev/postern/sidecar/stages/apikey"
+	"github.com/posterndev/postern/sidecar/stages/audit"
 	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/authz"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
@@ -49,6 +50,8 @@ type Config struct {
 	Logger   *slog.Logger
 	// Sinks receive the policy's events, in addition to metrics and the access log.
 	Sinks []event.Sink
+	// Trail is the audit trail of the policy; nil if it has none.
+	Trail audit.Trail
 	// Trace makes the chain record what each stage does with a request that has a request.Trace. It costs time.
 	Trace bool
 	// Now is the clock of tokens, sessions and limits; nil for time.Now. Resources should have the same clock.
@@ -87,6 +90,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	}
 	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, upstreamProtocol(p, c.App)
 	given.untrustedProxy = c.Resources.SeeUntrustedProxy
+	given.trail = c.Trail
 	given.encoders, given.trace, given.now, given.sleep = c.Resources.Encoders(), c.Trace, c.Now, c.Sleep
 	if given.events, err = s.events(p, c); err != nil {
 		return err
@@ -145,6 +149,8 @@ type parts struct {
 	metrics  resources.Metrics
 	// events is nil if the document is only checked.
 	events *event.Stream
+	// trail is nil if there is no audit trail, or the document is only checked.
+	trail  audit.Trail
 	logger *slog.Logger
 	app    stage.Handler
 	trace  bool
