@@ -19,6 +19,7 @@ const (
 	maxCheckpointInterval = time.Hour
 	maxAuditStatuses      = 16
 	maxChangedFields      = 32
+	maxChangedName        = 256
 )
 
 var resourceKind = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
@@ -141,6 +142,10 @@ func (c *checker) lifecycle(field string, r *compiled.LifecycleRule) {
 		c.addf(field+".changes.requestJSON", "%d fields are more than %d; record fewer", len(r.Changes), maxChangedFields)
 	}
 	for i, name := range r.Changes {
+		if len(name) > maxChangedName {
+			c.addf(at(field+".changes.requestJSON", i), "it is longer than %d bytes; write a shorter path, for example user.email", maxChangedName)
+			continue
+		}
 		c.add(at(field+".changes.requestJSON", i), JSONPath(name))
 	}
 	c.unique(field+".changes.requestJSON", r.Changes)

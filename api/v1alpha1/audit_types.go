@@ -39,8 +39,8 @@ type Audit struct {
 	// +kubebuilder:validation:MaxItems=3
 	Sinks []AuditSink `json:"sinks,omitempty"`
 
-	// Format of the records in the sinks Log and OTLP: Postern is that of docs/audit-record.schema.json, the only one that postern audit
-	// verify reads, and OCSF that of the Open Cybersecurity Schema Framework.
+	// Format of the records in the sinks Log and OTLP: Postern is that of docs/audit-record.schema.json. OCSF adds the form of the Open
+	// Cybersecurity Schema Framework, for tools that read it.
 	// +optional
 	Format AuditFormat `json:"format,omitempty"`
 
@@ -118,7 +118,7 @@ type AuditFormat string
 const (
 	// AuditFormatPostern is the format of docs/audit-record.schema.json.
 	AuditFormatPostern AuditFormat = "Postern"
-	// AuditFormatOCSF is the format of the Open Cybersecurity Schema Framework.
+	// AuditFormatOCSF adds the form of the Open Cybersecurity Schema Framework.
 	AuditFormatOCSF AuditFormat = "OCSF"
 )
 

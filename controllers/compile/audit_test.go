@@ -171,6 +171,7 @@ func TestAuditIsRefused(t *testing.T) {
 		"an id in any path":                 {`audit: {lifecycle: [{resource: user, action: CREATE, match: [{}], id: {segment: 1}}]}`, ``, refusal{"spec.audit.lifecycle[0].id.segment", "write paths"}},
 		"a change that is none":             {rule(`changes: {requestJSON: [name, "$.email"]}`), ``, refusal{"spec.audit.lifecycle[0].changes.requestJSON[1]", "user.email"}},
 		"a change twice":                    {rule(`changes: {requestJSON: [name, name]}`), ``, refusal{"spec.audit.lifecycle[0].changes.requestJSON[1]", "write it once"}},
+		"a long change":                     {rule(`changes: {requestJSON: [` + strings.Repeat("a", 257) + `]}`), ``, refusal{"spec.audit.lifecycle[0].changes.requestJSON[0]", "longer than 256"}},
 		"too many changes":                  {rule(`changes: {requestJSON: [` + names(33) + `]}`), ``, refusal{"spec.audit.lifecycle[0].changes.requestJSON", "more than 32"}},
 		"a redaction of nothing":            {rule(`changes: {requestJSON: [name], redact: [email]}`), ``, refusal{"spec.audit.lifecycle[0].changes.redact[0]", "add it to requestJSON"}},
 		"a redaction twice":                 {rule(`changes: {requestJSON: [name], redact: [name, name]}`), ``, refusal{"spec.audit.lifecycle[0].changes.redact[1]", "write it once"}},

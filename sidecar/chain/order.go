@@ -31,6 +31,7 @@ func order() []step {
 		{"strip", func(b *builder) stage.Stage { return strip.New(b.policy.IdentityHeaders(), b.reliedOn()) }},
 		{"client-address", func(b *builder) stage.Stage { return clientaddr.New(b.clientAddress()) }},
 		{"cors-preflight", func(b *builder) stage.Stage { return b.cors().preflight }},
+		{"audit", (*builder).audit},
 		{"exhausted-limits", func(b *builder) stage.Stage { return b.rateLimits().before }},
 		{"token-transport", func(b *builder) stage.Stage { return b.tokens().tokenTransport }},
 		{"renewal", (*builder).renewal},
