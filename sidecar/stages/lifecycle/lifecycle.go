@@ -6,7 +6,8 @@
 // request's body, and by as much for the response's body if that is encoded. A request that no rule matches costs nothing more.
 //
 // An event says that the app responded with a wanted status. That is before the client has the response, which may still be cut
-// short. A refusal, a response of the sidecar itself, an upgraded connection, and a request to which the app never responded have no event.
+// short. A refusal, a response of the sidecar itself and an upgraded connection have no event. If the app may have got the request, and its
+// response is not known, the event says ResultUnknown: a client could otherwise hide what it does by closing its connection.
 package lifecycle
 
 import (
@@ -37,6 +38,9 @@ const (
 // one JSON object.
 const ChangesUnknown = "changes-unknown"
 
+// ResultUnknown is the reason of an event with the outcome Failed: the request was sent to the app, and it is not known whether the app has done it.
+const ResultUnknown = "result-unknown"
+
 // Config is the list of rules. The first one that matches a request and the status of its response applies.
 type Config struct{ Rules []Rule }
 
@@ -44,8 +48,8 @@ type Config struct{ Rules []Rule }
 type Rule struct {
 	Resource string
 	Action   event.Action
-	// Match selects requests. HEAD, OPTIONS and TRACE change nothing (RFC 9110 §9.2.1) and are never recorded, and neither is GET, unless a match
-	// names it.
+	// Match selects requests. OPTIONS and TRACE change nothing (RFC 9110 §9.2.1) and are never recorded, and neither are GET and HEAD, unless a match
+	// names GET: most apps handle both alike.
 	Match []route.Match
 	// ID is where the id of the resource is; the zero ID is nowhere.
 	ID ID
@@ -149,14 +153,14 @@ type stages struct{ rules []*rule }
 // is recorded too often does less harm than what is not.
 func (s *stages) matching(r *http.Request, info *request.Info) []*rule {
 	switch r.Method {
-	case http.MethodHead, http.MethodOptions, http.MethodTrace:
+	case http.MethodOptions, http.MethodTrace:
 		return nil
 	}
 	var out []*rule
 	target := info.Target()
 	for _, rule := range s.rules {
 		m := rule.match
-		if r.Method == http.MethodGet {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			m = rule.named
 		}
 		if m != nil && m.MatchAny(r.Method, &target) {
@@ -167,7 +171,7 @@ func (s *stages) matching(r *http.Request, info *request.Info) []*rule {
 }
 
 func (s *stages) around(next stage.Handler) stage.Handler {
-	return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
+	return stage.Func(func(w http.ResponseWriter, r *http.Request) (err error) {
 		info := request.From(r)
 		if !info.Events.Wants(event.Lifecycle) {
 			return next.ServeHTTP(w, r)
@@ -180,7 +184,7 @@ func (s *stages) around(next stage.Handler) stage.Handler {
 		if slices.ContainsFunc(rules, func(r *rule) bool { return len(r.fields) > 0 || r.requestJSON != nil }) {
 			o.body = follow(r)
 		}
-		defer o.end() // also if the proxy panics, because the app's response broke off
+		defer func() { o.end(err) }() // also if the proxy panics, because the app's response broke off
 		return response.Intercept(o, r, next, o.decide)
 	})
 }

@@ -22,6 +22,8 @@ type observer struct {
 	// rule applies to the response; nil before the response and if none does. Its event was emitted if pending is false.
 	rule    *rule
 	pending bool
+	// answered says that the app has responded.
+	answered bool
 	// id is known before the end of the response, if it is not in its body.
 	id string
 	// scanner looks for the id in the response. It is nil if it has it, or need not look. encoded collects a body that has to be decoded first.
@@ -31,6 +33,7 @@ type observer struct {
 
 // decide is called for the header of the app's response, before it is sent.
 func (o *observer) decide(status int, h http.Header) response.Action {
+	o.answered = true
 	if status == http.StatusSwitchingProtocols {
 		return response.Action{}
 	}
@@ -41,7 +44,7 @@ func (o *observer) decide(status int, h http.Header) response.Action {
 		o.rule, o.pending = r, true
 		if r.responseJSON == nil || status == http.StatusPartialContent || status == http.StatusNoContent {
 			// The beginning of a part is not that of the JSON: a client could choose what is found.
-			if o.id = o.knownID(h); o.body.complete() {
+			if o.id = o.knownID(h); o.body.complete() && !isGRPC(h) {
 				o.emit(o.id)
 			}
 			break
@@ -108,8 +111,12 @@ func (o *observer) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// end emits the event of a response that has ended without the id.
-func (o *observer) end() {
+// end emits the event of a response that has ended without the id, and of a request of which nothing is known. err is the error of the proxy.
+func (o *observer) end(err error) {
+	if !o.answered && perhapsDone(err) {
+		o.rule, o.pending = o.rules[0], true
+		o.id = o.knownID(http.Header{})
+	}
 	if !o.pending {
 		return
 	}
@@ -124,6 +131,13 @@ func (o *observer) end() {
 // emit emits the event once.
 func (o *observer) emit(id string) {
 	o.pending, o.scanner = false, nil
+	done, known := o.done()
+	if known && !done {
+		return
+	}
+	if len(id) > event.MaxText {
+		id = "" // the beginning of an id could be another id
+	}
 	e := event.Event{
 		Kind: event.Lifecycle, Outcome: event.Success, UserAgent: o.request.UserAgent(),
 		Resource: event.Resource{Kind: o.rule.Resource, ID: id, Action: o.rule.Action},
@@ -135,5 +149,9 @@ func (o *observer) emit(id string) {
 		}
 		e.Changes = o.rule.changes(object)
 	}
+	if !known {
+		e.Outcome, e.Reason = event.Failed, ResultUnknown
+	}
+	o.act(&e)
 	o.info.Emit(e)
 }
