@@ -14,6 +14,7 @@ readonly NEEDED=(
 	/bin/ip iproute2
 	/usr/bin/redis-server redis-server
 	/usr/bin/redis-cli redis-tools
+	/usr/bin/prometheus prometheus
 	/usr/bin/gcc gcc
 	/usr/include/stdio.h libc6-dev
 	/usr/bin/curl curl

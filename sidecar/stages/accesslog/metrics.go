@@ -77,7 +77,7 @@ type metricsSink struct {
 
 // Kinds implements event.Sink.
 func (metricsSink) Kinds() event.Kinds {
-	return event.Of(event.Request, event.AuthorizationRefused, event.LimitHit, event.RequestRefused)
+	return event.Of(event.Request, event.AuthorizationRefused, event.LimitHit, event.PasswordRefused, event.RequestRefused)
 }
 
 // Record implements event.Sink.
