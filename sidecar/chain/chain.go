@@ -49,6 +49,8 @@ type Config struct {
 	Logger   *slog.Logger
 	// Sinks receive the policy's events, in addition to metrics and the access log.
 	Sinks []event.Sink
+	// SampledTrace returns the id of the trace of a request's context if it is sampled, for exemplars; nil for none.
+	SampledTrace func(ctx context.Context) string
 	// Trace makes the chain record what each stage does with a request that has a request.Trace. It costs time.
 	Trace bool
 	// Now is the clock of tokens, sessions and limits; nil for time.Now. Resources should have the same clock.
@@ -101,7 +103,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		s.onClose(c.Resources.Activate(activation(p, built)))
 	}
 	s.handler, err = accesslog.New(accesslog.Config{
-		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local, Now: c.Now,
+		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local, Trace: c.SampledTrace, Now: c.Now,
 	}, built.handler)
 	return err
 }

@@ -17,6 +17,8 @@ import (
 var openLabels = map[string]string{
 	"postern_http_requests_total":                         "a series for each port, method and status, of which most never occur",
 	"postern_http_request_duration_seconds":               "a series for each port of the policy, created with the policy",
+	"postern_http_request_overhead_seconds":               "a series for each port of the policy, created with the policy",
+	"postern_http_request_app_seconds":                    "a series for each port of the policy, created with the policy",
 	"postern_http_response_bytes_total":                   "a series for each port of the policy, created with the policy",
 	"postern_decisions_total":                             "a series for each rule and code of the policy",
 	"postern_tokens_verified_total":                       "a series for each provider, reason and claim of the policy",
