@@ -99,6 +99,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	}
 	s.appAPI, s.client = built.appAPI, built.client
 	s.activate = func() {
+		given.metrics.Usage.Declare(usageOf(p, built.paths))
 		given.events.Emit(event.Event{Kind: event.PolicyActivated, Outcome: event.Success})
 		s.onClose(c.Resources.Activate(activation(p, built)))
 	}
@@ -115,7 +116,7 @@ func (s *Snapshot) events(p *compiled.Policy, c Config) (*event.Stream, error) {
 		return nil, err
 	}
 	m := c.Resources.Metrics()
-	sinks := append([]event.Sink{m.Verified, m.Issued, m.Requests.Sink(s.httpPorts()), log}, c.Sinks...)
+	sinks := append([]event.Sink{m.Verified, m.Issued, m.Requests.Sink(s.httpPorts()), m.Usage, log}, c.Sinks...)
 	return event.NewStream(resources.Scope(p), sinks...), nil
 }
 
@@ -183,7 +184,7 @@ func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error)
 // assembled is the request path of a document, with the values that belong to it.
 type assembled struct {
 	handler stage.Handler
-	// appAPI is nil if the policy does not need it.
+	// appAPI is nil if the policy is deleted.
 	appAPI http.Handler
 	// revoker is nil if the policy accepts no tokens.
 	revoker *token.Revoker
@@ -193,6 +194,8 @@ type assembled struct {
 	files *apikey.Files
 	// client finds the client's address.
 	client clientaddr.Locator
+	// paths are those that the sidecar itself serves.
+	paths []string
 }
 
 // assemble builds the steps of the policy's profile in front of the app.
@@ -215,7 +218,7 @@ func assemble(p *compiled.Policy, given parts) (assembled, error) {
 	}
 	built := assembled{known: b.known, files: &b.files, client: clientaddr.NewLocator(b.trustedProxies()), handler: stage.Chain(given.app, stages...)}
 	if !p.Deleted {
-		built.appAPI, built.revoker = b.appAPI(b.tokens()), b.tokens().revoker
+		built.appAPI, built.revoker, built.paths = b.appAPI(b.tokens()), b.tokens().revoker, b.tokens().paths
 	}
 	return built, errors.Join(b.errs...)
 }

@@ -2,6 +2,7 @@ package resources
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight"
 	"github.com/posterndev/postern/sidecar/store/redis"
+	"github.com/posterndev/postern/sidecar/usage"
 )
 
 // Metrics are registered once for the process, because a name can be registered only once.
@@ -24,6 +26,8 @@ type Metrics struct {
 	Issued   *token.Metrics
 	// Logins counts attempts on protected login routes.
 	Logins *loginprotection.Metrics
+	// Usage counts requests by pattern, failed logins, and the accounts and addresses with the most failures.
+	Usage *usage.Usage
 	// Limits counts the charges of rate limits whose cost comes from the response.
 	Limits *ratelimit.Metrics
 
@@ -33,7 +37,7 @@ type Metrics struct {
 	revocation *revocation.Metrics
 }
 
-func newMetrics(r prometheus.Registerer) (m Metrics, err error) {
+func newMetrics(r prometheus.Registerer, now func() time.Time) (m Metrics, err error) {
 	if m.Requests, err = accesslog.NewMetrics(r); err != nil {
 		return m, fmt.Errorf("registering request metrics: %w", err)
 	}
@@ -56,6 +60,9 @@ func newMetrics(r prometheus.Registerer) (m Metrics, err error) {
 		return m, fmt.Errorf("registering Vault metrics: %w", err)
 	}
 	if m.revocation, err = revocation.NewMetrics(r); err != nil {
+		return m, err
+	}
+	if m.Usage, err = usage.New(usage.Config{Reasons: loginprotection.Reasons(), Now: now}, r); err != nil {
 		return m, err
 	}
 	m.Issued, err = token.NewMetrics(r)

@@ -130,7 +130,7 @@ func New(c Config) (*Resources, error) {
 	if r.sessions, err = newSessions(c); err != nil {
 		return nil, err
 	}
-	if r.metrics, err = newMetrics(c.Registerer); err != nil {
+	if r.metrics, err = newMetrics(c.Registerer, c.Now); err != nil {
 		return nil, err
 	}
 	if _, err = apikey.NewMetrics(c.Registerer, r.apiKeys.InUse); err != nil {

@@ -17,6 +17,9 @@ import (
 var openLabels = map[string]string{
 	"postern_http_requests_total":                         "a series for each port, method and status, of which most never occur",
 	"postern_http_request_duration_seconds":               "a series for each port of the policy, created with the policy",
+	"postern_route_requests_total":                        "a series for each pattern, method and class of status that occurred",
+	"postern_failed_logins_total":                         "a series for each route of the policy, created with the policy",
+	"postern_password_reset_requests_total":               "a series for each route of the policy, created with the policy",
 	"postern_http_request_overhead_seconds":               "a series for each port of the policy, created with the policy",
 	"postern_http_request_app_seconds":                    "a series for each port of the policy, created with the policy",
 	"postern_http_response_bytes_total":                   "a series for each port of the policy, created with the policy",
