@@ -46,6 +46,7 @@ func (s *sidecar) reportSockets(ctx context.Context, r reports) {
 		found = append(found, addr.String())
 	}
 	r.SetReachable(found)
+	s.exposure.reachable.Set(float64(len(found)))
 	if pod.Mode == sockets.Redirect {
 		s.reportRules(ctx, r, sockets.RulesExist(ctx, listening))
 	}
@@ -57,6 +58,7 @@ func (s *sidecar) reportRules(ctx context.Context, r reports, exist bool) {
 		return
 	}
 	r.SetUnredirected(!exist)
+	s.exposure.unredirected.Set(map[bool]float64{false: 1}[exist])
 	switch {
 	case !exist && !s.unredirected:
 		s.cfg.Logger.ErrorContext(ctx, "the rules that redirect the pod's traffic are missing, so clients reach the app around the sidecar: recreate the pod")
