@@ -20,6 +20,19 @@ type alert struct {
 // rulesOf renders the alerts with values.
 func rulesOf(t *testing.T, values ...string) (alerts []alert) {
 	t.Helper()
+	b, err := json.Marshal(rawRules(t, values...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &alerts); err != nil {
+		t.Fatal(err)
+	}
+	return alerts
+}
+
+// rawRules renders the alerts of all groups as they are.
+func rawRules(t *testing.T, values ...string) (rules []any) {
+	t.Helper()
 	args := []string{"template", release, chart, "--set", "metrics.prometheusRule.enabled=true"}
 	for _, v := range values {
 		args = append(args, "--set", v)
@@ -29,18 +42,10 @@ func rulesOf(t *testing.T, values ...string) (alerts []alert) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := json.Marshal(groups)
-	if err != nil {
-		t.Fatal(err)
+	for _, g := range groups {
+		rules = append(rules, g.(map[string]any)["rules"].([]any)...)
 	}
-	var list []struct{ Rules []alert }
-	if err := json.Unmarshal(b, &list); err != nil {
-		t.Fatal(err)
-	}
-	for _, g := range list {
-		alerts = append(alerts, g.Rules...)
-	}
-	return alerts
+	return rules
 }
 
 // TestEveryAlertHasARunbook: the annotation of each alert leads to its section of docs/runbooks.md, which has no others.
