@@ -136,6 +136,9 @@ func New(c Config) (*Resources, error) {
 	if _, err = apikey.NewMetrics(c.Registerer, r.apiKeys.InUse); err != nil {
 		return nil, err
 	}
+	if err := registerBacklog(c.Registerer, r.hashers.InUse); err != nil {
+		return nil, err
+	}
 	if r.encoders, err = compression.NewPlaces(cmp.Or(c.EncoderMemory, defaultEncoderMemory), c.Registerer); err != nil {
 		return nil, err
 	}

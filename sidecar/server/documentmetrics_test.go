@@ -31,7 +31,9 @@ func TestDocumentMetrics(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	apply := func(hash string, change func(*compiled.Policy)) error { return e.apply(t.Context(), makeDocument(change), hash) }
+	apply := func(hash string, change func(*compiled.Policy)) error {
+		return e.apply(t.Context(), makeDocument(change), hash)
+	}
 	if n, err := testutil.GatherAndCount(registry); n != 1 || err != nil {
 		t.Errorf("%d series without a document, %v", n, err)
 	}
