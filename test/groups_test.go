@@ -38,12 +38,16 @@ var groups = map[string]group{
 		reason: "a simulation runs the chain of the sidecar, and decides nothing itself; it logs in as the app does, and sends tokens as a client does",
 	},
 	"chain": {
-		may:    []string{"api/compiled", "resources", "audit/trail", "stages", "login", "keys", "httpkit"},
+		may:    []string{"api/compiled", "resources", "audit/trail", "stages", "login", "keys", "usage", "httpkit"},
 		reason: "the chain turns a document into a snapshot: connections and stores belong to resources, listeners to the server",
 	},
 	"resources": {
-		may:    []string{"api/compiled", "audit", "stages", "login", "keys", "lookup", "store", "pool"},
+		may:    []string{"api/compiled", "audit", "stages", "login", "keys", "lookup", "store", "usage", "pool"},
 		reason: "resources outlive snapshots. They provide the stores and metrics of the stages, and do not depend on the chain",
+	},
+	"usage": {
+		may:    []string{"httpkit"},
+		reason: "usage is a sink of events: it knows no policies, stages and stores",
 	},
 	"pool": {reason: "the pool is a leaf, so that keys can use it as well"},
 	"document": {

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
@@ -115,6 +116,9 @@ func (op *operator) startKeeping(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("keeping certificates: %w", err)
+	}
+	if err := keeper.Register(metrics.Registry); err != nil {
+		return err
 	}
 	for {
 		err := keeper.Ensure(ctx)

@@ -147,6 +147,9 @@ func (op *operator) addReconcilers(context.Context) error {
 		Changed:   op.changed,
 		Clock:     clock.RealClock{},
 	})
+	if err := policy.RegisterConditions(op.GetClient(), metrics.Registry); err != nil {
+		return err
+	}
 	if err := policies.SetupWithManager(op); err != nil {
 		return fmt.Errorf("adding the reconciler of policies: %w", err)
 	}

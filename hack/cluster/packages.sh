@@ -16,6 +16,7 @@ readonly NEEDED=(
 	/usr/bin/redis-cli redis-tools
 	/usr/lib/postgresql/15/bin/initdb postgresql-15
 	/usr/sbin/pgbouncer pgbouncer
+	/usr/bin/prometheus prometheus
 	/usr/bin/gcc gcc
 	/usr/include/stdio.h libc6-dev
 	/usr/bin/curl curl

@@ -53,6 +53,8 @@ type Config struct {
 	Sinks []event.Sink
 	// Trail replaces the policy's audit trail in tests, where it answers whether it is full.
 	Trail appapi.Trail
+	// SampledTrace returns the id of the trace of a request's context if it is sampled, for exemplars; nil for none.
+	SampledTrace func(ctx context.Context) string
 	// Trace makes the chain record what each stage does with a request that has a request.Trace. It costs time.
 	Trace bool
 	// Now is the clock of tokens, sessions and limits; nil for time.Now. Resources should have the same clock.
@@ -108,11 +110,12 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	}
 	s.appAPI, s.client = built.appAPI, built.client
 	s.activate = func() {
+		given.metrics.Usage.Declare(usageOf(p, built.paths))
 		given.events.Emit(event.Event{Kind: event.PolicyActivated, Outcome: event.Success})
 		s.onClose(c.Resources.Activate(activation(p, built)))
 	}
 	s.handler, err = accesslog.New(accesslog.Config{
-		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local, Now: c.Now,
+		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local, Trace: c.SampledTrace, Now: c.Now,
 	}, built.handler)
 	return err
 }
@@ -124,7 +127,7 @@ func (s *Snapshot) events(p *compiled.Policy, c Config, t *trail.Trail) (*event.
 		return nil, err
 	}
 	m := c.Resources.Metrics()
-	sinks := append([]event.Sink{m.Verified, m.Issued, m.Requests.Sink(s.httpPorts()), log}, c.Sinks...)
+	sinks := append([]event.Sink{m.Verified, m.Issued, m.Requests.Sink(s.httpPorts()), m.Usage, log}, c.Sinks...)
 	if t != nil {
 		sinks = append(sinks, t)
 	}
@@ -197,7 +200,7 @@ func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error)
 // assembled is the request path of a document, with the values that belong to it.
 type assembled struct {
 	handler stage.Handler
-	// appAPI is nil if the policy does not need it.
+	// appAPI is nil if the policy is deleted.
 	appAPI http.Handler
 	// revoker is nil if the policy accepts no tokens.
 	revoker *token.Revoker
@@ -207,6 +210,8 @@ type assembled struct {
 	files *apikey.Files
 	// client finds the client's address.
 	client clientaddr.Locator
+	// paths are those that the sidecar itself serves.
+	paths []string
 }
 
 // assemble builds the steps of the policy's profile in front of the app.
@@ -229,7 +234,7 @@ func assemble(p *compiled.Policy, given parts) (assembled, error) {
 	}
 	built := assembled{known: b.known, files: &b.files, client: clientaddr.NewLocator(b.trustedProxies()), handler: stage.Chain(given.app, stages...)}
 	if !p.Deleted {
-		built.appAPI, built.revoker = b.appAPI(b.tokens()), b.tokens().revoker
+		built.appAPI, built.revoker, built.paths = b.appAPI(b.tokens()), b.tokens().revoker, b.tokens().paths
 	}
 	return built, errors.Join(b.errs...)
 }

@@ -16,7 +16,7 @@ type Snapshot struct {
 	handler http.Handler
 	ports   map[uint16]compiled.Protocol
 	client  clientaddr.Locator
-	// appAPI is nil if the policy does not need it.
+	// appAPI is nil if the policy is deleted.
 	appAPI http.Handler
 
 	// activate informs the resources, which outlive the snapshot, that it is active.
@@ -38,8 +38,8 @@ func (s *Snapshot) Client(r *http.Request) (addr netip.Addr, proxied bool) { ret
 // are ended. A snapshot that is not activated changes nothing.
 func (s *Snapshot) Activate() { s.activate() }
 
-// AppAPI returns the API for the app itself, for a listener that only the pod can reach. It is nil if the policy does not need
-// it.
+// AppAPI returns the API for the app itself, for a listener that only the pod can reach. It is nil if the policy is
+// deleted.
 func (s *Snapshot) AppAPI() http.Handler { return s.appAPI }
 
 // Policy returns the document. It must not be changed.

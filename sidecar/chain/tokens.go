@@ -238,14 +238,17 @@ func (b *builder) addBackChannel(s *tokenStages) {
 	s.paths = append(s.paths, c.Path)
 }
 
-// appAPI returns the API for the app itself, or nil if the policy does not need it.
+// appAPI returns the API for the app itself, or nil if there are errors.
 func (b *builder) appAPI(s tokenStages) http.Handler {
 	c := appapi.Config{LoginService: s.loginService, Events: b.events, Trail: b.trail, TrailDenies: b.trailDenies(), Logger: b.logger, Now: b.now}
 	if b.policy.Sessions != nil {
 		c.SessionManager = s.sessionManager
 	}
-	if len(b.errs) > 0 || s.revoker == nil && b.policy.Passwords == nil && b.locks == nil && b.trail == nil {
+	if len(b.errs) > 0 {
 		return nil
+	}
+	if u := b.metrics.Usage; u != nil {
+		c.Top = func(limit int) any { return u.Top(limit) }
 	}
 	if len(b.accepted) > 0 {
 		verifier, err := authn.NewVerifier(b.accepted, b.now)

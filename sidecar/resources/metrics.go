@@ -2,6 +2,7 @@ package resources
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight"
 	"github.com/posterndev/postern/sidecar/store/postgres"
 	"github.com/posterndev/postern/sidecar/store/redis"
+	"github.com/posterndev/postern/sidecar/usage"
 )
 
 // Metrics are registered once for the process, because a name can be registered only once.
@@ -26,6 +28,8 @@ type Metrics struct {
 	Issued   *token.Metrics
 	// Logins counts attempts on protected login routes.
 	Logins *loginprotection.Metrics
+	// Usage counts requests by pattern, failed logins, and the accounts and addresses with the most failures.
+	Usage *usage.Usage
 	// Limits counts the charges of rate limits whose cost comes from the response.
 	Limits *ratelimit.Metrics
 
@@ -37,7 +41,7 @@ type Metrics struct {
 	database   *postgres.Metrics
 }
 
-func newMetrics(r prometheus.Registerer) (m Metrics, err error) {
+func newMetrics(r prometheus.Registerer, now func() time.Time) (m Metrics, err error) {
 	if m.Requests, err = accesslog.NewMetrics(r); err != nil {
 		return m, fmt.Errorf("registering request metrics: %w", err)
 	}
@@ -67,6 +71,9 @@ func newMetrics(r prometheus.Registerer) (m Metrics, err error) {
 	}
 	if m.database, err = postgres.NewMetrics(r); err != nil {
 		return m, fmt.Errorf("registering database metrics: %w", err)
+	}
+	if m.Usage, err = usage.New(usage.Config{Reasons: loginprotection.Reasons(), Now: now}, r); err != nil {
+		return m, err
 	}
 	m.Issued, err = token.NewMetrics(r)
 	return m, err

@@ -144,10 +144,13 @@ func New(c Config) (*Resources, error) {
 	if r.sessions, err = newSessions(c); err != nil {
 		return nil, err
 	}
-	if r.metrics, err = newMetrics(c.Registerer); err != nil {
+	if r.metrics, err = newMetrics(c.Registerer, c.Now); err != nil {
 		return nil, err
 	}
 	if _, err = apikey.NewMetrics(c.Registerer, r.apiKeys.InUse); err != nil {
+		return nil, err
+	}
+	if err := registerBacklog(c.Registerer, r.hashers.InUse); err != nil {
 		return nil, err
 	}
 	if r.encoders, err = compression.NewPlaces(cmp.Or(c.EncoderMemory, defaultEncoderMemory), c.Registerer); err != nil {

@@ -101,7 +101,7 @@ func adminHandler(h *health, gatherer prometheus.Gatherer, probes http.Handler) 
 		}
 		respond(w, body.Ready, body)
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true, Timeout: 10 * time.Second}))
 	mux.HandleFunc("POST "+leavePath, h.leave)
 	if probes != nil {
 		mux.Handle("/probe/", probes)

@@ -42,7 +42,7 @@ func checkAppAPI(address string) error {
 	return nil
 }
 
-// ServeHTTP responds with 503 if there is no policy, and with 404 if the policy has nothing for the app to call.
+// ServeHTTP responds with 503 if there is no policy, and with 404 if the policy was deleted.
 func (a appAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	active := a.enforcer.current()
 	switch {
@@ -52,7 +52,7 @@ func (a appAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}).With("Retry-After", "1"))
 	case active.AppAPI() == nil:
 		httperr.Write(w, r, &httperr.Error{
-			Status: http.StatusNotFound, Code: "not-enabled", Detail: "The policy has neither tokens, jwt, passwordPolicy nor loginProtection.",
+			Status: http.StatusNotFound, Code: "not-enabled", Detail: "The policy was deleted.",
 		})
 	default:
 		active.AppAPI().ServeHTTP(w, r)

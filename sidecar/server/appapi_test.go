@@ -61,7 +61,7 @@ func TestAppAPI(t *testing.T) {
 		want     int
 	}{
 		"without a policy": {nil, http.StatusServiceUnavailable},
-		"nothing to call":  {makeDocument(nil), http.StatusNotFound},
+		"no passwords":     {makeDocument(nil), http.StatusNotFound},
 		"passwords":        {makeDocument(withPasswords), http.StatusOK},
 		"deleted":          {makeDocument(func(p *compiled.Policy) { withPasswords(p); p.Deleted = true }), http.StatusNotFound},
 	}

@@ -17,6 +17,11 @@ import (
 var openLabels = map[string]string{
 	"postern_http_requests_total":                         "a series for each port, method and status, of which most never occur",
 	"postern_http_request_duration_seconds":               "a series for each port of the policy, created with the policy",
+	"postern_route_requests_total":                        "a series for each pattern, method and class of status that occurred",
+	"postern_failed_logins_total":                         "a series for each route of the policy, created with the policy",
+	"postern_password_reset_requests_total":               "a series for each route of the policy, created with the policy",
+	"postern_http_request_overhead_seconds":               "a series for each port of the policy, created with the policy",
+	"postern_http_request_app_seconds":                    "a series for each port of the policy, created with the policy",
 	"postern_http_response_bytes_total":                   "a series for each port of the policy, created with the policy",
 	"postern_decisions_total":                             "a series for each rule and code of the policy",
 	"postern_tokens_verified_total":                       "a series for each provider, reason and claim of the policy",
@@ -58,7 +63,7 @@ func TestCountersStartAtZero(t *testing.T) {
 		"postern_connections_refused_total": len(listen.Refusals()), "postern_framing_refusals_total": len(unique(framing.Codes())),
 		"postern_tcp_connections_total": 6, "postern_admin_connections_closed_total": 4, "postern_revocation_index_loads_total": 2,
 		"postern_vault_requests_total": 10, "postern_vault_logins_total": 10, "postern_vault_renewals_total": 10,
-		"postern_token_events_total": 25, "postern_overload_refusals_total": 12, "postern_connections_closed_total": 9,
+		"postern_token_events_total": 33, "postern_overload_refusals_total": 12, "postern_connections_closed_total": 9,
 	} {
 		if got := len(gathered[name].GetMetric()); got != want {
 			t.Errorf("%s has %d series, want %d", name, got, want)
@@ -67,7 +72,7 @@ func TestCountersStartAtZero(t *testing.T) {
 }
 
 // stateOfPolicy matches gauges of what a policy or a class configures, which have no value without it.
-var stateOfPolicy = regexp.MustCompile(`^postern_(jwks|vault)_(keys|dropped_keys|age_seconds|ready|state|token_expiry_seconds|secret_ready|secret_age_seconds)$`)
+var stateOfPolicy = regexp.MustCompile(`^postern_(jwks|vault|policy|document)_(info|revision|fetch_duration_seconds|max_stale_seconds|keys|dropped_keys|age_seconds|ready|state|token_expiry_seconds|secret_ready|secret_age_seconds)$`)
 
 func unique[T ~string](list []T) []T { return slices.Compact(slices.Sorted(slices.Values(list))) }
 

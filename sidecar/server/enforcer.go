@@ -26,6 +26,9 @@ type enforcer struct {
 	// error refuses the new one.
 	onActivate func(next, current *chain.Snapshot) error
 
+	// documents shows the active document; nil shows nothing.
+	documents *documentMetrics
+
 	active atomic.Pointer[activeSnapshot]
 	// leaving says that the pod will stop: clients are told to reconnect, which leads them to another pod.
 	leaving atomic.Bool
@@ -52,12 +55,14 @@ func (e *enforcer) current() activeSnapshot {
 func (e *enforcer) apply(ctx context.Context, p *compiled.Policy, hash string) error {
 	snapshot, err := chain.Build(p, e.chain)
 	if err != nil {
+		e.documents.reject()
 		return err
 	}
 	before := e.current()
 	if e.onActivate != nil {
 		if err := e.onActivate(snapshot, before.Snapshot); err != nil {
 			snapshot.Close()
+			e.documents.reject()
 			return err
 		}
 	}
@@ -66,6 +71,7 @@ func (e *enforcer) apply(ctx context.Context, p *compiled.Policy, hash string) e
 		next.firstAt = time.Now()
 	}
 	e.active.Store(next)
+	e.documents.set(p, hash)
 	snapshot.Activate()
 	if before.Snapshot != nil {
 		before.Close()

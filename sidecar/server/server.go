@@ -76,6 +76,7 @@ type sidecar struct {
 	set         *listen.Set
 	app         *http.Server
 	upgraded    upgrades
+	exposure    exposureMetrics
 	// unredirected says that the rules of Redirect were missing at the last check. Only watchSockets uses it.
 	unredirected bool
 }
@@ -164,6 +165,12 @@ func newSidecar(cfg Config) (*sidecar, error) {
 		resources: s.resources, level: cfg.Level, logger: cfg.Logger,
 		chain:      chain.Config{Resources: s.resources, ContainerPorts: cfg.ContainerPorts, App: s.proxy, Local: localAddress, Logger: cfg.Logger},
 		onActivate: s.activate,
+	}
+	if s.enforcer.documents, err = newDocumentMetrics(s.registry); err != nil {
+		return nil, err
+	}
+	if s.exposure, err = newExposureMetrics(s.registry); err != nil {
+		return nil, err
 	}
 	s.health = &health{enforcer: s.enforcer, now: time.Now}
 	overload, err := newOverload(s.registry, cfg.Logger)

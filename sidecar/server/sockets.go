@@ -45,10 +45,16 @@ func (s *sidecar) reportSockets(ctx context.Context, r reports) {
 	for _, addr := range sockets.Reachable(pod, listening) {
 		found = append(found, addr.String())
 	}
-	r.SetReachable(found)
+	s.setReachable(r, found)
 	if pod.Mode == sockets.Redirect {
 		s.reportRules(ctx, r, sockets.RulesExist(ctx, listening))
 	}
+}
+
+// setReachable reports the addresses at which clients reach the app without the sidecar.
+func (s *sidecar) setReachable(r reports, found []string) {
+	r.SetReachable(found)
+	s.exposure.reachable.Set(float64(len(found)))
 }
 
 // reportRules reports whether the rules of Redirect exist, and logs when that changes.
@@ -57,6 +63,7 @@ func (s *sidecar) reportRules(ctx context.Context, r reports, exist bool) {
 		return
 	}
 	r.SetUnredirected(!exist)
+	s.exposure.unredirected.Set(map[bool]float64{false: 1}[exist])
 	switch {
 	case !exist && !s.unredirected:
 		s.cfg.Logger.ErrorContext(ctx, "the rules that redirect the pod's traffic are missing, so clients reach the app around the sidecar: recreate the pod")

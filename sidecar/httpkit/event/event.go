@@ -85,6 +85,12 @@ type Served struct {
 	// Bytes is the length of the response's body; Elapsed is the time since the request's header was read.
 	Bytes   int64
 	Elapsed time.Duration
+	// InApp is the part of Elapsed that was spent waiting for the app, and Overhead what the sidecar itself took of it; see request.Timing.
+	// AskedApp says that the app was asked. Neither part has a meaning for an aborted response or an upgraded connection.
+	InApp, Overhead time.Duration
+	AskedApp        bool
+	// Trace is the id of the request's trace if it is sampled, which is an exemplar for metrics; empty for none.
+	Trace string
 	// Aborted says that the response was cut short, and ClientGone that the client had disconnected.
 	Aborted, ClientGone bool
 	// Authenticated says that the request had an identity at its end.

@@ -19,8 +19,9 @@ const (
 	RequestRefused
 	// Login: the app authenticated a user, who was logged in or not.
 	Login
-	// LoginAttempt: the app responded to an attempt to log in at a protected route; Refused if the password was wrong. A policy that
-	// issues tokens also emits Login. ResetRequest: somebody asked for a reset of a password.
+	// LoginAttempt: an attempt to log in at a protected route ended; Refused if the password was wrong, or if the app did not get the attempt,
+	// for example because the account is locked. Reason says why. A policy that issues tokens also emits Login. ResetRequest: somebody asked
+	// for a reset of a password. Each attempt has one event.
 	LoginAttempt
 	ResetRequest
 	// LoginLocked: a limit of failed logins was reached; Reason says which.

@@ -67,6 +67,8 @@ type Info struct {
 	// Actor is the subject of the request's verified token, also if a later stage removed the identity. It is only
 	// for events and grants nothing.
 	Actor event.Actor
+	// Timing is how long the request waited for the app and for the client; nil outside of the chain.
+	Timing *Timing
 	// Trace is nil unless the request is traced (postern test and postern explain).
 	Trace *Trace
 }

@@ -197,6 +197,7 @@ func (m *Manager) newPolled(spec Spec) (*polled, error) {
 	}
 	life, cancel := context.WithCancel(context.Background())
 	return &polled{
+		took: func(d time.Duration) { m.metrics.seconds.WithLabelValues(spec.Provider).Observe(d.Seconds()) },
 		name: spec.Provider, loader: l, interval: interval, maxStale: spec.MaxStale, pace: m.pace, now: m.now, log: m.log,
 		observe: m.observer(spec), waiting: m.newWaiting(), life: life, cancel: cancel, absent: absent, first: make(chan struct{}),
 	}, nil
@@ -219,6 +220,7 @@ func (m *Manager) observer(spec Spec) func(result string) {
 	for _, result := range []string{resultOK, resultNotModified, resultError} {
 		m.metrics.fetches.WithLabelValues(spec.Provider, result) // increase() does not count the load that creates a series
 	}
+	m.metrics.seconds.WithLabelValues(spec.Provider)
 	return func(result string) { m.metrics.fetches.WithLabelValues(spec.Provider, result).Inc() }
 }
 

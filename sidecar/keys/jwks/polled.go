@@ -64,6 +64,7 @@ type polled struct {
 	now                func() time.Time
 	log                *slog.Logger
 	observe            func(result string)
+	took               func(time.Duration)
 
 	// life ends when the source is released. Loads use it, and not the context of the request that caused them.
 	life   context.Context
@@ -155,7 +156,9 @@ func (p *polled) load(a *attempt) {
 	ctx, cancel := context.WithTimeout(p.life, p.pace.timeout)
 	defer cancel()
 	last := p.current.Load()
+	began := p.now()
 	next, err := p.loader.load(ctx, last)
+	p.took(p.now().Sub(began))
 	if err == nil {
 		p.current.Store(next)
 	}

@@ -16,6 +16,8 @@ type Status struct {
 	Dropped []keyset.Dropped
 	// Age is the time since the origin last confirmed the set. It is zero if it never did, and for an inline set.
 	Age time.Duration
+	// MaxStale is the age beyond which the set is not used any more; zero for an inline set.
+	MaxStale time.Duration
 	// Err is why the latest load failed, or empty if it succeeded. It contains no URL and no key.
 	Err string
 }
@@ -32,6 +34,9 @@ func (m *Manager) Status() []Status {
 
 func (s *opened) status(now time.Time) Status {
 	st := Status{Provider: s.spec.Provider}
+	if s.spec.URI != "" || s.spec.Secret != nil {
+		st.MaxStale = s.spec.MaxStale
+	}
 	s.source.status(&st, now)
 	return st
 }

@@ -229,6 +229,9 @@ func (h *Hasher) verify(ctx context.Context, password, encoded string, longest t
 	return Result{Match: match, Rehash: match && parsed.weaker(h.cfg)}, nil
 }
 
+// Backlog returns the estimated time until the hashes in progress are computed.
+func (h *Hasher) Backlog() time.Duration { return h.backlog.wait() }
+
 func (h *Hasher) checkPassword(password string) error {
 	switch {
 	case len(password) > maxPassword:

@@ -14,7 +14,8 @@ import (
 // settings replace the old ones.
 type Metrics struct {
 	requests, logins, renewals, leases *prometheus.CounterVec
-	state, expiry, ready, age          *prometheus.Desc
+	seconds                    prometheus.Histogram
+	state, expiry, ready, age  *prometheus.Desc
 
 	mu      sync.Mutex
 	clients []*Client // the newest last
@@ -41,6 +42,11 @@ func newMetrics() *Metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_vault_requests_total", Help: "Requests to Vault, by result: ok or the state of the failure.",
 		}, result),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "postern_vault_request_duration_seconds", Help: "Duration of requests to Vault, also of those that failed, without logins and renewals.",
+			Buckets:                     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+		}),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_vault_logins_total", Help: "Logins to Vault, by result: ok or the state of the failure.",
 		}, result),
@@ -82,6 +88,7 @@ func (m *Metrics) newest() *Client {
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	m.requests.Describe(ch)
+	m.seconds.Describe(ch)
 	m.logins.Describe(ch)
 	m.renewals.Describe(ch)
 	m.leases.Describe(ch)
@@ -93,6 +100,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.requests.Collect(ch)
+	m.seconds.Collect(ch)
 	m.logins.Collect(ch)
 	m.renewals.Collect(ch)
 	m.leases.Collect(ch)

@@ -157,6 +157,7 @@ func (c *Client) do(ctx context.Context, target string, f call) (*api.Secret, er
 		}
 		s, err = f(ctx, l.client)
 	}
+	c.cfg.Metrics.seconds.Observe(time.Since(asked).Seconds())
 	if gaveUp := caller.Err(); gaveUp != nil && (gaveUp != context.DeadlineExceeded || time.Since(asked) < minCallerWait) {
 		return nil, gaveUp // not caused by Vault
 	}

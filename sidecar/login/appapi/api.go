@@ -1,5 +1,6 @@
 // Package appapi is the HTTP API for the app in the pod: issue, introspect and revoke tokens, list and end a subject's sessions,
-// hash and verify passwords, clear the locks of an account, and add events to the audit trail. openapi.json describes it, and is served at /openapi.json. An operation whose section the policy
+// hash and verify passwords, clear the locks of an account, list the accounts and addresses with the most failures, and add events to
+// the audit trail. openapi.json describes it, and is served at /openapi.json. An operation whose section the policy
 // lacks responds with 404 not-enabled.
 //
 // Every caller can log in as any user, so the API must listen on 127.0.0.1 only. Requests that could still come from outside the
@@ -78,6 +79,8 @@ type Config struct {
 	PasswordRules PasswordRules
 	// Locks is nil if the policy has no loginProtection.
 	Locks Locks
+	// Top returns the accounts and addresses with the most failures, up to limit of each, as a value for JSON (usage.Top); nil if nothing counts them.
+	Top    func(limit int) any
 	// Events receives what the app reports and what administrators do; nil for none.
 	Events *event.Stream
 	// Trail is nil if the policy has no audit trail. TrailDenies says that events are refused while it is full.
@@ -120,6 +123,7 @@ func (a *api) endpoints() []endpoint {
 		{http.MethodPost, "/v1/passwords/verify", a.verify, "passwordPolicy", passwords, guarded},
 		{http.MethodPost, "/v1/login-locks/clear", a.clearLocks, "loginProtection", a.Locks != nil, guarded},
 		{http.MethodPost, "/v1/audit", a.audit, "audit", a.Trail != nil, guarded},
+		{http.MethodGet, "/v1/top", a.top, "that is counted", a.Top != nil, guarded},
 		{http.MethodGet, "/openapi.json", a.describe, "", true, plain},
 	}
 }

@@ -225,7 +225,7 @@ func newWorld(t testing.TB, p Passwords) *world {
 		Issuer: issuer, Audiences: []string{"orders"}, Algorithms: []string{"EdDSA"}, Types: []string{"at+jwt"}, Keys: w.ring,
 	}}
 	w.config = Config{
-		LoginService: w.loginService, SessionManager: sessionManager, Verifier: w.verifier, Revoked: w.revocations, Revoker: revoker, Passwords: p, PasswordRules: rules{}, Locks: locks{w.revocations}, Logger: log, Now: now,
+		LoginService: w.loginService, SessionManager: sessionManager, Verifier: w.verifier, Revoked: w.revocations, Revoker: revoker, Passwords: p, PasswordRules: rules{}, Locks: locks{w.revocations}, Top: someTop, Logger: log, Now: now,
 		Events: event.NewStream("shop/orders", &w.events), Trail: trail{w.revocations}, TrailDenies: true,
 	}
 	w.Handler, err = New(w.config)

@@ -132,6 +132,11 @@ func conformance() map[string]map[string]try {
 			"a reason": {body: object{"action": "CREATE", "resource": object{"kind": "user"}, "reason": "Because it is so."}, want: 422},
 			"full":     {body: object{"action": "CREATE", "resource": object{"kind": "user"}}, unavailable: errUnavailable, want: 503},
 		}),
+		"GET /v1/top": {
+			"all": {path: "/v1/top", want: 200}, "few": {path: "/v1/top?limit=1", want: 200},
+			"none": {path: "/v1/top?limit=0", want: 422}, "too many": {path: "/v1/top?limit=51", want: 422}, "no number": {path: "/v1/top?limit=x", want: 422},
+			"no header": {path: "/v1/top", bare: true, want: 403}, "nothing counts": {path: "/v1/top", without: true, want: 404},
+		},
 		"GET /openapi.json": {"the document": {path: "/openapi.json", want: 200}},
 	}
 }

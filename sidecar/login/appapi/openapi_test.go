@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/posterndev/postern/sidecar/login/session"
+	"github.com/posterndev/postern/sidecar/usage"
 )
 
 // document is the part of openapi.json that the tests check.
@@ -76,6 +77,7 @@ func TestOpenAPIHasEveryMember(t *testing.T) {
 		"VerifyRequest": verifyRequest{}, "Verification": verifyResponse{}, "Empty": struct{}{},
 		"ClearRequest": clearRequest{}, "Cleared": clearResponse{},
 		"AuditEvent": auditRequest{}, "AuditResource": auditResource{}, "AuditChange": auditChange{},
+		"Top": usage.Top{}, "TopLogins": usage.FailedLogins{}, "TopRefusals": usage.Refusals{}, "TopAccount": usage.Account{}, "TopAddress": usage.Address{}, "TopRoute": usage.Route{},
 	} {
 		s, ok := d.Components.Schemas[name]
 		if !ok || s.AdditionalProperties == nil || *s.AdditionalProperties {

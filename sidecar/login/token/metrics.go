@@ -17,7 +17,7 @@ type Metrics struct{ events *prometheus.CounterVec }
 func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	events := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "postern_token_events_total",
-		Help: "Logins, ignored logins, refreshes and ends of sessions, by event and result (ok, or the reason of a refusal).",
+		Help: "Logins, ignored logins, refreshes, revocations and ends of sessions, by event and result (ok, what was revoked, or the reason of a refusal).",
 	}, []string{"event", "result"})
 	if err := r.Register(events); err != nil {
 		return nil, fmt.Errorf("registering token metrics: %w", err)
@@ -42,13 +42,16 @@ func knownResults() map[event.Kind][]string {
 			string(session.OutcomeExpired), string(session.OutcomeUnknown), "invalid_request", "unavailable",
 		},
 		event.Logout: {"ok"}, event.LogoutAll: {"ok"}, event.LogoutSession: {"ok"},
-		event.SessionLimit: {"shadow"}, event.SessionDevice: {"shadow"},
+		event.SessionLimit: {"shadow"}, event.SessionDevice: {"shadow"}, event.SessionEnded: {"ok"}, event.SessionEvicted: {"ok"},
+		event.Revocation:        {"token", "session", "subject", "key"},
+		event.BackChannelLogout: {"ok", "unavailable"},
 	}
 }
 
 // Kinds implements event.Sink.
 func (m *Metrics) Kinds() event.Kinds {
-	return event.Of(event.Login, event.LoginIgnored, event.Refresh, event.Logout, event.LogoutAll, event.LogoutSession, event.SessionLimit, event.SessionDevice)
+	return event.Of(event.Login, event.LoginIgnored, event.Refresh, event.Logout, event.LogoutAll, event.LogoutSession, event.SessionLimit, event.SessionDevice,
+		event.SessionEnded, event.SessionEvicted, event.Revocation, event.BackChannelLogout)
 }
 
 // Record implements event.Sink.

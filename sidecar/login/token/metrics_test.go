@@ -31,6 +31,7 @@ func TestMetrics(t *testing.T) {
 	// A count of 0 is a value, too: increase() counts the first event only if its series exists before.
 	for name, want := range map[string]float64{
 		"refresh rotated": 1, "refresh reused": 0, "login ok": 0, "login tokens-unavailable": 0, "login_ignored route": 0, "logout_all ok": 0, "session_end ok": 0,
+		"revocation subject": 0, "session_ended ok": 0, "session_evicted ok": 0, "backchannel_logout ok": 0,
 	} {
 		if value, ok := got[name]; !ok || value != want {
 			t.Errorf("%s: %v, %v; want %v", name, value, ok, want)

@@ -16,6 +16,8 @@ import (
 type Metrics struct {
 	requests  *prometheus.CounterVec
 	seconds   *prometheus.HistogramVec
+	overhead  *prometheus.HistogramVec
+	inApp     *prometheus.HistogramVec
 	inFlight  prometheus.Gauge
 	decisions *prometheus.CounterVec
 	bytes     *prometheus.CounterVec
@@ -27,20 +29,25 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
+	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(native(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}), []string{"port"})
+	}
 	m := &Metrics{
 		requests: counter("postern_http_requests_total",
 			"Requests by status code. Code 499: the client disconnected. Code aborted: the response was cut off.", "port", "method", "code"),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "postern_http_request_duration_seconds",
-			Help:    "Time from the request's header to the end of the response.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
-		}, []string{"port"}),
+		seconds: histogram("postern_http_request_duration_seconds",
+			"Time from the request's header to the end of the response.", []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}),
+		overhead: histogram("postern_http_request_overhead_seconds",
+			"Time that the sidecar itself took for a request, with its look-ups in Redis and other services: without waits for the app and for the client, without upgraded connections and aborted responses.",
+			[]float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1}),
+		inApp: histogram("postern_http_request_app_seconds",
+			"Time for which a request waited for the app, without upgraded connections and aborted responses.", []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}),
 		inFlight:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "postern_http_requests_in_flight", Help: "Requests and upgraded connections in flight."}),
 		decisions: counter("postern_decisions_total", "Refusals by the policy's rules, in enforce or shadow mode.", "stage", "rule", "code", "mode"),
 		bytes:     counter("postern_http_response_bytes_total", "Bytes of response bodies, without upgraded connections.", "port"),
 		panics:    prometheus.NewCounter(prometheus.CounterOpts{Name: "postern_http_panics_total", Help: "Panics of the sidecar while it served a request."}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.inFlight, m.decisions, m.bytes, m.panics} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.overhead, m.inApp, m.inFlight, m.decisions, m.bytes, m.panics} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering request metrics: %w", err)
 		}
@@ -60,13 +67,15 @@ func (m *Metrics) Sink(ports []uint16) event.Sink {
 
 // portMetrics are the metrics of one port, looked up once.
 type portMetrics struct {
-	name    string
-	seconds prometheus.Observer
-	bytes   prometheus.Counter
+	name                     string
+	seconds, overhead, inApp prometheus.Observer
+	bytes                    prometheus.Counter
 }
 
 func (m *Metrics) port(name string) portMetrics {
-	return portMetrics{name: name, seconds: m.seconds.WithLabelValues(name), bytes: m.bytes.WithLabelValues(name)}
+	return portMetrics{
+		name: name, seconds: m.seconds.WithLabelValues(name), overhead: m.overhead.WithLabelValues(name), inApp: m.inApp.WithLabelValues(name), bytes: m.bytes.WithLabelValues(name),
+	}
 }
 
 type metricsSink struct {
@@ -77,7 +86,7 @@ type metricsSink struct {
 
 // Kinds implements event.Sink.
 func (metricsSink) Kinds() event.Kinds {
-	return event.Of(event.Request, event.AuthorizationRefused, event.LimitHit, event.RequestRefused)
+	return event.Of(event.Request, event.AuthorizationRefused, event.LimitHit, event.PasswordRefused, event.RequestRefused)
 }
 
 // Record implements event.Sink.
@@ -99,8 +108,15 @@ func (s metricsSink) served(r *event.Served) {
 		port = s.other
 	}
 	s.requests.WithLabelValues(port.name, methodLabel(r.Method), resultLabel(r)).Inc()
-	port.seconds.Observe(r.Elapsed.Seconds())
 	port.bytes.Add(float64(r.Bytes))
+	observe(port.seconds, r.Elapsed, r.Trace)
+	if r.Aborted || r.Status == http.StatusSwitchingProtocols {
+		return
+	}
+	observe(port.overhead, r.Overhead, r.Trace)
+	if r.AskedApp {
+		observe(port.inApp, r.InApp, r.Trace)
+	}
 }
 
 func resultLabel(r *event.Served) string {

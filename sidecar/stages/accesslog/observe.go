@@ -34,6 +34,8 @@ type Config struct {
 	// Local returns the address and port that the client connected to, before any redirect, from the request's
 	// context. If it is nil, net/http's value is used (http.LocalAddrContextKey).
 	Local func(ctx context.Context) netip.AddrPort
+	// Trace returns the id of the trace of a request's context if it is sampled, or ""; nil for none.
+	Trace func(ctx context.Context) string
 	// Now is the clock of request.Info.Start; time.Now if nil.
 	Now func() time.Time
 }
@@ -78,6 +80,7 @@ type record struct {
 	metrics *Metrics
 	logger  *slog.Logger
 	served  event.Served
+	timing  request.Timing
 }
 
 type recordKey struct{}
@@ -86,7 +89,11 @@ type recordKey struct{}
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &record{metrics: h.cfg.Metrics, logger: h.cfg.Logger}
 	rec.w.Writer = response.Writer{ResponseWriter: w, OnHeader: &rec.w}
-	rec.info = request.Info{Start: h.cfg.Now(), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow, Events: h.cfg.Events}
+	rec.info = request.Info{Start: h.cfg.Now(), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow, Timing: &rec.timing, Events: h.cfg.Events}
+	rec.w.timing = &rec.timing
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &body{ReadCloser: r.Body, timing: &rec.timing}
+	}
 	h.cfg.Metrics.inFlight.Inc()
 	r = request.With(r.WithContext(context.WithValue(r.Context(), recordKey{}, rec)), &rec.info)
 	defer func() {
@@ -157,6 +164,11 @@ func (h *handler) finish(rec *record, r *http.Request, aborted bool) {
 		info.ClientAddr = peer(r.RemoteAddr) // refused before a stage determined it
 	}
 	s.Elapsed, s.Port = time.Since(info.Start), info.Local.Port()
+	s.InApp, s.AskedApp = rec.timing.InApp()
+	s.Overhead = rec.timing.Overhead(s.Elapsed)
+	if h.cfg.Trace != nil {
+		s.Trace = h.cfg.Trace(r.Context())
+	}
 	// If the context ended before the handler did, the client has disconnected.
 	s.Aborted, s.ClientGone = aborted, aborted && r.Context().Err() != nil
 	if !aborted {

@@ -2,9 +2,12 @@ package accesslog
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"net/http"
+	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
 
@@ -15,6 +18,8 @@ type writer struct {
 	status int
 	// bytes is the length of the body so far.
 	bytes int64
+	// timing gets the time of the writes.
+	timing *request.Timing
 }
 
 // BeforeHeader records the status.
@@ -22,9 +27,34 @@ func (w *writer) BeforeHeader(status int) { w.status = status }
 
 // Write counts the bytes written.
 func (w *writer) Write(b []byte) (int, error) {
+	defer w.timing.WroteClient(time.Now())
 	n, err := w.Writer.Write(b)
 	w.bytes += int64(n)
 	return n, err
+}
+
+// WriteHeader sends a header.
+func (w *writer) WriteHeader(status int) {
+	defer w.timing.WroteClient(time.Now())
+	w.Writer.WriteHeader(status)
+}
+
+// FlushError sends what is buffered.
+func (w *writer) FlushError() error {
+	defer w.timing.WroteClient(time.Now())
+	return w.Writer.FlushError()
+}
+
+// body is the client's body. Reading it is not the sidecar's own time.
+type body struct {
+	io.ReadCloser
+	timing *request.Timing
+}
+
+// Read reads the body.
+func (b *body) Read(p []byte) (int, error) {
+	defer b.timing.ReadClient(time.Now())
+	return b.ReadCloser.Read(p)
 }
 
 // Hijack takes the connection over. The status is then 101.

@@ -46,6 +46,7 @@ func (a *attempt) wait(ctx context.Context, d time.Duration) {
 	select {
 	case a.delays <- struct{}{}:
 		defer func() { <-a.delays }()
+		defer a.info.Timing.Delayed(time.Now())
 		a.cfg.Sleep(ctx, d)
 	default:
 	}

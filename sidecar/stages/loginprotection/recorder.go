@@ -73,6 +73,11 @@ func (rec *recorder) end(r result) {
 		return
 	}
 	rec.ended = true
+	status := rec.status
+	if !rec.begun {
+		status = 0
+	}
+	rec.attempt.ended(r, status)
 	rec.attempt.settle(rec.ctx, r)
 }
 

@@ -31,6 +31,7 @@ type attempt struct {
 	kinds    []string // of the counters
 	store    Store    // that has the pending attempt
 	logsIn   bool     // a response without failure is a login
+	emitted  bool     // the attempt's event
 }
 
 // Kinds of counters, the values of a label.
@@ -60,6 +61,7 @@ func (a *attempt) serve(w http.ResponseWriter, r *http.Request, known []mark, ne
 	given, err := a.route.read(r)
 	if err != nil {
 		a.count("unreadable")
+		a.refused(event.Refused, reasonUnreadable)
 		if refusal := a.info.Refuse(a.rule(), httperr.From(err)); refusal != nil {
 			return refusal
 		}
@@ -73,18 +75,21 @@ func (a *attempt) serve(w http.ResponseWriter, r *http.Request, known []mark, ne
 	switch {
 	case err != nil:
 		a.count("unavailable")
+		a.refused(event.Failed, reasonUnavailable)
 		if refusal := a.info.Refuse(a.rule(), unavailable(err)); refusal != nil {
 			return refusal
 		}
 		return next.ServeHTTP(w, r)
 	case !begun.Allowed:
 		a.count("refused")
+		a.refused(event.Refused, reasonLocked)
 		if a.refuse(begun) {
 			return a.respond(w, r, begun)
 		}
 		return next.ServeHTTP(w, r)
 	}
 	if err := a.challenge(r, begun.Failures); err != nil {
+		a.refused(event.Refused, reasonChallenge)
 		a.settle(context.WithoutCancel(r.Context()), neutral)
 		return err
 	}

@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/posterndev/postern/api/check/fieldset"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
 // announced returns the trailer fields that are sent to the app, still without values: those that the client
@@ -104,13 +106,16 @@ type responseBody struct {
 	io.ReadCloser
 	res      *http.Response
 	exchange *exchange
+	timing   *request.Timing
 	begun    bool // not empty
 }
 
 // Read removes the reserved names from the trailer as soon as it is known, and records why the body failed. It flushes the header of an empty
 // body of unknown length, which would otherwise get a length sometimes: ReverseProxy's own flush races with the end of the body.
 func (b *responseBody) Read(p []byte) (int, error) {
+	asked := time.Now()
 	n, err := b.ReadCloser.Read(p)
+	b.timing.App(asked)
 	b.begun = b.begun || n > 0
 	switch err {
 	case nil:

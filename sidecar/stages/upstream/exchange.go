@@ -170,7 +170,7 @@ func receive(res *http.Response) error {
 		return fmt.Errorf("reading the app's response: %d is not a valid status (RFC 9110 §15)", res.StatusCode) // net/http would panic
 	}
 	x.final = true
-	res.Body = &responseBody{ReadCloser: res.Body, res: res, exchange: x}
+	res.Body = &responseBody{ReadCloser: res.Body, res: res, exchange: x, timing: request.From(res.Request).Timing}
 	return nil
 }
 

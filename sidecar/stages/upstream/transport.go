@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
 const (
@@ -66,6 +68,9 @@ func newTransports(cfg Config) *transports {
 
 // RoundTrip sends requests as HTTP/2 with prior knowledge (RFC 9113 §3.3) or as HTTP/1.1.
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
+	timing := request.From(r).Timing
+	timing.Asked()
+	defer timing.App(time.Now())
 	if t.protocols.useHTTP2(r) {
 		return t.http2.RoundTrip(r)
 	}

@@ -27,8 +27,9 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			Help: "Operations on shared state by result: ok, refused (Redis replied with an error), unavailable (no reply), open (not sent, the breaker is open).",
 		}, []string{"result"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "postern_state_request_seconds", Help: "Duration of operations on shared state.",
-			Buckets: []float64{.0002, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
+			Name: "postern_state_request_duration_seconds", Help: "Duration of operations on shared state.",
+			Buckets:                     []float64{.0002, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 		}),
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_state_lookups_total",
