@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -138,6 +140,13 @@ func TestStatus(t *testing.T) {
 			if !strings.Contains(out, "PodsWithoutSidecar: no sidecar") || !strings.Contains(out, restart) {
 				t.Error(out)
 			}
+		}
+	})
+	t.Run("a pod that no policy selects", func(t *testing.T) {
+		out, err := status("legacy-7d8f9c-a", "-n", namespace)
+		wantExit(t, err, exitNotEnforced)
+		if !strings.Contains(out, "no SecurityPolicy selects the pod legacy-7d8f9c-a (app=legacy") || strings.Contains(out, "There is no") {
+			t.Error(out)
 		}
 	})
 	t.Run("an unknown name", func(t *testing.T) {
@@ -288,6 +297,38 @@ func waitFor(t *testing.T, what string, done func() bool) {
 	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not within a minute", what)
+		}
+	}
+}
+
+// TestStatusTerminal: a terminal gets colours unless NO_COLOR is set, and no line that is wider than it.
+func TestStatusTerminal(t *testing.T) {
+	namespace := statusNamespace(t)
+	for noColour, want := range map[string]bool{"": true, "1": false} {
+		t.Setenv("NO_COLOR", noColour)
+		t.Setenv("TERM", "xterm")
+		person, program := openTerminal(t)
+		if err := unix.IoctlSetWinsize(int(program.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 60}); err != nil {
+			t.Fatal(err)
+		}
+		cmd := newCommand()
+		cmd.SetOut(program)
+		cmd.SetArgs([]string{"status", "--kubeconfig", cluster(t).admin, "-n", namespace})
+		wantExit(t, cmd.ExecuteContext(t.Context()), exitNotEnforced)
+		b := make([]byte, 64<<10)
+		n, err := person.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(b[:n])
+		if got := strings.Contains(text, screen.Red+"NO"); got != want || !want && strings.Contains(text, "\x1b") {
+			t.Errorf("NO_COLOR=%q: colours %v, want %v: %q", noColour, got, want, text)
+		}
+		for line := range strings.SplitSeq(text, "\r\n") {
+			plain := regexp.MustCompile("\x1b\\[[0-9]+m").ReplaceAllString(line, "")
+			if screen.Width(plain) > 60 && !strings.Contains(plain, "$ kubectl") {
+				t.Errorf("the line %q is wider than the terminal", plain)
+			}
 		}
 	}
 }

@@ -1,9 +1,13 @@
 package overview
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // Only returns the part about one policy, or about one pod and the policy that governs it. The name may have a kind, as policy/orders or
@@ -28,11 +32,14 @@ func (o Overview) Only(name string) (Overview, error) {
 	if part, ok := o.onlyPod(bare); ok {
 		return part, nil
 	}
+	if i := slices.IndexFunc(o.free, func(pod *corev1.Pod) bool { return pod.Name == bare }); i >= 0 {
+		return Overview{Policies: []Policy{}, Unread: o.Unread, Problems: []Problem{unselected(o.free[i])}}, nil
+	}
 	what := "pod"
 	if kind == "" {
 		what = "SecurityPolicy or pod"
 	}
-	return Overview{}, fmt.Errorf("there is no %s %q that a policy governs%s", what, bare, o.candidates())
+	return Overview{}, fmt.Errorf("there is no running %s %q%s", what, bare, o.candidates())
 }
 
 func (o Overview) onlyPolicy(name string) (Overview, bool) {
@@ -55,6 +62,16 @@ func (o Overview) onlyPod(name string) (Overview, bool) {
 		return Overview{Policies: []Policy{p}, Enforced: p.Pods[0].State == Enforced, Unread: o.Unread}, true
 	}
 	return Overview{}, false
+}
+
+// unselected is the problem of a pod that no policy selects.
+func unselected(pod *corev1.Pod) Problem {
+	return Problem{
+		Severity: Error, Reason: "NoPolicy",
+		What:     fmt.Sprintf("no SecurityPolicy selects the pod %s (%s)", pod.Name, cmp.Or(labels.FormatLabels(pod.Labels), "without labels")),
+		Do:       "change the selector of a policy, or apply one for the pod:",
+		Commands: []string{fmt.Sprintf("kubectl get securitypolicies -n %s -o custom-columns=NAME:.metadata.name,SELECTOR:.spec.selector", pod.Namespace)},
+	}
 }
 
 // candidates names the policies, as the end of a sentence.

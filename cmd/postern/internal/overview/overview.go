@@ -73,6 +73,9 @@ type Overview struct {
 	Problems []Problem `json:"problems,omitempty"`
 	// Unread says what could not be read.
 	Unread []Unread `json:"unread,omitempty"`
+
+	// free are the pods that no policy selects.
+	free []*corev1.Pod
 }
 
 // Policy is a SecurityPolicy and what it guards.
@@ -156,6 +159,7 @@ func Of(in Input) Overview {
 		for i := range here.policies {
 			o.Policies = append(o.Policies, here.policy(here.policies[i]))
 		}
+		o.free = append(o.free, here.free...)
 		o.Unguarded = append(o.Unguarded, here.unguarded()...)
 		o.Problems = append(o.Problems, here.problems()...)
 	}

@@ -36,9 +36,11 @@ var states = map[State]screen.Cell{
 // terminal's height.
 func (o Overview) Text(to Options) string {
 	var out strings.Builder
-	if len(o.Policies) == 0 {
+	switch {
+	case len(o.Policies) == 0 && to.Detail:
+	case len(o.Policies) == 0:
 		fmt.Fprintf(&out, "There is no SecurityPolicy in %s: nothing is enforced.\n", screen.Escape(to.Where))
-	} else {
+	default:
 		out.WriteString(o.table(to))
 	}
 	if to.Wide || to.Detail {
@@ -48,6 +50,9 @@ func (o Overview) Text(to Options) string {
 		fmt.Fprintf(&out, "\nNo policy selects %s\n", screen.Escape(unguardedText(o.Unguarded, to.Namespaces)))
 	}
 	out.WriteString(o.todo(to))
+	if len(o.Unread) > 0 {
+		out.WriteByte('\n')
+	}
 	for _, u := range o.Unread {
 		text := fmt.Sprintf("you may not %s: %s", u.Right, u.Consequence)
 		if u.Right == "" {
