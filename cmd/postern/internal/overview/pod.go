@@ -135,21 +135,6 @@ func short(hash string) string {
 	return hash[:min(len(hash), 8)]
 }
 
-// Age returns a duration as kubectl prints it: 42s, 5m, 3h, 4d.
-func Age(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "0s"
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < 3*time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh", int(d.Hours()))
-	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
-}
-
 // maxListed bounds the names in one sentence.
 const maxListed = 3
 

@@ -128,7 +128,7 @@ func (p *Policy) age(now time.Time) string {
 	if p.Since == nil {
 		return "-"
 	}
-	return Age(now.Sub(*p.Since))
+	return screen.Age(now.Sub(*p.Since))
 }
 
 func guards(sections []Section) string {
@@ -169,7 +169,7 @@ func (o Overview) pods(to Options) string {
 			any = true
 			reported := "-"
 			if pod.Reported != nil {
-				reported = Age(to.Now.Sub(*pod.Reported))
+				reported = screen.Age(to.Now.Sub(*pod.Reported))
 			}
 			problem := pod.Reason
 			if problem != "" {

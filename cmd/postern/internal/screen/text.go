@@ -2,8 +2,10 @@
 package screen
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"golang.org/x/text/width"
@@ -115,4 +117,19 @@ func Wrap(s string, limit int) []string {
 		line, n = line+word, n+w
 	}
 	return append(lines, line)
+}
+
+// Age returns a duration as kubectl prints it: 42s, 5m, 3h, 4d.
+func Age(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < 3*time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
