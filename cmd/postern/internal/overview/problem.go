@@ -194,12 +194,15 @@ func (p *place) podCommands(same []judgement) []string {
 	return out
 }
 
-// notSeen is the problem of a policy that the operator has not looked at.
+// notSeen is the problem of a policy that the operator has not looked at. A new policy has the generation -1 in its status.
 func notSeen(s *subject) Problem {
+	seen := "it has never looked at it"
+	if g := s.Status.ObservedGeneration; g > 0 {
+		seen = fmt.Sprintf("its status is about generation %d", g)
+	}
 	return Problem{
-		Severity: Error, Reason: v1alpha1.ReasonPending,
-		What: fmt.Sprintf("the operator has not processed generation %d of the policy (its status is about generation %d)", s.Generation, s.Status.ObservedGeneration),
-		Do:   "this takes a second; if it persists:", Commands: []string{doctor},
+		Severity: Error, Reason: v1alpha1.ReasonPending, What: fmt.Sprintf("the operator has not processed generation %d of the policy: %s", s.Generation, seen),
+		Do: "this takes a second; if it persists:", Commands: []string{doctor},
 	}
 }
 
