@@ -129,7 +129,7 @@ func TestDoctor(t *testing.T) {
 	findings, err := examine(t, args...)
 	wantExit(t, err, exitNotEnforced) // nobody gave the operator rights
 	for check, what := range map[string]string{
-		"kubernetes": "runs native sidecars", "clock": "agree", "crds": "the 3 CRDs are those of this version", "operator": "2 ready pods of 2",
+		"kubernetes": "runs native sidecars", "clock": "agree", "crds": "3 CRDs are of this version", "operator": "2 of 2 pods ready",
 		"dry-run": "gets its sidecar", "certificates": "the CA of the webhook is valid until", "rights": "you have the rights for all commands",
 		"labels": "injection enabled", "sidecars": "of version v0.1.0",
 	} {

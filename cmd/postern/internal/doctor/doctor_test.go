@@ -229,7 +229,7 @@ func TestChecks(t *testing.T) {
 		}, Problem, "not established: names", ""},
 		"no operator":       {"operator", func(_ *testing.T, f *Facts) { f.Operator.Value = nil }, Problem, "no Deployment postern-operator", upgrade},
 		"operator down":     {"operator", func(_ *testing.T, f *Facts) { f.Operator.Value = operatorDeployment(2, 0) }, Problem, "no ready pod", "kubectl logs -n postern-system deployment/postern-operator --tail=50"},
-		"operator half":     {"operator", func(_ *testing.T, f *Facts) { f.Operator.Value = operatorDeployment(2, 1) }, Warning, "1 ready pods of 2", ""},
+		"operator half":     {"operator", func(_ *testing.T, f *Facts) { f.Operator.Value = operatorDeployment(2, 1) }, Warning, "1 of 2 pods ready", ""},
 		"operator scaled":   {"operator", func(_ *testing.T, f *Facts) { f.Operator.Value = operatorDeployment(0, 0) }, Problem, "scaled to 0", "kubectl scale deployment/postern-operator --replicas=2 -n postern-system"},
 		"operator alone":    {"operator", func(_ *testing.T, f *Facts) { f.Operator.Value = operatorDeployment(1, 1) }, Warning, "one replica", ""},
 		"operator's rights": {"operator-rights", func(_ *testing.T, f *Facts) { f.OperatorRights.Value[0].Allowed = false }, Problem, "may not create configmaps", ""},

@@ -46,11 +46,11 @@ func operator(f *Facts) []Finding {
 	case ready == 0:
 		return []Finding{problem("", "the operator (%s) has no ready pod of %d: no pods can be created in labelled namespaces", image, wanted).with(look...)}
 	case ready < wanted:
-		return []Finding{warning("", "the operator (%s) has %d ready pods of %d", image, ready, wanted).with(look...)}
+		return []Finding{warning("", "the operator (%s) has %d of %d pods ready", image, ready, wanted).with(look...)}
 	case wanted == 1:
 		return []Finding{warning("set replicas: 2 in the chart's values", "the operator (%s) has one replica: while it restarts, no pods can be created in labelled namespaces", image)}
 	}
-	return fine("the operator (%s) has %d ready pods of %d", image, ready, wanted)
+	return fine("the operator (%s) has %d of %d pods ready", image, ready, wanted)
 }
 
 func operatorImage(containers []corev1.Container) string {

@@ -76,7 +76,7 @@ func crds(f *Facts) []Finding {
 		out = append(out, f.crd(&f.CRDs.Value[i], &want)...)
 	}
 	if len(out) == 0 {
-		return fine("the %d CRDs are those of this version of postern (%s)", len(f.WantCRDs), f.Client)
+		return fine("%s of this version of postern (%s)", plural(len(f.WantCRDs), "CRD is", "CRDs are"), f.Client)
 	}
 	return out
 }

@@ -134,7 +134,7 @@ type Group struct {
 // Severity is how bad a problem is.
 type Severity string
 
-// Severities: with an Error something is not enforced. A Warning is about something else that is wrong. A Note needs no action.
+// Severities: with an Error something is not enforced that should be. A Warning is about something else. A Note needs no action.
 const (
 	Error   Severity = "Error"
 	Warning Severity = "Warning"

@@ -234,7 +234,7 @@ func TestOf(t *testing.T) {
 		"no status":     {change: func(f *fixture) { f.policy.Status = v1alpha1.SecurityPolicyStatus{} }, want: Unknown, wantReason: "Pending", wantCommand: "postern doctor"},
 		"shadow mode": {
 			change: func(f *fixture) { f.policy.Spec.Mode = v1alpha1.ModeShadow },
-			want:   Shadow, wantReason: "Shadow", wantCommand: `kubectl patch securitypolicy orders -n shop --type merge -p '{"spec":{"mode":"Enforce"}}'`,
+			want:   Shadow, wantReason: "Shadow", wantCommand: `kubectl patch securitypolicy orders -n shop --type merge -p '{"spec":{"mode":"Enforce"}}'`, wantWarning: true,
 		},
 		"scaled to 0": {
 			change: func(f *fixture) { f.pod, f.in.Workloads[0].Replicas = nil, 0 },

@@ -208,7 +208,7 @@ func notSeen(s *subject) Problem {
 
 func shadowed(s *subject) Problem {
 	return Problem{
-		Severity: Error, Reason: v1alpha1.ReasonShadow, What: "mode is Shadow: refusals are counted and logged, but no request is refused",
+		Severity: Warning, Reason: v1alpha1.ReasonShadow, What: "mode is Shadow: refusals are counted and logged, but no request is refused",
 		Commands: []string{fmt.Sprintf(`kubectl patch securitypolicy %s -n %s --type merge -p '{"spec":{"mode":"Enforce"}}'`, s.Name, s.Namespace)},
 	}
 }
