@@ -157,6 +157,34 @@ func TestUnread(t *testing.T) {
 	}
 }
 
+// TestPartlyUnread: a check is not ok if one of the facts that it needs is unknown.
+func TestPartlyUnread(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err    func(*Facts) *error
+		checks []string
+	}{
+		"classes":     {func(f *Facts) *error { return &f.Classes.Err }, []string{"classes", "pod-security", "mesh", "network-policies", "vault"}},
+		"pods":        {func(f *Facts) *error { return &f.Pods.Err }, []string{"mesh", "network-policies", "sidecars", "redis"}},
+		"services":    {func(f *Facts) *error { return &f.Services.Err }, []string{"network-policies"}},
+		"namespaces":  {func(f *Facts) *error { return &f.Namespaces.Err }, []string{"labels", "pod-security", "mesh", "network-policies"}},
+		"policies":    {func(f *Facts) *error { return &f.Policies.Err }, []string{"pod-security", "mesh", "network-policies"}},
+		"webhooks":    {func(f *Facts) *error { return &f.Mutating.Err }, []string{"webhook", "certificates"}},
+		"certificate": {func(f *Facts) *error { return &f.Serving.Err }, []string{"certificates"}},
+	} {
+		f := healthy(t)
+		*tt.err(f) = forbidden
+		for _, check := range tt.checks {
+			unknown := false
+			for _, found := range Examine(f, []string{check}) {
+				unknown = unknown || found.Level == NotChecked
+			}
+			if !unknown {
+				t.Errorf("without %s, %s does not say that something is unknown", name, check)
+			}
+		}
+	}
+}
+
 func networkPolicy(namespace string, spec networkingv1.NetworkPolicySpec) networkingv1.NetworkPolicy {
 	return networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "np"}, Spec: spec}
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -115,7 +116,7 @@ func podSecurity(f *Facts) []Finding {
 	if f.Policies.Err != nil {
 		return unread(f.Policies.Err, "list securitypolicies.postern.dev")
 	}
-	var out []Finding
+	out := f.interceptionUnknown()
 	for i := range f.Namespaces.Value {
 		n := &f.Namespaces.Value[i]
 		level := n.Labels[enforceLabel]
@@ -131,6 +132,14 @@ func podSecurity(f *Facts) []Finding {
 		return fine("no level of Pod Security forbids the interception of a policy")
 	}
 	return out
+}
+
+// interceptionUnknown is a finding if classes cannot be read: a policy that does not say its interception has that of its class.
+func (f *Facts) interceptionUnknown() []Finding {
+	if f.Classes.Err == nil {
+		return nil
+	}
+	return []Finding{{Level: NotChecked, What: "policies whose interception is that of their SidecarClass: you may not list sidecarclasses.postern.dev"}}
 }
 
 func takeover(namespace, policy string) string {
@@ -158,9 +167,12 @@ func (f *Facts) redirecting(namespace string) []string {
 
 func mesh(f *Facts) []Finding {
 	if f.Namespaces.Err != nil || f.Policies.Err != nil {
-		return unread(errors.Join(f.Namespaces.Err, f.Policies.Err), "list namespaces and securitypolicies.postern.dev")
+		return unread(cmp.Or(f.Namespaces.Err, f.Policies.Err), "list namespaces and securitypolicies.postern.dev")
 	}
-	var out []Finding
+	out := f.interceptionUnknown()
+	if f.Pods.Err != nil {
+		out = append(out, Finding{Level: NotChecked, What: "whether pods are in a mesh that their namespace does not name: you may not list pods"})
+	}
 	meshed := 0
 	for i := range f.Namespaces.Value {
 		n := &f.Namespaces.Value[i]

@@ -62,6 +62,9 @@ func networkPolicies(f *Facts) []Finding {
 	}
 	dns := peer{name: "DNS (port 53)", namespace: f.labelsOf("kube-system"), pod: map[string]string{"k8s-app": "kube-dns"}, port: 53, portName: "dns", protocol: corev1.ProtocolUDP}
 	var out []Finding
+	if f.Classes.Err != nil || f.Services.Err != nil {
+		out = append(out, Finding{Level: NotChecked, What: "whether sidecars reach Redis: you may not list sidecarclasses.postern.dev and services"})
+	}
 	seen := map[string]bool{}
 	for i := range f.Pods.Value {
 		pod := &f.Pods.Value[i]
