@@ -359,3 +359,34 @@ func TestExitCode(t *testing.T) {
 		}
 	}
 }
+
+// TestCompletion: names of policies and values of flags complete.
+func TestCompletion(t *testing.T) {
+	namespace := statusNamespace(t)
+	for name, tt := range map[string]struct {
+		args []string
+		want string
+	}{
+		"policies":        {[]string{"status", "-n", namespace, "--kubeconfig", cluster(t).admin, ""}, "basket\norders\n"},
+		"policies of top": {[]string{"top", "-n", namespace, "--kubeconfig", cluster(t).admin, ""}, "basket\norders\n"},
+		"outputs":         {[]string{"status", "-o", ""}, "json\nyaml\nwide\n"},
+		"no cluster":      {[]string{"status", "--kubeconfig", "absent", ""}, ":4\n"},
+	} {
+		out, _, err := run(t, "", append([]string{"__complete"}, tt.args...)...)
+		if err != nil || !strings.HasPrefix(out, tt.want) {
+			t.Errorf("%s: %v, %q", name, err, out)
+		}
+	}
+}
+
+// TestPluginName: as a plugin of kubectl, the help names the command as it was called.
+func TestPluginName(t *testing.T) {
+	root := newCommand()
+	nameAfter(root, "/usr/local/bin/kubectl-postern")
+	var out bytes.Buffer
+	root.SetOut(&out)
+	root.SetArgs([]string{"status", "--help"})
+	if err := root.ExecuteContext(t.Context()); err != nil || !strings.Contains(out.String(), "kubectl postern status [POLICY | POD]") {
+		t.Errorf("%v %s", err, out.String())
+	}
+}
