@@ -24,7 +24,7 @@ type SecurityPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   SecurityPolicySpec   `json:"spec"`
+	Spec SecurityPolicySpec `json:"spec"`
 	// Status is what the operator observed. Until it has looked at the object, observedGeneration is -1, so that kstatus, and with it Flux and
 	// helm --wait, do not take a new object for a ready one.
 	// +optional

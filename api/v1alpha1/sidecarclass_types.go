@@ -22,7 +22,7 @@ type SidecarClass struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   SidecarClassSpec   `json:"spec,omitempty"`
+	Spec SidecarClassSpec `json:"spec,omitempty"`
 	// Status is what the operator observed. Until it has looked at the object, observedGeneration is -1, so that kstatus, and with it Flux and
 	// helm --wait, do not take a new object for a ready one.
 	// +optional

@@ -19,7 +19,7 @@ type TokenRevocation struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   TokenRevocationSpec   `json:"spec"`
+	Spec TokenRevocationSpec `json:"spec"`
 	// Status is what the operator observed. Until it has looked at the object, observedGeneration is -1, so that kstatus, and with it Flux and
 	// helm --wait, do not take a new object for a ready one.
 	// +optional
