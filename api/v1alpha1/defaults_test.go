@@ -221,7 +221,8 @@ func TestCRDsHaveNoDefaults(t *testing.T) {
 // inspect refuses a default at path or below it, and puts the descriptions into out.
 func inspect(t *testing.T, path string, schema map[string]any, out map[string]string) {
 	t.Helper()
-	if value, ok := schema["default"]; ok {
+	// The default of a status is for kstatus, see TestNewObjectsAreInProgress. Nobody writes a status into a manifest.
+	if value, ok := schema["default"]; ok && !(strings.Count(path, ".") == 1 && strings.HasSuffix(path, ".status")) {
 		t.Errorf("the CRD sets %s to %v: move the default to defaults.go", path, value)
 	}
 	out[path] = fmt.Sprint(schema["description"])

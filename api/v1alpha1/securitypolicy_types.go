@@ -24,7 +24,11 @@ type SecurityPolicy struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   SecurityPolicySpec   `json:"spec"`
+	Spec SecurityPolicySpec `json:"spec"`
+	// Status is what the operator observed. Until it has looked at the object, observedGeneration is -1, so that kstatus, and with it Flux and
+	// helm --wait, do not take a new object for a ready one.
+	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status SecurityPolicyStatus `json:"status,omitempty"`
 }
 
@@ -47,19 +51,20 @@ type SecurityPolicyList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.sessions) || !has(self.sessions.subjectFrom) || has(self.jwt)",message="sessions.subjectFrom applies to the tokens of jwt.providers, and there are none: add jwt.providers, or remove subjectFrom"
 // +kubebuilder:validation:XValidation:rule="!has(self.revocation) || has(self.jwt) || has(self.tokens) || has(self.apiKeys)",message="there are no tokens or keys to revoke: add a jwt, a tokens or an apiKeys section, or remove revocation"
 type SecurityPolicySpec struct {
-	// Selector selects pods of this namespace by their labels. The empty selector ({}) selects every pod. If two policies select the
+	// Selector selects pods of this namespace by their labels, for example {matchLabels: {app: orders}}. The empty selector ({}) selects every pod. If two policies select the
 	// same pod, the older policy applies. The younger one has the condition Accepted=False with the reason Conflicted.
 	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn'] ? has(e.values) && e.values.size() > 0 : e.operator in ['Exists', 'DoesNotExist'] && (!has(e.values) || e.values.size() == 0))",message="an operator of matchExpressions is In or NotIn with values, or Exists or DoesNotExist without: write {key: app, operator: In, values: [orders]}"
 	Selector metav1.LabelSelector `json:"selector"`
 
-	// SidecarClassName is the name of the SidecarClass that configures how the sidecars run.
+	// SidecarClassName is the name of the SidecarClass that configures how the sidecars run: their image, interception, Redis and Vault. The
+	// platform team makes classes; see kubectl get sidecarclasses.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:MinLength=1
 	SidecarClassName *string `json:"sidecarClassName,omitempty"`
 
 	// Mode of the whole policy: Enforce refuses requests. Shadow only counts and logs what Enforce would refuse, and lets the request
-	// pass.
+	// pass. Begin with Shadow, look at the metric postern_decisions_total{mode="shadow"}, and then set Enforce.
 	// +optional
 	Mode Mode `json:"mode,omitempty"`
 
@@ -72,7 +77,7 @@ type SecurityPolicySpec struct {
 	// +optional
 	Rollout Rollout `json:"rollout,omitempty"`
 
-	// Ports are the ports on which the app accepts traffic.
+	// Ports are the ports on which the app accepts traffic, for example [{port: 8080}, {port: 5432, protocol: TCP}].
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
@@ -92,60 +97,72 @@ type SecurityPolicySpec struct {
 	UpstreamProtocol UpstreamProtocol `json:"upstreamProtocol,omitempty"`
 
 	// Paths says which paths are passed on although apps read them in several ways, such as group%2Fproject or ;jsessionid=1. They are
-	// refused by default.
+	// refused by default. For example: {encodedSlash: Keep}.
 	// +optional
 	Paths *Paths `json:"paths,omitempty"`
 
-	// JWT configures which tokens of external issuers identify a caller.
+	// JWT configures which tokens of external issuers identify a caller. Tokens are verified on every request, and a request with an invalid
+	// token gets 401. For example: {providers: [{name: corp, issuer: https://id.example.com, audiences: [shop], algorithms: [RS256],
+	// jwks: {uri: https://id.example.com/jwks.json}}]}.
 	// +optional
 	JWT *JWT `json:"jwt,omitempty"`
 
-	// Tokens makes the sidecar issue tokens and keep sessions, for an app that verifies passwords itself.
+	// Tokens makes the sidecar issue tokens and keep sessions, for an app that verifies passwords itself. When the app responds to a login route with
+	// a success, the sidecar adds the tokens. For example: {issuer: https://shop.example.com, audiences: [shop], login: [{methods: [POST], paths: [/login]}],
+	// signingKey: {secretKeyRef: {name: shop-signing-key, key: key.pem}}}.
 	// +optional
 	Tokens *Tokens `json:"tokens,omitempty"`
 
-	// Revocation refuses tokens before they expire.
+	// Revocation refuses tokens before they expire: those that TokenRevocations of the namespace, the app (loopback API) or postern revoke name.
+	// For example: {maxStaleness: 10s, onFailure: Deny}. Those of the app hold for other pods only with Redis.
 	// +optional
 	Revocation *Revocation `json:"revocation,omitempty"`
 
-	// Sessions limits how long users stay logged in, and on how many devices.
+	// Sessions limits how long users stay logged in, and on how many devices. For example: {maxPerSubject: 5, idleTimeout: 30m}. Needs tokens, or jwt
+	// with subjectFrom.
 	// +optional
 	Sessions *Sessions `json:"sessions,omitempty"`
 
 	// Authorization is what each route requires of the caller. If it is unset, every route requires a valid token or API key if the policy
-	// has jwt, tokens or apiKeys, and nothing otherwise.
+	// has jwt, tokens or apiKeys, and nothing otherwise. For example: {default: Authenticated, rules: [{name: public, match: [{paths: [/healthz]}], require:
+	// Anonymous}, {name: admins, match: [{paths: [/admin/**]}], scopes: {any: [admin]}}]}.
 	// +optional
 	Authorization *Authorization `json:"authorization,omitempty"`
 
 	// RateLimits limit how often routes are used. All limits that match a request are checked together. A refused request counts
-	// against none of them.
+	// against none of them, and gets 429 with Retry-After. For example: [{name: per-client, limit: 100/minute, keyBy: [{type: ClientAddress}]}].
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=32
 	RateLimits []RateLimit `json:"rateLimits,omitempty"`
 
-	// Headers sets security headers on every response.
+	// Headers sets security headers, such as Strict-Transport-Security, on every response. For example: {preset: API, remove: [Server]}. A preset
+	// leaves a header that the app sets itself only if keep or omit names it.
 	// +optional
 	Headers *Headers `json:"headers,omitempty"`
 
-	// CORS allows pages of other origins to call the app, as the Fetch standard defines. It replaces the app's own CORS headers.
+	// CORS allows pages of other origins to call the app, as the Fetch standard defines. It replaces the app's own CORS headers. For example:
+	// {allowOrigins: [https://shop.example.com], allowMethods: [GET, POST], allowHeaders: [Content-Type]}.
 	// +optional
 	CORS *CORS `json:"cors,omitempty"`
 
-	// Compression compresses responses for clients that accept it.
+	// Compression compresses responses for clients that accept it. For example: {minSize: 2KiB}. It leaves out responses that the app compressed.
 	// +optional
 	Compression *Compression `json:"compression,omitempty"`
 
-	// LoginProtection stops the guessing of passwords on the app's own login routes.
+	// LoginProtection stops the guessing of passwords on the app's own login routes: it counts failures by account and by address, and locks for a while.
+	// For example: {routes: [{name: login, match: [{methods: [POST], paths: [/login]}], account: {json: email}, failure: {statuses: [401]}}]}.
 	// +optional
 	LoginProtection *LoginProtection `json:"loginProtection,omitempty"`
 
-	// PasswordPolicy configures how the loopback API hashes passwords for the app, and the rules for new passwords.
+	// PasswordPolicy configures how the loopback API hashes passwords for the app, and the rules for new passwords. For example: {rules: {minLength: 12},
+	// routes: [{match: [{methods: [POST], paths: [/users]}], password: {json: password}}]}.
 	// +optional
 	PasswordPolicy *PasswordPolicy `json:"passwordPolicy,omitempty"`
 
-	// APIKeys accepts API keys as a second credential, for machines.
+	// APIKeys accepts API keys as a second credential, for machines. Their hashes are in a file of a Secret, which postern apikey writes. For example:
+	// {keysRef: {secretKeyRef: {name: shop-api-keys, key: keys.yaml}}}.
 	// +optional
 	APIKeys *APIKeys `json:"apiKeys,omitempty"`
 

@@ -22,7 +22,11 @@ type SidecarClass struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   SidecarClassSpec   `json:"spec,omitempty"`
+	Spec SidecarClassSpec `json:"spec,omitempty"`
+	// Status is what the operator observed. Until it has looked at the object, observedGeneration is -1, so that kstatus, and with it Flux and
+	// helm --wait, do not take a new object for a ready one.
+	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status SidecarClassStatus `json:"status,omitempty"`
 }
 
@@ -40,7 +44,7 @@ type SidecarClassList struct {
 // +kubebuilder:validation:XValidation:rule="has(self.vault) || !has(self.database) || !has(self.database.credentials) || !has(self.database.credentials.vault)",message="database.credentials are in Vault, and there is no vault: add vault, or write userRef and passwordRef"
 // +kubebuilder:validation:XValidation:rule="has(self.vault) || !has(self.audit) || !has(self.audit.signingKey)",message="audit.signingKey is in Vault, and there is no vault: add vault, or use keyRef without signingKey"
 type SidecarClassSpec struct {
-	// Image of the sidecar.
+	// Image of the sidecar. A change applies to pods that are created afterwards; restart the others.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Image string `json:"image,omitempty"`
@@ -55,7 +59,7 @@ type SidecarClassSpec struct {
 	// NET_ADMIN. Takeover needs no privilege, and the app must listen on 127.0.0.1.
 	// +optional
 	Interception Interception `json:"interception,omitempty"`
-	// LogLevel of the sidecar: debug, info, warn or error.
+	// LogLevel of the sidecar: debug, info, warn or error. A change applies to running sidecars.
 	// +optional
 	// +kubebuilder:validation:Enum=debug;info;warn;error
 	LogLevel string `json:"logLevel,omitempty"`
@@ -71,7 +75,7 @@ type SidecarClassSpec struct {
 	// +kubebuilder:validation:items:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c))",message="trustedProxies has an entry that is no network in CIDR notation: write one such as 10.0.0.0/8 or 2001:db8::/32"
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
-	// Connections bounds the connections of clients.
+	// Connections bounds the connections of clients, so that one client cannot use up all of them. The defaults depend on the memory.
 	// +optional
 	Connections *Connections `json:"connections,omitempty"`
 	// DrainTimeout is how long a stopping sidecar waits for open requests, streams and WebSockets. At its end it closes them, which
@@ -84,11 +88,12 @@ type SidecarClassSpec struct {
 	// Upgrades bounds the WebSockets that are open at the same time in one sidecar. They do not count as requests.
 	// +optional
 	Upgrades *UpgradeLimits `json:"upgrades,omitempty"`
-	// Redis is the store that sidecars share. Without it, each pod keeps sessions, revocations and counts for itself, and policies have
+	// Redis is the store that sidecars share, for example {addresses: ["redis.platform.svc:6379"], passwordRef: {secretKeyRef: {name: redis, key: password}}}. Without it, each pod keeps sessions, revocations and counts for itself, and policies have
 	// the condition SharedState=False.
 	// +optional
 	Redis *Redis `json:"redis,omitempty"`
-	// Vault is the server of secrets and signing keys, for policies that refer to it.
+	// Vault is the server of secrets and signing keys, for policies that refer to it. For example: {address: https://vault.platform.svc:8200, auth:
+	// {kubernetes: {role: postern}}}.
 	// +optional
 	Vault *Vault `json:"vault,omitempty"`
 	// Database is the PostgreSQL database of the audit trail, for policies with the sink PostgreSQL.
@@ -226,7 +231,8 @@ type SidecarClassStatus struct {
 	// ObservedGeneration is the generation that the conditions are about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Accepted, Ready, Stalled.
+	// Conditions: Accepted is False if no policy can be compiled with the class, or another class is marked default too; the message names the field.
+	// Ready and Stalled repeat it for kstatus (Flux, Helm).
 	// +optional
 	// +listType=map
 	// +listMapKey=type

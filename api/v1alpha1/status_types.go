@@ -173,10 +173,12 @@ const (
 
 // SecurityPolicyStatus is the status that the operator observed.
 type SecurityPolicyStatus struct {
-	// ObservedGeneration is the generation that the status is about.
+	// ObservedGeneration is the generation that the status is about. If it is not metadata.generation, the operator has not looked at the last change.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Accepted, Programmed, Enforced, SharedState, VaultReady, SigningKeyReady, KeysReady, ClientAddressKnown, PodsAdmitted, Ready, Stalled.
+	// Conditions say whether the policy works, and what to change. Enforced is proved: every matched pod runs this document, and cannot be reached
+	// around its sidecar. Accepted: the policy is valid. Programmed: its document is written. Ready and Stalled repeat the two for kstatus (Flux, Helm).
+	// SharedState, VaultReady, SigningKeyReady, KeysReady, ClientAddressKnown and PodsAdmitted are about what sidecars need. postern status shows them.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -194,9 +196,9 @@ type SecurityPolicyStatus struct {
 
 // PodCounts counts pods that are not finished or terminating.
 type PodCounts struct {
-	// Matched is the number of pods that the selector selects.
+	// Matched is the number of running pods that the selector selects.
 	Matched int32 `json:"matched"`
-	// Injected is the number of pods with the sidecar.
+	// Injected is the number of them that have the sidecar. The others were created before the policy, or before the namespace's label: restart them.
 	Injected int32 `json:"injected"`
 	// Current is the number of sidecars that run the current document.
 	Current int32 `json:"current"`
@@ -219,7 +221,7 @@ type PodOffence struct {
 	Name string `json:"name"`
 	// Reason is one of the reasons of the condition Enforced.
 	Reason string `json:"reason"`
-	// Message is what to change.
+	// Message says what is wrong with the pod, and what to do, with the command.
 	// +optional
 	Message string `json:"message,omitempty"`
 }

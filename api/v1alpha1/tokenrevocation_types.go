@@ -19,7 +19,11 @@ type TokenRevocation struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	Spec   TokenRevocationSpec   `json:"spec"`
+	Spec TokenRevocationSpec `json:"spec"`
+	// Status is what the operator observed. Until it has looked at the object, observedGeneration is -1, so that kstatus, and with it Flux and
+	// helm --wait, do not take a new object for a ready one.
+	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status TokenRevocationStatus `json:"status,omitempty"`
 }
 
@@ -48,7 +52,7 @@ type TokenRevocationSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	Issuer string `json:"issuer,omitempty"`
-	// TokenID is the jti claim of one token.
+	// TokenID is the jti claim of one token: that token is refused.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
@@ -74,7 +78,7 @@ type TokenRevocationSpec struct {
 	// Expires is when the last of the tokens has expired, so that the revocation is no longer needed. It does not apply to keyID.
 	// +optional
 	Expires *metav1.Time `json:"expires,omitempty"`
-	// Reason is a note for people.
+	// Reason is a note for people, such as "laptop stolen, ticket 4711". It has no effect.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Reason string `json:"reason,omitempty"`
@@ -85,7 +89,8 @@ type TokenRevocationStatus struct {
 	// ObservedGeneration is the generation that the status is about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions: Accepted, Enforced, Ready, Stalled.
+	// Conditions: Enforced is True when every sidecar of the policies refuses the tokens. Accepted is False if no policy accepts such tokens, or its
+	// document has no room. Ready and Stalled are for kstatus (Flux, Helm).
 	// +optional
 	// +listType=map
 	// +listMapKey=type

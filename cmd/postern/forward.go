@@ -50,7 +50,7 @@ func (a *access) forward(ctx context.Context, policy, as string) (server string,
 	if err != nil {
 		return "", nil, fmt.Errorf("in namespace %q: %w", namespace, err)
 	}
-	port, stop, err := forwardTo(listing, config, clients, pod)
+	port, stop, err := forwardTo(listing, config, clients, pod, int(compiled.LoopbackPort))
 	if err != nil {
 		return "", nil, fmt.Errorf("forwarding a port to pod %q: %w", pod.Name, err)
 	}
@@ -89,7 +89,8 @@ func ready(pod *corev1.Pod) bool {
 	})
 }
 
-func forwardTo(ctx context.Context, config *rest.Config, clients kubernetes.Interface, pod *corev1.Pod) (port uint16, stop func(), err error) {
+// forwardTo forwards a free local port to a port of the pod. The caller must call stop.
+func forwardTo(ctx context.Context, config *rest.Config, clients kubernetes.Interface, pod *corev1.Pod, target int) (port uint16, stop func(), err error) {
 	transport, upgrader, err := spdy.RoundTripperFor(config)
 	if err != nil {
 		return 0, nil, err
@@ -98,7 +99,7 @@ func forwardTo(ctx context.Context, config *rest.Config, clients kubernetes.Inte
 	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
 	stopped, open, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	stop = func() { close(stopped) }
-	f, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", compiled.LoopbackPort)}, stopped, open, io.Discard, io.Discard)
+	f, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", target)}, stopped, open, io.Discard, io.Discard)
 	if err != nil {
 		return 0, nil, err
 	}

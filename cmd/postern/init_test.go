@@ -18,8 +18,13 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	stopCluster()
+	os.Exit(code)
 }
+
+// stopCluster stops the API server of the tests, if one was started.
+var stopCluster = func() {}
 
 const shapes = "../../controllers/boilerplate/testdata"
 

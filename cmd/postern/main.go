@@ -1,13 +1,13 @@
 // Command postern is the command line: it checks and compiles policies, and runs them without a cluster. It also revokes tokens,
-// and lists and ends sessions.
+// lists and ends sessions, and shows what is enforced in a cluster.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -19,23 +19,36 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := newCommand().ExecuteContext(ctx); err != nil {
-		if !errors.Is(err, errFindings) {
+	root := newCommand()
+	nameAfter(root, os.Args[0])
+	if err := root.ExecuteContext(ctx); err != nil {
+		if !printed(err) {
 			fmt.Fprintln(os.Stderr, "postern:", err)
 		}
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }
 
 func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "postern",
-		Short:         "Check, compile and run SecurityPolicies, revoke tokens, and manage sessions",
+		Short:         "Check, compile and run SecurityPolicies, see what is enforced, revoke tokens, and manage sessions",
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.AddCommand(newInitCommand(), newLintCommand(), newCompileCommand(), newTestCommand(), newExplainCommand(), newRunCommand(), newTokenCommand(),
 		newAPIKeyCommand(), newRevokeCommand(), newSessionsCommand(), newUnlockCommand(), newAuditCommand())
+	root.AddCommand(newClusterCommands()...)
 	return root
+}
+
+// pluginName is the name of the program with which kubectl runs it as kubectl postern.
+const pluginName = "kubectl-postern"
+
+// nameAfter makes help and completion use the name by which the program was started.
+func nameAfter(root *cobra.Command, program string) {
+	if filepath.Base(program) == pluginName {
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl postern"}
+	}
 }

@@ -36,3 +36,6 @@ func (*access) createAndWait(context.Context, *v1alpha1.TokenRevocation, time.Du
 func (*access) documentOf(context.Context, string) (*compiled.Policy, string, error) {
 	return nil, "", errNoCluster
 }
+
+// newClusterCommands returns none: they are of no use without a cluster.
+func newClusterCommands() []*cobra.Command { return nil }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 	"unicode"
+
+	"github.com/posterndev/postern/cmd/postern/internal/screen"
 )
 
 // Escape sequences of ECMA-48 (SGR).
@@ -129,20 +131,7 @@ func printableMessage(message string) string {
 	return message
 }
 
-// escaped writes what a terminal would not print as Go escapes it, and leaves the rest.
-func escaped(line string) string {
-	if !strings.ContainsFunc(line, unprintable) {
-		return line
-	}
-	var b strings.Builder
-	for _, r := range line {
-		if unprintable(r) {
-			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
+// escaped returns the line without what would control the terminal.
+func escaped(line string) string { return screen.Escape(line) }
 
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }

@@ -85,6 +85,17 @@ func meshesOf(pod *corev1.Pod, namespace map[string]string) []*mesh {
 	return found
 }
 
+// Meshes returns the names of the meshes that the pod is in or asks for, given its namespace's labels.
+func Meshes(pod *corev1.Pod, namespace map[string]string) []string {
+	var names []string
+	for _, m := range append(meshesOf(pod, namespace), requested(pod)) {
+		if m != nil && !slices.Contains(names, m.name) {
+			names = append(names, m.name)
+		}
+	}
+	return names
+}
+
 // requested returns the mesh that the pod itself asks for, or nil.
 func requested(pod *corev1.Pod) *mesh {
 	inject := pod.Annotations[istioInject]

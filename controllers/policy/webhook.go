@@ -60,6 +60,18 @@ func webhookProblem(config *admissionv1.MutatingWebhookConfiguration, namespace 
 	return ""
 }
 
+// WebhookProblem says why the API server does not send every new pod of a namespace with these labels to the pod webhook; empty if it does.
+// config is nil if it does not exist. With the labels nil, the namespace selector is not looked at.
+func WebhookProblem(config *admissionv1.MutatingWebhookConfiguration, namespace map[string]string) string {
+	if config != nil && namespace == nil {
+		config = config.DeepCopy()
+		for i := range config.Webhooks {
+			config.Webhooks[i].NamespaceSelector = nil
+		}
+	}
+	return webhookProblem(config, namespace)
+}
+
 func seesNewPods(r admissionv1.RuleWithOperations) bool {
 	either := func(list []string, want string) bool {
 		return slices.Contains(list, want) || slices.Contains(list, "*")
@@ -149,13 +161,7 @@ func (w *WebhookCheck) check(ctx context.Context) {
 		}
 		return
 	}
-	if config != nil { // which namespaces it selects is a matter of each policy's status
-		config = config.DeepCopy()
-		for i := range config.Webhooks {
-			config.Webhooks[i].NamespaceSelector = nil
-		}
-	}
-	problem := webhookProblem(config, nil)
+	problem := WebhookProblem(config, nil) // which namespaces it selects is a matter of each policy's status
 	if problem != "" {
 		w.gauge.Set(0)
 	} else {

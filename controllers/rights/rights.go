@@ -31,6 +31,9 @@ var needed = []authzv1.ResourceAttributes{
 	{Verb: "patch", Group: v1alpha1.GroupVersion.Group, Resource: "securitypolicies", Subresource: "status"},
 }
 
+// Needed returns the rights that are checked.
+func Needed() []authzv1.ResourceAttributes { return slices.Clone(needed) }
+
 // Checker checks the rights periodically. It runs on every replica.
 type Checker struct {
 	reviews client.Writer
@@ -55,7 +58,9 @@ func NewChecker(reviews client.Writer, registerer prometheus.Registerer) (*Check
 	return c, registerer.Register(c.missing)
 }
 
-// nameOf names a right in the words of kubectl auth can-i.
+// Name names a right in the words of kubectl auth can-i.
+func Name(a *authzv1.ResourceAttributes) string { return nameOf(a) }
+
 func nameOf(a *authzv1.ResourceAttributes) string {
 	name := a.Verb + " " + a.Resource
 	if a.Group != "" {

@@ -173,11 +173,14 @@ func count(in *Input) (*v1alpha1.PodCounts, []*offence) {
 }
 
 // rank orders reasons by severity: 0 is the most severe.
-func rank(reason string) int {
-	return slices.Index([]string{
+func rank(reason string) int { return slices.Index(Severities(), reason) }
+
+// Severities returns the reasons that pods give, the most severe first.
+func Severities() []string {
+	return []string{
 		v1alpha1.ReasonRedirectMissing, v1alpha1.ReasonReachableAround, v1alpha1.ReasonPodsWithoutSidecar, v1alpha1.ReasonSidecarAltered, v1alpha1.ReasonRefusedBySidecar, v1alpha1.ReasonSidecarTooOld,
 		v1alpha1.ReasonReportTooOld, v1alpha1.ReasonPodsOutdated, v1alpha1.ReasonAppFailing, v1alpha1.ReasonConflicted,
-	}, reason)
+	}
 }
 
 // maxListed bounds the names that a message lists, and maxQuoted the bytes that it quotes from a pod.

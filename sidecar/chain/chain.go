@@ -163,10 +163,10 @@ type parts struct {
 	// events is nil if the document is only checked.
 	events *event.Stream
 	// trail is nil if the policy has no audit trail, or the document is only checked.
-	trail appapi.Trail
-	logger      *slog.Logger
-	app         stage.Handler
-	trace       bool
+	trail  appapi.Trail
+	logger *slog.Logger
+	app    stage.Handler
+	trace  bool
 	// now is nil for time.Now.
 	now func() time.Time
 	// sleep is nil for a wait.

@@ -14,8 +14,8 @@ import (
 // settings replace the old ones.
 type Metrics struct {
 	requests, logins, renewals, leases *prometheus.CounterVec
-	seconds                    prometheus.Histogram
-	state, expiry, ready, age  *prometheus.Desc
+	seconds                            prometheus.Histogram
+	state, expiry, ready, age          *prometheus.Desc
 
 	mu      sync.Mutex
 	clients []*Client // the newest last

@@ -80,7 +80,7 @@ type Config struct {
 	// Locks is nil if the policy has no loginProtection.
 	Locks Locks
 	// Top returns the accounts and addresses with the most failures, up to limit of each, as a value for JSON (usage.Top); nil if nothing counts them.
-	Top    func(limit int) any
+	Top func(limit int) any
 	// Events receives what the app reports and what administrators do; nil for none.
 	Events *event.Stream
 	// Trail is nil if the policy has no audit trail. TrailDenies says that events are refused while it is full.
