@@ -41,6 +41,7 @@ func Error(problems []Problem) error {
 func Document(p *compiled.Policy) []Problem {
 	c := &checker{}
 	c.sidecar(&p.Sidecar)
+	c.requestID(p)
 	if p.Deleted {
 		return c.problems // the chain of a deleted policy has none of the policy's stages
 	}

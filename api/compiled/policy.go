@@ -393,7 +393,9 @@ type SidecarOptions struct {
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
 	AccessLog      string   `json:"accessLog"`
 	LogLevel       string   `json:"logLevel"`
-	DrainTimeout   Duration `json:"drainTimeout"`
+	// RequestID is nil for an id of the sidecar in DefaultRequestIDHeader.
+	RequestID    *RequestID `json:"requestID,omitempty"`
+	DrainTimeout Duration   `json:"drainTimeout"`
 	// Connections bounds the connections of clients; nil leaves it to the sidecar.
 	Connections *Connections `json:"connections,omitempty"`
 	// Requests and Upgrades bound what is open at the same time; nil for what the memory allows.

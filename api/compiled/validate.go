@@ -176,6 +176,7 @@ func (s *SidecarOptions) validate() error {
 	errs := []error{
 		oneOf("sidecar.accessLog", s.AccessLog, "All", "Errors", "None"),
 		oneOf("sidecar.logLevel", s.LogLevel, "debug", "info", "warn", "error"),
+		wrap(s.RequestID.validate(), "sidecar.requestID"),
 	}
 	for i, cidr := range s.TrustedProxies {
 		_, err := netip.ParsePrefix(cidr)

@@ -59,6 +59,9 @@ type SidecarClassSpec struct {
 	// +optional
 	// +kubebuilder:validation:Enum=All;Errors;None
 	AccessLog string `json:"accessLog,omitempty"`
+	// RequestID is the id that each request has in logs, in refusals and in the app.
+	// +optional
+	RequestID *RequestID `json:"requestID,omitempty"`
 	// TrustedProxies are the networks of load balancers and proxies, in CIDR notation. The sidecar uses the X-Forwarded-For header of
 	// these alone to find the client's address.
 	// +optional

@@ -260,6 +260,8 @@ func (s *SidecarClassSpec) WithDefaults() SidecarClassSpec {
 	set(&out.Interception, DefaultInterception)
 	set(&out.LogLevel, DefaultLogLevel)
 	set(&out.AccessLog, DefaultAccessLog)
+	set(&ensure(&out.RequestID).Header, DefaultRequestIDHeader)
+	set(&out.RequestID.FromClients, DefaultRequestIDSource)
 	set(&out.DrainTimeout, DefaultDrainTimeout)
 	if r := ensure(&out.Requests); r.MinBodyRate == nil {
 		*ensure(&r.MinBodyRate) = DefaultMinBodyRate

@@ -127,6 +127,8 @@ var others = map[string]string{
 	"SecurityPolicy.spec.passwordPolicy.hash.bcrypt.cost":                  "13",
 	"SidecarClass.spec.logLevel":                                           "debug",
 	"SidecarClass.spec.accessLog":                                          "None",
+	"SidecarClass.spec.requestID.header":                                   "X-Correlation-ID",
+	"SidecarClass.spec.requestID.fromClients":                              "Never",
 	"SidecarClass.spec.connections.idleTimeout":                            "1m",
 	"SidecarClass.spec.drainTimeout":                                       "1s",
 	"SidecarClass.spec.requests.minBodyRate":                               "0",

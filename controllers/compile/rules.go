@@ -81,6 +81,7 @@ func (c *compiler) sidecar(in *v1alpha1.SidecarClassSpec) compiled.SidecarOption
 		TrustedProxies: in.TrustedProxies,
 		AccessLog:      in.AccessLog,
 		LogLevel:       in.LogLevel,
+		RequestID:      requestID(in.RequestID),
 		DrainTimeout:   c.duration("sidecarClass.spec.drainTimeout", in.DrainTimeout),
 		Requests:       requestLimits(in.Requests),
 		Upgrades:       upgradeLimits(in.Upgrades),

@@ -14,6 +14,7 @@ import (
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/signing"
@@ -73,6 +74,7 @@ func Build(p *compiled.Policy, c Config) (*Snapshot, error) {
 }
 
 func (s *Snapshot) build(p *compiled.Policy, c Config) error {
+	c.Logger = request.Logger(c.Logger)
 	if err := s.resolvePorts(p, c); err != nil {
 		return err
 	}
@@ -100,8 +102,12 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		given.events.Emit(event.Event{Kind: event.PolicyActivated, Outcome: event.Success})
 		s.onClose(c.Resources.Activate(activation(p, built)))
 	}
+	ids, err := requestIDs(p, built.client)
+	if err != nil {
+		return err
+	}
 	s.handler, err = accesslog.New(accesslog.Config{
-		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local, Now: c.Now,
+		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local, IDs: ids, Now: c.Now,
 	}, built.handler)
 	return err
 }

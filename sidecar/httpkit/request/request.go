@@ -16,8 +16,8 @@ import (
 // Info is the record of one request. It belongs to the request's goroutine: stages write it before the response; the
 // access log, metrics and audit read it after the response.
 type Info struct {
-	// RequestID identifies the request; empty for none.
-	RequestID string
+	// RequestID identifies the request, and TraceID (32 hexadecimal digits) its trace; empty for none.
+	RequestID, TraceID string
 	// Start is the time when the request's header was read.
 	Start time.Time
 	// Local is the pod's address and app port that the client connected to, before any redirect.
@@ -128,7 +128,7 @@ func (i *Info) Emit(e event.Event) {
 
 // complete adds the request to e, and the subject of the request's token if e has none.
 func (i *Info) complete(e *event.Event) {
-	e.RequestID = i.RequestID
+	e.RequestID, e.TraceID = i.RequestID, i.TraceID
 	if !e.ClientAddr.IsValid() {
 		e.ClientAddr = i.ClientAddr
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
 // Mode says which requests are logged.
@@ -114,7 +115,11 @@ func (l *Log) Record(e event.Event) {
 		slog.Int("port", int(s.Port)),
 		slog.String("protocol", s.Protocol),
 		slog.String("policy", e.Policy),
+		slog.String(request.LogRequestID, e.RequestID),
 	)
+	if e.TraceID != "" {
+		attrs = append(attrs, slog.String(request.LogTraceID, e.TraceID))
+	}
 	if s.Aborted {
 		attrs = append(attrs, slog.Bool("aborted", true))
 	}

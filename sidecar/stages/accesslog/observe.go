@@ -17,6 +17,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/requestid"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
@@ -34,6 +35,8 @@ type Config struct {
 	// Local returns the address and port that the client connected to, before any redirect, from the request's
 	// context. If it is nil, net/http's value is used (http.LocalAddrContextKey).
 	Local func(ctx context.Context) netip.AddrPort
+	// IDs gives each request its id; nil for none.
+	IDs *requestid.IDs
 	// Now is the clock of request.Info.Start; time.Now if nil.
 	Now func() time.Time
 }
@@ -87,6 +90,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &record{metrics: h.cfg.Metrics, logger: h.cfg.Logger}
 	rec.w.Writer = response.Writer{ResponseWriter: w, OnHeader: &rec.w}
 	rec.info = request.Info{Start: h.cfg.Now(), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow, Events: h.cfg.Events}
+	h.identify(rec, r)
 	h.cfg.Metrics.inFlight.Inc()
 	r = request.With(r.WithContext(context.WithValue(r.Context(), recordKey{}, rec)), &rec.info)
 	defer func() {
@@ -99,6 +103,16 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := rec.guard(h.next, &rec.w, r); err != nil {
 		rec.respond(&rec.w, r, err)
 	}
+}
+
+// identify gives the request its id, in the field that the app gets too. It replaces what a client sent.
+func (h *handler) identify(rec *record, r *http.Request) {
+	if h.cfg.IDs == nil {
+		return
+	}
+	rec.info.RequestID = h.cfg.IDs.Of(r)
+	rec.w.id.name, rec.w.id.value[0] = h.cfg.IDs.Header(), rec.info.RequestID
+	r.Header[rec.w.id.name] = rec.w.id.value[:1:1]
 }
 
 // Errors returns the stage that writes the response for the errors and panics of the stages after it. It comes after
@@ -142,7 +156,7 @@ func (rec *record) respond(w http.ResponseWriter, r *http.Request, err error) {
 	if rec.w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	httperr.Write(w, r, err)
+	httperr.WriteWith(w, r, err, rec.info.RequestID)
 }
 
 // finish emits the event.
