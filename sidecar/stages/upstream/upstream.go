@@ -94,7 +94,7 @@ func New(cfg Config) (*Proxy, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg.Timeouts = cfg.Timeouts.withDefaults()
+	cfg.Timeouts, cfg.Logger = cfg.Timeouts.withDefaults(), request.Logger(cfg.Logger)
 	p := &Proxy{cfg: cfg, transports: newTransports(cfg)}
 	p.closed, p.close = context.WithCancel(context.Background())
 	p.reverse = &httputil.ReverseProxy{
