@@ -62,6 +62,7 @@ func Document(p *compiled.Policy) []Problem {
 	c.cors(p.CORS)
 	c.compression(p.Compression)
 	c.redis(p.Redis)
+	c.telemetry(p.Telemetry)
 	c.vault(p)
 	return c.problems
 }

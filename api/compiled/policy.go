@@ -60,6 +60,7 @@ type Policy struct {
 	Sidecar         SidecarOptions   `json:"sidecar"`
 	Redis           *Redis           `json:"redis,omitempty"`
 	Vault           *Vault           `json:"vault,omitempty"`
+	Telemetry       *Telemetry       `json:"telemetry,omitempty"`
 }
 
 // Mode says whether a refusal is enforced, or only counted and logged.

@@ -41,6 +41,7 @@ func (p *Policy) Validate() error {
 	if p.Vault != nil {
 		add(wrap(p.Vault.validate(), "vault"))
 	}
+	add(wrap(p.Telemetry.validate(), "telemetry"))
 	add(wrap(p.LoginProtection.validate(), "loginProtection"))
 	add(p.validateTokens())
 	add(wrap(p.APIKeys.validate(), "apiKeys"))

@@ -103,6 +103,9 @@ const (
 	DefaultAccessLog                = "All"
 	DefaultDrainTimeout    Duration = "25s"
 	DefaultRequestIDHeader          = compiled.DefaultRequestIDHeader
+	DefaultOTLPProtocol             = OTLPGRPC
+	DefaultSampleRatio     Ratio    = "0.01"
+	DefaultOTLPTLSMode              = OTLPTLSVerifyFull
 	DefaultRequestIDSource          = RequestIDTrustedProxies
 	DefaultAPIKeyHeader             = "X-API-Key"
 	DefaultConnectionIdle  Duration = "2m"
@@ -267,6 +270,9 @@ func otherDefaults() []Default {
 		{Field: spec + "accessLog", Value: DefaultAccessLog},
 		{Field: spec + "requestID.header", Value: DefaultRequestIDHeader},
 		{Field: spec + "requestID.fromClients", Value: string(DefaultRequestIDSource)},
+		{Field: spec + "telemetry.otlp.protocol", Value: string(DefaultOTLPProtocol)},
+		{Field: spec + "telemetry.otlp.sampleRatio", Value: string(DefaultSampleRatio)},
+		{Field: spec + "telemetry.otlp.tls.mode", Value: string(DefaultOTLPTLSMode)},
 		{Field: spec + "connections.max", Text: "as many as fit into the memory limit at 64 KiB each, between 64 and 10000"},
 		{Field: spec + "connections.maxPerAddress", Text: "half of max"},
 		{Field: spec + "connections.idleTimeout", Value: string(DefaultConnectionIdle)},

@@ -62,6 +62,9 @@ type SidecarClassSpec struct {
 	// RequestID is the id that each request has in logs, in refusals and in the app.
 	// +optional
 	RequestID *RequestID `json:"requestID,omitempty"`
+	// Telemetry sends traces to an OpenTelemetry collector.
+	// +optional
+	Telemetry *Telemetry `json:"telemetry,omitempty"`
 	// TrustedProxies are the networks of load balancers and proxies, in CIDR notation. The sidecar uses the X-Forwarded-For header of
 	// these alone to find the client's address.
 	// +optional

@@ -262,6 +262,9 @@ func (s *SidecarClassSpec) WithDefaults() SidecarClassSpec {
 	set(&out.AccessLog, DefaultAccessLog)
 	set(&ensure(&out.RequestID).Header, DefaultRequestIDHeader)
 	set(&out.RequestID.FromClients, DefaultRequestIDSource)
+	if t := out.Telemetry; t != nil && t.OTLP != nil {
+		t.OTLP.setDefaults()
+	}
 	set(&out.DrainTimeout, DefaultDrainTimeout)
 	if r := ensure(&out.Requests); r.MinBodyRate == nil {
 		*ensure(&r.MinBodyRate) = DefaultMinBodyRate
@@ -277,6 +280,16 @@ func (s *SidecarClassSpec) WithDefaults() SidecarClassSpec {
 		out.Vault.setDefaults()
 	}
 	return out
+}
+
+func (o *OTLP) setDefaults() {
+	set(&o.Protocol, DefaultOTLPProtocol)
+	if o.SampleRatio == nil {
+		*ensure(&o.SampleRatio) = DefaultSampleRatio
+	}
+	if o.TLS != nil {
+		set(&o.TLS.Mode, DefaultOTLPTLSMode)
+	}
 }
 
 func (v *Vault) setDefaults() {

@@ -34,6 +34,7 @@ SecurityPolicy:
 SidecarClass:
   spec:
     connections: {}
+    telemetry: {otlp: {endpoint: "otel:4317", tls: {}}}
     redis: {addresses: ["r:6379"]}
     vault: {address: "https://v.example.com", auth: {kubernetes: {role: r}}}
 `
@@ -127,6 +128,9 @@ var others = map[string]string{
 	"SecurityPolicy.spec.passwordPolicy.hash.bcrypt.cost":                  "13",
 	"SidecarClass.spec.logLevel":                                           "debug",
 	"SidecarClass.spec.accessLog":                                          "None",
+	"SidecarClass.spec.telemetry.otlp.protocol":                            "http",
+	"SidecarClass.spec.telemetry.otlp.sampleRatio":                         "1",
+	"SidecarClass.spec.telemetry.otlp.tls.mode":                            "Disable",
 	"SidecarClass.spec.requestID.header":                                   "X-Correlation-ID",
 	"SidecarClass.spec.requestID.fromClients":                              "Never",
 	"SidecarClass.spec.connections.idleTimeout":                            "1m",
