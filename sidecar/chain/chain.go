@@ -11,11 +11,14 @@ import (
 	"net/netip"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/httpkit/tracing"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/signing"
 	"github.com/posterndev/postern/sidecar/login/backchannel"
@@ -106,8 +109,13 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	if err != nil {
 		return err
 	}
+	routes, err := declaredRoutes(p)
+	if err != nil {
+		return err
+	}
 	s.handler, err = accesslog.New(accesslog.Config{
-		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local, IDs: ids, Now: c.Now,
+		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local, IDs: ids, Routes: routes, Now: c.Now,
+		Tracing: tracing.New(tracing.Config{Tracer: given.tracer, Trusted: built.client.Trusts, Policy: resources.Scope(p)}),
 	}, built.handler)
 	return err
 }
@@ -143,7 +151,9 @@ type parts struct {
 	sessions    session.Store
 	revocations revocation.Store
 	active      *resources.Revocations
-	replay      backchannel.Replay
+	// tracer is nil if the policy exports no traces.
+	tracer trace.Tracer
+	replay backchannel.Replay
 	// untrustedProxy is nil if the document is only checked.
 	untrustedProxy func(netip.Addr)
 	// encoders is nil if the document is only checked.
@@ -169,6 +179,9 @@ func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error)
 	}
 	if p.Deleted {
 		return given, nil
+	}
+	if given.tracer, err = a.Tracer(); err != nil {
+		return given, err
 	}
 	if p.Tokens != nil {
 		if given.ring, err = a.Ring(); err != nil {

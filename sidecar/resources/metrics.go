@@ -14,6 +14,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight"
 	"github.com/posterndev/postern/sidecar/store/redis"
+	"github.com/posterndev/postern/sidecar/telemetry"
 )
 
 // Metrics are registered once for the process, because a name can be registered only once.
@@ -31,6 +32,7 @@ type Metrics struct {
 	redis      *redis.Metrics
 	vault      *vault.Metrics
 	revocation *revocation.Metrics
+	telemetry  *telemetry.Metrics
 }
 
 func newMetrics(r prometheus.Registerer) (m Metrics, err error) {
@@ -56,6 +58,9 @@ func newMetrics(r prometheus.Registerer) (m Metrics, err error) {
 		return m, fmt.Errorf("registering Vault metrics: %w", err)
 	}
 	if m.revocation, err = revocation.NewMetrics(r); err != nil {
+		return m, err
+	}
+	if m.telemetry, err = telemetry.NewMetrics(r); err != nil {
 		return m, err
 	}
 	m.Issued, err = token.NewMetrics(r)

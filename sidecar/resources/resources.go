@@ -33,6 +33,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight/inflightmemory"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitmemory"
 	"github.com/posterndev/postern/sidecar/store/redis"
+	"github.com/posterndev/postern/sidecar/telemetry"
 )
 
 // defaultCloseDelay is how long a shared value stays open after its last user, because its requests may still be in
@@ -43,6 +44,8 @@ const defaultCloseDelay = time.Minute
 type Config struct {
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
+	// Pod and Version are those of this sidecar, for what it exports; empty if they are not known.
+	Pod, Version string
 	// SecretsDir is the directory where Secrets are mounted, one subdirectory each.
 	SecretsDir string
 	// VolumesDir is the directory where PersistentVolumeClaims are mounted, one subdirectory each; empty if there are none.
@@ -85,6 +88,9 @@ type Resources struct {
 	conns   *pool.Pool[string, *redis.Conn]
 	indexes *pool.Pool[string, *revocation.Index]
 	rings   *pool.Pool[string, ring]
+	// traces and logs export to collectors.
+	traces *pool.Pool[string, *telemetry.Traces]
+	logs   *pool.Pool[string, *telemetry.Logs]
 	// hashers bound the memory for hashing. They are shared so that a reload does not start a second count.
 	hashers *pool.Pool[string, *password.Hasher]
 	// apiKeys read key files, and users files of users.
@@ -117,6 +123,7 @@ func New(c Config) (*Resources, error) {
 		// A closed ring still signs and verifies for the requests in progress. It only stops reading its key, and the name of that
 		// key may be the mistake that the new document corrects.
 		rings: pool.New[string, ring](0), hashers: pool.New[string, *password.Hasher](delay), apiKeys: pool.New[string, *apikey.Store](0), users: pool.New[string, *htpasswd.Store](0),
+		traces: pool.New[string, *telemetry.Traces](delay), logs: pool.New[string, *telemetry.Logs](delay),
 		ended:  newEndedSessions(),
 		active: &Revocations{}, volumes: map[string]breached.Places{}, untrusted: &untrustedProxies{now: time.Now, logger: c.Logger},
 	}
@@ -155,6 +162,8 @@ func (r *Resources) Close() {
 	r.rings.CloseAll()
 	r.apiKeys.CloseAll()
 	r.users.CloseAll()
+	r.traces.CloseAll()
+	r.logs.CloseAll()
 	r.indexes.CloseAll()
 	r.conns.CloseAll()
 	r.vaults.CloseAll()

@@ -141,7 +141,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 		return nil, err
 	}
 	s.resources, err = resources.New(resources.Config{
-		Registerer: s.registry, Logger: cfg.Logger, SecretsDir: cfg.SecretsDir, VolumesDir: cfg.VolumesDir, VaultTokenFile: cfg.VaultTokenFile, KeysTokenDir: cfg.KeysTokenDir,
+		Registerer: s.registry, Logger: cfg.Logger, Pod: hostname(), Version: cfg.Version, SecretsDir: cfg.SecretsDir, VolumesDir: cfg.VolumesDir, VaultTokenFile: cfg.VaultTokenFile, KeysTokenDir: cfg.KeysTokenDir,
 		HashMemory: hashMemory(memoryLimit()), SessionMemory: sessionMemory(memoryLimit()), EncoderMemory: encoderMemory(memoryLimit()),
 	})
 	if err != nil {

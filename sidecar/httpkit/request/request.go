@@ -18,6 +18,8 @@ import (
 type Info struct {
 	// RequestID identifies the request, and TraceID (32 hexadecimal digits) its trace; empty for none.
 	RequestID, TraceID string
+	// Sampled says that the trace is exported.
+	Sampled bool
 	// Start is the time when the request's header was read.
 	Start time.Time
 	// Local is the pod's address and app port that the client connected to, before any redirect.
@@ -128,7 +130,7 @@ func (i *Info) Emit(e event.Event) {
 
 // complete adds the request to e, and the subject of the request's token if e has none.
 func (i *Info) complete(e *event.Event) {
-	e.RequestID, e.TraceID = i.RequestID, i.TraceID
+	e.RequestID, e.TraceID, e.Sampled = i.RequestID, i.TraceID, i.Sampled
 	if !e.ClientAddr.IsValid() {
 		e.ClientAddr = i.ClientAddr
 	}

@@ -14,12 +14,16 @@ import (
 	"runtime/debug"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/requestid"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/httpkit/tracing"
 )
 
 // Config configures the handler of one chain.
@@ -37,6 +41,10 @@ type Config struct {
 	Local func(ctx context.Context) netip.AddrPort
 	// IDs gives each request its id; nil for none.
 	IDs *requestid.IDs
+	// Tracing traces requests; nil for none.
+	Tracing *tracing.Requests
+	// Routes are the path patterns of the policy; nil for none.
+	Routes *route.Declared
 	// Now is the clock of request.Info.Start; time.Now if nil.
 	Now func() time.Time
 }
@@ -81,6 +89,8 @@ type record struct {
 	metrics *Metrics
 	logger  *slog.Logger
 	served  event.Served
+	// span is nil without tracing.
+	span trace.Span
 }
 
 type recordKey struct{}
@@ -90,9 +100,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &record{metrics: h.cfg.Metrics, logger: h.cfg.Logger}
 	rec.w.Writer = response.Writer{ResponseWriter: w, OnHeader: &rec.w}
 	rec.info = request.Info{Start: h.cfg.Now(), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow, Events: h.cfg.Events}
-	h.identify(rec, r)
+	ctx := h.identify(rec, r)
 	h.cfg.Metrics.inFlight.Inc()
-	r = request.With(r.WithContext(context.WithValue(r.Context(), recordKey{}, rec)), &rec.info)
+	r = request.With(r.WithContext(context.WithValue(ctx, recordKey{}, rec)), &rec.info)
 	defer func() {
 		v := recover()
 		h.finish(rec, r, v != nil)
@@ -105,14 +115,20 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// identify gives the request its id, in the field that the app gets too. It replaces what a client sent.
-func (h *handler) identify(rec *record, r *http.Request) {
-	if h.cfg.IDs == nil {
-		return
+// identify gives the request its id, in the field that the app gets too, and its trace. It replaces what a client sent. It returns the
+// context of the request's span.
+func (h *handler) identify(rec *record, r *http.Request) context.Context {
+	if h.cfg.IDs != nil {
+		rec.info.RequestID = h.cfg.IDs.Of(r)
+		rec.w.id.name, rec.w.id.value[0] = h.cfg.IDs.Header(), rec.info.RequestID
+		r.Header[rec.w.id.name] = rec.w.id.value[:1:1]
 	}
-	rec.info.RequestID = h.cfg.IDs.Of(r)
-	rec.w.id.name, rec.w.id.value[0] = h.cfg.IDs.Header(), rec.info.RequestID
-	r.Header[rec.w.id.name] = rec.w.id.value[:1:1]
+	if h.cfg.Tracing == nil {
+		return r.Context()
+	}
+	var ctx context.Context
+	ctx, rec.span = h.cfg.Tracing.Begin(r, &rec.info)
+	return ctx
 }
 
 // Errors returns the stage that writes the response for the errors and panics of the stages after it. It comes after
@@ -163,7 +179,7 @@ func (rec *record) respond(w http.ResponseWriter, r *http.Request, err error) {
 func (h *handler) finish(rec *record, r *http.Request, aborted bool) {
 	info, s := &rec.info, &rec.served
 	h.cfg.Metrics.inFlight.Dec()
-	s.Method, s.Path, s.Protocol = r.Method, info.Path, r.Proto
+	s.Method, s.Path, s.Protocol, s.Target, s.Routes = r.Method, info.Path, r.Proto, info.Target(), h.cfg.Routes
 	if s.Path == "" {
 		s.Path = r.URL.Path // refused before it was normalised
 	}
@@ -182,6 +198,9 @@ func (h *handler) finish(rec *record, r *http.Request, aborted bool) {
 	}
 	if refused := request.Refused(r); refused != nil {
 		s.Unlogged = refused.Unlogged
+	}
+	if rec.span != nil {
+		h.cfg.Tracing.End(rec.span, info, s)
 	}
 	e := event.Event{Kind: event.Request, Outcome: outcome(s), Served: s}
 	if id := info.Identity; id != nil {
