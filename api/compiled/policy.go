@@ -394,6 +394,8 @@ type SidecarOptions struct {
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
 	AccessLog      string   `json:"accessLog"`
 	LogLevel       string   `json:"logLevel"`
+	// AccessLogOptions is nil for every field of every request.
+	AccessLogOptions *AccessLogOptions `json:"accessLogOptions,omitempty"`
 	// RequestID is nil for an id of the sidecar in DefaultRequestIDHeader.
 	RequestID    *RequestID `json:"requestID,omitempty"`
 	DrainTimeout Duration   `json:"drainTimeout"`

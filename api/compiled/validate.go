@@ -177,6 +177,7 @@ func (s *SidecarOptions) validate() error {
 	errs := []error{
 		oneOf("sidecar.accessLog", s.AccessLog, "All", "Errors", "None"),
 		oneOf("sidecar.logLevel", s.LogLevel, "debug", "info", "warn", "error"),
+		wrap(s.AccessLogOptions.validate(), "sidecar.accessLogOptions"),
 		wrap(s.RequestID.validate(), "sidecar.requestID"),
 	}
 	for i, cidr := range s.TrustedProxies {

@@ -103,6 +103,8 @@ const (
 	DefaultAccessLog                = "All"
 	DefaultDrainTimeout    Duration = "25s"
 	DefaultRequestIDHeader          = compiled.DefaultRequestIDHeader
+	DefaultAccessLogRatio  Ratio    = "1"
+	DefaultAccessLogForm            = AccessLogPostern
 	DefaultOTLPProtocol             = OTLPGRPC
 	DefaultSampleRatio     Ratio    = "0.01"
 	DefaultOTLPTLSMode              = OTLPTLSVerifyFull
@@ -268,6 +270,8 @@ func otherDefaults() []Default {
 		{Field: spec + "interception", Value: string(DefaultInterception)},
 		{Field: spec + "logLevel", Value: DefaultLogLevel},
 		{Field: spec + "accessLog", Value: DefaultAccessLog},
+		{Field: spec + "accessLogOptions.sampleRatio", Value: string(DefaultAccessLogRatio)},
+		{Field: spec + "accessLogOptions.format", Value: string(DefaultAccessLogForm)},
 		{Field: spec + "requestID.header", Value: DefaultRequestIDHeader},
 		{Field: spec + "requestID.fromClients", Value: string(DefaultRequestIDSource)},
 		{Field: spec + "telemetry.otlp.protocol", Value: string(DefaultOTLPProtocol)},

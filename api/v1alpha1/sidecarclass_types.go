@@ -59,6 +59,9 @@ type SidecarClassSpec struct {
 	// +optional
 	// +kubebuilder:validation:Enum=All;Errors;None
 	AccessLog string `json:"accessLog,omitempty"`
+	// AccessLogOptions says what is logged of a request.
+	// +optional
+	AccessLogOptions *AccessLogOptions `json:"accessLogOptions,omitempty"`
 	// RequestID is the id that each request has in logs, in refusals and in the app.
 	// +optional
 	RequestID *RequestID `json:"requestID,omitempty"`

@@ -262,6 +262,12 @@ func (s *SidecarClassSpec) WithDefaults() SidecarClassSpec {
 	set(&out.AccessLog, DefaultAccessLog)
 	set(&ensure(&out.RequestID).Header, DefaultRequestIDHeader)
 	set(&out.RequestID.FromClients, DefaultRequestIDSource)
+	if o := out.AccessLogOptions; o != nil {
+		if o.SampleRatio == nil {
+			*ensure(&o.SampleRatio) = DefaultAccessLogRatio
+		}
+		set(&o.Format, DefaultAccessLogForm)
+	}
 	if t := out.Telemetry; t != nil && t.OTLP != nil {
 		t.OTLP.setDefaults()
 	}

@@ -34,6 +34,7 @@ SecurityPolicy:
 SidecarClass:
   spec:
     connections: {}
+    accessLogOptions: {}
     telemetry: {otlp: {endpoint: "otel:4317", tls: {}}}
     redis: {addresses: ["r:6379"]}
     vault: {address: "https://v.example.com", auth: {kubernetes: {role: r}}}
@@ -131,6 +132,8 @@ var others = map[string]string{
 	"SidecarClass.spec.telemetry.otlp.protocol":                            "http",
 	"SidecarClass.spec.telemetry.otlp.sampleRatio":                         "1",
 	"SidecarClass.spec.telemetry.otlp.tls.mode":                            "Disable",
+	"SidecarClass.spec.accessLogOptions.sampleRatio":                       "0.5",
+	"SidecarClass.spec.accessLogOptions.format":                            "ECS",
 	"SidecarClass.spec.requestID.header":                                   "X-Correlation-ID",
 	"SidecarClass.spec.requestID.fromClients":                              "Never",
 	"SidecarClass.spec.connections.idleTimeout":                            "1m",

@@ -82,10 +82,12 @@ func (c *compiler) sidecar(in *v1alpha1.SidecarClassSpec) compiled.SidecarOption
 		AccessLog:      in.AccessLog,
 		LogLevel:       in.LogLevel,
 		RequestID:      requestID(in.RequestID),
-		DrainTimeout:   c.duration("sidecarClass.spec.drainTimeout", in.DrainTimeout),
-		Requests:       requestLimits(in.Requests),
-		Upgrades:       upgradeLimits(in.Upgrades),
-		Connections:    c.connections(in.Connections),
+
+		AccessLogOptions: c.accessLog(in.AccessLogOptions),
+		DrainTimeout:     c.duration("sidecarClass.spec.drainTimeout", in.DrainTimeout),
+		Requests:         requestLimits(in.Requests),
+		Upgrades:         upgradeLimits(in.Upgrades),
+		Connections:      c.connections(in.Connections),
 	}
 }
 

@@ -122,7 +122,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 
 // events returns the event stream of the policy. Metrics and the access log are always among its sinks.
 func (s *Snapshot) events(p *compiled.Policy, c Config) (*event.Stream, error) {
-	log, err := accesslog.NewLog(accesslog.Mode(p.Sidecar.AccessLog), c.Logger)
+	log, err := accesslog.NewLog(logConfig(p, c.Logger))
 	if err != nil {
 		return nil, err
 	}

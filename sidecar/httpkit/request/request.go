@@ -22,6 +22,8 @@ type Info struct {
 	Sampled bool
 	// Start is the time when the request's header was read.
 	Start time.Time
+	// UserAgent is the header field of the client; empty for none.
+	UserAgent string
 	// Local is the pod's address and app port that the client connected to, before any redirect.
 	Local netip.AddrPort
 	// ClientAddr is the client's address after trusted proxies, unmapped (never ::ffff:a.b.c.d).
@@ -130,7 +132,7 @@ func (i *Info) Emit(e event.Event) {
 
 // complete adds the request to e, and the subject of the request's token if e has none.
 func (i *Info) complete(e *event.Event) {
-	e.RequestID, e.TraceID, e.Sampled = i.RequestID, i.TraceID, i.Sampled
+	e.RequestID, e.TraceID, e.Sampled, e.UserAgent = i.RequestID, i.TraceID, i.Sampled, i.UserAgent
 	if !e.ClientAddr.IsValid() {
 		e.ClientAddr = i.ClientAddr
 	}

@@ -99,7 +99,7 @@ type recordKey struct{}
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &record{metrics: h.cfg.Metrics, logger: h.cfg.Logger}
 	rec.w.Writer = response.Writer{ResponseWriter: w, OnHeader: &rec.w}
-	rec.info = request.Info{Start: h.cfg.Now(), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow, Events: h.cfg.Events}
+	rec.info = request.Info{Start: h.cfg.Now(), UserAgent: r.Header.Get("User-Agent"), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow, Events: h.cfg.Events}
 	ctx := h.identify(rec, r)
 	h.cfg.Metrics.inFlight.Inc()
 	r = request.With(r.WithContext(context.WithValue(ctx, recordKey{}, rec)), &rec.info)
