@@ -106,7 +106,7 @@ const (
 	DefaultAccessLogRatio  Ratio    = "1"
 	DefaultAccessLogForm            = AccessLogPostern
 	DefaultOTLPProtocol             = OTLPGRPC
-	DefaultSampleRatio     Ratio    = "0.01"
+	DefaultSampleRatio     Ratio    = "0.1"
 	DefaultOTLPTLSMode              = OTLPTLSVerifyFull
 	DefaultRequestIDSource          = RequestIDTrustedProxies
 	DefaultAPIKeyHeader             = "X-API-Key"

@@ -36,6 +36,8 @@ apiKeys: {keysRef: {secretKeyRef: {name: k, key: k}}, claimsToHeaders: [{claim: 
 
 const bareClass = `
 connections: {}
+accessLogOptions: {}
+telemetry: {otlp: {endpoint: "otel:4317", tls: {}}}
 redis: {addresses: ["r:6379"]}
 vault: {address: "https://v.example.com", auth: {kubernetes: {role: r}, appRole: {roleID: r}}}
 `
