@@ -40,6 +40,10 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	for _, reason := range []string{dropFull, dropFailed, dropRejected} {
 		m.dropped.WithLabelValues(reason)
 	}
+	for _, s := range []signal{traces, logs} {
+		m.requests.WithLabelValues(s.name, "ok")
+		m.requests.WithLabelValues(s.name, "error")
+	}
 	return m, nil
 }
 
