@@ -42,12 +42,17 @@ var groups = map[string]group{
 		reason: "the chain turns a document into a snapshot: connections and stores belong to resources, listeners to the server",
 	},
 	"resources": {
-		may:    []string{"api/compiled", "audit", "stages", "login", "keys", "lookup", "store", "usage", "pool"},
+		may:    []string{"api/compiled", "audit", "stages", "login", "keys", "lookup", "store", "usage", "pool", "span", "telemetry"},
 		reason: "resources outlive snapshots. They provide the stores and metrics of the stages, and do not depend on the chain",
 	},
 	"usage": {
 		may:    []string{"httpkit"},
 		reason: "usage is a sink of events: it knows no policies, stages and stores",
+	},
+	"span": {reason: "a span can be made by everything that does I/O"},
+	"telemetry": {
+		may:    []string{"keys/secret"},
+		reason: "exporters know no requests: what is exported is made elsewhere",
 	},
 	"pool": {reason: "the pool is a leaf, so that keys can use it as well"},
 	"document": {
@@ -74,7 +79,7 @@ var groups = map[string]group{
 		order:  [][]string{{"framing", "listen", "passthrough", "probe", "redirect", "sockets", "websocket"}, {"capacity", "budget"}, {"share"}},
 	},
 	"keys": {
-		may:    []string{"pool"},
+		may:    []string{"pool", "span"},
 		reason: "keys are independent of their use and exist only in memory: no stage, no login, no store",
 		order:  [][]string{{"signing", "jwt"}, {"vault", "jwks", "htpasswd", "apikey"}, {"keyfile"}, {"secret", "password", "passwordrules"}},
 	},
@@ -88,16 +93,16 @@ var groups = map[string]group{
 		reason: "auditsqltest makes databases for tests",
 	},
 	"lookup": {
-		may:    []string{"keys/secret"},
+		may:    []string{"keys/secret", "span"},
 		reason: "services of the user's are asked about single values: they know no requests, stages and logins",
 		order:  [][]string{{"breached", "challenge"}, {"service"}},
 	},
 	"store": {
-		may:    []string{"keys/secret"},
+		may:    []string{"keys/secret", "span"},
 		reason: "a store client is independent of the stored data",
 		order:  [][]string{{"statetest"}, {"redistest", "postgrestest"}, {"redis", "postgres"}, {"breaker", "keyspace"}},
 	},
-	"httpkit": {reason: "httpkit is the base of all stages, so it imports none"},
+	"httpkit": {may: []string{"span"}, reason: "httpkit is the base of all stages, so it imports none"},
 }
 
 // inner returns the path of a package below sidecar/, and its group. ok is false outside of sidecar/.

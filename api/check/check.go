@@ -41,6 +41,7 @@ func Error(problems []Problem) error {
 func Document(p *compiled.Policy) []Problem {
 	c := &checker{}
 	c.sidecar(&p.Sidecar)
+	c.requestID(p)
 	if p.Deleted {
 		return c.problems // the chain of a deleted policy has none of the policy's stages
 	}
@@ -61,6 +62,7 @@ func Document(p *compiled.Policy) []Problem {
 	c.cors(p.CORS)
 	c.compression(p.Compression)
 	c.redis(p.Redis)
+	c.telemetry(p.Telemetry)
 	c.vault(p)
 	c.audit(p)
 	return c.problems

@@ -35,6 +35,7 @@ func (c *checker) sidecar(s *compiled.SidecarOptions) {
 		c.open("sidecarClass.spec.upgrades", u.Max, u.MaxPerAddress)
 	}
 	c.connections(s.Connections)
+	c.accessLog(s.AccessLogOptions)
 	c.add("sidecarClass.spec.accessLog", oneOf(s.AccessLog, "All", "Errors", "None"))
 	c.add("sidecarClass.spec.logLevel", oneOf(s.LogLevel, "debug", "info", "warn", "error"))
 }

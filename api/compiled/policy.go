@@ -64,6 +64,7 @@ type Policy struct {
 	Audit        *Audit        `json:"audit,omitempty"`
 	AuditOptions *AuditOptions `json:"auditOptions,omitempty"`
 	Database     *Database     `json:"database,omitempty"`
+	Telemetry    *Telemetry    `json:"telemetry,omitempty"`
 }
 
 // Mode says whether a refusal is enforced, or only counted and logged.
@@ -397,7 +398,11 @@ type SidecarOptions struct {
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
 	AccessLog      string   `json:"accessLog"`
 	LogLevel       string   `json:"logLevel"`
-	DrainTimeout   Duration `json:"drainTimeout"`
+	// AccessLogOptions is nil for every field of every request.
+	AccessLogOptions *AccessLogOptions `json:"accessLogOptions,omitempty"`
+	// RequestID is nil for an id of the sidecar in DefaultRequestIDHeader.
+	RequestID    *RequestID `json:"requestID,omitempty"`
+	DrainTimeout Duration   `json:"drainTimeout"`
 	// Connections bounds the connections of clients; nil leaves it to the sidecar.
 	Connections *Connections `json:"connections,omitempty"`
 	// Requests and Upgrades bound what is open at the same time; nil for what the memory allows.

@@ -49,6 +49,9 @@ func (p *Policy) SecretRefs() []SecretRef {
 			add(p.Redis.TLS.Certificate, p.Redis.TLS.Key)
 		}
 	}
+	if p.ExportsOTLP() {
+		add(p.Telemetry.OTLP.Headers)
+	}
 	if p.Vault != nil && p.Vault.AppRole != nil {
 		add(p.Vault.AppRole.SecretID)
 	}

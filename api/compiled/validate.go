@@ -41,6 +41,7 @@ func (p *Policy) Validate() error {
 	if p.Vault != nil {
 		add(wrap(p.Vault.validate(), "vault"))
 	}
+	add(wrap(p.Telemetry.validate(), "telemetry"))
 	add(wrap(p.LoginProtection.validate(), "loginProtection"))
 	add(p.validateTokens())
 	add(wrap(p.APIKeys.validate(), "apiKeys"))
@@ -177,6 +178,8 @@ func (s *SidecarOptions) validate() error {
 	errs := []error{
 		oneOf("sidecar.accessLog", s.AccessLog, "All", "Errors", "None"),
 		oneOf("sidecar.logLevel", s.LogLevel, "debug", "info", "warn", "error"),
+		wrap(s.AccessLogOptions.validate(), "sidecar.accessLogOptions"),
+		wrap(s.RequestID.validate(), "sidecar.requestID"),
 	}
 	for i, cidr := range s.TrustedProxies {
 		_, err := netip.ParsePrefix(cidr)

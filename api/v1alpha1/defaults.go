@@ -98,16 +98,23 @@ const (
 
 // Defaults of fields of a SidecarClass.
 const (
-	DefaultInterception            = InterceptRedirect
-	DefaultLogLevel                = "info"
-	DefaultAccessLog               = "All"
-	DefaultDrainTimeout   Duration = "25s"
-	DefaultAPIKeyHeader            = "X-API-Key"
-	DefaultConnectionIdle Duration = "2m"
-	DefaultMinBodyRate    int32    = compiled.DefaultMinBodyRate
-	DefaultCPURequest              = "10m"
-	DefaultMemoryRequest           = "32Mi"
-	DefaultMemoryLimit             = "256Mi"
+	DefaultInterception             = InterceptRedirect
+	DefaultLogLevel                 = "info"
+	DefaultAccessLog                = "All"
+	DefaultDrainTimeout    Duration = "25s"
+	DefaultRequestIDHeader          = compiled.DefaultRequestIDHeader
+	DefaultAccessLogRatio  Ratio    = "1"
+	DefaultAccessLogForm            = AccessLogPostern
+	DefaultOTLPProtocol             = OTLPGRPC
+	DefaultSampleRatio     Ratio    = "0.1"
+	DefaultOTLPTLSMode              = OTLPTLSVerifyFull
+	DefaultRequestIDSource          = RequestIDTrustedProxies
+	DefaultAPIKeyHeader             = "X-API-Key"
+	DefaultConnectionIdle  Duration = "2m"
+	DefaultMinBodyRate     int32    = compiled.DefaultMinBodyRate
+	DefaultCPURequest               = "10m"
+	DefaultMemoryRequest            = "32Mi"
+	DefaultMemoryLimit              = "256Mi"
 	// DefaultGuaranteedCPU is the sidecar's CPU in pods of the QoS class Guaranteed, if the class sets no limit.
 	DefaultGuaranteedCPU           = "500m"
 	DefaultRedisMode               = RedisStandalone
@@ -272,6 +279,13 @@ func otherDefaults() []Default {
 		{Field: spec + "interception", Value: string(DefaultInterception)},
 		{Field: spec + "logLevel", Value: DefaultLogLevel},
 		{Field: spec + "accessLog", Value: DefaultAccessLog},
+		{Field: spec + "accessLogOptions.sampleRatio", Value: string(DefaultAccessLogRatio)},
+		{Field: spec + "accessLogOptions.format", Value: string(DefaultAccessLogForm)},
+		{Field: spec + "requestID.header", Value: DefaultRequestIDHeader},
+		{Field: spec + "requestID.fromClients", Value: string(DefaultRequestIDSource)},
+		{Field: spec + "telemetry.otlp.protocol", Value: string(DefaultOTLPProtocol)},
+		{Field: spec + "telemetry.otlp.sampleRatio", Value: string(DefaultSampleRatio)},
+		{Field: spec + "telemetry.otlp.tls.mode", Value: string(DefaultOTLPTLSMode)},
 		{Field: spec + "connections.max", Text: "as many as fit into the memory limit at 64 KiB each, between 64 and 10000"},
 		{Field: spec + "connections.maxPerAddress", Text: "half of max"},
 		{Field: spec + "connections.idleTimeout", Value: string(DefaultConnectionIdle)},

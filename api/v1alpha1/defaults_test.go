@@ -37,6 +37,8 @@ audit: {lifecycle: [{resource: user, action: CREATE, match: [{paths: [/users]}]}
 
 const bareClass = `
 connections: {}
+accessLogOptions: {}
+telemetry: {otlp: {endpoint: "otel:4317", tls: {}}}
 redis: {addresses: ["r:6379"]}
 vault: {address: "https://v.example.com", auth: {kubernetes: {role: r}, appRole: {roleID: r}}}
 database: {address: "p:5432", name: postern, credentials: {vault: {path: database/creds/r}}}

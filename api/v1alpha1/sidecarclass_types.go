@@ -67,6 +67,15 @@ type SidecarClassSpec struct {
 	// +optional
 	// +kubebuilder:validation:Enum=All;Errors;None
 	AccessLog string `json:"accessLog,omitempty"`
+	// AccessLogOptions says what is logged of a request.
+	// +optional
+	AccessLogOptions *AccessLogOptions `json:"accessLogOptions,omitempty"`
+	// RequestID is the id that each request has in logs, in refusals and in the app.
+	// +optional
+	RequestID *RequestID `json:"requestID,omitempty"`
+	// Telemetry sends traces to an OpenTelemetry collector.
+	// +optional
+	Telemetry *Telemetry `json:"telemetry,omitempty"`
 	// TrustedProxies are the networks of load balancers and proxies, in CIDR notation. The sidecar uses the X-Forwarded-For header of
 	// these alone to find the client's address.
 	// +optional

@@ -263,6 +263,17 @@ func (s *SidecarClassSpec) WithDefaults() SidecarClassSpec {
 	set(&out.Interception, DefaultInterception)
 	set(&out.LogLevel, DefaultLogLevel)
 	set(&out.AccessLog, DefaultAccessLog)
+	set(&ensure(&out.RequestID).Header, DefaultRequestIDHeader)
+	set(&out.RequestID.FromClients, DefaultRequestIDSource)
+	if o := out.AccessLogOptions; o != nil {
+		if o.SampleRatio == nil {
+			*ensure(&o.SampleRatio) = DefaultAccessLogRatio
+		}
+		set(&o.Format, DefaultAccessLogForm)
+	}
+	if t := out.Telemetry; t != nil && t.OTLP != nil {
+		t.OTLP.setDefaults()
+	}
 	set(&out.DrainTimeout, DefaultDrainTimeout)
 	if r := ensure(&out.Requests); r.MinBodyRate == nil {
 		*ensure(&r.MinBodyRate) = DefaultMinBodyRate
@@ -282,6 +293,16 @@ func (s *SidecarClassSpec) WithDefaults() SidecarClassSpec {
 	}
 	ensure(&out.Audit).setDefaults()
 	return out
+}
+
+func (o *OTLP) setDefaults() {
+	set(&o.Protocol, DefaultOTLPProtocol)
+	if o.SampleRatio == nil {
+		*ensure(&o.SampleRatio) = DefaultSampleRatio
+	}
+	if o.TLS != nil {
+		set(&o.TLS.Mode, DefaultOTLPTLSMode)
+	}
 }
 
 func (v *Vault) setDefaults() {

@@ -60,6 +60,7 @@ func Compile(policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) (*co
 	p := c.policy(policy, &spec)
 	p.Sidecar = c.sidecar(&classSpec)
 	p.Redis = c.redis(classSpec.Redis)
+	p.Telemetry = c.telemetry(classSpec.Telemetry)
 	p.Vault = c.vault(classSpec.Vault, spec.VaultRole)
 	c.addAudit(p, spec.Audit, &classSpec)
 	c.settleVault(p, spec.VaultRole)

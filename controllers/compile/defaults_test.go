@@ -35,6 +35,8 @@ SecurityPolicy:
 SidecarClass:
   spec:
     connections: {}
+    accessLogOptions: {}
+    telemetry: {otlp: {endpoint: "otel:4317", tls: {}}}
     redis: {addresses: ["r:6379"]}
     vault: {address: "https://v.example.com", auth: {kubernetes: {role: r}}}
     database: {address: "p:5432", name: postern, credentials: {vault: {path: database/creds/r}}}
@@ -130,6 +132,13 @@ var others = map[string]string{
 	"SecurityPolicy.spec.passwordPolicy.hash.bcrypt.cost":                  "13",
 	"SidecarClass.spec.logLevel":                                           "debug",
 	"SidecarClass.spec.accessLog":                                          "None",
+	"SidecarClass.spec.telemetry.otlp.protocol":                            "http",
+	"SidecarClass.spec.telemetry.otlp.sampleRatio":                         "1",
+	"SidecarClass.spec.telemetry.otlp.tls.mode":                            "Disable",
+	"SidecarClass.spec.accessLogOptions.sampleRatio":                       "0.5",
+	"SidecarClass.spec.accessLogOptions.format":                            "ECS",
+	"SidecarClass.spec.requestID.header":                                   "X-Correlation-ID",
+	"SidecarClass.spec.requestID.fromClients":                              "Never",
 	"SidecarClass.spec.connections.idleTimeout":                            "1m",
 	"SidecarClass.spec.drainTimeout":                                       "1s",
 	"SidecarClass.spec.requests.minBodyRate":                               "0",

@@ -81,10 +81,13 @@ func (c *compiler) sidecar(in *v1alpha1.SidecarClassSpec) compiled.SidecarOption
 		TrustedProxies: in.TrustedProxies,
 		AccessLog:      in.AccessLog,
 		LogLevel:       in.LogLevel,
-		DrainTimeout:   c.duration("sidecarClass.spec.drainTimeout", in.DrainTimeout),
-		Requests:       requestLimits(in.Requests),
-		Upgrades:       upgradeLimits(in.Upgrades),
-		Connections:    c.connections(in.Connections),
+		RequestID:      requestID(in.RequestID),
+
+		AccessLogOptions: c.accessLog(in.AccessLogOptions),
+		DrainTimeout:     c.duration("sidecarClass.spec.drainTimeout", in.DrainTimeout),
+		Requests:         requestLimits(in.Requests),
+		Upgrades:         upgradeLimits(in.Upgrades),
+		Connections:      c.connections(in.Connections),
 	}
 }
 

@@ -11,11 +11,15 @@ import (
 	"net/netip"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/audit/trail"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/httpkit/tracing"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/signing"
 	"github.com/posterndev/postern/sidecar/login/appapi"
@@ -53,8 +57,6 @@ type Config struct {
 	Sinks []event.Sink
 	// Trail replaces the policy's audit trail in tests, where it answers whether it is full.
 	Trail appapi.Trail
-	// SampledTrace returns the id of the trace of a request's context if it is sampled, for exemplars; nil for none.
-	SampledTrace func(ctx context.Context) string
 	// Trace makes the chain record what each stage does with a request that has a request.Trace. It costs time.
 	Trace bool
 	// Now is the clock of tokens, sessions and limits; nil for time.Now. Resources should have the same clock.
@@ -79,6 +81,7 @@ func Build(p *compiled.Policy, c Config) (*Snapshot, error) {
 }
 
 func (s *Snapshot) build(p *compiled.Policy, c Config) error {
+	c.Logger = request.Logger(c.Logger)
 	if err := s.resolvePorts(p, c); err != nil {
 		return err
 	}
@@ -114,15 +117,24 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		given.events.Emit(event.Event{Kind: event.PolicyActivated, Outcome: event.Success})
 		s.onClose(c.Resources.Activate(activation(p, built)))
 	}
+	ids, err := requestIDs(p, built.client)
+	if err != nil {
+		return err
+	}
+	routes, err := declaredRoutes(p)
+	if err != nil {
+		return err
+	}
 	s.handler, err = accesslog.New(accesslog.Config{
-		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local, Trace: c.SampledTrace, Now: c.Now,
+		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local, IDs: ids, Routes: routes, Now: c.Now,
+		Tracing: tracing.New(tracing.Config{Tracer: given.tracer, Trusted: built.client.Trusts, Policy: resources.Scope(p)}),
 	}, built.handler)
 	return err
 }
 
 // events returns the event stream of the policy. Metrics and the access log are always among its sinks.
 func (s *Snapshot) events(p *compiled.Policy, c Config, t *trail.Trail) (*event.Stream, error) {
-	log, err := accesslog.NewLog(accesslog.Mode(p.Sidecar.AccessLog), c.Logger)
+	log, err := accesslog.NewLog(logConfig(p, c.Logger))
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +166,9 @@ type parts struct {
 	sessions    session.Store
 	revocations revocation.Store
 	active      *resources.Revocations
-	replay      backchannel.Replay
+	// tracer is nil if the policy exports no traces.
+	tracer trace.Tracer
+	replay backchannel.Replay
 	// untrustedProxy is nil if the document is only checked.
 	untrustedProxy func(netip.Addr)
 	// encoders is nil if the document is only checked.
@@ -182,6 +196,9 @@ func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error)
 	}
 	if p.Deleted {
 		return given, nil
+	}
+	if given.tracer, err = a.Tracer(); err != nil {
+		return given, err
 	}
 	if p.Tokens != nil {
 		if given.ring, err = a.Ring(); err != nil {

@@ -253,7 +253,7 @@ func TestJudgingIsNoOracle(t *testing.T) {
 	s := w.sidecar(registers(nil))
 	a := s.send(registration("application/json", "", account("short", "short", "known@example.com")))
 	b := s.send(registration("application/json", "", account("short", "short", "other@example.com")))
-	if a.text != b.text || a.status != 422 || b.status != 422 || asked.Load() != 0 {
+	if withoutID(a.text) != withoutID(b.text) || a.status != 422 || b.status != 422 || asked.Load() != 0 {
 		t.Errorf("%d %s; %d %s; the app was asked %d times", a.status, a.text, b.status, b.text, asked.Load())
 	}
 }

@@ -14,6 +14,7 @@ func (b *builder) reliedOn() []string {
 			}
 		}
 	}
+	names = append(names, requestIDHeader(p))
 	names = append(names, loginHeaders(p.LoginProtection)...)
 	return append(names, b.conditionHeaders()...)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight"
 	"github.com/posterndev/postern/sidecar/store/postgres"
 	"github.com/posterndev/postern/sidecar/store/redis"
+	"github.com/posterndev/postern/sidecar/telemetry"
 	"github.com/posterndev/postern/sidecar/usage"
 )
 
@@ -39,6 +40,7 @@ type Metrics struct {
 	revocation *revocation.Metrics
 	audit      *trail.Metrics
 	database   *postgres.Metrics
+	telemetry  *telemetry.Metrics
 }
 
 func newMetrics(r prometheus.Registerer, now func() time.Time) (m Metrics, err error) {
@@ -73,6 +75,9 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) (m Metrics, err e
 		return m, fmt.Errorf("registering database metrics: %w", err)
 	}
 	if m.Usage, err = usage.New(usage.Config{Reasons: loginprotection.Reasons(), Now: now}, r); err != nil {
+		return m, err
+	}
+	if m.telemetry, err = telemetry.NewMetrics(r); err != nil {
 		return m, err
 	}
 	m.Issued, err = token.NewMetrics(r)

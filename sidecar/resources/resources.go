@@ -35,6 +35,7 @@ import (
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight/inflightmemory"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/ratelimitmemory"
 	"github.com/posterndev/postern/sidecar/store/redis"
+	"github.com/posterndev/postern/sidecar/telemetry"
 )
 
 // defaultCloseDelay is how long a shared value stays open after its last user, because its requests may still be in
@@ -45,6 +46,8 @@ const defaultCloseDelay = time.Minute
 type Config struct {
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
+	// Pod and Version are those of this sidecar, for what it exports and its audit trail; empty if they are not known.
+	Pod, Version string
 	// SecretsDir is the directory where Secrets are mounted, one subdirectory each.
 	SecretsDir string
 	// VolumesDir is the directory where PersistentVolumeClaims are mounted, one subdirectory each; empty if there are none.
@@ -63,8 +66,6 @@ type Config struct {
 	CloseDelay time.Duration
 	// Now is the clock of what is kept in memory: counters, sessions and revocations. It is time.Now if nil.
 	Now func() time.Time
-	// Pod is the name of the pod in the audit trail; empty if there is none.
-	Pod string
 	// AuditOutput is where the sink Log of audit trails writes lines; io.Discard if nil.
 	AuditOutput io.Writer
 	// SpoolDir is the directory of a volume for records of audit trails that wait for their sinks; empty if there is none.
@@ -93,6 +94,9 @@ type Resources struct {
 	conns   *pool.Pool[string, *redis.Conn]
 	indexes *pool.Pool[string, *revocation.Index]
 	rings   *pool.Pool[string, ring]
+	// traces and logs export to collectors.
+	traces *pool.Pool[string, *telemetry.Traces]
+	logs   *pool.Pool[string, *telemetry.Logs]
 	// hashers bound the memory for hashing. They are shared so that a reload does not start a second count.
 	hashers *pool.Pool[string, *password.Hasher]
 	// apiKeys read key files, and users files of users.
@@ -131,6 +135,7 @@ func New(c Config) (*Resources, error) {
 		// key may be the mistake that the new document corrects.
 		rings: pool.New[string, ring](0), hashers: pool.New[string, *password.Hasher](delay), apiKeys: pool.New[string, *apikey.Store](0), users: pool.New[string, *htpasswd.Store](0),
 		trails: pool.New[string, *trail.Trail](delay),
+		traces: pool.New[string, *telemetry.Traces](delay), logs: pool.New[string, *telemetry.Logs](delay),
 		ended:  newEndedSessions(),
 		active: &Revocations{}, volumes: map[string]breached.Places{}, untrusted: &untrustedProxies{now: time.Now, logger: c.Logger},
 	}
@@ -173,6 +178,8 @@ func (r *Resources) Close() {
 	r.rings.CloseAll()
 	r.apiKeys.CloseAll()
 	r.users.CloseAll()
+	r.traces.CloseAll()
+	r.logs.CloseAll()
 	r.indexes.CloseAll()
 	r.conns.CloseAll()
 	r.vaults.CloseAll()

@@ -23,7 +23,7 @@ func TestFormatsOfMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Sink(nil).Record(event.Event{Kind: event.Request, Served: &event.Served{Method: "GET", Status: 200, Trace: trace}})
+	m.Sink(nil).Record(event.Event{Kind: event.Request, TraceID: trace, Sampled: true, Served: &event.Served{Method: "GET", Status: 200}})
 	get := func(accept string) *httptest.ResponseRecorder {
 		r, w := httptest.NewRequest("GET", "/metrics", nil), httptest.NewRecorder()
 		r.Header.Set("Accept", accept)

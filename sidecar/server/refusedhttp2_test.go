@@ -438,6 +438,7 @@ func TestBodiesOfRefusedHTTP2RequestsReturnTheirWindow(t *testing.T) {
 	var arrived atomic.Int32
 	r := startStandalone(t, makeDocument(visible), echoRequest(&arrived))
 	c := dialHTTP2(t, r.address)
+	c.check(c.framer.WriteWindowUpdate(0, 1<<20)) // for the bodies of the responses
 	part := make([]byte, 15<<10)
 	for sent := 0; sent < maxStreams*streamWindow+1<<20; {
 		bad := c.begin(http2.HeadersFrameParam{EndHeaders: true, BlockFragment: c.encode(append([]string{":method", "POST"}, ask("/body%", "content-type", "text/plain")[2:]...)...)})

@@ -125,15 +125,6 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 }
 
-// podName returns the name of the host, which is that of the pod.
-func podName() string {
-	name, err := os.Hostname()
-	if err != nil {
-		return ""
-	}
-	return name
-}
-
 // newSidecar creates every part, and opens nothing.
 func newSidecar(cfg Config) (*sidecar, error) {
 	s := &sidecar{cfg: cfg, registry: newRegistry(cfg.Version), limits: limitsFor(memoryLimit())}
@@ -154,8 +145,8 @@ func newSidecar(cfg Config) (*sidecar, error) {
 		return nil, err
 	}
 	s.resources, err = resources.New(resources.Config{
-		Registerer: s.registry, Logger: cfg.Logger, SecretsDir: cfg.SecretsDir, VolumesDir: cfg.VolumesDir, VaultTokenFile: cfg.VaultTokenFile, KeysTokenDir: cfg.KeysTokenDir,
-		Pod: podName(), AuditOutput: os.Stdout, SpoolDir: cfg.SpoolDir,
+		Registerer: s.registry, Logger: cfg.Logger, Pod: hostname(), Version: cfg.Version, SecretsDir: cfg.SecretsDir, VolumesDir: cfg.VolumesDir, VaultTokenFile: cfg.VaultTokenFile, KeysTokenDir: cfg.KeysTokenDir,
+		AuditOutput: os.Stdout, SpoolDir: cfg.SpoolDir,
 		HashMemory: hashMemory(memoryLimit()), SessionMemory: sessionMemory(memoryLimit()), EncoderMemory: encoderMemory(memoryLimit()),
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
 )
 
 // Actor is the subject of an event; unknown fields are empty.
@@ -60,6 +61,8 @@ type Event struct {
 	// not valid outside of requests.
 	RequestID, TraceID, UserAgent string
 	ClientAddr                    netip.Addr
+	// Sampled says that the trace is exported.
+	Sampled bool
 	// Stage and Rule name what refused a request.
 	Stage, Rule string
 	// Cached says that the result of an earlier verification of the token was used.
@@ -76,9 +79,20 @@ func (e Event) Result() string {
 	return e.Reason
 }
 
+// SampledTrace returns the id of the event's trace if that is exported, and otherwise "": the label trace_id of an exemplar.
+func (e *Event) SampledTrace() string {
+	if !e.Sampled {
+		return ""
+	}
+	return e.TraceID
+}
+
 // Served is a completed request.
 type Served struct {
 	Method, Path, Protocol string
+	// Target and Routes give the Route.
+	Target route.Target
+	Routes *route.Declared
 	// Port is the app's port that the client connected to.
 	Port   uint16
 	Status int
@@ -89,8 +103,6 @@ type Served struct {
 	// AskedApp says that the app was asked. Neither part has a meaning for an aborted response or an upgraded connection.
 	InApp, Overhead time.Duration
 	AskedApp        bool
-	// Trace is the id of the request's trace if it is sampled, which is an exemplar for metrics; empty for none.
-	Trace string
 	// Aborted says that the response was cut short, and ClientGone that the client had disconnected.
 	Aborted, ClientGone bool
 	// Authenticated says that the request had an identity at its end.
@@ -102,6 +114,9 @@ type Served struct {
 	// Err is the error that was written as the response. The client received its public part.
 	Err error
 }
+
+// Route returns the most specific path pattern of the policy that the request's path matches; empty for none.
+func (s *Served) Route() string { return s.Routes.Of(&s.Target) }
 
 // Decision is a refusal of a request by one rule.
 type Decision struct {

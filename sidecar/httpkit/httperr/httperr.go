@@ -83,6 +83,8 @@ type problem struct {
 	Detail string `json:"detail,omitempty"`
 
 	Errors []FieldError `json:"errors,omitempty"`
+	// RequestID is an extension member (RFC 9457 §3.2): the request's id in the logs.
+	RequestID string `json:"request_id,omitempty"`
 }
 
 // TypePrefix comes before a Code in a problem's type. The page at that address lists every code.
@@ -90,13 +92,19 @@ const TypePrefix = "https://postern.dev/problems/"
 
 var page = template.Must(template.New("problem").Parse(`<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{{.Status}} {{.Title}}</title>
-<body><h1>{{.Title}}</h1><p>{{.Detail}}</p>{{if .Errors}}<ul>{{range .Errors}}<li>{{.Detail}}</li>{{end}}</ul>{{end}}</body></html>
+<body><h1>{{.Title}}</h1><p>{{.Detail}}</p>{{if .Errors}}<ul>{{range .Errors}}<li>{{.Detail}}</li>{{end}}</ul>{{end}}{{if .RequestID}}<p>Request ID: <code>{{.RequestID}}</code></p>{{end}}</body></html>
 `))
 
-// Write writes err as the response to r, to a call of gRPC as its status. It must be called before anything else was written to w.
-func Write(w http.ResponseWriter, r *http.Request, err error) {
+// Write writes err as the response to a request without an id.
+func Write(w http.ResponseWriter, r *http.Request, err error) { WriteWith(w, r, err, "") }
+
+// WriteWith writes err as the response to r, to a call of gRPC as its status. It must be called before anything else was written to w.
+// requestID is in the body if it is not empty.
+func WriteWith(w http.ResponseWriter, r *http.Request, err error, requestID string) {
 	e := From(err)
-	p := problem{Type: TypePrefix + string(e.Code), Title: http.StatusText(e.Status), Status: e.Status, Detail: e.Detail, Errors: e.Errors}
+	p := problem{
+		Type: TypePrefix + string(e.Code), Title: http.StatusText(e.Status), Status: e.Status, Detail: e.Detail, Errors: e.Errors, RequestID: requestID,
+	}
 	for name, values := range e.Header {
 		w.Header()[name] = values
 	}

@@ -16,10 +16,14 @@ import (
 // Info is the record of one request. It belongs to the request's goroutine: stages write it before the response; the
 // access log, metrics and audit read it after the response.
 type Info struct {
-	// RequestID identifies the request; empty for none.
-	RequestID string
+	// RequestID identifies the request, and TraceID (32 hexadecimal digits) its trace; empty for none.
+	RequestID, TraceID string
+	// Sampled says that the trace is exported.
+	Sampled bool
 	// Start is the time when the request's header was read.
 	Start time.Time
+	// UserAgent is the header field of the client; empty for none.
+	UserAgent string
 	// Local is the pod's address and app port that the client connected to, before any redirect.
 	Local netip.AddrPort
 	// ClientAddr is the client's address after trusted proxies, unmapped (never ::ffff:a.b.c.d).
@@ -130,7 +134,7 @@ func (i *Info) Emit(e event.Event) {
 
 // complete adds the request to e, and the subject of the request's token if e has none, or only names its session.
 func (i *Info) complete(e *event.Event) {
-	e.RequestID = i.RequestID
+	e.RequestID, e.TraceID, e.Sampled, e.UserAgent = i.RequestID, i.TraceID, i.Sampled, i.UserAgent
 	if !e.ClientAddr.IsValid() {
 		e.ClientAddr = i.ClientAddr
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/span"
 )
 
 // waiting limits how many requests wait for a load of a source, and for how long.
@@ -16,12 +18,14 @@ type waiting struct {
 }
 
 // await waits until done is closed.
-func (w *waiting) await(ctx context.Context, done <-chan struct{}) error {
+func (w *waiting) await(ctx context.Context, done <-chan struct{}) (err error) {
 	select {
 	case <-done:
 		return nil
 	default:
 	}
+	ctx, call := span.Start(ctx, "jwks")
+	defer func() { call.End(err) }()
 	defer w.count.Add(-1)
 	if w.count.Add(1) > w.most {
 		return unavailable(errors.New("too many requests are waiting for the key set"))

@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"github.com/posterndev/postern/sidecar/pool"
+	"github.com/posterndev/postern/sidecar/span"
 )
 
 // Defaults and bounds of a Config.
@@ -141,8 +142,10 @@ type call func(ctx context.Context, c *api.Client) (*api.Secret, error)
 
 // do sends a request for target. If the current token was revoked, it repeats the request with a new one. Errors are of type *Error,
 // or the context's.
-func (c *Client) do(ctx context.Context, target string, f call) (*api.Secret, error) {
+func (c *Client) do(ctx context.Context, target string, f call) (_ *api.Secret, failed error) {
 	caller := ctx
+	ctx, span := span.Start(ctx, "vault")
+	defer func() { span.End(failed) }()
 	ctx, cancel := context.WithTimeout(ctx, 3*c.cfg.Timeout)
 	defer cancel()
 	l, err := c.session.current(ctx)

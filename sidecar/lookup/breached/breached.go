@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/posterndev/postern/sidecar/lookup/service"
+	"github.com/posterndev/postern/sidecar/span"
 )
 
 // prefix is how many digits of the hash a URL gets.
@@ -41,7 +42,9 @@ type URL struct {
 }
 
 // Count implements Source.
-func (u URL) Count(ctx context.Context, password string) (int, error) {
+func (u URL) Count(ctx context.Context, password string) (_ int, err error) {
+	ctx, call := span.Start(ctx, "breached-passwords")
+	defer func() { call.End(err) }()
 	hash := digest(password)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(u.Base, "/")+"/"+hash[:prefix], nil)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/lookup/service"
+	"github.com/posterndev/postern/sidecar/span"
 )
 
 // maxLine bounds a line of the file, in bytes.
@@ -46,7 +47,9 @@ func NewFile(dir, path string, timeout time.Duration, places Places) *File {
 }
 
 // Count implements Source.
-func (f *File) Count(ctx context.Context, password string) (int, error) {
+func (f *File) Count(ctx context.Context, password string) (_ int, err error) {
+	ctx, call := span.Start(ctx, "breached-passwords")
+	defer func() { call.End(err) }()
 	select {
 	case f.places <- struct{}{}:
 	default:

@@ -15,6 +15,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/keys/secret"
 	"github.com/posterndev/postern/sidecar/lookup/service"
+	"github.com/posterndev/postern/sidecar/span"
 )
 
 // Errors of Verify, in addition to service.ErrUnavailable.
@@ -83,7 +84,9 @@ func (v *Verifier) Verify(ctx context.Context, token string, client netip.Addr) 
 	if err != nil {
 		return fmt.Errorf("verifying challenge: %w: %w", service.ErrUnavailable, err)
 	}
+	_, call := span.Start(ctx, "challenge")
 	body, err := v.cfg.Client.Do(r, maxResponse)
+	call.End(err)
 	if err != nil {
 		return fmt.Errorf("verifying challenge: %w", err)
 	}

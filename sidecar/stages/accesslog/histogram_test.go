@@ -1,7 +1,6 @@
 package accesslog
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/httpkit/tracing"
 )
 
 const waits = 30 * time.Millisecond
@@ -50,14 +50,18 @@ func histograms(t *testing.T, trace string, chain stage.Func) (map[string]*dto.H
 	}
 	h, err := New(Config{
 		Metrics: m, Events: event.NewStream("shop/orders", m.Sink(nil), sink), Logger: slog.New(slog.DiscardHandler),
-		Trace: func(context.Context) string { return trace },
+		Tracing: tracing.New(tracing.Config{Trusted: func(*http.Request) bool { return true }}),
 	}, chain)
 	if err != nil {
 		t.Fatal(err)
 	}
 	func() {
 		defer func() { _ = recover() }()
-		h.ServeHTTP(slow{httptest.NewRecorder()}, httptest.NewRequest("POST", "/", io.NopCloser(slow{})))
+		r := httptest.NewRequest("POST", "/", io.NopCloser(slow{}))
+		if trace != "" {
+			r.Header.Set("Traceparent", "00-"+trace+"-0123456789abcdef-01")
+		}
+		h.ServeHTTP(slow{httptest.NewRecorder()}, r)
 	}()
 	families, err := registry.Gather()
 	if err != nil {

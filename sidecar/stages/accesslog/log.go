@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -73,27 +75,48 @@ func (l decisionList) String() string {
 	return b.String()
 }
 
+// LogConfig configures a Log.
+type LogConfig struct {
+	Mode Mode
+	// Logger is required.
+	Logger *slog.Logger
+	// SampleRatio is the share of successful requests that are logged, from 0 to 1.
+	SampleRatio float64
+	// Omit are fields that are left out, by their names in FormatPostern.
+	Omit   []string
+	Format Format
+}
+
 // Log is a sink of events. It writes one line for each request, at info level.
 type Log struct {
-	mode   Mode
-	logger *slog.Logger
+	cfg   LogConfig
+	names names
+	// random returns a number from 0 to 1, without 1.
+	random func() float64
 }
 
 // NewLog returns the access log of a policy.
-func NewLog(mode Mode, logger *slog.Logger) (*Log, error) {
-	if mode != LogAll && mode != LogErrors && mode != LogNone {
-		return nil, fmt.Errorf("building access log: mode %.20q is not All, Errors or None", mode)
+func NewLog(c LogConfig) (*Log, error) {
+	if c.Mode != LogAll && c.Mode != LogErrors && c.Mode != LogNone {
+		return nil, fmt.Errorf("building access log: mode %.20q is not All, Errors or None", c.Mode)
 	}
-	if logger == nil {
+	if c.Logger == nil {
 		return nil, errors.New("building access log: Logger is required")
 	}
-	return &Log{mode: mode, logger: logger}, nil
+	if !(c.SampleRatio >= 0 && c.SampleRatio <= 1) {
+		return nil, fmt.Errorf("building access log: the sample ratio %v is not between 0 and 1", c.SampleRatio)
+	}
+	n, err := namesOf(c.Format, c.Omit)
+	if err != nil {
+		return nil, err
+	}
+	return &Log{cfg: c, names: n, random: rand.Float64}, nil
 }
 
 // Kinds implements event.Sink.
 func (l *Log) Kinds() event.Kinds { return event.Of(event.Request) }
 
-// Record implements event.Sink. It never logs the query, because it may contain tokens, and never logs headers.
+// Record implements event.Sink. It never logs the query, because it may contain tokens, and of the header only the user agent.
 func (l *Log) Record(e event.Event) {
 	s := e.Served
 	if s.Unlogged || !l.wants(s) {
@@ -103,56 +126,101 @@ func (l *Log) Record(e event.Event) {
 	if s.ClientGone {
 		status = statusClientGone
 	}
-	attrs := make([]slog.Attr, 0, 18)
-	attrs = append(attrs,
-		slog.String("method", safe(s.Method, maxWord)),
-		slog.String("path", safe(s.Path, maxPath)),
-		slog.Int("status", status),
-		slog.Int64("bytes", s.Bytes),
-		slog.Float64("durationMs", float64(s.Elapsed.Microseconds())/1000),
-		slog.String("clientAddr", addressText(e.ClientAddr)),
-		slog.Int("port", int(s.Port)),
-		slog.String("protocol", s.Protocol),
-		slog.String("policy", e.Policy),
-	)
+	t := line{names: &l.names, attrs: make([]slog.Attr, 0, 26)}
+	if l.cfg.Format == FormatECS {
+		t.ecs(e)
+	}
+	t.text(fieldMethod, safe(s.Method, maxWord))
+	t.text(fieldPath, safe(s.Path, maxPath))
+	t.known(fieldRoute, s.Route())
+	t.add(fieldStatus, slog.IntValue(status))
+	t.add(fieldBytes, slog.Int64Value(s.Bytes))
+	t.add(fieldDuration, l.duration(s.Elapsed))
+	if l.cfg.Format != FormatECS || e.ClientAddr.IsValid() { // an empty text is no value of client.ip
+		t.text(fieldClientAddr, addressText(e.ClientAddr))
+	}
+	t.known(fieldUserAgent, safe(e.UserAgent, maxWord))
+	t.add(fieldPort, slog.IntValue(int(s.Port)))
+	t.text(fieldProtocol, l.protocol(s.Protocol))
+	t.text(fieldPolicy, e.Policy)
+	t.known(fieldRequestID, e.RequestID)
+	t.known(fieldTraceID, e.TraceID)
 	if s.Aborted {
-		attrs = append(attrs, slog.Bool("aborted", true))
+		t.add(fieldAborted, slog.BoolValue(true))
 	}
 	if s.Authenticated {
-		attrs = appendActor(attrs, &e.Actor)
+		t.actor(&e.Actor)
 	}
-	attrs = appendDecisions(attrs, s.Decisions)
+	t.decisions(s.Decisions)
 	if s.Err != nil {
-		refusal := httperr.From(s.Err)
-		attrs = append(attrs, slog.String("code", string(refusal.Code)))
-		if refusal.Cause != nil {
-			attrs = append(attrs, slog.String("cause", safe(refusal.Cause.Error(), maxCause)))
-		}
+		t.refusal(httperr.From(s.Err))
 	}
-	l.logger.LogAttrs(context.Background(), slog.LevelInfo, "request", attrs...)
+	l.cfg.Logger.LogAttrs(context.Background(), slog.LevelInfo, "request", t.attrs...)
 }
 
-func (l *Log) wants(s *event.Served) bool {
-	switch l.mode {
-	case LogAll:
-		return true
-	case LogErrors:
-		return s.Aborted || s.Status >= 400 || len(s.Decisions) > 0
+// duration is in milliseconds; in ECS in nanoseconds.
+func (l *Log) duration(d time.Duration) slog.Value {
+	if l.cfg.Format == FormatECS {
+		return slog.Int64Value(d.Nanoseconds())
 	}
-	return s.Err != nil && httperr.From(s.Err).Status == http.StatusInternalServerError
+	return slog.Float64Value(float64(d.Microseconds()) / 1000)
 }
 
-func appendActor(attrs []slog.Attr, a *event.Actor) []slog.Attr {
-	attrs = append(attrs, slog.String("provider", a.Provider), slog.String("subject", safe(a.Subject, maxWord)))
-	if a.TokenID != "" {
-		attrs = append(attrs, slog.String("tokenId", safe(a.TokenID, maxWord)))
+// protocol is HTTP/1.1 or such; in ECS its version.
+func (l *Log) protocol(p string) string {
+	if l.cfg.Format == FormatECS {
+		p = strings.TrimPrefix(p, "HTTP/")
 	}
-	return attrs
+	return p
 }
 
-func appendDecisions(attrs []slog.Attr, decisions []event.Decision) []slog.Attr {
+// line are the fields of one line.
+type line struct {
+	names *names
+	attrs []slog.Attr
+}
+
+func (t *line) add(f field, v slog.Value) {
+	if name := t.names[f]; name != "" {
+		t.attrs = append(t.attrs, slog.Attr{Key: name, Value: v})
+	}
+}
+
+func (t *line) text(f field, s string) { t.add(f, slog.StringValue(s)) }
+
+// known adds a text that is not empty.
+func (t *line) known(f field, s string) {
+	if s != "" {
+		t.text(f, s)
+	}
+}
+
+// ecs adds what every event has in ECS, in addition to the time, level and msg of the sidecar's other lines.
+func (t *line) ecs(e event.Event) {
+	outcome := "success"
+	if e.Outcome != event.Success {
+		outcome = "failure"
+	}
+	t.attrs = append(t.attrs, slog.Time("@timestamp", e.Time), slog.String("log.level", "info"), slog.String("message", "request"),
+		slog.String("ecs.version", ecsVersion), slog.String("event.kind", "event"), slog.String("event.dataset", "postern.access"), slog.String("event.outcome", outcome))
+}
+
+func (t *line) actor(a *event.Actor) {
+	t.text(fieldProvider, a.Provider)
+	t.text(fieldSubject, safe(a.Subject, maxWord))
+	t.known(fieldTokenID, safe(a.TokenID, maxWord))
+}
+
+func (t *line) refusal(refusal *httperr.Error) {
+	t.text(fieldCode, string(refusal.Code))
+	if refusal.Cause != nil {
+		t.text(fieldCause, safe(refusal.Cause.Error(), maxCause))
+	}
+}
+
+func (t *line) decisions(decisions []event.Decision) {
 	if len(decisions) == 0 {
-		return attrs
+		return
 	}
 	list := make(decisionList, 0, len(decisions))
 	for _, d := range decisions {
@@ -162,7 +230,18 @@ func appendDecisions(attrs []slog.Attr, decisions []event.Decision) []slog.Attr 
 		}
 		list = append(list, entry)
 	}
-	return append(attrs, slog.Any("decisions", list))
+	t.add(fieldDecisions, slog.AnyValue(list))
+}
+
+func (l *Log) wants(s *event.Served) bool {
+	failed := s.Aborted || s.Status >= 400 || len(s.Decisions) > 0
+	switch l.cfg.Mode {
+	case LogAll:
+		return failed || l.cfg.SampleRatio >= 1 || l.random() < l.cfg.SampleRatio
+	case LogErrors:
+		return failed
+	}
+	return s.Err != nil && httperr.From(s.Err).Status == http.StatusInternalServerError
 }
 
 // addressText returns an empty text if the address is not known.

@@ -78,7 +78,7 @@ func TestDecisionFormats(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
-			log, err := NewLog(LogAll, slog.New(tt.newHandler(&out)))
+			log, err := NewLog(LogConfig{Mode: LogAll, Logger: slog.New(tt.newHandler(&out)), SampleRatio: 1})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -92,7 +92,7 @@ func (metricsSink) Kinds() event.Kinds {
 // Record implements event.Sink.
 func (s metricsSink) Record(e event.Event) {
 	if e.Kind == event.Request {
-		s.served(e.Served)
+		s.served(e.Served, e.SampledTrace())
 		return
 	}
 	mode := "enforce"
@@ -102,20 +102,20 @@ func (s metricsSink) Record(e event.Event) {
 	s.decisions.WithLabelValues(e.Stage, e.Rule, e.Reason, mode).Inc()
 }
 
-func (s metricsSink) served(r *event.Served) {
+func (s metricsSink) served(r *event.Served, trace string) {
 	port, ok := s.ports[r.Port]
 	if !ok {
 		port = s.other
 	}
 	s.requests.WithLabelValues(port.name, methodLabel(r.Method), resultLabel(r)).Inc()
 	port.bytes.Add(float64(r.Bytes))
-	observe(port.seconds, r.Elapsed, r.Trace)
+	observe(port.seconds, r.Elapsed, trace)
 	if r.Aborted || r.Status == http.StatusSwitchingProtocols {
 		return
 	}
-	observe(port.overhead, r.Overhead, r.Trace)
+	observe(port.overhead, r.Overhead, trace)
 	if r.AskedApp {
-		observe(port.inApp, r.InApp, r.Trace)
+		observe(port.inApp, r.InApp, trace)
 	}
 }
 

@@ -14,11 +14,16 @@ import (
 	"runtime/debug"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/requestid"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/httpkit/tracing"
 )
 
 // Config configures the handler of one chain.
@@ -34,8 +39,12 @@ type Config struct {
 	// Local returns the address and port that the client connected to, before any redirect, from the request's
 	// context. If it is nil, net/http's value is used (http.LocalAddrContextKey).
 	Local func(ctx context.Context) netip.AddrPort
-	// Trace returns the id of the trace of a request's context if it is sampled, or ""; nil for none.
-	Trace func(ctx context.Context) string
+	// IDs gives each request its id; nil for none.
+	IDs *requestid.IDs
+	// Tracing traces requests; nil for none.
+	Tracing *tracing.Requests
+	// Routes are the path patterns of the policy; nil for none.
+	Routes *route.Declared
 	// Now is the clock of request.Info.Start; time.Now if nil.
 	Now func() time.Time
 }
@@ -81,6 +90,8 @@ type record struct {
 	logger  *slog.Logger
 	served  event.Served
 	timing  request.Timing
+	// span is nil without tracing.
+	span trace.Span
 }
 
 type recordKey struct{}
@@ -89,13 +100,14 @@ type recordKey struct{}
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &record{metrics: h.cfg.Metrics, logger: h.cfg.Logger}
 	rec.w.Writer = response.Writer{ResponseWriter: w, OnHeader: &rec.w}
-	rec.info = request.Info{Start: h.cfg.Now(), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow, Timing: &rec.timing, Events: h.cfg.Events}
+	rec.info = request.Info{Start: h.cfg.Now(), UserAgent: r.Header.Get("User-Agent"), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow, Timing: &rec.timing, Events: h.cfg.Events}
+	ctx := h.identify(rec, r)
 	rec.w.timing = &rec.timing
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = &body{ReadCloser: r.Body, timing: &rec.timing}
 	}
 	h.cfg.Metrics.inFlight.Inc()
-	r = request.With(r.WithContext(context.WithValue(r.Context(), recordKey{}, rec)), &rec.info)
+	r = request.With(r.WithContext(context.WithValue(ctx, recordKey{}, rec)), &rec.info)
 	defer func() {
 		v := recover()
 		h.finish(rec, r, v != nil)
@@ -106,6 +118,22 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := rec.guard(h.next, &rec.w, r); err != nil {
 		rec.respond(&rec.w, r, err)
 	}
+}
+
+// identify gives the request its id, in the field that the app gets too, and its trace. It replaces what a client sent. It returns the
+// context of the request's span.
+func (h *handler) identify(rec *record, r *http.Request) context.Context {
+	if h.cfg.IDs != nil {
+		rec.info.RequestID = h.cfg.IDs.Of(r)
+		rec.w.id.name, rec.w.id.value[0] = h.cfg.IDs.Header(), rec.info.RequestID
+		r.Header[rec.w.id.name] = rec.w.id.value[:1:1]
+	}
+	if h.cfg.Tracing == nil {
+		return r.Context()
+	}
+	var ctx context.Context
+	ctx, rec.span = h.cfg.Tracing.Begin(r, &rec.info)
+	return ctx
 }
 
 // Errors returns the stage that writes the response for the errors and panics of the stages after it. It comes after
@@ -149,14 +177,14 @@ func (rec *record) respond(w http.ResponseWriter, r *http.Request, err error) {
 	if rec.w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	httperr.Write(w, r, err)
+	httperr.WriteWith(w, r, err, rec.info.RequestID)
 }
 
 // finish emits the event.
 func (h *handler) finish(rec *record, r *http.Request, aborted bool) {
 	info, s := &rec.info, &rec.served
 	h.cfg.Metrics.inFlight.Dec()
-	s.Method, s.Path, s.Protocol = r.Method, info.Path, r.Proto
+	s.Method, s.Path, s.Protocol, s.Target, s.Routes = r.Method, info.Path, r.Proto, info.Target(), h.cfg.Routes
 	if s.Path == "" {
 		s.Path = r.URL.Path // refused before it was normalised
 	}
@@ -166,9 +194,6 @@ func (h *handler) finish(rec *record, r *http.Request, aborted bool) {
 	s.Elapsed, s.Port = time.Since(info.Start), info.Local.Port()
 	s.InApp, s.AskedApp = rec.timing.InApp()
 	s.Overhead = rec.timing.Overhead(s.Elapsed)
-	if h.cfg.Trace != nil {
-		s.Trace = h.cfg.Trace(r.Context())
-	}
 	// If the context ended before the handler did, the client has disconnected.
 	s.Aborted, s.ClientGone = aborted, aborted && r.Context().Err() != nil
 	if !aborted {
@@ -180,6 +205,9 @@ func (h *handler) finish(rec *record, r *http.Request, aborted bool) {
 	}
 	if refused := request.Refused(r); refused != nil {
 		s.Unlogged = refused.Unlogged
+	}
+	if rec.span != nil {
+		h.cfg.Tracing.End(rec.span, info, s)
 	}
 	e := event.Event{Kind: event.Request, Outcome: outcome(s), Served: s}
 	if id := info.Identity; id != nil {

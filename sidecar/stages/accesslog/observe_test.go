@@ -59,7 +59,7 @@ func observed(t testing.TB, mode Mode, chain stage.Handler) fixture {
 		t.Fatal(err)
 	}
 	logger := slog.New(slog.NewJSONHandler(f.logs, nil))
-	log, err := NewLog(mode, logger)
+	log, err := NewLog(LogConfig{Mode: mode, Logger: logger, SampleRatio: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,10 +364,10 @@ func TestNewRefuses(t *testing.T) {
 	if _, err := New(full, nil); err == nil {
 		t.Error("accepted without a chain")
 	}
-	if _, err := NewLog("", slog.Default()); err == nil {
+	if _, err := NewLog(LogConfig{Mode: "", Logger: slog.Default(), SampleRatio: 1}); err == nil {
 		t.Error("an access log without mode was accepted")
 	}
-	if _, err := NewLog(LogAll, nil); err == nil {
+	if _, err := NewLog(LogConfig{Mode: LogAll, Logger: nil, SampleRatio: 1}); err == nil {
 		t.Error("an access log without logger was accepted")
 	}
 }
@@ -384,7 +384,7 @@ func BenchmarkObserve(b *testing.B) {
 				b.Fatal(err)
 			}
 			logger := slog.New(slog.NewJSONHandler(io.Discard, nil))
-			log, err := NewLog(mode, logger)
+			log, err := NewLog(LogConfig{Mode: mode, Logger: logger, SampleRatio: 1})
 			if err != nil {
 				b.Fatal(err)
 			}

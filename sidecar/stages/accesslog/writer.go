@@ -20,10 +20,20 @@ type writer struct {
 	bytes int64
 	// timing gets the time of the writes.
 	timing *request.Timing
+	// id is the field with the request's id.
+	id struct {
+		name  string
+		value [1]string
+	}
 }
 
-// BeforeHeader records the status.
-func (w *writer) BeforeHeader(status int) { w.status = status }
+// BeforeHeader records the status, and adds the request's id. It replaces an id of the app.
+func (w *writer) BeforeHeader(status int) {
+	w.status = status
+	if w.id.name != "" {
+		w.Header()[w.id.name] = w.id.value[:1:1]
+	}
+}
 
 // Write counts the bytes written.
 func (w *writer) Write(b []byte) (int, error) {

@@ -75,6 +75,15 @@ type Locator struct{ trusted []netip.Prefix }
 // NewLocator returns a Locator with the networks of the proxies in front of the sidecar.
 func NewLocator(trusted []netip.Prefix) Locator { return Locator{trusted: unmapped(trusted)} }
 
+// Trusts reports whether the peer of r is a trusted proxy.
+func (l Locator) Trusts(r *http.Request) bool {
+	if len(l.trusted) == 0 {
+		return false
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && (&locator{trusted: l.trusted}).trusts(plain(peer.Addr()))
+}
+
 // Client returns the client's address by the same rules as the stage, without changing r, and whether the peer is a trusted proxy.
 // The address is invalid if the peer's is unknown, or if the request passed trusted proxies alone: a proxy is not a client.
 func (l Locator) Client(r *http.Request) (addr netip.Addr, proxied bool) {

@@ -139,7 +139,7 @@ func (o *observer) emit(id string) {
 		id = "" // the beginning of an id could be another id
 	}
 	e := event.Event{
-		Kind: event.Lifecycle, Outcome: event.Success, UserAgent: o.request.UserAgent(),
+		Kind: event.Lifecycle, Outcome: event.Success,
 		Resource: event.Resource{Kind: o.rule.Resource, ID: id, Action: o.rule.Action},
 	}
 	if len(o.rule.fields) > 0 {

@@ -261,7 +261,7 @@ func (a *attempt) settle(ctx context.Context, r result) {
 	}
 	for i, is := range lockedBy {
 		if is {
-			a.lockedOut(a.kinds[i])
+			a.lockedOut(ctx, a.kinds[i])
 		}
 	}
 	switch {
@@ -285,17 +285,17 @@ func (a *attempt) countAll(ctx context.Context) {
 	all := []Counter{a.cfg.Global.counter(a.space.Key("all"))}
 	reached, err := a.store.End(ctx, all, []Outcome{Fail})
 	if err == nil && reached[0] {
-		a.lockedOut(kindGlobal)
+		a.lockedOut(ctx, kindGlobal)
 	}
 }
 
 // lockedOut records that a counter has reached its limit.
-func (a *attempt) lockedOut(kind string) {
+func (a *attempt) lockedOut(ctx context.Context, kind string) {
 	a.cfg.Metrics.locked.WithLabelValues(kind).Inc()
 	a.info.Emit(event.Event{Kind: event.LoginLocked, Outcome: event.Refused, Reason: kind, Stage: stageName, Rule: a.route.Name})
 	message := "too many failed logins"
 	if a.route.Kind == PasswordReset {
 		message = "too many requests for a new password"
 	}
-	a.cfg.Logger.Warn(message, "kind", kind, "route", a.route.Name)
+	a.cfg.Logger.WarnContext(ctx, message, "kind", kind, "route", a.route.Name)
 }

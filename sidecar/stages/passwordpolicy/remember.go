@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/keys/password"
 )
 
@@ -17,7 +16,7 @@ func (h *History) remember(r *http.Request, changes []*change) {
 	defer cancel()
 	for _, c := range changes {
 		if err := h.add(ctx, c); err != nil {
-			h.Logger.WarnContext(ctx, "an accepted password is not remembered", "requestID", request.From(r).RequestID, "error", err)
+			h.Logger.WarnContext(ctx, "an accepted password is not remembered", "error", err)
 		}
 	}
 }

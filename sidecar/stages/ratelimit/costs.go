@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -87,17 +88,17 @@ func (l *Limiter) settle(r *http.Request, hits []hit, m *meter) {
 	}
 	if err := l.charge(r, payers, requests); err != nil {
 		l.metrics.lose(len(requests))
-		l.logLoss("limit", payers[0].rule.name, "cost", requests[0].Cost, "error", err)
+		l.logLoss(r.Context(), "limit", payers[0].rule.name, "cost", requests[0].Cost, "error", err)
 	}
 }
 
 // lossLogEvery is the minimum pause between two warnings about lost charges: an outage affects all of them.
 const lossLogEvery = time.Minute
 
-func (l *Limiter) logLoss(attributes ...any) {
+func (l *Limiter) logLoss(ctx context.Context, attributes ...any) {
 	now, last := l.now().Unix(), l.lossLogged.Load()
 	if now-last >= int64(lossLogEvery/time.Second) && l.lossLogged.CompareAndSwap(last, now) {
-		l.logger.Warn("the cost of a response was not charged in the shared store", attributes...)
+		l.logger.WarnContext(ctx, "the cost of a response was not charged in the shared store", attributes...)
 	}
 }
 

@@ -41,6 +41,8 @@ type exchange struct {
 	informational http.Header
 	// final says that the app's final response has arrived.
 	final bool
+	// status is that of the final response; 0 for none.
+	status int
 	// started and hijacked say that the final header was sent to the client, broken that the response was cut short.
 	started, hijacked, broken bool
 	// err is why there is no response; readErr and writeErr are why it was cut short.
@@ -163,13 +165,13 @@ func receive(res *http.Response) error {
 		if res.Request.Header.Get("Upgrade") == "" || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket") {
 			return errors.New("switching protocols: the app responded with 101 to a request that did not ask for this upgrade")
 		}
-		x.final = true
+		x.final, x.status = true, res.StatusCode
 		return nil
 	}
 	if res.StatusCode < 100 {
 		return fmt.Errorf("reading the app's response: %d is not a valid status (RFC 9110 §15)", res.StatusCode) // net/http would panic
 	}
-	x.final = true
+	x.final, x.status = true, res.StatusCode
 	res.Body = &responseBody{ReadCloser: res.Body, res: res, exchange: x, timing: request.From(res.Request).Timing}
 	return nil
 }

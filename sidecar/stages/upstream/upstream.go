@@ -18,6 +18,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
+	"github.com/posterndev/postern/sidecar/httpkit/tracing"
 )
 
 // Config says where the app is and how long to wait for it.
@@ -94,7 +95,7 @@ func New(cfg Config) (*Proxy, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg.Timeouts = cfg.Timeouts.withDefaults()
+	cfg.Timeouts, cfg.Logger = cfg.Timeouts.withDefaults(), request.Logger(cfg.Logger)
 	p := &Proxy{cfg: cfg, transports: newTransports(cfg)}
 	p.closed, p.close = context.WithCancel(context.Background())
 	p.reverse = &httputil.ReverseProxy{
@@ -150,8 +151,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 			defer context.AfterFunc(p.closed, func() { end(nil) })()
 		}
 	}
-	r = r.WithContext(ctx)
+	r, call := tracing.StartApp(r.WithContext(ctx), request.From(r).Local.Port())
 	p.run(x, r)
+	call.End(x.status, x.broken || x.failure() != nil)
 	return p.conclude(client, x, r)
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/posterndev/postern/sidecar/span"
 )
 
 const (
@@ -99,7 +101,9 @@ func (c *Conn) do(ctx context.Context, l *link, f func(context.Context, goredis.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTrips*c.config.Timeout)
 	defer cancel()
 	start := time.Now()
+	ctx, call := span.Start(ctx, "redis")
 	err := f(ctx, l.client)
+	call.End(err)
 	c.metrics.observe(err, time.Since(start))
 	if err == nil {
 		if c.last.Load().err != nil {
