@@ -3,6 +3,7 @@ package stream
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/posterndev/postern/sidecar/audit/spool"
 	"github.com/posterndev/postern/sidecar/store/keyspace"
@@ -21,6 +22,17 @@ const Room = "audit"
 
 // Key returns the key of a namespace's stream.
 func Key(namespace string) string { return keyspace.New(Room, namespace).Key("stream") }
+
+// RejectedKey returns the key of the stream with the entries of a namespace that the database cannot take.
+func RejectedKey(namespace string) string { return keyspace.New(Room, namespace).Key("rejected") }
+
+// Namespace returns the namespace of a stream's key. It returns false for other keys.
+func Namespace(key string) (string, bool) {
+	_, rest, _ := strings.Cut(key, "{")
+	_, rest, _ = strings.Cut(rest, ":")
+	namespace, _, _ := strings.Cut(rest, "}")
+	return namespace, namespace != "" && !strings.Contains(namespace, "/") && Key(namespace) == key
+}
 
 // Entry is one entry of a stream.
 type Entry struct {
