@@ -115,8 +115,8 @@ func (w *world) connect(user, password string) *redis.Conn {
 	return conn
 }
 
-// open opens a trail that appends to the stream of the namespace shop.
-func (w *world) open(policy string, conn stream.Conn) *trail.Trail {
+// open opens a trail that appends to the stream of the namespace shop. room is the bound of its spool, in bytes.
+func (w *world) open(policy string, conn stream.Conn, room int64) *trail.Trail {
 	w.t.Helper()
 	sink, err := stream.New(stream.Config{Conn: conn, Namespace: "shop", RetainDays: 400})
 	if err != nil {
@@ -127,7 +127,7 @@ func (w *world) open(policy string, conn stream.Conn) *trail.Trail {
 		w.t.Fatal(err)
 	}
 	opened, err := trail.Open(trail.Config{
-		Policy: policy, Pod: "orders-1", Categories: record.Categories(), Spool: spool.NewMemory(16 << 20), Sinks: []trail.Sink{sink},
+		Policy: policy, Pod: "orders-1", Categories: record.Categories(), Spool: spool.NewMemory(room), Sinks: []trail.Sink{sink},
 		Signer: signer, CheckpointInterval: 100 * time.Millisecond, Metrics: w.trails, Logger: w.log,
 	})
 	if err != nil {
@@ -181,7 +181,7 @@ func login(policy string, n int) event.Event {
 // fill appends the records of n events to the stream, through a trail.
 func (w *world) fill(conn stream.Conn, n int) {
 	w.t.Helper()
-	opened := w.open("shop/orders", conn)
+	opened := w.open("shop/orders", conn, 16<<20)
 	for i := range n {
 		opened.Record(login("shop/orders", i))
 	}

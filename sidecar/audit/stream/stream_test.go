@@ -148,7 +148,7 @@ func TestBound(t *testing.T) {
 // with copies.
 func TestOutage(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, redistest.Options{Args: []string{"--appendonly", "yes"}})
+	server := redistest.Start(t, redistest.Options{Args: []string{"--appendonly", "yes", "--appendfsync", "always"}})
 	conn := connect(t, redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}, Timeout: 200 * time.Millisecond})
 	sink := newSink(t, Config{Conn: conn})
 	server.Pause()
