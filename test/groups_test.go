@@ -75,7 +75,8 @@ var groups = map[string]group{
 		order:  [][]string{{"signing", "jwt"}, {"vault", "jwks", "htpasswd", "apikey"}, {"keyfile"}, {"secret", "password", "passwordrules"}},
 	},
 	"audit": {
-		reason: "the audit trail's schema and maintenance know no requests, stages and stores",
+		may:    []string{"httpkit", "keys/secret", "store/keyspace"},
+		reason: "the audit trail knows no stages, policies and connections",
 	},
 	"audit/auditsql/auditsqltest": {
 		may:    []string{"audit/auditsql", "store/postgrestest"},

@@ -96,7 +96,7 @@ func TestRejected(t *testing.T) {
 		{"record", "400", "{", "decoding an audit record"},
 		{"record", "400", valid(t, "billing/orders"), "not of the namespace shop"},
 		{"record", "400", valid(t, "shop"), "not of the namespace shop"},
-		{"record", "0", valid(t, "shop/orders"), "retain"},
+		{"record", "-1", valid(t, "shop/orders"), "retain"},
 		{"else", "400", valid(t, "shop/orders"), "kind"},
 		{"checkpoint", "400", "postern.dev/audit/shop/orders", "reading a checkpoint"},
 		{"checkpoint", "400", "postern.dev/audit/billing/orders/" + uuid.NewString() + "\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n— x", "not of the namespace shop"},

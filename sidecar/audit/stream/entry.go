@@ -11,7 +11,7 @@ import (
 
 // The bounds of an entry.
 const (
-	// MaxRetainDays bounds how long an item is kept, in days.
+	// MaxRetainDays bounds how long an item is kept, in days. 0 means for ever.
 	MaxRetainDays = 36500
 	// MaxPayload bounds the payload of an entry, in bytes.
 	MaxPayload = 64 << 10
@@ -37,7 +37,7 @@ func Namespace(key string) (string, bool) {
 // Entry is one entry of a stream.
 type Entry struct {
 	Item spool.Item
-	// RetainDays is how long the item is kept in the database, in days.
+	// RetainDays is how long the item is kept in the database, in days; 0 means for ever.
 	RetainDays int
 }
 
@@ -56,8 +56,8 @@ func Decode(fields map[string]any) (e Entry, err error) {
 		return Entry{}, fmt.Errorf("reading an entry: the kind %.32q is unknown", kind)
 	}
 	retain, _ := fields["retain"].(string)
-	if e.RetainDays, err = strconv.Atoi(retain); err != nil || e.RetainDays < 1 || e.RetainDays > MaxRetainDays {
-		return Entry{}, fmt.Errorf("reading an entry: retain is %.32q; want 1 to %d days", retain, MaxRetainDays)
+	if e.RetainDays, err = strconv.Atoi(retain); err != nil || e.RetainDays < 0 || e.RetainDays > MaxRetainDays {
+		return Entry{}, fmt.Errorf("reading an entry: retain is %.32q; want 0 to %d days", retain, MaxRetainDays)
 	}
 	payload, _ := fields["payload"].(string)
 	if payload == "" || len(payload) > MaxPayload {

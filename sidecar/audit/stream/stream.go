@@ -51,7 +51,7 @@ type Config struct {
 	Conn Conn
 	// Namespace is the namespace of the policy.
 	Namespace string
-	// RetainDays is how long the items are kept in the database, in days.
+	// RetainDays is how long the items are kept in the database, in days; 0 means for ever.
 	RetainDays int
 	// MaxLength bounds the stream, in entries, at least 1000; DefaultMaxLength if zero.
 	MaxLength int
@@ -79,8 +79,8 @@ func New(c Config) (*Sink, error) {
 	if c.MaxLength < minMaxLength {
 		return nil, fmt.Errorf("making the sink %s: the bound %d is less than %d entries", Name, c.MaxLength, minMaxLength)
 	}
-	if c.RetainDays < 1 || c.RetainDays > MaxRetainDays {
-		return nil, fmt.Errorf("making the sink %s: items cannot be retained for %d days, only 1 to %d", Name, c.RetainDays, MaxRetainDays)
+	if c.RetainDays < 0 || c.RetainDays > MaxRetainDays {
+		return nil, fmt.Errorf("making the sink %s: items cannot be retained for %d days, only 0 to %d", Name, c.RetainDays, MaxRetainDays)
 	}
 	return &Sink{
 		conn: c.Conn, script: goredis.NewScript(appendScript), key: Key(c.Namespace), retain: c.RetainDays, maxLength: c.MaxLength,

@@ -194,7 +194,7 @@ func TestAnotherNamespaceIsRefused(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for name, c := range map[string]Config{
-		"no retention": {}, "too long a retention": {RetainDays: MaxRetainDays + 1}, "a small bound": {RetainDays: 1, MaxLength: minMaxLength - 1},
+		"a negative retention": {RetainDays: -1}, "too long a retention": {RetainDays: MaxRetainDays + 1}, "a small bound": {RetainDays: 1, MaxLength: minMaxLength - 1},
 	} {
 		if _, err := New(c); err == nil {
 			t.Errorf("%s: no error", name)
@@ -208,13 +208,13 @@ func TestDecodeRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(map[string]any){
-		"no kind":             func(f map[string]any) { delete(f, "kind") },
-		"another kind":        func(f map[string]any) { f["kind"] = "else" },
-		"no retention":        func(f map[string]any) { delete(f, "retain") },
-		"a retention of zero": func(f map[string]any) { f["retain"] = "0" },
-		"too long":            func(f map[string]any) { f["retain"] = "36501" },
-		"no payload":          func(f map[string]any) { delete(f, "payload") },
-		"a long payload":      func(f map[string]any) { f["payload"] = strings.Repeat("x", MaxPayload+1) },
+		"no kind":              func(f map[string]any) { delete(f, "kind") },
+		"another kind":         func(f map[string]any) { f["kind"] = "else" },
+		"no retention":         func(f map[string]any) { delete(f, "retain") },
+		"a negative retention": func(f map[string]any) { f["retain"] = "-1" },
+		"too long":             func(f map[string]any) { f["retain"] = "36501" },
+		"no payload":           func(f map[string]any) { delete(f, "payload") },
+		"a long payload":       func(f map[string]any) { f["payload"] = strings.Repeat("x", MaxPayload+1) },
 	} {
 		f := good()
 		change(f)
@@ -228,7 +228,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add("record", "400", "{}")
 	f.Fuzz(func(t *testing.T, kind, retain, payload string) {
 		e, err := Decode(map[string]any{"kind": kind, "retain": retain, "payload": payload})
-		if err == nil && (kinds[e.Item.Kind] != kind || e.RetainDays < 1 || string(e.Item.Payload) != payload) {
+		if err == nil && (kinds[e.Item.Kind] != kind || e.RetainDays < 0 || string(e.Item.Payload) != payload) {
 			t.Errorf("%q, %q: %+v", kind, retain, e)
 		}
 	})
