@@ -172,7 +172,7 @@ func TestMetrics(t *testing.T) {
 	redistest.Eventually(t, "the metrics", func() bool {
 		lag := testutil.ToFloat64(w.metrics.lag.WithLabelValues("shop"))
 		return testutil.ToFloat64(w.metrics.length.WithLabelValues("shop")) == 3 && testutil.ToFloat64(w.metrics.pending.WithLabelValues("shop")) == 3 &&
-			lag >= 3600 && lag < 7200
+			lag >= 3600 && lag < 7200 && testutil.ToFloat64(w.metrics.bytes.WithLabelValues("shop")) > 500
 	})
 	down.set(nil, false)
 	redistest.Eventually(t, "the metrics of an empty stream", func() bool {

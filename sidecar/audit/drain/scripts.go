@@ -75,8 +75,8 @@ func (w *worker) observe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("looking at a stream: %w", err)
 	}
-	if len(is) == 3 {
-		w.drain.cfg.Metrics.observe(w.namespace, is[0], is[1], time.Duration(is[2])*time.Millisecond)
+	if len(is) == 4 {
+		w.drain.cfg.Metrics.observe(w.namespace, is[0], is[1], time.Duration(is[2])*time.Millisecond, is[3])
 	}
 	return nil
 }

@@ -7,6 +7,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	_ "embed"
@@ -25,6 +26,8 @@ const Name = "RedisStream"
 const (
 	// DefaultMaxLength is the default of Config.MaxLength.
 	DefaultMaxLength = 100_000
+	// DefaultMaxBytes is the default of Config.MaxBytes.
+	DefaultMaxBytes = 64 << 20
 	// minMaxLength is the least bound: several batches of a trail.
 	minMaxLength = 1000
 	// Expiry is the time after the last append at which a stream expires. What nobody has read by then is lost.
@@ -55,6 +58,8 @@ type Config struct {
 	RetainDays int
 	// MaxLength bounds the stream, in entries, at least 1000; DefaultMaxLength if zero.
 	MaxLength int
+	// MaxBytes bounds the memory of the stream in Redis, in bytes, to one batch: other state is in the same Redis. DefaultMaxBytes if zero.
+	MaxBytes int
 }
 
 // Sink appends to a stream. It is for one goroutine.
@@ -64,6 +69,7 @@ type Sink struct {
 	key       string
 	retain    int
 	maxLength int
+	maxBytes  int
 	// chunk is how many items are appended at once at present. After a timeout they are fewer: what is too large for the timeout would
 	// otherwise be appended again and again.
 	chunk int
@@ -73,9 +79,7 @@ type Sink struct {
 
 // New returns a sink.
 func New(c Config) (*Sink, error) {
-	if c.MaxLength == 0 {
-		c.MaxLength = DefaultMaxLength
-	}
+	c.MaxLength = cmp.Or(c.MaxLength, DefaultMaxLength)
 	if c.MaxLength < minMaxLength {
 		return nil, fmt.Errorf("making the sink %s: the bound %d is less than %d entries", Name, c.MaxLength, minMaxLength)
 	}
@@ -83,7 +87,7 @@ func New(c Config) (*Sink, error) {
 		return nil, fmt.Errorf("making the sink %s: items cannot be retained for %d days, only 0 to %d", Name, c.RetainDays, MaxRetainDays)
 	}
 	return &Sink{
-		conn: c.Conn, script: goredis.NewScript(appendScript), key: Key(c.Namespace), retain: c.RetainDays, maxLength: c.MaxLength,
+		conn: c.Conn, script: goredis.NewScript(appendScript), key: Key(c.Namespace), retain: c.RetainDays, maxLength: c.MaxLength, maxBytes: cmp.Or(c.MaxBytes, DefaultMaxBytes),
 		chunk: maxChunk, appended: map[[sha256.Size]byte]bool{},
 	}, nil
 }
@@ -142,8 +146,8 @@ func (s *Sink) next(items []spool.Item) int {
 }
 
 func (s *Sink) append(ctx context.Context, items []spool.Item) error {
-	args := make([]any, 0, 3+2*len(items))
-	args = append(args, s.maxLength, Expiry.Milliseconds(), s.retain)
+	args := make([]any, 0, 4+2*len(items))
+	args = append(args, s.maxLength, s.maxBytes, Expiry.Milliseconds(), s.retain)
 	for _, i := range items {
 		args = append(args, kinds[i.Kind], i.Payload)
 	}

@@ -144,6 +144,24 @@ func TestBound(t *testing.T) {
 	}
 }
 
+// TestMemoryBound: large records do not take more of Redis than the bound.
+func TestMemoryBound(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	conn := connect(t, redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}})
+	sink := newSink(t, Config{Conn: conn, MaxBytes: 1 << 20})
+	large := []spool.Item{{Kind: spool.Record, Payload: []byte(strings.Repeat("x", 32<<10))}}
+	n := 0
+	for err := error(nil); err == nil; n++ {
+		if err = sink.Deliver(t.Context(), large); err != nil && !errors.Is(err, ErrFull) || n > 100 {
+			t.Fatalf("Deliver = %v after %d items", err, n)
+		}
+	}
+	if used := server.Do("MEMORY", "USAGE", Key("shop"), "SAMPLES", 0).(int64); n < 20 || used > 3<<19 {
+		t.Errorf("%d items of 32 KiB use %d bytes", n, used)
+	}
+}
+
 // TestOutage: an error is temporary. After a timeout fewer items are appended at once, so that too slow a connection does not fill the stream
 // with copies.
 func TestOutage(t *testing.T) {
