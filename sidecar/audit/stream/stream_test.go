@@ -251,3 +251,14 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func FuzzNamespace(f *testing.F) {
+	f.Add(Key("shop"))
+	f.Add("postern:audit:{9:shop}:6:stream")
+	f.Add("postern:audit:{#")
+	f.Fuzz(func(t *testing.T, key string) {
+		if namespace, ok := Namespace(key); ok && (Key(namespace) != key || strings.Contains(namespace, "/")) {
+			t.Errorf("%q is the namespace of %q", namespace, key)
+		}
+	})
+}
