@@ -72,7 +72,7 @@ func TestAccounting(t *testing.T) {
 	postgres := postgrestest.Start(t, postgrestest.Options{})
 	server := redistest.Start(t, redistest.Options{Args: []string{"--appendonly", "yes", "--appendfsync", "always"}})
 	w := newWorld(t, postgres, redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}})
-	const total = 6000 // of each sidecar
+	const total = 2500 // of each sidecar
 	policies := []string{"shop/orders", "shop/carts", "shop/killed"}
 	killed := &mortal{Conn: w.connect("", "")}
 	trails := []*trail.Trail{w.open(policies[0], w.connect("", ""), 64<<10), w.open(policies[1], w.connect("", ""), 16<<20), w.open(policies[2], killed, 16<<20)}
