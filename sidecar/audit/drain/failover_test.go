@@ -1,7 +1,11 @@
 package drain
 
 import (
+	"errors"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/posterndev/postern/sidecar/store/redis"
 	"github.com/posterndev/postern/sidecar/store/redistest"
@@ -34,4 +38,19 @@ func TestFailover(t *testing.T) {
 	if found, summary := w.verified(); len(found) > 0 || summary.Repeated != 0 || summary.Unsigned != 0 {
 		t.Errorf("%q, %+v", found, summary)
 	}
+}
+
+// TestKilledBeforeTheTransaction: entries that a writer has read are in the stream until they are in the database.
+func TestKilledBeforeTheTransaction(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.Options{})
+	w := newWorld(t, shared, redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}})
+	w.fill(w.connect("", ""), 20)
+	down := &faulty{Database: w.pool}
+	down.set(errors.New("away"), false)
+	stop := w.drain("killed", w.connect("", ""), func(c *Config) { c.Database, c.Grace = down, time.Millisecond })
+	redistest.Eventually(t, "the entries to be read", func() bool { return testutil.ToFloat64(w.metrics.pending.WithLabelValues("shop")) >= 20 })
+	stop()
+	w.drain("other", w.connect("", ""), nil)
+	redistest.Eventually(t, "the rows", func() bool { return w.rows() == 20 })
 }
