@@ -85,4 +85,4 @@ fuzz: ## Run every fuzz target for FUZZTIME each (default 30s)
 
 .PHONY: images
 images: ## Build the images as tarballs into dist/, without a container engine
-	go run ./hack/images -out dist operator sidecar sample-app redis
+	go run ./hack/images -out dist operator sidecar audit sample-app redis

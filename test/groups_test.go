@@ -84,9 +84,9 @@ var groups = map[string]group{
 		order:  [][]string{{"signing", "jwt"}, {"vault", "jwks", "htpasswd", "apikey"}, {"keyfile"}, {"secret", "password", "passwordrules"}},
 	},
 	"audit": {
-		may:    []string{"httpkit/event", "httpkit/clientnet", "keys/secret"},
+		may:    []string{"httpkit/event", "httpkit/clientnet", "keys/secret", "store/keyspace"},
 		reason: "the audit trail knows events, and no requests, stages, documents and connections",
-		order:  [][]string{{"trail", "rows", "logsink", "ocsf", "verify", "retention"}, {"personal"}, {"spool", "hashchain", "auditsql"}, {"record"}},
+		order:  [][]string{{"drain"}, {"trail", "rows", "logsink", "ocsf", "verify", "retention", "stream"}, {"personal"}, {"spool", "hashchain", "auditsql"}, {"record"}},
 	},
 	"audit/auditsql/auditsqltest": {
 		may:    []string{"audit/auditsql", "store/postgrestest"},

@@ -25,6 +25,7 @@ func table(prebuilt string) []spec {
 	return []spec{
 		{name: "operator", packages: []string{"./cmd/operator", "./cmd/setup"}, roots: true, entrypoint: "/operator"},
 		{name: "sidecar", packages: []string{"./cmd/sidecar", "./cmd/redirect"}, roots: true, entrypoint: "/sidecar"},
+		{name: "audit", packages: []string{"./cmd/audit"}, roots: true, entrypoint: "/audit"},
 		{name: "sample-app", packages: []string{"./hack/sample-app"}, entrypoint: "/sample-app"},
 		{
 			name:       "redis",

@@ -18,6 +18,8 @@ const (
 	Namespace = "postern-shop"
 	// All is the user for the sidecars of all namespaces.
 	All = "postern"
+	// AuditWriter is the user for the writers of the audit trail.
+	AuditWriter = "postern-audit"
 	// Sentinels is the user for sidecars at the sentinels.
 	Sentinels = "default"
 )
@@ -85,7 +87,7 @@ func parse(tb testing.TB, content string) *Page {
 			p.addRow(tb, strings.Split(strings.Trim(line, "| "), " | "))
 		}
 	}
-	if len(p.Rows) == 0 || len(p.General) == 0 || len(p.users) != 3 {
+	if len(p.Rows) == 0 || len(p.General) == 0 || len(p.users) != 4 {
 		tb.Fatalf("docs/state.md has %d keys, %d general commands and %d users; its format has changed", len(p.Rows), len(p.General), len(p.users))
 	}
 	return p
@@ -130,11 +132,16 @@ func (p *Page) Owned(owner string) (rows []Row) {
 	return rows
 }
 
-// Commands returns all commands of the page, sorted and without duplicates.
-func (p *Page) Commands() []string {
+// auditWriter is the owner of the rows of AuditWriter. The others are rows of sidecars.
+const auditWriter = "sidecar/audit/drain"
+
+// Commands returns all commands of the page for user, sorted and without duplicates.
+func (p *Page) Commands(user string) []string {
 	all := slices.Clone(p.General)
 	for _, r := range p.Rows {
-		all = append(all, r.Commands...)
+		if (r.Owner == auditWriter) == (user == AuditWriter) {
+			all = append(all, r.Commands...)
+		}
 	}
 	slices.Sort(all)
 	return slices.Compact(all)

@@ -15,12 +15,11 @@ import (
 // TestLinesAllowWhatTheTablesName: an ACL line allows exactly the commands of the tables.
 func TestLinesAllowWhatTheTablesName(t *testing.T) {
 	page := Read(t)
-	var want []string
-	for _, command := range page.Commands() {
-		want = append(want, "+"+strings.ReplaceAll(strings.ToLower(command), " ", "|"))
-	}
-	for _, user := range []string{Namespace, All} {
-		var got []string
+	for _, user := range []string{Namespace, All, AuditWriter} {
+		var got, want []string
+		for _, command := range page.Commands(user) {
+			want = append(want, "+"+strings.ReplaceAll(strings.ToLower(command), " ", "|"))
+		}
 		for _, rule := range page.Rules(user) {
 			if strings.HasPrefix(rule, "+") {
 				got = append(got, rule)
