@@ -101,14 +101,11 @@ func (c *checker) auditSinks(field string, p *compiled.Policy) {
 		switch {
 		case sink == compiled.AuditPostgreSQL && p.Database == nil:
 			c.addf(at(field+".sinks", i), "the SidecarClass has no database; add spec.database to the SidecarClass, for example {address: \"postgres.platform.svc:5432\", name: postern, credentials: {vault: {path: database/creds/postern-audit}}}, or remove PostgreSQL")
-		case sink == compiled.AuditOTLP && !exportsOTLP(p):
+		case sink == compiled.AuditOTLP && !p.ExportsOTLP():
 			c.addf(at(field+".sinks", i), "the SidecarClass has no telemetry; add spec.telemetry.otlp to the SidecarClass, for example {endpoint: \"otel.platform.svc:4317\"}, or remove OTLP")
 		}
 	}
 }
-
-// exportsOTLP reports whether the class names a collector.
-func exportsOTLP(*compiled.Policy) bool { return false }
 
 // auditPersonal checks what hides personal data.
 func (c *checker) auditPersonal(field string, p *compiled.Policy) {

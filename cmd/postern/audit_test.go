@@ -54,7 +54,7 @@ func auditLog(t *testing.T) (key, log string) {
 	}
 	var b bytes.Buffer
 	b.WriteString("{\"level\":\"INFO\",\"msg\":\"listening\"}\nplain text\n")
-	if err := logsink.New(&b, time.Now).Deliver(t.Context(), append(items, spool.Item{Kind: spool.Checkpoint, Payload: signed})); err != nil {
+	if _, err := logsink.New(&b, time.Now).Deliver(t.Context(), append(items, spool.Item{Kind: spool.Checkpoint, Payload: signed})); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()

@@ -12,9 +12,11 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/audit/logsink"
 	"github.com/posterndev/postern/sidecar/audit/ocsf"
+	"github.com/posterndev/postern/sidecar/audit/otlpsink"
 	"github.com/posterndev/postern/sidecar/audit/record"
 	"github.com/posterndev/postern/sidecar/audit/rows"
 	"github.com/posterndev/postern/sidecar/audit/spool"
+	"github.com/posterndev/postern/sidecar/audit/stream"
 	"github.com/posterndev/postern/sidecar/audit/trail"
 	"github.com/posterndev/postern/sidecar/store/postgres"
 )
@@ -31,7 +33,7 @@ func (a *Acquirer) Trail() (*trail.Trail, error) {
 	}
 	settings := *p.Audit
 	settings.Lifecycle, settings.OnFailure, settings.Mode = nil, "", "" // they are those of stages
-	name, err := named(a.scope(), settings, p.AuditOptions, p.Database, p.Vault, p.Tokens != nil)
+	name, err := named(a.scope(), settings, p.AuditOptions, p.Database, p.Telemetry, p.Vault, a.connName, p.Tokens != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +118,9 @@ func (a *Acquirer) trailSinks() (sinks []trail.Sink, err error) {
 		case compiled.AuditLog:
 			s = a.logSink()
 		case compiled.AuditPostgreSQL:
-			s, err = a.rowsSink()
+			s, err = a.databaseSink()
+		case compiled.AuditOTLP:
+			s, err = a.otlpSink()
 		default:
 			err = fmt.Errorf("this build has no sink %s", name)
 		}
@@ -136,16 +140,46 @@ func (a *Acquirer) logSink() trail.Sink {
 	return s
 }
 
-func (a *Acquirer) rowsSink() (trail.Sink, error) {
+func (a *Acquirer) otlpSink() (trail.Sink, error) {
+	logs, err := a.Logs()
+	if err != nil {
+		return nil, err
+	}
+	c := otlpsink.Config{Exporter: logs, OnRefused: a.refused(otlpsink.Name), Now: time.Now}
+	if a.policy.Audit.Format == compiled.AuditFormatOCSF {
+		c.Form = ocsf.Encode
+	}
+	return otlpsink.New(c), nil
+}
+
+// refused returns what counts and logs the records that a sink refuses for what is in them.
+func (a *Acquirer) refused(sink string) func(n int, reason string) {
+	policy, logger, metrics := a.scope(), a.shared.cfg.Logger, a.shared.metrics.audit
+	return func(n int, reason string) {
+		metrics.Refused(policy, sink, n)
+		logger.Error("audit sink refuses records, which it will not have", "policy", policy, "sink", sink, "records", n, "reason", reason)
+	}
+}
+
+// databaseSink returns the sink PostgreSQL, or the stream on the way to it.
+func (a *Acquirer) databaseSink() (trail.Sink, error) {
 	d := a.policy.Database
-	if d == nil || d.Via != compiled.ViaDirect {
-		return nil, errors.New("this build writes to a database directly only")
+	switch {
+	case d == nil:
+		return nil, errors.New("the policy names no database")
+	case d.Via == compiled.ViaRedisStream && a.conn == nil:
+		return nil, errors.New("the policy names no Redis for its stream")
+	case d.Via == compiled.ViaRedisStream:
+		return stream.New(stream.Config{Conn: a.conn, Namespace: a.policy.Namespace, RetainDays: a.policy.Audit.RetainDays})
 	}
 	pool, err := a.database(d)
 	if err != nil {
 		return nil, err
 	}
-	return rows.New(rows.Config{Database: pool, RetainDays: a.policy.Audit.RetainDays, Logger: a.shared.cfg.Logger}), nil
+	refused := a.refused(rows.Name)
+	return rows.New(rows.Config{
+		Database: pool, RetainDays: a.policy.Audit.RetainDays, OnRefused: func(_ spool.Item, err error) { refused(1, err.Error()) },
+	}), nil
 }
 
 // database returns the connections to the database.

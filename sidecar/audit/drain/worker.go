@@ -213,7 +213,8 @@ func (w *worker) writeGroup(ctx context.Context, g *group) error {
 		}
 		defer func() { <-w.drain.writing }()
 		s.refused = nil
-		return s.rows.Deliver(ctx, g.items)
+		_, err := s.rows.Deliver(ctx, g.items)
+		return err
 	})
 	if err != nil {
 		return err
@@ -261,7 +262,7 @@ func (w *worker) sink(days int) *sink {
 	}
 	s := &sink{}
 	s.rows = rows.New(rows.Config{
-		Database: w.drain.cfg.Database, RetainDays: days, Logger: w.log,
+		Database: w.drain.cfg.Database, RetainDays: days,
 		OnRefused: func(i spool.Item, cause error) { s.refused = append(s.refused, refusal{i, cause}) },
 	})
 	w.sinks[days] = s

@@ -49,7 +49,7 @@ type line struct {
 }
 
 // Deliver implements trail.Sink. The keys of subjects are not written.
-func (s *Sink) Deliver(_ context.Context, items []spool.Item) error {
+func (s *Sink) Deliver(_ context.Context, items []spool.Item) (int, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -61,7 +61,7 @@ func (s *Sink) Deliver(_ context.Context, items []spool.Item) error {
 			if s.form != nil {
 				var err error
 				if l.Event, err = s.form(i.Payload); err != nil {
-					return fmt.Errorf("writing an audit record: %w", err)
+					return 0, fmt.Errorf("writing an audit record: %w", err)
 				}
 			}
 		case spool.Checkpoint:
@@ -70,11 +70,11 @@ func (s *Sink) Deliver(_ context.Context, items []spool.Item) error {
 			continue
 		}
 		if err := e.Encode(l); err != nil {
-			return fmt.Errorf("writing an audit record: %w", err)
+			return 0, fmt.Errorf("writing an audit record: %w", err)
 		}
 	}
 	if _, err := s.w.Write(b.Bytes()); err != nil {
-		return fmt.Errorf("writing audit records: %w", err)
+		return 0, fmt.Errorf("writing audit records: %w", err)
 	}
-	return nil
+	return len(items), nil
 }

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 
@@ -35,10 +34,9 @@ type Config struct {
 	Database Database
 	// RetainDays is how long records are kept, in days.
 	RetainDays int
-	// OnRefused is called for each item that the database refuses for its content; nil for none. Such an item is given up: it would hold up
-	// all others.
+	// OnRefused is called for each item that the database refuses for its content. Such an item is given up: it would hold up all others.
+	// Required.
 	OnRefused func(spool.Item, error)
-	Logger    *slog.Logger
 }
 
 // Sink writes to the tables. It is safe for concurrent use.
@@ -56,10 +54,13 @@ func New(c Config) *Sink { return &Sink{cfg: c} }
 func (*Sink) Name() string { return Name }
 
 // Deliver implements trail.Sink.
-func (s *Sink) Deliver(ctx context.Context, items []spool.Item) error {
+func (s *Sink) Deliver(ctx context.Context, items []spool.Item) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.deliver(ctx, items)
+	if err := s.deliver(ctx, items); err != nil {
+		return 0, err
+	}
+	return len(items), nil
 }
 
 func (s *Sink) deliver(ctx context.Context, items []spool.Item) error {
@@ -91,10 +92,7 @@ func (s *Sink) deliver(ctx context.Context, items []spool.Item) error {
 // oneByOne writes the items of a batch that the database refused, and gives up those that it refuses alone.
 func (s *Sink) oneByOne(ctx context.Context, items []spool.Item, cause error) error {
 	if len(items) == 1 {
-		s.cfg.Logger.Error("the database refuses an item of the audit trail, which is given up", "error", cause)
-		if s.cfg.OnRefused != nil {
-			s.cfg.OnRefused(items[0], cause)
-		}
+		s.cfg.OnRefused(items[0], cause)
 		s.uncertain = false
 		return nil
 	}

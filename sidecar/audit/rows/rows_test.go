@@ -84,7 +84,7 @@ func (f fixed) Read(context.Context) (secret.Value, error) { return secret.New([
 
 func (s *stage) sink() *rows.Sink {
 	return rows.New(rows.Config{
-		Database: s.pool, RetainDays: 400, Logger: slog.New(slog.DiscardHandler), OnRefused: func(spool.Item, error) { s.refused++ },
+		Database: s.pool, RetainDays: 400, OnRefused: func(spool.Item, error) { s.refused++ },
 	})
 }
 

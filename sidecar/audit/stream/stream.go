@@ -9,10 +9,10 @@ package stream
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	_ "embed"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -62,7 +62,7 @@ type Config struct {
 	MaxBytes int
 }
 
-// Sink appends to a stream. It is for one goroutine.
+// Sink appends to a stream. It is safe for concurrent use.
 type Sink struct {
 	conn      Conn
 	script    *goredis.Script
@@ -72,9 +72,7 @@ type Sink struct {
 	maxBytes  int
 	// chunk is how many items are appended at once at present. After a timeout they are fewer: what is too large for the timeout would
 	// otherwise be appended again and again.
-	chunk int
-	// appended are the items of an unfinished delivery that the stream has.
-	appended map[[sha256.Size]byte]bool
+	chunk atomic.Int32
 }
 
 // New returns a sink.
@@ -86,59 +84,37 @@ func New(c Config) (*Sink, error) {
 	if c.RetainDays < 0 || c.RetainDays > MaxRetainDays {
 		return nil, fmt.Errorf("making the sink %s: items cannot be retained for %d days, only 0 to %d", Name, c.RetainDays, MaxRetainDays)
 	}
-	return &Sink{
+	s := &Sink{
 		conn: c.Conn, script: goredis.NewScript(appendScript), key: Key(c.Namespace), retain: c.RetainDays, maxLength: c.MaxLength, maxBytes: cmp.Or(c.MaxBytes, DefaultMaxBytes),
-		chunk: maxChunk, appended: map[[sha256.Size]byte]bool{},
-	}, nil
+	}
+	s.chunk.Store(maxChunk)
+	return s, nil
 }
 
 // Name implements trail.Sink.
 func (*Sink) Name() string { return Name }
 
 // Deliver implements trail.Sink. The error matches ErrFull if the stream has no room.
-func (s *Sink) Deliver(ctx context.Context, items []spool.Item) error {
-	left := s.missing(items)
-	for len(left) > 0 {
-		n := s.next(left)
-		if err := s.append(ctx, left[:n]); err != nil {
+func (s *Sink) Deliver(ctx context.Context, items []spool.Item) (done int, err error) {
+	for done < len(items) {
+		n := s.next(items[done:])
+		if err := s.append(ctx, items[done:done+n]); err != nil {
 			if !errors.Is(err, ErrFull) {
-				s.chunk = max(1, n/2)
+				s.chunk.Store(int32(max(1, n/2)))
 			}
-			return fmt.Errorf("appending %d items to a stream: %w", n, err)
+			return done, fmt.Errorf("appending %d items to a stream: %w", n, err)
 		}
-		s.chunk = min(2*s.chunk, maxChunk)
-		for _, i := range left[:n] {
-			s.appended[identity(i)] = true
-		}
-		left = left[n:]
+		s.chunk.Store(min(2*s.chunk.Load(), maxChunk))
+		done += n
 	}
-	clear(s.appended)
-	return nil
-}
-
-// missing returns the items that the stream is not known to have.
-func (s *Sink) missing(items []spool.Item) []spool.Item {
-	if len(s.appended) == 0 {
-		return items
-	}
-	var missing []spool.Item
-	for _, i := range items {
-		if !s.appended[identity(i)] {
-			missing = append(missing, i)
-		}
-	}
-	return missing
-}
-
-func identity(i spool.Item) [sha256.Size]byte {
-	return sha256.Sum256(append([]byte{byte(i.Kind)}, i.Payload...))
+	return done, nil
 }
 
 // next returns how many of items are appended next.
 func (s *Sink) next(items []spool.Item) int {
 	size := 0
 	for n, i := range items {
-		if size += len(i.Payload); n > 0 && (n == s.chunk || size > chunkBytes) {
+		if size += len(i.Payload); n > 0 && (n == int(s.chunk.Load()) || size > chunkBytes) {
 			return n
 		}
 	}

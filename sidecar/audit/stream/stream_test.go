@@ -101,7 +101,7 @@ func TestStore(t *testing.T) {
 	run := func(t *testing.T, c redis.Config, master *redistest.Server, servers ...*redistest.Server) {
 		page.Grant(t, c.Username, servers...)
 		c.Password = password(statetest.Password)
-		if err := newSink(t, Config{Conn: connect(t, c)}).Deliver(t.Context(), items(0, 600)); err != nil {
+		if _, err := newSink(t, Config{Conn: connect(t, c)}).Deliver(t.Context(), items(0, 600)); err != nil {
 			t.Fatal(err)
 		}
 		page.Check(t, owner, nil, servers...)
@@ -126,17 +126,20 @@ func TestBound(t *testing.T) {
 	server := redistest.Start(t, redistest.Options{})
 	conn := connect(t, redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}})
 	sink := newSink(t, Config{Conn: conn, MaxLength: 1000})
-	if err := sink.Deliver(t.Context(), items(0, 600)); err != nil {
+	if _, err := sink.Deliver(t.Context(), items(0, 600)); err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
-		if err := sink.Deliver(t.Context(), items(600, 500)); !errors.Is(err, ErrFull) {
-			t.Fatalf("Deliver = %v; want ErrFull", err)
+	left := items(600, 500)
+	for _, want := range []int{250, 0, 0} {
+		n, err := sink.Deliver(t.Context(), left)
+		if !errors.Is(err, ErrFull) || n != want {
+			t.Fatalf("Deliver = %d, %v; want %d, ErrFull", n, err, want)
 		}
+		left = left[n:]
 	}
 	wantItems(t, kept(t, server), 850)
 	server.Do("DEL", Key("shop"))
-	if err := sink.Deliver(t.Context(), items(600, 600)); err != nil {
+	if _, err := sink.Deliver(t.Context(), items(850, 350)); err != nil {
 		t.Fatal(err)
 	}
 	if got := kept(t, server); len(got) != 350 || string(got[0].Item.Payload) != fmt.Sprintf("%0500d", 850) {
@@ -153,7 +156,7 @@ func TestMemoryBound(t *testing.T) {
 	large := []spool.Item{{Kind: spool.Record, Payload: []byte(strings.Repeat("x", 32<<10))}}
 	n := 0
 	for err := error(nil); err == nil; n++ {
-		if err = sink.Deliver(t.Context(), large); err != nil && !errors.Is(err, ErrFull) || n > 100 {
+		if _, err = sink.Deliver(t.Context(), large); err != nil && !errors.Is(err, ErrFull) || n > 100 {
 			t.Fatalf("Deliver = %v after %d items", err, n)
 		}
 	}
@@ -170,24 +173,29 @@ func TestOutage(t *testing.T) {
 	conn := connect(t, redis.Config{Mode: redis.Standalone, Addresses: []string{server.Addr}, Timeout: 200 * time.Millisecond})
 	sink := newSink(t, Config{Conn: conn})
 	server.Pause()
-	if err := sink.Deliver(t.Context(), items(0, 500)); !errors.Is(err, redis.ErrUnavailable) || sink.chunk != maxChunk/2 {
-		t.Errorf("Deliver = %v, chunk %d", err, sink.chunk)
+	if _, err := sink.Deliver(t.Context(), items(0, 500)); !errors.Is(err, redis.ErrUnavailable) || sink.chunk.Load() != maxChunk/2 {
+		t.Errorf("Deliver = %v, chunk %d", err, sink.chunk.Load())
 	}
 	server.Resume()
-	redistest.Eventually(t, "the items to be appended", func() bool { return sink.Deliver(t.Context(), items(0, 500)) == nil })
+	redistest.Eventually(t, "the items to be appended", func() bool { return delivers(t, sink, items(0, 500)) })
 	server.Stop()
-	if err := sink.Deliver(t.Context(), items(500, 100)); !errors.Is(err, redis.ErrUnavailable) {
+	if _, err := sink.Deliver(t.Context(), items(500, 100)); !errors.Is(err, redis.ErrUnavailable) {
 		t.Errorf("Deliver = %v", err)
 	}
 	server.Restart()
-	redistest.Eventually(t, "the items to be appended", func() bool { return sink.Deliver(t.Context(), items(500, 100)) == nil })
+	redistest.Eventually(t, "the items to be appended", func() bool { return delivers(t, sink, items(500, 100)) })
 	distinct := map[string]bool{}
 	for _, e := range kept(t, server) {
 		distinct[string(e.Item.Payload)] = true
 	}
-	if len(distinct) != 600 || sink.chunk <= maxChunk/2 {
-		t.Errorf("%d different items, chunk %d", len(distinct), sink.chunk)
+	if len(distinct) != 600 || sink.chunk.Load() <= maxChunk/2 {
+		t.Errorf("%d different items, chunk %d", len(distinct), sink.chunk.Load())
 	}
+}
+
+func delivers(t *testing.T, s *Sink, items []spool.Item) bool {
+	_, err := s.Deliver(t.Context(), items)
+	return err == nil
 }
 
 func TestAnotherNamespaceIsRefused(t *testing.T) {
@@ -199,7 +207,7 @@ func TestAnotherNamespaceIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := sink.Deliver(t.Context(), items(0, 1)); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+	if _, err := sink.Deliver(t.Context(), items(0, 1)); err == nil || !strings.Contains(err.Error(), "NOPERM") {
 		t.Errorf("appending to another namespace: %v; want NOPERM", err)
 	}
 	read := conn.Do(t.Context(), func(ctx context.Context, client goredis.UniversalClient) error {

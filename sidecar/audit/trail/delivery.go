@@ -2,6 +2,7 @@ package trail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -51,17 +52,13 @@ func (d *delivery) run(ctx context.Context, s Sink, r spool.Reader) {
 			return
 		}
 		if err == nil {
-			err = s.Deliver(ctx, items)
-		}
-		if err == nil {
-			err = r.Ack(len(items))
+			err = d.deliver(ctx, s, r, items)
 		}
 		if err == nil {
 			if failing {
 				d.logger.Info("audit sink available again", "policy", d.policy, "sink", s.Name())
 			}
 			retry, failing = minRetry, false
-			d.metrics.delivered.WithLabelValues(d.policy, s.Name()).Add(float64(records(items)))
 			continue
 		}
 		if ctx.Err() != nil {
@@ -79,6 +76,19 @@ func (d *delivery) run(ctx context.Context, s Sink, r spool.Reader) {
 		}
 		retry = min(2*retry, maxRetry)
 	}
+}
+
+// deliver delivers items, and acknowledges those that the sink has.
+func (d *delivery) deliver(ctx context.Context, s Sink, r spool.Reader, items []spool.Item) error {
+	n, err := s.Deliver(ctx, items)
+	if n == 0 {
+		return err
+	}
+	if acked := r.Ack(n); acked != nil {
+		return errors.Join(err, acked)
+	}
+	d.metrics.delivered.WithLabelValues(d.policy, s.Name()).Add(float64(records(items[:n])))
+	return err
 }
 
 func records(items []spool.Item) (n int) {

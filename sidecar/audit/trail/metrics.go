@@ -9,8 +9,8 @@ import (
 
 // Metrics count records. They are created once for a process.
 type Metrics struct {
-	recorded, delivered, failures *prometheus.CounterVec
-	dropped, unsigned             *prometheus.CounterVec
+	recorded, delivered, failures, refused *prometheus.CounterVec
+	dropped, unsigned                      *prometheus.CounterVec
 
 	mu sync.Mutex
 	// trails are those in use, by policy: the newest, if a new configuration has just replaced another one.
@@ -32,6 +32,7 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 		recorded:  counter("records_total", "Records of the audit trail.", "category"),
 		delivered: counter("delivered_total", "Records that a sink has confirmed.", "sink"),
 		failures:  counter("delivery_failures_total", "Failed attempts to deliver records.", "sink"),
+		refused:   counter("refused_total", "Records that a sink has refused for what is in them, and that it does not have.", "sink"),
 		dropped:   counter("dropped_total", "Events that are missing in the audit trail, because its spool was full."),
 		unsigned:  counter("checkpoint_failures_total", "Checkpoints that could not be signed."),
 		used:      desc("spool_bytes", "Size of the records that wait in the spool."),
@@ -39,12 +40,17 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 		pending:   desc("pending_items", "Items in the spool that a sink has not confirmed.", "sink"),
 		trails:    map[string]*Trail{},
 	}
-	for _, c := range []prometheus.Collector{m.recorded, m.delivered, m.failures, m.dropped, m.unsigned, m} {
+	for _, c := range []prometheus.Collector{m.recorded, m.delivered, m.failures, m.refused, m.dropped, m.unsigned, m} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering audit metrics: %w", err)
 		}
 	}
 	return m, nil
+}
+
+// Refused counts records of a policy that a sink has refused for what is in them.
+func (m *Metrics) Refused(policy, sink string, n int) {
+	m.refused.WithLabelValues(policy, sink).Add(float64(n))
 }
 
 // watch reports the state of a trail.

@@ -31,9 +31,9 @@ import (
 type Sink interface {
 	// Name is the name of the sink in metrics and in the spool.
 	Name() string
-	// Deliver delivers the items. It may be called again with some or all of them: each has an identity of its own. An error is
-	// temporary: the same items are delivered again later.
-	Deliver(ctx context.Context, items []spool.Item) error
+	// Deliver delivers the items, and returns how many of the first ones are delivered: with a nil error, all. An error is temporary: the
+	// others are delivered again later. They may have been delivered all the same: each item has an identity of its own.
+	Deliver(ctx context.Context, items []spool.Item) (int, error)
 }
 
 // Left is a spool of an earlier process.

@@ -34,17 +34,17 @@ type memory struct {
 
 func (*memory) Name() string { return "memory" }
 
-func (m *memory) Deliver(_ context.Context, items []spool.Item) error {
+func (m *memory) Deliver(_ context.Context, items []spool.Item) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.down {
-		return errors.New("down")
+		return 0, errors.New("down")
 	}
 	m.items = append(m.items, items...)
 	if m.calls++; m.calls%3 == 0 {
-		return errors.New("the confirmation is lost")
+		return 0, errors.New("the confirmation is lost")
 	}
-	return nil
+	return len(items), nil
 }
 
 func (m *memory) set(down bool) {
