@@ -84,9 +84,9 @@ var groups = map[string]group{
 		order:  [][]string{{"signing", "jwt"}, {"vault", "jwks", "htpasswd", "apikey"}, {"keyfile"}, {"secret", "password", "passwordrules"}},
 	},
 	"audit": {
-		may:    []string{"httpkit/event", "httpkit/clientnet", "keys/secret", "store/keyspace"},
-		reason: "the audit trail knows events, and no requests, stages, documents and connections",
-		order:  [][]string{{"drain"}, {"trail", "rows", "logsink", "ocsf", "verify", "retention", "stream"}, {"personal"}, {"spool", "hashchain", "auditsql"}, {"record"}},
+		may:    []string{"httpkit/event", "httpkit/clientnet", "keys/secret", "store/keyspace", "telemetry"},
+		reason: "the audit trail knows events, and no requests, stages and documents; connections are given to it",
+		order:  [][]string{{"drain"}, {"trail", "rows", "logsink", "ocsf", "verify", "retention", "stream", "otlpsink"}, {"personal"}, {"spool", "hashchain", "auditsql"}, {"record"}},
 	},
 	"audit/auditsql/auditsqltest": {
 		may:    []string{"audit/auditsql", "store/postgrestest"},

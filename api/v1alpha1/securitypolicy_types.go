@@ -167,7 +167,7 @@ type SecurityPolicySpec struct {
 	APIKeys *APIKeys `json:"apiKeys,omitempty"`
 
 	// Audit records logins, sessions, refusals, changes of users and other events, in a trail that shows whether records were changed or
-	// removed. If it is unset, there is no trail.
+	// removed. If it is unset, there is no trail. For example: {events: [Authentication, Session, Admin], sinks: [Log], onFailure: Allow}.
 	// +optional
 	Audit *Audit `json:"audit,omitempty"`
 
