@@ -23,21 +23,21 @@ type Metrics struct {
 // NewMetrics registers the metrics. It fails if their names are already registered.
 func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "postern_audit_" + name, Help: help}, append([]string{"policy"}, labels...))
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"policy"}, labels...))
 	}
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("postern_audit_"+name, help, append([]string{"policy"}, labels...), nil)
+		return prometheus.NewDesc(name, help, append([]string{"policy"}, labels...), nil)
 	}
 	m := &Metrics{
-		recorded:  counter("records_total", "Records of the audit trail.", "category"),
-		delivered: counter("delivered_total", "Records that a sink has confirmed.", "sink"),
-		failures:  counter("delivery_failures_total", "Failed attempts to deliver records.", "sink"),
-		refused:   counter("refused_total", "Records that a sink has refused for what is in them, and that it does not have.", "sink"),
-		dropped:   counter("dropped_total", "Events that are missing in the audit trail, because its spool was full."),
-		unsigned:  counter("checkpoint_failures_total", "Checkpoints that could not be signed."),
-		used:      desc("spool_bytes", "Size of the records that wait in the spool."),
-		limit:     desc("spool_limit_bytes", "Size at which the spool is full."),
-		pending:   desc("pending_items", "Items in the spool that a sink has not confirmed.", "sink"),
+		recorded:  counter("postern_audit_records_total", "Records of the audit trail.", "category"),
+		delivered: counter("postern_audit_delivered_total", "Records that a sink has confirmed.", "sink"),
+		failures:  counter("postern_audit_delivery_failures_total", "Failed attempts to deliver records.", "sink"),
+		refused:   counter("postern_audit_refused_total", "Records that a sink has refused for what is in them, and that it does not have.", "sink"),
+		dropped:   counter("postern_audit_dropped_total", "Events that are missing in the audit trail, because its spool was full."),
+		unsigned:  counter("postern_audit_checkpoint_failures_total", "Checkpoints that could not be signed."),
+		used:      desc("postern_audit_spool_bytes", "Size of the records that wait in the spool."),
+		limit:     desc("postern_audit_spool_limit_bytes", "Size at which the spool is full."),
+		pending:   desc("postern_audit_pending_items", "Items in the spool that a sink has not confirmed.", "sink"),
 		trails:    map[string]*Trail{},
 	}
 	for _, c := range []prometheus.Collector{m.recorded, m.delivered, m.failures, m.refused, m.dropped, m.unsigned, m} {
