@@ -156,7 +156,7 @@ func (a *Acquirer) otlpSink() (trail.Sink, error) {
 func (a *Acquirer) refused(sink string) func(n int, reason string) {
 	policy, logger, metrics := a.scope(), a.shared.cfg.Logger, a.shared.metrics.audit
 	return func(n int, reason string) {
-		metrics.Refused(policy, sink, n)
+		metrics.Refused(sink, n)
 		logger.Error("audit sink refuses records, which it will not have", "policy", policy, "sink", sink, "records", n, "reason", reason)
 	}
 }

@@ -155,23 +155,16 @@ func (w *world) delivered(policy string) int {
 	return w.counted("postern_audit_delivered_total", policy)
 }
 
-// counted returns the value of a counter of a policy.
+// counted returns the value of a counter of a policy's trail.
 func (w *world) counted(name, policy string) int {
 	w.t.Helper()
-	families, err := w.registry.Gather()
+	families, err := w.trails[policy].Gather()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			for _, l := range m.GetLabel() {
-				if l.GetName() == "policy" && l.GetValue() == policy {
-					return int(m.GetCounter().GetValue())
-				}
-			}
+		if f.GetName() == name {
+			return int(f.GetMetric()[0].GetCounter().GetValue())
 		}
 	}
 	return 0

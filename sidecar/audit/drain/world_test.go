@@ -61,14 +61,15 @@ type world struct {
 	redis    redis.Config
 	registry *prometheus.Registry
 	metrics  *Metrics
-	trails   *trail.Metrics
-	keys     *personal.Keys
-	log      *slog.Logger
+	// trails are the metrics of each trail, by policy.
+	trails map[string]*prometheus.Registry
+	keys   *personal.Keys
+	log    *slog.Logger
 }
 
 func newWorld(t *testing.T, server *postgrestest.Server, c redis.Config) *world {
 	t.Helper()
-	w := &world{t: t, server: server, db: auditsqltest.New(t, server), redis: c, registry: prometheus.NewRegistry(), log: slog.New(slog.DiscardHandler)}
+	w := &world{t: t, server: server, db: auditsqltest.New(t, server), redis: c, registry: prometheus.NewRegistry(), log: slog.New(slog.DiscardHandler), trails: map[string]*prometheus.Registry{}}
 	user, password := server.User(t, "postern_audit_writer")
 	metrics, err := postgres.NewMetrics(w.registry)
 	if err != nil {
@@ -83,9 +84,6 @@ func newWorld(t *testing.T, server *postgrestest.Server, c redis.Config) *world 
 	}
 	t.Cleanup(w.pool.Close)
 	if w.metrics, err = NewMetrics(w.registry); err != nil {
-		t.Fatal(err)
-	}
-	if w.trails, err = trail.NewMetrics(w.registry); err != nil {
 		t.Fatal(err)
 	}
 	if w.keys, err = personal.Derive(secret.New(bytes.Repeat([]byte{7}, 32))); err != nil {
@@ -126,9 +124,14 @@ func (w *world) open(policy string, conn stream.Conn, room int64) *trail.Trail {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.trails[policy] = prometheus.NewRegistry()
+	metrics, err := trail.NewMetrics(w.trails[policy])
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	opened, err := trail.Open(trail.Config{
 		Policy: policy, Pod: "orders-1", Categories: record.Categories(), Spool: spool.NewMemory(room), Sinks: []trail.Sink{sink},
-		Keys: func(context.Context) (trail.Keys, error) { return trail.Keys{Signer: signer}, nil }, CheckpointInterval: 100 * time.Millisecond, Metrics: w.trails, Logger: w.log,
+		Keys: func(context.Context) (trail.Keys, error) { return trail.Keys{Signer: signer}, nil }, CheckpointInterval: 100 * time.Millisecond, Metrics: metrics, Logger: w.log,
 	})
 	if err != nil {
 		w.t.Fatal(err)

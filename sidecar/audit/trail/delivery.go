@@ -64,7 +64,7 @@ func (d *delivery) run(ctx context.Context, s Sink, r spool.Reader) {
 		if ctx.Err() != nil {
 			return
 		}
-		d.metrics.failures.WithLabelValues(d.policy, s.Name()).Inc()
+		d.metrics.failures.WithLabelValues(s.Name()).Inc()
 		if !failing {
 			d.logger.Warn("audit sink unavailable, records wait in the spool", "policy", d.policy, "sink", s.Name(), "error", err)
 		}
@@ -87,7 +87,7 @@ func (d *delivery) deliver(ctx context.Context, s Sink, r spool.Reader, items []
 	if acked := r.Ack(n); acked != nil {
 		return errors.Join(err, acked)
 	}
-	d.metrics.delivered.WithLabelValues(d.policy, s.Name()).Add(float64(records(items[:n])))
+	d.metrics.delivered.WithLabelValues(s.Name()).Add(float64(records(items[:n])))
 	return err
 }
 

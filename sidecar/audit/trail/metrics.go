@@ -2,72 +2,76 @@ package trail
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posterndev/postern/sidecar/audit/record"
 )
 
-// Metrics count records. They are created once for a process.
+// Metrics count records, and show the state of the newest trail. They are created once for a process. There are two trails for a moment
+// when new settings replace the old ones.
 type Metrics struct {
 	recorded, delivered, failures, refused *prometheus.CounterVec
-	dropped, unsigned                      *prometheus.CounterVec
+	dropped, unsigned                      prometheus.Counter
+	used, limit, pending                   *prometheus.Desc
 
 	mu sync.Mutex
-	// trails are those in use, by policy: the newest, if a new configuration has just replaced another one.
-	trails  map[string]*Trail
-	used    *prometheus.Desc
-	limit   *prometheus.Desc
-	pending *prometheus.Desc
+	// trails are those in use, the newest last.
+	trails []*Trail
 }
 
 // NewMetrics registers the metrics. It fails if their names are already registered.
 func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"policy"}, labels...))
+	counters := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
 	}
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, append([]string{"policy"}, labels...), nil)
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	m := &Metrics{
-		recorded:  counter("postern_audit_records_total", "Records of the audit trail.", "category"),
-		delivered: counter("postern_audit_delivered_total", "Records that a sink has confirmed.", "sink"),
-		failures:  counter("postern_audit_delivery_failures_total", "Failed attempts to deliver records.", "sink"),
-		refused:   counter("postern_audit_refused_total", "Records that a sink has refused for what is in them, and that it does not have.", "sink"),
+		recorded:  counters("postern_audit_records_total", "Records of the audit trail, by category.", "category"),
+		delivered: counters("postern_audit_delivered_total", "Records that a sink has confirmed.", "sink"),
+		failures:  counters("postern_audit_delivery_failures_total", "Failed attempts to deliver records to a sink.", "sink"),
+		refused:   counters("postern_audit_refused_total", "Records that a sink has refused for what is in them, and that it does not have.", "sink"),
 		dropped:   counter("postern_audit_dropped_total", "Events that are missing in the audit trail, because its spool was full."),
 		unsigned:  counter("postern_audit_checkpoint_failures_total", "Checkpoints that could not be signed."),
-		used:      desc("postern_audit_spool_bytes", "Size of the records that wait in the spool."),
-		limit:     desc("postern_audit_spool_limit_bytes", "Size at which the spool is full."),
-		pending:   desc("postern_audit_pending_items", "Items in the spool that a sink has not confirmed.", "sink"),
-		trails:    map[string]*Trail{},
+		used:      prometheus.NewDesc("postern_audit_spool_bytes", "Size of the records that wait in the spool.", nil, nil),
+		limit:     prometheus.NewDesc("postern_audit_spool_limit_bytes", "Size at which the spool is full.", nil, nil),
+		pending:   prometheus.NewDesc("postern_audit_pending_items", "Records, checkpoints and keys in the spool that a sink has not confirmed.", []string{"sink"}, nil),
 	}
 	for _, c := range []prometheus.Collector{m.recorded, m.delivered, m.failures, m.refused, m.dropped, m.unsigned, m} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering audit metrics: %w", err)
 		}
 	}
+	for _, c := range record.Categories() {
+		m.recorded.WithLabelValues(string(c))
+	}
 	return m, nil
 }
 
-// Refused counts records of a policy that a sink has refused for what is in them.
-func (m *Metrics) Refused(policy, sink string, n int) {
-	m.refused.WithLabelValues(policy, sink).Add(float64(n))
-}
+// Refused counts records that a sink has refused for what is in them.
+func (m *Metrics) Refused(sink string, n int) { m.refused.WithLabelValues(sink).Add(float64(n)) }
 
-// watch reports the state of a trail.
+// watch reports the state of a trail. The counters of its sinks start at zero, so that the first increase is seen.
 func (m *Metrics) watch(t *Trail) {
-	m.dropped.WithLabelValues(t.cfg.Policy) // from 0 on, so that the first increase is seen
+	for _, s := range t.cfg.Sinks {
+		for _, c := range []*prometheus.CounterVec{m.delivered, m.failures, m.refused} {
+			c.WithLabelValues(s.Name())
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.trails[t.cfg.Policy] = t
+	m.trails = append(m.trails, t)
 }
 
-// forget ends that, unless another trail of the policy has replaced t.
+// forget ends that.
 func (m *Metrics) forget(t *Trail) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.trails[t.cfg.Policy] == t {
-		delete(m.trails, t.cfg.Policy)
-	}
+	m.trails = slices.DeleteFunc(m.trails, func(other *Trail) bool { return other == t })
 }
 
 // Describe implements prometheus.Collector.
@@ -81,12 +85,14 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for policy, t := range m.trails {
-		used, limit := t.cfg.Spool.Usage()
-		ch <- prometheus.MustNewConstMetric(m.used, prometheus.GaugeValue, float64(used), policy)
-		ch <- prometheus.MustNewConstMetric(m.limit, prometheus.GaugeValue, float64(limit), policy)
-		for i, s := range t.cfg.Sinks {
-			ch <- prometheus.MustNewConstMetric(m.pending, prometheus.GaugeValue, float64(t.delivery.readers[i].Pending()), policy, s.Name())
-		}
+	if len(m.trails) == 0 {
+		return
+	}
+	t := m.trails[len(m.trails)-1]
+	used, limit := t.cfg.Spool.Usage()
+	ch <- prometheus.MustNewConstMetric(m.used, prometheus.GaugeValue, float64(used))
+	ch <- prometheus.MustNewConstMetric(m.limit, prometheus.GaugeValue, float64(limit))
+	for i, s := range t.cfg.Sinks {
+		ch <- prometheus.MustNewConstMetric(m.pending, prometheus.GaugeValue, float64(t.delivery.readers[i].Pending()), s.Name())
 	}
 }

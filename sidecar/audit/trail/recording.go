@@ -141,11 +141,11 @@ func (t *Trail) items(e counted) []spool.Item {
 	}
 	if err != nil {
 		t.dropped.Add(max(e.count, 1))
-		t.cfg.Metrics.dropped.WithLabelValues(t.cfg.Policy).Add(float64(max(e.count, 1)))
+		t.cfg.Metrics.dropped.Add(float64(max(e.count, 1)))
 		t.cfg.Logger.Error("recording an event in the audit trail", "policy", t.cfg.Policy, "action", class.Action, "error", err)
 		return nil
 	}
-	t.cfg.Metrics.recorded.WithLabelValues(t.cfg.Policy, string(class.Category)).Inc()
+	t.cfg.Metrics.recorded.WithLabelValues(string(class.Category)).Inc()
 	return append(items, spool.Item{Kind: spool.Record, Payload: encoded})
 }
 
@@ -185,7 +185,7 @@ func (t *Trail) lose(items []spool.Item) {
 			n++
 		}
 	}
-	t.cfg.Metrics.dropped.WithLabelValues(t.cfg.Policy).Add(float64(n))
+	t.cfg.Metrics.dropped.Add(float64(n))
 	t.cfg.Logger.Error("records of the audit trail are lost, because the spool is full and the process ends", "policy", t.cfg.Policy, "count", n)
 }
 
@@ -201,7 +201,7 @@ func (t *Trail) checkpoint() {
 			t.cfg.Logger.Warn("the audit trail is not signed at present", "policy", t.cfg.Policy, "error", err)
 		}
 		t.failing = true
-		t.cfg.Metrics.unsigned.WithLabelValues(t.cfg.Policy).Inc()
+		t.cfg.Metrics.unsigned.Inc()
 		return
 	}
 	if t.failing {

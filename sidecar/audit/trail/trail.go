@@ -172,7 +172,7 @@ func (t *Trail) enqueue(e *event.Event) {
 func (t *Trail) drop(size int64) {
 	t.queued.Add(-size)
 	t.dropped.Add(1)
-	t.cfg.Metrics.dropped.WithLabelValues(t.cfg.Policy).Inc()
+	t.cfg.Metrics.dropped.Inc()
 }
 
 // sizeOf estimates the memory of an event, in bytes.
