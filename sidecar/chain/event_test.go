@@ -151,7 +151,7 @@ func TestEventsOfSessions(t *testing.T) {
 	header := http.Header{"Authorization": {"Bearer " + third.access}}
 	a.send(sent{method: "POST", path: "/auth/logout", header: header})
 	list = a.want("logout", true, "token_verified success", "session_ended success", "logout success")
-	a.of(list[1], "", sid(t, third.access)) // whose it is the store is not asked
+	a.of(list[1], "ada", sid(t, third.access)) // by the token of the request
 	a.of(list[2], "ada", sid(t, third.access))
 
 	if g := a.loopback("POST", "/v1/revocations", `{"subject":"ada"}`); g.status != 200 {

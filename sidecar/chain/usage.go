@@ -34,6 +34,11 @@ func usageOf(p *compiled.Policy, own []string) usage.Policy {
 			add(p.Headers.Routes[i].Match)
 		}
 	}
+	if p.Audit != nil {
+		for i := range p.Audit.Lifecycle {
+			add(p.Audit.Lifecycle[i].Match)
+		}
+	}
 	if p.LoginProtection != nil {
 		for i := range p.LoginProtection.Routes {
 			r := &p.LoginProtection.Routes[i]

@@ -30,6 +30,9 @@ var openLabels = map[string]string{
 	"postern_login_refused_total":                         "a series for each route of the policy, created with the policy",
 	"postern_login_breached_passwords_total":              "a series for each route of the policy, created with the policy",
 	"postern_sidecar_api_key_requests_total":              "a series for each key of the policy's file",
+	"postern_audit_delivered_total":                       "a series for each sink of the policy, created with the trail",
+	"postern_audit_delivery_failures_total":               "a series for each sink of the policy, created with the trail",
+	"postern_audit_refused_total":                         "a series for each sink of the policy, created with the trail",
 	"postern_sidecar_api_key_last_used_timestamp_seconds": "a series for each key that was used",
 }
 
@@ -72,7 +75,7 @@ func TestCountersStartAtZero(t *testing.T) {
 }
 
 // stateOfPolicy matches gauges of what a policy or a class configures, which have no value without it.
-var stateOfPolicy = regexp.MustCompile(`^postern_(jwks|vault|policy|document)_(info|revision|fetch_duration_seconds|max_stale_seconds|keys|dropped_keys|age_seconds|ready|state|token_expiry_seconds|secret_ready|secret_age_seconds)$`)
+var stateOfPolicy = regexp.MustCompile(`^postern_(jwks|vault|policy|document|audit)_(spool_bytes|spool_limit_bytes|pending_items|info|revision|fetch_duration_seconds|max_stale_seconds|keys|dropped_keys|age_seconds|ready|state|token_expiry_seconds|secret_ready|secret_age_seconds)$`)
 
 func unique[T ~string](list []T) []T { return slices.Compact(slices.Sorted(slices.Values(list))) }
 
