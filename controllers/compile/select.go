@@ -130,7 +130,7 @@ func UnknownClass() *v1alpha1.SidecarClass {
 			Credentials: &v1alpha1.DatabaseCredentials{Vault: &v1alpha1.DatabaseVault{Path: "database/creds/postern-audit"}},
 		},
 		Telemetry: &v1alpha1.Telemetry{OTLP: &v1alpha1.OTLP{Endpoint: "otel.example.com:4317"}},
-		Audit: &v1alpha1.AuditOptions{KeyRef: &v1alpha1.SecretRef{SecretKeyRef: &v1alpha1.SecretKeyRef{Name: "postern-audit", Key: "key"}}},
+		Audit:     &v1alpha1.AuditOptions{KeyRef: &v1alpha1.SecretRef{SecretKeyRef: &v1alpha1.SecretKeyRef{Name: "postern-audit", Key: "key"}}},
 	}}
 }
 
