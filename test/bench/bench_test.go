@@ -11,7 +11,7 @@ import (
 
 // small are the minimum settings with which the bench works. The results are ignored: a test asserts no times.
 var small = settings{
-	fleet: 2, rounds: 4, pollRounds: 1, pause: time.Millisecond, requests: 40, connections: 4, logins: 8, repetitions: 1,
+	fleet: 2, rounds: 4, pollRounds: 1, pause: time.Millisecond, requests: 40, connections: 4, logins: 8, events: 1000, repetitions: 1,
 }
 
 func TestBench(t *testing.T) {
@@ -37,7 +37,10 @@ func TestBench(t *testing.T) {
 	if err := b.cost(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"sidecar: POST /auth/logout", "peer that polls", "/asking peer", "first request of each token", "with an expression", "API key", "login with loginProtection", "refresh"} {
+	if err := b.audit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"audit trail: chained", "at 5000 events/s", "an INSERT for each event", "sidecar: POST /auth/logout", "peer that polls", "/asking peer", "first request of each token", "with an expression", "API key", "login with loginProtection", "refresh"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, &out)
 		}
@@ -48,7 +51,7 @@ func TestParse(t *testing.T) {
 	if s, err := parse(nil); err != nil || s.fleet != 6 {
 		t.Errorf("no arguments: %+v, %v", s, err)
 	}
-	for _, args := range [][]string{{"-fleet", "0"}, {"-rounds", "-1"}, {"-repetitions", "0"}} {
+	for _, args := range [][]string{{"-fleet", "0"}, {"-rounds", "-1"}, {"-events", "0"}, {"-repetitions", "0"}} {
 		if _, err := parse(args); err == nil {
 			t.Errorf("%v are accepted", args)
 		}

@@ -1,6 +1,6 @@
 // Command bench measures the cost of Postern and the time from revocation to refusal, on this machine: `make bench`. Each figure
 // is shown beside that of a named peer in the same run, the reverse proxy of ./peer, because a time alone says more about the
-// machine. It starts a Redis, an app, sidecars (`postern run`) and peers on free ports of 127.0.0.1, and stops them at the end.
+// machine. It starts a Redis, a PostgreSQL, an app, sidecars (`postern run`) and peers on free ports of 127.0.0.1, and stops them at the end.
 // It writes nothing into the tree. docs/bench.md explains the tables.
 package main
 
@@ -27,6 +27,8 @@ type settings struct {
 	pause time.Duration
 	// requests and logins are the numbers per repetition. Requests use connections connections.
 	requests, connections, logins, repetitions int
+	// events is the number of audit events in one repetition.
+	events int
 }
 
 func parse(args []string) (settings, error) {
@@ -39,11 +41,12 @@ func parse(args []string) (settings, error) {
 	flags.IntVar(&s.requests, "requests", 2000, "requests in one repetition of the cost")
 	flags.IntVar(&s.connections, "connections", 16, "connections for the requests")
 	flags.IntVar(&s.logins, "logins", 1000, "logins, and refreshes, in one repetition")
+	flags.IntVar(&s.events, "events", 20000, "audit events in one repetition")
 	flags.IntVar(&s.repetitions, "repetitions", 5, "repetitions, of which the median counts, after one warm-up repetition")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
-	for _, n := range []int{s.fleet, s.rounds, s.pollRounds, s.requests, s.connections, s.logins, s.repetitions} {
+	for _, n := range []int{s.fleet, s.rounds, s.pollRounds, s.requests, s.connections, s.logins, s.events, s.repetitions} {
 		if n < 1 {
 			return s, errors.New("all counts must be at least 1")
 		}
@@ -72,7 +75,7 @@ func run(ctx context.Context, s settings, out, progress io.Writer) error {
 		return err
 	}
 	defer b.close()
-	for _, part := range []func(context.Context) error{b.revocation, b.cost} {
+	for _, part := range []func(context.Context) error{b.revocation, b.cost, b.audit} {
 		if err := part(ctx); err != nil {
 			return err
 		}
