@@ -33,12 +33,13 @@ func TestSources(t *testing.T) {
 	}
 	other := refused("2001:db8::1")
 	other.Reason = "unknown-key"
-	for name, tt := range map[string]struct {
+	for _, tt := range []struct {
+		name  string
 		event *event.Event
 		want  bool
-	}{"the same": {refused("2001:db8::1"), false}, "its /64": {refused("2001:db8::2"), false}, "another": {refused("2001:db8:1::1"), true}, "another reason": {other, true}} {
+	}{{"the same", refused("2001:db8::1"), false}, {"its /64", refused("2001:db8::2"), false}, {"another", refused("2001:db8:1::1"), true}, {"another reason", other, true}} {
 		if got := f.admit(tt.event, false); got != tt.want {
-			t.Errorf("%s: %t", name, got)
+			t.Errorf("%s: %t", tt.name, got)
 		}
 	}
 	if all := f.summaries(); len(all) != 1 || all[0].count != 2 || all[0].event.ClientAddr != netip.MustParseAddr("2001:db8::1") {
