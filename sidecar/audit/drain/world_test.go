@@ -128,7 +128,7 @@ func (w *world) open(policy string, conn stream.Conn, room int64) *trail.Trail {
 	}
 	opened, err := trail.Open(trail.Config{
 		Policy: policy, Pod: "orders-1", Categories: record.Categories(), Spool: spool.NewMemory(room), Sinks: []trail.Sink{sink},
-		Signer: signer, CheckpointInterval: 100 * time.Millisecond, Metrics: w.trails, Logger: w.log,
+		Keys: func(context.Context) (trail.Keys, error) { return trail.Keys{Signer: signer}, nil }, CheckpointInterval: 100 * time.Millisecond, Metrics: w.trails, Logger: w.log,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -210,11 +210,7 @@ func (w *world) verified() (found []string, summary verify.Summary) {
 	conn := w.server.Connect(w.t, w.db.Name)
 	defer conn.Close(context.Background())
 	err = rows.Chained(w.t.Context(), conn, func(r rows.Row) error {
-		if r.Kind == spool.Checkpoint {
-			v.Checkpoint(r.Payload)
-		} else {
-			v.Record(r.Payload, r.Hash)
-		}
+		r.Verify(v)
 		return nil
 	})
 	if err != nil {

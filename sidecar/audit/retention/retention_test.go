@@ -122,7 +122,7 @@ func TestManyRetentionsAndMonths(t *testing.T) {
 	tr := newTrail(t)
 	now := date(2026, time.June, 15)
 	_, err := tr.admin.Exec(t.Context(), `INSERT INTO audit_logs (id, writer, seq, hash, record, time, retain_days)
-		SELECT gen_random_uuid(), gen_random_uuid(), 1, sha256(''), '', timestamptz '2026-06-01' - n * interval '1 month', CASE WHEN n < 200 THEN 10000 ELSE n END
+		SELECT gen_random_uuid(), gen_random_uuid(), 1, sha256('\x00'), '', timestamptz '2026-06-01' - n * interval '1 month', CASE WHEN n < 200 THEN 10000 ELSE n END
 		FROM generate_series(0, 400) n`)
 	if err != nil {
 		t.Fatal(err)
@@ -383,7 +383,7 @@ func TestConfiguredRetentions(t *testing.T) {
 	t.Parallel()
 	tr := newTrail(t)
 	_, err := tr.admin.Exec(t.Context(), `INSERT INTO audit_logs (id, writer, seq, hash, record, time, retain_days)
-		SELECT gen_random_uuid(), gen_random_uuid(), 1, sha256(''), '', timestamptz '2026-06-01', n FROM generate_series(1000, 1100) n`)
+		SELECT gen_random_uuid(), gen_random_uuid(), 1, sha256('\x00'), '', timestamptz '2026-06-01', n FROM generate_series(1000, 1100) n`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -421,7 +421,7 @@ func TestChangedRetention(t *testing.T) {
 	}
 	tr.maintain(t, day)
 	var all []Row
-	rows, err := tr.admin.Query(t.Context(), "SELECT seq, prev, hash FROM audit_logs WHERE writer = $1 ORDER BY seq", writerID(1))
+	rows, err := tr.admin.Query(t.Context(), "SELECT seq, prev, hash, false FROM audit_logs WHERE writer = $1 ORDER BY seq", writerID(1))
 	if err != nil {
 		t.Fatal(err)
 	}
