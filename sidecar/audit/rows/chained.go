@@ -124,10 +124,11 @@ func (r *chained) settled(ctx context.Context, p *position) (found []stored, cut
 		}
 		// A partition is dropped in the transaction that writes the cut, so records that are not in the page are in the cut that is read
 		// after it.
-		if cut, err = r.cut(ctx, p.writer); err != nil {
+		_, missing, _ := p.gap(found, nil)
+		if cut, err = r.cut(ctx, p.writer, missing); err != nil {
 			return nil, nil, err
 		}
-		at, gap := p.gap(found, cut)
+		at, _, gap := p.gap(found, cut)
 		if !gap || again && (r.waits == maxWaits || r.now().Sub(at).Abs() > fresh) || ctx.Err() != nil {
 			return found, cut, nil
 		}
@@ -138,19 +139,19 @@ func (r *chained) settled(ctx context.Context, p *position) (found []stored, cut
 	}
 }
 
-// gap reports whether records are missing, and the time of what follows them.
-func (p *position) gap(found []stored, cut *hashchain.Cut) (at time.Time, gap bool) {
+// gap reports whether records are missing, the number of the last one of them, and the time of what follows.
+func (p *position) gap(found []stored, cut *hashchain.Cut) (at time.Time, missing int64, gap bool) {
 	last := p.seq
 	for i := range found {
 		if found[i].seq > last+1 && !covers(cut, found[i].seq-1) {
-			return found[i].time.Time, true
+			return found[i].time.Time, found[i].seq - 1, true
 		}
 		last = max(last, found[i].seq)
 	}
 	if len(found) < pageSize && p.top > last && !covers(cut, p.top) {
-		return p.topTime, true
+		return p.topTime, p.top, true
 	}
-	return at, false
+	return at, 0, false
 }
 
 func covers(cut *hashchain.Cut, seq int64) bool {
@@ -168,14 +169,14 @@ func (r *chained) page(ctx context.Context, p *position) ([]stored, error) {
 	return page(ctx, r.conn, statement+order+fmt.Sprint(pageSize), p.writer, p.last.seq, p.last.id, p.last.retain, p.last.time)
 }
 
-// cut returns the latest cut of a writer; nil for none.
-func (r *chained) cut(ctx context.Context, writer uuid.UUID) (*hashchain.Cut, error) {
+// cut returns the cut of a writer whose last record has a number, or else the latest; nil for none.
+func (r *chained) cut(ctx context.Context, writer uuid.UUID, number int64) (*hashchain.Cut, error) {
 	var size int64
 	var last []byte
 	var at pgtype.Timestamptz
 	c := &hashchain.Cut{Writer: writer}
 	err := r.conn.QueryRow(ctx, `SELECT size, last_hash, nodes, coalesce(checkpoint, ''), time FROM audit_pruned
-		WHERE writer = $1 ORDER BY size DESC LIMIT 1`, writer).Scan(&size, &last, &c.State, &c.Checkpoint, &at)
+		WHERE writer = $1 ORDER BY size = $2 DESC, size DESC LIMIT 1`, writer, number).Scan(&size, &last, &c.State, &c.Checkpoint, &at)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows) || err == nil && size < 0:
 		return nil, nil

@@ -271,7 +271,7 @@ func (v *Verifier) Done(id uuid.UUID) {
 	if covered := min(w.cut, w.claimed); covered > w.due {
 		v.found(Finding{Kind: Removed, Writer: id, First: w.due + 1, Last: covered, Detail: "audit_pruned has them as removed, and by the signed checkpoints their retention has not passed"})
 	}
-	v.summary.Unsigned += w.size - min(max(w.signed, w.first), w.size)
+	v.summary.Unsigned += w.size - min(max(w.signed, w.first, min(w.cut, w.due)), w.size)
 	v.summary.Writers++
 	v.hashes -= len(w.recent)
 	delete(v.writers, id)
