@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posterndev/postern/sidecar/audit/hashchain"
 	"github.com/posterndev/postern/sidecar/audit/record"
 	"github.com/posterndev/postern/sidecar/audit/rows"
 	"github.com/posterndev/postern/sidecar/audit/spool"
@@ -121,8 +122,12 @@ func csvRow(r *record.Record) []string {
 func (a *auditFilter) exportChain(cmd *cobra.Command) error {
 	w := bufio.NewWriter(cmd.OutOrStdout())
 	bar := newProgress(cmd.ErrOrStderr(), "records")
+	a.source.bar = bar
 	err := a.source.each(cmd, nil, 0, func(r rows.Row) (err error) {
 		bar.add(1)
+		if r.Cut != nil {
+			return json.NewEncoder(w).Encode(map[string]*hashchain.Cut{"cut": r.Cut})
+		}
 		if r.Kind == spool.Checkpoint {
 			return json.NewEncoder(w).Encode(map[string]string{"checkpoint": string(r.Payload)})
 		}

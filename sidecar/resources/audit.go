@@ -70,7 +70,7 @@ func (a *Acquirer) trailConfig() (c trail.Config, err error) {
 	audit := a.policy.Audit
 	c = trail.Config{
 		Policy: a.scope(), Pod: a.shared.cfg.Pod, CheckpointInterval: a.policy.AuditOptions.CheckpointInterval.Std(), Metrics: a.shared.metrics.audit,
-		Logger: a.shared.cfg.Logger, Now: a.shared.cfg.Now,
+		RetainDays: audit.RetainDays, Logger: a.shared.cfg.Logger, Now: a.shared.cfg.Now,
 		Classifier: record.Classifier{KeyIssuers: []string{compiled.APIKeysIssuer, compiled.BasicUsersIssuer}, IssuesTokens: a.policy.Tokens != nil},
 	}
 	for _, e := range audit.Events {

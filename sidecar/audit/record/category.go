@@ -103,10 +103,10 @@ func (c Classifier) Classify(e *event.Event) (class Class, ok bool) {
 	class, ok = recorded(e.Kind)
 	switch e.Kind {
 	case event.TokenVerified:
-		return Class{APIKey, "api_key_used", false}, slices.Contains(c.KeyIssuers, e.Issuer)
+		return Class{APIKey, apiKeyUsed, false}, slices.Contains(c.KeyIssuers, e.Issuer)
 	case event.TokenRefused:
 		if slices.Contains(c.KeyIssuers, e.Issuer) {
-			class = Class{APIKey, "api_key_refused", true}
+			class = Class{APIKey, apiKeyRefused, true}
 		}
 	case event.LoginAttempt:
 		if e.Outcome == event.Success {

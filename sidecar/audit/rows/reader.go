@@ -9,14 +9,19 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/posterndev/postern/sidecar/audit/hashchain"
 	"github.com/posterndev/postern/sidecar/audit/record"
 	"github.com/posterndev/postern/sidecar/audit/spool"
+	"github.com/posterndev/postern/sidecar/audit/verify"
 )
 
-// Row is a row that was read: a record or a checkpoint.
+// Row is a row that was read: a record or a checkpoint, or the records of a writer that were removed.
 type Row struct {
 	spool.Item
+	// Cut says which records were removed; nil for a record or a checkpoint.
+	Cut *hashchain.Cut
 	// Hash is the hash that is stored with a record.
 	Hash record.Hash
 	// Writer and Seq are the columns of a record.
@@ -24,6 +29,21 @@ type Row struct {
 	Seq    uint64
 	// Altered names a column of a record that does not have the value of the record; empty for none.
 	Altered string
+}
+
+// Verify gives what was read to a verifier.
+func (r Row) Verify(v *verify.Verifier) {
+	switch {
+	case r.Cut != nil:
+		v.Cut(*r.Cut)
+	case r.Kind == spool.Checkpoint:
+		v.Checkpoint(r.Payload)
+	default:
+		if r.Altered != "" {
+			v.Altered(r.Writer, r.Seq, r.Altered)
+		}
+		v.Record(r.Payload, r.Hash)
+	}
 }
 
 // Filter selects records. Empty fields select all.
@@ -70,59 +90,15 @@ func (f Filter) Match(r *record.Record) bool {
 		(f.From.IsZero() || !r.Time.Before(f.From)) && (f.To.IsZero() || r.Time.Before(f.To))
 }
 
-// Chained calls f with all records and checkpoints, those of each writer in their order. Rows are not kept in memory.
-func Chained(ctx context.Context, conn *pgx.Conn, f func(Row) error) error {
-	const statement = `SELECT writer, seq, 0 AS kind, record, hash, prev, id, time, category, action, outcome, performed_by, subject, resource_kind, resource_id, ip_address, request_id, policy, pod
-FROM audit_logs
-UNION ALL
-SELECT writer, size, 1, note, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM audit_checkpoints
-ORDER BY 1, 2, 3`
-	return each(ctx, conn, statement, nil, f)
-}
-
-// Latest calls f with the records of the filter in the order of their time, and at most limit of the latest; all if limit is 0.
-func Latest(ctx context.Context, conn *pgx.Conn, filter Filter, limit int, f func(Row) error) error {
-	condition, args := filter.where()
-	statement := `SELECT writer, seq, 0 AS kind, record, hash, prev, id, time, category, action, outcome, performed_by, subject, resource_kind, resource_id, ip_address, request_id, policy, pod
-FROM audit_logs WHERE ` + condition
-	if limit > 0 {
-		args = append(args, limit)
-		statement = fmt.Sprintf("SELECT * FROM (%s ORDER BY time DESC, writer DESC, seq DESC LIMIT $%d) AS latest", statement, len(args))
-	}
-	return each(ctx, conn, statement+" ORDER BY time, writer, seq", args, f)
-}
-
-func each(ctx context.Context, conn *pgx.Conn, statement string, args []any, f func(Row) error) error {
-	result, err := conn.Query(ctx, statement, args...)
-	if err != nil {
-		return fmt.Errorf("reading the audit trail: %w", err)
-	}
-	defer result.Close()
-	for result.Next() {
-		row, err := scan(result)
-		if err == nil {
-			err = f(row)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := result.Err(); err != nil {
-		return fmt.Errorf("reading the audit trail: %w", err)
-	}
-	return nil
-}
-
-// stored are the columns of a row.
+// stored are the columns of a record.
 type stored struct {
-	kind                   int
 	writer                 uuid.UUID
 	seq                    int64
 	payload                string
 	hash, prev             []byte
-	id                     *uuid.UUID
-	time                   *time.Time
+	id                     uuid.UUID
+	time                   pgtype.Timestamptz
+	retain                 int
 	category, action       *string
 	outcome, performedBy   *string
 	subject                *string
@@ -131,21 +107,31 @@ type stored struct {
 	policy, pod            *string
 }
 
-func scan(result pgx.Rows) (Row, error) {
-	var s stored
-	err := result.Scan(&s.writer, &s.seq, &s.kind, &s.payload, &s.hash, &s.prev, &s.id, &s.time, &s.category, &s.action, &s.outcome, &s.performedBy, &s.subject,
-		&s.resourceKind, &s.resource, &s.ipAddress, &s.requestID, &s.policy, &s.pod)
+// storedColumns are the columns of stored.
+const storedColumns = `writer, seq, record, hash, prev, id, time, retain_days, category, action, outcome, performed_by, subject, resource_kind, resource_id,
+	ip_address, request_id, policy, pod`
+
+// page returns the records of one statement, which has ended then: a statement that reads for long would hold up maintenance.
+func page(ctx context.Context, conn *pgx.Conn, statement string, args ...any) ([]stored, error) {
+	result, err := conn.Query(ctx, statement, args...)
 	if err != nil {
-		return Row{}, fmt.Errorf("reading a row of the audit trail: %w", err)
+		return nil, fmt.Errorf("reading the audit trail: %w", err)
 	}
-	row := Row{Item: spool.Item{Kind: spool.Record, Payload: []byte(s.payload)}, Writer: s.writer, Seq: uint64(s.seq)}
-	if s.kind == 1 {
-		row.Kind = spool.Checkpoint
-		return row, nil
+	found, err := pgx.CollectRows(result, func(row pgx.CollectableRow) (s stored, err error) {
+		return s, row.Scan(&s.writer, &s.seq, &s.payload, &s.hash, &s.prev, &s.id, &s.time, &s.retain, &s.category, &s.action, &s.outcome, &s.performedBy, &s.subject,
+			&s.resourceKind, &s.resource, &s.ipAddress, &s.requestID, &s.policy, &s.pod)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the audit trail: %w", err)
 	}
+	return found, nil
+}
+
+// row returns what was read.
+func (s *stored) row() Row {
+	row := Row{Item: spool.Item{Kind: spool.Record, Payload: []byte(s.payload)}, Writer: s.writer, Seq: uint64(s.seq), Altered: s.altered()}
 	copy(row.Hash[:], s.hash)
-	row.Altered = s.altered()
-	return row, nil
+	return row
 }
 
 // altered compares the columns with the record. A record that cannot be read has no column to compare with: verification reports it.
@@ -172,13 +158,13 @@ func (s *stored) altered() string {
 		}
 	}
 	switch {
-	case s.id == nil || *s.id != r.ID:
+	case s.id != r.ID:
 		return "id"
 	case s.writer != r.Writer:
 		return "writer"
 	case uint64(s.seq) != r.Seq:
 		return "seq"
-	case s.time == nil || !s.time.Equal(r.Time.Time):
+	case s.time.InfinityModifier != pgtype.Finite || !s.time.Time.Equal(r.Time.Time):
 		return "time"
 	case string(s.prev) != string(r.Prev[:]):
 		return "prev"

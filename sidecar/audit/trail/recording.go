@@ -195,7 +195,9 @@ func (t *Trail) checkpoint() {
 	if t.keys.Signer == nil || size == t.signed {
 		return
 	}
-	signed, err := t.chain.Checkpoint(t.cfg.Policy).Sign(t.keys.Signer)
+	c := t.chain.Checkpoint(t.cfg.Policy)
+	c.Time, c.RetainDays = t.cfg.Now(), t.cfg.RetainDays
+	signed, err := c.Sign(t.keys.Signer)
 	if err != nil {
 		if !t.failing {
 			t.cfg.Logger.Warn("the audit trail is not signed at present", "policy", t.cfg.Policy, "error", err)

@@ -73,8 +73,10 @@ type Config struct {
 	Keys func(context.Context) (Keys, error)
 	// CheckpointInterval is the time between two checkpoints; one minute if zero.
 	CheckpointInterval time.Duration
-	Metrics            *Metrics
-	Logger             *slog.Logger
+	// RetainDays is how long records are kept, in days; 0 if no sink removes them. Checkpoints state it.
+	RetainDays int
+	Metrics    *Metrics
+	Logger     *slog.Logger
 	// Now is time.Now if nil.
 	Now func() time.Time
 }

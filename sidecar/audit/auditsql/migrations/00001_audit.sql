@@ -60,14 +60,16 @@ CREATE TABLE audit_erasures (
 CREATE INDEX audit_erasures_subject ON audit_erasures (subject_hash, time);
 
 -- What `postern audit maintain` removed: the records of a writer up to size, and what is needed to verify the records after them.
+-- checkpoint is signed: it shows that the retention of the records had passed.
 CREATE TABLE audit_pruned (
-  writer    uuid        NOT NULL,
-  size      bigint      NOT NULL,
-  last_hash bytea,
-  nodes     bytea,
-  through   timestamptz NOT NULL,
-  time      timestamptz NOT NULL DEFAULT now(),
-  note      text,
+  writer     uuid        NOT NULL,
+  size       bigint      NOT NULL,
+  last_hash  bytea,
+  nodes      bytea,
+  through    timestamptz NOT NULL,
+  time       timestamptz NOT NULL DEFAULT now(),
+  note       text,
+  checkpoint text,
   PRIMARY KEY (writer, size)
 );
 
