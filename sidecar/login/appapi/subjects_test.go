@@ -1,0 +1,48 @@
+package appapi
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/stages/loginprotection"
+	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
+)
+
+// Find returns a revocation of every subject.
+func (r *revocations) Find(_ context.Context, entries []revocation.Entry) ([]revocation.Entry, error) {
+	found := entries[0]
+	found.Before, found.Expires = time.Unix(1, 0), time.Unix(2, 0)
+	return []revocation.Entry{found}, r.err
+}
+
+// Look says that every account is locked.
+func (l locks) Look(context.Context, string) (logins, resets loginprotection.State, err error) {
+	return loginprotection.State{Failures: 2, Latest: time.Unix(1, 0), Locks: 1, Until: time.Unix(2, 0)}, loginprotection.State{}, l.err
+}
+
+// history remembers three passwords of every account.
+type history struct{ *revocations }
+
+func (h history) Look(context.Context, string) (passwordpolicy.Kept, error) {
+	return passwordpolicy.Kept{Hashes: 3, Changed: time.Unix(1, 0)}, h.err
+}
+
+func (h history) Forget(context.Context, string) (bool, error) { return true, h.err }
+
+// persons are the tries of both operations about persons.
+func persons() map[string]try {
+	return map[string]try{
+		"by account":        {body: object{"account": "ada"}, want: 200},
+		"another issuer":    {body: object{"subject": "full", "issuer": corp}, want: 200},
+		"unknown issuer":    {body: object{"subject": "full", "issuer": "https://else.example.com"}, want: 422},
+		"nobody":            {body: object{}, want: 422},
+		"a long name":       {body: object{"account": strings.Repeat("x", 513)}, want: 422},
+		"an invisible name": {body: object{"account": "\u200b"}, want: 422},
+		"an unknown member": {body: object{"subject": "full", "Subject": "x"}, want: 400},
+		"a list":            {body: object{"subject": []string{"full"}}, want: 400},
+		"store unavailable": {body: object{"subject": "full"}, unavailable: errUnavailable, want: 503},
+		"locks unavailable": {body: object{"account": "ada"}, unavailable: errUnavailable, want: 503},
+	}
+}
