@@ -125,7 +125,9 @@ type Export struct {
 	Time    time.Time `json:"time"`
 	Subject string    `json:"subject,omitempty"`
 	// Issuer is the claim iss of the subject's tokens.
-	Issuer  string `json:"issuer,omitempty"`
+	Issuer string `json:"issuer,omitempty"`
+	// Own says that it is that of the policy's own tokens.
+	Own     bool   `json:"own_issuer"`
 	Account string `json:"account,omitempty"`
 	// Shared is false if only one pod was asked, because the class has no Redis.
 	Shared      bool               `json:"shared"`
@@ -161,6 +163,7 @@ type Kept struct {
 type Erasure struct {
 	Subject string `json:"subject,omitempty"`
 	Issuer  string `json:"issuer,omitempty"`
+	Own     bool   `json:"own_issuer"`
 	Account string `json:"account,omitempty"`
 	Shared  bool   `json:"shared"`
 	// Sessions is the number of sessions that were ended.
@@ -181,7 +184,7 @@ func (s *Stores) Export(ctx context.Context, p Person) (Export, error) {
 	if s.Now != nil {
 		now = s.Now
 	}
-	out := Export{Time: now().UTC(), Subject: p.Owner.Subject, Issuer: p.Issuer, Account: p.Account, Shared: s.Shared, Omitted: s.omitted(p)}
+	out := Export{Time: now().UTC(), Subject: p.Owner.Subject, Issuer: p.Issuer, Own: s.own(p), Account: p.Account, Shared: s.Shared, Omitted: s.omitted(p)}
 	if s.Sessions != nil && p.Owner.Subject != "" {
 		found, err := s.Sessions.Find(ctx, p.Owner)
 		if err != nil {
@@ -210,6 +213,8 @@ func (s *Stores) Export(ctx context.Context, p Person) (Export, error) {
 	}
 	return out, nil
 }
+
+func (s *Stores) own(p Person) bool { return s.OwnIssuer != "" && p.Issuer == s.OwnIssuer }
 
 // resources returns sessions with their claims.
 func resources(sessions []session.Session) []session.Resource {
@@ -249,7 +254,7 @@ func optional(t time.Time) *time.Time {
 
 // Erase erases what is held of a person, and may be repeated. After an error, a part may have been erased. Errors are those of the stores.
 func (s *Stores) Erase(ctx context.Context, p Person) (Erasure, error) {
-	out := Erasure{Subject: p.Owner.Subject, Issuer: p.Issuer, Account: p.Account, Shared: s.Shared, Omitted: s.omitted(p)}
+	out := Erasure{Subject: p.Owner.Subject, Issuer: p.Issuer, Own: s.own(p), Account: p.Account, Shared: s.Shared, Omitted: s.omitted(p)}
 	if err := s.eraseAccount(ctx, p.Account, &out); err != nil {
 		return Erasure{}, err
 	}
