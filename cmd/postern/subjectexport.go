@@ -23,6 +23,8 @@ type subjectExport struct {
 	person personFlags
 	parts  partFlags
 	keys   *personal.Keys
+	// names are the person's names with their pseudonyms.
+	names rows.Person
 	// issuers are those under which the trail names the subject.
 	issuers []string
 	// missing are the parts that are not in the document, and why.
@@ -162,7 +164,8 @@ func (e *subjectExport) fromTrail(cmd *cobra.Command, out io.Writer) error {
 	find := rows.Keys(ctx, conn)
 	fmt.Fprint(out, ",\n\"audit_trail\": [")
 	separator := "\n"
-	err = rows.About(ctx, conn, e.names(), func(r *record.Record) error {
+	e.names = e.personNames()
+	err = rows.About(ctx, conn, e.names, func(r *record.Record) error {
 		if !e.own(r) {
 			e.others++
 			return nil
@@ -182,8 +185,8 @@ func (e *subjectExport) fromTrail(cmd *cobra.Command, out io.Writer) error {
 	return err
 }
 
-// names are the person's names and their pseudonyms.
-func (e *subjectExport) names() (p rows.Person) {
+// personNames returns the person's names and their pseudonyms.
+func (e *subjectExport) personNames() (p rows.Person) {
 	if e.person.subject != "" {
 		p.Subjects = []string{e.person.subject}
 	}
@@ -201,14 +204,12 @@ func (e *subjectExport) names() (p rows.Person) {
 
 // own reports whether a record is about the person, and not about a namesake of another issuer.
 func (e *subjectExport) own(r *record.Record) bool {
-	about := slices.Contains(e.names().Subjects, r.Subject)
-	return !about || slices.Contains(e.issuers, r.Issuer)
+	return !slices.Contains(e.names.Subjects, r.Subject) || slices.Contains(e.issuers, r.Issuer)
 }
 
 // readable returns the JSON of a record, with what can be decrypted, and without what is about others.
 func (e *subjectExport) readable(r *record.Record, find personal.Find) ([]byte, error) {
-	names := e.names()
-	if !slices.Contains(names.Subjects, r.Subject) && (r.Subject != "" || !slices.Contains(names.Accounts, r.Account)) {
+	if !slices.Contains(e.names.Subjects, r.Subject) && (r.Subject != "" || !slices.Contains(e.names.Accounts, r.Account)) {
 		e.withheld++
 		r.Subject, r.Account, r.Issuer, r.Resource, r.Changes, r.Encrypted = "", "", "", nil, nil, nil
 	}
