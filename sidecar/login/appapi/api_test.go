@@ -228,6 +228,7 @@ func newWorld(t testing.TB, p Passwords) *world {
 	w.config = Config{
 		LoginService: w.loginService, SessionManager: sessionManager, Verifier: w.verifier, Revoked: w.revocations, Revoker: revoker, Passwords: p, PasswordRules: rules{}, Locks: locks{w.revocations}, Stores: subject.Stores{
 			Sessions: sessionManager, Revocations: w.revocations, Logins: locks{w.revocations}, Passwords: history{w.revocations}, OwnIssuer: issuer, Shared: true,
+			Canonical: func(name string) string { return strings.ToLower(strings.Trim(name, "\u200b")) },
 		},
 		Top: someTop, Logger: log, Now: now,
 		Events: event.NewStream("shop/orders", &w.events), Trail: trail{w.revocations}, TrailDenies: true,

@@ -7,7 +7,6 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
-	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 )
 
 // Locks clears what login protection counts against an account; *loginprotection.Locks implements it.
@@ -36,7 +35,7 @@ func (a *api) clearLocks(w http.ResponseWriter, r *http.Request) error {
 	if refusal := (*httperr.Error)(nil); errors.As(err, &refusal) {
 		return refusal
 	}
-	a.acted(r, clearLocks, event.Event{Account: loginprotection.Canonical(request.Account)}, err)
+	a.acted(r, clearLocks, event.Event{Account: a.Stores.Account(request.Account)}, err)
 	if err != nil {
 		return unavailable(err)
 	}

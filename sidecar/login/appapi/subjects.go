@@ -7,7 +7,6 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/login/subject"
-	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 )
 
 // maxPerson bounds each name of a person and the reason of an erasure, in bytes.
@@ -81,7 +80,7 @@ func (a *api) person(in subjectRequest) (subject.Person, error) {
 			return subject.Person{}, invalid("subject, issuer and account may have 512 bytes of UTF-8 each.")
 		}
 	}
-	p := subject.Person{Issuer: in.Issuer, Account: loginprotection.Canonical(in.Account)}
+	p := subject.Person{Issuer: in.Issuer, Account: a.Stores.Account(in.Account)}
 	p.Owner.Subject, p.Owner.Issuer = in.Subject, in.Issuer
 	switch {
 	case p.Account == "" && in.Account != "":

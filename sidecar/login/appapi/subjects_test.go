@@ -6,8 +6,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/login/revocation"
-	"github.com/posterndev/postern/sidecar/stages/loginprotection"
-	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
+	"github.com/posterndev/postern/sidecar/login/subject"
 )
 
 // Find returns a revocation of every subject.
@@ -18,15 +17,15 @@ func (r *revocations) Find(_ context.Context, entries []revocation.Entry) ([]rev
 }
 
 // Look says that every account is locked.
-func (l locks) Look(context.Context, string) (logins, resets loginprotection.State, err error) {
-	return loginprotection.State{Failures: 2, Latest: time.Unix(1, 0), Locks: 1, Until: time.Unix(2, 0)}, loginprotection.State{}, l.err
+func (l locks) Look(context.Context, string) (logins, resets subject.Attempts, err error) {
+	return subject.Attempts{Failures: 2, Latest: time.Unix(1, 0), Locks: 1, Until: time.Unix(2, 0)}, subject.Attempts{}, l.err
 }
 
 // history remembers three passwords of every account.
 type history struct{ *revocations }
 
-func (h history) Look(context.Context, string) (passwordpolicy.Kept, error) {
-	return passwordpolicy.Kept{Hashes: 3, Changed: time.Unix(1, 0)}, h.err
+func (h history) Look(context.Context, string) (int, time.Time, error) {
+	return 3, time.Unix(1, 0), h.err
 }
 
 func (h history) Forget(context.Context, string) (bool, error) { return true, h.err }

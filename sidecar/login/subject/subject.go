@@ -13,8 +13,6 @@ import (
 
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/session"
-	"github.com/posterndev/postern/sidecar/stages/loginprotection"
-	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
 )
 
 // Sessions finds and ends sessions; *token.SessionManager implements it.
@@ -29,15 +27,24 @@ type Revocations interface {
 	Find(ctx context.Context, entries []revocation.Entry) ([]revocation.Entry, error)
 }
 
-// Logins shows and clears what is counted against an account; *loginprotection.Locks implements it.
+// Logins shows and clears what login protection counts against an account.
 type Logins interface {
-	Look(ctx context.Context, account string) (logins, resets loginprotection.State, err error)
+	Look(ctx context.Context, account string) (logins, resets Attempts, err error)
 	Clear(ctx context.Context, account string) (shared bool, err error)
+}
+
+// Attempts are failed logins, or requests for a new password. Zero times are not known.
+type Attempts struct {
+	Failures int
+	Latest   time.Time
+	Locks    int
+	Until    time.Time
 }
 
 // Passwords shows and forgets the old passwords of an account; *passwordpolicy.History implements it.
 type Passwords interface {
-	Look(ctx context.Context, account string) (passwordpolicy.Kept, error)
+	// Look returns the number of passwords, and the time of the last change; zero if it is not known.
+	Look(ctx context.Context, account string) (remembered int, changed time.Time, err error)
 	Forget(ctx context.Context, account string) (bool, error)
 }
 
@@ -51,6 +58,8 @@ type Stores struct {
 	OwnIssuer string
 	// Shared says that all pods share them. Otherwise they are those of one pod.
 	Shared bool
+	// Canonical returns the form of an account's name under which attempts are counted; nil leaves it as it is.
+	Canonical func(string) string
 	// Now defaults to time.Now.
 	Now func() time.Time
 }
@@ -58,6 +67,14 @@ type Stores struct {
 // None reports whether the policy has no store of persons.
 func (s *Stores) None() bool {
 	return s.Sessions == nil && s.Revocations == nil && s.Logins == nil && s.Passwords == nil
+}
+
+// Account returns the name under which the stores know an account.
+func (s *Stores) Account(name string) string {
+	if s.Canonical == nil {
+		return name
+	}
+	return s.Canonical(name)
 }
 
 // Person names a person.
@@ -205,11 +222,11 @@ func (s *Stores) Export(ctx context.Context, p Person) (Export, error) {
 		out.Logins, out.Resets = counts(logins), counts(resets)
 	}
 	if s.Passwords != nil && p.Account != "" {
-		kept, err := s.Passwords.Look(ctx, p.Account)
+		remembered, changed, err := s.Passwords.Look(ctx, p.Account)
 		if err != nil {
 			return Export{}, fmt.Errorf("exporting old passwords: %w", err)
 		}
-		out.Passwords = &Kept{Remembered: kept.Hashes, Changed: optional(kept.Changed)}
+		out.Passwords = &Kept{Remembered: remembered, Changed: optional(changed)}
 	}
 	return out, nil
 }
@@ -240,8 +257,8 @@ func (s *Stores) revocations(ctx context.Context, p Person) ([]Revocation, error
 	return out, nil
 }
 
-func counts(s loginprotection.State) *Counts {
-	return &Counts{Failures: s.Failures, Latest: optional(s.Latest), Locks: s.Locks, LockedUntil: optional(s.Until)}
+func counts(a Attempts) *Counts {
+	return &Counts{Failures: a.Failures, Latest: optional(a.Latest), Locks: a.Locks, LockedUntil: optional(a.Until)}
 }
 
 func optional(t time.Time) *time.Time {
@@ -288,14 +305,14 @@ func (s *Stores) eraseAccount(ctx context.Context, account string, out *Erasure)
 		out.Failures, out.Locks = logins.Failures+resets.Failures, logins.Locks+resets.Locks
 	}
 	if s.Passwords != nil {
-		kept, err := s.Passwords.Look(ctx, account)
+		remembered, _, err := s.Passwords.Look(ctx, account)
 		if err == nil {
 			_, err = s.Passwords.Forget(ctx, account)
 		}
 		if err != nil {
 			return fmt.Errorf("erasing old passwords: %w", err)
 		}
-		out.Passwords = kept.Hashes
+		out.Passwords = remembered
 	}
 	return nil
 }

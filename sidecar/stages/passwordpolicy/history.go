@@ -119,9 +119,11 @@ func (h *History) Expired(ctx context.Context, account string) bool {
 	return !changed.IsZero() && h.Now().Sub(changed) >= h.MaxAge
 }
 
-// Look returns what is kept of an account, by any spelling of its name.
-func (h *History) Look(ctx context.Context, account string) (Kept, error) {
-	return h.Store.Look(ctx, h.key(h.Canonical(account)))
+// Look returns how many passwords of an account are remembered, by any spelling of its name, and the time of the last change; zero if it is not
+// known.
+func (h *History) Look(ctx context.Context, account string) (remembered int, changed time.Time, err error) {
+	kept, err := h.Store.Look(ctx, h.key(h.Canonical(account)))
+	return kept.Hashes, kept.Changed, err
 }
 
 // Forget deletes what is kept of an account, by any spelling of its name, and reports whether there was something.
