@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -317,5 +319,61 @@ func TestSubjectArguments(t *testing.T) {
 		if _, _, err := run(t, "", strings.Fields(tt.command)...); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v; want %s", name, err, tt.want)
 		}
+	}
+}
+
+// TestSubjectAtSidecar: what is asked of the loopback API, and what is said about its response.
+func TestSubjectAtSidecar(t *testing.T) {
+	for _, name := range []string{"PGHOST", "PGDATABASE", "PGSERVICE"} {
+		t.Setenv(name, "")
+	}
+	const one, none = `{"time":"2026-11-29T08:00:00Z","own_issuer":true,"shared":true,"sessions":[{}],"revocations":[{}],"logins":{"failures":2,"locks":1},"password_resets":{"failures":1},"passwords":{"remembered":3},"omitted":[]}`, `{}`
+	tests := map[string]struct {
+		command, response string
+		status            int
+		// want is the request; wantOut are parts of the output.
+		want    string
+		wantOut []string
+		wantErr string
+	}{
+		"export": {"export --subject ada", one, 200, `/v1/subjects/export {"subject":"ada"}`, []string{`"redis": {"time"`, `no --database-url and no PG variable`}, ""},
+		"one pod": {"export --account Ada", `{"time":"2026-11-29T08:00:00Z","shared":false,"omitted":[{"part":"sessions","reason":"subject-not-given"}]}`, 200, `/v1/subjects/export {"account":"Ada"}`,
+			[]string{`{"part":"redis: sessions","why":"not asked for: --subject names it"}`, `each pod holds its own`}, ""},
+		"another API": {"export --subject ada", none, 200, `/v1/subjects/export {"subject":"ada"}`, nil, "not a sidecar's loopback API"},
+		"unavailable": {"export --subject ada", `{"detail":"Try again."}`, 503, `/v1/subjects/export {"subject":"ada"}`, nil, "503 Service Unavailable: Try again"},
+		"dry run": {"erase --subject ada --dry-run --skip-database", one, 200, `/v1/subjects/export {"subject":"ada"}`,
+			[]string{"redis: would be erased: 1 sessions, 3 failed logins and resets, 1 locks, 3 old passwords", "kept: 1 revocations", "audit trail: left out"}, ""},
+		"erase": {"erase --subject ada --issuer https://id --account a --reason r --yes --skip-database", `{"shared":false,"sessions":1,"login_failures":2,"login_locks":3,"passwords":4,"revocations_kept":5,"omitted":[{"part":"rate_limits","reason":"not-stored-by-person"}]}`, 200,
+			`/v1/subjects/erase {"account":"a","issuer":"https://id","reason":"r","subject":"ada"}`,
+			[]string{"redis: erased: 1 sessions, 2 failed logins and resets, 3 locks, 4 old passwords", "kept: 5 revocations", "one pod only", "left out: rate_limits: stored under hashes"}, ""},
+		"erase, another API": {"erase --subject ada --reason r --yes --skip-database", none, 200, `/v1/subjects/erase {"reason":"r","subject":"ada"}`, nil, "not a sidecar's loopback API"},
+		"erase, unavailable": {"erase --subject ada --reason r --yes --skip-database", `{}`, 503, `/v1/subjects/erase {"reason":"r","subject":"ada"}`, nil, "503"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, by := "", ""
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				got, by = r.RequestURI+" "+string(body), r.Header.Get("Postern-Performed-By")
+				w.WriteHeader(tt.status)
+				fmt.Fprint(w, tt.response)
+			}))
+			defer server.Close()
+			out, _, err := run(t, "", append([]string{"subject"}, append(strings.Fields(tt.command), "--server", server.URL, "--as", "dpo")...)...)
+			if (err != nil) != (tt.wantErr != "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
+				t.Errorf("error %v; want %q", err, tt.wantErr)
+			}
+			if got != tt.want || by != "dpo" {
+				t.Errorf("request %s by %q; want %s", got, by, tt.want)
+			}
+			for _, want := range tt.wantOut {
+				if !strings.Contains(out, want) {
+					t.Errorf("output %s; want %s", out, want)
+				}
+			}
+			if strings.HasPrefix(tt.command, "export") && err == nil && !json.Valid([]byte(out)) {
+				t.Errorf("no JSON: %s", out)
+			}
+		})
 	}
 }

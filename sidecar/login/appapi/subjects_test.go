@@ -3,6 +3,7 @@ package appapi
 import (
 	"context"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/login/revocation"
@@ -44,4 +45,24 @@ func persons() map[string]try {
 		"store unavailable": {body: object{"subject": "full"}, unavailable: errUnavailable, want: 503},
 		"locks unavailable": {body: object{"account": "ada"}, unavailable: errUnavailable, want: 503},
 	}
+}
+
+// FuzzSubjects: any body is refused or served, and only what is served is an event, about the person that it names.
+func FuzzSubjects(f *testing.F) {
+	f.Add(`{"subject":"ada","account":"ada@example.com","issuer":"https://id.example.com","reason":"Art. 17"}`)
+	f.Add(`{"account":"\u200b"}`)
+	f.Add(`{"subject":"ada","subject":"eve"}`)
+	w := newWorld(f, passwords{})
+	f.Fuzz(func(t *testing.T, body string) {
+		for _, operation := range []string{"export", "erase"} {
+			status, _ := w.call(t, "POST", "/v1/subjects/"+operation, body)
+			list := w.events.take()
+			if (status == 200) != (len(list) == 1) || status != 200 && (status < 400 || status > 499) {
+				t.Fatalf("%s: %d, %d events", operation, status, len(list))
+			}
+			if len(list) == 1 && list[0].Subject == "" && list[0].Account == "" {
+				t.Fatalf("%s: %+v", operation, list[0])
+			}
+		}
+	})
 }
