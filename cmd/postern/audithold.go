@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +12,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"github.com/posterndev/postern/sidecar/audit/personal"
 	"github.com/posterndev/postern/sidecar/audit/rows"
 )
 
@@ -102,63 +102,73 @@ func (h *holdFlags) subjects() ([][]byte, error) {
 		return nil, nil
 	case !named:
 		return nil, errors.New("--subject, --account or --everything is required")
-	case h.person.keyFile == "":
+	}
+	return h.person.holdHashes()
+}
+
+// holdHashes are the hashes by which holds name the person: at the issuer, and where no issuer is named.
+func (p *personFlags) holdHashes() ([][]byte, error) {
+	if p.keyFile == "" {
 		return nil, errors.New("--key-file is required: the table has hashes in place of names")
 	}
-	if err := h.person.check(); err != nil {
+	if err := p.check(); err != nil {
 		return nil, err
 	}
-	keys, err := readMasterKey(h.person.keyFile)
+	keys, err := readMasterKey(p.keyFile)
 	if err != nil {
 		return nil, err
 	}
-	issuers := slices.Compact([]string{"", h.person.issuer})
-	return h.person.hashes(keys, issuers), nil
+	return p.hashes(keys, slices.Compact([]string{"", p.issuer})), nil
+}
+
+// holdList is postern audit hold list.
+type holdList struct {
+	database databaseFlags
+	person   personFlags
+	all      bool
 }
 
 func newHoldListCommand() *cobra.Command {
-	database, all, person := &databaseFlags{}, false, &personFlags{}
+	l := &holdList{}
 	cmd := &cobra.Command{
 		Use: "list [--all] [--subject ada --key-file FILE]", Short: "List the legal holds", Args: onlyFlags,
 		Long: "Lists the holds that apply; with --all also those that were released. With a name and the master key it lists those that cover this person.\n\n" + databaseHelp,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var keys *personal.Keys
-			var err error
-			if person.subject != "" || person.account != "" {
-				if person.keyFile == "" {
-					return errors.New("--key-file is required: the table has hashes in place of names")
-				}
-				if keys, err = readMasterKey(person.keyFile); err != nil {
-					return err
-				}
-			}
-			ctx := cmd.Context()
-			conn, err := database.connect(ctx)
-			if err != nil {
-				return err
-			}
-			defer closing(ctx, conn)
-			found, err := rows.Holds(ctx, conn, all)
-			if err != nil {
-				return err
-			}
-			if keys != nil {
-				hashes := person.hashes(keys, slices.Compact([]string{"", person.issuer}))
-				found = slices.DeleteFunc(found, func(h rows.Hold) bool {
-					return h.Subject != nil && !slices.ContainsFunc(hashes, func(b []byte) bool { return string(b) == string(h.Subject) })
-				})
-			}
-			return printHolds(cmd.OutOrStdout(), found)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return l.run(cmd) },
 	}
-	database.addFlags(cmd)
+	l.database.addFlags(cmd)
 	f := cmd.Flags()
-	f.BoolVar(&all, "all", false, "also holds that were released")
-	f.StringVar(&person.subject, "subject", "", "only holds that cover this subject")
-	f.StringVar(&person.issuer, "issuer", "", "iss of the subject")
-	f.StringVar(&person.account, "account", "", "only holds that cover this account")
-	f.StringVar(&person.keyFile, "key-file", "", "the file of the master key of the audit trail")
+	f.BoolVar(&l.all, "all", false, "also holds that were released")
+	f.StringVar(&l.person.subject, "subject", "", "only holds that cover this subject")
+	f.StringVar(&l.person.issuer, "issuer", "", "iss of the subject")
+	f.StringVar(&l.person.account, "account", "", "only holds that cover this account")
+	f.StringVar(&l.person.keyFile, "key-file", "", "the file of the master key of the audit trail")
 	return cmd
+}
+
+func (l *holdList) run(cmd *cobra.Command) error {
+	var hashes [][]byte
+	if l.person.subject != "" || l.person.account != "" {
+		var err error
+		if hashes, err = l.person.holdHashes(); err != nil {
+			return err
+		}
+	}
+	ctx := cmd.Context()
+	conn, err := l.database.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(ctx, conn)
+	found, err := rows.Holds(ctx, conn, l.all)
+	if err != nil {
+		return err
+	}
+	if hashes != nil {
+		found = slices.DeleteFunc(found, func(h rows.Hold) bool {
+			return h.Subject != nil && !slices.ContainsFunc(hashes, func(b []byte) bool { return bytes.Equal(b, h.Subject) })
+		})
+	}
+	return printHolds(cmd.OutOrStdout(), found)
 }
 
 func printHolds(w io.Writer, holds []rows.Hold) error {
@@ -184,46 +194,62 @@ func printHolds(w io.Writer, holds []rows.Hold) error {
 	return table.Flush()
 }
 
+// holdRelease is postern audit hold release.
+type holdRelease struct {
+	database databaseFlags
+	ids      []string
+	as       string
+}
+
 func newHoldReleaseCommand() *cobra.Command {
-	database, ids, as := &databaseFlags{}, []string{}, ""
+	r := &holdRelease{}
 	cmd := &cobra.Command{
 		Use: "release --id ID", Short: "Release legal holds", Args: onlyFlags,
 		Long: "A released hold stays in the table, with who released it.\n\n" + databaseHelp,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var parsed []uuid.UUID
-			for _, text := range ids {
-				id, err := uuid.Parse(text)
-				if err != nil {
-					return fmt.Errorf("--id %q is not an id: postern audit hold list prints them", text)
-				}
-				parsed = append(parsed, id)
-			}
-			if len(parsed) == 0 {
-				return errors.New("--id is required")
-			}
-			ctx := cmd.Context()
-			conn, err := database.connect(ctx)
-			if err != nil {
-				return err
-			}
-			defer closing(ctx, conn)
-			by, err := databaseActor(ctx, conn, as)
-			if err != nil {
-				return err
-			}
-			var failures []error
-			for _, id := range parsed {
-				if err := rows.ReleaseHold(ctx, conn, id, by); err != nil {
-					failures = append(failures, err)
-					continue
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "released: %s\n", id)
-			}
-			return errors.Join(failures...)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
 	}
-	database.addFlags(cmd)
-	cmd.Flags().StringSliceVar(&ids, "id", nil, "the id of a hold; may be repeated")
-	cmd.Flags().StringVar(&as, "as", "", "who releases the hold (default: only the database user is recorded)")
+	r.database.addFlags(cmd)
+	cmd.Flags().StringSliceVar(&r.ids, "id", nil, "the id of a hold; may be repeated")
+	cmd.Flags().StringVar(&r.as, "as", "", "who releases the hold (default: only the database user is recorded)")
 	return cmd
+}
+
+func (r *holdRelease) run(cmd *cobra.Command) error {
+	ids, err := parseIDs(r.ids)
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	conn, err := r.database.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(ctx, conn)
+	by, err := databaseActor(ctx, conn, r.as)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, id := range ids {
+		if err := rows.ReleaseHold(ctx, conn, id, by); err != nil {
+			failures = append(failures, err)
+			continue
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "released: %s\n", id)
+	}
+	return errors.Join(failures...)
+}
+
+func parseIDs(texts []string) (ids []uuid.UUID, err error) {
+	for _, text := range texts {
+		id, err := uuid.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("--id %q is not an id: postern audit hold list prints them", text)
+		}
+		ids = append(ids, id)
+	}
+	if len(ids) == 0 {
+		return nil, errors.New("--id is required")
+	}
+	return ids, nil
 }

@@ -47,6 +47,7 @@ spec:
     signingKey: {secretKeyRef: {name: signing, key: k.pem}}
     login: [{methods: [POST], paths: [/login]}]
   sessions: {maxPerSubject: 5}
+  loginProtection: {routes: [{name: login, match: [{methods: [POST], paths: [/login]}], account: {json: email}, failure: {statuses: [401]}}]}
   revocation: {}
   audit: {sinks: [PostgreSQL], pseudonymise: [PSEUDONYMS], encryptPerSubject: [changes], retain: 400d}
 `
@@ -202,15 +203,16 @@ func TestSubject(t *testing.T) {
 			}
 			w.call("/v1/audit", `{"action":"UPDATE","resource":{"kind":"user","id":"7"},"subject":"grace","performed_by":"ada","changes":{"city":{"after":"grace-town"}}}`)
 			w.call("/v1/audit", `{"action":"UPDATE","resource":{"kind":"user","id":"7"},"subject":"ada","issuer":"https://else.example.com","changes":{"city":{"after":"namesake-city"}}}`)
-			w.await("the records", "SELECT count(*) = 4 FROM audit_logs WHERE action = 'UPDATE'")
-			who := []string{"--subject", "ada", "--key-file", w.key}
+			w.call("/v1/login-locks/clear", `{"account":"ADA@example.com"}`)
+			w.await("the records", "SELECT count(*) = 5 FROM audit_logs WHERE action IN ('UPDATE', 'clear_login_locks')")
+			who := []string{"--subject", "ada", "--account", "Ada@Example.com", "--key-file", w.key}
 
 			w.as(auditsql.Reader)
 			e, text := w.export(who...)
 			if len(e.Redis.Sessions) != 1 || e.Redis.Sessions[0].Address != "192.0.2.7" || e.Redis.Sessions[0].Claims["role"] != "buyer" {
 				t.Errorf("redis: %+v", e.Redis)
 			}
-			if got := strings.Join(e.actions(), " "); !strings.Contains(got, "issue_tokens") || strings.Count(got, "UPDATE") != 2 || !strings.Contains(text, "ada-city") {
+			if got := strings.Join(e.actions(), " "); !strings.Contains(got, "issue_tokens") || !strings.Contains(got, "clear_login_locks") || strings.Count(got, "UPDATE") != 2 || !strings.Contains(text, "ada-city") {
 				t.Errorf("the trail has %s", text)
 			}
 			for _, other := range []string{"grace", "namesake"} {
@@ -218,7 +220,7 @@ func TestSubject(t *testing.T) {
 					t.Errorf("the export has %s: %s", other, text)
 				}
 			}
-			for _, part := range []string{"audit_trail: other issuers", "audit_trail: others", "audit_trail: logins by account", "redis: rate_limits"} {
+			for _, part := range []string{"audit_trail: other issuers", "audit_trail: others", "redis: passwords", "redis: rate_limits"} {
 				if !strings.Contains(text, part) {
 					t.Errorf("the export does not say that %s is left out: %s", part, text)
 				}
@@ -279,11 +281,11 @@ func TestSubject(t *testing.T) {
 			}
 			var erasures int
 			conn := w.server.Connect(t, w.db.Name)
-			if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM audit_erasures WHERE performed_by LIKE 'dpo, as database user %' AND reason = 'ticket 3'").Scan(&erasures); err != nil || erasures != 4 {
-				t.Errorf("%d erasures of two names, twice; %v", erasures, err)
+			if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM audit_erasures WHERE performed_by LIKE 'dpo, as database user %' AND reason = 'ticket 3'").Scan(&erasures); err != nil || erasures != 8 {
+				t.Errorf("%d erasures of two names and two spellings of the account, twice; %v", erasures, err)
 			}
 			var named int
-			err = conn.QueryRow(t.Context(), "SELECT count(*) FROM audit_logs WHERE action = 'subject_erased' AND (strpos(record, '\"ada\"') > 0 OR strpos(record, '\"dpo\"') > 0)").Scan(&named)
+			err = conn.QueryRow(t.Context(), "SELECT count(*) FROM audit_logs WHERE action = 'subject_erased' AND (strpos(record, '\"ada\"') > 0 OR strpos(record, '\"dpo\"') > 0 OR strpos(record, 'ada@example.com') > 0)").Scan(&named)
 			if want := map[string]int{"ClientAddress": 2, "Subject": 0}[pseudonyms]; err != nil || named != want {
 				t.Errorf("%d records of the erasure name the person; want %d; %v", named, want, err)
 			}
