@@ -24,9 +24,6 @@ const (
 	endSession  = "end_session"
 	endSessions = "end_sessions"
 	clearLocks  = "clear_login_locks"
-
-	exportedSubject = "subject_exported"
-	erasedSubject   = "subject_erased"
 )
 
 // named refuses a request that names who acts in a way that could confuse who reads the trail. It is refused before it does anything.

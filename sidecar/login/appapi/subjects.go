@@ -9,6 +9,12 @@ import (
 	"github.com/posterndev/postern/sidecar/login/subject"
 )
 
+// The acts, in the reason of events of the kind event.Admin.
+const (
+	exportedSubject = "subject_exported"
+	erasedSubject   = "subject_erased"
+)
+
 // maxPerson bounds each name of a person and the reason of an erasure, in bytes.
 const maxPerson = event.MaxText
 
