@@ -67,7 +67,7 @@ var groups = map[string]group{
 	"login": {
 		may:    []string{"audit/record", "httpkit", "keys", "lookup", "store/keyspace"},
 		reason: "login packages have their own small Configs, and are tested without documents, connections and other stages",
-		order:  [][]string{{"appapi", "backchannel", "endpoints", "loginstage", "renewal"}, {"transport"}, {"token"}, {"session", "revocation"}},
+		order:  [][]string{{"appapi", "backchannel", "endpoints", "loginstage", "renewal"}, {"transport", "subject"}, {"token"}, {"session", "revocation"}},
 	},
 	"login/logintest": {
 		may:    []string{"httpkit", "keys", "login", "stages/authn"},

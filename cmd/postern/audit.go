@@ -8,11 +8,11 @@ import (
 
 func newAuditCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "audit", Short: "Read, verify and export the audit trail, and maintain its database", Args: onlyFlags,
+		Use: "audit", Short: "Read, verify and export the audit trail, maintain its database, and place legal holds", Args: onlyFlags,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newAuditVerifyCommand(), newAuditSearchCommand(), newAuditTailCommand(), newAuditExportCommand(), newAuditPublicKeyCommand(),
-		newAuditRolesCommand(), newAuditMigrateCommand(), newAuditMaintainCommand())
+		newAuditRolesCommand(), newAuditMigrateCommand(), newAuditMaintainCommand(), newAuditHoldCommand())
 	return cmd
 }
 

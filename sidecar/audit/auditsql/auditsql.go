@@ -22,6 +22,7 @@ const (
 	Writer = "postern_audit_writer"
 	Reader = "postern_audit_reader"
 	Eraser = "postern_audit_eraser"
+	Holder = "postern_audit_holder"
 )
 
 // Roles makes the roles. An administrator runs it once, before the first Migrate.

@@ -13,10 +13,12 @@ const (
 	EndSession      = "end_session"
 	EndSessions     = "end_sessions"
 	ClearLoginLocks = "clear_login_locks"
+	ExportSubject   = "export_subject"
+	EraseSubject    = "erase_subject"
 )
 
 func acts() []string {
-	return []string{IssueTokens, RevokeAny, EndSession, EndSessions, ClearLoginLocks}
+	return []string{IssueTokens, RevokeAny, EndSession, EndSessions, ClearLoginLocks, ExportSubject, EraseSubject}
 }
 
 // The actions of API keys, which no kind of event is for alone.

@@ -296,7 +296,7 @@ func TestErasedSubjects(t *testing.T) {
 	if got := readable(); len(got) != 4 {
 		t.Errorf("readable are %q", got)
 	}
-	erased, err := rows.Erase(t.Context(), conn, rows.Erasure{Subject: s.keys.SubjectHash("https://id", "user0"), PerformedBy: "ada", Reason: "Art. 17"})
+	erased, err := rows.Erase(t.Context(), conn, rows.Erasure{Subjects: [][]byte{s.keys.SubjectHash("https://id", "user0")}, PerformedBy: "ada", Reason: "Art. 17"})
 	if err != nil || erased != 1 {
 		t.Errorf("%d keys erased, %v", erased, err)
 	}

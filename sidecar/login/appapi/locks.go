@@ -36,7 +36,7 @@ func (a *api) clearLocks(w http.ResponseWriter, r *http.Request) error {
 	if refusal := (*httperr.Error)(nil); errors.As(err, &refusal) {
 		return refusal
 	}
-	a.acted(r, record.ClearLoginLocks, event.Event{Account: request.Account}, err)
+	a.acted(r, record.ClearLoginLocks, event.Event{Account: a.Stores.Account(request.Account)}, err)
 	if err != nil {
 		return unavailable(err)
 	}
