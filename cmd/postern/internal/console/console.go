@@ -7,6 +7,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -103,6 +104,8 @@ type Config struct {
 	// Link is called with each new link for signing in, before the link before it is refused. The link is a secret.
 	Link func(link string)
 	Log  *slog.Logger
+	// Refresh is how often pages read their live parts; every 5s if 0.
+	Refresh time.Duration
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 }
@@ -124,6 +127,7 @@ func New(c Config) (*Console, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	c.Refresh = cmp.Or(c.Refresh, refresh)
 	p, err := parsePages()
 	if err != nil {
 		return nil, err

@@ -38,9 +38,11 @@ const (
 
 // fakeCluster is what a console reads. Its texts are changed by tests.
 type fakeCluster struct {
-	mu      sync.Mutex
-	in      overview.Input
-	view    scrape.View
+	mu   sync.Mutex
+	in   overview.Input
+	view scrape.View
+	// totals are the rows of the policies, and those of view are of pods.
+	totals  []scrape.Row
 	right   Right
 	found   []Session
 	records []Found
@@ -71,11 +73,7 @@ func (f *fakeCluster) Observe(ctx context.Context) (overview.Input, error) {
 func (f *fakeCluster) Traffic(_ context.Context, of Name) (scrape.View, error) {
 	v := f.view
 	if of.Name == "" {
-		v.Rows = scrape.Rows(nil, nil, false)
-		for _, r := range f.view.Rows {
-			r.Pod = ""
-			v.Rows = append(v.Rows, r)
-		}
+		v.Rows = f.totals
 	}
 	return v, nil
 }
@@ -126,11 +124,14 @@ func newFakeCluster(t *testing.T) *fakeCluster {
 	}
 	f.view = scrape.View{Time: now, Seconds: 5, Rows: []scrape.Row{
 		fakeRow("accounts", "accounts-7d8f9c-abcde", 42.4, 18.2), fakeRow("accounts", "accounts-7d8f9c-fghij", 39.1, 17.9),
-		{Namespace: "shop", Policy: "search", Pod: "search-1a2b3c-pqrst", Pods: 1, Error: "connection refused"},
 	}, Lists: &scrape.Lists{
 		Accounts:  []scrape.Counted{{Account: "ada@example.com", Count: 212, Last: now.Add(-2 * time.Second)}, {Account: "bob@example.com", Count: 3, Last: now.Add(-9 * time.Minute)}},
-		Addresses: []scrape.Counted{{Address: "198.51.100.23", Count: 209, Last: now.Add(-2 * time.Second)}},
+		Addresses: []scrape.Counted{{Address: "198.51.100.23", Count: 209, Last: now.Add(-2 * time.Second)}, {Address: "2001:db8:85a3::8a2e:370:7334", Count: 4, Last: now.Add(-11 * time.Minute)}},
 	}, Unanswered: []string{"shop/search-1a2b3c-pqrst: connection refused"}}
+	unknown := scrape.Row{Namespace: "shop", Policy: "search", Pods: 1, Error: "connection refused", Figures: scrape.Figures{Requests: -1, ServerErrors: -1, Refused: -1, Shadow: -1, FailedLogins: -1, Logins: -1}}
+	total := fakeRow("accounts", "", 81.5, 36.1)
+	total.Pods, total.Answered = 2, 2
+	f.totals = []scrape.Row{total, unknown}
 	f.found = []Session{
 		{"7CBn8fh45_zgZ4y6ErSZ0w", "Firefox 133", "Linux", "192.0.2.7", now.Add(-50 * time.Hour), now.Add(-time.Minute), now.Add(22 * time.Hour)},
 		{"k3V9xQ2LbS8mN1cT5rYw7A", "Mobile Safari 18", "iOS", "203.0.113.90", now.Add(-3 * time.Hour), now.Add(-2 * time.Hour), now.Add(21 * time.Hour)},
@@ -198,7 +199,7 @@ func fakeRow(policy, pod string, requests, refused float64) scrape.Row {
 func fakeRecord(seq uint64, change func(*record.Record)) Found {
 	r := &record.Record{
 		Version: 1, ID: uuid.MustParse("01936f3e-8a00-7000-8000-00000000000" + string(rune('0'+seq))), Writer: uuid.MustParse("01936f3e-0000-7000-8000-000000000001"), Seq: seq,
-		Time: record.At(now.Add(time.Duration(seq) * -time.Minute)), Category: "Authentication", IPAddress: "198.51.100.23", UserAgent: "Mozilla/5.0", RequestID: "req-1",
+		Time: record.At(now.Add(time.Duration(seq)*time.Minute - time.Hour)), Category: "Authentication", IPAddress: "198.51.100.23", UserAgent: "Mozilla/5.0", RequestID: "req-1",
 		Policy: "shop/accounts", Pod: "accounts-7d8f9c-abcde",
 	}
 	change(r)

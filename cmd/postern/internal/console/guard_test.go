@@ -57,7 +57,7 @@ func TestGuards(t *testing.T) {
 		"a page by the address bar":              {target: "/", header: map[string]string{"Sec-Fetch-Site": "none"}, want: 200},
 		"no cookie":                              {target: "/", cookie: "none", want: 403},
 		"a wrong cookie":                         {target: "/", cookie: strings.Repeat("A", 43), want: 403},
-		"a short cookie":                        {target: "/", cookie: "x", want: 403},
+		"a short cookie":                         {target: "/", cookie: "x", want: 403},
 		"DNS rebinding":                          {target: "/", header: map[string]string{"Host": "evil.example:41234"}, want: 421},
 		"DNS rebinding of a style":               {target: "/static/console.css", header: map[string]string{"Host": "evil.example:41234"}, want: 421},
 		"another port":                           {target: "/", header: map[string]string{"Host": "127.0.0.1:80"}, want: 421},

@@ -46,7 +46,7 @@ func spoil(v reflect.Value) {
 
 func hostileCluster(t *testing.T) *fakeCluster {
 	f := newFakeCluster(t)
-	for _, p := range []any{&f.view, &f.found, &f.records, &f.right, &f.in.Unread} {
+	for _, p := range []any{&f.view, &f.totals, &f.found, &f.records, &f.right, &f.in.Unread} {
 		spoil(reflect.ValueOf(p))
 	}
 	for i := range f.records {
@@ -195,13 +195,13 @@ func FuzzSegments(f *testing.F) {
 // TestHeadline: each state of a cluster in one sentence.
 func TestHeadline(t *testing.T) {
 	for want, states := range map[string][]overview.State{
-		"There is no SecurityPolicy here.":                                               {},
-		"1 of 2 policies is not enforced.":                                               {overview.NotEnforced, overview.Enforced},
-		"2 of 2 policies are not enforced.":                                              {overview.NotEnforced, overview.Unknown},
-		"1 policy is in shadow mode, which refuses nothing. The others are enforced.":    {overview.Shadow, overview.Enforced},
-		"2 policies are in shadow mode, which refuses nothing. The others are enforced.": {overview.Shadow, overview.Shadow, overview.Enforced},
-		"No policy has a running pod.":                                                   {overview.NoPods},
-		"All policies with running pods are enforced.":                                   {overview.NoPods, overview.Enforced},
+		"There is no SecurityPolicy here.":                      {},
+		"1 of 2 policies is not enforced.":                      {overview.NotEnforced, overview.Enforced},
+		"2 of 2 policies are not enforced.":                     {overview.NotEnforced, overview.Unknown},
+		"1 policy is in shadow mode, which refuses nothing.":    {overview.Shadow, overview.Enforced},
+		"2 policies are in shadow mode, which refuses nothing.": {overview.Shadow, overview.Shadow, overview.Enforced},
+		"No policy has a running pod.":                          {overview.NoPods},
+		"All policies with running pods are enforced.":          {overview.NoPods, overview.Enforced},
 	} {
 		var o overview.Overview
 		for _, s := range states {

@@ -116,7 +116,7 @@ func headline(o overview.Overview) (string, badge) {
 	case bad > 1:
 		return fmt.Sprintf("%d of ", bad) + plural(all, "policy", "policies") + " are not enforced.", badgeOf(overview.NotEnforced)
 	case n[overview.Shadow] > 0:
-		return plural(n[overview.Shadow], "policy is", "policies are") + " in shadow mode, which refuses nothing. The others are enforced.", badgeOf(overview.Shadow)
+		return plural(n[overview.Shadow], "policy is", "policies are") + " in shadow mode, which refuses nothing.", badgeOf(overview.Shadow)
 	case n[overview.NoPods] == all:
 		return "No policy has a running pod.", badgeOf(overview.NoPods)
 	}

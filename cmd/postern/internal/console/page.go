@@ -23,8 +23,8 @@ const (
 	staticPath = "/static/"
 	// partHeader is sent by the script, which wants only the live parts of a page. A page of another origin cannot send it without asking.
 	partHeader = "Postern-Part"
-	// refreshSeconds is how often the script reads the live parts.
-	refreshSeconds = 5
+	// refresh is how often the script reads the live parts.
+	refresh = 5 * time.Second
 	// readTimeout bounds all reads for a page.
 	readTimeout = 20 * time.Second
 )
@@ -63,8 +63,9 @@ type frame struct {
 	Section                  string
 	Context, User, Namespace string
 	CSRF                     string
-	Refresh                  int
-	Read                     moment
+	// Refresh is the time between two reads of the script, in milliseconds.
+	Refresh int64
+	Read    moment
 	// Notice says what the last form did.
 	Notice *notice
 	// TrailKnown says that there is a database.
@@ -73,7 +74,7 @@ type frame struct {
 
 func (k *Console) frame(r *http.Request, title, section string) frame {
 	return frame{
-		Title: title, Section: section, Context: k.cfg.Context, User: k.cfg.User, Namespace: k.cfg.Namespace, CSRF: csrfOf(r.Context()), Refresh: refreshSeconds,
+		Title: title, Section: section, Context: k.cfg.Context, User: k.cfg.User, Namespace: k.cfg.Namespace, CSRF: csrfOf(r.Context()), Refresh: k.cfg.Refresh.Milliseconds(),
 		Read: momentOf(k.cfg.Now(), k.cfg.Now()), Notice: k.notices.take(r.URL.Query().Get("notice")), TrailKnown: k.cfg.Trail != nil,
 	}
 }

@@ -63,7 +63,7 @@ func (k *Console) policyPage(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), readTimeout)
 	defer cancel()
 	d := policyData{
-		frame: k.frame(r, p.Name, ""), Policy: policyRow{p, badgeOf(p.State), maybe(p.Since, in.Now)}, Where: Name{p.Namespace, p.Name}, Unread: in.Unread,
+		frame: k.frame(r, p.Name, "overview"), Policy: policyRow{p, badgeOf(p.State), maybe(p.Since, in.Now)}, Where: Name{p.Namespace, p.Name}, Unread: in.Unread,
 		Problems: problemsOf(Name{}, p.Problems),
 	}
 	d.Traffic = k.traffic(ctx, d.Where)

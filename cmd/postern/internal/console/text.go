@@ -50,12 +50,12 @@ func shortened(s string) string {
 	return s
 }
 
-// moment is a time as pages show it.
-type moment struct{ Machine, Exact, Age string }
+// moment is a time as pages show it. All are in UTC, and Short does not say so.
+type moment struct{ Machine, Exact, Short, Age string }
 
 func momentOf(t, now time.Time) moment {
 	t = t.UTC()
-	return moment{t.Format(time.RFC3339), t.Format("2006-01-02 15:04:05 UTC"), screen.Age(now.Sub(t))}
+	return moment{t.Format(time.RFC3339), t.Format("2006-01-02 15:04:05 UTC"), t.Format(time.DateTime), screen.Age(now.Sub(t))}
 }
 
 // rate returns a number per second; a dash if it is not known.
@@ -71,6 +71,9 @@ func rate(f float64) string {
 	return strconv.FormatFloat(f, 'f', 0, 64)
 }
 
+// whole returns a number of things.
+func whole(f float64) string { return strconv.FormatFloat(f, 'f', 0, 64) }
+
 // plural returns a number with its noun.
 func plural(n int, one, many string) string {
 	if n == 1 {
@@ -79,4 +82,4 @@ func plural(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-var functions = template.FuncMap{"segments": segments, "rate": rate, "plural": plural}
+var functions = template.FuncMap{"segments": segments, "rate": rate, "whole": whole, "plural": plural}

@@ -1,10 +1,10 @@
 // Reads the live parts of the page again, every few seconds. Without it, the page works the same after a reload.
 "use strict";
 (() => {
-  const seconds = Number(document.body.dataset.refresh);
+  const interval = Number(document.body.dataset.refresh);
   const pause = document.getElementById("pause");
   const trouble = document.getElementById("trouble");
-  if (!pause || !seconds) {
+  if (!pause || !interval) {
     return;
   }
   let paused = false;
@@ -86,5 +86,5 @@
     read();
   });
   document.addEventListener("visibilitychange", read);
-  setInterval(read, seconds * 1000);
+  setInterval(read, interval);
 })();
