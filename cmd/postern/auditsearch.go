@@ -87,8 +87,17 @@ func (a *auditFilter) reveal(r *record.Record) error {
 	return err
 }
 
-// timeFlag reads a time or a duration before now; the zero time for an empty text.
+// timeFlag reads the time of a flag.
 func timeFlag(name, text string, now time.Time) (time.Time, error) {
+	t, err := searchTime(text, now)
+	if err != nil {
+		return t, fmt.Errorf("--%s is %w", name, err)
+	}
+	return t, nil
+}
+
+// searchTime reads a time or a duration before now; the zero time for an empty text.
+func searchTime(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -100,7 +109,7 @@ func timeFlag(name, text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("--%s is %q: write a time such as 2026-11-29T08:00:00Z, or a duration such as 24h", name, text)
+	return time.Time{}, fmt.Errorf("%q: write a time such as 2026-11-29T08:00:00Z, or a duration such as 24h", text)
 }
 
 func newAuditSearchCommand() *cobra.Command {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -54,11 +55,11 @@ func (t *consoleTrail) filter(s console.Search) (rows.Filter, error) {
 	f := rows.Filter{Action: s.Action, Policy: s.Policy, Outcome: s.Outcome}
 	now := time.Now()
 	var err error
-	if f.From, err = timeFlag("since", s.Since, now); err != nil {
-		return f, err
+	if f.From, err = searchTime(s.Since, now); err != nil {
+		return f, fmt.Errorf("since is %w", err)
 	}
-	if f.To, err = timeFlag("until", s.Until, now); err != nil {
-		return f, err
+	if f.To, err = searchTime(s.Until, now); err != nil {
+		return f, fmt.Errorf("until is %w", err)
 	}
 	if s.Subject != "" {
 		f.Subjects = subjectNames([]string{s.Subject}, t.keys)

@@ -259,6 +259,7 @@ func TestBrowserPages(t *testing.T) {
 			if evaluate[bool](c, wide) {
 				t.Errorf("%s scrolls sideways", name)
 			}
+			evaluate[bool](c, "document.querySelectorAll('details').forEach((d) => d.open = true), true")
 			c.picture(name + "-" + scheme)
 			c.calm(name + ", " + scheme)
 		}

@@ -9,7 +9,6 @@ package console
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -85,9 +84,6 @@ type Search struct {
 	Subject, Action, Policy, Outcome, Since, Until string
 	Limit                                          int
 }
-
-// Errors of a Search that the person can correct wrap ErrSearch.
-var ErrSearch = errors.New("the search is not valid")
 
 // Config configures a Console.
 type Config struct {
