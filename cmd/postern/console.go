@@ -22,6 +22,7 @@ import (
 type consoleOptions struct {
 	access    access
 	all, open bool
+	anyUser   bool
 	port      uint16
 	database  databaseFlags
 	keyFile   string
@@ -48,6 +49,7 @@ func newConsoleCommand() *cobra.Command {
 	f.BoolVarP(&o.all, "all-namespaces", "A", false, "show the policies of all namespaces")
 	f.Uint16Var(&o.port, "port", 0, "port of 127.0.0.1 to listen on (default: a free one)")
 	f.BoolVar(&o.open, "open", false, "open the browser")
+	f.BoolVar(&o.anyUser, "any-user", false, "accept connections of other users of this machine (Linux), for example if the browser runs as another user")
 	f.StringVar(&o.keyFile, "key-file", "", "the file of the master key of the audit trail: to find subjects by their pseudonyms, and to decrypt fields")
 	o.database.addFlags(cmd)
 	o.access.addFlags(cmd)
@@ -82,7 +84,7 @@ func (o *consoleOptions) run(cmd *cobra.Command) error {
 // config returns what the console shows of this command.
 func (o *consoleOptions) config(cmd *cobra.Command, source *consoleSource) console.Config {
 	c := console.Config{
-		Cluster: source, Sidecars: source, Sessions: source, Context: o.access.contextName(), Namespace: source.namespace, User: source.user,
+		Cluster: source, Sidecars: source, Sessions: source, Context: o.access.contextName(), Namespace: source.namespace, User: source.user, AnyUser: o.anyUser,
 		Log: slog.New(newTextHandler(logOutput{w: cmd.ErrOrStderr(), text: true}, slog.LevelInfo)),
 	}
 	if source.trail != nil {

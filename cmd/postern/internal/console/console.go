@@ -100,6 +100,8 @@ type Config struct {
 	// Link is called with each new link for signing in, before the link before it is refused. The link is a secret.
 	Link func(link string)
 	Log  *slog.Logger
+	// AnyUser accepts connections of other users of this machine. Where the system does not say whose a connection is, all are accepted.
+	AnyUser bool
 	// Refresh is how often pages read their live parts; every 5s if 0.
 	Refresh time.Duration
 	// Now is the clock; time.Now if nil.
@@ -113,9 +115,10 @@ type Console struct {
 	access  *signIns
 	notices notices
 	// places bounds the requests that are served at the same time.
-	places   chan struct{}
-	overview *latest[overview.Input]
-	handler  http.Handler
+	places     chan struct{}
+	complaints complaints
+	overview   *latest[overview.Input]
+	handler    http.Handler
 }
 
 // New returns a console. It calls c.Link with the first link.

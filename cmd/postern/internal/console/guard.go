@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -143,10 +144,34 @@ func (k *Console) cookieName() string { return "postern-console-" + strconv.Itoa
 
 // refuse writes a page that says why. The reason is a constant of the program.
 func (k *Console) refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
-	k.cfg.Log.Warn("request refused", "status", status, "reason", why, "method", r.Method, "path", shortened(r.URL.Path))
+	k.complain(why, "status", status, "method", r.Method, "path", shortened(r.URL.Path))
 	if strings.HasPrefix(r.URL.Path, staticPath) || r.Header.Get(partHeader) != "" {
 		http.Error(w, why, status)
 		return
 	}
 	k.write(w, status, "refused", refusedPage{Title: http.StatusText(status), Why: why})
+}
+
+// complaintInterval is the time between two lines about refusals for the same reason: whoever sends requests must not flood the terminal.
+const complaintInterval = 10 * time.Second
+
+// complaints are the times of the last lines by reason. Reasons are constants.
+type complaints struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// complain logs a refusal, unless one for the same reason was logged a moment ago.
+func (k *Console) complain(why string, attributes ...any) {
+	c, at := &k.complaints, k.cfg.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last, ok := c.last[why]; ok && at.Sub(last) < complaintInterval {
+		return
+	}
+	if c.last == nil {
+		c.last = map[string]time.Time{}
+	}
+	c.last[why] = at
+	k.cfg.Log.Warn("request refused", append([]any{"reason", why}, attributes...)...)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -28,7 +29,7 @@ func Serve(ctx context.Context, l net.Listener, k *Console) error {
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(netutil.LimitListener(l, maxConnections)) }()
+	go func() { ended <- server.Serve(netutil.LimitListener(&ownListener{l, k, peerUser}, maxConnections)) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serving the console: %w", err)
@@ -40,4 +41,36 @@ func Serve(ctx context.Context, l net.Listener, k *Console) error {
 		return fmt.Errorf("ending the console: %w", err)
 	}
 	return server.Close()
+}
+
+// ownListener closes connections of other users of this machine. They have no secret, but browsers send cookies to all ports of 127.0.0.1,
+// so another user who lures the person to a server of theirs gets the cookie.
+type ownListener struct {
+	net.Listener
+	console *Console
+	user    func(local, remote netip.AddrPort) (int, error)
+}
+
+// Accept implements net.Listener.
+func (l *ownListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil || l.console.cfg.AnyUser {
+			return conn, err
+		}
+		uid, err := l.user(addressOf(conn.LocalAddr()), addressOf(conn.RemoteAddr()))
+		if err == nil && mayConnect(uid) {
+			return conn, nil
+		}
+		_ = conn.Close() // it is refused anyway
+		l.console.complain("A process of another user connected.", "uid", uid, "error", err)
+	}
+}
+
+func addressOf(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return tcp.AddrPort()
 }
