@@ -313,6 +313,9 @@ func TestBrowserKeyboard(t *testing.T) {
 			c.press(kb.Enter)
 			c.run(chromedp.WaitVisible(chromedp.CSS(".notice.good")))
 			c.wantText(".notice", "✓ 1 session of user-42 ended.")
+			if got := c.focused().Text; got != "✓ 1 session of user-42 ended." {
+				t.Errorf("the focus is on %q, not on the result", got)
+			}
 			c.tabTo("confirm")
 			c.press(" ")
 			c.tabTo("End all sessions")

@@ -74,6 +74,8 @@ func (f *fakeCluster) Traffic(_ context.Context, of Name) (scrape.View, error) {
 	v := f.view
 	if of.Name == "" {
 		v.Rows = f.totals
+	} else {
+		v.Unanswered = nil
 	}
 	return v, nil
 }

@@ -1,11 +1,14 @@
 package console
 
 import (
+	"errors"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestPeerUser finds the user of a real connection.
@@ -52,4 +55,35 @@ func FuzzSocketUser(f *testing.F) {
 		a := netip.MustParseAddrPort("127.0.0.1:49153")
 		_, _, _ = socketUser(strings.NewReader(table), a, a)
 	})
+}
+
+// TestOwnListener: connections of other users, and of whom the system does not know, are closed.
+func TestOwnListener(t *testing.T) {
+	for name, tt := range map[string]struct {
+		uid     int
+		err     error
+		anyUser bool
+		want    bool
+	}{
+		"own": {uid: os.Getuid(), want: true}, "root": {uid: 0, want: true}, "another": {uid: 54321}, "another, allowed": {uid: 54321, anyUser: true, want: true}, "unknown": {err: errors.New("no socket")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inner, err := net.Listen("tcp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := newConsole(t, newFakeCluster(t), func(c *Config) { c.AnyUser = tt.anyUser })
+			l := &ownListener{inner, b.console, func(local, remote netip.AddrPort) (int, error) { return tt.uid, tt.err }}
+			server := &http.Server{Handler: b.console, ReadHeaderTimeout: time.Minute}
+			go func() { _ = server.Serve(l) }()
+			defer server.Close()
+			response, err := http.Get("http://" + inner.Addr().String())
+			if got := err == nil; got != tt.want {
+				t.Errorf("accepted: %v, %v", got, err)
+			}
+			if err == nil {
+				response.Body.Close()
+			}
+		})
+	}
 }
