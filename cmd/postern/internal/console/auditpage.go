@@ -126,6 +126,8 @@ func outcomeBadge(o event.Outcome) badge {
 		return badge{"good", "✓", "success"}
 	case event.Shadow:
 		return badge{"warn", "◐", "shadow"}
+	case event.Refused, event.Failed:
+		return badge{"bad", "✕", string(o)}
 	}
-	return badge{"bad", "✕", string(o)}
+	return badge{"warn", "?", "unknown"}
 }

@@ -275,6 +275,20 @@ func TestBrowserPages(t *testing.T) {
 	c.calm("narrow")
 }
 
+// TestBrowserFile signs in by a file that leads on to the link, as --open does. The browser counts a file as another site.
+func TestBrowserFile(t *testing.T) {
+	c := startChromium(t, newFakeCluster(t))
+	file := filepath.Join(t.TempDir(), "console.html")
+	if err := os.WriteFile(file, []byte(`<!doctype html><meta http-equiv="refresh" content="0; url=`+c.links[0]+`">`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.run(chromedp.Navigate("file://"+file), chromedp.WaitVisible(chromedp.CSS("#policies-title")))
+	if at := result(c, chromedp.Location()); at != c.base+"/" {
+		t.Errorf("the address is %q", at)
+	}
+	c.calm("signing in")
+}
+
 // TestBrowserHostile: a hostile text runs no script in a real browser, and breaks no rule of the policy: it is text.
 func TestBrowserHostile(t *testing.T) {
 	f := hostileCluster(t)
