@@ -47,6 +47,7 @@ type fakeCluster struct {
 	found   []Session
 	records []Found
 	err     error
+	endErr  error
 	// ended are the calls of End, and searched those of Search. reads counts the calls of Observe.
 	ended    []string
 	searched []Search
@@ -88,6 +89,9 @@ func (f *fakeCluster) End(_ context.Context, of Subject, id string) (int, error)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended = append(f.ended, of.Policy.Namespace+"/"+of.Policy.Name+" "+of.Subject+" "+of.Issuer+" "+id)
+	if f.endErr != nil {
+		return 0, f.endErr
+	}
 	if id == "" {
 		n := len(f.found)
 		f.found = nil
