@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -55,9 +56,7 @@ func (a *auditFilter) prepare(cmd *cobra.Command, now time.Time) (err error) {
 	if a.keys, err = readMasterKey(a.keyFile); err != nil {
 		return err
 	}
-	for _, s := range a.subjects {
-		a.filter.Subjects = append(a.filter.Subjects, a.keys.Pseudonym(string(personal.Subject), s))
-	}
+	a.filter.Subjects = subjectNames(a.subjects, a.keys)
 	if a.source.file == "" {
 		conn, err := a.source.connect(cmd.Context())
 		if err != nil {
@@ -66,6 +65,17 @@ func (a *auditFilter) prepare(cmd *cobra.Command, now time.Time) (err error) {
 		a.find, a.closeDatabase = rows.Keys(cmd.Context(), conn), func() { _ = conn.Close(context.WithoutCancel(cmd.Context())) }
 	}
 	return nil
+}
+
+// subjectNames returns subjects with their pseudonyms, if the key is given.
+func subjectNames(subjects []string, keys *personal.Keys) []string {
+	out := slices.Clone(subjects)
+	if keys != nil {
+		for _, s := range subjects {
+			out = append(out, keys.Pseudonym(string(personal.Subject), s))
+		}
+	}
+	return out
 }
 
 // reveal decrypts the fields of a record, if the key is given and was not erased.
@@ -77,8 +87,17 @@ func (a *auditFilter) reveal(r *record.Record) error {
 	return err
 }
 
-// timeFlag reads a time or a duration before now; the zero time for an empty text.
+// timeFlag reads the time of a flag.
 func timeFlag(name, text string, now time.Time) (time.Time, error) {
+	t, err := searchTime(text, now)
+	if err != nil {
+		return t, fmt.Errorf("--%s is %w", name, err)
+	}
+	return t, nil
+}
+
+// searchTime reads a time or a duration before now; the zero time for an empty text.
+func searchTime(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -90,7 +109,7 @@ func timeFlag(name, text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("--%s is %q: write a time such as 2026-11-29T08:00:00Z, or a duration such as 24h", name, text)
+	return time.Time{}, fmt.Errorf("%q: write a time such as 2026-11-29T08:00:00Z, or a duration such as 24h", text)
 }
 
 func newAuditSearchCommand() *cobra.Command {
