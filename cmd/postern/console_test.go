@@ -373,11 +373,11 @@ func TestConsoleAudit(t *testing.T) {
 	}
 	defer file.Close()
 	var items []spool.Item
-	if _, err := logsink.Read(file, func(i spool.Item) error { items = append(items, i); return nil }); err != nil {
+	if _, err := logsink.Read(file, func(e logsink.Entry) error { items = append(items, e.Item); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	sink := rows.New(rows.Config{Database: connections(func() *pgx.Conn { return server.Connect(t, database) }), RetainDays: 30})
-	if err := sink.Deliver(t.Context(), items); err != nil {
+	if _, err := sink.Deliver(t.Context(), items); err != nil {
 		t.Fatal(err)
 	}
 	server.Do(t, database, "UPDATE audit_logs SET ip_address = '203.0.113.1' WHERE action = 'login_failed'")
