@@ -151,6 +151,27 @@ func TestConsoleFlags(t *testing.T) {
 	}
 }
 
+// TestConsoleTrail: the database is that of the flag, or of the variables that choose one.
+func TestConsoleTrail(t *testing.T) {
+	for name, tt := range map[string]struct {
+		variable, url string
+		want          bool
+	}{"none": {}, "the flag": {url: "postgresql://ada@db/postern", want: true}, "a host": {variable: "PGHOST", want: true}} {
+		t.Run(name, func(t *testing.T) {
+			for _, v := range []string{"PGHOST", "PGSERVICE"} {
+				t.Setenv(v, "")
+			}
+			if tt.variable != "" {
+				t.Setenv(tt.variable, "db")
+			}
+			o := &consoleOptions{database: databaseFlags{url: tt.url}}
+			if got, err := o.trail(); err != nil || (got != nil) != tt.want {
+				t.Errorf("%v, %v", got, err)
+			}
+		})
+	}
+}
+
 // loopbackOf is the loopback API of a sidecar with one session. It returns its port, and what it was asked.
 func loopbackOf(t *testing.T) (port uint16, asked func() []string) {
 	t.Helper()
