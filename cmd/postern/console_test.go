@@ -109,7 +109,7 @@ func TestConsole(t *testing.T) {
 	for path, want := range map[string][]string{
 		"/": {"1 of 2 policies is not enforced", "basket", "kubectl rollout restart deployment/basket -n " + namespace, "deployment/legacy", "You may not <bdi>list sidecarclasses.postern.dev",
 			"<dd><bdi>console-viewer</bdi></dd>", "<dd><bdi>" + namespace + "</bdi></dd>"},
-		"/policies/" + namespace + "/orders": {"orders-7d8f9c-a", "1 of 1 pod proves it", "Programmed",
+		"/policies/" + namespace + "/orders": {"orders-7d8f9c-a", "Pods that prove it: 1 of 1.", "Programmed",
 			"You cannot see or end sessions: <bdi>you may not create pods/portforward in namespace " + namespace},
 		"/traffic": {"No running pod has a sidecar."}, // envtest has no kubelet, so pods have no address
 		"/audit":   {"No database", "postern console --database-url"},

@@ -387,7 +387,7 @@ func TestBrowserLive(t *testing.T) {
 	f.err = fmt.Errorf("the API server is down")
 	f.mu.Unlock()
 	c.run(chromedp.WaitVisible(chromedp.CSS("#trouble")))
-	c.wantText("#trouble", "Not updated: the cluster could not be read. Reload the page to see why.")
+	c.wantText("#trouble", "Not updated: the cluster could not be read. Reload the page to see why. The page shows what was read at the time above.")
 	c.picture("trouble")
 	c.open("/")
 	c.wantText(".notice", "✕ the API server is down")
