@@ -109,7 +109,7 @@ func TestConsole(t *testing.T) {
 	for path, want := range map[string][]string{
 		"/": {"1 of 2 policies is not enforced", "basket", "kubectl rollout restart deployment/basket -n " + namespace, "deployment/legacy", "You may not <bdi>list sidecarclasses.postern.dev",
 			"<dd><bdi>console-viewer</bdi></dd>", "<dd><bdi>" + namespace + "</bdi></dd>"},
-		"/policies/" + namespace + "/orders": {"orders-7d8f9c-a", "1 of 1 pod proves it", "Programmed",
+		"/policies/" + namespace + "/orders": {"orders-7d8f9c-a", "Pods that prove it: 1 of 1.", "Programmed",
 			"You cannot see or end sessions: <bdi>you may not create pods/portforward in namespace " + namespace},
 		"/traffic": {"No running pod has a sidecar."}, // envtest has no kubelet, so pods have no address
 		"/audit":   {"No database", "postern console --database-url"},
@@ -148,6 +148,27 @@ func TestConsoleFlags(t *testing.T) {
 		if _, _, err := run(t, "", append([]string{"console"}, tt.args...)...); err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestConsoleTrail: the database is that of the flag, or of the variables that choose one.
+func TestConsoleTrail(t *testing.T) {
+	for name, tt := range map[string]struct {
+		variable, url string
+		want          bool
+	}{"none": {}, "the flag": {url: "postgresql://ada@db/postern", want: true}, "a host": {variable: "PGHOST", want: true}} {
+		t.Run(name, func(t *testing.T) {
+			for _, v := range []string{"PGHOST", "PGSERVICE"} {
+				t.Setenv(v, "")
+			}
+			if tt.variable != "" {
+				t.Setenv(tt.variable, "db")
+			}
+			o := &consoleOptions{database: databaseFlags{url: tt.url}}
+			if got, err := o.trail(); err != nil || (got != nil) != tt.want {
+				t.Errorf("%v, %v", got, err)
+			}
+		})
 	}
 }
 

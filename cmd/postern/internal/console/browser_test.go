@@ -387,7 +387,11 @@ func TestBrowserLive(t *testing.T) {
 	f.err = fmt.Errorf("the API server is down")
 	f.mu.Unlock()
 	c.run(chromedp.WaitVisible(chromedp.CSS("#trouble")))
-	c.wantText("#trouble", "Not updated: the cluster could not be read. Reload the page to see why.")
+	c.wantText("#trouble", "Not updated: the cluster could not be read. Reload the page to see why. The page shows what was read at the time above.")
+	c.picture("trouble")
+	c.open("/")
+	c.wantText(".notice", "✕ the API server is down")
+	c.picture("failed")
 }
 
 // TestBrowserOtherSite: pages of another port of this machine, and of another name, can neither read the console nor end a session, although
@@ -417,6 +421,7 @@ func TestBrowserOtherSite(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.wantText("p", "Another site sent the form.")
+		c.picture("refused")
 	}
 	if len(f.ended) > 0 {
 		t.Errorf("another site ended %v", f.ended)

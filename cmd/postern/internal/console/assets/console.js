@@ -48,9 +48,11 @@
     }
   }
 
+  // tell says why the page is old, so that nobody takes an old result for the present one.
   function tell(text) {
-    if (trouble.textContent !== text) {
-      trouble.textContent = text;
+    const whole = text && text + " The page shows what was read at the time above.";
+    if (trouble.textContent !== whole) {
+      trouble.textContent = whole;
     }
   }
 
