@@ -48,6 +48,7 @@ type settings struct {
 	redis                                compiled.Redis
 	database                             database
 	vault                                *compiled.Vault
+	maintenance                          maintenance
 	name, listen, secretsDir, vaultToken string
 	level                                slog.Level
 }

@@ -1,5 +1,5 @@
 // Package auditsql is the schema of the audit trail in PostgreSQL: its migrations, its roles, and the statement with which Vault makes
-// a writer. Only the commands of people link it; the sidecar only inserts.
+// a writer. Commands of people and the maintenance link it; the sidecar only inserts.
 package auditsql
 
 import (

@@ -2,7 +2,6 @@ package rows
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -30,16 +29,16 @@ func Chained(ctx context.Context, conn *pgx.Conn, f func(Row) error) error {
 	statement := ">="
 	for last := uuid.Nil; ; statement = ">" {
 		next, err := r.next(ctx, statement, last)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
 		if err != nil {
 			return fmt.Errorf("reading the audit trail: %w", err)
 		}
-		if err := r.writer(ctx, next); err != nil {
+		if len(next) == 0 {
+			return nil
+		}
+		if err := r.writer(ctx, next[0]); err != nil {
 			return err
 		}
-		last = next
+		last = next[0]
 	}
 }
 
@@ -59,8 +58,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// next returns the next writer of a table.
-func (r *chained) next(ctx context.Context, after string, last uuid.UUID) (next uuid.UUID, err error) {
+// next returns the next writer of a table; none at the end.
+func (r *chained) next(ctx context.Context, after string, last uuid.UUID) (next []uuid.UUID, err error) {
 	statement := "SELECT writer FROM ("
 	for i, table := range []string{"audit_logs", "audit_checkpoints", "audit_pruned"} {
 		if i > 0 {
@@ -68,7 +67,7 @@ func (r *chained) next(ctx context.Context, after string, last uuid.UUID) (next 
 		}
 		statement += "(SELECT writer FROM " + table + " WHERE writer " + after + " $1 ORDER BY writer LIMIT 1)"
 	}
-	return next, r.conn.QueryRow(ctx, statement+") AS next ORDER BY writer LIMIT 1", last).Scan(&next)
+	return read(ctx, r.conn, pgx.RowTo[uuid.UUID], statement+") AS next ORDER BY writer LIMIT 1", last)
 }
 
 // position is how far a writer was read.
@@ -89,15 +88,23 @@ type position struct {
 type checkpoint struct {
 	size int64
 	note string
+	time pgtype.Timestamptz
+}
+
+func scanCheckpoint(row pgx.CollectableRow) (c checkpoint, err error) {
+	return c, row.Scan(&c.size, &c.note, &c.time)
 }
 
 // writer reads all of a writer.
 func (r *chained) writer(ctx context.Context, writer uuid.UUID) error {
 	p := position{writer: writer, last: stored{seq: math.MinInt64}}
 	// Checkpoints are written after the records that they cover, so this one comes first.
-	err := r.conn.QueryRow(ctx, "SELECT size, time FROM audit_checkpoints WHERE writer = $1 ORDER BY size DESC LIMIT 1", writer).Scan(&p.top, &p.topTime)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+	top, err := read(ctx, r.conn, scanCheckpoint, "SELECT size, '', time FROM audit_checkpoints WHERE writer = $1 ORDER BY size DESC LIMIT 1", writer)
+	if err != nil {
 		return fmt.Errorf("reading checkpoints: %w", err)
+	}
+	if len(top) > 0 {
+		p.top, p.topTime = top[0].size, top[0].time.Time
 	}
 	for {
 		found, cut, err := r.settled(ctx, &p)
@@ -171,21 +178,24 @@ func (r *chained) page(ctx context.Context, p *position) ([]stored, error) {
 
 // cut returns the cut of a writer whose last record has a number, or else the latest; nil for none.
 func (r *chained) cut(ctx context.Context, writer uuid.UUID, number int64) (*hashchain.Cut, error) {
-	var size int64
-	var last []byte
-	var at pgtype.Timestamptz
-	c := &hashchain.Cut{Writer: writer}
-	err := r.conn.QueryRow(ctx, `SELECT size, last_hash, nodes, coalesce(checkpoint, ''), time FROM audit_pruned
-		WHERE writer = $1 ORDER BY size = $2 DESC, size DESC LIMIT 1`, writer, number).Scan(&size, &last, &c.State, &c.Checkpoint, &at)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows) || err == nil && size < 0:
-		return nil, nil
-	case err != nil:
+	found, err := read(ctx, r.conn, func(row pgx.CollectableRow) (*hashchain.Cut, error) {
+		var size int64
+		var last []byte
+		var at pgtype.Timestamptz
+		c := &hashchain.Cut{Writer: writer}
+		err := row.Scan(&size, &last, &c.State, &c.Checkpoint, &at)
+		c.Size, c.Time = uint64(max(size, 0)), at.Time
+		copy(c.Last[:], last)
+		return c, err
+	}, `SELECT size, last_hash, nodes, coalesce(checkpoint, ''), time FROM audit_pruned
+		WHERE writer = $1 ORDER BY size = $2 DESC, size DESC LIMIT 1`, writer, number)
+	if err != nil {
 		return nil, fmt.Errorf("reading audit_pruned: %w", err)
 	}
-	c.Size, c.Time = uint64(size), at.Time
-	copy(c.Last[:], last)
-	return c, nil
+	if len(found) == 0 {
+		return nil, nil
+	}
+	return found[0], nil
 }
 
 // pass passes on a record, and what comes before it.
@@ -246,12 +256,9 @@ func (r *chained) checkpoints(ctx context.Context, p *position, upTo int64) erro
 
 // readAhead reads the next page of checkpoints.
 func (r *chained) readAhead(ctx context.Context, p *position) error {
-	rows, err := r.conn.Query(ctx, "SELECT size, note FROM audit_checkpoints WHERE writer = $1 AND size > $2 AND size <= $3 ORDER BY size LIMIT $4",
+	var err error
+	p.ahead, err = read(ctx, r.conn, scanCheckpoint, "SELECT size, note, time FROM audit_checkpoints WHERE writer = $1 AND size > $2 AND size <= $3 ORDER BY size LIMIT $4",
 		p.writer, p.signed, p.top, pageSize)
-	if err != nil {
-		return fmt.Errorf("reading checkpoints: %w", err)
-	}
-	p.ahead, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c checkpoint, err error) { return c, row.Scan(&c.size, &c.note) })
 	if err != nil {
 		return fmt.Errorf("reading checkpoints: %w", err)
 	}

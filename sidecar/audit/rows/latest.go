@@ -2,7 +2,6 @@ package rows
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -62,15 +61,16 @@ func start(ctx context.Context, conn *pgx.Conn, condition string, args []any, li
 	}
 	statement := fmt.Sprintf(`SELECT time, writer, seq, id, retain_days FROM audit_logs WHERE %s
 		ORDER BY time DESC, writer DESC, seq DESC, id DESC, retain_days DESC OFFSET %d LIMIT 1`, condition, limit-1)
-	found := at
-	err = conn.QueryRow(ctx, statement, args...).Scan(&found.time, &found.writer, &found.seq, &found.id, &found.retain)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return at, nil // there are fewer
-	case err != nil:
+	found, err := read(ctx, conn, func(row pgx.CollectableRow) (p place, err error) {
+		return p, row.Scan(&p.time, &p.writer, &p.seq, &p.id, &p.retain)
+	}, statement, args...)
+	if err != nil {
 		return at, fmt.Errorf("searching the audit trail: %w", err)
 	}
-	return found, nil
+	if len(found) == 0 {
+		return at, nil // there are fewer
+	}
+	return found[0], nil
 }
 
 // Estimate returns about how many records and checkpoints there are, from the statistics of the database.

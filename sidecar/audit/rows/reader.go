@@ -111,16 +111,12 @@ type stored struct {
 const storedColumns = `writer, seq, record, hash, prev, id, time, retain_days, category, action, outcome, performed_by, subject, resource_kind, resource_id,
 	ip_address, request_id, policy, pod`
 
-// page returns the records of one statement, which has ended then: a statement that reads for long would hold up maintenance.
+// page returns the records of one statement.
 func page(ctx context.Context, conn *pgx.Conn, statement string, args ...any) ([]stored, error) {
-	result, err := conn.Query(ctx, statement, args...)
-	if err != nil {
-		return nil, fmt.Errorf("reading the audit trail: %w", err)
-	}
-	found, err := pgx.CollectRows(result, func(row pgx.CollectableRow) (s stored, err error) {
+	found, err := read(ctx, conn, func(row pgx.CollectableRow) (s stored, err error) {
 		return s, row.Scan(&s.writer, &s.seq, &s.payload, &s.hash, &s.prev, &s.id, &s.time, &s.retain, &s.category, &s.action, &s.outcome, &s.performedBy, &s.subject,
 			&s.resourceKind, &s.resource, &s.ipAddress, &s.requestID, &s.policy, &s.pod)
-	})
+	}, statement, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit trail: %w", err)
 	}
