@@ -158,7 +158,7 @@ func (p *parts) openDatabase(registry prometheus.Registerer) error {
 	}
 	c := postgres.Config{Address: d.Address, Name: d.Name, TLS: postgres.Disable, MaxConns: d.MaxConnections, Timeout: batchTimeout}
 	if d.TLS != nil {
-		c.TLS, c.CABundle = postgres.VerifyFull, []byte(d.TLS.CABundle)
+		c.TLS, c.CABundle, c.ServerName = postgres.VerifyFull, []byte(d.TLS.CABundle), d.TLS.ServerName
 	}
 	if c.Credentials, err = p.credentials(); err != nil {
 		return err

@@ -22,6 +22,7 @@ func TestWorkloads(t *testing.T) {
 		"issuer":          testIssuer,
 		"protocols":       testProtocols,
 		"bypass":          testBypass,
+		"audit":           testAudit,
 		"breachedFile":    testBreachedFile,
 		"delivery":        testDelivery,
 		"rollingRestart":  testRollingRestart,
