@@ -62,6 +62,8 @@ func (s *space) newAuditDatabase(vault *vaultServer) *auditDatabase {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key)
 	write(s.t, d.keyFile, base64.StdEncoding.EncodeToString(key))
+	secrets.add("the key of the trail", base64.StdEncoding.EncodeToString(key))
+	secrets.add("Vault's password for PostgreSQL", "vault-s3cret")
 
 	roles, err := d.postern(s.t, "", "audit", "roles")
 	if err != nil || roles != auditsql.Roles {

@@ -20,6 +20,8 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
+const droppedTotal = "postern_audit_dropped_total"
+
 // creating is load whose requests create a user, so that each one that succeeds is one record.
 type creating struct {
 	t      *testing.T
@@ -31,14 +33,17 @@ type creating struct {
 	// the app did not respond, so that nobody knows whether there is a record.
 	created, refused, broken map[string]int
 	wrong                    []string
+	// dropped is what the pods had dropped before, by URL.
+	dropped map[string]int
 }
 
 // create201 sends requests to each of the URLs, as many as it responds to, until the load is stopped.
 func (s *shop) create201(t *testing.T, token string, urls ...string) *creating {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	c := &creating{t: t, cancel: cancel, created: map[string]int{}, refused: map[string]int{}, broken: map[string]int{}}
+	c := &creating{t: t, cancel: cancel, created: map[string]int{}, refused: map[string]int{}, broken: map[string]int{}, dropped: map[string]int{}}
 	for _, url := range urls {
+		c.dropped[url] = int(metric(t, url, droppedTotal, ""))
 		for range 3 {
 			c.done.Go(func() { c.work(ctx, url, token) })
 		}
@@ -47,11 +52,14 @@ func (s *shop) create201(t *testing.T, token string, urls ...string) *creating {
 	return c
 }
 
+// longUser is long, so that few records fill a spool.
+var longUser = `{"name":"` + strings.Repeat("Linus ", 500) + `","email":"linus@example.com","role":"member"}`
+
 func (c *creating) work(ctx context.Context, url, token string) {
 	client := newHTTPClient(true)
 	defer client.CloseIdleConnections()
 	for ctx.Err() == nil {
-		got, err := sendBy(c.t, client, http.MethodPost, url+"/users", `{"name":"Linus","email":"linus@example.com","role":"member"}`,
+		got, err := sendBy(c.t, client, http.MethodPost, url+"/users", longUser,
 			bearer(token), "Content-Type: application/json", "User-Agent: "+firefox)
 		if c.note(url, got, err) {
 			continue
@@ -75,6 +83,7 @@ func (c *creating) note(url string, got response, err error) bool {
 		return true
 	case got.status == http.StatusBadGateway: // the app has ended
 		c.broken[url]++
+	case got.status == http.StatusServiceUnavailable && problemIs(got, "session-unavailable"): // a busy machine: Redis was slow
 	case got.status == http.StatusServiceUnavailable && problemIs(got, "audit-unavailable") && got.header.Get("Retry-After") != "":
 		c.refused[url]++
 	default:
@@ -165,7 +174,7 @@ func (s *auditedShop) accounted(t *testing.T, what string, from time.Time, c *cr
 	eventually(t, "waiting for the rows", func() error {
 		have, dropped = s.creations(t, from), 0
 		for _, url := range s.urls {
-			dropped += int(metric(t, url, "postern_audit_dropped_total", ""))
+			dropped += int(metric(t, url, droppedTotal, "")) - c.dropped[url]
 		}
 		if have+dropped != created || broken != 0 {
 			return fmt.Errorf("%d rows and %d dropped, of %d requests that were served and %d without a response", have, dropped, created, broken)
@@ -218,6 +227,32 @@ func (s *auditedShop) testDatabaseOutage(t *testing.T) {
 	c.moreCreated(50, s.urls...)
 	c.stop()
 	s.accounted(t, "PostgreSQL stopped and started under load", began, c)
+}
+
+// testDrops: with onFailure: Allow, requests are served while the spools are full, and their records are dropped and counted.
+func (s *auditedShop) testDrops(t *testing.T) {
+	base := s.shop.in(t)
+	base.apply(audited, "CLASS", s.shop.name, "KEY", s.shop.name, "onFailure: Deny", "onFailure: Allow")
+	base.enforced("accounts", 2)
+	token := s.mustLogin(t, s.urls[0], "otto", firefox).Access
+	began := time.Now()
+	c := s.create201(t, token, s.urls...)
+	c.moreCreated(50, s.urls...)
+	s.Stop()
+	eventually(t, "waiting for full spools", func() error {
+		for _, url := range s.urls {
+			if n := metric(t, url, droppedTotal, ""); n < 20 {
+				return fmt.Errorf("%s has dropped %v", url, n)
+			}
+		}
+		return nil
+	})
+	s.Restart(t)
+	c.moreCreated(50, s.urls...)
+	c.stop()
+	s.accounted(t, "the same with onFailure: Allow", began, c)
+	base.apply(audited, "CLASS", s.shop.name, "KEY", s.shop.name)
+	base.enforced("accounts", 2)
 }
 
 // writers returns the accounts that Vault has made for the pods.

@@ -67,9 +67,10 @@ func testAudit(t *testing.T) {
 	t.Run("commands", s.testAuditCommands)
 	t.Run("leastPrivilege", s.testLeastPrivilege)
 	t.Run("outage", s.testDatabaseOutage)
-	t.Run("lease", s.testLease)
-	t.Run("podDeleted", s.testPodDeleted)
 	t.Run("tampering", s.testTampering)
+	t.Run("lease", s.testLease)
+	t.Run("drops", s.testDrops)
+	t.Run("podDeleted", s.testPodDeleted)
 }
 
 func newAuditedShop(t *testing.T) *auditedShop {

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"maps"
+	"os"
 	"slices"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	m.Run()
+	os.Exit(run(m.Run))
 }
 
 // TestWorkloads runs the tests that need only their own namespaces, in parallel.
