@@ -50,6 +50,7 @@ func TestWorkloads(t *testing.T) {
 
 // TestOutages runs the tests that stop shared components and start them again, one after the other.
 func TestOutages(t *testing.T) {
+	t.Run("operating", testOperating)
 	t.Run("redis", testRedisOutage)
 	t.Run("operator", testOperatorOutage)
 	t.Run("tokens", testTokensOutage)
