@@ -170,7 +170,7 @@ func (p *parts) databaseConfig() (c postgres.Config, err error) {
 	}
 	c = postgres.Config{Address: d.Address, Name: d.Name, TLS: postgres.Disable, MaxConns: d.MaxConnections, Timeout: batchTimeout}
 	if d.TLS != nil {
-		c.TLS, c.CABundle = postgres.VerifyFull, []byte(d.TLS.CABundle)
+		c.TLS, c.CABundle, c.ServerName = postgres.VerifyFull, []byte(d.TLS.CABundle), d.TLS.ServerName
 	}
 	c.Credentials, err = p.credentials()
 	return c, err

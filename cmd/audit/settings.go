@@ -41,6 +41,8 @@ type database struct {
 
 type databaseTLS struct {
 	CABundle string `json:"caBundle,omitempty"`
+	// ServerName is the name in the certificate; by default the host of the address.
+	ServerName string `json:"serverName,omitempty"`
 }
 
 // settings are all settings.

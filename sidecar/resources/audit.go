@@ -186,7 +186,7 @@ func (a *Acquirer) databaseSink() (trail.Sink, error) {
 func (a *Acquirer) database(d *compiled.Database) (*postgres.Pool, error) {
 	c := postgres.Config{Address: d.Address, Name: d.Name, TLS: postgres.Disable, MaxConns: d.MaxConnections}
 	if d.TLS != nil {
-		c.TLS, c.CABundle = postgres.VerifyFull, []byte(d.TLS.CABundle)
+		c.TLS, c.CABundle, c.ServerName = postgres.VerifyFull, []byte(d.TLS.CABundle), d.TLS.ServerName
 	}
 	var err error
 	if c.Credentials, err = a.databaseCredentials(d); err != nil {

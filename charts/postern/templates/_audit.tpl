@@ -61,7 +61,7 @@
   {{- $_ := set $out "password" (include "postern.auditSecret" $from.passwordRef | fromYaml) -}}
 {{- end -}}
 {{- $tls := default dict $database.tls -}}
-{{- if ne $tls.mode "Disable" }}{{ $_ := set $out "tls" (pick $tls "caBundle") }}{{ end -}}
+{{- if ne $tls.mode "Disable" }}{{ $_ := set $out "tls" (pick $tls "caBundle" "serverName") }}{{ end -}}
 {{- toYaml $out -}}
 {{- end }}
 
