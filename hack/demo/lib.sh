@@ -126,6 +126,9 @@ all() {
 	for claim in "$@"; do eval "$claim" || return 1; done
 }
 
+# shows REGEX COMMAND...: whether the command prints a line that matches, whatever its status is.
+shows() { { "${@:2}" 2>/dev/null || true; } | grep -E "$1" >/dev/null; }
+
 # member NAME: prints a string member of the response's JSON.
 member() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$RESPONSE" | head -n 1; }
 
