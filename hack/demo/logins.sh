@@ -18,7 +18,7 @@ as() { send -H "Authorization: Bearer $1" "$2"; }
 show_login() {
 	local pod said
 	SHOW='content-type|cache-control|postern-subject'
-	pod=$(pods_of accounts "$POD_NAME" | head -n 1)
+	pod=$(pods_of accounts "$POD_NAME" | first_line)
 	said=$(kubectl exec -n "$SHOP" "$pod" -c app -- /sample-app get -X POST -d '{"user":"maria","password":"demo"}' http://127.0.0.1:8080/login | tr -d '\r' | grep -i '^postern-subject:' || true)
 	note "inside the pod, without the sidecar, the app responds to a correct password with: $said"
 	log_in "http://$1:8080" "$FIREFOX"

@@ -42,7 +42,7 @@ all_scraped() { [[ $(prometheus_api targets?state=active | grep -o '"health":"up
 prometheus_api() { curl -q -sS --noproxy '*' --max-time 5 "$PROMETHEUS/api/v1/$1" 2>/dev/null || true; }
 
 # alert NAME: prints the alert of Prometheus' API, in a line of JSON; nothing if it is neither pending nor firing.
-alert() { prometheus_api alerts | sed 's/{"labels":/\n&/g' | grep "\"alertname\":\"$1\"" | head -n 1 || true; }
+alert() { prometheus_api alerts | sed 's/{"labels":/\n&/g' | grep "\"alertname\":\"$1\"" | first_line || true; }
 
 alert_is() { [[ $(alert "$1") == *"\"state\":\"$2\""* ]]; }
 alert_absent() { [[ -z $(alert "$1") ]]; }
