@@ -6,6 +6,7 @@
 # draws the dashboards with what was seen.
 #
 #   traffic.sh [SECONDS]        the default is 300
+# shellcheck disable=SC2034 # lib.sh reads the variables
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../demo/lib.sh"
 

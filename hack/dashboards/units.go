@@ -29,7 +29,7 @@ func format(v float64, unit string) string {
 	case "bytes":
 		return short(v) + "B"
 	case "dateTimeAsIso":
-		return time.UnixMilli(int64(v)).UTC().Format("15:04:05")
+		return time.UnixMilli(int64(v)).UTC().Format(time.DateTime)
 	}
 	return short(v)
 }
