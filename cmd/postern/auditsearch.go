@@ -20,6 +20,7 @@ type auditFilter struct {
 	source        auditSource
 	filter        rows.Filter
 	subjects      []string
+	accounts      []string
 	since, until  string
 	keyFile, form string
 	limit         int
@@ -32,6 +33,7 @@ func (a *auditFilter) addFlags(cmd *cobra.Command, form, forms string) {
 	a.source.addFlags(cmd)
 	f := cmd.Flags()
 	f.StringArrayVar(&a.subjects, "subject", nil, "records about a subject, or of what it did to others; may be repeated")
+	f.StringArrayVar(&a.accounts, "account", nil, "also attempts to log in with this name, of which nobody knows who made them; it reads all records, so give --since")
 	f.StringVar(&a.filter.Action, "action", "", "such as login, login_failed, revocation, CREATE")
 	f.StringVar(&a.filter.Policy, "policy", "", "as namespace/name")
 	f.StringVar(&a.filter.Outcome, "outcome", "", "success, refused, failed or shadow")
@@ -49,14 +51,14 @@ func (a *auditFilter) prepare(cmd *cobra.Command, now time.Time) (err error) {
 	if a.filter.To, err = timeFlag("until", a.until, now); err != nil {
 		return err
 	}
-	a.filter.Subjects, a.closeDatabase = a.subjects, func() {}
+	a.filter.Subjects, a.filter.Accounts, a.closeDatabase = a.subjects, a.accounts, func() {}
 	if a.keyFile == "" {
 		return nil
 	}
 	if a.keys, err = readMasterKey(a.keyFile); err != nil {
 		return err
 	}
-	a.filter.Subjects = subjectNames(a.subjects, a.keys)
+	a.filter.Subjects, a.filter.Accounts = subjectNames(a.subjects, a.keys), subjectNames(a.accounts, a.keys)
 	if a.source.file == "" {
 		conn, err := a.source.connect(cmd.Context())
 		if err != nil {
@@ -117,7 +119,7 @@ func newAuditSearchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "search [--subject ada] [--action login] [--since 24h]", Short: "Print records of the audit trail", Args: onlyFlags,
 		Long:    "Prints the latest records that the flags select, the oldest first.\n\n" + auditSourceHelp,
-		Example: "  postern audit search --subject ada --since 24h\n  postern audit search --action authorization_refused -o jsonl | jq .ip_address",
+		Example: "  postern audit search --subject ada --since 24h\n  postern audit search --subject ada --account ada@example.com --since 24h\n  postern audit search --action authorization_refused -o jsonl | jq .ip_address",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.prepare(cmd, time.Now()); err != nil {
 				return err
@@ -236,5 +238,5 @@ func newAuditExportCommand() *cobra.Command {
 // all reports whether no flag selects records.
 func (a *auditFilter) all() bool {
 	f := a.filter
-	return len(f.Subjects) == 0 && f.Action == "" && f.Policy == "" && f.Outcome == "" && f.From.IsZero() && f.To.IsZero()
+	return len(f.Subjects)+len(f.Accounts) == 0 && f.Action == "" && f.Policy == "" && f.Outcome == "" && f.From.IsZero() && f.To.IsZero()
 }

@@ -1,7 +1,9 @@
 package rows
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,7 +51,9 @@ func (r Row) Verify(v *verify.Verifier) {
 // Filter selects records. Empty fields select all.
 type Filter struct {
 	// Subjects selects the records that are about one of the subjects or performed by one. A pseudonym is a subject of its own.
-	Subjects                []string
+	Subjects []string
+	// Accounts selects in addition the attempts to log in with one of these names. There is no index of accounts, so give a time.
+	Accounts                []string
 	Action, Policy, Outcome string
 	// From is inclusive, To is exclusive.
 	From, To time.Time
@@ -62,7 +66,11 @@ func (f Filter) where() (condition string, args []any) {
 		args = append(args, value)
 		all = append(all, strings.ReplaceAll(format, "?", fmt.Sprintf("$%d", len(args))))
 	}
-	if len(f.Subjects) > 0 {
+	switch {
+	case len(f.Accounts) > 0:
+		args = append(args, f.Subjects, accountMembers(f.Accounts))
+		all = append(all, "(subject = ANY ($1::text[]) OR performed_by = ANY ($1::text[]) OR EXISTS (SELECT FROM unnest($2::text[]) AS a WHERE position(a IN record) > 0))")
+	case len(f.Subjects) > 0:
 		add("(subject = ANY (?::text[]) OR performed_by = ANY (?::text[]))", f.Subjects)
 	}
 	for column, value := range map[string]string{"action": f.Action, "policy": f.Policy, "outcome": f.Outcome} {
@@ -82,10 +90,23 @@ func (f Filter) where() (condition string, args []any) {
 	return strings.Join(all, " AND "), args
 }
 
+// accountMembers returns the member "account" of a record's JSON for each account. They are searched for as texts: a record that somebody
+// changed may not be JSON, and a search must not fail because of it.
+func accountMembers(accounts []string) (members []string) {
+	for _, a := range accounts {
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		_ = e.Encode(a) // a string can be encoded
+		members = append(members, `"account":`+strings.TrimSpace(b.String()))
+	}
+	return members
+}
+
 // Match reports whether the filter selects a record.
 func (f Filter) Match(r *record.Record) bool {
 	matches := func(want, got string) bool { return want == "" || want == got }
-	return (len(f.Subjects) == 0 || slices.Contains(f.Subjects, r.Subject) || slices.Contains(f.Subjects, r.PerformedBy)) &&
+	return (len(f.Subjects)+len(f.Accounts) == 0 || slices.Contains(f.Subjects, r.Subject) || slices.Contains(f.Subjects, r.PerformedBy) || r.Account != "" && slices.Contains(f.Accounts, r.Account)) &&
 		matches(f.Action, r.Action) && matches(f.Policy, r.Policy) && matches(f.Outcome, string(r.Outcome)) &&
 		(f.From.IsZero() || !r.Time.Before(f.From)) && (f.To.IsZero() || r.Time.Before(f.To))
 }

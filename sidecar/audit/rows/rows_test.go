@@ -317,7 +317,7 @@ func TestFilters(t *testing.T) {
 		opened.Record(login(n))
 	}
 	admin := login(10)
-	admin.Kind, admin.Reason, admin.PerformedBy = event.Admin, "session_ended", "user3"
+	admin.Kind, admin.Reason, admin.PerformedBy, admin.Account = event.Admin, "session_ended", "user3", `<a"da>@example.com`
 	opened.Record(admin)
 	s.close(opened)
 	at := func(n int) time.Time { return time.Unix(1_800_000_000+int64(n), 0) }
@@ -329,6 +329,9 @@ func TestFilters(t *testing.T) {
 		"all":                 {rows.Filter{}, 0, "1 2 3 4 5 6 7 8 9 10 11"},
 		"the latest":          {rows.Filter{}, 3, "9 10 11"},
 		"a subject":           {rows.Filter{Subjects: []string{"user3"}}, 0, "4 11"},
+		"an account":          {rows.Filter{Accounts: []string{"x", `<a"da>@example.com`}}, 0, "11"},
+		"both":                {rows.Filter{Subjects: []string{"user5"}, Accounts: []string{`<a"da>@example.com`}, Policy: "shop/orders"}, 0, "6 11"},
+		"an odd account":      {rows.Filter{Accounts: []string{"%", "example.com", ""}}, 0, ""},
 		"an action":           {rows.Filter{Action: "session_ended"}, 0, "11"},
 		"a time":              {rows.Filter{From: at(2), To: at(5)}, 0, "3 4 5"},
 		"everything together": {rows.Filter{Subjects: []string{"user3", "x"}, Action: "login", Policy: "shop/orders", Outcome: "success", From: at(0), To: at(9)}, 5, "4"},
