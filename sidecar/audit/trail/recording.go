@@ -191,6 +191,7 @@ func (t *Trail) put(items []spool.Item) {
 			t.cfg.Logger.Error("writing the spool of the audit trail", "policy", t.cfg.Policy, "error", err)
 			select {
 			case <-t.delivery.closed:
+				t.lose(items)
 				return
 			case <-time.After(time.Second):
 			}
@@ -205,7 +206,7 @@ func (t *Trail) put(items []spool.Item) {
 	}
 }
 
-// lose reports items that cannot be kept, because the process ends while the spool is full.
+// lose reports items that cannot be kept, because the process ends while the spool is full or cannot be written.
 func (t *Trail) lose(items []spool.Item) {
 	n := 0
 	for _, i := range items {
@@ -214,7 +215,7 @@ func (t *Trail) lose(items []spool.Item) {
 		}
 	}
 	t.cfg.Metrics.dropped.Add(float64(n))
-	t.cfg.Logger.Error("records of the audit trail are lost, because the spool is full and the process ends", "policy", t.cfg.Policy, "count", n)
+	t.cfg.Logger.Error("records of the audit trail are lost, because the spool takes none and the process ends", "policy", t.cfg.Policy, "count", n)
 }
 
 // checkpoint signs the chain, if it has grown.
