@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posterndev/postern/cmd/postern/internal/screen"
 	"github.com/posterndev/postern/sidecar/audit/personal"
 	"github.com/posterndev/postern/sidecar/audit/record"
 	"github.com/posterndev/postern/sidecar/audit/rows"
@@ -89,6 +90,12 @@ func (a *auditFilter) reveal(r *record.Record) error {
 	return err
 }
 
+// note says on the standard error what is wrong with one record.
+func (*auditFilter) note(cmd *cobra.Command, text string) error {
+	_, err := fmt.Fprintf(cmd.ErrOrStderr(), "note: %s; see postern audit verify\n", screen.Escape(text))
+	return err
+}
+
 // timeFlag reads the time of a flag.
 func timeFlag(name, text string, now time.Time) (time.Time, error) {
 	t, err := searchTime(text, now)
@@ -145,12 +152,16 @@ func (a *auditFilter) print(cmd *cobra.Command, filter *rows.Filter, limit int, 
 		}
 		r, err := record.Decode(row.Payload)
 		if err != nil {
-			return err
+			return a.note(cmd, "a row is no record: "+err.Error()) // whoever may add rows must not be able to hide all others
 		}
 		if seen != nil && seen(r) {
 			return nil
 		}
-		if err := a.reveal(r); err != nil {
+		if err := a.reveal(r); errors.Is(err, personal.ErrChanged) {
+			if err := a.note(cmd, err.Error()); err != nil {
+				return err
+			}
+		} else if err != nil {
 			return err
 		}
 		return p.print(r)

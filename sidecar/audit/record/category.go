@@ -112,6 +112,8 @@ func (c Classifier) Classify(e *event.Event) (class Class, ok bool) {
 		if e.Outcome == event.Success {
 			return Class{Authentication, "login", false}, !c.IssuesTokens
 		}
+	case event.Refresh, event.BackChannelLogout:
+		class.Public = class.Public && e.Outcome != event.Success // it needs a credential
 	case event.Lifecycle:
 		class.Action = string(e.Resource.Action)
 	case event.Admin:
