@@ -13,6 +13,10 @@ func newAuditCommand() *cobra.Command {
 	}
 	cmd.AddCommand(newAuditVerifyCommand(), newAuditSearchCommand(), newAuditTailCommand(), newAuditExportCommand(), newAuditPublicKeyCommand(),
 		newAuditRolesCommand(), newAuditMigrateCommand(), newAuditMaintainCommand())
+	for _, c := range cmd.Commands() {
+		run := c.RunE
+		c.RunE = func(cmd *cobra.Command, args []string) error { return explained(run(cmd, args)) }
+	}
 	return cmd
 }
 

@@ -31,7 +31,7 @@ func newAuditVerifyCommand() *cobra.Command {
 	}
 	v.source.addFlags(cmd)
 	f := cmd.Flags()
-	f.StringArrayVar(&v.publicKeys, "public-key", nil, "a key of checkpoints, as `postern audit public-key` prints it; may be repeated after a change of the key")
+	f.StringArrayVar(&v.publicKeys, "public-key", nil, "a `KEY` of checkpoints, as postern audit public-key prints it; may be repeated after a change of the key")
 	f.StringVar(&v.keyFile, "key-file", "", "the file of the master key, from which the key of checkpoints is derived")
 	f.StringVarP(&v.output, "output", "o", "text", "text or json")
 	return cmd
