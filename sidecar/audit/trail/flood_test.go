@@ -20,7 +20,7 @@ func TestCrowded(t *testing.T) {
 			t.Error("admitted")
 		}
 	}
-	if all := f.summaries(); len(all) != 1 || all[0].count != 3 || !f.admit(refused("192.0.2.1"), false) {
+	if all := f.summaries(false); len(all) != 1 || all[0].count != 3 || !f.admit(refused("192.0.2.1"), false) {
 		t.Errorf("%+v", all)
 	}
 }
@@ -42,7 +42,28 @@ func TestSources(t *testing.T) {
 			t.Errorf("%s: %t", tt.name, got)
 		}
 	}
-	if all := f.summaries(); len(all) != 1 || all[0].count != 2 || all[0].event.ClientAddr != netip.MustParseAddr("2001:db8::1") {
+	if all := f.summaries(false); len(all) != 1 || all[0].count != 2 || all[0].event.ClientAddr != netip.MustParseAddr("2001:db8::1") {
 		t.Errorf("%+v", all)
+	}
+}
+
+// TestCrowdedSummaries: many addresses cannot fill the rest of the spool with summaries.
+func TestCrowdedSummaries(t *testing.T) {
+	f := newFlood()
+	for i := range 2 * floodSources {
+		e := refused("192.0.2.1")
+		e.ClientAddr = netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		e.Time = time.Unix(int64(i), 0)
+		if i%4 == 0 {
+			e.Outcome = event.Shadow
+		}
+		f.admit(e, true)
+	}
+	all := f.summaries(true)
+	if len(all) != 2 || all[0].count+all[1].count != 2*floodSources {
+		t.Fatalf("%+v", all)
+	}
+	if e := all[1].event; e.ClientAddr.IsValid() || e.Outcome != event.Refused || all[1].count != 1536 || e.Time != time.Unix(1, 0) {
+		t.Errorf("%+v, %d", e, all[1].count)
 	}
 }

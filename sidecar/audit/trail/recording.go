@@ -27,7 +27,7 @@ func (t *Trail) run() {
 		case <-checkpoints.C:
 			t.checkpoint()
 		case <-floods.C:
-			t.record(t.flood.summaries())
+			t.record(t.flood.summaries(t.crowded()))
 		case <-t.stop:
 			t.finish()
 			return
@@ -98,7 +98,7 @@ func (t *Trail) finish() {
 		}
 		break
 	}
-	t.record(t.flood.summaries())
+	t.record(t.flood.summaries(t.crowded()))
 	t.checkpoint()
 }
 
@@ -168,12 +168,21 @@ func (t *Trail) put(items []spool.Item) {
 			}
 			continue
 		}
+		t.warnFull()
 		select {
 		case <-t.delivery.closed:
 			t.lose(items)
 			return
 		case <-room:
 		}
+	}
+}
+
+// warnFull says that the spool is full, at most once a minute: a slow sink makes it full again and again.
+func (t *Trail) warnFull() {
+	if now := t.cfg.Now(); t.warned.IsZero() || now.Sub(t.warned) >= time.Minute {
+		t.warned = now
+		t.cfg.Logger.Warn("the spool of the audit trail is full, audit.onFailure applies until a sink takes records", "policy", t.cfg.Policy)
 	}
 }
 
