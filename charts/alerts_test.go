@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,13 +38,17 @@ func rawRules(t *testing.T, values ...string) (rules []any) {
 	for _, v := range values {
 		args = append(args, "--set", v)
 	}
-	rule := find(t, decode(t, run(t, "helm", args...)), "PrometheusRule", "postern")
-	groups, _, err := unstructured.NestedSlice(rule.Object, "spec", "groups")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, g := range groups {
-		rules = append(rules, g.(map[string]any)["rules"].([]any)...)
+	for _, object := range decode(t, run(t, "helm", args...)) {
+		if object.GetKind() != "PrometheusRule" {
+			continue
+		}
+		groups, _, err := unstructured.NestedSlice(object.Object, "spec", "groups")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range groups {
+			rules = append(rules, g.(map[string]any)["rules"].([]any)...)
+		}
 	}
 	return rules
 }
@@ -58,7 +63,8 @@ func TestEveryAlertHasARunbook(t *testing.T) {
 	for _, s := range regexp.MustCompile(`(?m)^## (\S+)$`).FindAllStringSubmatch(string(page), -1) {
 		sections[s[1]] = true
 	}
-	for _, a := range rulesOf(t, "metrics.prometheusRule.runbooks=https://runbooks.example.com/postern") {
+	values := append(slices.Concat(auditValues, auditLogin), "redis.url=redis://redis", "metrics.prometheusRule.runbooks=https://runbooks.example.com/postern")
+	for _, a := range rulesOf(t, values...) {
 		if !sections[a.Alert] {
 			t.Errorf("docs/runbooks.md has no section %s", a.Alert)
 		}

@@ -44,6 +44,8 @@ func otlpEndpoint(o *compiled.OTLP) error {
 		return fmt.Errorf("%.128q is not host:port; write it without a scheme, for example otel.example.com:4317", o.Endpoint)
 	case hasPath && o.Protocol != compiled.OTLPHTTP:
 		return fmt.Errorf("%.128q has a path, which only protocol http has; write host:port, for example otel.example.com:4317", o.Endpoint)
+	case strings.HasSuffix(strings.TrimSuffix(path, "/"), "v1/traces"), strings.HasSuffix(strings.TrimSuffix(path, "/"), "v1/logs"):
+		return fmt.Errorf("%.128q has the path of a signal, which is added; write for example otel.example.com:4318", o.Endpoint)
 	case strings.ContainsFunc(path, notInURLPath) || strings.Contains(path, "..") || strings.Contains(path, "//"):
 		return fmt.Errorf("%.128q has a path with other characters than letters, digits and / - . _ ~; write for example otel.example.com:4318/otlp", o.Endpoint)
 	}

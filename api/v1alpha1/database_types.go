@@ -12,7 +12,7 @@ type Database struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	Name string `json:"name"`
-	// Credentials of a role that may only insert into the audit trail; docs/audit.md has the SQL. With via: RedisStream sidecars have no
+	// Credentials of a role that may only insert into the audit trail; docs/audit-database.md has the SQL. With via: RedisStream sidecars have no
 	// credentials: those of the writer are values of the chart.
 	// +optional
 	Credentials *DatabaseCredentials `json:"credentials,omitempty"`

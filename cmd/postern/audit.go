@@ -13,7 +13,17 @@ func newAuditCommand() *cobra.Command {
 	}
 	cmd.AddCommand(newAuditVerifyCommand(), newAuditSearchCommand(), newAuditTailCommand(), newAuditExportCommand(), newAuditPublicKeyCommand(),
 		newAuditRolesCommand(), newAuditMigrateCommand(), newAuditMaintainCommand(), newAuditHoldCommand())
+	explain(cmd)
 	return cmd
+}
+
+// explain makes all commands below cmd say what to do about an error of the database.
+func explain(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		run := c.RunE
+		c.RunE = func(cmd *cobra.Command, args []string) error { return explained(run(cmd, args)) }
+		explain(c)
+	}
 }
 
 func newAuditPublicKeyCommand() *cobra.Command {

@@ -78,6 +78,10 @@ func TestAuditVerify(t *testing.T) {
 	if err != nil || !strings.HasPrefix(public, "postern.dev/audit+") {
 		t.Fatalf("%q, %v", public, err)
 	}
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.WriteFile(other, []byte(strings.Repeat("x", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	lines := strings.SplitAfter(string(content), "\n")
 	tests := map[string]struct {
 		content string
@@ -87,6 +91,7 @@ func TestAuditVerify(t *testing.T) {
 	}{
 		"intact":             {string(content), []string{"--public-key", strings.TrimSpace(public)}, "10 records of 1 writers from 2026-11-29T08:00:00Z to 2026-11-29T08:09:00Z, 1 checkpoints: no fault found\n", false},
 		"by the master key":  {string(content), []string{"--key-file", key}, "no fault found", false},
+		"by another key":     {string(content), []string{"--key-file", other}, "it is signed with " + strings.Join(strings.Split(public, "+")[:2], "+") + ", and not with a key that was given\n", true},
 		"without a key":      {string(content), nil, "the signatures were not checked", false},
 		"edited":             {strings.Replace(string(content), `"subject":"ada"`, `"subject":"bob"`, 1), []string{"--key-file", key}, "changed: record 1 ", true},
 		"a line is missing":  {strings.Replace(string(content), lines[5], "", 1), []string{"--key-file", key}, "missing: record 4 of writer ", true},
@@ -126,7 +131,9 @@ func TestAuditSearch(t *testing.T) {
 	if lines := strings.Split(out, "\n"); err != nil || len(lines) != 3 || !strings.Contains(lines[1], "'=cmd|") {
 		t.Errorf("%q, %v", out, err)
 	}
-	for _, args := range [][]string{{"search", "--since", "yesterday"}, {"search", "-o", "xml"}, {"tail"}, {"verify", "-o", "xml"}} {
+	for _, args := range [][]string{
+		{"search", "--since", "yesterday"}, {"search", "-o", "xml"}, {"search", "--outcome", "denied"}, {"export", "--policy", "orders"}, {"tail"}, {"tail", "-o", "csv"}, {"verify", "-o", "xml"},
+	} {
 		if _, _, err := run(t, "", append(append([]string{"audit"}, args...), "-f", log)...); err == nil {
 			t.Errorf("%q is accepted", args)
 		}

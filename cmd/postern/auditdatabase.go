@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,19 +57,37 @@ func newAuditMigrateCommand() *cobra.Command {
 
 func newAuditMaintainCommand() *cobra.Command {
 	o, c := &databaseFlags{}, retention.Config{Pruner: retention.Tree{}}
+	var retentions []string
 	cmd := &cobra.Command{
 		Use: "maintain --database-url postgresql://user@host/postern", Short: "Make and drop the partitions of the audit trail", Args: onlyFlags,
 		Long: "Makes the partitions of the coming months, and drops each month whose retention has passed and that no legal hold covers. Run it every\n" +
 			"day, as the role " + auditsql.Owner + ", of which the user is a member. If another process is at it, the command does nothing.\n\n" +
 			"A hold of one subject keeps every month of its time, also those in which the subject has no record.\n\n" + databaseHelp,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.maintain(cmd.Context(), c, cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if c.Retentions, err = daysFlag("retentions", retentions); err != nil {
+				return err
+			}
+			return o.maintain(cmd.Context(), c, cmd.OutOrStdout())
+		},
 	}
 	o.addFlags(cmd)
 	cmd.Flags().IntVar(&c.Ahead, "months-ahead", retention.DefaultAhead, "months after the present one that have partitions, 1 to 24")
-	cmd.Flags().IntSliceVar(&c.Retentions, "retentions", nil, "days that get partitions before they have records, as 30,400")
+	cmd.Flags().StringSliceVar(&retentions, "retentions", nil, "days that get partitions before they have records, as 30d,400d")
 	cmd.Flags().StringSliceVar(&c.Force, "drop-broken", nil, "a partition that is dropped although its records do not follow each other; run postern audit verify first")
 	cmd.Flags().DurationVar(&c.LockTimeout, "lock-timeout", retention.DefaultLockTimeout, "how long to wait for a table; writers wait as long")
 	return cmd
+}
+
+// daysFlag reads numbers of days, with or without the unit that retain of a policy has.
+func daysFlag(name string, texts []string) (days []int, err error) {
+	for _, text := range texts {
+		n, err := strconv.ParseUint(strings.TrimSuffix(text, "d"), 10, 16)
+		if err != nil || n == 0 {
+			return nil, fmt.Errorf("--%s is %q: write days, such as 30d,400d", name, text)
+		}
+		days = append(days, int(n))
+	}
+	return days, nil
 }
 
 func (o *databaseFlags) maintain(ctx context.Context, c retention.Config, out io.Writer) error {

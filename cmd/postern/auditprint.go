@@ -73,7 +73,7 @@ func recordLine(r *record.Record) string {
 	add("account", r.Account)
 	add("by", r.PerformedBy)
 	if r.Resource != nil {
-		add("resource", r.Resource.Kind+"/"+r.Resource.ID)
+		add("resource", strings.TrimSuffix(r.Resource.Kind+"/"+r.Resource.ID, "/"))
 	}
 	if len(r.Changes) > 0 {
 		changes, err := json.Marshal(r.Changes)

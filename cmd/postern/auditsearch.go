@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 	"github.com/posterndev/postern/sidecar/audit/record"
 	"github.com/posterndev/postern/sidecar/audit/rows"
 	"github.com/posterndev/postern/sidecar/audit/spool"
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 )
 
 // auditFilter are the flags that select records.
@@ -46,6 +48,13 @@ func (a *auditFilter) addFlags(cmd *cobra.Command, form, forms string) {
 
 // prepare reads the flags.
 func (a *auditFilter) prepare(cmd *cobra.Command, now time.Time) (err error) {
+	outcomes := []string{string(event.Success), string(event.Refused), string(event.Failed), string(event.Shadow)}
+	if a.filter.Outcome != "" && !slices.Contains(outcomes, a.filter.Outcome) {
+		return fmt.Errorf("--outcome is %q: write %s", a.filter.Outcome, strings.Join(outcomes, ", "))
+	}
+	if a.filter.Policy != "" && !strings.Contains(a.filter.Policy, "/") {
+		return fmt.Errorf("--policy is %q: write the namespace too, such as shop/%s", a.filter.Policy, a.filter.Policy)
+	}
 	if a.filter.From, err = timeFlag("since", a.since, now); err != nil {
 		return err
 	}
@@ -132,7 +141,12 @@ func newAuditSearchCommand() *cobra.Command {
 				return err
 			}
 			defer a.closeDatabase()
-			return a.print(cmd, &a.filter, a.limit, nil)
+			found := false
+			if err := a.print(cmd, &a.filter, a.limit, func(*record.Record) bool { found = true; return false }); err != nil || found {
+				return err
+			}
+			note(cmd.ErrOrStderr(), "no record matches; docs/audit.md lists the actions, such as login_failed and UPDATE")
+			return nil
 		},
 	}
 	a.addFlags(cmd, "text", "text, jsonl or csv")
@@ -180,6 +194,9 @@ func newAuditTailCommand() *cobra.Command {
 			if a.source.file != "" {
 				return errors.New("tail reads the database: to follow a log, write kubectl logs -f ... | postern audit search -f - --limit 0")
 			}
+			if a.form == "csv" {
+				return errors.New("--output is \"csv\": write text or jsonl")
+			}
 			if err := a.prepare(cmd, time.Now()); err != nil {
 				return err
 			}
@@ -195,34 +212,47 @@ func newAuditTailCommand() *cobra.Command {
 // lateness is how long after its event a record may be written and still be printed by tail.
 const lateness = time.Minute
 
-// follow prints new records until the context ends.
+// follow prints the latest ten records, and then new ones until the context ends.
 func (a *auditFilter) follow(cmd *cobra.Command, interval time.Duration) error {
-	printed := map[string]time.Time{}
+	known := map[string]time.Time{}
 	again := func(r *record.Record) bool {
-		_, ok := printed[r.ID.String()]
-		printed[r.ID.String()] = r.Time.Time
+		_, ok := known[r.ID.String()]
+		known[r.ID.String()] = r.Time.Time
 		return ok
 	}
-	limit, filter := 10, a.filter
+	recent := a.recent(time.Now())
+	// What is there before the latest ten are printed is not new. It is read first, so that no record that arrives meanwhile is left out.
+	if err := a.print(cmd, &recent, 0, func(r *record.Record) bool { again(r); return true }); err != nil {
+		return err
+	}
+	if err := a.print(cmd, &a.filter, 10, func(r *record.Record) bool { again(r); return false }); err != nil {
+		return err
+	}
 	for {
-		if err := a.print(cmd, &filter, limit, again); err != nil {
-			return err
-		}
-		limit = 0
-		if start := time.Now().Add(-lateness); filter.From.Before(start) {
-			filter.From = start
-		}
-		for id, t := range printed {
-			if t.Before(filter.From) {
-				delete(printed, id)
-			}
-		}
 		select {
 		case <-cmd.Context().Done():
 			return nil
 		case <-time.After(interval):
 		}
+		recent = a.recent(time.Now())
+		for id, t := range known {
+			if t.Before(recent.From) {
+				delete(known, id)
+			}
+		}
+		if err := a.print(cmd, &recent, 0, again); err != nil {
+			return err
+		}
 	}
+}
+
+// recent returns the filter for records that may have been written a moment ago.
+func (a *auditFilter) recent(now time.Time) rows.Filter {
+	filter := a.filter
+	if start := now.Add(-lateness); filter.From.Before(start) {
+		filter.From = start
+	}
+	return filter
 }
 
 func newAuditExportCommand() *cobra.Command {

@@ -35,7 +35,7 @@ func newAuditVerifyCommand() *cobra.Command {
 	}
 	v.source.addFlags(cmd)
 	f := cmd.Flags()
-	f.StringArrayVar(&v.publicKeys, "public-key", nil, "a key of checkpoints, as `postern audit public-key` prints it; may be repeated after a change of the key")
+	f.StringArrayVar(&v.publicKeys, "public-key", nil, "a `KEY` of checkpoints, as postern audit public-key prints it; may be repeated after a change of the key")
 	f.StringVar(&v.keyFile, "key-file", "", "the file of the master key, from which the key of checkpoints is derived")
 	f.StringArrayVar(&v.witnesses, "checkpoints", nil, "lines of JSON with checkpoints that were kept elsewhere, such as the logs of sidecars; may be repeated")
 	f.BoolVar(&v.partial, "partial", false, "the trail begins in the middle, as a log that was rotated: records before the first one of each writer are not missing")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -56,6 +57,22 @@ func (o *databaseFlags) config() (*pgx.ConnConfig, error) {
 		config.RuntimeParams["application_name"] = "postern-cli"
 	}
 	return config, nil
+}
+
+// explained adds to an error of the database what to do about it.
+func explained(err error) error {
+	var server *pgconn.PgError
+	var authority x509.UnknownAuthorityError
+	switch {
+	case errors.As(err, &server) && server.Code == "42P01": // undefined_table
+		return fmt.Errorf("%w: the database has no audit trail: run postern audit migrate first, or choose another database", err)
+	case errors.As(err, &server) && server.Code == "42501": // insufficient_privilege
+		return fmt.Errorf("%w: the user must be a member of postern_audit_reader to read the trail, and of postern_audit_owner to migrate and maintain it: "+
+			"write GRANT postern_audit_reader TO the user", err)
+	case errors.As(err, &authority):
+		return fmt.Errorf("%w: write the file of the authority that signed the server's certificate into PGSSLROOTCERT, or as sslrootcert into --database-url", err)
+	}
+	return err
 }
 
 // connect returns a connection, which the caller closes.

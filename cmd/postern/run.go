@@ -26,7 +26,8 @@ func newRunCommand() *cobra.Command {
 		Use:   "run -f policy.yaml [-f class.yaml …] --upstream http://127.0.0.1:3000",
 		Short: "Enforce a policy in front of an app, without a cluster",
 		Long: "Runs the sidecar's request path on this machine, from the same YAML. The selector and the ports are ignored, because one\n" +
-			"listener serves the app. If the files have the policy's SidecarClass, its redis, trustedProxies, connections, requests and upgrades apply.\n" +
+			"listener serves the app. If the files have the policy's SidecarClass, it applies too, except what is about pods. Secrets are the files of\n" +
+			"--secrets-dir. Records of the audit trail's sink Log go to the standard output, and the log to the standard error.\n" +
 			"Without a redis, limits, sessions and revocations are in memory, and are lost when the process ends.\n\n" +
 			"Several files are read as one. They are watched: a changed policy is enforced within about a second, without a restart. If a change is not valid, it is\n" +
 			"reported, and the previous policy stays active.",

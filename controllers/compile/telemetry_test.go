@@ -22,6 +22,7 @@ func TestTelemetryOfClass(t *testing.T) {
 		"a path of grpc":          {spec: `telemetry: {otlp: {endpoint: "otel:4317/x"}}`, want: "spec.telemetry.otlp.endpoint: "},
 		"a query":                 {spec: `telemetry: {otlp: {endpoint: "otel:4318/x?y", protocol: http}}`, want: "spec.telemetry.otlp.endpoint: "},
 		"a path that goes up":     {spec: `telemetry: {otlp: {endpoint: "otel:4318/../x", protocol: http}}`, want: "spec.telemetry.otlp.endpoint: "},
+		"the path of a signal":    {spec: `telemetry: {otlp: {endpoint: "otel:4318/v1/traces", protocol: http}}`, want: "spec.telemetry.otlp.endpoint: "},
 		"another protocol":        {spec: `telemetry: {otlp: {endpoint: "otel:4317", protocol: thrift}}`, want: "spec.telemetry.otlp.protocol: "},
 		"a ratio above 1":         {spec: `telemetry: {otlp: {endpoint: "otel:4317", sampleRatio: 1.5}}`, want: "spec.telemetry.otlp.sampleRatio: "},
 		"a ratio below 0":         {spec: `telemetry: {otlp: {endpoint: "otel:4317", sampleRatio: -0.1}}`, want: "spec.telemetry.otlp.sampleRatio: "},

@@ -36,8 +36,9 @@ func TestReadFinds(t *testing.T) {
 		wantLineOf  string
 		wantMessage string
 	}{
-		"an unknown field":           {"  mode: Enforce", "  modus: Enforce", "spec.modus", "modus:", "unknown field"},
-		"an unknown nested field":    {"leeway: 30s", "leway: 30s", "spec.jwt.providers[0].leway", "leway:", "unknown field"},
+		"an unknown field":           {"  mode: Enforce", "  modus: Enforce", "spec.modus", "modus:", "unknown field: there are apiKeys, audit, "},
+		"an unknown nested field":    {"leeway: 30s", "leway: 30s", "spec.jwt.providers[0].leway", "leway:", "unknown field: there are algorithms, "},
+		"a number for a text":        {"leeway: 30s", "leeway: 30", "spec.jwt.providers[0].leeway", "leeway: 30", "with its unit, such as 30s"},
 		"an unsupported value":       {"undeclaredPorts: Deny", "undeclaredPorts: Maybe", "spec.undeclaredPorts", "undeclaredPorts:", `supported values: "Deny", "Allow"`},
 		"an invalid rate":            {"limit: 5/minute", "limit: 5/fortnight", "spec.rateLimits[0].limit", "limit:", "such as 5/minute"},
 		"no key source":              {`jwks: {uri: "https://id.example.com/jwks.json", refreshInterval: 5m}`, "jwks: {}", "spec.jwt.providers[0].jwks", "jwks:", "exactly one of uri, inline, secretKeyRef and vault"},

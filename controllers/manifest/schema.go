@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -101,7 +102,7 @@ func (s *objectSchema) validate(ctx context.Context, content map[string]any, nod
 	unknown := pruning.PruneWithOptions(content, s.structural, true, structural.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
 	sort.Strings(unknown)
 	for _, path := range unknown {
-		findings = append(findings, Finding{Line: lineOf(node, path), Object: object, Field: path, Message: "unknown field"})
+		findings = append(findings, Finding{Line: lineOf(node, path), Object: object, Field: path, Message: "unknown field" + s.fieldsBeside(path)})
 	}
 	defaulting.Default(content, s.structural)
 	for _, err := range s.errors(ctx, content) {
@@ -110,11 +111,40 @@ func (s *objectSchema) validate(ctx context.Context, content map[string]any, nod
 	return findings
 }
 
-// message returns the API server's message. It adds the cause that is hard to see: YAML 1.1 reads some words as other types than text.
+// fieldsBeside names the fields that there are in place of an unknown one.
+func (s *objectSchema) fieldsBeside(path string) string {
+	names := strings.Split(path, ".")
+	at := s.structural
+	for _, name := range names[:len(names)-1] {
+		name, index, _ := strings.Cut(name, "[")
+		next, ok := at.Properties[name]
+		if !ok {
+			return ""
+		}
+		for at = &next; index != "" && at.Items != nil; _, index, _ = strings.Cut(index, "[") {
+			at = at.Items
+		}
+	}
+	if len(at.Properties) == 0 {
+		return ""
+	}
+	return ": there are " + strings.Join(slices.Sorted(maps.Keys(at.Properties)), ", ")
+}
+
+// message returns the API server's message. It adds the cause that is hard to see: YAML 1.1 reads some words as other types than text, and
+// a number without its unit is none.
 func message(err *field.Error) string {
 	text := err.ErrorBody()
-	if err.Type == field.ErrorTypeTypeInvalid && strings.Contains(text, "must be of type string") {
+	if err.Type != field.ErrorTypeTypeInvalid {
+		return text
+	}
+	switch {
+	case strings.Contains(text, `must be of type string: "integer"`):
+		text += `; YAML reads it as a number: write it with its unit, such as 30s, 16MiB or 400d, or in quotes`
+	case strings.Contains(text, "must be of type string"):
 		text += `; YAML reads words such as no, yes, on, off, null and 1.5 as other types than text: write them in quotes, such as "no"`
+	case strings.Contains(text, `must be of type integer: "string"`), strings.Contains(text, `must be of type number: "string"`):
+		text += "; write a number, without quotes and without a unit"
 	}
 	return text
 }

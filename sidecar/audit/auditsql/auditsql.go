@@ -75,7 +75,7 @@ func open(config *pgx.ConnConfig) *sql.DB {
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
 	return stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		if _, err := conn.Exec(ctx, "SET ROLE "+Owner); err != nil {
-			return fmt.Errorf("becoming %s, which roles.sql makes and the user must be a member of: %w", Owner, err)
+			return fmt.Errorf("becoming %s, which `postern audit roles` makes and the user must be a member of: %w", Owner, err)
 		}
 		_, err := conn.Exec(ctx, "SET search_path = public, pg_temp")
 		return err

@@ -1,6 +1,7 @@
 package hashchain
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -70,10 +71,26 @@ func Open(signed []byte, known note.Verifiers) (c Checkpoint, err error) {
 		return c, fmt.Errorf("opening a checkpoint: %d bytes are more than %d", len(signed), MaxNote)
 	}
 	n, err := note.Open(signed, known)
+	var unverified *note.UnverifiedNoteError
+	if errors.As(err, &unverified) {
+		return c, fmt.Errorf("opening a checkpoint: it is signed with %s, and not with a key that was given", signers(unverified.Note))
+	}
 	if err != nil {
 		return c, fmt.Errorf("opening a checkpoint: %w", err)
 	}
 	return parse(n.Text)
+}
+
+// signers names the keys of a note's signatures, as in the texts of public keys.
+func signers(n *note.Note) string {
+	var names []string
+	for _, s := range n.UnverifiedSigs {
+		names = append(names, fmt.Sprintf("%s+%08x", s.Name, s.Hash))
+	}
+	if len(names) == 0 {
+		return "no key"
+	}
+	return strings.Join(names, ", ")
 }
 
 // Peek returns a checkpoint without verifying it.

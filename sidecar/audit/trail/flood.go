@@ -66,7 +66,7 @@ func (f *flood) admit(e *event.Event, crowded bool) bool {
 	}
 	one := *e
 	if s.network == (netip.Prefix{}) {
-		one = event.Event{Kind: e.Kind, Outcome: e.Outcome, Time: e.Time, Policy: e.Policy}
+		one = anybody(e)
 	}
 	f.sources[s] = &counted{event: &one, count: 1}
 	f.seen[s]++
@@ -89,10 +89,14 @@ func keepCommon(all, e *event.Event) {
 	}
 }
 
-// summaries ends the window, and returns an event for each source of events that were counted.
-func (f *flood) summaries() []counted {
+// summaries ends the window, and returns an event for each source of events that were counted. If the spool is crowded, it tells no sources
+// apart: else many addresses could fill it with summaries.
+func (f *flood) summaries(crowded bool) []counted {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if crowded {
+		f.merge()
+	}
 	var all []counted
 	for _, c := range f.sources {
 		all = append(all, *c)
@@ -101,4 +105,28 @@ func (f *flood) summaries() []counted {
 	clear(f.sources)
 	clear(f.seen)
 	return all
+}
+
+// merge counts all sources together, for each kind of event.
+func (f *flood) merge() {
+	merged := map[source]*counted{}
+	for s, c := range f.sources {
+		s = source{kind: s.kind, outcome: s.outcome}
+		m := merged[s]
+		if m == nil {
+			one := anybody(c.event)
+			m = &counted{event: &one}
+			merged[s] = m
+		}
+		if c.event.Time.Before(m.event.Time) {
+			m.event.Time = c.event.Time
+		}
+		m.count += c.count
+	}
+	f.sources = merged
+}
+
+// anybody returns what an event has in common with those of other sources.
+func anybody(e *event.Event) event.Event {
+	return event.Event{Kind: e.Kind, Outcome: e.Outcome, Time: e.Time, Policy: e.Policy}
 }

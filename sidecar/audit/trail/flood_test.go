@@ -21,7 +21,7 @@ func TestCrowded(t *testing.T) {
 			t.Error("admitted")
 		}
 	}
-	if all := f.summaries(); len(all) != 1 || all[0].count != 3 || !f.admit(refused("192.0.2.1"), false) {
+	if all := f.summaries(false); len(all) != 1 || all[0].count != 3 || !f.admit(refused("192.0.2.1"), false) {
 		t.Errorf("%+v", all)
 	}
 }
@@ -43,7 +43,7 @@ func TestSources(t *testing.T) {
 			t.Errorf("%s: %t", tt.name, got)
 		}
 	}
-	if all := f.summaries(); len(all) != 1 || all[0].count != 2 || all[0].event.ClientAddr != netip.MustParseAddr("2001:db8::") {
+	if all := f.summaries(false); len(all) != 1 || all[0].count != 2 || all[0].event.ClientAddr != netip.MustParseAddr("2001:db8::") {
 		t.Errorf("%+v", all)
 	}
 }
@@ -58,7 +58,7 @@ func TestSummariesAccuseNobody(t *testing.T) {
 		e.Account, e.PerformedBy, e.RequestID, e.TraceID, e.UserAgent = fmt.Sprint("user", n), fmt.Sprint(n), fmt.Sprint(n), fmt.Sprint(n), fmt.Sprint(n)
 		f.admit(e, false)
 	}
-	all := f.summaries()
+	all := f.summaries(false)
 	if len(all) != 1 || all[0].count != 20 {
 		t.Fatalf("%+v", all)
 	}
@@ -66,5 +66,26 @@ func TestSummariesAccuseNobody(t *testing.T) {
 	want.Provider = "corp"
 	if *all[0].event != *want {
 		t.Errorf("%+v; want %+v", *all[0].event, *want)
+	}
+}
+
+// TestCrowdedSummaries: many addresses cannot fill the rest of the spool with summaries.
+func TestCrowdedSummaries(t *testing.T) {
+	f := newFlood()
+	for i := range 2 * floodSources {
+		e := refused("192.0.2.1")
+		e.ClientAddr = netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		e.Time = time.Unix(int64(i), 0)
+		if i%4 == 0 {
+			e.Outcome = event.Shadow
+		}
+		f.admit(e, true)
+	}
+	all := f.summaries(true)
+	if len(all) != 2 || all[0].count+all[1].count != 2*floodSources {
+		t.Fatalf("%+v", all)
+	}
+	if e := all[1].event; e.ClientAddr.IsValid() || e.Outcome != event.Refused || all[1].count != 1536 || e.Time != time.Unix(1, 0) {
+		t.Errorf("%+v, %d", e, all[1].count)
 	}
 }

@@ -99,14 +99,14 @@ func (t *Trail) finish() {
 		}
 		break
 	}
-	t.record(t.flood.summaries())
+	t.record(t.flood.summaries(t.crowded()))
 	t.checkpoint()
 }
 
 // summarise records the events that were only counted. What anybody can cause does not get the rest of the spool: it is counted until there is room.
 func (t *Trail) summarise() {
 	if !t.scarce() {
-		t.record(t.flood.summaries())
+		t.record(t.flood.summaries(t.crowded()))
 	}
 }
 
@@ -121,7 +121,7 @@ func (t *Trail) end() {
 func (t *Trail) giveUp() {
 	t.end()
 	n := uint64(len(t.queue)) + t.dropped.Load()
-	for _, c := range t.flood.summaries() {
+	for _, c := range t.flood.summaries(false) {
 		n += c.count
 	}
 	t.cfg.Metrics.dropped.Add(float64(n - t.dropped.Load()))
@@ -197,12 +197,21 @@ func (t *Trail) put(items []spool.Item) {
 			}
 			continue
 		}
+		t.warnFull()
 		select {
 		case <-t.delivery.closed:
 			t.lose(items)
 			return
 		case <-room:
 		}
+	}
+}
+
+// warnFull says that the spool is full, at most once a minute: a slow sink makes it full again and again.
+func (t *Trail) warnFull() {
+	if now := t.cfg.Now(); t.warned.IsZero() || now.Sub(t.warned) >= time.Minute {
+		t.warned = now
+		t.cfg.Logger.Warn("the spool of the audit trail is full, audit.onFailure applies until a sink takes records", "policy", t.cfg.Policy)
 	}
 }
 

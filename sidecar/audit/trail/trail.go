@@ -110,6 +110,8 @@ type Trail struct {
 	ended bool
 	// waiting says that a batch waits for room in the spool.
 	waiting atomic.Bool
+	// warned is the time of the last warning that the spool is full. Only the goroutine of put uses it.
+	warned time.Time
 	// keys, signed and failing are used by the recording goroutine alone. signed is the size of the chain at the last checkpoint.
 	keys    Keys
 	signed  uint64

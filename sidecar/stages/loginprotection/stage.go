@@ -292,7 +292,11 @@ func (a *attempt) countAll(ctx context.Context) {
 // lockedOut records that a counter has reached its limit.
 func (a *attempt) lockedOut(ctx context.Context, kind string) {
 	a.cfg.Metrics.locked.WithLabelValues(kind).Inc()
-	a.info.Emit(event.Event{Kind: event.LoginLocked, Outcome: event.Refused, Reason: kind, Stage: stageName, Rule: a.route.Name})
+	e := event.Event{Kind: event.LoginLocked, Outcome: event.Refused, Reason: kind, Stage: stageName, Rule: a.route.Name}
+	if kind == kindAccount || kind == kindDevice { // the others are about no account
+		e.Account = a.name
+	}
+	a.info.Emit(e)
 	message := "too many failed logins"
 	if a.route.Kind == PasswordReset {
 		message = "too many requests for a new password"

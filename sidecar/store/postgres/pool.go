@@ -140,7 +140,7 @@ func (p *Pool) judge(found outcome, err error) error {
 		p.pool.Reset() // the name may lead to another server by now
 	}
 	if found == readOnly && p.breaker.Trip() || found != readOnly && p.breaker.Fail() {
-		p.log.Warn("the database is unavailable; requests fail until a probe succeeds", "address", p.config.Address, "error", failed)
+		p.log.Warn("the database is unavailable; no statements are sent until a probe succeeds", "address", p.config.Address, "error", failed)
 		p.look()
 	}
 	return failed
