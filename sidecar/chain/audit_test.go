@@ -155,6 +155,11 @@ func TestAuditTrail(t *testing.T) {
 		if r.Altered != "" {
 			t.Errorf("the column %s of record %d is not that of the record", r.Altered, r.Seq)
 		}
+		if r.Kind == spool.Checkpoint {
+			if c, err := hashchain.Peek(r.Payload); err != nil || c.RetainDays != 400 || time.Since(c.Time).Abs() > time.Hour || c.Last.IsZero() {
+				t.Errorf("the checkpoint does not say until when its records are kept: %+v, %v", c, err)
+			}
+		}
 		return table.item(r.Item)
 	}); err != nil {
 		t.Fatal(err)

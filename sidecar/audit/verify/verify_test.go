@@ -188,6 +188,68 @@ func TestWhatNobodySigned(t *testing.T) {
 	}
 }
 
+// TestCuts: a trail goes on after a cut, and what is proved about the records before it is only what a checkpoint states.
+func TestCuts(t *testing.T) {
+	all := trail(t, 1, 20)
+	tree := &hashchain.Tree{}
+	for _, l := range all[:at(12)+1] {
+		if l.checkpoint == nil {
+			tree.Add(l.hash)
+		}
+	}
+	signer, err := hashchain.NewSigner(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
+	signed := func(size uint64, root, last record.Hash, age int) string {
+		c := hashchain.Checkpoint{Policy: "shop/orders", Writer: writerID(1), Size: size, Root: root, Last: last, Time: now.AddDate(0, 0, -age), RetainDays: 35}
+		note, err := c.Sign(signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(note)
+	}
+	last := all[at(12)].hash
+	cut := hashchain.Cut{Writer: writerID(1), Size: 12, Last: last, State: tree.State(), Checkpoint: signed(12, tree.Root(), last, 40)}
+	tests := map[string]struct {
+		change func(*hashchain.Cut)
+		rest   []line
+		want   []string
+	}{
+		"due":                   {func(*hashchain.Cut) {}, all[at(13):], nil},
+		"all of it":             {func(*hashchain.Cut) {}, nil, nil},
+		"not due":               {func(c *hashchain.Cut) { c.Checkpoint = signed(12, tree.Root(), last, 30) }, all[at(13):], []string{"removed 1-12"}},
+		"a part is due":         {func(c *hashchain.Cut) { c.Checkpoint = signed(7, last, last, 40) }, all[at(13):], []string{"removed 8-12"}},
+		"the last is missing":   {func(c *hashchain.Cut) { c.Checkpoint = signed(14, last, last, 40) }, nil, []string{"truncated 13-14"}},
+		"another root":          {func(c *hashchain.Cut) { c.Checkpoint = signed(12, last, last, 40) }, all[at(13):], []string{"forged 1-12"}},
+		"without a state":       {func(c *hashchain.Cut) { c.State = nil }, all[at(13):], nil},
+		"nor the last":          {func(c *hashchain.Cut) { c.State, c.Last = nil, record.Hash{1} }, all[at(13):], []string{"forged 1-12", "forged 12-12"}},
+		"a state of other size": {func(c *hashchain.Cut) { c.State = c.State[32:] }, all[at(13):], []string{"malformed 12-12"}},
+		"a gap after it":        {func(*hashchain.Cut) {}, all[at(14):], []string{"missing 13-13"}},
+		"no signature":          {func(c *hashchain.Cut) { c.Checkpoint = "x\n\n" }, all[at(13):], []string{"malformed 0-0", "removed 1-12"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var found []string
+			v := New(Config{Keys: keys(t), Now: now, OnFinding: func(f Finding) { found = append(found, fmt.Sprintf("%s %d-%d", f.Kind, f.First, f.Last)) }})
+			c := cut
+			tt.change(&c)
+			v.Cut(c)
+			for _, l := range tt.rest {
+				if l.checkpoint != nil {
+					v.Checkpoint(l.checkpoint)
+				} else {
+					v.Record(l.encoded, l.hash)
+				}
+			}
+			if s := v.Finish(); !slices.Equal(found, tt.want) || s.Removed != 12 {
+				t.Errorf("found %q, %+v; want %q", found, s, tt.want)
+			}
+		})
+	}
+}
+
 func FuzzRecord(f *testing.F) {
 	f.Add([]byte(`{"version":1,"id":"01934567-89ab-7def-8123-456789abcdef","writer":"01934567-89ab-7def-8123-456789abcdef","seq":1,"category":"x","action":"y"}`), []byte("a\n1\n\n\n"))
 	f.Fuzz(func(_ *testing.T, encoded, signed []byte) {
@@ -195,6 +257,9 @@ func FuzzRecord(f *testing.F) {
 		v.Record(encoded, record.Hash{})
 		v.Checkpoint(signed)
 		v.Record(encoded, record.Hash{1})
+		v.Cut(hashchain.Cut{Writer: writerID(1), Size: uint64(len(encoded)), State: encoded, Checkpoint: string(signed)})
+		v.Witness(signed)
+		v.Record(encoded, record.Hash{})
 		v.Finish()
 	})
 }
