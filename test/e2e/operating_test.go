@@ -87,6 +87,7 @@ func (s *space) seeWithoutRedis() {
 	for _, p := range s.pods("orders") {
 		eventuallyStatus(s.t, http.StatusServiceUnavailable, podURL(&p, appPort)+"/strict", "X-Caller: away")
 	}
+	s.hasCondition("orders", v1alpha1.ConditionSharedState, "False", v1alpha1.ReasonRedisUnavailable)
 	s.see(0, []string{"status", "-n", s.name})
 	s.see(0, []string{"top", "-n", s.name})
 	s.see(2, []string{"doctor", "-n", s.name})
