@@ -86,9 +86,7 @@ func (s *auditedShop) testWriterDies(t *testing.T) {
 	s.Pause(t)
 	c.moreCreated(100, s.urls...)
 	writer, inHand := s.busyWriter(t)
-	if out, err := kubectl("delete", "pod", "-n", systemNamespace, writer, "--grace-period=0", "--force"); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	s.killWriter(t, writer)
 	s.Resume(t)
 	resumed := time.Now()
 	c.moreCreated(50, s.urls...)
@@ -129,4 +127,30 @@ func (s *auditedShop) busyWriter(t *testing.T) (pod string, entries int) {
 		return err
 	})
 	return pod, entries
+}
+
+// killWriter deletes a pod of the writers, and kills its process before that can finish anything.
+func (s *auditedShop) killWriter(t *testing.T, name string) {
+	t.Helper()
+	pod := &corev1.Pod{}
+	if err := s.c.Get(t.Context(), client.ObjectKey{Namespace: systemNamespace, Name: name}, pod); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := kubectl("delete", "pod", "-n", systemNamespace, name, "--grace-period=0", "--force"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	id := strings.TrimPrefix(pod.Status.ContainerStatuses[0].ContainerID, "containerd://")
+	kill := []string{"ctr", "--address", "/run/containerd.sock", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", id}
+	if out, err := onNode(kill...); err != nil {
+		t.Fatalf("killing the writer: %v: %s", err, out)
+	}
+	eventually(t, "waiting for the end of the writer", func() error {
+		out, err := onNode("ctr", "--address", "/run/containerd.sock", "--namespace", "k8s.io", "tasks", "list")
+		for line := range strings.SplitSeq(out, "\n") {
+			if strings.HasPrefix(line, id) && !strings.Contains(line, "STOPPED") {
+				return fmt.Errorf("it runs: %s", line)
+			}
+		}
+		return err
+	})
 }
