@@ -122,7 +122,7 @@ func TestStatus(t *testing.T) {
 	t.Run("all namespaces", func(t *testing.T) {
 		out, err := status("-A", "-o", "wide")
 		wantExit(t, err, exitNotEnforced)
-		if !strings.Contains(out, "NAMESPACE") || !strings.Contains(out, namespace+"/basket: basket-7d8f9c-a: no sidecar") || !strings.Contains(out, "example.com/sidecar:1") {
+		if !strings.Contains(out, "NAMESPACE") || !strings.Contains(out, namespace+"/basket: pod basket-7d8f9c-a: no sidecar") || !strings.Contains(out, "example.com/sidecar:1") {
 			t.Error(out)
 		}
 	})

@@ -43,7 +43,7 @@ func (s *shop) create201(t *testing.T, token string, urls ...string) *creating {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := &creating{t: t, cancel: cancel, created: map[string]int{}, refused: map[string]int{}, broken: map[string]int{}, dropped: map[string]int{}}
 	for _, url := range urls {
-		c.dropped[url] = int(metric(t, url, droppedTotal, ""))
+		c.dropped[url] = int(metric(t, admin(url), droppedTotal, ""))
 		for range 3 {
 			c.done.Go(func() { c.work(ctx, url, token) })
 		}
@@ -141,10 +141,15 @@ func total(counts map[string]int) (n int) {
 	return n
 }
 
-// metric returns the sum of a metric of a pod over its labels. A label, as name="value", selects some.
+// admin returns the URL of the admin port of a pod.
+func admin(url string) string {
+	return strings.TrimSuffix(url, strconv.Itoa(appPort)) + strconv.Itoa(int(compiled.AdminPort))
+}
+
+// metric returns the sum of a metric at a URL over its labels. A label, as name="value", selects some.
 func metric(t *testing.T, url, name, label string) (sum float64) {
 	t.Helper()
-	got := get(t, strings.Replace(url, strconv.Itoa(appPort), strconv.Itoa(int(compiled.AdminPort)), 1)+"/metrics").wantStatus(t, http.StatusOK)
+	got := get(t, url+"/metrics").wantStatus(t, http.StatusOK)
 	lines := bufio.NewScanner(strings.NewReader(got.body))
 	for lines.Scan() {
 		labels, value, ok := strings.Cut(strings.TrimPrefix(lines.Text(), name), " ")
@@ -174,7 +179,7 @@ func (s *auditedShop) accounted(t *testing.T, what string, from time.Time, c *cr
 	eventually(t, "waiting for the rows", func() error {
 		have, dropped = s.creations(t, from), 0
 		for _, url := range s.urls {
-			dropped += int(metric(t, url, droppedTotal, "")) - c.dropped[url]
+			dropped += int(metric(t, admin(url), droppedTotal, "")) - c.dropped[url]
 		}
 		if have+dropped != created || broken != 0 {
 			return fmt.Errorf("%d rows and %d dropped, of %d requests that were served and %d without a response", have, dropped, created, broken)
@@ -198,7 +203,7 @@ func (s *auditedShop) settled(t *testing.T) {
 	t.Helper()
 	eventually(t, "waiting for the sinks", func() error {
 		for _, url := range s.urls {
-			if n := metric(t, url, "postern_audit_pending_items", ""); n != 0 {
+			if n := metric(t, admin(url), "postern_audit_pending_items", ""); n != 0 {
 				return fmt.Errorf("%s: %v items", url, n)
 			}
 		}
@@ -219,7 +224,7 @@ func (s *auditedShop) testDatabaseOutage(t *testing.T) {
 	c.moreRefused(5, s.urls...)
 	for _, url := range s.urls {
 		get(t, url+"/public/x").wantStatus(t, http.StatusServiceUnavailable)
-		if used, limit := metric(t, url, "postern_audit_spool_bytes", ""), metric(t, url, "postern_audit_spool_limit_bytes", ""); used < limit/2 || used > limit || limit != 1<<20 {
+		if used, limit := metric(t, admin(url), "postern_audit_spool_bytes", ""), metric(t, admin(url), "postern_audit_spool_limit_bytes", ""); used < limit/2 || used > limit || limit != 1<<20 {
 			t.Errorf("the full spool has %v of %v bytes", used, limit)
 		}
 	}
@@ -241,7 +246,7 @@ func (s *auditedShop) testDrops(t *testing.T) {
 	s.Stop()
 	eventually(t, "waiting for full spools", func() error {
 		for _, url := range s.urls {
-			if n := metric(t, url, droppedTotal, ""); n < 20 {
+			if n := metric(t, admin(url), droppedTotal, ""); n < 20 {
 				return fmt.Errorf("%s has dropped %v", url, n)
 			}
 		}
@@ -292,7 +297,7 @@ func (s *auditedShop) testPodDeleted(t *testing.T) {
 	c.moreCreated(50, url)
 	s.Pause(t)
 	c.moreCreated(100, url)
-	waiting := metric(t, url, "postern_audit_pending_items", `sink="PostgreSQL"`)
+	waiting := metric(t, admin(url), "postern_audit_pending_items", `sink="PostgreSQL"`)
 	if _, err := kubectl("delete", "pod", "-n", s.shop.name, gone.Name, "--wait=false"); err != nil {
 		t.Fatal(err)
 	}

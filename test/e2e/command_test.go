@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,16 +11,18 @@ import (
 	"testing"
 )
 
-// plugin is the built command, as kubectl finds it.
-var plugin = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "e2e")
-	if err != nil {
+// pluginDir is the folder of the built command, once a test needs it.
+var pluginDir string
+
+// plugin builds the command, with the name under which kubectl finds it.
+var plugin = sync.OnceValues(func() (path string, err error) {
+	if pluginDir, err = os.MkdirTemp("", "e2e"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "kubectl-postern")
+	path = filepath.Join(pluginDir, "kubectl-postern")
 	out, err := exec.Command("go", "build", "-o", path, "../../cmd/postern").CombinedOutput()
 	if err != nil {
-		os.Stderr.Write(out)
+		err = fmt.Errorf("%w: %s", err, out)
 	}
 	return path, err
 })

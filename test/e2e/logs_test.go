@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -166,9 +165,9 @@ func (l *logs) scan(planted string) (problems []string, summary string) {
 	time.Sleep(time.Second) // what containers have just written is on its way
 	l.stop()
 	l.streams.Wait()
-	began, bytesRead, lines := time.Now(), 0, 0
+	began, all, bytesRead, lines := time.Now(), l.all(), 0, 0
 	var isPlanted bool
-	for name, text := range l.texts {
+	for name, text := range all {
 		content := []byte(text.String())
 		bytesRead, lines = bytesRead+len(content), lines+bytes.Count(content, []byte("\n"))
 		for _, f := range secrets.search(content) {
@@ -183,7 +182,7 @@ func (l *logs) scan(planted string) (problems []string, summary string) {
 		problems = append(problems, "the scan of logs does not find the secret that was planted, so it would find no other one either")
 	}
 	return problems, fmt.Sprintf("logs of %d containers (%d could not be read), %d lines, %d KiB, searched for %d secrets in %s",
-		len(l.texts), len(l.unread), lines, bytesRead>>10, len(secrets.known), since(began))
+		len(all), len(l.unread), lines, bytesRead>>10, len(secrets.known), since(began))
 }
 
 // plantedSecret describes the planted secret.
@@ -192,8 +191,8 @@ const plantedSecret = "the planted secret"
 // run runs the tests, and then looks for secrets in all logs.
 func run(tests func() int) int {
 	defer func() {
-		if path, err := plugin(); err == nil {
-			_ = os.RemoveAll(filepath.Dir(path))
+		if pluginDir != "" {
+			_ = os.RemoveAll(pluginDir)
 		}
 	}()
 	ctx, cancel := context.WithCancel(context.Background())

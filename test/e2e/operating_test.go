@@ -4,12 +4,13 @@ package e2e
 
 import (
 	"encoding/json"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/posterndev/postern/api/v1alpha1"
 )
@@ -47,48 +48,69 @@ func (s *space) see(code int, args []string, texts ...string) string {
 }
 
 func (s *space) seeEnforced() {
-	for _, args := range [][]string{{"status"}, {"status", "-o", "wide"}, {"status", "orders"}} {
-		s.see(0, append(args, "-n", s.name))
+	pods := s.pods("orders")
+	s.see(0, []string{"status", "-n", s.name}, "orders  yes       2/2 ", "rateLimits(2)")
+	s.see(0, []string{"status", "orders", "-n", s.name}, pods[0].Name, pods[1].Name)
+	s.see(0, []string{"status", "-n", s.name, "-o", "wide"}, "default  Redirect ", "app=orders ", "deployment/orders 2/2", pods[0].Name+"  orders  yes ", "docker.io/postern/sidecar:dev")
+	var seen struct {
+		Enforced bool
+		Policies []struct {
+			Name, State      string
+			Matched, Current int
+		}
 	}
-	var seen map[string]any
 	if err := json.Unmarshal([]byte(s.see(0, []string{"status", "-n", s.name, "-o", "json"})), &seen); err != nil {
 		s.t.Error(err)
 	}
-	load := startLoad(s.t, 20, podURL(&s.pods("orders")[0], appPort)+"/free", nil)
-	s.see(0, []string{"top", "-n", s.name, "--by-pod"})
-	s.see(0, []string{"top", "-n", s.name, "--addresses", "-o", "json"})
+	if p := seen.Policies; !seen.Enforced || len(p) != 1 || p[0].Name != "orders" || p[0].State != "Enforced" || p[0].Matched != 2 || p[0].Current != 2 {
+		s.t.Errorf("the status as JSON is %+v", seen)
+	}
+	load := startLoad(s.t, 20, podURL(&pods[0], appPort)+"/free", nil)
+	load.wait(20)
+	s.see(0, []string{"top", "-n", s.name, "--by-pod"}, "orders  "+pods[0].Name, "orders  "+pods[1].Name+"  0.00 ")
+	var top struct {
+		Total struct {
+			Pods, Answered int
+			Requests       float64
+		}
+	}
+	if err := json.Unmarshal([]byte(s.see(0, []string{"top", "-n", s.name, "--addresses", "-o", "json"})), &top); err != nil {
+		s.t.Error(err)
+	}
+	if top.Total.Pods != 2 || top.Total.Answered != 2 || top.Total.Requests == 0 {
+		s.t.Errorf("the top as JSON is %+v", top)
+	}
 	load.stop()
-	s.see(0, []string{"doctor", "-n", s.name})
+	s.see(0, []string{"doctor", "-n", s.name}, "ok       operator  ", "ok       webhook ", "ok       dry-run           a pod that policy "+s.name+"/orders selects gets its sidecar",
+		"sidecars report no problem with Redis", "0 problems")
 }
 
 func (s *space) seeWithoutPods() {
 	s.apply(denied, "NAME", "billing", "LABEL", "app: billing", "ROLLOUT", "Manual")
-	s.hasCondition("billing", v1alpha1.ConditionEnforced, "Unknown", v1alpha1.ReasonNoPods)
-	s.see(0, []string{"status", "-n", s.name})
-	s.see(0, []string{"status", "billing", "-n", s.name})
+	s.hasCondition("billing", v1alpha1.ConditionEnforced, metav1.ConditionUnknown, v1alpha1.ReasonNoPods)
+	for _, args := range [][]string{{"status", "-n", s.name}, {"status", "billing", "-n", s.name}} {
+		s.see(0, args, "billing  no pods   0/0 ", "billing: no running pod matches the selector app=billing", "$ kubectl get pods -n "+s.name+" --show-labels")
+	}
 }
 
+// seeUnguarded: a pod that was there before its policy.
 func (s *space) seeUnguarded() {
-	// A pod that was there before the policy.
-	p := pod(s.name, "legacy")
-	s.create(p)
+	s.create(pod(s.name, "legacy"))
 	s.ready("legacy")
 	s.apply(denied, "NAME", "legacy", "LABEL", "app: legacy", "ROLLOUT", "Manual")
-	s.hasCondition("legacy", v1alpha1.ConditionEnforced, "False", v1alpha1.ReasonPodsWithoutSidecar)
-	s.see(2, []string{"status", "-n", s.name})
-	s.see(2, []string{"status", "legacy", "-n", s.name})
-	s.see(2, []string{"status", "-n", s.name, "-o", "wide"})
-	s.see(0, []string{"doctor", "-n", s.name})
-	s.delete(&v1alpha1.SecurityPolicy{ObjectMeta: s.policy("legacy").ObjectMeta})
+	s.hasCondition("legacy", v1alpha1.ConditionEnforced, metav1.ConditionFalse, v1alpha1.ReasonPodsWithoutSidecar)
+	for _, args := range [][]string{{"status", "-n", s.name}, {"status", "legacy", "-n", s.name}, {"status", "-n", s.name, "-o", "wide"}} {
+		s.see(2, args, "NO        0/1 ", "PodsWithoutSidecar", "error    legacy: pod legacy: no sidecar", "$ kubectl delete pod legacy -n "+s.name)
+	}
+	s.see(2, []string{"doctor", "-n", s.name}, "PROBLEM  sidecars ", "no sidecar, so nothing guards what a policy selects", s.name+"/legacy", "$ postern status -A")
+	s.delete(s.policy("legacy"))
 }
 
 func (s *space) seeWithoutRedis() {
 	s.scaleRedis(0)
-	for _, p := range s.pods("orders") {
-		eventuallyStatus(s.t, http.StatusServiceUnavailable, podURL(&p, appPort)+"/strict", "X-Caller: away")
-	}
-	s.see(0, []string{"status", "-n", s.name})
-	s.see(0, []string{"top", "-n", s.name})
-	s.see(2, []string{"doctor", "-n", s.name})
+	s.hasCondition("orders", v1alpha1.ConditionSharedState, metav1.ConditionFalse, v1alpha1.ReasonRedisUnavailable)
+	s.see(0, []string{"status", "-n", s.name}, "orders   yes       2/2 ", "warning  orders: 2 sidecars report RedisUnavailable", "postern-redis.postern-system.svc:6379", "$ kubectl logs ")
+	s.see(0, []string{"top", "-n", s.name}, "orders  2/2 ")
+	s.see(2, []string{"doctor", "-n", s.name}, "PROBLEM  redis  ", "redis is unavailable")
 	s.scaleRedis(1)
 }

@@ -24,6 +24,7 @@ func TestWorkloads(t *testing.T) {
 		"protocols":       testProtocols,
 		"bypass":          testBypass,
 		"audit":           testAudit,
+		"auditStream":     testAuditStream,
 		"breachedFile":    testBreachedFile,
 		"delivery":        testDelivery,
 		"rollingRestart":  testRollingRestart,

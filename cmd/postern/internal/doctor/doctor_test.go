@@ -354,6 +354,10 @@ func TestChecks(t *testing.T) {
 			})}
 		}, OK, "", ""},
 		"no sidecar": {"sidecars", func(_ *testing.T, f *Facts) { f.Pods.Value = nil }, OK, "", ""},
+		"a pod that nothing guards": {"sidecars", func(_ *testing.T, f *Facts) {
+			p := &f.Policies.Value[0]
+			f.Pods.Value = append(f.Pods.Value, corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: "old", Labels: p.Spec.Selector.MatchLabels}})
+		}, Problem, "1 pod has no sidecar, so nothing guards what a policy selects, for example shop/old", "postern status -A"},
 		"a silent sidecar": {"sidecars", func(t *testing.T, f *Facts) {
 			f.Pods.Value = append(f.Pods.Value, sidecarPod(t, compiled.Report{SchemaVersion: 1}, time.Hour))
 		}, Warning, "1 of 2 sidecars have not reported", "postern status -A"},

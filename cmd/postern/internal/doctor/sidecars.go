@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/api/v1alpha1"
 	"github.com/posterndev/postern/controllers/deliver"
 	"github.com/posterndev/postern/controllers/status"
 )
@@ -52,8 +53,10 @@ func sidecars(f *Facts) []Finding {
 		return unread(f.Pods.Err, "list pods")
 	}
 	got, silent := f.reports()
-	var out []Finding
+	out := f.unguarded()
 	switch {
+	case len(got)+silent == 0 && len(out) > 0:
+		return out
 	case len(got)+silent == 0:
 		return fine("no pod has a sidecar")
 	case len(got) == 0:
@@ -76,6 +79,26 @@ func sidecars(f *Facts) []Finding {
 		return fine("%s, of version %s", plural(len(got), "sidecar reports", "sidecars report"), got[0].version())
 	}
 	return out
+}
+
+// unguarded returns a finding if policies select pods that have no sidecar.
+func (f *Facts) unguarded() []Finding {
+	n, example := 0, ""
+	for i := range f.Pods.Value {
+		pod := &f.Pods.Value[i]
+		_, bound := deliver.BoundPolicy(pod)
+		selected := slices.ContainsFunc(f.Policies.Value, func(p v1alpha1.SecurityPolicy) bool {
+			return p.Namespace == pod.Namespace && selects(&p.Spec.Selector, pod.Labels)
+		})
+		if !bound && selected && !status.Inactive(pod) {
+			n, example = n+1, cmp.Or(example, pod.Namespace+"/"+pod.Name)
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return []Finding{problem("create them again: a pod gets its sidecar when it is created",
+		"%s no sidecar, so nothing guards what a policy selects, for example %s", plural(n, "pod has", "pods have"), example).with("postern status -A")}
 }
 
 func podClocks(f *Facts) []Finding {

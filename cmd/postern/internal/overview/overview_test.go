@@ -331,6 +331,7 @@ func TestOfCounts(t *testing.T) {
 	want := Problem{
 		Severity: Error, Reason: "PodsWithoutSidecar", Commands: []string{"kubectl rollout restart deployment/orders -n shop"},
 		What: "5 pods: no sidecar (orders-7d8f9c-old0, orders-7d8f9c-old1, orders-7d8f9c-old2 and 2 more)",
+		Do:   "nothing of the policy applies there: a pod gets its sidecar when it is created",
 	}
 	if len(p.Problems) != 1 || !reflect.DeepEqual(p.Problems[0], want) {
 		t.Errorf("%+v", p.Problems)

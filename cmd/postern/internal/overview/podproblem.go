@@ -50,7 +50,7 @@ func (p *place) podProblem(s *subject, reason string, same []judgement) Problem 
 		if names := byMessage[m]; len(names) > 1 {
 			parts = append(parts, fmt.Sprintf("%d pods: %s (%s)", len(names), m, list(names)))
 		} else {
-			parts = append(parts, names[0]+": "+m)
+			parts = append(parts, "pod "+names[0]+": "+m)
 		}
 	}
 	out.What = strings.Join(parts, "; ")
@@ -61,6 +61,8 @@ func (p *place) podProblem(s *subject, reason string, same []judgement) Problem 
 	switch {
 	case same[0].restart && s.Spec.Rollout == v1alpha1.RolloutAutomatic:
 		out.Do = "rollout is Automatic: the operator restarts the workloads, one after the other. To restart one now:"
+	case reason == v1alpha1.ReasonPodsWithoutSidecar:
+		out.Do = "nothing of the policy applies there: a pod gets its sidecar when it is created"
 	case reason == v1alpha1.ReasonReachableAround:
 		out.Do = "make the app listen on 127.0.0.1 there, or close the port"
 	case reason == v1alpha1.ReasonRefusedBySidecar:

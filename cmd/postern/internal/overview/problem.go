@@ -188,6 +188,9 @@ func (p *place) otherProblems(s *subject, out *Policy, judged []judgement) []Pro
 			problem.Commands = []string{"redis-cli CONFIG SET maxmemory-policy noeviction"}
 		default:
 			problem.Commands = p.complaining(kind, judged)
+			if s.class != nil && s.class.Spec.Redis != nil && c.Reason == v1alpha1.ReasonRedisUnavailable {
+				problem.Do = "look whether Redis runs, and can be reached from the pods: " + strings.Join(s.class.Spec.Redis.Addresses, ", ")
+			}
 		}
 		found = append(found, problem)
 	}
