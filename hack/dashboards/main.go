@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 // drawFile runs the queries of a dashboard and draws it. It reports panels without data.
 func drawFile(file, window string, p *prometheus, out io.Writer) (svg string, height int, err error) {
-	board, err := load(file, window)
+	board, err := load(file, window, p.end.Sub(p.start))
 	if err != nil {
 		return "", 0, err
 	}
@@ -105,5 +105,5 @@ func photograph(ctx context.Context, svg string, height int, picture string) err
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("drawing %s with chromium: %w: %s", picture, err, output)
 	}
-	return nil
+	return shrink(picture)
 }
