@@ -134,7 +134,10 @@ func columnStarts(rows [][]string) []float64 {
 
 // stat draws each series as a large value, side by side.
 func (d *drawing) stat(p *panel, b box, all []series) {
-	wide := b.w / float64(len(all))
+	wide, size := b.w/float64(len(all)), 56.0
+	for _, s := range all {
+		size = min(size, wide/float64(len([]rune(format(s.last(), p.FieldConfig.Defaults.Unit))))*1.3)
+	}
 	for i, s := range all {
 		value, colour, x := s.last(), "#24292f", b.x+wide*(float64(i)+0.5)
 		for _, step := range p.FieldConfig.Defaults.Thresholds.Steps {
@@ -143,7 +146,6 @@ func (d *drawing) stat(p *panel, b box, all []series) {
 			}
 		}
 		text := format(value, p.FieldConfig.Defaults.Unit)
-		size := min(56, wide/float64(len([]rune(text)))*1.5)
 		d.add(`<text x="%.1f" y="%.1f" text-anchor="middle" class="big" style="fill:%s;font-size:%.0fpx">%s</text>`, x, b.y+b.h/2+16, colour, size, html.EscapeString(text))
 		if len(all) > 1 {
 			d.text(x, b.y+b.h/2+46, "middle", "none", s.name)
