@@ -30,14 +30,17 @@ func (d *drawing) lines(p *panel, b box, from *prometheus, all []series) {
 		d.line(area.x, y(v), area.x+area.w, y(v), "grid")
 		d.text(area.x-6, y(v)+4, "end", "small", format(v, unit))
 	}
-	every := interval(from.end.Sub(from.start))
+	every, clock := interval(from.end.Sub(from.start)), "15:04:05"
+	if every >= time.Minute {
+		clock = "15:04"
+	}
 	for at := from.start.Truncate(every).Add(every); at.Before(from.end); at = at.Add(every) {
 		at, x := at, x(float64(at.Unix()))
 		if x < area.x+20 || x > area.x+area.w-20 {
 			continue
 		}
 		d.line(x, area.y, x, area.y+area.h, "grid")
-		d.text(x, area.y+area.h+16, "middle", "small", at.UTC().Format("15:04:05"))
+		d.text(x, area.y+area.h+16, "middle", "small", at.UTC().Format(clock))
 	}
 	d.line(area.x, area.y+area.h, area.x+area.w, area.y+area.h, "axis")
 	for i := len(all) - 1; i >= 0; i-- { // the greatest on top
@@ -86,7 +89,7 @@ func (d *drawing) legend(b box, all []series, unit string) (height float64) {
 	names := make([]string, 0, len(all))
 	for _, s := range all {
 		if s.most() > 0 || len(all) <= most {
-			names = append(names, shorten(s.name, 46)+" "+format(s.most(), unit))
+			names = append(names, shorten(s.name, 42)+" "+format(s.most(), unit))
 		}
 	}
 	x, r := 0.0, 0
@@ -122,6 +125,7 @@ func (d *drawing) legend(b box, all []series, unit string) (height float64) {
 	if zero := len(all) - len(names); zero > 0 {
 		others = append(others, fmt.Sprintf("%d are 0", zero))
 	}
-	d.text(b.x+x, top+line*(rows-1), "start", "small", strings.Join(others, ", "))
+	rest := strings.Join(others, ", ")
+	d.text(b.x+min(x, b.w-textWidth(rest)*0.9), top+line*(rows-1), "start", "small", rest)
 	return line*rows + 4
 }
