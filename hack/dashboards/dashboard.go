@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"time"
 )
 
 // dashboard is what is drawn of a dashboard of Grafana.
@@ -19,6 +21,7 @@ type panel struct {
 	FieldConfig struct {
 		Defaults struct {
 			Unit       string
+			NoValue    string
 			Min        *float64
 			Thresholds struct{ Steps []threshold }
 		}
@@ -43,8 +46,8 @@ type target struct {
 	Instant            bool
 }
 
-// load reads a dashboard, and gives the variables of its queries their values: everything, and the window.
-func load(file, window string) (*dashboard, error) {
+// load reads a dashboard, and gives the variables of its queries their values: everything, the window of rates, and the whole time.
+func load(file, window string, whole time.Duration) (*dashboard, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -53,7 +56,7 @@ func load(file, window string) (*dashboard, error) {
 	if err := json.Unmarshal(b, d); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", file, err)
 	}
-	values := strings.NewReplacer("$namespace", ".*", "$policy", ".*", "$__rate_interval", window)
+	values := strings.NewReplacer("$namespace", ".*", "$policy", ".*", "$__rate_interval", window, "$__range", fmt.Sprintf("%.0fs", whole.Seconds()))
 	for i := range d.Panels {
 		for j := range d.Panels[i].Targets {
 			t := &d.Panels[i].Targets[j]
@@ -63,9 +66,12 @@ func load(file, window string) (*dashboard, error) {
 	return d, nil
 }
 
-// columns returns the columns of a table: the labels of its series in their order of names, and their titles.
+// valueColumn is the name that Grafana gives to the column of the values.
+const valueColumn = "Value"
+
+// columns returns the columns of a table: the labels of its series in their order of names, the value, and their titles.
 func (p *panel) columns(found []series) (labels, titles []string) {
-	seen := map[string]bool{}
+	seen := map[string]bool{valueColumn: true}
 	for _, s := range found {
 		for name := range s.labels {
 			seen[name] = true
@@ -76,7 +82,8 @@ func (p *panel) columns(found []series) (labels, titles []string) {
 			seen[name] = seen[name] && !excluded
 		}
 	}
-	for _, name := range sorted(seen) {
+	names := slices.DeleteFunc(sorted(seen), func(name string) bool { return name == valueColumn })
+	for _, name := range append(names, valueColumn) {
 		if !seen[name] {
 			continue
 		}

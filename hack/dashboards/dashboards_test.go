@@ -47,7 +47,7 @@ func TestDrawing(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
-		board, err := load(file, "15s")
+		board, err := load(file, "15s", time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}

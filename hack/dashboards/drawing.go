@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"html"
 	"math"
@@ -77,7 +78,7 @@ func (d *drawing) panel(p *panel, from *prometheus, results [][]series) {
 	}
 	switch {
 	case len(all) == 0:
-		d.text(b.x+b.w/2, b.y+b.h/2, "middle", "none", "No data")
+		d.text(b.x+b.w/2, b.y+b.h/2, "middle", "none", cmp.Or(p.FieldConfig.Defaults.NoValue, "No data"))
 	case p.Type == "table":
 		d.table(p, inner, all)
 	case p.Type == "stat":
@@ -87,40 +88,69 @@ func (d *drawing) panel(p *panel, from *prometheus, results [][]series) {
 	}
 }
 
-// table draws a row for each series, as far as there is room.
+// table draws a row for each series, as far as there is room. Columns are as wide as their content needs.
 func (d *drawing) table(p *panel, b box, all []series) {
 	labels, titles := p.columns(all)
-	titles = append(titles, "Value")
-	wide := b.w / float64(len(titles))
-	write := func(i int, class string, cells []string) {
-		for j, cell := range cells {
-			d.text(b.x+wide*float64(j), b.y+16+float64(i)*22, "start", class, shorten(cell, int(wide/7.2)))
-		}
-		d.line(b.x, b.y+22+float64(i)*22, b.x+b.w, b.y+22+float64(i)*22, "grid")
-	}
-	write(0, "th", titles)
-	room := int(b.h/22) - 1
-	for i, s := range all {
-		if i+1 >= room && len(all) > room {
-			d.text(b.x, b.y+16+float64(i+1)*22, "start", "small", fmt.Sprintf("and %d more", len(all)-i))
-			return
-		}
+	rows := [][]string{titles}
+	for _, s := range all {
 		var cells []string
 		for _, name := range labels {
-			cells = append(cells, s.labels[name])
+			if cell := s.labels[name]; name != valueColumn {
+				cells = append(cells, shorten(cell, 26))
+			} else {
+				cells = append(cells, format(s.last(), p.FieldConfig.Defaults.Unit))
+			}
 		}
-		write(i+1, "legend", append(cells, format(s.last(), p.FieldConfig.Defaults.Unit)))
+		rows = append(rows, cells)
+	}
+	left := columnStarts(rows)
+	room := int(b.h / 22)
+	for i, cells := range rows {
+		y, class := b.y+16+float64(i)*22, "legend"
+		if i == 0 {
+			class = "th"
+		}
+		if i == room-1 && len(rows) > room {
+			d.text(b.x, y, "start", "small", fmt.Sprintf("and %d more", len(rows)-i))
+			return
+		}
+		for j, cell := range cells {
+			d.text(b.x+left[j], y, "start", class, cell)
+		}
+		d.line(b.x, y+6, b.x+b.w, y+6, "grid")
 	}
 }
 
-func (d *drawing) stat(p *panel, b box, all []series) {
-	value, colour := all[0].last(), "#24292f"
-	for _, step := range p.FieldConfig.Defaults.Thresholds.Steps {
-		if step.Value == nil || value >= *step.Value {
-			colour = map[string]string{"green": "#2a8f3c", "red": "#c8282d", "orange": "#e07b00", "yellow": "#9a8f00"}[step.Color]
+// columnStarts returns where each column begins.
+func columnStarts(rows [][]string) []float64 {
+	starts := make([]float64, len(rows[0])+1)
+	for j := range rows[0] {
+		for _, cells := range rows {
+			starts[j+1] = max(starts[j+1], starts[j]+textWidth(cells[j])*1.15+14)
 		}
 	}
-	d.add(`<text x="%.1f" y="%.1f" text-anchor="middle" class="big" style="fill:%s">%s</text>`, b.x+b.w/2, b.y+b.h/2+16, colour, html.EscapeString(format(value, p.FieldConfig.Defaults.Unit)))
+	return starts
+}
+
+// stat draws each series as a large value, side by side.
+func (d *drawing) stat(p *panel, b box, all []series) {
+	wide, size := b.w/float64(len(all)), 56.0
+	for _, s := range all {
+		size = min(size, wide/float64(len([]rune(format(s.last(), p.FieldConfig.Defaults.Unit))))*1.3)
+	}
+	for i, s := range all {
+		value, colour, x := s.last(), "#24292f", b.x+wide*(float64(i)+0.5)
+		for _, step := range p.FieldConfig.Defaults.Thresholds.Steps {
+			if step.Value == nil || value >= *step.Value {
+				colour = map[string]string{"green": "#2a8f3c", "red": "#c8282d", "orange": "#e07b00", "yellow": "#9a8f00"}[step.Color]
+			}
+		}
+		text := format(value, p.FieldConfig.Defaults.Unit)
+		d.add(`<text x="%.1f" y="%.1f" text-anchor="middle" class="big" style="fill:%s;font-size:%.0fpx">%s</text>`, x, b.y+b.h/2+16, colour, size, html.EscapeString(text))
+		if len(all) > 1 {
+			d.text(x, b.y+b.h/2+46, "middle", "none", s.name)
+		}
+	}
 }
 
 // shorten cuts a text to n characters.

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
 
 // lines draws series over time, with axes and a legend below.
 func (d *drawing) lines(p *panel, b box, from *prometheus, all []series) {
-	legend := d.legend(b, all)
 	unit := p.FieldConfig.Defaults.Unit
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b series) int { return cmp.Compare(b.most(), a.most()) })
+	legend := d.legend(b, all, unit)
 	low, high := limits(p, all)
 	marks := ticks(low, high, 4)
 	low, high = marks[0], marks[len(marks)-1]
@@ -26,17 +30,20 @@ func (d *drawing) lines(p *panel, b box, from *prometheus, all []series) {
 		d.line(area.x, y(v), area.x+area.w, y(v), "grid")
 		d.text(area.x-6, y(v)+4, "end", "small", format(v, unit))
 	}
-	every := interval(from.end.Sub(from.start))
+	every, clock := interval(from.end.Sub(from.start)), "15:04:05"
+	if every >= time.Minute {
+		clock = "15:04"
+	}
 	for at := from.start.Truncate(every).Add(every); at.Before(from.end); at = at.Add(every) {
 		at, x := at, x(float64(at.Unix()))
 		if x < area.x+20 || x > area.x+area.w-20 {
 			continue
 		}
 		d.line(x, area.y, x, area.y+area.h, "grid")
-		d.text(x, area.y+area.h+16, "middle", "small", at.UTC().Format("15:04:05"))
+		d.text(x, area.y+area.h+16, "middle", "small", at.UTC().Format(clock))
 	}
 	d.line(area.x, area.y+area.h, area.x+area.w, area.y+area.h, "axis")
-	for i := range all {
+	for i := len(all) - 1; i >= 0; i-- { // the greatest on top
 		d.add(`<path stroke="%s" d="%s"/>`, palette[i%len(palette)], trace(&all[i], from.step, x, y))
 	}
 }
@@ -75,37 +82,50 @@ func interval(whole time.Duration) time.Duration {
 	return 6 * time.Hour
 }
 
-// legend draws the names of the series in at most four lines at the bottom, and returns their height.
-func (d *drawing) legend(b box, all []series) (height float64) {
+// legend draws the names of the series with their maximum in at most four lines at the bottom, and returns their height. Those that are 0 all
+// the time are only counted.
+func (d *drawing) legend(b box, all []series, unit string) (height float64) {
 	const line, most = 17.0, 4
-	type place struct {
-		i, row int
-		x      float64
+	names := make([]string, 0, len(all))
+	for _, s := range all {
+		if s.most() > 0 || len(all) <= most {
+			names = append(names, shorten(s.name, 42)+" "+format(s.most(), unit))
+		}
 	}
-	var places []place
 	x, r := 0.0, 0
-	for i, s := range all {
-		w := textWidth(shorten(s.name, 48)) + 30
-		if x > 0 && x+w > b.w {
+	var left, base []float64
+	for i, name := range names {
+		w := textWidth(name) + 32
+		reserve := 0.0 // for the number of the others, in the last line
+		if r == most-1 && i < len(all)-1 {
+			reserve = textWidth("and 99 more, 99 are 0")
+		}
+		if x > 0 && x+w+reserve > b.w {
 			x, r = 0, r+1
 		}
 		if r == most {
 			break
 		}
-		places = append(places, place{i, r, x})
+		left, base = append(left, b.x+x), append(base, line*float64(r))
 		x += w
 	}
-	rows := places[len(places)-1].row + 1
-	top := b.y + b.h - line*float64(rows)
-	for _, p := range places {
-		left, base := b.x+p.x, top+line*float64(p.row)+12
-		name := all[p.i].name
-		if hidden := len(all) - len(places); hidden > 0 && p.i == len(places)-1 {
-			name = fmt.Sprintf("and %d more", hidden+1)
-		} else {
-			d.add(`<rect x="%.1f" y="%.1f" width="14" height="4" fill="%s"/>`, left, base-6, palette[p.i%len(palette)])
-		}
-		d.text(left+19, base, "start", "legend", shorten(name, 48))
+	rows := float64(min(r, most-1) + 1)
+	if r == most {
+		x = left[len(left)-1] - b.x + textWidth(names[len(left)-1]) + 32
 	}
-	return line*float64(rows) + 4
+	top := b.y + b.h - line*rows + 12
+	for i := range left {
+		d.add(`<rect x="%.1f" y="%.1f" width="14" height="4" fill="%s"/>`, left[i], top+base[i]-6, palette[i%len(palette)])
+		d.text(left[i]+19, top+base[i], "start", "legend", names[i])
+	}
+	var others []string
+	if more := len(names) - len(left); more > 0 {
+		others = append(others, fmt.Sprintf("and %d more", more))
+	}
+	if zero := len(all) - len(names); zero > 0 {
+		others = append(others, fmt.Sprintf("%d are 0", zero))
+	}
+	rest := strings.Join(others, ", ")
+	d.text(b.x+min(x, b.w-textWidth(rest)*0.9), top+line*(rows-1), "start", "small", rest)
+	return line*rows + 4
 }

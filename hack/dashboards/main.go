@@ -29,7 +29,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	server := f.String("prometheus", "", "URL of the Prometheus; that of make demo is http://10.245.0.2:9090")
 	dir := f.String("dashboards", "charts/postern/files/dashboards", "folder of the dashboards")
 	to := f.String("out", "docs/pictures", "folder of the pictures")
-	back := f.Duration("time", 5*time.Minute, "how much of the time before now is drawn")
+	back := f.Duration("time", 5*time.Minute, "how much time is drawn")
+	ago := f.Duration("ago", 0, "how long ago that time ended")
 	window := f.String("window", "15s", "the window of rates, $__rate_interval")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -41,8 +42,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil || len(files) == 0 {
 		return fmt.Errorf("no dashboards in %s: %w", *dir, err)
 	}
-	now := time.Now()
-	p := &prometheus{url: strings.TrimSuffix(*server, "/"), start: now.Add(-*back), end: now, step: max(*back/240, time.Second).Truncate(time.Second)}
+	end := time.Now().Add(-*ago)
+	p := &prometheus{url: strings.TrimSuffix(*server, "/"), start: end.Add(-*back), end: end, step: max(*back/240, time.Second).Truncate(time.Second)}
 	for _, file := range files {
 		svg, height, err := drawFile(file, *window, p, out)
 		if err != nil {
@@ -59,7 +60,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 // drawFile runs the queries of a dashboard and draws it. It reports panels without data.
 func drawFile(file, window string, p *prometheus, out io.Writer) (svg string, height int, err error) {
-	board, err := load(file, window)
+	board, err := load(file, window, p.end.Sub(p.start))
 	if err != nil {
 		return "", 0, err
 	}
@@ -89,7 +90,7 @@ func photograph(ctx context.Context, svg string, height int, picture string) err
 	}
 	defer os.RemoveAll(dir)
 	page := filepath.Join(dir, "page.html")
-	if err := os.WriteFile(page, []byte("<!doctype html><style>body{margin:0}svg{display:block}</style>"+svg), 0o600); err != nil {
+	if err := os.WriteFile(page, []byte("<!doctype html><meta charset=utf-8><style>body{margin:0}svg{display:block}</style>"+svg), 0o600); err != nil {
 		return err
 	}
 	if picture, err = filepath.Abs(picture); err != nil {
@@ -105,5 +106,5 @@ func photograph(ctx context.Context, svg string, height int, picture string) err
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("drawing %s with chromium: %w: %s", picture, err, output)
 	}
-	return nil
+	return shrink(picture)
 }

@@ -35,6 +35,17 @@ func (s *series) last() float64 {
 	return s.values[len(s.values)-1]
 }
 
+// most returns the greatest value; -Inf if there is none.
+func (s *series) most() float64 {
+	greatest := math.Inf(-1)
+	for _, v := range s.values {
+		if v > greatest {
+			greatest = v
+		}
+	}
+	return greatest
+}
+
 // result is the response of Prometheus.
 type result struct {
 	Status, Error string

@@ -31,7 +31,7 @@ customers() {
 		request "http://$order_pod:8080/orders" "$(bearer "$GOOD")"
 		request "http://$account_pod:8080/whoami" "$(bearer "$TOKEN")"
 	done
-	request "http://$order_pod:8080/public/page-$1"
+	request "http://$order_pod:8080/public/page-$(($1 % 5))"
 	request "http://$order_pod:8080/slow?ms=$((10 + RANDOM % 90))" "$(bearer "$GOOD")"
 	request "http://$order_pod:8080/whoami" "$(bearer "$TOKEN")"
 	request "http://$account_pod:8080/login" "$(from "198.51.100.$((RANDOM % 250))")" "$(json "{\"user\":\"customer-$((RANDOM % 400))\",\"password\":\"demo\"}")"
@@ -40,7 +40,7 @@ customers() {
 		request "http://$account_pod:8080/login" "$(from "198.51.100.$((RANDOM % 250))")" "$(json "{\"user\":\"customer-$((RANDOM % 400))\",\"password\":\"dmeo\"}")"
 		request "http://$account_pod:8080/password/reset" "$(from "198.51.100.$((RANDOM % 250))")" "$(json "{\"user\":\"customer-$((RANDOM % 400))\"}")"
 	fi
-	if (($1 % 10 == 0)); then
+	if (($1 % 20 == 10)); then
 		request "http://$account_pod:8080/auth/refresh" "data = \"grant_type=refresh_token&refresh_token=$REFRESH\""
 	fi
 }
@@ -54,6 +54,9 @@ attackers() {
 	for i in 1 2 3; do request "http://$order_pod:8080/orders" "$(bearer "$FORGED")"; done
 	request "http://$order_pod:8080/login" "$(from 203.0.113.200)" "$(json '{"user":"alice","password":"x"}')"
 	request "http://$account_pod:8080/password/reset" "$(from 203.0.113.210)" "$(json '{"user":"nina"}')"
+	if (($1 % 20 == 15)); then # a stolen refresh token: its session ends
+		request "http://$account_pod:8080/auth/refresh" "data = \"grant_type=refresh_token&refresh_token=$REFRESH\""
+	fi
 	malformed "$order_pod"
 }
 
@@ -82,7 +85,7 @@ main() {
 	[[ $(kubectl get securitypolicy orders -n "$SHOP" -o 'jsonpath={.spec.jwt.providers[1].name}') == shop ]] || enrich
 	kubectl delete tokenrevocation maria-laptop -n "$SHOP" --ignore-not-found
 	for ((n = 0; SECONDS - since < seconds; n++)); do
-		if ((n % 100 == 0)); then
+		if ((n % 20 == 0)); then
 			log_in "http://${ACCOUNTS[0]}:8080" "$FIREFOX"
 		fi
 		{

@@ -103,7 +103,7 @@ func dashboardQueries(t *testing.T) (queries []string) {
 	if err != nil || len(files) != 3 {
 		t.Fatalf("dashboards %q, %v; want 3", files, err)
 	}
-	values := strings.NewReplacer("$namespace", ".*", "$policy", ".*", "$__rate_interval", window)
+	values := strings.NewReplacer("$namespace", ".*", "$policy", ".*", "$__rate_interval", window, "$__range", window)
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
