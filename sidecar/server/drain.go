@@ -64,6 +64,9 @@ func Leave(ctx context.Context, getenv func(string) string) error {
 // defaultDrain bounds the drain of a sidecar that never had a document.
 const defaultDrain = 25 * time.Second
 
+// endOfRequests bounds the wait for requests whose connections were closed at the end of the drain.
+const endOfRequests = 2 * time.Second
+
 // drain stops accepting, lets open requests, streams and upgraded connections finish for as long as the policy allows,
 // and then ends the remaining ones. HTTP/2 clients get GOAWAY at the beginning, and WebSockets get close frames at the
 // end.
@@ -86,5 +89,9 @@ func (s *sidecar) drain() error {
 	// After the requests, because one of them may have become a WebSocket meanwhile.
 	err = errors.Join(err, s.upgraded.shutdown(ctx))
 	s.proxy.Close()
+	// Requests whose connections were closed still have their lines in the log and their records in the audit trail.
+	ended, done := context.WithTimeout(context.Background(), endOfRequests)
+	defer done()
+	s.enforcer.await(ended)
 	return errors.Join(err, <-untouched)
 }

@@ -32,6 +32,8 @@ type enforcer struct {
 	active atomic.Pointer[activeSnapshot]
 	// leaving says that the pod will stop: clients are told to reconnect, which leads them to another pod.
 	leaving atomic.Bool
+	// open is the number of requests in progress.
+	open atomic.Int64
 }
 
 // activeSnapshot is the active snapshot. The zero value is none.
@@ -83,6 +85,19 @@ func (e *enforcer) apply(ctx context.Context, p *compiled.Policy, hash string) e
 	return nil
 }
 
+// await waits until no request is in progress, or ctx ends.
+func (e *enforcer) await(ctx context.Context) {
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for e.open.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+		}
+	}
+}
+
 func (e *enforcer) setLevel(name string) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(name)); err == nil {
@@ -94,6 +109,8 @@ var errNoPolicy = errors.New("no active document")
 
 // ServeHTTP enforces the active policy. Without a policy every request is refused: a sidecar never starts open.
 func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.open.Add(1)
+	defer e.open.Add(-1)
 	if e.leaving.Load() && !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		w.Header().Set("Connection", "close") // in HTTP/2, net/http makes it a GOAWAY
 	}
