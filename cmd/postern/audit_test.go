@@ -152,3 +152,14 @@ func TestAuditExport(t *testing.T) {
 		t.Errorf("%q, %v", out, err)
 	}
 }
+
+// TestRecordLine: a line names what is encrypted, and has no id that is not known.
+func TestRecordLine(t *testing.T) {
+	r := &record.Record{
+		Time: record.At(time.Unix(1_800_000_000, 0)), Policy: "shop/users", Action: "CREATE", Outcome: event.Success, Resource: &record.Resource{Kind: "user"}, Count: 3,
+		Encrypted: &record.Encrypted{Fields: map[string][]byte{"user_agent": nil, "changes": nil}},
+	}
+	if got, want := recordLine(r), "2027-01-15T08:00:00Z shop/users CREATE success resource=user count=3 encrypted=changes,user_agent"; got != want {
+		t.Errorf("%q; want %q", got, want)
+	}
+}
