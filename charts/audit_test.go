@@ -80,9 +80,9 @@ func TestAuditSettings(t *testing.T) {
 			"redis.tls.keyRef.secretKeyRef.name=c", "redis.tls.keyRef.secretKeyRef.key=b", "audit.database.tls.mode=Disable"},
 			[]string{`"certificate":{"key":"a","name":"c"}`, `"serverName":"n"`}},
 		"Vault": {[]string{"redis.url=redis://127.0.0.1:1", "redis.passwordRef.vault.path=secret/redis", "redis.passwordRef.vault.key=k",
-			"audit.database.credentials.vault.path=database/creds/postern-audit",
+			"audit.database.credentials.vault.path=database/creds/postern-audit", "audit.database.tls.serverName=pg.example.com",
 			"vault.address=https://127.0.0.1:1", "vault.auth.kubernetes.role=postern", "audit.vaultRole=writer", "vault.timeout=1s"},
-			[]string{`"vaultPath":"database/creds/postern-audit"`, `"password":{"key":"k","vaultPath":"secret/redis"}`, `"role":"writer"`, `"audience":"vault"`}},
+			[]string{`"vaultPath":"database/creds/postern-audit"`, `"serverName":"pg.example.com"`, `"password":{"key":"k","vaultPath":"secret/redis"}`, `"role":"writer"`, `"audience":"vault"`}},
 		"AppRole": {[]string{"redis.url=redis://127.0.0.1:1", "vault.address=https://127.0.0.1:1", "vault.auth.appRole.roleID=r", "vault.auth.appRole.secretIDSecret.name=a"},
 			[]string{`"appRole":{"mount":"approle","roleID":"r","secretID":{"key":"secret-id","name":"a"}}`}},
 	} {

@@ -40,8 +40,11 @@ func podSpecs(t *testing.T, objects []*unstructured.Unstructured) map[string]cor
 	out := map[string]corev1.PodTemplateSpec{}
 	for _, o := range objects {
 		template, found, err := unstructured.NestedMap(o.Object, "spec", "template")
-		if o.GetKind() == "Pod" {
+		switch o.GetKind() {
+		case "Pod":
 			template, found = o.Object, true
+		case "CronJob":
+			template, found, err = unstructured.NestedMap(o.Object, "spec", "jobTemplate", "spec", "template")
 		}
 		if err != nil || !found {
 			continue

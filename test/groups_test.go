@@ -65,9 +65,9 @@ var groups = map[string]group{
 		apart:  true,
 	},
 	"login": {
-		may:    []string{"httpkit", "keys", "lookup", "store/keyspace"},
+		may:    []string{"audit/record", "httpkit", "keys", "lookup", "store/keyspace"},
 		reason: "login packages have their own small Configs, and are tested without documents, connections and other stages",
-		order:  [][]string{{"appapi", "backchannel", "endpoints", "loginstage", "renewal"}, {"transport"}, {"token"}, {"session", "revocation"}},
+		order:  [][]string{{"appapi", "backchannel", "endpoints", "loginstage", "renewal"}, {"transport", "subject"}, {"token"}, {"session", "revocation"}},
 	},
 	"login/logintest": {
 		may:    []string{"httpkit", "keys", "login", "stages/authn"},
@@ -86,7 +86,7 @@ var groups = map[string]group{
 	"audit": {
 		may:    []string{"httpkit/event", "httpkit/clientnet", "keys/secret", "store/keyspace", "telemetry"},
 		reason: "the audit trail knows events, and no requests, stages and documents; connections are given to it",
-		order:  [][]string{{"drain"}, {"trail", "rows", "logsink", "ocsf", "verify", "retention", "stream", "otlpsink"}, {"personal"}, {"spool", "hashchain", "auditsql"}, {"record"}},
+		order:  [][]string{{"drain"}, {"trail", "rows", "logsink", "ocsf", "retention", "stream", "otlpsink"}, {"personal", "verify"}, {"spool", "hashchain", "auditsql"}, {"record"}},
 	},
 	"audit/auditsql/auditsqltest": {
 		may:    []string{"audit/auditsql", "store/postgrestest"},

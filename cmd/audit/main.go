@@ -1,7 +1,11 @@
 // Command audit writes audit records from the streams in Redis to PostgreSQL. Sidecars append to the streams if their class says
-// database.via: RedisStream. The chart runs it as a Deployment; any number of replicas share the work.
+// database.via: RedisStream. The chart runs it as a Deployment; any number of replicas share the work. On SIGTERM it finishes the batches in
+// hand.
 //
-// It reads its settings from environment variables. On SIGTERM it finishes the batches in hand.
+// `audit maintain` makes and drops the partitions of the audit trail, as `postern audit maintain` does, and ends. The chart runs it as a
+// CronJob with credentials of its own: what reads the streams cannot delete records.
+//
+// It reads its settings from environment variables.
 package main
 
 import (
@@ -24,7 +28,15 @@ import (
 )
 
 func main() {
-	s, err := readSettings(os.Getenv)
+	read, do := readSettings, run
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == "maintain":
+		read, do = readMaintenance, maintain
+	case len(os.Args) > 1:
+		fmt.Fprintln(os.Stderr, "audit: the only argument is maintain")
+		os.Exit(2)
+	}
+	s, err := read(os.Getenv)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "audit: this image needs the environment variables that the chart sets:", err)
 		os.Exit(2)
@@ -32,8 +44,8 @@ func main() {
 	logger := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: s.level}))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, s, logger); err != nil {
-		logger.Error("the audit writer stopped", "error", err)
+	if err := do(ctx, s, logger); err != nil {
+		logger.Error("the command stopped", "error", err)
 		os.Exit(1)
 	}
 }

@@ -40,7 +40,7 @@ func TestRun(t *testing.T) {
 	port := freeport.Port(t)
 	s, err := readSettings(environment(map[string]string{
 		envRedis: fmt.Sprintf(`{"mode": "Standalone", "addresses": [%q], "username": %q, "password": {"name": "redis", "key": "password"}, "timeout": "100ms"}`, server.Addr, statetest.AuditWriter),
-		envDatabase: fmt.Sprintf(`{"address": %q, "name": %q, "user": {"name": "db", "key": "user"}, "password": {"name": "db", "key": "password"}, "tls": {"caBundle": %q}}`,
+		envDatabase: fmt.Sprintf(`{"address": %q, "name": %q, "user": {"name": "db", "key": "user"}, "password": {"name": "db", "key": "password"}, "tls": {"caBundle": %q, "serverName": "localhost"}}`,
 			postgres.Addr, db.Name, postgres.CABundle),
 		"POSTERN_SECRETS_DIR": dir, envName: "audit-1", envListen: net.JoinHostPort("127.0.0.1", port),
 	}))

@@ -152,15 +152,8 @@ func (p *parts) openDatabase(registry prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	d := &p.settings.database
-	if d.MaxConnections == 0 {
-		d.MaxConnections = connections
-	}
-	c := postgres.Config{Address: d.Address, Name: d.Name, TLS: postgres.Disable, MaxConns: d.MaxConnections, Timeout: batchTimeout}
-	if d.TLS != nil {
-		c.TLS, c.CABundle = postgres.VerifyFull, []byte(d.TLS.CABundle)
-	}
-	if c.Credentials, err = p.credentials(); err != nil {
+	c, err := p.databaseConfig()
+	if err != nil {
 		return err
 	}
 	if p.database, err = postgres.Open(c, metrics, p.log); err != nil {
@@ -168,6 +161,19 @@ func (p *parts) openDatabase(registry prometheus.Registerer) error {
 	}
 	p.closers = append(p.closers, p.database.Close)
 	return nil
+}
+
+func (p *parts) databaseConfig() (c postgres.Config, err error) {
+	d := &p.settings.database
+	if d.MaxConnections == 0 {
+		d.MaxConnections = connections
+	}
+	c = postgres.Config{Address: d.Address, Name: d.Name, TLS: postgres.Disable, MaxConns: d.MaxConnections, Timeout: batchTimeout}
+	if d.TLS != nil {
+		c.TLS, c.CABundle, c.ServerName = postgres.VerifyFull, []byte(d.TLS.CABundle), d.TLS.ServerName
+	}
+	c.Credentials, err = p.credentials()
+	return c, err
 }
 
 func (p *parts) credentials() (postgres.Credentials, error) {

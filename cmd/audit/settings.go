@@ -41,6 +41,8 @@ type database struct {
 
 type databaseTLS struct {
 	CABundle string `json:"caBundle,omitempty"`
+	// ServerName is the name in the certificate; by default the host of the address.
+	ServerName string `json:"serverName,omitempty"`
 }
 
 // settings are all settings.
@@ -48,6 +50,7 @@ type settings struct {
 	redis                                compiled.Redis
 	database                             database
 	vault                                *compiled.Vault
+	maintenance                          maintenance
 	name, listen, secretsDir, vaultToken string
 	level                                slog.Level
 }

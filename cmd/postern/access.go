@@ -49,6 +49,18 @@ func (a *access) namespaceName() (string, error) {
 	return namespace, nil
 }
 
+// contextName returns the name of the context of the kubeconfig; empty if there is none.
+func (a *access) contextName() string {
+	if a.context != "" {
+		return a.context
+	}
+	raw, err := a.config().RawConfig()
+	if err != nil {
+		return ""
+	}
+	return raw.CurrentContext
+}
+
 // client returns a client for TokenRevocations. It does not use discovery, because not every user has permission for it. Warnings of
 // the API server are written to warnings.
 func (a *access) client(warnings io.Writer) (client.Client, error) {

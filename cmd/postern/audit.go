@@ -8,16 +8,22 @@ import (
 
 func newAuditCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "audit", Short: "Read, verify and export the audit trail, and maintain its database", Args: onlyFlags,
+		Use: "audit", Short: "Read, verify and export the audit trail, maintain its database, and place legal holds", Args: onlyFlags,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newAuditVerifyCommand(), newAuditSearchCommand(), newAuditTailCommand(), newAuditExportCommand(), newAuditPublicKeyCommand(),
-		newAuditRolesCommand(), newAuditMigrateCommand(), newAuditMaintainCommand())
+		newAuditRolesCommand(), newAuditMigrateCommand(), newAuditMaintainCommand(), newAuditHoldCommand())
+	explain(cmd)
+	return cmd
+}
+
+// explain makes all commands below cmd say what to do about an error of the database.
+func explain(cmd *cobra.Command) {
 	for _, c := range cmd.Commands() {
 		run := c.RunE
 		c.RunE = func(cmd *cobra.Command, args []string) error { return explained(run(cmd, args)) }
+		explain(c)
 	}
-	return cmd
 }
 
 func newAuditPublicKeyCommand() *cobra.Command {

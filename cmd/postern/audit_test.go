@@ -163,3 +163,31 @@ func TestRecordLine(t *testing.T) {
 		t.Errorf("%q; want %q", got, want)
 	}
 }
+
+// TestLogsThatAreNotWhole: what verify says of a log that was cut at its end, and of one whose beginning was rotated away.
+func TestLogsThatAreNotWhole(t *testing.T) {
+	key, log := auditLog(t)
+	content, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(content), "\n")
+	for name, tt := range map[string]struct {
+		content   string
+		args      []string
+		out, note string
+		wantErr   bool
+	}{
+		"cut in the last checkpoint": {content: string(content[:len(content)-20]), out: "10 records are after the last checkpoint of their writer\n", note: "the last line is incomplete"},
+		"rotated":                    {content: strings.Join(lines[5:], ""), out: "missing: records 1 to 3 of writer ", wantErr: true},
+		"rotated, as a part":         {content: strings.Join(lines[5:], ""), args: []string{"--partial"}, out: "no fault found\n3 records before the first ones were not checked\n"},
+		"an edited part":             {content: strings.Replace(strings.Join(lines[5:], ""), "ada", "bob", 1), args: []string{"--partial"}, out: "changed: record 4 ", wantErr: true},
+		"another log's checkpoints":  {content: string(content), args: []string{"--checkpoints", log}, out: "no fault found"},
+		"no such checkpoints":        {content: string(content), args: []string{"--checkpoints", log + "x"}, wantErr: true},
+	} {
+		out, stderr, err := run(t, tt.content, append([]string{"audit", "verify", "-f", "-", "--key-file", key}, tt.args...)...)
+		if (err != nil) != tt.wantErr || !strings.Contains(out, tt.out) || !strings.Contains(stderr, tt.note) {
+			t.Errorf("%s: %q, %q, %v; want %q", name, out, stderr, err, tt.out)
+		}
+	}
+}

@@ -111,7 +111,7 @@ func (o *databaseFlags) maintain(ctx context.Context, c retention.Config, out io
 	for _, line := range []struct {
 		what  string
 		names []string
-	}{{"made", done.Made}, {"dropped", done.Dropped}, {"kept for a legal hold", done.Held}} {
+	}{{"made", done.Made}, {"dropped", done.Dropped}, {"kept for a legal hold", done.Held}, {"kept until the retention in signed checkpoints has passed", done.Waiting}} {
 		if len(line.names) > 0 {
 			fmt.Fprintf(out, "%s: %s\n", line.what, strings.Join(line.names, " "))
 		}
@@ -122,7 +122,7 @@ func (o *databaseFlags) maintain(ctx context.Context, c retention.Config, out io
 	if done.Keys > 0 {
 		fmt.Fprintf(out, "keys of subjects without records deleted: %d\n", done.Keys)
 	}
-	if err == nil && len(done.Made)+len(done.Dropped)+len(done.Held) == 0 && done.Keys == 0 {
+	if err == nil && len(done.Made)+len(done.Dropped)+len(done.Held)+len(done.Waiting) == 0 && done.Keys == 0 {
 		_, err = fmt.Fprintln(out, "nothing to do")
 	}
 	return err

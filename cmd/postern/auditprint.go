@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -11,9 +12,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
+	"github.com/posterndev/postern/cmd/postern/internal/screen"
+	"github.com/posterndev/postern/sidecar/audit/hashchain"
 	"github.com/posterndev/postern/sidecar/audit/record"
 	"github.com/posterndev/postern/sidecar/audit/rows"
 	"github.com/posterndev/postern/sidecar/audit/spool"
@@ -37,7 +42,7 @@ func newRecordPrinter(form string, out io.Writer) (recordPrinter, error) {
 		return recordPrinter{func(r *record.Record) error {
 			encoded, err := r.Encode()
 			if err == nil {
-				_, err = fmt.Fprintf(w, "%s\n", encoded)
+				_, err = fmt.Fprintf(w, "%s\n", printableJSON(encoded))
 			}
 			return err
 		}, w.Flush}, nil
@@ -59,7 +64,7 @@ func newRecordPrinter(form string, out io.Writer) (recordPrinter, error) {
 
 // recordLine returns a record in one line. Texts that clients wrote are quoted if a terminal could interpret them.
 func recordLine(r *record.Record) string {
-	parts := []string{r.Time.Format(time.RFC3339), r.Policy, r.Action, string(r.Outcome)}
+	parts := []string{r.Time.Format(time.RFC3339), plainText(r.Policy), plainText(r.Action), plainText(string(r.Outcome))}
 	add := func(name, value string) {
 		if value != "" {
 			parts = append(parts, name+"="+plainText(value))
@@ -114,10 +119,12 @@ func csvRow(r *record.Record) []string {
 		r.UserAgent, r.RequestID, r.TraceID, r.Session, r.TokenID, r.KeyID, r.Rule, fmt.Sprint(max(r.Count, 1)), r.Pod, r.Writer.String(), fmt.Sprint(r.Seq),
 	}
 	for i, cell := range cells {
-		// A spreadsheet would run what begins like a formula (OWASP, CSV injection).
-		if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-			cells[i] = "'" + cell
+		cell = screen.Escape(cell)
+		// A spreadsheet would run what begins like a formula (OWASP, CSV injection), some also in full-width characters.
+		if first, _ := utf8.DecodeRuneInString(cell); cell != "" && strings.ContainsRune("=+-@＝＋－＠", first) {
+			cell = "'" + cell
 		}
+		cells[i] = cell
 	}
 	return cells
 }
@@ -126,8 +133,12 @@ func csvRow(r *record.Record) []string {
 func (a *auditFilter) exportChain(cmd *cobra.Command) error {
 	w := bufio.NewWriter(cmd.OutOrStdout())
 	bar := newProgress(cmd.ErrOrStderr(), "records")
+	a.source.bar = bar
 	err := a.source.each(cmd, nil, 0, func(r rows.Row) (err error) {
 		bar.add(1)
+		if r.Cut != nil {
+			return json.NewEncoder(w).Encode(map[string]*hashchain.Cut{"cut": r.Cut})
+		}
 		if r.Kind == spool.Checkpoint {
 			return json.NewEncoder(w).Encode(map[string]string{"checkpoint": string(r.Payload)})
 		}
@@ -139,6 +150,25 @@ func (a *auditFilter) exportChain(cmd *cobra.Command) error {
 		return err
 	}
 	return w.Flush()
+}
+
+// printableJSON writes the characters of JSON texts that a terminal obeys, such as U+009B and those that change the direction, as JSON escapes them. The
+// JSON has the same value.
+func printableJSON(encoded []byte) []byte {
+	if !bytes.ContainsFunc(encoded, unprintable) {
+		return encoded
+	}
+	out := make([]byte, 0, len(encoded)+64)
+	for _, r := range string(encoded) {
+		if !unprintable(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			out = fmt.Appendf(out, "\\u%04x", unit)
+		}
+	}
+	return out
 }
 
 // plainText returns a text that a client may have written in a form that a terminal shows and does not obey: quoted if it has blanks or

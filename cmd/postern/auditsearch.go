@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posterndev/postern/cmd/postern/internal/screen"
 	"github.com/posterndev/postern/sidecar/audit/personal"
 	"github.com/posterndev/postern/sidecar/audit/record"
 	"github.com/posterndev/postern/sidecar/audit/rows"
@@ -22,6 +23,7 @@ type auditFilter struct {
 	source        auditSource
 	filter        rows.Filter
 	subjects      []string
+	accounts      []string
 	since, until  string
 	keyFile, form string
 	limit         int
@@ -34,6 +36,7 @@ func (a *auditFilter) addFlags(cmd *cobra.Command, form, forms string) {
 	a.source.addFlags(cmd)
 	f := cmd.Flags()
 	f.StringArrayVar(&a.subjects, "subject", nil, "records about a subject, or of what it did to others; may be repeated")
+	f.StringArrayVar(&a.accounts, "account", nil, "also attempts to log in with this name, of which nobody knows who made them; it reads all records, so give --since")
 	f.StringVar(&a.filter.Action, "action", "", "such as login, login_failed, revocation, CREATE")
 	f.StringVar(&a.filter.Policy, "policy", "", "as namespace/name")
 	f.StringVar(&a.filter.Outcome, "outcome", "", "success, refused, failed or shadow")
@@ -58,16 +61,14 @@ func (a *auditFilter) prepare(cmd *cobra.Command, now time.Time) (err error) {
 	if a.filter.To, err = timeFlag("until", a.until, now); err != nil {
 		return err
 	}
-	a.filter.Subjects, a.closeDatabase = a.subjects, func() {}
+	a.filter.Subjects, a.filter.Accounts, a.closeDatabase = a.subjects, a.accounts, func() {}
 	if a.keyFile == "" {
 		return nil
 	}
 	if a.keys, err = readMasterKey(a.keyFile); err != nil {
 		return err
 	}
-	for _, s := range a.subjects {
-		a.filter.Subjects = append(a.filter.Subjects, a.keys.Pseudonym(string(personal.Subject), s))
-	}
+	a.filter.Subjects, a.filter.Accounts = subjectNames(a.subjects, a.keys), subjectNames(a.accounts, a.keys)
 	if a.source.file == "" {
 		conn, err := a.source.connect(cmd.Context())
 		if err != nil {
@@ -76,6 +77,17 @@ func (a *auditFilter) prepare(cmd *cobra.Command, now time.Time) (err error) {
 		a.find, a.closeDatabase = rows.Keys(cmd.Context(), conn), func() { _ = conn.Close(context.WithoutCancel(cmd.Context())) }
 	}
 	return nil
+}
+
+// subjectNames returns subjects with their pseudonyms, if the key is given.
+func subjectNames(subjects []string, keys *personal.Keys) []string {
+	out := slices.Clone(subjects)
+	if keys != nil {
+		for _, s := range subjects {
+			out = append(out, keys.Pseudonym(string(personal.Subject), s))
+		}
+	}
+	return out
 }
 
 // reveal decrypts the fields of a record, if the key is given and was not erased.
@@ -87,8 +99,23 @@ func (a *auditFilter) reveal(r *record.Record) error {
 	return err
 }
 
-// timeFlag reads a time or a duration before now; the zero time for an empty text.
+// note says on the standard error what is wrong with one record.
+func (*auditFilter) note(cmd *cobra.Command, text string) error {
+	_, err := fmt.Fprintf(cmd.ErrOrStderr(), "note: %s; see postern audit verify\n", screen.Escape(text))
+	return err
+}
+
+// timeFlag reads the time of a flag.
 func timeFlag(name, text string, now time.Time) (time.Time, error) {
+	t, err := searchTime(text, now)
+	if err != nil {
+		return t, fmt.Errorf("--%s is %w", name, err)
+	}
+	return t, nil
+}
+
+// searchTime reads a time or a duration before now; the zero time for an empty text.
+func searchTime(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -100,7 +127,7 @@ func timeFlag(name, text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("--%s is %q: write a time such as 2026-11-29T08:00:00Z, or a duration such as 24h", name, text)
+	return time.Time{}, fmt.Errorf("%q: write a time such as 2026-11-29T08:00:00Z, or a duration such as 24h", text)
 }
 
 func newAuditSearchCommand() *cobra.Command {
@@ -108,7 +135,7 @@ func newAuditSearchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "search [--subject ada] [--action login] [--since 24h]", Short: "Print records of the audit trail", Args: onlyFlags,
 		Long:    "Prints the latest records that the flags select, the oldest first.\n\n" + auditSourceHelp,
-		Example: "  postern audit search --subject ada --since 24h\n  postern audit search --action authorization_refused -o jsonl | jq .ip_address",
+		Example: "  postern audit search --subject ada --since 24h\n  postern audit search --subject ada --account ada@example.com --since 24h\n  postern audit search --action authorization_refused -o jsonl | jq .ip_address",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.prepare(cmd, time.Now()); err != nil {
 				return err
@@ -139,12 +166,16 @@ func (a *auditFilter) print(cmd *cobra.Command, filter *rows.Filter, limit int, 
 		}
 		r, err := record.Decode(row.Payload)
 		if err != nil {
-			return err
+			return a.note(cmd, "a row is no record: "+err.Error()) // whoever may add rows must not be able to hide all others
 		}
 		if seen != nil && seen(r) {
 			return nil
 		}
-		if err := a.reveal(r); err != nil {
+		if err := a.reveal(r); errors.Is(err, personal.ErrChanged) {
+			if err := a.note(cmd, err.Error()); err != nil {
+				return err
+			}
+		} else if err != nil {
 			return err
 		}
 		return p.print(r)
@@ -248,5 +279,5 @@ func newAuditExportCommand() *cobra.Command {
 // all reports whether no flag selects records.
 func (a *auditFilter) all() bool {
 	f := a.filter
-	return len(f.Subjects) == 0 && f.Action == "" && f.Policy == "" && f.Outcome == "" && f.From.IsZero() && f.To.IsZero()
+	return len(f.Subjects)+len(f.Accounts) == 0 && f.Action == "" && f.Policy == "" && f.Outcome == "" && f.From.IsZero() && f.To.IsZero()
 }

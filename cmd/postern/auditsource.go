@@ -19,6 +19,8 @@ import (
 type auditSource struct {
 	file     string
 	database databaseFlags
+	// bar shows how far reading is; nil for none.
+	bar *progress
 }
 
 func (s *auditSource) addFlags(cmd *cobra.Command) {
@@ -48,6 +50,11 @@ func (s *auditSource) each(cmd *cobra.Command, filter *rows.Filter, limit int, f
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(cmd.Context()))
+	if s.bar != nil && s.bar.shows() {
+		if n, err := rows.Estimate(cmd.Context(), conn); err == nil {
+			s.bar.total = n
+		}
+	}
 	if filter == nil {
 		return rows.Chained(cmd.Context(), conn, f)
 	}
@@ -55,28 +62,30 @@ func (s *auditSource) each(cmd *cobra.Command, filter *rows.Filter, limit int, f
 }
 
 func (s *auditSource) eachLine(cmd *cobra.Command, filter *rows.Filter, limit int, f func(rows.Row) error) error {
-	var in io.Reader = cmd.InOrStdin()
-	if s.file != "-" {
-		file, err := os.Open(s.file)
-		if err != nil {
-			return fmt.Errorf("reading the audit trail: %w", err)
-		}
-		defer file.Close()
-		in = file
+	in, end, err := openLines(cmd, s.file)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if s.bar != nil {
+		in = s.bar.reader(in)
 	}
 	var latest []rows.Row
-	skipped, err := logsink.Read(in, func(i spool.Item) error {
+	others, err := logsink.Read(in, func(e logsink.Entry) error {
 		if filter == nil {
-			return f(rows.Row{Item: i})
+			return f(rows.Row{Item: e.Item, Cut: e.Cut})
 		}
-		r, err := record.Decode(i.Payload)
-		if i.Kind != spool.Record || err != nil || !filter.Match(r) {
+		if e.Cut != nil || e.Kind != spool.Record {
+			return nil
+		}
+		r, err := record.Decode(e.Payload)
+		if err != nil || !filter.Match(r) {
 			return nil
 		}
 		if limit == 0 {
-			return f(rows.Row{Item: i})
+			return f(rows.Row{Item: e.Item})
 		}
-		if latest = append(latest, rows.Row{Item: i}); len(latest) > limit {
+		if latest = append(latest, rows.Row{Item: e.Item}); len(latest) > limit {
 			latest = latest[1:]
 		}
 		return nil
@@ -86,8 +95,27 @@ func (s *auditSource) eachLine(cmd *cobra.Command, filter *rows.Filter, limit in
 			err = f(row)
 		}
 	}
-	if err == nil && skipped > 0 {
-		_, err = fmt.Fprintf(cmd.ErrOrStderr(), "note: %d lines are neither records nor checkpoints\n", skipped)
+	if err != nil {
+		return err
 	}
-	return err
+	if others.Incomplete {
+		others.Lines--
+		fmt.Fprintln(cmd.ErrOrStderr(), "note: the last line is incomplete: the file was cut there, or is still being written")
+	}
+	if others.Lines > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: %d lines are neither records nor checkpoints\n", others.Lines)
+	}
+	return nil
+}
+
+// openLines opens a file; - is the standard input.
+func openLines(cmd *cobra.Command, name string) (in io.Reader, end func(), err error) {
+	if name == "-" {
+		return cmd.InOrStdin(), func() {}, nil
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the audit trail: %w", err)
+	}
+	return file, func() { _ = file.Close() }, nil
 }

@@ -6,5 +6,5 @@ import "github.com/spf13/cobra"
 
 // newClusterCommands returns the commands that only a cluster has a use for.
 func newClusterCommands() []*cobra.Command {
-	return []*cobra.Command{newStatusCommand(), newDoctorCommand(), newTopCommand()}
+	return []*cobra.Command{newStatusCommand(), newDoctorCommand(), newTopCommand(), newConsoleCommand()}
 }

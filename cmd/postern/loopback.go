@@ -12,10 +12,11 @@ import (
 	"time"
 )
 
-// loopbackTimeout bounds one request. maxResponse bounds a response, in bytes: the 256 sessions of a user fit.
+// loopbackTimeout bounds one request. maxResponse bounds a response, in bytes: the 256 sessions of a user fit, with 4 KiB of
+// claims each.
 const (
 	loopbackTimeout = 10 * time.Second
-	maxResponse     = 1 << 20
+	maxResponse     = 4 << 20
 )
 
 // loopbackAPI is a client of a sidecar's loopback API.

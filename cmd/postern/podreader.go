@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,6 +28,8 @@ const (
 	maxConcurrent = 16
 	// podTimeout bounds the read of one pod.
 	podTimeout = 5 * time.Second
+	// forwardIdle is how long a forward that nobody uses is kept.
+	forwardIdle = 15 * time.Minute
 )
 
 // podReader reads sidecars: their metrics by the API server's proxy, or if the person may not use that by a port-forward, and their loopback
@@ -45,6 +49,7 @@ type podReader struct {
 type forwarded struct {
 	base string
 	stop func()
+	used time.Time
 }
 
 func newPodReader(config *rest.Config, clients kubernetes.Interface) (*podReader, error) {
@@ -145,21 +150,41 @@ func forwardKey(pod *corev1.Pod, target int) string {
 // base returns the URL of a forwarded port.
 func (r *podReader) base(ctx context.Context, pod *corev1.Pod, target int) (string, error) {
 	key := forwardKey(pod, target)
-	r.mu.Lock()
-	f, ok := r.forwards[key]
-	r.mu.Unlock()
-	if ok {
+	if f, ok := r.kept(key); ok {
 		return f.base, nil
 	}
 	port, stop, err := r.forward(ctx, pod, target)
 	if err != nil {
 		return "", fmt.Errorf("forwarding a port: %w", err)
 	}
-	f = forwarded{fmt.Sprintf("http://127.0.0.1:%d", port), stop}
+	f := forwarded{fmt.Sprintf("http://127.0.0.1:%d", port), stop, time.Now()}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if other, ok := r.forwards[key]; ok { // of another reader, which was faster
+		stop()
+		return other.base, nil
+	}
 	r.forwards[key] = f
 	return f.base, nil
+}
+
+// kept returns a forward that was opened before. It ends those that are idle, for example of pods that are gone.
+func (r *podReader) kept(key string) (forwarded, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	f, ok := r.forwards[key]
+	if ok {
+		f.used = now
+		r.forwards[key] = f
+	}
+	for k, other := range r.forwards {
+		if now.Sub(other.used) > forwardIdle {
+			other.stop()
+			delete(r.forwards, k)
+		}
+	}
+	return f, ok
 }
 
 // drop ends a forward that does not work any more, for example because the pod's container started again.
@@ -198,22 +223,32 @@ func (r *podReader) tops(ctx context.Context, pods []*corev1.Pod) ([]scrape.Top,
 	return out, failed
 }
 
-func (r *podReader) topOf(ctx context.Context, pod *corev1.Pod) (scrape.Top, error) {
-	base, err := r.base(ctx, pod, int(compiled.LoopbackPort))
-	switch {
-	case forbiddenForward(err):
-		return scrape.Top{}, errors.New("you may not create pods/portforward")
-	case err != nil:
-		return scrape.Top{}, err
+func (r *podReader) topOf(ctx context.Context, pod *corev1.Pod) (top scrape.Top, err error) {
+	err = r.at(ctx, pod, func(api *loopbackAPI) error { return api.call(ctx, http.MethodGet, "/v1/top", nil, &top) })
+	return top, err
+}
+
+// at calls f with the loopback API of a pod. If a forward that was kept does not accept connections any more, f is called again with a new one.
+func (r *podReader) at(ctx context.Context, pod *corev1.Pod, f func(*loopbackAPI) error) error {
+	const target = int(compiled.LoopbackPort)
+	for again := false; ; again = true {
+		base, err := r.base(ctx, pod, target)
+		switch {
+		case forbiddenForward(err):
+			return errors.New("you may not create pods/portforward")
+		case err != nil:
+			return err
+		}
+		api, err := newLoopbackAPI(base)
+		if err != nil {
+			return err
+		}
+		err = f(api)
+		if unreachable := (*url.Error)(nil); errors.As(err, &unreachable) {
+			r.drop(pod, target)
+		}
+		if again || !errors.Is(err, syscall.ECONNREFUSED) {
+			return err
+		}
 	}
-	api, err := newLoopbackAPI(base)
-	if err != nil {
-		return scrape.Top{}, err
-	}
-	var top scrape.Top
-	if err := api.call(ctx, http.MethodGet, "/v1/top", nil, &top); err != nil {
-		r.drop(pod, int(compiled.LoopbackPort))
-		return scrape.Top{}, err
-	}
-	return top, nil
 }

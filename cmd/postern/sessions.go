@@ -62,12 +62,31 @@ func (o *sessionsOptions) addFlags(cmd *cobra.Command) {
 	o.sidecarFlags.addFlags(cmd)
 }
 
-func (o *sessionsOptions) path() string {
-	path := "/v1/subjects/" + url.PathEscape(o.subject) + "/sessions"
-	if o.issuer != "" {
-		path += "?" + url.Values{"issuer": {o.issuer}}.Encode()
+func sessionsPath(subject, issuer string) string {
+	path := "/v1/subjects/" + url.PathEscape(subject) + "/sessions"
+	if issuer != "" {
+		path += "?" + url.Values{"issuer": {issuer}}.Encode()
 	}
 	return path
+}
+
+// endSessions ends all sessions of a subject and returns their number.
+func (a *loopbackAPI) endSessions(ctx context.Context, subject, issuer string) (int, error) {
+	var response struct {
+		Ended *int `json:"ended"`
+	}
+	if err := a.call(ctx, http.MethodDelete, sessionsPath(subject, issuer), nil, &response); err != nil {
+		return 0, err
+	}
+	if response.Ended == nil {
+		return 0, errors.New("the server is not a sidecar's loopback API")
+	}
+	return *response.Ended, nil
+}
+
+// endSession ends one session.
+func (a *loopbackAPI) endSession(ctx context.Context, id string) error {
+	return a.call(ctx, http.MethodDelete, "/v1/sessions/"+url.PathEscape(id), nil, nil)
 }
 
 // sessionList is the loopback API's response.
@@ -92,7 +111,7 @@ func (o *sessionsOptions) list(cmd *cobra.Command) error {
 	}
 	var response json.RawMessage
 	err := o.at(cmd, func(ctx context.Context, api *loopbackAPI) error {
-		return api.call(ctx, http.MethodGet, o.path(), nil, &response)
+		return api.call(ctx, http.MethodGet, sessionsPath(o.subject, o.issuer), nil, &response)
 	})
 	if err != nil {
 		return err
@@ -145,24 +164,16 @@ func (o *sessionsOptions) end(cmd *cobra.Command) error {
 	if o.sessionID != "" && o.issuer != "" {
 		return errors.New("--issuer needs --subject: a session's id is enough to find the session")
 	}
-	var response struct {
-		Ended *int `json:"ended"`
-	}
-	err := o.at(cmd, func(ctx context.Context, api *loopbackAPI) error {
+	ended := 1
+	err := o.at(cmd, func(ctx context.Context, api *loopbackAPI) (err error) {
 		if o.sessionID != "" {
-			return api.call(ctx, http.MethodDelete, "/v1/sessions/"+url.PathEscape(o.sessionID), nil, nil)
+			return api.endSession(ctx, o.sessionID)
 		}
-		return api.call(ctx, http.MethodDelete, o.path(), nil, &response)
+		ended, err = api.endSessions(ctx, o.subject, o.issuer)
+		return err
 	})
 	if err != nil {
 		return err
-	}
-	ended := 1
-	if o.subject != "" {
-		if response.Ended == nil {
-			return errors.New("the server is not a sidecar's loopback API")
-		}
-		ended = *response.Ended
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "ended: %d\n", ended)
 	return err

@@ -29,6 +29,9 @@ type topReader struct {
 	pods      *podReader
 	before    []scrape.Pod
 	first     time.Time
+	// most bounds the pods that are asked for their lists; 0 for all. atOnce reads the lists with the first read too.
+	most   int
+	atOnce bool
 }
 
 func (t *topReader) show(out io.Writer, view scrape.View, live bool) error {
@@ -63,7 +66,7 @@ func (t *topReader) read(ctx context.Context) (scrape.View, error) {
 			view.Unanswered = append(view.Unanswered, fmt.Sprintf("%s/%s: %v", p.Namespace, p.Name, p.Err))
 		}
 	}
-	if (t.options.accounts || t.options.addresses) && !t.first.IsZero() {
+	if (t.options.accounts || t.options.addresses) && (t.atOnce || !t.first.IsZero()) {
 		lists, failures := t.lists(ctx, pods)
 		view.Lists, view.Unanswered = lists, append(view.Unanswered, failures...)
 	}
@@ -72,7 +75,14 @@ func (t *topReader) read(ctx context.Context) (scrape.View, error) {
 }
 
 func (t *topReader) lists(ctx context.Context, pods []*corev1.Pod) (*scrape.Lists, []string) {
-	tops, failures := t.pods.tops(ctx, pods)
+	asked := pods
+	if t.most > 0 {
+		asked = pods[:min(len(pods), t.most)]
+	}
+	tops, failures := t.pods.tops(ctx, asked)
+	if len(asked) < len(pods) {
+		failures = append(failures, fmt.Sprintf("top lists: only %d of %d pods were asked", len(asked), len(pods)))
+	}
 	lists := scrape.Merge(tops, t.options.limit)
 	if !t.options.accounts {
 		lists.Accounts = nil

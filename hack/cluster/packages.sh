@@ -17,6 +17,7 @@ readonly NEEDED=(
 	/usr/lib/postgresql/15/bin/initdb postgresql-15
 	/usr/sbin/pgbouncer pgbouncer
 	/usr/bin/prometheus prometheus
+	/usr/bin/chromium chromium
 	/usr/bin/gcc gcc
 	/usr/include/stdio.h libc6-dev
 	/usr/bin/curl curl

@@ -10,8 +10,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$HERE/background.sh"
 source "$HERE/local.sh"
 source "$HERE/prepare.sh"
+source "$HERE/trail.sh"
+source "$HERE/monitoring.sh"
 source "$HERE/requests.sh"
 source "$HERE/logins.sh"
+source "$HERE/attack.sh"
 
 main() {
 	local since=$SECONDS
@@ -37,10 +40,11 @@ acts_on_cluster() {
 	await_build
 	prepare
 	say "ready $((SECONDS - $1)) s after the start"
-	act "Second act: requests, on a cluster"
+	act "Second act: requests and logins, on a cluster"
 	act_requests
-	act "Third act: logins, on a cluster"
 	act_logins
+	act "Third act: an attack, the alert, the trail, the verification"
+	act_attack
 }
 
 # finish SINCE: shows the result, and what to do next.
@@ -59,6 +63,7 @@ finish() {
 	printf 'The cluster keeps running. Try:\n'
 	# shellcheck disable=SC2016 # for the user's shell
 	existing || printf '   eval "$(hack/cluster/env.sh %s)"     # kubectl and helm for this cluster\n' "$NAME"
+	existing || printf '   %s     # Prometheus\n' "$PROMETHEUS"
 	printf '   kubectl get securitypolicy -n %s\n   make demo-down%s\n' "$SHOP" "$(if existing; then echo ' CLUSTER=existing'; fi)"
 }
 

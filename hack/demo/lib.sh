@@ -16,6 +16,8 @@ die() {
 	say "error: $*"
 	exit 1
 }
+# first_line: prints the first line of its input, of which it reads all: a command that still writes to head would end the demo with SIGPIPE.
+first_line() { sed -n 1p; }
 # existing: whether the demo uses the current kubectl context and creates no cluster.
 existing() { [[ ${CLUSTER:-} == existing ]]; }
 # without_cluster: whether the demo ends after its first act.
@@ -89,7 +91,7 @@ send() {
 	ask "$@"
 	command_line "${TRANSPORT_NAME[@]}" "$@"
 	if [[ $STATUS == 000 ]]; then
-		printf '     no response: %s\n' "$(sed -nE 's/^(sample-app|curl): //p' "$RESPONSE" | head -n 1)"
+		printf '     no response: %s\n' "$(sed -nE 's/^(sample-app|curl): //p' "$RESPONSE" | first_line)"
 		return
 	fi
 	printf '     %s%s%s\n' "$BOLD" "$(head -n 1 "$RESPONSE" | cut -d ' ' -f 2-)" "$PLAIN"
@@ -126,8 +128,11 @@ all() {
 	for claim in "$@"; do eval "$claim" || return 1; done
 }
 
+# shows REGEX COMMAND...: whether the command prints a line that matches, whatever its status is.
+shows() { { "${@:2}" 2>/dev/null || true; } | grep -E "$1" >/dev/null; }
+
 # member NAME: prints a string member of the response's JSON.
-member() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$RESPONSE" | head -n 1; }
+member() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$RESPONSE" | first_line; }
 
 readonly FIREFOX='Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
 readonly CHROME='Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36'

@@ -20,6 +20,7 @@ act_local() {
 	show_local_revocation
 	show_local_change
 	show_invalid_change
+	show_local_trail
 	stop "$POSTERN"
 	stop "$SAMPLE_APP"
 }
@@ -71,11 +72,12 @@ start_app() {
 # start_postern: starts it in the folder of the policy, as a user would.
 start_postern() {
 	make_tokens "$LOCAL"
-	(umask 077 && mkdir -p "$LOCAL/secrets/orders-signing-key" && postern token new-key >"$LOCAL/secrets/orders-signing-key/jwk")
+	(umask 077 && mkdir -p "$LOCAL"/secrets/{orders-signing-key,audit} && postern token new-key >"$LOCAL/secrets/orders-signing-key/jwk" &&
+		head -c 32 /dev/urandom | base64 >"$LOCAL/secrets/audit/key")
 	sed "s|@JWKS@|$JWKS|" "$HERE/local.yaml" >"$LOCAL/policy.yaml"
 	cd "$LOCAL" || die "$LOCAL does not exist"
 	RUN=(postern run -f policy.yaml --upstream "$APP_URL" --listen "${POSTERN_URL#http://}" --admin "$ADMIN" --loopback "$LOOPBACK")
-	background postern.log "${RUN[@]}" --log-format text
+	background postern.log bash -c 'exec "$@" >trail.jsonl' run "${RUN[@]}" --log-format text
 	POSTERN=$STARTED
 	await_url "http://$ADMIN/readyz" "$POSTERN" postern.log
 	cd "$ROOT" || die "$ROOT does not exist"
@@ -223,6 +225,34 @@ show_invalid_change() {
 	send -H "Authorization: Bearer $GOOD" "$POSTERN_URL/reports"
 	check "the previous policy stays active" all "status_is 403" "problem_is access-denied" "kill -0 '$POSTERN'"
 }
+
+# show_local_trail: the trail of everything above, and a change of one record.
+show_local_trail() {
+	local key=(--key-file secrets/audit/key) number
+	scene "The audit trail of all that, and a changed record"
+	cd "$LOCAL" || die "$LOCAL does not exist"
+	note "postern has written each event to its standard output, trail.jsonl, with the hash of the record before and with signed checkpoints"
+	await_checkpoint "${key[@]}"
+	shown postern audit search -f trail.jsonl --account maria --since 10m --limit 3
+	shown postern audit search -f trail.jsonl --subject maria --action login --since 10m --limit 2
+	check "the trail says what happened to maria's account, and from where" shows ' login_failed .*account=maria address=127\.0\.0\.1' postern audit search -f trail.jsonl --account maria
+	shown postern audit verify -f trail.jsonl "${key[@]}"
+	check "no record is changed or missing" verified "${key[@]}"
+	number=$(sed -nE '/"action":"login_failed"/ { s/.*"seq":([0-9]+).*/\1/p; q; }' trail.jsonl)
+	command_line sed -i "/\"seq\":$number,/s/127\\.0\\.0\\.[0-9]*/10.0.0.1/" trail.jsonl
+	sed -i "/\"seq\":$number,/s/127\.0\.0\.[0-9]*/10.0.0.1/" trail.jsonl
+	shown postern audit verify -f trail.jsonl "${key[@]}" || true # it exits with 1
+	check "somebody who hides the address of the first guess is found: record $number was changed" shows "^changed: record $number .*of writer" postern audit verify -f trail.jsonl "${key[@]}"
+	cd "$ROOT" || die "$ROOT does not exist"
+}
+
+# await_checkpoint FLAG...: waits until a checkpoint covers the whole trail.
+await_checkpoint() {
+	local until=$((SECONDS + 30))
+	while shows 'after the last checkpoint' postern audit verify -f trail.jsonl "$@" && ((SECONDS < until)); do sleep 0.2; done
+}
+
+verified() { shows ': no fault found$' postern audit verify -f trail.jsonl "$@"; }
 
 reports_are() {
 	ask -H "Authorization: Bearer $GOOD" "$POSTERN_URL/reports"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2153,SC2034,SC2016 # lib.sh and prepare.sh set the variables that are read here; send reads SHOW
-# The third act: an app that only checks passwords gets logins, sessions, devices and logout. This file is sourced, not executed.
+# The second half of the second act: an app that only checks passwords gets logins, sessions, devices and logout. This file is sourced, not executed.
 
 readonly ACCOUNTS=http://accounts.shop
 
@@ -18,17 +18,17 @@ as() { send -H "Authorization: Bearer $1" "$2"; }
 show_login() {
 	local pod said
 	SHOW='content-type|cache-control|postern-subject'
-	pod=$(pods_of accounts "$POD_NAME" | head -n 1)
+	pod=$(pods_of accounts "$POD_NAME" | first_line)
 	said=$(kubectl exec -n "$SHOP" "$pod" -c app -- /sample-app get -X POST -d '{"user":"maria","password":"demo"}' http://127.0.0.1:8080/login | tr -d '\r' | grep -i '^postern-subject:' || true)
 	note "inside the pod, without the sidecar, the app responds to a correct password with: $said"
 	log_in "http://$1:8080" "$FIREFOX"
-	command_line get -X POST -d '{"user":"maria","password":"demo"}' "http://$1:8080/login"
+	command_line get -X POST -H 'Content-Type: application/json' -d '{"user":"maria","password":"demo"}' "http://$1:8080/login"
 	show_response_tokens
 	check "through the sidecar, the client gets tokens (RFC 6749), and not this header" all "status_is 200" 'test -n "$TOKEN"' "header_absent postern-subject" "header_has cache-control no-store"
 	FIRST=$TOKEN
 	as "$FIRST" "http://$2:8080/whoami"
 	check "the other pod accepts the token, and its app gets the caller's name: maria" all "status_is 200" "app_saw X-Auth-Subject maria"
-	ask -X POST -d '{"user":"maria","password":"guess"}' "$ACCOUNTS/login"
+	ask -X POST -H "Content-Type: application/json" -d '{"user":"maria","password":"guess"}' "$ACCOUNTS/login"
 	check "a wrong password gets the app's own 401, and no token" all "status_is 401" 'test -z "$(member access_token)"'
 	ask "$ACCOUNTS/.well-known/jwks.json"
 	check "other services can verify these tokens with the keys at /.well-known/jwks.json" all "status_is 200" "grep -q '\"alg\":\"ES256\"' '$RESPONSE'"

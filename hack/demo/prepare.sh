@@ -16,9 +16,12 @@ prepare() {
 	TRANSPORT=(kubectl exec -n "$SHOP" client -- /sample-app get) TRANSPORT_NAME=(get)
 	prepare_namespaces
 	prepare_vault
+	prepare_trail
 	install_chart
 	make_tokens "$WORK"
+	build_tools
 	deploy_app
+	start_prometheus
 }
 
 prepare_cluster() {
@@ -56,7 +59,7 @@ prepare_namespaces() {
 	kubectl label namespace "$SHOP" postern.dev/injection=enabled --overwrite >/dev/null
 }
 
-# prepare_vault: starts the Vault that signs the third act's tokens, if the demo created the cluster. Otherwise a key in a Secret is
+# prepare_vault: starts the Vault that signs the second act's tokens, if the demo created the cluster. Otherwise a key in a Secret is
 # used.
 prepare_vault() {
 	VAULT=()
@@ -87,7 +90,7 @@ install_chart() {
 		--set "sidecar.image.repository=$REPOSITORY/sidecar,sidecar.image.tag=$TAG" \
 		--set "redis.bundled.enabled=true,redis.bundled.workloadNamespaces={$SHOP}" \
 		--set "redis.bundled.image.repository=$REPOSITORY/redis,redis.bundled.image.tag=$TAG" \
-		"${VAULT[@]}" \
+		"${VAULT[@]}" "${TRAIL[@]}" \
 		--set-string "operator.podAnnotations.postern\.dev/demo-images=$IMAGES" >"$WORK/helm.log" 2>&1 ||
 		{ cat "$WORK/helm.log" >&2 && explain_pods "$SYSTEM" && die "installing the chart"; }
 }
@@ -96,12 +99,13 @@ install_chart() {
 policy() { sed "s|@JWKS@|$JWKS|" "$HERE/policy.yaml"; }
 
 deploy_app() {
-	local app
+	local app audit='{sinks: [PostgreSQL]}'
+	if existing; then audit='{}'; fi
 	say "deploying the apps and their policies"
 	kubectl delete pod client -n "$SHOP" --ignore-not-found >/dev/null
 	policy | kubectl apply -f - >/dev/null
 	cat "$HERE/app.yaml" <(echo ---) "$HERE/accounts.yaml" |
-		sed -e "s|@REPOSITORY@|$REPOSITORY|" -e "s|@TAG@|$TAG|" -e "s|@IMAGES@|$IMAGES|" -e "s|@SIGNING_KEY@|$SIGNING_KEY|" | kubectl apply -f - >/dev/null
+		sed -e "s|@REPOSITORY@|$REPOSITORY|" -e "s|@TAG@|$TAG|" -e "s|@IMAGES@|$IMAGES|" -e "s|@SIGNING_KEY@|$SIGNING_KEY|" -e "s|@AUDIT@|$audit|" | kubectl apply -f - >/dev/null
 	for app in orders accounts; do
 		kubectl rollout status "deployment/$app" -n "$SHOP" --timeout=120s >/dev/null || { explain_pods "$SHOP" && die "the app $app did not start"; }
 	done

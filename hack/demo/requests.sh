@@ -67,7 +67,7 @@ show_limit() {
 	SHOW='ratelimit|ratelimit-policy|retry-after'
 	scene "Five logins a minute"
 	if [[ $(kubectl get securitypolicy orders -n "$SHOP" -o 'jsonpath={.status.conditions[?(@.type=="SharedState")].status}') != True ]]; then
-		shared=' (at one of two pods, because without Redis each pod counts alone)' url=http://$(app_pods "$POD_IP" | head -n 1):8080
+		shared=' (at one of two pods, because without Redis each pod counts alone)' url=http://$(app_pods "$POD_IP" | first_line):8080
 	fi
 	for _ in {1..5}; do
 		ask -X POST -d '{"user":"alice","password":"demo"}' "$url/login"
@@ -106,11 +106,11 @@ show_around() {
 	check "on the app's port, the sidecar responds" all "status_is 401" "problem_is no-credentials"
 	send -timeout 5s "http://$1:9999/orders"
 	check "no connection to a port that the app opened but did not declare" status_is 000
-	note "but the app listens on it: $(listens "$(app_pods "$POD_NAME" | head -n 1)")"
+	note "but the app listens on it: $(listens "$(app_pods "$POD_NAME" | first_line)")"
 }
 
 listens() {
-	kubectl exec -n "$SHOP" "$1" -c app -- /sample-app get http://127.0.0.1:9999/healthz 2>/dev/null | head -n 1 |
+	kubectl exec -n "$SHOP" "$1" -c app -- /sample-app get http://127.0.0.1:9999/healthz 2>/dev/null | first_line |
 		sed 's|^|inside the pod, http://127.0.0.1:9999/healthz returns |'
 }
 

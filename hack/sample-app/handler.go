@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -23,6 +25,7 @@ func newHandler(stopping <-chan struct{}) http.Handler {
 	mux.HandleFunc("POST /login", login)
 	mux.HandleFunc("POST /register", register)
 	mux.HandleFunc("POST /password/reset", resetPassword)
+	mux.HandleFunc("POST /users", createUser())
 	mux.HandleFunc("POST /v1/chat", chat)
 	mux.HandleFunc("GET /orders", orders)
 	mux.HandleFunc("GET /headers-insecure", insecureHeaders)
@@ -86,6 +89,16 @@ func login(w http.ResponseWriter, r *http.Request) {
 // register accepts any password, as careless apps do.
 func register(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusCreated, map[string]string{"note": "registered"})
+}
+
+// createUser gives each user an id, and forgets the user.
+func createUser() http.HandlerFunc {
+	var last atomic.Int64
+	return func(w http.ResponseWriter, r *http.Request) {
+		var given struct{ Name string }
+		readJSON(w, r, &given)
+		writeJSON(w, http.StatusCreated, map[string]string{"id": strconv.FormatInt(last.Add(1), 10), "name": given.Name})
+	}
 }
 
 // resetPassword sends no mail.

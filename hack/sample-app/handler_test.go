@@ -32,6 +32,7 @@ func TestRoutes(t *testing.T) {
 		"login":                {method: "POST", target: "/login", body: `{"user":"ann","password":"demo"}`, wantStatus: 200, wantHeader: "Postern-Subject"},
 		"wrong password":       {method: "POST", target: "/login", body: `{"user":"ann","password":"x"}`, wantStatus: 401},
 		"login without a body": {method: "POST", target: "/login", wantStatus: 401},
+		"new user":             {method: "POST", target: "/users", body: `{"name":"ann"}`, wantStatus: 201, wantBody: `{"id":"1","name":"ann"}`},
 		"login too long":       {method: "POST", target: "/login", body: `{"user":"` + strings.Repeat("a", 1<<17), wantStatus: 401},
 		"orders":               {method: "GET", target: "/orders", wantStatus: 200, wantBody: `"id":1299`},
 		"insecure headers":     {method: "GET", target: "/headers-insecure", wantStatus: 200, wantHeader: "X-Powered-By"},

@@ -145,7 +145,7 @@ func TestAuditTrail(t *testing.T) {
 		"authorization_refused refused invalid-token", "session_ended success ada", "logout success ada",
 	}
 	log := checkTrail(t)
-	if _, err := logsink.Read(bytes.NewReader(out.b.Bytes()), log.item); err != nil {
+	if _, err := logsink.Read(bytes.NewReader(out.b.Bytes()), func(e logsink.Entry) error { return log.item(e.Item) }); err != nil {
 		t.Fatal(err)
 	}
 	log.finish(want...)
@@ -185,7 +185,7 @@ func TestAuditAcrossReloads(t *testing.T) {
 	s.snapshot.Load().Close()
 	shared.Close()
 	log := checkTrail(t)
-	if _, err := logsink.Read(bytes.NewReader(out.b.Bytes()), log.item); err != nil {
+	if _, err := logsink.Read(bytes.NewReader(out.b.Bytes()), func(e logsink.Entry) error { return log.item(e.Item) }); err != nil {
 		t.Fatal(err)
 	}
 	log.finish("policy_activated success", "login success ada", "policy_activated success", "login success bob")

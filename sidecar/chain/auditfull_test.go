@@ -2,6 +2,7 @@ package chain
 
 import (
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,7 +13,8 @@ import (
 // fullness is an audit trail that the test fills.
 type fullness struct{ atomic.Bool }
 
-func (f *fullness) Full() bool { return f.Load() }
+func (f *fullness) Full() bool              { return f.Load() }
+func (f *fullness) FullFor(netip.Addr) bool { return f.Load() }
 
 // trailPolicy returns a policy with an audit trail.
 func trailPolicy(change func(*compiled.Policy)) *compiled.Policy {

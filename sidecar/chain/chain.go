@@ -22,7 +22,6 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/tracing"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/signing"
-	"github.com/posterndev/postern/sidecar/login/appapi"
 	"github.com/posterndev/postern/sidecar/login/backchannel"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/session"
@@ -56,7 +55,7 @@ type Config struct {
 	// Sinks receive the policy's events, in addition to metrics and the access log.
 	Sinks []event.Sink
 	// Trail replaces the policy's audit trail in tests, where it answers whether it is full.
-	Trail appapi.Trail
+	Trail Trail
 	// Trace makes the chain record what each stage does with a request that has a request.Trace. It costs time.
 	Trace bool
 	// Now is the clock of tokens, sessions and limits; nil for time.Now. Resources should have the same clock.
@@ -177,7 +176,7 @@ type parts struct {
 	// events is nil if the document is only checked.
 	events *event.Stream
 	// trail is nil if the policy has no audit trail, or the document is only checked.
-	trail  appapi.Trail
+	trail  Trail
 	logger *slog.Logger
 	app    stage.Handler
 	trace  bool

@@ -86,6 +86,10 @@ func (noStore) End(context.Context, []loginprotection.Counter, []loginprotection
 	return nil, errNotRun
 }
 
+func (noStore) Look(context.Context, []loginprotection.Counter) ([]loginprotection.State, error) {
+	return nil, errNotRun
+}
+
 func (noStore) Put(context.Context, string, []byte, time.Duration, bool) ([]byte, error) {
 	return nil, errNotRun
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -66,7 +67,8 @@ func auditedUsers(t *testing.T, trail *fullTrail, change func(*compiled.Policy))
 // fullTrail is an audit trail that says whether it is full.
 type fullTrail struct{ full atomic.Bool }
 
-func (f *fullTrail) Full() bool { return f.full.Load() }
+func (f *fullTrail) Full() bool              { return f.full.Load() }
+func (f *fullTrail) FullFor(netip.Addr) bool { return f.full.Load() }
 
 // TestLifecycle: a user that the app has created is an event of the caller, with the app's own id, however the response is encoded on its way. Requests that do not
 // reach the app have none.

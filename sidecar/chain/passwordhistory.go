@@ -51,6 +51,12 @@ func (noPasswords) Old(context.Context, string) ([]string, time.Duration, error)
 
 func (noPasswords) Add(context.Context, string, string, int, time.Duration) error { return errNotRun }
 
+func (noPasswords) Look(context.Context, string) (passwordpolicy.Kept, error) {
+	return passwordpolicy.Kept{}, errNotRun
+}
+
+func (noPasswords) Delete(context.Context, string) (bool, error) { return false, errNotRun }
+
 func (noPasswords) Changed(context.Context, string) (time.Time, error) {
 	return time.Time{}, errNotRun
 }

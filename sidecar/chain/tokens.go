@@ -269,6 +269,7 @@ func (b *builder) appAPI(s tokenStages) http.Handler {
 	if b.locks != nil {
 		c.Locks = b.locks
 	}
+	c.Stores = b.subjectStores(c, s)
 	api, err := appapi.New(c)
 	b.fail(err, "the app's API")
 	return api

@@ -18,6 +18,7 @@ import (
 	"github.com/posterndev/postern/sidecar/audit/spool"
 	"github.com/posterndev/postern/sidecar/audit/stream"
 	"github.com/posterndev/postern/sidecar/audit/trail"
+	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/store/postgres"
 )
 
@@ -49,6 +50,15 @@ func (a *Acquirer) openTrail() (*trail.Trail, func(), error) {
 	own := a.nested()
 	c, err := own.trailConfig()
 	var t *trail.Trail
+	c.Heir = func(e event.Event) bool {
+		for _, other := range a.shared.trails.InUse() {
+			if other != t && other.Policy() == c.Policy {
+				other.Record(e)
+				return true
+			}
+		}
+		return false
+	}
 	if err == nil {
 		t, err = trail.Open(c)
 	}
@@ -70,7 +80,7 @@ func (a *Acquirer) trailConfig() (c trail.Config, err error) {
 	audit := a.policy.Audit
 	c = trail.Config{
 		Policy: a.scope(), Pod: a.shared.cfg.Pod, CheckpointInterval: a.policy.AuditOptions.CheckpointInterval.Std(), Metrics: a.shared.metrics.audit,
-		Logger: a.shared.cfg.Logger, Now: a.shared.cfg.Now,
+		RetainDays: audit.RetainDays, Logger: a.shared.cfg.Logger, Now: a.shared.cfg.Now,
 		Classifier: record.Classifier{KeyIssuers: []string{compiled.APIKeysIssuer, compiled.BasicUsersIssuer}, IssuesTokens: a.policy.Tokens != nil},
 	}
 	for _, e := range audit.Events {
@@ -186,7 +196,7 @@ func (a *Acquirer) databaseSink() (trail.Sink, error) {
 func (a *Acquirer) database(d *compiled.Database) (*postgres.Pool, error) {
 	c := postgres.Config{Address: d.Address, Name: d.Name, TLS: postgres.Disable, MaxConns: d.MaxConnections}
 	if d.TLS != nil {
-		c.TLS, c.CABundle = postgres.VerifyFull, []byte(d.TLS.CABundle)
+		c.TLS, c.CABundle, c.ServerName = postgres.VerifyFull, []byte(d.TLS.CABundle), d.TLS.ServerName
 	}
 	var err error
 	if c.Credentials, err = a.databaseCredentials(d); err != nil {

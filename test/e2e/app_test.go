@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -150,5 +151,11 @@ func (s *space) client() *corev1.Pod {
 
 // ask runs the sample app's HTTP client in the pod. It prints the response in the format of curl -i.
 func (s *space) ask(pod *corev1.Pod, args ...string) (string, error) {
+	for _, arg := range args {
+		if name, value, ok := strings.Cut(arg, ": "); ok {
+			secrets.addHeader(http.Header{http.CanonicalHeaderKey(name): {value}})
+		}
+		secrets.addBody(arg)
+	}
 	return kubectl(append([]string{"exec", "-n", s.name, pod.Name, "-c", "app", "--", "/sample-app", "get"}, args...)...)
 }

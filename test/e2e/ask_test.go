@@ -38,10 +38,10 @@ func (a response) seen(t *testing.T) seen {
 	return s
 }
 
-// newHTTPClient returns a client that does not follow redirects and does not decompress.
+// newHTTPClient returns a client that registers the secrets of requests and responses. It does not follow redirects and does not decompress.
 func newHTTPClient(keepAlive bool) *http.Client {
 	return &http.Client{
-		Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 64},
+		Transport:     watched{&http.Transport{DisableCompression: true, DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 64}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       30 * time.Second,
 	}

@@ -157,5 +157,6 @@ func (s *space) token(request *authnv1.TokenRequest) string {
 	if err := s.c.SubResource("token").Create(s.t.Context(), account, request); err != nil {
 		s.t.Fatalf("requesting token: %v", err)
 	}
+	secrets.addToken("a token of a service account", request.Status.Token)
 	return request.Status.Token
 }

@@ -15,10 +15,7 @@ import (
 // testExplain: the built command explains what a running pod does with a request, as the pod itself does it, in both ways to call it.
 func (g *guard) testExplain(t *testing.T) {
 	dir := t.TempDir()
-	plugin := filepath.Join(dir, "kubectl-postern")
-	if out, err := exec.Command("go", "build", "-o", plugin, "../../cmd/postern").CombinedOutput(); err != nil {
-		t.Fatalf("building postern: %v\n%s", err, out)
-	}
+	plugin := postern(t)
 	write(t, filepath.Join(dir, "shop-keys", "keys.yaml"), g.keys)
 	pod := g.pods("orders")[0].Name
 	right := g.id.token("ada", jwt.MapClaims{"scope": "orders:write", "tenant": "acme", "realm_access": map[string]any{"roles": []string{"admin"}}})
@@ -44,7 +41,7 @@ func (g *guard) testExplain(t *testing.T) {
 			}
 			for _, command := range [][]string{{"kubectl", "postern", "explain", "pod/" + pod}, {plugin, "explain", "--pod", pod}} {
 				c := exec.Command(command[0], append(command[1:], args...)...)
-				c.Env = append(os.Environ(), "PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+				c.Env = append(os.Environ(), "PATH="+filepath.Dir(plugin)+string(os.PathListSeparator)+os.Getenv("PATH"))
 				c.Stdin = strings.NewReader(tt.token)
 				out, err := c.CombinedOutput()
 				if err != nil || !strings.Contains(string(out), tt.decided) || !strings.Contains(string(out), "which the pod "+pod+" runs") {

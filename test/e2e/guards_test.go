@@ -195,7 +195,7 @@ func (g *guard) testStreams(t *testing.T) {
 func (g *guard) newAPIKey(t *testing.T, id, subject string) (key, file string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "keys.yaml")
-	out, err := exec.Command("go", "run", "../../cmd/postern", "apikey", "new", "--id", id, "--subject", subject, "--file", path).Output()
+	out, err := exec.Command(postern(t), "apikey", "new", "--id", id, "--subject", subject, "--file", path).Output()
 	if err != nil {
 		t.Fatalf("postern apikey new: %v", err)
 	}
@@ -283,7 +283,7 @@ func (g *guard) testStuffing(t *testing.T) {
 	}
 	login(1, "maria@example.com", "demo", "Cookie: "+device).wantStatus(t, http.StatusOK)
 	login(0, "paul@example.com", "demo").wantStatus(t, http.StatusOK)
-	out, err := exec.Command("go", "run", "../../cmd/postern", "unlock", "--account", "maria@example.com", "--namespace", g.name).CombinedOutput()
+	out, err := exec.Command(postern(t), "unlock", "--account", "maria@example.com", "--namespace", g.name).CombinedOutput()
 	if err != nil || string(out) != "cleared, in all pods of the policy\n" {
 		t.Fatalf("postern unlock: %v: %s", err, out)
 	}

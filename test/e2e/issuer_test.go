@@ -69,6 +69,7 @@ func (i *issuer) sign(method jwt.SigningMethod, key any, content jwt.MapClaims, 
 	if err != nil {
 		i.t.Fatal(err)
 	}
+	secrets.addToken("a token of an issuer", signed)
 	return signed
 }
 
@@ -79,6 +80,9 @@ func claims(subject string, changes ...jwt.MapClaims) jwt.MapClaims {
 		"iss": issuerName, "aud": []string{"orders"}, "sub": subject, "jti": rand.Text(),
 		"iat": now.Unix(), "exp": now.Add(30 * time.Minute).Unix(), "realm": map[string]any{"roles": []string{"buyer", "clerk"}},
 	}
+	private := "private-" + rand.Text()
+	secrets.add("a claim", private)
+	content["private"] = private
 	for _, c := range changes {
 		maps.Copy(content, c)
 	}

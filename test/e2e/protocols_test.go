@@ -93,7 +93,7 @@ func events(t *testing.T, url string, header ...string) *http.Response {
 		name, value, _ := strings.Cut(line, ": ")
 		request.Header.Add(name, value)
 	}
-	response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
+	response, err := watched{&http.Transport{DisableKeepAlives: true}}.RoundTrip(request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 readonly NAME=${E2E_CLUSTER:-e2e}
 readonly OUT=${E2E_OUT:-$PWD/dist/e2e}
-readonly IMAGES=(operator sidecar sample-app redis)
+readonly IMAGES=(operator sidecar audit sample-app redis)
 FILES=("${IMAGES[@]/#/$OUT/images/}")
 readonly FILES=("${FILES[@]/%/.tar}")
 

@@ -134,6 +134,7 @@ func (s *space) redisPassword() string {
 	if err := s.c.Get(s.t.Context(), s.key("postern-redis"), secret); err != nil {
 		s.t.Fatal(err)
 	}
+	secrets.add("the password of Redis", string(secret.Data["password"]))
 	return string(secret.Data["password"])
 }
 

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"maps"
+	"os"
 	"slices"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
-	m.Run()
+	os.Exit(run(m.Run))
 }
 
 // TestWorkloads runs the tests that need only their own namespaces, in parallel.
@@ -22,6 +23,7 @@ func TestWorkloads(t *testing.T) {
 		"issuer":          testIssuer,
 		"protocols":       testProtocols,
 		"bypass":          testBypass,
+		"audit":           testAudit,
 		"breachedFile":    testBreachedFile,
 		"delivery":        testDelivery,
 		"rollingRestart":  testRollingRestart,
@@ -48,6 +50,7 @@ func TestWorkloads(t *testing.T) {
 
 // TestOutages runs the tests that stop shared components and start them again, one after the other.
 func TestOutages(t *testing.T) {
+	t.Run("operating", testOperating)
 	t.Run("redis", testRedisOutage)
 	t.Run("operator", testOperatorOutage)
 	t.Run("tokens", testTokensOutage)

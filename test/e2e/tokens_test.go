@@ -219,7 +219,7 @@ func testTokenRevocation(t *testing.T, s *shop) {
 // testRevokeCommand: `postern revoke` ends only after every sidecar refuses the token.
 func testRevokeCommand(t *testing.T, s *shop) {
 	tk := s.mustLogin(t, s.urls[1], "trudy", firefox)
-	out, err := exec.Command("go", "run", "../../cmd/postern", "revoke", "--subject", "trudy", "--namespace", s.name, "--wait", "60s").CombinedOutput()
+	out, err := exec.Command(postern(t), "revoke", "--subject", "trudy", "--namespace", s.name, "--wait", "60s").CombinedOutput()
 	if err != nil {
 		t.Fatalf("postern revoke: %v: %s", err, out)
 	}

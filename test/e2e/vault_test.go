@@ -43,6 +43,7 @@ func newVault(t *testing.T) *vaultServer {
 	if v.Client, err = api.NewClient(config); err != nil {
 		t.Fatal(err)
 	}
+	secrets.add("the root token of Vault", string(root.Data["token"]))
 	v.SetToken(string(root.Data["token"]))
 	return v
 }

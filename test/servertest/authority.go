@@ -26,8 +26,8 @@ type Authority struct {
 	key      *ecdsa.PrivateKey
 }
 
-// NewAuthority returns an authority that is valid for an hour.
-func NewAuthority() (*Authority, error) {
+// NewAuthority returns an authority that is valid for an hour. Its certificate is also for further addresses.
+func NewAuthority(addresses ...net.IP) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("generating a key: %w", err)
@@ -35,7 +35,7 @@ func NewAuthority() (*Authority, error) {
 	t := template("servertest")
 	t.IsCA, t.BasicConstraintsValid = true, true
 	t.KeyUsage |= x509.KeyUsageCertSign
-	t.DNSNames, t.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
+	t.DNSNames, t.IPAddresses = []string{"localhost"}, append([]net.IP{net.IPv4(127, 0, 0, 1)}, addresses...)
 	a := &Authority{template: t, key: key}
 	if a.Certificate, err = a.sign(t, key); err != nil {
 		return nil, err

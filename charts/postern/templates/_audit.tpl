@@ -37,19 +37,31 @@
 {{/* The database of the audit writer, as YAML. */}}
 {{- define "postern.auditDatabase" -}}
 {{- $database := default (default dict (get .Values.defaultClass "database")) .Values.audit.database -}}
-{{- if not (and $database.address $database.name $database.credentials) }}{{ fail "audit.enabled needs a database: set address, name and credentials of audit.database, or of defaultClass.database" }}{{ end -}}
+{{- include "postern.auditDatabaseAs" (dict "root" . "credentials" $database.credentials "of" "audit.database" "for" "audit.enabled") -}}
+{{- end }}
+
+{{/* The database of the audit trail's maintenance, as YAML: that of the writer, with credentials of its own. */}}
+{{- define "postern.maintenanceDatabase" -}}
+{{- include "postern.auditDatabaseAs" (dict "root" . "credentials" .Values.audit.maintenance.credentials "of" "audit.maintenance" "for" "audit.maintenance.enabled") -}}
+{{- end }}
+
+{{/* The database of the audit trail, as YAML: call it with (dict "root" $ "credentials" VALUES "of" WHOSE "for" WHAT). */}}
+{{- define "postern.auditDatabaseAs" -}}
+{{- $values := .root.Values -}}
+{{- $database := default (default dict (get $values.defaultClass "database")) $values.audit.database -}}
+{{- if not (and $database.address $database.name) }}{{ fail (printf "%s needs a database: set address, name and credentials of audit.database, or of defaultClass.database" .for) }}{{ end -}}
 {{- $out := pick $database "address" "name" "maxConnections" -}}
-{{- $from := $database.credentials -}}
-{{- if and $from.vault (or $from.userRef $from.passwordRef) }}{{ fail "audit.database.credentials: vault, or userRef and passwordRef, not both" }}{{ end -}}
+{{- $from := default dict .credentials -}}
+{{- if and $from.vault (or $from.userRef $from.passwordRef) }}{{ fail (printf "%s.credentials: vault, or userRef and passwordRef, not both" .of) }}{{ end -}}
 {{- if $from.vault -}}
   {{- $_ := set $out "vaultPath" $from.vault.path -}}
 {{- else -}}
-  {{- if not (and $from.userRef $from.passwordRef) }}{{ fail "audit.database.credentials needs vault, or userRef and passwordRef" }}{{ end -}}
+  {{- if not (and $from.userRef $from.passwordRef) }}{{ fail (printf "%s.credentials needs vault, or userRef and passwordRef" .of) }}{{ end -}}
   {{- $_ := set $out "user" (include "postern.auditSecret" $from.userRef | fromYaml) -}}
   {{- $_ := set $out "password" (include "postern.auditSecret" $from.passwordRef | fromYaml) -}}
 {{- end -}}
 {{- $tls := default dict $database.tls -}}
-{{- if ne $tls.mode "Disable" }}{{ $_ := set $out "tls" (pick $tls "caBundle") }}{{ end -}}
+{{- if ne $tls.mode "Disable" }}{{ $_ := set $out "tls" (pick $tls "caBundle" "serverName") }}{{ end -}}
 {{- toYaml $out -}}
 {{- end }}
 
@@ -68,30 +80,80 @@
 {{- end -}}
 {{- end }}
 
+{{/* The Vault of the audit trail's maintenance, as YAML. It is empty without an address. */}}
+{{- define "postern.maintenanceVault" -}}
+{{- $out := include "postern.auditVault" . | fromYaml -}}
+{{- if and $out.kubernetes .Values.audit.maintenance.vaultRole }}{{ $_ := set $out.kubernetes "role" .Values.audit.maintenance.vaultRole }}{{ end -}}
+{{- if $out }}{{ toYaml $out }}{{ end -}}
+{{- end }}
+
 {{/* The Secrets that the audit writer reads: a list of the keys of each, by name, as YAML. */}}
 {{- define "postern.auditSecrets" -}}
 {{- $redis := include "postern.auditRedis" . | fromYaml -}}
 {{- $database := include "postern.auditDatabase" . | fromYaml -}}
 {{- $vault := include "postern.auditVault" . | fromYaml -}}
-{{- $refs := list $database.user $database.password $redis.password $redis.sentinelPassword (dig "tls" "certificate" nil $redis) (dig "tls" "key" nil $redis) (dig "appRole" "secretID" nil $vault) -}}
+{{- $refs := list $redis.password $redis.sentinelPassword (dig "tls" "certificate" nil $redis) (dig "tls" "key" nil $redis) -}}
+{{- include "postern.auditSecretsOf" (dict "database" $database "vault" $vault "refs" $refs) -}}
+{{- end }}
+
+{{/* The keys of each Secret, by name, as YAML: call it with (dict "database" DATABASE "vault" VAULT "refs" OTHERS). */}}
+{{- define "postern.auditSecretsOf" -}}
 {{- $out := dict -}}
-{{- $inVault := $database.vaultPath -}}
-{{- range $refs -}}
+{{- $inVault := .database.vaultPath -}}
+{{- range concat (list .database.user .database.password) .refs (list (dig "appRole" "secretID" nil .vault)) -}}
   {{- if . -}}
     {{- if .name }}{{ $_ := set $out .name (append (default list (get $out .name)) .key | uniq) }}{{ else }}{{ $inVault = true }}{{ end -}}
   {{- end -}}
 {{- end -}}
-{{- if and $inVault (not $vault) }}{{ fail "audit: a secret is in Vault: set vault.address" }}{{ end -}}
+{{- if and $inVault (not .vault) }}{{ fail "audit: a secret is in Vault: set vault.address" }}{{ end -}}
 {{- toYaml $out -}}
+{{- end }}
+
+{{/* Where Secrets and the token for Vault are mounted: call it with (dict "secrets" SECRETS "vault" VAULT). */}}
+{{- define "postern.auditMounts" -}}
+{{- range $name := keys .secrets | sortAlpha }}
+- {name: {{ printf "secret-%s" (sha256sum $name | trunc 10) }}, mountPath: /var/run/postern/secrets/{{ $name }}, readOnly: true}
+{{- end }}
+{{- if .vault.kubernetes }}
+- {name: token, mountPath: /var/run/postern/token, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{/* The volumes of postern.auditMounts. */}}
+{{- define "postern.auditVolumes" -}}
+{{- $secrets := .secrets -}}
+{{- range $name := keys $secrets | sortAlpha }}
+- name: {{ printf "secret-%s" (sha256sum $name | trunc 10) }}
+  secret:
+    secretName: {{ $name | quote }}
+    defaultMode: 0440
+    items:
+    {{- range get $secrets $name }}
+    - {key: {{ . | quote }}, path: {{ . | quote }}}
+    {{- end }}
+{{- end }}
+{{- with .vault.kubernetes }}
+- name: token
+  projected:
+    defaultMode: 0440
+    sources:
+    - serviceAccountToken: {audience: {{ .audience | quote }}, expirationSeconds: 3600, path: vault}
+{{- end }}
 {{- end }}
 
 {{/* The ports to which the audit writer connects, as a YAML list. Sentinels name servers, which usually have Redis's own port. */}}
 {{- define "postern.auditPorts" -}}
 {{- $redis := include "postern.auditRedis" . | fromYaml -}}
-{{- $addresses := append $redis.addresses (include "postern.auditDatabase" . | fromYaml).address -}}
 {{- $ports := list -}}
-{{- range $addresses }}{{ $ports = append $ports (regexFind "[0-9]+$" . | int) }}{{ end -}}
+{{- range $redis.addresses }}{{ $ports = append $ports (regexFind "[0-9]+$" . | int) }}{{ end -}}
 {{- if eq $redis.mode "Sentinel" }}{{ $ports = append $ports 6379 }}{{ end -}}
+{{- toYaml (concat $ports (include "postern.maintenancePorts" . | fromYamlArray) | uniq) -}}
+{{- end }}
+
+{{/* The ports to which the audit trail's maintenance connects, as a YAML list. */}}
+{{- define "postern.maintenancePorts" -}}
+{{- $database := default (default dict (get .Values.defaultClass "database")) .Values.audit.database -}}
+{{- $ports := list (regexFind "[0-9]+$" $database.address | int) -}}
 {{- with .Values.vault.address -}}
   {{- $port := regexFind ":[0-9]+$" (trimSuffix "/" .) | trimPrefix ":" -}}
   {{- $ports = append $ports (default 443 $port | int) -}}

@@ -1,5 +1,5 @@
 // Package auditsql is the schema of the audit trail in PostgreSQL: its migrations, its roles, and the statement with which Vault makes
-// a writer. Only the commands of people link it; the sidecar only inserts.
+// a writer. Commands of people and the maintenance link it; the sidecar only inserts.
 package auditsql
 
 import (
@@ -22,6 +22,7 @@ const (
 	Writer = "postern_audit_writer"
 	Reader = "postern_audit_reader"
 	Eraser = "postern_audit_eraser"
+	Holder = "postern_audit_holder"
 )
 
 // Roles makes the roles. An administrator runs it once, before the first Migrate.

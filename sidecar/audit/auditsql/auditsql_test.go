@@ -115,7 +115,8 @@ var allowed = map[string][]string{
 	auditsql.Reader: {"SELECT audit_logs", "SELECT audit_checkpoints", "SELECT audit_subject_keys", "SELECT audit_erasures", "SELECT audit_pruned", "SELECT audit_holds"},
 	auditsql.Eraser: {"SELECT audit_subject_keys", "DELETE audit_subject_keys", "SELECT audit_erasures", "INSERT audit_erasures", "SELECT audit_holds",
 		"LOCK audit_subject_keys"}, // PostgreSQL allows that to all who may delete
-	"": nil,
+	auditsql.Holder: {"SELECT audit_holds", "INSERT audit_holds", "UPDATE audit_holds"}, // only the column released
+	"":              nil,
 }
 
 // TestPrivileges tries everything with every table as every role.

@@ -3,7 +3,7 @@
 DO $roles$
 DECLARE role text;
 BEGIN
-  FOREACH role IN ARRAY ARRAY['postern_audit_owner', 'postern_audit_writer', 'postern_audit_reader', 'postern_audit_eraser'] LOOP
+  FOREACH role IN ARRAY ARRAY['postern_audit_owner', 'postern_audit_writer', 'postern_audit_reader', 'postern_audit_eraser', 'postern_audit_holder'] LOOP
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = role) THEN
       EXECUTE format('CREATE ROLE %I NOLOGIN', role);
     END IF;
@@ -15,4 +15,4 @@ $roles$;
 
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO postern_audit_owner;
-GRANT USAGE ON SCHEMA public TO postern_audit_writer, postern_audit_reader, postern_audit_eraser;
+GRANT USAGE ON SCHEMA public TO postern_audit_writer, postern_audit_reader, postern_audit_eraser, postern_audit_holder;

@@ -213,11 +213,7 @@ func (w *world) verified() (found []string, summary verify.Summary) {
 	conn := w.server.Connect(w.t, w.db.Name)
 	defer conn.Close(context.Background())
 	err = rows.Chained(w.t.Context(), conn, func(r rows.Row) error {
-		if r.Kind == spool.Checkpoint {
-			v.Checkpoint(r.Payload)
-		} else {
-			v.Record(r.Payload, r.Hash)
-		}
+		r.Verify(v)
 		return nil
 	})
 	if err != nil {

@@ -43,7 +43,7 @@ func (c *Chain) Append(r *record.Record) (encoded []byte, hash record.Hash, err 
 	return encoded, c.last, nil
 }
 
-// Checkpoint returns the present checkpoint of the chain under the name of the policy.
+// Checkpoint returns the present checkpoint of the chain under the name of the policy, without time and retention.
 func (c *Chain) Checkpoint(policy string) Checkpoint {
-	return Checkpoint{Policy: policy, Writer: c.writer, Size: c.tree.Size(), Root: c.tree.Root()}
+	return Checkpoint{Policy: policy, Writer: c.writer, Size: c.tree.Size(), Root: c.tree.Root(), Last: c.last}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/mod/sumdb/note"
@@ -19,14 +20,36 @@ type Checkpoint struct {
 	Writer uuid.UUID
 	Size   uint64
 	Root   record.Hash
+	// Last is the hash of the last record. With it, records whose beginning is missing can still be verified. Zero if it is not stated.
+	Last record.Hash
+	// Time is when it was signed: no record that it covers is younger. RetainDays is how long the writer's records are kept, in days.
+	// Together they say from when on the records may be missing. They are zero if they are not stated.
+	Time       time.Time
+	RetainDays int
+}
+
+// Due reports whether the retention of all records that the checkpoint covers has passed.
+func (c Checkpoint) Due(now time.Time) bool {
+	return c.RetainDays > 0 && !c.Time.IsZero() && c.Time.AddDate(0, 0, c.RetainDays).Before(now)
 }
 
 // originPrefix begins the origin of a checkpoint, which is the name of the log: postern.dev/audit/<namespace>/<name>/<writer>.
 const originPrefix = "postern.dev/audit/"
 
-// text returns the signed text of the checkpoint.
+// text returns the signed text of the checkpoint. What it states beyond the size and the root is in extension lines.
 func (c Checkpoint) text() string {
-	return fmt.Sprintf("%s%s/%s\n%d\n%s\n", originPrefix, c.Policy, c.Writer, c.Size, c.Root)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s%s/%s\n%d\n%s\n", originPrefix, c.Policy, c.Writer, c.Size, c.Root)
+	if !c.Last.IsZero() {
+		fmt.Fprintf(&b, "last %s\n", c.Last)
+	}
+	if !c.Time.IsZero() {
+		fmt.Fprintf(&b, "time %s\n", c.Time.UTC().Format(time.RFC3339))
+	}
+	if c.RetainDays > 0 {
+		fmt.Fprintf(&b, "retain %dd\n", c.RetainDays)
+	}
+	return b.String()
 }
 
 // Sign returns the checkpoint as a signed note.
@@ -79,7 +102,7 @@ func Peek(signed []byte) (c Checkpoint, err error) {
 	return parse(text + "\n")
 }
 
-// parse parses the text of a checkpoint. Lines after the third are extensions, which are allowed and not read.
+// parse parses the text of a checkpoint. Lines after the third are extensions; unknown ones are allowed and not read.
 func parse(text string) (c Checkpoint, err error) {
 	lines := strings.Split(text, "\n")
 	malformed := func(what string) (Checkpoint, error) {
@@ -103,5 +126,31 @@ func parse(text string) (c Checkpoint, err error) {
 	if err = c.Root.UnmarshalText([]byte(lines[2])); err != nil || c.Root.String() != lines[2] {
 		return malformed("the root is not base64 of 32 bytes")
 	}
+	for _, line := range lines[3:] {
+		if !c.extend(line) {
+			return malformed("an extension line is not as a writer writes it")
+		}
+	}
 	return c, nil
+}
+
+// maxRetainDays bounds a retention, in days.
+const maxRetainDays = 36500
+
+// extend reads an extension line. ok is false if it has a known name and another value than a writer writes.
+func (c *Checkpoint) extend(line string) (ok bool) {
+	name, value, _ := strings.Cut(line, " ")
+	var err error
+	switch name {
+	case "last":
+		err = c.Last.UnmarshalText([]byte(value))
+		return err == nil && c.Last.String() == value
+	case "time":
+		c.Time, err = time.Parse(time.RFC3339, value)
+		return err == nil && c.Time.UTC().Format(time.RFC3339) == value
+	case "retain":
+		c.RetainDays, err = strconv.Atoi(strings.TrimSuffix(value, "d"))
+		return err == nil && c.RetainDays > 0 && c.RetainDays <= maxRetainDays && fmt.Sprintf("%dd", c.RetainDays) == value
+	}
+	return true
 }

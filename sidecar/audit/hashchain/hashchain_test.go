@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/mod/sumdb/note"
@@ -97,11 +98,12 @@ func TestCheckpointsAreSignedNotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := c.Checkpoint("shop/orders")
+	want.Time, want.RetainDays = time.Date(2026, 11, 29, 8, 0, 0, 0, time.UTC), 400
 	signed, err := want.Sign(signer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(string(signed), "postern.dev/audit/shop/orders/"+writer.String()+"\n1\n"+want.Root.String()+"\n\n— postern.dev/audit ") {
+	if !strings.HasPrefix(string(signed), "postern.dev/audit/shop/orders/"+writer.String()+"\n1\n"+want.Root.String()+"\nlast "+want.Last.String()+"\ntime 2026-11-29T08:00:00Z\nretain 400d\n\n— postern.dev/audit ") {
 		t.Errorf("the note is\n%s", signed)
 	}
 	n, err := note.Open(signed, known)
@@ -138,8 +140,36 @@ func TestCheckpointsAreSignedNotes(t *testing.T) {
 	}
 }
 
+// TestExtensionLines: what a writer states beyond the size and the root is read exactly, and what others add is not read.
+func TestExtensionLines(t *testing.T) {
+	head := "postern.dev/audit/shop/orders/" + writer.String() + "\n1\n" + emptyRoot.String() + "\n"
+	for lines, want := range map[string]bool{
+		"": true, "other 1\n": true, "retain 400d\n": true, "retain 400\n": false, "retain 0400d\n": false, "retain 0d\n": false, "retain 36501d\n": false,
+		"time 2026-11-29T08:00:00Z\n": true, "time 2026-11-29T09:00:00+01:00\n": false, "time today\n": false, "last AAAA\n": false, "last " + emptyRoot.String() + "\n": true,
+	} {
+		if c, err := parse(head + lines); (err == nil) != want {
+			t.Errorf("%q: %+v, %v", lines, c, err)
+		}
+	}
+	signed := time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)
+	due := signed.AddDate(0, 0, 35)
+	for name, tt := range map[string]struct {
+		c    Checkpoint
+		now  time.Time
+		want bool
+	}{
+		"due": {Checkpoint{Time: signed, RetainDays: 35}, due.Add(1), true}, "not yet": {Checkpoint{Time: signed, RetainDays: 35}, due, false},
+		"no retention": {Checkpoint{Time: signed}, due.AddDate(99, 0, 0), false}, "no time": {Checkpoint{RetainDays: 35}, due, false},
+	} {
+		if got := tt.c.Due(tt.now); got != tt.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
 func FuzzCheckpoint(f *testing.F) {
 	f.Add("postern.dev/audit/shop/orders/" + writer.String() + "\n1\n" + emptyRoot.String() + "\n")
+	f.Add("postern.dev/audit/shop/orders/" + writer.String() + "\n1\n" + emptyRoot.String() + "\ntime 2026-11-29T08:00:00Z\nretain 400d\nlast " + emptyRoot.String() + "\n")
 	f.Add("postern.dev/audit///\n01\n\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := parse(text)

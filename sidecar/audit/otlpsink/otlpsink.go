@@ -35,7 +35,7 @@ type Config struct {
 	// Form returns the body of a record; nil for the record itself.
 	Form func(encoded []byte) ([]byte, error)
 	// OnRefused is called with the number of records that the collector refused, and why. They are given up, because OTLP forbids to send them
-	// again. Required.
+	// again. So are records that cannot be read, such as those of a later version: they would hold up all others. Required.
 	OnRefused func(n int, reason string)
 	// Now is the time of a checkpoint.
 	Now func() time.Time
@@ -54,17 +54,34 @@ func (*Sink) Name() string { return Name }
 func (s *Sink) Deliver(ctx context.Context, items []spool.Item) (int, error) {
 	var records []telemetry.Record
 	var origin []int // of each record in items
+	var unreadable []unread
 	for n, i := range items {
 		r, ok, err := s.record(i)
 		if err != nil {
-			return 0, fmt.Errorf("exporting an audit record: %w", err)
-		}
-		if ok {
+			unreadable = append(unreadable, unread{n, err})
+		} else if ok {
 			records, origin = append(records, r), append(origin, n)
 		}
 	}
+	done, err := s.export(ctx, records, append(origin, len(items)))
+	for _, u := range unreadable {
+		if u.place < done {
+			s.cfg.OnRefused(1, u.err.Error())
+		}
+	}
+	return done, err
+}
+
+// unread is an item that cannot be read, by its place.
+type unread struct {
+	place int
+	err   error
+}
+
+// export exports records, and returns the place of the first item that is not done. origin has the places of the records, and that of the end.
+func (s *Sink) export(ctx context.Context, records []telemetry.Record, origin []int) (done int, err error) {
 	if len(records) == 0 {
-		return len(items), nil
+		return origin[0], nil
 	}
 	result, err := s.cfg.Exporter.Export(ctx, records)
 	if result.Rejected > 0 {
@@ -73,7 +90,7 @@ func (s *Sink) Deliver(ctx context.Context, items []spool.Item) (int, error) {
 	if err != nil {
 		return origin[result.Done], fmt.Errorf("exporting %d audit records: %w", len(records), err)
 	}
-	return len(items), nil
+	return origin[len(records)], nil
 }
 
 // record returns the log record of an item. ok is false if the item is not exported.

@@ -91,7 +91,25 @@ func TestForm(t *testing.T) {
 	if _, err := sink.Deliver(t.Context(), []spool.Item{{Kind: spool.Record, Payload: record}}); err != nil || string(c.got[0].Body) != string(want) {
 		t.Errorf("%v; the body is %s; want %s", err, c.got[0].Body, want)
 	}
-	if n, err := sink.Deliver(t.Context(), []spool.Item{{Kind: spool.Record, Payload: []byte("{")}}); n != 0 || err == nil {
-		t.Errorf("Deliver of a damaged record = %d, %v", n, err)
+}
+
+// TestUnreadableRecords are given up, so that they do not hold up the others.
+func TestUnreadableRecords(t *testing.T) {
+	c, refused := &collector{room: 9}, 0
+	sink := otlpsink.New(otlpsink.Config{Exporter: c, OnRefused: func(n int, reason string) {
+		if reason != "too old" {
+			refused += n
+		}
+	}, Now: time.Now})
+	damaged, good := spool.Item{Kind: spool.Record, Payload: []byte("{")}, spool.Item{Kind: spool.Record, Payload: encoded(t, event.Success)}
+	for _, items := range [][]spool.Item{{damaged}, {damaged, good, damaged}} {
+		refused = 0
+		if n, err := sink.Deliver(t.Context(), items); n != len(items) || err != nil || refused != len(items)/2+1 {
+			t.Errorf("%d items: Deliver = %d, %v, %d refused", len(items), n, err, refused)
+		}
+	}
+	c.room, refused = 1, 0
+	if n, err := sink.Deliver(t.Context(), []spool.Item{good, damaged, good, damaged}); n != 2 || err == nil || refused != 1 {
+		t.Errorf("of two records one is exported: Deliver = %d, %v, %d refused", n, err, refused)
 	}
 }

@@ -6,6 +6,7 @@
 package personal
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ed25519"
@@ -29,9 +30,11 @@ type Keys struct {
 	signing              ed25519.PrivateKey
 }
 
-// Derive returns the keys of a master key.
+// Derive returns the keys of a master key. Line ends after it are not part of it: some sources keep the one that openssl and editors write,
+// and others do not, and the command line and the sidecars must derive the same keys.
 func Derive(master secret.Value) (*Keys, error) {
-	if n := len(master.Reveal()); n < MinMasterKey {
+	key := bytes.TrimRight(master.Reveal(), "\r\n")
+	if n := len(key); n < MinMasterKey {
 		return nil, fmt.Errorf("deriving the keys of the audit trail: the key has %d bytes; write at least %d random bytes", n, MinMasterKey)
 	}
 	k := &Keys{}
@@ -40,7 +43,7 @@ func Derive(master secret.Value) (*Keys, error) {
 		to    *[]byte
 		label string
 	}{{&k.pseudonyms, "pseudonyms"}, {&k.subjects, "subjects"}, {&wrapping, "wrapping"}, {&seed, "signing"}} {
-		derived, err := hkdf.Key(sha256.New, master.Reveal(), nil, "postern.dev/audit/"+one.label, 32)
+		derived, err := hkdf.Key(sha256.New, key, nil, "postern.dev/audit/"+one.label, 32)
 		if err != nil {
 			return nil, fmt.Errorf("deriving the keys of the audit trail: %w", err)
 		}

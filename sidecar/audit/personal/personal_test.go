@@ -154,6 +154,26 @@ func TestCiphertextsAreBound(t *testing.T) {
 	}
 }
 
+// TestLineEnds: a key file of openssl has a line end, and the value that a sidecar gets may have none.
+func TestLineEnds(t *testing.T) {
+	const master = "0123456789abcdef0123456789abcdef"
+	want := ""
+	for _, text := range []string{master, master + "\n", master + "\r\n"} {
+		k, err := Derive(secret.New([]byte(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := k.Pseudonym("Subject", "ada") + string(k.Signing()); want == "" {
+			want = got
+		} else if got != want {
+			t.Errorf("%q has other keys", text)
+		}
+	}
+	if _, err := Derive(secret.New([]byte(master[1:] + "\n"))); err == nil {
+		t.Error("a line end counts as a byte of the key")
+	}
+}
+
 // TestPseudonyms: the same value has the same pseudonym, in each field another one, and only with the key.
 func TestPseudonyms(t *testing.T) {
 	p := protector(t, []Field{IPAddress, Subject}, []Field{UserAgent}, time.Now)

@@ -13,6 +13,9 @@ import (
 // Find returns the stored key with the id; ok is false if it was erased.
 type Find func(id uuid.UUID) (key SubjectKey, ok bool, err error)
 
+// ErrChanged says that a record or the key of its subject is not what a sidecar with this master key wrote.
+var ErrChanged = errors.New("it was changed, or written with another master key")
+
 // Reveal decrypts the fields of r, as far as their key was not erased. It reports whether all could be read.
 func Reveal(r *record.Record, keys *Keys, find Find) (complete bool, err error) {
 	if r.Encrypted == nil {
@@ -29,10 +32,10 @@ func Reveal(r *record.Record, keys *Keys, find Find) (complete bool, err error) 
 	for name, sealed := range r.Encrypted.Fields {
 		plain, err := aead.Open(nil, nil, sealed, context(r, Field(name)))
 		if err != nil {
-			return false, fmt.Errorf("decrypting %s of record %s: it was changed", name, r.ID)
+			return false, fmt.Errorf("decrypting %q of record %s: %w", name, r.ID, ErrChanged)
 		}
 		if err := set(r, Field(name), plain); err != nil {
-			return false, fmt.Errorf("decrypting %s of record %s: %w", name, r.ID, err)
+			return false, fmt.Errorf("decrypting %q of record %s: %w: %w", name, r.ID, ErrChanged, err)
 		}
 	}
 	r.Encrypted = nil

@@ -57,7 +57,7 @@ func DecodeSubjectKey(encoded []byte) (s SubjectKey, err error) {
 func (k *Keys) Unwrap(s SubjectKey) (cipher.AEAD, error) {
 	key, err := k.wrapping.Open(nil, nil, s.Wrapped, s.ID[:])
 	if err != nil {
-		return nil, fmt.Errorf("unwrapping the key %s: it was wrapped with another master key, or changed", s.ID)
+		return nil, fmt.Errorf("unwrapping the key %s: %w", s.ID, ErrChanged)
 	}
 	return newAEAD(key)
 }

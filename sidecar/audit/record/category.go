@@ -103,15 +103,17 @@ func (c Classifier) Classify(e *event.Event) (class Class, ok bool) {
 	class, ok = recorded(e.Kind)
 	switch e.Kind {
 	case event.TokenVerified:
-		return Class{APIKey, "api_key_used", false}, slices.Contains(c.KeyIssuers, e.Issuer)
+		return Class{APIKey, apiKeyUsed, false}, slices.Contains(c.KeyIssuers, e.Issuer)
 	case event.TokenRefused:
 		if slices.Contains(c.KeyIssuers, e.Issuer) {
-			class = Class{APIKey, "api_key_refused", true}
+			class = Class{APIKey, apiKeyRefused, true}
 		}
 	case event.LoginAttempt:
 		if e.Outcome == event.Success {
 			return Class{Authentication, "login", false}, !c.IssuesTokens
 		}
+	case event.Refresh, event.BackChannelLogout:
+		class.Public = class.Public && e.Outcome != event.Success // it needs a credential
 	case event.Lifecycle:
 		class.Action = string(e.Resource.Action)
 	case event.Admin:

@@ -31,9 +31,20 @@ func TestActionsAreDocumented(t *testing.T) {
 			all = append(all, class)
 		}
 	}
+	for _, act := range acts() {
+		all = append(all, Class{Category: Admin, Action: act})
+	}
 	for _, c := range all {
+		if c.Category != Lifecycle && !Reserved(c.Action) {
+			t.Errorf("an app may use the action %s", c.Action)
+		}
 		if !strings.Contains(rows[c.Category], "`"+c.Action+"`") {
 			t.Errorf("docs/audit.md does not list %s of %s", c.Action, c.Category)
+		}
+	}
+	for _, own := range []string{"", "CREATE", "report.exported", "app.login"} {
+		if Reserved(own) {
+			t.Errorf("an app may not use the action %q", own)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -84,16 +85,21 @@ type Encrypted struct {
 	Fields map[string][]byte `json:"fields"`
 }
 
-// MaxSize bounds the JSON of a record, in bytes. A record that would be larger loses its changes.
+// MaxSize bounds the JSON of a record, in bytes. A record that would be larger loses its changes, and then what is least needed: a client that
+// writes long texts must not be able to have no record.
 const MaxSize = 32 << 10
 
 // Encode returns the JSON of r. It is at most MaxSize bytes long and has no line break.
 func (r *Record) Encode() ([]byte, error) {
 	encoded, err := encode(r)
-	if err == nil && len(encoded) > MaxSize && r.Changes != nil {
+	for _, shorten := range []func(*Record){(*Record).dropChanges, (*Record).dropTexts} {
+		if err != nil || len(encoded) <= MaxSize {
+			break
+		}
 		short := *r
-		short.Changes = event.Changes{"changes": {Redacted: true}}
-		encoded, err = encode(&short)
+		shorten(&short)
+		r = &short
+		encoded, err = encode(r)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("encoding an audit record: %w", err)
@@ -102,6 +108,28 @@ func (r *Record) Encode() ([]byte, error) {
 		return nil, fmt.Errorf("encoding an audit record: %d bytes are more than %d", len(encoded), MaxSize)
 	}
 	return encoded, nil
+}
+
+// changesField is the name of the changes in Encrypted.
+const changesField = "changes"
+
+// dropChanges withholds the changes, and says so.
+func (r *Record) dropChanges() {
+	encrypted := r.Encrypted != nil && r.Encrypted.Fields[changesField] != nil
+	if encrypted {
+		others := maps.Clone(r.Encrypted.Fields)
+		delete(others, changesField)
+		r.Encrypted = &Encrypted{Key: r.Encrypted.Key, Fields: others}
+	}
+	if encrypted || r.Changes != nil {
+		r.Changes = event.Changes{changesField: {Redacted: true}}
+	}
+}
+
+// dropTexts removes the texts without which it is still known who did what.
+func (r *Record) dropTexts() {
+	r.UserAgent, r.Account, r.Session, r.TokenID, r.KeyID, r.RequestID, r.TraceID = "", "", "", "", "", "", ""
+	r.Encrypted = nil
 }
 
 func encode(r *Record) ([]byte, error) {

@@ -109,6 +109,9 @@ func TestClassify(t *testing.T) {
 		"a wrong password":             {own, of(event.LoginAttempt, event.Refused, "", ""), Class{Authentication, "login_failed", true}, true},
 		"a login with own tokens":      {own, of(event.LoginAttempt, event.Success, "", ""), Class{Authentication, "login", false}, false},
 		"a login without own tokens":   {other, of(event.LoginAttempt, event.Success, "", ""), Class{Authentication, "login", false}, true},
+		"a refresh":                    {own, of(event.Refresh, event.Success, "", ""), Class{Session, "token_refresh", false}, true},
+		"a refused refresh":            {own, of(event.Refresh, event.Refused, "", "unknown"), Class{Session, "token_refresh", true}, true},
+		"a logout of a provider":       {own, of(event.BackChannelLogout, event.Success, "", ""), Class{Session, "backchannel_logout", false}, true},
 		"a deleted resource":           {own, of(event.Lifecycle, event.Success, "", ""), Class{Lifecycle, "DELETE", false}, true},
 		"an operator":                  {own, of(event.Admin, event.Success, "", "session_ended"), Class{Admin, "session_ended", false}, true},
 		"an operator without a reason": {own, of(event.Admin, event.Success, "", ""), Class{Admin, "", false}, false},
@@ -152,9 +155,39 @@ func TestLargeRecords(t *testing.T) {
 	if err != nil || !bytes.Contains(encoded, []byte(`"changes":{"changes":{"redacted":true}}`)) || r.Changes["name"].After == nil {
 		t.Errorf("%.200s, %v", encoded, err)
 	}
-	r.UserAgent = string(text)
+	r.Subject = string(text)
 	if _, err := r.Encode(); err == nil {
 		t.Error("a record of more than the maximum was encoded")
+	}
+}
+
+// TestNobodyIsTooLargeForARecord: a client that writes what is long in JSON has a record all the same, with who did what.
+func TestNobodyIsTooLargeForARecord(t *testing.T) {
+	long := strings.Repeat("\x01", event.MaxText) // six bytes in JSON, each
+	value, err := json.Marshal(strings.Repeat("x", event.MaxChanges-100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &event.Event{
+		Kind: event.Lifecycle, Outcome: event.Success, Actor: event.Actor{Provider: "corp", Issuer: long, Subject: long, Session: long, TokenID: long}, KeyID: long, Account: long,
+		PerformedBy: long, Resource: event.Resource{Kind: "user", ID: long, Action: event.Delete}, Changes: &event.Changes{"name": {After: value}},
+		RequestID: long, TraceID: long, UserAgent: long,
+	}
+	for _, encrypted := range []bool{false, true} {
+		r := FromEvent(e, Class{Category: Lifecycle, Action: "DELETE"}, "orders-1")
+		r.ID, r.Writer, r.Seq = uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7()), 1
+		if encrypted {
+			r.Changes, r.Encrypted = nil, &Encrypted{Key: r.ID, Fields: map[string][]byte{"changes": value, "user_agent": []byte(long)}}
+		}
+		encoded, err := r.Encode()
+		if err != nil {
+			t.Errorf("encrypted %t: %v", encrypted, err)
+			continue
+		}
+		got, err := Decode(encoded)
+		if err != nil || got.Subject != long || got.PerformedBy != long || got.Issuer != long || got.Resource.ID != long || got.Action != "DELETE" || !got.Changes["changes"].Redacted {
+			t.Errorf("encrypted %t: %+v, %v", encrypted, got, err)
+		}
 	}
 }
 

@@ -2,6 +2,8 @@ package retention
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,12 +69,12 @@ func copyUntil(t *testing.T, stop chan struct{}, conn *pgx.Conn, writer string, 
 		at := time.Unix(now.Load(), 0)
 		_, err := conn.CopyFrom(t.Context(), pgx.Identifier{"audit_logs"}, columns, pgx.CopyFromSlice(batch, func(int) ([]any, error) {
 			var id [16]byte
-			hash := make([]byte, 32)
 			_, _ = rand.Read(id[:])
-			_, _ = rand.Read(hash)
 			seq++
-			r := []any{id, writer, seq, last, hash, "{}", at, "ada", 30}
-			last = hash
+			text := fmt.Sprintf(`{"seq":%d}`, seq)
+			hash := sha256.Sum256([]byte("\x00" + text))
+			r := []any{id, writer, seq, last, hash[:], text, at, "ada", 30}
+			last = hash[:]
 			return r, nil
 		}))
 		if err != nil {

@@ -68,6 +68,11 @@ func (m *maintainer) dropMonth(ctx context.Context, r retention, old month) erro
 		m.Logger.Info("partition kept for a legal hold", "partition", old.name, "hold", s.held)
 		return nil
 	}
+	if s.waits != "" {
+		m.result.Waiting = append(m.result.Waiting, old.name)
+		m.Logger.Info("partition kept until the retention in the signed checkpoints has passed", "partition", old.name, "writer", s.waits)
+		return nil
+	}
 	if err := m.within(ctx, func(tx pgx.Tx) error { return m.drop(ctx, tx, r, old, s) }); err != nil {
 		return err
 	}
@@ -81,8 +86,8 @@ type summary struct {
 	rows  int64
 	cuts  []writerCut
 	holds []hold
-	// held is the id of a hold that keeps the month.
-	held string
+	// held is the id of a hold that keeps the month, and waits a writer with a signed checkpoint that does.
+	held, waits string
 }
 
 type writerCut struct {
@@ -109,6 +114,16 @@ func (m *maintainer) summarise(ctx context.Context, tx pgx.Tx, old month) (s sum
 		cut, err := m.cut(ctx, tx, w, slices.Contains(m.Force, old.name))
 		if err != nil {
 			return s, fmt.Errorf("writer %s: %w", w.writer, err)
+		}
+		if cut.Size > 0 {
+			due := false
+			if cut.Checkpoint, due, err = m.checkpoint(ctx, tx, w); err != nil {
+				return s, fmt.Errorf("writer %s: %w", w.writer, err)
+			}
+			if !due && !slices.Contains(m.Force, old.name) {
+				s.waits = w.writer
+				return s, nil
+			}
 		}
 		if cut.Size > 0 {
 			s.cuts = append(s.cuts, writerCut{writer: w.writer, through: w.through, Cut: cut})
@@ -182,7 +197,8 @@ func (m *maintainer) forced(ctx context.Context, tx pgx.Tx, w lastOf, why error)
 // records streams the records of a writer after a number, until its last in the month.
 func records(ctx context.Context, tx pgx.Tx, w lastOf, after int64) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
-		rows, err := tx.Query(ctx, `SELECT seq, prev, hash FROM audit_logs WHERE writer = $1 AND seq > $2 AND seq <= $3 ORDER BY seq`,
+		rows, err := tx.Query(ctx, `SELECT seq, prev, hash, hash <> sha256('\x00'::bytea || convert_to(record, 'UTF8')) FROM audit_logs
+			WHERE writer = $1 AND seq > $2 AND seq <= $3 ORDER BY seq`,
 			w.writer, after, w.seq)
 		if err != nil {
 			yield(Row{}, fmt.Errorf("reading records: %w", err))
@@ -191,7 +207,7 @@ func records(ctx context.Context, tx pgx.Tx, w lastOf, after int64) iter.Seq2[Ro
 		defer rows.Close()
 		for rows.Next() {
 			var r Row
-			if err := rows.Scan(&r.Seq, &r.Prev, &r.Hash); err != nil {
+			if err := rows.Scan(&r.Seq, &r.Prev, &r.Hash, &r.Changed); err != nil {
 				yield(Row{}, fmt.Errorf("reading records: %w", err))
 				return
 			}
@@ -205,7 +221,7 @@ func records(ctx context.Context, tx pgx.Tx, w lastOf, after int64) iter.Seq2[Ro
 	}
 }
 
-// drop writes the cuts and drops the month. Writers wait meanwhile.
+// drop writes the cuts, deletes the checkpoints that nothing is left to compare with, and drops the month. Writers wait meanwhile.
 func (m *maintainer) drop(ctx context.Context, tx pgx.Tx, r retention, old month, s summary) error {
 	lock := fmt.Sprintf("LOCK TABLE ONLY public.audit_logs, ONLY %s, %s IN ACCESS EXCLUSIVE MODE", quote(r.name), quote(old.name))
 	for _, statement := range []string{"LOCK TABLE public.audit_holds IN SHARE MODE", lock} {
@@ -225,8 +241,11 @@ func (m *maintainer) drop(ctx context.Context, tx pgx.Tx, r retention, old month
 		return errChanged
 	}
 	for _, c := range s.cuts {
-		_, err := tx.Exec(ctx, "INSERT INTO audit_pruned (writer, size, last_hash, nodes, through, time, note) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-			c.writer, c.Size, c.LastHash, c.Nodes, c.through, m.now, c.Note)
+		_, err := tx.Exec(ctx, `INSERT INTO audit_pruned (writer, size, last_hash, nodes, through, time, note, checkpoint)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, c.writer, c.Size, c.LastHash, c.Nodes, c.through, m.now, c.Note, c.Checkpoint)
+		if err == nil {
+			_, err = tx.Exec(ctx, "DELETE FROM audit_checkpoints WHERE writer = $1 AND size < $2", c.writer, c.Size)
+		}
 		if err != nil {
 			return fmt.Errorf("recording the cut of writer %s: %w", c.writer, err)
 		}

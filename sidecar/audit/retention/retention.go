@@ -64,6 +64,8 @@ type Pruner interface {
 type Row struct {
 	Seq        int64
 	Prev, Hash []byte
+	// Changed says that the content of the record does not have the hash.
+	Changed bool
 }
 
 // Cut is a row of audit_pruned.
@@ -72,13 +74,17 @@ type Cut struct {
 	Size int64
 	// LastHash is its hash. Nodes are the hashes of the Merkle tree that are needed to continue it.
 	LastHash, Nodes []byte
-	Note            string
+	// Note says why there are no nodes.
+	Note string
+	// Checkpoint is the signed checkpoint that shows that the records could be dropped; empty if no checkpoint covers them.
+	Checkpoint string
 }
 
 // Result is what a run did.
 type Result struct {
-	// Made, Dropped and Held are names of partitions. Those in Held would have been dropped without a legal hold.
-	Made, Dropped, Held []string
+	// Made, Dropped, Held and Waiting are names of partitions. Those in Held would have been dropped without a legal hold, and those in
+	// Waiting if the retention that signed checkpoints state had passed.
+	Made, Dropped, Held, Waiting []string
 	// Moved is the number of rows that were moved out of default partitions.
 	Moved int64
 	// Keys is the number of subject keys that were deleted, because they are older than every record.

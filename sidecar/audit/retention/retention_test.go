@@ -2,6 +2,7 @@ package retention
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/posterndev/postern/sidecar/audit/auditsql"
+	"github.com/posterndev/postern/sidecar/audit/hashchain"
 )
 
 // TestEighteenMonths writes and maintains each week of 18 months: with retentions of 30 and 400 days, every row is in the partition
@@ -122,7 +124,7 @@ func TestManyRetentionsAndMonths(t *testing.T) {
 	tr := newTrail(t)
 	now := date(2026, time.June, 15)
 	_, err := tr.admin.Exec(t.Context(), `INSERT INTO audit_logs (id, writer, seq, hash, record, time, retain_days)
-		SELECT gen_random_uuid(), gen_random_uuid(), 1, sha256(''), '', timestamptz '2026-06-01' - n * interval '1 month', CASE WHEN n < 200 THEN 10000 ELSE n END
+		SELECT gen_random_uuid(), gen_random_uuid(), 1, sha256('\x00'), '', timestamptz '2026-06-01' - n * interval '1 month', CASE WHEN n < 200 THEN 10000 ELSE n END
 		FROM generate_series(0, 400) n`)
 	if err != nil {
 		t.Fatal(err)
@@ -383,7 +385,7 @@ func TestConfiguredRetentions(t *testing.T) {
 	t.Parallel()
 	tr := newTrail(t)
 	_, err := tr.admin.Exec(t.Context(), `INSERT INTO audit_logs (id, writer, seq, hash, record, time, retain_days)
-		SELECT gen_random_uuid(), gen_random_uuid(), 1, sha256(''), '', timestamptz '2026-06-01', n FROM generate_series(1000, 1100) n`)
+		SELECT gen_random_uuid(), gen_random_uuid(), 1, sha256('\x00'), '', timestamptz '2026-06-01', n FROM generate_series(1000, 1100) n`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -421,7 +423,7 @@ func TestChangedRetention(t *testing.T) {
 	}
 	tr.maintain(t, day)
 	var all []Row
-	rows, err := tr.admin.Query(t.Context(), "SELECT seq, prev, hash FROM audit_logs WHERE writer = $1 ORDER BY seq", writerID(1))
+	rows, err := tr.admin.Query(t.Context(), "SELECT seq, prev, hash, false FROM audit_logs WHERE writer = $1 ORDER BY seq", writerID(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -465,5 +467,81 @@ func TestPartitionsOfPeople(t *testing.T) {
 	}
 	if r := tr.maintain(t, date(2026, time.August, 1)); !slices.Contains(r.Dropped, "quarter") || slices.Contains(r.Dropped, "early") {
 		t.Errorf("dropped %v", r.Dropped)
+	}
+}
+
+// note returns a checkpoint without a signature: this process could not verify one.
+func note(writer int, size int64, at time.Time, days int) string {
+	return fmt.Sprintf("postern.dev/audit/shop/orders/%s\n%d\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\ntime %s\nretain %dd\n\n— x AAAA\n",
+		writerID(writer), size, at.Format(time.RFC3339), days)
+}
+
+// TestSignedRetention: a month is dropped when the retention of the checkpoints of its records has passed as well, and the one that shows
+// it is kept.
+func TestSignedRetention(t *testing.T) {
+	start := date(2026, time.January, 5)
+	early, late := start.AddDate(0, 0, 1), start.AddDate(0, 0, 120)
+	for name, tt := range map[string]struct {
+		notes []string
+		// want is the checkpoint that is kept; -1 if the month stays, and -2 if none is kept.
+		want int
+		// left are the sizes of the checkpoints that are not deleted.
+		left []int64
+	}{
+		"none":                       {want: -2},
+		"one that covers them":       {notes: []string{note(1, 3, early, 30)}, want: 0, left: []int64{3}},
+		"the first that covers them": {notes: []string{note(1, 1, early, 30), note(1, 5, early, 30), note(1, 9, late, 30)}, want: 1, left: []int64{5, 9}},
+		"a longer retention":         {notes: []string{note(1, 3, early, 400)}, want: -1, left: []int64{3}},
+		"signed later":               {notes: []string{note(1, 5, late, 30)}, want: -1, left: []int64{5}},
+		"killed before":              {notes: []string{note(1, 1, early, 30), note(1, 2, early, 30)}, want: 1, left: []int64{}},
+		"killed, a longer retention": {notes: []string{note(1, 2, early, 400)}, want: -1, left: []int64{2}},
+		"of another writer":          {notes: []string{note(2, 3, early, 30)}, want: -2, left: []int64{3}},
+		"nonsense and a good one":    {notes: []string{"nonsense\n\n", note(1, 4, early, 30)}, want: 1, left: []int64{4, 99}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tr := newTrail(t)
+			for range 3 {
+				tr.add(t, 1, start, 30, "ada")
+			}
+			tr.maintain(t, start)
+			for _, n := range tt.notes {
+				size := int64(99)
+				if c, err := hashchain.Peek([]byte(n)); err == nil {
+					size = int64(c.Size)
+				}
+				if _, err := tr.admin.Exec(t.Context(), "INSERT INTO audit_checkpoints (writer, size, time, note) VALUES ($1, $2, now(), $3)", writerID(1), size, n); err != nil {
+					t.Fatal(err)
+				}
+			}
+			done := tr.maintain(t, date(2026, time.April, 15))
+			kept := query[string](t, tr, "SELECT checkpoint FROM audit_pruned")
+			waits := slices.Contains(done.Waiting, "audit_logs_30d_2026_01")
+			switch {
+			case tt.want == -1 && (!waits || len(kept) > 0 || tr.count(t, "audit_logs") != 3):
+				t.Errorf("%+v; want the month to stay", done)
+			case tt.want == -2 && (waits || !slices.Equal(kept, []string{""})):
+				t.Errorf("%+v, kept %q; want no checkpoint", done, kept)
+			case tt.want >= 0 && (waits || !slices.Equal(kept, tt.notes[tt.want:tt.want+1])):
+				t.Errorf("%+v, kept %q; want %q", done, kept, tt.notes[tt.want])
+			}
+			if left := query[int64](t, tr, "SELECT size FROM audit_checkpoints ORDER BY size"); !slices.Equal(left, tt.left) && len(left)+len(tt.left) > 0 {
+				t.Errorf("checkpoints of %v are left; want %v", left, tt.left)
+			}
+		})
+	}
+}
+
+// TestChangedRecordsAreKept: a month with a record that does not have its hash is evidence.
+func TestChangedRecordsAreKept(t *testing.T) {
+	t.Parallel()
+	tr := newTrail(t)
+	tr.add(t, 1, date(2026, time.January, 5), 30, "ada")
+	tr.maintain(t, date(2026, time.January, 6))
+	if _, err := tr.admin.Exec(t.Context(), "UPDATE audit_logs SET record = record || ' '"); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Maintain(t.Context(), tr.owner, date(2026, time.April, 15), Config{Pruner: Tree{}}); !errors.Is(err, ErrBroken) || tr.count(t, "audit_logs") != 1 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

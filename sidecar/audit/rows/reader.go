@@ -1,7 +1,9 @@
 package rows
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,14 +11,19 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/posterndev/postern/sidecar/audit/hashchain"
 	"github.com/posterndev/postern/sidecar/audit/record"
 	"github.com/posterndev/postern/sidecar/audit/spool"
+	"github.com/posterndev/postern/sidecar/audit/verify"
 )
 
-// Row is a row that was read: a record or a checkpoint.
+// Row is a row that was read: a record or a checkpoint, or the records of a writer that were removed.
 type Row struct {
 	spool.Item
+	// Cut says which records were removed; nil for a record or a checkpoint.
+	Cut *hashchain.Cut
 	// Hash is the hash that is stored with a record.
 	Hash record.Hash
 	// Writer and Seq are the columns of a record.
@@ -26,10 +33,27 @@ type Row struct {
 	Altered string
 }
 
+// Verify gives what was read to a verifier.
+func (r Row) Verify(v *verify.Verifier) {
+	switch {
+	case r.Cut != nil:
+		v.Cut(*r.Cut)
+	case r.Kind == spool.Checkpoint:
+		v.Checkpoint(r.Payload)
+	default:
+		if r.Altered != "" {
+			v.Altered(r.Writer, r.Seq, r.Altered)
+		}
+		v.Record(r.Payload, r.Hash)
+	}
+}
+
 // Filter selects records. Empty fields select all.
 type Filter struct {
 	// Subjects selects the records that are about one of the subjects or performed by one. A pseudonym is a subject of its own.
-	Subjects                []string
+	Subjects []string
+	// Accounts selects in addition the attempts to log in with one of these names. There is no index of accounts, so give a time.
+	Accounts                []string
 	Action, Policy, Outcome string
 	// From is inclusive, To is exclusive.
 	From, To time.Time
@@ -42,7 +66,11 @@ func (f Filter) where() (condition string, args []any) {
 		args = append(args, value)
 		all = append(all, strings.ReplaceAll(format, "?", fmt.Sprintf("$%d", len(args))))
 	}
-	if len(f.Subjects) > 0 {
+	switch {
+	case len(f.Accounts) > 0:
+		args = append(args, f.Subjects, accountMembers(f.Accounts))
+		all = append(all, "(subject = ANY ($1::text[]) OR performed_by = ANY ($1::text[]) OR EXISTS (SELECT FROM unnest($2::text[]) AS a WHERE position(a IN record) > 0))")
+	case len(f.Subjects) > 0:
 		add("(subject = ANY (?::text[]) OR performed_by = ANY (?::text[]))", f.Subjects)
 	}
 	for column, value := range map[string]string{"action": f.Action, "policy": f.Policy, "outcome": f.Outcome} {
@@ -62,67 +90,36 @@ func (f Filter) where() (condition string, args []any) {
 	return strings.Join(all, " AND "), args
 }
 
+// accountMembers returns the member "account" of a record's JSON for each account. They are searched for as texts: a record that somebody
+// changed may not be JSON, and a search must not fail because of it.
+func accountMembers(accounts []string) (members []string) {
+	for _, a := range accounts {
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		_ = e.Encode(a) // a string can be encoded
+		members = append(members, `"account":`+strings.TrimSpace(b.String()))
+	}
+	return members
+}
+
 // Match reports whether the filter selects a record.
 func (f Filter) Match(r *record.Record) bool {
 	matches := func(want, got string) bool { return want == "" || want == got }
-	return (len(f.Subjects) == 0 || slices.Contains(f.Subjects, r.Subject) || slices.Contains(f.Subjects, r.PerformedBy)) &&
+	return (len(f.Subjects)+len(f.Accounts) == 0 || slices.Contains(f.Subjects, r.Subject) || slices.Contains(f.Subjects, r.PerformedBy) || r.Account != "" && slices.Contains(f.Accounts, r.Account)) &&
 		matches(f.Action, r.Action) && matches(f.Policy, r.Policy) && matches(f.Outcome, string(r.Outcome)) &&
 		(f.From.IsZero() || !r.Time.Before(f.From)) && (f.To.IsZero() || r.Time.Before(f.To))
 }
 
-// Chained calls f with all records and checkpoints, those of each writer in their order. Rows are not kept in memory.
-func Chained(ctx context.Context, conn *pgx.Conn, f func(Row) error) error {
-	const statement = `SELECT writer, seq, 0 AS kind, record, hash, prev, id, time, category, action, outcome, performed_by, subject, resource_kind, resource_id, ip_address, request_id, policy, pod
-FROM audit_logs
-UNION ALL
-SELECT writer, size, 1, note, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
-FROM audit_checkpoints
-ORDER BY 1, 2, 3`
-	return each(ctx, conn, statement, nil, f)
-}
-
-// Latest calls f with the records of the filter in the order of their time, and at most limit of the latest; all if limit is 0.
-func Latest(ctx context.Context, conn *pgx.Conn, filter Filter, limit int, f func(Row) error) error {
-	condition, args := filter.where()
-	statement := `SELECT writer, seq, 0 AS kind, record, hash, prev, id, time, category, action, outcome, performed_by, subject, resource_kind, resource_id, ip_address, request_id, policy, pod
-FROM audit_logs WHERE ` + condition
-	if limit > 0 {
-		args = append(args, limit)
-		statement = fmt.Sprintf("SELECT * FROM (%s ORDER BY time DESC, writer DESC, seq DESC LIMIT $%d) AS latest", statement, len(args))
-	}
-	return each(ctx, conn, statement+" ORDER BY time, writer, seq", args, f)
-}
-
-func each(ctx context.Context, conn *pgx.Conn, statement string, args []any, f func(Row) error) error {
-	result, err := conn.Query(ctx, statement, args...)
-	if err != nil {
-		return fmt.Errorf("reading the audit trail: %w", err)
-	}
-	defer result.Close()
-	for result.Next() {
-		row, err := scan(result)
-		if err == nil {
-			err = f(row)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := result.Err(); err != nil {
-		return fmt.Errorf("reading the audit trail: %w", err)
-	}
-	return nil
-}
-
-// stored are the columns of a row.
+// stored are the columns of a record.
 type stored struct {
-	kind                   int
 	writer                 uuid.UUID
 	seq                    int64
 	payload                string
 	hash, prev             []byte
-	id                     *uuid.UUID
-	time                   *time.Time
+	id                     uuid.UUID
+	time                   pgtype.Timestamptz
+	retain                 int
 	category, action       *string
 	outcome, performedBy   *string
 	subject                *string
@@ -131,21 +128,27 @@ type stored struct {
 	policy, pod            *string
 }
 
-func scan(result pgx.Rows) (Row, error) {
-	var s stored
-	err := result.Scan(&s.writer, &s.seq, &s.kind, &s.payload, &s.hash, &s.prev, &s.id, &s.time, &s.category, &s.action, &s.outcome, &s.performedBy, &s.subject,
-		&s.resourceKind, &s.resource, &s.ipAddress, &s.requestID, &s.policy, &s.pod)
+// storedColumns are the columns of stored.
+const storedColumns = `writer, seq, record, hash, prev, id, time, retain_days, category, action, outcome, performed_by, subject, resource_kind, resource_id,
+	ip_address, request_id, policy, pod`
+
+// page returns the records of one statement.
+func page(ctx context.Context, conn *pgx.Conn, statement string, args ...any) ([]stored, error) {
+	found, err := read(ctx, conn, func(row pgx.CollectableRow) (s stored, err error) {
+		return s, row.Scan(&s.writer, &s.seq, &s.payload, &s.hash, &s.prev, &s.id, &s.time, &s.retain, &s.category, &s.action, &s.outcome, &s.performedBy, &s.subject,
+			&s.resourceKind, &s.resource, &s.ipAddress, &s.requestID, &s.policy, &s.pod)
+	}, statement, args...)
 	if err != nil {
-		return Row{}, fmt.Errorf("reading a row of the audit trail: %w", err)
+		return nil, fmt.Errorf("reading the audit trail: %w", err)
 	}
-	row := Row{Item: spool.Item{Kind: spool.Record, Payload: []byte(s.payload)}, Writer: s.writer, Seq: uint64(s.seq)}
-	if s.kind == 1 {
-		row.Kind = spool.Checkpoint
-		return row, nil
-	}
+	return found, nil
+}
+
+// row returns what was read.
+func (s *stored) row() Row {
+	row := Row{Item: spool.Item{Kind: spool.Record, Payload: []byte(s.payload)}, Writer: s.writer, Seq: uint64(s.seq), Altered: s.altered()}
 	copy(row.Hash[:], s.hash)
-	row.Altered = s.altered()
-	return row, nil
+	return row
 }
 
 // altered compares the columns with the record. A record that cannot be read has no column to compare with: verification reports it.
@@ -172,13 +175,13 @@ func (s *stored) altered() string {
 		}
 	}
 	switch {
-	case s.id == nil || *s.id != r.ID:
+	case s.id != r.ID:
 		return "id"
 	case s.writer != r.Writer:
 		return "writer"
 	case uint64(s.seq) != r.Seq:
 		return "seq"
-	case s.time == nil || !s.time.Equal(r.Time.Time):
+	case s.time.InfinityModifier != pgtype.Finite || !s.time.Time.Equal(r.Time.Time):
 		return "time"
 	case string(s.prev) != string(r.Prev[:]):
 		return "prev"

@@ -34,8 +34,8 @@ type Config struct {
 	Database Database
 	// RetainDays is how long records are kept, in days.
 	RetainDays int
-	// OnRefused is called for each item that the database refuses for its content. Such an item is given up: it would hold up all others.
-	// Required.
+	// OnRefused is called for each item that the database refuses for its content, or that cannot be read, such as one of a later version. Such
+	// an item is given up: it would hold up all others. Required.
 	OnRefused func(spool.Item, error)
 }
 
@@ -57,10 +57,29 @@ func (*Sink) Name() string { return Name }
 func (s *Sink) Deliver(ctx context.Context, items []spool.Item) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.deliver(ctx, items); err != nil {
+	readable, unreadable := s.readable(items)
+	if err := s.deliver(ctx, readable); err != nil {
 		return 0, err
 	}
+	for i, err := range unreadable {
+		s.cfg.OnRefused(items[i], err)
+	}
 	return len(items), nil
+}
+
+// readable returns the items that can be read, and why others cannot, by their places.
+func (s *Sink) readable(items []spool.Item) (good []spool.Item, bad map[int]error) {
+	for n, i := range items {
+		if _, err := s.tables([]spool.Item{i}); err == nil {
+			good = append(good, i)
+			continue
+		} else if bad == nil {
+			bad = map[int]error{n: err}
+		} else {
+			bad[n] = err
+		}
+	}
+	return good, bad
 }
 
 func (s *Sink) deliver(ctx context.Context, items []spool.Item) error {

@@ -90,6 +90,20 @@ func (s *segment) append(items []Item) error {
 	return nil
 }
 
+// repair opens the file again and removes what a failed write may have left behind the last item.
+func (s *segment) repair() error {
+	file, err := os.OpenFile(s.file.Name(), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	if err := file.Truncate(s.size); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	_ = s.file.Close() // what it had not written is not missed
+	s.file = file
+	return nil
+}
+
 func checksum(k Kind, payload []byte) uint32 {
 	return crc32.Update(crc32.Checksum([]byte{byte(k)}, castagnoli), castagnoli, payload)
 }

@@ -30,7 +30,9 @@ type Volume struct {
 	base int
 	// added and removed are closed and replaced when items are added or removed.
 	added, removed chan struct{}
-	// err is set after a failed write: the end of the file is then not known.
+	// damaged says that the last write has failed: the end of the file is then not known.
+	damaged bool
+	// err is set when the spool is closed.
 	err error
 }
 
@@ -69,7 +71,7 @@ func OpenVolume(dir string, limit int64) (*Volume, error) {
 	return v, nil
 }
 
-// Append implements Spool.
+// Append implements Spool. A write that fails, for example because the disk of the node is full, can succeed later.
 func (v *Volume) Append(items []Item) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -80,19 +82,29 @@ func (v *Volume) Append(items []Item) error {
 	case v.used > 0 && v.used+size > v.limit:
 		return ErrFull
 	}
-	last, err := v.last()
-	if err == nil {
-		before := last.size
-		err = last.append(items)
-		v.used += last.size - before
+	if err := v.write(items); err != nil {
+		v.damaged = true
+		return fmt.Errorf("writing the spool: %w", err)
 	}
-	if err != nil {
-		v.err = fmt.Errorf("writing the spool: %w", err)
-		return v.err
-	}
+	v.damaged = false
 	close(v.added)
 	v.added = make(chan struct{})
 	return nil
+}
+
+// write adds items to the last segment. The caller holds the lock.
+func (v *Volume) write(items []Item) error {
+	last, err := v.last()
+	if err == nil && v.damaged {
+		err = last.repair()
+	}
+	if err != nil {
+		return err
+	}
+	before := last.size
+	err = last.append(items)
+	v.used += last.size - before
+	return err
 }
 
 // last returns the segment to which items are added. The caller holds the lock.

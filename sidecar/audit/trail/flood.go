@@ -61,6 +61,7 @@ func (f *flood) admit(e *event.Event, crowded bool) bool {
 	}
 	if c := f.sources[s]; c != nil {
 		c.count++
+		keepCommon(c.event, e)
 		return false
 	}
 	one := *e
@@ -70,6 +71,22 @@ func (f *flood) admit(e *event.Event, crowded bool) bool {
 	f.sources[s] = &counted{event: &one, count: 1}
 	f.seen[s]++
 	return false
+}
+
+// keepCommon clears what e has not in common with all: a record of many events must not name one of their users.
+func keepCommon(all, e *event.Event) {
+	for _, field := range []struct{ all, one *string }{
+		{&all.Provider, &e.Provider}, {&all.Issuer, &e.Issuer}, {&all.Subject, &e.Subject}, {&all.Session, &e.Session}, {&all.TokenID, &e.TokenID},
+		{&all.KeyID, &e.KeyID}, {&all.Account, &e.Account}, {&all.PerformedBy, &e.PerformedBy}, {&all.Claim, &e.Claim},
+		{&all.RequestID, &e.RequestID}, {&all.TraceID, &e.TraceID}, {&all.UserAgent, &e.UserAgent},
+	} {
+		if *field.all != *field.one {
+			*field.all = ""
+		}
+	}
+	if all.ClientAddr != e.ClientAddr {
+		all.ClientAddr = clientnet.Of(all.ClientAddr).Addr() // the /64 of both
+	}
 }
 
 // summaries ends the window, and returns an event for each source of events that were counted. If the spool is crowded, it tells no sources

@@ -1,6 +1,7 @@
 package trail
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -42,8 +43,29 @@ func TestSources(t *testing.T) {
 			t.Errorf("%s: %t", tt.name, got)
 		}
 	}
-	if all := f.summaries(false); len(all) != 1 || all[0].count != 2 || all[0].event.ClientAddr != netip.MustParseAddr("2001:db8::1") {
+	if all := f.summaries(false); len(all) != 1 || all[0].count != 2 || all[0].event.ClientAddr != netip.MustParseAddr("2001:db8::") {
 		t.Errorf("%+v", all)
+	}
+}
+
+// TestSummariesAccuseNobody: a record that stands for several events names only what they have in common. One address can have many users behind it, and one client
+// can name many accounts.
+func TestSummariesAccuseNobody(t *testing.T) {
+	f := newFlood()
+	for n := range floodBurst + 20 {
+		e := refused("192.0.2.1")
+		e.Provider, e.Subject, e.Session, e.TokenID, e.KeyID = "corp", fmt.Sprint("user", n), fmt.Sprint(n), fmt.Sprint(n), fmt.Sprint(n)
+		e.Account, e.PerformedBy, e.RequestID, e.TraceID, e.UserAgent = fmt.Sprint("user", n), fmt.Sprint(n), fmt.Sprint(n), fmt.Sprint(n), fmt.Sprint(n)
+		f.admit(e, false)
+	}
+	all := f.summaries(false)
+	if len(all) != 1 || all[0].count != 20 {
+		t.Fatalf("%+v", all)
+	}
+	want := refused("192.0.2.1")
+	want.Provider = "corp"
+	if *all[0].event != *want {
+		t.Errorf("%+v; want %+v", *all[0].event, *want)
 	}
 }
 

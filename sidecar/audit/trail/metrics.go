@@ -35,7 +35,7 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 		delivered: counters("postern_audit_delivered_total", "Records that a sink has confirmed.", "sink"),
 		failures:  counters("postern_audit_delivery_failures_total", "Failed attempts to deliver records to a sink.", "sink"),
 		refused:   counters("postern_audit_refused_total", "Records that a sink has refused for what is in them, and that it does not have.", "sink"),
-		dropped:   counter("postern_audit_dropped_total", "Events that are missing in the audit trail, because its spool was full."),
+		dropped:   counter("postern_audit_dropped_total", "Events that are missing in the audit trail, because its spool was full or the process ended."),
 		unsigned:  counter("postern_audit_checkpoint_failures_total", "Checkpoints that could not be signed."),
 		used:      prometheus.NewDesc("postern_audit_spool_bytes", "Size of the records that wait in the spool.", nil, nil),
 		limit:     prometheus.NewDesc("postern_audit_spool_limit_bytes", "Size at which the spool is full.", nil, nil),

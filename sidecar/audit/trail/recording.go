@@ -18,6 +18,7 @@ func (t *Trail) run() {
 	defer checkpoints.Stop()
 	defer floods.Stop()
 	if !t.ready() {
+		t.giveUp()
 		return
 	}
 	for {
@@ -27,7 +28,7 @@ func (t *Trail) run() {
 		case <-checkpoints.C:
 			t.checkpoint()
 		case <-floods.C:
-			t.record(t.flood.summaries(t.crowded()))
+			t.summarise()
 		case <-t.stop:
 			t.finish()
 			return
@@ -59,7 +60,6 @@ func (t *Trail) ready() bool {
 		}
 		select {
 		case <-t.stop:
-			t.cfg.Logger.Error("events of the audit trail are lost, because there were no keys before the process ended", "policy", t.cfg.Policy, "count", len(t.queue))
 			return false
 		case <-time.After(keysRetry):
 		}
@@ -89,6 +89,7 @@ func (t *Trail) taken(events []counted) []counted {
 
 // finish records what is left, and signs it.
 func (t *Trail) finish() {
+	t.end()
 	for {
 		select {
 		case e := <-t.queue:
@@ -100,6 +101,33 @@ func (t *Trail) finish() {
 	}
 	t.record(t.flood.summaries(t.crowded()))
 	t.checkpoint()
+}
+
+// summarise records the events that were only counted. What anybody can cause does not get the rest of the spool: it is counted until there is room.
+func (t *Trail) summarise() {
+	if !t.scarce() {
+		t.record(t.flood.summaries(t.crowded()))
+	}
+}
+
+// end lets no more events into the queue.
+func (t *Trail) end() {
+	t.gate.Lock()
+	defer t.gate.Unlock()
+	t.ended = true
+}
+
+// giveUp counts what waits, because there are no keys and the process ends.
+func (t *Trail) giveUp() {
+	t.end()
+	n := uint64(len(t.queue)) + t.dropped.Load()
+	for _, c := range t.flood.summaries(false) {
+		n += c.count
+	}
+	t.cfg.Metrics.dropped.Add(float64(n - t.dropped.Load()))
+	if n > 0 {
+		t.cfg.Logger.Error("events of the audit trail are lost, because there were no keys before the process ended", "policy", t.cfg.Policy, "count", n)
+	}
 }
 
 // record makes records of events, and puts them into the spool.
@@ -163,6 +191,7 @@ func (t *Trail) put(items []spool.Item) {
 			t.cfg.Logger.Error("writing the spool of the audit trail", "policy", t.cfg.Policy, "error", err)
 			select {
 			case <-t.delivery.closed:
+				t.lose(items)
 				return
 			case <-time.After(time.Second):
 			}
@@ -186,7 +215,7 @@ func (t *Trail) warnFull() {
 	}
 }
 
-// lose reports items that cannot be kept, because the process ends while the spool is full.
+// lose reports items that cannot be kept, because the process ends while the spool is full or cannot be written.
 func (t *Trail) lose(items []spool.Item) {
 	n := 0
 	for _, i := range items {
@@ -195,7 +224,7 @@ func (t *Trail) lose(items []spool.Item) {
 		}
 	}
 	t.cfg.Metrics.dropped.Add(float64(n))
-	t.cfg.Logger.Error("records of the audit trail are lost, because the spool is full and the process ends", "policy", t.cfg.Policy, "count", n)
+	t.cfg.Logger.Error("records of the audit trail are lost, because the spool takes none and the process ends", "policy", t.cfg.Policy, "count", n)
 }
 
 // checkpoint signs the chain, if it has grown.
@@ -204,7 +233,9 @@ func (t *Trail) checkpoint() {
 	if t.keys.Signer == nil || size == t.signed {
 		return
 	}
-	signed, err := t.chain.Checkpoint(t.cfg.Policy).Sign(t.keys.Signer)
+	c := t.chain.Checkpoint(t.cfg.Policy)
+	c.Time, c.RetainDays = t.cfg.Now(), t.cfg.RetainDays
+	signed, err := c.Sign(t.keys.Signer)
 	if err != nil {
 		if !t.failing {
 			t.cfg.Logger.Warn("the audit trail is not signed at present", "policy", t.cfg.Policy, "error", err)

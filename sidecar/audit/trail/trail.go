@@ -73,10 +73,15 @@ type Config struct {
 	Keys func(context.Context) (Keys, error)
 	// CheckpointInterval is the time between two checkpoints; one minute if zero.
 	CheckpointInterval time.Duration
-	Metrics            *Metrics
-	Logger             *slog.Logger
+	// RetainDays is how long records are kept, in days; 0 if no sink removes them. Checkpoints state it.
+	RetainDays int
+	Metrics    *Metrics
+	Logger     *slog.Logger
 	// Now is time.Now if nil.
 	Now func() time.Time
+	// Heir takes an event that comes after Close: one of a request that was under way when other settings began. It reports whether it has; nil
+	// if there is none.
+	Heir func(event.Event) bool
 }
 
 const (
@@ -94,10 +99,15 @@ type Trail struct {
 	cfg   Config
 	chain *hashchain.Chain
 	flood *flood
-	queue chan *event.Event
+	// shares are those of clients in the rest of the spool.
+	shares shares
+	queue  chan *event.Event
 	// queued is the size of the events in the queue, in bytes. dropped counts events since the last record about them.
 	queued  atomic.Int64
 	dropped atomic.Uint64
+	// gate is held for reading while an event is put into the queue. After ended none is.
+	gate  sync.RWMutex
+	ended bool
 	// waiting says that a batch waits for room in the spool.
 	waiting atomic.Bool
 	// warned is the time of the last warning that the spool is full. Only the goroutine of put uses it.
@@ -155,20 +165,45 @@ func (t *Trail) Record(e event.Event) {
 	if class.Public && !t.flood.admit(&e, t.crowded()) {
 		return
 	}
+	if t.scarce() {
+		t.shares.use(e.ClientAddr, sizeOf(&e))
+	}
 	t.enqueue(&e)
 }
 
 func (t *Trail) enqueue(e *event.Event) {
+	if !t.offer(e) {
+		t.late(*e)
+	}
+}
+
+// offer puts e into the queue, or drops it. It reports false if the trail has ended.
+func (t *Trail) offer(e *event.Event) bool {
+	t.gate.RLock()
+	defer t.gate.RUnlock()
+	if t.ended {
+		return false
+	}
 	size := sizeOf(e)
 	if t.queued.Add(size) > queueBytes {
 		t.drop(size)
-		return
+		return true
 	}
 	select {
 	case t.queue <- e:
 	default:
 		t.drop(size)
 	}
+	return true
+}
+
+// late passes an event on that came after the end of the trail, or counts it.
+func (t *Trail) late(e event.Event) {
+	if t.cfg.Heir != nil && t.cfg.Heir(e) {
+		return
+	}
+	t.cfg.Metrics.dropped.Inc()
+	t.cfg.Logger.Error("an event is missing in the audit trail, because it came after the end of the trail", "policy", t.cfg.Policy, "event", e.Kind.String())
 }
 
 func (t *Trail) drop(size int64) {
@@ -199,11 +234,15 @@ func (t *Trail) crowded() bool {
 	return used > limit/2 || len(t.queue) > queueLength/2
 }
 
+// Policy returns the name of the policy, "namespace/name".
+func (t *Trail) Policy() string { return t.cfg.Policy }
+
 // Writer returns the id of the writer of this trail's records.
 func (t *Trail) Writer() uuid.UUID { return t.chain.Writer() }
 
 // Close records what has been emitted, signs a last checkpoint, and waits until the sinks have everything or ctx ends. What a spool on a
-// volume still has then is delivered by the next process. No event may be recorded after Close has been called.
+// volume still has then is delivered by the next process. Events that are recorded
+// after Close has been called are those of Config.Heir, or are counted as dropped.
 func (t *Trail) Close(ctx context.Context) error {
 	t.stopOnce.Do(func() { close(t.stop) })
 	recorded := make(chan struct{})

@@ -36,6 +36,8 @@ const (
 	// one of them since the checkpoint before was changed together with the chain.
 	Unsigned Kind = "unsigned"
 	Forged   Kind = "forged"
+	// Removed: the first records of a writer were removed as if by retention, but a signed checkpoint says that it has not passed.
+	Removed Kind = "removed"
 )
 
 // Finding is one fault of a trail.
@@ -69,6 +71,11 @@ type Config struct {
 	Keys note.Verifiers
 	// OnFinding is called for each finding, in the order in which they are found.
 	OnFinding func(Finding)
+	// Partial says that the trail begins in the middle, as a log that was rotated does. Then records before the first one of a writer
+	// are not missing, and checkpoints are compared with the last record that they cover.
+	Partial bool
+	// Now decides whether a retention has passed. It is time.Now if it is zero.
+	Now time.Time
 }
 
 // Verifier checks one trail. It is for one goroutine.
@@ -76,6 +83,8 @@ type Verifier struct {
 	cfg     Config
 	writers map[uuid.UUID]*writer
 	summary Summary
+	// hashes is the number of hashes in writer.recent of all writers.
+	hashes int
 }
 
 // Summary counts what was read.
@@ -87,13 +96,22 @@ type Summary struct {
 	Findings    uint64 `json:"findings"`
 	// Unsigned is the number of records that no signed checkpoint covers: nobody could tell if they were missing.
 	Unsigned uint64 `json:"unsigned"`
+	// Removed is the number of records that were removed because their retention has passed. Before is the number of those before the
+	// first ones of a partial trail.
+	Removed uint64 `json:"removed"`
+	Before  uint64 `json:"before"`
 	// From and To are the times of the first and the last record.
 	From time.Time `json:"from"`
 	To   time.Time `json:"to"`
 }
 
 // New returns a Verifier.
-func New(c Config) *Verifier { return &Verifier{cfg: c, writers: map[uuid.UUID]*writer{}} }
+func New(c Config) *Verifier {
+	if c.Now.IsZero() {
+		c.Now = time.Now()
+	}
+	return &Verifier{cfg: c, writers: map[uuid.UUID]*writer{}}
+}
 
 // Record checks the next record. Hash is what was stored beside it; zero if nothing was.
 func (v *Verifier) Record(encoded []byte, hash record.Hash) {
@@ -115,6 +133,7 @@ func (v *Verifier) Record(encoded []byte, hash record.Hash) {
 		own = hash // if the hash is the original one, the next record has it too
 	}
 	w.hold(r, own)
+	v.remember(w, own)
 	v.settle(w)
 }
 
@@ -134,8 +153,15 @@ func (v *Verifier) again(w *writer, r *record.Record, own record.Hash) {
 
 // follow checks that r follows the record before it.
 func (v *Verifier) follow(w *writer, r *record.Record) {
-	if first := w.size + 1; r.Seq > first {
+	if first := w.size + 1; r.Seq > first && first == 1 && v.cfg.Partial {
+		v.summary.Before += r.Seq - 1
+		v.forget(w, 0)
+		w.skip(r)
+		w.first = r.Seq - 1
+		return
+	} else if r.Seq > first {
 		v.found(Finding{Kind: Missing, Writer: w.id, First: first, Last: r.Seq - 1, Detail: "the trail does not have them"})
+		v.forget(w, 0)
 		w.skip(r)
 		return
 	}
@@ -146,6 +172,11 @@ func (v *Verifier) follow(w *writer, r *record.Record) {
 		v.found(Finding{Kind: Changed, Writer: w.id, First: 1, Last: 1, ID: r.ID, Detail: "it is the first, and names one before it"})
 		return
 	}
+	if w.cut == w.size {
+		v.found(Finding{Kind: Forged, Writer: w.id, First: w.size, Last: w.size, Detail: "it was removed, and the record after it was written after another one than audit_pruned has"})
+		w.last = r.Prev
+		return
+	}
 	v.found(Finding{Kind: Changed, Writer: w.id, First: w.size, Last: w.size, ID: w.lastID, Detail: "the record after it was written after another one"})
 	w.last = r.Prev // if this is the original hash, the next checkpoint agrees
 }
@@ -153,21 +184,52 @@ func (v *Verifier) follow(w *writer, r *record.Record) {
 // Checkpoint checks a checkpoint. It may come before or after the records that it covers; of those before, only the latest few.
 func (v *Verifier) Checkpoint(signed []byte) {
 	v.summary.Checkpoints++
-	c, err := hashchain.Peek(signed)
-	if err != nil {
-		v.found(Finding{Kind: Malformed, Detail: err.Error()})
+	c, ok := v.open(signed)
+	if !ok {
 		return
 	}
 	w := v.writer(c.Writer)
-	if v.cfg.Keys != nil {
-		if _, err := hashchain.Open(signed, v.cfg.Keys); err != nil {
-			v.found(Finding{Kind: Unsigned, Writer: w.id, First: w.signed + 1, Last: max(c.Size, w.signed+1), Detail: err.Error()})
-			return
-		}
-	}
-	w.claimed = max(w.claimed, c.Size)
 	if len(w.pending) == maxPending {
 		w.pending = slices.Delete(w.pending, 0, 1)
+	}
+	v.expect(w, c)
+}
+
+// Witness takes a checkpoint that was kept elsewhere, before all records. Of those of a writer, the largest is compared.
+func (v *Verifier) Witness(signed []byte) {
+	c, ok := v.open(signed)
+	if !ok {
+		return
+	}
+	if w := v.writer(c.Writer); c.Size > w.claimed {
+		w.pending = nil
+		v.expect(w, c)
+	}
+}
+
+// open verifies the signature of a checkpoint.
+func (v *Verifier) open(signed []byte) (c hashchain.Checkpoint, ok bool) {
+	c, err := hashchain.Peek(signed)
+	if err != nil {
+		v.found(Finding{Kind: Malformed, Detail: err.Error()})
+		return c, false
+	}
+	if v.cfg.Keys == nil {
+		return c, true
+	}
+	if _, err := hashchain.Open(signed, v.cfg.Keys); err != nil {
+		w := v.writer(c.Writer)
+		v.found(Finding{Kind: Unsigned, Writer: w.id, First: w.signed + 1, Last: max(c.Size, w.signed+1), Detail: err.Error()})
+		return c, false
+	}
+	return c, true
+}
+
+// expect compares c when its records have been read.
+func (v *Verifier) expect(w *writer, c hashchain.Checkpoint) {
+	w.claimed = max(w.claimed, c.Size)
+	if c.Due(v.cfg.Now) {
+		w.due = max(w.due, c.Size)
 	}
 	w.pending = append(w.pending, c)
 	slices.SortStableFunc(w.pending, func(a, b hashchain.Checkpoint) int { return cmp.Compare(a.Size, b.Size) })
@@ -180,34 +242,53 @@ func (v *Verifier) settle(w *writer) {
 		c := w.pending[0]
 		w.pending = w.pending[1:]
 		switch {
-		case c.Size < w.size || w.incomplete:
-			// It came too late to be compared, or records are missing, which was reported.
-		case c.Root != w.root():
-			v.found(Finding{Kind: Forged, Writer: w.id, First: w.signed + 1, Last: c.Size, Detail: "they do not have the root of the signed checkpoint"})
-			w.incomplete = true
+		case c.Size < w.size || w.diverged || w.incomplete && c.Last.IsZero():
+			// It came too late to be compared, or records are missing or wrong, which was reported.
+		case w.incomplete && c.Last != w.last:
+			v.forged(w, c, "the last of them is not the one that the signed checkpoint states")
+		case !w.incomplete && c.Root != w.root():
+			v.forged(w, c, "they do not have the root of the signed checkpoint")
 		default:
 			w.signed = c.Size
 		}
 	}
 }
 
-// Finish reports what is missing at the end, and returns the summary.
+func (v *Verifier) forged(w *writer, c hashchain.Checkpoint, detail string) {
+	v.found(Finding{Kind: Forged, Writer: w.id, First: max(w.signed, w.first) + 1, Last: c.Size, Detail: detail})
+	w.diverged = true
+}
+
+// Done says that nothing more comes of a writer: it reports what is missing at its end, and frees the memory of it.
+func (v *Verifier) Done(id uuid.UUID) {
+	w := v.writers[id]
+	if w == nil {
+		return
+	}
+	if w.claimed > w.size && (w.size > 0 || !v.cfg.Partial) {
+		v.found(Finding{Kind: Truncated, Writer: id, First: w.size + 1, Last: w.claimed, Detail: "a checkpoint covers them, and they are not in the trail"})
+	}
+	if covered := min(w.cut, w.claimed); covered > w.due {
+		v.found(Finding{Kind: Removed, Writer: id, First: w.due + 1, Last: covered, Detail: "audit_pruned has them as removed, and by the signed checkpoints their retention has not passed"})
+	}
+	v.summary.Unsigned += w.size - min(max(w.signed, w.first, min(w.cut, w.due)), w.size)
+	v.summary.Writers++
+	v.hashes -= len(w.recent)
+	delete(v.writers, id)
+}
+
+// Finish reports what is missing at the end of all writers, and returns the summary.
 func (v *Verifier) Finish() Summary {
 	for _, id := range slices.SortedFunc(maps.Keys(v.writers), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }) {
-		w := v.writers[id]
-		if w.claimed > w.size {
-			v.found(Finding{Kind: Truncated, Writer: id, First: w.size + 1, Last: w.claimed, Detail: "a checkpoint covers them, and they are not in the trail"})
-		}
-		v.summary.Unsigned += w.size - min(w.signed, w.size)
+		v.Done(id)
 	}
-	v.summary.Writers = uint64(len(v.writers))
 	return v.summary
 }
 
 func (v *Verifier) writer(id uuid.UUID) *writer {
 	w := v.writers[id]
 	if w == nil {
-		w = &writer{id: id}
+		w = &writer{id: id, tree: &hashchain.Tree{}}
 		v.writers[id] = w
 	}
 	return w

@@ -17,15 +17,6 @@ const PerformedByHeader = "Postern-Performed-By"
 // maxPerformedBy bounds the value, in bytes.
 const maxPerformedBy = 256
 
-// The acts of administrators, in the reason of events of the kind event.Admin.
-const (
-	issueTokens = "issue_tokens"
-	revokeAny   = "revoke"
-	endSession  = "end_session"
-	endSessions = "end_sessions"
-	clearLocks  = "clear_login_locks"
-)
-
 // named refuses a request that names who acts in a way that could confuse who reads the trail. It is refused before it does anything.
 func named(next stage.Func) stage.Func {
 	return func(w http.ResponseWriter, r *http.Request) error {

@@ -1,6 +1,6 @@
 // Package appapi is the HTTP API for the app in the pod: issue, introspect and revoke tokens, list and end a subject's sessions,
-// hash and verify passwords, clear the locks of an account, list the accounts and addresses with the most failures, and add events to
-// the audit trail. openapi.json describes it, and is served at /openapi.json. An operation whose section the policy
+// hash and verify passwords, clear the locks of an account, export and erase what is held of a person, list the accounts and
+// addresses with the most failures, and add events to the audit trail. openapi.json describes it, and is served at /openapi.json. An operation whose section the policy
 // lacks responds with 404 not-enabled.
 //
 // Every caller can log in as any user, so the API must listen on 127.0.0.1 only. Requests that could still come from outside the
@@ -25,6 +25,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/login/revocation"
+	"github.com/posterndev/postern/sidecar/login/subject"
 	"github.com/posterndev/postern/sidecar/login/token"
 )
 
@@ -79,6 +80,8 @@ type Config struct {
 	PasswordRules PasswordRules
 	// Locks is nil if the policy has no loginProtection.
 	Locks Locks
+	// Stores hold what is exported and erased of a person.
+	Stores subject.Stores
 	// Top returns the accounts and addresses with the most failures, up to limit of each, as a value for JSON (usage.Top); nil if nothing counts them.
 	Top func(limit int) any
 	// Events receives what the app reports and what administrators do; nil for none.
@@ -109,6 +112,7 @@ type endpoint struct {
 
 func (a *api) endpoints() []endpoint {
 	const plain, guarded = true, false
+	const personal = "that holds data of a person: sessions, revocation, loginProtection or passwordPolicy.rules.remember"
 	tokens, sessions, accepted := a.LoginService != nil, a.SessionManager != nil, a.Verifier != nil
 	revocation, passwords := a.Revoker != nil, a.Passwords != nil
 	return []endpoint{
@@ -122,6 +126,8 @@ func (a *api) endpoints() []endpoint {
 		{http.MethodPost, "/v1/passwords/hash", a.hash, "passwordPolicy", passwords, guarded},
 		{http.MethodPost, "/v1/passwords/verify", a.verify, "passwordPolicy", passwords, guarded},
 		{http.MethodPost, "/v1/login-locks/clear", a.clearLocks, "loginProtection", a.Locks != nil, guarded},
+		{http.MethodPost, "/v1/subjects/export", a.exportSubject, personal, !a.Stores.None(), guarded},
+		{http.MethodPost, "/v1/subjects/erase", a.eraseSubject, personal, !a.Stores.None(), guarded},
 		{http.MethodPost, "/v1/audit", a.audit, "audit", a.Trail != nil, guarded},
 		{http.MethodGet, "/v1/top", a.top, "that is counted", a.Top != nil, guarded},
 		{http.MethodGet, "/openapi.json", a.describe, "", true, plain},

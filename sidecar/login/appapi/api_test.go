@@ -27,6 +27,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/session"
 	"github.com/posterndev/postern/sidecar/login/session/sessionmemory"
+	"github.com/posterndev/postern/sidecar/login/subject"
 	"github.com/posterndev/postern/sidecar/login/token"
 )
 
@@ -225,7 +226,11 @@ func newWorld(t testing.TB, p Passwords) *world {
 		Issuer: issuer, Audiences: []string{"orders"}, Algorithms: []string{"EdDSA"}, Types: []string{"at+jwt"}, Keys: w.ring,
 	}}
 	w.config = Config{
-		LoginService: w.loginService, SessionManager: sessionManager, Verifier: w.verifier, Revoked: w.revocations, Revoker: revoker, Passwords: p, PasswordRules: rules{}, Locks: locks{w.revocations}, Top: someTop, Logger: log, Now: now,
+		LoginService: w.loginService, SessionManager: sessionManager, Verifier: w.verifier, Revoked: w.revocations, Revoker: revoker, Passwords: p, PasswordRules: rules{}, Locks: locks{w.revocations}, Stores: subject.Stores{
+			Sessions: sessionManager, Revocations: w.revocations, Logins: locks{w.revocations}, Passwords: history{w.revocations}, OwnIssuer: issuer, Shared: true,
+			Canonical: func(name string) string { return strings.ToLower(strings.Trim(name, "\u200b")) },
+		},
+		Top: someTop, Logger: log, Now: now,
 		Events: event.NewStream("shop/orders", &w.events), Trail: trail{w.revocations}, TrailDenies: true,
 	}
 	w.Handler, err = New(w.config)

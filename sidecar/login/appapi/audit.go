@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/posterndev/postern/sidecar/audit/record"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -89,6 +90,9 @@ func (in *auditRequest) event() (event.Event, error) {
 	default:
 		if !isName(in.Action, lower) || in.Action[0] < 'a' {
 			return e, invalid("action must be CREATE, UPDATE or DELETE, or a name of up to 64 lower-case letters, digits, dots, hyphens and underscores that begins with a letter, such as report.exported.")
+		}
+		if record.Reserved(in.Action) {
+			return e, invalid("The action " + in.Action + " is for what the sidecar itself records; write a name of the app's own, such as app." + in.Action + ".")
 		}
 	}
 	switch e.Outcome {

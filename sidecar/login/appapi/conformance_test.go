@@ -127,6 +127,10 @@ func conformance() map[string]map[string]try {
 			"twice":             {body: `{"account":"ada","account":"eve"}`, want: 400},
 			"store unavailable": {body: object{"account": "ada"}, unavailable: errUnavailable, want: 503},
 		}),
+		"POST /v1/subjects/export": and(bodies(object{"subject": "full", "account": "ada"}), persons()),
+		"POST /v1/subjects/erase": and(bodies(object{"subject": "full", "account": "ada", "reason": "Art. 17"}), and(persons(), map[string]try{
+			"a long reason": {body: object{"subject": "full", "reason": strings.Repeat("x", 513)}, want: 422},
+		})),
 		"POST /v1/audit": and(bodies(object{"action": "CREATE", "resource": object{"kind": "user"}}), map[string]try{
 			"valid":    {body: object{"action": "CREATE", "resource": object{"kind": "user"}}, want: 202},
 			"a reason": {body: object{"action": "CREATE", "resource": object{"kind": "user"}, "reason": "Because it is so."}, want: 422},
@@ -175,7 +179,7 @@ func (tt try) ask(t *testing.T, method, path string) *httptest.ResponseRecorder 
 	t.Helper()
 	w := newWorld(t, passwords{err: tt.busy})
 	w.verifier.corp = map[string]*identity.Identity{"nameless": alice("")}
-	w.call(t, "POST", "/v1/tokens", object{"subject": "full", "device": object{"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "address": "192.0.2.1"}})
+	w.call(t, "POST", "/v1/tokens", object{"subject": "full", "claims": object{"roles": []string{"x"}}, "device": object{"user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "address": "192.0.2.1"}})
 	login, body := w.login(t, "full"), tt.body
 	if tt.path != "" {
 		path = tt.path

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/posterndev/postern/sidecar/audit/record"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
@@ -35,7 +36,7 @@ func (a *api) clearLocks(w http.ResponseWriter, r *http.Request) error {
 	if refusal := (*httperr.Error)(nil); errors.As(err, &refusal) {
 		return refusal
 	}
-	a.acted(r, clearLocks, event.Event{Account: request.Account}, err)
+	a.acted(r, record.ClearLoginLocks, event.Event{Account: a.Stores.Account(request.Account)}, err)
 	if err != nil {
 		return unavailable(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/audit/record"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/login/revocation"
@@ -44,14 +45,14 @@ func (a *api) revokeAny(w http.ResponseWriter, r *http.Request) error {
 	n, err := a.Revoker.Revoke(r.Context(), entry)
 	switch {
 	case err == nil:
-		a.acted(r, revokeAny, request.event(), nil)
+		a.acted(r, record.RevokeAny, request.event(), nil)
 		return write(w, revocationResponse{Revoked: n})
 	case errors.Is(err, token.ErrUntrusted):
 		return unknownIssuer(err)
 	case errors.Is(err, revocation.ErrInvalid):
 		return &httperr.Error{Status: http.StatusUnprocessableEntity, Code: "invalid-request", Detail: "This cannot be revoked: a text is too long, or a time is out of range.", Cause: err}
 	}
-	a.acted(r, revokeAny, request.event(), err)
+	a.acted(r, record.RevokeAny, request.event(), err)
 	return unavailable(err)
 }
 

@@ -3,6 +3,7 @@ package appapi
 import (
 	"net/http"
 
+	"github.com/posterndev/postern/sidecar/audit/record"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/login/session"
@@ -50,7 +51,7 @@ func (a *api) endAll(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ended, err := a.SessionManager.EndAll(r.Context(), owner, "")
-	a.acted(r, endSessions, event.Event{Actor: event.Actor{Issuer: owner.Issuer, Subject: owner.Subject}}, err)
+	a.acted(r, record.EndSessions, event.Event{Actor: event.Actor{Issuer: owner.Issuer, Subject: owner.Subject}}, err)
 	if err != nil {
 		return unavailable(err)
 	}
@@ -61,7 +62,7 @@ func (a *api) endAll(w http.ResponseWriter, r *http.Request) error {
 func (a *api) end(w http.ResponseWriter, r *http.Request) error {
 	ended, err := a.SessionManager.End(r.Context(), r.PathValue("id"))
 	if ended || err != nil {
-		a.acted(r, endSession, event.Event{Actor: event.Actor{Session: r.PathValue("id")}}, err)
+		a.acted(r, record.EndSession, event.Event{Actor: event.Actor{Session: r.PathValue("id")}}, err)
 	}
 	if err != nil {
 		return unavailable(err)

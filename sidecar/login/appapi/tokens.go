@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/posterndev/postern/sidecar/audit/record"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
@@ -61,12 +62,12 @@ func (a *api) issue(w http.ResponseWriter, r *http.Request) error {
 		e.ClientAddr = address
 		a.LoginService.Emit(r.Context(), e)
 		if refusal.Status >= http.StatusInternalServerError {
-			a.acted(r, issueTokens, event.Event{Actor: event.Actor{Subject: request.Subject}, ClientAddr: address}, err)
+			a.acted(r, record.IssueTokens, event.Event{Actor: event.Actor{Subject: request.Subject}, ClientAddr: address}, err)
 		}
 		return refusal
 	}
 	a.LoginService.Emit(r.Context(), event.Event{Kind: event.Login, Outcome: event.Success, Actor: tokens.Session.Actor(), ClientAddr: address})
-	a.acted(r, issueTokens, event.Event{Actor: tokens.Session.Actor(), ClientAddr: address}, nil)
+	a.acted(r, record.IssueTokens, event.Event{Actor: tokens.Session.Actor(), ClientAddr: address}, nil)
 	return write(w, issueResponse{
 		AccessToken: tokens.Token, TokenType: "Bearer", ExpiresIn: int64(tokens.Expires.Sub(tokens.Issued).Seconds()),
 		RefreshToken: string(tokens.Refresh.Reveal()), SessionID: tokens.Session.ID,

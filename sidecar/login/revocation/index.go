@@ -151,6 +151,11 @@ func (x *Index) Revoked(ctx context.Context, q *Query) (bool, error) {
 	return x.ask(ctx, q, x.config.Now())
 }
 
+// Find returns those of the entries that the store holds, as Feed.Find does.
+func (x *Index) Find(ctx context.Context, entries []Entry) ([]Entry, error) {
+	return x.config.Feed.Find(ctx, entries)
+}
+
 func (x *Index) ask(ctx context.Context, q *Query, now time.Time) (bool, error) {
 	x.config.Metrics.asked()
 	found, err := x.config.Feed.Find(ctx, q.entries())

@@ -1,6 +1,9 @@
 package session
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Resource is a session as the HTTP APIs return it.
 type Resource struct {
@@ -18,6 +21,8 @@ type Resource struct {
 	// Expires is when the session ends if it is not used, at the latest AbsoluteExpiry.
 	Expires        time.Time `json:"expires"`
 	AbsoluteExpiry time.Time `json:"absolute_expiry"`
+	// Claims are those of the login, a JSON object. Lists do not have them.
+	Claims json.RawMessage `json:"claims,omitempty"`
 }
 
 // Resources returns sessions as the HTTP APIs return them; current is the id of the session that asks, or empty.

@@ -189,6 +189,26 @@ func (l *SessionManager) List(ctx context.Context, owner session.Owner) ([]sessi
 	return sessions, nil
 }
 
+// Find returns an owner's sessions as List does, with their claims.
+func (l *SessionManager) Find(ctx context.Context, owner session.Owner) ([]session.Session, error) {
+	listed, err := l.List(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]session.Session, 0, len(listed))
+	for _, s := range listed {
+		whole, err := l.cfg.Sessions.Get(ctx, s.ID)
+		if errors.Is(err, session.ErrEnded) || err == nil && whole.Owner != owner {
+			continue // it ended meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading session: %w", err)
+		}
+		found = append(found, whole)
+	}
+	return found, nil
+}
+
 // Active reports whether a session exists and has not ended.
 func (l *SessionManager) Active(ctx context.Context, id string) (bool, error) {
 	if !session.ValidID(id) {

@@ -9,6 +9,7 @@ package audit
 import (
 	"errors"
 	"net/http"
+	"net/netip"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -17,8 +18,8 @@ import (
 
 // Trail is the audit trail of a policy.
 type Trail interface {
-	// Full reports whether records are being dropped, or will be soon. It must not block.
-	Full() bool
+	// FullFor reports whether records of the client are being dropped, or will be soon. It must not block.
+	FullFor(client netip.Addr) bool
 }
 
 // Config configures the stage.
@@ -38,8 +39,8 @@ func New(c Config) (stage.Stage, error) {
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
-			if c.Trail.Full() {
-				if err := request.From(r).Refuse(request.Rule{Stage: "audit", Shadow: c.Shadow}, unavailable()); err != nil {
+			if info := request.From(r); c.Trail.FullFor(info.ClientAddr) {
+				if err := info.Refuse(request.Rule{Stage: "audit", Shadow: c.Shadow}, unavailable()); err != nil {
 					return err
 				}
 			}

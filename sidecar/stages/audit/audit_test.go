@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 
 	"github.com/posterndev/postern/sidecar/httpkit/event"
@@ -12,10 +13,12 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// trail is full or not.
+// trail is full for one client or not.
 type trail bool
 
-func (t trail) Full() bool { return bool(t) }
+var client = netip.MustParseAddr("192.0.2.1")
+
+func (t trail) FullFor(addr netip.Addr) bool { return bool(t) && addr == client }
 
 // recorder records refusals.
 type recorder struct{ events []event.Event }
@@ -42,7 +45,7 @@ func TestStage(t *testing.T) {
 			}
 			sink, reached := &recorder{}, false
 			h := s(stage.Func(func(http.ResponseWriter, *http.Request) error { reached = true; return nil }))
-			info := &request.Info{Shadow: tt.policyShadow, Events: event.NewStream("shop/orders", sink)}
+			info := &request.Info{ClientAddr: client, Shadow: tt.policyShadow, Events: event.NewStream("shop/orders", sink)}
 			r := request.With(httptest.NewRequest(http.MethodPost, "/users", nil), info)
 			err = h.ServeHTTP(httptest.NewRecorder(), r)
 			if reached != tt.wantReached || (err == nil) != tt.wantReached {

@@ -41,6 +41,10 @@ const ChangesUnknown = "changes-unknown"
 // ResultUnknown is the reason of an event with the outcome Failed: the request was sent to the app, and it is not known whether the app has done it.
 const ResultUnknown = "result-unknown"
 
+// MethodOverride is the reason of an event with the outcome Failed: the request names another method in a field or a parameter by which some frameworks
+// replace its method, and the rule is for that method. Whether the app has done it is not known.
+const MethodOverride = "method-override"
+
 // Config is the list of rules. The first one that matches a request and the status of its response applies.
 type Config struct{ Rules []Rule }
 
@@ -149,10 +153,10 @@ func (r *rule) wants(status int) bool {
 
 type stages struct{ rules []*rule }
 
-// matching returns the rules that match the request, in their order. Of a path that apps read in several ways one reading is enough: what
+// matching returns the rules that match the request with the method, in their order. Of a path that apps read in several ways one reading is enough: what
 // is recorded too often does less harm than what is not.
-func (s *stages) matching(r *http.Request, info *request.Info) []*rule {
-	switch r.Method {
+func (s *stages) matching(method string, info *request.Info) []*rule {
+	switch method {
 	case http.MethodOptions, http.MethodTrace:
 		return nil
 	}
@@ -160,10 +164,10 @@ func (s *stages) matching(r *http.Request, info *request.Info) []*rule {
 	target := info.Target()
 	for _, rule := range s.rules {
 		m := rule.match
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		if method == http.MethodGet || method == http.MethodHead {
 			m = rule.named
 		}
-		if m != nil && m.MatchAny(r.Method, &target) {
+		if m != nil && m.MatchAny(method, &target) {
 			out = append(out, rule)
 		}
 	}
@@ -171,16 +175,26 @@ func (s *stages) matching(r *http.Request, info *request.Info) []*rule {
 }
 
 func (s *stages) around(next stage.Handler) stage.Handler {
-	return stage.Func(func(w http.ResponseWriter, r *http.Request) (err error) {
+	return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 		info := request.From(r)
 		if !info.Events.Wants(event.Lifecycle) {
 			return next.ServeHTTP(w, r)
 		}
-		rules := s.matching(r, info)
-		if len(rules) == 0 {
-			return next.ServeHTTP(w, r)
+		h := next
+		for _, method := range overrides(r) {
+			h = observed(h, s.matching(method, info), true)
 		}
-		o := &observer{Writer: response.Writer{ResponseWriter: w}, request: r, info: info, rules: rules}
+		return observed(h, s.matching(r.Method, info), false).ServeHTTP(w, r)
+	})
+}
+
+// observed observes how next responds, if there are rules. overridden says that they match only if the app replaces the request's method.
+func observed(next stage.Handler, rules []*rule, overridden bool) stage.Handler {
+	if len(rules) == 0 {
+		return next
+	}
+	return stage.Func(func(w http.ResponseWriter, r *http.Request) (err error) {
+		o := &observer{Writer: response.Writer{ResponseWriter: w}, request: r, info: request.From(r), rules: rules, overridden: overridden}
 		if slices.ContainsFunc(rules, func(r *rule) bool { return len(r.fields) > 0 || r.requestJSON != nil }) {
 			o.body = follow(r)
 		}

@@ -319,7 +319,7 @@ func TestABomb(t *testing.T) {
 
 // TestHowAnExchangeEnds: only what the app responded has an event.
 func TestHowAnExchangeEnds(t *testing.T) {
-	refusal := &httperr.Error{Status: http.StatusBadGateway, Code: "app-unavailable"}
+	refusal := &httperr.Error{Status: http.StatusBadGateway, Code: "app-unreachable"}
 	tests := map[string]struct {
 		app  func(http.ResponseWriter) error
 		want string
@@ -421,4 +421,46 @@ func FuzzChanges(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestMethodOverrides: a client that gives the method in one of the ways of frameworks is recorded, and so is what it asks for by the method itself. Nobody
+// knows which of both the app does.
+func TestMethodOverrides(t *testing.T) {
+	const deleted = "DELETE invoice/7 failed " + MethodOverride
+	s, err := New(Config{Rules: []Rule{
+		{Resource: "invoice", Action: event.Delete, Match: []route.Match{{Methods: []string{"DELETE"}, Paths: []string{"/invoices/*"}}}, ID: ID{Segment: segment(1)}},
+		{Resource: "invoice", Action: event.Update, Match: []route.Match{{Methods: []string{"PUT"}, Paths: []string{"/invoices/*"}}}, ID: ID{Segment: segment(1)}, Changes: []string{"paid"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		method, query, field, value, body, want string
+	}{
+		"none":                      {"POST", "", "", "", "", ""},
+		"a field":                   {"POST", "", "X-HTTP-Method-Override", "DELETE", "", deleted},
+		"in small letters":          {"POST", "", "X-Http-Method", " delete", "", deleted},
+		"a parameter":               {"POST", "?x=1&%5Fmethod=delete", "", "", "", deleted},
+		"in GET":                    {"GET", "", "X-Method-Override", "DELETE", "", deleted},
+		"twice":                     {"POST", "?_method=DELETE", "X-Method-Override", "DELETE", "", deleted},
+		"the method itself":         {"DELETE", "", "X-Method-Override", "DELETE", "", "DELETE invoice/7 success"},
+		"both can be":               {"PUT", "", "X-Method-Override", "DELETE", `{"paid":true}`, deleted + `; UPDATE invoice/7 success {"paid":{"after":true}}`},
+		"what changes nothing":      {"POST", "", "X-Method-Override", "GET", "", ""},
+		"a method without any rule": {"POST", "", "X-Method-Override", "PATCH", "", ""},
+	} {
+		r := httptest.NewRequest(tt.method, "/invoices/7"+tt.query, strings.NewReader(tt.body))
+		r.Header.Set("Content-Type", "application/json")
+		if tt.field != "" {
+			r.Header.Set(tt.field, tt.value)
+		}
+		out := &sink{}
+		info := &request.Info{Path: "/invoices/7", Events: event.NewStream("shop/orders", out)}
+		err := s(stage.Func(func(w http.ResponseWriter, r *http.Request) error {
+			responds(200, "{}")(w, r)
+			return nil
+		})).ServeHTTP(httptest.NewRecorder(), request.With(r, info))
+		if got := out.told(); err != nil || got != tt.want {
+			t.Errorf("%s: %q, %v; want %q", name, got, err, tt.want)
+		}
+	}
 }

@@ -17,6 +17,8 @@ type observer struct {
 	request *http.Request
 	info    *request.Info
 	rules   []*rule
+	// overridden says that the rules match only if the app replaces the method.
+	overridden bool
 	// body is nil if no rule needs the request's body, or there is none.
 	body *body
 	// rule applies to the response; nil before the response and if none does. Its event was emitted if pending is false.
@@ -151,6 +153,9 @@ func (o *observer) emit(id string) {
 	}
 	if !known {
 		e.Outcome, e.Reason = event.Failed, ResultUnknown
+	}
+	if o.overridden {
+		e.Outcome, e.Reason = event.Failed, MethodOverride
 	}
 	o.act(&e)
 	o.info.Emit(e)

@@ -10,10 +10,11 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
-// perhapsDone reports whether the app may have got the whole request, although there is no response. The codes are those of the proxy.
+// perhapsDone reports whether the app may have got what it needs of the request, although there is no response. That includes requests whose body
+// the sidecar refused while the app read it: many apps act as soon as they have a JSON object, whatever follows it. The codes are those of the proxy.
 func perhapsDone(err error) bool {
 	var e *httperr.Error
-	return errors.As(err, &e) && slices.Contains([]httperr.Code{"client-closed-request", "app-timeout", "app-bad-response"}, e.Code)
+	return errors.As(err, &e) && !slices.Contains([]httperr.Code{"app-unreachable", "connect-unsupported"}, e.Code)
 }
 
 // done reports whether the app has done what the request asks for, and whether that is known. A call of gRPC has the HTTP status 200 and a

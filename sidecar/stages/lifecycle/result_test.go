@@ -29,11 +29,12 @@ func observe(t *testing.T, info request.Info, path string, app stage.Func) *sink
 }
 
 // TestNoResponse: whether there is an event depends on whether the app may have got the request. A client cannot hide what it does by closing
-// its connection.
+// its connection, or by a wrong end of its body.
 func TestNoResponse(t *testing.T) {
 	const unknown = "CREATE user/42 failed " + ResultUnknown
 	for code, want := range map[httperr.Code]string{
-		"app-unreachable": "", "bad-body": "", "body-timeout": "", "connect-unsupported": "", "client-closed-request": unknown, "app-timeout": unknown, "app-bad-response": unknown,
+		"app-unreachable": "", "connect-unsupported": "", "client-closed-request": unknown, "app-timeout": unknown, "app-bad-response": unknown,
+		"bad-body": unknown, "body-timeout": unknown, "body-too-large": unknown,
 	} {
 		got := observe(t, request.Info{}, "/users/42", func(http.ResponseWriter, *http.Request) error {
 			return fmt.Errorf("proxying: %w", &httperr.Error{Status: 502, Code: code})

@@ -28,14 +28,9 @@ func NewLocks(c Config, shared bool) (*Locks, error) {
 // count on. The result is the same whether the account is locked, open or unknown: it reports whether this holds for all pods. The error is
 // an *httperr.Error for an empty name, or that of the store: then it may hold in this process only.
 func (l *Locks) Clear(ctx context.Context, account string) (shared bool, err error) {
-	name := Canonical(account)
-	if name == "" {
-		return false, &httperr.Error{Status: http.StatusUnprocessableEntity, Code: "invalid-request", Detail: "The account is empty."}
-	}
-	hash := l.space.Hash("account", name)
-	counters := []Counter{
-		l.cfg.PerAccount.counter(accountKey(l.space, Login, hash)),
-		l.cfg.ResetsPerAccount.counter(accountKey(l.space, PasswordReset, hash)),
+	counters, hash, err := l.counters(account)
+	if err != nil {
+		return false, err
 	}
 	for _, s := range []Store{l.cfg.Local, l.cfg.Store} {
 		if _, err := s.End(ctx, counters, []Outcome{Forget, Forget}); err != nil {
@@ -46,4 +41,30 @@ func (l *Locks) Clear(ctx context.Context, account string) (shared bool, err err
 	l.cfg.Metrics.unlocks.WithLabelValues("cleared").Inc()
 	l.cfg.Logger.InfoContext(ctx, "login locks of an account cleared", "accountHash", hash, "shared", l.shared) // the hash that keys of the store have
 	return l.shared, nil
+}
+
+// counters returns the counters of an account, of logins and of resets, and its hash.
+func (l *Locks) counters(account string) (counters []Counter, hash string, err error) {
+	name := Canonical(account)
+	if name == "" {
+		return nil, "", &httperr.Error{Status: http.StatusUnprocessableEntity, Code: "invalid-request", Detail: "The account is empty."}
+	}
+	hash = l.space.Hash("account", name)
+	return []Counter{
+		l.cfg.PerAccount.counter(accountKey(l.space, Login, hash)),
+		l.cfg.ResetsPerAccount.counter(accountKey(l.space, PasswordReset, hash)),
+	}, hash, nil
+}
+
+// Look returns what is counted against an account: its logins, and its requests for a new password. Errors are those of Clear.
+func (l *Locks) Look(ctx context.Context, account string) (logins, resets State, err error) {
+	counters, _, err := l.counters(account)
+	if err != nil {
+		return State{}, State{}, err
+	}
+	states, err := l.cfg.Store.Look(ctx, counters)
+	if err != nil {
+		return State{}, State{}, fmt.Errorf("reading login failures: %w", err)
+	}
+	return states[0], states[1], nil
 }

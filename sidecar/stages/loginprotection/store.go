@@ -15,6 +15,8 @@ type Store interface {
 	// End ends a pending attempt in one atomic step, with an outcome for each counter. It reports which of them are locked by it,
 	// and which of those without a lock are used up by it.
 	End(ctx context.Context, counters []Counter, outcomes []Outcome) (locked []bool, err error)
+	// Look returns the states of counters, and changes nothing.
+	Look(ctx context.Context, counters []Counter) ([]State, error)
 	// Put stores a value under a key for a time. With absent it stores it only if there is none. It returns what is stored then.
 	Put(ctx context.Context, key string, value []byte, ttl time.Duration, absent bool) ([]byte, error)
 	// Get returns the value of a key, or nil.
@@ -49,6 +51,17 @@ const (
 	// Forget forgets all failures and locks, and ends no attempt: those in progress count on.
 	Forget Outcome = 'x'
 )
+
+// State is what is counted under a key.
+type State struct {
+	// Failures is the number of failures within the window, and Latest the time of the last one; zero for none. Failures that led to a lock are
+	// not among them.
+	Failures int
+	Latest   time.Time
+	// Locks is the number of locks that are not forgotten, and Until the end of the last one; zero for none.
+	Locks int
+	Until time.Time
+}
 
 // Begun is the decision about an attempt.
 type Begun struct {

@@ -35,8 +35,19 @@ type Store interface {
 	// Add keeps the time of the change, and before the hashes of a key one more, of which it keeps the first keep ones. With keep 0 it keeps
 	// only the time. The key expires after ttl.
 	Add(ctx context.Context, key, hash string, keep int, ttl time.Duration) error
+	// Look returns what is kept of a key, and changes nothing.
+	Look(ctx context.Context, key string) (Kept, error)
+	// Delete deletes what is kept of a key, and reports whether there was something.
+	Delete(ctx context.Context, key string) (bool, error)
 	// Changed returns the time of the last Add; the zero time if it is not known.
 	Changed(ctx context.Context, key string) (time.Time, error)
+}
+
+// Kept is what is kept of an account.
+type Kept struct {
+	// Hashes is the number of passwords, and Changed the time of the last change; zero if it is not known.
+	Hashes  int
+	Changed time.Time
 }
 
 // Hasher hashes and compares passwords; *password.Hasher is one, for argon2id.
@@ -106,4 +117,16 @@ func (h *History) Expired(ctx context.Context, account string) bool {
 		return false
 	}
 	return !changed.IsZero() && h.Now().Sub(changed) >= h.MaxAge
+}
+
+// Look returns how many passwords of an account are remembered, by any spelling of its name, and the time of the last change; zero if it is not
+// known.
+func (h *History) Look(ctx context.Context, account string) (remembered int, changed time.Time, err error) {
+	kept, err := h.Store.Look(ctx, h.key(h.Canonical(account)))
+	return kept.Hashes, kept.Changed, err
+}
+
+// Forget deletes what is kept of an account, by any spelling of its name, and reports whether there was something.
+func (h *History) Forget(ctx context.Context, account string) (bool, error) {
+	return h.Store.Delete(ctx, h.key(h.Canonical(account)))
 }

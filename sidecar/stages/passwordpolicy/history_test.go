@@ -47,6 +47,16 @@ func (s *store) Add(_ context.Context, key, hash string, keep int, ttl time.Dura
 
 func (s *store) Changed(context.Context, string) (time.Time, error) { return s.changed, s.err }
 
+func (s *store) Look(_ context.Context, key string) (Kept, error) {
+	s.keys = append(s.keys, key)
+	return Kept{Hashes: len(s.hashes), Changed: s.changed}, s.err
+}
+
+func (s *store) Delete(_ context.Context, key string) (bool, error) {
+	s.keys = append(s.keys, key)
+	return len(s.hashes) > 0, s.err
+}
+
 // hasher is a Hasher whose hashes are readable. busy calls fail before the others.
 type hasher struct {
 	busy, hashed, verified int

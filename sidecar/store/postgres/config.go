@@ -7,6 +7,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -105,6 +106,8 @@ type Config struct {
 	TLS         TLSMode
 	// CABundle holds the accepted authorities as PEM. It defaults to the authorities of the system.
 	CABundle []byte
+	// ServerName is the name in the server's certificate. It defaults to the host of Address.
+	ServerName string
 	// MaxConns is the size of the pool. It defaults to DefaultMaxConns.
 	MaxConns int
 	// ConnectTimeout bounds making one connection, with the login. It defaults to DefaultConnectTimeout.
@@ -131,8 +134,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("there are no credentials")
 	case c.TLS != Disable && c.TLS != VerifyFull:
 		return c, fmt.Errorf("TLS mode %q is not %s or %s", c.TLS, Disable, VerifyFull)
-	case c.TLS == Disable && len(c.CABundle) > 0:
-		return c, fmt.Errorf("a CA bundle is allowed only in TLS mode %s", VerifyFull)
+	case c.TLS == Disable && (len(c.CABundle) > 0 || c.ServerName != ""):
+		return c, fmt.Errorf("a CA bundle and a server name are allowed only in TLS mode %s", VerifyFull)
 	case c.MaxConns < 1 || c.MaxConns > maxConns:
 		return c, fmt.Errorf("%d connections are not between 1 and %d", c.MaxConns, maxConns)
 	case c.ConnectTimeout < time.Millisecond || c.ConnectTimeout > maxTimeout, c.Timeout < time.Millisecond || c.Timeout > maxTimeout:
@@ -190,6 +193,6 @@ func (c Config) encrypt(own *pgx.ConnConfig) error {
 		return err
 	}
 	own.RequireAuth = ""
-	own.TLSConfig = &tls.Config{RootCAs: roots, ServerName: own.Host, MinVersion: tls.VersionTLS12}
+	own.TLSConfig = &tls.Config{RootCAs: roots, ServerName: cmp.Or(c.ServerName, own.Host), MinVersion: tls.VersionTLS12}
 	return nil
 }

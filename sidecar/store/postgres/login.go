@@ -25,19 +25,27 @@ const loginKey = "postern.login"
 
 // logIn sets the credentials of a new connection.
 func (p *Pool) logIn(ctx context.Context, settings *pgx.ConnConfig) error {
-	ctx, cancel := context.WithTimeout(ctx, p.config.ConnectTimeout)
+	password, err := p.config.logIn(ctx, settings)
+	if err == nil {
+		p.password.Store(&password)
+	}
+	return err
+}
+
+// logIn sets the present credentials in settings.
+func (c Config) logIn(ctx context.Context, settings *pgx.ConnConfig) (password secret.Value, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.ConnectTimeout)
 	defer cancel()
-	user, password, _, err := p.config.Credentials.Credentials(ctx)
+	user, password, _, err := c.Credentials.Credentials(ctx)
 	if err != nil {
-		return fmt.Errorf("reading credentials: %w", err)
+		return secret.Value{}, fmt.Errorf("reading credentials: %w", err)
 	}
 	// The server's protocol ends both with a zero byte, and what follows would be another parameter.
 	if bytes.IndexByte([]byte(user), 0) >= 0 || bytes.IndexByte(password.Reveal(), 0) >= 0 {
-		return errors.New("the user or the password of the database has a zero byte")
+		return secret.Value{}, errors.New("the user or the password of the database has a zero byte")
 	}
-	p.password.Store(&password)
 	settings.User, settings.Password = user, string(password.Reveal())
-	return nil
+	return password, nil
 }
 
 // loggedIn notes what the connection logged in with.

@@ -105,6 +105,7 @@ func TestErrorsHaveNoPassword(t *testing.T) {
 		"a server with TLS":         {encrypted, func(c *Config) { c.TLS, c.CABundle = Disable, nil }, "no encryption"},
 		"another authority":         {encrypted, func(c *Config) { c.CABundle = foreign.Certificate }, "certificate"},
 		"authorities of the system": {encrypted, func(c *Config) { c.CABundle = nil }, "certificate"},
+		"another name":              {encrypted, func(c *Config) { c.ServerName = "db.example.com" }, "db.example.com"},
 		"another host":              {encrypted, func(c *Config) { c.Address = strings.Replace(c.Address, "127.0.0.1", "127.0.0.2", 1) }, ""},
 	}
 	for name, tt := range tests {
@@ -194,6 +195,7 @@ func TestConfig(t *testing.T) {
 		"no credentials":     {change: func(c *Config) { c.Credentials = nil }, wantErr: "credentials"},
 		"no TLS mode":        {change: func(c *Config) { c.TLS = "" }, wantErr: "TLS mode"},
 		"a bundle for TCP":   {change: func(c *Config) { c.TLS, c.CABundle = Disable, []byte("x") }, wantErr: "CA bundle"},
+		"a name for TCP":     {change: func(c *Config) { c.TLS, c.ServerName = Disable, "db.example.com" }, wantErr: "server name"},
 		"a bundle of no PEM": {change: func(c *Config) { c.CABundle = []byte("x") }, wantErr: "ertificate"},
 		"many connections":   {change: func(c *Config) { c.MaxConns = 17 }, wantErr: "connections"},
 		"a negative timeout": {change: func(c *Config) { c.Timeout = -time.Second }, wantErr: "timeouts"},

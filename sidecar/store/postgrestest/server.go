@@ -33,6 +33,9 @@ const password = "postgrestest-s3cret"
 type Options struct {
 	// TLS makes the server accept only TLS, with a certificate for "localhost" and 127.0.0.1.
 	TLS bool
+	// Listen is an address of this machine on which the server listens too, for clients in other network namespaces. It is in the
+	// certificate. Nil is none.
+	Listen net.IP
 	// Settings are added to the configuration, for example "max_connections=20".
 	Settings []string
 }
@@ -94,7 +97,11 @@ func (s *Server) prepare() error {
 	if !s.options.TLS {
 		return nil
 	}
-	authority, err := servertest.NewAuthority()
+	var further []net.IP
+	if s.options.Listen != nil {
+		further = append(further, s.options.Listen)
+	}
+	authority, err := servertest.NewAuthority(further...)
 	if err != nil {
 		return err
 	}
@@ -132,6 +139,9 @@ func (s *Server) settings() []string {
 		"shared_buffers=16MB", "max_connections=50", "timezone=UTC", "autovacuum=off", "log_timezone=UTC"}
 	if s.options.TLS {
 		set = append(set, "ssl=on", "ssl_min_protocol_version=TLSv1.2")
+	}
+	if s.options.Listen != nil {
+		set = append(set, "listen_addresses=127.0.0.1,"+s.options.Listen.String())
 	}
 	return append(set, s.options.Settings...)
 }

@@ -43,7 +43,13 @@ type Collector struct {
 // Start runs a collector on a free port of 127.0.0.1 until the test ends. secure is nil for plain TCP.
 func Start(t testing.TB, http bool, secure *tls.Config) *Collector {
 	t.Helper()
-	c := &Collector{tls: secure, http: http, addr: "127.0.0.1:0"}
+	return StartOn(t, "127.0.0.1", http, secure)
+}
+
+// StartOn is Start on an address of this machine.
+func StartOn(t testing.TB, host string, http bool, secure *tls.Config) *Collector {
+	t.Helper()
+	c := &Collector{tls: secure, http: http, addr: net.JoinHostPort(host, "0")}
 	c.Restart(t)
 	t.Cleanup(func() { c.Stop() })
 	return c

@@ -60,14 +60,16 @@ CREATE TABLE audit_erasures (
 CREATE INDEX audit_erasures_subject ON audit_erasures (subject_hash, time);
 
 -- What `postern audit maintain` removed: the records of a writer up to size, and what is needed to verify the records after them.
+-- checkpoint is signed: it shows that the retention of the records had passed.
 CREATE TABLE audit_pruned (
-  writer    uuid        NOT NULL,
-  size      bigint      NOT NULL,
-  last_hash bytea,
-  nodes     bytea,
-  through   timestamptz NOT NULL,
-  time      timestamptz NOT NULL DEFAULT now(),
-  note      text,
+  writer     uuid        NOT NULL,
+  size       bigint      NOT NULL,
+  last_hash  bytea,
+  nodes      bytea,
+  through    timestamptz NOT NULL,
+  time       timestamptz NOT NULL DEFAULT now(),
+  note       text,
+  checkpoint text,
   PRIMARY KEY (writer, size)
 );
 
@@ -80,7 +82,8 @@ CREATE TABLE audit_holds (
   reason       text        NOT NULL,
   placed_by    text        NOT NULL,
   placed       timestamptz NOT NULL DEFAULT now(),
-  released     timestamptz
+  released     timestamptz,
+  released_by  text
 );
 
 -- A key may arrive after the erasure of its subject: from the spool of a sidecar, or from a transaction that ran at the same time.
@@ -106,20 +109,36 @@ CREATE FUNCTION audit_await_keys() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM pg_advisory_xact_lock(1886353268, get_byte(NEW.subject_hash || '\x00', 0));
+  PERFORM pg_advisory_xact_lock_shared(1886353268, 256);
   RETURN NEW;
 END
 $$;
 -- +goose StatementEnd
 
-REVOKE EXECUTE ON FUNCTION audit_skip_erased_key(), audit_await_keys() FROM PUBLIC;
+-- A hold and an erasure at the same time: the later one sees the other. To erase, insert the erasure first and then look for holds.
+-- +goose StatementBegin
+CREATE FUNCTION audit_await_erasures() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock(1886353268, 256);
+  RETURN NEW;
+END
+$$;
+-- +goose StatementEnd
+
+REVOKE EXECUTE ON FUNCTION audit_skip_erased_key(), audit_await_keys(), audit_await_erasures() FROM PUBLIC;
 
 CREATE TRIGGER audit_skip_erased_key BEFORE INSERT ON audit_subject_keys
   FOR EACH ROW EXECUTE FUNCTION audit_skip_erased_key();
 CREATE TRIGGER audit_await_keys BEFORE INSERT ON audit_erasures
   FOR EACH ROW EXECUTE FUNCTION audit_await_keys();
+CREATE TRIGGER audit_await_erasures BEFORE INSERT ON audit_holds
+  FOR EACH ROW EXECUTE FUNCTION audit_await_erasures();
 
 GRANT INSERT ON audit_logs, audit_checkpoints, audit_subject_keys TO postern_audit_writer;
 GRANT SELECT ON audit_logs, audit_checkpoints, audit_subject_keys, audit_erasures, audit_pruned, audit_holds TO postern_audit_reader;
 GRANT SELECT, DELETE ON audit_subject_keys TO postern_audit_eraser;
 GRANT SELECT, INSERT ON audit_erasures TO postern_audit_eraser;
 GRANT SELECT ON audit_holds TO postern_audit_eraser;
+GRANT SELECT, INSERT ON audit_holds TO postern_audit_holder;
+GRANT UPDATE (released, released_by) ON audit_holds TO postern_audit_holder;

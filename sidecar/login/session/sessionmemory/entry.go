@@ -1,6 +1,9 @@
 package sessionmemory
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"slices"
 	"time"
 
@@ -89,12 +92,18 @@ func (s *Store) retire(e *entry, end time.Time) {
 	}
 	s.sessions[e.ID] = e
 	e.ended = end
-	e.Claims, e.Device = nil, session.Device{}
+	e.Claims, e.Device, e.Owner = nil, session.Device{}, anonymous(e.Owner)
 	s.resize(e)
 	s.ended[e.Owner] = append(s.ended[e.Owner], e)
 	if of := s.ended[e.Owner]; len(of) > session.MaxEnded {
 		s.remove(of[0])
 	}
+}
+
+// anonymous returns a name for an owner that does not show the subject.
+func anonymous(o session.Owner) session.Owner {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %s", len(o.Issuer), o.Issuer, o.Subject))
+	return session.Owner{Subject: hex.EncodeToString(sum[:])}
 }
 
 // retireIdle retires an owner's expired external sessions.

@@ -57,7 +57,7 @@ type Store struct {
 	used     *list.List
 	sessions map[string]*entry
 	owners   map[session.Owner]map[string]*entry
-	// ended are the stored external sessions that were ended, the oldest end first.
+	// ended are the stored external sessions that were ended, the oldest end first, by their anonymous owner.
 	ended map[session.Owner][]*entry
 	swept time.Time
 }
@@ -235,6 +235,7 @@ func (s *Store) EndAll(_ context.Context, owner session.Owner, except string) ([
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
+	s.retireIdle(owner, now)
 	var ended []string
 	for _, e := range s.live(owner, now) {
 		if e.ID != except {

@@ -86,6 +86,11 @@ local function remember(id, s)
   end
 end
 
+-- anonymise removes from an ended external session everything but what keeps it ended. Its key and that of its owner are hashes.
+local function anonymise(id)
+  redis.call('HDEL', prefix .. id, 'claims', 'userAgent', 'agent', 'browser', 'os', 'address', 'issuer', 'subject')
+end
+
 -- finish ends a session. An ended external session is stored, because the next request would begin it again.
 local function finish(id, s)
   redis.call('ZREM', s.owner, id)
@@ -94,7 +99,7 @@ local function finish(id, s)
     return
   end
   redis.call('HSET', prefix .. id, 'ended', int(now))
-  redis.call('HDEL', prefix .. id, 'claims', 'userAgent', 'agent', 'browser', 'os', 'address')
+  anonymise(id)
   keep(id, tonumber(s.linger))
   remember(id, s)
 end
@@ -104,7 +109,10 @@ end
 local function retire(owner, id, s)
   if s and s.owner == owner then
     redis.call('HSET', prefix .. id, 'expires', s.expires)
-    if s.external == '1' then remember(id, s) end
+    if s.external == '1' then
+      anonymise(id)
+      remember(id, s)
+    end
   end
   redis.call('ZREM', owner, id)
 end

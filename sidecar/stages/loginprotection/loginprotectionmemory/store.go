@@ -166,6 +166,22 @@ func (s *Store) End(_ context.Context, counters []loginprotection.Counter, outco
 	return locked, nil
 }
 
+// Look implements loginprotection.Store.
+func (s *Store) Look(_ context.Context, counters []loginprotection.Counter) ([]loginprotection.State, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	states := make([]loginprotection.State, len(counters))
+	for i := range counters {
+		v := s.load(&counters[i], now)
+		states[i] = loginprotection.State{Failures: len(v.times), Locks: v.locks, Until: v.until}
+		if n := len(v.times); n > 0 {
+			states[i].Latest = v.times[n-1]
+		}
+	}
+	return states, nil
+}
+
 // fail counts a failure and reports whether it locks the key, or without a lock, whether it uses up the limit.
 func (v *state) fail(c *loginprotection.Counter, now time.Time) bool {
 	before := len(v.times)

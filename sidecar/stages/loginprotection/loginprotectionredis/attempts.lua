@@ -1,4 +1,4 @@
--- Counts attempts under each of KEYS. ARGV[1] is the operation, followed for each key by: limit, window, lock and longest lock in
+-- Counts attempts under each of KEYS. ARGV[1] is the operation ("begin", "end" or "look"), followed for each key by: limit, window, lock and longest lock in
 -- milliseconds, and for "end" the outcome (f, c, r or x).
 -- A key is a hash: t are the times of its failures, p those at which pending attempts began, u the end of its lock, l the number of locks.
 local PENDING = 60000
@@ -49,6 +49,15 @@ for i, key in ipairs(KEYS) do
   local c = {limit = int(ARGV[a + 1]), window = int(ARGV[a + 2]), lock = int(ARGV[a + 3]), longest = int(ARGV[a + 4]), outcome = ARGV[a + 5]}
   c.state = load(key, c.limit, c.window, c.lock, c.longest)
   states[i] = c
+end
+
+if ARGV[1] == 'look' then
+  local found = {}
+  for _, c in ipairs(states) do
+    local s = c.state
+    for _, n in ipairs({#s.times, s.times[#s.times] or 0, s.locks, s.untl}) do found[#found + 1] = n end
+  end
+  return found
 end
 
 if ARGV[1] == 'begin' then

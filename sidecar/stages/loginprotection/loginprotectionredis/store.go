@@ -61,6 +61,32 @@ func (s *Store) End(ctx context.Context, counters []loginprotection.Counter, out
 	return locked, nil
 }
 
+// Look implements loginprotection.Store.
+func (s *Store) Look(ctx context.Context, counters []loginprotection.Counter) ([]loginprotection.State, error) {
+	const width = 4
+	reply, err := s.run(ctx, "look", counters, nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(reply) != width*len(counters) {
+		return nil, errors.New("reading counted attempts: the reply is malformed")
+	}
+	states := make([]loginprotection.State, len(counters))
+	for i := range states {
+		of := reply[i*width:]
+		states[i] = loginprotection.State{Failures: int(of[0]), Latest: moment(of[1]), Locks: int(of[2]), Until: moment(of[3])}
+	}
+	return states, nil
+}
+
+// moment returns a time of the script, in milliseconds; 0 is the zero time.
+func moment(milliseconds int64) time.Time {
+	if milliseconds <= 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(milliseconds).UTC()
+}
+
 func (s *Store) run(ctx context.Context, operation string, counters []loginprotection.Counter, outcomes []loginprotection.Outcome) (reply []int64, err error) {
 	keys := make([]string, len(counters))
 	args := []any{operation}

@@ -31,7 +31,7 @@ func Run(t *testing.T, newStore func(*testing.T) loginprotection.Store) {
 	tests := map[string]func(*testing.T, loginprotection.Store){
 		"failures lock": failuresLock, "a success clears": successClears, "pending attempts count": pendingCounts, "all or nothing": allOrNothing,
 		"without lock": withoutLock, "locks end and grow": locksEnd, "failures outlast locks": failuresOutlastLocks, "values": values, "replicas": replicas,
-		"forgetting keeps attempts in progress": forgetKeepsPending,
+		"forgetting keeps attempts in progress": forgetKeepsPending, "looking changes nothing": look,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { test(t, newStore(t)) })
@@ -80,6 +80,33 @@ func failuresLock(t *testing.T, s loginprotection.Store) {
 	}
 	if b := begin(t, s, counter(3, time.Minute, time.Hour)); !b.Allowed {
 		t.Errorf("another key: %+v", b)
+	}
+}
+
+func look(t *testing.T, s loginprotection.Store) {
+	unknown, failed, locked := counter(3, time.Minute, time.Hour), counter(3, time.Minute, time.Hour), counter(1, time.Minute, time.Hour)
+	fail(t, s, failed)
+	fail(t, s, failed)
+	fail(t, s, locked)
+	begin(t, s, failed)
+	for range 2 {
+		states, err := s.Look(t.Context(), []loginprotection.Counter{unknown, failed, locked})
+		if err != nil || len(states) != 3 || states[0] != (loginprotection.State{}) {
+			t.Fatalf("%+v, %v", states, err)
+		}
+		if f := states[1]; f.Failures != 2 || f.Latest.IsZero() || f.Locks != 0 || !f.Until.IsZero() {
+			t.Errorf("two failures: %+v", f)
+		}
+		if l := states[2]; l.Failures != 0 || !l.Latest.IsZero() || l.Locks != 1 || l.Until.IsZero() {
+			t.Errorf("a lock: %+v", l)
+		}
+		if d := states[2].Until.Sub(states[1].Latest); d < 50*time.Second || d > 70*time.Second {
+			t.Errorf("the lock ends %s after the last failure of another key", d)
+		}
+	}
+	end(t, s, loginprotection.Fail, failed)
+	if states, err := s.Look(t.Context(), []loginprotection.Counter{failed}); err != nil || states[0].Locks != 1 {
+		t.Errorf("after the pending attempt: %+v, %v", states, err)
 	}
 }
 

@@ -93,6 +93,25 @@ func (s *Store) Add(_ context.Context, key, hash string, keep int, ttl time.Dura
 	return nil
 }
 
+// Look implements passwordpolicy.Store.
+func (s *Store) Look(_ context.Context, key string) (passwordpolicy.Kept, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.load(key, s.now()); a != nil {
+		return passwordpolicy.Kept{Hashes: len(a.hashes), Changed: a.changed}, nil
+	}
+	return passwordpolicy.Kept{}, nil
+}
+
+// Delete implements passwordpolicy.Store.
+func (s *Store) Delete(_ context.Context, key string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.load(key, s.now())
+	s.accounts.Remove(key)
+	return a != nil, nil
+}
+
 // Changed implements passwordpolicy.Store.
 func (s *Store) Changed(_ context.Context, key string) (time.Time, error) {
 	s.mu.Lock()

@@ -1,6 +1,6 @@
 -- Keeps the last passwords of an account in KEYS[1], a hash: c is the time of the last change, h its hashes with line breaks between
 -- them, the latest first, w the time at which a window of comparisons began, and n their number in it.
--- ARGV[1] is the operation: "old" with the limit and the window in milliseconds, or "add" with a hash, how many to keep, and the
+-- ARGV[1] is the operation: "look", "delete", "old" with the limit and the window in milliseconds, or "add" with a hash, how many to keep, and the
 -- time to live in milliseconds.
 local key = KEYS[1]
 
@@ -12,6 +12,14 @@ end
 local function text(n) return string.format('%.0f', n) end
 
 local at = now()
+
+if ARGV[1] == 'look' then
+  local v = redis.call('HMGET', key, 'h', 'c')
+  local _, kept = string.gsub(v[1] or '', '[^\n]+', '')
+  return {kept, v[2] or ''}
+end
+
+if ARGV[1] == 'delete' then return {redis.call('DEL', key), ''} end
 
 if ARGV[1] == 'add' then
   local keep = tonumber(ARGV[3])

@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,25 +35,56 @@ func New(conn Conn) *Store { return &Store{conn: conn, script: goredis.NewScript
 
 // Old implements passwordpolicy.Store.
 func (s *Store) Old(ctx context.Context, key string) (hashes []string, wait time.Duration, err error) {
-	reply, err := s.run(ctx, key, "old", passwordpolicy.JudgedLimit, passwordpolicy.JudgedWithin.Milliseconds())
+	left, text, err := s.pair(ctx, key, "old", passwordpolicy.JudgedLimit, passwordpolicy.JudgedWithin.Milliseconds())
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading old passwords: %w", err)
 	}
-	if len(reply) != 2 {
-		return nil, 0, errMalformed
-	}
-	left, ok := reply[0].(int64)
-	text, isText := reply[1].(string)
-	switch {
-	case !ok || !isText || left < 0:
-		return nil, 0, errMalformed
-	case left > 0 || text == "":
+	if left > 0 || text == "" {
 		return nil, time.Duration(left) * time.Millisecond, nil
 	}
 	return strings.Split(text, "\n"), 0, nil
 }
 
-var errMalformed = errors.New("reading old passwords: the reply is malformed")
+// Look implements passwordpolicy.Store.
+func (s *Store) Look(ctx context.Context, key string) (k passwordpolicy.Kept, err error) {
+	n, text, err := s.pair(ctx, key, "look")
+	if err != nil {
+		return k, fmt.Errorf("reading what is kept of an account: %w", err)
+	}
+	k.Hashes = int(n)
+	if milliseconds, err := strconv.ParseInt(text, 10, 64); err == nil {
+		k.Changed = time.UnixMilli(milliseconds).UTC()
+	}
+	return k, nil
+}
+
+// Delete implements passwordpolicy.Store.
+func (s *Store) Delete(ctx context.Context, key string) (bool, error) {
+	n, _, err := s.pair(ctx, key, "delete")
+	if err != nil {
+		return false, fmt.Errorf("deleting what is kept of an account: %w", err)
+	}
+	return n > 0, nil
+}
+
+// pair runs an operation that replies with a number and a text.
+func (s *Store) pair(ctx context.Context, key string, args ...any) (n int64, text string, err error) {
+	reply, err := s.run(ctx, key, args...)
+	if err != nil {
+		return 0, "", err
+	}
+	if len(reply) != 2 {
+		return 0, "", errMalformed
+	}
+	n, ok := reply[0].(int64)
+	text, isText := reply[1].(string)
+	if !ok || !isText || n < 0 {
+		return 0, "", errMalformed
+	}
+	return n, text, nil
+}
+
+var errMalformed = errors.New("the reply is malformed")
 
 // Add implements passwordpolicy.Store.
 func (s *Store) Add(ctx context.Context, key, hash string, keep int, ttl time.Duration) error {

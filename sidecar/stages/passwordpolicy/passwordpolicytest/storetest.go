@@ -24,6 +24,7 @@ const ttl = 800 * 24 * time.Hour
 func Run(t *testing.T, newStore func(*testing.T) passwordpolicy.Store) {
 	tests := map[string]func(*testing.T, passwordpolicy.Store, string){
 		"unknown": unknown, "the latest are kept": latest, "without hashes": withoutHashes, "comparisons are bounded": bounded, "concurrent": concurrent,
+		"looking and deleting": deletes,
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -89,6 +90,30 @@ func withoutHashes(t *testing.T, s passwordpolicy.Store, key string) {
 	if at, err := s.Changed(t.Context(), key); err != nil || at.IsZero() {
 		t.Errorf("changed %s, %v", at, err)
 	}
+}
+
+func deletes(t *testing.T, s passwordpolicy.Store, key string) {
+	look := func(hashes int, dated bool) {
+		t.Helper()
+		if k, err := s.Look(t.Context(), key); err != nil || k.Hashes != hashes || k.Changed.IsZero() == dated {
+			t.Errorf("%+v, %v; want %d hashes", k, err, hashes)
+		}
+	}
+	look(0, false)
+	add(t, s, key, "$a$1,2=", 3)
+	add(t, s, key, "b", 3)
+	look(2, true)
+	if got := old(t, s, key); len(got) != 2 {
+		t.Errorf("looking changed the hashes to %q", got)
+	}
+	for _, want := range []bool{true, false} {
+		if deleted, err := s.Delete(t.Context(), key); err != nil || deleted != want {
+			t.Errorf("deleted: %v, %v; want %v", deleted, err, want)
+		}
+		look(0, false)
+	}
+	add(t, s, key, "", 0)
+	look(0, true)
 }
 
 func bounded(t *testing.T, s passwordpolicy.Store, key string) {
