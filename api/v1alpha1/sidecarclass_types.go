@@ -59,7 +59,7 @@ type SidecarClassSpec struct {
 	// NET_ADMIN. Takeover needs no privilege, and the app must listen on 127.0.0.1.
 	// +optional
 	Interception Interception `json:"interception,omitempty"`
-	// LogLevel of the sidecar: debug, info, warn or error. A change applies to running sidecars.
+	// LogLevel of the sidecar: debug, info, warn or error. With warn and error there is no access log. A change applies to running sidecars.
 	// +optional
 	// +kubebuilder:validation:Enum=debug;info;warn;error
 	LogLevel string `json:"logLevel,omitempty"`

@@ -153,6 +153,17 @@ func TestAuditExport(t *testing.T) {
 	}
 }
 
+// TestRecordLine: a line names what is encrypted, and has no id that is not known.
+func TestRecordLine(t *testing.T) {
+	r := &record.Record{
+		Time: record.At(time.Unix(1_800_000_000, 0)), Policy: "shop/users", Action: "CREATE", Outcome: event.Success, Resource: &record.Resource{Kind: "user"}, Count: 3,
+		Encrypted: &record.Encrypted{Fields: map[string][]byte{"user_agent": nil, "changes": nil}},
+	}
+	if got, want := recordLine(r), "2027-01-15T08:00:00Z shop/users CREATE success resource=user count=3 encrypted=changes,user_agent"; got != want {
+		t.Errorf("%q; want %q", got, want)
+	}
+}
+
 // TestLogsThatAreNotWhole: what verify says of a log that was cut at its end, and of one whose beginning was rotated away.
 func TestLogsThatAreNotWhole(t *testing.T) {
 	key, log := auditLog(t)

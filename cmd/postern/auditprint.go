@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,6 +89,9 @@ func recordLine(r *record.Record) string {
 	add("request", r.RequestID)
 	if r.Count > 1 {
 		add("count", fmt.Sprint(r.Count))
+	}
+	if r.Encrypted != nil { // no key was given, or it was erased
+		add("encrypted", strings.Join(slices.Sorted(maps.Keys(r.Encrypted.Fields)), ","))
 	}
 	return strings.Join(parts, " ")
 }

@@ -94,7 +94,7 @@ func TestAuditOfDatabase(t *testing.T) {
 	t.Setenv("PGPASSWORD", other)
 	u.User = url.User(name)
 	for _, command := range []string{"search", "migrate", "maintain"} {
-		fails("must be a member of postern_audit_", command, "--database-url", u.String())
+		fails("must be a member of postern_audit_reader", command, "--database-url", u.String())
 	}
 	t.Setenv("PGPASSWORD", password)
 

@@ -65,12 +65,11 @@ func explained(err error) error {
 	var authority x509.UnknownAuthorityError
 	switch {
 	case errors.As(err, &server) && server.Code == "42P01": // undefined_table
-		return fmt.Errorf("%w: the database has no audit trail: run postern audit migrate first, or choose another database", err)
+		return fmt.Errorf("%w; the database has no audit trail: run postern audit migrate first, or choose another database", err)
 	case errors.As(err, &server) && server.Code == "42501": // insufficient_privilege
-		return fmt.Errorf("%w: the user must be a member of postern_audit_reader to read the trail, and of postern_audit_owner to migrate and maintain it: "+
-			"write GRANT postern_audit_reader TO the user", err)
+		return fmt.Errorf("%w; to read the trail, the user must be a member of postern_audit_reader, and to migrate and maintain it, of postern_audit_owner", err)
 	case errors.As(err, &authority):
-		return fmt.Errorf("%w: write the file of the authority that signed the server's certificate into PGSSLROOTCERT, or as sslrootcert into --database-url", err)
+		return fmt.Errorf("%w; write the file of the authority that signed the server's certificate into PGSSLROOTCERT, or as sslrootcert into --database-url", err)
 	}
 	return err
 }
