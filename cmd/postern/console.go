@@ -38,7 +38,7 @@ func newConsoleCommand() *cobra.Command {
 			"It prints a link. The link works once, in one browser; after that the console prints a new one. Whoever has a link that was not used\n" +
 			"can do what you may do, so do not share it.\n\n" +
 			"Sessions can be ended by those who may create pods/portforward in the namespace.\n\n" +
-			"The audit trail needs --database-url, or one of the variables PGHOST and PGSERVICE. " + databaseHelp,
+			"The audit trail needs --database-url, or one of the variables PGHOST and PGSERVICE.\n" + databaseHelp,
 		Example: "  postern console -n shop --open\n" +
 			"  postern console -A --port 8443\n" +
 			"  PGPASSFILE=~/.pgpass postern console --database-url postgresql://ada@postgres.example.com/postern",
