@@ -350,7 +350,7 @@ func TestRepairedCasesRun(t *testing.T) {
 func TestSamplesAndDemoRun(t *testing.T) {
 	shared := newShared(t)
 	_, inline := specs(t)
-	filled := strings.NewReplacer("@JWKS@", inline, "@SIGNING_KEY@", "{transit: {key: accounts}}", "@IMAGES@", "none", "@REPOSITORY@", "example.com", "@TAG@", "v1")
+	filled := strings.NewReplacer("@JWKS@", inline, "@SIGNING_KEY@", "{transit: {key: accounts}}", "@AUDIT@", "{sinks: [Log]}", "@IMAGES@", "none", "@REPOSITORY@", "example.com", "@TAG@", "v1")
 	for file, policies := range map[string]int{
 		"config/samples/securitypolicy.yaml": 1, "config/samples/tokens.yaml": 1, "hack/demo/local.yaml": 1, "hack/demo/policy.yaml": 1, "hack/demo/accounts.yaml": 1,
 	} {

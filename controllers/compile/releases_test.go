@@ -39,6 +39,7 @@ func pages(t *testing.T, file string) (policies []*v1alpha1.SecurityPolicy, clas
 	// As the demo does.
 	b = bytes.ReplaceAll(b, []byte("@JWKS@"), bytes.TrimSpace(keys))
 	b = bytes.ReplaceAll(b, []byte("@SIGNING_KEY@"), []byte("{transit: {key: accounts}}"))
+	b = bytes.ReplaceAll(b, []byte("@AUDIT@"), []byte("{sinks: [Log]}"))
 	for page := range strings.SplitSeq(string(b), "\n---\n") {
 		switch {
 		case strings.Contains(page, "\nkind: SecurityPolicy\n"):
