@@ -65,7 +65,8 @@ func (o *observer) knownID(h http.Header) string {
 	id := &o.rule.ID
 	switch {
 	case id.Segment != nil:
-		segments := strings.Split(strings.TrimPrefix(o.info.Path, "/"), "/")
+		// Apps that match a path with empty segments ignore these: //users/42 is the user 42.
+		segments := strings.FieldsFunc(o.info.Path, func(r rune) bool { return r == '/' })
 		if n := *id.Segment; n >= 0 && n < len(segments) {
 			return segments[n]
 		}
