@@ -18,7 +18,6 @@ import (
 	"github.com/posterndev/postern/sidecar/audit/spool"
 	"github.com/posterndev/postern/sidecar/audit/stream"
 	"github.com/posterndev/postern/sidecar/audit/trail"
-	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/store/postgres"
 )
 
@@ -50,14 +49,13 @@ func (a *Acquirer) openTrail() (*trail.Trail, func(), error) {
 	own := a.nested()
 	c, err := own.trailConfig()
 	var t *trail.Trail
-	c.Heir = func(e event.Event) bool {
+	c.Heir = func() *trail.Trail {
 		for _, other := range a.shared.trails.InUse() {
 			if other != t && other.Policy() == c.Policy {
-				other.Record(e)
-				return true
+				return other
 			}
 		}
-		return false
+		return nil
 	}
 	if err == nil {
 		t, err = trail.Open(c)

@@ -79,9 +79,9 @@ type Config struct {
 	Logger     *slog.Logger
 	// Now is time.Now if nil.
 	Now func() time.Time
-	// Heir takes an event that comes after Close: one of a request that was under way when other settings began. It reports whether it has; nil
-	// if there is none.
-	Heir func(event.Event) bool
+	// Heir returns the trail that records an event that comes after Close: one of a request that was under way when other settings began. It
+	// returns nil if there is none, and may be nil.
+	Heir func() *Trail
 }
 
 const (
@@ -199,8 +199,11 @@ func (t *Trail) offer(e *event.Event) bool {
 
 // late passes an event on that came after the end of the trail, or counts it.
 func (t *Trail) late(e event.Event) {
-	if t.cfg.Heir != nil && t.cfg.Heir(e) {
-		return
+	if t.cfg.Heir != nil {
+		if heir := t.cfg.Heir(); heir != nil {
+			heir.Record(e)
+			return
+		}
 	}
 	t.cfg.Metrics.dropped.Inc()
 	t.cfg.Logger.Error("an event is missing in the audit trail, because it came after the end of the trail", "policy", t.cfg.Policy, "event", e.Kind.String())

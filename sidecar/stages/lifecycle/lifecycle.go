@@ -180,22 +180,18 @@ func (s *stages) around(next stage.Handler) stage.Handler {
 		if !info.Events.Wants(event.Lifecycle) {
 			return next.ServeHTTP(w, r)
 		}
-		h := next
-		for _, method := range overrides(r) {
-			h = observed(h, s.matching(method, info), true)
-		}
-		return observed(h, s.matching(r.Method, info), false).ServeHTTP(w, r)
+		return observed(s.overridden(next, r, info), &observer{rules: s.matching(r.Method, info)}).ServeHTTP(w, r)
 	})
 }
 
-// observed observes how next responds, if there are rules. overridden says that they match only if the app replaces the request's method.
-func observed(next stage.Handler, rules []*rule, overridden bool) stage.Handler {
-	if len(rules) == 0 {
+// observed observes by o how next responds, if o has rules.
+func observed(next stage.Handler, o *observer) stage.Handler {
+	if len(o.rules) == 0 {
 		return next
 	}
 	return stage.Func(func(w http.ResponseWriter, r *http.Request) (err error) {
-		o := &observer{Writer: response.Writer{ResponseWriter: w}, request: r, info: request.From(r), rules: rules, overridden: overridden}
-		if slices.ContainsFunc(rules, func(r *rule) bool { return len(r.fields) > 0 || r.requestJSON != nil }) {
+		o.Writer, o.request, o.info = response.Writer{ResponseWriter: w}, r, request.From(r)
+		if slices.ContainsFunc(o.rules, func(r *rule) bool { return len(r.fields) > 0 || r.requestJSON != nil }) {
 			o.body = follow(r)
 		}
 		defer func() { o.end(err) }() // also if the proxy panics, because the app's response broke off

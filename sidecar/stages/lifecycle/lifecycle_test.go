@@ -445,11 +445,19 @@ func TestMethodOverrides(t *testing.T) {
 		"twice":                     {"POST", "?_method=DELETE", "X-Method-Override", "DELETE", "", deleted},
 		"the method itself":         {"DELETE", "", "X-Method-Override", "DELETE", "", "DELETE invoice/7 success"},
 		"both can be":               {"PUT", "", "X-Method-Override", "DELETE", `{"paid":true}`, deleted + `; UPDATE invoice/7 success {"paid":{"after":true}}`},
+		"a form":                    {"POST", "", "", "", "x=1&_method=delete", deleted},
+		"a form without":            {"POST", "", "", "", "x=1&method=delete", ""},
+		"a form of something else":  {"POST", "", "", "", "_method=patch", ""},
+		"a form and a field":        {"POST", "", "X-Method-Override", "DELETE", "_method=DELETE", deleted},
+		"a long form":               {"POST", "?_method=PUT", "", "", strings.Repeat("x", MaxBody) + "&_method=DELETE", "UPDATE invoice/7 failed " + MethodOverride + "; " + deleted},
 		"what changes nothing":      {"POST", "", "X-Method-Override", "GET", "", ""},
 		"a method without any rule": {"POST", "", "X-Method-Override", "PATCH", "", ""},
 	} {
 		r := httptest.NewRequest(tt.method, "/invoices/7"+tt.query, strings.NewReader(tt.body))
 		r.Header.Set("Content-Type", "application/json")
+		if tt.body != "" && tt.body[0] != '{' {
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+		}
 		if tt.field != "" {
 			r.Header.Set(tt.field, tt.value)
 		}

@@ -19,6 +19,9 @@ type observer struct {
 	rules   []*rule
 	// overridden says that the rules match only if the app replaces the method.
 	overridden bool
+	// form is the body in which a method is, and method is that of the rules; nil if the method is elsewhere.
+	form   *form
+	method string
 	// body is nil if no rule needs the request's body, or there is none.
 	body *body
 	// rule applies to the response; nil before the response and if none does. Its event was emitted if pending is false.
@@ -46,7 +49,7 @@ func (o *observer) decide(status int, h http.Header) response.Action {
 		o.rule, o.pending = r, true
 		if r.responseJSON == nil || status == http.StatusPartialContent || status == http.StatusNoContent {
 			// The beginning of a part is not that of the JSON: a client could choose what is found.
-			if o.id = o.knownID(h); o.body.complete() && !isGRPC(h) {
+			if o.id = o.knownID(h); o.form == nil && o.body.complete() && !isGRPC(h) {
 				o.emit(o.id)
 			}
 			break
@@ -65,7 +68,8 @@ func (o *observer) knownID(h http.Header) string {
 	id := &o.rule.ID
 	switch {
 	case id.Segment != nil:
-		segments := strings.Split(strings.TrimPrefix(o.info.Path, "/"), "/")
+		// Apps that match a path with empty segments ignore these: //users/42 is the user 42.
+		segments := strings.FieldsFunc(o.info.Path, func(r rune) bool { return r == '/' })
 		if n := *id.Segment; n >= 0 && n < len(segments) {
 			return segments[n]
 		}
@@ -134,7 +138,7 @@ func (o *observer) end(err error) {
 func (o *observer) emit(id string) {
 	o.pending, o.scanner = false, nil
 	done, known := o.done()
-	if known && !done {
+	if known && !done || o.form != nil && !o.form.names(o.method) {
 		return
 	}
 	if len(id) > event.MaxText {

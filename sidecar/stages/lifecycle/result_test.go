@@ -12,6 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
@@ -107,6 +108,20 @@ func TestLongIDs(t *testing.T) {
 		out := observe(t, request.Info{}, "/users/"+strings.Repeat("x", n), func(http.ResponseWriter, *http.Request) error { return nil })
 		if len(out.events) != 1 || len(out.events[0].Resource.ID) != want {
 			t.Errorf("an id of %d bytes: %+v", n, out.events)
+		}
+	}
+}
+
+// TestEmptySegments: slashes that an app ignores do not make another resource of it.
+func TestEmptySegments(t *testing.T) {
+	for _, path := range []string{"/users/42", "//users/42", "/users//42", "///users///42//", "/users/42/"} {
+		read, err := (&route.Reader{}).Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := observe(t, request.Info{Readings: read.Target}, path, func(http.ResponseWriter, *http.Request) error { return nil })
+		if got := out.told(); got != "UPDATE user/42 success" {
+			t.Errorf("%s: %q", path, got)
 		}
 	}
 }
