@@ -42,7 +42,7 @@ var groups = map[string]group{
 		reason: "the chain turns a document into a snapshot: connections and stores belong to resources, listeners to the server",
 	},
 	"resources": {
-		may:    []string{"api/compiled", "audit", "stages", "login", "keys", "lookup", "store", "usage", "pool", "span", "telemetry", "httpkit/event"},
+		may:    []string{"api/compiled", "audit", "stages", "login", "keys", "lookup", "store", "usage", "pool", "span", "telemetry"},
 		reason: "resources outlive snapshots. They provide the stores and metrics of the stages, and do not depend on the chain",
 	},
 	"usage": {
