@@ -108,7 +108,7 @@ func (s *space) seeUnguarded() {
 
 func (s *space) seeWithoutRedis() {
 	s.scaleRedis(0)
-	s.hasCondition("orders", v1alpha1.ConditionSharedState, metav1.ConditionFalse, v1alpha1.ReasonRedisUnavailable)
+	s.hasCondition("orders", v1alpha1.ConditionSharedState, metav1.ConditionFalse, v1alpha1.ReasonRedisUnavailable, "2 sidecars report")
 	s.see(0, []string{"status", "-n", s.name}, "orders   yes       2/2 ", "warning  orders: 2 sidecars report RedisUnavailable", "postern-redis.postern-system.svc:6379", "$ kubectl logs ")
 	s.see(0, []string{"top", "-n", s.name}, "orders  2/2 ")
 	s.see(2, []string{"doctor", "-n", s.name}, "PROBLEM  redis  ", "redis is unavailable")

@@ -52,11 +52,14 @@ func sidecars(f *Facts) []Finding {
 	if f.Pods.Err != nil {
 		return unread(f.Pods.Err, "list pods")
 	}
+	return append(f.unguarded(), f.reporting()...)
+}
+
+// reporting returns what the reports of the sidecars say.
+func (f *Facts) reporting() []Finding {
 	got, silent := f.reports()
-	out := f.unguarded()
+	var out []Finding
 	switch {
-	case len(got)+silent == 0 && len(out) > 0:
-		return out
 	case len(got)+silent == 0:
 		return fine("no pod has a sidecar")
 	case len(got) == 0:
