@@ -99,13 +99,13 @@ install_chart() {
 policy() { sed "s|@JWKS@|$JWKS|" "$HERE/policy.yaml"; }
 
 deploy_app() {
-	local app audit='{sinks: [PostgreSQL]}'
-	if existing; then audit='{}'; fi
+	local app sink=PostgreSQL
+	if existing; then sink=Log; fi
 	say "deploying the apps and their policies"
 	kubectl delete pod client -n "$SHOP" --ignore-not-found >/dev/null
 	policy | kubectl apply -f - >/dev/null
 	cat "$HERE/app.yaml" <(echo ---) "$HERE/accounts.yaml" |
-		sed -e "s|@REPOSITORY@|$REPOSITORY|" -e "s|@TAG@|$TAG|" -e "s|@IMAGES@|$IMAGES|" -e "s|@SIGNING_KEY@|$SIGNING_KEY|" -e "s|@AUDIT@|$audit|" | kubectl apply -f - >/dev/null
+		sed -e "s|@REPOSITORY@|$REPOSITORY|" -e "s|@TAG@|$TAG|" -e "s|@IMAGES@|$IMAGES|" -e "s|@SIGNING_KEY@|$SIGNING_KEY|" -e "s|sinks: \[Log\]|sinks: [$sink]|" | kubectl apply -f - >/dev/null
 	for app in orders accounts; do
 		kubectl rollout status "deployment/$app" -n "$SHOP" --timeout=120s >/dev/null || { explain_pods "$SHOP" && die "the app $app did not start"; }
 	done

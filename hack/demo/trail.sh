@@ -49,8 +49,15 @@ vault_api() {
 		-H @"$WORK/trail/vault-token" -X "$1" -d "$3" "https://vault.vault.svc:8200/v1/$2"
 }
 
-# must_vault METHOD PATH JSON: the same, and the demo ends if Vault refuses.
-must_vault() { vault_api "$@" >"$WORK/trail/vault.log" || { cat "$WORK/trail/vault.log" >&2 && die "Vault refused $1 $2"; }; }
+# must_vault METHOD PATH JSON: the same, and the demo ends if Vault refuses for 20 seconds. Vault connects to the database at once, and the
+# node routes connections to a Service shortly after it was created.
+must_vault() {
+	local until=$((SECONDS + 20))
+	until vault_api "$@" >"$WORK/trail/vault.log" 2>&1; do
+		if ((SECONDS > until)); then cat "$WORK/trail/vault.log" >&2 && die "Vault refused $1 $2"; fi
+		sleep 0.5
+	done
+}
 
 # prepare_vault_accounts: gives Vault the database, in which it makes a short-lived account for each sidecar, and the key of the trail.
 prepare_vault_accounts() {
