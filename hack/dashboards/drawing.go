@@ -20,7 +20,6 @@ var palette = []string{"#1f77b4", "#e07b00", "#2a8f3c", "#c8282d", "#7d4fb5", "#
 // drawing is an SVG that grows.
 type drawing struct {
 	strings.Builder
-	clips int
 }
 
 func (d *drawing) add(format string, args ...any) { fmt.Fprintf(d, format+"\n", args...) }
