@@ -45,6 +45,7 @@ func TestAlertsFireAndResolve(t *testing.T) {
 		"PosternReachableAround":     {gauge(with("postern_reachable_around", `x=""`), 0, 1)},
 		"PosternAuditSpoolFilling":   {gauge(with("postern_audit_spool_bytes", `x=""`), 100, 900), gauge(with("postern_audit_spool_limit_bytes", `x=""`), 1000, 1000)},
 		"PosternAuditDropped":        {counter(with("postern_audit_dropped_total", `x=""`), 0, 3)},
+		"PosternAuditUnsigned":       {counter(with("postern_audit_checkpoint_failures_total", `x=""`), 0, 1)},
 		"PosternKeysAgeing":          {gauge(with("postern_jwks_age_seconds", `provider="corp"`), 300, 50000), gauge(with("postern_jwks_max_stale_seconds", `provider="corp"`), 86400, 86400)},
 		"PosternKeysMissing":         {gauge(with("postern_jwks_ready", `provider="corp"`), 1, 0)},
 		"PosternKeysNotRefreshed":    {counter(with("postern_jwks_fetches_total", `provider="corp",result="error"`), 0, 1), counter(with("postern_jwks_fetches_total", `provider="corp",result="ok"`), 1, 0)},

@@ -64,6 +64,7 @@ var audits = map[string]validation{
 	"a database with a static role":  {kind: "SidecarClass", spec: database(`credentials: {vault: {path: team/database/static-creds/r}}`)},
 	"a database of five connections": {kind: "SidecarClass", spec: database(`via: RedisStream, maxConnections: 5`), wantErr: "less than or equal to 4"},
 	"a name for no certificate":      {kind: "SidecarClass", spec: database(`via: RedisStream, tls: {mode: Disable, serverName: p}`), wantErr: "no effect with mode Disable"},
+	"a name for no collector":        {kind: "SidecarClass", spec: `{telemetry: {otlp: {endpoint: "otel:4317", tls: {mode: Disable, serverName: p}}}}`, wantErr: "no effect with mode Disable"},
 	"a database without a port":      {kind: "SidecarClass", spec: `{database: {address: p, name: postern, credentials: {userRef: {secretKeyRef: {name: s, key: u}}, passwordRef: {secretKeyRef: {name: s, key: u}}}}}`, wantErr: "such as postgres.platform.svc:5432"},
 	"a stream without a Redis":       {kind: "SidecarClass", spec: `{database: {address: "p:1", name: postern, via: RedisStream}}`, wantErr: "add redis, or write via: Direct"},
 	"credentials without a Vault":    {kind: "SidecarClass", spec: `{database: {address: "p:1", name: postern, credentials: {vault: {path: database/creds/r}}}}`, wantErr: "add vault, or write userRef and passwordRef"},

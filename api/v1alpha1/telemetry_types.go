@@ -62,6 +62,7 @@ const (
 )
 
 // OTLPTLS configures TLS to the collector.
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'Disable' || !has(self.caBundle) && !has(self.serverName)",message="caBundle and serverName have no effect with mode Disable: write mode: VerifyFull, or remove them"
 type OTLPTLS struct {
 	// Mode is VerifyFull, or Disable for a connection that is not encrypted.
 	// +optional

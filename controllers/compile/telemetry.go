@@ -19,8 +19,12 @@ func (c *compiler) telemetry(in *v1alpha1.Telemetry) *compiled.Telemetry {
 			c.errorf(field+".sampleRatio", "%v", err)
 		}
 	}
-	if o.TLS != nil && o.TLS.Mode != v1alpha1.OTLPTLSDisable {
+	switch {
+	case o.TLS == nil:
+	case o.TLS.Mode != v1alpha1.OTLPTLSDisable:
 		out.TLS = &compiled.OTLPTLS{ServerName: o.TLS.ServerName, CABundle: o.TLS.CABundle}
+	case o.TLS.CABundle != "" || o.TLS.ServerName != "":
+		c.errorf(field+".tls", "caBundle and serverName have no effect with mode Disable: write mode: VerifyFull, or remove them")
 	}
 	return &compiled.Telemetry{OTLP: out}
 }

@@ -54,6 +54,7 @@ func (e *exporter) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	gauge(of("postern_audit_spool_bytes", ""), 10, 95)
 	gauge(of("postern_audit_spool_limit_bytes", ""), 100, 100)
 	count(of("postern_audit_dropped_total", ""))
+	count(of("postern_audit_checkpoint_failures_total", ""))
 	count(of("postern_audit_delivered_total", `,sink="Log"`))
 	gauge(of("postern_state_evicts", ""), 0, 1)
 	count(of("postern_state_requests_total", `,result="refused"`))
