@@ -74,9 +74,9 @@ func (e *subjectExport) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "{\"person\": %s,\n\"time\": %q", names, time.Now().UTC().Format(time.RFC3339))
+	fmt.Fprintf(out, "{\"person\": %s,\n\"time\": %q", printableJSON(names), time.Now().UTC().Format(time.RFC3339))
 	if held != nil {
-		fmt.Fprintf(out, ",\n\"redis\": %s", held)
+		fmt.Fprintf(out, ",\n\"redis\": %s", printableJSON(held))
 	}
 	if err := e.fromTrail(cmd, out); err != nil {
 		return err
@@ -85,7 +85,7 @@ func (e *subjectExport) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, ",\n\"not_included\": %s}\n", missing)
+	fmt.Fprintf(out, ",\n\"not_included\": %s}\n", printableJSON(missing))
 	return out.Flush()
 }
 
@@ -172,7 +172,7 @@ func (e *subjectExport) fromTrail(cmd *cobra.Command, out io.Writer) error {
 		}
 		encoded, err := e.readable(r, find)
 		if err == nil {
-			_, err = fmt.Fprintf(out, "%s%s", separator, encoded)
+			_, err = fmt.Fprintf(out, "%s%s", separator, printableJSON(encoded))
 			separator = ",\n"
 		}
 		return err
