@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -150,25 +148,6 @@ func (a *auditFilter) exportChain(cmd *cobra.Command) error {
 		return err
 	}
 	return w.Flush()
-}
-
-// printableJSON writes the characters of JSON texts that a terminal obeys, such as U+009B and those that change the direction, as JSON escapes them. The
-// JSON has the same value.
-func printableJSON(encoded []byte) []byte {
-	if !bytes.ContainsFunc(encoded, unprintable) {
-		return encoded
-	}
-	out := make([]byte, 0, len(encoded)+64)
-	for _, r := range string(encoded) {
-		if !unprintable(r) {
-			out = utf8.AppendRune(out, r)
-			continue
-		}
-		for _, unit := range utf16.AppendRune(nil, r) {
-			out = fmt.Appendf(out, "\\u%04x", unit)
-		}
-	}
-	return out
 }
 
 // plainText returns a text that a client may have written in a form that a terminal shows and does not obey: quoted if it has blanks or

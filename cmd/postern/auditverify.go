@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"github.com/posterndev/postern/cmd/postern/internal/screen"
 	"github.com/posterndev/postern/sidecar/audit/hashchain"
 	"github.com/posterndev/postern/sidecar/audit/logsink"
 	"github.com/posterndev/postern/sidecar/audit/personal"
@@ -67,9 +67,9 @@ func (v *auditVerification) run(cmd *cobra.Command, _ []string) error {
 	out := cmd.OutOrStdout()
 	config.OnFinding = func(f verify.Finding) {
 		if v.output == "json" {
-			_ = json.NewEncoder(out).Encode(f)
+			_ = writeJSON(out, f, "")
 		} else {
-			fmt.Fprintln(out, f)
+			fmt.Fprintln(out, screen.Escape(f.String())) // it quotes what is in the trail
 		}
 	}
 	verifier := verify.New(config)
@@ -145,7 +145,7 @@ func (v *auditVerification) conclude(cmd *cobra.Command, s verify.Summary, signe
 	out := cmd.OutOrStdout()
 	switch {
 	case v.output == "json":
-		if err := json.NewEncoder(out).Encode(map[string]verify.Summary{"summary": s}); err != nil {
+		if err := writeJSON(out, map[string]verify.Summary{"summary": s}, ""); err != nil {
 			return err
 		}
 	case s.Records == 0 && s.Checkpoints == 0 && s.Removed == 0 && s.Findings == 0:

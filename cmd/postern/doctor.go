@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -89,9 +88,7 @@ func (o *doctorOptions) run(cmd *cobra.Command) error {
 	}
 	findings := doctor.Examine(facts, o.checks)
 	if o.output == outputJSON {
-		encoder := json.NewEncoder(cmd.OutOrStdout())
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(map[string]any{"worst": doctor.Worst(findings), "findings": findings}); err != nil {
+		if err := writeJSON(cmd.OutOrStdout(), map[string]any{"worst": doctor.Worst(findings), "findings": findings}, "  "); err != nil {
 			return err
 		}
 	} else if _, err := fmt.Fprint(cmd.OutOrStdout(), doctor.Text(findings, styleOf(cmd.OutOrStdout(), os.Getenv))); err != nil {

@@ -23,7 +23,7 @@ func main() {
 	nameAfter(root, os.Args[0])
 	if err := root.ExecuteContext(ctx); err != nil {
 		if !printed(err) {
-			fmt.Fprintln(os.Stderr, "postern:", err)
+			fmt.Fprint(os.Stderr, errorLines(err))
 		}
 		os.Exit(exitCode(err))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/httpkit/quoted"
 	"github.com/posterndev/postern/sidecar/server"
 )
 
@@ -60,6 +61,7 @@ func (o *runOptions) run(cmd *cobra.Command) error {
 	held := newHeldWriter(out.w)
 	defer held.release(func() {})
 	s.Logger = out.to(held).logger(s.Level)
+	quoted.StandardLog(s.Logger)
 	watch := &policyWatch{files: unique(o.files), policy: o.policy, log: s.Logger, report: reportTo(out, s.Logger)}
 	content, err := readFiles(watch.files, cmd.InOrStdin())
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/posterndev/postern/cmd/postern/internal/screen"
 )
 
 // sessionsOptions are the flags of postern sessions.
@@ -117,8 +120,7 @@ func (o *sessionsOptions) list(cmd *cobra.Command) error {
 		return err
 	}
 	if o.output == "json" {
-		_, err := fmt.Fprintln(cmd.OutOrStdout(), string(response))
-		return err
+		return writeJSON(cmd.OutOrStdout(), response, "")
 	}
 	var list sessionList
 	if err := json.Unmarshal(response, &list); err != nil {
@@ -142,20 +144,8 @@ func (l sessionList) print(w io.Writer) error {
 	return table.Flush()
 }
 
-// printable removes control characters, because they could move the terminal's cursor and the text is from a client. It returns a
-// dash for an empty text.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return -1
-		}
-		return r
-	}, s)
-	if s == "" {
-		return "-"
-	}
-	return s
-}
+// printable returns a text of a client in a form that a terminal does not obey, and a dash for an empty text.
+func printable(s string) string { return cmp.Or(screen.Escape(s), "-") }
 
 func (o *sessionsOptions) end(cmd *cobra.Command) error {
 	if (o.subject == "") == (o.sessionID == "") {

@@ -29,7 +29,7 @@ func TestSessions(t *testing.T) {
 	}{
 		"list": {
 			args: []string{"list", "--subject", "a/b ü"}, status: 200, response: oneSession, want: "GET /v1/subjects/a%2Fb%20%C3%BC/sessions",
-			wantOut: []string{"SESSION", "7CBn8fh45_zgZ4y6ErSZ0w   Fire[31mfox, Linux   192.0.2.7   2026-11-2"},
+			wantOut: []string{"SESSION", "7CBn8fh45_zgZ4y6ErSZ0w   Fire\\x1b[31mfox, Linux   192.0.2.7   2026-11-2"},
 		},
 		"list, as JSON": {
 			args: []string{"list", "--subject", "ada", "-o", "json"}, status: 200, response: oneSession, want: "GET /v1/subjects/ada/sessions", wantOut: []string{oneSession},

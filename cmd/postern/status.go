@@ -159,7 +159,7 @@ func (o *statusOptions) format(got overview.Overview, style screen.Style, namesp
 	switch o.output {
 	case outputJSON:
 		b, err := json.MarshalIndent(got, "", "  ")
-		return string(b) + "\n", err
+		return string(printableJSON(b)) + "\n", err
 	case outputYAML:
 		b, err := yaml.Marshal(got)
 		return string(b), err

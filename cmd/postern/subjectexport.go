@@ -31,6 +31,8 @@ type subjectExport struct {
 	missing []missingPart
 	// others, withheld and unreadable count records: of the same subject at other issuers, about others, and with fields that cannot be decrypted.
 	others, withheld, unreadable int
+	// changed counts those with fields that are not what a sidecar with this master key wrote.
+	changed int
 }
 
 type missingPart struct {
@@ -74,9 +76,9 @@ func (e *subjectExport) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "{\"person\": %s,\n\"time\": %q", names, time.Now().UTC().Format(time.RFC3339))
+	fmt.Fprintf(out, "{\"person\": %s,\n\"time\": %q", printableJSON(names), time.Now().UTC().Format(time.RFC3339))
 	if held != nil {
-		fmt.Fprintf(out, ",\n\"redis\": %s", held)
+		fmt.Fprintf(out, ",\n\"redis\": %s", printableJSON(held))
 	}
 	if err := e.fromTrail(cmd, out); err != nil {
 		return err
@@ -85,8 +87,11 @@ func (e *subjectExport) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, ",\n\"not_included\": %s}\n", missing)
-	return out.Flush()
+	fmt.Fprintf(out, ",\n\"not_included\": %s}\n", printableJSON(missing))
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	return e.incomplete()
 }
 
 func (e *subjectExport) leave(part, format string, args ...any) {
@@ -172,7 +177,7 @@ func (e *subjectExport) fromTrail(cmd *cobra.Command, out io.Writer) error {
 		}
 		encoded, err := e.readable(r, find)
 		if err == nil {
-			_, err = fmt.Fprintf(out, "%s%s", separator, encoded)
+			_, err = fmt.Fprintf(out, "%s%s", separator, printableJSON(encoded))
 			separator = ",\n"
 		}
 		return err
@@ -217,10 +222,12 @@ func (e *subjectExport) readable(r *record.Record, find personal.Find) ([]byte, 
 		e.unreadable++
 	} else if r.Encrypted != nil {
 		complete, err := personal.Reveal(r, e.keys, find)
-		if err != nil {
+		switch {
+		case errors.Is(err, personal.ErrChanged):
+			e.changed++
+		case err != nil:
 			return nil, err
-		}
-		if !complete {
+		case !complete:
 			e.unreadable++
 		}
 	}
@@ -244,5 +251,16 @@ func (e *subjectExport) notes() {
 	if e.unreadable > 0 {
 		e.leave("audit_trail: encrypted fields", "fields of %d records cannot be decrypted: their keys were erased, or --key-file is missing", e.unreadable)
 	}
+	if e.changed > 0 {
+		e.leave("audit_trail: changed records", "fields of %d records are not what a sidecar with this key wrote; see postern audit verify", e.changed)
+	}
 	e.leave("audit records on their way", "records of the last minutes may be in the spool of a pod or in a Redis stream; the log of the sidecars is searched with postern audit search -f")
+}
+
+// incomplete returns an error if records are not what a sidecar wrote. The document has the rest of them.
+func (e *subjectExport) incomplete() error {
+	if e.changed == 0 {
+		return nil
+	}
+	return fmt.Errorf("fields of %s could not be decrypted: something was changed, or --key-file is another key; the document has their other fields; see postern audit verify", count(e.changed, "record", "records"))
 }

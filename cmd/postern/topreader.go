@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -36,9 +35,7 @@ type topReader struct {
 
 func (t *topReader) show(out io.Writer, view scrape.View, live bool) error {
 	if t.options.output == outputJSON {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(view)
+		return writeJSON(out, view, "  ")
 	}
 	style := styleOf(out, os.Getenv)
 	text := view.Text(style, t.options.byPod, t.options.all)

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/posterndev/postern/sidecar/httpkit/quoted"
 	"github.com/posterndev/postern/sidecar/server"
 )
 
@@ -23,6 +24,7 @@ func main() {
 	}
 	level := &slog.LevelVar{}
 	logger := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: level}))
+	quoted.StandardLog(logger)
 	environment, err := server.ReadEnvironment(os.Getenv)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sidecar: this image needs the environment variables that Postern's webhook sets:", err)

@@ -1,8 +1,8 @@
 // Package usage counts, for the people on call, what a policy's requests and logins are: requests by the pattern of their path, failed logins and
 // requests for a new password by route, and the accounts and addresses with the most failures. It is a sink of the stream of events.
 //
-// Memory and labels are bounded: no label value comes from a client. Accounts and addresses are no labels; Top returns the most frequent of
-// them.
+// Memory and labels are bounded. No label value comes from a client, but for the words of paths that the app served. Accounts and addresses
+// are no labels; Top returns the most frequent of them.
 package usage
 
 import (

@@ -450,6 +450,17 @@ func TestMethodOverrides(t *testing.T) {
 		"a form of something else":  {"POST", "", "", "", "_method=patch", ""},
 		"a form and a field":        {"POST", "", "X-Method-Override", "DELETE", "_method=DELETE", deleted},
 		"a long form":               {"POST", "?_method=PUT", "", "", strings.Repeat("x", MaxBody) + "&_method=DELETE", "UPDATE invoice/7 failed " + MethodOverride + "; " + deleted},
+		"after a semicolon":         {"POST", "?x=1;_method=DELETE", "", "", "", deleted}, // Rack 2 separates by it
+		"before a semicolon":        {"POST", "?_method=DELETE;x=1", "", "", "", deleted},
+		"the value has one":         {"POST", "?_method=DELETE;", "", "", "", deleted},
+		"a form with semicolons":    {"POST", "", "", "", "x=1;_method=delete", deleted},
+		"a dot":                     {"POST", "?.method=DELETE", "", "", "", deleted}, // PHP reads _ for . and [
+		"a bracket":                 {"POST", "?%5Bmethod=DELETE", "", "", "", deleted},
+		"blanks before the name":    {"POST", "?%20+_method=DELETE", "", "", "", deleted},
+		"a list":                    {"POST", "?_method[]=DELETE", "", "", "", deleted},
+		"a form with a dot":         {"POST", "", "", "", "x=1&.method=delete", deleted},
+		"beside what is malformed":  {"POST", "?%zz&_method=DELETE%00", "", "", "", deleted},
+		"a field with underscores":  {"POST", "", "X_HTTP_Method_Override", "DELETE", "", deleted},
 		"what changes nothing":      {"POST", "", "X-Method-Override", "GET", "", ""},
 		"a method without any rule": {"POST", "", "X-Method-Override", "PATCH", "", ""},
 	} {

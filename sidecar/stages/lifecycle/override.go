@@ -1,8 +1,8 @@
 package lifecycle
 
 import (
+	"iter"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -17,26 +17,19 @@ const overrideParameter = "_method"
 
 // overrides returns the methods, other than its own, that a framework could give the request. There are at most those that change something.
 func overrides(r *http.Request) (methods []string) {
-	add := func(method string) {
-		method = strings.ToUpper(strings.TrimSpace(method))
-		switch method {
-		case r.Method:
-		case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
-			if !slices.Contains(methods, method) {
-				methods = append(methods, method)
+	add := func(named iter.Seq[string]) {
+		for method := range named {
+			switch method {
+			case r.Method:
+			case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
+				if !slices.Contains(methods, method) {
+					methods = append(methods, method)
+				}
 			}
 		}
 	}
-	for _, name := range overrideFields {
-		for _, method := range r.Header[name] {
-			add(method)
-		}
-	}
-	if r.URL.RawQuery != "" {
-		for _, method := range r.URL.Query()[overrideParameter] {
-			add(method)
-		}
-	}
+	add(methodFields(r.Header))
+	add(methodParameters(r.URL.RawQuery))
 	return methods
 }
 
@@ -87,6 +80,10 @@ func (f *form) names(method string) bool {
 	if f.long {
 		return true
 	}
-	values, _ := url.ParseQuery(string(f.kept)) // without the parts that are malformed
-	return slices.ContainsFunc(values[overrideParameter], func(value string) bool { return strings.EqualFold(strings.TrimSpace(value), method) })
+	for named := range methodParameters(string(f.kept)) {
+		if named == method {
+			return true
+		}
+	}
+	return false
 }

@@ -98,6 +98,25 @@ func TestAppErrors(t *testing.T) {
 	}
 }
 
+// TestErrorsHaveNothingOfTheResponse: the cause is in the access log, and net/http quotes what it cannot read, such as a cookie.
+func TestErrorsHaveNothingOfTheResponse(t *testing.T) {
+	for name, response := range map[string]string{
+		"a field without a colon": "HTTP/1.1 200 OK\r\nSet-Cookie session=hunter2\r\n\r\n",
+		"a folded first line":     "HTTP/1.1 200 OK\r\n session=hunter2\r\n\r\n",
+		"the rest of a body":      "hunter2\"\r\n\r\n",
+		"a status":                "HTTP/1.1 hunter2 OK\r\n\r\n",
+		"a length":                "HTTP/1.1 200 OK\r\nContent-Length: hunter2\r\n\r\n",
+		"an encoding":             "HTTP/1.1 200 OK\r\nTransfer-Encoding: hunter2\r\n\r\n",
+		"a version":               "HTTP/hunter2 200 OK\r\n\r\n",
+	} {
+		d := open(t, rawApp(t, response), nil)
+		do(t, client(t, 1), request1(t, "POST", "http://"+d.addr+"/", nil))
+		if e := httperr.From(wait(t, d.errs, "the stage's error")); e.Code != "app-bad-response" || strings.Contains(e.Cause.Error(), "hunter2") {
+			t.Errorf("%s: %s, %v", name, e.Code, e.Cause)
+		}
+	}
+}
+
 func TestDialTimeoutIsUnreachable(t *testing.T) {
 	d := open(t, "app:80", func(c *Config) {
 		c.DialContext = func(context.Context, string, string) (net.Conn, error) {

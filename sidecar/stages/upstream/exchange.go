@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/quoted"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
@@ -75,7 +76,7 @@ func (x *exchange) awaitBody() *error {
 func (x *exchange) failure() error {
 	for _, err := range []error{x.err, x.readErr, x.writeErr} {
 		if err != nil {
-			return err
+			return quoted.Error(err) // net/http quotes what it cannot read
 		}
 	}
 	return nil

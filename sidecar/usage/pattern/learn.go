@@ -112,5 +112,5 @@ func looksLikeID(segment string) bool {
 			return true
 		}
 	}
-	return letters == 0 && digits > 0 || digits > maxDigits || hexes == len(segment) && digits > 0 && len(segment) >= minHex
+	return letters == 0 && digits > 0 || digits > maxDigits || hexes == len(segment) && digits > 0 && len(segment) >= minHex || looksRandom(segment)
 }

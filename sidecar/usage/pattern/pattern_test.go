@@ -66,6 +66,38 @@ func TestLearn(t *testing.T) {
 	}
 }
 
+// TestSecretsAreNotLearned: everybody in the cluster may read the label, so a random token in a path must not be one. Few random texts have the digits
+// by which other identifiers are known.
+func TestSecretsAreNotLearned(t *testing.T) {
+	const base62 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	random := rand.New(rand.NewPCG(1, 2))
+	for name, alphabet := range map[string]string{
+		"base62": base62, "base64url": base62 + "-_", "letters": base62[:52], "base32": "abcdefghijklmnopqrstuvwxyz234567", "BASE32": base62[:26] + "234567",
+	} {
+		learned := 0
+		for range 1000 {
+			token := make([]byte, 16+random.IntN(17))
+			for i := range token {
+				token[i] = alphabet[random.IntN(len(alphabet))]
+			}
+			if newTable(false).Served("/reset/"+string(token)).Pattern != "/reset/*" {
+				learned++
+			}
+		}
+		if learned > 40 {
+			t.Errorf("%s: %d of 1000 tokens became labels", name, learned)
+		}
+	}
+	for _, word := range []string{
+		"getUserProfileSettings", "oauth2CallbackV2", "openid-configuration", "IncidentManagementReports", "oauth-authorization-server", "log4j2-settings-v1", "app.bundle.min.js",
+		"internationalization", "web3-accounts-v2-settings",
+	} {
+		if got := newTable(false).Served("/api/" + word).Pattern; got != "/api/"+word {
+			t.Errorf("the word %s became %s", word, got)
+		}
+	}
+}
+
 // TestManyValuesBecomeAPlaceholder: names look like words, until there are too many.
 func TestManyValuesBecomeAPlaceholder(t *testing.T) {
 	table := newTable(false)
