@@ -12,7 +12,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
-// TestExportOfChangedRecords: whoever may add rows cannot keep a person from the others. The command writes the document, and then fails.
+// TestExportOfChangedRecords: somebody who may add rows cannot keep a person from the other records. The command writes the document, and then fails.
 func TestExportOfChangedRecords(t *testing.T) {
 	keys, err := personal.Derive(secret.New([]byte(masterKey)))
 	if err != nil {

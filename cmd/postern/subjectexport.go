@@ -31,7 +31,7 @@ type subjectExport struct {
 	missing []missingPart
 	// others, withheld and unreadable count records: of the same subject at other issuers, about others, and with fields that cannot be decrypted.
 	others, withheld, unreadable int
-	// changed counts those with fields that are not what a sidecar with this master key wrote.
+	// changed counts rows that are no records, and those with fields that are not what a sidecar with this master key wrote.
 	changed int
 }
 
@@ -171,6 +171,10 @@ func (e *subjectExport) fromTrail(cmd *cobra.Command, out io.Writer) error {
 	separator := "\n"
 	e.names = e.personNames()
 	err = rows.About(ctx, conn, e.names, func(r *record.Record) error {
+		if r == nil {
+			e.changed++
+			return nil
+		}
 		if !e.own(r) {
 			e.others++
 			return nil
@@ -252,7 +256,7 @@ func (e *subjectExport) notes() {
 		e.leave("audit_trail: encrypted fields", "fields of %d records cannot be decrypted: their keys were erased, or --key-file is missing", e.unreadable)
 	}
 	if e.changed > 0 {
-		e.leave("audit_trail: changed records", "fields of %d records are not what a sidecar with this key wrote; see postern audit verify", e.changed)
+		e.leave("audit_trail: changed records", "%d rows are not, or not in all fields, what a sidecar with this key wrote; see postern audit verify", e.changed)
 	}
 	e.leave("audit records on their way", "records of the last minutes may be in the spool of a pod or in a Redis stream; the log of the sidecars is searched with postern audit search -f")
 }
@@ -262,5 +266,5 @@ func (e *subjectExport) incomplete() error {
 	if e.changed == 0 {
 		return nil
 	}
-	return fmt.Errorf("fields of %s could not be decrypted: something was changed, or --key-file is another key; the document has their other fields; see postern audit verify", count(e.changed, "record", "records"))
+	return fmt.Errorf("%s could not be read in full: something was changed, or --key-file is another key; the document has the rest; see postern audit verify", count(e.changed, "record", "records"))
 }

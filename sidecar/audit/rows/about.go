@@ -24,7 +24,8 @@ type Person struct {
 // aboutPage is the number of records that one statement reads.
 const aboutPage = 1000
 
-// About calls f with the records that name a person, in the order of their time. Accounts have no column, so that all records are searched
+// About calls f with the records that name a person, in the order of their time, and with nil for a row that is no record: somebody who may
+// only add rows must not be able to keep a person's records from them. Accounts have no column, so that all records are searched
 // for them. It reads in short statements, because a long one would hold up maintenance.
 func About(ctx context.Context, conn *pgx.Conn, p Person, f func(*record.Record) error) error {
 	condition := "(subject = ANY ($1::text[]) OR performed_by = ANY ($1::text[])"
@@ -45,10 +46,13 @@ func About(ctx context.Context, conn *pgx.Conn, p Person, f func(*record.Record)
 		}
 		for _, row := range page {
 			r, err := record.Decode([]byte(row.record))
-			if err == nil && p.named(r) { // else the text is in another field
-				err = f(r)
+			if err == nil && !p.named(r) {
+				continue // the text is in another field
 			}
 			if err != nil {
+				r = nil
+			}
+			if err := f(r); err != nil {
 				return err
 			}
 		}

@@ -41,20 +41,29 @@ func TestAbout(t *testing.T) {
 	})
 	record1(func(e *event.Event) { e.Subject = "ada2" })
 	s.close(opened)
+	s.server.Do(t, s.db.Name, `INSERT INTO audit_logs (id, writer, seq, hash, record, time, subject, retain_days)
+		VALUES (gen_random_uuid(), gen_random_uuid(), 1, '', '{"version":9}', '2026-01-01', 'eve', 400)`)
 	for name, tt := range map[string]struct {
 		person rows.Person
 		want   int
 	}{
-		"a subject":       {rows.Person{Subjects: []string{"ada"}}, many + 1},
-		"an account":      {rows.Person{Accounts: []string{"ada<&>\"\u2028@example.com"}}, 1},
-		"both":            {rows.Person{Subjects: []string{"ada"}, Accounts: []string{"ada<&>\"\u2028@example.com", "ada"}}, many + 2},
-		"another field":   {rows.Person{Accounts: []string{"ada"}}, 0},
-		"nobody":          {rows.Person{}, 0},
-		"cannot be there": {rows.Person{Subjects: []string{"a\x00b"}, Accounts: []string{"a\x00b"}}, 0},
+		"a row that is no record": {rows.Person{Subjects: []string{"eve"}}, 1},
+		"a subject":               {rows.Person{Subjects: []string{"ada"}}, many + 1},
+		"an account":              {rows.Person{Accounts: []string{"ada<&>\"\u2028@example.com"}}, 1},
+		"both":                    {rows.Person{Subjects: []string{"ada"}, Accounts: []string{"ada<&>\"\u2028@example.com", "ada"}}, many + 2},
+		"another field":           {rows.Person{Accounts: []string{"ada"}}, 0},
+		"nobody":                  {rows.Person{}, 0},
+		"cannot be there":         {rows.Person{Subjects: []string{"a\x00b"}, Accounts: []string{"a\x00b"}}, 0},
 	} {
 		n := 0
 		err := rows.About(t.Context(), s.server.Connect(t, s.db.Name), tt.person, func(r *record.Record) error {
 			n++
+			if r == nil {
+				if name != "a row that is no record" {
+					t.Errorf("%s: a row is no record", name)
+				}
+				return nil
+			}
 			if r.Subject != "ada" && r.PerformedBy != "ada" && !strings.HasPrefix(r.Account, "ada") {
 				t.Errorf("%s: %+v", name, r)
 			}
