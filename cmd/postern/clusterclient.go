@@ -17,6 +17,17 @@ import (
 	"github.com/posterndev/postern/api/v1alpha1"
 )
 
+// scope returns the namespace to look at, or "" for all of them, and how to reach the cluster.
+func (a *access) scope(all bool, warnings io.Writer) (namespace string, config *rest.Config, err error) {
+	if !all {
+		if namespace, err = a.namespaceName(); err != nil {
+			return "", nil, err
+		}
+	}
+	config, err = a.rest(warnings)
+	return namespace, config, err
+}
+
 // rest returns the configuration of clients. Warnings of the API server are written to warnings.
 func (a *access) rest(warnings io.Writer) (*rest.Config, error) {
 	config, err := a.config().ClientConfig()

@@ -35,7 +35,7 @@ func newConsoleCommand() *cobra.Command {
 		Short: "Show policies, pods, traffic, sessions and the audit trail in a browser",
 		Long: "Serves a web page on 127.0.0.1, for this machine and this user only. It reads the cluster with your kubeconfig and your permissions,\n" +
 			"as status, top, sessions and audit search do. Nothing new runs in the cluster.\n\n" +
-			"It prints a link. The link works once, in one browser; after that the console prints a new one. Whoever has a link that was not used\n" +
+			"It prints a link. The link works once, in one browser; after that the console prints a new one. Anybody with a link that was not used\n" +
 			"can do what you may do, so do not share it.\n\n" +
 			"Sessions can be ended by those who may create pods/portforward in the namespace.\n\n" +
 			"The audit trail needs --database-url, or one of the variables PGHOST and PGSERVICE.\n" + databaseHelp,
@@ -95,15 +95,7 @@ func (o *consoleOptions) config(cmd *cobra.Command, source *consoleSource) conso
 
 // source returns what the pages show.
 func (o *consoleOptions) source(ctx context.Context, warnings io.Writer) (*consoleSource, error) {
-	namespace := ""
-	if !o.all {
-		name, err := o.access.namespaceName()
-		if err != nil {
-			return nil, err
-		}
-		namespace = name
-	}
-	config, err := o.access.rest(warnings)
+	namespace, config, err := o.access.scope(o.all, warnings)
 	if err != nil {
 		return nil, err
 	}

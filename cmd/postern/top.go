@@ -97,15 +97,7 @@ func (o *topOptions) run(cmd *cobra.Command) error {
 	if err := o.check(cmd); err != nil {
 		return err
 	}
-	namespace := ""
-	if !o.all {
-		name, err := o.access.namespaceName()
-		if err != nil {
-			return err
-		}
-		namespace = name
-	}
-	config, err := o.access.rest(cmd.ErrOrStderr())
+	namespace, config, err := o.access.scope(o.all, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
