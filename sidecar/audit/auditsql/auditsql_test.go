@@ -3,7 +3,6 @@ package auditsql_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,17 +21,7 @@ import (
 
 var shared *postgrestest.Server
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	var err error
-	if shared, err = postgrestest.New(postgrestest.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	shared.Close()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(postgrestest.Main(m, &shared)) }
 
 // columns of an audit_logs row in the order of row.
 var columns = []string{"id", "writer", "seq", "prev", "hash", "record", "time", "category", "action", "outcome", "performed_by", "subject",

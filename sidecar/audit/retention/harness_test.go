@@ -3,7 +3,6 @@ package retention
 import (
 	"context"
 	"crypto/sha256"
-	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -20,17 +19,7 @@ import (
 
 var shared *postgrestest.Server
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	var err error
-	if shared, err = postgrestest.New(postgrestest.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	shared.Close()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(postgrestest.Main(m, &shared)) }
 
 // trail is a database with an audit trail, and a connection of a user who may maintain it.
 type trail struct {

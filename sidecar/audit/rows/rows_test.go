@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -32,17 +31,7 @@ import (
 
 var shared *postgrestest.Server
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	var err error
-	if shared, err = postgrestest.New(postgrestest.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	shared.Close()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(postgrestest.Main(m, &shared)) }
 
 // stage is a trail that writes to a database as a user with the role of the writer.
 type stage struct {

@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"flag"
-	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -24,17 +22,7 @@ import (
 // shared is the server of all tests that leave it running.
 var shared *postgrestest.Server
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	var err error
-	if shared, err = postgrestest.New(postgrestest.Options{}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	code := m.Run()
-	shared.Close()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(postgrestest.Main(m, &shared)) }
 
 // account is Credentials that a test can change.
 type account struct {

@@ -6,6 +6,7 @@ package postgrestest
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -66,7 +67,20 @@ func Start(tb testing.TB, o Options) *Server {
 	return s
 }
 
-// New runs a server until Close. A test package whose tests share one server calls it in TestMain.
+// Main runs the tests of a package that share one server, for TestMain, and returns their exit code.
+func Main(m *testing.M, shared **Server) int {
+	flag.Parse() // testing.Short and others are read before m.Run
+	s, err := New(Options{})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer s.Close()
+	*shared = s
+	return m.Run()
+}
+
+// New runs a server until Close.
 func New(o Options) (*Server, error) {
 	s := &Server{Password: password, options: o}
 	var err error
