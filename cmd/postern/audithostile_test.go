@@ -15,7 +15,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 )
 
-// TestAuditHostileRows: whoever may only add rows can neither hide the others from a search nor command a terminal or a spreadsheet.
+// TestAuditHostileRows: somebody who may only add rows can neither hide the others from a search nor command a terminal or a spreadsheet.
 func TestAuditHostileRows(t *testing.T) {
 	server, address, password := auditServer(t)
 	t.Setenv("PGPASSWORD", password)

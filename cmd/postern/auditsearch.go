@@ -166,7 +166,7 @@ func (a *auditFilter) print(cmd *cobra.Command, filter *rows.Filter, limit int, 
 		}
 		r, err := record.Decode(row.Payload)
 		if err != nil {
-			return a.note(cmd, "a row is no record: "+err.Error()) // whoever may add rows must not be able to hide all others
+			return a.note(cmd, "a row is no record: "+err.Error()) // somebody who may only add rows must not be able to hide all others
 		}
 		if seen != nil && seen(r) {
 			return nil

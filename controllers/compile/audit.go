@@ -100,7 +100,7 @@ func (c *compiler) warnAudit(p *compiled.Policy) {
 		return
 	}
 	if o := p.AuditOptions; a.Has(compiled.AuditPostgreSQL) && o.Key == nil && o.SigningKey == nil {
-		c.warnf("sidecarClass.spec.audit", "there is no key, so there are no signed checkpoints, and whoever may write to the database can replace the "+
+		c.warnf("sidecarClass.spec.audit", "there is no key, so there are no signed checkpoints, and anybody who may write to the database can replace the "+
 			"whole trail: add keyRef, such as {secretKeyRef: {name: postern-audit, key: key}}, or signingKey")
 	}
 	if p.Database != nil && p.Database.Via == compiled.ViaDirect && p.Database.TLS == nil {

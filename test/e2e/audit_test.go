@@ -60,7 +60,7 @@ type auditedShop struct {
 }
 
 // testAudit: what happens at the pods is in a real PostgreSQL, to which each writes as an account that Vault has made; outages lose nothing,
-// and whoever changes a row is found.
+// and a changed row is found.
 func testAudit(t *testing.T) {
 	s := newAuditedShop(t)
 	t.Run("records", s.testRecords)

@@ -49,7 +49,7 @@ func sortOut(namespace string, messages []goredis.XMessage) (groups []*group, ba
 	return groups, bad
 }
 
-// check refuses what the sink for the database cannot read, and what a policy of another namespace would have written: whoever may write to a
+// check refuses what the sink for the database cannot read, and what a policy of another namespace would have written: a program that may write to a
 // stream is trusted with its namespace only.
 func check(namespace string, i spool.Item) error {
 	policy := ""

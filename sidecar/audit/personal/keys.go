@@ -1,7 +1,7 @@
 // Package personal hides personal data in the audit trail: by pseudonyms, which are the same for the same value, and by encryption under a
 // key of the record's subject, which can be erased.
 //
-// All keys come from one master key of at least 32 bytes. Whoever has it can find the pseudonym of a value that they know, and can decrypt
+// All keys come from one master key of at least 32 bytes. A person who has it can find the pseudonym of a value that they know, and can decrypt
 // what has not been erased.
 package personal
 

@@ -76,7 +76,7 @@ func (p parent) context(h http.Header) trace.SpanContext {
 	return trace.NewSpanContext(c)
 }
 
-// Inject tells the app, or whoever gets h, about the span.
+// Inject tells the app, or another receiver of h, about the span.
 func Inject(h http.Header, c trace.SpanContext) {
 	if !c.IsValid() {
 		return

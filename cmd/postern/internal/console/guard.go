@@ -51,7 +51,7 @@ func setHeaders(h http.Header) {
 	h.Set("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
 }
 
-// refusal returns why a request is refused whoever sends it; the status is 0 if it is not.
+// refusal returns why a request is refused for every sender; the status is 0 if it is not.
 func (k *Console) refusal(r *http.Request) (status int, why string) {
 	port := strconv.Itoa(k.cfg.Port)
 	if r.Host != "127.0.0.1:"+port && r.Host != "localhost:"+port {
@@ -152,7 +152,7 @@ func (k *Console) refuse(w http.ResponseWriter, r *http.Request, status int, why
 	k.write(w, status, "refused", refusedPage{Title: http.StatusText(status), Why: why})
 }
 
-// complaintInterval is the time between two lines about refusals for the same reason: whoever sends requests must not flood the terminal.
+// complaintInterval is the time between two lines about refusals for the same reason: other programs that send requests must not flood the terminal.
 const complaintInterval = 10 * time.Second
 
 // complaints are the times of the last lines by reason. Reasons are constants.

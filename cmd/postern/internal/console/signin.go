@@ -30,7 +30,7 @@ type signIn struct {
 	expires time.Time
 }
 
-// signIns exchanges links for cookies. A link works once: whoever sees it later, in the history of a browser or in a list of processes,
+// signIns exchanges links for cookies. A link works once: somebody who sees it later, in the history of a browser or in a list of processes,
 // can do nothing with it. If somebody else was faster, the person's own link is refused, and the person knows.
 type signIns struct {
 	now func() time.Time
