@@ -1,6 +1,10 @@
 package framing
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"github.com/posterndev/postern/sidecar/conn/http1/wire"
+)
 
 // authority checks the host and port of an absolute request target. Only hosts that net/url accepts pass, without user names (RFC 9110
 // §4.2.4) and without escapes.
@@ -53,7 +57,7 @@ func (a *authority) inLiteral(c byte) bool {
 		address, err := netip.ParseAddr(string(a.literal[:a.length]))
 		return err == nil && address.Is6()
 	}
-	if _, hex := hexDigit(c); a.length == len(a.literal) || !hex && c != ':' && c != '.' {
+	if _, hex := wire.HexDigit(c); a.length == len(a.literal) || !hex && c != ':' && c != '.' {
 		return false
 	}
 	a.literal[a.length] = c

@@ -1,5 +1,7 @@
 package framing
 
+import "github.com/posterndev/postern/sidecar/conn/http1/wire"
+
 const (
 	// maxSizeDigits bounds a chunk's size to 2^60-1 bytes, so that it does not overflow in any parser.
 	maxSizeDigits = 15
@@ -58,13 +60,13 @@ func (s *scanner) sizeLine(c byte) (int, violation) {
 	case c == '\r' && digits > 0:
 		s.state = chunkSizeLF
 	case s.state == inChunkExtension:
-		if !isValue(c) || c >= 0x80 {
+		if !wire.IsValue(c) || c >= 0x80 {
 			return 0, badChunkExtension
 		}
 	case c == ';' && digits > 0:
 		s.state = inChunkExtension
 	default:
-		digit, ok := hexDigit(c)
+		digit, ok := wire.HexDigit(c)
 		if !ok || digits == maxSizeDigits {
 			return 0, badChunkSize
 		}

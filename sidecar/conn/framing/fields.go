@@ -1,6 +1,10 @@
 package framing
 
-import "math"
+import (
+	"math"
+
+	"github.com/posterndev/postern/sidecar/conn/http1/wire"
+)
 
 // startLine begins a field's line, or the empty line after the last one.
 func (s *scanner) startLine(c byte) (int, violation) {
@@ -10,29 +14,29 @@ func (s *scanner) startLine(c byte) (int, violation) {
 		return 1, none
 	case c == '\n':
 		return 0, bareLineEnd
-	case isSpace(c):
+	case wire.IsSpace(c):
 		return 0, obsoleteFold
-	case !isToken(c):
+	case !wire.IsToken(c):
 		return 0, badFieldName
 	}
 	if s.fields++; s.fields > s.limits.Fields {
 		return 0, tooManyFields
 	}
 	s.state, s.nameLen = inName, 1
-	s.name[0] = lower(c)
+	s.name[0] = wire.Lower(c)
 	return 1, none
 }
 
 func (s *scanner) fieldName(b []byte) (int, violation) {
 	for i, c := range b {
-		if isToken(c) {
+		if wire.IsToken(c) {
 			if s.nameLen < len(s.name) {
-				s.name[s.nameLen] = lower(c)
+				s.name[s.nameLen] = wire.Lower(c)
 			}
 			s.nameLen++
 			continue
 		}
-		if isSpace(c) {
+		if wire.IsSpace(c) {
 			return 0, spaceBeforeColon
 		}
 		if c != ':' {
@@ -80,7 +84,7 @@ func (s *scanner) startValue() violation {
 
 func (s *scanner) fieldValue(b []byte) (int, violation) {
 	for i, c := range b {
-		if isValue(c) {
+		if wire.IsValue(c) {
 			continue
 		}
 		switch c {
@@ -103,12 +107,12 @@ func (s *scanner) knownValue(c byte) (int, violation) {
 		return 1, s.endValue()
 	case c == '\n':
 		return 0, bareLineEnd
-	case isSpace(c):
+	case wire.IsSpace(c):
 		s.valueEnd = s.valuePos > 0
 		return 1, none
 	case s.known == lengthField:
 		return s.lengthDigit(c)
-	case !isValue(c) && s.known != codingField:
+	case !wire.IsValue(c) && s.known != codingField:
 		return 0, badFieldValue
 	case s.known == hostField && (s.valueEnd || !isHost(c)):
 		return 0, badHost
@@ -128,7 +132,7 @@ const continueExpectation = "100-continue"
 
 // continues reports whether c is the next byte of the value want.
 func (s *scanner) continues(want string, c byte) bool {
-	return !s.valueEnd && s.valuePos < len(want) && lower(c) == want[s.valuePos]
+	return !s.valueEnd && s.valuePos < len(want) && wire.Lower(c) == want[s.valuePos]
 }
 
 // announce reads one byte of the list of a Trailer field.
@@ -139,7 +143,7 @@ func (s *scanner) announce(c byte) violation {
 	case s.valueEnd || s.nameLen >= len(s.name):
 		s.nameLen = len(s.name) + 1 // no known name
 	default:
-		s.name[s.nameLen] = lower(c)
+		s.name[s.nameLen] = wire.Lower(c)
 		s.nameLen++
 	}
 	s.valuePos++

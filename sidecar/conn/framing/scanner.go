@@ -1,5 +1,7 @@
 package framing
 
+import "github.com/posterndev/postern/sidecar/conn/http1/wire"
+
 // state is the position of the next byte in a message.
 type state uint8
 
@@ -126,7 +128,7 @@ func (s *scanner) head(b []byte) (int, violation) {
 // start begins a message. An empty line before it is refused. RFC 9112 §2.2 asks servers to ignore one for the sake
 // of very old clients, but net/http does so only after a POST.
 func (s *scanner) start(c byte) (int, violation) {
-	if !isToken(c) {
+	if !wire.IsToken(c) {
 		return 0, badRequestLine
 	}
 	*s = scanner{limits: s.limits, heads: s.heads, state: inMethod, nameLen: 1}
@@ -136,7 +138,7 @@ func (s *scanner) start(c byte) (int, violation) {
 
 func (s *scanner) method(b []byte) (int, violation) {
 	for i, c := range b {
-		if isToken(c) {
+		if wire.IsToken(c) {
 			if s.nameLen < len(s.name) {
 				s.name[s.nameLen] = c
 			}
@@ -157,7 +159,7 @@ func (s *scanner) method(b []byte) (int, violation) {
 
 func (s *scanner) target(b []byte) (int, violation) {
 	for i, c := range b {
-		if isTarget(c) {
+		if wire.IsTarget(c) {
 			s.valuePos = 1
 			if v := s.form.add(c); v != none {
 				return 0, v

@@ -3,6 +3,8 @@ package framing
 import (
 	"strings"
 	"testing"
+
+	"github.com/posterndev/postern/sidecar/conn/http1/wire"
 )
 
 const (
@@ -169,9 +171,9 @@ func TestTokenAgreesWithRFC9110(t *testing.T) {
 	const marks = "!#$%&'*+-.^_`|~"
 	for c := range 256 {
 		b := byte(c)
-		want := strings.IndexByte(marks, b) >= 0 || '0' <= b && b <= '9' || 'a' <= lower(b) && lower(b) <= 'z'
-		if isToken(b) != want {
-			t.Errorf("isToken(%q) = %v", b, !want)
+		want := strings.IndexByte(marks, b) >= 0 || '0' <= b && b <= '9' || 'a' <= wire.Lower(b) && wire.Lower(b) <= 'z'
+		if wire.IsToken(b) != want {
+			t.Errorf("wire.IsToken(%q) = %v", b, !want)
 		}
 	}
 }

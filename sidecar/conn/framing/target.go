@@ -1,5 +1,7 @@
 package framing
 
+import "github.com/posterndev/postern/sidecar/conn/http1/wire"
+
 // targetForm checks the form of a request target (RFC 9112 §3.2) as far as net/http would refuse it by itself, with a response of
 // its own and without a trace in the log. The guard checks everything else.
 type targetForm struct {
@@ -31,7 +33,7 @@ func (f *targetForm) add(c byte) violation {
 	if f.first != '/' && !f.authority.ended && !f.inScheme(c) {
 		return badTarget
 	}
-	switch _, hex := hexDigit(c); {
+	switch _, hex := wire.HexDigit(c); {
 	case f.escape > 0 && !hex:
 		return badEscape
 	case f.escape > 0:
@@ -48,14 +50,14 @@ func (f *targetForm) add(c byte) violation {
 func (f *targetForm) inScheme(c byte) bool {
 	const plain, secure = "http://", "https://"
 	want := plain
-	if f.secure = f.secure || f.scheme == len("http") && lower(c) == 's'; f.secure {
+	if f.secure = f.secure || f.scheme == len("http") && wire.Lower(c) == 's'; f.secure {
 		want = secure
 	}
 	if f.scheme == len(want) {
 		return f.authority.add(c)
 	}
 	f.scheme++
-	return lower(c) == want[f.scheme-1]
+	return wire.Lower(c) == want[f.scheme-1]
 }
 
 // end checks the whole target.
@@ -77,6 +79,6 @@ func isHost(c byte) bool {
 	case '!', '$', '%', '&', '(', ')', '*', '+', ',', '-', '.', ':', ';', '=', '@', '[', '\'', ']', '_', '~':
 		return true
 	}
-	c = lower(c)
+	c = wire.Lower(c)
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z'
 }

@@ -1,0 +1,50 @@
+// Package wire has the syntax of HTTP/1.x messages (RFC 9110, RFC 9112) that both ends of the sidecar share: the one to its clients and the
+// one to the app.
+package wire
+
+// IsToken reports whether b is allowed in a method or field name: tchar, RFC 9110 §5.6.2.
+func IsToken(b byte) bool {
+	const (
+		digits = 1<<('9'+1) - 1<<'0'
+		marks  = 1<<'!' | 1<<'#' | 1<<'$' | 1<<'%' | 1<<'&' | 1<<'\'' | 1<<'*' | 1<<'+' | 1<<'-' | 1<<'.'
+		upper  = 1<<('Z'+1-64) - 1<<('A'-64)
+		Lower  = 1<<('z'+1-64) - 1<<('a'-64)
+		marks2 = 1<<('^'-64) | 1<<('_'-64) | 1<<('`'-64) | 1<<('|'-64) | 1<<('~'-64)
+	)
+	switch {
+	case b < 64:
+		return uint64(digits|marks)>>b&1 != 0
+	case b < 128:
+		return uint64(upper|Lower|marks2)>>(b-64)&1 != 0
+	}
+	return false
+}
+
+// IsValue reports whether b is allowed in a field's value: VCHAR, obs-text, SP or HTAB, RFC 9110 §5.5.
+func IsValue(b byte) bool { return b >= ' ' && b != 0x7f || b == '\t' }
+
+// IsTarget reports whether b is allowed in a request target. The path normalizer checks bytes above ASCII: they do
+// not change where the request ends.
+func IsTarget(b byte) bool { return b > ' ' && b != 0x7f }
+
+// IsSpace reports whether b is optional whitespace: OWS, RFC 9110 §5.6.3.
+func IsSpace(b byte) bool { return b == ' ' || b == '\t' }
+
+// Lower returns b in Lower case if it is an ASCII letter.
+func Lower(b byte) byte {
+	if 'A' <= b && b <= 'Z' {
+		return b + 'a' - 'A'
+	}
+	return b
+}
+
+// HexDigit returns b's value as a hexadecimal digit.
+func HexDigit(b byte) (value uint64, ok bool) {
+	switch c := Lower(b); {
+	case '0' <= c && c <= '9':
+		return uint64(c - '0'), true
+	case 'a' <= c && c <= 'f':
+		return uint64(c-'a') + 10, true
+	}
+	return 0, false
+}
