@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/controllers/manifest"
 )
 
 // watchInterval is the time between two reads of the policy's file. A change is compiled when two reads have the same content, so
@@ -144,7 +146,12 @@ func (w *policyWatch) read(previous [][]byte) ([][]byte, error) {
 
 func equal(a, b [][]byte) bool { return slices.EqualFunc(a, b, bytes.Equal) }
 
+// compile compiles the files. The process then serves for a long time, and does not keep the memory of this.
 func (w *policyWatch) compile(ctx context.Context, content [][]byte) (*compiled.Policy, error) {
+	defer func() {
+		manifest.Forget()
+		debug.FreeOSMemory()
+	}()
 	s := newPolicySet()
 	for i, name := range w.files {
 		if err := s.add(ctx, name, content[i]); err != nil {

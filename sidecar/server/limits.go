@@ -2,6 +2,7 @@ package server
 
 import (
 	"log/slog"
+	"math"
 	"net/http"
 	"runtime/debug"
 
@@ -54,6 +55,20 @@ func sessionMemory(memory int64) int { return int(min(memory/10, 1<<30)) }
 
 // memoryLimit returns the process's GOMEMLIMIT, which the webhook sets from the container's limit.
 func memoryLimit() int64 { return debug.SetMemoryLimit(-1) }
+
+// gcPercent is the GOGC of a process with a memory limit. The heap is small next to the limit, so the collector may run less often; near
+// the limit it runs as often as it must.
+const gcPercent = 400
+
+// tuneGC applies gcPercent, unless the environment sets GOGC or the process has no memory limit. It returns a function that restores the
+// previous value.
+func tuneGC(getenv func(string) string) (restore func()) {
+	if getenv("GOGC") != "" || memoryLimit() == math.MaxInt64 {
+		return func() {}
+	}
+	before := debug.SetGCPercent(gcPercent)
+	return func() { debug.SetGCPercent(before) }
+}
 
 // atMost refuses requests beyond limit.
 func atMost(limit int, next http.Handler) http.Handler {

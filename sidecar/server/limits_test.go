@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"runtime/debug"
 	"testing"
 )
 
@@ -87,5 +88,35 @@ func TestAtMost(t *testing.T) {
 	go func() { <-arrived }()
 	if resp, err := ask(); err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("afterwards: %v, %v", resp, err)
+	}
+}
+
+// TestTuneGC: a process with a memory limit collects less often, unless the environment sets GOGC.
+func TestTuneGC(t *testing.T) {
+	const unlimited = math.MaxInt64
+	tests := map[string]struct {
+		limit int64
+		gogc  string
+		want  int
+	}{
+		"limited":              {limit: 1 << 30, want: gcPercent},
+		"limited, GOGC is set": {limit: 1 << 30, gogc: "50", want: 77},
+		"without a limit":      {limit: unlimited, want: 77},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			percent, limit := debug.SetGCPercent(77), debug.SetMemoryLimit(tc.limit)
+			defer debug.SetMemoryLimit(limit)
+			defer debug.SetGCPercent(percent)
+			restore := tuneGC(func(string) string { return tc.gogc })
+			got := debug.SetGCPercent(77)
+			debug.SetGCPercent(got)
+			if got != tc.want {
+				t.Errorf("GOGC is %d; want %d", got, tc.want)
+			}
+			if restore(); debug.SetGCPercent(77) != 77 {
+				t.Error("the previous value was not restored")
+			}
+		})
 	}
 }

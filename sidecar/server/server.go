@@ -87,6 +87,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := checkAppAPI(cfg.AppAPI); err != nil {
 		return err
 	}
+	defer tuneGC(os.Getenv)()
 	s, err := newSidecar(cfg)
 	if err != nil {
 		return err
