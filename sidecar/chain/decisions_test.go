@@ -133,7 +133,10 @@ func newExchange(t testing.TB, change func(*compiled.Policy)) *exchange {
 	t.Cleanup(shared.Close)
 	snapshot, err := Build(p, Config{
 		Resources: shared, App: stage.Func(constantApp), OnlyPort: 8080, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)),
-		Local: func(ctx context.Context) netip.AddrPort { local, _ := ctx.Value(localKey{}).(*netip.AddrPort); return *local },
+		Local: func(ctx context.Context) netip.AddrPort {
+			local, _ := ctx.Value(localKey{}).(*netip.AddrPort)
+			return *local
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package headers
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/posterndev/postern/api/check"
@@ -15,7 +16,13 @@ type fields struct {
 	remove, keep field.Names
 	// prune is true if remove is not empty.
 	prune bool
-	set   []Field
+	set   []setField
+}
+
+// setField is a field with its lines, which all responses share: their length is their capacity, so that appending makes a copy.
+type setField struct {
+	name  string
+	lines []string
 }
 
 func newFields(r Rules) fields {
@@ -24,12 +31,12 @@ func newFields(r Rules) fields {
 	f := fields{keep: keep}
 	for _, p := range added {
 		if !omit.Has(p.name) {
-			p.appDecides = keep.Has(p.name)
+			p.appDecides, p.lines, p.linesOverHTTPS = keep.Has(p.name), []string{p.value}, []string{cmp.Or(p.overHTTPS, p.value)}
 			f.preset = append(f.preset, p)
 		}
 	}
 	for _, s := range r.Set {
-		f.set = append(f.set, Field{Name: http.CanonicalHeaderKey(s.Name), Value: s.Value})
+		f.set = append(f.set, setField{name: http.CanonicalHeaderKey(s.Name), lines: []string{s.Value}})
 	}
 	names := append(leaks, r.Remove...)
 	f.remove, f.prune = field.NewNames(names...), len(names) > 0
@@ -49,9 +56,9 @@ func (f *fields) apply(info *request.Info, h http.Header) {
 			}
 		}
 	}
-	for _, s := range f.set {
-		if s.Name != hsts || info.Scheme != "http" {
-			h[s.Name] = []string{s.Value}
+	for i := range f.set {
+		if s := &f.set[i]; s.name != hsts || info.Scheme != "http" {
+			h[s.name] = s.lines
 		}
 	}
 }
@@ -65,7 +72,7 @@ func (p *presetField) apply(info *request.Info, secure bool, h http.Header) {
 	case info.Public && p.name == cacheControl, p.appDecides && len(app) > 0, p.name == hsts && !secure:
 		return
 	}
-	h[p.name] = []string{p.choose(h, secure)}
+	h[p.name] = p.choose(h, secure)
 }
 
 // leaks are the headers that the presets remove.
