@@ -13,6 +13,7 @@ type decision struct {
 	keys     []byte
 	requests []Request
 	results  []Result
+	shown    shownFields
 }
 
 // maxKeys bounds the memory of keys that is kept for later requests.
@@ -30,6 +31,7 @@ func (l *Limiter) keep(d *decision) {
 	if cap(d.keys) <= maxKeys {
 		clear(d.hits) // they hold keys that were moved
 		d.hits, d.keys, d.requests, d.results = d.hits[:0], d.keys[:0], d.requests[:0], d.results[:0]
+		d.shown = shownFields{limit: d.shown.limit[:0], policy: d.shown.policy[:0]}
 		l.decisions.Put(d)
 	}
 }

@@ -46,18 +46,11 @@ func (f *fields) appendPolicy(b []byte) []byte {
 	return append(b, f.policy...)
 }
 
-// shownFields are the rate limit fields of one response: every enforced rule that applied, in the policy's order. The zero value has room
-// for the fields of a few rules.
-type shownFields struct {
-	limit, policy         []byte
-	limitRoom, policyRoom [192]byte
-}
+// shownFields are the rate limit fields of one response: every enforced rule that applied, in the policy's order.
+type shownFields struct{ limit, policy []byte }
 
 // add appends one rule's members.
 func (a *shownFields) add(f *fields, result Result) {
-	if a.limit == nil {
-		a.limit, a.policy = a.limitRoom[:0], a.policyRoom[:0]
-	}
 	a.limit, a.policy = f.appendLimit(a.limit, result), f.appendPolicy(a.policy)
 }
 

@@ -103,13 +103,12 @@ func (l *Limiter) known(info *request.Info, d *decision) error {
 	}
 	var wait time.Duration
 	var by *rule
-	var shown shownFields
 	for _, h := range d.hits {
 		if h.rule.shadow {
 			continue
 		}
 		if left := l.refused.remaining(h.key); left > 0 {
-			shown.add(&h.plan.fields, Result{Next: left})
+			d.shown.add(&h.plan.fields, Result{Next: left})
 			if left > wait {
 				wait, by = left, h.rule
 			}
@@ -118,7 +117,7 @@ func (l *Limiter) known(info *request.Info, d *decision) error {
 	if by == nil {
 		return nil
 	}
-	shown.lines(info, l.usual)
+	d.shown.lines(info, l.usual)
 	return info.Refuse(by.named(), tooMany(wait))
 }
 
@@ -188,7 +187,7 @@ func (l *Limiter) decide(r *http.Request, info *request.Info, rules []rule, take
 			return info.Refuse(request.Rule{Stage: stageName}, storeUnavailable(err))
 		}
 	}
-	return l.judge(info, d.hits, results)
+	return l.judge(info, d, results)
 }
 
 // refuseByDeny refuses if the store failed with cause and an enforced rule says Deny. Otherwise the local store
@@ -205,13 +204,12 @@ func refuseByDeny(info *request.Info, hits []hit, cause error) error {
 }
 
 // judge records every refusal. It returns the refusal of the rule with the longest wait.
-func (l *Limiter) judge(info *request.Info, hits []hit, results []Result) (refusal error) {
+func (l *Limiter) judge(info *request.Info, d *decision, results []Result) (refusal error) {
 	var wait time.Duration
-	var shown shownFields
 	for i, result := range results {
-		rule := hits[i].rule
+		rule := d.hits[i].rule
 		if !rule.shadow && !info.Shadow {
-			shown.add(&hits[i].plan.fields, result)
+			d.shown.add(&d.hits[i].plan.fields, result)
 		}
 		if result.Allowed {
 			continue
@@ -220,12 +218,12 @@ func (l *Limiter) judge(info *request.Info, hits []hit, results []Result) (refus
 		if err == nil {
 			continue
 		}
-		l.refused.remember(string(hits[i].key), result.Next)
+		l.refused.remember(string(d.hits[i].key), result.Next)
 		if result.Next > wait {
 			wait, refusal = result.Next, err
 		}
 	}
-	shown.lines(info, l.usual)
+	d.shown.lines(info, l.usual)
 	return refusal
 }
 
