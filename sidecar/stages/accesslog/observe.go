@@ -162,7 +162,7 @@ func (h *handler) release(rec *record, r *http.Request) {
 // context of the request's span.
 func (h *handler) identify(rec *record, r *http.Request) context.Context {
 	if h.cfg.IDs != nil {
-		rec.info.RequestID = h.cfg.IDs.Of(r)
+		rec.info.RequestID = h.cfg.IDs.Of(r, rec.info.Start)
 		rec.w.idField, rec.w.id = h.cfg.IDs.Header(), rec.info.Values(rec.info.RequestID)
 		r.Header[rec.w.idField] = rec.w.id
 	}

@@ -18,6 +18,8 @@ type presetField struct {
 	stricter func(app http.Header) string
 	// appDecides says that the app's value is kept.
 	appDecides bool
+	// always says that every response has value, whatever the app sent.
+	always bool
 	// lines and linesOverHTTPS are the values as lines, whose length is their capacity.
 	lines, linesOverHTTPS []string
 }
