@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/posterndev/postern/sidecar/httpkit/quoted"
+	"github.com/posterndev/postern/sidecar/logbatch"
 	"github.com/posterndev/postern/sidecar/server"
 )
 
@@ -23,7 +24,9 @@ func main() {
 		return
 	}
 	level := &slog.LevelVar{}
-	logger := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: level}))
+	lines := logbatch.NewWriter(os.Stdout)
+	defer func() { _ = lines.Flush() }()
+	logger := slog.New(logbatch.NewHandler(slog.NewJSONHandler(lines, &slog.HandlerOptions{Level: level}), lines))
 	quoted.StandardLog(logger)
 	environment, err := server.ReadEnvironment(os.Getenv)
 	if err != nil {

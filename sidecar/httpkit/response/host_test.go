@@ -45,7 +45,9 @@ func writeErrors(next stage.Handler) stage.Handler {
 
 // own is a ResponseWriter between two stages.
 func own(next stage.Handler) stage.Handler {
-	return stage.Func(func(w http.ResponseWriter, r *http.Request) error { return next.ServeHTTP(&middle{Writer{ResponseWriter: w}}, r) })
+	return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
+		return next.ServeHTTP(&middle{Writer{ResponseWriter: w}}, r)
+	})
 }
 
 // middle overrides what sends the header, as interceptors do.

@@ -41,7 +41,9 @@ func (s *slots) Value(key any) any {
 	return s.Context.Value(key)
 }
 
-func reused(r *http.Request) *http.Request { return r.WithContext(&slots{Context: context.Background()}) }
+func reused(r *http.Request) *http.Request {
+	return r.WithContext(&slots{Context: context.Background()})
+}
 
 // TestRecordsAreReused: the record of a request is that of a later one only if nothing can use it any more.
 func TestRecordsAreReused(t *testing.T) {
