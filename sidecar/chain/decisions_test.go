@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/resources"
 )
@@ -166,7 +167,8 @@ func rsaKeys(key *rsa.PrivateKey) json.RawMessage {
 func newSlot(handler http.Handler, credentials []string) *exchange {
 	e := &exchange{handler: handler, credentials: credentials, local: netip.MustParseAddrPort("192.0.2.80:8080"), r: &http.Request{}}
 	e.header, e.w.header = http.Header{}, http.Header{}
-	e.ctx.Context, e.ctx.local = context.Background(), &e.local
+	e.ctx.reset()
+	e.ctx.local = &e.local
 	e.blank = e.r.WithContext(&e.ctx)
 	return e
 }
@@ -227,47 +229,20 @@ func (w *reusedWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// slots is a context that keeps the values of a request in place, as that of the server's leg.
+// slots is the context of a connection's requests, which knows the connection's address.
 type slots struct {
-	context.Context
-	local        *netip.AddrPort
-	keys, values [4]any
-	n            int
+	request.Slots
+	local *netip.AddrPort
 }
 
 type localKey struct{}
 
-func (s *slots) reset() {
-	clear(s.keys[:s.n])
-	clear(s.values[:s.n])
-	s.n = 0
-}
-
-// SetValue implements what package request asks of a context.
-func (s *slots) SetValue(key, value any) bool {
-	for i := range s.n {
-		if s.keys[i] == key {
-			s.values[i] = value
-			return true
-		}
-	}
-	if s.n == len(s.keys) {
-		return false
-	}
-	s.keys[s.n], s.values[s.n] = key, value
-	s.n++
-	return true
-}
+func (s *slots) reset() { s.Slots = request.Slots{Context: context.Background()} }
 
 // Value implements context.Context.
 func (s *slots) Value(key any) any {
 	if key == (localKey{}) {
 		return s.local
 	}
-	for i := range s.n {
-		if s.keys[i] == key {
-			return s.values[i]
-		}
-	}
-	return s.Context.Value(key)
+	return s.Slots.Value(key)
 }

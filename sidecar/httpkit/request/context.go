@@ -8,9 +8,54 @@ import (
 )
 
 // setter is a context that keeps some values of its request in place. It reports whether it has kept the value; a later value of a key
-// replaces the earlier one. The context of a reused request is one, so that a value needs no copy of the request.
+// replaces the earlier one. The context of a reused request is one, so that a value needs no copy of the request. Values are set before other
+// goroutines use the context.
 type setter interface {
 	SetValue(key, value any) bool
+}
+
+// Slots is a context with room for the values of a request, around the context of its server.
+type Slots struct {
+	context.Context
+	keys, values [4]any
+	used         int
+}
+
+// SetValue keeps a value, if there is room.
+func (s *Slots) SetValue(key, value any) bool {
+	at := s.find(key)
+	if at < 0 {
+		if s.used == len(s.keys) {
+			return false
+		}
+		at = s.used
+		s.used++
+	}
+	s.keys[at], s.values[at] = key, value
+	return true
+}
+
+// Value implements context.Context.
+func (s *Slots) Value(key any) any {
+	if at := s.find(key); at >= 0 {
+		return s.values[at]
+	}
+	return s.Context.Value(key)
+}
+
+func (s *Slots) find(key any) int {
+	for i := range s.used {
+		if s.keys[i] == key {
+			return i
+		}
+	}
+	return -1
+}
+
+// InPlace reports whether the context of r keeps values in place.
+func InPlace(r *http.Request) bool {
+	_, ok := r.Context().(setter)
+	return ok
 }
 
 // Set returns r with a value in its context. It is r itself if the context keeps values in place.

@@ -9,36 +9,14 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 )
 
-// slots is a context that keeps up to room values in place.
-type slots struct {
-	context.Context
-	room   int
-	values map[any]any
-}
-
-func (s *slots) SetValue(key, value any) bool {
-	if _, known := s.values[key]; !known && len(s.values) == s.room {
-		return false
-	}
-	s.values[key] = value
-	return true
-}
-
-func (s *slots) Value(key any) any {
-	if v, ok := s.values[key]; ok {
-		return v
-	}
-	return s.Context.Value(key)
-}
-
 // TestSetInPlace: a context with room keeps values in place, and any other is wrapped. In both cases the request has the value.
 func TestSetInPlace(t *testing.T) {
 	for name, tt := range map[string]struct {
 		ctx         context.Context
 		wantInPlace bool
 	}{
-		"room":         {&slots{t.Context(), 2, map[any]any{}}, true},
-		"no room":      {&slots{t.Context(), 0, map[any]any{}}, false},
+		"room":         {&Slots{Context: t.Context()}, true},
+		"no room":      {full(t.Context()), false},
 		"another kind": {t.Context(), false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -58,6 +36,29 @@ func TestSetInPlace(t *testing.T) {
 				t.Errorf("after the end: %+v", got)
 			}
 		})
+	}
+}
+
+// full returns Slots without room.
+func full(ctx context.Context) *Slots {
+	s := &Slots{Context: ctx}
+	for i := 0; s.SetValue(i, i); i++ {
+		continue
+	}
+	return s
+}
+
+// TestSlots: the values of the server's context are visible behind those of the request, and a later value replaces an earlier one.
+func TestSlots(t *testing.T) {
+	type server struct{}
+	s := &Slots{Context: context.WithValue(t.Context(), server{}, "server's")}
+	if !s.SetValue(key{}, "first") || !s.SetValue(key{}, "second") || s.Value(key{}) != "second" || s.Value(server{}) != "server's" || s.Value(traceKey{}) != nil {
+		t.Errorf("%+v", s)
+	}
+	for i, s := 0, full(s); i < len(s.keys); i++ {
+		if s.Value(i) != i || !s.SetValue(i, "again") || s.Value(i) != "again" || s.SetValue("more", 1) || s.Value("more") != nil {
+			t.Errorf("%+v", s)
+		}
 	}
 }
 

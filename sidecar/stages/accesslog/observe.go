@@ -92,6 +92,8 @@ type record struct {
 	logger  *slog.Logger
 	served  event.Served
 	timing  request.Timing
+	// slots is the context of a request whose own has no room.
+	slots request.Slots
 	// span is nil without tracing.
 	span trace.Span
 }
@@ -107,8 +109,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.cfg.Metrics.inFlight.Inc()
 	own := r
-	if rec.span != nil {
-		own = r.WithContext(ctx)
+	if rec.span != nil || !request.InPlace(r) {
+		rec.slots.Context = ctx
+		own = r.WithContext(&rec.slots)
 	}
 	own = request.With(request.Set(own, recordKey{}, rec), &rec.info)
 	defer func() {

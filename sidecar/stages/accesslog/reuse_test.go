@@ -16,33 +16,18 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
 
-// slots is the context of a server that reuses the parts of its requests.
-type slots struct {
-	context.Context
-	keys, values [4]any
-}
-
-func (s *slots) SetValue(key, value any) bool {
-	for i := range s.keys {
-		if s.keys[i] == key || s.keys[i] == nil {
-			s.keys[i], s.values[i] = key, value
-			return true
-		}
-	}
-	return false
-}
-
-func (s *slots) Value(key any) any {
-	for i := range s.keys {
-		if s.keys[i] == key {
-			return s.values[i]
-		}
-	}
-	return s.Context.Value(key)
-}
-
+// reused returns r as a server has it that reuses the parts of its requests.
 func reused(r *http.Request) *http.Request {
-	return r.WithContext(&slots{Context: context.Background()})
+	return r.WithContext(&request.Slots{Context: context.Background()})
+}
+
+// crowded is reused, but without room for values.
+func crowded(r *http.Request) *http.Request {
+	s := &request.Slots{Context: r.Context()}
+	for i := 0; s.SetValue(i, i); i++ {
+		continue
+	}
+	return r.WithContext(s)
 }
 
 // TestRecordsAreReused: the record of a request is that of a later one only if nothing can use it any more.
@@ -53,12 +38,12 @@ func TestRecordsAreReused(t *testing.T) {
 		app     stage.Func
 		want    bool
 	}{
-		"a usual request":      {request: reused(httptest.NewRequest("GET", "/", nil)), app: ok, want: true},
-		"a refused one":        {request: reused(httptest.NewRequest("GET", "/", nil)), app: refuse, want: true},
-		"with a body":          {request: reused(httptest.NewRequest("POST", "/", strings.NewReader("a"))), app: ok},
-		"of another server":    {request: httptest.NewRequest("GET", "/", nil), app: ok},
-		"with another context": {request: httptest.NewRequest("GET", "/", nil).WithContext(&slots{Context: t.Context(), keys: [4]any{1, 2, 3}}), app: ok},
-		"an aborted one":       {request: reused(httptest.NewRequest("GET", "/", nil)), app: func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) }},
+		"a usual request":   {request: reused(httptest.NewRequest("GET", "/", nil)), app: ok, want: true},
+		"a refused one":     {request: reused(httptest.NewRequest("GET", "/", nil)), app: refuse, want: true},
+		"with a body":       {request: reused(httptest.NewRequest("POST", "/", strings.NewReader("a"))), app: ok},
+		"of another server": {request: httptest.NewRequest("GET", "/", nil), app: ok},
+		"without room":      {request: crowded(httptest.NewRequest("GET", "/", nil)), app: ok},
+		"an aborted one":    {request: reused(httptest.NewRequest("GET", "/", nil)), app: func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) }},
 		"a taken connection": {request: reused(httptest.NewRequest("GET", "/", nil)), app: func(w http.ResponseWriter, _ *http.Request) error {
 			w.WriteHeader(http.StatusSwitchingProtocols)
 			return nil
