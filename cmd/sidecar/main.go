@@ -11,8 +11,8 @@ import (
 	"syscall"
 
 	"github.com/posterndev/postern/sidecar/httpkit/quoted"
-	"github.com/posterndev/postern/sidecar/logbatch"
 	"github.com/posterndev/postern/sidecar/server"
+	"github.com/posterndev/postern/sidecar/telemetry/logbatch"
 )
 
 // version is set at link time.

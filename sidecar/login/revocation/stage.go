@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
@@ -51,6 +52,8 @@ type checker struct {
 	Config
 	realm string
 	rules PolicyChecker
+	// queries has *Query.
+	queries sync.Pool
 	// again is the method look, made once.
 	again func(context.Context, request.Watched) *httperr.Error
 }
@@ -90,8 +93,13 @@ func (c *checker) check(r *http.Request, info *request.Info) {
 	if info.Identity == nil {
 		return
 	}
-	q := QueryOf(info.Identity)
-	refusal := c.judge(r.Context(), &q)
+	q, ok := c.queries.Get().(*Query)
+	if !ok {
+		q = &Query{}
+	}
+	*q = QueryOf(info.Identity)
+	refusal := c.judge(r.Context(), q)
+	c.queries.Put(q) // no Checker keeps it
 	shadow := c.Shadow || info.Shadow
 	if refusal == nil || shadow {
 		c.watch(info, info.Identity)

@@ -117,7 +117,8 @@ func (a *authenticator) serve(w http.ResponseWriter, r *http.Request, next stage
 		delete(r.Header, name)
 	}
 	a.removeVariants(r.Header)
-	found, many := find(r.Header, a.places)
+	var room credential
+	found, many := find(r.Header, a.places, &room)
 	if many {
 		refusal := twoTokens(a.realm)
 		info.AuthnErr = refusal
@@ -137,7 +138,7 @@ func (a *authenticator) serve(w http.ResponseWriter, r *http.Request, next stage
 	} else {
 		info.Identity, info.ByCookie = v.identity, found.cookie != ""
 		for _, h := range v.headers {
-			r.Header[h.name] = []string{h.value}
+			r.Header[h.name] = info.Values(h.value)
 		}
 	}
 	kept := info.Shadow || v != nil && v.provider.ForwardToken
@@ -181,7 +182,7 @@ func StripCredentials(providers []Provider) (func(http.Header), error) {
 			delete(h, name)
 		}
 		for _, p := range a.places {
-			if found, _ := p.find(h); found != nil {
+			if found, ok, _ := p.find(h); ok {
 				found.remove(h)
 			}
 		}
