@@ -120,7 +120,7 @@ func (c Config) withDefaults() (Config, error) {
 type checker struct {
 	Config
 	realm string
-	cache *cache
+	cache *results
 }
 
 // NewStage returns the stage. It must come after authn and revocation and before authz. A token whose session has ended gives no
@@ -137,7 +137,7 @@ func NewStage(c Config) (stage.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building session stage: %w", err)
 	}
-	s, err := newCache(c)
+	s, err := newResults(c)
 	if err != nil {
 		return nil, fmt.Errorf("building session stage: %w", err)
 	}
