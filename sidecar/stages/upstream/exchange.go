@@ -32,7 +32,7 @@ func exchangeOf(r *http.Request) *exchange {
 	return x
 }
 
-// exchange is the state of one request, and the ResponseWriter that ReverseProxy writes to.
+// exchange is the state of one request, and the ResponseWriter that relay and ReverseProxy write to.
 type exchange struct {
 	response.Writer
 	// http10 clients get no informational responses (RFC 9110 §15.2).
@@ -48,6 +48,8 @@ type exchange struct {
 	started, hijacked, broken bool
 	// err is why there is no response; readErr and writeErr are why it was cut short.
 	err, readErr, writeErr error
+	// trailers are the names that the app's response announces. Only relay uses them.
+	trailers []string
 	// watch may end the response.
 	watch watch
 	// bodyErr is why reading the client's body failed. The transport's goroutine sets it, and holds reading while it reads.
