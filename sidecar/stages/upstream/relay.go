@@ -19,7 +19,8 @@ var errSwitched = errors.New("switching protocols: the app responded with 101 to
 // the client package leaves out what remains of them.
 func (p *Proxy) relay(x *exchange, r *http.Request, target string) {
 	info := request.From(r)
-	out := &http1.Request{In: r, Target: target, Inform: x.hint}
+	out := &x.out
+	*out = http1.Request{In: r, Target: target, Interim: x}
 	if upgrade := r.Header["Upgrade"]; len(upgrade) > 0 && strings.EqualFold(upgrade[0], webSocket) {
 		out.Upgrade = upgrade[0]
 	}
@@ -53,8 +54,8 @@ func (p *Proxy) relay(x *exchange, r *http.Request, target string) {
 	}
 }
 
-// hint passes an informational response on.
-func (x *exchange) hint(status int, fields []wire.Field) {
+// Inform passes an informational response on.
+func (x *exchange) Inform(status int, fields []wire.Field) {
 	h := x.Header()
 	clear(h)
 	for _, f := range fields {

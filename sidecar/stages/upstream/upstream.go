@@ -139,7 +139,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		return &httperr.Error{Status: http.StatusNotImplemented, Code: "connect-unsupported", Detail: "CONNECT is not supported."}
 	}
 	client := r.Context()
-	x := &exchange{Writer: response.Writer{ResponseWriter: w}, http10: !r.ProtoAtLeast(1, 1), reading: make(chan struct{}, 1)}
+	x := &exchange{Writer: response.Writer{ResponseWriter: w}, http10: !r.ProtoAtLeast(1, 1)}
+	if r.ContentLength != 0 {
+		x.reading = make(chan struct{}, 1)
+	}
 	ctx, info := client, request.From(r)
 	watches, upgrade := info.Watches, len(r.Header["Upgrade"]) > 0
 	if len(watches) > 0 || upgrade {

@@ -171,7 +171,7 @@ func (x *call) readHead() error {
 				x.sender.asked.Do(func() { close(x.sender.wanted) })
 			}
 		case x.status < 200 && x.status != http.StatusSwitchingProtocols:
-			x.in.Inform(x.status, x.fields)
+			x.in.Interim.Inform(x.status, x.fields)
 		default:
 			return x.begin()
 		}

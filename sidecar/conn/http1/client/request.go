@@ -25,8 +25,14 @@ type Request struct {
 	// Upgrade is the value of Upgrade, or empty. Close asks the app to close the connection.
 	Upgrade string
 	Close   bool
-	// Inform is called for each informational response but 100 and 101.
-	Inform func(status int, fields []wire.Field)
+	// Interim is told of each informational response but 100 and 101.
+	Interim Interim
+}
+
+// Interim receives informational responses, RFC 9110 §15.2.
+type Interim interface {
+	// Inform is called in the goroutine of Do. The fields are valid during the call.
+	Inform(status int, fields []wire.Field)
 }
 
 var (

@@ -43,7 +43,8 @@ func EndOfHead(b []byte, from int) (end, scanned int) {
 
 // ParseResponse parses the head of a response and appends its fields, whose values are parts of head, to fields. It refuses the following,
 // which net/http accepts: versions other than HTTP/1.0 and HTTP/1.1, a status below 100 or with a sign, spaces in field names, and more than
-// maxFields lines. A folded line is joined with one space, as in net/http (RFC 9112 §5.2).
+// maxFields lines. A folded line is joined with one space, as in net/http (RFC 9112 §5.2); if
+// it is empty, nothing is added, where net/http adds the space.
 func ParseResponse(head string, fields []Field) (status, minor int, _ []Field, err error) {
 	line, rest, _ := strings.Cut(head, "\n")
 	line = strings.TrimSuffix(line, "\r")
