@@ -58,23 +58,25 @@ func (p *Proxy) switchProtocols(x *exchange, out *http1.Request, res *http1.Resp
 	x.tunnel(conn, app, ahead)
 }
 
-// tunnel copies in both directions.
+// tunnel copies in both directions, until both have ended or one has failed.
 func (x *exchange) tunnel(conn net.Conn, app *http1.Upgraded, ahead []byte) {
-	ends := make(chan error, 2)
+	end := func(err error) error {
+		if err != nil {
+			_, _ = conn.Close(), app.Close() // so that the other direction ends
+		}
+		return err
+	}
+	sent := make(chan error, 1)
 	go func() {
 		_, err := app.Write(ahead)
 		if err == nil {
 			err = passOn(app, conn)
 		}
-		ends <- err
+		sent <- end(err)
 	}()
-	go func() { ends <- passOn(conn, app) }()
-	err := <-ends
-	if err == nil {
-		err = <-ends
-	}
-	if err != nil {
-		x.err = err // the deferred Close of both connections ends the other direction
+	err := end(passOn(conn, app))
+	if x.err = <-sent; err != nil {
+		x.err = err
 	}
 }
 

@@ -163,17 +163,13 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		r = r.WithContext(ctx)
 	}
 	r, call := tracing.StartApp(r, info.Local.Port())
-	if http2 {
-		p.run(x, r)
-	} else {
-		p.relay(x, r, target)
-	}
+	p.run(x, r, target, http2)
 	call.End(x.status, x.broken || x.failure() != nil)
 	return p.conclude(client, x, r)
 }
 
-// run sends the request to an HTTP/2 app. It records an abort instead of passing the panic on.
-func (p *Proxy) run(x *exchange, r *http.Request) {
+// run proxies the request. It records an abort instead of passing the panic on.
+func (p *Proxy) run(x *exchange, r *http.Request, target string, http2 bool) {
 	defer func() {
 		switch v := recover(); v {
 		case nil:
@@ -183,7 +179,11 @@ func (p *Proxy) run(x *exchange, r *http.Request) {
 			panic(v)
 		}
 	}()
-	p.reverse.ServeHTTP(x, r)
+	if http2 {
+		p.reverse.ServeHTTP(x, r)
+	} else {
+		p.relay(x, r, target)
+	}
 }
 
 // conclude turns the result of the exchange into the stage's result. client is the context that ends when the client
