@@ -191,6 +191,10 @@ func (s *scanner) readHead(b []byte) (n int, done bool, v violation) {
 
 // exchange serves the request whose head is in the buffer. It returns false if no request follows.
 func (c *conn) exchange() bool {
+	if v := c.ahead(); v != none {
+		c.refuseHead(v.refusal())
+		return false
+	}
 	ctx := &requestContext{conn: c}
 	r, err := c.nextRequest(ctx)
 	if err != nil {
@@ -230,6 +234,17 @@ func (c *conn) exchange() bool {
 		c.place.Unused()
 	}
 	return true
+}
+
+// ahead checks what has arrived of the body, so that no handler sees a request that is known to be malformed.
+func (c *conn) ahead() violation {
+	if c.scan.state == atStart || c.r+c.scan.size == c.w {
+		return none
+	}
+	scan := c.scan
+	scan.marks = nil
+	_, v := scan.advance(c.buf[c.r+c.scan.size : c.w])
+	return v
 }
 
 // handle calls the handler, and reports whether it has returned.

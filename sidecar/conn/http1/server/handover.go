@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 
@@ -53,6 +54,7 @@ type secondConn struct {
 	net.Conn
 	reader *h2.Reader
 	ahead  []byte
+	tls    *tls.ConnectionState // nil for none
 }
 
 // NetConn returns the connection below.
@@ -80,14 +82,15 @@ func (c *secondConn) CloseWrite() error {
 	return nil
 }
 
-// secureConn is a connection of HTTP/2 above TLS: net/http sets the TLS state of its requests.
-type secureConn struct {
-	*secondConn
-	state tls.ConnectionState
+// WithTLS sets the TLS state of the HTTP/2 requests of next. net/http cannot have it: it would expect an ALPN handshake of its own.
+func WithTLS(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if conn, ok := From(r.Context()).(*secondConn); ok {
+			r.TLS = conn.tls
+		}
+		next.ServeHTTP(w, r)
+	})
 }
-
-// ConnectionState returns the state after the handshake.
-func (c secureConn) ConnectionState() tls.ConnectionState { return c.state }
 
 // negotiated is a connection whose protocol a handshake may have agreed on (ALPN): "h2", another protocol, or none.
 type negotiated interface{ NegotiatedProtocol() string }
@@ -132,7 +135,7 @@ const listOverhead = 10 * 32
 
 // passOn passes the connection, with what was read of it, to the server of HTTP/2.
 func (c *conn) passOn() {
-	above := &secondConn{Conn: c.net, ahead: append([]byte(nil), c.buf[c.r:c.w]...)}
+	above := &secondConn{Conn: c.net, tls: c.tls, ahead: append([]byte(nil), c.buf[c.r:c.w]...)}
 	above.reader = h2.NewReader(above.receive, h2.Config{
 		ListBytes: c.server.config.Limits.HeadBytes + listOverhead, OnRefuse: func(refusal *httperr.Error) {
 			if c.server.config.OnRefuse != nil {
@@ -142,9 +145,5 @@ func (c *conn) passOn() {
 	})
 	c.release()
 	c.server.remove(c)
-	if c.tls != nil {
-		c.server.second.pass(secureConn{above, *c.tls})
-		return
-	}
 	c.server.second.pass(above)
 }

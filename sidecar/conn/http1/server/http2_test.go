@@ -37,7 +37,7 @@ func TestHTTP2OverTLS(t *testing.T) {
 		io.WriteString(w, "served "+r.URL.Path)
 	})
 	http2Server := second()
-	http2Server.Handler = handler
+	http2Server.Handler = WithTLS(handler)
 	server, err := New(Config{Handler: handler, HTTP2: http2Server})
 	if err != nil {
 		t.Fatal(err)

@@ -124,17 +124,23 @@ func FuzzRespond(f *testing.F) {
 		}
 		s := &script{input: input, size: int(size)}
 		var r *http.Request
+		served := 0
 		run(t, s, Config{Respond: func(w http.ResponseWriter, refused *http.Request, why *httperr.Error) {
 			r = refused
 			if origin := r.Header.Get("Origin"); origin != "" {
 				w.Header().Set("Access-Control-Allow-Origin", origin)
 			}
 			httperr.Write(w, r, why)
-		}})
+		}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { served++ })})
 		if r == nil {
 			return
 		}
 		reader := bufio.NewReader(bytes.NewReader(s.written.Bytes()))
+		for range served {
+			if before, err := http.ReadResponse(reader, nil); err != nil || before.ContentLength > 0 {
+				t.Fatalf("%q: %v", s.written.Bytes(), err)
+			}
+		}
 		res, err := http.ReadResponse(reader, r)
 		if err != nil || res.StatusCode < 400 || !res.Close {
 			t.Fatalf("%q: %v", s.written.Bytes(), err)
