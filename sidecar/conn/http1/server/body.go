@@ -167,6 +167,9 @@ func (b *body) receive(p []byte) (n int, err error) {
 	n, err = b.raw(p)
 	c.readAlarm.clear(c, c.net.SetReadDeadline)
 	b.pace.spend(begin, n)
+	if err != nil && !isTimeout(err) {
+		c.current.Load().end() // the client is gone
+	}
 	if onSlow := c.server.config.OnSlow; onSlow != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		onSlow()
 	}
