@@ -1,4 +1,4 @@
-package framing
+package server
 
 import (
 	"net/netip"

@@ -1,4 +1,4 @@
-package framing
+package server
 
 import (
 	"bytes"
@@ -26,18 +26,24 @@ func TestHTTP2OverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	protocols := &http.Protocols{}
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
-	server := &http.Server{ConnContext: ConnContext, Protocols: protocols, ReadHeaderTimeout: waitLimit, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS == nil {
+			t.Error("the request has no TLS state")
+		}
 		if r, refusal := h2.Refused(r); refusal != nil {
 			io.WriteString(w, "refused "+r.Method+" "+r.URL.Path+" "+string(refusal.Code))
 			return
 		}
 		io.WriteString(w, "served "+r.URL.Path)
-	})}
+	})
+	http2Server := second()
+	http2Server.Handler = WithTLS(handler)
+	server, err := New(Config{Handler: handler, HTTP2: http2Server})
+	if err != nil {
+		t.Fatal(err)
+	}
 	config := &tls.Config{Certificates: certified.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}}
-	go server.Serve(Listener(agreeing{inner, config}, Config{HTTP2: true}))
+	go server.Serve(agreeing{inner, config})
 	t.Cleanup(func() { server.Close() })
 
 	conn, err := tls.Dial("tcp", inner.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
@@ -91,9 +97,6 @@ type agreed struct{ *tls.Conn }
 
 func (a agreed) NegotiatedProtocol() string { return a.Conn.ConnectionState().NegotiatedProtocol }
 
-// ConnectionState hides that of tls.Conn: net/http sees plain bytes.
-func (agreed) ConnectionState() {}
-
 // BenchmarkHTTP2 is the cost of a request of a browser on one HTTP/2 connection, client and server together.
 func BenchmarkHTTP2(b *testing.B) {
 	for name, inspect := range map[string]bool{"inspected": true, "plain": false} {
@@ -102,16 +105,20 @@ func BenchmarkHTTP2(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			protocols := &http.Protocols{}
-			protocols.SetUnencryptedHTTP2(true)
-			server := &http.Server{Protocols: protocols, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ReadHeaderTimeout: waitLimit}
-			listener := inner
-			if inspect {
-				listener = Listener(inner, Config{HTTP2: true})
+			direct := second()
+			direct.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+			server, err := New(Config{Handler: direct.Handler, HTTP2: direct})
+			if err != nil {
+				b.Fatal(err)
 			}
-			go server.Serve(listener)
+			if inspect {
+				go server.Serve(inner)
+			} else {
+				go direct.Serve(inner)
+			}
+			defer inner.Close()
 			defer server.Close()
-			client := &http.Transport{Protocols: protocols}
+			client := &http.Transport{Protocols: direct.Protocols}
 			defer client.CloseIdleConnections()
 			r, _ := http.NewRequest(http.MethodGet, "http://"+inner.Addr().String()+"/orders/1234?view=full", nil)
 			for line := range strings.Lines(browser) {

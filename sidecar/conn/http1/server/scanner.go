@@ -1,4 +1,4 @@
-package framing
+package server
 
 import "github.com/posterndev/postern/sidecar/conn/http1/wire"
 
@@ -37,9 +37,38 @@ const (
 	trailerField
 )
 
-// scanner follows one direction of an HTTP/1.x connection byte by byte (RFC 9112). It stores no bytes of the message.
+// Limits bounds a request's head, and separately its trailer.
+type Limits struct {
+	// HeadBytes is the maximum size of a head with the request line, in bytes; 0 is 64 KiB.
+	HeadBytes int
+	// Fields is the maximum number of header fields; 0 is 128.
+	Fields int
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.HeadBytes <= 0 {
+		l.HeadBytes = 64 << 10
+	}
+	if l.Fields <= 0 {
+		l.Fields = 128
+	}
+	return l
+}
+
+// marks are the positions of a head's parts, in bytes from its first byte. A trailer's fields replace those of the head.
+type marks struct {
+	method, target int // where they end; the target begins one byte after the method's end
+	fields         []mark
+}
+
+// mark is the position of a field.
+type mark struct{ name, nameEnd, value, valueEnd int }
+
+// scanner parses the requests of an HTTP/1.x connection byte by byte (RFC 9112). It stores no bytes of a message, only positions.
 type scanner struct {
 	limits Limits
+	// marks gets the positions; nil for none.
+	marks *marks
 
 	state   state
 	trailer bool // the fields being read are a chunked body's trailer
@@ -131,7 +160,10 @@ func (s *scanner) start(c byte) (int, violation) {
 	if !wire.IsToken(c) {
 		return 0, badRequestLine
 	}
-	*s = scanner{limits: s.limits, heads: s.heads, state: inMethod, nameLen: 1}
+	if s.marks != nil {
+		s.marks.fields = s.marks.fields[:0]
+	}
+	*s = scanner{limits: s.limits, marks: s.marks, heads: s.heads, state: inMethod, nameLen: 1}
 	s.name[0] = c
 	return 1, none
 }
@@ -150,6 +182,9 @@ func (s *scanner) method(b []byte) (int, violation) {
 		}
 		if s.nameLen == len("CONNECT") && string(s.name[:s.nameLen]) == "CONNECT" {
 			return 0, connectMethod
+		}
+		if s.marks != nil {
+			s.marks.method = s.size + i
 		}
 		s.state = inTarget
 		return i + 1, none
@@ -171,6 +206,9 @@ func (s *scanner) target(b []byte) (int, violation) {
 		}
 		if v := s.form.end(); v != none {
 			return 0, v
+		}
+		if s.marks != nil {
+			s.marks.target = s.size + i
 		}
 		s.state, s.valuePos = inVersion, 0
 		return i + 1, none

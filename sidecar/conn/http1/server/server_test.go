@@ -1,4 +1,4 @@
-package framing
+package server
 
 import (
 	"bufio"
@@ -31,13 +31,24 @@ func serve(t *testing.T, config Config, handler http.Handler) (addr string, refu
 	}
 	refusals = &atomic.Int32{}
 	config.OnRefuse = func(net.Conn, *httperr.Error) { refusals.Add(1) }
-	protocols := &http.Protocols{}
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(config.HTTP2)
-	server := &http.Server{Handler: handler, ConnContext: ConnContext, Protocols: protocols, ReadHeaderTimeout: waitLimit}
-	go server.Serve(Listener(inner, config))
+	if config.Handler = handler; config.HTTP2 != nil {
+		config.HTTP2.Handler = handler
+	}
+	config.Poison = true
+	server, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go server.Serve(inner)
 	t.Cleanup(func() { server.Close() })
 	return inner.Addr().String(), refusals
+}
+
+// second returns a server for HTTP/2.
+func second() *http.Server {
+	protocols := &http.Protocols{}
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{ConnContext: ConnContext, Protocols: protocols, ReadHeaderTimeout: waitLimit}
 }
 
 // exchange sends input in one write and returns everything that it receives.
@@ -269,7 +280,7 @@ func TestGarbageAhead(t *testing.T) {
 }
 
 func TestPriorKnowledgeHTTP2(t *testing.T) {
-	addr, refusals := serve(t, Config{HTTP2: true}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	addr, refusals := serve(t, Config{HTTP2: second()}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, r.Proto)
 	}))
 	for _, version := range []string{"HTTP/1.1", "HTTP/2.0"} {
@@ -315,7 +326,7 @@ func TestUpgrades(t *testing.T) {
 	t.Cleanup(app.Close)
 	target, _ := url.Parse(app.URL)
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
-	addr, refusals := serve(t, Config{}, Upgrades(proxy))
+	addr, refusals := serve(t, Config{}, proxy)
 
 	tests := map[string]struct{ upgrade, want string }{
 		"websocket":  {"Upgrade: WebSocket", "\r\n\r\n\x81\x00\n\x00"},
@@ -351,8 +362,9 @@ func TestUpgrades(t *testing.T) {
 	}
 }
 
-func TestFromWithoutConnection(t *testing.T) {
-	if From(ConnContext(context.Background(), &script{})) != nil {
-		t.Error("a connection was found")
+func TestFrom(t *testing.T) {
+	conn := &script{}
+	if From(context.Background()) != nil || From(ConnContext(context.Background(), conn)) != conn {
+		t.Error("another connection was found")
 	}
 }

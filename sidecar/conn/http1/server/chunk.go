@@ -1,4 +1,4 @@
-package framing
+package server
 
 import "github.com/posterndev/postern/sidecar/conn/http1/wire"
 
@@ -85,5 +85,8 @@ func (s *scanner) endSizeLine(c byte) (int, violation) {
 		return 1, none
 	}
 	s.state, s.trailer, s.size, s.fields = lineStart, true, 0, 0
+	if s.marks != nil {
+		s.marks.fields = s.marks.fields[:0]
+	}
 	return 1, none
 }

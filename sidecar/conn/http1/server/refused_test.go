@@ -1,4 +1,4 @@
-package framing
+package server
 
 import (
 	"bufio"
@@ -32,12 +32,11 @@ func TestRespond(t *testing.T) {
 			}
 			s := &script{input: []byte(tt.input), size: size}
 			var got *http.Request
-			c := watch(s, Config{Respond: func(w http.ResponseWriter, r *http.Request, why *httperr.Error) {
+			run(t, s, Config{Respond: func(w http.ResponseWriter, r *http.Request, why *httperr.Error) {
 				got = r
 				w.Header().Set("X-Policy", "here")
 				httperr.Write(w, r, why)
 			}})
-			_, _ = io.Copy(io.Discard, c)
 			res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(s.written.Bytes())), got)
 			if err != nil || got == nil {
 				t.Fatalf("%s: %q, %v", name, s.written.Bytes(), err)
@@ -91,7 +90,7 @@ func TestRespondFails(t *testing.T) {
 		"nothing":   func(http.ResponseWriter, *http.Request, *httperr.Error) {},
 	} {
 		s := &script{input: []byte("GET ! HTTP/1.1\r\n"), size: 4096}
-		_, _ = io.Copy(io.Discard, watch(s, Config{Respond: respond}))
+		run(t, s, Config{Respond: respond})
 		if !bytes.HasPrefix(s.written.Bytes(), []byte("HTTP/1.1 400 ")) || !bytes.Contains(s.written.Bytes(), []byte("bad-target")) {
 			t.Errorf("%s: %q", name, s.written.Bytes())
 		}
@@ -125,18 +124,23 @@ func FuzzRespond(f *testing.F) {
 		}
 		s := &script{input: input, size: int(size)}
 		var r *http.Request
-		c := watch(s, Config{Respond: func(w http.ResponseWriter, refused *http.Request, why *httperr.Error) {
+		served := 0
+		run(t, s, Config{Respond: func(w http.ResponseWriter, refused *http.Request, why *httperr.Error) {
 			r = refused
 			if origin := r.Header.Get("Origin"); origin != "" {
 				w.Header().Set("Access-Control-Allow-Origin", origin)
 			}
 			httperr.Write(w, r, why)
-		}})
-		_, _ = io.Copy(io.Discard, c)
+		}, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { served++ })})
 		if r == nil {
 			return
 		}
 		reader := bufio.NewReader(bytes.NewReader(s.written.Bytes()))
+		for range served {
+			if before, err := http.ReadResponse(reader, nil); err != nil || before.ContentLength > 0 {
+				t.Fatalf("%q: %v", s.written.Bytes(), err)
+			}
+		}
 		res, err := http.ReadResponse(reader, r)
 		if err != nil || res.StatusCode < 400 || !res.Close {
 			t.Fatalf("%q: %v", s.written.Bytes(), err)

@@ -1,4 +1,4 @@
-package framing
+package server
 
 import (
 	"bytes"
@@ -14,26 +14,14 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
-// maxKeptHead bounds what is kept of a head that arrives in several reads, in bytes. It is used only if the head is refused.
-const maxKeptHead = 1 << 10
-
-// keepHead stores the start of a head that is not complete.
-func (c *Conn) keepHead(part []byte) {
-	if c.scan.state == atStart || c.scan.state >= inBody || c.scan.trailer {
-		c.head = nil
-		return
-	}
-	c.head = append(c.head, part[:min(len(part), maxKeptHead-len(c.head))]...)
-}
-
-// respond returns the response to a request whose head is refused, with the fields that Config.Respond adds.
-func (c *Conn) respond(b *breach) []byte {
-	if c.config.Respond == nil {
-		return render(b.refusal)
+// respond returns the response to a request whose head, of which head is the start, is refused, with the fields that Config.Respond adds.
+func (c *conn) respond(head []byte, refusal *httperr.Error) []byte {
+	if c.server.config.Respond == nil {
+		return render(refusal)
 	}
 	w := &refusalWriter{header: http.Header{}}
-	if !w.run(c.config.Respond, c.refused(b.head), b.refusal) {
-		return render(b.refusal)
+	if !w.run(c.server.config.Respond, c.refused(head), refusal) {
+		return render(refusal)
 	}
 	return w.bytes()
 }
@@ -63,12 +51,12 @@ func requestLine(line string) (method, path string) {
 
 // refused returns what can be read of a refused head as a request, for the response and the log alone: the method, the path, and the
 // fields that choose the form of the response. Each may be empty or malformed.
-func (c *Conn) refused(head []byte) *http.Request {
+func (c *conn) refused(head []byte) *http.Request {
 	line, rest, _ := bytes.Cut(head, []byte("\n"))
 	method, target := requestLine(string(line))
 	r := &http.Request{
 		Method: method, URL: &url.URL{Path: target}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{}, Body: http.NoBody, RemoteAddr: c.Conn.RemoteAddr().String(),
+		Header: http.Header{}, Body: http.NoBody, RemoteAddr: c.remote,
 	}
 	for complete := true; complete && len(rest) > 0; {
 		line, rest, complete = bytes.Cut(rest, []byte("\n"))
@@ -81,7 +69,7 @@ func (c *Conn) refused(head []byte) *http.Request {
 			r.Header.Add(name, strings.Trim(value, " \t"))
 		}
 	}
-	return r.WithContext(ConnContext(context.Background(), c))
+	return r.WithContext(ConnContext(context.Background(), c.net))
 }
 
 // refusalWriter collects the response to a refused request.

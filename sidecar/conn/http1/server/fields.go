@@ -1,4 +1,4 @@
-package framing
+package server
 
 import (
 	"math"
@@ -22,6 +22,9 @@ func (s *scanner) startLine(c byte) (int, violation) {
 	if s.fields++; s.fields > s.limits.Fields {
 		return 0, tooManyFields
 	}
+	if s.marks != nil {
+		s.marks.fields = append(s.marks.fields, mark{name: s.size})
+	}
 	s.state, s.nameLen = inName, 1
 	s.name[0] = wire.Lower(c)
 	return 1, none
@@ -41,6 +44,10 @@ func (s *scanner) fieldName(b []byte) (int, violation) {
 		}
 		if c != ':' {
 			return 0, badFieldName
+		}
+		if s.marks != nil {
+			m := &s.marks.fields[len(s.marks.fields)-1]
+			m.nameEnd, m.value = s.size+i, s.size+i+1
 		}
 		return i + 1, s.startValue()
 	}
@@ -89,6 +96,7 @@ func (s *scanner) fieldValue(b []byte) (int, violation) {
 		}
 		switch c {
 		case '\r':
+			s.endMark(i)
 			s.state = lineLF
 			return i + 1, none
 		case '\n':
@@ -99,10 +107,18 @@ func (s *scanner) fieldValue(b []byte) (int, violation) {
 	return len(b), none
 }
 
+// endMark records that the field's value ends at i.
+func (s *scanner) endMark(i int) {
+	if s.marks != nil {
+		s.marks.fields[len(s.marks.fields)-1].valueEnd = s.size + i
+	}
+}
+
 // knownValue reads one byte of a field that frames, routes or announces.
 func (s *scanner) knownValue(c byte) (int, violation) {
 	switch {
 	case c == '\r':
+		s.endMark(0)
 		s.state = lineLF
 		return 1, s.endValue()
 	case c == '\n':

@@ -1,4 +1,4 @@
-package framing
+package server
 
 import "github.com/posterndev/postern/sidecar/conn/http1/wire"
 
