@@ -49,6 +49,7 @@ type conn struct {
 	// last says that no request follows, and lingers that the client may still send when the connection is closed.
 	last     atomic.Bool
 	lingers  bool
+	unwanted bool // it is a body that nobody wants
 	hijacked bool
 	reported atomic.Bool
 	// broken is the refusal of the current request's body.
@@ -226,7 +227,9 @@ func (c *conn) exchange() bool {
 		w.refuse(c.broken.Load())
 	}
 	if !again {
-		c.lingers = c.lingers || w.begun && !c.body.eof
+		if !c.lingers && w.begun && w.err == nil && !c.body.eof {
+			c.lingers, c.unwanted = true, true
+		}
 		return false
 	}
 	c.endRequest(w)

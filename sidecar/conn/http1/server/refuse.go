@@ -11,7 +11,7 @@ import (
 const refusalTime = time.Second
 
 const (
-	// lingerTime bounds how long a connection stays open on which the client still sends, and lingerBytes how much of that is read.
+	// lingerTime bounds how long a connection stays open after a refusal of this package, and lingerBytes how much is read meanwhile.
 	// Closing with unread bytes resets the connection, and the client loses the response (RFC 9112 §9.6). net/http waits equally long.
 	lingerTime  = 500 * time.Millisecond
 	lingerBytes = 64 << 10
@@ -45,23 +45,28 @@ func (c *conn) writeRefusal(response []byte) {
 	}
 }
 
-// linger waits for the end of what the client sends, and discards it.
+// linger waits for the end of what the client sends, and discards it. A body that nobody wants may take longer than what follows a
+// refusal.
 func (c *conn) linger() {
+	most, bytes := lingerTime, lingerBytes
+	if c.unwanted {
+		most, bytes = c.server.config.Times.Unread, maxRest
+	}
 	half, ok := c.net.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return
 	}
-	end := time.Now().Add(lingerTime)
+	end := time.Now().Add(most)
 	if c.net.SetReadDeadline(end) != nil {
 		return
 	}
 	var scrap [1 << 10]byte
-	for read := 0; read < lingerBytes; {
+	for read := 0; read < bytes; {
 		n, err := c.net.Read(scrap[:])
 		if err != nil {
 			return
 		}
 		read += n
 	}
-	time.Sleep(time.Until(end))
+	time.Sleep(min(time.Until(end), lingerTime))
 }

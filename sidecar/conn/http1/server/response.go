@@ -40,7 +40,9 @@ type response struct {
 	// begun says that the prefix is complete, so that the response can no longer be replaced. discarded says that a refusal was sent
 	// instead.
 	begun, discarded bool
-	chunked          bool
+	// excess says that the handler wrote more than its Content-Length.
+	excess  bool
+	chunked bool
 	// coding is the Transfer-Encoding that the handler set.
 	coding                           string
 	hasDate, hasTrailers, closeAsked bool
@@ -68,7 +70,7 @@ func (c *conn) nextResponse(r *http.Request) *response {
 	w.status, w.length, w.written, w.err = 0, -1, 0, nil
 	w.begun, w.discarded, w.chunked, w.coding = false, false, false, ""
 	w.hasDate, w.hasTrailers, w.closeAsked, w.keepAsked = false, false, false, false
-	w.duplex, w.trailers = false, w.trailers[:0]
+	w.duplex, w.excess, w.trailers = false, false, w.trailers[:0]
 	c.last.Store(r.Close)
 	clear(w.header)
 	return w
@@ -277,7 +279,7 @@ func (w *response) begin(final bool) bool {
 func (w *response) appendPrefix(to []byte, final bool) []byte {
 	r, c := w.request, w.conn
 	body, version11 := w.hasBody(), r.ProtoMinor == 1
-	if final && w.length < 0 && !w.hasTrailers && w.coding == "" && allowsBody(w.status) && (body || w.written > 0) {
+	if final && w.length < 0 && !w.hasTrailers && w.coding == "" && allowsBody(w.status) && (body || 0 < w.written && w.written <= bufferSize/2) {
 		w.length = w.written
 	}
 	to = append(to, "HTTP/1.0 "...)
@@ -309,7 +311,7 @@ func (w *response) appendPrefix(to []byte, final bool) []byte {
 	}
 	switch {
 	case w.status == http.StatusSwitchingProtocols:
-	case c.last.Load() && version11:
+	case c.last.Load() && (version11 || w.closeAsked):
 		to = append(to, "Connection: close\r\n"...)
 	case !c.last.Load() && (!version11 || w.keepAsked):
 		to = append(to, "Connection: keep-alive\r\n"...)
@@ -368,8 +370,8 @@ func (w *response) prepare(n int64) error {
 	if w.err != nil {
 		return w.err
 	}
-	if w.length >= 0 && w.written+n > w.length {
-		return http.ErrContentLength
+	if w.excess = w.excess || w.length >= 0 && w.written+n > w.length; w.excess {
+		return http.ErrContentLength // the client gets no part of it, and the connection ends before the length
 	}
 	w.written += n
 	return nil
@@ -468,7 +470,7 @@ func (w *response) finish() bool {
 	if !w.begin(true) {
 		return false
 	}
-	if w.length >= 0 && w.hasBody() && w.written < w.length {
+	if w.length >= 0 && w.hasBody() && (w.excess || w.written < w.length) {
 		w.conn.last.Store(true) // the client waits for more
 	}
 	if w.chunked {
