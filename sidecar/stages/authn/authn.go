@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/cache"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -43,7 +44,7 @@ type authenticator struct {
 	forged    []string             // those of closed that an app believes a proxy to have set
 	realm     string
 	now       func() time.Time
-	cache     *cache
+	cache     *cache.Cache[*verified]
 }
 
 // New returns the stage. Before the next stage sees the request:
@@ -81,7 +82,7 @@ func New(c Config) (stage.Stage, error) {
 		size = DefaultCacheSize
 	}
 	if a.cache, err = newCache(size); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("building authentication: token cache: %w", err)
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error { return a.serve(w, r, next) })
