@@ -6,14 +6,13 @@ import (
 	"sync"
 
 	goredis "github.com/redis/go-redis/v9"
-
-	"github.com/posterndev/postern/sidecar/store/breaker"
 )
 
 const (
 	// maxRunning is the number of writes that wait for their reply at a time. Fewer calls than that go at once, each in a write of its
-	// own. They are as many as open the breaker, so that an outage is noticed after one timeout and not after several in a row.
-	maxRunning = breaker.Threshold
+	// own. They are as many as open the breaker (breaker.Threshold), so that an outage is noticed after one timeout and not after several
+	// in a row.
+	maxRunning = 3
 	// maxBatch bounds the calls of one write, and so the time for which a reply waits for the others.
 	maxBatch = 64
 )

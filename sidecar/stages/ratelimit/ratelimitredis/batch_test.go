@@ -8,12 +8,20 @@ import (
 
 	"github.com/posterndev/postern/sidecar/stages/ratelimit"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/gcra"
+	"github.com/posterndev/postern/sidecar/store/breaker"
 	"github.com/posterndev/postern/sidecar/store/keyspace"
 	"github.com/posterndev/postern/sidecar/store/redis"
 	"github.com/posterndev/postern/sidecar/store/redistest"
 )
 
 const concurrent = 40
+
+// TestAnOutageOpensTheBreakerAtOnce: the writes that run at a time are as many as open the breaker.
+func TestAnOutageOpensTheBreakerAtOnce(t *testing.T) {
+	if maxRunning != breaker.Threshold {
+		t.Errorf("%d writes run at a time; the breaker opens after %d failures", maxRunning, breaker.Threshold)
+	}
+}
 
 // takeConcurrently takes concurrent requests of a limit of half as many, and returns the number of allowed ones and the errors.
 // While they wait, it calls during.
@@ -98,7 +106,7 @@ func TestOneCallIsOneRead(t *testing.T) {
 	for range 20 {
 		take()
 	}
-	// The second INFO is read before it counts. The monitor of the connection may have asked something, too.
+	// INFO is a read as well, and the monitor of the connection may have asked something.
 	if reads := stat(t, server, "total_reads_processed") - before; reads < 20 || reads > 30 {
 		t.Errorf("%v reads for 20 calls", reads)
 	}
