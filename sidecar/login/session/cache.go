@@ -7,16 +7,16 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
-	"github.com/posterndev/postern/sidecar/httpkit/cache"
+	keyed "github.com/posterndev/postern/sidecar/httpkit/cache"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
-// results keeps the store's results for a short time, so that most requests need no round trip, and take no lock. Concurrent requests
+// cache keeps the store's results for a short time, so that most requests need no round trip, and take no lock. Concurrent requests
 // of one session share a round trip. The memory is bounded.
-type results struct {
+type cache struct {
 	config   Config
-	sessions *cache.Cache[result]
+	sessions *keyed.Cache[result]
 	flights  singleflight.Group
 }
 
@@ -34,17 +34,17 @@ type result struct {
 	created time.Time
 }
 
-func newResults(c Config) (*results, error) {
-	sessions, err := cache.New[result](c.CacheSize, 0)
+func newCache(c Config) (*cache, error) {
+	sessions, err := keyed.New[result](c.CacheSize, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &results{config: c, sessions: sessions}, nil
+	return &cache{config: c, sessions: sessions}, nil
 }
 
 // get returns the result for the claim's session. It reads the store if nothing is cached, or if the session has been ended since.
 // It calls device for a session that may be new.
-func (k *results) get(ctx context.Context, c claim, device func() Device) result {
+func (k *cache) get(ctx context.Context, c claim, device func() Device) result {
 	if v, ok := k.sessions.Get(c.id); ok && k.config.Now().Before(v.until) && v.appliesTo(c) && !k.mayHaveEnded(ctx, c, v) {
 		return v
 	}
@@ -62,7 +62,7 @@ func (k *results) get(ctx context.Context, c claim, device func() Device) result
 }
 
 // load reads the store once for all concurrent requests of a login.
-func (k *results) load(ctx context.Context, c claim, device func() Device) result {
+func (k *cache) load(ctx context.Context, c claim, device func() Device) result {
 	key := c.id + c.authenticated.UTC().String() + c.owner.Issuer + "\x00" + c.owner.Subject
 	loaded, _, _ := k.flights.Do(key, func() (any, error) { return k.read(context.WithoutCancel(ctx), c, device), nil })
 	v, ok := loaded.(result)
@@ -73,7 +73,7 @@ func (k *results) load(ctx context.Context, c claim, device func() Device) resul
 }
 
 // mayHaveEnded reports whether an active session may have been ended on purpose since it was read. A refusal remains one.
-func (k *results) mayHaveEnded(ctx context.Context, c claim, v result) bool {
+func (k *cache) mayHaveEnded(ctx context.Context, c claim, v result) bool {
 	if k.config.Ended == nil || !c.external || v.err != nil {
 		return false
 	}
@@ -82,7 +82,7 @@ func (k *results) mayHaveEnded(ctx context.Context, c claim, v result) bool {
 }
 
 // hasEnded reports whether the session that began at that time was ended on purpose; for a zero time, any session of that id.
-func (k *results) hasEnded(ctx context.Context, c claim, began time.Time) bool {
+func (k *cache) hasEnded(ctx context.Context, c claim, began time.Time) bool {
 	if k.config.Ended == nil || !c.external {
 		return false
 	}
@@ -95,7 +95,7 @@ func (v result) appliesTo(c claim) bool {
 	return v.err == nil || !c.authenticated.After(v.authenticated)
 }
 
-func (k *results) read(ctx context.Context, c claim, device func() Device) result {
+func (k *cache) read(ctx context.Context, c claim, device func() Device) result {
 	now := k.config.Now()
 	var found Session
 	var evicted []string

@@ -120,7 +120,7 @@ func (c Config) withDefaults() (Config, error) {
 type checker struct {
 	Config
 	realm string
-	cache *results
+	cache *cache
 	// again is the method look, made once.
 	again func(context.Context, request.Watched) *httperr.Error
 }
@@ -139,7 +139,7 @@ func NewStage(c Config) (stage.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building session stage: %w", err)
 	}
-	s, err := newResults(c)
+	s, err := newCache(c)
 	if err != nil {
 		return nil, fmt.Errorf("building session stage: %w", err)
 	}
