@@ -25,8 +25,10 @@ type bench struct {
 	dir           string
 	programs      []*program
 	redis, app    string
-	apiKey        string
-	persons       int
+	// upstream is the cheap app of the request rows.
+	upstream string
+	apiKey   string
+	persons  int
 }
 
 // person returns a new user name, so that a revocation in one round affects no other round.
@@ -83,17 +85,20 @@ func (b *bench) prepare(ctx context.Context) error {
 	if err := b.writeAPIKey(filepath.Join(b.dir, "secrets", "key", "keys.yaml")); err != nil {
 		return err
 	}
-	ports, err := freeport.Addresses(2)
+	ports, err := freeport.Addresses(3)
 	if err != nil {
 		return err
 	}
-	b.redis, b.app = ports[0], ports[1]
+	b.redis, b.app, b.upstream = ports[0], ports[1], ports[2]
 	_, port, err := net.SplitHostPort(b.redis)
 	if err != nil {
 		return err
 	}
 	if _, err := b.start(ctx, b.redis, "redis", nil,
 		"redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no"); err != nil {
+		return err
+	}
+	if _, err := b.start(ctx, b.upstream, "upstream", nil, filepath.Join(b.dir, "upstream"), "-listen", b.upstream); err != nil {
 		return err
 	}
 	_, err = b.start(ctx, b.app, "app", []string{"LISTEN=" + b.app}, filepath.Join(b.dir, "sample-app"))

@@ -12,6 +12,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -29,6 +31,12 @@ type settings struct {
 	requests, connections, logins, repetitions int
 	// events is the number of audit events in one repetition.
 	events int
+	// clients is the number of connections of the request rows, turn the time of one row in one round, and fresh the number of
+	// requests in a turn with a new token each.
+	clients, fresh int
+	turn           time.Duration
+	// rows are the parts of the bench to run.
+	rows string
 }
 
 func parse(args []string) (settings, error) {
@@ -43,10 +51,14 @@ func parse(args []string) (settings, error) {
 	flags.IntVar(&s.logins, "logins", 1000, "logins, and refreshes, in one repetition")
 	flags.IntVar(&s.events, "events", 20000, "audit events in one repetition")
 	flags.IntVar(&s.repetitions, "repetitions", 5, "repetitions, of which the median counts, after one warm-up repetition")
+	flags.IntVar(&s.clients, "clients", 32, "connections of the request rows")
+	flags.IntVar(&s.fresh, "fresh", 2000, "requests with a new token each, in one round")
+	flags.DurationVar(&s.turn, "turn", 1500*time.Millisecond, "time of one row in one round")
+	flags.StringVar(&s.rows, "rows", "", "run only these parts: revocation, cost, audit, requests")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
-	for _, n := range []int{s.fleet, s.rounds, s.pollRounds, s.requests, s.connections, s.logins, s.events, s.repetitions} {
+	for _, n := range []int{s.fleet, s.rounds, s.pollRounds, s.requests, s.connections, s.logins, s.events, s.repetitions, s.clients, s.fresh} {
 		if n < 1 {
 			return s, errors.New("all counts must be at least 1")
 		}
@@ -75,8 +87,14 @@ func run(ctx context.Context, s settings, out, progress io.Writer) error {
 		return err
 	}
 	defer b.close()
-	for _, part := range []func(context.Context) error{b.revocation, b.cost, b.audit} {
-		if err := part(ctx); err != nil {
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"requests", b.requestCosts}, {"revocation", b.revocation}, {"cost", b.cost}, {"audit", b.audit}} {
+		if s.rows != "" && !slices.Contains(strings.Split(s.rows, ","), part.name) {
+			continue
+		}
+		if err := part.run(ctx); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,112 @@
+// Package load sends HTTP requests for benchmarks as cheaply as it can: requests are rendered once, responses are read into one buffer
+// per connection, and nothing is parsed but the status and the length. Closed sends the next request after each response. Open sends
+// at a fixed rate, whatever the responses do. It reads responses of programs that the bench started, and no others.
+package load
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+)
+
+// Target is where requests go.
+type Target struct {
+	// Address is host:port.
+	Address string
+	// TLS is not nil if the target speaks TLS.
+	TLS *tls.Config
+	// HTTP2 sends requests as HTTP/2 with prior knowledge (RFC 9113 §3.3), several at a time on a connection.
+	HTTP2 bool
+}
+
+// dial opens a connection. ctx ends it.
+func (t Target) dial(ctx context.Context) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", t.Address)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", t.Address, err)
+	}
+	if t.TLS == nil {
+		return conn, nil
+	}
+	secure := tls.Client(conn, t.TLS)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("handshake with %s: %w", t.Address, err)
+	}
+	return secure, nil
+}
+
+// bufferSize is more than a response's head and a small body.
+const bufferSize = 16 << 10
+
+// connection sends requests over one HTTP/1.1 connection.
+type connection struct {
+	net.Conn
+	buffer []byte
+}
+
+// dial opens a connection that ctx closes. The caller calls stop when it has finished.
+func dial(ctx context.Context, t Target) (c *connection, stop func(), err error) {
+	conn, err := t.dial(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	release := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	return &connection{conn, make([]byte, bufferSize)}, func() { release(); _ = conn.Close() }, nil
+}
+
+// do sends a request and reads the response. A status other than 200 is an error.
+func (c *connection) do(request []byte) error {
+	if _, err := c.Write(request); err != nil {
+		return fmt.Errorf("sending a request: %w", err)
+	}
+	n, head := 0, -1
+	for head < 0 {
+		if n == len(c.buffer) {
+			return errors.New("reading a response: its head is too long")
+		}
+		read, err := c.Read(c.buffer[n:])
+		if err != nil {
+			return fmt.Errorf("reading a response: %w", err)
+		}
+		n += read
+		head = bytes.Index(c.buffer[:n], []byte("\r\n\r\n"))
+	}
+	length, err := judge(c.buffer[:head+2])
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, c.buffer[:n])
+	}
+	for rest := length - (n - head - 4); rest > 0; {
+		read, err := c.Read(c.buffer[:min(rest, len(c.buffer))])
+		if err != nil {
+			return fmt.Errorf("reading a response's body: %w", err)
+		}
+		rest -= read
+	}
+	return nil
+}
+
+// judge returns the length of the body after a head. A status other than 200 is an error.
+func judge(head []byte) (length int, err error) {
+	if !bytes.HasPrefix(head, []byte("HTTP/1.1 200")) {
+		return 0, errors.New("the response is not 200")
+	}
+	const name = "\r\ncontent-length:"
+	for at := 0; at+len(name) < len(head); at++ {
+		at2 := bytes.IndexByte(head[at:], '\r')
+		if at2 < 0 {
+			break
+		}
+		if at += at2; at+len(name) < len(head) && bytes.EqualFold(head[at:at+len(name)], []byte(name)) {
+			value, _, _ := bytes.Cut(head[at+len(name):], []byte("\r"))
+			return strconv.Atoi(string(bytes.TrimSpace(value)))
+		}
+	}
+	return 0, errors.New("the response has no Content-Length")
+}
