@@ -61,7 +61,9 @@ func (b *bench) requestRows(ctx context.Context) ([]*row, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := func(p *proxy, listener string) (*proxy, load.Target) { return p, load.Target{Address: p.addresses[listener]} }
+	at := func(p *proxy, listener string) (*proxy, load.Target) {
+		return p, load.Target{Address: p.addresses[listener]}
+	}
 	add := func(rows []*row, group, name string, requests load.Requests, p *proxy, t load.Target) []*row {
 		return append(rows, &row{group: group, name: name, proxy: p, target: t, requests: requests})
 	}
