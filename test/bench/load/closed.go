@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,68 +18,85 @@ type Until struct {
 	Requests int
 }
 
-// Closed sends requests over so many connections: on each, the next one after the response. It returns the number of responses. Each
-// connection is opened before the first request is sent.
-func Closed(ctx context.Context, t Target, connections int, requests Requests, until Until) (int, error) {
-	s, err := NewSession(ctx, t, connections)
-	if err != nil {
-		return 0, err
-	}
-	defer s.Close()
-	return s.Run(ctx, requests, until)
+// Session is a number of open connections. On each, the next request is sent after the response.
+type Session struct{ runners []runner }
+
+// runner sends requests from next until it returns nil, and counts the responses.
+type runner interface {
+	run(ctx context.Context, next func() []byte, done *atomic.Int64) error
+	io.Closer
 }
 
-// Session is a number of open connections.
-type Session struct {
-	connections []*connection
-	stops       []func()
-}
-
-// NewSession opens connections.
-func NewSession(ctx context.Context, t Target, connections int) (*Session, error) {
+// NewSession opens connections, so that so many requests are in progress at a time.
+func NewSession(ctx context.Context, t Target, inProgress int) (*Session, error) {
 	s := &Session{}
-	for range connections {
-		c, stop, err := dial(ctx, t)
+	if t.HTTP2 {
+		inProgress = max(inProgress/streams, 1)
+	}
+	for range inProgress {
+		r, err := t.runner(ctx)
 		if err != nil {
 			s.Close()
 			return nil, err
 		}
-		s.connections, s.stops = append(s.connections, c), append(s.stops, stop)
+		s.runners = append(s.runners, r)
 	}
 	return s, nil
 }
 
+func (t Target) runner(ctx context.Context) (runner, error) {
+	if t.Anew {
+		return connections{t}, nil
+	}
+	conn, err := t.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !t.HTTP2 {
+		return &connection{conn, make([]byte, bufferSize)}, nil
+	}
+	c, err := newHTTP2(conn)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
 // Close closes the connections.
 func (s *Session) Close() {
-	for _, stop := range s.stops {
-		stop()
+	for _, r := range s.runners {
+		_ = r.Close()
 	}
 }
 
-// Run sends requests over all connections and returns the number of responses.
+// Run sends requests over all connections and returns the number of responses. After ctx ends, the session is closed.
 func (s *Session) Run(ctx context.Context, requests Requests, until Until) (int, error) {
-	var next, done atomic.Int64
+	defer context.AfterFunc(ctx, s.Close)()
+	var sent, done atomic.Int64
 	var over atomic.Bool
 	if until.Time > 0 {
 		defer time.AfterFunc(until.Time, func() { over.Store(true) }).Stop()
 	}
+	next := func() []byte {
+		n := int(sent.Add(1)) - 1
+		if over.Load() || ctx.Err() != nil || until.Requests > 0 && n >= until.Requests {
+			return nil
+		}
+		return requests[n%len(requests)]
+	}
 	var wg sync.WaitGroup
-	errs := make([]error, len(s.connections))
-	for i, c := range s.connections {
+	errs := make([]error, len(s.runners))
+	for i, r := range s.runners {
 		wg.Go(func() {
-			for !over.Load() && ctx.Err() == nil {
-				n := int(next.Add(1)) - 1
-				if until.Requests > 0 && n >= until.Requests {
-					return
-				}
-				if errs[i] = c.do(requests[n%len(requests)]); errs[i] != nil {
-					over.Store(true)
-					return
-				}
-				done.Add(1)
+			if errs[i] = r.run(ctx, next, &done); errs[i] != nil {
+				over.Store(true)
 			}
 		})
 	}
 	wg.Wait()
-	return int(done.Load()), errors.Join(append(errs, ctx.Err())...)
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	return int(done.Load()), errors.Join(errs...)
 }

@@ -11,7 +11,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"time"
+	"sync/atomic"
 )
 
 // Target is where requests go.
@@ -20,8 +20,11 @@ type Target struct {
 	Address string
 	// TLS is not nil if the target speaks TLS.
 	TLS *tls.Config
-	// HTTP2 sends requests as HTTP/2 with prior knowledge (RFC 9113 §3.3), several at a time on a connection.
+	// HTTP2 sends requests as HTTP/2 with prior knowledge (RFC 9113 §3.3), several at a time on a connection. Requests are then the
+	// header blocks that Fields.Encode renders.
 	HTTP2 bool
+	// Anew opens a connection for each request.
+	Anew bool
 }
 
 // dial opens a connection. ctx ends it.
@@ -51,21 +54,49 @@ type connection struct {
 	buffer []byte
 }
 
-// dial opens a connection that ctx closes. The caller calls stop when it has finished.
-func dial(ctx context.Context, t Target) (c *connection, stop func(), err error) {
-	conn, err := t.dial(ctx)
-	if err != nil {
-		return nil, nil, err
+// run sends requests from next until it returns nil, one at a time, and counts the responses.
+func (c *connection) run(_ context.Context, next func() []byte, done *atomic.Int64) error {
+	for request := next(); request != nil; request = next() {
+		if err := c.do(request); err != nil {
+			return err
+		}
+		done.Add(1)
 	}
-	release := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	return &connection{conn, make([]byte, bufferSize)}, func() { release(); _ = conn.Close() }, nil
+	return nil
 }
 
-// do sends a request and reads the response. A status other than 200 is an error.
+// connections opens a connection for each request.
+type connections struct{ target Target }
+
+func (c connections) run(ctx context.Context, next func() []byte, done *atomic.Int64) error {
+	buffer := make([]byte, bufferSize)
+	for request := next(); request != nil; request = next() {
+		conn, err := c.target.dial(ctx)
+		if err != nil {
+			return err
+		}
+		err = (&connection{conn, buffer}).do(request)
+		_ = conn.Close()
+		if err != nil {
+			return err
+		}
+		done.Add(1)
+	}
+	return nil
+}
+
+func (connections) Close() error { return nil }
+
+// do sends a request and reads the response.
 func (c *connection) do(request []byte) error {
 	if _, err := c.Write(request); err != nil {
 		return fmt.Errorf("sending a request: %w", err)
 	}
+	return c.receive()
+}
+
+// receive reads a response. A status other than 200 is an error.
+func (c *connection) receive() error {
 	n, head := 0, -1
 	for head < 0 {
 		if n == len(c.buffer) {
