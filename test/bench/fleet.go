@@ -28,6 +28,7 @@ type bench struct {
 	// upstream is the cheap app of the request rows.
 	upstream string
 	apiKey   string
+	report   report
 	persons  int
 }
 

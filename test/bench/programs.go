@@ -31,7 +31,7 @@ func need() error {
 // build compiles the measured programs and the peers from this tree.
 func build(ctx context.Context, dir string) error {
 	const module = "github.com/posterndev/postern/"
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+"/", module+"cmd/postern", module+"hack/sample-app", module+"test/bench/peer", module+"test/bench/upstream", module+"test/bench/recorder")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+"/", module+"cmd/postern", module+"cmd/sidecar", module+"hack/sample-app", module+"test/bench/peer", module+"test/bench/upstream", module+"test/bench/recorder")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building: %w\n%s", err, out)

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/posterndev/postern/test/bench/peers"
 	"github.com/posterndev/postern/test/freeport"
 )
 
@@ -18,10 +17,19 @@ type proxy struct {
 	*program
 	// addresses are the listeners by name.
 	addresses map[string]string
+	// with is a second program that works for the proxy; nil for none.
+	with *proxy
+	// began is when the program was started.
+	began time.Time
 }
 
 // cpu returns the CPU time of the proxy's processes.
 func (p *proxy) cpu() (sum time.Duration, err error) {
+	if p.with != nil {
+		if sum, err = p.with.cpu(); err != nil {
+			return 0, err
+		}
+	}
 	pids, err := family(p.pid())
 	if err != nil {
 		return 0, err
@@ -55,39 +63,6 @@ func (b *bench) folder(name string) (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
-// haproxy starts HAProxy with every listener that some row needs.
-func (b *bench) haproxy(ctx context.Context, rs, es *signer) (*proxy, error) {
-	dir, err := b.folder("haproxy")
-	if err != nil {
-		return nil, err
-	}
-	at, err := listeners("plain", "RS256", "ES256", "h2c")
-	if err != nil {
-		return nil, err
-	}
-	return b.configured(ctx, "haproxy", dir, at, peers.HAProxy{Dir: dir, App: b.upstream, Issuer: issuer, Audience: audience, Frontends: []peers.Frontend{
-		{Name: "plain", Listen: at["plain"]},
-		{Name: "rs256", Listen: at["RS256"], Algorithm: rs.algorithm, Key: rs.public},
-		{Name: "es256", Listen: at["ES256"], Algorithm: es.algorithm, Key: es.public},
-		{Name: "h2c", Listen: at["h2c"], HTTP2: true},
-	}}, "haproxy", "-db", "-f")
-}
-
-// nginx starts nginx.
-func (b *bench) nginx(ctx context.Context) (*proxy, error) {
-	dir, err := b.folder("nginx")
-	if err != nil {
-		return nil, err
-	}
-	at, err := listeners("plain")
-	if err != nil {
-		return nil, err
-	}
-	return b.configured(ctx, "nginx", dir, at, peers.NGINX{Dir: dir, Root: os.Getuid() == 0, App: b.upstream, Servers: []peers.Server{
-		{Listen: at["plain"]},
-	}}, "nginx", "-p", dir, "-c")
-}
-
 // configured writes a configuration and starts a program with it. Its listeners are addresses.
 func (b *bench) configured(ctx context.Context, name, dir string, at map[string]string, c interface{ Render() (string, error) }, args ...string) (*proxy, error) {
 	text, err := c.Render()
@@ -103,11 +78,16 @@ func (b *bench) configured(ctx context.Context, name, dir string, at map[string]
 
 // proxy starts a program and waits until all of its listeners listen.
 func (b *bench) proxy(ctx context.Context, name string, at map[string]string, args ...string) (*proxy, error) {
+	return b.proxyWith(ctx, name, nil, at, args...)
+}
+
+func (b *bench) proxyWith(ctx context.Context, name string, env []string, at map[string]string, args ...string) (*proxy, error) {
 	var p *program
+	began := time.Now()
 	for _, address := range at {
 		var err error
 		if p == nil {
-			p, err = b.start(ctx, address, name, nil, args...)
+			p, err = b.start(ctx, address, name, env, args...)
 		} else {
 			err = p.listens(ctx, address)
 		}
@@ -115,7 +95,7 @@ func (b *bench) proxy(ctx context.Context, name string, at map[string]string, ar
 			return nil, err
 		}
 	}
-	return &proxy{p, at}, nil
+	return &proxy{program: p, addresses: at, began: began}, nil
 }
 
 // postern starts a sidecar with a policy in front of the cheap upstream.
@@ -128,7 +108,7 @@ func (b *bench) postern(ctx context.Context, name, policy string) (*proxy, error
 	if err != nil {
 		return nil, err
 	}
-	p, err := b.proxy(ctx, name, at, filepath.Join(b.dir, "postern"), "run", "-f", file, "--upstream", "http://"+b.upstream,
+	p, err := b.proxyWith(ctx, name, []string{memoryLimit}, at, filepath.Join(b.dir, "postern"), "run", "-f", file, "--upstream", "http://"+b.upstream,
 		"--listen", at["plain"], "--admin", at["admin"], "--loopback", at["loopback"], "--secrets-dir", filepath.Join(b.dir, "secrets"), "--log-format", "json")
 	if err != nil {
 		return nil, fmt.Errorf("policy:\n%s\n%w", strings.TrimSpace(policy), err)

@@ -8,14 +8,21 @@ import (
 	"github.com/posterndev/postern/test/bench/load"
 )
 
+// worker is what has a cost: a proxy, or several.
+type worker interface{ cpu() (time.Duration, error) }
+
 // row is one kind of request to one proxy, measured in rounds.
 type row struct {
 	group, name string
-	proxy       *proxy
+	proxy       worker
 	target      load.Target
+	// others are further targets, which share the load.
+	others []load.Target
 	// requests are sent in turn. fresh, if not nil, makes new ones for each round, of which each is sent once.
 	requests load.Requests
 	fresh    func(n int) (load.Requests, error)
+	// clients is the number of connections, if it is not that of the bench.
+	clients int
 
 	cpu  []time.Duration // for each request
 	rate []float64       // requests per second
@@ -40,9 +47,9 @@ func gets(path string, tokens []string) load.Requests {
 }
 
 // interleave measures the rows in turn, because the machine is noisy. The first round is a warm-up and does not count.
-func (b *bench) interleave(ctx context.Context, rows []*row) error {
+func (b *bench) interleave(ctx context.Context, what string, rows []*row) error {
 	for i := range b.repetitions + 1 {
-		fmt.Fprintf(b.progress, "requests: round %d of %d\n", i, b.repetitions)
+		fmt.Fprintf(b.progress, "%s: round %d of %d\n", what, i, b.repetitions)
 		for _, r := range rows {
 			if err := b.turnOf(ctx, r, i > 0); err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
@@ -61,12 +68,16 @@ func (b *bench) turnOf(ctx context.Context, r *row, counts bool) error {
 		}
 		until = load.Until{Requests: len(requests)}
 	}
-	s, err := load.NewSession(ctx, r.target, b.clients)
+	clients := b.clients
+	if r.clients > 0 {
+		clients = r.clients
+	}
+	s, err := load.NewSession(ctx, clients, append([]load.Target{r.target}, r.others...)...)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	if _, err := s.Run(ctx, requests[:min(len(requests), 1)], load.Until{Requests: 4 * b.clients}); err != nil { // opens connections to the app
+	if _, err := s.Run(ctx, requests[:min(len(requests), 1)], load.Until{Requests: 4 * clients}); err != nil { // opens connections to the app
 		return err
 	}
 	before, err := r.proxy.cpu()

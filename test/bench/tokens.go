@@ -21,23 +21,20 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// The issuer of the tokens that proxies verify, as in peers and policies.
-const (
-	issuer   = "https://issuer.example.com"
-	audience = "shop"
-)
+// tokenAudience is the audience of the tokens that proxies verify.
+const tokenAudience = "shop"
 
 // signer signs tokens of the external issuer with one algorithm.
 type signer struct {
-	algorithm string
-	key       crypto.Signer
+	algorithm, issuer string
+	key               crypto.Signer
 	// public is a file with the public key as PEM.
 	public string
 	issued int
 }
 
 // newSigners makes the RS256 and the ES256 key of the issuer: 2048 bits and P-256, which is what most issuers have.
-func newSigners(dir string) (rs, es *signer, err error) {
+func newSigners(dir, issuer string) (rs, es *signer, err error) {
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return nil, nil, err
@@ -46,8 +43,8 @@ func newSigners(dir string) (rs, es *signer, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	rs = &signer{algorithm: "RS256", key: rsaKey, public: filepath.Join(dir, "rs256.pem")}
-	es = &signer{algorithm: "ES256", key: ecKey, public: filepath.Join(dir, "es256.pem")}
+	rs = &signer{algorithm: "RS256", issuer: issuer, key: rsaKey, public: filepath.Join(dir, "rs256.pem")}
+	es = &signer{algorithm: "ES256", issuer: issuer, key: ecKey, public: filepath.Join(dir, "es256.pem")}
 	for _, s := range []*signer{rs, es} {
 		der, err := x509.MarshalPKIXPublicKey(s.key.Public())
 		if err != nil {
@@ -67,7 +64,7 @@ func (s *signer) tokens(n int) ([]string, error) {
 	err := each(context.Background(), runtime.NumCPU(), n, func(_ context.Context, i int) (err error) {
 		id := fmt.Sprintf("%s-%d", s.algorithm, first+i)
 		token := jwt.NewWithClaims(jwt.GetSigningMethod(s.algorithm), jwt.MapClaims{
-			"iss": issuer, "aud": audience, "sub": "user-" + id, "jti": "token-" + id, "sid": "session-" + id,
+			"iss": s.issuer, "aud": tokenAudience, "sub": "user-" + id, "jti": "token-" + id, "sid": "session-" + id,
 			"iat": now.Unix(), "exp": now.Add(4 * time.Hour).Unix(),
 		})
 		token.Header["kid"] = s.algorithm

@@ -27,14 +27,14 @@ type runner interface {
 	io.Closer
 }
 
-// NewSession opens connections, so that so many requests are in progress at a time.
-func NewSession(ctx context.Context, t Target, inProgress int) (*Session, error) {
+// NewSession opens connections, so that so many requests are in progress at a time. With several targets, each has its share.
+func NewSession(ctx context.Context, inProgress int, targets ...Target) (*Session, error) {
 	s := &Session{}
-	if t.HTTP2 {
+	if targets[0].HTTP2 {
 		inProgress = max(inProgress/streams, 1)
 	}
-	for range inProgress {
-		r, err := t.runner(ctx)
+	for i := range inProgress {
+		r, err := targets[i%len(targets)].runner(ctx)
 		if err != nil {
 			s.Close()
 			return nil, err

@@ -45,8 +45,8 @@ func (t Target) dial(ctx context.Context) (net.Conn, error) {
 	return secure, nil
 }
 
-// bufferSize is more than a response's head and a small body.
-const bufferSize = 16 << 10
+// bufferSize is more than a response's head and a small body, and enough for few reads of a large one.
+const bufferSize = 64 << 10
 
 // connection sends requests over one HTTP/1.1 connection.
 type connection struct {

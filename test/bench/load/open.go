@@ -20,9 +20,9 @@ type Rate struct {
 
 // Open sends requests at a rate over so many HTTP/1.1 connections and returns their latencies. A latency is counted from the time at which
 // a request should have been sent: if responses are late and no connection is free, the requests that wait are late, too (there is no
-// coordinated omission).
+// coordinated omission). The first tenth of the time is a warm-up.
 func Open(ctx context.Context, t Target, inProgress int, requests Requests, rate Rate) ([]time.Duration, error) {
-	o := &opened{idle: make(chan *timed, inProgress), began: time.Now()}
+	o := &opened{idle: make(chan *timed, inProgress), began: time.Now(), warm: rate.Time / 10}
 	for range inProgress {
 		conn, err := t.dial(ctx)
 		if err != nil {
@@ -36,8 +36,7 @@ func Open(ctx context.Context, t Target, inProgress int, requests Requests, rate
 		o.readers.Go(func() { o.receive(c) })
 		o.idle <- c
 	}
-	err := o.send(ctx, requests, rate)
-	o.finish()
+	err := errors.Join(o.send(ctx, requests, rate), o.finish())
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -54,6 +53,7 @@ type opened struct {
 	idle      chan *timed
 	readers   sync.WaitGroup
 	began     time.Time
+	warm      time.Duration
 	over      atomic.Bool
 	failed    atomic.Bool
 	latencies []time.Duration
@@ -107,23 +107,27 @@ func (o *opened) receive(c *timed) {
 			o.idle <- c
 			return
 		}
-		c.latencies = append(c.latencies, time.Since(o.began)-time.Duration(c.due.Load()))
+		if due := time.Duration(c.due.Load()); due > o.warm {
+			c.latencies = append(c.latencies, time.Since(o.began)-due)
+		}
 		o.idle <- c
 	}
 }
 
 // finish waits for the responses in progress, and closes the connections.
-func (o *opened) finish() {
+func (o *opened) finish() error {
+	defer o.readers.Wait()
+	defer o.close()
+	defer o.over.Store(true)
 	deadline := time.After(5 * time.Second)
-	for range o.all {
+	for i := range o.all {
 		select {
 		case <-o.idle:
 		case <-deadline:
+			return fmt.Errorf("%d requests got no response", len(o.all)-i)
 		}
 	}
-	o.over.Store(true)
-	o.close()
-	o.readers.Wait()
+	return nil
 }
 
 func (o *opened) close() {

@@ -15,6 +15,18 @@ var nginxConf string
 //go:embed haproxy.cfg
 var haproxyCfg string
 
+//go:embed Caddyfile
+var caddyfile string
+
+//go:embed oauth2-proxy.cfg
+var oauth2ProxyCfg string
+
+// Caddy is the configuration of Caddy.
+type Caddy struct{ Dir, Listen, App string }
+
+// OAuth2Proxy is the configuration of oauth2-proxy.
+type OAuth2Proxy struct{ Listen, App, Issuer, Audience string }
+
 // NGINX is the configuration of nginx.
 type NGINX struct {
 	// Dir is the folder for its files. Root is true if it starts as root.
@@ -27,8 +39,8 @@ type NGINX struct {
 
 // Server is a listener of nginx.
 type Server struct {
-	Listen    string
-	Auth, TLS bool
+	Listen           string
+	Auth, TLS, HTTP2 bool
 }
 
 // HAProxy is the configuration of HAProxy.
@@ -50,6 +62,12 @@ func (n NGINX) Render() (string, error) { return render("nginx.conf", nginxConf,
 
 // Render renders the file.
 func (h HAProxy) Render() (string, error) { return render("haproxy.cfg", haproxyCfg, h) }
+
+// Render renders the file.
+func (c Caddy) Render() (string, error) { return render("Caddyfile", caddyfile, c) }
+
+// Render renders the file.
+func (o OAuth2Proxy) Render() (string, error) { return render("oauth2-proxy.cfg", oauth2ProxyCfg, o) }
 
 func render(name, text string, values any) (string, error) {
 	t, err := template.New(name).Option("missingkey=error").Parse(text)
