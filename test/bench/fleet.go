@@ -54,7 +54,7 @@ func newBench(ctx context.Context, s settings, out, progress io.Writer) (*bench,
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{settings: s, out: out, progress: progress, dir: dir}
+	b := &bench{settings: s, out: out, progress: progress, dir: dir, report: report{tables: map[string]string{}, plots: map[string]string{}}}
 	if err := b.prepare(ctx); err != nil {
 		b.close()
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -95,6 +96,14 @@ func (s *suite) footprint(ctx context.Context, name string, start func(context.C
 	if f.connections, err = hold(string(get("/", token))); err != nil {
 		return nil, fmt.Errorf("connections: %w", err)
 	}
+	if p, _, err = start(ctx); err != nil { // a new process: what the connections needed does not count
+		return nil, err
+	}
+	if admin := p.addresses["admin"]; admin != "" {
+		if err := awaitReady(ctx, "http://"+admin+"/readyz"); err != nil {
+			return nil, err
+		}
+	}
 	if f.sockets, err = hold(webSocket(token)); err != nil {
 		return nil, fmt.Errorf("WebSockets: %w", err)
 	}
@@ -138,8 +147,7 @@ func exchange(c net.Conn, request string) error {
 	if _, err := c.Write([]byte(request)); err != nil {
 		return err
 	}
-	r := bufio.NewReader(c)
-	response, err := http.ReadResponse(r, nil)
+	response, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		return err
 	}
@@ -150,7 +158,7 @@ func exchange(c net.Conn, request string) error {
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("status %s", response.Status)
 	}
-	_, err = r.Discard(int(response.ContentLength))
+	_, err = io.Copy(io.Discard, response.Body)
 	return err
 }
 

@@ -19,9 +19,6 @@ type report struct {
 
 // publish prints a table, and keeps it for its place in the documentation.
 func (b *bench) publish(place, title string, rows [][]string) error {
-	if b.report.tables == nil {
-		b.report = report{tables: map[string]string{}, plots: map[string]string{}}
-	}
 	b.report.tables[place] = markdown(title, rows)
 	return table(b.out, title, rows)
 }

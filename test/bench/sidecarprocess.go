@@ -18,8 +18,8 @@ import (
 	"github.com/posterndev/postern/test/freeport"
 )
 
-// podAddress is the address of the pod that the sidecar believes to be in. Its app is on 127.0.0.1, at the same port.
-const podAddress = "127.0.0.2"
+// podAddress returns the address of the pod in which the nth sidecar believes to be. Its app is on 127.0.0.1, at the same port.
+func podAddress(n int) string { return fmt.Sprintf("127.0.0.%d", 2+n) }
 
 // memoryLimit is the GOMEMLIMIT that the webhook sets for the default memory limit: nine tenths of 256Mi. Sidecars of the request rows have it, too:
 // how often garbage is collected depends on it.
@@ -47,13 +47,13 @@ func (s *suite) sidecarProcess(ctx context.Context, name string) (*proxy, string
 	if err != nil {
 		return nil, "", err
 	}
+	binary := filepath.Join(s.dir, "sidecar")
+	address := net.JoinHostPort(podAddress(len(s.operators)), port)
 	environment, err := s.podEnvironment(ctx, name, uint16(number))
 	if err != nil {
 		return nil, "", err
 	}
 	environment = append(environment, compiled.EnvInboundPort+"="+ports[0], compiled.EnvAdminPort+"="+ports[1], compiled.EnvLoopbackPort+"="+ports[2], memoryLimit)
-	binary := filepath.Join(s.dir, "sidecar")
-	address := net.JoinHostPort(podAddress, port)
 	began := time.Now()
 	p, err := s.start(ctx, at[1], "sidecar-"+name, environment, binary)
 	if err != nil {
@@ -100,12 +100,13 @@ func (s *suite) podEnvironment(ctx context.Context, name string, port uint16) ([
 	if err != nil {
 		return nil, err
 	}
+	address := podAddress(len(s.operators))
 	operator := s.idleOperator()
 	return []string{
 		compiled.EnvNamespace + "=" + policy.Namespace, compiled.EnvPolicy + "=" + policy.Name, compiled.EnvDocumentKey + "=" + base64.StdEncoding.EncodeToString(public),
 		compiled.EnvDocumentDir + "=" + dir, compiled.EnvSecretsDir + "=" + filepath.Join(s.dir, "secrets"), compiled.EnvOperatorURL + "=" + operator.URL,
 		compiled.EnvOperatorCA + "=" + string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: operator.Certificate().Raw})),
-		compiled.EnvOperatorTokenFile + "=" + filepath.Join(dir, "token"), compiled.EnvInterception + "=Takeover", compiled.EnvPodIPs + "=" + podAddress,
+		compiled.EnvOperatorTokenFile + "=" + filepath.Join(dir, "token"), compiled.EnvInterception + "=Takeover", compiled.EnvPodIPs + "=" + address,
 		compiled.EnvContainerPorts + "=" + declared,
 	}, nil
 }

@@ -2,7 +2,6 @@ package load
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -98,5 +97,15 @@ func (s *Session) Run(ctx context.Context, requests Requests, until Until) (int,
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
-	return int(done.Load()), errors.Join(errs...)
+	return int(done.Load()), first(errs)
+}
+
+// first returns the first error. The connections usually fail for the same reason.
+func first(errs []error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

