@@ -91,18 +91,23 @@ func (b *bench) prepare(ctx context.Context) error {
 		return err
 	}
 	b.redis, b.app, b.upstream = ports[0], ports[1], ports[2]
-	_, port, err := net.SplitHostPort(b.redis)
-	if err != nil {
-		return err
-	}
-	if _, err := b.start(ctx, b.redis, "redis", nil,
-		"redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no"); err != nil {
+	if err := b.startRedis(ctx, "redis", b.redis); err != nil {
 		return err
 	}
 	if _, err := b.start(ctx, b.upstream, "upstream", nil, filepath.Join(b.dir, "upstream"), "-listen", b.upstream); err != nil {
 		return err
 	}
 	_, err = b.start(ctx, b.app, "app", []string{"LISTEN=" + b.app}, filepath.Join(b.dir, "sample-app"))
+	return err
+}
+
+// startRedis starts a Redis that keeps nothing on disk.
+func (b *bench) startRedis(ctx context.Context, name, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	_, err = b.start(ctx, address, name, nil, "redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no")
 	return err
 }
 

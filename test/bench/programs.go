@@ -20,6 +20,8 @@ func need() error {
 	var errs []error
 	for _, p := range []struct{ name, from string }{
 		{"redis-server", "on Debian, as root: apt-get install redis-server"}, {"go", "https://go.dev/dl"},
+		{"nginx", "on Debian, as root: apt-get install nginx"}, {"haproxy", "on Debian, as root: apt-get install haproxy"},
+		{"caddy", "on Debian, as root: apt-get install caddy"},
 	} {
 		if _, err := exec.LookPath(p.name); err != nil {
 			errs = append(errs, fmt.Errorf("%s is missing; %s", p.name, p.from))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/revocation/revocationredis"
+	"github.com/posterndev/postern/test/freeport"
 )
 
 // runNamespace is the namespace of a policy without one in `postern run`.
@@ -20,14 +21,22 @@ const runNamespace = "default"
 // revocations measures requests while more and more other tokens are revoked. The index of a sidecar holds some hundred thousand; above
 // that it looks up each token in Redis.
 func (s *suite) revocations(ctx context.Context) error {
-	p, err := s.postern(ctx, "revocations", policyOf(redisClass(s.redis), provider(s.issuer, s.keys)+"  revocation: {}\n"))
+	free, err := freeport.Addresses(1)
+	if err != nil {
+		return err
+	}
+	redis := free[0] // of its own: the sidecars of other rows would load a million entries
+	if err := s.startRedis(ctx, "redis-revocations", redis); err != nil {
+		return err
+	}
+	p, err := s.postern(ctx, "revocations", policyOf(redisClass(redis), provider(s.issuer, s.keys)+"  revocation: {}\n"))
 	if err != nil {
 		return err
 	}
 	c := curve{place: "revocations", title: "Revoked tokens", label: "revoked tokens", sizes: []float64{1, 1000, 100_000, 1_000_000}}
 	l, have := line{name: "Postern, RS256 warm, revocation"}, 0
 	for _, n := range c.sizes {
-		if err := s.revokeUpTo(ctx, p, have, int(n)); err != nil {
+		if err := s.revokeUpTo(ctx, p, redis, have, int(n)); err != nil {
 			return err
 		}
 		have = int(n)
@@ -43,8 +52,8 @@ func (s *suite) revocations(ctx context.Context) error {
 }
 
 // revokeUpTo revokes tokens that nobody has, and at last one that the sidecar must then refuse.
-func (s *suite) revokeUpTo(ctx context.Context, p *proxy, have, want int) error {
-	client := goredis.NewClient(&goredis.Options{Addr: s.redis})
+func (s *suite) revokeUpTo(ctx context.Context, p *proxy, redis string, have, want int) error {
+	client := goredis.NewClient(&goredis.Options{Addr: redis})
 	defer client.Close()
 	store := revocationredis.New(writer{client: client}, runNamespace)
 	marker, err := s.rs.tokens(1)
