@@ -106,6 +106,8 @@ const (
 	ProblemKeys       = "Keys"
 	// ProblemAPIKeys begins the message of a problem of kind ProblemKeys about the files of API keys and users.
 	ProblemAPIKeys = "apiKeys"
+	// ProblemCertificate: a certificate, a CA or a revocation list of spec.tls is missing or out of date.
+	ProblemCertificate = "Certificate"
 	// ProblemClientAddress: a proxy in front of the sidecar is not trusted.
 	ProblemClientAddress = "ClientAddress"
 )

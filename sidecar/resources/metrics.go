@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/sidecar/audit/trail"
+	"github.com/posterndev/postern/sidecar/conn/secure"
+	"github.com/posterndev/postern/sidecar/keys/certificate"
 	"github.com/posterndev/postern/sidecar/keys/vault"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/token"
@@ -41,6 +43,9 @@ type Metrics struct {
 	audit      *trail.Metrics
 	database   *postgres.Metrics
 	telemetry  *telemetry.Metrics
+	handshakes *secure.Metrics
+	// certificates are registered by New.
+	certificates *certificate.Metrics
 }
 
 func newMetrics(r prometheus.Registerer, now func() time.Time) (m Metrics, err error) {
@@ -78,6 +83,9 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) (m Metrics, err e
 		return m, err
 	}
 	if m.telemetry, err = telemetry.NewMetrics(r); err != nil {
+		return m, err
+	}
+	if m.handshakes, err = secure.NewMetrics(r); err != nil {
 		return m, err
 	}
 	m.Issued, err = token.NewMetrics(r)

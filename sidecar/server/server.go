@@ -136,7 +136,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	if err := s.openConnections(); err != nil {
 		return nil, err
 	}
-	if s.proxy, err = upstream.New(upstream.Config{Target: cfg.Inbound.target, Logger: cfg.Logger}); err != nil {
+	if s.proxy, err = upstream.New(upstream.Config{Target: cfg.Inbound.target, DialContext: s.dialApp, Logger: cfg.Logger}); err != nil {
 		return nil, err
 	}
 	if s.tcp, err = s.newTCP(); err != nil {
@@ -155,7 +155,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	}
 	s.enforcer = &enforcer{
 		resources: s.resources, level: cfg.Level, logger: cfg.Logger,
-		chain:      chain.Config{Resources: s.resources, ContainerPorts: cfg.ContainerPorts, App: s.proxy, Local: localAddress, Logger: cfg.Logger},
+		chain:      chain.Config{Resources: s.resources, ContainerPorts: cfg.ContainerPorts, App: s.proxy, Local: localAddress, TLS: sessionOf, Logger: cfg.Logger},
 		onActivate: s.activate,
 	}
 	if s.enforcer.documents, err = newDocumentMetrics(s.registry); err != nil {

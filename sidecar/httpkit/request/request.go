@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
@@ -30,8 +31,10 @@ type Info struct {
 	ClientAddr netip.Addr
 	// Proxied says that the peer is a trusted proxy.
 	Proxied bool
-	// Scheme is "https" or "http", the client's scheme as a trusted proxy reported it. It is empty if that is not
-	// known.
+	// TLS is the TLS session of the connection; nil for a plain one.
+	TLS *secure.Session
+	// Scheme is "https" or "http": the client's scheme as a trusted proxy reported it, or else that of the connection if the policy serves TLS.
+	// It is empty if that is not known.
 	Scheme string
 	// Path is the normalised, decoded path for logs and for the sidecar's own endpoints. Rules match Target. An encoded slash is
 	// written %2F in it.

@@ -16,6 +16,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -39,6 +40,8 @@ type Config struct {
 	// Local returns the address and port that the client connected to, before any redirect, from the request's
 	// context. If it is nil, net/http's value is used (http.LocalAddrContextKey).
 	Local func(ctx context.Context) netip.AddrPort
+	// TLS returns the TLS session of the client's connection from the request's context, or nil. It may be nil.
+	TLS func(ctx context.Context) *secure.Session
 	// IDs gives each request its id; nil for none.
 	IDs *requestid.IDs
 	// Tracing traces requests; nil for none.
@@ -101,6 +104,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &record{metrics: h.cfg.Metrics, logger: h.cfg.Logger}
 	rec.w.Writer = response.Writer{ResponseWriter: w, OnHeader: &rec.w}
 	rec.info = request.Info{Start: h.cfg.Now(), UserAgent: r.Header.Get("User-Agent"), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow, Timing: &rec.timing, Events: h.cfg.Events}
+	if h.cfg.TLS != nil {
+		rec.info.TLS = h.cfg.TLS(r.Context())
+	}
 	ctx := h.identify(rec, r)
 	rec.w.timing = &rec.timing
 	if r.Body != nil && r.Body != http.NoBody {
