@@ -151,7 +151,7 @@ func policyDefaults() []Default {
 
 		{Field: spec + "upstreamProtocol", Value: string(DefaultUpstream)},
 		{Field: spec + "upstreamTLS.serverName", Value: DefaultUpstreamServerName},
-		{Field: spec + "tls.minVersion", Value: string(DefaultTLSVersion)},
+		{Field: spec + "tls.minVersion", Value: strconv.Quote(string(DefaultTLSVersion))},
 		{Field: spec + "tls.redirect.port", Value: number(DefaultTLSRedirectPort)},
 		{Field: spec + "tls.certificates[].vault.pki.mount", Value: DefaultPKIMount},
 		{Field: spec + "tls.certificates[].vault.pki.ttl", Text: "the ttl of the role"},

@@ -118,7 +118,7 @@ func TestFindings(t *testing.T) {
 		},
 		"authentication by nobody": {
 			spec:      `authorization: {default: Authenticated}`,
-			wantField: "spec.authorization.default", wantMessage: "a jwt, a tokens or an apiKeys section", wantSeverity: compile.Error,
+			wantField: "spec.authorization.default", wantMessage: "a jwt, a tokens or an apiKeys section, or tls.clientCertificates.identity", wantSeverity: compile.Error,
 		},
 		"a key in the query": {
 			spec:      `apiKeys: {from: [{query: api_key}], keysRef: {secretKeyRef: {name: k, key: k}}}`,
