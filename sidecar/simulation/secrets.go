@@ -25,18 +25,6 @@ func replaceVault(p *compiled.Policy) {
 	if a := p.APIKeys; a != nil {
 		a.Keys, a.Users = mounted(a.Keys), mounted(a.Users)
 	}
-	if t := p.TLS; t != nil {
-		for i := range t.Certificates {
-			c := &t.Certificates[i]
-			c.Chain, c.Key = mounted(c.Chain), mounted(c.Key)
-		}
-		if k := t.ClientCertificates; k != nil {
-			k.CA, k.CRL = mounted(k.CA), mounted(k.CRL)
-		}
-	}
-	if u := p.UpstreamTLS; u != nil {
-		u.CA = mounted(u.CA)
-	}
 	if l := p.LoginProtection; l != nil && l.Challenge != nil {
 		l.Challenge.Secret = mounted(l.Challenge.Secret)
 	}
