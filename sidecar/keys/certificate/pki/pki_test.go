@@ -106,7 +106,7 @@ func TestIssue(t *testing.T) {
 				t.Fatal(err)
 			}
 			leaf := pair.Leaf
-			if got := leaf.NotAfter.Sub(leaf.NotBefore); (got-tt.wantTTL).Abs() > 5*time.Minute {
+			if got := leaf.NotAfter.Sub(leaf.NotBefore); (got - tt.wantTTL).Abs() > 5*time.Minute {
 				t.Errorf("it is valid for %s; want %s", got, tt.wantTTL)
 			}
 			for _, name := range append([]string{tt.request.CommonName}, tt.request.AltNames...) {
