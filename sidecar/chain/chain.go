@@ -16,11 +16,12 @@ import (
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/audit/trail"
-	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/secured"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/httpkit/tracing"
+	"github.com/posterndev/postern/sidecar/keys/certificate"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/signing"
 	"github.com/posterndev/postern/sidecar/login/backchannel"
@@ -51,7 +52,7 @@ type Config struct {
 	// Local returns the address and port that the client connected to.
 	Local func(ctx context.Context) netip.AddrPort
 	// TLS returns the TLS session of the client's connection, or nil. It may be nil.
-	TLS func(ctx context.Context) *secure.Session
+	TLS func(ctx context.Context) *secured.Session
 	// OnlyPort is the port of the only listener in postern run. It replaces the ports of the policy. It is 0 in a pod.
 	OnlyPort uint16
 	Logger   *slog.Logger
@@ -102,7 +103,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 	if err != nil {
 		return err
 	}
-	given.clients = s.tls.Clients()
+	given.clients = s.tls.VerifiesClients()
 	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, upstreamProtocol(p, c.App)
 	given.untrustedProxy = c.Resources.SeeUntrustedProxy
 	given.encoders, given.trace, given.now, given.sleep = c.Resources.Encoders(), c.Trace, c.Now, c.Sleep
@@ -179,7 +180,7 @@ type parts struct {
 	tracer trace.Tracer
 	replay backchannel.Replay
 	// clients verifies the certificates of clients; nil if the policy asks for none.
-	clients *secure.Clients
+	clients *certificate.Clients
 	// untrustedProxy is nil if the document is only checked.
 	untrustedProxy func(netip.Addr)
 	// encoders is nil if the document is only checked.

@@ -6,7 +6,7 @@ import (
 	"sync"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/conn/secure"
+	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
 )
 
@@ -18,8 +18,8 @@ type Snapshot struct {
 	ports   map[uint16]compiled.Protocol
 	client  clientaddr.Locator
 	// tls and upstreamTLS are nil without TLS.
-	tls         *secure.Server
-	upstreamTLS *secure.Upstream
+	tls         *resources.TLS
+	upstreamTLS *resources.UpstreamTLS
 	// appAPI is nil if the policy is deleted.
 	appAPI http.Handler
 
@@ -46,11 +46,11 @@ func (s *Snapshot) Activate() { s.activate() }
 // deleted.
 func (s *Snapshot) AppAPI() http.Handler { return s.appAPI }
 
-// TLS returns what performs the handshakes with clients; nil if the policy serves plain HTTP.
-func (s *Snapshot) TLS() *secure.Server { return s.tls }
+// TLS returns what handshakes with clients need; nil if the policy serves plain HTTP.
+func (s *Snapshot) TLS() *resources.TLS { return s.tls }
 
-// UpstreamTLS returns TLS to the app; nil for plain HTTP.
-func (s *Snapshot) UpstreamTLS() *secure.Upstream { return s.upstreamTLS }
+// UpstreamTLS returns what handshakes with the app need; nil for plain HTTP.
+func (s *Snapshot) UpstreamTLS() *resources.UpstreamTLS { return s.upstreamTLS }
 
 // Policy returns the document. It must not be changed.
 func (s *Snapshot) Policy() *compiled.Policy { return s.policy }

@@ -26,7 +26,7 @@ func (b *builder) clientCertificates() stage.Stage {
 		return nil
 	}
 	in := b.policy.TLS.ClientCertificates
-	c := clientcert.Config{Clients: b.clients}
+	c := clientcert.Config{Clients: b.clients, Provider: compiled.ClientCertificatesProvider, Issuer: compiled.ClientCertificatesIssuer}
 	if headers := claimHeaders(in.ClaimsToHeaders); len(headers) > 0 {
 		c.Headers = func(id *identity.Identity) (http.Header, error) { return authn.ClaimHeaders(headers, id) }
 	}

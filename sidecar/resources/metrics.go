@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/sidecar/audit/trail"
-	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/keys/certificate"
 	"github.com/posterndev/postern/sidecar/keys/vault"
 	"github.com/posterndev/postern/sidecar/login/revocation"
@@ -43,7 +42,6 @@ type Metrics struct {
 	audit      *trail.Metrics
 	database   *postgres.Metrics
 	telemetry  *telemetry.Metrics
-	handshakes *secure.Metrics
 	// certificates are registered by New.
 	certificates *certificate.Metrics
 }
@@ -83,9 +81,6 @@ func newMetrics(r prometheus.Registerer, now func() time.Time) (m Metrics, err e
 		return m, err
 	}
 	if m.telemetry, err = telemetry.NewMetrics(r); err != nil {
-		return m, err
-	}
-	if m.handshakes, err = secure.NewMetrics(r); err != nil {
 		return m, err
 	}
 	m.Issued, err = token.NewMetrics(r)

@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/sidecar/audit/trail"
-	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/keys/apikey"
 	"github.com/posterndev/postern/sidecar/keys/certificate"
 	"github.com/posterndev/postern/sidecar/keys/htpasswd"
@@ -108,8 +107,6 @@ type Resources struct {
 	certificates *pool.Pool[string, held]
 	authorities  *pool.Pool[string, *certificate.AuthorityStore]
 	lists        *pool.Pool[string, *certificate.ListStore]
-	// tickets are the keys of session tickets that only this process reads.
-	tickets *secure.Tickets
 	// trails are the audit trails.
 	trails *pool.Pool[string, *trail.Trail]
 
@@ -143,9 +140,8 @@ func New(c Config) (*Resources, error) {
 		// key may be the mistake that the new document corrects.
 		rings: pool.New[string, ring](0), hashers: pool.New[string, *password.Hasher](delay), apiKeys: pool.New[string, *apikey.Store](0), users: pool.New[string, *htpasswd.Store](0),
 		certificates: pool.New[string, held](0), authorities: pool.New[string, *certificate.AuthorityStore](0), lists: pool.New[string, *certificate.ListStore](0),
-		tickets: secure.NewTickets(),
-		trails:  pool.New[string, *trail.Trail](delay),
-		traces:  pool.New[string, *telemetry.Traces](delay), logs: pool.New[string, *telemetry.Logs](delay),
+		trails: pool.New[string, *trail.Trail](delay),
+		traces: pool.New[string, *telemetry.Traces](delay), logs: pool.New[string, *telemetry.Logs](delay),
 		ended:  newEndedSessions(),
 		active: &Revocations{}, volumes: map[string]breached.Places{}, untrusted: &untrustedProxies{now: time.Now, logger: c.Logger},
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/keys/certificate"
 	"github.com/posterndev/postern/sidecar/keys/certificate/pki"
 	"github.com/posterndev/postern/sidecar/pool"
@@ -16,14 +15,39 @@ import (
 // certificateWait is how long a document waits for its certificates, so that the first handshakes do not fail if they are available.
 const certificateWait = 2 * time.Second
 
-// TLS returns what performs the handshakes with clients; nil if the policy serves plain HTTP. A deleted policy still serves TLS, because its
+// TLS is what the handshakes with clients need.
+type TLS struct {
+	// Certificates are in the order of preference. MinVersion is tls.VersionTLS12 or tls.VersionTLS13.
+	Certificates []certificate.Held
+	MinVersion   uint16
+	// Clients is nil if clients are not asked for a certificate.
+	Clients *certificate.Clients
+	// Scope names the policy.
+	Scope string
+}
+
+// VerifiesClients returns what verifies the certificates of clients; nil if they are not asked for one. The nil TLS asks for none.
+func (t *TLS) VerifiesClients() *certificate.Clients {
+	if t == nil {
+		return nil
+	}
+	return t.Clients
+}
+
+// UpstreamTLS is what handshakes with the app need.
+type UpstreamTLS struct {
+	Authorities *certificate.AuthorityStore
+	ServerName  string
+}
+
+// TLS returns what the handshakes with clients need; nil if the policy serves plain HTTP. A deleted policy still serves TLS, because its
 // clients speak it, but verifies no certificates.
-func (a *Acquirer) TLS() (*secure.Server, error) {
+func (a *Acquirer) TLS() (*TLS, error) {
 	t := a.policy.TLS
 	if t == nil {
 		return nil, nil
 	}
-	c := secure.Config{Tickets: a.shared.tickets, Scope: a.scope(), Metrics: a.shared.metrics.handshakes, MinVersion: tls.VersionTLS12, Now: a.shared.cfg.Now}
+	c := &TLS{Scope: a.scope(), MinVersion: tls.VersionTLS12}
 	if t.MinVersion == compiled.TLS13 {
 		c.MinVersion = tls.VersionTLS13
 	}
@@ -41,7 +65,7 @@ func (a *Acquirer) TLS() (*secure.Server, error) {
 		}
 	}
 	a.awaitCertificates(c.Certificates)
-	return secure.New(c)
+	return c, nil
 }
 
 // awaitCertificates waits until each certificate was tried once, or certificateWait has passed.
@@ -103,10 +127,9 @@ func (a *Acquirer) certificateOptions(ref *compiled.SecretRef) certificate.Optio
 	}
 }
 
-func (a *Acquirer) clients(in *compiled.ClientCertificates) (*secure.Clients, error) {
-	c := &secure.Clients{
-		Required: in.Required, Identity: secure.Kind(in.Identity), TrustDomains: in.TrustDomains,
-		Provider: compiled.ClientCertificatesProvider, Issuer: compiled.ClientCertificatesIssuer, Now: a.shared.cfg.Now,
+func (a *Acquirer) clients(in *compiled.ClientCertificates) (*certificate.Clients, error) {
+	c := &certificate.Clients{
+		Required: in.Required, Identity: certificate.Kind(in.Identity), TrustDomains: in.TrustDomains, Now: a.shared.cfg.Now,
 	}
 	authorities, err := a.authorities(in.CA)
 	if err != nil {
@@ -136,8 +159,8 @@ func (a *Acquirer) authorities(ref *compiled.SecretRef) (*certificate.AuthorityS
 	})
 }
 
-// UpstreamTLS returns TLS to the app; nil for plain HTTP.
-func (a *Acquirer) UpstreamTLS() (*secure.Upstream, error) {
+// UpstreamTLS returns what handshakes with the app need; nil for plain HTTP.
+func (a *Acquirer) UpstreamTLS() (*UpstreamTLS, error) {
 	u := a.policy.UpstreamTLS
 	if u == nil {
 		return nil, nil
@@ -146,7 +169,7 @@ func (a *Acquirer) UpstreamTLS() (*secure.Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &secure.Upstream{Authorities: authorities, ServerName: u.ServerName, Now: a.shared.cfg.Now}, nil
+	return &UpstreamTLS{Authorities: authorities, ServerName: u.ServerName}, nil
 }
 
 // shared acquires a value whose name is made of parts. open gets an acquirer whose values live as long as the value.

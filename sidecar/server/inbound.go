@@ -6,16 +6,13 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
 	"github.com/posterndev/postern/sidecar/conn/framing"
 	"github.com/posterndev/postern/sidecar/conn/listen"
 	"github.com/posterndev/postern/sidecar/conn/passthrough"
-	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/conn/sockets"
-	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
 
 // Inbound is how connections reach the sidecar, and where the app is: redirected, takeover or plain.
@@ -162,45 +159,6 @@ func (s *sidecar) decide(local netip.AddrPort) listen.Decision {
 		return listen.TCP
 	}
 	return listen.HTTP
-}
-
-// handshakes reports whether the policy serves TLS. Without a policy every request gets 503, by HTTP.
-func (s *sidecar) handshakes(netip.AddrPort) bool {
-	active := s.enforcer.current()
-	return active.Snapshot != nil && active.TLS() != nil
-}
-
-// handshake performs the handshake with the certificates of the active policy.
-func (s *sidecar) handshake(ctx context.Context, conn net.Conn, local netip.AddrPort) (net.Conn, string, error) {
-	active := s.enforcer.current()
-	if active.Snapshot == nil || active.TLS() == nil {
-		return conn, "", nil // the policy has changed since handshakes
-	}
-	return active.TLS().Handshake(ctx, conn, local)
-}
-
-// dialApp opens a connection to the app, by TLS if the policy says so.
-func (s *sidecar) dialApp(ctx context.Context, network, address string) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: upstream.DialTimeout, KeepAlive: 15 * time.Second}
-	conn, err := dialer.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	active := s.enforcer.current()
-	if active.Snapshot == nil || active.UpstreamTLS() == nil {
-		return conn, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, upstream.DialTimeout)
-	defer cancel()
-	return active.UpstreamTLS().Over(ctx, conn, upstream.WantsHTTP2(ctx))
-}
-
-// sessionOf returns the TLS session of a request's connection; nil if it has none.
-func sessionOf(ctx context.Context) *secure.Session {
-	if conn := framing.From(ctx); conn != nil {
-		return secure.Of(conn)
-	}
-	return nil
 }
 
 // localAddress returns the address and port that the client of a request connected to.

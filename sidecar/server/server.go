@@ -21,6 +21,7 @@ import (
 	"github.com/posterndev/postern/sidecar/chain"
 	"github.com/posterndev/postern/sidecar/conn/listen"
 	"github.com/posterndev/postern/sidecar/conn/passthrough"
+	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
@@ -157,6 +158,10 @@ func newSidecar(cfg Config) (*sidecar, error) {
 		resources: s.resources, level: cfg.Level, logger: cfg.Logger,
 		chain:      chain.Config{Resources: s.resources, ContainerPorts: cfg.ContainerPorts, App: s.proxy, Local: localAddress, TLS: sessionOf, Logger: cfg.Logger},
 		onActivate: s.activate,
+	}
+	s.enforcer.security = &security{tickets: secure.NewTickets()}
+	if s.enforcer.security.metrics, err = secure.NewMetrics(s.registry); err != nil {
+		return nil, err
 	}
 	if s.enforcer.documents, err = newDocumentMetrics(s.registry); err != nil {
 		return nil, err

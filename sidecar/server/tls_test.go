@@ -23,29 +23,29 @@ import (
 	"github.com/posterndev/postern/test/servertest"
 )
 
-// secured is a sidecar that serves TLS, with the folder of its Secrets.
-type secured struct {
+// tlsSidecar is a sidecar that serves TLS, with the folder of its Secrets.
+type tlsSidecar struct {
 	*running
 	secrets   string
 	authority *servertest.Authority
 }
 
 // startTLS starts a sidecar in front of app with a certificate for names in the Secret orders-tls.
-func startTLS(t *testing.T, app http.Handler, change func(*compiled.Policy)) *secured {
+func startTLS(t *testing.T, app http.Handler, change func(*compiled.Policy)) *tlsSidecar {
 	t.Helper()
 	server := httptest.NewServer(app)
 	t.Cleanup(server.Close)
-	return startPrepared(t, server.URL, change, func(*secured) {})
+	return startPrepared(t, server.URL, change, func(*tlsSidecar) {})
 }
 
 // startPrepared starts a sidecar in front of upstream after prepare has written its other Secrets.
-func startPrepared(t *testing.T, upstream string, change func(*compiled.Policy), prepare func(*secured)) *secured {
+func startPrepared(t *testing.T, upstream string, change func(*compiled.Policy), prepare func(*tlsSidecar)) *tlsSidecar {
 	t.Helper()
 	authority, err := servertest.NewAuthority()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &secured{secrets: t.TempDir(), authority: authority}
+	s := &tlsSidecar{secrets: t.TempDir(), authority: authority}
 	s.issue(t, "orders-tls", "orders.example.com")
 	prepare(s)
 	p := makeDocument(func(p *compiled.Policy) {
@@ -72,7 +72,7 @@ func secretCertificate(name string) compiled.Certificate {
 }
 
 // issue writes a Secret with a certificate for names.
-func (s *secured) issue(t *testing.T, secret string, names ...string) {
+func (s *tlsSidecar) issue(t *testing.T, secret string, names ...string) {
 	t.Helper()
 	certificate, key, err := s.authority.Issue(names[0], func(c *x509.Certificate) { c.DNSNames = names })
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *secured) issue(t *testing.T, secret string, names ...string) {
 }
 
 // write replaces files of a Secret.
-func (s *secured) write(t *testing.T, secret string, files map[string][]byte) {
+func (s *tlsSidecar) write(t *testing.T, secret string, files map[string][]byte) {
 	t.Helper()
 	dir := filepath.Join(s.secrets, secret)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -96,14 +96,14 @@ func (s *secured) write(t *testing.T, secret string, files map[string][]byte) {
 }
 
 // settings are those of a client that trusts the authority.
-func (s *secured) settings() *tls.Config {
+func (s *tlsSidecar) settings() *tls.Config {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(s.authority.Certificate)
 	return &tls.Config{RootCAs: pool, ServerName: "orders.example.com"}
 }
 
 // client returns a client of one version of HTTP.
-func (s *secured) client(t *testing.T, http2 bool, settings *tls.Config) *http.Client {
+func (s *tlsSidecar) client(t *testing.T, http2 bool, settings *tls.Config) *http.Client {
 	t.Helper()
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(!http2)
@@ -249,7 +249,7 @@ func TestTLSRedirect(t *testing.T) {
 }
 
 // authenticated is a client certificate with a SPIFFE ID.
-func (s *secured) authenticated(t *testing.T, change func(*x509.Certificate)) *tls.Config {
+func (s *tlsSidecar) authenticated(t *testing.T, change func(*x509.Certificate)) *tls.Config {
 	t.Helper()
 	certificate, key, err := s.authority.Issue("client", func(c *x509.Certificate) {
 		c.URIs = []*url.URL{{Scheme: "spiffe", Host: "example.org", Path: "/ns/shop/sa/web"}}
@@ -292,7 +292,7 @@ func mutual(p *compiled.Policy) {
 }
 
 // trust writes the CAs of clients, and the serial numbers that are revoked.
-func (s *secured) trust(t *testing.T, ca []byte, revoked ...*big.Int) {
+func (s *tlsSidecar) trust(t *testing.T, ca []byte, revoked ...*big.Int) {
 	t.Helper()
 	list, err := s.authority.Revoke(time.Now().Add(time.Hour), revoked...)
 	if err != nil {
@@ -302,11 +302,11 @@ func (s *secured) trust(t *testing.T, ca []byte, revoked ...*big.Int) {
 }
 
 // startMutual starts a sidecar with the policy of mutual.
-func startMutual(t *testing.T, app http.Handler) *secured {
+func startMutual(t *testing.T, app http.Handler) *tlsSidecar {
 	t.Helper()
 	server := httptest.NewServer(app)
 	t.Cleanup(server.Close)
-	return startPrepared(t, server.URL, mutual, func(s *secured) { s.trust(t, s.authority.Certificate) })
+	return startPrepared(t, server.URL, mutual, func(s *tlsSidecar) { s.trust(t, s.authority.Certificate) })
 }
 
 // TestClientCertificates: the identity of a certificate decides rules and limits, and no client can forge its header.
@@ -350,9 +350,9 @@ func TestClientCertificatesEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	serial := big.NewInt(4711)
-	for name, change := range map[string]func(*testing.T, *secured){
-		"the CA is removed": func(t *testing.T, s *secured) { s.trust(t, stranger.Certificate) },
-		"it is revoked":     func(t *testing.T, s *secured) { s.trust(t, s.authority.Certificate, serial) },
+	for name, change := range map[string]func(*testing.T, *tlsSidecar){
+		"the CA is removed": func(t *testing.T, s *tlsSidecar) { s.trust(t, stranger.Certificate) },
+		"it is revoked":     func(t *testing.T, s *tlsSidecar) { s.trust(t, s.authority.Certificate, serial) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -475,7 +475,7 @@ func TestUpstreamTLS(t *testing.T) {
 			s := startPrepared(t, upstream, func(p *compiled.Policy) {
 				p.UpstreamProtocol = tt.protocol
 				p.UpstreamTLS = &compiled.UpstreamTLS{CA: &compiled.SecretRef{Name: "app-ca", Key: "ca.crt"}, ServerName: tt.serverName}
-			}, func(s *secured) {
+			}, func(s *tlsSidecar) {
 				ca := app.Certificate
 				if tt.stranger {
 					ca = s.authority.Certificate

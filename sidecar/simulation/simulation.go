@@ -16,7 +16,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
-	"github.com/posterndev/postern/sidecar/conn/secure"
+	"github.com/posterndev/postern/sidecar/httpkit/secured"
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
@@ -104,8 +104,8 @@ func (s *Simulation) start(p *compiled.Policy, c Config) (err error) {
 	}
 	s.snapshot, err = chain.Build(s.document, chain.Config{
 		Resources: s.shared, App: s.proxy, OnlyPort: appPort, Logger: logger, Trace: true, Now: s.Now,
-		TLS: func(ctx context.Context) *secure.Session {
-			session, _ := ctx.Value(tlsKey{}).(*secure.Session)
+		TLS: func(ctx context.Context) *secured.Session {
+			session, _ := ctx.Value(tlsKey{}).(*secured.Session)
 			return session
 		},
 		Sleep: func(context.Context, time.Duration) {},

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/conn/secure"
+	"github.com/posterndev/postern/sidecar/httpkit/secured"
 )
 
 // ClientCertificate is a certificate that is made for the run, by a CA that the policy then trusts.
@@ -102,11 +102,11 @@ func (s *Simulation) replaceTLS(p *compiled.Policy) (err error) {
 }
 
 // session returns the TLS session of a request; nil if it comes without TLS, or the policy serves none.
-func (s *Simulation) session(r Request) (*secure.Session, error) {
+func (s *Simulation) session(r Request) (*secured.Session, error) {
 	if s.authority == nil || r.Plain {
 		return nil, nil
 	}
-	session := &secure.Session{ConnectionState: tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: r.Host}}
+	session := &secured.Session{ConnectionState: tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: r.Host}}
 	if r.Certificate == nil || s.document.TLS.ClientCertificates == nil {
 		return session, nil
 	}

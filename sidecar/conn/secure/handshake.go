@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync/atomic"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/httpkit/secured"
 )
 
 // recordHandshake is the first byte of a TLS connection (RFC 8446 §5.1). No request of HTTP begins with it.
@@ -21,21 +22,14 @@ const (
 	maxHandshakeOfPeer = 48 << 10
 )
 
-// Session is what a handshake agreed on.
-type Session struct {
-	tls.ConnectionState
-	// verdict is the latest judgement of the client's certificate.
-	verdict atomic.Pointer[verdict]
-}
-
 // Conn is a connection above TLS.
 type Conn struct {
 	*tls.Conn
-	session Session
+	session secured.Session
 }
 
 // Of returns the session of a connection, looking through the layers above it; nil if it has no TLS.
-func Of(conn net.Conn) *Session {
+func Of(conn net.Conn) *secured.Session {
 	for {
 		switch c := conn.(type) {
 		case *Conn:

@@ -67,7 +67,7 @@ func (s *Server) reasonOf(b *begun, err error) Reason {
 		return Timeout
 	case errors.Is(err, errTooLarge), errors.As(err, &record):
 		return Malformed
-	case errors.Is(err, errNoCertificate), errors.Is(err, errNoTrust):
+	case errors.Is(err, errNoCertificate), errors.Is(err, certificate.ErrNoTrust):
 		return Unavailable
 	case errors.As(err, &remote) && remote.Op == "remote error":
 		return Alert
@@ -88,9 +88,9 @@ func reasonOfPeer(err error) Reason {
 	switch {
 	case errors.Is(err, certificate.ErrRevoked):
 		return Revoked
-	case errors.Is(err, errUnsuitable):
+	case errors.Is(err, certificate.ErrUnsuitable):
 		return Unsuitable
-	case errors.Is(err, ErrExpired), errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+	case errors.Is(err, certificate.ErrExpired), errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return Expired
 	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
 		return Unsuitable

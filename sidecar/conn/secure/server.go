@@ -21,7 +21,7 @@ type Config struct {
 	// MinVersion is tls.VersionTLS12 or tls.VersionTLS13; the former if it is 0.
 	MinVersion uint16
 	// Clients verifies the certificates of clients; nil to ask for none.
-	Clients *Clients
+	Clients *certificate.Clients
 	// Tickets are the keys of session tickets. Scope separates those of policies that have a certificate in common.
 	Tickets *Tickets
 	Scope   string
@@ -42,7 +42,7 @@ type Server struct {
 // settings are what the next handshakes use. They are immutable, except for the ticket keys inside.
 type settings struct {
 	certificates []*certificate.Certificate
-	trust        trust
+	trust        certificate.Trust
 	epoch        int64
 	// modern is for clients that speak TLS 1.3, and legacy for the others.
 	modern, legacy *tls.Config
@@ -124,7 +124,7 @@ func (s *Server) settings() (*settings, error) {
 }
 
 func (s *Server) fresh(current *settings) bool {
-	if current.epoch != epochOf(s.cfg.Now()) || s.cfg.Clients.trust() != current.trust {
+	if current.epoch != epochOf(s.cfg.Now()) || s.cfg.Clients.Trust() != current.trust {
 		return false
 	}
 	for i, held := range s.cfg.Certificates {
@@ -137,7 +137,7 @@ func (s *Server) fresh(current *settings) bool {
 
 func (s *Server) build() (*settings, error) {
 	now := s.cfg.Now()
-	next := &settings{epoch: epochOf(now), trust: s.cfg.Clients.trust()}
+	next := &settings{epoch: epochOf(now), trust: s.cfg.Clients.Trust()}
 	base := &tls.Config{
 		MinVersion: s.cfg.MinVersion, CipherSuites: suites(), NextProtos: []string{"h2", "http/1.1"}, Time: s.cfg.Now, Renegotiation: tls.RenegotiateNever,
 	}
@@ -159,7 +159,7 @@ func (s *Server) build() (*settings, error) {
 	if first == nil {
 		return nil, fmt.Errorf("%w: %w", errNoCertificate, missing)
 	}
-	if err := s.cfg.Clients.apply(base, next.trust); err != nil {
+	if err := s.cfg.Clients.Apply(base, next.trust); err != nil {
 		return nil, err
 	}
 	next.modern, next.legacy = base, base.Clone()
@@ -188,12 +188,4 @@ func (s *Server) setTickets(next *settings, first certificate.Held, c *certifica
 	}
 	next.modern.SetSessionTicketKeys(shared)
 	return nil
-}
-
-// Clients returns what verifies the certificates of clients; nil if none are asked for. The nil Server asks for none.
-func (s *Server) Clients() *Clients {
-	if s == nil {
-		return nil
-	}
-	return s.cfg.Clients
 }

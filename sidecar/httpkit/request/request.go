@@ -7,11 +7,11 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
+	"github.com/posterndev/postern/sidecar/httpkit/secured"
 )
 
 // Info is the record of one request. It belongs to the request's goroutine: stages write it before the response; the
@@ -32,7 +32,7 @@ type Info struct {
 	// Proxied says that the peer is a trusted proxy.
 	Proxied bool
 	// TLS is the TLS session of the connection; nil for a plain one.
-	TLS *secure.Session
+	TLS *secured.Session
 	// Scheme is "https" or "http": the client's scheme as a trusted proxy reported it, or else that of the connection if the policy serves TLS.
 	// It is empty if that is not known.
 	Scheme string

@@ -16,13 +16,13 @@ import (
 
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/requestid"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
+	"github.com/posterndev/postern/sidecar/httpkit/secured"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/httpkit/tracing"
 )
@@ -41,7 +41,7 @@ type Config struct {
 	// context. If it is nil, net/http's value is used (http.LocalAddrContextKey).
 	Local func(ctx context.Context) netip.AddrPort
 	// TLS returns the TLS session of the client's connection from the request's context, or nil. It may be nil.
-	TLS func(ctx context.Context) *secure.Session
+	TLS func(ctx context.Context) *secured.Session
 	// IDs gives each request its id; nil for none.
 	IDs *requestid.IDs
 	// Tracing traces requests; nil for none.

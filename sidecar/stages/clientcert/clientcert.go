@@ -12,7 +12,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
@@ -21,9 +20,11 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/certificate"
 )
 
-// Config configures the stage. Clients is required.
+// Config configures the stage. Clients, Provider and Issuer are required.
 type Config struct {
-	Clients *secure.Clients
+	Clients *certificate.Clients
+	// Provider and Issuer are those of the identities.
+	Provider, Issuer string
 	// Headers returns the headers that carry an identity's claims to the app; nil for none.
 	Headers func(*identity.Identity) (http.Header, error)
 }
@@ -32,8 +33,8 @@ const stageName = "clientcert"
 
 // New returns the stage. Each certificate that gives an identity, or is refused, causes an event, token_verified or token_refused.
 func New(c Config) (stage.Stage, error) {
-	if c.Clients == nil {
-		return nil, errors.New("building client certificates: Clients is required")
+	if c.Clients == nil || c.Provider == "" || c.Issuer == "" {
+		return nil, errors.New("building client certificates: Clients, Provider and Issuer are required")
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
@@ -51,7 +52,7 @@ func (c *Config) authenticate(w http.ResponseWriter, r *http.Request) error {
 		return nil // the stage plaintext decides about it
 	}
 	session := info.TLS
-	id, err := c.Clients.Verify(session)
+	owner, err := c.Clients.Verify(session, session.PeerCertificates)
 	if err == nil && c.Clients.Required && len(session.PeerCertificates) == 0 {
 		err = errMissing // the connection is older than the policy
 	}
@@ -60,16 +61,18 @@ func (c *Config) authenticate(w http.ResponseWriter, r *http.Request) error {
 	}
 	if len(session.PeerCertificates) > 0 {
 		info.Watches = append(info.Watches, request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(context.Context) *httperr.Error {
-			if _, err := c.Clients.Verify(session); err != nil {
+			if _, err := c.Clients.Verify(session, session.PeerCertificates); err != nil {
 				return refusal(err)
 			}
 			return nil
 		}})
 	}
-	if id == nil || info.Identity != nil || info.AuthnErr != nil {
+	if owner == nil || info.Identity != nil || info.AuthnErr != nil {
 		return nil
 	}
-	return c.accept(r, info, id)
+	return c.accept(r, info, &identity.Identity{
+		Provider: c.Provider, Issuer: c.Issuer, Subject: owner.Subject, TokenID: owner.Fingerprint, IssuedAt: owner.NotBefore, Expires: owner.NotAfter, Claims: owner.Claims,
+	})
 }
 
 var errMissing = errors.New("the connection has no certificate")
@@ -113,7 +116,7 @@ func refusal(err error) *httperr.Error {
 }
 
 func (c *Config) emit(info *request.Info, reason string) {
-	info.Emit(event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: reason, Actor: event.Actor{Provider: c.Clients.Provider, Issuer: c.Clients.Issuer}})
+	info.Emit(event.Event{Kind: event.TokenRefused, Outcome: event.Refused, Reason: reason, Actor: event.Actor{Provider: c.Provider, Issuer: c.Issuer}})
 }
 
 // reasonOf returns the reason for events and metrics.
@@ -124,7 +127,7 @@ func reasonOf(err error) string {
 		return "client_certificate_missing"
 	case errors.Is(err, certificate.ErrRevoked):
 		return "client_certificate_revoked"
-	case errors.Is(err, secure.ErrExpired), errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+	case errors.Is(err, certificate.ErrExpired), errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "client_certificate_expired"
 	}
 	return "client_certificate_untrusted"

@@ -1,4 +1,4 @@
-package secure
+package certificate
 
 import (
 	"crypto/sha256"
@@ -10,9 +10,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/posterndev/postern/sidecar/httpkit/identity"
-	"github.com/posterndev/postern/sidecar/keys/certificate"
 )
 
 // Kind is the part of a certificate that identifies its owner. The empty Kind is none.
@@ -34,31 +31,42 @@ type Clients struct {
 	Required bool
 	// Authorities gives the CAs, and Lists their revocation lists; nil for none.
 	Authorities interface {
-		File() (*certificate.Authorities, error)
+		File() (*Authorities, error)
 	}
 	Lists interface {
-		File() (*certificate.Lists, error)
+		File() (*Lists, error)
 	}
 	// Identity is what identifies a client; empty if nothing does.
 	Identity Kind
 	// TrustDomains are the accepted SPIFFE trust domains; empty for all, and for URIs that are no SPIFFE IDs.
 	TrustDomains []string
-	// Provider and Issuer are those of the identities.
-	Provider, Issuer string
-	Now              func() time.Time
+	// Now is time.Now if nil.
+	Now func() time.Time
 }
 
-// trust is what certificates are verified with. Its fields are nil while they are not available.
-type trust struct {
-	authorities *certificate.Authorities
-	lists       *certificate.Lists
+// Owner is what a certificate says about its owner. It is immutable.
+type Owner struct {
+	// Subject is the part of the certificate that Clients.Identity names.
+	Subject string
+	// Fingerprint is the SHA-256 of the certificate, in hexadecimal.
+	Fingerprint         string
+	NotBefore, NotAfter time.Time
+	// Claims are for rules, limits and headers: sub, uris, dns, cn, o, ou and x5t#S256 (RFC 8705 §3.1).
+	Claims map[string]any
 }
 
-func (c *Clients) trust() trust {
+// Trust is what certificates are verified with. Its fields are nil while they are not available. Two that are equal verify alike.
+type Trust struct {
+	authorities *Authorities
+	lists       *Lists
+}
+
+// Trust returns what certificates are verified with now. That of the nil Clients is empty.
+func (c *Clients) Trust() Trust {
 	if c == nil {
-		return trust{}
+		return Trust{}
 	}
-	var t trust
+	var t Trust
 	t.authorities, _ = c.Authorities.File()
 	if c.Lists != nil {
 		t.lists, _ = c.Lists.File()
@@ -69,19 +77,20 @@ func (c *Clients) trust() trust {
 // ErrExpired is the error of a certificate that has expired since it was verified.
 var ErrExpired = errors.New("the client's certificate has expired")
 
-// The other errors of certificates. errNoTrust is that of all handshakes while the CAs or their lists are not available.
+// The other errors of certificates. ErrNoTrust is that of all handshakes while the CAs or their lists are not available; ErrUnsuitable is that of a
+// certificate without the part that identifies its owner.
 var (
-	errNoTrust    = errors.New("the CAs of clients, or their revocation lists, are not available")
-	errUnsuitable = errors.New("the client's certificate has no suitable identity")
+	ErrNoTrust    = errors.New("the CAs of clients, or their revocation lists, are not available")
+	ErrUnsuitable = errors.New("the client's certificate has no suitable identity")
 )
 
-// apply makes the handshakes of config ask for certificates.
-func (c *Clients) apply(config *tls.Config, t trust) error {
+// Apply makes the handshakes of config ask for certificates, and verify them by t. Nil changes nothing.
+func (c *Clients) Apply(config *tls.Config, t Trust) error {
 	if c == nil {
 		return nil
 	}
 	if !c.complete(t) {
-		return errNoTrust
+		return ErrNoTrust
 	}
 	config.ClientCAs, config.ClientAuth = t.authorities.Pool(), tls.VerifyClientCertIfGiven
 	if c.Required {
@@ -96,34 +105,41 @@ func (c *Clients) apply(config *tls.Config, t trust) error {
 	return nil
 }
 
-func (c *Clients) complete(t trust) bool {
+func (c *Clients) complete(t Trust) bool {
 	return t.authorities != nil && (c.Lists == nil || t.lists != nil)
 }
 
 // verdict is the judgement of a certificate by one Clients and one trust. It is immutable.
 type verdict struct {
 	by    *Clients
-	trust trust
-	// id is nil if the certificate identifies nobody. err is nil if the certificate is good until the time until.
-	id    *identity.Identity
+	trust Trust
+	// owner is nil if the certificate identifies nobody. err is nil if the certificate is good until the time until.
+	owner *Owner
 	until time.Time
 	err   error
 }
 
-// Verify judges the client's certificate of a session again, by what is trusted now. It returns the identity that the certificate gives, or nil if
-// the client has no certificate, or a certificate identifies nobody. The error says why the certificate is no longer good. While the CAs are not available,
-// the last judgement holds.
-func (c *Clients) Verify(s *Session) (*identity.Identity, error) {
-	if s == nil || len(s.PeerCertificates) == 0 {
+// Session is a connection with the certificates that its client sent.
+type Session interface {
+	// Judgement returns what Judge has stored; nil for nothing.
+	Judgement() any
+	Judge(any)
+}
+
+// Verify judges the certificates of a client again, by what is trusted now; sent begins with the client's own. It returns their owner, or nil if sent is empty or
+// certificates identify nobody. The error says why they are no longer good. While the CAs are not available, the last judgement holds.
+func (c *Clients) Verify(s Session, sent []*x509.Certificate) (*Owner, error) {
+	if len(sent) == 0 {
 		return nil, nil
 	}
-	v, now := s.verdict.Load(), c.trust()
+	v, _ := s.Judgement().(*verdict)
+	now := c.Trust()
 	if v == nil || v.by != c || v.trust != now && c.complete(now) {
 		if !c.complete(now) {
-			return nil, errNoTrust
+			return nil, ErrNoTrust
 		}
-		v = c.judge(s.PeerCertificates, now)
-		s.verdict.Store(v)
+		v = c.judge(sent, now)
+		s.Judge(v)
 	}
 	if v.err != nil {
 		return nil, v.err
@@ -131,7 +147,7 @@ func (c *Clients) Verify(s *Session) (*identity.Identity, error) {
 	if !c.now().Before(v.until) {
 		return nil, ErrExpired
 	}
-	return v.id, nil
+	return v.owner, nil
 }
 
 func (c *Clients) now() time.Time {
@@ -142,7 +158,7 @@ func (c *Clients) now() time.Time {
 }
 
 // judge verifies a certificate with the certificates that the client sent after it.
-func (c *Clients) judge(sent []*x509.Certificate, t trust) *verdict {
+func (c *Clients) judge(sent []*x509.Certificate, t Trust) *verdict {
 	v := &verdict{by: c, trust: t}
 	intermediates := x509.NewCertPool()
 	for _, ca := range sent[1:] {
@@ -159,12 +175,12 @@ func (c *Clients) judge(sent []*x509.Certificate, t trust) *verdict {
 		v.err = err
 		return v
 	}
-	v.id, v.err = c.identify(sent[0])
+	v.owner, v.err = c.identify(sent[0])
 	return v
 }
 
 // longest returns when the chain ends that is valid for the longest time, of those without a revoked certificate.
-func (c *Clients) longest(chains [][]*x509.Certificate, t trust) (until time.Time, err error) {
+func (c *Clients) longest(chains [][]*x509.Certificate, t Trust) (until time.Time, err error) {
 	for _, chain := range chains {
 		if t.lists != nil {
 			if revoked := t.lists.Check(chain); revoked != nil {
@@ -183,19 +199,18 @@ func (c *Clients) longest(chains [][]*x509.Certificate, t trust) (until time.Tim
 	return until, nil
 }
 
-// identify returns the identity of a verified certificate; nil if certificates identify nobody.
-func (c *Clients) identify(leaf *x509.Certificate) (*identity.Identity, error) {
+// identify returns the owner of a verified certificate; nil if certificates identify nobody.
+func (c *Clients) identify(leaf *x509.Certificate) (*Owner, error) {
 	if c.Identity == "" {
 		return nil, nil
 	}
 	subject, err := c.subject(leaf)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnsuitable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnsuitable, err)
 	}
 	sum := sha256.Sum256(leaf.Raw)
-	return &identity.Identity{
-		Provider: c.Provider, Issuer: c.Issuer, Subject: subject, TokenID: hex.EncodeToString(sum[:]),
-		IssuedAt: leaf.NotBefore, Expires: leaf.NotAfter, Claims: claims(leaf, subject, sum),
+	return &Owner{
+		Subject: subject, Fingerprint: hex.EncodeToString(sum[:]), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, Claims: claims(leaf, subject, sum),
 	}, nil
 }
 
