@@ -38,7 +38,7 @@ func order() []step {
 		{"renewal", (*builder).renewal},
 		{"authentication", (*builder).authn},
 		{"api-keys", (*builder).apiKeys},
-		{"client-certificates", (*builder).clientCertificates},
+		{"client-certificate", (*builder).clientCertificates},
 		{"revocation", (*builder).revocation},
 		{"session", (*builder).session},
 		{"authorization", (*builder).authz},

@@ -200,7 +200,7 @@ func TestStore(t *testing.T) {
 		t.Error("a certificate that was removed is not kept")
 	}
 	families, err := registry.Gather()
-	if err != nil || len(families) != 2 {
+	if err != nil || len(families) != 3 {
 		t.Errorf("%d metrics, %v", len(families), err)
 	}
 }
