@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -41,6 +42,12 @@ func startTLS(t *testing.T, app http.Handler, change func(*compiled.Policy)) *tl
 // startPrepared starts a sidecar in front of upstream after prepare has written its other Secrets.
 func startPrepared(t *testing.T, upstream string, change func(*compiled.Policy), prepare func(*tlsSidecar)) *tlsSidecar {
 	t.Helper()
+	return startUpdated(t, upstream, change, prepare, nil)
+}
+
+// startUpdated also gives the sidecar newer documents.
+func startUpdated(t *testing.T, upstream string, change func(*compiled.Policy), prepare func(*tlsSidecar), updates <-chan *compiled.Policy) *tlsSidecar {
+	t.Helper()
 	authority, err := servertest.NewAuthority()
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +64,7 @@ func startPrepared(t *testing.T, upstream string, change func(*compiled.Policy),
 		t.Fatal(err)
 	}
 	c, err := Standalone{
-		Document: p, Upstream: target, Listen: freeport.Address(t), Loopback: freeport.Address(t), SecretsDir: s.secrets,
+		Document: p, Updates: updates, Upstream: target, Listen: freeport.Address(t), Loopback: freeport.Address(t), SecretsDir: s.secrets,
 		Level: &slog.LevelVar{}, Logger: slog.New(slog.DiscardHandler),
 	}.Config()
 	if err != nil {
@@ -488,5 +495,112 @@ func TestUpstreamTLS(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTLSOfANewPolicy: a running sidecar begins to serve TLS, an open plain connection is refused its next request, and a policy that is deleted still
+// serves the clients that speak TLS.
+func TestTLSOfANewPolicy(t *testing.T) {
+	t.Parallel()
+	updates := make(chan *compiled.Policy)
+	plainPolicy := func(p *compiled.Policy) { p.TLS = nil }
+	server := httptest.NewServer(http.HandlerFunc(echo))
+	t.Cleanup(server.Close)
+	s := startUpdated(t, server.URL, plainPolicy, func(*tlsSidecar) {}, updates)
+	open := s.client(t, false, nil)
+	if g := fetch(t, open, "http://orders.example.com/a", nil); g.status != 200 {
+		t.Fatalf("%+v", g)
+	}
+	next := func(revision int64, change func(*compiled.Policy)) {
+		t.Helper()
+		updates <- makeDocument(func(p *compiled.Policy) {
+			p.Revision = revision
+			p.TLS = &compiled.TLS{Mode: compiled.TLSRequire, MinVersion: compiled.TLS12, Certificates: []compiled.Certificate{secretCertificate("orders-tls")}}
+			change(p)
+		})
+	}
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("timed out waiting for %s", what)
+			}
+		}
+	}
+	next(2, func(*compiled.Policy) {})
+	until("TLS", func() bool {
+		resp, err := s.client(t, true, s.settings()).Get("https://orders.example.com/a")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == 200
+	})
+	if g := fetch(t, open, "http://orders.example.com/a", nil); g.status != 400 {
+		t.Errorf("on the open connection: %+v", g)
+	}
+	next(3, func(p *compiled.Policy) { p.Deleted = true })
+	until("the deletion", func() bool {
+		return fetch(t, s.client(t, false, nil), "http://orders.example.com/a", nil).status == 200
+	})
+	if g := fetch(t, s.client(t, false, s.settings()), "https://orders.example.com/a", nil); g.status != 200 {
+		t.Errorf("TLS of a deleted policy: %+v", g)
+	}
+	updates <- makeDocument(func(p *compiled.Policy) { p.Revision = 4 })
+	until("plain HTTP", func() bool {
+		_, err := s.client(t, false, s.settings()).Get("https://orders.example.com/a")
+		return err != nil
+	})
+}
+
+// TestWebSocketOverTLS: an upgraded connection works above TLS, in both directions.
+func TestWebSocketOverTLS(t *testing.T) {
+	t.Parallel()
+	s := startTLS(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, buffered, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+		_, _ = io.CopyN(conn, buffered, 5)
+	}), func(*compiled.Policy) {})
+	conn, err := tls.Dial("tcp", s.address, s.settings())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	fmt.Fprint(conn, "GET /ws HTTP/1.1\r\nHost: orders.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	reader := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(reader, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%+v, %v", resp, err)
+	}
+	fmt.Fprint(conn, "\x81\x83abc")
+	if all, err := io.ReadAll(reader); err != nil || string(all) != "\x81\x83abc" {
+		t.Errorf("%q, %v", all, err)
+	}
+}
+
+// TestSlowHandshakes: clients that never finish a handshake do not keep others from theirs, and are closed.
+func TestSlowHandshakes(t *testing.T) {
+	t.Parallel()
+	s := startTLS(t, http.HandlerFunc(echo), func(p *compiled.Policy) {
+		p.Sidecar.Connections = &compiled.Connections{Max: 64, MaxPerAddress: 64, IdleTimeout: compiled.Duration(time.Minute)}
+	})
+	for range 100 { // more than there are places
+		conn, err := net.Dial("tcp", s.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "\x16\x03\x01")
+	}
+	for range 20 {
+		if g := fetch(t, s.client(t, false, s.settings()), "https://orders.example.com/a", nil); g.status != 200 {
+			t.Fatalf("%+v", g)
+		}
 	}
 }
