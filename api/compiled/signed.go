@@ -117,9 +117,10 @@ const (
 	MaxReportSize = 8 << 10
 	maxReportText = 512
 	maxReachable  = 20
-	maxProblems   = 8
-	// MaxKeyProblems bounds the problems of keys in a report, so that others have room.
-	MaxKeyProblems = 4
+	maxProblems   = 12
+	// MaxKeyProblems bounds the problems of keys in a report, and MaxCertificateProblems those of certificates, so that others have room.
+	MaxKeyProblems         = 4
+	MaxCertificateProblems = 4
 )
 
 // DecodeReport decodes a report strictly, because it comes from a pod, which may be hostile.

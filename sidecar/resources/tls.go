@@ -278,7 +278,7 @@ func (r *Resources) certificateProblems() []compiled.Problem {
 		}
 	}
 	all := append(missing, stale...)
-	return all[:min(len(all), compiled.MaxKeyProblems)]
+	return all[:min(len(all), compiled.MaxCertificateProblems)]
 }
 
 // expiring is the problem of a certificate that should have been replaced.
