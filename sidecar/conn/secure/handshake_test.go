@@ -93,7 +93,7 @@ func TestBytes(t *testing.T) {
 			t.Parallel()
 			e := newWorld(t).serve(Config{})
 			if tt.wantReason == Timeout {
-				e.time = 50 * time.Millisecond
+				e.time.Store(int64(50 * time.Millisecond))
 			}
 			conn, err := net.Dial("tcp", e.addr)
 			if err != nil {

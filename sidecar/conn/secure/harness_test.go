@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,8 +119,8 @@ type endpoint struct {
 	*Server
 	addr    string
 	metrics *Metrics
-	// time bounds a handshake.
-	time time.Duration
+	// time bounds a handshake, in nanoseconds.
+	time atomic.Int64
 	mu   sync.Mutex
 	errs []error
 }
@@ -132,7 +133,8 @@ func (w *world) serve(cfg Config) *endpoint {
 	if len(cfg.Certificates) == 0 {
 		cfg.Certificates = []certificate.Held{&held{c: w.certificate("a.example.com")}}
 	}
-	e := &endpoint{time: waitLimit}
+	e := &endpoint{}
+	e.time.Store(int64(waitLimit))
 	var err error
 	if e.metrics, err = NewMetrics(prometheus.NewRegistry()); err != nil {
 		w.t.Fatal(err)
@@ -162,7 +164,7 @@ func (w *world) serve(cfg Config) *endpoint {
 
 func (e *endpoint) one(conn net.Conn) {
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), e.time)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(e.time.Load()))
 	defer cancel()
 	above, protocol, err := e.Handshake(ctx, conn, netip.AddrPort{})
 	if err != nil {
