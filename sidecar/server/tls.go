@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/chain"
-	"github.com/posterndev/postern/sidecar/conn/framing"
+	http1 "github.com/posterndev/postern/sidecar/conn/http1/server"
 	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/httpkit/secured"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
@@ -64,7 +64,7 @@ func (s *sidecar) dialApp(ctx context.Context, network, address string) (net.Con
 
 // sessionOf returns the TLS session of a request's connection; nil if it has none.
 func sessionOf(ctx context.Context) *secured.Session {
-	if conn := framing.From(ctx); conn != nil {
+	if conn := http1.From(ctx); conn != nil {
 		return secure.Of(conn)
 	}
 	return nil

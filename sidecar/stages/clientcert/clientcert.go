@@ -60,7 +60,7 @@ func (c *Config) authenticate(w http.ResponseWriter, r *http.Request) error {
 		return c.refuse(w, info, err)
 	}
 	if len(session.PeerCertificates) > 0 {
-		info.Watches = append(info.Watches, request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(context.Context) *httperr.Error {
+		info.Watch(request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(context.Context, request.Watched) *httperr.Error {
 			if _, err := c.Clients.Verify(session, session.PeerCertificates); err != nil {
 				return refusal(err)
 			}

@@ -156,11 +156,11 @@ func TestWatch(t *testing.T) {
 	if err := s(stage.Func(func(http.ResponseWriter, *http.Request) error { return nil })).ServeHTTP(httptest.NewRecorder(), r); err != nil || len(info.Watches) != 1 {
 		t.Fatalf("%v, %d watches", err, len(info.Watches))
 	}
-	if e := info.Watches[0].Judge(t.Context()); e != nil {
+	if e := info.Watches[0].Ask(t.Context()); e != nil {
 		t.Errorf("it ends at once: %v", e)
 	}
 	_, f.trusted.f = bundle(t)
-	if e := info.Watches[0].Judge(t.Context()); e == nil || e.Code != "client-certificate" {
+	if e := info.Watches[0].Ask(t.Context()); e == nil || e.Code != "client-certificate" {
 		t.Errorf("it does not end: %v", e)
 	}
 }
