@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -59,7 +60,12 @@ func (s *sidecar) dialApp(ctx context.Context, network, address string) (net.Con
 	}
 	ctx, cancel := context.WithTimeout(ctx, upstream.DialTimeout)
 	defer cancel()
-	return active.app.Over(ctx, conn, upstream.WantsHTTP2(ctx))
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		_ = conn.Close()
+		return nil, fmt.Errorf("connecting to the app by TLS: a %T", conn)
+	}
+	return active.app.Over(ctx, tcp, upstream.WantsHTTP2(ctx))
 }
 
 // sessionOf returns the TLS session of a request's connection; nil if it has none.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,7 +16,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -602,5 +605,95 @@ func TestSlowHandshakes(t *testing.T) {
 		if g := fetch(t, s.client(t, false, s.settings()), "https://orders.example.com/a", nil); g.status != 200 {
 			t.Fatalf("%+v", g)
 		}
+	}
+}
+
+// TestLargeBodies: bodies of several MiB pass unchanged both ways, from a client with TLS to an app with and without it.
+func TestLargeBodies(t *testing.T) {
+	t.Parallel()
+	body := bytes.Repeat([]byte("0123456789abcdef"), 300<<10)
+	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "PRI" {
+			return // the sidecar asks whether the app speaks HTTP/2
+		}
+		got, err := io.ReadAll(r.Body)
+		if err != nil || !bytes.Equal(got, body) {
+			t.Errorf("the app got %d bytes, %v", len(got), err)
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = w.Write(body)
+	})
+	ca, err := servertest.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := tls.X509KeyPair(ca.Certificate, ca.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, upstreamTLS := range []bool{false, true} {
+		server := httptest.NewUnstartedServer(app)
+		if upstreamTLS {
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{own}}
+			server.StartTLS()
+		} else {
+			server.Start()
+		}
+		t.Cleanup(server.Close)
+		s := startPrepared(t, strings.Replace(server.URL, "https://", "http://", 1), func(p *compiled.Policy) {
+			if upstreamTLS {
+				p.UpstreamTLS = &compiled.UpstreamTLS{CA: &compiled.SecretRef{Name: "app-ca", Key: "ca.crt"}, ServerName: "localhost"}
+			}
+		}, func(s *tlsSidecar) { s.write(t, "app-ca", map[string][]byte{"ca.crt": ca.Certificate}) })
+		for _, http2 := range []bool{false, true} {
+			c := s.client(t, http2, s.settings())
+			for range 2 { // the second one on a connection that is kept
+				resp, err := c.Post("https://orders.example.com/a", "application/octet-stream", bytes.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if err != nil || !bytes.Equal(got, body) {
+					t.Errorf("HTTP/2 %t, TLS to the app %t: %d bytes, %v", http2, upstreamTLS, len(got), err)
+				}
+			}
+		}
+	}
+}
+
+// TestUpstreamConnectionsAreKept: requests one after the other need one handshake with the app.
+func TestUpstreamConnectionsAreKept(t *testing.T) {
+	t.Parallel()
+	ca, err := servertest.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := tls.X509KeyPair(ca.Certificate, ca.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var opened atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(echo))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{own}}
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	s := startPrepared(t, strings.Replace(server.URL, "https://", "http://", 1), func(p *compiled.Policy) {
+		p.UpstreamTLS = &compiled.UpstreamTLS{CA: &compiled.SecretRef{Name: "app-ca", Key: "ca.crt"}, ServerName: "localhost"}
+	}, func(s *tlsSidecar) { s.write(t, "app-ca", map[string][]byte{"ca.crt": ca.Certificate}) })
+	c := s.client(t, false, s.settings())
+	const n = 20
+	for range n {
+		if g := fetch(t, c, "https://orders.example.com/a", nil); g.status != 200 {
+			t.Fatalf("%+v", g)
+		}
+	}
+	if got := opened.Load(); got > n/4 { // a slow machine may let some of them become too old
+		t.Errorf("%d connections for %d requests", got, n)
 	}
 }
